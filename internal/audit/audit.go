@@ -1,0 +1,75 @@
+// Package audit is the catalogue of events worth keeping: their names and shape, no sinks.
+package audit
+
+import "time"
+
+// Type names an event. The names are stable: people's alerts depend on them.
+type Type string
+
+// The catalogue.
+const (
+	LoginSucceeded  Type = "LOGIN_SUCCEEDED"
+	LoginFailed     Type = "LOGIN_FAILED"
+	AccountLocked   Type = "ACCOUNT_LOCKED"
+	AccountUnlocked Type = "ACCOUNT_UNLOCKED"
+	Logout          Type = "LOGOUT"
+	SessionRevoked  Type = "SESSION_REVOKED"
+	PasswordChanged Type = "PASSWORD_CHANGED"
+	MFAEnabled      Type = "MFA_ENABLED"
+	MFADisabled     Type = "MFA_DISABLED"
+	BackupCodesMade Type = "BACKUP_CODES_GENERATED"
+	BackupCodeUsed  Type = "BACKUP_CODE_USED"
+	SetupCompleted  Type = "SETUP_COMPLETED"
+
+	SetupLinkMade    Type = "SETUP_LINK_CREATED"
+	PasswordLinkMade Type = "PASSWORD_LINK_CREATED"
+
+	UserCreated  Type = "USER_CREATED"
+	UserUpdated  Type = "USER_UPDATED"
+	UserDisabled Type = "USER_DISABLED"
+	UserEnabled  Type = "USER_ENABLED"
+	UserDeleted  Type = "USER_DELETED"
+
+	ClientCreated       Type = "CLIENT_CREATED"
+	ClientUpdated       Type = "CLIENT_UPDATED"
+	ClientDeleted       Type = "CLIENT_DELETED"
+	ClientSecretRotated Type = "CLIENT_SECRET_ROTATED"
+	ScopeCreated        Type = "SCOPE_CREATED"
+	ScopeUpdated        Type = "SCOPE_UPDATED"
+	ScopeDeleted        Type = "SCOPE_DELETED"
+	KeyCreated          Type = "KEY_CREATED"
+	KeyRotated          Type = "KEY_ROTATED"
+	KeyRetired          Type = "KEY_RETIRED"
+
+	ConsentGranted            Type = "CONSENT_GRANTED"
+	ConsentDenied             Type = "CONSENT_DENIED"
+	AuthorizationCodeIssued   Type = "AUTHORIZATION_CODE_ISSUED"
+	AuthorizationCodeReplayed Type = "AUTHORIZATION_CODE_REPLAYED"
+	AccessTokenIssued         Type = "ACCESS_TOKEN_ISSUED"
+	ClientCredentialsIssued   Type = "CLIENT_CREDENTIALS_TOKEN_ISSUED"
+	RefreshTokenUsed          Type = "REFRESH_TOKEN_USED"
+	RefreshTokenReplayed      Type = "REFRESH_TOKEN_REPLAYED"
+	TokenRevoked              Type = "TOKEN_REVOKED"
+	GrantRevoked              Type = "GRANT_REVOKED"
+	DeviceCodeRequested       Type = "DEVICE_CODE_REQUESTED"
+	DeviceCodeApproved        Type = "DEVICE_CODE_APPROVED"
+	DeviceCodeDenied          Type = "DEVICE_CODE_DENIED"
+	ClientAuthFailed          Type = "CLIENT_AUTHENTICATION_FAILED"
+)
+
+// Event is one thing that happened. No field ever holds a secret.
+type Event struct {
+	ID        string // UUIDv7
+	At        time.Time
+	Type      Type
+	Actor     string // user id, client id, "cli" or "system"
+	User      string // the user concerned, or ""
+	Client    string // the client concerned, or ""
+	Session   string // the session concerned, or ""
+	Grant     string // the grant concerned, or ""
+	IP        string
+	Agent     string
+	RequestID string
+	Reason    string            // for failures: a short stable word (wrong_password, unknown_user, locked, …)
+	Detail    map[string]string // small, stable names
+}

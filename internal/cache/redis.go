@@ -1,0 +1,131 @@
+package cache
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+const (
+	redisPatience = 250 * time.Millisecond // what a request waits for Redis at most
+	redisRetry    = time.Second            // how often Redis is tried during an outage
+	redisPrefix   = "gatehouse:limit:"
+)
+
+// takeScript is pace.take on Redis' own clock, so that servers whose clocks differ
+// agree. Times are microseconds, which a Lua number holds exactly.
+const takeScript = `
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local step, room = tonumber(ARGV[1]), tonumber(ARGV[2])
+local due = tonumber(redis.call('GET', KEYS[1])) or now
+local ahead = math.min(math.max(due - now, 0), room)
+if ahead + step > room then return {0, ahead} end
+ahead = ahead + step
+redis.call('SET', KEYS[1], string.format('%.0f', now + ahead), 'PX', math.ceil(ahead / 1000))
+return {1, ahead}`
+
+// RedisOptions are what a Redis limiter needs besides its address.
+type RedisOptions struct {
+	Now        func() time.Time
+	Fallback   Limiter         // counts while Redis does not answer
+	OnOutage   func(err error) // called once when Redis stops answering; may be nil
+	OnRecovery func()          // called once when it answers again; may be nil
+}
+
+// Redis is a Limiter whose counts are shared through Redis or Valkey. When that does
+// not answer, requests are counted in this process: a limit then holds per server,
+// which is looser than wanted and better than no limit or no service.
+type Redis struct {
+	client  rueidis.Client
+	script  *rueidis.Lua
+	opt     RedisOptions
+	down    atomic.Bool
+	retryAt atomic.Int64 // Unix nanoseconds; while down, nobody asks Redis before
+}
+
+// OpenRedis connects to a redis://, rediss:// or unix:// address. The address is not
+// part of the error: it may hold a password.
+func OpenRedis(url string, opt RedisOptions) (*Redis, error) {
+	co, err := rueidis.ParseURL(url)
+	if err != nil {
+		return nil, fault.InvalidField("REDIS_URL", "REDIS_URL cannot be read; it looks like redis://user:password@host:6379/0")
+	}
+	co.ClientName = "gatehouse"
+	co.DisableCache = true // no client-side cache is used, and servers without RESP3 work too
+	co.Dialer.Timeout = 3 * time.Second
+	client, err := rueidis.NewClient(co)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "Redis at REDIS_URL does not answer; check that it runs and that the address and password are right")
+	}
+	return &Redis{client: client, script: rueidis.NewLuaScript(takeScript), opt: opt}, nil
+}
+
+// Close ends the connection.
+func (r *Redis) Close() { r.client.Close() }
+
+// Take counts one request.
+func (r *Redis) Take(ctx context.Context, key string, l Limit) (Result, error) {
+	p, limited := newPace(l, time.Microsecond)
+	if !limited {
+		return Result{Allowed: true}, nil
+	}
+	if r.resting() {
+		return r.opt.Fallback.Take(ctx, key, l)
+	}
+	res, err := r.ask(ctx, key, p)
+	if err == nil {
+		r.recovered()
+		return res, nil
+	}
+	if ctx.Err() != nil {
+		return Result{}, fault.Wrap(fault.Unavailable, ctx.Err(), "the request ended before it was counted")
+	}
+	r.failed(err)
+	return r.opt.Fallback.Take(ctx, key, l)
+}
+
+func (r *Redis) ask(ctx context.Context, key string, p pace) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, redisPatience)
+	defer cancel()
+	if len(key) > maxKey {
+		key = shorten(key)
+	}
+	args := []string{strconv.FormatInt(p.step, 10), strconv.FormatInt(p.room, 10)}
+	out, err := r.script.Exec(ctx, r.client, []string{redisPrefix + key}, args).AsIntSlice()
+	if err != nil {
+		return Result{}, err
+	}
+	if len(out) != 2 {
+		return Result{}, fault.New(fault.Unavailable, "Redis gave %d numbers instead of 2", len(out))
+	}
+	return p.result(out[1], out[0] == 1), nil
+}
+
+// resting reports whether Redis is left alone for now. During an outage one request a
+// second goes through to see whether it is over.
+func (r *Redis) resting() bool {
+	if !r.down.Load() {
+		return false
+	}
+	now, at := r.opt.Now().UnixNano(), r.retryAt.Load()
+	return now < at || !r.retryAt.CompareAndSwap(at, now+int64(redisRetry))
+}
+
+func (r *Redis) failed(err error) {
+	r.retryAt.Store(r.opt.Now().Add(redisRetry).UnixNano())
+	if r.down.CompareAndSwap(false, true) && r.opt.OnOutage != nil {
+		r.opt.OnOutage(err)
+	}
+}
+
+func (r *Redis) recovered() {
+	if r.down.Load() && r.down.CompareAndSwap(true, false) && r.opt.OnRecovery != nil {
+		r.opt.OnRecovery()
+	}
+}

@@ -1,0 +1,218 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// A Source is what settings are read from. Each part may be empty.
+type Source struct {
+	File     []byte            // the contents of a YAML file
+	FileName string            // how messages call it
+	Env      []string          // NAME=value, as the system hands it over
+	Flags    map[string]string // by flag name without dashes; every one must be a setting
+	// ReadFile serves the …_FILE variables. Without it they are an error.
+	ReadFile func(path string) ([]byte, error)
+}
+
+// Problems is all that is wrong with the settings, one sentence each.
+type Problems []string
+
+// Error gives one line per problem.
+func (p Problems) Error() string { return strings.Join(p, "\n") }
+
+func (p *Problems) add(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
+
+func (p Problems) orNil() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return p
+}
+
+// Load makes a Config: the defaults, over them the file, over that the
+// environment, over that the flags. The error is Problems with everything that
+// is wrong. Names in the environment that are not ours are ignored, since the
+// environment is shared; in the file and among the flags they are errors.
+func Load(src Source) (*Config, error) {
+	l := loader{
+		cfg:    &Config{origins: map[string]string{}},
+		byName: map[string]Setting{},
+	}
+	for _, s := range Settings() {
+		l.byName[s.Name] = s
+		l.names = append(l.names, s.Name)
+		if s.Default != "" {
+			if err := s.place(l.cfg).parse(s.Default); err != nil {
+				l.problems.add("the built-in default of %s %v", s.Name, err)
+			}
+		}
+	}
+	l.file(src.File, src.FileName)
+	l.env(src.Env, src.ReadFile)
+	l.flags(src.Flags)
+	if len(l.problems) > 0 {
+		return nil, l.problems
+	}
+	l.cfg.settle()
+	if err := l.cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return l.cfg, nil
+}
+
+type loader struct {
+	cfg      *Config
+	byName   map[string]Setting
+	names    []string // in the order of the table
+	problems Problems
+}
+
+// set takes one value. An empty one is as if it were not there.
+func (l *loader) set(s Setting, raw, origin, shown string) {
+	raw = strings.TrimSpace(raw)
+	if raw == "" {
+		return
+	}
+	if strings.ContainsRune(raw, 0) {
+		l.problems.add("%s: %s holds a zero byte", origin, shown)
+		return
+	}
+	err := s.place(l.cfg).parse(raw)
+	switch {
+	case err == nil:
+		l.cfg.origins[s.Name] = origin
+	case s.Secret:
+		l.problems.add("%s: %s %v", origin, shown, err)
+	default:
+		l.problems.add("%s: %s is %q; it %v", origin, shown, clip(raw), err)
+	}
+}
+
+func (l *loader) env(env []string, readFile func(string) ([]byte, error)) {
+	vars := map[string]string{}
+	for _, kv := range env {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			vars[k] = v
+		}
+	}
+	for _, name := range l.names {
+		s := l.byName[name]
+		direct, path := strings.TrimSpace(vars[name]), ""
+		if !s.path { // SSL_CERT_FILE means something else to every TLS library on the machine
+			path = strings.TrimSpace(vars[name+"_FILE"])
+		}
+		switch {
+		case direct != "" && path != "":
+			l.problems.add("environment: %s and %s_FILE are both set; keep one of them", name, name)
+		case path != "":
+			l.envFile(s, path, readFile)
+		default:
+			l.set(s, direct, "environment", name)
+		}
+	}
+}
+
+func (l *loader) envFile(s Setting, path string, readFile func(string) ([]byte, error)) {
+	shown := s.Name + "_FILE"
+	if readFile == nil {
+		l.problems.add("environment: %s is set, but files cannot be read here", shown)
+		return
+	}
+	data, err := readFile(path)
+	if err != nil {
+		l.problems.add("environment: %s cannot be read: %v", shown, err)
+		return
+	}
+	if strings.TrimSpace(string(data)) == "" {
+		l.problems.add("environment: %s names %q, which is empty", shown, path)
+		return
+	}
+	l.set(s, string(data), "environment", shown)
+}
+
+func (l *loader) flags(flags map[string]string) {
+	seen := 0
+	for _, name := range l.names {
+		s := l.byName[name]
+		if v, ok := flags[s.Flag()]; ok {
+			seen++
+			l.set(s, v, "command line", "--"+s.Flag())
+		}
+	}
+	if seen == len(flags) {
+		return
+	}
+	for _, flag := range slices.Sorted(maps.Keys(flags)) {
+		name := strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+		if s, ok := l.byName[name]; !ok || s.Flag() != flag {
+			l.unknown("command line", "--"+flag, name, func(s Setting) string { return "--" + s.Flag() })
+		}
+	}
+}
+
+// unknown reports a name that is not in the table, with the one that was probably meant.
+func (l *loader) unknown(origin, shown, name string, form func(Setting) string) {
+	msg := fmt.Sprintf("%s: %s is not a setting", origin, clip(shown))
+	if near := nearest(name, l.names); near != "" {
+		msg += "; did you mean " + form(l.byName[near]) + "?"
+	}
+	l.problems = append(l.problems, msg)
+}
+
+// settle fills in what depends on other settings, and brings BASE_URL into its one spelling.
+func (c *Config) settle() {
+	production := c.Production()
+	if !c.isSet("HOST") {
+		if c.Server.Host = "localhost"; production {
+			c.Server.Host = "*"
+		}
+	}
+	c.Server.Host = bareHost(c.Server.Host)
+	if !c.isSet("LOG_FORMAT") {
+		if c.Server.LogFormat = "text"; production {
+			c.Server.LogFormat = "json"
+		}
+	}
+	if !c.isSet("REQUIRE_ADMIN_MFA") {
+		c.MFA.RequireAdmin = production
+	}
+	if c.isSet("BASE_URL") {
+		c.Server.BaseURL = canonicalURL(c.Server.BaseURL)
+	} else {
+		c.Server.BaseURL = c.ownAddress()
+	}
+}
+
+// bareHost takes the brackets off an IPv6 address; they belong to URLs.
+func bareHost(h string) string {
+	if strings.HasPrefix(h, "[") && strings.HasSuffix(h, "]") {
+		return h[1 : len(h)-1]
+	}
+	return h
+}
+
+// canonicalURL writes an origin as browsers do (RFC 6454 §6.1): lower case, no
+// default port, no trailing slash. What it cannot read it leaves for Validate.
+func canonicalURL(s string) string {
+	s = strings.TrimRight(s, "/")
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" {
+		return s
+	}
+	u.Scheme, u.Host = strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	if p := u.Port(); p == "" || (u.Scheme == "https" && p == "443") || (u.Scheme == "http" && p == "80") {
+		u.Host = strings.TrimSuffix(u.Host, ":"+p)
+	}
+	return u.String()
+}
+
+func clip(s string) string {
+	if len(s) <= 80 {
+		return s
+	}
+	return strings.ToValidUTF8(s[:80], "") + "…"
+}

@@ -1,0 +1,77 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// Validate checks what one setting alone cannot tell. The error is Problems with all of them.
+func (c *Config) Validate() error {
+	var p Problems
+	c.checkAddress(&p)
+	c.checkStorage(&p)
+	c.checkPolicy(&p)
+	return p.orNil()
+}
+
+func (c *Config) checkAddress(p *Problems) {
+	if strings.ContainsAny(c.Server.Host, "/[] \t") || (strings.Contains(c.Server.Host, ":") && !isIP(c.Server.Host)) {
+		p.add("HOST is %q; it takes an address or a host name alone, and PORT the port", clip(c.Server.Host))
+	}
+	if (c.Server.CertFile == "") != (c.Server.KeyFile == "") {
+		p.add("SSL_CERT and SSL_KEY belong together; set both or neither")
+	}
+	u, err := url.Parse(c.Server.BaseURL)
+	switch {
+	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Opaque != "":
+		p.add("BASE_URL is %q; it must be an absolute address such as https://login.example.com", clip(withoutUser(c.Server.BaseURL)))
+	case u.User != nil:
+		p.add("BASE_URL holds a user name or password; leave it out")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(c.Server.BaseURL, "#"):
+		p.add("BASE_URL is %q; an issuer has no query and no fragment (RFC 8414 §2)", clip(c.Server.BaseURL))
+	case u.Path != "":
+		p.add("BASE_URL is %q; the server needs a host name of its own, without a path: use %s://%s", clip(c.Server.BaseURL), u.Scheme, u.Host)
+	case u.Scheme == "http" && c.Production() && !isLoopback(u.Hostname()):
+		p.add("BASE_URL is %q; production needs https: write https://%s and either set SSL_CERT and SSL_KEY or put a proxy that speaks TLS in front and name it in TRUSTED_PROXIES", clip(c.Server.BaseURL), u.Host)
+	}
+}
+
+func (c *Config) checkStorage(p *Problems) {
+	switch key := c.MasterKey(); {
+	case len(key) == 0 && c.Production():
+		p.add("SECRET_KEY is required in production; make one with `openssl rand -hex 32`, keep it safe, and set SECRET_KEY or SECRET_KEY_FILE")
+	case len(key) == 0 && !strings.HasPrefix(string(c.Storage.DatabaseURL), "sqlite:"):
+		p.add("SECRET_KEY is required with a PostgreSQL database, whose servers must share it; make one with `openssl rand -hex 32`")
+	case len(key) > 0 && len(key) < minKey:
+		p.add("SECRET_KEY has %d bytes; it needs at least %d: make one with `openssl rand -hex 32`", len(key), minKey)
+	}
+	if c.RateLimits.Store == "redis" && c.Storage.RedisURL == "" {
+		p.add("RATE_LIMIT_STORE is redis, but REDIS_URL is not set; set it, or use memory")
+	}
+}
+
+func (c *Config) checkPolicy(p *Problems) {
+	if c.Passwords.AdminMinLength < c.Passwords.MinLength {
+		p.add("ADMIN_PASSWORD_MIN_LENGTH is %d, less than PASSWORD_MIN_LENGTH with %d; administrators need at least as much as users", c.Passwords.AdminMinLength, c.Passwords.MinLength)
+	}
+}
+
+func isIP(host string) bool { _, err := netip.ParseAddr(host); return err == nil }
+
+// isLoopback reports whether a URL's host can only mean this machine (RFC 6761 §6.3 for localhost).
+func isLoopback(host string) bool {
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// withoutUser cuts what may be a password out of an address that could not be parsed.
+func withoutUser(s string) string {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		return "…" + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,183 @@
+// Package fetch gets documents from addresses that strangers chose: the jwks_uri
+// of a client, a provider's metadata.
+//
+// Such an address must not become a way into the network the server stands in
+// (server-side request forgery), nor a way to keep it busy. So connections go to
+// public addresses only, over TLS, directly, without redirects; time, size and
+// the number of attempts are bounded; and documents are kept for a while.
+package fetch
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+const (
+	totalTime  = 5 * time.Second
+	maxURL     = 2048
+	maxHeaders = 32 << 10
+)
+
+// Options are what a Client may be told. The zero value is safe.
+type Options struct {
+	AllowPrivate []netip.Prefix   // addresses to connect to although they are not public
+	Roots        *x509.CertPool   // nil is the system's
+	Now          func() time.Time // nil is time.Now
+}
+
+// A Client fetches and keeps documents. It is safe for concurrent use.
+type Client struct {
+	guard guard
+	http  *http.Client
+	now   func() time.Time
+	kept  kept
+}
+
+// New makes a Client. Close it when done.
+func New(o Options) *Client {
+	c := &Client{guard: newGuard(o.AllowPrivate), now: o.Now}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	c.kept.init()
+	dialer := &net.Dialer{Timeout: 3 * time.Second, Control: c.guard.control}
+	c.http = &http.Client{
+		Timeout: totalTime,
+		// An allowed address could redirect to any other; none of our documents needs it.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy:                  nil, // a proxy would resolve names where the guard does not see it
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    3 * time.Second,
+			ResponseHeaderTimeout:  totalTime,
+			MaxResponseHeaderBytes: maxHeaders,
+			MaxIdleConnsPerHost:    1,
+			MaxIdleConns:           16,
+			IdleConnTimeout:        30 * time.Second,
+			ForceAttemptHTTP2:      true,
+		},
+	}
+	return c
+}
+
+// Close ends what is under way and gives back connections.
+func (c *Client) Close() {
+	c.kept.close()
+	c.http.CloseIdleConnections()
+}
+
+// A Document is what an address gave.
+type Document struct {
+	Body    []byte // shared: do not change it
+	Fetched time.Time
+	Expires time.Time
+	Stale   bool // it has expired, and its address did not give another
+}
+
+// check reads an address and refuses what need not even be tried.
+func (c *Client) check(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Opaque != "" || len(raw) > maxURL:
+		return nil, fault.New(fault.Invalid, "the address is not an absolute URL of at most %d characters", maxURL)
+	case u.User != nil:
+		return nil, fault.New(fault.Invalid, "the address must not hold a user name or password")
+	case u.Fragment != "":
+		return nil, fault.New(fault.Invalid, "the address must not have a fragment")
+	case u.Scheme != "https" && (u.Scheme != "http" || !c.plainAllowed(u.Hostname())):
+		return nil, fault.New(fault.Invalid, "the address must begin with https://")
+	}
+	if a, err := netip.ParseAddr(u.Hostname()); err == nil && !c.guard.permits(a) {
+		return nil, notPublic(u, nil)
+	}
+	return u, nil
+}
+
+// plainAllowed reports whether http will do: on this very machine, where that is allowed at all.
+func (c *Client) plainAllowed(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		host = "127.0.0.1"
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback() && c.guard.permits(a)
+}
+
+// load makes one attempt.
+func (c *Client) load(ctx context.Context, u *url.URL, maxBytes int64) (Document, error) {
+	ctx, cancel := context.WithTimeout(ctx, totalTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return Document{}, fault.Wrap(fault.Invalid, err, "the address is not a URL")
+	}
+	req.Header.Set("Accept", "application/json, */*;q=0.5")
+	req.Header.Set("User-Agent", "Gatehouse")
+	res, err := c.http.Do(req)
+	if err != nil {
+		return Document{}, unreachable(u, err)
+	}
+	defer res.Body.Close()
+	if err := acceptable(u, res, maxBytes); err != nil {
+		return Document{}, err
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxBytes+1)) // counts after decompression
+	if err != nil {
+		return Document{}, unreachable(u, err)
+	}
+	if int64(len(body)) > maxBytes {
+		return Document{}, tooLarge(u, maxBytes)
+	}
+	now := c.now()
+	return Document{Body: body, Fetched: now, Expires: now.Add(lifetime(res.Header, now))}, nil
+}
+
+func acceptable(u *url.URL, res *http.Response, maxBytes int64) error {
+	switch {
+	case res.StatusCode >= 300 && res.StatusCode < 400:
+		return fault.New(fault.Invalid, "%s redirects elsewhere; give the address where the document is", u.Host)
+	case res.StatusCode != http.StatusOK:
+		return fault.New(fault.Unavailable, "%s answered with status %d", u.Host, res.StatusCode)
+	case res.ContentLength > maxBytes:
+		return tooLarge(u, maxBytes)
+	}
+	return nil
+}
+
+func tooLarge(u *url.URL, maxBytes int64) error {
+	return fault.New(fault.Invalid, "the document at %s is larger than %d bytes", u.Host, maxBytes)
+}
+
+func notPublic(u *url.URL, cause error) error {
+	e := fault.New(fault.Invalid, "%s is not on the public internet, where the server may fetch from", u.Host)
+	e.Cause = cause
+	return e
+}
+
+// unreachable says in words why there was no answer, without telling what the
+// server can see of its own network.
+func unreachable(u *url.URL, err error) error {
+	var refused *refusedError
+	var cert *tls.CertificateVerificationError
+	var late net.Error
+	switch {
+	case errors.As(err, &refused):
+		return notPublic(u, err)
+	case errors.As(err, &cert):
+		return fault.Wrap(fault.Unavailable, err, "the certificate of %s is not valid", u.Host)
+	case errors.As(err, &late) && late.Timeout():
+		return fault.Wrap(fault.Unavailable, err, "%s did not answer in time", u.Host)
+	}
+	return fault.Wrap(fault.Unavailable, err, "%s could not be reached", u.Host)
+}

@@ -1,0 +1,146 @@
+// Package identity holds who and what Gatehouse knows: users, their credentials
+// and browser sessions, with the rules that need nothing but the values themselves.
+package identity
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// Identifiers are UUIDv7 in their 36-character form.
+type (
+	UserID       string
+	SessionID    string // the `sid` of tokens; not the cookie's secret
+	CredentialID string
+)
+
+// User is a person with an account.
+type User struct {
+	ID            UserID
+	Username      string // "" if the person signs in by e-mail only
+	Email         string // "" if none
+	EmailVerified bool
+	Phone         string
+	PhoneVerified bool
+	Name          string
+	GivenName     string
+	FamilyName    string
+	Picture       string // https URL
+	Locale        string // BCP 47
+	Zoneinfo      string // IANA time zone
+	Address       Address
+	Roles         []string
+
+	Disabled          bool
+	PasswordHash      string // PHC string; "" if no password is set
+	PasswordChangedAt time.Time
+	MustChange        bool // the next login must set a new password
+	CreatedAt         time.Time
+	UpdatedAt         time.Time
+	LastLoginAt       time.Time
+}
+
+// Address is the postal address claim (OpenID Connect Core §5.1.1).
+type Address struct {
+	Formatted     string `json:"formatted,omitempty"`
+	StreetAddress string `json:"street_address,omitempty"`
+	Locality      string `json:"locality,omitempty"`
+	Region        string `json:"region,omitempty"`
+	PostalCode    string `json:"postal_code,omitempty"`
+	Country       string `json:"country,omitempty"`
+}
+
+// RoleAdmin is the role whose bearer administers the whole server.
+const RoleAdmin = "admin"
+
+// Admin reports whether the user administers the server.
+func (u *User) Admin() bool { return slices.Contains(u.Roles, RoleAdmin) }
+
+// Label is the shortest name a person recognises the account by.
+func (u *User) Label() string {
+	for _, s := range []string{u.Name, u.Username, u.Email} {
+		if s != "" {
+			return s
+		}
+	}
+	return string(u.ID)
+}
+
+// LoginName is what the person types to sign in.
+func (u *User) LoginName() string {
+	if u.Email != "" {
+		return u.Email
+	}
+	return u.Username
+}
+
+// Credential kinds.
+const (
+	KindTOTP = "totp"
+)
+
+// Credential is something a person proves to hold, besides the password.
+type Credential struct {
+	ID          CredentialID
+	User        UserID
+	Kind        string // KindTOTP, …
+	Label       string
+	Sealed      string // the secret, sealed; opened only by the factor that owns the kind
+	LastStep    int64  // TOTP: the newest time step accepted, so that a code works once (RFC 6238 §5.2)
+	CreatedAt   time.Time
+	ConfirmedAt time.Time // zero until the person has proved once that it works
+	LastUsedAt  time.Time
+}
+
+// Session is one signed-in browser.
+type Session struct {
+	ID         SessionID
+	User       UserID
+	AuthTime   time.Time // when the person last proved who they are
+	AMR        []string  // how (RFC 8176): pwd, otp, mfa, …
+	ACR        string    // ACR1 or ACR2
+	CreatedAt  time.Time
+	LastSeenAt time.Time
+	ExpiresAt  time.Time // absolute end
+	IP, Agent  string
+}
+
+// Authentication context classes that we assert, weakest first.
+const (
+	ACR1 = "aal1" // one factor
+	ACR2 = "aal2" // two factors
+)
+
+// ACRRank orders authentication context classes; 0 is unknown.
+func ACRRank(acr string) int {
+	switch acr {
+	case ACR1:
+		return 1
+	case ACR2:
+		return 2
+	}
+	return 0
+}
+
+// NewSession is a session for a user who has just proved who they are.
+func NewSession(u UserID, amr []string, now time.Time, life time.Duration, ip, agent string) *Session {
+	s := &Session{
+		ID: SessionID(secret.NewID(now)), User: u, AuthTime: now, AMR: amr, ACR: ACRFor(amr),
+		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(life), IP: ip, Agent: agent,
+	}
+	return s
+}
+
+// ACRFor is the context class that a list of methods reaches.
+func ACRFor(amr []string) string {
+	if slices.Contains(amr, "mfa") {
+		return ACR2
+	}
+	return ACR1
+}
+
+// LoginKey is the normalised form under which a user name or an e-mail address is looked up and unique.
+func LoginKey(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

@@ -1,0 +1,137 @@
+// Package job runs periodic work, such as sweeping what has expired, on one of the
+// servers that share a database: before each run a job takes its lease.
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+const (
+	leastLease = time.Minute      // so that a job of a few seconds' period does not change hands all the time
+	firstRun   = 10 * time.Second // all jobs have had their first turn by then
+)
+
+// Leases hands out named leases that end by themselves.
+type Leases interface {
+	// Lease gives holder the lease until now+ttl if it is free, over, or holder's
+	// already, and reports whether it did.
+	Lease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error)
+}
+
+// A Job is one kind of periodic work.
+type Job struct {
+	Name  string
+	Every time.Duration
+	// Run does it. Its context ends when the runner stops, and before the lease does.
+	Run func(ctx context.Context, now time.Time) error
+}
+
+// A Runner runs jobs. Set the fields and Add the jobs before Run.
+type Runner struct {
+	Leases  Leases
+	Holder  string                      // names this server; different for each one
+	Now     func() time.Time            // nil is time.Now
+	OnError func(job string, err error) // told of failures and panics, from several goroutines; may be nil
+
+	jobs []Job
+}
+
+// PanicError is a panic in a job.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+// Error is what the job said when it panicked.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Add adds a job. A mistake in it is a mistake in the program: it panics.
+func (r *Runner) Add(j Job) {
+	if j.Name == "" || j.Every <= 0 || j.Run == nil {
+		panic("job: a job needs a name, a period and something to run")
+	}
+	for _, other := range r.jobs {
+		if other.Name == j.Name {
+			panic("job: two jobs are called " + j.Name)
+		}
+	}
+	r.jobs = append(r.jobs, j)
+}
+
+// Run runs the jobs until ctx ends, and returns when the last one has returned.
+func (r *Runner) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, j := range r.jobs {
+		wg.Go(func() { r.repeat(ctx, j) })
+	}
+	wg.Wait()
+}
+
+func (r *Runner) repeat(ctx context.Context, j Job) {
+	timer := time.NewTimer(rand.N(min(j.Every, firstRun)))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		err := r.once(ctx, j)
+		stopped := ctx.Err() != nil && errors.Is(err, context.Canceled)
+		if err != nil && !stopped && r.OnError != nil {
+			r.OnError(j.Name, err)
+		}
+		timer.Reset(jittered(j.Every))
+	}
+}
+
+// once runs a job if this server gets its lease.
+func (r *Runner) once(ctx context.Context, j Job) error {
+	ttl := max(j.Every, leastLease)
+	// The clock of the deadline starts before the lease's: the run is over first.
+	ctx, cancel := context.WithTimeout(ctx, ttl)
+	defer cancel()
+	now := r.now()
+	held, err := r.Leases.Lease(ctx, j.Name, r.Holder, ttl, now)
+	if err != nil {
+		return fmt.Errorf("the lease could not be taken: %w", err)
+	}
+	if !held {
+		return nil
+	}
+	err = guarded(ctx, j, now)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
+		return fmt.Errorf("it did not end within %s: %w", ttl, err)
+	}
+	return err
+}
+
+func guarded(ctx context.Context, j Job, now time.Time) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return j.Run(ctx, now)
+}
+
+func (r *Runner) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
+
+// jittered keeps servers that were started together from asking together: up to a tenth off either way.
+func jittered(d time.Duration) time.Duration {
+	if d < 10 {
+		return d
+	}
+	return d - d/10 + rand.N(d/5)
+}

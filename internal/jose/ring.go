@@ -1,0 +1,272 @@
+package jose
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gojose "github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// Ring holds a server's signing keys in memory. Reload replaces the whole set at once, so
+// a running server follows a rotation made by any process. It is safe for concurrent use.
+type Ring struct {
+	store Store
+	box   *secret.Box
+	set   atomic.Pointer[set]
+	slots chan struct{} // as many RSA signatures at once as there are cores
+	make  sync.Mutex    // one key is made at a time
+}
+
+// NewRing makes an empty ring; Reload fills it.
+func NewRing(st Store, keys *secret.Keys) *Ring {
+	r := &Ring{store: st, box: keys.Box("keys"), slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	r.set.Store(&set{byID: map[string]*key{}})
+	return r
+}
+
+// key is one key, ready to use.
+type key struct {
+	StoredKey
+	signer  crypto.Signer
+	public  crypto.PublicKey
+	jwk     gojose.JSONWebKey
+	headers sync.Map // typ → encoded protected header with its dot
+}
+
+// set is an immutable snapshot.
+type set struct {
+	keys []*key // oldest first
+	byID map[string]*key
+}
+
+// Reload reads the keys from storage. On an error the ring stays as it is.
+func (r *Ring) Reload(ctx context.Context) error {
+	stored, err := r.store.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	old, next := r.set.Load(), &set{byID: make(map[string]*key, len(stored))}
+	for _, sk := range stored {
+		k, err := r.open(sk, old.byID[sk.ID])
+		if err != nil {
+			return err
+		}
+		next.keys = append(next.keys, k)
+		next.byID[k.ID] = k
+	}
+	r.set.Store(next)
+	return nil
+}
+
+// open unseals a stored key, or takes the opened one over when only its times have changed.
+func (r *Ring) open(sk StoredKey, have *key) (*key, error) {
+	if have != nil {
+		return &key{StoredKey: sk, signer: have.signer, public: have.public, jwk: have.jwk}, nil
+	}
+	der, err := r.box.Open(sk.Sealed, sk.ID)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "signing key %s cannot be unsealed: SECRET_KEY is not the one it was sealed with", sk.ID)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "signing key %s is damaged", sk.ID)
+	}
+	signer, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "signing key %s cannot sign", sk.ID)
+	}
+	return &key{
+		StoredKey: sk, signer: signer, public: signer.Public(),
+		jwk: gojose.JSONWebKey{Key: signer.Public(), KeyID: sk.ID, Algorithm: sk.Alg, Use: "sig"},
+	}, nil
+}
+
+// NewKey makes a key for an algorithm, sealed for storage, that signs from activeAt on. Its id is
+// the RFC 7638 thumbprint.
+func (r *Ring) NewKey(alg string, now, activeAt time.Time) (StoredKey, error) {
+	signer, err := generate(alg)
+	if err != nil {
+		return StoredKey{}, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(signer)
+	if err != nil {
+		return StoredKey{}, err
+	}
+	jwk := gojose.JSONWebKey{Key: signer.Public(), Algorithm: alg, Use: "sig"}
+	print, err := jwk.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return StoredKey{}, err
+	}
+	jwk.KeyID = base64.RawURLEncoding.EncodeToString(print)
+	public, err := json.Marshal(jwk)
+	if err != nil {
+		return StoredKey{}, err
+	}
+	return StoredKey{
+		ID: jwk.KeyID, Alg: alg, PublicJWK: string(public), Sealed: r.box.Seal(der, jwk.KeyID),
+		CreatedAt: now, ActiveAt: activeAt,
+	}, nil
+}
+
+// Ensure makes sure that there is a signing key for an algorithm, making the first one where there is none.
+// Of several servers that start at once one makes it and the others take it over.
+func (r *Ring) Ensure(ctx context.Context, alg string, now time.Time) error {
+	r.make.Lock()
+	defer r.make.Unlock()
+	if r.set.Load().signer(alg, now) != nil {
+		return nil
+	}
+	if err := r.Reload(ctx); err != nil {
+		return err
+	}
+	if r.set.Load().signer(alg, now) != nil {
+		return nil
+	}
+	k, err := r.NewKey(alg, now, now)
+	if err != nil {
+		return err
+	}
+	if err := r.store.FirstKey(ctx, k); err != nil && !fault.Is(err, fault.Conflict) {
+		return err
+	}
+	return r.Reload(ctx)
+}
+
+// signer picks the newest key of an algorithm that signs at now, or nil.
+func (s *set) signer(alg string, now time.Time) *key {
+	var best *key
+	for _, k := range s.keys {
+		if k.Alg != alg || k.ActiveAt.After(now) || (!k.RetiredAt.IsZero() && !k.RetiredAt.After(now)) {
+			continue
+		}
+		if best == nil || !k.ActiveAt.Before(best.ActiveAt) {
+			best = k
+		}
+	}
+	return best
+}
+
+// Sign writes a compact JWS over a JSON payload, with `typ` in its header where it is not empty.
+func (r *Ring) Sign(ctx context.Context, alg, typ string, payload []byte, now time.Time) (string, error) {
+	k := r.set.Load().signer(alg, now)
+	if k == nil {
+		if err := r.Ensure(ctx, alg, now); err != nil {
+			return "", err
+		}
+		if k = r.set.Load().signer(alg, now); k == nil {
+			return "", fault.New(fault.Unavailable, "there is no key to sign with %s yet", alg)
+		}
+	}
+	head := k.header(typ)
+	e := base64.RawURLEncoding
+	buf := make([]byte, len(head)+e.EncodedLen(len(payload)), len(head)+e.EncodedLen(len(payload))+1+e.EncodedLen(512))
+	copy(buf, head)
+	e.Encode(buf[len(head):], payload)
+	sig, err := signature(ctx, alg, k.signer, r.slots, buf)
+	if err != nil {
+		return "", err
+	}
+	buf = append(buf, '.')
+	buf = e.AppendEncode(buf, sig)
+	return string(buf), nil
+}
+
+// header is the encoded protected header of a key for a typ, with the dot behind it. There are
+// only as many as we use types.
+func (k *key) header(typ string) string {
+	if h, ok := k.headers.Load(typ); ok {
+		return h.(string)
+	}
+	head := struct {
+		Alg string `json:"alg"`
+		Kid string `json:"kid"`
+		Typ string `json:"typ,omitempty"`
+	}{k.Alg, k.ID, typ}
+	raw, err := json.Marshal(head)
+	if err != nil {
+		panic(err) // three strings always marshal
+	}
+	h := base64.RawURLEncoding.EncodeToString(raw) + "."
+	k.headers.Store(typ, h)
+	return h
+}
+
+// MaxToken bounds a token that we are asked to read, in bytes.
+const MaxToken = 16 << 10
+
+// Verify checks the signature and `typ` of a token of ours and returns its payload. Every
+// failure is Denied: what is wrong with a forged token is nobody's business.
+func (r *Ring) Verify(token, typ string) ([]byte, error) {
+	denied := fault.New(fault.Denied, "the token is not one of ours, or has been altered")
+	if len(token) > MaxToken {
+		return nil, denied
+	}
+	algs := make([]gojose.SignatureAlgorithm, 0, 4)
+	for _, a := range Algorithms() {
+		algs = append(algs, gojose.SignatureAlgorithm(a))
+	}
+	jws, err := gojose.ParseSignedCompact(token, algs)
+	if err != nil {
+		return nil, denied
+	}
+	head := jws.Signatures[0].Protected
+	k := r.set.Load().byID[head.KeyID]
+	if k == nil || head.Algorithm != k.Alg {
+		return nil, denied
+	}
+	if have, _ := head.ExtraHeaders["typ"].(string); have != typ {
+		return nil, denied
+	}
+	payload, err := jws.Verify(k.public)
+	if err != nil {
+		return nil, denied
+	}
+	return payload, nil
+}
+
+// JWKS is the key set to publish at now (RFC 7517 §5): keys that sign, will sign, or have signed
+// tokens that may still be valid.
+func (r *Ring) JWKS(now time.Time) ([]byte, error) {
+	out := struct {
+		Keys []json.RawMessage `json:"keys"`
+	}{Keys: []json.RawMessage{}}
+	for _, k := range r.set.Load().keys {
+		if k.ExpiresAt.IsZero() || k.ExpiresAt.After(now) {
+			out.Keys = append(out.Keys, json.RawMessage(k.PublicJWK))
+		}
+	}
+	return json.Marshal(out)
+}
+
+// Keys lists the ring's keys, oldest first.
+func (r *Ring) Keys() []StoredKey {
+	s := r.set.Load()
+	out := make([]StoredKey, 0, len(s.keys))
+	for _, k := range s.keys {
+		out = append(out, k.StoredKey)
+	}
+	return out
+}
+
+// State says in a word what a key is doing at now: next, active, retired or expired.
+func (k StoredKey) State(now time.Time) string {
+	switch {
+	case !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(now):
+		return "expired"
+	case !k.RetiredAt.IsZero() && !k.RetiredAt.After(now):
+		return "retired"
+	case k.ActiveAt.After(now):
+		return "next"
+	}
+	return "active"
+}

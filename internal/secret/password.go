@@ -1,0 +1,123 @@
+package secret
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// Argon2id parameters (OWASP Password Storage Cheat Sheet: m=19 MiB, t=2, p=1).
+const (
+	argonMemory  = 19 * 1024 // KiB
+	argonTime    = 2
+	argonThreads = 1
+	argonSalt    = 16
+	argonKey     = 32
+	// Bounds for hashes that we verify but did not make.
+	argonMaxMemory = 256 * 1024
+	argonMaxTime   = 16
+	argonMaxLanes  = 8
+)
+
+// Passwords hashes and verifies passwords with argon2id in a bounded pool: at most
+// `wide` hashes run at once, at most `queue` callers wait; the next one is told
+// to come back (fault.Unavailable). Memory is bounded by wide × 19 MiB.
+type Passwords struct {
+	slots chan struct{}
+	line  chan struct{}
+	dummy string
+}
+
+// NewPasswords makes a pool of the given width and queue length, each at least 1.
+func NewPasswords(wide, queue int) *Passwords {
+	p := &Passwords{
+		slots: make(chan struct{}, max(wide, 1)),
+		line:  make(chan struct{}, max(wide, 1)+max(queue, 1)),
+	}
+	p.dummy = hashArgon("", []byte("no such user 16b"))
+	return p
+}
+
+// Hash gives the PHC string of a password.
+func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
+	leave, err := p.enter(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	salt := make([]byte, argonSalt)
+	rand.Read(salt)
+	return hashArgon(password, salt), nil
+}
+
+// Verify compares a password with a PHC string. With an empty stored hash it does the same
+// work and answers false, so that an unknown user costs what a known one does.
+func (p *Passwords) Verify(ctx context.Context, password, stored string) (bool, error) {
+	leave, err := p.enter(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	known := stored != ""
+	if !known {
+		stored = p.dummy
+	}
+	ok, err := verifyArgon(password, stored)
+	return ok && known, err
+}
+
+// Outdated reports whether a stored hash should be made anew with today's parameters.
+func (p *Passwords) Outdated(stored string) bool {
+	return !strings.HasPrefix(stored, fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, argonMemory, argonTime, argonThreads))
+}
+
+func (p *Passwords) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case p.line <- struct{}{}:
+	default:
+		return nil, fault.RetryAfter(fault.Unavailable, 2*time.Second, "too many sign-ins at once; try again in a moment")
+	}
+	select {
+	case p.slots <- struct{}{}:
+		return func() { <-p.slots; <-p.line }, nil
+	case <-ctx.Done():
+		<-p.line
+		return nil, fault.Wrap(fault.Unavailable, ctx.Err(), "the server is busy; try again in a moment")
+	}
+}
+
+func hashArgon(password string, salt []byte) string {
+	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey)
+	e := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
+		e.EncodeToString(salt), e.EncodeToString(key))
+}
+
+func verifyArgon(password, stored string) (bool, error) {
+	parts := strings.Split(stored, "$")
+	if len(parts) != 6 || parts[1] != "argon2id" {
+		return false, fault.New(fault.Invalid, "the stored password hash is of an unknown kind")
+	}
+	var version, memory, time, lanes int
+	if _, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d", &version, &memory, &time, &lanes); err != nil || version != argon2.Version {
+		return false, fault.New(fault.Invalid, "the stored password hash cannot be read")
+	}
+	if memory < 8 || memory > argonMaxMemory || time < 1 || time > argonMaxTime || lanes < 1 || lanes > argonMaxLanes {
+		return false, fault.New(fault.Invalid, "the stored password hash asks for more work than is allowed")
+	}
+	salt, err1 := base64.RawStdEncoding.DecodeString(parts[4])
+	want, err2 := base64.RawStdEncoding.DecodeString(parts[5])
+	if err1 != nil || err2 != nil || len(want) < 16 || len(want) > 64 || len(salt) > 64 {
+		return false, fault.New(fault.Invalid, "the stored password hash cannot be read")
+	}
+	got := argon2.IDKey([]byte(password), salt, uint32(time), uint32(memory), uint8(lanes), uint32(len(want)))
+	return subtle.ConstantTimeCompare(got, want) == 1, nil
+}
