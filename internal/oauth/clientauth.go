@@ -1,0 +1,118 @@
+package oauth
+
+import (
+	"context"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// A ClientAuth is one token_endpoint_auth_method. Claim only looks at the call; exactly one method may
+// claim it. Prove does the work.
+type ClientAuth interface {
+	Method() string
+	Claim(c *Call) (id ClientID, claimed bool, err error)
+	Prove(ctx context.Context, s *Server, cl *Client, c *Call) error
+}
+
+// Names of the client authentication methods (RFC 7591 §2, OpenID Connect Core §9).
+const (
+	MethodBasic      = "client_secret_basic"
+	MethodPost       = "client_secret_post"
+	MethodPrivateKey = "private_key_jwt"
+	MethodNone       = "none"
+)
+
+// Methods lists the client authentication methods.
+func Methods() []string {
+	var out []string
+	for _, m := range clientAuths() {
+		out = append(out, m.Method())
+	}
+	return out
+}
+
+// Authenticate finds the one method that a call uses and the client it proves (RFC 6749 §2.3: a
+// client must not use more than one).
+func (s *Server) Authenticate(ctx context.Context, c *Call) (*Client, error) {
+	var method ClientAuth
+	var id ClientID
+	for _, m := range s.methods {
+		mid, claimed, err := m.Claim(c)
+		if err != nil {
+			return nil, err
+		}
+		if !claimed {
+			continue
+		}
+		if method != nil {
+			return nil, invalidRequest("The request authenticates the client in more than one way. Use one.")
+		}
+		method, id = m, mid
+	}
+	if method == nil {
+		return nil, invalidClient("Basic", "The request names no client. Send client_id, or authenticate with HTTP Basic.")
+	}
+	if named := ClientID(c.Get("client_id")); named != "" && named != id {
+		return nil, invalidRequest("The client_id parameter and the client credentials name different clients.")
+	}
+	cl, err := s.store.Client(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		return nil, s.refuseClient(ctx, c, method, id, "unknown_client")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if cl.Disabled {
+		return nil, s.refuseClient(ctx, c, method, id, "client_disabled")
+	}
+	if !cl.accepts(method.Method()) {
+		return nil, s.refuseClient(ctx, c, method, id, "wrong_method")
+	}
+	if err := method.Prove(ctx, s, cl, c); err != nil {
+		if fault.Is(err, fault.Denied) {
+			return nil, s.refuseClient(ctx, c, method, id, fault.Text(err))
+		}
+		return nil, err
+	}
+	return cl, nil
+}
+
+// accepts reports whether a client may authenticate by a method. A confidential client registered without a
+// method may send its secret either way.
+func (cl *Client) accepts(method string) bool {
+	switch {
+	case cl.Public:
+		return method == MethodNone
+	case cl.AuthMethod == "":
+		return method == MethodBasic || method == MethodPost
+	}
+	return cl.AuthMethod == method
+}
+
+// refuseClient gives every failed authentication the same answer; the audit log alone knows the reason.
+func (s *Server) refuseClient(ctx context.Context, c *Call, m ClientAuth, id ClientID, reason string) error {
+	ev := audit.Event{
+		At: c.Now, Type: audit.ClientAuthFailed, Actor: clip(string(id), 64), Client: clip(string(id), 64), IP: c.IP, Agent: c.Agent,
+		RequestID: c.RequestID, Reason: reason, Detail: map[string]string{"method": m.Method()},
+	}
+	if err := s.store.Record(ctx, ev); err != nil {
+		return err
+	}
+	challenge := ""
+	if m.Method() == MethodBasic {
+		challenge = "Basic"
+	}
+	return invalidClient(challenge, "The client could not be authenticated. Check client_id, secret and authentication method.")
+}
+
+// denied is a failed proof, with the word that the audit log keeps.
+func denied(reason string) error { return fault.New(fault.Denied, "%s", reason) }
+
+// clip bounds what a stranger can make us store.
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}

@@ -1,0 +1,68 @@
+package oauth
+
+import (
+	"context"
+	"slices"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// grantCode is the authorization code grant (RFC 6749 §4.1.3).
+type grantCode struct{}
+
+func (grantCode) Type() string { return GrantTypeCode }
+
+func (grantCode) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error) {
+	raw := c.Get("code")
+	if raw == "" {
+		return nil, invalidRequest("code is missing.")
+	}
+	if !secret.WellFormed(secret.PrefixCode, raw) {
+		return nil, invalidGrant("The code is not one that this server gave out.")
+	}
+	code, err := s.store.SpendCode(ctx, s.keys.Hash(raw), c.Now)
+	switch {
+	case fault.Is(err, fault.Spent):
+		return nil, s.codeReplayed(ctx, cl, c, code)
+	case fault.Is(err, fault.NotFound):
+		return nil, invalidGrant("The code is unknown or has expired.")
+	case err != nil:
+		return nil, err
+	}
+	if err := code.answers(cl, c); err != nil {
+		return nil, err
+	}
+	g := code.Grant
+	e := &Entitlement{Grant: &g, New: true, Scopes: g.Scopes, Nonce: code.Nonce, Spends: cl.May(GrantTypeRefresh)}
+	if e.Audience, err = s.narrowedResources(g.Resources, c.Form); err != nil {
+		return nil, err
+	}
+	if slices.Contains(g.Scopes, ScopeOffline) && e.Spends {
+		g.Session = "" // it was given to last beyond the browser session (OpenID Connect Core §11)
+	}
+	e.User, err = s.liveUser(ctx, g.User)
+	return e, err
+}
+
+// answers compares a redemption with the request that the code answered (RFC 6749 §4.1.3).
+func (code *Code) answers(cl *Client, c *Call) error {
+	if code.Grant.Client != cl.ID {
+		return invalidGrant("The code was given to another client.")
+	}
+	if code.RedirectURI != c.Get("redirect_uri") {
+		return invalidGrant("redirect_uri is not the one of the authorization request.")
+	}
+	return checkVerifier(code.Challenge, code.ChallengeMethod, c.Get("code_verifier"))
+}
+
+// codeReplayed ends everything that a code gave when it comes a second time (RFC 6749 §4.1.2, RFC 9700 §4.2.4).
+func (s *Server) codeReplayed(ctx context.Context, cl *Client, c *Call, code *Code) error {
+	ev := s.event(c, audit.AuthorizationCodeReplayed, cl)
+	ev.Grant, ev.User = string(code.Grant.ID), string(code.Grant.User)
+	if err := s.store.EndGrant(ctx, code.Grant.ID, c.Now, ev); err != nil {
+		return err
+	}
+	return invalidGrant("The code has been used before. Everything that it gave has been ended.")
+}

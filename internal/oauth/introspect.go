@@ -1,0 +1,96 @@
+package oauth
+
+import (
+	"context"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// Introspection is the answer of the introspection endpoint (RFC 7662 §2.2). A token that is not in force gets
+// `{"active": false}` and no reason.
+type Introspection struct {
+	Active    bool     `json:"active"`
+	Scope     string   `json:"scope,omitempty"`
+	ClientID  string   `json:"client_id,omitempty"`
+	Username  string   `json:"username,omitempty"`
+	TokenType string   `json:"token_type,omitempty"`
+	Expires   seconds  `json:"exp,omitempty"`
+	IssuedAt  seconds  `json:"iat,omitempty"`
+	Subject   string   `json:"sub,omitempty"`
+	Audience  audience `json:"aud,omitempty"`
+	Issuer    string   `json:"iss,omitempty"`
+	ID        string   `json:"jti,omitempty"`
+	Grant     string   `json:"gid,omitempty"`
+	Session   string   `json:"sid,omitempty"`
+	AuthTime  seconds  `json:"auth_time,omitempty"`
+	ACR       string   `json:"acr,omitempty"`
+	AMR       []string `json:"amr,omitempty"`
+	Roles     []string `json:"roles,omitempty"`
+}
+
+// Introspect answers the introspection endpoint. Only clients that prove who they are may ask (RFC 7662 §2.1).
+func (s *Server) Introspect(ctx context.Context, c *Call) (*Introspection, error) {
+	cl, err := s.Authenticate(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if cl.Public {
+		return nil, invalidClient("Basic", "A public client may not introspect tokens: it cannot prove who it is.")
+	}
+	token := c.Get("token")
+	if token == "" {
+		return nil, invalidRequest("token is missing.")
+	}
+	if strings.HasPrefix(token, secret.PrefixRefreshToken) {
+		return s.introspectRefresh(ctx, cl, c, token)
+	}
+	t, err := s.Access(ctx, token, c.Now)
+	if fault.Is(err, fault.Denied) {
+		return &Introspection{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	in := &Introspection{
+		Active: true, Scope: joinScopes(t.Scopes), ClientID: string(t.Client), TokenType: "Bearer", Expires: at(t.Expires), IssuedAt: at(t.IssuedAt),
+		Subject: t.Subject, Audience: t.Audience, Issuer: s.cfg.Issuer, ID: t.ID, Grant: string(t.Grant), Session: string(t.Session),
+		AuthTime: at(t.AuthTime), ACR: t.ACR, AMR: t.AMR, Roles: t.Roles,
+	}
+	if t.User != "" {
+		u, err := s.store.User(ctx, t.User)
+		if fault.Is(err, fault.NotFound) || (err == nil && u.Disabled) {
+			return &Introspection{}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		in.Username = u.LoginName()
+	}
+	return in, nil
+}
+
+// introspectRefresh tells a client about its own refresh token only.
+func (s *Server) introspectRefresh(ctx context.Context, cl *Client, c *Call, token string) (*Introspection, error) {
+	id, _, ok := s.openRefresh(token)
+	if !ok {
+		return &Introspection{}, nil
+	}
+	g, err := s.store.Grant(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		return &Introspection{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if g.Client != cl.ID || !g.ExpiresAt.After(c.Now) || !secret.Equal(string(g.RefreshHash), string(s.keys.Hash(token))) {
+		return &Introspection{}, nil
+	}
+	return &Introspection{
+		Active: true, Scope: joinScopes(g.Scopes), ClientID: string(g.Client), TokenType: "refresh_token", Expires: at(g.ExpiresAt),
+		IssuedAt: at(g.CreatedAt), Subject: string(g.User), Issuer: s.cfg.Issuer, Grant: string(g.ID),
+	}, nil
+}
+
+func joinScopes(s []string) string { return strings.Join(s, " ") }

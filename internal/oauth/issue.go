@@ -1,0 +1,185 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// Values of `typ` in the headers of our tokens: they keep one kind from passing for another (RFC 8725 §3.11).
+const (
+	typAccess = "at+jwt" // RFC 9068 §2.1
+	typID     = "JWT"
+)
+
+// accessClaims is the payload of a JWT access token (RFC 9068 §2.2).
+type accessClaims struct {
+	Issuer   string          `json:"iss"`
+	Subject  string          `json:"sub"`
+	Audience audience        `json:"aud"`
+	Client   string          `json:"client_id"`
+	Scope    string          `json:"scope,omitempty"`
+	IssuedAt seconds         `json:"iat"`
+	Expires  seconds         `json:"exp"`
+	ID       string          `json:"jti"`
+	Grant    string          `json:"gid"`
+	Session  string          `json:"sid,omitempty"`
+	AuthTime seconds         `json:"auth_time,omitempty"`
+	ACR      string          `json:"acr,omitempty"`
+	AMR      []string        `json:"amr,omitempty"`
+	Roles    []string        `json:"roles,omitempty"`
+	Claims   json.RawMessage `json:"claims,omitempty"` // what the userinfo endpoint was asked for beyond the scopes
+}
+
+// issue mints what a redeemed grant is worth. What must be stored is stored first: nothing is
+// answered that a crash could take back.
+func (s *Server) issue(ctx context.Context, cl *Client, c *Call, e *Entitlement) (*TokenResponse, error) {
+	t := s.accessToken(cl, c, e)
+	if err := s.keepGrant(ctx, cl, c, e, t); err != nil {
+		return nil, err
+	}
+	token, err := s.writeAccess(ctx, cl, t)
+	if err != nil {
+		return nil, err
+	}
+	r := &TokenResponse{
+		AccessToken: token, TokenType: "Bearer", ExpiresIn: t.Expires.Unix() - t.IssuedAt.Unix(),
+		RefreshToken: e.Refresh, Scope: strings.Join(e.Scopes, " "),
+	}
+	if e.User != nil && slices.Contains(e.Scopes, ScopeOpenID) {
+		r.IDToken, err = s.writeIDToken(ctx, cl, c, e, token)
+	}
+	return r, err
+}
+
+// accessToken fills in an access token.
+func (s *Server) accessToken(cl *Client, c *Call, e *Entitlement) *AccessToken {
+	ttl := cl.AccessTTL
+	if ttl <= 0 {
+		ttl = s.cfg.AccessTTL
+	}
+	now := c.Now.Truncate(time.Second)
+	t := &AccessToken{
+		ID: secret.NewID(c.Now), Grant: e.Grant.ID, Client: cl.ID, Session: e.Grant.Session, Subject: string(cl.ID),
+		Scopes: e.Scopes, Audience: e.Audience, IssuedAt: now, Expires: now.Add(ttl),
+		AuthTime: e.Grant.AuthTime, ACR: e.Grant.ACR, AMR: e.Grant.AMR,
+	}
+	if e.User != nil {
+		t.User, t.Subject, t.Roles = e.User.ID, string(e.User.ID), e.User.Roles
+		if p := wants(e.Grant.Claims); len(p.UserInfo) > 0 {
+			t.Claims, _ = json.Marshal(p.UserInfo) // a map of what was parsed from JSON always marshals
+		}
+	}
+	return t
+}
+
+// keepGrant stores a new grant, with its first refresh token if it gets one, and audits the issuance.
+func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlement, t *AccessToken) error {
+	ev := s.event(c, audit.AccessTokenIssued, cl)
+	ev.Grant, ev.User, ev.Actor = string(e.Grant.ID), string(t.User), string(cl.ID)
+	ev.Detail = map[string]string{"grant_type": e.Grant.Kind, "scope": strings.Join(e.Scopes, " "), "jti": t.ID}
+	if !e.New {
+		if e.Grant.Kind == GrantTypeClient {
+			ev.Type = audit.ClientCredentialsIssued
+		} else {
+			ev.Type = audit.RefreshTokenUsed
+		}
+		return s.store.Record(ctx, ev)
+	}
+	g := e.Grant
+	g.ExpiresAt = t.Expires
+	if e.Spends {
+		e.Refresh = s.newRefresh(g.ID)
+		g.RefreshHash = s.keys.Hash(e.Refresh)
+		g.ExpiresAt = c.Now.Add(s.refreshTTL(cl))
+		g.AbsoluteEnd = g.ExpiresAt
+		if s.cfg.RefreshAbsolute > 0 {
+			g.AbsoluteEnd = c.Now.Add(max(s.cfg.RefreshAbsolute, s.refreshTTL(cl)))
+		}
+	}
+	err := s.store.PutGrant(ctx, g, ev)
+	if fault.Is(err, fault.Spent) {
+		return invalidGrant("The approval has been revoked meanwhile.")
+	}
+	return err
+}
+
+// writeAccess writes an access token in the client's format.
+func (s *Server) writeAccess(ctx context.Context, cl *Client, t *AccessToken) (string, error) {
+	format := cl.TokenFormat
+	if format == "" {
+		format = s.cfg.TokenFormat
+	}
+	if format == FormatOpaque {
+		token := secret.NewToken(secret.PrefixAccessToken)
+		return token, s.store.PutOpaque(ctx, s.keys.Hash(token), t)
+	}
+	payload, err := json.Marshal(accessClaims{
+		Issuer: s.cfg.Issuer, Subject: t.Subject, Audience: t.Audience, Client: string(t.Client), Scope: strings.Join(t.Scopes, " "),
+		IssuedAt: at(t.IssuedAt), Expires: at(t.Expires), ID: t.ID, Grant: string(t.Grant), Session: string(t.Session),
+		AuthTime: at(t.AuthTime), ACR: t.ACR, AMR: t.AMR, Roles: t.Roles, Claims: t.Claims,
+	})
+	if err != nil {
+		return "", err
+	}
+	return s.ring.Sign(ctx, s.alg(cl), typAccess, payload, t.IssuedAt)
+}
+
+// idToken is the payload of an ID token (OpenID Connect Core §2), with the claims that the scopes give.
+type idToken struct {
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	Audience audience `json:"aud"`
+	Expires  seconds  `json:"exp"`
+	IssuedAt seconds  `json:"iat"`
+	AuthTime seconds  `json:"auth_time,omitempty"`
+	Nonce    string   `json:"nonce,omitempty"`
+	ACR      string   `json:"acr,omitempty"`
+	AMR      []string `json:"amr,omitempty"`
+	Party    string   `json:"azp,omitempty"`
+	Session  string   `json:"sid,omitempty"`
+	AtHash   string   `json:"at_hash,omitempty"`
+	profile
+}
+
+// writeIDToken writes an ID token about the grant's authentication (OpenID Connect Core §3.1.3.3, §12.2).
+func (s *Server) writeIDToken(ctx context.Context, cl *Client, c *Call, e *Entitlement, access string) (string, error) {
+	ttl := cl.IDTokenTTL
+	if ttl <= 0 {
+		ttl = s.cfg.IDTokenTTL
+	}
+	alg, g := s.alg(cl), e.Grant
+	payload, err := json.Marshal(idToken{
+		Issuer: s.cfg.Issuer, Subject: string(e.User.ID), Audience: audience{string(cl.ID)},
+		IssuedAt: at(c.Now), Expires: at(c.Now.Add(ttl)), AuthTime: at(g.AuthTime), Nonce: e.Nonce, ACR: g.ACR, AMR: g.AMR,
+		Session: string(g.Session), AtHash: jose.AccessHash(alg, access),
+		profile: profileOf(e.User, e.Scopes, wants(g.Claims).IDToken),
+	})
+	if err != nil {
+		return "", err
+	}
+	return s.ring.Sign(ctx, alg, typID, payload, c.Now)
+}
+
+// liveUser reads the user of a grant and refuses one who may not sign in any more.
+func (s *Server) liveUser(ctx context.Context, id identity.UserID) (*identity.User, error) {
+	u, err := s.store.User(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		return nil, invalidGrant("The user has been deleted.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if u.Disabled {
+		return nil, invalidGrant("The user's account is disabled.")
+	}
+	return u, nil
+}

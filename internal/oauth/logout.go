@@ -1,0 +1,135 @@
+package oauth
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// LogoutStep is what happens after a request to end the session.
+type LogoutStep struct {
+	Confirm  *Flow  // ask the person first
+	Redirect string // then send the browser here; "" for the page that says goodbye
+	Ended    bool   // the session has ended: the cookie goes
+	Client   *Client
+}
+
+// Logout is RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0). The person is asked unless an ID token shows that
+// the request comes from an application they are signed in to (§2, §6): otherwise any page could sign people out.
+func (s *Server) Logout(ctx context.Context, c *Call) (*LogoutStep, error) {
+	f := &Flow{Step: StepLogout, Started: c.Now.UnixMilli(), Form: url.Values{}}
+	cl, hint, err := s.logoutParty(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	target, err := logoutTarget(cl, c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Session == nil {
+		return &LogoutStep{Redirect: target, Client: cl}, nil
+	}
+	if hint == nil || hint.Subject != string(c.Session.User) {
+		if cl != nil {
+			f.Form.Set("client_id", string(cl.ID))
+			f.Form.Set("target", target)
+		}
+		f.Query, f.Session, f.Client = f.Form.Encode(), c.Session.ID, cl
+		return &LogoutStep{Confirm: f, Client: cl}, nil
+	}
+	return s.endSession(ctx, c, cl, target)
+}
+
+// ConfirmLogout takes the person's yes.
+func (s *Server) ConfirmLogout(ctx context.Context, c *Call, sealed string) (*LogoutStep, error) {
+	f := &Flow{Form: url.Values{}}
+	if sealed != "" {
+		var err error
+		if f, err = s.openLogout(sealed, c.Now); err != nil {
+			return nil, err
+		}
+	}
+	var cl *Client
+	if id := f.Form.Get("client_id"); id != "" {
+		var err error
+		if cl, err = s.store.Client(ctx, ClientID(id)); err != nil {
+			return nil, pageError(err)
+		}
+	}
+	if c.Session == nil {
+		return &LogoutStep{Redirect: f.Form.Get("target"), Client: cl, Ended: true}, nil
+	}
+	return s.endSession(ctx, c, cl, f.Form.Get("target"))
+}
+
+func (s *Server) endSession(ctx context.Context, c *Call, cl *Client, target string) (*LogoutStep, error) {
+	ev := audit.Event{
+		At: c.Now, Type: audit.Logout, Actor: string(c.Session.User), User: string(c.Session.User), Session: string(c.Session.ID),
+		IP: c.IP, Agent: c.Agent, RequestID: c.RequestID,
+	}
+	if cl != nil {
+		ev.Client = string(cl.ID)
+	}
+	if err := s.store.EndSession(ctx, c.Session.ID, c.Now, s.cfg.EndWithSession, ev); err != nil && !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	return &LogoutStep{Redirect: target, Ended: true, Client: cl}, nil
+}
+
+// logoutParty finds the client that asks: the ID token's, or the one that client_id names. Both must agree (§2).
+func (s *Server) logoutParty(ctx context.Context, c *Call) (*Client, *idToken, error) {
+	id := c.Get("client_id")
+	var hint *idToken
+	if raw := c.Get("id_token_hint"); raw != "" {
+		t, err := s.readIDToken(raw)
+		if err != nil || len(t.Audience) == 0 {
+			return nil, nil, fault.New(fault.Invalid, "The application sent an id_token_hint that this server did not issue.")
+		}
+		if id != "" && id != t.Audience[0] {
+			return nil, nil, fault.New(fault.Invalid, "The application sent a client_id and an id_token_hint that belong to different applications.")
+		}
+		id, hint = t.Audience[0], t
+	}
+	if id == "" {
+		return nil, nil, nil
+	}
+	cl, err := s.client(ctx, ClientID(id))
+	if err != nil {
+		return nil, nil, pageError(err)
+	}
+	return cl, hint, nil
+}
+
+// logoutTarget is where the browser goes afterwards: a registered address only (§3).
+func logoutTarget(cl *Client, c *Call) (string, error) {
+	target := c.Get("post_logout_redirect_uri")
+	if target == "" {
+		return "", nil
+	}
+	if cl == nil {
+		return "", fault.New(fault.Invalid, "The application asked to send you on after signing out, but did not say who it is: id_token_hint or client_id is missing.")
+	}
+	if !matchURI(cl.PostLogout, target) {
+		return "", fault.New(fault.Invalid, "The application asked to send you to an address that is not registered for it. If you run it: register the post_logout_redirect_uri exactly as it is sent.")
+	}
+	if st := c.Get("state"); st != "" {
+		if len(st) > maxState {
+			return "", fault.New(fault.Invalid, "The application sent a state of more than %d bytes.", maxState)
+		}
+		r := Reply{RedirectURI: target, Mode: ModeQuery, Params: url.Values{"state": {st}}}
+		return r.Location(), nil
+	}
+	return target, nil
+}
+
+// openLogout opens the flow of a logout page, which names no request to authorize.
+func (s *Server) openLogout(sealed string, now time.Time) (*Flow, error) {
+	f, err := s.unseal(sealed, StepLogout, now)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "This page is too old or damaged. Open your account page to sign out.")
+	}
+	return f, nil
+}

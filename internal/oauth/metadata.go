@@ -1,0 +1,75 @@
+package oauth
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+)
+
+// Metadata is the discovery document (OpenID Connect Discovery §3, RFC 8414 §2). It is derived from the
+// tables that the endpoints themselves use, so it cannot advertise what is not served.
+type Metadata struct {
+	Issuer                string   `json:"issuer"`
+	Authorization         string   `json:"authorization_endpoint"`
+	Token                 string   `json:"token_endpoint"`
+	UserInfo              string   `json:"userinfo_endpoint"`
+	JWKS                  string   `json:"jwks_uri"`
+	Introspection         string   `json:"introspection_endpoint"`
+	Revocation            string   `json:"revocation_endpoint"`
+	DeviceAuthorization   string   `json:"device_authorization_endpoint"`
+	EndSession            string   `json:"end_session_endpoint"`
+	ResponseTypes         []string `json:"response_types_supported"`
+	ResponseModes         []string `json:"response_modes_supported"`
+	GrantTypes            []string `json:"grant_types_supported"`
+	SubjectTypes          []string `json:"subject_types_supported"`
+	IDTokenAlgs           []string `json:"id_token_signing_alg_values_supported"`
+	Scopes                []string `json:"scopes_supported"`
+	Claims                []string `json:"claims_supported"`
+	ACRs                  []string `json:"acr_values_supported"`
+	Prompts               []string `json:"prompt_values_supported"`
+	ChallengeMethods      []string `json:"code_challenge_methods_supported"`
+	TokenAuth             []string `json:"token_endpoint_auth_methods_supported"`
+	TokenAuthAlgs         []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionAuth     []string `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAuthAlgs []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	RevocationAuth        []string `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAuthAlgs    []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	ClaimsParameter       bool     `json:"claims_parameter_supported"`
+	RequestParameter      bool     `json:"request_parameter_supported"`
+	RequestURIParameter   bool     `json:"request_uri_parameter_supported"`
+	IssInResponse         bool     `json:"authorization_response_iss_parameter_supported"`
+}
+
+// Metadata gives the discovery document.
+func (s *Server) Metadata() *Metadata {
+	iss := s.cfg.Issuer
+	m := &Metadata{
+		Issuer: iss, Authorization: iss + "/oauth/authorize", Token: s.TokenEndpoint(), UserInfo: iss + "/oauth/userinfo",
+		JWKS: iss + "/.well-known/jwks.json", Introspection: iss + "/oauth/introspect", Revocation: iss + "/oauth/revoke",
+		DeviceAuthorization: iss + "/oauth/device/code", EndSession: iss + "/oauth/logout",
+		ResponseTypes: []string{"code"}, ResponseModes: responseModes(), SubjectTypes: []string{"public"},
+		IDTokenAlgs: jose.Algorithms(), ACRs: []string{identity.ACR1, identity.ACR2}, Prompts: promptValues(),
+		ChallengeMethods: []string{PKCES256}, ClaimsParameter: true, IssInResponse: true,
+	}
+	for _, g := range s.grants {
+		m.GrantTypes = append(m.GrantTypes, g.Type())
+	}
+	for _, a := range s.methods {
+		m.TokenAuth = append(m.TokenAuth, a.Method())
+	}
+	m.IntrospectionAuth = slices.DeleteFunc(slices.Clone(m.TokenAuth), func(a string) bool { return a == MethodNone })
+	m.RevocationAuth = m.TokenAuth
+	m.TokenAuthAlgs = jose.AssertionAlgorithms()
+	m.IntrospectionAuthAlgs, m.RevocationAuthAlgs = m.TokenAuthAlgs, m.TokenAuthAlgs
+	m.Scopes = slices.Sorted(maps.Keys(s.store.Scopes()))
+	m.Claims = []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash"}
+	for _, sc := range userScopes {
+		m.Claims = append(m.Claims, scopeClaims(sc)...)
+	}
+	return m
+}
+
+// JWKS is where the ring's keys are published.
+func (s *Server) JWKS(c *Call) ([]byte, error) { return s.ring.JWKS(c.Now) }

@@ -1,0 +1,112 @@
+package oauth
+
+import (
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// maxURI bounds a URI that a client registers or sends, in bytes.
+const maxURI = 2048
+
+// ValidRedirect checks a redirect URI before it is registered (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1):
+// absolute, without fragment or wildcard; https, or http on a loopback address, or an app's own scheme.
+func ValidRedirect(raw string) error {
+	u, err := parseRedirect(raw)
+	if err != nil {
+		return err
+	}
+	switch u.Scheme {
+	case "https":
+		if u.Host == "" {
+			return fault.InvalidField("redirect_uri", "redirect URI %q has no host", raw)
+		}
+		return nil
+	case "http":
+		if !loopback(u.Hostname()) {
+			return fault.InvalidField("redirect_uri", "redirect URI %q must use https: http is only safe on this machine's own addresses (localhost, 127.0.0.1, [::1])", raw)
+		}
+		return nil
+	}
+	if !strings.Contains(u.Scheme, ".") {
+		return fault.InvalidField("redirect_uri", "redirect URI %q uses the scheme %q: an app's own scheme must be a domain name in reverse, as in com.example.app:/callback (RFC 8252 section 7.1)", raw, u.Scheme)
+	}
+	return nil
+}
+
+func parseRedirect(raw string) (*url.URL, error) {
+	if raw == "" || len(raw) > maxURI {
+		return nil, fault.InvalidField("redirect_uri", "a redirect URI has 1 to %d characters", maxURI)
+	}
+	for i := 0; i < len(raw); i++ {
+		if raw[i] <= 0x20 || raw[i] >= 0x7f || raw[i] == '\\' || raw[i] == '*' {
+			return nil, fault.InvalidField("redirect_uri", "redirect URI %q holds a space, backslash, asterisk or a character outside ASCII: percent-encode it, and register every address exactly", raw)
+		}
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || !u.IsAbs():
+		return nil, fault.InvalidField("redirect_uri", "redirect URI %q is not an absolute URI", raw)
+	case strings.Contains(raw, "#"):
+		return nil, fault.InvalidField("redirect_uri", "redirect URI %q has a fragment; leave out what begins with #", raw)
+	case u.User != nil:
+		return nil, fault.InvalidField("redirect_uri", "redirect URI %q holds a user name; leave it out", raw)
+	}
+	return u, nil
+}
+
+// loopback reports whether a host can only be this machine.
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+// matchRedirect finds the address to answer to. Registered addresses are compared as strings (RFC 9700 §2.1),
+// but for the port of a loopback address, which an app cannot know beforehand (RFC 8252 §7.3).
+func (cl *Client) matchRedirect(asked string) bool {
+	return matchURI(cl.Redirects, asked)
+}
+
+func matchURI(registered []string, asked string) bool {
+	if slices.Contains(registered, asked) {
+		return true
+	}
+	u, err := parseRedirect(asked)
+	if err != nil || u.Scheme != "http" || !loopback(u.Hostname()) {
+		return false
+	}
+	want := withoutPort(u)
+	for _, r := range registered {
+		if ru, err := parseRedirect(r); err == nil && ru.Scheme == "http" && loopback(ru.Hostname()) && withoutPort(ru) == want {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutPort is the URI's exact text but for the port.
+func withoutPort(u *url.URL) string {
+	host := u.Host
+	if p := u.Port(); p != "" {
+		host = strings.TrimSuffix(host, ":"+p)
+	}
+	return u.Scheme + "://" + host + u.EscapedPath() + "?" + u.RawQuery
+}
+
+// Origin is the scheme and host of a redirect URI, or "scheme:" of an app's own one: what a person is shown, and what a form may lead to.
+func Origin(raw string) string {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return ""
+	case u.Host == "":
+		return u.Scheme + ":"
+	}
+	return u.Scheme + "://" + u.Host
+}

@@ -1,0 +1,117 @@
+// Package oauth is the authorization server: OAuth 2 (RFC 6749 with the practice of RFC 9700) and OpenID
+// Connect Core, as values in and values out. It knows no HTTP, no SQL and no clock.
+//
+// A browser's journey:
+//
+//	          ┌────────────── Step.Login ──► login page ──┐
+//	          │                                           ▼
+//	request ──► Authorize ◄──────── the sealed Flow ──────┤
+//	          │                                           ▲
+//	          ├────────────── Step.Consent ► consent page ┘
+//	          └─ Step.Reply ► the client, with a code or an error
+//
+// What must live between two hops is sealed into the Flow that the browser carries, so an anonymous
+// visitor stores nothing here.
+package oauth
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// Config is what an operator decides about the protocol.
+type Config struct {
+	Issuer          string // BASE_URL
+	CodeTTL         time.Duration
+	AccessTTL       time.Duration
+	IDTokenTTL      time.Duration
+	RefreshTTL      time.Duration // sliding
+	RefreshAbsolute time.Duration // from the approval on; 0: no bound
+	ReuseInterval   time.Duration // how long a lost answer to a refresh may be asked for again
+	DeviceTTL       time.Duration
+	Rotation        bool   // rotate refresh tokens of confidential clients; public ones always do unless a client opts out
+	TokenFormat     string // FormatJWT or FormatOpaque
+	Alg             string
+	DefaultScopes   []string
+	PasswordGrant   bool
+	PasswordClients []ClientID
+	RequirePKCE     bool // for confidential clients, too
+	EndWithSession  bool // what was issued in a browser session ends with it
+}
+
+// Access token formats.
+const (
+	FormatJWT    = "jwt"
+	FormatOpaque = "opaque"
+)
+
+// KeyFetcher reads a client's key set from its jwks_uri. With fresh, a copy kept from before does not do.
+type KeyFetcher interface {
+	KeySet(ctx context.Context, uri string, fresh bool) ([]byte, error)
+}
+
+// Owner checks a resource owner's password for the password grant (RFC 6749 §4.3).
+type Owner interface {
+	ResourceOwner(ctx context.Context, c *Call, username, password string) (*identity.User, error)
+}
+
+// Server is one authorization server. It is safe for concurrent use; two of them share nothing.
+type Server struct {
+	cfg     Config
+	store   Store
+	ring    *jose.Ring
+	keys    *secret.Keys
+	flows   *secret.Box
+	tag     []byte // authenticates refresh tokens
+	next    []byte // derives a refresh token's successor
+	fetch   KeyFetcher
+	owner   Owner
+	grants  []GrantType
+	methods []ClientAuth
+}
+
+// New makes a server. Owner may be nil when the password grant is off.
+func New(cfg Config, st Store, ring *jose.Ring, keys *secret.Keys, fetch KeyFetcher, owner Owner) *Server {
+	return &Server{
+		cfg: cfg, store: st, ring: ring, keys: keys, fetch: fetch, owner: owner,
+		flows: keys.Box("flow"), tag: keys.Derive("refresh-tag"), next: keys.Derive("refresh-next"),
+		grants:  grantTypes(cfg),
+		methods: clientAuths(),
+	}
+}
+
+// grantTypes is the table of grant types that are served; discovery is derived from it.
+func grantTypes(cfg Config) []GrantType {
+	all := []GrantType{grantCode{}, grantRefresh{}, grantClient{}, grantDevice{}}
+	if cfg.PasswordGrant {
+		all = append(all, grantPassword{})
+	}
+	return all
+}
+
+// clientAuths is the table of client authentication methods; discovery is derived from it.
+func clientAuths() []ClientAuth {
+	return []ClientAuth{authBasic{}, authPost{}, authPrivateKey{}, authNone{}}
+}
+
+// Issuer is the server's issuer identifier.
+func (s *Server) Issuer() string { return s.cfg.Issuer }
+
+// TokenEndpoint is the canonical address of the token endpoint.
+func (s *Server) TokenEndpoint() string { return s.cfg.Issuer + "/oauth/token" }
+
+// client gives a client that exists and is not disabled.
+func (s *Server) client(ctx context.Context, id ClientID) (*Client, error) {
+	cl, err := s.store.Client(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if cl.Disabled {
+		return nil, invalidClient("", "The client is disabled.")
+	}
+	return cl, nil
+}

@@ -1,0 +1,83 @@
+package oauth
+
+import (
+	"context"
+	"slices"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+)
+
+// Names of the grant types (RFC 6749, RFC 8628 §3.4).
+const (
+	GrantTypeCode     = "authorization_code"
+	GrantTypeRefresh  = "refresh_token"
+	GrantTypeClient   = "client_credentials"
+	GrantTypeDevice   = "urn:ietf:params:oauth:grant-type:device_code"
+	GrantTypePassword = "password"
+)
+
+// GrantTypeNames lists the grant types that a client may be given.
+func GrantTypeNames() []string {
+	return []string{GrantTypeCode, GrantTypeRefresh, GrantTypeClient, GrantTypeDevice, GrantTypePassword}
+}
+
+// A GrantType serves one grant_type. Redeem proves the grant and says what it entitles the client to; it never
+// mints. What is single-use is used up when Redeem returns, whether or not it succeeded.
+type GrantType interface {
+	Type() string
+	Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error)
+}
+
+// Entitlement is what a redeemed grant is worth.
+type Entitlement struct {
+	Grant    *Grant
+	New      bool           // the grant is to be stored before anything is answered
+	User     *identity.User // nil if the client acts for itself
+	Scopes   []string       // of this access token: the grant's, or fewer
+	Audience []string
+	Nonce    string // for the ID token
+	Refresh  string // the refresh token to answer with, or ""
+	Spends   bool   // answer with a new refresh token for a new grant
+}
+
+// TokenResponse is the answer of the token endpoint (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
+type TokenResponse struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
+	Scope        string `json:"scope"`
+}
+
+// Token answers the token endpoint (RFC 6749 §3.2).
+func (s *Server) Token(ctx context.Context, c *Call) (*TokenResponse, error) {
+	cl, err := s.Authenticate(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	grant, err := s.grantType(cl, c.Get("grant_type"))
+	if err != nil {
+		return nil, err
+	}
+	e, err := grant.Redeem(ctx, s, cl, c)
+	if err != nil {
+		return nil, err
+	}
+	return s.issue(ctx, cl, c, e)
+}
+
+// grantType picks the grant that a client asks for and may use.
+func (s *Server) grantType(cl *Client, name string) (GrantType, error) {
+	if name == "" {
+		return nil, invalidRequest("grant_type is missing.")
+	}
+	i := slices.IndexFunc(s.grants, func(g GrantType) bool { return g.Type() == name })
+	if i < 0 {
+		return nil, failure("unsupported_grant_type", 400, "This server does not serve that grant_type.")
+	}
+	if !cl.May(name) {
+		return nil, unauthorizedClient("The client may not use this grant type. Its operator can allow it.")
+	}
+	return s.grants[i], nil
+}

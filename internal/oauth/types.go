@@ -1,0 +1,215 @@
+package oauth
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// ClientID names a client (RFC 6749 §2.2): a UUIDv7 unless the operator chose another.
+type ClientID string
+
+// GrantID names one approval; tokens carry it as `gid`.
+type GrantID string
+
+// Client is a registered client. Values read from the store are shared and must not be changed.
+type Client struct {
+	ID          ClientID
+	Name        string
+	Description string
+	URI         string // home page, shown on the consent page
+	LogoURI     string
+	Public      bool            // cannot keep a secret; authenticates by `none`
+	AuthMethod  string          // token_endpoint_auth_method (RFC 7591 §2): one of the method names of this package
+	Secrets     []Secret        // the live ones, newest first
+	JWKS        json.RawMessage // inline public keys for private_key_jwt, or empty
+	JWKSURI     string          // where to read them, or ""
+	Grants      []string        // grant types it may use
+	Redirects   []string        // exact redirect URIs (RFC 9700 §2.1)
+	PostLogout  []string        // post_logout_redirect_uris
+	Scopes      []string        // scopes it may ask for
+	Resources   []string        // resource indicators (RFC 8707) it may ask for beyond the issuer
+	TokenFormat string          // "jwt", "opaque" or "" for the server's default
+	Alg         string          // signature algorithm of its tokens, or "" for the server's default
+	FirstParty  bool            // consent is not asked
+	PlainPKCE   bool            // code_challenge_method plain is allowed (RFC 7636 §4.2); off unless asked for
+	RequirePKCE bool            // for confidential clients; public ones always must
+	Rotation    string          // refresh rotation: "on", "off" or "" for the server's default
+	AccessTTL   time.Duration   // 0: the server's default; likewise below
+	IDTokenTTL  time.Duration
+	RefreshTTL  time.Duration
+	Disabled    bool
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// Secret is the stored form of a client secret.
+type Secret struct {
+	ID        string
+	Hash      secret.Hash
+	CreatedAt time.Time
+	ExpiresAt time.Time // zero: never
+}
+
+// May reports whether the client may use a grant type.
+func (c *Client) May(grant string) bool { return slices.Contains(c.Grants, grant) }
+
+// Scope is one defined scope: what it is called and what a person is told about it.
+type Scope struct {
+	Name        string
+	Description string // completes «This application wants to …» on the consent page
+	Default     bool   // given when a client asks for no scope
+	System      bool   // made by us; cannot be deleted
+	CreatedAt   time.Time
+}
+
+// Call is one request to an endpoint, lifted off the wire. Every parameter occurs exactly once (RFC 6749 §3.1)
+// but `resource`, which may repeat (RFC 8707 §2).
+type Call struct {
+	Form          url.Values
+	Authorization string // the header, or ""
+	Cert          *x509.Certificate
+	Method        string
+	Session       *identity.Session // the browser's, or nil
+	IP, Agent     string
+	RequestID     string
+	Now           time.Time // read once per request
+}
+
+// Get is the value of a parameter, or "".
+func (c *Call) Get(name string) string { return c.Form.Get(name) }
+
+// Code is what an authorization code stands for (RFC 6749 §4.1.2).
+type Code struct {
+	Grant           Grant  // the approval it will become
+	RedirectURI     string // as sent in the authorization request; "" if it was left out
+	Challenge       string // PKCE (RFC 7636), or ""
+	ChallengeMethod string
+	Nonce           string
+	ExpiresAt       time.Time
+}
+
+// Grant is one approval: a user's for a client, on one device or browser. Tokens carry its id,
+// and its refresh token, if it has one, is part of it: the row that the account page lists is the row that a refresh turns.
+type Grant struct {
+	ID        GrantID
+	Client    ClientID
+	User      identity.UserID    // "" if the client acts for itself
+	Session   identity.SessionID // the browser session it came from, or ""
+	Kind      string             // the grant type that made it
+	Scopes    []string
+	Resources []string        // audiences allowed; empty: the issuer
+	Claims    json.RawMessage // the claims parameter (OpenID Connect Core §5.5), or empty
+	AuthTime  time.Time
+	AMR       []string
+	ACR       string
+
+	RefreshHash secret.Hash // of the current refresh token; "" if there is none
+	PrevHash    secret.Hash // of the one before
+	RotatedAt   time.Time
+	ExpiresAt   time.Time // the refresh token's, or the access token's end when there is no refresh token
+	AbsoluteEnd time.Time // no refresh moves ExpiresAt past it; zero when there is no refresh token
+
+	IP, Agent  string // of the newest use
+	CreatedAt  time.Time
+	LastUsedAt time.Time
+}
+
+// RefreshTurn asks to replace a grant's refresh hash.
+type RefreshTurn struct {
+	Grant     GrantID
+	Client    ClientID
+	Old, New  secret.Hash // the same when the token is not rotated
+	Now       time.Time
+	ExpiresAt time.Time // the new expiry; the store lowers it to the grant's AbsoluteEnd
+	IP, Agent string
+}
+
+// AccessToken is what an access token says, whatever its format.
+type AccessToken struct {
+	ID       string // jti
+	Grant    GrantID
+	Client   ClientID
+	User     identity.UserID    // "" if the client acts for itself
+	Session  identity.SessionID // "" if none, or if the grant outlives its session
+	Subject  string             // sub: the user's or the client's id
+	Scopes   []string
+	Audience []string
+	Claims   json.RawMessage // requested userinfo claims, or empty
+	Roles    []string
+	AuthTime time.Time // zero if nobody authenticated
+	ACR      string
+	AMR      []string
+	IssuedAt time.Time // whole seconds
+	Expires  time.Time // whole seconds
+}
+
+// Revocation kinds.
+const (
+	RevokeToken   = "token"   // one access token, by jti
+	RevokeGrant   = "grant"   // everything of a grant
+	RevokeSession = "session" // everything issued in a browser session
+	RevokeUser    = "user"    // everything of a user issued before NotBefore
+	RevokeClient  = "client"  // everything of a client issued before NotBefore
+)
+
+// Revocation is one entry of the ordered log.
+type Revocation struct {
+	Seq       int64  // given by the log
+	Kind      string // one of the above
+	ID        string
+	NotBefore time.Time // for users and clients: tokens issued before it are dead
+	Until     time.Time // when the last token it concerns has expired, and the entry may go
+}
+
+// Device states.
+const (
+	DevicePending  = "pending"
+	DeviceApproved = "approved"
+	DeviceDenied   = "denied"
+)
+
+// Device is one device authorization (RFC 8628).
+type Device struct {
+	Hash      secret.Hash // of the device code
+	UserCode  string      // normalised: upper case, no dash
+	Client    ClientID
+	Scopes    []string
+	Resources []string
+	State     string
+	Interval  time.Duration
+	IP, Agent string // of the device that asked
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// DeviceDecision is a person's answer to a device authorization.
+type DeviceDecision struct {
+	UserCode string
+	Approve  bool
+	Grant    *Grant // for an approval: what the device gets
+	Now      time.Time
+}
+
+// DevicePoll is what a poll finds.
+type DevicePoll struct {
+	State   string
+	TooFast bool
+	Expired bool
+	Device  Device
+	Grant   *Grant // when approved and taken by this poll
+}
+
+// Consent is what a user has allowed a client.
+type Consent struct {
+	User      identity.UserID
+	Client    ClientID
+	Scopes    []string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}

@@ -1,0 +1,255 @@
+// Package web is the HTTP kit that every page and endpoint stands on: one stack of outer layers, one
+// way to read parameters, one place where an error becomes an answer, and one record per request.
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// Handler answers a request or returns what went wrong; it never does both.
+type Handler func(w http.ResponseWriter, r *http.Request) error
+
+// Options are what a server's HTTP side is made from.
+type Options struct {
+	Now       func() time.Time
+	Log       *slog.Logger
+	Proxies   []netip.Prefix // whose X-Forwarded-For and X-Request-Id are believed
+	BodyLimit int64          // bytes of a request body
+	Deadline  time.Duration  // for one request
+	Secure    bool           // the issuer is https: cookies are Secure and HSTS is sent
+	Limiter   Limiter        // nil: no rate limits
+	Rates     map[string]Rate
+	RateBy    string         // RateByIP, RateByClient or RateByUser
+	Exempt    []netip.Prefix // never limited
+}
+
+// Kit is the HTTP side's shared ground. It is immutable.
+type Kit struct{ Options }
+
+// New makes a kit.
+func New(o Options) *Kit { return &Kit{o} }
+
+// Event is the one record of a request, written when it ends. It holds no secret and no query string.
+type Event struct {
+	ID     string
+	IP     string
+	Agent  string
+	Route  string
+	Status int
+	Bytes  int64
+	Client string
+	User   string
+	Err    error
+	Now    time.Time // the request's one reading of the clock
+}
+
+type eventKey struct{}
+
+// EventOf is the record of the request that ctx belongs to.
+func EventOf(ctx context.Context) *Event {
+	if ev, ok := ctx.Value(eventKey{}).(*Event); ok {
+		return ev
+	}
+	return &Event{} // outside Stack: written to nobody
+}
+
+// Stack puts the outer layers around a handler: recovery, request id, record, deadline, body limit and security headers.
+func (k *Kit) Stack(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := k.Now()
+		ev := &Event{IP: k.clientIP(r), Agent: clean(r.UserAgent(), 512), Now: start}
+		ev.ID = k.requestID(r)
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), eventKey{}, ev), k.Deadline)
+		defer cancel()
+		rec := &recorder{ResponseWriter: w}
+		h := w.Header()
+		h.Set("X-Request-Id", ev.ID)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		if k.Secure {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		r = r.WithContext(ctx)
+		r.Body = http.MaxBytesReader(w, r.Body, k.BodyLimit)
+		defer k.finish(rec, r, ev, start)
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// finish recovers from a panic and writes the record.
+func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time) {
+	if p := recover(); p != nil {
+		if p == http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
+			panic(p)
+		}
+		ev.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		if !rec.wrote {
+			rec.Header().Set("Content-Type", "application/json")
+			rec.WriteHeader(http.StatusInternalServerError)
+			fmt.Fprintf(rec, `{"error":"server_error","error_description":"Something went wrong on the server. Tell its operator the request id.","request_id":%q}`, ev.ID)
+		}
+	}
+	if ev.Route = r.Pattern; ev.Route == "" {
+		ev.Route = "none"
+	}
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("id", ev.ID), slog.String("method", clean(r.Method, 16)), slog.String("route", ev.Route), slog.Int("status", rec.status()),
+		slog.Duration("took", k.Now().Sub(start)), slog.Int64("bytes", rec.bytes), slog.String("ip", ev.IP),
+	}
+	if ev.Client != "" {
+		attrs = append(attrs, slog.String("client", ev.Client))
+	}
+	if ev.User != "" {
+		attrs = append(attrs, slog.String("user", ev.User))
+	}
+	if ev.Err != nil {
+		attrs = append(attrs, slog.String("error", ev.Err.Error()))
+		if rec.status() >= 500 {
+			level = slog.LevelError
+		}
+	}
+	k.Log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	code  int
+	bytes int64
+	wrote bool
+}
+
+func (w *recorder) WriteHeader(code int) {
+	if !w.wrote {
+		w.code, w.wrote = code, true
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if !w.wrote {
+		w.code, w.wrote = http.StatusOK, true
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *recorder) status() int {
+	if w.code == 0 {
+		return http.StatusOK
+	}
+	return w.code
+}
+
+// clientIP is the address of the caller: the connection's, or, behind trusted proxies, the last
+// address in X-Forwarded-For that is not one of them.
+func (k *Kit) clientIP(r *http.Request) string {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	ip := peer.Addr().Unmap().WithZone("")
+	if !k.trusted(ip) {
+		return ip.String()
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		ip = hop.Unmap().WithZone("")
+		if !k.trusted(ip) {
+			break
+		}
+	}
+	return ip.String()
+}
+
+func (k *Kit) trusted(ip netip.Addr) bool { return contains(k.Proxies, ip) }
+
+func contains(prefixes []netip.Prefix, ip netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+var idCoding = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// requestID takes a trusted proxy's id over, or makes one that is short enough to read out on the telephone.
+func (k *Kit) requestID(r *http.Request) string {
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && k.trusted(peer.Addr().Unmap()) {
+		if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= 64 && clean(id, 64) == id && !strings.ContainsAny(id, ` "'<>&`) {
+			return id
+		}
+	}
+	var b [10]byte
+	rand.Read(b[:])
+	return idCoding.EncodeToString(b[:])
+}
+
+// clean keeps printable ASCII and bounds the length: what we log or store of a header.
+func clean(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return strings.Map(func(c rune) rune {
+		if c < 0x20 || c > 0x7e {
+			return -1
+		}
+		return c
+	}, s)
+}
+
+// Status maps an error's kind to a status code.
+func Status(err error) int {
+	var tooBig *http.MaxBytesError
+	if errors.As(err, &tooBig) {
+		return http.StatusRequestEntityTooLarge
+	}
+	switch fault.KindOf(err) {
+	case fault.NotFound:
+		return http.StatusNotFound
+	case fault.Conflict, fault.Spent:
+		return http.StatusConflict
+	case fault.Denied:
+		return http.StatusForbidden
+	case fault.Invalid:
+		return http.StatusBadRequest
+	case fault.Limited:
+		return http.StatusTooManyRequests
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+// RetryAfter writes the header for an error that says when to come back.
+func RetryAfter(h http.Header, err error) {
+	var e *fault.Error
+	if !errors.As(err, &e) || (e.Kind != fault.Limited && e.Kind != fault.Unavailable) {
+		return
+	}
+	wait := max(int64(e.After/time.Second), 1)
+	h.Set("Retry-After", fmt.Sprint(wait))
+}

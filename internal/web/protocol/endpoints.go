@@ -1,0 +1,164 @@
+package protocol
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+func (s *Server) metadata(http.ResponseWriter, *http.Request) (any, error) {
+	return s.oauth.Metadata(), nil
+}
+
+func (s *Server) jwks(_ http.ResponseWriter, r *http.Request) (any, error) {
+	doc, err := s.oauth.JWKS(&oauth.Call{Now: web.EventOf(r.Context()).Now})
+	return json.RawMessage(doc), err
+}
+
+func (s *Server) token(w http.ResponseWriter, r *http.Request) (any, error) {
+	c, err := s.lift(w, r, web.FromForm|web.FromJSON, "token")
+	if err != nil {
+		return nil, err
+	}
+	return orNil(s.oauth.Token(r.Context(), c))
+}
+
+func (s *Server) device(w http.ResponseWriter, r *http.Request) (any, error) {
+	c, err := s.lift(w, r, web.FromForm|web.FromJSON, "device")
+	if err != nil {
+		return nil, err
+	}
+	return orNil(s.oauth.Device(r.Context(), c))
+}
+
+func (s *Server) introspect(w http.ResponseWriter, r *http.Request) (any, error) {
+	c, err := s.lift(w, r, web.FromForm, "introspect")
+	if err != nil {
+		return nil, err
+	}
+	return orNil(s.oauth.Introspect(r.Context(), c))
+}
+
+func (s *Server) revoke(w http.ResponseWriter, r *http.Request) (any, error) {
+	c, err := s.lift(w, r, web.FromForm, "revoke")
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.oauth.Revoke(r.Context(), c)
+}
+
+func (s *Server) userinfo(w http.ResponseWriter, r *http.Request) (any, error) {
+	c, err := s.lift(w, r, web.FromQuery|web.FromForm, "userinfo")
+	if err != nil {
+		return nil, err
+	}
+	return orNil(s.oauth.UserInfo(r.Context(), c))
+}
+
+func (s *Server) tokeninfo(w http.ResponseWriter, r *http.Request) (any, error) {
+	c, err := s.lift(w, r, web.FromQuery, "tokeninfo")
+	if err != nil {
+		return nil, err
+	}
+	return orNil(s.oauth.TokenInfo(r.Context(), c))
+}
+
+// lift reads the parameters of a protocol endpoint and counts the request against its rate.
+func (s *Server) lift(w http.ResponseWriter, r *http.Request, from web.Bodies, rate string) (*oauth.Call, error) {
+	c, err := s.kit.Lift(r, from, nil)
+	if err != nil {
+		return nil, err
+	}
+	id := claimedClient(c)
+	web.EventOf(r.Context()).Client = id
+	return c, s.kit.Allow(w, r, rate, web.Subject{Client: id, User: c.Get("username")})
+}
+
+// claimedClient is who a call says it is from, unproven and bounded: for the record and for rate limits.
+func claimedClient(c *oauth.Call) string {
+	id := c.Get("client_id")
+	if scheme, rest, _ := strings.Cut(c.Authorization, " "); id == "" && strings.EqualFold(scheme, "Basic") {
+		if raw, err := base64.StdEncoding.DecodeString(rest); err == nil {
+			id, _, _ = strings.Cut(string(raw), ":")
+		}
+	}
+	if len(id) > 128 {
+		id = id[:128]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e {
+			return -1
+		}
+		return r
+	}, id)
+}
+
+// orNil keeps a nil pointer from hiding in an interface.
+func orNil[T any](v *T, err error) (any, error) {
+	if err != nil || v == nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// authorize serves the authorization endpoint (RFC 6749 §3.1).
+func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
+	if err := s.tryAuthorize(w, r); err != nil {
+		s.browser.Fail(w, r, err)
+	}
+}
+
+func (s *Server) tryAuthorize(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Cache-Control", "no-store")
+	sess, err := s.browser.Session(r)
+	if err != nil {
+		return err
+	}
+	c, err := s.kit.Lift(r, web.FromQuery|web.FromForm, sess)
+	if err != nil {
+		return err
+	}
+	// A browser sends no cookie with a POST from another site; the same request as a GET of our own brings it along.
+	if r.Method == http.MethodPost && sess == nil && c.Get("flow") == "" {
+		sealed, err := s.oauth.Carry(c)
+		if err != nil {
+			return err
+		}
+		http.Redirect(w, r, "/oauth/authorize?flow="+sealed, http.StatusSeeOther)
+		return nil
+	}
+	web.EventOf(r.Context()).Client = claimedClient(c)
+	st, err := s.oauth.Authorize(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	return s.browser.Obey(w, r, st)
+}
+
+// logout serves RP-initiated logout.
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
+	if err := s.tryLogout(w, r); err != nil {
+		s.browser.Fail(w, r, err)
+	}
+}
+
+func (s *Server) tryLogout(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Set("Cache-Control", "no-store")
+	sess, err := s.browser.Session(r)
+	if err != nil {
+		return err
+	}
+	c, err := s.kit.Lift(r, web.FromQuery|web.FromForm, sess)
+	if err != nil {
+		return err
+	}
+	st, err := s.oauth.Logout(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	return s.browser.ObeyLogout(w, r, st)
+}

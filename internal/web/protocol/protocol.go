@@ -1,0 +1,190 @@
+// Package protocol serves the OAuth and OpenID Connect endpoints over HTTP: it lifts a request off the wire,
+// asks the oauth package, and writes what it answers. No decision is made here.
+package protocol
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+// Browser is the part of the pages that the authorization endpoint needs: who is signed in, where to send the person,
+// and what to show.
+type Browser interface {
+	// Session is the browser's session, or nil.
+	Session(r *http.Request) (*identity.Session, error)
+	// Obey carries out a Step: on to a page, or back to the client.
+	Obey(w http.ResponseWriter, r *http.Request, st *oauth.Step) error
+	// ObeyLogout carries out a LogoutStep.
+	ObeyLogout(w http.ResponseWriter, r *http.Request, st *oauth.LogoutStep) error
+	// Fail shows an error to a person.
+	Fail(w http.ResponseWriter, r *http.Request, err error)
+}
+
+// Server serves the endpoints of one authorization server.
+type Server struct {
+	kit     *web.Kit
+	oauth   *oauth.Server
+	browser Browser
+}
+
+// New makes the endpoints.
+func New(kit *web.Kit, o *oauth.Server, b Browser) *Server {
+	return &Server{kit: kit, oauth: o, browser: b}
+}
+
+// Routes adds the endpoints at their canonical addresses and at those that older clients use.
+func (s *Server) Routes(mux *http.ServeMux) {
+	table := []struct {
+		methods string // of the request, space-separated
+		paths   []string
+		serve   http.HandlerFunc
+	}{
+		{"GET", []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"}, s.public(s.metadata)},
+		{"GET", []string{"/.well-known/jwks.json", "/oauth/jwks"}, s.public(s.jwks)},
+		{"GET POST", []string{"/oauth/authorize", "/authorize"}, s.authorize},
+		{"POST", []string{"/oauth/token", "/token", "/api/v1/token"}, s.open(s.token)},
+		{"POST", []string{"/oauth/introspect", "/token/introspect"}, s.closed(s.introspect)},
+		{"POST", []string{"/oauth/revoke", "/token/revoke"}, s.open(s.revoke)},
+		{"GET POST", []string{"/oauth/userinfo", "/userinfo", "/oauth2/userinfo"}, s.open(s.userinfo)},
+		{"GET", []string{"/oauth/tokeninfo"}, s.open(s.tokeninfo)},
+		{"POST", []string{"/oauth/device/code", "/device/code", "/device"}, s.open(s.device)},
+		{"GET POST", []string{"/oauth/logout", "/logout"}, s.logout},
+	}
+	for _, row := range table {
+		for _, path := range row.paths {
+			for method := range strings.FieldsSeq(row.methods) {
+				mux.HandleFunc(method+" "+path, row.serve)
+			}
+			mux.HandleFunc("OPTIONS "+path, preflight)
+		}
+	}
+}
+
+// answer is an endpoint that answers JSON, or nothing for a nil value.
+type answer func(w http.ResponseWriter, r *http.Request) (any, error)
+
+// public serves what anyone may read and keep for a while.
+func (s *Server) public(h answer) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		s.write(w, r, h)
+	}
+}
+
+// open serves what scripts of any origin may call: no cookie takes part, so no origin has a power of its own.
+func (s *Server) open(h answer) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, X-Request-Id")
+		s.closed(h)(w, r)
+	}
+}
+
+// closed serves what is for servers only. Nothing of it is kept by any cache (RFC 6749 §5.1).
+func (s *Server) closed(h answer) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Pragma", "no-cache")
+		s.write(w, r, h)
+	}
+}
+
+func (s *Server) write(w http.ResponseWriter, r *http.Request, h answer) {
+	v, err := h(w, r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	if v == nil {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	body, ok := v.(json.RawMessage)
+	if !ok {
+		if body, err = json.Marshal(v); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+	_, _ = w.Write(body) // the client has gone if it fails; the record has the status
+}
+
+// wireError is an error on the wire.
+type wireError struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description,omitempty"`
+	RequestID   string `json:"request_id,omitempty"`
+	RetryAfter  int64  `json:"retry_after,omitempty"`
+}
+
+// fail is the one place that turns an error into a wire answer.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	ev := web.EventOf(r.Context())
+	ev.Err = err
+	e := oauth.Wire(err)
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	web.RetryAfter(h, err)
+	if e.Challenge != "" {
+		h.Set("WWW-Authenticate", challenge(e, s.oauth.Issuer()))
+	}
+	if e.Code == "" { // no credentials at all: RFC 6750 §3.1 wants a challenge without an error
+		w.WriteHeader(e.Status)
+		return
+	}
+	status := e.Status
+	if tooLarge(err) {
+		status = http.StatusRequestEntityTooLarge
+	}
+	out := wireError{Error: e.Code, Description: e.Description}
+	if status >= 500 {
+		out.RequestID = ev.ID
+	}
+	var f *fault.Error
+	if errors.As(err, &f) && f.Kind == fault.Limited {
+		out.RetryAfter = int64(f.After.Seconds())
+	}
+	body, _ := json.Marshal(out) // strings and a number always marshal
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", fmt.Sprint(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+func tooLarge(err error) bool {
+	var big *http.MaxBytesError
+	return errors.As(err, &big)
+}
+
+// challenge writes WWW-Authenticate (RFC 6749 §5.2, RFC 6750 §3).
+func challenge(e *oauth.Error, issuer string) string {
+	out := fmt.Sprintf(`%s realm="%s"`, e.Challenge, issuer)
+	if e.Challenge == "Bearer" && e.Code != "" {
+		out += fmt.Sprintf(`, error="%s", error_description="%s"`, e.Code, e.Description)
+		if e.Scope != "" {
+			out += fmt.Sprintf(`, scope="%s"`, e.Scope)
+		}
+	}
+	return out
+}
+
+// preflight answers what a browser asks before it lets a script of another origin call (Fetch Standard, CORS protocol).
+func preflight(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP")
+	h.Set("Access-Control-Max-Age", "3600")
+	w.WriteHeader(http.StatusNoContent)
+}
