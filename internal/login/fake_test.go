@@ -1,0 +1,415 @@
+package login
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// memory is a Store in maps.
+type memory struct {
+	mu       sync.Mutex
+	users    map[identity.UserID]*identity.User
+	history  map[identity.UserID][]string // newest first
+	creds    []identity.Credential
+	backup   map[identity.UserID]map[secret.Hash]bool // true: used
+	locks    map[string]Lock
+	sessions map[secret.Hash]*identity.Session
+	links    map[secret.Hash]*memoryLink
+	events   []audit.Event
+	touches  int
+	broken   error // what every read of a user answers, if set
+}
+
+type memoryLink struct {
+	Link
+	used bool
+}
+
+func newMemory() *memory {
+	return &memory{
+		users: map[identity.UserID]*identity.User{}, history: map[identity.UserID][]string{},
+		backup: map[identity.UserID]map[secret.Hash]bool{}, locks: map[string]Lock{},
+		sessions: map[secret.Hash]*identity.Session{}, links: map[secret.Hash]*memoryLink{},
+	}
+}
+
+var _ Store = (*memory)(nil)
+
+func gone() error  { return fault.New(fault.NotFound, "not there") }
+func spent() error { return fault.New(fault.Spent, "used before") }
+
+func (m *memory) UserByLogin(_ context.Context, key string) (*identity.User, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, u := range m.users {
+		if key != "" && (identity.LoginKey(u.Username) == key || identity.LoginKey(u.Email) == key) {
+			c := *u
+			return &c, m.broken
+		}
+	}
+	if m.broken != nil {
+		return nil, m.broken
+	}
+	return nil, gone()
+}
+
+func (m *memory) User(_ context.Context, id identity.UserID) (*identity.User, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u, ok := m.users[id]; ok {
+		c := *u
+		return &c, nil
+	}
+	return nil, gone()
+}
+
+func (m *memory) SetPassword(_ context.Context, id identity.UserID, hash string, keep int, now time.Time, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	u, ok := m.users[id]
+	if !ok {
+		return gone()
+	}
+	if u.PasswordHash != "" {
+		m.history[id] = slices.Insert(m.history[id], 0, u.PasswordHash)
+		m.history[id] = m.history[id][:min(keep, len(m.history[id]))]
+	}
+	u.PasswordHash, u.PasswordChangedAt, u.MustChange = hash, now, false
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) RehashPassword(_ context.Context, id identity.UserID, old, hash string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	u, ok := m.users[id]
+	if !ok || u.PasswordHash != old {
+		return spent()
+	}
+	u.PasswordHash = hash
+	return nil
+}
+
+func (m *memory) PasswordHistory(_ context.Context, id identity.UserID, n int) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := m.history[id]
+	return slices.Clone(h[:min(n, len(h))]), nil
+}
+
+func (m *memory) Credentials(_ context.Context, id identity.UserID) ([]identity.Credential, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []identity.Credential
+	for _, c := range m.creds {
+		if c.User == id {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+func (m *memory) PutCredential(_ context.Context, c *identity.Credential, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.creds = append(m.creds, *c)
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) ConfirmCredential(_ context.Context, id identity.CredentialID, step int64, now time.Time, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.creds {
+		if c := &m.creds[i]; c.ID == id {
+			if !c.ConfirmedAt.IsZero() {
+				return spent()
+			}
+			c.ConfirmedAt, c.LastStep, c.LastUsedAt = now, step, now
+			m.events = append(m.events, ev...)
+			return nil
+		}
+	}
+	return gone()
+}
+
+func (m *memory) StepCredential(_ context.Context, id identity.CredentialID, step int64, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.creds {
+		if c := &m.creds[i]; c.ID == id && c.LastStep < step {
+			c.LastStep, c.LastUsedAt = step, now
+			return nil
+		}
+	}
+	return spent()
+}
+
+func (m *memory) DropCredentials(_ context.Context, id identity.UserID, kind string, ev ...audit.Event) error {
+	m.drop(func(c identity.Credential) bool { return c.User == id && c.Kind == kind })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !slices.ContainsFunc(m.creds, func(c identity.Credential) bool { return c.User == id }) {
+		delete(m.backup, id)
+	}
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) DropUnconfirmed(_ context.Context, id identity.UserID, kind string) error {
+	m.drop(func(c identity.Credential) bool { return c.User == id && c.Kind == kind && c.ConfirmedAt.IsZero() })
+	return nil
+}
+
+func (m *memory) drop(which func(identity.Credential) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.creds = slices.DeleteFunc(m.creds, which)
+}
+
+func (m *memory) PutBackupCodes(_ context.Context, id identity.UserID, codes []secret.Hash, _ time.Time, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.backup[id] = map[secret.Hash]bool{}
+	for _, h := range codes {
+		m.backup[id][h] = false
+	}
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) SpendBackupCode(_ context.Context, id identity.UserID, h secret.Hash, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	used, ok := m.backup[id][h]
+	if !ok {
+		return gone()
+	}
+	if used {
+		return spent()
+	}
+	m.backup[id][h] = true
+	return nil
+}
+
+func (m *memory) BackupCodesLeft(_ context.Context, id identity.UserID) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, used := range m.backup[id] {
+		if !used {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (m *memory) Lock(_ context.Context, key string, _ time.Time) (Lock, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.locks[key], nil
+}
+
+func (m *memory) Fail(_ context.Context, f Failure) (Lock, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.locks[f.Key]
+	quiet := f.Now.Sub(l.LastAt) > f.Window
+	switch {
+	case l.Locked(f.Now):
+		l.Failures, l.LastAt = l.Failures+1, f.Now
+		m.locks[f.Key] = l
+		return l, nil
+	case quiet && f.Now.Sub(l.LockedUntil) > f.Window:
+		l = Lock{}
+	case quiet || !l.LockedUntil.IsZero():
+		l.Failures = 0
+	}
+	l.Key, l.LastAt, l.LockedUntil = f.Key, f.Now, time.Time{}
+	l.Failures++
+	if l.Failures >= f.Threshold {
+		d := f.Duration
+		if f.Progressive {
+			d <<= min(l.Rounds, 5)
+		}
+		l.Rounds, l.LockedUntil = l.Rounds+1, f.Now.Add(d)
+	}
+	m.locks[f.Key] = l
+	return l, nil
+}
+
+func (m *memory) ClearLock(_ context.Context, key string, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.locks, key)
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) PutSession(_ context.Context, h secret.Hash, s *identity.Session, single, _ bool, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, o := range m.sessions {
+		if single && o.User == s.User {
+			delete(m.sessions, k)
+		}
+	}
+	c := *s
+	m.sessions[h] = &c
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) SessionByCookie(_ context.Context, h secret.Hash, now time.Time, idle time.Duration) (*identity.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.sessions[h]
+	if !ok || !now.Before(s.ExpiresAt) || now.Sub(s.LastSeenAt) > idle {
+		return nil, gone()
+	}
+	c := *s
+	return &c, nil
+}
+
+func (m *memory) TouchSession(_ context.Context, id identity.SessionID, now time.Time, ip, agent string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sessions {
+		if s.ID == id {
+			s.LastSeenAt, s.IP, s.Agent = now, ip, agent
+			m.touches++
+		}
+	}
+	return nil
+}
+
+func (m *memory) RaiseSession(_ context.Context, old, new secret.Hash, s *identity.Session, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.sessions[old]; !ok {
+		return spent()
+	}
+	delete(m.sessions, old)
+	c := *s
+	m.sessions[new] = &c
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) EndSession(_ context.Context, id identity.SessionID, _ time.Time, _ bool, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, s := range m.sessions {
+		if s.ID == id {
+			delete(m.sessions, k)
+		}
+	}
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) EndOtherSessions(_ context.Context, u identity.UserID, keep identity.SessionID, _ time.Time, _ bool, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, s := range m.sessions {
+		if s.User == u && s.ID != keep {
+			delete(m.sessions, k)
+		}
+	}
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) Link(_ context.Context, h secret.Hash, now time.Time) (*Link, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l, ok := m.links[h]
+	if !ok || l.used || !now.Before(l.ExpiresAt) {
+		return nil, gone()
+	}
+	c := l.Link
+	return &c, nil
+}
+
+func (m *memory) SpendLink(_ context.Context, h secret.Hash, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.spend(h, now)
+}
+
+func (m *memory) spend(h secret.Hash, now time.Time) error {
+	l, ok := m.links[h]
+	if !ok || !now.Before(l.ExpiresAt) {
+		return gone()
+	}
+	if l.used {
+		return spent()
+	}
+	l.used = true
+	return nil
+}
+
+func (m *memory) PutLink(_ context.Context, h secret.Hash, l *Link, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.links[h] = &memoryLink{Link: *l}
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) CompleteSetup(_ context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.spend(h, now); err != nil {
+		return err
+	}
+	c := *u
+	m.users[u.ID] = &c
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) Record(_ context.Context, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+// told lists the events from the first one wanted on, as "TYPE reason".
+func (m *memory) told(from int) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []string
+	for _, e := range m.events[from:] {
+		out = append(out, strings.TrimSpace(string(e.Type)+" "+e.Reason))
+	}
+	return out
+}
+
+// quick stands in for argon2id and counts the work that would have been done.
+type quick struct{ hashes, verifies atomic.Int64 }
+
+func (q *quick) Hash(_ context.Context, p string) (string, error) {
+	q.hashes.Add(1)
+	return "quick$" + p, nil
+}
+
+func (q *quick) Verify(_ context.Context, p, stored string) (bool, error) {
+	if strings.HasPrefix(stored, "foreign$") {
+		return false, fault.New(fault.Invalid, "unknown kind of hash")
+	}
+	q.verifies.Add(1)
+	return stored != "" && strings.TrimPrefix(strings.TrimPrefix(stored, "quick$"), "old$") == p, nil
+}
+
+func (q *quick) Outdated(stored string) bool { return strings.HasPrefix(stored, "old$") }

@@ -1,0 +1,137 @@
+package login
+
+import (
+	"context"
+	"net/url"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+)
+
+const (
+	product    = "gatehouse"
+	maxHistory = 24 // former passwords looked at, whatever is configured: each costs a slow hash
+)
+
+// change is a new password on its way in.
+type change struct {
+	password string
+	field    string // the input that an error is about
+	how      string // for the audit log
+	keep     identity.SessionID
+}
+
+// CheckPassword asks a signed-in person for the password again. Wrong ones count towards the lockout.
+func (s *Server) CheckPassword(ctx context.Context, v Visit, u *identity.User, password string) error {
+	if err := checkSecret("password", password); err != nil {
+		return err
+	}
+	if _, err := s.prove(ctx, v, s.factors[0], s.subject(u, ""), url.Values{"password": {password}}); err != nil {
+		if fault.Is(err, fault.Denied) {
+			return &fault.Error{Kind: fault.Denied, Field: "password", Text: "The password is not right."}
+		}
+		return err
+	}
+	return s.forgive(ctx, v, u.ID)
+}
+
+// ChangePassword replaces a signed-in person's own password and ends their sessions but keep.
+func (s *Server) ChangePassword(ctx context.Context, v Visit, u *identity.User, c Change) error {
+	if err := s.CheckPassword(ctx, v, u, c.Current); err != nil {
+		return err
+	}
+	return s.replace(ctx, v, u, change{password: c.New, field: "new_password", how: "self", keep: c.Keep})
+}
+
+// Change is what a person gives to change their own password.
+type Change struct {
+	Current, New string
+	Keep         identity.SessionID // the session that goes on
+}
+
+// SetPassword gives a user a new password without knowing the old one, on behalf of v.Actor, and ends all of the
+// user's sessions.
+func (s *Server) SetPassword(ctx context.Context, v Visit, u *identity.User, password string) error {
+	if err := s.replace(ctx, v, u, change{password: password, field: "password", how: "administrator"}); err != nil {
+		return err
+	}
+	return s.forgiveByPassword(ctx, v, u.ID)
+}
+
+// PasswordRules says what a new password must be like, in sentences.
+func (s *Server) PasswordRules(u *identity.User) []string { return s.policy(u).Rules() }
+
+func (s *Server) policy(u *identity.User) identity.Policy {
+	if u != nil && u.Admin() {
+		return s.cfg.AdminPolicy
+	}
+	return s.cfg.Policy
+}
+
+// replace checks and stores a new password; u is brought up to date.
+func (s *Server) replace(ctx context.Context, v Visit, u *identity.User, c change) error {
+	if err := s.acceptable(ctx, u, c); err != nil {
+		return err
+	}
+	return s.put(ctx, v, u, c)
+}
+
+// put stores a password that is acceptable and ends the sessions that knew the old one.
+func (s *Server) put(ctx context.Context, v Visit, u *identity.User, c change) error {
+	hash, err := s.pw.Hash(ctx, identity.NormalPassword(c.password))
+	if err != nil {
+		return err
+	}
+	ev := v.event(audit.PasswordChanged, u.ID)
+	ev.Detail = map[string]string{"how": c.how}
+	if err := s.store.SetPassword(ctx, u.ID, hash, s.history(), v.Now, ev); err != nil {
+		return err
+	}
+	u.PasswordHash, u.PasswordChangedAt, u.MustChange = hash, v.Now, false
+	ended := v.event(audit.SessionRevoked, u.ID)
+	ended.Detail = map[string]string{"because": "password_changed"}
+	return s.store.EndOtherSessions(ctx, u.ID, c.keep, v.Now, s.cfg.RevokeTokens, ended)
+}
+
+// acceptable applies the policy, then the history, which costs slow hashes.
+func (s *Server) acceptable(ctx context.Context, u *identity.User, c change) error {
+	personal := []string{u.Username, u.Email, product, s.cfg.Issuer}
+	if wrong := s.policy(u).Check(c.password, personal...); len(wrong) > 0 {
+		return fault.InvalidField(c.field, "%s", strings.Join(wrong, " "))
+	}
+	former := []string{u.PasswordHash}
+	if s.history() > 0 {
+		old, err := s.store.PasswordHistory(ctx, u.ID, s.history())
+		if err != nil {
+			return err
+		}
+		former = append(former, old...)
+	}
+	password := identity.NormalPassword(c.password)
+	for _, h := range former {
+		if h == "" {
+			continue
+		}
+		same, err := s.pw.Verify(ctx, password, h)
+		if err != nil && !fault.Is(err, fault.Invalid) { // Invalid: of a kind that we cannot compare with
+			return err
+		}
+		if same {
+			return fault.InvalidField(c.field, "This password was used before. Choose a different one.")
+		}
+	}
+	return nil
+}
+
+func (s *Server) history() int { return min(max(s.cfg.HistoryCount, 0), maxHistory) }
+
+// forgiveByPassword forgets failures where the password is all there is to guess.
+func (s *Server) forgiveByPassword(ctx context.Context, v Visit, id identity.UserID) error {
+	second, err := s.second(ctx, id)
+	if err != nil || second != "" {
+		return err
+	}
+	return s.forgive(ctx, v, id)
+}

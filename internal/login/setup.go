@@ -1,0 +1,187 @@
+package login
+
+import (
+	"context"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+const (
+	setupLinkLife    = 24 * time.Hour
+	passwordLinkLife = time.Hour
+	maxEmail         = 254 // bytes (RFC 5321 §4.5.3.1.3)
+	maxName          = 200 // bytes
+)
+
+// SetupForm is what the first administrator tells about themselves.
+type SetupForm struct {
+	Email, Username, Name, Password string
+}
+
+// SetupLink makes the one-time link by which the first administrator comes in. It works for a day.
+func (s *Server) SetupLink(ctx context.Context, now time.Time) (token string, err error) {
+	v := Visit{Now: now, Actor: "system"}
+	l := &Link{Kind: LinkSetup, CreatedAt: now, ExpiresAt: now.Add(setupLinkLife)}
+	return s.putLink(ctx, l, v.event(audit.SetupLinkMade, ""))
+}
+
+// PasswordLink makes a one-time link by which a user sets a password. It works for an hour.
+func (s *Server) PasswordLink(ctx context.Context, v Visit, u *identity.User) (token string, err error) {
+	l := &Link{Kind: LinkPassword, User: u.ID, CreatedAt: v.Now, ExpiresAt: v.Now.Add(passwordLinkLife)}
+	return s.putLink(ctx, l, v.event(audit.PasswordLinkMade, u.ID))
+}
+
+func (s *Server) putLink(ctx context.Context, l *Link, ev audit.Event) (string, error) {
+	token := secret.NewToken(secret.PrefixLink)
+	if err := s.store.PutLink(ctx, s.keys.Hash(token), l, ev); err != nil {
+		return "", err
+	}
+	return token, nil
+}
+
+func errLink() error {
+	return fault.New(fault.Spent, "This link was used already or has expired. Ask for a new one.")
+}
+
+// linkError tells apart a link that is gone and a store that fails.
+func linkError(err error) error {
+	switch fault.KindOf(err) {
+	case fault.NotFound, fault.Spent:
+		return errLink()
+	}
+	return err
+}
+
+// link reads a usable link of a kind without using it up.
+func (s *Server) link(ctx context.Context, v Visit, token, kind string) (*Link, secret.Hash, error) {
+	if !secret.WellFormed(secret.PrefixLink, token) {
+		return nil, "", errLink()
+	}
+	h := s.keys.Hash(token)
+	l, err := s.store.Link(ctx, h, v.Now)
+	if err != nil {
+		return nil, "", linkError(err)
+	}
+	if l.Kind != kind {
+		return nil, "", errLink()
+	}
+	return l, h, nil
+}
+
+// CheckSetupLink reports whether a set-up link can still be used: nil or Spent.
+func (s *Server) CheckSetupLink(ctx context.Context, v Visit, token string) error {
+	_, _, err := s.link(ctx, v, token, LinkSetup)
+	return err
+}
+
+// CompleteSetup makes the first administrator and signs them in. What is wrong with the form leaves the link usable.
+func (s *Server) CompleteSetup(ctx context.Context, v Visit, token string, form SetupForm) (Step, error) {
+	_, h, err := s.link(ctx, v, token, LinkSetup)
+	if err != nil {
+		return Step{}, err
+	}
+	u, err := s.firstAdmin(ctx, v, form)
+	if err != nil {
+		return Step{}, err
+	}
+	err = s.store.CompleteSetup(ctx, h, u, v.Now, v.event(audit.UserCreated, u.ID), v.event(audit.SetupCompleted, u.ID))
+	if err != nil {
+		return Step{}, linkError(err)
+	}
+	return s.advance(ctx, v, &flow{user: u, amr: []string{"pwd"}})
+}
+
+func (s *Server) firstAdmin(ctx context.Context, v Visit, form SetupForm) (*identity.User, error) {
+	u := &identity.User{
+		ID: identity.UserID(secret.NewID(v.Now)), Email: strings.TrimSpace(form.Email),
+		Username: strings.TrimSpace(form.Username), Name: strings.TrimSpace(form.Name),
+		Roles: []string{identity.RoleAdmin}, PasswordChangedAt: v.Now, CreatedAt: v.Now, UpdatedAt: v.Now,
+	}
+	if err := checkAccount(u); err != nil {
+		return nil, err
+	}
+	if err := s.acceptable(ctx, u, change{password: form.Password, field: "password"}); err != nil {
+		return nil, err
+	}
+	var err error
+	u.PasswordHash, err = s.pw.Hash(ctx, identity.NormalPassword(form.Password))
+	return u, err
+}
+
+// LinkUser tells whose password a link sets, or Spent.
+func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity.User, error) {
+	l, _, err := s.link(ctx, v, token, LinkPassword)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.store.User(ctx, l.User)
+	if err != nil {
+		return nil, linkError(err)
+	}
+	if u.PasswordChangedAt.After(l.CreatedAt) { // an older message does not undo a newer password
+		return nil, errLink()
+	}
+	if u.Disabled {
+		return nil, s.disabled(ctx, v, u)
+	}
+	return u, nil
+}
+
+// UsePasswordLink sets the password of the link's user and ends all of the user's sessions. It signs nobody in: the
+// next sign-in asks for the new password and for the second factor. A password that is refused leaves the link usable.
+func (s *Server) UsePasswordLink(ctx context.Context, v Visit, token, password string) (*identity.User, error) {
+	u, err := s.LinkUser(ctx, v, token)
+	if err != nil {
+		return nil, err
+	}
+	c := change{password: password, field: "new_password", how: "link"}
+	if err := s.acceptable(ctx, u, c); err != nil {
+		return nil, err
+	}
+	if err := s.store.SpendLink(ctx, s.keys.Hash(token), v.Now); err != nil {
+		return nil, linkError(err)
+	}
+	if err := s.put(ctx, v, u, c); err != nil {
+		return nil, err
+	}
+	return u, s.forgiveByPassword(ctx, v, u.ID)
+}
+
+// checkAccount says what is wrong with a new account's names.
+func checkAccount(u *identity.User) error {
+	switch {
+	case u.Email == "" && u.Username == "":
+		return fault.InvalidField("email", "Enter an e-mail address or a user name.")
+	case u.Email != "" && !plausibleEmail(u.Email):
+		return fault.InvalidField("email", "This is not an e-mail address.")
+	case strings.ContainsRune(u.Username, '@'):
+		return fault.InvalidField("username", "A user name has no @; put an e-mail address in its own field.")
+	case !plainText(u.Username) || strings.ContainsFunc(u.Username, unicode.IsSpace):
+		return fault.InvalidField("username", "A user name has at most %d bytes, without spaces.", maxName)
+	case !plainText(u.Name):
+		return fault.InvalidField("name", "A name has at most %d bytes of text.", maxName)
+	}
+	return nil
+}
+
+func plainText(s string) bool {
+	return len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// plausibleEmail looks for the shape only: whether an address works is known when a message has arrived.
+func plausibleEmail(s string) bool {
+	local, domain, ok := strings.Cut(s, "@")
+	bad := func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`@<>()[],;:\"`, r)
+	}
+	return ok && len(s) <= maxEmail && utf8.ValidString(s) && local != "" && len(local) <= 64 && domain != "" &&
+		!strings.ContainsFunc(local, bad) && !strings.ContainsFunc(domain, bad) &&
+		!strings.HasPrefix(domain, ".") && !strings.HasSuffix(domain, ".") && !strings.Contains(domain, "..")
+}
