@@ -80,7 +80,7 @@ type Tokens struct {
 	DefaultScopes      []string
 	PasswordGrant      bool
 	PasswordClients    []string
-	PKCERequired       bool // of confidential clients; public ones always
+	PKCERequired       string // true or false: of public clients alone; all: of confidential ones, too
 }
 
 // Sessions are the browser's sessions.

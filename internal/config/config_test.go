@@ -40,7 +40,7 @@ func TestDefaults(t *testing.T) {
 		Tokens: Tokens{
 			AccessTTL: time.Hour, IDTTL: time.Hour, RefreshTTL: 30 * day, RefreshAbsoluteTTL: 365 * day,
 			RefreshRotation: true, CodeTTL: time.Minute, DeviceCodeTTL: 10 * time.Minute,
-			AccessFormat: "jwt", Algorithm: "RS256", DefaultScopes: []string{"openid"}, PKCERequired: true,
+			AccessFormat: "jwt", Algorithm: "RS256", DefaultScopes: []string{"openid"}, PKCERequired: "true",
 		},
 		Sessions: Sessions{Duration: 7 * day, Idle: 30 * time.Minute, RevokeTokens: true},
 		Passwords: Passwords{
@@ -117,7 +117,7 @@ func TestValues(t *testing.T) {
 		{"SESSION_DURATION_DAYS=14", func(c *Config) any { return c.Sessions.Duration }, 14 * day},
 		{"SHUTDOWN_TIMEOUT=500ms", func(c *Config) any { return c.Server.ShutdownTimeout }, 500 * time.Millisecond},
 		{"SINGLE_SESSION=ON", func(c *Config) any { return c.Sessions.Single }, true},
-		{"PKCE_REQUIRED=0", func(c *Config) any { return c.Tokens.PKCERequired }, false},
+		{"PKCE_REQUIRED=ALL", func(c *Config) any { return c.Tokens.PKCERequired }, "all"},
 		{"JWT_ALGORITHM=eddsa", func(c *Config) any { return c.Tokens.Algorithm }, "EdDSA"},
 		{"DEFAULT_SCOPES=openid profile,email", func(c *Config) any { return c.Tokens.DefaultScopes }, []string{"openid", "profile", "email"}},
 		{"PASSWORD_GRANT_ALLOWED_CLIENTS=a, b", func(c *Config) any { return c.Tokens.PasswordClients }, []string{"a", "b"}},

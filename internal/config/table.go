@@ -158,8 +158,8 @@ func tokenRows() []Setting {
 		{Name: "PASSWORD_GRANT_ALLOWED_CLIENTS", Doc: "The client ids that may use the password grant.", place: func(c *Config) value {
 			return list{&c.Tokens.PasswordClients, "client ids", printable}
 		}},
-		{Name: "PKCE_REQUIRED", Default: "true", Doc: "Require PKCE of confidential clients too; public clients must always use it.", place: func(c *Config) value {
-			return boolean{&c.Tokens.PKCERequired}
+		{Name: "PKCE_REQUIRED", Default: "true", Doc: "Who must use PKCE: true is every public client, all is confidential ones as well. Public clients must with any value (RFC 9700 §2.1.1); single confidential clients can be made to.", place: func(c *Config) value {
+			return choice[string]{&c.Tokens.PKCERequired, []string{"true", "false", "all"}}
 		}},
 	}
 }
