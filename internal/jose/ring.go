@@ -23,6 +23,7 @@ type Ring struct {
 	store Store
 	box   *secret.Box
 	set   atomic.Pointer[set]
+	algs  []gojose.SignatureAlgorithm
 	slots chan struct{} // as many RSA signatures at once as there are cores
 	make  sync.Mutex    // one key is made at a time
 }
@@ -30,6 +31,9 @@ type Ring struct {
 // NewRing makes an empty ring; Reload fills it.
 func NewRing(st Store, keys *secret.Keys) *Ring {
 	r := &Ring{store: st, box: keys.Box("keys"), slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	for _, a := range Algorithms() {
+		r.algs = append(r.algs, gojose.SignatureAlgorithm(a))
+	}
 	r.set.Store(&set{byID: map[string]*key{}})
 	return r
 }
@@ -207,32 +211,36 @@ const MaxToken = 16 << 10
 // Verify checks the signature and `typ` of a token of ours and returns its payload. Every
 // failure is Denied: what is wrong with a forged token is nobody's business.
 func (r *Ring) Verify(token, typ string) ([]byte, error) {
+	payload, _, err := r.VerifyKey(token, typ)
+	return payload, err
+}
+
+// VerifyKey is Verify, and tells which key signed.
+func (r *Ring) VerifyKey(token, typ string) (payload []byte, kid string, err error) {
 	denied := fault.New(fault.Denied, "the token is not one of ours, or has been altered")
 	if len(token) > MaxToken {
-		return nil, denied
+		return nil, "", denied
 	}
-	algs := make([]gojose.SignatureAlgorithm, 0, 4)
-	for _, a := range Algorithms() {
-		algs = append(algs, gojose.SignatureAlgorithm(a))
-	}
-	jws, err := gojose.ParseSignedCompact(token, algs)
+	jws, err := gojose.ParseSignedCompact(token, r.algs)
 	if err != nil {
-		return nil, denied
+		return nil, "", denied
 	}
 	head := jws.Signatures[0].Protected
 	k := r.set.Load().byID[head.KeyID]
 	if k == nil || head.Algorithm != k.Alg {
-		return nil, denied
+		return nil, "", denied
 	}
 	if have, _ := head.ExtraHeaders["typ"].(string); have != typ {
-		return nil, denied
+		return nil, "", denied
 	}
-	payload, err := jws.Verify(k.public)
-	if err != nil {
-		return nil, denied
+	if payload, err = jws.Verify(k.public); err != nil {
+		return nil, "", denied
 	}
-	return payload, nil
+	return payload, k.ID, nil
 }
+
+// Has reports whether a key is still in the ring: what was signed with one that has been taken out is no longer believed.
+func (r *Ring) Has(kid string) bool { return r.set.Load().byID[kid] != nil }
 
 // JWKS is the key set to publish at now (RFC 7517 §5): keys that sign, will sign, or have signed
 // tokens that may still be valid.

@@ -78,7 +78,7 @@ type request struct {
 // Authorize takes an authorization request one step further (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2).
 // An error is for the person at the browser; what may be told to the client comes as a Reply.
 func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
-	flow, err := s.resume(ctx, c)
+	flow, err := s.resume(c)
 	if err != nil {
 		return nil, err
 	}
@@ -135,9 +135,9 @@ func (s *Server) Consent(ctx context.Context, c *Call, sealed string, approve bo
 }
 
 // resume restores the request of a flow that comes back from a page, or starts a flow.
-func (s *Server) resume(ctx context.Context, c *Call) (*Flow, error) {
+func (s *Server) resume(c *Call) (*Flow, error) {
 	if sealed := c.Get("flow"); sealed != "" {
-		return s.OpenFlow(ctx, sealed, StepLogin, c.Now)
+		return s.unseal(sealed, StepLogin, c.Now)
 	}
 	f := newFlow(c)
 	if len(f.Query) > maxRequest {

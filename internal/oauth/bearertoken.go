@@ -39,7 +39,12 @@ func (s *Server) readAccess(ctx context.Context, token string, now time.Time) (*
 		}
 		return t, err
 	}
-	raw, err := s.ring.Verify(token, typAccess)
+	return s.seen.token(token, s.ring, func() (*AccessToken, error) { return s.readJWT(token) })
+}
+
+// readJWT verifies a JWT access token and reads its claims (RFC 9068 §4).
+func (s *Server) readJWT(token string) (*AccessToken, error) {
+	raw, kid, err := s.ring.VerifyKey(token, typAccess)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +55,7 @@ func (s *Server) readAccess(ctx context.Context, token string, now time.Time) (*
 	t := &AccessToken{
 		ID: c.ID, Grant: GrantID(c.Grant), Client: ClientID(c.Client), Session: identity.SessionID(c.Session), Subject: c.Subject,
 		Scopes: strings.Fields(c.Scope), Audience: c.Audience, Claims: c.Claims, Roles: c.Roles, ACR: c.ACR, AMR: c.AMR,
-		IssuedAt: c.IssuedAt.Time(), Expires: c.Expires.Time(),
+		IssuedAt: c.IssuedAt.Time(), Expires: c.Expires.Time(), kid: kid,
 	}
 	if c.AuthTime > 0 {
 		t.AuthTime = c.AuthTime.Time()

@@ -30,6 +30,9 @@ func (r *request) readClaims(raw string) error {
 	}
 	if w := p.IDToken["sub"]; w != nil && len(w.Value) > 0 {
 		sub := text(w.Value)
+		if sub == "" { // a wish that cannot be read must not pass for no wish: anyone would do then
+			return invalidRequest("claims asks for a sub that is not a string.")
+		}
 		if r.subject != "" && r.subject != sub {
 			return invalidRequest("claims and id_token_hint name different users.")
 		}

@@ -78,8 +78,10 @@ func (s *Server) OpenFlow(ctx context.Context, sealed, step string, now time.Tim
 	if f.Client, err = s.client(ctx, ClientID(f.Form.Get("client_id"))); err != nil {
 		return nil, pageError(err)
 	}
-	f.Scopes, err = s.userScope(f.Client, f.Form.Get("scope"))
-	return f, err
+	if f.Scopes, err = s.userScope(f.Client, f.Form.Get("scope")); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "The application asks for access that it may not ask for. If you run it: compare the scopes of its request with those of its registration.")
+	}
+	return f, nil
 }
 
 // newFlow starts a flow from a request's parameters, keeping only those that we know.

@@ -46,7 +46,7 @@ func (s *Server) issue(ctx context.Context, cl *Client, c *Call, e *Entitlement)
 	if err := s.keepGrant(ctx, cl, c, e, t); err != nil {
 		return nil, err
 	}
-	token, err := s.writeAccess(ctx, cl, t)
+	token, err := s.writeAccess(ctx, cl, t, c.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +112,9 @@ func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlem
 	return err
 }
 
-// writeAccess writes an access token in the client's format.
-func (s *Server) writeAccess(ctx context.Context, cl *Client, t *AccessToken) (string, error) {
+// writeAccess writes an access token in the client's format. The key is that of now to the millisecond: the token's own
+// time is cut to the second, at which the first key of a server that has just started did not exist yet.
+func (s *Server) writeAccess(ctx context.Context, cl *Client, t *AccessToken, now time.Time) (string, error) {
 	format := cl.TokenFormat
 	if format == "" {
 		format = s.cfg.TokenFormat
@@ -130,7 +131,7 @@ func (s *Server) writeAccess(ctx context.Context, cl *Client, t *AccessToken) (s
 	if err != nil {
 		return "", err
 	}
-	return s.ring.Sign(ctx, s.alg(cl), typAccess, payload, t.IssuedAt)
+	return s.ring.Sign(ctx, s.alg(cl), typAccess, payload, now)
 }
 
 // idToken is the payload of an ID token (OpenID Connect Core §2), with the claims that the scopes give.

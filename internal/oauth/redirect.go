@@ -21,7 +21,7 @@ func ValidRedirect(raw string) error {
 	}
 	switch u.Scheme {
 	case "https":
-		if u.Host == "" {
+		if u.Hostname() == "" {
 			return fault.InvalidField("redirect_uri", "redirect URI %q has no host", raw)
 		}
 		return nil

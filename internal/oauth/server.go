@@ -70,8 +70,10 @@ type Server struct {
 	next    []byte // derives a refresh token's successor
 	fetch   KeyFetcher
 	owner   Owner
+	seen    *seen
 	grants  []GrantType
 	methods []ClientAuth
+	turns   *turns
 }
 
 // New makes a server. Owner may be nil when the password grant is off.
@@ -79,8 +81,10 @@ func New(cfg Config, st Store, ring *jose.Ring, keys *secret.Keys, fetch KeyFetc
 	return &Server{
 		cfg: cfg, store: st, ring: ring, keys: keys, fetch: fetch, owner: owner,
 		flows: keys.Box("flow"), tag: keys.Derive("refresh-tag"), next: keys.Derive("refresh-next"),
+		seen:    newSeen(),
 		grants:  grantTypes(cfg),
 		methods: clientAuths(),
+		turns:   newTurns(),
 	}
 }
 

@@ -60,6 +60,13 @@ func (s *Server) Token(ctx context.Context, c *Call) (*TokenResponse, error) {
 	if err != nil {
 		return nil, err
 	}
+	if grant.Type() == GrantTypeCode {
+		leave, err := s.turns.enter(ctx, c.Get("code"))
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	e, err := grant.Redeem(ctx, s, cl, c)
 	if err != nil {
 		return nil, err

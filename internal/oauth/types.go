@@ -147,6 +147,8 @@ type AccessToken struct {
 	AMR      []string
 	IssuedAt time.Time // whole seconds
 	Expires  time.Time // whole seconds
+
+	kid string // of the key that signed it; "" for an opaque token
 }
 
 // Revocation kinds.

@@ -77,7 +77,7 @@ func (k *Kit) Stack(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Request-Id", ev.ID)
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Referrer-Policy", "same-origin") // none at all would make browsers send "Origin: null" with our own forms
 		if k.Secure {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
@@ -96,6 +96,10 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 		}
 		ev.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		if !rec.wrote {
+			for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Location", "Set-Cookie"} { // of the answer that did not come
+				rec.Header().Del(name)
+			}
+			rec.Header().Set("Cache-Control", "no-store")
 			rec.Header().Set("Content-Type", "application/json")
 			rec.WriteHeader(http.StatusInternalServerError)
 			fmt.Fprintf(rec, `{"error":"server_error","error_description":"Something went wrong on the server. Tell its operator the request id.","request_id":%q}`, ev.ID)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -156,9 +157,25 @@ func (s *Server) tryLogout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if r.Method == http.MethodPost && sess == nil {
+		// As at the authorization endpoint: the post of another site comes without the cookie, so nobody would be signed out.
+		http.Redirect(w, r, "/oauth/logout?"+logoutParams(c.Form).Encode(), http.StatusSeeOther)
+		return nil
+	}
 	st, err := s.oauth.Logout(r.Context(), c)
 	if err != nil {
 		return err
 	}
 	return s.browser.ObeyLogout(w, r, st)
+}
+
+// logoutParams are the parameters of RP-Initiated Logout 1.0 §2 that we know.
+func logoutParams(form url.Values) url.Values {
+	out := url.Values{}
+	for _, name := range []string{"id_token_hint", "logout_hint", "client_id", "post_logout_redirect_uri", "state", "ui_locales"} {
+		if v := form[name]; len(v) > 0 {
+			out[name] = v
+		}
+	}
+	return out
 }

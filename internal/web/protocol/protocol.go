@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -64,7 +65,33 @@ func (s *Server) Routes(mux *http.ServeMux) {
 				mux.HandleFunc(method+" "+path, row.serve)
 			}
 			mux.HandleFunc("OPTIONS "+path, preflight)
+			mux.HandleFunc(path, s.wrongMethod(allowed(row.methods, path)))
 		}
+	}
+}
+
+// pagePath is the one path that a page shares with an endpoint: people open it, devices post to it.
+const pagePath = "/device"
+
+// allowed is the Allow header of a path (RFC 9110 §10.2.1).
+func allowed(methods, path string) string {
+	if path == pagePath {
+		methods = "GET " + methods
+	}
+	out := strings.Fields(methods + " OPTIONS")
+	if out[0] == http.MethodGet {
+		out = slices.Insert(out, 1, http.MethodHead)
+	}
+	return strings.Join(out, ", ")
+}
+
+// wrongMethod answers a method that a path does not serve (RFC 9110 §15.5.6), in the form of all its other errors.
+func (s *Server) wrongMethod(allow string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		s.fail(w, r, &oauth.Error{
+			Code: "invalid_request", Status: http.StatusMethodNotAllowed, Description: "This address does not serve that method. Use one of " + allow + ".",
+		})
 	}
 }
 

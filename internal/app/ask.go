@@ -1,0 +1,65 @@
+package app
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+)
+
+// terminal gives the terminal that a stream is, if it is one.
+func terminal(r io.Reader) (fd int, ok bool) {
+	f, isFile := r.(*os.File)
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	return int(f.Fd()), true
+}
+
+// password reads a password from stdin: unseen where a person types it, else all of the input but one newline at its end.
+func (c *call) password() (string, error) {
+	if fd, ok := terminal(c.stdin); ok {
+		fmt.Fprint(c.stderr, "New password: ")
+		typed, err := term.ReadPassword(fd)
+		fmt.Fprintln(c.stderr)
+		return string(typed), err
+	}
+	// One byte more than can be right, so that a longer one is refused rather than cut.
+	raw, err := io.ReadAll(io.LimitReader(c.stdin, identity.MaxPassword+int64(len("\r\n"))+1))
+	if err != nil {
+		return "", fmt.Errorf("the password cannot be read from stdin: %w", err)
+	}
+	s, cut := strings.CutSuffix(string(raw), "\n")
+	if cut {
+		s = strings.TrimSuffix(s, "\r")
+	}
+	if s == "" {
+		return "", errors.New("stdin holds no password; write it there, as in: printf %s \"$PASSWORD\" | " + program + " … --password-stdin")
+	}
+	return s, nil
+}
+
+// confirm lets a deletion pass when --yes was given, or when a person at a terminal types the name of what goes.
+func (c *call) confirm(yes bool, what, name string) error {
+	if yes {
+		return nil
+	}
+	if _, ok := terminal(c.stdin); !ok {
+		return wrong("deleting %s %s cannot be undone; add --yes to do it unasked", what, name)
+	}
+	fmt.Fprintf(c.stderr, "Deleting %s %s cannot be undone. Type its name to go on: ", what, printable(name))
+	typed, err := bufio.NewReader(c.stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if strings.TrimSpace(typed) != name {
+		return fmt.Errorf("nothing was deleted: what was typed is not %s", name)
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// Bounds on connections. A header as large as a sealed request with cookies beside it must fit.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 60 * time.Second
+	keepAliveTimeout  = 2 * time.Minute
+	maxHeaderBytes    = 48 << 10
+)
+
+// serve runs the server until ctx ends, then finishes the requests that it has begun.
+func serve(ctx context.Context, e *env, flags map[string]string) error {
+	cfg, err := loadConfig(e, flags)
+	if err != nil {
+		return err
+	}
+	listeners, err := listen(cfg)
+	if err != nil {
+		return err
+	}
+	defer closeAll(listeners)
+	out := newLogWriter(e.stderr)
+	defer out.Close()
+	log := newLogger(out, cfg)
+	p, err := openParts(ctx, e, cfg, func(err error) { log.Error("trouble in the background", "error", err) })
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	s, err := newServer(ctx, e, p, log)
+	if err != nil {
+		return err
+	}
+	if err := announce(ctx, e, p); err != nil {
+		return err
+	}
+	return s.run(ctx, cfg, listeners, log)
+}
+
+// listen opens the ports first: a server that cannot listen should not touch the database.
+func listen(cfg *config.Config) ([]net.Listener, error) {
+	var out []net.Listener
+	for i, host := range cfg.Hosts() {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(cfg.Server.Port)))
+		if err != nil {
+			if i > 0 && host == "::1" { // a machine without IPv6 still has a localhost
+				continue
+			}
+			closeAll(out)
+			return nil, fmt.Errorf("port %d cannot be used: %w; end the program that has it, or choose another with --port", cfg.Server.Port, err)
+		}
+		if cfg.Server.Port == 0 {
+			cfg.ListeningOn(l.Addr().(*net.TCPAddr).Port)
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+func closeAll(ls []net.Listener) {
+	for _, l := range ls {
+		_ = l.Close()
+	}
+}
+
+// run serves on all listeners and stops gracefully.
+func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Listener, log *slog.Logger) error {
+	hs := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: keepAliveTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	if cfg.TLS() {
+		pair, err := newKeyPair(cfg.Server.CertFile, cfg.Server.KeyFile, log)
+		if err != nil {
+			return err
+		}
+		hs.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
+	}
+	// What goes on behind the handler ends after the last request.
+	behind, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { s.work(behind) })
+	defer func() { stop(); wg.Wait() }()
+
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		wg.Go(func() {
+			err := serveOn(hs, l, cfg.TLS())
+			if !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	log.Info("serving", "address", listeners[0].Addr().String(), "issuer", cfg.Server.BaseURL, "version", version())
+	select {
+	case err := <-failed:
+		_ = hs.Close()
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping; requests under way are finished first")
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.ShutdownTimeout)
+	defer cancel()
+	if err := hs.Shutdown(end); err != nil {
+		_ = hs.Close()
+		return fault.Wrap(fault.Unavailable, err, "some requests did not end within SHUTDOWN_TIMEOUT and were cut off")
+	}
+	return nil
+}
+
+func serveOn(hs *http.Server, l net.Listener, secure bool) error {
+	if secure {
+		return hs.ServeTLS(l, "", "")
+	}
+	return hs.Serve(l)
+}
+
+// announce tells the operator where the server is, and, on the first start, how to make the first administrator.
+func announce(ctx context.Context, e *env, p *parts) error {
+	base := p.cfg.Server.BaseURL
+	n, err := p.db.CountAdmins(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "Gatehouse is at %s\n", base)
+	if n > 0 {
+		return nil
+	}
+	token, err := p.login.SetupLink(ctx, e.now())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "\nThere is no administrator yet. Open this link once, within 24 hours, to become one:\n\n  %s/setup?token=%s\n\n", base, token)
+	return nil
+}

@@ -1,0 +1,155 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/gatehouse-id/gatehouse/internal/config"
+)
+
+// settingFlags gives every command the settings as flags. They show in the help of serve alone: anywhere else they
+// would bury what the command is about. Where a command has a flag of that name itself, as client create has
+// --access-token-ttl, the command's own one is meant.
+type settingFlags struct{ all []*kong.Flag }
+
+// attach adds the flags to all commands of a parser.
+func (s *settingFlags) attach(k *kong.Kong) error {
+	s.addTo(k.Model.Node, config.Settings())
+	return nil
+}
+
+func (s *settingFlags) addTo(n *kong.Node, table []config.Setting) {
+	for _, child := range n.Children {
+		s.addTo(child, table)
+	}
+	if len(n.Children) > 0 {
+		return
+	}
+	own := map[string]bool{}
+	for _, level := range n.AllFlags(false) {
+		for _, f := range level {
+			own[f.Name] = true
+		}
+	}
+	for _, row := range table {
+		if !own[row.Flag()] {
+			f := settingFlag(row, n.Name != "serve")
+			n.Flags = append(n.Flags, f)
+			s.all = append(s.all, f)
+		}
+	}
+}
+
+func settingFlag(row config.Setting, hidden bool) *kong.Flag {
+	f := &kong.Flag{
+		Value: &kong.Value{
+			Name: row.Flag(), Help: row.Doc, OrigHelp: row.Doc, Tag: &kong.Tag{},
+			Mapper: settingMapper{row.Bool()}, Target: reflect.New(reflect.TypeFor[string]()).Elem(),
+			DefaultValue: reflect.ValueOf(""),
+		},
+		Group: &kong.Group{Key: row.Group, Title: row.Group + " settings:"}, Hidden: hidden, PlaceHolder: placeholder(row),
+	}
+	f.Value.Flag = f
+	return f
+}
+
+// placeholder stands for the value in the usage text: the default, where there is one.
+func placeholder(row config.Setting) string {
+	if row.Default != "" {
+		return row.Default
+	}
+	return "…"
+}
+
+// given is what was set on the command line, by flag name, with the file of settings under its own.
+func (s *settingFlags) given(file string) map[string]string {
+	flags := map[string]string{}
+	for _, f := range s.all {
+		if f.Set {
+			flags[f.Name] = f.Target.String()
+		}
+	}
+	if file != "" {
+		flags[configFlag] = file
+	}
+	return flags
+}
+
+// settingMapper takes the text as it is: the table of settings knows how to read it. A switch may stand alone.
+type settingMapper struct{ lone bool }
+
+// Decode reads one value.
+func (m settingMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	if m.lone && ctx.Scan.Peek().Type != kong.FlagValueToken {
+		target.SetString("true")
+		return nil
+	}
+	return ctx.Scan.PopValueInto("string", target.Addr().Interface())
+}
+
+// IsBool reports whether the flag may stand alone.
+func (m settingMapper) IsBool() bool { return m.lone }
+
+// helpCommand explains.
+type helpCommand struct {
+	Topic []string `arg:"" optional:"" help:"A command such as \"client create\", or the word settings."`
+}
+
+// Run prints the help of a command, or the settings.
+func (h *helpCommand) Run(ctx context.Context, c *call) error {
+	if len(h.Topic) == 1 && h.Topic[0] == "settings" {
+		return explainSettings(c)
+	}
+	for _, word := range h.Topic {
+		if strings.HasPrefix(word, "-") {
+			return wrong("help takes the name of a command, or the word settings; %q is neither", word)
+		}
+	}
+	return run(ctx, c.env, append(h.Topic[:len(h.Topic):len(h.Topic)], "--help"))
+}
+
+// settingView is a row of the settings table as people read it.
+type settingView struct {
+	Name    string `json:"name"`
+	Flag    string `json:"flag"`
+	Group   string `json:"group"`
+	Default string `json:"default"`
+	Accepts string `json:"accepts"`
+	Doc     string `json:"description"`
+}
+
+func explainSettings(c *call) error {
+	var rows []settingView
+	for _, s := range config.Settings() {
+		rows = append(rows, settingView{s.Name, "--" + s.Flag(), s.Group, s.Default, s.Accepts(), s.Doc})
+	}
+	if c.json {
+		return showList(c, rows, len(rows), nil)
+	}
+	_, err := io.WriteString(c.stdout, settingsText(rows))
+	return err
+}
+
+func settingsText(rows []settingView) string {
+	var b strings.Builder
+	b.WriteString("Each setting is read from its default, the YAML file given with --config (in lower case), the environment\n" +
+		"(in upper case) and the command line; the last one that has it wins. NAME_FILE in the environment\nnames a file to read the value from.\n")
+	group := ""
+	for _, r := range rows {
+		if r.Group != group {
+			group = r.Group
+			fmt.Fprintf(&b, "\n%s\n", group)
+		}
+		fmt.Fprintf(&b, "\n  %s", r.Name)
+		if r.Default != "" {
+			fmt.Fprintf(&b, "=%s", r.Default)
+		}
+		fmt.Fprintf(&b, "   %s\n      %s\n      Takes %s.\n", r.Flag, r.Doc, r.Accepts)
+	}
+	return b.String()
+}

@@ -1,0 +1,16 @@
+package app
+
+import "runtime"
+
+// versionCommand prints the version.
+type versionCommand struct{}
+
+// Run prints the version, and what it was built with.
+func (*versionCommand) Run(c *call) error {
+	answer := struct {
+		Version  string `json:"version"`
+		Go       string `json:"go"`
+		Platform string `json:"platform"`
+	}{c.version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	return c.show(answer, func(s *sheet) { s.line("%s %s (%s, %s)", program, answer.Version, answer.Go, answer.Platform) })
+}

@@ -1,0 +1,381 @@
+// Package app is the program: its commands, and the one place where every part meets every other.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/cache"
+	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/fetch"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/job"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+	"github.com/gatehouse-id/gatehouse/internal/web/protocol"
+	"github.com/gatehouse-id/gatehouse/internal/web/ui"
+)
+
+// env is what a command runs with: streams, settings and a clock; nothing global.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	environ        []string // NAME=value
+	getenv         func(string) string
+	now            func() time.Time
+	version        string
+}
+
+// configFlag is the flag that names the YAML file. It is no setting itself.
+const configFlag = "config"
+
+// loadConfig reads the settings: defaults, file, environment, flags.
+func loadConfig(e *env, flags map[string]string) (*config.Config, error) {
+	src := config.Source{Env: e.environ, ReadFile: os.ReadFile, Flags: map[string]string{}}
+	for name, v := range flags {
+		if name != configFlag {
+			src.Flags[name] = v
+		}
+	}
+	if name := flags[configFlag]; name != "" {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("the settings file cannot be read: %w", err)
+		}
+		src.File, src.FileName = raw, name
+	}
+	return config.Load(src)
+}
+
+// parts are the opened pieces that a command works on.
+type parts struct {
+	cfg       *config.Config
+	keys      *secret.Keys
+	db        *store.DB
+	ring      *jose.Ring
+	passwords *secret.Passwords
+	login     *login.Server
+}
+
+// open loads the settings and opens what they name.
+func open(ctx context.Context, e *env, flags map[string]string) (*parts, error) {
+	cfg, err := loadConfig(e, flags)
+	if err != nil {
+		return nil, err
+	}
+	return openParts(ctx, e, cfg, nil)
+}
+
+// openParts opens the database, brings its schema up to date, and loads what is kept in memory. Report is told of trouble in the background.
+func openParts(ctx context.Context, e *env, cfg *config.Config, report func(error)) (*parts, error) {
+	master, err := masterKey(cfg)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := secret.NewKeys(master)
+	if err != nil {
+		return nil, err
+	}
+	if report == nil {
+		report = func(err error) { fmt.Fprintf(e.stderr, "gatehouse: %v\n", err) }
+	}
+	db, err := store.Open(ctx, store.Options{
+		URL: string(cfg.Storage.DatabaseURL), IdleTimeout: cfg.Sessions.Idle, AuditRetention: cfg.Audit.Retention, Report: report,
+		MaxTokenLife: max(24*time.Hour, 2*cfg.Tokens.AccessTTL),
+	})
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{cfg: cfg, keys: keys, db: db}
+	if err := p.prepare(ctx, e); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return p, nil
+}
+
+// prepare migrates, checks the master key, and makes the parts that need no network.
+func (p *parts) prepare(ctx context.Context, e *env) error {
+	if _, err := p.db.Migrate(ctx); err != nil {
+		return err
+	}
+	if err := p.checkMasterKey(ctx); err != nil {
+		return err
+	}
+	p.ring = jose.NewRing(p.db, p.keys)
+	if err := p.ring.Reload(ctx); err != nil {
+		return err
+	}
+	p.passwords = secret.NewPasswords(runtime.GOMAXPROCS(0), p.cfg.Passwords.HashQueue)
+	p.login = login.New(loginConfig(p.cfg), p.db, p.keys, p.passwords)
+	return nil
+}
+
+// Close ends the parts.
+func (p *parts) Close() error { return p.db.Close() }
+
+// checkMasterKey makes sure that the database was made with this master key: with another, every secret in
+// it would be wrong, and nobody would know why.
+func (p *parts) checkMasterKey(ctx context.Context) error {
+	mark := string(p.keys.Hash("master key check"))
+	stays, err := p.db.FirstMeta(ctx, "master_key_check", mark)
+	if err != nil {
+		return err
+	}
+	if !secret.Equal(stays, mark) {
+		return fault.New(fault.Invalid, "SECRET_KEY is not the one that this database was made with; set the former one (beside an SQLite database it is in the file secret.key)")
+	}
+	return nil
+}
+
+// masterKey is SECRET_KEY, or in development the key that is made and kept beside the SQLite file.
+func masterKey(cfg *config.Config) ([]byte, error) {
+	if key := cfg.MasterKey(); key != nil {
+		return key, nil
+	}
+	path, ok := strings.CutPrefix(string(cfg.Storage.DatabaseURL), "sqlite:")
+	if !ok {
+		return nil, fault.New(fault.Invalid, "SECRET_KEY is needed; make one with: openssl rand -hex 32")
+	}
+	if path == ":memory:" {
+		return []byte(secret.NewToken("")), nil
+	}
+	return keptKey(filepath.Join(filepath.Dir(path), "secret.key"))
+}
+
+// keptKey reads a key file, making it first if there is none.
+func keptKey(name string) ([]byte, error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		_, werr := f.WriteString(secret.NewToken("") + "\n")
+		if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
+			return nil, errors.Join(err, os.Remove(name))
+		}
+	} else if !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	key := strings.TrimSpace(string(raw))
+	if len(key) < secret.MinMaster {
+		return nil, fault.New(fault.Invalid, "the key file %s is damaged: it holds fewer than %d characters", name, secret.MinMaster)
+	}
+	return []byte(key), nil
+}
+
+func loginConfig(c *config.Config) login.Config {
+	policy := identity.Policy{
+		MinLength: c.Passwords.MinLength, Upper: c.Passwords.Uppercase, Lower: c.Passwords.Lowercase, Number: c.Passwords.Numbers,
+		Special: c.Passwords.Special, Common: c.Passwords.CheckCommon,
+	}
+	admin := policy
+	admin.MinLength = max(policy.MinLength, c.Passwords.AdminMinLength)
+	issuer := c.Server.BaseURL
+	if u, err := url.Parse(issuer); err == nil {
+		issuer = u.Host
+	}
+	return login.Config{
+		Issuer: issuer, Policy: policy, AdminPolicy: admin, HistoryCount: c.Passwords.History, ExpiryDays: int(c.Passwords.Expiry / (24 * time.Hour)),
+		SessionLife: c.Sessions.Duration, Idle: c.Sessions.Idle, SingleSession: c.Sessions.Single, RevokeTokens: c.Sessions.RevokeTokens,
+		LockThreshold: c.Lockout.Threshold, LockDuration: c.Lockout.Duration, AutoUnlock: c.Lockout.AutoUnlock, Progressive: c.Lockout.Progressive,
+		LockByIP: c.Lockout.ByIP, IPThreshold: c.Lockout.IPThreshold, LockWhitelist: c.Lockout.Whitelist,
+		RequireMFA: c.MFA.Require, RequireAdminMFA: c.MFA.RequireAdmin, MFAGrace: c.MFA.Grace,
+	}
+}
+
+func oauthConfig(c *config.Config) oauth.Config {
+	t := c.Tokens
+	out := oauth.Config{
+		Issuer: c.Server.BaseURL, CodeTTL: t.CodeTTL, AccessTTL: t.AccessTTL, IDTokenTTL: t.IDTTL, RefreshTTL: t.RefreshTTL,
+		RefreshAbsolute: t.RefreshAbsoluteTTL, ReuseInterval: t.RefreshReuse, DeviceTTL: t.DeviceCodeTTL, Rotation: t.RefreshRotation,
+		TokenFormat: t.AccessFormat, Alg: t.Algorithm, DefaultScopes: t.DefaultScopes, PasswordGrant: t.PasswordGrant,
+		RequirePKCE: t.PKCERequired == "all", EndWithSession: c.Sessions.RevokeTokens,
+	}
+	for _, id := range t.PasswordClients {
+		out.PasswordClients = append(out.PasswordClients, oauth.ClientID(id))
+	}
+	return out
+}
+
+// server is a whole server: a handler, and the work that goes on behind it.
+type server struct {
+	parts   *parts
+	handler http.Handler
+	jobs    job.Runner
+	close   []func()
+}
+
+// newServer puts the parts together. Config → core → rims → handlers → jobs.
+func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server, error) {
+	s := &server{parts: p}
+	for _, alg := range []string{p.cfg.Tokens.Algorithm, jose.RS256, jose.ES256, jose.EdDSA} {
+		if err := p.ring.Ensure(ctx, alg, e.now()); err != nil {
+			return nil, err
+		}
+	}
+	p.db.OnChange("keys", func() {
+		if err := p.ring.Reload(context.WithoutCancel(ctx)); err != nil {
+			log.Error("signing keys could not be read again", "error", err)
+		}
+	})
+	fetcher := s.fetcher(e)
+	limiter, err := s.limiter(e, log)
+	if err != nil {
+		return nil, err
+	}
+	protocolCore := oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher}, owner{p.login})
+	pages, err := ui.NewPages(ui.Brand{Name: "Gatehouse"})
+	if err != nil {
+		return nil, err
+	}
+	kit := web.New(kitOptions(e, p.cfg, log, limiter))
+	browser := ui.NewServer(kit, pages, p.login, protocolCore, p.db, ui.Options{
+		SessionLife: p.cfg.Sessions.Duration, RevokeTokens: p.cfg.Sessions.RevokeTokens, MFARequired: mfaRequired(p.cfg),
+	})
+	mux := http.NewServeMux()
+	protocol.New(kit, protocolCore, browser).Routes(mux)
+	browser.Routes(mux)
+	mux.HandleFunc("GET /healthz", healthz(p.db))
+	s.handler = kit.Stack(mux)
+	s.jobs = job.Runner{Leases: p.db, Holder: secret.NewID(e.now()), Now: e.now, OnError: func(name string, err error) {
+		log.Error("a job failed", "job", name, "error", err)
+	}}
+	s.jobs.Add(job.Job{Name: "sweep", Every: time.Minute, Run: func(ctx context.Context, now time.Time) error {
+		_, err := p.db.Sweep(ctx, now)
+		return err
+	}})
+	return s, nil
+}
+
+// work does what goes on behind the handler until ctx ends.
+func (s *server) work(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.parts.db.Follow(ctx) // it reports its own trouble and ends with ctx only
+	}()
+	s.jobs.Run(ctx)
+	<-done
+	for _, f := range s.close {
+		f()
+	}
+}
+
+func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter) web.Options {
+	r := c.RateLimits
+	rates := map[string]web.Rate{}
+	for name, l := range map[string]config.Limit{
+		"token": r.Token, "login": r.Login, "device": r.Device, "password_reset": r.PasswordReset, "register": r.Register,
+	} {
+		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
+	}
+	return web.Options{
+		Now: e.now, Log: log, Proxies: c.Server.TrustedProxies, BodyLimit: c.Server.RequestBodyLimit, Deadline: 30 * time.Second,
+		Secure: strings.HasPrefix(c.Server.BaseURL, "https:"), Limiter: limiter, Rates: rates, RateBy: r.By, Exempt: r.Whitelist,
+	}
+}
+
+func mfaRequired(c *config.Config) func(*identity.User) bool {
+	return func(u *identity.User) bool { return c.MFA.Require || (c.MFA.RequireAdmin && u.Admin()) }
+}
+
+// fetcher reads what clients publish. In development their servers may be on this very machine.
+func (s *server) fetcher(e *env) *fetch.Client {
+	var allow []netip.Prefix
+	if !s.parts.cfg.Production() {
+		allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+	f := fetch.New(fetch.Options{AllowPrivate: allow, Now: e.now})
+	s.close = append(s.close, f.Close)
+	return f
+}
+
+// limiter is the counter of rate limits, or nil when they are off.
+func (s *server) limiter(e *env, log *slog.Logger) (web.Limiter, error) {
+	cfg := s.parts.cfg
+	if !cfg.RateLimits.Enabled {
+		return nil, nil
+	}
+	var l cache.Limiter = cache.NewMemory(0, e.now)
+	if cfg.RateLimits.Store == "redis" {
+		shared, err := cache.OpenRedis(string(cfg.Storage.RedisURL), cache.RedisOptions{
+			Now: e.now, Fallback: l,
+			OnOutage: func(err error) {
+				log.Error("Redis does not answer; rate limits are counted by this server alone", "error", err)
+			},
+			OnRecovery: func() { log.Info("Redis answers again") },
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.close = append(s.close, shared.Close)
+		l = shared
+	}
+	return limits{l}, nil
+}
+
+// limits adapts the counter to the HTTP kit.
+type limits struct{ cache.Limiter }
+
+func (l limits) Take(ctx context.Context, key string, r web.Rate) web.Verdict {
+	v, err := l.Limiter.Take(ctx, key, cache.Limit{Max: r.Max, Window: r.Window})
+	if err != nil { // the request has ended; nobody reads the answer
+		return web.Verdict{Allowed: true}
+	}
+	return web.Verdict{Allowed: v.Allowed, Remaining: v.Remaining, Reset: v.Reset, RetryAfter: v.RetryAfter}
+}
+
+// keyFetcher adapts the fetcher to what the protocol asks for.
+type keyFetcher struct{ *fetch.Client }
+
+func (f keyFetcher) KeySet(ctx context.Context, uri string, fresh bool) ([]byte, error) {
+	get := f.Get
+	if fresh {
+		get = f.Refresh
+	}
+	doc, err := get(ctx, uri, jose.MaxKeySet)
+	return doc.Body, err
+}
+
+// owner adapts signing in to the password grant.
+type owner struct{ *login.Server }
+
+func (o owner) ResourceOwner(ctx context.Context, c *oauth.Call, username, password string) (*identity.User, error) {
+	return o.Server.ResourceOwner(ctx, login.Visit{IP: c.IP, Agent: c.Agent, RequestID: c.RequestID, Now: c.Now}, username, password)
+}
+
+// healthz says whether the server can do its work.
+func healthz(db *store.DB) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		if err := db.Ping(r.Context()); err != nil {
+			web.EventOf(r.Context()).Err = err
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"status":"unavailable","reason":"the database does not answer"}`)
+			return
+		}
+		fmt.Fprint(w, `{"status":"ok"}`)
+	}
+}

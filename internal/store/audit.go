@@ -1,0 +1,113 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+)
+
+const (
+	auditCols    = "id, at, type, actor, user_id, client_id, session_id, grant_id, ip, agent, request_id, reason, detail"
+	auditWidth   = 13
+	eventsAtOnce = 16 // rows an INSERT; a few texts of statements are prepared, not one per number
+)
+
+// Record writes audit events that belong to no change.
+func (d *DB) Record(ctx context.Context, ev ...audit.Event) error {
+	switch {
+	case len(ev) == 0:
+		return nil
+	case len(ev) <= eventsAtOnce:
+		return record(ctx, d.sql, ev)
+	}
+	return d.sql.Write(ctx, func(tx sqldb.Tx) error { return record(ctx, tx, ev) })
+}
+
+// record writes events on a connection or with a change. An event without an id gets one of its time.
+func record(ctx context.Context, c sqldb.Conn, ev []audit.Event) error {
+	for len(ev) > 0 {
+		n := min(len(ev), eventsAtOnce)
+		if err := insertEvents(ctx, c, ev[:n]); err != nil {
+			return err
+		}
+		ev = ev[n:]
+	}
+	return nil
+}
+
+func insertEvents(ctx context.Context, c sqldb.Conn, ev []audit.Event) error {
+	var text strings.Builder
+	text.WriteString("INSERT INTO audit_log (" + auditCols + ") VALUES ")
+	args := make([]any, 0, len(ev)*auditWidth)
+	for i, e := range ev {
+		if i > 0 {
+			text.WriteString(", ")
+		}
+		text.WriteString("(" + params(i*auditWidth+1, auditWidth) + ")")
+		if e.ID == "" {
+			e.ID = secret.NewID(e.At)
+		}
+		detail := ""
+		if len(e.Detail) > 0 {
+			b, err := json.Marshal(e.Detail)
+			if err != nil {
+				return err
+			}
+			detail = string(b)
+		}
+		args = append(args, e.ID, ms(e.At), string(e.Type), clean(e.Actor), clean(e.User), clean(e.Client), clean(e.Session),
+			clean(e.Grant), clean(e.IP), clean(e.Agent), clean(e.RequestID), clean(e.Reason), strings.ReplaceAll(detail, `\u0000`, ""))
+	}
+	_, err := c.Exec(ctx, text.String(), args...)
+	return err
+}
+
+// write runs a change and records its events with it.
+func (d *DB) write(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) error) error {
+	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
+		if err := f(tx); err != nil {
+			return err
+		}
+		return record(ctx, tx, ev)
+	})
+}
+
+// AuditQuery selects audit events. Zero fields select all.
+type AuditQuery struct {
+	Type         audit.Type
+	User, Client string
+	RequestID    string
+	Since, Until time.Time // Since inclusive, Until exclusive
+	Limit        int       // default 100
+	Before       string    // id of the last event of the page before this one
+}
+
+// ListAudit gives events, newest first.
+func (d *DB) ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error) {
+	w := where{}
+	w.add("type = ", string(q.Type), q.Type != "")
+	w.add("user_id = ", q.User, q.User != "")
+	w.add("client_id = ", q.Client, q.Client != "")
+	w.add("request_id = ", q.RequestID, q.RequestID != "")
+	w.add("at >= ", ms(q.Since), !q.Since.IsZero())
+	w.add("at < ", ms(q.Until), !q.Until.IsZero())
+	w.add("id < ", q.Before, q.Before != "") // the ids are in order of time (RFC 9562 §6.2)
+	text := "SELECT " + auditCols + " FROM audit_log" + w.String() + " ORDER BY id DESC LIMIT " + w.param(limit(q.Limit))
+	return list(ctx, d.sql, scanEvent, text, w.args...)
+}
+
+func scanEvent(r sqldb.Row) (*audit.Event, error) {
+	var e audit.Event
+	var detail string
+	err := r.Scan(&e.ID, stamp{&e.At}, (*string)(&e.Type), &e.Actor, &e.User, &e.Client, &e.Session, &e.Grant,
+		&e.IP, &e.Agent, &e.RequestID, &e.Reason, &detail)
+	if err == nil && detail != "" {
+		err = json.Unmarshal([]byte(detail), &e.Detail)
+	}
+	return &e, err
+}

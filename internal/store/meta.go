@@ -1,0 +1,22 @@
+package store
+
+import "context"
+
+// Meta reads a value that concerns the whole database, or NotFound.
+func (d *DB) Meta(ctx context.Context, name string) (value string, err error) {
+	err = d.sql.Row(ctx, "SELECT value FROM meta WHERE name = $1", name).Scan(&value)
+	return value, named(err, "value")
+}
+
+// SetMeta stores such a value.
+func (d *DB) SetMeta(ctx context.Context, name, value string) error {
+	_, err := d.sql.Exec(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+	return err
+}
+
+// FirstMeta stores such a value unless there is one, and gives the one that stays.
+func (d *DB) FirstMeta(ctx context.Context, name, value string) (stays string, err error) {
+	err = d.sql.Row(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = meta.value RETURNING value",
+		name, value).Scan(&stays)
+	return stays, err
+}

@@ -1,0 +1,18 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// Once remembers a key until a time: Spent if it is remembered already.
+func (d *DB) Once(ctx context.Context, key string, until, now time.Time) error {
+	n, err := d.sql.Exec(ctx, "INSERT INTO once (name, expires_at) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE "+
+		"SET expires_at = excluded.expires_at WHERE once.expires_at <= $3", key, ms(until), ms(now))
+	if err == nil && n == 0 {
+		return fault.New(fault.Spent, "this has been used before")
+	}
+	return err
+}

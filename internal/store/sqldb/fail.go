@@ -1,0 +1,182 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// retryAfter is what a caller is told to wait when the database cannot serve it now.
+const retryAfter = time.Second
+
+// violation is the cause of a Conflict or NotFound that a constraint raised.
+type violation struct {
+	name  string
+	cause error
+}
+
+func (v *violation) Error() string { return v.cause.Error() }
+func (v *violation) Unwrap() error { return v.cause }
+
+// Violated names the unique constraint that err broke, as table_column of its first column, or "".
+func Violated(err error) string {
+	var v *violation
+	if errors.As(err, &v) {
+		return v.name
+	}
+	return ""
+}
+
+func noRow() error { return fault.New(fault.NotFound, "there is no such entry") }
+
+func unavailable(cause error, text string) error {
+	return &fault.Error{Kind: fault.Unavailable, Text: text, After: retryAfter, Cause: cause}
+}
+
+func cancelled(cause error) error {
+	return unavailable(cause, "the request ended before the database answered")
+}
+
+func conflict(name string, cause error) error {
+	return fault.Wrap(fault.Conflict, &violation{name, cause}, "it exists already")
+}
+
+func missingParent(cause error) error {
+	return fault.Wrap(fault.NotFound, cause, "what this belongs to does not exist, or no longer")
+}
+
+func isContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// sqliteError gives an error of the SQLite driver its kind.
+func sqliteError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if fe := (*fault.Error)(nil); errors.As(err, &fe) {
+		return err
+	}
+	if isContext(err) {
+		return cancelled(err)
+	}
+	var se *sqlite.Error
+	if !errors.As(err, &se) {
+		return err
+	}
+	switch se.Code() {
+	case lib.SQLITE_CONSTRAINT_UNIQUE, lib.SQLITE_CONSTRAINT_PRIMARYKEY, lib.SQLITE_CONSTRAINT_ROWID:
+		return conflict(sqliteConstraint(se.Error()), err)
+	case lib.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return missingParent(err)
+	}
+	switch se.Code() & 0xff {
+	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_PROTOCOL:
+		return unavailable(err, "the database is busy; try again in a moment")
+	case lib.SQLITE_FULL:
+		return unavailable(err, "the disk of the database is full")
+	case lib.SQLITE_INTERRUPT:
+		return cancelled(err)
+	case lib.SQLITE_IOERR, lib.SQLITE_CANTOPEN, lib.SQLITE_NOMEM, lib.SQLITE_READONLY:
+		return unavailable(err, "the database file cannot be read or written")
+	}
+	return err
+}
+
+// endsBatch reports whether SQLite may have rolled back the whole transaction, and not only the statement.
+// Errors of a statement's own making (syntax, types, constraints) leave the transaction as it was.
+func endsBatch(err error) bool {
+	var se *sqlite.Error
+	if !errors.As(err, &se) {
+		return false
+	}
+	switch se.Code() & 0xff {
+	case lib.SQLITE_ERROR, lib.SQLITE_CONSTRAINT, lib.SQLITE_MISMATCH, lib.SQLITE_TOOBIG, lib.SQLITE_RANGE, lib.SQLITE_MISUSE:
+		return false
+	}
+	return true
+}
+
+// sqliteConstraint reads «… UNIQUE constraint failed: users.email_key (2067)» as users_email_key.
+func sqliteConstraint(msg string) string {
+	_, rest, ok := strings.Cut(msg, "UNIQUE constraint failed: ")
+	if !ok {
+		return ""
+	}
+	if i := strings.IndexAny(rest, ", ("); i >= 0 {
+		rest = rest[:i]
+	}
+	return strings.ReplaceAll(rest, ".", "_")
+}
+
+// postgresError gives an error of the PostgreSQL driver its kind.
+func postgresError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if fe := (*fault.Error)(nil); errors.As(err, &fe) {
+		return err
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return noRow()
+	}
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		return postgresCode(pe, err)
+	}
+	if isContext(err) {
+		return cancelled(err)
+	}
+	var ne net.Error
+	var ce *pgconn.ConnectError
+	lost := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+	// Closed connections and pools have no exported error.
+	closed := strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "closed pool")
+	if lost || closed || errors.As(err, &ne) || errors.As(err, &ce) || pgconn.SafeToRetry(err) {
+		return unavailable(err, "the database cannot be reached; try again in a moment")
+	}
+	return err
+}
+
+// postgresCode sorts by SQLSTATE (PostgreSQL manual, appendix A).
+func postgresCode(pe *pgconn.PgError, err error) error {
+	switch pe.Code {
+	case "23505": // unique_violation
+		return conflict(pe.ConstraintName, err)
+	case "23503": // foreign_key_violation
+		return missingParent(err)
+	case "40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
+		return unavailable(err, "the database is busy; try again in a moment")
+	case "22021", "22P05": // character_not_in_repertoire, untranslatable_character
+		return fault.Wrap(fault.Invalid, err, "the text has characters that cannot be stored")
+	case "57014": // query_canceled
+		return cancelled(err)
+	case "25006": // read_only_sql_transaction: a stand-by, or a server that has been demoted
+		return unavailable(err, "the database does not accept changes now")
+	}
+	switch {
+	case strings.HasPrefix(pe.Code, "08"), strings.HasPrefix(pe.Code, "57P"): // connection lost, server going down or coming up
+		return unavailable(err, "the database cannot be reached; try again in a moment")
+	case strings.HasPrefix(pe.Code, "53"), strings.HasPrefix(pe.Code, "58"): // out of connections, memory or disk; system error
+		return unavailable(err, "the database is out of resources; try again in a moment")
+	}
+	return err
+}
+
+// retriable reports whether PostgreSQL gave a transaction up so that another could finish.
+func retriable(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && (pe.Code == "40001" || pe.Code == "40P01")
+}
+
+func isUnavailable(err error) bool { return fault.Is(err, fault.Unavailable) }

@@ -1,0 +1,266 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+const (
+	busyTimeout = 5 * time.Second // for another process that writes the same file
+	watchEvery  = 100 * time.Millisecond
+)
+
+// sqliteDB is a SQLite database: one writer, many readers (WAL).
+type sqliteDB struct {
+	path    string
+	scratch string // directory to remove at Close, or ""
+	sync    string
+	writer  *writer
+	readers chan *lite // idle readers; nil stands for one not opened yet
+	closing chan struct{}
+	once    sync.Once
+}
+
+func openSQLite(path string, o Options) (DB, error) {
+	db := &sqliteDB{sync: "FULL", closing: make(chan struct{})}
+	if err := db.place(path); err != nil {
+		return nil, err
+	}
+	first, err := db.openWriter()
+	if err != nil {
+		db.discard()
+		return nil, fault.Wrap(fault.KindOf(err), err, "the database file %s cannot be opened", db.path)
+	}
+	if o.Readers <= 0 {
+		o.Readers = max(4, runtime.GOMAXPROCS(0))
+	}
+	if o.Queue <= 0 {
+		o.Queue = 4096
+	}
+	db.readers = make(chan *lite, o.Readers)
+	for range o.Readers {
+		db.readers <- nil
+	}
+	db.writer = newWriter(first, db.openWriter, o.Queue)
+	return db, nil
+}
+
+// place finds or makes the file. It never opens a file that exists: closing it again
+// would release the POSIX locks that this process may hold on it.
+func (db *sqliteDB) place(path string) error {
+	if path == ":memory:" {
+		dir, err := os.MkdirTemp("", "gatehouse-")
+		if err != nil {
+			return fault.Wrap(fault.Unavailable, err, "no directory for a temporary database can be made")
+		}
+		db.scratch, db.path, db.sync = dir, filepath.Join(dir, "memory.db"), "OFF"
+		return nil
+	}
+	if path == "" || strings.ContainsAny(path, "?\x00") {
+		return fault.InvalidField("DATABASE_URL", "sqlite: must be followed by the path of a file, without a question mark")
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "the path of the database cannot be resolved")
+	}
+	db.path = abs
+	if err := os.MkdirAll(filepath.Dir(abs), 0o700); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the directory of the database cannot be made")
+	}
+	f, err := os.OpenFile(abs, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the database file %s cannot be made", abs)
+	}
+	return f.Close()
+}
+
+func (db *sqliteDB) openWriter() (*lite, error) {
+	return openLite(db.path, busyPragma(), "journal_mode = WAL", "synchronous = "+db.sync,
+		"foreign_keys = ON", "trusted_schema = OFF", "temp_store = MEMORY")
+}
+
+func busyPragma() string { return fmt.Sprintf("busy_timeout = %d", busyTimeout.Milliseconds()) }
+
+// Engine is SQLite.
+func (db *sqliteDB) Engine() Engine { return SQLite }
+
+// changes reports whether a statement must go to the writer, by its first word.
+func changes(text string) bool {
+	for {
+		text = strings.TrimLeft(text, " \t\r\n(")
+		if !strings.HasPrefix(text, "--") {
+			break
+		}
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	end := strings.IndexAny(text, " \t\r\n(;")
+	if end < 0 {
+		end = len(text)
+	}
+	switch strings.ToUpper(text[:end]) {
+	case "SELECT", "VALUES", "PRAGMA", "EXPLAIN":
+		return false
+	}
+	return true
+}
+
+// Exec runs a change on the writer.
+func (db *sqliteDB) Exec(ctx context.Context, text string, args ...any) (int64, error) {
+	op := &op{text: text, args: args}
+	err := db.writer.do(ctx, op)
+	return op.changed, err
+}
+
+// Row runs a read on a reader, or a change with RETURNING on the writer.
+func (db *sqliteDB) Row(ctx context.Context, text string, args ...any) Row {
+	t, err := db.table(ctx, context.Background(), 1, text, args)
+	return tableRow{t, err}
+}
+
+// Rows runs a read on a reader, or a change with RETURNING on the writer.
+func (db *sqliteDB) Rows(ctx context.Context, text string, args ...any) (Rows, error) {
+	t, err := db.table(ctx, ctx, 0, text, args)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// table gets a result. ctx bounds the wait for a connection and run the statement itself: watching a context
+// costs the driver a goroutine, which a look-up by key is too short to need.
+func (db *sqliteDB) table(ctx, run context.Context, limit int, text string, args []any) (*table, error) {
+	if changes(text) {
+		op := &op{text: text, args: args, returning: true}
+		err := db.writer.do(ctx, op)
+		return op.result, err
+	}
+	l, err := db.reader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := l.query(run, limit, text, args)
+	if err != nil && endsBatch(err) { // a connection that had trouble is replaced, so that trouble passes
+		l.close()
+		l = nil
+	}
+	db.readers <- l
+	return t, sqliteError(err)
+}
+
+func (db *sqliteDB) reader(ctx context.Context) (*lite, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, cancelled(err)
+	}
+	select {
+	case <-db.closing:
+		return nil, unavailable(nil, "the database is closed")
+	default:
+	}
+	select {
+	case <-ctx.Done():
+		return nil, cancelled(ctx.Err())
+	case <-db.closing:
+		return nil, unavailable(nil, "the database is closed")
+	case l := <-db.readers:
+		if l != nil {
+			return l, nil
+		}
+		l, err := openLite(db.path, busyPragma(), "query_only = ON", "trusted_schema = OFF", "temp_store = MEMORY")
+		if err != nil {
+			db.readers <- nil
+			return nil, err
+		}
+		return l, nil
+	}
+}
+
+// Write runs f on the writer, in a savepoint of its own.
+func (db *sqliteDB) Write(ctx context.Context, f func(Tx) error) error {
+	return db.writer.do(ctx, &op{change: f})
+}
+
+// Ping reads one value.
+func (db *sqliteDB) Ping(ctx context.Context) error {
+	var n int
+	return db.Row(ctx, "SELECT 1").Scan(&n)
+}
+
+// Watch polls data_version, which SQLite moves for every commit by another connection, in any process.
+func (db *sqliteDB) Watch(ctx context.Context, wake func()) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	var l *lite
+	defer func() {
+		if l != nil {
+			l.close()
+		}
+	}()
+	last := int64(-1)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-db.closing:
+			return
+		case <-tick.C:
+		}
+		var v int64
+		if l, v = db.version(l); v != last {
+			last = v
+			wake()
+		}
+	}
+}
+
+// version reads data_version on the watcher's connection, which it opens when need be; 0 on failure.
+func (db *sqliteDB) version(l *lite) (*lite, int64) {
+	if l == nil {
+		var err error
+		if l, err = openLite(db.path, busyPragma(), "query_only = ON"); err != nil {
+			return nil, 0
+		}
+	}
+	t, err := l.query(context.Background(), 1, "PRAGMA data_version", nil)
+	var v int64
+	if err == nil {
+		err = tableRow{t, nil}.Scan(&v)
+	}
+	if err != nil {
+		l.close()
+		return nil, 0
+	}
+	return l, v
+}
+
+// Close finishes the changes that wait, then closes every connection.
+func (db *sqliteDB) Close() error {
+	db.once.Do(func() {
+		close(db.closing)
+		for range cap(db.readers) {
+			if l := <-db.readers; l != nil {
+				l.close()
+			}
+		}
+		db.writer.stop()
+		db.discard()
+	})
+	return nil
+}
+
+func (db *sqliteDB) discard() {
+	if db.scratch != "" {
+		_ = os.RemoveAll(db.scratch)
+	}
+}

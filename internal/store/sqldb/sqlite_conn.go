@@ -1,0 +1,168 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+
+	"modernc.org/sqlite"
+)
+
+// maxPrepared bounds the statements that a connection keeps; our texts are constants and far fewer.
+const maxPrepared = 512
+
+// lite is one SQLite connection with its prepared statements. One goroutine at a time uses it.
+type lite struct {
+	conn     driver.Conn
+	prepared map[string]driver.Stmt
+}
+
+func openLite(path string, pragmas ...string) (*lite, error) {
+	conn, err := (&sqlite.Driver{}).Open(path)
+	if err != nil {
+		return nil, sqliteError(err)
+	}
+	l := &lite{conn: conn, prepared: make(map[string]driver.Stmt)}
+	for _, p := range pragmas {
+		if _, err := l.exec("PRAGMA " + p); err != nil {
+			l.close()
+			return nil, sqliteError(fmt.Errorf("PRAGMA %s: %w", p, err))
+		}
+	}
+	return l, nil
+}
+
+func (l *lite) close() {
+	for _, s := range l.prepared {
+		_ = s.Close()
+	}
+	_ = l.conn.Close()
+}
+
+func (l *lite) prepare(text string) (driver.Stmt, error) {
+	if s, ok := l.prepared[text]; ok {
+		return s, nil
+	}
+	if len(l.prepared) >= maxPrepared {
+		for k, s := range l.prepared {
+			_ = s.Close()
+			delete(l.prepared, k)
+		}
+	}
+	s, err := l.conn.Prepare(text)
+	if err != nil {
+		return nil, err
+	}
+	l.prepared[text] = s
+	return s, nil
+}
+
+// exec runs a statement and counts the rows it changed. Errors are the driver's.
+func (l *lite) exec(text string, args ...any) (int64, error) {
+	s, err := l.prepare(text)
+	if err != nil {
+		return 0, err
+	}
+	ex, ok := s.(driver.StmtExecContext)
+	if !ok {
+		return 0, errors.New("sqldb: the SQLite driver cannot execute with a context")
+	}
+	res, err := ex.ExecContext(context.Background(), named(args))
+	if err != nil || res == nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// query runs a statement and keeps its whole result. Errors are the driver's.
+func (l *lite) query(ctx context.Context, limit int, text string, args []any) (*table, error) {
+	s, err := l.prepare(text)
+	if err != nil {
+		return nil, err
+	}
+	q, ok := s.(driver.StmtQueryContext)
+	if !ok {
+		return nil, errors.New("sqldb: the SQLite driver cannot query with a context")
+	}
+	rows, err := q.QueryContext(ctx, named(args))
+	if err != nil {
+		return nil, err
+	}
+	t := &table{width: len(rows.Columns()), at: -1}
+	err = t.fill(rows, limit)
+	if e := rows.Close(); err == nil {
+		err = e
+	}
+	return t, err
+}
+
+// table is a result held in memory: its connection is free for the next caller before this one looks at it.
+type table struct {
+	width int
+	cells []driver.Value
+	at    int
+}
+
+// fill reads rows until they end. A change with RETURNING must run to its end too, so limit, which
+// only spares memory, keeps the first rows and reads past the others.
+func (t *table) fill(rows driver.Rows, limit int) error {
+	row := make([]driver.Value, t.width)
+	for n := 0; ; n++ {
+		if err := rows.Next(row); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if limit == 0 || n < limit {
+			t.cells = append(t.cells, row...)
+		}
+	}
+}
+
+// Next moves to the next row.
+func (t *table) Next() bool {
+	if t.width == 0 || (t.at+1)*t.width >= len(t.cells) {
+		return false
+	}
+	t.at++
+	return true
+}
+
+// Scan copies the current row.
+func (t *table) Scan(dest ...any) error {
+	if len(dest) != t.width {
+		return fmt.Errorf("sqldb: %d columns do not fit %d destinations", t.width, len(dest))
+	}
+	for i, d := range dest {
+		if err := assign(d, t.cells[t.at*t.width+i]); err != nil {
+			return fmt.Errorf("column %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// Err is nil: a result that is held is complete.
+func (t *table) Err() error { return nil }
+
+// Close does nothing.
+func (t *table) Close() {}
+
+// tableRow is the first row of a result, or the error that came instead.
+type tableRow struct {
+	t   *table
+	err error
+}
+
+// Scan copies the row.
+func (r tableRow) Scan(dest ...any) error {
+	if r.err != nil {
+		return r.err
+	}
+	if r.t == nil || !r.t.Next() {
+		return noRow()
+	}
+	return r.t.Scan(dest...)
+}

@@ -1,0 +1,281 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+)
+
+// maxBatch bounds how many changes share one commit.
+const maxBatch = 256
+
+// writer is the one goroutine that changes a SQLite database. It commits together what
+// waits together, so that one fsync serves many callers, and never waits for more to come.
+type writer struct {
+	queue   chan *op
+	closing chan struct{}
+	stopped chan struct{}
+	open    func() (*lite, error)
+	conn    *lite // nil after trouble, until the next batch
+}
+
+// op is one change that waits for the writer: a statement, or a function of several.
+type op struct {
+	text      string
+	args      []any
+	returning bool
+	change    func(Tx) error
+
+	state    atomic.Int32
+	done     chan struct{}
+	changed  int64
+	result   *table
+	err      error
+	panicked any
+}
+
+// States of an op. The writer takes what is queued; a caller whose context ends gives up what is still queued.
+const (
+	opQueued = iota
+	opTaken
+	opGivenUp
+)
+
+func newWriter(first *lite, open func() (*lite, error), queue int) *writer {
+	w := &writer{
+		queue: make(chan *op, queue), closing: make(chan struct{}), stopped: make(chan struct{}),
+		open: open, conn: first,
+	}
+	go w.loop()
+	return w
+}
+
+// do queues a change and waits for its answer. Before its turn the caller may leave; after, the answer is the truth.
+func (w *writer) do(ctx context.Context, o *op) error {
+	if err := ctx.Err(); err != nil {
+		return cancelled(err)
+	}
+	o.done = make(chan struct{})
+	select {
+	case <-w.closing:
+		return unavailable(nil, "the database is closed")
+	default:
+	}
+	select {
+	case w.queue <- o:
+	default:
+		return unavailable(nil, "too many changes wait for the database; try again in a moment")
+	}
+	select {
+	case <-o.done:
+	case <-ctx.Done():
+		if o.state.CompareAndSwap(opQueued, opGivenUp) {
+			return cancelled(ctx.Err())
+		}
+		<-o.done
+	case <-w.stopped:
+		if o.state.CompareAndSwap(opQueued, opGivenUp) {
+			return unavailable(nil, "the database is closed")
+		}
+		<-o.done
+	}
+	if o.panicked != nil {
+		panic(o.panicked)
+	}
+	return o.err
+}
+
+// stop serves what is queued and ends the goroutine.
+func (w *writer) stop() {
+	close(w.closing)
+	<-w.stopped
+}
+
+func (w *writer) loop() {
+	defer close(w.stopped)
+	batch := make([]*op, 0, maxBatch)
+	for open := true; open; {
+		select {
+		case o := <-w.queue:
+			batch = append(batch[:0], o)
+		case <-w.closing:
+			batch, open = batch[:0], false
+		}
+		for batch = w.gather(batch); len(batch) > 0; batch = w.gather(batch[:0]) {
+			w.commit(batch)
+			clear(batch)
+		}
+	}
+	w.drop()
+}
+
+// gather adds what waits, as far as it goes into one batch.
+func (w *writer) gather(batch []*op) []*op {
+	for len(batch) < maxBatch {
+		select {
+		case o := <-w.queue:
+			batch = append(batch, o)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit runs a batch in one transaction and answers every caller.
+func (w *writer) commit(batch []*op) {
+	live := batch[:0]
+	for _, o := range batch {
+		if o.state.CompareAndSwap(opQueued, opTaken) {
+			live = append(live, o)
+		}
+	}
+	if len(live) == 0 {
+		return
+	}
+	if err := w.transact(live); err != nil {
+		// What any of them saw may have been the work of another that is now undone: none of the results stands.
+		failed := sqliteError(err)
+		if !isUnavailable(failed) {
+			failed = unavailable(err, "the database could not commit; try again in a moment")
+		}
+		for _, o := range live {
+			o.changed, o.result, o.err = 0, nil, failed
+		}
+	}
+	for _, o := range live {
+		close(o.done)
+	}
+}
+
+// transact runs all changes and commits. An error means that nothing of the batch has happened.
+func (w *writer) transact(live []*op) (err error) {
+	if w.conn == nil {
+		if w.conn, err = w.open(); err != nil {
+			return err
+		}
+	}
+	if _, err := w.conn.exec("BEGIN IMMEDIATE"); err != nil {
+		w.drop()
+		return err
+	}
+	for _, o := range live {
+		if err := w.run(o); err != nil {
+			w.drop() // closing the connection rolls back
+			return err
+		}
+	}
+	if _, err := w.conn.exec("COMMIT"); err != nil {
+		w.drop()
+		return err
+	}
+	return nil
+}
+
+func (w *writer) drop() {
+	if w.conn != nil {
+		w.conn.close()
+		w.conn = nil
+	}
+}
+
+// run runs one change so that it stands or falls alone. Its own failure is its own answer;
+// run returns an error only if the whole transaction is lost. A single statement needs no
+// savepoint: SQLite undoes exactly the statement that fails.
+func (w *writer) run(o *op) error {
+	if o.change != nil {
+		return w.runChange(o)
+	}
+	var err error
+	if o.returning {
+		o.result, err = w.conn.query(context.Background(), 0, o.text, o.args)
+	} else {
+		o.changed, err = w.conn.exec(o.text, o.args...)
+	}
+	if err != nil && endsBatch(err) {
+		return err
+	}
+	o.err = sqliteError(err)
+	return nil
+}
+
+func (w *writer) runChange(o *op) error {
+	if _, err := w.conn.exec("SAVEPOINT change"); err != nil {
+		return err
+	}
+	tx := &liteTx{conn: w.conn}
+	guard(o, tx)
+	tx.conn = nil
+	if tx.lost != nil {
+		return tx.lost
+	}
+	if o.err != nil || o.panicked != nil {
+		if _, err := w.conn.exec("ROLLBACK TO change"); err != nil {
+			return err
+		}
+	}
+	_, err := w.conn.exec("RELEASE change")
+	return err
+}
+
+// guard calls the change and keeps its panic for the caller: the writer serves others.
+func guard(o *op, tx Tx) {
+	defer func() { o.panicked = recover() }()
+	o.err = sqliteError(o.change(tx))
+}
+
+// liteTx is a change in progress on the writer's connection.
+type liteTx struct {
+	conn *lite
+	lost error // the error that took the whole transaction along
+}
+
+var errTxOver = errors.New("sqldb: a transaction was used after its function returned")
+
+func (tx *liteTx) note(err error) error {
+	if err != nil && endsBatch(err) {
+		tx.lost = err
+	}
+	return sqliteError(err)
+}
+
+// Exec runs a statement in the change.
+func (tx *liteTx) Exec(_ context.Context, text string, args ...any) (int64, error) {
+	if tx.conn == nil {
+		return 0, errTxOver
+	}
+	if tx.lost != nil {
+		return 0, sqliteError(tx.lost)
+	}
+	n, err := tx.conn.exec(text, args...)
+	return n, tx.note(err)
+}
+
+// Row runs a statement in the change.
+func (tx *liteTx) Row(_ context.Context, text string, args ...any) Row {
+	t, err := tx.table(text, args)
+	return tableRow{t, err}
+}
+
+// Rows runs a statement in the change.
+func (tx *liteTx) Rows(_ context.Context, text string, args ...any) (Rows, error) {
+	t, err := tx.table(text, args)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (tx *liteTx) table(text string, args []any) (*table, error) {
+	if tx.conn == nil {
+		return nil, errTxOver
+	}
+	if tx.lost != nil {
+		return nil, sqliteError(tx.lost)
+	}
+	t, err := tx.conn.query(context.Background(), 0, text, args)
+	return t, tx.note(err)
+}
+
+// Notify has nothing to do: data_version moves by itself.
+func (tx *liteTx) Notify(context.Context) error { return nil }

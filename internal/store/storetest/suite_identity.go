@@ -1,0 +1,264 @@
+package storetest
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+)
+
+func (s *suite) users(t *testing.T) {
+	ctx := t.Context()
+	u := s.user(t)
+	got, err := s.db.User(ctx, u.ID)
+	must(t, err)
+	if d := cmp.Diff(u, got); d != "" {
+		t.Fatal("the user did not come back as stored:\n", d)
+	}
+	for _, ref := range []string{string(u.ID), u.Username, " " + u.Email, u.Email} {
+		got, err := s.db.UserByRef(ctx, ref)
+		must(t, err)
+		equal(t, "user by "+ref, got.ID, u.ID)
+	}
+	_, err = s.db.UserByLogin(ctx, "nobody")
+	want(t, err, fault.NotFound)
+	_, err = s.db.UserByLogin(ctx, "")
+	want(t, err, fault.NotFound)
+
+	u.Name, u.Roles, u.UpdatedAt = "Ümit 100%_!", []string{identity.RoleAdmin, "staff"}, s.now.Add(time.Minute)
+	must(t, s.db.UpdateUser(ctx, u))
+	for _, search := range []string{"ümit", "100%_!", " 100%"} {
+		found, total, err := s.db.ListUsers(ctx, store.UserQuery{Search: search})
+		must(t, err)
+		if total != 1 || len(found) != 1 || found[0].ID != u.ID || !found[0].Admin() {
+			t.Fatalf("searching %q found %d users", search, total)
+		}
+	}
+	if found, _, err := s.db.ListUsers(ctx, store.UserQuery{Search: "1__%"}); err != nil || len(found) != 0 {
+		t.Fatalf("wildcards in a search matched %d users (%v)", len(found), err)
+	}
+	n, err := s.db.CountAdmins(ctx)
+	must(t, err)
+	equal(t, "administrators", n, 1)
+	want(t, s.db.UpdateUser(ctx, &identity.User{ID: "nobody"}), fault.NotFound)
+	want(t, s.db.DeleteUser(ctx, "nobody", s.now), fault.NotFound)
+	must(t, s.db.SetRoles(ctx, u.ID, []string{"b", "a", "b"}, s.now))
+	got, _ = s.db.User(ctx, u.ID)
+	equal(t, "roles", len(got.Roles), 2)
+	want(t, s.db.SetRoles(ctx, u.ID, []string{"two words"}, s.now), fault.Invalid)
+}
+
+func (s *suite) uniqueNames(t *testing.T) {
+	a, b := s.user(t), s.user(t)
+	for field, change := range map[string]func(*identity.User){
+		"email":    func(u *identity.User) { u.Email = "  " + a.Email },
+		"username": func(u *identity.User) { u.Username = a.Username },
+	} {
+		other := *b
+		change(&other)
+		err := s.db.UpdateUser(t.Context(), &other)
+		want(t, err, fault.Conflict)
+		equal(t, "field", fieldOf(err), field)
+		other.ID = identity.UserID(secret.NewID(s.now))
+		if field == "email" {
+			other.Username = ""
+		} else {
+			other.Email = ""
+		}
+		err = s.db.CreateUser(t.Context(), &other)
+		want(t, err, fault.Conflict)
+		equal(t, "field", fieldOf(err), field)
+	}
+	for range 2 { // names that are not there do not collide
+		must(t, s.db.CreateUser(t.Context(), &identity.User{ID: identity.UserID(secret.NewID(s.now)), CreatedAt: s.now}))
+	}
+}
+
+func (s *suite) passwords(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	for i, h := range []string{"hash1", "hash2", "hash3", "hash4"} {
+		must(t, s.db.SetPassword(ctx, u.ID, h, 2, s.now.Add(time.Duration(i)*time.Second)))
+	}
+	old, err := s.db.PasswordHistory(ctx, u.ID, 5)
+	must(t, err)
+	if !slices.Equal(old, []string{"hash3", "hash2"}) {
+		t.Fatalf("history is %v; want the newest two, newest first", old)
+	}
+	must(t, s.db.RehashPassword(ctx, u.ID, "hash1", "stale"))
+	must(t, s.db.RehashPassword(ctx, u.ID, "hash4", "hash4b"))
+	got, err := s.db.User(ctx, u.ID)
+	must(t, err)
+	equal(t, "hash", got.PasswordHash, "hash4b")
+	want(t, s.db.SetPassword(ctx, "nobody", "h", 2, s.now), fault.NotFound)
+	must(t, s.db.SetPassword(ctx, u.ID, "hash5", 0, s.now))
+	old, _ = s.db.PasswordHistory(ctx, u.ID, 5)
+	equal(t, "kept hashes", len(old), 0)
+}
+
+func (s *suite) credentials(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	c := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: identity.KindTOTP, Label: "Phone", Sealed: "x", CreatedAt: s.now}
+	must(t, s.db.PutCredential(ctx, c))
+	must(t, s.db.ConfirmCredential(ctx, c.ID, 100, s.now, event(audit.MFAEnabled, u, s.now)))
+	want(t, s.db.ConfirmCredential(ctx, c.ID, 101, s.now, event(audit.MFAEnabled, u, s.now)), fault.Spent)
+	want(t, s.db.ConfirmCredential(ctx, "none", 101, s.now), fault.NotFound)
+	want(t, s.db.StepCredential(ctx, c.ID, 100, s.now), fault.Spent)
+	must(t, s.db.StepCredential(ctx, c.ID, 101, s.now))
+	want(t, s.db.StepCredential(ctx, c.ID, 101, s.now), fault.Spent)
+	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.MFAEnabled})
+	must(t, err)
+	equal(t, "events (a refused change records none)", len(events), 1)
+
+	must(t, s.db.PutBackupCodes(ctx, u.ID, []secret.Hash{"a", "b", "c"}, s.now))
+	must(t, s.db.SpendBackupCode(ctx, u.ID, "a", s.now))
+	want(t, s.db.SpendBackupCode(ctx, u.ID, "a", s.now), fault.Spent)
+	want(t, s.db.SpendBackupCode(ctx, u.ID, "z", s.now), fault.NotFound)
+	left, err := s.db.BackupCodesLeft(ctx, u.ID)
+	must(t, err)
+	equal(t, "codes left", left, 2)
+	second := *c
+	second.ID, second.CreatedAt = identity.CredentialID(secret.NewID(s.now)), s.now.Add(time.Second)
+	must(t, s.db.PutCredential(ctx, &second))
+	must(t, s.db.DropUnconfirmed(ctx, u.ID, identity.KindTOTP))
+	all, err := s.db.Credentials(ctx, u.ID)
+	must(t, err)
+	if len(all) != 1 || all[0].LastStep != 101 || all[0].ConfirmedAt.IsZero() {
+		t.Fatalf("credentials are %+v", all)
+	}
+	must(t, s.db.DropCredentials(ctx, u.ID, identity.KindTOTP))
+	left, _ = s.db.BackupCodesLeft(ctx, u.ID)
+	equal(t, "codes left without a second factor", left, 0)
+}
+
+func (s *suite) locks(t *testing.T) {
+	ctx := t.Context()
+	f := login.Failure{Key: s.name("lock"), Now: s.now, Threshold: 3, Duration: time.Minute, Window: time.Hour, Progressive: true}
+	fail := func(after time.Duration) login.Lock {
+		f.Now = f.Now.Add(after)
+		l, err := s.db.Fail(ctx, f)
+		must(t, err)
+		return l
+	}
+	fail(0)
+	if l := fail(0); l.Failures != 2 || l.Locked(f.Now) {
+		t.Fatalf("after two failures: %+v", l)
+	}
+	for round, minutes := range []int{1, 2, 4} {
+		var l login.Lock
+		if round > 0 {
+			fail(10 * time.Minute) // the lock has run out: counting starts anew
+			fail(0)
+		}
+		l = fail(0)
+		if l.Rounds != round+1 || !l.LockedUntil.Equal(f.Now.Add(time.Duration(minutes)*time.Minute)) {
+			t.Fatalf("round %d: %+v", round+1, l)
+		}
+		if again := fail(time.Second); !again.LockedUntil.Equal(l.LockedUntil) || again.Rounds != l.Rounds || again.Failures != 4 {
+			t.Fatalf("a failure while locked moved the lock from %+v to %+v", l, again)
+		}
+	}
+	if l := fail(2 * time.Hour); l.Failures != 1 || l.Rounds != 0 {
+		t.Fatalf("after a quiet window: %+v", l)
+	}
+	got, err := s.db.Lock(ctx, f.Key, f.Now)
+	must(t, err)
+	equal(t, "failures", got.Failures, 1)
+	must(t, s.db.ClearLock(ctx, f.Key))
+	if got, err = s.db.Lock(ctx, f.Key, f.Now); err != nil || got.Failures != 0 {
+		t.Fatalf("a cleared lock is %+v (%v)", got, err)
+	}
+	f.Threshold = 1
+	if l := fail(0); !l.Locked(f.Now) || l.Rounds != 1 {
+		t.Fatalf("a threshold of one: %+v", l)
+	}
+	must(t, s.db.UnlockUser(ctx, []string{f.Key}))
+}
+
+func (s *suite) sessions(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	v := identity.NewSession(u.ID, []string{"pwd", "mfa"}, s.now, time.Hour, "192.0.2.7", "Browser/2")
+	cookie, next := secret.Hash(s.name("cookie")), secret.Hash(s.name("cookie"))
+	must(t, s.db.PutSession(ctx, cookie, v, false, false))
+	got, err := s.db.SessionByCookie(ctx, cookie, s.now, time.Minute)
+	must(t, err)
+	if d := cmp.Diff(v, got); d != "" {
+		t.Fatal(d)
+	}
+	_, err = s.db.SessionByCookie(ctx, cookie, s.now.Add(61*time.Second), time.Minute)
+	want(t, err, fault.NotFound)
+	_, err = s.db.SessionByCookie(ctx, cookie, s.now.Add(time.Hour), 0)
+	want(t, err, fault.NotFound)
+	must(t, s.db.TouchSession(ctx, v.ID, s.now.Add(time.Minute), "192.0.2.8", "Browser/3"))
+	must(t, s.db.TouchSession(ctx, v.ID, s.now, "stale", "stale"))
+	got, err = s.db.Session(ctx, v.ID, s.now.Add(time.Minute))
+	must(t, err)
+	equal(t, "address", got.IP, "192.0.2.8")
+
+	got.ACR, got.AuthTime = identity.ACR1, s.now.Add(2*time.Minute)
+	must(t, s.db.RaiseSession(ctx, cookie, next, got))
+	want(t, s.db.RaiseSession(ctx, cookie, "other", got), fault.Spent)
+	_, err = s.db.SessionByCookie(ctx, cookie, s.now, 0)
+	want(t, err, fault.NotFound)
+
+	third := s.session(t, u)
+	must(t, s.db.EndOtherSessions(ctx, u.ID, third.ID, s.now, true))
+	_, err = s.db.Session(ctx, v.ID, s.now)
+	want(t, err, fault.NotFound)
+	single := identity.NewSession(u.ID, nil, s.now, time.Hour, "", "")
+	must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), single, true, true))
+	all, err := s.db.SessionsOf(ctx, u.ID, s.now)
+	must(t, err)
+	if len(all) != 1 || all[0].ID != single.ID {
+		t.Fatalf("a single session left %d", len(all))
+	}
+	listed, total, err := s.db.ListSessions(ctx, store.SessionQuery{User: u.ID, Now: s.now})
+	must(t, err)
+	equal(t, "listed sessions", len(listed)*10+total, 11)
+	u2, _ := s.db.User(ctx, u.ID)
+	equal(t, "last login", u2.LastLoginAt, s.now)
+
+	must(t, s.db.SetUserDisabled(ctx, u.ID, true, s.now))
+	all, _ = s.db.SessionsOf(ctx, u.ID, s.now)
+	equal(t, "sessions of a disabled user", len(all), 0)
+	want(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), identity.NewSession(u.ID, nil, s.now, time.Hour, "", ""), false, false), fault.Denied)
+	must(t, s.db.SetUserDisabled(ctx, u.ID, false, s.now))
+	s.session(t, u)
+}
+
+func (s *suite) links(t *testing.T) {
+	ctx := t.Context()
+	db := s.fresh(t, store.Options{})
+	u := &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: "admin@example.org", Roles: []string{identity.RoleAdmin}, CreatedAt: s.now}
+	for _, h := range []secret.Hash{"setup1", "setup2"} {
+		must(t, db.PutLink(ctx, h, &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	}
+	want(t, db.CompleteSetup(ctx, "setup1", u, s.now.Add(time.Hour)), fault.NotFound)
+	must(t, db.CompleteSetup(ctx, "setup1", u, s.now))
+	want(t, db.CompleteSetup(ctx, "setup1", u, s.now), fault.Spent)
+	want(t, db.CompleteSetup(ctx, "setup2", u, s.now), fault.NotFound)
+
+	must(t, db.PutLink(ctx, "reset", &login.Link{Kind: login.LinkPassword, User: u.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	want(t, db.CompleteSetup(ctx, "reset", u, s.now), fault.NotFound)
+	l, err := db.Link(ctx, "reset", s.now)
+	must(t, err)
+	equal(t, "user of the link", l.User, u.ID)
+	must(t, db.SpendLink(ctx, "reset", s.now))
+	want(t, db.SpendLink(ctx, "reset", s.now), fault.Spent)
+	_, err = db.Link(ctx, "reset", s.now)
+	want(t, err, fault.NotFound)
+	n, err := db.CountAdmins(ctx)
+	must(t, err)
+	equal(t, "administrators", n, 1)
+}
+
+func event(kind audit.Type, u *identity.User, at time.Time) audit.Event {
+	return audit.Event{At: at, Type: kind, User: string(u.ID), Actor: "system"}
+}

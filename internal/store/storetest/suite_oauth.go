@@ -1,0 +1,463 @@
+package storetest
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+)
+
+func fieldOf(err error) string {
+	var fe *fault.Error
+	if errors.As(err, &fe) {
+		return fe.Field
+	}
+	return ""
+}
+
+func (s *suite) clients(t *testing.T) {
+	ctx, c := t.Context(), s.client(t)
+	got, err := s.db.Client(ctx, c.ID) // in memory when CreateClient returns
+	must(t, err)
+	if d := cmp.Diff(c, got, cmp.Transformer("nil", func(l []string) []string { return slices.Concat([]string{}, l) })); d != "" {
+		t.Fatal(d)
+	}
+	want(t, s.db.CreateClient(ctx, c), fault.Conflict)
+	changed := *c
+	changed.Name, changed.JWKS, changed.UpdatedAt = "Other name", json.RawMessage(`{"keys":[]}`), s.now.Add(time.Second)
+	must(t, s.db.UpdateClient(ctx, &changed))
+	got, _ = s.db.Client(ctx, c.ID)
+	equal(t, "name", got.Name, "Other name")
+	equal(t, "keys", string(got.JWKS), `{"keys":[]}`)
+	equal(t, "secrets", len(got.Secrets), 1)
+	want(t, s.db.UpdateClient(ctx, &oauth.Client{ID: "nobody"}), fault.NotFound)
+	_, err = s.db.Client(ctx, "nobody")
+	want(t, err, fault.NotFound)
+	listed, total, err := s.db.ListClients(ctx, store.ClientQuery{Search: "other NAME"})
+	must(t, err)
+	if total != 1 || listed[0].ID != c.ID {
+		t.Fatalf("searching found %d clients", total)
+	}
+}
+
+func (s *suite) clientSecrets(t *testing.T) {
+	ctx, c := t.Context(), s.client(t)
+	for i := range 3 {
+		at := s.now.Add(time.Duration(i+1) * time.Hour)
+		must(t, s.db.AddSecret(ctx, c.ID, oauth.Secret{ID: s.name("secret"), Hash: secret.Hash(rune('a' + i)), CreatedAt: at}, 2, at.Add(time.Minute)))
+		got, _ := s.db.Client(ctx, c.ID)
+		if len(got.Secrets) != 2 || got.Secrets[0].Hash != secret.Hash(rune('a'+i)) || !got.Secrets[0].ExpiresAt.IsZero() ||
+			!got.Secrets[1].ExpiresAt.Equal(at.Add(time.Minute)) {
+			t.Fatalf("after rotation %d: %+v", i+1, got.Secrets)
+		}
+	}
+	must(t, s.db.AddSecret(ctx, c.ID, oauth.Secret{ID: s.name("secret"), Hash: "only", CreatedAt: s.now.Add(9 * time.Hour)}, 1, s.now))
+	got, _ := s.db.Client(ctx, c.ID)
+	equal(t, "secrets", len(got.Secrets), 1)
+	want(t, s.db.AddSecret(ctx, "nobody", oauth.Secret{ID: "x"}, 2, s.now), fault.NotFound)
+}
+
+func (s *suite) clientDeletion(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	g := s.grant(u, c)
+	must(t, s.db.PutGrant(ctx, g))
+	must(t, s.db.PutCode(ctx, "code-of-deleted", &oauth.Code{Grant: *g, ExpiresAt: s.now.Add(time.Minute)}))
+	must(t, s.db.DeleteClient(ctx, c.ID, s.now.Add(time.Second)))
+	_, err := s.db.Client(ctx, c.ID)
+	want(t, err, fault.NotFound)
+	_, err = s.db.Grant(ctx, g.ID)
+	want(t, err, fault.NotFound)
+	_, err = s.db.SpendCode(ctx, "code-of-deleted", s.now)
+	want(t, err, fault.NotFound)
+	equal(t, "token of a deleted client revoked", s.db.Revoked(token(g, s.now)), true)
+	late := s.grant(u, c)
+	want(t, s.db.PutGrant(ctx, late), fault.Spent)
+	want(t, s.db.DeleteClient(ctx, c.ID, s.now), fault.NotFound)
+}
+
+func (s *suite) scopes(t *testing.T) {
+	ctx := t.Context()
+	for _, name := range []string{"openid", "profile", "email", "address", "phone", "offline_access"} {
+		if sc := s.db.Scopes()[name]; sc == nil || !sc.System || sc.Description == "" {
+			t.Fatalf("system scope %s is %+v", name, sc)
+		}
+	}
+	must(t, s.db.PutScope(ctx, &oauth.Scope{Name: "orders:read", Description: "see your orders", Default: true, CreatedAt: s.now}))
+	must(t, s.db.PutScope(ctx, &oauth.Scope{Name: "openid", Description: "know you", CreatedAt: s.now}))
+	if sc := s.db.Scopes()["openid"]; !sc.System || sc.Description != "know you" {
+		t.Fatalf("a changed system scope is %+v", sc)
+	}
+	if _, err := s.db.Migrate(ctx); err != nil || s.db.Scopes()["openid"].Description != "know you" {
+		t.Fatalf("migrating again undid an operator's words (%v)", err)
+	}
+	equal(t, "default", s.db.Scopes()["orders:read"].Default, true)
+	want(t, s.db.DeleteScope(ctx, "openid"), fault.Denied)
+	must(t, s.db.DeleteScope(ctx, "orders:read"))
+	want(t, s.db.DeleteScope(ctx, "orders:read"), fault.NotFound)
+	if s.db.Scopes()["orders:read"] != nil {
+		t.Fatal("a deleted scope is still there")
+	}
+}
+
+func (s *suite) grants(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	g := s.grant(u, c, "openid", "email")
+	g.Claims = json.RawMessage(`{"userinfo":{"email":null}}`)
+	g.Resources = []string{"https://api.example"}
+	must(t, s.db.PutGrant(ctx, g, event(audit.AccessTokenIssued, u, s.now)))
+	got, err := s.db.Grant(ctx, g.ID)
+	must(t, err)
+	if d := cmp.Diff(g, got); d != "" {
+		t.Fatal(d)
+	}
+	alone := s.grant(u, c)
+	alone.User, alone.Kind = "", "client_credentials"
+	must(t, s.db.PutGrant(ctx, alone))
+	want(t, s.db.PutGrant(ctx, alone), fault.Conflict)
+	must(t, s.db.EndGrant(ctx, g.ID, s.now))
+	must(t, s.db.EndGrant(ctx, g.ID, s.now))
+	_, err = s.db.Grant(ctx, g.ID)
+	want(t, err, fault.NotFound)
+	equal(t, "token of an ended grant revoked", s.db.Revoked(token(g, s.now.Add(time.Hour))), true)
+	equal(t, "token of another grant revoked", s.db.Revoked(token(alone, s.now)), false)
+	log, err := s.db.RevocationsSince(ctx, 0, 1000)
+	must(t, err)
+	n := 0
+	for _, r := range log {
+		if r.ID == string(g.ID) {
+			n++
+			equal(t, "until", r.Until, s.now.Add(time.Hour))
+		}
+	}
+	equal(t, "entries for a grant that was ended twice", n, 1)
+}
+
+func (s *suite) refresh(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	g := s.grant(u, c)
+	must(t, s.db.PutGrant(ctx, g))
+	turn := oauth.RefreshTurn{
+		Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: "r2", Now: s.now.Add(time.Minute), ExpiresAt: s.now.Add(3 * time.Hour),
+		IP: "192.0.2.9", Agent: "App/2",
+	}
+	got, err := s.db.TurnRefresh(ctx, turn)
+	must(t, err)
+	wanted := *g
+	wanted.RefreshHash, wanted.PrevHash, wanted.RotatedAt, wanted.LastUsedAt = "r2", g.RefreshHash, turn.Now, turn.Now
+	wanted.ExpiresAt, wanted.IP, wanted.Agent = g.AbsoluteEnd, turn.IP, turn.Agent
+	if d := cmp.Diff(&wanted, got); d != "" {
+		t.Fatal(d)
+	}
+	got, err = s.db.TurnRefresh(ctx, turn) // the old token again
+	want(t, err, fault.Spent)
+	equal(t, "hash as stored", got.RefreshHash, "r2")
+
+	same := turn
+	same.Old, same.New, same.Now = "r2", "r2", s.now.Add(2*time.Minute)
+	got, err = s.db.TurnRefresh(ctx, same)
+	must(t, err)
+	if got.PrevHash != g.RefreshHash || !got.RotatedAt.Equal(turn.Now) || !got.LastUsedAt.Equal(same.Now) {
+		t.Fatalf("without rotation the grant became %+v", got)
+	}
+	for name, change := range map[string]func(*oauth.RefreshTurn){
+		"another client": func(r *oauth.RefreshTurn) { r.Client = "other" },
+		"another grant":  func(r *oauth.RefreshTurn) { r.Grant = "other" },
+		"expired":        func(r *oauth.RefreshTurn) { r.Now = g.AbsoluteEnd },
+	} {
+		bad := same
+		change(&bad)
+		if _, err := s.db.TurnRefresh(ctx, bad); !fault.Is(err, fault.NotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	must(t, s.db.EndGrant(ctx, g.ID, s.now))
+	_, err = s.db.TurnRefresh(ctx, same)
+	want(t, err, fault.NotFound)
+	none := s.grant(u, c)
+	none.RefreshHash = ""
+	must(t, s.db.PutGrant(ctx, none))
+	_, err = s.db.TurnRefresh(ctx, oauth.RefreshTurn{Grant: none.ID, Client: c.ID, New: "x", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+	want(t, err, fault.NotFound)
+}
+
+func (s *suite) revokedGrants(t *testing.T) {
+	ctx, c := t.Context(), s.client(t)
+	u := s.user(t)
+	v := s.session(t, u)
+	ended := s.grant(u, c)
+	must(t, s.db.EndGrant(ctx, ended.ID, s.now)) // a code replayed before its first use was finished
+	want(t, s.db.PutGrant(ctx, ended, event(audit.AccessTokenIssued, u, s.now)), fault.Spent)
+
+	inSession := s.grant(u, c)
+	inSession.Session = v.ID
+	must(t, s.db.EndSession(ctx, v.ID, s.now, true))
+	want(t, s.db.PutGrant(ctx, inSession), fault.Spent)
+
+	early, late := s.grant(u, c), s.grant(u, c)
+	late.CreatedAt = s.now.Add(2 * time.Second)
+	must(t, s.db.EndAllOf(ctx, u.ID, s.now.Add(time.Second), ""))
+	want(t, s.db.PutGrant(ctx, early), fault.Spent)
+	must(t, s.db.PutGrant(ctx, late))
+
+	must(t, s.db.DeleteUser(ctx, u.ID, s.now.Add(time.Minute)))
+	gone := s.grant(u, c)
+	want(t, s.db.PutGrant(ctx, gone), fault.Spent)
+	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.AccessTokenIssued})
+	must(t, err)
+	equal(t, "events of refused grants", len(events), 0)
+}
+
+func (s *suite) sessionEnd(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	v := s.session(t, u)
+	online, offline := s.grant(u, c, "openid"), s.grant(u, c, "openid", "offline_access")
+	online.Session, offline.Session = v.ID, v.ID
+	must(t, s.db.PutGrant(ctx, online))
+	must(t, s.db.PutGrant(ctx, offline))
+	must(t, s.db.EndSession(ctx, v.ID, s.now, true, event(audit.Logout, u, s.now)))
+	must(t, s.db.EndSession(ctx, v.ID, s.now, true))
+	_, err := s.db.Grant(ctx, online.ID)
+	want(t, err, fault.NotFound)
+	_, err = s.db.Grant(ctx, offline.ID)
+	must(t, err)
+	_, err = s.db.TurnRefresh(ctx, oauth.RefreshTurn{Grant: offline.ID, Client: c.ID, Old: offline.RefreshHash, New: "n", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+	must(t, err)
+	equal(t, "token of the session revoked", s.db.Revoked(token(online, s.now)), true)
+	kept := token(offline, s.now)
+	kept.Session = "" // such a token does not name the session
+	equal(t, "offline token revoked", s.db.Revoked(kept), false)
+
+	w := s.session(t, u)
+	g := s.grant(u, c)
+	g.Session = w.ID
+	must(t, s.db.PutGrant(ctx, g))
+	must(t, s.db.EndSession(ctx, w.ID, s.now, false))
+	if _, err := s.db.Grant(ctx, g.ID); err != nil || s.db.Revoked(token(g, s.now)) {
+		t.Fatalf("ending a session without its tokens ended them (%v)", err)
+	}
+}
+
+func (s *suite) codes(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	g := s.grant(u, c, "openid")
+	g.RefreshHash = "" // a code's grant has no refresh token yet
+	code := &oauth.Code{Grant: *g, RedirectURI: "https://app.example/cb", Challenge: "ch", ChallengeMethod: "S256", Nonce: "n", ExpiresAt: s.now.Add(time.Minute)}
+	h := secret.Hash(s.name("code"))
+	must(t, s.db.PutCode(ctx, h, code, event(audit.AuthorizationCodeIssued, u, s.now)))
+	got, err := s.db.SpendCode(ctx, h, s.now)
+	must(t, err)
+	if d := cmp.Diff(code, got); d != "" {
+		t.Fatal(d)
+	}
+	got, err = s.db.SpendCode(ctx, h, s.now.Add(time.Hour))
+	want(t, err, fault.Spent)
+	equal(t, "grant of the spent code", got.Grant.ID, g.ID)
+	_, err = s.db.SpendCode(ctx, "none", s.now)
+	want(t, err, fault.NotFound)
+	late := secret.Hash(s.name("code"))
+	must(t, s.db.PutCode(ctx, late, code))
+	_, err = s.db.SpendCode(ctx, late, s.now.Add(time.Minute))
+	want(t, err, fault.NotFound)
+}
+
+func (s *suite) device(c *oauth.Client) *oauth.Device {
+	return &oauth.Device{
+		Hash: secret.Hash(s.name("device")), UserCode: s.name("CODE"), Client: c.ID, Scopes: []string{"openid"}, State: oauth.DevicePending,
+		Interval: 5 * time.Second, IP: "192.0.2.1", Agent: "TV", CreatedAt: s.now, ExpiresAt: s.now.Add(10 * time.Minute),
+	}
+}
+
+func (s *suite) devices(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	v := s.device(c)
+	must(t, s.db.PutDevice(ctx, v))
+	twin := s.device(c)
+	twin.UserCode = v.UserCode
+	want(t, s.db.PutDevice(ctx, twin), fault.Conflict)
+	got, err := s.db.DeviceByUserCode(ctx, v.UserCode, s.now)
+	must(t, err)
+	if d := cmp.Diff(v, got, cmp.Transformer("nil", func(l []string) []string { return slices.Concat([]string{}, l) })); d != "" {
+		t.Fatal(d)
+	}
+	poll := func(after time.Duration) *oauth.DevicePoll {
+		t.Helper()
+		p, err := s.db.PollDevice(ctx, v.Hash, c.ID, s.now.Add(after))
+		must(t, err)
+		return p
+	}
+	if p := poll(0); p.TooFast || p.State != oauth.DevicePending {
+		t.Fatalf("first poll: %+v", p)
+	}
+	if p := poll(4 * time.Second); !p.TooFast || p.Device.Interval != 10*time.Second {
+		t.Fatalf("a poll that came too soon: %+v", p)
+	}
+	if p := poll(14 * time.Second); p.TooFast {
+		t.Fatalf("a poll in time: %+v", p)
+	}
+	_, err = s.db.PollDevice(ctx, v.Hash, "other", s.now)
+	want(t, err, fault.NotFound)
+	if p := poll(10 * time.Minute); !p.Expired {
+		t.Fatalf("an expired one: %+v", p)
+	}
+	g := s.grant(u, c, "openid")
+	yes := oauth.DeviceDecision{UserCode: v.UserCode, Approve: true, Grant: g, Now: s.now}
+	lateYes := yes
+	lateYes.Now = s.now.Add(time.Hour)
+	want(t, s.db.DecideDevice(ctx, lateYes), fault.NotFound)
+	must(t, s.db.DecideDevice(ctx, yes))
+	want(t, s.db.DecideDevice(ctx, yes), fault.Spent)
+	if p := poll(15 * time.Second); p.State != oauth.DeviceApproved || p.Grant == nil || p.Grant.ID != g.ID || p.Grant.User != u.ID {
+		t.Fatalf("an approved one: %+v", p)
+	}
+	_, err = s.db.PollDevice(ctx, v.Hash, c.ID, s.now)
+	want(t, err, fault.NotFound)
+
+	no := s.device(c)
+	must(t, s.db.PutDevice(ctx, no))
+	must(t, s.db.DecideDevice(ctx, oauth.DeviceDecision{UserCode: no.UserCode, Now: s.now}))
+	p, err := s.db.PollDevice(ctx, no.Hash, c.ID, s.now)
+	must(t, err)
+	equal(t, "state", p.State, oauth.DeviceDenied)
+	_, err = s.db.DeviceByUserCode(ctx, no.UserCode, s.now)
+	want(t, err, fault.NotFound)
+}
+
+func (s *suite) boundedDevices(t *testing.T) {
+	db := s.fresh(t, store.Options{MaxPendingDevices: 3})
+	c := &oauth.Client{ID: "c", CreatedAt: s.now}
+	must(t, db.CreateClient(t.Context(), c))
+	for range 3 {
+		must(t, db.PutDevice(t.Context(), s.device(c)))
+	}
+	want(t, db.PutDevice(t.Context(), s.device(c)), fault.Limited)
+	want(t, s.db.PutDevice(t.Context(), s.device(&oauth.Client{ID: "nobody"})), fault.NotFound)
+}
+
+func (s *suite) opaque(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	a := token(s.grant(u, c), s.now)
+	a.Subject, a.Scopes, a.Audience, a.Roles, a.AuthTime, a.AMR = string(u.ID), []string{"openid"}, []string{"https://api"}, []string{"staff"}, s.now, []string{"pwd"}
+	a.Claims = json.RawMessage(`{"a":1}`)
+	h := secret.Hash(s.name("opaque"))
+	must(t, s.db.PutOpaque(ctx, h, a))
+	got, err := s.db.Opaque(ctx, h, s.now)
+	must(t, err)
+	if d := cmp.Diff(a, got); d != "" {
+		t.Fatal(d)
+	}
+	_, err = s.db.Opaque(ctx, h, a.Expires)
+	want(t, err, fault.NotFound)
+}
+
+func (s *suite) consents(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	_, err := s.db.Consent(ctx, u.ID, c.ID)
+	want(t, err, fault.NotFound)
+	must(t, s.db.PutConsent(ctx, &oauth.Consent{User: u.ID, Client: c.ID, Scopes: []string{"openid"}, CreatedAt: s.now, UpdatedAt: s.now}))
+	later := s.now.Add(time.Hour)
+	must(t, s.db.PutConsent(ctx, &oauth.Consent{User: u.ID, Client: c.ID, Scopes: []string{"openid", "email"}, CreatedAt: later, UpdatedAt: later}))
+	got, err := s.db.Consent(ctx, u.ID, c.ID)
+	must(t, err)
+	if len(got.Scopes) != 2 || !got.CreatedAt.Equal(s.now) || !got.UpdatedAt.Equal(later) {
+		t.Fatalf("consent is %+v", got)
+	}
+	all, err := s.db.ConsentsOf(ctx, u.ID)
+	must(t, err)
+	equal(t, "consents", len(all), 1)
+	g := s.grant(u, c)
+	must(t, s.db.PutGrant(ctx, g))
+	must(t, s.db.DropConsent(ctx, u.ID, c.ID, s.now))
+	_, err = s.db.Grant(ctx, g.ID)
+	want(t, err, fault.NotFound)
+	equal(t, "token revoked", s.db.Revoked(token(g, s.now)), true)
+	want(t, s.db.DropConsent(ctx, u.ID, c.ID, s.now), fault.NotFound)
+	want(t, s.db.PutConsent(ctx, &oauth.Consent{User: "nobody", Client: c.ID}), fault.NotFound)
+}
+
+func (s *suite) revocations(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	g := s.grant(u, c)
+	one, other := token(g, s.now), token(g, s.now)
+	other.ID = "another"
+	must(t, s.db.Revoke(ctx, oauth.Revocation{Kind: oauth.RevokeToken, ID: one.ID, Until: s.now.Add(time.Hour)}, event(audit.TokenRevoked, u, s.now)))
+	equal(t, "the token revoked", s.db.Revoked(one), true)
+	equal(t, "another token revoked", s.db.Revoked(other), false)
+	log, err := s.db.RevocationsSince(ctx, 0, 1000)
+	must(t, err)
+	for i, r := range log {
+		equal(t, "sequence number", r.Seq, int64(i+1))
+	}
+}
+
+// revokeAll covers the second in which a user's tokens are revoked.
+func (s *suite) revokeAll(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	kept, other := s.session(t, u), s.session(t, u)
+	when := s.now.Add(500 * time.Millisecond)
+	before := s.grant(u, c, "offline_access")
+	must(t, s.db.PutGrant(ctx, before))
+	must(t, s.db.EndAllOf(ctx, u.ID, when, kept.ID))
+	if _, err := s.db.Session(ctx, kept.ID, when); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.db.Session(ctx, other.ID, when)
+	want(t, err, fault.NotFound)
+	equal(t, "token issued in an earlier second", s.db.Revoked(token(before, s.now.Add(-time.Minute))), true)
+	equal(t, "token issued in the second before the revocation", s.db.Revoked(token(before, s.now)), true)
+	equal(t, "token of an old grant, by its time stamp after", s.db.Revoked(token(before, when.Add(100*time.Millisecond))), true)
+	after := s.grant(u, c)
+	after.ID, after.CreatedAt = oauth.GrantID(secret.NewID(when.Add(time.Millisecond))), when.Add(time.Millisecond)
+	must(t, s.db.PutGrant(ctx, after))
+	equal(t, "token of a new sign-in in the same second", s.db.Revoked(token(after, after.CreatedAt)), false)
+	equal(t, "token issued later", s.db.Revoked(token(before, when.Add(time.Second))), false)
+	equal(t, "token of an unknown kind of grant in the same second", s.db.Revoked(&oauth.AccessToken{User: u.ID, Grant: "g", IssuedAt: s.now}), true)
+	want(t, s.db.EndAllOf(ctx, "nobody", when, ""), fault.NotFound)
+}
+
+func (s *suite) account(t *testing.T) {
+	ctx, c, u, stranger := t.Context(), s.client(t), s.user(t), s.user(t)
+	v := s.session(t, u)
+	g := s.grant(u, c)
+	must(t, s.db.PutGrant(ctx, g))
+	expired := s.grant(u, c)
+	expired.ExpiresAt = s.now
+	must(t, s.db.PutGrant(ctx, expired))
+	all, err := s.db.GrantsOf(ctx, u.ID, s.now)
+	must(t, err)
+	if len(all) != 1 || all[0].ID != g.ID {
+		t.Fatalf("%d grants; want the one that has not expired", len(all))
+	}
+	want(t, s.db.EndGrantOf(ctx, stranger.ID, g.ID, s.now), fault.NotFound)
+	want(t, s.db.EndSessionOf(ctx, stranger.ID, v.ID, s.now, true), fault.NotFound)
+	must(t, s.db.EndGrantOf(ctx, u.ID, g.ID, s.now, event(audit.GrantRevoked, u, s.now)))
+	want(t, s.db.EndGrantOf(ctx, u.ID, g.ID, s.now), fault.NotFound)
+	equal(t, "revoked", s.db.Revoked(token(g, s.now)), true)
+	must(t, s.db.EndSessionOf(ctx, u.ID, v.ID, s.now, true))
+
+	active := identity.NewSession(u.ID, nil, s.now.Add(time.Hour), time.Hour, "", "")
+	must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), active, false, false))
+	stale, fresh := s.grant(u, c, "offline_access"), s.grant(u, c)
+	stale.ExpiresAt, fresh.LastUsedAt = s.now.Add(9*time.Hour), s.now.Add(time.Hour)
+	must(t, s.db.PutGrant(ctx, stale))
+	must(t, s.db.PutGrant(ctx, fresh))
+	idle := s.session(t, u)
+	n, err := s.db.EndInactiveOf(ctx, u.ID, s.now.Add(time.Minute), s.now.Add(time.Hour))
+	must(t, err)
+	equal(t, "ended", n, 3) // idle, stale and the expired one
+	equal(t, "stale revoked", s.db.Revoked(token(stale, s.now)), true)
+	equal(t, "fresh revoked", s.db.Revoked(token(fresh, s.now)), false)
+	_, err = s.db.Session(ctx, idle.ID, s.now)
+	want(t, err, fault.NotFound)
+	_, err = s.db.Session(ctx, active.ID, s.now)
+	must(t, err)
+}

@@ -1,0 +1,354 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+)
+
+func (s *suite) keys(t *testing.T) {
+	ctx := t.Context()
+	db := s.fresh(t, store.Options{})
+	key := func(id string, after time.Duration) jose.StoredKey {
+		at := time.Now().Add(after).Truncate(time.Millisecond).UTC()
+		return jose.StoredKey{ID: id, Alg: "ES256", PublicJWK: "{}", Sealed: "s", CreatedAt: at, ActiveAt: at}
+	}
+	first := key("k1", 0)
+	must(t, db.FirstKey(ctx, first))
+	want(t, db.FirstKey(ctx, key("k2", 0)), fault.Conflict)
+	must(t, db.AddKey(ctx, key("k2", time.Second), audit.Event{At: s.now, Type: audit.KeyCreated}))
+	all, err := db.Keys(ctx)
+	must(t, err)
+	if len(all) != 2 || cmp.Diff(first, all[0]) != "" {
+		t.Fatalf("keys are %+v", all)
+	}
+	soon := time.Now().Add(time.Hour).Truncate(time.Millisecond).UTC()
+	must(t, db.RetireKeys(ctx, []string{"k1"}, soon, soon.Add(time.Hour)))
+	must(t, db.RetireKeys(ctx, []string{"k1"}, soon.Add(time.Hour), soon.Add(9*time.Hour)))
+	want(t, db.RetireKeys(ctx, []string{"k2", "none"}, soon, soon), fault.NotFound)
+	all, _ = db.Keys(ctx)
+	if !all[0].RetiredAt.Equal(soon) || !all[0].ExpiresAt.Equal(soon.Add(time.Hour)) || !all[1].RetiredAt.IsZero() {
+		t.Fatalf("keys are %+v", all)
+	}
+	must(t, db.RotateKeys(ctx, key("k3", 2*time.Second), []string{"k2"}, soon, soon.Add(time.Hour)))
+	want(t, db.RotateKeys(ctx, key("k4", 2*time.Second), []string{"k2"}, soon, soon), fault.Conflict)
+	must(t, db.FirstKey(ctx, jose.StoredKey{ID: "rsa", Alg: "RS256", CreatedAt: s.now}))
+	gone := all[0]
+	gone.ExpiresAt = time.Now().Add(-time.Second)
+	must(t, db.UpdateKeyTimes(ctx, gone))
+	all, _ = db.Keys(ctx)
+	equal(t, "keys that have not expired", len(all), 3)
+}
+
+func (s *suite) audit(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	var all []audit.Event
+	for i := range 40 {
+		e := event(audit.LoginFailed, u, s.now.Add(time.Duration(i)*time.Second))
+		e.Detail, e.RequestID, e.Reason = map[string]string{"n": fmt.Sprint(i)}, s.name("request"), "wrong_password"
+		all = append(all, e)
+	}
+	must(t, s.db.Record(ctx, all...))
+	must(t, s.db.Record(ctx))
+	page, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Limit: 15})
+	must(t, err)
+	if len(page) != 15 || page[0].Detail["n"] != "39" || page[0].ID == "" || page[0].Reason != "wrong_password" {
+		t.Fatalf("the first page has %d events and begins with %+v", len(page), page[0])
+	}
+	seen := len(page)
+	for len(page) > 0 {
+		page, err = s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Limit: 15, Before: page[len(page)-1].ID})
+		must(t, err)
+		seen += len(page)
+	}
+	equal(t, "events over all pages", seen, 40)
+	page, err = s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Since: s.now.Add(10 * time.Second), Until: s.now.Add(12 * time.Second)})
+	must(t, err)
+	equal(t, "events of two seconds", len(page), 2)
+	page, err = s.db.ListAudit(ctx, store.AuditQuery{RequestID: all[7].RequestID})
+	must(t, err)
+	equal(t, "events of one request", len(page), 1)
+}
+
+func (s *suite) meta(t *testing.T) {
+	ctx, name := t.Context(), s.name("meta")
+	_, err := s.db.Meta(ctx, name)
+	want(t, err, fault.NotFound)
+	got, err := s.db.FirstMeta(ctx, name, "a")
+	must(t, err)
+	equal(t, "first", got, "a")
+	got, _ = s.db.FirstMeta(ctx, name, "b")
+	equal(t, "second", got, "a")
+	must(t, s.db.SetMeta(ctx, name, "c"))
+	got, _ = s.db.Meta(ctx, name)
+	equal(t, "set", got, "c")
+
+	must(t, s.db.Once(ctx, name, s.now.Add(time.Minute), s.now))
+	want(t, s.db.Once(ctx, name, s.now.Add(time.Hour), s.now), fault.Spent)
+	must(t, s.db.Once(ctx, name, s.now.Add(time.Hour), s.now.Add(time.Minute)))
+
+	for i, c := range []struct {
+		holder string
+		after  time.Duration
+		got    bool
+	}{{"a", 0, true}, {"b", 0, false}, {"a", 30 * time.Second, true}, {"b", time.Minute, false}, {"b", 90 * time.Second, true}, {"a", 91 * time.Second, false}} {
+		ok, err := s.db.Lease(ctx, name, c.holder, time.Minute, s.now.Add(c.after))
+		must(t, err)
+		equal(t, fmt.Sprint("lease ", i), ok, c.got)
+	}
+	must(t, s.db.Unlease(ctx, name, "b"))
+	ok, err := s.db.Lease(ctx, name, "a", time.Minute, s.now.Add(92*time.Second))
+	must(t, err)
+	equal(t, "lease given back", ok, true)
+}
+
+func (s *suite) sweep(t *testing.T) {
+	ctx := t.Context()
+	db := s.fresh(t, store.Options{MaxTokenLife: time.Hour, AuditRetention: 48 * time.Hour})
+	c := &oauth.Client{ID: "c", CreatedAt: s.now}
+	must(t, db.CreateClient(ctx, c))
+	u := &identity.User{ID: "u", CreatedAt: s.now}
+	must(t, db.CreateUser(ctx, u, event(audit.UserCreated, u, s.now)))
+	for i := range 3 {
+		g := s.grant(u, c)
+		must(t, db.PutGrant(ctx, g))
+		must(t, db.PutCode(ctx, secret.Hash(fmt.Sprint("code", i)), &oauth.Code{Grant: *g, ExpiresAt: s.now.Add(time.Minute)}))
+		must(t, db.PutDevice(ctx, s.device(c)))
+		must(t, db.PutOpaque(ctx, secret.Hash(fmt.Sprint("o", i)), token(g, s.now)))
+		must(t, db.Once(ctx, fmt.Sprint("once", i), s.now.Add(time.Minute), s.now))
+		must(t, db.PutLink(ctx, secret.Hash(fmt.Sprint("l", i)), &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Minute)}))
+		must(t, db.PutSession(ctx, secret.Hash(fmt.Sprint("c", i)), identity.NewSession(u.ID, nil, s.now, time.Hour, "", ""), false, false))
+		_, err := db.Fail(ctx, login.Failure{Key: fmt.Sprint("k", i), Now: s.now, Threshold: 1, Duration: time.Minute, Window: time.Hour})
+		must(t, err)
+	}
+	dead := s.grant(u, c)
+	must(t, db.EndGrant(ctx, dead.ID, s.now))
+	n, err := db.Sweep(ctx, s.now)
+	must(t, err)
+	equal(t, "rows swept too early", n, 0)
+	n, err = db.Sweep(ctx, s.now.Add(6*time.Minute))
+	must(t, err)
+	equal(t, "rows swept after six minutes (once)", n, 3)
+	v := s.device(c)
+	v.ExpiresAt = s.now
+	must(t, db.PutDevice(ctx, v))
+	p, err := db.PollDevice(ctx, v.Hash, c.ID, s.now.Add(time.Minute))
+	must(t, err)
+	equal(t, "expired device remembered", p.Expired, true)
+	equal(t, "revoked before", db.Revoked(token(dead, s.now)), true)
+	n, err = db.Sweep(ctx, s.now.Add(72*time.Hour))
+	must(t, err)
+	equal(t, "rows swept in the end", n, 3*7+1+1+1) // without once; the last device, the revocation, the audit event
+	equal(t, "revoked after", db.Revoked(token(dead, s.now)), false)
+}
+
+// hostileText: what strangers send is stored or refused with a kind, on every engine.
+func (s *suite) hostileText(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	for _, bad := range []string{"nul\x00byte", "broken\xff\xfeutf8", strings.Repeat("é", 5000), `'; DROP TABLE users; --`} {
+		e := event(audit.LoginFailed, u, s.now)
+		e.Agent, e.IP, e.Reason, e.Detail = bad, bad, bad, map[string]string{bad: bad}
+		must(t, s.db.Record(ctx, e))
+		v := identity.NewSession(u.ID, nil, s.now, time.Hour, bad, bad)
+		must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), v, false, false))
+		_, err := s.db.UserByLogin(ctx, bad)
+		want(t, err, fault.NotFound)
+		_, _, err = s.db.ListUsers(ctx, store.UserQuery{Search: bad})
+		must(t, err)
+		_, err = s.db.DeviceByUserCode(ctx, bad, s.now)
+		want(t, err, fault.NotFound)
+		_, err = s.db.SpendCode(ctx, secret.Hash(bad), s.now)
+		if k := fault.KindOf(err); k != fault.NotFound && k != fault.Invalid {
+			t.Errorf("a code of %.20q: %v", bad, err)
+		}
+		if err := s.db.SetMeta(ctx, s.name("m"), bad); err != nil && !fault.Is(err, fault.Invalid) {
+			t.Errorf("a value of %.20q: %v", bad, err)
+		}
+	}
+}
+
+func (s *suite) races(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	g := s.grant(u, c)
+	h := secret.Hash(s.name("code"))
+	must(t, s.db.PutCode(ctx, h, &oauth.Code{Grant: *g, ExpiresAt: s.now.Add(time.Minute)}))
+	oneWins(t, "SpendCode", fault.Spent, func(int) error { _, err := s.db.SpendCode(ctx, h, s.now); return err })
+
+	must(t, s.db.PutGrant(ctx, g))
+	oneWins(t, "TurnRefresh", fault.Spent, func(i int) error {
+		_, err := s.db.TurnRefresh(ctx, oauth.RefreshTurn{
+			Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: secret.Hash(fmt.Sprint("next", i)), Now: s.now, ExpiresAt: s.now.Add(time.Hour),
+		})
+		return err
+	})
+
+	v := s.device(c)
+	must(t, s.db.PutDevice(ctx, v))
+	oneWins(t, "DecideDevice", fault.Spent, func(i int) error {
+		return s.db.DecideDevice(ctx, oauth.DeviceDecision{UserCode: v.UserCode, Approve: true, Grant: s.grant(u, c), Now: s.now}, event(audit.DeviceCodeApproved, u, s.now))
+	})
+	oneWins(t, "PollDevice", fault.NotFound, func(int) error {
+		p, err := s.db.PollDevice(ctx, v.Hash, c.ID, s.now)
+		if err == nil && p.Grant == nil {
+			return errors.New("polled without a grant")
+		}
+		return err
+	})
+	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.DeviceCodeApproved})
+	must(t, err)
+	equal(t, "events of one decision", len(events), 1)
+
+	once := s.name("once")
+	oneWins(t, "Once", fault.Spent, func(int) error { return s.db.Once(ctx, once, s.now.Add(time.Minute), s.now) })
+
+	cred := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: identity.KindTOTP, CreatedAt: s.now}
+	must(t, s.db.PutCredential(ctx, cred))
+	oneWins(t, "ConfirmCredential", fault.Spent, func(int) error {
+		return s.db.ConfirmCredential(ctx, cred.ID, 5, s.now, event(audit.MFAEnabled, u, s.now))
+	})
+	oneWins(t, "StepCredential", fault.Spent, func(int) error { return s.db.StepCredential(ctx, cred.ID, 6, s.now) })
+	must(t, s.db.PutBackupCodes(ctx, u.ID, []secret.Hash{"b"}, s.now))
+	oneWins(t, "SpendBackupCode", fault.Spent, func(int) error { return s.db.SpendBackupCode(ctx, u.ID, "b", s.now) })
+
+	link := secret.Hash(s.name("link"))
+	must(t, s.db.PutLink(ctx, link, &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	oneWins(t, "CompleteSetup", fault.Spent, func(i int) error {
+		return s.db.CompleteSetup(ctx, link, &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: fmt.Sprintf("%s-%d@x", link, i), CreatedAt: s.now}, s.now)
+	})
+
+	oneWins(t, "FirstKey", fault.Conflict, func(i int) error {
+		return s.db.FirstKey(ctx, jose.StoredKey{ID: fmt.Sprint("race", i), Alg: "EdDSA", CreatedAt: s.now})
+	})
+	lease := s.name("lease")
+	oneWins(t, "Lease", fault.Denied, func(i int) error {
+		ok, err := s.db.Lease(ctx, lease, fmt.Sprint(i), time.Minute, s.now)
+		if err == nil && !ok {
+			return fault.New(fault.Denied, "another has it")
+		}
+		return err
+	})
+	s.countRace(t, login.Failure{Key: s.name("count"), Now: s.now, Threshold: 1000, Duration: time.Minute, Window: time.Hour})
+	s.countRace(t, login.Failure{Key: s.name("count"), Now: s.now, Threshold: 5, Duration: time.Minute, Window: time.Hour})
+	s.endRace(t, c, u)
+}
+
+// countRace: no failure is lost, and the lock falls once.
+func (s *suite) countRace(t *testing.T, f login.Failure) {
+	fared := race(t, func(int) error { _, err := s.db.Fail(t.Context(), f); return err })
+	equal(t, "failures without an error", fared[fault.Internal], racers)
+	l, err := s.db.Lock(t.Context(), f.Key, s.now)
+	must(t, err)
+	rounds := 0
+	if f.Threshold < racers {
+		rounds = 1
+	}
+	if l.Failures != racers || l.Rounds != rounds {
+		t.Errorf("%d failures became %+v", racers, l)
+	}
+}
+
+// endRace: grants that are stored while their session is ended do not outlive it.
+func (s *suite) endRace(t *testing.T, c *oauth.Client, u *identity.User) {
+	ctx, v := t.Context(), s.session(t, u)
+	grants := make([]*oauth.Grant, racers)
+	race(t, func(i int) error {
+		if i == racers/2 {
+			return s.db.EndSession(ctx, v.ID, s.now, true)
+		}
+		grants[i] = s.grant(u, c)
+		grants[i].Session = v.ID
+		return s.db.PutGrant(ctx, grants[i])
+	})
+	for _, g := range grants {
+		if g == nil {
+			continue
+		}
+		if _, err := s.db.Grant(ctx, g.ID); !fault.Is(err, fault.NotFound) {
+			t.Fatalf("a grant outlives its session: %v", err)
+		}
+		_, err := s.db.TurnRefresh(ctx, oauth.RefreshTurn{Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: "n", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+		want(t, err, fault.NotFound)
+	}
+}
+
+// twoProcesses: what one server changes, another on the same database sees within a second.
+func (s *suite) twoProcesses(t *testing.T) {
+	ctx := t.Context()
+	url := s.url(t)
+	a, b := Open(t, store.Options{URL: url}), Open(t, store.Options{URL: url})
+	follow(t, a)
+	follow(t, b)
+	c := &oauth.Client{ID: "shared", Name: "Shared", CreatedAt: s.now}
+	must(t, a.CreateClient(ctx, c))
+	eventually(t, "the new client", func() bool { _, err := b.Client(ctx, c.ID); return err == nil })
+	must(t, b.PutScope(ctx, &oauth.Scope{Name: "orders", Description: "see orders", CreatedAt: s.now}))
+	eventually(t, "the new scope", func() bool { return a.Scopes()["orders"] != nil })
+	u := &identity.User{ID: "u", CreatedAt: s.now}
+	must(t, b.CreateUser(ctx, u))
+	for i, db := range []*store.DB{a, b, a, b} {
+		other := []*store.DB{b, a}[i%2]
+		g := s.grant(u, c)
+		must(t, db.PutGrant(ctx, g))
+		must(t, db.EndGrant(ctx, g.ID, s.now))
+		equal(t, "revoked at once where it was done", db.Revoked(token(g, s.now)), true)
+		eventually(t, "the revocation", func() bool { return other.Revoked(token(g, s.now)) })
+	}
+	late := Open(t, store.Options{URL: url})
+	if _, err := late.Client(ctx, c.ID); err != nil {
+		t.Fatal("a server that starts later lacks the client:", err)
+	}
+}
+
+func (s *suite) callbacks(t *testing.T) {
+	ctx := t.Context()
+	url := s.url(t)
+	a, b := Open(t, store.Options{URL: url}), Open(t, store.Options{URL: url})
+	var heardA, heardB, clients atomic.Int32
+	a.OnChange(store.TopicKeys, func() { heardA.Add(1) })
+	b.OnChange(store.TopicKeys, func() {
+		if _, err := b.Keys(ctx); err == nil { // a callback may use the store
+			heardB.Add(1)
+		}
+	})
+	b.OnChange(store.TopicClients, func() { clients.Add(1) })
+	follow(t, a)
+	follow(t, b)
+	must(t, a.AddKey(ctx, jose.StoredKey{ID: "k", Alg: "ES256", CreatedAt: s.now}))
+	eventually(t, "the call in the process itself", func() bool { return heardA.Load() == 1 })
+	eventually(t, "the call in the other process", func() bool { return heardB.Load() == 1 })
+	equal(t, "calls for another topic", clients.Load(), 0)
+}
+
+// reopened: what was committed is there after a restart, in memory too.
+func (s *suite) reopened(t *testing.T) {
+	ctx, url := t.Context(), s.url(t)
+	a := Open(t, store.Options{URL: url})
+	must(t, a.CreateClient(ctx, &oauth.Client{ID: "c", CreatedAt: s.now}))
+	g := &oauth.Grant{ID: oauth.GrantID(secret.NewID(s.now)), Client: "c", CreatedAt: s.now}
+	must(t, a.EndGrant(ctx, g.ID, s.now))
+	must(t, a.Close())
+	want(t, a.SetMeta(ctx, "x", "y"), fault.Unavailable)
+	b, err := store.Open(ctx, store.Options{URL: url})
+	must(t, err)
+	defer b.Close()
+	if pending, err := b.Pending(ctx); err != nil || len(pending) != 0 {
+		t.Fatalf("pending: %v (%v)", pending, err)
+	}
+	_, err = b.Client(ctx, "c")
+	must(t, err)
+	equal(t, "revoked", b.Revoked(token(g, s.now)), true)
+}

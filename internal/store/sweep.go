@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// How long things are kept after their time: so that a late request is told what happened, and not only that nothing is known.
+const (
+	keepCode   = 24 * time.Hour  // a code presented again still ends what it gave
+	keepDevice = 5 * time.Minute // expired_token, RFC 8628 §3.5
+	keepLink   = 24 * time.Hour
+	keepLock   = 24 * time.Hour
+	sweepChunk = 500 // rows a statement, so that others get their turn in between
+)
+
+const ghosts = "DELETE FROM grants WHERE id IN (SELECT g.id FROM revocations r JOIN grants g ON "
+
+// sweep is one kind of thing that goes when its time is over.
+type sweep struct {
+	text   string // ends in the placeholders of before and the chunk
+	before time.Time
+}
+
+func (d *DB) sweeps(now time.Time) []sweep {
+	all := []sweep{
+		{"DELETE FROM codes WHERE hash IN (SELECT hash FROM codes WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepCode)},
+		{"DELETE FROM devices WHERE hash IN (SELECT hash FROM devices WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepDevice)},
+		{"DELETE FROM opaque_tokens WHERE hash IN (SELECT hash FROM opaque_tokens WHERE expires_at <= $1 LIMIT $2)", now},
+		{"DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)", now},
+		{"DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepLink)},
+		{"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)", now},
+		{"DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)", now},
+		{"DELETE FROM locks WHERE name IN (SELECT name FROM locks WHERE last_at <= $1 AND locked_until <= $1 LIMIT $2)", now.Add(-keepLock)},
+		{"DELETE FROM keys WHERE id IN (SELECT id FROM keys WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2)", now.Add(-keepCode)},
+		// Grants stored in the moment of their revocation go before the revocation that keeps them dead does.
+		{ghosts + "r.kind = 'grant' AND g.id = r.target WHERE g.created_at <= $1 LIMIT $2)", now},
+		{ghosts + "r.kind = 'session' AND g.session_id = r.target AND g.offline = FALSE WHERE g.created_at <= $1 LIMIT $2)", now},
+		{ghosts + "r.kind = 'user' AND g.user_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", now},
+		{ghosts + "r.kind = 'client' AND g.client_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", now},
+		{"DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1 LIMIT $2)", now},
+	}
+	if d.o.AuditRetention > 0 {
+		all = append(all, sweep{"DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at <= $1 LIMIT $2)", now.Add(-d.o.AuditRetention)})
+	}
+	return all
+}
+
+// Sweep deletes what has expired, in the database and in memory, and tells how many rows went.
+func (d *DB) Sweep(ctx context.Context, now time.Time) (deleted int64, err error) {
+	for _, s := range d.sweeps(now) {
+		for {
+			n, err := d.sql.Exec(ctx, s.text, ms(s.before), sweepChunk)
+			if err != nil {
+				return deleted, err
+			}
+			if deleted += n; n < sweepChunk {
+				break
+			}
+		}
+	}
+	d.memory.revoked.sweep(now)
+	return deleted, nil
+}

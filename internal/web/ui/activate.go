@@ -1,0 +1,123 @@
+package ui
+
+import (
+	"net/http"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+// showActivate asks for the code that a device shows (RFC 8628 §3.3). A code in the address is filled in, never sent on.
+func (s *Server) showActivate(w http.ResponseWriter, r *http.Request) error {
+	form, err := s.form(r)
+	if err != nil {
+		return err
+	}
+	typed := form.Get("user_code")
+	if typed == "" {
+		typed = form.Get("code")
+	}
+	if code, ok := oauth.ReadUserCode(typed); ok {
+		typed = oauth.ShowUserCode(code)
+	} else {
+		typed = ""
+	}
+	sess, err := s.Session(r)
+	if err != nil {
+		return err
+	}
+	if sess == nil {
+		return see(w, r, with("/login", "next", with("/activate", "user_code", typed)))
+	}
+	v, err := s.activateView(r, sess)
+	if err != nil {
+		return err
+	}
+	v.UserCode = typed
+	return s.show(w, http.StatusOK, v)
+}
+
+func (s *Server) activateView(r *http.Request, sess *identity.Session) (*ActivateView, error) {
+	u, err := s.accounts.User(r.Context(), sess.User)
+	if err != nil {
+		return nil, err
+	}
+	v := &ActivateView{Base: begin(r)}
+	v.Signed = signedIn(u)
+	return v, nil
+}
+
+// postActivate looks the code up and asks for the decision. Guessing is bounded by the rate of its name (RFC 8628 §5.1).
+func (s *Server) postActivate(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.deviceCall(r)
+	if err != nil || c == nil {
+		return orLogin(w, r, err)
+	}
+	v, err := s.activateView(r, c.Session)
+	if err != nil {
+		return err
+	}
+	v.UserCode = c.Get("user_code")
+	if err := s.kit.Allow(w, r, "device", web.Subject{User: string(c.Session.User)}); err != nil {
+		return s.again(w, r, err, v)
+	}
+	p, err := s.oauth.PendingDevice(r.Context(), c.Get("user_code"), c.Now)
+	if fault.Is(err, fault.NotFound) {
+		return s.again(w, r, fault.InvalidField("user_code", "%s", fault.Text(err)), v)
+	}
+	if err != nil {
+		return err
+	}
+	ask := &ActivateConfirmView{
+		Base: v.Base, UserCode: oauth.ShowUserCode(p.Device.UserCode), Scopes: s.scopeViews(p.Device.Scopes),
+		IP: p.Device.IP, Agent: p.Device.Agent, AskedAt: p.Device.CreatedAt,
+	}
+	ask.Client = clientView(p.Client, "")
+	return s.show(w, http.StatusOK, ask)
+}
+
+func (s *Server) postActivateConfirm(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.deviceCall(r)
+	if err != nil || c == nil {
+		return orLogin(w, r, err)
+	}
+	action := c.Get("consent_action")
+	if action != "approve" && action != "deny" {
+		return fault.New(fault.Invalid, "The answer is missing: choose Allow or Cancel.")
+	}
+	v, err := s.activateView(r, c.Session)
+	if err != nil {
+		return err
+	}
+	if err := s.kit.Allow(w, r, "device", web.Subject{User: string(c.Session.User)}); err != nil {
+		return err
+	}
+	p, err := s.oauth.DecideDevice(r.Context(), c, c.Get("user_code"), action == "approve")
+	if fault.Is(err, fault.NotFound) {
+		return s.again(w, r, fault.InvalidField("user_code", "%s", fault.Text(err)), v)
+	}
+	if err != nil {
+		return err
+	}
+	done := &ActivateDoneView{Base: v.Base, Approved: action == "approve"}
+	done.Client = clientView(p.Client, "")
+	return s.show(w, http.StatusOK, done)
+}
+
+// deviceCall lifts a form of the device pages; nil without a session.
+func (s *Server) deviceCall(r *http.Request) (*oauth.Call, error) {
+	sess, err := s.Session(r)
+	if err != nil || sess == nil {
+		return nil, err
+	}
+	return s.kit.Lift(r, web.FromForm, sess)
+}
+
+func orLogin(w http.ResponseWriter, r *http.Request, err error) error {
+	if err != nil {
+		return err
+	}
+	return see(w, r, with("/login", "next", "/activate"))
+}

@@ -1,0 +1,146 @@
+package ui
+
+import (
+	"strings"
+	"unicode"
+)
+
+// Agent is a User-Agent header in words.
+type Agent struct {
+	Words string // "Chrome on Windows"
+	Icon  string // laptop, mobile, tablet, tv, terminal
+}
+
+// maxProduct bounds what an unknown program's own name may fill on a page.
+const maxProduct = 40
+
+// DescribeAgent says which program on which system sent a User-Agent header. It is for people's memory only: the header
+// is whatever its sender likes, so nothing may be decided by it.
+func DescribeAgent(ua string) Agent {
+	ua = strings.TrimSpace(ua)
+	if ua == "" {
+		return Agent{Words: "Unknown device", Icon: "terminal"}
+	}
+	system, icon := agentSystem(ua)
+	program := agentProgram(ua)
+	switch {
+	case program == "":
+		program = foreignProgram(ua)
+		if icon == "" || icon == "laptop" {
+			icon = "terminal"
+		}
+	case icon == "":
+		icon = "laptop"
+	}
+	switch {
+	case program == "" && system == "":
+		return Agent{Words: "Unknown device", Icon: "terminal"}
+	case program == "":
+		return Agent{Words: system, Icon: icon}
+	case system == "":
+		return Agent{Words: program, Icon: icon}
+	}
+	return Agent{Words: program + " on " + system, Icon: icon}
+}
+
+// agentSystem looks for operating systems, the ones whose headers also name another system first.
+func agentSystem(ua string) (name, icon string) {
+	systems := [...]struct{ token, name, icon string }{
+		{"AppleTV", "Apple TV", "tv"},
+		{"Apple TV", "Apple TV", "tv"},
+		{"Tizen", "Samsung TV", "tv"},
+		{"Web0S", "LG TV", "tv"},
+		{"webOS", "LG TV", "tv"},
+		{"AFTS", "Fire TV", "tv"},
+		{"Roku", "Roku", "tv"},
+		{"PlayStation", "PlayStation", "tv"},
+		{"Xbox", "Xbox", "tv"},
+		{"iPhone", "iPhone", "mobile"},
+		{"iPad", "iPad", "tablet"},
+		{"Android TV", "Android TV", "tv"},
+		{"Android", "Android", "mobile"},
+		{"CrOS", "ChromeOS", "laptop"},
+		{"Windows", "Windows", "laptop"},
+		{"Macintosh", "macOS", "laptop"},
+		{"Mac OS X", "macOS", "laptop"},
+		{"Darwin", "macOS", "laptop"},
+		{"darwin", "macOS", "laptop"},
+		{"Linux", "Linux", "laptop"},
+		{"linux", "Linux", "laptop"},
+		{"FreeBSD", "FreeBSD", "laptop"},
+		{"OpenBSD", "OpenBSD", "laptop"},
+	}
+	for _, s := range systems {
+		if strings.Contains(ua, s.token) {
+			if s.name == "Android" && !strings.Contains(ua, "Mobile") && strings.HasPrefix(ua, "Mozilla/") {
+				return s.name, "tablet" // browsers on Android tablets leave out the word Mobile
+			}
+			return s.name, s.icon
+		}
+	}
+	return "", ""
+}
+
+// agentProgram looks for browsers, imitators before what they imitate: nearly every one calls itself Chrome or Safari too.
+func agentProgram(ua string) string {
+	if !strings.HasPrefix(ua, "Mozilla/") {
+		return ""
+	}
+	programs := [...]struct{ token, name string }{
+		{"Edg/", "Edge"},
+		{"EdgA/", "Edge"},
+		{"EdgiOS/", "Edge"},
+		{"OPR/", "Opera"},
+		{"OPT/", "Opera"},
+		{"SamsungBrowser/", "Samsung Internet"},
+		{"Vivaldi/", "Vivaldi"},
+		{"YaBrowser/", "Yandex Browser"},
+		{"DuckDuckGo/", "DuckDuckGo"},
+		{"FxiOS/", "Firefox"},
+		{"Firefox/", "Firefox"},
+		{"CriOS/", "Chrome"},
+		{"HeadlessChrome/", "Chrome (headless)"},
+		{"Electron/", "Desktop app"},
+		{"Chromium/", "Chromium"},
+		{"Chrome/", "Chrome"},
+		{"Safari/", "Safari"},
+		{"Trident/", "Internet Explorer"},
+	}
+	for _, p := range programs {
+		if strings.Contains(ua, p.token) {
+			return p.name
+		}
+	}
+	return "Browser"
+}
+
+// foreignProgram is how a program that is no browser calls itself: the first product's name (RFC 9110 §10.1.5).
+func foreignProgram(ua string) string {
+	product, _, _ := strings.Cut(ua, "/")
+	product, _, _ = strings.Cut(product, "(")
+	product = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(product, ""))
+	product = strings.TrimSpace(product)
+	switch product {
+	case "curl", "Wget", "HTTPie", "okhttp", "Dart":
+		return product
+	case "Go-http-client":
+		return "Go program"
+	case "python-requests", "Python-urllib", "python-httpx", "aiohttp":
+		return "Python program"
+	case "node", "undici", "axios", "node-fetch":
+		return "Node.js program"
+	case "Java", "Apache-HttpClient":
+		return "Java program"
+	case "gatehouse":
+		return "Gatehouse command line"
+	}
+	if runes := []rune(product); len(runes) > maxProduct {
+		return strings.TrimSpace(string(runes[:maxProduct])) + "…"
+	}
+	return product
+}

@@ -1,0 +1,108 @@
+package ui
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+//go:embed static
+var staticFiles embed.FS
+
+// assetRoot is where assets are served.
+const assetRoot = "/static/"
+
+// Assets are the style sheets, scripts and pictures of the pages. An asset's address holds a hash of its content, so
+// that browsers may keep it for ever; it is also found under its plain name, for addresses that people write down.
+type Assets struct {
+	files map[string]*asset // by address
+	urls  map[string]string // plain name → address with hash
+}
+
+type asset struct {
+	body, gz    []byte
+	contentType string
+	immutable   bool
+}
+
+// NewAssets reads and compresses the embedded assets.
+func NewAssets() (*Assets, error) {
+	a := &Assets{files: map[string]*asset{}, urls: map[string]string{}}
+	entries, err := fs.ReadDir(staticFiles, "static")
+	if err != nil {
+		return nil, fmt.Errorf("reading assets: %w", err)
+	}
+	for _, e := range entries {
+		body, err := fs.ReadFile(staticFiles, "static/"+e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("reading asset %s: %w", e.Name(), err)
+		}
+		if err := a.add(e.Name(), body); err != nil {
+			return nil, fmt.Errorf("preparing asset %s: %w", e.Name(), err)
+		}
+	}
+	return a, nil
+}
+
+func (a *Assets) add(name string, body []byte) error {
+	types := map[string]string{
+		".css": "text/css; charset=utf-8",
+		".js":  "text/javascript; charset=utf-8",
+		".svg": "image/svg+xml",
+	}
+	ext := path.Ext(name)
+	contentType, ok := types[ext]
+	if !ok {
+		return fmt.Errorf("no content type for %q", ext)
+	}
+	gz, err := compressed(body)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(body)
+	hashed := assetRoot + strings.TrimSuffix(name, ext) + "-" + hex.EncodeToString(sum[:6]) + ext
+	a.urls[name] = hashed
+	a.files[hashed] = &asset{body: body, gz: gz, contentType: contentType, immutable: true}
+	a.files[assetRoot+name] = &asset{body: body, gz: gz, contentType: contentType}
+	return nil
+}
+
+func compressed(body []byte) ([]byte, error) {
+	var buf bytes.Buffer
+	w, err := gzip.NewWriterLevel(&buf, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(body); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+// URL is the address of an asset by its plain name.
+func (a *Assets) URL(name string) (string, error) {
+	url, ok := a.urls[name]
+	if !ok {
+		return "", fmt.Errorf("no asset %q", name)
+	}
+	return url, nil
+}
+
+// Lookup finds what is served at an address. The slices are shared and must not be changed; gz is the body compressed.
+// Where immutable is true the content of that address never changes and may be cached for ever.
+func (a *Assets) Lookup(path string) (body, gz []byte, contentType string, immutable, ok bool) {
+	f, ok := a.files[path]
+	if !ok {
+		return nil, nil, "", false, false
+	}
+	return f.body, f.gz, f.contentType, f.immutable, true
+}

@@ -1,0 +1,157 @@
+package ui
+
+import (
+	"net/http"
+	"slices"
+	"sort"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+// Obey carries out what the authorization endpoint decided.
+func (s *Server) Obey(w http.ResponseWriter, r *http.Request, st *oauth.Step) error {
+	switch {
+	case st.Login != nil:
+		sealed, err := s.oauth.SealFlow(st.Login)
+		if err != nil {
+			return err
+		}
+		return see(w, r, with("/login", "flow", sealed))
+	case st.Consent != nil:
+		sealed, err := s.oauth.SealFlow(st.Consent)
+		if err != nil {
+			return err
+		}
+		return see(w, r, with("/consent", "flow", sealed))
+	}
+	return s.reply(w, r, st.Reply)
+}
+
+// reply sends the browser back to the client.
+func (s *Server) reply(w http.ResponseWriter, r *http.Request, reply *oauth.Reply) error {
+	if reply.Mode != oauth.ModeFormPost {
+		// Not http.Redirect: it would write a page that repeats the code.
+		w.Header().Set("Location", reply.Location())
+		w.WriteHeader(http.StatusSeeOther)
+		return nil
+	}
+	v := &FormPostView{Base: begin(r), Action: reply.RedirectURI}
+	for name, values := range reply.Params {
+		v.Params = append(v.Params, Pair{Name: name, Value: values[0]})
+	}
+	sort.Slice(v.Params, func(i, k int) bool { return v.Params[i].Name < v.Params[k].Name })
+	return s.show(w, http.StatusOK, v, oauth.Origin(reply.RedirectURI))
+}
+
+// scopeViews puts scopes into words.
+func (s *Server) scopeViews(names []string) []ScopeView {
+	defined := s.accounts.Scopes()
+	out := make([]ScopeView, 0, len(names))
+	for _, name := range names {
+		v := ScopeView{Name: name}
+		if d := defined[name]; d != nil {
+			v.Words = d.Description
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// showConsent asks the person whether the application may.
+func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
+	form, err := s.form(r)
+	if err != nil {
+		return err
+	}
+	sealed := form.Get("flow")
+	f, err := s.oauth.OpenFlow(r.Context(), sealed, oauth.StepConsent, web.EventOf(r.Context()).Now)
+	if err != nil {
+		return err
+	}
+	sess, err := s.Session(r)
+	if err != nil {
+		return err
+	}
+	if sess == nil || sess.ID != f.Session {
+		return fault.New(fault.Invalid, "You have signed in or out since this page was made. Go back to the application and start again.")
+	}
+	u, err := s.accounts.User(r.Context(), sess.User)
+	if err != nil {
+		return err
+	}
+	j := journey{flow: f}
+	v := &ConsentView{Base: j.base(r), Form: Form{Flow: sealed}, Scopes: s.scopeViews(f.Scopes)}
+	v.Signed = signedIn(u)
+	have, err := s.accounts.Consent(r.Context(), u.ID, f.Client.ID)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	for i := range v.Scopes {
+		v.Scopes[i].New = have == nil || !slices.Contains(have.Scopes, v.Scopes[i].Name)
+	}
+	return s.show(w, http.StatusOK, v, j.origins()...)
+}
+
+func (s *Server) postConsent(w http.ResponseWriter, r *http.Request) error {
+	sess, err := s.Session(r)
+	if err != nil {
+		return err
+	}
+	c, err := s.kit.Lift(r, web.FromForm, sess)
+	if err != nil {
+		return err
+	}
+	action := c.Get("consent_action")
+	if action != "approve" && action != "deny" {
+		return fault.New(fault.Invalid, "The answer is missing: choose Allow or Cancel.")
+	}
+	st, err := s.oauth.Consent(r.Context(), c, c.Get("flow"), action == "approve")
+	if err != nil {
+		return err
+	}
+	return s.Obey(w, r, st)
+}
+
+// ObeyLogout carries out what the logout endpoint decided.
+func (s *Server) ObeyLogout(w http.ResponseWriter, r *http.Request, st *oauth.LogoutStep) error {
+	if st.Confirm != nil {
+		sealed, err := s.oauth.SealFlow(st.Confirm)
+		if err != nil {
+			return err
+		}
+		v := &LogoutView{Base: begin(r), Form: Form{Action: "/logout/confirm", Flow: sealed}}
+		v.Client = clientView(st.Client, "")
+		return s.show(w, http.StatusOK, v, oauth.Origin(st.Confirm.Form.Get("target")))
+	}
+	if st.Ended {
+		s.kit.DropCookie(w, web.CookieSession)
+		s.kit.DropCookie(w, web.CookieLogin)
+	}
+	if st.Redirect != "" {
+		return see(w, r, st.Redirect)
+	}
+	v := &LoggedOutView{Base: begin(r)}
+	v.Client = clientView(st.Client, "")
+	return s.show(w, http.StatusOK, v)
+}
+
+func (s *Server) postLogout(w http.ResponseWriter, r *http.Request) error {
+	sess, err := s.Session(r)
+	if err != nil {
+		return err
+	}
+	c, err := s.kit.Lift(r, web.FromForm, sess)
+	if err != nil {
+		return err
+	}
+	if c.Get("choice") == "stay" {
+		return see(w, r, "/account")
+	}
+	st, err := s.oauth.ConfirmLogout(r.Context(), c, c.Get("flow"))
+	if err != nil {
+		return err
+	}
+	return s.ObeyLogout(w, r, st)
+}

@@ -1,0 +1,152 @@
+package ui
+
+import (
+	"time"
+)
+
+// Samples gives one full view of every page, in the order in which people meet them: for the check at start-up and for
+// pictures of the pages. All names and addresses are reserved for examples (RFC 2606, RFC 5737).
+func Samples() []View {
+	now := time.Date(2026, time.November, 21, 14, 5, 0, 0, time.UTC)
+	b := Base{RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
+	return append(gateSamples(b), accountSamples(b)...)
+}
+
+func sampleClient() *ClientView {
+	return &ClientView{Name: "Acme Notes", Home: "https://notes.example.com/", RedirectHost: "notes.example.com"}
+}
+
+func samplePerson() *Signed {
+	return &Signed{Label: "Ada Lovelace", Email: "ada@example.com"}
+}
+
+func sampleScopes() []ScopeView {
+	return []ScopeView{
+		{Name: "openid", Words: "Know that it is you"},
+		{Name: "profile", Words: "See your name and picture"},
+		{Name: "email", Words: "See your email address"},
+		{Name: "notes:write", Words: "Read and change your notes", New: true},
+		{Name: "offline_access", Words: "Stay connected when you are not using it"},
+	}
+}
+
+func sampleRules() []string {
+	return []string{
+		"At least 12 characters",
+		"Upper case and lower case letters, and a digit",
+		"Not one of the passwords that everybody uses",
+	}
+}
+
+func gateSamples(b Base) []View {
+	client, signed := b, b
+	client.Client = sampleClient()
+	signed.Client, signed.Signed = sampleClient(), samplePerson()
+	failed := client
+	failed.Problem = "That name and password do not match."
+	mismatch := b
+	mismatch.Errors = []FieldError{{Field: "confirm_password", Message: "The two passwords are not the same."}}
+	form := Form{Flow: "flow-1", Next: "/account", Hidden: []Pair{{Name: "state", Value: "af0ifjsldkj"}}}
+	const account = "ada@example.com"
+	return []View{
+		&SetupView{Base: b, Form: form, Token: "gth_su_example", Email: account, Rules: sampleRules()},
+		&LoginView{Base: client, Form: form, ForgotURL: "/forgot-password", SignupURL: "/signup"},
+		&LoginView{Base: failed, Form: form, Username: account},
+		&LoginView{Base: client, Form: form, Username: account, Wait: 12 * time.Minute},
+		&CodeView{Base: client, Form: form, Account: account, SwitchURL: "/login/code?backup=1", StartURL: "/login"},
+		&CodeView{Base: client, Form: form, Account: account, Backup: true, SwitchURL: "/login/code", Wait: time.Minute},
+		&CodeView{Base: client, Form: form, Account: account},
+		sampleEnroll(b, form, account),
+		&BackupCodesView{Base: b, Form: form, Account: account, Codes: []string{
+			"7KQ4-M2XW", "H9TD-3RVB", "P6YN-8CJF", "2WGS-X5ZK", "B4LM-T7QH",
+			"V8RC-9DNP", "J3FX-6YWT", "Z5HK-4GSM", "N7BQ-2PLV", "C6TJ-8XRD",
+		}},
+		&BackupCodesView{Base: b, DoneURL: "/account/security"},
+		&NewPasswordView{Base: mismatch, Form: form, Account: account, Rules: sampleRules(),
+			Reason: "Your password has expired. Choose one that you use nowhere else."},
+		&ChooserView{Base: signed, Form: form},
+		&ConsentView{Base: signed, Form: form, Scopes: sampleScopes(), SwitchURL: "/login?prompt=login"},
+		&ActivateView{Base: b, Form: form, UserCode: "WDJB-MJHT", PhoneURL: "https://id.example.com/activate?user_code=WDJB-MJHT"},
+		sampleDevice(signed, form),
+		&ActivateDoneView{Base: client, Approved: true},
+		&ActivateDoneView{Base: client},
+		&LogoutView{Base: signed, Form: form},
+		&LoggedOutView{Base: client},
+		&FormPostView{Base: client, Action: "https://notes.example.com/callback",
+			Params: []Pair{{"code", "gth_ac_example"}, {"state", "af0ifjsldkj"}, {"iss", "https://id.example.com"}}},
+		&ErrorView{Base: client, Heading: "This link has been used",
+			What: "A sign-in link works once, and this one has already been opened.",
+			Do:   "Go back to the application and start again.", BackURL: "https://notes.example.com/"},
+	}
+}
+
+func sampleEnroll(b Base, form Form, account string) View {
+	return &EnrollView{
+		Base: b, Form: form, Account: account, Key: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+		URI:      "otpauth://totp/Gatehouse:ada%40example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Gatehouse",
+		Required: true, CanSkip: true, SkipUntil: b.Now.Add(7 * day), CancelURL: "/account/security",
+	}
+}
+
+func sampleDevice(b Base, form Form) View {
+	c := *b.Client
+	c.Name = "Acme TV"
+	b.Client = &c
+	return &ActivateConfirmView{
+		Base: b, Form: form, UserCode: "WDJB-MJHT", Scopes: sampleScopes()[:2], IP: "203.0.113.24",
+		Agent: "Mozilla/5.0 (SMART-TV; Linux; Tizen 7.0) AppleWebKit/537.36 Chrome/94.0 Safari/537.36", AskedAt: b.Now.Add(-2 * time.Minute),
+	}
+}
+
+const (
+	sampleWindows = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+	sampleIPhone  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1"
+)
+
+func accountSamples(b Base) []View {
+	b.Signed = samplePerson()
+	saved, wrong := b, b
+	saved.Notice = "Your profile is saved."
+	wrong.Errors = []FieldError{
+		{Field: "current_password", Message: "That is not your current password."},
+		{Field: "disable_password", Message: "That is not your password."},
+		{Field: "backup_password", Message: "That is not your password."},
+	}
+	since := b.Now.Add(-40 * day)
+	return []View{
+		&AccountView{Base: b, Email: "ada@example.com", EmailVerified: true, PasswordChangedAt: since, Sessions: 2, Grants: 3, Consents: 2},
+		&AccountProfileView{
+			Base: saved, Email: "ada@example.com", EmailVerified: true, Username: "ada", Name: "Ada Lovelace", GivenName: "Ada",
+			FamilyName: "Lovelace", Locale: "en-GB", Zoneinfo: "Europe/London", Phone: "+44 20 7946 0000",
+			StreetAddress: "12 St James's Square", Locality: "London", PostalCode: "SW1Y 4JH", Country: "United Kingdom",
+		},
+		&AccountSecurityView{Base: b, LoginName: "ada@example.com", HasPassword: true, PasswordChangedAt: since, Rules: sampleRules()},
+		&AccountSecurityView{
+			Base: wrong, LoginName: "ada@example.com", HasPassword: true, PasswordChangedAt: since, Rules: sampleRules(),
+			TOTP: true, TOTPSince: since, TOTPLastUsed: b.Now.Add(-3 * time.Hour), BackupCodesLeft: 2,
+		},
+		&AccountSecurityView{Base: b, TOTP: true, TOTPRequired: true, TOTPSince: since, BackupCodesLeft: 10},
+		sampleSessions(b),
+		&AccountAuthorizationsView{Base: b, Consents: []ConsentEntry{
+			{ClientID: "notes", Client: *sampleClient(), Scopes: sampleScopes()[:3], Since: since},
+			{ClientID: "mail", Client: ClientView{Name: "Post Office"}, Scopes: sampleScopes()[2:3], Since: b.Now.Add(-2 * time.Hour)},
+		}},
+	}
+}
+
+func sampleSessions(b Base) View {
+	return &AccountSessionsView{
+		Base: b,
+		Sessions: []SessionView{
+			{ID: "s1", Agent: sampleWindows, IP: "192.0.2.17", Current: true, SignedInAt: b.Now.Add(-5 * time.Hour), LastUsedAt: b.Now},
+			{ID: "s2", Agent: sampleIPhone, IP: "2001:db8::7a", SignedInAt: b.Now.Add(-2 * day), LastUsedAt: b.Now.Add(-26 * time.Hour)},
+		},
+		Grants: []GrantView{
+			{ID: "g1", Client: *sampleClient(), Agent: sampleIPhone, IP: "198.51.100.9", AuthorizedAt: b.Now.Add(-3 * day),
+				LastUsedAt: b.Now.Add(-2 * time.Minute), Scopes: sampleScopes()},
+			{ID: "g2", Client: ClientView{Name: "Build tool"}, Agent: "curl/8.14.1", IP: "203.0.113.5", AuthorizedAt: b.Now.Add(-80 * day),
+				LastUsedAt: b.Now.Add(-45 * day), Scopes: sampleScopes()[:1], Inactive: true},
+			{ID: "g3", Client: ClientView{Name: "Acme TV"}, AuthorizedAt: b.Now.Add(-day)},
+		},
+	}
+}

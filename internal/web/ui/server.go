@@ -1,0 +1,323 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+// Accounts is what the pages ask of storage beside signing in and the protocol.
+type Accounts interface {
+	User(ctx context.Context, id identity.UserID) (*identity.User, error)
+	UpdateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error
+	Client(ctx context.Context, id oauth.ClientID) (*oauth.Client, error)
+	Scopes() map[string]*oauth.Scope
+	Consent(ctx context.Context, u identity.UserID, c oauth.ClientID) (*oauth.Consent, error)
+	ConsentsOf(ctx context.Context, u identity.UserID) ([]oauth.Consent, error)
+	DropConsent(ctx context.Context, u identity.UserID, c oauth.ClientID, now time.Time, ev ...audit.Event) error
+	SessionsOf(ctx context.Context, u identity.UserID, now time.Time) ([]identity.Session, error)
+	GrantsOf(ctx context.Context, u identity.UserID, now time.Time) ([]oauth.Grant, error)
+	EndSessionOf(ctx context.Context, u identity.UserID, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
+	EndGrantOf(ctx context.Context, u identity.UserID, id oauth.GrantID, now time.Time, ev ...audit.Event) error
+	EndAllOf(ctx context.Context, u identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event) error
+	EndInactiveOf(ctx context.Context, u identity.UserID, before, now time.Time, ev ...audit.Event) (int, error)
+}
+
+// Options are what the operator decides about the pages.
+type Options struct {
+	SessionLife  time.Duration // of the cookie
+	RevokeTokens bool          // what was issued in a session ends with it
+	MFARequired  func(u *identity.User) bool
+}
+
+// Server serves the pages.
+type Server struct {
+	kit      *web.Kit
+	pages    *Pages
+	login    *login.Server
+	oauth    *oauth.Server
+	accounts Accounts
+	opt      Options
+}
+
+// NewServer makes the pages' server.
+func NewServer(kit *web.Kit, pages *Pages, l *login.Server, o *oauth.Server, a Accounts, opt Options) *Server {
+	return &Server{kit: kit, pages: pages, login: l, oauth: o, accounts: a, opt: opt}
+}
+
+// Routes adds the pages. Forms are guarded against cross-origin requests; what the protocol serves on
+// the same paths is not touched.
+func (s *Server) Routes(mux *http.ServeMux) {
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.Fail(w, r, fault.New(fault.Denied, "This form was sent from another site, so nothing was done. Open the page here and try again."))
+	}))
+	table := []struct {
+		pattern string
+		serve   web.Handler
+	}{
+		{"GET /{$}", s.root},
+		{"GET /login", s.showLogin},
+		{"GET /signin", s.showLogin},
+		{"POST /login", s.postLogin},
+		{"POST /signin", s.postLogin},
+		{"POST /login/choose", s.postChoose},
+		{"GET /login/code", s.showCode},
+		{"POST /login/code", s.postCode},
+		{"GET /login/enroll", s.showEnroll},
+		{"POST /login/enroll", s.postEnroll},
+		{"GET /login/password", s.showNewPassword},
+		{"POST /login/password", s.postNewPassword},
+		{"GET /setup", s.showSetup},
+		{"POST /setup", s.postSetup},
+		{"GET /reset-password", s.showReset},
+		{"POST /reset-password", s.postReset},
+		{"GET /consent", s.showConsent},
+		{"POST /consent", s.postConsent},
+		{"POST /logout/confirm", s.postLogout},
+		{"GET /activate", s.showActivate},
+		{"GET /device", s.showActivate},
+		{"POST /activate", s.postActivate},
+		{"POST /activate/confirm", s.postActivateConfirm},
+		{"GET /account", s.member(s.showAccount)},
+		{"GET /account/profile", s.member(s.showProfile)},
+		{"POST /account/profile", s.member(s.postProfile)},
+		{"GET /account/security", s.member(s.showSecurity)},
+		{"POST /account/security/password", s.member(s.postPassword)},
+		{"POST /account/security/totp/enable", s.member(s.postEnableTOTP)},
+		{"POST /account/security/totp/confirm", s.member(s.postConfirmTOTP)},
+		{"POST /account/security/totp/disable", s.member(s.postDisableTOTP)},
+		{"POST /account/security/backup-codes", s.member(s.postBackupCodes)},
+		{"GET /account/sessions", s.member(s.showSessions)},
+		{"POST /account/sessions/revoke", s.member(s.postRevoke)},
+		{"POST /account/sessions/revoke-all", s.member(s.postRevokeAll)},
+		{"POST /account/sessions/revoke-inactive", s.member(s.postRevokeInactive)},
+		{"GET /account/authorizations", s.member(s.showAuthorizations)},
+		{"POST /account/authorizations/remove", s.member(s.postRemoveAuthorization)},
+		{"/", s.nowhere},
+	}
+	for _, row := range table {
+		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
+	}
+	mux.HandleFunc("GET /static/{file}", s.asset)
+	mux.HandleFunc("GET /favicon.ico", s.favicon)
+}
+
+// page runs a handler and shows its error.
+func (s *Server) page(h web.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if err := h(w, r); err != nil {
+			s.Fail(w, r, err)
+		}
+	})
+}
+
+// visit is who asks, for the login package.
+func visit(r *http.Request) login.Visit {
+	ev := web.EventOf(r.Context())
+	return login.Visit{IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: ev.Now}
+}
+
+// Session is the browser's live session, or nil.
+func (s *Server) Session(r *http.Request) (*identity.Session, error) {
+	cookie := s.kit.Cookie(r, web.CookieSession)
+	if cookie == "" {
+		return nil, nil
+	}
+	sess, err := s.login.Resume(r.Context(), visit(r), cookie)
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err == nil {
+		web.EventOf(r.Context()).User = string(sess.User)
+	}
+	return sess, err
+}
+
+// form reads the fields of a page's form or address.
+func (s *Server) form(r *http.Request) (url.Values, error) {
+	c, err := s.kit.Lift(r, web.FromQuery|web.FromForm, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.Form, nil
+}
+
+// begin is what every page shows.
+func begin(r *http.Request) Base {
+	ev := web.EventOf(r.Context())
+	return Base{RequestID: ev.ID, Now: ev.Now}
+}
+
+func signedIn(u *identity.User) *Signed {
+	out := &Signed{Label: u.Label(), Admin: u.Admin()}
+	if u.Email != out.Label {
+		out.Email = u.Email
+	}
+	return out
+}
+
+// show writes a page. Forms on it may lead to the named origins besides our own: browsers apply the policy to
+// the redirects after a form, too.
+func (s *Server) show(w http.ResponseWriter, status int, v View, origins ...string) error {
+	body, err := s.pages.Render(v)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", fmt.Sprint(len(body)))
+	h.Set("Content-Security-Policy", policy(origins))
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the person has gone if it fails
+	return nil
+}
+
+// policy is the content security policy: nothing inline, nothing from elsewhere but applications' logos, no frames.
+func policy(origins []string) string {
+	action := "'self'"
+	for _, o := range origins {
+		if o != "" && !strings.ContainsAny(o, " ;,'\"") {
+			action += " " + o
+		}
+	}
+	return "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https:; connect-src 'self'; form-action " + action +
+		"; frame-ancestors 'none'; base-uri 'none'"
+}
+
+// Fail shows an error to a person. What is unexpected is logged and not shown.
+func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) {
+	ev := web.EventOf(r.Context())
+	ev.Err = err
+	web.RetryAfter(w.Header(), err)
+	w.Header().Set("Cache-Control", "no-store")
+	v := &ErrorView{Base: begin(r), Heading: "Something went wrong", Do: "Go back and try again."}
+	status := web.Status(err)
+	switch {
+	case status == http.StatusNotFound:
+		v.Heading = "Page not found"
+	case status == http.StatusTooManyRequests:
+		v.Heading, v.Do = "Too many requests", "Wait a moment, then try again."
+	case status == http.StatusServiceUnavailable:
+		v.Heading, v.Do = "The server is busy", "Wait a moment, then try again."
+	case status == http.StatusForbidden:
+		v.Heading = "Not allowed"
+	case status < 500:
+		v.Heading = "This cannot continue"
+	}
+	if v.What = fault.Text(err); v.What == "" {
+		v.What, v.Do = "The server met a problem that is not your fault.", "Try again. If it happens again, tell the operator the request id below."
+	}
+	if shown := s.show(w, status, v); shown != nil {
+		ev.Err = errors.Join(err, shown)
+		http.Error(w, "Something went wrong. Request id: "+ev.ID, http.StatusInternalServerError)
+	}
+}
+
+func (s *Server) root(w http.ResponseWriter, r *http.Request) error {
+	return see(w, r, "/account")
+}
+
+func (s *Server) nowhere(http.ResponseWriter, *http.Request) error {
+	return fault.New(fault.NotFound, "There is no page at this address.")
+}
+
+// see sends the browser on with a GET.
+func see(w http.ResponseWriter, r *http.Request, to string) error {
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+// with adds parameters to one of our own addresses, leaving out empty ones.
+func with(path string, pairs ...string) string {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}
+
+// ownPath is where to go on after signing in without a flow: one of our own pages that make sense there, or "" (no open
+// redirects, RFC 9700 §4.11).
+func ownPath(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || len(next) > 1024 || strings.ContainsAny(next, "\\\r\n\t") || u.Path != u.EscapedPath() {
+		return ""
+	}
+	for _, p := range []string{"/account", "/activate", "/device"} {
+		if u.Path == p || strings.HasPrefix(u.Path, p+"/") && !strings.Contains(u.Path, "..") {
+			return with(u.Path, "user_code", u.Query().Get("user_code"))
+		}
+	}
+	return ""
+}
+
+// clientView is an application as the pages show it.
+func clientView(cl *oauth.Client, redirect string) *ClientView {
+	if cl == nil {
+		return nil
+	}
+	v := &ClientView{Name: cl.Name, Home: cl.URI, Logo: cl.LogoURI}
+	if v.Name == "" {
+		v.Name = string(cl.ID)
+	}
+	if u, err := url.Parse(redirect); err == nil && redirect != "" {
+		v.RedirectHost = u.Host
+		if u.Host == "" {
+			v.RedirectHost = u.Scheme + ":"
+		}
+		v.ThisDevice = u.Scheme == "http" && u.Host != ""
+	}
+	return v
+}
+
+// asset serves a style sheet, script or picture.
+func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
+	body, gz, kind, immutable, ok := s.pages.Assets.Lookup(r.URL.Path)
+	if !ok {
+		s.Fail(w, r, fault.New(fault.NotFound, "There is no file at this address."))
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Vary", "Accept-Encoding")
+	h.Set("Cache-Control", "public, max-age=300")
+	if immutable {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	if len(gz) > 0 && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		body = gz
+	}
+	h.Set("Content-Length", fmt.Sprint(len(body)))
+	_, _ = w.Write(body)
+}
+
+func (s *Server) favicon(w http.ResponseWriter, r *http.Request) {
+	icon, err := s.pages.Assets.URL("icon.svg")
+	if err != nil {
+		s.Fail(w, r, err)
+		return
+	}
+	http.Redirect(w, r, icon, http.StatusSeeOther)
+}

@@ -1,0 +1,88 @@
+package ui
+
+import (
+	"net/http"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+// showSetup opens the one-time link that makes the first administrator.
+func (s *Server) showSetup(w http.ResponseWriter, r *http.Request) error {
+	form, err := s.form(r)
+	if err != nil {
+		return err
+	}
+	token := form.Get("token")
+	if err := s.login.CheckSetupLink(r.Context(), visit(r), token); err != nil {
+		return err
+	}
+	return s.show(w, http.StatusOK, s.setupView(r, token))
+}
+
+func (s *Server) setupView(r *http.Request, token string) *SetupView {
+	admin := &identity.User{Roles: []string{identity.RoleAdmin}}
+	return &SetupView{Base: begin(r), Token: token, Rules: s.login.PasswordRules(admin)}
+}
+
+func (s *Server) postSetup(w http.ResponseWriter, r *http.Request) error {
+	form, err := s.form(r)
+	if err != nil {
+		return err
+	}
+	v := s.setupView(r, form.Get("token"))
+	v.Email, v.Username, v.Name = form.Get("email"), form.Get("username"), form.Get("name")
+	if err := s.login.CheckSetupLink(r.Context(), visit(r), v.Token); err != nil {
+		return err
+	}
+	st, err := s.login.CompleteSetup(r.Context(), visit(r), v.Token, login.SetupForm{
+		Email: v.Email, Username: v.Username, Name: v.Name, Password: form.Get("password"),
+	})
+	if err != nil {
+		return s.again(w, r, err, v)
+	}
+	return s.obey(w, r, journey{}, st)
+}
+
+// showReset opens a one-time link that sets a password.
+func (s *Server) showReset(w http.ResponseWriter, r *http.Request) error {
+	form, err := s.form(r)
+	if err != nil {
+		return err
+	}
+	u, err := s.login.LinkUser(r.Context(), visit(r), form.Get("token"))
+	if err != nil {
+		return err
+	}
+	return s.show(w, http.StatusOK, s.resetView(r, u, form.Get("token")))
+}
+
+func (s *Server) resetView(r *http.Request, u *identity.User, token string) *NewPasswordView {
+	return &NewPasswordView{
+		Base: begin(r), Form: Form{Action: "/reset-password", Hidden: []Pair{{Name: "token", Value: token}}},
+		Account: u.LoginName(), Rules: s.login.PasswordRules(u), Reason: "Choose the password that you will sign in with.",
+	}
+}
+
+func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
+	form, err := s.form(r)
+	if err != nil {
+		return err
+	}
+	token := form.Get("token")
+	u, err := s.login.LinkUser(r.Context(), visit(r), token)
+	if err != nil {
+		return err
+	}
+	if err := s.kit.Allow(w, r, "password_reset", web.Subject{User: string(u.ID)}); err != nil {
+		return s.again(w, r, err, s.resetView(r, u, token))
+	}
+	if err = sameTwice(form); err == nil {
+		_, err = s.login.UsePasswordLink(r.Context(), visit(r), token, form.Get("new_password"))
+	}
+	if err != nil {
+		return s.again(w, r, err, s.resetView(r, u, token))
+	}
+	return see(w, r, with("/login", "done", "password"))
+}

@@ -1,0 +1,20 @@
+// Puts a button into every password field that shows what was typed, for people who cannot see their fingers well.
+// The field is hidden again before it is sent, so that no browser remembers it as ordinary text.
+for (const box of document.querySelectorAll("[data-reveal]")) {
+  const input = box.querySelector("input");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "reveal";
+  button.textContent = "Show";
+  button.setAttribute("aria-controls", input.id);
+  const name = document.querySelector(`label[for="${input.id}"]`)?.textContent.toLowerCase() ?? "password";
+  const show = (on) => {
+    input.type = on ? "text" : "password";
+    button.textContent = on ? "Hide" : "Show";
+    button.setAttribute("aria-label", `${button.textContent} ${name}`);
+  };
+  button.addEventListener("click", () => show(input.type === "password"));
+  input.form?.addEventListener("submit", () => show(false));
+  show(false);
+  box.append(button);
+}

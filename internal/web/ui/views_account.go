@@ -1,0 +1,143 @@
+package ui
+
+import "time"
+
+// Pages of one's own account.
+const (
+	PageAccount               PageName = "account"
+	PageAccountProfile        PageName = "account_profile"
+	PageAccountSecurity       PageName = "account_security"
+	PageAccountSessions       PageName = "account_sessions"
+	PageAccountAuthorizations PageName = "account_authorizations"
+)
+
+// AccountView is the overview.
+type AccountView struct {
+	Base
+	Email             string
+	EmailVerified     bool
+	PasswordChangedAt time.Time // zero: unknown
+	TOTP              bool      // a second factor is set up
+	BackupCodesLeft   int
+	Sessions          int // signed-in browsers
+	Grants            int // applications and devices with access
+	Consents          int // remembered decisions
+}
+
+// Page names the template.
+func (*AccountView) Page() PageName { return PageAccount }
+
+// AccountProfileView edits the claims about a person (OpenID Connect Core §5.1); the fields are named like the claims:
+// `name`, `given_name`, `family_name`, `picture`, `locale`, `zoneinfo`, `phone_number`, `street_address`, `locality`,
+// `region`, `postal_code`, `country`. Posted to /account/profile.
+type AccountProfileView struct {
+	Base
+	Email         string // shown only
+	EmailVerified bool
+	Username      string // shown only
+	Name          string
+	GivenName     string
+	FamilyName    string
+	Picture       string
+	Locale        string
+	Zoneinfo      string
+	Phone         string
+	StreetAddress string
+	Locality      string
+	Region        string
+	PostalCode    string
+	Country       string
+}
+
+// Page names the template.
+func (*AccountProfileView) Page() PageName { return PageAccountProfile }
+
+// AccountSecurityView manages password and second factor. Its forms:
+//
+//	/account/security/password      current_password, new_password, confirm_password
+//	/account/security/totp/enable   current_password  (key of errors: enable_password)
+//	/account/security/totp/disable  current_password  (key of errors: disable_password)
+//	/account/security/backup-codes  current_password  (key of errors: backup_password)
+type AccountSecurityView struct {
+	Base
+	LoginName         string // password managers file the new password under it
+	HasPassword       bool
+	PasswordChangedAt time.Time
+	Rules             []string
+	TOTP              bool
+	TOTPRequired      bool // may not be turned off
+	TOTPSince         time.Time
+	TOTPLastUsed      time.Time
+	BackupCodesLeft   int
+}
+
+// Page names the template.
+func (*AccountSecurityView) Page() PageName { return PageAccountSecurity }
+
+// AccountSessionsView lists where the person is signed in and what has access. Its forms:
+//
+//	/account/sessions/revoke           kind=session|grant, id
+//	/account/sessions/revoke-inactive
+//	/account/sessions/revoke-all
+type AccountSessionsView struct {
+	Base
+	Sessions     []SessionView
+	Grants       []GrantView
+	InactiveDays int // how long unused counts as inactive; 30 when 0
+}
+
+// Page names the template.
+func (*AccountSessionsView) Page() PageName { return PageAccountSessions }
+
+// Days is how long unused counts as inactive.
+func (v *AccountSessionsView) Days() int {
+	if v.InactiveDays == 0 {
+		return 30
+	}
+	return v.InactiveDays
+}
+
+// SessionView is one signed-in browser.
+type SessionView struct {
+	ID         string
+	Agent      string // User-Agent
+	IP         string
+	Current    bool // the browser that asks
+	SignedInAt time.Time
+	LastUsedAt time.Time
+}
+
+// Device is the browser in words.
+func (s SessionView) Device() Agent { return DescribeAgent(s.Agent) }
+
+// GrantView is one application's or device's access.
+type GrantView struct {
+	ID           string
+	Client       ClientView
+	Agent        string // User-Agent of the newest use
+	IP           string
+	AuthorizedAt time.Time
+	LastUsedAt   time.Time // zero: never used
+	Scopes       []ScopeView
+	Inactive     bool // not used for long
+}
+
+// Device is the place of the newest use in words.
+func (g GrantView) Device() Agent { return DescribeAgent(g.Agent) }
+
+// AccountAuthorizationsView lists remembered decisions. Its form: /account/authorizations/remove with `client_id`.
+type AccountAuthorizationsView struct {
+	Base
+	Consents []ConsentEntry
+}
+
+// Page names the template.
+func (*AccountAuthorizationsView) Page() PageName { return PageAccountAuthorizations }
+
+// ConsentEntry is what a person has allowed one application.
+type ConsentEntry struct {
+	ClientID string
+	Client   ClientView
+	Scopes   []ScopeView
+	Since    time.Time
+}

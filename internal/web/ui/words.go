@@ -1,0 +1,95 @@
+package ui
+
+import (
+	"fmt"
+	"time"
+)
+
+// Moment is a point in time, written for machines and twice for people.
+type Moment struct {
+	Machine  string // RFC 3339, UTC
+	Absolute string // "21 Nov 2026, 14:05 UTC"
+	Relative string // "2 hours ago", or "" when the present is not known
+}
+
+// Known reports whether there is a time to show.
+func (m Moment) Known() bool { return m.Machine != "" }
+
+// When writes a point in time as seen from the request; the zero Moment for the zero time.
+func (b Base) When(t time.Time) Moment {
+	if t.IsZero() {
+		return Moment{}
+	}
+	zone := b.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	m := Moment{
+		Machine:  t.UTC().Format(time.RFC3339),
+		Absolute: t.In(zone).Format("2 Jan 2006, 15:04 MST"),
+	}
+	if !b.Now.IsZero() {
+		m.Relative = relative(b.Now.Sub(t))
+	}
+	return m
+}
+
+func relative(past time.Duration) string {
+	switch {
+	case past < -time.Minute:
+		return "in " + DurationWords(-past)
+	case past < time.Minute:
+		return "just now"
+	}
+	return DurationWords(past) + " ago"
+}
+
+const (
+	day   = 24 * time.Hour
+	week  = 7 * day
+	month = 30 * day
+	year  = 365 * day
+)
+
+// DurationWords writes a duration in its largest whole unit: "2 hours", "1 minute", which is also the least.
+func DurationWords(d time.Duration) string {
+	units := [...]struct {
+		length, from time.Duration
+		name         string
+	}{
+		{year, year, "year"},
+		{month, 2 * month, "month"},
+		{week, 2 * week, "week"},
+		{day, day, "day"},
+		{time.Hour, time.Hour, "hour"},
+		{time.Minute, time.Minute, "minute"},
+	}
+	for _, u := range units {
+		if d >= u.from {
+			return count(int(d/u.length), u.name)
+		}
+	}
+	return "1 minute"
+}
+
+// count writes a number of things in English.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// waitWords says what to do about a lockout. It rounds up: who waits as long as told must not be turned away again.
+func waitWords(d time.Duration) string {
+	up := func(unit time.Duration) int { return int((d + unit - 1) / unit) }
+	switch {
+	case d > year:
+		return "Ask whoever runs this server to unlock your account."
+	case d > 2*day:
+		return "Try again in " + count(up(day), "day") + "."
+	case d > 2*time.Hour:
+		return "Try again in " + count(up(time.Hour), "hour") + "."
+	}
+	return "Try again in " + count(max(1, up(time.Minute)), "minute") + "."
+}
