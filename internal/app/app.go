@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 )
 
@@ -66,7 +67,7 @@ type grammar struct {
 // run reads the arguments and runs the command that they name.
 func run(ctx context.Context, e *env, args []string) error {
 	var l line
-	parser, err := l.parser(ctx, e)
+	parser, err := l.parser(ctx, e, args)
 	if err != nil {
 		return err
 	}
@@ -87,8 +88,9 @@ type line struct {
 	helped   bool // the usage text was asked for, and has been printed
 }
 
-// parser makes the parser for the table of commands.
-func (l *line) parser(ctx context.Context, e *env) (*kong.Kong, error) {
+// parser makes the parser for the table of commands, ready for these arguments.
+func (l *line) parser(ctx context.Context, e *env, args []string) (*kong.Kong, error) {
+	l.settings.args = args
 	options := []kong.Option{
 		kong.Name(program),
 		kong.Description("Gatehouse signs people and programs in: a self-hosted OAuth 2 and OpenID Connect server.\n\n" +
@@ -154,7 +156,7 @@ func wrong(format string, args ...any) error { return usageError{fmt.Errorf(form
 
 // complain writes an error in one line and gives the exit status that it stands for.
 func complain(w io.Writer, err error) int {
-	text := err.Error()
+	text := spoken(err)
 	var problems config.Problems
 	if errors.As(err, &problems) {
 		text = strings.Join(problems, "; ")
@@ -167,6 +169,19 @@ func complain(w io.Writer, err error) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// spoken is what a person is told of an error. Where the words say it all, the cause below them, such as the
+// database's own message, is left out.
+func spoken(err error) string {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Cause != nil {
+		switch f.Kind {
+		case fault.NotFound, fault.Conflict, fault.Spent, fault.Denied, fault.Limited:
+			return strings.TrimSuffix(err.Error(), ": "+f.Cause.Error())
+		}
+	}
+	return err.Error()
 }
 
 // wrongUsage tells a command line that is wrong in itself from one that failed. The settings name the place

@@ -25,10 +25,7 @@ func terminal(r io.Reader) (fd int, ok bool) {
 // password reads a password from stdin: unseen where a person types it, else all of the input but one newline at its end.
 func (c *call) password() (string, error) {
 	if fd, ok := terminal(c.stdin); ok {
-		fmt.Fprint(c.stderr, "New password: ")
-		typed, err := term.ReadPassword(fd)
-		fmt.Fprintln(c.stderr)
-		return string(typed), err
+		return c.typedPassword(fd)
 	}
 	// One byte more than can be right, so that a longer one is refused rather than cut.
 	raw, err := io.ReadAll(io.LimitReader(c.stdin, identity.MaxPassword+int64(len("\r\n"))+1))
@@ -43,6 +40,24 @@ func (c *call) password() (string, error) {
 		return "", errors.New("stdin holds no password; write it there, as in: printf %s \"$PASSWORD\" | " + program + " … --password-stdin")
 	}
 	return s, nil
+}
+
+// typedPassword asks twice: nobody sees what they type.
+func (c *call) typedPassword(fd int) (string, error) {
+	var typed [2]string
+	for i, prompt := range []string{"New password: ", "The same again: "} {
+		fmt.Fprint(c.stderr, prompt)
+		raw, err := term.ReadPassword(fd)
+		fmt.Fprintln(c.stderr)
+		if err != nil {
+			return "", fmt.Errorf("no password was typed: %w", err)
+		}
+		typed[i] = string(raw)
+	}
+	if typed[0] != typed[1] {
+		return "", errors.New("the two passwords are not the same; nothing was changed")
+	}
+	return typed[0], nil
 }
 
 // confirm lets a deletion pass when --yes was given, or when a person at a terminal types the name of what goes.

@@ -107,7 +107,7 @@ func grab(ts *testscript.TestScript, neg bool, args []string) {
 func TestUsage(t *testing.T) {
 	t.Setenv("COLUMNS", "")
 	var l line
-	k, err := l.parser(t.Context(), &env{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)})
+	k, err := l.parser(t.Context(), &env{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func commandWords(n *kong.Node, above []string) [][]string {
 // TestSettingsAreFlagsEverywhere proves that each command takes each setting, but where a flag of its own has the name.
 func TestSettingsAreFlagsEverywhere(t *testing.T) {
 	var l line
-	k, err := l.parser(t.Context(), &env{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)})
+	k, err := l.parser(t.Context(), &env{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,9 +190,10 @@ func TestSettingFlagsReachTheCommand(t *testing.T) {
 		{[]string{"version", "--single-session=false"}, map[string]string{"single-session": "false"}},
 		{[]string{"--config", "f.yaml", "version"}, map[string]string{"config": "f.yaml"}},
 		{[]string{"client", "create", "--name", "x", "--access-token-ttl", "60", "--code-ttl", "9"}, map[string]string{"code-ttl": "9"}},
+		{[]string{"--config", "user", "session", "list", "--user=list", "--port=3"}, map[string]string{"config": "user", "port": "3"}},
 	} {
 		var l line
-		k, err := l.parser(t.Context(), &env{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)})
+		k, err := l.parser(t.Context(), &env{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)}, tt.args)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,5 +248,22 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	s.flush()
 	if got := b.String(); strings.ContainsAny(got, "\x1b\r\t\u202e") || strings.Count(got, "\n") != 1 || !strings.Contains(got, "  -  ") {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestPasswordFromStdin(t *testing.T) {
+	for in, want := range map[string]string{
+		"secret": "secret", "secret\n": "secret", "secret\r\n": "secret", "secret\n\n": "secret\n", " secret ": " secret ", "secret\r": "secret\r",
+	} {
+		c := &call{env: &env{stdin: strings.NewReader(in)}}
+		if got, err := c.password(); err != nil || got != want {
+			t.Errorf("%q: got %q, %v; want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "\n", "\r\n"} {
+		c := &call{env: &env{stdin: strings.NewReader(in)}}
+		if got, err := c.password(); err == nil {
+			t.Errorf("%q: got %q, want an error", in, got)
+		}
 	}
 }

@@ -297,20 +297,23 @@ func (f *clientUpdate) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
-		hadSecret := hasSecret(cl) && len(cl.Secrets) > 0
+		before := &clientView{}
+		before.fill(cl, now)
 		if err := f.change(cl); err != nil {
 			return err
 		}
 		cl.UpdatedAt = now
-		if err := p.db.UpdateClient(ctx, cl, c.clientEvent(audit.ClientUpdated, cl.ID, now)); err != nil {
+		v := &clientView{}
+		v.fill(cl, now)
+		ev := c.clientEvent(audit.ClientUpdated, cl.ID, now)
+		ev.Detail = map[string]string{"changed": strings.Join(differences(before, v), " ")}
+		if err := p.db.UpdateClient(ctx, cl, ev); err != nil {
 			return err
 		}
 		c.notePasswordGrant(p, cl)
-		if hasSecret(cl) && !hadSecret {
+		if hasSecret(cl) && len(v.Secrets) == 0 {
 			c.note("the client has no secret yet; make one with %s client rotate-secret %s", program, cl.ID)
 		}
-		v := &clientView{}
-		v.fill(cl, now)
 		return c.show(v, v.print)
 	})
 }

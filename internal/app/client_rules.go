@@ -17,7 +17,7 @@ const (
 	maxClientID    = 64
 	maxDescription = 1000           // bytes
 	maxAddress     = 2048           // bytes
-	maxAccessTTL   = 24 * time.Hour // revocations are kept at least as long
+	maxAccessTTL   = 30 * 24 * time.Hour // a leaked one that nobody notices works that long
 	maxIDTokenTTL  = 30 * 24 * time.Hour
 	maxRefreshTTL  = 10 * 365 * 24 * time.Hour
 )
@@ -126,8 +126,9 @@ func checkAddresses(cl *oauth.Client) error {
 			return wrong("--%s %q must be an https address", page[0], page[1])
 		}
 	}
-	if cl.JWKSURI != "" && !webAddress(cl.JWKSURI, "https") && oauth.ValidRedirect(cl.JWKSURI) != nil {
-		return wrong("--jwks-uri %q must be an https address", cl.JWKSURI)
+	// As with redirects, http is safe to a program on this machine only.
+	if u := cl.JWKSURI; u != "" && (!webAddress(u, "https", "http") || oauth.ValidRedirect(u) != nil) {
+		return wrong("--jwks-uri %q must be an https address", u)
 	}
 	return nil
 }
@@ -155,7 +156,7 @@ func checkTokens(cl *oauth.Client) error {
 		atMost    time.Duration
 		mostWords string
 	}{
-		{"access-token-ttl", cl.AccessTTL, maxAccessTTL, "24 hours"},
+		{"access-token-ttl", cl.AccessTTL, maxAccessTTL, "30 days"},
 		{"id-token-ttl", cl.IDTokenTTL, maxIDTokenTTL, "30 days"},
 		{"refresh-token-ttl", cl.RefreshTTL, maxRefreshTTL, "10 years"},
 	} {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -64,6 +65,35 @@ func (v *clientView) fill(cl *oauth.Client, now time.Time) {
 			v.Secrets = append(v.Secrets, secretView{s.ID, when{s.CreatedAt}, when{s.ExpiresAt}})
 		}
 	}
+}
+
+// differences names the fields in which two views of a client differ, for the audit log.
+func differences(before, after *clientView) []string {
+	a, b := fields(before), fields(after)
+	var out []string
+	for _, name := range sortedKeys(b) {
+		if name != "updated_at" && !bytes.Equal(a[name], b[name]) {
+			out = append(out, name)
+		}
+	}
+	for _, name := range sortedKeys(a) {
+		if _, stays := b[name]; !stays {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func fields(v *clientView) map[string]json.RawMessage {
+	var out map[string]json.RawMessage
+	raw, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(raw, &out)
+	}
+	if err != nil {
+		panic(err) // a struct of texts, numbers and JSON that was parsed before
+	}
+	return out
 }
 
 func (v *clientView) kind() string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -15,21 +16,34 @@ import (
 // settingFlags gives every command the settings as flags. They show in the help of serve alone: anywhere else they
 // would bury what the command is about. Where a command has a flag of that name itself, as client create has
 // --access-token-ttl, the command's own one is meant.
-type settingFlags struct{ all []*kong.Flag }
+type settingFlags struct {
+	args []string // the command line; nil stands for any
+	all  []*kong.Flag
+}
 
-// attach adds the flags to all commands of a parser.
+// attach adds the flags to the commands of a parser, but for those that the command line cannot mean: a thousand flags
+// that nobody can give cost more than most commands.
 func (s *settingFlags) attach(k *kong.Kong) error {
-	s.addTo(k.Model.Node, config.Settings())
+	table := config.Settings()
+	for _, leaf := range k.Model.Leaves(false) {
+		if s.possible(leaf) {
+			s.addTo(leaf, table)
+		}
+	}
 	return nil
 }
 
+// possible reports whether all words of a command stand among the arguments.
+func (s *settingFlags) possible(n *kong.Node) bool {
+	for ; s.args != nil && n.Parent != nil; n = n.Parent {
+		if !slices.Contains(s.args, n.Name) {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *settingFlags) addTo(n *kong.Node, table []config.Setting) {
-	for _, child := range n.Children {
-		s.addTo(child, table)
-	}
-	if len(n.Children) > 0 {
-		return
-	}
 	own := map[string]bool{}
 	for _, level := range n.AllFlags(false) {
 		for _, f := range level {

@@ -97,7 +97,6 @@ func openParts(ctx context.Context, e *env, cfg *config.Config, report func(erro
 	}
 	db, err := store.Open(ctx, store.Options{
 		URL: string(cfg.Storage.DatabaseURL), IdleTimeout: cfg.Sessions.Idle, AuditRetention: cfg.Audit.Retention, Report: report,
-		MaxTokenLife: max(24*time.Hour, 2*cfg.Tokens.AccessTTL),
 	})
 	if err != nil {
 		return nil, err
@@ -115,6 +114,9 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 		return err
 	}
 	if err := p.checkMasterKey(ctx); err != nil {
+		return err
+	}
+	if err := p.db.RaiseTokenLife(ctx, p.cfg.Tokens.AccessTTL); err != nil {
 		return err
 	}
 	p.ring = jose.NewRing(p.db, p.keys)

@@ -94,7 +94,7 @@ func (d *DB) CreateClient(ctx context.Context, c *oauth.Client, ev ...audit.Even
 				return nil, err
 			}
 		}
-		return nil, nil
+		return nil, raiseLife(ctx, tx, c.AccessTTL)
 	})
 }
 
@@ -114,7 +114,10 @@ func (d *DB) UpdateClient(ctx context.Context, c *oauth.Client, ev ...audit.Even
 			c.Name, c.Description, c.URI, c.LogoURI, c.Public, c.AuthMethod, string(c.JWKS), c.JWKSURI, join(c.Grants), join(c.Redirects),
 			join(c.PostLogout), join(c.Scopes), join(c.Resources), c.TokenFormat, c.Alg, c.FirstParty, c.PlainPKCE, c.RequirePKCE,
 			c.Rotation, c.AccessTTL.Milliseconds(), c.IDTokenTTL.Milliseconds(), c.RefreshTTL.Milliseconds(), c.Disabled, ms(c.UpdatedAt), c.ID)
-		return nil, one(n, err, "client")
+		if err := one(n, err, "client"); err != nil {
+			return nil, err
+		}
+		return nil, raiseLife(ctx, tx, c.AccessTTL)
 	})
 }
 

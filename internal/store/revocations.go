@@ -116,9 +116,6 @@ func idTime(id string) (int64, bool) {
 
 // Revoke appends to the revocation log. In this process it is in force when Revoke returns.
 func (d *DB) Revoke(ctx context.Context, r oauth.Revocation, ev ...audit.Event) error {
-	if r.Until.IsZero() {
-		r.Until = time.Now().Add(d.o.MaxTokenLife)
-	}
 	return d.end(ctx, ev, func(sqldb.Tx) ([]oauth.Revocation, error) { return []oauth.Revocation{r}, nil })
 }
 
@@ -180,12 +177,19 @@ func appendLog(ctx context.Context, tx sqldb.Tx, dead []oauth.Revocation) error 
 	if len(dead) == 0 {
 		return nil
 	}
+	life, err := tokenLife(ctx, tx)
+	if err != nil {
+		return err
+	}
 	last, err := bump(ctx, tx, TopicRevocations, len(dead))
 	if err != nil {
 		return err
 	}
 	for i := range dead {
 		r := &dead[i]
+		if r.Until.IsZero() {
+			r.Until = r.NotBefore.Add(life)
+		}
 		r.Seq = last - int64(len(dead)-1-i)
 		_, err := tx.Exec(ctx, "INSERT INTO revocations (seq, kind, target, not_before, until) VALUES ($1, $2, $3, $4, $5)",
 			r.Seq, r.Kind, r.ID, ms(r.NotBefore), ms(r.Until))
@@ -196,7 +200,7 @@ func appendLog(ctx context.Context, tx sqldb.Tx, dead []oauth.Revocation) error 
 	return nil
 }
 
-// entry is a revocation of all there is of a kind's target, as of now.
+// entry is a revocation of all there is of a kind's target, as of now. Its end is set when it is appended.
 func (d *DB) entry(kind, id string, now time.Time) oauth.Revocation {
-	return oauth.Revocation{Kind: kind, ID: id, NotBefore: now, Until: now.Add(d.o.MaxTokenLife)}
+	return oauth.Revocation{Kind: kind, ID: id, NotBefore: now}
 }

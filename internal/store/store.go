@@ -34,7 +34,6 @@ var (
 type Options struct {
 	URL string // as for sqldb.Open
 
-	MaxTokenLife      time.Duration // the longest life an access token may have: how long revocations are kept. Default 24 h
 	IdleTimeout       time.Duration // a browser session unseen for longer has ended. 0: only the absolute end counts
 	MaxPendingDevices int           // device authorizations held at once. Default 20,000
 	AuditRetention    time.Duration // how long Sweep leaves audit events. 0: for ever
@@ -53,9 +52,6 @@ type DB struct {
 // Open opens the database and, if its schema is up to date, loads what is held in memory.
 // It does not migrate: see Pending and Migrate.
 func Open(ctx context.Context, o Options) (*DB, error) {
-	if o.MaxTokenLife <= 0 {
-		o.MaxTokenLife = 24 * time.Hour
-	}
 	if o.MaxPendingDevices <= 0 {
 		o.MaxPendingDevices = 20_000
 	}

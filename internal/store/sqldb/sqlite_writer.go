@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 )
 
@@ -104,6 +105,7 @@ func (w *writer) loop() {
 		for batch = w.gather(batch); len(batch) > 0; batch = w.gather(batch[:0]) {
 			w.commit(batch)
 			clear(batch)
+			runtime.Gosched() // the callers just answered are runnable: let them ask again before the next batch is closed
 		}
 	}
 	w.drop()

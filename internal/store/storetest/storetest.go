@@ -62,7 +62,7 @@ type suite struct {
 // Run runs the whole suite; url gives an empty database at each call.
 func Run(t *testing.T, url func(testing.TB) string) {
 	s := &suite{url: url, now: time.UnixMilli(1_790_000_000_000).UTC()}
-	s.db = Open(t, store.Options{URL: url(t), MaxTokenLife: time.Hour})
+	s.db = Open(t, store.Options{URL: url(t)})
 	for _, c := range []struct {
 		name string
 		test func(*suite, *testing.T)
@@ -80,6 +80,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Client deletion", (*suite).clientDeletion},
 		{"Scopes", (*suite).scopes},
 		{"Grants", (*suite).grants},
+		{"Revocations outlive tokens", (*suite).tokenLife},
 		{"Refresh", (*suite).refresh},
 		{"Grants of the revoked", (*suite).revokedGrants},
 		{"Codes", (*suite).codes},

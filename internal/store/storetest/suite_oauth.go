@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -136,10 +137,31 @@ func (s *suite) grants(t *testing.T) {
 	for _, r := range log {
 		if r.ID == string(g.ID) {
 			n++
-			equal(t, "until", r.Until, s.now.Add(time.Hour))
+			equal(t, "until", r.Until, s.now.Add(24*time.Hour))
 		}
 	}
 	equal(t, "entries for a grant that was ended twice", n, 1)
+}
+
+// A revocation is kept as long as any token lives that was ever given, also after lifetimes were lowered again.
+func (s *suite) tokenLife(t *testing.T) {
+	ctx, db := t.Context(), s.fresh(t, store.Options{})
+	until := func() time.Time {
+		must(t, db.EndGrant(ctx, oauth.GrantID(secret.NewID(s.now)), s.now))
+		log, err := db.RevocationsSince(ctx, 0, 1000)
+		must(t, err)
+		return log[len(log)-1].Until
+	}
+	equal(t, "until", until(), s.now.Add(24*time.Hour))
+	must(t, db.RaiseTokenLife(ctx, 48*time.Hour))
+	must(t, db.RaiseTokenLife(ctx, time.Hour))
+	equal(t, "until", until(), s.now.Add(48*time.Hour))
+	c := &oauth.Client{ID: "patient", Name: "Patient", AccessTTL: 72 * time.Hour, CreatedAt: s.now, UpdatedAt: s.now}
+	must(t, db.CreateClient(ctx, c))
+	hasty := *c
+	hasty.AccessTTL = time.Minute
+	must(t, db.UpdateClient(ctx, &hasty))
+	equal(t, "until", until(), s.now.Add(72*time.Hour))
 }
 
 func (s *suite) refresh(t *testing.T) {
@@ -352,7 +374,7 @@ func (s *suite) opaque(t *testing.T) {
 	must(t, s.db.PutOpaque(ctx, h, a))
 	got, err := s.db.Opaque(ctx, h, s.now)
 	must(t, err)
-	if d := cmp.Diff(a, got); d != "" {
+	if d := cmp.Diff(a, got, cmpopts.IgnoreUnexported(*a)); d != "" {
 		t.Fatal(d)
 	}
 	_, err = s.db.Opaque(ctx, h, a.Expires)

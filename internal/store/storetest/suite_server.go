@@ -118,7 +118,7 @@ func (s *suite) meta(t *testing.T) {
 
 func (s *suite) sweep(t *testing.T) {
 	ctx := t.Context()
-	db := s.fresh(t, store.Options{MaxTokenLife: time.Hour, AuditRetention: 48 * time.Hour})
+	db := s.fresh(t, store.Options{AuditRetention: 48 * time.Hour})
 	c := &oauth.Client{ID: "c", CreatedAt: s.now}
 	must(t, db.CreateClient(ctx, c))
 	u := &identity.User{ID: "u", CreatedAt: s.now}

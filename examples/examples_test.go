@@ -1,0 +1,340 @@
+// Package examples_test runs the examples as their readers do: against a real server, set up by its command line.
+package examples_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	resource = "http://localhost:9000" // the API's name in tokens, wherever it listens
+	email    = "ada@example.com"
+	password = "correct horse battery 9A"
+)
+
+// TestExamples starts one server for all examples, and one API for all that call it.
+func TestExamples(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and runs programs")
+	}
+	w := &world{bin: t.TempDir(), home: t.TempDir()}
+	w.build(t)
+	w.setUp(t)
+	w.issuer = w.start(t, []string{"LOG_LEVEL=error"}, `^Gatehouse is at (\S+)`, w.gatehouse, "serve", "--port", "0")
+	w.api = w.startAPI(t, resource)
+
+	// They mostly wait for intervals to pass, so all of them run at once, however few processors there are.
+	var wg sync.WaitGroup
+	for name, test := range map[string]func(*testing.T){
+		"api":                      w.testAPI,
+		"api refuses an ID token":  w.testIDToken,
+		"browser is served":        w.testBrowser,
+		"cli with a browser":       w.testCLIBrowser,
+		"cli with a device code":   w.testCLIDevice,
+		"device script":            w.testDevice,
+		"device script slows down": testDeviceSlowsDown,
+		"device script is told no": testDeviceRefused,
+	} {
+		wg.Go(func() { t.Run(name, test) })
+	}
+	wg.Wait()
+}
+
+// world is a server with the programs around it.
+type world struct {
+	bin, home   string // where the examples are built, and where the server keeps its data
+	gatehouse   string // the server's binary
+	issuer, api string // addresses
+	secrets     map[string]string
+}
+
+func (w *world) build(t *testing.T) {
+	t.Helper()
+	w.gatehouse = os.Getenv("GATEHOUSE_TEST_BINARY")
+	packages := []string{"./api", "./browser", "./cli"}
+	if w.gatehouse == "" {
+		w.gatehouse = filepath.Join(w.bin, "gatehouse")
+		packages = append(packages, "../cmd/gatehouse")
+	}
+	run(t, exec.Command("go", append([]string{"build", "-o", w.bin + "/"}, packages...)...))
+}
+
+// setUp makes the user and the clients with the command lines of the READMEs.
+func (w *world) setUp(t *testing.T) {
+	t.Helper()
+	create := w.command("user", "create", "--email", email, "--email-verified", "--password-stdin", "--json")
+	create.Stdin = strings.NewReader(password)
+	run(t, create)
+
+	w.secrets = map[string]string{}
+	for id, args := range map[string][]string{
+		"notes-robot":   {"--grant", "client_credentials", "--scope", "notes:read notes:write"},
+		"notes-reader":  {"--grant", "client_credentials", "--scope", "notes:read"},
+		"notes-brief":   {"--grant", "client_credentials", "--scope", "notes:read", "--access-token-ttl", "1s"},
+		"notes-browser": {"--public", "--grant", "authorization_code", "--redirect-uri", "http://localhost:3000/", "--post-logout-redirect-uri", "http://localhost:3000/", "--scope", "openid email notes:read notes:write"},
+		"notes-cli":     {"--public", "--grant", "authorization_code", "--grant", "device_code", "--grant", "refresh_token", "--redirect-uri", "http://127.0.0.1/callback", "--scope", "openid email offline_access notes:read notes:write"},
+		"notes-device":  {"--public", "--grant", "device_code", "--grant", "refresh_token", "--scope", "openid offline_access notes:read"},
+	} {
+		args = append([]string{"client", "create", "--json", "--id", id, "--name", "Notes", "--resource", resource}, args...)
+		var made struct {
+			Secret string `json:"client_secret"`
+		}
+		if err := json.Unmarshal([]byte(run(t, w.command(args...))), &made); err != nil {
+			t.Fatal(err)
+		}
+		w.secrets[id] = made.Secret
+	}
+}
+
+func (w *world) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(w.gatehouse, args...)
+	cmd.Dir, cmd.Env = w.home, environment()
+	return cmd
+}
+
+func (w *world) startAPI(t *testing.T, audience string) string {
+	t.Helper()
+	return w.start(t, []string{"ISSUER=" + w.issuer, "AUDIENCE=" + audience, "ADDRESS=localhost:0"}, `^API at (\S+),`, filepath.Join(w.bin, "api"))
+}
+
+// start runs a server until the test ends and gives the address that it announces.
+func (w *world) start(t *testing.T, env []string, announces, program string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Dir, cmd.Env = w.home, append(environment(), env...)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	lines := begin(t, cmd, cmd.StdoutPipe)
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() && complaints.Len() > 0 {
+			t.Logf("%s said:\n%s", filepath.Base(program), complaints.String())
+		}
+	})
+	found := await(t, lines, announces)
+	go func() { // nobody reads the rest, but it must not fill the pipe
+		for range lines {
+		}
+	}()
+	return found
+}
+
+// environment is what a program is given of ours: nothing that could be a setting, and no browser to open.
+func environment() []string {
+	return []string{"PATH=/usr/bin:/bin", "BROWSER=true", "HOME=/nonexistent"}
+}
+
+// run runs a command to its end and gives its standard output.
+func run(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	out, err := output(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func output(cmd *exec.Cmd) (string, error) {
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w\n%s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), err, complaints.String())
+	}
+	return string(out), err
+}
+
+// begin starts a command and gives the lines that it writes to one of its pipes.
+func begin(t *testing.T, cmd *exec.Cmd, pipe func() (io.ReadCloser, error)) <-chan string {
+	t.Helper()
+	out, err := pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 100)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	return lines
+}
+
+// await reads lines until one matches and gives the first group of the match.
+func await(t *testing.T, lines <-chan string, pattern string) string {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	timeout := time.After(20 * time.Second)
+	var seen []string
+	for {
+		select {
+		case line, ok := <-lines:
+			if m := re.FindStringSubmatch(line); m != nil {
+				return m[1]
+			}
+			if seen = append(seen, line); !ok {
+				t.Fatalf("no line matches %s in:\n%s", pattern, strings.Join(seen, "\n"))
+			}
+		case <-timeout:
+			t.Fatalf("no line matched %s in time; there were:\n%s", pattern, strings.Join(seen, "\n"))
+		}
+	}
+}
+
+// fetch makes a request and gives the answer with its body read.
+func fetch(t *testing.T, r *http.Request) (*http.Response, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	res, err := http.DefaultTransport.RoundTrip(r.WithContext(ctx)) // not a client: redirects are not followed
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+func request(t *testing.T, method, address, body string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// tokens posts a form to the token endpoint.
+func (w *world) tokens(t *testing.T, form url.Values) map[string]any {
+	t.Helper()
+	r := request(t, "POST", w.issuer+"/oauth/token", form.Encode())
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	_, body := fetch(t, r)
+	var out map[string]any
+	if err := json.Unmarshal([]byte(body), &out); err != nil {
+		t.Fatalf("the token endpoint answered %q", body)
+	}
+	return out
+}
+
+// person is somebody at a browser of their own, who signs in and says yes to everything.
+type person struct {
+	t      *testing.T
+	client http.Client
+	at     *url.URL
+	page   string
+}
+
+func newPerson(t *testing.T) *person {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &person{t: t, client: http.Client{Jar: jar, Timeout: 10 * time.Second}}
+	p.client.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		p.at = r.URL
+		if r.URL.Host == "localhost:3000" { // nobody is there: the test reads the answer from the address
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	return p
+}
+
+// allow opens an address and fills in all forms that come, with the code of a device if one is asked for.
+func (p *person) allow(address, userCode string) {
+	p.t.Helper()
+	p.do(request(p.t, "GET", address, ""))
+	for range 5 {
+		form, action, ok := p.form()
+		if !ok {
+			return
+		}
+		switch {
+		case form.Has("password"):
+			form.Set("username", email)
+			form.Set("password", password)
+		case strings.Contains(p.page, `name="consent_action"`):
+			form.Set("consent_action", "approve")
+		default:
+			form.Set("user_code", userCode)
+		}
+		r := request(p.t, "POST", action, form.Encode())
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		p.do(r)
+	}
+	p.t.Fatalf("the forms do not end; at %s is\n%s", p.at, p.page)
+}
+
+func (p *person) do(r *http.Request) {
+	p.t.Helper()
+	p.at = r.URL
+	res, err := p.client.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if res.StatusCode >= 400 {
+		p.t.Fatalf("%s %s: %s\n%s", r.Method, r.URL, res.Status, body)
+	}
+	p.page = string(body)
+}
+
+// form reads the page's main form: its fields as they stand, and where it goes.
+func (p *person) form() (fields url.Values, action string, ok bool) {
+	p.t.Helper()
+	for _, m := range regexp.MustCompile(`(?s)<form[^>]*\saction="([^"]*)"[^>]*>(.*?)</form>`).FindAllStringSubmatch(p.page, -1) {
+		if !strings.Contains(m[2], `id="submit"`) {
+			continue
+		}
+		fields = url.Values{}
+		for _, input := range regexp.MustCompile(`<input[^>]*>`).FindAllString(m[2], -1) {
+			if name := attribute(input, "name"); name != "" {
+				fields.Set(name, attribute(input, "value"))
+			}
+		}
+		to, err := p.at.Parse(html.UnescapeString(m[1]))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return fields, to.String(), true
+	}
+	return nil, "", false
+}
+
+func attribute(tag, name string) string {
+	m := regexp.MustCompile(`\s` + name + `="([^"]*)"`).FindStringSubmatch(tag)
+	if m == nil {
+		return ""
+	}
+	return html.UnescapeString(m[1])
+}

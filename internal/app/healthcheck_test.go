@@ -1,0 +1,66 @@
+package app
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-id/gatehouse/internal/config"
+)
+
+func TestHealthcheck(t *testing.T) {
+	answer := http.StatusOK
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		w.WriteHeader(answer)
+	}))
+	defer s.Close()
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		answer, status int
+		words          string
+	}{
+		{http.StatusOK, exitDone, "is well"},
+		{http.StatusServiceUnavailable, exitFailed, "is not well: it answers 503"},
+		{http.StatusFound, exitFailed, "is not well: it answers 302"},
+	} {
+		answer = tt.answer
+		var out bytes.Buffer
+		status := Main(t.Context(), []string{"healthcheck", "--port", u.Port(), "--base-url", "https://login.example.com"}, nil, strings.NewReader(""), &out, &out)
+		if status != tt.status || !strings.Contains(out.String(), tt.words) {
+			t.Errorf("answer %d: status %d, %q; want status %d, %q", tt.answer, status, out.String(), tt.status, tt.words)
+		}
+	}
+}
+
+func TestHealthAddress(t *testing.T) {
+	for _, tt := range []struct {
+		flags map[string]string
+		want  string
+	}{
+		{nil, "http://127.0.0.1:8080/healthz"},
+		{map[string]string{"host": "*", "port": "9"}, "http://127.0.0.1:9/healthz"},
+		{map[string]string{"host": "0.0.0.0"}, "http://127.0.0.1:8080/healthz"},
+		{map[string]string{"host": "::"}, "http://127.0.0.1:8080/healthz"},
+		{map[string]string{"host": "::1"}, "http://[::1]:8080/healthz"},
+		{map[string]string{"host": "10.1.2.3"}, "http://10.1.2.3:8080/healthz"},
+		{map[string]string{"ssl-cert": "c", "ssl-key": "k"}, "https://127.0.0.1:8080/healthz"},
+	} {
+		cfg, err := config.Load(config.Source{Flags: tt.flags})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := healthAddress(cfg); got != tt.want {
+			t.Errorf("%v: got %s, want %s", tt.flags, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,343 @@
+package oauth_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+)
+
+// RFC 6749 §6, RFC 9700 §4.14.2: each use gives a new token, under the same grant.
+func TestRefreshRotation(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	first := w.login(cl, "nonce", "n1")
+	w.pass(time.Minute)
+	second, err := w.refresh(cl, first.RefreshToken)
+	must(t, err)
+	if second.RefreshToken == first.RefreshToken || second.AccessToken == first.AccessToken {
+		t.Fatal("a token came back")
+	}
+	equal(t, "gid", claims(t, second.AccessToken)["gid"], claims(t, first.AccessToken)["gid"])
+	// OpenID Connect Core §12.2
+	a, b := claims(t, first.IDToken), claims(t, second.IDToken)
+	for _, name := range []string{"iss", "sub", "aud", "auth_time"} {
+		equal(t, name, b[name], a[name])
+	}
+	absent(t, b, "nonce")
+	third, err := w.refresh(cl, second.RefreshToken)
+	must(t, err)
+	w.alive(third.AccessToken)
+	w.alive(first.AccessToken)
+}
+
+func TestRefreshReplayEndsTheFamily(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	first := w.login(cl)
+	second, err := w.refresh(cl, first.RefreshToken)
+	must(t, err)
+	_, err = w.refresh(cl, first.RefreshToken)
+	refused(t, err, "invalid_grant", 400)
+	_, err = w.refresh(cl, second.RefreshToken)
+	refused(t, err, "invalid_grant", 400)
+	w.dead(first.AccessToken)
+	w.dead(second.AccessToken)
+	w.audited(cl, audit.RefreshTokenReplayed, 1)
+}
+
+// A grant's id is no secret: a token made up around it ends nothing.
+func TestRefreshTokenForged(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl)
+	raw, ok := secret.Decode(secret.PrefixRefreshToken, r.RefreshToken, 56)
+	if !ok {
+		t.Fatal("the form of refresh tokens has changed")
+	}
+	raw[20] ^= 1
+	_, err := w.refresh(cl, secret.Encode(secret.PrefixRefreshToken, raw))
+	refused(t, err, "invalid_grant", 400)
+	w.alive(r.AccessToken)
+	_, err = w.refresh(cl, r.RefreshToken)
+	must(t, err)
+}
+
+// Another server's token with the same form is refused before the database is asked.
+func TestRefreshTokenOfAnotherServer(t *testing.T) {
+	w, other := newWorld(t), worldOver(t, storetest.Memory(t))
+	keys, err := secret.NewKeys([]byte("another master key, also 32 bytes."))
+	must(t, err)
+	other.keys, other.ring = keys, jose.NewRing(other.db, keys)
+	other.srv = oauth.New(oauth.Config{Issuer: issuer, RefreshTTL: time.Hour, AccessTTL: time.Hour, CodeTTL: time.Minute, Alg: "ES256"}, other.db, other.ring, keys, nil, nil)
+	theirs := other.login(other.client(), "scope", "api:read")
+	_, err = w.refresh(w.client(), theirs.RefreshToken)
+	refused(t, err, "invalid_grant", 400)
+}
+
+func reuse(d time.Duration) func(*oauth.Config) {
+	return func(c *oauth.Config) { c.ReuseInterval = d }
+}
+
+// Within the interval a lost answer can be asked for again: the same successor, never a third token.
+func TestRefreshReuseInterval(t *testing.T) {
+	w := newWorld(t, reuse(10*time.Second))
+	cl := w.client()
+	first := w.login(cl)
+	second, err := w.refresh(cl, first.RefreshToken)
+	must(t, err)
+	w.pass(9 * time.Second)
+	again, err := w.refresh(cl, first.RefreshToken)
+	must(t, err)
+	equal(t, "the successor", again.RefreshToken, second.RefreshToken)
+	_, err = w.refresh(cl, again.RefreshToken)
+	must(t, err)
+	// The grandparent is no predecessor, however quick.
+	_, err = w.refresh(cl, first.RefreshToken)
+	refused(t, err, "invalid_grant", 400)
+	w.dead(second.AccessToken)
+}
+
+func TestRefreshReuseIntervalOver(t *testing.T) {
+	w := newWorld(t, reuse(10*time.Second))
+	cl := w.client()
+	first := w.login(cl)
+	_, err := w.refresh(cl, first.RefreshToken)
+	must(t, err)
+	w.pass(10*time.Second + time.Millisecond)
+	_, err = w.refresh(cl, first.RefreshToken)
+	refused(t, err, "invalid_grant", 400)
+}
+
+// Of many uses of one refresh token at once exactly one succeeds, and the family has ended.
+func TestRefreshRace(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl)
+	got := race(t, 50, func(int) error {
+		_, err := w.refresh(cl, r.RefreshToken)
+		return err
+	})
+	equal(t, "successes", got[""], 1)
+	equal(t, "refusals", got["invalid_grant"], 49)
+	w.dead(r.AccessToken)
+}
+
+// With a reuse interval the same race gives every caller the one successor.
+func TestRefreshRaceWithinReuseInterval(t *testing.T) {
+	w := newWorld(t, reuse(time.Minute))
+	cl := w.client()
+	r := w.login(cl)
+	tokens := make(chan string, 20)
+	got := race(t, 20, func(int) error {
+		n, err := w.refresh(cl, r.RefreshToken)
+		if err == nil {
+			tokens <- n.RefreshToken
+		}
+		return err
+	})
+	equal(t, "successes", got[""], 20)
+	one := <-tokens
+	for range 19 {
+		equal(t, "successor", <-tokens, one)
+	}
+}
+
+// RFC 6749 §6: fewer scopes may be asked for; the next use may have all again.
+func TestRefreshScopeNarrowed(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl, "scope", "openid api:read api:write")
+	n, err := w.refresh(cl, r.RefreshToken, "scope", "api:read")
+	must(t, err)
+	equal(t, "scope", n.Scope, "api:read")
+	equal(t, "scope claim", claims(t, n.AccessToken)["scope"], any("api:read"))
+	equal(t, "id_token", n.IDToken, "")
+	n, err = w.refresh(cl, n.RefreshToken)
+	must(t, err)
+	equal(t, "scope", n.Scope, "openid api:read api:write")
+}
+
+// What cannot be given is refused without using the token up.
+func TestRefreshAskingForMoreCostsNothing(t *testing.T) {
+	for name, c := range map[string]struct{ pair, code string }{
+		"scope not granted":    {"scope=api:read email", "invalid_scope"},
+		"scope unreadable":     {"scope=a\"b", "invalid_scope"},
+		"resource not granted": {"resource=https://files.example", "invalid_target"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			cl := w.client()
+			r := w.login(cl, "scope", "api:read", "resource", "https://api.example")
+			k, v, _ := cut(c.pair)
+			_, err := w.refresh(cl, r.RefreshToken, k, v)
+			refused(t, err, c.code, 400)
+			_, err = w.refresh(cl, r.RefreshToken)
+			must(t, err)
+		})
+	}
+}
+
+func cut(pair string) (k, v string, ok bool) {
+	for i := range pair {
+		if pair[i] == '=' {
+			return pair[:i], pair[i+1:], true
+		}
+	}
+	return pair, "", false
+}
+
+func TestRefreshResourceNarrowed(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl, "resource", "https://api.example", "resource", "https://files.example")
+	n, err := w.refresh(cl, r.RefreshToken, "resource", "https://api.example")
+	must(t, err)
+	equal(t, "aud", claims(t, n.AccessToken)["aud"], any("https://api.example"))
+}
+
+func TestRefreshOfAnotherClient(t *testing.T) {
+	w := newWorld(t)
+	cl, other := w.client(), w.client()
+	r := w.login(cl)
+	for _, pairs := range [][]string{nil, {"scope", "openid"}} {
+		_, err := w.refresh(other, r.RefreshToken, pairs...)
+		refused(t, err, "invalid_grant", 400)
+	}
+	_, err := w.refresh(cl, r.RefreshToken)
+	must(t, err)
+}
+
+// RFC 9700 §4.14.2: rotation may be off for a client that proves who it is; never for a public one unless said so.
+func TestRotationSettings(t *testing.T) {
+	for name, c := range map[string]struct {
+		server bool
+		client string
+		public bool
+		turns  bool
+	}{
+		"server on":                {true, "", false, true},
+		"server off":               {false, "", false, false},
+		"server off, public":       {false, "", true, true},
+		"server on, client off":    {true, "off", false, false},
+		"server off, client on":    {false, "on", false, true},
+		"public, client says off":  {true, "off", true, false},
+		"public, server on":        {true, "", true, true},
+		"server off, client empty": {false, "", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(cfg *oauth.Config) { cfg.Rotation = c.server })
+			cl := w.client(func(cl *oauth.Client) {
+				cl.Rotation = c.client
+				if c.public {
+					public(cl)
+				}
+			})
+			r := w.login(cl)
+			n, err := w.refresh(cl, r.RefreshToken)
+			must(t, err)
+			equal(t, "turned", n.RefreshToken != r.RefreshToken, c.turns)
+			_, err = w.refresh(cl, n.RefreshToken)
+			must(t, err)
+		})
+	}
+}
+
+func TestRefreshExpiry(t *testing.T) {
+	const ttl, absolute = 24 * time.Hour, 60 * time.Hour
+	limits := func(c *oauth.Config) { c.RefreshTTL, c.RefreshAbsolute = ttl, absolute }
+	t.Run("unused for its life", func(t *testing.T) {
+		w := newWorld(t, limits)
+		cl := w.client()
+		r := w.login(cl)
+		w.pass(ttl)
+		_, err := w.refresh(cl, r.RefreshToken)
+		refused(t, err, "invalid_grant", 400)
+	})
+	t.Run("slides until the absolute end", func(t *testing.T) {
+		w := newWorld(t, limits)
+		cl := w.client()
+		r := w.login(cl)
+		for range 3 { // 20, 40, 59 hours
+			w.pass(20*time.Hour - 20*time.Minute)
+			n, err := w.refresh(cl, r.RefreshToken)
+			must(t, err)
+			r = n
+		}
+		w.pass(time.Hour)
+		_, err := w.refresh(cl, r.RefreshToken)
+		refused(t, err, "invalid_grant", 400)
+	})
+	t.Run("a client's own life", func(t *testing.T) {
+		w := newWorld(t, limits)
+		cl := w.client(func(c *oauth.Client) { c.RefreshTTL = time.Hour })
+		r := w.login(cl)
+		w.pass(time.Hour)
+		_, err := w.refresh(cl, r.RefreshToken)
+		refused(t, err, "invalid_grant", 400)
+	})
+}
+
+func TestRefreshEnds(t *testing.T) {
+	for name, end := range map[string]func(*world) error{
+		"user disabled": func(w *world) error { return w.db.SetUserDisabled(w.t.Context(), w.user.ID, true, w.now) },
+		"user deleted":  func(w *world) error { return w.db.DeleteUser(w.t.Context(), w.user.ID, w.now) },
+		"session ended": func(w *world) error { return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true) },
+		"all revoked":   func(w *world) error { return w.db.EndAllOf(w.t.Context(), w.user.ID, w.now, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			cl := w.client()
+			r := w.login(cl)
+			must(t, end(w))
+			_, err := w.refresh(cl, r.RefreshToken)
+			refused(t, err, "invalid_grant", 400)
+			w.dead(r.AccessToken)
+		})
+	}
+}
+
+// OpenID Connect Core §11: offline access outlives the browser session.
+func TestOfflineAccessOutlivesTheSession(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl, "scope", "openid offline_access")
+	absent(t, claims(t, r.AccessToken), "sid")
+	must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, true))
+	w.alive(r.AccessToken)
+	_, err := w.refresh(cl, r.RefreshToken)
+	must(t, err)
+}
+
+func TestRefreshRefusals(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	for name, c := range map[string]struct{ token, code string }{
+		"left out": {"", "invalid_request"},
+		"garbage":  {"gth_rt_garbage", "invalid_grant"},
+		"a code":   {secret.NewToken(secret.PrefixCode), "invalid_grant"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := w.refresh(cl, c.token)
+			refused(t, err, c.code, 400)
+		})
+	}
+	_, err := w.refresh(w.client(func(c *oauth.Client) { c.Grants = []string{oauth.GrantTypeCode} }), "x")
+	refused(t, err, "unauthorized_client", 400)
+}
+
+// A disabled client cannot use what it has.
+func TestRefreshDisabledClient(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl)
+	off := *cl
+	off.Disabled = true
+	must(t, w.db.UpdateClient(t.Context(), &off))
+	_, err := w.refresh(cl, r.RefreshToken)
+	refused(t, err, "invalid_client", 401)
+}
