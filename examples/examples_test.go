@@ -79,34 +79,50 @@ func (w *world) build(t *testing.T) {
 // setUp makes the user and the clients with the command lines of the READMEs.
 func (w *world) setUp(t *testing.T) {
 	t.Helper()
-	create := w.command("user", "create", "--email", email, "--email-verified", "--password-stdin", "--json")
-	create.Stdin = strings.NewReader(password)
+	// The READMEs call the binary by its place at the top of the repository.
+	if err := os.Symlink(w.gatehouse, filepath.Join(w.home, "gatehouse")); err != nil {
+		t.Fatal(err)
+	}
+	create := exec.Command(w.gatehouse, "user", "create", "--email", email, "--email-verified", "--password-stdin", "--json")
+	create.Dir, create.Env, create.Stdin = w.home, environment(), strings.NewReader(password)
 	run(t, create)
 
 	w.secrets = map[string]string{}
-	for id, args := range map[string][]string{
-		"notes-robot":   {"--grant", "client_credentials", "--scope", "notes:read notes:write"},
-		"notes-reader":  {"--grant", "client_credentials", "--scope", "notes:read"},
-		"notes-brief":   {"--grant", "client_credentials", "--scope", "notes:read", "--access-token-ttl", "1s"},
-		"notes-browser": {"--public", "--grant", "authorization_code", "--redirect-uri", "http://localhost:3000/", "--post-logout-redirect-uri", "http://localhost:3000/", "--scope", "openid email notes:read notes:write"},
-		"notes-cli":     {"--public", "--grant", "authorization_code", "--grant", "device_code", "--grant", "refresh_token", "--redirect-uri", "http://127.0.0.1/callback", "--scope", "openid email offline_access notes:read notes:write"},
-		"notes-device":  {"--public", "--grant", "device_code", "--grant", "refresh_token", "--scope", "openid offline_access notes:read"},
-	} {
-		args = append([]string{"client", "create", "--json", "--id", id, "--name", "Notes", "--resource", resource}, args...)
-		var made struct {
-			Secret string `json:"client_secret"`
-		}
-		if err := json.Unmarshal([]byte(run(t, w.command(args...))), &made); err != nil {
-			t.Fatal(err)
-		}
-		w.secrets[id] = made.Secret
+	for _, example := range []string{"api", "browser", "cli", "device"} {
+		w.client(t, documented(t, example))
 	}
+	// Two more that get less than the API asks for.
+	w.client(t, `./gatehouse client create --id notes-reader --name R --grant client_credentials --scope notes:read --resource `+resource)
+	w.client(t, `./gatehouse client create --id notes-brief --name B --grant client_credentials --scope notes:read --access-token-ttl 1s --resource `+resource)
 }
 
-func (w *world) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(w.gatehouse, args...)
+// documented finds the command in an example's README that registers its client.
+func documented(t *testing.T, example string) string {
+	t.Helper()
+	readme, err := os.ReadFile(filepath.Join(example, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := regexp.MustCompile(`(?m)^\./gatehouse client create (?:.*\\\n)*.*`).Find(readme)
+	if command == nil {
+		t.Fatalf("%s/README.md registers no client", example)
+	}
+	return string(command)
+}
+
+// client runs a command line that registers a client, and remembers the secret.
+func (w *world) client(t *testing.T, line string) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", line+" --json")
 	cmd.Dir, cmd.Env = w.home, environment()
-	return cmd
+	var made struct {
+		ID     string `json:"client_id"`
+		Secret string `json:"client_secret"`
+	}
+	if err := json.Unmarshal([]byte(run(t, cmd)), &made); err != nil {
+		t.Fatal(err)
+	}
+	w.secrets[made.ID] = made.Secret
 }
 
 func (w *world) startAPI(t *testing.T, audience string) string {

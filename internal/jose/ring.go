@@ -51,6 +51,13 @@ type key struct {
 type set struct {
 	keys []*key // oldest first
 	byID map[string]*key
+	jwks atomic.Pointer[published]
+}
+
+// published is a rendered key set, good until the next key of it expires.
+type published struct {
+	doc         []byte
+	from, until time.Time
 }
 
 // Reload reads the keys from storage. On an error the ring stays as it is.
@@ -245,15 +252,29 @@ func (r *Ring) Has(kid string) bool { return r.set.Load().byID[kid] != nil }
 // JWKS is the key set to publish at now (RFC 7517 §5): keys that sign, will sign, or have signed
 // tokens that may still be valid.
 func (r *Ring) JWKS(now time.Time) ([]byte, error) {
+	cur := r.set.Load()
+	if p := cur.jwks.Load(); p != nil && !now.Before(p.from) && now.Before(p.until) {
+		return p.doc, nil
+	}
+	p := &published{from: now, until: now.Add(time.Hour)}
 	out := struct {
 		Keys []json.RawMessage `json:"keys"`
 	}{Keys: []json.RawMessage{}}
-	for _, k := range r.set.Load().keys {
-		if k.ExpiresAt.IsZero() || k.ExpiresAt.After(now) {
-			out.Keys = append(out.Keys, json.RawMessage(k.PublicJWK))
+	for _, k := range cur.keys {
+		if !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(now) {
+			continue
 		}
+		if !k.ExpiresAt.IsZero() && k.ExpiresAt.Before(p.until) {
+			p.until = k.ExpiresAt
+		}
+		out.Keys = append(out.Keys, json.RawMessage(k.PublicJWK))
 	}
-	return json.Marshal(out)
+	var err error
+	if p.doc, err = json.Marshal(out); err != nil {
+		return nil, err
+	}
+	cur.jwks.Store(p)
+	return p.doc, nil
 }
 
 // Keys lists the ring's keys, oldest first.

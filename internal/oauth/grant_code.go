@@ -22,7 +22,7 @@ func (grantCode) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*E
 	if !secret.WellFormed(secret.PrefixCode, raw) {
 		return nil, invalidGrant("The code is not one that this server gave out.")
 	}
-	code, err := s.store.SpendCode(ctx, s.keys.Hash(raw), c.Now)
+	code, err := s.store.Code(ctx, s.keys.Hash(raw), c.Now)
 	switch {
 	case fault.Is(err, fault.Spent):
 		return nil, s.codeReplayed(ctx, cl, c, code)
@@ -31,11 +31,21 @@ func (grantCode) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*E
 	case err != nil:
 		return nil, err
 	}
+	e, err := code.entitles(ctx, s, cl, c)
+	if err != nil {
+		return nil, s.burnCode(ctx, cl, c, code, err)
+	}
+	return e, nil
+}
+
+// entitles is what a code is worth to the client that answers for it.
+func (code *Code) entitles(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error) {
 	if err := code.answers(cl, c); err != nil {
 		return nil, err
 	}
 	g := code.Grant
-	e := &Entitlement{Grant: &g, New: true, Scopes: g.Scopes, Nonce: code.Nonce, Spends: cl.May(GrantTypeRefresh)}
+	e := &Entitlement{Grant: &g, New: true, Scopes: g.Scopes, Nonce: code.Nonce, Spends: cl.May(GrantTypeRefresh), Code: code}
+	var err error
 	if e.Audience, err = s.narrowedResources(g.Resources, c.Form); err != nil {
 		return nil, err
 	}
@@ -44,6 +54,21 @@ func (grantCode) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*E
 	}
 	e.User, err = s.liveUser(ctx, g.User)
 	return e, err
+}
+
+// burnCode uses up a code that was presented wrongly: it has leaked, or its client is broken. What is answered
+// is why. Where storage fails, so does the request: the code still works.
+func (s *Server) burnCode(ctx context.Context, cl *Client, c *Call, code *Code, why error) error {
+	if _, ok := why.(*Error); !ok {
+		return why
+	}
+	switch err := s.store.SpendCode(ctx, code.Hash, c.Now); {
+	case fault.Is(err, fault.Spent):
+		return s.codeReplayed(ctx, cl, c, code)
+	case err != nil && !fault.Is(err, fault.NotFound):
+		return err
+	}
+	return why
 }
 
 // answers compares a redemption with the request that the code answered (RFC 6749 §4.1.3).

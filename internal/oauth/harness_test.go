@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
 
 const (
@@ -69,6 +70,17 @@ func testMain(m *testing.M) int {
 	defer db.Close()
 	shared.db = db
 	return m.Run()
+}
+
+// worldWithKey is a world with a master key of its own, so that nothing sealed or signed elsewhere opens in it.
+func worldWithKey(t *testing.T) *world {
+	t.Helper()
+	w := worldOver(t, storetest.Memory(t))
+	keys, err := secret.NewKeys([]byte("another master key, also 32 bytes."))
+	must(t, err)
+	w.keys, w.ring = keys, jose.NewRing(w.db, keys)
+	w.restart(oauth.Config{Issuer: issuer, RefreshTTL: time.Hour, AccessTTL: time.Hour, IDTokenTTL: time.Hour, CodeTTL: time.Minute, Alg: jose.ES256})
+	return w
 }
 
 func worldOver(t *testing.T, db *store.DB, tweaks ...func(*oauth.Config)) *world {

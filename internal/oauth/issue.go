@@ -105,11 +105,27 @@ func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlem
 			g.AbsoluteEnd = c.Now.Add(max(s.cfg.RefreshAbsolute, s.refreshTTL(cl)))
 		}
 	}
-	err := s.store.PutGrant(ctx, g, ev)
-	if fault.Is(err, fault.Spent) {
-		return invalidGrant("The approval has been revoked meanwhile.")
+	return s.storeGrant(ctx, cl, c, e, ev)
+}
+
+// storeGrant stores a new grant; one that a code gives together with the end of the code, so that of any number
+// of requests with one code exactly one is answered with tokens, and every later one finds what to end.
+func (s *Server) storeGrant(ctx context.Context, cl *Client, c *Call, e *Entitlement, ev audit.Event) error {
+	gone := invalidGrant("The approval has been revoked meanwhile.")
+	if e.Code == nil {
+		if err := s.store.PutGrant(ctx, e.Grant, ev); !fault.Is(err, fault.Spent) {
+			return err
+		}
+		return gone
 	}
-	return err
+	switch err := s.store.RedeemCode(ctx, e.Code.Hash, e.Grant, c.Now, ev); {
+	case fault.Is(err, fault.Spent):
+		return s.codeReplayed(ctx, cl, c, e.Code)
+	case fault.Is(err, fault.Denied):
+		return gone
+	default:
+		return err
+	}
 }
 
 // writeAccess writes an access token in the client's format. The key is that of now to the millisecond: the token's own

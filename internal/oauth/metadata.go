@@ -1,7 +1,9 @@
 package oauth
 
 import (
+	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -69,6 +71,26 @@ func (s *Server) Metadata() *Metadata {
 		m.Claims = append(m.Claims, scopeClaims(sc)...)
 	}
 	return m
+}
+
+// metadata is a rendered discovery document and the scopes that it was rendered for.
+type metadata struct {
+	scopes map[string]*Scope // held, so that no later map gets its address
+	doc    []byte
+}
+
+// Discovery gives the discovery document as JSON, rendered once for each state of the scopes. The bytes are shared.
+func (s *Server) Discovery() ([]byte, error) {
+	// Storage replaces the whole map when a scope changes, so its identity tells one state from another.
+	scopes := s.store.Scopes()
+	if m := s.discovery.Load(); m != nil && reflect.ValueOf(m.scopes).Pointer() == reflect.ValueOf(scopes).Pointer() {
+		return m.doc, nil
+	}
+	doc, err := json.Marshal(s.Metadata())
+	if err == nil {
+		s.discovery.Store(&metadata{scopes: scopes, doc: doc})
+	}
+	return doc, err
 }
 
 // JWKS is where the ring's keys are published.

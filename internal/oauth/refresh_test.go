@@ -5,10 +5,8 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
-	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
-	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
 
 // RFC 6749 §6, RFC 9700 §4.14.2: each use gives a new token, under the same grant.
@@ -69,13 +67,9 @@ func TestRefreshTokenForged(t *testing.T) {
 
 // Another server's token with the same form is refused before the database is asked.
 func TestRefreshTokenOfAnotherServer(t *testing.T) {
-	w, other := newWorld(t), worldOver(t, storetest.Memory(t))
-	keys, err := secret.NewKeys([]byte("another master key, also 32 bytes."))
-	must(t, err)
-	other.keys, other.ring = keys, jose.NewRing(other.db, keys)
-	other.srv = oauth.New(oauth.Config{Issuer: issuer, RefreshTTL: time.Hour, AccessTTL: time.Hour, CodeTTL: time.Minute, Alg: "ES256"}, other.db, other.ring, keys, nil, nil)
+	w, other := newWorld(t), worldWithKey(t)
 	theirs := other.login(other.client(), "scope", "api:read")
-	_, err = w.refresh(w.client(), theirs.RefreshToken)
+	_, err := w.refresh(w.client(), theirs.RefreshToken)
 	refused(t, err, "invalid_grant", 400)
 }
 

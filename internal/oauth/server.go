@@ -16,6 +16,7 @@ package oauth
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -61,19 +62,19 @@ type Owner interface {
 
 // Server is one authorization server. It is safe for concurrent use; two of them share nothing.
 type Server struct {
-	cfg     Config
-	store   Store
-	ring    *jose.Ring
-	keys    *secret.Keys
-	flows   *secret.Box
-	tag     []byte // authenticates refresh tokens
-	next    []byte // derives a refresh token's successor
-	fetch   KeyFetcher
-	owner   Owner
-	seen    *seen
-	grants  []GrantType
-	methods []ClientAuth
-	turns   *turns
+	cfg       Config
+	store     Store
+	ring      *jose.Ring
+	keys      *secret.Keys
+	flows     *secret.Box
+	tag       []byte // authenticates refresh tokens
+	next      []byte // derives a refresh token's successor
+	fetch     KeyFetcher
+	owner     Owner
+	seen      *seen
+	discovery atomic.Pointer[metadata]
+	grants    []GrantType
+	methods   []ClientAuth
 }
 
 // New makes a server. Owner may be nil when the password grant is off.
@@ -84,7 +85,6 @@ func New(cfg Config, st Store, ring *jose.Ring, keys *secret.Keys, fetch KeyFetc
 		seen:    newSeen(),
 		grants:  grantTypes(cfg),
 		methods: clientAuths(),
-		turns:   newTurns(),
 	}
 }
 

@@ -22,9 +22,14 @@ type Store interface {
 
 	// PutCode stores an authorization code under its hash, with the events, in one transaction.
 	PutCode(ctx context.Context, h secret.Hash, c *Code, ev ...audit.Event) error
-	// SpendCode uses a code up and returns it: NotFound if there is none or it has expired;
-	// Spent if it was used before, together with the code, so that what it gave can be ended.
-	SpendCode(ctx context.Context, h secret.Hash, now time.Time) (*Code, error)
+	// Code reads a code: NotFound if there is none or it has expired; Spent if it was used before, together with the
+	// code, so that what it gave can be ended.
+	Code(ctx context.Context, h secret.Hash, now time.Time) (*Code, error)
+	// SpendCode uses a code up for nothing: Spent if it was used before, NotFound if there is none or it has expired.
+	SpendCode(ctx context.Context, h secret.Hash, now time.Time) error
+	// RedeemCode uses a code up and stores the grant that it gives, in one transaction. Spent: the code was used before or
+	// has expired, and nothing is stored. Denied: the grant, its session, user or client has been revoked; the code is used up.
+	RedeemCode(ctx context.Context, h secret.Hash, g *Grant, now time.Time, ev ...audit.Event) error
 
 	// PutGrant stores an approval and what hangs on it, unless the grant, its session or its
 	// user has been revoked meanwhile: then Spent, and nothing is stored.

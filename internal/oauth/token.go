@@ -22,7 +22,7 @@ func GrantTypeNames() []string {
 }
 
 // A GrantType serves one grant_type. Redeem proves the grant and says what it entitles the client to; it never
-// mints. What is single-use is used up when Redeem returns, whether or not it succeeded.
+// mints. What is single-use is used up when Redeem fails; when it succeeds, it is used up together with the storing of what it gives.
 type GrantType interface {
 	Type() string
 	Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error)
@@ -38,6 +38,7 @@ type Entitlement struct {
 	Nonce    string // for the ID token
 	Refresh  string // the refresh token to answer with, or ""
 	Spends   bool   // answer with a new refresh token for a new grant
+	Code     *Code  // to be used up in the same moment as the new grant is stored
 }
 
 // TokenResponse is the answer of the token endpoint (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
@@ -59,13 +60,6 @@ func (s *Server) Token(ctx context.Context, c *Call) (*TokenResponse, error) {
 	grant, err := s.grantType(cl, c.Get("grant_type"))
 	if err != nil {
 		return nil, err
-	}
-	if grant.Type() == GrantTypeCode {
-		leave, err := s.turns.enter(ctx, c.Get("code"))
-		if err != nil {
-			return nil, err
-		}
-		defer leave()
 	}
 	e, err := grant.Redeem(ctx, s, cl, c)
 	if err != nil {

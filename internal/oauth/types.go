@@ -86,9 +86,10 @@ func (c *Call) Get(name string) string { return c.Form.Get(name) }
 
 // Code is what an authorization code stands for (RFC 6749 §4.1.2).
 type Code struct {
-	Grant           Grant  // the approval it will become
-	RedirectURI     string // as sent in the authorization request; "" if it was left out
-	Challenge       string // PKCE (RFC 7636), or ""
+	Hash            secret.Hash // under which it is stored
+	Grant           Grant       // the approval it will become
+	RedirectURI     string      // as sent in the authorization request; "" if it was left out
+	Challenge       string      // PKCE (RFC 7636), or ""
 	ChallengeMethod string
 	Nonce           string
 	ExpiresAt       time.Time

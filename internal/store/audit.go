@@ -41,14 +41,8 @@ func record(ctx context.Context, c sqldb.Conn, ev []audit.Event) error {
 }
 
 func insertEvents(ctx context.Context, c sqldb.Conn, ev []audit.Event) error {
-	var text strings.Builder
-	text.WriteString("INSERT INTO audit_log (" + auditCols + ") VALUES ")
 	args := make([]any, 0, len(ev)*auditWidth)
-	for i, e := range ev {
-		if i > 0 {
-			text.WriteString(", ")
-		}
-		text.WriteString("(" + params(i*auditWidth+1, auditWidth) + ")")
+	for _, e := range ev {
 		if e.ID == "" {
 			e.ID = secret.NewID(e.At)
 		}
@@ -63,8 +57,27 @@ func insertEvents(ctx context.Context, c sqldb.Conn, ev []audit.Event) error {
 		args = append(args, e.ID, ms(e.At), string(e.Type), clean(e.Actor), clean(e.User), clean(e.Client), clean(e.Session),
 			clean(e.Grant), clean(e.IP), clean(e.Agent), clean(e.RequestID), clean(e.Reason), strings.ReplaceAll(detail, `\u0000`, ""))
 	}
-	_, err := c.Exec(ctx, text.String(), args...)
+	text := oneEvent
+	if len(ev) > 1 {
+		text = manyEvents(len(ev))
+	}
+	_, err := c.Exec(ctx, text, args...)
 	return err
+}
+
+const oneEvent = "INSERT INTO audit_log (" + auditCols + ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+
+// manyEvents is the statement that inserts n events.
+func manyEvents(n int) string {
+	var text strings.Builder
+	text.WriteString("INSERT INTO audit_log (" + auditCols + ") VALUES ")
+	for i := range n {
+		if i > 0 {
+			text.WriteString(", ")
+		}
+		text.WriteString("(" + params(i*auditWidth+1, auditWidth) + ")")
+	}
+	return text.String()
 }
 
 // write runs a change and records its events with it.

@@ -75,25 +75,75 @@ func (d *DB) PutCode(ctx context.Context, h secret.Hash, c *oauth.Code, ev ...au
 	})
 }
 
-// SpendCode uses a code up and gives it: NotFound if there is none or it has expired; Spent if it was used before,
-// together with the code, so that what it gave can be ended (RFC 6749 §4.1.2).
-func (d *DB) SpendCode(ctx context.Context, h secret.Hash, now time.Time) (*oauth.Code, error) {
-	c, err := scanCode(d.sql.Row(ctx,
-		"UPDATE codes SET spent_at = $1 WHERE hash = $2 AND spent_at = 0 AND expires_at > $1 RETURNING data, expires_at", ms(now), h))
-	if err == nil || !fault.Is(err, fault.NotFound) {
-		return c, err
-	}
-	c, err = scanCode(d.sql.Row(ctx, "SELECT data, expires_at FROM codes WHERE hash = $1 AND spent_at <> 0", h))
+// Code reads a code: NotFound if there is none or it has expired; Spent if it was used before, together with the
+// code, so that what it gave can be ended (RFC 6749 §4.1.2).
+func (d *DB) Code(ctx context.Context, h secret.Hash, now time.Time) (*oauth.Code, error) {
+	var used time.Time
+	c, err := scanCode(d.sql.Row(ctx, "SELECT data, expires_at, spent_at FROM codes WHERE hash = $1 AND (expires_at > $2 OR spent_at <> 0)", h, ms(now)), &used)
 	if err != nil {
 		return nil, named(err, "code")
 	}
-	return c, spent("code")
+	c.Hash = h
+	if !used.IsZero() {
+		return c, spent("code")
+	}
+	return c, nil
 }
 
-func scanCode(r sqldb.Row) (*oauth.Code, error) {
+const spendCode = "UPDATE codes SET spent_at = $1 WHERE hash = $2 AND spent_at = 0 AND expires_at > $1"
+
+// SpendCode uses a code up for nothing: Spent if it was used before, NotFound if there is none or it has expired.
+func (d *DB) SpendCode(ctx context.Context, h secret.Hash, now time.Time) error {
+	n, err := d.sql.Exec(ctx, spendCode, ms(now), h)
+	if err != nil || n == 1 {
+		return err
+	}
+	if used, err := exists(ctx, d.sql, "SELECT 1 FROM codes WHERE hash = $1 AND spent_at <> 0", h); err != nil || used {
+		return either(err, spent("code"))
+	}
+	return notFound("code")
+}
+
+// RedeemCode uses a code up and stores the grant that it gives, in one transaction. Spent: the code was used before or
+// has expired, and nothing is stored. Denied: what the grant hangs on has been revoked; the code is used up.
+func (d *DB) RedeemCode(ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event) error {
+	revoked := false
+	err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
+		revoked = false
+		n, err := tx.Exec(ctx, spendCode, ms(now), h)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return spent("code")
+		}
+		err = insertGrant(ctx, tx, g)
+		if fault.Is(err, fault.Spent) { // the code stays used up
+			revoked = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return record(ctx, tx, ev)
+	})
+	if err == nil && revoked {
+		return fault.New(fault.Denied, "this approval has been revoked")
+	}
+	return err
+}
+
+func either(err, other error) error {
+	if err != nil {
+		return err
+	}
+	return other
+}
+
+func scanCode(r sqldb.Row, used *time.Time) (*oauth.Code, error) {
 	var text string
 	var expires time.Time
-	if err := r.Scan(&text, stamp{&expires}); err != nil {
+	if err := r.Scan(&text, stamp{&expires}, stamp{used}); err != nil {
 		return nil, err
 	}
 	var data codeData

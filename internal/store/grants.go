@@ -47,19 +47,20 @@ const putGrant = "INSERT INTO grants (" + grantCols + ") SELECT $1, $2, $3, $4, 
 
 // PutGrant stores an approval, unless the grant, its session, its user or its client has been revoked meanwhile: then Spent.
 func (d *DB) PutGrant(ctx context.Context, g *oauth.Grant, ev ...audit.Event) error {
-	put := func(c sqldb.Conn) error {
-		n, err := c.Exec(ctx, putGrant, g.ID, g.Client, orNull(string(g.User)), g.Session, slices.Contains(g.Scopes, scopeOffline),
-			g.Kind, join(g.Scopes), join(g.Resources), string(g.Claims), ms(g.AuthTime), join(g.AMR), g.ACR, g.RefreshHash, g.PrevHash,
-			ms(g.RotatedAt), ms(g.ExpiresAt), ms(g.AbsoluteEnd), clean(g.IP), clean(g.Agent), ms(g.CreatedAt), ms(g.LastUsedAt))
-		if err == nil && n == 0 {
-			return fault.New(fault.Spent, "this approval has been revoked")
-		}
-		return err
-	}
 	if len(ev) == 0 { // one statement, one round trip
-		return put(d.sql)
+		return insertGrant(ctx, d.sql, g)
 	}
-	return d.write(ctx, ev, func(tx sqldb.Tx) error { return put(tx) })
+	return d.write(ctx, ev, func(tx sqldb.Tx) error { return insertGrant(ctx, tx, g) })
+}
+
+func insertGrant(ctx context.Context, c sqldb.Conn, g *oauth.Grant) error {
+	n, err := c.Exec(ctx, putGrant, g.ID, g.Client, orNull(string(g.User)), g.Session, slices.Contains(g.Scopes, scopeOffline),
+		g.Kind, join(g.Scopes), join(g.Resources), string(g.Claims), ms(g.AuthTime), join(g.AMR), g.ACR, g.RefreshHash, g.PrevHash,
+		ms(g.RotatedAt), ms(g.ExpiresAt), ms(g.AbsoluteEnd), clean(g.IP), clean(g.Agent), ms(g.CreatedAt), ms(g.LastUsedAt))
+	if err == nil && n == 0 {
+		return fault.New(fault.Spent, "this approval has been revoked")
+	}
+	return err
 }
 
 // Grant reads one grant that has not ended, or NotFound.

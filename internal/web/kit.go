@@ -36,10 +36,22 @@ type Options struct {
 }
 
 // Kit is the HTTP side's shared ground. It is immutable.
-type Kit struct{ Options }
+type Kit struct {
+	Options
+	fixed map[string][]string // headers of every answer
+}
 
 // New makes a kit.
-func New(o Options) *Kit { return &Kit{o} }
+func New(o Options) *Kit {
+	k := &Kit{Options: o, fixed: map[string][]string{
+		"X-Content-Type-Options": {"nosniff"},
+		"Referrer-Policy":        {"same-origin"}, // none at all would make browsers send "Origin: null" with our own forms
+	}}
+	if o.Secure {
+		k.fixed["Strict-Transport-Security"] = []string{"max-age=31536000"}
+	}
+	return k
+}
 
 // Event is the one record of a request, written when it ends. It holds no secret and no query string.
 type Event struct {
@@ -75,14 +87,14 @@ func (k *Kit) Stack(next http.Handler) http.Handler {
 		defer cancel()
 		rec := &recorder{ResponseWriter: w}
 		h := w.Header()
-		h.Set("X-Request-Id", ev.ID)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin") // none at all would make browsers send "Origin: null" with our own forms
-		if k.Secure {
-			h.Set("Strict-Transport-Security", "max-age=31536000")
+		h["X-Request-Id"] = []string{ev.ID}
+		for name, v := range k.fixed {
+			h[name] = v
 		}
 		r = r.WithContext(ctx)
-		r.Body = http.MaxBytesReader(w, r.Body, k.BodyLimit)
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = http.MaxBytesReader(w, r.Body, k.BodyLimit)
+		}
 		defer k.finish(rec, r, ev, start)
 		next.ServeHTTP(rec, r)
 	})

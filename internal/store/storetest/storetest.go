@@ -84,6 +84,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Refresh", (*suite).refresh},
 		{"Grants of the revoked", (*suite).revokedGrants},
 		{"Codes", (*suite).codes},
+		{"Code of an ended session", (*suite).codeOfEndedSession},
 		{"Devices", (*suite).devices},
 		{"Devices are bounded", (*suite).boundedDevices},
 		{"Opaque tokens", (*suite).opaque},

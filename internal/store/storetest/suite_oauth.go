@@ -78,7 +78,7 @@ func (s *suite) clientDeletion(t *testing.T) {
 	want(t, err, fault.NotFound)
 	_, err = s.db.Grant(ctx, g.ID)
 	want(t, err, fault.NotFound)
-	_, err = s.db.SpendCode(ctx, "code-of-deleted", s.now)
+	_, err = s.db.Code(ctx, "code-of-deleted", s.now)
 	want(t, err, fault.NotFound)
 	equal(t, "token of a deleted client revoked", s.db.Revoked(token(g, s.now)), true)
 	late := s.grant(u, c)
@@ -276,20 +276,49 @@ func (s *suite) codes(t *testing.T) {
 	code := &oauth.Code{Grant: *g, RedirectURI: "https://app.example/cb", Challenge: "ch", ChallengeMethod: "S256", Nonce: "n", ExpiresAt: s.now.Add(time.Minute)}
 	h := secret.Hash(s.name("code"))
 	must(t, s.db.PutCode(ctx, h, code, event(audit.AuthorizationCodeIssued, u, s.now)))
-	got, err := s.db.SpendCode(ctx, h, s.now)
+	got, err := s.db.Code(ctx, h, s.now)
 	must(t, err)
+	code.Hash = h
 	if d := cmp.Diff(code, got); d != "" {
 		t.Fatal(d)
 	}
-	got, err = s.db.SpendCode(ctx, h, s.now.Add(time.Hour))
+	must(t, s.db.RedeemCode(ctx, h, g, s.now, event(audit.AccessTokenIssued, u, s.now)))
+	_, err = s.db.Grant(ctx, g.ID)
+	must(t, err)
+	got, err = s.db.Code(ctx, h, s.now.Add(time.Hour))
 	want(t, err, fault.Spent)
 	equal(t, "grant of the spent code", got.Grant.ID, g.ID)
-	_, err = s.db.SpendCode(ctx, "none", s.now)
+	other := s.grant(u, c, "openid")
+	want(t, s.db.RedeemCode(ctx, h, other, s.now), fault.Spent)
+	_, err = s.db.Grant(ctx, other.ID)
 	want(t, err, fault.NotFound)
-	late := secret.Hash(s.name("code"))
+
+	_, err = s.db.Code(ctx, "none", s.now)
+	want(t, err, fault.NotFound)
+	want(t, s.db.SpendCode(ctx, "none", s.now), fault.NotFound)
+	burnt, late := secret.Hash(s.name("code")), secret.Hash(s.name("code"))
+	must(t, s.db.PutCode(ctx, burnt, code))
+	must(t, s.db.SpendCode(ctx, burnt, s.now))
+	want(t, s.db.SpendCode(ctx, burnt, s.now), fault.Spent)
+	want(t, s.db.RedeemCode(ctx, burnt, other, s.now), fault.Spent)
 	must(t, s.db.PutCode(ctx, late, code))
-	_, err = s.db.SpendCode(ctx, late, s.now.Add(time.Minute))
+	_, err = s.db.Code(ctx, late, s.now.Add(time.Minute))
 	want(t, err, fault.NotFound)
+	want(t, s.db.RedeemCode(ctx, late, other, s.now.Add(time.Minute)), fault.Spent)
+}
+
+// A code whose session ended before it was redeemed gives nothing, and is used up.
+func (s *suite) codeOfEndedSession(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	sess := s.session(t, u)
+	g := s.grant(u, c, "openid")
+	g.Session = sess.ID
+	h := secret.Hash(s.name("code"))
+	must(t, s.db.PutCode(ctx, h, &oauth.Code{Grant: *g, ExpiresAt: s.now.Add(time.Minute)}))
+	must(t, s.db.EndSession(ctx, sess.ID, s.now, true))
+	want(t, s.db.RedeemCode(ctx, h, g, s.now), fault.Denied)
+	_, err := s.db.Code(ctx, h, s.now)
+	want(t, err, fault.Spent)
 }
 
 func (s *suite) device(c *oauth.Client) *oauth.Device {

@@ -171,7 +171,7 @@ func (s *suite) hostileText(t *testing.T) {
 		must(t, err)
 		_, err = s.db.DeviceByUserCode(ctx, bad, s.now)
 		want(t, err, fault.NotFound)
-		_, err = s.db.SpendCode(ctx, secret.Hash(bad), s.now)
+		_, err = s.db.Code(ctx, secret.Hash(bad), s.now)
 		if k := fault.KindOf(err); k != fault.NotFound && k != fault.Invalid {
 			t.Errorf("a code of %.20q: %v", bad, err)
 		}
@@ -186,9 +186,10 @@ func (s *suite) races(t *testing.T) {
 	g := s.grant(u, c)
 	h := secret.Hash(s.name("code"))
 	must(t, s.db.PutCode(ctx, h, &oauth.Code{Grant: *g, ExpiresAt: s.now.Add(time.Minute)}))
-	oneWins(t, "SpendCode", fault.Spent, func(int) error { _, err := s.db.SpendCode(ctx, h, s.now); return err })
-
-	must(t, s.db.PutGrant(ctx, g))
+	oneWins(t, "SpendCode", fault.Spent, func(int) error { return s.db.SpendCode(ctx, h, s.now) })
+	h = secret.Hash(s.name("code"))
+	must(t, s.db.PutCode(ctx, h, &oauth.Code{Grant: *g, ExpiresAt: s.now.Add(time.Minute)}))
+	oneWins(t, "RedeemCode", fault.Spent, func(int) error { return s.db.RedeemCode(ctx, h, g, s.now) })
 	oneWins(t, "TurnRefresh", fault.Spent, func(i int) error {
 		_, err := s.db.TurnRefresh(ctx, oauth.RefreshTurn{
 			Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: secret.Hash(fmt.Sprint("next", i)), Now: s.now, ExpiresAt: s.now.Add(time.Hour),

@@ -12,7 +12,8 @@ import (
 )
 
 func (s *Server) metadata(http.ResponseWriter, *http.Request) (any, error) {
-	return s.oauth.Metadata(), nil
+	doc, err := s.oauth.Discovery()
+	return json.RawMessage(doc), err
 }
 
 func (s *Server) jwks(_ http.ResponseWriter, r *http.Request) (any, error) {

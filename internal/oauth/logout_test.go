@@ -1,0 +1,139 @@
+package oauth_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+)
+
+const goodbye = "https://app.example/bye"
+
+func (w *world) logout(sess *identity.Session, pairs ...string) (*oauth.LogoutStep, error) {
+	c := w.call(pairs...)
+	c.Method, c.Session = "GET", sess
+	return w.srv.Logout(w.t.Context(), c)
+}
+
+// OpenID Connect RP-Initiated Logout 1.0 §2: an ID token of the person who is signed in shows that the request is meant.
+func TestLogoutWithHint(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl)
+	w.pass(2 * time.Hour) // the hint may have expired
+	st, err := w.logout(w.sess, "id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye, "state", "a b")
+	must(t, err)
+	equal(t, "ended", st.Ended, true)
+	equal(t, "address", st.Redirect, goodbye+"?state=a+b")
+	if _, err := w.db.Session(t.Context(), w.sess.ID, w.now); err == nil {
+		t.Fatal("the session lives on")
+	}
+	w.audited(cl, audit.Logout, 1)
+}
+
+func TestLogoutEndsTokens(t *testing.T) {
+	for name, ends := range map[string]bool{"with their session": true, "not with their session": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(c *oauth.Config) { c.EndWithSession = ends })
+			r := w.login(w.client())
+			_, err := w.logout(w.sess, "id_token_hint", r.IDToken)
+			must(t, err)
+			if ends {
+				w.dead(r.AccessToken)
+				return
+			}
+			w.alive(r.AccessToken)
+		})
+	}
+}
+
+// Without such a hint any page could sign people out, so the person is asked (§6).
+func TestLogoutAsks(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	bob := w.newUser("bob")
+	c := w.ask(cl)
+	c.Session = w.signIn(bob, "pwd")
+	st, err := w.srv.Authorize(t.Context(), c)
+	must(t, err)
+	his, err := w.redeem(cl, params(t, st).Get("code"))
+	must(t, err)
+	for name, pairs := range map[string][]string{
+		"nothing":                  nil,
+		"client_id alone":          {"client_id", string(cl.ID), "post_logout_redirect_uri", goodbye},
+		"a hint of somebody else":  {"id_token_hint", his.IDToken, "post_logout_redirect_uri", goodbye},
+		"state without an address": {"state", "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st, err := w.logout(w.sess, pairs...)
+			must(t, err)
+			if st.Confirm == nil || st.Ended || st.Redirect != "" {
+				t.Fatalf("step %+v", st)
+			}
+			if _, err := w.db.Session(t.Context(), w.sess.ID, w.now); err != nil {
+				t.Fatal("signed out without being asked")
+			}
+		})
+	}
+	st2, err := w.logout(w.sess, "client_id", string(cl.ID), "post_logout_redirect_uri", goodbye, "state", "x")
+	must(t, err)
+	sealed, err := w.srv.SealFlow(st2.Confirm)
+	must(t, err)
+	confirm := w.call()
+	confirm.Session = w.sess
+	done, err := w.srv.ConfirmLogout(t.Context(), confirm, sealed)
+	must(t, err)
+	equal(t, "ended", done.Ended, true)
+	equal(t, "address", done.Redirect, goodbye+"?state=x")
+	// Again, with the session gone: the same way out.
+	confirm.Session = nil
+	done, err = w.srv.ConfirmLogout(t.Context(), confirm, sealed)
+	must(t, err)
+	equal(t, "address", done.Redirect, goodbye+"?state=x")
+}
+
+func TestLogoutWhenNobodyIsSignedIn(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	st, err := w.logout(nil, "client_id", string(cl.ID), "post_logout_redirect_uri", goodbye)
+	must(t, err)
+	equal(t, "address", st.Redirect, goodbye)
+	st, err = w.logout(nil)
+	must(t, err)
+	equal(t, "address", st.Redirect, "")
+}
+
+// §3: to registered addresses only, and of a client that is named.
+func TestLogoutRefusals(t *testing.T) {
+	w := newWorld(t)
+	cl, other := w.client(), w.client()
+	off := w.client(func(c *oauth.Client) { c.Disabled = true })
+	r := w.login(cl)
+	for name, pairs := range map[string][]string{
+		"address not registered":            {"id_token_hint", r.IDToken, "post_logout_redirect_uri", "https://evil.example"},
+		"address longer":                    {"id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye + "/x"},
+		"a redirect_uri is no such address": {"id_token_hint", r.IDToken, "post_logout_redirect_uri", callback},
+		"address of nobody":                 {"post_logout_redirect_uri", goodbye},
+		"hint unreadable":                   {"id_token_hint", "x"},
+		"hint is an access token":           {"id_token_hint", r.AccessToken},
+		"hint and client_id disagree":       {"id_token_hint", r.IDToken, "client_id", string(other.ID)},
+		"client unknown":                    {"client_id", "nobody", "post_logout_redirect_uri", goodbye},
+		"client disabled":                   {"client_id", string(off.ID), "post_logout_redirect_uri", goodbye},
+		"state too long":                    {"id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye, "state", strings.Repeat("s", 2049)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := w.logout(w.sess, pairs...)
+			page(t, nil, err)
+			if _, err := w.db.Session(t.Context(), w.sess.ID, w.now); err != nil {
+				t.Fatal("signed out all the same")
+			}
+		})
+	}
+	confirm := w.call()
+	confirm.Session = w.sess
+	_, err := w.srv.ConfirmLogout(t.Context(), confirm, "made-up")
+	page(t, nil, err)
+}

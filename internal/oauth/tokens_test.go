@@ -1,0 +1,358 @@
+package oauth_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+func (w *world) introspect(as *oauth.Client, token string) *oauth.Introspection {
+	w.t.Helper()
+	in, err := w.srv.Introspect(w.t.Context(), w.from(as, "token", token))
+	must(w.t, err)
+	return in
+}
+
+// inactive is an answer without a reason (RFC 7662 §2.2).
+func (w *world) inactive(as *oauth.Client, token string) {
+	w.t.Helper()
+	raw, err := json.Marshal(w.introspect(as, token))
+	must(w.t, err)
+	equal(w.t, "answer", string(raw), `{"active":false}`)
+}
+
+// RFC 7662.
+func TestIntrospection(t *testing.T) {
+	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
+		t.Run(format, func(t *testing.T) {
+			w := newWorld(t)
+			cl, api := w.client(func(c *oauth.Client) { c.TokenFormat = format }), w.client()
+			r := w.login(cl, "scope", "openid api:read", "resource", "https://api.example")
+			in := w.introspect(api, r.AccessToken)
+			equal(t, "active", in.Active, true)
+			equal(t, "scope", in.Scope, "openid api:read")
+			equal(t, "client_id", in.ClientID, string(cl.ID))
+			equal(t, "username", in.Username, w.user.Email)
+			equal(t, "token_type", in.TokenType, "Bearer")
+			equal(t, "sub", in.Subject, string(w.user.ID))
+			equal(t, "iss", in.Issuer, issuer)
+			equal(t, "exp", int64(in.Expires), w.now.Unix()+3600)
+			equal(t, "iat", int64(in.IssuedAt), w.now.Unix())
+			equal(t, "sid", in.Session, string(w.sess.ID))
+			list(t, "aud", in.Audience, "https://api.example")
+			list(t, "roles", in.Roles, "editor")
+			w.pass(time.Hour)
+			w.inactive(api, r.AccessToken)
+		})
+	}
+}
+
+func TestIntrospectionInactive(t *testing.T) {
+	w := newWorld(t)
+	cl, api := w.client(), w.client()
+	r := w.login(cl)
+	for name, token := range map[string]string{
+		"garbage":                   "garbage",
+		"an ID token":               r.IDToken,
+		"altered":                   r.AccessToken[:len(r.AccessToken)-4] + "AAAA",
+		"an opaque one of nobody":   secret.NewToken(secret.PrefixAccessToken),
+		"an opaque one misspelt":    secret.PrefixAccessToken + "x",
+		"another's refresh token":   r.RefreshToken,
+		"a refresh token made up":   secret.PrefixRefreshToken + "x",
+		"a code":                    w.code(cl),
+		"a very long one":           strings.Repeat("a", 100000),
+		"with its padding repeated": r.AccessToken + "=",
+	} {
+		t.Run(name, func(t *testing.T) { w.inactive(api, token) })
+	}
+}
+
+// A refresh token is told about to its own client only.
+func TestIntrospectionOfRefreshTokens(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl)
+	in := w.introspect(cl, r.RefreshToken)
+	equal(t, "active", in.Active, true)
+	equal(t, "token_type", in.TokenType, "refresh_token")
+	equal(t, "sub", in.Subject, string(w.user.ID))
+	n, err := w.refresh(cl, r.RefreshToken)
+	must(t, err)
+	w.inactive(cl, r.RefreshToken) // used, and asking about it is no replay
+	w.alive(n.AccessToken)
+	w.pass(30 * 24 * time.Hour)
+	w.inactive(cl, n.RefreshToken)
+}
+
+func TestIntrospectionRefusals(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	_, err := w.srv.Introspect(t.Context(), w.from(w.client(public), "token", "x"))
+	refused(t, err, "invalid_client", 401)
+	_, err = w.srv.Introspect(t.Context(), w.call("token", "x"))
+	refused(t, err, "invalid_client", 401)
+	_, err = w.srv.Introspect(t.Context(), w.from(cl))
+	refused(t, err, "invalid_request", 400)
+}
+
+func TestIntrospectionOfAGoneUser(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl)
+	must(t, w.db.SetUserDisabled(t.Context(), w.user.ID, true, w.now))
+	w.inactive(cl, r.AccessToken)
+}
+
+func (w *world) revoke(as *oauth.Client, token string) error {
+	return w.srv.Revoke(w.t.Context(), w.from(as, "token", token, "token_type_hint", "anything"))
+}
+
+// RFC 7009 §2.1: an access token alone, or with its refresh token the whole grant.
+func TestRevocation(t *testing.T) {
+	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
+		t.Run("access token, "+format, func(t *testing.T) {
+			w := newWorld(t)
+			cl := w.client(func(c *oauth.Client) { c.TokenFormat = format })
+			r := w.login(cl)
+			must(t, w.revoke(cl, r.AccessToken))
+			w.dead(r.AccessToken)
+			n, err := w.refresh(cl, r.RefreshToken)
+			must(t, err)
+			w.alive(n.AccessToken)
+			must(t, w.revoke(cl, r.AccessToken)) // again is no error
+		})
+	}
+	t.Run("refresh token", func(t *testing.T) {
+		w := newWorld(t)
+		cl := w.client()
+		r := w.login(cl)
+		must(t, w.revoke(cl, r.RefreshToken))
+		w.dead(r.AccessToken)
+		_, err := w.refresh(cl, r.RefreshToken)
+		refused(t, err, "invalid_grant", 400)
+	})
+	t.Run("a public client's", func(t *testing.T) {
+		w := newWorld(t)
+		cl := w.client(public)
+		r := w.login(cl)
+		must(t, w.revoke(cl, r.RefreshToken))
+		w.dead(r.AccessToken)
+	})
+	t.Run("a former refresh token", func(t *testing.T) {
+		w := newWorld(t)
+		cl := w.client()
+		r := w.login(cl)
+		n, err := w.refresh(cl, r.RefreshToken)
+		must(t, err)
+		must(t, w.revoke(cl, r.RefreshToken))
+		w.dead(n.AccessToken)
+	})
+}
+
+func TestRevocationOfWhatIsNotThere(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl)
+	for _, token := range []string{
+		"garbage", secret.NewToken(secret.PrefixAccessToken), secret.PrefixRefreshToken + "x", r.IDToken, "a.b.c",
+	} {
+		must(t, w.revoke(cl, token)) // RFC 7009 §2.2
+	}
+	w.alive(r.AccessToken)
+}
+
+func TestRevocationRefusals(t *testing.T) {
+	w := newWorld(t)
+	cl, other := w.client(), w.client()
+	r := w.login(cl)
+	refused(t, w.revoke(other, r.AccessToken), "unauthorized_client", 400)
+	refused(t, w.revoke(other, r.RefreshToken), "unauthorized_client", 400)
+	w.alive(r.AccessToken)
+	refused(t, w.revoke(cl, ""), "invalid_request", 400)
+	refused(t, w.srv.Revoke(t.Context(), w.call("token", r.AccessToken)), "invalid_client", 401)
+}
+
+// OpenID Connect Core §5.3, §5.4: each scope gives its claims.
+func TestUserInfoScopes(t *testing.T) {
+	for scope, names := range map[string][]string{
+		"openid":         {"sub"},
+		"openid profile": {"sub", "name", "preferred_username", "locale", "zoneinfo", "updated_at"},
+		"openid email":   {"sub", "email", "email_verified"},
+		"openid phone":   {"sub", "phone_number", "phone_number_verified"},
+		"openid address": {"sub", "address"},
+	} {
+		t.Run(scope, func(t *testing.T) {
+			w := newWorld(t)
+			info := w.userinfo(w.login(w.client(), "scope", scope).AccessToken)
+			for _, n := range names {
+				if _, ok := info[n]; !ok {
+					t.Errorf("%s is missing", n)
+				}
+			}
+			equal(t, "claims", len(info), len(names))
+			equal(t, "sub", info["sub"], any(string(w.user.ID)))
+		})
+	}
+}
+
+// RFC 6750 §3.1.
+func TestProtectedResourceRefusals(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl, "scope", "api:read")
+	id := w.login(cl)
+	own, err := w.token(cl, "grant_type", "client_credentials")
+	must(t, err)
+	gone := w.login(cl)
+	must(t, w.revoke(cl, gone.AccessToken))
+	for name, c := range map[string]struct {
+		change func(*oauth.Call)
+		code   string
+		status int
+	}{
+		"no token":                   {func(*oauth.Call) {}, "", 401},
+		"another scheme":             {func(c *oauth.Call) { c.Authorization = basic("a", "b") }, "", 401},
+		"empty":                      {bearer(""), "invalid_token", 401},
+		"garbage":                    {bearer("x"), "invalid_token", 401},
+		"an ID token":                {bearer(id.IDToken), "invalid_token", 401},
+		"a refresh token":            {bearer(id.RefreshToken), "invalid_token", 401},
+		"revoked":                    {bearer(gone.AccessToken), "invalid_token", 401},
+		"expired":                    {func(c *oauth.Call) { bearer(id.AccessToken)(c); c.Now = c.Now.Add(time.Hour) }, "invalid_token", 401},
+		"without openid":             {bearer(r.AccessToken), "insufficient_scope", 403},
+		"of a client for itself":     {bearer(own.AccessToken), "insufficient_scope", 403},
+		"twice":                      {func(c *oauth.Call) { bearer(id.AccessToken)(c); c.Form.Set("access_token", id.AccessToken) }, "invalid_request", 400},
+		"in the address":             {func(c *oauth.Call) { c.Method = "GET"; c.Form.Set("access_token", id.AccessToken) }, "invalid_request", 400},
+		"in the address of a HEAD":   {func(c *oauth.Call) { c.Method = "HEAD"; c.Form.Set("access_token", id.AccessToken) }, "invalid_request", 400},
+		"in the form, but another's": {func(c *oauth.Call) { c.Form.Set("access_token", "x") }, "invalid_token", 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			call := w.call()
+			c.change(call)
+			_, err := w.srv.UserInfo(t.Context(), call)
+			e := refused(t, err, c.code, c.status)
+			if c.status != 400 {
+				equal(t, "challenge", e.Challenge, "Bearer")
+			}
+		})
+	}
+	t.Run("in the form of a POST is right", func(t *testing.T) {
+		_, err := w.srv.UserInfo(t.Context(), w.call("access_token", id.AccessToken))
+		must(t, err)
+	})
+	t.Run("user disabled", func(t *testing.T) {
+		w := newWorld(t)
+		r := w.login(w.client())
+		must(t, w.db.SetUserDisabled(t.Context(), w.user.ID, true, w.now))
+		call := w.call()
+		bearer(r.AccessToken)(call)
+		_, err := w.srv.UserInfo(t.Context(), call)
+		refused(t, err, "invalid_token", 401)
+	})
+}
+
+func TestTokenInfo(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	own, err := w.token(cl, "grant_type", "client_credentials", "scope", "api:read")
+	must(t, err)
+	c := w.call()
+	bearer(own.AccessToken)(c)
+	info, err := w.srv.TokenInfo(t.Context(), c)
+	must(t, err)
+	raw, err := json.Marshal(info)
+	must(t, err)
+	var m map[string]any
+	must(t, json.Unmarshal(raw, &m))
+	for name, want := range map[string]any{
+		"active": true, "client_id": string(cl.ID), "sub": string(cl.ID), "scope": "api:read", "exp": float64(w.now.Unix() + 3600),
+	} {
+		equal(t, name, m[name], want)
+	}
+	_, err = w.srv.TokenInfo(t.Context(), w.call())
+	refused(t, err, "", 401)
+}
+
+// Each client has its own algorithm, life and format where the operator says so.
+func TestPerClientTokens(t *testing.T) {
+	for _, alg := range []string{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256} {
+		t.Run(alg, func(t *testing.T) {
+			w := newWorld(t)
+			r := w.login(w.client(func(c *oauth.Client) { c.Alg = alg }))
+			equal(t, "alg of the access token", header(t, r.AccessToken)["alg"], any(alg))
+			equal(t, "alg of the ID token", header(t, r.IDToken)["alg"], any(alg))
+			equal(t, "at_hash", claims(t, r.IDToken)["at_hash"], any(jose.AccessHash(alg, r.AccessToken)))
+			w.alive(r.AccessToken)
+		})
+	}
+	t.Run("lives", func(t *testing.T) {
+		w := newWorld(t)
+		cl := w.client(func(c *oauth.Client) { c.AccessTTL, c.IDTokenTTL = time.Minute, 2*time.Minute })
+		r := w.login(cl)
+		equal(t, "expires_in", r.ExpiresIn, 60)
+		equal(t, "exp of the ID token", claims(t, r.IDToken)["exp"], any(float64(w.now.Unix()+120)))
+		w.pass(time.Minute)
+		w.dead(r.AccessToken)
+	})
+	t.Run("opaque for all, JWT for one", func(t *testing.T) {
+		w := newWorld(t, func(c *oauth.Config) { c.TokenFormat = oauth.FormatOpaque })
+		if r := w.login(w.client()); !secretLike(r.AccessToken, secret.PrefixAccessToken) {
+			t.Fatalf("not opaque: %s", r.AccessToken)
+		}
+		header(t, w.login(w.client(func(c *oauth.Client) { c.TokenFormat = oauth.FormatJWT })).AccessToken)
+	})
+	t.Run("opaque ends by its time", func(t *testing.T) {
+		w := newWorld(t)
+		r := w.login(w.client(func(c *oauth.Client) { c.TokenFormat = oauth.FormatOpaque }))
+		w.alive(r.AccessToken)
+		w.pass(time.Hour)
+		w.dead(r.AccessToken)
+	})
+	t.Run("opaque works at userinfo", func(t *testing.T) {
+		w := newWorld(t)
+		r := w.login(w.client(func(c *oauth.Client) { c.TokenFormat = oauth.FormatOpaque }), "scope", "openid email", "claims", `{"userinfo":{"name":null}}`)
+		info := w.userinfo(r.AccessToken)
+		equal(t, "email", info["email"], any(w.user.Email))
+		equal(t, "name", info["name"], any("Ada Lovelace"))
+	})
+}
+
+// The end of what a token hangs on is the end of the token.
+func TestWhatEndsAnAccessToken(t *testing.T) {
+	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
+		for name, end := range map[string]func(*world, *oauth.Client) error{
+			"session": func(w *world, _ *oauth.Client) error { return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true) },
+			"user disabled": func(w *world, _ *oauth.Client) error {
+				return w.db.SetUserDisabled(w.t.Context(), w.user.ID, true, w.now)
+			},
+			"consent taken":  func(w *world, c *oauth.Client) error { return w.db.DropConsent(w.t.Context(), w.user.ID, c.ID, w.now) },
+			"client deleted": func(w *world, c *oauth.Client) error { return w.db.DeleteClient(w.t.Context(), c.ID, w.now) },
+		} {
+			t.Run(name+", "+format, func(t *testing.T) {
+				w := newWorld(t)
+				cl := w.client(func(c *oauth.Client) { c.TokenFormat = format })
+				r := w.login(cl)
+				w.alive(r.AccessToken)
+				must(t, end(w, cl))
+				w.dead(r.AccessToken)
+			})
+		}
+	}
+	t.Run("a session that ends without its tokens", func(t *testing.T) {
+		w := newWorld(t)
+		r := w.login(w.client())
+		must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, false))
+		w.alive(r.AccessToken)
+	})
+}
+
+// A token of another issuer that happens to share the keys is refused.
+func TestAnotherIssuersToken(t *testing.T) {
+	w := newWorld(t)
+	theirs := newWorld(t, func(c *oauth.Config) { c.Issuer = "https://other.example" })
+	w.dead(theirs.login(theirs.client()).AccessToken)
+}
