@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { Person } from "./kit/person.mjs";
 import { postgres } from "./kit/postgres.mjs";
-import { basic, eventually, Installation } from "./kit/server.mjs";
+import { basic, eventually, freePort, Installation } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
 
 const redirect = "http://127.0.0.1:4999/cb";
@@ -48,14 +48,15 @@ for (const [what, settings, count] of [
 
     before(async () => {
       const made = settings();
-      // Away from SQLite's directory the key must be given; two servers must share it, and their address.
+      // Away from SQLite's directory the key must be given. Servers that share a database share their address, too.
       if (made.DATABASE_URL) made.SECRET_KEY = randomBytes(32).toString("hex");
-      if (count > 1) made.BASE_URL = "http://localhost:8080";
+      const ports = await Promise.all(Array.from({ length: count }, freePort));
+      made.BASE_URL = `http://localhost:${ports[0]}`;
       home = new Installation(made);
       const user = home.user();
       client = home.client({ grant: ["code", "refresh"], redirectUri: redirect, scope: "openid offline_access", firstParty: true });
       servers = [];
-      for (let i = 0; i < count; i++) servers.push(await home.serve());
+      for (const PORT of ports) servers.push(await home.serve({ PORT }));
       people = servers.map((server) => new Person(server, user));
     });
 
@@ -80,7 +81,7 @@ for (const [what, settings, count] of [
       it("both see a client that is made, a secret that is rotated and a client that is deleted", async () => {
         const made = home.client({ grant: "client_credentials", scope: "read" });
         const get = (server, secret = made.client_secret) => server.post("/oauth/token", { grant_type: "client_credentials" }, basic({ ...made, client_secret: secret }));
-        const all = (check) => eventually(async () => servers.forEach(() => {}) ?? (await Promise.all(servers.map(check))));
+        const all = (check) => eventually(() => Promise.all(servers.map(check)));
         await all(async (server) => assert.equal((await get(server)).status, 200));
         const { client_secret } = home.command("client", "rotate-secret", made.client_id, "--grace", "0");
         await all(async (server) => assert.equal((await get(server, client_secret)).status, 200));

@@ -102,7 +102,7 @@ func changed(t *testing.T, token string) string {
 
 // forged signs the token's words with another key of the same name.
 func forged(t *testing.T, token string) string {
-	parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
 		t.Fatal(err)
 	}

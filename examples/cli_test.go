@@ -60,6 +60,28 @@ func (w *world) testCLIBrowser(t *testing.T) {
 	n.leave(t)
 }
 
+// testCLIStranger brings the tool answers that are not the server's.
+func (w *world) testCLIStranger(t *testing.T) {
+	n := &notes{w, t.TempDir()}
+	login := n.command("login")
+	lines := begin(t, login, login.StderrPipe)
+	asked, err := url.Parse(await(t, lines, `^  (http\S+)$`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	callback := asked.Query().Get("redirect_uri")
+	// Any page in the person's browser can do this; it must not end the sign-in.
+	res, _ := fetch(t, request(t, "GET", callback+"?code=x&state=guessed&iss="+url.QueryEscape(w.issuer), ""))
+	if res.StatusCode != 400 {
+		t.Errorf("an answer with another state: %s", res.Status)
+	}
+	fetch(t, request(t, "GET", callback+"?code=x&iss=http%3A%2F%2Fevil.example&state="+asked.Query().Get("state"), ""))
+	await(t, lines, `(you are not signed in: the answer is from "http://evil.example")`)
+	if err := login.Wait(); err == nil {
+		t.Error("it ends as if all were well")
+	}
+}
+
 func (w *world) testCLIDevice(t *testing.T) {
 	n := &notes{w, t.TempDir()}
 	login := n.command("login", "--device")

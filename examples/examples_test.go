@@ -43,14 +43,15 @@ func TestExamples(t *testing.T) {
 	// They mostly wait for intervals to pass, so all of them run at once, however few processors there are.
 	var wg sync.WaitGroup
 	for name, test := range map[string]func(*testing.T){
-		"api":                      w.testAPI,
-		"api refuses an ID token":  w.testIDToken,
-		"browser is served":        w.testBrowser,
-		"cli with a browser":       w.testCLIBrowser,
-		"cli with a device code":   w.testCLIDevice,
-		"device script":            w.testDevice,
-		"device script slows down": testDeviceSlowsDown,
-		"device script is told no": testDeviceRefused,
+		"api":                         w.testAPI,
+		"api refuses an ID token":     w.testIDToken,
+		"browser is served":           w.testBrowser,
+		"cli with a browser":          w.testCLIBrowser,
+		"cli and a stranger's answer": w.testCLIStranger,
+		"cli with a device code":      w.testCLIDevice,
+		"device script":               w.testDevice,
+		"device script slows down":    testDeviceSlowsDown,
+		"device script is told no":    testDeviceRefused,
 	} {
 		wg.Go(func() { t.Run(name, test) })
 	}
@@ -89,40 +90,42 @@ func (w *world) setUp(t *testing.T) {
 
 	w.secrets = map[string]string{}
 	for _, example := range []string{"api", "browser", "cli", "device"} {
-		w.client(t, documented(t, example))
+		w.administer(t, documented(t, example)...)
 	}
-	// Two more that get less than the API asks for.
-	w.client(t, `./gatehouse client create --id notes-reader --name R --grant client_credentials --scope notes:read --resource `+resource)
-	w.client(t, `./gatehouse client create --id notes-brief --name B --grant client_credentials --scope notes:read --access-token-ttl 1s --resource `+resource)
+	w.administer(t, // two more, that get less than the API asks for
+		`./gatehouse client create --id notes-reader --name R --grant client_credentials --scope notes:read --resource `+resource,
+		`./gatehouse client create --id notes-brief --name B --grant client_credentials --scope notes:read --access-token-ttl 1s --resource `+resource)
 }
 
-// documented finds the command in an example's README that registers its client.
-func documented(t *testing.T, example string) string {
+// documented finds the commands in an example's README that set the server up for it.
+func documented(t *testing.T, example string) []string {
 	t.Helper()
 	readme, err := os.ReadFile(filepath.Join(example, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := regexp.MustCompile(`(?m)^\./gatehouse client create (?:.*\\\n)*.*`).Find(readme)
-	if command == nil {
+	commands := regexp.MustCompile(`(?m)^\./gatehouse (?:.*\\\n)*.*`).FindAllString(string(readme), -1)
+	if len(commands) == 0 {
 		t.Fatalf("%s/README.md registers no client", example)
 	}
-	return string(command)
+	return commands
 }
 
-// client runs a command line that registers a client, and remembers the secret.
-func (w *world) client(t *testing.T, line string) {
+// administer runs command lines, and remembers the secrets of the clients that they register.
+func (w *world) administer(t *testing.T, lines ...string) {
 	t.Helper()
-	cmd := exec.Command("sh", "-c", line+" --json")
-	cmd.Dir, cmd.Env = w.home, environment()
-	var made struct {
-		ID     string `json:"client_id"`
-		Secret string `json:"client_secret"`
+	for _, line := range lines {
+		cmd := exec.Command("sh", "-c", line+" --json")
+		cmd.Dir, cmd.Env = w.home, environment()
+		var made struct {
+			ID     string `json:"client_id"`
+			Secret string `json:"client_secret"`
+		}
+		if err := json.Unmarshal([]byte(run(t, cmd)), &made); err != nil {
+			t.Fatal(err)
+		}
+		w.secrets[made.ID] = made.Secret
 	}
-	if err := json.Unmarshal([]byte(run(t, cmd)), &made); err != nil {
-		t.Fatal(err)
-	}
-	w.secrets[made.ID] = made.Secret
 }
 
 func (w *world) startAPI(t *testing.T, audience string) string {
@@ -188,6 +191,7 @@ func begin(t *testing.T, cmd *exec.Cmd, pipe func() (io.ReadCloser, error)) <-ch
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // if the test has failed before its end
 	lines := make(chan string, 100)
 	go func() {
 		defer close(lines)

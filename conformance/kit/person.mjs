@@ -41,9 +41,9 @@ export class Person {
 
   /** Opens an address and follows it until a page is there, or until it leads away from the server. */
   async go(to, init = {}) {
-    let url = new URL(to, this.server.issuer);
+    let url = new URL(to, this.server.origin);
     for (let hops = 0; hops < 12; hops++) {
-      if (url.origin !== this.server.issuer) return { away: url };
+      if (url.origin !== this.server.origin) return { away: url };
       const response = await fetch(url, { ...init, redirect: "manual", headers: { ...init.headers, cookie: [...this.cookies].map((c) => c.join("=")).join("; ") } });
       for (const line of response.headers.getSetCookie()) {
         const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);

@@ -1,10 +1,10 @@
 // A PostgreSQL of one's own: a cluster in a temporary directory, on a free port of this machine, without regard for crashes.
 import { execFileSync, spawn } from "node:child_process";
 import { chownSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "./server.mjs";
 
 const base = "/usr/lib/postgresql";
 const root = process.getuid() === 0;
@@ -17,14 +17,6 @@ function programs() {
 
 /** PostgreSQL refuses to run as root. */
 const unprivileged = (program, args) => (root ? ["runuser", ["-u", "postgres", "--", program, ...args]] : [program, args]);
-
-async function freePort() {
-  const probe = createServer();
-  await new Promise((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
 
 /** Starts a cluster; database() makes an empty database and gives its address. */
 export async function postgres() {
@@ -50,7 +42,7 @@ export async function postgres() {
     await ended;
     rmSync(dir, { recursive: true, force: true });
   };
-  const login = ["-h", "127.0.0.1", "-p", String(port), "-U", "gatehouse"];
+  const login = ["-h", "127.0.0.1", "-p", port, "-U", "gatehouse"];
   for (let left = 100; ; left--) {
     try {
       run("pg_isready", ...login, "-q");

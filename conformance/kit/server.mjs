@@ -1,6 +1,7 @@
 // A Gatehouse of one's own: the binary, a database in a directory of its own, and a free port.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -111,7 +112,8 @@ export class Server {
     this.home = home;
     this.errors = "";
     this.output = "";
-    this.process = spawn(binary(), ["serve", "--port", "0", ...args], {
+    this.port = settings.PORT;
+    this.process = spawn(binary(), ["serve", "--port", settings.PORT ?? "0", ...args], {
       cwd: home.dir,
       env: environment({ LOG_FORMAT: "json", ...settings }),
       stdio: ["ignore", "pipe", "pipe"],
@@ -133,20 +135,21 @@ export class Server {
       });
     });
     const first = await Promise.race([listening, this.ended]);
+    clearTimeout(timer);
     if (typeof first !== "string") throw new Error(`the server did not start: ${JSON.stringify(first)}\n${this.errors}`);
     this.issuer = first;
-    for (;;) {
-      // The address is announced before the first connection is taken.
-      const up = await fetch(`${this.issuer}/healthz`).then((r) => r.ok, (e) => /CERT|SIGNED/.test(String(e.cause?.code)));
-      if (up) break;
-      await new Promise((wake) => setTimeout(wake, 20));
-    }
-    clearTimeout(timer);
+    // A server may be one of several behind the announced address.
+    this.origin = this.port ? `${new URL(first).protocol}//localhost:${this.port}` : first;
+    // The address is announced before the first connection is taken. That a certificate is refused is a sign of life, too.
+    const alive = () => fetch(this.at("/healthz")).then((r) => r.ok, (e) => /CERT|SIGNED/.test(String(e.cause?.code)));
+    await eventually(async () => {
+      if (!(await alive())) throw new Error(`no answer at ${this.origin}\n${this.errors}`);
+    }, patience);
   }
 
   /** An address of the server. */
   at(path, query = {}) {
-    const url = new URL(path, this.issuer);
+    const url = new URL(path, this.origin);
     for (const [k, v] of Object.entries(query)) url.searchParams.set(k, v);
     return url;
   }
@@ -182,6 +185,15 @@ export class Server {
 export function basic(client) {
   const half = (s) => encodeURIComponent(s).replace(/%20/g, "+");
   return { authorization: `Basic ${Buffer.from(`${half(client.client_id)}:${half(client.client_secret)}`).toString("base64")}` };
+}
+
+/** A port that nothing listens on. */
+export async function freePort() {
+  const probe = createServer();
+  await new Promise((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const { port } = probe.address();
+  await new Promise((resolve) => probe.close(resolve));
+  return String(port);
 }
 
 /** What another process has changed is seen within a second. */

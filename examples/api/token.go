@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -109,5 +110,5 @@ func refuse(w http.ResponseWriter, status int, code, scope string) {
 		challenge += fmt.Sprintf(`, scope=%q`, scope)
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
-	answer(w, status, map[string]string{"error": code})
+	answer(w, status, map[string]string{"error": cmp.Or(code, "unauthorized")})
 }

@@ -15,8 +15,8 @@ import (
 // Bounds of a client's registration.
 const (
 	maxClientID    = 64
-	maxDescription = 1000           // bytes
-	maxAddress     = 2048           // bytes
+	maxDescription = 1000                // bytes
+	maxAddress     = 2048                // bytes
 	maxAccessTTL   = 30 * 24 * time.Hour // a leaked one that nobody notices works that long
 	maxIDTokenTTL  = 30 * 24 * time.Hour
 	maxRefreshTTL  = 10 * 365 * 24 * time.Hour

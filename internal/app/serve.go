@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strconv"
 	"sync"
 	"time"
@@ -108,6 +109,11 @@ func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Li
 			}
 		})
 	}
+	closeProfiles, err := serveProfiles(cfg.Server.ProfilePort)
+	if err != nil {
+		return err
+	}
+	defer closeProfiles()
 	log.Info("serving", "address", listeners[0].Addr().String(), "issuer", cfg.Server.BaseURL, "version", version())
 	select {
 	case err := <-failed:
@@ -149,4 +155,22 @@ func announce(ctx context.Context, e *env, p *parts) error {
 	}
 	fmt.Fprintf(e.stdout, "\nThere is no administrator yet. Open this link once, within 24 hours, to become one:\n\n  %s/setup?token=%s\n\n", base, token)
 	return nil
+}
+
+// serveProfiles serves the runtime's profiles on loopback alone, never beside the pages.
+func serveProfiles(port int) (stop func(), err error) {
+	if port == 0 {
+		return func() {}, nil
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("PPROF_PORT %d cannot be used: %w", port, err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	hs := &http.Server{Handler: mux, ReadHeaderTimeout: readHeaderTimeout}
+	go func() { _ = hs.Serve(l) }() // ends with Close
+	return func() { _ = hs.Close() }, nil
 }

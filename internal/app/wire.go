@@ -212,6 +212,7 @@ func oauthConfig(c *config.Config) oauth.Config {
 		RefreshAbsolute: t.RefreshAbsoluteTTL, ReuseInterval: t.RefreshReuse, DeviceTTL: t.DeviceCodeTTL, Rotation: t.RefreshRotation,
 		TokenFormat: t.AccessFormat, Alg: t.Algorithm, DefaultScopes: t.DefaultScopes, PasswordGrant: t.PasswordGrant,
 		RequirePKCE: t.PKCERequired == "all", EndWithSession: c.Sessions.RevokeTokens,
+		CountIssuances: c.Audit.Issuance == "aggregate",
 	}
 	for _, id := range t.PasswordClients {
 		out.PasswordClients = append(out.PasswordClients, oauth.ClientID(id))
@@ -222,14 +223,16 @@ func oauthConfig(c *config.Config) oauth.Config {
 // server is a whole server: a handler, and the work that goes on behind it.
 type server struct {
 	parts   *parts
+	oauth   *oauth.Server
 	handler http.Handler
 	jobs    job.Runner
+	log     *slog.Logger
 	close   []func()
 }
 
 // newServer puts the parts together. Config → core → rims → handlers → jobs.
 func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server, error) {
-	s := &server{parts: p}
+	s := &server{parts: p, log: log}
 	for _, alg := range []string{p.cfg.Tokens.Algorithm, jose.RS256, jose.ES256, jose.EdDSA} {
 		if err := p.ring.Ensure(ctx, alg, e.now()); err != nil {
 			return nil, err
@@ -246,6 +249,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		return nil, err
 	}
 	protocolCore := oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher}, owner{p.login})
+	s.oauth = protocolCore
 	pages, err := ui.NewPages(ui.Brand{Name: "Gatehouse"})
 	if err != nil {
 		return nil, err
@@ -276,10 +280,37 @@ func (s *server) work(ctx context.Context) {
 		defer close(done)
 		_ = s.parts.db.Follow(ctx) // it reports its own trouble and ends with ctx only
 	}()
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		s.recordIssuances(ctx)
+	}()
 	s.jobs.Run(ctx)
 	<-done
+	<-counted
 	for _, f := range s.close {
 		f()
+	}
+}
+
+// issuancesEvery is how often counted issuances are recorded.
+const issuancesEvery = 10 * time.Second
+
+// recordIssuances writes down what AUDIT_ISSUANCE=aggregate counts, each server its own, and the rest at the end.
+func (s *server) recordIssuances(ctx context.Context) {
+	tick := time.NewTicker(issuancesEvery)
+	defer tick.Stop()
+	for done := false; !done; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			done = true
+		}
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), issuancesEvery/2)
+		if err := s.oauth.RecordIssuances(last, time.Now()); err != nil {
+			s.log.Error("issued tokens could not be recorded; they are counted on", "error", err)
+		}
+		cancel()
 	}
 }
 

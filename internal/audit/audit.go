@@ -47,6 +47,7 @@ const (
 	AuthorizationCodeReplayed Type = "AUTHORIZATION_CODE_REPLAYED"
 	AccessTokenIssued         Type = "ACCESS_TOKEN_ISSUED"
 	ClientCredentialsIssued   Type = "CLIENT_CREDENTIALS_TOKEN_ISSUED"
+	TokensIssued              Type = "TOKENS_ISSUED"
 	RefreshTokenUsed          Type = "REFRESH_TOKEN_USED"
 	RefreshTokenReplayed      Type = "REFRESH_TOKEN_REPLAYED"
 	TokenRevoked              Type = "TOKEN_REVOKED"

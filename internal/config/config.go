@@ -56,6 +56,7 @@ type Server struct {
 	LogFormat        string // text, json
 	RequestBodyLimit int64  // bytes
 	ShutdownTimeout  time.Duration
+	ProfilePort      int // 0 is none
 }
 
 // Storage is where things are kept.
@@ -146,6 +147,7 @@ type RateLimits struct {
 // Audit is how long the record of events is kept.
 type Audit struct {
 	Retention time.Duration // 0 is for ever
+	Issuance  string        // each, aggregate
 }
 
 // Secret is a value that no format verb, error or JSON document shows. Convert it to a string to use it.

@@ -54,7 +54,7 @@ func TestDefaults(t *testing.T) {
 			Token: Limit{6000, time.Minute}, Login: Limit{60, time.Minute}, Device: Limit{60, time.Minute},
 			PasswordReset: Limit{3, time.Hour}, Register: Limit{10, time.Hour},
 		},
-		Audit: Audit{Retention: 90 * day},
+		Audit: Audit{Retention: 90 * day, Issuance: "each"},
 	}
 	c.origins = nil
 	// Printing would hide what differs in a Secret; nothing here is one.

@@ -97,6 +97,9 @@ func serverRows() []Setting {
 		{Name: "SHUTDOWN_TIMEOUT", Default: "20s", Doc: "How long a stopping server waits for requests that it has begun.", place: func(c *Config) value {
 			return duration{p: &c.Server.ShutdownTimeout, unit: time.Second, max: time.Hour}
 		}},
+		{Name: "PPROF_PORT", Default: "0", Doc: "A port of 127.0.0.1 that serves the profiles of the Go runtime under /debug/pprof/; 0 is none.", place: func(c *Config) value {
+			return number[int]{&c.Server.ProfilePort, 0, 65535}
+		}},
 	}
 }
 
@@ -300,6 +303,9 @@ func auditRows() []Setting {
 	return []Setting{
 		{Name: "AUDIT_LOG_RETENTION_DAYS", Default: "90", Doc: "How many days audit records are kept; 0 is for ever.", place: func(c *Config) value {
 			return duration{p: &c.Audit.Retention, unit: day, max: 100 * year, plain: true}
+		}},
+		{Name: "AUDIT_ISSUANCE", Default: "each", Doc: "How the issuing of tokens is recorded where nobody signs in (client credentials, refresh): each is one record per token, stored before the answer; aggregate is one record per client and ten seconds with their number.", place: func(c *Config) value {
+			return choice[string]{&c.Audit.Issuance, []string{"each", "aggregate"}}
 		}},
 	}
 }

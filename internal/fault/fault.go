@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -52,7 +53,7 @@ func (e *Error) Error() string {
 		s = e.Kind.String()
 	}
 	if e.Cause != nil {
-		return s + ": " + e.Cause.Error()
+		return strings.TrimSuffix(s, ".") + ": " + e.Cause.Error()
 	}
 	return s
 }

@@ -35,19 +35,19 @@ func basicCredentials(header string) (id, pass string, ok bool, err error) {
 	if !strings.EqualFold(scheme, "Basic") {
 		return "", "", false, nil
 	}
-	bad := invalidClient("Basic", "The Authorization header is not valid HTTP Basic.")
+	bad := func() *Error { return invalidClient("Basic", "The Authorization header is not valid HTTP Basic.") }
 	raw, e := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
 	if e != nil {
-		return "", "", false, bad
+		return "", "", false, bad()
 	}
 	id, pass, found := strings.Cut(string(raw), ":")
 	if !found {
-		return "", "", false, bad
+		return "", "", false, bad()
 	}
 	id, e1 := url.QueryUnescape(id)
 	pass, e2 := url.QueryUnescape(pass)
 	if e1 != nil || e2 != nil || id == "" {
-		return "", "", false, bad
+		return "", "", false, bad()
 	}
 	return id, pass, true, nil
 }

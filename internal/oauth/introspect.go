@@ -59,14 +59,14 @@ func (s *Server) Introspect(ctx context.Context, c *Call) (*Introspection, error
 		AuthTime: at(t.AuthTime), ACR: t.ACR, AMR: t.AMR, Roles: t.Roles,
 	}
 	if t.User != "" {
-		u, err := s.store.User(ctx, t.User)
-		if fault.Is(err, fault.NotFound) || (err == nil && u.Disabled) {
-			return &Introspection{}, nil
-		}
+		name, live, err := s.loginName(ctx, t.User, c.Now)
 		if err != nil {
 			return nil, err
 		}
-		in.Username = u.LoginName()
+		if !live {
+			return &Introspection{}, nil
+		}
+		in.Username = name
 	}
 	return in, nil
 }

@@ -83,6 +83,14 @@ func (s *Server) accessToken(cl *Client, c *Call, e *Entitlement) *AccessToken {
 
 // keepGrant stores a new grant, with its first refresh token if it gets one, and audits the issuance.
 func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlement, t *AccessToken) error {
+	if !e.New && s.cfg.CountIssuances {
+		kind := e.Grant.Kind
+		if e.Refresh != "" {
+			kind = GrantTypeRefresh
+		}
+		s.tally.add(cl.ID, kind, c.Now)
+		return nil
+	}
 	ev := s.event(c, audit.AccessTokenIssued, cl)
 	ev.Grant, ev.User, ev.Actor = string(e.Grant.ID), string(t.User), string(cl.ID)
 	ev.Detail = map[string]string{"grant_type": e.Grant.Kind, "scope": strings.Join(e.Scopes, " "), "jti": t.ID}

@@ -42,6 +42,7 @@ type Config struct {
 	PasswordClients []ClientID
 	RequirePKCE     bool // for confidential clients, too
 	EndWithSession  bool // what was issued in a browser session ends with it
+	CountIssuances  bool // record tokens that no sign-in stands behind by their number; see RecordIssuances
 }
 
 // Access token formats.
@@ -72,6 +73,7 @@ type Server struct {
 	fetch     KeyFetcher
 	owner     Owner
 	seen      *seen
+	tally     *tally
 	discovery atomic.Pointer[metadata]
 	grants    []GrantType
 	methods   []ClientAuth
@@ -83,6 +85,7 @@ func New(cfg Config, st Store, ring *jose.Ring, keys *secret.Keys, fetch KeyFetc
 		cfg: cfg, store: st, ring: ring, keys: keys, fetch: fetch, owner: owner,
 		flows: keys.Box("flow"), tag: keys.Derive("refresh-tag"), next: keys.Derive("refresh-next"),
 		seen:    newSeen(),
+		tally:   newTally(),
 		grants:  grantTypes(cfg),
 		methods: clientAuths(),
 	}

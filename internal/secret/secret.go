@@ -110,7 +110,7 @@ func Decode(prefix, token string, size int) ([]byte, bool) {
 		return nil, false
 	}
 	buf, err := b64.DecodeString(body)
-	if err != nil {
+	if err != nil || len(buf) != size+checksumBytes { // the decoder skips line breaks
 		return nil, false
 	}
 	raw, sum := buf[:size], binary.BigEndian.Uint32(buf[size:])
@@ -217,7 +217,7 @@ func (b *Box) Seal(plain []byte, context string) string {
 // Open undoes Seal. Every failure is ErrUnsealed.
 func (b *Box) Open(sealed, context string) ([]byte, error) {
 	raw, err := b64.DecodeString(sealed)
-	if err != nil {
+	if err != nil || b64.EncodedLen(len(raw)) != len(sealed) { // the decoder skips line breaks
 		return nil, ErrUnsealed
 	}
 	plain, err := b.aead.Open(nil, nil, raw, []byte(context))

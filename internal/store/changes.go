@@ -21,6 +21,9 @@ const (
 // followRetry is how soon the follower tries again after a failure.
 const followRetry = time.Second
 
+// tidyEvery is how often revocations that have no more purpose leave memory.
+const tidyEvery = time.Minute
+
 // memory is what a DB holds besides the database.
 type memory struct {
 	clients atomic.Pointer[map[oauth.ClientID]*oauth.Client]
@@ -84,6 +87,8 @@ func (d *DB) Follow(ctx context.Context) error {
 	}()
 	defer func() { <-watch }()
 	d.nudge()
+	tidy := time.NewTicker(tidyEvery)
+	defer tidy.Stop()
 	var retry <-chan time.Time
 	for {
 		select {
@@ -91,6 +96,9 @@ func (d *DB) Follow(ctx context.Context) error {
 			return nil
 		case <-d.memory.changed:
 		case <-retry:
+		case now := <-tidy.C: // Sweep does it too, but on one of the servers only
+			d.memory.revoked.sweep(now)
+			continue
 		}
 		retry = nil
 		if err := d.refresh(ctx, false); err != nil && ctx.Err() == nil {
