@@ -87,6 +87,7 @@ func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Li
 		Handler: s.handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: keepAliveTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	hs.RegisterOnShutdown(s.drain)
 	if cfg.TLS() {
 		pair, err := newKeyPair(cfg.Server.CertFile, cfg.Server.KeyFile, log)
 		if err != nil {

@@ -225,6 +225,7 @@ type server struct {
 	parts   *parts
 	oauth   *oauth.Server
 	handler http.Handler
+	drain   func() // ends streams, so that a stop need not wait for them
 	jobs    job.Runner
 	log     *slog.Logger
 	close   []func()
@@ -259,7 +260,9 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		SessionLife: p.cfg.Sessions.Duration, RevokeTokens: p.cfg.Sessions.RevokeTokens, MFARequired: mfaRequired(p.cfg),
 	})
 	mux := http.NewServeMux()
-	protocol.New(kit, protocolCore, browser).Routes(mux)
+	endpoints := protocol.New(kit, protocolCore, browser)
+	endpoints.Routes(mux)
+	s.drain = endpoints.Drain
 	browser.Routes(mux)
 	mux.HandleFunc("GET /healthz", healthz(p.db))
 	s.handler = kit.Stack(mux)

@@ -52,6 +52,11 @@ type Store interface {
 	// Revoked asks the memory of unexpired revocations. It never blocks on storage.
 	Revoked(t *AccessToken) bool
 
+	// RevocationHead is the newest entry of the log that this process has read, and a channel that is closed when there is a
+	// newer one. RevocationsSince gives the entries after one, oldest first, at most max; those that have no more purpose are left out.
+	RevocationHead() (seq int64, moved <-chan struct{})
+	RevocationsSince(ctx context.Context, seq int64, max int) ([]Revocation, error)
+
 	// PutDevice stores a pending device authorization: Conflict if the user code is taken,
 	// Limited if there are too many pending ones.
 	PutDevice(ctx context.Context, d *Device, ev ...audit.Event) error

@@ -17,14 +17,15 @@ type revoked struct {
 	some   atomic.Bool // false while there is none at all: the usual case costs one load
 	mu     sync.RWMutex
 	byKind map[string]map[string]cutoff
-	seq    int64 // the newest entry that has been read in order
+	seq    int64         // the newest entry that has been read in order
+	moved  chan struct{} // closed and replaced when seq moves
 }
 
 // cutoff is one entry. notBefore counts for users and clients only; after until the entry has no more purpose.
 type cutoff struct{ notBefore, until int64 } // Unix milliseconds
 
 func (r *revoked) start() {
-	r.byKind = make(map[string]map[string]cutoff)
+	r.byKind, r.moved = make(map[string]map[string]cutoff), make(chan struct{})
 	for _, kind := range []string{
 		oauth.RevokeToken, oauth.RevokeGrant, oauth.RevokeSession, oauth.RevokeUser, oauth.RevokeClient,
 	} {
@@ -51,6 +52,10 @@ func (r *revoked) put(entries []oauth.Revocation, read bool) {
 		}
 	}
 	r.some.Store(true)
+	if read {
+		close(r.moved)
+		r.moved = make(chan struct{})
+	}
 }
 
 func (r *revoked) sweep(now time.Time) {
@@ -117,6 +122,15 @@ func idTime(id string) (int64, bool) {
 // Revoke appends to the revocation log. In this process it is in force when Revoke returns.
 func (d *DB) Revoke(ctx context.Context, r oauth.Revocation, ev ...audit.Event) error {
 	return d.end(ctx, ev, func(sqldb.Tx) ([]oauth.Revocation, error) { return []oauth.Revocation{r}, nil })
+}
+
+// RevocationHead is the sequence number of the newest entry of the log that this process has read, and a channel
+// that is closed when there is a newer one.
+func (d *DB) RevocationHead() (seq int64, moved <-chan struct{}) {
+	r := &d.memory.revoked
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.seq, r.moved
 }
 
 // RevocationsSince gives the entries of the log after a sequence number, oldest first, at most max of them:

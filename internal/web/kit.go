@@ -65,6 +65,8 @@ type Event struct {
 	User   string
 	Err    error
 	Now    time.Time // the request's one reading of the clock
+
+	lasting context.Context // the connection's, without the deadline
 }
 
 type eventKey struct{}
@@ -77,11 +79,19 @@ func EventOf(ctx context.Context) *Event {
 	return &Event{} // outside Stack: written to nobody
 }
 
+// Lasting is the request's context without its deadline, for an answer that goes on: it ends when the caller goes.
+func Lasting(ctx context.Context) context.Context {
+	if base := EventOf(ctx).lasting; base != nil {
+		return base
+	}
+	return ctx
+}
+
 // Stack puts the outer layers around a handler: recovery, request id, record, deadline, body limit and security headers.
 func (k *Kit) Stack(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := k.Now()
-		ev := &Event{IP: k.clientIP(r), Agent: clean(r.UserAgent(), 512), Now: start}
+		ev := &Event{IP: k.clientIP(r), Agent: clean(r.UserAgent(), 512), Now: start, lasting: r.Context()}
 		ev.ID = k.requestID(r)
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), eventKey{}, ev), k.Deadline)
 		defer cancel()

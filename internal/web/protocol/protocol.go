@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -35,11 +36,18 @@ type Server struct {
 	kit     *web.Kit
 	oauth   *oauth.Server
 	browser Browser
+
+	followers chan struct{} // one for each open stream of revocations
+	draining  chan struct{} // closed when the server stops
+	drain     sync.Once
 }
+
+// Drain ends the streams, which would never end by themselves.
+func (s *Server) Drain() { s.drain.Do(func() { close(s.draining) }) }
 
 // New makes the endpoints.
 func New(kit *web.Kit, o *oauth.Server, b Browser) *Server {
-	return &Server{kit: kit, oauth: o, browser: b}
+	return &Server{kit: kit, oauth: o, browser: b, followers: make(chan struct{}, maxFollowers), draining: make(chan struct{})}
 }
 
 // Routes adds the endpoints at their canonical addresses and at those that older clients use.
@@ -59,6 +67,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		{"GET", []string{"/oauth/tokeninfo"}, s.open(s.tokeninfo)},
 		{"POST", []string{"/oauth/device/code", "/device/code", "/device"}, s.open(s.device)},
 		{"GET POST", []string{"/oauth/logout", "/logout"}, s.logout},
+		{"GET", []string{"/oauth/revocations"}, s.feed},
 	}
 	for _, row := range table {
 		for _, path := range row.paths {

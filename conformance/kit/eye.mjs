@@ -1,0 +1,47 @@
+// Looks at a page as a person with a phone, a person at a desk, in light and in the dark, and as axe-core does for those who cannot see it.
+import assert from "node:assert/strict";
+import axe from "axe-core";
+import { picture } from "./browser.mjs";
+
+const sizes = { phone: { width: 390, height: 844 }, desk: { width: 1280, height: 800 } };
+const schemes = ["light", "dark"];
+const wide = { runOnly: { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] } };
+
+/** Collects what a page complains about: script errors, console errors and breaches of its own policy. */
+export function watch(page) {
+  page.problems = [];
+  page.on("pageerror", (e) => page.problems.push(String(e)));
+  page.on("console", (message) => {
+    // A browser notes the status of a page that says what was wrong with a form; anything else is a fault.
+    const own = message.text().startsWith("Failed to load resource") && message.location().url === page.url();
+    if (message.type() === "error" && !own) page.problems.push(`${message.text()} at ${message.location().url}`);
+  });
+  return page;
+}
+
+/** Looks at the page that is open; name is what pictures of it are called. */
+export async function look(page, name) {
+  await page.waitForLoadState("load");
+  await page.evaluate(axe.source);
+  const rules = await page.evaluate((options) => axe.run(document, options).then((r) => r.violations), wide);
+  assert.deepEqual(told(rules), [], `${name} as it stands`);
+  for (const [device, size] of Object.entries(sizes)) {
+    await page.setViewportSize(size);
+    for (const colorScheme of schemes) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      // What the size and the colours can change: contrast, targets, what is hidden, what scrolls.
+      const seen = await page.evaluate((options) => axe.run(document, options).then((r) => r.violations), {
+        runOnly: { type: "rule", values: ["color-contrast", "target-size", "scrollable-region-focusable", "link-in-text-block"] },
+      });
+      assert.deepEqual(told(seen), [], `${name}, ${device}, ${colorScheme}`);
+      await picture(page, `${name}-${device}-${colorScheme}`);
+    }
+    const spill = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(spill <= 0, `${name}, ${device}: ${spill} pixels too wide`);
+  }
+  assert.equal(await page.locator("h1").count(), 1, `${name}: one heading`);
+  assert.match(await page.title(), / – /, `${name}: a title`);
+  assert.deepEqual(page.problems, [], name);
+}
+
+const told = (violations) => violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html).join(" | ")}`);

@@ -1,0 +1,208 @@
+package web_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+const (
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
+
+func request(method, target, kind, body string) *http.Request {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	if kind != "" {
+		r.Header.Set("Content-Type", kind)
+	}
+	return r
+}
+
+// RFC 6749 §3.1, §3.2: where parameters come from, and what becomes of repeats and empty ones.
+func TestLift(t *testing.T) {
+	all := web.FromQuery | web.FromForm | web.FromJSON
+	for name, c := range map[string]struct {
+		r    *http.Request
+		from web.Bodies
+		want url.Values // nil: refused
+	}{
+		"query of a GET":             {request("GET", "/?a=1&b=x+y", "", ""), all, url.Values{"a": {"1"}, "b": {"x y"}}},
+		"query of a HEAD":            {request("HEAD", "/?a=1", "", ""), all, url.Values{"a": {"1"}}},
+		"query where none is read":   {request("GET", "/?a=1", "", ""), web.FromForm, url.Values{}},
+		"body of a GET is not read":  {request("GET", "/?a=1", formType, "b=2"), all, url.Values{"a": {"1"}}},
+		"form":                       {request("POST", "/", formType, "a=1&b=%C3%BC"), all, url.Values{"a": {"1"}, "b": {"ü"}}},
+		"form with a charset":        {request("POST", "/", formType+"; charset=UTF-8", "a=1"), all, url.Values{"a": {"1"}}},
+		"form in capitals":           {request("POST", "/", "Application/X-WWW-Form-Urlencoded", "a=1"), all, url.Values{"a": {"1"}}},
+		"form beside another query":  {request("POST", "/?x=1", formType, "a=1"), all, url.Values{"a": {"1"}}},
+		"nothing at all":             {request("POST", "/", "", ""), all, url.Values{}},
+		"empty form":                 {request("POST", "/", formType, ""), all, url.Values{}},
+		"empty value is left out":    {request("POST", "/", formType, "a=&b=1"), all, url.Values{"b": {"1"}}},
+		"resource may repeat":        {request("POST", "/", formType, "resource=a&resource=b&resource="), all, url.Values{"resource": {"a", "b"}}},
+		"JSON":                       {request("POST", "/", jsonType, `{"a":"1","b":2,"c":true,"d":null}`), all, url.Values{"a": {"1"}, "b": {"2"}, "c": {"true"}}},
+		"JSON with a charset":        {request("POST", "/", jsonType+"; charset=utf-8", `{}`), all, url.Values{}},
+		"repeat in the query":        {request("GET", "/?a=1&a=1", "", ""), all, nil},
+		"repeat in the form":         {request("POST", "/", formType, "a=1&a=2"), all, nil},
+		"repeat of an empty one":     {request("POST", "/", formType, "a=&a=2"), all, nil},
+		"repeat by escapes":          {request("POST", "/", formType, "a=1&%61=2"), all, nil},
+		"semicolons":                 {request("POST", "/", formType, "a=1;b=2"), all, nil},
+		"bad escape":                 {request("POST", "/", formType, "a=%zz"), all, nil},
+		"value not UTF-8":            {request("POST", "/", formType, "a=%ff"), all, nil},
+		"name not UTF-8":             {request("POST", "/", formType, "%ff=a"), all, nil},
+		"NUL":                        {request("POST", "/", formType, "a=x%00y"), all, nil},
+		"too many":                   {request("POST", "/", formType, strings.Repeat("a&", 64)), all, nil},
+		"JSON where none is read":    {request("POST", "/", jsonType, `{"a":"1"}`), web.FromForm, nil},
+		"form where none is read":    {request("POST", "/", formType, `a=1`), web.FromJSON, nil},
+		"multipart":                  {request("POST", "/", "multipart/form-data; boundary=x", "--x--"), all, nil},
+		"text":                       {request("POST", "/", "text/plain", "a=1"), all, nil},
+		"no content type":            {request("POST", "/", "", "a=1"), all, nil},
+		"content type unreadable":    {request("POST", "/", ";;;", "a=1"), all, nil},
+		"client_secret in address":   {request("POST", "/?client_secret=x", formType, "a=1"), all, nil},
+		"code in the address":        {request("POST", "/?code=x", formType, "a=1"), all, nil},
+		"an empty one in address":    {request("POST", "/?token", formType, "a=1"), all, nil},
+		"password in address":        {request("POST", "/?password=x", jsonType, "{}"), all, nil},
+		"JSON repeat":                {request("POST", "/", jsonType, `{"a":"1","a":"2"}`), all, nil},
+		"JSON repeat by escapes":     {request("POST", "/", jsonType, `{"a":"1","\u0061":"2"}`), all, nil},
+		"JSON repeat of null":        {request("POST", "/", jsonType, `{"a":null,"a":"2"}`), all, nil},
+		"JSON repeat of no resource": {request("POST", "/", jsonType, `{"resource":[],"resource":["a"]}`), all, nil},
+		"JSON nested":                {request("POST", "/", jsonType, `{"a":{"b":"c"}}`), all, nil},
+		"JSON list":                  {request("POST", "/", jsonType, `{"a":["b"]}`), all, nil},
+		"JSON resources":             {request("POST", "/", jsonType, `{"resource":["a","b"]}`), all, url.Values{"resource": {"a", "b"}}},
+		"JSON resource nested":       {request("POST", "/", jsonType, `{"resource":[["a"]]}`), all, nil},
+		"JSON resource of numbers":   {request("POST", "/", jsonType, `{"resource":[1]}`), all, nil},
+		"JSON not an object":         {request("POST", "/", jsonType, `["a"]`), all, nil},
+		"JSON null":                  {request("POST", "/", jsonType, `null`), all, nil},
+		"JSON cut":                   {request("POST", "/", jsonType, `{"a":"1"`), all, nil},
+		"JSON with a tail":           {request("POST", "/", jsonType, `{"a":"1"}{"b":"2"}`), all, nil},
+		"JSON not UTF-8":             {request("POST", "/", jsonType, "{\"a\":\"\xff\"}"), all, nil},
+		"JSON NUL":                   {request("POST", "/", jsonType, `{"a":"\u0000"}`), all, nil},
+		"JSON empty":                 {request("POST", "/", jsonType, ``), all, nil},
+		"JSON too many":              {request("POST", "/", jsonType, manyMembers(65)), all, nil},
+		"JSON too many resources":    {request("POST", "/", jsonType, `{"resource":["a"`+strings.Repeat(`,"a"`, 70)+`]}`), all, nil},
+		"JSON deep":                  {request("POST", "/", jsonType, strings.Repeat(`{"a":`, 20000)), all, nil},
+		"form too many resources":    {request("POST", "/", formType, strings.Repeat("resource=a&", 64)), all, nil},
+		"Authorization twice":        {twice(), all, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			call, err := kit(t).Lift(c.r, c.from, nil)
+			if c.want == nil {
+				if !fault.Is(err, fault.Invalid) || fault.Text(err) == "" {
+					t.Fatalf("%v %v", call, err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(c.want, call.Form); d != "" {
+				t.Fatal(d)
+			}
+		})
+	}
+}
+
+func manyMembers(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(`,"k` + strings.Repeat("x", i) + `":"v"`)
+	}
+	return "{" + b.String()[1:] + "}"
+}
+
+func twice() *http.Request {
+	r := request("POST", "/", formType, "a=1")
+	r.Header["Authorization"] = []string{"Basic YTpi", "Bearer x"}
+	return r
+}
+
+func TestLiftTakesWhatTheRequestIs(t *testing.T) {
+	k := kit(t)
+	var seen bool
+	h := k.Stack(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		c, err := k.Lift(r, web.FromForm, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		seen = true
+		if c.Method != "POST" || c.IP != "192.0.2.1" || c.Agent != "Agent/1" || c.RequestID == "" || !c.Now.Equal(now) || c.Authorization != "Bearer x" || c.Session != nil {
+			t.Errorf("%+v", c)
+		}
+	}))
+	r := request("POST", "/", formType, "a=1")
+	r.Header.Set("User-Agent", "Agent/1\x01")
+	r.Header.Set("Authorization", "Bearer x")
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if !seen {
+		t.Fatal("not reached")
+	}
+}
+
+func TestLiftOfABrokenBody(t *testing.T) {
+	r := request("POST", "/", formType, "")
+	r.Body, r.ContentLength = io.NopCloser(broken{}), 5
+	if _, err := kit(t).Lift(r, web.FromForm, nil); !fault.Is(err, fault.Invalid) {
+		t.Fatal(err)
+	}
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"a=1&b=2", "a=1&a=2", "resource=a&resource=b", "%ff=1", "a=%00", "&&&", "=", "a;b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := web.Parse(s)
+		if err == nil {
+			sound(t, got)
+			return
+		}
+		if !fault.Is(err, fault.Invalid) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func FuzzParseJSON(f *testing.F) {
+	for _, s := range []string{`{"a":"1"}`, `{"a":null,"a":1}`, `{"resource":["a","b"]}`, `[]`, `{"a":1e999}`, `{"a":"\ud800"}`, `{"a":true}}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got, err := web.ParseJSON(body)
+		if err == nil {
+			sound(t, got)
+			return
+		}
+		if !fault.Is(err, fault.Invalid) {
+			t.Fatal(err)
+		}
+	})
+}
+
+// sound is what every reader of parameters relies on.
+func sound(t *testing.T, form url.Values) {
+	t.Helper()
+	for name, vs := range form {
+		if len(vs) == 0 || (len(vs) > 1 && name != "resource") || slices.Contains(vs, "") {
+			t.Fatalf("%q: %q", name, vs)
+		}
+		for _, v := range vs {
+			if strings.ToValidUTF8(v, "") != v || strings.ContainsRune(v, 0) {
+				t.Fatalf("%q: %q", name, v)
+			}
+		}
+	}
+}
