@@ -14,6 +14,7 @@ import (
 type loader struct {
 	db     *sql.DB
 	engine engine
+	fast   bool
 }
 
 // Bounds of one statement.
@@ -39,7 +40,7 @@ func openLoader(ctx context.Context, e engine, url string, fast bool) (*loader, 
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	l := &loader{db, e}
+	l := &loader{db, e, fast}
 	for _, s := range setup {
 		if _, err := db.ExecContext(ctx, s); err != nil {
 			_ = db.Close()
@@ -52,6 +53,9 @@ func openLoader(ctx context.Context, e engine, url string, fast bool) (*loader, 
 // close leaves the database as a server wants to find it.
 func (l *loader) close(ctx context.Context) error {
 	defer l.db.Close()
+	if !l.fast {
+		return nil
+	}
 	last := []string{"VACUUM ANALYZE", "CHECKPOINT"}
 	if l.engine == sqlite {
 		last = []string{"PRAGMA locking_mode = NORMAL", "PRAGMA journal_mode = WAL", "PRAGMA wal_checkpoint(PASSIVE)"}

@@ -39,7 +39,7 @@ install_missing() {
 check() {
   say "formatting, vet, staticcheck"
   local dirs=()
-  for d in cmd internal conformance examples; do [ -d "$d" ] && dirs+=("$d"); done
+  for d in cmd internal bearer bench conformance examples; do [ -d "$d" ] && dirs+=("$d"); done
   local odd
   odd=$(go tool -modfile=tools/go.mod gofumpt -l "${dirs[@]}")
   [ -z "$odd" ] || { printf 'gofumpt would change these; run make fmt:\n%s\n' "$odd" >&2; exit 1; }
@@ -70,7 +70,7 @@ conformance() {
 fuzz() {
   say "fuzzing, ${FUZZTIME:-3s} a target"
   local pkg name
-  for pkg in $(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do
+  for pkg in $(grep -rl --include="*_test.go" "^func Fuzz" internal bearer | xargs -n1 dirname | sort -u); do
     for name in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$pkg"/*_test.go | cut -c6- | sort); do
       go test -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-3s}" "./$pkg" | grep -v '^fuzz: elapsed' || exit 1
     done

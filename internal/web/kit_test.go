@@ -39,7 +39,7 @@ func TestSecurityHeaders(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		w := serve(kit(t, func(o *web.Options) { o.Secure = secure }), httptest.NewRequest("GET", "/", nil), func(http.ResponseWriter, *http.Request) {})
 		h := w.Header()
-		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" || len(h.Get("X-Request-Id")) != 16 {
+		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "same-origin" || len(h.Get("X-Request-Id")) != 16 {
 			t.Errorf("%v", h)
 		}
 		if (h.Get("Strict-Transport-Security") != "") != secure {
