@@ -103,7 +103,7 @@ func withoutPort(u *url.URL) string {
 func Origin(raw string) string {
 	u, err := url.Parse(raw)
 	switch {
-	case err != nil:
+	case err != nil || u.Scheme == "":
 		return ""
 	case u.Host == "":
 		return u.Scheme + ":"

@@ -89,7 +89,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for i := range v.Scopes {
-		v.Scopes[i].New = have != nil && !slices.Contains(have.Scopes, v.Scopes[i].Name)
+		v.Scopes[i].New = err == nil && !slices.Contains(have.Scopes, v.Scopes[i].Name)
 	}
 	return s.show(w, http.StatusOK, v, j.origins()...)
 }

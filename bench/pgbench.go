@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+)
+
+// A statement is one that the server sent, as PostgreSQL logged it.
+type statement struct {
+	transaction string // virtual id: statements that share one were sent as one
+	text        string
+	args        []string // SQL literals
+}
+
+// pgbenchRows is how many refresh families pgbench turns.
+const pgbenchRows = 2000
+
+// pgbench gives a measurement of the very statements of a refresh, run by PostgreSQL's own load generator: what the database could do
+// if nothing stood before it. The statements are those that PostgreSQL logs while one family is turned once.
+func (st *stage) pgbench(f *family) func(context.Context, time.Duration) (float64, error) {
+	return func(ctx context.Context, d time.Duration) (float64, error) {
+		seen, err := st.watchRefresh(ctx, f)
+		if err != nil {
+			return 0, err
+		}
+		script, err := st.prepareScript(ctx, seen)
+		if err != nil {
+			return 0, err
+		}
+		file := filepath.Join(st.pg.dir, "refresh.sql")
+		if err := os.WriteFile(file, []byte(script), 0o644); err != nil { //nolint:gosec // PostgreSQL's account reads it
+			return 0, err
+		}
+		best := 0.0
+		for _, clients := range []int{8, 16, 32} {
+			args := []string{
+				"-h", "127.0.0.1", "-p", strconv.Itoa(st.pg.port), "-U", "postgres", "-n", "-M", "prepared", "-f", file,
+				"-c", strconv.Itoa(clients), "-j", "2", "-T", strconv.Itoa(max(1, int(d.Seconds()))), "rows",
+			}
+			out, err := st.pg.command(ctx, "pgbench", args...).CombinedOutput()
+			if err != nil {
+				return 0, fmt.Errorf("%w: %.1000s", err, out)
+			}
+			tps, err := parsePgbench(string(out))
+			if err != nil {
+				return 0, err
+			}
+			best = max(best, tps)
+		}
+		return best, nil
+	}
+}
+
+// watchRefresh turns a family once while PostgreSQL logs what it is asked. It does so twice before: the first time prepares.
+func (st *stage) watchRefresh(ctx context.Context, f *family) ([]statement, error) {
+	turn := func() error {
+		a, err := st.form(pathToken, "grant_type", oauth.GrantTypeRefresh, "refresh_token", f.current()).expect(ctx, st.server.address, http.StatusOK)
+		if err != nil {
+			return err
+		}
+		return f.turn(a.Body)
+	}
+	if err := errors.Join(turn(), st.logStatements(ctx, "all")); err != nil {
+		return nil, err
+	}
+	begin, err := os.ReadFile(st.pg.log)
+	if err == nil {
+		err = turn()
+	}
+	time.Sleep(100 * time.Millisecond)
+	log, rerr := os.ReadFile(st.pg.log)
+	if err := errors.Join(err, rerr, st.logStatements(ctx, "none")); err != nil {
+		return nil, err
+	}
+	return ofRefresh(parseStatements(string(log[len(begin):])))
+}
+
+// logStatements says which statements PostgreSQL logs, and waits until it does.
+func (st *stage) logStatements(ctx context.Context, which string) error {
+	err := st.pg.run(ctx, "postgres", "ALTER SYSTEM SET log_statement = '"+which+"'", "ALTER SYSTEM SET log_parameter_max_length = -1", "SELECT pg_reload_conf()")
+	time.Sleep(300 * time.Millisecond)
+	return err
+}
+
+// parseStatements reads a log in which every entry begins with the mark and the virtual transaction.
+func parseStatements(log string) []statement {
+	var out []statement
+	for entry := range strings.SplitSeq(log, logMark) {
+		transaction, rest, _ := strings.Cut(entry, " ")
+		rest = strings.TrimRight(rest, "\n")
+		if text, ok := strings.CutPrefix(rest, "LOG:  "); ok {
+			kind, sql, _ := strings.Cut(text, ": ")
+			if kind == "statement" || strings.HasPrefix(kind, "execute ") {
+				out = append(out, statement{transaction: transaction, text: strings.ReplaceAll(sql, "\n\t", "\n")})
+			}
+		}
+		if text, ok := strings.CutPrefix(rest, "DETAIL:  "); ok && len(out) > 0 {
+			if _, list, ok := strings.Cut(text, "arameters: "); ok {
+				out[len(out)-1].args = parseArgs(list)
+			}
+		}
+	}
+	return out
+}
+
+// parseArgs reads "$1 = 'a', $2 = NULL" into literals. In a quoted one quotes are doubled.
+func parseArgs(list string) []string {
+	var out []string
+	for list != "" {
+		_, rest, ok := strings.Cut(list, " = ")
+		if !ok {
+			break
+		}
+		end := 0
+		if strings.HasPrefix(rest, "'") {
+			for end = 1; end < len(rest); end++ {
+				if rest[end] != '\'' {
+					continue
+				}
+				if end+1 < len(rest) && rest[end+1] == '\'' {
+					end++
+					continue
+				}
+				end++
+				break
+			}
+		} else if end = strings.IndexByte(rest, ','); end < 0 {
+			end = len(rest)
+		}
+		out = append(out, rest[:end])
+		list = strings.TrimPrefix(rest[end:], ", ")
+	}
+	return out
+}
+
+// ofRefresh picks the statements of the refresh: those around the UPDATE of grants, without what goes on in the background.
+func ofRefresh(all []statement) ([]statement, error) {
+	var out []statement
+	turned := false
+	for _, s := range all {
+		word := strings.ToUpper(strings.TrimSpace(s.text))
+		switch {
+		case strings.HasPrefix(word, "UPDATE GRANTS"), strings.HasPrefix(word, "WITH") && strings.Contains(word, "UPDATE GRANTS"):
+			turned = true
+		case strings.Contains(word, "AUDIT_LOG"), strings.Contains(word, "FROM USERS"), word == "BEGIN", word == "COMMIT",
+			strings.HasPrefix(word, "SELECT PG_NOTIFY"):
+		default:
+			continue
+		}
+		out = append(out, s)
+	}
+	if !turned {
+		return nil, fmt.Errorf("no UPDATE of grants among the %d statements of a refresh", len(all))
+	}
+	return out, nil
+}
+
+var placeholder = regexp.MustCompile(`\$(\d+)`)
+
+// prepareScript gives pgbench rows of its own, which are turned from one hash to the same one, and writes its script.
+func (st *stage) prepareScript(ctx context.Context, seen []statement) (string, error) {
+	grant, hash, next := turnedIn(seen)
+	if grant == "" {
+		return "", errors.New("the UPDATE of grants names no id")
+	}
+	l, err := openLoader(ctx, postgres, st.world.url, false)
+	if err != nil {
+		return "", err
+	}
+	defer l.close(ctx)
+	_, err = l.db.ExecContext(ctx, "DELETE FROM grants WHERE id LIKE 'pgbench-%'")
+	if err == nil {
+		err = l.clone(ctx, "grants", "id", grant, pgbenchRows, map[string]string{"id": "'pgbench-' || lpad(CAST(seq.n AS TEXT), 28, '0')", "refresh_hash": "'" + next + "'"})
+	}
+	const row = "('pgbench-' || lpad(CAST(:n AS TEXT), 28, '0'))"
+	// An event's id begins with the time: here with the client's number, so that each client appends.
+	const event = "('pgb' || lpad(CAST(:client_id AS TEXT), 3, '0') || '-' || lpad(CAST(:a AS TEXT), 13, '0') || lpad(CAST(:b AS TEXT), 13, '0'))"
+	script := fmt.Sprintf("\\set n random(0, %d)\n\\set a random(0, 999999999999)\n\\set b random(0, 999999999999)\n", pgbenchRows-1)
+	return script + scriptOf(seen, map[string]string{grant: row, hash: "'" + next + "'"}, event), err
+}
+
+// turnedIn gives the grant of the UPDATE, its former hash and its next.
+func turnedIn(seen []statement) (grant, former, next string) {
+	uuid := regexp.MustCompile(`^'[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}'$`)
+	keyed := regexp.MustCompile(`^'[A-Za-z0-9_-]{43}'$`)
+	for _, s := range seen {
+		if !strings.Contains(strings.ToUpper(s.text), "UPDATE GRANTS") {
+			continue
+		}
+		for i, a := range s.args {
+			where := regexp.MustCompile(fmt.Sprintf(`\bid = \$%d\b`, i+1))
+			old := regexp.MustCompile(fmt.Sprintf(`AND refresh_hash = \$%d\b`, i+1))
+			switch plain := strings.Trim(a, "'"); {
+			case uuid.MatchString(a) && where.MatchString(s.text):
+				grant = plain
+			case keyed.MatchString(a) && old.MatchString(s.text):
+				former = plain
+			case keyed.MatchString(a):
+				next = plain
+			}
+		}
+	}
+	return grant, former, next
+}
+
+// scriptOf writes statements for pgbench, with values in the place of parameters. Values in replace become expressions; so does the first
+// value of an insertion into the audit log, which is its key. What was sent as one transaction is one pipeline.
+func scriptOf(seen []statement, replace map[string]string, event string) string {
+	var b strings.Builder
+	open := false // BEGIN … COMMIT
+	for i, s := range seen {
+		word := strings.ToUpper(strings.TrimSpace(s.text))
+		inPipe := func(j int) bool { return j >= 0 && j < len(seen) && seen[j].transaction == s.transaction }
+		if word == "BEGIN" {
+			open = true
+		}
+		if !open && inPipe(i+1) && !inPipe(i-1) {
+			b.WriteString("\\startpipeline\n")
+		}
+		audit := strings.Contains(word, "INTO AUDIT_LOG")
+		first := true
+		text := placeholder.ReplaceAllStringFunc(s.text, func(p string) string {
+			n, _ := strconv.Atoi(p[1:])
+			if n > len(s.args) {
+				return p
+			}
+			v := s.args[n-1]
+			if audit && n == 1 && first {
+				first = false
+				return event
+			}
+			if expr, ok := replace[strings.Trim(v, "'")]; ok && !audit {
+				return expr
+			}
+			return typed(v)
+		})
+		b.WriteString(strings.ReplaceAll(text, "\n", " ") + ";\n")
+		if !open && inPipe(i-1) && !inPipe(i+1) {
+			b.WriteString("\\endpipeline\n")
+		}
+		if word == "COMMIT" {
+			open = false
+		}
+	}
+	return b.String()
+}
+
+// typed is a logged literal as one that needs no guess at its type: the log quotes numbers, too.
+func typed(literal string) string {
+	plain := strings.Trim(literal, "'")
+	if _, err := strconv.ParseInt(plain, 10, 64); err == nil && len(plain) > 0 {
+		return plain
+	}
+	return strings.ReplaceAll(literal, ":", `' || chr(58) || '`)
+}
+
+var pgbenchRate = regexp.MustCompile(`(?m)^tps = ([\d.]+)`)
+
+// parsePgbench reads the transactions a second.
+func parsePgbench(out string) (float64, error) {
+	m := pgbenchRate.FindStringSubmatch(out)
+	if m == nil {
+		return 0, fmt.Errorf("pgbench printed no rate: %.500s", out)
+	}
+	return strconv.ParseFloat(m[1], 64)
+}
