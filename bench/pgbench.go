@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -143,26 +144,20 @@ func parseArgs(list string) []string {
 	return out
 }
 
-// ofRefresh picks the statements of the refresh: those around the UPDATE of grants, without what goes on in the background.
+// ofRefresh picks the statements of the refresh, without what goes on in the background, and what begins and ends their transactions.
 func ofRefresh(all []statement) ([]statement, error) {
-	var out []statement
-	turned := false
+	turned, mine := false, map[string]bool{}
 	for _, s := range all {
-		word := strings.ToUpper(strings.TrimSpace(s.text))
-		switch {
-		case strings.HasPrefix(word, "UPDATE GRANTS"), strings.HasPrefix(word, "WITH") && strings.Contains(word, "UPDATE GRANTS"):
-			turned = true
-		case strings.Contains(word, "AUDIT_LOG"), strings.Contains(word, "FROM USERS"), word == "BEGIN", word == "COMMIT",
-			strings.HasPrefix(word, "SELECT PG_NOTIFY"):
-		default:
-			continue
+		text := strings.ToUpper(s.text)
+		turned = turned || strings.Contains(text, "UPDATE GRANTS")
+		if strings.Contains(text, "UPDATE GRANTS") || strings.Contains(text, "AUDIT_LOG") || strings.Contains(text, "FROM USERS") {
+			mine[s.transaction] = true
 		}
-		out = append(out, s)
 	}
 	if !turned {
 		return nil, fmt.Errorf("no UPDATE of grants among the %d statements of a refresh", len(all))
 	}
-	return out, nil
+	return slices.DeleteFunc(all, func(s statement) bool { return !mine[s.transaction] }), nil
 }
 
 var placeholder = regexp.MustCompile(`\$(\d+)`)
@@ -261,7 +256,7 @@ func typed(literal string) string {
 	if _, err := strconv.ParseInt(plain, 10, 64); err == nil && len(plain) > 0 {
 		return plain
 	}
-	return strings.ReplaceAll(literal, ":", `' || chr(58) || '`)
+	return "(" + strings.ReplaceAll(literal, ":", "' || chr(58) || '") + ")" // a colon would begin a variable of pgbench's
 }
 
 var pgbenchRate = regexp.MustCompile(`(?m)^tps = ([\d.]+)`)

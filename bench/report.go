@@ -1,0 +1,244 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// report is everything that a run has found.
+type report struct {
+	*bench
+	began   time.Time
+	took    time.Duration
+	results []result
+	facts   []fact
+	grown   []growth
+	loads   []loading
+}
+
+// table is rows of cells; the first row is the heading.
+type table [][]string
+
+var resultHead = []string{"work", "engine", "requests/s", "p50", "p99", "CPU/request", "memory", "bare/s", "of bare", "other bound", "at least", ""}
+
+// results makes the table of the rows.
+func (r *report) resultTable() table {
+	t := table{resultHead}
+	for _, v := range r.results {
+		bare, part, other := "–", "–", "–"
+		if v.Bare.Rate > 0 {
+			bare, part = count(v.Bare.Rate), fmt.Sprintf("%.2f", ratio(v.Real.Rate, v.Bare.Rate))
+		}
+		if v.Ceiling > 0 {
+			other = fmt.Sprintf("%.2f of %s %s/s", ratio(v.Real.Rate, v.Ceiling), v.Of, count(v.Ceiling))
+		}
+		goals, verdict := judge(&v)
+		t = append(t, []string{
+			v.Row.name, string(v.Engine), count(v.Real.Rate), brief(v.Real.P50), brief(v.Real.P99), brief(v.Real.CPU),
+			mebibytes(v.Memory), bare, part, other, goals, verdict,
+		})
+	}
+	return t
+}
+
+// judge writes a row's goals and whether all are met.
+func judge(v *result) (goals, verdict string) {
+	if len(v.Goals) == 0 {
+		return "–", ""
+	}
+	var texts []string
+	met := true
+	for _, g := range v.Goals {
+		texts = append(texts, g.text)
+		met = met && g.met(v)
+	}
+	return strings.Join(texts, "; "), word(met)
+}
+
+func word(met bool) string {
+	if met {
+		return "met"
+	}
+	return "short"
+}
+
+func (r *report) factTable() table {
+	t := table{{"what", "engine", "figure", "goal", ""}}
+	for _, f := range r.facts {
+		goal, verdict := "–", ""
+		if f.goal != "" {
+			goal, verdict = f.goal, word(f.met)
+		}
+		t = append(t, []string{f.name, string(f.engine), f.value, goal, verdict})
+	}
+	return t
+}
+
+func (r *report) growthTable() table {
+	large := count(float64(r.growthSize))
+	small := count(growthSmall)
+	t := table{{"work", "engine", "requests/s at " + small, "at " + large, "p50 at " + small, "at " + large, "p99 at " + small, "at " + large, "p99 times", "at most", ""}}
+	for _, g := range r.grown {
+		t = append(t, []string{
+			g.work, string(g.engine), count(g.small.Rate), count(g.large.Rate), brief(g.small.P50), brief(g.large.P50), brief(g.small.P99), brief(g.large.P99),
+			fmt.Sprintf("%.2f", g.times()), fmt.Sprintf("%.1f", growthWorse), word(g.times() <= growthWorse),
+		})
+	}
+	return t
+}
+
+// loadLines says how the databases of the growth came about.
+func (r *report) loadLines() []string {
+	var out []string
+	for _, l := range r.loads {
+		out = append(out, fmt.Sprintf("%s: %s users and as many grants were loaded in %s and take %s.", l.engine, count(float64(l.rows)), brief(l.took), mebibytes(l.bytes)))
+	}
+	return out
+}
+
+// text is the report for a terminal.
+func (r *report) text() string {
+	var b strings.Builder
+	b.WriteString("\n" + strings.Join(r.machine(), "\n") + "\n\n")
+	for _, t := range []table{r.resultTable(), r.factTable(), r.growthTable()} {
+		if len(t) > 1 {
+			b.WriteString(t.aligned() + "\n")
+		}
+	}
+	for _, line := range append(r.loadLines(), r.notes...) {
+		b.WriteString(line + "\n")
+	}
+	if r.profiles != "" {
+		b.WriteString("profiles: " + r.profiles + "\n")
+	}
+	return b.String()
+}
+
+// markdown is the report as a page.
+func (r *report) markdown() string {
+	var b strings.Builder
+	b.WriteString("# Benchmarks\n\nWritten by `make bench` from what one run has measured; a row that was not run is not here. ")
+	b.WriteString("Load generator, server and database share the machine, so look at the ratios: each row's server and a bare `net/http` server that ")
+	b.WriteString("parses the form and answers the same bytes are driven by turns, and the figures are medians of the turns. CPU and memory are those of the server's process alone.\n\n")
+	for _, line := range r.machine() {
+		b.WriteString("- " + line + "\n")
+	}
+	b.WriteString("\n")
+	for _, part := range []struct {
+		title string
+		table table
+	}{{"Requests", r.resultTable()}, {"Starting and memory", r.factTable()}, {"Growth", r.growthTable()}} {
+		if len(part.table) > 1 {
+			b.WriteString("## " + part.title + "\n\n" + part.table.markdown() + "\n")
+		}
+	}
+	for _, line := range r.loadLines() {
+		b.WriteString("- " + line + "\n")
+	}
+	if len(r.loads) > 0 {
+		b.WriteString("\n")
+	}
+	if len(r.notes) > 0 {
+		b.WriteString("## What went wrong in this run\n\n- " + strings.Join(r.notes, "\n- ") + "\n\n")
+	}
+	if notes, err := os.ReadFile(filepath.Join("bench", "notes.md")); err == nil {
+		b.WriteString(strings.TrimSpace(string(notes)) + "\n\n")
+	}
+	r.appendix(&b)
+	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+// appendix shows where the processor was.
+func (r *report) appendix(b *strings.Builder) {
+	title := "## Appendix: where the processor was\n\n"
+	for _, v := range r.results {
+		if v.Top == "" {
+			continue
+		}
+		fmt.Fprintf(b, "%s### %s, %s\n\n```\n%s```\n\n", title, v.Row.name, v.Engine, v.Top)
+		title = ""
+	}
+}
+
+// machine says where and how was measured.
+func (r *report) machine() []string {
+	quick := ""
+	if r.seconds < 8*time.Second {
+		quick = " (a short run: figures scatter)"
+	}
+	return []string{
+		fmt.Sprintf("%s; %s; the whole run took %s", r.began.UTC().Format("2006-01-02 15:04 MST"), commit(), r.took.Round(time.Second)),
+		fmt.Sprintf("%d cores, %s; %s memory; %s; %s", runtime.NumCPU(), field("/proc/cpuinfo", "model name"), field("/proc/meminfo", "MemTotal"), system(), runtime.Version()),
+		fmt.Sprintf("%s of load on each row's server in %d turns, %d connections%s", r.seconds, r.passes(), r.connections, quick),
+		fmt.Sprintf("%s users and grants in the database; SQLite with synchronous=FULL; PostgreSQL with fsync and synchronous_commit on", count(float64(r.users))),
+	}
+}
+
+// commit names what was measured.
+func commit() string {
+	out, err := exec.Command("git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		return "unknown commit"
+	}
+	return "commit " + strings.TrimSpace(string(out))
+}
+
+// field is the first value of a name in a file of /proc.
+func field(file, name string) string {
+	raw, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(raw)) {
+		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == name {
+			return strings.TrimSpace(v)
+		}
+	}
+	return "unknown " + name
+}
+
+func system() string {
+	raw, _ := os.ReadFile("/etc/os-release")
+	name := "Linux"
+	for line := range strings.Lines(string(raw)) {
+		if v, ok := strings.CutPrefix(line, "PRETTY_NAME="); ok {
+			name = strings.Trim(strings.TrimSpace(v), `"`)
+		}
+	}
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return name + ", Linux " + strings.TrimSpace(string(kernel))
+}
+
+// aligned is the table for a terminal.
+func (t table) aligned() string {
+	width := make([]int, len(t[0]))
+	for _, row := range t {
+		for i, c := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(c))
+		}
+	}
+	var b strings.Builder
+	for _, row := range t {
+		var line strings.Builder
+		for i, c := range row {
+			line.WriteString(c + strings.Repeat(" ", width[i]-utf8.RuneCountInString(c)+2))
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String()
+}
+
+// markdown is the table for a page.
+func (t table) markdown() string {
+	var b strings.Builder
+	for i, row := range t {
+		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
+		if i == 0 {
+			b.WriteString(strings.Repeat("| --- ", len(row)) + "|\n")
+		}
+	}
+	return b.String()
+}
