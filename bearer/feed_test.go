@@ -98,8 +98,10 @@ func TestResume(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for _, o := range []FeedOptions{
-		{Issuer: "id.example", ClientID: "a", ClientSecret: "b"}, {Issuer: "ftp://id.example", ClientID: "a", ClientSecret: "b"},
-		{Issuer: "https://id.example", ClientID: "a"}, {Issuer: "https://id.example", ClientSecret: "b"},
+		{Issuer: "id.example", ClientID: "a", ClientSecret: "b"},
+		{Issuer: "ftp://id.example", ClientID: "a", ClientSecret: "b"},
+		{Issuer: "https://id.example", ClientID: "a"},
+		{Issuer: "https://id.example", ClientSecret: "b"},
 	} {
 		if _, err := NewFeed(o); err == nil {
 			t.Errorf("%+v was taken", o)

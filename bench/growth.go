@@ -13,13 +13,15 @@ import (
 )
 
 const (
-	growthSmall   = 10_000
-	growthHot     = 4_000 // grants and users that are used, spread evenly over all
-	growthWorse   = 1.5   // p99 at the large size, in times of that at the small
-	bytesEach     = 2_500 // of disk for a user and a grant with their indexes
-	diskReserve   = 4 << 30
-	growthRowName = "growth"
+	growthSmall = 10_000
+	growthHot   = 4_000 // grants and users that are used, spread evenly over all
+	growthWorse = 1.5   // p99 at the large size, in times of that at the small
+	bytesEach   = 2_500 // of disk for a user and a grant with their indexes
+	diskReserve = 4 << 30
 )
+
+// growthNames are those of the two databases.
+func growthNames() [2]string { return [2]string{"small", "large"} }
 
 // A growth is the same work on a small and on a large database.
 type growth struct {
@@ -41,13 +43,18 @@ type loading struct {
 
 // grow measures the growth on one engine. Both servers run at the same time and are driven by turns.
 func (b *bench) grow(ctx context.Context, e engine) ([]growth, []loading, error) {
+	defer func() { // of SQLite; PostgreSQL's go with their server
+		for _, name := range growthNames() {
+			_ = os.RemoveAll(filepath.Join(b.dir, name))
+		}
+	}()
 	if err := b.roomFor(b.growthSize); err != nil {
 		return nil, nil, err
 	}
 	var stages [2]*stage
 	var loads []loading
 	for i, size := range []int{growthSmall, b.growthSize} {
-		st, l, err := b.grown(ctx, e, size, []string{"small", "large"}[i])
+		st, l, err := b.grown(ctx, e, size, growthNames()[i])
 		if st != nil {
 			defer func() { _ = st.server.end() }()
 		}
@@ -96,6 +103,7 @@ func (b *bench) grown(ctx context.Context, e engine, size int, name string) (*st
 	if st.world, err = b.newWorld(ctx, e, url, size); err != nil {
 		return nil, loading{}, err
 	}
+	syscall.Sync() // or the disk would be busy with it while others are measured
 	l := loading{engine: e, rows: size, took: time.Since(begin)}
 	if l.bytes, err = st.world.diskSize(ctx); err != nil {
 		return nil, l, err

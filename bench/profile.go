@@ -17,19 +17,19 @@ import (
 const topFunctions = 12
 
 // profile drives a row once more while the server looks at itself, keeps what it saw, and gives the functions that
-// the processor was in most. It is "" where the server cannot be asked.
+// took most of the processor and of the memory. It is "" where the server cannot be asked.
 func (st *stage) profile(ctx context.Context, r *result, l load) (string, error) {
 	if st.server.pprof == "" || st.profiles == "" {
 		return "", nil
 	}
-	d := min(10*time.Second, max(time.Second, st.seconds))
+	d := st.profiled()
 	driven := make(chan error, 1)
 	go func() {
-		_, err := l.run(ctx, st.server.address, d+time.Second, false)
+		_, err := l.run(ctx, st.server.address, d, false)
 		driven <- err
 	}()
 	base := filepath.Join(st.profiles, fileName(r.Row.name+" "+string(r.Engine)))
-	seconds := max(1, int(d/time.Second))
+	seconds := max(1, int(d/time.Second)-1)
 	err := fetchProfile(ctx, st.server.pprof, fmt.Sprintf("profile?seconds=%d", seconds), base+".cpu.pprof")
 	if err == nil {
 		err = fetchProfile(ctx, st.server.pprof, "heap", base+".heap.pprof")
@@ -38,7 +38,17 @@ func (st *stage) profile(ctx context.Context, r *result, l load) (string, error)
 	if err != nil {
 		return "", err
 	}
-	return topOf(ctx, base+".cpu.pprof")
+	cpu, err := topOf(ctx, base+".cpu.pprof")
+	if err != nil {
+		return "", err
+	}
+	heap, err := topOf(ctx, base+".heap.pprof", "-sample_index=inuse_space")
+	return cpu + "\nmemory in use\n" + heap, err
+}
+
+// profiled is how long a row is driven for its profile, which is a second shorter.
+func (b *bench) profiled() time.Duration {
+	return min(11*time.Second, max(2*time.Second, b.seconds+time.Second))
 }
 
 // fileName makes a file's name of a row's.
@@ -73,8 +83,9 @@ func fetchProfile(ctx context.Context, address, what, file string) error {
 }
 
 // topOf is pprof's own list, without the lines about the file.
-func topOf(ctx context.Context, file string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", fmt.Sprintf("-nodecount=%d", topFunctions), file)
+func topOf(ctx context.Context, file string, flags ...string) (string, error) {
+	args := append([]string{"tool", "pprof", "-top", fmt.Sprintf("-nodecount=%d", topFunctions)}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, file)...)
 	cmd.Env = append(os.Environ(), "PPROF_TMPDIR="+filepath.Dir(file))
 	out, err := cmd.Output()
 	if err != nil {

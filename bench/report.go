@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,7 +26,7 @@ type report struct {
 // table is rows of cells; the first row is the heading.
 type table [][]string
 
-var resultHead = []string{"work", "engine", "requests/s", "p50", "p99", "CPU/request", "memory", "bare/s", "of bare", "other bound", "at least", ""}
+var resultHead = []string{"work", "engine", "requests/s", "p50", "p99", "CPU/request", "memory (peak)", "bare/s", "of bare", "other bound", "at least", ""}
 
 // results makes the table of the rows.
 func (r *report) resultTable() table {
@@ -41,10 +42,15 @@ func (r *report) resultTable() table {
 		goals, verdict := judge(&v)
 		t = append(t, []string{
 			v.Row.name, string(v.Engine), count(v.Real.Rate), brief(v.Real.P50), brief(v.Real.P99), brief(v.Real.CPU),
-			mebibytes(v.Memory), bare, part, other, goals, verdict,
+			memoryOf(&v), bare, part, other, goals, verdict,
 		})
 	}
 	return t
+}
+
+// memoryOf is what the server had at the end, and at most in between.
+func memoryOf(v *result) string {
+	return fmt.Sprintf("%s (%s)", mebibytes(v.Memory), strings.TrimSuffix(mebibytes(v.Peak), " MiB"))
 }
 
 // judge writes a row's goals and whether all are met.
@@ -154,9 +160,14 @@ func (r *report) markdown() string {
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
-// appendix shows where the processor was.
+// appendix shows what pgbench ran, and where the processor was.
 func (r *report) appendix(b *strings.Builder) {
-	title := "## Appendix: where the processor was\n\n"
+	for _, v := range r.results {
+		if v.Script != "" {
+			fmt.Fprintf(b, "## Appendix: what pgbench ran for «%s»\n\nThe statements that PostgreSQL logged while one token was turned, on rows of its own.\n\n```sql\n%s```\n\n", v.Row.name, v.Script)
+		}
+	}
+	title := "## Appendix: where the processor and the memory were\n\n"
 	for _, v := range r.results {
 		if v.Top == "" {
 			continue
@@ -174,7 +185,7 @@ func (r *report) machine() []string {
 	}
 	return []string{
 		fmt.Sprintf("%s; %s; the whole run took %s", r.began.UTC().Format("2006-01-02 15:04 MST"), commit(), r.took.Round(time.Second)),
-		fmt.Sprintf("%d cores, %s; %s memory; %s; %s", runtime.NumCPU(), field("/proc/cpuinfo", "model name"), field("/proc/meminfo", "MemTotal"), system(), runtime.Version()),
+		fmt.Sprintf("%d cores, %s; %s of memory; %s; %s", runtime.NumCPU(), field("/proc/cpuinfo", "model name"), memoryTotal(), system(), runtime.Version()),
 		fmt.Sprintf("%s of load on each row's server in %d turns, %d connections%s", r.seconds, r.passes(), r.connections, quick),
 		fmt.Sprintf("%s users and grants in the database; SQLite with synchronous=FULL; PostgreSQL with fsync and synchronous_commit on", count(float64(r.users))),
 	}
@@ -198,6 +209,11 @@ func field(file, name string) string {
 		}
 	}
 	return "unknown " + name
+}
+
+func memoryTotal() string {
+	kb, _ := strconv.ParseInt(strings.TrimSuffix(field("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
+	return mebibytes(kb << 10)
 }
 
 func system() string {

@@ -113,7 +113,7 @@ func refreshGoals(e engine) []goal {
 	if e == sqlite {
 		return []goal{ofBare(0.08)}
 	}
-	return []goal{ofCeiling(0.5, "pgbench")}
+	return []goal{ofCeiling(0.5, pgbenchName)}
 }
 
 // static is a request that never changes, driven by wrk.
@@ -197,7 +197,9 @@ func refreshing(scopes string) func(context.Context, *stage) (plan, error) {
 			if err != nil {
 				return plan{}, err
 			}
-			p.ceiling = &ceiling{"pgbench", st.pgbench(spare[0])}
+			if p.ceiling, err = st.pgbench(ctx, spare[0]); err != nil {
+				return plan{}, fmt.Errorf("pgbench: %w", err)
+			}
 		}
 		return p, nil
 	}
@@ -208,7 +210,7 @@ const codesASecond = 6000
 
 func exchanging(ctx context.Context, st *stage) (plan, error) {
 	// One for the probe; the others for the warming up and the passes.
-	n := int((st.seconds + st.warmUp()).Seconds()*codesASecond) + 1
+	n := int((st.seconds+st.warmUp()).Seconds()*codesASecond) + 1
 	requests, err := st.codes(ctx, n, scopesPerson)
 	if err != nil {
 		return plan{}, err

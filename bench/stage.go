@@ -27,7 +27,8 @@ type stage struct {
 	*bench
 	world  *world
 	server *server
-	serial int // of makeCodes: grants get ids that no other call gave
+	serial int    // of makeCodes: grants get ids that no other call gave
+	script string // of pgbench, as it ran last
 }
 
 // A result is a row as it was measured on one engine.
@@ -42,6 +43,7 @@ type result struct {
 	Peak    int64  // at most while it was measured
 	Goals   []goal
 	Top     string // what the processor was busy with
+	Script  string // of pgbench
 }
 
 // fresh gives the address of an empty database.
@@ -123,34 +125,47 @@ func (st *stage) measure(ctx context.Context, r row) (*result, error) {
 		return nil, err
 	}
 	st.server.forgetPeak()
-	var reals, bares []sample
-	for range st.passes() {
-		s, err := st.pass(ctx, p.load, st.server, st.seconds/time.Duration(st.passes()), false)
-		if err != nil {
-			return nil, err
-		}
-		reals = append(reals, s)
-		if bare == nil {
-			continue
-		}
-		if s, err = st.pass(ctx, p.load, bare, st.seconds/time.Duration(st.passes()), true); err != nil {
-			return nil, err
-		}
-		bares = append(bares, s)
+	if err := st.turns(ctx, p, bare, res); err != nil {
+		return nil, err
 	}
-	res.Real, res.Bare = figureOf(reals), figureOf(bares)
 	res.Memory, res.Peak = st.server.memory()
-	if p.ceiling != nil {
-		res.Of = p.ceiling.name
-		if res.Ceiling, err = p.ceiling.measure(ctx, max(time.Second, st.seconds/2)); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.ceiling.name, err)
-		}
+	if p.ceiling != nil && p.ceiling.name == pgbenchName {
+		res.Script = st.script
 	}
 	if res.Top, err = st.profile(ctx, res, p.load); err != nil {
 		return nil, err
 	}
 	st.server.emptyLog()
 	return res, nil
+}
+
+// turns drives the real server, the bare one and what bounds both, one after the other, a few times.
+func (st *stage) turns(ctx context.Context, p plan, bare *server, res *result) error {
+	var reals, bares []sample
+	var ceilings []float64
+	each := st.seconds / time.Duration(st.passes())
+	for range st.passes() {
+		s, err := st.pass(ctx, p.load, st.server, each, false)
+		if err != nil {
+			return err
+		}
+		reals = append(reals, s)
+		if bare != nil {
+			if s, err = st.pass(ctx, p.load, bare, each, true); err != nil {
+				return err
+			}
+			bares = append(bares, s)
+		}
+		if p.ceiling != nil {
+			rate, err := p.ceiling.measure(ctx, each)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.ceiling.name, err)
+			}
+			ceilings, res.Of = append(ceilings, rate), p.ceiling.name
+		}
+	}
+	res.Real, res.Bare, res.Ceiling = figureOf(reals), figureOf(bares), median(ceilings)
+	return nil
 }
 
 // bareFor starts the bare server with the real one's answer.
@@ -189,9 +204,14 @@ func (b *bench) pass(ctx context.Context, l load, s *server, d time.Duration, fr
 	before := s.cpu()
 	out, err := l.run(ctx, s.address, d, frozen)
 	out.CPU = s.cpu() - before
+	if ctx.Err() != nil {
+		return out, ctx.Err()
+	}
 	if err != nil && out.Requests > 0 {
 		b.note("%d of %d requests failed, the first: %v", out.Failed, out.Failed+out.Requests, err)
 		err = nil
+	} else if out.Failed > 0 {
+		b.note("%d of %d requests failed", out.Failed, out.Failed+out.Requests)
 	}
 	if err == nil && out.Requests == 0 {
 		err = errors.New("not one good answer")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,5 +112,5 @@ func parseWrk(out string) (sample, error) {
 func wrkDuration(number, unit string) time.Duration {
 	v, _ := strconv.ParseFloat(number, 64)
 	units := map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour}
-	return time.Duration(v * float64(units[unit]))
+	return time.Duration(math.Round(v * float64(units[unit])))
 }

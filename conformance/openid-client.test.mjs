@@ -452,6 +452,24 @@ describe("clients", () => {
     });
   }
 
+  it("publish their keys themselves, and a new one is found at once", async () => {
+    const published = { type: "application/json" };
+    const keyServer = await Party.listen({ "/jwks": published });
+    const client = await server.client({ name: "Publisher", grant: "client_credentials", scope: "read", authMethod: "private_key_jwt", jwksUri: `${keyServer.origin}/jwks` });
+    for (const kid of ["first", "second"]) {
+      const { publicKey, privateKey } = await jose.generateKeyPair("ES256", { extractable: true });
+      published.body = JSON.stringify({ keys: [{ ...(await jose.exportJWK(publicKey)), kid, alg: "ES256", use: "sig" }] });
+      const as = await discover(client, oidc.PrivateKeyJwt({ key: privateKey, kid }));
+      assert.equal((await oidc.clientCredentialsGrant(as)).scope, "read", kid);
+    }
+    const asked = keyServer.received.length;
+    const { privateKey } = await jose.generateKeyPair("ES256");
+    const thief = await discover(client, oidc.PrivateKeyJwt({ key: privateKey, kid: "third" }));
+    for (let i = 0; i < 5; i++) await assert.rejects(oidc.clientCredentialsGrant(thief), failsWith("invalid_client"));
+    assert.ok(keyServer.received.length - asked < 3, "made-up key ids do not make the server call again and again");
+    await keyServer.close();
+  });
+
   it("ask for an API by its name (RFC 8707)", async () => {
     const api = "https://api.example.com/v1";
     const client = await server.client({ name: "Caller", grant: "client_credentials", scope: "read", resource: api });

@@ -239,11 +239,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 			return nil, err
 		}
 	}
-	p.db.OnChange("keys", func() {
-		if err := p.ring.Reload(context.WithoutCancel(ctx)); err != nil {
-			log.Error("signing keys could not be read again", "error", err)
-		}
-	})
+	p.db.OnChange(store.TopicKeys, func() error { return p.ring.Reload(context.WithoutCancel(ctx)) })
 	fetcher := s.fetcher(e)
 	limiter, err := s.limiter(e, log)
 	if err != nil {

@@ -95,6 +95,7 @@ func (v number[T]) parse(s string) error {
 	*v.p = T(n)
 	return nil
 }
+
 func (v number[T]) accepts() string { return fmt.Sprintf("a whole number from %d to %d", v.min, v.max) }
 func (v number[T]) isBool() bool    { return false }
 

@@ -24,10 +24,14 @@ func (u *User) CheckProfile() error {
 		field, value, label string
 		max                 int
 	}{
-		{"name", u.Name, "name", maxNameLen}, {"given_name", u.GivenName, "given name", maxNameLen},
-		{"family_name", u.FamilyName, "family name", maxNameLen}, {"street_address", u.Address.StreetAddress, "street", maxAddressLen},
-		{"locality", u.Address.Locality, "city", maxNameLen}, {"region", u.Address.Region, "region", maxNameLen},
-		{"postal_code", u.Address.PostalCode, "postal code", 32}, {"country", u.Address.Country, "country", maxNameLen},
+		{"name", u.Name, "name", maxNameLen},
+		{"given_name", u.GivenName, "given name", maxNameLen},
+		{"family_name", u.FamilyName, "family name", maxNameLen},
+		{"street_address", u.Address.StreetAddress, "street", maxAddressLen},
+		{"locality", u.Address.Locality, "city", maxNameLen},
+		{"region", u.Address.Region, "region", maxNameLen},
+		{"postal_code", u.Address.PostalCode, "postal code", 32},
+		{"country", u.Address.Country, "country", maxNameLen},
 	} {
 		if utf8.RuneCountInString(f.value) > f.max {
 			return fault.InvalidField(f.field, "The %s may have at most %d characters.", f.label, f.max)

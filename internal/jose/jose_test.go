@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -609,4 +610,32 @@ func FuzzKeySet(f *testing.F) {
 			t.Fatal(fmt.Errorf("%s: %w", doc, err))
 		}
 	})
+}
+
+// A key signs with its one algorithm: what it signs with another, of the same family, is refused (RFC 8725 §3.1).
+func TestOneAlgorithmAKey(t *testing.T) {
+	st := &shelf{}
+	r := newRing(t, st)
+	sign(t, r, jose.RS256, "JWT", "{}", now)
+	der, err := master(t, masterText).Box("keys").Open(st.keys[0].Sealed, st.keys[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := gojose.NewSigner(gojose.SigningKey{Algorithm: gojose.PS256, Key: gojose.JSONWebKey{Key: key, KeyID: st.keys[0].ID}}, (&gojose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jws, err := s.Sign([]byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := jws.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied(t, r, token, "JWT")
 }

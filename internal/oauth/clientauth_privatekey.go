@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -76,7 +75,8 @@ func (s *Server) checkAssertion(cl *Client, a *assertion, now time.Time) error {
 	switch {
 	case a.Issuer != string(cl.ID) || a.Subject != string(cl.ID):
 		return denied("assertion_wrong_issuer")
-	case !slices.Contains(a.Audience, s.cfg.Issuer) && !slices.Contains(a.Audience, s.TokenEndpoint()):
+	case len(a.Audience) != 1 || (a.Audience[0] != s.cfg.Issuer && a.Audience[0] != s.TokenEndpoint()):
+		// Of several audiences another could replay the assertion here.
 		return denied("assertion_wrong_audience")
 	case a.ID == "" || len(a.ID) > 256:
 		return denied("assertion_without_jti")

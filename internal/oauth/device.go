@@ -146,6 +146,9 @@ func (s *Server) PendingDevice(ctx context.Context, typed string, now time.Time)
 
 // DecideDevice takes the person's answer (RFC 8628 §3.3).
 func (s *Server) DecideDevice(ctx context.Context, c *Call, typed string, approve bool) (*Pending, error) {
+	if c.Session == nil {
+		return nil, fault.New(fault.Denied, "Sign in before you answer for a device.")
+	}
 	p, err := s.PendingDevice(ctx, typed, c.Now)
 	if err != nil {
 		return nil, err

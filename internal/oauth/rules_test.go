@@ -283,8 +283,13 @@ func FuzzParseScope(f *testing.F) {
 // A match is the registered text itself, or differs from it in the port of a loopback address alone.
 func FuzzMatchURI(f *testing.F) {
 	for _, s := range [][2]string{
-		{"https://app.example/cb", "https://app.example/cb"}, {"http://127.0.0.1/cb", "http://127.0.0.1:8080/cb"}, {"http://localhost:1/a?b", "http://localhost:2/a?b"},
-		{"http://[::1]/", "http://[::1]:1/"}, {"http://127.0.0.1/cb", "http://127.0.0.1:1@evil/cb"}, {"com.example:/x", "com.example:/x"}, {"http://127.0.0.1/%2F", "http://127.0.0.1:5//"},
+		{"https://app.example/cb", "https://app.example/cb"},
+		{"http://127.0.0.1/cb", "http://127.0.0.1:8080/cb"},
+		{"http://localhost:1/a?b", "http://localhost:2/a?b"},
+		{"http://[::1]/", "http://[::1]:1/"},
+		{"http://127.0.0.1/cb", "http://127.0.0.1:1@evil/cb"},
+		{"com.example:/x", "com.example:/x"},
+		{"http://127.0.0.1/%2F", "http://127.0.0.1:5//"},
 	} {
 		f.Add(s[0], s[1])
 	}

@@ -122,3 +122,9 @@ func (s *Server) client(ctx context.Context, id ClientID) (*Client, error) {
 	}
 	return cl, nil
 }
+
+// Registered reports whether a client of that id exists.
+func (s *Server) Registered(ctx context.Context, id ClientID) bool {
+	_, err := s.store.Client(ctx, id)
+	return err == nil
+}

@@ -27,13 +27,16 @@ const (
 	argonMaxLanes  = 8
 )
 
+// phcForm is how a hash is written (PHC string format).
+const phcForm = "$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s"
+
 // Passwords hashes and verifies passwords with argon2id in a bounded pool: at most
 // `wide` hashes run at once, at most `queue` callers wait; the next one is told
 // to come back (fault.Unavailable). Memory is bounded by wide × 19 MiB.
 type Passwords struct {
 	slots chan struct{}
 	line  chan struct{}
-	dummy string
+	dummy string // a hash of today's parameters that no password is known for; verifying against it costs what any other costs
 }
 
 // NewPasswords makes a pool of the given width and queue length, each at least 1.
@@ -42,7 +45,8 @@ func NewPasswords(wide, queue int) *Passwords {
 		slots: make(chan struct{}, max(wide, 1)),
 		line:  make(chan struct{}, max(wide, 1)+max(queue, 1)),
 	}
-	p.dummy = hashArgon("", []byte("no such user 16b"))
+	e := base64.RawStdEncoding
+	p.dummy = fmt.Sprintf(phcForm, argon2.Version, argonMemory, argonTime, argonThreads, e.EncodeToString(make([]byte, argonSalt)), e.EncodeToString(make([]byte, argonKey)))
 	return p
 }
 
@@ -97,7 +101,7 @@ func (p *Passwords) enter(ctx context.Context) (leave func(), err error) {
 func hashArgon(password string, salt []byte) string {
 	key := argon2.IDKey([]byte(password), salt, argonTime, argonMemory, argonThreads, argonKey)
 	e := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads,
+	return fmt.Sprintf(phcForm, argon2.Version, argonMemory, argonTime, argonThreads,
 		e.EncodeToString(salt), e.EncodeToString(key))
 }
 

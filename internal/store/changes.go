@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,7 @@ type memory struct {
 	mu      sync.Mutex       // one reload at a time, so that an older reading never replaces a newer one
 	loaded  map[string]int64 // topic → the seq that memory is at least as new as
 	heard   map[string]int64 // topic → the seq that the callbacks have been called for
-	onCall  map[string][]func()
+	onCall  map[string][]func() error
 	changed chan struct{} // wakes the follower for a change by this process
 }
 
@@ -41,7 +42,7 @@ func (m *memory) start() {
 	m.clients.Store(&map[oauth.ClientID]*oauth.Client{})
 	m.scopes.Store(&map[string]*oauth.Scope{})
 	m.revoked.start()
-	m.loaded, m.heard, m.onCall = make(map[string]int64), make(map[string]int64), make(map[string][]func())
+	m.loaded, m.heard, m.onCall = make(map[string]int64), make(map[string]int64), make(map[string][]func() error)
 	m.changed = make(chan struct{}, 1)
 }
 
@@ -56,8 +57,8 @@ func bump(ctx context.Context, tx sqldb.Tx, topic string, by int) (seq int64, er
 }
 
 // OnChange registers a call for changes of a topic by any process. Calls come from the goroutine
-// that runs Follow, one after another; a call may use the DB.
-func (d *DB) OnChange(topic string, f func()) {
+// that runs Follow, one after another; a call may use the DB. One that fails is repeated until it succeeds.
+func (d *DB) OnChange(topic string, f func() error) {
 	d.memory.mu.Lock()
 	defer d.memory.mu.Unlock()
 	d.memory.onCall[topic] = append(d.memory.onCall[topic], f)
@@ -105,7 +106,10 @@ func (d *DB) Follow(ctx context.Context) error {
 			d.o.Report(err)
 			retry = time.After(followRetry)
 		}
-		d.call()
+		if err := d.call(); err != nil && ctx.Err() == nil {
+			d.o.Report(err)
+			retry = time.After(followRetry)
+		}
 	}
 }
 
@@ -167,19 +171,36 @@ func (d *DB) reload(ctx context.Context, topic string) error {
 	return nil
 }
 
-// call runs the callbacks of the topics that have moved, outside of the lock.
-func (d *DB) call() {
+// call runs the callbacks of the topics that have moved, outside of the lock. A topic counts as heard of when all of its
+// callbacks have succeeded.
+func (d *DB) call() error {
+	type news struct {
+		topic string
+		seq   int64
+		calls []func() error
+	}
 	m := &d.memory
-	var due []func()
+	var due []news
 	m.mu.Lock()
 	for topic, seq := range m.loaded {
 		if m.heard[topic] != seq {
-			m.heard[topic] = seq
-			due = append(due, m.onCall[topic]...)
+			due = append(due, news{topic, seq, m.onCall[topic]})
 		}
 	}
 	m.mu.Unlock()
-	for _, f := range due {
-		f()
+	var failed error
+	for _, n := range due {
+		var err error
+		for _, f := range n.calls {
+			err = errors.Join(err, f())
+		}
+		if err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		m.mu.Lock()
+		m.heard[n.topic] = n.seq
+		m.mu.Unlock()
 	}
+	return failed
 }

@@ -104,9 +104,19 @@ func insertSecret(ctx context.Context, tx sqldb.Tx, id oauth.ClientID, s oauth.S
 	return err
 }
 
-// UpdateClient stores a client's registration; not its secrets, and not when it was made.
+// UpdateClient stores a client's registration; not its secrets, and not when it was made. Disabling it revokes its tokens.
 func (d *DB) UpdateClient(ctx context.Context, c *oauth.Client, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		var dead []oauth.Revocation
+		if c.Disabled {
+			live, err := exists(ctx, tx, "SELECT 1 FROM clients WHERE id = $1 AND disabled = FALSE", c.ID)
+			if err != nil {
+				return nil, err
+			}
+			if live {
+				dead = append(dead, d.entry(oauth.RevokeClient, string(c.ID), c.UpdatedAt))
+			}
+		}
 		n, err := tx.Exec(ctx, `UPDATE clients SET name = $1, description = $2, uri = $3, logo_uri = $4, public = $5, auth_method = $6,
 			jwks = $7, jwks_uri = $8, grants = $9, redirects = $10, post_logout = $11, scopes = $12, resources = $13, token_format = $14,
 			alg = $15, first_party = $16, plain_pkce = $17, require_pkce = $18, rotation = $19, access_ttl = $20, id_token_ttl = $21,
@@ -117,7 +127,7 @@ func (d *DB) UpdateClient(ctx context.Context, c *oauth.Client, ev ...audit.Even
 		if err := one(n, err, "client"); err != nil {
 			return nil, err
 		}
-		return nil, raiseLife(ctx, tx, c.AccessTTL)
+		return dead, raiseLife(ctx, tx, c.AccessTTL)
 	})
 }
 

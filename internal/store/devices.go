@@ -25,8 +25,14 @@ func scanDevice(r sqldb.Row) (*oauth.Device, error) {
 
 func deviceDest(v *oauth.Device) []any {
 	return []any{
-		(*string)(&v.Hash), &v.UserCode, (*string)(&v.Client), words{&v.Scopes}, words{&v.Resources}, &v.State, span{&v.Interval},
-		&v.IP, &v.Agent, stamp{&v.CreatedAt}, stamp{&v.ExpiresAt},
+		(*string)(&v.Hash), &v.UserCode, (*string)(&v.Client),
+		words{&v.Scopes},
+		words{&v.Resources},
+		&v.State,
+		span{&v.Interval},
+		&v.IP, &v.Agent,
+		stamp{&v.CreatedAt},
+		stamp{&v.ExpiresAt},
 	}
 }
 

@@ -59,12 +59,13 @@ func (r *revoked) put(entries []oauth.Revocation, read bool) {
 }
 
 func (r *revoked) sweep(now time.Time) {
+	before := ms(now.Add(-keepRevoked))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	left := 0
 	for _, of := range r.byKind {
 		for id, c := range of {
-			if c.until <= ms(now) {
+			if c.until <= before {
 				delete(of, id)
 			}
 		}

@@ -11,7 +11,11 @@ const (
 	keepDevice = 5 * time.Minute // expired_token, RFC 8628 §3.5
 	keepLink   = 24 * time.Hour
 	keepLock   = 24 * time.Hour
-	sweepChunk = 500 // rows a statement, so that others get their turn in between
+	// What forbids is kept for longer than what it forbids could live: a clock that was ahead for a while, and is put right, must
+	// not have swept away that an assertion was used or a token revoked.
+	keepOnce    = time.Hour
+	keepRevoked = time.Hour
+	sweepChunk  = 500 // rows a statement, so that others get their turn in between
 )
 
 const ghosts = "DELETE FROM grants WHERE id IN (SELECT g.id FROM revocations r JOIN grants g ON "
@@ -27,7 +31,7 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{"DELETE FROM codes WHERE hash IN (SELECT hash FROM codes WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepCode)},
 		{"DELETE FROM devices WHERE hash IN (SELECT hash FROM devices WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepDevice)},
 		{"DELETE FROM opaque_tokens WHERE hash IN (SELECT hash FROM opaque_tokens WHERE expires_at <= $1 LIMIT $2)", now},
-		{"DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)", now},
+		{"DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepOnce)},
 		{"DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepLink)},
 		{"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)", now},
 		{"DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)", now},
@@ -38,7 +42,7 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{ghosts + "r.kind = 'session' AND g.session_id = r.target AND g.offline = FALSE WHERE g.created_at <= $1 LIMIT $2)", now},
 		{ghosts + "r.kind = 'user' AND g.user_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", now},
 		{ghosts + "r.kind = 'client' AND g.client_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", now},
-		{"DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1 LIMIT $2)", now},
+		{"DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1 LIMIT $2)", now.Add(-keepRevoked)},
 	}
 	if d.o.AuditRetention > 0 {
 		all = append(all, sweep{"DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at <= $1 LIMIT $2)", now.Add(-d.o.AuditRetention)})

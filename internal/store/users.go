@@ -126,10 +126,36 @@ func (d *DB) endUser(ctx context.Context, tx sqldb.Tx, id identity.UserID, now t
 	if _, err := tx.Exec(ctx, "DELETE FROM sessions WHERE user_id = $1 AND id <> $2", id, except); err != nil {
 		return nil, err
 	}
+	dead, err := d.fresh(ctx, tx, id, now)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := tx.Exec(ctx, "DELETE FROM grants WHERE user_id = $1", id); err != nil {
 		return nil, err
 	}
-	return []oauth.Revocation{d.entry(oauth.RevokeUser, string(id), now)}, nil
+	return append(dead, d.entry(oauth.RevokeUser, string(id), now)), nil
+}
+
+// recently is longer than any code or device authorization waits to be redeemed.
+const recently = time.Hour
+
+// fresh gives revocations of a user's approvals that may have tokens from after now: another server's clock is ahead, this
+// one was put back, or tokens were given while the change waited for its turn. The revocation of the user, which counts from now,
+// does not reach those.
+func (d *DB) fresh(ctx context.Context, tx sqldb.Tx, id identity.UserID, now time.Time) (dead []oauth.Revocation, err error) {
+	err = each(ctx, tx, func(r sqldb.Row) error {
+		var grant string
+		var used time.Time
+		if err := r.Scan(&grant, stamp{&used}); err != nil {
+			return err
+		}
+		if used.Before(now) {
+			used = now
+		}
+		dead = append(dead, d.entry(oauth.RevokeGrant, grant, used))
+		return nil
+	}, "SELECT id, last_used_at FROM grants WHERE user_id = $1 AND last_used_at > $2", id, ms(now.Add(-recently)))
+	return dead, err
 }
 
 // SetUserDisabled disables or enables an account. Disabling ends its sessions and grants and revokes its tokens.
@@ -146,11 +172,15 @@ func (d *DB) SetUserDisabled(ctx context.Context, id identity.UserID, disabled b
 // DeleteUser deletes a user with all that belongs to them, and revokes their tokens.
 func (d *DB) DeleteUser(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error {
 	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		dead, err := d.fresh(ctx, tx, id, now)
+		if err != nil {
+			return nil, err
+		}
 		n, err := tx.Exec(ctx, "DELETE FROM users WHERE id = $1", id)
 		if err := one(n, err, "user"); err != nil {
 			return nil, err
 		}
-		return []oauth.Revocation{d.entry(oauth.RevokeUser, string(id), now)}, nil
+		return append(dead, d.entry(oauth.RevokeUser, string(id), now)), nil
 	})
 }
 

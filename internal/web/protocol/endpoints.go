@@ -77,7 +77,11 @@ func (s *Server) lift(w http.ResponseWriter, r *http.Request, from web.Bodies, r
 	}
 	id := claimedClient(c)
 	web.EventOf(r.Context()).Client = id
-	return c, s.kit.Allow(w, r, rate, web.Subject{Client: id, User: c.Get("username")})
+	who := web.Subject{User: c.Get("username")}
+	if s.oauth.Registered(r.Context(), oauth.ClientID(id)) { // made-up names must not escape the limit of the address
+		who.Client = id
+	}
+	return c, s.kit.Allow(w, r, rate, who)
 }
 
 // claimedClient is who a call says it is from, unproven and bounded: for the record and for rate limits.

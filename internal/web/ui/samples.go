@@ -62,8 +62,10 @@ func gateSamples(b Base) []View {
 			"V8RC-9DNP", "J3FX-6YWT", "Z5HK-4GSM", "N7BQ-2PLV", "C6TJ-8XRD",
 		}},
 		&BackupCodesView{Base: b, DoneURL: "/account/security"},
-		&NewPasswordView{Base: mismatch, Form: form, Account: account, Rules: sampleRules(),
-			Reason: "Your password has expired. Choose one that you use nowhere else."},
+		&NewPasswordView{
+			Base: mismatch, Form: form, Account: account, Rules: sampleRules(),
+			Reason: "Your password has expired. Choose one that you use nowhere else.",
+		},
 		&ChooserView{Base: signed, Form: form},
 		&ConsentView{Base: signed, Form: form, Scopes: sampleScopes(), SwitchURL: "/login?prompt=login"},
 		&ActivateView{Base: b, Form: form, UserCode: "WDJB-MJHT", PhoneURL: "https://id.example.com/activate?user_code=WDJB-MJHT"},
@@ -72,11 +74,15 @@ func gateSamples(b Base) []View {
 		&ActivateDoneView{Base: client},
 		&LogoutView{Base: signed, Form: form},
 		&LoggedOutView{Base: client},
-		&FormPostView{Base: client, Action: "https://notes.example.com/callback",
-			Params: []Pair{{"code", "gth_ac_example"}, {"state", "af0ifjsldkj"}, {"iss", "https://id.example.com"}}},
-		&ErrorView{Base: client, Heading: "This link has been used",
+		&FormPostView{
+			Base: client, Action: "https://notes.example.com/callback",
+			Params: []Pair{{"code", "gth_ac_example"}, {"state", "af0ifjsldkj"}, {"iss", "https://id.example.com"}},
+		},
+		&ErrorView{
+			Base: client, Heading: "This link has been used",
 			What: "A sign-in link works once, and this one has already been opened.",
-			Do:   "Go back to the application and start again.", BackURL: "https://notes.example.com/"},
+			Do:   "Go back to the application and start again.", BackURL: "https://notes.example.com/",
+		},
 	}
 }
 
@@ -142,10 +148,14 @@ func sampleSessions(b Base) View {
 			{ID: "s2", Agent: sampleIPhone, IP: "2001:db8::7a", SignedInAt: b.Now.Add(-2 * day), LastUsedAt: b.Now.Add(-26 * time.Hour)},
 		},
 		Grants: []GrantView{
-			{ID: "g1", Client: *sampleClient(), Agent: sampleIPhone, IP: "198.51.100.9", AuthorizedAt: b.Now.Add(-3 * day),
-				LastUsedAt: b.Now.Add(-2 * time.Minute), Scopes: sampleScopes()},
-			{ID: "g2", Client: ClientView{Name: "Build tool"}, Agent: "curl/8.14.1", IP: "203.0.113.5", AuthorizedAt: b.Now.Add(-80 * day),
-				LastUsedAt: b.Now.Add(-45 * day), Scopes: sampleScopes()[:1], Inactive: true},
+			{
+				ID: "g1", Client: *sampleClient(), Agent: sampleIPhone, IP: "198.51.100.9", AuthorizedAt: b.Now.Add(-3 * day),
+				LastUsedAt: b.Now.Add(-2 * time.Minute), Scopes: sampleScopes(),
+			},
+			{
+				ID: "g2", Client: ClientView{Name: "Build tool"}, Agent: "curl/8.14.1", IP: "203.0.113.5", AuthorizedAt: b.Now.Add(-80 * day),
+				LastUsedAt: b.Now.Add(-45 * day), Scopes: sampleScopes()[:1], Inactive: true,
+			},
 			{ID: "g3", Client: ClientView{Name: "Acme TV"}, AuthorizedAt: b.Now.Add(-day)},
 		},
 	}

@@ -1,0 +1,249 @@
+package faults_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A disk has an end that a test can move.
+type disk interface {
+	fill(t testing.TB)
+	free(t testing.TB)
+	database(s *server) string // a copy of the database that everybody can read, or the database
+}
+
+// smallDisk starts a server on a disk of a few megabytes: a file system in memory that only the server's own mount
+// namespace has, or, where that may not be made, a bound on the size of every file that the server writes.
+func smallDisk(t *testing.T) (*server, disk) {
+	t.Helper()
+	dir := t.TempDir()
+	h := newHouse(t, "sqlite:"+filepath.Join(dir, "gatehouse.db"), nil)
+	mount := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=8m,mode=700 tmpfs "$0" && exec "$@"`, dir}
+	if os.Getuid() != 0 {
+		mount = append([]string{"unshare", "--map-root-user"}, mount[1:]...)
+	}
+	try := append(mount[:len(mount):len(mount)], "true")
+	if said, err := exec.Command(try[0], try[1:]...).CombinedOutput(); err != nil {
+		t.Logf("no file system can be mounted here (%v: %s); the size of the server's files is bounded in its place", err, said)
+		s := h.serve()
+		return s, bounded(s.pid)
+	}
+	s := h.serveOn(h.port, nil, mount...)
+	h.enter = []string{"nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", s.pid)}
+	if os.Getuid() != 0 {
+		h.enter = append(h.enter, fmt.Sprintf("--user=/proc/%d/ns/user", s.pid), "--preserve-credentials")
+	}
+	return s, &mounted{fmt.Sprintf("/proc/%d/root%s", s.pid, dir)}
+}
+
+// mounted is a file system that another process sees.
+type mounted struct{ dir string }
+
+func (m *mounted) filler() string { return filepath.Join(m.dir, "filler") }
+
+func (m *mounted) fill(t testing.TB) {
+	t.Helper()
+	f, err := os.OpenFile(m.filler(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 64 << 10; size > 0; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (m *mounted) free(t testing.TB) {
+	t.Helper()
+	if err := os.Remove(m.filler()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// database copies the file and its log while the server stands still, which is no worse than a crash.
+func (m *mounted) database(s *server) string {
+	s.t.Helper()
+	to := s.t.TempDir()
+	_ = s.cmd.Process.Signal(syscall.SIGSTOP)
+	defer func() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }()
+	for _, name := range []string{"gatehouse.db", "gatehouse.db-wal"} {
+		raw, err := os.ReadFile(filepath.Join(m.dir, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, name), raw, 0o600)
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return filepath.Join(to, "gatehouse.db")
+}
+
+// bounded is a process whose files may not grow (RLIMIT_FSIZE).
+type bounded int
+
+func (b bounded) fill(t testing.TB) { b.limit(t, "65536:unlimited") }
+func (b bounded) free(t testing.TB) { b.limit(t, "unlimited:unlimited") }
+
+func (b bounded) database(s *server) string {
+	return strings.TrimPrefix(s.h.env["DATABASE_URL"], "sqlite:")
+}
+
+func (b bounded) limit(t testing.TB, to string) {
+	t.Helper()
+	if said, err := exec.Command("prlimit", "--pid", strconv.Itoa(int(b)), "--fsize="+to).CombinedOutput(); err != nil {
+		t.Fatalf("prlimit: %v: %s", err, said)
+	}
+}
+
+// The disk fills up. What needs it is refused with 503, what does not goes on; when there is room again, so does everything.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	s, d := smallDisk(t)
+	c := s.h.crew(s)
+	known := []promise{{c.machine, c.call.own(c.machine).tokens().Access}, {c.opaque, c.call.own(c.opaque).tokens().Access}}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { c.load(ctx); close(done) }()
+	time.Sleep(300 * time.Millisecond)
+
+	d.fill(t)
+	// What the log of the database had room for is still taken; then there is none.
+	eventually(t, 15*time.Second, "tokens are refused", func() error { return c.call.own(c.opaque).away() })
+	eventually(t, 5*time.Second, "signing in is refused", func() error {
+		page := newPerson(t, s.url, "ada@example.com")
+		a := page.submit(page.open("/login"), "/login", "username", "ada@example.com", "password", password)
+		return want(a.status == 503 && a.header.Get("Retry-After") != "", "%v", a.answer)
+	})
+	for _, k := range known {
+		if on, err := c.call.active(k.by, k.token); err != nil || !on {
+			t.Errorf("a token of %s on a full disk: active is %v, %v", k.by.id, on, err)
+		}
+	}
+	if a := c.person.open("/account"); a.status != 200 {
+		t.Errorf("the account's page on a full disk: %v", a.answer)
+	}
+	if a := c.call.get("/.well-known/openid-configuration"); a.status != 200 {
+		t.Errorf("discovery on a full disk: %v", a)
+	}
+
+	d.free(t)
+	healed := eventually(t, 5*time.Second, "the server heals", func() error {
+		a := c.call.own(c.opaque)
+		return want(a.status == 200, "%v", a)
+	})
+	time.Sleep(200 * time.Millisecond)
+	stop()
+	<-done
+	t.Logf("healed after %s; %d requests", healed.Round(time.Millisecond), c.asked.Load())
+	c.live = append(c.live, known...)
+	c.verify(t)
+	c.exhaust(t)
+	integrity(t, d.database(s))
+}
+
+// Another process holds the database's one lock for writing: a backup, a slow disk. Writers wait for it, and those that have
+// waited too long are told to come again; readers do not notice.
+func TestLockedDatabase(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "gatehouse.db")
+	h := newHouse(t, "sqlite:"+path, nil)
+	s := h.serve()
+	c := h.crew(s)
+	known := promise{c.opaque, c.call.own(c.opaque).tokens().Access}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	hold := func(during func()) {
+		t.Helper()
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		for _, text := range []string{"PRAGMA busy_timeout = 5000", "BEGIN IMMEDIATE"} {
+			if _, err := conn.ExecContext(t.Context(), text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		during()
+		if _, err := conn.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := func() {
+		t.Helper()
+		start := time.Now()
+		if on, err := c.call.active(known.by, known.token); err != nil || !on {
+			t.Errorf("a token while the database is locked: active is %v, %v", on, err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("a reader waited %s for a writer", took)
+		}
+	}
+
+	answers := make(chan answer, 8)
+	write := func() {
+		for i := range cap(answers) {
+			go func() {
+				if i%2 == 0 {
+					answers <- c.call.own(c.opaque)
+				} else {
+					answers <- c.call.refresh(c.web, c.chains[i/2].last)
+				}
+			}()
+		}
+	}
+
+	hold(func() { // everybody waits, nobody is refused
+		write()
+		for range 4 {
+			time.Sleep(500 * time.Millisecond)
+			reads()
+		}
+		if n := len(answers); n > 0 {
+			t.Errorf("%d writers did not wait for the lock: %v", n, <-answers)
+		}
+	})
+	for range cap(answers) {
+		if a := <-answers; a.status != 200 {
+			t.Errorf("after a wait of two seconds: %v", a)
+		} else if a.tokens().Refresh == "" {
+			c.live = append(c.live, promise{c.opaque, a.tokens().Access})
+		}
+	}
+
+	hold(func() { // those who have waited for too long are refused, and nothing of what they asked has happened
+		write()
+		for range 6 {
+			time.Sleep(time.Second)
+			reads()
+		}
+	})
+	for range cap(answers) {
+		if a := <-answers; a.status != 200 && a.away() != nil {
+			t.Errorf("after a wait of six seconds: %v", a.away())
+		}
+	}
+	for _, ch := range c.chains {
+		ch.busy = true
+	}
+	c.verify(t)
+	c.exhaust(t)
+	integrity(t, path)
+}

@@ -1,0 +1,314 @@
+package faults_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/cache/cachetest"
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+)
+
+// A fleet is three servers on one database behind a proxy that gives every request to the next one.
+type fleet struct {
+	*house
+	servers []*server
+	each    []*caller // straight to one server
+	any     *caller   // through the proxy
+	web     client
+	machine client
+	device  client
+}
+
+// servedBy names the server that answered, so that a story can prove that it went from one to the other.
+const servedBy = "X-Served-By"
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	redis := cachetest.StartRedis(t)
+	f := &fleet{house: newHouse(t, storetest.Postgres(t), map[string]string{
+		"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_STORE": "redis", "REDIS_URL": redis.URL(), "RATE_LIMIT_BY": "client",
+		"RATE_LIMIT_TOKEN_MAX": "200", "RATE_LIMIT_TOKEN_WINDOW": "3600",
+	})}
+	var turn atomic.Int64
+	targets := make([]*url.URL, 3)
+	proxy := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(targets[turn.Add(1)%3])
+			r.SetXForwarded()
+		},
+		ModifyResponse: func(r *http.Response) error {
+			r.Header.Set(servedBy, r.Request.URL.Host)
+			return nil
+		},
+	})
+	t.Cleanup(proxy.Close)
+	f.issuer = proxy.URL
+	f.env["BASE_URL"] = proxy.URL
+	for i := range targets {
+		s := f.serveOn(freePort(t), nil)
+		f.servers, f.each = append(f.servers, s), append(f.each, newCaller(t, s.url))
+		targets[i], _ = url.Parse(s.url) // written by us
+	}
+	f.any = newCaller(t, proxy.URL)
+	f.user("ada@example.com")
+	f.web, f.machine = f.house.web(), f.house.machine("machine", "jwt")
+	f.device = f.client("tv", "--public", "--grant", "device", "--grant", "refresh", "--scope", "openid offline_access")
+	return f
+}
+
+// soon is how fast a change must be everywhere: a second, and half of one for two busy processors.
+const soon = 1500 * time.Millisecond
+
+// everywhere waits until something holds on every server; all of them have a second together.
+func (f *fleet) everywhere(what string, try func(c *caller) error) {
+	f.t.Helper()
+	start := time.Now()
+	for _, c := range f.each {
+		eventually(f.t, 5*time.Second, what, func() error { return try(c) })
+	}
+	if took := time.Since(start); took > soon {
+		f.t.Errorf("%s: everywhere after %s only", what, took)
+	}
+}
+
+// Three servers on one database are one server to everybody outside.
+func TestInstances(t *testing.T) {
+	t.Parallel()
+	started := time.Now()
+	f := newFleet(t)
+	runs := make(chan map[string]int)
+	watched := make(chan struct{})
+	go func() { runs <- f.sweeps(watched) }()
+
+	f.everywhere("a client made on the command line is known", func(c *caller) error {
+		a := c.post("/oauth/device/code", f.device)
+		return want(a.status != 401, "%v", a)
+	})
+	ada := f.signInWithTwoFactors(t)
+	f.devicePolls(t, ada)
+	f.rotation(t, ada)
+	f.lockout(t)
+	f.sharedLimit(t)
+	f.administration(t, ada)
+
+	// Each server has tried to sweep by then: the first try comes within ten seconds of the start.
+	time.Sleep(time.Until(started.Add(14 * time.Second)))
+	close(watched)
+	if got := <-runs; len(got) != 1 {
+		t.Errorf("the sweep ran under these leases: %v, want one", got)
+	}
+}
+
+// sweeps watches the lease of the job that sweeps, and counts what it has been given to.
+func (f *fleet) sweeps(until <-chan struct{}) map[string]int {
+	seen := map[string]int{}
+	for {
+		var holder string
+		pgRow(f.t, f.env["DATABASE_URL"], "SELECT COALESCE(MAX(holder || ' until ' || until), '') FROM leases WHERE name = 'sweep'", &holder)
+		if holder != "" {
+			seen[holder]++
+		}
+		select {
+		case <-until:
+			return seen
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// signInWithTwoFactors sets up an authenticator, and signs in with it in a browser that is sent from server to server.
+func (f *fleet) signInWithTwoFactors(t *testing.T) *person {
+	t.Helper()
+	first := newPerson(t, f.issuer, "ada@example.com")
+	first.signIn(t)
+	shown := first.submit(first.open("/account/security"), "/account/security/totp/enable", "current_password", password)
+	app := newAuthenticator(t, shown.body)
+	settle()
+	// The code of the step before: that of now is for the sign-in, and each works once.
+	if s := first.submit(shown, "/account/security/totp/confirm", "code", app.code(-1)); s.status != 200 || !strings.Contains(s.body, "backup") {
+		t.Fatalf("confirming the authenticator: %v", s.answer)
+	}
+
+	ada := newPerson(t, f.issuer, "ada@example.com")
+	var by []string
+	note := func(s sight) sight {
+		by = append(by, s.header.Get(servedBy))
+		return s
+	}
+	page := note(ada.open(authorize))
+	page = note(ada.submit(page, "/login", "username", ada.email, "password", password))
+	if page.at == nil || page.at.Path != "/login/code" {
+		t.Fatalf("after the password: %v at %v", page.answer, page.at)
+	}
+	code, err := codeIn(ada.submit(page, "/login/code", "code", app.code(0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(by)
+	if len(slices.Compact(by)) < 2 {
+		t.Errorf("the browser was served by one server alone: %v", by)
+	}
+	// Of many who come with the code to all servers at once one gets tokens.
+	f.once(t, "a code", func(c *caller) answer { return c.redeem(f.web, code) })
+
+	thief := newPerson(t, f.issuer, "ada@example.com")
+	page = thief.submit(thief.open("/login"), "/login", "username", thief.email, "password", password)
+	if s := thief.submit(page, "/login/code", "code", app.code(0)); s.status == 200 && s.at.Path == "/account" {
+		t.Error("the code of an authenticator worked twice")
+	}
+	return ada
+}
+
+// once sends a request to all servers at once, several times; one answer may be good.
+func (f *fleet) once(t *testing.T, what string, do func(c *caller) answer) {
+	t.Helper()
+	var good atomic.Int64
+	each(slices.Concat(f.each, f.each, f.each, f.each), func(c *caller) {
+		switch a := do(c); {
+		case a.status == 200:
+			good.Add(1)
+		case a.code() != "invalid_grant":
+			t.Errorf("%s: %v", what, a)
+		}
+	})
+	if n := good.Load(); n != 1 {
+		t.Errorf("%s worked %d times", what, n)
+	}
+}
+
+func (f *fleet) devicePolls(t *testing.T, ada *person) {
+	t.Helper()
+	ask := f.any.post("/oauth/device/code", f.device, "scope", "openid offline_access")
+	code, shown := member(ask.body, "device_code"), member(ask.body, "user_code")
+	poll := func(c *caller) answer {
+		return c.post("/oauth/token", f.device, "grant_type", "urn:ietf:params:oauth:grant-type:device_code", "device_code", code)
+	}
+	for i, word := range []string{"authorization_pending", "slow_down", "slow_down"} {
+		if a := poll(f.each[i]); a.code() != word {
+			t.Errorf("poll %d, at another server: %v, want %s", i+1, a, word)
+		}
+	}
+	page := ada.submit(ada.open("/activate?user_code="+shown), "/activate", "user_code", shown)
+	if s := ada.submit(page, "/activate/confirm", "consent_action", "approve"); s.status != 200 {
+		t.Fatalf("approving the device: %v", s.answer)
+	}
+	f.once(t, "an approved device code", poll)
+}
+
+// member is one string member of a flat JSON object.
+func member(body, name string) string {
+	_, rest, _ := strings.Cut(body, `"`+name+`":"`)
+	v, _, _ := strings.Cut(rest, `"`)
+	return v
+}
+
+func (f *fleet) rotation(t *testing.T, ada *person) {
+	t.Helper()
+	got := ada.family(t, f.any, f.web)
+	old := got.Refresh
+	for i := range 6 {
+		a := f.each[i%3].refresh(f.web, got.Refresh)
+		if a.status != 200 {
+			t.Fatalf("turn %d: %v", i+1, a)
+		}
+		got = a.tokens()
+	}
+	if a := f.each[1].refresh(f.web, old); a.code() != "invalid_grant" {
+		t.Errorf("a replay at another server: %v", a)
+	}
+	for i, c := range f.each {
+		if a := c.refresh(f.web, got.Refresh); a.code() != "invalid_grant" {
+			t.Errorf("the family after the replay, at server %d: %v", i+1, a)
+		}
+	}
+	f.everywhere("the family's access tokens are dead", func(c *caller) error {
+		on, err := c.active(f.web, got.Access)
+		if err != nil {
+			return err
+		}
+		return want(!on, "active")
+	})
+}
+
+func (f *fleet) lockout(t *testing.T) {
+	t.Helper()
+	f.user("bob@example.com")
+	try := func(pass string) sight {
+		bob := newPerson(t, f.issuer, "bob@example.com")
+		return bob.submit(bob.open("/login"), "/login", "username", bob.email, "password", pass)
+	}
+	for i := range 5 {
+		if s := try("wrong Lantern 8"); s.status != 403 && (i < 4 || s.status != 429) {
+			t.Fatalf("wrong password %d: %v", i+1, s.answer)
+		}
+	}
+	for range 3 { // at every server
+		if s := try(password); s.status != 429 || s.header.Get("Retry-After") == "" {
+			t.Errorf("the right password on a locked account: %v", s.answer)
+		}
+	}
+}
+
+func (f *fleet) sharedLimit(t *testing.T) {
+	t.Helper()
+	if n := ask(t, "nobody", 230, f.each...); n != 200 {
+		t.Errorf("three servers let %d through together, want 200", n)
+	}
+}
+
+func (f *fleet) administration(t *testing.T, ada *person) {
+	t.Helper()
+	late := f.house.machine("late", "jwt")
+	f.everywhere("a new client may get tokens", func(c *caller) error {
+		a := c.own(late)
+		return want(a.status == 200, "%v", a)
+	})
+
+	kept := f.any.own(f.machine).tokens().Access
+	var turned struct{ KID string }
+	f.run(&turned, "", "key", "rotate", "--now")
+	f.everywhere("the new key is published and signs", func(c *caller) error {
+		if a := c.get("/.well-known/jwks.json"); !strings.Contains(a.body, turned.KID) {
+			return fmt.Errorf("it is not in %s", a.body)
+		}
+		token := c.own(late).tokens().Access
+		return want(keyOf(t, token) == turned.KID, "%s signs", keyOf(t, token))
+	})
+	for i, c := range f.each {
+		if on, err := c.active(f.machine, kept); err != nil || !on {
+			t.Errorf("a token of the old key at server %d: active is %v, %v", i+1, on, err)
+		}
+	}
+
+	got := ada.family(t, f.any, f.web)
+	f.run(nil, "", "user", "disable", "ada@example.com")
+	f.everywhere("a disabled user's tokens are dead", func(c *caller) error {
+		on, err := c.active(f.web, got.Access)
+		if err != nil {
+			return err
+		}
+		return want(!on, "active")
+	})
+	for i, c := range f.each {
+		if a := c.refresh(f.web, got.Refresh); a.code() != "invalid_grant" {
+			t.Errorf("a disabled user's refresh token at server %d: %v", i+1, a)
+		}
+		if s := ada.open("/account"); s.at == nil || s.at.Path != "/login" {
+			t.Errorf("a disabled user's browser: %v at %v", s.answer, s.at)
+		}
+	}
+
+	f.run(nil, "", "client", "delete", "late", "--yes")
+	f.everywhere("a deleted client gets nothing", func(c *caller) error {
+		a := c.own(late)
+		return want(a.status == 401, "%v", a)
+	})
+}

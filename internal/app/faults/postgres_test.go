@@ -1,0 +1,217 @@
+package faults_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// postgres is a PostgreSQL server of a test's own that can be taken away and given back. Unlike the one that other
+// tests share, it keeps what it has committed.
+type postgres struct {
+	t    testing.TB
+	bin  string
+	dir  string
+	port int
+	as   *syscall.Credential
+	cmd  *exec.Cmd
+}
+
+func newPostgres(t testing.TB) *postgres {
+	t.Helper()
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
+	if err != nil || len(found) == 0 {
+		t.Fatal("no PostgreSQL server: install the Debian package postgresql")
+	}
+	release := func(bin string) int { n, _ := strconv.Atoi(filepath.Base(filepath.Dir(bin))); return n }
+	newest := slices.MaxFunc(found, func(a, b string) int { return release(a) - release(b) })
+	dir, err := os.MkdirTemp("", "gatehouse-faults-postgres-") // t.TempDir lies in a directory that only we may enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	p := &postgres{t: t, bin: newest, dir: dir, port: freePort(t), as: account(t, dir)}
+	made := exec.Command(filepath.Join(p.bin, "initdb"), "-D", p.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+	made.Dir, made.SysProcAttr = dir, &syscall.SysProcAttr{Credential: p.as}
+	if said, err := made.CombinedOutput(); err != nil {
+		t.Fatalf("initdb: %v\n%s", err, said)
+	}
+	t.Cleanup(p.crash)
+	p.start()
+	return p
+}
+
+// account is the one that PostgreSQL runs as; it refuses to run as root.
+func account(t testing.TB, dir string) *syscall.Credential {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+func (p *postgres) data() string { return filepath.Join(p.dir, "data") }
+
+func (p *postgres) url() string {
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", p.port)
+}
+
+// start starts it, after a crash with recovery, and waits until it serves.
+func (p *postgres) start() {
+	p.t.Helper()
+	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close()
+	p.cmd = exec.Command(filepath.Join(p.bin, "postgres"), "-D", p.data(), "-k", p.dir, "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1",
+		"-c", "shared_buffers=32MB", "-c", "autovacuum=off")
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = p.dir, log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.as, Pdeathsig: syscall.SIGQUIT}
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	eventually(p.t, 20*time.Second, "PostgreSQL serves", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		conn, err := pgx.Connect(ctx, p.url())
+		if err != nil {
+			return err
+		}
+		return conn.Close(ctx)
+	})
+}
+
+// crash is an immediate shutdown: no answers are finished, nothing is written any more.
+func (p *postgres) crash() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+	_ = p.cmd.Wait()
+	p.cmd = nil
+}
+
+// PostgreSQL goes away under load and comes back. While it is away the server says so, and answers what it can answer from memory;
+// when it is back, everything goes on without anybody's help.
+func TestPostgresRestartsUnderLoad(t *testing.T) {
+	t.Parallel()
+	p := newPostgres(t)
+	h := newHouse(t, p.url(), nil)
+	s := h.serve()
+	c := h.crew(s)
+	own, users := c.call.own(c.machine).tokens().Access, c.person.family(t, c.call, c.web).Access
+	for _, known := range []promise{{c.machine, own}, {c.web, users}} { // seen before
+		if on, err := c.call.active(known.by, known.token); err != nil || !on {
+			t.Fatalf("active is %v, %v", on, err)
+		}
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { c.load(ctx); close(done) }()
+	time.Sleep(500 * time.Millisecond)
+	p.crash()
+	time.Sleep(1500 * time.Millisecond) // longer than anything about users is remembered
+	c.whileAway(t, own, users)
+	p.start()
+	healed := eventually(t, 5*time.Second, "the server heals", func() error {
+		a := c.call.own(c.opaque)
+		return want(a.status == 200, "%v", a)
+	})
+	time.Sleep(300 * time.Millisecond)
+	stop()
+	<-done
+	t.Logf("healed after %s; %d requests", healed.Round(time.Millisecond), c.asked.Load())
+	c.verify(t)
+	follows(t, h, s, c)
+	c.exhaust(t)
+}
+
+// whileAway looks at what a server answers that has lost its database.
+func (c *crew) whileAway(t *testing.T, own, users string) {
+	t.Helper()
+	for what, a := range map[string]answer{
+		"client credentials": c.call.own(c.machine),
+		"refresh":            c.call.refresh(c.web, c.chains[0].last),
+		"revocation":         c.call.revoke(c.machine, own),
+	} {
+		if err := a.away(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	fresh := newPerson(t, c.call.base, "ada@example.com")
+	page := fresh.submit(fresh.open("/login"), "/login", "username", "ada@example.com", "password", password)
+	if page.err != nil || page.status != 503 || page.header.Get("Retry-After") == "" || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
+		t.Errorf("signing in: %v with %v, want a page with 503 and Retry-After", page.answer, page.header)
+	}
+	for path, status := range map[string]int{"/.well-known/openid-configuration": 200, "/.well-known/jwks.json": 200, "/healthz": 503} {
+		if a := c.call.get(path); a.status != status {
+			t.Errorf("%s: %v, want %d", path, a, status)
+		}
+	}
+	for who, known := range map[string]promise{"a machine's": {c.machine, own}, "a user's": {c.web, users}} {
+		if on, err := c.call.active(known.by, known.token); err != nil || !on {
+			t.Errorf("introspection of %s JWT: active is %v, %v", who, on, err)
+		}
+	}
+}
+
+// follows looks whether the server hears of revocations by another one: by notice, and so faster than by polling.
+func follows(t *testing.T, h *house, s *server, c *crew) {
+	t.Helper()
+	other := h.serveOn(freePort(t), nil)
+	there := newCaller(t, other.url)
+	var took []time.Duration
+	for range 5 {
+		token := c.call.own(c.machine).tokens().Access
+		if a := there.revoke(c.machine, token); a.status != 200 {
+			t.Fatalf("revocation: %v", a)
+		}
+		took = append(took, eventually(t, 3*time.Second, "the revocation is heard of", func() error {
+			on, err := c.call.active(c.machine, token)
+			if err != nil {
+				return err
+			}
+			return want(!on, "the token is active")
+		}))
+	}
+	slices.Sort(took)
+	if took[0] > 300*time.Millisecond || took[len(took)/2] > time.Second {
+		t.Errorf("revocations by another server were heard of after %s", took)
+	}
+}
+
+// pgRow asks a database directly.
+func pgRow(t testing.TB, url, text string, dest ...any) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if err := conn.QueryRow(ctx, text).Scan(dest...); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,302 @@
+package faults_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// An answer is what came back; err is set when nothing did.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	err    error
+}
+
+func (a answer) String() string {
+	if a.err != nil {
+		return a.err.Error()
+	}
+	return fmt.Sprintf("%d %.300s", a.status, a.body)
+}
+
+// tokens are what the token endpoint gives.
+type tokens struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+	ID      string `json:"id_token"`
+}
+
+func (a answer) tokens() tokens {
+	var out tokens
+	_ = json.Unmarshal([]byte(a.body), &out) // an answer without tokens gives empty ones
+	return out
+}
+
+// code is the error code of a protocol answer.
+func (a answer) code() string {
+	var out struct{ Error string }
+	_ = json.Unmarshal([]byte(a.body), &out)
+	return out.Error
+}
+
+// away reports whether the answer says in the protocol's words that the server cannot answer now.
+func (a answer) away() error {
+	return want(a.err == nil && a.status == 503 && a.header.Get("Retry-After") != "" && a.code() == "temporarily_unavailable" &&
+		a.header.Get("Content-Type") == "application/json", "got %v with %v, want 503 with Retry-After and JSON", a, a.header)
+}
+
+// A caller speaks to the protocol endpoints of one address.
+type caller struct {
+	base string
+	http *http.Client
+}
+
+func newCaller(t testing.TB, base string) *caller {
+	tr := &http.Transport{MaxIdleConnsPerHost: 32}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &caller{base, &http.Client{Transport: tr, Timeout: 25 * time.Second}}
+}
+
+func (c *caller) get(path string) answer {
+	r, err := c.http.Get(c.base + path)
+	return read(r, err)
+}
+
+func read(r *http.Response, err error) answer {
+	if err != nil {
+		return answer{err: err}
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	return answer{r.StatusCode, r.Header, string(body), err}
+}
+
+func (c *caller) post(path string, cl client, pairs ...string) answer {
+	form := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		form.Set(pairs[i], pairs[i+1])
+	}
+	if cl.secret == "" { // a public client only says who it is
+		form.Set("client_id", cl.id)
+	}
+	r, err := http.NewRequest(http.MethodPost, c.base+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		return answer{err: err}
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if cl.secret != "" {
+		r.SetBasicAuth(url.QueryEscape(cl.id), url.QueryEscape(cl.secret))
+	}
+	return read(c.http.Do(r))
+}
+
+func (c *caller) own(cl client) answer {
+	return c.post("/oauth/token", cl, "grant_type", "client_credentials")
+}
+
+func (c *caller) redeem(cl client, code string) answer {
+	return c.post("/oauth/token", cl, "grant_type", "authorization_code", "code", code, "redirect_uri", redirect)
+}
+
+func (c *caller) refresh(cl client, token string) answer {
+	return c.post("/oauth/token", cl, "grant_type", "refresh_token", "refresh_token", token)
+}
+
+func (c *caller) revoke(cl client, token string) answer {
+	return c.post("/oauth/revoke", cl, "token", token)
+}
+
+// active asks whether a token is in force.
+func (c *caller) active(cl client, token string) (bool, error) {
+	a := c.post("/oauth/introspect", cl, "token", token)
+	var out struct{ Active *bool }
+	if a.err == nil && a.status == 200 && json.Unmarshal([]byte(a.body), &out) == nil && out.Active != nil {
+		return *out.Active, nil
+	}
+	return false, fmt.Errorf("introspection: %v", a)
+}
+
+// A person goes through the pages with cookies of their own.
+type person struct {
+	base  string
+	email string
+	http  *http.Client
+}
+
+func newPerson(t testing.TB, base, email string) *person {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &http.Transport{MaxIdleConnsPerHost: 8}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &person{base, email, &http.Client{
+		Jar: jar, Transport: tr, Timeout: 25 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// A sight is a page, or where the browser is sent away to.
+type sight struct {
+	answer
+	at *url.URL
+}
+
+// open follows redirects until there is a page or the way leads away from the server.
+func (p *person) open(path string) sight { return p.follow(p.base+path, nil) }
+
+func (p *person) follow(to string, form url.Values) sight {
+	for range 12 {
+		if !strings.HasPrefix(to, p.base) {
+			at, err := url.Parse(to)
+			return sight{answer{err: err}, at}
+		}
+		var r *http.Response
+		var err error
+		if form != nil {
+			r, err = p.http.PostForm(to, form)
+		} else {
+			r, err = p.http.Get(to)
+		}
+		a := read(r, err)
+		if a.err != nil {
+			return sight{a, nil}
+		}
+		next := a.header.Get("Location")
+		at, _ := url.Parse(to) // it has just been asked for
+		if next == "" {
+			return sight{a, at}
+		}
+		form = nil
+		there, err := at.Parse(next)
+		if err != nil {
+			return sight{answer{err: err}, nil}
+		}
+		to = there.String()
+	}
+	return sight{answer{err: fmt.Errorf("the redirects do not end at %s", to)}, nil}
+}
+
+var (
+	forms  = regexp.MustCompile(`(?s)<form[^>]*action="([^"]*)"[^>]*>(.*?)</form>`)
+	hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
+)
+
+// submit sends the page's form that leads to an address, with its hidden fields.
+func (p *person) submit(s sight, action string, pairs ...string) sight {
+	for _, f := range forms.FindAllStringSubmatch(s.body, -1) {
+		if html.UnescapeString(f[1]) != action {
+			continue
+		}
+		form := url.Values{}
+		for _, h := range hidden.FindAllStringSubmatch(f[2], -1) {
+			form.Set(h[1], html.UnescapeString(h[2]))
+		}
+		for i := 0; i < len(pairs); i += 2 {
+			form.Set(pairs[i], pairs[i+1])
+		}
+		return p.follow(p.base+action, form)
+	}
+	return sight{answer{err: fmt.Errorf("there is no form %s on %v", action, s.answer)}, s.at}
+}
+
+// signIn signs in with the password alone and must end on the account's page.
+func (p *person) signIn(t testing.TB) {
+	t.Helper()
+	s := p.submit(p.open("/login"), "/login", "username", p.email, "password", password)
+	if s.err != nil || s.status != 200 || s.at.Path != "/account" {
+		t.Fatalf("signing in: %v at %v", s.answer, s.at)
+	}
+}
+
+const authorize = "/oauth/authorize?response_type=code&client_id=web&redirect_uri=" + redirect + "&scope=openid+email+offline_access&state=s"
+
+// approve asks for a code with the session that is there.
+func (p *person) approve() (code string, err error) {
+	s := p.open(authorize)
+	return codeIn(s)
+}
+
+func codeIn(s sight) (string, error) {
+	if s.at == nil || s.at.Path != "/cb" || s.at.Query().Get("code") == "" {
+		return "", fmt.Errorf("no code: %v at %v", s.answer, s.at)
+	}
+	return s.at.Query().Get("code"), nil
+}
+
+// family signs an application in and gives its first tokens.
+func (p *person) family(t testing.TB, c *caller, cl client) tokens {
+	t.Helper()
+	code, err := p.approve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := c.redeem(cl, code)
+	if a.status != 200 {
+		t.Fatalf("redeeming a code: %v", a)
+	}
+	return a.tokens()
+}
+
+// authenticator is the app on a person's phone (RFC 6238).
+type authenticator []byte
+
+func newAuthenticator(t testing.TB, page string) authenticator {
+	t.Helper()
+	shown := regexp.MustCompile(`(?s)<p class="key"[^>]*>(.*?)</p>`).FindStringSubmatch(page)
+	if shown == nil {
+		t.Fatalf("no key on the page: %.2000s", page)
+	}
+	text := regexp.MustCompile(`<[^>]*>|\s`).ReplaceAllString(shown[1], "")
+	seed, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seed
+}
+
+// code is what the app shows that many steps of 30 seconds from now.
+func (seed authenticator) code(steps int64) string {
+	m := hmac.New(sha1.New, seed)
+	_ = binary.Write(m, binary.BigEndian, uint64(time.Now().Unix()/30+steps))
+	sum := m.Sum(nil)
+	n := binary.BigEndian.Uint32(sum[sum[len(sum)-1]&0x0f:]) & 0x7fffffff
+	return fmt.Sprintf("%06d", n%1_000_000)
+}
+
+// settle waits until the present step of the authenticator has some seconds left.
+func settle() {
+	if left := 30 - time.Now().Unix()%30; left <= 3 {
+		time.Sleep(time.Duration(left) * time.Second)
+	}
+}
+
+// keyOf is the id of the key that signed a token.
+func keyOf(t testing.TB, token string) string {
+	t.Helper()
+	head, _, _ := strings.Cut(token, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out struct{ Kid string }
+	if err := json.Unmarshal(raw, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out.Kid
+}
