@@ -58,6 +58,8 @@ build() {
 unit() {
   say "go test -race"
   GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race -timeout 10m ./...
+  say "allocation budgets, without the race detector"
+  go test -count=1 -run TestAllocationBudgets ./internal/app
 }
 
 conformance() {

@@ -50,6 +50,7 @@ export class Party {
       response.writeHead(200, { "content-type": type }).end(body);
     });
     await new Promise((resolve) => party.server.listen(0, "127.0.0.1", resolve));
+    party.server.unref(); // a case that fails half-way must not keep the run alive
     party.origin = `http://127.0.0.1:${party.server.address().port}`;
     party.redirect = `${party.origin}/cb`;
     return party;

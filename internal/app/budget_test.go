@@ -133,15 +133,15 @@ func (h *hot) work(t testing.TB) []struct {
 		budget float64
 		run    func()
 	}{
-		{"discovery", 60, func() { h.do(t, h.request("GET", "/.well-known/openid-configuration", nil, "")) }},
-		{"jwks", 60, func() { h.do(t, h.request("GET", "/.well-known/jwks.json", nil, "")) }},
-		{"client credentials", 210, func() {
+		{"discovery", 40, func() { h.do(t, h.request("GET", "/.well-known/openid-configuration", nil, "")) }},
+		{"jwks", 40, func() { h.do(t, h.request("GET", "/.well-known/jwks.json", nil, "")) }},
+		{"client credentials", 215, func() {
 			h.post(t, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}})
 		}},
-		{"introspection", 130, func() { h.post(t, "/oauth/introspect", url.Values{"token": {h.access}}) }},
-		{"userinfo", 150, func() { h.do(t, h.request("GET", "/oauth/userinfo", nil, h.access)) }},
+		{"introspection", 80, func() { h.post(t, "/oauth/introspect", url.Values{"token": {h.access}}) }},
+		{"userinfo", 140, func() { h.do(t, h.request("GET", "/oauth/userinfo", nil, h.access)) }},
 		{"tokeninfo", 60, func() { h.do(t, h.request("GET", "/oauth/tokeninfo", nil, h.access)) }},
-		{"refresh", 450, func() {
+		{"refresh", 520, func() {
 			h.refresh = member(h.post(t, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {h.refresh}}), "refresh_token")
 		}},
 	}

@@ -423,7 +423,6 @@ type clientDelete struct {
 
 // Run deletes the client once that is confirmed.
 func (f *clientDelete) Run(ctx context.Context, c *call) error {
-	now := c.now()
 	return c.with(ctx, func(p *parts) error {
 		cl, err := f.find(ctx, p)
 		if err != nil {
@@ -432,6 +431,7 @@ func (f *clientDelete) Run(ctx context.Context, c *call) error {
 		if err := c.confirm(f.Yes, "client", string(cl.ID)); err != nil {
 			return err
 		}
+		now := c.now() // after the answer: what was issued meanwhile ends, too
 		ev := c.clientEvent(audit.ClientDeleted, cl.ID, now)
 		ev.Detail = map[string]string{"name": cl.Name}
 		if err := p.db.DeleteClient(ctx, cl.ID, now, ev); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -31,6 +32,11 @@ func serve(ctx context.Context, e *env, flags map[string]string) error {
 	cfg, err := loadConfig(e, flags)
 	if err != nil {
 		return err
+	}
+	if e.getenv("GOGC") == "" {
+		// The live heap is small, and most of what a request allocates dies with it: collecting at four times
+		// the live heap instead of twice costs some megabytes and saves a tenth of the processor.
+		debug.SetGCPercent(300)
 	}
 	listeners, err := listen(cfg)
 	if err != nil {

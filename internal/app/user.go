@@ -270,6 +270,7 @@ func (f *userDelete) Run(ctx context.Context, c *call) error {
 		if err := c.confirm(f.Yes, "user", u.LoginName()); err != nil {
 			return err
 		}
+		ev.At = c.now() // after the answer: what was issued meanwhile ends, too
 		return p.db.DeleteUser(ctx, u.ID, ev.At, ev)
 	})
 }

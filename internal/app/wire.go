@@ -165,16 +165,13 @@ func keptKey(name string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil {
-		_, werr := f.WriteString(secret.NewToken("") + "\n")
-		if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
-			return nil, errors.Join(err, os.Remove(name))
-		}
-	} else if !errors.Is(err, os.ErrExist) {
-		return nil, err
-	}
 	raw, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := placeKey(name); err != nil {
+			return nil, err
+		}
+		raw, err = os.ReadFile(name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +180,25 @@ func keptKey(name string) ([]byte, error) {
 		return nil, fault.New(fault.Invalid, "the key file %s is damaged: it holds fewer than %d characters", name, secret.MinMaster)
 	}
 	return []byte(key), nil
+}
+
+// placeKey makes a key file, whole or not at all: it is written under another name, which then becomes this one unless
+// somebody else was faster. A crash in between leaves nothing that the next start would take for the key.
+func placeKey(name string) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".secret-*") // its mode is 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, werr := f.WriteString(secret.NewToken("") + "\n")
+	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	err = os.Link(f.Name(), name)
+	if err == nil || errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return os.Rename(f.Name(), name) // a file system without links
 }
 
 func loginConfig(c *config.Config) login.Config {
@@ -322,7 +338,7 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter)
 		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
 	}
 	return web.Options{
-		Now: e.now, Log: log, Proxies: c.Server.TrustedProxies, BodyLimit: c.Server.RequestBodyLimit, Deadline: 30 * time.Second,
+		Now: e.now, Log: log, Proxies: c.Server.TrustedProxies, BodyLimit: c.Server.RequestBodyLimit, Deadline: 30 * time.Second, Instant: protocol.Instant(),
 		Secure: strings.HasPrefix(c.Server.BaseURL, "https:"), Limiter: limiter, Rates: rates, RateBy: r.By, Exempt: r.Whitelist,
 	}
 }

@@ -25,11 +25,12 @@ type Handler func(w http.ResponseWriter, r *http.Request) error
 type Options struct {
 	Now       func() time.Time
 	Log       *slog.Logger
-	Proxies   []netip.Prefix // whose X-Forwarded-For and X-Request-Id are believed
-	BodyLimit int64          // bytes of a request body
-	Deadline  time.Duration  // for one request
-	Secure    bool           // the issuer is https: cookies are Secure and HSTS is sent
-	Limiter   Limiter        // nil: no rate limits
+	Proxies   []netip.Prefix  // whose X-Forwarded-For and X-Request-Id are believed
+	BodyLimit int64           // bytes of a request body
+	Deadline  time.Duration   // for one request
+	Instant   map[string]bool // paths answered from memory alone: they need no deadline
+	Secure    bool            // the issuer is https: cookies are Secure and HSTS is sent
+	Limiter   Limiter         // nil: no rate limits
 	Rates     map[string]Rate
 	RateBy    string         // RateByIP, RateByClient or RateByUser
 	Exempt    []netip.Prefix // never limited
@@ -90,24 +91,36 @@ func Lasting(ctx context.Context) context.Context {
 // Stack puts the outer layers around a handler: recovery, request id, record, deadline, body limit and security headers.
 func (k *Kit) Stack(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := k.Now()
-		ev := &Event{IP: k.clientIP(r), Agent: clean(r.UserAgent(), 512), Now: start, lasting: r.Context()}
-		ev.ID = k.requestID(r)
-		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), eventKey{}, ev), k.Deadline)
-		defer cancel()
-		rec := &recorder{ResponseWriter: w}
+		x := &exchange{rec: recorder{ResponseWriter: w}} // one allocation for all that a request needs here
+		ev := &x.ev
+		ev.Now, ev.Agent, ev.lasting = k.Now(), clean(r.UserAgent(), 512), r.Context()
+		ev.IP, ev.ID = k.origin(r)
+		x.id[0] = ev.ID
 		h := w.Header()
-		h["X-Request-Id"] = []string{ev.ID}
+		h["X-Request-Id"] = x.id[:]
 		for name, v := range k.fixed {
 			h[name] = v
+		}
+		ctx := context.WithValue(r.Context(), eventKey{}, ev)
+		if !k.Instant[r.URL.Path] {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, k.Deadline)
+			defer cancel()
 		}
 		r = r.WithContext(ctx)
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = http.MaxBytesReader(w, r.Body, k.BodyLimit)
 		}
-		defer k.finish(rec, r, ev, start)
-		next.ServeHTTP(rec, r)
+		defer k.finish(&x.rec, r, ev, ev.Now)
+		next.ServeHTTP(&x.rec, r)
 	})
+}
+
+// exchange is what Stack keeps of one request and its answer.
+type exchange struct {
+	ev  Event
+	rec recorder
+	id  [1]string
 }
 
 // finish recovers from a panic and writes the record.
@@ -184,16 +197,16 @@ func (w *recorder) status() int {
 	return w.code
 }
 
-// clientIP is the address of the caller: the connection's, or, behind trusted proxies, the last
-// address in X-Forwarded-For that is not one of them.
-func (k *Kit) clientIP(r *http.Request) string {
+// origin tells who calls, and the request's id. The address is the connection's, or, behind trusted proxies, the last one in
+// X-Forwarded-For that is not one of them. Only a trusted proxy's id is taken over.
+func (k *Kit) origin(r *http.Request) (ip, id string) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return ""
+		return "", newRequestID()
 	}
-	ip := peer.Addr().Unmap().WithZone("")
-	if !k.trusted(ip) {
-		return ip.String()
+	addr := peer.Addr().Unmap().WithZone("")
+	if !k.trusted(addr) {
+		return addr.String(), newRequestID()
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
@@ -201,12 +214,16 @@ func (k *Kit) clientIP(r *http.Request) string {
 		if err != nil {
 			break
 		}
-		ip = hop.Unmap().WithZone("")
-		if !k.trusted(ip) {
+		addr = hop.Unmap().WithZone("")
+		if !k.trusted(addr) {
 			break
 		}
 	}
-	return ip.String()
+	id = r.Header.Get("X-Request-Id")
+	if id == "" || len(id) > 64 || clean(id, 64) != id || strings.ContainsAny(id, ` "'<>&`) {
+		id = newRequestID()
+	}
+	return addr.String(), id
 }
 
 func (k *Kit) trusted(ip netip.Addr) bool { return contains(k.Proxies, ip) }
@@ -222,13 +239,8 @@ func contains(prefixes []netip.Prefix, ip netip.Addr) bool {
 
 var idCoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// requestID takes a trusted proxy's id over, or makes one that is short enough to read out on the telephone.
-func (k *Kit) requestID(r *http.Request) string {
-	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && k.trusted(peer.Addr().Unmap()) {
-		if id := r.Header.Get("X-Request-Id"); id != "" && len(id) <= 64 && clean(id, 64) == id && !strings.ContainsAny(id, ` "'<>&`) {
-			return id
-		}
-	}
+// newRequestID is short enough to read out on the telephone.
+func newRequestID() string {
 	var b [10]byte
 	rand.Read(b[:])
 	return idCoding.EncodeToString(b[:])
@@ -239,12 +251,24 @@ func clean(s string, n int) string {
 	if len(s) > n {
 		s = s[:n]
 	}
+	if plain(s) {
+		return s
+	}
 	return strings.Map(func(c rune) rune {
 		if c < 0x20 || c > 0x7e {
 			return -1
 		}
 		return c
 	}, s)
+}
+
+func plain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
 }
 
 // Status maps an error's kind to a status code.

@@ -42,6 +42,13 @@ type Server struct {
 	drain     sync.Once
 }
 
+// Instant lists the paths that are answered from memory alone.
+func Instant() map[string]bool {
+	return map[string]bool{
+		"/.well-known/openid-configuration": true, "/.well-known/oauth-authorization-server": true, "/.well-known/jwks.json": true, "/oauth/jwks": true,
+	}
+}
+
 // Drain ends the streams, which would never end by themselves.
 func (s *Server) Drain() { s.drain.Do(func() { close(s.draining) }) }
 
