@@ -17,7 +17,7 @@ let home, server, api, person, machine, camera, pipeline, web, spa;
 
 before(async () => {
   // The older web applications come without PKCE.
-  home = new Installation({ PKCE_REQUIRED: "false" });
+  home = new Installation({});
   const user = home.user({ email: "ada@example.com", name: "Ada Lovelace" });
   machine = home.client({ grant: "client_credentials", scope: "metrics:read read write" });
   camera = home.client({ name: "Camera", public: true, grant: ["device", "refresh"], scope: everything });

@@ -66,7 +66,7 @@ conformance() {
   [ -f conformance/package.json ] || return 0
   say "relying parties that are not ours, and a real browser"
   (cd conformance && { [ -d node_modules ] && cmp -s package-lock.json node_modules/.lock-used || { npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/.lock-used; }; })
-  (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=1 --test-timeout=240000 "*.test.mjs")
+  (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=1 --test-timeout=300000 ./*.test.mjs)
 }
 
 fuzz() {

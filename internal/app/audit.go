@@ -22,7 +22,7 @@ type auditCommands struct {
 // auditFlags choose events.
 type auditFlags struct {
 	Type   string `placeholder:"TYPE" help:"Only this type, such as LOGIN_FAILED."`
-	User   string `placeholder:"USER" help:"Only what concerns this user: an id, e-mail address or user name. An id may be a deleted user's."`
+	User   string `placeholder:"USER" help:"Only what concerns this user: an id, email address or user name. An id may be a deleted user's."`
 	Client string `placeholder:"CLIENT" help:"Only what concerns the client of this id."`
 	Since  span   `placeholder:"DURATION" help:"Only what is younger, such as 24h or 7d."`
 }

@@ -29,7 +29,7 @@ type userCommands struct {
 
 // userRef names an account.
 type userRef struct {
-	Ref string `arg:"" name:"user" help:"The account's id, e-mail address or user name."`
+	Ref string `arg:"" name:"user" help:"The account's id, email address or user name."`
 }
 
 func (r userRef) find(ctx context.Context, p *parts) (*identity.User, error) {
@@ -46,7 +46,7 @@ func findUser(ctx context.Context, p *parts, ref string) (*identity.User, error)
 
 // userCreate makes an account.
 type userCreate struct {
-	Email         string   `required:"" help:"The e-mail address to sign in with."`
+	Email         string   `required:"" help:"The email address to sign in with."`
 	Username      string   `help:"A user name to sign in with as well."`
 	Name          string   `help:"The person's full name."`
 	Role          []string `sep:"none" help:"A role, such as admin, who administers the server. May be repeated."`

@@ -136,9 +136,9 @@ const (
 func checkNames(u *identity.User) error {
 	switch {
 	case !plainAddress(u.Email):
-		return wrong("%q is not an e-mail address", u.Email)
+		return wrong("%q is not an email address", u.Email)
 	case strings.ContainsRune(u.Username, '@'):
-		return wrong("user name %q holds an @; an e-mail address goes into --email", u.Username)
+		return wrong("user name %q holds an @; an email address goes into --email", u.Username)
 	case !plainText(u.Username, maxName) || strings.ContainsFunc(u.Username, unicode.IsSpace):
 		return wrong("a user name has at most %d bytes, without spaces", maxName)
 	case !plainText(u.Name, maxName):

@@ -142,5 +142,5 @@ func ACRFor(amr []string) string {
 	return ACR1
 }
 
-// LoginKey is the normalised form under which a user name or an e-mail address is looked up and unique.
+// LoginKey is the normalised form under which a user name or an email address is looked up and unique.
 func LoginKey(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

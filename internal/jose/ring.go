@@ -154,16 +154,26 @@ func (r *Ring) Ensure(ctx context.Context, alg string, now time.Time) error {
 	return r.Reload(ctx)
 }
 
-// signer picks the newest key of an algorithm that signs at now, or nil.
+// signer picks the newest key of an algorithm that signs at now, or nil. Where none signs yet, the clock has been set back since the
+// first key was made (or only a waiting key is left): the one that is due first signs, since all of them are published already.
 func (s *set) signer(alg string, now time.Time) *key {
-	var best *key
+	var best, soonest *key
 	for _, k := range s.keys {
-		if k.Alg != alg || k.ActiveAt.After(now) || (!k.RetiredAt.IsZero() && !k.RetiredAt.After(now)) {
+		if k.Alg != alg || (!k.RetiredAt.IsZero() && !k.RetiredAt.After(now)) {
+			continue
+		}
+		if k.ActiveAt.After(now) {
+			if soonest == nil || k.ActiveAt.Before(soonest.ActiveAt) {
+				soonest = k
+			}
 			continue
 		}
 		if best == nil || !k.ActiveAt.Before(best.ActiveAt) {
 			best = k
 		}
+	}
+	if best == nil {
+		return soonest
 	}
 	return best
 }

@@ -49,7 +49,7 @@ func (f passwordFactor) Check(ctx context.Context, _ Visit, u *identity.User, in
 func checkInput(username, password string) error {
 	switch {
 	case strings.TrimSpace(username) == "":
-		return fault.InvalidField("username", "Enter your e-mail address or user name.")
+		return fault.InvalidField("username", "Enter your email address or user name.")
 	case len(username) > maxUsername:
 		return fault.InvalidField("username", "This name is too long; at most %d bytes are accepted.", maxUsername)
 	case !utf8.ValidString(username) || strings.ContainsFunc(username, unicode.IsControl):

@@ -158,11 +158,11 @@ func (s *Server) UsePasswordLink(ctx context.Context, v Visit, token, password s
 func checkAccount(u *identity.User) error {
 	switch {
 	case u.Email == "" && u.Username == "":
-		return fault.InvalidField("email", "Enter an e-mail address or a user name.")
+		return fault.InvalidField("email", "Enter an email address or a user name.")
 	case u.Email != "" && !plausibleEmail(u.Email):
-		return fault.InvalidField("email", "This is not an e-mail address.")
+		return fault.InvalidField("email", "This is not an email address.")
 	case strings.ContainsRune(u.Username, '@'):
-		return fault.InvalidField("username", "A user name has no @; put an e-mail address in its own field.")
+		return fault.InvalidField("username", "A user name has no @; put an email address in its own field.")
 	case !plainText(u.Username) || strings.ContainsFunc(u.Username, unicode.IsSpace):
 		return fault.InvalidField("username", "A user name has at most %d bytes, without spaces.", maxName)
 	case !plainText(u.Name):

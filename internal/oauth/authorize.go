@@ -25,6 +25,7 @@ type Step struct {
 
 // Reply goes to the client by way of the browser.
 type Reply struct {
+	Client      *Client
 	RedirectURI string
 	Mode        string // ModeQuery, ModeFragment or ModeFormPost
 	Params      url.Values
@@ -386,7 +387,7 @@ func (s *Server) reply(req *request, params url.Values) *Step {
 		params.Set("state", req.state)
 	}
 	params.Set("iss", s.cfg.Issuer)
-	return &Step{Reply: &Reply{RedirectURI: req.redirect, Mode: req.mode, Params: params}}
+	return &Step{Reply: &Reply{Client: req.client, RedirectURI: req.redirect, Mode: req.mode, Params: params}}
 }
 
 // Location is the address that a Reply in query or fragment leads to.

@@ -10,6 +10,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
+// wrongSecret is the audit log's word for a secret that is none of the client's.
+const wrongSecret = "wrong_secret"
+
 // authBasic is client_secret_basic (RFC 6749 §2.3.1).
 type authBasic struct{}
 
@@ -94,7 +97,7 @@ func (s *Server) proveSecret(cl *Client, pass string, now time.Time) error {
 	case expired:
 		return denied("secret_expired")
 	}
-	return denied("wrong_secret")
+	return denied(wrongSecret)
 }
 
 // authNone is a public client that only names itself (RFC 6749 §2.1).

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -114,6 +115,12 @@ func (s *Server) TokenEndpoint() string { return s.cfg.Issuer + "/oauth/token" }
 // client gives a client that exists and is not disabled.
 func (s *Server) client(ctx context.Context, id ClientID) (*Client, error) {
 	cl, err := s.store.Client(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		if err := s.store.CatchUp(ctx); err != nil {
+			return nil, err
+		}
+		cl, err = s.store.Client(ctx, id)
+	}
 	if err != nil {
 		return nil, err
 	}

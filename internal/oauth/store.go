@@ -17,6 +17,8 @@ import (
 type Store interface {
 	// Client gives a client from memory, or NotFound. The value is shared: never change it.
 	Client(ctx context.Context, id ClientID) (*Client, error)
+	// CatchUp brings memory up to date with what other processes have changed by now, at the cost of one short query.
+	CatchUp(ctx context.Context) error
 	// Scopes gives all defined scopes by name, from memory. Never change it.
 	Scopes() map[string]*Scope
 

@@ -113,6 +113,14 @@ func (d *DB) Follow(ctx context.Context) error {
 	}
 }
 
+// CatchUp brings memory up to date with what other processes have changed by now. Somebody who has just made a client by a
+// command need not wait for the follower.
+func (d *DB) CatchUp(ctx context.Context) error {
+	err := d.refresh(ctx, false)
+	d.nudge()
+	return err
+}
+
 func (d *DB) nudge() {
 	select {
 	case d.memory.changed <- struct{}{}:

@@ -14,7 +14,8 @@ import (
 
 const (
 	deviceCols = "hash, user_code, client_id, scopes, resources, state, interval_ms, ip, agent, created_at, expires_at"
-	slowDownBy = 5 * time.Second // RFC 8628 §3.5
+	slowDownBy = 5 * time.Second        // RFC 8628 §3.5
+	pollSlack  = 500 * time.Millisecond // a device's timer and the network are not exact; many devices take slow_down for the end
 )
 
 func scanDevice(r sqldb.Row) (*oauth.Device, error) {
@@ -116,10 +117,10 @@ func (d *DB) PollDevice(ctx context.Context, h secret.Hash, client oauth.ClientI
 // notePoll marks a pending authorization as polled now, and slower if that came too soon.
 func (d *DB) notePoll(ctx context.Context, h secret.Hash, now time.Time) (*oauth.DevicePoll, error) {
 	var p oauth.DevicePoll
-	err := d.sql.Row(ctx, "UPDATE devices SET slowed = last_poll_at + interval_ms > CAST($1 AS BIGINT), last_poll_at = $1, "+
-		"interval_ms = CASE WHEN last_poll_at + interval_ms > CAST($1 AS BIGINT) THEN interval_ms + CAST($2 AS BIGINT) ELSE interval_ms END "+
-		"WHERE hash = $3 AND state = 'pending' AND expires_at > $1 RETURNING "+deviceCols+", slowed",
-		ms(now), slowDownBy.Milliseconds(), h).Scan(append(deviceDest(&p.Device), &p.TooFast)...)
+	err := d.sql.Row(ctx, "UPDATE devices SET slowed = last_poll_at + interval_ms > CAST($1 AS BIGINT), last_poll_at = $2, "+
+		"interval_ms = CASE WHEN last_poll_at + interval_ms > CAST($1 AS BIGINT) THEN interval_ms + CAST($3 AS BIGINT) ELSE interval_ms END "+
+		"WHERE hash = $4 AND state = 'pending' AND expires_at > $2 RETURNING "+deviceCols+", slowed",
+		ms(now.Add(pollSlack)), ms(now), slowDownBy.Milliseconds(), h).Scan(append(deviceDest(&p.Device), &p.TooFast)...)
 	p.State = p.Device.State
 	return &p, err
 }

@@ -15,7 +15,7 @@ func systemScopes() []oauth.Scope {
 	return []oauth.Scope{
 		{Name: "openid", Description: "know that it is you"},
 		{Name: "profile", Description: "see your name and picture"},
-		{Name: "email", Description: "see your e-mail address"},
+		{Name: "email", Description: "see your email address"},
 		{Name: "address", Description: "see your postal address"},
 		{Name: "phone", Description: "see your phone number"},
 		{Name: "offline_access", Description: "keep its access while you are away"},

@@ -47,7 +47,7 @@ func (d *DB) UserByLogin(ctx context.Context, key string) (*identity.User, error
 	return u, named(err, "user")
 }
 
-// UserByRef finds a user by what an operator typed: an id, an e-mail address or a user name.
+// UserByRef finds a user by what an operator typed: an id, an email address or a user name.
 func (d *DB) UserByRef(ctx context.Context, ref string) (*identity.User, error) {
 	u, err := d.User(ctx, identity.UserID(clean(strings.TrimSpace(ref))))
 	if fault.Is(err, fault.NotFound) {
@@ -82,7 +82,7 @@ func searchKey(u *identity.User) string {
 func taken(err error) error {
 	switch sqldb.Violated(err) {
 	case "users_email_key":
-		return &fault.Error{Kind: fault.Conflict, Field: "email", Text: "this e-mail address belongs to another account", Cause: err}
+		return &fault.Error{Kind: fault.Conflict, Field: "email", Text: "this email address belongs to another account", Cause: err}
 	case "users_username_key":
 		return &fault.Error{Kind: fault.Conflict, Field: "username", Text: "this user name is taken", Cause: err}
 	}

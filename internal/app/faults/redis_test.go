@@ -3,68 +3,85 @@ package faults_test
 import (
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/cache/cachetest"
 )
 
-// allowance is how many requests a client has in the stories about limits.
-const allowance = 20
+// limited are the settings of servers that share their limits: so many requests for tokens an hour and address. What comes straight from
+// this machine is not counted, so a story can have its own business, too.
+func limited(redis *cachetest.RedisServer, most int) map[string]string {
+	return map[string]string{
+		"RATE_LIMIT_STORE": "redis", "REDIS_URL": redis.URL(), "RATE_LIMIT_TOKEN_MAX": fmt.Sprint(most), "RATE_LIMIT_TOKEN_WINDOW": "3600",
+		"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_WHITELIST": "127.0.0.1",
+	}
+}
 
-// ask sends requests in turn to servers, as a client of a name that nobody has used before, and counts those that were
-// not refused as too many. Limits count what a caller says it is, so the client need not exist.
-func ask(t *testing.T, name string, n int, servers ...*caller) int {
+// addresses gives out addresses that nobody has called from before (RFC 5737).
+type addresses struct{ n atomic.Int64 }
+
+func (a *addresses) next() string { return fmt.Sprintf("198.51.100.%d", a.n.Add(1)) }
+
+// ask sends requests from an address to servers in turn, and counts those that were not refused as too many.
+func ask(t *testing.T, from string, n int, servers ...*caller) int {
 	t.Helper()
 	let := 0
 	for i := range n {
-		switch a := servers[i%len(servers)].own(client{name, "x"}); {
+		c := *servers[i%len(servers)]
+		c.from = from
+		switch a := c.own(client{"nobody", "x"}); {
 		case a.err == nil && a.status == 401:
 			let++
 		case a.err != nil || a.status != 429 || a.code() != "rate_limit_exceeded" || a.header.Get("Retry-After") == "":
-			t.Fatalf("request %d of %s: %v", i+1, name, a)
+			t.Fatalf("request %d from %s: %v", i+1, from, a)
 		}
 	}
 	return let
 }
 
+// shared waits until servers count together, each time from another address.
+func (a *addresses) shared(t *testing.T, most int, servers ...*caller) (from string) {
+	t.Helper()
+	took := eventually(t, 8*time.Second, "limits are shared", func() error {
+		from = a.next()
+		n := ask(t, from, most+4, servers...)
+		return want(n == most, "%d of %d were let through, want %d", n, most+4, most)
+	})
+	t.Logf("%d servers share limits after %s", len(servers), took.Round(time.Millisecond))
+	return from
+}
+
 // Redis goes away and comes back. Requests go on; limits hold on each server while it is away, and over all of them before and after.
 func TestRedisLost(t *testing.T) {
 	t.Parallel()
+	const most = 20
 	redis := cachetest.StartRedis(t)
-	h := newHouse(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), map[string]string{
-		"RATE_LIMIT_STORE": "redis", "REDIS_URL": redis.URL(), "RATE_LIMIT_BY": "client",
-		"RATE_LIMIT_TOKEN_MAX": fmt.Sprint(allowance), "RATE_LIMIT_TOKEN_WINDOW": "3600",
-	})
-	real := h.machine("machine", "jwt")
+	h := newHouse(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), limited(redis, most))
+	machine := h.machine("machine", "jwt")
 	one, two := newCaller(t, h.serve().url), newCaller(t, h.serveOn(freePort(t), nil).url)
-	if n := ask(t, "before", 2*allowance, one, two); n != allowance {
-		t.Errorf("two servers let %d through together, want %d", n, allowance)
-	}
+	from := addresses{}
+	known := from.shared(t, most, one, two)
 
 	redis.Stop()
 	for i, c := range []*caller{one, two} {
-		start := time.Now()
-		if a := c.own(real); a.status != 200 {
+		start, named := time.Now(), *c
+		named.from = from.next()
+		if a := named.own(machine); a.status != 200 {
 			t.Errorf("server %d without Redis: %v", i+1, a)
 		}
 		if took := time.Since(start); took > 2*time.Second {
 			t.Errorf("server %d without Redis took %s", i+1, took)
 		}
-		if n := ask(t, "away", allowance+10, c); n != allowance {
-			t.Errorf("server %d let %d through without Redis, want %d", i+1, n, allowance)
+		if n := ask(t, from.next(), most+10, c); n != most {
+			t.Errorf("server %d let %d through without Redis, want %d", i+1, n, most)
 		}
 	}
-	if n := ask(t, "before", 2, one, two); n != 2 {
-		t.Errorf("%d of 2: what Redis counted is not known while it is away", n)
+	if n := ask(t, known, 2, one, two); n != 2 {
+		t.Errorf("%d of 2: what only Redis knows must not shut anybody out", n)
 	}
 
 	redis.Start()
-	try := 0
-	took := eventually(t, 8*time.Second, "limits are shared again", func() error {
-		try++
-		n := ask(t, fmt.Sprint("after", try), allowance+4, one, two)
-		return want(n == allowance, "%d of %d were let through", n, allowance+4)
-	})
-	t.Logf("shared again after %s", took.Round(time.Millisecond))
+	from.shared(t, most, one, two)
 }

@@ -64,12 +64,13 @@ func (a answer) away() error {
 type caller struct {
 	base string
 	http *http.Client
+	from string // the address that a proxy would name, or ""
 }
 
 func newCaller(t testing.TB, base string) *caller {
 	tr := &http.Transport{MaxIdleConnsPerHost: 32}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &caller{base, &http.Client{Transport: tr, Timeout: 25 * time.Second}}
+	return &caller{base: base, http: &http.Client{Transport: tr, Timeout: 25 * time.Second}}
 }
 
 func (c *caller) get(path string) answer {
@@ -99,6 +100,9 @@ func (c *caller) post(path string, cl client, pairs ...string) answer {
 		return answer{err: err}
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if c.from != "" {
+		r.Header.Set("X-Forwarded-For", c.from)
+	}
 	if cl.secret != "" {
 		r.SetBasicAuth(url.QueryEscape(cl.id), url.QueryEscape(cl.secret))
 	}

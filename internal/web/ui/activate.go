@@ -35,7 +35,9 @@ func (s *Server) showActivate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v.UserCode = typed
+	if v.UserCode = typed; typed != "" {
+		v.PhoneURL = s.oauth.Issuer() + with("/activate", "user_code", typed)
+	}
 	return s.show(w, http.StatusOK, v)
 }
 

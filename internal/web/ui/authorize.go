@@ -38,6 +38,7 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, reply *oauth.Repl
 		return nil
 	}
 	v := &FormPostView{Base: begin(r), Action: reply.RedirectURI}
+	v.Client = clientView(reply.Client, reply.RedirectURI)
 	for name, values := range reply.Params {
 		v.Params = append(v.Params, Pair{Name: name, Value: values[0]})
 	}

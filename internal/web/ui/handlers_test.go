@@ -284,7 +284,7 @@ func TestSignInAndConsent(t *testing.T) {
 	b.get(s.ask("login_hint", s.user.Email))
 	b.shows(200, "Demo &lt;App&gt;", `value="`+s.user.Email+`"`, `id="submit"`)
 	b.submit("username", s.user.Email, "password", "password")
-	b.shows(200, "Demo &lt;App&gt;", "app.example", "see your e-mail address", `id="submit"`)
+	b.shows(200, "Demo &lt;App&gt;", "app.example", "see your email address", `id="submit"`)
 	b.submit("consent_action", "approve")
 	q := b.leaves(callback + "?")
 	if q.Get("state") != "xyz" || q.Get("iss") != origin {
@@ -682,7 +682,7 @@ func TestActivate(t *testing.T) {
 			b.submit("username", s.user.Email, "password", "password")
 			b.shows(200, `name="user_code"`, `value="`+code+`"`)
 			b.submit("user_code", strings.ToLower(strings.ReplaceAll(code, "-", " ")))
-			b.shows(200, code, "Demo &lt;App&gt;", "see your e-mail address")
+			b.shows(200, code, "Demo &lt;App&gt;", "see your email address")
 			if got := s.poll(device); !strings.Contains(got, "authorization_pending") {
 				t.Fatalf("before the answer: %s", got)
 			}

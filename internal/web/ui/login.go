@@ -182,8 +182,9 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, err error, v View
 	}
 	web.EventOf(r.Context()).Err = err
 	b := v.base()
-	b.Problem = f.Text
-	if f.Field != "" {
+	if f.Field == "" {
+		b.Problem = f.Text
+	} else { // said in the summary and at the field
 		b.Errors = []FieldError{{Field: f.Field, Message: f.Text}}
 	}
 	web.RetryAfter(w.Header(), err)

@@ -217,6 +217,8 @@ func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		v.Heading, v.Do = "The server is busy", "Wait a moment, then try again."
 	case status == http.StatusForbidden:
 		v.Heading = "Not allowed"
+	case fault.Is(err, fault.Spent):
+		v.Heading, v.Do = "This cannot continue", ""
 	case status < 500:
 		v.Heading = "This cannot continue"
 	}
