@@ -19,12 +19,11 @@ import (
 
 // hot is a server with one confidential client and one user's tokens, for the requests that come by the thousand.
 type hot struct {
-	handler      http.Handler
-	now          time.Time
-	secret       string
-	access       string // of a user, with openid
-	refresh      string
-	tokenRequest url.Values
+	handler http.Handler
+	now     time.Time
+	secret  string
+	access  string // of a user, with openid
+	refresh string
 }
 
 func newHot(t testing.TB) *hot {

@@ -328,7 +328,7 @@ func TestClockGoesForwardAndBack(t *testing.T) {
 
 // grantOf reads the grant's id out of an access token.
 func grantOf(token string) (oauth.GrantID, bool) {
-	parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return "", false
 	}

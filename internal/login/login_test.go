@@ -138,7 +138,7 @@ func (h *house) done(st Step, err error) *Done {
 	return st.Done
 }
 
-func (h *house) waits(st Step, err error, kind string) string {
+func (h *house) waits(st Step, kind string, err error) string {
 	h.Helper()
 	if err != nil || st.Next != kind || st.Pending == "" || st.Done != nil {
 		h.Fatalf("got %+v, %v; want the step %s", st, err, kind)
@@ -459,9 +459,9 @@ func TestConcurrentGuessesCannotOutrunTheLock(t *testing.T) {
 	h.is(err, fault.Limited, "")
 }
 
-// with lets the two results of a call stand before a third argument.
-func with(st Step, err error) func(kind string) (Step, error, string) {
-	return func(kind string) (Step, error, string) { return st, err, kind }
+// with adds to the two results of a call the step that is wanted.
+func with(st Step, err error) func(kind string) (Step, string, error) {
+	return func(kind string) (Step, string, error) { return st, kind, err }
 }
 
 func TestSecondFactor(t *testing.T) {
@@ -670,7 +670,7 @@ func TestEnrolmentIsAskedFor(t *testing.T) {
 	h.done(h.try("alice", right)) // no administrator
 	h.user("root", "the right password of root", identity.RoleAdmin)
 	st, err := h.try("root", "the right password of root")
-	p := h.waits(st, err, StepEnroll)
+	p := h.waits(st, StepEnroll, err)
 	if st.Grace != 0 {
 		t.Fatalf("grace of %v a month after the account was made", st.Grace)
 	}
@@ -708,7 +708,7 @@ func TestEnrolmentCanBePutOffForSomeDays(t *testing.T) {
 	h := newHouse(t, func(c *Config) { c.RequireMFA = true })
 	h.m.users[h.alice].CreatedAt = h.now.Add(-6 * 24 * time.Hour)
 	st, err := h.try("alice", right)
-	p := h.waits(st, err, StepEnroll)
+	p := h.waits(st, StepEnroll, err)
 	if st.Grace != 24*time.Hour {
 		t.Fatalf("grace %v", st.Grace)
 	}
@@ -718,7 +718,7 @@ func TestEnrolmentCanBePutOffForSomeDays(t *testing.T) {
 	}
 	h.now = h.now.Add(24 * time.Hour)
 	st, err = h.try("alice", right)
-	p = h.waits(st, err, StepEnroll)
+	p = h.waits(st, StepEnroll, err)
 	_, err = h.next(p, StepSkip)
 	h.is(err, fault.Denied, "needs a second factor")
 }

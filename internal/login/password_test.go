@@ -213,7 +213,7 @@ func TestSetupMakesTheFirstAdministratorOnce(t *testing.T) {
 		t.Fatalf("%d administrators", won.Load())
 	}
 	st, err := h.try("root", form.Password)
-	d := h.done(h.next(h.waits(st, err, StepEnroll), StepSkip))
+	d := h.done(h.next(h.waits(st, StepEnroll, err), StepSkip))
 	if !d.User.Admin() || d.User.Email != "root@example.com" || d.User.EmailVerified {
 		t.Fatalf("%+v", d.User)
 	}

@@ -188,26 +188,14 @@ func (f *fleet) devicePolls(t *testing.T, ada *person) {
 	t.Helper()
 	ask := f.any.post("/oauth/device/code", f.device, "scope", "openid offline_access")
 	code, shown := member(ask.body, "device_code"), member(ask.body, "user_code")
-	poll := func(c *caller) answer {
-		return c.post("/oauth/token", f.device, "grant_type", "urn:ietf:params:oauth:grant-type:device_code", "device_code", code)
-	}
+	poll := func(c *caller) answer { return c.poll(f.device, code) }
 	for i, word := range []string{"authorization_pending", "slow_down", "slow_down"} {
 		if a := poll(f.each[i]); a.code() != word {
 			t.Errorf("poll %d, at another server: %v, want %s", i+1, a, word)
 		}
 	}
-	page := ada.submit(ada.open("/activate?user_code="+shown), "/activate", "user_code", shown)
-	if s := ada.submit(page, "/activate/confirm", "consent_action", "approve"); s.status != 200 {
-		t.Fatalf("approving the device: %v", s.answer)
-	}
+	ada.allow(t, shown)
 	f.once(t, "an approved device code", poll)
-}
-
-// member is one string member of a flat JSON object.
-func member(body, name string) string {
-	_, rest, _ := strings.Cut(body, `"`+name+`":"`)
-	v, _, _ := strings.Cut(rest, `"`)
-	return v
 }
 
 func (f *fleet) rotation(t *testing.T, ada *person) {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
 
 // postgres is a PostgreSQL server of a test's own that can be taken away and given back. Unlike the one that other
@@ -213,5 +215,58 @@ func pgRow(t testing.TB, url, text string, dest ...any) {
 	defer conn.Close(ctx)
 	if err := conn.QueryRow(ctx, text).Scan(dest...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The server dies in the middle of changes. Nothing of them was acknowledged, so everything is as it was, or as a repeat finds it done.
+func TestNothingHalfDone(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, storetest.Postgres(t), nil)
+	s := h.serve()
+	h.user("ada@example.com")
+	web, tv := h.web(), h.client("tv", "--public", "--grant", "device", "--grant", "refresh", "--scope", "openid offline_access")
+	call, ada := newCaller(t, s.url), newPerson(t, s.url, "ada@example.com")
+	ada.signIn(t)
+	refresh := ada.family(t, call, web).Refresh
+	code, err := ada.approve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	device := ada.connect(t, call, tv)
+	requests := map[string]func() answer{
+		"a refresh token": func() answer { return call.refresh(web, refresh) },
+		"a code":          func() answer { return call.redeem(web, code) },
+		"a device code":   func() answer { return call.poll(tv, device) },
+	}
+
+	// Whoever holds the audit log stops every change before its end.
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, h.env["DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(ctx, "BEGIN; LOCK TABLE audit_log IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan answer, len(requests))
+	for _, do := range requests {
+		go func() { answers <- do() }()
+	}
+	time.Sleep(500 * time.Millisecond)
+	s.kill()
+	for range requests {
+		if a := <-answers; a.err == nil {
+			t.Errorf("an answer, though nothing could be recorded: %v", a)
+		}
+	}
+	if err := conn.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h.serve()
+	for what, do := range requests {
+		if a := do(); a.status != 200 {
+			t.Errorf("%s after the crash: %v", what, a)
+		}
 	}
 }

@@ -125,6 +125,11 @@ func (c *caller) revoke(cl client, token string) answer {
 	return c.post("/oauth/revoke", cl, "token", token)
 }
 
+// poll asks for the tokens of a device.
+func (c *caller) poll(cl client, code string) answer {
+	return c.post("/oauth/token", cl, "grant_type", "urn:ietf:params:oauth:grant-type:device_code", "device_code", code)
+}
+
 // active asks whether a token is in force.
 func (c *caller) active(cl client, token string) (bool, error) {
 	a := c.post("/oauth/introspect", cl, "token", token)
@@ -255,6 +260,30 @@ func (p *person) family(t testing.TB, c *caller, cl client) tokens {
 		t.Fatalf("redeeming a code: %v", a)
 	}
 	return a.tokens()
+}
+
+// connect asks for a device code and approves it.
+func (p *person) connect(t testing.TB, c *caller, cl client) (code string) {
+	t.Helper()
+	a := c.post("/oauth/device/code", cl, "scope", "openid offline_access")
+	p.allow(t, member(a.body, "user_code"))
+	return member(a.body, "device_code")
+}
+
+// allow approves the device that shows a code.
+func (p *person) allow(t testing.TB, shown string) {
+	t.Helper()
+	page := p.submit(p.open("/activate?user_code="+shown), "/activate", "user_code", shown)
+	if s := p.submit(page, "/activate/confirm", "consent_action", "approve"); s.status != 200 {
+		t.Fatalf("approving the device: %v", s.answer)
+	}
+}
+
+// member is one string member of a flat JSON object.
+func member(body, name string) string {
+	_, rest, _ := strings.Cut(body, `"`+name+`":"`)
+	v, _, _ := strings.Cut(rest, `"`)
+	return v
 }
 
 // authenticator is the app on a person's phone (RFC 6238).
