@@ -40,34 +40,44 @@ func (grantRefresh) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) 
 	if !ok {
 		return nil, invalidGrant("The refresh token is not one that this server gave out.")
 	}
-	if err := s.refreshAsks(ctx, cl, c, id); err != nil {
+	g, err := s.store.Grant(ctx, id)
+	if fault.Is(err, fault.NotFound) || (err == nil && !g.refreshes(cl, c.Now)) {
+		return nil, invalidGrant("The refresh token has expired or been revoked, or is another client's.")
+	}
+	if err != nil {
 		return nil, err
 	}
-	turn := RefreshTurn{
-		Grant: id, Client: cl.ID, Old: s.keys.Hash(raw), Now: c.Now, ExpiresAt: c.Now.Add(s.refreshTTL(cl)), IP: c.IP, Agent: c.Agent,
+	turn, successor := s.turn(cl, c, id, raw, sec)
+	if !secret.Equal(string(g.RefreshHash), string(turn.Old)) {
+		if !s.mayRepeat(g, *turn) {
+			return nil, s.refreshReplayed(ctx, cl, c, g)
+		}
+		turn = nil
 	}
+	return s.refreshed(ctx, c, g, turn, successor)
+}
+
+// refreshes reports whether a grant has a refresh token that the client may use at now.
+func (g *Grant) refreshes(cl *Client, now time.Time) bool {
+	return g.Client == cl.ID && g.RefreshHash != "" && g.ExpiresAt.After(now)
+}
+
+// turn prepares to replace a refresh token by its successor, which is the same one where tokens are not rotated.
+func (s *Server) turn(cl *Client, c *Call, id GrantID, raw string, sec []byte) (*RefreshTurn, string) {
 	successor := raw
 	if s.rotates(cl) {
 		successor = s.sealRefresh(id, s.nextSecret(id, sec))
 	}
-	turn.New = s.keys.Hash(successor)
-	g, err := s.store.TurnRefresh(ctx, turn)
-	switch {
-	case fault.Is(err, fault.Spent):
-		if !s.mayRepeat(g, turn) {
-			return nil, s.refreshReplayed(ctx, cl, c, g)
-		}
-	case fault.Is(err, fault.NotFound):
-		return nil, invalidGrant("The refresh token has expired or been revoked, or is another client's.")
-	case err != nil:
-		return nil, err
-	}
-	return s.refreshed(ctx, c, g, successor)
+	return &RefreshTurn{
+		Grant: id, Client: cl.ID, Old: s.keys.Hash(raw), New: s.keys.Hash(successor), Now: c.Now,
+		ExpiresAt: c.Now.Add(s.refreshTTL(cl)), IP: c.IP, Agent: c.Agent,
+	}, successor
 }
 
-// refreshed is what a turned grant is worth: the scopes and audiences asked for, out of those granted.
-func (s *Server) refreshed(ctx context.Context, c *Call, g *Grant, token string) (*Entitlement, error) {
-	e := &Entitlement{Grant: g, Refresh: token}
+// refreshed is what a grant is worth once its token is turned: the scopes and audiences asked for, out of those granted. What is wrong
+// with the request is found before the turn: a typing error does not cost the client its token.
+func (s *Server) refreshed(ctx context.Context, c *Call, g *Grant, turn *RefreshTurn, token string) (*Entitlement, error) {
+	e := &Entitlement{Grant: g, Refresh: token, Turn: turn}
 	var err error
 	if e.Scopes, err = narrowed(g.Scopes, c.Get("scope")); err != nil {
 		return nil, err
@@ -82,24 +92,20 @@ func (s *Server) refreshed(ctx context.Context, c *Call, g *Grant, token string)
 	return e, err
 }
 
-// refreshAsks checks scope and resource before the token is turned, where the request has them: a typing error
-// must not cost the client its token.
-func (s *Server) refreshAsks(ctx context.Context, cl *Client, c *Call, id GrantID) error {
-	if c.Get("scope") == "" && len(c.Form["resource"]) == 0 {
-		return nil
+// turnRefresh turns the token and records it, in one change. Somebody may have turned it since it was read.
+func (s *Server) turnRefresh(ctx context.Context, cl *Client, c *Call, e *Entitlement, ev ...audit.Event) error {
+	err := s.store.TurnRefresh(ctx, *e.Turn, ev...)
+	var g *Grant
+	if fault.Is(err, fault.Spent) {
+		g, err = s.store.Grant(ctx, e.Turn.Grant)
 	}
-	g, err := s.store.Grant(ctx, id)
-	if fault.Is(err, fault.NotFound) {
-		return nil // the turn says it better
-	}
-	if err != nil || g.Client != cl.ID {
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return invalidGrant("The refresh token has been revoked meanwhile.")
+	case err != nil || g == nil || s.mayRepeat(g, *e.Turn):
 		return err
 	}
-	if _, err := narrowed(g.Scopes, c.Get("scope")); err != nil {
-		return err
-	}
-	_, err = s.narrowedResources(g.Resources, c.Form)
-	return err
+	return s.refreshReplayed(ctx, cl, c, g)
 }
 
 // rotates reports whether a client's refresh tokens work once. A public client's always do unless its operator
@@ -118,7 +124,7 @@ func (s *Server) rotates(cl *Client) bool {
 // answer may have been lost on the wire.
 func (s *Server) mayRepeat(g *Grant, t RefreshTurn) bool {
 	return s.cfg.ReuseInterval > 0 && g.PrevHash != "" && secret.Equal(string(g.PrevHash), string(t.Old)) &&
-		secret.Equal(string(g.RefreshHash), string(t.New)) && t.Now.Sub(g.RotatedAt) <= s.cfg.ReuseInterval
+		secret.Equal(string(g.RefreshHash), string(t.New)) && t.Now.Sub(g.RotatedAt).Abs() <= s.cfg.ReuseInterval // of servers whose clocks differ a little, too
 }
 
 // refreshReplayed ends the family: one of two holders of the token is not the client.

@@ -83,27 +83,12 @@ func (s *Server) accessToken(cl *Client, c *Call, e *Entitlement) *AccessToken {
 
 // keepGrant stores a new grant, with its first refresh token if it gets one, and audits the issuance.
 func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlement, t *AccessToken) error {
-	if !e.New && s.cfg.CountIssuances {
-		kind := e.Grant.Kind
-		if e.Refresh != "" {
-			kind = GrantTypeRefresh
-		}
-		s.tally.add(cl.ID, kind, c.Now)
-		return nil
-	}
-	ev := s.event(c, audit.AccessTokenIssued, cl)
-	ev.Grant, ev.User, ev.Actor = string(e.Grant.ID), string(t.User), string(cl.ID)
-	ev.Detail = map[string]string{"grant_type": e.Grant.Kind, "scope": strings.Join(e.Scopes, " "), "jti": t.ID}
 	if !e.New {
-		if e.Grant.Kind == GrantTypeClient {
-			ev.Type = audit.ClientCredentialsIssued
-		} else {
-			ev.Type = audit.RefreshTokenUsed
-		}
-		return s.store.Record(ctx, ev)
+		return s.keepOld(ctx, cl, c, e, t)
 	}
+	ev := s.issuance(cl, c, e, t, audit.AccessTokenIssued)
 	g := e.Grant
-	g.ExpiresAt = t.Expires
+	g.LastUsedAt, g.ExpiresAt = c.Now, t.Expires
 	if e.Spends {
 		e.Refresh = s.newRefresh(g.ID)
 		g.RefreshHash = s.keys.Hash(e.Refresh)
@@ -116,24 +101,59 @@ func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlem
 	return s.storeGrant(ctx, cl, c, e, ev)
 }
 
+// keepOld turns a refresh token, where there is one, and records that a token was issued, each or by number.
+func (s *Server) keepOld(ctx context.Context, cl *Client, c *Call, e *Entitlement, t *AccessToken) error {
+	kind, grant := audit.RefreshTokenUsed, GrantTypeRefresh
+	if e.Grant.Kind == GrantTypeClient {
+		kind, grant = audit.ClientCredentialsIssued, GrantTypeClient
+	}
+	var evs []audit.Event
+	if !s.cfg.CountIssuances {
+		evs = append(evs, s.issuance(cl, c, e, t, kind))
+	}
+	if e.Turn != nil {
+		if err := s.turnRefresh(ctx, cl, c, e, evs...); err != nil {
+			return err
+		}
+	} else if err := s.store.Record(ctx, evs...); err != nil {
+		return err
+	}
+	if s.cfg.CountIssuances {
+		s.tally.add(cl.ID, grant, c.Now)
+	}
+	return nil
+}
+
+// issuance is the record of a token.
+func (s *Server) issuance(cl *Client, c *Call, e *Entitlement, t *AccessToken, kind audit.Type) audit.Event {
+	ev := s.event(c, kind, cl)
+	ev.Grant, ev.User, ev.Actor = string(e.Grant.ID), string(t.User), string(cl.ID)
+	ev.Detail = map[string]string{"grant_type": e.Grant.Kind, "scope": strings.Join(e.Scopes, " "), "jti": t.ID}
+	return ev
+}
+
 // storeGrant stores a new grant; one that a code gives together with the end of the code, so that of any number
 // of requests with one code exactly one is answered with tokens, and every later one finds what to end.
 func (s *Server) storeGrant(ctx context.Context, cl *Client, c *Call, e *Entitlement, ev audit.Event) error {
-	gone := invalidGrant("The approval has been revoked meanwhile.")
-	if e.Code == nil {
-		if err := s.store.PutGrant(ctx, e.Grant, ev); !fault.Is(err, fault.Spent) {
-			return err
+	var err error
+	switch {
+	case e.Code != nil:
+		err = s.store.RedeemCode(ctx, e.Code.Hash, e.Grant, c.Now, ev)
+		if fault.Is(err, fault.Spent) {
+			return s.codeReplayed(ctx, cl, c, e.Code)
 		}
-		return gone
-	}
-	switch err := s.store.RedeemCode(ctx, e.Code.Hash, e.Grant, c.Now, ev); {
-	case fault.Is(err, fault.Spent):
-		return s.codeReplayed(ctx, cl, c, e.Code)
-	case fault.Is(err, fault.Denied):
-		return gone
+	case e.Device != "":
+		err = s.store.RedeemDevice(ctx, e.Device, e.Grant, c.Now, ev)
+		if fault.Is(err, fault.Spent) {
+			return invalidGrant("The device code is unknown, or has been redeemed.")
+		}
 	default:
-		return err
+		err = s.store.PutGrant(ctx, e.Grant, ev)
 	}
+	if fault.Is(err, fault.Spent) || fault.Is(err, fault.Denied) {
+		return invalidGrant("The approval has been revoked meanwhile.")
+	}
+	return err
 }
 
 // writeAccess writes an access token in the client's format. The key is that of now to the millisecond: the token's own

@@ -41,12 +41,16 @@ func newSeen() *seen {
 
 // loginName is what a token's user signs in as; false if the account is gone or disabled.
 func (s *Server) loginName(ctx context.Context, id identity.UserID, now time.Time) (string, bool, error) {
-	if n, ok := s.seen.names.GetIfPresent(id); ok && !now.Before(n.read) && now.Sub(n.read) < nameLife {
+	n, ok := s.seen.names.GetIfPresent(id)
+	if ok && !now.Before(n.read) && now.Sub(n.read) < nameLife {
 		return n.name, true, nil
 	}
 	u, err := s.store.User(ctx, id)
 	if fault.Is(err, fault.NotFound) || (err == nil && u.Disabled) {
 		return "", false, nil
+	}
+	if fault.Is(err, fault.Unavailable) {
+		return n.name, true, nil // the token is known to be good; its user's name is an extra
 	}
 	if err != nil {
 		return "", false, err

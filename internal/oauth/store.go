@@ -38,10 +38,9 @@ type Store interface {
 	PutGrant(ctx context.Context, g *Grant, ev ...audit.Event) error
 	// Grant reads one grant that has not ended, or NotFound.
 	Grant(ctx context.Context, id GrantID) (*Grant, error)
-	// TurnRefresh replaces the refresh hash of a live grant of that client in one conditional statement and
-	// returns the grant as it now is. If nothing moved: NotFound when the grant is gone, ended, expired or another client's;
-	// Spent when it lives but its hash is another one, together with the grant as stored.
-	TurnRefresh(ctx context.Context, t RefreshTurn) (*Grant, error)
+	// TurnRefresh replaces the refresh hash of a live grant of that client, in one conditional statement, with the events. If nothing
+	// moved: NotFound when the grant is gone, ended, expired or another client's; Spent when it lives but its hash is another one.
+	TurnRefresh(ctx context.Context, t RefreshTurn, ev ...audit.Event) error
 	// EndGrant ends a grant and appends its revocation to the log, in one transaction. Ending an ended grant again is no error.
 	EndGrant(ctx context.Context, id GrantID, now time.Time, ev ...audit.Event) error
 
@@ -66,7 +65,9 @@ type Store interface {
 	DeviceByUserCode(ctx context.Context, userCode string, now time.Time) (*Device, error)
 	// DecideDevice approves or denies a pending authorization, once: Spent if it was decided before, NotFound if unknown or expired.
 	DecideDevice(ctx context.Context, d DeviceDecision, ev ...audit.Event) error
-	// PollDevice is one poll by the device. It takes the authorization away if it is approved (of concurrent polls one gets it),
+	// RedeemDevice takes an approved authorization away and stores its grant, in one transaction: Spent and Denied as for RedeemCode.
+	RedeemDevice(ctx context.Context, h secret.Hash, g *Grant, now time.Time, ev ...audit.Event) error
+	// PollDevice is one poll by the device. It brings the grant if the authorization is approved,
 	// and reports TooFast if the last poll was less than the interval ago, which then grows by 5 s. NotFound if unknown.
 	PollDevice(ctx context.Context, h secret.Hash, client ClientID, now time.Time) (*DevicePoll, error)
 

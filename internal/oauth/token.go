@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // Names of the grant types (RFC 6749, RFC 8628 §3.4).
@@ -35,10 +36,12 @@ type Entitlement struct {
 	User     *identity.User // nil if the client acts for itself
 	Scopes   []string       // of this access token: the grant's, or fewer
 	Audience []string
-	Nonce    string // for the ID token
-	Refresh  string // the refresh token to answer with, or ""
-	Spends   bool   // answer with a new refresh token for a new grant
-	Code     *Code  // to be used up in the same moment as the new grant is stored
+	Nonce    string       // for the ID token
+	Refresh  string       // the refresh token to answer with, or ""
+	Spends   bool         // answer with a new refresh token for a new grant
+	Code     *Code        // to be used up in the same moment as the new grant is stored
+	Device   secret.Hash  // likewise: the device code
+	Turn     *RefreshTurn // the refresh token to turn; nil when an answer that was lost is repeated
 }
 
 // TokenResponse is the answer of the token endpoint (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).

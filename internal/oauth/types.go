@@ -205,7 +205,7 @@ type DevicePoll struct {
 	TooFast bool
 	Expired bool
 	Device  Device
-	Grant   *Grant // when approved and taken by this poll
+	Grant   *Grant // when approved; RedeemDevice stores it
 }
 
 // Consent is what a user has allowed a client.

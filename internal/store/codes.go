@@ -107,18 +107,26 @@ func (d *DB) SpendCode(ctx context.Context, h secret.Hash, now time.Time) error 
 // RedeemCode uses a code up and stores the grant that it gives, in one transaction. Spent: the code was used before or
 // has expired, and nothing is stored. Denied: what the grant hangs on has been revoked; the code is used up.
 func (d *DB) RedeemCode(ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event) error {
+	return d.redeem(ctx, g, ev, func(tx sqldb.Tx) (bool, error) {
+		n, err := tx.Exec(ctx, spendCode, ms(now), h)
+		return n == 1, err
+	})
+}
+
+// redeem uses something up, stores the grant that it gives, and writes the events, in one transaction.
+func (d *DB) redeem(ctx context.Context, g *oauth.Grant, ev []audit.Event, spend func(sqldb.Tx) (bool, error)) error {
 	revoked := false
 	err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		revoked = false
-		n, err := tx.Exec(ctx, spendCode, ms(now), h)
+		won, err := spend(tx)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
+		if !won {
 			return spent("code")
 		}
 		err = insertGrant(ctx, tx, g)
-		if fault.Is(err, fault.Spent) { // the code stays used up
+		if fault.Is(err, fault.Spent) { // what was used up stays so
 			revoked = true
 			return nil
 		}

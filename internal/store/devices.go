@@ -103,7 +103,7 @@ func (d *DB) PollDevice(ctx context.Context, h secret.Hash, client oauth.ClientI
 		case oauth.DevicePending:
 			p, err = d.notePoll(ctx, h, now)
 		case oauth.DeviceApproved:
-			p, err = d.takeDevice(ctx, h, now)
+			p, err = d.approvedDevice(ctx, h)
 		default:
 			return &oauth.DevicePoll{State: v.State, Device: *v}, nil
 		}
@@ -125,12 +125,12 @@ func (d *DB) notePoll(ctx context.Context, h secret.Hash, now time.Time) (*oauth
 	return &p, err
 }
 
-// takeDevice takes an approved authorization away, with its grant. Of concurrent polls one finds the row.
-func (d *DB) takeDevice(ctx context.Context, h secret.Hash, now time.Time) (*oauth.DevicePoll, error) {
+// approvedDevice reads an approved authorization with its grant.
+func (d *DB) approvedDevice(ctx context.Context, h secret.Hash) (*oauth.DevicePoll, error) {
 	var p oauth.DevicePoll
 	var text string
-	err := d.sql.Row(ctx, "DELETE FROM devices WHERE hash = $1 AND state = 'approved' AND expires_at > $2 RETURNING "+deviceCols+", grant_data",
-		h, ms(now)).Scan(append(deviceDest(&p.Device), &text)...)
+	err := d.sql.Row(ctx, "SELECT "+deviceCols+", grant_data FROM devices WHERE hash = $1 AND state = 'approved'", h).
+		Scan(append(deviceDest(&p.Device), &text)...)
 	if err != nil {
 		return nil, err
 	}
@@ -141,4 +141,13 @@ func (d *DB) takeDevice(ctx context.Context, h secret.Hash, now time.Time) (*oau
 	g := data.grant()
 	p.State, p.Grant = p.Device.State, &g
 	return &p, nil
+}
+
+// RedeemDevice takes an approved authorization away and stores its grant, in one transaction. Of concurrent callers one finds the
+// row, the others get Spent. Denied: what the grant hangs on has been revoked; the authorization is gone.
+func (d *DB) RedeemDevice(ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event) error {
+	return d.redeem(ctx, g, ev, func(tx sqldb.Tx) (bool, error) {
+		n, err := tx.Exec(ctx, "DELETE FROM devices WHERE hash = $1 AND state = 'approved' AND expires_at > $2", h, ms(now))
+		return n == 1, err
+	})
 }

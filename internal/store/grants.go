@@ -75,26 +75,33 @@ const turnRefresh = "UPDATE grants SET prev_hash = CASE WHEN refresh_hash = $1 T
 	" rotated_at = CASE WHEN refresh_hash = $1 THEN rotated_at ELSE CAST($2 AS BIGINT) END, refresh_hash = $1, last_used_at = $2," +
 	" expires_at = CASE WHEN absolute_end <> 0 AND absolute_end < CAST($3 AS BIGINT) THEN absolute_end ELSE CAST($3 AS BIGINT) END," +
 	" ip = $4, agent = $5" +
-	" WHERE id = $6 AND client_id = $7 AND refresh_hash = $8 AND refresh_hash <> '' AND expires_at > $2 AND " + notRevoked +
-	" RETURNING " + grantRead
+	" WHERE id = $6 AND client_id = $7 AND refresh_hash = $8 AND refresh_hash <> '' AND expires_at > $2 AND " + notRevoked
 
-// TurnRefresh replaces the refresh hash of a live grant of that client and gives the grant as it now is. If nothing
-// moved: NotFound when the grant is gone, ended, expired or another client's; Spent, with the grant, when its hash is another one.
-func (d *DB) TurnRefresh(ctx context.Context, t oauth.RefreshTurn) (*oauth.Grant, error) {
-	g, err := scanGrant(d.sql.Row(ctx, turnRefresh,
-		t.New, ms(t.Now), ms(t.ExpiresAt), clean(t.IP), clean(t.Agent), t.Grant, t.Client, t.Old))
-	if err == nil {
-		return g, nil
+// TurnRefresh replaces the refresh hash of a live grant of that client, with the events. If nothing moved: NotFound when the
+// grant is gone, ended, expired or another client's; Spent when its hash is another one.
+func (d *DB) TurnRefresh(ctx context.Context, t oauth.RefreshTurn, ev ...audit.Event) error {
+	turned := func(c sqldb.Conn) error {
+		n, err := c.Exec(ctx, turnRefresh, t.New, ms(t.Now), ms(t.ExpiresAt), clean(t.IP), clean(t.Agent), t.Grant, t.Client, t.Old)
+		return one(n, err, "grant")
+	}
+	var err error
+	if len(ev) == 0 { // one statement, one round trip
+		err = turned(d.sql)
+	} else {
+		err = d.write(ctx, ev, func(tx sqldb.Tx) error { return turned(tx) })
 	}
 	if !fault.Is(err, fault.NotFound) {
-		return nil, err
+		return err
 	}
-	g, err = scanGrant(d.sql.Row(ctx, "SELECT "+grantRead+" FROM grants WHERE id = $1 AND client_id = $2 AND refresh_hash <> '' AND expires_at > $3 AND "+
-		notRevoked, t.Grant, t.Client, ms(t.Now)))
-	if err != nil {
-		return nil, named(err, "grant")
+	alive, other := exists(ctx, d.sql, "SELECT 1 FROM grants WHERE id = $1 AND client_id = $2 AND refresh_hash <> '' AND expires_at > $3 AND "+
+		notRevoked, t.Grant, t.Client, ms(t.Now))
+	if other != nil {
+		return other
 	}
-	return g, spent("refresh token")
+	if alive {
+		return spent("refresh token")
+	}
+	return err
 }
 
 // EndGrant ends a grant and appends its revocation. Ending an ended grant again is no error and adds nothing but the events.

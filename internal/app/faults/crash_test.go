@@ -13,6 +13,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite"
+
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
 
 // kept is what a server has answered 200 to: promises.
@@ -325,16 +327,16 @@ func integrity(t testing.TB, path string) {
 	}
 }
 
-// Many processes come to an empty directory at once: one makes the key and the tables, and all find the same.
+// Many processes come to an empty database at once: one makes the key and the tables, and all find the same.
 func TestFirstStartOfMany(t *testing.T) {
 	t.Parallel()
 	bin, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
-		h := newHouse(t, "sqlite:"+filepath.Join(t.TempDir(), "data", "gatehouse.db"), nil)
-		delete(h.env, "SECRET_KEY") // made, and kept beside the database
+	sqlite := newHouse(t, "sqlite:"+filepath.Join(t.TempDir(), "data", "gatehouse.db"), nil)
+	delete(sqlite.env, "SECRET_KEY") // made, and kept beside the database
+	for _, h := range []*house{sqlite, newHouse(t, storetest.Postgres(t), nil)} {
 		each(make([]struct{}, 8), func(struct{}) {
 			cmd := exec.Command(bin, "client", "list", "--json")
 			cmd.Env, cmd.Dir = h.environment(nil), h.dir

@@ -107,6 +107,12 @@ func endsBatch(err error) bool {
 	return true
 }
 
+// isBusy reports whether another connection holds a lock.
+func isBusy(err error) bool {
+	var se *sqlite.Error
+	return errors.As(err, &se) && se.Code()&0xff == lib.SQLITE_BUSY
+}
+
 // sqliteConstraint reads «… UNIQUE constraint failed: users.email_key (2067)» as users_email_key.
 func sqliteConstraint(msg string) string {
 	_, rest, ok := strings.Cut(msg, "UNIQUE constraint failed: ")

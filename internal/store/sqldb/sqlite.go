@@ -16,6 +16,7 @@ import (
 
 const (
 	busyTimeout = 5 * time.Second // for another process that writes the same file
+	openRetry   = 5 * time.Millisecond
 	watchEvery  = 100 * time.Millisecond
 )
 
@@ -86,9 +87,16 @@ func (db *sqliteDB) place(path string) error {
 	return f.Close()
 }
 
+// openWriter opens the connection that changes things. While several processes turn a new file to WAL, SQLite refuses all but
+// one of them at once, whatever busy_timeout says: two that waited for each other would wait for ever. So it is tried again.
 func (db *sqliteDB) openWriter() (*lite, error) {
-	return openLite(db.path, busyPragma(), "journal_mode = WAL", "synchronous = "+db.sync,
-		"foreign_keys = ON", "trusted_schema = OFF", "temp_store = MEMORY")
+	for end := time.Now().Add(busyTimeout); ; time.Sleep(openRetry) {
+		l, err := openLite(db.path, busyPragma(), "journal_mode = WAL", "synchronous = "+db.sync,
+			"foreign_keys = ON", "trusted_schema = OFF", "temp_store = MEMORY")
+		if err == nil || !isBusy(err) || time.Now().After(end) {
+			return l, err
+		}
+	}
 }
 
 func busyPragma() string { return fmt.Sprintf("busy_timeout = %d", busyTimeout.Milliseconds()) }

@@ -172,7 +172,8 @@ func (s *suite) refresh(t *testing.T) {
 		Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: "r2", Now: s.now.Add(time.Minute), ExpiresAt: s.now.Add(3 * time.Hour),
 		IP: "192.0.2.9", Agent: "App/2",
 	}
-	got, err := s.db.TurnRefresh(ctx, turn)
+	must(t, s.db.TurnRefresh(ctx, turn, event(audit.RefreshTokenUsed, u, s.now)))
+	got, err := s.db.Grant(ctx, g.ID)
 	must(t, err)
 	wanted := *g
 	wanted.RefreshHash, wanted.PrevHash, wanted.RotatedAt, wanted.LastUsedAt = "r2", g.RefreshHash, turn.Now, turn.Now
@@ -180,13 +181,12 @@ func (s *suite) refresh(t *testing.T) {
 	if d := cmp.Diff(&wanted, got); d != "" {
 		t.Fatal(d)
 	}
-	got, err = s.db.TurnRefresh(ctx, turn) // the old token again
-	want(t, err, fault.Spent)
-	equal(t, "hash as stored", got.RefreshHash, "r2")
+	want(t, s.db.TurnRefresh(ctx, turn, event(audit.RefreshTokenUsed, u, s.now)), fault.Spent) // the old token again
 
 	same := turn
 	same.Old, same.New, same.Now = "r2", "r2", s.now.Add(2*time.Minute)
-	got, err = s.db.TurnRefresh(ctx, same)
+	must(t, s.db.TurnRefresh(ctx, same))
+	got, err = s.db.Grant(ctx, g.ID)
 	must(t, err)
 	if got.PrevHash != g.RefreshHash || !got.RotatedAt.Equal(turn.Now) || !got.LastUsedAt.Equal(same.Now) {
 		t.Fatalf("without rotation the grant became %+v", got)
@@ -198,17 +198,17 @@ func (s *suite) refresh(t *testing.T) {
 	} {
 		bad := same
 		change(&bad)
-		if _, err := s.db.TurnRefresh(ctx, bad); !fault.Is(err, fault.NotFound) {
+		if err := s.db.TurnRefresh(ctx, bad); !fault.Is(err, fault.NotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	must(t, s.db.EndGrant(ctx, g.ID, s.now))
-	_, err = s.db.TurnRefresh(ctx, same)
+	err = s.db.TurnRefresh(ctx, same)
 	want(t, err, fault.NotFound)
 	none := s.grant(u, c)
 	none.RefreshHash = ""
 	must(t, s.db.PutGrant(ctx, none))
-	_, err = s.db.TurnRefresh(ctx, oauth.RefreshTurn{Grant: none.ID, Client: c.ID, New: "x", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+	err = s.db.TurnRefresh(ctx, oauth.RefreshTurn{Grant: none.ID, Client: c.ID, New: "x", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
 	want(t, err, fault.NotFound)
 }
 
@@ -252,7 +252,7 @@ func (s *suite) sessionEnd(t *testing.T) {
 	want(t, err, fault.NotFound)
 	_, err = s.db.Grant(ctx, offline.ID)
 	must(t, err)
-	_, err = s.db.TurnRefresh(ctx, oauth.RefreshTurn{Grant: offline.ID, Client: c.ID, Old: offline.RefreshHash, New: "n", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+	err = s.db.TurnRefresh(ctx, oauth.RefreshTurn{Grant: offline.ID, Client: c.ID, Old: offline.RefreshHash, New: "n", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
 	must(t, err)
 	equal(t, "token of the session revoked", s.db.Revoked(token(online, s.now)), true)
 	kept := token(offline, s.now)
@@ -370,6 +370,10 @@ func (s *suite) devices(t *testing.T) {
 	if p := poll(15 * time.Second); p.State != oauth.DeviceApproved || p.Grant == nil || p.Grant.ID != g.ID || p.Grant.User != u.ID {
 		t.Fatalf("an approved one: %+v", p)
 	}
+	must(t, s.db.RedeemDevice(ctx, v.Hash, g, s.now, event(audit.AccessTokenIssued, u, s.now)))
+	_, err = s.db.Grant(ctx, g.ID)
+	must(t, err)
+	want(t, s.db.RedeemDevice(ctx, v.Hash, s.grant(u, c), s.now), fault.Spent)
 	_, err = s.db.PollDevice(ctx, v.Hash, c.ID, s.now)
 	want(t, err, fault.NotFound)
 
