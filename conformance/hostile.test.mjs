@@ -168,11 +168,12 @@ describe("protocol endpoints refuse", () => {
       "clocks apart by half a minute": { iat: now + 30, nbf: now + 30, exp: now + 90 },
       "just expired": { iat: now - 90, exp: now - 30 },
       "the token endpoint as audience": { aud: `${server.issuer}/oauth/token` },
-      "a list of audiences": { aud: ["https://other.example", server.issuer] },
+      "a list of our audiences": { aud: [server.issuer, `${server.issuer}/oauth/token`] },
     })) {
       assert.equal((await send(claims)).first.status, 200, what);
     }
     for (const [what, claims] of Object.entries({
+      "of another audience, too": { aud: ["https://other.example", server.issuer] },
       "long expired": { iat: now - 600, exp: now - 300 },
       "not yet valid": { nbf: now + 600, exp: now + 900 },
       "from the future": { iat: now + 600, exp: now + 900 },

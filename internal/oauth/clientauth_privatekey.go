@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -75,8 +76,8 @@ func (s *Server) checkAssertion(cl *Client, a *assertion, now time.Time) error {
 	switch {
 	case a.Issuer != string(cl.ID) || a.Subject != string(cl.ID):
 		return denied("assertion_wrong_issuer")
-	case len(a.Audience) != 1 || (a.Audience[0] != s.cfg.Issuer && a.Audience[0] != s.TokenEndpoint()):
-		// Of several audiences another could replay the assertion here.
+	case len(a.Audience) == 0 || slices.ContainsFunc(a.Audience, func(aud string) bool { return aud != s.cfg.Issuer && aud != s.TokenEndpoint() }):
+		// All audiences must be ours: another could replay the assertion here.
 		return denied("assertion_wrong_audience")
 	case a.ID == "" || len(a.ID) > 256:
 		return denied("assertion_without_jti")

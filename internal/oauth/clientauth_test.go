@@ -230,7 +230,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 	}{
 		"good":                              {ok: true},
 		"audience is the issuer":            {map[string]any{"aud": issuer}, true},
-		"audience in a list":                {map[string]any{"aud": []string{issuer}}, true},
+		"audience in a list":                {map[string]any{"aud": []string{issuer, issuer + "/oauth/token"}}, true},
 		"audience one of several":           {map[string]any{"aud": []string{"https://x.example", issuer}}, false},
 		"audience is another":               {map[string]any{"aud": "https://other.example"}, false},
 		"audience left out":                 {map[string]any{"aud": nil}, false},
