@@ -572,11 +572,11 @@ func TestPendingIsBound(t *testing.T) {
 		_, err := h.next(p, kind, "code", app(), "new_password", newWord)
 		h.is(err, fault.Spent, "Start again")
 	}
-	start := "A"
+	first := "A"
 	if p[0] == 'A' {
-		start = "B"
+		first = "B"
 	}
-	for _, bad := range []string{"", "x", p[:len(p)-2], start + p[1:], p + p, strings.Repeat("A", 5000)} {
+	for _, bad := range []string{"", "x", p[:len(p)-2], first + p[1:], p + p, strings.Repeat("A", 5000)} {
 		_, err := h.next(bad, StepTOTP, "code", app())
 		h.is(err, fault.Spent, "Start again")
 	}
