@@ -145,6 +145,15 @@ func NewID(now time.Time) string {
 	return FormatID(u)
 }
 
+// IDAt is the least identifier of a time: those made by NewID at that time or later do not sort before it.
+func IDAt(t time.Time) string {
+	var u [16]byte
+	ms := uint64(t.UnixMilli())
+	u[0], u[1], u[2] = byte(ms>>40), byte(ms>>32), byte(ms>>24)
+	u[3], u[4], u[5] = byte(ms>>16), byte(ms>>8), byte(ms)
+	return FormatID(u)
+}
+
 // FormatID writes 16 bytes in the 8-4-4-4-12 form of a UUID.
 func FormatID(u [16]byte) string {
 	const hex = "0123456789abcdef"

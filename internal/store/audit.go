@@ -107,9 +107,10 @@ func (d *DB) ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error)
 	w.add("user_id = ", q.User, q.User != "")
 	w.add("client_id = ", q.Client, q.Client != "")
 	w.add("request_id = ", q.RequestID, q.RequestID != "")
-	w.add("at >= ", ms(q.Since), !q.Since.IsZero())
-	w.add("at < ", ms(q.Until), !q.Until.IsZero())
-	w.add("id < ", q.Before, q.Before != "") // the ids are in order of time (RFC 9562 §6.2)
+	// The ids are in order of time (RFC 9562 §6.2), so that the primary key serves all three.
+	w.add("id >= ", secret.IDAt(q.Since), !q.Since.IsZero())
+	w.add("id < ", secret.IDAt(q.Until), !q.Until.IsZero())
+	w.add("id < ", q.Before, q.Before != "")
 	text := "SELECT " + auditCols + " FROM audit_log" + w.String() + " ORDER BY id DESC LIMIT " + w.param(limit(q.Limit))
 	return list(ctx, d.sql, scanEvent, text, w.args...)
 }

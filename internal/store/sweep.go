@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // How long things are kept after their time: so that a late request is told what happened, and not only that nothing is known.
@@ -22,30 +24,31 @@ const ghosts = "DELETE FROM grants WHERE id IN (SELECT g.id FROM revocations r J
 
 // sweep is one kind of thing that goes when its time is over.
 type sweep struct {
-	text   string // ends in the placeholders of before and the chunk
+	text   string // ends in the placeholders of before, or id, and the chunk
 	before time.Time
+	id     string // where ids stand for times
 }
 
 func (d *DB) sweeps(now time.Time) []sweep {
 	all := []sweep{
-		{"DELETE FROM codes WHERE hash IN (SELECT hash FROM codes WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepCode)},
-		{"DELETE FROM devices WHERE hash IN (SELECT hash FROM devices WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepDevice)},
-		{"DELETE FROM opaque_tokens WHERE hash IN (SELECT hash FROM opaque_tokens WHERE expires_at <= $1 LIMIT $2)", now},
-		{"DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepOnce)},
-		{"DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)", now.Add(-keepLink)},
-		{"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)", now},
-		{"DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)", now},
-		{"DELETE FROM locks WHERE name IN (SELECT name FROM locks WHERE last_at <= $1 AND locked_until <= $1 LIMIT $2)", now.Add(-keepLock)},
-		{"DELETE FROM keys WHERE id IN (SELECT id FROM keys WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2)", now.Add(-keepCode)},
+		{text: "DELETE FROM codes WHERE hash IN (SELECT hash FROM codes WHERE expires_at <= $1 LIMIT $2)", before: now.Add(-keepCode)},
+		{text: "DELETE FROM devices WHERE hash IN (SELECT hash FROM devices WHERE expires_at <= $1 LIMIT $2)", before: now.Add(-keepDevice)},
+		{text: "DELETE FROM opaque_tokens WHERE hash IN (SELECT hash FROM opaque_tokens WHERE expires_at <= $1 LIMIT $2)", before: now},
+		{text: "DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)", before: now.Add(-keepOnce)},
+		{text: "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)", before: now.Add(-keepLink)},
+		{text: "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)", before: now},
+		{text: "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)", before: now},
+		{text: "DELETE FROM locks WHERE name IN (SELECT name FROM locks WHERE last_at <= $1 AND locked_until <= $1 LIMIT $2)", before: now.Add(-keepLock)},
+		{text: "DELETE FROM keys WHERE id IN (SELECT id FROM keys WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2)", before: now.Add(-keepCode)},
 		// Grants stored in the moment of their revocation go before the revocation that keeps them dead does.
-		{ghosts + "r.kind = 'grant' AND g.id = r.target WHERE g.created_at <= $1 LIMIT $2)", now},
-		{ghosts + "r.kind = 'session' AND g.session_id = r.target AND g.offline = FALSE WHERE g.created_at <= $1 LIMIT $2)", now},
-		{ghosts + "r.kind = 'user' AND g.user_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", now},
-		{ghosts + "r.kind = 'client' AND g.client_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", now},
-		{"DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1 LIMIT $2)", now.Add(-keepRevoked)},
+		{text: ghosts + "r.kind = 'grant' AND g.id = r.target WHERE g.created_at <= $1 LIMIT $2)", before: now},
+		{text: ghosts + "r.kind = 'session' AND g.session_id = r.target AND g.offline = FALSE WHERE g.created_at <= $1 LIMIT $2)", before: now},
+		{text: ghosts + "r.kind = 'user' AND g.user_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", before: now},
+		{text: ghosts + "r.kind = 'client' AND g.client_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", before: now},
+		{text: "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1 LIMIT $2)", before: now.Add(-keepRevoked)},
 	}
 	if d.o.AuditRetention > 0 {
-		all = append(all, sweep{"DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at <= $1 LIMIT $2)", now.Add(-d.o.AuditRetention)})
+		all = append(all, sweep{text: "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id <= $1 LIMIT $2)", id: secret.IDAt(now.Add(-d.o.AuditRetention))})
 	}
 	return all
 }
@@ -54,7 +57,11 @@ func (d *DB) sweeps(now time.Time) []sweep {
 func (d *DB) Sweep(ctx context.Context, now time.Time) (deleted int64, err error) {
 	for _, s := range d.sweeps(now) {
 		for {
-			n, err := d.sql.Exec(ctx, s.text, ms(s.before), sweepChunk)
+			var from any = ms(s.before)
+			if s.id != "" {
+				from = s.id
+			}
+			n, err := d.sql.Exec(ctx, s.text, from, sweepChunk)
 			if err != nil {
 				return deleted, err
 			}

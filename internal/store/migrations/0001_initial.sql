@@ -281,5 +281,5 @@ CREATE TABLE audit_log (
     reason     TEXT   NOT NULL,
     detail     TEXT   NOT NULL
 );
-CREATE INDEX audit_log_at ON audit_log (at);
-CREATE INDEX audit_log_user ON audit_log (user_id, at);
+-- Ids are UUIDv7, in order of time: the primary key serves ranges of time, too.
+CREATE INDEX audit_log_user ON audit_log (user_id, id);
