@@ -104,6 +104,7 @@ func rows() []row {
 		list = append(list,
 			row{name: "client credentials ES256, audited in aggregate", settings: aggregate, plan: credentials("ES256"), goals: always(ofBare(0.3))},
 			row{name: "client credentials EdDSA, audited in aggregate", settings: aggregate, plan: credentials("EdDSA")},
+			row{name: "client credentials RS256, audited in aggregate", settings: aggregate, plan: credentials("RS256"), goals: always(ofCeiling(0.85, "RSA signing"), even(3))},
 		)
 	}
 	return list
