@@ -121,6 +121,9 @@ func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Li
 		return err
 	}
 	defer closeProfiles()
+	if cfg.Sessions.NotifyNew {
+		log.Warn("NOTIFY_NEW_SESSION is set, but this release sends no mail: nobody is written to")
+	}
 	log.Info("serving", "address", listeners[0].Addr().String(), "issuer", cfg.Server.BaseURL, "version", version())
 	select {
 	case err := <-failed:

@@ -178,7 +178,7 @@ func sessionRows() []Setting {
 		{Name: "SINGLE_SESSION", Default: "false", Doc: "End a user's other browser sessions when they sign in.", place: func(c *Config) value {
 			return boolean{&c.Sessions.Single}
 		}},
-		{Name: "NOTIFY_NEW_SESSION", Default: "false", Doc: "Write to users when they sign in from a new device.", place: func(c *Config) value {
+		{Name: "NOTIFY_NEW_SESSION", Default: "false", Doc: "Write to users when they sign in from a new device. This release sends no mail: it says so at the start and goes on without.", place: func(c *Config) value {
 			return boolean{&c.Sessions.NotifyNew}
 		}},
 		{Name: "REVOKE_TOKENS_ON_SESSION_END", Default: "true", Doc: "Revoke the tokens that were given in a session when the user ends it; offline access stays.", place: func(c *Config) value {
@@ -285,7 +285,7 @@ func rateRows() []Setting {
 		{"LOGIN", "60", "60", "sign-ins", func(c *Config) *Limit { return &c.RateLimits.Login }},
 		{"DEVICE", "60", "60", "new device codes and entered user codes", func(c *Config) *Limit { return &c.RateLimits.Device }},
 		{"PASSWORD_RESET", "3", "3600", "password resets", func(c *Config) *Limit { return &c.RateLimits.PasswordReset }},
-		{"REGISTER", "10", "3600", "registrations of users and clients", func(c *Config) *Limit { return &c.RateLimits.Register }},
+		{"REGISTER", "10", "3600", "registrations of users and clients (this release serves none)", func(c *Config) *Limit { return &c.RateLimits.Register }},
 	} {
 		rows = append(rows,
 			Setting{Name: "RATE_LIMIT_" + e.name + "_MAX", Default: e.max, Doc: "How many requests a caller has for " + e.what + " in the window; 0 is no limit.", place: func(c *Config) value {

@@ -35,7 +35,6 @@ const (
 	PrefixDeviceCode   = "gth_dc_"
 	PrefixLink         = "gth_su_"
 	PrefixSession      = "gth_ss_"
-	PrefixRequest      = "gth_ru_"
 )
 
 const (

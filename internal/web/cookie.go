@@ -9,7 +9,6 @@ import (
 const (
 	CookieSession = "gatehouse"       // the browser session
 	CookieLogin   = "gatehouse_login" // a sign-in between two factors
-	CookieNotice  = "gatehouse_note"  // which sentence to show after a redirect
 )
 
 // cookieName gives the name under https its __Host- prefix, which binds the cookie to this very host (RFC 6265bis §4.1.3.2).
