@@ -64,7 +64,7 @@ func TestTokens(t *testing.T) {
 	seen := map[string]bool{}
 	for _, prefix := range []string{
 		secret.PrefixClientSecret, secret.PrefixRefreshToken, secret.PrefixAccessToken, secret.PrefixCode, secret.PrefixDeviceCode, secret.PrefixLink,
-		secret.PrefixSession, secret.PrefixRequest, "",
+		secret.PrefixSession, "",
 	} {
 		token := secret.NewToken(prefix)
 		if !strings.HasPrefix(token, prefix) || len(token) != len(prefix)+48 || seen[token] {
