@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -21,28 +22,19 @@ func (s *Server) jwks(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return json.RawMessage(doc), err
 }
 
-func (s *Server) token(w http.ResponseWriter, r *http.Request) (any, error) {
-	c, err := s.lift(w, r, web.FromForm|web.FromJSON, "token")
-	if err != nil {
-		return nil, err
+// endpoint lifts a request and answers what the protocol says to it.
+func endpoint[T any](s *Server, from web.Bodies, rate string, serve func(context.Context, *oauth.Call) (*T, error)) answer {
+	return func(w http.ResponseWriter, r *http.Request) (any, error) {
+		c, err := s.lift(w, r, from, rate)
+		if err != nil {
+			return nil, err
+		}
+		v, err := serve(r.Context(), c)
+		if err != nil {
+			return nil, err
+		}
+		return v, nil
 	}
-	return orNil(s.oauth.Token(r.Context(), c))
-}
-
-func (s *Server) device(w http.ResponseWriter, r *http.Request) (any, error) {
-	c, err := s.lift(w, r, web.FromForm|web.FromJSON, "device")
-	if err != nil {
-		return nil, err
-	}
-	return orNil(s.oauth.Device(r.Context(), c))
-}
-
-func (s *Server) introspect(w http.ResponseWriter, r *http.Request) (any, error) {
-	c, err := s.lift(w, r, web.FromForm, "introspect")
-	if err != nil {
-		return nil, err
-	}
-	return orNil(s.oauth.Introspect(r.Context(), c))
 }
 
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -51,22 +43,6 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	return nil, s.oauth.Revoke(r.Context(), c)
-}
-
-func (s *Server) userinfo(w http.ResponseWriter, r *http.Request) (any, error) {
-	c, err := s.lift(w, r, web.FromQuery|web.FromForm, "userinfo")
-	if err != nil {
-		return nil, err
-	}
-	return orNil(s.oauth.UserInfo(r.Context(), c))
-}
-
-func (s *Server) tokeninfo(w http.ResponseWriter, r *http.Request) (any, error) {
-	c, err := s.lift(w, r, web.FromQuery, "tokeninfo")
-	if err != nil {
-		return nil, err
-	}
-	return orNil(s.oauth.TokenInfo(r.Context(), c))
 }
 
 // lift reads the parameters of a protocol endpoint and counts the request against its rate.
@@ -101,14 +77,6 @@ func claimedClient(c *oauth.Call) string {
 		}
 		return r
 	}, id)
-}
-
-// orNil keeps a nil pointer from hiding in an interface.
-func orNil[T any](v *T, err error) (any, error) {
-	if err != nil || v == nil {
-		return nil, err
-	}
-	return v, nil
 }
 
 // authorize serves the authorization endpoint (RFC 6749 §3.1).

@@ -85,17 +85,21 @@ func (j journey) acr() string {
 	return j.flow.ACR
 }
 
+// arrive reads what a page of signing in needs: its fields, where the person comes from, and the session, or nil.
+func (s *Server) arrive(r *http.Request) (form url.Values, j journey, sess *identity.Session, err error) {
+	if form, err = s.form(r); err != nil {
+		return nil, j, nil, err
+	}
+	if j, err = s.journey(r, form); err != nil {
+		return nil, j, nil, err
+	}
+	sess, err = s.Session(r)
+	return form, j, sess, err
+}
+
 // showLogin is the first page of signing in. Who is signed in already as the request asks is sent on.
 func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
-	form, err := s.form(r)
-	if err != nil {
-		return err
-	}
-	j, err := s.journey(r, form)
-	if err != nil {
-		return err
-	}
-	sess, err := s.Session(r)
+	form, j, sess, err := s.arrive(r)
 	if err != nil {
 		return err
 	}
@@ -384,15 +388,7 @@ func sameTwice(form url.Values) error {
 
 // postChoose takes the answer to prompt=select_account.
 func (s *Server) postChoose(w http.ResponseWriter, r *http.Request) error {
-	form, err := s.form(r)
-	if err != nil {
-		return err
-	}
-	j, err := s.journey(r, form)
-	if err != nil {
-		return err
-	}
-	sess, err := s.Session(r)
+	form, j, sess, err := s.arrive(r)
 	if err != nil {
 		return err
 	}
