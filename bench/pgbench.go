@@ -251,19 +251,18 @@ func scriptOf(seen []statement, replace map[string]string, event string, now tim
 		if !open && inPipe(i+1) && !inPipe(i-1) {
 			b.WriteString("\\startpipeline\n")
 		}
-		audit := strings.Contains(word, "INTO AUDIT_LOG")
-		first := true
+		at := strings.Index(word, "INTO AUDIT_LOG") // from here on a value is one of the event's
+		key := firstParameter(s.text, at)
 		text := placeholder.ReplaceAllStringFunc(s.text, func(p string) string {
 			n, _ := strconv.Atoi(p[1:])
 			if n > len(s.args) {
 				return p
 			}
 			v := s.args[n-1]
-			if audit && n == 1 && first {
-				first = false
+			if n == key {
 				return event
 			}
-			if expr, ok := replace[strings.Trim(v, "'")]; ok && !audit {
+			if expr, ok := replace[strings.Trim(v, "'")]; ok && (key == 0 || n < key) {
 				return expr
 			}
 			return typed(v, now)
@@ -277,6 +276,19 @@ func scriptOf(seen []statement, replace map[string]string, event string, now tim
 		}
 	}
 	return b.String()
+}
+
+// firstParameter is the number of the first parameter from a place on, or 0. Parameters are numbered in the order in which they appear.
+func firstParameter(text string, from int) int {
+	if from < 0 {
+		return 0
+	}
+	m := placeholder.FindStringSubmatch(text[from:])
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
 }
 
 // typed is a logged literal as an expression that needs no guess at its type: the log quotes numbers, too. A number

@@ -132,13 +132,13 @@ func (h *hot) work(t testing.TB) []struct {
 		budget float64
 		run    func()
 	}{
-		{"discovery", 40, func() { h.do(t, h.request("GET", "/.well-known/openid-configuration", nil, "")) }},
-		{"jwks", 40, func() { h.do(t, h.request("GET", "/.well-known/jwks.json", nil, "")) }},
+		{"discovery", 30, func() { h.do(t, h.request("GET", "/.well-known/openid-configuration", nil, "")) }},
+		{"jwks", 30, func() { h.do(t, h.request("GET", "/.well-known/jwks.json", nil, "")) }},
 		{"client credentials", 215, func() {
 			h.post(t, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}})
 		}},
 		{"introspection", 80, func() { h.post(t, "/oauth/introspect", url.Values{"token": {h.access}}) }},
-		{"userinfo", 140, func() { h.do(t, h.request("GET", "/oauth/userinfo", nil, h.access)) }},
+		{"userinfo", 70, func() { h.do(t, h.request("GET", "/oauth/userinfo", nil, h.access)) }},
 		{"tokeninfo", 60, func() { h.do(t, h.request("GET", "/oauth/tokeninfo", nil, h.access)) }},
 		{"refresh", 520, func() {
 			h.refresh = member(h.post(t, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {h.refresh}}), "refresh_token")

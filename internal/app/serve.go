@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -57,6 +58,12 @@ func serve(ctx context.Context, e *env, flags map[string]string) error {
 	}
 	if err := announce(ctx, e, p); err != nil {
 		return err
+	}
+	if e.getenv("GOMAXPROCS") == "" {
+		// One more than there are cores: while all of them sign or hash, which takes milliseconds and does not yield, or one waits for
+		// the disk, there is a thread that takes in requests, and the operating system shares the cores out. What bounds signing
+		// and hashing has counted the cores before.
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	return s.run(ctx, cfg, listeners, log)
 }

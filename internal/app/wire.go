@@ -267,7 +267,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	if err != nil {
 		return nil, err
 	}
-	kit := web.New(kitOptions(e, p.cfg, log, limiter))
+	kit := web.New(kitOptions(e, p.cfg, log, limiter, protocol.Instant(protocolCore)))
 	browser := ui.NewServer(kit, pages, p.login, protocolCore, p.db, ui.Options{
 		SessionLife: p.cfg.Sessions.Duration, RevokeTokens: p.cfg.Sessions.RevokeTokens, MFARequired: mfaRequired(p.cfg),
 	})
@@ -329,7 +329,7 @@ func (s *server) recordIssuances(ctx context.Context) {
 	}
 }
 
-func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter) web.Options {
+func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter, instant map[string]web.Instant) web.Options {
 	r := c.RateLimits
 	rates := map[string]web.Rate{}
 	for name, l := range map[string]config.Limit{
@@ -338,7 +338,7 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter)
 		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
 	}
 	return web.Options{
-		Now: e.now, Log: log, Proxies: c.Server.TrustedProxies, BodyLimit: c.Server.RequestBodyLimit, Deadline: 30 * time.Second, Instant: protocol.Instant(),
+		Now: e.now, Log: log, Proxies: c.Server.TrustedProxies, BodyLimit: c.Server.RequestBodyLimit, Deadline: 30 * time.Second, Instant: instant,
 		Secure: strings.HasPrefix(c.Server.BaseURL, "https:"), Limiter: limiter, Rates: rates, RateBy: r.By, Exempt: r.Whitelist,
 	}
 }

@@ -40,7 +40,7 @@ func (grantRefresh) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) 
 	if !ok {
 		return nil, invalidGrant("The refresh token is not one that this server gave out.")
 	}
-	g, err := s.store.Grant(ctx, id)
+	g, u, err := s.store.GrantAndUser(ctx, id)
 	if fault.Is(err, fault.NotFound) || (err == nil && !g.refreshes(cl, c.Now)) {
 		return nil, invalidGrant("The refresh token has expired or been revoked, or is another client's.")
 	}
@@ -54,7 +54,7 @@ func (grantRefresh) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) 
 		}
 		turn = nil
 	}
-	return s.refreshed(ctx, c, g, turn, successor)
+	return s.refreshed(c, &Entitlement{Grant: g, User: u, Refresh: successor, Turn: turn})
 }
 
 // refreshes reports whether a grant has a refresh token that the client may use at now.
@@ -76,20 +76,18 @@ func (s *Server) turn(cl *Client, c *Call, id GrantID, raw string, sec []byte) (
 
 // refreshed is what a grant is worth once its token is turned: the scopes and audiences asked for, out of those granted. What is wrong
 // with the request is found before the turn: a typing error does not cost the client its token.
-func (s *Server) refreshed(ctx context.Context, c *Call, g *Grant, turn *RefreshTurn, token string) (*Entitlement, error) {
-	e := &Entitlement{Grant: g, Refresh: token, Turn: turn}
+func (s *Server) refreshed(c *Call, e *Entitlement) (*Entitlement, error) {
 	var err error
-	if e.Scopes, err = narrowed(g.Scopes, c.Get("scope")); err != nil {
+	if e.Scopes, err = narrowed(e.Grant.Scopes, c.Get("scope")); err != nil {
 		return nil, err
 	}
-	if e.Audience, err = s.narrowedResources(g.Resources, c.Form); err != nil {
+	if e.Audience, err = s.narrowedResources(e.Grant.Resources, c.Form); err != nil {
 		return nil, err
 	}
-	if g.User == "" {
+	if e.Grant.User == "" {
 		return e, nil
 	}
-	e.User, err = s.liveUser(ctx, g.User)
-	return e, err
+	return e, mayUse(e.User)
 }
 
 // turnRefresh turns the token and records it, in one change. Somebody may have turned it since it was read.

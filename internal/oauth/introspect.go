@@ -3,8 +3,10 @@ package oauth
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -69,6 +71,20 @@ func (s *Server) Introspect(ctx context.Context, c *Call) (*Introspection, error
 		in.Username = name
 	}
 	return in, nil
+}
+
+// loginName is what a token's user signs in as; false if the account is gone or disabled.
+func (s *Server) loginName(ctx context.Context, id identity.UserID, now time.Time) (string, bool, error) {
+	u, err := s.store.UserLately(ctx, id, now)
+	switch {
+	case fault.Is(err, fault.NotFound) || (err == nil && u.Disabled):
+		return "", false, nil
+	case fault.Is(err, fault.Unavailable):
+		return "", true, nil // the token is known to be good; its user's name is an extra
+	case err != nil:
+		return "", false, err
+	}
+	return u.LoginName(), true, nil
 }
 
 // introspectRefresh tells a client about its own refresh token only.

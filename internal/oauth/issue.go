@@ -39,15 +39,19 @@ type accessClaims struct {
 	Claims   json.RawMessage `json:"claims,omitempty"` // what the userinfo endpoint was asked for beyond the scopes
 }
 
-// issue mints what a redeemed grant is worth. What must be stored is stored first: nothing is
+// issue mints what a redeemed grant is worth. What must be stored is stored before the answer: nothing is
 // answered that a crash could take back.
 func (s *Server) issue(ctx context.Context, cl *Client, c *Call, e *Entitlement) (*TokenResponse, error) {
 	t := s.accessToken(cl, c, e)
-	if err := s.keepGrant(ctx, cl, c, e, t); err != nil {
+	stored, err := s.keepGrant(ctx, cl, c, e, t)
+	if err != nil {
 		return nil, err
 	}
 	token, err := s.writeAccess(ctx, cl, t, c.Now)
 	if err != nil {
+		return nil, err
+	}
+	if err := stored(ctx); err != nil {
 		return nil, err
 	}
 	r := &TokenResponse{
@@ -81,8 +85,13 @@ func (s *Server) accessToken(cl *Client, c *Call, e *Entitlement) *AccessToken {
 	return t
 }
 
+// stored waits until what was begun to be stored is stored.
+type stored func(context.Context) error
+
+func nothing(context.Context) error { return nil }
+
 // keepGrant stores a new grant, with its first refresh token if it gets one, and audits the issuance.
-func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlement, t *AccessToken) error {
+func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlement, t *AccessToken) (stored, error) {
 	if !e.New {
 		return s.keepOld(ctx, cl, c, e, t)
 	}
@@ -98,11 +107,12 @@ func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlem
 			g.AbsoluteEnd = c.Now.Add(max(s.cfg.RefreshAbsolute, s.refreshTTL(cl)))
 		}
 	}
-	return s.storeGrant(ctx, cl, c, e, ev)
+	return nothing, s.storeGrant(ctx, cl, c, e, ev)
 }
 
-// keepOld turns a refresh token, where there is one, and records that a token was issued, each or by number.
-func (s *Server) keepOld(ctx context.Context, cl *Client, c *Call, e *Entitlement, t *AccessToken) error {
+// keepOld turns a refresh token, where there is one, and records that a token was issued, each or by number. A record
+// that belongs to no change is stored while the token is being signed.
+func (s *Server) keepOld(ctx context.Context, cl *Client, c *Call, e *Entitlement, t *AccessToken) (stored, error) {
 	kind, grant := audit.RefreshTokenUsed, GrantTypeRefresh
 	if e.Grant.Kind == GrantTypeClient {
 		kind, grant = audit.ClientCredentialsIssued, GrantTypeClient
@@ -111,17 +121,18 @@ func (s *Server) keepOld(ctx context.Context, cl *Client, c *Call, e *Entitlemen
 	if !s.cfg.CountIssuances {
 		evs = append(evs, s.issuance(cl, c, e, t, kind))
 	}
+	done := stored(nothing)
 	if e.Turn != nil {
 		if err := s.turnRefresh(ctx, cl, c, e, evs...); err != nil {
-			return err
+			return nil, err
 		}
-	} else if err := s.store.Record(ctx, evs...); err != nil {
-		return err
+	} else {
+		done = s.store.RecordSoon(evs...)
 	}
 	if s.cfg.CountIssuances {
 		s.tally.add(cl.ID, grant, c.Now)
 	}
-	return nil
+	return done, nil
 }
 
 // issuance is the record of a token.
@@ -218,13 +229,21 @@ func (s *Server) writeIDToken(ctx context.Context, cl *Client, c *Call, e *Entit
 func (s *Server) liveUser(ctx context.Context, id identity.UserID) (*identity.User, error) {
 	u, err := s.store.User(ctx, id)
 	if fault.Is(err, fault.NotFound) {
-		return nil, invalidGrant("The user has been deleted.")
+		u, err = nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if u.Disabled {
-		return nil, invalidGrant("The user's account is disabled.")
+	return u, mayUse(u)
+}
+
+// mayUse refuses the grant of a user who is gone, which is nil, or may not sign in any more.
+func mayUse(u *identity.User) error {
+	switch {
+	case u == nil:
+		return invalidGrant("The user has been deleted.")
+	case u.Disabled:
+		return invalidGrant("The user's account is disabled.")
 	}
-	return u, nil
+	return nil
 }

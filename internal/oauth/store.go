@@ -36,8 +36,9 @@ type Store interface {
 	// PutGrant stores an approval and what hangs on it, unless the grant, its session or its
 	// user has been revoked meanwhile: then Spent, and nothing is stored.
 	PutGrant(ctx context.Context, g *Grant, ev ...audit.Event) error
-	// Grant reads one grant that has not ended, or NotFound.
+	// Grant reads one grant that has not ended, or NotFound. GrantAndUser reads its user, too; nil if the client acts for itself.
 	Grant(ctx context.Context, id GrantID) (*Grant, error)
+	GrantAndUser(ctx context.Context, id GrantID) (*Grant, *identity.User, error)
 	// TurnRefresh replaces the refresh hash of a live grant of that client, in one conditional statement, with the events. If nothing
 	// moved: NotFound when the grant is gone, ended, expired or another client's; Spent when it lives but its hash is another one.
 	TurnRefresh(ctx context.Context, t RefreshTurn, ev ...audit.Event) error
@@ -78,13 +79,16 @@ type Store interface {
 	Consent(ctx context.Context, u identity.UserID, c ClientID) (*Consent, error)
 	PutConsent(ctx context.Context, c *Consent, ev ...audit.Event) error
 
-	// User reads a user, or NotFound.
+	// User reads a user, or NotFound. UserLately may be a second old: it is for telling about a person, not for deciding.
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
+	UserLately(ctx context.Context, id identity.UserID, now time.Time) (*identity.User, error)
 	// Session reads a browser session that has not ended, or NotFound.
 	Session(ctx context.Context, id identity.SessionID, now time.Time) (*identity.Session, error)
 	// EndSession ends a browser session. With tokens, what was issued in it ends too, but for grants with offline access.
 	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
 
-	// Record writes audit events that belong to no change.
+	// Record writes audit events that belong to no change. RecordSoon takes them, and they are stored when the function that it
+	// returns gives no error: what is done in between costs no time, and many callers' events are stored together.
 	Record(ctx context.Context, ev ...audit.Event) error
+	RecordSoon(ev ...audit.Event) (stored func(context.Context) error)
 }

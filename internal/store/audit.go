@@ -11,73 +11,47 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-const (
-	auditCols    = "id, at, type, actor, user_id, client_id, session_id, grant_id, ip, agent, request_id, reason, detail"
-	auditWidth   = 13
-	eventsAtOnce = 16 // rows an INSERT; a few texts of statements are prepared, not one per number
-)
+const auditCols = "id, at, type, actor, user_id, client_id, session_id, grant_id, ip, agent, request_id, reason, detail"
 
 // Record writes audit events that belong to no change.
 func (d *DB) Record(ctx context.Context, ev ...audit.Event) error {
-	switch {
-	case len(ev) == 0:
-		return nil
-	case len(ev) <= eventsAtOnce:
-		return record(ctx, d.sql, ev)
-	}
-	return d.sql.Write(ctx, func(tx sqldb.Tx) error { return record(ctx, tx, ev) })
+	return d.RecordSoon(ev...)(ctx)
 }
 
-// record writes events on a connection or with a change. An event without an id gets one of its time.
+// record writes events with a change. An event without an id gets one of its time.
 func record(ctx context.Context, c sqldb.Conn, ev []audit.Event) error {
-	for len(ev) > 0 {
-		n := min(len(ev), eventsAtOnce)
-		if err := insertEvents(ctx, c, ev[:n]); err != nil {
+	for i := range ev {
+		args, err := eventArgs(&ev[i])
+		if err != nil {
 			return err
 		}
-		ev = ev[n:]
+		if _, err := c.Exec(ctx, insertEvent, args...); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func insertEvents(ctx context.Context, c sqldb.Conn, ev []audit.Event) error {
-	args := make([]any, 0, len(ev)*auditWidth)
-	for _, e := range ev {
-		if e.ID == "" {
-			e.ID = secret.NewID(e.At)
-		}
-		detail := ""
-		if len(e.Detail) > 0 {
-			b, err := json.Marshal(e.Detail)
-			if err != nil {
-				return err
-			}
-			detail = string(b)
-		}
-		args = append(args, e.ID, ms(e.At), string(e.Type), clean(e.Actor), clean(e.User), clean(e.Client), clean(e.Session),
-			clean(e.Grant), clean(e.IP), clean(e.Agent), clean(e.RequestID), clean(e.Reason), strings.ReplaceAll(detail, `\u0000`, ""))
-	}
-	text := oneEvent
-	if len(ev) > 1 {
-		text = manyEvents(len(ev))
-	}
-	_, err := c.Exec(ctx, text, args...)
-	return err
-}
+// insertEvent is written as a SELECT for sqldb.DB.ExecThen.
+const insertEvent = "INSERT INTO audit_log (" + auditCols + ") SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"
 
-const oneEvent = "INSERT INTO audit_log (" + auditCols + ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
-
-// manyEvents is the statement that inserts n events.
-func manyEvents(n int) string {
-	var text strings.Builder
-	text.WriteString("INSERT INTO audit_log (" + auditCols + ") VALUES ")
-	for i := range n {
-		if i > 0 {
-			text.WriteString(", ")
-		}
-		text.WriteString("(" + params(i*auditWidth+1, auditWidth) + ")")
+func eventArgs(e *audit.Event) ([]any, error) {
+	id := e.ID
+	if id == "" {
+		id = secret.NewID(e.At)
 	}
-	return text.String()
+	detail := ""
+	if len(e.Detail) > 0 {
+		b, err := json.Marshal(e.Detail)
+		if err != nil {
+			return nil, err
+		}
+		detail = strings.ReplaceAll(string(b), `\u0000`, "")
+	}
+	return []any{
+		id, ms(e.At), string(e.Type), clean(e.Actor), clean(e.User), clean(e.Client), clean(e.Session),
+		clean(e.Grant), clean(e.IP), clean(e.Agent), clean(e.RequestID), clean(e.Reason), detail,
+	}, nil
 }
 
 // write runs a change and records its events with it.

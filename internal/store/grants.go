@@ -18,8 +18,9 @@ const scopeOffline = "offline_access"
 const (
 	grantCols = "id, client_id, user_id, session_id, offline, kind, scopes, resources, claims, auth_time, amr, acr, refresh_hash, prev_hash, " +
 		"rotated_at, expires_at, absolute_end, ip, agent, created_at, last_used_at"
-	grantRead = "id, client_id, COALESCE(user_id, ''), session_id, kind, scopes, resources, claims, auth_time, amr, acr, refresh_hash, prev_hash, " +
-		"rotated_at, expires_at, absolute_end, ip, agent, created_at, last_used_at"
+	grantRead = "grants.id, grants.client_id, COALESCE(grants.user_id, ''), grants.session_id, grants.kind, grants.scopes, grants.resources, " +
+		"grants.claims, grants.auth_time, grants.amr, grants.acr, grants.refresh_hash, grants.prev_hash, grants.rotated_at, grants.expires_at, " +
+		"grants.absolute_end, grants.ip, grants.agent, grants.created_at, grants.last_used_at"
 
 	// notRevoked is part of every reading and turning of a grant: on PostgreSQL a grant may be stored in the very moment in
 	// which another transaction revokes it and neither sees the other; such a grant never comes to life, and Sweep removes it.
@@ -31,10 +32,26 @@ const (
 
 func scanGrant(r sqldb.Row) (*oauth.Grant, error) {
 	var g oauth.Grant
-	err := r.Scan((*string)(&g.ID), (*string)(&g.Client), (*string)(&g.User), (*string)(&g.Session), &g.Kind, words{&g.Scopes},
-		words{&g.Resources}, raw{&g.Claims}, stamp{&g.AuthTime}, words{&g.AMR}, &g.ACR, (*string)(&g.RefreshHash), (*string)(&g.PrevHash),
-		stamp{&g.RotatedAt}, stamp{&g.ExpiresAt}, stamp{&g.AbsoluteEnd}, &g.IP, &g.Agent, stamp{&g.CreatedAt}, stamp{&g.LastUsedAt})
-	return &g, err
+	return &g, r.Scan(grantDest(&g)...)
+}
+
+// grantDest is where grantRead is scanned to.
+func grantDest(g *oauth.Grant) []any {
+	return []any{
+		(*string)(&g.ID), (*string)(&g.Client), (*string)(&g.User), (*string)(&g.Session), &g.Kind,
+		words{&g.Scopes},
+		words{&g.Resources},
+		raw{&g.Claims},
+		stamp{&g.AuthTime},
+		words{&g.AMR},
+		&g.ACR, (*string)(&g.RefreshHash), (*string)(&g.PrevHash),
+		stamp{&g.RotatedAt},
+		stamp{&g.ExpiresAt},
+		stamp{&g.AbsoluteEnd},
+		&g.IP, &g.Agent,
+		stamp{&g.CreatedAt},
+		stamp{&g.LastUsedAt},
+	}
 }
 
 // putGrant stores a grant unless something it hangs on has been revoked. A user or client that is gone
@@ -69,6 +86,24 @@ func (d *DB) Grant(ctx context.Context, id oauth.GrantID) (*oauth.Grant, error) 
 	return g, named(err, "grant")
 }
 
+// GrantAndUser reads a grant that has not ended, together with its user: in one round trip, which a refresh pays for. A grant of
+// a client that acts for itself has no user.
+func (d *DB) GrantAndUser(ctx context.Context, id oauth.GrantID) (*oauth.Grant, *identity.User, error) {
+	var g oauth.Grant
+	var u identity.User
+	var address string
+	err := d.sql.Read(ctx, append(grantDest(&g), userDest(&u, &address)...),
+		"SELECT "+grantRead+", "+userRead+" FROM grants JOIN users ON users.id = grants.user_id WHERE grants.id = $1 AND "+notRevoked, id)
+	if fault.Is(err, fault.NotFound) {
+		g, err := d.Grant(ctx, id)
+		return g, nil, err
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return &g, &u, readAddress(&u, address)
+}
+
 // turnRefresh replaces the hash only where it still is the one presented. Of concurrent callers with one
 // token the first moves it; the others find another hash.
 const turnRefresh = "UPDATE grants SET prev_hash = CASE WHEN refresh_hash = $1 THEN prev_hash ELSE refresh_hash END," +
@@ -80,16 +115,7 @@ const turnRefresh = "UPDATE grants SET prev_hash = CASE WHEN refresh_hash = $1 T
 // TurnRefresh replaces the refresh hash of a live grant of that client, with the events. If nothing moved: NotFound when the
 // grant is gone, ended, expired or another client's; Spent when its hash is another one.
 func (d *DB) TurnRefresh(ctx context.Context, t oauth.RefreshTurn, ev ...audit.Event) error {
-	turned := func(c sqldb.Conn) error {
-		n, err := c.Exec(ctx, turnRefresh, t.New, ms(t.Now), ms(t.ExpiresAt), clean(t.IP), clean(t.Agent), t.Grant, t.Client, t.Old)
-		return one(n, err, "grant")
-	}
-	var err error
-	if len(ev) == 0 { // one statement, one round trip
-		err = turned(d.sql)
-	} else {
-		err = d.write(ctx, ev, func(tx sqldb.Tx) error { return turned(tx) })
-	}
+	err := d.turn(ctx, t, ev)
 	if !fault.Is(err, fault.NotFound) {
 		return err
 	}
@@ -102,6 +128,27 @@ func (d *DB) TurnRefresh(ctx context.Context, t oauth.RefreshTurn, ev ...audit.E
 		return spent("refresh token")
 	}
 	return err
+}
+
+// turn runs the statement with its events, in one round trip where there is one event at most.
+func (d *DB) turn(ctx context.Context, t oauth.RefreshTurn, ev []audit.Event) error {
+	turn := sqldb.Statement{Text: turnRefresh, Args: []any{t.New, ms(t.Now), ms(t.ExpiresAt), clean(t.IP), clean(t.Agent), t.Grant, t.Client, t.Old}}
+	switch len(ev) {
+	case 0:
+		n, err := d.sql.Exec(ctx, turn.Text, turn.Args...)
+		return one(n, err, "grant")
+	case 1:
+		args, err := eventArgs(&ev[0])
+		if err != nil {
+			return err
+		}
+		n, err := d.sql.ExecThen(ctx, string(t.Grant), turn, sqldb.Statement{Text: insertEvent, Args: args})
+		return one(n, err, "grant")
+	}
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		n, err := tx.Exec(ctx, turn.Text, turn.Args...)
+		return one(n, err, "grant")
+	})
 }
 
 // EndGrant ends a grant and appends its revocation. Ending an ended grant again is no error and adds nothing but the events.

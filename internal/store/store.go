@@ -14,7 +14,10 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/maypok86/otter/v2"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -47,6 +50,9 @@ type DB struct {
 	files  fs.FS
 	o      Options
 	memory memory
+
+	recorder *sqldb.Gather[[]any]
+	users    *otter.Cache[identity.UserID, lately]
 }
 
 // Open opens the database and, if its schema is up to date, loads what is held in memory.
@@ -66,7 +72,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{sql: db, files: files, o: o}
+	d := &DB{sql: db, files: files, o: o, recorder: newRecorder(db), users: newLately()}
 	d.memory.start()
 	pending, err := d.Pending(ctx)
 	if err == nil && len(pending) == 0 {

@@ -15,19 +15,44 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-const userCols = "id, username, email, email_verified, phone, phone_verified, name, given_name, family_name, picture, " +
-	"locale, zoneinfo, address, roles, disabled, password_hash, password_changed_at, must_change, created_at, updated_at, last_login_at"
+const (
+	userCols = "id, username, email, email_verified, phone, phone_verified, name, given_name, family_name, picture, " +
+		"locale, zoneinfo, address, roles, disabled, password_hash, password_changed_at, must_change, created_at, updated_at, last_login_at"
+	userRead = "users.id, users.username, users.email, users.email_verified, users.phone, users.phone_verified, users.name, users.given_name, " +
+		"users.family_name, users.picture, users.locale, users.zoneinfo, users.address, users.roles, users.disabled, users.password_hash, " +
+		"users.password_changed_at, users.must_change, users.created_at, users.updated_at, users.last_login_at"
+)
 
 func scanUser(r sqldb.Row) (*identity.User, error) {
 	var u identity.User
 	var address string
-	err := r.Scan((*string)(&u.ID), &u.Username, &u.Email, &u.EmailVerified, &u.Phone, &u.PhoneVerified, &u.Name, &u.GivenName,
-		&u.FamilyName, &u.Picture, &u.Locale, &u.Zoneinfo, &address, words{&u.Roles}, &u.Disabled, &u.PasswordHash,
-		stamp{&u.PasswordChangedAt}, &u.MustChange, stamp{&u.CreatedAt}, stamp{&u.UpdatedAt}, stamp{&u.LastLoginAt})
-	if err == nil && address != "" {
-		err = json.Unmarshal([]byte(address), &u.Address)
+	err := r.Scan(userDest(&u, &address)...)
+	if err == nil {
+		err = readAddress(&u, address)
 	}
 	return &u, err
+}
+
+// userDest is where userRead is scanned to.
+func userDest(u *identity.User, address *string) []any {
+	return []any{
+		(*string)(&u.ID), &u.Username, &u.Email, &u.EmailVerified, &u.Phone, &u.PhoneVerified, &u.Name, &u.GivenName,
+		&u.FamilyName, &u.Picture, &u.Locale, &u.Zoneinfo, address,
+		words{&u.Roles},
+		&u.Disabled, &u.PasswordHash,
+		stamp{&u.PasswordChangedAt},
+		&u.MustChange,
+		stamp{&u.CreatedAt},
+		stamp{&u.UpdatedAt},
+		stamp{&u.LastLoginAt},
+	}
+}
+
+func readAddress(u *identity.User, address string) error {
+	if address == "" || address == "{}" {
+		return nil
+	}
+	return json.Unmarshal([]byte(address), &u.Address)
 }
 
 // User reads a user, or NotFound.
@@ -92,6 +117,7 @@ func taken(err error) error {
 // UpdateUser stores a user's profile, names, roles and whether the account is disabled; not the password. Disabling
 // ends everything as SetUserDisabled does. UpdatedAt is the time of the change.
 func (d *DB) UpdateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error {
+	defer d.users.Invalidate(u.ID)
 	address, err := json.Marshal(u.Address)
 	if err != nil {
 		return err
@@ -160,6 +186,7 @@ func (d *DB) fresh(ctx context.Context, tx sqldb.Tx, id identity.UserID, now tim
 
 // SetUserDisabled disables or enables an account. Disabling ends its sessions and grants and revokes its tokens.
 func (d *DB) SetUserDisabled(ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event) error {
+	defer d.users.Invalidate(id)
 	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "UPDATE users SET disabled = $1, updated_at = $2 WHERE id = $3", disabled, ms(now), id)
 		if err := one(n, err, "user"); err != nil || !disabled {
@@ -171,6 +198,7 @@ func (d *DB) SetUserDisabled(ctx context.Context, id identity.UserID, disabled b
 
 // DeleteUser deletes a user with all that belongs to them, and revokes their tokens.
 func (d *DB) DeleteUser(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error {
+	defer d.users.Invalidate(id)
 	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		dead, err := d.fresh(ctx, tx, id, now)
 		if err != nil {
@@ -224,6 +252,7 @@ func (d *DB) ListUsers(ctx context.Context, q UserQuery) (users []identity.User,
 // SetPassword replaces the password hash, clears MustChange and keeps the former hash in the history, whose newest keep
 // entries stay.
 func (d *DB) SetPassword(ctx context.Context, id identity.UserID, hash string, keep int, now time.Time, ev ...audit.Event) error {
+	defer d.users.Invalidate(id)
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		if _, err := lockUser(ctx, tx, id); err != nil {
 			return err
@@ -276,6 +305,7 @@ func (d *DB) PasswordHistory(ctx context.Context, id identity.UserID, n int) (ha
 
 // SetRoles gives a user exactly these roles.
 func (d *DB) SetRoles(ctx context.Context, id identity.UserID, roles []string, now time.Time, ev ...audit.Event) error {
+	defer d.users.Invalidate(id)
 	for _, r := range roles {
 		if r == "" || strings.ContainsAny(r, " \t\r\n") {
 			return fault.InvalidField("roles", "a role is one word; %q is not", r)

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,21 +27,26 @@ type Handler func(w http.ResponseWriter, r *http.Request) error
 type Options struct {
 	Now       func() time.Time
 	Log       *slog.Logger
-	Proxies   []netip.Prefix  // whose X-Forwarded-For and X-Request-Id are believed
-	BodyLimit int64           // bytes of a request body
-	Deadline  time.Duration   // for one request
-	Instant   map[string]bool // paths answered from memory alone: they need no deadline
-	Secure    bool            // the issuer is https: cookies are Secure and HSTS is sent
-	Limiter   Limiter         // nil: no rate limits
+	Proxies   []netip.Prefix     // whose X-Forwarded-For and X-Request-Id are believed
+	BodyLimit int64              // bytes of a request body
+	Deadline  time.Duration      // for one request
+	Instant   map[string]Instant // paths of public documents that are in memory
+	Secure    bool               // the issuer is https: cookies are Secure and HSTS is sent
+	Limiter   Limiter            // nil: no rate limits
 	Rates     map[string]Rate
 	RateBy    string         // RateByIP, RateByClient or RateByUser
 	Exempt    []netip.Prefix // never limited
 }
 
+// Instant gives a public JSON document from memory. Every client reads these now and then; they are answered to a GET before
+// anything of a request is set up, and recorded at debug only.
+type Instant func(now time.Time) ([]byte, error)
+
 // Kit is the HTTP side's shared ground. It is immutable.
 type Kit struct {
 	Options
-	fixed map[string][]string // headers of every answer
+	fixed  map[string][]string // headers of every answer
+	public map[string][]string // and those of an instant one beside them
 }
 
 // New makes a kit.
@@ -48,6 +54,10 @@ func New(o Options) *Kit {
 	k := &Kit{Options: o, fixed: map[string][]string{
 		"X-Content-Type-Options": {"nosniff"},
 		"Referrer-Policy":        {"same-origin"}, // none at all would make browsers send "Origin: null" with our own forms
+	}, public: map[string][]string{
+		"Access-Control-Allow-Origin": {"*"},
+		"Cache-Control":               {"public, max-age=300"},
+		"Content-Type":                {"application/json"},
 	}}
 	if o.Secure {
 		k.fixed["Strict-Transport-Security"] = []string{"max-age=31536000"}
@@ -92,6 +102,9 @@ func Lasting(ctx context.Context) context.Context {
 // Stack puts the outer layers around a handler: recovery, request id, record, deadline, body limit and security headers.
 func (k *Kit) Stack(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if doc := k.Instant[r.URL.Path]; doc != nil && k.instant(w, r, doc) {
+			return
+		}
 		x := &exchange{rec: recorder{ResponseWriter: w}} // one allocation for all that a request needs here
 		ev := &x.ev
 		ev.Now, ev.Agent, ev.lasting = k.Now(), clean(r.UserAgent(), 512), r.Context()
@@ -102,12 +115,8 @@ func (k *Kit) Stack(next http.Handler) http.Handler {
 		for name, v := range k.fixed {
 			h[name] = v
 		}
-		ctx := context.WithValue(r.Context(), eventKey{}, ev)
-		if !k.Instant[r.URL.Path] {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, k.Deadline)
-			defer cancel()
-		}
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), eventKey{}, ev), k.Deadline)
+		defer cancel()
 		r = r.WithContext(ctx)
 		if r.Body != nil && r.Body != http.NoBody {
 			r.Body = http.MaxBytesReader(w, r.Body, k.BodyLimit)
@@ -115,6 +124,29 @@ func (k *Kit) Stack(next http.Handler) http.Handler {
 		defer k.finish(&x.rec, r, ev, ev.Now)
 		next.ServeHTTP(&x.rec, r)
 	})
+}
+
+// instant answers a GET from memory; false if the usual way has to be taken: other methods, errors, and when every request is recorded.
+func (k *Kit) instant(w http.ResponseWriter, r *http.Request, doc Instant) bool {
+	if r.Method != http.MethodGet || k.Log.Enabled(r.Context(), slog.LevelDebug) {
+		return false
+	}
+	body, err := doc(k.Now())
+	if err != nil {
+		return false
+	}
+	_, id := k.origin(r)
+	values := [2]string{id, strconv.Itoa(len(body))}
+	h := w.Header()
+	h["X-Request-Id"], h["Content-Length"] = values[:1:1], values[1:]
+	for name, v := range k.fixed {
+		h[name] = v
+	}
+	for name, v := range k.public {
+		h[name] = v
+	}
+	_, _ = w.Write(body) // the client has gone if it fails
+	return true
 }
 
 // exchange is what Stack keeps of one request and its answer.
@@ -145,7 +177,7 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 		ev.Route = "none"
 	}
 	level := slog.LevelInfo
-	if rec.status() < 400 && k.Instant[r.URL.Path] {
+	if rec.status() < 400 && k.Instant[r.URL.Path] != nil {
 		level = slog.LevelDebug // every client reads the metadata now and then; nobody looks for it in a log
 	}
 	if ev.Err != nil && rec.status() >= 500 {

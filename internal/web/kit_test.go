@@ -48,6 +48,56 @@ func TestSecurityHeaders(t *testing.T) {
 	}
 }
 
+// A public document is answered from memory, and the usual way where that does not do.
+func TestInstantDocuments(t *testing.T) {
+	gone := false
+	documents := map[string]web.Instant{"/doc": func(at time.Time) ([]byte, error) {
+		if gone || !at.Equal(now) {
+			return nil, errors.New("not now")
+		}
+		return []byte(`{"a":1}`), nil
+	}}
+	level := new(slog.LevelVar)
+	k := kit(t, func(o *web.Options) {
+		o.Instant, o.Secure = documents, true
+		o.Log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level}))
+	})
+	usual := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }
+	get := func(method, path string) *httptest.ResponseRecorder {
+		return serve(k, httptest.NewRequest(method, path, nil), usual)
+	}
+
+	w := get("GET", "/doc")
+	if w.Code != 200 || w.Body.String() != `{"a":1}` {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "application/json", "Content-Length": "7", "Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*",
+		"X-Content-Type-Options": "nosniff", "Strict-Transport-Security": "max-age=31536000",
+	} {
+		if got := w.Header().Get(name); got != want {
+			t.Errorf("%s: %q; want %q", name, got, want)
+		}
+	}
+	if a, b := w.Header().Get("X-Request-Id"), get("GET", "/doc").Header().Get("X-Request-Id"); len(a) != 16 || a == b {
+		t.Errorf("request ids %q and %q", a, b)
+	}
+	for _, c := range []struct{ name, method, path string }{{"another method", "HEAD", "/doc"}, {"another path", "GET", "/doc/"}} {
+		if w := get(c.method, c.path); w.Code != http.StatusTeapot {
+			t.Errorf("%s: %d", c.name, w.Code)
+		}
+	}
+	level.Set(slog.LevelDebug)
+	if w := get("GET", "/doc"); w.Code != http.StatusTeapot {
+		t.Errorf("every request is to be recorded: %d", w.Code)
+	}
+	level.Set(slog.LevelInfo)
+	gone = true
+	if w := get("GET", "/doc"); w.Code != http.StatusTeapot {
+		t.Errorf("no document: %d", w.Code)
+	}
+}
+
 // A panic is the server's trouble: the caller learns a request id, the log learns the rest.
 func TestPanic(t *testing.T) {
 	var log bytes.Buffer

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,7 +23,12 @@ const (
 )
 
 // postgresDB is a PostgreSQL database through a pool of connections.
-type postgresDB struct{ pool *pgxpool.Pool }
+type postgresDB struct {
+	pool   *pgxpool.Pool
+	joined sync.Map // the texts of two statements → that of both as one
+	turns  *Gather[*turn]
+	reads  *Gather[*read]
+}
 
 func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 	cfg, err := pgxpool.ParseConfig(url)
@@ -34,7 +40,7 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 	case o.Readers > 0:
 		cfg.MaxConns = int32(min(o.Readers, 1000))
 	case !strings.Contains(url, "pool_max_conns"):
-		cfg.MaxConns = int32(max(8, 4*runtime.GOMAXPROCS(0)))
+		cfg.MaxConns = int32(max(16, 4*runtime.GOMAXPROCS(0)))
 	}
 	if cfg.ConnConfig.ConnectTimeout == 0 {
 		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
@@ -46,7 +52,8 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 	if err != nil {
 		return nil, postgresError(err)
 	}
-	db := &postgresDB{pool}
+	db := &postgresDB{pool: pool}
+	db.turns, db.reads = NewGather(maxTurns, turnsPens, db.sendTurns), NewGather(maxReads, readsPens, db.sendReads)
 	if err := db.Ping(ctx); err != nil {
 		pool.Close()
 		at := fmt.Sprintf("%s:%d", cfg.ConnConfig.Host, cfg.ConnConfig.Port)
@@ -114,6 +121,19 @@ func (db *postgresDB) write(ctx context.Context, f func(Tx) error) error {
 		return err
 	}
 	return tx.Commit(end)
+}
+
+// ExecAll sends a statement with all lists of arguments at once; PostgreSQL takes what is sent together for one transaction.
+func (db *postgresDB) ExecAll(ctx context.Context, text string, args [][]any) error {
+	if len(args) == 1 {
+		_, err := db.Exec(ctx, text, args[0]...)
+		return err
+	}
+	batch := &pgx.Batch{}
+	for _, a := range args {
+		batch.Queue(text, plainAll(a)...)
+	}
+	return postgresError(db.pool.SendBatch(ctx, batch).Close())
 }
 
 // pgRunner is what a pool and a transaction have in common.

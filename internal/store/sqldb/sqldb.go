@@ -45,6 +45,12 @@ type Conn interface {
 	Rows(ctx context.Context, sql string, args ...any) (Rows, error)
 }
 
+// Statement is a text and its arguments.
+type Statement struct {
+	Text string
+	Args []any
+}
+
 // Tx is a change of several statements. It is valid only until the function that received it returns, and
 // only in that function's goroutine.
 type Tx interface {
@@ -69,6 +75,14 @@ type DB interface {
 	// f may run more than once (PostgreSQL: after a deadlock), so it sets results and adds to none; it uses
 	// only its Tx, never the DB, which on SQLite would wait for itself. A panic in f is raised in the caller.
 	Write(ctx context.Context, f func(Tx) error) error
+	// Read reads the one row of a SELECT into dest, or gives NotFound, as Row does. It is for what many callers read at a time: on
+	// PostgreSQL they share round trips. When it gives an error, dest must not be looked at.
+	Read(ctx context.Context, dest []any, sql string, args ...any) error
+	// ExecAll runs one statement with each of the lists of arguments, sent together: all of them or none.
+	ExecAll(ctx context.Context, sql string, args [][]any) error
+	// ExecThen runs change, which concerns the one row that key names, and, if it changed the row, then; both or neither. It tells how many
+	// rows change changed. Then is an INSERT INTO … SELECT $1, … without a FROM, so that PostgreSQL can be sent both as one statement.
+	ExecThen(ctx context.Context, key string, change, then Statement) (rows int64, err error)
 	// Engine tells which engine this is.
 	Engine() Engine
 	// Watch calls wake whenever something may have been committed, by this process or another, within a

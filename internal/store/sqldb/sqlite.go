@@ -199,6 +199,39 @@ func (db *sqliteDB) Write(ctx context.Context, f func(Tx) error) error {
 	return db.writer.do(ctx, &op{change: f})
 }
 
+// Read reads a row.
+func (db *sqliteDB) Read(ctx context.Context, dest []any, text string, args ...any) error {
+	return db.Row(ctx, text, args...).Scan(dest...)
+}
+
+// ExecAll runs a statement for each list of arguments.
+func (db *sqliteDB) ExecAll(ctx context.Context, text string, args [][]any) error {
+	if len(args) == 1 {
+		_, err := db.Exec(ctx, text, args[0]...)
+		return err
+	}
+	return db.Write(ctx, func(tx Tx) error {
+		for _, a := range args {
+			if _, err := tx.Exec(ctx, text, a...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ExecThen runs a change and what follows from it.
+func (db *sqliteDB) ExecThen(ctx context.Context, _ string, change, then Statement) (n int64, err error) {
+	err = db.Write(ctx, func(tx Tx) error {
+		if n, err = tx.Exec(ctx, change.Text, change.Args...); err != nil || n == 0 {
+			return err
+		}
+		_, err = tx.Exec(ctx, then.Text, then.Args...)
+		return err
+	})
+	return n, err
+}
+
 // Ping reads one value.
 func (db *sqliteDB) Ping(ctx context.Context) error {
 	var n int

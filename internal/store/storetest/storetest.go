@@ -94,6 +94,8 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Account page", (*suite).account},
 		{"Keys", (*suite).keys},
 		{"Audit", (*suite).audit},
+		{"Audit of many at once", (*suite).auditSoon},
+		{"Users as they were lately", (*suite).usersLately},
 		{"Meta, once and leases", (*suite).meta},
 		{"Sweep", (*suite).sweep},
 		{"Hostile text", (*suite).hostileText},

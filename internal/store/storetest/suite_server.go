@@ -53,6 +53,46 @@ func (s *suite) keys(t *testing.T) {
 	equal(t, "keys that have not expired", len(all), 3)
 }
 
+// Events of callers who do something else in between are stored when each of them has been told so.
+func (s *suite) auditSoon(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	race(t, func(int) error {
+		stored := s.db.RecordSoon(event(audit.LoginFailed, u, s.now))
+		return stored(ctx)
+	})
+	page, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Limit: 1000})
+	must(t, err)
+	equal(t, "events", len(page), racers)
+}
+
+// What is told about a person may be a second old, but not after a change by this process.
+func (s *suite) usersLately(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	lately := func(at time.Time) *identity.User {
+		t.Helper()
+		got, err := s.db.UserLately(ctx, u.ID, at)
+		must(t, err)
+		return got
+	}
+	first := lately(s.now)
+	if lately(s.now.Add(999*time.Millisecond)) != first {
+		t.Error("read again within a second")
+	}
+	if lately(s.now.Add(time.Second)) == first || lately(s.now.Add(-time.Minute)) == first {
+		t.Error("not read again after a second, or when the clock went back")
+	}
+	u.Name = "Changed"
+	must(t, s.db.UpdateUser(ctx, u))
+	equal(t, "name", lately(s.now).Name, "Changed")
+	must(t, s.db.SetRoles(ctx, u.ID, []string{"r"}, s.now))
+	equal(t, "roles", len(lately(s.now).Roles), 1)
+	must(t, s.db.SetUserDisabled(ctx, u.ID, true, s.now))
+	equal(t, "disabled", lately(s.now).Disabled, true)
+	must(t, s.db.DeleteUser(ctx, u.ID, s.now))
+	_, err := s.db.UserLately(ctx, u.ID, s.now)
+	want(t, err, fault.NotFound)
+}
+
 func (s *suite) audit(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
 	var all []audit.Event
@@ -63,6 +103,8 @@ func (s *suite) audit(t *testing.T) {
 	}
 	must(t, s.db.Record(ctx, all...))
 	must(t, s.db.Record(ctx))
+	stored := s.db.RecordSoon()
+	must(t, stored(ctx))
 	page, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Limit: 15})
 	must(t, err)
 	if len(page) != 15 || page[0].Detail["n"] != "39" || page[0].ID == "" || page[0].Reason != "wrong_password" {

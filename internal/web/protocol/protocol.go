@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -42,10 +43,13 @@ type Server struct {
 	drain     sync.Once
 }
 
-// Instant lists the paths that are answered from memory alone.
-func Instant() map[string]bool {
-	return map[string]bool{
-		"/.well-known/openid-configuration": true, "/.well-known/oauth-authorization-server": true, "/.well-known/jwks.json": true, "/oauth/jwks": true,
+// Instant lists the documents that are in memory.
+func Instant(o *oauth.Server) map[string]web.Instant {
+	discovery := func(time.Time) ([]byte, error) { return o.Discovery() }
+	keys := func(now time.Time) ([]byte, error) { return o.JWKS(&oauth.Call{Now: now}) }
+	return map[string]web.Instant{
+		"/.well-known/openid-configuration": discovery, "/.well-known/oauth-authorization-server": discovery,
+		"/.well-known/jwks.json": keys, "/oauth/jwks": keys,
 	}
 }
 
