@@ -16,11 +16,14 @@ install_missing() {
   need curl curl
   need jq jq
   need redis-server redis-server
+  need memcached memcached
+  need nginx nginx-light
   need chromium chromium
   need node nodejs
   need npm npm
   need openssl openssl
   need runuser util-linux
+  need strace strace
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" -ne 0 ]; then
@@ -32,6 +35,10 @@ install_missing() {
   # Services of these packages are not wanted: the tests start their own.
   mkdir -p /etc/postgresql-common
   [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d; rm -rf "$work"' EXIT
+  fi
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }

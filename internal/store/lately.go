@@ -6,6 +6,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
@@ -17,6 +18,7 @@ type lately struct {
 
 const (
 	latelyLife = time.Second
+	latelyWait = time.Second
 	maxLately  = 20_000 // some 600 bytes each
 )
 
@@ -32,9 +34,16 @@ func (d *DB) UserLately(ctx context.Context, id identity.UserID, now time.Time) 
 	if ok && !now.Before(l.read) && now.Sub(l.read) < latelyLife {
 		return l.user, nil
 	}
+	if ok { // a database that hangs must not hold up for long what can be told without it
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, latelyWait)
+		defer cancel()
+	}
 	u, err := d.User(ctx, id)
 	if err != nil {
-		d.users.Invalidate(id)
+		if !fault.Is(err, fault.Unavailable) {
+			d.users.Invalidate(id)
+		}
 		return nil, err
 	}
 	d.users.Set(id, lately{u, now})

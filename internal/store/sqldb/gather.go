@@ -7,7 +7,7 @@ import (
 )
 
 // sheetWithin bounds the writing of a sheet, whoever waits for it.
-const sheetWithin = 10 * time.Second
+const sheetWithin = 5 * time.Second
 
 // Gather lets callers share the cost of a commit: what they want written is put on the sheet that is open, and whoever first needs
 // to know that it is written writes the whole sheet. A caller who is alone pays for one commit, at once; nobody waits for more to come.
@@ -46,14 +46,20 @@ func (g *Gather[T]) Add(items ...T) *Sheet[T] {
 	return g.open
 }
 
-// Wait returns when a sheet is written, or Unavailable when ctx ends: then nobody knows.
+// Wait returns when a sheet is written, or Unavailable when ctx ends or the sheets before it take too long: then nobody knows.
 func (g *Gather[T]) Wait(ctx context.Context, s *Sheet[T]) error {
 	select {
-	case <-s.done:
-		return s.err
-	case <-ctx.Done():
-		return cancelled(ctx.Err())
 	case g.pens <- struct{}{}:
+	default: // only who waits pays for a bound
+		turn, cancel := context.WithTimeout(ctx, sheetWithin)
+		defer cancel()
+		select {
+		case <-s.done:
+			return s.err
+		case <-turn.Done():
+			return cancelled(turn.Err())
+		case g.pens <- struct{}{}:
+		}
 	}
 	g.mu.Lock()
 	mine := !s.taken

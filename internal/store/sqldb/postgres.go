@@ -16,10 +16,11 @@ import (
 )
 
 const (
-	channel      = "gatehouse" // of LISTEN and NOTIFY
-	writeTries   = 5           // for changes that PostgreSQL gives up in favour of others
-	commitWithin = 10 * time.Second
-	listenEvery  = time.Second // polling in between: a notice that a broken line lost is found so
+	channel      = "gatehouse"     // of LISTEN and NOTIFY
+	writeTries   = 5               // for changes that PostgreSQL gives up in favour of others
+	answerWithin = 5 * time.Second // as long as SQLite waits for a lock: a database that hangs is as good as gone
+	commitWithin = 5 * time.Second // beyond that
+	listenEvery  = time.Second     // polling in between: a notice that a broken line lost is found so
 )
 
 // postgresDB is a PostgreSQL database through a pool of connections.
@@ -66,7 +67,11 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 func (db *postgresDB) Engine() Engine { return Postgres }
 
 // Ping asks for an answer.
-func (db *postgresDB) Ping(ctx context.Context) error { return postgresError(db.pool.Ping(ctx)) }
+func (db *postgresDB) Ping(ctx context.Context) error {
+	ctx, cancel := patient(ctx)
+	defer cancel()
+	return postgresError(db.pool.Ping(ctx))
+}
 
 // Close waits for the connections in use and closes all.
 func (db *postgresDB) Close() error {
@@ -76,17 +81,17 @@ func (db *postgresDB) Close() error {
 
 // Exec runs a statement.
 func (db *postgresDB) Exec(ctx context.Context, text string, args ...any) (int64, error) {
-	return pgConn{db.pool}.Exec(ctx, text, args...)
+	return pgConn{pgPool{db.pool}}.Exec(ctx, text, args...)
 }
 
 // Row runs a statement that gives one row.
 func (db *postgresDB) Row(ctx context.Context, text string, args ...any) Row {
-	return pgConn{db.pool}.Row(ctx, text, args...)
+	return pgConn{pgPool{db.pool}}.Row(ctx, text, args...)
 }
 
 // Rows runs a statement that gives many.
 func (db *postgresDB) Rows(ctx context.Context, text string, args ...any) (Rows, error) {
-	return pgConn{db.pool}.Rows(ctx, text, args...)
+	return pgConn{pgPool{db.pool}}.Rows(ctx, text, args...)
 }
 
 // Write runs f in a transaction, anew if PostgreSQL chose it as the victim of a deadlock.
@@ -106,21 +111,70 @@ func (db *postgresDB) Write(ctx context.Context, f func(Tx) error) error {
 }
 
 func (db *postgresDB) write(ctx context.Context, f func(Tx) error) error {
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	tx, err := db.pool.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	// Commit and Rollback get time of their own: a caller who leaves must not make the answer a guess.
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
-	defer cancel()
-	defer func() { _ = tx.Rollback(end) }() // no-op after a commit; also on panic
+	defer func() { // no-op after a commit; also on panic
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
+		defer cancel()
+		_ = tx.Rollback(end)
+	}()
 	if err := f(pgTx{pgConn{tx}}); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
+	defer stop()
 	return tx.Commit(end)
+}
+
+// patient bounds how long somebody with a deadline waits for an answer. Who has none, as a migration, waits as long as it takes.
+func patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); !ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, answerWithin)
+}
+
+// pgPool is the pool for statements outside of transactions.
+type pgPool struct{ *pgxpool.Pool }
+
+// Query waits for a connection and for the whole result no longer than is patient.
+func (p pgPool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	ctx, cancel := patient(ctx)
+	rows, err := p.Pool.Query(ctx, sql, args...)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return pgBounded{rows, cancel}, nil
+}
+
+// pgBounded is a result that must be read in time.
+type pgBounded struct {
+	pgx.Rows
+	cancel context.CancelFunc
+}
+
+// Next moves to the next row.
+func (r pgBounded) Next() bool {
+	more := r.Rows.Next()
+	if !more {
+		r.cancel()
+	}
+	return more
+}
+
+// Close ends the result.
+func (r pgBounded) Close() {
+	r.Rows.Close()
+	r.cancel()
 }
 
 // ExecAll sends a statement with all lists of arguments at once; PostgreSQL takes what is sent together for one transaction.
@@ -129,6 +183,8 @@ func (db *postgresDB) ExecAll(ctx context.Context, text string, args [][]any) er
 		_, err := db.Exec(ctx, text, args[0]...)
 		return err
 	}
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	batch := &pgx.Batch{}
 	for _, a := range args {
 		batch.Queue(text, plainAll(a)...)

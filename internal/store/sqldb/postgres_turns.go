@@ -59,19 +59,34 @@ func (db *postgresDB) sendTurns(ctx context.Context, turns []*turn) error {
 	return nil
 }
 
-// sendBatch is one round trip. PostgreSQL takes what is sent together for one transaction.
+// sendBatch sends the changes in one round trip and commits them in a second one. What was sent to a database that hangs is so undone
+// when it wakes up and finds that nobody waits any more: a token whose turning was answered with 503 is still good, but for those
+// whose commit was on its way in that very moment.
 func (db *postgresDB) sendBatch(ctx context.Context, turns []*turn) error {
-	if len(turns) == 1 {
-		t := turns[0]
-		tag, err := db.pool.Exec(ctx, t.text, t.args...)
-		t.rows = tag.RowsAffected()
+	conn, err := db.pool.Acquire(ctx)
+	if err != nil {
 		return err
 	}
+	defer conn.Release() // one in the middle of a transaction is closed
 	batch := &pgx.Batch{}
+	batch.Queue("BEGIN")
 	for _, t := range turns {
 		batch.Queue(t.text, t.args...)
 	}
-	results := db.pool.SendBatch(ctx, batch)
+	if err := readTurns(conn.SendBatch(ctx, batch), turns); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "COMMIT")
+	return err
+}
+
+func readTurns(results pgx.BatchResults, turns []*turn) error {
+	if _, err := results.Exec(); err != nil { // BEGIN
+		return errors.Join(err, results.Close())
+	}
 	for _, t := range turns {
 		tag, err := results.Exec()
 		if err != nil {
@@ -79,7 +94,7 @@ func (db *postgresDB) sendBatch(ctx context.Context, turns []*turn) error {
 		}
 		t.rows = tag.RowsAffected()
 	}
-	return results.Close() // it is committed when this gives no error
+	return results.Close()
 }
 
 // parameter is $1, $2, …

@@ -1,0 +1,135 @@
+package faults_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// hang stops every process of the server where it stands: connections stay open and the kernel takes new ones, but
+// nothing is answered.
+func (p *postgres) hang() { p.signal(syscall.SIGSTOP) }
+
+// goOn lets all of them go on as if nothing had been.
+func (p *postgres) goOn() { p.signal(syscall.SIGCONT) }
+
+// signal reaches the first process before its children: once stopped it makes no more of them.
+func (p *postgres) signal(sig syscall.Signal) {
+	p.t.Helper()
+	first := p.cmd.Process.Pid
+	if err := syscall.Kill(first, sig); err != nil {
+		p.t.Fatal(err)
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", first))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, field := range strings.Fields(string(children)) {
+		if pid, err := strconv.Atoi(field); err == nil {
+			_ = syscall.Kill(pid, sig) // it may have ended by itself
+		}
+	}
+}
+
+// PostgreSQL does not refuse, it hangs: a dead disk below it, a stopped machine. Whoever needs it is told so in time and
+// not left waiting, what memory can answer is answered, and when it goes on, so does everything, without anybody's help.
+func TestPostgresHangs(t *testing.T) {
+	t.Parallel()
+	const (
+		patience = 12 * time.Second // five for one's turn, five for an answer, and some for two busy processors
+		atOnce   = 2 * time.Second
+	)
+	p := newPostgres(t)
+	h := newHouse(t, p.url(), nil)
+	s := h.serve()
+	c := h.crew(s)
+	own, users := c.call.own(c.machine).tokens().Access, c.person.family(t, c.call, c.web).Access
+	jwts := func(bound time.Duration) {
+		for _, known := range []promise{{c.machine, own}, {c.web, users}} {
+			within(t, bound, "introspection of a JWT of "+known.by.id, func() error {
+				on, err := c.call.active(known.by, known.token)
+				return want(err == nil && on, "active is %v, %v", on, err)
+			})
+		}
+	}
+	jwts(patience) // seen before
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { c.load(ctx); close(done) }()
+	time.Sleep(400 * time.Millisecond)
+
+	mine := c.person.family(t, c.call, c.web).Refresh
+	p.hang()
+	t.Cleanup(p.goOn)                  // a stopped process could not be ended
+	time.Sleep(100 * time.Millisecond) // an answer that was on its way has come
+	requests := map[string]func() error{
+		"client credentials": func() error { return c.call.own(c.machine).away() },
+		"an opaque token":    func() error { return c.call.own(c.opaque).away() },
+		"refresh":            func() error { return c.call.refresh(c.web, mine).away() },
+		"revocation":         func() error { return c.call.revoke(c.machine, own).away() },
+		"the account's page": func() error { return c.person.open("/account").told() },
+		"signing in": func() error {
+			page := newPerson(t, s.url, "ada@example.com")
+			return page.submit(page.open("/login"), "/login", "username", "ada@example.com", "password", password).told()
+		},
+		"health": func() error { a := c.call.get("/healthz"); return want(a.status == 503, "%v", a) },
+	}
+	var wg sync.WaitGroup
+	for what, ask := range requests {
+		wg.Go(func() { within(t, patience, what, ask) })
+	}
+	told := make(chan struct{})
+	go func() { wg.Wait(); close(told) }()
+	for waiting := true; waiting; {
+		select {
+		case <-told:
+			waiting = false
+		case <-time.After(200 * time.Millisecond):
+		}
+		jwts(atOnce)
+		within(t, atOnce, "discovery", func() error {
+			a := c.call.get("/.well-known/openid-configuration")
+			return want(a.status == 200, "%v", a)
+		})
+	}
+
+	p.goOn()
+	healed := eventually(t, 5*time.Second, "the server heals", func() error {
+		a := c.call.own(c.opaque)
+		return want(a.status == 200, "%v", a)
+	})
+	for range 3 * 16 { // every connection of the pool has had its turn
+		within(t, atOnce, "client credentials afterwards", func() error {
+			a := c.call.own(c.opaque)
+			return want(a.status == 200, "%v", a)
+		})
+	}
+	stop()
+	<-done
+	t.Logf("healed after %s; %d requests", healed.Round(time.Millisecond), c.asked.Load())
+	c.verify(t)
+	follows(t, h, s, c)
+	c.exhaust(t)
+}
+
+// told reports whether a page says that the server cannot answer now.
+func (s sight) told() error {
+	return want(s.err == nil && s.status == 503 && s.header.Get("Retry-After") != "" && strings.HasPrefix(s.header.Get("Content-Type"), "text/html"),
+		"%v with %v, want a page with 503 and Retry-After", s.answer, s.header)
+}
+
+// within asks for something that must be so, and be told in time.
+func within(t testing.TB, bound time.Duration, what string, ask func() error) {
+	t.Helper()
+	start := time.Now()
+	err := ask()
+	if took := time.Since(start); err != nil || took > bound {
+		t.Errorf("%s, after %s (at most %s): %v", what, took.Round(time.Millisecond), bound, err)
+	}
+}

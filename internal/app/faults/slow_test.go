@@ -1,0 +1,97 @@
+package faults_test
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A clock on the wire times the good answers of endpoints that change something.
+type clock struct {
+	http.RoundTripper
+	mu   sync.Mutex
+	took []time.Duration
+}
+
+func (c *clock) RoundTrip(r *http.Request) (*http.Response, error) {
+	start := time.Now()
+	a, err := c.RoundTripper.RoundTrip(r)
+	if took := time.Since(start); err == nil && a.StatusCode == 200 && (r.URL.Path == "/oauth/token" || r.URL.Path == "/oauth/revoke") {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.took = append(c.took, took)
+	}
+	return a, err
+}
+
+func (c *clock) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.took)
+}
+
+// Every sync of the disk takes a third of a second. Nobody is answered before the sync of what they asked for, many share one,
+// those who only read do not notice, and a stop in the middle of it loses nothing.
+func TestSlowDisk(t *testing.T) {
+	t.Parallel()
+	const sync = 300 * time.Millisecond
+	tr := newTracer(t, "fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_exit=300000")
+	path := filepath.Join(t.TempDir(), "gatehouse.db")
+	h := newHouse(t, "sqlite:"+path, nil)
+	quick := h.serve()
+	c := h.crew(quick)
+	known := promise{c.opaque, c.call.own(c.opaque).tokens().Access}
+	quick.stop()
+
+	slow := h.serveOn(h.port, nil, tr.wrap...)
+	writes := &clock{RoundTripper: c.call.http.Transport}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	c.call.http.Transport = writes
+	readers := newCaller(t, slow.url)
+	begin := time.Now()
+	go func() { c.load(ctx); close(done) }()
+	var reads []time.Duration
+	for time.Since(begin) < 2500*time.Millisecond {
+		start := time.Now()
+		if on, err := readers.active(known.by, known.token); err != nil || !on {
+			t.Errorf("a token while the disk is slow: active is %v, %v", on, err)
+		}
+		reads = append(reads, time.Since(start))
+		time.Sleep(5 * time.Millisecond)
+	}
+	end := time.Now()
+	answers := writes.count()
+	slow.stop() // with a dozen requests under way
+	stop()
+	<-done
+
+	syncs := 0
+	for _, d := range tr.deeds(t) {
+		if d.end.After(begin) && d.end.Before(end) {
+			syncs++
+		}
+	}
+	fastest := slices.Min(writes.took)
+	slices.Sort(reads)
+	t.Logf("%d answers after %d syncs, the fastest after %s; %d reads, half of them within %s and all within %s",
+		answers, syncs, fastest.Round(time.Millisecond), len(reads), reads[len(reads)/2], reads[len(reads)-1])
+	if fastest < sync {
+		t.Errorf("an answer came %s after its request: the sync alone takes %s", fastest, sync)
+	}
+	if answers < 2*syncs {
+		t.Errorf("%d answers after %d syncs: they are not shared", answers, syncs)
+	}
+	if median := reads[len(reads)/2]; median > sync/4 {
+		t.Errorf("half of the reads took longer than %s: they wait for the writer", median)
+	}
+	h.serve()
+	c.live = append(c.live, known)
+	c.verify(t)
+	c.exhaust(t)
+	integrity(t, path)
+}

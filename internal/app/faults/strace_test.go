@@ -1,0 +1,113 @@
+package faults_test
+
+import (
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A tracer is strace(1) around a server: it slows down what the server asks the kernel for, and writes it down.
+type tracer struct {
+	log  string
+	wrap []string // a program that becomes the server
+}
+
+// newTracer traces some system calls, with further options of strace. It is another process than the server, which
+// keeps its place as our child and may be signalled and killed as ever.
+func newTracer(t testing.TB, calls string, options ...string) *tracer {
+	t.Helper()
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Fatal("no strace: install the Debian package strace")
+	}
+	if said, err := exec.Command("strace", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		t.Skipf("nothing may be traced here (ptrace is not permitted): %v: %s", err, said)
+	}
+	log := filepath.Join(t.TempDir(), "trace")
+	wrap := []string{"strace", "-D", "-f", "--seccomp-bpf", "-e", "signal=KILL", "-ttt", "-T", "-o", log, "-e", "trace=" + calls}
+	return &tracer{log, append(append(wrap, options...), "--")}
+}
+
+// A deed is one call of the kernel that has come back.
+type deed struct {
+	name       string
+	begin, end time.Time // end is before the program itself knew of it
+	args       string
+}
+
+// deeds reads the trace of a server that has ended.
+func (tr *tracer) deeds(t testing.TB) []deed {
+	t.Helper()
+	var raw []byte
+	eventually(t, 10*time.Second, "the trace is complete", func() (err error) {
+		raw, err = os.ReadFile(tr.log)
+		if err != nil {
+			return err
+		}
+		tail := string(raw[max(0, len(raw)-200):])
+		return want(strings.Contains(tail, "+++ exited with ") || strings.Contains(tail, "+++ killed by "), "it ends in %s", tail)
+	})
+	var out []deed
+	begun := map[string]string{} // by thread: calls during which another thread did something
+	for line := range strings.Lines(string(raw)) {
+		thread, rest, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
+		rest = strings.TrimLeft(rest, " ")
+		if head, ok := strings.CutSuffix(rest, " <unfinished ...>"); ok {
+			begun[thread] = head
+			continue
+		}
+		if _, tail, ok := strings.Cut(rest, " resumed>"); ok {
+			rest = begun[thread] + tail
+			delete(begun, thread)
+		}
+		d, ok, err := newDeed(rest)
+		if err != nil {
+			t.Fatalf("%v in %.300q", err, line)
+		}
+		if ok {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// newDeed reads «1700000000.000001 fsync(3</a/b>) = 0 <0.000100>». What failed or never came back is no deed.
+func newDeed(text string) (d deed, ok bool, err error) {
+	stamp, rest, _ := strings.Cut(text, " ")
+	if strings.HasPrefix(rest, "+++") || strings.HasPrefix(rest, "---") {
+		return d, false, nil
+	}
+	i := strings.LastIndex(rest, " = ")
+	j := strings.LastIndex(rest, " <")
+	if i < 0 || j < i || strings.HasPrefix(rest[i+3:], "-1 ") || strings.HasPrefix(rest[i+3:], "? ") {
+		return d, false, nil
+	}
+	secs, micros, _ := strings.Cut(stamp, ".")
+	s, err1 := strconv.ParseInt(secs, 10, 64)
+	us, err2 := strconv.ParseInt(micros, 10, 64)
+	took, err3 := time.ParseDuration(strings.TrimSuffix(rest[j+2:], ">") + "s")
+	name, args, found := strings.Cut(strings.TrimSuffix(strings.TrimRight(rest[:i], " "), ")"), "(")
+	if err1 != nil || err2 != nil || err3 != nil || !found {
+		return d, false, fmt.Errorf("no system call")
+	}
+	d = deed{name: name, args: args, begin: time.Unix(s, us*1000)}
+	d.end = d.begin.Add(took)
+	return d, true, nil
+}
+
+// unhex reads strace's \x68\x65\x78.
+func unhex(text string) ([]byte, error) {
+	out := make([]byte, len(text)/4)
+	for i := range out {
+		one := text[4*i : 4*i+4]
+		if _, err := hex.Decode(out[i:i+1], []byte(one[2:])); err != nil || one[:2] != `\x` {
+			return nil, fmt.Errorf("%q is not hexadecimal", one)
+		}
+	}
+	return out, nil
+}
