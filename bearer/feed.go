@@ -1,8 +1,3 @@
-// Package bearer is for resource servers: APIs that are called with access tokens of a Gatehouse server.
-//
-// A JWT access token is checked locally, by its signature. What a local check cannot see is that the token has been revoked.
-// A Feed follows the server's log of revocations and keeps the unexpired ones in memory, so that the answer
-// costs a few map look-ups and is at most a second old.
 package bearer
 
 import (
@@ -41,7 +36,8 @@ type FeedOptions struct {
 	OnError      func(error)   // told when the stream breaks; it is taken up again by itself; may be nil
 }
 
-// Feed is a follower of the log of revocations. It is safe for concurrent use. Run it, then ask Revoked.
+// Feed is a follower of the log of revocations. It keeps those in memory whose tokens have not expired, so that the answer costs a few map
+// look-ups and is at most a second old. It is safe for concurrent use. Run it, then ask Revoked. A Verifier has one of its own.
 type Feed struct {
 	o FeedOptions
 

@@ -36,19 +36,19 @@ func (w *world) testAPI(t *testing.T) {
 	brief := w.clientToken(t, "notes-brief", forAPI)
 	time.Sleep(1100 * time.Millisecond) // the brief one expires
 
-	const invalid = `Bearer realm="notes", error="invalid_token"`
+	const invalid = `Bearer realm="notes", error="invalid_token", error_description="`
 	for _, tc := range []struct {
 		name, method, path, authorization string
 		status                            int
 		challenge                         string
 	}{
 		{"anyone reads what is public", "GET", "/public", "", 200, ""},
-		{"no token", "GET", "/notes", "", 401, `Bearer realm="notes"`},
-		{"another scheme", "GET", "/notes", "Basic YTpi", 401, `Bearer realm="notes"`},
+		{"no token", "GET", "/notes", "", 401, `Bearer realm="notes", scope="notes:read"`},
+		{"another scheme", "GET", "/notes", "Basic YTpi", 401, `Bearer realm="notes", scope="notes:read"`},
 		{"the right scope to write", "POST", "/notes", "Bearer " + full, 201, ""},
 		{"the right scope to read", "GET", "/notes", "bearer " + full, 200, ""},
-		{"the wrong scope", "POST", "/notes", "Bearer " + w.clientToken(t, "notes-reader", forAPI), 403, `Bearer realm="notes", error="insufficient_scope", scope="notes:write"`},
-		{"narrowed to nothing of use", "GET", "/notes", "Bearer " + w.clientToken(t, "notes-robot", url.Values{"resource": {resource}, "scope": {"notes:write"}}), 403, `Bearer realm="notes", error="insufficient_scope", scope="notes:read"`},
+		{"the wrong scope", "POST", "/notes", "Bearer " + w.clientToken(t, "notes-reader", forAPI), 403, `Bearer realm="notes", error="insufficient_scope", error_description="`},
+		{"narrowed to nothing of use", "GET", "/notes", "Bearer " + w.clientToken(t, "notes-robot", url.Values{"resource": {resource}, "scope": {"notes:write"}}), 403, `Bearer realm="notes", error="insufficient_scope", error_description="`},
 		{"for another audience", "GET", "/notes", "Bearer " + w.clientToken(t, "notes-robot", nil), 401, invalid},
 		{"expired", "GET", "/notes", "Bearer " + brief, 401, invalid},
 		{"changed", "GET", "/notes", "Bearer " + changed(t, full), 401, invalid},
@@ -62,8 +62,12 @@ func (w *world) testAPI(t *testing.T) {
 				r.Header.Set("Authorization", tc.authorization)
 			}
 			res, body := fetch(t, r)
-			if got := res.Header.Get("WWW-Authenticate"); res.StatusCode != tc.status || got != tc.challenge {
+			got := res.Header.Get("WWW-Authenticate")
+			if res.StatusCode != tc.status || !strings.HasPrefix(got, tc.challenge) || (got == "") != (tc.challenge == "") {
 				t.Errorf("%s %s: %d, challenge %q; want %d, %q\n%s", tc.method, tc.path, res.StatusCode, got, tc.status, tc.challenge, body)
+			}
+			if needs := map[string]string{"GET": "notes:read", "POST": "notes:write"}[tc.method]; got != "" && !strings.Contains(got, `scope="`+needs+`"`) {
+				t.Errorf("%s %s: the challenge %q does not say what is needed", tc.method, tc.path, got)
 			}
 		})
 	}

@@ -1,7 +1,7 @@
 // Command api is a small notes API that takes access tokens.
 //
-// It never sees a password and never asks the authorization server about a single request: it reads the
-// server's public keys once and checks every token by itself. All that concerns tokens is in token.go.
+// It never sees a password and does not ask the authorization server about single requests: package bearer reads the server's
+// public keys once and checks every token here.
 package main
 
 import (
@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/bearer"
 )
 
 func main() {
@@ -23,9 +25,9 @@ func main() {
 		origin   = cmp.Or(os.Getenv("ORIGIN"), "http://localhost:3000")   // the browser app that may call us
 		address  = cmp.Or(os.Getenv("ADDRESS"), "localhost:9000")         // where we listen
 	)
-	tokens, err := newChecker(context.Background(), issuer, audience)
+	tokens, err := newVerifier(issuer, audience)
 	if err != nil {
-		log.Fatalf("The server at %s does not answer; start it first: %v", issuer, err)
+		log.Fatal(err)
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -37,29 +39,58 @@ func main() {
 	log.Fatal(server.Serve(listener))
 }
 
+// newVerifier knows the tokens of an issuer that are meant for us. Given a client of our own, it also learns which have been revoked.
+func newVerifier(issuer, audience string) (*bearer.Verifier, error) {
+	options := []bearer.Option{bearer.Audience(audience), bearer.Realm("notes"), bearer.OnRefused(func(r *http.Request, e *bearer.Error) {
+		fmt.Printf("refused %s %s: %v\n", r.Method, r.URL.Path, e) // why is for our log, not for whoever sent the token
+	})}
+	if id, secret := os.Getenv("CLIENT_ID"), os.Getenv("CLIENT_SECRET"); id != "" {
+		options = append(options, bearer.Client(id, secret))
+	}
+	tokens, err := bearer.New(issuer, options...)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := tokens.Ready(ctx); err != nil {
+		return nil, fmt.Errorf("the server at %s cannot be used; start it first: %w", issuer, err)
+	}
+	return tokens, nil
+}
+
 // routes says what each route asks of a token.
-func routes(tokens *checker, notes *notebook) http.Handler {
+func routes(tokens *bearer.Verifier, notes *notebook) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /public", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]string{"message": "Anyone may read this."})
 	})
-	mux.Handle("GET /notes", tokens.require("notes:read", func(w http.ResponseWriter, _ *http.Request, caller claims) {
-		answer(w, http.StatusOK, map[string][]string{"notes": notes.of(caller.Subject)})
-	}))
-	mux.Handle("POST /notes", tokens.require("notes:write", func(w http.ResponseWriter, r *http.Request, caller claims) {
+	mux.Handle("GET /notes", tokens.Require("notes:read")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusOK, map[string][]string{"notes": notes.of(caller(r))})
+	})))
+	mux.Handle("POST /notes", tokens.Require("notes:write")(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var note struct{ Text string }
 		body := http.MaxBytesReader(w, r.Body, 4096)
 		if err := json.NewDecoder(body).Decode(&note); err != nil || note.Text == "" {
 			answer(w, http.StatusBadRequest, map[string]string{"error": `send {"text": "…"}, of at most 4096 bytes`})
 			return
 		}
-		if !notes.add(caller.Subject, note.Text) {
+		if !notes.add(caller(r), note.Text) {
 			answer(w, http.StatusInsufficientStorage, map[string]string{"error": "your notebook is full"})
 			return
 		}
 		answer(w, http.StatusCreated, map[string]string{"text": note.Text})
-	}))
+	})))
 	return mux
+}
+
+// caller is whose notes a request is about: the person, or the client that acts for itself.
+func caller(r *http.Request) string {
+	token, ok := bearer.FromContext(r.Context())
+	if !ok {
+		panic("a route without Require") // our mistake, and nobody's notes
+	}
+	return token.Subject
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

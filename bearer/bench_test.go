@@ -1,0 +1,84 @@
+package bearer_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/bearer"
+	"github.com/gatehouse-id/gatehouse/bearer/bearertest"
+)
+
+// A token that has been seen before costs a hash and look-ups, and allocates next to nothing.
+func BenchmarkVerifyWarm(b *testing.B) {
+	issuer := bearertest.NewIssuer(b)
+	v := newVerifier(b, issuer.URL, client)
+	if err := v.Ready(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	r := request("Bearer " + issuer.Token(bearertest.Claims{"scope": "notes:read"}))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := v.Verify(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRequireWarm(b *testing.B) {
+	issuer := bearertest.NewIssuer(b)
+	v := newVerifier(b, issuer.URL)
+	r := request("Bearer " + issuer.Token(bearertest.Claims{"scope": "notes:read"}))
+	h := v.Require("notes:read")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	w := httptest.NewRecorder()
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeHTTP(w, r)
+	}
+	if w.Code != 200 {
+		b.Fatal(w.Code)
+	}
+}
+
+func BenchmarkVerifyOpaque(b *testing.B) {
+	issuer := bearertest.NewIssuer(b)
+	v := newVerifier(b, issuer.URL, client, bearer.WithoutFeed(), bearer.CacheFor(5*time.Minute))
+	r := request("Bearer " + issuer.Opaque(bearertest.Claims{"scope": "notes:read"}))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := v.Verify(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkVerifyDPoP(b *testing.B) {
+	issuer, holder := bearertest.NewIssuer(b), bearertest.NewHolder(b)
+	v := newVerifier(b, issuer.URL, bearer.PublicURL(api))
+	token := issuer.Token(bearertest.Claims{"cnf": holder.Confirmation()})
+	for b.Loop() {
+		b.StopTimer()
+		r := withProof(token, holder.Proof("GET", htu, token, nil))
+		b.StartTimer()
+		if _, err := v.Verify(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestWarmAllocations is the budget of a warm request.
+func TestWarmAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	issuer := bearertest.NewIssuer(t)
+	v := newVerifier(t, issuer.URL)
+	r := request("Bearer " + issuer.Token(nil))
+	if _, err := v.Verify(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = v.Verify(t.Context(), r) }); n > 2 {
+		t.Errorf("a warm token costs %.0f allocations", n)
+	}
+}
