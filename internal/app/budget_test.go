@@ -134,7 +134,7 @@ func (h *hot) work(t testing.TB) []struct {
 	}{
 		{"discovery", 30, func() { h.do(t, h.request("GET", "/.well-known/openid-configuration", nil, "")) }},
 		{"jwks", 30, func() { h.do(t, h.request("GET", "/.well-known/jwks.json", nil, "")) }},
-		{"client credentials", 215, func() {
+		{"client credentials", 220, func() {
 			h.post(t, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}})
 		}},
 		{"introspection", 80, func() { h.post(t, "/oauth/introspect", url.Values{"token": {h.access}}) }},

@@ -17,8 +17,10 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -38,26 +40,25 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"signin": signIn,
 			"grab":   grab,
+			"refuse": refuse,
 			"status": status,
 		},
 	})
 }
 
-// signIn signs a user in as a browser would: signin NAME PASSWORD.
+// signIn signs a user in as a browser would: signin NAME PASSWORD [REQUEST-ID].
 func signIn(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 2 {
-		ts.Fatalf("usage: signin NAME PASSWORD")
+	if len(args) != 2 && len(args) != 3 {
+		ts.Fatalf("usage: signin NAME PASSWORD [REQUEST-ID]")
+	}
+	v := login.Visit{IP: "192.0.2.7", Agent: "Browser\x1b[31m/1", Now: time.Now()}
+	if len(args) == 3 {
+		v.RequestID = args[2]
 	}
 	ctx := context.Background()
-	e := &env{
-		stdin: strings.NewReader(""), stdout: ts.Stdout(), stderr: ts.Stderr(), getenv: ts.Getenv, now: time.Now, version: "test",
-		environ: []string{"DATABASE_URL=sqlite:" + ts.MkAbs("data/gatehouse.db")},
-	}
-	p, err := open(ctx, e, nil)
-	ts.Check(err)
+	p := storyParts(ts)
 	defer p.Close()
-	step, err := p.login.Password(ctx, login.Visit{IP: "192.0.2.7", Agent: "Browser\x1b[31m/1", Now: time.Now()},
-		login.Attempt{Username: args[0], Password: args[1]})
+	step, err := p.login.Password(ctx, v, login.Attempt{Username: args[0], Password: args[1]})
 	switch {
 	case neg && err == nil:
 		ts.Fatalf("%s could sign in", args[0])
@@ -66,6 +67,40 @@ func signIn(ts *testscript.TestScript, neg bool, args []string) {
 	case !neg && step.Done == nil:
 		ts.Fatalf("the sign-in of %s is not complete: %s", args[0], step.Next)
 	}
+}
+
+// storyParts opens the parts that the story's commands work on, too.
+func storyParts(ts *testscript.TestScript) *parts {
+	e := &env{
+		stdin: strings.NewReader(""), stdout: ts.Stdout(), stderr: ts.Stderr(), getenv: ts.Getenv, now: time.Now, version: "test",
+		environ: []string{"DATABASE_URL=sqlite:" + ts.MkAbs("data/gatehouse.db")},
+	}
+	p, err := open(context.Background(), e, nil)
+	ts.Check(err)
+	return p
+}
+
+// refuse keeps a refusal as the gateway does: refuse REQUEST-ID ROUTE-ID.
+func refuse(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: refuse REQUEST-ID ROUTE-ID")
+	}
+	r := access.Refused{
+		RequestID: args[0], At: time.Now(), Method: "POST", Host: "api.example.com", Path: "/shop/v1/orders", IP: "192.0.2.7", Status: 403,
+		Route: args[1], Caller: access.RefusedCaller{By: access.ByToken, Client: "app", User: "0199"},
+		Refusal: access.Refusal{
+			Rule: "scope", Reason: "The token lacks a scope.", Needed: []string{"orders:read", "orders:write"}, Had: []string{"orders:read"},
+			Remedy: "Ask for orders:write, too.", Code: "insufficient_scope",
+		},
+	}
+	if r.Route != "" {
+		r.RouteName = "shop/v1"
+	}
+	data, err := r.Encode()
+	ts.Check(err)
+	p := storyParts(ts)
+	defer p.Close()
+	ts.Check(p.db.PutRefusals(context.Background(), []store.Refused{{RequestID: r.RequestID, At: r.At, Data: data}}))
 }
 
 // status runs a command that must end with an exit status, and with one line on stderr: status N COMMAND…

@@ -50,6 +50,13 @@ type clientFields struct {
 	URI                   *string  `name:"uri" placeholder:"URL" help:"Its home page, shown on the consent page."`
 	LogoURI               *string  `name:"logo-uri" placeholder:"URL" help:"Its logo, shown on the consent page."`
 	Description           *string  `placeholder:"TEXT" help:"A note for administrators."`
+	Role                  []string `sep:"none" placeholder:"ROLE" help:"A role that it has when it acts for itself. May be repeated."`
+	FromNetwork           []string `sep:"none" placeholder:"CIDR" help:"A network that it may call the gateway from; anywhere if left out. May be repeated."`
+	ToHost                []string `sep:"none" placeholder:"HOST" help:"A host of the gateway that it may call, or a wildcard such as *.example.com; any if left out. May be repeated."`
+	ToRoute               []string `sep:"none" placeholder:"ROUTE" help:"A route of the gateway that it may call, as DOMAIN/VERSION, DOMAIN or an id; any if left out. May be repeated."`
+	DPoPBound             *bool    `name:"dpop-bound" negatable:"" help:"Give it only tokens that are bound to its key (RFC 9449)."`
+	CertificateBound      *bool    `negatable:"" help:"Give it only tokens that are bound to its TLS certificate (RFC 8705)."`
+	KeepRefresh           *bool    `negatable:"" help:"Keep its refresh tokens here: it exchanges an old access token for a new one."`
 }
 
 // apply writes what was given into a registration.
@@ -84,7 +91,28 @@ func (f *clientFields) apply(cl *oauth.Client) error {
 	set(&cl.URI, f.URI)
 	set(&cl.LogoURI, f.LogoURI)
 	set(&cl.Description, f.Description)
+	f.applyAccess(cl)
 	return nil
+}
+
+// applyAccess writes what concerns the gateway, and what the tokens are bound to.
+func (f *clientFields) applyAccess(cl *oauth.Client) {
+	setList(&cl.Roles, f.Role)
+	setList(&cl.Networks, f.FromNetwork)
+	setList(&cl.Hosts, lower(f.ToHost))
+	setList(&cl.Routes, f.ToRoute)
+	set(&cl.DPoPBound, f.DPoPBound)
+	set(&cl.CertBound, f.CertificateBound)
+	set(&cl.KeepRefresh, f.KeepRefresh)
+}
+
+// lower writes host names as they are compared.
+func lower(hosts []string) []string {
+	var out []string
+	for _, h := range hosts {
+		out = append(out, strings.ToLower(h))
+	}
+	return out
 }
 
 func set[T any](to *T, given *T) {
@@ -364,6 +392,10 @@ func clientUnset() map[string]func(*oauth.Client) {
 		"uri":                      func(cl *oauth.Client) { cl.URI = "" },
 		"logo-uri":                 func(cl *oauth.Client) { cl.LogoURI = "" },
 		"description":              func(cl *oauth.Client) { cl.Description = "" },
+		"role":                     func(cl *oauth.Client) { cl.Roles = nil },
+		"from-network":             func(cl *oauth.Client) { cl.Networks = nil },
+		"to-host":                  func(cl *oauth.Client) { cl.Hosts = nil },
+		"to-route":                 func(cl *oauth.Client) { cl.Routes = nil },
 	}
 }
 

@@ -3,11 +3,13 @@ package app
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
@@ -25,7 +27,7 @@ const (
 // checkClient says what is wrong with a registration as a whole, the first thing found.
 func checkClient(cl *oauth.Client) error {
 	for _, check := range []func(*oauth.Client) error{
-		checkClientNames, checkGrants, checkClientAuth, checkAddresses, checkClientScopes, checkTokens,
+		checkClientNames, checkGrants, checkClientAuth, checkAddresses, checkClientScopes, checkTokens, checkClientAccess,
 	} {
 		if err := check(cl); err != nil {
 			var u usageError
@@ -178,6 +180,65 @@ func checkTokens(cl *oauth.Client) error {
 		return wrong("--refresh-rotation is %q; it takes on or off", cl.Rotation)
 	}
 	return nil
+}
+
+// maxAccessList bounds each list of a client that is looked through for every request, and the rows that hold them.
+const maxAccessList = 256
+
+// checkClientAccess checks what the gateway asks of a client, and what its tokens are bound to.
+func checkClientAccess(cl *oauth.Client) error {
+	for _, l := range []struct {
+		flag string
+		list []string
+	}{{"role", cl.Roles}, {"from-network", cl.Networks}, {"to-host", cl.Hosts}, {"to-route", cl.Routes}} {
+		if len(l.list) > maxAccessList {
+			return wrong("--%s is given %d times; a client has at most %d", l.flag, len(l.list), maxAccessList)
+		}
+	}
+	for _, r := range cl.Roles {
+		if !word(r) {
+			return wrong("role %q must be one word of letters, digits and . _ : -", r)
+		}
+	}
+	if _, err := access.ParseNetworks(cl.Networks); err != nil {
+		return fmt.Errorf("--from-network: %w", err)
+	}
+	for _, h := range cl.Hosts {
+		if !hostPattern(h) {
+			return wrong("--to-host %q is no host; write a name such as api.example.com or *.example.com, without a port", h)
+		}
+	}
+	for _, r := range cl.Routes {
+		if !routeWord(r) {
+			return wrong("--to-route %q is no route; write it as DOMAIN/VERSION, DOMAIN, or a route's id", r)
+		}
+	}
+	if cl.DPoPBound && cl.CertBound {
+		return wrong("a token is bound to one key; keep --dpop-bound or --certificate-bound")
+	}
+	return nil
+}
+
+// hostPattern reports whether s is a host name (RFC 1123 §2.1), an address, or a wildcard for all names below one.
+func hostPattern(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	s = strings.TrimPrefix(s, "*.")
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
+		}) {
+			return false
+		}
+	}
+	return len(s) <= 253
+}
+
+// routeWord reports whether s can be DOMAIN/VERSION, DOMAIN or the id of a route. A route of the file is file:NAME.
+func routeWord(s string) bool {
+	return s != "" && len(s) <= maxAddress && strings.Count(s, "/") <= 1 && strings.Trim(s, "/") == s &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '*' })
 }
 
 // grantNames maps the words that the command line takes to grant types: the short ones, and the full ones.

@@ -38,6 +38,13 @@ type clientView struct {
 	FirstParty      bool            `json:"first_party"`
 	AllowPlainPKCE  bool            `json:"allow_plain_pkce"`
 	RequirePKCE     bool            `json:"require_pkce"`
+	Roles           []string        `json:"roles"`
+	Networks        []string        `json:"from_networks"`
+	Hosts           []string        `json:"to_hosts"`
+	Routes          []string        `json:"to_routes"`
+	DPoPBound       bool            `json:"dpop_bound_access_tokens"`                   // RFC 9449 §5.2
+	CertBound       bool            `json:"tls_client_certificate_bound_access_tokens"` // RFC 8705 §3.4
+	KeepRefresh     bool            `json:"keep_refresh"`
 	Secrets         []secretView    `json:"secrets"`
 	CreatedAt       when            `json:"created_at"`
 	UpdatedAt       when            `json:"updated_at"`
@@ -57,7 +64,9 @@ func (v *clientView) fill(cl *oauth.Client, now time.Time) {
 		Grants: words(cl.Grants), Redirects: words(cl.Redirects), PostLogout: words(cl.PostLogout), Scope: strings.Join(cl.Scopes, " "),
 		Resources: words(cl.Resources), TokenFormat: cl.TokenFormat, Alg: cl.Alg, AccessTokenTTL: life(cl.AccessTTL),
 		IDTokenTTL: life(cl.IDTokenTTL), RefreshTokenTTL: life(cl.RefreshTTL), RefreshRotation: cl.Rotation, FirstParty: cl.FirstParty,
-		AllowPlainPKCE: cl.PlainPKCE, RequirePKCE: cl.RequirePKCE, Secrets: []secretView{},
+		AllowPlainPKCE: cl.PlainPKCE, RequirePKCE: cl.RequirePKCE, Roles: words(cl.Roles), Networks: words(cl.Networks),
+		Hosts: words(cl.Hosts), Routes: words(cl.Routes), DPoPBound: cl.DPoPBound, CertBound: cl.CertBound, KeepRefresh: cl.KeepRefresh,
+		Secrets:   []secretView{},
 		CreatedAt: when{cl.CreatedAt}, UpdatedAt: when{cl.UpdatedAt},
 	}
 	for _, s := range cl.Secrets {
@@ -67,8 +76,8 @@ func (v *clientView) fill(cl *oauth.Client, now time.Time) {
 	}
 }
 
-// differences names the fields in which two views of a client differ, for the audit log.
-func differences(before, after *clientView) []string {
+// differences names the fields in which two views of one thing differ, for the audit log.
+func differences(before, after any) []string {
 	a, b := fields(before), fields(after)
 	var out []string
 	for _, name := range sortedKeys(b) {
@@ -84,7 +93,7 @@ func differences(before, after *clientView) []string {
 	return out
 }
 
-func fields(v *clientView) map[string]json.RawMessage {
+func fields(v any) map[string]json.RawMessage {
 	var out map[string]json.RawMessage
 	raw, err := json.Marshal(v)
 	if err == nil {
@@ -135,6 +144,7 @@ func (v *clientView) print(s *sheet) {
 	s.pair("scope", v.Scope)
 	s.pair("resources", strings.Join(v.Resources, " "))
 	s.pair("auth_method", v.method())
+	v.printAccess(s)
 	s.pair("jwks_uri", v.JWKSURI)
 	s.pair("access_token_ttl", v.AccessTokenTTL.String())
 	s.pair("id_token_ttl", v.IDTokenTTL.String())
@@ -145,7 +155,14 @@ func (v *clientView) print(s *sheet) {
 	for _, flag := range []struct {
 		name string
 		on   bool
-	}{{"first_party", v.FirstParty}, {"allow_plain_pkce", v.AllowPlainPKCE}, {"require_pkce", v.RequirePKCE}} {
+	}{
+		{"first_party", v.FirstParty},
+		{"allow_plain_pkce", v.AllowPlainPKCE},
+		{"require_pkce", v.RequirePKCE},
+		{"dpop_bound", v.DPoPBound},
+		{"certificate_bound", v.CertBound},
+		{"keep_refresh", v.KeepRefresh},
+	} {
 		if flag.on {
 			s.pair(flag.name, "yes")
 		}
@@ -157,6 +174,14 @@ func (v *clientView) print(s *sheet) {
 	}
 	s.pair("created_at", v.CreatedAt.String())
 	s.pair("updated_at", v.UpdatedAt.String())
+}
+
+// printAccess shows what the gateway knows of the client.
+func (v *clientView) printAccess(s *sheet) {
+	s.pair("roles", strings.Join(v.Roles, " "))
+	s.pair("from_networks", strings.Join(v.Networks, " "))
+	s.pair("to_hosts", strings.Join(v.Hosts, " "))
+	s.pair("to_routes", strings.Join(v.Routes, " "))
 }
 
 func (v *clientView) method() string {

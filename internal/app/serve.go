@@ -101,12 +101,19 @@ func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Li
 		IdleTimeout: keepAliveTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	hs.RegisterOnShutdown(s.drain)
+	hs.Protocols = new(http.Protocols)
+	hs.Protocols.SetHTTP1(true)
+	hs.Protocols.SetHTTP2(true)
+	hs.Protocols.SetUnencryptedHTTP2(true) // gRPC behind a proxy that ends TLS
 	if cfg.TLS() {
 		pair, err := newKeyPair(cfg.Server.CertFile, cfg.Server.KeyFile, log)
 		if err != nil {
 			return err
 		}
 		hs.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
+		if cfg.Server.ClientCerts { // asked for, not demanded, and of any issuer: tokens are bound to the very certificate (RFC 8705 §3)
+			hs.TLSConfig.ClientAuth = tls.RequestClientCert
+		}
 	}
 	// What goes on behind the handler ends after the last request.
 	behind, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/cache"
@@ -228,7 +229,7 @@ func oauthConfig(c *config.Config) oauth.Config {
 		RefreshAbsolute: t.RefreshAbsoluteTTL, ReuseInterval: t.RefreshReuse, DeviceTTL: t.DeviceCodeTTL, Rotation: t.RefreshRotation,
 		TokenFormat: t.AccessFormat, Alg: t.Algorithm, DefaultScopes: t.DefaultScopes, PasswordGrant: t.PasswordGrant,
 		RequirePKCE: t.PKCERequired == "all", EndWithSession: c.Sessions.RevokeTokens,
-		CountIssuances: c.Audit.Issuance == "aggregate",
+		CountIssuances: c.Audit.Issuance == "aggregate", DPoPNonce: t.DPoPNonce == "required", ClientCerts: c.Server.ClientCerts,
 	}
 	for _, id := range t.PasswordClients {
 		out.PasswordClients = append(out.PasswordClients, oauth.ClientID(id))
@@ -243,6 +244,7 @@ type server struct {
 	handler http.Handler
 	drain   func() // ends streams, so that a stop need not wait for them
 	jobs    job.Runner
+	behind  []func(context.Context) // what else goes on behind the handler, until its context ends
 	log     *slog.Logger
 	close   []func()
 }
@@ -277,7 +279,12 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	s.drain = endpoints.Drain
 	browser.Routes(mux)
 	mux.HandleFunc("GET /healthz", healthz(p.db))
-	s.handler = kit.Stack(mux)
+	g, handler, err := s.newGateway(kit, protocolCore, browser)
+	if err != nil {
+		return nil, err
+	}
+	handler.Routes(mux)
+	s.handler = front(kit, g, mux)
 	s.jobs = job.Runner{Leases: p.db, Holder: secret.NewID(e.now()), Now: e.now, OnError: func(name string, err error) {
 		log.Error("a job failed", "job", name, "error", err)
 	}}
@@ -295,14 +302,13 @@ func (s *server) work(ctx context.Context) {
 		defer close(done)
 		_ = s.parts.db.Follow(ctx) // it reports its own trouble and ends with ctx only
 	}()
-	counted := make(chan struct{})
-	go func() {
-		defer close(counted)
-		s.recordIssuances(ctx)
-	}()
+	var others sync.WaitGroup
+	for _, f := range append(s.behind, s.recordIssuances) {
+		others.Go(func() { f(ctx) })
+	}
 	s.jobs.Run(ctx)
 	<-done
-	<-counted
+	others.Wait()
 	for _, f := range s.close {
 		f()
 	}
@@ -339,7 +345,7 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 	}
 	return web.Options{
 		Now: e.now, Log: log, Proxies: c.Server.TrustedProxies, BodyLimit: c.Server.RequestBodyLimit, Deadline: 30 * time.Second, Instant: instant,
-		Secure: strings.HasPrefix(c.Server.BaseURL, "https:"), Limiter: limiter, Rates: rates, RateBy: r.By, Exempt: r.Whitelist,
+		Secure: strings.HasPrefix(c.Server.BaseURL, "https:"), Origin: c.Server.BaseURL, Limiter: limiter, Rates: rates, RateBy: r.By, Exempt: r.Whitelist,
 	}
 }
 

@@ -16,18 +16,20 @@ func TestSpecsNameWhatExists(t *testing.T) {
 	}
 	tests := map[string]bool{}
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
-	err = filepath.WalkDir("..", func(path string, _ os.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "_test.go") {
+	for _, root := range []string{"..", "../../bearer"} {
+		err = filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			body, err := os.ReadFile(path)
+			for _, m := range declared.FindAllStringSubmatch(string(body), -1) {
+				tests[m[1]] = true
+			}
 			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		body, err := os.ReadFile(path)
-		for _, m := range declared.FindAllStringSubmatch(string(body), -1) {
-			tests[m[1]] = true
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	named := 0
 	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(string(page), -1) {

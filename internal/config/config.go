@@ -29,6 +29,7 @@ type Config struct {
 	Lockout    Lockout
 	MFA        MFA
 	RateLimits RateLimits
+	Gateway    Gateway
 	Audit      Audit
 
 	origins map[string]string // setting name → where its value came from; absent for defaults
@@ -52,6 +53,7 @@ type Server struct {
 	TrustedProxies   []netip.Prefix
 	CertFile         string // PEM; set together with KeyFile
 	KeyFile          string
+	ClientCerts      bool   // ask for a client certificate in the TLS handshake
 	LogLevel         string // debug, info, warn, error
 	LogFormat        string // text, json
 	RequestBodyLimit int64  // bytes
@@ -77,6 +79,7 @@ type Tokens struct {
 	CodeTTL            time.Duration
 	DeviceCodeTTL      time.Duration
 	AccessFormat       string // jwt, opaque
+	DPoPNonce          string // off, required
 	Algorithm          string // RS256, PS256, ES256, EdDSA
 	DefaultScopes      []string
 	PasswordGrant      bool
@@ -142,6 +145,11 @@ type RateLimits struct {
 	Device        Limit
 	PasswordReset Limit
 	Register      Limit
+}
+
+// Gateway is what stands between callers and other people's servers.
+type Gateway struct {
+	RoutesFile string // a YAML file, or ""
 }
 
 // Audit is how long the record of events is kept.

@@ -35,7 +35,7 @@ Each setting has one name and is read from four places. The last one that has it
 4. a flag: ` + "`--access-token-ttl 1h`" + `.
 
 In the environment, ` + "`NAME_FILE=/run/secrets/name`" + ` reads the value from a file, which suits container secrets; spaces and line
-ends around it are dropped. (` + "`SSL_CERT` and `SSL_KEY`" + ` are paths already and have no such form.) An empty value counts as not set.
+ends around it are dropped. (` + "`SSL_CERT`, `SSL_KEY` and `ROUTES_FILE`" + ` are paths already and have no such form.) An empty value counts as not set.
 
 Durations are a number of seconds (` + "`3600`" + `) or a form like ` + "`1h30m`" + `; where the name or the text says minutes or days, a plain number
 is that. Lists are separated by commas or spaces, and may be YAML lists. An unknown name in the file or on the command line, or a value that does not

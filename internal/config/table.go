@@ -52,6 +52,7 @@ func Settings() []Setting {
 		{"Lockout", lockoutRows()},
 		{"Second factor", mfaRows()},
 		{"Rate limits", rateRows()},
+		{"Gateway", gatewayRows()},
 		{"Audit", auditRows()},
 	} {
 		for _, row := range g.rows {
@@ -84,6 +85,9 @@ func serverRows() []Setting {
 		}},
 		{Name: "SSL_KEY", path: true, Doc: "The file with the certificate's private key (PEM).", place: func(c *Config) value {
 			return text{&c.Server.KeyFile, "a path"}
+		}},
+		{Name: "TLS_CLIENT_CERTS", Default: "false", Doc: "Ask for a client certificate in the TLS handshake, without demanding one, so that tokens can be bound to it (RFC 8705 §3). Needs SSL_CERT; browsers that have certificates may ask their user to choose one.", place: func(c *Config) value {
+			return boolean{&c.Server.ClientCerts}
 		}},
 		{Name: "LOG_LEVEL", Default: "info", Doc: "The least important messages that are still logged.", place: func(c *Config) value {
 			return choice[string]{&c.Server.LogLevel, []string{"debug", "info", "warn", "error"}}
@@ -151,6 +155,9 @@ func tokenRows() []Setting {
 		}},
 		{Name: "JWT_ALGORITHM", Default: "RS256", Doc: "The signature of tokens. A client may have its own.", place: func(c *Config) value {
 			return choice[string]{&c.Tokens.Algorithm, []string{"RS256", "PS256", "ES256", "EdDSA"}}
+		}},
+		{Name: "DPOP_NONCE", Default: "off", Doc: "Whether DPoP proofs must carry a nonce that this server gave out a moment ago (RFC 9449 §8): required costs clients one more request now and then, and makes proofs that were signed in advance worthless.", place: func(c *Config) value {
+			return choice[string]{&c.Tokens.DPoPNonce, []string{"off", "required"}}
 		}},
 		{Name: "DEFAULT_SCOPES", Default: "openid", Doc: "The scopes of a request that names none.", place: func(c *Config) value {
 			return list{&c.Tokens.DefaultScopes, "scope names", scopeToken}
@@ -297,6 +304,14 @@ func rateRows() []Setting {
 		)
 	}
 	return rows
+}
+
+func gatewayRows() []Setting {
+	return []Setting{
+		{Name: "ROUTES_FILE", path: true, Doc: "A YAML file with routes of the gateway and with the foreign issuers whose tokens may pass, beside the routes that are made by commands; a changed file is in force within a second.", place: func(c *Config) value {
+			return text{&c.Gateway.RoutesFile, "a path"}
+		}},
+	}
 }
 
 func auditRows() []Setting {

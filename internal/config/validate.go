@@ -22,6 +22,9 @@ func (c *Config) checkAddress(p *Problems) {
 	if (c.Server.CertFile == "") != (c.Server.KeyFile == "") {
 		p.add("SSL_CERT and SSL_KEY belong together; set both or neither")
 	}
+	if c.Server.ClientCerts && c.Server.CertFile == "" {
+		p.add("TLS_CLIENT_CERTS needs SSL_CERT and SSL_KEY: behind a proxy that ends TLS the client's certificate does not get here")
+	}
 	u, err := url.Parse(c.Server.BaseURL)
 	switch {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Opaque != "":

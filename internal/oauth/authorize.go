@@ -44,6 +44,7 @@ func responseModes() []string { return []string{ModeQuery, ModeFragment, ModeFor
 var authorizeParams = [...]string{
 	"response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "nonce", "prompt", "max_age", "display",
 	"ui_locales", "id_token_hint", "login_hint", "acr_values", "claims", "resource", "code_challenge", "code_challenge_method",
+	"dpop_jkt",
 }
 
 // Bounds of an authorization request, in bytes.
@@ -74,6 +75,7 @@ type request struct {
 	acr       string // class to reach, or ""
 	essential bool   // and without it the request fails
 	claims    json.RawMessage
+	bound     string // the key that must redeem the code, as Grant.Bound, or ""
 }
 
 // Authorize takes an authorization request one step further (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2).
@@ -202,6 +204,12 @@ func (s *Server) readRequest(req *request, form url.Values, now time.Time) (err 
 	req.challenge, req.method = form.Get("code_challenge"), form.Get("code_challenge_method")
 	if err := s.checkChallenge(cl, req.challenge, req.method); err != nil {
 		return err
+	}
+	if jkt := form.Get("dpop_jkt"); jkt != "" { // RFC 9449 §10
+		if !validThumbprint(jkt) {
+			return invalidRequest("dpop_jkt is not the SHA-256 thumbprint of a key in base64url.")
+		}
+		req.bound = boundKey + jkt
 	}
 	if req.nonce = form.Get("nonce"); len(req.nonce) > maxNonce {
 		return invalidRequest("nonce is longer than %d bytes.", maxNonce)
@@ -357,7 +365,7 @@ func (s *Server) replyCode(ctx context.Context, req *request, c *Call) (*Step, e
 	g := Grant{
 		ID: GrantID(secret.NewID(c.Now)), Client: req.client.ID, User: sess.User, Session: sess.ID, Kind: GrantTypeCode,
 		Scopes: req.scopes, Resources: req.resources, Claims: req.claims, AuthTime: sess.AuthTime, AMR: sess.AMR, ACR: sess.ACR,
-		IP: c.IP, Agent: c.Agent, CreatedAt: c.Now, LastUsedAt: c.Now,
+		Bound: req.bound, IP: c.IP, Agent: c.Agent, CreatedAt: c.Now, LastUsedAt: c.Now,
 	}
 	rec := &Code{Grant: g, Challenge: req.challenge, ChallengeMethod: req.method, Nonce: req.nonce, ExpiresAt: c.Now.Add(s.cfg.CodeTTL)}
 	if req.named {

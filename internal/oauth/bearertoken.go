@@ -55,7 +55,7 @@ func (s *Server) readJWT(token string) (*AccessToken, error) {
 	t := &AccessToken{
 		ID: c.ID, Grant: GrantID(c.Grant), Client: ClientID(c.Client), Session: identity.SessionID(c.Session), Subject: c.Subject,
 		Scopes: strings.Fields(c.Scope), Audience: c.Audience, Claims: c.Claims, Roles: c.Roles, ACR: c.ACR, AMR: c.AMR,
-		IssuedAt: c.IssuedAt.Time(), Expires: c.Expires.Time(), kid: kid,
+		IssuedAt: c.IssuedAt.Time(), Expires: c.Expires.Time(), Bound: c.Confirm.bound(), kid: kid,
 	}
 	if c.AuthTime > 0 {
 		t.AuthTime = c.AuthTime.Time()
@@ -66,35 +66,45 @@ func (s *Server) readJWT(token string) (*AccessToken, error) {
 	return t, nil
 }
 
-// bearer takes the token out of a protected resource's request (RFC 6750 §2): from the header or from the form,
+// presented takes the token out of a protected resource's request (RFC 6750 §2, RFC 9449 §7.1): from the header or from the form,
 // never from the address, and never from both.
-func bearer(c *Call) (string, error) {
+func presented(c *Call) (Presentation, error) {
 	scheme, token, _ := strings.Cut(c.Authorization, " ")
+	p := Presentation{Token: strings.TrimSpace(token), Scheme: scheme, Proofs: c.DPoP, Cert: c.Cert, Method: c.Method, URL: c.URL, Now: c.Now}
+	inHeader := strings.EqualFold(scheme, schemeBearer) || strings.EqualFold(scheme, schemeDPoP)
 	form := c.Get("access_token")
 	switch {
-	case strings.EqualFold(scheme, "Bearer") && form != "":
-		return "", invalidRequest("The access token is sent twice. Send it in the Authorization header alone.")
-	case strings.EqualFold(scheme, "Bearer"):
-		return strings.TrimSpace(token), nil
+	case inHeader && form != "":
+		return p, invalidRequest("The access token is sent twice. Send it in the Authorization header alone.")
+	case inHeader:
+		return p, nil
 	case form != "" && c.Method == "POST":
-		return form, nil
+		p.Token, p.Scheme = form, schemeBearer
+		return p, nil
 	case form != "":
-		return "", invalidRequest("An access token in the address is refused (RFC 6750 section 5.3). Send it in the Authorization header.")
+		return p, invalidRequest("An access token in the address is refused (RFC 6750 section 5.3). Send it in the Authorization header.")
 	}
 	e := failure("", 401, "")
-	e.Challenge = "Bearer"
-	return "", e
+	e.Challenge = schemeBearer
+	return p, e
 }
 
-// caller is the access token that a request to one of our own protected resources carries.
+// caller is the access token that a request to one of our own protected resources carries, and is entitled to carry.
 func (s *Server) caller(ctx context.Context, c *Call) (*AccessToken, error) {
-	token, err := bearer(c)
+	p, err := presented(c)
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.Access(ctx, token, c.Now)
+	t, err := s.Access(ctx, p.Token, c.Now)
 	if fault.Is(err, fault.Denied) {
 		return nil, invalidToken("The access token is invalid, expired or revoked.")
 	}
-	return t, err
+	if err != nil {
+		return nil, err
+	}
+	proof, err := s.Bound(t, &p)
+	if err != nil {
+		return nil, err
+	}
+	return t, s.Unused(ctx, proof, c.Now)
 }

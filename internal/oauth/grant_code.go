@@ -44,7 +44,7 @@ func (code *Code) entitles(ctx context.Context, s *Server, cl *Client, c *Call) 
 		return nil, err
 	}
 	g := code.Grant
-	e := &Entitlement{Grant: &g, New: true, Scopes: g.Scopes, Nonce: code.Nonce, Spends: cl.May(GrantTypeRefresh), Code: code}
+	e := &Entitlement{Grant: &g, New: true, Scopes: g.Scopes, Nonce: code.Nonce, Spends: cl.prolongs(), Code: code}
 	var err error
 	if e.Audience, err = s.narrowedResources(g.Resources, c.Form); err != nil {
 		return nil, err
@@ -78,6 +78,9 @@ func (code *Code) answers(cl *Client, c *Call) error {
 	}
 	if code.RedirectURI != c.Get("redirect_uri") {
 		return invalidGrant("redirect_uri is not the one of the authorization request.")
+	}
+	if err := c.held.answersFor(code.Grant.Bound); err != nil { // dpop_jkt (RFC 9449 §10)
+		return err
 	}
 	return checkVerifier(code.Challenge, code.ChallengeMethod, c.Get("code_verifier"))
 }

@@ -47,6 +47,9 @@ func (grantRefresh) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) 
 	if err != nil {
 		return nil, err
 	}
+	if err := c.held.answersFor(g.Bound); err != nil {
+		return nil, err // before anything is compared or turned: who lacks the key can neither spend the token nor end its family
+	}
 	turn, successor := s.turn(cl, c, id, raw, sec)
 	if !secret.Equal(string(g.RefreshHash), string(turn.Old)) {
 		if !s.mayRepeat(g, *turn) {
@@ -99,7 +102,7 @@ func (s *Server) turnRefresh(ctx context.Context, cl *Client, c *Call, e *Entitl
 	}
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return invalidGrant("The refresh token has been revoked meanwhile.")
+		return invalidGrant("The approval has been revoked meanwhile.")
 	case err != nil || g == nil || s.mayRepeat(g, *e.Turn):
 		return err
 	}
@@ -132,7 +135,7 @@ func (s *Server) refreshReplayed(ctx context.Context, cl *Client, c *Call, g *Gr
 	if err := s.store.EndGrant(ctx, g.ID, c.Now, ev); err != nil {
 		return err
 	}
-	return invalidGrant("The refresh token has been used before. To be safe, everything that it stood for has been ended; the user must sign in again.")
+	return invalidGrant("The token has been used before. To be safe, everything that it stood for has been ended; the user must sign in again.")
 }
 
 // newRefresh makes the first refresh token of a grant.

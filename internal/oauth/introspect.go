@@ -30,6 +30,8 @@ type Introspection struct {
 	ACR       string   `json:"acr,omitempty"`
 	AMR       []string `json:"amr,omitempty"`
 	Roles     []string `json:"roles,omitempty"`
+
+	Confirm *confirmation `json:"cnf,omitempty"` // RFC 9449 §6.2, RFC 8705 §3.2
 }
 
 // Introspect answers the introspection endpoint. Only clients that prove who they are may ask (RFC 7662 §2.1).
@@ -56,9 +58,9 @@ func (s *Server) Introspect(ctx context.Context, c *Call) (*Introspection, error
 		return nil, err
 	}
 	in := &Introspection{
-		Active: true, Scope: joinScopes(t.Scopes), ClientID: string(t.Client), TokenType: "Bearer", Expires: at(t.Expires), IssuedAt: at(t.IssuedAt),
+		Active: true, Scope: joinScopes(t.Scopes), ClientID: string(t.Client), TokenType: tokenType(t.Bound), Expires: at(t.Expires), IssuedAt: at(t.IssuedAt),
 		Subject: t.Subject, Audience: t.Audience, Issuer: s.cfg.Issuer, ID: t.ID, Grant: string(t.Grant), Session: string(t.Session),
-		AuthTime: at(t.AuthTime), ACR: t.ACR, AMR: t.AMR, Roles: t.Roles,
+		AuthTime: at(t.AuthTime), ACR: t.ACR, AMR: t.AMR, Roles: t.Roles, Confirm: confirms(t.Bound),
 	}
 	if t.User != "" {
 		name, live, err := s.loginName(ctx, t.User, c.Now)

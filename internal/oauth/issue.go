@@ -37,6 +37,7 @@ type accessClaims struct {
 	AMR      []string        `json:"amr,omitempty"`
 	Roles    []string        `json:"roles,omitempty"`
 	Claims   json.RawMessage `json:"claims,omitempty"` // what the userinfo endpoint was asked for beyond the scopes
+	Confirm  *confirmation   `json:"cnf,omitempty"`
 }
 
 // issue mints what a redeemed grant is worth. What must be stored is stored before the answer: nothing is
@@ -55,8 +56,8 @@ func (s *Server) issue(ctx context.Context, cl *Client, c *Call, e *Entitlement)
 		return nil, err
 	}
 	r := &TokenResponse{
-		AccessToken: token, TokenType: "Bearer", ExpiresIn: t.Expires.Unix() - t.IssuedAt.Unix(),
-		RefreshToken: e.Refresh, Scope: strings.Join(e.Scopes, " "),
+		AccessToken: token, TokenType: tokenType(t.Bound), ExpiresIn: t.Expires.Unix() - t.IssuedAt.Unix(),
+		RefreshToken: e.Refresh, Scope: strings.Join(e.Scopes, " "), IssuedType: e.Issued,
 	}
 	if e.User != nil && slices.Contains(e.Scopes, ScopeOpenID) {
 		r.IDToken, err = s.writeIDToken(ctx, cl, c, e, token)
@@ -74,7 +75,10 @@ func (s *Server) accessToken(cl *Client, c *Call, e *Entitlement) *AccessToken {
 	t := &AccessToken{
 		ID: secret.NewID(c.Now), Grant: e.Grant.ID, Client: cl.ID, Session: e.Grant.Session, Subject: string(cl.ID),
 		Scopes: e.Scopes, Audience: e.Audience, IssuedAt: now, Expires: now.Add(ttl),
-		AuthTime: e.Grant.AuthTime, ACR: e.Grant.ACR, AMR: e.Grant.AMR,
+		AuthTime: e.Grant.AuthTime, ACR: e.Grant.ACR, AMR: e.Grant.AMR, Bound: c.held.bound,
+	}
+	if e.TokenID != "" {
+		t.ID = e.TokenID
 	}
 	if e.User != nil {
 		t.User, t.Subject, t.Roles = e.User.ID, string(e.User.ID), e.User.Roles
@@ -99,8 +103,9 @@ func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlem
 	g := e.Grant
 	g.LastUsedAt, g.ExpiresAt = c.Now, t.Expires
 	if e.Spends {
-		e.Refresh = s.newRefresh(g.ID)
-		g.RefreshHash = s.keys.Hash(e.Refresh)
+		e.Refresh, g.RefreshHash = s.renewal(cl, g.ID, t)
+	}
+	if g.RefreshHash != "" {
 		g.ExpiresAt = c.Now.Add(s.refreshTTL(cl))
 		g.AbsoluteEnd = g.ExpiresAt
 		if s.cfg.RefreshAbsolute > 0 {
@@ -181,7 +186,7 @@ func (s *Server) writeAccess(ctx context.Context, cl *Client, t *AccessToken, no
 	payload, err := json.Marshal(accessClaims{
 		Issuer: s.cfg.Issuer, Subject: t.Subject, Audience: t.Audience, Client: string(t.Client), Scope: strings.Join(t.Scopes, " "),
 		IssuedAt: at(t.IssuedAt), Expires: at(t.Expires), ID: t.ID, Grant: string(t.Grant), Session: string(t.Session),
-		AuthTime: at(t.AuthTime), ACR: t.ACR, AMR: t.AMR, Roles: t.Roles, Claims: t.Claims,
+		AuthTime: at(t.AuthTime), ACR: t.ACR, AMR: t.AMR, Roles: t.Roles, Claims: t.Claims, Confirm: confirms(t.Bound),
 	})
 	if err != nil {
 		return "", err

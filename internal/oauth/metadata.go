@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 )
@@ -42,6 +43,8 @@ type Metadata struct {
 	RequestParameter      bool     `json:"request_parameter_supported"`
 	RequestURIParameter   bool     `json:"request_uri_parameter_supported"`
 	IssInResponse         bool     `json:"authorization_response_iss_parameter_supported"`
+	DPoPAlgs              []string `json:"dpop_signing_alg_values_supported"`          // RFC 9449 §5.1
+	CertBoundTokens       bool     `json:"tls_client_certificate_bound_access_tokens"` // RFC 8705 §3.3
 }
 
 // Metadata gives the discovery document.
@@ -54,6 +57,7 @@ func (s *Server) Metadata() *Metadata {
 		ResponseTypes: []string{"code"}, ResponseModes: responseModes(), SubjectTypes: []string{"public"},
 		IDTokenAlgs: jose.Algorithms(), ACRs: []string{identity.ACR1, identity.ACR2}, Prompts: promptValues(),
 		ChallengeMethods: []string{PKCES256}, ClaimsParameter: true, IssInResponse: true,
+		DPoPAlgs: dpop.Algorithms(), CertBoundTokens: s.cfg.ClientCerts,
 	}
 	for _, g := range s.grants {
 		m.GrantTypes = append(m.GrantTypes, g.Type())

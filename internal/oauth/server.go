@@ -41,9 +41,12 @@ type Config struct {
 	DefaultScopes   []string
 	PasswordGrant   bool
 	PasswordClients []ClientID
-	RequirePKCE     bool // for confidential clients, too
-	EndWithSession  bool // what was issued in a browser session ends with it
-	CountIssuances  bool // record tokens that no sign-in stands behind by their number; see RecordIssuances
+	RequirePKCE     bool    // for confidential clients, too
+	EndWithSession  bool    // what was issued in a browser session ends with it
+	CountIssuances  bool    // record tokens that no sign-in stands behind by their number; see RecordIssuances
+	DPoPNonce       bool    // proofs must carry a nonce of ours (RFC 9449 §8)
+	ClientCerts     bool    // connections may come with a client certificate, so that tokens can be bound to it (RFC 8705 §3)
+	Replays         Replays // of proofs at resources; nil: a memory of this process
 }
 
 // Access token formats.
@@ -71,6 +74,8 @@ type Server struct {
 	flows     *secret.Box
 	tag       []byte // authenticates refresh tokens
 	next      []byte // derives a refresh token's successor
+	nonce     []byte // makes the nonces of DPoP proofs
+	replays   Replays
 	fetch     KeyFetcher
 	owner     Owner
 	seen      *seen
@@ -82,9 +87,13 @@ type Server struct {
 
 // New makes a server. Owner may be nil when the password grant is off.
 func New(cfg Config, st Store, ring *jose.Ring, keys *secret.Keys, fetch KeyFetcher, owner Owner) *Server {
+	replays := cfg.Replays
+	if replays == nil {
+		replays = newReplayMemory()
+	}
 	return &Server{
-		cfg: cfg, store: st, ring: ring, keys: keys, fetch: fetch, owner: owner,
-		flows: keys.Box("flow"), tag: keys.Derive("refresh-tag"), next: keys.Derive("refresh-next"),
+		cfg: cfg, store: st, ring: ring, keys: keys, fetch: fetch, owner: owner, replays: replays,
+		flows: keys.Box("flow"), tag: keys.Derive("refresh-tag"), next: keys.Derive("refresh-next"), nonce: keys.Derive("dpop-nonce"),
 		seen:    newSeen(),
 		tally:   newTally(),
 		grants:  grantTypes(cfg),
@@ -94,7 +103,7 @@ func New(cfg Config, st Store, ring *jose.Ring, keys *secret.Keys, fetch KeyFetc
 
 // grantTypes is the table of grant types that are served; discovery is derived from it.
 func grantTypes(cfg Config) []GrantType {
-	all := []GrantType{grantCode{}, grantRefresh{}, grantClient{}, grantDevice{}}
+	all := []GrantType{grantCode{}, grantRefresh{}, grantClient{}, grantDevice{}, grantExchange{}}
 	if cfg.PasswordGrant {
 		all = append(all, grantPassword{})
 	}

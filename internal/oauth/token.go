@@ -42,6 +42,8 @@ type Entitlement struct {
 	Code     *Code        // to be used up in the same moment as the new grant is stored
 	Device   secret.Hash  // likewise: the device code
 	Turn     *RefreshTurn // the refresh token to turn; nil when an answer that was lost is repeated
+	TokenID  string       // of the access token, where it follows from the one before; "" is any
+	Issued   string       // issued_token_type (RFC 8693 §2.2.1), or ""
 }
 
 // TokenResponse is the answer of the token endpoint (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
@@ -52,6 +54,7 @@ type TokenResponse struct {
 	RefreshToken string `json:"refresh_token,omitempty"`
 	IDToken      string `json:"id_token,omitempty"`
 	Scope        string `json:"scope"`
+	IssuedType   string `json:"issued_token_type,omitempty"` // RFC 8693 §2.2.1
 }
 
 // Token answers the token endpoint (RFC 6749 §3.2).
@@ -64,11 +67,21 @@ func (s *Server) Token(ctx context.Context, c *Call) (*TokenResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := grant.Redeem(ctx, s, cl, c)
-	if err != nil {
+	if c.held, err = s.possession(cl, c); err != nil {
 		return nil, err
 	}
-	return s.issue(ctx, cl, c, e)
+	e, err := grant.Redeem(ctx, s, cl, c)
+	if err != nil {
+		return nil, exchangeError(grant, err)
+	}
+	if e.New {
+		e.Grant.Bound = c.held.forGrant(cl)
+	}
+	if err := s.useProof(ctx, c); err != nil {
+		return nil, err
+	}
+	r, err := s.issue(ctx, cl, c, e)
+	return r, exchangeError(grant, err)
 }
 
 // grantType picks the grant that a client asks for and may use.

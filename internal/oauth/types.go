@@ -43,6 +43,13 @@ type Client struct {
 	AccessTTL   time.Duration   // 0: the server's default; likewise below
 	IDTokenTTL  time.Duration
 	RefreshTTL  time.Duration
+	Roles       []string // of the client when it acts for itself
+	Networks    []string // CIDR it may call the gateway from; empty: anywhere
+	Hosts       []string // hosts of the gateway it may call; empty: any
+	Routes      []string // routes of the gateway it may call, as domain/version, domain or an id; empty: any
+	DPoPBound   bool     // its tokens are always bound to a key (RFC 9449 §5.2, dpop_bound_access_tokens)
+	CertBound   bool     // its tokens are always bound to its TLS certificate (RFC 8705 §3)
+	KeepRefresh bool     // it is given access tokens only, and exchanges an old one for a new one
 	Disabled    bool
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
@@ -56,8 +63,10 @@ type Secret struct {
 	ExpiresAt time.Time // zero: never
 }
 
-// May reports whether the client may use a grant type.
-func (c *Client) May(grant string) bool { return slices.Contains(c.Grants, grant) }
+// May reports whether the client may use a grant type. KeepRefresh brings its own.
+func (c *Client) May(grant string) bool {
+	return slices.Contains(c.Grants, grant) || (c.KeepRefresh && grant == GrantTypeExchange)
+}
 
 // Scope is one defined scope: what it is called and what a person is told about it.
 type Scope struct {
@@ -72,13 +81,17 @@ type Scope struct {
 // but `resource`, which may repeat (RFC 8707 §2).
 type Call struct {
 	Form          url.Values
-	Authorization string // the header, or ""
-	Cert          *x509.Certificate
+	Authorization string            // the header, or ""
+	DPoP          []string          // the DPoP headers (RFC 9449 §4.1)
+	Cert          *x509.Certificate // the client's in TLS, or nil
 	Method        string
+	URL           string            // the address as the client sees it, without a query
 	Session       *identity.Session // the browser's, or nil
 	IP, Agent     string
 	RequestID     string
 	Now           time.Time // read once per request
+
+	held held // what a token request has proved to hold; set by Token
 }
 
 // Get is the value of a parameter, or "".
@@ -109,6 +122,7 @@ type Grant struct {
 	AuthTime  time.Time
 	AMR       []string
 	ACR       string
+	Bound     string // the key that its tokens are bound to: "jkt:" or "x5t:" and a thumbprint, or ""
 
 	RefreshHash secret.Hash // of the current refresh token; "" if there is none
 	PrevHash    secret.Hash // of the one before
@@ -148,6 +162,7 @@ type AccessToken struct {
 	AMR      []string
 	IssuedAt time.Time // whole seconds
 	Expires  time.Time // whole seconds
+	Bound    string    // as Grant.Bound: only who proves to hold the key may use it
 
 	kid string // of the key that signed it; "" for an opaque token
 }

@@ -35,6 +35,7 @@ const (
 	PrefixDeviceCode   = "gth_dc_"
 	PrefixLink         = "gth_su_"
 	PrefixSession      = "gth_ss_"
+	PrefixAppSession   = "gth_as_"
 )
 
 const (

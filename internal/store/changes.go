@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
@@ -17,6 +18,7 @@ const (
 	TopicKeys        = "keys"
 	TopicScopes      = "scopes"
 	TopicRevocations = "revocations"
+	TopicRoutes      = "routes"
 )
 
 // followRetry is how soon the follower tries again after a failure.
@@ -29,6 +31,7 @@ const tidyEvery = time.Minute
 type memory struct {
 	clients atomic.Pointer[map[oauth.ClientID]*oauth.Client]
 	scopes  atomic.Pointer[map[string]*oauth.Scope]
+	routes  atomic.Pointer[[]access.Route]
 	revoked revoked
 
 	mu      sync.Mutex       // one reload at a time, so that an older reading never replaces a newer one
@@ -41,6 +44,7 @@ type memory struct {
 func (m *memory) start() {
 	m.clients.Store(&map[oauth.ClientID]*oauth.Client{})
 	m.scopes.Store(&map[string]*oauth.Scope{})
+	m.routes.Store(&[]access.Route{})
 	m.revoked.start()
 	m.loaded, m.heard, m.onCall = make(map[string]int64), make(map[string]int64), make(map[string][]func() error)
 	m.changed = make(chan struct{}, 1)
@@ -175,6 +179,8 @@ func (d *DB) reload(ctx context.Context, topic string) error {
 		return d.loadScopes(ctx)
 	case TopicRevocations:
 		return d.loadRevocations(ctx)
+	case TopicRoutes:
+		return d.loadRoutes(ctx)
 	}
 	return nil
 }

@@ -14,14 +14,15 @@ import (
 
 const clientCols = "id, name, description, uri, logo_uri, public, auth_method, jwks, jwks_uri, grants, redirects, post_logout, scopes, " +
 	"resources, token_format, alg, first_party, plain_pkce, require_pkce, rotation, access_ttl, id_token_ttl, refresh_ttl, disabled, " +
-	"created_at, updated_at"
+	"created_at, updated_at, roles, from_networks, to_hosts, to_routes, dpop_bound, cert_bound, keep_refresh"
 
 func scanClient(r sqldb.Row) (*oauth.Client, error) {
 	var c oauth.Client
 	err := r.Scan((*string)(&c.ID), &c.Name, &c.Description, &c.URI, &c.LogoURI, &c.Public, &c.AuthMethod, raw{&c.JWKS}, &c.JWKSURI,
 		words{&c.Grants}, words{&c.Redirects}, words{&c.PostLogout}, words{&c.Scopes}, words{&c.Resources}, &c.TokenFormat, &c.Alg,
 		&c.FirstParty, &c.PlainPKCE, &c.RequirePKCE, &c.Rotation, span{&c.AccessTTL}, span{&c.IDTokenTTL}, span{&c.RefreshTTL},
-		&c.Disabled, stamp{&c.CreatedAt}, stamp{&c.UpdatedAt})
+		&c.Disabled, stamp{&c.CreatedAt}, stamp{&c.UpdatedAt}, words{&c.Roles}, words{&c.Networks}, words{&c.Hosts}, words{&c.Routes},
+		&c.DPoPBound, &c.CertBound, &c.KeepRefresh)
 	return &c, err
 }
 
@@ -30,7 +31,8 @@ func clientArgs(c *oauth.Client) []any {
 		c.ID, c.Name, c.Description, c.URI, c.LogoURI, c.Public, c.AuthMethod, string(c.JWKS), c.JWKSURI,
 		join(c.Grants), join(c.Redirects), join(c.PostLogout), join(c.Scopes), join(c.Resources), c.TokenFormat, c.Alg,
 		c.FirstParty, c.PlainPKCE, c.RequirePKCE, c.Rotation, c.AccessTTL.Milliseconds(), c.IDTokenTTL.Milliseconds(),
-		c.RefreshTTL.Milliseconds(), c.Disabled, ms(c.CreatedAt), ms(c.UpdatedAt),
+		c.RefreshTTL.Milliseconds(), c.Disabled, ms(c.CreatedAt), ms(c.UpdatedAt), join(c.Roles), join(c.Networks), join(c.Hosts),
+		join(c.Routes), c.DPoPBound, c.CertBound, c.KeepRefresh,
 	}
 }
 
@@ -86,7 +88,7 @@ func (d *DB) changeClients(ctx context.Context, ev []audit.Event, f func(tx sqld
 // CreateClient stores a new client with its secrets: Conflict if the id is taken.
 func (d *DB) CreateClient(ctx context.Context, c *oauth.Client, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		if _, err := tx.Exec(ctx, "INSERT INTO clients ("+clientCols+") VALUES ("+params(1, 26)+")", clientArgs(c)...); err != nil {
+		if _, err := tx.Exec(ctx, "INSERT INTO clients ("+clientCols+") VALUES ("+params(1, 33)+")", clientArgs(c)...); err != nil {
 			return nil, err
 		}
 		for _, s := range c.Secrets {
@@ -120,10 +122,12 @@ func (d *DB) UpdateClient(ctx context.Context, c *oauth.Client, ev ...audit.Even
 		n, err := tx.Exec(ctx, `UPDATE clients SET name = $1, description = $2, uri = $3, logo_uri = $4, public = $5, auth_method = $6,
 			jwks = $7, jwks_uri = $8, grants = $9, redirects = $10, post_logout = $11, scopes = $12, resources = $13, token_format = $14,
 			alg = $15, first_party = $16, plain_pkce = $17, require_pkce = $18, rotation = $19, access_ttl = $20, id_token_ttl = $21,
-			refresh_ttl = $22, disabled = $23, updated_at = $24 WHERE id = $25`,
+			refresh_ttl = $22, disabled = $23, updated_at = $24, roles = $25, from_networks = $26, to_hosts = $27, to_routes = $28,
+			dpop_bound = $29, cert_bound = $30, keep_refresh = $31 WHERE id = $32`,
 			c.Name, c.Description, c.URI, c.LogoURI, c.Public, c.AuthMethod, string(c.JWKS), c.JWKSURI, join(c.Grants), join(c.Redirects),
 			join(c.PostLogout), join(c.Scopes), join(c.Resources), c.TokenFormat, c.Alg, c.FirstParty, c.PlainPKCE, c.RequirePKCE,
-			c.Rotation, c.AccessTTL.Milliseconds(), c.IDTokenTTL.Milliseconds(), c.RefreshTTL.Milliseconds(), c.Disabled, ms(c.UpdatedAt), c.ID)
+			c.Rotation, c.AccessTTL.Milliseconds(), c.IDTokenTTL.Milliseconds(), c.RefreshTTL.Milliseconds(), c.Disabled, ms(c.UpdatedAt),
+			join(c.Roles), join(c.Networks), join(c.Hosts), join(c.Routes), c.DPoPBound, c.CertBound, c.KeepRefresh, c.ID)
 		if err := one(n, err, "client"); err != nil {
 			return nil, err
 		}

@@ -27,6 +27,7 @@ type grantData struct {
 	AuthTime    int64           `json:"auth_time,omitempty"`
 	AMR         []string        `json:"amr,omitempty"`
 	ACR         string          `json:"acr,omitempty"`
+	Bound       string          `json:"bound,omitempty"`
 	ExpiresAt   int64           `json:"expires_at,omitempty"`
 	AbsoluteEnd int64           `json:"absolute_end,omitempty"`
 	IP          string          `json:"ip,omitempty"`
@@ -38,7 +39,7 @@ type grantData struct {
 func dataOfGrant(g *oauth.Grant) grantData {
 	return grantData{
 		ID: string(g.ID), Client: string(g.Client), User: string(g.User), Session: string(g.Session), Kind: g.Kind,
-		Scopes: g.Scopes, Resources: g.Resources, Claims: g.Claims, AuthTime: ms(g.AuthTime), AMR: g.AMR, ACR: g.ACR,
+		Scopes: g.Scopes, Resources: g.Resources, Claims: g.Claims, AuthTime: ms(g.AuthTime), AMR: g.AMR, ACR: g.ACR, Bound: g.Bound,
 		ExpiresAt: ms(g.ExpiresAt), AbsoluteEnd: ms(g.AbsoluteEnd), IP: clean(g.IP), Agent: clean(g.Agent),
 		CreatedAt: ms(g.CreatedAt), LastUsedAt: ms(g.LastUsedAt),
 	}
@@ -47,7 +48,7 @@ func dataOfGrant(g *oauth.Grant) grantData {
 func (g grantData) grant() oauth.Grant {
 	return oauth.Grant{
 		ID: oauth.GrantID(g.ID), Client: oauth.ClientID(g.Client), User: identity.UserID(g.User), Session: identity.SessionID(g.Session),
-		Kind: g.Kind, Scopes: g.Scopes, Resources: g.Resources, Claims: g.Claims, AuthTime: at(g.AuthTime), AMR: g.AMR, ACR: g.ACR,
+		Kind: g.Kind, Scopes: g.Scopes, Resources: g.Resources, Claims: g.Claims, AuthTime: at(g.AuthTime), AMR: g.AMR, ACR: g.ACR, Bound: g.Bound,
 		ExpiresAt: at(g.ExpiresAt), AbsoluteEnd: at(g.AbsoluteEnd), IP: g.IP, Agent: g.Agent,
 		CreatedAt: at(g.CreatedAt), LastUsedAt: at(g.LastUsedAt),
 	}

@@ -17,10 +17,10 @@ const scopeOffline = "offline_access"
 
 const (
 	grantCols = "id, client_id, user_id, session_id, offline, kind, scopes, resources, claims, auth_time, amr, acr, refresh_hash, prev_hash, " +
-		"rotated_at, expires_at, absolute_end, ip, agent, created_at, last_used_at"
+		"rotated_at, expires_at, absolute_end, ip, agent, created_at, last_used_at, bound"
 	grantRead = "grants.id, grants.client_id, COALESCE(grants.user_id, ''), grants.session_id, grants.kind, grants.scopes, grants.resources, " +
 		"grants.claims, grants.auth_time, grants.amr, grants.acr, grants.refresh_hash, grants.prev_hash, grants.rotated_at, grants.expires_at, " +
-		"grants.absolute_end, grants.ip, grants.agent, grants.created_at, grants.last_used_at"
+		"grants.absolute_end, grants.ip, grants.agent, grants.created_at, grants.last_used_at, grants.bound"
 
 	// notRevoked is part of every reading and turning of a grant: on PostgreSQL a grant may be stored in the very moment in
 	// which another transaction revokes it and neither sees the other; such a grant never comes to life, and Sweep removes it.
@@ -51,12 +51,13 @@ func grantDest(g *oauth.Grant) []any {
 		&g.IP, &g.Agent,
 		stamp{&g.CreatedAt},
 		stamp{&g.LastUsedAt},
+		&g.Bound,
 	}
 }
 
 // putGrant stores a grant unless something it hangs on has been revoked. A user or client that is gone
 // has left a revocation behind, so the foreign keys do not come to speak.
-const putGrant = "INSERT INTO grants (" + grantCols + ") SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21" +
+const putGrant = "INSERT INTO grants (" + grantCols + ") SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22" +
 	" WHERE NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 'grant' AND target = $1)" +
 	" AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 'session' AND target = $4 AND target <> '')" +
 	" AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 'user' AND target = $3 AND not_before > $20)" +
@@ -73,7 +74,7 @@ func (d *DB) PutGrant(ctx context.Context, g *oauth.Grant, ev ...audit.Event) er
 func insertGrant(ctx context.Context, c sqldb.Conn, g *oauth.Grant) error {
 	n, err := c.Exec(ctx, putGrant, g.ID, g.Client, orNull(string(g.User)), g.Session, slices.Contains(g.Scopes, scopeOffline),
 		g.Kind, join(g.Scopes), join(g.Resources), string(g.Claims), ms(g.AuthTime), join(g.AMR), g.ACR, g.RefreshHash, g.PrevHash,
-		ms(g.RotatedAt), ms(g.ExpiresAt), ms(g.AbsoluteEnd), clean(g.IP), clean(g.Agent), ms(g.CreatedAt), ms(g.LastUsedAt))
+		ms(g.RotatedAt), ms(g.ExpiresAt), ms(g.AbsoluteEnd), clean(g.IP), clean(g.Agent), ms(g.CreatedAt), ms(g.LastUsedAt), g.Bound)
 	if err == nil && n == 0 {
 		return fault.New(fault.Spent, "this approval has been revoked")
 	}

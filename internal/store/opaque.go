@@ -27,6 +27,7 @@ type tokenData struct {
 	AMR      []string        `json:"amr,omitempty"`
 	IssuedAt int64           `json:"iat"`
 	Expires  int64           `json:"exp"`
+	Bound    string          `json:"bound,omitempty"`
 }
 
 func unix(t time.Time) int64 {
@@ -43,7 +44,7 @@ func (d *DB) PutOpaque(ctx context.Context, h secret.Hash, t *oauth.AccessToken)
 	data, err := json.Marshal(tokenData{
 		ID: t.ID, Grant: string(t.Grant), Client: string(t.Client), User: string(t.User), Session: string(t.Session), Subject: t.Subject,
 		Scopes: t.Scopes, Audience: t.Audience, Claims: t.Claims, Roles: t.Roles, AuthTime: unix(t.AuthTime), ACR: t.ACR, AMR: t.AMR,
-		IssuedAt: unix(t.IssuedAt), Expires: unix(t.Expires),
+		IssuedAt: unix(t.IssuedAt), Expires: unix(t.Expires), Bound: t.Bound,
 	})
 	if err != nil {
 		return err
@@ -67,5 +68,6 @@ func (d *DB) Opaque(ctx context.Context, h secret.Hash, now time.Time) (*oauth.A
 		ID: v.ID, Grant: oauth.GrantID(v.Grant), Client: oauth.ClientID(v.Client), User: identity.UserID(v.User),
 		Session: identity.SessionID(v.Session), Subject: v.Subject, Scopes: v.Scopes, Audience: v.Audience, Claims: v.Claims,
 		Roles: v.Roles, AuthTime: fromUnix(v.AuthTime), ACR: v.ACR, AMR: v.AMR, IssuedAt: fromUnix(v.IssuedAt), Expires: fromUnix(v.Expires),
+		Bound: v.Bound,
 	}, nil
 }

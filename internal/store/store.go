@@ -4,7 +4,7 @@
 // their own, and the administration on top. Changes of a credential's state are single conditional
 // statements; what a change needs to say in the audit log commits with it.
 //
-// Clients, scopes and revocations are also held in memory. A change made through a DB is in its memory when the
+// Clients, scopes, routes and revocations are also held in memory. A change made through a DB is in its memory when the
 // method returns; changes made by other processes arrive through Follow, within a second.
 package store
 

@@ -24,9 +24,10 @@ const ghosts = "DELETE FROM grants WHERE id IN (SELECT g.id FROM revocations r J
 
 // sweep is one kind of thing that goes when its time is over.
 type sweep struct {
-	text   string // ends in the placeholders of before, or id, and the chunk
+	text   string // ends in the placeholders of before, or what stands for it, and the chunk
 	before time.Time
 	id     string // where ids stand for times
+	keep   int64  // where a number of rows does
 }
 
 func (d *DB) sweeps(now time.Time) []sweep {
@@ -37,6 +38,9 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: "DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)", before: now.Add(-keepOnce)},
 		{text: "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)", before: now.Add(-keepLink)},
 		{text: "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)", before: now},
+		// The tokens of a browser app's session are kept with it alone: when it goes, its grant is nobody's.
+		{text: "DELETE FROM grants WHERE id IN (SELECT g.id FROM app_sessions a JOIN grants g ON g.id = a.grant_id WHERE a.expires_at <= $1 LIMIT $2)", before: now},
+		{text: "DELETE FROM app_sessions WHERE id IN (SELECT id FROM app_sessions WHERE expires_at <= $1 LIMIT $2)", before: now},
 		{text: "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)", before: now},
 		{text: "DELETE FROM locks WHERE name IN (SELECT name FROM locks WHERE last_at <= $1 AND locked_until <= $1 LIMIT $2)", before: now.Add(-keepLock)},
 		{text: "DELETE FROM keys WHERE id IN (SELECT id FROM keys WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2)", before: now.Add(-keepCode)},
@@ -46,6 +50,9 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: ghosts + "r.kind = 'user' AND g.user_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", before: now},
 		{text: ghosts + "r.kind = 'client' AND g.client_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", before: now},
 		{text: "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1 LIMIT $2)", before: now.Add(-keepRevoked)},
+		{text: "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals WHERE at <= $1 LIMIT $2)", before: now.Add(-keepRefusalTime)},
+		{text: "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals" +
+			" WHERE at <= (SELECT at FROM refusals ORDER BY at DESC LIMIT 1 OFFSET $1) LIMIT $2)", keep: keepRefusals},
 	}
 	if d.o.AuditRetention > 0 {
 		all = append(all, sweep{text: "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id <= $1 LIMIT $2)", id: secret.IDAt(now.Add(-d.o.AuditRetention))})
@@ -58,8 +65,11 @@ func (d *DB) Sweep(ctx context.Context, now time.Time) (deleted int64, err error
 	for _, s := range d.sweeps(now) {
 		for {
 			var from any = ms(s.before)
-			if s.id != "" {
+			switch {
+			case s.id != "":
 				from = s.id
+			case s.keep > 0:
+				from = s.keep
 			}
 			n, err := d.sql.Exec(ctx, s.text, from, sweepChunk)
 			if err != nil {

@@ -32,6 +32,7 @@ type Options struct {
 	Deadline  time.Duration      // for one request
 	Instant   map[string]Instant // paths of public documents that are in memory
 	Secure    bool               // the issuer is https: cookies are Secure and HSTS is sent
+	Origin    string             // the issuer's scheme, host and port: where clients see us, whatever proxies stand between
 	Limiter   Limiter            // nil: no rate limits
 	Rates     map[string]Rate
 	RateBy    string         // RateByIP, RateByClient or RateByUser
@@ -99,31 +100,46 @@ func Lasting(ctx context.Context) context.Context {
 	return ctx
 }
 
-// Stack puts the outer layers around a handler: recovery, request id, record, deadline, body limit and security headers.
+// Stack puts the outer layers around a handler: recovery, request id, record, deadline, body limit and security headers. Instant documents
+// need none of them.
 func (k *Kit) Stack(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if doc := k.Instant[r.URL.Path]; doc != nil && k.instant(w, r, doc) {
-			return
+		if doc := k.Instant[r.URL.Path]; doc == nil || !k.instant(w, r, doc) {
+			k.outer(w, r, next, true)
 		}
-		x := &exchange{rec: recorder{ResponseWriter: w}} // one allocation for all that a request needs here
-		ev := &x.ev
-		ev.Now, ev.Agent, ev.lasting = k.Now(), clean(r.UserAgent(), 512), r.Context()
-		ev.IP, ev.ID = k.origin(r)
-		x.id[0] = ev.ID
-		h := w.Header()
-		h["X-Request-Id"] = x.id[:]
+	})
+}
+
+// Front is Stack for what is somebody else's answer, passed through: recovery, request id and record alone. How long it may take and
+// how large it may be is the handler's to say.
+func (k *Kit) Front(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { k.outer(w, r, next, false) })
+}
+
+// outer is the layers around a handler; own is false for an answer that is only passed through.
+func (k *Kit) outer(w http.ResponseWriter, r *http.Request, next http.Handler, own bool) {
+	x := &exchange{rec: recorder{ResponseWriter: w}} // one allocation for all that a request needs here
+	ev := &x.ev
+	ev.Now, ev.Agent, ev.lasting = k.Now(), clean(r.UserAgent(), 512), r.Context()
+	ev.IP, ev.ID = k.origin(r)
+	x.id[0] = ev.ID
+	h := w.Header()
+	h["X-Request-Id"] = x.id[:]
+	ctx := context.WithValue(r.Context(), eventKey{}, ev)
+	if own {
 		for name, v := range k.fixed {
 			h[name] = v
 		}
-		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), eventKey{}, ev), k.Deadline)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, k.Deadline)
 		defer cancel()
-		r = r.WithContext(ctx)
-		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = http.MaxBytesReader(w, r.Body, k.BodyLimit)
-		}
-		defer k.finish(&x.rec, r, ev, ev.Now)
-		next.ServeHTTP(&x.rec, r)
-	})
+	}
+	r = r.WithContext(ctx)
+	if own && r.Body != nil && r.Body != http.NoBody {
+		r.Body = http.MaxBytesReader(w, r.Body, k.BodyLimit)
+	}
+	defer k.finish(&x.rec, r, ev, ev.Now)
+	next.ServeHTTP(&x.rec, r)
 }
 
 // instant answers a GET from memory; false if the usual way has to be taken: other methods, errors, and when every request is recorded.
@@ -173,7 +189,10 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 			fmt.Fprintf(rec, `{"error":"server_error","error_description":"Something went wrong on the server. Tell its operator the request id.","request_id":%q}`, ev.ID)
 		}
 	}
-	if ev.Route = r.Pattern; ev.Route == "" {
+	if ev.Route == "" {
+		ev.Route = r.Pattern
+	}
+	if ev.Route == "" {
 		ev.Route = "none"
 	}
 	level := slog.LevelInfo
@@ -211,7 +230,7 @@ type recorder struct {
 }
 
 func (w *recorder) WriteHeader(code int) {
-	if !w.wrote {
+	if interim := code >= 100 && code < 200 && code != http.StatusSwitchingProtocols; !w.wrote && !interim {
 		w.code, w.wrote = code, true
 	}
 	w.ResponseWriter.WriteHeader(code)

@@ -98,6 +98,34 @@ func TestInstantDocuments(t *testing.T) {
 	}
 }
 
+// What is passed through has a request id and a record, and no bounds and headers of ours.
+func TestFront(t *testing.T) {
+	var log bytes.Buffer
+	k := kit(t, func(o *web.Options) {
+		o.Log, o.BodyLimit, o.Deadline = slog.New(slog.NewJSONHandler(&log, nil)), 4, time.Nanosecond
+	})
+	w := httptest.NewRecorder()
+	k.Front(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, bound := r.Context().Deadline(); bound {
+			t.Error("there is a deadline")
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil || string(body) != "longer than four" {
+			t.Errorf("%q %v", body, err)
+		}
+		web.EventOf(r.Context()).Route = "route shop"
+		w.WriteHeader(http.StatusTeapot)
+	})).ServeHTTP(w, httptest.NewRequest("POST", "/shop/v1", strings.NewReader("longer than four")))
+	if h := w.Header(); len(h) != 1 || len(h.Get("X-Request-Id")) != 16 {
+		t.Errorf("headers %v", h)
+	}
+	for _, part := range []string{w.Header().Get("X-Request-Id"), `"route":"route shop"`, `"status":418`} {
+		if !strings.Contains(log.String(), part) {
+			t.Errorf("no %s in %s", part, log.String())
+		}
+	}
+}
+
 // A panic is the server's trouble: the caller learns a request id, the log learns the rest.
 func TestPanic(t *testing.T) {
 	var log bytes.Buffer

@@ -37,7 +37,13 @@ func (k *Kit) Lift(r *http.Request, from Bodies, sess *identity.Session) (*oauth
 		return nil, err
 	}
 	ev := EventOf(r.Context())
-	c := &oauth.Call{Form: form, Authorization: r.Header.Get("Authorization"), Method: r.Method, Session: sess, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: ev.Now}
+	c := &oauth.Call{
+		Form: form, Authorization: r.Header.Get("Authorization"), DPoP: r.Header["Dpop"], Method: r.Method,
+		Session: sess, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: ev.Now,
+	}
+	if len(c.DPoP) > 0 { // nothing else asks for it
+		c.URL = k.Origin + r.URL.EscapedPath()
+	}
 	if len(r.Header.Values("Authorization")) > 1 {
 		return nil, fault.New(fault.Invalid, "The Authorization header is sent more than once.")
 	}
@@ -99,7 +105,7 @@ func noSecretsInAddress(r *http.Request) error {
 		return nil
 	}
 	q := r.URL.Query()
-	for _, name := range []string{"client_id", "client_secret", "client_assertion", "grant_type", "code", "refresh_token", "token", "access_token", "username", "password", "device_code"} {
+	for _, name := range []string{"client_id", "client_secret", "client_assertion", "grant_type", "code", "refresh_token", "token", "access_token", "subject_token", "username", "password", "device_code"} {
 		if q.Has(name) {
 			return fault.New(fault.Invalid, "Parameter %s is in the address. Send it in the body.", name)
 		}

@@ -1,6 +1,8 @@
 package web_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net/http"
@@ -145,6 +147,28 @@ func TestLiftTakesWhatTheRequestIs(t *testing.T) {
 	h.ServeHTTP(httptest.NewRecorder(), r)
 	if !seen {
 		t.Fatal("not reached")
+	}
+}
+
+// RFC 9449 §4.3, RFC 8705 §3: every DPoP header, the address as the client sees it whatever the request says of its host, and the certificate.
+func TestLiftTakesWhatProvesPossession(t *testing.T) {
+	k := kit(t, func(o *web.Options) { o.Origin = "https://id.example" })
+	cert := &x509.Certificate{Raw: []byte("a certificate")}
+	r := request("POST", "http://proxied.internal/oauth/token%2F?a=1", formType, "a=1")
+	r.Header.Add("DPoP", "one")
+	r.Header.Add("dpop", "two")
+	r.Header.Set("X-Forwarded-Host", "evil.example")
+	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert, {}}}
+	c, err := k.Lift(r, web.FromForm, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(c.DPoP, []string{"one", "two"}) || c.URL != "https://id.example/oauth/token%2F" || c.Cert != cert {
+		t.Errorf("%q %s %v", c.DPoP, c.URL, c.Cert)
+	}
+	plain, err := k.Lift(request("POST", "/", formType, "a=1"), web.FromForm, nil)
+	if err != nil || len(plain.DPoP) != 0 || plain.Cert != nil {
+		t.Errorf("%+v, %v", plain, err)
 	}
 }
 

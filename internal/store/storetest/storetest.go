@@ -79,6 +79,14 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Client secrets", (*suite).clientSecrets},
 		{"Client deletion", (*suite).clientDeletion},
 		{"Scopes", (*suite).scopes},
+		{"Routes", (*suite).routes},
+		{"Routes fit together", (*suite).routesFit},
+		{"Routes of newer releases", (*suite).newerRoutes},
+		{"Refusals", (*suite).refusals},
+		{"Refusals are bounded", (*suite).boundedRefusals},
+		{"Browser apps' sessions", (*suite).appSessions},
+		{"Browser apps' sessions end", (*suite).appSessionsEnd},
+		{"Browser apps' sessions are swept", (*suite).appSessionsSwept},
 		{"Grants", (*suite).grants},
 		{"Revocations outlive tokens", (*suite).tokenLife},
 		{"Refresh", (*suite).refresh},
@@ -137,6 +145,8 @@ func (s *suite) client(t *testing.T) *oauth.Client {
 		Grants: []string{"authorization_code", "refresh_token"}, Redirects: []string{"https://app.example/cb", "http://127.0.0.1/cb"},
 		Scopes: []string{"openid", "email"}, AccessTTL: 5 * time.Minute, CreatedAt: s.now, UpdatedAt: s.now,
 		Secrets: []oauth.Secret{{ID: s.name("secret"), Hash: "h", CreatedAt: s.now}},
+		Roles:   []string{"reader", "writer"}, Networks: []string{"192.0.2.0/24"}, Hosts: []string{"*.example.com"}, Routes: []string{"stock/v2"},
+		CertBound: true,
 	}
 	must(t, s.db.CreateClient(t.Context(), c))
 	return c

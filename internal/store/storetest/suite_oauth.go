@@ -36,11 +36,13 @@ func (s *suite) clients(t *testing.T) {
 	want(t, s.db.CreateClient(ctx, c), fault.Conflict)
 	changed := *c
 	changed.Name, changed.JWKS, changed.UpdatedAt = "Other name", json.RawMessage(`{"keys":[]}`), s.now.Add(time.Second)
+	changed.Roles, changed.Networks, changed.Hosts = []string{"batch"}, []string{"10.0.0.0/8", "2001:db8::/32"}, []string{"api.example"}
+	changed.Routes, changed.DPoPBound, changed.CertBound, changed.KeepRefresh = []string{"shop/v1", "stock"}, true, false, true
 	must(t, s.db.UpdateClient(ctx, &changed))
 	got, _ = s.db.Client(ctx, c.ID)
-	equal(t, "name", got.Name, "Other name")
-	equal(t, "keys", string(got.JWKS), `{"keys":[]}`)
-	equal(t, "secrets", len(got.Secrets), 1)
+	if d := cmp.Diff(&changed, got, cmp.Transformer("nil", func(l []string) []string { return slices.Concat([]string{}, l) })); d != "" {
+		t.Fatal(d)
+	}
 	want(t, s.db.UpdateClient(ctx, &oauth.Client{ID: "nobody"}), fault.NotFound)
 	_, err = s.db.Client(ctx, "nobody")
 	want(t, err, fault.NotFound)
@@ -114,7 +116,7 @@ func (s *suite) grants(t *testing.T) {
 	ctx, c, u := t.Context(), s.client(t), s.user(t)
 	g := s.grant(u, c, "openid", "email")
 	g.Claims = json.RawMessage(`{"userinfo":{"email":null}}`)
-	g.Resources = []string{"https://api.example"}
+	g.Resources, g.Bound = []string{"https://api.example"}, "jkt:0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
 	must(t, s.db.PutGrant(ctx, g, event(audit.AccessTokenIssued, u, s.now)))
 	got, err := s.db.Grant(ctx, g.ID)
 	must(t, err)
@@ -273,6 +275,7 @@ func (s *suite) codes(t *testing.T) {
 	ctx, c, u := t.Context(), s.client(t), s.user(t)
 	g := s.grant(u, c, "openid")
 	g.RefreshHash = "" // a code's grant has no refresh token yet
+	g.Bound = "jkt:0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
 	code := &oauth.Code{Grant: *g, RedirectURI: "https://app.example/cb", Challenge: "ch", ChallengeMethod: "S256", Nonce: "n", ExpiresAt: s.now.Add(time.Minute)}
 	h := secret.Hash(s.name("code"))
 	must(t, s.db.PutCode(ctx, h, code, event(audit.AuthorizationCodeIssued, u, s.now)))
@@ -402,7 +405,7 @@ func (s *suite) opaque(t *testing.T) {
 	ctx, c, u := t.Context(), s.client(t), s.user(t)
 	a := token(s.grant(u, c), s.now)
 	a.Subject, a.Scopes, a.Audience, a.Roles, a.AuthTime, a.AMR = string(u.ID), []string{"openid"}, []string{"https://api"}, []string{"staff"}, s.now, []string{"pwd"}
-	a.Claims = json.RawMessage(`{"a":1}`)
+	a.Claims, a.Bound = json.RawMessage(`{"a":1}`), "x5t:0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
 	h := secret.Hash(s.name("opaque"))
 	must(t, s.db.PutOpaque(ctx, h, a))
 	got, err := s.db.Opaque(ctx, h, s.now)

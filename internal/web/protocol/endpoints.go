@@ -51,6 +51,7 @@ func (s *Server) lift(w http.ResponseWriter, r *http.Request, from web.Bodies, r
 	if err != nil {
 		return nil, err
 	}
+	s.giveNonce(w, c)
 	id := claimedClient(c)
 	web.EventOf(r.Context()).Client = id
 	who := web.Subject{User: c.Get("username")}
@@ -58,6 +59,13 @@ func (s *Server) lift(w http.ResponseWriter, r *http.Request, from web.Bodies, r
 		who.Client = id
 	}
 	return c, s.kit.Allow(w, r, rate, who)
+}
+
+// giveNonce puts the present nonce into every answer to a request with a proof, so that clients seldom come with an old one (RFC 9449 §8.2).
+func (s *Server) giveNonce(w http.ResponseWriter, c *oauth.Call) {
+	if nonce := s.oauth.Nonce(c.Now); nonce != "" && len(c.DPoP) > 0 {
+		w.Header().Set("DPoP-Nonce", nonce)
+	}
 }
 
 // claimedClient is who a call says it is from, unproven and bounded: for the record and for rate limits.

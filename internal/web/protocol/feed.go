@@ -38,6 +38,7 @@ func (s *Server) tryFeed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.giveNonce(w, c)
 	cl, err := s.oauth.Follower(r.Context(), c)
 	if err != nil {
 		return err

@@ -140,7 +140,7 @@ func (s *Server) public(h answer) http.HandlerFunc {
 func (s *Server) open(h answer) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, X-Request-Id")
+		w.Header().Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, X-Request-Id, DPoP-Nonce")
 		s.closed(h)(w, r)
 	}
 }
@@ -193,7 +193,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Cache-Control", "no-store")
 	web.RetryAfter(h, err)
 	if e.Challenge != "" {
-		h.Set("WWW-Authenticate", challenge(e, s.oauth.Issuer()))
+		h["Www-Authenticate"] = challenges(r, e, s.oauth.Issuer())
 	}
 	if e.Code == "" { // no credentials at all: RFC 6750 §3.1 wants a challenge without an error
 		w.WriteHeader(e.Status)
@@ -223,10 +223,26 @@ func tooLarge(err error) bool {
 	return errors.As(err, &big)
 }
 
-// challenge writes WWW-Authenticate (RFC 6749 §5.2, RFC 6750 §3).
-func challenge(e *oauth.Error, issuer string) string {
-	out := fmt.Sprintf(`%s realm="%s"`, e.Challenge, issuer)
-	if e.Challenge == "Bearer" && e.Code != "" {
+// challenges are the WWW-Authenticate headers of an error. Who sent nothing is told both ways to present a token, and who came as
+// DPoP is answered so, whatever went wrong (RFC 9449 §7.1).
+func challenges(r *http.Request, e *oauth.Error, issuer string) []string {
+	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	switch {
+	case e.Challenge == "Bearer" && e.Code == "":
+		return []string{challenge("Bearer", e, issuer), challenge("DPoP", e, issuer)}
+	case e.Challenge == "Bearer" && strings.EqualFold(scheme, "DPoP"):
+		return []string{challenge("DPoP", e, issuer)}
+	}
+	return []string{challenge(e.Challenge, e, issuer)}
+}
+
+// challenge writes one challenge (RFC 6749 §5.2, RFC 6750 §3, RFC 9449 §7.1).
+func challenge(scheme string, e *oauth.Error, issuer string) string {
+	out := fmt.Sprintf(`%s realm="%s"`, scheme, issuer)
+	if scheme == "DPoP" {
+		out += fmt.Sprintf(`, algs="%s"`, strings.Join(oauth.ProofAlgorithms(), " "))
+	}
+	if scheme != "Basic" && e.Code != "" {
 		out += fmt.Sprintf(`, error="%s", error_description="%s"`, e.Code, e.Description)
 		if e.Scope != "" {
 			out += fmt.Sprintf(`, scope="%s"`, e.Scope)

@@ -48,16 +48,20 @@ type site struct {
 	user    *identity.User
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	t.Helper()
 	keys, err := secret.NewKeys([]byte("a master key of at least 32 bytes"))
 	must(t, err)
 	s := &site{t: t, db: storetest.Memory(t), keys: keys, now: time.Date(2026, 5, 4, 10, 0, 0, 5e8, time.UTC), limiter: &limiter{}}
 	ring := jose.NewRing(s.db, keys)
-	s.oauth = oauth.New(oauth.Config{
+	cfg := oauth.Config{
 		Issuer: issuer, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: time.Hour, DeviceTTL: time.Minute, Rotation: true,
 		TokenFormat: oauth.FormatJWT, Alg: jose.ES256, DefaultScopes: []string{"openid"}, EndWithSession: true,
-	}, s.db, ring, keys, nil, nil)
+	}
+	for _, f := range tweaks {
+		f(&cfg)
+	}
+	s.oauth = oauth.New(cfg, s.db, ring, keys, nil, nil)
 	s.user = &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: "ada@example.com", CreatedAt: s.now}
 	must(t, s.db.CreateUser(t.Context(), s.user))
 	sess := identity.NewSession(s.user.ID, []string{"pwd"}, s.now, time.Hour, "", "")
@@ -70,7 +74,7 @@ func newSite(t *testing.T) *site {
 	}
 	must(t, s.db.CreateClient(t.Context(), s.cl))
 	kit := web.New(web.Options{
-		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true,
+		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true, Origin: issuer,
 		Limiter: s.limiter, Rates: map[string]web.Rate{"token": {Max: 5, Window: time.Minute}, "device": {Max: 5, Window: time.Minute}},
 	})
 	s.browser = &browser{session: sess}
@@ -439,6 +443,9 @@ func TestChallenges(t *testing.T) {
 		if got := c.w.Header().Get("WWW-Authenticate"); got != c.want || c.w.Code != c.code {
 			t.Errorf("%s: %d %s", name, c.w.Code, got)
 		}
+	}
+	if all := s.do("GET", "/oauth/userinfo", "", "").Header().Values("WWW-Authenticate"); len(all) != 2 || !strings.HasPrefix(all[1], `DPoP realm="`+issuer+`", algs="ES256 `) {
+		t.Errorf("no token: %q", all) // RFC 9449 §7.1: the other way to present one
 	}
 	if w := s.do("GET", "/oauth/userinfo", "", ""); w.Body.Len() != 0 { // RFC 6750 §3.1
 		t.Errorf("no token: says %s", w.Body)

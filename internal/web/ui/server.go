@@ -266,6 +266,9 @@ func ownPath(next string) string {
 	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || len(next) > 1024 || strings.ContainsAny(next, "\\\r\n\t") || u.Path != u.EscapedPath() {
 		return ""
 	}
+	if u.Path == "/gateway/login" { // which looks at return_to itself, once more
+		return with(u.Path, "return_to", u.Query().Get("return_to"))
+	}
 	for _, p := range []string{"/account", "/activate", "/device"} {
 		if u.Path == p || strings.HasPrefix(u.Path, p+"/") && !strings.Contains(u.Path, "..") {
 			return with(u.Path, "user_code", u.Query().Get("user_code"))

@@ -1,0 +1,215 @@
+package access
+
+import (
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+)
+
+func TestReadFile(t *testing.T) {
+	data, err := os.ReadFile("testdata/routes.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadFile(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &File{
+		Routes: []Route{
+			{ID: "file:shop/v1", Name: "shop/v1", Domain: "shop", Version: "v1", Upstreams: []string{"http://10.0.0.5:8000", "http://10.0.0.6:8000"}, Scopes: []string{"read"}},
+			{ID: "file:ledger/1.10", Name: "ledger/1.10", Domain: "ledger", Version: "1.10", Upstreams: []string{"h2c://ledger:9000"}, ACR: "aal2", MaxAge: Span(5 * time.Minute)},
+			{
+				ID: "file:The whole app", Name: "The whole app", Prefix: "/", Host: "*.example.com", Upstreams: []string{"https://app.internal/base"},
+				KeepPath: true, KeepHost: true, Browser: true, Methods: []string{"GET"}, Timeout: Span(10 * time.Second), BodyLimit: 1048576,
+				CORS: []string{"https://app.example.com"}, Roles: []string{"staff"}, Clients: []string{"web"}, Networks: []string{"10.0.0.0/8"},
+				Audiences: []string{"app"}, Issuers: []string{"auth0"}, ClientID: true, Rate: 100, RatePer: Span(time.Second), RateBy: "user",
+				HealthPath: "/healthz", HealthEvery: Span(5 * time.Second),
+			},
+			{ID: "file:2024-01-01/off", Name: "2024-01-01/off", Domain: "2024-01-01", Version: "off", Upstreams: []string{"http://a"}, Inactive: true, Unidentified: true, Rate: -1},
+		},
+		Issuers: []Issuer{
+			{
+				Name: "auth0", Issuer: "https://tenant.eu.auth0.com/", Audiences: []string{"https://api.example.com"}, Algs: jose.AssertionAlgorithms(),
+				RolesClaim: "https://example.com/roles",
+			},
+			{
+				Name: "keycloak", Issuer: "https://kc.example.com/realms/x", JWKSURI: "https://kc.example.com/certs", Audiences: []string{"account"}, Algs: []string{"ES256"},
+				Introspection: &Introspection{URL: "http://127.0.0.1:8081/introspect", ClientID: "gw", ClientSecretFile: "/run/secrets/kc"},
+				ScopesClaim:   "scp", UserClaim: "preferred_username",
+			},
+		},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestReadFileOfNothing(t *testing.T) {
+	for _, s := range []string{"", "\n", "# only words\n", "---\n", "{}", "routes: []\nissuers: []\n"} {
+		f, err := ReadFile([]byte(s))
+		if err != nil || len(f.Routes)+len(f.Issuers) > 0 {
+			t.Errorf("%q: %+v, %v", s, f, err)
+		}
+	}
+}
+
+// Every field that a route and an issuer have can be written, and comes back.
+func TestEveryFieldCanBeFilled(t *testing.T) {
+	for _, typ := range []reflect.Type{reflect.TypeFor[Route](), reflect.TypeFor[Issuer](), reflect.TypeFor[Introspection]()} {
+		fields, known := fieldsOf(typ)
+		for _, name := range known {
+			value := map[reflect.Kind]string{
+				reflect.String: "x", reflect.Bool: "true", reflect.Int: "7", reflect.Int64: "7", reflect.Slice: "[x]", reflect.Pointer: "{url: x}",
+			}[typ.Field(fields[name]).Type.Kind()]
+			root, err := parseYAML([]byte(name + ": " + value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := reflect.New(typ)
+			if err := fill(root, "it", v.Interface()); err != nil || v.Elem().Field(fields[name]).IsZero() {
+				t.Errorf("%s.%s: %v", typ.Name(), name, err)
+			}
+		}
+	}
+}
+
+func TestReadFileRefuses(t *testing.T) {
+	const up = ", upstreams: [http://a]}\n"
+	route := func(s string) string { return "routes:\n- {" + s + up }
+	iss := func(s string) string {
+		return "issuers:\n- " + strings.Join(strings.Split("name: auth0\nissuer: https://a.test\naudiences: [x]\n"+s, "\n"), "\n  ")
+	}
+	for name, tc := range map[string]struct{ file, says string }{
+		"no YAML":            {"routes: [", "not readable as YAML"},
+		"star without quote": {"routes:\n- host: *.example.com\n", "line 2: did not find"},
+		"star, unquoted":     {"routes:\n- host: *.example.com\n", `in quotes: "*.example.com"`},
+		"alias of nothing":   {"routes:\n- host: *example\n", `in quotes: "*.example.com"`},
+		"a list":             {"- a\n", "line 1: the file must be lines"},
+		"a word":             {"routes", "line 1: the file must be lines"},
+		"two documents":      {"routes: []\n---\nissuers: []\n", "second YAML document"},
+		"unknown top name":   {"\nroute: []\n", `line 2: "route" is no known name; did you mean routes?`},
+		"unlike any name":    {"something_else: []\n", "known are routes, issuers"},
+		"unknown name":       {"routes:\n- domain: shop\n  version: v1\n  scops: [a]\n", `line 4: "scops" is no known name; did you mean scopes?`},
+		"name in capitals":   {route("Domain: a, version: b"), "did you mean domain?"},
+		"made by the server": {route("domain: a, version: b, created_at: 2024-01-01"), "no known name"},
+		"name twice":         {"routes: []\nissuers: []\nroutes: []\n", "line 3: routes is there twice; the first time in line 1"},
+		"list as name":       {"[a]: b\n", "no known name"},
+		"name of no value":   {"routes:\n- domain: shop\n  version: v1\n  upstreams: [http://a]\n  scopes:\n", "line 5: scopes has no value"},
+		"entry of no value":  {"routes:\n- domain: shop\n  scopes:\n  -\n", "line 4: an entry of scopes has no value"},
+		"tilde":              {route("domain: ~, version: v1"), "domain has no value"},
+		"list of no list":    {route("domain: a, version: b, scopes: read"), "line 2: scopes must be a list"},
+		"value of a list":    {route("domain: [a], version: b"), "domain must be a single value"},
+		"route of a word":    {"routes: [shop]\n", "an entry of routes must be lines"},
+		"yes":                {route("domain: a, version: b, inactive: yes"), "inactive must be true or false"},
+		"number of words":    {route("domain: a, version: b, rate: many"), "rate must be a whole number"},
+		"number in octal":    {route("domain: a, version: b, rate: 010"), "rate must be a whole number"},
+		"number with point":  {route("domain: a, version: b, rate: 1.5"), "rate must be a whole number"},
+		"number too large":   {route("domain: a, version: b, body_limit: 99999999999999999999"), "body_limit must be a whole number"},
+		"no duration":        {route("domain: a, version: b, timeout: soon"), `line 2: timeout: "soon" is no duration`},
+		"negative duration":  {route("domain: a, version: b, timeout: -5s"), "no duration"},
+		"alias":              {"routes:\n- &a {domain: a, version: b, upstreams: [http://a]}\n- *a\n", "alias or an anchor"},
+		"tag":                {route("domain: !!binary YQ==, version: b"), "YAML tag"},
+		"merge":              {route("<<: {domain: a}, version: b"), `"<<" is no known name`},
+		"id":                 {route("id: a, domain: a, version: b"), "known by its name"},
+		"no sound route":     {"routes:\n- {domain: a, version: b, upstreams: [http://a]}\n- {domain: a, upstreams: [http://a]}\n", "line 3: the version"},
+		"unknown issuer":     {route("domain: a, version: b, issuers: [x]"), `line 2: the issuer "x" is not known`},
+		"same name":          {route("domain: a, version: b") + "- {domain: c, version: d, name: a/b" + up, "line 3: the name \"a/b\" is that of the route in line 2"},
+		"same address":       {route("domain: a, version: b") + "- {prefix: /a/b, name: x" + up, "line 3: the address /a/b is that of the route in line 2"},
+
+		"issuer of no name":    {"issuers:\n- {issuer: https://a.test, audiences: [x]}\n", "line 2: an issuer needs a name"},
+		"issuer with colon":    {"issuers:\n- {name: 'a:b', issuer: https://a.test, audiences: [x]}\n", "needs a name"},
+		"issuer of no address": {"issuers:\n- {name: a, audiences: [x]}\n", "issuer must be an address"},
+		"issuer by http":       {"issuers:\n- {name: a, issuer: http://a.test, audiences: [x]}\n", "must begin with https://"},
+		"issuer with query":    {"issuers:\n- {name: a, issuer: 'https://a.test?x', audiences: [x]}\n", "no name, password, query"},
+		"issuer with user":     {"issuers:\n- {name: a, issuer: 'https://u:hunter2@a.test', audiences: [x]}\n", "no name, password, query"},
+		"no audiences":         {"issuers:\n- {name: a, issuer: https://a.test}\n", "tokens made for others would pass"},
+		"audience with space":  {"issuers:\n- {name: a, issuer: https://a.test, audiences: [a b]}\n", "no audience"},
+		"keys by http":         {iss("jwks_uri: http://a.test/keys"), "jwks_uri must begin with https://"},
+		"algorithm none":       {iss("algs: [none]"), `"none" is not accepted`},
+		"symmetric algorithm":  {iss("algs: [RS256, HS256]"), `"HS256" is not accepted`},
+		"claim with line end":  {iss(`roles_claim: "a\nb"`), "roles_claim must be the name of a claim"},
+		"introspection, empty": {iss("introspection: {}"), "introspection.url must be an address"},
+		"no secret":            {iss("introspection: {url: https://a.test/i, client_id: gw}"), "client_secret_file"},
+		"no client":            {iss("introspection: {url: https://a.test/i, client_secret_file: f}"), "client_id"},
+		"secret in the file":   {iss("introspection: {url: https://a.test/i, client_id: a, client_secret: hunter2}"), "did you mean client_secret_file?"},
+		"issuer name twice":    {iss("") + "\n- {name: auth0, issuer: https://b.test, audiences: [x]}\n", "is that of the issuer in line 2"},
+		"issuer twice":         {iss("") + "\n- {name: b, issuer: https://a.test, audiences: [x]}\n", "in line 2 already"},
+		"too large":            {"#" + strings.Repeat("x", maxFile), "bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := ReadFile([]byte(tc.file))
+			if invalid(t, err); f != nil || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("%v; want %q in it", err, tc.says)
+			}
+			if strings.Contains(err.Error(), "hunter2") || len(err.Error()) > 600 {
+				t.Errorf("the error says too much: %v", err)
+			}
+		})
+	}
+}
+
+func TestNearest(t *testing.T) {
+	known := []string{"scopes", "roles", "rate", "rate_per"}
+	for in, want := range map[string]string{"scope": "scopes", "sopces": "scopes", "role": "roles", "rate-per": "rate_per", "colour": "", strings.Repeat("scopes", 20): ""} {
+		if got := nearest(in, known); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzReadFile(f *testing.F) {
+	data, err := os.ReadFile("testdata/routes.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{string(data), "routes: [", "routes:\n- &a {domain: *a}\n", "issuers:\n- {}\n", "routes:\n- {prefix: /, host: a.test, upstreams: ['http://[::1]:0/%2e']}\n", "? a\n: b\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := ReadFile(data)
+		if err != nil {
+			invalid(t, err)
+			if file != nil {
+				t.Fatal("a file with a mistake is used")
+			}
+			return
+		}
+		names := []string{}
+		for _, i := range file.Issuers {
+			names = append(names, i.Name)
+			if len(i.Audiences) == 0 || len(i.Algs) == 0 || slices.Contains(i.Algs, "none") {
+				t.Fatalf("%+v", i)
+			}
+		}
+		var all []*Compiled
+		for _, r := range file.Routes {
+			c, err := Compile(r, Options{Issuers: names})
+			if err != nil {
+				t.Fatalf("read, and yet unsound: %v", err)
+			}
+			all = append(all, c)
+		}
+		tab, err := NewTable(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range all {
+			if c.Route().Inactive {
+				continue
+			}
+			path, err := Clean(c.Prefix())
+			host := strings.Replace(c.Route().Host, "*", "x", 1)
+			if got, _, ok := tab.Match(host, path); err != nil || !ok || got != c {
+				t.Fatalf("%s does not find itself: %v", c.Address(), err)
+			}
+		}
+	})
+}

@@ -1,0 +1,127 @@
+package access
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// MaxPath is the longest path that passes, in bytes as sent.
+const MaxPath = 8 << 10
+
+// Clean checks the path of a request as it stands on the request line, without a query, and gives it with its escapes read.
+//
+// It never repairs. A rule that holds for /shop/admin is worth nothing when the program behind us finds /shop/admin in something
+// that we took for another path, so whatever two programs may read in two ways is refused (fault.Invalid): dot segments
+// (RFC 3986 §5.2.4), escaped or not; slashes and backslashes in disguise; empty segments; control characters; escapes of escapes;
+// bytes that are not UTF-8; and segments that are empty or dots once their `;` parameters are cut off (RFC 3986 §3.3).
+// Parameters elsewhere pass here; Match refuses those that would change the route.
+func Clean(rawPath string) (path string, err error) {
+	switch {
+	case rawPath == "" || rawPath[0] != '/':
+		return "", badPath("does not begin with /")
+	case len(rawPath) > MaxPath:
+		return "", fault.InvalidField("path", "The path has more than %d bytes; shorten it.", MaxPath)
+	}
+	if path, err = unescape(rawPath); err != nil {
+		return "", err
+	}
+	if err := readsOneWay(path); err != nil {
+		return "", err
+	}
+	return path, nil
+}
+
+func badPath(what string) error {
+	return fault.InvalidField("path", "The path %s; send it in its plain form.", what)
+}
+
+// unescape reads the escapes of a path, and looks at what only shows before and while that is done.
+func unescape(raw string) (string, error) {
+	escapes := 0
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '%':
+			escapes++
+		case c == ' ' || c == '?' || c == '#': // RFC 3986 §3.3: none of them is part of a path
+			return "", badPath("holds a space, ? or # without an escape")
+		}
+	}
+	if escapes == 0 {
+		return raw, nil
+	}
+	out := make([]byte, 0, len(raw))
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		if c == '%' {
+			if i+2 >= len(raw) || !isHex(raw[i+1]) || !isHex(raw[i+2]) {
+				return "", badPath("holds a % that begins no escape")
+			}
+			c = unhex(raw[i+1])<<4 | unhex(raw[i+2])
+			if c == '/' {
+				return "", badPath("holds a slash in disguise (%2F)")
+			}
+			i += 2
+		}
+		out = append(out, c)
+	}
+	path := string(out)
+	for i := 0; i+2 < len(path); i++ {
+		if path[i] == '%' && isHex(path[i+1]) && isHex(path[i+2]) { // who reads it twice gets something else
+			return "", badPath("holds an escape of an escape (%25)")
+		}
+	}
+	return path, nil
+}
+
+// readsOneWay looks at a path whose escapes are read.
+func readsOneWay(path string) error {
+	plain := true
+	for i := 0; i < len(path); i++ {
+		switch c := path[i]; {
+		case c == '\\':
+			return badPath("holds a backslash, which some programs take for a slash")
+		case c < 0x20 || c == 0x7f:
+			return badPath("holds a control character")
+		case c >= utf8.RuneSelf:
+			plain = false
+		}
+	}
+	if !plain {
+		if !utf8.ValidString(path) {
+			return badPath("is not UTF-8")
+		}
+		if strings.ContainsFunc(path, unicode.IsControl) {
+			return badPath("holds a control character")
+		}
+	}
+	for rest := path[1:]; ; {
+		segment, after, more := strings.Cut(rest, "/")
+		name, _, parameters := strings.Cut(segment, ";")
+		switch {
+		case name == "." || name == "..":
+			return badPath("holds a dot segment")
+		case name == "" && (more || parameters):
+			return badPath("holds an empty segment")
+		case !more:
+			return nil
+		}
+		rest = after
+	}
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func unhex(c byte) byte {
+	switch {
+	case c >= 'a':
+		return c - 'a' + 10
+	case c >= 'A':
+		return c - 'A' + 10
+	}
+	return c - '0'
+}

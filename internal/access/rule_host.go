@@ -1,0 +1,26 @@
+package access
+
+import "fmt"
+
+// hostRule holds for the hosts of a route. Match found the route by its host; this is the same question where a route is found otherwise.
+type hostRule struct{ host hostPattern }
+
+func compileHost(c *Compiled, _ *Options) (rule, error) {
+	if c.host.kind == hostAny {
+		return nil, nil
+	}
+	return hostRule{c.host}, nil
+}
+
+func (h hostRule) check(t *Target, _ *Caller) *Refusal {
+	if h.host.covers(t.Host) {
+		return nil
+	}
+	return &Refusal{
+		Rule:   "host",
+		Reason: fmt.Sprintf("The route is not for the host %q.", clip(t.Host)),
+		Needed: []string{h.host.String()},
+		Had:    shown(t.Host),
+		Remedy: "Call it at " + h.host.String() + ", or change the host of the route.",
+	}
+}

@@ -1,0 +1,80 @@
+package access
+
+import (
+	"fmt"
+	"slices"
+)
+
+// restrictionRule holds unless the client itself is restricted to other networks, hosts or routes. It is asked before anything that
+// concerns the route, so that a client's key which is used elsewhere learns nothing of it.
+type restrictionRule struct {
+	names [3]string // by which a client's list may name the route: id, domain/version, domain
+}
+
+func compileRestriction(c *Compiled, _ *Options) (rule, error) {
+	r := restrictionRule{[3]string{c.route.ID}}
+	if c.route.Domain != "" {
+		r.names[1], r.names[2] = c.route.Domain+"/"+c.route.Version, c.route.Domain
+	}
+	return r, nil
+}
+
+func (r restrictionRule) check(t *Target, c *Caller) *Refusal {
+	switch {
+	case len(c.Networks) > 0 && !inside(c.Networks, t.IP):
+		return outside(t, c)
+	case len(c.Hosts) > 0 && !slices.ContainsFunc(c.Hosts, func(h string) bool { return hostListed(h, t.Host) }):
+		return &Refusal{
+			Rule:   "host",
+			Reason: fmt.Sprintf("The client %q may not call the host %q.", clip(c.Client), clip(t.Host)),
+			Needed: shown(c.Hosts...),
+			Had:    shown(t.Host),
+			Remedy: "Add the host to those that the client may call.",
+		}
+	case len(c.Routes) > 0 && !slices.ContainsFunc(c.Routes, r.named):
+		return &Refusal{
+			Rule:   "route",
+			Reason: fmt.Sprintf("The client %q may not call this route.", clip(c.Client)),
+			Needed: shown(c.Routes...),
+			Had:    shown(r.best()),
+			Remedy: "Add the route to those that the client may call.",
+		}
+	}
+	return nil
+}
+
+func outside(t *Target, c *Caller) *Refusal {
+	needed := make([]string, 0, len(c.Networks))
+	for _, p := range c.Networks {
+		needed = append(needed, p.String())
+	}
+	return &Refusal{
+		Rule:   "network",
+		Reason: fmt.Sprintf("The client %q may not call from the address %s.", clip(c.Client), address(t.IP)),
+		Needed: shown(needed...),
+		Had:    []string{address(t.IP)},
+		Remedy: "Add the address to the networks that the client may call from.",
+	}
+}
+
+// hostListed reports whether an entry of a client's list means a host.
+func hostListed(entry, host string) bool {
+	kind := hostExact
+	if len(entry) > 2 && entry[:2] == "*." {
+		kind, entry = hostWild, entry[1:]
+	}
+	return entry != "" && hostPattern{kind, entry}.covers(host)
+}
+
+// named reports whether an entry of a client's list means the route.
+func (r restrictionRule) named(entry string) bool {
+	return entry != "" && slices.Contains(r.names[:], entry)
+}
+
+// best is the name that an operator would add to a client's list.
+func (r restrictionRule) best() string {
+	if r.names[1] != "" {
+		return r.names[1]
+	}
+	return r.names[0]
+}

@@ -1,0 +1,50 @@
+package access
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// roleRule holds for users with one of some roles, and for clients that act for themselves and have one. A client's roles say nothing
+// of the user that it acts for, and those of a client that has not proven its id count for nothing.
+type roleRule struct{ roles []string }
+
+func compileRole(c *Compiled, _ *Options) (rule, error) {
+	for _, s := range c.route.Roles {
+		if !printable(s, maxName) {
+			return nil, fault.InvalidField("roles", "%q is no role; write 1 to %d bytes of text", clip(s), maxName)
+		}
+	}
+	if len(c.route.Roles) == 0 {
+		return nil, nil
+	}
+	return roleRule{c.route.Roles}, nil
+}
+
+func (r roleRule) check(_ *Target, c *Caller) *Refusal {
+	has, whose := c.UserRoles, "user"
+	if c.User == "" {
+		has, whose = c.ClientRoles, "client"
+		if c.By == ByClientID || c.By == BySecret && !c.Proven {
+			has = nil
+		}
+	}
+	for _, s := range has {
+		if slices.Contains(r.roles, s) {
+			return nil
+		}
+	}
+	out := &Refusal{
+		Rule:   "role",
+		Reason: "The " + whose + " has none of the roles " + strings.Join(shown(r.roles...), ", ") + ".",
+		Needed: shown(r.roles...),
+		Had:    shown(has...),
+		Remedy: "Give the " + whose + " one of these roles, and use a token that was made afterwards.",
+	}
+	if whose == "client" && has == nil && len(c.ClientRoles) > 0 {
+		out.Remedy = "Send the client's secret or an access token: the roles of a client that only gave its id do not count."
+	}
+	return out
+}

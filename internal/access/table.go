@@ -1,0 +1,168 @@
+package access
+
+import (
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// Table finds the route of a request. It is immutable: a change of a route makes a new one. The zero value and nil hold no route.
+type Table struct {
+	exact map[string]*site // by host
+	wild  map[string]*site // by what follows the star: .example.com
+	any   *site
+	depth int // of the deepest prefix
+}
+
+// site is the routes of one host, by prefix. The prefix / is "" here: all others end without a slash.
+//
+// With thousands of routes most of the time of a look-up goes into waiting for memory. So it reads the map alone, and of the route only
+// its pointer, unless one of the site's routes keeps its path; and the keys of a table lie side by side.
+type site struct {
+	routes map[string]*Compiled
+	depths uint32 // bit n: there is a prefix of n segments, so that only those are looked for
+	keeps  bool   // some route keeps its path
+}
+
+// NewTable makes a table of the routes that are active. Two of them with one address are refused (fault.Conflict).
+func NewTable(routes []*Compiled) (*Table, error) {
+	t := &Table{exact: map[string]*site{}, wild: map[string]*site{}, any: newSite()}
+	keys := keysOf(routes)
+	for i, c := range routes {
+		if c.route.Inactive {
+			continue
+		}
+		if other := t.site(c.host).put(keys[i], c); other != nil {
+			return nil, fault.New(fault.Conflict, "the routes %s and %s have the same address %s; change or delete one of them",
+				other.called(), c.called(), c.Address())
+		}
+		t.depth = max(t.depth, c.depth)
+	}
+	return t, nil
+}
+
+// keysOf gives the prefixes of routes as a site has them, all out of one piece of memory.
+func keysOf(routes []*Compiled) []string {
+	var all strings.Builder
+	for _, c := range routes {
+		all.WriteString(strings.TrimSuffix(c.prefix, "/"))
+	}
+	keys, rest := make([]string, len(routes)), all.String()
+	for i, c := range routes {
+		n := len(strings.TrimSuffix(c.prefix, "/"))
+		keys[i], rest = rest[:n], rest[n:]
+	}
+	return keys
+}
+
+func newSite() *site { return &site{routes: map[string]*Compiled{}} }
+
+// site is the part of the table for a host, made if need be.
+func (t *Table) site(h hostPattern) *site {
+	if h.kind == hostAny {
+		return t.any
+	}
+	in := t.exact
+	if h.kind == hostWild {
+		in = t.wild
+	}
+	if in[h.name] == nil {
+		in[h.name] = newSite()
+	}
+	return in[h.name]
+}
+
+// put adds a route, or gives the one that has its prefix already.
+func (s *site) put(key string, c *Compiled) (other *Compiled) {
+	if other = s.routes[key]; other == nil {
+		s.routes[key] = c
+		s.depths |= 1 << c.depth
+		s.keeps = s.keeps || c.route.KeepPath
+	}
+	return other
+}
+
+// Match finds the route of a host, in lower case and without a port, and a path that Clean gave. A route of this very host goes before
+// one of the longest wildcard (which stands for one label or more), and that before one of any host; among them, the longest prefix wins.
+//
+// rest is what the upstream is asked for: the path without the prefix, either "" or beginning with a slash; the whole path if the
+// route keeps it. A path whose `;` parameters (RFC 3986 §3.3) decide which route it belongs to has none, because programs that
+// cut parameters off would see another path.
+func (t *Table) Match(host, path string) (c *Compiled, rest string, ok bool) {
+	if t == nil || t.any == nil || path == "" || path[0] != '/' {
+		return nil, "", false
+	}
+	host = strings.TrimSuffix(host, ".")
+	c, cut := t.find(host, path)
+	if c == nil {
+		return nil, "", false
+	}
+	if strings.IndexByte(path, ';') >= 0 {
+		if same, _ := t.find(host, withoutParameters(path)); same != c {
+			return nil, "", false
+		}
+	}
+	return c, path[cut:], true
+}
+
+// find is Match without its second look. cut is how many bytes of the path the upstream does not see.
+func (t *Table) find(host, path string) (c *Compiled, cut int) {
+	var ends [maxDepth + 1]int // ends[n]: where the n-th segment ends; ends[0] is the prefix of no segment, which is /
+	n := 0
+	for at := 1; n < t.depth && at < len(path); at++ {
+		if i := strings.IndexByte(path[at:], '/'); i >= 0 {
+			at += i
+		} else {
+			at = len(path)
+		}
+		n++
+		ends[n] = at
+	}
+	if len(t.exact) > 0 {
+		if c, cut = t.exact[host].find(path, &ends, n); c != nil {
+			return c, cut
+		}
+	}
+	if len(t.wild) > 0 {
+		for i := strings.IndexByte(host, '.'); i > 0; {
+			if c, cut = t.wild[host[i:]].find(path, &ends, n); c != nil {
+				return c, cut
+			}
+			next := strings.IndexByte(host[i+1:], '.')
+			if next < 0 {
+				break
+			}
+			i += 1 + next
+		}
+	}
+	return t.any.find(path, &ends, n)
+}
+
+// find gives the route of the longest prefix of a path, whose segments end at ends[1] to ends[n], or nil.
+func (s *site) find(path string, ends *[maxDepth + 1]int, n int) (c *Compiled, cut int) {
+	if s == nil {
+		return nil, 0
+	}
+	for ; n >= 0; n-- {
+		if s.depths&(1<<n) == 0 {
+			continue
+		}
+		if c = s.routes[path[:ends[n]]]; c == nil {
+			continue
+		}
+		if s.keeps && c.route.KeepPath {
+			return c, 0
+		}
+		return c, ends[n]
+	}
+	return nil, 0
+}
+
+// withoutParameters is the path as it looks to a program that cuts off the parameters of segments.
+func withoutParameters(path string) string {
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		segments[i], _, _ = strings.Cut(s, ";")
+	}
+	return strings.Join(segments, "/")
+}

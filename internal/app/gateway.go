@@ -1,0 +1,198 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/bearer"
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/gateway"
+	"github.com/gatehouse-id/gatehouse/internal/gateway/apps"
+	"github.com/gatehouse-id/gatehouse/internal/gateway/upstream"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+	"github.com/gatehouse-id/gatehouse/internal/web/ui"
+)
+
+// lookAtFile is how often ROUTES_FILE is looked at.
+const lookAtFile = 500 * time.Millisecond
+
+// routeSource is where routes come from: the database, and ROUTES_FILE with the other issuers that it names.
+type routeSource struct {
+	cfg  *config.Config
+	db   *store.DB
+	log  *slog.Logger
+	file atomic.Pointer[loadedFile]
+	mark string // of the file as it was last looked at
+}
+
+// loadedFile is ROUTES_FILE, ready to use.
+type loadedFile struct {
+	*access.File
+	setup gateway.Setup
+}
+
+// newRouteSource reads the file. One that is wrong stops the start.
+func newRouteSource(cfg *config.Config, db *store.DB, log *slog.Logger) (*routeSource, error) {
+	s := &routeSource{cfg: cfg, db: db, log: log, mark: markOf(cfg.Gateway.RoutesFile)}
+	return s, s.read()
+}
+
+// read takes the file in as a whole, or leaves everything as it was.
+func (s *routeSource) read() error {
+	file, err := routesFile(s.cfg)
+	if err != nil {
+		return err
+	}
+	options := routeOptions(s.cfg, file)
+	if _, err := compileRoutes(options, file.Routes); err != nil {
+		return fmt.Errorf("%s: %w", s.cfg.Gateway.RoutesFile, err)
+	}
+	next := &loadedFile{file, gateway.Setup{Compile: options}}
+	before := s.file.Load()
+	for _, i := range file.Issuers {
+		f, err := s.foreign(i, before)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.cfg.Gateway.RoutesFile, err)
+		}
+		next.setup.Foreign = append(next.setup.Foreign, f)
+	}
+	s.file.Store(next)
+	if before != nil {
+		for _, f := range before.setup.Foreign {
+			if !slices.Contains(next.setup.Foreign, f) {
+				f.Close()
+			}
+		}
+	}
+	return nil
+}
+
+// foreign makes an issuer's verifier, or takes over the one it had when nothing about it has changed.
+func (s *routeSource) foreign(i access.Issuer, before *loadedFile) (*gateway.Foreign, error) {
+	secret := ""
+	if in := i.Introspection; in != nil && in.ClientSecretFile != "" {
+		raw, err := os.ReadFile(in.ClientSecretFile)
+		if err != nil {
+			return nil, fault.Wrap(fault.Invalid, err, "the client_secret_file of the issuer %s cannot be read", i.Name)
+		}
+		secret = strings.TrimSpace(string(raw))
+	}
+	if before != nil {
+		for _, f := range before.setup.Foreign {
+			if f.Same(i, secret) {
+				return f, nil
+			}
+		}
+	}
+	more := []bearer.Option{bearer.OnError(func(err error) { s.log.Warn("another issuer makes trouble", "issuer", i.Name, "error", err) })}
+	return gateway.NewForeign(i, secret, more...)
+}
+
+// setup gives what the gateway works with now.
+func (s *routeSource) setup() gateway.Setup {
+	file := s.file.Load()
+	now := file.setup
+	now.Routes = slices.Concat(file.Routes, s.db.Routes())
+	return now
+}
+
+// watch calls changed when the file has changed and could be read, until ctx ends. A file that is wrong is reported once, and what was
+// in force stays.
+func (s *routeSource) watch(ctx context.Context, changed func()) {
+	if s.cfg.Gateway.RoutesFile == "" {
+		return
+	}
+	tick := time.NewTicker(lookAtFile)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		mark := markOf(s.cfg.Gateway.RoutesFile)
+		if mark == s.mark {
+			continue
+		}
+		s.mark = mark
+		if err := s.read(); err != nil {
+			s.log.Error("ROUTES_FILE is not taken up; the routes stay as they were", "error", err)
+			continue
+		}
+		changed()
+	}
+}
+
+// markOf tells one state of a file from another.
+func markOf(name string) string {
+	info, err := os.Stat(name)
+	if err != nil {
+		return "none"
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size(), info.Sys() != nil)
+}
+
+// front is what stands before everything else: routes of the gateway, then our own pages and endpoints.
+func front(kit *web.Kit, g *gateway.Gateway, own http.Handler) http.Handler {
+	passed := kit.Front(g)
+	own = kit.Stack(own)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.Claims(r) {
+			passed.ServeHTTP(w, r)
+			return
+		}
+		own.ServeHTTP(w, r)
+	})
+}
+
+// newGateway makes the gateway and the token handler beside it.
+func (s *server) newGateway(kit *web.Kit, o *oauth.Server, browser *ui.Server) (*gateway.Gateway, *apps.Server, error) {
+	p := s.parts
+	routes, err := newRouteSource(p.cfg, p.db, s.log)
+	if err != nil {
+		return nil, nil, err
+	}
+	handler := apps.New(kit, o, p.db, p.keys, apps.Options{Life: p.cfg.Sessions.Duration, Idle: p.cfg.Sessions.Idle, Fail: browser.Fail})
+	transport := upstream.NewTransport(upstream.TransportOptions{})
+	s.close = append(s.close, transport.Close)
+	g, err := gateway.New(gateway.Options{
+		Issuer: p.cfg.Server.BaseURL, Kit: kit, Setup: routes.setup, Upstream: upstream.Options{Transport: transport},
+		Tokens: o, Clients: o, Users: p.db, Browser: pageSignIn{browser}, Apps: handler, Signer: p.ring, Refusals: keepRefusals(p.db),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	p.db.OnChange(store.TopicRoutes, func() error { g.Reload(); return nil })
+	p.db.OnChange(store.TopicClients, func() error { g.Reload(); return nil })
+	s.behind = append(s.behind, g.Run, func(ctx context.Context) { routes.watch(ctx, g.Reload) })
+	return g, handler, nil
+}
+
+// pageSignIn adapts the pages to what the gateway asks of them.
+type pageSignIn struct{ *ui.Server }
+
+func (p pageSignIn) SignIn(w http.ResponseWriter, r *http.Request, want gateway.SignIn) error {
+	return p.SignInFor(w, r, want.Next, want.ACR, want.Again)
+}
+
+// keepRefusals adapts storage to the gateway's queue.
+func keepRefusals(db *store.DB) func(context.Context, []gateway.Refusal) error {
+	return func(ctx context.Context, all []gateway.Refusal) error {
+		rows := make([]store.Refused, len(all))
+		for i, r := range all {
+			rows[i] = store.Refused{RequestID: r.RequestID, At: r.At, Data: r.Data}
+		}
+		return db.PutRefusals(ctx, rows)
+	}
+}

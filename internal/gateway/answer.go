@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"encoding/json"
+	"html"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/bearer/dpop"
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// wireError is a refusal on the wire.
+type wireError struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+	RequestID   string `json:"request_id"`
+	RetryAfter  int64  `json:"retry_after,omitempty"`
+}
+
+// refuse answers a request that does not pass, and keeps the reason for the operator. A page of people goes to the login where that helps.
+func (g *Gateway) refuse(w http.ResponseWriter, a *asked, ref *refused) {
+	g.note(a, ref)
+	h := w.Header()
+	h["Cache-Control"] = []string{"no-store"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	to := ""
+	if ref.login && a.entry != nil && a.entry.source.Browser && a.target.Page {
+		to = g.loginURL(a)
+	}
+	if to != "" && !a.nginx {
+		h["Location"] = []string{to}
+		status := http.StatusSeeOther
+		if a.asker { // the proxies' own manuals show 302
+			status = http.StatusFound
+		}
+		w.WriteHeader(status)
+		return
+	}
+	if to != "" {
+		h["X-Auth-Login"] = []string{to}
+	}
+	g.challenge(h, a, ref)
+	if ref.after > 0 {
+		h["Retry-After"] = []string{itoa(seconds(ref.after))}
+	}
+	status := ref.status
+	if a.nginx && status != http.StatusUnauthorized && status != http.StatusForbidden {
+		// nginx makes an error of its own of everything else; its configuration can give the caller this one.
+		h["X-Auth-Status"] = []string{strconv.Itoa(status)}
+		status = http.StatusForbidden
+	}
+	if a.entry != nil && a.entry.source.Browser && a.target.Page {
+		person(w, a, status, ref.text)
+		return
+	}
+	body, _ := json.Marshal(wireError{ref.code, ref.text, a.ev.ID, retryAfter(ref)}) // strings and a number always marshal
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	if a.r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the caller has gone if it fails
+	}
+}
+
+func retryAfter(ref *refused) int64 {
+	if ref.status != http.StatusTooManyRequests {
+		return 0
+	}
+	return seconds(ref.after)
+}
+
+// person tells somebody who has opened a page, in words alone: on a route's host there is nothing of our pages to dress them with.
+func person(w http.ResponseWriter, a *asked, status int, text string) {
+	body := "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><title>" + http.StatusText(status) + "</title>" +
+		"<h1>" + http.StatusText(status) + "</h1><p>" + html.EscapeString(text) + "<p>Request id: <code>" + html.EscapeString(a.ev.ID) + "</code></html>"
+	h := w.Header()
+	h["Content-Type"] = []string{"text/html; charset=utf-8"}
+	h["Content-Security-Policy"] = []string{"default-src 'none'; frame-ancestors 'none'"}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	if a.r.Method != http.MethodHead {
+		_, _ = w.Write([]byte(body))
+	}
+}
+
+// challenge writes what a 401 and some 403 tell a program: which schemes there are, where the route's metadata are, what is wrong
+// (RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3, RFC 9728 §5.1).
+func (g *Gateway) challenge(h http.Header, a *asked, ref *refused) {
+	if a.nonce != "" {
+		h["Dpop-Nonce"] = []string{a.nonce}
+	}
+	if len(ref.allow) > 0 {
+		h["Allow"] = []string{strings.Join(ref.allow, ", ")}
+	}
+	if ref.status != http.StatusUnauthorized && ref.code != access.CodeScope {
+		return
+	}
+	if ref.scheme == schemeBasic {
+		h["Www-Authenticate"] = []string{schemeBasic + ` realm="` + g.Issuer + `", charset="UTF-8"`}
+		return
+	}
+	h["Www-Authenticate"] = []string{g.bearerChallenge(schemeBearer, a, ref), g.bearerChallenge(schemeDPoP, a, ref) + `, algs="` + strings.Join(dpop.Algorithms(), " ") + `"`}
+}
+
+func (g *Gateway) bearerChallenge(scheme string, a *asked, ref *refused) string {
+	var b strings.Builder
+	b.WriteString(scheme + ` realm="` + g.Issuer + `"`)
+	add := func(name, value string) {
+		if value != "" {
+			b.WriteString(`, ` + name + `="` + quotable(value) + `"`)
+		}
+	}
+	if a.entry != nil {
+		add("resource_metadata", g.metadataURL(a))
+	}
+	if ref.scheme == scheme && ref.code != codeLogin {
+		add("error", ref.code)
+		add("error_description", ref.text)
+	}
+	if len(ref.why.Scope) > 0 {
+		add("scope", strings.Join(ref.why.Scope, " "))
+	}
+	if ref.code == access.CodeStepUp && ref.scheme == scheme {
+		add("acr_values", ref.why.ACR)
+		if age := ref.why.MaxAge; age > 0 {
+			b.WriteString(`, max_age=` + itoa(int64(age.D()/time.Second)))
+		}
+	}
+	return b.String()
+}
+
+// quotable keeps what may stand in a quoted string of a challenge (RFC 6750 §3).
+func quotable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"':
+			return '\''
+		case r < 0x20 || r > 0x7e || r == '\\':
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// note writes a refusal into the request's record, and keeps it for who asks about its id.
+func (g *Gateway) note(a *asked, ref *refused) {
+	a.ev.Err = ref.err
+	if ref.err == nil {
+		a.ev.Err = fault.New(fault.Denied, "%s: %s", ref.why.Rule, ref.why.Reason)
+	}
+	who := &a.caller.caller
+	kept := access.Refused{
+		RequestID: a.ev.ID, At: a.target.Now, Method: a.target.Method, Host: a.target.Host, Path: a.raw,
+		Caller: access.RefusedCaller{By: who.By, Client: who.Client, User: who.User}, IP: a.ev.IP, Status: ref.status, Refusal: ref.why,
+	}
+	if a.entry != nil {
+		kept.Route, kept.RouteName = a.entry.Route().ID, a.entry.Route().Name
+	}
+	if kept.Host == "" {
+		kept.Host = a.authority
+	}
+	g.refusals.put(&kept, a.target.Now)
+}

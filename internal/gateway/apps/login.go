@@ -1,0 +1,245 @@
+package apps
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+const (
+	pendingLife = time.Hour // as long as a person may take at the login page
+	maxPending  = 3         // sign-ins at once in one browser: tabs that were restored together
+	maxCookie   = 3800      // bytes, so that browsers keep it
+)
+
+// pending is a sign-in that has been begun.
+type pending struct {
+	State    string         `json:"s"`
+	Verifier string         `json:"v"` // of PKCE (RFC 7636)
+	Client   oauth.ClientID `json:"c"`
+	Return   string         `json:"r"`
+	Started  int64          `json:"t"` // Unix seconds
+}
+
+// passedOn are parameters of the authorization request that an app may set when it sends somebody to sign in.
+var passedOn = [...]string{"acr_values", "max_age", "prompt", "login_hint", "ui_locales"}
+
+// showLogin begins a sign-in: an authorization request with PKCE for the app of this host.
+func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
+	if !opened(r.Method, r.Header) {
+		return fault.New(fault.Denied, "Signing in must be opened as a page, not fetched by a script or shown in a frame.")
+	}
+	c, err := s.kit.Lift(r, web.FromQuery, nil)
+	if err != nil {
+		return err
+	}
+	callback := s.origin(r) + oauth.HouseCallback
+	cl, err := s.clientAt(r.Context(), callback, oauth.ClientID(c.Get("client_id")))
+	if err != nil {
+		return err
+	}
+	web.EventOf(r.Context()).Client = string(cl.ID)
+	back, err := returnTo(cl, c.Get("return_to"))
+	if err != nil {
+		return err
+	}
+	p := pending{State: secret.NewToken(""), Verifier: secret.NewToken(""), Client: cl.ID, Return: back, Started: c.Now.Unix()}
+	s.setPending(w, callback, append(s.begun(r, callback, c.Now), p))
+	return see(w, s.tokens.Issuer()+"/oauth/authorize?"+request(cl, p, callback, c.Form).Encode())
+}
+
+// request is the authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3): all that the app may do for a signed-in person, and
+// nothing that would outlast the sign-in.
+func request(cl *oauth.Client, p pending, callback string, asked url.Values) url.Values {
+	scopes := slices.DeleteFunc(slices.Clone(cl.Scopes), func(name string) bool { return name == oauth.ScopeOffline })
+	sum := sha256.Sum256([]byte(p.Verifier))
+	q := url.Values{
+		"response_type": {"code"}, "client_id": {string(cl.ID)}, "redirect_uri": {callback}, "state": {p.State},
+		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {oauth.PKCES256},
+	}
+	if len(scopes) > 0 {
+		q.Set("scope", strings.Join(scopes, " "))
+	}
+	for _, name := range passedOn {
+		if v := asked.Get(name); v != "" {
+			q.Set(name, v)
+		}
+	}
+	return q
+}
+
+// clientAt is the client of the app at a callback: the one that is named, or else the only one.
+func (s *Server) clientAt(ctx context.Context, callback string, id oauth.ClientID) (*oauth.Client, error) {
+	found := s.store.ClientsAt(callback)
+	named := func(cl *oauth.Client) bool { return cl.ID == id }
+	if len(found) == 0 || (id != "" && !slices.ContainsFunc(found, named)) { // perhaps it was made a moment ago
+		if err := s.store.CatchUp(ctx); err != nil {
+			return nil, err
+		}
+		found = s.store.ClientsAt(callback)
+	}
+	if id != "" {
+		found = slices.DeleteFunc(found, func(cl *oauth.Client) bool { return !named(cl) })
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return nil, fault.InvalidField("client_id", "Several applications sign in at this address. If you run it: add client_id to the link.")
+	case id != "":
+		return nil, fault.InvalidField("client_id", "The application has not registered this address. If you run it: register the redirect URI %s for the client that client_id names.", callback)
+	}
+	return nil, fault.New(fault.Invalid, "No application signs in at this address. If you run it: register the redirect URI %s for its client.", callback)
+}
+
+// begun are the sign-ins that this browser has begun here and that are not too old.
+func (s *Server) begun(r *http.Request, callback string, now time.Time) []pending {
+	var list []pending
+	raw, err := s.login.Open(s.kit.Cookie(r, CookieLogin), callback)
+	if err != nil || json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	return slices.DeleteFunc(list, func(p pending) bool { return now.Sub(time.Unix(p.Started, 0)).Abs() > pendingLife })
+}
+
+// setPending seals sign-ins into the cookie, the newest ones if there are too many.
+func (s *Server) setPending(w http.ResponseWriter, callback string, list []pending) {
+	list = list[max(0, len(list)-maxPending):]
+	for ; len(list) > 0; list = list[1:] {
+		raw, _ := json.Marshal(list) // strings and numbers always marshal
+		if sealed := s.login.Seal(raw, callback); len(sealed) <= maxCookie {
+			s.kit.SetCookie(w, CookieLogin, sealed, pendingLife)
+			return
+		}
+	}
+	s.kit.DropCookie(w, CookieLogin)
+}
+
+// callback takes the answer to an authorization request of ours, and opens a session.
+func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
+	if !opened(r.Method, r.Header) {
+		return notOurs()
+	}
+	c, err := s.kit.Lift(r, web.FromQuery, nil)
+	if err != nil {
+		return err
+	}
+	callback := s.origin(r) + oauth.HouseCallback
+	list := s.begun(r, callback, c.Now)
+	i := slices.IndexFunc(list, func(p pending) bool { return secret.Equal(p.State, c.Get("state")) })
+	if i < 0 {
+		return fault.New(fault.Invalid, "This sign-in was not begun in this browser, has been completed before, or took longer than an hour. Go back to the application and sign in again.")
+	}
+	p := list[i]
+	s.setPending(w, callback, slices.Delete(list, i, i+1))
+	if c.Get("iss") != s.tokens.Issuer() { // RFC 9207 §2.4
+		return fault.New(fault.Invalid, "The answer to this sign-in comes from another server than the one that was asked. Go back to the application and sign in again.")
+	}
+	if code := c.Get("error"); code != "" {
+		return refused(code)
+	}
+	if err := s.kit.Allow(w, r, "token", web.Subject{Client: string(p.Client)}); err != nil {
+		return err
+	}
+	form := url.Values{"grant_type": {oauth.GrantTypeCode}, "code": {c.Get("code")}, "redirect_uri": {callback}, "code_verifier": {p.Verifier}}
+	got, err := s.tokens.House(r.Context(), p.Client, &oauth.Call{
+		Form: form, Method: http.MethodPost, IP: c.IP, Agent: c.Agent, RequestID: c.RequestID, Now: c.Now,
+	})
+	var no *oauth.Error
+	if errors.As(err, &no) {
+		return fault.Wrap(fault.Invalid, err, "The sign-in could not be completed: %s Go back to the application and sign in again.", no.Description)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.begin(w, r, p.Client, kept{Access: got.AccessToken, Refresh: got.RefreshToken, Callback: callback}); err != nil {
+		return err
+	}
+	return s.land(w, r, p.Return)
+}
+
+// land ends a sign-in where it was begun. To another origin a page leads, and no redirect: a browser holds the redirects after a form,
+// here the login page's, to the origins that the form's page allows (CSP form-action), which are those of redirect URIs.
+func (s *Server) land(w http.ResponseWriter, r *http.Request, to string) error {
+	own := s.origin(r)
+	if strings.HasPrefix(to, "/") || to == own || strings.HasPrefix(to, own+"/") {
+		return see(w, to)
+	}
+	h := w.Header()
+	h.Set("Refresh", "0; url="+to)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'")
+	_, err := fmt.Fprintf(w, "<!doctype html><html lang=en><title>Signed in</title><p><a href=\"%s\">You are signed in. Go on.</a></html>\n", html.EscapeString(to))
+	return err
+}
+
+// refused is an authorization request that was turned down, in words for a person.
+func refused(code string) error {
+	switch code {
+	case "access_denied":
+		return fault.New(fault.Denied, "You did not allow the application to sign you in, so nothing was done.")
+	case "login_required", "consent_required", "interaction_required", "account_selection_required":
+		return fault.New(fault.Denied, "The application asked to sign you in without showing a page, which is not possible now. Go back to it and sign in.")
+	case "temporarily_unavailable", "server_error":
+		return fault.New(fault.Unavailable, "Signing in is not possible at the moment. Try again soon.")
+	}
+	return fault.New(fault.Invalid, "The application's sign-in was refused. If you run it: look up the request in the audit log, and compare its client's scopes and grant types with what it asks for.")
+}
+
+// begin opens a session for tokens that have just been issued, under a cookie that nobody has seen before.
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, client oauth.ClientID, k kept) error {
+	ctx, now := r.Context(), web.EventOf(r.Context()).Now
+	t, err := s.tokens.Access(ctx, k.Access, now)
+	if err != nil {
+		return err
+	}
+	web.EventOf(ctx).User = string(t.User)
+	if err := s.replace(r); err != nil {
+		return err
+	}
+	a := &oauth.AppSession{
+		ID: secret.NewID(now), Client: client, User: t.User, Grant: t.Grant, Session: t.Session, Version: 1,
+		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.opt.Life),
+	}
+	a.Tokens = s.seal(a.ID, k)
+	cookie := secret.NewToken(secret.PrefixAppSession)
+	err = s.store.PutAppSession(ctx, s.keys.Hash(cookie), a, record(ctx, audit.AppSessionStarted, a))
+	if fault.Is(err, fault.Spent) {
+		return fault.Wrap(fault.Invalid, err, "The sign-in has been ended meanwhile. Go back to the application and sign in again.")
+	}
+	if err == nil {
+		s.kit.SetCookie(w, CookieApp, cookie, s.opt.Life)
+	}
+	return err
+}
+
+// replace ends the session that the browser came with: its cookie is about to be overwritten, and its tokens would be nobody's.
+func (s *Server) replace(r *http.Request) error {
+	h, ok := s.cookie(r)
+	if !ok {
+		return nil
+	}
+	a, err := s.store.AppSession(r.Context(), h, web.EventOf(r.Context()).Now, 0)
+	if err == nil {
+		err = s.end(r, h, a, "replaced")
+	}
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}

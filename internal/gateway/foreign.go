@@ -1,0 +1,160 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/bearer"
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// Foreign is another issuer whose tokens may pass.
+type Foreign struct {
+	made         access.Issuer // from this
+	secret       string
+	name, issuer string
+	opaque       bool // it tells about tokens that are no JWT
+	verifier     *bearer.Verifier
+}
+
+// NewForeign makes ready to verify an issuer's tokens. The secret is the one that we ask its introspection endpoint with, or "".
+func NewForeign(i access.Issuer, clientSecret string, more ...bearer.Option) (*Foreign, error) {
+	opts := []bearer.Option{bearer.Foreign(bearer.Claims{Scopes: i.ScopesClaim, Roles: i.RolesClaim, User: i.UserClaim}), bearer.WithoutFeed()}
+	if len(i.Audiences) > 0 {
+		opts = append(opts, bearer.Audience(i.Audiences...))
+	} else {
+		return nil, fault.InvalidField("audiences", "the issuer %s needs audiences: without them, tokens that it made for anybody else would pass here", i.Name)
+	}
+	if len(i.Algs) > 0 {
+		opts = append(opts, bearer.Algorithms(i.Algs...))
+	}
+	if i.JWKSURI != "" {
+		opts = append(opts, bearer.JWKS(i.JWKSURI))
+	}
+	f := &Foreign{made: i, secret: clientSecret, name: i.Name, issuer: i.Issuer}
+	if in := i.Introspection; in != nil {
+		f.opaque = true
+		opts = append(opts, bearer.IntrospectionEndpoint(in.URL), bearer.Client(in.ClientID, clientSecret))
+	}
+	var err error
+	if f.verifier, err = bearer.New(i.Issuer, append(opts, more...)...); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "the issuer %s cannot be used", i.Name)
+	}
+	return f, nil
+}
+
+// Same reports whether this was made from just that issuer and secret.
+func (f *Foreign) Same(i access.Issuer, clientSecret string) bool {
+	return reflect.DeepEqual(f.made, i) && secret.Equal(f.secret, clientSecret)
+}
+
+// Close ends what the verifier does in the background.
+func (f *Foreign) Close() { f.verifier.Close() }
+
+// foreign is the other issuer that a token says it is from, or nil. It is not believed: that issuer's verifier looks at it.
+func (g *Gateway) foreign(token string) *Foreign {
+	all := g.table.Load().foreign
+	if len(all) == 0 || strings.HasPrefix(token, secret.PrefixAccessToken) {
+		return nil
+	}
+	iss, signed := claimedIssuer(token)
+	for _, f := range all {
+		if signed && f.issuer == iss || !signed && f.opaque {
+			return f
+		}
+	}
+	return nil
+}
+
+// claimedIssuer is the iss of a JWT, unverified; false for a token that is none.
+func claimedIssuer(token string) (string, bool) {
+	_, rest, ok := strings.Cut(token, ".")
+	payload, rest, ok2 := strings.Cut(rest, ".")
+	if !ok || !ok2 || strings.Contains(rest, ".") {
+		return "", false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		return "", false
+	}
+	var c struct {
+		Issuer string `json:"iss"`
+	}
+	if json.Unmarshal(raw, &c) != nil {
+		return "", false
+	}
+	return c.Issuer, true
+}
+
+// byForeign is whoever holds another issuer's token. The verifier remembers tokens; here it is only remembered what one makes of them.
+func (g *Gateway) byForeign(a *asked, c *credentials, f *Foreign) (*known, *refused) {
+	if c.basic {
+		return nil, conflict("A client's credentials and a token of another issuer come together; they cannot be of one client.")
+	}
+	p := &bearer.Credential{Scheme: c.scheme, Token: c.token, Proofs: a.r.Header["Dpop"], Method: a.target.Method, URL: a.url(), Certificate: a.certificate()}
+	t, err := f.verifier.VerifyCredential(a.r.Context(), p)
+	if err != nil {
+		return nil, foreignFault(f, err)
+	}
+	key := keyOf(access.ByForeign, c.token, "")
+	if k, ok := g.callers.GetIfPresent(key); ok && k.foreign == t {
+		return k, nil
+	}
+	k := &known{foreign: t, caller: access.Caller{
+		By: access.ByForeign, Client: t.Client, Proven: true, User: t.User, UserName: t.UserName, UserRoles: t.Roles, Scopes: t.Scopes,
+		Audience: t.Audience, Issuer: f.name, Subject: t.Subject, TokenID: t.ID, ACR: t.ACR, AMR: t.AMR, AuthTime: t.AuthTime, Expires: t.Expires,
+	}}
+	if t.User == "" {
+		k.caller.UserRoles, k.caller.ClientRoles = nil, t.Roles
+	}
+	g.callers.Set(key, k)
+	return k, nil
+}
+
+// foreignFault is a verifier's refusal in our words.
+func foreignFault(f *Foreign, err error) *refused {
+	var e *bearer.Error
+	if !errors.As(err, &e) {
+		return broken(err)
+	}
+	if e.Status >= http.StatusInternalServerError {
+		return broken(fault.Wrap(fault.Unavailable, err, "the issuer %s cannot be asked", f.name))
+	}
+	scheme := e.Scheme
+	if scheme == "" {
+		scheme = schemeBearer
+	}
+	r := badCredential(scheme, e.Code, e.Description, "The token of the issuer "+f.name+" is not good: "+err.Error())
+	r.status = e.Status
+	return r
+}
+
+// holds checks that the caller holds the key or the certificate that its token is bound to (RFC 9449 §7, RFC 8705 §3), and uses the
+// proof up.
+func (g *Gateway) holds(a *asked, c *credentials, t *oauth.AccessToken) *refused {
+	proof, err := g.Tokens.Bound(t, &oauth.Presentation{
+		Token: c.token, Scheme: c.scheme, Proofs: a.r.Header["Dpop"], Cert: a.certificate(),
+		Method: a.target.Method, URL: a.url(), Now: a.target.Now,
+	})
+	if err == nil {
+		err = g.Tokens.Unused(a.r.Context(), proof, a.target.Now)
+	}
+	if proof != nil || c.scheme == schemeDPoP {
+		a.nonce = g.Tokens.Nonce(a.target.Now)
+	}
+	if err == nil {
+		return nil
+	}
+	var e *oauth.Error
+	if !errors.As(err, &e) {
+		return broken(err)
+	}
+	return badCredential(e.Challenge, e.Code, e.Description, e.Description)
+}

@@ -1,0 +1,186 @@
+package gateway_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	gojose "github.com/go-jose/go-jose/v4"
+
+	"github.com/gatehouse-id/gatehouse/bearer/dpop"
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// holder is a client that holds a key.
+type holder struct {
+	t     *testing.T
+	w     *world
+	key   *ecdsa.PrivateKey
+	print string
+}
+
+func newHolder(t *testing.T, w *world) *holder {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	jwk := gojose.JSONWebKey{Key: key.Public()}
+	sum, err := jwk.Thumbprint(crypto.SHA256)
+	must(t, err)
+	return &holder{t, w, key, base64.RawURLEncoding.EncodeToString(sum)}
+}
+
+// proof makes the DPoP header for a request.
+func (h *holder) proof(method, url, token string, edit ...claims) string {
+	h.t.Helper()
+	opts := (&gojose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt")
+	s, err := gojose.NewSigner(gojose.SigningKey{Algorithm: gojose.ES256, Key: h.key}, opts)
+	must(h.t, err)
+	c := claims{"jti": rand.Text(), "htm": method, "htu": url, "iat": h.w.clock().Unix(), "ath": dpop.TokenHash(token)}
+	for _, e := range edit {
+		for k, v := range e {
+			c[k] = v
+		}
+	}
+	payload, err := json.Marshal(c)
+	must(h.t, err)
+	jws, err := s.Sign(payload)
+	must(h.t, err)
+	out, err := jws.CompactSerialize()
+	must(h.t, err)
+	return "DPoP: " + out
+}
+
+func TestTokensBoundToAKey(t *testing.T) {
+	w := newWorld(t, shop())
+	h := newHolder(t, w)
+	token := w.token(claims{"cnf": map[string]string{"jkt": h.print}})
+	const at = "http://id.example/shop/v1/x"
+	auth := "Authorization: DPoP " + token
+	proof := h.proof("GET", at, token)
+	if rec := w.get("/shop/v1/x?y=1", auth, proof); rec.Code != http.StatusOK {
+		t.Fatalf("RFC 9449 §7.1: %d %s", rec.Code, rec.Body)
+	}
+	other := newHolder(t, w)
+	for name, headers := range map[string][]string{
+		"used before":     {auth, proof},
+		"none":            {auth},
+		"two":             {auth, h.proof("GET", at, token), h.proof("GET", at, token)},
+		"another method":  {auth, h.proof("POST", at, token)},
+		"another address": {auth, h.proof("GET", "http://id.example/shop/v1/y", token)},
+		"another host":    {auth, h.proof("GET", "http://evil.example/shop/v1/x", token)},
+		"another token":   {auth, h.proof("GET", at, token+"x")},
+		"another key":     {auth, other.proof("GET", at, token)},
+		"too old":         {auth, h.proof("GET", at, token, claims{"iat": w.now.Add(-time.Hour).Unix()})},
+		"as a bearer":     {"Authorization: Bearer " + token},
+		"as a bearer too": {"Authorization: Bearer " + token, h.proof("GET", at, token)},
+	} {
+		rec := w.get("/shop/v1/x", headers...)
+		challenge := rec.Header().Values("WWW-Authenticate")
+		if rec.Code != http.StatusUnauthorized || len(challenge) != 2 || !strings.HasPrefix(challenge[1], "DPoP ") || !strings.Contains(challenge[1], "error=") ||
+			!strings.Contains(challenge[1], `algs="`) || strings.Contains(challenge[0], "error=") {
+			t.Errorf("%s: %d %q", name, rec.Code, challenge)
+		}
+	}
+}
+
+// In forward-auth a proof is made for the address that the caller asked for, not for the question.
+func TestTokensBoundToAKeyInForwardAuth(t *testing.T) {
+	w := newWorld(t, pages())
+	h := newHolder(t, w)
+	token := w.token(claims{"cnf": map[string]string{"jkt": h.print}})
+	for name, ask := range proxies() {
+		if rec := ask(w, "PUT", "/page?x=1", "Authorization: DPoP "+token, h.proof("PUT", "https://app.example/page", token)); rec.Code != http.StatusOK {
+			t.Errorf("%s: %d %s", name, rec.Code, rec.Body)
+		}
+		if rec := ask(w, "PUT", "/page", "Authorization: DPoP "+token, h.proof("GET", "https://id.example/gateway/check", token)); rec.Code != http.StatusUnauthorized {
+			t.Errorf("%s, a proof for the question: %d", name, rec.Code)
+		}
+	}
+}
+
+func TestNoncesOfProofs(t *testing.T) {
+	w := newWorld(t, shop(), func(o *gatewayOptions) {
+		tok := o.Tokens.(tokens)
+		tok.Server = oauth.New(oauth.Config{Issuer: issuer, Alg: "ES256", DPoPNonce: true}, tok.w.db, tok.w.ring, tok.w.keys, nil, nil)
+		o.Tokens = tok
+	})
+	h := newHolder(t, w)
+	token := w.token(claims{"cnf": map[string]string{"jkt": h.print}})
+	rec := w.get("/shop/v1", "Authorization: DPoP "+token, h.proof("GET", "http://id.example/shop/v1", token))
+	nonce := rec.Header().Get("DPoP-Nonce")
+	if rec.Code != http.StatusUnauthorized || nonce == "" || refusal(t, rec).Error != "use_dpop_nonce" {
+		t.Fatalf("RFC 9449 §9: %d %v %s", rec.Code, rec.Header(), rec.Body)
+	}
+	rec = w.get("/shop/v1", "Authorization: DPoP "+token, h.proof("GET", "http://id.example/shop/v1", token, claims{"nonce": nonce}))
+	if rec.Code != http.StatusOK || rec.Header().Get("DPoP-Nonce") == "" {
+		t.Errorf("RFC 9449 §8.2: %d %v", rec.Code, rec.Header())
+	}
+}
+
+func TestTokensBoundToACertificateNeedOne(t *testing.T) {
+	w := newWorld(t, shop())
+	token := w.token(claims{"cnf": map[string]string{"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}})
+	if rec := w.get("/shop/v1", "Authorization: Bearer "+token); rec.Code != http.StatusUnauthorized {
+		t.Errorf("RFC 8705 §3: %d", rec.Code)
+	}
+}
+
+func TestOpaqueTokensAreReadOnce(t *testing.T) {
+	w := newWorld(t, shop())
+	token := secret.NewToken(secret.PrefixAccessToken)
+	must(t, w.db.PutOpaque(t.Context(), w.keys.Hash(token), &oauth.AccessToken{
+		ID: secret.NewID(w.now), Client: w.client.ID, User: w.user.ID, Subject: string(w.user.ID), Scopes: []string{"read"}, Audience: []string{issuer},
+		IssuedAt: w.now.Truncate(time.Second), Expires: w.now.Add(time.Minute),
+	}))
+	for range 3 {
+		if rec := w.get("/shop/v1", "Authorization: Bearer "+token); rec.Code != http.StatusOK {
+			t.Fatalf("%d %s", rec.Code, rec.Body)
+		}
+	}
+	if w.calls != 1 {
+		t.Errorf("storage was asked %d times", w.calls)
+	}
+	must(t, w.db.Revoke(t.Context(), oauth.Revocation{Kind: oauth.RevokeUser, ID: string(w.user.ID), NotBefore: w.now}))
+	if rec := w.get("/shop/v1", "Authorization: Bearer "+token); rec.Code != http.StatusUnauthorized {
+		t.Errorf("revoked: %d", rec.Code)
+	}
+}
+
+// oneApp is a token handler with one session, behind the cookie of its name.
+type oneApp struct{ who access.Caller }
+
+func (a *oneApp) CallerAt(_ context.Context, r *http.Request, _, _ string) (*access.Caller, error) {
+	if c, err := r.Cookie("__Host-gatehouse-app"); err != nil || c.Value != "good" {
+		return nil, nil
+	}
+	return &a.who, nil
+}
+
+func TestBrowserAppsSession(t *testing.T) {
+	app := &oneApp{who: access.Caller{By: access.ByApp, Client: "app", Proven: true, User: "ada", Subject: "ada", Scopes: []string{"read"}, TokenID: "t"}}
+	w := newWorld(t, pages(), func(o *gatewayOptions) { o.Apps = app })
+	ask := func(headers ...string) *httptest.ResponseRecorder {
+		return w.do(request(t, "POST", "app.example", "/x", append(headers, "Cookie: a=b; __Host-gatehouse-app=good; __Host-gatehouse-app-login=y")...))
+	}
+	got := w.told(ask("Sec-Fetch-Site: same-origin"))
+	if info := w.info(got.Header.Get("X-Auth-Info")); info["by"] != "app" || info["user"].(map[string]any)["id"] != "ada" || got.Header.Get("Cookie") != "a=b" {
+		t.Errorf("%v %v", info, got.Header)
+	}
+	if rec := ask("Sec-Fetch-Site: cross-site"); rec.Code != http.StatusForbidden {
+		t.Errorf("another site's: %d", rec.Code)
+	}
+	if rec := w.do(request(t, "GET", "app.example", "/x", "Cookie: __Host-gatehouse-app=bad")); rec.Code != http.StatusUnauthorized {
+		t.Errorf("a session that has ended: %d", rec.Code)
+	}
+}

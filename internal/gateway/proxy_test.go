@@ -1,0 +1,226 @@
+package gateway_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+)
+
+func TestProxiedRequestIsTheCallersWithoutTheCredential(t *testing.T) {
+	w := newWorld(t, shop())
+	got := w.told(w.get("/shop/v1/a%20b/c?x=%2F..&y=1", "Authorization: Bearer "+w.token(), "Accept: text/plain", "Cookie: theme=dark; __Host-gatehouse=x; lang=en"))
+	if got.Path != "/a%20b/c" || got.Query != "x=%2F..&y=1" || got.Method != http.MethodGet {
+		t.Errorf("the upstream was asked %s %s?%s", got.Method, got.Path, got.Query)
+	}
+	for name, want := range map[string]string{
+		"Accept": "text/plain", "Cookie": "theme=dark; lang=en", "Authorization": "", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "http",
+		"X-Forwarded-Host": "id.example", "X-Forwarded-Prefix": "/shop/v1", "Dpop": "", "X-Client-Id": "",
+	} {
+		if have := strings.Join(got.Header.Values(name), "|"); have != want {
+			t.Errorf("%s: %q, want %q", name, have, want)
+		}
+	}
+	if len(got.Header.Get("X-Request-Id")) < 10 || len(got.Header.Get("Traceparent")) != 55 {
+		t.Errorf("id %q, trace %q", got.Header.Get("X-Request-Id"), got.Header.Get("Traceparent"))
+	}
+}
+
+func TestPrefixIsCutAsItWasSent(t *testing.T) {
+	for _, row := range []struct {
+		keep       bool
+		sent, want string
+	}{
+		{false, "/shop/v1", "/"},
+		{false, "/shop/v1/", "/"},
+		{false, "/%73hop/v1/a%2Bb/%C3%A4", "/a%2Bb/%C3%A4"},
+		{true, "/shop/v1/x", "/shop/v1/x"},
+		{false, "/shop/v1/shop/v1", "/shop/v1"},
+		{false, "/shop/v1/a;b=c", "/a;b=c"},
+	} {
+		w := newWorld(t, shop(func(r *access.Route) { r.KeepPath = row.keep; r.Unidentified = true }))
+		if got := w.told(w.get(row.sent)); got.Path != row.want {
+			t.Errorf("%s (keep %v): the upstream was asked for %s, want %s", row.sent, row.keep, got.Path, row.want)
+		}
+	}
+}
+
+func TestHostIsTheUpstreamsUnlessKept(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified = true }))
+	if got := w.told(w.get("/shop/v1")); got.Host != strings.TrimPrefix(w.upstream.URL, "http://") {
+		t.Errorf("host %q", got.Host)
+	}
+	w = newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.KeepHost = true, true }))
+	if got := w.told(w.get("/shop/v1")); got.Host != "id.example" {
+		t.Errorf("host %q", got.Host)
+	}
+}
+
+func TestAuthInfoTellsWhoCalls(t *testing.T) {
+	w := newWorld(t, shop())
+	info := w.info(w.told(w.get("/shop/v1", "Authorization: Bearer "+w.token())).Header.Get("X-Auth-Info"))
+	now := float64(w.now.Unix())
+	if info["iss"] != issuer || info["aud"] != w.upstream.URL || info["iat"] != now || info["exp"] != now+30 || info["route"] != w.routes[0].ID {
+		t.Errorf("%v", info)
+	}
+	user, _ := info["user"].(map[string]any)
+	if user["id"] != string(w.user.ID) || user["name"] != "Ada Lovelace" || !slices.Equal(user["roles"].([]any), []any{"editor"}) {
+		t.Errorf("user %v", user)
+	}
+	client, _ := info["client"].(map[string]any)
+	if client["id"] != string(w.client.ID) || client["authenticated"] != true || !slices.Equal(client["roles"].([]any), []any{"backend"}) {
+		t.Errorf("client %v", client)
+	}
+	if info["by"] != "token" || info["acr"] != "aal1" || info["auth_time"] != now || !slices.Equal(info["scopes"].([]any), []any{"read", "write"}) {
+		t.Errorf("%v", info)
+	}
+}
+
+func TestAuthInfoIsForTheUpstreamsOfTheRoute(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) {
+		r.Unidentified = true
+		r.Upstreams = []string{"http://127.0.0.1:1/a", "h2c://127.0.0.1:80", "http://127.0.0.1:1/b"}
+	}))
+	w.routes[0].Upstreams = append([]string{w.upstream.URL}, w.routes[0].Upstreams...)
+	w.gw.Reload()
+	for range 4 {
+		rec := w.get("/shop/v1")
+		w.wait(time.Second)
+		if rec.Code == http.StatusOK {
+			aud, _ := w.info(w.told(rec).Header.Get("X-Auth-Info"))["aud"].([]any)
+			if !slices.Equal(aud, []any{w.upstream.URL, "http://127.0.0.1:1", "http://127.0.0.1"}) {
+				t.Errorf("aud %v", aud)
+			}
+			return
+		}
+	}
+	t.Fatal("no upstream answered")
+}
+
+// Nobody is nobody in X-Auth-Info, too.
+func TestAuthInfoOfNobody(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified = true }))
+	info := w.info(w.told(w.get("/shop/v1")).Header.Get("X-Auth-Info"))
+	if info["user"] != nil || info["client"] != nil || info["by"] != nil || info["sub"] != nil {
+		t.Errorf("%v", info)
+	}
+}
+
+func TestAuthInfoIsKeptAndNeverStale(t *testing.T) {
+	w := newWorld(t, shop())
+	auth := "Authorization: Bearer " + w.token(claims{"exp": w.now.Add(50 * time.Second).Unix()})
+	get := func() string { return w.told(w.get("/shop/v1", auth)).Header.Get("X-Auth-Info") }
+	one := get()
+	w.wait(19 * time.Second)
+	if get() != one || w.signs != 1 {
+		t.Errorf("it was signed %d times in 19 seconds", w.signs)
+	}
+	w.wait(2 * time.Second)
+	two := get()
+	if two == one {
+		t.Error("less than ten seconds are left of it")
+	}
+	w.wait(19 * time.Second) // the token has ten seconds left
+	if exp := w.info(get())["exp"]; exp != float64(w.now.Add(10*time.Second).Unix()) {
+		t.Errorf("it outlives the token: %v", exp)
+	}
+}
+
+func TestUpstreamsAnswerSpeaksForItselfOnly(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified = true; r.CORS = []string{"https://app.example"} }))
+	w.upstream.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		h := rw.Header()
+		h.Set("X-Request-Id", "forged")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Access-Control-Allow-Origin", "*")
+		for _, c := range []string{"theme=dark", "__Host-gatehouse=evil; Path=/", "gatehouse=evil", "gatehouse_login=evil", "__Host-gatehouse-app=evil", "gatehouses=fine"} {
+			h.Add("Set-Cookie", c)
+		}
+	})
+	h := w.get("/shop/v1", "Origin: https://app.example").Header()
+	if got := strings.Join(h.Values("Set-Cookie"), "|"); got != "theme=dark|gatehouses=fine" {
+		t.Errorf("cookies %s", got)
+	}
+	if len(h.Values("X-Request-Id")) != 1 || h.Get("X-Request-Id") == "forged" {
+		t.Errorf("ids %v", h.Values("X-Request-Id"))
+	}
+	if got := h.Values("Referrer-Policy"); !slices.Equal(got, []string{"no-referrer"}) {
+		t.Errorf("referrer policies %v", got)
+	}
+	if got := h.Values("Access-Control-Allow-Origin"); !slices.Equal(got, []string{"https://app.example"}) {
+		t.Errorf("origins %v", got)
+	}
+}
+
+func TestUpstreamThatIsGone(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Upstreams = true, []string{"http://127.0.0.1:1"} }))
+	rec := w.get("/shop/v1")
+	if rec.Code != http.StatusBadGateway || refusal(t, rec).Error != "upstream_failed" || strings.Contains(rec.Body.String(), "127.0.0.1") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	if k := w.kept(); k.Refusal.Rule != "upstream" || k.Status != http.StatusBadGateway {
+		t.Errorf("%+v", k)
+	}
+}
+
+func TestBodyLimit(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.BodyLimit, r.Rate = true, 4, -1 }))
+	post := func(body string) *http.Request {
+		r := request(t, http.MethodPost, "id.example", "/shop/v1", "Content-Length: 0")
+		r.Body, r.ContentLength = http.NoBody, 0
+		if body != "" {
+			r.Body, r.ContentLength = readCloser{strings.NewReader(body)}, int64(len(body))
+		}
+		return r
+	}
+	if got := w.told(w.do(post("1234"))); got.Body != "1234" {
+		t.Errorf("the body arrived as %q", got.Body)
+	}
+	rec := w.do(post("12345"))
+	if rec.Code != http.StatusRequestEntityTooLarge || refusal(t, rec).Error != "request_too_large" {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	r := post("12345")
+	r.ContentLength = -1
+	if rec := w.do(r); rec.Code != http.StatusRequestEntityTooLarge {
+		t.Errorf("without a length: %d", rec.Code)
+	}
+}
+
+type readCloser struct{ *strings.Reader }
+
+func (readCloser) Close() error { return nil }
+
+// Everything that a caller may say about itself at once, in the way that the contract has it.
+func TestClientAndTokenInOneHeader(t *testing.T) {
+	w := newWorld(t, shop())
+	id := string(w.client.ID)
+	got := w.told(w.get("/shop/v1", "Authorization: "+basic(id, testSecret)+", Bearer "+w.token(), "X-Client-Id: "+id))
+	if info := w.info(got.Header.Get("X-Auth-Info")); info["user"] == nil || info["client"].(map[string]any)["id"] != id {
+		t.Errorf("%v", info)
+	}
+	if got.Header.Get("Authorization") != "" || got.Header.Get("X-Client-Id") != "" {
+		t.Error("a credential was passed on")
+	}
+}
+
+func TestClientRestrictions(t *testing.T) {
+	for name, edit := range map[string]func(*oauth.Client){
+		"network": func(c *oauth.Client) { c.Networks = []string{"198.51.100.0/24"} },
+		"host":    func(c *oauth.Client) { c.Hosts = []string{"other.example"} },
+		"route":   func(c *oauth.Client) { c.Routes = []string{"accounts/v1"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, shop())
+			w.client = w.newClient(edit)
+			rec := w.get("/shop/v1", "Authorization: Bearer "+w.appToken())
+			if rec.Code != http.StatusForbidden || w.kept().Refusal.Rule != name {
+				t.Errorf("%d, rule %s", rec.Code, w.kept().Refusal.Rule)
+			}
+		})
+	}
+}

@@ -1,0 +1,171 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+// sessionLife is how long a browser session is believed to be as it was read. That it has ended, revocations say at once.
+const sessionLife = time.Second
+
+// byCookie is who a browser's cookies stand for: an app's session goes before our own, since it says more. nil: nobody's.
+func (g *Gateway) byCookie(a *asked, c *credentials, client *oauth.Client) (*known, *refused) {
+	if len(a.r.Header["Cookie"]) == 0 {
+		return nil, nil
+	}
+	if c.claims() == "" {
+		client = nil
+	}
+	if g.Apps != nil && !c.basic {
+		if k, ref := g.byApp(a); k != nil || ref != nil {
+			return k, ref
+		}
+	}
+	k, ref := g.bySession(a, c, client)
+	if k == nil || ref != nil {
+		return nil, ref
+	}
+	if !sameOrigin(a) {
+		return nil, crossOrigin()
+	}
+	return k, nil
+}
+
+// byApp is the person behind a browser app's session.
+func (g *Gateway) byApp(a *asked) (*known, *refused) {
+	r, origin := a.r, a.target.Scheme+"://"+a.authority
+	if a.trustsOrigin() { // the route's word that its pages count as our own
+		r, origin = r.Clone(r.Context()), a.target.Origin
+		r.Header.Del("Sec-Fetch-Site")
+	}
+	ctx, cancel := a.patience()
+	defer cancel()
+	who, err := g.Apps.CallerAt(ctx, r, a.target.Method, origin)
+	switch {
+	case fault.Is(err, fault.Denied):
+		return nil, crossOrigin()
+	case err != nil:
+		return nil, broken(err)
+	case who == nil:
+		return nil, nil
+	}
+	k, ok := g.apps.GetIfPresent(who)
+	if !ok {
+		k = &known{caller: *who, cookie: true}
+		g.apps.Set(who, k)
+	}
+	if !sameOrigin(a) {
+		return nil, crossOrigin()
+	}
+	return k, nil
+}
+
+// bySession is the person who is signed in here, and the client that says so beside the cookie.
+func (g *Gateway) bySession(a *asked, c *credentials, client *oauth.Client) (*known, *refused) {
+	cookie := g.Kit.Cookie(a.r, web.CookieSession)
+	if cookie == "" {
+		return nil, nil
+	}
+	kind := access.BySession
+	if c.basic {
+		kind += "+" + access.BySecret
+	}
+	ctx, now := a.r.Context(), a.target.Now
+	key := keyOf(kind, cookie, c.claims())
+	k, ok := g.callers.GetIfPresent(key)
+	if ok && k.client == client && g.fresh(ctx, k, now) {
+		return k, nil
+	}
+	ctx, cancel := a.patience()
+	defer cancel()
+	sess, err := g.Browser.Session(a.r.WithContext(ctx))
+	if err != nil {
+		return nil, broken(err)
+	}
+	if sess == nil {
+		return nil, nil
+	}
+	k = ofSession(sess, now)
+	if client != nil {
+		g.restrict(k, client)
+		k.caller.Proven = c.basic
+	}
+	if ref := g.readUser(ctx, k, sess.User, now); ref != nil {
+		if ref.err != nil {
+			return nil, ref
+		}
+		return nil, nil // an account that is gone is nobody's
+	}
+	g.callers.Set(key, k)
+	return k, nil
+}
+
+// ofSession fills in the caller of a browser session. Its token is no token: it is what the memory of revocations is asked about.
+func ofSession(s *identity.Session, now time.Time) *known {
+	return &known{
+		until: now.Add(sessionLife), cookie: true,
+		token: &oauth.AccessToken{Session: s.ID, User: s.User, IssuedAt: now, Expires: s.ExpiresAt},
+		caller: access.Caller{
+			By: access.BySession, User: string(s.User), Session: string(s.ID), Subject: string(s.User),
+			ACR: s.ACR, AMR: s.AMR, AuthTime: s.AuthTime, Expires: s.ExpiresAt,
+		},
+	}
+}
+
+// sameOrigin reports whether a request that counts by a cookie alone was caused by a page of its own origin, or changes nothing:
+// what http.CrossOriginProtection does, for the address that the caller asked for. Opening a WebSocket changes something: unlike an
+// answer to a GET, what it says can be read by any page.
+func sameOrigin(a *asked) bool {
+	switch a.target.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		if len(a.r.Header["Upgrade"]) == 0 {
+			return true
+		}
+	}
+	if a.trustsOrigin() {
+		return true
+	}
+	switch first(a.r.Header, "Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return true
+	case "":
+	default:
+		return false
+	}
+	if a.target.Origin == "" {
+		return true // no browser, or one that is too old to be used here
+	}
+	u, err := url.Parse(a.target.Origin)
+	return err == nil && strings.EqualFold(u.Host, a.authority)
+}
+
+// trustsOrigin reports whether the route names the origin that the request was caused by.
+func (a *asked) trustsOrigin() bool {
+	if a.target.Origin == "" {
+		return false
+	}
+	for _, o := range a.entry.source.CORS {
+		if o == a.target.Origin {
+			return true
+		}
+	}
+	return false
+}
+
+func crossOrigin() *refused {
+	return &refused{
+		status: http.StatusForbidden, code: codeDenied, text: "The request comes from a page of another site, so nothing was done.",
+		why: access.Refusal{
+			Rule: "origin", Reason: "A page of another origin caused the request, and only a cookie says who makes it.",
+			Remedy: "Call with an access token, or name the page's origin in the route's cors.",
+		},
+	}
+}

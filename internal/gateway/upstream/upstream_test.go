@@ -1,0 +1,763 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// front is a gateway of one pool: a real server, with the deadlines that the real one has unless a test shortens them.
+type front struct {
+	*httptest.Server
+	pool *Pool
+	errs chan error // what Serve returned
+}
+
+type shape struct {
+	out    func(*http.Request) Out
+	server func(*httptest.Server)
+}
+
+func newFront(t testing.TB, o Options, s shape) *front {
+	t.Helper()
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &front{pool: p, errs: make(chan error, 1000)}
+	f.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		out := Out{Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery}
+		if s.out != nil {
+			out = s.out(r)
+		}
+		err := p.Serve(w, r, out)
+		if err != nil {
+			http.Error(w, fault.Text(err), Status(err))
+		}
+		select {
+		case f.errs <- err:
+		default:
+		}
+	}))
+	f.Config.ReadTimeout, f.Config.WriteTimeout = 30*time.Second, time.Minute
+	if s.server != nil {
+		s.server(f.Server)
+	}
+	f.Start()
+	t.Cleanup(func() { f.CloseClientConnections(); f.Close(); p.Close() })
+	return f
+}
+
+// backend is an upstream.
+func backend(t testing.TB, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return s.URL
+}
+
+func named(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, name) }
+}
+
+// rude is an upstream that speaks TCP: it reads one request and then does as it likes.
+func rude(t testing.TB, do func(c net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer func() { _ = c.Close() }()
+				go func() { <-done; _ = c.Close() }()
+				if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+					do(c)
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); close(done); wg.Wait() })
+	return "http://" + l.Addr().String()
+}
+
+// nobody is the address of a port that nothing listens on.
+func nobody(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return "http://" + l.Addr().String()
+}
+
+func reset(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0); _ = c.Close() }
+
+func get(t testing.TB, addr string) (int, string) {
+	t.Helper()
+	return do(t, must(http.NewRequest(http.MethodGet, addr, nil)))
+}
+
+func do(t testing.TB, r *http.Request) (int, string) {
+	t.Helper()
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("status %d, then: %v", res.StatusCode, err)
+	}
+	return res.StatusCode, string(b)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestNewRefuses(t *testing.T) {
+	for name, o := range map[string]Options{
+		"no target":               {},
+		"too many":                {Targets: make([]string, 65)},
+		"another scheme":          {Targets: []string{"ftp://x"}},
+		"no scheme":               {Targets: []string{"x:80"}},
+		"no host":                 {Targets: []string{"http:///a"}},
+		"a query":                 {Targets: []string{"http://x/?a=b"}},
+		"a fragment":              {Targets: []string{"http://x/#a"}},
+		"a password":              {Targets: []string{"http://u:sesame@x/"}},
+		"not a URL":               {Targets: []string{"http://u:sesame@x:port/"}},
+		"a health path elsewhere": {Targets: []string{"http://x"}, HealthPath: "http://y/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(o)
+			if !fault.Is(err, fault.Invalid) {
+				t.Fatalf("err = %v, want Invalid", err)
+			}
+			if strings.Contains(err.Error(), "sesame") {
+				t.Errorf("the message holds the password: %v", err)
+			}
+		})
+	}
+}
+
+func TestRoundRobin(t *testing.T) {
+	f := newFront(t, Options{Targets: []string{backend(t, named("a")), backend(t, named("b")), backend(t, named("c"))}}, shape{})
+	seen := map[string]int{}
+	for range 9 {
+		_, body := get(t, f.URL)
+		seen[body]++
+	}
+	if seen["a"] != 3 || seen["b"] != 3 || seen["c"] != 3 {
+		t.Errorf("seen %v, want each 3 times", seen)
+	}
+}
+
+// What the upstream sees of a request: path, query, host, headers.
+func TestRewrite(t *testing.T) {
+	var got *http.Request
+	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		got = r
+	})
+	host := strings.TrimPrefix(up, "http://")
+	for name, c := range map[string]struct {
+		base string
+		out  Out
+		uri  string
+		host string
+	}{
+		"plain":                      {"", Out{Path: "/a/b"}, "/a/b", host},
+		"base path":                  {"/v2/", Out{Path: "/a/"}, "/v2/a/", host},
+		"nothing left of the path":   {"", Out{}, "/", host},
+		"base path and nothing left": {"/v2", Out{}, "/v2", host},
+		"escapes are kept as sent":   {"/b%20c", Out{Path: "/a%7Eb%C3%A4(1)|x"}, "/b%20c/a%7Eb%C3%A4(1)%7Cx", host},
+		"escaped slash in the base":  {"/b%2Fc", Out{Path: "/a"}, "/b%2Fc/a", host},
+		"query as it is":             {"", Out{Path: "/", RawQuery: "a=1;b=%zz&c"}, "/?a=1;b=%zz&c", host},
+		"the caller's host":          {"", Out{Path: "/", Host: "shop.example"}, "/", "shop.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFront(t, Options{Targets: []string{up + c.base}}, shape{out: func(*http.Request) Out { return c.out }})
+			if code, body := get(t, f.URL+"/whatever?x=y"); code != http.StatusOK {
+				t.Fatalf("%d %s", code, body)
+			}
+			if got.RequestURI != c.uri || got.Host != c.host {
+				t.Errorf("upstream saw %s of %s, want %s of %s", got.RequestURI, got.Host, c.uri, c.host)
+			}
+		})
+	}
+}
+
+// RFC 9110 §7.6.1: what belongs to the caller's connection stays there; trailers, which nobody has looked at, stay too (§6.5.1).
+func TestHopByHop(t *testing.T) {
+	var got *http.Request
+	up := backend(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); got = r })
+	f := newFront(t, Options{Targets: []string{up}}, shape{out: func(r *http.Request) Out {
+		return Out{Path: "/", Header: func(h http.Header, target *url.URL) {
+			h.Set("X-Auth-Info", "ours for "+target.String())
+			h.Del("Authorization")
+		}}
+	}})
+	c := must(net.Dial("tcp", f.Listener.Addr().String()))
+	defer func() { _ = c.Close() }()
+	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nConnection: X-Auth-Info, X-Mine, Upgrade, HTTP2-Settings, close\r\nX-Mine: 1\r\nX-Auth-Info: forged\r\n"+
+		"Authorization: Bearer abc\r\nProxy-Authorization: Basic abc\r\nKeep-Alive: 5\r\nProxy-Connection: keep-alive\r\nTE: trailers, deflate\r\nTrailer: X-Auth-Info\r\n"+
+		"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nForwarded: for=1.2.3.4\r\nX-Forwarded-For: 1.2.3.4\r\nX-Other: kept\r\nTransfer-Encoding: chunked\r\n\r\n"+
+		"2\r\nhi\r\n0\r\nX-Auth-Info: forged\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%v, %v", res, err)
+	}
+	for _, name := range []string{"Connection", "X-Mine", "Authorization", "Proxy-Authorization", "Keep-Alive", "Proxy-Connection", "Trailer", "Upgrade", "Http2-Settings", "Forwarded", "X-Forwarded-For"} {
+		if v := got.Header[name]; v != nil {
+			t.Errorf("%s reached the upstream: %q", name, v)
+		}
+	}
+	if v := got.Header["X-Auth-Info"]; len(v) != 1 || v[0] != "ours for "+up {
+		t.Errorf("X-Auth-Info = %q", v)
+	}
+	if got.Header.Get("X-Other") != "kept" || got.Header.Get("Te") != "trailers" {
+		t.Errorf("headers = %v", got.Header)
+	}
+	if len(got.Trailer) != 0 {
+		t.Errorf("trailers reached the upstream: %v", got.Trailer)
+	}
+}
+
+// What cannot be sent on is refused before anything is dialled, and does not count against the upstream.
+func TestRefusesTheRequest(t *testing.T) {
+	var asked atomic.Int32
+	up := backend(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })
+	for name, c := range map[string]struct {
+		method string
+		out    Out
+		header http.Header
+		cause  Cause
+		status int
+	}{
+		"CONNECT":             {method: http.MethodConnect, cause: BadRequest, status: 400},
+		"TRACE":               {method: http.MethodTrace, cause: BadRequest, status: 400},
+		"broken escape":       {out: Out{Path: "/%zz"}, cause: BadRequest, status: 400},
+		"relative path":       {out: Out{Path: "a"}, cause: BadRequest, status: 400},
+		"host with a path":    {out: Out{Path: "/", Host: "a/b"}, cause: BadRequest, status: 400},
+		"host with a space":   {out: Out{Path: "/", Host: "a b"}, cause: BadRequest, status: 400},
+		"unprintable upgrade": {header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"\xff"}}, cause: BadRequest, status: 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked.Store(0)
+			p := must(New(Options{Targets: []string{up}, OnState: func(string, bool, error) { t.Error("counted against the upstream") }}))
+			defer p.Close()
+			for range tripAfter + 1 {
+				r := httptest.NewRequest(http.MethodGet, "/", nil)
+				if c.method != "" {
+					r.Method = c.method
+				}
+				for k, v := range c.header {
+					r.Header[k] = v
+				}
+				err := p.Serve(httptest.NewRecorder(), r, c.out)
+				if !errors.Is(err, c.cause) || Status(err) != c.status || !fault.Is(err, fault.Invalid) {
+					t.Fatalf("err = %v (%d), want %v", err, Status(err), c.cause)
+				}
+			}
+			if asked.Load() != 0 {
+				t.Error("the upstream was asked")
+			}
+		})
+	}
+}
+
+// Every way in which no answer comes has its cause and status, within the time that it may take, and tells the caller nothing of the upstream.
+func TestNoAnswer(t *testing.T) {
+	forever := func(c net.Conn, head, again string) {
+		_, err := io.WriteString(c, head)
+		for err == nil {
+			_, err = io.WriteString(c, again)
+		}
+	}
+	big := strings.Repeat("x", 4000)
+	for name, c := range map[string]struct {
+		target func(testing.TB) string
+		cause  Cause
+		status int
+	}{
+		"nobody listens": {nobody, Refused, 502},
+		"no such host":   {func(testing.TB) string { return "http://nowhere.invalid" }, Refused, 502},
+		"resets":         {func(t testing.TB) string { return rude(t, reset) }, Reset, 502},
+		"closes":         {func(t testing.TB) string { return rude(t, func(net.Conn) {}) }, Reset, 502},
+		"hangs":          {func(t testing.TB) string { return rude(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }) }, Timeout, 504},
+		"not HTTP": {func(t testing.TB) string {
+			return rude(t, func(c net.Conn) { _, _ = io.WriteString(c, "220 ready\r\n") })
+		}, Garbled, 502},
+		"endless header": {func(t testing.TB) string {
+			return rude(t, func(c net.Conn) { forever(c, "HTTP/1.1 200 OK\r\n", "X-A: "+big+"\r\n") })
+		}, Garbled, 502},
+		"endless line": {func(t testing.TB) string {
+			return rude(t, func(c net.Conn) { forever(c, "HTTP/1.1 200 OK\r\nX-A: ", big) })
+		}, Garbled, 502},
+		"100 for ever": {func(t testing.TB) string {
+			return rude(t, func(c net.Conn) { forever(c, "", "HTTP/1.1 100 Continue\r\n\r\n") })
+		}, Garbled, 502},
+		"103 for ever": {func(t testing.TB) string {
+			return rude(t, func(c net.Conn) { forever(c, "", "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n") })
+		}, Garbled, 502},
+		"half a header": {func(t testing.TB) string {
+			return rude(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX-A"); _, _ = c.Read(make([]byte, 1)) })
+		}, Timeout, 504},
+		"two lengths": {func(t testing.TB) string {
+			return rude(t, func(c net.Conn) {
+				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab")
+			})
+		}, Garbled, 502},
+		"negative length": {func(t testing.TB) string {
+			return rude(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nab") })
+		}, Garbled, 502},
+		"101 unasked": {func(t testing.TB) string {
+			return rude(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n") })
+		}, Garbled, 502},
+		"not TLS": {func(t testing.TB) string { return strings.Replace(backend(t, named("x")), "http:", "https:", 1) }, Garbled, 502},
+		"not HTTP/2": {func(t testing.TB) string {
+			return strings.Replace(rude(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }), "http:", "h2c:", 1)
+		}, Garbled, 502},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			target := c.target(t)
+			f := newFront(t, Options{Targets: []string{target}, Timeout: 300 * time.Millisecond}, shape{})
+			start := time.Now()
+			code, body := get(t, f.URL)
+			err := <-f.errs
+			if code != c.status || !errors.Is(err, c.cause) || !fault.Is(err, fault.Unavailable) {
+				t.Errorf("%d, %v; want %d, %v", code, err, c.status, c.cause)
+			}
+			if took := time.Since(start); took > 3*time.Second {
+				t.Errorf("took %v", took)
+			}
+			_, host, _ := strings.Cut(target, "://")
+			if strings.Contains(body, host) || body == "" {
+				t.Errorf("the caller reads %q", body)
+			}
+			if !strings.Contains(err.Error(), host) {
+				t.Errorf("the log does not say which upstream: %v", err)
+			}
+		})
+	}
+}
+
+// An answer that has begun and breaks off reaches the caller as one that breaks off, never as a whole one; and it counts.
+func TestAnswerBreaksOff(t *testing.T) {
+	for name, say := range map[string]string{
+		"fewer bytes than announced": "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
+		"chunks without an end":      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+		"a chunk that is none":       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			opened := make(chan error, 1)
+			f := newFront(t, Options{
+				Targets: []string{rude(t, func(c net.Conn) { _, _ = io.WriteString(c, say) })},
+				OnState: func(_ string, healthy bool, cause error) { opened <- cause },
+			}, shape{})
+			for i := range tripAfter {
+				if len(opened) > 0 {
+					t.Fatalf("opened after %d failures", i)
+				}
+				r := must(http.NewRequest(http.MethodGet, f.URL, nil))
+				r.Close = true // or the client would ask again by itself
+				if res, err := http.DefaultTransport.RoundTrip(r); err == nil {
+					b, err := io.ReadAll(res.Body)
+					if err == nil {
+						t.Fatalf("the caller took %q for the whole", b)
+					}
+					_ = res.Body.Close()
+				}
+			}
+			if err := <-opened; !errors.Is(err, Reset) {
+				t.Errorf("opened because of %v", err)
+			}
+		})
+	}
+}
+
+// More bytes than announced are not the next answer's.
+func TestAnswerLongerThanAnnounced(t *testing.T) {
+	up := rude(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
+		_, _ = c.Read(make([]byte, 1))
+	})
+	f := newFront(t, Options{Targets: []string{up}}, shape{})
+	for range 3 {
+		if code, body := get(t, f.URL); code != http.StatusOK || body != "ok" {
+			t.Fatalf("%d %q", code, body)
+		}
+	}
+}
+
+func TestInterimAnswers(t *testing.T) {
+	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Link", "</a.css>; rel=preload")
+		w.Header().Set("Set-Cookie", "a=b")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Del("Link")
+		_, _ = io.WriteString(w, "done")
+	})
+	f := newFront(t, Options{Targets: []string{up}}, shape{out: func(*http.Request) Out {
+		return Out{Path: "/", Answer: func(h http.Header, _ *url.URL) { h.Del("Set-Cookie") }}
+	}})
+	c := must(net.Dial("tcp", f.Listener.Addr().String()))
+	defer func() { _ = c.Close() }()
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	all := string(must(io.ReadAll(c)))
+	first, rest, _ := strings.Cut(all, "\r\n\r\n")
+	if !strings.HasPrefix(first, "HTTP/1.1 103") || !strings.Contains(first, "Link: </a.css>; rel=preload") {
+		t.Errorf("no early hints: %s", all)
+	}
+	if strings.Contains(all, "Set-Cookie") || strings.Contains(rest, "Link") || !strings.HasSuffix(rest, "done") {
+		t.Errorf("answer:\n%s", all)
+	}
+}
+
+// RFC 9110 §9.2.1: only a safe request without a body goes to another target, once to each, and to three at most.
+func TestRetry(t *testing.T) {
+	for name, c := range map[string]struct {
+		method, body string
+		bad          int
+		good         bool
+		status       int
+		asked        int32
+	}{
+		"GET":             {method: "GET", bad: 1, good: true, status: 200, asked: 2},
+		"HEAD":            {method: "HEAD", bad: 1, good: true, status: 200, asked: 2},
+		"OPTIONS":         {method: "OPTIONS", bad: 1, good: true, status: 200, asked: 2},
+		"third time":      {method: "GET", bad: 2, good: true, status: 200, asked: 3},
+		"not a fourth":    {method: "GET", bad: 5, status: 502, asked: 3},
+		"no other target": {method: "GET", bad: 1, status: 502, asked: 1},
+		"once to each":    {method: "GET", bad: 2, status: 502, asked: 2},
+		"GET with a body": {method: "GET", body: "x", bad: 2, status: 502, asked: 1},
+		"POST":            {method: "POST", bad: 2, status: 502, asked: 1},
+		"PUT":             {method: "PUT", bad: 2, status: 502, asked: 1},
+		"DELETE":          {method: "DELETE", bad: 2, status: 502, asked: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			var targets []string
+			for range c.bad {
+				targets = append(targets, rude(t, func(c net.Conn) { asked.Add(1); reset(c) }))
+			}
+			if c.good {
+				targets = append(targets, backend(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+			}
+			headers := 0
+			f := newFront(t, Options{Targets: targets}, shape{out: func(*http.Request) Out {
+				return Out{Path: "/", Header: func(h http.Header, _ *url.URL) {
+					headers++
+					h.Add("X-Once", "1")
+				}}
+			}})
+			f.pool.turn.Store(uint64(len(targets)) - 1) // so that the bad ones come first
+			r := must(http.NewRequest(c.method, f.URL, strings.NewReader(c.body)))
+			if code, _ := do(t, r); code != c.status || asked.Load() != c.asked || headers != int(c.asked) {
+				t.Errorf("status %d after asking %d, headers made %d times; want %d after %d", code, asked.Load(), headers, c.status, c.asked)
+			}
+		})
+	}
+}
+
+// No retry after the caller has read anything, and none after the time is up.
+func TestNoRetryTooLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		first  func(c net.Conn)
+		status int
+	}{
+		"an interim answer was passed on": {func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 103 Early Hints\r\n\r\n") }, 502},
+		"it hung":                         {func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }, 504},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFront(t, Options{Targets: []string{rude(t, c.first), backend(t, named("other"))}, Timeout: 200 * time.Millisecond}, shape{})
+			f.pool.turn.Store(1)
+			if code, _ := get(t, f.URL); code != c.status {
+				t.Errorf("status %d, want %d", code, c.status)
+			}
+		})
+	}
+}
+
+// clock is a time that a test moves.
+type clock struct{ ns atomic.Int64 }
+
+func (c *clock) now() time.Time       { return time.Unix(0, c.ns.Load()) }
+func (c *clock) pass(d time.Duration) { c.ns.Add(int64(d)) }
+
+// Failures in a row leave a target out, for longer each time; one success brings it back.
+func TestBreaker(t *testing.T) {
+	var clk clock
+	var bad atomic.Bool
+	var asked atomic.Int32
+	bad.Store(true)
+	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1); bad.Load() {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	var states []bool
+	f := newFront(t, Options{Targets: []string{up}, Now: clk.now, OnState: func(_ string, healthy bool, cause error) {
+		states = append(states, healthy)
+		if healthy != (cause == nil) {
+			t.Errorf("healthy %v because of %v", healthy, cause)
+		}
+	}}, shape{})
+	step := func(want int, wantAsked int32) error {
+		t.Helper()
+		asked.Store(0)
+		code, _ := get(t, f.URL)
+		if code != want || asked.Load() != wantAsked {
+			t.Fatalf("status %d, asked %d times; want %d, %d", code, asked.Load(), want, wantAsked)
+		}
+		return <-f.errs
+	}
+	for range tripAfter {
+		_ = step(502, 1)
+	}
+	err := step(503, 0)
+	var e *fault.Error
+	if !errors.Is(err, NoneHealthy) || !errors.As(err, &e) || e.After != firstPause {
+		t.Errorf("err = %v, want none healthy for %v", err, firstPause)
+	}
+	for pause := firstPause; pause <= maxPause; pause *= 2 {
+		clk.pass(pause - 1)
+		_ = step(503, 0)
+		clk.pass(1)
+		_ = step(502, 1) // the probe
+		_ = step(503, 0)
+	}
+	clk.pass(maxPause)
+	bad.Store(false)
+	_ = step(200, 1)
+	_ = step(200, 1)
+	if fmt.Sprint(states) != "[false true]" {
+		t.Errorf("states %v", states)
+	}
+}
+
+// After a pause one request tries; the others do not wait for it. A caller that goes away meanwhile has not tried.
+func TestBreakerProbe(t *testing.T) {
+	var clk clock
+	var b breaker
+	for range tripAfter {
+		if !b.allow(clk.now) {
+			t.Fatal("opened too early")
+		}
+		b.failure(clk.now)
+	}
+	clk.pass(firstPause)
+	if !b.allow(clk.now) || b.allow(clk.now) {
+		t.Error("want exactly one to try")
+	}
+	b.unknown()
+	if !b.allow(clk.now) {
+		t.Error("who went away has not tried: another one may")
+	}
+	if !b.begun() || !b.allow(clk.now) || !b.allow(clk.now) {
+		t.Error("the beginning of an answer closes it")
+	}
+	if !b.failure(clk.now) || b.wait(clk.now) != 2*firstPause {
+		t.Error("an answer that breaks off opens it again, for longer")
+	}
+	if !b.success() || !b.allow(clk.now) || b.wait(clk.now) != 0 {
+		t.Error("one success closes it")
+	}
+	if b.success(); b.failure(clk.now) {
+		t.Error("failures before a success do not count")
+	}
+}
+
+// What a caller does never counts against the upstream.
+func TestCallerIsNotBlamed(t *testing.T) {
+	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		if err == nil {
+			<-r.Context().Done()
+		}
+	})
+	f := newFront(t, Options{Targets: []string{up}, OnState: func(_ string, _ bool, cause error) { t.Errorf("counted: %v", cause) }}, shape{
+		out: func(r *http.Request) Out { return Out{Path: "/", BodyLimit: 1000} },
+	})
+	for name, c := range map[string]struct {
+		send  string
+		cause Cause
+	}{
+		"goes away":              {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", Gone},
+		"body breaks off":        {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc", BadBody},
+		"body is no chunk":       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", BadBody},
+		"body is over the limit": {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" + strings.Repeat("x", 2000) + "\r\n", TooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range tripAfter + 1 {
+				c1 := must(net.Dial("tcp", f.Listener.Addr().String()))
+				_, _ = io.WriteString(c1, c.send)
+				time.Sleep(10 * time.Millisecond)
+				_ = c1.Close()
+				if err := <-f.errs; !errors.Is(err, c.cause) && !errors.Is(err, Gone) {
+					t.Fatalf("err = %v, want %v", err, c.cause)
+				}
+			}
+		})
+	}
+}
+
+// Nor does a header that is more than an HTTP/2 upstream takes, nor a deadline of the caller's own.
+func TestCallerIsNotBlamedFor(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hang" {
+			<-r.Context().Done()
+		}
+	}))
+	useH2C(s, true)
+	s.Config.MaxHeaderBytes = 4 << 10
+	s.Start()
+	defer s.Close()
+	p := must(New(Options{Targets: []string{strings.Replace(s.URL, "http:", "h2c:", 1)}}))
+	defer p.Close()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	if err := p.Serve(httptest.NewRecorder(), r, Out{Path: "/"}); err != nil {
+		t.Fatal(err)
+	}
+	big := r.Clone(t.Context())
+	big.Header.Set("X-Big", strings.Repeat("x", 16<<10))
+	if err := p.Serve(httptest.NewRecorder(), big, Out{Path: "/"}); Status(err) != http.StatusBadRequest {
+		t.Errorf("large header: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := p.Serve(httptest.NewRecorder(), r.WithContext(ctx), Out{Path: "/hang"}); Status(err) != http.StatusGatewayTimeout {
+		t.Errorf("the caller's deadline: %v", err)
+	}
+	if p.targets[0].breaker.uneasy.Load() {
+		t.Error("counted against the upstream")
+	}
+}
+
+// Active checks leave a target out before any request fails, and take it back.
+func TestActiveHealth(t *testing.T) {
+	var sick atomic.Bool
+	var path atomic.Value
+	a := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("User-Agent") != "gatehouse-health" {
+			_, _ = io.WriteString(w, "a")
+			return
+		}
+		path.Store(r.RequestURI)
+		if sick.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	states := make(chan bool, 10)
+	f := newFront(t, Options{
+		Targets: []string{a + "/base", backend(t, named("b"))}, HealthPath: "/healthz?deep=1", HealthEvery: 10 * time.Millisecond,
+		OnState: func(target string, healthy bool, cause error) {
+			if target != a+"/base" || healthy != (cause == nil) {
+				t.Errorf("%s healthy %v: %v", target, healthy, cause)
+			}
+			states <- healthy
+		},
+	}, shape{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { f.pool.Run(ctx); close(ended) }()
+	count := func() (n int) {
+		for range 6 {
+			if _, body := get(t, f.URL); body == "a" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(); n != 3 {
+		t.Errorf("healthy: a answered %d of 6", n)
+	}
+	sick.Store(true)
+	if <-states || count() != 0 {
+		t.Error("a is sick and was asked")
+	}
+	sick.Store(false)
+	if !<-states || count() != 3 {
+		t.Error("a is well and was not asked")
+	}
+	if path.Load() != "/healthz?deep=1" {
+		t.Errorf("checked %v", path.Load())
+	}
+	cancel()
+	<-ended
+}
+
+// A good check ends a breaker's pause: it knows better than the clock.
+func TestCheckClosesBreaker(t *testing.T) {
+	well := make(chan struct{})
+	p := must(New(Options{
+		Targets: []string{backend(t, named("x"))}, HealthPath: "/", HealthEvery: time.Hour,
+		OnState: func(_ string, healthy bool, _ error) {
+			if healthy {
+				close(well)
+			}
+		},
+	}))
+	for range tripAfter {
+		p.targets[0].breaker.failure(p.Now)
+	}
+	ended := make(chan struct{})
+	go func() { p.Run(t.Context()); close(ended) }()
+	<-well
+	if tg, _ := p.pick(0); tg == nil {
+		t.Error("still left out")
+	}
+	p.Close()
+	<-ended
+}
+
+// A hanging upstream holds no more than its share of requests.
+func TestMaxWaiting(t *testing.T) {
+	release := make(chan struct{})
+	up := backend(t, func(_ http.ResponseWriter, r *http.Request) { <-release })
+	f := newFront(t, Options{Targets: []string{up}, MaxWaiting: 2}, shape{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() { get(t, f.URL) })
+	}
+	for f.pool.targets[0].waiting.Load() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	if code, _ := get(t, f.URL); code != http.StatusServiceUnavailable {
+		t.Errorf("status %d, want 503", code)
+	}
+	if err := <-f.errs; !errors.Is(err, Busy) {
+		t.Errorf("err = %v, want busy", err)
+	}
+	close(release)
+	wg.Wait()
+	if code, _ := get(t, f.URL); code != http.StatusOK {
+		t.Errorf("status %d after they were answered", code)
+	}
+}

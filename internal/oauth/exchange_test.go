@@ -1,0 +1,400 @@
+package oauth_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"strings"
+	"testing"
+	"time"
+
+	gojose "github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+const accessType = "urn:ietf:params:oauth:token-type:access_token"
+
+// keepsRefresh is a client whose refresh token stays in the back.
+func keepsRefresh(c *oauth.Client) { c.KeepRefresh = true }
+
+// exchange asks for a new access token for an old one; pairs add to the request or replace what it says.
+func (w *world) exchange(cl *oauth.Client, token string, pairs ...string) (*oauth.TokenResponse, error) {
+	return w.token(cl, append([]string{"grant_type", oauth.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType}, pairs...)...)
+}
+
+// RFC 8693 §2: an old access token for a new one, also when it has expired, and no refresh token leaves the server.
+func TestExchange(t *testing.T) {
+	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
+		t.Run(format, func(t *testing.T) {
+			w := newWorld(t)
+			cl := w.client(keepsRefresh, func(c *oauth.Client) { c.TokenFormat, c.Grants = format, []string{oauth.GrantTypeCode} })
+			first := w.login(cl, "scope", "openid api:read api:write", "resource", "https://api.example")
+			equal(t, "refresh token", first.RefreshToken, "")
+			equal(t, "issued_token_type of a code's answer", first.IssuedType, "")
+			w.pass(time.Minute)
+			second, err := w.exchange(cl, first.AccessToken)
+			must(t, err)
+			equal(t, "issued_token_type", second.IssuedType, accessType)
+			equal(t, "token_type", second.TokenType, "Bearer")
+			equal(t, "refresh token", second.RefreshToken, "")
+			equal(t, "scope", second.Scope, "openid api:read api:write")
+			a, err := w.access(first.AccessToken)
+			must(t, err)
+			b, err := w.access(second.AccessToken)
+			must(t, err)
+			if a.ID == b.ID || a.Grant != b.Grant || b.Session != w.sess.ID || !b.Expires.After(a.Expires) || b.Audience[0] != "https://api.example" {
+				t.Fatalf("the new token says %+v, the old one %+v", b, a)
+			}
+			w.pass(2 * time.Hour) // over, and of an opaque one the row not swept yet
+			third, err := w.exchange(cl, second.AccessToken, "scope", "api:read", "requested_token_type", accessType)
+			must(t, err)
+			equal(t, "scope asked for", third.Scope, "api:read")
+			w.alive(third.AccessToken)
+			fourth, err := w.exchange(cl, third.AccessToken)
+			must(t, err)
+			equal(t, "scope of the approval", fourth.Scope, "openid api:read api:write")
+		})
+	}
+}
+
+// Every grant of a person's is prolonged the same way.
+func TestExchangeAfterTheDeviceGrant(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client(keepsRefresh, func(c *oauth.Client) { c.Grants = []string{oauth.GrantTypeDevice} })
+	d := w.device(cl)
+	must(t, w.decide(d.UserCode, true))
+	r, err := w.poll(cl, d.DeviceCode)
+	must(t, err)
+	equal(t, "refresh token", r.RefreshToken, "")
+	w.pass(2 * time.Hour)
+	_, err = w.exchange(cl, r.AccessToken)
+	must(t, err)
+}
+
+// RFC 9700 §4.14.2: an older token that comes back ends everything.
+func TestExchangeReplayEndsTheGrant(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client(keepsRefresh)
+	first := w.login(cl)
+	second, err := w.exchange(cl, first.AccessToken)
+	must(t, err)
+	_, err = w.exchange(cl, first.AccessToken)
+	refused(t, err, "invalid_request", 400) // RFC 8693 §2.2.2
+	w.dead(first.AccessToken)
+	w.dead(second.AccessToken)
+	_, err = w.exchange(cl, second.AccessToken)
+	refused(t, err, "invalid_request", 400)
+	w.audited(cl, audit.RefreshTokenReplayed, 1)
+}
+
+func TestExchangeReuseInterval(t *testing.T) {
+	w := newWorld(t, reuse(10*time.Second))
+	cl := w.client(keepsRefresh)
+	first := w.login(cl)
+	second, err := w.exchange(cl, first.AccessToken)
+	must(t, err)
+	w.pass(9 * time.Second)
+	again, err := w.exchange(cl, first.AccessToken)
+	must(t, err)
+	equal(t, "the successor's id", claims(t, again.AccessToken)["jti"], claims(t, second.AccessToken)["jti"])
+	third, err := w.exchange(cl, again.AccessToken)
+	must(t, err)
+	_, err = w.exchange(cl, first.AccessToken) // the grandparent
+	refused(t, err, "invalid_request", 400)
+	w.dead(third.AccessToken)
+}
+
+func TestExchangeReuseIntervalOver(t *testing.T) {
+	w := newWorld(t, reuse(10*time.Second))
+	cl := w.client(keepsRefresh)
+	first := w.login(cl)
+	_, err := w.exchange(cl, first.AccessToken)
+	must(t, err)
+	w.pass(10*time.Second + time.Millisecond)
+	_, err = w.exchange(cl, first.AccessToken)
+	refused(t, err, "invalid_request", 400)
+}
+
+func TestExchangeRace(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client(keepsRefresh)
+	first := w.login(cl)
+	got := race(t, 64, func(int) error {
+		_, err := w.exchange(cl, first.AccessToken)
+		return err
+	})
+	equal(t, "successes", got[""], 1)
+	equal(t, "refusals", got["invalid_request"], 63)
+}
+
+func TestExchangeRaceWithinReuseInterval(t *testing.T) {
+	w := newWorld(t, reuse(10*time.Second))
+	cl := w.client(keepsRefresh)
+	first := w.login(cl)
+	got := race(t, 64, func(int) error {
+		_, err := w.exchange(cl, first.AccessToken)
+		return err
+	})
+	equal(t, "successes", got[""], 64)
+	w.alive(first.AccessToken)
+}
+
+func TestExchangeRefusals(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client(keepsRefresh)
+	other := w.client(keepsRefresh)
+	plain := w.client()
+	r := w.login(cl, "resource", "https://api.example")
+	for name, c := range map[string]struct {
+		by    *oauth.Client
+		token string
+		pairs []string
+		code  string
+	}{
+		"no token":                      {cl, "", nil, "invalid_request"},
+		"no type":                       {cl, r.AccessToken, []string{"subject_token_type", ""}, "invalid_request"},
+		"another type":                  {cl, r.AccessToken, []string{"subject_token_type", "urn:ietf:params:oauth:token-type:id_token"}, "invalid_request"},
+		"an actor":                      {cl, r.AccessToken, []string{"actor_token", r.AccessToken, "actor_token_type", accessType}, "invalid_request"},
+		"an actor's type":               {cl, r.AccessToken, []string{"actor_token_type", accessType}, "invalid_request"},
+		"another kind of token wanted":  {cl, r.AccessToken, []string{"requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"}, "invalid_request"},
+		"an audience":                   {cl, r.AccessToken, []string{"audience", "https://api.example"}, "invalid_target"},
+		"a resource that was not given": {cl, r.AccessToken, []string{"resource", "https://files.example"}, "invalid_target"},
+		"a scope that was not given":    {cl, r.AccessToken, []string{"scope", "api:write"}, "invalid_scope"},
+		"another client's":              {other, r.AccessToken, nil, "invalid_request"},
+		"a client without the flag":     {plain, r.AccessToken, nil, "unauthorized_client"},
+		"an ID token":                   {cl, r.IDToken, nil, "invalid_request"},
+		"rubbish":                       {cl, "x.y.z", nil, "invalid_request"},
+		"an opaque token made up":       {cl, secret.NewToken(secret.PrefixAccessToken), nil, "invalid_request"},
+		"a refresh token":               {cl, w.login(plain).RefreshToken, nil, "invalid_request"},
+		"an altered signature":          {cl, r.AccessToken[:len(r.AccessToken)-6] + "AAAAAA", nil, "invalid_request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := w.exchange(c.by, c.token, c.pairs...)
+			refused(t, err, c.code, 400)
+		})
+	}
+	_, err := w.exchange(cl, r.AccessToken) // none of it has cost the client anything
+	must(t, err)
+}
+
+// A token that the client has been given for itself has no approval of a person behind it.
+func TestExchangeOfTheClientsOwnToken(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client(keepsRefresh)
+	own, err := w.token(cl, "grant_type", "client_credentials")
+	must(t, err)
+	_, err = w.exchange(cl, own.AccessToken)
+	refused(t, err, "invalid_request", 400)
+	w.alive(own.AccessToken)
+}
+
+// Tokens of the time before the client was set to keep its refresh tokens in the back are no replay.
+func TestExchangeOfAGrantWithARefreshToken(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	r := w.login(cl)
+	kept := *cl
+	kept.KeepRefresh, kept.UpdatedAt = true, w.now
+	must(t, w.db.UpdateClient(t.Context(), &kept))
+	_, err := w.exchange(&kept, r.AccessToken)
+	refused(t, err, "invalid_request", 400)
+	w.alive(r.AccessToken)
+	_, err = w.refresh(&kept, r.RefreshToken)
+	must(t, err)
+}
+
+// What the token stood for has ended: neither its signature nor its time helps.
+func TestExchangeEnds(t *testing.T) {
+	for name, end := range map[string]func(w *world, cl *oauth.Client, r *oauth.TokenResponse) error{
+		"the session has ended": func(w *world, _ *oauth.Client, _ *oauth.TokenResponse) error {
+			return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true)
+		},
+		"all of the user's": func(w *world, _ *oauth.Client, _ *oauth.TokenResponse) error {
+			w.pass(time.Second)
+			return w.db.EndAllOf(w.t.Context(), w.user.ID, w.now, "")
+		},
+		"the account is disabled": func(w *world, _ *oauth.Client, _ *oauth.TokenResponse) error {
+			u := *w.user
+			u.Disabled, u.UpdatedAt = true, w.now
+			return w.db.UpdateUser(w.t.Context(), &u)
+		},
+		"the approval is too old": func(w *world, _ *oauth.Client, _ *oauth.TokenResponse) error {
+			w.pass(30*24*time.Hour + time.Second)
+			return nil
+		},
+		"the client has revoked the token, RFC 7009 §2.1": func(w *world, cl *oauth.Client, r *oauth.TokenResponse) error {
+			return w.revoke(cl, r.AccessToken)
+		},
+		"the token alone is revoked": func(w *world, _ *oauth.Client, r *oauth.TokenResponse) error {
+			t, err := w.access(r.AccessToken)
+			must(w.t, err)
+			return w.db.Revoke(w.t.Context(), oauth.Revocation{Kind: oauth.RevokeToken, ID: t.ID, NotBefore: w.now, Until: w.now.AddDate(1, 0, 0)})
+		},
+		"the client has revoked the token after its end": func(w *world, cl *oauth.Client, r *oauth.TokenResponse) error {
+			w.pass(2 * time.Hour)
+			return w.revoke(cl, r.AccessToken)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			cl := w.client(keepsRefresh)
+			r := w.login(cl)
+			must(t, end(w, cl, r))
+			_, err := w.exchange(cl, r.AccessToken)
+			refused(t, err, "invalid_request", 400)
+			w.pass(48 * time.Hour) // and when the revocation has been forgotten, still
+			_, err = w.db.Sweep(t.Context(), w.now)
+			must(t, err)
+			_, err = w.exchange(cl, r.AccessToken)
+			refused(t, err, "invalid_request", 400)
+		})
+	}
+}
+
+func TestRevocationByAClientThatKeepsRefresh(t *testing.T) {
+	w := newWorld(t)
+	cl, other := w.client(keepsRefresh), w.client(keepsRefresh)
+	r := w.login(cl)
+	refused(t, w.revoke(other, r.AccessToken), "unauthorized_client", 400)
+	must(t, w.revoke(cl, "x.y.z"))
+	w.alive(r.AccessToken)
+	own, err := w.token(cl, "grant_type", "client_credentials")
+	must(t, err)
+	second, err := w.token(cl, "grant_type", "client_credentials")
+	must(t, err)
+	must(t, w.revoke(cl, own.AccessToken))
+	w.dead(own.AccessToken)
+	w.alive(second.AccessToken)
+	w.alive(r.AccessToken)
+	must(t, w.revoke(cl, r.AccessToken))
+	w.dead(r.AccessToken)
+}
+
+// A sliding end never passes the absolute one.
+func TestExchangeSlides(t *testing.T) {
+	w := newWorld(t, func(c *oauth.Config) { c.RefreshTTL, c.RefreshAbsolute = 10*time.Hour, 24*time.Hour })
+	cl := w.client(keepsRefresh)
+	token := w.login(cl).AccessToken
+	for range 2 {
+		w.pass(9 * time.Hour)
+		r, err := w.exchange(cl, token)
+		must(t, err)
+		token = r.AccessToken
+	}
+	w.pass(6*time.Hour + time.Second)
+	_, err := w.exchange(cl, token)
+	refused(t, err, "invalid_request", 400)
+}
+
+// proofKey is a key of the client's own (RFC 9449).
+type proofKey struct{ key *ecdsa.PrivateKey }
+
+func newProofKey(t *testing.T) proofKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	return proofKey{k}
+}
+
+// prove adds a proof for the token endpoint.
+func (k proofKey) prove(t *testing.T, c *oauth.Call) *oauth.Call {
+	t.Helper()
+	opts := (&gojose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt")
+	signer, err := gojose.NewSigner(gojose.SigningKey{Algorithm: gojose.ES256, Key: k.key}, opts)
+	must(t, err)
+	c.URL = issuer + "/oauth/token"
+	proof, err := jwt.Signed(signer).Claims(map[string]any{"jti": secret.NewToken(""), "htm": "POST", "htu": c.URL, "iat": c.Now.Unix()}).Serialize()
+	must(t, err)
+	c.DPoP = []string{proof}
+	return c
+}
+
+func (w *world) exchangeCall(cl *oauth.Client, token string) *oauth.Call {
+	return w.from(cl, "grant_type", oauth.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType)
+}
+
+// RFC 9700 §2.2.2: a public client proves nothing by itself, so its tokens must be bound to a key, and the key be proved.
+func TestExchangeByPublicClients(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client(public, keepsRefresh)
+	unbound := w.login(cl)
+	_, err := w.exchange(cl, unbound.AccessToken)
+	e := refused(t, err, "invalid_request", 400)
+	if !strings.Contains(e.Description, "DPoP") {
+		t.Fatalf("the client's developer is not told what to do: %s", e.Description)
+	}
+	w.alive(unbound.AccessToken)
+
+	key, other := newProofKey(t), newProofKey(t)
+	first, err := w.srv.Token(t.Context(), key.prove(t, w.from(cl, "grant_type", "authorization_code", "code", w.code(cl), "redirect_uri", callback, "code_verifier", verifier)))
+	must(t, err)
+	_, err = w.exchange(cl, first.AccessToken)
+	refused(t, err, "invalid_dpop_proof", 400)
+	_, err = w.srv.Token(t.Context(), other.prove(t, w.exchangeCall(cl, first.AccessToken)))
+	refused(t, err, "invalid_request", 400)
+	w.pass(2 * time.Hour)
+	second, err := w.srv.Token(t.Context(), key.prove(t, w.exchangeCall(cl, first.AccessToken)))
+	must(t, err) // who lacks the key has neither spent the token nor ended anything
+	equal(t, "token_type", second.TokenType, "DPoP")
+	third, err := w.srv.Token(t.Context(), key.prove(t, w.exchangeCall(cl, second.AccessToken)))
+	must(t, err)
+	_, err = w.srv.Token(t.Context(), other.prove(t, w.exchangeCall(cl, second.AccessToken)))
+	refused(t, err, "invalid_request", 400)
+	w.alive(third.AccessToken) // a replay by somebody without the key ends nothing either
+}
+
+// House serves the tokens of browser apps that are kept on this server.
+func TestHouse(t *testing.T) {
+	const home = "https://app.example/session/callback"
+	w := newWorld(t)
+	cl := w.client(public, func(c *oauth.Client) { c.Redirects = []string{home, callback} })
+	ask := func(pairs ...string) *oauth.Call { return w.call(append([]string{"redirect_uri", home}, pairs...)...) }
+	code := w.code(cl, "redirect_uri", home)
+	first, err := w.srv.House(t.Context(), cl.ID, ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
+	must(t, err)
+	second, err := w.srv.House(t.Context(), cl.ID, ask("grant_type", "refresh_token", "refresh_token", first.RefreshToken))
+	must(t, err)
+	equal(t, "the refresh token, which never leaves", second.RefreshToken, first.RefreshToken)
+	w.alive(second.AccessToken)
+	_, err = w.srv.House(t.Context(), cl.ID, ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
+	refused(t, err, "invalid_grant", 400)
+	w.dead(second.AccessToken)
+}
+
+func TestHouseRefusals(t *testing.T) {
+	const home = "https://app.example/session/callback"
+	w := newWorld(t)
+	cl := w.client(func(c *oauth.Client) { c.Redirects = []string{home, callback} })
+	stranger := w.client()
+	mute := w.client(func(c *oauth.Client) { c.Redirects, c.Grants = []string{home}, []string{oauth.GrantTypeClient} })
+	off := w.client(func(c *oauth.Client) { c.Redirects, c.Disabled = []string{home}, true })
+	for name, c := range map[string]struct {
+		by    *oauth.Client
+		pairs []string
+		code  string
+	}{
+		"a client that has not registered the callback": {stranger, []string{"redirect_uri", home}, "unauthorized_client"},
+		"another registered address":                    {cl, []string{"redirect_uri", callback}, "unauthorized_client"},
+		"no address":                                    {cl, []string{"redirect_uri", ""}, "unauthorized_client"},
+		"another grant":                                 {cl, []string{"redirect_uri", home, "grant_type", "client_credentials"}, "unsupported_grant_type"},
+		"a grant the client may not use":                {mute, []string{"redirect_uri", home}, "unauthorized_client"},
+		"a disabled client":                             {off, []string{"redirect_uri", home}, "invalid_client"},
+		"no code":                                       {cl, []string{"redirect_uri", home}, "invalid_request"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := w.srv.House(t.Context(), c.by.ID, w.call(append([]string{"grant_type", "authorization_code"}, c.pairs...)...))
+			if oauth.Wire(err).Code != c.code {
+				t.Fatalf("answer %v; %s was due", err, c.code)
+			}
+		})
+	}
+	_, err := w.srv.House(t.Context(), "nobody", w.call("grant_type", "authorization_code", "redirect_uri", home))
+	if !fault.Is(err, fault.NotFound) {
+		t.Fatalf("a client that does not exist: %v", err)
+	}
+}

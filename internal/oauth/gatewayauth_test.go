@@ -1,0 +1,51 @@
+package oauth_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+)
+
+func TestProveSecret(t *testing.T) {
+	w := newWorld(t)
+	cl, pub := w.client(), w.client(public)
+	off := w.client(func(c *oauth.Client) { c.Disabled = true })
+	late := w.client(func(c *oauth.Client) { c.Secrets[0].ExpiresAt = w.now.Add(-time.Second) })
+	post := w.client(func(c *oauth.Client) { c.AuthMethod = oauth.MethodPost })
+	if got, err := w.srv.ProveSecret(t.Context(), cl.ID, testSecret, w.now); err != nil || got.ID != cl.ID {
+		t.Fatalf("%v, %v", got, err)
+	}
+	for name, row := range map[string]struct {
+		id   oauth.ClientID
+		pass string
+	}{
+		"wrong": {cl.ID, "wrong"}, "empty": {cl.ID, ""}, "public": {pub.ID, testSecret}, "disabled": {off.ID, testSecret},
+		"expired": {late.ID, testSecret}, "another method": {post.ID, testSecret}, "unknown": {"nobody", testSecret},
+	} {
+		if _, err := w.srv.ProveSecret(t.Context(), row.id, row.pass, w.now); !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestLiveSeesWhatEndsAToken(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	read := func() *oauth.AccessToken {
+		r, err := w.srv.Token(t.Context(), w.from(cl, "grant_type", oauth.GrantTypeClient))
+		must(t, err)
+		tok, err := w.srv.Access(t.Context(), r.AccessToken, w.now)
+		must(t, err)
+		return tok
+	}
+	tok := read()
+	if !w.srv.Live(tok, w.now) || w.srv.Live(tok, tok.Expires) {
+		t.Error("a token lives until it expires")
+	}
+	must(t, w.db.Revoke(t.Context(), oauth.Revocation{Kind: oauth.RevokeToken, ID: tok.ID, NotBefore: w.now, Until: w.now.Add(time.Hour)}))
+	if w.srv.Live(tok, w.now) {
+		t.Error("a revoked token lives")
+	}
+}

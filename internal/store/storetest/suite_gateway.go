@@ -1,0 +1,179 @@
+package storetest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+)
+
+// route makes, but does not store, a route that says something about everything.
+func (s *suite) route() *access.Route {
+	return &access.Route{
+		ID: secret.NewID(s.now), Name: s.name("Shop "), Domain: s.name("shop"), Version: "v1", Host: "*.example.com",
+		Upstreams: []string{"http://10.0.0.1:8000", "h2c://[2001:db8::1]:9000/base"}, KeepPath: true, KeepHost: true, Inactive: true, Browser: true,
+		Methods: []string{"GET", "PUT"}, Timeout: access.Span(1500 * time.Millisecond), BodyLimit: 1 << 40, CORS: []string{"https://app.example.com"},
+		Scopes: []string{"a:b", "c"}, Roles: []string{"staff"}, Clients: []string{"app"}, Networks: []string{"10.0.0.0/8"}, Audiences: []string{"urn:x"},
+		Issuers: []string{"other"}, ACR: "aal2", MaxAge: access.Span(time.Hour), Unidentified: true, ClientID: true, Rate: -1,
+		RatePer: access.Span(time.Second), RateBy: access.RateByUser, HealthPath: "/up?x=\u0000é", HealthEvery: access.Span(time.Minute),
+		CreatedAt: s.now, UpdatedAt: s.now,
+	}
+}
+
+// stored finds a route in memory.
+func stored(db *store.DB, id string) *access.Route {
+	all := db.Routes()
+	if i := slices.IndexFunc(all, func(r access.Route) bool { return r.ID == id }); i >= 0 {
+		return &all[i]
+	}
+	return nil
+}
+
+func (s *suite) routes(t *testing.T) {
+	ctx := t.Context()
+	url := s.url(t)
+	db, other := Open(t, store.Options{URL: url}), Open(t, store.Options{URL: url})
+	follow(t, other)
+	r := s.route()
+	must(t, db.CreateRoute(ctx, r, nil, audit.Event{At: s.now, Type: audit.RouteCreated}))
+	if d := cmp.Diff(r, stored(db, r.ID)); d != "" { // in memory when CreateRoute returns
+		t.Fatal(d)
+	}
+	want(t, db.CreateRoute(ctx, r, nil), fault.Conflict)
+	eventually(t, "the new route", func() bool { return stored(other, r.ID) != nil })
+
+	changed := *r
+	changed.Upstreams, changed.Unidentified, changed.UpdatedAt = []string{"https://10.0.0.2"}, false, s.now.Add(time.Hour)
+	changed.CreatedAt = s.now.Add(time.Hour) // is not the caller's to change
+	must(t, db.UpdateRoute(ctx, &changed, nil, audit.Event{At: s.now, Type: audit.RouteUpdated}))
+	changed.CreatedAt = s.now
+	if d := cmp.Diff(&changed, stored(db, r.ID)); d != "" {
+		t.Fatal(d)
+	}
+	eventually(t, "the changed route", func() bool { return cmp.Equal(&changed, stored(other, r.ID)) })
+	want(t, db.UpdateRoute(ctx, &access.Route{ID: "none"}, nil), fault.NotFound)
+
+	must(t, db.DeleteRoute(ctx, r.ID, audit.Event{At: s.now, Type: audit.RouteDeleted}))
+	equal(t, "routes after deletion", len(db.Routes()), 0)
+	eventually(t, "the deletion", func() bool { return len(other.Routes()) == 0 })
+	want(t, db.DeleteRoute(ctx, r.ID), fault.NotFound)
+	log, err := db.ListAudit(ctx, store.AuditQuery{})
+	must(t, err)
+	equal(t, "audit events", len(log), 3)
+}
+
+// A judgement of all routes together undoes a change, and no other change comes in between.
+func (s *suite) routesFit(t *testing.T) {
+	ctx, db := t.Context(), s.fresh(t, store.Options{})
+	no := errors.New("no")
+	r := s.route()
+	refuse := func(all []access.Route) error {
+		equal(t, "routes that were judged", len(all), 1)
+		equal(t, "the route that was judged", all[0].Domain, r.Domain)
+		return no
+	}
+	if err := db.CreateRoute(ctx, r, refuse, audit.Event{At: s.now, Type: audit.RouteCreated}); !errors.Is(err, no) {
+		t.Fatalf("a refused route: %v", err)
+	}
+	equal(t, "routes", len(db.Routes()), 0)
+	log, _ := db.ListAudit(ctx, store.AuditQuery{})
+	equal(t, "events of a refused route", len(log), 0)
+	must(t, db.CreateRoute(ctx, r, nil))
+	changed := *r
+	changed.Domain = "changed"
+	err := db.UpdateRoute(ctx, &changed, func(all []access.Route) error {
+		equal(t, "the changed route that was judged", all[0].Domain, "changed")
+		return no
+	})
+	if !errors.Is(err, no) || stored(db, r.ID).Domain != r.Domain {
+		t.Fatalf("a refused change: %v", err)
+	}
+	alone := func(all []access.Route) error {
+		if len(all) > 2 {
+			return fault.New(fault.Denied, "there is one already")
+		}
+		return nil
+	}
+	oneWins(t, "routes of one address", fault.Denied, func(int) error { return db.CreateRoute(ctx, s.route(), alone) })
+}
+
+// A route with a rule that this release does not know is never half in force.
+func (s *suite) newerRoutes(t *testing.T) {
+	ctx, url := t.Context(), s.url(t)
+	db := Open(t, store.Options{URL: url})
+	r := s.route()
+	must(t, db.CreateRoute(ctx, r, nil))
+	direct, err := sqldb.Open(ctx, url, sqldb.Options{})
+	must(t, err)
+	defer direct.Close()
+	for _, definition := range []string{`{"upstreams":["http://x"],"moon_phase":"full"}`, `{`, `[]`} {
+		_, err = direct.Exec(ctx, "UPDATE routes SET definition = $1", definition)
+		must(t, err)
+		if err := db.Load(ctx); err == nil || !strings.Contains(err.Error(), r.ID) {
+			t.Fatalf("%s: error %v; want one that names the route", definition, err)
+		}
+		if d := cmp.Diff(r, stored(db, r.ID)); d != "" {
+			t.Fatal("what was in force before has changed:", d)
+		}
+	}
+}
+
+func (s *suite) refusals(t *testing.T) {
+	ctx, db := t.Context(), s.fresh(t, store.Options{})
+	var all []store.Refused
+	for i := range 40 {
+		data, err := json.Marshal(access.Refused{RequestID: fmt.Sprint("r", i), Status: 403, Path: "/\x00\xff"})
+		must(t, err)
+		all = append(all, store.Refused{RequestID: fmt.Sprint("r", i), At: s.now.Add(time.Duration(i) * time.Second), Data: data})
+	}
+	must(t, db.PutRefusals(ctx, nil))
+	must(t, db.PutRefusals(ctx, all))
+	must(t, db.PutRefusals(ctx, []store.Refused{{RequestID: "r7", At: s.now, Data: []byte("{}")}})) // the first stays
+	got, err := db.Refusal(ctx, "r7")
+	must(t, err)
+	if d := cmp.Diff(&all[7], got); d != "" {
+		t.Fatal(d)
+	}
+	for _, id := range []string{"", "r40", "r7\x00", "r\xff", strings.Repeat("r", 10_000)} {
+		if _, err := db.Refusal(ctx, id); !fault.Is(err, fault.NotFound) && id != "r7\x00" {
+			t.Errorf("request %.20q: %v; want none to be found", id, err)
+		}
+	}
+	long := []byte(`"` + strings.Repeat("a", 1<<20) + `"`)
+	want(t, db.PutRefusals(ctx, []store.Refused{{RequestID: "fine"}, {RequestID: "long", Data: long}}), fault.Invalid)
+	_, err = db.Refusal(ctx, "fine")
+	want(t, err, fault.NotFound)
+}
+
+// No more are kept than anybody would look for, and none for longer than a day.
+func (s *suite) boundedRefusals(t *testing.T) {
+	ctx, db := t.Context(), s.fresh(t, store.Options{})
+	const kept, more = 10_000, 700
+	all := make([]store.Refused, kept+more)
+	for i := range all {
+		all[i] = store.Refused{RequestID: fmt.Sprint("r", i), At: s.now.Add(time.Duration(i) * time.Millisecond), Data: []byte("{}")}
+	}
+	must(t, db.PutRefusals(ctx, all))
+	n, err := db.Sweep(ctx, s.now)
+	must(t, err)
+	equal(t, "refusals beyond the bound", n, more)
+	_, err = db.Refusal(ctx, fmt.Sprint("r", more-1))
+	want(t, err, fault.NotFound)
+	_, err = db.Refusal(ctx, fmt.Sprint("r", more))
+	must(t, err)
+	n, err = db.Sweep(ctx, s.now.Add(25*time.Hour))
+	must(t, err)
+	equal(t, "refusals older than a day", n, kept)
+}
