@@ -21,8 +21,11 @@ const (
 	TopicRoutes      = "routes"
 )
 
-// followRetry is how soon the follower tries again after a failure.
-const followRetry = time.Second
+// followRetry is how soon the follower tries again after a failure, and followWithin how long it waits for an answer.
+const (
+	followRetry  = time.Second
+	followWithin = 10 * time.Second
+)
 
 // tidyEvery is how often revocations that have no more purpose leave memory.
 const tidyEvery = time.Minute
@@ -106,7 +109,7 @@ func (d *DB) Follow(ctx context.Context) error {
 			continue
 		}
 		retry = nil
-		if err := d.refresh(ctx, false); err != nil && ctx.Err() == nil {
+		if err := d.refreshSoon(ctx); err != nil && ctx.Err() == nil {
 			d.o.Report(err)
 			retry = time.After(followRetry)
 		}
@@ -115,6 +118,13 @@ func (d *DB) Follow(ctx context.Context) error {
 			retry = time.After(followRetry)
 		}
 	}
+}
+
+// refreshSoon gives up after a while: a connection that died in silence must not hold the lock that everybody else's changes need.
+func (d *DB) refreshSoon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, followWithin)
+	defer cancel()
+	return d.refresh(ctx, false)
 }
 
 // CatchUp brings memory up to date with what other processes have changed by now. Somebody who has just made a client by a
