@@ -443,6 +443,7 @@ func TestForeign(t *testing.T) {
 	}
 	for name, more := range map[string]bearertest.Claims{
 		"ID token by its hash":      {"at_hash": "x"},
+		"logout token":              {"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}},
 		"ID token by its kind":      {"typ": "ID"},
 		"refresh token by its kind": {"typ": "Refresh"},
 		"no exp":                    {"exp": nil},

@@ -102,6 +102,12 @@ func TestProofAddress(t *testing.T) {
 	if _, err := direct.Verify(t.Context(), r); err != nil {
 		t.Error(err)
 	}
+	// A request's target has no fragment (RFC 9112 §3.2): what stands behind the sign is part of the path, and not left out.
+	r = withProof(token, holder.Proof("GET", "http://api.example.com/notes", token, nil))
+	r.RequestURI = "/notes#/../secrets"
+	if _, err := direct.Verify(t.Context(), r); err == nil {
+		t.Error("the proof is good for another path")
+	}
 }
 
 // A proof works once (RFC 9449 §11.1): of any number of requests with it one passes, at all servers together.

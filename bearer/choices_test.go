@@ -131,3 +131,29 @@ func TestBounds(t *testing.T) {
 	_, err := verify(t, v, issuer.Token(bearertest.Claims{"filler": strings.Repeat("a", 2000)}))
 	refusal(t, err, 401, bearer.CodeInvalidToken)
 }
+
+// What an issuer on https says of itself leads to https: keys or tokens that go without it, also to this very machine, are
+// whoever's listens there.
+func TestDiscoveryKeepsToHTTPS(t *testing.T) {
+	var plain atomic.Int32
+	insecure := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		plain.Add(1)
+		_, _ = w.Write([]byte(`{"active":true,"sub":"ada","aud":"https://api.example.com"}`))
+	}))
+	defer insecure.Close()
+	for name, member := range map[string]string{"jwks_uri": "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.AAAA", "introspection_endpoint": "opaque"} {
+		t.Run(name, func(t *testing.T) {
+			var issuer *httptest.Server
+			issuer = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write([]byte(`{"issuer":"` + issuer.URL + `","` + name + `":"` + insecure.URL + `"}`))
+			}))
+			defer issuer.Close()
+			v := newVerifier(t, issuer.URL, client, bearer.WithoutFeed(), bearer.HTTPClient(issuer.Client()))
+			_, err := verify(t, v, member)
+			refusal(t, err, 503, bearer.CodeUnavailable)
+			if plain.Load() > 0 {
+				t.Error("the address was asked")
+			}
+		})
+	}
+}

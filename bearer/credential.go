@@ -110,6 +110,7 @@ func (v *Verifier) address(r *http.Request) string {
 	if !strings.HasPrefix(path, "/") {
 		path = r.URL.EscapedPath()
 	}
+	path = strings.ReplaceAll(path, "#", "%23") // it begins no fragment here (RFC 9112 §3.2), and must not be taken for one
 	if v.base != "" {
 		return v.base + path
 	}

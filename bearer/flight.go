@@ -2,8 +2,12 @@ package bearer
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
+
+// maxFlights is how many tokens may be asked about or wait for it, so that made-up ones do not pile up while the issuer is slow.
+const maxFlights = 32 * maxAsking
 
 // flights lets any number of requests with one token share one question about it.
 type flights struct {
@@ -22,6 +26,10 @@ func (f *flights) do(ctx context.Context, hash tokenHash, ask func(context.Conte
 	f.mu.Lock()
 	one, ok := f.under[hash]
 	if !ok {
+		if len(f.under) >= maxFlights {
+			f.mu.Unlock()
+			return nil, unavailable("Too many access tokens are being checked. Try again.", errors.New("too many introspections wait"))
+		}
 		one = &flight{landed: make(chan struct{})}
 		if f.under == nil {
 			f.under = map[tokenHash]*flight{}

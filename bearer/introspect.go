@@ -182,6 +182,8 @@ func (v *Verifier) believe(a *answered, now time.Time) (*Token, error) {
 		return nil, invalid("The access token is from another issuer.", fmt.Errorf("its iss is %.200q", t.Issuer))
 	case c.ofAnotherKind(), !slices.Contains([]string{"", "bearer", "dpop", "access_token", "n_a"}, kind):
 		return nil, invalid("The token is not an access token.", fmt.Errorf("its token_type is %.40q", kind))
+	case kind == "dpop" && t.Thumbprint == "": // RFC 9449 §6.2: taken for an unbound one, whoever has stolen it could use it
+		return nil, invalid(unreadable, errors.New("it is bound to a key, and the answer does not say to which"))
 	case t.Subject == "" && t.Client == "":
 		return nil, invalid(unreadable, errors.New("it names neither a subject nor a client"))
 	}

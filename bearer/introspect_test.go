@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -82,6 +83,7 @@ func TestIntrospectionRefusals(t *testing.T) {
 		"nobody":                  {"sub": nil, "client_id": nil},
 		"claims of another type":  {"scope": 7},
 		"bound in an unknown way": {"cnf": map[string]string{"osc": "x"}},
+		"bound to an unsaid key":  {"token_type": "DPoP"}, // RFC 9449 §6.2: without cnf nobody knows whose it is
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := verify(t, v, issuer.Opaque(claims))
@@ -287,4 +289,25 @@ func TestMemory(t *testing.T) {
 		}
 		return kept <= 64 && kept > 0
 	})
+}
+
+// Tokens are made up at no cost. While the issuer is slow, questions about them do not pile up without bound behind requests that
+// have long gone.
+func TestIntrospectionsThatWaitAreBounded(t *testing.T) {
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer server.Close()
+	defer close(release)
+	v := newVerifier(t, server.URL, client, bearer.WithoutFeed(), bearer.IntrospectionEndpoint(server.URL))
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for i := range 5000 {
+		_, _ = v.Verify(gone, request(fmt.Sprint("Bearer made-up-", i)))
+	}
+	began := time.Now()
+	_, err := v.Verify(t.Context(), request("Bearer one-more"))
+	refusal(t, err, 503, bearer.CodeUnavailable)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("refused after %s", took)
+	}
 }

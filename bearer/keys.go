@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,9 @@ func (v *Verifier) loadMetadata(ctx context.Context) (metadata, time.Duration, e
 		body, life, err := v.out.get(ctx, address)
 		if err == nil {
 			m, err := parseMetadata(body, v.issuer)
+			if err == nil && !v.plain {
+				err = m.keepsTo(v.issuer)
+			}
 			return m, life, err
 		}
 		if first == nil {
@@ -67,6 +71,25 @@ func parseMetadata(body []byte, issuer string) (metadata, error) {
 		return metadata{}, fmt.Errorf("the discovery document is that of the issuer %.200q, not of %q: name the issuer exactly as it names itself", m.Issuer, issuer)
 	}
 	return m, nil
+}
+
+// keepsTo refuses a document of an issuer on https that leads away from it: an address without it may be one of this very machine,
+// and whoever listens there would be trusted with keys and tokens. Who means it can give the address by an option.
+func (m *metadata) keepsTo(issuer string) error {
+	if !onHTTPS(issuer) {
+		return nil
+	}
+	for name, address := range map[string]string{"jwks_uri": m.JWKS, "introspection_endpoint": m.Introspection} {
+		if address != "" && !onHTTPS(address) {
+			return fmt.Errorf("the discovery document of %s names a %s that does not begin with https://", issuer, name)
+		}
+	}
+	return nil
+}
+
+func onHTTPS(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Scheme == "https"
 }
 
 // keySet is an issuer's signing keys.

@@ -154,11 +154,11 @@ func (v *Verifier) complete(t *Token, c *claimSet) error {
 	return nil
 }
 
-// ofAnotherKind reports whether claims are those of an ID token, by the hashes that only it has (OpenID Connect Core §3.1.3.6), or of
-// another token whose kind stands in a claim, as Keycloak writes it.
+// ofAnotherKind reports whether claims are those of an ID token, by the hashes that only it has (OpenID Connect Core §3.1.3.6), of a
+// logout token or another message about events (RFC 8417 §2.2), or of another token whose kind stands in a claim, as Keycloak writes it.
 func (c *claimSet) ofAnotherKind() bool {
 	kind := c.text("typ")
-	return c.at("at_hash") != nil || c.at("c_hash") != nil || slices.Contains([]string{"ID", "Refresh", "Offline", "Logout"}, kind)
+	return c.at("at_hash") != nil || c.at("c_hash") != nil || c.at("events") != nil || slices.Contains([]string{"ID", "Refresh", "Offline", "Logout"}, kind)
 }
 
 // meant checks the audience (RFC 9068 §4).

@@ -254,7 +254,9 @@ func RequireDPoP() Option {
 }
 
 // PublicURL is the API's address as its callers see it, up to where request paths begin: https://api.example.com. DPoP proofs name it. By default it
-// is taken from the request, which is wrong behind a proxy that ends TLS or changes the host.
+// is taken from the request, which is wrong behind a proxy that ends TLS or changes the host. It also lets the caller say which host it
+// is: set it, or let only requests for your own hosts come this far, if another API is sent the same tokens, for that one could
+// pass on a proof that was made for it.
 func PublicURL(base string) Option {
 	return func(s *settings) error {
 		u, err := url.Parse(base)

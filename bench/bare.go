@@ -5,15 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // bareMain is the yardstick, in a process of its own: a net/http server that parses the form and then gives one recorded
@@ -30,18 +25,7 @@ func bareMain(args []string) error {
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", args[0])
-	if err != nil {
-		return err
-	}
-	s := &http.Server{Handler: bareHandler(&a), ReadHeaderTimeout: 10 * time.Second}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, func() { _ = s.Close() })
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return listenAndServe(args[0], bareHandler(&a))
 }
 
 // bareHandler gives one answer to everything.
@@ -74,29 +58,7 @@ func startBare(ctx context.Context, dir string, a *answer) (*server, error) {
 	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		return nil, err
 	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	s := &server{address: fmt.Sprintf("127.0.0.1:%d", port)}
-	cmd := exec.Command(self, "bare", s.address, file)
-	cmd.Env = plainEnviron()
-	if s.process, err = startProcess(cmd, filepath.Join(dir, "bare.log"), syscall.SIGTERM); err != nil {
-		return nil, err
-	}
-	err = s.await(10*time.Second, 5*time.Millisecond, func() error {
-		_, err := get("/").send(ctx, s.address)
-		return err
-	})
-	if err != nil {
-		_ = s.end()
-		return nil, err
-	}
-	return s, nil
+	return startPart(ctx, dir, partBare, file)
 }
 
 // plainEnviron is the environment without the settings of a server, which a developer's shell may hold.
@@ -112,13 +74,21 @@ func plainEnviron() []string {
 
 // sameAnswer reports where a bare answer differs from the recorded one; it must not, or the comparison is none.
 func sameAnswer(real, bare *answer) error {
-	if real.Status != bare.Status || string(real.Body) != string(bare.Body) {
-		return fmt.Errorf("the bare server answers %d with %d bytes, the real one %d with %d", bare.Status, len(bare.Body), real.Status, len(real.Body))
+	if err := sameBody(real, bare); err != nil {
+		return err
 	}
 	for name := range real.Header {
 		if name != "Date" && name != "Connection" && strings.Join(real.Header[name], ",") != strings.Join(bare.Header[name], ",") {
 			return fmt.Errorf("the bare server's %s differs", name)
 		}
+	}
+	return nil
+}
+
+// sameBody is sameAnswer without the headers, in which proxies differ.
+func sameBody(real, bare *answer) error {
+	if real.Status != bare.Status || string(real.Body) != string(bare.Body) {
+		return fmt.Errorf("the bare server answers %d with %d bytes, the real one %d with %d", bare.Status, len(bare.Body), real.Status, len(real.Body))
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
 func TestFigureIsTheMedianOfItsPasses(t *testing.T) {
@@ -265,5 +267,104 @@ func TestTable(t *testing.T) {
 func TestInsertText(t *testing.T) {
 	if got := insertText("t", []string{"a", "b"}, 2); got != "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4)" {
 		t.Errorf("%q", got)
+	}
+}
+
+// The gateway's yardstick, the upstream and the streams, against each other.
+func TestStreamsThroughTheBareProxy(t *testing.T) {
+	behind := httptest.NewServer(http.HandlerFunc(serveUpstream))
+	defer behind.Close()
+	proxy := httptest.NewServer(proxyHandler(strings.TrimPrefix(behind.URL, "http://")))
+	defer proxy.Close()
+	address := strings.TrimPrefix(proxy.URL, "http://")
+	a, err := get(benchPrefix+"/"+thing, bearer("x")).expect(t.Context(), address, http.StatusOK)
+	if err != nil || string(a.Body) != thingBody {
+		t.Fatalf("%+v %v", a, err)
+	}
+	for _, up := range []bool{false, true} {
+		l := newStreams([][2]string{bearer("x")}, up)
+		if s, err := l.run(t.Context(), address, 50*time.Millisecond, false); err != nil || s.Requests == 0 || s.Failed != 0 || s.P99 < s.P50 {
+			t.Errorf("upload %v: %+v %v", up, s, err)
+		}
+	}
+	lost := newStreams(nil, false)
+	lost.request.Path = "/nothing"
+	if s, err := lost.run(t.Context(), address, 50*time.Millisecond, false); err == nil || s.Requests != 0 || s.Failed == 0 {
+		t.Errorf("%+v %v", s, err)
+	}
+	short := newStreams(nil, false)
+	short.size++
+	if _, err := short.run(t.Context(), address, 50*time.Millisecond, false); err == nil {
+		t.Error("a body that is too short was taken for a whole one")
+	}
+}
+
+// The server reads the same file.
+func TestRoutesFile(t *testing.T) {
+	f, err := access.ReadFile([]byte(routesFile(3, "127.0.0.1:8000")))
+	if err != nil || len(f.Routes) != 3 {
+		t.Fatalf("%+v %v", f, err)
+	}
+	if r := f.Routes[0]; r.Prefix != benchPrefix || !slices.Equal(r.Upstreams, []string{"http://127.0.0.1:8000"}) || !slices.Equal(r.Scopes, []string{"read"}) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestRouteMatch(t *testing.T) {
+	m, err := newMatching(20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[uint16]int{}
+	for _, i := range m.order {
+		seen[i]++
+	}
+	if len(seen) != 20 || seen[0] != manyRoutes/20 || seen[19] != manyRoutes/20 {
+		t.Errorf("%d routes are asked for", len(seen))
+	}
+	if ns, err := m.time(1000); err != nil || ns <= 0 {
+		t.Errorf("%v %v", ns, err)
+	}
+	m.order[3] = 20
+	if _, err := m.time(1000); err == nil {
+		t.Error("no error where a route was not found")
+	}
+	if f, err := routeMatch(t.Context(), 1, 1000); err != nil || len(f) != 1 || !strings.Contains(f[0].value, "times: ") {
+		t.Errorf("%+v %v", f, err)
+	}
+}
+
+func TestRowsOfAnEngine(t *testing.T) {
+	list := []row{{name: "a"}, {name: "b", only: sqlite}}
+	if got := ofEngine(list, postgres); len(got) != 1 || got[0].name != "a" || len(ofEngine(list, sqlite)) != 2 || list[1].name != "b" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestGatewaySection(t *testing.T) {
+	r := &report{bench: &bench{}, results: []result{
+		{
+			Row: row{name: "down", routes: 10, megabytes: 100}, Engine: sqlite, Real: figure{Rate: 18}, Bare: figure{Rate: 20}, Proxy: true,
+			Idle: 40 << 20, Memory: 50 << 20, Peak: 60 << 20, Goals: []goal{ofProxy(0.9), beside(20 << 20)},
+		},
+		{Row: row{name: "JWKS"}, Engine: sqlite, Real: figure{Rate: 9}},
+	}}
+	got := r.gatewayTable()
+	want := []string{"down", "SQLite", "1,800 MB", "–", "–", "–", "50 MiB (60; 40)", "bare proxy", "2,000 MB", "–", "0.90", "0.90 of bare proxy; at most 20 MiB above idle", "met"}
+	if len(got) != 2 || !slices.Equal(got[1], want) {
+		t.Errorf("%q", got)
+	}
+	if got := r.resultTable(); len(got) != 2 || got[1][0] != "JWKS" {
+		t.Errorf("%q", got)
+	}
+	r.results[0].Peak++
+	if _, verdict := judge(&r.results[0]); verdict != "short" {
+		t.Error("too much memory is no shortfall")
+	}
+	if text := section("Gateway", "about", []table{got, {{"no rows"}}}); !strings.HasPrefix(text, "## Gateway\n\nabout| work |") || strings.Contains(text, "no rows") {
+		t.Errorf("%s", text)
+	}
+	if text := section("Gateway", "about", []table{{{"no rows"}}}); text != "" {
+		t.Errorf("%s", text)
 	}
 }

@@ -45,7 +45,12 @@ func (l driveLoad) run(ctx context.Context, address string, d time.Duration, fro
 		wg.Go(func() { results[i].drive(ctx, address, w, end) })
 	}
 	wg.Wait()
-	s := sample{Took: time.Since(begin)}
+	return sampleOf(results, time.Since(begin))
+}
+
+// sampleOf puts together what the workers found. The error is the first, or, if nothing went well, all.
+func sampleOf(results []pass, took time.Duration) (sample, error) {
+	s := sample{Took: took}
 	var times []time.Duration
 	var errs []error
 	for i := range results {
@@ -58,10 +63,7 @@ func (l driveLoad) run(ctx context.Context, address string, d time.Duration, fro
 	if len(times) == 0 {
 		return s, errors.Join(errs...)
 	}
-	if s.Failed > 0 {
-		return s, firstOf(errs)
-	}
-	return s, nil
+	return s, firstOf(errs)
 }
 
 func firstOf(errs []error) error {

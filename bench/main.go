@@ -40,8 +40,10 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "bare" {
-		exit(bareMain(os.Args[2:]))
+	if len(os.Args) > 1 {
+		if part := partNamed(os.Args[1]); part != nil {
+			exit(part(os.Args[2:]))
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -112,6 +114,9 @@ func runBench(ctx context.Context, o options) error {
 	defer b.cleanUp()
 	list := slices.DeleteFunc(rows(), func(r row) bool { return !o.wanted(r.name) })
 	rep := &report{bench: b, began: time.Now()}
+	if err = b.measureAlone(ctx, rep); err != nil {
+		return err
+	}
 	for _, e := range o.engines {
 		if err = b.measureOn(ctx, e, list, rep); err != nil {
 			break
@@ -125,9 +130,20 @@ func runBench(ctx context.Context, o options) error {
 	return os.WriteFile(o.out, []byte(rep.markdown()), 0o644) //nolint:gosec // documentation
 }
 
+// measureAlone measures what needs neither server nor database.
+func (b *bench) measureAlone(ctx context.Context, rep *report) error {
+	if !b.wanted(factMatch) {
+		return nil
+	}
+	b.say("%s", factMatch)
+	var err error
+	rep.matching, err = routeMatch(ctx, matchTurns, matchEach)
+	return err
+}
+
 // measureOn measures everything on one engine.
 func (b *bench) measureOn(ctx context.Context, e engine, list []row, rep *report) error {
-	results, err := b.run(ctx, e, list)
+	results, err := b.run(ctx, e, ofEngine(list, e))
 	rep.results = append(rep.results, results...)
 	if err != nil {
 		return err
@@ -180,7 +196,7 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 
 // cleanUp ends and removes everything but the profiles.
 func (b *bench) cleanUp() {
-	if err := errors.Join(b.pg.end(), os.RemoveAll(b.dir)); err != nil {
+	if err := errors.Join(b.upstream.end(), b.pg.end(), os.RemoveAll(b.dir)); err != nil {
 		b.say("%v", err)
 	}
 }

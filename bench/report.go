@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,6 +22,8 @@ type report struct {
 	facts   []fact
 	grown   []growth
 	loads   []loading
+
+	matching []fact
 }
 
 // table is rows of cells; the first row is the heading.
@@ -32,6 +35,9 @@ var resultHead = []string{"work", "engine", "requests/s", "p50", "p99", "CPU/req
 func (r *report) resultTable() table {
 	t := table{resultHead}
 	for _, v := range r.results {
+		if v.Row.routes > 0 {
+			continue
+		}
 		bare, part, other := "–", "–", "–"
 		if v.Bare.Rate > 0 {
 			bare, part = count(v.Bare.Rate), fmt.Sprintf("%.2f", ratio(v.Real.Rate, v.Bare.Rate))
@@ -46,6 +52,39 @@ func (r *report) resultTable() table {
 		})
 	}
 	return t
+}
+
+var gatewayHead = []string{"work", "engine", "a second", "p50", "p99", "CPU/unit", "memory (peak; idle)", "compared with", "does a second", "CPU/unit", "part", "goal", ""}
+
+// gatewayTable makes the table of the gateway's rows. A unit is a request, or a whole stream.
+func (r *report) gatewayTable() table {
+	t := table{gatewayHead}
+	for _, v := range r.results {
+		if v.Row.routes == 0 {
+			continue
+		}
+		memory, than := memoryOf(&v), "bare server"
+		if v.Idle > 0 {
+			memory = strings.TrimSuffix(memory, ")") + "; " + strings.TrimSuffix(mebibytes(v.Idle), " MiB") + ")"
+		}
+		if v.Proxy {
+			than = "bare proxy"
+		}
+		goals, verdict := judge(&v)
+		t = append(t, []string{
+			v.Row.name, string(v.Engine), v.amount(v.Real.Rate), brief(v.Real.P50), brief(v.Real.P99), brief(v.Real.CPU), memory,
+			than, v.amount(v.Bare.Rate), brief(v.Bare.CPU), fmt.Sprintf("%.2f", ratio(v.Real.Rate, v.Bare.Rate)), goals, verdict,
+		})
+	}
+	return t
+}
+
+// amount writes how much work is done in a second.
+func (v *result) amount(rate float64) string {
+	if v.Row.megabytes > 0 {
+		return count(rate*v.Row.megabytes) + " MB"
+	}
+	return count(rate)
 }
 
 // memoryOf is what the server had at the end, and at most in between.
@@ -74,14 +113,14 @@ func word(met bool) string {
 	return "short"
 }
 
-func (r *report) factTable() table {
+func factTable(facts []fact) table {
 	t := table{{"what", "engine", "figure", "goal", ""}}
-	for _, f := range r.facts {
+	for _, f := range facts {
 		goal, verdict := "–", ""
 		if f.goal != "" {
 			goal, verdict = f.goal, word(f.met)
 		}
-		t = append(t, []string{f.name, string(f.engine), f.value, goal, verdict})
+		t = append(t, []string{f.name, cmp.Or(string(f.engine), "–"), f.value, goal, verdict})
 	}
 	return t
 }
@@ -112,7 +151,7 @@ func (r *report) loadLines() []string {
 func (r *report) text() string {
 	var b strings.Builder
 	b.WriteString("\n" + strings.Join(r.machine(), "\n") + "\n\n")
-	for _, t := range []table{r.resultTable(), r.factTable(), r.growthTable()} {
+	for _, t := range []table{r.resultTable(), r.gatewayTable(), factTable(r.matching), factTable(r.facts), r.growthTable()} {
 		if len(t) > 1 {
 			b.WriteString(t.aligned() + "\n")
 		}
@@ -137,12 +176,15 @@ func (r *report) markdown() string {
 	}
 	b.WriteString("\n")
 	for _, part := range []struct {
-		title string
-		table table
-	}{{"Requests", r.resultTable()}, {"Starting and memory", r.factTable()}, {"Growth", r.growthTable()}} {
-		if len(part.table) > 1 {
-			b.WriteString("## " + part.title + "\n\n" + part.table.markdown() + "\n")
-		}
+		title, text string
+		tables      []table
+	}{
+		{"Requests", "", []table{r.resultTable()}},
+		{"Gateway", aboutGateway(), []table{r.gatewayTable(), factTable(r.matching)}},
+		{"Starting and memory", "", []table{factTable(r.facts)}},
+		{"Growth", "", []table{r.growthTable()}},
+	} {
+		b.WriteString(section(part.title, part.text, part.tables))
 	}
 	for _, line := range r.loadLines() {
 		b.WriteString("- " + line + "\n")
@@ -158,6 +200,28 @@ func (r *report) markdown() string {
 	}
 	r.appendix(&b)
 	return strings.TrimRight(b.String(), "\n") + "\n"
+}
+
+// section is a heading with its tables, or "" if all of them are empty.
+func section(title, text string, tables []table) string {
+	var b strings.Builder
+	for _, t := range tables {
+		if len(t) > 1 {
+			b.WriteString(t.markdown() + "\n")
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "## " + title + "\n\n" + text + b.String()
+}
+
+// aboutGateway says what the gateway's rows are.
+func aboutGateway() string {
+	return fmt.Sprintf("Routes come from a file, %d of them where nothing else is said, and ask for a scope. `/gateway/check` is asked with the headers of Traefik and Caddy and compared with a ", fewRoutes) +
+		"bare `net/http` server that answers the same bytes; what is proxied, with a bare `httputil.ReverseProxy` (`Rewrite`, idle connections kept) before the same upstream. " +
+		fmt.Sprintf("Upstream and bare proxy are processes of their own. %d streams run at a time, each of %d MB, through a server that was started for them. ", streamsBy, streamSize/1_000_000) +
+		"A remembered caller costs no SQL, so most rows are measured on SQLite alone.\n\n"
 }
 
 // appendix shows what pgbench ran, and where the processor was.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -21,6 +22,11 @@ type row struct {
 	settings []string // of the server, beyond the usual ones
 	plan     func(ctx context.Context, st *stage) (plan, error)
 	goals    func(e engine) []goal
+
+	routes    int     // of the gateway, which is what the row is about; 0: it is about something else
+	only      engine  // the one that it is measured on, or "" for each
+	fresh     bool    // the server is started anew, and its memory looked at while it has nothing to do
+	megabytes float64 // of one unit of work, where that is what counts
 }
 
 // A plan is how a row is measured.
@@ -30,6 +36,9 @@ type plan struct {
 	status  int     // of that answer
 	noBare  bool    // there is no single answer to repeat
 	ceiling *ceiling
+
+	// yardstick starts what the real server is compared with; nil: the bare server, which repeats its answer.
+	yardstick func(ctx context.Context) (*server, error)
 }
 
 // A ceiling is what the machine can do of the one thing that bounds a row.
@@ -81,6 +90,11 @@ func on(e engine, goals ...goal) func(engine) []goal {
 	}
 }
 
+// ofEngine leaves out what is measured on another engine.
+func ofEngine(list []row, e engine) []row {
+	return slices.DeleteFunc(slices.Clone(list), func(r row) bool { return r.only != "" && r.only != e })
+}
+
 // rows lists what is measured. Rows with the same settings share a server.
 func rows() []row {
 	list := []row{
@@ -107,7 +121,7 @@ func rows() []row {
 			row{name: "client credentials RS256, audited in aggregate", settings: aggregate, plan: credentials("RS256"), goals: always(ofCeiling(0.85, "RSA signing"), even(3))},
 		)
 	}
-	return list
+	return append(list, gatewayRows()...)
 }
 
 func refreshGoals(e engine) []goal {

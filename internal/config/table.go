@@ -77,7 +77,7 @@ func serverRows() []Setting {
 		{Name: "BASE_URL", Default: "http://localhost:8080", Doc: "The address that browsers and clients use, which is also the issuer in tokens; when it is not set it follows PORT, and is https when SSL_CERT is set.", place: func(c *Config) value {
 			return text{&c.Server.BaseURL, "an http or https address without a path"}
 		}},
-		{Name: "TRUSTED_PROXIES", Doc: "The proxies whose X-Forwarded-For, -Proto and -Host headers are believed; the default is none.", place: func(c *Config) value {
+		{Name: "TRUSTED_PROXIES", Doc: "The proxies in front of this server: what they say of the caller in X-Forwarded-For and X-Request-Id is believed, and they may ask /gateway/check about requests that they hold; the default is none.", place: func(c *Config) value {
 			return prefixes{&c.Server.TrustedProxies}
 		}},
 		{Name: "SSL_CERT", path: true, Doc: "The file with the certificate chain (PEM) for serving https directly; a renewed file is taken up without a restart.", place: func(c *Config) value {
@@ -112,7 +112,7 @@ func storageRows() []Setting {
 		{Name: "DATABASE_URL", Default: "sqlite:data/gatehouse.db", Secret: true, Doc: "Where everything is kept: a SQLite file, or a PostgreSQL database.", place: func(c *Config) value {
 			return dsn{p: &c.Storage.DatabaseURL, schemes: []string{"sqlite", "postgres", "postgresql"}}
 		}},
-		{Name: "REDIS_URL", Secret: true, Doc: "A Redis or Valkey that several servers share for what may be lost, such as rate limits; the default is none.", place: func(c *Config) value {
+		{Name: "REDIS_URL", Secret: true, Doc: "A Redis or Valkey that several servers share for what may be lost: DPoP proofs that were used, and rate limits where RATE_LIMIT_STORE says so; the default is none.", place: func(c *Config) value {
 			return dsn{p: &c.Storage.RedisURL, schemes: []string{"redis", "rediss", "unix"}, none: true}
 		}},
 		{Name: "SECRET_KEY", Secret: true, Doc: "The key that seals private keys and second factors and hashes tokens: 32 bytes or more. Hexadecimal and base64 are decoded when they give at least 32 bytes, anything else is taken as it stands. In development it is made and kept beside the SQLite file; production requires it. What was sealed with one key cannot be read with another.", place: func(c *Config) value {

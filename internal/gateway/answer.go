@@ -152,8 +152,13 @@ func (g *Gateway) note(a *asked, ref *refused) {
 	if ref.err == nil {
 		a.ev.Err = fault.New(fault.Denied, "%s: %s", ref.why.Rule, ref.why.Reason)
 	}
+	g.refusals.put(refusedOf(a, ref), a.target.Now)
+}
+
+// refusedOf is a refusal as it is kept.
+func refusedOf(a *asked, ref *refused) *access.Refused {
 	who := &a.caller.caller
-	kept := access.Refused{
+	kept := &access.Refused{
 		RequestID: a.ev.ID, At: a.target.Now, Method: a.target.Method, Host: a.target.Host, Path: a.raw,
 		Caller: access.RefusedCaller{By: who.By, Client: who.Client, User: who.User}, IP: a.ev.IP, Status: ref.status, Refusal: ref.why,
 	}
@@ -163,5 +168,5 @@ func (g *Gateway) note(a *asked, ref *refused) {
 	if kept.Host == "" {
 		kept.Host = a.authority
 	}
-	g.refusals.put(&kept, a.target.Now)
+	return kept
 }

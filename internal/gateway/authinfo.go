@@ -146,7 +146,7 @@ func (g *Gateway) sign(ctx context.Context, a *asked, now time.Time) (*pass, err
 		return nil, err
 	}
 	p := &pass{entry: a.entry, until: until, info: []string{token}}
-	p.user, p.client, p.name = []string{plainHeader(c.User)}, []string{plainHeader(c.Client)}, []string{headerText(c.UserName)}
+	p.user, p.client, p.name = []string{qualified(c, c.User)}, []string{qualified(c, c.Client)}, []string{headerText(c.UserName)}
 	p.roles, p.scopes = []string{plainHeader(strings.Join(rolesOf(c), " "))}, []string{plainHeader(strings.Join(c.Scopes, " "))}
 	return p, nil
 }
@@ -204,6 +204,15 @@ const (
 	headerRoles    = "X-Auth-Roles"
 	headerScopes   = "X-Auth-Scopes"
 )
+
+// qualified is an id for a header, which cannot say beside it whose it is: another issuer's has that issuer's name before it, as in a
+// route's clients, because it may be equal to one of ours.
+func qualified(c *access.Caller, id string) string {
+	if id == "" || c.Issuer == "" {
+		return plainHeader(id)
+	}
+	return plainHeader(c.Issuer + ":" + id)
+}
 
 // put writes all of them, empty ones too: a proxy that copies them then has nothing left of what the caller may have sent under
 // these names.

@@ -103,7 +103,7 @@ func (g *Gateway) byClient(c *credentials, cl *oauth.Client) *known {
 // byToken is whoever holds an access token.
 func (g *Gateway) byToken(a *asked, c *credentials) (*known, *refused) {
 	ctx := a.r.Context()
-	if f := g.foreign(c.token); f != nil {
+	if f := g.foreign(c.token, a.entry.Route()); f != nil {
 		return g.byForeign(a, c, f)
 	}
 	key := keyOf("", c.token, c.claims())

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
@@ -11,6 +12,9 @@ import (
 // out who asks, and says nil when the request passes; a.caller and a.entry say who, and where to.
 func (g *Gateway) check(a *asked) *refused {
 	if ref := g.find(a); ref != nil {
+		return ref
+	}
+	if ref := otherMethod(a); ref != nil {
 		return ref
 	}
 	if tokenInQuery(a.target.Query) {
@@ -24,6 +28,31 @@ func (g *Gateway) check(a *asked) *refused {
 	a.ev.Client, a.ev.User = caller.caller.Client, caller.caller.User
 	if d := a.entry.Decide(&a.target, &caller.caller); d.Verdict != access.Pass {
 		return verdictOf(d)
+	}
+	return nil
+}
+
+// otherMethod refuses a header that gives the request another method than those of the route: frameworks that follow it would serve
+// what the route leaves out.
+func otherMethod(a *asked) *refused {
+	allowed := a.entry.source.Methods
+	if len(allowed) == 0 {
+		return nil
+	}
+	for name, values := range a.r.Header {
+		switch undisguised(name) {
+		case "X-Http-Method-Override", "X-Http-Method", "X-Method-Override":
+		default:
+			continue
+		}
+		for _, v := range values {
+			if !slices.Contains(allowed, v) {
+				return verdictOf(access.Decision{Verdict: access.Deny, Refusal: &access.Refusal{
+					Rule: "method", Reason: "The header " + name + " asks for a method that is not among those of the route.",
+					Needed: allowed, Had: []string{v}, Remedy: "Leave the header out, or add the method to the route.",
+				}})
+			}
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/bearer"
@@ -58,15 +59,16 @@ func (f *Foreign) Same(i access.Issuer, clientSecret string) bool {
 // Close ends what the verifier does in the background.
 func (f *Foreign) Close() { f.verifier.Close() }
 
-// foreign is the other issuer that a token says it is from, or nil. It is not believed: that issuer's verifier looks at it.
-func (g *Gateway) foreign(token string) *Foreign {
+// foreign is the other issuer that a token says it is from, or nil. It is not believed: that issuer's verifier looks at it. A token that
+// says nothing may be anybody's, so it is shown to an issuer only where the route takes that issuer's tokens.
+func (g *Gateway) foreign(token string, route *access.Route) *Foreign {
 	all := g.table.Load().foreign
-	if len(all) == 0 || strings.HasPrefix(token, secret.PrefixAccessToken) {
+	if len(all) == 0 || strings.HasPrefix(token, secret.PrefixAny) {
 		return nil
 	}
 	iss, signed := claimedIssuer(token)
 	for _, f := range all {
-		if signed && f.issuer == iss || !signed && f.opaque {
+		if signed && f.issuer == iss || !signed && f.opaque && slices.Contains(route.Issuers, f.name) {
 			return f
 		}
 	}

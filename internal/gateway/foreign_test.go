@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/bearer/bearertest"
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // abroad is a world that knows another issuer.
@@ -103,5 +104,21 @@ func TestForeignIssuerIsTakenOverUnchanged(t *testing.T) {
 	changed.Audiences = []string{"a", "b"}
 	if !f.Same(about, "x") || f.Same(about, "y") || f.Same(changed, "x") {
 		t.Error("only what is the same is the same")
+	}
+}
+
+// What we have made ourselves is told to nobody else, also where it was sent by mistake in the place of an access token.
+func TestOurOwnSecretsAreNotShownToAForeignIssuer(t *testing.T) {
+	w, i := abroad(t, true)
+	for _, prefix := range []string{
+		secret.PrefixAccessToken, secret.PrefixRefreshToken, secret.PrefixClientSecret, secret.PrefixCode, secret.PrefixDeviceCode,
+		secret.PrefixLink, secret.PrefixSession, secret.PrefixAppSession,
+	} {
+		if rec := w.get("/shop/v1", "Authorization: Bearer "+secret.NewToken(prefix)); rec.Code != http.StatusUnauthorized {
+			t.Errorf("%s: %d", prefix, rec.Code)
+		}
+		if n := i.Asked("/introspect"); n != 0 {
+			t.Fatalf("a secret that begins with %s was sent to the issuer", prefix)
+		}
 	}
 }

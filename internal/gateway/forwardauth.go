@@ -78,6 +78,10 @@ func (g *Gateway) original(a *asked) *refused {
 		a.nginx = true
 		ref = a.fromURL()
 	}
+	if name := disguised(h); ref == nil && name != "" {
+		ref = badRequest("header", "A header's name is a disguise of one that is ours.", "Send no headers such as X_Auth_User.")
+		ref.why.Had = []string{name}
+	}
 	if a.target.Scheme == "" {
 		a.target.Scheme = g.scheme(r)
 	}

@@ -75,9 +75,16 @@ type Signer interface {
 }
 
 // Apps knows browser apps whose tokens are kept on the server. CallerAt is who the cookie of a request stands for, or nil; while
-// nothing has changed it is the same value. Method and origin are the request's own, which in forward-auth are not r's.
+// nothing has changed it is the same value. Method, host and origin are the request's own, which in forward-auth are not r's.
 type Apps interface {
-	CallerAt(ctx context.Context, r *http.Request, method, origin string) (*access.Caller, error)
+	CallerAt(ctx context.Context, r *http.Request, method, host, origin string) (*access.Caller, error)
+	// Still is the same for a request that CallerAt knew and that is under way. It does not count as use of the session.
+	Still(ctx context.Context, r *http.Request) (*access.Caller, error)
+}
+
+// Sessions reads a browser session that has not ended, or NotFound.
+type Sessions interface {
+	Session(ctx context.Context, id identity.SessionID, now time.Time) (*identity.Session, error)
 }
 
 // Setup is what a gateway serves: it may change while it runs.
@@ -87,7 +94,7 @@ type Setup struct {
 	Foreign []*Foreign     // other issuers whose tokens may pass
 }
 
-// Options are what a gateway is made from. Apps and Refusals may be nil.
+// Options are what a gateway is made from. Apps, Sessions and Refusals may be nil.
 type Options struct {
 	Issuer   string // BASE_URL
 	Kit      *web.Kit
@@ -97,10 +104,13 @@ type Options struct {
 	Clients  Clients
 	Users    Users
 	Browser  Browser
+	Sessions Sessions // for calls that go on; nil: only revocations end them
 	Apps     Apps
 	Signer   Signer
-	Alg      string                                 // of X-Auth-Info; "": ES256, which costs a thirtieth of RS256
+	Alg      string                                 // of X-Auth-Info; "": ES256, which signs much faster than RS256
 	Refusals func(context.Context, []Refusal) error // keeps why requests were refused; nil: nobody does
+
+	SessionsRevoke bool // the end of a session is in the log of revocations, so that memory knows of it
 }
 
 // Gateway serves routes. It is safe for concurrent use.

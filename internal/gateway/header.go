@@ -9,17 +9,45 @@ import (
 )
 
 // reserved reports whether a header is one that says who calls, from where, or with what credential: it is never taken from a caller and
-// never passed on. Servers that follow CGI (RFC 3875 §4.1.18) cannot tell X_Auth_Info from X-Auth-Info, so both are.
+// never passed on, in whatever disguise.
 func reserved(name string) bool {
-	if strings.IndexByte(name, '_') >= 0 {
-		name = textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
-	}
-	switch name {
+	switch name = undisguised(name); name {
 	case "Authorization", "Dpop", "X-Client-Id", "Proxy-Authorization", "Forwarded", "X-Real-Ip", "X-Request-Id", "True-Client-Ip", "X-Client-Cert":
 		return true
 	}
 	return strings.HasPrefix(name, "X-") &&
 		(strings.HasPrefix(name, "X-Auth-") || strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-Original-") || strings.HasPrefix(name, "X-Rewrite-"))
+}
+
+// undisguised is a header's name as servers that follow CGI (RFC 3875 §4.1.18) understand it. They cannot tell X_Auth_Info from
+// X-Auth-Info, and some of them take every character that is no letter or digit for the same.
+func undisguised(name string) string {
+	for i := 0; i < len(name); i++ {
+		if !plainLetter(name[i]) {
+			return textproto.CanonicalMIMEHeaderKey(strings.Map(func(r rune) rune {
+				if r < 0x80 && plainLetter(byte(r)) {
+					return r
+				}
+				return '-'
+			}, name))
+		}
+	}
+	return name
+}
+
+func plainLetter(c byte) bool {
+	return c == '-' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// disguised is a header of a request that would be taken for one of ours by some servers, or "". Where a proxy copies our headers over
+// the caller's, it would be left there.
+func disguised(h http.Header) string {
+	for name := range h {
+		if undisguised(name) != name && reserved(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // forward makes the headers that the upstream gets of those that the caller sent.
@@ -76,6 +104,17 @@ func foreignCookies(lines []string) []string {
 	return kept
 }
 
+// setsOwnCookie reports whether a Set-Cookie would set a cookie of ours. One without a name counts by its value: it is sent as that alone,
+// and so =gatehouse=x comes back as ours (RFC 6265bis §5.7).
+func setsOwnCookie(line string) bool {
+	pair, _, _ := strings.Cut(line, ";")
+	name, value, _ := strings.Cut(pair, "=")
+	if strings.TrimSpace(name) == "" {
+		name, _, _ = strings.Cut(value, "=")
+	}
+	return ownCookie(strings.TrimSpace(name))
+}
+
 func mentions(lines []string) bool {
 	for _, line := range lines {
 		if strings.Contains(line, web.CookieSession) {
@@ -93,10 +132,15 @@ func (g *Gateway) answered(w http.Header, h http.Header, a *asked) {
 			delete(w, name) // its own pages are the upstream's to guard
 		}
 	}
+	if a.target.Host == g.host { // a prefix of it is the upstream's, and these speak for all of the origin: the login page above all
+		delete(h, "Service-Worker-Allowed")
+		delete(h, "Clear-Site-Data")
+		delete(h, "Strict-Transport-Security")
+	}
 	if cookies := h["Set-Cookie"]; mentions(cookies) {
 		var kept []string
 		for _, c := range cookies {
-			if name, _, _ := strings.Cut(c, "="); !ownCookie(strings.TrimSpace(name)) {
+			if !setsOwnCookie(c) {
 				kept = append(kept, c)
 			}
 		}

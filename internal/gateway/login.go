@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -35,7 +36,20 @@ func (g *Gateway) loginURL(a *asked) string {
 	if !printable(back) || len(back) > maxAppReturn {
 		back = a.entry.Prefix()
 	}
-	return origin + "/session/login?return_to=" + url.QueryEscape(back)
+	return appLogin(origin, back, a.entry.Route())
+}
+
+// appLogin is where the token handler signs a person in at an origin, as strongly and recently as the route asks for: coming back with
+// less would lead here again, for ever.
+func appLogin(origin, back string, r *access.Route) string {
+	to := origin + "/session/login?return_to=" + url.QueryEscape(back)
+	if r.ACR != "" {
+		to += "&acr_values=" + r.ACR
+	}
+	if r.MaxAge > 0 {
+		to += "&max_age=" + itoa(int64(r.MaxAge.D()/time.Second))
+	}
+	return to
 }
 
 // maxAppReturn is the longest path that the token handler brings people back to.
@@ -65,7 +79,7 @@ func (g *Gateway) login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if host, _ := hostOf(u.Host); host != g.host { // the cookie of this host would not be seen there
-		return see(w, u.Scheme+"://"+u.Host+"/session/login?return_to="+url.QueryEscape(pathOf(u)))
+		return see(w, appLogin(u.Scheme+"://"+u.Host, pathOf(u), route))
 	}
 	sess, err := g.Browser.Session(r)
 	if err != nil {

@@ -160,7 +160,7 @@ func TestOpaqueTokensAreReadOnce(t *testing.T) {
 // oneApp is a token handler with one session, behind the cookie of its name.
 type oneApp struct{ who access.Caller }
 
-func (a *oneApp) CallerAt(_ context.Context, r *http.Request, _, _ string) (*access.Caller, error) {
+func (a *oneApp) CallerAt(_ context.Context, r *http.Request, _, _, _ string) (*access.Caller, error) {
 	if c, err := r.Cookie("__Host-gatehouse-app"); err != nil || c.Value != "good" {
 		return nil, nil
 	}
@@ -168,13 +168,15 @@ func (a *oneApp) CallerAt(_ context.Context, r *http.Request, _, _ string) (*acc
 }
 
 func TestBrowserAppsSession(t *testing.T) {
-	app := &oneApp{who: access.Caller{By: access.ByApp, Client: "app", Proven: true, User: "ada", Subject: "ada", Scopes: []string{"read"}, TokenID: "t"}}
+	app := &oneApp{}
 	w := newWorld(t, pages(), func(o *gatewayOptions) { o.Apps = app })
+	ada := string(w.user.ID)
+	app.who = access.Caller{By: access.ByApp, Client: "app", Proven: true, User: ada, Subject: ada, Scopes: []string{"read"}, TokenID: "t"}
 	ask := func(headers ...string) *httptest.ResponseRecorder {
 		return w.do(request(t, "POST", "app.example", "/x", append(headers, "Cookie: a=b; __Host-gatehouse-app=good; __Host-gatehouse-app-login=y")...))
 	}
 	got := w.told(ask("Sec-Fetch-Site: same-origin"))
-	if info := w.info(got.Header.Get("X-Auth-Info")); info["by"] != "app" || info["user"].(map[string]any)["id"] != "ada" || got.Header.Get("Cookie") != "a=b" {
+	if info := w.info(got.Header.Get("X-Auth-Info")); info["by"] != "app" || info["user"].(map[string]any)["id"] != ada || got.Header.Get("Cookie") != "a=b" {
 		t.Errorf("%v %v", info, got.Header)
 	}
 	if rec := ask("Sec-Fetch-Site: cross-site"); rec.Code != http.StatusForbidden {

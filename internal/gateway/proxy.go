@@ -48,6 +48,7 @@ func (g *Gateway) send(w http.ResponseWriter, a *asked) {
 		Path: a.rest, RawQuery: a.target.Query, BodyLimit: a.entry.source.BodyLimit,
 		Header: func(h http.Header, _ *url.URL) { g.forward(h, a, p) },
 		Answer: func(h http.Header, _ *url.URL) { g.answered(w.Header(), h, a) },
+		Still:  func() error { return g.still(a) },
 	}
 	if a.entry.source.KeepHost {
 		out.Host = a.authority
@@ -63,6 +64,10 @@ func (g *Gateway) send(w http.ResponseWriter, a *asked) {
 
 // unserved is a request that the upstream did not answer.
 func unserved(err error) *refused {
+	var ended *endedError
+	if errors.As(err, &ended) {
+		return ended.ref
+	}
 	r := &refused{
 		status: upstream.Status(err), code: codeUpstream, text: fault.Text(err), err: err,
 		why: access.Refusal{Rule: "upstream", Reason: "The upstream gave no answer.", Remedy: "Look for the request id in the server's log, which names the upstream."},

@@ -44,7 +44,7 @@ func (g *Gateway) limit(a *asked) web.Rate {
 			per = time.Minute
 		}
 		return web.Rate{Max: r.Rate, Window: per}
-	case r.Rate == 0 && a.caller.caller.By == access.ByNothing:
+	case r.Rate == 0 && r.Unidentified && a.caller.caller.By == access.ByNothing: // nobody else is nobody, but a preflight
 		return web.Rate{Max: 1, Window: time.Second}
 	}
 	return web.Rate{}

@@ -114,7 +114,7 @@ func verdictOf(d access.Decision) *refused {
 		r.status, r.code, r.allow = http.StatusMethodNotAllowed, codeMethod, r.why.Needed
 		r.text = "This address does not serve that method."
 	case r.code == access.CodeScope:
-		r.status, r.text = http.StatusForbidden, "The access token lacks a scope that this address needs."
+		r.status, r.text = http.StatusForbidden, "This address needs an access token with a scope that the caller does not have."
 	default:
 		r.status, r.code, r.scheme = http.StatusForbidden, codeDenied, ""
 		r.text = "You may not use this address. If you think you should, tell its operator the request id."

@@ -31,7 +31,7 @@ var (
 // noApps is a token handler nobody has signed in to.
 type noApps struct{}
 
-func (*noApps) CallerAt(context.Context, *http.Request, string, string) (*access.Caller, error) {
+func (*noApps) CallerAt(context.Context, *http.Request, string, string, string) (*access.Caller, error) {
 	return nil, nil
 }
 

@@ -48,7 +48,7 @@ func (g *Gateway) byApp(a *asked) (*known, *refused) {
 	}
 	ctx, cancel := a.patience()
 	defer cancel()
-	who, err := g.Apps.CallerAt(ctx, r, a.target.Method, origin)
+	who, err := g.Apps.CallerAt(ctx, r, a.target.Method, a.target.Host, origin)
 	switch {
 	case fault.Is(err, fault.Denied):
 		return nil, crossOrigin()
@@ -58,8 +58,11 @@ func (g *Gateway) byApp(a *asked) (*known, *refused) {
 		return nil, nil
 	}
 	k, ok := g.apps.GetIfPresent(who)
-	if !ok {
+	if !ok || !g.fresh(ctx, k, a.target.Now) {
 		k = &known{caller: *who, cookie: true}
+		if ref := g.readUser(ctx, k, identity.UserID(who.User), a.target.Now); ref != nil {
+			return nil, gone(ref)
+		}
 		g.apps.Set(who, k)
 	}
 	if !sameOrigin(a) {
@@ -99,13 +102,18 @@ func (g *Gateway) bySession(a *asked, c *credentials, client *oauth.Client) (*kn
 		k.caller.Proven = c.basic
 	}
 	if ref := g.readUser(ctx, k, sess.User, now); ref != nil {
-		if ref.err != nil {
-			return nil, ref
-		}
-		return nil, nil // an account that is gone is nobody's
+		return nil, gone(ref)
 	}
 	g.callers.Set(key, k)
 	return k, nil
+}
+
+// gone is what becomes of a cookie whose account could not be read: one that has ended makes it nobody's, which is no refusal.
+func gone(ref *refused) *refused {
+	if ref.err == nil {
+		return nil
+	}
+	return ref
 }
 
 // ofSession fills in the caller of a browser session. Its token is no token: it is what the memory of revocations is asked about.
@@ -126,7 +134,7 @@ func ofSession(s *identity.Session, now time.Time) *known {
 func sameOrigin(a *asked) bool {
 	switch a.target.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		if len(a.r.Header["Upgrade"]) == 0 {
+		if !opensSocket(a.r.Header) {
 			return true
 		}
 	}
@@ -145,6 +153,12 @@ func sameOrigin(a *asked) bool {
 	}
 	u, err := url.Parse(a.target.Origin)
 	return err == nil && strings.EqualFold(u.Host, a.authority)
+}
+
+// opensSocket reports whether a request opens a WebSocket (RFC 6455 §4.1). A proxy that asks may have taken Upgrade off already, as a
+// header of one connection (RFC 9110 §7.6.1).
+func opensSocket(h http.Header) bool {
+	return len(h["Upgrade"]) > 0 || len(h["Sec-Websocket-Key"]) > 0 || first(h, "Sec-Fetch-Mode") == "websocket"
 }
 
 // trustsOrigin reports whether the route names the origin that the request was caused by.

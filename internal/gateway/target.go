@@ -23,6 +23,7 @@ type asked struct {
 	rest      string // of the path, behind the route's prefix
 	caller    *known
 	nonce     string // for the next DPoP proof
+	stay      *stay  // once the call has lasted for a while; the upstream's watch alone looks at it
 	nginx     bool   // the proxy that asks can only hear yes, 401 and 403
 	asker     bool   // a proxy asks about the request
 }
@@ -134,10 +135,14 @@ func rawPath(r *http.Request) string {
 // maxHost is the longest name there is (RFC 1035 §2.3.4).
 const maxHost = 253
 
-// hostOf takes the port off an authority and writes the name in lower case, as routes are looked up by; false if it is no name.
+// hostOf takes the port off an authority and writes the name in lower case, as routes are looked up by; false if it is no name, or if
+// something else than a port stands behind the colon: another program may find its host there (RFC 3986 §3.2).
 func hostOf(authority string) (string, bool) {
 	host := authority
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
+		if !portLike(host[i+1:]) {
+			return "", false
+		}
 		host = host[:i]
 	}
 	if n := len(host); n > 2 && host[0] == '[' && host[n-1] == ']' {
@@ -154,7 +159,8 @@ func hostOf(authority string) (string, bool) {
 	lower := true
 	for i := 0; i < len(host); i++ {
 		switch c := host[i]; {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '.', c == '_':
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_':
+		case c == '.' && i > 0 && i < len(host)-1 && host[i-1] != '.': // no label is empty (RFC 1035 §2.3.1)
 		case c >= 'A' && c <= 'Z':
 			lower = false
 		default:
@@ -165,6 +171,16 @@ func hostOf(authority string) (string, bool) {
 		host = strings.ToLower(host)
 	}
 	return host, true
+}
+
+// portLike reports whether s can stand behind a host's colon (RFC 3986 §3.2.3), where it may be empty.
+func portLike(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return len(s) <= len("65535")
 }
 
 // opensPage reports whether a browser opens a page, so that sending it to another makes sense: scripts and pictures are told

@@ -106,6 +106,15 @@ func (r *Ring) open(sk StoredKey, have *key) (*key, error) {
 // NewKey makes a key for an algorithm, sealed for storage, that signs from activeAt on. Its id is
 // the RFC 7638 thumbprint.
 func (r *Ring) NewKey(alg string, now, activeAt time.Time) (StoredKey, error) {
+	for {
+		k, err := r.newKey(alg, now, activeAt)
+		if err != nil || k.ID[0] != '-' { // which a command line would take for a flag
+			return k, err
+		}
+	}
+}
+
+func (r *Ring) newKey(alg string, now, activeAt time.Time) (StoredKey, error) {
 	signer, err := generate(alg)
 	if err != nil {
 		return StoredKey{}, err

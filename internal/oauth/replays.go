@@ -31,6 +31,9 @@ type replayMemory struct {
 	end          time.Time // the latest end in young
 }
 
+// NewReplays makes a memory of this process alone.
+func NewReplays() Replays { return newReplayMemory() }
+
 func newReplayMemory() *replayMemory { return &replayMemory{young: map[string]int64{}} }
 
 // First remembers a key.

@@ -28,6 +28,7 @@ import (
 
 // Prefixes of the secrets that we make, so that secret scanners find them.
 const (
+	PrefixAny          = "gth_" // of all of them
 	PrefixClientSecret = "gth_cs_"
 	PrefixRefreshToken = "gth_rt_"
 	PrefixAccessToken  = "gth_at_"

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -42,11 +41,15 @@ func eventArgs(e *audit.Event) ([]any, error) {
 	}
 	detail := ""
 	if len(e.Detail) > 0 {
-		b, err := json.Marshal(e.Detail)
+		plain := make(map[string]string, len(e.Detail))
+		for name, value := range e.Detail {
+			plain[clean(name)] = clean(value)
+		}
+		b, err := json.Marshal(plain)
 		if err != nil {
 			return nil, err
 		}
-		detail = strings.ReplaceAll(string(b), `\u0000`, "")
+		detail = string(b)
 	}
 	return []any{
 		id, ms(e.At), string(e.Type), clean(e.Actor), clean(e.User), clean(e.Client), clean(e.Session),

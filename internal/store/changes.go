@@ -37,7 +37,9 @@ type memory struct {
 	routes  atomic.Pointer[[]access.Route]
 	revoked revoked
 
+	begun   atomic.Int64     // how many readings have begun
 	mu      sync.Mutex       // one reload at a time, so that an older reading never replaces a newer one
+	newest  int64            // the last reading that succeeded, by its number
 	loaded  map[string]int64 // topic → the seq that memory is at least as new as
 	heard   map[string]int64 // topic → the seq that the callbacks have been called for
 	onCall  map[string][]func() error
@@ -128,9 +130,17 @@ func (d *DB) refreshSoon(ctx context.Context) error {
 }
 
 // CatchUp brings memory up to date with what other processes have changed by now. Somebody who has just made a client by a
-// command need not wait for the follower.
+// command need not wait for the follower. Strangers can name clients that do not exist as often as they like, so those who ask at
+// once share a reading: one that has begun after they asked.
 func (d *DB) CatchUp(ctx context.Context) error {
-	err := d.refresh(ctx, false)
+	m := &d.memory
+	before := m.begun.Load()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.newest > before {
+		return nil
+	}
+	err := d.read(ctx, false)
 	d.nudge()
 	return err
 }
@@ -153,11 +163,17 @@ func (d *DB) committed(ctx context.Context) {
 	d.nudge()
 }
 
-// refresh reads what has changed. The numbers are read first: what is read after them is at least as new.
+// refresh reads what has changed, after whoever is at it.
 func (d *DB) refresh(ctx context.Context, all bool) error {
+	d.memory.mu.Lock()
+	defer d.memory.mu.Unlock()
+	return d.read(ctx, all)
+}
+
+// read is refresh for who holds the lock. The numbers are read first: what is read after them is at least as new.
+func (d *DB) read(ctx context.Context, all bool) error {
 	m := &d.memory
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	number := m.begun.Add(1)
 	now := make(map[string]int64)
 	err := each(ctx, d.sql, func(r sqldb.Row) error {
 		var topic string
@@ -178,6 +194,7 @@ func (d *DB) refresh(ctx context.Context, all bool) error {
 		}
 		m.loaded[topic] = seq
 	}
+	m.newest = number
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -205,10 +206,9 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 	if !k.Log.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := []slog.Attr{
+	attrs := append(make([]slog.Attr, 0, 10),
 		slog.String("id", ev.ID), slog.String("method", clean(r.Method, 16)), slog.String("route", ev.Route), slog.Int("status", rec.status()),
-		slog.Duration("took", k.Now().Sub(start)), slog.Int64("bytes", rec.bytes), slog.String("ip", ev.IP),
-	}
+		slog.Duration("took", k.Now().Sub(start)), slog.Int64("bytes", rec.bytes), slog.String("ip", ev.IP))
 	if ev.Client != "" {
 		attrs = append(attrs, slog.String("client", ev.Client))
 	}
@@ -266,13 +266,12 @@ func (k *Kit) origin(r *http.Request) (ip, id string) {
 	if !k.trusted(addr) {
 		return addr.String(), newRequestID()
 	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+	for hop := range lastFirst(r.Header["X-Forwarded-For"]) {
+		next, err := netip.ParseAddr(hop)
 		if err != nil {
 			break
 		}
-		addr = hop.Unmap().WithZone("")
+		addr = next.Unmap().WithZone("")
 		if !k.trusted(addr) {
 			break
 		}
@@ -282,6 +281,25 @@ func (k *Kit) origin(r *http.Request) (ip, id string) {
 		id = newRequestID()
 	}
 	return addr.String(), id
+}
+
+// lastFirst gives the entries of a header that is a list, also of one that is sent several times, from the end (RFC 9110 §5.3).
+func lastFirst(lines []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := len(lines) - 1; i >= 0; i-- {
+			rest, more := lines[i], true
+			for more {
+				cut := strings.LastIndexByte(rest, ',')
+				entry := rest[cut+1:]
+				if more = cut >= 0; more {
+					rest = rest[:cut]
+				}
+				if !yield(strings.TrimSpace(entry)) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (k *Kit) trusted(ip netip.Addr) bool { return contains(k.Proxies, ip) }

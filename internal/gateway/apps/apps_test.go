@@ -410,16 +410,28 @@ func TestCallerAt(t *testing.T) {
 	w.signIn("")
 	r := w.request("GET", "/gateway/check", "Origin", "https://app.example")
 	r.Host = "id.example"
-	c, err := w.apps.CallerAt(t.Context(), r, "POST", "https://app.example")
+	c, err := w.apps.CallerAt(t.Context(), r, "POST", host, "https://app.example")
 	if err != nil || c == nil {
 		t.Fatalf("%v %v", c, err)
 	}
 	sibling := w.request("GET", "/gateway/check", "Origin", "https://www.example", "Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty")
-	if c, err := w.apps.CallerAt(t.Context(), sibling, "POST", "https://www.example"); err != nil || c == nil {
+	if c, err := w.apps.CallerAt(t.Context(), sibling, "POST", host, "https://www.example"); err != nil || c == nil {
 		t.Fatalf("of a page that the route trusts: %v %v", c, err)
 	}
-	if _, err := w.apps.CallerAt(t.Context(), r, "POST", "https://other.example"); !fault.Is(err, fault.Denied) {
+	if _, err := w.apps.CallerAt(t.Context(), r, "POST", host, "https://other.example"); !fault.Is(err, fault.Denied) {
 		t.Fatalf("of another origin: %v", err)
+	}
+}
+
+// A service behind a proxy may see the cookie that comes with a request to its host. It must be worth nothing at another app's.
+func TestCookieIsOfOneHost(t *testing.T) {
+	w := newWorld(t)
+	w.signIn("")
+	r := w.request("GET", "/")
+	for at, ours := range map[string]bool{host: true, "other.example": false, "sub." + host: false, "": false} {
+		if c, err := w.apps.CallerAt(t.Context(), r, "GET", at, "https://"+at); err != nil || (c != nil) != ours {
+			t.Errorf("at %q: %v %v", at, c, err)
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type session struct {
 	row   oauth.AppSession
 	token *oauth.AccessToken
 	renew time.Time // from then on, the access token is to be refreshed
+	host  string    // the app's
 	name  string    // the person's, to show
 	email string
 	label string
@@ -43,23 +44,44 @@ type known struct {
 // Caller is who a request comes from by the cookie of a browser app, or nil. From memory when the session is warm.
 // Denied: a page of another origin has caused the request. Unavailable: storage does not answer, and memory does not do.
 func (s *Server) Caller(ctx context.Context, r *http.Request) (*access.Caller, error) {
-	return s.CallerAt(ctx, r, r.Method, s.origin(r))
+	origin := s.origin(r)
+	return s.CallerAt(ctx, r, r.Method, hostname(origin), origin)
 }
 
 // CallerAt is Caller for a proxy's question about a request that it holds: the cookie and the browser's other headers are those of r,
-// method those of the request itself, and so is origin (scheme://host), or it is another one whose pages are trusted with it.
-func (s *Server) CallerAt(ctx context.Context, r *http.Request, method, origin string) (*access.Caller, error) {
+// method and host (lower case, no port) those of the request itself, and so is origin (scheme://host), or it is another one whose pages are
+// trusted with it. A browser sends the cookie to the host that set it and to no other; who does was not given it, so it is nobody's there.
+func (s *Server) CallerAt(ctx context.Context, r *http.Request, method, host, origin string) (*access.Caller, error) {
 	h, ok := s.cookie(r)
 	if !ok {
 		return nil, nil
 	}
 	sess, err := s.session(ctx, h)
-	if sess == nil || err != nil {
+	if sess == nil || err != nil || sess.host != host {
 		return nil, err
 	}
 	if foreign(r.Header, origin) && !opened(method, r.Header) {
 		return nil, notOurs()
 	}
+	return s.callerOf(ctx, sess)
+}
+
+// Still is who the cookie of a request that CallerAt knew, and that is under way, stands for by now, or nil. It does not count as use: an
+// answer that goes on for hours is no sign of a person.
+func (s *Server) Still(ctx context.Context, r *http.Request) (*access.Caller, error) {
+	h, ok := s.cookie(r)
+	if !ok {
+		return nil, nil
+	}
+	sess, err := s.current(ctx, h)
+	if sess == nil || err != nil {
+		return nil, err
+	}
+	return s.callerOf(ctx, sess)
+}
+
+// callerOf is who a session is for, or nil when its client is gone.
+func (s *Server) callerOf(ctx context.Context, sess *session) (*access.Caller, error) {
 	cl, err := s.store.Client(ctx, sess.row.Client)
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
@@ -79,13 +101,21 @@ func (s *Server) cookie(r *http.Request) (secret.Hash, bool) {
 	return s.keys.Hash(v), true
 }
 
-// session is the live session of a cookie, or nil.
+// session is the live session of a cookie, or nil, and notes that it is in use.
 func (s *Server) session(ctx context.Context, h secret.Hash) (*session, error) {
+	sess, err := s.current(ctx, h)
+	if sess != nil && err == nil {
+		s.use(ctx, sess, s.now(ctx))
+	}
+	return sess, err
+}
+
+// current is the live session of a cookie, or nil.
+func (s *Server) current(ctx context.Context, h secret.Hash) (*session, error) {
 	now := s.now(ctx)
 	old, ok := s.live.GetIfPresent(h)
 	ok = ok && old.row.ExpiresAt.After(now) && !old.idle(now, s.opt.Idle) && s.tokens.Live(old.token, now)
 	if ok && now.Before(old.renew) {
-		s.use(ctx, old, now)
 		return old, nil
 	}
 	wait := ctx
@@ -98,10 +128,9 @@ func (s *Server) session(ctx context.Context, h secret.Hash) (*session, error) {
 	if err != nil && ok { // storage fails; the old token has some time left
 		sess, err = old, nil
 	}
-	if sess == nil || err != nil {
+	if err != nil {
 		return nil, err
 	}
-	s.use(ctx, sess, now)
 	return sess, nil
 }
 

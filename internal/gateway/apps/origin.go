@@ -22,6 +22,15 @@ func (s *Server) origin(r *http.Request) string {
 	return scheme + "://" + strings.ToLower(r.Host)
 }
 
+// hostname is an address's host in lower case, without a port: browsers do not tell cookies apart by ports (RFC 6265 §8.5).
+func hostname(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+}
+
 // foreign reports whether a request was caused by a page of another origin than the one given (Origin, RFC 6454 §7; Fetch Metadata
 // §2.2 where there is none). Another origin of the same site counts as foreign: SameSite cookies come along with its requests.
 func foreign(h http.Header, origin string) bool {

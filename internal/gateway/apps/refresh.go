@@ -112,7 +112,7 @@ func (s *Server) read(ctx context.Context, a *oauth.AppSession, k kept, now time
 	if err != nil {
 		return nil, err
 	}
-	v := &session{row: *a, token: t, name: u.Name, email: u.Email, label: u.Label(), renew: t.Expires}
+	v := &session{row: *a, token: t, host: hostname(k.Callback), name: u.Name, email: u.Email, label: u.Label(), renew: t.Expires}
 	v.row.Tokens = ""
 	if k.Refresh != "" {
 		v.renew = t.Expires.Add(-min(renewLead, t.Expires.Sub(t.IssuedAt)/4))

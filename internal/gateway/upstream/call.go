@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
@@ -30,12 +31,13 @@ type call struct {
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer
 	motion  motion
-	upgrade bool     // this attempt asks for a WebSocket
-	target  *target  // of this attempt
-	waiting bool     // this attempt counts among those that wait for the target
-	asked   bool     // this attempt has reached the transport
-	err     *failure // of this attempt
-	lost    bool     // the caller could not be written to
+	moved   time.Time // when the watch last moved the server's deadlines
+	upgrade bool      // this attempt asks for a WebSocket
+	target  *target   // of this attempt
+	waiting bool      // this attempt counts among those that wait for the target
+	asked   bool      // this attempt has reached the transport
+	err     *failure  // of this attempt
+	lost    bool      // the caller could not be written to
 
 	mu       sync.Mutex // the watch and interim answers come from other goroutines
 	begun    bool       // the answer's header has been passed on
@@ -43,6 +45,7 @@ type call struct {
 	interims int
 	passed   bool // an interim answer has been passed on
 	ended    bool
+	tunnel   net.Conn // the caller's connection, once it carries a WebSocket
 }
 
 func (p *Pool) newCall(w http.ResponseWriter, r *http.Request, o Out, path string) *call {
@@ -52,6 +55,9 @@ func (p *Pool) newCall(w http.ResponseWriter, r *http.Request, o Out, path strin
 	c.cancel = cancel
 	c.trace.Got1xxResponse = c.interim
 	c.ctx = httptrace.WithClientTrace(ctx, &c.trace)
+	if webSocket(r) {
+		c.in = r.WithContext(c.ctx) // by which the proxy closes the upstream's end of a tunnel
+	}
 	c.proxy = httputil.ReverseProxy{
 		Rewrite: c.rewrite, Transport: (*trip)(c), ErrorHandler: c.failed, ErrorLog: p.quiet, BufferPool: &p.buffers,
 	}
@@ -232,7 +238,11 @@ func (c *call) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 	if c.begun {
 		return
 	}
-	c.err = c.fail(c.causeOf(err), err)
+	cause := c.causeOf(err)
+	if cause == Ended {
+		err = context.Cause(c.ctx)
+	}
+	c.err = c.fail(cause, err)
 	c.report(c.err)
 }
 

@@ -28,6 +28,7 @@ const (
 	NoneHealthy Cause = "none healthy" // every target is left out for now
 	Busy        Cause = "busy"         // too many requests wait for its answer already
 	Gone        Cause = "gone"         // the caller went away
+	Ended       Cause = "ended"        // Out.Still said no
 	Slow        Cause = "slow"         // the caller's body did not come in time
 	TooLarge    Cause = "too large"    // the caller's body is over the limit
 	BadBody     Cause = "bad body"     // the caller's body broke off or is malformed
@@ -54,6 +55,8 @@ func Status(err error) int {
 		return http.StatusGatewayTimeout
 	case Gone:
 		return statusGone
+	case Ended:
+		return http.StatusForbidden
 	case Slow:
 		return http.StatusRequestTimeout
 	case TooLarge:
@@ -105,6 +108,8 @@ func (f *failure) fault(after time.Duration) error {
 		e.Text = "The service behind this address has too many requests waiting. Try again in a moment."
 	case Gone:
 		e.Text = "The caller went away before there was an answer."
+	case Ended:
+		e.Kind, e.Text = fault.Denied, "The right to make this request ended before there was an answer."
 	case Slow:
 		e.Kind, e.Text = fault.Invalid, "The request's body did not come in time. Send it without long breaks."
 	case TooLarge:
@@ -125,15 +130,25 @@ var (
 	errSwitch   = errors.New("switched protocols without being asked")
 )
 
+// endedError is Still's no.
+type endedError struct{ error }
+
+// Unwrap gives what Still said.
+func (e endedError) Unwrap() error { return e.error }
+
 // causeOf tells why a round trip failed: the caller is looked at first, because what it does makes the transport fail too.
 func (c *call) causeOf(err error) Cause {
 	if !c.asked {
 		return BadRequest // the proxy itself would not take it: an upgrade to something unprintable
 	}
+	reason := context.Cause(c.ctx) // the first that there was
+	var no endedError
+	if errors.As(reason, &no) {
+		return Ended
+	}
 	if p := c.sent.failed.Load(); p != nil {
 		return bodyCause(*p)
 	}
-	reason := context.Cause(c.ctx) // the first that there was
 	switch {
 	case c.sent.hurried.Load():
 		return Reset

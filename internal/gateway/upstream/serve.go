@@ -16,6 +16,7 @@ type Out struct {
 	Header    func(h http.Header, target *url.URL) // takes off and puts on headers just before sending, once per attempt; may not keep or change target
 	Answer    func(h http.Header, target *url.URL) // the same for the answer's headers before they are passed on, and for a final answer only; may be nil
 	BodyLimit int64                                // 0: none
+	Still     func() error                         // asked every half second, of a tunnel too: an error ends the call, and is in the chain of Serve's; may be nil
 }
 
 // Serve sends r on and passes the answer back. It returns nil when an answer was begun, and otherwise an error whose text is fit for the

@@ -165,7 +165,7 @@ func (p *Pool) pick(tried uint64) (_ *target, index int) {
 // busy reports whether as many requests wait for the target as may. Those that are let in at the same moment are not counted exactly.
 func (t *target) busy(most int) bool { return t.waiting.Load() >= int64(most) }
 
-// Close ends the active checks. Requests that are under way go on.
+// Close ends the active checks. Requests that are under way go on; Out.Still ends those that should not.
 func (p *Pool) Close() {
 	p.close()
 	if p.own {

@@ -63,11 +63,12 @@ func (a *answer) Write(b []byte) (int, error) {
 }
 
 // Hijack hands the connection over to a tunnel. From here on nothing is timed: what two ends of a WebSocket keep silent about is theirs.
+// Only whether it may go on is still asked.
 func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(a.w).Hijack()
 	if err == nil {
 		a.mu.Lock()
-		a.begun, a.ended = true, true
+		a.begun, a.tunnel = true, conn
 		a.mu.Unlock()
 		_ = conn.SetDeadline(time.Time{})
 	}

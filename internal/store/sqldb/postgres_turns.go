@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,6 +25,8 @@ type turn struct {
 	args []any
 	rows int64
 	err  error
+
+	begun atomic.Bool // set by who sends it, or by its caller who leaves before: then nobody does
 }
 
 // ExecThen sends both statements as one, which needs no BEGIN and COMMIT, and together with those of other callers, which
@@ -39,6 +42,7 @@ func (db *postgresDB) ExecThen(ctx context.Context, key string, change, then Sta
 	}
 	t := &turn{key: key, text: text.(string), args: plainAll(append(slices.Clip(change.Args), then.Args...))}
 	if err := db.turns.Wait(ctx, db.turns.Add(t)); err != nil {
+		t.begun.Store(true) // not by the sheet of somebody who comes much later
 		return 0, err
 	}
 	return t.rows, t.err
@@ -47,6 +51,10 @@ func (db *postgresDB) ExecThen(ctx context.Context, key string, change, then Sta
 // sendTurns sends changes in one transaction. They lock their rows in the order of their keys, so that two servers' sheets never wait for
 // each other. What PostgreSQL refuses it has undone as a whole: then each change is tried alone, and stands or falls alone.
 func (db *postgresDB) sendTurns(ctx context.Context, turns []*turn) error {
+	turns = slices.DeleteFunc(turns, func(t *turn) bool { return t.begun.Swap(true) })
+	if len(turns) == 0 {
+		return nil
+	}
 	slices.SortStableFunc(turns, func(a, b *turn) int { return strings.Compare(a.key, b.key) })
 	err := db.sendBatch(ctx, turns)
 	var refused *pgconn.PgError

@@ -101,6 +101,52 @@ func TestExecThenTogether(t *testing.T) {
 	})
 }
 
+// A change whose caller was told that it cannot be made now, before anybody began with it, is never made: it could be minutes until
+// the next one comes, and a refresh token turned then would be answered for by nobody.
+func TestExecThenThatWasGivenUpIsNotMade(t *testing.T) {
+	on(t, func(t *testing.T, _ string, db sqldb.DB) {
+		for i := range 4 {
+			mustExec(t, db, insert, i, fmt.Sprint("old ", i), true)
+		}
+		locked, release, done := make(chan struct{}), make(chan struct{}), make(chan error, 3)
+		go func() {
+			done <- db.Write(t.Context(), func(tx sqldb.Tx) error {
+				if _, err := tx.Exec(t.Context(), "UPDATE things SET done = TRUE WHERE id < 2"); err != nil {
+					return err
+				}
+				close(locked)
+				<-release
+				return nil
+			})
+		}()
+		<-locked
+		for row := range 2 { // as many as are sent at a time
+			go func() {
+				_, err := execThen(t.Context(), db, row, fmt.Sprint("old ", row), fmt.Sprint("new ", row), 100+row)
+				done <- err
+			}()
+			time.Sleep(50 * time.Millisecond)
+		}
+		hurried, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := execThen(hurried, db, 2, "old 2", "new 2", 102)
+		wantKind(t, err, fault.Unavailable)
+		close(release)
+		for range 3 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if n, err := execThen(t.Context(), db, 3, "old 3", "new 3", 103); n != 1 || err != nil {
+			t.Errorf("the next change: %d rows, %v", n, err)
+		}
+		var name string
+		if err := db.Row(t.Context(), "SELECT name FROM things WHERE id = 2").Scan(&name); err != nil || name != "old 2" {
+			t.Errorf("the row is %q, %v: the change was made after its caller had been told that it was not", name, err)
+		}
+	})
+}
+
 func TestReadTogether(t *testing.T) {
 	on(t, func(t *testing.T, _ string, db sqldb.DB) {
 		for i := range 20 {

@@ -1,0 +1,160 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/cache"
+	"github.com/gatehouse-id/gatehouse/internal/cache/cachetest"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+)
+
+var _ oauth.Replays = (*cache.Replays)(nil)
+
+// proofs is a server's memory of proofs.
+func proofs(t testing.TB, url string, opt cache.RedisOptions) *cache.Replays {
+	t.Helper()
+	return open(t, url, opt).Replays(oauth.NewReplays())
+}
+
+func first(t *testing.T, r *cache.Replays, key string, now time.Time) bool {
+	t.Helper()
+	is, err := r.First(t.Context(), key, now.Add(time.Minute), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return is
+}
+
+// RFC 9449 §11.1, over several servers.
+func TestProofWorksOnceAtAllServers(t *testing.T) {
+	url := cachetest.StartRedis(t).URL()
+	a, b := proofs(t, url, cache.RedisOptions{}), proofs(t, url, cache.RedisOptions{})
+	now := time.Now()
+	for i, row := range []struct {
+		at   *cache.Replays
+		key  string
+		want bool
+	}{
+		{a, "k", true}, {a, "k", false}, {b, "k", false}, {b, "other", true}, {a, "other", false}, {a, "", true}, {b, "", false}, {a, "k\x00", true},
+	} {
+		if got := first(t, row.at, row.key, now); got != row.want {
+			t.Errorf("%d. %q: %v", i+1, row.key, got)
+		}
+	}
+}
+
+// A server whose clock is behind takes a proof for a while after the others do not.
+func TestProofOutlivesDifferenceOfClocks(t *testing.T) {
+	url := cachetest.StartRedis(t).URL()
+	a, b := proofs(t, url, cache.RedisOptions{}), proofs(t, url, cache.RedisOptions{})
+	now := time.Now()
+	if is, err := a.First(t.Context(), "k", now, now); !is || err != nil {
+		t.Fatal(is, err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if first(t, b, "k", now.Add(-30*time.Second)) {
+		t.Error("a proof that has just ended works at the other server")
+	}
+}
+
+func TestRaceOfAProofOverTwoServers(t *testing.T) {
+	url := cachetest.StartRedis(t).URL()
+	servers := []*cache.Replays{proofs(t, url, cache.RedisOptions{}), proofs(t, url, cache.RedisOptions{})}
+	for round := range 10 {
+		var won atomic.Int32
+		var wg sync.WaitGroup
+		begin := make(chan bool)
+		for i := range 64 {
+			wg.Go(func() {
+				<-begin
+				now := time.Now()
+				is, err := servers[i%2].First(context.Background(), fmt.Sprint(round), now.Add(time.Minute), now)
+				if err != nil {
+					t.Error(err)
+				}
+				if is {
+					won.Add(1)
+				}
+			})
+		}
+		close(begin)
+		if wg.Wait(); won.Load() != 1 {
+			t.Errorf("round %d: %d of 64 were the first", round, won.Load())
+		}
+	}
+}
+
+// While Redis is away each server remembers alone, and says so once; what it knew before stays known to it.
+func TestProofsWithoutRedis(t *testing.T) {
+	server := cachetest.StartRedis(t)
+	c := new(clock)
+	var outages, recoveries atomic.Int32
+	opt := cache.RedisOptions{Now: c.now, OnOutage: func(error) { outages.Add(1) }, OnRecovery: func() { recoveries.Add(1) }}
+	r := proofs(t, server.URL(), opt)
+	if !first(t, r, "before", c.now()) {
+		t.Fatal("a new proof was known")
+	}
+	server.Stop()
+	for _, row := range []struct {
+		key  string
+		want bool
+	}{{"before", false}, {"during", true}, {"during", false}, {"more", true}, {"more", false}} {
+		if got := first(t, r, row.key, c.now()); got != row.want {
+			t.Errorf("without Redis, %s: %v", row.key, got)
+		}
+	}
+	if outages.Load() != 1 {
+		t.Errorf("%d outages told", outages.Load())
+	}
+	server.Start() // empty
+	for i := 0; recoveries.Load() == 0 && i < 50; i++ {
+		c.advance(redisPause)
+		first(t, r, fmt.Sprint(i), c.now())
+		time.Sleep(20 * time.Millisecond)
+	}
+	if recoveries.Load() != 1 {
+		t.Fatalf("%d recoveries told", recoveries.Load())
+	}
+	if first(t, r, "during", c.now()) {
+		t.Error("a proof of the outage works again")
+	}
+	other := proofs(t, server.URL(), cache.RedisOptions{})
+	for i := range 10 { // another connection to it may still have to be found broken
+		c.advance(redisPause)
+		key := fmt.Sprint("after ", i)
+		if first(t, r, key, c.now()) && !first(t, other, key, c.now()) {
+			return
+		}
+	}
+	t.Error("after the outage, proofs are not shared")
+}
+
+// Redis that accepts and says nothing holds no request for long.
+func TestProofsWithSilentRedis(t *testing.T) {
+	server := cachetest.StartRedis(t)
+	r := proofs(t, server.URL(), cache.RedisOptions{})
+	server.Freeze()
+	began := time.Now()
+	if !first(t, r, "k", began) || first(t, r, "k", began) {
+		t.Error("the memory of this process does not stand in")
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+func TestProofOfEndedRequest(t *testing.T) {
+	r := proofs(t, cachetest.StartRedis(t).URL(), cache.RedisOptions{OnOutage: func(error) { t.Error("that is no outage") }})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	now := time.Now()
+	if is, err := r.First(ctx, "k", now.Add(time.Minute), now); is || !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v %v", is, err)
+	}
+}

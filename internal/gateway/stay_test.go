@@ -1,0 +1,433 @@
+package gateway_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/gatehouse-id/gatehouse/bearer/bearertest"
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// soon is how long a call may go on after the reason for it is gone: "about a second", and some for a busy machine.
+const soon = 3 * time.Second
+
+// A flow is a call that goes on between a caller and an upstream, through a gateway on a real server.
+type flow struct {
+	caller   chan error // told when the caller's side has ended
+	upstream chan bool  // and the upstream's
+	beat     func() bool
+}
+
+// flowing serves the ways in which a call goes on. Each is silent until it is asked for a beat.
+type flowing struct {
+	w       *world
+	front   *httptest.Server
+	beats   chan bool
+	ended   chan bool
+	over    chan bool // closed with the test
+	headers []string
+}
+
+func (w *world) flowing(headers ...string) *flowing {
+	f := &flowing{w: w, beats: make(chan bool), ended: make(chan bool, 2), over: make(chan bool), headers: headers}
+	w.upstream.Config.Handler = f
+	f.front = httptest.NewServer(w.handler)
+	w.t.Cleanup(func() {
+		close(f.over)
+		f.front.CloseClientConnections()
+		f.front.Close()
+	})
+	return f
+}
+
+// ServeHTTP is the upstream.
+func (f *flowing) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() { f.ended <- true }()
+	beat := "data: beat\n\n"
+	say := func() bool {
+		_, err := io.WriteString(w, beat)
+		return err == nil && http.NewResponseController(w).Flush() == nil
+	}
+	ctx := r.Context()
+	switch {
+	case r.Header.Get("Upgrade") != "":
+		ws, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.CloseNow()
+		ctx = ws.CloseRead(context.Background())
+		say = func() bool { return ws.Write(ctx, websocket.MessageText, []byte("data: beat\n\n")) == nil }
+	case strings.HasSuffix(r.URL.Path, "/upload"):
+		_, _ = io.ReadFull(r.Body, make([]byte, 1))
+		<-f.beats
+		_, _ = io.Copy(io.Discard, r.Body)
+		return
+	case strings.HasSuffix(r.URL.Path, "/events"):
+		w.Header().Set("Content-Type", "text/event-stream")
+	case strings.HasSuffix(r.URL.Path, "/download"):
+		w.Header().Set("Content-Length", "1000000000")
+		beat = strings.Repeat(beat, 6000) // what has a length passes through buffers
+	}
+	for say() {
+		select {
+		case <-f.beats:
+		case <-ctx.Done():
+			return
+		case <-f.over:
+			return
+		}
+	}
+}
+
+func (f *flowing) header() http.Header {
+	h := http.Header{}
+	for _, line := range f.headers {
+		name, value, _ := strings.Cut(line, ": ")
+		h.Add(name, value)
+	}
+	return h
+}
+
+// webSocket, and stream, begin a call and wait until it goes on.
+func (f *flowing) webSocket() *flow {
+	t := f.w.t
+	t.Helper()
+	ws, res, err := websocket.Dial(t.Context(), f.front.URL+"/shop/v1/socket", &websocket.DialOptions{HTTPHeader: f.header(), Host: "id.example"})
+	if err != nil {
+		t.Fatal(err, res)
+	}
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	return f.flow(func() error { _, _, err := ws.Read(context.Background()); return err })
+}
+
+func (f *flowing) stream(path string) *flow {
+	t := f.w.t
+	t.Helper()
+	r, err := http.NewRequest(http.MethodGet, f.front.URL+"/shop/v1/"+path, nil)
+	must(t, err)
+	r.Header, r.Host = f.header(), "id.example"
+	res, err := http.DefaultTransport.RoundTrip(r)
+	must(t, err)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("status %d", res.StatusCode)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
+	buf := make([]byte, len("data: beat\n\n"))
+	if path == "download" {
+		buf = make([]byte, 48<<10)
+	}
+	return f.flow(func() error { _, err := io.ReadFull(res.Body, buf); return err })
+}
+
+func (f *flowing) flow(read func() error) *flow {
+	f.w.t.Helper()
+	must(f.w.t, read())
+	got := make(chan bool)
+	out := &flow{caller: make(chan error, 1), upstream: f.ended}
+	go func() {
+		for {
+			if err := read(); err != nil {
+				out.caller <- err
+				return
+			}
+			got <- true
+		}
+	}()
+	out.beat = func() bool {
+		select {
+		case f.beats <- true:
+		case <-time.After(soon):
+			return false
+		}
+		select {
+		case <-got:
+			return true
+		case <-time.After(soon):
+			return false
+		}
+	}
+	return out
+}
+
+// ends waits for both sides to end.
+func (o *flow) ends(t testing.TB) {
+	t.Helper()
+	late := time.After(soon)
+	select {
+	case <-o.caller:
+	case <-late:
+		t.Error("the caller's side goes on")
+	}
+	select {
+	case <-o.upstream:
+	case <-late:
+		t.Error("the upstream's side goes on")
+	}
+}
+
+// What a new request would be refused for ends one that is under way.
+func TestCallsUnderWayEnd(t *testing.T) {
+	type under struct {
+		w      *world
+		socket *flow
+		events *flow
+	}
+	rows := map[string]struct {
+		headers func(*world) []string
+		then    func(*world)
+		rule    string // of the refusal that is kept
+	}{
+		"revoked token":            {named("jti"), revoke(oauth.RevokeToken), "credential"},
+		"revoked grant":            {named("gid"), revoke(oauth.RevokeGrant), "credential"},
+		"ended session of a token": {named("sid"), revoke(oauth.RevokeSession), "credential"},
+		"all of a user's":          {named("gid"), revoke(oauth.RevokeUser), "credential"},
+		"all of a client's":        {bearerToken, revoke(oauth.RevokeClient), "credential"},
+		"expired token":            {bearerToken, func(w *world) { w.wait(time.Hour) }, "credential"},
+		"disabled user": {bearerToken, func(w *world) {
+			w.user.Disabled = true
+			must(w.t, w.db.UpdateUser(w.t.Context(), w.user))
+			w.wait(31 * time.Second) // unless the revocation that comes with it says so at once
+		}, "credential"},
+		"deleted client": {bearerToken, func(w *world) { must(w.t, w.db.DeleteClient(w.t.Context(), w.client.ID, w.clock())) }, "credential"},
+		"another secret": {secretly, func(w *world) {
+			next := oauth.Secret{ID: secret.NewID(w.clock()), Hash: w.keys.Hash("another"), CreatedAt: w.clock()}
+			must(w.t, w.db.AddSecret(w.t.Context(), w.client.ID, next, 0, w.clock()))
+		}, "credential"},
+		"client restricted": {bearerToken, func(w *world) {
+			w.client.Networks = []string{"192.0.2.0/24"}
+			must(w.t, w.db.UpdateClient(w.t.Context(), w.client))
+		}, "network"},
+		"ended browser session": {signedIn, func(w *world) {
+			must(w.t, w.db.EndOtherSessions(w.t.Context(), w.user.ID, "", w.clock(), true))
+		}, "credential"},
+		"ended browser session, tokens kept": {signedIn, func(w *world) {
+			must(w.t, w.db.EndOtherSessions(w.t.Context(), w.user.ID, "", w.clock(), false))
+			w.wait(1100 * time.Millisecond)
+		}, "credential"},
+		"expired browser session": {signedIn, func(w *world) { w.wait(time.Hour) }, "credential"},
+		"role taken away": {roleNeeded, func(w *world) {
+			w.user.Roles = []string{"reader"}
+			must(w.t, w.db.UpdateUser(w.t.Context(), w.user))
+			w.wait(31 * time.Second)
+		}, "role"},
+		"deleted route":     {bearerToken, func(w *world) { w.routes = nil; w.gw.Reload() }, "route"},
+		"deactivated route": {bearerToken, reload(func(r *access.Route) { r.Inactive = true }), "route"},
+		"another address":   {bearerToken, reload(func(r *access.Route) { r.Version = "v2" }), "route"},
+		"another route": {bearerToken, func(w *world) {
+			w.routes[0].ID = "0190f2d0-0000-7000-8000-000000000009"
+			w.gw.Reload()
+		}, "route"},
+		"a scope more":     {bearerToken, reload(func(r *access.Route) { r.Scopes = []string{"admin"} }), "scope"},
+		"other clients":    {bearerToken, reload(func(r *access.Route) { r.Clients = []string{"other"} }), "client"},
+		"not open anymore": {nobody, reload(func(r *access.Route) { r.Unidentified = false }), "credential"},
+	}
+	all := map[string]under{}
+	for name, row := range rows {
+		w := newWorld(t, shop(), withSessions)
+		f := w.flowing(row.headers(w)...)
+		all[name] = under{w, f.webSocket(), f.stream("events")}
+	}
+	for name, row := range rows {
+		row.then(all[name].w)
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			u := all[name]
+			u.socket.ends(t)
+			u.events.ends(t)
+			if got := u.w.kept(); got.Refusal.Rule != row.rule {
+				t.Errorf("explained as %+v", got.Refusal)
+			}
+		})
+	}
+}
+
+func withSessions(o *gatewayOptions) { o.Sessions = shared.db }
+
+func bearerToken(w *world) []string { return []string{"Authorization: Bearer " + w.token()} }
+
+// named is a token with the user's id as one of its own, so that it can be revoked by it.
+func named(claim string) func(*world) []string {
+	return func(w *world) []string {
+		return []string{"Authorization: Bearer " + w.token(claims{claim: string(w.user.ID)})}
+	}
+}
+
+func secretly(w *world) []string {
+	return []string{"Authorization: " + basic(string(w.client.ID), testSecret)}
+}
+
+func signedIn(w *world) []string {
+	cookie, _ := w.signIn(w.user)
+	return []string{"Cookie: " + cookie}
+}
+
+func roleNeeded(w *world) []string {
+	w.routes[0].Roles = []string{"editor"}
+	w.gw.Reload()
+	return bearerToken(w)
+}
+
+func nobody(w *world) []string {
+	w.routes[0].Unidentified, w.routes[0].Rate = true, -1
+	w.gw.Reload()
+	return nil
+}
+
+func revoke(kind string) func(*world) {
+	return func(w *world) {
+		id := string(w.user.ID)
+		if kind == oauth.RevokeClient {
+			id = string(w.client.ID)
+		}
+		must(w.t, w.db.Revoke(w.t.Context(), oauth.Revocation{Kind: kind, ID: id, NotBefore: w.clock(), Until: w.clock().Add(time.Hour)}))
+	}
+}
+
+func reload(edit func(*access.Route)) func(*world) {
+	return func(w *world) {
+		edit(&w.routes[0])
+		w.gw.Reload()
+	}
+}
+
+func TestDownloadEndsWithItsToken(t *testing.T) {
+	w := newWorld(t, shop())
+	c := w.flowing(named("jti")(w)...).stream("download")
+	revoke(oauth.RevokeToken)(w)
+	c.ends(t)
+}
+
+// An upload whose token is revoked is answered: nothing has been passed on yet.
+func TestUploadIsRefusedInTheMiddle(t *testing.T) {
+	w := newWorld(t, shop())
+	f := w.flowing(named("jti")(w)...)
+	body, in := io.Pipe()
+	defer in.Close()
+	r, err := http.NewRequest(http.MethodPost, f.front.URL+"/shop/v1/upload", body)
+	must(t, err)
+	r.Header, r.Host = f.header(), "id.example"
+	go func() {
+		_, _ = io.WriteString(in, "the beginning")
+		f.beats <- true
+		revoke(oauth.RevokeToken)(w)
+	}()
+	began := time.Now()
+	res, err := http.DefaultTransport.RoundTrip(r)
+	must(t, err)
+	said, _ := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusUnauthorized || !strings.Contains(string(said), "invalid_token") || time.Since(began) > soon {
+		t.Errorf("after %s: %d %s", time.Since(began), res.StatusCode, said)
+	}
+}
+
+// Another issuer's token ends with its time: nobody tells us of more.
+func TestCallOfAForeignTokenEndsWithIt(t *testing.T) {
+	w, i := abroad(t, false)
+	w.mu.Lock()
+	w.now = time.Now()
+	w.mu.Unlock()
+	c := w.flowing("Authorization: Bearer " + i.Token(bearertest.Claims{"exp": time.Now().Add(time.Hour).Unix()})).stream("events")
+	w.wait(59 * time.Minute)
+	time.Sleep(600 * time.Millisecond)
+	if !c.beat() {
+		t.Fatal("it ended before its time")
+	}
+	w.wait(2 * time.Minute)
+	c.ends(t)
+}
+
+// What does not concern a call, or changes for it nothing that counts, leaves it alone.
+func TestCallsUnderWayGoOn(t *testing.T) {
+	for name, begin := range map[string]func(*flowing) *flow{
+		"websocket": (*flowing).webSocket,
+		"events":    func(f *flowing) *flow { return f.stream("events") },
+		"download":  func(f *flowing) *flow { return f.stream("download") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, shop(func(r *access.Route) { r.Roles = []string{"editor"} }), withSessions)
+			c := begin(w.flowing(bearerToken(w)...))
+			revoke(oauth.RevokeToken)(w) // another's
+			_, sess := w.signIn(w.user)
+			must(t, w.db.EndSession(t.Context(), sess.ID, w.clock(), true))
+			w.client.Name, w.user.Roles = "Renamed", []string{"editor", "admin"}
+			must(t, w.db.UpdateClient(t.Context(), w.client))
+			must(t, w.db.UpdateUser(t.Context(), w.user))
+			w.routes[0].Scopes, w.routes[0].Upstreams = []string{"read"}, append(w.routes[0].Upstreams, "http://127.0.0.1:1")
+			w.routes = append(w.routes, access.Route{ID: "0190f2d0-0000-7000-8000-000000000002", Domain: "b", Version: "v1", Upstreams: []string{w.upstream.URL}})
+			w.gw.Reload()
+			for range 2 {
+				w.wait(29 * time.Minute)
+				time.Sleep(600 * time.Millisecond)
+				if !c.beat() {
+					t.Fatalf("it was ended: %+v", w.kept().Refusal)
+				}
+			}
+		})
+	}
+}
+
+// A browser app's session outlives its tokens, and so do calls under it; they do not count as its use.
+func TestCallOfABrowserAppEndsWithItsSession(t *testing.T) {
+	app := &lastingApp{}
+	w := newWorld(t, pages(), func(o *gatewayOptions) { o.Apps = app })
+	app.give(access.Caller{By: access.ByApp, Client: string(w.client.ID), Proven: true, User: string(w.user.ID), TokenID: "t", Expires: w.now.Add(time.Minute)})
+	f := w.flowing()
+	r, err := http.NewRequest(http.MethodGet, f.front.URL+"/events", nil)
+	must(t, err)
+	r.Host, r.Header = "app.example", http.Header{"Cookie": {"a=b"}}
+	res, err := http.DefaultTransport.RoundTrip(r)
+	must(t, err)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("status %d", res.StatusCode)
+	}
+	defer res.Body.Close()
+	buf := make([]byte, len("data: beat\n\n"))
+	c := f.flow(func() error { _, err := io.ReadFull(res.Body, buf); return err })
+	app.give(access.Caller{By: access.ByApp, Client: string(w.client.ID), Proven: true, User: string(w.user.ID), TokenID: "u", Expires: w.now.Add(time.Hour)})
+	w.wait(30 * time.Minute)
+	time.Sleep(600 * time.Millisecond)
+	if !c.beat() {
+		t.Fatalf("it ended with its first token: %+v", w.kept().Refusal)
+	}
+	if used := app.used.Load(); used != 1 {
+		t.Errorf("the session was used %d times", used)
+	}
+	app.who.Store(nil)
+	c.ends(t)
+}
+
+// lastingApp is a token handler with one session, for everybody.
+type lastingApp struct {
+	who  atomic.Pointer[access.Caller]
+	used atomic.Int32
+}
+
+func (a *lastingApp) give(c access.Caller) { a.who.Store(&c) }
+
+func (a *lastingApp) CallerAt(context.Context, *http.Request, string, string, string) (*access.Caller, error) {
+	a.used.Add(1)
+	return a.who.Load(), nil
+}
+
+func (a *lastingApp) Still(context.Context, *http.Request) (*access.Caller, error) {
+	return a.who.Load(), nil
+}
+
+// The token handlers of these tests know nothing of calls under way.
+func (*noApps) Still(context.Context, *http.Request) (*access.Caller, error) { return nil, nil }
+
+func (a *oneApp) Still(context.Context, *http.Request) (*access.Caller, error) { return &a.who, nil }
