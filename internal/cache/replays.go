@@ -30,8 +30,8 @@ type Replays struct {
 // Replays makes a memory of proofs on the same connection. Own is the memory of this process.
 func (r *Redis) Replays(own oauth.Replays) *Replays { return &Replays{redis: r, own: own} }
 
-// First remembers a key until a time and reports whether it was unknown. The error is not nil only when ctx ended before
-// there was an answer.
+// First remembers a key until a time and reports whether it was unknown. The error is not nil only when this process has no room, or
+// when ctx ended before there was an answer.
 func (p *Replays) First(ctx context.Context, key string, until, now time.Time) (bool, error) {
 	if first, err := p.own.First(ctx, key, until, now); err != nil || !first {
 		return false, err

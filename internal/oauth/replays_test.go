@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
 // RFC 9449 §11.1: a proof is remembered until it could not be used anyway.
@@ -39,18 +41,35 @@ func TestReplayMemory(t *testing.T) {
 	}
 }
 
+// Who makes proofs by the thousand cannot make us forget anybody's: there is an end, and then room again.
 func TestReplayMemoryIsBounded(t *testing.T) {
+	const most, life = 500, 2 * time.Minute
 	m, now := newReplayMemory(), time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
-	for i := range 3*replaysAtOnce + 5 {
-		if fresh, _ := m.First(context.Background(), strconv.Itoa(i), now.Add(2*time.Minute), now); !fresh {
-			t.Fatalf("%d is refused", i)
+	m.most = most
+	victim := func(at time.Duration) bool {
+		fresh, _ := m.First(context.Background(), "victim", now.Add(life), now.Add(at))
+		return fresh
+	}
+	if !victim(0) {
+		t.Fatal("the first use is refused")
+	}
+	refused := 0
+	for i := range 5 * most {
+		if _, err := m.First(context.Background(), strconv.Itoa(i), now.Add(life), now.Add(time.Second)); err != nil {
+			if !fault.Is(err, fault.Unavailable) {
+				t.Fatal(err)
+			}
+			refused++
 		}
 	}
-	if n := len(m.young) + len(m.elder); n > 2*replaysAtOnce {
-		t.Errorf("%d entries", n)
+	if n := len(m.young) + len(m.elder); n > 2*most || refused == 0 {
+		t.Errorf("%d entries, %d refused", n, refused)
 	}
-	if fresh, _ := m.First(context.Background(), strconv.Itoa(3*replaysAtOnce), now.Add(2*time.Minute), now); fresh {
-		t.Error("a recent one is forgotten")
+	if victim(time.Minute) {
+		t.Error("a proof works again while others flood the memory")
+	}
+	if fresh, err := m.First(context.Background(), "later", now.Add(2*life), now.Add(life+time.Second)); err != nil || !fresh {
+		t.Errorf("there is no room after everything has ended: %v %v", fresh, err)
 	}
 }
 
