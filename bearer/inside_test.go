@@ -141,6 +141,7 @@ func FuzzNonce(f *testing.F) {
 	good := n.at(now)
 	f.Add(good)
 	f.Add("")
+	f.Add(good[:10] + "\r" + good[10:])
 	f.Fuzz(func(t *testing.T, nonce string) {
 		if n.good(nonce, now) && nonce != good {
 			t.Errorf("%q was taken", nonce)

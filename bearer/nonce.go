@@ -40,10 +40,10 @@ func (n *nonces) tag(at []byte) []byte {
 // good reports whether a nonce is one of ours and young enough.
 func (n *nonces) good(nonce string, now time.Time) bool {
 	var raw [nonceTime + nonceTag]byte
-	if base64.RawURLEncoding.DecodedLen(len(nonce)) != len(raw) {
+	if len(nonce) != base64.RawURLEncoding.EncodedLen(len(raw)) {
 		return false
 	}
-	if _, err := base64.RawURLEncoding.Strict().Decode(raw[:], []byte(nonce)); err != nil {
+	if n, err := base64.RawURLEncoding.Strict().Decode(raw[:], []byte(nonce)); err != nil || n != len(raw) { // the decoder skips line breaks
 		return false
 	}
 	want := n.tag(append(make([]byte, 0, nonceTime+sha256.Size), raw[:nonceTime]...))
