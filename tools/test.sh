@@ -67,7 +67,7 @@ unit() {
   say "go test -race"
   GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race -timeout 10m ./...
   say "allocation budgets, without the race detector"
-  go test -count=1 -run TestAllocationBudgets ./internal/app
+  go test -count=1 -run 'TestAllocationBudgets|TestWarmAllocations|TestBudget' ./internal/app ./bearer ./internal/gateway
 }
 
 # The proxies that docs/guides/gateway.md has configurations for, as programs in packages that are pinned by their hashes.
