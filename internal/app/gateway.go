@@ -55,7 +55,7 @@ func (s *routeSource) read() error {
 		return err
 	}
 	options := routeOptions(s.cfg, file)
-	if _, err := compileRoutes(options, file.Routes); err != nil {
+	if _, err := routeTable(s.cfg, file, nil); err != nil {
 		return fmt.Errorf("%s: %w", s.cfg.Gateway.RoutesFile, err)
 	}
 	next := &loadedFile{file, gateway.Setup{Compile: options}}
@@ -140,7 +140,7 @@ func markOf(name string) string {
 	if err != nil {
 		return "none"
 	}
-	return fmt.Sprint(info.ModTime().UnixNano(), info.Size(), info.Sys() != nil)
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
 }
 
 // front is what stands before everything else: routes of the gateway, then our own pages and endpoints.
