@@ -177,7 +177,7 @@ func spoken(err error) string {
 	var f *fault.Error
 	if errors.As(err, &f) && f.Cause != nil {
 		switch f.Kind {
-		case fault.NotFound, fault.Conflict, fault.Spent, fault.Denied, fault.Limited:
+		case fault.NotFound, fault.Conflict, fault.Consumed, fault.Denied, fault.Limited:
 			return strings.TrimSuffix(err.Error(), ": "+f.Cause.Error())
 		}
 	}

@@ -103,7 +103,7 @@ func (f *clientFields) applyAccess(cl *oauth.Client) {
 	setList(&cl.Routes, f.ToRoute)
 	set(&cl.DPoPBound, f.DPoPBound)
 	set(&cl.CertBound, f.CertificateBound)
-	set(&cl.KeepRefresh, f.KeepRefresh)
+	set(&cl.ServerSideRefresh, f.KeepRefresh)
 }
 
 // lower writes host names as they are compared.
@@ -200,7 +200,7 @@ func (f *clientCreate) client(now time.Time) (*oauth.Client, error) {
 	if cl.Public && cl.AuthMethod == "" {
 		cl.AuthMethod = oauth.MethodNone
 	}
-	if f.Scope == nil && (cl.May(oauth.GrantTypeCode) || cl.May(oauth.GrantTypeDevice)) {
+	if f.Scope == nil && (cl.CanUseGrant(oauth.GrantTypeCode) || cl.CanUseGrant(oauth.GrantTypeDevice)) {
 		cl.Scopes = []string{oauth.ScopeOpenID, oauth.ScopeProfile, oauth.ScopeEmail, oauth.ScopeOffline}
 	}
 	return cl, checkClient(cl)
@@ -221,7 +221,7 @@ func (c *call) clientEvent(t audit.Type, id oauth.ClientID, now time.Time) audit
 
 // notePasswordGrant says when a grant was given that the settings withhold.
 func (c *call) notePasswordGrant(p *parts, cl *oauth.Client) {
-	if cl.May(oauth.GrantTypePassword) && (!p.cfg.Tokens.PasswordGrant || !slices.Contains(p.cfg.Tokens.PasswordClients, string(cl.ID))) {
+	if cl.CanUseGrant(oauth.GrantTypePassword) && (!p.cfg.Tokens.PasswordGrant || !slices.Contains(p.cfg.Tokens.PasswordClients, string(cl.ID))) {
 		c.note("the password grant works once ENABLE_PASSWORD_GRANT is true and PASSWORD_GRANT_ALLOWED_CLIENTS names %s", cl.ID)
 	}
 }

@@ -70,11 +70,11 @@ func checkGrants(cl *oauth.Client) error {
 	switch {
 	case len(cl.Grants) == 0:
 		return wrong("a client needs a grant: add --grant with one of %s", strings.Join(grantWords(), ", "))
-	case cl.Public && cl.May(oauth.GrantTypeClient): // RFC 6749 §4.4
+	case cl.Public && cl.CanUseGrant(oauth.GrantTypeClient): // RFC 6749 §4.4
 		return wrong("client_credentials is for clients that keep a secret; leave out --public, or that grant")
-	case len(cl.Grants) == 1 && cl.May(oauth.GrantTypeRefresh):
+	case len(cl.Grants) == 1 && cl.CanUseGrant(oauth.GrantTypeRefresh):
 		return wrong("refresh_token alone gives no first token; add --grant authorization_code or device_code beside it")
-	case cl.May(oauth.GrantTypeCode) && len(cl.Redirects) == 0:
+	case cl.CanUseGrant(oauth.GrantTypeCode) && len(cl.Redirects) == 0:
 		return wrong("authorization_code needs an address to send the person back to: add --redirect-uri")
 	}
 	return nil

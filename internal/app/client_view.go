@@ -65,7 +65,7 @@ func (v *clientView) fill(cl *oauth.Client, now time.Time) {
 		Resources: words(cl.Resources), TokenFormat: cl.TokenFormat, Alg: cl.Alg, AccessTokenTTL: life(cl.AccessTTL),
 		IDTokenTTL: life(cl.IDTokenTTL), RefreshTokenTTL: life(cl.RefreshTTL), RefreshRotation: cl.Rotation, FirstParty: cl.FirstParty,
 		AllowPlainPKCE: cl.PlainPKCE, RequirePKCE: cl.RequirePKCE, Roles: words(cl.Roles), Networks: words(cl.Networks),
-		Hosts: words(cl.Hosts), Routes: words(cl.Routes), DPoPBound: cl.DPoPBound, CertBound: cl.CertBound, KeepRefresh: cl.KeepRefresh,
+		Hosts: words(cl.Hosts), Routes: words(cl.Routes), DPoPBound: cl.DPoPBound, CertBound: cl.CertBound, KeepRefresh: cl.ServerSideRefresh,
 		Secrets:   []secretView{},
 		CreatedAt: when{cl.CreatedAt}, UpdatedAt: when{cl.UpdatedAt},
 	}

@@ -387,7 +387,7 @@ func TestClockAndLeases(t *testing.T) {
 	j := newJumper(t)
 	take := func(holder string) bool {
 		t.Helper()
-		ok, err := j.p.db.Lease(context.WithoutCancel(t.Context()), "sweep", holder, time.Minute, j.clock.now())
+		ok, err := j.p.db.AcquireLease(context.WithoutCancel(t.Context()), "sweep", holder, time.Minute, j.clock.now())
 		must(t, err)
 		return ok
 	}

@@ -145,7 +145,7 @@ func markOf(name string) string {
 
 // front is what stands before everything else: routes of the gateway, then our own pages and endpoints.
 func front(kit *web.Kit, g *gateway.Gateway, own http.Handler) http.Handler {
-	passed := kit.Front(g)
+	passed := kit.Passthrough(g)
 	own = kit.Stack(own)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g.Claims(r) {
@@ -163,7 +163,7 @@ func (s *server) newGateway(kit *web.Kit, o *oauth.Server, browser *ui.Server) (
 	if err != nil {
 		return nil, nil, err
 	}
-	handler := apps.New(kit, o, p.db, p.keys, apps.Options{Life: p.cfg.Sessions.Duration, Idle: p.cfg.Sessions.Idle, Fail: browser.Fail})
+	handler := apps.New(kit, o, p.db, p.keys, apps.Options{TTL: p.cfg.Sessions.TTL, Idle: p.cfg.Sessions.Idle, Fail: browser.Fail})
 	transport := upstream.NewTransport(upstream.TransportOptions{})
 	s.close = append(s.close, transport.Close)
 	g, err := gateway.New(gateway.Options{

@@ -128,7 +128,7 @@ func (f *sessionRevoke) all(ctx context.Context, c *call, p *parts) error {
 	answer := map[string]string{"user_id": string(u.ID), "result": "ended"}
 	if f.AllOfUser != "" {
 		ev.Detail = map[string]string{"scope": "all_sessions_and_grants"}
-		if err := p.db.EndAllOf(ctx, u.ID, now, "", ev); err != nil {
+		if err := p.db.EndUserAccess(ctx, u.ID, now, "", ev); err != nil {
 			return err
 		}
 		return c.done(answer, "All sessions of %s are ended, and every token is revoked.", u.LoginName())

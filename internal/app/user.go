@@ -121,7 +121,7 @@ func (c *call) firstPassword(ctx context.Context, p *parts, u *identity.User) er
 	if faults := policy.Check(password, u.Username, u.Email, program, p.cfg.Server.BaseURL); len(faults) > 0 {
 		return fault.InvalidField("password", "the password is refused: %s", strings.Join(faults, " "))
 	}
-	u.PasswordHash, err = p.passwords.Hash(ctx, identity.NormalPassword(password))
+	u.PasswordHash, err = p.passwords.Hash(ctx, identity.NormalizePassword(password))
 	u.PasswordChangedAt = u.CreatedAt
 	return err
 }

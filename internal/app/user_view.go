@@ -91,11 +91,11 @@ func detail(ctx context.Context, p *parts, u *identity.User, now time.Time) (*us
 	if lock.Locked(now) {
 		v.LockedUntil = when{lock.LockedUntil}
 	}
-	sessions, err := p.db.SessionsOf(ctx, u.ID, now)
+	sessions, err := p.db.UserSessions(ctx, u.ID, now)
 	if err != nil {
 		return nil, err
 	}
-	grants, err := p.db.GrantsOf(ctx, u.ID, now)
+	grants, err := p.db.UserGrants(ctx, u.ID, now)
 	v.Sessions, v.Grants = len(sessions), len(grants)
 	return v, err
 }

@@ -117,7 +117,7 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	if err := p.checkMasterKey(ctx); err != nil {
 		return err
 	}
-	if err := p.db.RaiseTokenLife(ctx, p.cfg.Tokens.AccessTTL); err != nil {
+	if err := p.db.RaiseTokenTTL(ctx, p.cfg.Tokens.AccessTTL); err != nil {
 		return err
 	}
 	p.ring = jose.NewRing(p.db, p.keys)
@@ -136,7 +136,7 @@ func (p *parts) Close() error { return p.db.Close() }
 // it would be wrong, and nobody would know why.
 func (p *parts) checkMasterKey(ctx context.Context) error {
 	mark := string(p.keys.Hash("master key check"))
-	stays, err := p.db.FirstMeta(ctx, "master_key_check", mark)
+	stays, err := p.db.InitMeta(ctx, "master_key_check", mark)
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func loginConfig(c *config.Config) login.Config {
 	}
 	return login.Config{
 		Issuer: issuer, Policy: policy, AdminPolicy: admin, HistoryCount: c.Passwords.History, ExpiryDays: int(c.Passwords.Expiry / (24 * time.Hour)),
-		SessionLife: c.Sessions.Duration, Idle: c.Sessions.Idle, SingleSession: c.Sessions.Single, RevokeTokens: c.Sessions.RevokeTokens,
+		SessionTTL: c.Sessions.TTL, Idle: c.Sessions.Idle, SingleSession: c.Sessions.Single, RevokeTokens: c.Sessions.RevokeTokens,
 		LockThreshold: c.Lockout.Threshold, LockDuration: c.Lockout.Duration, AutoUnlock: c.Lockout.AutoUnlock, Progressive: c.Lockout.Progressive,
 		LockByIP: c.Lockout.ByIP, IPThreshold: c.Lockout.IPThreshold, LockWhitelist: c.Lockout.Whitelist,
 		RequireMFA: c.MFA.Require, RequireAdminMFA: c.MFA.RequireAdmin, MFAGrace: c.MFA.Grace,
@@ -274,9 +274,9 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	if err != nil {
 		return nil, err
 	}
-	kit := web.New(kitOptions(e, p.cfg, log, limiter, protocol.Instant(protocolCore)))
+	kit := web.New(kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(protocolCore)))
 	browser := ui.NewServer(kit, pages, p.login, protocolCore, p.db, ui.Options{
-		SessionLife: p.cfg.Sessions.Duration, RevokeTokens: p.cfg.Sessions.RevokeTokens, MFARequired: mfaRequired(p.cfg),
+		SessionTTL: p.cfg.Sessions.TTL, RevokeTokens: p.cfg.Sessions.RevokeTokens, MFARequired: mfaRequired(p.cfg),
 	})
 	mux := http.NewServeMux()
 	endpoints := protocol.New(kit, protocolCore, browser)
@@ -340,7 +340,7 @@ func (s *server) recordIssuances(ctx context.Context) {
 	}
 }
 
-func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter, instant map[string]web.Instant) web.Options {
+func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter, instant map[string]web.StaticDoc) web.Options {
 	r := c.RateLimits
 	rates := map[string]web.Rate{}
 	for name, l := range map[string]config.Limit{
@@ -349,7 +349,7 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
 	}
 	return web.Options{
-		Now: e.now, Log: log, Proxies: c.Server.TrustedProxies, BodyLimit: c.Server.RequestBodyLimit, Deadline: 30 * time.Second, Instant: instant,
+		Now: e.now, Log: log, Proxies: c.Server.TrustedProxies, BodyLimit: c.Server.RequestBodyLimit, Deadline: 30 * time.Second, StaticDocs: instant,
 		Secure: strings.HasPrefix(c.Server.BaseURL, "https:"), Origin: c.Server.BaseURL, Limiter: limiter, Rates: rates, RateBy: r.By, Exempt: r.Whitelist,
 	}
 }

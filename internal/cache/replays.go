@@ -32,8 +32,8 @@ func (r *Redis) Replays(own oauth.Replays) *Replays { return &Replays{redis: r, 
 
 // First remembers a key until a time and reports whether it was unknown. The error is not nil only when this process has no room, or
 // when ctx ended before there was an answer.
-func (p *Replays) First(ctx context.Context, key string, until, now time.Time) (bool, error) {
-	if first, err := p.own.First(ctx, key, until, now); err != nil || !first {
+func (p *Replays) Add(ctx context.Context, key string, until, now time.Time) (bool, error) {
+	if first, err := p.own.Add(ctx, key, until, now); err != nil || !first {
 		return false, err
 	}
 	if p.redis.resting() {

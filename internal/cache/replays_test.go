@@ -24,7 +24,7 @@ func proofs(t testing.TB, url string, opt cache.RedisOptions) *cache.Replays {
 
 func first(t *testing.T, r *cache.Replays, key string, now time.Time) bool {
 	t.Helper()
-	is, err := r.First(t.Context(), key, now.Add(time.Minute), now)
+	is, err := r.Add(t.Context(), key, now.Add(time.Minute), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestProofOutlivesDifferenceOfClocks(t *testing.T) {
 	url := cachetest.StartRedis(t).URL()
 	a, b := proofs(t, url, cache.RedisOptions{}), proofs(t, url, cache.RedisOptions{})
 	now := time.Now()
-	if is, err := a.First(t.Context(), "k", now, now); !is || err != nil {
+	if is, err := a.Add(t.Context(), "k", now, now); !is || err != nil {
 		t.Fatal(is, err)
 	}
 	time.Sleep(50 * time.Millisecond)
@@ -74,7 +74,7 @@ func TestRaceOfAProofOverTwoServers(t *testing.T) {
 			wg.Go(func() {
 				<-begin
 				now := time.Now()
-				is, err := servers[i%2].First(context.Background(), fmt.Sprint(round), now.Add(time.Minute), now)
+				is, err := servers[i%2].Add(context.Background(), fmt.Sprint(round), now.Add(time.Minute), now)
 				if err != nil {
 					t.Error(err)
 				}
@@ -154,7 +154,7 @@ func TestProofOfEndedRequest(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	now := time.Now()
-	if is, err := r.First(ctx, "k", now.Add(time.Minute), now); is || !fault.Is(err, fault.Unavailable) {
+	if is, err := r.Add(ctx, "k", now.Add(time.Minute), now); is || !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v %v", is, err)
 	}
 }

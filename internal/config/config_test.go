@@ -42,7 +42,7 @@ func TestDefaults(t *testing.T) {
 			RefreshRotation: true, CodeTTL: time.Minute, DeviceCodeTTL: 10 * time.Minute,
 			AccessFormat: "jwt", DPoPNonce: "off", Algorithm: "RS256", DefaultScopes: []string{"openid"}, PKCERequired: "true",
 		},
-		Sessions: Sessions{Duration: 7 * day, Idle: 30 * time.Minute, RevokeTokens: true},
+		Sessions: Sessions{TTL: 7 * day, Idle: 30 * time.Minute, RevokeTokens: true},
 		Passwords: Passwords{
 			MinLength: 12, AdminMinLength: 16, History: 5, Uppercase: true, Lowercase: true, Numbers: true,
 			CheckCommon: true, HashQueue: 64,
@@ -114,7 +114,7 @@ func TestValues(t *testing.T) {
 		{"LOCKOUT_DURATION=45", func(c *Config) any { return c.Lockout.Duration }, 45 * time.Minute},
 		{"LOCKOUT_DURATION=2h", func(c *Config) any { return c.Lockout.Duration }, 2 * time.Hour},
 		{"IDLE_TIMEOUT_MINUTES=0", func(c *Config) any { return c.Sessions.Idle }, time.Duration(0)},
-		{"SESSION_DURATION_DAYS=14", func(c *Config) any { return c.Sessions.Duration }, 14 * day},
+		{"SESSION_DURATION_DAYS=14", func(c *Config) any { return c.Sessions.TTL }, 14 * day},
 		{"SHUTDOWN_TIMEOUT=500ms", func(c *Config) any { return c.Server.ShutdownTimeout }, 500 * time.Millisecond},
 		{"SINGLE_SESSION=ON", func(c *Config) any { return c.Sessions.Single }, true},
 		{"PKCE_REQUIRED=ALL", func(c *Config) any { return c.Tokens.PKCERequired }, "all"},

@@ -177,7 +177,7 @@ func tokenRows() []Setting {
 func sessionRows() []Setting {
 	return []Setting{
 		{Name: "SESSION_DURATION_DAYS", Default: "7", Doc: "How many days after signing in a browser must sign in again.", place: func(c *Config) value {
-			return duration{p: &c.Sessions.Duration, unit: day, min: day, max: 10 * year, plain: true}
+			return duration{p: &c.Sessions.TTL, unit: day, min: day, max: 10 * year, plain: true}
 		}},
 		{Name: "IDLE_TIMEOUT_MINUTES", Default: "30", Doc: "How many minutes without use end a browser's session; 0 is no such limit.", place: func(c *Config) value {
 			return duration{p: &c.Sessions.Idle, unit: time.Minute, max: year, plain: true}

@@ -20,14 +20,14 @@ const (
 	Internal    Kind = iota
 	NotFound         // the thing named does not exist
 	Conflict         // it exists already, or changed meanwhile
-	Spent            // single-use, and used before
+	Consumed            // single-use, and used before
 	Denied           // proof is missing, wrong or not sufficient
 	Invalid          // the input cannot be accepted as it is
 	Limited          // too many or too much; try later
 	Unavailable      // we cannot keep our promise now; try later
 )
 
-var names = [...]string{"internal", "not found", "conflict", "spent", "denied", "invalid", "limited", "unavailable"}
+var names = [...]string{"internal", "not found", "conflict", "consumed", "denied", "invalid", "limited", "unavailable"}
 
 // String is the kind in lower-case words.
 func (k Kind) String() string {

@@ -71,7 +71,7 @@ func (g *Gateway) client(a *asked, c *credentials) (*oauth.Client, *refused) {
 	if c.basic {
 		cl, err = g.Clients.ProveSecret(ctx, c.client, c.secret, a.target.Now)
 	} else {
-		cl, err = g.Clients.Known(ctx, c.named)
+		cl, err = g.Clients.LookupClient(ctx, c.named)
 	}
 	switch {
 	case fault.Is(err, fault.Denied) && c.basic:
@@ -160,7 +160,7 @@ func (g *Gateway) ofToken(ctx context.Context, t *oauth.AccessToken, now time.Ti
 		By: access.ByToken, Proven: true, User: string(t.User), UserRoles: t.Roles, Session: string(t.Session), Scopes: t.Scopes,
 		Audience: t.Audience, Subject: t.Subject, TokenID: t.ID, ACR: t.ACR, AMR: t.AMR, AuthTime: t.AuthTime, Expires: t.Expires,
 	}}
-	cl, err := g.Clients.Known(ctx, t.Client)
+	cl, err := g.Clients.LookupClient(ctx, t.Client)
 	switch {
 	case fault.Is(err, fault.Denied):
 		return nil, badToken("The access token's client is gone: " + deniedWord(err) + ".")
@@ -213,11 +213,11 @@ func (g *Gateway) fresh(ctx context.Context, k *known, now time.Time) bool {
 	if !k.until.IsZero() && !now.Before(k.until) {
 		return false
 	}
-	if k.token != nil && !g.Tokens.Live(k.token, now) {
+	if k.token != nil && !g.Tokens.Active(k.token, now) {
 		return false
 	}
 	if k.client != nil {
-		if cl, err := g.Clients.Known(ctx, k.client.ID); err != nil || cl != k.client {
+		if cl, err := g.Clients.LookupClient(ctx, k.client.ID); err != nil || cl != k.client {
 			return false
 		}
 	}

@@ -141,12 +141,12 @@ func foreignFault(f *Foreign, err error) *refused {
 // holds checks that the caller holds the key or the certificate that its token is bound to (RFC 9449 §7, RFC 8705 §3), and uses the
 // proof up.
 func (g *Gateway) holds(a *asked, c *credentials, t *oauth.AccessToken) *refused {
-	proof, err := g.Tokens.Bound(t, &oauth.Presentation{
+	proof, err := g.Tokens.VerifyBinding(t, &oauth.Presentation{
 		Token: c.token, Scheme: c.scheme, Proofs: a.r.Header["Dpop"], Cert: a.certificate(),
 		Method: a.target.Method, URL: a.url(), Now: a.target.Now,
 	})
 	if err == nil {
-		err = g.Tokens.Unused(a.r.Context(), proof, a.target.Now)
+		err = g.Tokens.CheckReplay(a.r.Context(), proof, a.target.Now)
 	}
 	if proof != nil || c.scheme == schemeDPoP {
 		a.nonce = g.Tokens.Nonce(a.target.Now)

@@ -34,16 +34,16 @@ type Tokens interface {
 	// Access reads a token that is in force. Denied: it is not.
 	Access(ctx context.Context, token string, now time.Time) (*oauth.AccessToken, error)
 	// Live asks memory alone whether a token that was read before still is.
-	Live(t *oauth.AccessToken, now time.Time) bool
+	Active(t *oauth.AccessToken, now time.Time) bool
 	// Bound checks a request's proof of the key that its token is bound to; Unused uses the proof up; Nonce is what the next must hold, or "".
-	Bound(t *oauth.AccessToken, p *oauth.Presentation) (*dpop.Proof, error)
-	Unused(ctx context.Context, p *dpop.Proof, now time.Time) error
+	VerifyBinding(t *oauth.AccessToken, p *oauth.Presentation) (*dpop.Proof, error)
+	CheckReplay(ctx context.Context, p *dpop.Proof, now time.Time) error
 	Nonce(now time.Time) string
 }
 
 // Clients look clients up and prove them. Denied: there is no such client, or this is not its secret.
 type Clients interface {
-	Known(ctx context.Context, id oauth.ClientID) (*oauth.Client, error)
+	LookupClient(ctx context.Context, id oauth.ClientID) (*oauth.Client, error)
 	ProveSecret(ctx context.Context, id oauth.ClientID, pass string, now time.Time) (*oauth.Client, error)
 }
 

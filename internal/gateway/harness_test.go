@@ -137,7 +137,7 @@ func newWorld(t testing.TB, routes []access.Route, tweak ...func(*gateway.Option
 	}
 	w.gw, err = gateway.New(o)
 	must(t, err)
-	front := w.kit.Front(w.gw)
+	front := w.kit.Passthrough(w.gw)
 	w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if w.gw.Claims(r) {
 			front.ServeHTTP(rw, r)

@@ -54,7 +54,7 @@ func (g *Gateway) send(w http.ResponseWriter, a *asked) {
 		out.Host = a.authority
 	}
 	r := a.r
-	if lasting := web.Lasting(r.Context()); lasting != r.Context() { // a stream outlives the deadline of an ordinary request
+	if lasting := web.Persistent(r.Context()); lasting != r.Context() { // a stream outlives the deadline of an ordinary request
 		r = r.WithContext(lasting)
 	}
 	if err := a.entry.pool.Serve(w, r, out); err != nil {

@@ -94,7 +94,7 @@ func (s *stay) askCredential(now time.Time) *refused {
 	switch token := s.a.caller.token; {
 	case s.caller.By == access.ByApp:
 		return s.askApp()
-	case token != nil && s.g.Tokens.Live(token, now):
+	case token != nil && s.g.Tokens.Active(token, now):
 		return nil
 	case token == nil && (s.caller.Expires.IsZero() || s.caller.Expires.After(now)): // another issuer's, or nothing that expires
 		return nil
@@ -136,7 +136,7 @@ func (s *stay) askClient(now time.Time) *refused {
 	if s.creds.basic {
 		cl, err = s.g.Clients.ProveSecret(ctx, s.creds.client, s.creds.secret, now)
 	} else {
-		cl, err = s.g.Clients.Known(ctx, s.client.ID)
+		cl, err = s.g.Clients.LookupClient(ctx, s.client.ID)
 	}
 	switch {
 	case fault.Is(err, fault.Denied):

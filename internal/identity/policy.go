@@ -32,9 +32,9 @@ type Policy struct {
 	Common    bool // must not be a common password, a regular pattern or built on the person's own names
 }
 
-// NormalPassword is the form in which a password is hashed and compared: NFKC, so that keyboards which compose
+// NormalizePassword is the form in which a password is hashed and compared: NFKC, so that keyboards which compose
 // characters differently give the same password (NIST SP 800-63B §3.1.1.2).
-func NormalPassword(password string) string { return norm.NFKC.String(password) }
+func NormalizePassword(password string) string { return norm.NFKC.String(password) }
 
 // Rules describes the policy in sentences, for the page that asks for a password.
 func (p Policy) Rules() []string {
@@ -59,7 +59,7 @@ func (p Policy) Check(password string, personal ...string) []string {
 	if !utf8.ValidString(password) {
 		return []string{"Use characters that can be read as text (UTF-8)."}
 	}
-	password = NormalPassword(password)
+	password = NormalizePassword(password)
 	if len(password) > MaxPassword {
 		return []string{fmt.Sprintf("Use at most %d bytes.", MaxPassword)}
 	}
@@ -124,7 +124,7 @@ func guessable(password string, personal []string) []string {
 func containedName(lower string, personal []string) string {
 	plain := unleet(lower)
 	for _, w := range personal {
-		w = strings.ToLower(NormalPassword(strings.TrimSpace(w)))
+		w = strings.ToLower(NormalizePassword(strings.TrimSpace(w)))
 		if at := strings.IndexByte(w, '@'); at >= 0 {
 			w = w[:at]
 		}

@@ -96,7 +96,7 @@ func TestPolicyCountsCharactersNotBytes(t *testing.T) {
 
 func TestNormalPasswordJoinsWaysOfTyping(t *testing.T) {
 	composed, apart, wide := "Caf\u00e9-12", "Cafe\u0301-12", "Caf\u00e9-\uff11\uff12"
-	if identity.NormalPassword(composed) != identity.NormalPassword(apart) || identity.NormalPassword(composed) != identity.NormalPassword(wide) {
+	if identity.NormalizePassword(composed) != identity.NormalizePassword(apart) || identity.NormalizePassword(composed) != identity.NormalizePassword(wide) {
 		t.Error("three ways to type one password give different passwords")
 	}
 }
@@ -110,7 +110,7 @@ func FuzzPolicy(f *testing.F) {
 		if len(wrong) > 0 {
 			return
 		}
-		n := identity.NormalPassword(password)
+		n := identity.NormalizePassword(password)
 		if !utf8.ValidString(password) || len(n) > identity.MaxPassword || utf8.RuneCountInString(n) < 12 {
 			t.Errorf("accepted %q", password)
 		}

@@ -21,7 +21,7 @@ const (
 type Leases interface {
 	// Lease gives holder the lease until now+ttl if it is free, over, or holder's
 	// already, and reports whether it did.
-	Lease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error)
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error)
 }
 
 // A Job is one kind of periodic work.
@@ -98,7 +98,7 @@ func (r *Runner) once(ctx context.Context, j Job) error {
 	ctx, cancel := context.WithTimeout(ctx, ttl)
 	defer cancel()
 	now := r.now()
-	held, err := r.Leases.Lease(ctx, j.Name, r.Holder, ttl, now)
+	held, err := r.Leases.AcquireLease(ctx, j.Name, r.Holder, ttl, now)
 	if err != nil {
 		return fmt.Errorf("the lease could not be taken: %w", err)
 	}

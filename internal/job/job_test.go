@@ -22,7 +22,7 @@ type lease struct {
 	until  time.Time
 }
 
-func (l *leases) Lease(_ context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error) {
+func (l *leases) AcquireLease(_ context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {

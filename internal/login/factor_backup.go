@@ -36,9 +36,9 @@ func (backupFactor) Claims(in url.Values) bool {
 
 func (f backupFactor) Check(ctx context.Context, v Visit, u *identity.User, in url.Values) (Proof, error) {
 	code, _ := backupCode(in.Get("code"))
-	err := f.store.SpendBackupCode(ctx, u.ID, f.hash(u.ID, code), v.Now)
+	err := f.store.ConsumeBackupCode(ctx, u.ID, f.hash(u.ID, code), v.Now)
 	switch {
-	case fault.Is(err, fault.Spent):
+	case fault.Is(err, fault.Consumed):
 		return Proof{Reason: "replayed_code", Text: "This backup code was used already. Take another one."}, nil
 	case fault.Is(err, fault.NotFound):
 		return Proof{Reason: "wrong_code", Text: "This backup code is not right."}, nil

@@ -30,7 +30,7 @@ func (f passwordFactor) Check(ctx context.Context, _ Visit, u *identity.User, in
 	if u != nil {
 		stored, reason = u.PasswordHash, "wrong_password"
 	}
-	password := identity.NormalPassword(in.Get("password"))
+	password := identity.NormalizePassword(in.Get("password"))
 	ok, err := f.pw.Verify(ctx, password, stored)
 	if fault.Is(err, fault.Invalid) { // a hash of a kind we cannot verify was refused at once: do the work all the same
 		reason = "unusable_hash"
@@ -76,7 +76,7 @@ func (s *Server) rehash(ctx context.Context, u *identity.User, password string) 
 	if !s.pw.Outdated(u.PasswordHash) {
 		return nil
 	}
-	hash, err := s.pw.Hash(ctx, identity.NormalPassword(password))
+	hash, err := s.pw.Hash(ctx, identity.NormalizePassword(password))
 	if fault.Is(err, fault.Unavailable) {
 		return nil
 	}
@@ -85,7 +85,7 @@ func (s *Server) rehash(ctx context.Context, u *identity.User, password string) 
 	}
 	err = s.store.RehashPassword(ctx, u.ID, u.PasswordHash, hash)
 	switch fault.KindOf(err) {
-	case fault.Spent, fault.Conflict, fault.NotFound:
+	case fault.Consumed, fault.Conflict, fault.NotFound:
 		return nil
 	}
 	return err

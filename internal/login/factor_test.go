@@ -92,7 +92,7 @@ func FuzzPending(f *testing.F) {
 			t.Errorf("%q opens", sealed)
 		}
 		for _, in := range []string{sealed, s.pending.Seal([]byte(plain), pendingContext), s.pending.Seal([]byte(plain), "another context")} {
-			if _, err := s.unseal(now, in); err != nil && !fault.Is(err, fault.Spent) {
+			if _, err := s.unseal(now, in); err != nil && !fault.Is(err, fault.Consumed) {
 				t.Errorf("error %v", err)
 			}
 		}

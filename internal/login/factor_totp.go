@@ -71,8 +71,8 @@ func (f totpFactor) Check(ctx context.Context, v Visit, u *identity.User, in url
 		if !ok {
 			continue
 		}
-		err = f.store.StepCredential(ctx, c.ID, step, v.Now) // the statement that lets a code work once (RFC 6238 §5.2)
-		if fault.Is(err, fault.Spent) {
+		err = f.store.AdvanceCredential(ctx, c.ID, step, v.Now) // the statement that lets a code work once (RFC 6238 §5.2)
+		if fault.Is(err, fault.Consumed) {
 			return Proof{Reason: "replayed_code", Text: "This code was used already. Wait for the next one."}, nil
 		}
 		if fault.Is(err, fault.NotFound) { // taken away meanwhile
@@ -178,7 +178,7 @@ func (s *Server) BeginEnroll(ctx context.Context, v Visit, u *identity.User) (*E
 			return s.enrollment(u, seed), nil
 		}
 	}
-	if err := s.store.DropUnconfirmed(ctx, u.ID, identity.KindTOTP); err != nil {
+	if err := s.store.DeleteUnconfirmed(ctx, u.ID, identity.KindTOTP); err != nil {
 		return nil, err
 	}
 	seed := make([]byte, totpSeed)
@@ -224,13 +224,13 @@ func (s *Server) ConfirmEnroll(ctx context.Context, v Visit, id identity.UserID,
 	ev := v.event(audit.MFAEnabled, id)
 	ev.Detail = map[string]string{"kind": c.Kind}
 	err = s.store.ConfirmCredential(ctx, c.ID, step, v.Now, ev)
-	if k := fault.KindOf(err); err != nil && (k == fault.Spent || k == fault.NotFound) {
+	if k := fault.KindOf(err); err != nil && (k == fault.Consumed || k == fault.NotFound) {
 		return nil, errEnrolled()
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := s.store.DropUnconfirmed(ctx, id, identity.KindTOTP); err != nil {
+	if err := s.store.DeleteUnconfirmed(ctx, id, identity.KindTOTP); err != nil {
 		return nil, err
 	}
 	return s.putBackupCodes(ctx, v, id)
@@ -273,7 +273,7 @@ func (s *Server) unconfirmed(ctx context.Context, v Visit, id identity.UserID, c
 func (s *Server) DisableTOTP(ctx context.Context, v Visit, id identity.UserID) error {
 	ev := v.event(audit.MFADisabled, id)
 	ev.Detail = map[string]string{"kind": identity.KindTOTP}
-	return s.store.DropCredentials(ctx, id, identity.KindTOTP, ev)
+	return s.store.DeleteCredentials(ctx, id, identity.KindTOTP, ev)
 }
 
 // Factors is what a user has besides the password.

@@ -45,7 +45,7 @@ func newMemory() *memory {
 var _ Store = (*memory)(nil)
 
 func gone() error  { return fault.New(fault.NotFound, "not there") }
-func spent() error { return fault.New(fault.Spent, "used before") }
+func spent() error { return fault.New(fault.Consumed, "used before") }
 
 func (m *memory) UserByLogin(_ context.Context, key string) (*identity.User, error) {
 	m.mu.Lock()
@@ -142,7 +142,7 @@ func (m *memory) ConfirmCredential(_ context.Context, id identity.CredentialID, 
 	return gone()
 }
 
-func (m *memory) StepCredential(_ context.Context, id identity.CredentialID, step int64, now time.Time) error {
+func (m *memory) AdvanceCredential(_ context.Context, id identity.CredentialID, step int64, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.creds {
@@ -154,7 +154,7 @@ func (m *memory) StepCredential(_ context.Context, id identity.CredentialID, ste
 	return spent()
 }
 
-func (m *memory) DropCredentials(_ context.Context, id identity.UserID, kind string, ev ...audit.Event) error {
+func (m *memory) DeleteCredentials(_ context.Context, id identity.UserID, kind string, ev ...audit.Event) error {
 	m.drop(func(c identity.Credential) bool { return c.User == id && c.Kind == kind })
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -165,7 +165,7 @@ func (m *memory) DropCredentials(_ context.Context, id identity.UserID, kind str
 	return nil
 }
 
-func (m *memory) DropUnconfirmed(_ context.Context, id identity.UserID, kind string) error {
+func (m *memory) DeleteUnconfirmed(_ context.Context, id identity.UserID, kind string) error {
 	m.drop(func(c identity.Credential) bool { return c.User == id && c.Kind == kind && c.ConfirmedAt.IsZero() })
 	return nil
 }
@@ -187,7 +187,7 @@ func (m *memory) PutBackupCodes(_ context.Context, id identity.UserID, codes []s
 	return nil
 }
 
-func (m *memory) SpendBackupCode(_ context.Context, id identity.UserID, h secret.Hash, _ time.Time) error {
+func (m *memory) ConsumeBackupCode(_ context.Context, id identity.UserID, h secret.Hash, _ time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	used, ok := m.backup[id][h]
@@ -219,7 +219,7 @@ func (m *memory) Lock(_ context.Context, key string, _ time.Time) (Lock, error) 
 	return m.locks[key], nil
 }
 
-func (m *memory) Fail(_ context.Context, f Failure) (Lock, error) {
+func (m *memory) RecordFailure(_ context.Context, f Failure) (Lock, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.locks[f.Key]
@@ -340,7 +340,7 @@ func (m *memory) Link(_ context.Context, h secret.Hash, now time.Time) (*Link, e
 	return &c, nil
 }
 
-func (m *memory) SpendLink(_ context.Context, h secret.Hash, now time.Time) error {
+func (m *memory) ConsumeLink(_ context.Context, h secret.Hash, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.spend(h, now)

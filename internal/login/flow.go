@@ -2,7 +2,7 @@
 // has been proved so far travels sealed in the browser, so that nobody can fill the database by starting sign-ins.
 //
 // Errors carry a fault kind: Invalid for input that cannot be tried, Denied for a wrong answer (the same step may be
-// tried again), Limited while locked, Spent when the sign-in must start anew, Unavailable under overload.
+// tried again), Limited while locked, Consumed when the sign-in must start anew, Unavailable under overload.
 package login
 
 import (
@@ -26,7 +26,7 @@ type Config struct {
 	HistoryCount int             // how many former passwords may not come back
 	ExpiryDays   int             // a password's life in days; 0 is endless
 
-	SessionLife   time.Duration // absolute
+	SessionTTL   time.Duration // absolute
 	Idle          time.Duration // between two requests
 	SingleSession bool          // a new session ends the user's others
 	RevokeTokens  bool          // the end of a session ends the tokens issued in it
@@ -157,7 +157,7 @@ func (s *Server) Continue(ctx context.Context, v Visit, pending, kind string, in
 	return s.advance(ctx, v, f)
 }
 
-// PendingUser tells whose a pending sign-in is and what it waits for, or Spent.
+// PendingUser tells whose a pending sign-in is and what it waits for, or Consumed.
 func (s *Server) PendingUser(ctx context.Context, v Visit, pending string) (*identity.User, string, error) {
 	f, err := s.open(ctx, v, pending)
 	if err != nil {

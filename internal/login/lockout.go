@@ -143,7 +143,7 @@ func (s *Server) refuse(ctx context.Context, v Visit, who subject, proof Proof) 
 	var answer error = fault.New(fault.Denied, "%s", proof.Text)
 	if !s.exempt(v.IP) {
 		for _, c := range s.counters(v, who) {
-			l, err := s.store.Fail(ctx, c)
+			l, err := s.store.RecordFailure(ctx, c)
 			if err != nil {
 				return err
 			}

@@ -42,7 +42,7 @@ func newHouse(t *testing.T, set ...func(*Config)) *house {
 	t.Helper()
 	cfg := Config{
 		Issuer: "id.example.com", Policy: identity.Policy{MinLength: 12, Common: true}, AdminPolicy: identity.Policy{MinLength: 16, Common: true},
-		HistoryCount: 3, SessionLife: 7 * 24 * time.Hour, Idle: 30 * time.Minute, RevokeTokens: true,
+		HistoryCount: 3, SessionTTL: 7 * 24 * time.Hour, Idle: 30 * time.Minute, RevokeTokens: true,
 		LockThreshold: 5, LockDuration: 30 * time.Minute, AutoUnlock: true, IPThreshold: 10, MFAGrace: 7 * 24 * time.Hour,
 	}
 	for _, f := range set {
@@ -570,7 +570,7 @@ func TestPendingIsBound(t *testing.T) {
 
 	for _, kind := range []string{StepNewPassword, StepEnroll, StepSkip, "password", "", "webauthn"} {
 		_, err := h.next(p, kind, "code", app(), "new_password", newWord)
-		h.is(err, fault.Spent, "Start again")
+		h.is(err, fault.Consumed, "Start again")
 	}
 	first := "A"
 	if p[0] == 'A' {
@@ -578,18 +578,18 @@ func TestPendingIsBound(t *testing.T) {
 	}
 	for _, bad := range []string{"", "x", p[:len(p)-2], first + p[1:], p + p, strings.Repeat("A", 5000)} {
 		_, err := h.next(bad, StepTOTP, "code", app())
-		h.is(err, fault.Spent, "Start again")
+		h.is(err, fault.Consumed, "Start again")
 	}
 	_, err := other.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Spent, "")
+	h.is(err, fault.Consumed, "")
 
 	start := h.now
 	h.now = start.Add(pendingLife)
 	_, err = h.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Spent, "")
+	h.is(err, fault.Consumed, "")
 	h.now = start.Add(-pendingLife - time.Second)
 	_, err = h.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Spent, "")
+	h.is(err, fault.Consumed, "")
 	h.now = start.Add(pendingLife - time.Second)
 	h.done(h.next(p, StepTOTP, "code", app()))
 }
@@ -617,9 +617,9 @@ func TestPendingEndsWithTheAccountsState(t *testing.T) {
 			p := h.waits(with(h.try("alice", right))(StepTOTP))
 			change(h)
 			_, err := h.next(p, StepTOTP, "code", app())
-			h.is(err, fault.Spent, "")
+			h.is(err, fault.Consumed, "")
 			_, _, err = h.s.PendingUser(ctx, h.visit(), p)
-			h.is(err, fault.Spent, "")
+			h.is(err, fault.Consumed, "")
 		})
 	}
 	h := newHouse(t)
@@ -641,7 +641,7 @@ func TestNewPasswordIsAskedFor(t *testing.T) {
 			set(h)
 			p := h.waits(with(h.try("alice", right))(StepTOTP)) // the factor comes first
 			_, err := h.next(p, StepNewPassword, "new_password", newWord)
-			h.is(err, fault.Spent, "")
+			h.is(err, fault.Consumed, "")
 			p = h.waits(with(h.next(p, StepTOTP, "code", app()))(StepNewPassword))
 			for word, sentence := range map[string]string{"": "at least 12", "short": "at least 12", right: "used before", "alice-lives-here-77": "alice"} {
 				_, err := h.next(p, StepNewPassword, "new_password", word)
@@ -652,7 +652,7 @@ func TestNewPasswordIsAskedFor(t *testing.T) {
 				t.Fatalf("%+v", d)
 			}
 			_, err = h.next(p, StepNewPassword, "new_password", "another Fine passphrase 5")
-			h.is(err, fault.Spent, "")
+			h.is(err, fault.Consumed, "")
 			_, err = h.try("alice", right)
 			h.is(err, fault.Denied, wrongPassword)
 			h.waits(with(h.try("alice", newWord))(StepTOTP))
@@ -666,7 +666,7 @@ func TestANewFactorIsNotPassedByAnOldPending(t *testing.T) {
 	p := h.waits(with(h.try("alice", right))(StepNewPassword))
 	h.enroll(h.alice)
 	_, err := h.next(p, StepNewPassword, "new_password", newWord)
-	h.is(err, fault.Spent, "")
+	h.is(err, fault.Consumed, "")
 }
 
 func TestEnrolmentIsAskedFor(t *testing.T) {
@@ -681,7 +681,7 @@ func TestEnrolmentIsAskedFor(t *testing.T) {
 	_, err = h.next(p, StepSkip)
 	h.is(err, fault.Denied, "needs a second factor")
 	_, err = h.next(p, StepEnroll, "code", "123456")
-	h.is(err, fault.Spent, "") // nothing was shown yet
+	h.is(err, fault.Consumed, "") // nothing was shown yet
 	u, _, err := h.s.PendingUser(ctx, h.visit(), p)
 	if err != nil {
 		t.Fatal(err)
@@ -701,7 +701,7 @@ func TestEnrolmentIsAskedFor(t *testing.T) {
 	h.events(from, "LOGIN_FAILED enroll_wrong_code", "MFA_ENABLED", "BACKUP_CODES_GENERATED", "LOGIN_SUCCEEDED")
 	for _, kind := range []string{StepEnroll, StepSkip} {
 		_, err = h.next(p, kind, "code", code)
-		h.is(err, fault.Spent, "")
+		h.is(err, fault.Consumed, "")
 	}
 	p = h.waits(with(h.try("root", "the right password of root"))(StepTOTP))
 	_, err = h.next(p, StepTOTP, "code", code)
@@ -798,7 +798,7 @@ func TestAnAuthenticatorTakenAwayMeanwhileStartsAnew(t *testing.T) {
 	h := newHouse(t)
 	app, _ := h.enroll(h.alice)
 	proof, err := totpFactor{store: dropping{h.m, h}, box: h.s.totp.box}.Check(ctx, h.visit(), h.get(h.alice), url.Values{"code": {app()}})
-	h.is(err, fault.Spent, "")
+	h.is(err, fault.Consumed, "")
 	if proof.OK {
 		t.Fatal("proved with an authenticator that is gone")
 	}
@@ -810,7 +810,7 @@ type dropping struct {
 	h *house
 }
 
-func (d dropping) StepCredential(context.Context, identity.CredentialID, int64, time.Time) error {
+func (d dropping) AdvanceCredential(context.Context, identity.CredentialID, int64, time.Time) error {
 	return gone()
 }
 
@@ -818,7 +818,7 @@ func TestARightGuessUnderWayWhenTheLockFallsIsRefused(t *testing.T) {
 	h := newHouse(t)
 	h.s.factors[0] = passwordFactor{store: h.m, pw: late{h.pw, func() {
 		for range 5 {
-			h.m.Fail(ctx, Failure{Key: LockKey(h.alice), Now: h.now, Threshold: 5, Duration: time.Minute, Window: time.Hour})
+			h.m.RecordFailure(ctx, Failure{Key: LockKey(h.alice), Now: h.now, Threshold: 5, Duration: time.Minute, Window: time.Hour})
 		}
 	}}}
 	_, err := h.try("alice", right)

@@ -80,7 +80,7 @@ func (s *Server) replace(ctx context.Context, v Visit, u *identity.User, c chang
 
 // put stores a password that is acceptable and ends the sessions that knew the old one.
 func (s *Server) put(ctx context.Context, v Visit, u *identity.User, c change) error {
-	hash, err := s.pw.Hash(ctx, identity.NormalPassword(c.password))
+	hash, err := s.pw.Hash(ctx, identity.NormalizePassword(c.password))
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (s *Server) acceptable(ctx context.Context, u *identity.User, c change) err
 		}
 		former = append(former, old...)
 	}
-	password := identity.NormalPassword(c.password)
+	password := identity.NormalizePassword(c.password)
 	for _, h := range former {
 		if h == "" {
 			continue

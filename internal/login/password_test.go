@@ -125,7 +125,7 @@ func TestPasswordLink(t *testing.T) {
 		t.Fatal("another user's link")
 	}
 	_, err = h.s.UsePasswordLink(ctx, h.visit(), token, "another Fine passphrase 5")
-	h.is(err, fault.Spent, "Ask for a new one")
+	h.is(err, fault.Consumed, "Ask for a new one")
 	_, err = h.s.Resume(ctx, h.visit(), d.Cookie)
 	h.is(err, fault.NotFound, "")
 	h.done(h.try("alice", newWord))
@@ -138,7 +138,7 @@ func TestAnOlderLinkDoesNotUndoANewerPassword(t *testing.T) {
 	h.now = h.now.Add(time.Second)
 	must(h.s.UsePasswordLink(ctx, h.visit(), newer, newWord))
 	_, err := h.s.UsePasswordLink(ctx, h.visit(), older, "another Fine passphrase 5")
-	h.is(err, fault.Spent, "Ask for a new one")
+	h.is(err, fault.Consumed, "Ask for a new one")
 }
 
 func TestPasswordsOfUnknownAgeExpireWithTheAccount(t *testing.T) {
@@ -155,12 +155,12 @@ func TestLinksAreRefused(t *testing.T) {
 	password, setup := must(h.s.PasswordLink(ctx, h.visit(), h.get(h.alice))), must(h.s.SetupLink(ctx, h.now))
 	for _, bad := range []string{"", "x", secret.NewToken(secret.PrefixLink), setup} {
 		_, err := h.s.UsePasswordLink(ctx, h.visit(), bad, newWord)
-		h.is(err, fault.Spent, "Ask for a new one")
+		h.is(err, fault.Consumed, "Ask for a new one")
 	}
 	for _, bad := range []string{"", "x", secret.NewToken(secret.PrefixLink), password} {
 		_, err := h.s.CompleteSetup(ctx, h.visit(), bad, form)
-		h.is(err, fault.Spent, "Ask for a new one")
-		h.is(h.s.CheckSetupLink(ctx, h.visit(), bad), fault.Spent, "")
+		h.is(err, fault.Consumed, "Ask for a new one")
+		h.is(h.s.CheckSetupLink(ctx, h.visit(), bad), fault.Consumed, "")
 	}
 	h.m.users[h.alice].Disabled = true
 	_, err := h.s.UsePasswordLink(ctx, h.visit(), password, newWord)
@@ -168,10 +168,10 @@ func TestLinksAreRefused(t *testing.T) {
 	h.m.users[h.alice].Disabled = false
 	h.now = h.now.Add(passwordLinkLife)
 	_, err = h.s.UsePasswordLink(ctx, h.visit(), password, newWord)
-	h.is(err, fault.Spent, "expired")
+	h.is(err, fault.Consumed, "expired")
 	h.now = h.now.Add(setupLinkLife)
 	_, err = h.s.CompleteSetup(ctx, h.visit(), setup, form)
-	h.is(err, fault.Spent, "expired")
+	h.is(err, fault.Consumed, "expired")
 }
 
 func TestSetupMakesTheFirstAdministratorOnce(t *testing.T) {

@@ -31,7 +31,7 @@ type pendingState struct {
 }
 
 func errStale() error {
-	return fault.New(fault.Spent, "This sign-in took too long or is finished already. Start again.")
+	return fault.New(fault.Consumed, "This sign-in took too long or is finished already. Start again.")
 }
 
 func (s *Server) seal(v Visit, f *flow) string {

@@ -104,7 +104,7 @@ func (s *Server) begin(ctx context.Context, v Visit, f *flow, h secret.Hash) (*i
 	}
 	if old != nil && old.User == f.user.ID {
 		sess, err := s.raise(ctx, v, f, old, h)
-		if err == nil || !fault.Is(err, fault.Spent) {
+		if err == nil || !fault.Is(err, fault.Consumed) {
 			return sess, err
 		}
 		old = nil // it was raised or ended at the same moment
@@ -117,7 +117,7 @@ func (s *Server) begin(ctx context.Context, v Visit, f *flow, h secret.Hash) (*i
 			return nil, err
 		}
 	}
-	sess := identity.NewSession(f.user.ID, f.amr, v.Now, s.cfg.SessionLife, v.IP, v.agent())
+	sess := identity.NewSession(f.user.ID, f.amr, v.Now, s.cfg.SessionTTL, v.IP, v.agent())
 	err = s.store.PutSession(ctx, h, sess, s.cfg.SingleSession, s.cfg.RevokeTokens, s.succeeded(v, f, sess))
 	if err != nil {
 		return nil, err

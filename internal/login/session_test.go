@@ -136,14 +136,14 @@ func TestStepUp(t *testing.T) {
 
 	h.now = h.now.Add(time.Minute)
 	_, err = h.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Spent, "") // the session has another cookie now
+	h.is(err, fault.Consumed, "") // the session has another cookie now
 	h.now = h.now.Add(time.Minute)
 	p = h.waits(with(h.s.BeginStepUp(ctx, h.visit(), up.Cookie, ""))(StepTOTP)) // asked for again, to renew it
 	if err := h.s.End(ctx, h.visit(), up.Session); err != nil {
 		t.Fatal(err)
 	}
 	_, err = h.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Spent, "")
+	h.is(err, fault.Consumed, "")
 	if len(h.m.sessions) != 0 {
 		t.Fatal("stepping up brought an ended session back")
 	}

@@ -47,13 +47,13 @@ func (s *Server) putLink(ctx context.Context, l *Link, ev audit.Event) (string, 
 }
 
 func errLink() error {
-	return fault.New(fault.Spent, "This link was used already or has expired. Ask for a new one.")
+	return fault.New(fault.Consumed, "This link was used already or has expired. Ask for a new one.")
 }
 
 // linkError tells apart a link that is gone and a store that fails.
 func linkError(err error) error {
 	switch fault.KindOf(err) {
-	case fault.NotFound, fault.Spent:
+	case fault.NotFound, fault.Consumed:
 		return errLink()
 	}
 	return err
@@ -75,7 +75,7 @@ func (s *Server) link(ctx context.Context, v Visit, token, kind string) (*Link, 
 	return l, h, nil
 }
 
-// CheckSetupLink reports whether a set-up link can still be used: nil or Spent.
+// CheckSetupLink reports whether a set-up link can still be used: nil or Consumed.
 func (s *Server) CheckSetupLink(ctx context.Context, v Visit, token string) error {
 	_, _, err := s.link(ctx, v, token, LinkSetup)
 	return err
@@ -111,11 +111,11 @@ func (s *Server) firstAdmin(ctx context.Context, v Visit, form SetupForm) (*iden
 		return nil, err
 	}
 	var err error
-	u.PasswordHash, err = s.pw.Hash(ctx, identity.NormalPassword(form.Password))
+	u.PasswordHash, err = s.pw.Hash(ctx, identity.NormalizePassword(form.Password))
 	return u, err
 }
 
-// LinkUser tells whose password a link sets, or Spent.
+// LinkUser tells whose password a link sets, or Consumed.
 func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity.User, error) {
 	l, _, err := s.link(ctx, v, token, LinkPassword)
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *Server) UsePasswordLink(ctx context.Context, v Visit, token, password s
 	if err := s.acceptable(ctx, u, c); err != nil {
 		return nil, err
 	}
-	if err := s.store.SpendLink(ctx, s.keys.Hash(token), v.Now); err != nil {
+	if err := s.store.ConsumeLink(ctx, s.keys.Hash(token), v.Now); err != nil {
 		return nil, linkError(err)
 	}
 	if err := s.put(ctx, v, u, c); err != nil {

@@ -25,18 +25,18 @@ type Store interface {
 
 	// Credentials gives a user's credentials of all kinds, oldest first.
 	Credentials(ctx context.Context, id identity.UserID) ([]identity.Credential, error)
-	// PutCredential adds one. ConfirmCredential marks it confirmed and sets its LastStep, once: Spent if it is confirmed already.
+	// PutCredential adds one. ConfirmCredential marks it confirmed and sets its LastStep, once: Consumed if it is confirmed already.
 	PutCredential(ctx context.Context, c *identity.Credential, ev ...audit.Event) error
 	ConfirmCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time, ev ...audit.Event) error
-	// StepCredential moves LastStep forward: Spent if step is not newer than the stored one (RFC 6238 §5.2).
-	StepCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time) error
-	// DropCredentials deletes a user's credentials of a kind, and with the last one the backup codes.
-	DropCredentials(ctx context.Context, id identity.UserID, kind string, ev ...audit.Event) error
-	// DropUnconfirmed deletes a user's credentials of a kind that were never confirmed.
-	DropUnconfirmed(ctx context.Context, id identity.UserID, kind string) error
-	// PutBackupCodes replaces a user's backup codes. SpendBackupCode uses one up: Spent if it was used, NotFound if it is none.
+	// AdvanceCredential moves LastStep forward: Consumed if step is not newer than the stored one (RFC 6238 §5.2).
+	AdvanceCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time) error
+	// DeleteCredentials deletes a user's credentials of a kind, and with the last one the backup codes.
+	DeleteCredentials(ctx context.Context, id identity.UserID, kind string, ev ...audit.Event) error
+	// DeleteUnconfirmed deletes a user's credentials of a kind that were never confirmed.
+	DeleteUnconfirmed(ctx context.Context, id identity.UserID, kind string) error
+	// PutBackupCodes replaces a user's backup codes. ConsumeBackupCode uses one up: Consumed if it was used, NotFound if it is none.
 	PutBackupCodes(ctx context.Context, id identity.UserID, codes []secret.Hash, now time.Time, ev ...audit.Event) error
-	SpendBackupCode(ctx context.Context, id identity.UserID, h secret.Hash, now time.Time) error
+	ConsumeBackupCode(ctx context.Context, id identity.UserID, h secret.Hash, now time.Time) error
 	// BackupCodesLeft counts the unused ones.
 	BackupCodesLeft(ctx context.Context, id identity.UserID) (int, error)
 
@@ -45,7 +45,7 @@ type Store interface {
 	// Fail counts one failure in one statement and returns the counter after it. Counting starts anew when the last
 	// failure was more than window ago. At the threshold LockedUntil is set to now+duration, doubled for every
 	// further round when progressive.
-	Fail(ctx context.Context, f Failure) (Lock, error)
+	RecordFailure(ctx context.Context, f Failure) (Lock, error)
 	// ClearLock forgets a counter.
 	ClearLock(ctx context.Context, key string, ev ...audit.Event) error
 
@@ -56,15 +56,15 @@ type Store interface {
 	SessionByCookie(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*identity.Session, error)
 	// TouchSession moves LastSeenAt forward.
 	TouchSession(ctx context.Context, id identity.SessionID, now time.Time, ip, agent string) error
-	// RaiseSession gives a session a new cookie, authentication time, methods and class, in one conditional statement on the old hash: Spent if it has changed.
+	// RaiseSession gives a session a new cookie, authentication time, methods and class, in one conditional statement on the old hash: Consumed if it has changed.
 	RaiseSession(ctx context.Context, old, new secret.Hash, s *identity.Session, ev ...audit.Event) error
 	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
 	// EndOtherSessions ends all of a user's sessions but keep ("" keeps none), as EndSession does, in one transaction.
 	EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
 
-	// Link reads a one-time link that can still be used, or NotFound. SpendLink uses it up, once: Spent or NotFound.
+	// Link reads a one-time link that can still be used, or NotFound. ConsumeLink uses it up, once: Consumed or NotFound.
 	Link(ctx context.Context, h secret.Hash, now time.Time) (*Link, error)
-	SpendLink(ctx context.Context, h secret.Hash, now time.Time) error
+	ConsumeLink(ctx context.Context, h secret.Hash, now time.Time) error
 	PutLink(ctx context.Context, h secret.Hash, l *Link, ev ...audit.Event) error
 	// CompleteSetup spends the set-up link and creates the first administrator, in one transaction.
 	CompleteSetup(ctx context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event) error

@@ -58,7 +58,7 @@ func TestStoryOnTheRealStore(t *testing.T) {
 	}
 	policy := identity.Policy{MinLength: 12, Common: true}
 	s := login.New(login.Config{
-		Issuer: "id.example.com", Policy: policy, AdminPolicy: policy, HistoryCount: 2, SessionLife: 24 * time.Hour, Idle: time.Hour,
+		Issuer: "id.example.com", Policy: policy, AdminPolicy: policy, HistoryCount: 2, SessionTTL: 24 * time.Hour, Idle: time.Hour,
 		RevokeTokens: true, LockThreshold: 5, LockDuration: 30 * time.Minute, AutoUnlock: true, RequireAdminMFA: true,
 	}, db, keys, secret.NewPasswords(2, 100))
 	now := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
@@ -89,7 +89,7 @@ func TestStoryOnTheRealStore(t *testing.T) {
 	}
 	st := step(login.StepEnroll)(s.CompleteSetup(ctx, visit(), token, login.SetupForm{Email: "root@example.com", Name: "Root", Password: first}))
 	_, err = s.CompleteSetup(ctx, visit(), token, login.SetupForm{Email: "second@example.com", Password: first})
-	refused(err, fault.Spent)
+	refused(err, fault.Consumed)
 	u, _, err := s.PendingUser(ctx, visit(), st.Pending)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestStoryOnTheRealStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err = s.PendingUser(ctx, visit(), st.Pending)
-	refused(err, fault.Spent)
+	refused(err, fault.Consumed)
 	refused(s.SetPassword(ctx, visit(), signed.User, first), fault.Invalid)
 
 	// Without the authenticator the next sign-in asks for one.

@@ -189,7 +189,7 @@ func (s *Server) readRequest(req *request, form url.Values, now time.Time) (err 
 		return invalidRequest("response_type is missing.")
 	case rt != "code":
 		return failure("unsupported_response_type", 400, "Only response_type=code is served.")
-	case !cl.May(GrantTypeCode):
+	case !cl.CanUseGrant(GrantTypeCode):
 		return unauthorizedClient("The client may not use the authorization code grant.")
 	}
 	if m := form.Get("response_mode"); m != "" && m != req.mode {

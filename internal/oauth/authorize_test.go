@@ -505,7 +505,7 @@ func TestCarriedRequest(t *testing.T) {
 		"foreign address": {[]string{"redirect_uri", "https://evil.example"}, "page"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sealed, err := w.srv.Carry(w.ask(cl, c.pairs...))
+			sealed, err := w.srv.ResumeFlow(w.ask(cl, c.pairs...))
 			must(t, err)
 			call := w.call("flow", sealed)
 			call.Session = w.sess
@@ -521,7 +521,7 @@ func TestCarriedRequest(t *testing.T) {
 			}
 		})
 	}
-	_, err := w.srv.Carry(w.ask(cl, "login_hint", strings.Repeat("x", 7000)))
+	_, err := w.srv.ResumeFlow(w.ask(cl, "login_hint", strings.Repeat("x", 7000)))
 	page(t, nil, err)
 }
 

@@ -102,9 +102,9 @@ func (s *Server) caller(ctx context.Context, c *Call) (*AccessToken, error) {
 	if err != nil {
 		return nil, err
 	}
-	proof, err := s.Bound(t, &p)
+	proof, err := s.VerifyBinding(t, &p)
 	if err != nil {
 		return nil, err
 	}
-	return t, s.Unused(ctx, proof, c.Now)
+	return t, s.CheckReplay(ctx, proof, c.Now)
 }

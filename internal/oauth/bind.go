@@ -120,7 +120,7 @@ func (s *Server) useProof(ctx context.Context, c *Call) error {
 		return nil
 	}
 	err := s.store.Once(ctx, "dpop:"+proofKey(p), p.IssuedAt.Add(dpop.DefaultWindow+time.Second), c.Now)
-	if fault.Is(err, fault.Spent) {
+	if fault.Is(err, fault.Consumed) {
 		return badProof("The DPoP proof has been used before. Make a new one for every request.")
 	}
 	return err
@@ -170,7 +170,7 @@ type Presentation struct {
 // Bound checks that a request to a resource proves to hold the key that its access token is bound to (RFC 9449 §7, RFC 8705 §3). An
 // unbound token comes as Bearer only, one bound to a key as DPoP only. The proof is nil where there is none to check;
 // otherwise the caller must refuse one that was seen before: Unused does. Errors are of type *Error, with the status and the scheme to answer.
-func (s *Server) Bound(t *AccessToken, p *Presentation) (*dpop.Proof, error) {
+func (s *Server) VerifyBinding(t *AccessToken, p *Presentation) (*dpop.Proof, error) {
 	asDPoP := strings.EqualFold(p.Scheme, schemeDPoP)
 	switch jkt, keyed := strings.CutPrefix(t.Bound, boundKey); {
 	case keyed && !asDPoP:
@@ -208,11 +208,11 @@ func (s *Server) boundProof(jkt string, p *Presentation) (*dpop.Proof, error) {
 }
 
 // Unused refuses a proof that was presented to a resource before (RFC 9449 §11.1). Nil is no proof, and fine.
-func (s *Server) Unused(ctx context.Context, p *dpop.Proof, now time.Time) error {
+func (s *Server) CheckReplay(ctx context.Context, p *dpop.Proof, now time.Time) error {
 	if p == nil {
 		return nil
 	}
-	fresh, err := s.replays.First(ctx, proofKey(p), p.IssuedAt.Add(dpop.DefaultWindow+time.Second), now)
+	fresh, err := s.replays.Add(ctx, proofKey(p), p.IssuedAt.Add(dpop.DefaultWindow+time.Second), now)
 	if err == nil && !fresh {
 		return atDPoP(badProof("The DPoP proof has been used before. Make a new one for every request."))
 	}

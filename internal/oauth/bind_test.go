@@ -393,7 +393,7 @@ func TestBoundAtAResource(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.p.Token, c.p.Method, c.p.URL, c.p.Now = "token", "GET", api, w.now
-			proof, err := w.srv.Bound(c.t, &c.p)
+			proof, err := w.srv.VerifyBinding(c.t, &c.p)
 			if c.code != "" {
 				e := refused(t, err, c.code, 401)
 				equal(t, "challenge", e.Challenge, c.challenge)
@@ -417,7 +417,7 @@ func TestDPoPProofWorksOnceAtAResource(t *testing.T) {
 		t.Fatalf("%v", got)
 	}
 	must(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(h, r.AccessToken)))))
-	must(t, w.srv.Unused(t.Context(), nil, w.now))
+	must(t, w.srv.CheckReplay(t.Context(), nil, w.now))
 }
 
 // A token whose user consented in a browser keeps nothing of the key in the address that the browser saw but its thumbprint.

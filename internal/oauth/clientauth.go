@@ -58,7 +58,7 @@ func (s *Server) Authenticate(ctx context.Context, c *Call) (*Client, error) {
 	}
 	cl, err := s.store.Client(ctx, id)
 	if fault.Is(err, fault.NotFound) {
-		if err := s.store.CatchUp(ctx); err != nil {
+		if err := s.store.SyncCache(ctx); err != nil {
 			return nil, err
 		}
 		cl, err = s.store.Client(ctx, id)
@@ -90,7 +90,7 @@ func (s *Server) prove(ctx context.Context, m ClientAuth, cl *Client, c *Call) e
 	if !fault.Is(err, fault.Denied) || fault.Text(err) != wrongSecret {
 		return err
 	}
-	if err := s.store.CatchUp(ctx); err != nil {
+	if err := s.store.SyncCache(ctx); err != nil {
 		return err
 	}
 	now, cerr := s.store.Client(ctx, cl.ID)

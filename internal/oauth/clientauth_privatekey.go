@@ -65,7 +65,7 @@ func (authPrivateKey) Prove(ctx context.Context, s *Server, cl *Client, c *Call)
 		return err
 	}
 	err = s.store.Once(ctx, "assertion:"+string(s.keys.Hash(string(cl.ID)+"\x00"+a.ID)), a.Expires.Time().Add(assertionSkew), c.Now)
-	if fault.Is(err, fault.Spent) {
+	if fault.Is(err, fault.Consumed) {
 		return denied("assertion_replayed")
 	}
 	return err

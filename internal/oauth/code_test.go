@@ -237,7 +237,7 @@ func TestCodeAfterRevocation(t *testing.T) {
 		"session ended": func(w *world, _ *oauth.Client) error {
 			return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true)
 		},
-		"all access revoked": func(w *world, _ *oauth.Client) error { return w.db.EndAllOf(w.t.Context(), w.user.ID, w.now, "") },
+		"all access revoked": func(w *world, _ *oauth.Client) error { return w.db.EndUserAccess(w.t.Context(), w.user.ID, w.now, "") },
 		"user disabled": func(w *world, _ *oauth.Client) error {
 			return w.db.SetUserDisabled(w.t.Context(), w.user.ID, true, w.now)
 		},

@@ -36,7 +36,7 @@ func (s *Server) Device(ctx context.Context, c *Call) (*DeviceResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !cl.May(GrantTypeDevice) {
+	if !cl.CanUseGrant(GrantTypeDevice) {
 		return nil, unauthorizedClient("The client may not use the device grant. Its operator can allow it.")
 	}
 	d := &Device{
@@ -54,7 +54,7 @@ func (s *Server) Device(ctx context.Context, c *Call) (*DeviceResponse, error) {
 	if err := s.putDevice(ctx, c, cl, d); err != nil {
 		return nil, err
 	}
-	shown := ShowUserCode(d.UserCode)
+	shown := FormatUserCode(d.UserCode)
 	return &DeviceResponse{
 		DeviceCode: code, UserCode: shown, VerificationURI: s.cfg.Issuer + "/activate",
 		Complete:  s.cfg.Issuer + "/activate?" + url.Values{"user_code": {shown}}.Encode(),
@@ -91,8 +91,8 @@ func newUserCode() string {
 	return string(out)
 }
 
-// ReadUserCode normalises what a person typed: case, spaces and dashes do not count (RFC 8628 §6.1). False if it cannot be a code.
-func ReadUserCode(s string) (string, bool) {
+// ParseUserCode normalises what a person typed: case, spaces and dashes do not count (RFC 8628 §6.1). False if it cannot be a code.
+func ParseUserCode(s string) (string, bool) {
 	if len(s) > 64 {
 		return "", false
 	}
@@ -109,8 +109,8 @@ func ReadUserCode(s string) (string, bool) {
 	return b.String(), b.Len() == userCodeLen
 }
 
-// ShowUserCode writes a normalised code as people read it: WDJB-MJHT.
-func ShowUserCode(code string) string {
+// FormatUserCode writes a normalised code as people read it: WDJB-MJHT.
+func FormatUserCode(code string) string {
 	if len(code) != userCodeLen {
 		return code
 	}
@@ -126,7 +126,7 @@ type Pending struct {
 // PendingDevice finds the request that a typed user code stands for. NotFound: there is none, or it was answered, or it has expired.
 func (s *Server) PendingDevice(ctx context.Context, typed string, now time.Time) (*Pending, error) {
 	none := fault.New(fault.NotFound, "That code is not known, or has expired. Check it, or start again on the device.")
-	code, ok := ReadUserCode(typed)
+	code, ok := ParseUserCode(typed)
 	if !ok {
 		return nil, none
 	}
@@ -161,7 +161,7 @@ func (s *Server) DecideDevice(ctx context.Context, c *Call, typed string, approv
 		ev.Type, ev.Grant = audit.DeviceCodeApproved, string(dec.Grant.ID)
 	}
 	err = s.store.DecideDevice(ctx, dec, ev)
-	if fault.Is(err, fault.Spent) || fault.Is(err, fault.NotFound) {
+	if fault.Is(err, fault.Consumed) || fault.Is(err, fault.NotFound) {
 		return nil, fault.Wrap(fault.NotFound, err, "That code has been answered already, or has expired. Start again on the device.")
 	}
 	return p, err

@@ -20,7 +20,7 @@ import (
 const accessType = "urn:ietf:params:oauth:token-type:access_token"
 
 // keepsRefresh is a client whose refresh token stays in the back.
-func keepsRefresh(c *oauth.Client) { c.KeepRefresh = true }
+func keepsRefresh(c *oauth.Client) { c.ServerSideRefresh = true }
 
 // exchange asks for a new access token for an old one; pairs add to the request or replace what it says.
 func (w *world) exchange(cl *oauth.Client, token string, pairs ...string) (*oauth.TokenResponse, error) {
@@ -199,7 +199,7 @@ func TestExchangeOfAGrantWithARefreshToken(t *testing.T) {
 	cl := w.client()
 	r := w.login(cl)
 	kept := *cl
-	kept.KeepRefresh, kept.UpdatedAt = true, w.now
+	kept.ServerSideRefresh, kept.UpdatedAt = true, w.now
 	must(t, w.db.UpdateClient(t.Context(), &kept))
 	_, err := w.exchange(&kept, r.AccessToken)
 	refused(t, err, "invalid_request", 400)
@@ -216,7 +216,7 @@ func TestExchangeEnds(t *testing.T) {
 		},
 		"all of the user's": func(w *world, _ *oauth.Client, _ *oauth.TokenResponse) error {
 			w.pass(time.Second)
-			return w.db.EndAllOf(w.t.Context(), w.user.ID, w.now, "")
+			return w.db.EndUserAccess(w.t.Context(), w.user.ID, w.now, "")
 		},
 		"the account is disabled": func(w *world, _ *oauth.Client, _ *oauth.TokenResponse) error {
 			u := *w.user
@@ -355,13 +355,13 @@ func TestHouse(t *testing.T) {
 	cl := w.client(public, func(c *oauth.Client) { c.Redirects = []string{home, callback} })
 	ask := func(pairs ...string) *oauth.Call { return w.call(append([]string{"redirect_uri", home}, pairs...)...) }
 	code := w.code(cl, "redirect_uri", home)
-	first, err := w.srv.House(t.Context(), cl.ID, ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
+	first, err := w.srv.RedeemForSession(t.Context(), cl.ID, ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
 	must(t, err)
-	second, err := w.srv.House(t.Context(), cl.ID, ask("grant_type", "refresh_token", "refresh_token", first.RefreshToken))
+	second, err := w.srv.RedeemForSession(t.Context(), cl.ID, ask("grant_type", "refresh_token", "refresh_token", first.RefreshToken))
 	must(t, err)
 	equal(t, "the refresh token, which never leaves", second.RefreshToken, first.RefreshToken)
 	w.alive(second.AccessToken)
-	_, err = w.srv.House(t.Context(), cl.ID, ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
+	_, err = w.srv.RedeemForSession(t.Context(), cl.ID, ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
 	refused(t, err, "invalid_grant", 400)
 	w.dead(second.AccessToken)
 }
@@ -387,13 +387,13 @@ func TestHouseRefusals(t *testing.T) {
 		"no code":                                       {cl, []string{"redirect_uri", home}, "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := w.srv.House(t.Context(), c.by.ID, w.call(append([]string{"grant_type", "authorization_code"}, c.pairs...)...))
+			_, err := w.srv.RedeemForSession(t.Context(), c.by.ID, w.call(append([]string{"grant_type", "authorization_code"}, c.pairs...)...))
 			if oauth.Wire(err).Code != c.code {
 				t.Fatalf("answer %v; %s was due", err, c.code)
 			}
 		})
 	}
-	_, err := w.srv.House(t.Context(), "nobody", w.call("grant_type", "authorization_code", "redirect_uri", home))
+	_, err := w.srv.RedeemForSession(t.Context(), "nobody", w.call("grant_type", "authorization_code", "redirect_uri", home))
 	if !fault.Is(err, fault.NotFound) {
 		t.Fatalf("a client that does not exist: %v", err)
 	}

@@ -127,7 +127,7 @@ func pageError(err error) error {
 }
 
 // Carry seals a fresh request into a flow, for a browser that must come again with its cookies.
-func (s *Server) Carry(c *Call) (string, error) {
+func (s *Server) ResumeFlow(c *Call) (string, error) {
 	f := newFlow(c)
 	if len(f.Query) > maxRequest {
 		return "", fault.New(fault.Invalid, "The application sent a request of more than %d bytes.", maxRequest)

@@ -9,16 +9,16 @@ import (
 
 // Live reports whether a token that Access has read before is still in force: not expired, not revoked, and signed with a key that
 // is still believed. It reads memory alone, so that a caller that remembers tokens can ask at every request.
-func (s *Server) Live(t *AccessToken, now time.Time) bool {
+func (s *Server) Active(t *AccessToken, now time.Time) bool {
 	return t.Expires.After(now) && (t.kid == "" || s.ring.Has(t.kid)) && !s.store.Revoked(t)
 }
 
 // Known gives a client that exists and is not disabled: Denied otherwise. It reads memory, and storage only for a name that memory
 // does not hold.
-func (s *Server) Known(ctx context.Context, id ClientID) (*Client, error) {
+func (s *Server) LookupClient(ctx context.Context, id ClientID) (*Client, error) {
 	cl, err := s.store.Client(ctx, id)
 	if fault.Is(err, fault.NotFound) {
-		if err := s.store.CatchUp(ctx); err != nil {
+		if err := s.store.SyncCache(ctx); err != nil {
 			return nil, err
 		}
 		cl, err = s.store.Client(ctx, id)
@@ -37,7 +37,7 @@ func (s *Server) Known(ctx context.Context, id ClientID) (*Client, error) {
 // ProveSecret gives the client that an id and a secret prove (RFC 6749 §2.3.1), outside of the token endpoint: Denied, with a word
 // for the operator, if they prove none. The secret is compared in constant time.
 func (s *Server) ProveSecret(ctx context.Context, id ClientID, pass string, now time.Time) (*Client, error) {
-	cl, err := s.Known(ctx, id)
+	cl, err := s.LookupClient(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -49,10 +49,10 @@ func (s *Server) ProveSecret(ctx context.Context, id ClientID, pass string, now 
 		return cl, err
 	}
 	// A secret that memory does not know may have been made by another process a moment ago.
-	if err := s.store.CatchUp(ctx); err != nil {
+	if err := s.store.SyncCache(ctx); err != nil {
 		return nil, err
 	}
-	newer, kerr := s.Known(ctx, id)
+	newer, kerr := s.LookupClient(ctx, id)
 	if kerr != nil || newer == cl {
 		return nil, err
 	}

@@ -41,11 +41,11 @@ func TestLiveSeesWhatEndsAToken(t *testing.T) {
 		return tok
 	}
 	tok := read()
-	if !w.srv.Live(tok, w.now) || w.srv.Live(tok, tok.Expires) {
+	if !w.srv.Active(tok, w.now) || w.srv.Active(tok, tok.Expires) {
 		t.Error("a token lives until it expires")
 	}
 	must(t, w.db.Revoke(t.Context(), oauth.Revocation{Kind: oauth.RevokeToken, ID: tok.ID, NotBefore: w.now, Until: w.now.Add(time.Hour)}))
-	if w.srv.Live(tok, w.now) {
+	if w.srv.Active(tok, w.now) {
 		t.Error("a revoked token lives")
 	}
 }

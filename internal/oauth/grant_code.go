@@ -24,7 +24,7 @@ func (grantCode) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*E
 	}
 	code, err := s.store.Code(ctx, s.keys.Hash(raw), c.Now)
 	switch {
-	case fault.Is(err, fault.Spent):
+	case fault.Is(err, fault.Consumed):
 		return nil, s.codeReplayed(ctx, cl, c, code)
 	case fault.Is(err, fault.NotFound):
 		return nil, invalidGrant("The code is unknown or has expired.")
@@ -44,12 +44,12 @@ func (code *Code) entitles(ctx context.Context, s *Server, cl *Client, c *Call) 
 		return nil, err
 	}
 	g := code.Grant
-	e := &Entitlement{Grant: &g, New: true, Scopes: g.Scopes, Nonce: code.Nonce, Spends: cl.prolongs(), Code: code}
+	e := &Entitlement{Grant: &g, New: true, Scopes: g.Scopes, Nonce: code.Nonce, IssueRefresh: cl.prolongs(), Code: code}
 	var err error
 	if e.Audience, err = s.narrowedResources(g.Resources, c.Form); err != nil {
 		return nil, err
 	}
-	if slices.Contains(g.Scopes, ScopeOffline) && e.Spends {
+	if slices.Contains(g.Scopes, ScopeOffline) && e.IssueRefresh {
 		g.Session = "" // it was given to last beyond the browser session (OpenID Connect Core §11)
 	}
 	e.User, err = s.liveUser(ctx, g.User)
@@ -62,8 +62,8 @@ func (s *Server) burnCode(ctx context.Context, cl *Client, c *Call, code *Code, 
 	if _, ok := why.(*Error); !ok {
 		return why
 	}
-	switch err := s.store.SpendCode(ctx, code.Hash, c.Now); {
-	case fault.Is(err, fault.Spent):
+	switch err := s.store.ConsumeCode(ctx, code.Hash, c.Now); {
+	case fault.Is(err, fault.Consumed):
 		return s.codeReplayed(ctx, cl, c, code)
 	case err != nil && !fault.Is(err, fault.NotFound):
 		return err

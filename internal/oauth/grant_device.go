@@ -31,7 +31,7 @@ func (grantDevice) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (
 		return nil, err
 	}
 	g := p.Grant
-	e := &Entitlement{Grant: g, New: true, Scopes: g.Scopes, Spends: cl.prolongs(), Device: p.Device.Hash}
+	e := &Entitlement{Grant: g, New: true, Scopes: g.Scopes, IssueRefresh: cl.prolongs(), Device: p.Device.Hash}
 	g.IP, g.Agent = c.IP, c.Agent // the device's, not those of the browser that approved it
 	if e.Audience, err = s.narrowedResources(g.Resources, c.Form); err != nil {
 		return nil, err

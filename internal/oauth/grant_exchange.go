@@ -43,7 +43,7 @@ func (grantExchange) Redeem(ctx context.Context, s *Server, cl *Client, c *Call)
 		return nil, err
 	}
 	next := s.nextTokenID(g.ID, t.ID)
-	turn := &RefreshTurn{
+	turn := &RefreshRotation{
 		Grant: g.ID, Client: cl.ID, Old: s.keptHash(t.ID), New: s.keptHash(next), Now: c.Now,
 		ExpiresAt: c.Now.Add(s.refreshTTL(cl)), IP: c.IP, Agent: c.Agent,
 	}
@@ -53,7 +53,7 @@ func (grantExchange) Redeem(ctx context.Context, s *Server, cl *Client, c *Call)
 		}
 		turn = nil
 	}
-	e, err := s.refreshed(c, &Entitlement{Grant: g, User: u, Turn: turn})
+	e, err := s.refreshed(c, &Entitlement{Grant: g, User: u, Rotation: turn})
 	if err != nil {
 		return nil, err
 	}
@@ -98,13 +98,13 @@ func (s *Server) subjectToken(ctx context.Context, cl *Client, c *Call) (*Access
 }
 
 // prolongs reports whether what a person allows the client can last longer than its first access token.
-func (cl *Client) prolongs() bool { return cl.May(GrantTypeRefresh) || cl.KeepRefresh }
+func (cl *Client) prolongs() bool { return cl.CanUseGrant(GrantTypeRefresh) || cl.ServerSideRefresh }
 
 // renewal is what a new grant is prolonged with: a refresh token, or for a client whose refresh token is kept in the back the
 // access token itself. A public client's must be bound to a key, or the grant ends with its first access token.
 func (s *Server) renewal(cl *Client, g GrantID, t *AccessToken) (refresh string, h secret.Hash) {
 	switch {
-	case !cl.KeepRefresh:
+	case !cl.ServerSideRefresh:
 		refresh = s.newRefresh(g)
 		return refresh, s.keys.Hash(refresh)
 	case cl.Public && t.Bound == "":

@@ -41,7 +41,7 @@ func (grantPassword) Redeem(ctx context.Context, s *Server, cl *Client, c *Call)
 		ID: GrantID(secret.NewID(c.Now)), Client: cl.ID, User: u.ID, Kind: GrantTypePassword, Scopes: scopes, Resources: resources,
 		AuthTime: c.Now, AMR: amr, ACR: "aal1", IP: c.IP, Agent: c.Agent, CreatedAt: c.Now, LastUsedAt: c.Now,
 	}
-	e := &Entitlement{Grant: g, New: true, User: u, Scopes: scopes, Spends: cl.prolongs(), Audience: resources}
+	e := &Entitlement{Grant: g, New: true, User: u, Scopes: scopes, IssueRefresh: cl.prolongs(), Audience: resources}
 	if len(resources) == 0 {
 		e.Audience = []string{s.cfg.Issuer}
 	}

@@ -57,7 +57,7 @@ func (grantRefresh) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) 
 		}
 		turn = nil
 	}
-	return s.refreshed(c, &Entitlement{Grant: g, User: u, Refresh: successor, Turn: turn})
+	return s.refreshed(c, &Entitlement{Grant: g, User: u, Refresh: successor, Rotation: turn})
 }
 
 // refreshes reports whether a grant has a refresh token that the client may use at now.
@@ -66,12 +66,12 @@ func (g *Grant) refreshes(cl *Client, now time.Time) bool {
 }
 
 // turn prepares to replace a refresh token by its successor, which is the same one where tokens are not rotated.
-func (s *Server) turn(cl *Client, c *Call, id GrantID, raw string, sec []byte) (*RefreshTurn, string) {
+func (s *Server) turn(cl *Client, c *Call, id GrantID, raw string, sec []byte) (*RefreshRotation, string) {
 	successor := raw
 	if s.rotates(cl) {
 		successor = s.sealRefresh(id, s.nextSecret(id, sec))
 	}
-	return &RefreshTurn{
+	return &RefreshRotation{
 		Grant: id, Client: cl.ID, Old: s.keys.Hash(raw), New: s.keys.Hash(successor), Now: c.Now,
 		ExpiresAt: c.Now.Add(s.refreshTTL(cl)), IP: c.IP, Agent: c.Agent,
 	}, successor
@@ -95,15 +95,15 @@ func (s *Server) refreshed(c *Call, e *Entitlement) (*Entitlement, error) {
 
 // turnRefresh turns the token and records it, in one change. Somebody may have turned it since it was read.
 func (s *Server) turnRefresh(ctx context.Context, cl *Client, c *Call, e *Entitlement, ev ...audit.Event) error {
-	err := s.store.TurnRefresh(ctx, *e.Turn, ev...)
+	err := s.store.RotateRefresh(ctx, *e.Rotation, ev...)
 	var g *Grant
-	if fault.Is(err, fault.Spent) {
-		g, err = s.store.Grant(ctx, e.Turn.Grant)
+	if fault.Is(err, fault.Consumed) {
+		g, err = s.store.Grant(ctx, e.Rotation.Grant)
 	}
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return invalidGrant("The approval has been revoked meanwhile.")
-	case err != nil || g == nil || s.mayRepeat(g, *e.Turn):
+	case err != nil || g == nil || s.mayRepeat(g, *e.Rotation):
 		return err
 	}
 	return s.refreshReplayed(ctx, cl, c, g)
@@ -123,7 +123,7 @@ func (s *Server) rotates(cl *Client) bool {
 
 // mayRepeat reports whether the token presented is the current one's predecessor, turned so recently that the
 // answer may have been lost on the wire.
-func (s *Server) mayRepeat(g *Grant, t RefreshTurn) bool {
+func (s *Server) mayRepeat(g *Grant, t RefreshRotation) bool {
 	return s.cfg.ReuseInterval > 0 && g.PrevHash != "" && secret.Equal(string(g.PrevHash), string(t.Old)) &&
 		secret.Equal(string(g.RefreshHash), string(t.New)) && t.Now.Sub(g.RotatedAt).Abs() <= s.cfg.ReuseInterval // of servers whose clocks differ a little, too
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
-// HouseCallback is the path of the redirect URI that makes a client one of the house: its tokens are kept on this server, and
+// SessionCallback is the path of the redirect URI that makes a client one of the house: its tokens are kept on this server, and
 // its browsers hold a cookie instead.
-const HouseCallback = "/session/callback"
+const SessionCallback = "/session/callback"
 
 // AppSession is a browser app's session: what a cookie stands for. The tokens are sealed by who keeps them.
 type AppSession struct {
@@ -34,18 +34,18 @@ type AppSession struct {
 //
 // Refresh tokens of the house are not rotated: they never leave it (RFC 9700 §4.14.2 asks for rotation where they may leak), and
 // a server that dies between the turn and the keeping of a successor must not cost people their sessions.
-func (s *Server) House(ctx context.Context, id ClientID, c *Call) (*TokenResponse, error) {
+func (s *Server) RedeemForSession(ctx context.Context, id ClientID, c *Call) (*TokenResponse, error) {
 	cl, err := s.client(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	callback := c.Get("redirect_uri")
-	if !strings.HasSuffix(callback, HouseCallback) || !slices.Contains(cl.Redirects, callback) {
-		return nil, unauthorizedClient("The client keeps its tokens itself: it has not registered this server's %s.", HouseCallback)
+	if !strings.HasSuffix(callback, SessionCallback) || !slices.Contains(cl.Redirects, callback) {
+		return nil, unauthorizedClient("The client keeps its tokens itself: it has not registered this server's %s.", SessionCallback)
 	}
 	house := *cl
-	house.Rotation, house.KeepRefresh = "off", false
-	if cl.KeepRefresh { // it is kept in the back, here
+	house.Rotation, house.ServerSideRefresh = "off", false
+	if cl.ServerSideRefresh { // it is kept in the back, here
 		house.Grants = append(slices.Clone(cl.Grants), GrantTypeRefresh)
 	}
 	house.DPoPBound, house.CertBound = false, false // keys bind tokens that travel
@@ -58,7 +58,7 @@ func (s *Server) House(ctx context.Context, id ClientID, c *Call) (*TokenRespons
 	default:
 		return nil, failure("unsupported_grant_type", 400, "The house redeems codes and refresh tokens only.")
 	}
-	if !house.May(grant.Type()) {
+	if !house.CanUseGrant(grant.Type()) {
 		return nil, unauthorizedClient("The client may not use the grant type %s. Its operator can allow it.", grant.Type())
 	}
 	e, err := grant.Redeem(ctx, s, &house, c)

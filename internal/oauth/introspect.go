@@ -77,7 +77,7 @@ func (s *Server) Introspect(ctx context.Context, c *Call) (*Introspection, error
 
 // loginName is what a token's user signs in as; false if the account is gone or disabled.
 func (s *Server) loginName(ctx context.Context, id identity.UserID, now time.Time) (string, bool, error) {
-	u, err := s.store.UserLately(ctx, id, now)
+	u, err := s.store.CachedUser(ctx, id, now)
 	switch {
 	case fault.Is(err, fault.NotFound) || (err == nil && u.Disabled):
 		return "", false, nil

@@ -102,7 +102,7 @@ func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlem
 	ev := s.issuance(cl, c, e, t, audit.AccessTokenIssued)
 	g := e.Grant
 	g.LastUsedAt, g.ExpiresAt = c.Now, t.Expires
-	if e.Spends {
+	if e.IssueRefresh {
 		e.Refresh, g.RefreshHash = s.renewal(cl, g.ID, t)
 	}
 	if g.RefreshHash != "" {
@@ -127,12 +127,12 @@ func (s *Server) keepOld(ctx context.Context, cl *Client, c *Call, e *Entitlemen
 		evs = append(evs, s.issuance(cl, c, e, t, kind))
 	}
 	done := stored(nothing)
-	if e.Turn != nil {
+	if e.Rotation != nil {
 		if err := s.turnRefresh(ctx, cl, c, e, evs...); err != nil {
 			return nil, err
 		}
 	} else {
-		done = s.store.RecordSoon(evs...)
+		done = s.store.RecordAsync(evs...)
 	}
 	if s.cfg.CountIssuances {
 		s.tally.add(cl.ID, grant, c.Now)
@@ -155,18 +155,18 @@ func (s *Server) storeGrant(ctx context.Context, cl *Client, c *Call, e *Entitle
 	switch {
 	case e.Code != nil:
 		err = s.store.RedeemCode(ctx, e.Code.Hash, e.Grant, c.Now, ev)
-		if fault.Is(err, fault.Spent) {
+		if fault.Is(err, fault.Consumed) {
 			return s.codeReplayed(ctx, cl, c, e.Code)
 		}
 	case e.Device != "":
 		err = s.store.RedeemDevice(ctx, e.Device, e.Grant, c.Now, ev)
-		if fault.Is(err, fault.Spent) {
+		if fault.Is(err, fault.Consumed) {
 			return invalidGrant("The device code is unknown, or has been redeemed.")
 		}
 	default:
 		err = s.store.PutGrant(ctx, e.Grant, ev)
 	}
-	if fault.Is(err, fault.Spent) || fault.Is(err, fault.Denied) {
+	if fault.Is(err, fault.Consumed) || fault.Is(err, fault.Denied) {
 		return invalidGrant("The approval has been revoked meanwhile.")
 	}
 	return err

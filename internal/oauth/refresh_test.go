@@ -281,7 +281,7 @@ func TestRefreshEnds(t *testing.T) {
 		"user disabled": func(w *world) error { return w.db.SetUserDisabled(w.t.Context(), w.user.ID, true, w.now) },
 		"user deleted":  func(w *world) error { return w.db.DeleteUser(w.t.Context(), w.user.ID, w.now) },
 		"session ended": func(w *world) error { return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true) },
-		"all revoked":   func(w *world) error { return w.db.EndAllOf(w.t.Context(), w.user.ID, w.now, "") },
+		"all revoked":   func(w *world) error { return w.db.EndUserAccess(w.t.Context(), w.user.ID, w.now, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -14,7 +14,7 @@ import (
 type Replays interface {
 	// First remembers a key until a time and reports whether it was unknown. Of any number of concurrent callers with one key,
 	// exactly one is told true.
-	First(ctx context.Context, key string, until, now time.Time) (bool, error)
+	Add(ctx context.Context, key string, until, now time.Time) (bool, error)
 }
 
 // Bounds of the memory of one process: some 100 MB when it is full, which some 6,000 proofs a second make it.
@@ -47,7 +47,7 @@ func newReplayMemory() *replayMemory {
 }
 
 // First remembers a key. Unavailable: there is no room for it.
-func (m *replayMemory) First(_ context.Context, key string, until, now time.Time) (bool, error) {
+func (m *replayMemory) Add(_ context.Context, key string, until, now time.Time) (bool, error) {
 	sum := sha256.Sum256([]byte(key))
 	k := replayKey(sum[:len(replayKey{})])
 	m.mu.Lock()

@@ -15,7 +15,7 @@ import (
 func TestReplayMemory(t *testing.T) {
 	m, now := newReplayMemory(), time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
 	first := func(key string, at time.Duration) bool {
-		fresh, err := m.First(context.Background(), key, now.Add(at+2*time.Minute), now.Add(at))
+		fresh, err := m.Add(context.Background(), key, now.Add(at+2*time.Minute), now.Add(at))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +47,7 @@ func TestReplayMemoryIsBounded(t *testing.T) {
 	m, now := newReplayMemory(), time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
 	m.most = most
 	victim := func(at time.Duration) bool {
-		fresh, _ := m.First(context.Background(), "victim", now.Add(life), now.Add(at))
+		fresh, _ := m.Add(context.Background(), "victim", now.Add(life), now.Add(at))
 		return fresh
 	}
 	if !victim(0) {
@@ -55,7 +55,7 @@ func TestReplayMemoryIsBounded(t *testing.T) {
 	}
 	refused := 0
 	for i := range 5 * most {
-		if _, err := m.First(context.Background(), strconv.Itoa(i), now.Add(life), now.Add(time.Second)); err != nil {
+		if _, err := m.Add(context.Background(), strconv.Itoa(i), now.Add(life), now.Add(time.Second)); err != nil {
 			if !fault.Is(err, fault.Unavailable) {
 				t.Fatal(err)
 			}
@@ -68,7 +68,7 @@ func TestReplayMemoryIsBounded(t *testing.T) {
 	if victim(time.Minute) {
 		t.Error("a proof works again while others flood the memory")
 	}
-	if fresh, err := m.First(context.Background(), "later", now.Add(2*life), now.Add(life+time.Second)); err != nil || !fresh {
+	if fresh, err := m.Add(context.Background(), "later", now.Add(2*life), now.Add(life+time.Second)); err != nil || !fresh {
 		t.Errorf("there is no room after everything has ended: %v %v", fresh, err)
 	}
 }
@@ -79,7 +79,7 @@ func TestReplayMemoryRace(t *testing.T) {
 	var won atomic.Int32
 	for range 64 {
 		wg.Go(func() {
-			if fresh, _ := m.First(context.Background(), "one", now.Add(time.Minute), now); fresh {
+			if fresh, _ := m.Add(context.Background(), "one", now.Add(time.Minute), now); fresh {
 				won.Add(1)
 			}
 		})

@@ -24,7 +24,7 @@ func (s *Server) Revoke(ctx context.Context, c *Call) error {
 	if strings.HasPrefix(token, secret.PrefixRefreshToken) {
 		return s.revokeRefresh(ctx, cl, c, token, ev)
 	}
-	if cl.KeepRefresh {
+	if cl.ServerSideRefresh {
 		return s.revokeKept(ctx, cl, c, token, ev)
 	}
 	t, err := s.Access(ctx, token, c.Now)

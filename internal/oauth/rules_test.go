@@ -156,7 +156,7 @@ func TestReadUserCode(t *testing.T) {
 		"WDJB-MJHT": "WDJBMJHT", "wdjb mjht": "WDJBMJHT", "w.d.j.b.m.j.h.t": "WDJBMJHT", "WDJB—MJHT": "WDJBMJHT",
 		"WDJB-MJH": "", "WDJB-MJHTT": "", "WDJB-MJHA": "", "WDJB-MJH1": "", "": "", "WDJB_MJHT": "", "ẞDJB-MJHT": "",
 	} {
-		got, ok := ReadUserCode(in)
+		got, ok := ParseUserCode(in)
 		if ok != (want != "") || (ok && got != want) {
 			t.Errorf("%q: %q %v, want %q", in, got, ok, want)
 		}
@@ -167,7 +167,7 @@ func TestNewUserCode(t *testing.T) {
 	seen := map[byte]int{}
 	for range 2000 {
 		code := newUserCode()
-		if back, ok := ReadUserCode(ShowUserCode(code)); !ok || back != code {
+		if back, ok := ParseUserCode(FormatUserCode(code)); !ok || back != code {
 			t.Fatalf("%q does not read back", code)
 		}
 		for i := range code {
@@ -317,14 +317,14 @@ func FuzzReadUserCode(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		code, ok := ReadUserCode(s)
+		code, ok := ParseUserCode(s)
 		if !ok {
 			return
 		}
 		if len(code) != userCodeLen || strings.Trim(code, userCodeAlphabet) != "" {
 			t.Fatalf("%q is read as %q", s, code)
 		}
-		if again, ok := ReadUserCode(ShowUserCode(code)); !ok || again != code {
+		if again, ok := ParseUserCode(FormatUserCode(code)); !ok || again != code {
 			t.Fatalf("%q does not read back", code)
 		}
 	})

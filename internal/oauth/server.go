@@ -125,7 +125,7 @@ func (s *Server) TokenEndpoint() string { return s.cfg.Issuer + "/oauth/token" }
 func (s *Server) client(ctx context.Context, id ClientID) (*Client, error) {
 	cl, err := s.store.Client(ctx, id)
 	if fault.Is(err, fault.NotFound) {
-		if err := s.store.CatchUp(ctx); err != nil {
+		if err := s.store.SyncCache(ctx); err != nil {
 			return nil, err
 		}
 		cl, err = s.store.Client(ctx, id)
@@ -140,7 +140,7 @@ func (s *Server) client(ctx context.Context, id ClientID) (*Client, error) {
 }
 
 // Registered reports whether a client of that id exists.
-func (s *Server) Registered(ctx context.Context, id ClientID) bool {
+func (s *Server) ClientExists(ctx context.Context, id ClientID) bool {
 	_, err := s.store.Client(ctx, id)
 	return err == nil
 }

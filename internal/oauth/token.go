@@ -38,10 +38,10 @@ type Entitlement struct {
 	Audience []string
 	Nonce    string       // for the ID token
 	Refresh  string       // the refresh token to answer with, or ""
-	Spends   bool         // answer with a new refresh token for a new grant
+	IssueRefresh   bool         // answer with a new refresh token for a new grant
 	Code     *Code        // to be used up in the same moment as the new grant is stored
 	Device   secret.Hash  // likewise: the device code
-	Turn     *RefreshTurn // the refresh token to turn; nil when an answer that was lost is repeated
+	Rotation     *RefreshRotation // the refresh token to turn; nil when an answer that was lost is repeated
 	TokenID  string       // of the access token, where it follows from the one before; "" is any
 	Issued   string       // issued_token_type (RFC 8693 §2.2.1), or ""
 }
@@ -93,7 +93,7 @@ func (s *Server) grantType(cl *Client, name string) (GrantType, error) {
 	if i < 0 {
 		return nil, failure("unsupported_grant_type", 400, "This server does not serve that grant_type.")
 	}
-	if !cl.May(name) {
+	if !cl.CanUseGrant(name) {
 		return nil, unauthorizedClient("The client may not use this grant type. Its operator can allow it.")
 	}
 	return s.grants[i], nil

@@ -329,7 +329,7 @@ func TestWhatEndsAnAccessToken(t *testing.T) {
 			"user disabled": func(w *world, _ *oauth.Client) error {
 				return w.db.SetUserDisabled(w.t.Context(), w.user.ID, true, w.now)
 			},
-			"consent taken":  func(w *world, c *oauth.Client) error { return w.db.DropConsent(w.t.Context(), w.user.ID, c.ID, w.now) },
+			"consent taken":  func(w *world, c *oauth.Client) error { return w.db.DeleteConsent(w.t.Context(), w.user.ID, c.ID, w.now) },
 			"client deleted": func(w *world, c *oauth.Client) error { return w.db.DeleteClient(w.t.Context(), c.ID, w.now) },
 		} {
 			t.Run(name+", "+format, func(t *testing.T) {

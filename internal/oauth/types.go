@@ -49,7 +49,7 @@ type Client struct {
 	Routes      []string // routes of the gateway it may call, as domain/version, domain or an id; empty: any
 	DPoPBound   bool     // its tokens are always bound to a key (RFC 9449 §5.2, dpop_bound_access_tokens)
 	CertBound   bool     // its tokens are always bound to its TLS certificate (RFC 8705 §3)
-	KeepRefresh bool     // it is given access tokens only, and exchanges an old one for a new one
+	ServerSideRefresh bool     // it is given access tokens only, and exchanges an old one for a new one
 	Disabled    bool
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
@@ -63,9 +63,9 @@ type Secret struct {
 	ExpiresAt time.Time // zero: never
 }
 
-// May reports whether the client may use a grant type. KeepRefresh brings its own.
-func (c *Client) May(grant string) bool {
-	return slices.Contains(c.Grants, grant) || (c.KeepRefresh && grant == GrantTypeExchange)
+// May reports whether the client may use a grant type. ServerSideRefresh brings its own.
+func (c *Client) CanUseGrant(grant string) bool {
+	return slices.Contains(c.Grants, grant) || (c.ServerSideRefresh && grant == GrantTypeExchange)
 }
 
 // Scope is one defined scope: what it is called and what a person is told about it.
@@ -135,8 +135,8 @@ type Grant struct {
 	LastUsedAt time.Time
 }
 
-// RefreshTurn asks to replace a grant's refresh hash.
-type RefreshTurn struct {
+// RefreshRotation asks to replace a grant's refresh hash.
+type RefreshRotation struct {
 	Grant     GrantID
 	Client    ClientID
 	Old, New  secret.Hash // the same when the token is not rotated

@@ -110,7 +110,7 @@ func (s *Server) UserInfo(ctx context.Context, c *Call) (*UserInfo, error) {
 	if t.User == "" || !slices.Contains(t.Scopes, ScopeOpenID) {
 		return nil, insufficientScope(ScopeOpenID, "The access token was not given scope openid by a user.")
 	}
-	u, err := s.store.UserLately(ctx, t.User, c.Now)
+	u, err := s.store.CachedUser(ctx, t.User, c.Now)
 	if fault.Is(err, fault.NotFound) || (err == nil && u.Disabled) {
 		return nil, invalidToken("The user's account has been disabled or deleted.")
 	}

@@ -36,13 +36,13 @@ func (d *DB) ClientsAt(redirect string) []*oauth.Client {
 const putAppSession = "INSERT INTO app_sessions (" + appSessionCols + ", hash) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12" +
 	" WHERE EXISTS (SELECT 1 FROM grants WHERE id = $4 AND client_id = $2 AND " + notRevoked + ")"
 
-// PutAppSession stores a browser app's new session under the hash of its cookie, unless its grant has ended meanwhile: then Spent.
+// PutAppSession stores a browser app's new session under the hash of its cookie, unless its grant has ended meanwhile: then Consumed.
 func (d *DB) PutAppSession(ctx context.Context, h secret.Hash, s *oauth.AppSession, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, putAppSession, s.ID, s.Client, s.User, s.Grant, s.Session, s.Tokens, s.Version, ms(s.BusyUntil),
 			ms(s.CreatedAt), ms(s.LastSeenAt), ms(s.ExpiresAt), h)
 		if err == nil && n == 0 {
-			return fault.New(fault.Spent, "this approval has been revoked")
+			return fault.New(fault.Consumed, "this approval has been revoked")
 		}
 		return err
 	})
@@ -56,7 +56,7 @@ func (d *DB) AppSession(ctx context.Context, h secret.Hash, now time.Time, idle 
 	return s, named(err, "session")
 }
 
-// ClaimAppSession lets one server refresh a session's tokens, until a time. Spent: another one is at it, or has done it since
+// ClaimAppSession lets one server refresh a session's tokens, until a time. Consumed: another one is at it, or has done it since
 // that version was read.
 func (d *DB) ClaimAppSession(ctx context.Context, id string, version int64, now, until time.Time) error {
 	n, err := d.sql.Exec(ctx, "UPDATE app_sessions SET busy_until = $1 WHERE id = $2 AND version = $3 AND busy_until <= $4 AND expires_at > $4",
@@ -73,7 +73,7 @@ func (d *DB) ReleaseAppSession(ctx context.Context, id string, version int64, un
 	return err
 }
 
-// RenewAppSession puts new tokens in the place of those of a version, which ends the claim. Spent: the version has moved on, or the
+// RenewAppSession puts new tokens in the place of those of a version, which ends the claim. Consumed: the version has moved on, or the
 // session has ended.
 func (d *DB) RenewAppSession(ctx context.Context, id string, version int64, tokens string) error {
 	n, err := d.sql.Exec(ctx, "UPDATE app_sessions SET tokens = $1, version = version + 1, busy_until = 0 WHERE id = $2 AND version = $3",

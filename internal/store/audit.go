@@ -14,7 +14,7 @@ const auditCols = "id, at, type, actor, user_id, client_id, session_id, grant_id
 
 // Record writes audit events that belong to no change.
 func (d *DB) Record(ctx context.Context, ev ...audit.Event) error {
-	return d.RecordSoon(ev...)(ctx)
+	return d.RecordAsync(ev...)(ctx)
 }
 
 // record writes events with a change. An event without an id gets one of its time.
@@ -31,7 +31,7 @@ func record(ctx context.Context, c sqldb.Conn, ev []audit.Event) error {
 	return nil
 }
 
-// insertEvent is written as a SELECT for sqldb.DB.ExecThen.
+// insertEvent is written as a SELECT for sqldb.DB.ExecIfChanged.
 const insertEvent = "INSERT INTO audit_log (" + auditCols + ") SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"
 
 func eventArgs(e *audit.Event) ([]any, error) {

@@ -38,7 +38,7 @@ func BenchmarkStore(b *testing.B) {
 				b.Fatal(err)
 			}
 			parallel(b, func() error {
-				err := db.TurnRefresh(b.Context(), oauth.RefreshTurn{Grant: g.ID, Client: "c", Old: "r", New: "r", Now: now, ExpiresAt: now.Add(time.Hour)})
+				err := db.RotateRefresh(b.Context(), oauth.RefreshRotation{Grant: g.ID, Client: "c", Old: "r", New: "r", Now: now, ExpiresAt: now.Add(time.Hour)})
 				return err
 			})
 		})

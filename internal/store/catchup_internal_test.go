@@ -45,7 +45,7 @@ func TestCatchUpIsShared(t *testing.T) {
 	for range callers {
 		wg.Go(func() {
 			here.Add(1)
-			if err := d.CatchUp(t.Context()); err != nil {
+			if err := d.SyncCache(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -60,7 +60,7 @@ func TestCatchUpIsShared(t *testing.T) {
 		t.Errorf("%d callers asked the database %d times", callers, n)
 	}
 	before := s.asked.Load()
-	if err := d.CatchUp(t.Context()); err != nil || s.asked.Load() == before {
+	if err := d.SyncCache(t.Context()); err != nil || s.asked.Load() == before {
 		t.Errorf("what was read before somebody asked is not news: %v", err)
 	}
 }

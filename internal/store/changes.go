@@ -129,10 +129,10 @@ func (d *DB) refreshSoon(ctx context.Context) error {
 	return d.refresh(ctx, false)
 }
 
-// CatchUp brings memory up to date with what other processes have changed by now. Somebody who has just made a client by a
+// SyncCache brings memory up to date with what other processes have changed by now. Somebody who has just made a client by a
 // command need not wait for the follower. Strangers can name clients that do not exist as often as they like, so those who ask at
 // once share a reading: one that has begun after they asked.
-func (d *DB) CatchUp(ctx context.Context) error {
+func (d *DB) SyncCache(ctx context.Context) error {
 	m := &d.memory
 	before := m.begun.Load()
 	m.mu.Lock()

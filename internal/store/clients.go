@@ -22,7 +22,7 @@ func scanClient(r sqldb.Row) (*oauth.Client, error) {
 		words{&c.Grants}, words{&c.Redirects}, words{&c.PostLogout}, words{&c.Scopes}, words{&c.Resources}, &c.TokenFormat, &c.Alg,
 		&c.FirstParty, &c.PlainPKCE, &c.RequirePKCE, &c.Rotation, span{&c.AccessTTL}, span{&c.IDTokenTTL}, span{&c.RefreshTTL},
 		&c.Disabled, stamp{&c.CreatedAt}, stamp{&c.UpdatedAt}, words{&c.Roles}, words{&c.Networks}, words{&c.Hosts}, words{&c.Routes},
-		&c.DPoPBound, &c.CertBound, &c.KeepRefresh)
+		&c.DPoPBound, &c.CertBound, &c.ServerSideRefresh)
 	return &c, err
 }
 
@@ -32,7 +32,7 @@ func clientArgs(c *oauth.Client) []any {
 		join(c.Grants), join(c.Redirects), join(c.PostLogout), join(c.Scopes), join(c.Resources), c.TokenFormat, c.Alg,
 		c.FirstParty, c.PlainPKCE, c.RequirePKCE, c.Rotation, c.AccessTTL.Milliseconds(), c.IDTokenTTL.Milliseconds(),
 		c.RefreshTTL.Milliseconds(), c.Disabled, ms(c.CreatedAt), ms(c.UpdatedAt), join(c.Roles), join(c.Networks), join(c.Hosts),
-		join(c.Routes), c.DPoPBound, c.CertBound, c.KeepRefresh,
+		join(c.Routes), c.DPoPBound, c.CertBound, c.ServerSideRefresh,
 	}
 }
 
@@ -127,7 +127,7 @@ func (d *DB) UpdateClient(ctx context.Context, c *oauth.Client, ev ...audit.Even
 			c.Name, c.Description, c.URI, c.LogoURI, c.Public, c.AuthMethod, string(c.JWKS), c.JWKSURI, join(c.Grants), join(c.Redirects),
 			join(c.PostLogout), join(c.Scopes), join(c.Resources), c.TokenFormat, c.Alg, c.FirstParty, c.PlainPKCE, c.RequirePKCE,
 			c.Rotation, c.AccessTTL.Milliseconds(), c.IDTokenTTL.Milliseconds(), c.RefreshTTL.Milliseconds(), c.Disabled, ms(c.UpdatedAt),
-			join(c.Roles), join(c.Networks), join(c.Hosts), join(c.Routes), c.DPoPBound, c.CertBound, c.KeepRefresh, c.ID)
+			join(c.Roles), join(c.Networks), join(c.Hosts), join(c.Routes), c.DPoPBound, c.CertBound, c.ServerSideRefresh, c.ID)
 		if err := one(n, err, "client"); err != nil {
 			return nil, err
 		}

@@ -76,7 +76,7 @@ func (d *DB) PutCode(ctx context.Context, h secret.Hash, c *oauth.Code, ev ...au
 	})
 }
 
-// Code reads a code: NotFound if there is none or it has expired; Spent if it was used before, together with the
+// Code reads a code: NotFound if there is none or it has expired; Consumed if it was used before, together with the
 // code, so that what it gave can be ended (RFC 6749 §4.1.2).
 func (d *DB) Code(ctx context.Context, h secret.Hash, now time.Time) (*oauth.Code, error) {
 	var used time.Time
@@ -93,8 +93,8 @@ func (d *DB) Code(ctx context.Context, h secret.Hash, now time.Time) (*oauth.Cod
 
 const spendCode = "UPDATE codes SET spent_at = $1 WHERE hash = $2 AND spent_at = 0 AND expires_at > $1"
 
-// SpendCode uses a code up for nothing: Spent if it was used before, NotFound if there is none or it has expired.
-func (d *DB) SpendCode(ctx context.Context, h secret.Hash, now time.Time) error {
+// ConsumeCode uses a code up for nothing: Consumed if it was used before, NotFound if there is none or it has expired.
+func (d *DB) ConsumeCode(ctx context.Context, h secret.Hash, now time.Time) error {
 	n, err := d.sql.Exec(ctx, spendCode, ms(now), h)
 	if err != nil || n == 1 {
 		return err
@@ -105,7 +105,7 @@ func (d *DB) SpendCode(ctx context.Context, h secret.Hash, now time.Time) error 
 	return notFound("code")
 }
 
-// RedeemCode uses a code up and stores the grant that it gives, in one transaction. Spent: the code was used before or
+// RedeemCode uses a code up and stores the grant that it gives, in one transaction. Consumed: the code was used before or
 // has expired, and nothing is stored. Denied: what the grant hangs on has been revoked; the code is used up.
 func (d *DB) RedeemCode(ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event) error {
 	return d.redeem(ctx, g, ev, func(tx sqldb.Tx) (bool, error) {
@@ -127,7 +127,7 @@ func (d *DB) redeem(ctx context.Context, g *oauth.Grant, ev []audit.Event, spend
 			return spent("code")
 		}
 		err = insertGrant(ctx, tx, g)
-		if fault.Is(err, fault.Spent) { // what was used up stays so
+		if fault.Is(err, fault.Consumed) { // what was used up stays so
 			revoked = true
 			return nil
 		}

@@ -33,13 +33,13 @@ func (d *DB) PutConsent(ctx context.Context, c *oauth.Consent, ev ...audit.Event
 	})
 }
 
-// ConsentsOf gives all that a user has allowed, oldest first.
-func (d *DB) ConsentsOf(ctx context.Context, u identity.UserID) ([]oauth.Consent, error) {
+// UserConsents gives all that a user has allowed, oldest first.
+func (d *DB) UserConsents(ctx context.Context, u identity.UserID) ([]oauth.Consent, error) {
 	return list(ctx, d.sql, scanConsent, "SELECT "+consentCols+" FROM consents WHERE user_id = $1 ORDER BY created_at, client_id", u)
 }
 
-// DropConsent takes back what a user has allowed a client, and ends the client's grants of that user.
-func (d *DB) DropConsent(ctx context.Context, u identity.UserID, c oauth.ClientID, now time.Time, ev ...audit.Event) error {
+// DeleteConsent takes back what a user has allowed a client, and ends the client's grants of that user.
+func (d *DB) DeleteConsent(ctx context.Context, u identity.UserID, c oauth.ClientID, now time.Time, ev ...audit.Event) error {
 	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM consents WHERE user_id = $1 AND client_id = $2", u, c)
 		if err != nil {

@@ -33,7 +33,7 @@ func (d *DB) PutCredential(ctx context.Context, c *identity.Credential, ev ...au
 	})
 }
 
-// ConfirmCredential marks a credential confirmed, once: Spent if it is confirmed already.
+// ConfirmCredential marks a credential confirmed, once: Consumed if it is confirmed already.
 func (d *DB) ConfirmCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, "UPDATE credentials SET confirmed_at = $1, last_used_at = $1, last_step = $2 WHERE id = $3 AND confirmed_at = 0",
@@ -45,8 +45,8 @@ func (d *DB) ConfirmCredential(ctx context.Context, id identity.CredentialID, st
 	})
 }
 
-// StepCredential moves LastStep forward: Spent if step is not newer than the stored one (RFC 6238 §5.2).
-func (d *DB) StepCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time) error {
+// AdvanceCredential moves LastStep forward: Consumed if step is not newer than the stored one (RFC 6238 §5.2).
+func (d *DB) AdvanceCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time) error {
 	n, err := d.sql.Exec(ctx, "UPDATE credentials SET last_step = $1, last_used_at = $2 WHERE id = $3 AND last_step < $1", step, ms(now), id)
 	if err != nil || n > 0 {
 		return err
@@ -66,8 +66,8 @@ func credentialSpent(ctx context.Context, c sqldb.Conn, id identity.CredentialID
 	return notFound("second factor")
 }
 
-// DropCredentials deletes a user's credentials of a kind, and with the last one the backup codes.
-func (d *DB) DropCredentials(ctx context.Context, id identity.UserID, kind string, ev ...audit.Event) error {
+// DeleteCredentials deletes a user's credentials of a kind, and with the last one the backup codes.
+func (d *DB) DeleteCredentials(ctx context.Context, id identity.UserID, kind string, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM credentials WHERE user_id = $1 AND kind = $2", id, kind); err != nil {
 			return err
@@ -77,8 +77,8 @@ func (d *DB) DropCredentials(ctx context.Context, id identity.UserID, kind strin
 	})
 }
 
-// DropUnconfirmed deletes a user's credentials of a kind that were never confirmed.
-func (d *DB) DropUnconfirmed(ctx context.Context, id identity.UserID, kind string) error {
+// DeleteUnconfirmed deletes a user's credentials of a kind that were never confirmed.
+func (d *DB) DeleteUnconfirmed(ctx context.Context, id identity.UserID, kind string) error {
 	_, err := d.sql.Exec(ctx, "DELETE FROM credentials WHERE user_id = $1 AND kind = $2 AND confirmed_at = 0", id, kind)
 	return err
 }
@@ -102,8 +102,8 @@ func (d *DB) PutBackupCodes(ctx context.Context, id identity.UserID, codes []sec
 	})
 }
 
-// SpendBackupCode uses a code up: Spent if it was used, NotFound if it is none.
-func (d *DB) SpendBackupCode(ctx context.Context, id identity.UserID, h secret.Hash, now time.Time) error {
+// ConsumeBackupCode uses a code up: Consumed if it was used, NotFound if it is none.
+func (d *DB) ConsumeBackupCode(ctx context.Context, id identity.UserID, h secret.Hash, now time.Time) error {
 	n, err := d.sql.Exec(ctx, "UPDATE backup_codes SET used_at = $1 WHERE user_id = $2 AND hash = $3 AND used_at = 0", ms(now), id, h)
 	if err != nil || n > 0 {
 		return err

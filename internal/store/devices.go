@@ -59,7 +59,7 @@ func (d *DB) DeviceByUserCode(ctx context.Context, userCode string, now time.Tim
 	return v, named(err, "code")
 }
 
-// DecideDevice approves or denies a pending authorization, once: Spent if it was decided before, NotFound if
+// DecideDevice approves or denies a pending authorization, once: Consumed if it was decided before, NotFound if
 // unknown or expired.
 func (d *DB) DecideDevice(ctx context.Context, v oauth.DeviceDecision, ev ...audit.Event) error {
 	state, data := oauth.DeviceDenied, []byte(nil)
@@ -144,7 +144,7 @@ func (d *DB) approvedDevice(ctx context.Context, h secret.Hash) (*oauth.DevicePo
 }
 
 // RedeemDevice takes an approved authorization away and stores its grant, in one transaction. Of concurrent callers one finds the
-// row, the others get Spent. Denied: what the grant hangs on has been revoked; the authorization is gone.
+// row, the others get Consumed. Denied: what the grant hangs on has been revoked; the authorization is gone.
 func (d *DB) RedeemDevice(ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event) error {
 	return d.redeem(ctx, g, ev, func(tx sqldb.Tx) (bool, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM devices WHERE hash = $1 AND state = 'approved' AND expires_at > $2", h, ms(now))

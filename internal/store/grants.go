@@ -63,7 +63,7 @@ const putGrant = "INSERT INTO grants (" + grantCols + ") SELECT $1, $2, $3, $4, 
 	" AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 'user' AND target = $3 AND not_before > $20)" +
 	" AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 'client' AND target = $2 AND not_before > $20)"
 
-// PutGrant stores an approval, unless the grant, its session, its user or its client has been revoked meanwhile: then Spent.
+// PutGrant stores an approval, unless the grant, its session, its user or its client has been revoked meanwhile: then Consumed.
 func (d *DB) PutGrant(ctx context.Context, g *oauth.Grant, ev ...audit.Event) error {
 	if len(ev) == 0 { // one statement, one round trip
 		return insertGrant(ctx, d.sql, g)
@@ -76,7 +76,7 @@ func insertGrant(ctx context.Context, c sqldb.Conn, g *oauth.Grant) error {
 		g.Kind, join(g.Scopes), join(g.Resources), string(g.Claims), ms(g.AuthTime), join(g.AMR), g.ACR, g.RefreshHash, g.PrevHash,
 		ms(g.RotatedAt), ms(g.ExpiresAt), ms(g.AbsoluteEnd), clean(g.IP), clean(g.Agent), ms(g.CreatedAt), ms(g.LastUsedAt), g.Bound)
 	if err == nil && n == 0 {
-		return fault.New(fault.Spent, "this approval has been revoked")
+		return fault.New(fault.Consumed, "this approval has been revoked")
 	}
 	return err
 }
@@ -113,9 +113,9 @@ const turnRefresh = "UPDATE grants SET prev_hash = CASE WHEN refresh_hash = $1 T
 	" ip = $4, agent = $5" +
 	" WHERE id = $6 AND client_id = $7 AND refresh_hash = $8 AND refresh_hash <> '' AND expires_at > $2 AND " + notRevoked
 
-// TurnRefresh replaces the refresh hash of a live grant of that client, with the events. If nothing moved: NotFound when the
-// grant is gone, ended, expired or another client's; Spent when its hash is another one.
-func (d *DB) TurnRefresh(ctx context.Context, t oauth.RefreshTurn, ev ...audit.Event) error {
+// RotateRefresh replaces the refresh hash of a live grant of that client, with the events. If nothing moved: NotFound when the
+// grant is gone, ended, expired or another client's; Consumed when its hash is another one.
+func (d *DB) RotateRefresh(ctx context.Context, t oauth.RefreshRotation, ev ...audit.Event) error {
 	err := d.turn(ctx, t, ev)
 	if !fault.Is(err, fault.NotFound) {
 		return err
@@ -132,7 +132,7 @@ func (d *DB) TurnRefresh(ctx context.Context, t oauth.RefreshTurn, ev ...audit.E
 }
 
 // turn runs the statement with its events, in one round trip where there is one event at most.
-func (d *DB) turn(ctx context.Context, t oauth.RefreshTurn, ev []audit.Event) error {
+func (d *DB) turn(ctx context.Context, t oauth.RefreshRotation, ev []audit.Event) error {
 	turn := sqldb.Statement{Text: turnRefresh, Args: []any{t.New, ms(t.Now), ms(t.ExpiresAt), clean(t.IP), clean(t.Agent), t.Grant, t.Client, t.Old}}
 	switch len(ev) {
 	case 0:
@@ -143,7 +143,7 @@ func (d *DB) turn(ctx context.Context, t oauth.RefreshTurn, ev []audit.Event) er
 		if err != nil {
 			return err
 		}
-		n, err := d.sql.ExecThen(ctx, string(t.Grant), turn, sqldb.Statement{Text: insertEvent, Args: args})
+		n, err := d.sql.ExecIfChanged(ctx, string(t.Grant), turn, sqldb.Statement{Text: insertEvent, Args: args})
 		return one(n, err, "grant")
 	}
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
@@ -166,14 +166,14 @@ func (d *DB) EndGrant(ctx context.Context, id oauth.GrantID, now time.Time, ev .
 	})
 }
 
-// GrantsOf gives a user's grants that have not ended, the one used last first.
-func (d *DB) GrantsOf(ctx context.Context, user identity.UserID, now time.Time) ([]oauth.Grant, error) {
+// UserGrants gives a user's grants that have not ended, the one used last first.
+func (d *DB) UserGrants(ctx context.Context, user identity.UserID, now time.Time) ([]oauth.Grant, error) {
 	return list(ctx, d.sql, scanGrant, "SELECT "+grantRead+" FROM grants WHERE user_id = $1 AND expires_at > $2 AND "+notRevoked+
 		" ORDER BY last_used_at DESC, id", user, ms(now))
 }
 
-// EndGrantOf ends a grant of that user: NotFound if it is another's, or has ended.
-func (d *DB) EndGrantOf(ctx context.Context, user identity.UserID, id oauth.GrantID, now time.Time, ev ...audit.Event) error {
+// EndUserGrant ends a grant of that user: NotFound if it is another's, or has ended.
+func (d *DB) EndUserGrant(ctx context.Context, user identity.UserID, id oauth.GrantID, now time.Time, ev ...audit.Event) error {
 	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM grants WHERE id = $1 AND user_id = $2", id, user)
 		if err := one(n, err, "authorization"); err != nil {

@@ -26,10 +26,10 @@ func newLately() *otter.Cache[identity.UserID, lately] {
 	return otter.Must(&otter.Options[identity.UserID, lately]{MaximumSize: maxLately})
 }
 
-// UserLately gives a user as they were at most a second ago, or NotFound; a change by this process is seen at once. It is for telling
+// CachedUser gives a user as they were at most a second ago, or NotFound; a change by this process is seen at once. It is for telling
 // about a person, not for deciding: that an account has been disabled or deleted is in the log of revocations. The value is shared:
 // never change it.
-func (d *DB) UserLately(ctx context.Context, id identity.UserID, now time.Time) (*identity.User, error) {
+func (d *DB) CachedUser(ctx context.Context, id identity.UserID, now time.Time) (*identity.User, error) {
 	l, ok := d.users.GetIfPresent(id)
 	if ok && !now.Before(l.read) && now.Sub(l.read) < latelyLife {
 		return l.user, nil

@@ -16,8 +16,8 @@ const metaTokenLife = "token_life"
 const raiseTokenLife = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = " +
 	"CASE WHEN CAST(meta.value AS BIGINT) < CAST(excluded.value AS BIGINT) THEN excluded.value ELSE meta.value END"
 
-// RaiseTokenLife makes sure that revocations are kept for at least a life of access tokens.
-func (d *DB) RaiseTokenLife(ctx context.Context, life time.Duration) error {
+// RaiseTokenTTL makes sure that revocations are kept for at least a life of access tokens.
+func (d *DB) RaiseTokenTTL(ctx context.Context, life time.Duration) error {
 	return raiseLife(ctx, d.sql, life)
 }
 

@@ -34,8 +34,8 @@ func (d *DB) PutLink(ctx context.Context, h secret.Hash, l *login.Link, ev ...au
 	})
 }
 
-// SpendLink uses a link up, once: Spent if it was used before, NotFound if there is none or it has expired.
-func (d *DB) SpendLink(ctx context.Context, h secret.Hash, now time.Time) error {
+// ConsumeLink uses a link up, once: Consumed if it was used before, NotFound if there is none or it has expired.
+func (d *DB) ConsumeLink(ctx context.Context, h secret.Hash, now time.Time) error {
 	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		_, err := spendLink(ctx, tx, h, now)
 		return err

@@ -51,7 +51,7 @@ const (
 )
 
 // Fail counts one failure and gives the counter after it, in one statement.
-func (d *DB) Fail(ctx context.Context, f login.Failure) (login.Lock, error) {
+func (d *DB) RecordFailure(ctx context.Context, f login.Failure) (login.Lock, error) {
 	first := login.Lock{Failures: 1, LastAt: f.Now}
 	if f.Threshold <= 1 {
 		first.Rounds, first.LockedUntil = 1, f.Now.Add(f.Duration)

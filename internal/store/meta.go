@@ -14,8 +14,8 @@ func (d *DB) SetMeta(ctx context.Context, name, value string) error {
 	return err
 }
 
-// FirstMeta stores such a value unless there is one, and gives the one that stays.
-func (d *DB) FirstMeta(ctx context.Context, name, value string) (stays string, err error) {
+// InitMeta stores such a value unless there is one, and gives the one that stays.
+func (d *DB) InitMeta(ctx context.Context, name, value string) (stays string, err error) {
 	err = d.sql.Row(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = meta.value RETURNING value",
 		name, value).Scan(&stays)
 	return stays, err

@@ -12,19 +12,19 @@ const maxPage = 128
 
 // newRecorder writes the audit events of many callers together. While callers do other work between saying what happened and
 // asking whether it is stored, such as signing, one commit serves all of them.
-func newRecorder(db sqldb.DB) *sqldb.Gather[[]any] {
+func newRecorder(db sqldb.DB) *sqldb.Batcher[[]any] {
 	pens := 1 // SQLite has one writer
 	if db.Engine() == sqldb.Postgres {
 		pens = 2 // while the database works on one page, the next one is on its way
 	}
-	return sqldb.NewGather(maxPage, pens, func(ctx context.Context, rows [][]any) error {
+	return sqldb.NewBatcher(maxPage, pens, func(ctx context.Context, rows [][]any) error {
 		return db.ExecAll(ctx, insertEvent, rows)
 	})
 }
 
-// RecordSoon takes audit events that belong to no change. They are stored when the function that it returns gives no error,
+// RecordAsync takes audit events that belong to no change. They are stored when the function that it returns gives no error,
 // which should be called soon: until then they may wait in memory.
-func (d *DB) RecordSoon(ev ...audit.Event) (stored func(context.Context) error) {
+func (d *DB) RecordAsync(ev ...audit.Event) (stored func(context.Context) error) {
 	if len(ev) == 0 {
 		return func(context.Context) error { return nil }
 	}

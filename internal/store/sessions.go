@@ -105,8 +105,8 @@ func (d *DB) Session(ctx context.Context, id identity.SessionID, now time.Time) 
 	return s, named(err, "session")
 }
 
-// SessionsOf gives a user's live sessions, the one seen last first.
-func (d *DB) SessionsOf(ctx context.Context, user identity.UserID, now time.Time) ([]identity.Session, error) {
+// UserSessions gives a user's live sessions, the one seen last first.
+func (d *DB) UserSessions(ctx context.Context, user identity.UserID, now time.Time) ([]identity.Session, error) {
 	return list(ctx, d.sql, scanSession, "SELECT "+sessionCols+" FROM sessions WHERE user_id = $1 AND expires_at > $2 AND last_seen_at >= $3 "+
 		"ORDER BY last_seen_at DESC, id", user, ms(now), since(now, d.o.IdleTimeout))
 }
@@ -140,7 +140,7 @@ func (d *DB) TouchSession(ctx context.Context, id identity.SessionID, now time.T
 	return err
 }
 
-// RaiseSession gives a session a new cookie, authentication time, methods and class: Spent if its cookie has changed meanwhile.
+// RaiseSession gives a session a new cookie, authentication time, methods and class: Consumed if its cookie has changed meanwhile.
 func (d *DB) RaiseSession(ctx context.Context, old, new secret.Hash, s *identity.Session, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, "UPDATE sessions SET hash = $1, auth_time = $2, amr = $3, acr = $4, last_seen_at = $5, ip = $6, agent = $7 "+
@@ -175,8 +175,8 @@ func (d *DB) EndOtherSessions(ctx context.Context, u identity.UserID, keep ident
 	})
 }
 
-// EndSessionOf ends a session of that user: NotFound if it is another's, or has ended.
-func (d *DB) EndSessionOf(ctx context.Context, user identity.UserID, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error {
+// EndUserSession ends a session of that user: NotFound if it is another's, or has ended.
+func (d *DB) EndUserSession(ctx context.Context, user identity.UserID, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error {
 	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		found, err := exists(ctx, tx, "SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2", id, user)
 		if err != nil {
@@ -189,9 +189,9 @@ func (d *DB) EndSessionOf(ctx context.Context, user identity.UserID, id identity
 	})
 }
 
-// EndAllOf ends all of a user's sessions but for except (which may be ""), and all grants, and revokes every token issued so
+// EndUserAccess ends all of a user's sessions but for except (which may be ""), and all grants, and revokes every token issued so
 // far, those of the session that stays included: its applications ask for new ones without a new login.
-func (d *DB) EndAllOf(ctx context.Context, user identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event) error {
+func (d *DB) EndUserAccess(ctx context.Context, user identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event) error {
 	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if _, err := lockUser(ctx, tx, user); err != nil {
 			return nil, err
@@ -200,8 +200,8 @@ func (d *DB) EndAllOf(ctx context.Context, user identity.UserID, now time.Time, 
 	})
 }
 
-// EndInactiveOf ends a user's sessions and grants that have not been used since before, and tells how many there were.
-func (d *DB) EndInactiveOf(ctx context.Context, user identity.UserID, before, now time.Time, ev ...audit.Event) (n int, err error) {
+// EndInactiveSessions ends a user's sessions and grants that have not been used since before, and tells how many there were.
+func (d *DB) EndInactiveSessions(ctx context.Context, user identity.UserID, before, now time.Time, ev ...audit.Event) (n int, err error) {
 	err = d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		sessions, err := idsOf[identity.SessionID](ctx, tx, "SELECT id FROM sessions WHERE user_id = $1 AND last_seen_at < $2", user, ms(before))
 		if err != nil {

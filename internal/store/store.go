@@ -51,7 +51,7 @@ type DB struct {
 	o      Options
 	memory memory
 
-	recorder *sqldb.Gather[[]any]
+	recorder *sqldb.Batcher[[]any]
 	users    *otter.Cache[identity.UserID, lately]
 }
 
@@ -164,7 +164,7 @@ func one(n int64, err error, what string) error {
 func notFound(what string) error { return fault.New(fault.NotFound, "there is no such %s", what) }
 
 func spent(what string) error {
-	return fault.New(fault.Spent, "this %s has been used before", what)
+	return fault.New(fault.Consumed, "this %s has been used before", what)
 }
 
 // named puts what was looked for into a NotFound.

@@ -31,7 +31,7 @@ type Options struct {
 	Proxies   []netip.Prefix     // whose X-Forwarded-For and X-Request-Id are believed
 	BodyLimit int64              // bytes of a request body
 	Deadline  time.Duration      // for one request
-	Instant   map[string]Instant // paths of public documents that are in memory
+	StaticDocs   map[string]StaticDoc // paths of public documents that are in memory
 	Secure    bool               // the issuer is https: cookies are Secure and HSTS is sent
 	Origin    string             // the issuer's scheme, host and port: where clients see us, whatever proxies stand between
 	Limiter   Limiter            // nil: no rate limits
@@ -42,7 +42,7 @@ type Options struct {
 
 // Instant gives a public JSON document from memory. Every client reads these now and then; they are answered to a GET before
 // anything of a request is set up, and recorded at debug only.
-type Instant func(now time.Time) ([]byte, error)
+type StaticDoc func(now time.Time) ([]byte, error)
 
 // Kit is the HTTP side's shared ground. It is immutable.
 type Kit struct {
@@ -94,7 +94,7 @@ func EventOf(ctx context.Context) *Event {
 }
 
 // Lasting is the request's context without its deadline, for an answer that goes on: it ends when the caller goes.
-func Lasting(ctx context.Context) context.Context {
+func Persistent(ctx context.Context) context.Context {
 	if base := EventOf(ctx).lasting; base != nil {
 		return base
 	}
@@ -105,7 +105,7 @@ func Lasting(ctx context.Context) context.Context {
 // need none of them.
 func (k *Kit) Stack(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if doc := k.Instant[r.URL.Path]; doc == nil || !k.instant(w, r, doc) {
+		if doc := k.StaticDocs[r.URL.Path]; doc == nil || !k.instant(w, r, doc) {
 			k.outer(w, r, next, true)
 		}
 	})
@@ -113,7 +113,7 @@ func (k *Kit) Stack(next http.Handler) http.Handler {
 
 // Front is Stack for what is somebody else's answer, passed through: recovery, request id and record alone. How long it may take and
 // how large it may be is the handler's to say.
-func (k *Kit) Front(next http.Handler) http.Handler {
+func (k *Kit) Passthrough(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { k.outer(w, r, next, false) })
 }
 
@@ -144,7 +144,7 @@ func (k *Kit) outer(w http.ResponseWriter, r *http.Request, next http.Handler, o
 }
 
 // instant answers a GET from memory; false if the usual way has to be taken: other methods, errors, and when every request is recorded.
-func (k *Kit) instant(w http.ResponseWriter, r *http.Request, doc Instant) bool {
+func (k *Kit) instant(w http.ResponseWriter, r *http.Request, doc StaticDoc) bool {
 	if r.Method != http.MethodGet || k.Log.Enabled(r.Context(), slog.LevelDebug) {
 		return false
 	}
@@ -197,7 +197,7 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 		ev.Route = "none"
 	}
 	level := slog.LevelInfo
-	if rec.status() < 400 && k.Instant[r.URL.Path] != nil {
+	if rec.status() < 400 && k.StaticDocs[r.URL.Path] != nil {
 		level = slog.LevelDebug // every client reads the metadata now and then; nobody looks for it in a log
 	}
 	if ev.Err != nil && rec.status() >= 500 {
@@ -357,7 +357,7 @@ func Status(err error) int {
 	switch fault.KindOf(err) {
 	case fault.NotFound:
 		return http.StatusNotFound
-	case fault.Conflict, fault.Spent:
+	case fault.Conflict, fault.Consumed:
 		return http.StatusConflict
 	case fault.Denied:
 		return http.StatusForbidden

@@ -51,7 +51,7 @@ func TestSecurityHeaders(t *testing.T) {
 // A public document is answered from memory, and the usual way where that does not do.
 func TestInstantDocuments(t *testing.T) {
 	gone := false
-	documents := map[string]web.Instant{"/doc": func(at time.Time) ([]byte, error) {
+	documents := map[string]web.StaticDoc{"/doc": func(at time.Time) ([]byte, error) {
 		if gone || !at.Equal(now) {
 			return nil, errors.New("not now")
 		}
@@ -59,7 +59,7 @@ func TestInstantDocuments(t *testing.T) {
 	}}
 	level := new(slog.LevelVar)
 	k := kit(t, func(o *web.Options) {
-		o.Instant, o.Secure = documents, true
+		o.StaticDocs, o.Secure = documents, true
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level}))
 	})
 	usual := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }
@@ -105,7 +105,7 @@ func TestFront(t *testing.T) {
 		o.Log, o.BodyLimit, o.Deadline = slog.New(slog.NewJSONHandler(&log, nil)), 4, time.Nanosecond
 	})
 	w := httptest.NewRecorder()
-	k.Front(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	k.Passthrough(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, bound := r.Context().Deadline(); bound {
 			t.Error("there is a deadline")
 		}
@@ -210,7 +210,7 @@ func TestRecord(t *testing.T) {
 func TestBodyLimit(t *testing.T) {
 	k := kit(t, func(o *web.Options) { o.BodyLimit = 100 })
 	serve(k, request("POST", "/", formType, "a="+strings.Repeat("x", 200)), func(_ http.ResponseWriter, r *http.Request) {
-		_, err := k.Lift(r, web.FromForm, nil)
+		_, err := k.ParseCall(r, web.FromForm, nil)
 		if web.Status(err) != http.StatusRequestEntityTooLarge || !fault.Is(err, fault.Invalid) {
 			t.Errorf("%v", err)
 		}
@@ -298,7 +298,7 @@ func TestRequestID(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	for err, want := range map[error]int{
-		fault.New(fault.NotFound, "x"): 404, fault.New(fault.Conflict, "x"): 409, fault.New(fault.Spent, "x"): 409, fault.New(fault.Denied, "x"): 403,
+		fault.New(fault.NotFound, "x"): 404, fault.New(fault.Conflict, "x"): 409, fault.New(fault.Consumed, "x"): 409, fault.New(fault.Denied, "x"): 403,
 		fault.New(fault.Invalid, "x"): 400, fault.New(fault.Limited, "x"): 429, fault.New(fault.Unavailable, "x"): 503, errors.New("x"): 500,
 	} {
 		if got := web.Status(err); got != want {

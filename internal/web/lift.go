@@ -31,7 +31,7 @@ const maxParams = 64
 // Lift turns a request into a Call. It is the only place that reads parameters off HTTP: a repeated
 // one is refused (RFC 6749 §3.1) but `resource` (RFC 8707 §2), an empty one counts as left out (RFC 6749 §3.1), and
 // text that is not UTF-8 is refused.
-func (k *Kit) Lift(r *http.Request, from Bodies, sess *identity.Session) (*oauth.Call, error) {
+func (k *Kit) ParseCall(r *http.Request, from Bodies, sess *identity.Session) (*oauth.Call, error) {
 	form, err := params(r, from)
 	if err != nil {
 		return nil, err

@@ -96,7 +96,7 @@ func TestLift(t *testing.T) {
 		"Authorization twice":        {twice(), all, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			call, err := kit(t).Lift(c.r, c.from, nil)
+			call, err := kit(t).ParseCall(c.r, c.from, nil)
 			if c.want == nil {
 				if !fault.Is(err, fault.Invalid) || fault.Text(err) == "" {
 					t.Fatalf("%v %v", call, err)
@@ -131,7 +131,7 @@ func TestLiftTakesWhatTheRequestIs(t *testing.T) {
 	k := kit(t)
 	var seen bool
 	h := k.Stack(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		c, err := k.Lift(r, web.FromForm, nil)
+		c, err := k.ParseCall(r, web.FromForm, nil)
 		if err != nil {
 			t.Error(err)
 			return
@@ -159,14 +159,14 @@ func TestLiftTakesWhatProvesPossession(t *testing.T) {
 	r.Header.Add("dpop", "two")
 	r.Header.Set("X-Forwarded-Host", "evil.example")
 	r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert, {}}}
-	c, err := k.Lift(r, web.FromForm, nil)
+	c, err := k.ParseCall(r, web.FromForm, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(c.DPoP, []string{"one", "two"}) || c.URL != "https://id.example/oauth/token%2F" || c.Cert != cert {
 		t.Errorf("%q %s %v", c.DPoP, c.URL, c.Cert)
 	}
-	plain, err := k.Lift(request("POST", "/", formType, "a=1"), web.FromForm, nil)
+	plain, err := k.ParseCall(request("POST", "/", formType, "a=1"), web.FromForm, nil)
 	if err != nil || len(plain.DPoP) != 0 || plain.Cert != nil {
 		t.Errorf("%+v, %v", plain, err)
 	}
@@ -175,7 +175,7 @@ func TestLiftTakesWhatProvesPossession(t *testing.T) {
 func TestLiftOfABrokenBody(t *testing.T) {
 	r := request("POST", "/", formType, "")
 	r.Body, r.ContentLength = io.NopCloser(broken{}), 5
-	if _, err := kit(t).Lift(r, web.FromForm, nil); !fault.Is(err, fault.Invalid) {
+	if _, err := kit(t).ParseCall(r, web.FromForm, nil); !fault.Is(err, fault.Invalid) {
 		t.Fatal(err)
 	}
 }

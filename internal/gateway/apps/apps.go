@@ -35,10 +35,10 @@ const (
 type Tokens interface {
 	Issuer() string
 	// House redeems codes and refresh tokens for a client whose tokens are kept here.
-	House(ctx context.Context, id oauth.ClientID, c *oauth.Call) (*oauth.TokenResponse, error)
+	RedeemForSession(ctx context.Context, id oauth.ClientID, c *oauth.Call) (*oauth.TokenResponse, error)
 	// Access reads an access token that is in force. Denied: it is not. Live asks, of memory alone, whether it still is.
 	Access(ctx context.Context, token string, now time.Time) (*oauth.AccessToken, error)
-	Live(t *oauth.AccessToken, now time.Time) bool
+	Active(t *oauth.AccessToken, now time.Time) bool
 }
 
 // Store is what this package asks of storage. What says "from memory" costs no round trip.
@@ -46,17 +46,17 @@ type Store interface {
 	// Client and ClientsAt give clients, from memory; ClientsAt those that have registered a redirect URI exactly so.
 	Client(ctx context.Context, id oauth.ClientID) (*oauth.Client, error)
 	ClientsAt(redirect string) []*oauth.Client
-	CatchUp(ctx context.Context) error
+	SyncCache(ctx context.Context) error
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 
-	// PutAppSession stores a session under its cookie's hash. Spent: its grant has ended meanwhile.
+	// PutAppSession stores a session under its cookie's hash. Consumed: its grant has ended meanwhile.
 	PutAppSession(ctx context.Context, h secret.Hash, s *oauth.AppSession, ev ...audit.Event) error
 	// AppSession reads a live session, or NotFound.
 	AppSession(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*oauth.AppSession, error)
-	// ClaimAppSession lets one server refresh until a time. Spent: another is at it, or has done it. ReleaseAppSession gives the claim up.
+	// ClaimAppSession lets one server refresh until a time. Consumed: another is at it, or has done it. ReleaseAppSession gives the claim up.
 	ClaimAppSession(ctx context.Context, id string, version int64, now, until time.Time) error
 	ReleaseAppSession(ctx context.Context, id string, version int64, until time.Time) error
-	// RenewAppSession replaces the tokens of a version. Spent: it has moved on.
+	// RenewAppSession replaces the tokens of a version. Consumed: it has moved on.
 	RenewAppSession(ctx context.Context, id string, version int64, tokens string) error
 	TouchAppSession(ctx context.Context, id string, now time.Time) error
 	// EndAppSession ends a session with its grant. NotFound: it has ended before.
@@ -65,7 +65,7 @@ type Store interface {
 
 // Options are what the operator decides, and what other parts lend.
 type Options struct {
-	Life time.Duration // of a session, at most
+	TTL time.Duration // of a session, at most
 	Idle time.Duration // a session unused for longer has ended. 0: only Life counts
 	// Fail shows an error to a person.
 	Fail func(w http.ResponseWriter, r *http.Request, err error)
@@ -102,7 +102,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		serve        http.Handler
 	}{
 		{"GET", "/session/login", s.page(s.showLogin)},
-		{"GET", oauth.HouseCallback, s.page(s.callback)},
+		{"GET", oauth.SessionCallback, s.page(s.callback)},
 		{"GET", "/session/user", s.answer(s.user)},
 		{"POST", "/session/logout", s.answer(s.logout)},
 	} {

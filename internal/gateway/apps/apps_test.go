@@ -74,7 +74,7 @@ func TestStory(t *testing.T) {
 	if w.jar[cookieApp] != "" || w.who() != nil {
 		t.Fatal("still known after signing out")
 	}
-	_, err = w.db.GrantsOf(t.Context(), w.user.ID, w.clock.now())
+	_, err = w.db.UserGrants(t.Context(), w.user.ID, w.clock.now())
 	must(t, err)
 	equal(t, "starts in the audit log", w.events(audit.AppSessionStarted), 1)
 	equal(t, "ends in the audit log", w.events(audit.AppSessionEnded), 1)
@@ -90,7 +90,7 @@ func TestLogoutEndsEverything(t *testing.T) {
 	if w.who() != nil {
 		t.Fatal("the cookie still works")
 	}
-	grants, err := w.db.GrantsOf(t.Context(), w.user.ID, w.clock.now())
+	grants, err := w.db.UserGrants(t.Context(), w.user.ID, w.clock.now())
 	must(t, err)
 	equal(t, "grants left", len(grants), 0)
 	rec := w.do("POST", "/session/logout", "Sec-Fetch-Site", "same-origin")
@@ -284,7 +284,7 @@ func TestSeveralTabs(t *testing.T) {
 	if rec := w.callback(answers[0]); rec.Code != http.StatusBadRequest {
 		t.Fatalf("the oldest of four: %d", rec.Code)
 	}
-	grants, err := w.db.GrantsOf(t.Context(), w.user.ID, w.clock.now())
+	grants, err := w.db.UserGrants(t.Context(), w.user.ID, w.clock.now())
 	must(t, err)
 	equal(t, "grants: of sessions whose cookie was replaced, none is left", len(grants), 1)
 }

@@ -114,7 +114,7 @@ func (s *Server) session(ctx context.Context, h secret.Hash) (*session, error) {
 func (s *Server) current(ctx context.Context, h secret.Hash) (*session, error) {
 	now := s.now(ctx)
 	old, ok := s.live.GetIfPresent(h)
-	ok = ok && old.row.ExpiresAt.After(now) && !old.idle(now, s.opt.Idle) && s.tokens.Live(old.token, now)
+	ok = ok && old.row.ExpiresAt.After(now) && !old.idle(now, s.opt.Idle) && s.tokens.Active(old.token, now)
 	if ok && now.Before(old.renew) {
 		return old, nil
 	}

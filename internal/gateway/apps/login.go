@@ -44,11 +44,11 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 	if !opened(r.Method, r.Header) {
 		return fault.New(fault.Denied, "Signing in must be opened as a page, not fetched by a script or shown in a frame.")
 	}
-	c, err := s.kit.Lift(r, web.FromQuery, nil)
+	c, err := s.kit.ParseCall(r, web.FromQuery, nil)
 	if err != nil {
 		return err
 	}
-	callback := s.origin(r) + oauth.HouseCallback
+	callback := s.origin(r) + oauth.SessionCallback
 	cl, err := s.clientAt(r.Context(), callback, oauth.ClientID(c.Get("client_id")))
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func (s *Server) clientAt(ctx context.Context, callback string, id oauth.ClientI
 	found := s.store.ClientsAt(callback)
 	named := func(cl *oauth.Client) bool { return cl.ID == id }
 	if len(found) == 0 || (id != "" && !slices.ContainsFunc(found, named)) { // perhaps it was made a moment ago
-		if err := s.store.CatchUp(ctx); err != nil {
+		if err := s.store.SyncCache(ctx); err != nil {
 			return nil, err
 		}
 		found = s.store.ClientsAt(callback)
@@ -135,11 +135,11 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	if !opened(r.Method, r.Header) {
 		return notOurs()
 	}
-	c, err := s.kit.Lift(r, web.FromQuery, nil)
+	c, err := s.kit.ParseCall(r, web.FromQuery, nil)
 	if err != nil {
 		return err
 	}
-	callback := s.origin(r) + oauth.HouseCallback
+	callback := s.origin(r) + oauth.SessionCallback
 	list := s.begun(r, callback, c.Now)
 	i := slices.IndexFunc(list, func(p pending) bool { return secret.Equal(p.State, c.Get("state")) })
 	if i < 0 {
@@ -157,7 +157,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	form := url.Values{"grant_type": {oauth.GrantTypeCode}, "code": {c.Get("code")}, "redirect_uri": {callback}, "code_verifier": {p.Verifier}}
-	got, err := s.tokens.House(r.Context(), p.Client, &oauth.Call{
+	got, err := s.tokens.RedeemForSession(r.Context(), p.Client, &oauth.Call{
 		Form: form, Method: http.MethodPost, IP: c.IP, Agent: c.Agent, RequestID: c.RequestID, Now: c.Now,
 	})
 	var no *oauth.Error
@@ -214,16 +214,16 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, client oauth.Clie
 	}
 	a := &oauth.AppSession{
 		ID: secret.NewID(now), Client: client, User: t.User, Grant: t.Grant, Session: t.Session, Version: 1,
-		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.opt.Life),
+		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.opt.TTL),
 	}
 	a.Tokens = s.seal(a.ID, k)
 	cookie := secret.NewToken(secret.PrefixAppSession)
 	err = s.store.PutAppSession(ctx, s.keys.Hash(cookie), a, record(ctx, audit.AppSessionStarted, a))
-	if fault.Is(err, fault.Spent) {
+	if fault.Is(err, fault.Consumed) {
 		return fault.Wrap(fault.Invalid, err, "The sign-in has been ended meanwhile. Go back to the application and sign in again.")
 	}
 	if err == nil {
-		s.kit.SetCookie(w, CookieApp, cookie, s.opt.Life)
+		s.kit.SetCookie(w, CookieApp, cookie, s.opt.TTL)
 	}
 	return err
 }

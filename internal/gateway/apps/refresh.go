@@ -70,9 +70,9 @@ func (s *Server) load(ctx context.Context, h secret.Hash, now time.Time) (*sessi
 		switch {
 		case over:
 			return nil, s.over(ctx, h, a, now, "tokens_ended")
-		case fault.Is(err, fault.Spent) && sess != nil: // another server is at it, and the old token still does
+		case fault.Is(err, fault.Consumed) && sess != nil: // another server is at it, and the old token still does
 			return sess, nil
-		case fault.Is(err, fault.Spent):
+		case fault.Is(err, fault.Consumed):
 			if err := pause(ctx); err != nil {
 				return nil, err
 			}
@@ -122,7 +122,7 @@ func (s *Server) read(ctx context.Context, a *oauth.AppSession, k kept, now time
 	return v, nil
 }
 
-// refresh gets new tokens for a version of a session. Over: there are none to be had ever again. Spent: another server is at it, or
+// refresh gets new tokens for a version of a session. Over: there are none to be had ever again. Consumed: another server is at it, or
 // has done it.
 func (s *Server) refresh(ctx context.Context, a *oauth.AppSession, k kept, now time.Time) (over bool, err error) {
 	if k.Refresh == "" {
@@ -133,7 +133,7 @@ func (s *Server) refresh(ctx context.Context, a *oauth.AppSession, k kept, now t
 		return false, err
 	}
 	ev := web.EventOf(ctx)
-	got, err := s.tokens.House(ctx, a.Client, &oauth.Call{
+	got, err := s.tokens.RedeemForSession(ctx, a.Client, &oauth.Call{
 		Form:   url.Values{"grant_type": {oauth.GrantTypeRefresh}, "refresh_token": {k.Refresh}, "redirect_uri": {k.Callback}},
 		Method: http.MethodPost, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: now,
 	})
@@ -148,7 +148,7 @@ func (s *Server) refresh(ctx context.Context, a *oauth.AppSession, k kept, now t
 		}
 		err = s.store.RenewAppSession(ctx, a.ID, a.Version, s.seal(a.ID, k))
 	}
-	if err != nil && !fault.Is(err, fault.Spent) {
+	if err != nil && !fault.Is(err, fault.Consumed) {
 		free, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		err = errors.Join(err, s.store.ReleaseAppSession(free, a.ID, a.Version, until))

@@ -175,7 +175,7 @@ func TestWithoutRefreshToken(t *testing.T) {
 // A client whose refresh token is kept in the back: here it is.
 func TestKeptRefresh(t *testing.T) {
 	w := newWorld(t, neverIdle, func(s *settings) {
-		s.client = func(c *oauth.Client) { c.Grants, c.KeepRefresh = []string{oauth.GrantTypeCode}, true }
+		s.client = func(c *oauth.Client) { c.Grants, c.ServerSideRefresh = []string{oauth.GrantTypeCode}, true }
 	})
 	w.signIn("")
 	w.clock.pass(3 * time.Hour)
@@ -188,8 +188,8 @@ func TestKeptRefresh(t *testing.T) {
 func TestEndedElsewhere(t *testing.T) {
 	for name, end := range map[string]func(w *world) error{
 		"authorization removed on the account page": func(w *world) error {
-			grants, err := w.db.GrantsOf(w.t.Context(), w.user.ID, w.clock.now())
-			return errors.Join(err, w.db.EndGrantOf(w.t.Context(), w.user.ID, grants[0].ID, w.clock.now()))
+			grants, err := w.db.UserGrants(w.t.Context(), w.user.ID, w.clock.now())
+			return errors.Join(err, w.db.EndUserGrant(w.t.Context(), w.user.ID, grants[0].ID, w.clock.now()))
 		},
 		"signed out at the server": func(w *world) error {
 			return w.db.EndSession(w.t.Context(), w.sess.ID, w.clock.now(), true)
@@ -197,7 +197,7 @@ func TestEndedElsewhere(t *testing.T) {
 		"account disabled": func(w *world) error {
 			u := *w.user
 			u.Disabled, u.UpdatedAt = true, w.clock.now()
-			return errors.Join(w.db.UpdateUser(w.t.Context(), &u), w.db.EndAllOf(w.t.Context(), u.ID, w.clock.now(), ""))
+			return errors.Join(w.db.UpdateUser(w.t.Context(), &u), w.db.EndUserAccess(w.t.Context(), u.ID, w.clock.now(), ""))
 		},
 		"client deleted": func(w *world) error {
 			return w.db.DeleteClient(w.t.Context(), w.app.ID, w.clock.now())

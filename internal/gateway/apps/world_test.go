@@ -106,7 +106,7 @@ type counted struct {
 	fail      func() error
 }
 
-func (c *counted) House(ctx context.Context, id oauth.ClientID, call *oauth.Call) (*oauth.TokenResponse, error) {
+func (c *counted) RedeemForSession(ctx context.Context, id oauth.ClientID, call *oauth.Call) (*oauth.TokenResponse, error) {
 	if call.Get("grant_type") == oauth.GrantTypeRefresh {
 		c.refreshes.Add(1)
 		if c.fail != nil {
@@ -115,7 +115,7 @@ func (c *counted) House(ctx context.Context, id oauth.ClientID, call *oauth.Call
 			}
 		}
 	}
-	return c.Server.House(ctx, id, call)
+	return c.Server.RedeemForSession(ctx, id, call)
 }
 
 type settings struct {
@@ -176,7 +176,7 @@ func (w *world) serve(db *store.DB, set settings) {
 		Limiter: set.limiter, Rates: map[string]web.Rate{"token": {Max: 1, Window: time.Minute}},
 	})
 	w.apps = apps.New(kit, w.house, w.store, w.keys, apps.Options{
-		Life: 7 * 24 * time.Hour, Idle: set.idle, Fail: func(rw http.ResponseWriter, _ *http.Request, err error) {
+		TTL: 7 * 24 * time.Hour, Idle: set.idle, Fail: func(rw http.ResponseWriter, _ *http.Request, err error) {
 			w.failed = err
 			rw.WriteHeader(web.Status(err))
 		},

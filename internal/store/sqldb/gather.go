@@ -11,7 +11,7 @@ const sheetWithin = 5 * time.Second
 
 // Gather lets callers share the cost of a commit: what they want written is put on the sheet that is open, and whoever first needs
 // to know that it is written writes the whole sheet. A caller who is alone pays for one commit, at once; nobody waits for more to come.
-type Gather[T any] struct {
+type Batcher[T any] struct {
 	write func(ctx context.Context, items []T) error
 	pens  chan struct{} // one for each sheet that may be written at a time
 	most  int
@@ -29,14 +29,14 @@ type Sheet[T any] struct {
 }
 
 // NewGather makes a gatherer of sheets of so many items, of which so many are written at a time.
-func NewGather[T any](most, pens int, write func(ctx context.Context, items []T) error) *Gather[T] {
-	return &Gather[T]{write: write, pens: make(chan struct{}, pens), most: most, open: newSheet[T]()}
+func NewBatcher[T any](most, pens int, write func(ctx context.Context, items []T) error) *Batcher[T] {
+	return &Batcher[T]{write: write, pens: make(chan struct{}, pens), most: most, open: newSheet[T]()}
 }
 
 func newSheet[T any]() *Sheet[T] { return &Sheet[T]{done: make(chan struct{})} }
 
 // Add puts items on one sheet. They are written when somebody waits for it.
-func (g *Gather[T]) Add(items ...T) *Sheet[T] {
+func (g *Batcher[T]) Add(items ...T) *Sheet[T] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open.taken || len(g.open.items) >= g.most {
@@ -47,7 +47,7 @@ func (g *Gather[T]) Add(items ...T) *Sheet[T] {
 }
 
 // Wait returns when a sheet is written, or Unavailable when ctx ends or the sheets before it take too long: then nobody knows.
-func (g *Gather[T]) Wait(ctx context.Context, s *Sheet[T]) error {
+func (g *Batcher[T]) Wait(ctx context.Context, s *Sheet[T]) error {
 	select {
 	case g.pens <- struct{}{}:
 	default: // only who waits pays for a bound

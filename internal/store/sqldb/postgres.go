@@ -27,8 +27,8 @@ const (
 type postgresDB struct {
 	pool   *pgxpool.Pool
 	joined sync.Map // the texts of two statements → that of both as one
-	turns  *Gather[*turn]
-	reads  *Gather[*read]
+	turns  *Batcher[*turn]
+	reads  *Batcher[*read]
 }
 
 func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
@@ -54,7 +54,7 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 		return nil, postgresError(err)
 	}
 	db := &postgresDB{pool: pool}
-	db.turns, db.reads = NewGather(maxTurns, turnsPens, db.sendTurns), NewGather(maxReads, readsPens, db.sendReads)
+	db.turns, db.reads = NewBatcher(maxTurns, turnsPens, db.sendTurns), NewBatcher(maxReads, readsPens, db.sendReads)
 	if err := db.Ping(ctx); err != nil {
 		pool.Close()
 		at := fmt.Sprintf("%s:%d", cfg.ConnConfig.Host, cfg.ConnConfig.Port)

@@ -29,9 +29,9 @@ type turn struct {
 	begun atomic.Bool // set by who sends it, or by its caller who leaves before: then nobody does
 }
 
-// ExecThen sends both statements as one, which needs no BEGIN and COMMIT, and together with those of other callers, which
+// ExecIfChanged sends both statements as one, which needs no BEGIN and COMMIT, and together with those of other callers, which
 // share the round trip and the commit.
-func (db *postgresDB) ExecThen(ctx context.Context, key string, change, then Statement) (int64, error) {
+func (db *postgresDB) ExecIfChanged(ctx context.Context, key string, change, then Statement) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, cancelled(err)
 	}

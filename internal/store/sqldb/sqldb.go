@@ -80,9 +80,9 @@ type DB interface {
 	Read(ctx context.Context, dest []any, sql string, args ...any) error
 	// ExecAll runs one statement with each of the lists of arguments, sent together: all of them or none.
 	ExecAll(ctx context.Context, sql string, args [][]any) error
-	// ExecThen runs change, which concerns the one row that key names, and, if it changed the row, then; both or neither. It tells how many
+	// ExecIfChanged runs change, which concerns the one row that key names, and, if it changed the row, then; both or neither. It tells how many
 	// rows change changed. Then is an INSERT INTO … SELECT $1, … without a FROM, so that PostgreSQL can be sent both as one statement.
-	ExecThen(ctx context.Context, key string, change, then Statement) (rows int64, err error)
+	ExecIfChanged(ctx context.Context, key string, change, then Statement) (rows int64, err error)
 	// Engine tells which engine this is.
 	Engine() Engine
 	// Watch calls wake whenever something may have been committed, by this process or another, within a

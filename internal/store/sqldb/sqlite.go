@@ -220,8 +220,8 @@ func (db *sqliteDB) ExecAll(ctx context.Context, text string, args [][]any) erro
 	})
 }
 
-// ExecThen runs a change and what follows from it.
-func (db *sqliteDB) ExecThen(ctx context.Context, _ string, change, then Statement) (n int64, err error) {
+// ExecIfChanged runs a change and what follows from it.
+func (db *sqliteDB) ExecIfChanged(ctx context.Context, _ string, change, then Statement) (n int64, err error) {
 	err = db.Write(ctx, func(tx Tx) error {
 		if n, err = tx.Exec(ctx, change.Text, change.Args...); err != nil || n == 0 {
 			return err

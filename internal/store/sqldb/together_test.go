@@ -26,7 +26,7 @@ func TestExecAllIsAllOrNothing(t *testing.T) {
 
 // change and then as the store uses them: a conditional update of one row, and a row that records it.
 func execThen(ctx context.Context, db sqldb.DB, row int, from, to string, record int) (int64, error) {
-	return db.ExecThen(ctx, fmt.Sprint(row),
+	return db.ExecIfChanged(ctx, fmt.Sprint(row),
 		sqldb.Statement{Text: "UPDATE things SET name = $1 WHERE id = $2 AND name = $3", Args: []any{to, row, from}},
 		sqldb.Statement{Text: "INSERT INTO things (id, name, done) SELECT $1, $2, $3", Args: []any{record, fmt.Sprint("record ", record), true}})
 }
@@ -182,7 +182,7 @@ func TestReadTogether(t *testing.T) {
 func TestGather(t *testing.T) {
 	t.Run("what waits is written together, and by one of those who wait", func(t *testing.T) {
 		release, sizes := make(chan struct{}), make(chan int, 10)
-		g := sqldb.NewGather(3, 1, func(_ context.Context, items []int) error {
+		g := sqldb.NewBatcher(3, 1, func(_ context.Context, items []int) error {
 			sizes <- len(items)
 			<-release
 			return nil
@@ -207,7 +207,7 @@ func TestGather(t *testing.T) {
 	})
 	t.Run("an error is everybody's", func(t *testing.T) {
 		wrong := fault.New(fault.Unavailable, "full")
-		g := sqldb.NewGather(3, 1, func(context.Context, []int) error { return wrong })
+		g := sqldb.NewBatcher(3, 1, func(context.Context, []int) error { return wrong })
 		a, b := g.Add(1), g.Add(2)
 		if err := g.Wait(t.Context(), a); err != wrong {
 			t.Error(err)
@@ -218,7 +218,7 @@ func TestGather(t *testing.T) {
 	})
 	t.Run("who leaves stops nobody", func(t *testing.T) {
 		begun, release := make(chan struct{}), make(chan struct{})
-		g := sqldb.NewGather(3, 1, func(ctx context.Context, _ []int) error {
+		g := sqldb.NewBatcher(3, 1, func(ctx context.Context, _ []int) error {
 			close(begun)
 			<-release
 			return ctx.Err()

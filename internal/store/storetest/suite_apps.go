@@ -45,22 +45,22 @@ func (s *suite) appSessions(t *testing.T) {
 	equal(t, "last use", got.LastSeenAt, s.now.Add(10*time.Minute))
 
 	until := s.now.Add(time.Second)
-	oneWins(t, "ClaimAppSession", fault.Spent, func(int) error { return s.db.ClaimAppSession(ctx, a.ID, 1, s.now, until) })
+	oneWins(t, "ClaimAppSession", fault.Consumed, func(int) error { return s.db.ClaimAppSession(ctx, a.ID, 1, s.now, until) })
 	must(t, s.db.ReleaseAppSession(ctx, a.ID, 1, s.now.Add(9*time.Second))) // another's claim
-	want(t, s.db.ClaimAppSession(ctx, a.ID, 1, s.now, until), fault.Spent)
+	want(t, s.db.ClaimAppSession(ctx, a.ID, 1, s.now, until), fault.Consumed)
 	must(t, s.db.ReleaseAppSession(ctx, a.ID, 1, until))
 	must(t, s.db.ClaimAppSession(ctx, a.ID, 1, s.now, until))
 	must(t, s.db.ClaimAppSession(ctx, a.ID, 1, until, until.Add(time.Second))) // of a server that has died
-	oneWins(t, "RenewAppSession", fault.Spent, func(int) error { return s.db.RenewAppSession(ctx, a.ID, 1, "newer") })
-	want(t, s.db.ClaimAppSession(ctx, a.ID, 1, s.now, until), fault.Spent)
+	oneWins(t, "RenewAppSession", fault.Consumed, func(int) error { return s.db.RenewAppSession(ctx, a.ID, 1, "newer") })
+	want(t, s.db.ClaimAppSession(ctx, a.ID, 1, s.now, until), fault.Consumed)
 	got, err = s.db.AppSession(ctx, h, s.now, 0)
 	must(t, err)
 	if got.Version != 2 || got.Tokens != "newer" || !got.BusyUntil.IsZero() {
 		t.Fatalf("after a refresh: %+v", got)
 	}
 	must(t, s.db.ClaimAppSession(ctx, a.ID, 2, s.now, until))
-	want(t, s.db.ClaimAppSession(ctx, "nobody", 1, s.now, until), fault.Spent)
-	want(t, s.db.RenewAppSession(ctx, "nobody", 1, "x"), fault.Spent)
+	want(t, s.db.ClaimAppSession(ctx, "nobody", 1, s.now, until), fault.Consumed)
+	want(t, s.db.RenewAppSession(ctx, "nobody", 1, "x"), fault.Consumed)
 }
 
 func (s *suite) appSessionsEnd(t *testing.T) {
@@ -81,7 +81,7 @@ func (s *suite) appSessionsEnd(t *testing.T) {
 	must(t, err)
 	equal(t, "events of one end", len(events), 1)
 
-	want(t, s.db.PutAppSession(ctx, secret.Hash(s.name("cookie")), s.appSession(g)), fault.Spent) // its grant has ended
+	want(t, s.db.PutAppSession(ctx, secret.Hash(s.name("cookie")), s.appSession(g)), fault.Consumed) // its grant has ended
 	second := s.grant(u, c)
 	must(t, s.db.PutGrant(ctx, second))
 	a = s.appSession(second)

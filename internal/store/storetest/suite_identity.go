@@ -108,32 +108,32 @@ func (s *suite) credentials(t *testing.T) {
 	c := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: identity.KindTOTP, Label: "Phone", Sealed: "x", CreatedAt: s.now}
 	must(t, s.db.PutCredential(ctx, c))
 	must(t, s.db.ConfirmCredential(ctx, c.ID, 100, s.now, event(audit.MFAEnabled, u, s.now)))
-	want(t, s.db.ConfirmCredential(ctx, c.ID, 101, s.now, event(audit.MFAEnabled, u, s.now)), fault.Spent)
+	want(t, s.db.ConfirmCredential(ctx, c.ID, 101, s.now, event(audit.MFAEnabled, u, s.now)), fault.Consumed)
 	want(t, s.db.ConfirmCredential(ctx, "none", 101, s.now), fault.NotFound)
-	want(t, s.db.StepCredential(ctx, c.ID, 100, s.now), fault.Spent)
-	must(t, s.db.StepCredential(ctx, c.ID, 101, s.now))
-	want(t, s.db.StepCredential(ctx, c.ID, 101, s.now), fault.Spent)
+	want(t, s.db.AdvanceCredential(ctx, c.ID, 100, s.now), fault.Consumed)
+	must(t, s.db.AdvanceCredential(ctx, c.ID, 101, s.now))
+	want(t, s.db.AdvanceCredential(ctx, c.ID, 101, s.now), fault.Consumed)
 	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.MFAEnabled})
 	must(t, err)
 	equal(t, "events (a refused change records none)", len(events), 1)
 
 	must(t, s.db.PutBackupCodes(ctx, u.ID, []secret.Hash{"a", "b", "c"}, s.now))
-	must(t, s.db.SpendBackupCode(ctx, u.ID, "a", s.now))
-	want(t, s.db.SpendBackupCode(ctx, u.ID, "a", s.now), fault.Spent)
-	want(t, s.db.SpendBackupCode(ctx, u.ID, "z", s.now), fault.NotFound)
+	must(t, s.db.ConsumeBackupCode(ctx, u.ID, "a", s.now))
+	want(t, s.db.ConsumeBackupCode(ctx, u.ID, "a", s.now), fault.Consumed)
+	want(t, s.db.ConsumeBackupCode(ctx, u.ID, "z", s.now), fault.NotFound)
 	left, err := s.db.BackupCodesLeft(ctx, u.ID)
 	must(t, err)
 	equal(t, "codes left", left, 2)
 	second := *c
 	second.ID, second.CreatedAt = identity.CredentialID(secret.NewID(s.now)), s.now.Add(time.Second)
 	must(t, s.db.PutCredential(ctx, &second))
-	must(t, s.db.DropUnconfirmed(ctx, u.ID, identity.KindTOTP))
+	must(t, s.db.DeleteUnconfirmed(ctx, u.ID, identity.KindTOTP))
 	all, err := s.db.Credentials(ctx, u.ID)
 	must(t, err)
 	if len(all) != 1 || all[0].LastStep != 101 || all[0].ConfirmedAt.IsZero() {
 		t.Fatalf("credentials are %+v", all)
 	}
-	must(t, s.db.DropCredentials(ctx, u.ID, identity.KindTOTP))
+	must(t, s.db.DeleteCredentials(ctx, u.ID, identity.KindTOTP))
 	left, _ = s.db.BackupCodesLeft(ctx, u.ID)
 	equal(t, "codes left without a second factor", left, 0)
 }
@@ -143,7 +143,7 @@ func (s *suite) locks(t *testing.T) {
 	f := login.Failure{Key: s.name("lock"), Now: s.now, Threshold: 3, Duration: time.Minute, Window: time.Hour, Progressive: true}
 	fail := func(after time.Duration) login.Lock {
 		f.Now = f.Now.Add(after)
-		l, err := s.db.Fail(ctx, f)
+		l, err := s.db.RecordFailure(ctx, f)
 		must(t, err)
 		return l
 	}
@@ -204,7 +204,7 @@ func (s *suite) sessions(t *testing.T) {
 
 	got.ACR, got.AuthTime = identity.ACR1, s.now.Add(2*time.Minute)
 	must(t, s.db.RaiseSession(ctx, cookie, next, got))
-	want(t, s.db.RaiseSession(ctx, cookie, "other", got), fault.Spent)
+	want(t, s.db.RaiseSession(ctx, cookie, "other", got), fault.Consumed)
 	_, err = s.db.SessionByCookie(ctx, cookie, s.now, 0)
 	want(t, err, fault.NotFound)
 
@@ -214,7 +214,7 @@ func (s *suite) sessions(t *testing.T) {
 	want(t, err, fault.NotFound)
 	single := identity.NewSession(u.ID, nil, s.now, time.Hour, "", "")
 	must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), single, true, true))
-	all, err := s.db.SessionsOf(ctx, u.ID, s.now)
+	all, err := s.db.UserSessions(ctx, u.ID, s.now)
 	must(t, err)
 	if len(all) != 1 || all[0].ID != single.ID {
 		t.Fatalf("a single session left %d", len(all))
@@ -226,7 +226,7 @@ func (s *suite) sessions(t *testing.T) {
 	equal(t, "last login", u2.LastLoginAt, s.now)
 
 	must(t, s.db.SetUserDisabled(ctx, u.ID, true, s.now))
-	all, _ = s.db.SessionsOf(ctx, u.ID, s.now)
+	all, _ = s.db.UserSessions(ctx, u.ID, s.now)
 	equal(t, "sessions of a disabled user", len(all), 0)
 	want(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), identity.NewSession(u.ID, nil, s.now, time.Hour, "", ""), false, false), fault.Denied)
 	must(t, s.db.SetUserDisabled(ctx, u.ID, false, s.now))
@@ -242,7 +242,7 @@ func (s *suite) links(t *testing.T) {
 	}
 	want(t, db.CompleteSetup(ctx, "setup1", u, s.now.Add(time.Hour)), fault.NotFound)
 	must(t, db.CompleteSetup(ctx, "setup1", u, s.now))
-	want(t, db.CompleteSetup(ctx, "setup1", u, s.now), fault.Spent)
+	want(t, db.CompleteSetup(ctx, "setup1", u, s.now), fault.Consumed)
 	want(t, db.CompleteSetup(ctx, "setup2", u, s.now), fault.NotFound)
 
 	must(t, db.PutLink(ctx, "reset", &login.Link{Kind: login.LinkPassword, User: u.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
@@ -250,8 +250,8 @@ func (s *suite) links(t *testing.T) {
 	l, err := db.Link(ctx, "reset", s.now)
 	must(t, err)
 	equal(t, "user of the link", l.User, u.ID)
-	must(t, db.SpendLink(ctx, "reset", s.now))
-	want(t, db.SpendLink(ctx, "reset", s.now), fault.Spent)
+	must(t, db.ConsumeLink(ctx, "reset", s.now))
+	want(t, db.ConsumeLink(ctx, "reset", s.now), fault.Consumed)
 	_, err = db.Link(ctx, "reset", s.now)
 	want(t, err, fault.NotFound)
 	n, err := db.CountAdmins(ctx)

@@ -37,7 +37,7 @@ func (s *suite) clients(t *testing.T) {
 	changed := *c
 	changed.Name, changed.JWKS, changed.UpdatedAt = "Other name", json.RawMessage(`{"keys":[]}`), s.now.Add(time.Second)
 	changed.Roles, changed.Networks, changed.Hosts = []string{"batch"}, []string{"10.0.0.0/8", "2001:db8::/32"}, []string{"api.example"}
-	changed.Routes, changed.DPoPBound, changed.CertBound, changed.KeepRefresh = []string{"shop/v1", "stock"}, true, false, true
+	changed.Routes, changed.DPoPBound, changed.CertBound, changed.ServerSideRefresh = []string{"shop/v1", "stock"}, true, false, true
 	must(t, s.db.UpdateClient(ctx, &changed))
 	got, _ = s.db.Client(ctx, c.ID)
 	if d := cmp.Diff(&changed, got, cmp.Transformer("nil", func(l []string) []string { return slices.Concat([]string{}, l) })); d != "" {
@@ -84,7 +84,7 @@ func (s *suite) clientDeletion(t *testing.T) {
 	want(t, err, fault.NotFound)
 	equal(t, "token of a deleted client revoked", s.db.Revoked(token(g, s.now)), true)
 	late := s.grant(u, c)
-	want(t, s.db.PutGrant(ctx, late), fault.Spent)
+	want(t, s.db.PutGrant(ctx, late), fault.Consumed)
 	want(t, s.db.DeleteClient(ctx, c.ID, s.now), fault.NotFound)
 }
 
@@ -155,8 +155,8 @@ func (s *suite) tokenLife(t *testing.T) {
 		return log[len(log)-1].Until
 	}
 	equal(t, "until", until(), s.now.Add(24*time.Hour))
-	must(t, db.RaiseTokenLife(ctx, 48*time.Hour))
-	must(t, db.RaiseTokenLife(ctx, time.Hour))
+	must(t, db.RaiseTokenTTL(ctx, 48*time.Hour))
+	must(t, db.RaiseTokenTTL(ctx, time.Hour))
 	equal(t, "until", until(), s.now.Add(48*time.Hour))
 	c := &oauth.Client{ID: "patient", Name: "Patient", AccessTTL: 72 * time.Hour, CreatedAt: s.now, UpdatedAt: s.now}
 	must(t, db.CreateClient(ctx, c))
@@ -170,11 +170,11 @@ func (s *suite) refresh(t *testing.T) {
 	ctx, c, u := t.Context(), s.client(t), s.user(t)
 	g := s.grant(u, c)
 	must(t, s.db.PutGrant(ctx, g))
-	turn := oauth.RefreshTurn{
+	turn := oauth.RefreshRotation{
 		Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: "r2", Now: s.now.Add(time.Minute), ExpiresAt: s.now.Add(3 * time.Hour),
 		IP: "192.0.2.9", Agent: "App/2",
 	}
-	must(t, s.db.TurnRefresh(ctx, turn, event(audit.RefreshTokenUsed, u, s.now)))
+	must(t, s.db.RotateRefresh(ctx, turn, event(audit.RefreshTokenUsed, u, s.now)))
 	got, err := s.db.Grant(ctx, g.ID)
 	must(t, err)
 	wanted := *g
@@ -183,34 +183,34 @@ func (s *suite) refresh(t *testing.T) {
 	if d := cmp.Diff(&wanted, got); d != "" {
 		t.Fatal(d)
 	}
-	want(t, s.db.TurnRefresh(ctx, turn, event(audit.RefreshTokenUsed, u, s.now)), fault.Spent) // the old token again
+	want(t, s.db.RotateRefresh(ctx, turn, event(audit.RefreshTokenUsed, u, s.now)), fault.Consumed) // the old token again
 
 	same := turn
 	same.Old, same.New, same.Now = "r2", "r2", s.now.Add(2*time.Minute)
-	must(t, s.db.TurnRefresh(ctx, same))
+	must(t, s.db.RotateRefresh(ctx, same))
 	got, err = s.db.Grant(ctx, g.ID)
 	must(t, err)
 	if got.PrevHash != g.RefreshHash || !got.RotatedAt.Equal(turn.Now) || !got.LastUsedAt.Equal(same.Now) {
 		t.Fatalf("without rotation the grant became %+v", got)
 	}
-	for name, change := range map[string]func(*oauth.RefreshTurn){
-		"another client": func(r *oauth.RefreshTurn) { r.Client = "other" },
-		"another grant":  func(r *oauth.RefreshTurn) { r.Grant = "other" },
-		"expired":        func(r *oauth.RefreshTurn) { r.Now = g.AbsoluteEnd },
+	for name, change := range map[string]func(*oauth.RefreshRotation){
+		"another client": func(r *oauth.RefreshRotation) { r.Client = "other" },
+		"another grant":  func(r *oauth.RefreshRotation) { r.Grant = "other" },
+		"expired":        func(r *oauth.RefreshRotation) { r.Now = g.AbsoluteEnd },
 	} {
 		bad := same
 		change(&bad)
-		if err := s.db.TurnRefresh(ctx, bad); !fault.Is(err, fault.NotFound) {
+		if err := s.db.RotateRefresh(ctx, bad); !fault.Is(err, fault.NotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	must(t, s.db.EndGrant(ctx, g.ID, s.now))
-	err = s.db.TurnRefresh(ctx, same)
+	err = s.db.RotateRefresh(ctx, same)
 	want(t, err, fault.NotFound)
 	none := s.grant(u, c)
 	none.RefreshHash = ""
 	must(t, s.db.PutGrant(ctx, none))
-	err = s.db.TurnRefresh(ctx, oauth.RefreshTurn{Grant: none.ID, Client: c.ID, New: "x", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+	err = s.db.RotateRefresh(ctx, oauth.RefreshRotation{Grant: none.ID, Client: c.ID, New: "x", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
 	want(t, err, fault.NotFound)
 }
 
@@ -220,22 +220,22 @@ func (s *suite) revokedGrants(t *testing.T) {
 	v := s.session(t, u)
 	ended := s.grant(u, c)
 	must(t, s.db.EndGrant(ctx, ended.ID, s.now)) // a code replayed before its first use was finished
-	want(t, s.db.PutGrant(ctx, ended, event(audit.AccessTokenIssued, u, s.now)), fault.Spent)
+	want(t, s.db.PutGrant(ctx, ended, event(audit.AccessTokenIssued, u, s.now)), fault.Consumed)
 
 	inSession := s.grant(u, c)
 	inSession.Session = v.ID
 	must(t, s.db.EndSession(ctx, v.ID, s.now, true))
-	want(t, s.db.PutGrant(ctx, inSession), fault.Spent)
+	want(t, s.db.PutGrant(ctx, inSession), fault.Consumed)
 
 	early, late := s.grant(u, c), s.grant(u, c)
 	late.CreatedAt = s.now.Add(2 * time.Second)
-	must(t, s.db.EndAllOf(ctx, u.ID, s.now.Add(time.Second), ""))
-	want(t, s.db.PutGrant(ctx, early), fault.Spent)
+	must(t, s.db.EndUserAccess(ctx, u.ID, s.now.Add(time.Second), ""))
+	want(t, s.db.PutGrant(ctx, early), fault.Consumed)
 	must(t, s.db.PutGrant(ctx, late))
 
 	must(t, s.db.DeleteUser(ctx, u.ID, s.now.Add(time.Minute)))
 	gone := s.grant(u, c)
-	want(t, s.db.PutGrant(ctx, gone), fault.Spent)
+	want(t, s.db.PutGrant(ctx, gone), fault.Consumed)
 	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.AccessTokenIssued})
 	must(t, err)
 	equal(t, "events of refused grants", len(events), 0)
@@ -254,7 +254,7 @@ func (s *suite) sessionEnd(t *testing.T) {
 	want(t, err, fault.NotFound)
 	_, err = s.db.Grant(ctx, offline.ID)
 	must(t, err)
-	err = s.db.TurnRefresh(ctx, oauth.RefreshTurn{Grant: offline.ID, Client: c.ID, Old: offline.RefreshHash, New: "n", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+	err = s.db.RotateRefresh(ctx, oauth.RefreshRotation{Grant: offline.ID, Client: c.ID, Old: offline.RefreshHash, New: "n", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
 	must(t, err)
 	equal(t, "token of the session revoked", s.db.Revoked(token(online, s.now)), true)
 	kept := token(offline, s.now)
@@ -289,25 +289,25 @@ func (s *suite) codes(t *testing.T) {
 	_, err = s.db.Grant(ctx, g.ID)
 	must(t, err)
 	got, err = s.db.Code(ctx, h, s.now.Add(time.Hour))
-	want(t, err, fault.Spent)
+	want(t, err, fault.Consumed)
 	equal(t, "grant of the spent code", got.Grant.ID, g.ID)
 	other := s.grant(u, c, "openid")
-	want(t, s.db.RedeemCode(ctx, h, other, s.now), fault.Spent)
+	want(t, s.db.RedeemCode(ctx, h, other, s.now), fault.Consumed)
 	_, err = s.db.Grant(ctx, other.ID)
 	want(t, err, fault.NotFound)
 
 	_, err = s.db.Code(ctx, "none", s.now)
 	want(t, err, fault.NotFound)
-	want(t, s.db.SpendCode(ctx, "none", s.now), fault.NotFound)
+	want(t, s.db.ConsumeCode(ctx, "none", s.now), fault.NotFound)
 	burnt, late := secret.Hash(s.name("code")), secret.Hash(s.name("code"))
 	must(t, s.db.PutCode(ctx, burnt, code))
-	must(t, s.db.SpendCode(ctx, burnt, s.now))
-	want(t, s.db.SpendCode(ctx, burnt, s.now), fault.Spent)
-	want(t, s.db.RedeemCode(ctx, burnt, other, s.now), fault.Spent)
+	must(t, s.db.ConsumeCode(ctx, burnt, s.now))
+	want(t, s.db.ConsumeCode(ctx, burnt, s.now), fault.Consumed)
+	want(t, s.db.RedeemCode(ctx, burnt, other, s.now), fault.Consumed)
 	must(t, s.db.PutCode(ctx, late, code))
 	_, err = s.db.Code(ctx, late, s.now.Add(time.Minute))
 	want(t, err, fault.NotFound)
-	want(t, s.db.RedeemCode(ctx, late, other, s.now.Add(time.Minute)), fault.Spent)
+	want(t, s.db.RedeemCode(ctx, late, other, s.now.Add(time.Minute)), fault.Consumed)
 }
 
 // A code whose session ended before it was redeemed gives nothing, and is used up.
@@ -321,7 +321,7 @@ func (s *suite) codeOfEndedSession(t *testing.T) {
 	must(t, s.db.EndSession(ctx, sess.ID, s.now, true))
 	want(t, s.db.RedeemCode(ctx, h, g, s.now), fault.Denied)
 	_, err := s.db.Code(ctx, h, s.now)
-	want(t, err, fault.Spent)
+	want(t, err, fault.Consumed)
 }
 
 func (s *suite) device(c *oauth.Client) *oauth.Device {
@@ -369,14 +369,14 @@ func (s *suite) devices(t *testing.T) {
 	lateYes.Now = s.now.Add(time.Hour)
 	want(t, s.db.DecideDevice(ctx, lateYes), fault.NotFound)
 	must(t, s.db.DecideDevice(ctx, yes))
-	want(t, s.db.DecideDevice(ctx, yes), fault.Spent)
+	want(t, s.db.DecideDevice(ctx, yes), fault.Consumed)
 	if p := poll(15 * time.Second); p.State != oauth.DeviceApproved || p.Grant == nil || p.Grant.ID != g.ID || p.Grant.User != u.ID {
 		t.Fatalf("an approved one: %+v", p)
 	}
 	must(t, s.db.RedeemDevice(ctx, v.Hash, g, s.now, event(audit.AccessTokenIssued, u, s.now)))
 	_, err = s.db.Grant(ctx, g.ID)
 	must(t, err)
-	want(t, s.db.RedeemDevice(ctx, v.Hash, s.grant(u, c), s.now), fault.Spent)
+	want(t, s.db.RedeemDevice(ctx, v.Hash, s.grant(u, c), s.now), fault.Consumed)
 	_, err = s.db.PollDevice(ctx, v.Hash, c.ID, s.now)
 	want(t, err, fault.NotFound)
 
@@ -429,16 +429,16 @@ func (s *suite) consents(t *testing.T) {
 	if len(got.Scopes) != 2 || !got.CreatedAt.Equal(s.now) || !got.UpdatedAt.Equal(later) {
 		t.Fatalf("consent is %+v", got)
 	}
-	all, err := s.db.ConsentsOf(ctx, u.ID)
+	all, err := s.db.UserConsents(ctx, u.ID)
 	must(t, err)
 	equal(t, "consents", len(all), 1)
 	g := s.grant(u, c)
 	must(t, s.db.PutGrant(ctx, g))
-	must(t, s.db.DropConsent(ctx, u.ID, c.ID, s.now))
+	must(t, s.db.DeleteConsent(ctx, u.ID, c.ID, s.now))
 	_, err = s.db.Grant(ctx, g.ID)
 	want(t, err, fault.NotFound)
 	equal(t, "token revoked", s.db.Revoked(token(g, s.now)), true)
-	want(t, s.db.DropConsent(ctx, u.ID, c.ID, s.now), fault.NotFound)
+	want(t, s.db.DeleteConsent(ctx, u.ID, c.ID, s.now), fault.NotFound)
 	want(t, s.db.PutConsent(ctx, &oauth.Consent{User: "nobody", Client: c.ID}), fault.NotFound)
 }
 
@@ -464,7 +464,7 @@ func (s *suite) revokeAll(t *testing.T) {
 	when := s.now.Add(500 * time.Millisecond)
 	before := s.grant(u, c, "offline_access")
 	must(t, s.db.PutGrant(ctx, before))
-	must(t, s.db.EndAllOf(ctx, u.ID, when, kept.ID))
+	must(t, s.db.EndUserAccess(ctx, u.ID, when, kept.ID))
 	if _, err := s.db.Session(ctx, kept.ID, when); err != nil {
 		t.Fatal(err)
 	}
@@ -480,7 +480,7 @@ func (s *suite) revokeAll(t *testing.T) {
 	equal(t, "token issued later", s.db.Revoked(token(after, when.Add(time.Second))), false)
 	equal(t, "token of an old grant by a clock that is ahead", s.db.Revoked(token(before, when.Add(time.Minute))), true)
 	equal(t, "token of an unknown kind of grant in the same second", s.db.Revoked(&oauth.AccessToken{User: u.ID, Grant: "g", IssuedAt: s.now}), true)
-	want(t, s.db.EndAllOf(ctx, "nobody", when, ""), fault.NotFound)
+	want(t, s.db.EndUserAccess(ctx, "nobody", when, ""), fault.NotFound)
 }
 
 func (s *suite) account(t *testing.T) {
@@ -491,17 +491,17 @@ func (s *suite) account(t *testing.T) {
 	expired := s.grant(u, c)
 	expired.ExpiresAt = s.now
 	must(t, s.db.PutGrant(ctx, expired))
-	all, err := s.db.GrantsOf(ctx, u.ID, s.now)
+	all, err := s.db.UserGrants(ctx, u.ID, s.now)
 	must(t, err)
 	if len(all) != 1 || all[0].ID != g.ID {
 		t.Fatalf("%d grants; want the one that has not expired", len(all))
 	}
-	want(t, s.db.EndGrantOf(ctx, stranger.ID, g.ID, s.now), fault.NotFound)
-	want(t, s.db.EndSessionOf(ctx, stranger.ID, v.ID, s.now, true), fault.NotFound)
-	must(t, s.db.EndGrantOf(ctx, u.ID, g.ID, s.now, event(audit.GrantRevoked, u, s.now)))
-	want(t, s.db.EndGrantOf(ctx, u.ID, g.ID, s.now), fault.NotFound)
+	want(t, s.db.EndUserGrant(ctx, stranger.ID, g.ID, s.now), fault.NotFound)
+	want(t, s.db.EndUserSession(ctx, stranger.ID, v.ID, s.now, true), fault.NotFound)
+	must(t, s.db.EndUserGrant(ctx, u.ID, g.ID, s.now, event(audit.GrantRevoked, u, s.now)))
+	want(t, s.db.EndUserGrant(ctx, u.ID, g.ID, s.now), fault.NotFound)
 	equal(t, "revoked", s.db.Revoked(token(g, s.now)), true)
-	must(t, s.db.EndSessionOf(ctx, u.ID, v.ID, s.now, true))
+	must(t, s.db.EndUserSession(ctx, u.ID, v.ID, s.now, true))
 
 	active := identity.NewSession(u.ID, nil, s.now.Add(time.Hour), time.Hour, "", "")
 	must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), active, false, false))
@@ -510,7 +510,7 @@ func (s *suite) account(t *testing.T) {
 	must(t, s.db.PutGrant(ctx, stale))
 	must(t, s.db.PutGrant(ctx, fresh))
 	idle := s.session(t, u)
-	n, err := s.db.EndInactiveOf(ctx, u.ID, s.now.Add(time.Minute), s.now.Add(time.Hour))
+	n, err := s.db.EndInactiveSessions(ctx, u.ID, s.now.Add(time.Minute), s.now.Add(time.Hour))
 	must(t, err)
 	equal(t, "ended", n, 3) // idle, stale and the expired one
 	equal(t, "stale revoked", s.db.Revoked(token(stale, s.now)), true)

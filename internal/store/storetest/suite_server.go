@@ -57,7 +57,7 @@ func (s *suite) keys(t *testing.T) {
 func (s *suite) auditSoon(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
 	race(t, func(int) error {
-		stored := s.db.RecordSoon(event(audit.LoginFailed, u, s.now))
+		stored := s.db.RecordAsync(event(audit.LoginFailed, u, s.now))
 		return stored(ctx)
 	})
 	page, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Limit: 1000})
@@ -70,7 +70,7 @@ func (s *suite) usersLately(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
 	lately := func(at time.Time) *identity.User {
 		t.Helper()
-		got, err := s.db.UserLately(ctx, u.ID, at)
+		got, err := s.db.CachedUser(ctx, u.ID, at)
 		must(t, err)
 		return got
 	}
@@ -89,7 +89,7 @@ func (s *suite) usersLately(t *testing.T) {
 	must(t, s.db.SetUserDisabled(ctx, u.ID, true, s.now))
 	equal(t, "disabled", lately(s.now).Disabled, true)
 	must(t, s.db.DeleteUser(ctx, u.ID, s.now))
-	_, err := s.db.UserLately(ctx, u.ID, s.now)
+	_, err := s.db.CachedUser(ctx, u.ID, s.now)
 	want(t, err, fault.NotFound)
 }
 
@@ -103,7 +103,7 @@ func (s *suite) audit(t *testing.T) {
 	}
 	must(t, s.db.Record(ctx, all...))
 	must(t, s.db.Record(ctx))
-	stored := s.db.RecordSoon()
+	stored := s.db.RecordAsync()
 	must(t, stored(ctx))
 	page, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Limit: 15})
 	must(t, err)
@@ -129,17 +129,17 @@ func (s *suite) meta(t *testing.T) {
 	ctx, name := t.Context(), s.name("meta")
 	_, err := s.db.Meta(ctx, name)
 	want(t, err, fault.NotFound)
-	got, err := s.db.FirstMeta(ctx, name, "a")
+	got, err := s.db.InitMeta(ctx, name, "a")
 	must(t, err)
 	equal(t, "first", got, "a")
-	got, _ = s.db.FirstMeta(ctx, name, "b")
+	got, _ = s.db.InitMeta(ctx, name, "b")
 	equal(t, "second", got, "a")
 	must(t, s.db.SetMeta(ctx, name, "c"))
 	got, _ = s.db.Meta(ctx, name)
 	equal(t, "set", got, "c")
 
 	must(t, s.db.Once(ctx, name, s.now.Add(time.Minute), s.now))
-	want(t, s.db.Once(ctx, name, s.now.Add(time.Hour), s.now), fault.Spent)
+	want(t, s.db.Once(ctx, name, s.now.Add(time.Hour), s.now), fault.Consumed)
 	must(t, s.db.Once(ctx, name, s.now.Add(time.Hour), s.now.Add(time.Minute)))
 
 	for i, c := range []struct {
@@ -147,12 +147,12 @@ func (s *suite) meta(t *testing.T) {
 		after  time.Duration
 		got    bool
 	}{{"a", 0, true}, {"b", 0, false}, {"a", 30 * time.Second, true}, {"b", time.Minute, false}, {"b", 90 * time.Second, true}, {"a", 91 * time.Second, false}} {
-		ok, err := s.db.Lease(ctx, name, c.holder, time.Minute, s.now.Add(c.after))
+		ok, err := s.db.AcquireLease(ctx, name, c.holder, time.Minute, s.now.Add(c.after))
 		must(t, err)
 		equal(t, fmt.Sprint("lease ", i), ok, c.got)
 	}
-	must(t, s.db.Unlease(ctx, name, "b"))
-	ok, err := s.db.Lease(ctx, name, "a", time.Minute, s.now.Add(92*time.Second))
+	must(t, s.db.ReleaseLease(ctx, name, "b"))
+	ok, err := s.db.AcquireLease(ctx, name, "a", time.Minute, s.now.Add(92*time.Second))
 	must(t, err)
 	equal(t, "lease given back", ok, true)
 }
@@ -173,7 +173,7 @@ func (s *suite) sweep(t *testing.T) {
 		must(t, db.Once(ctx, fmt.Sprint("once", i), s.now.Add(time.Minute), s.now))
 		must(t, db.PutLink(ctx, secret.Hash(fmt.Sprint("l", i)), &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Minute)}))
 		must(t, db.PutSession(ctx, secret.Hash(fmt.Sprint("c", i)), identity.NewSession(u.ID, nil, s.now, time.Hour, "", ""), false, false))
-		_, err := db.Fail(ctx, login.Failure{Key: fmt.Sprint("k", i), Now: s.now, Threshold: 1, Duration: time.Minute, Window: time.Hour})
+		_, err := db.RecordFailure(ctx, login.Failure{Key: fmt.Sprint("k", i), Now: s.now, Threshold: 1, Duration: time.Minute, Window: time.Hour})
 		must(t, err)
 	}
 	dead := s.grant(u, c)
@@ -229,12 +229,12 @@ func (s *suite) races(t *testing.T) {
 	g := s.grant(u, c)
 	h := secret.Hash(s.name("code"))
 	must(t, s.db.PutCode(ctx, h, &oauth.Code{Grant: *g, ExpiresAt: s.now.Add(time.Minute)}))
-	oneWins(t, "SpendCode", fault.Spent, func(int) error { return s.db.SpendCode(ctx, h, s.now) })
+	oneWins(t, "SpendCode", fault.Consumed, func(int) error { return s.db.ConsumeCode(ctx, h, s.now) })
 	h = secret.Hash(s.name("code"))
 	must(t, s.db.PutCode(ctx, h, &oauth.Code{Grant: *g, ExpiresAt: s.now.Add(time.Minute)}))
-	oneWins(t, "RedeemCode", fault.Spent, func(int) error { return s.db.RedeemCode(ctx, h, g, s.now) })
-	oneWins(t, "TurnRefresh", fault.Spent, func(i int) error {
-		err := s.db.TurnRefresh(ctx, oauth.RefreshTurn{
+	oneWins(t, "RedeemCode", fault.Consumed, func(int) error { return s.db.RedeemCode(ctx, h, g, s.now) })
+	oneWins(t, "TurnRefresh", fault.Consumed, func(i int) error {
+		err := s.db.RotateRefresh(ctx, oauth.RefreshRotation{
 			Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: secret.Hash(fmt.Sprint("next", i)), Now: s.now, ExpiresAt: s.now.Add(time.Hour),
 		})
 		return err
@@ -242,31 +242,31 @@ func (s *suite) races(t *testing.T) {
 
 	v := s.device(c)
 	must(t, s.db.PutDevice(ctx, v))
-	oneWins(t, "DecideDevice", fault.Spent, func(i int) error {
+	oneWins(t, "DecideDevice", fault.Consumed, func(i int) error {
 		return s.db.DecideDevice(ctx, oauth.DeviceDecision{UserCode: v.UserCode, Approve: true, Grant: s.grant(u, c), Now: s.now}, event(audit.DeviceCodeApproved, u, s.now))
 	})
 	p, err := s.db.PollDevice(ctx, v.Hash, c.ID, s.now)
 	must(t, err)
-	oneWins(t, "RedeemDevice", fault.Spent, func(int) error { return s.db.RedeemDevice(ctx, v.Hash, p.Grant, s.now) })
+	oneWins(t, "RedeemDevice", fault.Consumed, func(int) error { return s.db.RedeemDevice(ctx, v.Hash, p.Grant, s.now) })
 	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.DeviceCodeApproved})
 	must(t, err)
 	equal(t, "events of one decision", len(events), 1)
 
 	once := s.name("once")
-	oneWins(t, "Once", fault.Spent, func(int) error { return s.db.Once(ctx, once, s.now.Add(time.Minute), s.now) })
+	oneWins(t, "Once", fault.Consumed, func(int) error { return s.db.Once(ctx, once, s.now.Add(time.Minute), s.now) })
 
 	cred := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: identity.KindTOTP, CreatedAt: s.now}
 	must(t, s.db.PutCredential(ctx, cred))
-	oneWins(t, "ConfirmCredential", fault.Spent, func(int) error {
+	oneWins(t, "ConfirmCredential", fault.Consumed, func(int) error {
 		return s.db.ConfirmCredential(ctx, cred.ID, 5, s.now, event(audit.MFAEnabled, u, s.now))
 	})
-	oneWins(t, "StepCredential", fault.Spent, func(int) error { return s.db.StepCredential(ctx, cred.ID, 6, s.now) })
+	oneWins(t, "StepCredential", fault.Consumed, func(int) error { return s.db.AdvanceCredential(ctx, cred.ID, 6, s.now) })
 	must(t, s.db.PutBackupCodes(ctx, u.ID, []secret.Hash{"b"}, s.now))
-	oneWins(t, "SpendBackupCode", fault.Spent, func(int) error { return s.db.SpendBackupCode(ctx, u.ID, "b", s.now) })
+	oneWins(t, "SpendBackupCode", fault.Consumed, func(int) error { return s.db.ConsumeBackupCode(ctx, u.ID, "b", s.now) })
 
 	link := secret.Hash(s.name("link"))
 	must(t, s.db.PutLink(ctx, link, &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
-	oneWins(t, "CompleteSetup", fault.Spent, func(i int) error {
+	oneWins(t, "CompleteSetup", fault.Consumed, func(i int) error {
 		return s.db.CompleteSetup(ctx, link, &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: fmt.Sprintf("%s-%d@x", link, i), CreatedAt: s.now}, s.now)
 	})
 
@@ -275,7 +275,7 @@ func (s *suite) races(t *testing.T) {
 	})
 	lease := s.name("lease")
 	oneWins(t, "Lease", fault.Denied, func(i int) error {
-		ok, err := s.db.Lease(ctx, lease, fmt.Sprint(i), time.Minute, s.now)
+		ok, err := s.db.AcquireLease(ctx, lease, fmt.Sprint(i), time.Minute, s.now)
 		if err == nil && !ok {
 			return fault.New(fault.Denied, "another has it")
 		}
@@ -288,7 +288,7 @@ func (s *suite) races(t *testing.T) {
 
 // countRace: no failure is lost, and the lock falls once.
 func (s *suite) countRace(t *testing.T, f login.Failure) {
-	fared := race(t, func(int) error { _, err := s.db.Fail(t.Context(), f); return err })
+	fared := race(t, func(int) error { _, err := s.db.RecordFailure(t.Context(), f); return err })
 	equal(t, "failures without an error", fared[fault.Internal], racers)
 	l, err := s.db.Lock(t.Context(), f.Key, s.now)
 	must(t, err)
@@ -320,7 +320,7 @@ func (s *suite) endRace(t *testing.T, c *oauth.Client, u *identity.User) {
 		if _, err := s.db.Grant(ctx, g.ID); !fault.Is(err, fault.NotFound) {
 			t.Fatalf("a grant outlives its session: %v", err)
 		}
-		err := s.db.TurnRefresh(ctx, oauth.RefreshTurn{Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: "n", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+		err := s.db.RotateRefresh(ctx, oauth.RefreshRotation{Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: "n", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
 		want(t, err, fault.NotFound)
 	}
 }

@@ -47,7 +47,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) (any, error) {
 
 // lift reads the parameters of a protocol endpoint and counts the request against its rate.
 func (s *Server) lift(w http.ResponseWriter, r *http.Request, from web.Bodies, rate string) (*oauth.Call, error) {
-	c, err := s.kit.Lift(r, from, nil)
+	c, err := s.kit.ParseCall(r, from, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (s *Server) lift(w http.ResponseWriter, r *http.Request, from web.Bodies, r
 	id := claimedClient(c)
 	web.EventOf(r.Context()).Client = id
 	who := web.Subject{User: c.Get("username")}
-	if s.oauth.Registered(r.Context(), oauth.ClientID(id)) { // made-up names must not escape the limit of the address
+	if s.oauth.ClientExists(r.Context(), oauth.ClientID(id)) { // made-up names must not escape the limit of the address
 		who.Client = id
 	}
 	return c, s.kit.Allow(w, r, rate, who)
@@ -100,13 +100,13 @@ func (s *Server) tryAuthorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := s.kit.Lift(r, web.FromQuery|web.FromForm, sess)
+	c, err := s.kit.ParseCall(r, web.FromQuery|web.FromForm, sess)
 	if err != nil {
 		return err
 	}
 	// A browser sends no cookie with a POST from another site; the same request as a GET of our own brings it along.
 	if r.Method == http.MethodPost && sess == nil && c.Get("flow") == "" {
-		sealed, err := s.oauth.Carry(c)
+		sealed, err := s.oauth.ResumeFlow(c)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func (s *Server) tryLogout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := s.kit.Lift(r, web.FromQuery|web.FromForm, sess)
+	c, err := s.kit.ParseCall(r, web.FromQuery|web.FromForm, sess)
 	if err != nil {
 		return err
 	}

@@ -34,12 +34,12 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) tryFeed(w http.ResponseWriter, r *http.Request) error {
-	c, err := s.kit.Lift(r, web.FromQuery, nil)
+	c, err := s.kit.ParseCall(r, web.FromQuery, nil)
 	if err != nil {
 		return err
 	}
 	s.giveNonce(w, c)
-	cl, err := s.oauth.Follower(r.Context(), c)
+	cl, err := s.oauth.AuthenticateFollower(r.Context(), c)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (s *Server) tryFeed(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
-	if err := s.stream(web.Lasting(r.Context()), f, first); err != nil {
+	if err := s.stream(web.Persistent(r.Context()), f, first); err != nil {
 		web.EventOf(r.Context()).Err = err // the stream has begun; the follower will come again
 	}
 	return nil

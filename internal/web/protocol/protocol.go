@@ -44,10 +44,10 @@ type Server struct {
 }
 
 // Instant lists the documents that are in memory.
-func Instant(o *oauth.Server) map[string]web.Instant {
+func StaticDocs(o *oauth.Server) map[string]web.StaticDoc {
 	discovery := func(time.Time) ([]byte, error) { return o.Discovery() }
 	keys := func(now time.Time) ([]byte, error) { return o.JWKS(&oauth.Call{Now: now}) }
-	return map[string]web.Instant{
+	return map[string]web.StaticDoc{
 		"/.well-known/openid-configuration": discovery, "/.well-known/oauth-authorization-server": discovery,
 		"/.well-known/jwks.json": keys, "/oauth/jwks": keys,
 	}

@@ -16,11 +16,11 @@ const inactiveAfter = 30 * 24 * time.Hour
 
 func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member) error {
 	ctx, now := r.Context(), web.EventOf(r.Context()).Now
-	sessions, err := s.accounts.SessionsOf(ctx, m.user.ID, now)
+	sessions, err := s.accounts.UserSessions(ctx, m.user.ID, now)
 	if err != nil {
 		return err
 	}
-	grants, err := s.accounts.GrantsOf(ctx, m.user.ID, now)
+	grants, err := s.accounts.UserGrants(ctx, m.user.ID, now)
 	if err != nil {
 		return err
 	}
@@ -55,13 +55,13 @@ func (s *Server) postRevoke(w http.ResponseWriter, r *http.Request, m *member) e
 	case "session":
 		ev := m.event(r, audit.SessionRevoked)
 		ev.Session = id
-		if err = s.accounts.EndSessionOf(ctx, m.user.ID, identity.SessionID(id), now, s.opt.RevokeTokens, ev); err == nil && id == string(m.session.ID) {
+		if err = s.accounts.EndUserSession(ctx, m.user.ID, identity.SessionID(id), now, s.opt.RevokeTokens, ev); err == nil && id == string(m.session.ID) {
 			s.kit.DropCookie(w, web.CookieSession)
 		}
 	case "grant":
 		ev := m.event(r, audit.GrantRevoked)
 		ev.Grant = id
-		err = s.accounts.EndGrantOf(ctx, m.user.ID, oauth.GrantID(id), now, ev)
+		err = s.accounts.EndUserGrant(ctx, m.user.ID, oauth.GrantID(id), now, ev)
 	default:
 		return fault.New(fault.Invalid, "The form did not say what to revoke. Open the page again.")
 	}
@@ -74,7 +74,7 @@ func (s *Server) postRevoke(w http.ResponseWriter, r *http.Request, m *member) e
 func (s *Server) postRevokeAll(w http.ResponseWriter, r *http.Request, m *member) error {
 	ev := m.event(r, audit.SessionRevoked)
 	ev.Detail = map[string]string{"which": "all_but_this"}
-	if err := s.accounts.EndAllOf(r.Context(), m.user.ID, web.EventOf(r.Context()).Now, m.session.ID, ev); err != nil {
+	if err := s.accounts.EndUserAccess(r.Context(), m.user.ID, web.EventOf(r.Context()).Now, m.session.ID, ev); err != nil {
 		return err
 	}
 	return see(w, r, "/account/sessions?done=revoked_all")
@@ -84,14 +84,14 @@ func (s *Server) postRevokeInactive(w http.ResponseWriter, r *http.Request, m *m
 	now := web.EventOf(r.Context()).Now
 	ev := m.event(r, audit.SessionRevoked)
 	ev.Detail = map[string]string{"which": "inactive"}
-	if _, err := s.accounts.EndInactiveOf(r.Context(), m.user.ID, now.Add(-inactiveAfter), now, ev); err != nil {
+	if _, err := s.accounts.EndInactiveSessions(r.Context(), m.user.ID, now.Add(-inactiveAfter), now, ev); err != nil {
 		return err
 	}
 	return see(w, r, "/account/sessions?done=revoked_inactive")
 }
 
 func (s *Server) showAuthorizations(w http.ResponseWriter, r *http.Request, m *member) error {
-	consents, err := s.accounts.ConsentsOf(r.Context(), m.user.ID)
+	consents, err := s.accounts.UserConsents(r.Context(), m.user.ID)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (s *Server) postRemoveAuthorization(w http.ResponseWriter, r *http.Request,
 	id := oauth.ClientID(m.form.Get("client_id"))
 	ev := m.event(r, audit.GrantRevoked)
 	ev.Client, ev.Detail = string(id), map[string]string{"which": "all_of_client"}
-	if err := s.accounts.DropConsent(r.Context(), m.user.ID, id, web.EventOf(r.Context()).Now, ev); err != nil && !fault.Is(err, fault.NotFound) {
+	if err := s.accounts.DeleteConsent(r.Context(), m.user.ID, id, web.EventOf(r.Context()).Now, ev); err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
 	return see(w, r, "/account/authorizations?done=removed")

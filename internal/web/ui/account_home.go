@@ -85,15 +85,15 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) 
 		return err
 	}
 	v.TOTP, v.BackupCodesLeft = f.TOTP, f.BackupLeft
-	sessions, err := s.accounts.SessionsOf(ctx, m.user.ID, now)
+	sessions, err := s.accounts.UserSessions(ctx, m.user.ID, now)
 	if err != nil {
 		return err
 	}
-	grants, err := s.accounts.GrantsOf(ctx, m.user.ID, now)
+	grants, err := s.accounts.UserGrants(ctx, m.user.ID, now)
 	if err != nil {
 		return err
 	}
-	consents, err := s.accounts.ConsentsOf(ctx, m.user.ID)
+	consents, err := s.accounts.UserConsents(ctx, m.user.ID)
 	if err != nil {
 		return err
 	}

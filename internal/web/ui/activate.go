@@ -19,8 +19,8 @@ func (s *Server) showActivate(w http.ResponseWriter, r *http.Request) error {
 	if typed == "" {
 		typed = form.Get("code")
 	}
-	if code, ok := oauth.ReadUserCode(typed); ok {
-		typed = oauth.ShowUserCode(code)
+	if code, ok := oauth.ParseUserCode(typed); ok {
+		typed = oauth.FormatUserCode(code)
 	} else {
 		typed = ""
 	}
@@ -73,7 +73,7 @@ func (s *Server) postActivate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ask := &ActivateConfirmView{
-		Base: v.Base, UserCode: oauth.ShowUserCode(p.Device.UserCode), Scopes: s.scopeViews(p.Device.Scopes),
+		Base: v.Base, UserCode: oauth.FormatUserCode(p.Device.UserCode), Scopes: s.scopeViews(p.Device.Scopes),
 		IP: p.Device.IP, Agent: p.Device.Agent, AskedAt: p.Device.CreatedAt,
 	}
 	ask.Client = clientView(p.Client, "")
@@ -114,7 +114,7 @@ func (s *Server) deviceCall(r *http.Request) (*oauth.Call, error) {
 	if err != nil || sess == nil {
 		return nil, err
 	}
-	return s.kit.Lift(r, web.FromForm, sess)
+	return s.kit.ParseCall(r, web.FromForm, sess)
 }
 
 func orLogin(w http.ResponseWriter, r *http.Request, err error) error {

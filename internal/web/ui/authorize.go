@@ -100,7 +100,7 @@ func (s *Server) postConsent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := s.kit.Lift(r, web.FromForm, sess)
+	c, err := s.kit.ParseCall(r, web.FromForm, sess)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func (s *Server) postLogout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, err := s.kit.Lift(r, web.FromForm, sess)
+	c, err := s.kit.ParseCall(r, web.FromForm, sess)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func newSite(t *testing.T) *site {
 	must(t, err)
 	s := &site{ground: g, t: t, now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC), limiter: &limiter{}}
 	s.login = login.New(login.Config{
-		Issuer: "Gatehouse", SessionLife: 24 * time.Hour, Idle: time.Hour, RevokeTokens: true, LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true,
+		Issuer: "Gatehouse", SessionTTL: 24 * time.Hour, Idle: time.Hour, RevokeTokens: true, LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true,
 		Policy: identity.Policy{MinLength: 12}, AdminPolicy: identity.Policy{MinLength: 12},
 	}, g.db, g.keys, secret.NewPasswords(2, 8))
 	core := oauth.New(oauth.Config{
@@ -95,7 +95,7 @@ func newSite(t *testing.T) *site {
 		Limiter: s.limiter, Rates: map[string]web.Rate{"login": {Max: 5, Window: time.Minute}, "device": {Max: 5, Window: time.Minute}},
 	})
 	pages := ui.NewServer(kit, g.pages, s.login, core, g.db, ui.Options{
-		SessionLife: 24 * time.Hour, RevokeTokens: true, MFARequired: func(*identity.User) bool { return false },
+		SessionTTL: 24 * time.Hour, RevokeTokens: true, MFARequired: func(*identity.User) bool { return false },
 	})
 	mux := http.NewServeMux()
 	protocol.New(kit, core, pages).Routes(mux)
@@ -735,7 +735,7 @@ func TestRevokeSessions(t *testing.T) {
 	s := newSite(t)
 	here, there := s.signedIn(s.user), s.signedIn(s.user)
 	other := s.signedIn(s.newUser())
-	sessions, err := s.db.SessionsOf(t.Context(), s.user.ID, s.now)
+	sessions, err := s.db.UserSessions(t.Context(), s.user.ID, s.now)
 	must(t, err)
 	if len(sessions) != 2 {
 		t.Fatalf("%d sessions", len(sessions))
@@ -751,7 +751,7 @@ func TestRevokeSessions(t *testing.T) {
 	there.shows(200, `name="password"`)
 	here.get("/account/sessions")
 	here.shows(200, "This device")
-	mine, err := s.db.SessionsOf(t.Context(), s.user.ID, s.now)
+	mine, err := s.db.UserSessions(t.Context(), s.user.ID, s.now)
 	must(t, err)
 	here.post("/account/sessions/revoke", url.Values{"kind": {"session"}, "id": {string(mine[0].ID)}})
 	here.shows(200, `name="password"`)
@@ -770,17 +770,17 @@ func TestRevokeGrants(t *testing.T) {
 	if code := s.redeem(b.leaves(callback).Get("code")); code != 200 {
 		t.Fatal(code)
 	}
-	grants, err := s.db.GrantsOf(t.Context(), s.user.ID, s.now)
+	grants, err := s.db.UserGrants(t.Context(), s.user.ID, s.now)
 	must(t, err)
 	b.get("/account/sessions")
 	b.shows(200, "Demo &lt;App&gt;", string(grants[0].ID))
 	s.signedIn(s.newUser()).post("/account/sessions/revoke", url.Values{"kind": {"grant"}, "id": {string(grants[0].ID)}})
-	if left, err := s.db.GrantsOf(t.Context(), s.user.ID, s.now); err != nil || len(left) != 1 {
+	if left, err := s.db.UserGrants(t.Context(), s.user.ID, s.now); err != nil || len(left) != 1 {
 		t.Fatalf("another person ended it: %v", err)
 	}
 	b.post("/account/sessions/revoke", url.Values{"kind": {"grant"}, "id": {string(grants[0].ID)}})
 	b.shows(200, "Access has been revoked")
-	if left, err := s.db.GrantsOf(t.Context(), s.user.ID, s.now); err != nil || len(left) != 0 {
+	if left, err := s.db.UserGrants(t.Context(), s.user.ID, s.now); err != nil || len(left) != 0 {
 		t.Fatalf("%d left, %v", len(left), err)
 	}
 	b.post("/account/sessions/revoke", url.Values{"kind": {"grant"}, "id": {string(grants[0].ID)}}) // twice is no error

@@ -201,7 +201,7 @@ func (s *Server) again(w http.ResponseWriter, r *http.Request, err error, v View
 		}
 	}
 	status := web.Status(err)
-	if f.Kind == fault.Spent || f.Kind == fault.Conflict {
+	if f.Kind == fault.Consumed || f.Kind == fault.Conflict {
 		status = http.StatusBadRequest
 	}
 	return s.show(w, status, v, origins...)
@@ -226,7 +226,7 @@ func (s *Server) obey(w http.ResponseWriter, r *http.Request, j journey, st logi
 
 // welcome gives the browser its session and sends it on.
 func (s *Server) welcome(w http.ResponseWriter, r *http.Request, j journey, d *login.Done) error {
-	s.kit.SetCookie(w, web.CookieSession, d.Cookie, s.opt.SessionLife)
+	s.kit.SetCookie(w, web.CookieSession, d.Cookie, s.opt.SessionTTL)
 	s.kit.DropCookie(w, web.CookieLogin)
 	web.EventOf(r.Context()).User = string(d.User.ID)
 	if len(d.Backup) > 0 {
@@ -253,7 +253,7 @@ func (s *Server) pending(w http.ResponseWriter, r *http.Request, step string) (f
 	if err == nil && next == step {
 		return form, j, sealed, u, nil
 	}
-	if err == nil || fault.Is(err, fault.Invalid) || fault.Is(err, fault.Spent) || fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) {
+	if err == nil || fault.Is(err, fault.Invalid) || fault.Is(err, fault.Consumed) || fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) {
 		s.kit.DropCookie(w, web.CookieLogin)
 		return form, j, "", nil, nil
 	}

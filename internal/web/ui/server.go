@@ -24,19 +24,19 @@ type Accounts interface {
 	Client(ctx context.Context, id oauth.ClientID) (*oauth.Client, error)
 	Scopes() map[string]*oauth.Scope
 	Consent(ctx context.Context, u identity.UserID, c oauth.ClientID) (*oauth.Consent, error)
-	ConsentsOf(ctx context.Context, u identity.UserID) ([]oauth.Consent, error)
-	DropConsent(ctx context.Context, u identity.UserID, c oauth.ClientID, now time.Time, ev ...audit.Event) error
-	SessionsOf(ctx context.Context, u identity.UserID, now time.Time) ([]identity.Session, error)
-	GrantsOf(ctx context.Context, u identity.UserID, now time.Time) ([]oauth.Grant, error)
-	EndSessionOf(ctx context.Context, u identity.UserID, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
-	EndGrantOf(ctx context.Context, u identity.UserID, id oauth.GrantID, now time.Time, ev ...audit.Event) error
-	EndAllOf(ctx context.Context, u identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event) error
-	EndInactiveOf(ctx context.Context, u identity.UserID, before, now time.Time, ev ...audit.Event) (int, error)
+	UserConsents(ctx context.Context, u identity.UserID) ([]oauth.Consent, error)
+	DeleteConsent(ctx context.Context, u identity.UserID, c oauth.ClientID, now time.Time, ev ...audit.Event) error
+	UserSessions(ctx context.Context, u identity.UserID, now time.Time) ([]identity.Session, error)
+	UserGrants(ctx context.Context, u identity.UserID, now time.Time) ([]oauth.Grant, error)
+	EndUserSession(ctx context.Context, u identity.UserID, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
+	EndUserGrant(ctx context.Context, u identity.UserID, id oauth.GrantID, now time.Time, ev ...audit.Event) error
+	EndUserAccess(ctx context.Context, u identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event) error
+	EndInactiveSessions(ctx context.Context, u identity.UserID, before, now time.Time, ev ...audit.Event) (int, error)
 }
 
 // Options are what the operator decides about the pages.
 type Options struct {
-	SessionLife  time.Duration // of the cookie
+	SessionTTL  time.Duration // of the cookie
 	RevokeTokens bool          // what was issued in a session ends with it
 	MFARequired  func(u *identity.User) bool
 }
@@ -148,7 +148,7 @@ func (s *Server) Session(r *http.Request) (*identity.Session, error) {
 
 // form reads the fields of a page's form or address.
 func (s *Server) form(r *http.Request) (url.Values, error) {
-	c, err := s.kit.Lift(r, web.FromQuery|web.FromForm, nil)
+	c, err := s.kit.ParseCall(r, web.FromQuery|web.FromForm, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +217,7 @@ func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		v.Heading, v.Do = "The server is busy", "Wait a moment, then try again."
 	case status == http.StatusForbidden:
 		v.Heading = "Not allowed"
-	case fault.Is(err, fault.Spent):
+	case fault.Is(err, fault.Consumed):
 		v.Heading, v.Do = "This cannot continue", ""
 	case status < 500:
 		v.Heading = "This cannot continue"
