@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
 // A statement is one that the server sent, as PostgreSQL logged it.
@@ -75,7 +75,7 @@ func (st *stage) pgbenchOnce(ctx context.Context, script string, clients int, d 
 // watchRefresh turns a family once while PostgreSQL logs what it is asked. It does so twice before: the first time prepares.
 func (st *stage) watchRefresh(ctx context.Context, f *family) ([]statement, error) {
 	turn := func() error {
-		a, err := st.form(pathToken, "grant_type", oauth.GrantTypeRefresh, "refresh_token", f.current()).expect(ctx, st.server.address, http.StatusOK)
+		a, err := st.form(pathToken, "grant_type", client.GrantTypeRefresh, "refresh_token", f.current()).expect(ctx, st.server.address, http.StatusOK)
 		if err != nil {
 			return err
 		}

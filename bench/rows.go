@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
 // A load drives a server for a while. Frozen is said where the server is the bare one.
@@ -179,7 +179,7 @@ func (st *stage) form(path string, fields ...string) request {
 
 func (st *stage) credentials(alg string) request {
 	id := clientID(alg)
-	return form(pathToken, id, st.world.clients[id], "grant_type", oauth.GrantTypeClient, "scope", "read")
+	return form(pathToken, id, st.world.clients[id], "grant_type", client.GrantTypeClient, "scope", "read")
 }
 
 func credentials(alg string) func(context.Context, *stage) (plan, error) {
@@ -204,7 +204,7 @@ func refreshing(scopes string) func(context.Context, *stage) (plan, error) {
 		last := families[len(families)-1]
 		p := plan{
 			load:   refreshes(st.connections, families[:len(families)-1]),
-			probe:  st.form(pathToken, "grant_type", oauth.GrantTypeRefresh, "refresh_token", last.current()),
+			probe:  st.form(pathToken, "grant_type", client.GrantTypeRefresh, "refresh_token", last.current()),
 			status: http.StatusOK,
 		}
 		if st.world.engine == postgres {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -107,7 +109,7 @@ func (w *world) originals(ctx context.Context, db *store.DB) error {
 	device := w.keys.Hash(secret.NewToken(secret.PrefixDeviceCode))
 	w.device = string(device)
 	return db.PutDevice(ctx, &oauth.Device{
-		Hash: device, UserCode: "BENCHCDE", Client: oauth.ClientID(clientID("ES256")), Scopes: strings.Fields(scopesPerson), State: oauth.DevicePending,
+		Hash: device, UserCode: "BENCHCDE", Client: client.ID(clientID("ES256")), Scopes: strings.Fields(scopesPerson), State: oauth.DevicePending,
 		Interval: 5 * time.Second, IP: address4, Agent: "bench", CreatedAt: now, ExpiresAt: now.Add(24 * time.Hour),
 	})
 }
@@ -115,11 +117,11 @@ func (w *world) originals(ctx context.Context, db *store.DB) error {
 func (w *world) putClient(ctx context.Context, db *store.DB, alg string, now time.Time) error {
 	id, plain := clientID(alg), secret.NewToken(secret.PrefixClientSecret)
 	w.clients[id] = plain
-	return db.CreateClient(ctx, &oauth.Client{
-		ID: oauth.ClientID(id), Name: "Measured by " + alg, AuthMethod: "client_secret_basic", Alg: alg,
-		Grants:    []string{oauth.GrantTypeCode, oauth.GrantTypeRefresh, oauth.GrantTypeClient, oauth.GrantTypeDevice},
+	return db.CreateClient(ctx, &client.Client{
+		ID: client.ID(id), Name: "Measured by " + alg, AuthMethod: "client_secret_basic", Alg: alg,
+		Grants:    []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeClient, client.GrantTypeDevice},
 		Redirects: []string{redirectURI}, Scopes: strings.Fields("read " + scopesPerson), FirstParty: true,
-		Secrets:   []oauth.Secret{{ID: secret.NewID(now), Hash: w.keys.Hash(plain), CreatedAt: now}},
+		Secrets:   []client.Secret{{ID: secret.NewID(now), Hash: w.keys.Hash(plain), CreatedAt: now}},
 		CreatedAt: now, UpdatedAt: now,
 	}, audit.Event{At: now, Type: audit.ClientCreated, Client: id})
 }
@@ -151,7 +153,7 @@ func (w *world) putCode(ctx context.Context, db *store.DB, g *oauth.Grant, scope
 
 func newGrant(u identity.UserID, s identity.SessionID, scopes string, now time.Time) *oauth.Grant {
 	return &oauth.Grant{
-		ID: oauth.GrantID(secret.NewID(now)), Client: oauth.ClientID(clientID("ES256")), User: u, Session: s, Kind: oauth.GrantTypeCode,
+		ID: oauth.GrantID(secret.NewID(now)), Client: client.ID(clientID("ES256")), User: u, Session: s, Kind: client.GrantTypeCode,
 		Scopes: strings.Fields(scopes), AuthTime: now, AMR: []string{"pwd"}, ACR: identity.ACR1, IP: address4, Agent: userAgent,
 		CreatedAt: now, LastUsedAt: now,
 	}
@@ -250,7 +252,7 @@ func (w *world) makeCodes(ctx context.Context, n int, scopes string, serial int)
 		at := int(int64(i) * int64(w.size) / int64(n))
 		code := secret.NewToken(secret.PrefixCode)
 		grant := fmt.Sprintf("%s-%04x%08x", w.id(kindHot, at)[:23], serial, i)
-		requests[i] = form(pathToken, id, w.clients[id], "grant_type", oauth.GrantTypeCode, "code", code, "redirect_uri", redirectURI).raw()
+		requests[i] = form(pathToken, id, w.clients[id], "grant_type", client.GrantTypeCode, "code", code, "redirect_uri", redirectURI).raw()
 		return map[string]any{
 			"hash": string(w.keys.Hash(code)), "grant_id": grant,
 			"data": strings.NewReplacer(t.grant, grant, t.user, w.id(kindUser, at)).Replace(data),
@@ -269,7 +271,7 @@ func (w *world) makeDevices(ctx context.Context, n int) ([][]byte, error) {
 	id, polls := clientID("ES256"), make([][]byte, n)
 	err = l.copies(ctx, "devices", "hash", w.device, n, func(i int) map[string]any {
 		code := secret.NewToken(secret.PrefixDeviceCode)
-		polls[i] = form(pathToken, id, w.clients[id], "grant_type", oauth.GrantTypeDevice, "device_code", code).raw()
+		polls[i] = form(pathToken, id, w.clients[id], "grant_type", client.GrantTypeDevice, "device_code", code).raw()
 		return map[string]any{"hash": string(w.keys.Hash(code)), "user_code": fmt.Sprintf("BENCH%07d", i), "interval_ms": int64(0)}
 	})
 	return polls, err

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -56,9 +58,9 @@ func newHot(t testing.TB) *hot {
 func (h *hot) seed(t testing.TB, ctx context.Context, p *parts) {
 	t.Helper()
 	h.secret = secret.NewToken(secret.PrefixClientSecret)
-	cl := &oauth.Client{
-		ID: "web", Name: "Web", Grants: []string{oauth.GrantTypeCode, oauth.GrantTypeRefresh, oauth.GrantTypeClient}, Redirects: []string{"https://a.example/cb"},
-		Scopes: []string{"openid", "profile", "email", "read"}, Secrets: []oauth.Secret{{ID: secret.NewID(h.now), Hash: p.keys.Hash(h.secret), CreatedAt: h.now}},
+	cl := &client.Client{
+		ID: "web", Name: "Web", Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeClient}, Redirects: []string{"https://a.example/cb"},
+		Scopes: []string{"openid", "profile", "email", "read"}, Secrets: []client.Secret{{ID: secret.NewID(h.now), Hash: p.keys.Hash(h.secret), CreatedAt: h.now}},
 		CreatedAt: h.now, UpdatedAt: h.now,
 	}
 	if err := p.db.CreateClient(ctx, cl); err != nil {
@@ -71,7 +73,7 @@ func (h *hot) seed(t testing.TB, ctx context.Context, p *parts) {
 	code := secret.NewToken(secret.PrefixCode)
 	err := p.db.PutCode(ctx, p.keys.Hash(code), &oauth.Code{
 		Grant: oauth.Grant{
-			ID: oauth.GrantID(secret.NewID(h.now)), Client: cl.ID, User: u.ID, Kind: oauth.GrantTypeCode, Scopes: []string{"openid", "profile", "email"},
+			ID: oauth.GrantID(secret.NewID(h.now)), Client: cl.ID, User: u.ID, Kind: client.GrantTypeCode, Scopes: []string{"openid", "profile", "email"},
 			AuthTime: h.now, AMR: []string{"pwd"}, ACR: identity.ACR1, CreatedAt: h.now, LastUsedAt: h.now,
 		},
 		RedirectURI: "https://a.example/cb", ExpiresAt: h.now.Add(time.Minute),

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -60,7 +62,7 @@ type clientFields struct {
 }
 
 // apply writes what was given into a registration.
-func (f *clientFields) apply(cl *oauth.Client) error {
+func (f *clientFields) apply(cl *client.Client) error {
 	var err error
 	if f.Grant != nil {
 		if cl.Grants, err = readGrants(f.Grant); err != nil {
@@ -96,7 +98,7 @@ func (f *clientFields) apply(cl *oauth.Client) error {
 }
 
 // applyAccess writes what concerns the gateway, and what the tokens are bound to.
-func (f *clientFields) applyAccess(cl *oauth.Client) {
+func (f *clientFields) applyAccess(cl *client.Client) {
 	setList(&cl.Roles, f.Role)
 	setList(&cl.Networks, f.FromNetwork)
 	setList(&cl.Hosts, lower(f.ToHost))
@@ -173,7 +175,7 @@ func (f *clientCreate) Run(ctx context.Context, c *call) error {
 		v := &clientView{}
 		if hasSecret(cl) {
 			v.ClientSecret = secret.NewToken(secret.PrefixClientSecret)
-			cl.Secrets = []oauth.Secret{newSecret(p, v.ClientSecret, now)}
+			cl.Secrets = []client.Secret{newSecret(p, v.ClientSecret, now)}
 		}
 		err := p.db.CreateClient(ctx, cl, c.clientEvent(audit.ClientCreated, cl.ID, now))
 		if fault.Is(err, fault.Conflict) {
@@ -189,39 +191,39 @@ func (f *clientCreate) Run(ctx context.Context, c *call) error {
 }
 
 // client checks what was given and fills in what was not.
-func (f *clientCreate) client(now time.Time) (*oauth.Client, error) {
-	cl := &oauth.Client{ID: oauth.ClientID(f.ID), Name: strings.TrimSpace(f.Name), CreatedAt: now, UpdatedAt: now}
+func (f *clientCreate) client(now time.Time) (*client.Client, error) {
+	cl := &client.Client{ID: client.ID(f.ID), Name: strings.TrimSpace(f.Name), CreatedAt: now, UpdatedAt: now}
 	if f.ID == "" {
-		cl.ID = oauth.ClientID(secret.NewID(now))
+		cl.ID = client.ID(secret.NewID(now))
 	}
 	if err := f.apply(cl); err != nil {
 		return nil, err
 	}
 	if cl.Public && cl.AuthMethod == "" {
-		cl.AuthMethod = oauth.MethodNone
+		cl.AuthMethod = client.MethodNone
 	}
-	if f.Scope == nil && (cl.CanUseGrant(oauth.GrantTypeCode) || cl.CanUseGrant(oauth.GrantTypeDevice)) {
+	if f.Scope == nil && (cl.CanUseGrant(client.GrantTypeCode) || cl.CanUseGrant(client.GrantTypeDevice)) {
 		cl.Scopes = []string{oauth.ScopeOpenID, oauth.ScopeProfile, oauth.ScopeEmail, oauth.ScopeOffline}
 	}
 	return cl, checkClient(cl)
 }
 
 // hasSecret reports whether a client proves itself by a shared secret.
-func hasSecret(cl *oauth.Client) bool { return !cl.Public && cl.AuthMethod != oauth.MethodPrivateKey }
+func hasSecret(cl *client.Client) bool { return !cl.Public && cl.AuthMethod != client.MethodPrivateKey }
 
-func newSecret(p *parts, plain string, now time.Time) oauth.Secret {
-	return oauth.Secret{ID: secret.NewID(now), Hash: p.keys.Hash(plain), CreatedAt: now}
+func newSecret(p *parts, plain string, now time.Time) client.Secret {
+	return client.Secret{ID: secret.NewID(now), Hash: p.keys.Hash(plain), CreatedAt: now}
 }
 
-func (c *call) clientEvent(t audit.Type, id oauth.ClientID, now time.Time) audit.Event {
+func (c *call) clientEvent(t audit.Type, id client.ID, now time.Time) audit.Event {
 	ev := c.event(t, now)
 	ev.Client = string(id)
 	return ev
 }
 
 // notePasswordGrant says when a grant was given that the settings withhold.
-func (c *call) notePasswordGrant(p *parts, cl *oauth.Client) {
-	if cl.CanUseGrant(oauth.GrantTypePassword) && (!p.cfg.Tokens.PasswordGrant || !slices.Contains(p.cfg.Tokens.PasswordClients, string(cl.ID))) {
+func (c *call) notePasswordGrant(p *parts, cl *client.Client) {
+	if cl.CanUseGrant(client.GrantTypePassword) && (!p.cfg.Tokens.PasswordGrant || !slices.Contains(p.cfg.Tokens.PasswordClients, string(cl.ID))) {
 		c.note("the password grant works once ENABLE_PASSWORD_GRANT is true and PASSWORD_GRANT_ALLOWED_CLIENTS names %s", cl.ID)
 	}
 }
@@ -232,8 +234,8 @@ type clientRef struct {
 }
 
 // find gives a copy that may be changed.
-func (r clientRef) find(ctx context.Context, p *parts) (*oauth.Client, error) {
-	cl, err := p.db.Client(ctx, oauth.ClientID(r.Ref))
+func (r clientRef) find(ctx context.Context, p *parts) (*client.Client, error) {
+	cl, err := p.db.Client(ctx, client.ID(r.Ref))
 	if fault.Is(err, fault.NotFound) {
 		cl, err = r.byName(ctx, p)
 	}
@@ -244,12 +246,12 @@ func (r clientRef) find(ctx context.Context, p *parts) (*oauth.Client, error) {
 	return &own, nil
 }
 
-func (r clientRef) byName(ctx context.Context, p *parts) (*oauth.Client, error) {
+func (r clientRef) byName(ctx context.Context, p *parts) (*client.Client, error) {
 	all, _, err := p.db.ListClients(ctx, store.ClientQuery{Search: r.Ref, Limit: maxPage})
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(slices.Clone(all), func(cl *oauth.Client) bool { return !strings.EqualFold(cl.Name, r.Ref) })
+	all = slices.DeleteFunc(slices.Clone(all), func(cl *client.Client) bool { return !strings.EqualFold(cl.Name, r.Ref) })
 	switch len(all) {
 	case 1:
 		return all[0], nil
@@ -347,7 +349,7 @@ func (f *clientUpdate) Run(ctx context.Context, c *call) error {
 }
 
 // change applies the flags to a registration and checks what comes of it.
-func (f *clientUpdate) change(cl *oauth.Client) error {
+func (f *clientUpdate) change(cl *client.Client) error {
 	for _, name := range f.Unset {
 		clear := clientUnset()
 		if clear[name] == nil {
@@ -363,7 +365,7 @@ func (f *clientUpdate) change(cl *oauth.Client) error {
 	if f.AuthMethod == nil && cl.Public != wasPublic {
 		cl.AuthMethod = ""
 		if cl.Public {
-			cl.AuthMethod = oauth.MethodNone
+			cl.AuthMethod = client.MethodNone
 		}
 	}
 	if f.Name != nil {
@@ -374,28 +376,28 @@ func (f *clientUpdate) change(cl *oauth.Client) error {
 }
 
 // clientUnset is what --unset can empty.
-func clientUnset() map[string]func(*oauth.Client) {
-	return map[string]func(*oauth.Client){
-		"redirect-uri":             func(cl *oauth.Client) { cl.Redirects = nil },
-		"post-logout-redirect-uri": func(cl *oauth.Client) { cl.PostLogout = nil },
-		"scope":                    func(cl *oauth.Client) { cl.Scopes = nil },
-		"resource":                 func(cl *oauth.Client) { cl.Resources = nil },
-		"auth-method":              func(cl *oauth.Client) { cl.AuthMethod = "" },
-		"jwks":                     func(cl *oauth.Client) { cl.JWKS = nil },
-		"jwks-uri":                 func(cl *oauth.Client) { cl.JWKSURI = "" },
-		"access-token-ttl":         func(cl *oauth.Client) { cl.AccessTTL = 0 },
-		"id-token-ttl":             func(cl *oauth.Client) { cl.IDTokenTTL = 0 },
-		"refresh-token-ttl":        func(cl *oauth.Client) { cl.RefreshTTL = 0 },
-		"refresh-rotation":         func(cl *oauth.Client) { cl.Rotation = "" },
-		"token-format":             func(cl *oauth.Client) { cl.TokenFormat = "" },
-		"alg":                      func(cl *oauth.Client) { cl.Alg = "" },
-		"uri":                      func(cl *oauth.Client) { cl.URI = "" },
-		"logo-uri":                 func(cl *oauth.Client) { cl.LogoURI = "" },
-		"description":              func(cl *oauth.Client) { cl.Description = "" },
-		"role":                     func(cl *oauth.Client) { cl.Roles = nil },
-		"from-network":             func(cl *oauth.Client) { cl.Networks = nil },
-		"to-host":                  func(cl *oauth.Client) { cl.Hosts = nil },
-		"to-route":                 func(cl *oauth.Client) { cl.Routes = nil },
+func clientUnset() map[string]func(*client.Client) {
+	return map[string]func(*client.Client){
+		"redirect-uri":             func(cl *client.Client) { cl.Redirects = nil },
+		"post-logout-redirect-uri": func(cl *client.Client) { cl.PostLogout = nil },
+		"scope":                    func(cl *client.Client) { cl.Scopes = nil },
+		"resource":                 func(cl *client.Client) { cl.Resources = nil },
+		"auth-method":              func(cl *client.Client) { cl.AuthMethod = "" },
+		"jwks":                     func(cl *client.Client) { cl.JWKS = nil },
+		"jwks-uri":                 func(cl *client.Client) { cl.JWKSURI = "" },
+		"access-token-ttl":         func(cl *client.Client) { cl.AccessTTL = 0 },
+		"id-token-ttl":             func(cl *client.Client) { cl.IDTokenTTL = 0 },
+		"refresh-token-ttl":        func(cl *client.Client) { cl.RefreshTTL = 0 },
+		"refresh-rotation":         func(cl *client.Client) { cl.Rotation = "" },
+		"token-format":             func(cl *client.Client) { cl.TokenFormat = "" },
+		"alg":                      func(cl *client.Client) { cl.Alg = "" },
+		"uri":                      func(cl *client.Client) { cl.URI = "" },
+		"logo-uri":                 func(cl *client.Client) { cl.LogoURI = "" },
+		"description":              func(cl *client.Client) { cl.Description = "" },
+		"role":                     func(cl *client.Client) { cl.Roles = nil },
+		"from-network":             func(cl *client.Client) { cl.Networks = nil },
+		"to-host":                  func(cl *client.Client) { cl.Hosts = nil },
+		"to-route":                 func(cl *client.Client) { cl.Routes = nil },
 	}
 }
 
@@ -435,9 +437,9 @@ func (f *clientRotateSecret) Run(ctx context.Context, c *call) error {
 
 // rotatedView is the answer to a rotation.
 type rotatedView struct {
-	ClientID          oauth.ClientID `json:"client_id"`
-	ClientSecret      string         `json:"client_secret"`
-	PreviousExpiresAt when           `json:"previous_secret_expires_at"`
+	ClientID          client.ID `json:"client_id"`
+	ClientSecret      string    `json:"client_secret"`
+	PreviousExpiresAt when      `json:"previous_secret_expires_at"`
 }
 
 func (v rotatedView) print(s *sheet) {

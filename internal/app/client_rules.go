@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -25,8 +27,8 @@ const (
 )
 
 // checkClient says what is wrong with a registration as a whole, the first thing found.
-func checkClient(cl *oauth.Client) error {
-	for _, check := range []func(*oauth.Client) error{
+func checkClient(cl *client.Client) error {
+	for _, check := range []func(*client.Client) error{
 		checkClientNames, checkGrants, checkClientAuth, checkAddresses, checkClientScopes, checkTokens, checkClientAccess,
 	} {
 		if err := check(cl); err != nil {
@@ -40,7 +42,7 @@ func checkClient(cl *oauth.Client) error {
 	return nil
 }
 
-func checkClientNames(cl *oauth.Client) error {
+func checkClientNames(cl *client.Client) error {
 	switch {
 	case strings.TrimSpace(cl.Name) == "":
 		return wrong("a client needs a name that people recognise: add --name")
@@ -66,21 +68,21 @@ func clientID(s string) bool {
 	return s != "" && len(s) <= maxClientID
 }
 
-func checkGrants(cl *oauth.Client) error {
+func checkGrants(cl *client.Client) error {
 	switch {
 	case len(cl.Grants) == 0:
 		return wrong("a client needs a grant: add --grant with one of %s", strings.Join(grantWords(), ", "))
-	case cl.Public && cl.CanUseGrant(oauth.GrantTypeClient): // RFC 6749 §4.4
+	case cl.Public && cl.CanUseGrant(client.GrantTypeClient): // RFC 6749 §4.4
 		return wrong("client_credentials is for clients that keep a secret; leave out --public, or that grant")
-	case len(cl.Grants) == 1 && cl.CanUseGrant(oauth.GrantTypeRefresh):
+	case len(cl.Grants) == 1 && cl.CanUseGrant(client.GrantTypeRefresh):
 		return wrong("refresh_token alone gives no first token; add --grant authorization_code or device_code beside it")
-	case cl.CanUseGrant(oauth.GrantTypeCode) && len(cl.Redirects) == 0:
+	case cl.CanUseGrant(client.GrantTypeCode) && len(cl.Redirects) == 0:
 		return wrong("authorization_code needs an address to send the person back to: add --redirect-uri")
 	}
 	return nil
 }
 
-func checkClientAuth(cl *oauth.Client) error {
+func checkClientAuth(cl *client.Client) error {
 	keys := len(cl.JWKS) > 0 || cl.JWKSURI != ""
 	if cl.AuthMethod != "" {
 		if err := known("authentication method", cl.AuthMethod, oauth.Methods()); err != nil {
@@ -88,13 +90,13 @@ func checkClientAuth(cl *oauth.Client) error {
 		}
 	}
 	switch {
-	case cl.Public && cl.AuthMethod != oauth.MethodNone:
+	case cl.Public && cl.AuthMethod != client.MethodNone:
 		return wrong("a public client has no secret and no key; leave out --auth-method %s, or --public", cl.AuthMethod)
-	case !cl.Public && cl.AuthMethod == oauth.MethodNone:
+	case !cl.Public && cl.AuthMethod == client.MethodNone:
 		return wrong("--auth-method none is for public clients; add --public")
-	case cl.AuthMethod == oauth.MethodPrivateKey && !keys:
+	case cl.AuthMethod == client.MethodPrivateKey && !keys:
 		return wrong("private_key_jwt needs the client's public keys: add --jwks FILE or --jwks-uri URL")
-	case cl.AuthMethod != oauth.MethodPrivateKey && keys:
+	case cl.AuthMethod != client.MethodPrivateKey && keys:
 		return wrong("keys are used by private_key_jwt only; add --auth-method private_key_jwt, or leave out --jwks and --jwks-uri")
 	case len(cl.JWKS) > 0 && cl.JWKSURI != "": // RFC 7591 §2
 		return wrong("--jwks and --jwks-uri exclude each other; keep one of them")
@@ -107,13 +109,13 @@ func checkClientAuth(cl *oauth.Client) error {
 	return nil
 }
 
-func checkAddresses(cl *oauth.Client) error {
+func checkAddresses(cl *client.Client) error {
 	for _, list := range []struct {
 		flag string
 		uris []string
 	}{{"redirect-uri", cl.Redirects}, {"post-logout-redirect-uri", cl.PostLogout}} {
 		for _, u := range list.uris {
-			if err := oauth.ValidRedirect(u); err != nil {
+			if err := client.ValidRedirect(u); err != nil {
 				return fmt.Errorf("--%s: %w", list.flag, err)
 			}
 		}
@@ -129,7 +131,7 @@ func checkAddresses(cl *oauth.Client) error {
 		}
 	}
 	// As with redirects, http is safe to a program on this machine only.
-	if u := cl.JWKSURI; u != "" && (!webAddress(u, "https", "http") || oauth.ValidRedirect(u) != nil) {
+	if u := cl.JWKSURI; u != "" && (!webAddress(u, "https", "http") || client.ValidRedirect(u) != nil) {
 		return wrong("--jwks-uri %q must be an https address", u)
 	}
 	return nil
@@ -142,7 +144,7 @@ func webAddress(s string, schemes ...string) bool {
 		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-func checkClientScopes(cl *oauth.Client) error {
+func checkClientScopes(cl *client.Client) error {
 	for _, name := range cl.Scopes {
 		if !oauth.ValidScope(name) {
 			return wrong("scope %q has characters that a scope cannot have (RFC 6749 section 3.3)", name)
@@ -151,7 +153,7 @@ func checkClientScopes(cl *oauth.Client) error {
 	return nil
 }
 
-func checkTokens(cl *oauth.Client) error {
+func checkTokens(cl *client.Client) error {
 	for _, ttl := range []struct {
 		flag      string
 		value     time.Duration
@@ -186,7 +188,7 @@ func checkTokens(cl *oauth.Client) error {
 const maxAccessList = 256
 
 // checkClientAccess checks what the gateway asks of a client, and what its tokens are bound to.
-func checkClientAccess(cl *oauth.Client) error {
+func checkClientAccess(cl *client.Client) error {
 	for _, l := range []struct {
 		flag string
 		list []string
@@ -244,8 +246,8 @@ func routeWord(s string) bool {
 // grantNames maps the words that the command line takes to grant types: the short ones, and the full ones.
 func grantNames() map[string]string {
 	names := map[string]string{
-		"code": oauth.GrantTypeCode, "refresh": oauth.GrantTypeRefresh,
-		"device": oauth.GrantTypeDevice, "device_code": oauth.GrantTypeDevice,
+		"code": client.GrantTypeCode, "refresh": client.GrantTypeRefresh,
+		"device": client.GrantTypeDevice, "device_code": client.GrantTypeDevice,
 	}
 	for _, full := range oauth.GrantTypeNames() {
 		names[full] = full
@@ -257,7 +259,7 @@ func grantNames() map[string]string {
 func grantWords() []string {
 	out := slices.Clone(oauth.GrantTypeNames())
 	for i, g := range out {
-		if g == oauth.GrantTypeDevice {
+		if g == client.GrantTypeDevice {
 			out[i] = "device_code"
 		}
 	}

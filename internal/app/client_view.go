@@ -8,12 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
 // clientView is a client as the command line shows it, by the names of RFC 7591 §2 where it has them: never a hash.
 type clientView struct {
-	ClientID        oauth.ClientID  `json:"client_id"`
+	ClientID        client.ID       `json:"client_id"`
 	ClientSecret    string          `json:"client_secret,omitempty"` // of a new client, once
 	Name            string          `json:"client_name"`
 	Description     string          `json:"description"`
@@ -57,7 +57,7 @@ type secretView struct {
 	ExpiresAt when   `json:"expires_at"`
 }
 
-func (v *clientView) fill(cl *oauth.Client, now time.Time) {
+func (v *clientView) fill(cl *client.Client, now time.Time) {
 	*v = clientView{
 		ClientID: cl.ID, ClientSecret: v.ClientSecret, Name: cl.Name, Description: cl.Description, URI: cl.URI, LogoURI: cl.LogoURI,
 		Public: cl.Public, Disabled: cl.Disabled, AuthMethod: cl.AuthMethod, JWKS: cl.JWKS, JWKSURI: cl.JWKSURI,
@@ -186,7 +186,7 @@ func (v *clientView) printAccess(s *sheet) {
 
 func (v *clientView) method() string {
 	if v.AuthMethod == "" {
-		return oauth.MethodBasic + " or " + oauth.MethodPost
+		return client.MethodBasic + " or " + client.MethodPost
 	}
 	return v.AuthMethod
 }
@@ -202,7 +202,7 @@ func (s secretView) line() string {
 func shortGrants(grants []string) []string {
 	out := slices.Clone(grants)
 	for i, g := range out {
-		if g == oauth.GrantTypeDevice {
+		if g == client.GrantTypeDevice {
 			out[i] = "device_code"
 		}
 	}

@@ -23,7 +23,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -82,9 +83,9 @@ func secureServer(t *testing.T, settings ...string) (origin string, roots *x509.
 		t.Fatal(err)
 	}
 	pass = secret.NewToken(secret.PrefixClientSecret)
-	err = p.db.CreateClient(t.Context(), &oauth.Client{
-		ID: "batch", Name: "Batch", Grants: []string{oauth.GrantTypeClient}, Scopes: []string{"read"}, CertBound: true, CreatedAt: e.now(), UpdatedAt: e.now(),
-		Secrets: []oauth.Secret{{ID: secret.NewID(e.now()), Hash: p.keys.Hash(pass), CreatedAt: e.now()}},
+	err = p.db.CreateClient(t.Context(), &client.Client{
+		ID: "batch", Name: "Batch", Grants: []string{client.GrantTypeClient}, Scopes: []string{"read"}, CertBound: true, CreatedAt: e.now(), UpdatedAt: e.now(),
+		Secrets: []client.Secret{{ID: secret.NewID(e.now()), Hash: p.keys.Hash(pass), CreatedAt: e.now()}},
 	})
 	if err != nil {
 		t.Fatal(err)

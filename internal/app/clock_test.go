@@ -23,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -99,8 +101,8 @@ func (j *jumper) register() {
 	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}})
 	must(j.t, err)
 	now := j.clock.now()
-	must(j.t, j.p.db.CreateClient(j.t.Context(), &oauth.Client{
-		ID: "agent", Name: "Agent", AuthMethod: oauth.MethodPrivateKey, JWKS: keys, Grants: []string{oauth.GrantTypeClient}, Scopes: []string{"openid"},
+	must(j.t, j.p.db.CreateClient(j.t.Context(), &client.Client{
+		ID: "agent", Name: "Agent", AuthMethod: client.MethodPrivateKey, JWKS: keys, Grants: []string{client.GrantTypeClient}, Scopes: []string{"openid"},
 		CreatedAt: now, UpdatedAt: now,
 	}))
 	hash, err := j.p.passwords.Hash(j.t.Context(), jumperPassword)
@@ -161,7 +163,7 @@ func (j *jumper) code() string {
 	now, code := j.clock.now(), secret.NewToken(secret.PrefixCode)
 	must(j.t, j.p.db.PutCode(j.t.Context(), j.p.keys.Hash(code), &oauth.Code{
 		Grant: oauth.Grant{
-			ID: oauth.GrantID(secret.NewID(now)), Client: "web", User: u.ID, Kind: oauth.GrantTypeCode, Scopes: []string{"openid"},
+			ID: oauth.GrantID(secret.NewID(now)), Client: "web", User: u.ID, Kind: client.GrantTypeCode, Scopes: []string{"openid"},
 			AuthTime: now, AMR: []string{"pwd"}, ACR: identity.ACR1, CreatedAt: now, LastUsedAt: now,
 		},
 		RedirectURI: "https://a.example/cb", ExpiresAt: now.Add(time.Minute),

@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
-	"github.com/gatehouse-id/gatehouse/internal/gateway/apps"
+	"github.com/gatehouse-id/gatehouse/internal/bff"
 	"github.com/gatehouse-id/gatehouse/internal/gateway/upstream"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store"
@@ -157,13 +157,13 @@ func front(kit *web.Kit, g *gateway.Gateway, own http.Handler) http.Handler {
 }
 
 // newGateway makes the gateway and the token handler beside it.
-func (s *server) newGateway(kit *web.Kit, o *oauth.Server, browser *ui.Server) (*gateway.Gateway, *apps.Server, error) {
+func (s *server) newGateway(kit *web.Kit, o *oauth.Server, browser *ui.Server) (*gateway.Gateway, *bff.Server, error) {
 	p := s.parts
 	routes, err := newRouteSource(p.cfg, p.db, s.log)
 	if err != nil {
 		return nil, nil, err
 	}
-	handler := apps.New(kit, o, p.db, p.keys, apps.Options{TTL: p.cfg.Sessions.TTL, Idle: p.cfg.Sessions.Idle, Fail: browser.Fail})
+	handler := bff.New(kit, o, p.db, p.keys, bff.Options{TTL: p.cfg.Sessions.TTL, Idle: p.cfg.Sessions.Idle, Fail: browser.Fail})
 	transport := upstream.NewTransport(upstream.TransportOptions{})
 	s.close = append(s.close, transport.Close)
 	g, err := gateway.New(gateway.Options{

@@ -6,10 +6,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -182,7 +183,7 @@ func (c *call) routeEvent(t audit.Type, v *routeView, now time.Time) audit.Event
 // noteUnknown warns of names that stand for nothing yet: a slip of the pen would shut everybody out.
 func (c *call) noteUnknown(ctx context.Context, p *parts, r *access.Route) {
 	for _, id := range r.Clients {
-		if _, err := p.db.Client(ctx, oauth.ClientID(id)); fault.Is(err, fault.NotFound) {
+		if _, err := p.db.Client(ctx, client.ID(id)); fault.Is(err, fault.NotFound) {
 			c.note("there is no client %q yet; see %s client list", id, program)
 		}
 	}

@@ -13,10 +13,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/config"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
 // texts calls f with every constant text in the Go files of some rooms, tests left out.
@@ -202,7 +203,7 @@ func TestClientAccessIsBounded(t *testing.T) {
 	for i := range many {
 		many[i] = "x" + strconv.Itoa(i)
 	}
-	for flag, cl := range map[string]*oauth.Client{
+	for flag, cl := range map[string]*client.Client{
 		"role": {Roles: many}, "from-network": {Networks: many}, "to-host": {Hosts: many}, "to-route": {Routes: many},
 	} {
 		if err := checkClientAccess(cl); err == nil || !strings.Contains(err.Error(), "--"+flag+" is given 257 times") {

@@ -12,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -34,9 +35,9 @@ func newTenant(t *testing.T, settings ...string) *hot {
 		t.Fatal(err)
 	}
 	h := &hot{handler: s.handler, now: e.now(), secret: secret.NewToken(secret.PrefixClientSecret)}
-	err = p.db.CreateClient(t.Context(), &oauth.Client{
-		ID: "web", Name: "Web", Grants: []string{oauth.GrantTypeClient}, Scopes: []string{"read"}, CreatedAt: h.now, UpdatedAt: h.now,
-		Secrets: []oauth.Secret{{ID: secret.NewID(h.now), Hash: p.keys.Hash(h.secret), CreatedAt: h.now}},
+	err = p.db.CreateClient(t.Context(), &client.Client{
+		ID: "web", Name: "Web", Grants: []string{client.GrantTypeClient}, Scopes: []string{"read"}, CreatedAt: h.now, UpdatedAt: h.now,
+		Secrets: []client.Secret{{ID: secret.NewID(h.now), Hash: p.keys.Hash(h.secret), CreatedAt: h.now}},
 	})
 	if err != nil {
 		t.Fatal(err)

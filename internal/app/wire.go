@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/cache"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -233,7 +235,7 @@ func oauthConfig(c *config.Config, shared *cache.Redis) oauth.Config {
 		CountIssuances: c.Audit.Issuance == "aggregate", DPoPNonce: t.DPoPNonce == "required", ClientCerts: c.Server.ClientCerts,
 	}
 	for _, id := range t.PasswordClients {
-		out.PasswordClients = append(out.PasswordClients, oauth.ClientID(id))
+		out.PasswordClients = append(out.PasswordClients, client.ID(id))
 	}
 	if shared != nil {
 		out.Replays = shared.Replays(oauth.NewReplays())

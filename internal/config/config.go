@@ -89,7 +89,7 @@ type Tokens struct {
 
 // Sessions are the browser's sessions.
 type Sessions struct {
-	TTL     time.Duration
+	TTL          time.Duration
 	Idle         time.Duration // 0 is no idle limit
 	Single       bool
 	NotifyNew    bool

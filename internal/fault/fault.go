@@ -20,7 +20,7 @@ const (
 	Internal    Kind = iota
 	NotFound         // the thing named does not exist
 	Conflict         // it exists already, or changed meanwhile
-	Consumed            // single-use, and used before
+	Consumed         // single-use, and used before
 	Denied           // proof is missing, wrong or not sufficient
 	Invalid          // the input cannot be accepted as it is
 	Limited          // too many or too much; try later

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/bearer"
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -24,7 +26,7 @@ type known struct {
 	caller  access.Caller
 	token   *oauth.AccessToken // of ours, or what stands for a session where revocations are asked; nil if there is nothing to ask
 	foreign *bearer.Token      // of another issuer
-	client  *oauth.Client      // as it was registered; nil if none of ours
+	client  *client.Client     // as it was registered; nil if none of ours
 	user    *identity.User     // as it was read; nil if nobody's
 	until   time.Time          // when it must be read anew; zero: never
 	read    atomic.Int64       // when the account was, Unix milliseconds
@@ -42,7 +44,7 @@ func (g *Gateway) who(a *asked) (*known, *refused) {
 	if c.token != "" {
 		return g.byToken(a, &c)
 	}
-	var client *oauth.Client
+	var client *client.Client
 	if c.basic || c.named != "" {
 		if client, ref = g.client(a, &c); ref != nil {
 			return g.nobody, ref
@@ -63,8 +65,8 @@ func (g *Gateway) who(a *asked) (*known, *refused) {
 }
 
 // client is the client that a request proves to come from, or only says it does.
-func (g *Gateway) client(a *asked, c *credentials) (*oauth.Client, *refused) {
-	var cl *oauth.Client
+func (g *Gateway) client(a *asked, c *credentials) (*client.Client, *refused) {
+	var cl *client.Client
 	var err error
 	ctx, cancel := a.patience()
 	defer cancel()
@@ -85,7 +87,7 @@ func (g *Gateway) client(a *asked, c *credentials) (*oauth.Client, *refused) {
 }
 
 // byClient is a client that calls for itself.
-func (g *Gateway) byClient(c *credentials, cl *oauth.Client) *known {
+func (g *Gateway) byClient(c *credentials, cl *client.Client) *known {
 	kind := access.ByClientID
 	if c.basic {
 		kind = access.BySecret
@@ -175,7 +177,7 @@ func (g *Gateway) ofToken(ctx context.Context, t *oauth.AccessToken, now time.Ti
 }
 
 // restrict says which client a caller is, and what it is restricted to.
-func (g *Gateway) restrict(k *known, cl *oauth.Client) {
+func (g *Gateway) restrict(k *known, cl *client.Client) {
 	k.client = cl
 	k.caller.Client, k.caller.ClientRoles, k.caller.Hosts, k.caller.Routes = string(cl.ID), cl.Roles, cl.Hosts, cl.Routes
 	k.caller.Networks = nil

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
@@ -50,8 +52,8 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 })) // even where nobody need say who they are
 	id, token := string(w.client.ID), w.token()
 	other := w.newClient()
-	public := w.newClient(func(c *oauth.Client) { c.Public, c.Secrets, c.AuthMethod = true, nil, "none" })
-	disabled := w.newClient(func(c *oauth.Client) { c.Disabled = true })
+	public := w.newClient(func(c *client.Client) { c.Public, c.Secrets, c.AuthMethod = true, nil, "none" })
+	disabled := w.newClient(func(c *client.Client) { c.Disabled = true })
 	gone := w.newUser()
 	must(t, w.db.DeleteUser(t.Context(), gone.ID, w.now))
 	hour := time.Hour.Seconds()

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -14,14 +16,14 @@ import (
 type credentials struct {
 	scheme string // of the token: Bearer or DPoP
 	token  string
-	client oauth.ClientID // of Basic
+	client client.ID // of Basic
 	secret string
 	basic  bool
-	named  oauth.ClientID // X-Client-Id
+	named  client.ID // X-Client-Id
 }
 
 // claims is the client that the request says it comes from, proven or not.
-func (c *credentials) claims() oauth.ClientID {
+func (c *credentials) claims() client.ID {
 	if c.basic {
 		return c.client
 	}
@@ -32,7 +34,7 @@ func (c *credentials) claims() oauth.ClientID {
 type credentialKey [sha256.Size]byte
 
 // keyOf hashes the parts of a credential. The parts cannot run into each other: a token is one word.
-func keyOf(kind, value string, client oauth.ClientID) credentialKey {
+func keyOf(kind, value string, client client.ID) credentialKey {
 	if kind == "" && client == "" {
 		return sha256.Sum256([]byte(value))
 	}
@@ -57,7 +59,7 @@ func readCredentials(h http.Header) (credentials, *refused) {
 	case len(names) > 1:
 		return c, conflict("The X-Client-Id header is sent more than once.")
 	case len(names) == 1:
-		c.named = oauth.ClientID(names[0])
+		c.named = client.ID(names[0])
 		if names[0] == "" || len(names[0]) > maxClientID || !word(names[0]) {
 			return c, conflict("The X-Client-Id header holds no client id.")
 		}

@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/maypok86/otter/v2"
 
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
@@ -43,8 +45,8 @@ type Tokens interface {
 
 // Clients look clients up and prove them. Denied: there is no such client, or this is not its secret.
 type Clients interface {
-	LookupClient(ctx context.Context, id oauth.ClientID) (*oauth.Client, error)
-	ProveSecret(ctx context.Context, id oauth.ClientID, pass string, now time.Time) (*oauth.Client, error)
+	LookupClient(ctx context.Context, id client.ID) (*client.Client, error)
+	ProveSecret(ctx context.Context, id client.ID, pass string, now time.Time) (*client.Client, error)
 }
 
 // Users reads an account, or NotFound.

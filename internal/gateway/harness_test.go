@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/cache"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -74,7 +76,7 @@ type world struct {
 	foreign  []*gateway.Foreign
 	browser  *browser
 	user     *identity.User
-	client   *oauth.Client
+	client   *client.Client
 
 	mu       sync.Mutex
 	now      time.Time
@@ -239,11 +241,11 @@ func (w *world) newUser(roles ...string) *identity.User {
 	return u
 }
 
-func (w *world) newClient(edit ...func(*oauth.Client)) *oauth.Client {
+func (w *world) newClient(edit ...func(*client.Client)) *client.Client {
 	w.t.Helper()
-	c := &oauth.Client{
-		ID: oauth.ClientID(secret.NewID(w.now)), Name: "App", Grants: []string{oauth.GrantTypeClient}, Scopes: []string{"read", "write"}, Roles: []string{"backend"},
-		CreatedAt: w.now, UpdatedAt: w.now, Secrets: []oauth.Secret{{ID: secret.NewID(w.now), Hash: w.keys.Hash(testSecret), CreatedAt: w.now}},
+	c := &client.Client{
+		ID: client.ID(secret.NewID(w.now)), Name: "App", Grants: []string{client.GrantTypeClient}, Scopes: []string{"read", "write"}, Roles: []string{"backend"},
+		CreatedAt: w.now, UpdatedAt: w.now, Secrets: []client.Secret{{ID: secret.NewID(w.now), Hash: w.keys.Hash(testSecret), CreatedAt: w.now}},
 	}
 	for _, f := range edit {
 		f(c)

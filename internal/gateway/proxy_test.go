@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
 func TestProxiedRequestIsTheCallersWithoutTheCredential(t *testing.T) {
@@ -209,10 +210,10 @@ func TestClientAndTokenInOneHeader(t *testing.T) {
 }
 
 func TestClientRestrictions(t *testing.T) {
-	for name, edit := range map[string]func(*oauth.Client){
-		"network": func(c *oauth.Client) { c.Networks = []string{"198.51.100.0/24"} },
-		"host":    func(c *oauth.Client) { c.Hosts = []string{"other.example"} },
-		"route":   func(c *oauth.Client) { c.Routes = []string{"accounts/v1"} },
+	for name, edit := range map[string]func(*client.Client){
+		"network": func(c *client.Client) { c.Networks = []string{"198.51.100.0/24"} },
+		"host":    func(c *client.Client) { c.Hosts = []string{"other.example"} },
+		"route":   func(c *client.Client) { c.Routes = []string{"accounts/v1"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, shop())

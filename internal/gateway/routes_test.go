@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
-	"github.com/gatehouse-id/gatehouse/internal/gateway/apps"
+	"github.com/gatehouse-id/gatehouse/internal/bff"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store"
@@ -25,7 +25,7 @@ var (
 	_ gateway.Clients = (*oauth.Server)(nil)
 	_ gateway.Users   = (*store.DB)(nil)
 	_ gateway.Signer  = (*jose.Ring)(nil)
-	_ gateway.Apps    = (*apps.Server)(nil)
+	_ gateway.Apps    = (*bff.Server)(nil)
 )
 
 // noApps is a token handler nobody has signed in to.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -17,7 +19,7 @@ import (
 const sessionLife = time.Second
 
 // byCookie is who a browser's cookies stand for: an app's session goes before our own, since it says more. nil: nobody's.
-func (g *Gateway) byCookie(a *asked, c *credentials, client *oauth.Client) (*known, *refused) {
+func (g *Gateway) byCookie(a *asked, c *credentials, client *client.Client) (*known, *refused) {
 	if len(a.r.Header["Cookie"]) == 0 {
 		return nil, nil
 	}
@@ -72,7 +74,7 @@ func (g *Gateway) byApp(a *asked) (*known, *refused) {
 }
 
 // bySession is the person who is signed in here, and the client that says so beside the cookie.
-func (g *Gateway) bySession(a *asked, c *credentials, client *oauth.Client) (*known, *refused) {
+func (g *Gateway) bySession(a *asked, c *credentials, client *client.Client) (*known, *refused) {
 	cookie := g.Kit.Cookie(a.r, web.CookieSession)
 	if cookie == "" {
 		return nil, nil

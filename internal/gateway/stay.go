@@ -5,10 +5,11 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
 // How exactly a call that goes on is followed. Memory is asked at every look; these are what only storage knows.
@@ -29,7 +30,7 @@ type stay struct {
 	table  *table // that entry is of
 	entry  *entry
 	caller access.Caller
-	client *oauth.Client
+	client *client.Client
 	app    *access.Caller // as the token handler gave it
 	read   time.Time      // when storage was
 }
@@ -131,7 +132,7 @@ func (s *stay) askClient(now time.Time) *refused {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stayWithin)
 	defer cancel()
-	var cl *oauth.Client
+	var cl *client.Client
 	var err error
 	if s.creds.basic {
 		cl, err = s.g.Clients.ProveSecret(ctx, s.creds.client, s.creds.secret, now)

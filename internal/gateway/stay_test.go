@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/coder/websocket"
 
 	"github.com/gatehouse-id/gatehouse/bearer/bearertest"
@@ -201,7 +203,7 @@ func TestCallsUnderWayEnd(t *testing.T) {
 		}, "credential"},
 		"deleted client": {bearerToken, func(w *world) { must(w.t, w.db.DeleteClient(w.t.Context(), w.client.ID, w.clock())) }, "credential"},
 		"another secret": {secretly, func(w *world) {
-			next := oauth.Secret{ID: secret.NewID(w.clock()), Hash: w.keys.Hash("another"), CreatedAt: w.clock()}
+			next := client.Secret{ID: secret.NewID(w.clock()), Hash: w.keys.Hash("another"), CreatedAt: w.clock()}
 			must(w.t, w.db.AddSecret(w.t.Context(), w.client.ID, next, 0, w.clock()))
 		}, "credential"},
 		"client restricted": {bearerToken, func(w *world) {

@@ -26,7 +26,7 @@ type Config struct {
 	HistoryCount int             // how many former passwords may not come back
 	ExpiryDays   int             // a password's life in days; 0 is endless
 
-	SessionTTL   time.Duration // absolute
+	SessionTTL    time.Duration // absolute
 	Idle          time.Duration // between two requests
 	SingleSession bool          // a new session ends the user's others
 	RevokeTokens  bool          // the end of a session ends the tokens issued in it

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -25,7 +27,7 @@ type Step struct {
 
 // Reply goes to the client by way of the browser.
 type Reply struct {
-	Client      *Client
+	Client      *client.Client
 	RedirectURI string
 	Mode        string // ModeQuery, ModeFragment or ModeFormPost
 	Params      url.Values
@@ -58,7 +60,7 @@ const (
 
 // request is an authorization request that has been found sound.
 type request struct {
-	client    *Client
+	client    *client.Client
 	redirect  string // where to answer
 	named     bool   // redirect_uri was sent
 	mode      string
@@ -155,7 +157,7 @@ func (s *Server) addressee(ctx context.Context, form url.Values) (*request, erro
 	if id == "" {
 		return nil, fault.New(fault.Invalid, "The application did not say who it is: client_id is missing.")
 	}
-	cl, err := s.client(ctx, ClientID(id))
+	cl, err := s.client(ctx, client.ID(id))
 	if err != nil {
 		return nil, pageError(err)
 	}
@@ -163,7 +165,7 @@ func (s *Server) addressee(ctx context.Context, form url.Values) (*request, erro
 	switch {
 	case req.redirect != "":
 		req.named = true
-		if !cl.matchRedirect(req.redirect) {
+		if !cl.MatchRedirect(req.redirect) {
 			return nil, fault.InvalidField("redirect_uri", "The application asked to send you to an address that is not registered for it. If you run it: register the redirect_uri exactly as it is sent.")
 		}
 	case len(cl.Redirects) == 1 && !slices.Contains(strings.Fields(form.Get("scope")), ScopeOpenID):
@@ -189,7 +191,7 @@ func (s *Server) readRequest(req *request, form url.Values, now time.Time) (err 
 		return invalidRequest("response_type is missing.")
 	case rt != "code":
 		return failure("unsupported_response_type", 400, "Only response_type=code is served.")
-	case !cl.CanUseGrant(GrantTypeCode):
+	case !cl.CanUseGrant(client.GrantTypeCode):
 		return unauthorizedClient("The client may not use the authorization code grant.")
 	}
 	if m := form.Get("response_mode"); m != "" && m != req.mode {
@@ -363,7 +365,7 @@ func (s *Server) replyCode(ctx context.Context, req *request, c *Call) (*Step, e
 	sess := c.Session
 	code := secret.NewToken(secret.PrefixCode)
 	g := Grant{
-		ID: GrantID(secret.NewID(c.Now)), Client: req.client.ID, User: sess.User, Session: sess.ID, Kind: GrantTypeCode,
+		ID: GrantID(secret.NewID(c.Now)), Client: req.client.ID, User: sess.User, Session: sess.ID, Kind: client.GrantTypeCode,
 		Scopes: req.scopes, Resources: req.resources, Claims: req.claims, AuthTime: sess.AuthTime, AMR: sess.AMR, ACR: sess.ACR,
 		Bound: req.bound, IP: c.IP, Agent: c.Agent, CreatedAt: c.Now, LastUsedAt: c.Now,
 	}
@@ -413,7 +415,7 @@ func (r *Reply) Location() string {
 }
 
 // event begins an audit event about a client, by the session's person.
-func (s *Server) event(c *Call, t audit.Type, cl *Client) audit.Event {
+func (s *Server) event(c *Call, t audit.Type, cl *client.Client) audit.Event {
 	ev := audit.Event{At: c.Now, Type: t, IP: c.IP, Agent: c.Agent, RequestID: c.RequestID, Actor: string(cl.ID), Client: string(cl.ID)}
 	if c.Session != nil {
 		ev.Actor, ev.User, ev.Session = string(c.Session.User), string(c.Session.User), string(c.Session.ID)
@@ -438,7 +440,7 @@ func (s *Server) readIDToken(token string) (*idToken, error) {
 }
 
 // alg is the algorithm that a client's tokens are signed with.
-func (s *Server) alg(cl *Client) string {
+func (s *Server) alg(cl *client.Client) string {
 	if jose.Known(cl.Alg) {
 		return cl.Alg
 	}

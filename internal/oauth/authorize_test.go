@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -39,7 +41,7 @@ func TestNoStateNoState(t *testing.T) {
 // OAuth 2.0 Multiple Response Type Encoding Practices §2.1 and Form Post Response Mode.
 func TestResponseModes(t *testing.T) {
 	w := newWorld(t)
-	cl := w.client(func(c *oauth.Client) {
+	cl := w.client(func(c *client.Client) {
 		c.Redirects = []string{callback, callback + "?a=1", callback + "?"}
 	})
 	for name, c := range map[string]struct{ mode, redirect, begins string }{
@@ -67,14 +69,14 @@ func TestResponseModes(t *testing.T) {
 // RFC 6749 §4.1.2.1: as long as client and address are not settled, the person is told and nobody else.
 func TestErrorsThatStayOnOurPage(t *testing.T) {
 	w := newWorld(t)
-	two := func(c *oauth.Client) { c.Redirects = append(c.Redirects, "https://app.example/2") }
+	two := func(c *client.Client) { c.Redirects = append(c.Redirects, "https://app.example/2") }
 	for name, c := range map[string]struct {
-		edit  func(*oauth.Client)
+		edit  func(*client.Client)
 		pairs []string
 	}{
 		"no client_id":                        {pairs: []string{"client_id", ""}},
 		"unknown client":                      {pairs: []string{"client_id", "nobody"}},
-		"disabled client":                     {edit: func(c *oauth.Client) { c.Disabled = true }},
+		"disabled client":                     {edit: func(c *client.Client) { c.Disabled = true }},
 		"redirect_uri of nobody":              {pairs: []string{"redirect_uri", "https://evil.example/"}},
 		"redirect_uri longer":                 {pairs: []string{"redirect_uri", callback + "/x"}},
 		"redirect_uri with a query":           {pairs: []string{"redirect_uri", callback + "?x=1"}},
@@ -84,12 +86,12 @@ func TestErrorsThatStayOnOurPage(t *testing.T) {
 		"redirect_uri with dots":              {pairs: []string{"redirect_uri", "https://app.example/x/../callback"}},
 		"redirect_uri javascript":             {pairs: []string{"redirect_uri", "javascript:alert(1)"}},
 		"redirect_uri left out, of two":       {edit: two, pairs: []string{"redirect_uri", "", "scope", "api:read"}},
-		"redirect_uri left out, of none":      {edit: func(c *oauth.Client) { c.Redirects = nil }, pairs: []string{"redirect_uri", "", "scope", "api:read"}},
+		"redirect_uri left out, of none":      {edit: func(c *client.Client) { c.Redirects = nil }, pairs: []string{"redirect_uri", "", "scope", "api:read"}},
 		"redirect_uri left out in OpenID":     {pairs: []string{"redirect_uri", ""}}, // OpenID Connect Core §3.1.2.1 requires it
 		"request too large":                   {pairs: []string{"login_hint", strings.Repeat("x", 7000)}},
 		"flow made up":                        {pairs: []string{"flow", "AAAA"}},
 		"bad address beside another mistake":  {pairs: []string{"redirect_uri", "https://evil.example/", "response_type", "token"}},
-		"disabled client, all other is wrong": {edit: func(c *oauth.Client) { c.Disabled = true }, pairs: []string{"scope", "\"", "response_type", ""}},
+		"disabled client, all other is wrong": {edit: func(c *client.Client) { c.Disabled = true }, pairs: []string{"scope", "\"", "response_type", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cl := w.client(nonNil(c.edit)...)
@@ -104,14 +106,14 @@ func TestErrorsThatGoToTheClient(t *testing.T) {
 	w := newWorld(t)
 	other := w.newUser("bob")
 	for name, c := range map[string]struct {
-		edit  func(*oauth.Client)
+		edit  func(*client.Client)
 		pairs []string
 		code  string
 	}{
 		"response_type left out":            {pairs: []string{"response_type", ""}, code: "invalid_request"},
 		"response_type token":               {pairs: []string{"response_type", "token"}, code: "unsupported_response_type"},
 		"response_type hybrid":              {pairs: []string{"response_type", "code id_token"}, code: "unsupported_response_type"},
-		"code grant not allowed":            {edit: func(c *oauth.Client) { c.Grants = []string{"client_credentials"} }, code: "unauthorized_client"},
+		"code grant not allowed":            {edit: func(c *client.Client) { c.Grants = []string{"client_credentials"} }, code: "unauthorized_client"},
 		"response_mode unknown":             {pairs: []string{"response_mode", "jwt"}, code: "invalid_request"},
 		"scope not allowed":                 {pairs: []string{"scope", "openid api:admin"}, code: "invalid_scope"},
 		"scope unreadable":                  {pairs: []string{"scope", "openid \"x\""}, code: "invalid_scope"},
@@ -119,7 +121,7 @@ func TestErrorsThatGoToTheClient(t *testing.T) {
 		"resource not allowed":              {pairs: []string{"resource", "https://other.example"}, code: "invalid_target"},
 		"resource relative":                 {pairs: []string{"resource", "/api"}, code: "invalid_target"},
 		"PKCE left out by a public client":  {edit: public, pairs: []string{"code_challenge", "", "code_challenge_method", ""}, code: "invalid_request"},
-		"PKCE left out where required":      {edit: func(c *oauth.Client) { c.RequirePKCE = true }, pairs: []string{"code_challenge", "", "code_challenge_method", ""}, code: "invalid_request"},
+		"PKCE left out where required":      {edit: func(c *client.Client) { c.RequirePKCE = true }, pairs: []string{"code_challenge", "", "code_challenge_method", ""}, code: "invalid_request"},
 		"PKCE plain":                        {pairs: []string{"code_challenge_method", "plain"}, code: "invalid_request"},
 		"PKCE plain by default":             {pairs: []string{"code_challenge_method", ""}, code: "invalid_request"},
 		"PKCE method unknown":               {pairs: []string{"code_challenge_method", "S512"}, code: "invalid_request"},
@@ -127,7 +129,7 @@ func TestErrorsThatGoToTheClient(t *testing.T) {
 		"PKCE challenge too short":          {pairs: []string{"code_challenge", challenge[:42]}, code: "invalid_request"},
 		"PKCE challenge padded":             {pairs: []string{"code_challenge", challenge + "="}, code: "invalid_request"},
 		"PKCE challenge not base64url":      {pairs: []string{"code_challenge", challenge[:42] + "+"}, code: "invalid_request"},
-		"plain challenge too short":         {edit: func(c *oauth.Client) { c.PlainPKCE = true }, pairs: []string{"code_challenge", "short", "code_challenge_method", "plain"}, code: "invalid_request"},
+		"plain challenge too short":         {edit: func(c *client.Client) { c.PlainPKCE = true }, pairs: []string{"code_challenge", "short", "code_challenge_method", "plain"}, code: "invalid_request"},
 		"nonce too long":                    {pairs: []string{"nonce", strings.Repeat("n", 513)}, code: "invalid_request"},
 		"prompt unknown":                    {pairs: []string{"prompt", "create"}, code: "invalid_request"},
 		"prompt none with another":          {pairs: []string{"prompt", "none login"}, code: "invalid_request"},
@@ -143,7 +145,7 @@ func TestErrorsThatGoToTheClient(t *testing.T) {
 			pairs: []string{"prompt", "none", "claims", `{"id_token":{"sub":{"value":"` + string(other.ID) + `"}}}`}, code: "login_required",
 		},
 		"prompt none, sign-in too old": {pairs: []string{"prompt", "none", "max_age", "0"}, code: "login_required"},
-		"prompt none, no consent":      {edit: func(c *oauth.Client) { c.FirstParty = false }, pairs: []string{"prompt", "none"}, code: "consent_required"},
+		"prompt none, no consent":      {edit: func(c *client.Client) { c.FirstParty = false }, pairs: []string{"prompt", "none"}, code: "consent_required"},
 		"prompt none, class too low": {
 			pairs: []string{"prompt", "none", "claims", `{"id_token":{"acr":{"essential":true,"value":"aal2"}}}`}, code: "login_required",
 		},
@@ -364,7 +366,7 @@ func TestAuthenticationClass(t *testing.T) {
 	})
 }
 
-func thirdParty(c *oauth.Client) { c.FirstParty = false }
+func thirdParty(c *client.Client) { c.FirstParty = false }
 
 // Consent is asked once per client and scope, and again when more is asked.
 func TestConsentIsRemembered(t *testing.T) {
@@ -464,12 +466,12 @@ func resume(w *world, sealed string, now time.Time) error {
 // A registration that changes between two hops counts as it is at the end.
 func TestClientChangesBetweenTwoHops(t *testing.T) {
 	for name, c := range map[string]struct {
-		edit func(*oauth.Client)
+		edit func(*client.Client)
 		code string // "" for a page
 	}{
-		"disabled":         {func(c *oauth.Client) { c.Disabled = true }, ""},
-		"address gone":     {func(c *oauth.Client) { c.Redirects = []string{"https://new.example/"} }, ""},
-		"scope taken away": {func(c *oauth.Client) { c.Scopes = []string{"api:read"} }, "invalid_scope"},
+		"disabled":         {func(c *client.Client) { c.Disabled = true }, ""},
+		"address gone":     {func(c *client.Client) { c.Redirects = []string{"https://new.example/"} }, ""},
+		"scope taken away": {func(c *client.Client) { c.Scopes = []string{"api:read"} }, "invalid_scope"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -569,7 +571,7 @@ func TestDefaultScopes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			cl := w.client(thirdParty, func(cl *oauth.Client) { cl.Scopes = c.has })
+			cl := w.client(thirdParty, func(cl *client.Client) { cl.Scopes = c.has })
 			st := w.authorize(cl, "scope", "")
 			if st.Consent == nil {
 				t.Fatalf("step %+v", st)
@@ -582,7 +584,7 @@ func TestDefaultScopes(t *testing.T) {
 // RFC 8252 §7.3: an app on this machine does not know its port beforehand.
 func TestLoopbackPort(t *testing.T) {
 	w := newWorld(t)
-	cl := w.client(public, func(c *oauth.Client) { c.Redirects = []string{"http://127.0.0.1/cb", "http://[::1]/cb"} })
+	cl := w.client(public, func(c *client.Client) { c.Redirects = []string{"http://127.0.0.1/cb", "http://[::1]/cb"} })
 	for _, uri := range []string{"http://127.0.0.1:51004/cb", "http://[::1]:61023/cb"} {
 		code := w.code(cl, "redirect_uri", uri)
 		_, err := w.token(cl, "grant_type", "authorization_code", "code", code, "redirect_uri", uri, "code_verifier", verifier)

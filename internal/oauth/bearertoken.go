@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -53,7 +55,7 @@ func (s *Server) readJWT(token string) (*AccessToken, error) {
 		return nil, fault.New(fault.Denied, "the token is another issuer's")
 	}
 	t := &AccessToken{
-		ID: c.ID, Grant: GrantID(c.Grant), Client: ClientID(c.Client), Session: identity.SessionID(c.Session), Subject: c.Subject,
+		ID: c.ID, Grant: GrantID(c.Grant), Client: client.ID(c.Client), Session: identity.SessionID(c.Session), Subject: c.Subject,
 		Scopes: strings.Fields(c.Scope), Audience: c.Audience, Claims: c.Claims, Roles: c.Roles, ACR: c.ACR, AMR: c.AMR,
 		IssuedAt: c.IssuedAt.Time(), Expires: c.Expires.Time(), Bound: c.Confirm.bound(), kid: kid,
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -77,7 +79,7 @@ type held struct {
 }
 
 // possession reads what a token request proves to hold, and refuses one that proves less than the client must (RFC 9449 §5, RFC 8705 §3).
-func (s *Server) possession(cl *Client, c *Call) (held, error) {
+func (s *Server) possession(cl *client.Client, c *Call) (held, error) {
 	switch {
 	case cl.CertBound && (cl.DPoPBound || len(c.DPoP) > 0):
 		return held{}, invalidRequest("The client's tokens are bound to its certificate: send no DPoP proof. Its operator can choose between the two.")
@@ -150,7 +152,7 @@ func (s *Server) checkBound(_ context.Context, c *Call, t *AccessToken) error {
 
 // forGrant is what a new grant is bound to, and with it its refresh tokens: those of public clients are, since nothing else proves
 // who refreshes. A confidential client proves itself, and may change its key (RFC 9449 §5, RFC 8705 §4).
-func (h held) forGrant(cl *Client) string {
+func (h held) forGrant(cl *client.Client) string {
 	if !cl.Public {
 		return ""
 	}

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	gojose "github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
@@ -63,7 +65,7 @@ func (h *holder) proof(method, url string, at time.Time, pairs ...string) string
 }
 
 // with is a request to the token endpoint with what else it brings.
-func (w *world) with(cl *oauth.Client, change func(*oauth.Call), pairs ...string) (*oauth.TokenResponse, error) {
+func (w *world) with(cl *client.Client, change func(*oauth.Call), pairs ...string) (*oauth.TokenResponse, error) {
 	c := w.from(cl, pairs...)
 	c.URL = tokenURL
 	change(c)
@@ -108,7 +110,7 @@ func TestDPoPRFC9449(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
 		t.Run(format, func(t *testing.T) {
 			w := newWorld(t)
-			cl, h := w.client(public, func(c *oauth.Client) { c.TokenFormat = format }), newHolder(t)
+			cl, h := w.client(public, func(c *client.Client) { c.TokenFormat = format }), newHolder(t)
 			r, err := w.with(cl, w.proving(h), redemption(w.code(cl))...)
 			must(t, err)
 			equal(t, "token_type", r.TokenType, "DPoP")
@@ -236,7 +238,7 @@ func TestDPoPRefreshOfAConfidentialClient(t *testing.T) {
 // RFC 9449 §5.2: dpop_bound_access_tokens.
 func TestDPoPBoundClient(t *testing.T) {
 	w := newWorld(t)
-	cl, h := w.client(func(c *oauth.Client) { c.DPoPBound = true }), newHolder(t)
+	cl, h := w.client(func(c *client.Client) { c.DPoPBound = true }), newHolder(t)
 	code := w.code(cl)
 	refused(t, second(w.redeem(cl, code)), "invalid_dpop_proof", 400)
 	r, err := w.with(cl, w.proving(h), redemption(code)...)
@@ -249,7 +251,7 @@ func TestDPoPBoundClient(t *testing.T) {
 func TestDPoPAuthorizationCodeBinding(t *testing.T) {
 	w := newWorld(t)
 	h, other := newHolder(t), newHolder(t)
-	for name, cl := range map[string]*oauth.Client{"public": w.client(public), "confidential": w.client()} {
+	for name, cl := range map[string]*client.Client{"public": w.client(public), "confidential": w.client()} {
 		t.Run(name, func(t *testing.T) {
 			must(t, second(w.with(cl, w.proving(h), redemption(w.code(cl, "dpop_jkt", h.jkt))...)))
 			code := w.code(cl, "dpop_jkt", h.jkt)
@@ -323,7 +325,7 @@ func over(cert *x509.Certificate) func(*oauth.Call) { return func(c *oauth.Call)
 // RFC 8705 §3: tokens of a client that is set so are bound to its certificate, and used as Bearer.
 func TestCertificateBoundRFC8705s3(t *testing.T) {
 	w := newWorld(t)
-	cl, cert, other := w.client(func(c *oauth.Client) { c.CertBound = true }), certificate(t), certificate(t)
+	cl, cert, other := w.client(func(c *client.Client) { c.CertBound = true }), certificate(t), certificate(t)
 	code := w.code(cl)
 	refused(t, second(w.redeem(cl, code)), "invalid_request", 400)
 	refused(t, second(w.with(cl, func(c *oauth.Call) { over(cert)(c); w.proving(newHolder(t))(c) }, redemption(code)...)), "invalid_request", 400)
@@ -342,7 +344,7 @@ func TestCertificateBoundRFC8705s3(t *testing.T) {
 	refused(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(newHolder(t), r.AccessToken), over(cert)))), "invalid_token", 401)
 
 	must(t, second(w.with(cl, over(other), refreshing(r.RefreshToken)...))) // a confidential client may renew its certificate (§6.3)
-	both := w.client(func(c *oauth.Client) { c.CertBound, c.DPoPBound = true, true })
+	both := w.client(func(c *client.Client) { c.CertBound, c.DPoPBound = true, true })
 	refused(t, second(w.with(both, over(cert), "grant_type", "client_credentials")), "invalid_request", 400)
 	plain, err := w.with(w.client(), over(cert), "grant_type", "client_credentials")
 	must(t, err)
@@ -352,7 +354,7 @@ func TestCertificateBoundRFC8705s3(t *testing.T) {
 // RFC 8705 §4: refresh tokens of public clients are bound to the certificate.
 func TestCertificateBoundRefreshRFC8705s4(t *testing.T) {
 	w := newWorld(t)
-	cl, cert := w.client(public, func(c *oauth.Client) { c.CertBound = true }), certificate(t)
+	cl, cert := w.client(public, func(c *client.Client) { c.CertBound = true }), certificate(t)
 	r, err := w.with(cl, over(cert), redemption(w.code(cl))...)
 	must(t, err)
 	refused(t, second(w.with(cl, over(certificate(t)), refreshing(r.RefreshToken)...)), "invalid_grant", 400)
@@ -424,7 +426,7 @@ func TestDPoPProofWorksOnceAtAResource(t *testing.T) {
 func TestDPoPThumbprintSurvivesTheFlow(t *testing.T) {
 	w := newWorld(t)
 	h := newHolder(t)
-	cl := w.client(public, func(c *oauth.Client) { c.FirstParty = false })
+	cl := w.client(public, func(c *client.Client) { c.FirstParty = false })
 	code := w.code(cl, "dpop_jkt", h.jkt) // by way of the consent page
 	refused(t, second(w.with(cl, w.proving(newHolder(t)), redemption(code)...)), "invalid_grant", 400)
 	q := url.Values{"dpop_jkt": {h.jkt}}

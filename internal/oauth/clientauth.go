@@ -3,6 +3,8 @@ package oauth
 import (
 	"context"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
@@ -11,17 +13,9 @@ import (
 // claim it. Prove does the work.
 type ClientAuth interface {
 	Method() string
-	Claim(c *Call) (id ClientID, claimed bool, err error)
-	Prove(ctx context.Context, s *Server, cl *Client, c *Call) error
+	Claim(c *Call) (id client.ID, claimed bool, err error)
+	Prove(ctx context.Context, s *Server, cl *client.Client, c *Call) error
 }
-
-// Names of the client authentication methods (RFC 7591 §2, OpenID Connect Core §9).
-const (
-	MethodBasic      = "client_secret_basic"
-	MethodPost       = "client_secret_post"
-	MethodPrivateKey = "private_key_jwt"
-	MethodNone       = "none"
-)
 
 // Methods lists the client authentication methods.
 func Methods() []string {
@@ -34,9 +28,9 @@ func Methods() []string {
 
 // Authenticate finds the one method that a call uses and the client it proves (RFC 6749 §2.3: a
 // client must not use more than one).
-func (s *Server) Authenticate(ctx context.Context, c *Call) (*Client, error) {
+func (s *Server) Authenticate(ctx context.Context, c *Call) (*client.Client, error) {
 	var method ClientAuth
-	var id ClientID
+	var id client.ID
 	for _, m := range s.methods {
 		mid, claimed, err := m.Claim(c)
 		if err != nil {
@@ -53,7 +47,7 @@ func (s *Server) Authenticate(ctx context.Context, c *Call) (*Client, error) {
 	if method == nil {
 		return nil, invalidClient("Basic", "The request names no client. Send client_id, or authenticate with HTTP Basic.")
 	}
-	if named := ClientID(c.Get("client_id")); named != "" && named != id {
+	if named := client.ID(c.Get("client_id")); named != "" && named != id {
 		return nil, invalidRequest("The client_id parameter and the client credentials name different clients.")
 	}
 	cl, err := s.store.Client(ctx, id)
@@ -72,7 +66,7 @@ func (s *Server) Authenticate(ctx context.Context, c *Call) (*Client, error) {
 	if cl.Disabled {
 		return nil, s.refuseClient(ctx, c, method, id, "client_disabled")
 	}
-	if !cl.accepts(method.Method()) {
+	if !cl.AcceptsMethod(method.Method()) {
 		return nil, s.refuseClient(ctx, c, method, id, "wrong_method")
 	}
 	if err := s.prove(ctx, method, cl, c); err != nil {
@@ -85,7 +79,7 @@ func (s *Server) Authenticate(ctx context.Context, c *Call) (*Client, error) {
 }
 
 // prove proves the client. A secret that memory does not know may have been made by another process a moment ago.
-func (s *Server) prove(ctx context.Context, m ClientAuth, cl *Client, c *Call) error {
+func (s *Server) prove(ctx context.Context, m ClientAuth, cl *client.Client, c *Call) error {
 	err := m.Prove(ctx, s, cl, c)
 	if !fault.Is(err, fault.Denied) || fault.Text(err) != wrongSecret {
 		return err
@@ -100,20 +94,8 @@ func (s *Server) prove(ctx context.Context, m ClientAuth, cl *Client, c *Call) e
 	return m.Prove(ctx, s, now, c)
 }
 
-// accepts reports whether a client may authenticate by a method. A confidential client registered without a
-// method may send its secret either way.
-func (cl *Client) accepts(method string) bool {
-	switch {
-	case cl.Public:
-		return method == MethodNone
-	case cl.AuthMethod == "":
-		return method == MethodBasic || method == MethodPost
-	}
-	return cl.AuthMethod == method
-}
-
 // refuseClient gives every failed authentication the same answer; the audit log alone knows the reason.
-func (s *Server) refuseClient(ctx context.Context, c *Call, m ClientAuth, id ClientID, reason string) error {
+func (s *Server) refuseClient(ctx context.Context, c *Call, m ClientAuth, id client.ID, reason string) error {
 	ev := audit.Event{
 		At: c.Now, Type: audit.ClientAuthFailed, Actor: clip(string(id), 64), Client: clip(string(id), 64), IP: c.IP, Agent: c.Agent,
 		RequestID: c.RequestID, Reason: reason, Detail: map[string]string{"method": m.Method()},
@@ -122,7 +104,7 @@ func (s *Server) refuseClient(ctx context.Context, c *Call, m ClientAuth, id Cli
 		return err
 	}
 	challenge := ""
-	if m.Method() == MethodBasic {
+	if m.Method() == client.MethodBasic {
 		challenge = "Basic"
 	}
 	return invalidClient(challenge, "The client could not be authenticated. Check client_id, secret and authentication method.")

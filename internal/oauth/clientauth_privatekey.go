@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 )
@@ -22,7 +24,7 @@ const (
 // authPrivateKey is private_key_jwt (RFC 7523 §2.2, OpenID Connect Core §9).
 type authPrivateKey struct{}
 
-func (authPrivateKey) Method() string { return MethodPrivateKey }
+func (authPrivateKey) Method() string { return client.MethodPrivateKey }
 
 type assertion struct {
 	Issuer    string   `json:"iss"`
@@ -34,7 +36,7 @@ type assertion struct {
 	IssuedAt  *seconds `json:"iat"`
 }
 
-func (authPrivateKey) Claim(c *Call) (ClientID, bool, error) {
+func (authPrivateKey) Claim(c *Call) (client.ID, bool, error) {
 	if c.Get("client_assertion") == "" && c.Get("client_assertion_type") == "" {
 		return "", false, nil
 	}
@@ -49,10 +51,10 @@ func (authPrivateKey) Claim(c *Call) (ClientID, bool, error) {
 	if json.Unmarshal(raw, &a) != nil || a.Subject == "" {
 		return "", false, invalidClient("", "The client assertion names no client in sub.")
 	}
-	return ClientID(a.Subject), true, nil
+	return client.ID(a.Subject), true, nil
 }
 
-func (authPrivateKey) Prove(ctx context.Context, s *Server, cl *Client, c *Call) error {
+func (authPrivateKey) Prove(ctx context.Context, s *Server, cl *client.Client, c *Call) error {
 	raw, err := s.verifyByClient(ctx, cl, c.Get("client_assertion"))
 	if err != nil {
 		return err
@@ -72,7 +74,7 @@ func (authPrivateKey) Prove(ctx context.Context, s *Server, cl *Client, c *Call)
 }
 
 // checkAssertion is RFC 7523 §3, clause by clause.
-func (s *Server) checkAssertion(cl *Client, a *assertion, now time.Time) error {
+func (s *Server) checkAssertion(cl *client.Client, a *assertion, now time.Time) error {
 	switch {
 	case a.Issuer != string(cl.ID) || a.Subject != string(cl.ID):
 		return denied("assertion_wrong_issuer")
@@ -95,7 +97,7 @@ func (s *Server) checkAssertion(cl *Client, a *assertion, now time.Time) error {
 
 // verifyByClient checks a signature with the client's registered keys. A key id that the kept copy of jwks_uri
 // lacks is looked for once more in a fresh one: the client may have rotated.
-func (s *Server) verifyByClient(ctx context.Context, cl *Client, token string) ([]byte, error) {
+func (s *Server) verifyByClient(ctx context.Context, cl *client.Client, token string) ([]byte, error) {
 	for _, fresh := range []bool{false, true} {
 		doc := []byte(cl.JWKS)
 		if len(doc) == 0 {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -16,14 +18,14 @@ const wrongSecret = "wrong_secret"
 // authBasic is client_secret_basic (RFC 6749 §2.3.1).
 type authBasic struct{}
 
-func (authBasic) Method() string { return MethodBasic }
+func (authBasic) Method() string { return client.MethodBasic }
 
-func (authBasic) Claim(c *Call) (ClientID, bool, error) {
+func (authBasic) Claim(c *Call) (client.ID, bool, error) {
 	id, _, ok, err := basicCredentials(c.Authorization)
-	return ClientID(id), ok, err
+	return client.ID(id), ok, err
 }
 
-func (authBasic) Prove(_ context.Context, s *Server, cl *Client, c *Call) error {
+func (authBasic) Prove(_ context.Context, s *Server, cl *client.Client, c *Call) error {
 	_, pass, _, err := basicCredentials(c.Authorization)
 	if err != nil {
 		return err
@@ -58,24 +60,24 @@ func basicCredentials(header string) (id, pass string, ok bool, err error) {
 // authPost is client_secret_post (RFC 6749 §2.3.1).
 type authPost struct{}
 
-func (authPost) Method() string { return MethodPost }
+func (authPost) Method() string { return client.MethodPost }
 
-func (authPost) Claim(c *Call) (ClientID, bool, error) {
+func (authPost) Claim(c *Call) (client.ID, bool, error) {
 	if c.Get("client_secret") == "" {
 		return "", false, nil
 	}
 	if c.Get("client_id") == "" {
 		return "", false, invalidRequest("client_secret needs client_id beside it.")
 	}
-	return ClientID(c.Get("client_id")), true, nil
+	return client.ID(c.Get("client_id")), true, nil
 }
 
-func (authPost) Prove(_ context.Context, s *Server, cl *Client, c *Call) error {
+func (authPost) Prove(_ context.Context, s *Server, cl *client.Client, c *Call) error {
 	return s.proveSecret(cl, c.Get("client_secret"), c.Now)
 }
 
 // proveSecret compares with every live secret of the client, in constant time.
-func (s *Server) proveSecret(cl *Client, pass string, now time.Time) error {
+func (s *Server) proveSecret(cl *client.Client, pass string, now time.Time) error {
 	if pass == "" {
 		return denied("no_secret")
 	}
@@ -103,16 +105,16 @@ func (s *Server) proveSecret(cl *Client, pass string, now time.Time) error {
 // authNone is a public client that only names itself (RFC 6749 §2.1).
 type authNone struct{}
 
-func (authNone) Method() string { return MethodNone }
+func (authNone) Method() string { return client.MethodNone }
 
-func (authNone) Claim(c *Call) (ClientID, bool, error) {
+func (authNone) Claim(c *Call) (client.ID, bool, error) {
 	if c.Get("client_id") == "" || c.Get("client_secret") != "" || c.Get("client_assertion") != "" {
 		return "", false, nil
 	}
 	if scheme, _, _ := strings.Cut(c.Authorization, " "); strings.EqualFold(scheme, "Basic") {
 		return "", false, nil
 	}
-	return ClientID(c.Get("client_id")), true, nil
+	return client.ID(c.Get("client_id")), true, nil
 }
 
-func (authNone) Prove(context.Context, *Server, *Client, *Call) error { return nil }
+func (authNone) Prove(context.Context, *Server, *client.Client, *Call) error { return nil }

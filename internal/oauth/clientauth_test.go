@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	gojose "github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -27,9 +29,9 @@ func (w *world) authenticate(c *oauth.Call) error {
 func TestClientSecretBasic(t *testing.T) {
 	w := newWorld(t)
 	const pass = `p:a+s%s "ü`
-	cl := w.client(func(c *oauth.Client) {
+	cl := w.client(func(c *client.Client) {
 		c.ID = "client:with+odd id"
-		c.Secrets = []oauth.Secret{{ID: secret.NewID(w.now), Hash: w.keys.Hash(pass), CreatedAt: w.now}}
+		c.Secrets = []client.Secret{{ID: secret.NewID(w.now), Hash: w.keys.Hash(pass), CreatedAt: w.now}}
 	})
 	c := w.call()
 	c.Authorization = basic(string(cl.ID), pass)
@@ -65,8 +67,8 @@ func TestClientSecretBasicRefusals(t *testing.T) {
 func TestClientAuthenticationSaysNoReason(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
-	off := w.client(func(c *oauth.Client) { c.Disabled = true })
-	jwt := w.client(func(c *oauth.Client) { c.AuthMethod = oauth.MethodPrivateKey })
+	off := w.client(func(c *client.Client) { c.Disabled = true })
+	jwt := w.client(func(c *client.Client) { c.AuthMethod = client.MethodPrivateKey })
 	say := map[string]bool{}
 	for _, h := range []string{basic("nobody", testSecret), basic(string(cl.ID), "wrong"), basic(string(off.ID), testSecret), basic(string(jwt.ID), testSecret)} {
 		c := w.call()
@@ -130,13 +132,13 @@ func with(c *oauth.Call, authorization string) *oauth.Call {
 func TestRegisteredMethodOnly(t *testing.T) {
 	w := newWorld(t)
 	for method, ok := range map[string][2]bool{ // basic, post
-		"":                     {true, true},
-		oauth.MethodBasic:      {true, false},
-		oauth.MethodPost:       {false, true},
-		oauth.MethodPrivateKey: {false, false},
+		"":                      {true, true},
+		client.MethodBasic:      {true, false},
+		client.MethodPost:       {false, true},
+		client.MethodPrivateKey: {false, false},
 	} {
 		t.Run("method "+method, func(t *testing.T) {
-			cl := w.client(func(c *oauth.Client) { c.AuthMethod = method })
+			cl := w.client(func(c *client.Client) { c.AuthMethod = method })
 			equal(t, "basic", w.authenticate(with(w.call(), basic(string(cl.ID), testSecret))) == nil, ok[0])
 			equal(t, "post", w.authenticate(w.call("client_id", string(cl.ID), "client_secret", testSecret)) == nil, ok[1])
 		})
@@ -147,7 +149,7 @@ func TestRegisteredMethodOnly(t *testing.T) {
 func TestTwoLiveSecrets(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
-	next := oauth.Secret{ID: secret.NewID(w.now), Hash: w.keys.Hash("next"), CreatedAt: w.now.Add(time.Second)}
+	next := client.Secret{ID: secret.NewID(w.now), Hash: w.keys.Hash("next"), CreatedAt: w.now.Add(time.Second)}
 	must(t, w.db.AddSecret(t.Context(), cl.ID, next, 2, w.now.Add(time.Hour)))
 	for _, pass := range []string{testSecret, "next"} {
 		must(t, w.authenticate(with(w.call(), basic(string(cl.ID), pass))))
@@ -201,16 +203,16 @@ func (k signingKey) assertion(t *testing.T, alg gojose.SignatureAlgorithm, claim
 	return out
 }
 
-func (w *world) goodAssertion(cl *oauth.Client) map[string]any {
+func (w *world) goodAssertion(cl *client.Client) map[string]any {
 	return map[string]any{
 		"iss": string(cl.ID), "sub": string(cl.ID), "aud": issuer + "/oauth/token", "jti": secret.NewID(w.now) + "x",
 		"iat": w.now.Unix(), "exp": w.now.Add(5 * time.Minute).Unix(),
 	}
 }
 
-func (w *world) keyClient(keys ...signingKey) *oauth.Client {
-	return w.client(func(c *oauth.Client) {
-		c.AuthMethod, c.Secrets, c.JWKS = oauth.MethodPrivateKey, nil, set(w.t, keys...)
+func (w *world) keyClient(keys ...signingKey) *client.Client {
+	return w.client(func(c *client.Client) {
+		c.AuthMethod, c.Secrets, c.JWKS = client.MethodPrivateKey, nil, set(w.t, keys...)
 	})
 }
 
@@ -323,7 +325,7 @@ func TestPrivateKeyJWTReplay(t *testing.T) {
 func TestPrivateKeyJWTReplayIsPerClient(t *testing.T) {
 	w := newWorld(t)
 	k := newKey(t, "k1")
-	for _, cl := range []*oauth.Client{w.keyClient(k), w.keyClient(k)} {
+	for _, cl := range []*client.Client{w.keyClient(k), w.keyClient(k)} {
 		a := w.goodAssertion(cl)
 		a["jti"] = "same-" + string(w.user.ID)
 		must(t, w.assert(k.assertion(t, gojose.ES256, a)))
@@ -334,8 +336,8 @@ func TestPrivateKeyJWTReplayIsPerClient(t *testing.T) {
 func TestPrivateKeyJWTRotation(t *testing.T) {
 	w := newWorld(t)
 	former, next := newKey(t, "k1"), newKey(t, "k2")
-	cl := w.client(func(c *oauth.Client) {
-		c.AuthMethod, c.Secrets, c.JWKSURI = oauth.MethodPrivateKey, nil, "https://app.example/jwks"
+	cl := w.client(func(c *client.Client) {
+		c.AuthMethod, c.Secrets, c.JWKSURI = client.MethodPrivateKey, nil, "https://app.example/jwks"
 	})
 	w.fetch.kept, w.fetch.fresh = set(t, former), set(t, former, next)
 	t.Run("known key: the kept copy does", func(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	gojose "github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -83,17 +85,17 @@ func TestNoIDTokenWithoutOpenID(t *testing.T) {
 
 func TestNoRefreshTokenWithoutItsGrant(t *testing.T) {
 	w := newWorld(t)
-	r := w.login(w.client(func(c *oauth.Client) { c.Grants = []string{oauth.GrantTypeCode} }))
+	r := w.login(w.client(func(c *client.Client) { c.Grants = []string{client.GrantTypeCode} }))
 	equal(t, "refresh_token", r.RefreshToken, "")
 	w.alive(r.AccessToken)
 }
 
 // Every refusal of RFC 6749 §4.1.3 and §5.2, RFC 7636 §4.6 and RFC 9700 §4.8.2.
 func TestCodeGrantRefusals(t *testing.T) {
-	plain := func(c *oauth.Client) { c.PlainPKCE = true }
-	two := func(c *oauth.Client) { c.Redirects = append(c.Redirects, "https://app.example/other") }
+	plain := func(c *client.Client) { c.PlainPKCE = true }
+	two := func(c *client.Client) { c.Redirects = append(c.Redirects, "https://app.example/other") }
 	for name, c := range map[string]struct {
-		edit func(*oauth.Client)
+		edit func(*client.Client)
 		ask  []string
 		send []string // replaces parameters of the redemption; "" leaves one out
 		wait time.Duration
@@ -119,7 +121,7 @@ func TestCodeGrantRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			cl := w.client(append([]func(*oauth.Client){func(*oauth.Client) {}}, nonNil(c.edit)...)...)
+			cl := w.client(append([]func(*client.Client){func(*client.Client) {}}, nonNil(c.edit)...)...)
 			call := w.from(cl, "grant_type", "authorization_code", "code", w.code(cl, c.ask...), "redirect_uri", callback, "code_verifier", verifier)
 			for i := 0; i+1 < len(c.send); i += 2 {
 				if call.Form.Set(c.send[i], c.send[i+1]); c.send[i+1] == "" {
@@ -133,11 +135,11 @@ func TestCodeGrantRefusals(t *testing.T) {
 	}
 }
 
-func nonNil(f func(*oauth.Client)) []func(*oauth.Client) {
+func nonNil(f func(*client.Client)) []func(*client.Client) {
 	if f == nil {
 		return nil
 	}
-	return []func(*oauth.Client){f}
+	return []func(*client.Client){f}
 }
 
 // A code is used up by a failed redemption, too, so that nobody tries verifiers.
@@ -160,7 +162,7 @@ func TestCodeOfAnotherClient(t *testing.T) {
 
 func TestCodeGrantNotAllowed(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.redeem(w.client(func(c *oauth.Client) { c.Grants = []string{oauth.GrantTypeClient} }), secret.NewToken(secret.PrefixCode))
+	_, err := w.redeem(w.client(func(c *client.Client) { c.Grants = []string{client.GrantTypeClient} }), secret.NewToken(secret.PrefixCode))
 	refused(t, err, "unauthorized_client", 400)
 }
 
@@ -169,7 +171,7 @@ func TestPlainPKCEWhereAllowed(t *testing.T) {
 	for _, method := range []string{"plain", ""} { // §4.3: plain is what no method means
 		t.Run("method "+method, func(t *testing.T) {
 			w := newWorld(t)
-			cl := w.client(func(c *oauth.Client) { c.PlainPKCE = true })
+			cl := w.client(func(c *client.Client) { c.PlainPKCE = true })
 			_, err := w.redeem(cl, w.code(cl, "code_challenge", verifier, "code_challenge_method", method))
 			must(t, err)
 		})
@@ -190,7 +192,7 @@ func TestCodeReplayEndsWhatItGave(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
 		t.Run(format, func(t *testing.T) {
 			w := newWorld(t)
-			cl := w.client(func(c *oauth.Client) { c.TokenFormat = format })
+			cl := w.client(func(c *client.Client) { c.TokenFormat = format })
 			code := w.code(cl)
 			r, err := w.redeem(cl, code)
 			must(t, err)
@@ -206,7 +208,7 @@ func TestCodeReplayEndsWhatItGave(t *testing.T) {
 }
 
 // audited counts a client's events of a type.
-func (w *world) audited(cl *oauth.Client, kind audit.Type, want int) {
+func (w *world) audited(cl *client.Client, kind audit.Type, want int) {
 	w.t.Helper()
 	got, err := w.db.ListAudit(w.t.Context(), store.AuditQuery{Type: kind, Client: string(cl.ID)})
 	must(w.t, err)
@@ -233,15 +235,15 @@ func TestCodeRace(t *testing.T) {
 
 // A code made before its user, session or client was revoked gives nothing.
 func TestCodeAfterRevocation(t *testing.T) {
-	for name, revoke := range map[string]func(*world, *oauth.Client) error{
-		"session ended": func(w *world, _ *oauth.Client) error {
+	for name, revoke := range map[string]func(*world, *client.Client) error{
+		"session ended": func(w *world, _ *client.Client) error {
 			return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true)
 		},
-		"all access revoked": func(w *world, _ *oauth.Client) error { return w.db.EndUserAccess(w.t.Context(), w.user.ID, w.now, "") },
-		"user disabled": func(w *world, _ *oauth.Client) error {
+		"all access revoked": func(w *world, _ *client.Client) error { return w.db.EndUserAccess(w.t.Context(), w.user.ID, w.now, "") },
+		"user disabled": func(w *world, _ *client.Client) error {
 			return w.db.SetUserDisabled(w.t.Context(), w.user.ID, true, w.now)
 		},
-		"user deleted": func(w *world, _ *oauth.Client) error { return w.db.DeleteUser(w.t.Context(), w.user.ID, w.now) },
+		"user deleted": func(w *world, _ *client.Client) error { return w.db.DeleteUser(w.t.Context(), w.user.ID, w.now) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

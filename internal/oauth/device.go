@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -36,7 +38,7 @@ func (s *Server) Device(ctx context.Context, c *Call) (*DeviceResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !cl.CanUseGrant(GrantTypeDevice) {
+	if !cl.CanUseGrant(client.GrantTypeDevice) {
 		return nil, unauthorizedClient("The client may not use the device grant. Its operator can allow it.")
 	}
 	d := &Device{
@@ -63,7 +65,7 @@ func (s *Server) Device(ctx context.Context, c *Call) (*DeviceResponse, error) {
 }
 
 // putDevice stores the request under a user code that nobody else has at the moment.
-func (s *Server) putDevice(ctx context.Context, c *Call, cl *Client, d *Device) error {
+func (s *Server) putDevice(ctx context.Context, c *Call, cl *client.Client, d *Device) error {
 	ev := s.event(c, audit.DeviceCodeRequested, cl)
 	ev.Actor = string(cl.ID)
 	for range 5 {
@@ -120,7 +122,7 @@ func FormatUserCode(code string) string {
 // Pending is a device's request as the person who decides sees it.
 type Pending struct {
 	Device *Device
-	Client *Client
+	Client *client.Client
 }
 
 // PendingDevice finds the request that a typed user code stands for. NotFound: there is none, or it was answered, or it has expired.
@@ -171,7 +173,7 @@ func (s *Server) DecideDevice(ctx context.Context, c *Call, typed string, approv
 // stays signed in when the phone signs out.
 func deviceGrant(d *Device, sess *identity.Session, now time.Time) *Grant {
 	return &Grant{
-		ID: GrantID(secret.NewID(now)), Client: d.Client, User: sess.User, Kind: GrantTypeDevice, Scopes: d.Scopes, Resources: d.Resources,
+		ID: GrantID(secret.NewID(now)), Client: d.Client, User: sess.User, Kind: client.GrantTypeDevice, Scopes: d.Scopes, Resources: d.Resources,
 		AuthTime: sess.AuthTime, AMR: sess.AMR, ACR: sess.ACR, IP: d.IP, Agent: d.Agent, CreatedAt: now, LastUsedAt: now,
 	}
 }

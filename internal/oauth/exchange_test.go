@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	gojose "github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
@@ -20,11 +22,11 @@ import (
 const accessType = "urn:ietf:params:oauth:token-type:access_token"
 
 // keepsRefresh is a client whose refresh token stays in the back.
-func keepsRefresh(c *oauth.Client) { c.ServerSideRefresh = true }
+func keepsRefresh(c *client.Client) { c.ServerSideRefresh = true }
 
 // exchange asks for a new access token for an old one; pairs add to the request or replace what it says.
-func (w *world) exchange(cl *oauth.Client, token string, pairs ...string) (*oauth.TokenResponse, error) {
-	return w.token(cl, append([]string{"grant_type", oauth.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType}, pairs...)...)
+func (w *world) exchange(cl *client.Client, token string, pairs ...string) (*oauth.TokenResponse, error) {
+	return w.token(cl, append([]string{"grant_type", client.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType}, pairs...)...)
 }
 
 // RFC 8693 §2: an old access token for a new one, also when it has expired, and no refresh token leaves the server.
@@ -32,7 +34,7 @@ func TestExchange(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
 		t.Run(format, func(t *testing.T) {
 			w := newWorld(t)
-			cl := w.client(keepsRefresh, func(c *oauth.Client) { c.TokenFormat, c.Grants = format, []string{oauth.GrantTypeCode} })
+			cl := w.client(keepsRefresh, func(c *client.Client) { c.TokenFormat, c.Grants = format, []string{client.GrantTypeCode} })
 			first := w.login(cl, "scope", "openid api:read api:write", "resource", "https://api.example")
 			equal(t, "refresh token", first.RefreshToken, "")
 			equal(t, "issued_token_type of a code's answer", first.IssuedType, "")
@@ -65,7 +67,7 @@ func TestExchange(t *testing.T) {
 // Every grant of a person's is prolonged the same way.
 func TestExchangeAfterTheDeviceGrant(t *testing.T) {
 	w := newWorld(t)
-	cl := w.client(keepsRefresh, func(c *oauth.Client) { c.Grants = []string{oauth.GrantTypeDevice} })
+	cl := w.client(keepsRefresh, func(c *client.Client) { c.Grants = []string{client.GrantTypeDevice} })
 	d := w.device(cl)
 	must(t, w.decide(d.UserCode, true))
 	r, err := w.poll(cl, d.DeviceCode)
@@ -151,7 +153,7 @@ func TestExchangeRefusals(t *testing.T) {
 	plain := w.client()
 	r := w.login(cl, "resource", "https://api.example")
 	for name, c := range map[string]struct {
-		by    *oauth.Client
+		by    *client.Client
 		token string
 		pairs []string
 		code  string
@@ -210,32 +212,32 @@ func TestExchangeOfAGrantWithARefreshToken(t *testing.T) {
 
 // What the token stood for has ended: neither its signature nor its time helps.
 func TestExchangeEnds(t *testing.T) {
-	for name, end := range map[string]func(w *world, cl *oauth.Client, r *oauth.TokenResponse) error{
-		"the session has ended": func(w *world, _ *oauth.Client, _ *oauth.TokenResponse) error {
+	for name, end := range map[string]func(w *world, cl *client.Client, r *oauth.TokenResponse) error{
+		"the session has ended": func(w *world, _ *client.Client, _ *oauth.TokenResponse) error {
 			return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true)
 		},
-		"all of the user's": func(w *world, _ *oauth.Client, _ *oauth.TokenResponse) error {
+		"all of the user's": func(w *world, _ *client.Client, _ *oauth.TokenResponse) error {
 			w.pass(time.Second)
 			return w.db.EndUserAccess(w.t.Context(), w.user.ID, w.now, "")
 		},
-		"the account is disabled": func(w *world, _ *oauth.Client, _ *oauth.TokenResponse) error {
+		"the account is disabled": func(w *world, _ *client.Client, _ *oauth.TokenResponse) error {
 			u := *w.user
 			u.Disabled, u.UpdatedAt = true, w.now
 			return w.db.UpdateUser(w.t.Context(), &u)
 		},
-		"the approval is too old": func(w *world, _ *oauth.Client, _ *oauth.TokenResponse) error {
+		"the approval is too old": func(w *world, _ *client.Client, _ *oauth.TokenResponse) error {
 			w.pass(30*24*time.Hour + time.Second)
 			return nil
 		},
-		"the client has revoked the token, RFC 7009 §2.1": func(w *world, cl *oauth.Client, r *oauth.TokenResponse) error {
+		"the client has revoked the token, RFC 7009 §2.1": func(w *world, cl *client.Client, r *oauth.TokenResponse) error {
 			return w.revoke(cl, r.AccessToken)
 		},
-		"the token alone is revoked": func(w *world, _ *oauth.Client, r *oauth.TokenResponse) error {
+		"the token alone is revoked": func(w *world, _ *client.Client, r *oauth.TokenResponse) error {
 			t, err := w.access(r.AccessToken)
 			must(w.t, err)
 			return w.db.Revoke(w.t.Context(), oauth.Revocation{Kind: oauth.RevokeToken, ID: t.ID, NotBefore: w.now, Until: w.now.AddDate(1, 0, 0)})
 		},
-		"the client has revoked the token after its end": func(w *world, cl *oauth.Client, r *oauth.TokenResponse) error {
+		"the client has revoked the token after its end": func(w *world, cl *client.Client, r *oauth.TokenResponse) error {
 			w.pass(2 * time.Hour)
 			return w.revoke(cl, r.AccessToken)
 		},
@@ -314,8 +316,8 @@ func (k proofKey) prove(t *testing.T, c *oauth.Call) *oauth.Call {
 	return c
 }
 
-func (w *world) exchangeCall(cl *oauth.Client, token string) *oauth.Call {
-	return w.from(cl, "grant_type", oauth.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType)
+func (w *world) exchangeCall(cl *client.Client, token string) *oauth.Call {
+	return w.from(cl, "grant_type", client.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType)
 }
 
 // RFC 9700 §2.2.2: a public client proves nothing by itself, so its tokens must be bound to a key, and the key be proved.
@@ -352,7 +354,7 @@ func TestExchangeByPublicClients(t *testing.T) {
 func TestHouse(t *testing.T) {
 	const home = "https://app.example/session/callback"
 	w := newWorld(t)
-	cl := w.client(public, func(c *oauth.Client) { c.Redirects = []string{home, callback} })
+	cl := w.client(public, func(c *client.Client) { c.Redirects = []string{home, callback} })
 	ask := func(pairs ...string) *oauth.Call { return w.call(append([]string{"redirect_uri", home}, pairs...)...) }
 	code := w.code(cl, "redirect_uri", home)
 	first, err := w.srv.RedeemForSession(t.Context(), cl.ID, ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
@@ -369,12 +371,12 @@ func TestHouse(t *testing.T) {
 func TestHouseRefusals(t *testing.T) {
 	const home = "https://app.example/session/callback"
 	w := newWorld(t)
-	cl := w.client(func(c *oauth.Client) { c.Redirects = []string{home, callback} })
+	cl := w.client(func(c *client.Client) { c.Redirects = []string{home, callback} })
 	stranger := w.client()
-	mute := w.client(func(c *oauth.Client) { c.Redirects, c.Grants = []string{home}, []string{oauth.GrantTypeClient} })
-	off := w.client(func(c *oauth.Client) { c.Redirects, c.Disabled = []string{home}, true })
+	mute := w.client(func(c *client.Client) { c.Redirects, c.Grants = []string{home}, []string{client.GrantTypeClient} })
+	off := w.client(func(c *client.Client) { c.Redirects, c.Disabled = []string{home}, true })
 	for name, c := range map[string]struct {
-		by    *oauth.Client
+		by    *client.Client
 		pairs []string
 		code  string
 	}{

@@ -3,6 +3,8 @@ package oauth
 import (
 	"context"
 	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
 // FeedEntry is one revocation as followers read it.
@@ -19,7 +21,7 @@ const feedPart = 500
 
 // Follower authenticates who wants to follow the revocations: a confidential client, by its secret or by an access token that it
 // has been given for itself.
-func (s *Server) AuthenticateFollower(ctx context.Context, c *Call) (*Client, error) {
+func (s *Server) AuthenticateFollower(ctx context.Context, c *Call) (*client.Client, error) {
 	if scheme, _, _ := strings.Cut(c.Authorization, " "); strings.EqualFold(scheme, schemeBearer) || strings.EqualFold(scheme, schemeDPoP) {
 		t, err := s.caller(ctx, c)
 		if err != nil {

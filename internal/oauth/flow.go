@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -38,9 +40,9 @@ type Flow struct {
 	Choose bool   `json:"p,omitempty"` // offer the choice of an account
 	ACR    string `json:"n,omitempty"` // the class to reach, or ""
 
-	Client *Client    `json:"-"` // set by OpenFlow
-	Scopes []string   `json:"-"` // likewise
-	Form   url.Values `json:"-"`
+	Client *client.Client `json:"-"` // set by OpenFlow
+	Scopes []string       `json:"-"` // likewise
+	Form   url.Values     `json:"-"`
 }
 
 // SealFlow is the flow as the browser carries it.
@@ -75,7 +77,7 @@ func (s *Server) OpenFlow(ctx context.Context, sealed, step string, now time.Tim
 	if err != nil {
 		return nil, err
 	}
-	if f.Client, err = s.client(ctx, ClientID(f.Form.Get("client_id"))); err != nil {
+	if f.Client, err = s.client(ctx, client.ID(f.Form.Get("client_id"))); err != nil {
 		return nil, pageError(err)
 	}
 	if f.Scopes, err = s.userScope(f.Client, f.Form.Get("scope")); err != nil {

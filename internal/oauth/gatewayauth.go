@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
@@ -15,7 +17,7 @@ func (s *Server) Active(t *AccessToken, now time.Time) bool {
 
 // Known gives a client that exists and is not disabled: Denied otherwise. It reads memory, and storage only for a name that memory
 // does not hold.
-func (s *Server) LookupClient(ctx context.Context, id ClientID) (*Client, error) {
+func (s *Server) LookupClient(ctx context.Context, id client.ID) (*client.Client, error) {
 	cl, err := s.store.Client(ctx, id)
 	if fault.Is(err, fault.NotFound) {
 		if err := s.store.SyncCache(ctx); err != nil {
@@ -36,12 +38,12 @@ func (s *Server) LookupClient(ctx context.Context, id ClientID) (*Client, error)
 
 // ProveSecret gives the client that an id and a secret prove (RFC 6749 §2.3.1), outside of the token endpoint: Denied, with a word
 // for the operator, if they prove none. The secret is compared in constant time.
-func (s *Server) ProveSecret(ctx context.Context, id ClientID, pass string, now time.Time) (*Client, error) {
+func (s *Server) ProveSecret(ctx context.Context, id client.ID, pass string, now time.Time) (*client.Client, error) {
 	cl, err := s.LookupClient(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if !cl.accepts(MethodBasic) {
+	if !cl.AcceptsMethod(client.MethodBasic) {
 		return nil, denied("wrong_method")
 	}
 	err = s.proveSecret(cl, pass, now)
@@ -60,7 +62,7 @@ func (s *Server) ProveSecret(ctx context.Context, id ClientID, pass string, now 
 }
 
 // BasicSecret reads the id and the secret out of an Authorization header of the scheme Basic; false if it is of another scheme.
-func BasicSecret(header string) (id ClientID, pass string, ok bool, err error) {
+func BasicSecret(header string) (id client.ID, pass string, ok bool, err error) {
 	name, pass, ok, err := basicCredentials(header)
-	return ClientID(name), pass, ok, err
+	return client.ID(name), pass, ok, err
 }

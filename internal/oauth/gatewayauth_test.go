@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
@@ -11,14 +13,14 @@ import (
 func TestProveSecret(t *testing.T) {
 	w := newWorld(t)
 	cl, pub := w.client(), w.client(public)
-	off := w.client(func(c *oauth.Client) { c.Disabled = true })
-	late := w.client(func(c *oauth.Client) { c.Secrets[0].ExpiresAt = w.now.Add(-time.Second) })
-	post := w.client(func(c *oauth.Client) { c.AuthMethod = oauth.MethodPost })
+	off := w.client(func(c *client.Client) { c.Disabled = true })
+	late := w.client(func(c *client.Client) { c.Secrets[0].ExpiresAt = w.now.Add(-time.Second) })
+	post := w.client(func(c *client.Client) { c.AuthMethod = client.MethodPost })
 	if got, err := w.srv.ProveSecret(t.Context(), cl.ID, testSecret, w.now); err != nil || got.ID != cl.ID {
 		t.Fatalf("%v, %v", got, err)
 	}
 	for name, row := range map[string]struct {
-		id   oauth.ClientID
+		id   client.ID
 		pass string
 	}{
 		"wrong": {cl.ID, "wrong"}, "empty": {cl.ID, ""}, "public": {pub.ID, testSecret}, "disabled": {off.ID, testSecret},
@@ -34,7 +36,7 @@ func TestLiveSeesWhatEndsAToken(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	read := func() *oauth.AccessToken {
-		r, err := w.srv.Token(t.Context(), w.from(cl, "grant_type", oauth.GrantTypeClient))
+		r, err := w.srv.Token(t.Context(), w.from(cl, "grant_type", client.GrantTypeClient))
 		must(t, err)
 		tok, err := w.srv.Access(t.Context(), r.AccessToken, w.now)
 		must(t, err)

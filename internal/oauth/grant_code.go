@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -12,9 +14,9 @@ import (
 // grantCode is the authorization code grant (RFC 6749 §4.1.3).
 type grantCode struct{}
 
-func (grantCode) Type() string { return GrantTypeCode }
+func (grantCode) Type() string { return client.GrantTypeCode }
 
-func (grantCode) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error) {
+func (grantCode) Redeem(ctx context.Context, s *Server, cl *client.Client, c *Call) (*Entitlement, error) {
 	raw := c.Get("code")
 	if raw == "" {
 		return nil, invalidRequest("code is missing.")
@@ -39,12 +41,12 @@ func (grantCode) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*E
 }
 
 // entitles is what a code is worth to the client that answers for it.
-func (code *Code) entitles(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error) {
+func (code *Code) entitles(ctx context.Context, s *Server, cl *client.Client, c *Call) (*Entitlement, error) {
 	if err := code.answers(cl, c); err != nil {
 		return nil, err
 	}
 	g := code.Grant
-	e := &Entitlement{Grant: &g, New: true, Scopes: g.Scopes, Nonce: code.Nonce, IssueRefresh: cl.prolongs(), Code: code}
+	e := &Entitlement{Grant: &g, New: true, Scopes: g.Scopes, Nonce: code.Nonce, IssueRefresh: cl.CanRefresh(), Code: code}
 	var err error
 	if e.Audience, err = s.narrowedResources(g.Resources, c.Form); err != nil {
 		return nil, err
@@ -58,7 +60,7 @@ func (code *Code) entitles(ctx context.Context, s *Server, cl *Client, c *Call) 
 
 // burnCode uses up a code that was presented wrongly: it has leaked, or its client is broken. What is answered
 // is why. Where storage fails, so does the request: the code still works.
-func (s *Server) burnCode(ctx context.Context, cl *Client, c *Call, code *Code, why error) error {
+func (s *Server) burnCode(ctx context.Context, cl *client.Client, c *Call, code *Code, why error) error {
 	if _, ok := why.(*Error); !ok {
 		return why
 	}
@@ -72,7 +74,7 @@ func (s *Server) burnCode(ctx context.Context, cl *Client, c *Call, code *Code, 
 }
 
 // answers compares a redemption with the request that the code answered (RFC 6749 §4.1.3).
-func (code *Code) answers(cl *Client, c *Call) error {
+func (code *Code) answers(cl *client.Client, c *Call) error {
 	if code.Grant.Client != cl.ID {
 		return invalidGrant("The code was given to another client.")
 	}
@@ -86,7 +88,7 @@ func (code *Code) answers(cl *Client, c *Call) error {
 }
 
 // codeReplayed ends everything that a code gave when it comes a second time (RFC 6749 §4.1.2, RFC 9700 §4.2.4).
-func (s *Server) codeReplayed(ctx context.Context, cl *Client, c *Call, code *Code) error {
+func (s *Server) codeReplayed(ctx context.Context, cl *client.Client, c *Call, code *Code) error {
 	ev := s.event(c, audit.AuthorizationCodeReplayed, cl)
 	ev.Grant, ev.User = string(code.Grant.ID), string(code.Grant.User)
 	if err := s.store.EndGrant(ctx, code.Grant.ID, c.Now, ev); err != nil {

@@ -3,6 +3,8 @@ package oauth
 import (
 	"context"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
@@ -10,9 +12,9 @@ import (
 // grantDevice is a device's poll for its tokens (RFC 8628 §3.4).
 type grantDevice struct{}
 
-func (grantDevice) Type() string { return GrantTypeDevice }
+func (grantDevice) Type() string { return client.GrantTypeDevice }
 
-func (grantDevice) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error) {
+func (grantDevice) Redeem(ctx context.Context, s *Server, cl *client.Client, c *Call) (*Entitlement, error) {
 	raw := c.Get("device_code")
 	if raw == "" {
 		return nil, invalidRequest("device_code is missing.")
@@ -31,7 +33,7 @@ func (grantDevice) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (
 		return nil, err
 	}
 	g := p.Grant
-	e := &Entitlement{Grant: g, New: true, Scopes: g.Scopes, IssueRefresh: cl.prolongs(), Device: p.Device.Hash}
+	e := &Entitlement{Grant: g, New: true, Scopes: g.Scopes, IssueRefresh: cl.CanRefresh(), Device: p.Device.Hash}
 	g.IP, g.Agent = c.IP, c.Agent // the device's, not those of the browser that approved it
 	if e.Audience, err = s.narrowedResources(g.Resources, c.Form); err != nil {
 		return nil, err

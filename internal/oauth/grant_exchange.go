@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -12,8 +14,7 @@ import (
 
 // Names of RFC 8693 §2.1 and §3.
 const (
-	GrantTypeExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
-	tokenTypeAccess   = "urn:ietf:params:oauth:token-type:access_token"
+	tokenTypeAccess = "urn:ietf:params:oauth:token-type:access_token"
 )
 
 // keptPrefix tells the hash of an access token's id from that of a refresh token, where a grant keeps either.
@@ -25,9 +26,9 @@ const keptPrefix = "jti:"
 // older one that comes back ends everything (RFC 9700 §4.14.2).
 type grantExchange struct{}
 
-func (grantExchange) Type() string { return GrantTypeExchange }
+func (grantExchange) Type() string { return client.GrantTypeExchange }
 
-func (grantExchange) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error) {
+func (grantExchange) Redeem(ctx context.Context, s *Server, cl *client.Client, c *Call) (*Entitlement, error) {
 	if err := checkExchange(c); err != nil {
 		return nil, err
 	}
@@ -80,7 +81,7 @@ func checkExchange(c *Call) error {
 
 // subjectToken reads the old access token. Its time may be over: signature and grant decide. Of an opaque one the row is the proof,
 // which is swept away some time after its end.
-func (s *Server) subjectToken(ctx context.Context, cl *Client, c *Call) (*AccessToken, error) {
+func (s *Server) subjectToken(ctx context.Context, cl *client.Client, c *Call) (*AccessToken, error) {
 	t, err := s.readAccess(ctx, c.Get("subject_token"), time.Time{})
 	if fault.Is(err, fault.Denied) || (err == nil && s.store.Revoked(t)) {
 		return nil, invalidGrant("The subject_token is not an access token of this server, or has been revoked.")
@@ -97,12 +98,9 @@ func (s *Server) subjectToken(ctx context.Context, cl *Client, c *Call) (*Access
 	return t, s.checkBound(ctx, c, t)
 }
 
-// prolongs reports whether what a person allows the client can last longer than its first access token.
-func (cl *Client) prolongs() bool { return cl.CanUseGrant(GrantTypeRefresh) || cl.ServerSideRefresh }
-
 // renewal is what a new grant is prolonged with: a refresh token, or for a client whose refresh token is kept in the back the
 // access token itself. A public client's must be bound to a key, or the grant ends with its first access token.
-func (s *Server) renewal(cl *Client, g GrantID, t *AccessToken) (refresh string, h secret.Hash) {
+func (s *Server) renewal(cl *client.Client, g GrantID, t *AccessToken) (refresh string, h secret.Hash) {
 	switch {
 	case !cl.ServerSideRefresh:
 		refresh = s.newRefresh(g)
@@ -131,7 +129,7 @@ func (s *Server) nextTokenID(g GrantID, jti string) string {
 // exchangeError is what a failed exchange is answered with: RFC 8693 §2.2.2 knows invalid_request only where a token is no good.
 func exchangeError(g GrantType, err error) error {
 	e, ok := err.(*Error)
-	if !ok || e.Code != "invalid_grant" || g.Type() != GrantTypeExchange {
+	if !ok || e.Code != "invalid_grant" || g.Type() != client.GrantTypeExchange {
 		return err
 	}
 	other := *e
@@ -141,7 +139,7 @@ func exchangeError(g GrantType, err error) error {
 
 // revokeKept ends the grant of a client's access token that could be exchanged for others (RFC 7009 §2.1), whether or not
 // the token's own time is over.
-func (s *Server) revokeKept(ctx context.Context, cl *Client, c *Call, token string, ev audit.Event) error {
+func (s *Server) revokeKept(ctx context.Context, cl *client.Client, c *Call, token string, ev audit.Event) error {
 	t, err := s.readAccess(ctx, token, time.Time{})
 	if fault.Is(err, fault.Denied) {
 		return nil

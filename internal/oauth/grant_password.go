@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
@@ -12,9 +14,9 @@ import (
 // where the operator has switched it on for a named client.
 type grantPassword struct{}
 
-func (grantPassword) Type() string { return GrantTypePassword }
+func (grantPassword) Type() string { return client.GrantTypePassword }
 
-func (grantPassword) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error) {
+func (grantPassword) Redeem(ctx context.Context, s *Server, cl *client.Client, c *Call) (*Entitlement, error) {
 	if !slices.Contains(s.cfg.PasswordClients, cl.ID) {
 		return nil, unauthorizedClient("The password grant is not switched on for this client.")
 	}
@@ -38,10 +40,10 @@ func (grantPassword) Redeem(ctx context.Context, s *Server, cl *Client, c *Call)
 	}
 	amr := []string{"pwd"}
 	g := &Grant{
-		ID: GrantID(secret.NewID(c.Now)), Client: cl.ID, User: u.ID, Kind: GrantTypePassword, Scopes: scopes, Resources: resources,
+		ID: GrantID(secret.NewID(c.Now)), Client: cl.ID, User: u.ID, Kind: client.GrantTypePassword, Scopes: scopes, Resources: resources,
 		AuthTime: c.Now, AMR: amr, ACR: "aal1", IP: c.IP, Agent: c.Agent, CreatedAt: c.Now, LastUsedAt: c.Now,
 	}
-	e := &Entitlement{Grant: g, New: true, User: u, Scopes: scopes, IssueRefresh: cl.prolongs(), Audience: resources}
+	e := &Entitlement{Grant: g, New: true, User: u, Scopes: scopes, IssueRefresh: cl.CanRefresh(), Audience: resources}
 	if len(resources) == 0 {
 		e.Audience = []string{s.cfg.Issuer}
 	}

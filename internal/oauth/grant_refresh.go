@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -29,9 +31,9 @@ const (
 // grantRefresh is the refresh grant (RFC 6749 §6), with rotation and replay detection (RFC 9700 §4.14.2).
 type grantRefresh struct{}
 
-func (grantRefresh) Type() string { return GrantTypeRefresh }
+func (grantRefresh) Type() string { return client.GrantTypeRefresh }
 
-func (grantRefresh) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error) {
+func (grantRefresh) Redeem(ctx context.Context, s *Server, cl *client.Client, c *Call) (*Entitlement, error) {
 	raw := c.Get("refresh_token")
 	if raw == "" {
 		return nil, invalidRequest("refresh_token is missing.")
@@ -61,12 +63,12 @@ func (grantRefresh) Redeem(ctx context.Context, s *Server, cl *Client, c *Call) 
 }
 
 // refreshes reports whether a grant has a refresh token that the client may use at now.
-func (g *Grant) refreshes(cl *Client, now time.Time) bool {
+func (g *Grant) refreshes(cl *client.Client, now time.Time) bool {
 	return g.Client == cl.ID && g.RefreshHash != "" && g.ExpiresAt.After(now)
 }
 
 // turn prepares to replace a refresh token by its successor, which is the same one where tokens are not rotated.
-func (s *Server) turn(cl *Client, c *Call, id GrantID, raw string, sec []byte) (*RefreshRotation, string) {
+func (s *Server) turn(cl *client.Client, c *Call, id GrantID, raw string, sec []byte) (*RefreshRotation, string) {
 	successor := raw
 	if s.rotates(cl) {
 		successor = s.sealRefresh(id, s.nextSecret(id, sec))
@@ -94,7 +96,7 @@ func (s *Server) refreshed(c *Call, e *Entitlement) (*Entitlement, error) {
 }
 
 // turnRefresh turns the token and records it, in one change. Somebody may have turned it since it was read.
-func (s *Server) turnRefresh(ctx context.Context, cl *Client, c *Call, e *Entitlement, ev ...audit.Event) error {
+func (s *Server) turnRefresh(ctx context.Context, cl *client.Client, c *Call, e *Entitlement, ev ...audit.Event) error {
 	err := s.store.RotateRefresh(ctx, *e.Rotation, ev...)
 	var g *Grant
 	if fault.Is(err, fault.Consumed) {
@@ -111,7 +113,7 @@ func (s *Server) turnRefresh(ctx context.Context, cl *Client, c *Call, e *Entitl
 
 // rotates reports whether a client's refresh tokens work once. A public client's always do unless its operator
 // said otherwise for this very client (RFC 9700 §4.14.2).
-func (s *Server) rotates(cl *Client) bool {
+func (s *Server) rotates(cl *client.Client) bool {
 	switch cl.Rotation {
 	case "on":
 		return true
@@ -129,7 +131,7 @@ func (s *Server) mayRepeat(g *Grant, t RefreshRotation) bool {
 }
 
 // refreshReplayed ends the family: one of two holders of the token is not the client.
-func (s *Server) refreshReplayed(ctx context.Context, cl *Client, c *Call, g *Grant) error {
+func (s *Server) refreshReplayed(ctx context.Context, cl *client.Client, c *Call, g *Grant) error {
 	ev := s.event(c, audit.RefreshTokenReplayed, cl)
 	ev.Grant, ev.User = string(g.ID), string(g.User)
 	if err := s.store.EndGrant(ctx, g.ID, c.Now, ev); err != nil {
@@ -178,7 +180,7 @@ func (s *Server) mac(key, data []byte) []byte {
 }
 
 // refreshTTL is how long a refresh token of a client lives from each use.
-func (s *Server) refreshTTL(cl *Client) time.Duration {
+func (s *Server) refreshTTL(cl *client.Client) time.Duration {
 	if cl.RefreshTTL > 0 {
 		return cl.RefreshTTL
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -14,7 +16,7 @@ import (
 // RFC 6749 §4.4.
 func TestClientCredentials(t *testing.T) {
 	for name, c := range map[string]struct {
-		edit  func(*oauth.Client)
+		edit  func(*client.Client)
 		pairs []string
 		scope string
 		code  string
@@ -24,8 +26,8 @@ func TestClientCredentials(t *testing.T) {
 		"a scope that it may not have":     {pairs: []string{"scope", "api:admin"}, code: "invalid_scope"},
 		"a scope about a user":             {pairs: []string{"scope", "openid"}, code: "invalid_scope"},
 		"offline access":                   {pairs: []string{"scope", "offline_access"}, code: "invalid_scope"},
-		"no scope at all":                  {edit: func(c *oauth.Client) { c.Scopes = nil }, scope: ""},
-		"not allowed":                      {edit: func(c *oauth.Client) { c.Grants = []string{"authorization_code"} }, code: "unauthorized_client"},
+		"no scope at all":                  {edit: func(c *client.Client) { c.Scopes = nil }, scope: ""},
+		"not allowed":                      {edit: func(c *client.Client) { c.Grants = []string{"authorization_code"} }, code: "unauthorized_client"},
 		"a public client":                  {edit: public, code: "unauthorized_client"},
 		"a foreign resource":               {pairs: []string{"resource", "https://other.example"}, code: "invalid_target"},
 		"a resource with a fragment":       {pairs: []string{"resource", "https://api.example#x"}, code: "invalid_target"},
@@ -61,15 +63,15 @@ func TestClientCredentialsAudience(t *testing.T) {
 }
 
 // device asks for a device authorization.
-func (w *world) device(cl *oauth.Client, pairs ...string) *oauth.DeviceResponse {
+func (w *world) device(cl *client.Client, pairs ...string) *oauth.DeviceResponse {
 	w.t.Helper()
 	d, err := w.srv.Device(w.t.Context(), w.from(cl, pairs...))
 	must(w.t, err)
 	return d
 }
 
-func (w *world) poll(cl *oauth.Client, code string, pairs ...string) (*oauth.TokenResponse, error) {
-	return w.token(cl, append([]string{"grant_type", oauth.GrantTypeDevice, "device_code", code}, pairs...)...)
+func (w *world) poll(cl *client.Client, code string, pairs ...string) (*oauth.TokenResponse, error) {
+	return w.token(cl, append([]string{"grant_type", client.GrantTypeDevice, "device_code", code}, pairs...)...)
 }
 
 func (w *world) decide(typed string, approve bool) error {
@@ -204,7 +206,7 @@ func TestDeviceRefusals(t *testing.T) {
 		})
 	}
 	t.Run("asking: not allowed", func(t *testing.T) {
-		_, err := w.srv.Device(t.Context(), w.from(w.client(func(c *oauth.Client) { c.Grants = nil })))
+		_, err := w.srv.Device(t.Context(), w.from(w.client(func(c *client.Client) { c.Grants = nil })))
 		refused(t, err, "unauthorized_client", 400)
 	})
 	t.Run("asking: a scope that it may not have", func(t *testing.T) {
@@ -255,11 +257,11 @@ func TestUserCodeAsTyped(t *testing.T) {
 // RFC 6749 §4.3, which RFC 9700 §2.4 forbids: served only where it is switched on, for the named client.
 func TestPasswordGrant(t *testing.T) {
 	const id = "legacy-client"
-	on := func(c *oauth.Config) { c.PasswordGrant, c.PasswordClients = true, []oauth.ClientID{id} }
-	may := func(c *oauth.Client) { c.Grants = append(slices.Clone(c.Grants), oauth.GrantTypePassword) }
+	on := func(c *oauth.Config) { c.PasswordGrant, c.PasswordClients = true, []client.ID{id} }
+	may := func(c *client.Client) { c.Grants = append(slices.Clone(c.Grants), client.GrantTypePassword) }
 	w := newWorld(t, on)
 	w.owner.user = w.user
-	cl := w.client(may, func(c *oauth.Client) { c.ID = id })
+	cl := w.client(may, func(c *client.Client) { c.ID = id })
 	t.Run("on, for this client", func(t *testing.T) {
 		r, err := w.token(cl, "grant_type", "password", "username", "ada", "password", "right", "scope", "openid api:read")
 		must(t, err)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -145,14 +147,14 @@ func (w *world) again(s *identity.Session, amr ...string) *identity.Session {
 const testSecret = "gth_cs_the-secret-of-the-test"
 
 // client registers a confidential client, altered by edit.
-func (w *world) client(edit ...func(*oauth.Client)) *oauth.Client {
+func (w *world) client(edit ...func(*client.Client)) *client.Client {
 	w.t.Helper()
-	c := &oauth.Client{
-		ID: oauth.ClientID(secret.NewID(w.now)), Name: "App", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
-		Grants:    []string{oauth.GrantTypeCode, oauth.GrantTypeRefresh, oauth.GrantTypeClient, oauth.GrantTypeDevice},
+	c := &client.Client{
+		ID: client.ID(secret.NewID(w.now)), Name: "App", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
+		Grants:    []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeClient, client.GrantTypeDevice},
 		Scopes:    []string{"openid", "profile", "email", "address", "phone", "offline_access", "api:read", "api:write"},
 		Resources: []string{"https://api.example", "https://files.example"}, FirstParty: true, CreatedAt: w.now, UpdatedAt: w.now,
-		Secrets: []oauth.Secret{{ID: secret.NewID(w.now), Hash: w.keys.Hash(testSecret), CreatedAt: w.now}},
+		Secrets: []client.Secret{{ID: secret.NewID(w.now), Hash: w.keys.Hash(testSecret), CreatedAt: w.now}},
 	}
 	for _, f := range edit {
 		f(c)
@@ -161,8 +163,8 @@ func (w *world) client(edit ...func(*oauth.Client)) *oauth.Client {
 	return c
 }
 
-func public(c *oauth.Client) {
-	c.Public, c.AuthMethod, c.Secrets = true, oauth.MethodNone, nil
+func public(c *client.Client) {
+	c.Public, c.AuthMethod, c.Secrets = true, client.MethodNone, nil
 }
 
 // call is a request with parameters given in pairs.
@@ -179,7 +181,7 @@ func (w *world) call(pairs ...string) *oauth.Call {
 }
 
 // from is a call that the client authenticates.
-func (w *world) from(cl *oauth.Client, pairs ...string) *oauth.Call {
+func (w *world) from(cl *client.Client, pairs ...string) *oauth.Call {
 	c := w.call(pairs...)
 	if cl.Public {
 		c.Form.Set("client_id", string(cl.ID))
@@ -198,7 +200,7 @@ func bearer(token string) func(*oauth.Call) {
 }
 
 // ask is an authorization request; pairs replace what it says by default, and an empty value leaves a parameter out.
-func (w *world) ask(cl *oauth.Client, pairs ...string) *oauth.Call {
+func (w *world) ask(cl *client.Client, pairs ...string) *oauth.Call {
 	c := w.call("client_id", string(cl.ID), "response_type", "code", "redirect_uri", callback, "scope", "openid", "state", "xyz",
 		"code_challenge", challenge, "code_challenge_method", "S256")
 	c.Method, c.Session = "GET", w.sess
@@ -217,7 +219,7 @@ func (w *world) ask(cl *oauth.Client, pairs ...string) *oauth.Call {
 	return c
 }
 
-func (w *world) authorize(cl *oauth.Client, pairs ...string) *oauth.Step {
+func (w *world) authorize(cl *client.Client, pairs ...string) *oauth.Step {
 	w.t.Helper()
 	st, err := w.srv.Authorize(w.t.Context(), w.ask(cl, pairs...))
 	must(w.t, err)
@@ -225,7 +227,7 @@ func (w *world) authorize(cl *oauth.Client, pairs ...string) *oauth.Step {
 }
 
 // code goes through the authorization endpoint, allowing what is asked, and gives the code.
-func (w *world) code(cl *oauth.Client, pairs ...string) string {
+func (w *world) code(cl *client.Client, pairs ...string) string {
 	w.t.Helper()
 	c := w.ask(cl, pairs...)
 	st, err := w.srv.Authorize(w.t.Context(), c)
@@ -262,23 +264,23 @@ func (w *world) back(f *oauth.Flow, sess *identity.Session) (*oauth.Step, error)
 	return w.srv.Authorize(w.t.Context(), c)
 }
 
-func (w *world) token(cl *oauth.Client, pairs ...string) (*oauth.TokenResponse, error) {
+func (w *world) token(cl *client.Client, pairs ...string) (*oauth.TokenResponse, error) {
 	return w.srv.Token(w.t.Context(), w.from(cl, pairs...))
 }
 
-func (w *world) redeem(cl *oauth.Client, code string, pairs ...string) (*oauth.TokenResponse, error) {
+func (w *world) redeem(cl *client.Client, code string, pairs ...string) (*oauth.TokenResponse, error) {
 	return w.token(cl, append([]string{"grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier}, pairs...)...)
 }
 
 // login is the whole way from the authorization request to the tokens.
-func (w *world) login(cl *oauth.Client, pairs ...string) *oauth.TokenResponse {
+func (w *world) login(cl *client.Client, pairs ...string) *oauth.TokenResponse {
 	w.t.Helper()
 	r, err := w.redeem(cl, w.code(cl, pairs...))
 	must(w.t, err)
 	return r
 }
 
-func (w *world) refresh(cl *oauth.Client, token string, pairs ...string) (*oauth.TokenResponse, error) {
+func (w *world) refresh(cl *client.Client, token string, pairs ...string) (*oauth.TokenResponse, error) {
 	return w.token(cl, append([]string{"grant_type", "refresh_token", "refresh_token", token}, pairs...)...)
 }
 

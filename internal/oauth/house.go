@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
@@ -16,7 +18,7 @@ const SessionCallback = "/session/callback"
 // AppSession is a browser app's session: what a cookie stands for. The tokens are sealed by who keeps them.
 type AppSession struct {
 	ID         string // UUIDv7; not the cookie's secret
-	Client     ClientID
+	Client     client.ID
 	User       identity.UserID
 	Grant      GrantID
 	Session    identity.SessionID // the browser session that the grant came from, or ""
@@ -34,7 +36,7 @@ type AppSession struct {
 //
 // Refresh tokens of the house are not rotated: they never leave it (RFC 9700 §4.14.2 asks for rotation where they may leak), and
 // a server that dies between the turn and the keeping of a successor must not cost people their sessions.
-func (s *Server) RedeemForSession(ctx context.Context, id ClientID, c *Call) (*TokenResponse, error) {
+func (s *Server) RedeemForSession(ctx context.Context, id client.ID, c *Call) (*TokenResponse, error) {
 	cl, err := s.client(ctx, id)
 	if err != nil {
 		return nil, err
@@ -46,14 +48,14 @@ func (s *Server) RedeemForSession(ctx context.Context, id ClientID, c *Call) (*T
 	house := *cl
 	house.Rotation, house.ServerSideRefresh = "off", false
 	if cl.ServerSideRefresh { // it is kept in the back, here
-		house.Grants = append(slices.Clone(cl.Grants), GrantTypeRefresh)
+		house.Grants = append(slices.Clone(cl.Grants), client.GrantTypeRefresh)
 	}
 	house.DPoPBound, house.CertBound = false, false // keys bind tokens that travel
 	var grant GrantType
 	switch name := c.Get("grant_type"); name {
-	case GrantTypeCode:
+	case client.GrantTypeCode:
 		grant = grantCode{}
-	case GrantTypeRefresh:
+	case client.GrantTypeRefresh:
 		grant = grantRefresh{}
 	default:
 		return nil, failure("unsupported_grant_type", 400, "The house redeems codes and refresh tokens only.")

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -90,7 +92,7 @@ func (s *Server) loginName(ctx context.Context, id identity.UserID, now time.Tim
 }
 
 // introspectRefresh tells a client about its own refresh token only.
-func (s *Server) introspectRefresh(ctx context.Context, cl *Client, c *Call, token string) (*Introspection, error) {
+func (s *Server) introspectRefresh(ctx context.Context, cl *client.Client, c *Call, token string) (*Introspection, error) {
 	id, _, ok := s.openRefresh(token)
 	if !ok {
 		return &Introspection{}, nil

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -42,7 +44,7 @@ type accessClaims struct {
 
 // issue mints what a redeemed grant is worth. What must be stored is stored before the answer: nothing is
 // answered that a crash could take back.
-func (s *Server) issue(ctx context.Context, cl *Client, c *Call, e *Entitlement) (*TokenResponse, error) {
+func (s *Server) issue(ctx context.Context, cl *client.Client, c *Call, e *Entitlement) (*TokenResponse, error) {
 	t := s.accessToken(cl, c, e)
 	stored, err := s.keepGrant(ctx, cl, c, e, t)
 	if err != nil {
@@ -66,7 +68,7 @@ func (s *Server) issue(ctx context.Context, cl *Client, c *Call, e *Entitlement)
 }
 
 // accessToken fills in an access token.
-func (s *Server) accessToken(cl *Client, c *Call, e *Entitlement) *AccessToken {
+func (s *Server) accessToken(cl *client.Client, c *Call, e *Entitlement) *AccessToken {
 	ttl := cl.AccessTTL
 	if ttl <= 0 {
 		ttl = s.cfg.AccessTTL
@@ -95,7 +97,7 @@ type stored func(context.Context) error
 func nothing(context.Context) error { return nil }
 
 // keepGrant stores a new grant, with its first refresh token if it gets one, and audits the issuance.
-func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlement, t *AccessToken) (stored, error) {
+func (s *Server) keepGrant(ctx context.Context, cl *client.Client, c *Call, e *Entitlement, t *AccessToken) (stored, error) {
 	if !e.New {
 		return s.keepOld(ctx, cl, c, e, t)
 	}
@@ -117,10 +119,10 @@ func (s *Server) keepGrant(ctx context.Context, cl *Client, c *Call, e *Entitlem
 
 // keepOld turns a refresh token, where there is one, and records that a token was issued, each or by number. A record
 // that belongs to no change is stored while the token is being signed.
-func (s *Server) keepOld(ctx context.Context, cl *Client, c *Call, e *Entitlement, t *AccessToken) (stored, error) {
-	kind, grant := audit.RefreshTokenUsed, GrantTypeRefresh
-	if e.Grant.Kind == GrantTypeClient {
-		kind, grant = audit.ClientCredentialsIssued, GrantTypeClient
+func (s *Server) keepOld(ctx context.Context, cl *client.Client, c *Call, e *Entitlement, t *AccessToken) (stored, error) {
+	kind, grant := audit.RefreshTokenUsed, client.GrantTypeRefresh
+	if e.Grant.Kind == client.GrantTypeClient {
+		kind, grant = audit.ClientCredentialsIssued, client.GrantTypeClient
 	}
 	var evs []audit.Event
 	if !s.cfg.CountIssuances {
@@ -141,7 +143,7 @@ func (s *Server) keepOld(ctx context.Context, cl *Client, c *Call, e *Entitlemen
 }
 
 // issuance is the record of a token.
-func (s *Server) issuance(cl *Client, c *Call, e *Entitlement, t *AccessToken, kind audit.Type) audit.Event {
+func (s *Server) issuance(cl *client.Client, c *Call, e *Entitlement, t *AccessToken, kind audit.Type) audit.Event {
 	ev := s.event(c, kind, cl)
 	ev.Grant, ev.User, ev.Actor = string(e.Grant.ID), string(t.User), string(cl.ID)
 	ev.Detail = map[string]string{"grant_type": e.Grant.Kind, "scope": strings.Join(e.Scopes, " "), "jti": t.ID}
@@ -150,7 +152,7 @@ func (s *Server) issuance(cl *Client, c *Call, e *Entitlement, t *AccessToken, k
 
 // storeGrant stores a new grant; one that a code gives together with the end of the code, so that of any number
 // of requests with one code exactly one is answered with tokens, and every later one finds what to end.
-func (s *Server) storeGrant(ctx context.Context, cl *Client, c *Call, e *Entitlement, ev audit.Event) error {
+func (s *Server) storeGrant(ctx context.Context, cl *client.Client, c *Call, e *Entitlement, ev audit.Event) error {
 	var err error
 	switch {
 	case e.Code != nil:
@@ -174,7 +176,7 @@ func (s *Server) storeGrant(ctx context.Context, cl *Client, c *Call, e *Entitle
 
 // writeAccess writes an access token in the client's format. The key is that of now to the millisecond: the token's own
 // time is cut to the second, at which the first key of a server that has just started did not exist yet.
-func (s *Server) writeAccess(ctx context.Context, cl *Client, t *AccessToken, now time.Time) (string, error) {
+func (s *Server) writeAccess(ctx context.Context, cl *client.Client, t *AccessToken, now time.Time) (string, error) {
 	format := cl.TokenFormat
 	if format == "" {
 		format = s.cfg.TokenFormat
@@ -212,7 +214,7 @@ type idToken struct {
 }
 
 // writeIDToken writes an ID token about the grant's authentication (OpenID Connect Core §3.1.3.3, §12.2).
-func (s *Server) writeIDToken(ctx context.Context, cl *Client, c *Call, e *Entitlement, access string) (string, error) {
+func (s *Server) writeIDToken(ctx context.Context, cl *client.Client, c *Call, e *Entitlement, access string) (string, error) {
 	ttl := cl.IDTokenTTL
 	if ttl <= 0 {
 		ttl = s.cfg.IDTokenTTL

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
@@ -14,7 +16,7 @@ type LogoutStep struct {
 	Confirm  *Flow  // ask the person first
 	Redirect string // then send the browser here; "" for the page that says goodbye
 	Ended    bool   // the session has ended: the cookie goes
-	Client   *Client
+	Client   *client.Client
 }
 
 // Logout is RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0). The person is asked unless an ID token shows that
@@ -52,10 +54,10 @@ func (s *Server) ConfirmLogout(ctx context.Context, c *Call, sealed string) (*Lo
 			return nil, err
 		}
 	}
-	var cl *Client
+	var cl *client.Client
 	if id := f.Form.Get("client_id"); id != "" {
 		var err error
-		if cl, err = s.store.Client(ctx, ClientID(id)); err != nil {
+		if cl, err = s.store.Client(ctx, client.ID(id)); err != nil {
 			return nil, pageError(err)
 		}
 	}
@@ -65,7 +67,7 @@ func (s *Server) ConfirmLogout(ctx context.Context, c *Call, sealed string) (*Lo
 	return s.endSession(ctx, c, cl, f.Form.Get("target"))
 }
 
-func (s *Server) endSession(ctx context.Context, c *Call, cl *Client, target string) (*LogoutStep, error) {
+func (s *Server) endSession(ctx context.Context, c *Call, cl *client.Client, target string) (*LogoutStep, error) {
 	ev := audit.Event{
 		At: c.Now, Type: audit.Logout, Actor: string(c.Session.User), User: string(c.Session.User), Session: string(c.Session.ID),
 		IP: c.IP, Agent: c.Agent, RequestID: c.RequestID,
@@ -80,7 +82,7 @@ func (s *Server) endSession(ctx context.Context, c *Call, cl *Client, target str
 }
 
 // logoutParty finds the client that asks: the ID token's, or the one that client_id names. Both must agree (§2).
-func (s *Server) logoutParty(ctx context.Context, c *Call) (*Client, *idToken, error) {
+func (s *Server) logoutParty(ctx context.Context, c *Call) (*client.Client, *idToken, error) {
 	id := c.Get("client_id")
 	var hint *idToken
 	if raw := c.Get("id_token_hint"); raw != "" {
@@ -96,7 +98,7 @@ func (s *Server) logoutParty(ctx context.Context, c *Call) (*Client, *idToken, e
 	if id == "" {
 		return nil, nil, nil
 	}
-	cl, err := s.client(ctx, ClientID(id))
+	cl, err := s.client(ctx, client.ID(id))
 	if err != nil {
 		return nil, nil, pageError(err)
 	}
@@ -104,7 +106,7 @@ func (s *Server) logoutParty(ctx context.Context, c *Call) (*Client, *idToken, e
 }
 
 // logoutTarget is where the browser goes afterwards: a registered address only (§3).
-func logoutTarget(cl *Client, c *Call) (string, error) {
+func logoutTarget(cl *client.Client, c *Call) (string, error) {
 	target := c.Get("post_logout_redirect_uri")
 	if target == "" {
 		return "", nil
@@ -112,7 +114,7 @@ func logoutTarget(cl *Client, c *Call) (string, error) {
 	if cl == nil {
 		return "", fault.New(fault.Invalid, "The application asked to send you on after signing out, but did not say who it is: id_token_hint or client_id is missing.")
 	}
-	if !matchURI(cl.PostLogout, target) {
+	if !client.MatchURI(cl.PostLogout, target) {
 		return "", fault.New(fault.Invalid, "The application asked to send you to an address that is not registered for it. If you run it: register the post_logout_redirect_uri exactly as it is sent.")
 	}
 	if st := c.Get("state"); st != "" {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -110,7 +112,7 @@ func TestLogoutWhenNobodyIsSignedIn(t *testing.T) {
 func TestLogoutRefusals(t *testing.T) {
 	w := newWorld(t)
 	cl, other := w.client(), w.client()
-	off := w.client(func(c *oauth.Client) { c.Disabled = true })
+	off := w.client(func(c *client.Client) { c.Disabled = true })
 	r := w.login(cl)
 	for name, pairs := range map[string][]string{
 		"address not registered":            {"id_token_hint", r.IDToken, "post_logout_redirect_uri", "https://evil.example"},

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -65,7 +67,7 @@ func (s *Server) Metadata() *Metadata {
 	for _, a := range s.methods {
 		m.TokenAuth = append(m.TokenAuth, a.Method())
 	}
-	m.IntrospectionAuth = slices.DeleteFunc(slices.Clone(m.TokenAuth), func(a string) bool { return a == MethodNone })
+	m.IntrospectionAuth = slices.DeleteFunc(slices.Clone(m.TokenAuth), func(a string) bool { return a == client.MethodNone })
 	m.RevocationAuth = m.TokenAuth
 	m.TokenAuthAlgs = jose.AssertionAlgorithms()
 	m.IntrospectionAuthAlgs, m.RevocationAuthAlgs = m.TokenAuthAlgs, m.TokenAuthAlgs

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -46,7 +48,7 @@ func TestMetadataIsTrue(t *testing.T) {
 	w := newWorld(t)
 	m := w.srv.Metadata()
 	for _, g := range m.GrantTypes {
-		_, err := w.token(w.client(func(c *oauth.Client) { c.Grants = []string{g} }), "grant_type", g)
+		_, err := w.token(w.client(func(c *client.Client) { c.Grants = []string{g} }), "grant_type", g)
 		if err != nil && oauth.Wire(err).Code == "unsupported_grant_type" {
 			t.Errorf("grant type %s is advertised, not served", g)
 		}
@@ -64,7 +66,7 @@ func TestMetadataIsTrue(t *testing.T) {
 		}
 	}
 	for _, alg := range m.IDTokenAlgs {
-		equal(t, "alg", header(t, w.login(w.client(func(c *oauth.Client) { c.Alg = alg })).IDToken)["alg"], any(alg))
+		equal(t, "alg", header(t, w.login(w.client(func(c *client.Client) { c.Alg = alg })).IDToken)["alg"], any(alg))
 	}
 	for _, sc := range m.Scopes {
 		if w.db.Scopes()[sc] == nil {
@@ -73,7 +75,7 @@ func TestMetadataIsTrue(t *testing.T) {
 	}
 	list(t, "challenge methods", m.ChallengeMethods, "S256")
 	list(t, "response types", m.ResponseTypes, "code")
-	if slices.Contains(m.IntrospectionAuth, oauth.MethodNone) {
+	if slices.Contains(m.IntrospectionAuth, client.MethodNone) {
 		t.Error("introspection without authentication is advertised")
 	}
 }

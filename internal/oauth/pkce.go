@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -14,7 +16,7 @@ const (
 )
 
 // checkChallenge reads the PKCE parameters of an authorization request (RFC 7636 §4.3).
-func (s *Server) checkChallenge(cl *Client, challenge, method string) error {
+func (s *Server) checkChallenge(cl *client.Client, challenge, method string) error {
 	if challenge == "" {
 		if method != "" {
 			return invalidRequest("code_challenge_method needs code_challenge.")

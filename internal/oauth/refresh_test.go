@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -225,7 +227,7 @@ func TestRotationSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, func(cfg *oauth.Config) { cfg.Rotation = c.server })
-			cl := w.client(func(cl *oauth.Client) {
+			cl := w.client(func(cl *client.Client) {
 				cl.Rotation = c.client
 				if c.public {
 					public(cl)
@@ -268,7 +270,7 @@ func TestRefreshExpiry(t *testing.T) {
 	})
 	t.Run("a client's own life", func(t *testing.T) {
 		w := newWorld(t, limits)
-		cl := w.client(func(c *oauth.Client) { c.RefreshTTL = time.Hour })
+		cl := w.client(func(c *client.Client) { c.RefreshTTL = time.Hour })
 		r := w.login(cl)
 		w.pass(time.Hour)
 		_, err := w.refresh(cl, r.RefreshToken)
@@ -320,7 +322,7 @@ func TestRefreshRefusals(t *testing.T) {
 			refused(t, err, c.code, 400)
 		})
 	}
-	_, err := w.refresh(w.client(func(c *oauth.Client) { c.Grants = []string{oauth.GrantTypeCode} }), "x")
+	_, err := w.refresh(w.client(func(c *client.Client) { c.Grants = []string{client.GrantTypeCode} }), "x")
 	refused(t, err, "unauthorized_client", 400)
 }
 

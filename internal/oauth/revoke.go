@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -41,7 +43,7 @@ func (s *Server) Revoke(ctx context.Context, c *Call) error {
 	return s.store.Revoke(ctx, Revocation{Kind: RevokeToken, ID: t.ID, NotBefore: c.Now, Until: t.Expires}, ev)
 }
 
-func (s *Server) revokeRefresh(ctx context.Context, cl *Client, c *Call, token string, ev audit.Event) error {
+func (s *Server) revokeRefresh(ctx context.Context, cl *client.Client, c *Call, token string, ev audit.Event) error {
 	id, _, ok := s.openRefresh(token)
 	if !ok {
 		return nil

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -56,7 +58,7 @@ func TestValidRedirect(t *testing.T) {
 		"urn:ietf:wg:oauth:2.0:oob":                        false,
 		"https://app.example/" + strings.Repeat("x", 2048): false,
 	} {
-		if err := ValidRedirect(uri); (err == nil) != ok {
+		if err := client.ValidRedirect(uri); (err == nil) != ok {
 			t.Errorf("%q: %v, want ok=%v", uri, err, ok)
 		} else if err != nil && !fault.Is(err, fault.Invalid) {
 			t.Errorf("%q: %v is not of kind Invalid", uri, err)
@@ -95,7 +97,7 @@ func TestMatchURI(t *testing.T) {
 		"com.example.app://cb":                   false,
 		"":                                       false,
 	} {
-		if got := matchURI(have, uri); got != ok {
+		if got := client.MatchURI(have, uri); got != ok {
 			t.Errorf("%q: %v, want %v", uri, got, ok)
 		}
 	}
@@ -105,7 +107,7 @@ func TestOrigin(t *testing.T) {
 	for uri, want := range map[string]string{
 		"https://app.example:8443/cb?x": "https://app.example:8443", "com.example.app:/cb": "com.example.app:", "http://[::1]:8/": "http://[::1]:8", "%zz": "",
 	} {
-		if got := Origin(uri); got != want {
+		if got := client.Origin(uri); got != want {
 			t.Errorf("%q: %q, want %q", uri, got, want)
 		}
 	}
@@ -294,7 +296,7 @@ func FuzzMatchURI(f *testing.F) {
 		f.Add(s[0], s[1])
 	}
 	f.Fuzz(func(t *testing.T, have, asked string) {
-		if ValidRedirect(have) != nil || !matchURI([]string{have}, asked) || have == asked {
+		if client.ValidRedirect(have) != nil || !client.MatchURI([]string{have}, asked) || have == asked {
 			return
 		}
 		h, err := url.Parse(have)
@@ -305,7 +307,7 @@ func FuzzMatchURI(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q matches %q and cannot be read", asked, have)
 		}
-		if a.Scheme != "http" || !loopback(a.Hostname()) || a.Hostname() != h.Hostname() || a.User != nil || a.EscapedPath() != h.EscapedPath() ||
+		if a.Scheme != "http" || !client.IsLoopback(a.Hostname()) || a.Hostname() != h.Hostname() || a.User != nil || a.EscapedPath() != h.EscapedPath() ||
 			a.RawQuery != h.RawQuery || a.Fragment != "" {
 			t.Fatalf("%q matches %q", asked, have)
 		}

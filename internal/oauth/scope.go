@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
 // Scopes with a meaning of their own (OpenID Connect Core §5.4, §11).
@@ -59,7 +61,7 @@ func ValidScope(name string) bool {
 
 // userScope works out the scopes of a request that a user will approve. Without a scope parameter it is the
 // server's defaults, as far as the client may have them.
-func (s *Server) userScope(cl *Client, asked string) ([]string, error) {
+func (s *Server) userScope(cl *client.Client, asked string) ([]string, error) {
 	want, err := ParseScope(asked)
 	if err != nil {
 		return nil, err
@@ -72,7 +74,7 @@ func (s *Server) userScope(cl *Client, asked string) ([]string, error) {
 		}
 		return want, nil
 	}
-	return want, cl.allowed(want)
+	return want, allowedScopes(cl, want)
 }
 
 // defaultScopes are the server's DEFAULT_SCOPES and every scope that is marked as default.
@@ -88,7 +90,7 @@ func (s *Server) defaultScopes() []string {
 
 // ownScope works out the scopes of a client that acts for itself. Without a scope parameter it
 // is all that it may have.
-func (s *Server) ownScope(cl *Client, asked string) ([]string, error) {
+func (s *Server) ownScope(cl *client.Client, asked string) ([]string, error) {
 	want, err := ParseScope(asked)
 	if err != nil {
 		return nil, err
@@ -106,11 +108,11 @@ func (s *Server) ownScope(cl *Client, asked string) ([]string, error) {
 			return nil, invalidScope("Scope %s concerns a user, and no user takes part in this grant.", name)
 		}
 	}
-	return want, cl.allowed(want)
+	return want, allowedScopes(cl, want)
 }
 
-// allowed refuses the first scope that the client may not have.
-func (cl *Client) allowed(want []string) error {
+// allowedScopes refuses the first scope that the client may not have.
+func allowedScopes(cl *client.Client, want []string) error {
 	for _, name := range want {
 		if !slices.Contains(cl.Scopes, name) {
 			return invalidScope("The client may not ask for scope %s.", name)
@@ -137,7 +139,7 @@ func narrowed(granted []string, asked string) ([]string, error) {
 const maxResources = 16
 
 // resources reads the resource parameters (RFC 8707 §2): absolute URIs without a fragment that the client may ask for.
-func (s *Server) resources(cl *Client, form url.Values) ([]string, error) {
+func (s *Server) resources(cl *client.Client, form url.Values) ([]string, error) {
 	asked := form["resource"]
 	if len(asked) > maxResources {
 		return nil, invalidTarget("More than %d resources are named.", maxResources)
@@ -145,7 +147,7 @@ func (s *Server) resources(cl *Client, form url.Values) ([]string, error) {
 	var out []string
 	for _, r := range asked {
 		u, err := url.Parse(r)
-		if err != nil || !u.IsAbs() || strings.Contains(r, "#") || len(r) > maxURI {
+		if err != nil || !u.IsAbs() || strings.Contains(r, "#") || len(r) > client.MaxURI {
 			return nil, invalidTarget("A resource must be an absolute URI without a fragment.")
 		}
 		if r != s.cfg.Issuer && !slices.Contains(cl.Resources, r) {

@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -40,7 +42,7 @@ type Config struct {
 	Alg             string
 	DefaultScopes   []string
 	PasswordGrant   bool
-	PasswordClients []ClientID
+	PasswordClients []client.ID
 	RequirePKCE     bool    // for confidential clients, too
 	EndWithSession  bool    // what was issued in a browser session ends with it
 	CountIssuances  bool    // record tokens that no sign-in stands behind by their number; see RecordIssuances
@@ -122,7 +124,7 @@ func (s *Server) Issuer() string { return s.cfg.Issuer }
 func (s *Server) TokenEndpoint() string { return s.cfg.Issuer + "/oauth/token" }
 
 // client gives a client that exists and is not disabled.
-func (s *Server) client(ctx context.Context, id ClientID) (*Client, error) {
+func (s *Server) client(ctx context.Context, id client.ID) (*client.Client, error) {
 	cl, err := s.store.Client(ctx, id)
 	if fault.Is(err, fault.NotFound) {
 		if err := s.store.SyncCache(ctx); err != nil {
@@ -140,7 +142,7 @@ func (s *Server) client(ctx context.Context, id ClientID) (*Client, error) {
 }
 
 // Registered reports whether a client of that id exists.
-func (s *Server) ClientExists(ctx context.Context, id ClientID) bool {
+func (s *Server) ClientExists(ctx context.Context, id client.ID) bool {
 	_, err := s.store.Client(ctx, id)
 	return err == nil
 }

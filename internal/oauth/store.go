@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -16,7 +18,7 @@ import (
 // that reads "from memory" costs no round trip; a change made by any process is seen within a second.
 type Store interface {
 	// Client gives a client from memory, or NotFound. The value is shared: never change it.
-	Client(ctx context.Context, id ClientID) (*Client, error)
+	Client(ctx context.Context, id client.ID) (*client.Client, error)
 	// SyncCache brings memory up to date with what other processes have changed by now, at the cost of one short query.
 	SyncCache(ctx context.Context) error
 	// Scopes gives all defined scopes by name, from memory. Never change it.
@@ -70,13 +72,13 @@ type Store interface {
 	RedeemDevice(ctx context.Context, h secret.Hash, g *Grant, now time.Time, ev ...audit.Event) error
 	// PollDevice is one poll by the device. It brings the grant if the authorization is approved,
 	// and reports TooFast if the last poll was less than the interval ago, which then grows by 5 s. NotFound if unknown.
-	PollDevice(ctx context.Context, h secret.Hash, client ClientID, now time.Time) (*DevicePoll, error)
+	PollDevice(ctx context.Context, h secret.Hash, client client.ID, now time.Time) (*DevicePoll, error)
 
 	// Once remembers a key until a time; Consumed if it is remembered already (assertion ids, RFC 7523 §3).
 	Once(ctx context.Context, key string, until, now time.Time) error
 
 	// Consent gives what a user has allowed a client before, or NotFound. PutConsent replaces it.
-	Consent(ctx context.Context, u identity.UserID, c ClientID) (*Consent, error)
+	Consent(ctx context.Context, u identity.UserID, c client.ID) (*Consent, error)
 	PutConsent(ctx context.Context, c *Consent, ev ...audit.Event) error
 
 	// User reads a user, or NotFound. CachedUser may be a second old: it is for telling about a person, not for deciding.

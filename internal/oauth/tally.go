@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 )
 
@@ -18,13 +20,13 @@ type tally struct {
 }
 
 type tallied struct {
-	client ClientID
+	client client.ID
 	grant  string // the grant type
 }
 
 func newTally() *tally { return &tally{counts: map[tallied]int64{}} }
 
-func (t *tally) add(cl ClientID, grant string, now time.Time) {
+func (t *tally) add(cl client.ID, grant string, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.counts) == 0 {
@@ -60,7 +62,7 @@ func (t *tally) giveBack(evs []audit.Event, since time.Time) {
 	t.since = since
 	for _, ev := range evs {
 		n, _ := strconv.ParseInt(ev.Detail["count"], 10, 64) // written by take
-		t.counts[tallied{ClientID(ev.Client), ev.Detail["grant_type"]}] += n
+		t.counts[tallied{client.ID(ev.Client), ev.Detail["grant_type"]}] += n
 	}
 }
 

@@ -4,46 +4,39 @@ import (
 	"context"
 	"slices"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// Names of the grant types (RFC 6749, RFC 8628 §3.4).
-const (
-	GrantTypeCode     = "authorization_code"
-	GrantTypeRefresh  = "refresh_token"
-	GrantTypeClient   = "client_credentials"
-	GrantTypeDevice   = "urn:ietf:params:oauth:grant-type:device_code"
-	GrantTypePassword = "password"
-)
-
 // GrantTypeNames lists the grant types that a client may be given.
 func GrantTypeNames() []string {
-	return []string{GrantTypeCode, GrantTypeRefresh, GrantTypeClient, GrantTypeDevice, GrantTypePassword}
+	return []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeClient, client.GrantTypeDevice, client.GrantTypePassword}
 }
 
 // A GrantType serves one grant_type. Redeem proves the grant and says what it entitles the client to; it never
 // mints. What is single-use is used up when Redeem fails; when it succeeds, it is used up together with the storing of what it gives.
 type GrantType interface {
 	Type() string
-	Redeem(ctx context.Context, s *Server, cl *Client, c *Call) (*Entitlement, error)
+	Redeem(ctx context.Context, s *Server, cl *client.Client, c *Call) (*Entitlement, error)
 }
 
 // Entitlement is what a redeemed grant is worth.
 type Entitlement struct {
-	Grant    *Grant
-	New      bool           // the grant is to be stored before anything is answered
-	User     *identity.User // nil if the client acts for itself
-	Scopes   []string       // of this access token: the grant's, or fewer
-	Audience []string
-	Nonce    string       // for the ID token
-	Refresh  string       // the refresh token to answer with, or ""
-	IssueRefresh   bool         // answer with a new refresh token for a new grant
-	Code     *Code        // to be used up in the same moment as the new grant is stored
-	Device   secret.Hash  // likewise: the device code
+	Grant        *Grant
+	New          bool           // the grant is to be stored before anything is answered
+	User         *identity.User // nil if the client acts for itself
+	Scopes       []string       // of this access token: the grant's, or fewer
+	Audience     []string
+	Nonce        string           // for the ID token
+	Refresh      string           // the refresh token to answer with, or ""
+	IssueRefresh bool             // answer with a new refresh token for a new grant
+	Code         *Code            // to be used up in the same moment as the new grant is stored
+	Device       secret.Hash      // likewise: the device code
 	Rotation     *RefreshRotation // the refresh token to turn; nil when an answer that was lost is repeated
-	TokenID  string       // of the access token, where it follows from the one before; "" is any
-	Issued   string       // issued_token_type (RFC 8693 §2.2.1), or ""
+	TokenID      string           // of the access token, where it follows from the one before; "" is any
+	Issued       string           // issued_token_type (RFC 8693 §2.2.1), or ""
 }
 
 // TokenResponse is the answer of the token endpoint (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3).
@@ -85,7 +78,7 @@ func (s *Server) Token(ctx context.Context, c *Call) (*TokenResponse, error) {
 }
 
 // grantType picks the grant that a client asks for and may use.
-func (s *Server) grantType(cl *Client, name string) (GrantType, error) {
+func (s *Server) grantType(cl *client.Client, name string) (GrantType, error) {
 	if name == "" {
 		return nil, invalidRequest("grant_type is missing.")
 	}

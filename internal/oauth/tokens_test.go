@@ -6,12 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-func (w *world) introspect(as *oauth.Client, token string) *oauth.Introspection {
+func (w *world) introspect(as *client.Client, token string) *oauth.Introspection {
 	w.t.Helper()
 	in, err := w.srv.Introspect(w.t.Context(), w.from(as, "token", token))
 	must(w.t, err)
@@ -19,7 +21,7 @@ func (w *world) introspect(as *oauth.Client, token string) *oauth.Introspection 
 }
 
 // inactive is an answer without a reason (RFC 7662 §2.2).
-func (w *world) inactive(as *oauth.Client, token string) {
+func (w *world) inactive(as *client.Client, token string) {
 	w.t.Helper()
 	raw, err := json.Marshal(w.introspect(as, token))
 	must(w.t, err)
@@ -31,7 +33,7 @@ func TestIntrospection(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
 		t.Run(format, func(t *testing.T) {
 			w := newWorld(t)
-			cl, api := w.client(func(c *oauth.Client) { c.TokenFormat = format }), w.client()
+			cl, api := w.client(func(c *client.Client) { c.TokenFormat = format }), w.client()
 			r := w.login(cl, "scope", "openid api:read", "resource", "https://api.example")
 			in := w.introspect(api, r.AccessToken)
 			equal(t, "active", in.Active, true)
@@ -108,7 +110,7 @@ func TestIntrospectionOfAGoneUser(t *testing.T) {
 	w.inactive(cl, r.AccessToken)
 }
 
-func (w *world) revoke(as *oauth.Client, token string) error {
+func (w *world) revoke(as *client.Client, token string) error {
 	return w.srv.Revoke(w.t.Context(), w.from(as, "token", token, "token_type_hint", "anything"))
 }
 
@@ -117,7 +119,7 @@ func TestRevocation(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
 		t.Run("access token, "+format, func(t *testing.T) {
 			w := newWorld(t)
-			cl := w.client(func(c *oauth.Client) { c.TokenFormat = format })
+			cl := w.client(func(c *client.Client) { c.TokenFormat = format })
 			r := w.login(cl)
 			must(t, w.revoke(cl, r.AccessToken))
 			w.dead(r.AccessToken)
@@ -282,7 +284,7 @@ func TestPerClientTokens(t *testing.T) {
 	for _, alg := range []string{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256} {
 		t.Run(alg, func(t *testing.T) {
 			w := newWorld(t)
-			r := w.login(w.client(func(c *oauth.Client) { c.Alg = alg }))
+			r := w.login(w.client(func(c *client.Client) { c.Alg = alg }))
 			equal(t, "alg of the access token", header(t, r.AccessToken)["alg"], any(alg))
 			equal(t, "alg of the ID token", header(t, r.IDToken)["alg"], any(alg))
 			equal(t, "at_hash", claims(t, r.IDToken)["at_hash"], any(jose.AccessHash(alg, r.AccessToken)))
@@ -291,7 +293,7 @@ func TestPerClientTokens(t *testing.T) {
 	}
 	t.Run("lives", func(t *testing.T) {
 		w := newWorld(t)
-		cl := w.client(func(c *oauth.Client) { c.AccessTTL, c.IDTokenTTL = time.Minute, 2*time.Minute })
+		cl := w.client(func(c *client.Client) { c.AccessTTL, c.IDTokenTTL = time.Minute, 2*time.Minute })
 		r := w.login(cl)
 		equal(t, "expires_in", r.ExpiresIn, 60)
 		equal(t, "exp of the ID token", claims(t, r.IDToken)["exp"], any(float64(w.now.Unix()+120)))
@@ -303,18 +305,18 @@ func TestPerClientTokens(t *testing.T) {
 		if r := w.login(w.client()); !secretLike(r.AccessToken, secret.PrefixAccessToken) {
 			t.Fatalf("not opaque: %s", r.AccessToken)
 		}
-		header(t, w.login(w.client(func(c *oauth.Client) { c.TokenFormat = oauth.FormatJWT })).AccessToken)
+		header(t, w.login(w.client(func(c *client.Client) { c.TokenFormat = oauth.FormatJWT })).AccessToken)
 	})
 	t.Run("opaque ends by its time", func(t *testing.T) {
 		w := newWorld(t)
-		r := w.login(w.client(func(c *oauth.Client) { c.TokenFormat = oauth.FormatOpaque }))
+		r := w.login(w.client(func(c *client.Client) { c.TokenFormat = oauth.FormatOpaque }))
 		w.alive(r.AccessToken)
 		w.pass(time.Hour)
 		w.dead(r.AccessToken)
 	})
 	t.Run("opaque works at userinfo", func(t *testing.T) {
 		w := newWorld(t)
-		r := w.login(w.client(func(c *oauth.Client) { c.TokenFormat = oauth.FormatOpaque }), "scope", "openid email", "claims", `{"userinfo":{"name":null}}`)
+		r := w.login(w.client(func(c *client.Client) { c.TokenFormat = oauth.FormatOpaque }), "scope", "openid email", "claims", `{"userinfo":{"name":null}}`)
 		info := w.userinfo(r.AccessToken)
 		equal(t, "email", info["email"], any(w.user.Email))
 		equal(t, "name", info["name"], any("Ada Lovelace"))
@@ -324,17 +326,19 @@ func TestPerClientTokens(t *testing.T) {
 // The end of what a token hangs on is the end of the token.
 func TestWhatEndsAnAccessToken(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
-		for name, end := range map[string]func(*world, *oauth.Client) error{
-			"session": func(w *world, _ *oauth.Client) error { return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true) },
-			"user disabled": func(w *world, _ *oauth.Client) error {
+		for name, end := range map[string]func(*world, *client.Client) error{
+			"session": func(w *world, _ *client.Client) error { return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true) },
+			"user disabled": func(w *world, _ *client.Client) error {
 				return w.db.SetUserDisabled(w.t.Context(), w.user.ID, true, w.now)
 			},
-			"consent taken":  func(w *world, c *oauth.Client) error { return w.db.DeleteConsent(w.t.Context(), w.user.ID, c.ID, w.now) },
-			"client deleted": func(w *world, c *oauth.Client) error { return w.db.DeleteClient(w.t.Context(), c.ID, w.now) },
+			"consent taken": func(w *world, c *client.Client) error {
+				return w.db.DeleteConsent(w.t.Context(), w.user.ID, c.ID, w.now)
+			},
+			"client deleted": func(w *world, c *client.Client) error { return w.db.DeleteClient(w.t.Context(), c.ID, w.now) },
 		} {
 			t.Run(name+", "+format, func(t *testing.T) {
 				w := newWorld(t)
-				cl := w.client(func(c *oauth.Client) { c.TokenFormat = format })
+				cl := w.client(func(c *client.Client) { c.TokenFormat = format })
 				r := w.login(cl)
 				w.alive(r.AccessToken)
 				must(t, end(w, cl))

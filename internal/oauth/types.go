@@ -4,69 +4,16 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"net/url"
-	"slices"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// ClientID names a client (RFC 6749 §2.2): a UUIDv7 unless the operator chose another.
-type ClientID string
-
 // GrantID names one approval; tokens carry it as `gid`.
 type GrantID string
-
-// Client is a registered client. Values read from the store are shared and must not be changed.
-type Client struct {
-	ID          ClientID
-	Name        string
-	Description string
-	URI         string // home page, shown on the consent page
-	LogoURI     string
-	Public      bool            // cannot keep a secret; authenticates by `none`
-	AuthMethod  string          // token_endpoint_auth_method (RFC 7591 §2): one of the method names of this package
-	Secrets     []Secret        // the live ones, newest first
-	JWKS        json.RawMessage // inline public keys for private_key_jwt, or empty
-	JWKSURI     string          // where to read them, or ""
-	Grants      []string        // grant types it may use
-	Redirects   []string        // exact redirect URIs (RFC 9700 §2.1)
-	PostLogout  []string        // post_logout_redirect_uris
-	Scopes      []string        // scopes it may ask for
-	Resources   []string        // resource indicators (RFC 8707) it may ask for beyond the issuer
-	TokenFormat string          // "jwt", "opaque" or "" for the server's default
-	Alg         string          // signature algorithm of its tokens, or "" for the server's default
-	FirstParty  bool            // consent is not asked
-	PlainPKCE   bool            // code_challenge_method plain is allowed (RFC 7636 §4.2); off unless asked for
-	RequirePKCE bool            // for confidential clients; public ones always must
-	Rotation    string          // refresh rotation: "on", "off" or "" for the server's default
-	AccessTTL   time.Duration   // 0: the server's default; likewise below
-	IDTokenTTL  time.Duration
-	RefreshTTL  time.Duration
-	Roles       []string // of the client when it acts for itself
-	Networks    []string // CIDR it may call the gateway from; empty: anywhere
-	Hosts       []string // hosts of the gateway it may call; empty: any
-	Routes      []string // routes of the gateway it may call, as domain/version, domain or an id; empty: any
-	DPoPBound   bool     // its tokens are always bound to a key (RFC 9449 §5.2, dpop_bound_access_tokens)
-	CertBound   bool     // its tokens are always bound to its TLS certificate (RFC 8705 §3)
-	ServerSideRefresh bool     // it is given access tokens only, and exchanges an old one for a new one
-	Disabled    bool
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-}
-
-// Secret is the stored form of a client secret.
-type Secret struct {
-	ID        string
-	Hash      secret.Hash
-	CreatedAt time.Time
-	ExpiresAt time.Time // zero: never
-}
-
-// May reports whether the client may use a grant type. ServerSideRefresh brings its own.
-func (c *Client) CanUseGrant(grant string) bool {
-	return slices.Contains(c.Grants, grant) || (c.ServerSideRefresh && grant == GrantTypeExchange)
-}
 
 // Scope is one defined scope: what it is called and what a person is told about it.
 type Scope struct {
@@ -112,7 +59,7 @@ type Code struct {
 // and its refresh token, if it has one, is part of it: the row that the account page lists is the row that a refresh turns.
 type Grant struct {
 	ID        GrantID
-	Client    ClientID
+	Client    client.ID
 	User      identity.UserID    // "" if the client acts for itself
 	Session   identity.SessionID // the browser session it came from, or ""
 	Kind      string             // the grant type that made it
@@ -138,7 +85,7 @@ type Grant struct {
 // RefreshRotation asks to replace a grant's refresh hash.
 type RefreshRotation struct {
 	Grant     GrantID
-	Client    ClientID
+	Client    client.ID
 	Old, New  secret.Hash // the same when the token is not rotated
 	Now       time.Time
 	ExpiresAt time.Time // the new expiry; the store lowers it to the grant's AbsoluteEnd
@@ -149,7 +96,7 @@ type RefreshRotation struct {
 type AccessToken struct {
 	ID       string // jti
 	Grant    GrantID
-	Client   ClientID
+	Client   client.ID
 	User     identity.UserID    // "" if the client acts for itself
 	Session  identity.SessionID // "" if none, or if the grant outlives its session
 	Subject  string             // sub: the user's or the client's id
@@ -196,7 +143,7 @@ const (
 type Device struct {
 	Hash      secret.Hash // of the device code
 	UserCode  string      // normalised: upper case, no dash
-	Client    ClientID
+	Client    client.ID
 	Scopes    []string
 	Resources []string
 	State     string
@@ -226,7 +173,7 @@ type DevicePoll struct {
 // Consent is what a user has allowed a client.
 type Consent struct {
 	User      identity.UserID
-	Client    ClientID
+	Client    client.ID
 	Scopes    []string
 	CreatedAt time.Time
 	UpdatedAt time.Time

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -22,8 +24,8 @@ func scanAppSession(r sqldb.Row) (*oauth.AppSession, error) {
 }
 
 // ClientsAt gives the clients that have registered a redirect URI exactly so, from memory. The values are shared.
-func (d *DB) ClientsAt(redirect string) []*oauth.Client {
-	var found []*oauth.Client
+func (d *DB) ClientsAt(redirect string) []*client.Client {
+	var found []*client.Client
 	for _, c := range *d.memory.clients.Load() {
 		if !c.Disabled && slices.Contains(c.Redirects, redirect) {
 			found = append(found, c)

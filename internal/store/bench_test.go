@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store"
@@ -17,7 +19,7 @@ func BenchmarkStore(b *testing.B) {
 	for name, url := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
 		db := storetest.Open(b, store.Options{URL: url(b)})
 		now := time.Now()
-		if err := db.CreateClient(b.Context(), &oauth.Client{ID: "c", CreatedAt: now}); err != nil {
+		if err := db.CreateClient(b.Context(), &client.Client{ID: "c", CreatedAt: now}); err != nil {
 			b.Fatal(err)
 		}
 		var n atomic.Int64

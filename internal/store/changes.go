@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
@@ -32,7 +34,7 @@ const tidyEvery = time.Minute
 
 // memory is what a DB holds besides the database.
 type memory struct {
-	clients atomic.Pointer[map[oauth.ClientID]*oauth.Client]
+	clients atomic.Pointer[map[client.ID]*client.Client]
 	scopes  atomic.Pointer[map[string]*oauth.Scope]
 	routes  atomic.Pointer[[]access.Route]
 	revoked revoked
@@ -47,7 +49,7 @@ type memory struct {
 }
 
 func (m *memory) start() {
-	m.clients.Store(&map[oauth.ClientID]*oauth.Client{})
+	m.clients.Store(&map[client.ID]*client.Client{})
 	m.scopes.Store(&map[string]*oauth.Scope{})
 	m.routes.Store(&[]access.Route{})
 	m.revoked.start()

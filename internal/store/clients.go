@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
@@ -16,8 +18,8 @@ const clientCols = "id, name, description, uri, logo_uri, public, auth_method, j
 	"resources, token_format, alg, first_party, plain_pkce, require_pkce, rotation, access_ttl, id_token_ttl, refresh_ttl, disabled, " +
 	"created_at, updated_at, roles, from_networks, to_hosts, to_routes, dpop_bound, cert_bound, keep_refresh"
 
-func scanClient(r sqldb.Row) (*oauth.Client, error) {
-	var c oauth.Client
+func scanClient(r sqldb.Row) (*client.Client, error) {
+	var c client.Client
 	err := r.Scan((*string)(&c.ID), &c.Name, &c.Description, &c.URI, &c.LogoURI, &c.Public, &c.AuthMethod, raw{&c.JWKS}, &c.JWKSURI,
 		words{&c.Grants}, words{&c.Redirects}, words{&c.PostLogout}, words{&c.Scopes}, words{&c.Resources}, &c.TokenFormat, &c.Alg,
 		&c.FirstParty, &c.PlainPKCE, &c.RequirePKCE, &c.Rotation, span{&c.AccessTTL}, span{&c.IDTokenTTL}, span{&c.RefreshTTL},
@@ -26,7 +28,7 @@ func scanClient(r sqldb.Row) (*oauth.Client, error) {
 	return &c, err
 }
 
-func clientArgs(c *oauth.Client) []any {
+func clientArgs(c *client.Client) []any {
 	return []any{
 		c.ID, c.Name, c.Description, c.URI, c.LogoURI, c.Public, c.AuthMethod, string(c.JWKS), c.JWKSURI,
 		join(c.Grants), join(c.Redirects), join(c.PostLogout), join(c.Scopes), join(c.Resources), c.TokenFormat, c.Alg,
@@ -37,7 +39,7 @@ func clientArgs(c *oauth.Client) []any {
 }
 
 // Client gives a client from memory, or NotFound. The value is shared: never change it.
-func (d *DB) Client(_ context.Context, id oauth.ClientID) (*oauth.Client, error) {
+func (d *DB) Client(_ context.Context, id client.ID) (*client.Client, error) {
 	if c := (*d.memory.clients.Load())[id]; c != nil {
 		return c, nil
 	}
@@ -46,7 +48,7 @@ func (d *DB) Client(_ context.Context, id oauth.ClientID) (*oauth.Client, error)
 
 // loadClients replaces the clients in memory by those in the database.
 func (d *DB) loadClients(ctx context.Context) error {
-	all := make(map[oauth.ClientID]*oauth.Client)
+	all := make(map[client.ID]*client.Client)
 	err := each(ctx, d.sql, func(r sqldb.Row) error {
 		c, err := scanClient(r)
 		all[c.ID] = c
@@ -56,8 +58,8 @@ func (d *DB) loadClients(ctx context.Context) error {
 		return err
 	}
 	err = each(ctx, d.sql, func(r sqldb.Row) error {
-		var id oauth.ClientID
-		var s oauth.Secret
+		var id client.ID
+		var s client.Secret
 		err := r.Scan((*string)(&id), &s.ID, (*string)(&s.Hash), stamp{&s.CreatedAt}, stamp{&s.ExpiresAt})
 		if c := all[id]; c != nil { // nil: made after the clients were read; its number has moved, too
 			c.Secrets = append(c.Secrets, s)
@@ -86,7 +88,7 @@ func (d *DB) changeClients(ctx context.Context, ev []audit.Event, f func(tx sqld
 }
 
 // CreateClient stores a new client with its secrets: Conflict if the id is taken.
-func (d *DB) CreateClient(ctx context.Context, c *oauth.Client, ev ...audit.Event) error {
+func (d *DB) CreateClient(ctx context.Context, c *client.Client, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if _, err := tx.Exec(ctx, "INSERT INTO clients ("+clientCols+") VALUES ("+params(1, 33)+")", clientArgs(c)...); err != nil {
 			return nil, err
@@ -100,14 +102,14 @@ func (d *DB) CreateClient(ctx context.Context, c *oauth.Client, ev ...audit.Even
 	})
 }
 
-func insertSecret(ctx context.Context, tx sqldb.Tx, id oauth.ClientID, s oauth.Secret) error {
+func insertSecret(ctx context.Context, tx sqldb.Tx, id client.ID, s client.Secret) error {
 	_, err := tx.Exec(ctx, "INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
 		s.ID, id, s.Hash, ms(s.CreatedAt), ms(s.ExpiresAt))
 	return err
 }
 
 // UpdateClient stores a client's registration; not its secrets, and not when it was made. Disabling it revokes its tokens.
-func (d *DB) UpdateClient(ctx context.Context, c *oauth.Client, ev ...audit.Event) error {
+func (d *DB) UpdateClient(ctx context.Context, c *client.Client, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		var dead []oauth.Revocation
 		if c.Disabled {
@@ -136,7 +138,7 @@ func (d *DB) UpdateClient(ctx context.Context, c *oauth.Client, ev ...audit.Even
 }
 
 // DeleteClient deletes a client with its grants, codes and consents, and revokes its tokens.
-func (d *DB) DeleteClient(ctx context.Context, id oauth.ClientID, now time.Time, ev ...audit.Event) error {
+func (d *DB) DeleteClient(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM clients WHERE id = $1", id)
 		if err := one(n, err, "client"); err != nil {
@@ -151,7 +153,7 @@ func (d *DB) DeleteClient(ctx context.Context, id oauth.ClientID, now time.Time,
 
 // AddSecret gives a client a new secret. Of its secrets the newest keepNewest stay, the new one counted; the
 // former ones among them expire at oldExpires, unless they do so earlier.
-func (d *DB) AddSecret(ctx context.Context, id oauth.ClientID, s oauth.Secret, keepNewest int, oldExpires time.Time, ev ...audit.Event) error {
+func (d *DB) AddSecret(ctx context.Context, id client.ID, s client.Secret, keepNewest int, oldExpires time.Time, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "UPDATE clients SET updated_at = $1 WHERE id = $2", ms(s.CreatedAt), id)
 		if err := one(n, err, "client"); err != nil {
@@ -182,14 +184,14 @@ type ClientQuery struct {
 }
 
 // ListClients gives clients by name, from memory, and how many the query has in all. The values are shared.
-func (d *DB) ListClients(_ context.Context, q ClientQuery) (clients []*oauth.Client, total int, err error) {
+func (d *DB) ListClients(_ context.Context, q ClientQuery) (clients []*client.Client, total int, err error) {
 	search := strings.ToLower(strings.TrimSpace(q.Search))
 	for _, c := range *d.memory.clients.Load() {
 		if strings.Contains(strings.ToLower(c.Name), search) || strings.Contains(strings.ToLower(string(c.ID)), search) {
 			clients = append(clients, c)
 		}
 	}
-	slices.SortFunc(clients, func(a, b *oauth.Client) int {
+	slices.SortFunc(clients, func(a, b *client.Client) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), strings.Compare(string(a.ID), string(b.ID)))
 	})
 	total = len(clients)

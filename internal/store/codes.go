@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -47,7 +49,7 @@ func dataOfGrant(g *oauth.Grant) grantData {
 
 func (g grantData) grant() oauth.Grant {
 	return oauth.Grant{
-		ID: oauth.GrantID(g.ID), Client: oauth.ClientID(g.Client), User: identity.UserID(g.User), Session: identity.SessionID(g.Session),
+		ID: oauth.GrantID(g.ID), Client: client.ID(g.Client), User: identity.UserID(g.User), Session: identity.SessionID(g.Session),
 		Kind: g.Kind, Scopes: g.Scopes, Resources: g.Resources, Claims: g.Claims, AuthTime: at(g.AuthTime), AMR: g.AMR, ACR: g.ACR, Bound: g.Bound,
 		ExpiresAt: at(g.ExpiresAt), AbsoluteEnd: at(g.AbsoluteEnd), IP: g.IP, Agent: g.Agent,
 		CreatedAt: at(g.CreatedAt), LastUsedAt: at(g.LastUsedAt),

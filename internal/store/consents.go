@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -19,7 +21,7 @@ func scanConsent(r sqldb.Row) (*oauth.Consent, error) {
 }
 
 // Consent gives what a user has allowed a client before, or NotFound.
-func (d *DB) Consent(ctx context.Context, u identity.UserID, c oauth.ClientID) (*oauth.Consent, error) {
+func (d *DB) Consent(ctx context.Context, u identity.UserID, c client.ID) (*oauth.Consent, error) {
 	v, err := scanConsent(d.sql.Row(ctx, "SELECT "+consentCols+" FROM consents WHERE user_id = $1 AND client_id = $2", u, c))
 	return v, named(err, "consent")
 }
@@ -39,7 +41,7 @@ func (d *DB) UserConsents(ctx context.Context, u identity.UserID) ([]oauth.Conse
 }
 
 // DeleteConsent takes back what a user has allowed a client, and ends the client's grants of that user.
-func (d *DB) DeleteConsent(ctx context.Context, u identity.UserID, c oauth.ClientID, now time.Time, ev ...audit.Event) error {
+func (d *DB) DeleteConsent(ctx context.Context, u identity.UserID, c client.ID, now time.Time, ev ...audit.Event) error {
 	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM consents WHERE user_id = $1 AND client_id = $2", u, c)
 		if err != nil {

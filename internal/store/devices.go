@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -89,7 +91,7 @@ func (d *DB) DecideDevice(ctx context.Context, v oauth.DeviceDecision, ev ...aud
 
 // PollDevice is one poll by the device. What the row says chooses the statement; only the statement, which
 // repeats the condition, decides. If the row moved in between, it is looked at again.
-func (d *DB) PollDevice(ctx context.Context, h secret.Hash, client oauth.ClientID, now time.Time) (*oauth.DevicePoll, error) {
+func (d *DB) PollDevice(ctx context.Context, h secret.Hash, client client.ID, now time.Time) (*oauth.DevicePoll, error) {
 	for range 3 {
 		v, err := scanDevice(d.sql.Row(ctx, "SELECT "+deviceCols+" FROM devices WHERE hash = $1 AND client_id = $2", h, client))
 		if err != nil {

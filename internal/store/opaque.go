@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -65,7 +67,7 @@ func (d *DB) Opaque(ctx context.Context, h secret.Hash, now time.Time) (*oauth.A
 		return nil, err
 	}
 	return &oauth.AccessToken{
-		ID: v.ID, Grant: oauth.GrantID(v.Grant), Client: oauth.ClientID(v.Client), User: identity.UserID(v.User),
+		ID: v.ID, Grant: oauth.GrantID(v.Grant), Client: client.ID(v.Client), User: identity.UserID(v.User),
 		Session: identity.SessionID(v.Session), Subject: v.Subject, Scopes: v.Scopes, Audience: v.Audience, Claims: v.Claims,
 		Roles: v.Roles, AuthTime: fromUnix(v.AuthTime), ACR: v.ACR, AMR: v.AMR, IssuedAt: fromUnix(v.IssuedAt), Expires: fromUnix(v.Expires),
 		Bound: v.Bound,

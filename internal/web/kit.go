@@ -26,18 +26,18 @@ type Handler func(w http.ResponseWriter, r *http.Request) error
 
 // Options are what a server's HTTP side is made from.
 type Options struct {
-	Now       func() time.Time
-	Log       *slog.Logger
-	Proxies   []netip.Prefix     // whose X-Forwarded-For and X-Request-Id are believed
-	BodyLimit int64              // bytes of a request body
-	Deadline  time.Duration      // for one request
-	StaticDocs   map[string]StaticDoc // paths of public documents that are in memory
-	Secure    bool               // the issuer is https: cookies are Secure and HSTS is sent
-	Origin    string             // the issuer's scheme, host and port: where clients see us, whatever proxies stand between
-	Limiter   Limiter            // nil: no rate limits
-	Rates     map[string]Rate
-	RateBy    string         // RateByIP, RateByClient or RateByUser
-	Exempt    []netip.Prefix // never limited
+	Now        func() time.Time
+	Log        *slog.Logger
+	Proxies    []netip.Prefix       // whose X-Forwarded-For and X-Request-Id are believed
+	BodyLimit  int64                // bytes of a request body
+	Deadline   time.Duration        // for one request
+	StaticDocs map[string]StaticDoc // paths of public documents that are in memory
+	Secure     bool                 // the issuer is https: cookies are Secure and HSTS is sent
+	Origin     string               // the issuer's scheme, host and port: where clients see us, whatever proxies stand between
+	Limiter    Limiter              // nil: no rate limits
+	Rates      map[string]Rate
+	RateBy     string         // RateByIP, RateByClient or RateByUser
+	Exempt     []netip.Prefix // never limited
 }
 
 // Instant gives a public JSON document from memory. Every client reads these now and then; they are answered to a GET before

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -138,13 +140,13 @@ func (s *suite) user(t *testing.T) *identity.User {
 	return u
 }
 
-func (s *suite) client(t *testing.T) *oauth.Client {
+func (s *suite) client(t *testing.T) *client.Client {
 	t.Helper()
-	c := &oauth.Client{
-		ID: oauth.ClientID(s.name("client")), Name: s.name("Application "), AuthMethod: "client_secret_basic",
+	c := &client.Client{
+		ID: client.ID(s.name("client")), Name: s.name("Application "), AuthMethod: "client_secret_basic",
 		Grants: []string{"authorization_code", "refresh_token"}, Redirects: []string{"https://app.example/cb", "http://127.0.0.1/cb"},
 		Scopes: []string{"openid", "email"}, AccessTTL: 5 * time.Minute, CreatedAt: s.now, UpdatedAt: s.now,
-		Secrets: []oauth.Secret{{ID: s.name("secret"), Hash: "h", CreatedAt: s.now}},
+		Secrets: []client.Secret{{ID: s.name("secret"), Hash: "h", CreatedAt: s.now}},
 		Roles:   []string{"reader", "writer"}, Networks: []string{"192.0.2.0/24"}, Hosts: []string{"*.example.com"}, Routes: []string{"stock/v2"},
 		CertBound: true,
 	}
@@ -160,7 +162,7 @@ func (s *suite) session(t *testing.T, u *identity.User) *identity.Session {
 }
 
 // grant makes, but does not store, a grant with a refresh token.
-func (s *suite) grant(u *identity.User, c *oauth.Client, scopes ...string) *oauth.Grant {
+func (s *suite) grant(u *identity.User, c *client.Client, scopes ...string) *oauth.Grant {
 	return &oauth.Grant{
 		ID: oauth.GrantID(secret.NewID(s.now)), Client: c.ID, User: u.ID, Kind: "authorization_code", Scopes: scopes,
 		RefreshHash: secret.Hash(s.name("refresh")), AuthTime: s.now, AMR: []string{"pwd", "otp"}, ACR: identity.ACR2,

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -100,9 +102,9 @@ func (s *suite) appSessionsEnd(t *testing.T) {
 
 func (s *suite) appSessionsSwept(t *testing.T) {
 	db := s.fresh(t, store.Options{})
-	ctx, c := t.Context(), &oauth.Client{ID: "app", Redirects: []string{"https://app.example/session/callback"}, CreatedAt: s.now}
+	ctx, c := t.Context(), &client.Client{ID: "app", Redirects: []string{"https://app.example/session/callback"}, CreatedAt: s.now}
 	must(t, db.CreateClient(ctx, c))
-	off := &oauth.Client{ID: "off", Redirects: c.Redirects, Disabled: true, CreatedAt: s.now}
+	off := &client.Client{ID: "off", Redirects: c.Redirects, Disabled: true, CreatedAt: s.now}
 	must(t, db.CreateClient(ctx, off))
 	if found := db.ClientsAt("https://app.example/session/callback"); len(found) != 1 || found[0].ID != "app" {
 		t.Fatalf("clients of a redirect URI: %v", found)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
@@ -43,7 +45,7 @@ func (s *suite) clients(t *testing.T) {
 	if d := cmp.Diff(&changed, got, cmp.Transformer("nil", func(l []string) []string { return slices.Concat([]string{}, l) })); d != "" {
 		t.Fatal(d)
 	}
-	want(t, s.db.UpdateClient(ctx, &oauth.Client{ID: "nobody"}), fault.NotFound)
+	want(t, s.db.UpdateClient(ctx, &client.Client{ID: "nobody"}), fault.NotFound)
 	_, err = s.db.Client(ctx, "nobody")
 	want(t, err, fault.NotFound)
 	listed, total, err := s.db.ListClients(ctx, store.ClientQuery{Search: "other NAME"})
@@ -57,17 +59,17 @@ func (s *suite) clientSecrets(t *testing.T) {
 	ctx, c := t.Context(), s.client(t)
 	for i := range 3 {
 		at := s.now.Add(time.Duration(i+1) * time.Hour)
-		must(t, s.db.AddSecret(ctx, c.ID, oauth.Secret{ID: s.name("secret"), Hash: secret.Hash(rune('a' + i)), CreatedAt: at}, 2, at.Add(time.Minute)))
+		must(t, s.db.AddSecret(ctx, c.ID, client.Secret{ID: s.name("secret"), Hash: secret.Hash(rune('a' + i)), CreatedAt: at}, 2, at.Add(time.Minute)))
 		got, _ := s.db.Client(ctx, c.ID)
 		if len(got.Secrets) != 2 || got.Secrets[0].Hash != secret.Hash(rune('a'+i)) || !got.Secrets[0].ExpiresAt.IsZero() ||
 			!got.Secrets[1].ExpiresAt.Equal(at.Add(time.Minute)) {
 			t.Fatalf("after rotation %d: %+v", i+1, got.Secrets)
 		}
 	}
-	must(t, s.db.AddSecret(ctx, c.ID, oauth.Secret{ID: s.name("secret"), Hash: "only", CreatedAt: s.now.Add(9 * time.Hour)}, 1, s.now))
+	must(t, s.db.AddSecret(ctx, c.ID, client.Secret{ID: s.name("secret"), Hash: "only", CreatedAt: s.now.Add(9 * time.Hour)}, 1, s.now))
 	got, _ := s.db.Client(ctx, c.ID)
 	equal(t, "secrets", len(got.Secrets), 1)
-	want(t, s.db.AddSecret(ctx, "nobody", oauth.Secret{ID: "x"}, 2, s.now), fault.NotFound)
+	want(t, s.db.AddSecret(ctx, "nobody", client.Secret{ID: "x"}, 2, s.now), fault.NotFound)
 }
 
 func (s *suite) clientDeletion(t *testing.T) {
@@ -158,7 +160,7 @@ func (s *suite) tokenLife(t *testing.T) {
 	must(t, db.RaiseTokenTTL(ctx, 48*time.Hour))
 	must(t, db.RaiseTokenTTL(ctx, time.Hour))
 	equal(t, "until", until(), s.now.Add(48*time.Hour))
-	c := &oauth.Client{ID: "patient", Name: "Patient", AccessTTL: 72 * time.Hour, CreatedAt: s.now, UpdatedAt: s.now}
+	c := &client.Client{ID: "patient", Name: "Patient", AccessTTL: 72 * time.Hour, CreatedAt: s.now, UpdatedAt: s.now}
 	must(t, db.CreateClient(ctx, c))
 	hasty := *c
 	hasty.AccessTTL = time.Minute
@@ -324,7 +326,7 @@ func (s *suite) codeOfEndedSession(t *testing.T) {
 	want(t, err, fault.Consumed)
 }
 
-func (s *suite) device(c *oauth.Client) *oauth.Device {
+func (s *suite) device(c *client.Client) *oauth.Device {
 	return &oauth.Device{
 		Hash: secret.Hash(s.name("device")), UserCode: s.name("CODE"), Client: c.ID, Scopes: []string{"openid"}, State: oauth.DevicePending,
 		Interval: 5 * time.Second, IP: "192.0.2.1", Agent: "TV", CreatedAt: s.now, ExpiresAt: s.now.Add(10 * time.Minute),
@@ -392,13 +394,13 @@ func (s *suite) devices(t *testing.T) {
 
 func (s *suite) boundedDevices(t *testing.T) {
 	db := s.fresh(t, store.Options{MaxPendingDevices: 3})
-	c := &oauth.Client{ID: "c", CreatedAt: s.now}
+	c := &client.Client{ID: "c", CreatedAt: s.now}
 	must(t, db.CreateClient(t.Context(), c))
 	for range 3 {
 		must(t, db.PutDevice(t.Context(), s.device(c)))
 	}
 	want(t, db.PutDevice(t.Context(), s.device(c)), fault.Limited)
-	want(t, s.db.PutDevice(t.Context(), s.device(&oauth.Client{ID: "nobody"})), fault.NotFound)
+	want(t, s.db.PutDevice(t.Context(), s.device(&client.Client{ID: "nobody"})), fault.NotFound)
 }
 
 func (s *suite) opaque(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -160,7 +162,7 @@ func (s *suite) meta(t *testing.T) {
 func (s *suite) sweep(t *testing.T) {
 	ctx := t.Context()
 	db := s.fresh(t, store.Options{AuditRetention: 48 * time.Hour})
-	c := &oauth.Client{ID: "c", CreatedAt: s.now}
+	c := &client.Client{ID: "c", CreatedAt: s.now}
 	must(t, db.CreateClient(ctx, c))
 	u := &identity.User{ID: "u", CreatedAt: s.now}
 	must(t, db.CreateUser(ctx, u, event(audit.UserCreated, u, s.now)))
@@ -302,7 +304,7 @@ func (s *suite) countRace(t *testing.T, f login.Failure) {
 }
 
 // endRace: grants that are stored while their session is ended do not outlive it.
-func (s *suite) endRace(t *testing.T, c *oauth.Client, u *identity.User) {
+func (s *suite) endRace(t *testing.T, c *client.Client, u *identity.User) {
 	ctx, v := t.Context(), s.session(t, u)
 	grants := make([]*oauth.Grant, racers)
 	race(t, func(i int) error {
@@ -332,7 +334,7 @@ func (s *suite) twoProcesses(t *testing.T) {
 	a, b := Open(t, store.Options{URL: url}), Open(t, store.Options{URL: url})
 	follow(t, a)
 	follow(t, b)
-	c := &oauth.Client{ID: "shared", Name: "Shared", CreatedAt: s.now}
+	c := &client.Client{ID: "shared", Name: "Shared", CreatedAt: s.now}
 	must(t, a.CreateClient(ctx, c))
 	eventually(t, "the new client", func() bool { _, err := b.Client(ctx, c.ID); return err == nil })
 	must(t, b.PutScope(ctx, &oauth.Scope{Name: "orders", Description: "see orders", CreatedAt: s.now}))
@@ -387,7 +389,7 @@ func (s *suite) callbacks(t *testing.T) {
 func (s *suite) reopened(t *testing.T) {
 	ctx, url := t.Context(), s.url(t)
 	a := Open(t, store.Options{URL: url})
-	must(t, a.CreateClient(ctx, &oauth.Client{ID: "c", CreatedAt: s.now}))
+	must(t, a.CreateClient(ctx, &client.Client{ID: "c", CreatedAt: s.now}))
 	g := &oauth.Grant{ID: oauth.GrantID(secret.NewID(s.now)), Client: "c", CreatedAt: s.now}
 	must(t, a.EndGrant(ctx, g.ID, s.now))
 	must(t, a.Close())

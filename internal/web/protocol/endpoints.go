@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
@@ -55,7 +57,7 @@ func (s *Server) lift(w http.ResponseWriter, r *http.Request, from web.Bodies, r
 	id := claimedClient(c)
 	web.EventOf(r.Context()).Client = id
 	who := web.Subject{User: c.Get("username")}
-	if s.oauth.ClientExists(r.Context(), oauth.ClientID(id)) { // made-up names must not escape the limit of the address
+	if s.oauth.ClientExists(r.Context(), client.ID(id)) { // made-up names must not escape the limit of the address
 		who.Client = id
 	}
 	return c, s.kit.Allow(w, r, rate, who)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -44,7 +46,7 @@ type site struct {
 	handler http.Handler
 	browser *browser
 	limiter *limiter
-	cl      *oauth.Client
+	cl      *client.Client
 	user    *identity.User
 }
 
@@ -66,11 +68,11 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	must(t, s.db.CreateUser(t.Context(), s.user))
 	sess := identity.NewSession(s.user.ID, []string{"pwd"}, s.now, time.Hour, "", "")
 	must(t, s.db.PutSession(t.Context(), "cookie", sess, false, false))
-	s.cl = &oauth.Client{
+	s.cl = &client.Client{
 		ID: "app", Name: "App", FirstParty: true, Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
-		Grants: []string{oauth.GrantTypeCode, oauth.GrantTypeRefresh, oauth.GrantTypeClient, oauth.GrantTypeDevice},
+		Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeClient, client.GrantTypeDevice},
 		Scopes: []string{"openid", "email", "api:read"}, CreatedAt: s.now, UpdatedAt: s.now,
-		Secrets: []oauth.Secret{{ID: "s1", Hash: keys.Hash(testSecret), CreatedAt: s.now}},
+		Secrets: []client.Secret{{ID: "s1", Hash: keys.Hash(testSecret), CreatedAt: s.now}},
 	}
 	must(t, s.db.CreateClient(t.Context(), s.cl))
 	kit := web.New(web.Options{

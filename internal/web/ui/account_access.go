@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -40,7 +42,7 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 }
 
 // namedClient is a client for a list; one that has been deleted is named by its id.
-func (s *Server) namedClient(r *http.Request, id oauth.ClientID) ClientView {
+func (s *Server) namedClient(r *http.Request, id client.ID) ClientView {
 	cl, err := s.accounts.Client(r.Context(), id)
 	if err != nil {
 		return ClientView{Name: string(id)}
@@ -105,7 +107,7 @@ func (s *Server) showAuthorizations(w http.ResponseWriter, r *http.Request, m *m
 }
 
 func (s *Server) postRemoveAuthorization(w http.ResponseWriter, r *http.Request, m *member) error {
-	id := oauth.ClientID(m.form.Get("client_id"))
+	id := client.ID(m.form.Get("client_id"))
 	ev := m.event(r, audit.GrantRevoked)
 	ev.Client, ev.Detail = string(id), map[string]string{"which": "all_of_client"}
 	if err := s.accounts.DeleteConsent(r.Context(), m.user.ID, id, web.EventOf(r.Context()).Now, ev); err != nil && !fault.Is(err, fault.NotFound) {

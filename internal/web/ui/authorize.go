@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -43,7 +45,7 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, reply *oauth.Repl
 		v.Params = append(v.Params, Pair{Name: name, Value: values[0]})
 	}
 	sort.Slice(v.Params, func(i, k int) bool { return v.Params[i].Name < v.Params[k].Name })
-	return s.show(w, http.StatusOK, v, oauth.Origin(reply.RedirectURI))
+	return s.show(w, http.StatusOK, v, client.Origin(reply.RedirectURI))
 }
 
 // scopeViews puts scopes into words.
@@ -124,7 +126,7 @@ func (s *Server) ObeyLogout(w http.ResponseWriter, r *http.Request, st *oauth.Lo
 		}
 		v := &LogoutView{Base: begin(r), Form: Form{Action: "/logout/confirm", Flow: sealed}}
 		v.Client = clientView(st.Client, "")
-		return s.show(w, http.StatusOK, v, oauth.Origin(st.Confirm.Form.Get("target")))
+		return s.show(w, http.StatusOK, v, client.Origin(st.Confirm.Form.Get("target")))
 	}
 	if st.Ended {
 		s.kit.DropCookie(w, web.CookieSession)

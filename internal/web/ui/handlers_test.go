@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -74,7 +76,7 @@ type site struct {
 	login   *login.Server
 	limiter *limiter
 	user    *identity.User
-	app     *oauth.Client
+	app     *client.Client
 }
 
 func newSite(t *testing.T) *site {
@@ -103,10 +105,10 @@ func newSite(t *testing.T) *site {
 	s.handler = kit.Stack(mux)
 	s.user = s.newUser()
 	id := secret.NewID(s.now)
-	s.app = &oauth.Client{
-		ID: oauth.ClientID(id), Name: "Demo <App>", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
-		Grants: []string{oauth.GrantTypeCode, oauth.GrantTypeRefresh, oauth.GrantTypeDevice}, Scopes: []string{"openid", "email"}, CreatedAt: s.now, UpdatedAt: s.now,
-		Secrets: []oauth.Secret{{ID: secret.NewID(s.now), Hash: g.keys.Hash(appSecret), CreatedAt: s.now}},
+	s.app = &client.Client{
+		ID: client.ID(id), Name: "Demo <App>", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
+		Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeDevice}, Scopes: []string{"openid", "email"}, CreatedAt: s.now, UpdatedAt: s.now,
+		Secrets: []client.Secret{{ID: secret.NewID(s.now), Hash: g.keys.Hash(appSecret), CreatedAt: s.now}},
 	}
 	must(t, g.db.CreateClient(t.Context(), s.app))
 	return s
@@ -665,7 +667,7 @@ func (s *site) pair() (device, user string) {
 // poll asks for the device's tokens.
 func (s *site) poll(device string) string {
 	s.t.Helper()
-	form := url.Values{"grant_type": {oauth.GrantTypeDevice}, "device_code": {device}}
+	form := url.Values{"grant_type": {client.GrantTypeDevice}, "device_code": {device}}
 	r := httptest.NewRequest("POST", origin+"/oauth/token", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.SetBasicAuth(string(s.app.ID), appSecret)

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -57,7 +59,7 @@ func (j journey) origins() []string {
 	if j.flow == nil {
 		return nil
 	}
-	return []string{oauth.Origin(j.redirect())}
+	return []string{client.Origin(j.redirect())}
 }
 
 func (j journey) redirect() string {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -21,11 +23,11 @@ import (
 type Accounts interface {
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 	UpdateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error
-	Client(ctx context.Context, id oauth.ClientID) (*oauth.Client, error)
+	Client(ctx context.Context, id client.ID) (*client.Client, error)
 	Scopes() map[string]*oauth.Scope
-	Consent(ctx context.Context, u identity.UserID, c oauth.ClientID) (*oauth.Consent, error)
+	Consent(ctx context.Context, u identity.UserID, c client.ID) (*oauth.Consent, error)
 	UserConsents(ctx context.Context, u identity.UserID) ([]oauth.Consent, error)
-	DeleteConsent(ctx context.Context, u identity.UserID, c oauth.ClientID, now time.Time, ev ...audit.Event) error
+	DeleteConsent(ctx context.Context, u identity.UserID, c client.ID, now time.Time, ev ...audit.Event) error
 	UserSessions(ctx context.Context, u identity.UserID, now time.Time) ([]identity.Session, error)
 	UserGrants(ctx context.Context, u identity.UserID, now time.Time) ([]oauth.Grant, error)
 	EndUserSession(ctx context.Context, u identity.UserID, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
@@ -36,7 +38,7 @@ type Accounts interface {
 
 // Options are what the operator decides about the pages.
 type Options struct {
-	SessionTTL  time.Duration // of the cookie
+	SessionTTL   time.Duration // of the cookie
 	RevokeTokens bool          // what was issued in a session ends with it
 	MFARequired  func(u *identity.User) bool
 }
@@ -278,7 +280,7 @@ func ownPath(next string) string {
 }
 
 // clientView is an application as the pages show it.
-func clientView(cl *oauth.Client, redirect string) *ClientView {
+func clientView(cl *client.Client, redirect string) *ClientView {
 	if cl == nil {
 		return nil
 	}

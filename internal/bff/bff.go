@@ -6,7 +6,7 @@
 //
 // Until somebody has signed in, nothing is stored: state and PKCE verifier are sealed into a cookie, which also ties the answer to
 // the browser that asked.
-package apps
+package bff
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 
 	"github.com/maypok86/otter/v2"
 
@@ -35,7 +37,7 @@ const (
 type Tokens interface {
 	Issuer() string
 	// House redeems codes and refresh tokens for a client whose tokens are kept here.
-	RedeemForSession(ctx context.Context, id oauth.ClientID, c *oauth.Call) (*oauth.TokenResponse, error)
+	RedeemForSession(ctx context.Context, id client.ID, c *oauth.Call) (*oauth.TokenResponse, error)
 	// Access reads an access token that is in force. Denied: it is not. Live asks, of memory alone, whether it still is.
 	Access(ctx context.Context, token string, now time.Time) (*oauth.AccessToken, error)
 	Active(t *oauth.AccessToken, now time.Time) bool
@@ -44,8 +46,8 @@ type Tokens interface {
 // Store is what this package asks of storage. What says "from memory" costs no round trip.
 type Store interface {
 	// Client and ClientsAt give clients, from memory; ClientsAt those that have registered a redirect URI exactly so.
-	Client(ctx context.Context, id oauth.ClientID) (*oauth.Client, error)
-	ClientsAt(redirect string) []*oauth.Client
+	Client(ctx context.Context, id client.ID) (*client.Client, error)
+	ClientsAt(redirect string) []*client.Client
 	SyncCache(ctx context.Context) error
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 
@@ -65,7 +67,7 @@ type Store interface {
 
 // Options are what the operator decides, and what other parts lend.
 type Options struct {
-	TTL time.Duration // of a session, at most
+	TTL  time.Duration // of a session, at most
 	Idle time.Duration // a session unused for longer has ended. 0: only Life counts
 	// Fail shows an error to a person.
 	Fail func(w http.ResponseWriter, r *http.Request, err error)

@@ -1,4 +1,4 @@
-package apps
+package bff
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -37,7 +39,7 @@ type session struct {
 
 // known is a session's caller, and the registration of the client that it was made for.
 type known struct {
-	client *oauth.Client
+	client *client.Client
 	caller access.Caller
 }
 
@@ -164,7 +166,7 @@ func (s *Server) use(ctx context.Context, v *session, now time.Time) {
 }
 
 // caller is who the session is, under the client's present registration.
-func (v *session) caller(cl *oauth.Client) (*access.Caller, error) {
+func (v *session) caller(cl *client.Client) (*access.Caller, error) {
 	if k := v.known.Load(); k != nil && k.client == cl {
 		return &k.caller, nil
 	}

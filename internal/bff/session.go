@@ -1,9 +1,11 @@
-package apps
+package bff
 
 import (
 	"net/http"
 	"net/url"
 	"slices"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -102,7 +104,7 @@ func (s *Server) afterwards(r *http.Request, a *oauth.AppSession) url.Values {
 		return q
 	}
 	for _, to := range cl.PostLogout {
-		if oauth.Origin(to) == s.origin(r) {
+		if client.Origin(to) == s.origin(r) {
 			q.Set("post_logout_redirect_uri", to)
 			break
 		}

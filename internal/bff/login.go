@@ -1,4 +1,4 @@
-package apps
+package bff
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -29,11 +31,11 @@ const (
 
 // pending is a sign-in that has been begun.
 type pending struct {
-	State    string         `json:"s"`
-	Verifier string         `json:"v"` // of PKCE (RFC 7636)
-	Client   oauth.ClientID `json:"c"`
-	Return   string         `json:"r"`
-	Started  int64          `json:"t"` // Unix seconds
+	State    string    `json:"s"`
+	Verifier string    `json:"v"` // of PKCE (RFC 7636)
+	Client   client.ID `json:"c"`
+	Return   string    `json:"r"`
+	Started  int64     `json:"t"` // Unix seconds
 }
 
 // passedOn are parameters of the authorization request that an app may set when it sends somebody to sign in.
@@ -49,7 +51,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	callback := s.origin(r) + oauth.SessionCallback
-	cl, err := s.clientAt(r.Context(), callback, oauth.ClientID(c.Get("client_id")))
+	cl, err := s.clientAt(r.Context(), callback, client.ID(c.Get("client_id")))
 	if err != nil {
 		return err
 	}
@@ -65,7 +67,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 
 // request is the authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3): all that the app may do for a signed-in person, and
 // nothing that would outlast the sign-in.
-func request(cl *oauth.Client, p pending, callback string, asked url.Values) url.Values {
+func request(cl *client.Client, p pending, callback string, asked url.Values) url.Values {
 	scopes := slices.DeleteFunc(slices.Clone(cl.Scopes), func(name string) bool { return name == oauth.ScopeOffline })
 	sum := sha256.Sum256([]byte(p.Verifier))
 	q := url.Values{
@@ -84,9 +86,9 @@ func request(cl *oauth.Client, p pending, callback string, asked url.Values) url
 }
 
 // clientAt is the client of the app at a callback: the one that is named, or else the only one.
-func (s *Server) clientAt(ctx context.Context, callback string, id oauth.ClientID) (*oauth.Client, error) {
+func (s *Server) clientAt(ctx context.Context, callback string, id client.ID) (*client.Client, error) {
 	found := s.store.ClientsAt(callback)
-	named := func(cl *oauth.Client) bool { return cl.ID == id }
+	named := func(cl *client.Client) bool { return cl.ID == id }
 	if len(found) == 0 || (id != "" && !slices.ContainsFunc(found, named)) { // perhaps it was made a moment ago
 		if err := s.store.SyncCache(ctx); err != nil {
 			return nil, err
@@ -94,7 +96,7 @@ func (s *Server) clientAt(ctx context.Context, callback string, id oauth.ClientI
 		found = s.store.ClientsAt(callback)
 	}
 	if id != "" {
-		found = slices.DeleteFunc(found, func(cl *oauth.Client) bool { return !named(cl) })
+		found = slices.DeleteFunc(found, func(cl *client.Client) bool { return !named(cl) })
 	}
 	switch {
 	case len(found) == 1:
@@ -156,7 +158,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	if err := s.kit.Allow(w, r, "token", web.Subject{Client: string(p.Client)}); err != nil {
 		return err
 	}
-	form := url.Values{"grant_type": {oauth.GrantTypeCode}, "code": {c.Get("code")}, "redirect_uri": {callback}, "code_verifier": {p.Verifier}}
+	form := url.Values{"grant_type": {client.GrantTypeCode}, "code": {c.Get("code")}, "redirect_uri": {callback}, "code_verifier": {p.Verifier}}
 	got, err := s.tokens.RedeemForSession(r.Context(), p.Client, &oauth.Call{
 		Form: form, Method: http.MethodPost, IP: c.IP, Agent: c.Agent, RequestID: c.RequestID, Now: c.Now,
 	})
@@ -202,7 +204,7 @@ func refused(code string) error {
 }
 
 // begin opens a session for tokens that have just been issued, under a cookie that nobody has seen before.
-func (s *Server) begin(w http.ResponseWriter, r *http.Request, client oauth.ClientID, k kept) error {
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, client client.ID, k kept) error {
 	ctx, now := r.Context(), web.EventOf(r.Context()).Now
 	t, err := s.tokens.Access(ctx, k.Access, now)
 	if err != nil {

@@ -1,11 +1,11 @@
-package apps
+package bff
 
 import (
 	"net/url"
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
 // Whatever is asked for, the browser stays at the app's host or goes to an origin that is registered: as Go resolves the address, and
@@ -17,7 +17,7 @@ func FuzzReturnTo(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	cl := &oauth.Client{Redirects: []string{"https://app.example/session/callback", "com.example.app:/cb"}, PostLogout: []string{"https://www.example:8443/bye"}}
+	cl := &client.Client{Redirects: []string{"https://app.example/session/callback", "com.example.app:/cb"}, PostLogout: []string{"https://www.example:8443/bye"}}
 	base := &url.URL{Scheme: "https", Host: "app.example", Path: "/session/callback"}
 	f.Fuzz(func(t *testing.T, raw string) {
 		to, err := returnTo(cl, raw)

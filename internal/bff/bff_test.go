@@ -1,4 +1,4 @@
-package apps_test
+package bff_test
 
 import (
 	"context"
@@ -11,18 +11,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/gateway/apps"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/bff"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 const (
-	cookieApp   = "__Host-" + apps.CookieApp
-	cookieLogin = "__Host-" + apps.CookieLogin
+	cookieApp   = "__Host-" + bff.CookieApp
+	cookieLogin = "__Host-" + bff.CookieLogin
 )
 
 // A person signs in to a browser app, is known to it and to the gateway, and signs out.
@@ -147,7 +148,7 @@ func TestReturnTo(t *testing.T) {
 // To an app on another origin that the client has registered a page leads, so that no form's policy stands in the way.
 func TestReturnToAnotherOrigin(t *testing.T) {
 	w := newWorld(t, func(s *settings) {
-		s.client = func(c *oauth.Client) { c.PostLogout = []string{"https://www.example/bye"} }
+		s.client = func(c *client.Client) { c.PostLogout = []string{"https://www.example/bye"} }
 	})
 	rec := w.callback(w.authorize(w.begin("?return_to=" + url.QueryEscape("https://www.example/a?b='\"&c"))))
 	if rec.Code != http.StatusOK || rec.Header().Get("Refresh") != `0; url=https://www.example/a?b='"&c` || w.jar[cookieApp] == "" {
@@ -167,7 +168,7 @@ func TestWhichClient(t *testing.T) {
 		t.Fatalf("a host that nobody registered: %d %v", rec.Code, w.failed)
 	}
 	other := *w.app
-	other.ID = oauth.ClientID(secret.NewID(w.clock.now()))
+	other.ID = client.ID(secret.NewID(w.clock.now()))
 	must(t, w.db.CreateClient(t.Context(), &other))
 	if rec := w.do("GET", "/session/login"); rec.Code != http.StatusBadRequest || !strings.Contains(fault.Text(w.failed), "client_id") {
 		t.Fatalf("two clients at one address: %d %v", rec.Code, w.failed)
@@ -440,7 +441,7 @@ func TestPlainHTTP(t *testing.T) {
 	const local = "http://localhost:8080"
 	w := newWorld(t, func(s *settings) {
 		s.Issuer = local
-		s.client = func(c *oauth.Client) { c.Redirects = []string{local + "/session/callback"} }
+		s.client = func(c *client.Client) { c.Redirects = []string{local + "/session/callback"} }
 	})
 	r := w.request("GET", "/session/login")
 	r.Host = "localhost:8080"
@@ -448,7 +449,7 @@ func TestPlainHTTP(t *testing.T) {
 	to, err := url.Parse(rec.Header().Get("Location"))
 	must(t, err)
 	equal(t, "redirect_uri", to.Query().Get("redirect_uri"), local+"/session/callback")
-	if w.jar[apps.CookieLogin] == "" {
+	if w.jar[bff.CookieLogin] == "" {
 		t.Fatalf("cookies: %v", w.jar)
 	}
 }

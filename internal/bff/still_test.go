@@ -1,4 +1,4 @@
-package apps_test
+package bff_test
 
 import (
 	"testing"

@@ -1,4 +1,4 @@
-package oauth
+package client
 
 import (
 	"net/netip"
@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// maxURI bounds a URI that a client registers or sends, in bytes.
-const maxURI = 2048
+// MaxURI bounds a URI that a client registers or sends, in bytes.
+const MaxURI = 2048
 
 // ValidRedirect checks a redirect URI before it is registered (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1):
 // absolute, without fragment or wildcard; https, or http on a loopback address, or an app's own scheme.
@@ -26,7 +26,7 @@ func ValidRedirect(raw string) error {
 		}
 		return nil
 	case "http":
-		if !loopback(u.Hostname()) {
+		if !IsLoopback(u.Hostname()) {
 			return fault.InvalidField("redirect_uri", "redirect URI %q must use https: http is only safe on this machine's own addresses (localhost, 127.0.0.1, [::1])", raw)
 		}
 		return nil
@@ -38,8 +38,8 @@ func ValidRedirect(raw string) error {
 }
 
 func parseRedirect(raw string) (*url.URL, error) {
-	if raw == "" || len(raw) > maxURI {
-		return nil, fault.InvalidField("redirect_uri", "a redirect URI has 1 to %d characters", maxURI)
+	if raw == "" || len(raw) > MaxURI {
+		return nil, fault.InvalidField("redirect_uri", "a redirect URI has 1 to %d characters", MaxURI)
 	}
 	for i := 0; i < len(raw); i++ {
 		if raw[i] <= 0x20 || raw[i] >= 0x7f || raw[i] == '\\' || raw[i] == '*' {
@@ -59,7 +59,7 @@ func parseRedirect(raw string) (*url.URL, error) {
 }
 
 // loopback reports whether a host can only be this machine.
-func loopback(host string) bool {
+func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}
@@ -69,21 +69,21 @@ func loopback(host string) bool {
 
 // matchRedirect finds the address to answer to. Registered addresses are compared as strings (RFC 9700 §2.1),
 // but for the port of a loopback address, which an app cannot know beforehand (RFC 8252 §7.3).
-func (cl *Client) matchRedirect(asked string) bool {
-	return matchURI(cl.Redirects, asked)
+func (cl *Client) MatchRedirect(asked string) bool {
+	return MatchURI(cl.Redirects, asked)
 }
 
-func matchURI(registered []string, asked string) bool {
+func MatchURI(registered []string, asked string) bool {
 	if slices.Contains(registered, asked) {
 		return true
 	}
 	u, err := parseRedirect(asked)
-	if err != nil || u.Scheme != "http" || !loopback(u.Hostname()) {
+	if err != nil || u.Scheme != "http" || !IsLoopback(u.Hostname()) {
 		return false
 	}
 	want := withoutPort(u)
 	for _, r := range registered {
-		if ru, err := parseRedirect(r); err == nil && ru.Scheme == "http" && loopback(ru.Hostname()) && withoutPort(ru) == want {
+		if ru, err := parseRedirect(r); err == nil && ru.Scheme == "http" && IsLoopback(ru.Hostname()) && withoutPort(ru) == want {
 			return true
 		}
 	}

@@ -1,12 +1,13 @@
-package apps
+package bff
 
 import (
 	"net/http"
 	"net/url"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
 // maxReturn bounds return_to, in bytes.
@@ -61,7 +62,7 @@ func notOurs() error {
 
 // returnTo is where a browser goes after signing in: a path of the same host, or an address of an origin that the client has
 // registered. Nothing else, so that nobody is led away by a link to here (RFC 9700 §4.11).
-func returnTo(cl *oauth.Client, raw string) (string, error) {
+func returnTo(cl *client.Client, raw string) (string, error) {
 	if raw == "" {
 		return "/", nil
 	}
@@ -81,7 +82,7 @@ func returnTo(cl *oauth.Client, raw string) (string, error) {
 	}
 	for _, list := range [][]string{cl.Redirects, cl.PostLogout} {
 		for _, known := range list {
-			if oauth.Origin(known) == u.Scheme+"://"+u.Host {
+			if client.Origin(known) == u.Scheme+"://"+u.Host {
 				return raw, nil
 			}
 		}

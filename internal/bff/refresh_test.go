@@ -1,4 +1,4 @@
-package apps_test
+package bff_test
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -160,7 +162,7 @@ func TestAbsoluteEnd(t *testing.T) {
 
 // An app without the refresh grant is signed in as long as its first access token lives.
 func TestWithoutRefreshToken(t *testing.T) {
-	w := newWorld(t, neverIdle, func(s *settings) { s.client = func(c *oauth.Client) { c.Grants = []string{oauth.GrantTypeCode} } })
+	w := newWorld(t, neverIdle, func(s *settings) { s.client = func(c *client.Client) { c.Grants = []string{client.GrantTypeCode} } })
 	w.signIn("")
 	w.clock.pass(time.Hour - time.Second)
 	if w.who() == nil {
@@ -175,7 +177,7 @@ func TestWithoutRefreshToken(t *testing.T) {
 // A client whose refresh token is kept in the back: here it is.
 func TestKeptRefresh(t *testing.T) {
 	w := newWorld(t, neverIdle, func(s *settings) {
-		s.client = func(c *oauth.Client) { c.Grants, c.ServerSideRefresh = []string{oauth.GrantTypeCode}, true }
+		s.client = func(c *client.Client) { c.Grants, c.ServerSideRefresh = []string{client.GrantTypeCode}, true }
 	})
 	w.signIn("")
 	w.clock.pass(3 * time.Hour)

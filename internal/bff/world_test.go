@@ -1,4 +1,4 @@
-package apps_test
+package bff_test
 
 import (
 	"context"
@@ -13,10 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/gateway/apps"
+	"github.com/gatehouse-id/gatehouse/internal/bff"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -47,11 +49,11 @@ type world struct {
 	oauth  *oauth.Server
 	store  *watched
 	house  *counted
-	apps   *apps.Server
+	apps   *bff.Server
 	mux    http.Handler
 	user   *identity.User
 	sess   *identity.Session
-	app    *oauth.Client
+	app    *client.Client
 	jar    map[string]string
 	failed error // what a page would show
 }
@@ -106,8 +108,8 @@ type counted struct {
 	fail      func() error
 }
 
-func (c *counted) RedeemForSession(ctx context.Context, id oauth.ClientID, call *oauth.Call) (*oauth.TokenResponse, error) {
-	if call.Get("grant_type") == oauth.GrantTypeRefresh {
+func (c *counted) RedeemForSession(ctx context.Context, id client.ID, call *oauth.Call) (*oauth.TokenResponse, error) {
+	if call.Get("grant_type") == client.GrantTypeRefresh {
 		c.refreshes.Add(1)
 		if c.fail != nil {
 			if err := c.fail(); err != nil {
@@ -121,7 +123,7 @@ func (c *counted) RedeemForSession(ctx context.Context, id oauth.ClientID, call 
 type settings struct {
 	oauth.Config
 	idle    time.Duration
-	client  func(*oauth.Client)
+	client  func(*client.Client)
 	limiter web.Limiter
 }
 
@@ -137,7 +139,7 @@ func worldOver(t *testing.T, db *store.DB, tweaks ...func(*settings)) *world {
 	set := settings{Config: oauth.Config{
 		Issuer: issuer, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: 30 * 24 * time.Hour, Rotation: true,
 		TokenFormat: oauth.FormatJWT, Alg: jose.ES256, DefaultScopes: []string{"openid"}, EndWithSession: true,
-	}, idle: 30 * time.Minute, client: func(*oauth.Client) {}}
+	}, idle: 30 * time.Minute, client: func(*client.Client) {}}
 	for _, f := range tweaks {
 		f(&set)
 	}
@@ -153,10 +155,10 @@ func worldOver(t *testing.T, db *store.DB, tweaks ...func(*settings)) *world {
 	must(t, db.CreateUser(t.Context(), w.user))
 	w.sess = identity.NewSession(w.user.ID, []string{"pwd"}, now, 7*24*time.Hour, "192.0.2.1", "Browser/1")
 	must(t, db.PutSession(t.Context(), w.keys.Hash("sso"), w.sess, false, false))
-	w.app = &oauth.Client{
-		ID: oauth.ClientID(secret.NewID(now)), Name: "App", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
-		Grants: []string{oauth.GrantTypeCode, oauth.GrantTypeRefresh}, Scopes: []string{"openid", "profile", "email", "offline_access", "notes"},
-		FirstParty: true, Public: true, AuthMethod: oauth.MethodNone, CreatedAt: now, UpdatedAt: now,
+	w.app = &client.Client{
+		ID: client.ID(secret.NewID(now)), Name: "App", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
+		Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh}, Scopes: []string{"openid", "profile", "email", "offline_access", "notes"},
+		FirstParty: true, Public: true, AuthMethod: client.MethodNone, CreatedAt: now, UpdatedAt: now,
 	}
 	set.client(w.app)
 	must(t, db.CreateClient(t.Context(), w.app))
@@ -175,7 +177,7 @@ func (w *world) serve(db *store.DB, set settings) {
 		Now: w.clock.now, Log: slog.New(slog.DiscardHandler), BodyLimit: 1 << 20, Deadline: time.Minute, Secure: strings.HasPrefix(set.Issuer, "https:"),
 		Limiter: set.limiter, Rates: map[string]web.Rate{"token": {Max: 1, Window: time.Minute}},
 	})
-	w.apps = apps.New(kit, w.house, w.store, w.keys, apps.Options{
+	w.apps = bff.New(kit, w.house, w.store, w.keys, bff.Options{
 		TTL: 7 * 24 * time.Hour, Idle: set.idle, Fail: func(rw http.ResponseWriter, _ *http.Request, err error) {
 			w.failed = err
 			rw.WriteHeader(web.Status(err))

@@ -1,4 +1,4 @@
-package apps
+package bff
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -134,7 +136,7 @@ func (s *Server) refresh(ctx context.Context, a *oauth.AppSession, k kept, now t
 	}
 	ev := web.EventOf(ctx)
 	got, err := s.tokens.RedeemForSession(ctx, a.Client, &oauth.Call{
-		Form:   url.Values{"grant_type": {oauth.GrantTypeRefresh}, "refresh_token": {k.Refresh}, "redirect_uri": {k.Callback}},
+		Form:   url.Values{"grant_type": {client.GrantTypeRefresh}, "refresh_token": {k.Refresh}, "redirect_uri": {k.Callback}},
 		Method: http.MethodPost, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: now,
 	})
 	var no *oauth.Error
