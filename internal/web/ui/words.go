@@ -13,7 +13,7 @@ type Moment struct {
 }
 
 // Known reports whether there is a time to show.
-func (m Moment) LookupClient() bool { return m.Machine != "" }
+func (m Moment) Known() bool { return m.Machine != "" }
 
 // When writes a point in time as seen from the request; the zero Moment for the zero time.
 func (b Base) When(t time.Time) Moment {

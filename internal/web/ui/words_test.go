@@ -76,7 +76,7 @@ func TestWhen(t *testing.T) {
 			t.Errorf("%v: %q, want %q", tt.past, got.Relative, tt.want)
 		}
 	}
-	if (Base{Now: now}).When(time.Time{}).LookupClient() {
+	if (Base{Now: now}).When(time.Time{}).Known() {
 		t.Error("the zero time is known")
 	}
 	m := Base{Zone: time.FixedZone("CET", 3600)}.When(now)
