@@ -276,8 +276,11 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	if err != nil {
 		return nil, err
 	}
-	kit := web.New(kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(protocolCore)))
-	browser := ui.NewServer(kit, pages, p.login, protocolCore, p.db, ui.Options{
+	var browser *ui.Server
+	options := kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(protocolCore))
+	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.Fail(w, r, err) }
+	kit := web.New(options)
+	browser = ui.NewServer(kit, pages, p.login, protocolCore, p.db, ui.Options{
 		SessionTTL: p.cfg.Sessions.TTL, RevokeTokens: p.cfg.Sessions.RevokeTokens, MFARequired: mfaRequired(p.cfg),
 	})
 	mux := http.NewServeMux()

@@ -1,8 +1,8 @@
-// Package fault names the kinds of failure that cross package borders.
+// Package fault classifies the failures that cross package borders.
 //
-// The kind is set where the failure is understood, deep down; the words that a
-// person or a client reads are chosen at the edge. An error without a kind is
-// Internal: it is logged and never shown.
+// The code that understands a failure sets its kind; the edge chooses the words
+// that a person or a client reads. An error without a kind is Internal: it is
+// logged and never shown.
 package fault
 
 import (
@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Kind says what went wrong, in terms that an edge can map to a status code.
+// Kind is what went wrong, in terms that an edge can map to a status code.
 type Kind uint8
 
-// The kinds. Internal is the zero value, so an error nobody classified stays private.
+// The kinds. Internal is the zero value, so that an unclassified error stays private.
 const (
 	Internal    Kind = iota
 	NotFound         // the thing named does not exist
@@ -29,7 +29,7 @@ const (
 
 var names = [...]string{"internal", "not found", "conflict", "consumed", "denied", "invalid", "limited", "unavailable"}
 
-// String is the kind in lower-case words.
+// String returns the kind in lower-case words.
 func (k Kind) String() string {
 	if int(k) < len(names) {
 		return names[k]
@@ -37,18 +37,22 @@ func (k Kind) String() string {
 	return "internal"
 }
 
-// Error is a failure with a kind. Field names the offending input where there is one.
+// Error is a failure with a kind. Code decides by Kind and Reason, never by Text.
 type Error struct {
-	Kind  Kind
-	Field string        // the input at fault, or ""
-	Text  string        // what happened and what to do; safe to show
-	After time.Duration // for Limited and Unavailable: when to try again; 0 is unknown
-	Cause error         // for the log only
+	Kind   Kind
+	Reason string        // a stable code for decisions and the audit log, such as wrong_secret, or ""
+	Field  string        // the input at fault, or ""
+	Text   string        // what happened and what to do; safe to show
+	After  time.Duration // for Limited and Unavailable: when to try again; 0 means unknown
+	Cause  error         // for the log only
 }
 
-// Error is the text, and the cause behind it.
+// Error returns the text, or the reason where there is no text, followed by the cause.
 func (e *Error) Error() string {
 	s := e.Text
+	if s == "" {
+		s = e.Reason
+	}
 	if s == "" {
 		s = e.Kind.String()
 	}
@@ -58,20 +62,23 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// New makes an error of a kind; the text is safe to show.
+// New returns an error of a kind. The text must be safe to show.
 func New(k Kind, format string, args ...any) *Error {
 	return &Error{Kind: k, Text: fmt.Sprintf(format, args...)}
 }
 
-// InvalidField makes an Invalid error that names the input at fault.
+// WithReason returns an error of a kind with a reason code and no text.
+func WithReason(k Kind, reason string) *Error { return &Error{Kind: k, Reason: reason} }
+
+// InvalidField returns an Invalid error that names the input at fault.
 func InvalidField(field, format string, args ...any) *Error {
 	return &Error{Kind: Invalid, Field: field, Text: fmt.Sprintf(format, args...)}
 }
 
-// Wrap gives err a kind and a text that is safe to show. Wrap(k, nil, …) is nil.
+// Wrap returns err with a kind and a text that is safe to show. Wrap(k, nil, …) returns nil.
 func Wrap(k Kind, err error, format string, args ...any) error {
 	if err == nil {
 		return nil
@@ -79,12 +86,12 @@ func Wrap(k Kind, err error, format string, args ...any) error {
 	return &Error{Kind: k, Text: fmt.Sprintf(format, args...), Cause: err}
 }
 
-// RetryAfter makes a Limited or Unavailable error with the time to wait.
+// RetryAfter returns a Limited or Unavailable error with the time to wait.
 func RetryAfter(k Kind, after time.Duration, format string, args ...any) *Error {
 	return &Error{Kind: k, After: after, Text: fmt.Sprintf(format, args...)}
 }
 
-// KindOf is the kind of the outermost classified error in err's chain, or Internal.
+// KindOf returns the kind of the outermost classified error in err's chain, or Internal.
 func KindOf(err error) Kind {
 	var e *Error
 	if errors.As(err, &e) {
@@ -93,10 +100,19 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
-// Is reports whether err is of kind k. Is(nil, …) is false.
+// Is reports whether err is of kind k. Is(nil, …) returns false.
 func Is(err error, k Kind) bool { return err != nil && KindOf(err) == k }
 
-// Text is what may be shown of err: the text of the outermost classified error, or "".
+// Reason returns the reason code of the outermost classified error in err's chain, or "".
+func Reason(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}
+
+// Text returns what may be shown of err: the text of the outermost classified error, or "".
 func Text(err error) string {
 	var e *Error
 	if errors.As(err, &e) {

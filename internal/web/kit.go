@@ -38,6 +38,9 @@ type Options struct {
 	Rates      map[string]Rate
 	RateBy     string         // RateByIP, RateByClient or RateByUser
 	Exempt     []netip.Prefix // never limited
+
+	// ErrorPage shows an error to a person; nil answers everybody with JSON. It sets the status.
+	ErrorPage func(w http.ResponseWriter, r *http.Request, err error)
 }
 
 // Instant gives a public JSON document from memory. Every client reads these now and then; they are answered to a GET before
@@ -184,10 +187,7 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 			for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Location", "Set-Cookie"} { // of the answer that did not come
 				rec.Header().Del(name)
 			}
-			rec.Header().Set("Cache-Control", "no-store")
-			rec.Header().Set("Content-Type", "application/json")
-			rec.WriteHeader(http.StatusInternalServerError)
-			fmt.Fprintf(rec, `{"error":"server_error","error_description":"Something went wrong on the server. Tell its operator the request id.","request_id":%q}`, ev.ID)
+			WriteProblem(rec, r, ProblemOf(ev.Err))
 		}
 	}
 	if ev.Route == "" {
@@ -371,12 +371,7 @@ func Status(err error) int {
 	return http.StatusInternalServerError
 }
 
-// RetryAfter writes the header for an error that says when to come back.
+// RetryAfter writes the Retry-After header for an error that says when to try again.
 func RetryAfter(h http.Header, err error) {
-	var e *fault.Error
-	if !errors.As(err, &e) || (e.Kind != fault.Limited && e.Kind != fault.Unavailable) {
-		return
-	}
-	wait := max(int64(e.After/time.Second), 1)
-	h.Set("Retry-After", fmt.Sprint(wait))
+	writeRetryAfter(h, Problem{RetryAfter: retryAfter(err)})
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,7 +141,10 @@ func TestPanic(t *testing.T) {
 	if w.Code != 500 || w.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("%d %v", w.Code, w.Header())
 	}
-	for _, name := range []string{"Content-Length", "Location", "Set-Cookie"} {
+	if n := w.Header().Get("Content-Length"); n != strconv.Itoa(w.Body.Len()) {
+		t.Errorf("Content-Length %s of %d bytes", n, w.Body.Len())
+	}
+	for _, name := range []string{"Location", "Set-Cookie"} {
 		if v := w.Header().Get(name); v != "" {
 			t.Errorf("%s of the answer that did not come: %s", name, v)
 		}

@@ -90,13 +90,14 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		}
 	}
 	for _, prefix := range []string{"/oauth/", "/.well-known/", "/api/"} {
-		mux.HandleFunc(prefix, s.nowhere)
+		mux.HandleFunc(prefix, s.notFound)
 	}
 }
 
-// nowhere answers an address among the protocol's own that is not served: programs come here, so the answer is JSON.
-func (s *Server) nowhere(w http.ResponseWriter, r *http.Request) {
-	s.fail(w, r, &oauth.Error{Code: "not_found", Status: http.StatusNotFound, Description: "There is no endpoint at this address. See /.well-known/openid-configuration."})
+// notFound answers an address that is not served below the protocol's own prefixes.
+func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
+	s.kit.Fail(w, r, fault.New(fault.NotFound,
+		"There is no endpoint at this address. See /.well-known/openid-configuration."))
 }
 
 // pagePath is the one path that a page shares with an endpoint: people open it, devices post to it.

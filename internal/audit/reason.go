@@ -1,0 +1,46 @@
+package audit
+
+// Reasons of failed client authentications. They are stable: alerts and `gatehouse explain` depend
+// on them.
+const (
+	ReasonUnknownClient  = "unknown_client"
+	ReasonClientDisabled = "client_disabled"
+	ReasonWrongMethod    = "wrong_method"
+	ReasonWrongSecret    = "wrong_secret"
+	ReasonNoSecret       = "no_secret"
+	ReasonSecretExpired  = "secret_expired"
+
+	ReasonAssertionMalformed     = "assertion_malformed"
+	ReasonAssertionReplayed      = "assertion_replayed"
+	ReasonAssertionWrongIssuer   = "assertion_wrong_issuer"
+	ReasonAssertionWrongAudience = "assertion_wrong_audience"
+	ReasonAssertionWithoutID     = "assertion_without_jti"
+	ReasonAssertionExpired       = "assertion_expired"
+	ReasonAssertionTooLong       = "assertion_lives_too_long"
+	ReasonAssertionNotYetValid   = "assertion_not_yet_valid"
+	ReasonAssertionFromFuture    = "assertion_from_the_future"
+	ReasonAssertionSignature     = "assertion_signature"
+	ReasonNoKeysRegistered       = "no_keys_registered"
+	ReasonJWKSURIUnreachable     = "jwks_uri_unreachable"
+	ReasonJWKSUnusable           = "jwks_unusable"
+)
+
+// Reasons of failed sign-ins.
+const (
+	ReasonUnknownUser         = "unknown_user"
+	ReasonWrongPassword       = "wrong_password"
+	ReasonUnusableHash        = "unusable_hash"
+	ReasonDisabled            = "disabled"
+	ReasonLocked              = "locked"
+	ReasonTooManyFailures     = "too_many_failures"
+	ReasonWrongCode           = "wrong_code"
+	ReasonReplayedCode        = "replayed_code"
+	ReasonEnrollWrongCode     = "enroll_wrong_code"
+	ReasonInteractionRequired = "interaction_required"
+)
+
+// Reasons why a browser session ended, beside its owner's wish.
+const (
+	ReasonAnotherUser = "another_user"
+	ReasonTokensEnded = "tokens_ended"
+)
