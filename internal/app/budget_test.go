@@ -36,7 +36,7 @@ func newHot(t testing.TB) *hot {
 		stdout: io.Discard, stderr: io.Discard, now: time.Now,
 		environ: []string{"DATABASE_URL=sqlite::memory:", "JWT_ALGORITHM=ES256", "LOG_LEVEL=info", "RATE_LIMIT_TOKEN_MAX=0"},
 	}
-	cfg, err := loadConfig(e, nil)
+	cfg, err := loadConfig(e, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func secureServer(t *testing.T, settings ...string) (origin string, roots *x509.
 	e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: append([]string{
 		"DATABASE_URL=sqlite::memory:", "SSL_CERT=" + certFile, "SSL_KEY=" + keyFile, "JWT_ALGORITHM=ES256",
 	}, settings...)}
-	cfg, err := loadConfig(e, nil)
+	cfg, err := loadConfig(e, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

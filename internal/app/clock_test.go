@@ -74,7 +74,7 @@ func newJumper(t *testing.T) *jumper {
 // open starts a server on the database; there may be several.
 func (j *jumper) open() (*parts, *hot) {
 	j.t.Helper()
-	cfg, err := loadConfig(j.e, nil)
+	cfg, err := loadConfig(j.e, nil, "")
 	must(j.t, err)
 	p, err := openParts(j.t.Context(), j.e, cfg, nil)
 	must(j.t, err)

@@ -13,10 +13,11 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/bearer"
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/bff"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
-	"github.com/gatehouse-id/gatehouse/internal/bff"
 	"github.com/gatehouse-id/gatehouse/internal/gateway/upstream"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store"
@@ -54,8 +55,8 @@ func (s *routeSource) read() error {
 	if err != nil {
 		return err
 	}
-	options := routeOptions(s.cfg, file)
-	if _, err := routeTable(s.cfg, file, nil); err != nil {
+	options := admin.RouteOptions(s.cfg.Server.BaseURL, file)
+	if _, err := admin.NewRouteTable(options, file, nil); err != nil {
 		return fmt.Errorf("%s: %w", s.cfg.Gateway.RoutesFile, err)
 	}
 	next := &loadedFile{file, gateway.Setup{Compile: options}}

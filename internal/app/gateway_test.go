@@ -34,7 +34,7 @@ func newDoor(t *testing.T, settings ...string) *door {
 	t.Cleanup(d.service.Close)
 	d.environ = append([]string{"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "g.db"), "RATE_LIMIT_ENABLED=false"}, settings...)
 	e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: d.environ}
-	cfg, err := loadConfig(e, nil)
+	cfg, err := loadConfig(e, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

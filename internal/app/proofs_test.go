@@ -22,7 +22,7 @@ func TestServersShareProofs(t *testing.T) {
 		var errs []error
 		for range 2 {
 			e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: append([]string{"DATABASE_URL=sqlite::memory:"}, row.settings...)}
-			cfg, err := loadConfig(e, nil)
+			cfg, err := loadConfig(e, nil, "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -29,11 +29,7 @@ const (
 )
 
 // serve runs the server until ctx ends, then finishes the requests that it has begun.
-func serve(ctx context.Context, e *env, flags map[string]string) error {
-	cfg, err := loadConfig(e, flags)
-	if err != nil {
-		return err
-	}
+func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	if e.getenv("GOGC") == "" {
 		// The live heap is small, and most of what a request allocates dies with it: collecting at four times
 		// the live heap instead of twice costs some megabytes and saves a tenth of the processor.

@@ -21,7 +21,7 @@ import (
 func newTenant(t *testing.T, settings ...string) *hot {
 	t.Helper()
 	e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: append([]string{"DATABASE_URL=sqlite::memory:"}, settings...)}
-	cfg, err := loadConfig(e, nil)
+	cfg, err := loadConfig(e, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Package app is the program: its commands, and the one place where every part meets every other.
+// Package app wires the program: the one place where every part meets every other, and the server process.
 package app
 
 import (
@@ -35,33 +35,23 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web/ui"
 )
 
-// env is what a command runs with: streams, settings and a clock; nothing global.
+// env is what the program runs in: streams, environment variables and a clock; nothing global.
 type env struct {
-	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string // NAME=value
 	getenv         func(string) string
 	now            func() time.Time
-	version        string
 }
 
-// configFlag is the flag that names the YAML file. It is no setting itself.
-const configFlag = "config"
-
-// loadConfig reads the settings: defaults, file, environment, flags.
-func loadConfig(e *env, flags map[string]string) (*config.Config, error) {
-	src := config.Source{Env: e.environ, ReadFile: os.ReadFile, Flags: map[string]string{}}
-	for name, v := range flags {
-		if name != configFlag {
-			src.Flags[name] = v
-		}
-	}
-	if name := flags[configFlag]; name != "" {
-		raw, err := os.ReadFile(name)
+// loadConfig reads the settings: defaults, the YAML file unless its name is "", environment, flags.
+func loadConfig(e *env, flags map[string]string, file string) (*config.Config, error) {
+	src := config.Source{Env: e.environ, ReadFile: os.ReadFile, Flags: flags}
+	if file != "" {
+		raw, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("the settings file cannot be read: %w", err)
 		}
-		src.File, src.FileName = raw, name
+		src.File, src.FileName = raw, file
 	}
 	return config.Load(src)
 }
@@ -74,15 +64,6 @@ type parts struct {
 	ring      *jose.Ring
 	passwords *secret.Passwords
 	login     *login.Server
-}
-
-// open loads the settings and opens what they name.
-func open(ctx context.Context, e *env, flags map[string]string) (*parts, error) {
-	cfg, err := loadConfig(e, flags)
-	if err != nil {
-		return nil, err
-	}
-	return openParts(ctx, e, cfg, nil)
 }
 
 // openParts opens the database, brings its schema up to date, and loads what is kept in memory. Report is told of trouble in the background.
@@ -127,7 +108,7 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 		return err
 	}
 	p.passwords = secret.NewPasswords(runtime.GOMAXPROCS(0), p.cfg.Passwords.HashQueue)
-	p.login = login.New(loginConfig(p.cfg), p.db, p.keys, p.passwords)
+	p.login = login.New(LoginConfig(p.cfg), p.db, p.keys, p.passwords)
 	return nil
 }
 
@@ -204,7 +185,8 @@ func placeKey(name string) error {
 	return os.Rename(f.Name(), name) // a file system without links
 }
 
-func loginConfig(c *config.Config) login.Config {
+// LoginConfig returns what the settings say about signing in.
+func LoginConfig(c *config.Config) login.Config {
 	policy := identity.Policy{
 		MinLength: c.Passwords.MinLength, Upper: c.Passwords.Uppercase, Lower: c.Passwords.Lowercase, Number: c.Passwords.Numbers,
 		Special: c.Passwords.Special, Common: c.Passwords.CheckCommon,

@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -21,7 +21,7 @@ type healthCommand struct {
 
 // Run asks, and fails unless the answer is 200.
 func (f *healthCommand) Run(ctx context.Context, c *call) error {
-	cfg, err := loadConfig(c.env, c.flags)
+	cfg, err := c.config()
 	if err != nil {
 		return err
 	}

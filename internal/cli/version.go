@@ -1,4 +1,4 @@
-package app
+package cli
 
 import "runtime"
 
@@ -11,6 +11,6 @@ func (*versionCommand) Run(c *call) error {
 		Version  string `json:"version"`
 		Go       string `json:"go"`
 		Platform string `json:"platform"`
-	}{c.version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	}{c.Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 	return c.show(answer, func(s *sheet) { s.line("%s %s (%s, %s)", program, answer.Version, answer.Go, answer.Platform) })
 }

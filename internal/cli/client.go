@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -166,18 +166,18 @@ type clientCreate struct {
 
 // Run stores the client and prints its id and secret.
 func (f *clientCreate) Run(ctx context.Context, c *call) error {
-	now := c.now()
+	now := c.Now()
 	cl, err := f.client(now)
 	if err != nil {
 		return err
 	}
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		v := &clientView{}
 		if hasSecret(cl) {
 			v.ClientSecret = secret.NewToken(secret.PrefixClientSecret)
 			cl.Secrets = []client.Secret{newSecret(p, v.ClientSecret, now)}
 		}
-		err := p.db.CreateClient(ctx, cl, c.clientEvent(audit.ClientCreated, cl.ID, now))
+		err := p.DB.CreateClient(ctx, cl, c.clientEvent(audit.ClientCreated, cl.ID, now))
 		if fault.Is(err, fault.Conflict) {
 			return fault.New(fault.Conflict, "there is a client %q already; choose another --id, or change it with %s client update", cl.ID, program)
 		}
@@ -211,8 +211,8 @@ func (f *clientCreate) client(now time.Time) (*client.Client, error) {
 // hasSecret reports whether a client proves itself by a shared secret.
 func hasSecret(cl *client.Client) bool { return !cl.Public && cl.AuthMethod != client.MethodPrivateKey }
 
-func newSecret(p *parts, plain string, now time.Time) client.Secret {
-	return client.Secret{ID: secret.NewID(now), Hash: p.keys.Hash(plain), CreatedAt: now}
+func newSecret(p *Parts, plain string, now time.Time) client.Secret {
+	return client.Secret{ID: secret.NewID(now), Hash: p.Keys.Hash(plain), CreatedAt: now}
 }
 
 func (c *call) clientEvent(t audit.Type, id client.ID, now time.Time) audit.Event {
@@ -222,8 +222,8 @@ func (c *call) clientEvent(t audit.Type, id client.ID, now time.Time) audit.Even
 }
 
 // notePasswordGrant says when a grant was given that the settings withhold.
-func (c *call) notePasswordGrant(p *parts, cl *client.Client) {
-	if cl.CanUseGrant(client.GrantTypePassword) && (!p.cfg.Tokens.PasswordGrant || !slices.Contains(p.cfg.Tokens.PasswordClients, string(cl.ID))) {
+func (c *call) notePasswordGrant(p *Parts, cl *client.Client) {
+	if cl.CanUseGrant(client.GrantTypePassword) && (!p.Config.Tokens.PasswordGrant || !slices.Contains(p.Config.Tokens.PasswordClients, string(cl.ID))) {
 		c.note("the password grant works once ENABLE_PASSWORD_GRANT is true and PASSWORD_GRANT_ALLOWED_CLIENTS names %s", cl.ID)
 	}
 }
@@ -234,8 +234,8 @@ type clientRef struct {
 }
 
 // find gives a copy that may be changed.
-func (r clientRef) find(ctx context.Context, p *parts) (*client.Client, error) {
-	cl, err := p.db.Client(ctx, client.ID(r.Ref))
+func (r clientRef) find(ctx context.Context, p *Parts) (*client.Client, error) {
+	cl, err := p.DB.Client(ctx, client.ID(r.Ref))
 	if fault.Is(err, fault.NotFound) {
 		cl, err = r.byName(ctx, p)
 	}
@@ -246,8 +246,8 @@ func (r clientRef) find(ctx context.Context, p *parts) (*client.Client, error) {
 	return &own, nil
 }
 
-func (r clientRef) byName(ctx context.Context, p *parts) (*client.Client, error) {
-	all, _, err := p.db.ListClients(ctx, store.ClientQuery{Search: r.Ref, Limit: maxPage})
+func (r clientRef) byName(ctx context.Context, p *Parts) (*client.Client, error) {
+	all, _, err := p.DB.ListClients(ctx, store.ClientQuery{Search: r.Ref, Limit: maxPage})
 	if err != nil {
 		return nil, err
 	}
@@ -272,12 +272,12 @@ func (f *clientList) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return c.with(ctx, func(p *parts) error {
-		clients, total, err := p.db.ListClients(ctx, store.ClientQuery{Search: f.Search, Limit: f.Limit, Offset: f.Offset})
+	return c.with(ctx, func(p *Parts) error {
+		clients, total, err := p.DB.ListClients(ctx, store.ClientQuery{Search: f.Search, Limit: f.Limit, Offset: f.Offset})
 		if err != nil {
 			return err
 		}
-		now := c.now()
+		now := c.Now()
 		views := make([]*clientView, 0, len(clients))
 		for _, cl := range clients {
 			v := &clientView{}
@@ -299,13 +299,13 @@ type clientShow struct{ clientRef }
 
 // Run prints the registration.
 func (f *clientShow) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		cl, err := f.find(ctx, p)
 		if err != nil {
 			return err
 		}
 		v := &clientView{}
-		v.fill(cl, c.now())
+		v.fill(cl, c.Now())
 		return c.show(v, v.print)
 	})
 }
@@ -321,8 +321,8 @@ type clientUpdate struct {
 
 // Run stores the changed registration.
 func (f *clientUpdate) Run(ctx context.Context, c *call) error {
-	now := c.now()
-	return c.with(ctx, func(p *parts) error {
+	now := c.Now()
+	return c.with(ctx, func(p *Parts) error {
 		cl, err := f.find(ctx, p)
 		if err != nil {
 			return err
@@ -337,7 +337,7 @@ func (f *clientUpdate) Run(ctx context.Context, c *call) error {
 		v.fill(cl, now)
 		ev := c.clientEvent(audit.ClientUpdated, cl.ID, now)
 		ev.Detail = map[string]string{"changed": strings.Join(differences(before, v), " ")}
-		if err := p.db.UpdateClient(ctx, cl, ev); err != nil {
+		if err := p.DB.UpdateClient(ctx, cl, ev); err != nil {
 			return err
 		}
 		c.notePasswordGrant(p, cl)
@@ -412,8 +412,8 @@ type clientRotateSecret struct {
 
 // Run stores the new secret and prints it.
 func (f *clientRotateSecret) Run(ctx context.Context, c *call) error {
-	now := c.now()
-	return c.with(ctx, func(p *parts) error {
+	now := c.Now()
+	return c.with(ctx, func(p *Parts) error {
 		cl, err := f.find(ctx, p)
 		if err != nil {
 			return err
@@ -428,7 +428,7 @@ func (f *clientRotateSecret) Run(ctx context.Context, c *call) error {
 		}
 		ev := c.clientEvent(audit.ClientSecretRotated, cl.ID, now)
 		ev.Detail = map[string]string{"grace": time.Duration(f.Grace).String()}
-		if err := p.db.AddSecret(ctx, cl.ID, newSecret(p, answer.ClientSecret, now), liveSecrets, ends, ev); err != nil {
+		if err := p.DB.AddSecret(ctx, cl.ID, newSecret(p, answer.ClientSecret, now), liveSecrets, ends, ev); err != nil {
 			return err
 		}
 		return c.show(answer, answer.print)
@@ -457,7 +457,7 @@ type clientDelete struct {
 
 // Run deletes the client once that is confirmed.
 func (f *clientDelete) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		cl, err := f.find(ctx, p)
 		if err != nil {
 			return err
@@ -465,10 +465,10 @@ func (f *clientDelete) Run(ctx context.Context, c *call) error {
 		if err := c.confirm(f.Yes, "client", string(cl.ID)); err != nil {
 			return err
 		}
-		now := c.now() // after the answer: what was issued meanwhile ends, too
+		now := c.Now() // after the answer: what was issued meanwhile ends, too
 		ev := c.clientEvent(audit.ClientDeleted, cl.ID, now)
 		ev.Detail = map[string]string{"name": cl.Name}
-		if err := p.db.DeleteClient(ctx, cl.ID, now, ev); err != nil {
+		if err := p.DB.DeleteClient(ctx, cl.ID, now, ev); err != nil {
 			return err
 		}
 		answer := map[string]string{"client_id": string(cl.ID), "result": "deleted"}

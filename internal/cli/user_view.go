@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -73,9 +73,9 @@ type factorView struct {
 	LastUsedAt when   `json:"last_used_at"`
 }
 
-func detail(ctx context.Context, p *parts, u *identity.User, now time.Time) (*userDetail, error) {
+func detail(ctx context.Context, p *Parts, u *identity.User, now time.Time) (*userDetail, error) {
 	v := &userDetail{userView: viewUser(u), SecondFactors: []factorView{}}
-	credentials, err := p.db.Credentials(ctx, u.ID)
+	credentials, err := p.DB.Credentials(ctx, u.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -84,18 +84,18 @@ func detail(ctx context.Context, p *parts, u *identity.User, now time.Time) (*us
 			v.SecondFactors = append(v.SecondFactors, factorView{c.Kind, c.Label, when{c.CreatedAt}, when{c.LastUsedAt}})
 		}
 	}
-	lock, err := p.login.LockOf(ctx, visit(now), u.ID)
+	lock, err := p.Login.LockOf(ctx, visit(now), u.ID)
 	if err != nil {
 		return nil, err
 	}
 	if lock.Locked(now) {
 		v.LockedUntil = when{lock.LockedUntil}
 	}
-	sessions, err := p.db.UserSessions(ctx, u.ID, now)
+	sessions, err := p.DB.UserSessions(ctx, u.ID, now)
 	if err != nil {
 		return nil, err
 	}
-	grants, err := p.db.UserGrants(ctx, u.ID, now)
+	grants, err := p.DB.UserGrants(ctx, u.ID, now)
 	v.Sessions, v.Grants = len(sessions), len(grants)
 	return v, err
 }

@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"cmp"
@@ -41,13 +41,13 @@ type scopeCreate struct {
 
 // Run stores the scope.
 func (f *scopeCreate) Run(ctx context.Context, c *call) error {
-	now := c.now()
+	now := c.Now()
 	s := &oauth.Scope{Name: f.Name, Description: strings.TrimSpace(f.Description), Default: f.Default, CreatedAt: now}
 	if err := checkScope(s); err != nil {
 		return err
 	}
-	return c.with(ctx, func(p *parts) error {
-		if p.db.Scopes()[f.Name] != nil {
+	return c.with(ctx, func(p *Parts) error {
+		if p.DB.Scopes()[f.Name] != nil {
 			return fault.New(fault.Conflict, "there is a scope %q already; change it with %s scope update", f.Name, program)
 		}
 		return putScope(ctx, c, p, s, c.event(audit.ScopeCreated, now))
@@ -64,9 +64,9 @@ func checkScope(s *oauth.Scope) error {
 	return nil
 }
 
-func putScope(ctx context.Context, c *call, p *parts, s *oauth.Scope, ev audit.Event) error {
+func putScope(ctx context.Context, c *call, p *Parts, s *oauth.Scope, ev audit.Event) error {
 	ev.Detail = map[string]string{"scope": s.Name}
-	if err := p.db.PutScope(ctx, s, ev); err != nil {
+	if err := p.DB.PutScope(ctx, s, ev); err != nil {
 		return err
 	}
 	return c.done(viewScope(s), "Scope %s is stored.", s.Name)
@@ -77,9 +77,9 @@ type scopeList struct{}
 
 // Run prints all scopes by name.
 func (*scopeList) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		var views []scopeView
-		for _, s := range p.db.Scopes() {
+		for _, s := range p.DB.Scopes() {
 			views = append(views, viewScope(s))
 		}
 		slices.SortFunc(views, func(a, b scopeView) int { return cmp.Compare(a.Name, b.Name) })
@@ -97,8 +97,8 @@ type scopeRef struct {
 	Name string `arg:"" name:"scope" help:"The scope's name."`
 }
 
-func (r scopeRef) find(p *parts) (*oauth.Scope, error) {
-	s := p.db.Scopes()[r.Name]
+func (r scopeRef) find(p *Parts) (*oauth.Scope, error) {
+	s := p.DB.Scopes()[r.Name]
 	if s == nil {
 		return nil, fault.New(fault.NotFound, "there is no scope %q; see %s scope list", r.Name, program)
 	}
@@ -115,7 +115,7 @@ type scopeUpdate struct {
 
 // Run stores the changed scope.
 func (f *scopeUpdate) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		s, err := f.find(p)
 		if err != nil {
 			return err
@@ -127,7 +127,7 @@ func (f *scopeUpdate) Run(ctx context.Context, c *call) error {
 		if err := checkScope(s); err != nil {
 			return err
 		}
-		return putScope(ctx, c, p, s, c.event(audit.ScopeUpdated, c.now()))
+		return putScope(ctx, c, p, s, c.event(audit.ScopeUpdated, c.Now()))
 	})
 }
 
@@ -139,7 +139,7 @@ type scopeDelete struct {
 
 // Run deletes the scope once that is confirmed.
 func (f *scopeDelete) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		s, err := f.find(p)
 		if err != nil {
 			return err
@@ -150,9 +150,9 @@ func (f *scopeDelete) Run(ctx context.Context, c *call) error {
 		if err := c.confirm(f.Yes, "scope", s.Name); err != nil {
 			return err
 		}
-		ev := c.event(audit.ScopeDeleted, c.now())
+		ev := c.event(audit.ScopeDeleted, c.Now())
 		ev.Detail = map[string]string{"scope": s.Name}
-		if err := p.db.DeleteScope(ctx, s.Name, ev); err != nil {
+		if err := p.DB.DeleteScope(ctx, s.Name, ev); err != nil {
 			return err
 		}
 		return c.done(map[string]string{"name": s.Name, "result": "deleted"}, "Scope %s is deleted.", s.Name)

@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -47,8 +47,8 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return c.with(ctx, func(p *parts) error {
-		q := store.SessionQuery{Now: c.now(), Limit: f.Limit, Offset: f.Offset}
+	return c.with(ctx, func(p *Parts) error {
+		q := store.SessionQuery{Now: c.Now(), Limit: f.Limit, Offset: f.Offset}
 		if f.User != "" {
 			u, err := findUser(ctx, p, f.User)
 			if err != nil {
@@ -56,7 +56,7 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 			}
 			q.User = u.ID
 		}
-		sessions, total, err := p.db.ListSessions(ctx, q)
+		sessions, total, err := p.DB.ListSessions(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (f *sessionRevoke) Run(ctx context.Context, c *call) error {
 	if given != 1 {
 		return wrong("name one session by its id, or a user with --user or --all-of-user")
 	}
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		if f.ID != "" {
 			return f.one(ctx, c, p)
 		}
@@ -100,9 +100,9 @@ func (f *sessionRevoke) Run(ctx context.Context, c *call) error {
 	})
 }
 
-func (f *sessionRevoke) one(ctx context.Context, c *call, p *parts) error {
-	now := c.now()
-	s, err := p.db.Session(ctx, identity.SessionID(f.ID), now)
+func (f *sessionRevoke) one(ctx context.Context, c *call, p *Parts) error {
+	now := c.Now()
+	s, err := p.DB.Session(ctx, identity.SessionID(f.ID), now)
 	if fault.Is(err, fault.NotFound) {
 		return fault.New(fault.NotFound, "there is no session %q; see %s session list", f.ID, program)
 	}
@@ -111,14 +111,14 @@ func (f *sessionRevoke) one(ctx context.Context, c *call, p *parts) error {
 	}
 	ev := c.event(audit.SessionRevoked, now)
 	ev.User, ev.Session = string(s.User), string(s.ID)
-	if err := p.db.EndSession(ctx, s.ID, now, p.cfg.Sessions.RevokeTokens, ev); err != nil {
+	if err := p.DB.EndSession(ctx, s.ID, now, p.Config.Sessions.RevokeTokens, ev); err != nil {
 		return err
 	}
 	return c.done(map[string]string{"id": string(s.ID), "user_id": string(s.User), "result": "ended"}, "Session %s is ended.", s.ID)
 }
 
-func (f *sessionRevoke) all(ctx context.Context, c *call, p *parts) error {
-	now := c.now()
+func (f *sessionRevoke) all(ctx context.Context, c *call, p *Parts) error {
+	now := c.Now()
 	u, err := findUser(ctx, p, f.User+f.AllOfUser)
 	if err != nil {
 		return err
@@ -128,13 +128,13 @@ func (f *sessionRevoke) all(ctx context.Context, c *call, p *parts) error {
 	answer := map[string]string{"user_id": string(u.ID), "result": "ended"}
 	if f.AllOfUser != "" {
 		ev.Detail = map[string]string{"scope": "all_sessions_and_grants"}
-		if err := p.db.EndUserAccess(ctx, u.ID, now, "", ev); err != nil {
+		if err := p.DB.EndUserAccess(ctx, u.ID, now, "", ev); err != nil {
 			return err
 		}
 		return c.done(answer, "All sessions of %s are ended, and every token is revoked.", u.LoginName())
 	}
 	ev.Detail = map[string]string{"scope": "all_sessions"}
-	if err := p.db.EndOtherSessions(ctx, u.ID, "", now, p.cfg.Sessions.RevokeTokens, ev); err != nil {
+	if err := p.DB.EndOtherSessions(ctx, u.ID, "", now, p.Config.Sessions.RevokeTokens, ev); err != nil {
 		return err
 	}
 	return c.done(answer, "All browser sessions of %s are ended.", u.LoginName())

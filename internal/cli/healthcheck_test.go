@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"bytes"
@@ -35,7 +35,11 @@ func TestHealthcheck(t *testing.T) {
 	} {
 		answer = tt.answer
 		var out bytes.Buffer
-		status := Main(t.Context(), []string{"healthcheck", "--port", u.Port(), "--base-url", "https://login.example.com"}, nil, strings.NewReader(""), &out, &out)
+		p := Program{Settings: func(flags map[string]string, _ string) (*config.Config, error) {
+			return config.Load(config.Source{Flags: flags})
+		}}
+		args := []string{"healthcheck", "--port", u.Port(), "--base-url", "https://login.example.com"}
+		status := Main(t.Context(), p, Streams{strings.NewReader(""), &out, &out}, args)
 		if status != tt.status || !strings.Contains(out.String(), tt.words) {
 			t.Errorf("answer %d: status %d, %q; want status %d, %q", tt.answer, status, out.String(), tt.status, tt.words)
 		}

@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -32,12 +32,12 @@ type userRef struct {
 	Ref string `arg:"" name:"user" help:"The account's id, email address or user name."`
 }
 
-func (r userRef) find(ctx context.Context, p *parts) (*identity.User, error) {
+func (r userRef) find(ctx context.Context, p *Parts) (*identity.User, error) {
 	return findUser(ctx, p, r.Ref)
 }
 
-func findUser(ctx context.Context, p *parts, ref string) (*identity.User, error) {
-	u, err := p.db.UserByRef(ctx, ref)
+func findUser(ctx context.Context, p *Parts, ref string) (*identity.User, error) {
+	u, err := p.DB.UserByRef(ctx, ref)
 	if fault.Is(err, fault.NotFound) {
 		return nil, fault.New(fault.NotFound, "there is no user %q; see %s user list", ref, program)
 	}
@@ -56,12 +56,12 @@ type userCreate struct {
 
 // Run creates the account and prints its id.
 func (f *userCreate) Run(ctx context.Context, c *call) error {
-	now := c.now()
+	now := c.Now()
 	u, err := f.user(now)
 	if err != nil {
 		return err
 	}
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		if f.PasswordStdin {
 			if err := c.firstPassword(ctx, p, u); err != nil {
 				return err
@@ -69,7 +69,7 @@ func (f *userCreate) Run(ctx context.Context, c *call) error {
 		}
 		ev := c.event(audit.UserCreated, now)
 		ev.User = string(u.ID)
-		if err := p.db.CreateUser(ctx, u, ev); err != nil {
+		if err := p.DB.CreateUser(ctx, u, ev); err != nil {
 			return err
 		}
 		v := viewUser(u)
@@ -109,30 +109,26 @@ func (f *userCreate) user(now time.Time) (*identity.User, error) {
 
 // firstPassword sets a password that the policy accepts, before the account is stored: an account
 // whose password is refused is not made at all.
-func (c *call) firstPassword(ctx context.Context, p *parts, u *identity.User) error {
+func (c *call) firstPassword(ctx context.Context, p *Parts, u *identity.User) error {
 	password, err := c.password()
 	if err != nil {
 		return err
 	}
-	policy := loginConfig(p.cfg).Policy
-	if u.Admin() {
-		policy = loginConfig(p.cfg).AdminPolicy
-	}
-	if faults := policy.Check(password, u.Username, u.Email, program, p.cfg.Server.BaseURL); len(faults) > 0 {
+	if faults := p.Policy(u).Check(password, u.Username, u.Email, program, p.Config.Server.BaseURL); len(faults) > 0 {
 		return fault.InvalidField("password", "the password is refused: %s", strings.Join(faults, " "))
 	}
-	u.PasswordHash, err = p.passwords.Hash(ctx, identity.NormalizePassword(password))
+	u.PasswordHash, err = p.Passwords.Hash(ctx, identity.NormalizePassword(password))
 	u.PasswordChangedAt = u.CreatedAt
 	return err
 }
 
 // passwordLink makes a one-time link to choose a password.
-func passwordLink(ctx context.Context, p *parts, u *identity.User, now time.Time) (string, error) {
-	token, err := p.login.PasswordLink(ctx, visit(now), u)
+func passwordLink(ctx context.Context, p *Parts, u *identity.User, now time.Time) (string, error) {
+	token, err := p.Login.PasswordLink(ctx, visit(now), u)
 	if err != nil {
 		return "", err
 	}
-	return p.cfg.Server.BaseURL + "/reset-password?token=" + url.QueryEscape(token), nil
+	return p.Config.Server.BaseURL + "/reset-password?token=" + url.QueryEscape(token), nil
 }
 
 // userList lists accounts.
@@ -146,8 +142,8 @@ func (f *userList) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return c.with(ctx, func(p *parts) error {
-		users, total, err := p.db.ListUsers(ctx, store.UserQuery{Search: f.Search, Limit: f.Limit, Offset: f.Offset})
+	return c.with(ctx, func(p *Parts) error {
+		users, total, err := p.DB.ListUsers(ctx, store.UserQuery{Search: f.Search, Limit: f.Limit, Offset: f.Offset})
 		if err != nil {
 			return err
 		}
@@ -170,12 +166,12 @@ type userShow struct{ userRef }
 
 // Run prints the account, its second factors and its lock.
 func (f *userShow) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		u, err := f.find(ctx, p)
 		if err != nil {
 			return err
 		}
-		v, err := detail(ctx, p, u, c.now())
+		v, err := detail(ctx, p, u, c.Now())
 		if err != nil {
 			return err
 		}
@@ -191,8 +187,8 @@ type userSetPassword struct {
 
 // Run sets the password, which ends the user's sessions, or prints a link.
 func (f *userSetPassword) Run(ctx context.Context, c *call) error {
-	now := c.now()
-	return c.with(ctx, func(p *parts) error {
+	now := c.Now()
+	return c.with(ctx, func(p *Parts) error {
 		u, err := f.find(ctx, p)
 		if err != nil {
 			return err
@@ -206,7 +202,7 @@ func (f *userSetPassword) Run(ctx context.Context, c *call) error {
 			if err != nil {
 				return err
 			}
-			if err := p.login.SetPassword(ctx, visit(now), u, password); err != nil {
+			if err := p.Login.SetPassword(ctx, visit(now), u, password); err != nil {
 				return err
 			}
 			return c.done(answer, "The password of %s is set; all sessions of the account have ended.", u.LoginName())
@@ -227,8 +223,8 @@ type userUnlock struct{ userRef }
 
 // Run forgets the failures counted against the account.
 func (f *userUnlock) Run(ctx context.Context, c *call) error {
-	return f.change(ctx, c, audit.AccountUnlocked, "unlocked", func(p *parts, u *identity.User, ev audit.Event) error {
-		return p.login.Unlock(ctx, visit(ev.At), u.ID)
+	return f.change(ctx, c, audit.AccountUnlocked, "unlocked", func(p *Parts, u *identity.User, ev audit.Event) error {
+		return p.Login.Unlock(ctx, visit(ev.At), u.ID)
 	})
 }
 
@@ -237,11 +233,11 @@ type userDisable struct{ userRef }
 
 // Run disables the account and ends all it has open.
 func (f *userDisable) Run(ctx context.Context, c *call) error {
-	return f.change(ctx, c, audit.UserDisabled, "disabled", func(p *parts, u *identity.User, ev audit.Event) error {
+	return f.change(ctx, c, audit.UserDisabled, "disabled", func(p *Parts, u *identity.User, ev audit.Event) error {
 		if err := notLastAdmin(ctx, p, u); err != nil {
 			return err
 		}
-		return p.db.SetUserDisabled(ctx, u.ID, true, ev.At, ev)
+		return p.DB.SetUserDisabled(ctx, u.ID, true, ev.At, ev)
 	})
 }
 
@@ -250,8 +246,8 @@ type userEnable struct{ userRef }
 
 // Run enables the account.
 func (f *userEnable) Run(ctx context.Context, c *call) error {
-	return f.change(ctx, c, audit.UserEnabled, "enabled", func(p *parts, u *identity.User, ev audit.Event) error {
-		return p.db.SetUserDisabled(ctx, u.ID, false, ev.At, ev)
+	return f.change(ctx, c, audit.UserEnabled, "enabled", func(p *Parts, u *identity.User, ev audit.Event) error {
+		return p.DB.SetUserDisabled(ctx, u.ID, false, ev.At, ev)
 	})
 }
 
@@ -263,26 +259,26 @@ type userDelete struct {
 
 // Run deletes the account once that is confirmed.
 func (f *userDelete) Run(ctx context.Context, c *call) error {
-	return f.change(ctx, c, audit.UserDeleted, "deleted", func(p *parts, u *identity.User, ev audit.Event) error {
+	return f.change(ctx, c, audit.UserDeleted, "deleted", func(p *Parts, u *identity.User, ev audit.Event) error {
 		if err := notLastAdmin(ctx, p, u); err != nil {
 			return err
 		}
 		if err := c.confirm(f.Yes, "user", u.LoginName()); err != nil {
 			return err
 		}
-		ev.At = c.now() // after the answer: what was issued meanwhile ends, too
-		return p.db.DeleteUser(ctx, u.ID, ev.At, ev)
+		ev.At = c.Now() // after the answer: what was issued meanwhile ends, too
+		return p.DB.DeleteUser(ctx, u.ID, ev.At, ev)
 	})
 }
 
 // change finds an account, does something to it and says so.
-func (r userRef) change(ctx context.Context, c *call, t audit.Type, verb string, do func(*parts, *identity.User, audit.Event) error) error {
-	return c.with(ctx, func(p *parts) error {
+func (r userRef) change(ctx context.Context, c *call, t audit.Type, verb string, do func(*Parts, *identity.User, audit.Event) error) error {
+	return c.with(ctx, func(p *Parts) error {
 		u, err := r.find(ctx, p)
 		if err != nil {
 			return err
 		}
-		ev := c.event(t, c.now())
+		ev := c.event(t, c.Now())
 		ev.User = string(u.ID)
 		if err := do(p, u, ev); err != nil {
 			return err
@@ -293,11 +289,11 @@ func (r userRef) change(ctx context.Context, c *call, t audit.Type, verb string,
 }
 
 // notLastAdmin keeps somebody able to administer the server.
-func notLastAdmin(ctx context.Context, p *parts, u *identity.User) error {
+func notLastAdmin(ctx context.Context, p *Parts, u *identity.User) error {
 	if !u.Admin() || u.Disabled {
 		return nil
 	}
-	n, err := p.db.CountAdmins(ctx)
+	n, err := p.DB.CountAdmins(ctx)
 	if err == nil && n <= 1 {
 		err = fault.New(fault.Denied, "%s is the last administrator; make another first: %s user create --role %s …", u.LoginName(), program, identity.RoleAdmin)
 	}

@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -45,10 +45,10 @@ type keyList struct{}
 
 // Run prints the keys, oldest first.
 func (*keyList) Run(ctx context.Context, c *call) error {
-	now := c.now()
-	return c.with(ctx, func(p *parts) error {
+	now := c.Now()
+	return c.with(ctx, func(p *Parts) error {
 		var views []keyView
-		for _, k := range p.ring.Keys() {
+		for _, k := range p.Ring.Keys() {
 			views = append(views, viewKey(k, now))
 		}
 		return showList(c, views, len(views), func(s *sheet) {
@@ -77,8 +77,8 @@ func (f *keyRotate) Run(ctx context.Context, c *call) error {
 			return err
 		}
 	}
-	now := c.now()
-	return c.with(ctx, func(p *parts) error {
+	now := c.Now()
+	return c.with(ctx, func(p *Parts) error {
 		r, err := f.plan(ctx, p, now)
 		if err != nil {
 			return err
@@ -109,10 +109,10 @@ type rotation struct {
 }
 
 // plan makes the key and finds those that it takes over from.
-func (f *keyRotate) plan(ctx context.Context, p *parts, now time.Time) (*rotation, error) {
+func (f *keyRotate) plan(ctx context.Context, p *Parts, now time.Time) (*rotation, error) {
 	alg, starts := f.Alg, now.Add(time.Duration(f.PublishAhead))
 	if alg == "" {
-		alg = p.cfg.Tokens.Algorithm
+		alg = p.Config.Tokens.Algorithm
 	}
 	if f.Now {
 		starts = now
@@ -122,7 +122,7 @@ func (f *keyRotate) plan(ctx context.Context, p *parts, now time.Time) (*rotatio
 		return nil, err
 	}
 	r := &rotation{expires: starts.Add(longest)}
-	for _, k := range p.ring.Keys() {
+	for _, k := range p.Ring.Keys() {
 		switch state := k.State(now); {
 		case k.Alg != alg || state != keyNext && state != keyActive:
 		case state == keyNext && !f.Now:
@@ -133,21 +133,21 @@ func (f *keyRotate) plan(ctx context.Context, p *parts, now time.Time) (*rotatio
 			r.hasten = append(r.hasten, k.ID)
 		}
 	}
-	r.key, err = p.ring.NewKey(alg, now, starts)
+	r.key, err = p.Ring.NewKey(alg, now, starts)
 	return r, err
 }
 
 // do stores the rotation. The new key comes first, so that there is one to sign with at every moment.
-func (r *rotation) do(ctx context.Context, c *call, p *parts) error {
+func (r *rotation) do(ctx context.Context, c *call, p *Parts) error {
 	ev := c.event(audit.KeyRotated, r.key.CreatedAt)
 	ev.Detail = map[string]string{"kid": r.key.ID, "alg": r.key.Alg, "retires": strings.Join(append(r.retire, r.hasten...), " ")}
-	err := p.db.RotateKeys(ctx, r.key, r.retire, r.key.ActiveAt, r.expires, ev)
+	err := p.DB.RotateKeys(ctx, r.key, r.retire, r.key.ActiveAt, r.expires, ev)
 	if err != nil || len(r.hasten) == 0 {
 		return err
 	}
 	ev = c.event(audit.KeyRetired, r.key.CreatedAt)
 	ev.Detail = map[string]string{"kid": strings.Join(r.hasten, " ")}
-	return p.db.RetireKeys(ctx, r.hasten, r.key.ActiveAt, r.expires, ev)
+	return p.DB.RetireKeys(ctx, r.hasten, r.key.ActiveAt, r.expires, ev)
 }
 
 func (r *rotation) view(now time.Time) any {
@@ -163,10 +163,10 @@ func (r *rotation) view(now time.Time) any {
 }
 
 // longestToken is how long a token lives at most that is signed now, for any client.
-func longestToken(ctx context.Context, p *parts) (time.Duration, error) {
-	longest := max(p.cfg.Tokens.AccessTTL, p.cfg.Tokens.IDTTL)
+func longestToken(ctx context.Context, p *Parts) (time.Duration, error) {
+	longest := max(p.Config.Tokens.AccessTTL, p.Config.Tokens.IDTTL)
 	for offset := 0; ; offset += maxPage {
-		clients, total, err := p.db.ListClients(ctx, store.ClientQuery{Limit: maxPage, Offset: offset})
+		clients, total, err := p.DB.ListClients(ctx, store.ClientQuery{Limit: maxPage, Offset: offset})
 		if err != nil {
 			return 0, err
 		}
@@ -187,9 +187,9 @@ type keyRetire struct {
 
 // Run ends the key's publication now.
 func (f *keyRetire) Run(ctx context.Context, c *call) error {
-	now := c.now()
-	return c.with(ctx, func(p *parts) error {
-		k, err := retirable(p.ring.Keys(), f.KID, now)
+	now := c.Now()
+	return c.with(ctx, func(p *Parts) error {
+		k, err := retirable(p.Ring.Keys(), f.KID, now)
 		if err != nil {
 			return err
 		}
@@ -198,7 +198,7 @@ func (f *keyRetire) Run(ctx context.Context, c *call) error {
 		}
 		ev := c.event(audit.KeyRetired, now)
 		ev.Detail = map[string]string{"kid": k.ID, "alg": k.Alg}
-		if err := p.db.RetireKeys(ctx, []string{k.ID}, now, now, ev); err != nil {
+		if err := p.DB.RetireKeys(ctx, []string{k.ID}, now, now, ev); err != nil {
 			return err
 		}
 		k.RetiredAt, k.ExpiresAt = now, now

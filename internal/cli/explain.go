@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -35,7 +35,7 @@ type explainedEvent struct {
 
 // Run looks among what the gateway keeps of refusals, and in the audit log.
 func (f *explainCommand) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		x, err := explained(ctx, p, strings.TrimSpace(f.RequestID))
 		if err != nil {
 			return err
@@ -44,7 +44,7 @@ func (f *explainCommand) Run(ctx context.Context, c *call) error {
 	})
 }
 
-func explained(ctx context.Context, p *parts, id string) (*explanation, error) {
+func explained(ctx context.Context, p *Parts, id string) (*explanation, error) {
 	for _, id := range slices.Compact([]string{id, strings.ToUpper(id)}) { // our own are in capitals, and read out on the telephone
 		x, err := lookUp(ctx, p, id)
 		if err != nil || x != nil {
@@ -56,12 +56,12 @@ func explained(ctx context.Context, p *parts, id string) (*explanation, error) {
 }
 
 // lookUp gives what is known of a request, or nil.
-func lookUp(ctx context.Context, p *parts, id string) (*explanation, error) {
+func lookUp(ctx context.Context, p *Parts, id string) (*explanation, error) {
 	if id == "" {
 		return nil, nil
 	}
 	x := &explanation{RequestID: id, Events: []explainedEvent{}}
-	kept, err := p.db.Refusal(ctx, id)
+	kept, err := p.DB.Refusal(ctx, id)
 	switch {
 	case fault.Is(err, fault.NotFound):
 	case err != nil:
@@ -72,7 +72,7 @@ func lookUp(ctx context.Context, p *parts, id string) (*explanation, error) {
 		}
 		x.Route = routeSince(p, x.Refused)
 	}
-	events, err := p.db.ListAudit(ctx, store.AuditQuery{RequestID: id})
+	events, err := p.DB.ListAudit(ctx, store.AuditQuery{RequestID: id})
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +86,11 @@ func lookUp(ctx context.Context, p *parts, id string) (*explanation, error) {
 }
 
 // routeSince says what has become of the route meanwhile: what was refused may pass by now.
-func routeSince(p *parts, r *access.Refused) string {
+func routeSince(p *Parts, r *access.Refused) string {
 	if r.Route == "" || strings.HasPrefix(r.Route, "file:") {
 		return ""
 	}
-	stored := p.db.Routes()
+	stored := p.DB.Routes()
 	i := slices.IndexFunc(stored, func(o access.Route) bool { return o.ID == r.Route })
 	switch {
 	case i < 0:

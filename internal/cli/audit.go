@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"bufio"
@@ -27,15 +27,15 @@ type auditFlags struct {
 	Since  span   `placeholder:"DURATION" help:"Only what is younger, such as 24h or 7d."`
 }
 
-func (f *auditFlags) query(ctx context.Context, c *call, p *parts) (store.AuditQuery, error) {
+func (f *auditFlags) query(ctx context.Context, c *call, p *Parts) (store.AuditQuery, error) {
 	q := store.AuditQuery{Type: audit.Type(strings.ToUpper(f.Type)), Client: f.Client, User: f.User}
 	if f.Since > 0 {
-		q.Since = c.now().Add(-time.Duration(f.Since))
+		q.Since = c.Now().Add(-time.Duration(f.Since))
 	}
 	if f.User == "" {
 		return q, nil
 	}
-	u, err := p.db.UserByRef(ctx, f.User)
+	u, err := p.DB.UserByRef(ctx, f.User)
 	if err == nil {
 		q.User = string(u.ID)
 	}
@@ -97,13 +97,13 @@ func (f *auditList) Run(ctx context.Context, c *call) error {
 	if err := (pageFlags{Limit: f.Limit}).check(); err != nil {
 		return err
 	}
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		q, err := f.query(ctx, c, p)
 		if err != nil {
 			return err
 		}
 		q.Limit = f.Limit
-		events, err := p.db.ListAudit(ctx, q)
+		events, err := p.DB.ListAudit(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ type auditExport struct{ auditFlags }
 
 // Run writes one JSON document a line, with or without --json, and reads page by page: the record may be long.
 func (f *auditExport) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		q, err := f.query(ctx, c, p)
 		if err != nil {
 			return err
@@ -133,7 +133,7 @@ func (f *auditExport) Run(ctx context.Context, c *call) error {
 		q.Limit = maxPage
 		out := bufio.NewWriter(c.stdout)
 		for {
-			events, err := p.db.ListAudit(ctx, q)
+			events, err := p.DB.ListAudit(ctx, q)
 			if err != nil {
 				return err
 			}

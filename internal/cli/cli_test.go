@@ -1,142 +1,21 @@
-package app
+package cli
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"flag"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/config"
-	"github.com/gatehouse-id/gatehouse/internal/login"
-	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
-
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"gatehouse": func() {
-			os.Exit(Main(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
-		},
-	})
-}
-
-// TestStories runs the program as its users do, each story with a database of its own.
-func TestStories(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"signin": signIn,
-			"grab":   grab,
-			"refuse": refuse,
-			"status": status,
-		},
-	})
-}
-
-// signIn signs a user in as a browser would: signin NAME PASSWORD [REQUEST-ID].
-func signIn(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 2 && len(args) != 3 {
-		ts.Fatalf("usage: signin NAME PASSWORD [REQUEST-ID]")
-	}
-	v := login.Visit{IP: "192.0.2.7", Agent: "Browser\x1b[31m/1", Now: time.Now()}
-	if len(args) == 3 {
-		v.RequestID = args[2]
-	}
-	ctx := context.Background()
-	p := storyParts(ts)
-	defer p.Close()
-	step, err := p.login.Password(ctx, v, login.Attempt{Username: args[0], Password: args[1]})
-	switch {
-	case neg && err == nil:
-		ts.Fatalf("%s could sign in", args[0])
-	case !neg && err != nil:
-		ts.Fatalf("%s could not sign in: %v", args[0], err)
-	case !neg && step.Done == nil:
-		ts.Fatalf("the sign-in of %s is not complete: %s", args[0], step.Next)
-	}
-}
-
-// storyParts opens the parts that the story's commands work on, too.
-func storyParts(ts *testscript.TestScript) *parts {
-	e := &env{
-		stdin: strings.NewReader(""), stdout: ts.Stdout(), stderr: ts.Stderr(), getenv: ts.Getenv, now: time.Now, version: "test",
-		environ: []string{"DATABASE_URL=sqlite:" + ts.MkAbs("data/gatehouse.db")},
-	}
-	p, err := open(context.Background(), e, nil)
-	ts.Check(err)
-	return p
-}
-
-// refuse keeps a refusal as the gateway does: refuse REQUEST-ID ROUTE-ID.
-func refuse(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: refuse REQUEST-ID ROUTE-ID")
-	}
-	r := access.Refused{
-		RequestID: args[0], At: time.Now(), Method: "POST", Host: "api.example.com", Path: "/shop/v1/orders", IP: "192.0.2.7", Status: 403,
-		Route: args[1], Caller: access.RefusedCaller{By: access.ByToken, Client: "app", User: "0199"},
-		Refusal: access.Refusal{
-			Rule: "scope", Reason: "The token lacks a scope.", Needed: []string{"orders:read", "orders:write"}, Had: []string{"orders:read"},
-			Remedy: "Ask for orders:write, too.", Code: "insufficient_scope",
-		},
-	}
-	if r.Route != "" {
-		r.RouteName = "shop/v1"
-	}
-	data, err := r.Encode()
-	ts.Check(err)
-	p := storyParts(ts)
-	defer p.Close()
-	ts.Check(p.db.PutRefusals(context.Background(), []store.Refused{{RequestID: r.RequestID, At: r.At, Data: data}}))
-}
-
-// status runs a command that must end with an exit status, and with one line on stderr: status N COMMAND…
-func status(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: status N COMMAND…")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	got := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) {
-			ts.Fatalf("%v", err)
-		}
-		got = exit.ExitCode()
-	}
-	if got != want {
-		ts.Fatalf("exit status %d, want %d", got, want)
-	}
-	if n := strings.Count(ts.ReadFile("stderr"), "\n"); n != 1 {
-		ts.Fatalf("%d lines on stderr, want 1", n)
-	}
-}
-
-// grab puts what a pattern's group finds in the last output into a variable: grab NAME PATTERN.
-func grab(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: grab NAME PATTERN")
-	}
-	found := regexp.MustCompile("(?m)" + args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
-	if len(found) != 2 {
-		ts.Fatalf("the output has nothing like %s", args[1])
-	}
-	ts.Setenv(args[0], found[1])
-}
 
 // TestUsage compares the usage text of every command with what was agreed on; -update writes it.
 func TestUsage(t *testing.T) {
@@ -153,7 +32,7 @@ func TestUsage(t *testing.T) {
 		}
 		got.WriteString("$ gatehouse " + strings.Join(append(words, "--help"), " ") + "\n")
 		var stderr bytes.Buffer
-		if status := Main(t.Context(), append(words, "--help"), nil, strings.NewReader(""), &got, &stderr); status != 0 || stderr.Len() > 0 {
+		if status := Main(t.Context(), Program{}, Streams{strings.NewReader(""), &got, &stderr}, append(words, "--help")); status != 0 || stderr.Len() > 0 {
 			t.Fatalf("%v --help: status %d, %s", words, status, stderr.String())
 		}
 		got.WriteString("\n")
@@ -223,9 +102,9 @@ func TestSettingFlagsReachTheCommand(t *testing.T) {
 		{[]string{"version", "--port", "1", "--base-url=http://x"}, map[string]string{"port": "1", "base-url": "http://x"}},
 		{[]string{"version", "--single-session"}, map[string]string{"single-session": "true"}},
 		{[]string{"version", "--single-session=false"}, map[string]string{"single-session": "false"}},
-		{[]string{"--config", "f.yaml", "version"}, map[string]string{"config": "f.yaml"}},
+		{[]string{"--config", "f.yaml", "version"}, map[string]string{}},
 		{[]string{"client", "create", "--name", "x", "--access-token-ttl", "60", "--code-ttl", "9"}, map[string]string{"code-ttl": "9"}},
-		{[]string{"--config", "user", "session", "list", "--user=list", "--port=3"}, map[string]string{"config": "user", "port": "3"}},
+		{[]string{"--config", "user", "session", "list", "--user=list", "--port=3"}, map[string]string{"port": "3"}},
 	} {
 		var l line
 		k, err := l.parser(t.Context(), &env{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)}, tt.args)
@@ -236,7 +115,10 @@ func TestSettingFlagsReachTheCommand(t *testing.T) {
 			t.Errorf("%v: %v", tt.args, err)
 			continue
 		}
-		got := l.settings.given(l.grammar.Config)
+		got := l.settings.given()
+		if i := slices.Index(tt.args, "--config"); i >= 0 && l.grammar.Config != tt.args[i+1] {
+			t.Errorf("%v: the settings file is %q", tt.args, l.grammar.Config)
+		}
 		if len(got) != len(tt.want) {
 			t.Errorf("%v: got %v, want %v", tt.args, got, tt.want)
 		}

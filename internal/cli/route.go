@@ -1,11 +1,14 @@
-package app
+package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
@@ -121,12 +124,12 @@ type routeSet struct {
 	stored  []access.Route
 }
 
-func routesOf(p *parts) (*routeSet, error) {
-	file, err := routesFile(p.cfg)
+func routesOf(p *Parts) (*routeSet, error) {
+	file, err := p.RoutesFile()
 	if err != nil {
 		return nil, err
 	}
-	return &routeSet{file, routeOptions(p.cfg, file), p.db.Routes()}, nil
+	return &routeSet{file, admin.RouteOptions(p.Config.Server.BaseURL, file), p.DB.Routes()}, nil
 }
 
 // all are the routes of the file and then those of the database, in the order in which they were written.
@@ -140,10 +143,10 @@ type routeCreate struct{ routeFields }
 
 // Run stores the route and prints its id.
 func (f *routeCreate) Run(ctx context.Context, c *call) error {
-	now := c.now()
+	now := c.Now()
 	r := &access.Route{ID: secret.NewID(now), CreatedAt: now, UpdatedAt: now}
 	f.apply(r)
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		s, err := routesOf(p)
 		if err != nil {
 			return err
@@ -152,7 +155,7 @@ func (f *routeCreate) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
-		if err := p.db.CreateRoute(ctx, r, s.fits(r.ID), c.routeEvent(audit.RouteCreated, v, now)); err != nil {
+		if err := p.DB.CreateRoute(ctx, r, s.fits(r.ID), c.routeEvent(audit.RouteCreated, v, now)); err != nil {
 			return err
 		}
 		c.noteUnknown(ctx, p, r)
@@ -181,9 +184,9 @@ func (c *call) routeEvent(t audit.Type, v *routeView, now time.Time) audit.Event
 }
 
 // noteUnknown warns of names that stand for nothing yet: a slip of the pen would shut everybody out.
-func (c *call) noteUnknown(ctx context.Context, p *parts, r *access.Route) {
+func (c *call) noteUnknown(ctx context.Context, p *Parts, r *access.Route) {
 	for _, id := range r.Clients {
-		if _, err := p.db.Client(ctx, client.ID(id)); fault.Is(err, fault.NotFound) {
+		if _, err := p.DB.Client(ctx, client.ID(id)); fault.Is(err, fault.NotFound) {
 			c.note("there is no client %q yet; see %s client list", id, program)
 		}
 	}
@@ -191,7 +194,7 @@ func (c *call) noteUnknown(ctx context.Context, p *parts, r *access.Route) {
 		return
 	}
 	for _, name := range r.Scopes {
-		if p.db.Scopes()[name] == nil {
+		if p.DB.Scopes()[name] == nil {
 			c.note("there is no scope %q yet; define it with %s scope create", name, program)
 		}
 	}
@@ -208,7 +211,7 @@ func (f *routeList) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		s, err := routesOf(p)
 		if err != nil {
 			return err
@@ -267,10 +270,10 @@ func (r routeRef) find(s *routeSet) (*access.Route, error) {
 }
 
 // stored is find for a route that is to be changed.
-func (r routeRef) ofDatabase(p *parts, s *routeSet) (*access.Route, error) {
+func (r routeRef) ofDatabase(p *Parts, s *routeSet) (*access.Route, error) {
 	found, err := r.find(s)
 	if err == nil && ofFile(found) {
-		err = fault.New(fault.Denied, "the route %s stands in %s; change it there, and running servers have it within a second", found.Name, p.cfg.Gateway.RoutesFile)
+		err = fault.New(fault.Denied, "the route %s stands in %s; change it there, and running servers have it within a second", found.Name, p.Config.Gateway.RoutesFile)
 	}
 	return found, err
 }
@@ -280,7 +283,7 @@ type routeShow struct{ routeRef }
 
 // Run prints the route.
 func (f *routeShow) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		s, err := routesOf(p)
 		if err != nil {
 			return err
@@ -303,8 +306,8 @@ type routeUpdate struct {
 
 // Run stores the changed route.
 func (f *routeUpdate) Run(ctx context.Context, c *call) error {
-	now := c.now()
-	return c.with(ctx, func(p *parts) error {
+	now := c.Now()
+	return c.with(ctx, func(p *Parts) error {
 		s, err := routesOf(p)
 		if err != nil {
 			return err
@@ -325,7 +328,7 @@ func (f *routeUpdate) Run(ctx context.Context, c *call) error {
 		}
 		ev := c.routeEvent(audit.RouteUpdated, v, now)
 		ev.Detail["changed"] = strings.Join(differences(before, v), " ")
-		if err := p.db.UpdateRoute(ctx, r, s.fits(r.ID), ev); err != nil {
+		if err := p.DB.UpdateRoute(ctx, r, s.fits(r.ID), ev); err != nil {
 			return err
 		}
 		c.noteUnknown(ctx, p, r)
@@ -378,7 +381,7 @@ type routeDelete struct {
 
 // Run deletes the route once that is confirmed.
 func (f *routeDelete) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *parts) error {
+	return c.with(ctx, func(p *Parts) error {
 		s, err := routesOf(p)
 		if err != nil {
 			return err
@@ -391,9 +394,62 @@ func (f *routeDelete) Run(ctx context.Context, c *call) error {
 		if err := c.confirm(f.Yes, "route", v.Name); err != nil {
 			return err
 		}
-		if err := p.db.DeleteRoute(ctx, r.ID, c.routeEvent(audit.RouteDeleted, v, c.now())); err != nil {
+		if err := p.DB.DeleteRoute(ctx, r.ID, c.routeEvent(audit.RouteDeleted, v, c.Now())); err != nil {
 			return err
 		}
 		return c.done(map[string]string{"id": r.ID, "result": "deleted"}, "Route %s is deleted.", v.Name)
 	})
+}
+
+// fits judges a change of the stored routes by all that will be there then. Others that are in each other's way, because the file has
+// changed, are not held against it.
+func (s *routeSet) fits(changed string) func([]access.Route) error {
+	return func(stored []access.Route) error {
+		var own *access.Compiled
+		var others []*access.Compiled
+		for _, r := range slices.Concat(s.file.Routes, stored) {
+			c, err := access.Compile(r, s.options)
+			switch {
+			case r.ID == changed && err != nil:
+				return routeFault(err)
+			case r.ID == changed:
+				own = c
+			case err == nil:
+				others = append(others, c)
+			}
+		}
+		for _, other := range others {
+			if other.Address() != own.Address() {
+				continue
+			}
+			if _, err := access.NewTable([]*access.Compiled{other, own}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// routeFault says which flag a refused route is refused for.
+func routeFault(err error) error {
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind != fault.Invalid {
+		return err
+	}
+	if flag := routeFlags()[f.Field]; flag != "" {
+		return usageError{fmt.Errorf("--%s: %w", flag, err)}
+	}
+	return usageError{err}
+}
+
+// routeFlags maps the fields of a route to the flags that set them, where they are called otherwise.
+func routeFlags() map[string]string {
+	return map[string]string{
+		"name": "name", "domain": "domain", "version": "version", "prefix": "prefix", "host": "host", "upstreams": "upstream",
+		"methods": "method", "timeout": "timeout", "body_limit": "body-limit", "cors": "cors", "scopes": "scope", "roles": "role",
+		"clients": "client", "networks": "from-network", "audiences": "audience", "issuers": "issuer", "acr": "acr", "max_age": "max-age",
+		"allow_unidentified": "allow-unidentified", "allow_client_id": "allow-client-id", "rate": "rate", "rate_per": "rate-per",
+		"rate_by": "rate-by", "health_path": "health-path", "health_every": "health-every", "keep_path": "keep-path",
+		"keep_host": "keep-host", "browser": "browser",
+	}
 }

@@ -1,4 +1,4 @@
-package app
+package cli
 
 import "context"
 
@@ -32,4 +32,10 @@ func commands() []command {
 type serveCommand struct{}
 
 // Run serves until ctx ends.
-func (*serveCommand) Run(ctx context.Context, c *call) error { return serve(ctx, c.env, c.flags) }
+func (*serveCommand) Run(ctx context.Context, c *call) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	return c.Serve(ctx, cfg)
+}

@@ -1,4 +1,4 @@
-package app
+package cli
 
 import (
 	"context"
@@ -80,16 +80,13 @@ func placeholder(row config.Setting) string {
 	return "…"
 }
 
-// given is what was set on the command line, by flag name, with the file of settings under its own.
-func (s *settingFlags) given(file string) map[string]string {
+// given returns the settings given on the command line, by flag name.
+func (s *settingFlags) given() map[string]string {
 	flags := map[string]string{}
 	for _, f := range s.all {
 		if f.Set {
 			flags[f.Name] = f.Target.String()
 		}
-	}
-	if file != "" {
-		flags[configFlag] = file
 	}
 	return flags
 }

@@ -1,0 +1,234 @@
+// Package cli is the command line: it reads flags, calls the operations of the program and shows what they return.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+)
+
+// Exit statuses; scripts depend on them.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// program is what the usage text and messages call us, whatever the binary is named.
+const program = "gatehouse"
+
+// Program holds what the command line needs from the rest of the program.
+type Program struct {
+	Version string
+	Now     func() time.Time
+	// Settings reads the settings. The flags are those of the command line, by flag name; file names a YAML file, or is "".
+	Settings func(flags map[string]string, file string) (*config.Config, error)
+	// Open opens the database and brings its schema up to date.
+	Open func(ctx context.Context, cfg *config.Config) (*Parts, error)
+	// Migrate brings the schema up to date and returns the names of the migrations applied, or only those pending.
+	Migrate func(ctx context.Context, cfg *config.Config, dryRun bool) ([]string, error)
+	// Serve runs the server until ctx ends.
+	Serve func(ctx context.Context, cfg *config.Config) error
+}
+
+// Parts are the opened pieces that a command works on.
+type Parts struct {
+	Config     *config.Config
+	Keys       *secret.Keys
+	DB         *store.DB
+	Ring       *jose.Ring
+	Passwords  *secret.Passwords
+	Login      *login.Server
+	Policy     func(*identity.User) identity.Policy
+	RoutesFile func() (*access.File, error)
+}
+
+// Streams are the standard streams of a command.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// env is what a command runs with: a program and streams.
+type env struct {
+	Program
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// Main runs one command line, given without the program's name, and returns the exit status: 0 for success, 1 for
+// failure, 2 for wrong usage. An error is one line on the error stream.
+func Main(ctx context.Context, p Program, s Streams, args []string) int {
+	e := &env{Program: p, stdin: s.In, stdout: s.Out, stderr: s.Err}
+	if len(args) == 0 {
+		e.stdout = s.Err
+		if err := run(ctx, e, []string{"--help"}); err != nil {
+			return printError(s.Err, err)
+		}
+		return exitUsage
+	}
+	if err := run(ctx, e, args); err != nil {
+		return printError(s.Err, err)
+	}
+	return exitDone
+}
+
+// grammar is what every command takes, besides the settings.
+type grammar struct {
+	JSON   bool   `name:"json" help:"Answer with one JSON document."`
+	Config string `placeholder:"FILE" help:"Read settings from this YAML file."`
+}
+
+// run reads the arguments and runs the command that they name.
+func run(ctx context.Context, e *env, args []string) error {
+	var l line
+	parser, err := l.parser(ctx, e, args)
+	if err != nil {
+		return err
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case l.helped:
+		return nil
+	case err != nil:
+		return usageError{fmt.Errorf("%w; see %s --help", err, helpFor(err))}
+	}
+	return parsed.Run(&call{env: e, json: l.grammar.JSON, flags: l.settings.given(), file: l.grammar.Config})
+}
+
+// line is what a command line is read into.
+type line struct {
+	grammar  grammar
+	settings settingFlags
+	helped   bool // the usage text was asked for, and has been printed
+}
+
+// parser makes the parser for the table of commands, ready for these arguments.
+func (l *line) parser(ctx context.Context, e *env, args []string) (*kong.Kong, error) {
+	l.settings.args = args
+	options := []kong.Option{
+		kong.Name(program),
+		kong.Description("Gatehouse signs people and programs in: a self-hosted OAuth 2 and OpenID Connect server.\n\n" +
+			"Every command takes the settings as flags too: see \"" + program + " help settings\"."),
+		kong.Writers(e.stdout, e.stderr),
+		kong.Exit(func(int) { l.helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+		kong.PostBuild(l.settings.attach),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	}
+	for _, c := range commands() {
+		options = append(options, kong.DynamicCommand(c.name, c.help, "", c.grammar))
+	}
+	return kong.New(&l.grammar, options...)
+}
+
+// helpFor is the command line whose help explains a refused one.
+func helpFor(err error) string {
+	var pe *kong.ParseError
+	if errors.As(err, &pe) && pe.Context != nil {
+		if n := pe.Context.Selected(); n != nil {
+			return n.FullPath()
+		}
+	}
+	return program
+}
+
+// call is one run of one command.
+type call struct {
+	*env
+	json  bool
+	flags map[string]string // the settings given as flags
+	file  string            // the YAML file with settings, or ""
+}
+
+func (c *call) config() (*config.Config, error) { return c.Settings(c.flags, c.file) }
+
+// with opens the parts for a command and closes them after it.
+func (c *call) with(ctx context.Context, f func(p *Parts) error) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	p, err := c.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(p), p.DB.Close())
+}
+
+// actor is who the audit log names for what is done on the command line.
+const actor = "cli"
+
+// event is an administrative change of this moment.
+func (c *call) event(t audit.Type, now time.Time) audit.Event {
+	return audit.Event{At: now, Type: t, Actor: actor}
+}
+
+// visit is how the login sees the command line.
+func visit(now time.Time) login.Visit { return login.Visit{Now: now, Actor: actor} }
+
+// usageError is a command line that cannot be run, whatever the database holds.
+type usageError struct{ error }
+
+// Unwrap gives the reason.
+func (e usageError) Unwrap() error { return e.error }
+
+// wrong makes a usageError.
+func wrong(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// printError writes an error in one line and gives the exit status that it stands for.
+func printError(w io.Writer, err error) int {
+	text := userMessage(err)
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		text = strings.Join(problems, "; ")
+	}
+	if errors.Is(err, context.Canceled) {
+		text = "interrupted"
+	}
+	fmt.Fprintf(w, "%s: %s\n", program, printable(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")))
+	if wrongUsage(err, problems) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// userMessage returns the text of an error for a person. Where the text says it all, the cause below it, such as the
+// message of the database, is left out.
+func userMessage(err error) string {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Cause != nil {
+		switch f.Kind {
+		case fault.NotFound, fault.Conflict, fault.Consumed, fault.Denied, fault.Limited:
+			return strings.TrimSuffix(err.Error(), ": "+f.Cause.Error())
+		}
+	}
+	return err.Error()
+}
+
+// wrongUsage tells a command line that is wrong in itself from one that failed. The settings name the place
+// that each problem comes from.
+func wrongUsage(err error, problems config.Problems) bool {
+	for _, p := range problems {
+		if !strings.HasPrefix(p, "command line: ") {
+			return false
+		}
+	}
+	var u usageError
+	return len(problems) > 0 || errors.As(err, &u)
+}
