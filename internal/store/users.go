@@ -288,6 +288,7 @@ func keepHash(ctx context.Context, tx sqldb.Tx, id identity.UserID, old string, 
 
 // RehashPassword replaces the hash only while it still is old.
 func (d *DB) RehashPassword(ctx context.Context, id identity.UserID, old, hash string) error {
+	defer d.users.Invalidate(id)
 	_, err := d.sql.Exec(ctx, "UPDATE users SET password_hash = $1 WHERE id = $2 AND password_hash = $3", hash, id, old)
 	return err
 }

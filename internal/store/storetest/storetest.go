@@ -69,6 +69,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		name string
 		test func(*suite, *testing.T)
 	}{
+		{"Every field", (*suite).everyField},
 		{"Users", (*suite).users},
 		{"Names are unique", (*suite).uniqueNames},
 		{"Passwords", (*suite).passwords},
