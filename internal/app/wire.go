@@ -391,12 +391,12 @@ func (s *server) limiter(e *env, shared *cache.Redis) web.Limiter {
 // counter adapts a limiter to the HTTP kit.
 type counter struct{ cache.Limiter }
 
-func (l counter) Take(ctx context.Context, key string, r web.Rate) web.Verdict {
+func (l counter) Take(ctx context.Context, key string, r web.Rate) web.LimitResult {
 	v, err := l.Limiter.Take(ctx, key, cache.Limit{Max: r.Max, Window: r.Window})
 	if err != nil { // the request has ended; nobody reads the answer
-		return web.Verdict{Allowed: true}
+		return web.LimitResult{Allowed: true}
 	}
-	return web.Verdict{Allowed: v.Allowed, Remaining: v.Remaining, Reset: v.Reset, RetryAfter: v.RetryAfter}
+	return web.LimitResult{Allowed: v.Allowed, Remaining: v.Remaining, Reset: v.Reset, RetryAfter: v.RetryAfter}
 }
 
 // keyFetcher adapts the fetcher to what the protocol asks for.

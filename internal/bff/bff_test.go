@@ -233,8 +233,8 @@ func TestCallbackIsRefused(t *testing.T) {
 // full is a limiter that has had enough.
 type full struct{}
 
-func (full) Take(context.Context, string, web.Rate) web.Verdict {
-	return web.Verdict{RetryAfter: time.Minute}
+func (full) Take(context.Context, string, web.Rate) web.LimitResult {
+	return web.LimitResult{RetryAfter: time.Minute}
 }
 
 // Codes are redeemed here at the rate of the token endpoint, for whoever has begun a sign-in.

@@ -129,7 +129,7 @@ func (s *Server) setPending(w http.ResponseWriter, callback string, list []pendi
 			return
 		}
 	}
-	s.kit.DropCookie(w, CookieLogin)
+	s.kit.ClearCookie(w, CookieLogin)
 }
 
 // callback takes the answer to an authorization request of ours, and opens a session.

@@ -78,7 +78,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) (any, error) {
 	out := &signedOut{SSO: s.tokens.Issuer() + "/oauth/logout"}
 	hash, ok := s.cookie(r)
 	if !ok {
-		s.kit.DropCookie(w, CookieApp)
+		s.kit.ClearCookie(w, CookieApp)
 		return out, nil
 	}
 	a, err := s.store.AppSession(r.Context(), hash, web.EventOf(r.Context()).Now, 0)
@@ -91,7 +91,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return nil, err
 	}
-	s.kit.DropCookie(w, CookieApp)
+	s.kit.ClearCookie(w, CookieApp)
 	return out, nil
 }
 

@@ -166,12 +166,12 @@ func (l *locked) Write(b []byte) (int, error) {
 
 type limits struct{ cache.Limiter }
 
-func (l limits) Take(ctx context.Context, key string, r web.Rate) web.Verdict {
+func (l limits) Take(ctx context.Context, key string, r web.Rate) web.LimitResult {
 	v, err := l.Limiter.Take(ctx, key, cache.Limit{Max: r.Max, Window: r.Window})
 	if err != nil {
-		return web.Verdict{Allowed: true}
+		return web.LimitResult{Allowed: true}
 	}
-	return web.Verdict{Allowed: v.Allowed, Remaining: v.Remaining, Reset: v.Reset, RetryAfter: v.RetryAfter}
+	return web.LimitResult{Allowed: v.Allowed, Remaining: v.Remaining, Reset: v.Reset, RetryAfter: v.RetryAfter}
 }
 
 // tokens, users and signer count how often the parts behind them are asked.

@@ -11,7 +11,8 @@ const (
 	CookieLogin   = "gatehouse_login" // a sign-in between two factors
 )
 
-// cookieName gives the name under https its __Host- prefix, which binds the cookie to this very host (RFC 6265bis §4.1.3.2).
+// cookieName returns the name, over https with the prefix __Host-, which binds the cookie to
+// exactly this host (RFC 6265bis §4.1.3.2).
 func (k *Kit) cookieName(name string) string {
 	if k.Secure {
 		return "__Host-" + name
@@ -19,19 +20,30 @@ func (k *Kit) cookieName(name string) string {
 	return name
 }
 
-// SetCookie sets a cookie of ours. A life of 0 lasts until the browser closes.
-func (k *Kit) SetCookie(w http.ResponseWriter, name, value string, life time.Duration) {
-	http.SetCookie(w, &http.Cookie{
-		Name: k.cookieName(name), Value: value, Path: "/", MaxAge: int(life / time.Second), Secure: k.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
+// SetCookie sets a cookie. With a TTL of 0 it lasts until the browser closes.
+func (k *Kit) SetCookie(w http.ResponseWriter, name, value string, ttl time.Duration) {
+	http.SetCookie(w, k.newCookie(name, value, int(ttl/time.Second)))
 }
 
-// DropCookie removes a cookie of ours.
-func (k *Kit) DropCookie(w http.ResponseWriter, name string) {
-	http.SetCookie(w, &http.Cookie{Name: k.cookieName(name), Path: "/", MaxAge: -1, Secure: k.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+// ClearCookie removes a cookie.
+func (k *Kit) ClearCookie(w http.ResponseWriter, name string) {
+	http.SetCookie(w, k.newCookie(name, "", -1))
 }
 
-// Cookie reads a cookie of ours, or "". Sent twice, it is not believed: somebody is tossing cookies.
+func (k *Kit) newCookie(name, value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name:     k.cookieName(name),
+		Value:    value,
+		Path:     "/",
+		MaxAge:   maxAge,
+		Secure:   k.Secure,
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
+	}
+}
+
+// Cookie returns the value of a cookie, or "". It ignores a cookie that was sent twice, which a
+// neighboring host may have planted.
 func (k *Kit) Cookie(r *http.Request, name string) string {
 	found := r.CookiesNamed(k.cookieName(name))
 	if len(found) != 1 || len(found[0].Value) > 4096 {

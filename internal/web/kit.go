@@ -1,5 +1,5 @@
-// Package web is the HTTP kit that every page and endpoint stands on: one stack of outer layers, one
-// way to read parameters, one place where an error becomes an answer, and one record per request.
+// Package web is the HTTP kit of all pages and endpoints: one stack of middleware, one way to read
+// parameters, one place that turns an error into an answer, and one log record per request.
 package web
 
 import (
@@ -21,19 +21,19 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Handler answers a request or returns what went wrong; it never does both.
+// Handler answers a request or returns an error; it never does both.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
-// Options are what a server's HTTP side is made from.
+// Options configures a Kit.
 type Options struct {
 	Now        func() time.Time
 	Log        *slog.Logger
-	Proxies    []netip.Prefix       // whose X-Forwarded-For and X-Request-Id are believed
+	Proxies    []netip.Prefix       // trusted for X-Forwarded-For and X-Request-Id
 	BodyLimit  int64                // bytes of a request body
 	Deadline   time.Duration        // for one request
-	StaticDocs map[string]StaticDoc // paths of public documents that are in memory
-	Secure     bool                 // the issuer is https: cookies are Secure and HSTS is sent
-	Origin     string               // the issuer's scheme, host and port: where clients see us, whatever proxies stand between
+	StaticDocs map[string]StaticDoc // public documents in memory, by path
+	Secure     bool                 // the issuer uses https: cookies are Secure, HSTS is sent
+	Origin     string               // the issuer's scheme, host and port, as clients see them
 	Limiter    Limiter              // nil: no rate limits
 	Rates      map[string]Rate
 	RateBy     string         // RateByIP, RateByClient or RateByUser
@@ -43,22 +43,22 @@ type Options struct {
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err error)
 }
 
-// Instant gives a public JSON document from memory. Every client reads these now and then; they are answered to a GET before
-// anything of a request is set up, and recorded at debug only.
+// StaticDoc returns a public JSON document from memory. Every client reads these documents now and
+// then, so a GET is answered before anything else is set up, and logged at debug level only.
 type StaticDoc func(now time.Time) ([]byte, error)
 
-// Kit is the HTTP side's shared ground. It is immutable.
+// Kit holds what all handlers share. It is immutable.
 type Kit struct {
 	Options
 	fixed  map[string][]string // headers of every answer
-	public map[string][]string // and those of an instant one beside them
+	public map[string][]string // additional headers of static documents
 }
 
-// New makes a kit.
+// New returns a Kit.
 func New(o Options) *Kit {
 	k := &Kit{Options: o, fixed: map[string][]string{
 		"X-Content-Type-Options": {"nosniff"},
-		"Referrer-Policy":        {"same-origin"}, // none at all would make browsers send "Origin: null" with our own forms
+		"Referrer-Policy":        {"same-origin"}, // no-referrer would make browsers send "Origin: null" with our forms
 	}, public: map[string][]string{
 		"Access-Control-Allow-Origin": {"*"},
 		"Cache-Control":               {"public, max-age=300"},
@@ -70,7 +70,8 @@ func New(o Options) *Kit {
 	return k
 }
 
-// Event is the one record of a request, written when it ends. It holds no secret and no query string.
+// Event is the log record of a request, written when the request ends. It must not hold a secret or
+// a query string.
 type Event struct {
 	ID     string
 	IP     string
@@ -83,48 +84,50 @@ type Event struct {
 	Err    error
 	Now    time.Time // the request's one reading of the clock
 
-	lasting context.Context // the connection's, without the deadline
+	base context.Context // the connection's, without the deadline of the request
 }
 
 type eventKey struct{}
 
-// EventOf is the record of the request that ctx belongs to.
+// EventOf returns the record of the request that ctx belongs to.
 func EventOf(ctx context.Context) *Event {
 	if ev, ok := ctx.Value(eventKey{}).(*Event); ok {
 		return ev
 	}
-	return &Event{} // outside Stack: written to nobody
+	return &Event{} // outside of a request; it is never written
 }
 
-// Lasting is the request's context without its deadline, for an answer that goes on: it ends when the caller goes.
+// Persistent returns the request's context without its deadline, for an answer that streams. It
+// ends when the caller disconnects.
 func Persistent(ctx context.Context) context.Context {
-	if base := EventOf(ctx).lasting; base != nil {
+	if base := EventOf(ctx).base; base != nil {
 		return base
 	}
 	return ctx
 }
 
-// Stack puts the outer layers around a handler: recovery, request id, record, deadline, body limit and security headers. Instant documents
-// need none of them.
+// Stack wraps a handler in all middleware: recovery, request id, log record, deadline, body limit
+// and security headers. Static documents are answered without them.
 func (k *Kit) Stack(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if doc := k.StaticDocs[r.URL.Path]; doc == nil || !k.instant(w, r, doc) {
+		if doc := k.StaticDocs[r.URL.Path]; doc == nil || !k.serveStatic(w, r, doc) {
 			k.outer(w, r, next, true)
 		}
 	})
 }
 
-// Front is Stack for what is somebody else's answer, passed through: recovery, request id and record alone. How long it may take and
-// how large it may be is the handler's to say.
+// Passthrough wraps a handler that passes on the answer of another server: with recovery, request
+// id and log record only. The handler itself bounds time and size.
 func (k *Kit) Passthrough(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { k.outer(w, r, next, false) })
 }
 
-// outer is the layers around a handler; own is false for an answer that is only passed through.
+// outer applies the middleware. With own false, it leaves out the bounds and headers of our own
+// pages.
 func (k *Kit) outer(w http.ResponseWriter, r *http.Request, next http.Handler, own bool) {
 	x := &exchange{rec: recorder{ResponseWriter: w}} // one allocation for all that a request needs here
 	ev := &x.ev
-	ev.Now, ev.Agent, ev.lasting = k.Now(), clean(r.UserAgent(), 512), r.Context()
+	ev.Now, ev.Agent, ev.base = k.Now(), clean(r.UserAgent(), 512), r.Context()
 	ev.IP, ev.ID = k.origin(r)
 	x.id[0] = ev.ID
 	h := w.Header()
@@ -146,8 +149,9 @@ func (k *Kit) outer(w http.ResponseWriter, r *http.Request, next http.Handler, o
 	next.ServeHTTP(&x.rec, r)
 }
 
-// instant answers a GET from memory; false if the usual way has to be taken: other methods, errors, and when every request is recorded.
-func (k *Kit) instant(w http.ResponseWriter, r *http.Request, doc StaticDoc) bool {
+// serveStatic answers a GET from memory. It returns false where the full stack must answer: for
+// other methods, for errors, and at log level debug, which records every request.
+func (k *Kit) serveStatic(w http.ResponseWriter, r *http.Request, doc StaticDoc) bool {
 	if r.Method != http.MethodGet || k.Log.Enabled(r.Context(), slog.LevelDebug) {
 		return false
 	}
@@ -169,22 +173,24 @@ func (k *Kit) instant(w http.ResponseWriter, r *http.Request, doc StaticDoc) boo
 	return true
 }
 
-// exchange is what Stack keeps of one request and its answer.
+// exchange holds the state of one request and its answer.
 type exchange struct {
 	ev  Event
 	rec recorder
 	id  [1]string
 }
 
-// finish recovers from a panic and writes the record.
+// finish recovers from a panic and writes the log record.
 func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time) {
 	if p := recover(); p != nil {
-		if p == http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
+		if p == http.ErrAbortHandler { // compared as net/http compares it
 			panic(p)
 		}
 		ev.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		if !rec.wrote {
-			for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Location", "Set-Cookie"} { // of the answer that did not come
+			for _, name := range []string{
+				"Content-Length", "Content-Encoding", "Etag", "Location", "Set-Cookie",
+			} { // they belong to the answer that failed
 				rec.Header().Del(name)
 			}
 			WriteProblem(rec, r, ProblemOf(ev.Err))
@@ -198,7 +204,7 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 	}
 	level := slog.LevelInfo
 	if rec.status() < 400 && k.StaticDocs[r.URL.Path] != nil {
-		level = slog.LevelDebug // every client reads the metadata now and then; nobody looks for it in a log
+		level = slog.LevelDebug // every client reads the metadata now and then
 	}
 	if ev.Err != nil && rec.status() >= 500 {
 		level = slog.LevelError
@@ -207,8 +213,13 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 		return
 	}
 	attrs := append(make([]slog.Attr, 0, 10),
-		slog.String("id", ev.ID), slog.String("method", clean(r.Method, 16)), slog.String("route", ev.Route), slog.Int("status", rec.status()),
-		slog.Duration("took", k.Now().Sub(start)), slog.Int64("bytes", rec.bytes), slog.String("ip", ev.IP))
+		slog.String("id", ev.ID),
+		slog.String("method", clean(r.Method, 16)),
+		slog.String("route", ev.Route),
+		slog.Int("status", rec.status()),
+		slog.Duration("took", k.Now().Sub(start)),
+		slog.Int64("bytes", rec.bytes),
+		slog.String("ip", ev.IP))
 	if ev.Client != "" {
 		attrs = append(attrs, slog.String("client", ev.Client))
 	}
@@ -221,7 +232,7 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 	k.Log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
-// recorder remembers what was answered.
+// recorder records the status and size of an answer.
 type recorder struct {
 	http.ResponseWriter
 	code  int
@@ -245,7 +256,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap lets http.ResponseController reach the real writer.
+// Unwrap returns the underlying writer, for http.ResponseController.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *recorder) status() int {
@@ -255,8 +266,9 @@ func (w *recorder) status() int {
 	return w.code
 }
 
-// origin tells who calls, and the request's id. The address is the connection's, or, behind trusted proxies, the last one in
-// X-Forwarded-For that is not one of them. Only a trusted proxy's id is taken over.
+// origin returns the caller's address and the request's id. The address is that of the connection
+// or, behind trusted proxies, the last one in X-Forwarded-For that is not a trusted proxy. An id is
+// taken from a trusted proxy only.
 func (k *Kit) origin(r *http.Request) (ip, id string) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -283,7 +295,8 @@ func (k *Kit) origin(r *http.Request) (ip, id string) {
 	return addr.String(), id
 }
 
-// lastFirst gives the entries of a header that is a list, also of one that is sent several times, from the end (RFC 9110 §5.3).
+// lastFirst iterates over the entries of a list-valued header from the end, across all its lines
+// (RFC 9110 §5.3).
 func lastFirst(lines []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := len(lines) - 1; i >= 0; i-- {
@@ -315,15 +328,15 @@ func contains(prefixes []netip.Prefix, ip netip.Addr) bool {
 
 var idCoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// newRequestID is short enough to read out on the telephone.
+// newRequestID returns an id that is short enough to read out on the phone.
 func newRequestID() string {
-	var b [10]byte // no secret: it only has to differ from the others
+	var b [10]byte // it need not be unpredictable, only unique
 	binary.BigEndian.PutUint64(b[:], rand.Uint64())
 	binary.BigEndian.PutUint16(b[8:], uint16(rand.Uint32()))
 	return idCoding.EncodeToString(b[:])
 }
 
-// clean keeps printable ASCII and bounds the length: what we log or store of a header.
+// clean returns the printable ASCII of a header, at most n bytes, for logs and storage.
 func clean(s string, n int) string {
 	if len(s) > n {
 		s = s[:n]
@@ -348,7 +361,7 @@ func plain(s string) bool {
 	return true
 }
 
-// Status maps an error's kind to a status code.
+// Status returns the HTTP status of an error's kind.
 func Status(err error) int {
 	var tooBig *http.MaxBytesError
 	if errors.As(err, &tooBig) {

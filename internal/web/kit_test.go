@@ -231,7 +231,7 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
-// Who asks is the connection's address, or what a proxy that we trust says; nobody else is believed.
+// The client address is that of the connection, or the one that a trusted proxy reports.
 func TestClientAddress(t *testing.T) {
 	proxies := func(o *web.Options) {
 		o.Proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
@@ -313,17 +313,17 @@ func TestStatus(t *testing.T) {
 
 // limiter answers as it is told and remembers what it was asked.
 type limiter struct {
-	verdict web.Verdict
-	keys    []string
+	result web.LimitResult
+	keys   []string
 }
 
-func (l *limiter) Take(_ context.Context, key string, _ web.Rate) web.Verdict {
+func (l *limiter) Take(_ context.Context, key string, _ web.Rate) web.LimitResult {
 	l.keys = append(l.keys, key)
-	return l.verdict
+	return l.result
 }
 
 func TestRateLimitHeaders(t *testing.T) {
-	l := &limiter{verdict: web.Verdict{Allowed: true, Remaining: 4, Reset: 90 * time.Second}}
+	l := &limiter{result: web.LimitResult{Allowed: true, Remaining: 4, Reset: 90 * time.Second}}
 	limited := func(o *web.Options) {
 		o.Limiter, o.Rates = l, map[string]web.Rate{"token": {Max: 5, Window: time.Minute}, "open": {}}
 	}
@@ -345,7 +345,7 @@ func TestRateLimitHeaders(t *testing.T) {
 	if len(l.keys) != 1 {
 		t.Errorf("counted %v", l.keys)
 	}
-	l.verdict = web.Verdict{Remaining: -1, RetryAfter: 1500 * time.Millisecond}
+	l.result = web.LimitResult{Remaining: -1, RetryAfter: 1500 * time.Millisecond}
 	serve(k, httptest.NewRequest("GET", "/", nil), func(w http.ResponseWriter, r *http.Request) {
 		err := k.Allow(w, r, "token", web.Subject{})
 		var f *fault.Error
@@ -375,7 +375,7 @@ func TestRateLimitKeys(t *testing.T) {
 		"an exempt network": {web.RateByIP, "203.0.113.5:1", web.Subject{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := &limiter{verdict: web.Verdict{Allowed: true}}
+			l := &limiter{result: web.LimitResult{Allowed: true}}
 			k := kit(t, func(o *web.Options) {
 				o.Limiter, o.Rates, o.RateBy = l, map[string]web.Rate{"token": {Max: 5}}, c.by
 				o.Exempt = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
@@ -410,7 +410,7 @@ func TestCookies(t *testing.T) {
 			t.Errorf("secure %v: reads %q", secure, got)
 		}
 		w = httptest.NewRecorder()
-		k.DropCookie(w, web.CookieSession)
+		k.ClearCookie(w, web.CookieSession)
 		if line := w.Header().Get("Set-Cookie"); !strings.Contains(line, "Max-Age=0") || strings.Contains(line, "Secure") != secure {
 			t.Errorf("secure %v: %s", secure, line)
 		}

@@ -10,36 +10,38 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Rate is how often something may happen.
+// Rate bounds how often something may happen.
 type Rate struct {
-	Max    int // 0: without limit
+	Max    int // per window; 0 means no limit
 	Window time.Duration
 }
 
-// What requests are counted by.
+// Values of RATE_LIMIT_BY: what requests are counted by.
 const (
 	RateByIP     = "ip"
 	RateByClient = "client"
 	RateByUser   = "user"
 )
 
-// Verdict is a limiter's answer.
-type Verdict struct {
+// LimitResult is the answer of a Limiter.
+type LimitResult struct {
 	Allowed    bool
 	Remaining  int
-	Reset      time.Duration // until the full allowance is back
+	Reset      time.Duration // until the whole rate is available again
 	RetryAfter time.Duration
 }
 
-// Limiter counts; it answers for one key and rate, and never fails.
+// Limiter counts requests. Take counts one request for a key and never fails.
 type Limiter interface {
-	Take(ctx context.Context, key string, r Rate) Verdict
+	Take(ctx context.Context, key string, r Rate) LimitResult
 }
 
-// Subject is who a request is counted for, where limits go by client or user. Empty falls back to the address.
+// Subject names the client or the user that a request is counted for, where limits go by client or
+// user. Without a name the address counts.
 type Subject struct{ Client, User string }
 
-// Allow counts a request against the rate of its name and refuses the one too many. The headers say where the caller stands.
+// Allow counts a request against the named rate and returns a Limited error beyond it. The headers
+// X-RateLimit-* report what is left.
 func (k *Kit) Allow(w http.ResponseWriter, r *http.Request, name string, who Subject) error {
 	rate, ok := k.Rates[name]
 	if k.Limiter == nil || !ok || rate.Max <= 0 {
@@ -49,7 +51,7 @@ func (k *Kit) Allow(w http.ResponseWriter, r *http.Request, name string, who Sub
 	if ip, err := netip.ParseAddr(ev.IP); err == nil && contains(k.Exempt, ip) {
 		return nil
 	}
-	key := name + ":ip:" + network(ev.IP)
+	key := name + ":ip:" + limitKey(ev.IP)
 	switch {
 	case k.RateBy == RateByClient && who.Client != "":
 		key = name + ":client:" + clean(who.Client, 128)
@@ -65,11 +67,13 @@ func (k *Kit) Allow(w http.ResponseWriter, r *http.Request, name string, who Sub
 		return nil
 	}
 	wait := max((v.RetryAfter + time.Second - 1).Truncate(time.Second), time.Second)
-	return fault.RetryAfter(fault.Limited, wait, "Too many requests. Please retry after %d seconds.", int(wait/time.Second))
+	return fault.RetryAfter(fault.Limited, wait,
+		"Too many requests. Please retry after %d seconds.", int(wait/time.Second))
 }
 
-// network is the address that limits go by: of IPv6 the /64, which is what one customer has.
-func network(ip string) string {
+// limitKey returns the address that requests are counted by: for IPv6 its /64, which is what one
+// customer gets.
+func limitKey(ip string) string {
 	a, err := netip.ParseAddr(ip)
 	if err != nil || a.Is4() {
 		return ip

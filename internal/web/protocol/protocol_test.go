@@ -89,11 +89,11 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 // limiter lets everything pass until it is told not to.
 type limiter struct{ full bool }
 
-func (l *limiter) Take(context.Context, string, web.Rate) web.Verdict {
+func (l *limiter) Take(context.Context, string, web.Rate) web.LimitResult {
 	if l.full {
-		return web.Verdict{RetryAfter: 7 * time.Second}
+		return web.LimitResult{RetryAfter: 7 * time.Second}
 	}
-	return web.Verdict{Allowed: true, Remaining: 4}
+	return web.LimitResult{Allowed: true, Remaining: 4}
 }
 
 // browser stands in for the pages: it writes what it was asked to do.

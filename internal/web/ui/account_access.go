@@ -58,7 +58,7 @@ func (s *Server) postRevoke(w http.ResponseWriter, r *http.Request, m *member) e
 		ev := m.event(r, audit.SessionRevoked)
 		ev.Session = id
 		if err = s.accounts.EndUserSession(ctx, m.user.ID, identity.SessionID(id), now, s.opt.RevokeTokens, ev); err == nil && id == string(m.session.ID) {
-			s.kit.DropCookie(w, web.CookieSession)
+			s.kit.ClearCookie(w, web.CookieSession)
 		}
 	case "grant":
 		ev := m.event(r, audit.GrantRevoked)

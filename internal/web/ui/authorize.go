@@ -129,8 +129,8 @@ func (s *Server) ObeyLogout(w http.ResponseWriter, r *http.Request, st *oauth.Lo
 		return s.show(w, http.StatusOK, v, client.Origin(st.Confirm.Form.Get("target")))
 	}
 	if st.Ended {
-		s.kit.DropCookie(w, web.CookieSession)
-		s.kit.DropCookie(w, web.CookieLogin)
+		s.kit.ClearCookie(w, web.CookieSession)
+		s.kit.ClearCookie(w, web.CookieLogin)
 	}
 	if st.Redirect != "" {
 		return see(w, r, st.Redirect)

@@ -128,8 +128,8 @@ func (s *site) newUser() *identity.User {
 // limiter lets everything pass until it is told not to.
 type limiter struct{ full bool }
 
-func (l *limiter) Take(context.Context, string, web.Rate) web.Verdict {
-	return web.Verdict{Allowed: !l.full, RetryAfter: 30 * time.Second}
+func (l *limiter) Take(context.Context, string, web.Rate) web.LimitResult {
+	return web.LimitResult{Allowed: !l.full, RetryAfter: 30 * time.Second}
 }
 
 func must(t *testing.T, err error) {

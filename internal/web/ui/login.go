@@ -229,7 +229,7 @@ func (s *Server) obey(w http.ResponseWriter, r *http.Request, j journey, st logi
 // welcome gives the browser its session and sends it on.
 func (s *Server) welcome(w http.ResponseWriter, r *http.Request, j journey, d *login.Done) error {
 	s.kit.SetCookie(w, web.CookieSession, d.Cookie, s.opt.SessionTTL)
-	s.kit.DropCookie(w, web.CookieLogin)
+	s.kit.ClearCookie(w, web.CookieLogin)
 	web.EventOf(r.Context()).User = string(d.User.ID)
 	if len(d.Backup) > 0 {
 		b := j.base(r)
@@ -256,7 +256,7 @@ func (s *Server) pending(w http.ResponseWriter, r *http.Request, step string) (f
 		return form, j, sealed, u, nil
 	}
 	if err == nil || fault.Is(err, fault.Invalid) || fault.Is(err, fault.Consumed) || fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) {
-		s.kit.DropCookie(w, web.CookieLogin)
+		s.kit.ClearCookie(w, web.CookieLogin)
 		return form, j, "", nil, nil
 	}
 	return form, j, "", nil, err

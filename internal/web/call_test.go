@@ -32,7 +32,7 @@ func request(method, target, kind, body string) *http.Request {
 }
 
 // RFC 6749 §3.1, §3.2: where parameters come from, and what becomes of repeats and empty ones.
-func TestLift(t *testing.T) {
+func TestParseCall(t *testing.T) {
 	all := web.FromQuery | web.FromForm | web.FromJSON
 	for name, c := range map[string]struct {
 		r    *http.Request
@@ -127,7 +127,7 @@ func twice() *http.Request {
 	return r
 }
 
-func TestLiftTakesWhatTheRequestIs(t *testing.T) {
+func TestParseCallReadsTheRequest(t *testing.T) {
 	k := kit(t)
 	var seen bool
 	h := k.Stack(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -150,8 +150,9 @@ func TestLiftTakesWhatTheRequestIs(t *testing.T) {
 	}
 }
 
-// RFC 9449 §4.3, RFC 8705 §3: every DPoP header, the address as the client sees it whatever the request says of its host, and the certificate.
-func TestLiftTakesWhatProvesPossession(t *testing.T) {
+// RFC 9449 §4.3, RFC 8705 §3: every DPoP header, the address as the client sees it whatever the
+// request says of its host, and the certificate.
+func TestParseCallReadsProofs(t *testing.T) {
 	k := kit(t, func(o *web.Options) { o.Origin = "https://id.example" })
 	cert := &x509.Certificate{Raw: []byte("a certificate")}
 	r := request("POST", "http://proxied.internal/oauth/token%2F?a=1", formType, "a=1")
@@ -172,7 +173,7 @@ func TestLiftTakesWhatProvesPossession(t *testing.T) {
 	}
 }
 
-func TestLiftOfABrokenBody(t *testing.T) {
+func TestParseCallRejectsABrokenBody(t *testing.T) {
 	r := request("POST", "/", formType, "")
 	r.Body, r.ContentLength = io.NopCloser(broken{}), 5
 	if _, err := kit(t).ParseCall(r, web.FromForm, nil); !fault.Is(err, fault.Invalid) {

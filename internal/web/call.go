@@ -15,7 +15,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
-// Bodies says what a route takes its parameters from.
+// Bodies is a set of places that a route takes its parameters from.
 type Bodies uint8
 
 // The sources of parameters.
@@ -28,9 +28,9 @@ const (
 // maxParams bounds the number of parameters in a request.
 const maxParams = 64
 
-// Lift turns a request into a Call. It is the only place that reads parameters off HTTP: a repeated
-// one is refused (RFC 6749 §3.1) but `resource` (RFC 8707 §2), an empty one counts as left out (RFC 6749 §3.1), and
-// text that is not UTF-8 is refused.
+// ParseCall turns a request into a Call. It is the only place that reads parameters from HTTP. It
+// rejects a repeated parameter (RFC 6749 §3.1), except `resource` (RFC 8707 §2), treats an empty
+// one as absent (RFC 6749 §3.1), and rejects text that is not UTF-8.
 func (k *Kit) ParseCall(r *http.Request, from Bodies, sess *identity.Session) (*oauth.Call, error) {
 	form, err := params(r, from)
 	if err != nil {
@@ -38,10 +38,17 @@ func (k *Kit) ParseCall(r *http.Request, from Bodies, sess *identity.Session) (*
 	}
 	ev := EventOf(r.Context())
 	c := &oauth.Call{
-		Form: form, Authorization: r.Header.Get("Authorization"), DPoP: r.Header["Dpop"], Method: r.Method,
-		Session: sess, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: ev.Now,
+		Form:          form,
+		Authorization: r.Header.Get("Authorization"),
+		DPoP:          r.Header["Dpop"],
+		Method:        r.Method,
+		Session:       sess,
+		IP:            ev.IP,
+		Agent:         ev.Agent,
+		RequestID:     ev.ID,
+		Now:           ev.Now,
 	}
-	if len(c.DPoP) > 0 { // nothing else asks for it
+	if len(c.DPoP) > 0 { // only a proof is compared with the address
 		c.URL = k.Origin + r.URL.EscapedPath()
 	}
 	if len(r.Header.Values("Authorization")) > 1 {
@@ -53,7 +60,7 @@ func (k *Kit) ParseCall(r *http.Request, from Bodies, sess *identity.Session) (*
 	return c, nil
 }
 
-// params reads the parameters of a request from where its route allows them.
+// params reads the parameters of a request from the places that its route allows.
 func params(r *http.Request, from Bodies) (url.Values, error) {
 	if r.Method != http.MethodPost {
 		if from&FromQuery == 0 {
@@ -86,7 +93,8 @@ func params(r *http.Request, from Bodies) (url.Values, error) {
 
 func badType(from Bodies) error {
 	if from&FromJSON != 0 {
-		return fault.New(fault.Invalid, "The body must be application/x-www-form-urlencoded or application/json.")
+		return fault.New(fault.Invalid,
+			"The body must be application/x-www-form-urlencoded or application/json.")
 	}
 	return fault.New(fault.Invalid, "The body must be application/x-www-form-urlencoded.")
 }
@@ -99,13 +107,20 @@ func readFault(err error) error {
 	return fault.Wrap(fault.Invalid, err, "The request body could not be read to its end.")
 }
 
-// noSecretsInAddress refuses credentials in the address of a POST: addresses end up in logs and histories (RFC 6749 §2.3.1).
+// secretParams are parameters that a POST may not carry in its address.
+var secretParams = [...]string{
+	"client_id", "client_secret", "client_assertion", "grant_type", "code", "refresh_token", "token",
+	"access_token", "subject_token", "assertion", "username", "password", "device_code",
+}
+
+// noSecretsInAddress rejects credentials in the address of a POST, because addresses end up in logs
+// and browser histories (RFC 6749 §2.3.1).
 func noSecretsInAddress(r *http.Request) error {
 	if r.URL.RawQuery == "" {
 		return nil
 	}
 	q := r.URL.Query()
-	for _, name := range []string{"client_id", "client_secret", "client_assertion", "grant_type", "code", "refresh_token", "token", "access_token", "subject_token", "username", "password", "device_code"} {
+	for _, name := range secretParams {
 		if q.Has(name) {
 			return fault.New(fault.Invalid, "Parameter %s is in the address. Send it in the body.", name)
 		}
@@ -122,37 +137,38 @@ func Parse(s string) (url.Values, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "The parameters are not form-encoded.")
 	}
-	return once(all)
+	return requireOnce(all)
 }
 
-// once refuses repeats and broken text, and drops empty values.
-func once(all url.Values) (url.Values, error) {
+// requireOnce rejects repeated parameters and text that is not UTF-8, and drops empty values.
+func requireOnce(all url.Values) (url.Values, error) {
 	for name, vs := range all {
 		if !utf8.ValidString(name) {
 			return nil, fault.New(fault.Invalid, "A parameter's name is not UTF-8.")
 		}
-		kept := vs[:0]
+		nonEmpty := vs[:0]
 		for _, v := range vs {
 			if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
 				return nil, fault.New(fault.Invalid, "Parameter %s is not UTF-8 text.", clean(name, 64))
 			}
 			if v != "" {
-				kept = append(kept, v)
+				nonEmpty = append(nonEmpty, v)
 			}
 		}
 		if len(vs) > 1 && name != "resource" {
 			return nil, fault.New(fault.Invalid, "Parameter %s is sent more than once.", clean(name, 64))
 		}
-		if len(kept) == 0 {
+		if len(nonEmpty) == 0 {
 			delete(all, name)
 			continue
 		}
-		all[name] = kept
+		all[name] = nonEmpty
 	}
 	return all, nil
 }
 
-// ParseJSON reads parameters from a flat JSON object: strings, numbers and booleans, and lists of strings for `resource`.
+// ParseJSON reads parameters from a flat JSON object of strings, numbers and booleans. Only
+// `resource` may be a list of strings.
 func ParseJSON(body []byte) (url.Values, error) {
 	bad := fault.New(fault.Invalid, "The body is not a flat JSON object of strings.")
 	if !utf8.Valid(body) {
@@ -186,7 +202,7 @@ func ParseJSON(body []byte) (url.Values, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, bad
 	}
-	return once(all)
+	return requireOnce(all)
 }
 
 // jsonValues reads one member's value.
