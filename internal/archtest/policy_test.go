@@ -5,7 +5,7 @@ package archtest
 import "slices"
 
 // basics are the packages of the core that every other one of the core may use.
-var basics = []string{"fault", "secret", "jose", "identity", "audit", "client", "netaddr", "spell"}
+var basics = []string{"fault", "secret", "jose", "identity", "audit", "client", "field", "netaddr", "spell"}
 
 // core lists the packages that turn values into values. config is as pure, but only cli and app may import it.
 var core = with(basics, "oauth", "oauth/token", "login", "access", "account", "admin")
@@ -16,14 +16,15 @@ var policy = map[string][]string{
 	"fault":   {},
 	"netaddr": {},
 	"spell":   {},
+	"field":   {"fault"},
 	"config":  {"netaddr", "spell"},
 	"testkit": {},
 
 	"secret":      {"fault"},
 	"jose":        {"fault", "secret"},
-	"identity":    {"fault", "secret", "netaddr"},
+	"identity":    {"fault", "secret", "field", "netaddr"},
 	"audit":       {"fault", "secret"},
-	"client":      {"fault", "secret", "jose", "identity", "audit", "netaddr", "spell"},
+	"client":      {"fault", "secret", "jose", "identity", "audit", "field", "netaddr", "spell"},
 	"oauth":       with(basics, "bearer/dpop"), // not login: both speak identity.Session
 	"oauth/token": with(basics, "oauth", "bearer/dpop"),
 	"login":       basics,
