@@ -97,14 +97,14 @@ func (f *userCreate) user(now time.Time) (*identity.User, error) {
 		Username: strings.TrimSpace(f.Username), Name: strings.TrimSpace(f.Name), CreatedAt: now, UpdatedAt: now,
 	}
 	for _, r := range f.Role {
-		if !word(r) {
-			return nil, wrong("role %q must be one word of letters, digits and . _ : -", r)
-		}
 		if !slices.Contains(u.Roles, r) {
 			u.Roles = append(u.Roles, r)
 		}
 	}
-	return u, checkNames(u)
+	if err := u.Validate(); err != nil {
+		return nil, usageError{err}
+	}
+	return u, nil
 }
 
 // firstPassword sets a password that the policy accepts, before the account is stored: an account

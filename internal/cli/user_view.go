@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"net/mail"
 	"strconv"
 	"strings"
 	"time"
@@ -126,32 +125,7 @@ func (v *userDetail) print(s *sheet) {
 	s.pair("last_login_at", v.LastLoginAt.String())
 }
 
-// Bounds of a name, and of an address (RFC 5321 §4.5.3.1.3), in bytes.
-const (
-	maxName  = 200
-	maxEmail = 254
-)
-
-// checkNames says what is wrong with an account's names, by the rules of the sign-up pages.
-func checkNames(u *identity.User) error {
-	switch {
-	case !plainAddress(u.Email):
-		return wrong("%q is not an email address", u.Email)
-	case strings.ContainsRune(u.Username, '@'):
-		return wrong("user name %q holds an @; an email address goes into --email", u.Username)
-	case !plainText(u.Username, maxName) || strings.ContainsFunc(u.Username, unicode.IsSpace):
-		return wrong("a user name has at most %d bytes, without spaces", maxName)
-	case !plainText(u.Name, maxName):
-		return wrong("a name has at most %d bytes of text", maxName)
-	}
-	return nil
-}
-
-// plainAddress reports whether s is an address alone: whether it works is known when a message has arrived.
-func plainAddress(s string) bool {
-	a, err := mail.ParseAddress(s)
-	return err == nil && a.Address == s && len(s) <= maxEmail && !strings.ContainsAny(s, `"<> `)
-}
+const maxName = 200 // bytes
 
 func plainText(s string, atMost int) bool {
 	return len(s) <= atMost && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -16,8 +14,6 @@ import (
 const (
 	setupLinkLife    = 24 * time.Hour
 	passwordLinkLife = time.Hour
-	maxEmail         = 254 // bytes (RFC 5321 §4.5.3.1.3)
-	maxName          = 200 // bytes
 )
 
 // SetupForm is what the first administrator tells about themselves.
@@ -104,7 +100,7 @@ func (s *Server) firstAdmin(ctx context.Context, v Visit, form SetupForm) (*iden
 		Username: strings.TrimSpace(form.Username), Name: strings.TrimSpace(form.Name),
 		Roles: []string{identity.RoleAdmin}, PasswordChangedAt: v.Now, CreatedAt: v.Now, UpdatedAt: v.Now,
 	}
-	if err := checkAccount(u); err != nil {
+	if err := u.Validate(); err != nil {
 		return nil, err
 	}
 	if err := s.acceptable(ctx, u, change{password: form.Password, field: "password"}); err != nil {
@@ -152,36 +148,4 @@ func (s *Server) UsePasswordLink(ctx context.Context, v Visit, token, password s
 		return nil, err
 	}
 	return u, s.forgiveByPassword(ctx, v, u.ID)
-}
-
-// checkAccount says what is wrong with a new account's names.
-func checkAccount(u *identity.User) error {
-	switch {
-	case u.Email == "" && u.Username == "":
-		return fault.InvalidField("email", "Enter an email address or a user name.")
-	case u.Email != "" && !plausibleEmail(u.Email):
-		return fault.InvalidField("email", "This is not an email address.")
-	case strings.ContainsRune(u.Username, '@'):
-		return fault.InvalidField("username", "A user name has no @; put an email address in its own field.")
-	case !plainText(u.Username) || strings.ContainsFunc(u.Username, unicode.IsSpace):
-		return fault.InvalidField("username", "A user name has at most %d bytes, without spaces.", maxName)
-	case !plainText(u.Name):
-		return fault.InvalidField("name", "A name has at most %d bytes of text.", maxName)
-	}
-	return nil
-}
-
-func plainText(s string) bool {
-	return len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
-}
-
-// plausibleEmail looks for the shape only: whether an address works is known when a message has arrived.
-func plausibleEmail(s string) bool {
-	local, domain, ok := strings.Cut(s, "@")
-	bad := func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`@<>()[],;:\"`, r)
-	}
-	return ok && len(s) <= maxEmail && utf8.ValidString(s) && local != "" && len(local) <= 64 && domain != "" &&
-		!strings.ContainsFunc(local, bad) && !strings.ContainsFunc(domain, bad) &&
-		!strings.HasPrefix(domain, ".") && !strings.HasSuffix(domain, ".") && !strings.Contains(domain, "..")
 }

@@ -125,7 +125,7 @@ func (s *Server) postProfile(w http.ResponseWriter, r *http.Request, m *member) 
 		StreetAddress: get("street_address"), Locality: get("locality"), Region: get("region"), PostalCode: get("postal_code"), Country: get("country"),
 	}
 	u.UpdatedAt = web.EventOf(r.Context()).Now
-	if err := u.CheckProfile(); err != nil {
+	if err := u.ValidateChange(m.user); err != nil {
 		return s.again(w, r, err, profileView(m.base(r), &u))
 	}
 	if err := s.accounts.UpdateUser(r.Context(), &u, m.event(r, audit.UserUpdated)); err != nil {

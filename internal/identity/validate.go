@@ -1,0 +1,223 @@
+package identity
+
+import (
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// Bounds of a user's fields, in characters where nothing else is said.
+const (
+	maxName       = 200
+	maxAddress    = 400
+	maxPostalCode = 32
+	maxRole       = 64
+	maxPicture    = 1024
+	maxZone       = 64
+	maxEmail      = 254 // bytes (RFC 5321 §4.5.3.1.3, with the two brackets of the path)
+	maxLocalPart  = 64  // bytes (RFC 5321 §4.5.3.1.1)
+	maxLabel      = 63  // bytes (RFC 1035 §2.3.4)
+)
+
+// Validate returns the first thing that is wrong with a user, as fault.Invalid with the field's
+// name, or nil. It is the one rule for users on every way in.
+func (u *User) Validate() error {
+	if u.Email == "" && u.Username == "" {
+		return fault.InvalidField("email", "Enter an email address or a user name.")
+	}
+	for _, f := range UserFields() {
+		if err := f.Validate(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ValidateChange validates the fields that differ from old, so that a value which was stored before
+// the rule existed does not stand in the way of another change.
+func (u *User) ValidateChange(old *User) error {
+	if u.Email == "" && u.Username == "" && (old.Email != "" || old.Username != "") {
+		return fault.InvalidField("email", "Enter an email address or a user name.")
+	}
+	for _, f := range UserFields() {
+		if f.Equal(u, old) {
+			continue
+		}
+		if err := f.Validate(u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ValidEmail reports whether s has the form of an email address: a dot-atom (RFC 5322 §3.2.3, with
+// the letters of RFC 6531) and a domain of host name labels. Quoted local parts and addresses of
+// hosts by number are rejected. Whether the address works is known when a message has arrived.
+func ValidEmail(s string) bool {
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 || len(s) > maxEmail || !utf8.ValidString(s) {
+		return false
+	}
+	local, domain := s[:at], s[at+1:]
+	if len(local) > maxLocalPart {
+		return false
+	}
+	for atom := range strings.SplitSeq(local, ".") {
+		if atom == "" || strings.ContainsFunc(atom, notAtomText) {
+			return false
+		}
+	}
+	for label := range strings.SplitSeq(domain, ".") {
+		if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.ContainsFunc(label, notLabelText) {
+			return false
+		}
+	}
+	return true
+}
+
+func notAtomText(r rune) bool {
+	if r > unicode.MaxASCII {
+		return !unicode.IsGraphic(r) || unicode.IsSpace(r)
+	}
+	return !asciiAlphanumeric(r) && !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
+}
+
+func notLabelText(r rune) bool {
+	if r > unicode.MaxASCII {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r)
+	}
+	return !asciiAlphanumeric(r) && r != '-'
+}
+
+func asciiAlphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+}
+
+func checkEmail(f UserField, value string) error {
+	if value != "" && !ValidEmail(value) {
+		return fault.InvalidField(f.Name, "%q is not an email address.", clip(value))
+	}
+	return nil
+}
+
+// checkUsername keeps user names and email addresses apart, since a person signs in with either.
+func checkUsername(f UserField, value string) error {
+	switch {
+	case strings.ContainsRune(value, '@'):
+		return fault.InvalidField(f.Name,
+			"A user name must not contain @; enter an email address in its own field.")
+	case !printable(value) || utf8.RuneCountInString(value) > maxName ||
+		strings.ContainsFunc(value, unicode.IsSpace):
+		return fault.InvalidField(f.Name,
+			"A user name has at most %d characters, without spaces.", maxName)
+	}
+	return nil
+}
+
+// checkRole accepts a role that stands in a list and in a token without quoting.
+func checkRole(f UserField, role string) error {
+	outside := func(r rune) bool { return !asciiAlphanumeric(r) && !strings.ContainsRune("._:-", r) }
+	if role == "" || len(role) > maxRole || strings.ContainsFunc(role, outside) {
+		return fault.InvalidField(f.Name,
+			"The role %q must be one word of letters, digits and . _ : -", clip(role))
+	}
+	return nil
+}
+
+// atMost returns the check of a line of text.
+func atMost(n int) func(UserField, string) error {
+	return func(f UserField, value string) error {
+		if !printable(value) {
+			return fault.InvalidField(f.Name,
+				"The %s contains a character that cannot be shown.", f.Label)
+		}
+		return checkLength(f, value, n)
+	}
+}
+
+// lines returns the check of a text that may have several lines.
+func lines(n int) func(UserField, string) error {
+	return func(f UserField, value string) error {
+		if !printable(strings.NewReplacer("\r", "", "\n", "").Replace(value)) {
+			return fault.InvalidField(f.Name,
+				"The %s contains a character that cannot be shown.", f.Label)
+		}
+		return checkLength(f, value, n)
+	}
+}
+
+func checkLength(f UserField, value string, n int) error {
+	if utf8.RuneCountInString(value) > n {
+		return fault.InvalidField(f.Name, "The %s may have at most %d characters.", f.Label, n)
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+func checkPicture(f UserField, value string) error {
+	if value == "" {
+		return nil
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || len(value) > maxPicture {
+		return fault.InvalidField(f.Name, "The picture must be an address that begins with https://.")
+	}
+	return nil
+}
+
+// checkPhone accepts a plus sign, a digit, and 4 to 30 digits with the usual signs between them.
+func checkPhone(f UserField, value string) error {
+	if value == "" {
+		return nil
+	}
+	number, plus := strings.CutPrefix(value, "+")
+	other := func(r rune) bool { return (r < '0' || r > '9') && !strings.ContainsRune(" ().-", r) }
+	if !plus || len(number) < 5 || len(number) > 31 || number[0] < '0' || number[0] > '9' ||
+		strings.ContainsFunc(number, other) {
+		return fault.InvalidField(f.Name,
+			"Write the telephone number with its country, as in +49 30 123456.")
+	}
+	return nil
+}
+
+// checkLocale accepts the shape of a language tag (RFC 5646 §2.1): a language of 2 to 8 letters and
+// at most four subtags of 1 to 8 letters and digits.
+func checkLocale(f UserField, value string) error {
+	if value == "" {
+		return nil
+	}
+	tags := strings.Split(value, "-")
+	valid := len(tags) <= 5 && len(tags[0]) >= 2 &&
+		!strings.ContainsFunc(tags[0], func(r rune) bool { return r >= '0' && r <= '9' })
+	for _, tag := range tags {
+		valid = valid && len(tag) >= 1 && len(tag) <= 8 &&
+			!strings.ContainsFunc(tag, func(r rune) bool { return !asciiAlphanumeric(r) })
+	}
+	if !valid {
+		return fault.InvalidField(f.Name, "Write the language as in en, de-CH or pt-BR.")
+	}
+	return nil
+}
+
+func checkZone(f UserField, value string) error {
+	if value == "" {
+		return nil
+	}
+	valid := len(value) <= maxZone && !strings.Contains(value, "..") && value != "Local"
+	if valid {
+		_, err := time.LoadLocation(value)
+		valid = err == nil
+	}
+	if !valid {
+		return fault.InvalidField(f.Name, "Write the time zone as in Europe/Berlin.")
+	}
+	return nil
+}
