@@ -10,8 +10,12 @@ import (
 	"github.com/gatehouse-id/gatehouse/bearer"
 )
 
-// RunCache tests a cache. Lives are tested with real time, about two seconds.
+// hangAfter bounds how long a test waits for an expiry; it is no part of any assertion.
+const hangAfter = 2 * time.Minute
+
+// RunCache tests an implementation of bearer.Cache. It waits for a real expiry, up to two seconds.
 func RunCache(t *testing.T, c bearer.Cache) {
+	t.Helper()
 	key := func(name string) string { return "test:" + t.Name() + ":" + name }
 	get := func(t *testing.T, name string) []byte {
 		t.Helper()
@@ -28,13 +32,17 @@ func RunCache(t *testing.T, c bearer.Cache) {
 		}
 	}
 	if v := get(t, "never-set"); v != nil {
-		t.Errorf("what was never set is %q", v)
+		t.Errorf("a key that was never set has the value %q", v)
 	}
-	every := make([]byte, 256) // each byte, also those that protocols of text stumble over
+	every := make([]byte, 256) // also the bytes that end a line or a string in text protocols
 	for i := range every {
 		every[i] = byte(i)
 	}
-	for name, v := range map[string][]byte{"short": []byte("x"), "every byte": every, "64 KiB": bytes.Repeat([]byte("y"), 64<<10)} {
+	for name, v := range map[string][]byte{
+		"short":      []byte("x"),
+		"every byte": every,
+		"64 KiB":     bytes.Repeat([]byte("y"), 64<<10),
+	} {
 		set(t, name[:2], v, time.Minute)
 		if got := get(t, name[:2]); !bytes.Equal(got, v) {
 			t.Errorf("%s: got %d bytes, want %d", name, len(got), len(v))
@@ -46,45 +54,43 @@ func RunCache(t *testing.T, c bearer.Cache) {
 		t.Errorf("after a second Set: %q", got)
 	}
 	set(t, "brief", []byte("x"), time.Millisecond)
-	within(t, "the value of a millisecond is forgotten", func() bool { return get(t, "brief") == nil })
+	within(t, "a value with a TTL of a millisecond expires", func() bool { return get(t, "brief") == nil })
 }
 
-// RunOnce tests a memory of what is used up.
+// RunOnce tests an implementation of bearer.Once. It waits for a real expiry, up to two seconds.
 func RunOnce(t *testing.T, o bearer.Once) {
 	add := func(name string, ttl time.Duration) bool {
-		fresh, err := o.Add(t.Context(), "test:"+t.Name()+":"+name, ttl)
+		absent, err := o.Add(t.Context(), "test:"+t.Name()+":"+name, ttl)
 		if err != nil {
 			t.Error(err)
 		}
-		return fresh
+		return absent
 	}
 	if !add("a", time.Minute) || add("a", time.Minute) || !add("b", time.Minute) {
-		t.Error("a key is not fresh exactly once")
+		t.Error("Add does not return true exactly once for a key")
 	}
-	var fresh atomic.Int32
+	var absent atomic.Int32
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() {
 			if add("race", time.Minute) {
-				fresh.Add(1)
+				absent.Add(1)
 			}
 		})
 	}
 	wg.Wait()
-	if n := fresh.Load(); n != 1 {
-		t.Errorf("of 64 at once, %d were told that the key is fresh", n)
+	if n := absent.Load(); n != 1 {
+		t.Errorf("of 64 concurrent callers, %d got true; want 1", n)
 	}
 	add("brief", time.Millisecond)
-	within(t, "a key of a millisecond is fresh again", func() bool { return add("brief", time.Millisecond) })
+	within(t, "a key with a TTL of a millisecond expires", func() bool { return add("brief", time.Millisecond) })
 }
 
 func within(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for range 80 {
-		if done() {
-			return
+	for end := time.Now().Add(hangAfter); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("did not happen within %v: %s", hangAfter, what)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	t.Errorf("not within four seconds: %s", what)
 }

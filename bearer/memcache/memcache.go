@@ -1,4 +1,5 @@
-// Package memcache shares what bearer remembers between the servers of one API, through memcached.
+// Package memcache lets the servers of one API share the caches of package bearer through
+// memcached.
 package memcache
 
 import (
@@ -9,14 +10,16 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 )
 
-// Cache is a bearer.Cache and a bearer.Once. Who can write to the memcached decides which tokens are good: let nobody else. A
-// memcached that is full forgets what is used least, so a bearer.Once in it is as good as its room.
+// A Cache is a bearer.Cache and a bearer.Once. Whoever can write to the memcached decides which
+// tokens are accepted: give access to no one else. A memcached that is full evicts what was used
+// least recently, so a bearer.Once detects every replay only while there is room.
 type Cache struct{ client *memcache.Client }
 
-// New makes a cache of a client. Its Timeout, 500 ms by default, is what a request waits for memcached at most.
+// New returns a cache that uses a client. The client's Timeout, 500 ms by default, bounds how long
+// a request waits for memcached.
 func New(client *memcache.Client) *Cache { return &Cache{client} }
 
-// Get gives a value, or nil.
+// Get returns the value of a key, or nil if there is none.
 func (c *Cache) Get(_ context.Context, key string) ([]byte, error) {
 	item, err := c.client.Get(key)
 	if errors.Is(err, memcache.ErrCacheMiss) {
@@ -28,12 +31,13 @@ func (c *Cache) Get(_ context.Context, key string) ([]byte, error) {
 	return item.Value, nil
 }
 
-// Set keeps a value for at most ttl, rounded up to the second, which is memcached's measure.
+// Set stores a value for at most ttl, rounded up to whole seconds, the unit of memcached.
 func (c *Cache) Set(_ context.Context, key string, value []byte, ttl time.Duration) error {
 	return c.client.Set(&memcache.Item{Key: key, Value: value, Expiration: seconds(ttl)})
 }
 
-// Add reports true to the first who adds a key within ttl.
+// Add stores a key for ttl and reports whether it was absent. Of concurrent callers exactly one
+// gets true.
 func (c *Cache) Add(_ context.Context, key string, ttl time.Duration) (bool, error) {
 	err := c.client.Add(&memcache.Item{Key: key, Value: []byte("1"), Expiration: seconds(ttl)})
 	if errors.Is(err, memcache.ErrNotStored) {
@@ -42,11 +46,12 @@ func (c *Cache) Add(_ context.Context, key string, ttl time.Duration) (bool, err
 	return err == nil, err
 }
 
-// mostSeconds is the longest life; memcached takes a larger number for a date.
-const mostSeconds = 30 * 24 * 60 * 60
+// maxSeconds is the longest TTL; memcached reads a larger number as a date.
+const maxSeconds = 30 * 24 * 60 * 60
 
-// seconds rounds up: 0 would be for ever. One more is added, since memcached counts whole seconds of its own clock, and what is used up must not be
-// forgotten early; a bearer.Verifier looks at the age of an answer itself.
+// seconds rounds up, since 0 would mean without expiry, and adds one: memcached counts whole
+// seconds of its own clock, and a used key must not be forgotten early. A bearer.Verifier checks
+// the age of a cached introspection response itself.
 func seconds(ttl time.Duration) int32 {
-	return int32(min(mostSeconds, (ttl+time.Second-1)/time.Second+1))
+	return int32(min(maxSeconds, (ttl+time.Second-1)/time.Second+1))
 }

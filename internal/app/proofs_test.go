@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
-	"github.com/gatehouse-id/gatehouse/internal/cache/cachetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // With REDIS_URL, a proof that one server has taken is no good at another, wherever rate limits are counted (RFC 9449 §11.1).
 func TestServersShareProofs(t *testing.T) {
-	redis := cachetest.StartRedis(t).URL()
+	redis := testkit.StartRedis(t).URL()
 	for name, row := range map[string]struct {
 		settings []string
 		shared   bool

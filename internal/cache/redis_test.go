@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/cache"
 	"github.com/gatehouse-id/gatehouse/internal/cache/cachetest"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 func open(t testing.TB, url string, opt cache.RedisOptions) *cache.Redis {
@@ -36,14 +37,14 @@ func (refuse) Take(context.Context, string, cache.Limit) (cache.Result, error) {
 }
 
 func TestRedis(t *testing.T) {
-	url := cachetest.StartRedis(t).URL()
+	url := testkit.StartRedis(t).URL()
 	cachetest.Run(t, func(t *testing.T) cachetest.Subject {
 		return cachetest.Subject{Limiter: open(t, url, cache.RedisOptions{}), Wait: time.Sleep, Real: true}
 	})
 }
 
 func TestRedisIsShared(t *testing.T) {
-	url := cachetest.StartRedis(t).URL()
+	url := testkit.StartRedis(t).URL()
 	a, b := open(t, url, cache.RedisOptions{}), open(t, url+"/0", cache.RedisOptions{})
 	l := cache.Limit{Max: 2, Window: time.Hour}
 	for i, r := range []*cache.Redis{a, b, a, b} {
@@ -55,7 +56,7 @@ func TestRedisIsShared(t *testing.T) {
 }
 
 func TestRedisOutage(t *testing.T) {
-	server := cachetest.StartRedis(t)
+	server := testkit.StartRedis(t)
 	c := new(clock)
 	var outages, recoveries atomic.Int32
 	r := open(t, server.URL(), cache.RedisOptions{
@@ -101,7 +102,7 @@ func TestRedisOutage(t *testing.T) {
 const redisPause = 1100 * time.Millisecond
 
 func TestRedisEndedRequest(t *testing.T) {
-	r := open(t, cachetest.StartRedis(t).URL(), cache.RedisOptions{OnOutage: func(error) { t.Error("that is no outage") }})
+	r := open(t, testkit.StartRedis(t).URL(), cache.RedisOptions{OnOutage: func(error) { t.Error("that is no outage") }})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := r.Take(ctx, "k", cache.Limit{Max: 1, Window: time.Hour}); !fault.Is(err, fault.Unavailable) {
@@ -122,5 +123,5 @@ func TestOpenRedisRefuses(t *testing.T) {
 }
 
 func BenchmarkRedis(b *testing.B) {
-	cachetest.Benchmark(b, open(b, cachetest.StartRedis(b).URL(), cache.RedisOptions{}))
+	cachetest.Benchmark(b, open(b, testkit.StartRedis(b).URL(), cache.RedisOptions{}))
 }

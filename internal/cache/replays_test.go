@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/cache"
-	"github.com/gatehouse-id/gatehouse/internal/cache/cachetest"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 var _ oauth.Replays = (*cache.Replays)(nil)
@@ -33,7 +33,7 @@ func first(t *testing.T, r *cache.Replays, key string, now time.Time) bool {
 
 // RFC 9449 §11.1, over several servers.
 func TestProofWorksOnceAtAllServers(t *testing.T) {
-	url := cachetest.StartRedis(t).URL()
+	url := testkit.StartRedis(t).URL()
 	a, b := proofs(t, url, cache.RedisOptions{}), proofs(t, url, cache.RedisOptions{})
 	now := time.Now()
 	for i, row := range []struct {
@@ -51,7 +51,7 @@ func TestProofWorksOnceAtAllServers(t *testing.T) {
 
 // A server whose clock is behind takes a proof for a while after the others do not.
 func TestProofOutlivesDifferenceOfClocks(t *testing.T) {
-	url := cachetest.StartRedis(t).URL()
+	url := testkit.StartRedis(t).URL()
 	a, b := proofs(t, url, cache.RedisOptions{}), proofs(t, url, cache.RedisOptions{})
 	now := time.Now()
 	if is, err := a.Add(t.Context(), "k", now, now); !is || err != nil {
@@ -64,7 +64,7 @@ func TestProofOutlivesDifferenceOfClocks(t *testing.T) {
 }
 
 func TestRaceOfAProofOverTwoServers(t *testing.T) {
-	url := cachetest.StartRedis(t).URL()
+	url := testkit.StartRedis(t).URL()
 	servers := []*cache.Replays{proofs(t, url, cache.RedisOptions{}), proofs(t, url, cache.RedisOptions{})}
 	for round := range 10 {
 		var won atomic.Int32
@@ -92,7 +92,7 @@ func TestRaceOfAProofOverTwoServers(t *testing.T) {
 
 // While Redis is away each server remembers alone, and says so once; what it knew before stays known to it.
 func TestProofsWithoutRedis(t *testing.T) {
-	server := cachetest.StartRedis(t)
+	server := testkit.StartRedis(t)
 	c := new(clock)
 	var outages, recoveries atomic.Int32
 	opt := cache.RedisOptions{Now: c.now, OnOutage: func(error) { outages.Add(1) }, OnRecovery: func() { recoveries.Add(1) }}
@@ -137,7 +137,7 @@ func TestProofsWithoutRedis(t *testing.T) {
 
 // Redis that accepts and says nothing holds no request for long.
 func TestProofsWithSilentRedis(t *testing.T) {
-	server := cachetest.StartRedis(t)
+	server := testkit.StartRedis(t)
 	r := proofs(t, server.URL(), cache.RedisOptions{})
 	server.Freeze()
 	began := time.Now()
@@ -150,7 +150,7 @@ func TestProofsWithSilentRedis(t *testing.T) {
 }
 
 func TestProofOfEndedRequest(t *testing.T) {
-	r := proofs(t, cachetest.StartRedis(t).URL(), cache.RedisOptions{OnOutage: func(error) { t.Error("that is no outage") }})
+	r := proofs(t, testkit.StartRedis(t).URL(), cache.RedisOptions{OnOutage: func(error) { t.Error("that is no outage") }})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	now := time.Now()

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
 // A Source is what settings are read from. Each part may be empty.
@@ -157,7 +159,7 @@ func (l *loader) flags(flags map[string]string) {
 // unknown reports a name that is not in the table, with the one that was probably meant.
 func (l *loader) unknown(origin, shown, name string, form func(Setting) string) {
 	msg := fmt.Sprintf("%s: %s is not a setting", origin, clip(shown))
-	if near := nearest(name, l.names); near != "" {
+	if near := spell.Nearest(name, l.names); near != "" {
 		msg += "; did you mean " + form(l.byName[near]) + "?"
 	}
 	l.problems = append(l.problems, msg)

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
 
 // Validate checks what one setting alone cannot tell. The error is Problems with all of them.
@@ -64,11 +66,7 @@ func isIP(host string) bool { _, err := netip.ParseAddr(host); return err == nil
 
 // isLoopback reports whether a URL's host can only mean this machine (RFC 6761 §6.3 for localhost).
 func isLoopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.Unmap().IsLoopback()
+	return strings.HasSuffix(host, ".localhost") || netaddr.IsLoopback(host)
 }
 
 // withoutUser cuts what may be a password out of an address that could not be parsed.

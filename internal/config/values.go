@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
+	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
 // A value is a place in a Config together with the way to read it. parse returns
@@ -170,7 +173,7 @@ func (v choice[T]) parse(s string) error {
 		words[i] = string(w)
 	}
 	msg := "must be " + oneOf(words)
-	if near := nearest(s, words); near != "" {
+	if near := spell.Nearest(s, words); near != "" {
 		msg += "; did you mean " + near + "?"
 	}
 	return accept(msg)
@@ -214,7 +217,7 @@ func (v prefixes) parse(s string) error {
 		s = ""
 	}
 	for i, w := range split(s) {
-		p, err := prefix(w)
+		p, err := netaddr.ParsePrefix(w)
 		if err != nil {
 			return accept(fmt.Sprintf("must be %s; item %d %s", v.accepts(), i+1, err))
 		}
@@ -228,27 +231,6 @@ func (v prefixes) accepts() string {
 	return "addresses and networks such as 192.0.2.7 or 10.0.0.0/8, separated by commas or spaces, or none"
 }
 func (v prefixes) isBool() bool { return false }
-
-func prefix(s string) (netip.Prefix, error) {
-	if !strings.Contains(s, "/") {
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, accept("is not an address")
-		}
-		a = a.Unmap()
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(s)
-	switch {
-	case err != nil:
-		return netip.Prefix{}, accept("is not a network")
-	case p.Addr().Is4In6():
-		return netip.Prefix{}, accept("is an IPv4 network in IPv6 clothes; write it as IPv4")
-	case p != p.Masked():
-		return netip.Prefix{}, accept("has bits set beyond its length; did you mean " + p.Masked().String() + "?")
-	}
-	return p, nil
-}
 
 func split(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r' })

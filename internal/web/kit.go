@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
 
 // Handler answers a request or returns an error; it never does both.
@@ -274,7 +275,7 @@ func (k *Kit) origin(r *http.Request) (ip, id string) {
 	if err != nil {
 		return "", newRequestID()
 	}
-	addr := peer.Addr().Unmap().WithZone("")
+	addr := netaddr.Canonical(peer.Addr())
 	if !k.trusted(addr) {
 		return addr.String(), newRequestID()
 	}
@@ -283,7 +284,7 @@ func (k *Kit) origin(r *http.Request) (ip, id string) {
 		if err != nil {
 			break
 		}
-		addr = next.Unmap().WithZone("")
+		addr = netaddr.Canonical(next)
 		if !k.trusted(addr) {
 			break
 		}
@@ -315,16 +316,7 @@ func lastFirst(lines []string) iter.Seq[string] {
 	}
 }
 
-func (k *Kit) trusted(ip netip.Addr) bool { return contains(k.Proxies, ip) }
-
-func contains(prefixes []netip.Prefix, ip netip.Addr) bool {
-	for _, p := range prefixes {
-		if p.Contains(ip) {
-			return true
-		}
-	}
-	return false
-}
+func (k *Kit) trusted(ip netip.Addr) bool { return netaddr.Contains(k.Proxies, ip) }
 
 var idCoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
 
 // Rate bounds how often something may happen.
@@ -48,10 +49,11 @@ func (k *Kit) Allow(w http.ResponseWriter, r *http.Request, name string, who Sub
 		return nil
 	}
 	ev := EventOf(r.Context())
-	if ip, err := netip.ParseAddr(ev.IP); err == nil && contains(k.Exempt, ip) {
+	ip, _ := netip.ParseAddr(ev.IP) // an unknown address is in no network and has the key ""
+	if netaddr.Contains(k.Exempt, ip) {
 		return nil
 	}
-	key := name + ":ip:" + limitKey(ev.IP)
+	key := name + ":ip:" + netaddr.Key(ip)
 	switch {
 	case k.RateBy == RateByClient && who.Client != "":
 		key = name + ":client:" + clean(who.Client, 128)
@@ -69,18 +71,4 @@ func (k *Kit) Allow(w http.ResponseWriter, r *http.Request, name string, who Sub
 	wait := max((v.RetryAfter + time.Second - 1).Truncate(time.Second), time.Second)
 	return fault.RetryAfter(fault.Limited, wait,
 		"Too many requests. Please retry after %d seconds.", int(wait/time.Second))
-}
-
-// limitKey returns the address that requests are counted by: for IPv6 its /64, which is what one
-// customer gets.
-func limitKey(ip string) string {
-	a, err := netip.ParseAddr(ip)
-	if err != nil || a.Is4() {
-		return ip
-	}
-	p, err := a.Prefix(64)
-	if err != nil {
-		return ip
-	}
-	return p.String()
 }

@@ -14,7 +14,7 @@ import (
 
 	_ "modernc.org/sqlite"
 
-	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // kept is what a server has answered 200 to: promises.
@@ -336,7 +336,7 @@ func TestFirstStartOfMany(t *testing.T) {
 	}
 	sqlite := newHouse(t, "sqlite:"+filepath.Join(t.TempDir(), "data", "gatehouse.db"), nil)
 	delete(sqlite.env, "SECRET_KEY") // made, and kept beside the database
-	for _, h := range []*house{sqlite, newHouse(t, storetest.Postgres(t), nil)} {
+	for _, h := range []*house{sqlite, newHouse(t, testkit.StartPostgres(t), nil)} {
 		each(make([]struct{}, 8), func(struct{}) {
 			cmd := exec.Command(bin, "client", "list", "--json")
 			cmd.Env, cmd.Dir = h.environment(nil), h.dir

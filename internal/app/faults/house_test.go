@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // EnvBinary names the variable with the path of the program to test, when somebody has built it already.
@@ -70,14 +69,14 @@ func onEngines(t *testing.T, story func(t *testing.T, h *house)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		story(t, newHouse(t, storetest.Postgres(t), nil))
+		story(t, newHouse(t, testkit.StartPostgres(t), nil))
 	})
 }
 
 // newHouse chooses a port that stays the same over restarts: it is part of the issuer's name.
 func newHouse(t testing.TB, database string, settings map[string]string) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), port: freePort(t)}
+	h := &house{t: t, dir: t.TempDir(), port: testkit.FreePort(t)}
 	h.issuer = "http://127.0.0.1:" + strconv.Itoa(h.port)
 	h.env = map[string]string{
 		"DATABASE_URL": database, "BASE_URL": h.issuer, "HOST": "127.0.0.1", "SECRET_KEY": strings.Repeat("5e", 32), "JWT_ALGORITHM": "ES256",
@@ -88,16 +87,6 @@ func newHouse(t testing.TB, database string, settings map[string]string) *house 
 		h.env[k] = v
 	}
 	return h
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // environment holds the settings and only what any program needs of ours.

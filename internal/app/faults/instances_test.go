@@ -12,8 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/cache/cachetest"
-	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // A fleet is three servers on one database behind a proxy that gives every request to the next one.
@@ -35,8 +34,8 @@ const fleetLimit = 30
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	redis := cachetest.StartRedis(t)
-	f := &fleet{house: newHouse(t, storetest.Postgres(t), limited(redis, fleetLimit))}
+	redis := testkit.StartRedis(t)
+	f := &fleet{house: newHouse(t, testkit.StartPostgres(t), limited(redis, fleetLimit))}
 	var turn atomic.Int64
 	targets := make([]*url.URL, 3)
 	proxy := httptest.NewServer(&httputil.ReverseProxy{
@@ -53,7 +52,7 @@ func newFleet(t *testing.T) *fleet {
 	f.issuer = proxy.URL
 	f.env["BASE_URL"] = proxy.URL
 	for i := range targets {
-		s := f.serveOn(freePort(t), nil)
+		s := f.serveOn(testkit.FreePort(t), nil)
 		f.servers, f.each = append(f.servers, s), append(f.each, newCaller(t, s.url))
 		targets[i], _ = url.Parse(s.url) // written by us
 	}

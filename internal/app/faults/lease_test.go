@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // witness has the database itself write down which server asks for the lease of the job that sweeps, which is given it, and
@@ -25,7 +25,7 @@ CREATE TRIGGER sweeps AFTER DELETE ON devices FOR EACH STATEMENT EXECUTE FUNCTIO
 // The server that sweeps is killed. As long as its lease lasts nobody does; then the first of the others that asks does, and it alone.
 func TestLeaseTakenOver(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, storetest.Postgres(t), nil)
+	h := newHouse(t, testkit.StartPostgres(t), nil)
 	h.run(nil, "", "client", "list") // makes the tables
 	conn, err := pgx.Connect(t.Context(), h.env["DATABASE_URL"])
 	if err != nil {
@@ -56,7 +56,7 @@ func TestLeaseTakenOver(t *testing.T) {
 	servers := map[string]*server{}
 	for i := range 4 {
 		name := fmt.Sprintf("server-%d", i+1)
-		servers[name] = h.serveOn(freePort(t), map[string]string{"DATABASE_URL": h.env["DATABASE_URL"] + "&application_name=" + name})
+		servers[name] = h.serveOn(testkit.FreePort(t), map[string]string{"DATABASE_URL": h.env["DATABASE_URL"] + "&application_name=" + name})
 	}
 
 	await("one sweeps", func() bool { return len(who("sweeps")) > 0 })

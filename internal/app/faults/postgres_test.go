@@ -2,13 +2,11 @@ package faults_test
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,92 +14,48 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// postgres is a PostgreSQL server of a test's own that can be taken away and given back. Unlike the one that other
-// tests share, it keeps what it has committed.
+// postgres is a PostgreSQL server that a test can crash and start again. Unlike the one that other
+// tests share, it is durable: what it has committed survives a crash.
 type postgres struct {
-	t    testing.TB
-	bin  string
-	dir  string
-	port int
-	as   *syscall.Credential
-	cmd  *exec.Cmd
+	*testkit.Postgres
+	t   testing.TB
+	cmd *exec.Cmd
 }
 
 func newPostgres(t testing.TB) *postgres {
 	t.Helper()
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
-	if err != nil || len(found) == 0 {
-		t.Fatal("no PostgreSQL server: install the Debian package postgresql")
-	}
-	release := func(bin string) int { n, _ := strconv.Atoi(filepath.Base(filepath.Dir(bin))); return n }
-	newest := slices.MaxFunc(found, func(a, b string) int { return release(a) - release(b) })
-	dir, err := os.MkdirTemp("", "gatehouse-faults-postgres-") // t.TempDir lies in a directory that only we may enter
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, err := os.MkdirTemp("", "gatehouse-faults-postgres-") // only we may enter the parent of t.TempDir
+	testkit.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	p := &postgres{t: t, bin: newest, dir: dir, port: freePort(t), as: account(t, dir)}
-	made := exec.Command(filepath.Join(p.bin, "initdb"), "-D", p.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-	made.Dir, made.SysProcAttr = dir, &syscall.SysProcAttr{Credential: p.as}
-	if said, err := made.CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, said)
+	made, err := testkit.NewPostgres(dir)
+	if errors.Is(err, testkit.ErrNoPostgres) {
+		testkit.Missing(t, err.Error())
 	}
+	testkit.Must(t, err)
+	p := &postgres{Postgres: made, t: t}
 	t.Cleanup(p.crash)
 	p.start()
 	return p
 }
 
-// account is the one that PostgreSQL runs as; it refuses to run as root.
-func account(t testing.TB, dir string) *syscall.Credential {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	if err := os.Chown(dir, uid, gid); err != nil {
-		t.Fatal(err)
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-}
-
-func (p *postgres) data() string { return filepath.Join(p.dir, "data") }
-
-func (p *postgres) url() string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", p.port)
-}
+func (p *postgres) url() string { return p.URL("postgres") }
 
 // start starts it, after a crash with recovery, and waits until it serves.
 func (p *postgres) start() {
 	p.t.Helper()
-	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	log, err := os.OpenFile(filepath.Join(p.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	testkit.Must(p.t, err)
 	defer log.Close()
-	p.cmd = exec.Command(filepath.Join(p.bin, "postgres"), "-D", p.data(), "-k", p.dir, "-p", strconv.Itoa(p.port), "-c", "listen_addresses=127.0.0.1",
-		"-c", "shared_buffers=32MB", "-c", "autovacuum=off")
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = p.dir, log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.as, Pdeathsig: syscall.SIGQUIT}
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	eventually(p.t, 20*time.Second, "PostgreSQL serves", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		conn, err := pgx.Connect(ctx, p.url())
-		if err != nil {
-			return err
-		}
-		return conn.Close(ctx)
-	})
+	p.cmd = p.Command("shared_buffers=32MB", "autovacuum=off")
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
+	testkit.Must(p.t, p.cmd.Start())
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.HangAfter)
+	defer cancel()
+	testkit.Must(p.t, p.Wait(ctx))
 }
 
 // crash is an immediate shutdown: no answers are finished, nothing is written any more.
@@ -181,7 +135,7 @@ func (c *crew) whileAway(t *testing.T, own, users string) {
 // follows looks whether the server hears of revocations by another one: by notice, and so faster than by polling.
 func follows(t *testing.T, h *house, s *server, c *crew) {
 	t.Helper()
-	other := h.serveOn(freePort(t), nil)
+	other := h.serveOn(testkit.FreePort(t), nil)
 	there := newCaller(t, other.url)
 	var took []time.Duration
 	for range 5 {
@@ -221,7 +175,7 @@ func pgRow(t testing.TB, url, text string, dest ...any) {
 // The server dies in the middle of changes. Nothing of them was acknowledged, so everything is as it was, or as a repeat finds it done.
 func TestNothingHalfDone(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, storetest.Postgres(t), nil)
+	h := newHouse(t, testkit.StartPostgres(t), nil)
 	s := h.serve()
 	h.user("ada@example.com")
 	web, tv := h.web(), h.client("tv", "--public", "--grant", "device", "--grant", "refresh", "--scope", "openid offline_access")

@@ -7,12 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/cache/cachetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // limited are the settings of servers that share their limits: so many requests for tokens an hour and address. What comes straight from
 // this machine is not counted, so a story can have its own business, too.
-func limited(redis *cachetest.RedisServer, most int) map[string]string {
+func limited(redis *testkit.Process, most int) map[string]string {
 	return map[string]string{
 		"RATE_LIMIT_STORE": "redis", "REDIS_URL": redis.URL(), "RATE_LIMIT_TOKEN_MAX": fmt.Sprint(most), "RATE_LIMIT_TOKEN_WINDOW": "3600",
 		"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_WHITELIST": "127.0.0.1",
@@ -57,10 +57,10 @@ func (a *addresses) shared(t *testing.T, most int, servers ...*caller) (from str
 func TestRedisLost(t *testing.T) {
 	t.Parallel()
 	const most = 20
-	redis := cachetest.StartRedis(t)
+	redis := testkit.StartRedis(t)
 	h := newHouse(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), limited(redis, most))
 	machine := h.machine("machine", "jwt")
-	one, two := newCaller(t, h.serve().url), newCaller(t, h.serveOn(freePort(t), nil).url)
+	one, two := newCaller(t, h.serve().url), newCaller(t, h.serveOn(testkit.FreePort(t), nil).url)
 	from := addresses{}
 	known := from.shared(t, most, one, two)
 
