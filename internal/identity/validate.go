@@ -29,7 +29,7 @@ func (u *User) Validate() error {
 	if u.Email == "" && u.Username == "" {
 		return fault.InvalidField("email", "Enter an email address or a user name.")
 	}
-	for _, f := range UserFields() {
+	for _, f := range userFields() {
 		if err := f.Validate(u); err != nil {
 			return err
 		}
@@ -43,7 +43,7 @@ func (u *User) ValidateChange(old *User) error {
 	if u.Email == "" && u.Username == "" && (old.Email != "" || old.Username != "") {
 		return fault.InvalidField("email", "Enter an email address or a user name.")
 	}
-	for _, f := range UserFields() {
+	for _, f := range userFields() {
 		if f.Equal(u, old) {
 			continue
 		}
@@ -100,7 +100,7 @@ func asciiAlphanumeric(r rune) bool {
 
 func checkEmail(f UserField, value string) error {
 	if value != "" && !ValidEmail(value) {
-		return fault.InvalidField(f.Name, "%q is not an email address.", clip(value))
+		return f.invalid("%q is not an email address.", clip(value))
 	}
 	return nil
 }
@@ -109,12 +109,10 @@ func checkEmail(f UserField, value string) error {
 func checkUsername(f UserField, value string) error {
 	switch {
 	case strings.ContainsRune(value, '@'):
-		return fault.InvalidField(f.Name,
-			"A user name must not contain @; enter an email address in its own field.")
+		return f.invalid("A user name must not contain @; enter an email address in its own field.")
 	case !printable(value) || utf8.RuneCountInString(value) > maxName ||
 		strings.ContainsFunc(value, unicode.IsSpace):
-		return fault.InvalidField(f.Name,
-			"A user name has at most %d characters, without spaces.", maxName)
+		return f.invalid("A user name has at most %d characters, without spaces.", maxName)
 	}
 	return nil
 }
@@ -123,8 +121,7 @@ func checkUsername(f UserField, value string) error {
 func checkRole(f UserField, role string) error {
 	outside := func(r rune) bool { return !asciiAlphanumeric(r) && !strings.ContainsRune("._:-", r) }
 	if role == "" || len(role) > maxRole || strings.ContainsFunc(role, outside) {
-		return fault.InvalidField(f.Name,
-			"The role %q must be one word of letters, digits and . _ : -", clip(role))
+		return f.invalid("The role %q must be one word of letters, digits and . _ : -", clip(role))
 	}
 	return nil
 }
@@ -133,8 +130,7 @@ func checkRole(f UserField, role string) error {
 func atMost(n int) func(UserField, string) error {
 	return func(f UserField, value string) error {
 		if !printable(value) {
-			return fault.InvalidField(f.Name,
-				"The %s contains a character that cannot be shown.", f.Label)
+			return f.invalid("The %s contains a character that cannot be shown.", f.label)
 		}
 		return checkLength(f, value, n)
 	}
@@ -144,8 +140,7 @@ func atMost(n int) func(UserField, string) error {
 func lines(n int) func(UserField, string) error {
 	return func(f UserField, value string) error {
 		if !printable(strings.NewReplacer("\r", "", "\n", "").Replace(value)) {
-			return fault.InvalidField(f.Name,
-				"The %s contains a character that cannot be shown.", f.Label)
+			return f.invalid("The %s contains a character that cannot be shown.", f.label)
 		}
 		return checkLength(f, value, n)
 	}
@@ -153,7 +148,7 @@ func lines(n int) func(UserField, string) error {
 
 func checkLength(f UserField, value string, n int) error {
 	if utf8.RuneCountInString(value) > n {
-		return fault.InvalidField(f.Name, "The %s may have at most %d characters.", f.Label, n)
+		return f.invalid("The %s may have at most %d characters.", f.label, n)
 	}
 	return nil
 }
@@ -168,7 +163,7 @@ func checkPicture(f UserField, value string) error {
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || len(value) > maxPicture {
-		return fault.InvalidField(f.Name, "The picture must be an address that begins with https://.")
+		return f.invalid("The picture must be an address that begins with https://.")
 	}
 	return nil
 }
@@ -182,14 +177,13 @@ func checkPhone(f UserField, value string) error {
 	other := func(r rune) bool { return (r < '0' || r > '9') && !strings.ContainsRune(" ().-", r) }
 	if !plus || len(number) < 5 || len(number) > 31 || number[0] < '0' || number[0] > '9' ||
 		strings.ContainsFunc(number, other) {
-		return fault.InvalidField(f.Name,
-			"Write the telephone number with its country, as in +49 30 123456.")
+		return f.invalid("Write the telephone number with its country, as in +49 30 123456.")
 	}
 	return nil
 }
 
-// checkLocale accepts the shape of a language tag (RFC 5646 §2.1): a language of 2 to 8 letters and
-// at most four subtags of 1 to 8 letters and digits.
+// checkLocale accepts the shape of a language tag (RFC 5646 §2.1): a language of 2 to 8 letters
+// and at most four subtags of 1 to 8 letters and digits.
 func checkLocale(f UserField, value string) error {
 	if value == "" {
 		return nil
@@ -202,7 +196,7 @@ func checkLocale(f UserField, value string) error {
 			!strings.ContainsFunc(tag, func(r rune) bool { return !asciiAlphanumeric(r) })
 	}
 	if !valid {
-		return fault.InvalidField(f.Name, "Write the language as in en, de-CH or pt-BR.")
+		return f.invalid("Write the language as in en, de-CH or pt-BR.")
 	}
 	return nil
 }
@@ -217,7 +211,7 @@ func checkZone(f UserField, value string) error {
 		valid = err == nil
 	}
 	if !valid {
-		return fault.InvalidField(f.Name, "Write the time zone as in Europe/Berlin.")
+		return f.invalid("Write the time zone as in Europe/Berlin.")
 	}
 	return nil
 }

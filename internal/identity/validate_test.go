@@ -114,37 +114,37 @@ func TestUserFieldsCoverTheUser(t *testing.T) {
 		"ID": true, "PasswordHash": true, "PasswordChangedAt": true,
 		"CreatedAt": true, "UpdatedAt": true, "LastLoginAt": true,
 	}
-	places := map[any]string{}
+	places, names := map[any]string{}, map[string]bool{}
 	var u identity.User
 	for _, f := range identity.UserFields() {
 		var place any
 		switch {
-		case f.Text != nil && f.Flag == nil && f.List == nil:
+		case f.Text != nil:
 			place = f.Text(&u)
-		case f.Flag != nil && f.Text == nil && f.List == nil:
-			place = f.Flag(&u)
-		case f.List != nil && f.Text == nil && f.Flag == nil:
+		case f.Switch != nil:
+			place = f.Switch(&u)
+		case f.List != nil:
 			place = f.List(&u)
 		default:
-			t.Fatalf("%s must have exactly one of Text, Flag and List", f.Name)
+			t.Fatalf("%s has no accessor", f.Name)
 		}
-		if other, ok := places[place]; ok {
-			t.Errorf("%s and %s are the same field", f.Name, other)
+		if other, ok := places[place]; ok || names[f.Name] {
+			t.Errorf("%s stands for the same field or name as %s", f.Name, other)
 		}
-		places[place] = f.Name
-		if f.Label == "" || f.Help == "" {
-			t.Errorf("%s has no label or no help", f.Name)
+		places[place], names[f.Name] = f.Name, true
+		if f.Help == "" {
+			t.Errorf("%s has no help", f.Name)
 		}
 	}
 	var walk func(v reflect.Value, path string)
 	walk = func(v reflect.Value, path string) {
 		for i := range v.NumField() {
-			field, name := v.Field(i), path+v.Type().Field(i).Name
-			if field.Kind() == reflect.Struct && field.Type() != reflect.TypeFor[time.Time]() {
-				walk(field, name+".")
+			part, name := v.Field(i), path+v.Type().Field(i).Name
+			if part.Kind() == reflect.Struct && part.Type() != reflect.TypeFor[time.Time]() {
+				walk(part, name+".")
 				continue
 			}
-			if _, ok := places[field.Addr().Interface()]; ok == elsewhere[name] {
+			if _, ok := places[part.Addr().Interface()]; ok == elsewhere[name] {
 				t.Errorf("User.%s: in the list %v, set elsewhere %v", name, ok, elsewhere[name])
 			}
 		}
@@ -152,38 +152,14 @@ func TestUserFieldsCoverTheUser(t *testing.T) {
 	walk(reflect.ValueOf(&u).Elem(), "")
 }
 
-func TestUserFieldsRoundTrip(t *testing.T) {
-	names := map[string]bool{}
-	for _, f := range identity.UserFields() {
-		var u, empty identity.User
-		value := "some-text"
-		if f.Flag != nil {
-			value = "true"
-			if err := f.Set(&u, "perhaps"); !fault.Is(err, fault.Invalid) {
-				t.Errorf("%s accepts a flag that is neither true nor false: %v", f.Name, err)
-			}
+func TestProfileFieldsAreThePersonsOwn(t *testing.T) {
+	for _, f := range identity.ProfileFields() {
+		switch f.Name {
+		case "email", "email_verified", "username", "roles", "disabled", "must_change_password", "phone_verified":
+			t.Errorf("a person may change %s themselves", f.Name)
 		}
-		if f.List != nil {
-			value = "one two"
+		if f.Text == nil {
+			t.Errorf("%s is not a text, which is all that the profile page can send", f.Name)
 		}
-		if err := f.Set(&u, value); err != nil || f.Get(&u) != value || f.Equal(&u, &empty) {
-			t.Errorf("%s: %q was stored as %q, %v", f.Name, value, f.Get(&u), err)
-		}
-		f.Clear(&u)
-		if !reflect.DeepEqual(u, empty) {
-			t.Errorf("%s is not cleared: %+v", f.Name, u)
-		}
-		for _, name := range []string{f.Name, f.Alias} {
-			if name != "" && names[name] {
-				t.Errorf("two fields are called %s", name)
-			}
-			names[name] = true
-		}
-		if found, ok := identity.UserFieldNamed(f.Short()); !ok || found.Name != f.Name {
-			t.Errorf("%s is not found by its name", f.Name)
-		}
-	}
-	if _, ok := identity.UserFieldNamed("nickname"); ok {
-		t.Error("found a field that does not exist")
 	}
 }
