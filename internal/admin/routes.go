@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
-// ownPaths returns the first path segments that the server reserves for itself, now or for announced features. A route
-// must not cover them.
+// ownPaths returns the first path segments that the server reserves for itself, now or for
+// announced features. A route must not cover them.
 func ownPaths() []string {
 	return []string{
 		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "consent", "device", "favicon.ico", "forgot-password",
@@ -19,8 +19,8 @@ func ownPaths() []string {
 	}
 }
 
-// RouteOptions returns what routes are compiled against: the server's own paths and hosts, its issuer URL, and the
-// external issuers that the routes file names.
+// RouteOptions returns what routes are compiled against: the server's own paths and hosts, its
+// issuer URL, and the external issuers that the routes file names.
 func RouteOptions(issuer string, file *access.File) access.Options {
 	o := access.Options{Reserved: ownPaths(), Issuer: issuer}
 	for _, i := range file.Issuers {
@@ -40,7 +40,8 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
-// compileRoutes compiles lists of routes in order. The error names every route that cannot be compiled.
+// compileRoutes compiles lists of routes in order. The error names every route that cannot be
+// compiled.
 func compileRoutes(o access.Options, lists ...[]access.Route) ([]*access.Compiled, error) {
 	var out []*access.Compiled
 	var failed error
@@ -57,8 +58,8 @@ func compileRoutes(o access.Options, lists ...[]access.Route) ([]*access.Compile
 	return out, failed
 }
 
-// NewRouteTable compiles the routes of the file and of the database into one table. The error names every route that
-// cannot be compiled, and why.
+// NewRouteTable compiles the routes of the file and of the database into one table. The error names
+// every route that cannot be compiled, and why.
 func NewRouteTable(o access.Options, file *access.File, stored []access.Route) (*access.Table, error) {
 	all, err := compileRoutes(o, file.Routes, stored)
 	if err != nil {
@@ -67,7 +68,8 @@ func NewRouteTable(o access.Options, file *access.File, stored []access.Route) (
 	return access.NewTable(all)
 }
 
-// routeLabel returns a name and the id of a route, even of one that cannot be compiled and has no default name.
+// routeLabel returns a name and the id of a route, even of one that cannot be compiled and has no
+// default name.
 func routeLabel(r *access.Route) string {
 	switch {
 	case r.Name != "":

@@ -42,7 +42,8 @@ func texts(t *testing.T, rooms []string, f func(text string)) {
 	}
 }
 
-// TestNoRouteCoversOurOwnPaths looks for everything in the handlers that is written like one of our paths.
+// TestNoRouteCoversOurOwnPaths looks for everything in the handlers that is written like one of our
+// paths.
 func TestNoRouteCoversOurOwnPaths(t *testing.T) {
 	path := regexp.MustCompile(`^(?:[A-Z]+ )?/([a-z0-9._-]{2,})(?:$|[/?{])`)
 	found := map[string]bool{}

@@ -8,7 +8,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// ClientID names a client (RFC 6749 §2.2): a UUIDv7 unless the operator chose another.
+// ID names a client (RFC 6749 §2.2): a UUIDv7 unless the operator chose another.
 type ID string
 
 // Client is a registered client. Values read from the store are shared and must not be changed.
@@ -20,18 +20,18 @@ type Client struct {
 	LogoURI           string
 	Public            bool            // cannot keep a secret; authenticates by `none`
 	AuthMethod        string          // token_endpoint_auth_method (RFC 7591 §2): one of the method names of this package
-	Secrets           []Secret        // the live ones, newest first
+	Secrets           []Secret        // those that are active, newest first
 	JWKS              json.RawMessage // inline public keys for private_key_jwt, or empty
-	JWKSURI           string          // where to read them, or ""
+	JWKSURI           string          // the address of a key set, or ""
 	Grants            []string        // grant types it may use
 	Redirects         []string        // exact redirect URIs (RFC 9700 §2.1)
 	PostLogout        []string        // post_logout_redirect_uris
-	Scopes            []string        // scopes it may ask for
-	Resources         []string        // resource indicators (RFC 8707) it may ask for beyond the issuer
+	Scopes            []string        // scopes it may request
+	Resources         []string        // resource indicators (RFC 8707) it may request besides the issuer
 	TokenFormat       string          // "jwt", "opaque" or "" for the server's default
 	Alg               string          // signature algorithm of its tokens, or "" for the server's default
-	FirstParty        bool            // consent is not asked
-	PlainPKCE         bool            // code_challenge_method plain is allowed (RFC 7636 §4.2); off unless asked for
+	FirstParty        bool            // people are not asked for consent
+	PlainPKCE         bool            // code_challenge_method plain is allowed (RFC 7636 §4.2)
 	RequirePKCE       bool            // for confidential clients; public ones always must
 	Rotation          string          // refresh rotation: "on", "off" or "" for the server's default
 	AccessTTL         time.Duration   // 0: the server's default; likewise below
@@ -43,7 +43,7 @@ type Client struct {
 	Routes            []string // routes of the gateway it may call, as domain/version, domain or an id; empty: any
 	DPoPBound         bool     // its tokens are always bound to a key (RFC 9449 §5.2, dpop_bound_access_tokens)
 	CertBound         bool     // its tokens are always bound to its TLS certificate (RFC 8705 §3)
-	ServerSideRefresh bool     // it is given access tokens only, and exchanges an old one for a new one
+	ServerSideRefresh bool     // it gets access tokens only, and exchanges an old one for a new one
 	Disabled          bool
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
@@ -57,25 +57,26 @@ type Secret struct {
 	ExpiresAt time.Time // zero: never
 }
 
-// May reports whether the client may use a grant type. ServerSideRefresh brings its own.
+// CanUseGrant reports whether the client may use a grant type, by its wire name. ServerSideRefresh
+// implies token exchange.
 func (c *Client) CanUseGrant(grant string) bool {
 	return slices.Contains(c.Grants, grant) || (c.ServerSideRefresh && grant == GrantTypeExchange)
 }
 
-// accepts reports whether a client may authenticate by a method. A confidential client registered without a
-// method may send its secret either way.
-func (cl *Client) AcceptsMethod(method string) bool {
+// AcceptsMethod reports whether a client may authenticate by a method. A confidential client that
+// is registered without a method may use client_secret_basic and client_secret_post.
+func (c *Client) AcceptsMethod(method string) bool {
 	switch {
-	case cl.Public:
+	case c.Public:
 		return method == MethodNone
-	case cl.AuthMethod == "":
+	case c.AuthMethod == "":
 		return method == MethodBasic || method == MethodPost
 	}
-	return cl.AuthMethod == method
+	return c.AuthMethod == method
 }
 
-// prolongs reports whether what a person allows the client can last longer than its first access token.
-func (cl *Client) CanRefresh() bool { return cl.CanUseGrant(GrantTypeRefresh) || cl.ServerSideRefresh }
+// CanRefresh reports whether the client can get new access tokens for a grant without the person.
+func (c *Client) CanRefresh() bool { return c.CanUseGrant(GrantTypeRefresh) || c.ServerSideRefresh }
 
 // Names of the client authentication methods (RFC 7591 §2, OpenID Connect Core §9).
 const (

@@ -12,8 +12,9 @@ import (
 // MaxURI bounds a URI that a client registers or sends, in bytes.
 const MaxURI = 2048
 
-// ValidRedirect checks a redirect URI before it is registered (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1):
-// absolute, without fragment or wildcard; https, or http on a loopback address, or an app's own scheme.
+// ValidRedirect returns what is wrong with a redirect URI that is about to be registered, or nil
+// (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1). It must be absolute, without a fragment or
+// wildcard, and use https, or http on a loopback address, or an app's own scheme.
 func ValidRedirect(raw string) error {
 	u, err := parseRedirect(raw)
 	if err != nil {
@@ -58,7 +59,7 @@ func parseRedirect(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// loopback reports whether a host can only be this machine.
+// IsLoopback reports whether a host can only be this machine.
 func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
@@ -67,17 +68,17 @@ func IsLoopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// matchRedirect finds the address to answer to. Registered addresses are compared as strings (RFC 9700 §2.1),
-// but for the port of a loopback address, which an app cannot know beforehand (RFC 8252 §7.3).
-func (cl *Client) MatchRedirect(asked string) bool {
-	return MatchURI(cl.Redirects, asked)
-}
+// MatchRedirect reports whether a redirect URI is registered. URIs are compared as strings
+// (RFC 9700 §2.1), except for the port of a loopback address, which an app cannot know beforehand
+// (RFC 8252 §7.3).
+func (c *Client) MatchRedirect(uri string) bool { return MatchURI(c.Redirects, uri) }
 
-func MatchURI(registered []string, asked string) bool {
-	if slices.Contains(registered, asked) {
+// MatchURI reports whether a URI is among those registered, by the rules of MatchRedirect.
+func MatchURI(registered []string, uri string) bool {
+	if slices.Contains(registered, uri) {
 		return true
 	}
-	u, err := parseRedirect(asked)
+	u, err := parseRedirect(uri)
 	if err != nil || u.Scheme != "http" || !IsLoopback(u.Hostname()) {
 		return false
 	}
@@ -90,7 +91,7 @@ func MatchURI(registered []string, asked string) bool {
 	return false
 }
 
-// withoutPort is the URI's exact text but for the port.
+// withoutPort returns the exact text of a URI without its port and fragment.
 func withoutPort(u *url.URL) string {
 	host := u.Host
 	if p := u.Port(); p != "" {
@@ -99,7 +100,8 @@ func withoutPort(u *url.URL) string {
 	return u.Scheme + "://" + host + u.EscapedPath() + "?" + u.RawQuery
 }
 
-// Origin is the scheme and host of a redirect URI, or "scheme:" of an app's own one: what a person is shown, and what a form may lead to.
+// Origin returns the scheme and host of a redirect URI, or "scheme:" for an app's own scheme.
+// People see it, and the form-action of a page allows it.
 func Origin(raw string) string {
 	u, err := url.Parse(raw)
 	switch {

@@ -12,8 +12,8 @@ const (
 	maxDuration = 100 * 365 * day
 )
 
-// ParseDuration parses a duration as the settings do: 3600 (seconds), 90s, 15m, 1h30m; and 7d, since people think of
-// grace periods in days.
+// ParseDuration parses a duration as the settings do: 3600 (seconds), 90s, 15m, 1h30m; and 7d,
+// since people think of grace periods in days.
 func ParseDuration(s string) (time.Duration, error) {
 	s = strings.TrimSpace(s)
 	unit := time.Second

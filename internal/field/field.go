@@ -1,6 +1,6 @@
-// Package field describes the fields of a thing that people configure, such as a client or a route, once: what each
-// is called on the wire and on the command line, what it means, and where a value holds it. Flags, views, differences
-// and patches derive from such a list.
+// Package field describes the fields of a thing that people configure, such as a client or a route,
+// once: what each is called on the wire and on the command line, what it means, and where a value
+// holds it. Flags, views, differences and patches derive from such a list.
 package field
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Field is one field of a T. Exactly one of the accessors is set; it returns the place of the value in a T. The zero
-// value of every kind means that the field is not set.
+// Field is one field of a T. Exactly one of the accessors is set; it returns the place of the value
+// in a T. The zero value of every kind means that the field is not set.
 type Field[T any] struct {
 	Name        string // the JSON member, also in audit events and errors
 	Flag        string // the flag of the command line without dashes, or "" if none sets it
@@ -134,8 +134,8 @@ func (f Field[T]) String(t *T) string {
 	return ""
 }
 
-// Set parses values, of which all but lists take the last, and stores the result. It does not validate beyond the
-// form; lists lose repeated items.
+// Set parses values, of which all but lists take the last, and stores the result. It does not
+// validate beyond the form; lists lose repeated items.
 func (f Field[T]) Set(t *T, values ...string) error {
 	if f.List != nil {
 		*f.List(t) = f.items(values)
@@ -199,8 +199,8 @@ func (f Field[T]) normal(s string) string {
 	return f.Normalize(s)
 }
 
-// MarshalValue returns the value as JSON: lists are never null, durations that are not set are null, and a document
-// that is not set is nil, for its member is left out.
+// MarshalValue returns the value as JSON: lists are never null, durations that are not set are
+// null, and a document that is not set is nil, for its member is left out.
 func (f Field[T]) MarshalValue(t *T) (json.RawMessage, error) {
 	switch {
 	case f.Text != nil:
