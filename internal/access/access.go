@@ -27,7 +27,7 @@ type Route struct {
 	Inactive  bool     `json:"inactive,omitempty" yaml:"inactive,omitempty"`     // answers 404 as if it did not exist
 	Browser   bool     `json:"browser,omitempty" yaml:"browser,omitempty"`       // a page of people: who is not signed in is sent to the login
 	Methods   []string `json:"methods,omitempty" yaml:"methods,omitempty"`       // empty: all
-	Timeout   Span     `json:"timeout,omitempty" yaml:"timeout,omitempty"`       // until the upstream's answer begins; 0: 30 s
+	Timeout   Duration `json:"timeout,omitempty" yaml:"timeout,omitempty"`       // until the upstream's answer begins; 0: 30 s
 	BodyLimit int64    `json:"body_limit,omitempty" yaml:"body_limit,omitempty"` // bytes of a request body; 0: no bound
 	CORS      []string `json:"cors,omitempty" yaml:"cors,omitempty"`             // origins that scripts may call from; "*" is any, without cookies
 
@@ -38,16 +38,16 @@ type Route struct {
 	Audiences    []string `json:"audiences,omitempty" yaml:"audiences,omitempty"`                   // one must be in a token's aud; empty: the route's own resource identifier or the issuer
 	Issuers      []string `json:"issuers,omitempty" yaml:"issuers,omitempty"`                       // names of foreign issuers whose tokens pass; ours always do
 	ACR          string   `json:"acr,omitempty" yaml:"acr,omitempty"`                               // least authentication context class: aal1, aal2
-	MaxAge       Span     `json:"max_age,omitempty" yaml:"max_age,omitempty"`                       // since the person last proved who they are; with ACR aal2: a recent second factor
+	MaxAge       Duration `json:"max_age,omitempty" yaml:"max_age,omitempty"`                       // since the person last proved who they are; with ACR aal2: a recent second factor
 	Unidentified bool     `json:"allow_unidentified,omitempty" yaml:"allow_unidentified,omitempty"` // nobody need say who they are
 	ClientID     bool     `json:"allow_client_id,omitempty" yaml:"allow_client_id,omitempty"`       // X-Client-Id without a proof is enough
 
-	Rate    int    `json:"rate,omitempty" yaml:"rate,omitempty"`         // requests per RatePer; 0: none, but one a second and address for unidentified callers; -1: none at all
-	RatePer Span   `json:"rate_per,omitempty" yaml:"rate_per,omitempty"` // 0: a minute
-	RateBy  string `json:"rate_by,omitempty" yaml:"rate_by,omitempty"`   // RateBy…; "": by client or user or address, whichever is known first
+	Rate    int      `json:"rate,omitempty" yaml:"rate,omitempty"`         // requests per RatePer; 0: none, but one a second and address for unidentified callers; -1: none at all
+	RatePer Duration `json:"rate_per,omitempty" yaml:"rate_per,omitempty"` // 0: a minute
+	RateBy  string   `json:"rate_by,omitempty" yaml:"rate_by,omitempty"`   // RateBy…; "": by client or user or address, whichever is known first
 
-	HealthPath  string `json:"health_path,omitempty" yaml:"health_path,omitempty"`   // asked by GET of each upstream; "": only failures of requests count
-	HealthEvery Span   `json:"health_every,omitempty" yaml:"health_every,omitempty"` // 0: 10 s
+	HealthPath  string   `json:"health_path,omitempty" yaml:"health_path,omitempty"`   // asked by GET of each upstream; "": only failures of requests count
+	HealthEvery Duration `json:"health_every,omitempty" yaml:"health_every,omitempty"` // 0: 10 s
 
 	CreatedAt time.Time `json:"created_at,omitzero" yaml:"-"`
 	UpdatedAt time.Time `json:"updated_at,omitzero" yaml:"-"`
@@ -108,35 +108,4 @@ type Caller struct {
 	Networks []netip.Prefix // where this client may call from; empty: anywhere
 	Hosts    []string       // hosts this client may call; empty: any
 	Routes   []string       // routes this client may call, as domain/version, domain, or a route's id; empty: any
-}
-
-// Verdicts.
-const (
-	Pass   Verdict = iota + 1
-	Login          // nobody is known: sign in, or send a credential (401)
-	StepUp         // known, but not strongly or recently enough (401 insufficient_user_authentication, RFC 9470)
-	Deny           // known, and not allowed (403)
-)
-
-// Verdict is what becomes of a request.
-type Verdict int
-
-// Decision is a verdict with its reason.
-type Decision struct {
-	Verdict Verdict
-	Refusal *Refusal // nil for Pass
-}
-
-// Refusal says why a request was turned away, in words for the operator and in values for a challenge. It holds no secret: what
-// `gatehouse explain` shows is this.
-type Refusal struct {
-	Rule   string   `json:"rule"`             // which: credential, audience, issuer, scope, role, client, network, host, acr, age, method, rate, path, route, …
-	Reason string   `json:"reason"`           // one sentence: what was found
-	Needed []string `json:"needed,omitempty"` // of scopes, roles, networks, …
-	Had    []string `json:"had,omitempty"`
-	Remedy string   `json:"remedy"`          // one sentence: what would let it pass
-	Code   string   `json:"code,omitempty"`  // the OAuth error code of the challenge: invalid_token, insufficient_scope, …
-	Scope  []string `json:"scope,omitempty"` // all scopes that the route needs, for the challenge
-	ACR    string   `json:"acr,omitempty"`   // for StepUp
-	MaxAge Span     `json:"max_age,omitempty"`
 }

@@ -61,11 +61,11 @@ func TestCompileTakes(t *testing.T) {
 		"everything": func(r *Route) {
 			r.Host, r.Browser, r.KeepHost, r.Methods = "shop.example.com", true, true, []string{"GET", "M-SEARCH"}
 			r.Upstreams = []string{"https://a.internal/base", "h2c://b:9000", "http://[::1]:80"}
-			r.Timeout, r.BodyLimit, r.CORS = Span(time.Minute), 1<<20, []string{"https://app.example.com", "http://localhost:3000"}
+			r.Timeout, r.BodyLimit, r.CORS = Duration(time.Minute), 1<<20, []string{"https://app.example.com", "http://localhost:3000"}
 			r.Scopes, r.Roles, r.Clients = []string{"read", "urn:x"}, []string{"buyer", "Head of sales"}, []string{"web", "auth0:abc"}
 			r.Networks = []string{"10.0.0.0/8", "2001:db8::/32", "192.0.2.7", "::1"}
-			r.Audiences, r.Issuers, r.ACR, r.MaxAge = []string{"https://api.example.com"}, []string{"auth0"}, "aal2", Span(5*time.Minute)
-			r.Rate, r.RatePer, r.RateBy, r.HealthPath, r.HealthEvery = 100, Span(time.Second), RateByUser, "/healthz?deep=1", Span(time.Second)
+			r.Audiences, r.Issuers, r.ACR, r.MaxAge = []string{"https://api.example.com"}, []string{"auth0"}, "aal2", Duration(5*time.Minute)
+			r.Rate, r.RatePer, r.RateBy, r.HealthPath, r.HealthEvery = 100, Duration(time.Second), RateByUser, "/healthz?deep=1", Duration(time.Second)
 		},
 		"unidentified": func(r *Route) {
 			r.Unidentified, r.Networks, r.Issuers, r.Audiences = true, []string{"10.0.0.0/8"}, []string{"auth0"}, []string{"x"}
@@ -153,7 +153,7 @@ func TestCompileRefuses(t *testing.T) {
 		"upstream is ourself":  {upstream("https://ID.example.com:443/shop"), "upstreams", "in a circle"},
 		"upstream too long":    {upstream("http://a/" + strings.Repeat("a", 2048)), "upstreams", "no address"},
 		"timeout negative":     {func(r *Route) { r.Timeout = -1 }, "timeout", "no timeout"},
-		"timeout too long":     {func(r *Route) { r.Timeout = Span(25 * time.Hour) }, "timeout", "no timeout"},
+		"timeout too long":     {func(r *Route) { r.Timeout = Duration(25 * time.Hour) }, "timeout", "no timeout"},
 		"body limit negative":  {func(r *Route) { r.BodyLimit = -1 }, "body_limit", "0 for no bound"},
 		"method in small":      {func(r *Route) { r.Methods = []string{"get"} }, "methods", "capitals"},
 		"method empty":         {func(r *Route) { r.Methods = []string{""} }, "methods", "capitals"},
@@ -183,26 +183,26 @@ func TestCompileRefuses(t *testing.T) {
 		"issuer unlike others": {func(r *Route) { r.Issuers = []string{"something else"} }, "issuers", "known are auth0, keycloak"},
 		"acr unknown":          {func(r *Route) { r.ACR = "aal3" }, "acr", "write aal1 or aal2"},
 		"max age negative":     {func(r *Route) { r.MaxAge = -1 }, "max_age", "no age"},
-		"max age too long":     {func(r *Route) { r.MaxAge = Span(400 * 24 * time.Hour) }, "max_age", "no age"},
-		"max age in parts":     {func(r *Route) { r.MaxAge = Span(1500 * time.Millisecond) }, "max_age", "whole seconds"},
+		"max age too long":     {func(r *Route) { r.MaxAge = Duration(400 * 24 * time.Hour) }, "max_age", "no age"},
+		"max age in parts":     {func(r *Route) { r.MaxAge = Duration(1500 * time.Millisecond) }, "max_age", "whole seconds"},
 
 		"rate below none":     {func(r *Route) { r.Rate = -2 }, "rate", "-1 for none"},
 		"rate too large":      {func(r *Route) { r.Rate = maxRate + 1 }, "rate", "no rate"},
-		"rate per a moment":   {func(r *Route) { r.Rate, r.RatePer = 1, Span(time.Millisecond) }, "rate_per", "1s to 24h"},
-		"rate per a week":     {func(r *Route) { r.Rate, r.RatePer = 1, Span(7*24*time.Hour) }, "rate_per", "1s to 24h"},
-		"rate per of no rate": {func(r *Route) { r.RatePer = Span(time.Minute) }, "rate_per", "add a rate"},
+		"rate per a moment":   {func(r *Route) { r.Rate, r.RatePer = 1, Duration(time.Millisecond) }, "rate_per", "1s to 24h"},
+		"rate per a week":     {func(r *Route) { r.Rate, r.RatePer = 1, Duration(7*24*time.Hour) }, "rate_per", "1s to 24h"},
+		"rate per of no rate": {func(r *Route) { r.RatePer = Duration(time.Minute) }, "rate_per", "add a rate"},
 		"rate by colour":      {func(r *Route) { r.RateBy = "colour" }, "rate_by", "address, client or user"},
 		"health relative":     {func(r *Route) { r.HealthPath = "healthz" }, "health_path", "such as /healthz"},
 		"health with dots":    {func(r *Route) { r.HealthPath = "/../x" }, "health_path", "such as /healthz"},
 		"health line end":     {func(r *Route) { r.HealthPath = "/x?a\r\nb" }, "health_path", "such as /healthz"},
-		"health too often":    {func(r *Route) { r.HealthPath, r.HealthEvery = "/", Span(time.Millisecond) }, "health_every", "1s to 1h"},
-		"health of no path":   {func(r *Route) { r.HealthEvery = Span(time.Second) }, "health_every", "add that"},
+		"health too often":    {func(r *Route) { r.HealthPath, r.HealthEvery = "/", Duration(time.Millisecond) }, "health_every", "1s to 1h"},
+		"health of no path":   {func(r *Route) { r.HealthEvery = Duration(time.Second) }, "health_every", "add that"},
 
 		"everyone, with scopes":  {func(r *Route) { r.Unidentified, r.Scopes = true, []string{"a"} }, "scopes", "allow_unidentified"},
 		"everyone, with roles":   {func(r *Route) { r.Unidentified, r.Roles = true, []string{"a"} }, "roles", "allow_unidentified"},
 		"everyone, with clients": {func(r *Route) { r.Unidentified, r.Clients = true, []string{"a"} }, "clients", "allow_unidentified"},
 		"everyone, with acr":     {func(r *Route) { r.Unidentified, r.ACR = true, "aal1" }, "acr", "allow_unidentified"},
-		"everyone, with age":     {func(r *Route) { r.Unidentified, r.MaxAge = true, Span(time.Hour) }, "max_age", "allow_unidentified"},
+		"everyone, with age":     {func(r *Route) { r.Unidentified, r.MaxAge = true, Duration(time.Hour) }, "max_age", "allow_unidentified"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Compile(shop(tc.change), options())

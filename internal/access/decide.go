@@ -1,20 +1,12 @@
 package access
 
-import "slices"
-
-// Error codes of challenges.
-const (
-	CodeInvalidToken = "invalid_token"                    // RFC 6750 §3.1
-	CodeScope        = "insufficient_scope"               // RFC 6750 §3.1
-	CodeStepUp       = "insufficient_user_authentication" // RFC 9470 §3
-)
-
-// rule is one condition of a route. It gives nil if it holds for a request.
+// rule is one condition of a route. check returns nil if it holds for a request.
 type rule interface {
-	check(*Target, *Caller) *Refusal
+	check(*Target, *Caller) *Denial
 }
 
-// compilers make the rules of a route, in the order in which they are asked. One that a route does not need is nil.
+// compilers makes the rules of a route, in the order in which they are checked. A compiler returns
+// nil if the route does not need its rule.
 var compilers = [...]func(*Compiled, *Options) (rule, error){
 	compileMethod,
 	compileHost,
@@ -30,43 +22,24 @@ var compilers = [...]func(*Compiled, *Options) (rule, error){
 	compileAge,
 }
 
-// Decide says what becomes of a request. The first rule that does not hold decides.
-func (c *Compiled) Decide(t *Target, who *Caller) Decision {
+// Decide returns nil if the caller's request may pass, and otherwise the denial by the first rule
+// that does not hold.
+func (c *Compiled) Decide(t *Target, who *Caller) *Denial {
 	for _, r := range c.rules {
-		if refusal := r.check(t, who); refusal != nil {
-			return c.refuse(refusal)
+		if d := r.check(t, who); d != nil {
+			return c.answered(d)
 		}
 	}
-	return Decision{Verdict: Pass}
+	return nil
 }
 
-// refuse completes a refusal: a challenge names all scopes of the route, so that one visit to the issuer is enough (RFC 6750 §3).
-func (c *Compiled) refuse(r *Refusal) Decision {
-	v := r.verdict()
-	if v == Login || r.Code == CodeScope {
-		r.Scope = slices.Clone(c.route.Scopes)
-	}
-	return Decision{Verdict: v, Refusal: r}
-}
-
-// verdict follows from the code: what another or a better credential would cure is no final no.
-func (r *Refusal) verdict() Verdict {
-	switch {
-	case r.Code == CodeStepUp:
-		return StepUp
-	case r.Code == CodeInvalidToken || r.Rule == "credential":
-		return Login
-	}
-	return Deny
-}
-
-// Bounds of what a refusal repeats of a request: it is kept for a while, and strangers cause it.
+// Bounds of what a denial repeats of a request: denials are stored, and strangers cause them.
 const (
 	maxShown     = 200 // bytes of one value
 	maxShownList = 32
 )
 
-// clip bounds one value.
+// clip returns a text shortened to maxShown bytes.
 func clip(s string) string {
 	if len(s) <= maxShown {
 		return s
@@ -78,7 +51,7 @@ func clip(s string) string {
 	return s[:cut] + "…"
 }
 
-// shown bounds a list of values.
+// shown returns a list with a bounded number of values of bounded length.
 func shown(list ...string) []string {
 	if len(list) == 0 {
 		return nil

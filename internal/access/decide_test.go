@@ -9,18 +9,53 @@ import (
 	"time"
 )
 
+// Outcomes of a story.
+const (
+	Pass   outcome = iota + 1
+	Login          // 401: another credential, or signing in, may help
+	StepUp         // 401: signing in again, or more strongly, may help (RFC 9470)
+	Deny           // 403, or 405 by the rule method
+)
+
+type outcome int
+
+// outcomeOf returns the outcome that a denial stands for, and checks that its parts agree.
+func outcomeOf(t testing.TB, d *Denial) outcome {
+	t.Helper()
+	if d == nil {
+		return Pass
+	}
+	want := map[outcome]int{Login: 401, StepUp: 401, Deny: 403}
+	got := Deny
+	switch {
+	case d.Code == CodeStepUp:
+		got = StepUp
+	case d.SignIn:
+		got = Login
+	case d.Rule == "method":
+		want[Deny] = 405
+	}
+	if d.Status != want[got] || d.Public == "" || d.SignIn != (got != Deny) {
+		t.Errorf("status %d, text %q, sign in %v", d.Status, d.Public, d.SignIn)
+	}
+	return got
+}
+
+// challengeCode returns the code that a denial's challenge carries, or "".
+func challengeCode(d *Denial) string { return d.Recorded().Code }
+
 // A story is one request to one route.
 type story struct {
 	route  func(*Route)
 	target func(*Target)
 	caller func(*Caller)
 	nobody bool // the caller starts from nothing
-	want   Verdict
-	rule   string // that refuses
+	want   outcome
+	rule   string // that denies
 	code   string
 }
 
-func (s story) decide(t testing.TB) Decision {
+func (s story) decide(t testing.TB) *Denial {
 	t.Helper()
 	c, to, who := compiled(t, shop(s.route)), target(), byToken()
 	if s.nobody {
@@ -40,20 +75,16 @@ func check(t *testing.T, stories map[string]story) {
 	for name, s := range stories {
 		t.Run(name, func(t *testing.T) {
 			d := s.decide(t)
-			if d.Verdict != s.want {
-				t.Fatalf("verdict %d, want %d; %+v", d.Verdict, s.want, d.Refusal)
+			if got := outcomeOf(t, d); got != s.want {
+				t.Fatalf("outcome %d, want %d; %+v", got, s.want, d)
 			}
 			if s.want == Pass {
-				if d.Refusal != nil {
-					t.Fatalf("passes with a refusal: %+v", d.Refusal)
-				}
 				return
 			}
-			r := d.Refusal
-			if r.Rule != s.rule || r.Code != s.code {
-				t.Errorf("rule %q, code %q; want %q, %q", r.Rule, r.Code, s.rule, s.code)
+			if d.Rule != s.rule || challengeCode(d) != s.code {
+				t.Errorf("rule %q, code %q; want %q, %q", d.Rule, challengeCode(d), s.rule, s.code)
 			}
-			for _, words := range []string{r.Reason, r.Remedy} {
+			for _, words := range []string{d.Reason, d.Remedy} {
 				if !strings.HasSuffix(words, ".") || len(words) > 1000 {
 					t.Errorf("%q is no sentence", words)
 				}
@@ -172,7 +203,7 @@ func TestAudience(t *testing.T) {
 	}
 	named := func(r *Route) { r.Audiences = []string{"https://api.test", "shop"} }
 	auth0 := func(r *Route) { r.Issuers = []string{"auth0"} }
-	refused := story{want: Login, rule: "audience", code: CodeInvalidToken}
+	denied := story{want: Login, rule: "audience", code: CodeInvalidToken}
 	with := func(s story, route func(*Route), caller func(*Caller)) story {
 		s.route, s.caller = route, caller
 		return s
@@ -186,27 +217,27 @@ func TestAudience(t *testing.T) {
 	check(t, map[string]story{
 		"issuer":                   with(pass, nil, aud("x", issuer)),
 		"resource":                 with(pass, nil, aud(issuer+"/shop/v1")),
-		"none":                     with(refused, nil, aud()),
-		"empty":                    with(refused, nil, aud("")),
-		"another route":            with(refused, nil, aud(issuer+"/shop/v2")),
-		"a longer one":             with(refused, nil, aud(issuer+"/shop/v1/x")),
-		"with a slash":             with(refused, nil, aud(issuer+"/shop/v1/")),
-		"the client's id":          with(refused, nil, aud("web")),
-		"open, for another":        with(refused, func(r *Route) { r.Unidentified = true }, aud("x")),
+		"none":                     with(denied, nil, aud()),
+		"empty":                    with(denied, nil, aud("")),
+		"another route":            with(denied, nil, aud(issuer+"/shop/v2")),
+		"a longer one":             with(denied, nil, aud(issuer+"/shop/v1/x")),
+		"with a slash":             with(denied, nil, aud(issuer+"/shop/v1/")),
+		"the client's id":          with(denied, nil, aud("web")),
+		"open, for another":        with(denied, func(r *Route) { r.Unidentified = true }, aud("x")),
 		"named":                    with(pass, named, aud("shop")),
-		"named, for the issuer":    with(refused, named, aud(issuer)),
-		"named, for the resource":  with(refused, named, aud(issuer+"/shop/v1")),
+		"named, for the issuer":    with(denied, named, aud(issuer)),
+		"named, for the resource":  with(denied, named, aud(issuer+"/shop/v1")),
 		"foreign":                  with(pass, auth0, foreign("anything")),
 		"foreign, named":           with(pass, func(r *Route) { auth0(r); named(r) }, foreign("shop")),
-		"foreign, named, another":  with(refused, func(r *Route) { auth0(r); named(r) }, foreign("anything")),
+		"foreign, named, another":  with(denied, func(r *Route) { auth0(r); named(r) }, foreign("anything")),
 		"app":                      with(pass, nil, func(c *Caller) { c.By, c.Audience = ByApp, nil }),
-		"app, for another":         with(refused, nil, func(c *Caller) { c.By, c.Audience = ByApp, []string{"x"} }),
+		"app, for another":         with(denied, nil, func(c *Caller) { c.By, c.Audience = ByApp, []string{"x"} }),
 		"session":                  with(pass, nil, func(c *Caller) { c.By, c.Audience = BySession, nil }),
 		"wildcard":                 at(with(pass, wild, aud("https://*.shop.test/shop/v1")), "a.shop.test"),
 		"wildcard, this host":      at(with(pass, wild, aud("https://a.shop.test/shop/v1")), "a.shop.test"),
-		"wildcard, another host":   at(with(refused, wild, aud("https://b.shop.test/shop/v1")), "a.shop.test"),
-		"wildcard, another path":   at(with(refused, wild, aud("https://a.shop.test/shop/v2")), "a.shop.test"),
-		"wildcard, another scheme": at(with(refused, wild, aud("http://a.shop.test/shop/v1")), "a.shop.test"),
+		"wildcard, another host":   at(with(denied, wild, aud("https://b.shop.test/shop/v1")), "a.shop.test"),
+		"wildcard, another path":   at(with(denied, wild, aud("https://a.shop.test/shop/v2")), "a.shop.test"),
+		"wildcard, another scheme": at(with(denied, wild, aud("http://a.shop.test/shop/v1")), "a.shop.test"),
 		"root": at(with(pass, func(r *Route) { r.Domain, r.Version, r.Prefix, r.Host = "", "", "/", "a.test" },
 			aud("https://a.test")), "a.test"),
 		"root with a slash": at(with(pass, func(r *Route) { r.Domain, r.Version, r.Prefix, r.Host = "", "", "/", "a.test" },
@@ -223,8 +254,8 @@ func TestAudienceWithoutIssuer(t *testing.T) {
 	for _, aud := range []string{"", "/", "/shop/v1", "/shop/v1/"} {
 		who := byToken()
 		who.Audience = []string{aud}
-		if d := c.Decide(target(), who); d.Verdict != Login {
-			t.Errorf("audience %q: verdict %d", aud, d.Verdict)
+		if d := c.Decide(target(), who); outcomeOf(t, d) != Login {
+			t.Errorf("audience %q: %+v", aud, d)
 		}
 	}
 }
@@ -270,20 +301,20 @@ func TestScope(t *testing.T) {
 	has := func(l ...string) func(*Caller) { return func(c *Caller) { c.Scopes = l } }
 	check(t, map[string]story{
 		"both":          {route: two, caller: has("write", "x", "read"), want: Pass},
-		"one":           {route: two, caller: has("read"), want: Deny, rule: "scope", code: CodeScope},
-		"none":          {route: two, caller: has(), want: Deny, rule: "scope", code: CodeScope},
-		"other letters": {route: two, caller: has("READ", "WRITE"), want: Deny, rule: "scope", code: CodeScope},
+		"one":           {route: two, caller: has("read"), want: Deny, rule: "scope", code: CodeInsufficientScope},
+		"none":          {route: two, caller: has(), want: Deny, rule: "scope", code: CodeInsufficientScope},
+		"other letters": {route: two, caller: has("READ", "WRITE"), want: Deny, rule: "scope", code: CodeInsufficientScope},
 		"session": {
 			route: two, caller: func(c *Caller) { *c = Caller{By: BySession, User: "u1"} },
-			want: Deny, rule: "scope", code: CodeScope,
+			want: Deny, rule: "scope", code: CodeInsufficientScope,
 		},
 	})
 	d := story{route: two, caller: has("read")}.decide(t)
-	if !slices.Equal(d.Refusal.Scope, []string{"read", "write"}) || !slices.Equal(d.Refusal.Had, []string{"read"}) || strings.Contains(d.Refusal.Reason, "read") {
-		t.Errorf("%+v", d.Refusal)
+	if !slices.Equal(d.Challenge.Scope, []string{"read", "write"}) || !slices.Equal(d.Had, []string{"read"}) || strings.Contains(d.Reason, "read") {
+		t.Errorf("%+v", d)
 	}
-	if d := (story{route: two, nobody: true}).decide(t); !slices.Equal(d.Refusal.Scope, []string{"read", "write"}) {
-		t.Errorf("for nobody: %+v", d.Refusal)
+	if d := (story{route: two, nobody: true}).decide(t); !slices.Equal(d.Challenge.Scope, []string{"read", "write"}) {
+		t.Errorf("for nobody: %+v", d)
 	}
 }
 
@@ -311,7 +342,7 @@ func TestRole(t *testing.T) {
 // RFC 9470 §3: the challenge says what sign-in would do.
 func TestStepUp(t *testing.T) {
 	strong := func(r *Route) { r.ACR = "aal2" }
-	recent := func(r *Route) { r.MaxAge = Span(5 * time.Minute) }
+	recent := func(r *Route) { r.MaxAge = Duration(5 * time.Minute) }
 	both := func(r *Route) { strong(r); recent(r) }
 	signed := func(acr string, ago time.Duration) func(*Caller) {
 		return func(c *Caller) { c.ACR, c.AuthTime = acr, noon.Add(-ago) }
@@ -338,9 +369,9 @@ func TestStepUp(t *testing.T) {
 		"recent, not strong": {route: both, caller: signed("aal1", time.Minute), want: StepUp, rule: "acr", code: CodeStepUp},
 	})
 	for _, c := range []func(*Caller){signed("aal1", 0), signed("aal2", time.Hour)} {
-		r := story{route: both, caller: c}.decide(t).Refusal
-		if r.ACR != "aal2" || r.MaxAge != Span(5*time.Minute) {
-			t.Errorf("the challenge of %s asks for %q and %s", r.Rule, r.ACR, r.MaxAge)
+		d := story{route: both, caller: c}.decide(t)
+		if d.Challenge.ACR != "aal2" || d.Challenge.MaxAge != Duration(5*time.Minute) {
+			t.Errorf("the challenge of %s asks for %q and %s", d.Rule, d.Challenge.ACR, d.Challenge.MaxAge)
 		}
 	}
 }
@@ -349,7 +380,7 @@ func TestStepUp(t *testing.T) {
 func TestOrder(t *testing.T) {
 	c := compiled(t, shop(func(r *Route) {
 		r.Methods, r.Host, r.Networks, r.Clients, r.Scopes, r.Roles = []string{"GET"}, "shop.test", []string{"10.0.0.0/8"}, []string{"web"}, []string{"buy"}, []string{"boss"}
-		r.ACR, r.MaxAge, r.Issuers, r.Audiences = "aal2", Span(time.Minute), []string{"auth0"}, []string{"shop"}
+		r.ACR, r.MaxAge, r.Issuers, r.Audiences = "aal2", Duration(time.Minute), []string{"auth0"}, []string{"shop"}
 	}))
 	to, who := target(), &Caller{Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}
 	to.Method = "POST"
@@ -371,18 +402,18 @@ func TestOrder(t *testing.T) {
 		{"age", func() { who.AuthTime = noon }},
 	} {
 		d := c.Decide(to, who)
-		if d.Verdict == Pass || d.Refusal.Rule != step.rule {
-			t.Fatalf("decided by %+v, want %s", d.Refusal, step.rule)
+		if d == nil || d.Rule != step.rule {
+			t.Fatalf("decided by %+v, want %s", d, step.rule)
 		}
 		step.mend()
 	}
-	if d := c.Decide(to, who); d.Verdict != Pass {
-		t.Errorf("%+v", d.Refusal)
+	if d := c.Decide(to, who); d != nil {
+		t.Errorf("%+v", d)
 	}
 }
 
 // Whatever a stranger sends, what is kept of it is bounded.
-func TestRefusalsAreBounded(t *testing.T) {
+func TestDenialsAreBounded(t *testing.T) {
 	big := strings.Repeat("ü", 4000)
 	list := slices.Repeat([]string{big}, 500)
 	for _, s := range []story{
@@ -398,12 +429,12 @@ func TestRefusalsAreBounded(t *testing.T) {
 		{caller: func(c *Caller) { c.Routes = list; c.Client = big }},
 	} {
 		d := s.decide(t)
-		if d.Refusal == nil {
+		if d == nil {
 			t.Fatal("passed")
 		}
-		b, err := json.Marshal(d.Refusal)
+		b, err := json.Marshal(d.Recorded())
 		if err != nil || len(b) > 16<<10 {
-			t.Errorf("%s: %d bytes, %v", d.Refusal.Rule, len(b), err)
+			t.Errorf("%s: %d bytes, %v", d.Rule, len(b), err)
 		}
 	}
 }
@@ -412,13 +443,13 @@ func TestRefusalsAreBounded(t *testing.T) {
 func TestDecideAllocates(t *testing.T) {
 	c := compiled(t, shop(func(r *Route) {
 		r.Methods, r.Networks, r.Clients, r.Scopes, r.Roles = []string{"GET"}, []string{"192.0.2.0/24"}, []string{"web"}, []string{"read"}, []string{"buyer"}
-		r.ACR, r.MaxAge, r.Host = "aal1", Span(2*time.Hour), "*.example.org"
+		r.ACR, r.MaxAge, r.Host = "aal1", Duration(2*time.Hour), "*.example.org"
 	}))
 	to, who := target(), byToken()
 	to.Host, who.Audience = "a.example.org", []string{"x", "https://a.example.org/shop/v1"}
 	who.Networks, who.Hosts, who.Routes = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, []string{"*.example.org"}, []string{"shop"}
-	if d := c.Decide(to, who); d.Verdict != Pass {
-		t.Fatalf("%+v", d.Refusal)
+	if d := c.Decide(to, who); d != nil {
+		t.Fatalf("%+v", d)
 	}
 	if n := testing.AllocsPerRun(100, func() { c.Decide(to, who) }); n > 0 {
 		t.Errorf("%v allocations, want none", n)
@@ -430,8 +461,8 @@ func BenchmarkDecide(b *testing.B) {
 	to, who := target(), byToken()
 	b.ReportAllocs()
 	for b.Loop() {
-		if c.Decide(to, who).Verdict != Pass {
-			b.Fatal("refused")
+		if c.Decide(to, who) != nil {
+			b.Fatal("denied")
 		}
 	}
 }

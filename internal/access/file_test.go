@@ -25,13 +25,13 @@ func TestReadFile(t *testing.T) {
 	want := &File{
 		Routes: []Route{
 			{ID: "file:shop/v1", Name: "shop/v1", Domain: "shop", Version: "v1", Upstreams: []string{"http://10.0.0.5:8000", "http://10.0.0.6:8000"}, Scopes: []string{"read"}},
-			{ID: "file:ledger/1.10", Name: "ledger/1.10", Domain: "ledger", Version: "1.10", Upstreams: []string{"h2c://ledger:9000"}, ACR: "aal2", MaxAge: Span(5 * time.Minute)},
+			{ID: "file:ledger/1.10", Name: "ledger/1.10", Domain: "ledger", Version: "1.10", Upstreams: []string{"h2c://ledger:9000"}, ACR: "aal2", MaxAge: Duration(5 * time.Minute)},
 			{
 				ID: "file:The whole app", Name: "The whole app", Prefix: "/", Host: "*.example.com", Upstreams: []string{"https://app.internal/base"},
-				KeepPath: true, KeepHost: true, Browser: true, Methods: []string{"GET"}, Timeout: Span(10 * time.Second), BodyLimit: 1048576,
+				KeepPath: true, KeepHost: true, Browser: true, Methods: []string{"GET"}, Timeout: Duration(10 * time.Second), BodyLimit: 1048576,
 				CORS: []string{"https://app.example.com"}, Roles: []string{"staff"}, Clients: []string{"web"}, Networks: []string{"10.0.0.0/8"},
-				Audiences: []string{"app"}, Issuers: []string{"auth0"}, ClientID: true, Rate: 100, RatePer: Span(time.Second), RateBy: "user",
-				HealthPath: "/healthz", HealthEvery: Span(5 * time.Second),
+				Audiences: []string{"app"}, Issuers: []string{"auth0"}, ClientID: true, Rate: 100, RatePer: Duration(time.Second), RateBy: "user",
+				HealthPath: "/healthz", HealthEvery: Duration(5 * time.Second),
 			},
 			{ID: "file:2024-01-01/off", Name: "2024-01-01/off", Domain: "2024-01-01", Version: "off", Upstreams: []string{"http://a"}, Inactive: true, Unidentified: true, Rate: -1},
 		},
@@ -113,8 +113,8 @@ func TestReadFileRefuses(t *testing.T) {
 		"number in octal":    {route("domain: a, version: b, rate: 010"), "rate must be a whole number"},
 		"number with point":  {route("domain: a, version: b, rate: 1.5"), "rate must be a whole number"},
 		"number too large":   {route("domain: a, version: b, body_limit: 99999999999999999999"), "body_limit must be a whole number"},
-		"no duration":        {route("domain: a, version: b, timeout: soon"), `line 2: timeout: "soon" is no duration`},
-		"negative duration":  {route("domain: a, version: b, timeout: -5s"), "no duration"},
+		"no duration":        {route("domain: a, version: b, timeout: soon"), `line 2: timeout: "soon" is not a duration`},
+		"negative duration":  {route("domain: a, version: b, timeout: -5s"), "not a duration"},
 		"alias":              {"routes:\n- &a {domain: a, version: b, upstreams: [http://a]}\n- *a\n", "alias or an anchor"},
 		"tag":                {route("domain: !!binary YQ==, version: b"), "YAML tag"},
 		"merge":              {route("<<: {domain: a}, version: b"), `"<<" is no known name`},
@@ -153,15 +153,6 @@ func TestReadFileRefuses(t *testing.T) {
 				t.Errorf("the error says too much: %v", err)
 			}
 		})
-	}
-}
-
-func TestNearest(t *testing.T) {
-	known := []string{"scopes", "roles", "rate", "rate_per"}
-	for in, want := range map[string]string{"scope": "scopes", "sopces": "scopes", "role": "roles", "rate-per": "rate_per", "colour": "", strings.Repeat("scopes", 20): ""} {
-		if got := nearest(in, known); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", in, got, want)
-		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
 // fill reads a node of the routes file into the value that v points to.
@@ -68,7 +69,7 @@ func fillStruct(n *yaml.Node, name string, v reflect.Value) error {
 
 func unknownName(key *yaml.Node, known []string) error {
 	e := fault.InvalidField(clip(key.Value), "%q is no known name; known are %s", clip(key.Value), strings.Join(known, ", "))
-	if near := nearest(strings.ToLower(key.Value), known); near != "" {
+	if near := spell.Nearest(key.Value, known); near != "" {
 		e.Text = fault.New(fault.Invalid, "%q is no known name; did you mean %s?", clip(key.Value), near).Text
 	}
 	return moved(key, e)

@@ -19,11 +19,11 @@ const (
 	maxAddress   = 2048 // bytes
 	maxUpstreams = 64
 	maxList      = 256 // entries of a list
-	maxTimeout   = Span(24 * time.Hour)
+	maxTimeout   = Duration(24 * time.Hour)
 	maxAge       = 366 * 24 * time.Hour
 	maxRate      = 1_000_000_000
-	minHealth    = Span(time.Second)
-	maxHealth    = Span(time.Hour)
+	minHealth    = Duration(time.Second)
+	maxHealth    = Duration(time.Hour)
 )
 
 func checkUpstreams(c *Compiled, o *Options) error {
@@ -131,7 +131,7 @@ func checkRate(c *Compiled, _ *Options) error {
 	switch r := &c.route; {
 	case r.Rate < -1 || r.Rate > maxRate:
 		return fault.InvalidField("rate", "%d is no rate; write a number of requests, 0 for the default or -1 for none", r.Rate)
-	case r.RatePer < 0 || r.RatePer > Span(24*time.Hour) || r.RatePer != 0 && r.RatePer < Span(time.Second):
+	case r.RatePer < 0 || r.RatePer > Duration(24*time.Hour) || r.RatePer != 0 && r.RatePer < Duration(time.Second):
 		return fault.InvalidField("rate_per", "a rate is counted over 1s to 24h, not %s", r.RatePer)
 	case r.RatePer != 0 && r.Rate <= 0:
 		return fault.InvalidField("rate_per", "rate_per says over which time the requests of a rate are counted; add a rate, or leave it out")

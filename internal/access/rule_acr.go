@@ -10,7 +10,7 @@ import (
 // acrRule holds for people who have signed in strongly enough.
 type acrRule struct {
 	least  string
-	maxAge Span // of the route, for the challenge: one visit to the login serves both
+	maxAge Duration // of the route, for the challenge: one visit to the login serves both
 }
 
 func compileACR(c *Compiled, _ *Options) (rule, error) {
@@ -34,7 +34,7 @@ func strength(acr string) int {
 	return 0
 }
 
-func (r acrRule) check(_ *Target, c *Caller) *Refusal {
+func (r acrRule) check(_ *Target, c *Caller) *Denial {
 	if c.User == "" {
 		return nobodySignedIn("acr", []string{r.least})
 	}
@@ -45,21 +45,20 @@ func (r acrRule) check(_ *Target, c *Caller) *Refusal {
 	if had == "" {
 		had = "none"
 	}
-	return &Refusal{
-		Rule:   "acr",
-		Reason: fmt.Sprintf("The person signed in with the assurance %q, and the route needs %s.", clip(had), r.least),
-		Needed: []string{r.least},
-		Had:    shown(had),
-		Remedy: "Sign in with a second factor: ask for acr_values=" + r.least + ".",
-		Code:   CodeStepUp,
-		ACR:    r.least,
-		MaxAge: r.maxAge,
+	return &Denial{
+		Rule:      "acr",
+		Reason:    fmt.Sprintf("The person signed in with the assurance %q, and the route needs %s.", clip(had), r.least),
+		Needed:    []string{r.least},
+		Had:       shown(had),
+		Remedy:    "Sign in with a second factor: ask for acr_values=" + r.least + ".",
+		Code:      CodeStepUp,
+		Challenge: Challenge{ACR: r.least, MaxAge: r.maxAge},
 	}
 }
 
 // nobodySignedIn is final: a client that acts for itself cannot sign in better.
-func nobodySignedIn(rule string, needed []string) *Refusal {
-	return &Refusal{
+func nobodySignedIn(rule string, needed []string) *Denial {
+	return &Denial{
 		Rule:   rule,
 		Reason: "The client acts for itself, and the route needs a person who has signed in.",
 		Needed: needed,

@@ -9,7 +9,7 @@ import (
 
 // ageRule holds for people who have signed in recently.
 type ageRule struct {
-	max Span
+	max Duration
 	acr string // of the route, for the challenge
 }
 
@@ -28,7 +28,7 @@ func compileAge(c *Compiled, _ *Options) (rule, error) {
 	return ageRule{c.route.MaxAge, c.route.ACR}, nil
 }
 
-func (r ageRule) check(t *Target, c *Caller) *Refusal {
+func (r ageRule) check(t *Target, c *Caller) *Denial {
 	if c.User == "" {
 		return nobodySignedIn("age", []string{r.max.String()})
 	}
@@ -36,13 +36,12 @@ func (r ageRule) check(t *Target, c *Caller) *Refusal {
 	if !c.AuthTime.IsZero() && age <= r.max.D() && age >= -skew {
 		return nil
 	}
-	out := &Refusal{
-		Rule:   "age",
-		Needed: []string{r.max.String()},
-		Remedy: fmt.Sprintf("Sign in again: ask for max_age=%d.", int64(r.max.D()/time.Second)),
-		Code:   CodeStepUp,
-		ACR:    r.acr,
-		MaxAge: r.max,
+	out := &Denial{
+		Rule:      "age",
+		Needed:    []string{r.max.String()},
+		Remedy:    fmt.Sprintf("Sign in again: ask for max_age=%d.", int64(r.max.D()/time.Second)),
+		Code:      CodeStepUp,
+		Challenge: Challenge{ACR: r.acr, MaxAge: r.max},
 	}
 	switch {
 	case c.AuthTime.IsZero():

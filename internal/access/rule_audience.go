@@ -37,7 +37,7 @@ func compileAudience(c *Compiled, o *Options) (rule, error) {
 	return audienceRule{c, own, false}, nil
 }
 
-func (a audienceRule) check(t *Target, c *Caller) *Refusal {
+func (a audienceRule) check(t *Target, c *Caller) *Denial {
 	switch c.By {
 	case ByToken:
 	case ByForeign:
@@ -56,7 +56,7 @@ func (a audienceRule) check(t *Target, c *Caller) *Refusal {
 			return nil
 		}
 	}
-	return &Refusal{
+	return &Denial{
 		Rule:   "audience",
 		Reason: "The access token was made for another audience.",
 		Needed: shown(a.own...),

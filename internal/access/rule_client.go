@@ -37,7 +37,7 @@ func compileClient(c *Compiled, _ *Options) (rule, error) {
 	return r, nil
 }
 
-func (r clientRule) check(_ *Target, c *Caller) *Refusal {
+func (r clientRule) check(_ *Target, c *Caller) *Denial {
 	switch {
 	case c.Client == "":
 	case c.Issuer == "":
@@ -47,7 +47,7 @@ func (r clientRule) check(_ *Target, c *Caller) *Refusal {
 	case slices.Contains(r.foreign, foreignClient{c.Issuer, c.Client}):
 		return nil
 	}
-	out := &Refusal{Rule: "client", Needed: shown(r.written...), Remedy: "Call with one of these clients, or add the client to the route."}
+	out := &Denial{Rule: "client", Needed: shown(r.written...), Remedy: "Call with one of these clients, or add the client to the route."}
 	had := c.Client
 	if c.Issuer != "" {
 		had = c.Issuer + ":" + c.Client

@@ -13,14 +13,14 @@ func compileCredential(c *Compiled, _ *Options) (rule, error) {
 	return credentialRule{c.route.Unidentified, c.route.ClientID, c.route.Browser}, nil
 }
 
-func (r credentialRule) check(t *Target, c *Caller) *Refusal {
+func (r credentialRule) check(t *Target, c *Caller) *Denial {
 	if c.By != ByNothing && !c.Expires.IsZero() && !t.Now.Before(c.Expires) { // it may have been good when it was first seen, and kept since
 		return r.expired(c)
 	}
 	if r.unidentified || r.known(c) {
 		return nil
 	}
-	out := &Refusal{Rule: "credential", Needed: r.ways(), Remedy: "Send an access token in the Authorization header, or a client's id and secret."}
+	out := &Denial{Rule: "credential", Needed: r.ways(), Remedy: "Send an access token in the Authorization header, or a client's id and secret."}
 	switch c.By {
 	case ByNothing:
 		out.Reason = "The request does not say who makes it."
@@ -61,8 +61,8 @@ func (r credentialRule) ways() []string {
 	return w
 }
 
-func (r credentialRule) expired(c *Caller) *Refusal {
-	out := &Refusal{Rule: "credential", Reason: "The credential has expired.", Had: shown(c.By), Remedy: "Refresh the access token, or sign in again."}
+func (r credentialRule) expired(c *Caller) *Denial {
+	out := &Denial{Rule: "credential", Reason: "The credential has expired.", Had: shown(c.By), Remedy: "Refresh the access token, or sign in again."}
 	if c.By == ByToken || c.By == ByForeign {
 		out.Code = CodeInvalidToken
 	}

@@ -12,11 +12,11 @@ func compileHost(c *Compiled, _ *Options) (rule, error) {
 	return hostRule{c.host}, nil
 }
 
-func (h hostRule) check(t *Target, _ *Caller) *Refusal {
+func (h hostRule) check(t *Target, _ *Caller) *Denial {
 	if h.host.covers(t.Host) {
 		return nil
 	}
-	return &Refusal{
+	return &Denial{
 		Rule:   "host",
 		Reason: fmt.Sprintf("The route is not for the host %q.", clip(t.Host)),
 		Needed: []string{h.host.String()},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
 // issuerRule holds for our own tokens, and for those of the foreign issuers that the route names.
@@ -19,7 +20,7 @@ func compileIssuer(c *Compiled, o *Options) (rule, error) {
 		if len(o.Issuers) == 0 {
 			return nil, fault.InvalidField("issuers", "the issuer %q is not known, and no other is; describe it in the routes file under issuers", clip(name))
 		}
-		if near := nearest(name, o.Issuers); near != "" {
+		if near := spell.Nearest(name, o.Issuers); near != "" {
 			return nil, fault.InvalidField("issuers", "the issuer %q is not known; did you mean %s?", clip(name), near)
 		}
 		return nil, fault.InvalidField("issuers", "the issuer %q is not known; known are %s", clip(name), strings.Join(shown(o.Issuers...), ", "))
@@ -27,11 +28,11 @@ func compileIssuer(c *Compiled, o *Options) (rule, error) {
 	return issuerRule{c.route.Issuers}, nil
 }
 
-func (i issuerRule) check(_ *Target, c *Caller) *Refusal {
+func (i issuerRule) check(_ *Target, c *Caller) *Denial {
 	if c.By != ByForeign && c.Issuer == "" || c.Issuer != "" && slices.Contains(i.issuers, c.Issuer) {
 		return nil
 	}
-	return &Refusal{
+	return &Denial{
 		Rule:   "issuer",
 		Reason: fmt.Sprintf("Tokens of the issuer %q do not open this route.", clip(c.Issuer)),
 		Needed: shown(i.issuers...),

@@ -36,11 +36,11 @@ func methodName(s string) bool {
 	return s != "" && len(s) <= 32
 }
 
-func (m methodRule) check(t *Target, _ *Caller) *Refusal {
+func (m methodRule) check(t *Target, _ *Caller) *Denial {
 	if slices.Contains(m.methods, t.Method) {
 		return nil
 	}
-	return &Refusal{
+	return &Denial{
 		Rule:   "method",
 		Reason: fmt.Sprintf("The method %q is not among those of the route.", clip(t.Method)),
 		Needed: shown(m.methods...),

@@ -59,11 +59,11 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-func (n networkRule) check(t *Target, _ *Caller) *Refusal {
+func (n networkRule) check(t *Target, _ *Caller) *Denial {
 	if inside(n.networks, t.IP) {
 		return nil
 	}
-	return &Refusal{
+	return &Denial{
 		Rule:   "network",
 		Reason: fmt.Sprintf("The caller's address %s is in none of the networks of the route.", address(t.IP)),
 		Needed: shown(n.written...),

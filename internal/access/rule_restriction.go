@@ -19,12 +19,12 @@ func compileRestriction(c *Compiled, _ *Options) (rule, error) {
 	return r, nil
 }
 
-func (r restrictionRule) check(t *Target, c *Caller) *Refusal {
+func (r restrictionRule) check(t *Target, c *Caller) *Denial {
 	switch {
 	case len(c.Networks) > 0 && !inside(c.Networks, t.IP):
 		return outside(t, c)
 	case len(c.Hosts) > 0 && !slices.ContainsFunc(c.Hosts, func(h string) bool { return hostListed(h, t.Host) }):
-		return &Refusal{
+		return &Denial{
 			Rule:   "host",
 			Reason: fmt.Sprintf("The client %q may not call the host %q.", clip(c.Client), clip(t.Host)),
 			Needed: shown(c.Hosts...),
@@ -32,7 +32,7 @@ func (r restrictionRule) check(t *Target, c *Caller) *Refusal {
 			Remedy: "Add the host to those that the client may call.",
 		}
 	case len(c.Routes) > 0 && !slices.ContainsFunc(c.Routes, r.named):
-		return &Refusal{
+		return &Denial{
 			Rule:   "route",
 			Reason: fmt.Sprintf("The client %q may not call this route.", clip(c.Client)),
 			Needed: shown(c.Routes...),
@@ -43,12 +43,12 @@ func (r restrictionRule) check(t *Target, c *Caller) *Refusal {
 	return nil
 }
 
-func outside(t *Target, c *Caller) *Refusal {
+func outside(t *Target, c *Caller) *Denial {
 	needed := make([]string, 0, len(c.Networks))
 	for _, p := range c.Networks {
 		needed = append(needed, p.String())
 	}
-	return &Refusal{
+	return &Denial{
 		Rule:   "network",
 		Reason: fmt.Sprintf("The client %q may not call from the address %s.", clip(c.Client), address(t.IP)),
 		Needed: shown(needed...),

@@ -23,7 +23,7 @@ func compileRole(c *Compiled, _ *Options) (rule, error) {
 	return roleRule{c.route.Roles}, nil
 }
 
-func (r roleRule) check(_ *Target, c *Caller) *Refusal {
+func (r roleRule) check(_ *Target, c *Caller) *Denial {
 	has, whose := c.UserRoles, "user"
 	if c.User == "" {
 		has, whose = c.ClientRoles, "client"
@@ -36,7 +36,7 @@ func (r roleRule) check(_ *Target, c *Caller) *Refusal {
 			return nil
 		}
 	}
-	out := &Refusal{
+	out := &Denial{
 		Rule:   "role",
 		Reason: "The " + whose + " has none of the roles " + strings.Join(shown(r.roles...), ", ") + ".",
 		Needed: shown(r.roles...),

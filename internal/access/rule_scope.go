@@ -27,7 +27,7 @@ func scopeToken(s string) bool {
 	return visible(s) && len(s) <= 128 && !strings.ContainsAny(s, `"\`)
 }
 
-func (r scopeRule) check(_ *Target, c *Caller) *Refusal {
+func (r scopeRule) check(_ *Target, c *Caller) *Denial {
 	var missing []string
 	for _, s := range r.scopes {
 		if !slices.Contains(c.Scopes, s) {
@@ -37,13 +37,13 @@ func (r scopeRule) check(_ *Target, c *Caller) *Refusal {
 	if missing == nil {
 		return nil
 	}
-	out := &Refusal{
+	out := &Denial{
 		Rule:   "scope",
 		Reason: "The access token lacks " + strings.Join(shown(missing...), " ") + ".",
 		Needed: shown(r.scopes...),
 		Had:    shown(c.Scopes...),
 		Remedy: "Ask for a token with these scopes; the client must be allowed to have them.",
-		Code:   CodeScope,
+		Code:   CodeInsufficientScope,
 	}
 	if c.By != ByToken && c.By != ByForeign && c.By != ByApp {
 		out.Reason = "The route needs the scopes " + strings.Join(shown(missing...), " ") + ", which come with an access token."

@@ -168,8 +168,19 @@ func (s *server) newGateway(kit *web.Kit, o *oauth.Server, browser *ui.Server) (
 	transport := upstream.NewTransport(upstream.TransportOptions{})
 	s.close = append(s.close, transport.Close)
 	g, err := gateway.New(gateway.Options{
-		Issuer: p.cfg.Server.BaseURL, Kit: kit, Setup: routes.setup, Upstream: upstream.Options{Transport: transport},
-		Tokens: o, Clients: o, Users: p.db, Browser: pageSignIn{browser}, Sessions: p.db, SessionsRevoke: p.cfg.Sessions.RevokeTokens, Apps: handler, Signer: p.ring, Refusals: keepRefusals(p.db),
+		Issuer:         p.cfg.Server.BaseURL,
+		Kit:            kit,
+		Setup:          routes.setup,
+		Upstream:       upstream.Options{Transport: transport},
+		Tokens:         o,
+		Clients:        o,
+		Users:          p.db,
+		Browser:        pageSignIn{browser},
+		Sessions:       p.db,
+		SessionsRevoke: p.cfg.Sessions.RevokeTokens,
+		Apps:           handler,
+		Signer:         p.ring,
+		StoreDenials:   p.db.PutDenials,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -185,15 +196,4 @@ type pageSignIn struct{ *ui.Server }
 
 func (p pageSignIn) SignIn(w http.ResponseWriter, r *http.Request, want gateway.SignIn) error {
 	return p.SignInFor(w, r, want.Next, want.ACR, want.Again)
-}
-
-// keepRefusals adapts storage to the gateway's queue.
-func keepRefusals(db *store.DB) func(context.Context, []gateway.Refusal) error {
-	return func(ctx context.Context, all []gateway.Refusal) error {
-		rows := make([]store.Refused, len(all))
-		for i, r := range all {
-			rows[i] = store.Refused{RequestID: r.RequestID, At: r.At, Data: r.Data}
-		}
-		return db.PutRefusals(ctx, rows)
-	}
 }

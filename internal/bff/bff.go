@@ -15,11 +15,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/maypok86/otter/v2"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/bff/session"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -37,7 +37,7 @@ const (
 type Tokens interface {
 	Issuer() string
 	// House redeems codes and refresh tokens for a client whose tokens are kept here.
-	RedeemForSession(ctx context.Context, id client.ID, c *oauth.Call) (*oauth.TokenResponse, error)
+	RedeemForSession(ctx context.Context, id client.ID, callbackPath string, c *oauth.Call) (*oauth.TokenResponse, error)
 	// Access reads an access token that is in force. Denied: it is not. Live asks, of memory alone, whether it still is.
 	Access(ctx context.Context, token string, now time.Time) (*oauth.AccessToken, error)
 	Active(t *oauth.AccessToken, now time.Time) bool
@@ -51,18 +51,18 @@ type Store interface {
 	SyncCache(ctx context.Context) error
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 
-	// PutAppSession stores a session under its cookie's hash. Consumed: its grant has ended meanwhile.
-	PutAppSession(ctx context.Context, h secret.Hash, s *oauth.AppSession, ev ...audit.Event) error
-	// AppSession reads a live session, or NotFound.
-	AppSession(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*oauth.AppSession, error)
-	// ClaimAppSession lets one server refresh until a time. Consumed: another is at it, or has done it. ReleaseAppSession gives the claim up.
-	ClaimAppSession(ctx context.Context, id string, version int64, now, until time.Time) error
-	ReleaseAppSession(ctx context.Context, id string, version int64, until time.Time) error
-	// RenewAppSession replaces the tokens of a version. Consumed: it has moved on.
-	RenewAppSession(ctx context.Context, id string, version int64, tokens string) error
-	TouchAppSession(ctx context.Context, id string, now time.Time) error
-	// EndAppSession ends a session with its grant. NotFound: it has ended before.
-	EndAppSession(ctx context.Context, s *oauth.AppSession, now time.Time, ev ...audit.Event) error
+	// PutBFFSession stores a session under its cookie's hash. Consumed: its grant has ended meanwhile.
+	PutBFFSession(ctx context.Context, h secret.Hash, s *session.Session, ev ...audit.Event) error
+	// BFFSession returns a live session, or NotFound.
+	BFFSession(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*session.Session, error)
+	// ClaimBFFSession lets one server refresh until a time. Consumed: another is at it, or has done it. ReleaseBFFSession gives the claim up.
+	ClaimBFFSession(ctx context.Context, id string, version int64, now, until time.Time) error
+	ReleaseBFFSession(ctx context.Context, id string, version int64, until time.Time) error
+	// RenewBFFSession replaces the tokens of a version. Consumed: it has moved on.
+	RenewBFFSession(ctx context.Context, id string, version int64, tokens string) error
+	TouchBFFSession(ctx context.Context, id string, now time.Time) error
+	// EndBFFSession ends a session with its grant. NotFound: it has ended before.
+	EndBFFSession(ctx context.Context, s *session.Session, now time.Time, ev ...audit.Event) error
 }
 
 // Options are what the operator decides, and what other parts lend.
@@ -85,7 +85,7 @@ type Server struct {
 	opt    Options
 	login  *secret.Box // seals sign-ins that have been begun
 	vault  *secret.Box // seals tokens
-	live   *otter.Cache[secret.Hash, *session]
+	live   *otter.Cache[secret.Hash, *liveSession]
 	loads  flights
 }
 
@@ -93,7 +93,7 @@ type Server struct {
 func New(kit *web.Kit, tokens Tokens, st Store, keys *secret.Keys, opt Options) *Server {
 	return &Server{
 		kit: kit, tokens: tokens, store: st, keys: keys, opt: opt, login: keys.Box("app-login"), vault: keys.Box("app-tokens"),
-		live: otter.Must(&otter.Options[secret.Hash, *session]{MaximumSize: maxLive}),
+		live: otter.Must(&otter.Options[secret.Hash, *liveSession]{MaximumSize: maxLive}),
 	}
 }
 
@@ -104,7 +104,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		serve        http.Handler
 	}{
 		{"GET", "/session/login", s.page(s.showLogin)},
-		{"GET", oauth.SessionCallback, s.page(s.callback)},
+		{"GET", session.CallbackPath, s.page(s.callback)},
 		{"GET", "/session/user", s.answer(s.user)},
 		{"POST", "/session/logout", s.answer(s.logout)},
 	} {
@@ -192,7 +192,7 @@ func see(w http.ResponseWriter, to string) error {
 }
 
 // record begins the record of something that happened to a session.
-func record(ctx context.Context, kind audit.Type, a *oauth.AppSession) audit.Event {
+func record(ctx context.Context, kind audit.Type, a *session.Session) audit.Event {
 	ev := web.EventOf(ctx)
 	return audit.Event{
 		At: ev.Now, Type: kind, Actor: string(a.User), User: string(a.User), Client: string(a.Client), Session: string(a.Session),

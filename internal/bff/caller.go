@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/bff/session"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -21,10 +21,10 @@ const (
 	patience   = time.Second // how long to wait for storage where the answer can do without
 )
 
-// session is a live session as it is remembered. Only who it is for and until when is believed of it: revocations, the clock and the
+// liveSession is a session as it is cached. Only who it is for and until when is believed of it: revocations, the clock and the
 // client's registration are looked at every time.
-type session struct {
-	row   oauth.AppSession
+type liveSession struct {
+	row   session.Session
 	token *oauth.AccessToken
 	renew time.Time // from then on, the access token is to be refreshed
 	host  string    // the app's
@@ -58,7 +58,7 @@ func (s *Server) CallerAt(ctx context.Context, r *http.Request, method, host, or
 	if !ok {
 		return nil, nil
 	}
-	sess, err := s.session(ctx, h)
+	sess, err := s.useSession(ctx, h)
 	if sess == nil || err != nil || sess.host != host {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (s *Server) Still(ctx context.Context, r *http.Request) (*access.Caller, er
 }
 
 // callerOf is who a session is for, or nil when its client is gone.
-func (s *Server) callerOf(ctx context.Context, sess *session) (*access.Caller, error) {
+func (s *Server) callerOf(ctx context.Context, sess *liveSession) (*access.Caller, error) {
 	cl, err := s.store.Client(ctx, sess.row.Client)
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
@@ -103,8 +103,8 @@ func (s *Server) cookie(r *http.Request) (secret.Hash, bool) {
 	return s.keys.Hash(v), true
 }
 
-// session is the live session of a cookie, or nil, and notes that it is in use.
-func (s *Server) session(ctx context.Context, h secret.Hash) (*session, error) {
+// useSession returns the live session of a cookie, or nil, and notes that it is in use.
+func (s *Server) useSession(ctx context.Context, h secret.Hash) (*liveSession, error) {
 	sess, err := s.current(ctx, h)
 	if sess != nil && err == nil {
 		s.use(ctx, sess, s.now(ctx))
@@ -113,7 +113,7 @@ func (s *Server) session(ctx context.Context, h secret.Hash) (*session, error) {
 }
 
 // current is the live session of a cookie, or nil.
-func (s *Server) current(ctx context.Context, h secret.Hash) (*session, error) {
+func (s *Server) current(ctx context.Context, h secret.Hash) (*liveSession, error) {
 	now := s.now(ctx)
 	old, ok := s.live.GetIfPresent(h)
 	ok = ok && old.row.ExpiresAt.After(now) && !old.idle(now, s.opt.Idle) && s.tokens.Active(old.token, now)
@@ -126,7 +126,7 @@ func (s *Server) current(ctx context.Context, h secret.Hash) (*session, error) {
 		wait, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
 	}
-	sess, err := s.loads.do(wait, h, func(ctx context.Context) (*session, error) { return s.load(ctx, h, now) })
+	sess, err := s.loads.do(wait, h, func(ctx context.Context) (*liveSession, error) { return s.load(ctx, h, now) })
 	if err != nil && ok { // storage fails; the old token has some time left
 		sess, err = old, nil
 	}
@@ -145,13 +145,13 @@ func (s *Server) now(ctx context.Context) time.Time {
 }
 
 // idle reports whether the session has not been used here for too long. Another server may know better.
-func (v *session) idle(now time.Time, most time.Duration) bool {
+func (v *liveSession) idle(now time.Time, most time.Duration) bool {
 	return most > 0 && now.UnixMilli()-v.seen.Load() > most.Milliseconds()
 }
 
 // use notes that a session is in use: in memory always, in storage once a minute. Storage that does not answer is tried again in a
 // minute; it costs the person nothing but the exactness of the idle time.
-func (s *Server) use(ctx context.Context, v *session, now time.Time) {
+func (s *Server) use(ctx context.Context, v *liveSession, now time.Time) {
 	at := now.UnixMilli()
 	if before := v.seen.Load(); before < at {
 		v.seen.CompareAndSwap(before, at)
@@ -159,14 +159,14 @@ func (s *Server) use(ctx context.Context, v *session, now time.Time) {
 	if before := v.noted.Load(); at-before >= touchEvery.Milliseconds() && v.noted.CompareAndSwap(before, at) {
 		short, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		if err := s.store.TouchAppSession(short, v.row.ID, now); err != nil {
+		if err := s.store.TouchBFFSession(short, v.row.ID, now); err != nil {
 			web.EventOf(ctx).Err = err
 		}
 	}
 }
 
 // caller is who the session is, under the client's present registration.
-func (v *session) caller(cl *client.Client) (*access.Caller, error) {
+func (v *liveSession) caller(cl *client.Client) (*access.Caller, error) {
 	if k := v.known.Load(); k != nil && k.client == cl {
 		return &k.caller, nil
 	}

@@ -23,12 +23,12 @@ type flights struct {
 // flight is work that is under way.
 type flight struct {
 	done chan struct{}
-	sess *session
+	sess *liveSession
 	err  error
 }
 
 // do gives what work for a key gives. The work does not end with the request that happened to begin it, for others wait for it, too.
-func (f *flights) do(ctx context.Context, key secret.Hash, work func(context.Context) (*session, error)) (*session, error) {
+func (f *flights) do(ctx context.Context, key secret.Hash, work func(context.Context) (*liveSession, error)) (*liveSession, error) {
 	f.mu.Lock()
 	mine, ok := f.run[key]
 	if !ok {
@@ -48,7 +48,7 @@ func (f *flights) do(ctx context.Context, key secret.Hash, work func(context.Con
 	}
 }
 
-func (f *flights) fly(ctx context.Context, key secret.Hash, mine *flight, work func(context.Context) (*session, error)) {
+func (f *flights) fly(ctx context.Context, key secret.Hash, mine *flight, work func(context.Context) (*liveSession, error)) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightLife)
 	defer cancel()
 	defer func() {

@@ -14,9 +14,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/bff/session"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -50,7 +50,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	callback := s.origin(r) + oauth.SessionCallback
+	callback := s.origin(r) + session.CallbackPath
 	cl, err := s.clientAt(r.Context(), callback, client.ID(c.Get("client_id")))
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	callback := s.origin(r) + oauth.SessionCallback
+	callback := s.origin(r) + session.CallbackPath
 	list := s.begun(r, callback, c.Now)
 	i := slices.IndexFunc(list, func(p pending) bool { return secret.Equal(p.State, c.Get("state")) })
 	if i < 0 {
@@ -159,7 +159,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	form := url.Values{"grant_type": {client.GrantTypeCode}, "code": {c.Get("code")}, "redirect_uri": {callback}, "code_verifier": {p.Verifier}}
-	got, err := s.tokens.RedeemForSession(r.Context(), p.Client, &oauth.Call{
+	got, err := s.tokens.RedeemForSession(r.Context(), p.Client, session.CallbackPath, &oauth.Call{
 		Form: form, Method: http.MethodPost, IP: c.IP, Agent: c.Agent, RequestID: c.RequestID, Now: c.Now,
 	})
 	var no *oauth.Error
@@ -214,13 +214,13 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, client client.ID,
 	if err := s.replace(r); err != nil {
 		return err
 	}
-	a := &oauth.AppSession{
+	a := &session.Session{
 		ID: secret.NewID(now), Client: client, User: t.User, Grant: t.Grant, Session: t.Session, Version: 1,
 		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(s.opt.TTL),
 	}
 	a.Tokens = s.seal(a.ID, k)
 	cookie := secret.NewToken(secret.PrefixAppSession)
-	err = s.store.PutAppSession(ctx, s.keys.Hash(cookie), a, record(ctx, audit.AppSessionStarted, a))
+	err = s.store.PutBFFSession(ctx, s.keys.Hash(cookie), a, record(ctx, audit.AppSessionStarted, a))
 	if fault.Is(err, fault.Consumed) {
 		return fault.Wrap(fault.Invalid, err, "The sign-in has been ended meanwhile. Go back to the application and sign in again.")
 	}
@@ -236,7 +236,7 @@ func (s *Server) replace(r *http.Request) error {
 	if !ok {
 		return nil
 	}
-	a, err := s.store.AppSession(r.Context(), h, web.EventOf(r.Context()).Now, 0)
+	a, err := s.store.BFFSession(r.Context(), h, web.EventOf(r.Context()).Now, 0)
 	if err == nil {
 		err = s.end(r, h, a, "replaced")
 	}

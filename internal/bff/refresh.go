@@ -8,9 +8,9 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/bff/session"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -35,7 +35,7 @@ func (s *Server) seal(id string, k kept) string {
 	return s.vault.Seal(raw, id)
 }
 
-func (s *Server) unseal(a *oauth.AppSession) (kept, error) {
+func (s *Server) unseal(a *session.Session) (kept, error) {
 	var k kept
 	raw, err := s.vault.Open(a.Tokens, a.ID)
 	if err == nil {
@@ -46,9 +46,9 @@ func (s *Server) unseal(a *oauth.AppSession) (kept, error) {
 
 // load reads a session, and refreshes its tokens where they need it; nil if there is none, or no more. Of all servers that want
 // to refresh one does: the others wait, and read what it has stored.
-func (s *Server) load(ctx context.Context, h secret.Hash, now time.Time) (*session, error) {
+func (s *Server) load(ctx context.Context, h secret.Hash, now time.Time) (*liveSession, error) {
 	for {
-		a, err := s.store.AppSession(ctx, h, now, s.opt.Idle)
+		a, err := s.store.BFFSession(ctx, h, now, s.opt.Idle)
 		if fault.Is(err, fault.NotFound) {
 			s.live.Invalidate(h)
 			return nil, nil
@@ -102,7 +102,7 @@ func pause(ctx context.Context) error {
 }
 
 // read makes a session of its row. Denied: its access token is no good any more.
-func (s *Server) read(ctx context.Context, a *oauth.AppSession, k kept, now time.Time) (*session, error) {
+func (s *Server) read(ctx context.Context, a *session.Session, k kept, now time.Time) (*liveSession, error) {
 	t, err := s.tokens.Access(ctx, k.Access, now)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (s *Server) read(ctx context.Context, a *oauth.AppSession, k kept, now time
 	if err != nil {
 		return nil, err
 	}
-	v := &session{row: *a, token: t, host: hostname(k.Callback), name: u.Name, email: u.Email, label: u.Label(), renew: t.Expires}
+	v := &liveSession{row: *a, token: t, host: hostname(k.Callback), name: u.Name, email: u.Email, label: u.Label(), renew: t.Expires}
 	v.row.Tokens = ""
 	if k.Refresh != "" {
 		v.renew = t.Expires.Add(-min(renewLead, t.Expires.Sub(t.IssuedAt)/4))
@@ -126,16 +126,16 @@ func (s *Server) read(ctx context.Context, a *oauth.AppSession, k kept, now time
 
 // refresh gets new tokens for a version of a session. Over: there are none to be had ever again. Consumed: another server is at it, or
 // has done it.
-func (s *Server) refresh(ctx context.Context, a *oauth.AppSession, k kept, now time.Time) (over bool, err error) {
+func (s *Server) refresh(ctx context.Context, a *session.Session, k kept, now time.Time) (over bool, err error) {
 	if k.Refresh == "" {
 		return true, nil
 	}
 	until := now.Add(claimLife)
-	if err := s.store.ClaimAppSession(ctx, a.ID, a.Version, now, until); err != nil {
+	if err := s.store.ClaimBFFSession(ctx, a.ID, a.Version, now, until); err != nil {
 		return false, err
 	}
 	ev := web.EventOf(ctx)
-	got, err := s.tokens.RedeemForSession(ctx, a.Client, &oauth.Call{
+	got, err := s.tokens.RedeemForSession(ctx, a.Client, session.CallbackPath, &oauth.Call{
 		Form:   url.Values{"grant_type": {client.GrantTypeRefresh}, "refresh_token": {k.Refresh}, "redirect_uri": {k.Callback}},
 		Method: http.MethodPost, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: now,
 	})
@@ -148,22 +148,22 @@ func (s *Server) refresh(ctx context.Context, a *oauth.AppSession, k kept, now t
 		if got.RefreshToken != "" {
 			k.Refresh = got.RefreshToken
 		}
-		err = s.store.RenewAppSession(ctx, a.ID, a.Version, s.seal(a.ID, k))
+		err = s.store.RenewBFFSession(ctx, a.ID, a.Version, s.seal(a.ID, k))
 	}
 	if err != nil && !fault.Is(err, fault.Consumed) {
 		free, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		err = errors.Join(err, s.store.ReleaseAppSession(free, a.ID, a.Version, until))
+		err = errors.Join(err, s.store.ReleaseBFFSession(free, a.ID, a.Version, until))
 	}
 	return false, err
 }
 
 // over ends a session whose tokens have ended.
-func (s *Server) over(ctx context.Context, h secret.Hash, a *oauth.AppSession, now time.Time, why string) error {
+func (s *Server) over(ctx context.Context, h secret.Hash, a *session.Session, now time.Time, why string) error {
 	s.live.Invalidate(h)
 	ev := record(ctx, audit.AppSessionEnded, a)
 	ev.At, ev.Reason = now, why
-	err := s.store.EndAppSession(ctx, a, now, ev)
+	err := s.store.EndBFFSession(ctx, a, now, ev)
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}

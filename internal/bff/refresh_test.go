@@ -213,7 +213,7 @@ func TestEndedElsewhere(t *testing.T) {
 			if w.who() != nil {
 				t.Fatal("still signed in")
 			}
-			if _, err := w.db.AppSession(t.Context(), w.keys.Hash(w.jar[cookieApp]), w.clock.now(), 0); !fault.Is(err, fault.NotFound) {
+			if _, err := w.db.BFFSession(t.Context(), w.keys.Hash(w.jar[cookieApp]), w.clock.now(), 0); !fault.Is(err, fault.NotFound) {
 				t.Fatalf("the session is still kept: %v", err)
 			}
 			w.clock.pass(2 * time.Hour)
@@ -297,9 +297,9 @@ func TestRefresherDies(t *testing.T) {
 	w := newWorld(t, neverIdle)
 	w.signIn("")
 	w.clock.pass(2 * time.Hour)
-	a, err := w.db.AppSession(t.Context(), w.keys.Hash(w.jar[cookieApp]), w.clock.now(), 0)
+	a, err := w.db.BFFSession(t.Context(), w.keys.Hash(w.jar[cookieApp]), w.clock.now(), 0)
 	must(t, err)
-	must(t, w.db.ClaimAppSession(t.Context(), a.ID, a.Version, w.clock.now(), w.clock.now().Add(10*time.Second)))
+	must(t, w.db.ClaimBFFSession(t.Context(), a.ID, a.Version, w.clock.now(), w.clock.now().Add(10*time.Second)))
 	waited := make(chan *httptest.ResponseRecorder)
 	go func() {
 		rec := httptest.NewRecorder()
@@ -320,9 +320,9 @@ func TestAnotherRefreshes(t *testing.T) {
 	w := newWorld(t, neverIdle)
 	w.signIn("")
 	w.clock.pass(59*time.Minute + 30*time.Second)
-	a, err := w.db.AppSession(t.Context(), w.keys.Hash(w.jar[cookieApp]), w.clock.now(), 0)
+	a, err := w.db.BFFSession(t.Context(), w.keys.Hash(w.jar[cookieApp]), w.clock.now(), 0)
 	must(t, err)
-	must(t, w.db.ClaimAppSession(t.Context(), a.ID, a.Version, w.clock.now(), w.clock.now().Add(10*time.Second)))
+	must(t, w.db.ClaimBFFSession(t.Context(), a.ID, a.Version, w.clock.now(), w.clock.now().Add(10*time.Second)))
 	if w.who() == nil {
 		t.Fatal("not signed in")
 	}
@@ -405,9 +405,9 @@ func TestRestrictionsAreLive(t *testing.T) {
 func TestTokensAreSealed(t *testing.T) {
 	w := newWorld(t)
 	w.signIn("")
-	a, err := w.db.AppSession(t.Context(), w.keys.Hash(w.jar[cookieApp]), w.clock.now(), 0)
+	a, err := w.db.BFFSession(t.Context(), w.keys.Hash(w.jar[cookieApp]), w.clock.now(), 0)
 	must(t, err)
-	must(t, w.db.RenewAppSession(t.Context(), a.ID, a.Version, a.Tokens[:len(a.Tokens)-4]+"AAAA"))
+	must(t, w.db.RenewBFFSession(t.Context(), a.ID, a.Version, a.Tokens[:len(a.Tokens)-4]+"AAAA"))
 	fresh := *w
 	fresh.serve(w.db, settings{Config: oauth.Config{Issuer: issuer, AccessTTL: time.Hour, Alg: "ES256"}})
 	equal(t, "answer for altered tokens", fresh.do("GET", "/who").Code, http.StatusInternalServerError)

@@ -5,9 +5,9 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/bff/session"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -38,7 +38,7 @@ func (s *Server) user(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if !ok {
 		return nil, none
 	}
-	v, err := s.session(r.Context(), h)
+	v, err := s.useSession(r.Context(), h)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) (any, error) {
 		s.kit.ClearCookie(w, CookieApp)
 		return out, nil
 	}
-	a, err := s.store.AppSession(r.Context(), hash, web.EventOf(r.Context()).Now, 0)
+	a, err := s.store.BFFSession(r.Context(), hash, web.EventOf(r.Context()).Now, 0)
 	if err == nil {
 		web.EventOf(r.Context()).User = string(a.User)
 		out.SSO += "?" + s.afterwards(r, a).Encode()
@@ -97,7 +97,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) (any, error) {
 
 // afterwards are the parameters of the end of the SSO session (OpenID Connect RP-Initiated Logout 1.0 §2): back to this very app, if it
 // has registered an address for that.
-func (s *Server) afterwards(r *http.Request, a *oauth.AppSession) url.Values {
+func (s *Server) afterwards(r *http.Request, a *session.Session) url.Values {
 	q := url.Values{"client_id": {string(a.Client)}}
 	cl, err := s.store.Client(r.Context(), a.Client)
 	if err != nil {
@@ -113,10 +113,10 @@ func (s *Server) afterwards(r *http.Request, a *oauth.AppSession) url.Values {
 }
 
 // end ends a session at its owner's wish, here at once, and on other servers as soon as they hear of the revocation.
-func (s *Server) end(r *http.Request, h secret.Hash, a *oauth.AppSession, why string) error {
+func (s *Server) end(r *http.Request, h secret.Hash, a *session.Session, why string) error {
 	ev := record(r.Context(), audit.AppSessionEnded, a)
 	ev.Detail["because"] = why
-	err := s.store.EndAppSession(r.Context(), a, ev.At, ev)
+	err := s.store.EndBFFSession(r.Context(), a, ev.At, ev)
 	if err == nil || fault.Is(err, fault.NotFound) {
 		s.live.Invalidate(h)
 	}

@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
-	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/bff"
+	"github.com/gatehouse-id/gatehouse/internal/bff/session"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -80,25 +80,25 @@ func (w *watched) User(ctx context.Context, id identity.UserID) (*identity.User,
 	return w.DB.User(ctx, id)
 }
 
-func (w *watched) PutAppSession(ctx context.Context, h secret.Hash, s *oauth.AppSession, ev ...audit.Event) error {
+func (w *watched) PutBFFSession(ctx context.Context, h secret.Hash, s *session.Session, ev ...audit.Event) error {
 	if err := w.ask(); err != nil {
 		return err
 	}
-	return w.DB.PutAppSession(ctx, h, s, ev...)
+	return w.DB.PutBFFSession(ctx, h, s, ev...)
 }
 
-func (w *watched) AppSession(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*oauth.AppSession, error) {
+func (w *watched) BFFSession(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*session.Session, error) {
 	if err := w.ask(); err != nil {
 		return nil, err
 	}
-	return w.DB.AppSession(ctx, h, now, idle)
+	return w.DB.BFFSession(ctx, h, now, idle)
 }
 
-func (w *watched) TouchAppSession(ctx context.Context, id string, now time.Time) error {
+func (w *watched) TouchBFFSession(ctx context.Context, id string, now time.Time) error {
 	if err := w.ask(); err != nil {
 		return err
 	}
-	return w.DB.TouchAppSession(ctx, id, now)
+	return w.DB.TouchBFFSession(ctx, id, now)
 }
 
 // counted is the authorization server, whose refreshes are counted and may be told to fail.
@@ -108,7 +108,7 @@ type counted struct {
 	fail      func() error
 }
 
-func (c *counted) RedeemForSession(ctx context.Context, id client.ID, call *oauth.Call) (*oauth.TokenResponse, error) {
+func (c *counted) RedeemForSession(ctx context.Context, id client.ID, callbackPath string, call *oauth.Call) (*oauth.TokenResponse, error) {
 	if call.Get("grant_type") == client.GrantTypeRefresh {
 		c.refreshes.Add(1)
 		if c.fail != nil {
@@ -117,7 +117,7 @@ func (c *counted) RedeemForSession(ctx context.Context, id client.ID, call *oaut
 			}
 		}
 	}
-	return c.Server.RedeemForSession(ctx, id, call)
+	return c.Server.RedeemForSession(ctx, id, callbackPath, call)
 }
 
 type settings struct {

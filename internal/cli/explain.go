@@ -20,10 +20,10 @@ type explainCommand struct {
 
 // explanation is all that is known of a request.
 type explanation struct {
-	RequestID string           `json:"request_id"`
-	Refused   *access.Refused  `json:"refused"` // by the gateway; null if it did not refuse it, or no longer knows
-	Route     string           `json:"route_state"`
-	Events    []explainedEvent `json:"events"` // of the audit log, the oldest first
+	RequestID string               `json:"request_id"`
+	Denial    *access.DenialRecord `json:"refused"` // by the gateway; null if it did not refuse it, or no longer knows
+	Route     string               `json:"route_state"`
+	Events    []explainedEvent     `json:"events"` // of the audit log, the oldest first
 }
 
 // explainedEvent is an event of the audit log in plain words.
@@ -61,16 +61,13 @@ func lookUp(ctx context.Context, p *Parts, id string) (*explanation, error) {
 		return nil, nil
 	}
 	x := &explanation{RequestID: id, Events: []explainedEvent{}}
-	kept, err := p.DB.Refusal(ctx, id)
+	denial, err := p.DB.Denial(ctx, id)
 	switch {
 	case fault.Is(err, fault.NotFound):
 	case err != nil:
 		return nil, err
 	default:
-		if x.Refused, err = access.ReadRefused(kept.Data); err != nil {
-			return nil, err
-		}
-		x.Route = routeSince(p, x.Refused)
+		x.Denial, x.Route = denial, routeSince(p, denial)
 	}
 	events, err := p.DB.ListAudit(ctx, store.AuditQuery{RequestID: id})
 	if err != nil {
@@ -79,14 +76,14 @@ func lookUp(ctx context.Context, p *Parts, id string) (*explanation, error) {
 	for i := range slices.Backward(events) {
 		x.Events = append(x.Events, explainEvent(&events[i]))
 	}
-	if x.Refused == nil && len(x.Events) == 0 {
+	if x.Denial == nil && len(x.Events) == 0 {
 		return nil, nil
 	}
 	return x, nil
 }
 
 // routeSince says what has become of the route meanwhile: what was refused may pass by now.
-func routeSince(p *Parts, r *access.Refused) string {
+func routeSince(p *Parts, r *access.DenialRecord) string {
 	if r.Route == "" || strings.HasPrefix(r.Route, "file:") {
 		return ""
 	}
@@ -102,18 +99,18 @@ func routeSince(p *Parts, r *access.Refused) string {
 }
 
 func (x *explanation) print(s *sheet) {
-	if x.Refused != nil {
-		x.printRefused(s, x.Refused)
+	if x.Denial != nil {
+		x.printDenial(s, x.Denial)
 	}
 	for i := range x.Events {
-		if i > 0 || x.Refused != nil {
+		if i > 0 || x.Denial != nil {
 			s.line("")
 		}
 		x.Events[i].print(s)
 	}
 }
 
-func (x *explanation) printRefused(s *sheet, r *access.Refused) {
+func (x *explanation) printDenial(s *sheet, r *access.DenialRecord) {
 	s.line("Request %s was refused with %s.", x.RequestID, statusText(r.Status))
 	s.pair("at", when{r.At}.String())
 	s.pair("request", r.Method+" "+r.Host+r.Path)
@@ -121,12 +118,12 @@ func (x *explanation) printRefused(s *sheet, r *access.Refused) {
 	s.pair("route", routeText(r))
 	s.pair("caller", callerText(&r.Caller))
 	s.line("")
-	s.line("%s", ruleText(&r.Refusal))
-	s.line("%s", r.Refusal.Reason)
-	s.pair("needed", strings.Join(r.Refusal.Needed, " "))
-	s.pair("found", strings.Join(r.Refusal.Had, " "))
-	if r.Refusal.Remedy != "" {
-		s.line("What would let it pass: %s", r.Refusal.Remedy)
+	s.line("%s", ruleText(&r.Denial))
+	s.line("%s", r.Denial.Reason)
+	s.pair("needed", strings.Join(r.Denial.Needed, " "))
+	s.pair("found", strings.Join(r.Denial.Had, " "))
+	if r.Denial.Remedy != "" {
+		s.line("What would let it pass: %s", r.Denial.Remedy)
 	}
 	switch x.Route {
 	case "changed":
@@ -143,7 +140,7 @@ func statusText(status int) string {
 	return fmt.Sprint(status)
 }
 
-func routeText(r *access.Refused) string {
+func routeText(r *access.DenialRecord) string {
 	switch {
 	case r.Route == "":
 		return "none has this address"
@@ -154,7 +151,7 @@ func routeText(r *access.Refused) string {
 }
 
 // callerText is who called, and how that was known.
-func callerText(c *access.RefusedCaller) string {
+func callerText(c *access.RecordedCaller) string {
 	ways := map[string]string{
 		access.ByToken: "by an access token", access.ByForeign: "by a token of a foreign issuer", access.BySecret: "by its secret",
 		access.ByClientID: "by X-Client-Id alone, which proves nothing", access.BySession: "by a browser session", access.ByApp: "by a browser app's session",
@@ -178,7 +175,7 @@ func callerText(c *access.RefusedCaller) string {
 }
 
 // ruleText names the rule and what it looks at.
-func ruleText(r *access.Refusal) string {
+func ruleText(r *access.RecordedDenial) string {
 	looksAt := map[string]string{
 		"credential": "who the caller says it is",
 		"audience":   "the claim aud of the token",

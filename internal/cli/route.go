@@ -102,9 +102,9 @@ func (f *routeFields) applyRules(r *access.Route) {
 	set(&r.ClientID, f.AllowClientID)
 }
 
-func setRouteSpan(to *access.Span, given *span) {
+func setRouteSpan(to *access.Duration, given *span) {
 	if given != nil {
-		*to = access.Span(*given)
+		*to = access.Duration(*given)
 	}
 }
 

@@ -28,33 +28,33 @@ type routeView struct {
 	Host     string   `json:"host"`
 	Upstream []string `json:"upstreams"`
 
-	KeepPath  bool         `json:"keep_path"`
-	KeepHost  bool         `json:"keep_host"`
-	Inactive  bool         `json:"inactive"`
-	Browser   bool         `json:"browser"`
-	Methods   []string     `json:"methods"`
-	Timeout   *access.Span `json:"timeout"`    // null is the default; likewise below
-	BodyLimit int64        `json:"body_limit"` // bytes; 0 is no bound
-	CORS      []string     `json:"cors"`
+	KeepPath  bool             `json:"keep_path"`
+	KeepHost  bool             `json:"keep_host"`
+	Inactive  bool             `json:"inactive"`
+	Browser   bool             `json:"browser"`
+	Methods   []string         `json:"methods"`
+	Timeout   *access.Duration `json:"timeout"`    // null is the default; likewise below
+	BodyLimit int64            `json:"body_limit"` // bytes; 0 is no bound
+	CORS      []string         `json:"cors"`
 
-	Scopes       []string     `json:"scopes"`
-	Roles        []string     `json:"roles"`
-	Clients      []string     `json:"clients"`
-	Networks     []string     `json:"networks"`
-	Audiences    []string     `json:"audiences"`
-	Issuers      []string     `json:"issuers"`
-	ACR          string       `json:"acr"`
-	MaxAge       *access.Span `json:"max_age"`
-	Unidentified bool         `json:"allow_unidentified"`
-	ClientID     bool         `json:"allow_client_id"`
+	Scopes       []string         `json:"scopes"`
+	Roles        []string         `json:"roles"`
+	Clients      []string         `json:"clients"`
+	Networks     []string         `json:"networks"`
+	Audiences    []string         `json:"audiences"`
+	Issuers      []string         `json:"issuers"`
+	ACR          string           `json:"acr"`
+	MaxAge       *access.Duration `json:"max_age"`
+	Unidentified bool             `json:"allow_unidentified"`
+	ClientID     bool             `json:"allow_client_id"`
 
-	Rate        int          `json:"rate"` // 0 is the default, -1 none
-	RatePer     *access.Span `json:"rate_per"`
-	RateBy      string       `json:"rate_by"`
-	HealthPath  string       `json:"health_path"`
-	HealthEvery *access.Span `json:"health_every"`
-	CreatedAt   when         `json:"created_at"`
-	UpdatedAt   when         `json:"updated_at"`
+	Rate        int              `json:"rate"` // 0 is the default, -1 none
+	RatePer     *access.Duration `json:"rate_per"`
+	RateBy      string           `json:"rate_by"`
+	HealthPath  string           `json:"health_path"`
+	HealthEvery *access.Duration `json:"health_every"`
+	CreatedAt   when             `json:"created_at"`
+	UpdatedAt   when             `json:"updated_at"`
 }
 
 // view shows a route with what comes of it when it is compiled.
@@ -80,7 +80,7 @@ func (s *routeSet) view(r *access.Route) *routeView {
 	return v
 }
 
-func orNull(s access.Span) *access.Span {
+func orNull(s access.Duration) *access.Duration {
 	if s == 0 {
 		return nil
 	}
@@ -188,7 +188,7 @@ func (v *routeView) rate() string {
 	return text
 }
 
-func spanText(s *access.Span) string {
+func spanText(s *access.Duration) string {
 	if s == nil {
 		return ""
 	}

@@ -84,10 +84,10 @@ func refuse(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: refuse REQUEST-ID ROUTE-ID")
 	}
-	r := access.Refused{
+	r := &access.DenialRecord{
 		RequestID: args[0], At: time.Now(), Method: "POST", Host: "api.example.com", Path: "/shop/v1/orders", IP: "192.0.2.7", Status: 403,
-		Route: args[1], Caller: access.RefusedCaller{By: access.ByToken, Client: "app", User: "0199"},
-		Refusal: access.Refusal{
+		Route: args[1], Caller: access.RecordedCaller{By: access.ByToken, Client: "app", User: "0199"},
+		Denial: access.RecordedDenial{
 			Rule: "scope", Reason: "The token lacks a scope.", Needed: []string{"orders:read", "orders:write"}, Had: []string{"orders:read"},
 			Remedy: "Ask for orders:write, too.", Code: "insufficient_scope",
 		},
@@ -95,11 +95,9 @@ func refuse(ts *testscript.TestScript, neg bool, args []string) {
 	if r.Route != "" {
 		r.RouteName = "shop/v1"
 	}
-	data, err := r.Encode()
-	ts.Check(err)
 	db, _ := openStory(ts)
 	defer db.Close()
-	ts.Check(db.PutRefusals(context.Background(), []store.Refused{{RequestID: r.RequestID, At: r.At, Data: data}}))
+	ts.Check(db.PutDenials(context.Background(), []*access.DenialRecord{r}))
 }
 
 // status runs a command that must end with an exit status, and with one line on stderr: status N COMMAND…

@@ -10,7 +10,6 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 	"github.com/gatehouse-id/gatehouse/internal/access"
-	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
 // wireError is a refusal on the wire.
@@ -22,13 +21,13 @@ type wireError struct {
 }
 
 // refuse answers a request that does not pass, and keeps the reason for the operator. A page of people goes to the login where that helps.
-func (g *Gateway) refuse(w http.ResponseWriter, a *asked, ref *refused) {
-	g.note(a, ref)
+func (g *Gateway) refuse(w http.ResponseWriter, a *asked, denial *access.Denial) {
+	g.note(a, denial)
 	h := w.Header()
 	h["Cache-Control"] = []string{"no-store"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	to := ""
-	if ref.login && a.entry != nil && a.entry.source.Browser && a.target.Page {
+	if denial.SignIn && a.entry != nil && a.entry.source.Browser && a.target.Page {
 		to = g.loginURL(a)
 	}
 	if to != "" && !a.nginx {
@@ -43,21 +42,21 @@ func (g *Gateway) refuse(w http.ResponseWriter, a *asked, ref *refused) {
 	if to != "" {
 		h["X-Auth-Login"] = []string{to}
 	}
-	g.challenge(h, a, ref)
-	if ref.after > 0 {
-		h["Retry-After"] = []string{itoa(seconds(ref.after))}
+	g.challenge(h, a, denial)
+	if denial.RetryAfter > 0 {
+		h["Retry-After"] = []string{itoa(seconds(denial.RetryAfter))}
 	}
-	status := ref.status
+	status := denial.Status
 	if a.nginx && status != http.StatusUnauthorized && status != http.StatusForbidden {
 		// nginx makes an error of its own of everything else; its configuration can give the caller this one.
 		h["X-Auth-Status"] = []string{strconv.Itoa(status)}
 		status = http.StatusForbidden
 	}
 	if a.entry != nil && a.entry.source.Browser && a.target.Page {
-		person(w, a, status, ref.text)
+		person(w, a, status, denial.Public)
 		return
 	}
-	body, _ := json.Marshal(wireError{ref.code, ref.text, a.ev.ID, retryAfter(ref)}) // strings and a number always marshal
+	body, _ := json.Marshal(wireError{denial.Code, denial.Public, a.ev.ID, retryAfter(denial)}) // strings and a number always marshal
 	h["Content-Type"] = []string{"application/json"}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
@@ -66,11 +65,11 @@ func (g *Gateway) refuse(w http.ResponseWriter, a *asked, ref *refused) {
 	}
 }
 
-func retryAfter(ref *refused) int64 {
-	if ref.status != http.StatusTooManyRequests {
+func retryAfter(denial *access.Denial) int64 {
+	if denial.Status != http.StatusTooManyRequests {
 		return 0
 	}
-	return seconds(ref.after)
+	return seconds(denial.RetryAfter)
 }
 
 // person tells somebody who has opened a page, in words alone: on a route's host there is nothing of our pages to dress them with.
@@ -89,24 +88,24 @@ func person(w http.ResponseWriter, a *asked, status int, text string) {
 
 // challenge writes what a 401 and some 403 tell a program: which schemes there are, where the route's metadata are, what is wrong
 // (RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3, RFC 9728 §5.1).
-func (g *Gateway) challenge(h http.Header, a *asked, ref *refused) {
+func (g *Gateway) challenge(h http.Header, a *asked, denial *access.Denial) {
 	if a.nonce != "" {
 		h["Dpop-Nonce"] = []string{a.nonce}
 	}
-	if len(ref.allow) > 0 {
-		h["Allow"] = []string{strings.Join(ref.allow, ", ")}
+	if len(denial.Allow) > 0 {
+		h["Allow"] = []string{strings.Join(denial.Allow, ", ")}
 	}
-	if ref.status != http.StatusUnauthorized && ref.code != access.CodeScope {
+	if denial.Status != http.StatusUnauthorized && denial.Code != access.CodeInsufficientScope {
 		return
 	}
-	if ref.scheme == schemeBasic {
+	if denial.Challenge.Scheme == schemeBasic {
 		h["Www-Authenticate"] = []string{schemeBasic + ` realm="` + g.Issuer + `", charset="UTF-8"`}
 		return
 	}
-	h["Www-Authenticate"] = []string{g.bearerChallenge(schemeBearer, a, ref), g.bearerChallenge(schemeDPoP, a, ref) + `, algs="` + strings.Join(dpop.Algorithms(), " ") + `"`}
+	h["Www-Authenticate"] = []string{g.bearerChallenge(schemeBearer, a, denial), g.bearerChallenge(schemeDPoP, a, denial) + `, algs="` + strings.Join(dpop.Algorithms(), " ") + `"`}
 }
 
-func (g *Gateway) bearerChallenge(scheme string, a *asked, ref *refused) string {
+func (g *Gateway) bearerChallenge(scheme string, a *asked, denial *access.Denial) string {
 	var b strings.Builder
 	b.WriteString(scheme + ` realm="` + g.Issuer + `"`)
 	add := func(name, value string) {
@@ -117,16 +116,16 @@ func (g *Gateway) bearerChallenge(scheme string, a *asked, ref *refused) string 
 	if a.entry != nil {
 		add("resource_metadata", g.metadataURL(a))
 	}
-	if ref.scheme == scheme && ref.code != codeLogin {
-		add("error", ref.code)
-		add("error_description", ref.text)
+	if denial.Challenge.Scheme == scheme && denial.Code != access.CodeLoginRequired {
+		add("error", denial.Code)
+		add("error_description", denial.Public)
 	}
-	if len(ref.why.Scope) > 0 {
-		add("scope", strings.Join(ref.why.Scope, " "))
+	if len(denial.Challenge.Scope) > 0 {
+		add("scope", strings.Join(denial.Challenge.Scope, " "))
 	}
-	if ref.code == access.CodeStepUp && ref.scheme == scheme {
-		add("acr_values", ref.why.ACR)
-		if age := ref.why.MaxAge; age > 0 {
+	if denial.Code == access.CodeStepUp && denial.Challenge.Scheme == scheme {
+		add("acr_values", denial.Challenge.ACR)
+		if age := denial.Challenge.MaxAge; age > 0 {
 			b.WriteString(`, max_age=` + itoa(int64(age.D()/time.Second)))
 		}
 	}
@@ -146,27 +145,31 @@ func quotable(s string) string {
 	}, s)
 }
 
-// note writes a refusal into the request's record, and keeps it for who asks about its id.
-func (g *Gateway) note(a *asked, ref *refused) {
-	a.ev.Err = ref.err
-	if ref.err == nil {
-		a.ev.Err = fault.New(fault.Denied, "%s: %s", ref.why.Rule, ref.why.Reason)
-	}
-	g.refusals.put(refusedOf(a, ref), a.target.Now)
+// note writes a denial into the request's record, and queues it for gatehouse explain.
+func (g *Gateway) note(a *asked, denial *access.Denial) {
+	a.ev.Err = denial
+	g.denials.put(recordOf(a, denial), a.target.Now)
 }
 
-// refusedOf is a refusal as it is kept.
-func refusedOf(a *asked, ref *refused) *access.Refused {
+// recordOf returns a denial as it is stored.
+func recordOf(a *asked, denial *access.Denial) *access.DenialRecord {
 	who := &a.caller.caller
-	kept := &access.Refused{
-		RequestID: a.ev.ID, At: a.target.Now, Method: a.target.Method, Host: a.target.Host, Path: a.raw,
-		Caller: access.RefusedCaller{By: who.By, Client: who.Client, User: who.User}, IP: a.ev.IP, Status: ref.status, Refusal: ref.why,
+	r := &access.DenialRecord{
+		RequestID: a.ev.ID,
+		At:        a.target.Now,
+		Method:    a.target.Method,
+		Host:      a.target.Host,
+		Path:      a.raw,
+		Caller:    access.RecordedCaller{By: who.By, Client: who.Client, User: who.User},
+		IP:        a.ev.IP,
+		Status:    denial.Status,
+		Denial:    denial.Recorded(),
 	}
 	if a.entry != nil {
-		kept.Route, kept.RouteName = a.entry.Route().ID, a.entry.Route().Name
+		r.Route, r.RouteName = a.entry.Route().ID, a.entry.Route().Name
 	}
-	if kept.Host == "" {
-		kept.Host = a.authority
+	if r.Host == "" {
+		r.Host = a.authority
 	}
-	return kept
+	return r
 }

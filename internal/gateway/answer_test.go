@@ -102,7 +102,7 @@ func TestLoginLeadsBackToRoutesOnly(t *testing.T) {
 		{ID: "a", Domain: "pages", Version: "v1", Browser: true},
 		{ID: "b", Prefix: "/", Host: "app.example", Browser: true},
 		{ID: "s", Domain: "strong", Version: "v1", Browser: true, ACR: "aal2"},
-		{ID: "r", Domain: "recent", Version: "v1", Browser: true, MaxAge: access.Span(time.Minute)},
+		{ID: "r", Domain: "recent", Version: "v1", Browser: true, MaxAge: access.Duration(time.Minute)},
 	})
 	for _, to := range []string{
 		"", "/pages/v1", "https://evil.example/pages/v1", "//evil.example/", `https:\\evil.example`, "https://id.example@evil.example/", "javascript:alert(1)", "http://id.example/pages/v1",
@@ -167,7 +167,7 @@ func TestRates(t *testing.T) {
 		{ID: "open", Domain: "open", Version: "v1", Unidentified: true},
 		{ID: "free", Domain: "free", Version: "v1", Unidentified: true, Rate: -1},
 		{ID: "two", Domain: "two", Version: "v1", Rate: 2, ClientID: true},
-		{ID: "user", Domain: "user", Version: "v1", Rate: 1, RateBy: access.RateByUser, RatePer: access.Span(time.Hour)},
+		{ID: "user", Domain: "user", Version: "v1", Rate: 1, RateBy: access.RateByUser, RatePer: access.Duration(time.Hour)},
 		{ID: "ip", Domain: "ip", Version: "v1", Rate: 1, RateBy: access.RateByAddress},
 	})
 	codes := func(n int, path string, headers ...string) (out []int) {
@@ -182,7 +182,7 @@ func TestRates(t *testing.T) {
 	rec := w.get("/open/v1")
 	h := rec.Header()
 	if body := refusal(t, rec); body.Error != "rate_limit_exceeded" || body.RetryAfter != 1 || h.Get("Retry-After") != "1" || h.Get("X-RateLimit-Limit") != "1" ||
-		h.Get("X-RateLimit-Remaining") != "0" || h.Get("X-RateLimit-Reset") == "" || w.kept().Refusal.Rule != "rate" {
+		h.Get("X-RateLimit-Remaining") != "0" || h.Get("X-RateLimit-Reset") == "" || w.kept().Denial.Rule != "rate" {
 		t.Errorf("%v %s", h, rec.Body)
 	}
 	w.wait(time.Second)

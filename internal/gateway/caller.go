@@ -36,27 +36,27 @@ type known struct {
 
 // who finds out who makes a request. What the request says must be good, or it is refused, even where nobody need say who they are; a
 // cookie that is worth nothing any more counts as none.
-func (g *Gateway) who(a *asked) (*known, *refused) {
-	c, ref := readCredentials(a.r.Header)
-	if ref != nil {
-		return g.nobody, ref
+func (g *Gateway) who(a *asked) (*known, *access.Denial) {
+	c, denial := readCredentials(a.r.Header)
+	if denial != nil {
+		return g.nobody, denial
 	}
 	if c.token != "" {
 		return g.byToken(a, &c)
 	}
 	var client *client.Client
 	if c.basic || c.named != "" {
-		if client, ref = g.client(a, &c); ref != nil {
-			return g.nobody, ref
+		if client, denial = g.client(a, &c); denial != nil {
+			return g.nobody, denial
 		}
 	}
 	beside := c
 	if !c.basic && !a.entry.source.ClientID {
 		beside.named = "" // anybody can give it, so beside a session it says nothing
 	}
-	k, ref := g.byCookie(a, &beside, client)
-	if k != nil || ref != nil {
-		return k, ref
+	k, denial := g.byCookie(a, &beside, client)
+	if k != nil || denial != nil {
+		return k, denial
 	}
 	if client != nil {
 		return g.byClient(&c, client), nil
@@ -65,7 +65,7 @@ func (g *Gateway) who(a *asked) (*known, *refused) {
 }
 
 // client is the client that a request proves to come from, or only says it does.
-func (g *Gateway) client(a *asked, c *credentials) (*client.Client, *refused) {
+func (g *Gateway) client(a *asked, c *credentials) (*client.Client, *access.Denial) {
 	var cl *client.Client
 	var err error
 	ctx, cancel := a.patience()
@@ -77,11 +77,11 @@ func (g *Gateway) client(a *asked, c *credentials) (*client.Client, *refused) {
 	}
 	switch {
 	case fault.Is(err, fault.Denied) && c.basic:
-		return nil, badClient("The client's credentials are not good: " + deniedWord(err) + ".")
+		return nil, badClient("The client's credentials are not good: " + denialDetail(err) + ".")
 	case fault.Is(err, fault.Denied):
-		return nil, badClient("X-Client-Id names no client: " + deniedWord(err) + ".")
+		return nil, badClient("X-Client-Id names no client: " + denialDetail(err) + ".")
 	case err != nil:
-		return nil, broken(err)
+		return nil, unjudged(err)
 	}
 	return cl, nil
 }
@@ -103,7 +103,7 @@ func (g *Gateway) byClient(c *credentials, cl *client.Client) *known {
 }
 
 // byToken is whoever holds an access token.
-func (g *Gateway) byToken(a *asked, c *credentials) (*known, *refused) {
+func (g *Gateway) byToken(a *asked, c *credentials) (*known, *access.Denial) {
 	ctx := a.r.Context()
 	if f := g.foreign(c.token, a.entry.Route()); f != nil {
 		return g.byForeign(a, c, f)
@@ -114,36 +114,36 @@ func (g *Gateway) byToken(a *asked, c *credentials) (*known, *refused) {
 		if !tokenWord(c.token) { // one that is remembered is a word
 			return g.nobody, conflict("The Authorization header holds no token where one should stand.")
 		}
-		var ref *refused
-		if k, ref = g.readToken(a, c); ref != nil {
-			return g.nobody, ref
+		var denial *access.Denial
+		if k, denial = g.readToken(a, c); denial != nil {
+			return g.nobody, denial
 		}
 		g.callers.Set(key, k)
 	}
 	if c.basic { // proven at every request, since the secret may have been changed
-		if _, ref := g.client(a, c); ref != nil {
-			return g.nobody, ref
+		if _, denial := g.client(a, c); denial != nil {
+			return g.nobody, denial
 		}
 	}
 	if c.scheme != schemeBearer || k.token.Bound != "" {
-		if ref := g.holds(a, c, k.token); ref != nil {
-			return g.nobody, ref
+		if denial := g.holds(a, c, k.token); denial != nil {
+			return g.nobody, denial
 		}
 	}
 	return k, nil
 }
 
 // readToken reads a token that is not remembered, or not as it is now.
-func (g *Gateway) readToken(a *asked, c *credentials) (*known, *refused) {
+func (g *Gateway) readToken(a *asked, c *credentials) (*known, *access.Denial) {
 	ctx, cancel := a.patience()
 	defer cancel()
 	now := a.target.Now
 	t, err := g.Tokens.Access(ctx, c.token, now)
 	switch {
 	case fault.Is(err, fault.Denied):
-		return nil, badToken("The access token is not good: " + fault.Text(err) + ".")
+		return nil, badToken("The access token is not good: " + denialDetail(err) + ".")
 	case err != nil:
-		return nil, broken(err)
+		return nil, unjudged(err)
 	case t.IssuedAt.After(now.Add(maxSkew)):
 		return nil, badToken("The access token is from the future: the clocks of two servers differ.")
 	}
@@ -157,7 +157,7 @@ func (g *Gateway) readToken(a *asked, c *credentials) (*known, *refused) {
 const maxSkew = time.Minute
 
 // ofToken fills in the caller of a token of ours.
-func (g *Gateway) ofToken(ctx context.Context, t *oauth.AccessToken, now time.Time) (*known, *refused) {
+func (g *Gateway) ofToken(ctx context.Context, t *oauth.AccessToken, now time.Time) (*known, *access.Denial) {
 	k := &known{token: t, caller: access.Caller{
 		By: access.ByToken, Proven: true, User: string(t.User), UserRoles: t.Roles, Session: string(t.Session), Scopes: t.Scopes,
 		Audience: t.Audience, Subject: t.Subject, TokenID: t.ID, ACR: t.ACR, AMR: t.AMR, AuthTime: t.AuthTime, Expires: t.Expires,
@@ -165,13 +165,13 @@ func (g *Gateway) ofToken(ctx context.Context, t *oauth.AccessToken, now time.Ti
 	cl, err := g.Clients.LookupClient(ctx, t.Client)
 	switch {
 	case fault.Is(err, fault.Denied):
-		return nil, badToken("The access token's client is gone: " + deniedWord(err) + ".")
+		return nil, badToken("The access token's client is gone: " + denialDetail(err) + ".")
 	case err != nil:
-		return nil, broken(err)
+		return nil, unjudged(err)
 	}
 	g.restrict(k, cl)
-	if ref := g.readUser(ctx, k, t.User, now); ref != nil {
-		return nil, ref
+	if denial := g.readUser(ctx, k, t.User, now); denial != nil {
+		return nil, denial
 	}
 	return k, nil
 }
@@ -192,7 +192,7 @@ func (g *Gateway) restrict(k *known, cl *client.Client) {
 }
 
 // readUser reads a caller's account.
-func (g *Gateway) readUser(ctx context.Context, k *known, id identity.UserID, now time.Time) *refused {
+func (g *Gateway) readUser(ctx context.Context, k *known, id identity.UserID, now time.Time) *access.Denial {
 	if id == "" {
 		return nil
 	}
@@ -201,7 +201,7 @@ func (g *Gateway) readUser(ctx context.Context, k *known, id identity.UserID, no
 	case fault.Is(err, fault.NotFound):
 		return badToken("The person's account has been deleted.")
 	case err != nil:
-		return broken(err)
+		return unjudged(err)
 	case u.Disabled:
 		return badToken("The person's account is disabled.")
 	}

@@ -307,7 +307,7 @@ func TestCrossSiteRequestsByCookie(t *testing.T) {
 }
 
 func TestSecondFactorIsAskedFor(t *testing.T) {
-	w := newWorld(t, shop(func(r *access.Route) { r.ACR, r.MaxAge = "aal2", access.Span(time.Minute) }))
+	w := newWorld(t, shop(func(r *access.Route) { r.ACR, r.MaxAge = "aal2", access.Duration(time.Minute) }))
 	auth := func(edit claims) string { return "Authorization: Bearer " + w.token(edit) }
 	rec := w.get("/shop/v1", auth(nil))
 	challenge := rec.Header().Get("WWW-Authenticate")

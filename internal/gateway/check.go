@@ -10,31 +10,28 @@ import (
 
 // check is the one decision, for requests that are proxied and for those that a proxy asks about. It looks the route up, finds
 // out who asks, and says nil when the request passes; a.caller and a.entry say who, and where to.
-func (g *Gateway) check(a *asked) *refused {
-	if ref := g.find(a); ref != nil {
-		return ref
+func (g *Gateway) check(a *asked) *access.Denial {
+	if denial := g.find(a); denial != nil {
+		return denial
 	}
-	if ref := otherMethod(a); ref != nil {
-		return ref
+	if denial := otherMethod(a); denial != nil {
+		return denial
 	}
 	if tokenInQuery(a.target.Query) {
 		return badRequest("credential", "An access token in the address is refused (RFC 6750 section 5.3).", "Send it in the Authorization header.")
 	}
-	caller, ref := g.who(a)
-	if ref != nil {
-		return ref
+	caller, denial := g.who(a)
+	if denial != nil {
+		return denial
 	}
 	a.caller = caller
 	a.ev.Client, a.ev.User = caller.caller.Client, caller.caller.User
-	if d := a.entry.Decide(&a.target, &caller.caller); d.Verdict != access.Pass {
-		return verdictOf(d)
-	}
-	return nil
+	return a.entry.Decide(&a.target, &caller.caller)
 }
 
 // otherMethod refuses a header that gives the request another method than those of the route: frameworks that follow it would serve
 // what the route leaves out.
-func otherMethod(a *asked) *refused {
+func otherMethod(a *asked) *access.Denial {
 	allowed := a.entry.source.Methods
 	if len(allowed) == 0 {
 		return nil
@@ -47,10 +44,7 @@ func otherMethod(a *asked) *refused {
 		}
 		for _, v := range values {
 			if !slices.Contains(allowed, v) {
-				return verdictOf(access.Decision{Verdict: access.Deny, Refusal: &access.Refusal{
-					Rule: "method", Reason: "The header " + name + " asks for a method that is not among those of the route.",
-					Needed: allowed, Had: []string{v}, Remedy: "Leave the header out, or add the method to the route.",
-				}})
+				return a.entry.DenyMethod(name, v)
 			}
 		}
 	}

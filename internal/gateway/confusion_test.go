@@ -187,7 +187,7 @@ func TestOpaqueTokensAreShownToTheRoutesIssuersAlone(t *testing.T) {
 // Signing in again no stronger and no sooner than before would lead back here, for ever.
 func TestLoginOfAnAppAsksForWhatTheRouteNeeds(t *testing.T) {
 	app := &oneApp{}
-	w := newWorld(t, pages(func(r *access.Route) { r.ACR, r.MaxAge = "aal2", access.Span(12*time.Hour) }), func(o *gatewayOptions) { o.Apps = app })
+	w := newWorld(t, pages(func(r *access.Route) { r.ACR, r.MaxAge = "aal2", access.Duration(12*time.Hour) }), func(o *gatewayOptions) { o.Apps = app })
 	ada := string(w.user.ID)
 	app.who = access.Caller{By: access.ByApp, Client: "app", Proven: true, User: ada, Subject: ada, TokenID: "t", ACR: "aal1"}
 	want := url.Values{"return_to": {"/x?y"}, "acr_values": {"aal2"}, "max_age": {"43200"}}

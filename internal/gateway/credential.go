@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -45,14 +45,14 @@ const maxClientID = 200 // bytes
 
 // readCredentials reads the Authorization header, which may hold a client's credentials and a token side by side, and
 // X-Client-Id. What is sent twice, or contradicts itself, is refused: of two programs that pick one of two, each may pick another.
-func readCredentials(h http.Header) (credentials, *refused) {
+func readCredentials(h http.Header) (credentials, *access.Denial) {
 	var c credentials
 	switch lines := h["Authorization"]; {
 	case len(lines) > 1:
 		return c, conflict("The Authorization header is sent more than once.")
 	case len(lines) == 1:
-		if ref := c.authorization(lines[0]); ref != nil {
-			return c, ref
+		if denial := c.authorization(lines[0]); denial != nil {
+			return c, denial
 		}
 	}
 	switch names := h["X-Client-Id"]; {
@@ -72,32 +72,32 @@ func readCredentials(h http.Header) (credentials, *refused) {
 
 // authorization reads one header line: one credential, or a client's and a token with a comma between (RFC 9110 §11.6.2 has one;
 // a comma can stand in neither).
-func (c *credentials) authorization(line string) *refused {
+func (c *credentials) authorization(line string) *access.Denial {
 	for more := true; more; {
 		var part string
 		part, line, more = strings.Cut(line, ",")
 		scheme, value, _ := strings.Cut(strings.TrimSpace(part), " ")
 		value = strings.TrimSpace(value)
-		var ref *refused
+		var denial *access.Denial
 		switch {
 		case strings.EqualFold(scheme, schemeBearer):
-			ref = c.bear(schemeBearer, value)
+			denial = c.bear(schemeBearer, value)
 		case strings.EqualFold(scheme, schemeDPoP):
-			ref = c.bear(schemeDPoP, value)
+			denial = c.bear(schemeDPoP, value)
 		case strings.EqualFold(scheme, schemeBasic):
-			ref = c.prove(scheme + " " + value)
+			denial = c.prove(scheme + " " + value)
 		default:
-			return badCredential(schemeBearer, codeInvalidRequest, "The Authorization header has a scheme that is not known here. Use Bearer, DPoP or Basic.",
+			return badCredential(schemeBearer, access.CodeInvalidRequest, "The Authorization header has a scheme that is not known here. Use Bearer, DPoP or Basic.",
 				"The Authorization header has an unknown scheme.")
 		}
-		if ref != nil {
-			return ref
+		if denial != nil {
+			return denial
 		}
 	}
 	return nil
 }
 
-func (c *credentials) bear(scheme, token string) *refused {
+func (c *credentials) bear(scheme, token string) *access.Denial {
 	switch {
 	case c.token != "":
 		return conflict("The Authorization header holds two tokens.")
@@ -110,7 +110,7 @@ func (c *credentials) bear(scheme, token string) *refused {
 	return nil
 }
 
-func (c *credentials) prove(header string) *refused {
+func (c *credentials) prove(header string) *access.Denial {
 	if c.basic {
 		return conflict("The Authorization header holds two clients' credentials.")
 	}
@@ -122,7 +122,7 @@ func (c *credentials) prove(header string) *refused {
 	return nil
 }
 
-func conflict(reason string) *refused {
+func conflict(reason string) *access.Denial {
 	return badRequest("credential", reason, "Send each credential once.")
 }
 
@@ -149,10 +149,11 @@ func word(s string) bool {
 	return true
 }
 
-// deniedWord is the operator's word behind a Denied error, or "".
-func deniedWord(err error) string {
-	if fault.Is(err, fault.Denied) {
-		return fault.Text(err)
+// denialDetail returns why a lookup ended in a Denied error, for the operator: its reason code, or
+// its text.
+func denialDetail(err error) string {
+	if reason := fault.Reason(err); reason != "" {
+		return reason
 	}
-	return ""
+	return fault.Text(err)
 }

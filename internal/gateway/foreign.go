@@ -96,7 +96,7 @@ func claimedIssuer(token string) (string, bool) {
 }
 
 // byForeign is whoever holds another issuer's token. The verifier remembers tokens; here it is only remembered what one makes of them.
-func (g *Gateway) byForeign(a *asked, c *credentials, f *Foreign) (*known, *refused) {
+func (g *Gateway) byForeign(a *asked, c *credentials, f *Foreign) (*known, *access.Denial) {
 	if c.basic {
 		return nil, conflict("A client's credentials and a token of another issuer come together; they cannot be of one client.")
 	}
@@ -121,26 +121,26 @@ func (g *Gateway) byForeign(a *asked, c *credentials, f *Foreign) (*known, *refu
 }
 
 // foreignFault is a verifier's refusal in our words.
-func foreignFault(f *Foreign, err error) *refused {
+func foreignFault(f *Foreign, err error) *access.Denial {
 	var e *bearer.Error
 	if !errors.As(err, &e) {
-		return broken(err)
+		return unjudged(err)
 	}
 	if e.Status >= http.StatusInternalServerError {
-		return broken(fault.Wrap(fault.Unavailable, err, "the issuer %s cannot be asked", f.name))
+		return unjudged(fault.Wrap(fault.Unavailable, err, "the issuer %s cannot be asked", f.name))
 	}
 	scheme := e.Scheme
 	if scheme == "" {
 		scheme = schemeBearer
 	}
 	r := badCredential(scheme, e.Code, e.Description, "The token of the issuer "+f.name+" is not good: "+err.Error())
-	r.status = e.Status
+	r.Status = e.Status
 	return r
 }
 
 // holds checks that the caller holds the key or the certificate that its token is bound to (RFC 9449 §7, RFC 8705 §3), and uses the
 // proof up.
-func (g *Gateway) holds(a *asked, c *credentials, t *oauth.AccessToken) *refused {
+func (g *Gateway) holds(a *asked, c *credentials, t *oauth.AccessToken) *access.Denial {
 	proof, err := g.Tokens.VerifyBinding(t, &oauth.Presentation{
 		Token: c.token, Scheme: c.scheme, Proofs: a.r.Header["Dpop"], Cert: a.certificate(),
 		Method: a.target.Method, URL: a.url(), Now: a.target.Now,
@@ -156,7 +156,7 @@ func (g *Gateway) holds(a *asked, c *credentials, t *oauth.AccessToken) *refused
 	}
 	var e *oauth.Error
 	if !errors.As(err, &e) {
-		return broken(err)
+		return unjudged(err)
 	}
 	return badCredential(e.Challenge, e.Code, e.Description, e.Description)
 }

@@ -74,8 +74,8 @@ func TestForeignTokensThatAreRefused(t *testing.T) {
 	}
 	w.routes[0].Issuers = nil
 	w.gw.Reload()
-	if rec := w.get("/shop/v1", "Authorization: Bearer "+i.Token(nil)); rec.Code != http.StatusUnauthorized || w.kept().Refusal.Rule != "issuer" {
-		t.Errorf("a route for our tokens alone: %d %+v", rec.Code, w.kept().Refusal)
+	if rec := w.get("/shop/v1", "Authorization: Bearer "+i.Token(nil)); rec.Code != http.StatusUnauthorized || w.kept().Denial.Rule != "issuer" {
+		t.Errorf("a route for our tokens alone: %d %+v", rec.Code, w.kept().Denial)
 	}
 }
 

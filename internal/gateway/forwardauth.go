@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -13,26 +14,26 @@ func (g *Gateway) Check(w http.ResponseWriter, r *http.Request) {
 	r.Pattern = pathCheck
 	a := &asked{r: r, ev: web.EventOf(r.Context()), asker: true, caller: g.nobody}
 	a.target.Now = a.ev.Now
-	ref := g.original(a)
-	if ref == nil && !g.preflights(a) { // a preflight is the upstream's to answer, as nobody's
-		ref = g.check(a)
+	denial := g.original(a)
+	if denial == nil && !g.preflights(a) { // a preflight is the upstream's to answer, as nobody's
+		denial = g.check(a)
 	}
-	if ref == nil {
-		ref = g.rate(w, a)
+	if denial == nil {
+		denial = g.rate(w, a)
 	}
 	var p *pass
-	if ref == nil {
+	if denial == nil {
 		var err error
 		if p, err = g.pass(a); err != nil {
-			ref = broken(err)
+			denial = unjudged(err)
 		}
 	}
-	if ref != nil {
-		if ref.status == http.StatusNotFound { // the address exists at the proxy, so it is not ours to say that it does not
-			ref.status, ref.code = http.StatusForbidden, codeDenied
-			ref.text = "There is no route for this address, so nobody may pass."
+	if denial != nil {
+		if denial.Status == http.StatusNotFound { // the address exists at the proxy, so it is not ours to say that it does not
+			denial.Status, denial.Code = http.StatusForbidden, access.CodeAccessDenied
+			denial.Public = "There is no route for this address, so nobody may pass."
 		}
-		g.refuse(w, a, ref)
+		g.refuse(w, a, denial)
 		return
 	}
 	h := w.Header()
@@ -47,12 +48,12 @@ func (g *Gateway) Check(w http.ResponseWriter, r *http.Request) {
 
 // original reads the request that a proxy asks about. A proxy tells it in one of four ways; each is read by itself, and who tells it in
 // two ways is refused, since one of them may be the caller's.
-func (g *Gateway) original(a *asked) *refused {
+func (g *Gateway) original(a *asked) *access.Denial {
 	r, h := a.r, a.r.Header
 	if !g.trusted(r) {
-		ref := badRequest("proxy", "The question comes from an address that is no trusted proxy.", "Add the proxy's address to TRUSTED_PROXIES.")
-		ref.status, ref.code = http.StatusForbidden, codeDenied
-		return ref
+		denial := badRequest("proxy", "The question comes from an address that is no trusted proxy.", "Add the proxy's address to TRUSTED_PROXIES.")
+		denial.Status, denial.Code = http.StatusForbidden, access.CodeAccessDenied
+		return denial
 	}
 	path := rawPath(r)
 	ways := 0
@@ -61,43 +62,43 @@ func (g *Gateway) original(a *asked) *refused {
 			ways++
 		}
 	}
-	var ref *refused
+	var denial *access.Denial
 	switch {
 	case ways > 1:
 		return badRequest("proxy", "The question tells the request's address in two ways.", "Let the proxy clear X-Forwarded-Uri, X-Original-URI and X-Original-URL of what the caller sends, but the one that it sets.")
 	case ways == 0:
 		return badRequest("proxy", "The question does not tell the address of the request.", "Set X-Forwarded-Uri, X-Original-URI or X-Original-URL at the proxy, or ask below /gateway/check with the request's own path.")
 	case len(path) > len(pathCheck):
-		ref = a.fromPath(path[len(pathCheck):])
+		denial = a.fromPath(path[len(pathCheck):])
 	case len(h["X-Forwarded-Uri"]) > 0:
-		ref = a.fromHeaders("X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Host")
+		denial = a.fromHeaders("X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Host")
 	case len(h["X-Original-Uri"]) > 0:
 		a.nginx = true
-		ref = a.fromHeaders("X-Original-Uri", "X-Original-Method", "X-Original-Host")
+		denial = a.fromHeaders("X-Original-Uri", "X-Original-Method", "X-Original-Host")
 	default:
 		a.nginx = true
-		ref = a.fromURL()
+		denial = a.fromURL()
 	}
-	if name := disguised(h); ref == nil && name != "" {
-		ref = badRequest("header", "A header's name is a disguise of one that is ours.", "Send no headers such as X_Auth_User.")
-		ref.why.Had = []string{name}
+	if name := disguised(h); denial == nil && name != "" {
+		denial = badRequest("header", "A header's name is a disguise of one that is ours.", "Send no headers such as X_Auth_User.")
+		denial.Had = []string{name}
 	}
 	if a.target.Scheme == "" {
 		a.target.Scheme = g.scheme(r)
 	}
 	a.browser()
-	return ref
+	return denial
 }
 
 // fromPath is how Envoy asks (ext_authz over HTTP): with the request's method, host and headers, and its path behind ours.
-func (a *asked) fromPath(path string) *refused {
+func (a *asked) fromPath(path string) *access.Denial {
 	a.target.Method, a.authority, a.raw, a.target.Query = a.r.Method, a.r.Host, path, a.r.URL.RawQuery
 	return nil
 }
 
 // fromHeaders is how Traefik and Caddy ask, and nginx as the guide configures it. All three must be there: what the proxy does not
 // set, the caller could.
-func (a *asked) fromHeaders(uri, method, host string) *refused {
+func (a *asked) fromHeaders(uri, method, host string) *access.Denial {
 	value := map[string]string{}
 	for _, name := range [...]string{uri, method, host} {
 		switch v := a.r.Header[name]; {
@@ -115,7 +116,7 @@ func (a *asked) fromHeaders(uri, method, host string) *refused {
 }
 
 // fromURL is how some configurations of nginx ask: with the whole address in one header.
-func (a *asked) fromURL() *refused {
+func (a *asked) fromURL() *access.Denial {
 	method, address := a.r.Header["X-Original-Method"], a.r.Header["X-Original-Url"]
 	if len(method) != 1 || len(address) != 1 || method[0] == "" {
 		return badRequest("proxy", "X-Original-URL and X-Original-Method must be there, once each.", "Set both at the proxy, so that no caller can.")

@@ -109,7 +109,7 @@ func TestForwardAuthRefuses(t *testing.T) {
 func TestForwardAuthUnknownAddressIsForbidden(t *testing.T) {
 	w := newWorld(t, shop())
 	rec := w.ask("GET", "id.example", "/gateway/check", "X-Forwarded-Method: GET", "X-Forwarded-Host: other.example", "X-Forwarded-Uri: /")
-	if rec.Code != http.StatusForbidden || w.kept().Refusal.Rule != "route" {
+	if rec.Code != http.StatusForbidden || w.kept().Denial.Rule != "route" {
 		t.Errorf("%d %+v", rec.Code, w.kept())
 	}
 }

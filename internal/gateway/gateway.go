@@ -96,21 +96,21 @@ type Setup struct {
 	Foreign []*Foreign     // other issuers whose tokens may pass
 }
 
-// Options are what a gateway is made from. Apps, Sessions and Refusals may be nil.
+// Options are what a gateway is made from. Apps, Sessions and StoreDenials may be nil.
 type Options struct {
-	Issuer   string // BASE_URL
-	Kit      *web.Kit
-	Setup    func() Setup     // read by New and Reload
-	Upstream upstream.Options // what all pools share; the route's own is filled in
-	Tokens   Tokens
-	Clients  Clients
-	Users    Users
-	Browser  Browser
-	Sessions Sessions // for calls that go on; nil: only revocations end them
-	Apps     Apps
-	Signer   Signer
-	Alg      string                                 // of X-Auth-Info; "": ES256, which signs much faster than RS256
-	Refusals func(context.Context, []Refusal) error // keeps why requests were refused; nil: nobody does
+	Issuer       string // BASE_URL
+	Kit          *web.Kit
+	Setup        func() Setup     // read by New and Reload
+	Upstream     upstream.Options // what all pools share; the route's own is filled in
+	Tokens       Tokens
+	Clients      Clients
+	Users        Users
+	Browser      Browser
+	Sessions     Sessions // for calls that go on; nil: only revocations end them
+	Apps         Apps
+	Signer       Signer
+	Alg          string                                              // of X-Auth-Info; "": ES256, which signs much faster than RS256
+	StoreDenials func(context.Context, []*access.DenialRecord) error // for gatehouse explain; nil: denials are not stored
 
 	SessionsRevoke bool // the end of a session is in the log of revocations, so that memory knows of it
 }
@@ -118,13 +118,13 @@ type Options struct {
 // Gateway serves routes. It is safe for concurrent use.
 type Gateway struct {
 	Options
-	base     *url.URL
-	host     string // of base, lower case, without port
-	table    atomic.Pointer[table]
-	callers  *otter.Cache[credentialKey, *known]
-	apps     *otter.Cache[*access.Caller, *known]
-	nobody   *known
-	refusals queue
+	base    *url.URL
+	host    string // of base, lower case, without port
+	table   atomic.Pointer[table]
+	callers *otter.Cache[credentialKey, *known]
+	apps    *otter.Cache[*access.Caller, *known]
+	nobody  *known
+	denials denialQueue
 
 	loading sync.Mutex      // the three below
 	running context.Context //nolint:containedctx // Run's, for the checks of pools that come later; nil before
@@ -147,7 +147,7 @@ func New(o Options) (*Gateway, error) {
 	g := &Gateway{Options: o, base: base, host: host, nobody: &known{}}
 	g.callers = otter.Must(&otter.Options[credentialKey, *known]{MaximumSize: maxCallers})
 	g.apps = otter.Must(&otter.Options[*access.Caller, *known]{MaximumSize: maxCallers})
-	g.refusals.start()
+	g.denials.start()
 	g.Reload()
 	return g, nil
 }
@@ -160,7 +160,7 @@ func (g *Gateway) Run(ctx context.Context) {
 		g.watch(e)
 	}
 	g.loading.Unlock()
-	g.keepRefusals(ctx)
+	g.storeDenials(ctx)
 	g.loading.Lock() // no pool is added to those watched while they are waited for
 	defer g.loading.Unlock()
 	g.checks.Wait()

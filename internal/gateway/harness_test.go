@@ -78,12 +78,12 @@ type world struct {
 	user     *identity.User
 	client   *client.Client
 
-	mu       sync.Mutex
-	now      time.Time
-	refusals []gateway.Refusal
-	calls    int // of Access
-	users    int // of User
-	signs    int
+	mu      sync.Mutex
+	now     time.Time
+	denials []*access.DenialRecord
+	calls   int // of Access
+	users   int // of User
+	signs   int
 }
 
 func (w *world) clock() time.Time {
@@ -122,10 +122,10 @@ func newWorld(t testing.TB, routes []access.Route, tweak ...func(*gateway.Option
 			return gateway.Setup{Routes: slices.Clone(w.routes), Compile: w.compile, Foreign: w.foreign}
 		},
 		Tokens: tokens{w.oauth, w}, Clients: w.oauth, Users: users{w}, Browser: w.browser, Signer: signer{w},
-		Refusals: func(_ context.Context, some []gateway.Refusal) error {
+		StoreDenials: func(_ context.Context, some []*access.DenialRecord) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			w.refusals = append(w.refusals, some...)
+			w.denials = append(w.denials, some...)
 			return nil
 		},
 	}
@@ -362,20 +362,18 @@ func refusal(t testing.TB, rec *httptest.ResponseRecorder) wire {
 	return out
 }
 
-// kept is the newest refusal as `explain` would show it.
-func (w *world) kept() *access.Refused {
+// kept returns the newest denial as `explain` would show it.
+func (w *world) kept() *access.DenialRecord {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	cancel()
 	w.gw.Run(ctx) // writes what waits
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.refusals) == 0 {
-		w.t.Fatal("no refusal was kept")
+	if len(w.denials) == 0 {
+		w.t.Fatal("no denial was stored")
 	}
-	out, err := access.ReadRefused(w.refusals[len(w.refusals)-1].Data)
-	must(w.t, err)
-	return out
+	return w.denials[len(w.denials)-1]
 }
 
 // info verifies an X-Auth-Info with the issuer's published keys, as an upstream does.

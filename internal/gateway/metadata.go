@@ -34,11 +34,11 @@ func (g *Gateway) Metadata(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
 		status = http.StatusMethodNotAllowed
-		body, _ = json.Marshal(wireError{codeMethod, "This address serves GET only.", web.EventOf(r.Context()).ID, 0})
+		body, _ = json.Marshal(wireError{access.CodeMethod, "This address serves GET only.", web.EventOf(r.Context()).ID, 0})
 	case doc == nil:
 		h.Set("Cache-Control", "no-store")
 		status = http.StatusNotFound
-		body, _ = json.Marshal(wireError{codeNotFound, "There is no protected resource at this address.", web.EventOf(r.Context()).ID, 0})
+		body, _ = json.Marshal(wireError{access.CodeNotFound, "There is no protected resource at this address.", web.EventOf(r.Context()).ID, 0})
 	default:
 		h.Set("Cache-Control", "public, max-age=300")
 		body, _ = json.Marshal(doc) // strings always marshal

@@ -19,16 +19,16 @@ func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request) {
 		a.permit(w)
 		return
 	}
-	ref := g.check(a)
+	denial := g.check(a)
 	if a.entry != nil {
 		r.Pattern = a.entry.Route().Name // for the record of requests
 		a.allowOrigin(w.Header())
 	}
-	if ref == nil {
-		ref = g.rate(w, a)
+	if denial == nil {
+		denial = g.rate(w, a)
 	}
-	if ref != nil {
-		g.refuse(w, a, ref)
+	if denial != nil {
+		g.refuse(w, a, denial)
 		return
 	}
 	g.send(w, a)
@@ -38,7 +38,7 @@ func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) send(w http.ResponseWriter, a *asked) {
 	p, err := g.pass(a)
 	if err != nil {
-		g.refuse(w, a, broken(err))
+		g.refuse(w, a, unjudged(err))
 		return
 	}
 	if a.nonce != "" {
@@ -63,26 +63,31 @@ func (g *Gateway) send(w http.ResponseWriter, a *asked) {
 }
 
 // unserved is a request that the upstream did not answer.
-func unserved(err error) *refused {
-	var ended *endedError
+func unserved(err error) *access.Denial {
+	var ended *access.Denial
 	if errors.As(err, &ended) {
-		return ended.ref
+		return ended
 	}
-	r := &refused{
-		status: upstream.Status(err), code: codeUpstream, text: fault.Text(err), err: err,
-		why: access.Refusal{Rule: "upstream", Reason: "The upstream gave no answer.", Remedy: "Look for the request id in the server's log, which names the upstream."},
+	r := &access.Denial{
+		Status: upstream.Status(err),
+		Code:   access.CodeUpstream,
+		Public: fault.Text(err),
+		Rule:   "upstream",
+		Reason: "The upstream gave no answer.",
+		Remedy: "Look for the request id in the server's log, which names the upstream.",
+		Cause:  err,
 	}
 	var f *fault.Error
 	if errors.As(err, &f) {
-		r.after = f.After
+		r.RetryAfter = f.After
 	}
 	switch {
-	case r.status == http.StatusRequestEntityTooLarge:
-		r.code = codeTooLarge
-	case r.status < http.StatusInternalServerError:
-		r.code = codeInvalidRequest
-	case r.status == http.StatusServiceUnavailable && r.after == 0:
-		r.after = time.Second
+	case r.Status == http.StatusRequestEntityTooLarge:
+		r.Code = access.CodeRequestTooLarge
+	case r.Status < http.StatusInternalServerError:
+		r.Code = access.CodeInvalidRequest
+	case r.Status == http.StatusServiceUnavailable && r.RetryAfter == 0:
+		r.RetryAfter = time.Second
 	}
 	return r
 }

@@ -163,7 +163,7 @@ func TestUpstreamThatIsGone(t *testing.T) {
 	if rec.Code != http.StatusBadGateway || refusal(t, rec).Error != "upstream_failed" || strings.Contains(rec.Body.String(), "127.0.0.1") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
-	if k := w.kept(); k.Refusal.Rule != "upstream" || k.Status != http.StatusBadGateway {
+	if k := w.kept(); k.Denial.Rule != "upstream" || k.Status != http.StatusBadGateway {
 		t.Errorf("%+v", k)
 	}
 }
@@ -219,8 +219,8 @@ func TestClientRestrictions(t *testing.T) {
 			w := newWorld(t, shop())
 			w.client = w.newClient(edit)
 			rec := w.get("/shop/v1", "Authorization: Bearer "+w.appToken())
-			if rec.Code != http.StatusForbidden || w.kept().Refusal.Rule != name {
-				t.Errorf("%d, rule %s", rec.Code, w.kept().Refusal.Rule)
+			if rec.Code != http.StatusForbidden || w.kept().Denial.Rule != name {
+				t.Errorf("%d, rule %s", rec.Code, w.kept().Denial.Rule)
 			}
 		})
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // rate counts a request that may pass, and refuses the one too many.
-func (g *Gateway) rate(w http.ResponseWriter, a *asked) *refused {
+func (g *Gateway) rate(w http.ResponseWriter, a *asked) *access.Denial {
 	limit := g.limit(a)
 	if limit.Max <= 0 || g.Kit.Limiter == nil || within(g.Kit.Exempt, a.target.IP) {
 		return nil
@@ -24,13 +24,14 @@ func (g *Gateway) rate(w http.ResponseWriter, a *asked) *refused {
 		return nil
 	}
 	wait := time.Duration(seconds(v.RetryAfter)) * time.Second
-	return &refused{
-		status: http.StatusTooManyRequests, code: codeRate, after: wait,
-		text: "Too many requests. Please retry after " + itoa(seconds(wait)) + " seconds.",
-		why: access.Refusal{
-			Rule: "rate", Reason: "More requests came than the route takes from one caller: " + itoa(int64(limit.Max)) + " in " + limit.Window.String() + ".",
-			Remedy: "Wait, or raise the route's rate.",
-		},
+	return &access.Denial{
+		Status:     http.StatusTooManyRequests,
+		Code:       access.CodeRate,
+		Public:     "Too many requests. Please retry after " + itoa(seconds(wait)) + " seconds.",
+		Rule:       "rate",
+		Reason:     "The caller made more than " + itoa(int64(limit.Max)) + " requests in " + limit.Window.String() + ".",
+		Remedy:     "Wait, or raise the route's rate.",
+		RetryAfter: wait,
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
-	"github.com/gatehouse-id/gatehouse/internal/gateway"
 	"github.com/gatehouse-id/gatehouse/internal/bff"
+	"github.com/gatehouse-id/gatehouse/internal/gateway"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store"
@@ -94,7 +94,7 @@ func TestReloadKeepsUpstreamsHealth(t *testing.T) {
 	if rec := w.get("/shop/v1"); rec.Code != http.StatusServiceUnavailable || asked.Load() != before {
 		t.Errorf("it was asked again: %d, %d times", rec.Code, asked.Load()-before)
 	}
-	w.routes[0].Timeout = access.Span(time.Second)
+	w.routes[0].Timeout = access.Duration(time.Second)
 	w.gw.Reload()
 	if w.get("/shop/v1"); asked.Load() == before {
 		t.Error("other upstreams begin anew")
@@ -104,7 +104,7 @@ func TestReloadKeepsUpstreamsHealth(t *testing.T) {
 func TestRunAsksUpstreamsHowTheyAre(t *testing.T) {
 	asked := make(chan string, 8)
 	w := newWorld(t, shop(func(r *access.Route) {
-		r.Unidentified, r.HealthPath, r.HealthEvery = true, "/healthz", access.Span(time.Second)
+		r.Unidentified, r.HealthPath, r.HealthEvery = true, "/healthz", access.Duration(time.Second)
 	}))
 	w.upstream.Config.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		select {
@@ -137,25 +137,26 @@ func TestRunAsksUpstreamsHowTheyAre(t *testing.T) {
 	t.Error("the new path was not asked for")
 }
 
-func TestRefusalsAreKeptInBatchesAndBounded(t *testing.T) {
+func TestDenialsAreStoredInBatchesAndBounded(t *testing.T) {
 	w := newWorld(t, shop())
 	for range 200 {
 		w.get("/shop/v1?secret=value", "Authorization: Bearer very-secret-token")
 	}
 	w.kept()
-	if n := len(w.refusals); n != 50 {
-		t.Errorf("%d of 200 refusals within one second were kept", n)
+	if n := len(w.denials); n != 50 {
+		t.Errorf("%d of 200 denials within one second were stored", n)
 	}
-	for _, r := range w.refusals {
-		if strings.Contains(string(r.Data), "secret") || r.RequestID == "" {
-			t.Fatalf("%s", r.Data)
+	for _, r := range w.denials {
+		data, err := r.Encode()
+		if err != nil || strings.Contains(string(data), "secret") || r.RequestID == "" {
+			t.Fatalf("%s, %v", data, err)
 		}
 	}
 	w.wait(time.Second)
 	rec := w.get("/shop/v1")
 	k := w.kept()
 	if k.RequestID != rec.Header().Get("X-Request-Id") || k.Path != "/shop/v1" || k.Host != "id.example" || k.Method != "GET" || k.Status != 401 ||
-		k.Route != w.routes[0].ID || k.RouteName != "shop/v1" || k.Refusal.Rule != "credential" || k.Refusal.Remedy == "" || k.IP != "192.0.2.7" {
+		k.Route != w.routes[0].ID || k.RouteName != "shop/v1" || k.Denial.Rule != "credential" || k.Denial.Remedy == "" || k.IP != "192.0.2.7" {
 		t.Errorf("%+v", k)
 	}
 }

@@ -19,7 +19,7 @@ import (
 const sessionLife = time.Second
 
 // byCookie is who a browser's cookies stand for: an app's session goes before our own, since it says more. nil: nobody's.
-func (g *Gateway) byCookie(a *asked, c *credentials, client *client.Client) (*known, *refused) {
+func (g *Gateway) byCookie(a *asked, c *credentials, client *client.Client) (*known, *access.Denial) {
 	if len(a.r.Header["Cookie"]) == 0 {
 		return nil, nil
 	}
@@ -27,13 +27,13 @@ func (g *Gateway) byCookie(a *asked, c *credentials, client *client.Client) (*kn
 		client = nil
 	}
 	if g.Apps != nil && !c.basic {
-		if k, ref := g.byApp(a); k != nil || ref != nil {
-			return k, ref
+		if k, denial := g.byApp(a); k != nil || denial != nil {
+			return k, denial
 		}
 	}
-	k, ref := g.bySession(a, c, client)
-	if k == nil || ref != nil {
-		return nil, ref
+	k, denial := g.bySession(a, c, client)
+	if k == nil || denial != nil {
+		return nil, denial
 	}
 	if !sameOrigin(a) {
 		return nil, crossOrigin()
@@ -42,7 +42,7 @@ func (g *Gateway) byCookie(a *asked, c *credentials, client *client.Client) (*kn
 }
 
 // byApp is the person behind a browser app's session.
-func (g *Gateway) byApp(a *asked) (*known, *refused) {
+func (g *Gateway) byApp(a *asked) (*known, *access.Denial) {
 	r, origin := a.r, a.target.Scheme+"://"+a.authority
 	if a.trustsOrigin() { // the route's word that its pages count as our own
 		r, origin = r.Clone(r.Context()), a.target.Origin
@@ -55,15 +55,15 @@ func (g *Gateway) byApp(a *asked) (*known, *refused) {
 	case fault.Is(err, fault.Denied):
 		return nil, crossOrigin()
 	case err != nil:
-		return nil, broken(err)
+		return nil, unjudged(err)
 	case who == nil:
 		return nil, nil
 	}
 	k, ok := g.apps.GetIfPresent(who)
 	if !ok || !g.fresh(ctx, k, a.target.Now) {
 		k = &known{caller: *who, cookie: true}
-		if ref := g.readUser(ctx, k, identity.UserID(who.User), a.target.Now); ref != nil {
-			return nil, gone(ref)
+		if denial := g.readUser(ctx, k, identity.UserID(who.User), a.target.Now); denial != nil {
+			return nil, gone(denial)
 		}
 		g.apps.Set(who, k)
 	}
@@ -74,7 +74,7 @@ func (g *Gateway) byApp(a *asked) (*known, *refused) {
 }
 
 // bySession is the person who is signed in here, and the client that says so beside the cookie.
-func (g *Gateway) bySession(a *asked, c *credentials, client *client.Client) (*known, *refused) {
+func (g *Gateway) bySession(a *asked, c *credentials, client *client.Client) (*known, *access.Denial) {
 	cookie := g.Kit.Cookie(a.r, web.CookieSession)
 	if cookie == "" {
 		return nil, nil
@@ -93,7 +93,7 @@ func (g *Gateway) bySession(a *asked, c *credentials, client *client.Client) (*k
 	defer cancel()
 	sess, err := g.Browser.Session(a.r.WithContext(ctx))
 	if err != nil {
-		return nil, broken(err)
+		return nil, unjudged(err)
 	}
 	if sess == nil {
 		return nil, nil
@@ -103,19 +103,19 @@ func (g *Gateway) bySession(a *asked, c *credentials, client *client.Client) (*k
 		g.restrict(k, client)
 		k.caller.Proven = c.basic
 	}
-	if ref := g.readUser(ctx, k, sess.User, now); ref != nil {
-		return nil, gone(ref)
+	if denial := g.readUser(ctx, k, sess.User, now); denial != nil {
+		return nil, gone(denial)
 	}
 	g.callers.Set(key, k)
 	return k, nil
 }
 
 // gone is what becomes of a cookie whose account could not be read: one that has ended makes it nobody's, which is no refusal.
-func gone(ref *refused) *refused {
-	if ref.err == nil {
+func gone(denial *access.Denial) *access.Denial {
+	if denial.Cause == nil {
 		return nil
 	}
-	return ref
+	return denial
 }
 
 // ofSession fills in the caller of a browser session. Its token is no token: it is what the memory of revocations is asked about.
@@ -176,12 +176,13 @@ func (a *asked) trustsOrigin() bool {
 	return false
 }
 
-func crossOrigin() *refused {
-	return &refused{
-		status: http.StatusForbidden, code: codeDenied, text: "The request comes from a page of another site, so nothing was done.",
-		why: access.Refusal{
-			Rule: "origin", Reason: "A page of another origin caused the request, and only a cookie says who makes it.",
-			Remedy: "Call with an access token, or name the page's origin in the route's cors.",
-		},
+func crossOrigin() *access.Denial {
+	return &access.Denial{
+		Status: http.StatusForbidden,
+		Code:   access.CodeAccessDenied,
+		Public: "The request comes from a page of another site, so nothing was done.",
+		Rule:   "origin",
+		Reason: "A page of another origin caused the request, and only a cookie says who makes it.",
+		Remedy: "Call with an access token, or add the page's origin to the route's cors.",
 	}
 }

@@ -35,23 +35,17 @@ type stay struct {
 	read   time.Time      // when storage was
 }
 
-// endedError is why a call may not go on. It is in the chain of the error that the upstream's pool gives back.
-type endedError struct{ ref *refused }
-
-// Error gives the operator's words.
-func (e *endedError) Error() string { return e.ref.why.Rule + ": " + e.ref.why.Reason }
-
 // still asks whether a call may go on. Nobody asks twice at once.
 func (g *Gateway) still(a *asked) error {
 	if a.stay == nil { // most calls are over before they are asked about
 		a.stay = g.newStay(a)
 	}
-	ref := a.stay.judge(g.Kit.Now())
-	if ref == nil {
+	denial := a.stay.judge(g.Kit.Now())
+	if denial == nil {
 		return nil
 	}
-	a.stay.tell(ref)
-	return &endedError{ref}
+	a.stay.tell(denial)
+	return denial
 }
 
 func (g *Gateway) newStay(a *asked) *stay {
@@ -62,22 +56,19 @@ func (g *Gateway) newStay(a *asked) *stay {
 }
 
 // judge gives the first reason against going on.
-func (s *stay) judge(now time.Time) *refused {
+func (s *stay) judge(now time.Time) *access.Denial {
 	s.target.Now = now
-	for _, ask := range [...]func(*stay, time.Time) *refused{(*stay).askRoute, (*stay).askCredential, (*stay).askClient, (*stay).askStorage} {
-		if ref := ask(s, now); ref != nil {
-			return ref
+	for _, ask := range [...]func(*stay, time.Time) *access.Denial{(*stay).askRoute, (*stay).askCredential, (*stay).askClient, (*stay).askStorage} {
+		if denial := ask(s, now); denial != nil {
+			return denial
 		}
 	}
-	if d := s.entry.Decide(&s.target, &s.caller); d.Verdict != access.Pass {
-		return verdictOf(d)
-	}
-	return nil
+	return s.entry.Decide(&s.target, &s.caller)
 }
 
 // askRoute looks the route up again. Another route in its place has other upstreams, so this call is none of its own; the same one
 // may have other rules.
-func (s *stay) askRoute(time.Time) *refused {
+func (s *stay) askRoute(time.Time) *access.Denial {
 	tab := s.g.table.Load()
 	if tab == s.table {
 		return nil
@@ -91,7 +82,7 @@ func (s *stay) askRoute(time.Time) *refused {
 }
 
 // askCredential asks whether the token or the session has expired or been revoked.
-func (s *stay) askCredential(now time.Time) *refused {
+func (s *stay) askCredential(now time.Time) *access.Denial {
 	switch token := s.a.caller.token; {
 	case s.caller.By == access.ByApp:
 		return s.askApp()
@@ -108,13 +99,13 @@ func (s *stay) askCredential(now time.Time) *refused {
 }
 
 // askApp asks the token handler, which gets new tokens for the session when the old ones run out.
-func (s *stay) askApp() *refused {
+func (s *stay) askApp() *access.Denial {
 	ctx, cancel := context.WithTimeout(context.Background(), stayWithin) // not the request's, whose record has the time of its beginning
 	defer cancel()
 	who, err := s.g.Apps.Still(ctx, s.a.r)
 	switch {
 	case err != nil: // what is remembered of the session does not do any more
-		return broken(err)
+		return unjudged(err)
 	case who == nil:
 		return badToken("The session has ended.")
 	case who != s.app:
@@ -126,7 +117,7 @@ func (s *stay) askApp() *refused {
 }
 
 // askClient takes the client as it is registered now. Its secret is compared again: it may have been changed.
-func (s *stay) askClient(now time.Time) *refused {
+func (s *stay) askClient(now time.Time) *access.Denial {
 	if s.client == nil {
 		return nil
 	}
@@ -141,7 +132,7 @@ func (s *stay) askClient(now time.Time) *refused {
 	}
 	switch {
 	case fault.Is(err, fault.Denied):
-		return badClient("The client's credentials are not good any more: " + deniedWord(err) + ".")
+		return badClient("The client's credentials are not good any more: " + denialDetail(err) + ".")
 	case err == nil && cl != s.client:
 		k := &known{caller: s.caller}
 		s.g.restrict(k, cl)
@@ -151,7 +142,7 @@ func (s *stay) askClient(now time.Time) *refused {
 }
 
 // askStorage reads the account and the session anew when that is due.
-func (s *stay) askStorage(now time.Time) *refused {
+func (s *stay) askStorage(now time.Time) *access.Denial {
 	session := s.caller.By == access.BySession && s.g.Sessions != nil
 	due := stayAccount
 	if session && !s.g.SessionsRevoke {
@@ -180,12 +171,12 @@ func (s *stay) askStorage(now time.Time) *refused {
 }
 
 // tell writes down why a call was ended: nobody can be answered any more in most of them.
-func (s *stay) tell(ref *refused) {
+func (s *stay) tell(denial *access.Denial) {
 	a := s.a
 	s.g.Kit.Log.LogAttrs(context.Background(), slog.LevelInfo, "a call under way was ended", slog.String("id", a.ev.ID),
 		slog.String("route", s.entry.Route().Name), slog.String("client", s.caller.Client), slog.String("user", s.caller.User),
-		slog.Duration("after", s.target.Now.Sub(a.target.Now)), slog.String("rule", ref.why.Rule), slog.String("reason", ref.why.Reason))
-	kept := refusedOf(a, ref)
+		slog.Duration("after", s.target.Now.Sub(a.target.Now)), slog.String("rule", denial.Rule), slog.String("reason", denial.Reason))
+	kept := recordOf(a, denial)
 	kept.At = s.target.Now
-	s.g.refusals.put(kept, s.target.Now)
+	s.g.denials.put(kept, s.target.Now)
 }

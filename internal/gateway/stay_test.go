@@ -248,8 +248,8 @@ func TestCallsUnderWayEnd(t *testing.T) {
 			u := all[name]
 			u.socket.ends(t)
 			u.events.ends(t)
-			if got := u.w.kept(); got.Refusal.Rule != row.rule {
-				t.Errorf("explained as %+v", got.Refusal)
+			if got := u.w.kept(); got.Denial.Rule != row.rule {
+				t.Errorf("explained as %+v", got.Denial)
 			}
 		})
 	}
@@ -375,7 +375,7 @@ func TestCallsUnderWayGoOn(t *testing.T) {
 				w.wait(29 * time.Minute)
 				time.Sleep(600 * time.Millisecond)
 				if !c.beat() {
-					t.Fatalf("it was ended: %+v", w.kept().Refusal)
+					t.Fatalf("it was ended: %+v", w.kept().Denial)
 				}
 			}
 		})
@@ -403,7 +403,7 @@ func TestCallOfABrowserAppEndsWithItsSession(t *testing.T) {
 	w.wait(30 * time.Minute)
 	time.Sleep(600 * time.Millisecond)
 	if !c.beat() {
-		t.Fatalf("it ended with its first token: %+v", w.kept().Refusal)
+		t.Fatalf("it ended with its first token: %+v", w.kept().Denial)
 	}
 	if used := app.used.Load(); used != 1 {
 		t.Errorf("the session was used %d times", used)

@@ -64,7 +64,7 @@ func (a *asked) browser() {
 }
 
 // find looks the route up: a refusal if the address is none that a route could have.
-func (g *Gateway) find(a *asked) *refused {
+func (g *Gateway) find(a *asked) *access.Denial {
 	host, ok := hostOf(a.authority)
 	if !ok {
 		return badRequest("path", "The Host header is not a host name.", "Send the host's name, and at most a port behind it.")

@@ -357,13 +357,13 @@ func TestHouse(t *testing.T) {
 	cl := w.client(public, func(c *client.Client) { c.Redirects = []string{home, callback} })
 	ask := func(pairs ...string) *oauth.Call { return w.call(append([]string{"redirect_uri", home}, pairs...)...) }
 	code := w.code(cl, "redirect_uri", home)
-	first, err := w.srv.RedeemForSession(t.Context(), cl.ID, ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
+	first, err := w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
 	must(t, err)
-	second, err := w.srv.RedeemForSession(t.Context(), cl.ID, ask("grant_type", "refresh_token", "refresh_token", first.RefreshToken))
+	second, err := w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "refresh_token", "refresh_token", first.RefreshToken))
 	must(t, err)
 	equal(t, "the refresh token, which never leaves", second.RefreshToken, first.RefreshToken)
 	w.alive(second.AccessToken)
-	_, err = w.srv.RedeemForSession(t.Context(), cl.ID, ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
+	_, err = w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
 	refused(t, err, "invalid_grant", 400)
 	w.dead(second.AccessToken)
 }
@@ -389,13 +389,13 @@ func TestHouseRefusals(t *testing.T) {
 		"no code":                                       {cl, []string{"redirect_uri", home}, "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := w.srv.RedeemForSession(t.Context(), c.by.ID, w.call(append([]string{"grant_type", "authorization_code"}, c.pairs...)...))
+			_, err := w.srv.RedeemForSession(t.Context(), c.by.ID, "/session/callback", w.call(append([]string{"grant_type", "authorization_code"}, c.pairs...)...))
 			if oauth.Wire(err).Code != c.code {
 				t.Fatalf("answer %v; %s was due", err, c.code)
 			}
 		})
 	}
-	_, err := w.srv.RedeemForSession(t.Context(), "nobody", w.call("grant_type", "authorization_code", "redirect_uri", home))
+	_, err := w.srv.RedeemForSession(t.Context(), "nobody", "/session/callback", w.call("grant_type", "authorization_code", "redirect_uri", home))
 	if !fault.Is(err, fault.NotFound) {
 		t.Fatalf("a client that does not exist: %v", err)
 	}

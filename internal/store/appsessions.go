@@ -5,19 +5,19 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/bff/session"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-const appSessionCols = "id, client_id, user_id, grant_id, session_id, tokens, version, busy_until, created_at, last_seen_at, expires_at"
+const bffSessionCols = "id, client_id, user_id, grant_id, session_id, tokens, version, busy_until, created_at, last_seen_at, expires_at"
 
-func scanAppSession(r sqldb.Row) (*oauth.AppSession, error) {
-	var s oauth.AppSession
+func scanBFFSession(r sqldb.Row) (*session.Session, error) {
+	var s session.Session
 	err := r.Scan(&s.ID, (*string)(&s.Client), (*string)(&s.User), (*string)(&s.Grant), (*string)(&s.Session), &s.Tokens, &s.Version,
 		stamp{&s.BusyUntil}, stamp{&s.CreatedAt}, stamp{&s.LastSeenAt}, stamp{&s.ExpiresAt})
 	return &s, err
@@ -34,14 +34,14 @@ func (d *DB) ClientsAt(redirect string) []*client.Client {
 	return found
 }
 
-// putAppSession stores a session unless what its tokens hang on has been revoked since they were issued.
-const putAppSession = "INSERT INTO app_sessions (" + appSessionCols + ", hash) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12" +
+// putBFFSession stores a session unless what its tokens hang on has been revoked since they were issued.
+const putBFFSession = "INSERT INTO app_sessions (" + bffSessionCols + ", hash) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12" +
 	" WHERE EXISTS (SELECT 1 FROM grants WHERE id = $4 AND client_id = $2 AND " + notRevoked + ")"
 
-// PutAppSession stores a browser app's new session under the hash of its cookie, unless its grant has ended meanwhile: then Consumed.
-func (d *DB) PutAppSession(ctx context.Context, h secret.Hash, s *oauth.AppSession, ev ...audit.Event) error {
+// PutBFFSession stores a browser app's new session under the hash of its cookie, unless its grant has ended meanwhile: then Consumed.
+func (d *DB) PutBFFSession(ctx context.Context, h secret.Hash, s *session.Session, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		n, err := tx.Exec(ctx, putAppSession, s.ID, s.Client, s.User, s.Grant, s.Session, s.Tokens, s.Version, ms(s.BusyUntil),
+		n, err := tx.Exec(ctx, putBFFSession, s.ID, s.Client, s.User, s.Grant, s.Session, s.Tokens, s.Version, ms(s.BusyUntil),
 			ms(s.CreatedAt), ms(s.LastSeenAt), ms(s.ExpiresAt), h)
 		if err == nil && n == 0 {
 			return fault.New(fault.Consumed, "this approval has been revoked")
@@ -50,17 +50,17 @@ func (d *DB) PutAppSession(ctx context.Context, h secret.Hash, s *oauth.AppSessi
 	})
 }
 
-// AppSession reads a browser app's live session by the hash of its cookie, neither past its absolute end nor idle for longer than
+// BFFSession reads a browser app's live session by the hash of its cookie, neither past its absolute end nor idle for longer than
 // idle, or NotFound.
-func (d *DB) AppSession(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*oauth.AppSession, error) {
-	s, err := scanAppSession(d.sql.Row(ctx, "SELECT "+appSessionCols+" FROM app_sessions WHERE hash = $1 AND expires_at > $2 AND last_seen_at >= $3",
+func (d *DB) BFFSession(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*session.Session, error) {
+	s, err := scanBFFSession(d.sql.Row(ctx, "SELECT "+bffSessionCols+" FROM app_sessions WHERE hash = $1 AND expires_at > $2 AND last_seen_at >= $3",
 		h, ms(now), since(now, idle)))
 	return s, named(err, "session")
 }
 
-// ClaimAppSession lets one server refresh a session's tokens, until a time. Consumed: another one is at it, or has done it since
+// ClaimBFFSession lets one server refresh a session's tokens, until a time. Consumed: another one is at it, or has done it since
 // that version was read.
-func (d *DB) ClaimAppSession(ctx context.Context, id string, version int64, now, until time.Time) error {
+func (d *DB) ClaimBFFSession(ctx context.Context, id string, version int64, now, until time.Time) error {
 	n, err := d.sql.Exec(ctx, "UPDATE app_sessions SET busy_until = $1 WHERE id = $2 AND version = $3 AND busy_until <= $4 AND expires_at > $4",
 		ms(until), id, version, ms(now))
 	if err == nil && n == 0 {
@@ -69,15 +69,15 @@ func (d *DB) ClaimAppSession(ctx context.Context, id string, version int64, now,
 	return err
 }
 
-// ReleaseAppSession gives up a claim: the refresh did not come about, and another server may try at once.
-func (d *DB) ReleaseAppSession(ctx context.Context, id string, version int64, until time.Time) error {
+// ReleaseBFFSession gives up a claim: the refresh did not come about, and another server may try at once.
+func (d *DB) ReleaseBFFSession(ctx context.Context, id string, version int64, until time.Time) error {
 	_, err := d.sql.Exec(ctx, "UPDATE app_sessions SET busy_until = 0 WHERE id = $1 AND version = $2 AND busy_until = $3", id, version, ms(until))
 	return err
 }
 
-// RenewAppSession puts new tokens in the place of those of a version, which ends the claim. Consumed: the version has moved on, or the
+// RenewBFFSession puts new tokens in the place of those of a version, which ends the claim. Consumed: the version has moved on, or the
 // session has ended.
-func (d *DB) RenewAppSession(ctx context.Context, id string, version int64, tokens string) error {
+func (d *DB) RenewBFFSession(ctx context.Context, id string, version int64, tokens string) error {
 	n, err := d.sql.Exec(ctx, "UPDATE app_sessions SET tokens = $1, version = version + 1, busy_until = 0 WHERE id = $2 AND version = $3",
 		tokens, id, version)
 	if err == nil && n == 0 {
@@ -86,15 +86,15 @@ func (d *DB) RenewAppSession(ctx context.Context, id string, version int64, toke
 	return err
 }
 
-// TouchAppSession moves LastSeenAt forward, never back.
-func (d *DB) TouchAppSession(ctx context.Context, id string, now time.Time) error {
+// TouchBFFSession moves LastSeenAt forward, never back.
+func (d *DB) TouchBFFSession(ctx context.Context, id string, now time.Time) error {
 	_, err := d.sql.Exec(ctx, "UPDATE app_sessions SET last_seen_at = $1 WHERE id = $2 AND last_seen_at < $1", ms(now), id)
 	return err
 }
 
-// EndAppSession ends a browser app's session and the grant behind it, in one transaction. NotFound: it has ended before, and
+// EndBFFSession ends a browser app's session and the grant behind it, in one transaction. NotFound: it has ended before, and
 // nothing is recorded again.
-func (d *DB) EndAppSession(ctx context.Context, s *oauth.AppSession, now time.Time, ev ...audit.Event) error {
+func (d *DB) EndBFFSession(ctx context.Context, s *session.Session, now time.Time, ev ...audit.Event) error {
 	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM app_sessions WHERE id = $1", s.ID)
 		if err := one(n, err, "session"); err != nil {

@@ -5,70 +5,78 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
 const (
-	refusalCols     = "request_id, at, data"
-	refusalWidth    = 3
-	refusalsAtOnce  = 16       // rows an INSERT, as for audit events
-	maxRefusal      = 64 << 10 // bytes of one
-	keepRefusals    = 10_000   // rows
-	keepRefusalTime = 24 * time.Hour
+	denialCols     = "request_id, at, data"
+	denialWidth    = 3
+	denialsAtOnce  = 16       // rows of one INSERT, as for audit events
+	maxDenial      = 64 << 10 // bytes of one row's data
+	keepDenials    = 10_000   // rows
+	keepDenialsFor = 24 * time.Hour
 )
 
-// Refused is why the gateway turned a request away, kept for a while for whoever asks about it.
-type Refused struct {
-	RequestID string
-	At        time.Time
-	Data      []byte // JSON, of at most 64 KiB
+// denialRow is a denial as the table refusals has it.
+type denialRow struct {
+	requestID string
+	at        time.Time
+	data      string // JSON
 }
 
-// PutRefusals stores refusals in one transaction. Of several with one request id the first stays: a proxy in front of us chooses
-// the ids, and may repeat itself.
-func (d *DB) PutRefusals(ctx context.Context, all []Refused) error {
-	for _, r := range all {
-		if len(r.Data) > maxRefusal {
-			return fault.New(fault.Invalid, "a refusal of %d bytes is too long to be kept", len(r.Data))
-		}
-	}
+// PutDenials stores denials in one transaction. Of several with one request id the first stays,
+// because a proxy in front of the server chooses the ids and may repeat them.
+func (d *DB) PutDenials(ctx context.Context, all []*access.DenialRecord) error {
 	if len(all) == 0 {
 		return nil
 	}
+	rows := make([]denialRow, 0, len(all))
+	for _, r := range all {
+		data, err := r.Encode()
+		if err != nil {
+			return fault.Wrap(fault.Invalid, err, "a denial cannot be stored")
+		}
+		if len(data) > maxDenial {
+			return fault.New(fault.Invalid, "a denial of %d bytes is too long to be stored", len(data))
+		}
+		rows = append(rows, denialRow{clean(r.RequestID), r.At, string(data)})
+	}
 	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
-		for rest := all; len(rest) > 0; {
-			n := min(len(rest), refusalsAtOnce)
-			if err := insertRefusals(ctx, tx, rest[:n]); err != nil {
+		for len(rows) > 0 {
+			n := min(len(rows), denialsAtOnce)
+			if err := insertDenials(ctx, tx, rows[:n]); err != nil {
 				return err
 			}
-			rest = rest[n:]
+			rows = rows[n:]
 		}
 		return nil
 	})
 }
 
-func insertRefusals(ctx context.Context, c sqldb.Conn, some []Refused) error {
+func insertDenials(ctx context.Context, c sqldb.Conn, rows []denialRow) error {
 	var text strings.Builder
-	text.WriteString("INSERT INTO refusals (" + refusalCols + ") VALUES ")
-	args := make([]any, 0, len(some)*refusalWidth)
-	for i, r := range some {
+	text.WriteString("INSERT INTO refusals (" + denialCols + ") VALUES ")
+	args := make([]any, 0, len(rows)*denialWidth)
+	for i, r := range rows {
 		if i > 0 {
 			text.WriteString(", ")
 		}
-		text.WriteString("(" + params(i*refusalWidth+1, refusalWidth) + ")")
-		args = append(args, clean(r.RequestID), ms(r.At), string(r.Data))
+		text.WriteString("(" + params(i*denialWidth+1, denialWidth) + ")")
+		args = append(args, r.requestID, ms(r.at), r.data)
 	}
 	text.WriteString(" ON CONFLICT (request_id) DO NOTHING")
 	_, err := c.Exec(ctx, text.String(), args...)
 	return err
 }
 
-// Refusal reads why a request was turned away, or NotFound.
-func (d *DB) Refusal(ctx context.Context, requestID string) (*Refused, error) {
-	var r Refused
+// Denial returns the stored denial of a request, or NotFound.
+func (d *DB) Denial(ctx context.Context, requestID string) (*access.DenialRecord, error) {
 	var data string
-	err := d.sql.Row(ctx, "SELECT "+refusalCols+" FROM refusals WHERE request_id = $1", clean(requestID)).Scan(&r.RequestID, stamp{&r.At}, &data)
-	r.Data = []byte(data)
-	return &r, named(err, "refused request")
+	row := d.sql.Row(ctx, "SELECT data FROM refusals WHERE request_id = $1", clean(requestID))
+	if err := row.Scan(&data); err != nil {
+		return nil, named(err, "denied request")
+	}
+	return access.ReadDenialRecord([]byte(data))
 }

@@ -50,9 +50,9 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: ghosts + "r.kind = 'user' AND g.user_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", before: now},
 		{text: ghosts + "r.kind = 'client' AND g.client_id = r.target AND g.created_at < r.not_before WHERE g.created_at <= $1 LIMIT $2)", before: now},
 		{text: "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1 LIMIT $2)", before: now.Add(-keepRevoked)},
-		{text: "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals WHERE at <= $1 LIMIT $2)", before: now.Add(-keepRefusalTime)},
+		{text: "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals WHERE at <= $1 LIMIT $2)", before: now.Add(-keepDenialsFor)},
 		{text: "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals" +
-			" WHERE at <= (SELECT at FROM refusals ORDER BY at DESC LIMIT 1 OFFSET $1) LIMIT $2)", keep: keepRefusals},
+			" WHERE at <= (SELECT at FROM refusals ORDER BY at DESC LIMIT 1 OFFSET $1) LIMIT $2)", keep: keepDenials},
 	}
 	if d.o.AuditRetention > 0 {
 		all = append(all, sweep{text: "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id <= $1 LIMIT $2)", id: secret.IDAt(now.Add(-d.o.AuditRetention))})

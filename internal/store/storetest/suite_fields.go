@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/bff/session"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -47,7 +48,7 @@ func (s *suite) everyField(t *testing.T) {
 		{"route", (*suite).routeFields},
 		{"audit event", (*suite).eventFields},
 		{"revocation", (*suite).revocationFields},
-		{"refusal", (*suite).refusalFields},
+		{"refusal", (*suite).denialFields},
 	} {
 		t.Run(e.name, func(t *testing.T) {
 			for round := range boolRounds {
@@ -333,30 +334,30 @@ func (s *suite) appSessionFields(t *testing.T, f *filler) {
 	ctx := t.Context()
 	g, _ := s.filledGrant(t, f)
 	must(t, s.db.PutGrant(ctx, &g))
-	var a oauth.AppSession
+	var a session.Session
 	f.fill(&a)
 	a.Client, a.Grant = g.Client, g.ID
 	h := secret.Hash(s.name("cookie"))
-	must(t, s.db.PutAppSession(ctx, h, &a))
+	must(t, s.db.PutBFFSession(ctx, h, &a))
 	reads := func(what string) {
 		t.Helper()
-		got, err := s.db.AppSession(ctx, h, s.now, time.Hour)
+		got, err := s.db.BFFSession(ctx, h, s.now, time.Hour)
 		must(t, err)
 		same(t, what, got, &a)
 	}
 	reads("created")
 	a.LastSeenAt = a.LastSeenAt.Add(time.Hour)
-	must(t, s.db.TouchAppSession(ctx, a.ID, a.LastSeenAt))
+	must(t, s.db.TouchBFFSession(ctx, a.ID, a.LastSeenAt))
 	reads("touched")
 	claimed := a.BusyUntil
 	a.BusyUntil = claimed.Add(time.Minute)
-	must(t, s.db.ClaimAppSession(ctx, a.ID, a.Version, claimed, a.BusyUntil))
+	must(t, s.db.ClaimBFFSession(ctx, a.ID, a.Version, claimed, a.BusyUntil))
 	reads("claimed")
-	must(t, s.db.ReleaseAppSession(ctx, a.ID, a.Version, a.BusyUntil))
+	must(t, s.db.ReleaseBFFSession(ctx, a.ID, a.Version, a.BusyUntil))
 	a.BusyUntil = time.Time{}
 	reads("released")
 	a.Tokens = s.name("tokens")
-	must(t, s.db.RenewAppSession(ctx, a.ID, a.Version, a.Tokens))
+	must(t, s.db.RenewBFFSession(ctx, a.ID, a.Version, a.Tokens))
 	a.Version++
 	reads("renewed")
 }
@@ -570,16 +571,17 @@ func (s *suite) revocationFields(t *testing.T, f *filler) {
 	same(t, "revocation", all[len(all)-1], r)
 }
 
-func (s *suite) refusalFields(t *testing.T, f *filler) {
+func (s *suite) denialFields(t *testing.T, f *filler) {
 	ctx := t.Context()
-	all := make([]store.Refused, 3)
+	all := make([]*access.DenialRecord, 3)
 	for i := range all {
-		f.fill(&all[i])
+		all[i] = &access.DenialRecord{}
+		f.fill(all[i])
 	}
-	must(t, s.db.PutRefusals(ctx, all))
+	must(t, s.db.PutDenials(ctx, all))
 	for i := range all {
-		got, err := s.db.Refusal(ctx, all[i].RequestID)
+		got, err := s.db.Denial(ctx, all[i].RequestID)
 		must(t, err)
-		same(t, "refusal", got, &all[i])
+		same(t, "denial", got, all[i])
 	}
 }

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,10 +23,10 @@ func (s *suite) route() *access.Route {
 	return &access.Route{
 		ID: secret.NewID(s.now), Name: s.name("Shop "), Domain: s.name("shop"), Version: "v1", Host: "*.example.com",
 		Upstreams: []string{"http://10.0.0.1:8000", "h2c://[2001:db8::1]:9000/base"}, KeepPath: true, KeepHost: true, Inactive: true, Browser: true,
-		Methods: []string{"GET", "PUT"}, Timeout: access.Span(1500 * time.Millisecond), BodyLimit: 1 << 40, CORS: []string{"https://app.example.com"},
+		Methods: []string{"GET", "PUT"}, Timeout: access.Duration(1500 * time.Millisecond), BodyLimit: 1 << 40, CORS: []string{"https://app.example.com"},
 		Scopes: []string{"a:b", "c"}, Roles: []string{"staff"}, Clients: []string{"app"}, Networks: []string{"10.0.0.0/8"}, Audiences: []string{"urn:x"},
-		Issuers: []string{"other"}, ACR: "aal2", MaxAge: access.Span(time.Hour), Unidentified: true, ClientID: true, Rate: -1,
-		RatePer: access.Span(time.Second), RateBy: access.RateByUser, HealthPath: "/up?x=\u0000é", HealthEvery: access.Span(time.Minute),
+		Issuers: []string{"other"}, ACR: "aal2", MaxAge: access.Duration(time.Hour), Unidentified: true, ClientID: true, Rate: -1,
+		RatePer: access.Duration(time.Second), RateBy: access.RateByUser, HealthPath: "/up?x=\u0000é", HealthEvery: access.Duration(time.Minute),
 		CreatedAt: s.now, UpdatedAt: s.now,
 	}
 }
@@ -130,50 +129,55 @@ func (s *suite) newerRoutes(t *testing.T) {
 	}
 }
 
-func (s *suite) refusals(t *testing.T) {
+func (s *suite) denials(t *testing.T) {
 	ctx, db := t.Context(), s.fresh(t, store.Options{})
-	var all []store.Refused
+	var all []*access.DenialRecord
 	for i := range 40 {
-		data, err := json.Marshal(access.Refused{RequestID: fmt.Sprint("r", i), Status: 403, Path: "/\x00\xff"})
-		must(t, err)
-		all = append(all, store.Refused{RequestID: fmt.Sprint("r", i), At: s.now.Add(time.Duration(i) * time.Second), Data: data})
+		at := s.now.Add(time.Duration(i) * time.Second)
+		all = append(all, &access.DenialRecord{RequestID: fmt.Sprint("r", i), At: at, Status: 403, Path: "/\x00\xff"})
 	}
-	must(t, db.PutRefusals(ctx, nil))
-	must(t, db.PutRefusals(ctx, all))
-	must(t, db.PutRefusals(ctx, []store.Refused{{RequestID: "r7", At: s.now, Data: []byte("{}")}})) // the first stays
-	got, err := db.Refusal(ctx, "r7")
+	must(t, db.PutDenials(ctx, nil))
+	must(t, db.PutDenials(ctx, all))
+	must(t, db.PutDenials(ctx, []*access.DenialRecord{{RequestID: "r7", At: s.now}})) // the first stays
+	got, err := db.Denial(ctx, "r7")
 	must(t, err)
-	if d := cmp.Diff(&all[7], got); d != "" {
+	stored := *all[7]
+	stored.Path = "/" // what does not print is left out
+	if d := cmp.Diff(&stored, got); d != "" {
 		t.Fatal(d)
 	}
 	for _, id := range []string{"", "r40", "r7\x00", "r\xff", strings.Repeat("r", 10_000)} {
-		if _, err := db.Refusal(ctx, id); !fault.Is(err, fault.NotFound) && id != "r7\x00" {
+		if _, err := db.Denial(ctx, id); !fault.Is(err, fault.NotFound) && id != "r7\x00" {
 			t.Errorf("request %.20q: %v; want none to be found", id, err)
 		}
 	}
-	long := []byte(`"` + strings.Repeat("a", 1<<20) + `"`)
-	want(t, db.PutRefusals(ctx, []store.Refused{{RequestID: "fine"}, {RequestID: "long", Data: long}}), fault.Invalid)
-	_, err = db.Refusal(ctx, "fine")
-	want(t, err, fault.NotFound)
+	long := strings.Repeat("a", 1<<20)
+	must(t, db.PutDenials(ctx, []*access.DenialRecord{{RequestID: "long", Path: long}}))
+	got, err = db.Denial(ctx, "long")
+	must(t, err)
+	if len(got.Path) > 1<<10 {
+		t.Errorf("a path of %d bytes was stored", len(got.Path))
+	}
 }
 
-// No more are kept than anybody would look for, and none for longer than a day.
-func (s *suite) boundedRefusals(t *testing.T) {
+// Only the newest 10,000 denials are kept, and none for longer than a day.
+func (s *suite) boundedDenials(t *testing.T) {
 	ctx, db := t.Context(), s.fresh(t, store.Options{})
 	const kept, more = 10_000, 700
-	all := make([]store.Refused, kept+more)
+	all := make([]*access.DenialRecord, kept+more)
 	for i := range all {
-		all[i] = store.Refused{RequestID: fmt.Sprint("r", i), At: s.now.Add(time.Duration(i) * time.Millisecond), Data: []byte("{}")}
+		at := s.now.Add(time.Duration(i) * time.Millisecond)
+		all[i] = &access.DenialRecord{RequestID: fmt.Sprint("r", i), At: at}
 	}
-	must(t, db.PutRefusals(ctx, all))
+	must(t, db.PutDenials(ctx, all))
 	n, err := db.Sweep(ctx, s.now)
 	must(t, err)
-	equal(t, "refusals beyond the bound", n, more)
-	_, err = db.Refusal(ctx, fmt.Sprint("r", more-1))
+	equal(t, "denials beyond the bound", n, more)
+	_, err = db.Denial(ctx, fmt.Sprint("r", more-1))
 	want(t, err, fault.NotFound)
-	_, err = db.Refusal(ctx, fmt.Sprint("r", more))
+	_, err = db.Denial(ctx, fmt.Sprint("r", more))
 	must(t, err)
 	n, err = db.Sweep(ctx, s.now.Add(25*time.Hour))
 	must(t, err)
-	equal(t, "refusals older than a day", n, kept)
+	equal(t, "denials older than a day", n, kept)
 }
