@@ -390,7 +390,7 @@ describe("a person's account", () => {
     assert.match(words, /This device/);
     assert.match(words, /Book club/);
     await look(page, "sessions");
-    await page.getByRole("button", { name: /^Revoke Book club/ }).click();
+    await page.getByRole("button", { name: /^Remove access Book club/ }).click();
     await page.getByRole("status").waitFor();
     assert.deepEqual(await alive(given), [false, false]);
     const refused = await server.post("/oauth/token", { grant_type: "refresh_token", refresh_token: given.refresh_token }, basic(client));
@@ -398,7 +398,8 @@ describe("a person's account", () => {
   });
 
   it("revokes another browser", async () => {
-    await page.getByRole("button", { name: /^Revoke(?! (all|inactive|Book))/ }).first().click();
+    const others = page.locator("[aria-labelledby=h-browsers] li").filter({ hasNotText: "This device" });
+    await others.getByRole("button", { name: /^Sign out/ }).first().click();
     await page.getByRole("status").waitFor();
     assert.equal((await elsewhere.go("/account")).url.pathname, "/login");
     await page.goto(server.at("/account").href);
@@ -408,7 +409,7 @@ describe("a person's account", () => {
   it("revokes what is inactive, and nothing that is in use", async () => {
     const given = await tokens(elsewhere);
     await page.goto(server.at("/account/sessions").href);
-    await page.getByRole("button", { name: "Revoke inactive" }).click();
+    await page.getByRole("button", { name: "Sign out inactive" }).click();
     await page.getByRole("status").waitFor();
     assert.deepEqual(await alive(given), [true, true]);
   });
@@ -416,14 +417,14 @@ describe("a person's account", () => {
   it("revokes all but this browser", async () => {
     const given = await tokens(elsewhere);
     await page.goto(server.at("/account/sessions").href);
-    await page.getByRole("button", { name: "Revoke all" }).click();
+    await page.getByRole("button", { name: "Sign out all others" }).click();
     await page.getByRole("status").waitFor();
     assert.deepEqual(await alive(given), [false, false]);
     assert.equal((await elsewhere.go("/account")).url.pathname, "/login");
     await page.goto(server.at("/account").href);
     assert.equal(path(page), "/account");
     await page.goto(server.at("/account/sessions").href);
-    assert.match(await page.locator("main").innerText(), /No application has access/);
+    assert.match(await page.locator("main").innerText(), /No app has access/);
     await look(page, "sessions-empty");
   });
 

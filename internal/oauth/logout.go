@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
 // LogoutStep is what happens after a request to end the session.
@@ -17,6 +18,7 @@ type LogoutStep struct {
 	Redirect string // then send the browser here; "" for the page that says goodbye
 	Ended    bool   // the session has ended: the cookie goes
 	Client   *client.Client
+	User     identity.UserID // who is asked, with Confirm
 }
 
 // Logout is RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0). The person is asked unless an ID token shows that
@@ -40,7 +42,7 @@ func (s *Server) Logout(ctx context.Context, c *Call) (*LogoutStep, error) {
 			f.Form.Set("target", target)
 		}
 		f.Query, f.Session, f.Client = f.Form.Encode(), c.Session.ID, cl
-		return &LogoutStep{Confirm: f, Client: cl}, nil
+		return &LogoutStep{Confirm: f, Client: cl, User: c.Session.User}, nil
 	}
 	return s.endSession(ctx, c, cl, target)
 }

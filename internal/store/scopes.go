@@ -13,12 +13,12 @@ import (
 // systemScopes are those of OpenID Connect Core (§5.4, §11). Each description completes «This application wants to …».
 func systemScopes() []oauth.Scope {
 	return []oauth.Scope{
-		{Name: "openid", Description: "know that it is you"},
-		{Name: "profile", Description: "see your name and picture"},
-		{Name: "email", Description: "see your email address"},
-		{Name: "address", Description: "see your postal address"},
-		{Name: "phone", Description: "see your phone number"},
-		{Name: "offline_access", Description: "keep its access while you are away"},
+		{Name: "openid", Description: "confirm your identity"},
+		{Name: "profile", Description: "view your name and photo"},
+		{Name: "email", Description: "view your email address"},
+		{Name: "address", Description: "view your postal address"},
+		{Name: "phone", Description: "view your phone number"},
+		{Name: "offline_access", Description: "keep access when you're not using it"},
 	}
 }
 

@@ -120,7 +120,7 @@ func (s *Server) tryAuthorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.browser.Obey(w, r, st)
+	return s.browser.FollowStep(w, r, st)
 }
 
 // logout serves RP-initiated logout.
@@ -149,7 +149,7 @@ func (s *Server) tryLogout(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.browser.ObeyLogout(w, r, st)
+	return s.browser.FollowLogout(w, r, st)
 }
 
 // logoutParams are the parameters of RP-Initiated Logout 1.0 §2 that we know.

@@ -24,10 +24,10 @@ import (
 type Browser interface {
 	// Session is the browser's session, or nil.
 	Session(r *http.Request) (*identity.Session, error)
-	// Obey carries out a Step: on to a page, or back to the client.
-	Obey(w http.ResponseWriter, r *http.Request, st *oauth.Step) error
-	// ObeyLogout carries out a LogoutStep.
-	ObeyLogout(w http.ResponseWriter, r *http.Request, st *oauth.LogoutStep) error
+	// FollowStep carries out a Step: on to a page, or back to the client.
+	FollowStep(w http.ResponseWriter, r *http.Request, st *oauth.Step) error
+	// FollowLogout carries out a LogoutStep.
+	FollowLogout(w http.ResponseWriter, r *http.Request, st *oauth.LogoutStep) error
 	// Fail shows an error to a person.
 	Fail(w http.ResponseWriter, r *http.Request, err error)
 }

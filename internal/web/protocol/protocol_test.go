@@ -106,7 +106,7 @@ func (b *browser) Session(r *http.Request) (*identity.Session, error) {
 	return b.session, nil
 }
 
-func (b *browser) Obey(w http.ResponseWriter, _ *http.Request, st *oauth.Step) error {
+func (b *browser) FollowStep(w http.ResponseWriter, _ *http.Request, st *oauth.Step) error {
 	switch {
 	case st.Login != nil:
 		_, _ = io.WriteString(w, "login page")
@@ -119,7 +119,7 @@ func (b *browser) Obey(w http.ResponseWriter, _ *http.Request, st *oauth.Step) e
 	return nil
 }
 
-func (b *browser) ObeyLogout(w http.ResponseWriter, _ *http.Request, st *oauth.LogoutStep) error {
+func (b *browser) FollowLogout(w http.ResponseWriter, _ *http.Request, st *oauth.LogoutStep) error {
 	switch {
 	case st.Confirm != nil:
 		_, _ = io.WriteString(w, "confirm page")

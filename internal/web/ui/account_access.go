@@ -26,7 +26,7 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 	if err != nil {
 		return err
 	}
-	v := &AccountSessionsView{Base: m.base(r)}
+	v := &AccountSessionsView{Base: m.base(r), InactiveDays: int(inactiveAfter / day)}
 	for _, x := range sessions {
 		v.Sessions = append(v.Sessions, SessionView{
 			ID: string(x.ID), Agent: x.Agent, IP: x.IP, Current: x.ID == m.session.ID, SignedInAt: x.AuthTime, LastUsedAt: x.LastSeenAt,
@@ -70,7 +70,7 @@ func (s *Server) postRevoke(w http.ResponseWriter, r *http.Request, m *member) e
 	if err != nil && !fault.Is(err, fault.NotFound) { // gone already is what was wanted
 		return err
 	}
-	return see(w, r, "/account/sessions?done=revoked")
+	return seeOther(w, r, "/account/sessions?done=revoked")
 }
 
 func (s *Server) postRevokeAll(w http.ResponseWriter, r *http.Request, m *member) error {
@@ -79,7 +79,7 @@ func (s *Server) postRevokeAll(w http.ResponseWriter, r *http.Request, m *member
 	if err := s.accounts.EndUserAccess(r.Context(), m.user.ID, web.EventOf(r.Context()).Now, m.session.ID, ev); err != nil {
 		return err
 	}
-	return see(w, r, "/account/sessions?done=revoked_all")
+	return seeOther(w, r, "/account/sessions?done=revoked_all")
 }
 
 func (s *Server) postRevokeInactive(w http.ResponseWriter, r *http.Request, m *member) error {
@@ -89,7 +89,7 @@ func (s *Server) postRevokeInactive(w http.ResponseWriter, r *http.Request, m *m
 	if _, err := s.accounts.EndInactiveSessions(r.Context(), m.user.ID, now.Add(-inactiveAfter), now, ev); err != nil {
 		return err
 	}
-	return see(w, r, "/account/sessions?done=revoked_inactive")
+	return seeOther(w, r, "/account/sessions?done=revoked_inactive")
 }
 
 func (s *Server) showAuthorizations(w http.ResponseWriter, r *http.Request, m *member) error {
@@ -113,5 +113,5 @@ func (s *Server) postRemoveAuthorization(w http.ResponseWriter, r *http.Request,
 	if err := s.accounts.DeleteConsent(r.Context(), m.user.ID, id, web.EventOf(r.Context()).Now, ev); err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	return see(w, r, "/account/authorizations?done=removed")
+	return seeOther(w, r, "/account/authorizations?done=removed")
 }

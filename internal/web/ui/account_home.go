@@ -30,7 +30,7 @@ func (s *Server) member(h func(w http.ResponseWriter, r *http.Request, m *member
 			if r.Method != http.MethodGet {
 				next = "/account"
 			}
-			return see(w, r, with("/login", "next", next))
+			return seeOther(w, r, with("/login", "next", next))
 		}
 		m := &member{session: sess}
 		if m.user, err = s.accounts.User(r.Context(), sess.User); err != nil {
@@ -46,7 +46,7 @@ func (s *Server) member(h func(w http.ResponseWriter, r *http.Request, m *member
 // base is what every page of the account shows, with a sentence about what was just done.
 func (m *member) base(r *http.Request) Base {
 	b := begin(r)
-	b.Signed = signedIn(m.user)
+	b.setUser(m.user)
 	switch m.form.Get("done") {
 	case "profile":
 		b.Notice = "Your profile has been saved."
@@ -126,12 +126,12 @@ func (s *Server) postProfile(w http.ResponseWriter, r *http.Request, m *member) 
 	}
 	u.UpdatedAt = web.EventOf(r.Context()).Now
 	if err := u.ValidateChange(m.user); err != nil {
-		return s.again(w, r, err, profileView(m.base(r), &u))
+		return s.rerender(w, r, err, profileView(m.base(r), &u))
 	}
 	if err := s.accounts.UpdateUser(r.Context(), &u, m.event(r, audit.UserUpdated)); err != nil {
-		return s.again(w, r, err, profileView(m.base(r), &u))
+		return s.rerender(w, r, err, profileView(m.base(r), &u))
 	}
-	return see(w, r, "/account/profile?done=profile")
+	return seeOther(w, r, "/account/profile?done=profile")
 }
 
 // ownError moves an error to the field of the form that it belongs to, where a page has several.

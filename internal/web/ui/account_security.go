@@ -27,20 +27,20 @@ func (s *Server) showSecurity(w http.ResponseWriter, r *http.Request, m *member)
 	return s.show(w, http.StatusOK, v)
 }
 
-// securityAgain shows the page once more with what was wrong in one of its forms.
-func (s *Server) securityAgain(w http.ResponseWriter, r *http.Request, m *member, err error) error {
+// rerenderSecurity shows the page once more with what was wrong in one of its forms.
+func (s *Server) rerenderSecurity(w http.ResponseWriter, r *http.Request, m *member, err error) error {
 	v, verr := s.securityView(r, m)
 	if verr != nil {
 		return verr
 	}
-	return s.again(w, r, err, v)
+	return s.rerender(w, r, err, v)
 }
 
 func (s *Server) postPassword(w http.ResponseWriter, r *http.Request, m *member) error {
 	if err := s.kit.Allow(w, r, "login", web.Subject{User: string(m.user.ID)}); err != nil {
-		return s.securityAgain(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err)
 	}
-	err := sameTwice(m.form)
+	err := checkConfirmation(m.form)
 	if err == nil {
 		err = s.login.ChangePassword(r.Context(), visit(r), m.user, login.Change{
 			Current: m.form.Get("current_password"), New: m.form.Get("new_password"), Keep: m.session.ID,
@@ -50,9 +50,9 @@ func (s *Server) postPassword(w http.ResponseWriter, r *http.Request, m *member)
 		}
 	}
 	if err != nil {
-		return s.securityAgain(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err)
 	}
-	return see(w, r, "/account/security?done=password")
+	return seeOther(w, r, "/account/security?done=password")
 }
 
 // confirmed asks for the password before a dangerous change: who finds an unlocked screen must not take the account over.
@@ -65,11 +65,11 @@ func (s *Server) confirmed(w http.ResponseWriter, r *http.Request, m *member, fi
 
 func (s *Server) postEnableTOTP(w http.ResponseWriter, r *http.Request, m *member) error {
 	if err := s.confirmed(w, r, m, "enable_password"); err != nil {
-		return s.securityAgain(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err)
 	}
 	v, err := s.accountEnrollView(r, m)
 	if err != nil {
-		return s.securityAgain(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err)
 	}
 	return s.show(w, http.StatusOK, v)
 }
@@ -87,20 +87,20 @@ func (s *Server) accountEnrollView(r *http.Request, m *member) (*EnrollView, err
 
 func (s *Server) postConfirmTOTP(w http.ResponseWriter, r *http.Request, m *member) error {
 	if err := s.kit.Allow(w, r, "login", web.Subject{User: string(m.user.ID)}); err != nil {
-		return s.securityAgain(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err)
 	}
 	codes, err := s.login.ConfirmEnroll(r.Context(), visit(r), m.user.ID, m.form.Get("code"))
 	if err == nil {
 		return s.showBackupCodes(w, r, m, codes, "/account/security?done=totp_on")
 	}
 	if !fault.Is(err, fault.Denied) && !fault.Is(err, fault.Invalid) {
-		return s.securityAgain(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err)
 	}
 	v, verr := s.accountEnrollView(r, m)
 	if verr != nil {
 		return verr
 	}
-	return s.again(w, r, err, v)
+	return s.rerender(w, r, err, v)
 }
 
 func (s *Server) showBackupCodes(w http.ResponseWriter, r *http.Request, m *member, codes []string, done string) error {
@@ -109,24 +109,24 @@ func (s *Server) showBackupCodes(w http.ResponseWriter, r *http.Request, m *memb
 
 func (s *Server) postDisableTOTP(w http.ResponseWriter, r *http.Request, m *member) error {
 	if s.opt.MFARequired(m.user) {
-		return s.securityAgain(w, r, m, fault.New(fault.Denied, "Your account must have a second step, so it cannot be switched off."))
+		return s.rerenderSecurity(w, r, m, fault.New(fault.Denied, "Your account must have a second step, so it cannot be switched off."))
 	}
 	if err := s.confirmed(w, r, m, "disable_password"); err != nil {
-		return s.securityAgain(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err)
 	}
 	if err := s.login.DisableTOTP(r.Context(), visit(r), m.user.ID); err != nil {
-		return s.securityAgain(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err)
 	}
-	return see(w, r, "/account/security?done=totp_off")
+	return seeOther(w, r, "/account/security?done=totp_off")
 }
 
 func (s *Server) postBackupCodes(w http.ResponseWriter, r *http.Request, m *member) error {
 	if err := s.confirmed(w, r, m, "backup_password"); err != nil {
-		return s.securityAgain(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err)
 	}
 	codes, err := s.login.NewBackupCodes(r.Context(), visit(r), m.user.ID)
 	if err != nil {
-		return s.securityAgain(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err)
 	}
 	return s.showBackupCodes(w, r, m, codes, "/account/security")
 }

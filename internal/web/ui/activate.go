@@ -9,7 +9,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// showActivate asks for the code that a device shows (RFC 8628 §3.3). A code in the address is filled in, never sent on.
+// showActivate asks for the code that a device shows (RFC 8628 §3.3). A code in the address is
+// filled in, but never submitted by itself.
 func (s *Server) showActivate(w http.ResponseWriter, r *http.Request) error {
 	form, err := s.form(r)
 	if err != nil {
@@ -29,7 +30,7 @@ func (s *Server) showActivate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if sess == nil {
-		return see(w, r, with("/login", "next", with("/activate", "user_code", typed)))
+		return seeOther(w, r, with("/login", "next", with("/activate", "user_code", typed)))
 	}
 	v, err := s.activateView(r, sess)
 	if err != nil {
@@ -47,11 +48,12 @@ func (s *Server) activateView(r *http.Request, sess *identity.Session) (*Activat
 		return nil, err
 	}
 	v := &ActivateView{Base: begin(r)}
-	v.Signed = signedIn(u)
+	v.setUser(u)
 	return v, nil
 }
 
-// postActivate looks the code up and asks for the decision. Guessing is bounded by the rate of its name (RFC 8628 §5.1).
+// postActivate looks up the code and asks for the decision. The rate limit bounds guessing (RFC 8628
+// §5.1).
 func (s *Server) postActivate(w http.ResponseWriter, r *http.Request) error {
 	c, err := s.deviceCall(r)
 	if err != nil || c == nil {
@@ -63,21 +65,25 @@ func (s *Server) postActivate(w http.ResponseWriter, r *http.Request) error {
 	}
 	v.UserCode = c.Get("user_code")
 	if err := s.kit.Allow(w, r, "device", web.Subject{User: string(c.Session.User)}); err != nil {
-		return s.again(w, r, err, v)
+		return s.rerender(w, r, err, v)
 	}
 	p, err := s.oauth.PendingDevice(r.Context(), c.Get("user_code"), c.Now)
 	if fault.Is(err, fault.NotFound) {
-		return s.again(w, r, fault.InvalidField("user_code", "%s", fault.Text(err)), v)
+		return s.rerender(w, r, fault.InvalidField("user_code", "%s", fault.Text(err)), v)
 	}
 	if err != nil {
 		return err
 	}
-	ask := &ActivateConfirmView{
-		Base: v.Base, UserCode: oauth.FormatUserCode(p.Device.UserCode), Scopes: s.scopeViews(p.Device.Scopes),
-		IP: p.Device.IP, Agent: p.Device.Agent, AskedAt: p.Device.CreatedAt,
+	confirm := &ActivateConfirmView{
+		Base:        v.Base,
+		UserCode:    oauth.FormatUserCode(p.Device.UserCode),
+		Scopes:      s.scopeViews(p.Device.Scopes),
+		IP:          p.Device.IP,
+		Agent:       p.Device.Agent,
+		RequestedAt: p.Device.CreatedAt,
 	}
-	ask.Client = clientView(p.Client, "")
-	return s.show(w, http.StatusOK, ask)
+	confirm.Client = clientView(p.Client, "")
+	return s.show(w, http.StatusOK, confirm)
 }
 
 func (s *Server) postActivateConfirm(w http.ResponseWriter, r *http.Request) error {
@@ -87,7 +93,7 @@ func (s *Server) postActivateConfirm(w http.ResponseWriter, r *http.Request) err
 	}
 	action := c.Get("consent_action")
 	if action != "approve" && action != "deny" {
-		return fault.New(fault.Invalid, "The answer is missing: choose Allow or Cancel.")
+		return fault.New(fault.Invalid, "Your decision is missing. Go back and select Allow or Cancel.")
 	}
 	v, err := s.activateView(r, c.Session)
 	if err != nil {
@@ -98,7 +104,7 @@ func (s *Server) postActivateConfirm(w http.ResponseWriter, r *http.Request) err
 	}
 	p, err := s.oauth.DecideDevice(r.Context(), c, c.Get("user_code"), action == "approve")
 	if fault.Is(err, fault.NotFound) {
-		return s.again(w, r, fault.InvalidField("user_code", "%s", fault.Text(err)), v)
+		return s.rerender(w, r, fault.InvalidField("user_code", "%s", fault.Text(err)), v)
 	}
 	if err != nil {
 		return err
@@ -108,7 +114,7 @@ func (s *Server) postActivateConfirm(w http.ResponseWriter, r *http.Request) err
 	return s.show(w, http.StatusOK, done)
 }
 
-// deviceCall lifts a form of the device pages; nil without a session.
+// deviceCall parses a form of the device pages. It returns nil if the browser is not signed in.
 func (s *Server) deviceCall(r *http.Request) (*oauth.Call, error) {
 	sess, err := s.Session(r)
 	if err != nil || sess == nil {
@@ -117,9 +123,10 @@ func (s *Server) deviceCall(r *http.Request) (*oauth.Call, error) {
 	return s.kit.ParseCall(r, web.FromForm, sess)
 }
 
+// orLogin returns an error, or redirects a browser that is not signed in to the sign-in page.
 func orLogin(w http.ResponseWriter, r *http.Request, err error) error {
 	if err != nil {
 		return err
 	}
-	return see(w, r, with("/login", "next", "/activate"))
+	return seeOther(w, r, with("/login", "next", "/activate"))
 }

@@ -12,29 +12,30 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// Obey carries out what the authorization endpoint decided.
-func (s *Server) Obey(w http.ResponseWriter, r *http.Request, st *oauth.Step) error {
+// FollowStep sends the browser where the authorization endpoint decided: to a page, or back to the
+// client.
+func (s *Server) FollowStep(w http.ResponseWriter, r *http.Request, st *oauth.Step) error {
 	switch {
 	case st.Login != nil:
 		sealed, err := s.oauth.SealFlow(st.Login)
 		if err != nil {
 			return err
 		}
-		return see(w, r, with("/login", "flow", sealed))
+		return seeOther(w, r, with("/login", "flow", sealed))
 	case st.Consent != nil:
 		sealed, err := s.oauth.SealFlow(st.Consent)
 		if err != nil {
 			return err
 		}
-		return see(w, r, with("/consent", "flow", sealed))
+		return seeOther(w, r, with("/consent", "flow", sealed))
 	}
 	return s.reply(w, r, st.Reply)
 }
 
-// reply sends the browser back to the client.
+// reply returns the browser to the client with the response of the authorization endpoint.
 func (s *Server) reply(w http.ResponseWriter, r *http.Request, reply *oauth.Reply) error {
 	if reply.Mode != oauth.ModeFormPost {
-		// Not http.Redirect: it would write a page that repeats the code.
+		// http.Redirect would write a page that repeats the code.
 		w.Header().Set("Location", reply.Location())
 		w.WriteHeader(http.StatusSeeOther)
 		return nil
@@ -48,7 +49,7 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, reply *oauth.Repl
 	return s.show(w, http.StatusOK, v, client.Origin(reply.RedirectURI))
 }
 
-// scopeViews puts scopes into words.
+// scopeViews returns scopes with their descriptions.
 func (s *Server) scopeViews(names []string) []ScopeView {
 	defined := s.accounts.Scopes()
 	out := make([]ScopeView, 0, len(names))
@@ -62,7 +63,7 @@ func (s *Server) scopeViews(names []string) []ScopeView {
 	return out
 }
 
-// showConsent asks the person whether the application may.
+// showConsent asks the person whether the app may have the access that it requests.
 func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 	form, err := s.form(r)
 	if err != nil {
@@ -78,15 +79,20 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if sess == nil || sess.ID != f.Session {
-		return fault.New(fault.Invalid, "You have signed in or out since this page was made. Go back to the application and start again.")
+		return fault.New(fault.Invalid, "You signed in or out after this page was opened. Go back to the app and start again.")
 	}
 	u, err := s.accounts.User(r.Context(), sess.User)
 	if err != nil {
 		return err
 	}
-	j := journey{flow: f}
-	v := &ConsentView{Base: j.base(r), Form: Form{Flow: sealed}, Scopes: s.scopeViews(f.Scopes)}
-	v.Signed = signedIn(u)
+	lc := loginContext{flow: f}
+	v := &ConsentView{Base: lc.base(r), Form: Form{Flow: sealed}, Scopes: s.scopeViews(f.Scopes)}
+	v.setUser(u)
+	other, err := s.oauth.SwitchAccount(f)
+	if err != nil {
+		return err
+	}
+	v.SwitchURL = with("/login", "flow", other, "other", "1")
 	have, err := s.accounts.Consent(r.Context(), u.ID, f.Client.ID)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
@@ -94,7 +100,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 	for i := range v.Scopes {
 		v.Scopes[i].New = err == nil && !slices.Contains(have.Scopes, v.Scopes[i].Name)
 	}
-	return s.show(w, http.StatusOK, v, j.origins()...)
+	return s.show(w, http.StatusOK, v, lc.origins()...)
 }
 
 func (s *Server) postConsent(w http.ResponseWriter, r *http.Request) error {
@@ -108,23 +114,28 @@ func (s *Server) postConsent(w http.ResponseWriter, r *http.Request) error {
 	}
 	action := c.Get("consent_action")
 	if action != "approve" && action != "deny" {
-		return fault.New(fault.Invalid, "The answer is missing: choose Allow or Cancel.")
+		return fault.New(fault.Invalid, "Your decision is missing. Go back and select Allow or Cancel.")
 	}
 	st, err := s.oauth.Consent(r.Context(), c, c.Get("flow"), action == "approve")
 	if err != nil {
 		return err
 	}
-	return s.Obey(w, r, st)
+	return s.FollowStep(w, r, st)
 }
 
-// ObeyLogout carries out what the logout endpoint decided.
-func (s *Server) ObeyLogout(w http.ResponseWriter, r *http.Request, st *oauth.LogoutStep) error {
+// FollowLogout carries out what the logout endpoint decided.
+func (s *Server) FollowLogout(w http.ResponseWriter, r *http.Request, st *oauth.LogoutStep) error {
 	if st.Confirm != nil {
 		sealed, err := s.oauth.SealFlow(st.Confirm)
 		if err != nil {
 			return err
 		}
+		u, err := s.accounts.User(r.Context(), st.User)
+		if err != nil {
+			return err
+		}
 		v := &LogoutView{Base: begin(r), Form: Form{Action: "/logout/confirm", Flow: sealed}}
+		v.setUser(u)
 		v.Client = clientView(st.Client, "")
 		return s.show(w, http.StatusOK, v, client.Origin(st.Confirm.Form.Get("target")))
 	}
@@ -133,7 +144,7 @@ func (s *Server) ObeyLogout(w http.ResponseWriter, r *http.Request, st *oauth.Lo
 		s.kit.ClearCookie(w, web.CookieLogin)
 	}
 	if st.Redirect != "" {
-		return see(w, r, st.Redirect)
+		return seeOther(w, r, st.Redirect)
 	}
 	v := &LoggedOutView{Base: begin(r)}
 	v.Client = clientView(st.Client, "")
@@ -150,11 +161,11 @@ func (s *Server) postLogout(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if c.Get("choice") == "stay" {
-		return see(w, r, "/account")
+		return seeOther(w, r, "/account")
 	}
 	st, err := s.oauth.ConfirmLogout(r.Context(), c, c.Get("flow"))
 	if err != nil {
 		return err
 	}
-	return s.ObeyLogout(w, r, st)
+	return s.FollowLogout(w, r, st)
 }

@@ -286,7 +286,7 @@ func TestSignInAndConsent(t *testing.T) {
 	b.get(s.ask("login_hint", s.user.Email))
 	b.shows(200, "Demo &lt;App&gt;", `value="`+s.user.Email+`"`, `id="submit"`)
 	b.submit("username", s.user.Email, "password", "password")
-	b.shows(200, "Demo &lt;App&gt;", "app.example", "see your email address", `id="submit"`)
+	b.shows(200, "Demo &lt;App&gt;", "app.example", "View your email address", `id="submit"`)
 	b.submit("consent_action", "approve")
 	q := b.leaves(callback + "?")
 	if q.Get("state") != "xyz" || q.Get("iss") != origin {
@@ -311,7 +311,32 @@ func TestConsentRefused(t *testing.T) {
 	}
 	b.get(s.ask())
 	b.submit("consent_action", "perhaps")
-	b.shows(400, "The answer is missing")
+	b.shows(400, "Your decision is missing")
+}
+
+var switchLink = regexp.MustCompile(`<a href="([^"]+)">Not you\?</a>`)
+
+// "Not you?" on the consent page continues the request with another account.
+func TestConsentWithAnotherAccount(t *testing.T) {
+	s := newSite(t)
+	b := s.signedIn(s.user)
+	b.get(s.ask("login_hint", s.user.Email))
+	m := switchLink.FindStringSubmatch(b.last.Body.String())
+	if m == nil {
+		t.Fatalf("no link to use another account:\n%s", b.last.Body)
+	}
+	b.get(html.UnescapeString(m[1]))
+	b.shows(200, `name="password"`, "Demo &lt;App&gt;")
+	if strings.Contains(b.last.Body.String(), s.user.Email) {
+		t.Error("the form is filled in with the account that the person wants to leave")
+	}
+	other := s.newUser()
+	b.submit("username", other.Email, "password", "password")
+	b.shows(200, other.Email, `value="approve"`)
+	b.submit("consent_action", "approve")
+	if q := b.leaves(callback + "?"); q.Get("code") == "" || q.Get("state") != "xyz" {
+		t.Fatalf("%v", q)
+	}
 }
 
 // A consent page is of one session: nobody answers for another.
@@ -688,7 +713,7 @@ func TestActivate(t *testing.T) {
 			b.submit("username", s.user.Email, "password", "password")
 			b.shows(200, `name="user_code"`, `value="`+code+`"`)
 			b.submit("user_code", strings.ToLower(strings.ReplaceAll(code, "-", " ")))
-			b.shows(200, code, "Demo &lt;App&gt;", "see your email address")
+			b.shows(200, code, "Demo &lt;App&gt;", "View your email address")
 			if got := s.poll(device); !strings.Contains(got, "authorization_pending") {
 				t.Fatalf("before the answer: %s", got)
 			}
@@ -719,7 +744,7 @@ func TestActivateRefusals(t *testing.T) {
 	b.shows(400)
 	_, code := s.pair()
 	b.post("/activate/confirm", url.Values{"user_code": {code}})
-	b.shows(400, "The answer is missing")
+	b.shows(400, "Your decision is missing")
 	s.limiter.full = true
 	b.post("/activate", url.Values{"user_code": {code}})
 	b.shows(429)
@@ -746,7 +771,7 @@ func TestRevokeSessions(t *testing.T) {
 		other.post("/account/sessions/revoke", url.Values{"kind": {"session"}, "id": {string(x.ID)}})
 	}
 	there.get("/account/sessions")
-	there.shows(200, "Where you are signed in")
+	there.shows(200, "Where you’re signed in")
 	here.post("/account/sessions/revoke-all", nil)
 	here.shows(200, "Everything but this browser")
 	there.get("/account/sessions")
@@ -801,7 +826,7 @@ func TestLogout(t *testing.T) {
 	b := s.signedIn(s.user)
 	cookie := b.cookies["__Host-gatehouse"]
 	b.get("/logout")
-	b.shows(200, "Sign out?")
+	b.shows(200, "Sign out?", s.user.Email)
 	b.submit("choice", "stay")
 	b.shows(200, "Ada")
 	b.get("/logout?" + url.Values{"client_id": {string(s.app.ID)}, "post_logout_redirect_uri": {"https://app.example/bye"}, "state": {"s"}}.Encode())
@@ -914,9 +939,9 @@ func TestPasswordLink(t *testing.T) {
 	b := s.browser()
 	b.get("/reset-password?token=" + token)
 	b.submit("new_password", "quite a long pass phrase 7", "confirm_password", "another")
-	b.shows(400, "not the same")
+	b.shows(400, "do not match")
 	b.submit("new_password", "quite a long pass phrase 7", "confirm_password", "quite a long pass phrase 7")
-	b.shows(200, "Your new password is set")
+	b.shows(200, "Your password was changed")
 	b.submit("username", s.user.Email, "password", "quite a long pass phrase 7")
 	b.shows(200, "Ada")
 	signed.get("/account")

@@ -1,9 +1,11 @@
-// Package ui is what people see: the pages of signing in, of deciding about applications and of one's own account.
+// Package ui serves the pages that people see: signing in, deciding about apps, and managing
+// their own account.
 //
-// A page is a View (what to show) and a template of the same name (how it looks). Every page works without JavaScript;
-// the few scripts only add comfort. Neither scripts nor styles are ever written into a page, so that the content
-// security policy can forbid both. Texts from outside (names of applications, user agents) are isolated by <bdi>,
-// so that a right-to-left name cannot reorder the sentence around it.
+// A page is a View (what to show) and a template of the same name (how it looks). Every page
+// works without JavaScript; the few scripts only add convenience. Scripts and styles are never
+// written into a page, so that the content security policy can forbid both. Texts from outside
+// (names of apps, user agents) are isolated by <bdi>, so that a right-to-left name cannot reorder
+// the sentence around it.
 package ui
 
 import (
@@ -12,14 +14,13 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"reflect"
 	"strings"
 )
 
 //go:embed templates
 var templateFiles embed.FS
 
-// Brand is how the server calls itself.
+// Brand is how the server presents itself.
 type Brand struct {
 	Name string // "Gatehouse"
 }
@@ -31,63 +32,75 @@ type Pages struct {
 	pages  map[PageName]*template.Template
 }
 
-// layouts is which frame surrounds which page: "card" is one card on a quiet background, "account" has a navigation.
-func layouts() map[PageName]string {
-	return map[PageName]string{
-		PageLogin: "card", PageCode: "card", PageEnroll: "card", PageBackupCodes: "card", PageNewPassword: "card",
-		PageChooser: "card", PageLogout: "card", PageLoggedOut: "card", PageSetup: "card",
-		PageConsent: "card", PageActivate: "card", PageActivateConfirm: "card", PageActivateDone: "card",
-		PageFormPost: "card", PageError: "card",
-		PageAccount: "account", PageAccountProfile: "account", PageAccountSecurity: "account",
-		PageAccountSessions: "account", PageAccountAuthorizations: "account",
+// The frames around a page.
+const (
+	frameCard    = "card"    // one card on a plain background
+	frameAccount = "account" // a header and the navigation of one's own account
+)
+
+// catalog lists every page by an empty view, with the frame around it. A page is added by its
+// template and a line here.
+func catalog() map[View]string {
+	return map[View]string{
+		&LoginView{}:           frameCard,
+		&CodeView{}:            frameCard,
+		&EnrollView{}:          frameCard,
+		&BackupCodesView{}:     frameCard,
+		&NewPasswordView{}:     frameCard,
+		&ChooserView{}:         frameCard,
+		&LogoutView{}:          frameCard,
+		&LoggedOutView{}:       frameCard,
+		&SetupView{}:           frameCard,
+		&ConsentView{}:         frameCard,
+		&ActivateView{}:        frameCard,
+		&ActivateConfirmView{}: frameCard,
+		&ActivateDoneView{}:    frameCard,
+		&FormPostView{}:        frameCard,
+		&ErrorView{}:           frameCard,
+
+		&AccountView{}:               frameAccount,
+		&AccountProfileView{}:        frameAccount,
+		&AccountSecurityView{}:       frameAccount,
+		&AccountSessionsView{}:       frameAccount,
+		&AccountAuthorizationsView{}: frameAccount,
 	}
 }
 
-// NewPages parses every template and renders every page twice, empty and with everything that it can show: a page that
-// does not work is found when the server starts, not when a person meets it.
+// NewPages parses every template and renders every page once without data: a template that does
+// not parse, or that writes a value where it cannot be escaped, stops the start of the server.
 func NewPages(brand Brand) (*Pages, error) {
 	assets, err := NewAssets()
 	if err != nil {
 		return nil, err
 	}
 	p := &Pages{Assets: assets, brand: brand, pages: map[PageName]*template.Template{}}
-	frame, err := template.New("frame").Funcs(p.funcs()).ParseFS(templateFiles, "templates/frame/*.html")
+	frames, err := template.New("frame").Funcs(p.funcs()).
+		ParseFS(templateFiles, "templates/frame/*.html")
 	if err != nil {
-		return nil, fmt.Errorf("parsing the pages' frame: %w", err)
+		return nil, fmt.Errorf("parsing the frames of the pages: %w", err)
 	}
-	for name, layout := range layouts() {
-		if p.pages[name], err = parsePage(frame, name, layout); err != nil {
-			return nil, fmt.Errorf("parsing page %s: %w", name, err)
+	for view, frame := range catalog() {
+		if err := p.add(frames, frame, view); err != nil {
+			return nil, fmt.Errorf("parsing page %s: %w", view.Page(), err)
 		}
 	}
-	return p, p.check()
+	return p, nil
 }
 
-func parsePage(frame *template.Template, name PageName, layout string) (*template.Template, error) {
-	t, err := frame.Clone()
+// add parses the template of a view and renders it without data.
+func (p *Pages) add(frames *template.Template, frame string, view View) error {
+	t, err := frames.Clone()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if t, err = t.ParseFS(templateFiles, "templates/"+string(name)+".html"); err != nil {
-		return nil, err
+	if t, err = t.ParseFS(templateFiles, "templates/"+string(view.Page())+".html"); err != nil {
+		return err
 	}
-	return t.Lookup(layout), nil
+	p.pages[view.Page()] = t.Lookup(frame)
+	return p.Write(io.Discard, view)
 }
 
-func (p *Pages) check() error {
-	for _, v := range Samples() {
-		if _, err := p.Render(v); err != nil {
-			return err
-		}
-		empty := reflect.New(reflect.TypeOf(v).Elem()).Interface().(View)
-		if _, err := p.Render(empty); err != nil {
-			return fmt.Errorf("without data: %w", err)
-		}
-	}
-	return nil
-}
-
-// Render writes a page to memory: what is sent is either the whole page or none of it.
+// Render returns a page: the whole of it, or an error and nothing.
 func (p *Pages) Render(v View) ([]byte, error) {
 	var buf bytes.Buffer
 	buf.Grow(8 << 10)
@@ -97,7 +110,7 @@ func (p *Pages) Render(v View) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// Write is Render into a buffer that the caller provides. On an error the buffer holds part of a page.
+// Write renders a page into w. On an error w may hold a part of the page.
 func (p *Pages) Write(w io.Writer, v View) error {
 	t, ok := p.pages[v.Page()]
 	if !ok {
@@ -121,13 +134,13 @@ func (p *Pages) funcs() template.FuncMap {
 	}
 }
 
-// field is one labelled input, with its hint and its error.
+// field is one labeled input, with its hint and its error.
 type field struct {
 	ID, Name, Label, Value string
 	Hint, Error            string
 	Type, Autocomplete     string
 	Inputmode, Capitalize  string
-	Describe               string // id of a further description
+	Describe               string // id of another element that describes the input
 	Placeholder            string
 	Class                  string
 	Required, Autofocus    bool
@@ -135,7 +148,7 @@ type field struct {
 	Maxlength              int
 }
 
-// DescribedBy is the list of ids that describe the input, for assistive technology.
+// DescribedBy returns the ids of the elements that describe the input, for assistive technology.
 func (f field) DescribedBy() string {
 	var ids []string
 	if f.Error != "" {
@@ -150,8 +163,8 @@ func (f field) DescribedBy() string {
 	return strings.Join(ids, " ")
 }
 
-// newField builds a field from options written in a template: "type=password", "required", "hint=At least …".
-// An option that does not exist is an error, found at start-up.
+// newField builds a field from options written in a template: "type=password", "required",
+// "hint=At least …". An unknown option is an error, found at start-up.
 func newField(b Base, name, label, value string, options ...string) (field, error) {
 	f := field{Name: name, Label: label, Value: value, Type: "text"}
 	key := name
@@ -167,7 +180,7 @@ func newField(b Base, name, label, value string, options ...string) (field, erro
 	}
 	f.ID, f.Error = FieldID(key), b.ErrorFor(key)
 	if len(b.Errors) > 0 {
-		f.Autofocus = b.Errors[0].Field == key // begin where something has to be corrected
+		f.Autofocus = b.Errors[0].Field == key // start at the first field to correct
 	}
 	return f, nil
 }
@@ -198,7 +211,7 @@ func (f *field) set(option, arg string) error {
 		f.Readonly = true
 	case "area":
 		f.Area = true
-	case "plain": // no spelling or capital letters: names of accounts, codes
+	case "plain": // no spell check, no capital letters: account names, codes
 		f.Plain = true
 	case "code":
 		f.Plain, f.Class, f.Maxlength = true, "code", 32
@@ -208,7 +221,7 @@ func (f *field) set(option, arg string) error {
 	return nil
 }
 
-// describe is the option that ties a field to a list, if there is one.
+// describe returns the option that links a field to a list, unless the list is empty.
 func describe(id string, list []string) string {
 	if len(list) == 0 {
 		id = ""
@@ -216,5 +229,5 @@ func describe(id string, list []string) string {
 	return "describe=" + id
 }
 
-// FieldID is the id of the input for a field or key, which the list of problems links to.
+// FieldID returns the id of the input for a field or key, which the list of problems links to.
 func FieldID(key string) string { return "f-" + key }

@@ -35,9 +35,9 @@ func render(t testing.TB, p *Pages, v View) string {
 
 // everyView is each sample, and each kind of view without any data.
 func everyView() []View {
-	views := Samples()
+	views := samples()
 	seen := map[PageName]bool{}
-	for _, v := range Samples() {
+	for _, v := range samples() {
 		if !seen[v.Page()] {
 			seen[v.Page()] = true
 			views = append(views, reflect.New(reflect.TypeOf(v).Elem()).Interface().(View))
@@ -58,10 +58,10 @@ func TestPagesAndTemplatesMatch(t *testing.T) {
 			files = append(files, strings.TrimSuffix(e.Name(), ".html"))
 		}
 	}
-	for name := range layouts() {
-		named = append(named, string(name))
+	for view := range catalog() {
+		named = append(named, string(view.Page()))
 	}
-	for _, v := range Samples() {
+	for _, v := range samples() {
 		sampled = append(sampled, string(v.Page()))
 	}
 	for _, list := range []*[]string{&files, &named, &sampled} {
@@ -309,11 +309,11 @@ func TestFieldNames(t *testing.T) {
 		PageActivateConfirm:       {`name="user_code" value="WDJB-MJHT"`, `name="consent_action" value="approve"`, `203.0.113.24`, `Samsung TV`},
 		PageSetup:                 {`name="token"`, `name="email"`, `name="username"`, `name="name"`, `name="password"`},
 		PageAccountSecurity:       {`name="current_password"`, `name="new_password"`, `name="confirm_password"`},
-		PageAccountSessions:       {`This device`, `Chrome on Windows`, `Revoke all`, `Revoke inactive`, `2 minutes ago`, `192.0.2.17`},
+		PageAccountSessions:       {`This device`, `Chrome on Windows`, `Sign out all others`, `Sign out inactive`, `2 minutes ago`, `192.0.2.17`},
 		PageAccountAuthorizations: {`name="client_id" value="notes"`},
 		PageFormPost:              {`action="https://notes.example.com/callback"`, `name="code" value="gth_ac_example"`},
 	}
-	for _, v := range Samples() {
+	for _, v := range samples() {
 		page := render(t, p, v)
 		for _, part := range want[v.Page()] {
 			if !strings.Contains(page, part) {
@@ -343,7 +343,7 @@ func TestHostileTextStaysText(t *testing.T) {
 	}
 	script := regexp.MustCompile(`(?i)<script[^>]*>`)
 	for _, text := range hostile {
-		for _, v := range Samples() {
+		for _, v := range samples() {
 			clean := len(script.FindAllString(render(t, p, v), -1))
 			poison(reflect.ValueOf(v).Elem(), text)
 			page := render(t, p, v)
@@ -418,7 +418,7 @@ func TestQRCode(t *testing.T) {
 func BenchmarkRender(b *testing.B) {
 	p := newPages(b)
 	seen := map[PageName]bool{}
-	for _, v := range Samples() {
+	for _, v := range samples() {
 		if seen[v.Page()] {
 			continue
 		}

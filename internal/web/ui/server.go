@@ -19,7 +19,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// Accounts is what the pages ask of storage beside signing in and the protocol.
+// Accounts is what the pages need of storage besides signing in and the protocol.
 type Accounts interface {
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 	UpdateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error
@@ -36,10 +36,10 @@ type Accounts interface {
 	EndInactiveSessions(ctx context.Context, u identity.UserID, before, now time.Time, ev ...audit.Event) (int, error)
 }
 
-// Options are what the operator decides about the pages.
+// Options are the operator's settings for the pages.
 type Options struct {
-	SessionTTL   time.Duration // of the cookie
-	RevokeTokens bool          // what was issued in a session ends with it
+	SessionTTL   time.Duration // of the session cookie
+	RevokeTokens bool          // tokens issued in a session end with it
 	MFARequired  func(u *identity.User) bool
 }
 
@@ -53,17 +53,17 @@ type Server struct {
 	opt      Options
 }
 
-// NewServer makes the pages' server.
+// NewServer returns a server of the pages.
 func NewServer(kit *web.Kit, pages *Pages, l *login.Server, o *oauth.Server, a Accounts, opt Options) *Server {
 	return &Server{kit: kit, pages: pages, login: l, oauth: o, accounts: a, opt: opt}
 }
 
-// Routes adds the pages. Forms are guarded against cross-origin requests; what the protocol serves on
-// the same paths is not touched.
+// Routes adds the pages. Forms are protected against cross-origin requests; endpoints of the protocol
+// on the same paths are not affected.
 func (s *Server) Routes(mux *http.ServeMux) {
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.Fail(w, r, fault.New(fault.Denied, "This form was sent from another site, so nothing was done. Open the page here and try again."))
+		s.Fail(w, r, fault.New(fault.Denied, "This form was sent from another site, so it was ignored. Open the page on this site and try again."))
 	}))
 	table := []struct {
 		pattern string
@@ -107,7 +107,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		{"POST /account/sessions/revoke-inactive", s.member(s.postRevokeInactive)},
 		{"GET /account/authorizations", s.member(s.showAuthorizations)},
 		{"POST /account/authorizations/remove", s.member(s.postRemoveAuthorization)},
-		{"/", s.nowhere},
+		{"/", s.notFound},
 	}
 	for _, row := range table {
 		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
@@ -116,7 +116,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /favicon.ico", s.favicon)
 }
 
-// page runs a handler and shows its error.
+// page serves a handler and shows the error that it returns.
 func (s *Server) page(h web.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -126,13 +126,13 @@ func (s *Server) page(h web.Handler) http.Handler {
 	})
 }
 
-// visit is who asks, for the login package.
+// visit returns the caller's details for the login package.
 func visit(r *http.Request) login.Visit {
 	ev := web.EventOf(r.Context())
 	return login.Visit{IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: ev.Now}
 }
 
-// Session is the browser's live session, or nil.
+// Session returns the browser's active session, or nil.
 func (s *Server) Session(r *http.Request) (*identity.Session, error) {
 	cookie := s.kit.Cookie(r, web.CookieSession)
 	if cookie == "" {
@@ -148,7 +148,7 @@ func (s *Server) Session(r *http.Request) (*identity.Session, error) {
 	return sess, err
 }
 
-// form reads the fields of a page's form or address.
+// form returns the fields of a page's form or address.
 func (s *Server) form(r *http.Request) (url.Values, error) {
 	c, err := s.kit.ParseCall(r, web.FromQuery|web.FromForm, nil)
 	if err != nil {
@@ -157,22 +157,25 @@ func (s *Server) form(r *http.Request) (url.Values, error) {
 	return c.Form, nil
 }
 
-// begin is what every page shows.
+// begin returns what every page shows.
 func begin(r *http.Request) Base {
 	ev := web.EventOf(r.Context())
 	return Base{RequestID: ev.ID, Now: ev.Now}
 }
 
-func signedIn(u *identity.User) *Signed {
-	out := &Signed{Label: u.Label(), Admin: u.Admin()}
-	if u.Email != out.Label {
-		out.Email = u.Email
+// setUser shows an account as signed in, and times in its time zone.
+func (b *Base) setUser(u *identity.User) {
+	b.Signed = &Signed{Label: u.Label()}
+	if u.Email != b.Signed.Label {
+		b.Signed.Email = u.Email
 	}
-	return out
+	if zone, err := time.LoadLocation(u.Zoneinfo); err == nil {
+		b.Zone = zone // UTC where the account names none, or one that this machine does not know
+	}
 }
 
-// show writes a page. Forms on it may lead to the named origins besides our own: browsers apply the policy to
-// the redirects after a form, too.
+// show writes a page. Its forms may lead to the named origins besides our own, since browsers apply
+// the form-action policy to the redirects after a form, too.
 func (s *Server) show(w http.ResponseWriter, status int, v View, origins ...string) error {
 	body, err := s.pages.Render(v)
 	if err != nil {
@@ -190,7 +193,8 @@ func (s *Server) show(w http.ResponseWriter, status int, v View, origins ...stri
 	return nil
 }
 
-// policy is the content security policy: nothing inline, nothing from elsewhere but applications' logos, no frames.
+// policy returns the content security policy: nothing inline, nothing from other origins except logos
+// of apps, and no frames.
 func policy(origins []string) string {
 	action := "'self'"
 	for _, o := range origins {
@@ -198,8 +202,8 @@ func policy(origins []string) string {
 			action += " " + o
 		}
 	}
-	return "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https:; connect-src 'self'; form-action " + action +
-		"; frame-ancestors 'none'; base-uri 'none'"
+	return "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https:; " +
+		"connect-src 'self'; form-action " + action + "; frame-ancestors 'none'; base-uri 'none'"
 }
 
 // Fail shows an error to a person. What is unexpected is logged and not shown.
@@ -234,20 +238,20 @@ func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (s *Server) root(w http.ResponseWriter, r *http.Request) error {
-	return see(w, r, "/account")
+	return seeOther(w, r, "/account")
 }
 
-func (s *Server) nowhere(http.ResponseWriter, *http.Request) error {
-	return fault.New(fault.NotFound, "There is no page at this address.")
+func (s *Server) notFound(http.ResponseWriter, *http.Request) error {
+	return fault.New(fault.NotFound, "There is no page at this address. Check it for typing errors.")
 }
 
-// see sends the browser on with a GET.
-func see(w http.ResponseWriter, r *http.Request, to string) error {
+// seeOther redirects the browser with a GET.
+func seeOther(w http.ResponseWriter, r *http.Request, to string) error {
 	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
 }
 
-// with adds parameters to one of our own addresses, leaving out empty ones.
+// with returns one of our own addresses with parameters; empty ones are left out.
 func with(path string, pairs ...string) string {
 	q := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -261,14 +265,14 @@ func with(path string, pairs ...string) string {
 	return path + "?" + q.Encode()
 }
 
-// ownPath is where to go on after signing in without a flow: one of our own pages that make sense there, or "" (no open
-// redirects, RFC 9700 §4.11).
+// ownPath returns where to continue after signing in without a flow: one of our own pages that may
+// follow a sign-in, or "" for every other address (no open redirects, RFC 9700 §4.11).
 func ownPath(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || len(next) > 1024 || strings.ContainsAny(next, "\\\r\n\t") || u.Path != u.EscapedPath() {
 		return ""
 	}
-	if u.Path == "/gateway/login" { // which looks at return_to itself, once more
+	if u.Path == "/gateway/login" { // the gateway checks return_to itself
 		return with(u.Path, "return_to", u.Query().Get("return_to"))
 	}
 	for _, p := range []string{"/account", "/activate", "/device"} {
@@ -279,7 +283,7 @@ func ownPath(next string) string {
 	return ""
 }
 
-// clientView is an application as the pages show it.
+// clientView returns an app as the pages show it, or nil.
 func clientView(cl *client.Client, redirect string) *ClientView {
 	if cl == nil {
 		return nil
@@ -298,7 +302,7 @@ func clientView(cl *client.Client, redirect string) *ClientView {
 	return v
 }
 
-// asset serves a style sheet, script or picture.
+// asset serves a style sheet, script, or image.
 func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 	body, gz, kind, immutable, ok := s.pages.Assets.Lookup(r.URL.Path)
 	if !ok {

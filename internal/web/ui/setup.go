@@ -8,7 +8,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// showSetup opens the one-time link that makes the first administrator.
+// showSetup opens the one-time link that creates the first administrator.
 func (s *Server) showSetup(w http.ResponseWriter, r *http.Request) error {
 	form, err := s.form(r)
 	if err != nil {
@@ -40,9 +40,9 @@ func (s *Server) postSetup(w http.ResponseWriter, r *http.Request) error {
 		Email: v.Email, Username: v.Username, Name: v.Name, Password: form.Get("password"),
 	})
 	if err != nil {
-		return s.again(w, r, err, v)
+		return s.rerender(w, r, err, v)
 	}
-	return s.obey(w, r, journey{}, st)
+	return s.followStep(w, r, loginContext{}, st)
 }
 
 // showReset opens a one-time link that sets a password.
@@ -60,8 +60,11 @@ func (s *Server) showReset(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) resetView(r *http.Request, u *identity.User, token string) *NewPasswordView {
 	return &NewPasswordView{
-		Base: begin(r), Form: Form{Action: "/reset-password", Hidden: []Pair{{Name: "token", Value: token}}},
-		Account: u.LoginName(), Rules: s.login.PasswordRules(u), Reason: "Choose the password that you will sign in with.",
+		Base:    begin(r),
+		Form:    Form{Action: "/reset-password", Hidden: []Pair{{Name: "token", Value: token}}},
+		Account: u.LoginName(),
+		Rules:   s.login.PasswordRules(u),
+		Reason:  "You'll use this password to sign in.",
 	}
 }
 
@@ -76,13 +79,13 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := s.kit.Allow(w, r, "password_reset", web.Subject{User: string(u.ID)}); err != nil {
-		return s.again(w, r, err, s.resetView(r, u, token))
+		return s.rerender(w, r, err, s.resetView(r, u, token))
 	}
-	if err = sameTwice(form); err == nil {
+	if err = checkConfirmation(form); err == nil {
 		_, err = s.login.UsePasswordLink(r.Context(), visit(r), token, form.Get("new_password"))
 	}
 	if err != nil {
-		return s.again(w, r, err, s.resetView(r, u, token))
+		return s.rerender(w, r, err, s.resetView(r, u, token))
 	}
-	return see(w, r, with("/login", "done", "password"))
+	return seeOther(w, r, with("/login", "done", "password"))
 }

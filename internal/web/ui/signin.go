@@ -8,29 +8,29 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// SignInFor sends the browser to sign in and then on to next, a path that ownPath knows. Who is signed in already proves more: the second
-// factor where acr asks for it, or all of it again.
+// SignInFor redirects the browser to sign in and then to next, a path that ownPath accepts. A person
+// who is signed in already completes the second step where acr asks for it, or signs in again.
 func (s *Server) SignInFor(w http.ResponseWriter, r *http.Request, next, acr string, again bool) error {
-	j := journey{next: ownPath(next)}
-	if j.next == "" {
-		return fault.New(fault.Invalid, "This login would not lead back to a page that it knows. Open the page that you came from again.")
+	lc := loginContext{next: ownPath(next)}
+	if lc.next == "" {
+		return fault.New(fault.Invalid, "The address to return to after signing in is not valid. Open the page that you came from again.")
 	}
 	sess, err := s.Session(r)
 	if err != nil {
 		return err
 	}
 	if sess == nil {
-		return see(w, r, j.at("/login"))
+		return seeOther(w, r, lc.url("/login"))
 	}
 	if again || identity.ACRRank(acr) <= identity.ACRRank(sess.ACR) {
-		return see(w, r, j.at("/login", "other", "1"))
+		return seeOther(w, r, lc.url("/login", "other", "1"))
 	}
 	st, err := s.login.BeginStepUp(r.Context(), visit(r), s.kit.Cookie(r, web.CookieSession), acr)
 	if err != nil {
 		return err
 	}
 	if st.Done != nil {
-		return fault.New(fault.Denied, "This page needs a second factor, and your account has none. Add one under Security in your account, then open the page again.")
+		return fault.New(fault.Denied, "This page requires two-step verification. Turn it on under Security in your account, then open the page again.")
 	}
-	return s.obey(w, r, j, st)
+	return s.followStep(w, r, lc, st)
 }

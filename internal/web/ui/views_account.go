@@ -83,19 +83,11 @@ type AccountSessionsView struct {
 	Base
 	Sessions     []SessionView
 	Grants       []GrantView
-	InactiveDays int // how long unused counts as inactive; 30 when 0
+	InactiveDays int // unused for so long counts as inactive
 }
 
 // Page names the template.
 func (*AccountSessionsView) Page() PageName { return PageAccountSessions }
-
-// Days is how long unused counts as inactive.
-func (v *AccountSessionsView) Days() int {
-	if v.InactiveDays == 0 {
-		return 30
-	}
-	return v.InactiveDays
-}
 
 // SessionView is one signed-in browser.
 type SessionView struct {

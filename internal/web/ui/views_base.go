@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// View is what one page shows. The views of this package are the only ones; a page is named by its view, so that a
-// handler cannot render one page with another's data.
+// View is the data of one page. The views of this package are the only ones; a page is named by
+// its view, so that a handler cannot render one page with another's data.
 type View interface {
 	Page() PageName
 	base() *Base
@@ -17,25 +17,25 @@ type View interface {
 // PageName names a page; its template is templates/<name>.html.
 type PageName string
 
-// Base is what every page may show. The zero value is a plain page for a person who is not signed in.
+// Base is what every page may show. The zero value is a plain page for a person who is not
+// signed in.
 type Base struct {
-	Title     string         // replaces the page's own title when set
 	RequestID string         // shown where a person may have to quote it
-	Now       time.Time      // the request's time; relative times ("2 hours ago") are left out when it is zero
+	Now       time.Time      // the request's time, which relative times ("2 hours ago") count from
 	Zone      *time.Location // for absolute times; nil: UTC
-	Signed    *Signed        // who is signed in, or nil
+	Signed    *Signed        // the account that is signed in, or nil
 	Notice    string         // one sentence about what has just been done
-	Problem   string         // one sentence about what went wrong; the page's title then begins with "Error:"
+	Problem   string         // one sentence about what went wrong; the title then begins with "Error:"
 	Errors    []FieldError   // what is wrong with single fields
-	Client    *ClientView    // the application this is about, or nil
+	Client    *ClientView    // the app that the page is about, or nil
 }
 
 func (b *Base) base() *Base { return b }
 
-// Failed reports whether the page tells of a problem.
+// Failed reports whether the page shows a problem.
 func (b Base) Failed() bool { return b.Problem != "" || len(b.Errors) > 0 }
 
-// ErrorFor is the message about a field, or "".
+// ErrorFor returns the message about a field, or "".
 func (b Base) ErrorFor(field string) string {
 	for _, e := range b.Errors {
 		if e.Field == field {
@@ -45,49 +45,45 @@ func (b Base) ErrorFor(field string) string {
 	return ""
 }
 
-// FieldError says what is wrong with one field and what to do, in a sentence.
+// FieldError is what is wrong with one field and what to do about it, in a sentence.
 type FieldError struct {
-	Field   string // the field's name, or its key where a page has two forms with a field of the same name
+	Field   string // the field's name, or its key where two forms of a page share a field's name
 	Message string
 }
 
-// Signed is the account a browser is signed in to.
+// Signed is the account that a browser is signed in to.
 type Signed struct {
-	Label    string // name, user name or address: what the person recognises
-	Initials string // at most two letters; made from Label when empty
-	Email    string // second line below the label; may be empty
-	Admin    bool
+	Label string // name, user name or email address
+	Email string // second line below the label; may be empty
 }
 
-// Mark is the account's initials.
-func (s Signed) Mark() string {
-	if s.Initials != "" {
-		return s.Initials
-	}
-	return Initials(s.Label)
-}
+// Mark returns the account's initials.
+func (s Signed) Mark() string { return Initials(s.Label) }
 
-// ClientView is an application as people see it. All its texts come from whoever registered it.
+// ClientView is an app as people see it. All its texts come from whoever registered it.
 type ClientView struct {
 	Name         string
 	Home         string // https or http address of its home page, or ""
 	Logo         string // https address of its logo, or ""
-	RedirectHost string // where the browser goes afterwards: host, or host:port, as registered
+	RedirectHost string // where the browser goes afterwards: host or host:port, as registered
 	ThisDevice   bool   // RedirectHost is a loopback address (RFC 8252 §7.3)
 }
 
-// Initial is the letter that stands for the application when it has no logo.
+// Initial returns the letter that stands for the app when it has no logo.
 func (c ClientView) Initial() string {
 	s := Initials(c.Name)
 	_, n := utf8.DecodeRuneInString(s)
 	return s[:n]
 }
 
-// Initials takes the first letters of the first and the last word of a name, in upper case; "?" if it has none.
+// Initials returns the first letters of the first and the last word of a name, in upper case, or
+// "?" if it has none.
 func Initials(name string) string {
-	words := strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '\'' })
+	words := strings.FieldsFunc(name, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '\''
+	})
 	if at := strings.IndexByte(name, '@'); at > 0 && len(words) > 1 {
-		words = words[:1] // of an address, the domain says nothing about the person
+		words = words[:1] // the domain of an address says nothing about the person
 	}
 	if len(words) == 0 {
 		return "?"
@@ -101,7 +97,7 @@ func Initials(name string) string {
 	return out
 }
 
-// Form says where a page's main form goes and what it carries unseen.
+// Form is where a page's main form goes and what it carries in hidden fields.
 type Form struct {
 	Action string // address the form is posted to; each view names its default
 	Flow   string // hidden field `flow`, left out when empty
@@ -115,19 +111,20 @@ type Pair struct{ Name, Value string }
 // ScopeView is one scope in words.
 type ScopeView struct {
 	Name  string // as in the protocol
-	Words string // what it lets the application do; the name is shown when empty
+	Words string // what it lets the app do; the name is shown when empty
 	New   bool   // not allowed before, in a consent that asks for more
 }
 
-// Text is what people read.
+// Text returns what people read: the description with a capital first letter, or the name.
 func (s ScopeView) Text() string {
-	if s.Words != "" {
-		return s.Words
+	if s.Words == "" {
+		return s.Name
 	}
-	return s.Name
+	first, n := utf8.DecodeRuneInString(s.Words)
+	return string(unicode.ToUpper(first)) + s.Words[n:]
 }
 
-// Icon is the name of the scope's picture.
+// Icon returns the name of the scope's icon.
 func (s ScopeView) Icon() string {
 	switch s.Name {
 	case "openid":

@@ -15,15 +15,13 @@ const (
 	PageSetup       PageName = "setup"
 )
 
-// LoginView asks for name and password.
-// Fields: `username`, `password`, and the form's `flow`, `next`. Posted to /login unless Form says otherwise.
+// LoginView asks for an account name and a password. Fields: `username`, `password`, and the form's
+// `flow` and `next`. Posted to /login.
 type LoginView struct {
 	Base
 	Form
-	Username  string        // pre-filled: the login_hint, or what was typed before
-	Wait      time.Duration // left of a lockout; 0: none, over a year: until somebody unlocks
-	ForgotURL string        // link below the form; left out when empty
-	SignupURL string        // likewise
+	Username string        // pre-filled: the login_hint, or what was typed before
+	Wait     time.Duration // until a lockout ends; 0: none, over a year: until somebody unlocks it
 }
 
 // Page names the template.
@@ -77,34 +75,32 @@ func (v *EnrollView) KeyGroups() []string {
 	return groups
 }
 
-// BackupCodesView shows new backup codes, once. Posted to /login/backup-codes unless Form says otherwise, or, when
-// DoneURL is set, left by that link.
+// BackupCodesView shows new backup codes, once.
 type BackupCodesView struct {
 	Base
-	Form
 	Account string
 	Codes   []string
-	DoneURL string
+	DoneURL string // the page to continue with
 }
 
 // Page names the template.
 func (*BackupCodesView) Page() PageName { return PageBackupCodes }
 
-// NewPasswordView asks for a new password. Fields: `new_password`, `confirm_password`.
-// Posted to /login/password unless Form says otherwise.
+// NewPasswordView asks for a new password. Fields: `new_password`, `confirm_password`. Posted to
+// /login/password unless Form names another address.
 type NewPasswordView struct {
 	Base
 	Form
 	Account string   // login name; password managers file the new password under it
-	Reason  string   // why it is asked for, in a sentence
+	Reason  string   // why the person has to choose one, in a sentence
 	Rules   []string // what a password must satisfy, one short line each
 }
 
 // Page names the template.
 func (*NewPasswordView) Page() PageName { return PageNewPassword }
 
-// ChooserView asks which account to use (prompt=select_account). Field: `choice` = continue | other.
-// Posted to /login/choose unless Form says otherwise. Base.Signed is the account offered.
+// ChooserView asks which account to use (prompt=select_account). Base.Signed is the account
+// offered. Field: `choice` = continue | other. Posted to /login/choose.
 type ChooserView struct {
 	Base
 	Form
@@ -113,8 +109,8 @@ type ChooserView struct {
 // Page names the template.
 func (*ChooserView) Page() PageName { return PageChooser }
 
-// LogoutView asks whether to sign out (OpenID Connect RP-Initiated Logout §2). Field: `choice` = logout | stay.
-// Posted to /oauth/logout unless Form says otherwise.
+// LogoutView asks whether to sign out (OpenID Connect RP-Initiated Logout §2). Base.Signed is the
+// account that signs out. Field: `choice` = logout | stay. Posted to Form.Action.
 type LogoutView struct {
 	Base
 	Form
@@ -123,20 +119,18 @@ type LogoutView struct {
 // Page names the template.
 func (*LogoutView) Page() PageName { return PageLogout }
 
-// LoggedOutView says that the browser is signed out.
+// LoggedOutView confirms that the browser is signed out.
 type LoggedOutView struct {
 	Base
-	LoginURL string // "/login" when empty
 }
 
 // Page names the template.
 func (*LoggedOutView) Page() PageName { return PageLoggedOut }
 
-// SetupView makes the first administrator. Fields: `token`, `email`, `username`, `name`, `password`.
-// Posted to /setup unless Form says otherwise.
+// SetupView creates the first administrator. Fields: `token`, `email`, `username`, `name`,
+// `password`. Posted to /setup.
 type SetupView struct {
 	Base
-	Form
 	Token    string // of the one-time link
 	Email    string
 	Username string

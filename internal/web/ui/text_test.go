@@ -77,7 +77,7 @@ func TestWhen(t *testing.T) {
 		}
 	}
 	if (Base{Now: now}).When(time.Time{}).Known() {
-		t.Error("the zero time is known")
+		t.Error("the zero time is shown")
 	}
 	m := Base{Zone: time.FixedZone("CET", 3600)}.When(now)
 	if want := (Moment{"2026-11-21T14:05:00Z", "21 Nov 2026, 15:05 CET", ""}); m != want {
@@ -93,7 +93,7 @@ func TestWaitingIsRoundedUp(t *testing.T) {
 		2 * time.Hour:                  "Try again in 120 minutes.",
 		2*time.Hour + 59*time.Minute:   "Try again in 3 hours.",
 		5*day + time.Second:            "Try again in 6 days.",
-		100 * year:                     "Ask whoever runs this server to unlock your account.",
+		100 * year:                     "Ask your administrator to unlock your account.",
 	} {
 		if got := waitWords(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)

@@ -4,12 +4,12 @@ import (
 	"time"
 )
 
-// Samples gives one full view of every page, in the order in which people meet them: for the check at start-up and for
-// pictures of the pages. All names and addresses are reserved for examples (RFC 2606, RFC 5737).
-func Samples() []View {
+// samples returns full views of every page, in the order in which people see them. All names and
+// addresses are reserved for examples (RFC 2606, RFC 5737).
+func samples() []View {
 	now := time.Date(2026, time.November, 21, 14, 5, 0, 0, time.UTC)
 	b := Base{RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
-	return append(gateSamples(b), accountSamples(b)...)
+	return append(loginSamples(b), accountSamples(b)...)
 }
 
 func sampleClient() *ClientView {
@@ -22,11 +22,11 @@ func samplePerson() *Signed {
 
 func sampleScopes() []ScopeView {
 	return []ScopeView{
-		{Name: "openid", Words: "Know that it is you"},
-		{Name: "profile", Words: "See your name and picture"},
-		{Name: "email", Words: "See your email address"},
-		{Name: "notes:write", Words: "Read and change your notes", New: true},
-		{Name: "offline_access", Words: "Stay connected when you are not using it"},
+		{Name: "openid", Words: "confirm your identity"},
+		{Name: "profile", Words: "view your name and photo"},
+		{Name: "email", Words: "view your email address"},
+		{Name: "notes:write", Words: "read and change your notes", New: true},
+		{Name: "offline_access", Words: "keep access when you're not using it"},
 	}
 }
 
@@ -38,7 +38,7 @@ func sampleRules() []string {
 	}
 }
 
-func gateSamples(b Base) []View {
+func loginSamples(b Base) []View {
 	client, signed := b, b
 	client.Client = sampleClient()
 	signed.Client, signed.Signed = sampleClient(), samplePerson()
@@ -49,15 +49,15 @@ func gateSamples(b Base) []View {
 	form := Form{Flow: "flow-1", Next: "/account", Hidden: []Pair{{Name: "state", Value: "af0ifjsldkj"}}}
 	const account = "ada@example.com"
 	return []View{
-		&SetupView{Base: b, Form: form, Token: "gth_su_example", Email: account, Rules: sampleRules()},
-		&LoginView{Base: client, Form: form, ForgotURL: "/forgot-password", SignupURL: "/signup"},
+		&SetupView{Base: b, Token: "gth_su_example", Email: account, Rules: sampleRules()},
+		&LoginView{Base: client, Form: form},
 		&LoginView{Base: failed, Form: form, Username: account},
 		&LoginView{Base: client, Form: form, Username: account, Wait: 12 * time.Minute},
 		&CodeView{Base: client, Form: form, Account: account, SwitchURL: "/login/code?backup=1", StartURL: "/login"},
 		&CodeView{Base: client, Form: form, Account: account, Backup: true, SwitchURL: "/login/code", Wait: time.Minute},
 		&CodeView{Base: client, Form: form, Account: account},
 		sampleEnroll(b, form, account),
-		&BackupCodesView{Base: b, Form: form, Account: account, Codes: []string{
+		&BackupCodesView{Base: b, Account: account, DoneURL: "/account", Codes: []string{
 			"7KQ4-M2XW", "H9TD-3RVB", "P6YN-8CJF", "2WGS-X5ZK", "B4LM-T7QH",
 			"V8RC-9DNP", "J3FX-6YWT", "Z5HK-4GSM", "N7BQ-2PLV", "C6TJ-8XRD",
 		}},
@@ -68,11 +68,11 @@ func gateSamples(b Base) []View {
 		},
 		&ChooserView{Base: signed, Form: form},
 		&ConsentView{Base: signed, Form: form, Scopes: sampleScopes(), SwitchURL: "/login?prompt=login"},
-		&ActivateView{Base: b, Form: form, UserCode: "WDJB-MJHT", PhoneURL: "https://id.example.com/activate?user_code=WDJB-MJHT"},
-		sampleDevice(signed, form),
+		&ActivateView{Base: b, UserCode: "WDJB-MJHT", PhoneURL: "https://id.example.com/activate?user_code=WDJB-MJHT"},
+		sampleDevice(signed),
 		&ActivateDoneView{Base: client, Approved: true},
 		&ActivateDoneView{Base: client},
-		&LogoutView{Base: signed, Form: form},
+		&LogoutView{Base: signed, Form: Form{Action: "/logout/confirm", Flow: "flow-1"}},
 		&LoggedOutView{Base: client},
 		&FormPostView{
 			Base: client, Action: "https://notes.example.com/callback",
@@ -94,13 +94,13 @@ func sampleEnroll(b Base, form Form, account string) View {
 	}
 }
 
-func sampleDevice(b Base, form Form) View {
+func sampleDevice(b Base) View {
 	c := *b.Client
 	c.Name = "Acme TV"
 	b.Client = &c
 	return &ActivateConfirmView{
-		Base: b, Form: form, UserCode: "WDJB-MJHT", Scopes: sampleScopes()[:2], IP: "203.0.113.24",
-		Agent: "Mozilla/5.0 (SMART-TV; Linux; Tizen 7.0) AppleWebKit/537.36 Chrome/94.0 Safari/537.36", AskedAt: b.Now.Add(-2 * time.Minute),
+		Base: b, UserCode: "WDJB-MJHT", Scopes: sampleScopes()[:2], IP: "203.0.113.24",
+		Agent: "Mozilla/5.0 (SMART-TV; Linux; Tizen 7.0) AppleWebKit/537.36 Chrome/94.0 Safari/537.36", RequestedAt: b.Now.Add(-2 * time.Minute),
 	}
 }
 
@@ -142,7 +142,8 @@ func accountSamples(b Base) []View {
 
 func sampleSessions(b Base) View {
 	return &AccountSessionsView{
-		Base: b,
+		Base:         b,
+		InactiveDays: 30,
 		Sessions: []SessionView{
 			{ID: "s1", Agent: sampleWindows, IP: "192.0.2.17", Current: true, SignedInAt: b.Now.Add(-5 * time.Hour), LastUsedAt: b.Now},
 			{ID: "s2", Agent: sampleIPhone, IP: "2001:db8::7a", SignedInAt: b.Now.Add(-2 * day), LastUsedAt: b.Now.Add(-26 * time.Hour)},

@@ -5,17 +5,18 @@ import (
 	"time"
 )
 
-// Moment is a point in time, written for machines and twice for people.
+// Moment is a point in time, written for programs and in two ways for people.
 type Moment struct {
 	Machine  string // RFC 3339, UTC
 	Absolute string // "21 Nov 2026, 14:05 UTC"
-	Relative string // "2 hours ago", or "" when the present is not known
+	Relative string // "2 hours ago", or "" when the page does not know the present
 }
 
 // Known reports whether there is a time to show.
 func (m Moment) Known() bool { return m.Machine != "" }
 
-// When writes a point in time as seen from the request; the zero Moment for the zero time.
+// When returns a point in time as seen from the request, in the person's time zone. The zero time
+// gives the zero Moment.
 func (b Base) When(t time.Time) Moment {
 	if t.IsZero() {
 		return Moment{}
@@ -51,7 +52,7 @@ const (
 	year  = 365 * day
 )
 
-// DurationWords writes a duration in its largest whole unit: "2 hours", "1 minute", which is also the least.
+// DurationWords returns a duration in its largest whole unit, at least "1 minute": "2 hours".
 func DurationWords(d time.Duration) string {
 	units := [...]struct {
 		length, from time.Duration
@@ -72,7 +73,7 @@ func DurationWords(d time.Duration) string {
 	return "1 minute"
 }
 
-// count writes a number of things in English.
+// count returns a number of things in English: "1 device", "2 devices".
 func count(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -80,12 +81,13 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// waitWords says what to do about a lockout. It rounds up: who waits as long as told must not be turned away again.
+// waitWords returns what to do about a lockout. It rounds up, so that a person who waits as long as
+// the page says is not rejected again.
 func waitWords(d time.Duration) string {
 	up := func(unit time.Duration) int { return int((d + unit - 1) / unit) }
 	switch {
 	case d > year:
-		return "Ask whoever runs this server to unlock your account."
+		return "Ask your administrator to unlock your account."
 	case d > 2*day:
 		return "Try again in " + count(up(day), "day") + "."
 	case d > 2*time.Hour:
