@@ -260,7 +260,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	}
 	var browser *ui.Server
 	options := kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(protocolCore))
-	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.Fail(w, r, err) }
+	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.ErrorPage(w, r, err) }
 	kit := web.New(options)
 	browser = ui.NewServer(kit, pages, p.login, protocolCore, p.db, ui.Options{
 		SessionTTL: p.cfg.Sessions.TTL, RevokeTokens: p.cfg.Sessions.RevokeTokens, MFARequired: mfaRequired(p.cfg),

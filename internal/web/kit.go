@@ -194,7 +194,7 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 			} { // they belong to the answer that failed
 				rec.Header().Del(name)
 			}
-			WriteProblem(rec, r, ProblemOf(ev.Err))
+			k.Fail(rec, r, ev.Err)
 		}
 	}
 	if ev.Route == "" {

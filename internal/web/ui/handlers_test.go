@@ -20,6 +20,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
 
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -73,6 +74,7 @@ type site struct {
 	t       *testing.T
 	now     time.Time
 	handler http.Handler
+	fail    func(w http.ResponseWriter, r *http.Request, err error)
 	login   *login.Server
 	limiter *limiter
 	user    *identity.User
@@ -92,17 +94,19 @@ func newSite(t *testing.T) *site {
 		Issuer: origin, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: 24 * time.Hour, DeviceTTL: 10 * time.Minute, Rotation: true,
 		TokenFormat: oauth.FormatJWT, Alg: jose.EdDSA, DefaultScopes: []string{"openid"}, EndWithSession: true,
 	}, g.db, g.ring, g.keys, nil, nil)
+	var pages *ui.Server
 	kit := web.New(web.Options{
-		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true,
+		ErrorPage: func(w http.ResponseWriter, r *http.Request, err error) { pages.ErrorPage(w, r, err) },
+		Now:       func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true,
 		Limiter: s.limiter, Rates: map[string]web.Rate{"login": {Max: 5, Window: time.Minute}, "device": {Max: 5, Window: time.Minute}},
 	})
-	pages := ui.NewServer(kit, g.pages, s.login, core, g.db, ui.Options{
+	pages = ui.NewServer(kit, g.pages, s.login, core, g.db, ui.Options{
 		SessionTTL: 24 * time.Hour, RevokeTokens: true, MFARequired: func(*identity.User) bool { return false },
 	})
 	mux := http.NewServeMux()
 	protocol.New(kit, core, pages).Routes(mux)
 	pages.Routes(mux)
-	s.handler = kit.Stack(mux)
+	s.handler, s.fail = kit.Stack(mux), pages.Fail
 	s.user = s.newUser()
 	id := secret.NewID(s.now)
 	s.app = &client.Client{
@@ -160,6 +164,7 @@ func (s *site) signedIn(u *identity.User) *browser {
 }
 
 func (b *browser) send(r *http.Request) *httptest.ResponseRecorder {
+	r.Header.Set("Accept", "text/html")
 	for n, v := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: n, Value: v})
 	}
@@ -669,6 +674,44 @@ func TestErrorPages(t *testing.T) {
 		w := b.get(path)
 		if w.Code != status || !strings.Contains(w.Body.String(), w.Header().Get("X-Request-Id")) {
 			t.Errorf("%s: %d\n%s", path, w.Code, w.Body)
+		}
+	}
+}
+
+// An error is a page for a person and JSON for a program, at any address.
+func TestErrorsByTheRequest(t *testing.T) {
+	s := newSite(t)
+	for path, status := range map[string]int{"/nowhere": 404, "/login?flow=x": 400, "/static/none.css": 404, "/oauth/authorize": 400} {
+		person := s.browser()
+		page := person.get(path)
+		if page.Code != status || !strings.Contains(page.Body.String(), "<h1>") {
+			t.Errorf("%s in a browser: %d\n%s", path, page.Code, page.Body)
+		}
+		program := httptest.NewRecorder()
+		s.handler.ServeHTTP(program, httptest.NewRequest("GET", origin+path, nil))
+		if program.Code != status || !strings.HasPrefix(program.Body.String(), `{"error":`) {
+			t.Errorf("%s in a program: %d\n%s", path, program.Code, program.Body)
+		}
+	}
+}
+
+// "Try again" leads back to the page itself, and to no other server.
+func TestErrorPageTryAgain(t *testing.T) {
+	s := newSite(t)
+	for path, want := range map[string]string{
+		"/activate?user_code=WDJB-MJHT": "/activate?user_code=WDJB-MJHT",
+		"//evil.example/":               "/account",
+		`/\evil.example`:                `/%5Cevil.example`,
+	} {
+		r := httptest.NewRequest("GET", origin+"/", nil)
+		u, err := url.Parse(origin + path)
+		must(t, err)
+		r.URL.Path, r.URL.RawPath, r.URL.RawQuery = u.Path, u.RawPath, u.RawQuery
+		r.Header.Set("Accept", "text/html")
+		w := httptest.NewRecorder()
+		s.fail(w, r, fault.New(fault.Unavailable, "the database is away"))
+		if page := w.Body.String(); w.Code != 503 || !strings.Contains(page, `href="`+want+`">Try again`) || strings.Contains(page, "database") {
+			t.Errorf("%s: %d\n%s", path, w.Code, page)
 		}
 	}
 }

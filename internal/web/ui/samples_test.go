@@ -80,8 +80,8 @@ func loginSamples(b Base) []View {
 		},
 		&ErrorView{
 			Base: client, Heading: "This link has been used",
-			What: "A sign-in link works once, and this one has already been opened.",
-			Do:   "Go back to the application and start again.", BackURL: "https://notes.example.com/",
+			Text:    "A sign-in link works once. Go back to the app and start again.",
+			NextURL: "/account", NextText: "Go to your account",
 		},
 	}
 }

@@ -2,7 +2,6 @@ package ui
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -63,7 +62,7 @@ func NewServer(kit *web.Kit, pages *Pages, l *login.Server, o *oauth.Server, a A
 func (s *Server) Routes(mux *http.ServeMux) {
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.Fail(w, r, fault.New(fault.Denied, "This form was sent from another site, so it was ignored. Open the page on this site and try again."))
+		s.kit.Fail(w, r, fault.New(fault.Denied, "This form was sent from another site, so it was ignored. Open the page on this site and try again."))
 	}))
 	table := []struct {
 		pattern string
@@ -121,7 +120,7 @@ func (s *Server) page(h web.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if err := h(w, r); err != nil {
-			s.Fail(w, r, err)
+			s.kit.Fail(w, r, err)
 		}
 	})
 }
@@ -206,41 +205,12 @@ func policy(origins []string) string {
 		"connect-src 'self'; form-action " + action + "; frame-ancestors 'none'; base-uri 'none'"
 }
 
-// Fail shows an error to a person. What is unexpected is logged and not shown.
-func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) {
-	ev := web.EventOf(r.Context())
-	ev.Err = err
-	web.RetryAfter(w.Header(), err)
-	w.Header().Set("Cache-Control", "no-store")
-	v := &ErrorView{Base: begin(r), Heading: "Something went wrong", Do: "Go back and try again."}
-	status := web.Status(err)
-	switch {
-	case status == http.StatusNotFound:
-		v.Heading = "Page not found"
-	case status == http.StatusTooManyRequests:
-		v.Heading, v.Do = "Too many requests", "Wait a moment, then try again."
-	case status == http.StatusServiceUnavailable:
-		v.Heading, v.Do = "The server is busy", "Wait a moment, then try again."
-	case status == http.StatusForbidden:
-		v.Heading = "Not allowed"
-	case fault.Is(err, fault.Consumed):
-		v.Heading, v.Do = "This cannot continue", ""
-	case status < 500:
-		v.Heading = "This cannot continue"
-	}
-	if v.What = fault.Text(err); v.What == "" {
-		v.What, v.Do = "The server met a problem that is not your fault.", "Try again. If it happens again, tell the operator the request id below."
-	}
-	if shown := s.show(w, status, v); shown != nil {
-		ev.Err = errors.Join(err, shown)
-		http.Error(w, "Something went wrong. Request id: "+ev.ID, http.StatusInternalServerError)
-	}
-}
-
+// root redirects the server's plain address to the account pages.
 func (s *Server) root(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, "/account")
 }
 
+// notFound rejects addresses that nothing is served at.
 func (s *Server) notFound(http.ResponseWriter, *http.Request) error {
 	return fault.New(fault.NotFound, "There is no page at this address. Check it for typing errors.")
 }
@@ -306,7 +276,7 @@ func clientView(cl *client.Client, redirect string) *ClientView {
 func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 	body, gz, kind, immutable, ok := s.pages.Assets.Lookup(r.URL.Path)
 	if !ok {
-		s.Fail(w, r, fault.New(fault.NotFound, "There is no file at this address."))
+		s.kit.Fail(w, r, fault.New(fault.NotFound, "There is no file at this address."))
 		return
 	}
 	h := w.Header()
@@ -324,10 +294,11 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
+// favicon redirects browsers that look for an icon at its traditional address.
 func (s *Server) favicon(w http.ResponseWriter, r *http.Request) {
 	icon, err := s.pages.Assets.URL("icon.svg")
 	if err != nil {
-		s.Fail(w, r, err)
+		s.kit.Fail(w, r, err)
 		return
 	}
 	http.Redirect(w, r, icon, http.StatusSeeOther)

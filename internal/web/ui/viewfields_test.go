@@ -20,8 +20,6 @@ func unset() map[string]string {
 		"CodeView.Backup":                  "the code page is being changed to offer several factors",
 		"CodeView.SwitchURL":               "likewise",
 		"AccountSecurityView.TOTPLastUsed": "likewise",
-		"ErrorView.BackURL":                "error pages are being given one way on each",
-		"ErrorView.Back":                   "likewise",
 	}
 }
 

@@ -1,29 +1,17 @@
 package ui
 
-// PageError is the page of last resort.
+// PageError is the page about an error that no form can show.
 const PageError PageName = "error"
 
-// ErrorView says what happened and what to do. Neither text may hold anything that a stranger can write
-// but names already registered; Base.RequestID lets the operator find the rest in the log.
+// ErrorView shows what happened and what to do. None of its texts may hold anything that a stranger
+// can write, except registered names. Base.RequestID lets the operator find the rest in the log.
 type ErrorView struct {
 	Base
-	Heading string // what happened, in a few words
-	What    string // the same in a sentence
-	Do      string // what to do now
-	BackURL string // only ever our own page or a registered client's home
-	Back    string // text of that link; made from Base.Client's name when empty
+	Heading  string // the cause, in a few words
+	Text     string // what happened and what to do, in whole sentences
+	NextURL  string // one of our own pages
+	NextText string // the text of the link to it
 }
 
 // Page names the template.
 func (*ErrorView) Page() PageName { return PageError }
-
-// BackText is the text of the link back.
-func (v *ErrorView) BackText() string {
-	if v.Back != "" {
-		return v.Back
-	}
-	if v.Client != nil && v.Client.Name != "" {
-		return "Back to " + v.Client.Name
-	}
-	return "Back to the start"
-}

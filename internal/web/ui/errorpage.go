@@ -1,0 +1,68 @@
+package ui
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+// Fail answers a request with an error: a person gets a page, a program gets JSON.
+func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) { s.kit.Fail(w, r, err) }
+
+// ErrorPage shows an error to a person: its cause as the heading, what to do about it, and one way
+// to continue. The text of an unexpected error is logged and not shown.
+func (s *Server) ErrorPage(w http.ResponseWriter, r *http.Request, err error) {
+	w.Header().Set("Cache-Control", "no-store")
+	v := errorView(r, err)
+	if failed := s.show(w, web.Status(err), v); failed != nil {
+		ev := web.EventOf(r.Context())
+		ev.Err = errors.Join(err, failed)
+		http.Error(w, v.Heading+". Request ID: "+ev.ID, http.StatusInternalServerError)
+	}
+}
+
+// errorView returns the page about an error.
+func errorView(r *http.Request, err error) *ErrorView {
+	p := web.ProblemOf(err)
+	v := &ErrorView{
+		Base:     begin(r),
+		Text:     p.Text,
+		NextURL:  "/account",
+		NextText: "Go to your account",
+	}
+	switch p.Status {
+	case http.StatusNotFound:
+		v.Heading = "Page not found"
+	case http.StatusForbidden:
+		v.Heading = "You don't have access to this page"
+	case http.StatusConflict:
+		v.Heading = "This link is no longer valid"
+		v.NextURL, v.NextText = "/login", "Go to sign-in"
+	case http.StatusTooManyRequests:
+		v.Heading = "Too many requests"
+		v.NextURL, v.NextText = retryURL(r), "Try again"
+	case http.StatusServiceUnavailable:
+		v.Heading = "Temporarily unavailable"
+		v.NextURL, v.NextText = retryURL(r), "Try again"
+	case http.StatusInternalServerError:
+		v.Heading = "Something went wrong on our side"
+		v.Text = "Try again. If it happens again, give your administrator the request ID below."
+		v.NextURL, v.NextText = retryURL(r), "Try again"
+	default:
+		v.Heading = "This request cannot continue"
+	}
+	return v
+}
+
+// retryURL returns the address to send a request to again: a page that was opened itself, or the
+// account pages in place of a form.
+func retryURL(r *http.Request) string {
+	to := r.URL.RequestURI()
+	isPath := strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "//") && !strings.HasPrefix(to, `/\`)
+	if r.Method != http.MethodGet || !isPath {
+		return "/account"
+	}
+	return to
+}
