@@ -1,11 +1,9 @@
-// Package config is the one table of settings: what they are called, what they
-// default to, how they are read and what they mean.
+// Package config holds the table of settings: their names, defaults, syntax and meaning.
 //
-// A Config is a plain value made by Load from what it is handed: the bytes of a
-// file, a list of environment variables, the flags of a command. The package
-// looks at nothing by itself, so two servers in one process can be configured
-// side by side. Only the wiring in internal/app knows it; every other part gets
-// the values it needs.
+// Load makes a Config from the contents of a file, a list of environment variables and the flags
+// of a command. The package reads no file and no environment by itself, so one process can
+// configure two servers. Only internal/app and internal/cli import it; all other packages receive
+// the values that they need.
 package config
 
 import (
@@ -18,8 +16,7 @@ import (
 	"time"
 )
 
-// Config holds every setting, parsed and in range. The names in the comments of
-// the table (see Settings) are those that users write.
+// Config holds every setting, parsed and in range. Settings lists their names.
 type Config struct {
 	Server     Server
 	Storage    Storage
@@ -35,7 +32,7 @@ type Config struct {
 	origins map[string]string // setting name → where its value came from; absent for defaults
 }
 
-// Environment says how strict the server is with itself.
+// Environment is the deployment mode.
 type Environment string
 
 // The environments.
@@ -44,7 +41,7 @@ const (
 	Production  Environment = "production"
 )
 
-// Server is how the process listens and speaks.
+// Server holds the settings of the process: addresses, TLS, log.
 type Server struct {
 	Environment      Environment
 	Host             string // see Config.Hosts
@@ -53,29 +50,29 @@ type Server struct {
 	TrustedProxies   []netip.Prefix
 	CertFile         string // PEM; set together with KeyFile
 	KeyFile          string
-	ClientCerts      bool   // ask for a client certificate in the TLS handshake
+	ClientCerts      bool   // request a client certificate in the TLS handshake
 	LogLevel         string // debug, info, warn, error
 	LogFormat        string // text, json
 	RequestBodyLimit int64  // bytes
 	ShutdownTimeout  time.Duration
-	ProfilePort      int // 0 is none
+	ProfilePort      int // 0 means none
 }
 
-// Storage is where things are kept.
+// Storage holds the settings of the databases, and the master key.
 type Storage struct {
 	DatabaseURL Secret // sqlite:PATH or postgres://…; may hold a password
 	RedisURL    Secret // redis://…, or empty
 	SecretKey   Secret // as written; see Config.MasterKey
 }
 
-// Tokens are the lifetimes and kinds of what the authorization server gives.
+// Tokens holds the lifetimes and formats of what the authorization server issues.
 type Tokens struct {
 	AccessTTL          time.Duration
 	IDTTL              time.Duration
 	RefreshTTL         time.Duration // since its last use
 	RefreshAbsoluteTTL time.Duration // since the approval
 	RefreshRotation    bool
-	RefreshReuse       time.Duration // how long the token before the current one is still taken; 0 is never
+	RefreshReuse       time.Duration // how long the previous token is still accepted; 0 means never
 	CodeTTL            time.Duration
 	DeviceCodeTTL      time.Duration
 	AccessFormat       string // jwt, opaque
@@ -84,24 +81,24 @@ type Tokens struct {
 	DefaultScopes      []string
 	PasswordGrant      bool
 	PasswordClients    []string
-	PKCERequired       string // true or false: of public clients alone; all: of confidential ones, too
+	PKCERequired       string // true or false: public clients; all: confidential ones, too
 }
 
-// Sessions are the browser's sessions.
+// Sessions holds the settings of browser sessions.
 type Sessions struct {
 	TTL          time.Duration
-	Idle         time.Duration // 0 is no idle limit
+	Idle         time.Duration // 0 means no idle timeout
 	Single       bool
 	NotifyNew    bool
 	RevokeTokens bool
 }
 
-// Passwords is the policy for new passwords, and how many are checked at once.
+// Passwords holds the policy for new passwords, and how many checks may wait.
 type Passwords struct {
 	MinLength      int
 	AdminMinLength int
 	History        int
-	Expiry         time.Duration // 0 is never
+	Expiry         time.Duration // 0 means never
 	Uppercase      bool
 	Lowercase      bool
 	Numbers        bool
@@ -110,9 +107,9 @@ type Passwords struct {
 	HashQueue      int
 }
 
-// Lockout is what repeated wrong passwords lead to.
+// Lockout holds the settings of locks after repeated wrong passwords.
 type Lockout struct {
-	Threshold   int // 0 switches lockout of accounts off
+	Threshold   int // 0 turns the lockout of accounts off
 	Duration    time.Duration
 	AutoUnlock  bool
 	Progressive bool
@@ -121,20 +118,20 @@ type Lockout struct {
 	Whitelist   []netip.Prefix
 }
 
-// MFA says who needs a second factor.
+// MFA holds who needs two-step verification.
 type MFA struct {
 	Require      bool
 	RequireAdmin bool
 	Grace        time.Duration
 }
 
-// Limit is a number of requests in a stretch of time. Max 0 is no limit.
+// A Limit is a maximum number of requests per window. Max 0 means no limit.
 type Limit struct {
 	Max    int
 	Window time.Duration
 }
 
-// RateLimits are the limits of each endpoint and how callers are told apart.
+// RateLimits holds the limits of the endpoints and what they apply to.
 type RateLimits struct {
 	Enabled       bool
 	By            string // ip, client, user
@@ -147,18 +144,19 @@ type RateLimits struct {
 	Register      Limit
 }
 
-// Gateway is what stands between callers and other people's servers.
+// Gateway holds the settings of the gateway.
 type Gateway struct {
 	RoutesFile string // a YAML file, or ""
 }
 
-// Audit is how long the record of events is kept.
+// Audit holds the settings of the audit log.
 type Audit struct {
-	Retention time.Duration // 0 is for ever
+	Retention time.Duration // 0 means forever
 	Issuance  string        // each, aggregate
 }
 
-// Secret is a value that no format verb, error or JSON document shows. Convert it to a string to use it.
+// A Secret is a value that no format verb, error or JSON document shows. Convert it to a string to
+// use it.
 type Secret string
 
 const hidden = "[hidden]"
@@ -170,7 +168,7 @@ func (s Secret) Format(f fmt.State, _ rune) {
 	}
 }
 
-// MarshalText gives the placeholder.
+// MarshalText returns the placeholder.
 func (s Secret) MarshalText() ([]byte, error) {
 	if s == "" {
 		return nil, nil
@@ -181,10 +179,10 @@ func (s Secret) MarshalText() ([]byte, error) {
 // Production reports whether ENVIRONMENT is production.
 func (c *Config) Production() bool { return c.Server.Environment == Production }
 
-// TLS reports whether the server itself speaks HTTPS.
+// TLS reports whether the server itself serves HTTPS.
 func (c *Config) TLS() bool { return c.Server.CertFile != "" }
 
-// Hosts gives the addresses to listen on: both loopback addresses for localhost,
+// Hosts returns the addresses to listen on: both loopback addresses for localhost,
 // one empty string for all interfaces, or the one address in HOST.
 func (c *Config) Hosts() []string {
 	switch c.Server.Host {
@@ -196,7 +194,8 @@ func (c *Config) Hosts() []string {
 	return []string{c.Server.Host}
 }
 
-// ListeningOn records the port that the system chose for PORT=0. BASE_URL follows it unless it was set.
+// ListeningOn records the port that the system chose for PORT=0. BASE_URL follows it unless it was
+// set.
 func (c *Config) ListeningOn(port int) {
 	c.Server.Port = port
 	if !c.isSet("BASE_URL") {
@@ -204,7 +203,8 @@ func (c *Config) ListeningOn(port int) {
 	}
 }
 
-// Origin says where the value of a setting came from, as in "gatehouse.yaml line 3" or "default".
+// Origin returns where the value of a setting came from, such as "gatehouse.yaml line 3" or
+// "default".
 func (c *Config) Origin(name string) string {
 	if from, ok := c.origins[name]; ok {
 		return from
@@ -212,8 +212,8 @@ func (c *Config) Origin(name string) string {
 	return "default"
 }
 
-// MasterKey gives the bytes of SECRET_KEY: decoded when it is hexadecimal or base64
-// that yields at least 32 bytes, else the characters themselves. It is nil when unset.
+// MasterKey returns the bytes of SECRET_KEY: decoded if it is hexadecimal or base64 that yields at
+// least 32 bytes, otherwise its characters. It returns nil if SECRET_KEY is not set.
 func (c *Config) MasterKey() []byte {
 	s := string(c.Storage.SecretKey)
 	if s == "" {
@@ -232,7 +232,7 @@ func (c *Config) MasterKey() []byte {
 
 func (c *Config) isSet(name string) bool { _, ok := c.origins[name]; return ok }
 
-// ownAddress is the BASE_URL of a server nobody gave a name.
+// ownAddress returns the BASE_URL of a server for which none is set.
 func (c *Config) ownAddress() string {
 	scheme := "http"
 	if c.TLS() {

@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// file reads a YAML mapping of lower-case names to scalars or lists of scalars.
-// It walks the nodes itself: decoding into a struct would lose the line numbers
-// and take `yes`, `010` or `1:30` for something else than what is written.
+// file reads a YAML mapping of lower-case names to scalars or lists of scalars. It walks the nodes
+// itself: decoding into a struct would lose the line numbers, and would interpret `yes`, `010` or
+// `1:30`.
 func (l *loader) file(data []byte, name string) {
 	if name == "" {
 		name = "settings file"
@@ -48,7 +48,7 @@ func (l *loader) file(data []byte, name string) {
 	}
 }
 
-// parseYAML gives the top mapping, or nil for an empty document.
+// parseYAML returns the top-level mapping, or nil for an empty document.
 func parseYAML(data []byte) (*yaml.Node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
@@ -73,8 +73,8 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 	return root, nil
 }
 
-// readable drops the library's prefix, and the words of the file that one of its
-// messages repeats: an unquoted secret that begins with * would be among them.
+// readable returns the error without the library's prefix, and without the part of the file that
+// one of its messages quotes: it could contain an unquoted secret that begins with *.
 func readable(err error) error {
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
 	if strings.Contains(msg, "unknown anchor") {
@@ -83,7 +83,7 @@ func readable(err error) error {
 	return errors.New("not readable as YAML: " + msg)
 }
 
-// plain gives the text of a scalar, or of a list of scalars joined by commas.
+// plain returns the text of a scalar, or of a list of scalars joined by commas.
 func plain(n *yaml.Node) (string, bool) {
 	switch n.Kind {
 	case yaml.ScalarNode:

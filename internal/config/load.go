@@ -10,20 +10,20 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
-// A Source is what settings are read from. Each part may be empty.
+// A Source holds everything that settings are read from. Each part may be empty.
 type Source struct {
 	File     []byte            // the contents of a YAML file
-	FileName string            // how messages call it
-	Env      []string          // NAME=value, as the system hands it over
-	Flags    map[string]string // by flag name without dashes; every one must be a setting
-	// ReadFile serves the …_FILE variables. Without it they are an error.
+	FileName string            // its name in messages
+	Env      []string          // NAME=value, as in os.Environ
+	Flags    map[string]string // by flag name without dashes; each must be a setting
+	// ReadFile reads the files that …_FILE variables name. If it is nil, they are errors.
 	ReadFile func(path string) ([]byte, error)
 }
 
-// Problems is all that is wrong with the settings, one sentence each.
+// Problems lists everything that is wrong with the settings, one sentence each.
 type Problems []string
 
-// Error gives one line per problem.
+// Error returns one line per problem.
 func (p Problems) Error() string { return strings.Join(p, "\n") }
 
 func (p *Problems) add(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
@@ -35,10 +35,9 @@ func (p Problems) orNil() error {
 	return p
 }
 
-// Load makes a Config: the defaults, over them the file, over that the
-// environment, over that the flags. The error is Problems with everything that
-// is wrong. Names in the environment that are not ours are ignored, since the
-// environment is shared; in the file and among the flags they are errors.
+// Load returns a Config with the defaults, overridden by the file, the environment and the flags,
+// in this order. The error is a Problems that lists all mistakes. Unknown names are ignored in the
+// environment, which is shared with other programs, and are errors in the file and among the flags.
 func Load(src Source) (*Config, error) {
 	l := loader{
 		cfg:    &Config{origins: map[string]string{}},
@@ -73,7 +72,7 @@ type loader struct {
 	problems Problems
 }
 
-// set takes one value. An empty one is as if it were not there.
+// set stores one value. An empty value counts as not set.
 func (l *loader) set(s Setting, raw, origin, shown string) {
 	raw = strings.TrimSpace(raw)
 	if raw == "" {
@@ -165,7 +164,7 @@ func (l *loader) unknown(origin, shown, name string, form func(Setting) string) 
 	l.problems = append(l.problems, msg)
 }
 
-// settle fills in what depends on other settings, and brings BASE_URL into its one spelling.
+// settle sets defaults that depend on other settings, and canonicalizes BASE_URL.
 func (c *Config) settle() {
 	production := c.Production()
 	if !c.isSet("HOST") {
@@ -189,7 +188,7 @@ func (c *Config) settle() {
 	}
 }
 
-// bareHost takes the brackets off an IPv6 address; they belong to URLs.
+// bareHost removes the brackets of an IPv6 address, which are part of URLs only.
 func bareHost(h string) string {
 	if strings.HasPrefix(h, "[") && strings.HasSuffix(h, "]") {
 		return h[1 : len(h)-1]
@@ -197,8 +196,8 @@ func bareHost(h string) string {
 	return h
 }
 
-// canonicalURL writes an origin as browsers do (RFC 6454 §6.1): lower case, no
-// default port, no trailing slash. What it cannot read it leaves for Validate.
+// canonicalURL returns an origin in the form that browsers use (RFC 6454 §6.1): lower case, no
+// default port, no trailing slash. It returns an invalid address unchanged, for Validate to reject.
 func canonicalURL(s string) string {
 	s = strings.TrimRight(s, "/")
 	u, err := url.Parse(s)

@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// A Setting is one row of the table: what users may set, and where it lands.
+// A Setting is one row of the table: what an operator may set, and where its value goes.
 type Setting struct {
 	Name    string // upper case, as in the environment
 	Group   string
-	Default string // in the form that users write; "" is none, or as Doc says
-	Doc     string // what it does, for the reference page and the usage text
-	Secret  bool   // its value is never shown
+	Default string // as written in a file; "" means none, or as Doc says
+	Doc     string // for the reference page and the usage text
+	Secret  bool   // the value is never shown
 
-	path  bool // holds a path: has no …_FILE form
+	path  bool // a path, which has no …_FILE form
 	place func(*Config) value
 }
 
-// Flag is the setting's name on the command line, without the leading dashes.
+// Flag returns the setting's name on the command line, without the leading dashes.
 func (s Setting) Flag() string { return strings.ReplaceAll(strings.ToLower(s.Name), "_", "-") }
 
-// Key is the setting's name in a YAML file.
+// Key returns the setting's name in a YAML file.
 func (s Setting) Key() string { return strings.ToLower(s.Name) }
 
-// Accepts says in words what values it takes.
+// Accepts describes in words which values the setting accepts.
 func (s Setting) Accepts() string { return s.place(new(Config)).accepts() }
 
 // Bool reports whether the flag may stand without a value, meaning true.
@@ -37,20 +37,23 @@ const (
 	many   = math.MaxInt32
 )
 
-// Settings is the table, in the order of the reference page.
+// Settings returns the table, in the order of the reference page.
 func Settings() []Setting {
 	var all []Setting
 	for _, g := range []struct {
 		name string
 		rows []Setting
 	}{
-		{"Server", serverRows()},
+		{"Server", addressRows()},
+		{"Server", processRows()},
 		{"Storage", storageRows()},
-		{"Tokens", tokenRows()},
+		{"Tokens", lifetimeRows()},
+		{"Tokens", grantRows()},
 		{"Sessions", sessionRows()},
 		{"Passwords", passwordRows()},
+		{"Passwords", characterRows()},
 		{"Lockout", lockoutRows()},
-		{"Second factor", mfaRows()},
+		{"Two-step verification", mfaRows()},
 		{"Rate limits", rateRows()},
 		{"Gateway", gatewayRows()},
 		{"Audit", auditRows()},
@@ -63,244 +66,498 @@ func Settings() []Setting {
 	return all
 }
 
-func serverRows() []Setting {
+func addressRows() []Setting {
 	return []Setting{
-		{Name: "ENVIRONMENT", Default: "development", Doc: "How strict the server is with itself: production demands https, a SECRET_KEY and a second factor of administrators.", place: func(c *Config) value {
-			return choice[Environment]{&c.Server.Environment, []Environment{Development, Production}}
-		}},
-		{Name: "HOST", Doc: "The address to listen on; the default is localhost in development (both loopback addresses) and * (all interfaces) in production.", place: func(c *Config) value {
-			return text{&c.Server.Host, "an address, a host name, or *"}
-		}},
-		{Name: "PORT", Default: "8080", Doc: "The port to listen on; 0 takes any free one.", place: func(c *Config) value {
-			return number[int]{&c.Server.Port, 0, 65535}
-		}},
-		{Name: "BASE_URL", Default: "http://localhost:8080", Doc: "The address that browsers and clients use, which is also the issuer in tokens; when it is not set it follows PORT, and is https when SSL_CERT is set.", place: func(c *Config) value {
-			return text{&c.Server.BaseURL, "an http or https address without a path"}
-		}},
-		{Name: "TRUSTED_PROXIES", Doc: "The proxies in front of this server: what they say of the caller in X-Forwarded-For and X-Request-Id is believed, and they may ask /gateway/check about requests that they hold; the default is none.", place: func(c *Config) value {
-			return prefixes{&c.Server.TrustedProxies}
-		}},
-		{Name: "SSL_CERT", path: true, Doc: "The file with the certificate chain (PEM) for serving https directly; a renewed file is taken up without a restart.", place: func(c *Config) value {
-			return text{&c.Server.CertFile, "a path"}
-		}},
-		{Name: "SSL_KEY", path: true, Doc: "The file with the certificate's private key (PEM).", place: func(c *Config) value {
-			return text{&c.Server.KeyFile, "a path"}
-		}},
-		{Name: "TLS_CLIENT_CERTS", Default: "false", Doc: "Ask for a client certificate in the TLS handshake, without demanding one, so that tokens can be bound to it (RFC 8705 §3). Needs SSL_CERT; browsers that have certificates may ask their user to choose one.", place: func(c *Config) value {
-			return boolean{&c.Server.ClientCerts}
-		}},
-		{Name: "LOG_LEVEL", Default: "info", Doc: "The least important messages that are still logged.", place: func(c *Config) value {
-			return choice[string]{&c.Server.LogLevel, []string{"debug", "info", "warn", "error"}}
-		}},
-		{Name: "LOG_FORMAT", Doc: "How log lines look; the default is text in development and json in production.", place: func(c *Config) value {
-			return choice[string]{&c.Server.LogFormat, []string{"text", "json"}}
-		}},
-		{Name: "REQUEST_BODY_LIMIT", Default: "65536", Doc: "The largest request body in bytes that an endpoint of ours reads.", place: func(c *Config) value {
-			return number[int64]{&c.Server.RequestBodyLimit, 4096, 64 << 20}
-		}},
-		{Name: "SHUTDOWN_TIMEOUT", Default: "20s", Doc: "How long a stopping server waits for requests that it has begun.", place: func(c *Config) value {
-			return duration{p: &c.Server.ShutdownTimeout, unit: time.Second, max: time.Hour}
-		}},
-		{Name: "PPROF_PORT", Default: "0", Doc: "A port of 127.0.0.1 that serves the profiles of the Go runtime under /debug/pprof/; 0 is none.", place: func(c *Config) value {
-			return number[int]{&c.Server.ProfilePort, 0, 65535}
-		}},
+		{
+			Name: "ENVIRONMENT", Default: "development",
+			Doc: "Deployment mode. production requires https, a SECRET_KEY, and two-step " +
+				"verification for administrators.",
+			place: func(c *Config) value {
+				return choice[Environment]{&c.Server.Environment, []Environment{Development, Production}}
+			},
+		},
+		{
+			Name: "HOST",
+			Doc: "The address to listen on. The default is localhost in development (both " +
+				"loopback addresses) and * (all interfaces) in production.",
+			place: func(c *Config) value {
+				return text{&c.Server.Host, "an address, a host name, or *"}
+			},
+		},
+		{
+			Name: "PORT", Default: "8080",
+			Doc:   "The port to listen on; 0 picks a free one.",
+			place: func(c *Config) value { return number[int]{&c.Server.Port, 0, 65535} },
+		},
+		{
+			Name: "BASE_URL", Default: "http://localhost:8080",
+			Doc: "The address that browsers and clients use, and the issuer in tokens. If it " +
+				"is not set, it follows PORT, and is https if SSL_CERT is set.",
+			place: func(c *Config) value {
+				return text{&c.Server.BaseURL, "an http or https address without a path"}
+			},
+		},
+		{
+			Name: "TRUSTED_PROXIES",
+			Doc: "The proxies in front of this server. The server trusts their X-Forwarded-For and " +
+				"X-Request-Id, and they may ask /gateway/check about requests (forward-auth). " +
+				"The default is none.",
+			place: func(c *Config) value { return prefixes{&c.Server.TrustedProxies} },
+		},
+		{
+			Name: "SSL_CERT", path: true,
+			Doc: "The file with the certificate chain (PEM) for serving https directly. A " +
+				"renewed file is loaded without a restart.",
+			place: func(c *Config) value { return text{&c.Server.CertFile, "a path"} },
+		},
+		{
+			Name: "SSL_KEY", path: true,
+			Doc:   "The file with the certificate's private key (PEM).",
+			place: func(c *Config) value { return text{&c.Server.KeyFile, "a path"} },
+		},
+	}
+}
+
+func processRows() []Setting {
+	return []Setting{
+		{
+			Name: "TLS_CLIENT_CERTS", Default: "false",
+			Doc: "Request a client certificate in the TLS handshake, without requiring one, " +
+				"so that tokens can be bound to it (RFC 8705 §3). Needs SSL_CERT. Browsers " +
+				"that have certificates may ask their user to choose one.",
+			place: func(c *Config) value { return boolean{&c.Server.ClientCerts} },
+		},
+		{
+			Name: "LOG_LEVEL", Default: "info",
+			Doc: "Log messages of this level and above.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Server.LogLevel, []string{"debug", "info", "warn", "error"}}
+			},
+		},
+		{
+			Name: "LOG_FORMAT",
+			Doc: "The format of log lines. The default is text in development and json in " +
+				"production.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Server.LogFormat, []string{"text", "json"}}
+			},
+		},
+		{
+			Name: "REQUEST_BODY_LIMIT", Default: "65536",
+			Doc: "The largest request body, in bytes, that the server's own endpoints read.",
+			place: func(c *Config) value {
+				return number[int64]{&c.Server.RequestBodyLimit, 4096, 64 << 20}
+			},
+		},
+		{
+			Name: "SHUTDOWN_TIMEOUT", Default: "20s",
+			Doc: "How long a stopping server waits for requests in progress.",
+			place: func(c *Config) value {
+				return duration{p: &c.Server.ShutdownTimeout, unit: time.Second, max: time.Hour}
+			},
+		},
+		{
+			Name: "PPROF_PORT", Default: "0",
+			Doc: "A port on 127.0.0.1 that serves the profiles of the Go runtime under " +
+				"/debug/pprof/; 0 turns them off.",
+			place: func(c *Config) value { return number[int]{&c.Server.ProfilePort, 0, 65535} },
+		},
 	}
 }
 
 func storageRows() []Setting {
 	return []Setting{
-		{Name: "DATABASE_URL", Default: "sqlite:data/gatehouse.db", Secret: true, Doc: "Where everything is kept: a SQLite file, or a PostgreSQL database.", place: func(c *Config) value {
-			return dsn{p: &c.Storage.DatabaseURL, schemes: []string{"sqlite", "postgres", "postgresql"}}
-		}},
-		{Name: "REDIS_URL", Secret: true, Doc: "A Redis or Valkey that several servers share for what may be lost: DPoP proofs that were used, and rate limits where RATE_LIMIT_STORE says so; the default is none.", place: func(c *Config) value {
-			return dsn{p: &c.Storage.RedisURL, schemes: []string{"redis", "rediss", "unix"}, none: true}
-		}},
-		{Name: "SECRET_KEY", Secret: true, Doc: "The key that seals private keys and second factors and hashes tokens: 32 bytes or more. Hexadecimal and base64 are decoded when they give at least 32 bytes, anything else is taken as it stands. In development it is made and kept beside the SQLite file; production requires it. What was sealed with one key cannot be read with another.", place: func(c *Config) value {
-			return sealed{&c.Storage.SecretKey, "at least 32 bytes, for example from `openssl rand -hex 32`"}
-		}},
+		{
+			Name: "DATABASE_URL", Default: "sqlite:data/gatehouse.db", Secret: true,
+			Doc: "The database: a SQLite file, or a PostgreSQL database.",
+			place: func(c *Config) value {
+				return dsn{p: &c.Storage.DatabaseURL, schemes: []string{"sqlite", "postgres", "postgresql"}}
+			},
+		},
+		{
+			Name: "REDIS_URL", Secret: true,
+			Doc: "A Redis or Valkey server that several servers share for data that may be " +
+				"lost: used DPoP proofs, and rate limits if RATE_LIMIT_STORE is redis. The " +
+				"default is none.",
+			place: func(c *Config) value {
+				return dsn{p: &c.Storage.RedisURL, schemes: []string{"redis", "rediss", "unix"}, none: true}
+			},
+		},
+		{
+			Name: "SECRET_KEY", Secret: true,
+			Doc: "The key that encrypts private keys and two-step verification secrets, and " +
+				"that hashes tokens: 32 bytes or more. Hexadecimal and base64 are decoded " +
+				"if they yield at least 32 bytes; anything else is used as it is. In " +
+				"development the server generates a key and stores it beside the SQLite " +
+				"file; production requires one. Data encrypted with one key cannot be read " +
+				"with another.",
+			place: func(c *Config) value {
+				return sealed{&c.Storage.SecretKey, "at least 32 bytes, for example from `openssl rand -hex 32`"}
+			},
+		},
 	}
 }
 
-func tokenRows() []Setting {
-	seconds := func(p *time.Duration, least, most time.Duration) value {
-		return duration{p: p, unit: time.Second, min: least, max: most}
-	}
+func lifetimeRows() []Setting {
 	return []Setting{
-		{Name: "ACCESS_TOKEN_TTL", Default: "3600", Doc: "How long an access token lives.", place: func(c *Config) value {
-			return seconds(&c.Tokens.AccessTTL, time.Second, 30*day)
-		}},
-		{Name: "ID_TOKEN_TTL", Default: "3600", Doc: "How long an ID token lives.", place: func(c *Config) value {
-			return seconds(&c.Tokens.IDTTL, time.Second, 30*day)
-		}},
-		{Name: "REFRESH_TOKEN_TTL", Default: "2592000", Doc: "How long a refresh token lives after its last use.", place: func(c *Config) value {
-			return seconds(&c.Tokens.RefreshTTL, time.Second, 10*year)
-		}},
-		{Name: "REFRESH_TOKEN_ABSOLUTE_TTL", Default: "31536000", Doc: "How long an approval can be refreshed at all, however often it is used.", place: func(c *Config) value {
-			return seconds(&c.Tokens.RefreshAbsoluteTTL, time.Second, 10*year)
-		}},
-		{Name: "REFRESH_TOKEN_ROTATION", Default: "true", Doc: "Give a new refresh token at every use and end the approval when an old one comes back (RFC 9700 §4.14). Public clients always rotate.", place: func(c *Config) value {
-			return boolean{&c.Tokens.RefreshRotation}
-		}},
-		{Name: "REFRESH_TOKEN_REUSE_INTERVAL", Default: "0", Doc: "How long the refresh token before the current one is still taken, for clients whose answers get lost.", place: func(c *Config) value {
-			return seconds(&c.Tokens.RefreshReuse, 0, time.Minute)
-		}},
-		{Name: "CODE_TTL", Default: "60", Doc: "How long an authorization code lives.", place: func(c *Config) value {
-			return seconds(&c.Tokens.CodeTTL, time.Second, 10*time.Minute)
-		}},
-		{Name: "DEVICE_CODE_TTL", Default: "600", Doc: "How long a person has to approve a device.", place: func(c *Config) value {
-			return seconds(&c.Tokens.DeviceCodeTTL, 30*time.Second, time.Hour)
-		}},
-		{Name: "ACCESS_TOKEN_FORMAT", Default: "jwt", Doc: "What access tokens are: signed JWTs that APIs check themselves (RFC 9068), or opaque strings for introspection. A client may have its own.", place: func(c *Config) value {
-			return choice[string]{&c.Tokens.AccessFormat, []string{"jwt", "opaque"}}
-		}},
-		{Name: "JWT_ALGORITHM", Default: "RS256", Doc: "The signature of tokens. A client may have its own.", place: func(c *Config) value {
-			return choice[string]{&c.Tokens.Algorithm, []string{"RS256", "PS256", "ES256", "EdDSA"}}
-		}},
-		{Name: "DPOP_NONCE", Default: "off", Doc: "Whether DPoP proofs must carry a nonce that this server gave out a moment ago (RFC 9449 §8): required costs clients one more request now and then, and makes proofs that were signed in advance worthless.", place: func(c *Config) value {
-			return choice[string]{&c.Tokens.DPoPNonce, []string{"off", "required"}}
-		}},
-		{Name: "DEFAULT_SCOPES", Default: "openid", Doc: "The scopes of a request that names none.", place: func(c *Config) value {
-			return list{&c.Tokens.DefaultScopes, "scope names", scopeToken}
-		}},
-		{Name: "ENABLE_PASSWORD_GRANT", Default: "false", Doc: "Let the clients in PASSWORD_GRANT_ALLOWED_CLIENTS send a user's password to the token endpoint. RFC 9700 §2.4 advises against it.", place: func(c *Config) value {
-			return boolean{&c.Tokens.PasswordGrant}
-		}},
-		{Name: "PASSWORD_GRANT_ALLOWED_CLIENTS", Doc: "The client ids that may use the password grant.", place: func(c *Config) value {
-			return list{&c.Tokens.PasswordClients, "client ids", printable}
-		}},
-		{Name: "PKCE_REQUIRED", Default: "true", Doc: "Who must use PKCE: true is every public client, all is confidential ones as well. Public clients must with any value (RFC 9700 §2.1.1); single confidential clients can be made to.", place: func(c *Config) value {
-			return choice[string]{&c.Tokens.PKCERequired, []string{"true", "false", "all"}}
-		}},
+		{
+			Name: "ACCESS_TOKEN_TTL", Default: "3600",
+			Doc: "The lifetime of an access token.",
+			place: func(c *Config) value {
+				return seconds(&c.Tokens.AccessTTL, time.Second, 30*day)
+			},
+		},
+		{
+			Name: "ID_TOKEN_TTL", Default: "3600",
+			Doc:   "The lifetime of an ID token.",
+			place: func(c *Config) value { return seconds(&c.Tokens.IDTTL, time.Second, 30*day) },
+		},
+		{
+			Name: "REFRESH_TOKEN_TTL", Default: "2592000",
+			Doc: "The lifetime of a refresh token after its last use.",
+			place: func(c *Config) value {
+				return seconds(&c.Tokens.RefreshTTL, time.Second, 10*year)
+			},
+		},
+		{
+			Name: "REFRESH_TOKEN_ABSOLUTE_TTL", Default: "31536000",
+			Doc: "How long a grant can be refreshed in all, however often it is used.",
+			place: func(c *Config) value {
+				return seconds(&c.Tokens.RefreshAbsoluteTTL, time.Second, 10*year)
+			},
+		},
+		{
+			Name: "REFRESH_TOKEN_ROTATION", Default: "true",
+			Doc: "Issue a new refresh token at every use, and revoke the grant when an old " +
+				"one comes back (RFC 9700 §4.14). The refresh tokens of public clients " +
+				"always rotate, unless a client is registered otherwise.",
+			place: func(c *Config) value { return boolean{&c.Tokens.RefreshRotation} },
+		},
+		{
+			Name: "REFRESH_TOKEN_REUSE_INTERVAL", Default: "0",
+			Doc: "How long the previous refresh token is still accepted, for clients that " +
+				"lose responses.",
+			place: func(c *Config) value { return seconds(&c.Tokens.RefreshReuse, 0, time.Minute) },
+		},
+		{
+			Name: "CODE_TTL", Default: "60",
+			Doc: "The lifetime of an authorization code.",
+			place: func(c *Config) value {
+				return seconds(&c.Tokens.CodeTTL, time.Second, 10*time.Minute)
+			},
+		},
+		{
+			Name: "DEVICE_CODE_TTL", Default: "600",
+			Doc: "How long a person has to approve a device.",
+			place: func(c *Config) value {
+				return seconds(&c.Tokens.DeviceCodeTTL, 30*time.Second, time.Hour)
+			},
+		},
+	}
+}
+
+func grantRows() []Setting {
+	return []Setting{
+		{
+			Name: "ACCESS_TOKEN_FORMAT", Default: "jwt",
+			Doc: "The format of access tokens: signed JWTs that APIs verify themselves (RFC " +
+				"9068), or opaque strings for introspection. A client may have its own.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Tokens.AccessFormat, []string{"jwt", "opaque"}}
+			},
+		},
+		{
+			Name: "JWT_ALGORITHM", Default: "RS256",
+			Doc: "The signature algorithm of tokens. A client may have its own.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Tokens.Algorithm, []string{"RS256", "PS256", "ES256", "EdDSA"}}
+			},
+		},
+		{
+			Name: "DPOP_NONCE", Default: "off",
+			Doc: "Whether DPoP proofs must contain a recent nonce of this server (RFC 9449 " +
+				"§8). required costs clients an additional request now and then, and makes " +
+				"proofs signed in advance worthless.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Tokens.DPoPNonce, []string{"off", "required"}}
+			},
+		},
+		{
+			Name: "DEFAULT_SCOPES", Default: "openid",
+			Doc: "The scopes of a request that names none.",
+			place: func(c *Config) value {
+				return list{&c.Tokens.DefaultScopes, "scope names", scopeToken}
+			},
+		},
+		{
+			Name: "ENABLE_PASSWORD_GRANT", Default: "false",
+			Doc: "Let the clients in PASSWORD_GRANT_ALLOWED_CLIENTS send a user's password " +
+				"to the token endpoint. RFC 9700 §2.4 forbids it for new applications.",
+			place: func(c *Config) value { return boolean{&c.Tokens.PasswordGrant} },
+		},
+		{
+			Name: "PASSWORD_GRANT_ALLOWED_CLIENTS",
+			Doc:  "The ids of the clients that may use the password grant.",
+			place: func(c *Config) value {
+				return list{&c.Tokens.PasswordClients, "client ids", printable}
+			},
+		},
+		{
+			Name: "PKCE_REQUIRED", Default: "true",
+			Doc: "Which clients must use PKCE: true means all public clients, all means " +
+				"confidential clients, too. Public clients must use it with every value " +
+				"(RFC 9700 §2.1.1). A confidential client can also be registered to require " +
+				"it.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Tokens.PKCERequired, []string{"true", "false", "all"}}
+			},
+		},
 	}
 }
 
 func sessionRows() []Setting {
 	return []Setting{
-		{Name: "SESSION_DURATION_DAYS", Default: "7", Doc: "How many days after signing in a browser must sign in again.", place: func(c *Config) value {
-			return duration{p: &c.Sessions.TTL, unit: day, min: day, max: 10 * year, plain: true}
-		}},
-		{Name: "IDLE_TIMEOUT_MINUTES", Default: "30", Doc: "How many minutes without use end a browser's session; 0 is no such limit.", place: func(c *Config) value {
-			return duration{p: &c.Sessions.Idle, unit: time.Minute, max: year, plain: true}
-		}},
-		{Name: "SINGLE_SESSION", Default: "false", Doc: "End a user's other browser sessions when they sign in.", place: func(c *Config) value {
-			return boolean{&c.Sessions.Single}
-		}},
-		{Name: "NOTIFY_NEW_SESSION", Default: "false", Doc: "Write to users when they sign in from a new device. This release sends no mail: it says so at the start and goes on without.", place: func(c *Config) value {
-			return boolean{&c.Sessions.NotifyNew}
-		}},
-		{Name: "REVOKE_TOKENS_ON_SESSION_END", Default: "true", Doc: "Revoke the tokens that were given in a session when the user ends it; offline access stays.", place: func(c *Config) value {
-			return boolean{&c.Sessions.RevokeTokens}
-		}},
+		{
+			Name: "SESSION_DURATION_DAYS", Default: "7",
+			Doc: "After how many days a browser must sign in again.",
+			place: func(c *Config) value {
+				return duration{p: &c.Sessions.TTL, unit: day, min: day, max: 10 * year, plain: true}
+			},
+		},
+		{
+			Name: "IDLE_TIMEOUT_MINUTES", Default: "30",
+			Doc: "After how many minutes without use a browser session ends; 0 means no " +
+				"limit.",
+			place: func(c *Config) value {
+				return duration{p: &c.Sessions.Idle, unit: time.Minute, max: year, plain: true}
+			},
+		},
+		{
+			Name: "SINGLE_SESSION", Default: "false",
+			Doc:   "End a user's other browser sessions when they sign in.",
+			place: func(c *Config) value { return boolean{&c.Sessions.Single} },
+		},
+		{
+			Name: "NOTIFY_NEW_SESSION", Default: "false",
+			Doc: "Email users when they sign in from a new device. Not available in this " +
+				"release, which sends no email: the server logs that at its start and " +
+				"ignores the setting.",
+			place: func(c *Config) value { return boolean{&c.Sessions.NotifyNew} },
+		},
+		{
+			Name: "REVOKE_TOKENS_ON_SESSION_END", Default: "true",
+			Doc: "Revoke the tokens issued in a session when the user ends it. Grants with " +
+				"offline access stay.",
+			place: func(c *Config) value { return boolean{&c.Sessions.RevokeTokens} },
+		},
 	}
 }
 
 func passwordRows() []Setting {
 	return []Setting{
-		{Name: "PASSWORD_MIN_LENGTH", Default: "12", Doc: "The least number of characters of a password.", place: func(c *Config) value {
-			return number[int]{&c.Passwords.MinLength, 8, 64}
-		}},
-		{Name: "ADMIN_PASSWORD_MIN_LENGTH", Default: "16", Doc: "The same for administrators; not less than PASSWORD_MIN_LENGTH.", place: func(c *Config) value {
-			return number[int]{&c.Passwords.AdminMinLength, 8, 64}
-		}},
-		{Name: "PASSWORD_HISTORY_COUNT", Default: "5", Doc: "How many former passwords may not be chosen again.", place: func(c *Config) value {
-			return number[int]{&c.Passwords.History, 0, 24}
-		}},
-		{Name: "PASSWORD_EXPIRY_DAYS", Default: "0", Doc: "After how many days a password must be changed; 0 is never.", place: func(c *Config) value {
-			return duration{p: &c.Passwords.Expiry, unit: day, max: 10 * year, plain: true}
-		}},
-		{Name: "REQUIRE_UPPERCASE", Default: "true", Doc: "Passwords need an upper-case letter.", place: func(c *Config) value {
-			return boolean{&c.Passwords.Uppercase}
-		}},
-		{Name: "REQUIRE_LOWERCASE", Default: "true", Doc: "Passwords need a lower-case letter.", place: func(c *Config) value {
-			return boolean{&c.Passwords.Lowercase}
-		}},
-		{Name: "REQUIRE_NUMBERS", Default: "true", Doc: "Passwords need a digit.", place: func(c *Config) value {
-			return boolean{&c.Passwords.Numbers}
-		}},
-		{Name: "REQUIRE_SPECIAL", Default: "false", Doc: "Passwords need a character that is neither letter nor digit.", place: func(c *Config) value {
-			return boolean{&c.Passwords.Special}
-		}},
-		{Name: "CHECK_COMMON_PASSWORDS", Default: "true", Doc: "Refuse passwords that are known to be common.", place: func(c *Config) value {
-			return boolean{&c.Passwords.CheckCommon}
-		}},
-		{Name: "LOGIN_HASH_QUEUE", Default: "64", Doc: "How many sign-ins may wait for their password to be checked; the next one is answered 503. Each check needs 19 MiB while it runs, and as many run at once as there are processors.", place: func(c *Config) value {
-			return number[int]{&c.Passwords.HashQueue, 1, 100_000}
-		}},
+		{
+			Name: "PASSWORD_MIN_LENGTH", Default: "12",
+			Doc:   "The minimum length of a password, in characters.",
+			place: func(c *Config) value { return number[int]{&c.Passwords.MinLength, 8, 64} },
+		},
+		{
+			Name: "ADMIN_PASSWORD_MIN_LENGTH", Default: "16",
+			Doc: "The minimum length of an administrator's password; at least " +
+				"PASSWORD_MIN_LENGTH.",
+			place: func(c *Config) value { return number[int]{&c.Passwords.AdminMinLength, 8, 64} },
+		},
+		{
+			Name: "PASSWORD_HISTORY_COUNT", Default: "5",
+			Doc:   "How many previous passwords cannot be used again.",
+			place: func(c *Config) value { return number[int]{&c.Passwords.History, 0, 24} },
+		},
+		{
+			Name: "PASSWORD_EXPIRY_DAYS", Default: "0",
+			Doc: "After how many days a password must be changed; 0 means never.",
+			place: func(c *Config) value {
+				return duration{p: &c.Passwords.Expiry, unit: day, max: 10 * year, plain: true}
+			},
+		},
+	}
+}
+
+func characterRows() []Setting {
+	return []Setting{
+		{
+			Name: "REQUIRE_UPPERCASE", Default: "true",
+			Doc:   "Require an upper-case letter in passwords.",
+			place: func(c *Config) value { return boolean{&c.Passwords.Uppercase} },
+		},
+		{
+			Name: "REQUIRE_LOWERCASE", Default: "true",
+			Doc:   "Require a lower-case letter in passwords.",
+			place: func(c *Config) value { return boolean{&c.Passwords.Lowercase} },
+		},
+		{
+			Name: "REQUIRE_NUMBERS", Default: "true",
+			Doc:   "Require a digit in passwords.",
+			place: func(c *Config) value { return boolean{&c.Passwords.Numbers} },
+		},
+		{
+			Name: "REQUIRE_SPECIAL", Default: "false",
+			Doc:   "Require a character that is neither a letter nor a digit in passwords.",
+			place: func(c *Config) value { return boolean{&c.Passwords.Special} },
+		},
+		{
+			Name: "CHECK_COMMON_PASSWORDS", Default: "true",
+			Doc:   "Reject common passwords.",
+			place: func(c *Config) value { return boolean{&c.Passwords.CheckCommon} },
+		},
+		{
+			Name: "LOGIN_HASH_QUEUE", Default: "64",
+			Doc: "How many sign-ins may wait for their password check; the next one gets " +
+				"503. A running check needs 19 MiB, and as many run at once as there are " +
+				"processors.",
+			place: func(c *Config) value { return number[int]{&c.Passwords.HashQueue, 1, 100_000} },
+		},
 	}
 }
 
 func lockoutRows() []Setting {
 	return []Setting{
-		{Name: "LOCKOUT_THRESHOLD", Default: "5", Doc: "How many wrong passwords lock an account; 0 is never.", place: func(c *Config) value {
-			return number[int]{&c.Lockout.Threshold, 0, 1000}
-		}},
-		{Name: "LOCKOUT_DURATION", Default: "30", Doc: "How long a lock lasts; a plain number is minutes.", place: func(c *Config) value {
-			return duration{p: &c.Lockout.Duration, unit: time.Minute, min: time.Second, max: year}
-		}},
-		{Name: "ENABLE_AUTO_UNLOCK", Default: "true", Doc: "Unlock by itself after LOCKOUT_DURATION; else an administrator must.", place: func(c *Config) value {
-			return boolean{&c.Lockout.AutoUnlock}
-		}},
-		{Name: "PROGRESSIVE_LOCKOUT", Default: "false", Doc: "Make every lock of an account twice as long as the one before.", place: func(c *Config) value {
-			return boolean{&c.Lockout.Progressive}
-		}},
-		{Name: "LOCKOUT_BY_IP", Default: "false", Doc: "Also lock out an address after wrong passwords for any accounts.", place: func(c *Config) value {
-			return boolean{&c.Lockout.ByIP}
-		}},
-		{Name: "IP_LOCKOUT_THRESHOLD", Default: "10", Doc: "How many wrong passwords lock out an address.", place: func(c *Config) value {
-			return number[int]{&c.Lockout.IPThreshold, 1, 1_000_000}
-		}},
-		{Name: "LOCKOUT_WHITELIST", Doc: "Addresses that are never locked out.", place: func(c *Config) value {
-			return prefixes{&c.Lockout.Whitelist}
-		}},
+		{
+			Name: "LOCKOUT_THRESHOLD", Default: "5",
+			Doc:   "How many wrong passwords lock an account; 0 means never.",
+			place: func(c *Config) value { return number[int]{&c.Lockout.Threshold, 0, 1000} },
+		},
+		{
+			Name: "LOCKOUT_DURATION", Default: "30",
+			Doc: "How long a lock lasts. A plain number means minutes.",
+			place: func(c *Config) value {
+				return duration{p: &c.Lockout.Duration, unit: time.Minute, min: time.Second, max: year}
+			},
+		},
+		{
+			Name: "ENABLE_AUTO_UNLOCK", Default: "true",
+			Doc: "Unlock an account after LOCKOUT_DURATION. Otherwise an administrator must " +
+				"unlock it.",
+			place: func(c *Config) value { return boolean{&c.Lockout.AutoUnlock} },
+		},
+		{
+			Name: "PROGRESSIVE_LOCKOUT", Default: "false",
+			Doc:   "Double the duration of each further lock of an account.",
+			place: func(c *Config) value { return boolean{&c.Lockout.Progressive} },
+		},
+		{
+			Name: "LOCKOUT_BY_IP", Default: "false",
+			Doc:   "Also lock an address out after wrong passwords for any accounts.",
+			place: func(c *Config) value { return boolean{&c.Lockout.ByIP} },
+		},
+		{
+			Name: "IP_LOCKOUT_THRESHOLD", Default: "10",
+			Doc: "How many wrong passwords lock an address out.",
+			place: func(c *Config) value {
+				return number[int]{&c.Lockout.IPThreshold, 1, 1_000_000}
+			},
+		},
+		{
+			Name:  "LOCKOUT_WHITELIST",
+			Doc:   "Addresses that are never locked out.",
+			place: func(c *Config) value { return prefixes{&c.Lockout.Whitelist} },
+		},
 	}
 }
 
 func mfaRows() []Setting {
 	return []Setting{
-		{Name: "REQUIRE_MFA", Default: "false", Doc: "Every user needs a second factor.", place: func(c *Config) value {
-			return boolean{&c.MFA.Require}
-		}},
-		{Name: "REQUIRE_ADMIN_MFA", Doc: "Administrators need a second factor; the default is false in development and true in production.", place: func(c *Config) value {
-			return boolean{&c.MFA.RequireAdmin}
-		}},
-		{Name: "MFA_GRACE_PERIOD_DAYS", Default: "7", Doc: "How many days a user who needs a second factor may still sign in without one.", place: func(c *Config) value {
-			return duration{p: &c.MFA.Grace, unit: day, max: year, plain: true}
-		}},
+		{
+			Name: "REQUIRE_MFA", Default: "false",
+			Doc:   "Require two-step verification of every user.",
+			place: func(c *Config) value { return boolean{&c.MFA.Require} },
+		},
+		{
+			Name: "REQUIRE_ADMIN_MFA",
+			Doc: "Require two-step verification of administrators. The default is false in " +
+				"development and true in production.",
+			place: func(c *Config) value { return boolean{&c.MFA.RequireAdmin} },
+		},
+		{
+			Name: "MFA_GRACE_PERIOD_DAYS", Default: "7",
+			Doc: "For how many days users who need two-step verification can sign in without " +
+				"it.",
+			place: func(c *Config) value {
+				return duration{p: &c.MFA.Grace, unit: day, max: year, plain: true}
+			},
+		},
 	}
 }
 
 func rateRows() []Setting {
 	rows := []Setting{
-		{Name: "RATE_LIMIT_ENABLED", Default: "true", Doc: "Limit how often an endpoint may be called.", place: func(c *Config) value {
-			return boolean{&c.RateLimits.Enabled}
-		}},
-		{Name: "RATE_LIMIT_BY", Default: "ip", Doc: "What callers are told apart by; an address counts where there is no client or user.", place: func(c *Config) value {
-			return choice[string]{&c.RateLimits.By, []string{"ip", "client", "user"}}
-		}},
-		{Name: "RATE_LIMIT_STORE", Default: "memory", Doc: "Where the counts are: in each server's memory, or in the Redis of REDIS_URL for all of them together.", place: func(c *Config) value {
-			return choice[string]{&c.RateLimits.Store, []string{"memory", "redis"}}
-		}},
-		{Name: "RATE_LIMIT_WHITELIST", Doc: "Addresses that are never limited.", place: func(c *Config) value {
-			return prefixes{&c.RateLimits.Whitelist}
-		}},
+		{
+			Name: "RATE_LIMIT_ENABLED", Default: "true",
+			Doc:   "Limit the rate of requests to endpoints.",
+			place: func(c *Config) value { return boolean{&c.RateLimits.Enabled} },
+		},
+		{
+			Name: "RATE_LIMIT_BY", Default: "ip",
+			Doc: "What a limit applies to. Without a client or user, the address counts.",
+			place: func(c *Config) value {
+				return choice[string]{&c.RateLimits.By, []string{"ip", "client", "user"}}
+			},
+		},
+		{
+			Name: "RATE_LIMIT_STORE", Default: "memory",
+			Doc: "Where requests are counted: in each server's memory, or in the Redis of " +
+				"REDIS_URL for all servers together.",
+			place: func(c *Config) value {
+				return choice[string]{&c.RateLimits.Store, []string{"memory", "redis"}}
+			},
+		},
+		{
+			Name:  "RATE_LIMIT_WHITELIST",
+			Doc:   "Addresses that are never limited.",
+			place: func(c *Config) value { return prefixes{&c.RateLimits.Whitelist} },
+		},
 	}
+	return append(rows, limitRows()...)
+}
+
+// limitRows returns two settings for each endpoint with a limit: the number and its window.
+func limitRows() []Setting {
+	var rows []Setting
 	for _, e := range []struct {
 		name, max, window, what string
-		at                      func(*Config) *Limit
+		limit                   func(*RateLimits) *Limit
 	}{
-		{"TOKEN", "6000", "60", "the token endpoint", func(c *Config) *Limit { return &c.RateLimits.Token }},
-		{"LOGIN", "60", "60", "sign-ins", func(c *Config) *Limit { return &c.RateLimits.Login }},
-		{"DEVICE", "60", "60", "new device codes and entered user codes", func(c *Config) *Limit { return &c.RateLimits.Device }},
-		{"PASSWORD_RESET", "3", "3600", "password resets", func(c *Config) *Limit { return &c.RateLimits.PasswordReset }},
-		{"REGISTER", "10", "3600", "registrations of users and clients (this release serves none)", func(c *Config) *Limit { return &c.RateLimits.Register }},
+		{"TOKEN", "6000", "60", "token requests", func(r *RateLimits) *Limit { return &r.Token }},
+		{"LOGIN", "60", "60", "sign-ins", func(r *RateLimits) *Limit { return &r.Login }},
+		{
+			"DEVICE", "60", "60", "new device codes and entered user codes",
+			func(r *RateLimits) *Limit { return &r.Device },
+		},
+		{
+			"PASSWORD_RESET", "3", "3600", "password resets",
+			func(r *RateLimits) *Limit { return &r.PasswordReset },
+		},
+		{
+			"REGISTER", "10", "3600", "registrations (not available in this release)",
+			func(r *RateLimits) *Limit { return &r.Register },
+		},
 	} {
 		rows = append(rows,
-			Setting{Name: "RATE_LIMIT_" + e.name + "_MAX", Default: e.max, Doc: "How many requests a caller has for " + e.what + " in the window; 0 is no limit.", place: func(c *Config) value {
-				return number[int]{&e.at(c).Max, 0, many}
-			}},
-			Setting{Name: "RATE_LIMIT_" + e.name + "_WINDOW", Default: e.window, Doc: "The window for " + e.what + ".", place: func(c *Config) value {
-				return duration{p: &e.at(c).Window, unit: time.Second, min: time.Second, max: 30 * day}
-			}},
+			Setting{
+				Name: "RATE_LIMIT_" + e.name + "_MAX", Default: e.max,
+				Doc: "The maximum number of " + e.what + " per caller and window; 0 means no limit.",
+				place: func(c *Config) value {
+					return number[int]{&e.limit(&c.RateLimits).Max, 0, many}
+				},
+			},
+			Setting{
+				Name: "RATE_LIMIT_" + e.name + "_WINDOW", Default: e.window,
+				Doc: "The window for " + e.what + ".",
+				place: func(c *Config) value {
+					return duration{
+						p: &e.limit(&c.RateLimits).Window, unit: time.Second,
+						min: time.Second, max: 30 * day,
+					}
+				},
+			},
 		)
 	}
 	return rows
@@ -308,21 +565,41 @@ func rateRows() []Setting {
 
 func gatewayRows() []Setting {
 	return []Setting{
-		{Name: "ROUTES_FILE", path: true, Doc: "A YAML file with routes of the gateway and with the foreign issuers whose tokens may pass, beside the routes that are made by commands; a changed file is in force within a second.", place: func(c *Config) value {
-			return text{&c.Gateway.RoutesFile, "a path"}
-		}},
+		{
+			Name: "ROUTES_FILE", path: true,
+			Doc: "A YAML file with routes of the gateway, in addition to those created by " +
+				"commands, and with the external issuers whose tokens routes accept. A " +
+				"changed file takes effect within a second.",
+			place: func(c *Config) value { return text{&c.Gateway.RoutesFile, "a path"} },
+		},
 	}
 }
 
 func auditRows() []Setting {
 	return []Setting{
-		{Name: "AUDIT_LOG_RETENTION_DAYS", Default: "90", Doc: "How many days audit records are kept; 0 is for ever.", place: func(c *Config) value {
-			return duration{p: &c.Audit.Retention, unit: day, max: 100 * year, plain: true}
-		}},
-		{Name: "AUDIT_ISSUANCE", Default: "each", Doc: "How the issuing of tokens is recorded where nobody signs in (client credentials, refresh): each is one record per token, stored before the answer; aggregate is one record per client and ten seconds with their number.", place: func(c *Config) value {
-			return choice[string]{&c.Audit.Issuance, []string{"each", "aggregate"}}
-		}},
+		{
+			Name: "AUDIT_LOG_RETENTION_DAYS", Default: "90",
+			Doc: "For how many days audit records are kept; 0 means forever.",
+			place: func(c *Config) value {
+				return duration{p: &c.Audit.Retention, unit: day, max: 100 * year, plain: true}
+			},
+		},
+		{
+			Name: "AUDIT_ISSUANCE", Default: "each",
+			Doc: "How to record tokens that are issued without a sign-in (client " +
+				"credentials, refresh): each writes one record per token before the " +
+				"response; aggregate writes one record per client and ten seconds, with the " +
+				"number of tokens.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Audit.Issuance, []string{"each", "aggregate"}}
+			},
+		},
 	}
+}
+
+// seconds returns a duration whose plain numbers are seconds, for tokens.
+func seconds(p *time.Duration, least, most time.Duration) value {
+	return duration{p: p, unit: time.Second, min: least, max: most}
 }
 
 // scopeToken reports whether s is a scope-token (RFC 6749 §3.3).
@@ -335,7 +612,8 @@ func scopeToken(s string) bool {
 	return s != ""
 }
 
-// printable reports whether s is made of visible ASCII (client_id is VSCHAR, RFC 6749 appendix A.1).
+// printable reports whether s consists of visible ASCII characters (client_id is VSCHAR,
+// RFC 6749 appendix A.1).
 func printable(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] < 0x21 || s[i] > 0x7e {
