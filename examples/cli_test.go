@@ -76,7 +76,7 @@ func (w *world) testCLIStranger(t *testing.T) {
 		t.Errorf("an answer with another state: %s", res.Status)
 	}
 	fetch(t, request(t, "GET", callback+"?code=x&iss=http%3A%2F%2Fevil.example&state="+asked.Query().Get("state"), ""))
-	await(t, lines, `(you are not signed in: the answer is from "http://evil.example")`)
+	await(t, lines, `(you are not signed in: the response is from "http://evil.example")`)
 	if err := login.Wait(); err == nil {
 		t.Error("it ends as if all were well")
 	}

@@ -127,7 +127,7 @@ func testDeviceSlowsDown(t *testing.T) {
 func testDeviceRefused(t *testing.T) {
 	p := newPolled(t, `{"error": "authorization_pending"}`, `<h1>Bad gateway</h1>`, `{"error": "access_denied"}`)
 	_, err := output(script(p.URL, filepath.Join(t.TempDir(), "refresh_token"), "login"))
-	if err == nil || !strings.Contains(err.Error(), "said no") {
+	if err == nil || !strings.Contains(err.Error(), "denied access") {
 		t.Errorf("refused: %v", err)
 	}
 	if len(p.at) != 3 || p.at[2].Sub(p.at[1]) < 2*time.Second {

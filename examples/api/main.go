@@ -1,7 +1,7 @@
-// Command api is a small notes API that takes access tokens.
+// Command api is a small notes API that accepts access tokens.
 //
-// It never sees a password and does not ask the authorization server about single requests: package bearer reads the server's
-// public keys once and checks every token here.
+// It never sees a password, and makes no request to the authorization server for each request of a
+// caller: package bearer reads the server's public keys once and verifies every token locally.
 package main
 
 import (
@@ -20,10 +20,10 @@ import (
 
 func main() {
 	var (
-		issuer   = cmp.Or(os.Getenv("ISSUER"), "http://localhost:8080")   // whose tokens we take
-		audience = cmp.Or(os.Getenv("AUDIENCE"), "http://localhost:9000") // our own name: the tokens must be meant for us
-		origin   = cmp.Or(os.Getenv("ORIGIN"), "http://localhost:3000")   // the browser app that may call us
-		address  = cmp.Or(os.Getenv("ADDRESS"), "localhost:9000")         // where we listen
+		issuer   = cmp.Or(os.Getenv("ISSUER"), "http://localhost:8080")   // accept tokens of this issuer
+		audience = cmp.Or(os.Getenv("AUDIENCE"), "http://localhost:9000") // the API's name, which tokens must have as audience
+		origin   = cmp.Or(os.Getenv("ORIGIN"), "http://localhost:3000")   // the browser app that may call the API
+		address  = cmp.Or(os.Getenv("ADDRESS"), "localhost:9000")         // the address to listen on
 	)
 	tokens, err := newVerifier(issuer, audience)
 	if err != nil {
@@ -39,7 +39,8 @@ func main() {
 	log.Fatal(server.Serve(listener))
 }
 
-// newVerifier knows the tokens of an issuer that are meant for us. Given a client of our own, it also learns which have been revoked.
+// newVerifier knows the tokens of an issuer that are meant for us. Given a client of our own, it
+// also learns which have been revoked.
 func newVerifier(issuer, audience string) (*bearer.Verifier, error) {
 	options := []bearer.Option{bearer.Audience(audience), bearer.Realm("notes"), bearer.OnRefused(func(r *http.Request, e *bearer.Error) {
 		fmt.Printf("refused %s %s: %v\n", r.Method, r.URL.Path, e) // why is for our log, not for whoever sent the token
@@ -59,7 +60,7 @@ func newVerifier(issuer, audience string) (*bearer.Verifier, error) {
 	return tokens, nil
 }
 
-// routes says what each route asks of a token.
+// routes returns the API's handler, with the scope that each route requires.
 func routes(tokens *bearer.Verifier, notes *notebook) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /public", func(w http.ResponseWriter, _ *http.Request) {
@@ -84,30 +85,30 @@ func routes(tokens *bearer.Verifier, notes *notebook) http.Handler {
 	return mux
 }
 
-// caller is whose notes a request is about: the person, or the client that acts for itself.
+// caller returns whose notes a request is about: the person, or the client that acts for itself.
 func caller(r *http.Request) string {
 	token, ok := bearer.FromContext(r.Context())
 	if !ok {
-		panic("a route without Require") // our mistake, and nobody's notes
+		panic("a route without Require") // a programming error
 	}
 	return token.Subject
 }
 
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store") // what a token opens is nobody else's
+	w.Header().Set("Cache-Control", "no-store") // a response is for the owner of the token only
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // fails only if the caller has gone
+	_ = json.NewEncoder(w).Encode(body) // fails only if the caller has disconnected
 }
 
-// allowOrigin lets the scripts of one web origin call the API (CORS). Name it: "*" would serve every page
-// that got hold of a token.
+// allowOrigin lets the scripts of one web origin call the API (CORS). "*" would let any page call
+// it that has obtained a token.
 func allowOrigin(origin string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", origin)
 		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate")
-		if r.Method == http.MethodOptions { // a browser asks before it sends an Authorization header
+		if r.Method == http.MethodOptions { // a preflight: browsers send it before an Authorization header
 			h.Set("Access-Control-Allow-Methods", "GET, POST")
 			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
 			h.Set("Access-Control-Max-Age", "600")

@@ -2,8 +2,8 @@ package main
 
 import "sync"
 
-// notebook keeps everyone's notes, in memory. The key is the token's subject: who may see a note is decided by
-// the token alone, never by anything else in the request.
+// notebook keeps everyone's notes in memory. The key is the token's subject: the token alone
+// decides which notes a request may read, never another part of the request.
 type notebook struct {
 	mu    sync.Mutex
 	notes map[string][]string

@@ -17,15 +17,15 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// account is a person's account at an authorization server, as this program uses it.
+// account holds what the program needs to use a person's account.
 type account struct {
 	issuer, clientID string
-	api              string // where the API is
-	resource         string // the API's name: what the tokens shall be meant for (RFC 8707)
+	api              string // the address of the API
+	resource         string // the API's name, which tokens have as audience (RFC 8707)
 	file             tokenFile
 }
 
-// server is the authorization server, as its discovery document describes it.
+// server holds the authorization server's endpoints from its discovery document.
 type server struct {
 	*oidc.Provider
 	oauth2.Config
@@ -35,7 +35,7 @@ type server struct {
 func (a account) server(ctx context.Context) (*server, error) {
 	provider, err := oidc.NewProvider(ctx, a.issuer)
 	if err != nil {
-		return nil, fmt.Errorf("the server at %s does not answer: %w", a.issuer, err)
+		return nil, fmt.Errorf("cannot read the metadata of the server at %s: %w", a.issuer, err)
 	}
 	var more struct {
 		Revocation string `json:"revocation_endpoint"`
@@ -44,29 +44,36 @@ func (a account) server(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	endpoint := provider.Endpoint()
-	// A program that people install cannot keep a secret, so it has none (RFC 8252 §8.5). It names itself in
-	// the form; left to guess, the library would try an empty password first.
+	// An installed program cannot keep a secret, so this client has none (RFC 8252 §8.5). Its id
+	// goes into the form; otherwise the library would first try HTTP Basic with an empty password.
 	endpoint.AuthStyle = oauth2.AuthStyleInParams
 	return &server{
-		Provider: provider, revocation: more.Revocation,
+		Provider:   provider,
+		revocation: more.Revocation,
 		Config: oauth2.Config{
-			ClientID: a.clientID, Endpoint: endpoint,
-			Scopes: []string{oidc.ScopeOpenID, "email", oidc.ScopeOfflineAccess, "notes:read", "notes:write"},
+			ClientID: a.clientID,
+			Endpoint: endpoint,
+			Scopes: []string{
+				oidc.ScopeOpenID, "email", oidc.ScopeOfflineAccess, "notes:read", "notes:write",
+			},
 		},
 	}, nil
 }
 
-// login signs a person in by one way or the other and keeps the tokens.
-func (a account) login(ctx context.Context, by func(context.Context, *server) (*oauth2.Token, error)) error {
+// signIn obtains tokens from a person's approval.
+type signIn func(context.Context, *server) (*oauth2.Token, error)
+
+// login signs a person in and stores the tokens.
+func (a account) login(ctx context.Context, signIn signIn) error {
 	s, err := a.server(ctx)
 	if err != nil {
 		return err
 	}
-	token, err := by(ctx, s)
+	token, err := signIn(ctx, s)
 	if err != nil {
 		return fmt.Errorf("you are not signed in: %w", err)
 	}
-	person, err := a.who(ctx, s, token)
+	email, err := a.verifyIDToken(ctx, s, token)
 	if err != nil {
 		return err
 	}
@@ -78,12 +85,15 @@ func (a account) login(ctx context.Context, by func(context.Context, *server) (*
 	if err := a.file.write(token); err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stderr, "You are signed in as", person)
+	fmt.Fprintln(os.Stderr, "You are signed in as", email)
 	return nil
 }
 
-// who reads from the ID token who has signed in. It is for us; the access token is for the API, and we do not look into it.
-func (a account) who(ctx context.Context, s *server, token *oauth2.Token) (string, error) {
+// verifyIDToken verifies the ID token and returns the person's email address. The access token is
+// for the API; a client does not look into it.
+func (a account) verifyIDToken(
+	ctx context.Context, s *server, token *oauth2.Token,
+) (string, error) {
 	raw, _ := token.Extra("id_token").(string)
 	id, err := s.Verifier(&oidc.Config{ClientID: a.clientID}).Verify(ctx, raw)
 	if err != nil {
@@ -94,7 +104,8 @@ func (a account) who(ctx context.Context, s *server, token *oauth2.Token) (strin
 	return person.Email, err
 }
 
-// byBrowser signs in with the browser of this machine, which brings the answer to a port that we open for it (RFC 8252 §7.3).
+// byBrowser signs in with the browser of this machine, which brings the response to a local port
+// (RFC 8252 §7.3).
 func (a account) byBrowser(ctx context.Context, s *server) (*oauth2.Token, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -103,11 +114,12 @@ func (a account) byBrowser(ctx context.Context, s *server) (*oauth2.Token, error
 	defer listener.Close()
 	s.RedirectURL = fmt.Sprintf("http://%s/callback", listener.Addr())
 
-	// state ties the answer to this run, and the verifier ties the code to this program: whoever intercepts the
-	// code cannot use it (RFC 7636).
+	// state binds the response to this run, and the verifier binds the code to this program: an
+	// intercepted code is useless (RFC 7636).
 	state, verifier := rand.Text(), oauth2.GenerateVerifier()
-	address := s.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("resource", a.resource))
-	fmt.Fprintf(os.Stderr, "Your browser opens to sign you in. If it does not, open this address in it:\n\n  %s\n\n", address)
+	address := s.AuthCodeURL(state,
+		oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("resource", a.resource))
+	fmt.Fprintf(os.Stderr, "Opening your browser. If it does not open, visit\n\n  %s\n\n", address)
 	openBrowser(address)
 
 	code, err := awaitCode(ctx, listener, state, a.issuer)
@@ -127,21 +139,22 @@ func awaitCode(ctx context.Context, listener net.Listener, state, issuer string)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /callback", func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()
-		if query.Get("state") != state { // not our answer: any page can send a browser here, so we go on waiting
-			http.Error(w, "This answer belongs to no sign-in that is under way.", http.StatusBadRequest)
+		if query.Get("state") != state { // any page can send a browser here: keep waiting
+			http.Error(w, "This response does not belong to the sign-in in progress.",
+				http.StatusBadRequest)
 			return
 		}
-		code, err := readAnswer(query, issuer)
-		fmt.Fprintln(w, "That is all. You can close this page and go back to the terminal.")
+		code, err := readResponse(query, issuer)
+		fmt.Fprintln(w, "You can close this page and return to the terminal.")
 		select {
 		case results <- result{code, err}:
-		default: // a page that was loaded twice
+		default: // the page was loaded twice
 		}
 	})
 	callback := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = callback.Serve(listener) }() // ends with Shutdown
 
-	// The page must have been delivered before the program ends.
+	// Deliver the page before the program ends.
 	defer func() {
 		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -153,23 +166,23 @@ func awaitCode(ctx context.Context, listener net.Listener, state, issuer string)
 	case <-ctx.Done():
 		return "", ctx.Err()
 	case <-time.After(5 * time.Minute):
-		return "", errors.New("nobody signed in within five minutes")
+		return "", errors.New("no sign-in within five minutes")
 	}
 }
 
-// readAnswer reads the answer to an authorization request. It must name the server that we asked, or the code of one
-// server could be lured to another (RFC 9207 §2.4).
-func readAnswer(query url.Values, issuer string) (string, error) {
+// readResponse returns the code of an authorization response. The response must name the issuer, or
+// one server's code could be sent to another (RFC 9207 §2.4).
+func readResponse(query url.Values, issuer string) (string, error) {
 	switch {
 	case query.Get("iss") != issuer:
-		return "", fmt.Errorf("the answer is from %q, not from %s", query.Get("iss"), issuer)
+		return "", fmt.Errorf("the response is from %q, not from %s", query.Get("iss"), issuer)
 	case query.Has("error"):
 		return "", fmt.Errorf("%s: %s", query.Get("error"), query.Get("error_description"))
 	}
 	return query.Get("code"), nil
 }
 
-// openBrowser does what it can: the address has been printed as well.
+// openBrowser tries to open an address. It ignores errors, because the address is also printed.
 func openBrowser(address string) {
 	switch runtime.GOOS {
 	case "darwin":
@@ -181,12 +194,13 @@ func openBrowser(address string) {
 	}
 }
 
-// byDevice signs in with a browser anywhere: the person types in the code that we show (RFC 8628).
+// byDevice signs in with a browser on any device, where the person enters a code (RFC 8628).
 func (a account) byDevice(ctx context.Context, s *server) (*oauth2.Token, error) {
 	device, err := s.DeviceAuth(ctx, oauth2.SetAuthURLParam("resource", a.resource))
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(os.Stderr, "On any device, open\n\n  %s\n\nand enter the code\n\n  %s\n\n", device.VerificationURI, device.UserCode)
-	return s.DeviceAccessToken(ctx, device) // asks as often as the server allows, until there is an answer
+	fmt.Fprintf(os.Stderr, "On any device, open\n\n  %s\n\nand enter the code\n\n  %s\n\n",
+		device.VerificationURI, device.UserCode)
+	return s.DeviceAccessToken(ctx, device) // polls at the server's interval
 }

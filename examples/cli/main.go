@@ -1,4 +1,5 @@
-// Command notes keeps notes in the API of the api example, as the person who signed in with "notes login".
+// Command notes stores notes in the API of the api example, for the person who signed in with
+// "notes login".
 package main
 
 import (
@@ -16,10 +17,10 @@ import (
 )
 
 const usage = `usage: notes login            sign in with the browser of this machine
-       notes login --device   sign in with any other device, as over SSH
+       notes login --device   sign in with another device, for example over SSH
        notes list             show your notes
        notes add TEXT         write a note
-       notes logout           sign out, and revoke what was kept`
+       notes logout           sign out and revoke the stored tokens`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -78,9 +79,9 @@ func add(ctx context.Context, a account, text string) error {
 	return call(ctx, a, http.MethodPost, body, &struct{}{})
 }
 
-// call sends a request with an access token to the API and reads its answer.
+// call sends a request with an access token to the API and decodes the response into answer.
 func call(ctx context.Context, a account, method string, body []byte, answer any) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	token, err := a.accessToken(ctx)
 	if err != nil {
@@ -99,9 +100,9 @@ func call(ctx context.Context, a account, method string, body []byte, answer any
 	defer res.Body.Close()
 	switch {
 	case res.StatusCode == http.StatusUnauthorized:
-		return errors.New("the API does not take our token any more; run: notes login")
+		return errors.New("the API no longer accepts the token; run: notes login")
 	case res.StatusCode >= 300:
-		return fmt.Errorf("the API answered %s %s", res.Status, res.Header.Get("WWW-Authenticate"))
+		return fmt.Errorf("the API returned %s %s", res.Status, res.Header.Get("WWW-Authenticate"))
 	}
 	return json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(answer)
 }

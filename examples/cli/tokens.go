@@ -16,12 +16,13 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// patience bounds a run that waits for servers only. It is shorter than the life of a lock.
-const patience = 30 * time.Second
+// requestTimeout bounds a run that waits only for servers. It is shorter than the age at which a
+// lock counts as abandoned.
+const requestTimeout = 30 * time.Second
 
 var errSignedOut = errors.New("you are not signed in; run: notes login")
 
-// accessToken gives a live access token. If the one that was kept has expired, it is refreshed.
+// accessToken returns a valid access token. If the stored one has expired, it refreshes it.
 func (a account) accessToken(ctx context.Context) (string, error) {
 	token, err := a.file.read()
 	if err != nil {
@@ -36,9 +37,10 @@ func (a account) accessToken(ctx context.Context) (string, error) {
 	return token.AccessToken, nil
 }
 
-// refresh trades the refresh token for new tokens. A refresh token works once: used a second time it looks stolen, and
-// the server ends everything that came of the sign-in. So only one process at a time may refresh, and the successor is
-// on the disk before anything is done with the access token that came with it.
+// refresh exchanges the refresh token for new tokens. A refresh token works once: if it is used a
+// second time, it may have been stolen, and the server revokes all tokens of the sign-in. So only
+// one process at a time may refresh, and the successor is on disk before the new access token is
+// used.
 func (a account) refresh(ctx context.Context) (*oauth2.Token, error) {
 	s, err := a.server(ctx)
 	if err != nil {
@@ -49,14 +51,14 @@ func (a account) refresh(ctx context.Context) (*oauth2.Token, error) {
 		return nil, err
 	}
 	defer unlock()
-	token, err := a.file.read() // again: another process may have refreshed while we waited
+	token, err := a.file.read() // again: another process may have refreshed meanwhile
 	if err != nil || token.Valid() {
 		return token, err
 	}
 	token, err = s.TokenSource(ctx, token).Token()
-	var refused *oauth2.RetrieveError
-	if errors.As(err, &refused) && refused.ErrorCode == "invalid_grant" {
-		return nil, errors.Join(errSignedOut, a.file.remove()) // it has expired or was revoked, and will not come back
+	var rejected *oauth2.RetrieveError
+	if errors.As(err, &rejected) && rejected.ErrorCode == "invalid_grant" {
+		return nil, errors.Join(errSignedOut, a.file.remove()) // expired or revoked, for good
 	}
 	if err != nil {
 		return nil, err
@@ -64,10 +66,10 @@ func (a account) refresh(ctx context.Context) (*oauth2.Token, error) {
 	return token, a.file.write(token)
 }
 
-// logout revokes the refresh token, and with it all that came of the sign-in (RFC 7009 §2.1). Deleting the file alone would
-// leave whoever has a copy of it signed in.
+// logout revokes the refresh token, and with it all tokens of the sign-in (RFC 7009 §2.1). If it
+// only deleted the file, a copy of the file would still work.
 func (a account) logout(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	s, err := a.server(ctx)
 	if err != nil {
@@ -82,7 +84,11 @@ func (a account) logout(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	form := url.Values{"client_id": {a.clientID}, "token": {token.RefreshToken}, "token_type_hint": {"refresh_token"}}
+	form := url.Values{
+		"client_id":       {a.clientID},
+		"token":           {token.RefreshToken},
+		"token_type_hint": {"refresh_token"},
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.revocation, strings.NewReader(form.Encode()))
 	if err != nil {
 		return err
@@ -94,13 +100,14 @@ func (a account) logout(ctx context.Context) error {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("nothing was revoked; the server answered %s", res.Status)
+		return fmt.Errorf("nothing was revoked; the server returned %s", res.Status)
 	}
 	fmt.Fprintln(os.Stderr, "You are signed out.")
 	return a.file.remove()
 }
 
-// tokenFile is where the tokens are kept between runs: readable by nobody else, and never half written.
+// tokenFile stores the tokens between runs. Only its owner can read it, and it is never half
+// written.
 type tokenFile struct{ path string }
 
 func newTokenFile() (tokenFile, error) {
@@ -127,17 +134,17 @@ func (f tokenFile) read() (*oauth2.Token, error) {
 	return &token, nil
 }
 
-// write replaces the file in one step: a crash leaves the old tokens or the new ones.
+// write replaces the file atomically: after a crash it has the old tokens or the new ones.
 func (f tokenFile) write(token *oauth2.Token) error {
 	raw, err := json.Marshal(token)
 	if err != nil {
 		return err
 	}
-	next, err := os.CreateTemp(filepath.Dir(f.path), "tokens-*") // made with mode 0600
+	next, err := os.CreateTemp(filepath.Dir(f.path), "tokens-*") // created with mode 0600
 	if err != nil {
 		return err
 	}
-	defer os.Remove(next.Name()) // nothing is left to remove once it has been renamed
+	defer os.Remove(next.Name()) // has no effect after the rename
 	_, err = next.Write(raw)
 	if err = errors.Join(err, next.Sync(), next.Close()); err != nil {
 		return err
@@ -147,18 +154,18 @@ func (f tokenFile) write(token *oauth2.Token) error {
 
 func (f tokenFile) remove() error { return os.Remove(f.path) }
 
-// lock keeps other processes of this program from the file until the returned function is called.
+// lock excludes other processes of this program until the returned function is called.
 func (f tokenFile) lock(ctx context.Context) (unlock func(), err error) {
 	path := f.path + ".lock"
 	for {
-		held, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
-			return func() { _ = os.Remove(path) }, held.Close()
+			return func() { _ = os.Remove(path) }, file.Close()
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
-		// Whoever held it for a minute has crashed.
+		// A process that has had the lock for a minute has crashed.
 		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > time.Minute {
 			_ = os.Remove(path)
 		}
