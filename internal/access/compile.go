@@ -10,15 +10,15 @@ import (
 
 // Options are what a route is compiled against.
 type Options struct {
-	Reserved []string // first segments of our own paths: oauth, login, …
-	OwnHosts []string // hosts at which our own paths are served; a port is looked away from
+	Reserved []string // first segments of the server's own paths: oauth, login, …
+	OwnHosts []string // hosts at which our own paths are served; ports are ignored
 	Issuer   string   // its address, without a slash at the end
-	Issuers  []string // names of the foreign issuers
+	Issuers  []string // names of the external issuers
 }
 
-// Compiled is a route that is ready to decide. It is immutable and safe to share.
+// Compiled is a route that is ready to match and decide. It is immutable and safe to share.
 type Compiled struct {
-	rules    []rule // first, as all that a request needs stands in one line of the processor's cache then
+	rules    []rule // first, so that all that a request needs fits in one cache line
 	depth    int    // segments of the prefix
 	prefix   string // /domain/version, or as the route says; / is all of a host
 	host     hostPattern
@@ -26,10 +26,11 @@ type Compiled struct {
 	route    Route
 }
 
-// maxDepth is how many segments a prefix may have: Match looks for no more.
+// maxDepth is how many segments a prefix may have. Match compares no more.
 const maxDepth = 16
 
-// Compile makes a route ready, or says why it cannot be (fault.Invalid with the name of the field).
+// Compile returns the route ready to decide, or what is wrong with it: fault.Invalid with the name of
+// the field.
 func Compile(r Route, o Options) (*Compiled, error) {
 	c := &Compiled{route: r}
 	for _, check := range []func(*Compiled, *Options) error{
@@ -52,14 +53,16 @@ func Compile(r Route, o Options) (*Compiled, error) {
 	return c, nil
 }
 
-// Route is what it was made from. It is shared and must not be changed.
+// Route returns the route with its defaults filled in. It is shared and must not be changed.
 func (c *Compiled) Route() *Route { return &c.route }
 
-// Resource is the route's resource identifier (RFC 9728 §1.2): what a token for it has as its audience, and what its metadata are found by.
-// With a wildcard host it keeps the star; ResourceAt gives the identifier at one host.
+// Resource returns the route's resource identifier (RFC 9728 §1.2): the audience of tokens for the
+// route, and the address of its metadata. With a wildcard host it contains the star; ResourceAt
+// returns the identifier at one host.
 func (c *Compiled) Resource() string { return c.resource }
 
-// ResourceAt is the resource identifier as seen by who calls a host, given in lower case and without a port.
+// ResourceAt returns the resource identifier as callers of a host see it. The host is in lower case
+// and without a port.
 func (c *Compiled) ResourceAt(host string) string {
 	if c.host.kind != hostWild || !c.host.covers(host) {
 		return c.resource
@@ -67,17 +70,19 @@ func (c *Compiled) ResourceAt(host string) string {
 	return "https://" + bracketed(strings.TrimSuffix(host, ".")) + strings.TrimSuffix(c.prefix, "/")
 }
 
-// NeedsIdentity reports whether who makes a request must be known.
+// NeedsIdentity reports whether callers must identify themselves.
 func (c *Compiled) NeedsIdentity() bool { return !c.route.Unidentified }
 
-// Prefix is the beginning of the paths that the route is for, in its plain form: / or one without a slash at the end.
+// Prefix returns the beginning of the paths that the route serves: / or a path without a slash at
+// the end.
 func (c *Compiled) Prefix() string { return c.prefix }
 
-// Address is host and prefix, for people: "*.example.com/shop", or "/shop/v1" at any host.
+// Address returns host and prefix for people: "*.example.com/shop", or "/shop/v1" at any host.
 func (c *Compiled) Address() string { return c.host.String() + c.prefix }
 
-// Rest cuts the prefix off a path that is as it was sent, with its escapes, so that the upstream sees them unchanged. Match must have found
-// the route by the same path after Clean, which makes sure that both have the same segments.
+// Rest returns a path without the route's prefix. The path is as it was sent, so that the upstream
+// sees its escapes unchanged. Match must have found the route by the same path after Clean, which
+// ensures that both have the same segments.
 func (c *Compiled) Rest(rawPath string) string {
 	if c.route.KeepPath {
 		return rawPath
@@ -96,7 +101,7 @@ func (c *Compiled) Rest(rawPath string) string {
 	return rawPath[at:]
 }
 
-// called is how a person finds the route again.
+// called returns the name by which a person finds the route again.
 func (c *Compiled) called() string {
 	if c.route.ID == "" {
 		return c.route.Name
@@ -104,8 +109,8 @@ func (c *Compiled) called() string {
 	return c.route.Name + " (" + c.route.ID + ")"
 }
 
-// resourceOf works out the resource identifier. At the issuer's own host, and at any host, it is below the issuer's address, so that
-// two servers of one issuer agree on it whatever name they are called by.
+// resourceOf returns the resource identifier. At the issuer's own host, and at any host, it is below
+// the issuer's address, so that two servers of one issuer agree on it under every host name.
 func resourceOf(c *Compiled, o *Options) string {
 	path := strings.TrimSuffix(c.prefix, "/")
 	if c.host.kind == hostAny || c.host.kind == hostExact && c.host.name == issuerHost(o.Issuer) {
@@ -129,7 +134,7 @@ func issuerHost(issuer string) string {
 	return hostOnly(u.Host)
 }
 
-// checkName gives the route a name where it has none.
+// checkName validates the route's name, and fills in the default.
 func checkName(c *Compiled, _ *Options) error {
 	r := &c.route
 	if r.Name == "" {
@@ -141,12 +146,12 @@ func checkName(c *Compiled, _ *Options) error {
 		return fault.InvalidField("name", "a route's name has 1 to %d bytes of text", maxName)
 	}
 	if !printable(r.ID, maxName) && r.ID != "" {
-		return fault.InvalidField("id", "%q is no id", clip(r.ID))
+		return fault.InvalidField("id", "%q is not an id", clip(r.ID))
 	}
 	return nil
 }
 
-// checkPrefix works out the prefix, by domain and version or as it is written.
+// checkPrefix computes the prefix, from domain and version or as it is written.
 func checkPrefix(c *Compiled, _ *Options) error {
 	r := &c.route
 	switch {
@@ -163,7 +168,7 @@ func checkPrefix(c *Compiled, _ *Options) error {
 	case r.Prefix[0] != '/':
 		return fault.InvalidField("prefix", "the prefix %q must begin with /", clip(r.Prefix))
 	case r.Prefix != "/" && strings.HasSuffix(r.Prefix, "/"):
-		return fault.InvalidField("prefix", "the prefix %q must not end with /; it holds for the path itself and for all below it", clip(r.Prefix))
+		return fault.InvalidField("prefix", "the prefix %q must not end with /; it covers the path itself and everything below it", clip(r.Prefix))
 	default:
 		c.prefix = r.Prefix
 	}
@@ -182,7 +187,8 @@ func checkPrefix(c *Compiled, _ *Options) error {
 	return nil
 }
 
-// segment reports whether s is a segment of a prefix that nobody can write in two ways without an escape.
+// segment reports whether s can be a segment of a prefix: one that has a single spelling without
+// escapes.
 func segment(s string) bool {
 	if s == "" || s == "." || s == ".." || len(s) > maxSegment {
 		return false
@@ -202,16 +208,16 @@ func checkHost(c *Compiled, _ *Options) (err error) {
 	return err
 }
 
-// checkOwn keeps a route off our own pages and endpoints: whoever may make routes must not be able to put a login page of theirs in
-// the place of ours.
+// checkOwn rejects routes that cover the server's own pages and endpoints. An administrator of routes
+// must not be able to replace the login page.
 func checkOwn(c *Compiled, o *Options) error {
-	where := "any host, and so at our own"
+	where := "any host, and so at the server's own"
 	if c.host.kind != hostAny {
 		at := slices.IndexFunc(o.OwnHosts, func(h string) bool { return c.host.covers(hostOnly(h)) })
 		if at < 0 {
 			return nil
 		}
-		where = hostOnly(o.OwnHosts[at]) + ", which is our own"
+		where = hostOnly(o.OwnHosts[at]) + ", which is the server's own"
 	}
 	if c.prefix == "/" {
 		return fault.InvalidField("prefix", "the prefix / would cover every path at %s; give the route a host of its own, or a longer prefix", where)
@@ -222,7 +228,7 @@ func checkOwn(c *Compiled, o *Options) error {
 		if c.route.Prefix != "" {
 			field = "prefix"
 		}
-		return fault.InvalidField(field, "/%s would cover our own paths at %s; choose another name, or give the route a host of its own", first, where)
+		return fault.InvalidField(field, "/%s would cover the server's own paths at %s; choose another name, or give the route a host of its own", first, where)
 	}
 	return nil
 }

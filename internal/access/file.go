@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
 
 // maxFile is the largest routes file, in bytes: room for more than 10,000 routes.
@@ -24,31 +24,32 @@ type File struct {
 	Issuers []Issuer `yaml:"issuers"`
 }
 
-// Issuer is another server whose access tokens may pass.
+// Issuer is an external issuer whose access tokens may pass.
 type Issuer struct {
-	Name          string         `yaml:"name"`          // by which routes name it
+	Name          string         `yaml:"name"`          // by which routes refer to it
 	Issuer        string         `yaml:"issuer"`        // iss of its tokens: an https address
-	JWKSURI       string         `yaml:"jwks_uri"`      // its keys; "": as its discovery document says
-	Audiences     []string       `yaml:"audiences"`     // one of them must be in a token's aud; whoever verifies its tokens compares that
-	Algs          []string       `yaml:"algs"`          // signature algorithms accepted; ReadFile fills in the asymmetric ones where none are given
-	Introspection *Introspection `yaml:"introspection"` // for its opaque tokens (RFC 7662); nil: only its JWT pass
-	ScopesClaim   string         `yaml:"scopes_claim"`  // where scopes stand; "": scope
-	RolesClaim    string         `yaml:"roles_claim"`   // where roles stand; "": it gives none
-	UserClaim     string         `yaml:"user_claim"`    // who the user is; "": sub
+	JWKSURI       string         `yaml:"jwks_uri"`      // of its keys; "": from its discovery document
+	Audiences     []string       `yaml:"audiences"`     // one of them must be in a token's aud
+	Algs          []string       `yaml:"algs"`          // accepted signature algorithms; ReadFile fills in the asymmetric ones
+	Introspection *Introspection `yaml:"introspection"` // for its opaque tokens (RFC 7662); nil: only JWTs pass
+	ScopesClaim   string         `yaml:"scopes_claim"`  // the claim with the scopes; "": scope
+	RolesClaim    string         `yaml:"roles_claim"`   // the claim with the roles; "": none
+	UserClaim     string         `yaml:"user_claim"`    // the claim with the user's id; "": sub
 }
 
-// Introspection is where another server tells about its opaque tokens.
+// Introspection is the endpoint at which an external issuer describes its opaque tokens.
 type Introspection struct {
 	URL              string `yaml:"url"`
 	ClientID         string `yaml:"client_id"`
 	ClientSecretFile string `yaml:"client_secret_file"` // a file that holds the secret and nothing else
 }
 
-// ReadFile reads a routes file: YAML with a list of routes, whose fields are those of Route, and one of foreign issuers. Nothing of a
-// file with a mistake is used. The error (fault.Invalid) names the line, and the nearest known name for an unknown one.
+// ReadFile parses a routes file: YAML with a list of routes, whose fields are those of RouteFields,
+// and one of external issuers. A file with a mistake is rejected as a whole. The error
+// (fault.Invalid) names the line, and for an unknown name the nearest known one.
 //
-// Routes come back with an id made of their name. They are sound in themselves, but still have to be compiled for the server
-// that they will run on.
+// The routes have ids made of their names. They are valid in themselves, but must still be compiled
+// for the server that they will run on.
 func ReadFile(data []byte) (*File, error) {
 	root, err := parseYAML(data)
 	if err != nil {
@@ -70,7 +71,7 @@ func ReadFile(data []byte) (*File, error) {
 	return f, nil
 }
 
-// parseYAML gives the top mapping of the one document, or nil for an empty one.
+// parseYAML returns the top mapping of the only document, or nil for an empty one.
 func parseYAML(data []byte) (*yaml.Node, error) {
 	if len(data) > maxFile {
 		return nil, fault.New(fault.Invalid, "the routes file has more than %d bytes", maxFile)
@@ -93,8 +94,8 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 	return doc.Content[0], nil
 }
 
-// unreadable puts the library's message into ours. A host such as *.example.com without quotes, which YAML takes for an alias, is the
-// mistake to expect.
+// unreadable returns an error with the YAML library's message. The most likely mistake is a host such
+// as *.example.com without quotes, which YAML reads as an alias.
 func unreadable(err error) error {
 	msg := clip(strings.TrimPrefix(err.Error(), "yaml: "))
 	if strings.Contains(msg, "unknown anchor") || strings.Contains(msg, "expected alphabetic or numeric") {
@@ -103,29 +104,29 @@ func unreadable(err error) error {
 	return fault.New(fault.Invalid, "the routes file is not readable as YAML: %s", msg)
 }
 
-// at is an Invalid error at a line of the file.
+// at returns an Invalid error at a line of the file.
 func at(n *yaml.Node, format string, args ...any) *fault.Error {
 	e := fault.New(fault.Invalid, format, args...)
-	return moved(n, e)
+	return atLine(n, e)
 }
 
-// moved puts the line before what is said already.
-func moved(n *yaml.Node, e *fault.Error) *fault.Error {
+// atLine returns the error with the line of the node before its text.
+func atLine(n *yaml.Node, e *fault.Error) *fault.Error {
 	out := *e
 	out.Text = fault.New(fault.Invalid, "line %d: %s", n.Line, e.Text).Text
 	return &out
 }
 
-// located is moved for an error of any type.
+// located returns any error with the line of the node before its text.
 func located(n *yaml.Node, err error) error {
 	var e *fault.Error
 	if errors.As(err, &e) {
-		return moved(n, e)
+		return atLine(n, e)
 	}
 	return err
 }
 
-// items are the nodes of a list under the top mapping.
+// items returns the nodes of a list under the top mapping.
 func items(root *yaml.Node, key string) []*yaml.Node {
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		if root.Content[i].Value == key {
@@ -135,7 +136,8 @@ func items(root *yaml.Node, key string) []*yaml.Node {
 	return nil
 }
 
-// checkRoutes gives the routes their ids and compiles them, for the mistakes that show without knowing the server.
+// checkRoutes sets the routes' ids and compiles them, which finds the mistakes that do not depend on
+// the server.
 func (f *File) checkRoutes(nodes []*yaml.Node) error {
 	o := Options{Issuers: make([]string, 0, len(f.Issuers))}
 	for _, i := range f.Issuers {
@@ -146,15 +148,15 @@ func (f *File) checkRoutes(nodes []*yaml.Node) error {
 	for i := range f.Routes {
 		r, n := &f.Routes[i], nodes[i]
 		if r.ID != "" {
-			return at(n, "a route in a file has no id; it is known by its name")
+			return at(n, "a route in a file has no id; its name identifies it")
 		}
 		c, err := Compile(*r, o)
 		if err != nil {
 			return located(n, err)
 		}
-		r.Name, r.ID = c.route.Name, "file:"+c.route.Name
+		r.Name, r.ID = c.route.Name, fileIDPrefix+c.route.Name
 		if first, twice := ids[r.ID]; twice {
-			return at(n, "the name %q is that of the route in line %d, too; give each its own", clip(r.Name), first)
+			return at(n, "the route in line %[2]d has the name %[1]q, too; give each its own", clip(r.Name), first)
 		}
 		ids[r.ID] = n.Line
 		if r.Inactive {
@@ -162,7 +164,7 @@ func (f *File) checkRoutes(nodes []*yaml.Node) error {
 		}
 		a := address{c.host.String(), c.prefix}
 		if first, twice := addresses[a]; twice {
-			return at(n, "the address %s is that of the route in line %d, too; change or remove one of them", c.Address(), first)
+			return at(n, "the route in line %[2]d has the address %[1]s, too; change or remove one of them", c.Address(), first)
 		}
 		addresses[a] = n.Line
 	}
@@ -177,7 +179,7 @@ func (f *File) checkIssuers(nodes []*yaml.Node) error {
 			return located(n, err)
 		}
 		if first, twice := names[s.Name]; twice {
-			return at(n, "the name %q is that of the issuer in line %d, too; give each its own", s.Name, first)
+			return at(n, "the issuer in line %[2]d has the name %[1]q, too; give each its own", s.Name, first)
 		}
 		if first, twice := issuers[s.Issuer]; twice {
 			return at(n, "the issuer %q is in line %d already; describe it once", clip(s.Issuer), first)
@@ -187,7 +189,7 @@ func (f *File) checkIssuers(nodes []*yaml.Node) error {
 	return nil
 }
 
-// check looks at one issuer by itself, and fills in its algorithms.
+// check validates one issuer, and fills in its algorithms.
 func (s *Issuer) check() error {
 	if !segment(s.Name) || strings.Contains(s.Name, ":") {
 		return fault.InvalidField("name", "an issuer needs a name of 1 to %d letters, digits and . _ ~ -, such as auth0", maxSegment)
@@ -201,11 +203,11 @@ func (s *Issuer) check() error {
 		}
 	}
 	if len(s.Audiences) == 0 || len(s.Audiences) > maxList {
-		return fault.InvalidField("audiences", "the issuer %s needs audiences: what stands as aud in its tokens for your APIs; without it tokens made for others would pass", s.Name)
+		return fault.InvalidField("audiences", "the issuer %s needs audiences: the values of aud in its tokens for your APIs; without them, tokens for other APIs would pass", s.Name)
 	}
 	for _, a := range s.Audiences {
 		if !visible(a) || len(a) > maxAddress {
-			return fault.InvalidField("audiences", "%q is no audience; write it as it stands in the tokens, without spaces", clip(a))
+			return fault.InvalidField("audiences", "%q is not an audience; write it as it appears in the tokens, without spaces", clip(a))
 		}
 	}
 	for field, claim := range map[string]string{"scopes_claim": s.ScopesClaim, "roles_claim": s.RolesClaim, "user_claim": s.UserClaim} {
@@ -219,7 +221,8 @@ func (s *Issuer) check() error {
 	return s.Introspection.check()
 }
 
-// checkAlgs lets no algorithm pass that takes the issuer's public key for a secret (RFC 8725 §2.1, §3.1).
+// checkAlgs rejects algorithms that would use the issuer's public key as a shared secret
+// (RFC 8725 §2.1, §3.1).
 func (s *Issuer) checkAlgs() error {
 	known := jose.AssertionAlgorithms()
 	if len(s.Algs) == 0 {
@@ -241,16 +244,17 @@ func (i *Introspection) check() error {
 	if err := secureAddress("introspection.url", i.URL); err != nil {
 		return err
 	}
-	switch { // RFC 7662 §2.1: the endpoint must ask who asks
+	switch { // RFC 7662 §2.1: the endpoint authenticates its callers
 	case !printable(i.ClientID, maxName):
-		return fault.InvalidField("introspection.client_id", "introspection needs the client_id by which we are known to the issuer")
+		return fault.InvalidField("introspection.client_id", "introspection needs the client_id that this server has at the issuer")
 	case !printable(i.ClientSecretFile, maxAddress):
 		return fault.InvalidField("introspection.client_secret_file", "introspection needs client_secret_file: the path of a file that holds the client's secret")
 	}
 	return nil
 }
 
-// secureAddress takes https addresses, and http ones of this machine: keys and answers that travel openly are anybody's.
+// secureAddress rejects addresses other than https ones and http ones of this machine: keys and
+// responses that travel in the clear can be replaced.
 func secureAddress(field, s string) error {
 	u, err := url.Parse(s)
 	if err != nil || len(s) > maxAddress || !visible(s) || u.Hostname() == "" || !validPort(u) || (u.Scheme != "https" && u.Scheme != "http") {
@@ -259,13 +263,8 @@ func secureAddress(field, s string) error {
 	if u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") {
 		return fault.InvalidField(field, "%s must have no name, password, query or fragment", field)
 	}
-	if u.Scheme == "http" && !loopback(u.Hostname()) {
-		return fault.InvalidField(field, "%s must begin with https://: over http, anybody on the way could answer in its place", field)
+	if u.Scheme == "http" && !netaddr.IsLoopback(u.Hostname()) {
+		return fault.InvalidField(field, "%s must begin with https://: over http, an attacker on the network could answer in its place", field)
 	}
 	return nil
-}
-
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && a.IsLoopback()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatehouse-id/gatehouse/internal/field"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 )
 
@@ -63,20 +64,81 @@ func TestReadFileOfNothing(t *testing.T) {
 
 // Every field that a route and an issuer have can be written, and comes back.
 func TestEveryFieldCanBeFilled(t *testing.T) {
-	for _, typ := range []reflect.Type{reflect.TypeFor[Route](), reflect.TypeFor[Issuer](), reflect.TypeFor[Introspection]()} {
-		fields, known := fieldsOf(typ)
+	for _, empty := range []func() any{
+		func() any { return new(Route) }, func() any { return new(Issuer) }, func() any { return new(Introspection) },
+	} {
+		_, known := fieldsOf(reflect.ValueOf(empty()).Elem())
 		for _, name := range known {
+			v := empty()
+			fields, _ := fieldsOf(reflect.ValueOf(v).Elem())
 			value := map[reflect.Kind]string{
-				reflect.String: "x", reflect.Bool: "true", reflect.Int: "7", reflect.Int64: "7", reflect.Slice: "[x]", reflect.Pointer: "{url: x}",
-			}[typ.Field(fields[name]).Type.Kind()]
+				reflect.String: "x", reflect.Bool: "true", reflect.Int: "7", reflect.Int64: "7",
+				reflect.Slice: "[x]", reflect.Pointer: "{url: x}",
+			}[fields[name].Kind()]
 			root, err := parseYAML([]byte(name + ": " + value))
 			if err != nil {
 				t.Fatal(err)
 			}
-			v := reflect.New(typ)
-			if err := fill(root, "it", v.Interface()); err != nil || v.Elem().Field(fields[name]).IsZero() {
-				t.Errorf("%s.%s: %v", typ.Name(), name, err)
+			if err := fill(root, "it", v); err != nil || fields[name].IsZero() {
+				t.Errorf("%T.%s: %v", v, name, err)
 			}
+		}
+	}
+}
+
+// The fields of a route have the names under which a route is stored, and all of them are there.
+func TestRouteFieldsAreComplete(t *testing.T) {
+	var names []string
+	for _, f := range RouteFields() {
+		names = append(names, f.Name)
+		if f.Help == "" || !strings.HasSuffix(f.Help, ".") {
+			t.Errorf("%s: help %q", f.Name, f.Help)
+		}
+	}
+	var want []string
+	typ := reflect.TypeFor[Route]()
+	for i := range typ.NumField() {
+		name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		if name != "id" && name != "created_at" && name != "updated_at" {
+			want = append(want, name)
+		}
+	}
+	slices.Sort(names)
+	slices.Sort(want)
+	if !slices.Equal(names, want) {
+		t.Errorf("fields %v, want %v", names, want)
+	}
+}
+
+func TestApplyPatch(t *testing.T) {
+	patch := func(set map[string]string, clear ...string) *field.Patch[Route] {
+		var p field.Patch[Route]
+		for name, value := range set {
+			f, _ := field.Named(RouteFields(), name)
+			if err := p.Set(f, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range clear {
+			f, _ := field.Named(RouteFields(), name)
+			p.Clear(f)
+		}
+		return &p
+	}
+	full := Route{Domain: "a", Version: "v1", Rate: 5, RatePer: Duration(time.Hour), RateBy: RateByUser, HealthPath: "/up", HealthEvery: Duration(time.Minute)}
+	for name, tc := range map[string]struct {
+		patch *field.Patch[Route]
+		check func(*Route) bool
+	}{
+		"a prefix replaces the domain": {patch(map[string]string{"prefix": "/x"}), func(r *Route) bool { return r.Domain == "" && r.Version == "" && r.Prefix == "/x" }},
+		"both stay to be rejected":     {patch(map[string]string{"prefix": "/x", "domain": "b"}), func(r *Route) bool { return r.Domain == "b" && r.Prefix == "/x" }},
+		"no rate, nothing of it":       {patch(nil, "rate"), func(r *Route) bool { return r.Rate == 0 && r.RatePer == 0 && r.RateBy == "" }},
+		"no health check":              {patch(nil, "health_path"), func(r *Route) bool { return r.HealthPath == "" && r.HealthEvery == 0 }},
+		"the rest stays":               {patch(map[string]string{"methods": "get"}), func(r *Route) bool { return r.Methods[0] == "GET" && r.Rate == 5 && r.Domain == "a" }},
+	} {
+		r := full
+		if r.ApplyPatch(tc.patch); !tc.check(&r) {
+			t.Errorf("%s: %+v", name, r)
 		}
 	}
 }
@@ -95,13 +157,13 @@ func TestReadFileRefuses(t *testing.T) {
 		"a list":             {"- a\n", "line 1: the file must be lines"},
 		"a word":             {"routes", "line 1: the file must be lines"},
 		"two documents":      {"routes: []\n---\nissuers: []\n", "second YAML document"},
-		"unknown top name":   {"\nroute: []\n", `line 2: "route" is no known name; did you mean routes?`},
+		"unknown top name":   {"\nroute: []\n", `line 2: "route" is not a known name; did you mean routes?`},
 		"unlike any name":    {"something_else: []\n", "known are routes, issuers"},
-		"unknown name":       {"routes:\n- domain: shop\n  version: v1\n  scops: [a]\n", `line 4: "scops" is no known name; did you mean scopes?`},
+		"unknown name":       {"routes:\n- domain: shop\n  version: v1\n  scops: [a]\n", `line 4: "scops" is not a known name; did you mean scopes?`},
 		"name in capitals":   {route("Domain: a, version: b"), "did you mean domain?"},
-		"made by the server": {route("domain: a, version: b, created_at: 2024-01-01"), "no known name"},
+		"made by the server": {route("domain: a, version: b, created_at: 2024-01-01"), "not a known name"},
 		"name twice":         {"routes: []\nissuers: []\nroutes: []\n", "line 3: routes is there twice; the first time in line 1"},
-		"list as name":       {"[a]: b\n", "no known name"},
+		"list as name":       {"[a]: b\n", "not a known name"},
 		"name of no value":   {"routes:\n- domain: shop\n  version: v1\n  upstreams: [http://a]\n  scopes:\n", "line 5: scopes has no value"},
 		"entry of no value":  {"routes:\n- domain: shop\n  scopes:\n  -\n", "line 4: an entry of scopes has no value"},
 		"tilde":              {route("domain: ~, version: v1"), "domain has no value"},
@@ -117,12 +179,12 @@ func TestReadFileRefuses(t *testing.T) {
 		"negative duration":  {route("domain: a, version: b, timeout: -5s"), "not a duration"},
 		"alias":              {"routes:\n- &a {domain: a, version: b, upstreams: [http://a]}\n- *a\n", "alias or an anchor"},
 		"tag":                {route("domain: !!binary YQ==, version: b"), "YAML tag"},
-		"merge":              {route("<<: {domain: a}, version: b"), `"<<" is no known name`},
-		"id":                 {route("id: a, domain: a, version: b"), "known by its name"},
+		"merge":              {route("<<: {domain: a}, version: b"), `"<<" is not a known name`},
+		"id":                 {route("id: a, domain: a, version: b"), "its name identifies it"},
 		"no sound route":     {"routes:\n- {domain: a, version: b, upstreams: [http://a]}\n- {domain: a, upstreams: [http://a]}\n", "line 3: the version"},
 		"unknown issuer":     {route("domain: a, version: b, issuers: [x]"), `line 2: the issuer "x" is not known`},
-		"same name":          {route("domain: a, version: b") + "- {domain: c, version: d, name: a/b" + up, "line 3: the name \"a/b\" is that of the route in line 2"},
-		"same address":       {route("domain: a, version: b") + "- {prefix: /a/b, name: x" + up, "line 3: the address /a/b is that of the route in line 2"},
+		"same name":          {route("domain: a, version: b") + "- {domain: c, version: d, name: a/b" + up, `line 3: the route in line 2 has the name "a/b"`},
+		"same address":       {route("domain: a, version: b") + "- {prefix: /a/b, name: x" + up, "line 3: the route in line 2 has the address /a/b, too"},
 
 		"issuer of no name":    {"issuers:\n- {issuer: https://a.test, audiences: [x]}\n", "line 2: an issuer needs a name"},
 		"issuer with colon":    {"issuers:\n- {name: 'a:b', issuer: https://a.test, audiences: [x]}\n", "needs a name"},
@@ -130,8 +192,8 @@ func TestReadFileRefuses(t *testing.T) {
 		"issuer by http":       {"issuers:\n- {name: a, issuer: http://a.test, audiences: [x]}\n", "must begin with https://"},
 		"issuer with query":    {"issuers:\n- {name: a, issuer: 'https://a.test?x', audiences: [x]}\n", "no name, password, query"},
 		"issuer with user":     {"issuers:\n- {name: a, issuer: 'https://u:hunter2@a.test', audiences: [x]}\n", "no name, password, query"},
-		"no audiences":         {"issuers:\n- {name: a, issuer: https://a.test}\n", "tokens made for others would pass"},
-		"audience with space":  {"issuers:\n- {name: a, issuer: https://a.test, audiences: [a b]}\n", "no audience"},
+		"no audiences":         {"issuers:\n- {name: a, issuer: https://a.test}\n", "tokens for other APIs would pass"},
+		"audience with space":  {"issuers:\n- {name: a, issuer: https://a.test, audiences: [a b]}\n", "not an audience"},
 		"keys by http":         {iss("jwks_uri: http://a.test/keys"), "jwks_uri must begin with https://"},
 		"algorithm none":       {iss("algs: [none]"), `"none" is not accepted`},
 		"symmetric algorithm":  {iss("algs: [RS256, HS256]"), `"HS256" is not accepted`},
@@ -140,7 +202,7 @@ func TestReadFileRefuses(t *testing.T) {
 		"no secret":            {iss("introspection: {url: https://a.test/i, client_id: gw}"), "client_secret_file"},
 		"no client":            {iss("introspection: {url: https://a.test/i, client_secret_file: f}"), "client_id"},
 		"secret in the file":   {iss("introspection: {url: https://a.test/i, client_id: a, client_secret: hunter2}"), "did you mean client_secret_file?"},
-		"issuer name twice":    {iss("") + "\n- {name: auth0, issuer: https://b.test, audiences: [x]}\n", "is that of the issuer in line 2"},
+		"issuer name twice":    {iss("") + "\n- {name: auth0, issuer: https://b.test, audiences: [x]}\n", `the issuer in line 2 has the name "auth0"`},
 		"issuer twice":         {iss("") + "\n- {name: b, issuer: https://a.test, audiences: [x]}\n", "in line 2 already"},
 		"too large":            {"#" + strings.Repeat("x", maxFile), "bytes"},
 	} {

@@ -12,10 +12,11 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
-// fill reads a node of the routes file into the value that v points to.
+// fill stores a node of the routes file in the value that v points to.
 //
-// The library's own decoding is too kind for a file that says who may pass: it takes `yes` for true, 010 for 8, and a name without a value
-// for an empty one, so that `scopes:` with its list forgotten would open a route. Here a value is what is written, or a mistake.
+// The library's own decoding is too lenient for a file that grants access: it reads `yes` as true,
+// 010 as 8, and a name without a value as an empty one, so that `scopes:` with its list forgotten
+// would open a route. Here a value is exactly what is written, or an error.
 func fill(n *yaml.Node, name string, v any) error {
 	return fillValue(n, name, reflect.ValueOf(v).Elem())
 }
@@ -48,7 +49,7 @@ func fillStruct(n *yaml.Node, name string, v reflect.Value) error {
 	if n.Kind != yaml.MappingNode {
 		return at(n, "%s must be lines of the form `name: value`", name)
 	}
-	fields, known := fieldsOf(v.Type())
+	fields, known := fieldsOf(v)
 	lines := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, val := n.Content[i], n.Content[i+1]
@@ -60,7 +61,7 @@ func fillStruct(n *yaml.Node, name string, v reflect.Value) error {
 			return at(key, "%s is there twice; the first time in line %d", key.Value, first)
 		}
 		lines[key.Value] = key.Line
-		if err := fillValue(val, key.Value, v.Field(field)); err != nil {
+		if err := fillValue(val, key.Value, field); err != nil {
 			return err
 		}
 	}
@@ -68,24 +69,53 @@ func fillStruct(n *yaml.Node, name string, v reflect.Value) error {
 }
 
 func unknownName(key *yaml.Node, known []string) error {
-	e := fault.InvalidField(clip(key.Value), "%q is no known name; known are %s", clip(key.Value), strings.Join(known, ", "))
+	name := clip(key.Value)
 	if near := spell.Nearest(key.Value, known); near != "" {
-		e.Text = fault.New(fault.Invalid, "%q is no known name; did you mean %s?", clip(key.Value), near).Text
+		return atLine(key, fault.InvalidField(name, "%q is not a known name; did you mean %s?", name, near))
 	}
-	return moved(key, e)
+	return atLine(key, fault.InvalidField(name, "%q is not a known name; known are %s", name, strings.Join(known, ", ")))
 }
 
-// fieldsOf gives the fields of a struct by their names in the file, and these in order.
-func fieldsOf(t reflect.Type) (fields map[string]int, known []string) {
-	fields = map[string]int{}
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+// fieldsOf returns the fields of a struct by their names in the file, and the names in order. Those
+// of a route are its RouteFields; other structs have them in their yaml tags.
+func fieldsOf(v reflect.Value) (fields map[string]reflect.Value, known []string) {
+	fields = map[string]reflect.Value{}
+	if r, ok := v.Addr().Interface().(*Route); ok {
+		fields["id"] = reflect.ValueOf(&r.ID).Elem() // checkRoutes rejects it with a better error
+		for _, f := range RouteFields() {
+			fields[f.Name] = valueOf(f, r)
+			known = append(known, f.Name)
+		}
+		return fields, known
+	}
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
 		if name != "" && name != "-" {
-			fields[name] = i
+			fields[name] = v.Field(i)
 			known = append(known, name)
 		}
 	}
 	return fields, known
+}
+
+// valueOf returns the place where a route holds a field. Durations read as Duration does.
+func valueOf(f RouteField, r *Route) reflect.Value {
+	var p any
+	switch {
+	case f.Text != nil:
+		p = f.Text(r)
+	case f.Switch != nil:
+		p = f.Switch(r)
+	case f.List != nil:
+		p = f.List(r)
+	case f.TTL != nil:
+		p = (*Duration)(f.TTL(r))
+	case f.Int != nil:
+		p = f.Int(r)
+	default:
+		p = f.Bytes(r)
+	}
+	return reflect.ValueOf(p).Elem()
 }
 
 func fillList(n *yaml.Node, name string, v reflect.Value) error {

@@ -20,7 +20,7 @@ type hostPattern struct {
 	name string // lower case; of a wildcard what follows the star: .example.com
 }
 
-// parseHost reads a pattern as an operator writes it.
+// parseHost parses a pattern as an operator writes it.
 func parseHost(s string) (hostPattern, error) {
 	s = strings.ToLower(s)
 	if s == "" {
@@ -36,19 +36,19 @@ func parseHost(s string) (hostPattern, error) {
 	name := strings.TrimPrefix(p.name, ".")
 	switch {
 	case strings.Contains(s, "://"):
-		return p, fault.InvalidField("host", "%q is an address; write the host's name alone, such as shop.example.com", clip(s))
+		return p, fault.InvalidField("host", "%q is a URL; write the host name alone, such as shop.example.com", clip(s))
 	case strings.Contains(s, ":"):
-		return p, fault.InvalidField("host", "%q names a port; leave it out, a route holds for every port", clip(s))
+		return p, fault.InvalidField("host", "%q names a port; leave it out, a route serves every port", clip(s))
 	case strings.Contains(name, "*"):
-		return p, fault.InvalidField("host", "%q is no host; a star stands at the beginning only, as in *.example.com", clip(s))
+		return p, fault.InvalidField("host", "%q is not a host; a star may only be at the beginning, as in *.example.com", clip(s))
 	case !hostName(name):
-		return p, fault.InvalidField("host", "%q is no host name; write one such as shop.example.com or *.example.com, and names with other letters as xn--…", clip(s))
+		return p, fault.InvalidField("host", "%q is not a host name; write one such as shop.example.com or *.example.com, and names with other letters as xn--…", clip(s))
 	}
 	return p, nil
 }
 
-// NormalHost checks a host name or a wildcard such as *.example.com, as routes and clients' restrictions have them, and gives it in the form
-// in which it is compared. "" stays that.
+// NormalHost returns a host name, or a wildcard such as *.example.com, in the form in which it is
+// compared, or what is wrong with it. It returns "" for "".
 func NormalHost(s string) (string, error) {
 	p, err := parseHost(s)
 	if err != nil {
@@ -57,7 +57,8 @@ func NormalHost(s string) (string, error) {
 	return p.String(), nil
 }
 
-// hostName reports whether s can be a name in the DNS (RFC 1123 §2.1), or one of the names with an underscore that container networks use.
+// hostName reports whether s can be a name in the DNS (RFC 1123 §2.1), or a name with an underscore
+// as container networks use them.
 func hostName(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false
@@ -75,7 +76,7 @@ func hostName(s string) bool {
 	return true
 }
 
-// covers reports whether a host, in lower case and without a port, is meant.
+// covers reports whether the pattern matches a host, which is in lower case and without a port.
 func (p hostPattern) covers(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	switch p.kind {
@@ -94,7 +95,7 @@ func (p hostPattern) String() string {
 	return p.name
 }
 
-// hostOnly is a host without its port and brackets, in lower case.
+// hostOnly returns a host without its port and brackets, in lower case.
 func hostOnly(s string) string {
 	s = strings.ToLower(s)
 	if a, err := netip.ParseAddrPort(s); err == nil {

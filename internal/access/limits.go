@@ -41,7 +41,7 @@ func checkUpstreams(c *Compiled, o *Options) error {
 			return err
 		}
 		if own != nil && own.Host != "" && sameOrigin(u, own) {
-			return fault.InvalidField("upstreams", "the upstream %q is this server; requests would go round in a circle", s)
+			return fault.InvalidField("upstreams", "the upstream %q is this server; requests would loop", s)
 		}
 		if slices.Contains(r.Upstreams[:i], s) {
 			return fault.InvalidField("upstreams", "the upstream %q is there twice; leave out one", s)
@@ -50,17 +50,18 @@ func checkUpstreams(c *Compiled, o *Options) error {
 	return nil
 }
 
-// parseUpstream reads the address of an upstream. Its words are not repeated when it may hold a password.
+// parseUpstream parses the address of an upstream. Errors do not repeat an address that may contain
+// a password.
 func parseUpstream(s string) (*url.URL, error) {
 	const form = "write it as http://host:port, https://host or h2c://host:port, with a path if need be"
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || len(s) > maxAddress || !visible(s):
-		return nil, fault.InvalidField("upstreams", "an upstream is no address; %s", form)
+		return nil, fault.InvalidField("upstreams", "an upstream is not an address; %s", form)
 	case u.User != nil:
 		return nil, fault.InvalidField("upstreams", "an upstream has a name or password in its address; leave it out, it would be shown to everyone who sees the route")
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c", u.Hostname() == "", u.Opaque != "":
-		return nil, fault.InvalidField("upstreams", "the upstream %q is no address; %s", clip(s), form)
+		return nil, fault.InvalidField("upstreams", "the upstream %q is not an address; %s", clip(s), form)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(s, "#"):
 		return nil, fault.InvalidField("upstreams", "the upstream %q has a query or a fragment; the caller's query is passed on instead", clip(s))
 	case !validPort(u):
@@ -68,7 +69,7 @@ func parseUpstream(s string) (*url.URL, error) {
 	}
 	if path := u.EscapedPath(); path != "" {
 		if _, err := Clean(path); err != nil {
-			return nil, fault.InvalidField("upstreams", "the path of the upstream %q is not plain; leave out dots, double slashes and the like", clip(s))
+			return nil, fault.InvalidField("upstreams", "the path of the upstream %q is ambiguous; leave out dot segments, double slashes and the like", clip(s))
 		}
 	}
 	return u, nil
@@ -82,7 +83,7 @@ func validPort(u *url.URL) bool {
 	return err == nil && n > 0
 }
 
-// sameOrigin reports whether two addresses lead to one server (RFC 6454 §5); h2c counts as http.
+// sameOrigin reports whether two addresses have the same origin (RFC 6454 §5); h2c counts as http.
 func sameOrigin(a, b *url.URL) bool {
 	scheme := func(u *url.URL) string { return strings.Replace(u.Scheme, "h2c", "http", 1) }
 	port := func(u *url.URL) string {
@@ -100,9 +101,9 @@ func sameOrigin(a, b *url.URL) bool {
 func checkLimits(c *Compiled, _ *Options) error {
 	switch r := &c.route; {
 	case r.Timeout < 0 || r.Timeout > maxTimeout:
-		return fault.InvalidField("timeout", "%s is no timeout; write a duration up to %s, or 0 for 30s", r.Timeout, maxTimeout)
+		return fault.InvalidField("timeout", "%s is not a timeout; write a duration up to %s, or 0 for 30s", r.Timeout, maxTimeout)
 	case r.BodyLimit < 0:
-		return fault.InvalidField("body_limit", "%d is no number of bytes; write 0 for no bound", r.BodyLimit)
+		return fault.InvalidField("body_limit", "%d is not a number of bytes; write 0 for no limit", r.BodyLimit)
 	}
 	return nil
 }
@@ -111,14 +112,14 @@ func checkCORS(c *Compiled, _ *Options) error {
 	for _, s := range c.route.CORS {
 		if s == "*" {
 			if len(c.route.CORS) > 1 {
-				return fault.InvalidField("cors", "* stands for any origin; leave out the others, or the star")
+				return fault.InvalidField("cors", "* means any origin; leave out the others, or the star")
 			}
 			continue
 		}
 		u, err := url.Parse(s) // RFC 6454 §6.2: scheme, host and a port that is not the scheme's own
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || s != u.Scheme+"://"+u.Host || s != strings.ToLower(s) ||
 			!validPort(u) || !visible(s) || len(s) > maxAddress {
-			return fault.InvalidField("cors", "%q is no origin; write it as a browser sends it: https://app.example.com, in lower case and without a slash at the end", clip(s))
+			return fault.InvalidField("cors", "%q is not an origin; write it as a browser sends it: https://app.example.com, in lower case and without a slash at the end", clip(s))
 		}
 		if u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
 			return fault.InvalidField("cors", "browsers leave out the port in %q; leave it out, too", clip(s))
@@ -130,11 +131,11 @@ func checkCORS(c *Compiled, _ *Options) error {
 func checkRate(c *Compiled, _ *Options) error {
 	switch r := &c.route; {
 	case r.Rate < -1 || r.Rate > maxRate:
-		return fault.InvalidField("rate", "%d is no rate; write a number of requests, 0 for the default or -1 for none", r.Rate)
+		return fault.InvalidField("rate", "%d is not a rate; write a number of requests, 0 for the default or -1 for none", r.Rate)
 	case r.RatePer < 0 || r.RatePer > Duration(24*time.Hour) || r.RatePer != 0 && r.RatePer < Duration(time.Second):
 		return fault.InvalidField("rate_per", "a rate is counted over 1s to 24h, not %s", r.RatePer)
 	case r.RatePer != 0 && r.Rate <= 0:
-		return fault.InvalidField("rate_per", "rate_per says over which time the requests of a rate are counted; add a rate, or leave it out")
+		return fault.InvalidField("rate_per", "rate_per is the time that a rate counts over; add a rate, or leave it out")
 	case !slices.Contains([]string{"", RateByAddress, RateByClient, RateByUser}, r.RateBy):
 		return fault.InvalidField("rate_by", "a rate is counted by %s, %s or %s, not by %q", RateByAddress, RateByClient, RateByUser, clip(r.RateBy))
 	}
@@ -145,20 +146,20 @@ func checkHealth(c *Compiled, _ *Options) error {
 	r := &c.route
 	switch {
 	case r.HealthPath == "" && r.HealthEvery != 0:
-		return fault.InvalidField("health_every", "health_every says how often health_path is asked for; add that, or leave it out")
+		return fault.InvalidField("health_every", "health_every is how often health_path is requested; add that, or leave it out")
 	case r.HealthPath == "":
 		return nil
 	case r.HealthEvery != 0 && (r.HealthEvery < minHealth || r.HealthEvery > maxHealth):
-		return fault.InvalidField("health_every", "upstreams are asked every %s to %s, not every %s", minHealth, maxHealth, r.HealthEvery)
+		return fault.InvalidField("health_every", "upstreams are checked every %s to %s, not every %s", minHealth, maxHealth, r.HealthEvery)
 	}
 	path, _, _ := strings.Cut(r.HealthPath, "?")
 	if _, err := Clean(path); err != nil || !visible(r.HealthPath) || strings.Contains(r.HealthPath, "#") || len(r.HealthPath) > maxAddress {
-		return fault.InvalidField("health_path", "%q is no path; write one such as /healthz", clip(r.HealthPath))
+		return fault.InvalidField("health_path", "%q is not a path; write one such as /healthz", clip(r.HealthPath))
 	}
 	return nil
 }
 
-// checkLists bounds what is looked through for every request.
+// checkLists bounds the lists that are searched for every request.
 func checkLists(c *Compiled, _ *Options) error {
 	r := &c.route
 	for _, l := range []struct {
@@ -175,13 +176,14 @@ func checkLists(c *Compiled, _ *Options) error {
 		{"issuers", r.Issuers},
 	} {
 		if len(l.list) > maxList {
-			return fault.InvalidField(l.field, "%s has %d entries; at most %d are looked through for every request", l.field, len(l.list), maxList)
+			return fault.InvalidField(l.field, "%s has %d entries; at most %d are searched for every request", l.field, len(l.list), maxList)
 		}
 	}
 	return nil
 }
 
-// checkSense refuses what would only look like protection: a rule that asks who somebody is means nothing where nobody need say so.
+// checkSense rejects rules that would only look like protection: a rule about the caller has no
+// effect where callers need not identify themselves.
 func checkSense(c *Compiled, _ *Options) error {
 	r := &c.route
 	if !r.Unidentified {
@@ -194,7 +196,7 @@ func checkSense(c *Compiled, _ *Options) error {
 		{"scopes", len(r.Scopes) > 0}, {"roles", len(r.Roles) > 0}, {"clients", len(r.Clients) > 0}, {"acr", r.ACR != ""}, {"max_age", r.MaxAge != 0},
 	} {
 		if l.set {
-			return fault.InvalidField(l.field, "%s asks who somebody is, and allow_unidentified lets everyone pass who does not say; leave out one of them", l.field)
+			return fault.InvalidField(l.field, "%s depends on the caller's identity, and allow_unidentified lets callers without one pass; leave out one of them", l.field)
 		}
 	}
 	return nil
@@ -210,7 +212,7 @@ func visible(s string) bool {
 	return s != ""
 }
 
-// printable reports whether s is text that can be shown in one line, of at most n bytes.
+// printable reports whether s is text of at most n bytes that can be shown in one line.
 func printable(s string, n int) bool {
 	return s != "" && len(s) <= n && utf8.ValidString(s) && strings.TrimSpace(s) == s && !strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) })
 }

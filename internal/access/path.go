@@ -11,13 +11,15 @@ import (
 // MaxPath is the longest path that passes, in bytes as sent.
 const MaxPath = 8 << 10
 
-// Clean checks the path of a request as it stands on the request line, without a query, and gives it with its escapes read.
+// Clean validates the path of a request as it is on the request line, without a query, and returns
+// it unescaped.
 //
-// It never repairs. A rule that holds for /shop/admin is worth nothing when the program behind us finds /shop/admin in something
-// that we took for another path, so whatever two programs may read in two ways is refused (fault.Invalid): dot segments
-// (RFC 3986 §5.2.4), escaped or not; slashes and backslashes in disguise; empty segments; control characters; escapes of escapes;
-// bytes that are not UTF-8; and segments that are empty or dots once their `;` parameters are cut off (RFC 3986 §3.3).
-// Parameters elsewhere pass here; Match refuses those that would change the route.
+// It never repairs a path. A rule for /shop/admin protects nothing if the upstream reads /shop/admin
+// in a path that the gateway took for another. So every path that two programs may read in two ways
+// is rejected (fault.Invalid): dot segments (RFC 3986 §5.2.4), escaped or not; escaped slashes and
+// backslashes; empty segments; control characters; escapes of escapes; bytes that are not UTF-8; and
+// segments that are empty or dots without their `;` parameters (RFC 3986 §3.3). Other parameters
+// pass; Match rejects those that would change the route.
 func Clean(rawPath string) (path string, err error) {
 	switch {
 	case rawPath == "" || rawPath[0] != '/':
@@ -38,7 +40,7 @@ func badPath(what string) error {
 	return fault.InvalidField("path", "The path %s; send it in its plain form.", what)
 }
 
-// unescape reads the escapes of a path, and looks at what only shows before and while that is done.
+// unescape returns a path without its escapes, and rejects what is only visible before.
 func unescape(raw string) (string, error) {
 	escapes := 0
 	for i := 0; i < len(raw); i++ {
@@ -46,7 +48,7 @@ func unescape(raw string) (string, error) {
 		case c == '%':
 			escapes++
 		case c == ' ' || c == '?' || c == '#': // RFC 3986 §3.3: none of them is part of a path
-			return "", badPath("holds a space, ? or # without an escape")
+			return "", badPath("contains a space, ? or # without an escape")
 		}
 	}
 	if escapes == 0 {
@@ -57,11 +59,11 @@ func unescape(raw string) (string, error) {
 		c := raw[i]
 		if c == '%' {
 			if i+2 >= len(raw) || !isHex(raw[i+1]) || !isHex(raw[i+2]) {
-				return "", badPath("holds a % that begins no escape")
+				return "", badPath("contains a % that does not begin an escape")
 			}
 			c = unhex(raw[i+1])<<4 | unhex(raw[i+2])
 			if c == '/' {
-				return "", badPath("holds a slash in disguise (%2F)")
+				return "", badPath("contains an escaped slash (%2F)")
 			}
 			i += 2
 		}
@@ -69,22 +71,22 @@ func unescape(raw string) (string, error) {
 	}
 	path := string(out)
 	for i := 0; i+2 < len(path); i++ {
-		if path[i] == '%' && isHex(path[i+1]) && isHex(path[i+2]) { // who reads it twice gets something else
-			return "", badPath("holds an escape of an escape (%25)")
+		if path[i] == '%' && isHex(path[i+1]) && isHex(path[i+2]) { // a program that unescapes twice would read another path
+			return "", badPath("contains an escape of an escape (%25)")
 		}
 	}
 	return path, nil
 }
 
-// readsOneWay looks at a path whose escapes are read.
+// readsOneWay rejects an unescaped path that two programs may read in two ways.
 func readsOneWay(path string) error {
 	plain := true
 	for i := 0; i < len(path); i++ {
 		switch c := path[i]; {
 		case c == '\\':
-			return badPath("holds a backslash, which some programs take for a slash")
+			return badPath("contains a backslash, which some programs read as a slash")
 		case c < 0x20 || c == 0x7f:
-			return badPath("holds a control character")
+			return badPath("contains a control character")
 		case c >= utf8.RuneSelf:
 			plain = false
 		}
@@ -94,7 +96,7 @@ func readsOneWay(path string) error {
 			return badPath("is not UTF-8")
 		}
 		if strings.ContainsFunc(path, unicode.IsControl) {
-			return badPath("holds a control character")
+			return badPath("contains a control character")
 		}
 	}
 	for rest := path[1:]; ; {
@@ -102,9 +104,9 @@ func readsOneWay(path string) error {
 		name, _, parameters := strings.Cut(segment, ";")
 		switch {
 		case name == "." || name == "..":
-			return badPath("holds a dot segment")
+			return badPath("contains a dot segment")
 		case name == "" && (more || parameters):
-			return badPath("holds an empty segment")
+			return badPath("contains an empty segment")
 		case !more:
 			return nil
 		}

@@ -7,10 +7,10 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
-// acrRule holds for people who have signed in strongly enough.
+// acrRule requires a person who has signed in strongly enough.
 type acrRule struct {
 	least  string
-	maxAge Duration // of the route, for the challenge: one visit to the login serves both
+	maxAge Duration // of the route: the challenge asks for both, so that one sign-in is enough
 }
 
 func compileACR(c *Compiled, _ *Options) (rule, error) {
@@ -18,12 +18,12 @@ func compileACR(c *Compiled, _ *Options) (rule, error) {
 	case c.route.ACR == "":
 		return nil, nil
 	case strength(c.route.ACR) == 0:
-		return nil, fault.InvalidField("acr", "%q is no authentication context class; write %s or %s", clip(c.route.ACR), identity.ACR1, identity.ACR2)
+		return nil, fault.InvalidField("acr", "%q is not an authentication context class; write %s or %s", clip(c.route.ACR), identity.ACR1, identity.ACR2)
 	}
 	return acrRule{c.route.ACR, c.route.MaxAge}, nil
 }
 
-// strength orders the authentication context classes; 0 is unknown, and less than all.
+// strength returns the rank of an authentication context class, or 0 if it is unknown.
 func strength(acr string) int {
 	switch acr {
 	case identity.ACR1:
@@ -36,7 +36,7 @@ func strength(acr string) int {
 
 func (r acrRule) check(_ *Target, c *Caller) *Denial {
 	if c.User == "" {
-		return nobodySignedIn("acr", []string{r.least})
+		return noPerson("acr", []string{r.least})
 	}
 	if strength(c.ACR) >= strength(r.least) {
 		return nil
@@ -50,14 +50,14 @@ func (r acrRule) check(_ *Target, c *Caller) *Denial {
 		Reason:    fmt.Sprintf("The person signed in with the assurance %q, and the route needs %s.", clip(had), r.least),
 		Needed:    []string{r.least},
 		Had:       shown(had),
-		Remedy:    "Sign in with a second factor: ask for acr_values=" + r.least + ".",
+		Remedy:    "Sign in with two-step verification: request acr_values=" + r.least + ".",
 		Code:      CodeStepUp,
 		Challenge: Challenge{ACR: r.least, MaxAge: r.maxAge},
 	}
 }
 
-// nobodySignedIn is final: a client that acts for itself cannot sign in better.
-func nobodySignedIn(rule string, needed []string) *Denial {
+// noPerson returns a final denial: a client that acts for itself cannot sign in.
+func noPerson(rule string, needed []string) *Denial {
 	return &Denial{
 		Rule:   rule,
 		Reason: "The client acts for itself, and the route needs a person who has signed in.",

@@ -7,28 +7,28 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// audienceRule holds for tokens that are meant for the route (RFC 8725 §3.9, RFC 8707 §2). A token that was made for another API must not
-// open this one.
+// audienceRule requires tokens that are meant for the route (RFC 8725 §3.9, RFC 8707 §2). A token for
+// another API must not open this one.
 type audienceRule struct {
 	route  *Compiled
-	own    []string // accepted of our tokens
-	listed bool     // the route names its audiences: then they hold for foreign tokens, too
+	own    []string // the audiences of this server's tokens that are accepted
+	listed bool     // the route names its audiences: then they apply to external tokens, too
 }
 
 func compileAudience(c *Compiled, o *Options) (rule, error) {
 	for _, a := range c.route.Audiences {
 		if !visible(a) || len(a) > maxAddress {
-			return nil, fault.InvalidField("audiences", "%q is no audience; write it as it stands in the tokens, without spaces", clip(a))
+			return nil, fault.InvalidField("audiences", "%q is not an audience; write it as it appears in the tokens, without spaces", clip(a))
 		}
 	}
 	if len(c.route.Audiences) > 0 {
 		return audienceRule{c, c.route.Audiences, true}, nil
 	}
 	var own []string
-	if strings.Contains(c.resource, "://") { // else the server's own address is not known, and no token can be meant for the route
+	if strings.Contains(c.resource, "://") { // else the issuer is unknown, and no token can be meant for the route
 		own = append(own, c.resource)
 		if c.depth == 0 {
-			own = append(own, c.resource+"/") // RFC 3986 §6.2.3: the same, and many write it so
+			own = append(own, c.resource+"/") // RFC 3986 §6.2.3: an equivalent spelling
 		}
 	}
 	if o.Issuer != "" {
@@ -49,7 +49,7 @@ func (a audienceRule) check(t *Target, c *Caller) *Denial {
 			return nil
 		}
 	default:
-		return nil // no token, so nobody it was made for
+		return nil // there is no token
 	}
 	for _, aud := range c.Audience {
 		if slices.Contains(a.own, aud) || !a.listed && a.concrete(t.Host, aud) {
@@ -58,15 +58,16 @@ func (a audienceRule) check(t *Target, c *Caller) *Denial {
 	}
 	return &Denial{
 		Rule:   "audience",
-		Reason: "The access token was made for another audience.",
+		Reason: "The access token is for another audience.",
 		Needed: shown(a.own...),
 		Had:    shown(c.Audience...),
-		Remedy: "Ask for a token for one of the needed audiences (the parameter resource), or add the token's audience to the route.",
+		Remedy: "Request a token for one of the needed audiences (the parameter resource), or add the token's audience to the route.",
 		Code:   CodeInvalidToken,
 	}
 }
 
-// concrete reports whether an audience is the resource identifier that a route with a wildcard host has at this very host.
+// concrete reports whether an audience is the resource identifier that a route with a wildcard host
+// has at this host.
 func (a audienceRule) concrete(host, aud string) bool {
 	if a.route.host.kind != hostWild || !a.route.host.covers(host) {
 		return false

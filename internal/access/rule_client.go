@@ -8,8 +8,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// clientRule holds for some clients. A client of a foreign issuer is written with the issuer's name before it, auth0:abc, because its id is
-// the issuer's to choose and may be the id of one of ours.
+// clientRule requires one of some clients. A client of an external issuer is written with the
+// issuer's name before it, auth0:abc, because the issuer chooses the id, which may equal an id of this
+// server.
 type clientRule struct {
 	own     []string
 	foreign []foreignClient
@@ -25,7 +26,7 @@ func compileClient(c *Compiled, _ *Options) (rule, error) {
 	r := clientRule{written: c.route.Clients}
 	for _, s := range c.route.Clients {
 		if !visible(s) || len(s) > maxAddress {
-			return nil, fault.InvalidField("clients", "%q is no client id; write the id that `gatehouse client list` shows", clip(s))
+			return nil, fault.InvalidField("clients", "%q is not a client id; write the id that `gatehouse client list` shows", clip(s))
 		}
 		issuer, id, qualified := strings.Cut(s, ":")
 		if qualified && id != "" && slices.Contains(c.route.Issuers, issuer) {

@@ -4,7 +4,8 @@ import (
 	"strings"
 )
 
-// credentialRule holds if somebody is known, or need not be, and what they are known by has not run out.
+// credentialRule requires a credential that has not expired, unless the route allows requests without
+// one.
 type credentialRule struct {
 	unidentified, clientID, browser bool
 }
@@ -14,21 +15,21 @@ func compileCredential(c *Compiled, _ *Options) (rule, error) {
 }
 
 func (r credentialRule) check(t *Target, c *Caller) *Denial {
-	if c.By != ByNothing && !c.Expires.IsZero() && !t.Now.Before(c.Expires) { // it may have been good when it was first seen, and kept since
+	if c.By != ByNothing && !c.Expires.IsZero() && !t.Now.Before(c.Expires) { // it may have been valid when it was cached
 		return r.expired(c)
 	}
-	if r.unidentified || r.known(c) {
+	if r.unidentified || r.identifies(c) {
 		return nil
 	}
 	out := &Denial{Rule: "credential", Needed: r.ways(), Remedy: "Send an access token in the Authorization header, or a client's id and secret."}
 	switch c.By {
 	case ByNothing:
-		out.Reason = "The request does not say who makes it."
+		out.Reason = "The request has no credential."
 	case ByClientID:
-		out.Reason = "The client only gave its id, which anybody can."
-		out.Had, out.Remedy = []string{ByClientID}, "Send the client's secret or an access token, or let the route take a client id alone."
+		out.Reason = "The client only sent its id, which proves nothing."
+		out.Had, out.Remedy = []string{ByClientID}, "Send the client's secret or an access token, or let the route accept a client id alone."
 	default:
-		out.Reason = "The credential does not say who makes the request."
+		out.Reason = "The credential does not identify the caller."
 		out.Had = shown(c.By)
 	}
 	if r.browser {
@@ -37,8 +38,8 @@ func (r credentialRule) check(t *Target, c *Caller) *Denial {
 	return out
 }
 
-// known reports whether the caller has said who it is in a way that counts. What is not one of the ways known here never does.
-func (r credentialRule) known(c *Caller) bool {
+// identifies reports whether the credential identifies the caller in a way that the route accepts.
+func (r credentialRule) identifies(c *Caller) bool {
 	switch c.By {
 	case ByToken, ByForeign:
 		return c.Subject != "" || c.User != "" || c.Client != ""
@@ -52,7 +53,7 @@ func (r credentialRule) known(c *Caller) bool {
 	return false
 }
 
-// ways are the credentials that would do.
+// ways returns the kinds of credentials that the route accepts.
 func (r credentialRule) ways() []string {
 	w := []string{ByToken, BySecret, BySession}
 	if r.clientID {

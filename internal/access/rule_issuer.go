@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
-// issuerRule holds for our own tokens, and for those of the foreign issuers that the route names.
+// issuerRule requires a token of this server, or of an external issuer that the route names.
 type issuerRule struct{ issuers []string }
 
 func compileIssuer(c *Compiled, o *Options) (rule, error) {
@@ -18,7 +18,7 @@ func compileIssuer(c *Compiled, o *Options) (rule, error) {
 			continue
 		}
 		if len(o.Issuers) == 0 {
-			return nil, fault.InvalidField("issuers", "the issuer %q is not known, and no other is; describe it in the routes file under issuers", clip(name))
+			return nil, fault.InvalidField("issuers", "the issuer %q is not known; describe it in the routes file under issuers", clip(name))
 		}
 		if near := spell.Nearest(name, o.Issuers); near != "" {
 			return nil, fault.InvalidField("issuers", "the issuer %q is not known; did you mean %s?", clip(name), near)

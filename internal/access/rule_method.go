@@ -8,14 +8,14 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// methodRule holds for the methods that a route takes.
+// methodRule requires one of the route's methods.
 type methodRule struct{ methods []string }
 
 func compileMethod(c *Compiled, _ *Options) (rule, error) {
 	for _, m := range c.route.Methods {
 		switch {
 		case !methodName(m):
-			return nil, fault.InvalidField("methods", "%q is no method; write it in capitals, such as GET", clip(m))
+			return nil, fault.InvalidField("methods", "%q is not a method; write it in capitals, such as GET", clip(m))
 		case m == "CONNECT" || m == "TRACE": // RFC 9110 §9.3.6, §9.3.8
 			return nil, fault.InvalidField("methods", "%s cannot be passed on; leave it out", m)
 		}
@@ -26,7 +26,8 @@ func compileMethod(c *Compiled, _ *Options) (rule, error) {
 	return methodRule{c.route.Methods}, nil
 }
 
-// methodName reports whether s is a method as they are registered (RFC 9110 §16.1): capitals and dashes.
+// methodName reports whether s has the form of registered methods (RFC 9110 §16.1): capitals and
+// dashes.
 func methodName(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if (s[i] < 'A' || s[i] > 'Z') && (s[i] != '-' || i == 0) {
@@ -42,7 +43,7 @@ func (m methodRule) check(t *Target, _ *Caller) *Denial {
 	}
 	return &Denial{
 		Rule:   "method",
-		Reason: fmt.Sprintf("The method %q is not among those of the route.", clip(t.Method)),
+		Reason: fmt.Sprintf("The route does not allow the method %q.", clip(t.Method)),
 		Needed: shown(m.methods...),
 		Had:    shown(t.Method),
 		Remedy: "Use " + strings.Join(m.methods, ", ") + ", or add the method to the route.",

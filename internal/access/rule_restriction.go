@@ -3,10 +3,13 @@ package access
 import (
 	"fmt"
 	"slices"
+
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
 
-// restrictionRule holds unless the client itself is restricted to other networks, hosts or routes. It is asked before anything that
-// concerns the route, so that a client's key which is used elsewhere learns nothing of it.
+// restrictionRule denies clients whose registration restricts them to other networks, hosts or
+// routes. It is checked before the route's own rules, so that a stolen credential that is used
+// elsewhere learns nothing about the route.
 type restrictionRule struct {
 	names [3]string // by which a client's list may name the route: id, domain/version, domain
 }
@@ -21,7 +24,7 @@ func compileRestriction(c *Compiled, _ *Options) (rule, error) {
 
 func (r restrictionRule) check(t *Target, c *Caller) *Denial {
 	switch {
-	case len(c.Networks) > 0 && !inside(c.Networks, t.IP):
+	case len(c.Networks) > 0 && !netaddr.Contains(c.Networks, t.IP):
 		return outside(t, c)
 	case len(c.Hosts) > 0 && !slices.ContainsFunc(c.Hosts, func(h string) bool { return hostListed(h, t.Host) }):
 		return &Denial{
@@ -57,7 +60,7 @@ func outside(t *Target, c *Caller) *Denial {
 	}
 }
 
-// hostListed reports whether an entry of a client's list means a host.
+// hostListed reports whether an entry of a client's list matches a host.
 func hostListed(entry, host string) bool {
 	kind := hostExact
 	if len(entry) > 2 && entry[:2] == "*." {
@@ -66,12 +69,12 @@ func hostListed(entry, host string) bool {
 	return entry != "" && hostPattern{kind, entry}.covers(host)
 }
 
-// named reports whether an entry of a client's list means the route.
+// named reports whether an entry of a client's list matches the route.
 func (r restrictionRule) named(entry string) bool {
 	return entry != "" && slices.Contains(r.names[:], entry)
 }
 
-// best is the name that an operator would add to a client's list.
+// best returns the name that an operator would add to a client's list.
 func (r restrictionRule) best() string {
 	if r.names[1] != "" {
 		return r.names[1]

@@ -7,13 +7,13 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// scopeRule holds for callers that were given all of some scopes.
+// scopeRule requires callers with all of some scopes.
 type scopeRule struct{ scopes []string }
 
 func compileScope(c *Compiled, _ *Options) (rule, error) {
 	for _, s := range c.route.Scopes {
 		if !scopeToken(s) {
-			return nil, fault.InvalidField("scopes", "%q is no scope; use ASCII without spaces, quotes and backslashes (RFC 6749 section 3.3)", clip(s))
+			return nil, fault.InvalidField("scopes", "%q is not a scope; use ASCII without spaces, quotes and backslashes (RFC 6749 section 3.3)", clip(s))
 		}
 	}
 	if len(c.route.Scopes) == 0 {
@@ -42,7 +42,7 @@ func (r scopeRule) check(_ *Target, c *Caller) *Denial {
 		Reason: "The access token lacks " + strings.Join(shown(missing...), " ") + ".",
 		Needed: shown(r.scopes...),
 		Had:    shown(c.Scopes...),
-		Remedy: "Ask for a token with these scopes; the client must be allowed to have them.",
+		Remedy: "Request a token with these scopes; the client must be allowed to have them.",
 		Code:   CodeInsufficientScope,
 	}
 	if c.By != ByToken && c.By != ByForeign && c.By != ByApp {

@@ -6,7 +6,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Table finds the route of a request. It is immutable: a change of a route makes a new one. The zero value and nil hold no route.
+// Table finds the route of a request. It is immutable: when a route changes, a new table replaces it.
+// The zero value and nil contain no route.
 type Table struct {
 	exact map[string]*site // by host
 	wild  map[string]*site // by what follows the star: .example.com
@@ -16,15 +17,17 @@ type Table struct {
 
 // site is the routes of one host, by prefix. The prefix / is "" here: all others end without a slash.
 //
-// With thousands of routes most of the time of a look-up goes into waiting for memory. So it reads the map alone, and of the route only
-// its pointer, unless one of the site's routes keeps its path; and the keys of a table lie side by side.
+// With thousands of routes, a look-up mostly waits for memory. So it reads only the map, and of the
+// route only its pointer unless a route of the site keeps its path; and the keys of a table are
+// adjacent in memory.
 type site struct {
 	routes map[string]*Compiled
-	depths uint32 // bit n: there is a prefix of n segments, so that only those are looked for
+	depths uint32 // bit n: there is a prefix of n segments, so that only those are compared
 	keeps  bool   // some route keeps its path
 }
 
-// NewTable makes a table of the routes that are active. Two of them with one address are refused (fault.Conflict).
+// NewTable returns a table of the active routes. It rejects two of them with the same address
+// (fault.Conflict).
 func NewTable(routes []*Compiled) (*Table, error) {
 	t := &Table{exact: map[string]*site{}, wild: map[string]*site{}, any: newSite()}
 	keys := keysOf(routes)
@@ -41,7 +44,7 @@ func NewTable(routes []*Compiled) (*Table, error) {
 	return t, nil
 }
 
-// keysOf gives the prefixes of routes as a site has them, all out of one piece of memory.
+// keysOf returns the prefixes of routes as a site stores them, all in one allocation.
 func keysOf(routes []*Compiled) []string {
 	var all strings.Builder
 	for _, c := range routes {
@@ -57,7 +60,7 @@ func keysOf(routes []*Compiled) []string {
 
 func newSite() *site { return &site{routes: map[string]*Compiled{}} }
 
-// site is the part of the table for a host, made if need be.
+// site returns the part of the table for a host, which it creates if there is none.
 func (t *Table) site(h hostPattern) *site {
 	if h.kind == hostAny {
 		return t.any
@@ -72,7 +75,7 @@ func (t *Table) site(h hostPattern) *site {
 	return in[h.name]
 }
 
-// put adds a route, or gives the one that has its prefix already.
+// put adds a route, or returns the route that has its prefix already.
 func (s *site) put(key string, c *Compiled) (other *Compiled) {
 	if other = s.routes[key]; other == nil {
 		s.routes[key] = c
@@ -82,12 +85,15 @@ func (s *site) put(key string, c *Compiled) (other *Compiled) {
 	return other
 }
 
-// Match finds the route of a host, in lower case and without a port, and a path that Clean gave. A route of this very host goes before
-// one of the longest wildcard (which stands for one label or more), and that before one of any host; among them, the longest prefix wins.
+// Match returns the route for a host, in lower case and without a port, and a path that Clean
+// returned. A route of exactly this host wins over one with a wildcard, of which the longest wins,
+// and that over one of any host; among routes of one host, the longest prefix wins. A wildcard
+// matches one label or more.
 //
-// rest is what the upstream is asked for: the path without the prefix, either "" or beginning with a slash; the whole path if the
-// route keeps it. A path whose `;` parameters (RFC 3986 §3.3) decide which route it belongs to has none, because programs that
-// cut parameters off would see another path.
+// rest is the path that the upstream receives: the path without the prefix, either "" or beginning
+// with a slash, or the whole path if the route keeps it. A path whose `;` parameters (RFC 3986 §3.3)
+// decide to which route it belongs matches none, because programs that ignore parameters would see
+// another path.
 func (t *Table) Match(host, path string) (c *Compiled, rest string, ok bool) {
 	if t == nil || t.any == nil || path == "" || path[0] != '/' {
 		return nil, "", false
@@ -105,7 +111,8 @@ func (t *Table) Match(host, path string) (c *Compiled, rest string, ok bool) {
 	return c, path[cut:], true
 }
 
-// find is Match without its second look. cut is how many bytes of the path the upstream does not see.
+// find returns the route that Match would, without comparing parameters. cut is how many bytes of
+// the path the upstream does not see.
 func (t *Table) find(host, path string) (c *Compiled, cut int) {
 	var ends [maxDepth + 1]int // ends[n]: where the n-th segment ends; ends[0] is the prefix of no segment, which is /
 	n := 0
@@ -138,7 +145,8 @@ func (t *Table) find(host, path string) (c *Compiled, cut int) {
 	return t.any.find(path, &ends, n)
 }
 
-// find gives the route of the longest prefix of a path, whose segments end at ends[1] to ends[n], or nil.
+// find returns the route of the longest prefix of a path, whose segments end at ends[1] to ends[n],
+// or nil.
 func (s *site) find(path string, ends *[maxDepth + 1]int, n int) (c *Compiled, cut int) {
 	if s == nil {
 		return nil, 0
@@ -158,7 +166,7 @@ func (s *site) find(path string, ends *[maxDepth + 1]int, n int) (c *Compiled, c
 	return nil, 0
 }
 
-// withoutParameters is the path as it looks to a program that cuts off the parameters of segments.
+// withoutParameters returns the path as a program sees it that ignores the parameters of segments.
 func withoutParameters(path string) string {
 	segments := strings.Split(path, "/")
 	for i, s := range segments {

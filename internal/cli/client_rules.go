@@ -10,9 +10,8 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
-	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
@@ -202,7 +201,7 @@ func checkClientAccess(cl *client.Client) error {
 			return wrong("role %q must be one word of letters, digits and . _ : -", r)
 		}
 	}
-	if _, err := access.ParseNetworks(cl.Networks); err != nil {
+	if _, err := netaddr.ParseList(cl.Networks); err != nil {
 		return fmt.Errorf("--from-network: %w", err)
 	}
 	for _, h := range cl.Hosts {
