@@ -17,7 +17,8 @@ import (
 // Route says where requests to one address go, and who may make them. Values in a Table are shared
 // and must not be changed. RouteFields describes the fields.
 type Route struct {
-	ID      string `json:"id"`                // UUIDv7; "file:" and the name for a route from a file
+	// UUIDv7; "file:" and the name for a route from a file
+	ID      string `json:"id"`
 	Name    string `json:"name,omitempty"`    // for people; default domain/version
 	Domain  string `json:"domain,omitempty"`  // with Version: the route is /{domain}/{version}
 	Version string `json:"version,omitempty"` // for example v1
@@ -26,33 +27,41 @@ type Route struct {
 
 	// Upstreams are http, https or h2c (HTTP/2 without TLS) URLs, which may have a path.
 	Upstreams []string `json:"upstreams"`
-	KeepPath  bool     `json:"keep_path,omitempty"`  // the prefix is not cut off
-	KeepHost  bool     `json:"keep_host,omitempty"`  // the upstream receives the caller's Host
-	Inactive  bool     `json:"inactive,omitempty"`   // answers 404 as if it did not exist
-	Browser   bool     `json:"browser,omitempty"`    // serves web pages: people are sent to sign in
-	Methods   []string `json:"methods,omitempty"`    // empty: all
-	Timeout   Duration `json:"timeout,omitempty"`    // until the upstream's response begins; 0: 30 s
+	KeepPath  bool     `json:"keep_path,omitempty"` // the prefix is not cut off
+	KeepHost  bool     `json:"keep_host,omitempty"` // the upstream receives the caller's Host
+	Inactive  bool     `json:"inactive,omitempty"`  // answers 404 as if it did not exist
+	Browser   bool     `json:"browser,omitempty"`   // serves web pages: people are sent to sign in
+	Methods   []string `json:"methods,omitempty"`   // empty: all
+	// until the upstream's response begins; 0: 30 s
+	Timeout   Duration `json:"timeout,omitempty"`
 	BodyLimit int64    `json:"body_limit,omitempty"` // bytes of a request body; 0: no limit
-	CORS      []string `json:"cors,omitempty"`       // origins of scripts; "*": any, without cookies
+	// origins of scripts; "*": any, without cookies
+	CORS []string `json:"cors,omitempty"`
 
-	Scopes       []string `json:"scopes,omitempty"`             // all are needed
-	Roles        []string `json:"roles,omitempty"`              // one of them
-	Clients      []string `json:"clients,omitempty"`            // one of them
-	Networks     []string `json:"networks,omitempty"`           // CIDR, one of them
-	Audiences    []string `json:"audiences,omitempty"`          // one of them; empty: resource identifier or issuer
-	Issuers      []string `json:"issuers,omitempty"`            // external issuers whose tokens pass, too
-	ACR          string   `json:"acr,omitempty"`                // least authentication context class: aal1, aal2
-	MaxAge       Duration `json:"max_age,omitempty"`            // since the person signed in
-	Unidentified bool     `json:"allow_unidentified,omitempty"` // requests without a credential pass
-	ClientID     bool     `json:"allow_client_id,omitempty"`    // X-Client-Id without proof is enough
+	Scopes   []string `json:"scopes,omitempty"`   // all are needed
+	Roles    []string `json:"roles,omitempty"`    // one of them
+	Clients  []string `json:"clients,omitempty"`  // one of them
+	Networks []string `json:"networks,omitempty"` // CIDR, one of them
+	// one of them; empty: resource identifier or issuer
+	Audiences []string `json:"audiences,omitempty"`
+	// external issuers whose tokens pass, too
+	Issuers []string `json:"issuers,omitempty"`
+	// least authentication context class: aal1, aal2
+	ACR    string   `json:"acr,omitempty"`
+	MaxAge Duration `json:"max_age,omitempty"` // since the person signed in
+	// requests without a credential pass
+	Unidentified bool `json:"allow_unidentified,omitempty"`
+	// X-Client-Id without proof is enough
+	ClientID bool `json:"allow_client_id,omitempty"`
 
-	// Rate is requests per RatePer. 0 is the default: one per second and address for unauthenticated
-	// callers, no limit for others. -1 is no limit.
+	// Rate is requests per RatePer. 0 is the default: one per second and address for
+	// unauthenticated callers, no limit for others. -1 is no limit.
 	Rate    int      `json:"rate,omitempty"`
 	RatePer Duration `json:"rate_per,omitempty"` // 0: a minute
 	RateBy  string   `json:"rate_by,omitempty"`  // RateBy…; "": by client, else user, else address
 
-	HealthPath  string   `json:"health_path,omitempty"`  // requested of each upstream; "": no checks
+	// requested of each upstream; "": no checks
+	HealthPath  string   `json:"health_path,omitempty"`
 	HealthEvery Duration `json:"health_every,omitempty"` // 0: 10 s
 
 	CreatedAt time.Time `json:"created_at,omitzero"`

@@ -20,7 +20,8 @@ func (c *Caller) SetClient(cl *client.Client) error {
 	for _, text := range cl.Networks {
 		network, err := netaddr.ParsePrefix(text)
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("the network %q of the client %s %w", clip(text), cl.ID, err))
+			failed = errors.Join(failed,
+				fmt.Errorf("the network %q of the client %s %w", clip(text), cl.ID, err))
 			network = netip.Prefix{}
 		}
 		c.Networks = append(c.Networks, network)

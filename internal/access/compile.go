@@ -29,12 +29,13 @@ type Compiled struct {
 // maxDepth is how many segments a prefix may have. Match compares no more.
 const maxDepth = 16
 
-// Compile returns the route ready to decide, or what is wrong with it: fault.Invalid with the name of
-// the field.
+// Compile returns the route ready to decide, or what is wrong with it: fault.Invalid with the
+// name of the field.
 func Compile(r Route, o Options) (*Compiled, error) {
 	c := &Compiled{route: r}
 	for _, check := range []func(*Compiled, *Options) error{
-		checkPrefix, checkHost, checkOwn, checkName, checkUpstreams, checkLimits, checkCORS, checkRate, checkHealth, checkLists, checkSense,
+		checkPrefix, checkHost, checkOwn, checkName, checkUpstreams, checkLimits,
+		checkCORS, checkRate, checkHealth, checkLists, checkSense,
 	} {
 		if err := check(c, &o); err != nil {
 			return nil, err
@@ -109,8 +110,9 @@ func (c *Compiled) called() string {
 	return c.route.Name + " (" + c.route.ID + ")"
 }
 
-// resourceOf returns the resource identifier. At the issuer's own host, and at any host, it is below
-// the issuer's address, so that two servers of one issuer agree on it under every host name.
+// resourceOf returns the resource identifier. At the issuer's own host, and at any host, it is
+// below the issuer's address, so that two servers of one issuer agree on it under every host
+// name.
 func resourceOf(c *Compiled, o *Options) string {
 	path := strings.TrimSuffix(c.prefix, "/")
 	if c.host.kind == hostAny || c.host.kind == hostExact && c.host.name == issuerHost(o.Issuer) {
@@ -156,19 +158,24 @@ func checkPrefix(c *Compiled, _ *Options) error {
 	r := &c.route
 	switch {
 	case r.Prefix == "" && r.Domain == "" && r.Version == "":
-		return fault.InvalidField("domain", "a route needs an address: give a domain and a version, or a prefix")
+		return fault.InvalidField("domain", "a route needs an address: give a domain and a "+
+			"version, or a prefix")
 	case r.Prefix != "" && (r.Domain != "" || r.Version != ""):
-		return fault.InvalidField("prefix", "a route has a domain and a version, or a prefix; leave out one of them")
+		return fault.InvalidField("prefix", "a route has a domain and a version, or a prefix; "+
+			"leave out one of them")
 	case r.Prefix == "" && !segment(r.Domain):
-		return fault.InvalidField("domain", "the domain %q must be 1 to %d letters, digits and . _ ~ -, as in market-data", clip(r.Domain), maxSegment)
+		return fault.InvalidField("domain", "the domain %q must be 1 to %d letters, digits and "+
+			". _ ~ -, as in market-data", clip(r.Domain), maxSegment)
 	case r.Prefix == "" && !segment(r.Version):
-		return fault.InvalidField("version", "the version %q must be 1 to %d letters, digits and . _ ~ -, as in v1", clip(r.Version), maxSegment)
+		return fault.InvalidField("version", "the version %q must be 1 to %d letters, digits "+
+			"and . _ ~ -, as in v1", clip(r.Version), maxSegment)
 	case r.Prefix == "":
 		c.prefix = "/" + r.Domain + "/" + r.Version
 	case r.Prefix[0] != '/':
 		return fault.InvalidField("prefix", "the prefix %q must begin with /", clip(r.Prefix))
 	case r.Prefix != "/" && strings.HasSuffix(r.Prefix, "/"):
-		return fault.InvalidField("prefix", "the prefix %q must not end with /; it covers the path itself and everything below it", clip(r.Prefix))
+		return fault.InvalidField("prefix", "the prefix %q must not end with /; it covers the "+
+			"path itself and everything below it", clip(r.Prefix))
 	default:
 		c.prefix = r.Prefix
 	}
@@ -181,7 +188,8 @@ func checkPrefix(c *Compiled, _ *Options) error {
 	}
 	for s := range strings.SplitSeq(c.prefix[1:], "/") {
 		if !segment(s) {
-			return fault.InvalidField("prefix", "the segment %q of the prefix must be 1 to %d letters, digits and . _ ~ - @ : + = , $ !", clip(s), maxSegment)
+			return fault.InvalidField("prefix", "the segment %q of the prefix must be 1 to %d "+
+				"letters, digits and . _ ~ - @ : + = , $ !", clip(s), maxSegment)
 		}
 	}
 	return nil
@@ -195,7 +203,8 @@ func segment(s string) bool {
 	}
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("._~-@:+=,$!", c) < 0 {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') &&
+			strings.IndexByte("._~-@:+=,$!", c) < 0 {
 			return false
 		}
 	}
@@ -208,27 +217,31 @@ func checkHost(c *Compiled, _ *Options) (err error) {
 	return err
 }
 
-// checkOwn rejects routes that cover the server's own pages and endpoints. An administrator of routes
-// must not be able to replace the login page.
+// checkOwn rejects routes that cover the server's own pages and endpoints. An administrator of
+// routes must not be able to replace the login page.
 func checkOwn(c *Compiled, o *Options) error {
 	where := "any host, and so at the server's own"
 	if c.host.kind != hostAny {
-		at := slices.IndexFunc(o.OwnHosts, func(h string) bool { return c.host.covers(hostOnly(h)) })
+		at := slices.IndexFunc(o.OwnHosts,
+			func(h string) bool { return c.host.covers(hostOnly(h)) })
 		if at < 0 {
 			return nil
 		}
 		where = hostOnly(o.OwnHosts[at]) + ", which is the server's own"
 	}
 	if c.prefix == "/" {
-		return fault.InvalidField("prefix", "the prefix / would cover every path at %s; give the route a host of its own, or a longer prefix", where)
+		return fault.InvalidField("prefix", "the prefix / would cover every path at %s; give "+
+			"the route a host of its own, or a longer prefix", where)
 	}
 	first, _, _ := strings.Cut(c.prefix[1:], "/")
-	if slices.ContainsFunc(o.Reserved, func(own string) bool { return strings.EqualFold(first, strings.Trim(own, "/")) }) {
+	own := func(s string) bool { return strings.EqualFold(first, strings.Trim(s, "/")) }
+	if slices.ContainsFunc(o.Reserved, own) {
 		field := "domain"
 		if c.route.Prefix != "" {
 			field = "prefix"
 		}
-		return fault.InvalidField(field, "/%s would cover the server's own paths at %s; choose another name, or give the route a host of its own", first, where)
+		return fault.InvalidField(field, "/%s would cover the server's own paths at %s; choose "+
+			"another name, or give the route a host of its own", first, where)
 	}
 	return nil
 }

@@ -40,7 +40,8 @@ const schemeBearer = "Bearer"
 type Denial struct {
 	Status int    // HTTP status code of the answer
 	Code   string // the `error` member of the answer
-	Public string // a sentence for the caller: printable ASCII without quotes, because challenges repeat it
+	// a sentence for the caller: printable ASCII without quotes, because challenges repeat it
+	Public string
 
 	Rule   string   // the rule that did not hold: credential, audience, scope, role, network, …
 	Reason string   // a sentence for the operator: what was found
@@ -110,7 +111,8 @@ func (c *Compiled) forbidden(d *Denial) {
 		d.Public = "This address needs an access token with a scope that the caller does not have."
 	default:
 		d.Code, d.Challenge.Scheme = CodeAccessDenied, ""
-		d.Public = "You may not use this address. If you think you should, tell its operator the request id."
+		d.Public = "You may not use this address. If you think you should, tell its operator the " +
+			"request id."
 	}
 }
 

@@ -26,22 +26,26 @@ type File struct {
 
 // Issuer is an external issuer whose access tokens may pass.
 type Issuer struct {
-	Name          string         `yaml:"name"`          // by which routes refer to it
-	Issuer        string         `yaml:"issuer"`        // iss of its tokens: an https address
-	JWKSURI       string         `yaml:"jwks_uri"`      // of its keys; "": from its discovery document
-	Audiences     []string       `yaml:"audiences"`     // one of them must be in a token's aud
-	Algs          []string       `yaml:"algs"`          // accepted signature algorithms; ReadFile fills in the asymmetric ones
-	Introspection *Introspection `yaml:"introspection"` // for its opaque tokens (RFC 7662); nil: only JWTs pass
-	ScopesClaim   string         `yaml:"scopes_claim"`  // the claim with the scopes; "": scope
-	RolesClaim    string         `yaml:"roles_claim"`   // the claim with the roles; "": none
-	UserClaim     string         `yaml:"user_claim"`    // the claim with the user's id; "": sub
+	Name   string `yaml:"name"`   // by which routes refer to it
+	Issuer string `yaml:"issuer"` // iss of its tokens: an https address
+	// of its keys; "": from its discovery document
+	JWKSURI   string   `yaml:"jwks_uri"`
+	Audiences []string `yaml:"audiences"` // one of them must be in a token's aud
+	// accepted signature algorithms; ReadFile fills in the asymmetric ones
+	Algs []string `yaml:"algs"`
+	// for its opaque tokens (RFC 7662); nil: only JWTs pass
+	Introspection *Introspection `yaml:"introspection"`
+	ScopesClaim   string         `yaml:"scopes_claim"` // the claim with the scopes; "": scope
+	RolesClaim    string         `yaml:"roles_claim"`  // the claim with the roles; "": none
+	UserClaim     string         `yaml:"user_claim"`   // the claim with the user's id; "": sub
 }
 
 // Introspection is the endpoint at which an external issuer describes its opaque tokens.
 type Introspection struct {
-	URL              string `yaml:"url"`
-	ClientID         string `yaml:"client_id"`
-	ClientSecretFile string `yaml:"client_secret_file"` // a file that holds the secret and nothing else
+	URL      string `yaml:"url"`
+	ClientID string `yaml:"client_id"`
+	// a file that holds the secret and nothing else
+	ClientSecretFile string `yaml:"client_secret_file"`
 }
 
 // ReadFile parses a routes file: YAML with a list of routes, whose fields are those of RouteFields,
@@ -94,8 +98,8 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 	return doc.Content[0], nil
 }
 
-// unreadable returns an error with the YAML library's message. The most likely mistake is a host such
-// as *.example.com without quotes, which YAML reads as an alias.
+// unreadable returns an error with the YAML library's message. The most likely mistake is a host
+// such as *.example.com without quotes, which YAML reads as an alias.
 func unreadable(err error) error {
 	msg := clip(strings.TrimPrefix(err.Error(), "yaml: "))
 	if strings.Contains(msg, "unknown anchor") || strings.Contains(msg, "expected alphabetic or numeric") {
@@ -136,8 +140,8 @@ func items(root *yaml.Node, key string) []*yaml.Node {
 	return nil
 }
 
-// checkRoutes sets the routes' ids and compiles them, which finds the mistakes that do not depend on
-// the server.
+// checkRoutes sets the routes' ids and compiles them, which finds the mistakes that do not depend
+// on the server.
 func (f *File) checkRoutes(nodes []*yaml.Node) error {
 	o := Options{Issuers: make([]string, 0, len(f.Issuers))}
 	for _, i := range f.Issuers {
@@ -156,7 +160,8 @@ func (f *File) checkRoutes(nodes []*yaml.Node) error {
 		}
 		r.Name, r.ID = c.route.Name, fileIDPrefix+c.route.Name
 		if first, twice := ids[r.ID]; twice {
-			return at(n, "the route in line %[2]d has the name %[1]q, too; give each its own", clip(r.Name), first)
+			return at(n, "the route in line %[2]d has the name %[1]q, too; give each its own",
+				clip(r.Name), first)
 		}
 		ids[r.ID] = n.Line
 		if r.Inactive {
@@ -164,7 +169,8 @@ func (f *File) checkRoutes(nodes []*yaml.Node) error {
 		}
 		a := address{c.host.String(), c.prefix}
 		if first, twice := addresses[a]; twice {
-			return at(n, "the route in line %[2]d has the address %[1]s, too; change or remove one of them", c.Address(), first)
+			return at(n, "the route in line %[2]d has the address %[1]s, too; change or remove "+
+				"one of them", c.Address(), first)
 		}
 		addresses[a] = n.Line
 	}
@@ -179,10 +185,12 @@ func (f *File) checkIssuers(nodes []*yaml.Node) error {
 			return located(n, err)
 		}
 		if first, twice := names[s.Name]; twice {
-			return at(n, "the issuer in line %[2]d has the name %[1]q, too; give each its own", s.Name, first)
+			return at(n, "the issuer in line %[2]d has the name %[1]q, too; give each its own",
+				s.Name, first)
 		}
 		if first, twice := issuers[s.Issuer]; twice {
-			return at(n, "the issuer %q is in line %d already; describe it once", clip(s.Issuer), first)
+			return at(n, "the issuer %q is in line %d already; describe it once", clip(s.Issuer),
+				first)
 		}
 		names[s.Name], issuers[s.Issuer] = n.Line, n.Line
 	}
@@ -192,7 +200,8 @@ func (f *File) checkIssuers(nodes []*yaml.Node) error {
 // check validates one issuer, and fills in its algorithms.
 func (s *Issuer) check() error {
 	if !segment(s.Name) || strings.Contains(s.Name, ":") {
-		return fault.InvalidField("name", "an issuer needs a name of 1 to %d letters, digits and . _ ~ -, such as auth0", maxSegment)
+		return fault.InvalidField("name", "an issuer needs a name of 1 to %d letters, digits "+
+			"and . _ ~ -, such as auth0", maxSegment)
 	}
 	if err := secureAddress("issuer", s.Issuer); err != nil {
 		return err
@@ -203,16 +212,22 @@ func (s *Issuer) check() error {
 		}
 	}
 	if len(s.Audiences) == 0 || len(s.Audiences) > maxList {
-		return fault.InvalidField("audiences", "the issuer %s needs audiences: the values of aud in its tokens for your APIs; without them, tokens for other APIs would pass", s.Name)
+		return fault.InvalidField("audiences", "the issuer %s needs audiences: the values of "+
+			"aud in its tokens for your APIs; without them, tokens for other APIs would pass",
+			s.Name)
 	}
 	for _, a := range s.Audiences {
 		if !visible(a) || len(a) > maxAddress {
-			return fault.InvalidField("audiences", "%q is not an audience; write it as it appears in the tokens, without spaces", clip(a))
+			return fault.InvalidField("audiences", "%q is not an audience; write it as it "+
+				"appears in the tokens, without spaces", clip(a))
 		}
 	}
-	for field, claim := range map[string]string{"scopes_claim": s.ScopesClaim, "roles_claim": s.RolesClaim, "user_claim": s.UserClaim} {
+	for field, claim := range map[string]string{
+		"scopes_claim": s.ScopesClaim, "roles_claim": s.RolesClaim, "user_claim": s.UserClaim,
+	} {
 		if claim != "" && !printable(claim, maxName) {
-			return fault.InvalidField(field, "%s must be the name of a claim, of at most %d bytes", field, maxName)
+			return fault.InvalidField(field, "%s must be the name of a claim, of at most %d bytes",
+				field, maxName)
 		}
 	}
 	if err := s.checkAlgs(); err != nil {
@@ -231,7 +246,8 @@ func (s *Issuer) checkAlgs() error {
 	}
 	for _, a := range s.Algs {
 		if !slices.Contains(known, a) {
-			return fault.InvalidField("algs", "the algorithm %q is not accepted; use some of %s", clip(a), strings.Join(known, ", "))
+			return fault.InvalidField("algs", "the algorithm %q is not accepted; use some of %s",
+				clip(a), strings.Join(known, ", "))
 		}
 	}
 	return nil
@@ -246,9 +262,12 @@ func (i *Introspection) check() error {
 	}
 	switch { // RFC 7662 §2.1: the endpoint authenticates its callers
 	case !printable(i.ClientID, maxName):
-		return fault.InvalidField("introspection.client_id", "introspection needs the client_id that this server has at the issuer")
+		return fault.InvalidField("introspection.client_id", "introspection needs the client_id "+
+			"that this server has at the issuer")
 	case !printable(i.ClientSecretFile, maxAddress):
-		return fault.InvalidField("introspection.client_secret_file", "introspection needs client_secret_file: the path of a file that holds the client's secret")
+		return fault.InvalidField("introspection.client_secret_file",
+			"introspection needs client_secret_file: the path of a file that holds the client's "+
+				"secret")
 	}
 	return nil
 }
@@ -257,14 +276,17 @@ func (i *Introspection) check() error {
 // responses that travel in the clear can be replaced.
 func secureAddress(field, s string) error {
 	u, err := url.Parse(s)
-	if err != nil || len(s) > maxAddress || !visible(s) || u.Hostname() == "" || !validPort(u) || (u.Scheme != "https" && u.Scheme != "http") {
-		return fault.InvalidField(field, "%s must be an address such as https://id.example.com", field)
+	if err != nil || len(s) > maxAddress || !visible(s) || u.Hostname() == "" || !validPort(u) ||
+		(u.Scheme != "https" && u.Scheme != "http") {
+		return fault.InvalidField(field, "%s must be an address such as https://id.example.com",
+			field)
 	}
 	if u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#") {
 		return fault.InvalidField(field, "%s must have no name, password, query or fragment", field)
 	}
 	if u.Scheme == "http" && !netaddr.IsLoopback(u.Hostname()) {
-		return fault.InvalidField(field, "%s must begin with https://: over http, an attacker on the network could answer in its place", field)
+		return fault.InvalidField(field, "%s must begin with https://: over http, an attacker "+
+			"on the network could answer in its place", field)
 	}
 	return nil
 }

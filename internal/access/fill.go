@@ -24,7 +24,8 @@ func fill(n *yaml.Node, name string, v any) error {
 func fillValue(n *yaml.Node, name string, v reflect.Value) error {
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		return at(n, "%s uses an alias or an anchor (* or &); write the value out, or put it in quotes", name)
+		return at(n, "%s uses an alias or an anchor (* or &); write the value out, or put it in "+
+			"quotes", name)
 	case n.Style&yaml.TaggedStyle != 0:
 		return at(n, "%s has a YAML tag; leave out the word that begins with !", name)
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
@@ -71,9 +72,11 @@ func fillStruct(n *yaml.Node, name string, v reflect.Value) error {
 func unknownName(key *yaml.Node, known []string) error {
 	name := clip(key.Value)
 	if near := spell.Nearest(key.Value, known); near != "" {
-		return atLine(key, fault.InvalidField(name, "%q is not a known name; did you mean %s?", name, near))
+		err := fault.InvalidField(name, "%q is not a known name; did you mean %s?", name, near)
+		return atLine(key, err)
 	}
-	return atLine(key, fault.InvalidField(name, "%q is not a known name; known are %s", name, strings.Join(known, ", ")))
+	list := strings.Join(known, ", ")
+	return atLine(key, fault.InvalidField(name, "%q is not a known name; known are %s", name, list))
 }
 
 // fieldsOf returns the fields of a struct by their names in the file, and the names in order. Those

@@ -36,13 +36,17 @@ func parseHost(s string) (hostPattern, error) {
 	name := strings.TrimPrefix(p.name, ".")
 	switch {
 	case strings.Contains(s, "://"):
-		return p, fault.InvalidField("host", "%q is a URL; write the host name alone, such as shop.example.com", clip(s))
+		return p, fault.InvalidField("host", "%q is a URL; write the host name alone, such as "+
+			"shop.example.com", clip(s))
 	case strings.Contains(s, ":"):
-		return p, fault.InvalidField("host", "%q names a port; leave it out, a route serves every port", clip(s))
+		return p, fault.InvalidField("host", "%q names a port; leave it out, a route serves "+
+			"every port", clip(s))
 	case strings.Contains(name, "*"):
-		return p, fault.InvalidField("host", "%q is not a host; a star may only be at the beginning, as in *.example.com", clip(s))
+		return p, fault.InvalidField("host", "%q is not a host; a star may only be at the "+
+			"beginning, as in *.example.com", clip(s))
 	case !hostName(name):
-		return p, fault.InvalidField("host", "%q is not a host name; write one such as shop.example.com or *.example.com, and names with other letters as xn--…", clip(s))
+		return p, fault.InvalidField("host", "%q is not a host name; write one such as "+
+			"shop.example.com or *.example.com, and names with other letters as xn--…", clip(s))
 	}
 	return p, nil
 }

@@ -11,21 +11,22 @@ import (
 // MaxPath is the longest path that passes, in bytes as sent.
 const MaxPath = 8 << 10
 
-// Clean validates the path of a request as it is on the request line, without a query, and returns
-// it unescaped.
+// Clean validates the path of a request as it is on the request line, without a query, and
+// returns it unescaped.
 //
-// It never repairs a path. A rule for /shop/admin protects nothing if the upstream reads /shop/admin
-// in a path that the gateway took for another. So every path that two programs may read in two ways
-// is rejected (fault.Invalid): dot segments (RFC 3986 §5.2.4), escaped or not; escaped slashes and
-// backslashes; empty segments; control characters; escapes of escapes; bytes that are not UTF-8; and
-// segments that are empty or dots without their `;` parameters (RFC 3986 §3.3). Other parameters
-// pass; Match rejects those that would change the route.
+// It never repairs a path. A rule for /shop/admin protects nothing if the upstream reads
+// /shop/admin in a path that the gateway took for another. So every path that two programs may
+// read in two ways is rejected (fault.Invalid): dot segments (RFC 3986 §5.2.4), escaped or not;
+// escaped slashes and backslashes; empty segments; control characters; escapes of escapes; bytes
+// that are not UTF-8; and segments that are empty or dots without their `;` parameters (RFC 3986
+// §3.3). Other parameters pass; Match rejects those that would change the route.
 func Clean(rawPath string) (path string, err error) {
 	switch {
 	case rawPath == "" || rawPath[0] != '/':
 		return "", badPath("does not begin with /")
 	case len(rawPath) > MaxPath:
-		return "", fault.InvalidField("path", "The path has more than %d bytes; shorten it.", MaxPath)
+		return "", fault.InvalidField("path", "The path has more than %d bytes; shorten it.",
+			MaxPath)
 	}
 	if path, err = unescape(rawPath); err != nil {
 		return "", err
@@ -71,7 +72,8 @@ func unescape(raw string) (string, error) {
 	}
 	path := string(out)
 	for i := 0; i+2 < len(path); i++ {
-		if path[i] == '%' && isHex(path[i+1]) && isHex(path[i+2]) { // a program that unescapes twice would read another path
+		// a program that unescapes twice would read another path
+		if path[i] == '%' && isHex(path[i+1]) && isHex(path[i+2]) {
 			return "", badPath("contains an escape of an escape (%25)")
 		}
 	}

@@ -15,7 +15,8 @@ type RouteField = field.Field[Route]
 // RouteFields returns the fields of a route that can be set, in the order in which they are shown.
 // Flags, views, patches and the reader of the routes file derive from it.
 func RouteFields() []RouteField {
-	return slices.Concat(addressFields(), upstreamFields(), ruleFields(), limitFields(), healthFields())
+	return slices.Concat(addressFields(), upstreamFields(), ruleFields(), limitFields(),
+		healthFields())
 }
 
 // addressFields returns what a route is called, and the addresses that it serves.
@@ -101,7 +102,8 @@ func ruleFields() []RouteField {
 	return slices.Concat([]RouteField{
 		{
 			Name: "scopes", Flag: "scope", Placeholder: "SCOPES",
-			Help:       "The scopes that a token must have, separated by spaces; all are needed. May be repeated.",
+			Help: "The scopes that a token must have, separated by spaces; all are " +
+				"needed. May be repeated.",
 			List:       func(r *Route) *[]string { return &r.Scopes },
 			Separators: " \t\n",
 		},
@@ -129,7 +131,8 @@ func ruleFields() []RouteField {
 		},
 		{
 			Name: "issuers", Flag: "issuer", Placeholder: "NAME",
-			Help: "An external issuer of ROUTES_FILE whose tokens are accepted, too. May be repeated.",
+			Help: "An external issuer of ROUTES_FILE whose tokens are accepted, too. May be " +
+				"repeated.",
 			List: func(r *Route) *[]string { return &r.Issuers },
 		},
 	}, loginFields())
@@ -183,7 +186,8 @@ func limitFields() []RouteField {
 		},
 		{
 			Name: "rate_by", Flag: "rate-by", Placeholder: "address|client|user",
-			Help: "How --rate tells callers apart. Default: by client, or else by user, or else by address.",
+			Help: "How --rate tells callers apart. Default: by client, or else by user, or else " +
+				"by address.",
 			Text: func(r *Route) *string { return &r.RateBy },
 			Show: hidden,
 		},
@@ -200,7 +204,8 @@ func limitFields() []RouteField {
 		},
 		{
 			Name: "cors", Flag: "cors", Placeholder: "ORIGIN",
-			Help: "An origin whose scripts may call; * is any origin, without cookies. May be repeated.",
+			Help: "An origin whose scripts may call; * is any origin, without cookies. May be " +
+				"repeated.",
 			List: func(r *Route) *[]string { return &r.CORS },
 		},
 	}
@@ -211,7 +216,8 @@ func healthFields() []RouteField {
 	return []RouteField{
 		{
 			Name: "health_path", Flag: "health-path", Placeholder: "PATH",
-			Help: "Request this path of each upstream, and skip those that do not answer with success.",
+			Help: "Request this path of each upstream, and skip those that do not answer with " +
+				"success.",
 			Text: func(r *Route) *string { return &r.HealthPath },
 		},
 		{
@@ -236,7 +242,8 @@ func yes(on func(*Route) bool) func(*Route) string {
 	}
 }
 
-// rateText returns a route's limit for people, such as "100 in 1m by client", or "" for the default.
+// rateText returns a route's limit for people, such as "100 in 1m by client", or "" for the
+// default.
 func rateText(r *Route) string {
 	switch {
 	case r.Rate == 0:

@@ -18,7 +18,8 @@ func compileACR(c *Compiled, _ *Options) (rule, error) {
 	case c.route.ACR == "":
 		return nil, nil
 	case strength(c.route.ACR) == 0:
-		return nil, fault.InvalidField("acr", "%q is not an authentication context class; write %s or %s", clip(c.route.ACR), identity.ACR1, identity.ACR2)
+		return nil, fault.InvalidField("acr", "%q is not an authentication context class; write "+
+			"%s or %s", clip(c.route.ACR), identity.ACR1, identity.ACR2)
 	}
 	return acrRule{c.route.ACR, c.route.MaxAge}, nil
 }
@@ -46,8 +47,9 @@ func (r acrRule) check(_ *Target, c *Caller) *Denial {
 		had = "none"
 	}
 	return &Denial{
-		Rule:      "acr",
-		Reason:    fmt.Sprintf("The person signed in with the assurance %q, and the route needs %s.", clip(had), r.least),
+		Rule: "acr",
+		Reason: fmt.Sprintf("The person signed in with the assurance %q, and the route needs "+
+			"%s.", clip(had), r.least),
 		Needed:    []string{r.least},
 		Had:       shown(had),
 		Remedy:    "Sign in with two-step verification: request acr_values=" + r.least + ".",

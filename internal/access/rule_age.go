@@ -19,7 +19,8 @@ const skew = time.Minute
 func compileAge(c *Compiled, _ *Options) (rule, error) {
 	switch {
 	case c.route.MaxAge < 0 || c.route.MaxAge.D() > maxAge:
-		return nil, fault.InvalidField("max_age", "%s is not an age; write a duration up to %s", c.route.MaxAge, maxAge)
+		return nil, fault.InvalidField("max_age", "%s is not an age; write a duration up to %s",
+			c.route.MaxAge, maxAge)
 	case c.route.MaxAge == 0:
 		return nil, nil
 	case c.route.MaxAge.D()%time.Second != 0: // RFC 9470 §3: max_age is seconds
@@ -45,11 +46,14 @@ func (r ageRule) check(t *Target, c *Caller) *Denial {
 	}
 	switch {
 	case c.AuthTime.IsZero():
-		out.Reason, out.Had = "The credential does not say when the person signed in.", []string{"unknown"}
+		out.Reason = "The credential does not say when the person signed in."
+		out.Had = []string{"unknown"}
 	case age < 0:
-		out.Reason, out.Had = "The credential says that the person signed in after now; the clocks differ.", []string{age.Round(time.Second).String()}
+		out.Reason = "The credential says that the person signed in after now; the clocks differ."
+		out.Had = []string{age.Round(time.Second).String()}
 	default:
-		out.Reason = fmt.Sprintf("The person signed in %s ago, and the route needs that within %s.", age.Round(time.Second), r.max)
+		out.Reason = fmt.Sprintf("The person signed in %s ago, and the route needs that within %s.",
+			age.Round(time.Second), r.max)
 		out.Had = []string{age.Round(time.Second).String()}
 	}
 	return out

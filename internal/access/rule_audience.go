@@ -7,8 +7,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// audienceRule requires tokens that are meant for the route (RFC 8725 §3.9, RFC 8707 §2). A token for
-// another API must not open this one.
+// audienceRule requires tokens that are meant for the route (RFC 8725 §3.9, RFC 8707 §2). A token
+// for another API must not open this one.
 type audienceRule struct {
 	route  *Compiled
 	own    []string // the audiences of this server's tokens that are accepted
@@ -18,14 +18,16 @@ type audienceRule struct {
 func compileAudience(c *Compiled, o *Options) (rule, error) {
 	for _, a := range c.route.Audiences {
 		if !visible(a) || len(a) > maxAddress {
-			return nil, fault.InvalidField("audiences", "%q is not an audience; write it as it appears in the tokens, without spaces", clip(a))
+			return nil, fault.InvalidField("audiences", "%q is not an audience; write it as it "+
+				"appears in the tokens, without spaces", clip(a))
 		}
 	}
 	if len(c.route.Audiences) > 0 {
 		return audienceRule{c, c.route.Audiences, true}, nil
 	}
 	var own []string
-	if strings.Contains(c.resource, "://") { // else the issuer is unknown, and no token can be meant for the route
+	// else the issuer is unknown, and no token can be meant for the route
+	if strings.Contains(c.resource, "://") {
 		own = append(own, c.resource)
 		if c.depth == 0 {
 			own = append(own, c.resource+"/") // RFC 3986 §6.2.3: an equivalent spelling
@@ -41,7 +43,8 @@ func (a audienceRule) check(t *Target, c *Caller) *Denial {
 	switch c.By {
 	case ByToken:
 	case ByForeign:
-		if !a.listed { // the issuer's own configuration names the audiences, and its verifier has compared them
+		// the issuer's own configuration names the audiences, and its verifier has compared them
+		if !a.listed {
 			return nil
 		}
 	case ByApp:
@@ -49,7 +52,7 @@ func (a audienceRule) check(t *Target, c *Caller) *Denial {
 			return nil
 		}
 	default:
-		return nil // there is no token
+		return nil
 	}
 	for _, aud := range c.Audience {
 		if slices.Contains(a.own, aud) || !a.listed && a.concrete(t.Host, aud) {
@@ -61,8 +64,9 @@ func (a audienceRule) check(t *Target, c *Caller) *Denial {
 		Reason: "The access token is for another audience.",
 		Needed: shown(a.own...),
 		Had:    shown(c.Audience...),
-		Remedy: "Request a token for one of the needed audiences (the parameter resource), or add the token's audience to the route.",
-		Code:   CodeInvalidToken,
+		Remedy: "Request a token for one of the needed audiences (the parameter resource), or " +
+			"add the token's audience to the route.",
+		Code: CodeInvalidToken,
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // clientRule requires one of some clients. A client of an external issuer is written with the
-// issuer's name before it, auth0:abc, because the issuer chooses the id, which may equal an id of this
-// server.
+// issuer's name before it, auth0:abc, because the issuer chooses the id, which may equal an id of
+// this server.
 type clientRule struct {
 	own     []string
 	foreign []foreignClient
@@ -26,7 +26,8 @@ func compileClient(c *Compiled, _ *Options) (rule, error) {
 	r := clientRule{written: c.route.Clients}
 	for _, s := range c.route.Clients {
 		if !visible(s) || len(s) > maxAddress {
-			return nil, fault.InvalidField("clients", "%q is not a client id; write the id that `gatehouse client list` shows", clip(s))
+			return nil, fault.InvalidField("clients", "%q is not a client id; write the id that "+
+				"`gatehouse client list` shows", clip(s))
 		}
 		issuer, id, qualified := strings.Cut(s, ":")
 		if qualified && id != "" && slices.Contains(c.route.Issuers, issuer) {
@@ -48,7 +49,11 @@ func (r clientRule) check(_ *Target, c *Caller) *Denial {
 	case slices.Contains(r.foreign, foreignClient{c.Issuer, c.Client}):
 		return nil
 	}
-	out := &Denial{Rule: "client", Needed: shown(r.written...), Remedy: "Call with one of these clients, or add the client to the route."}
+	out := &Denial{
+		Rule:   "client",
+		Needed: shown(r.written...),
+		Remedy: "Call with one of these clients, or add the client to the route.",
+	}
 	had := c.Client
 	if c.Issuer != "" {
 		had = c.Issuer + ":" + c.Client

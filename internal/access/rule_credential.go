@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// credentialRule requires a credential that has not expired, unless the route allows requests without
-// one.
+// credentialRule requires a credential that has not expired, unless the route allows requests
+// without one.
 type credentialRule struct {
 	unidentified, clientID, browser bool
 }
@@ -15,19 +15,26 @@ func compileCredential(c *Compiled, _ *Options) (rule, error) {
 }
 
 func (r credentialRule) check(t *Target, c *Caller) *Denial {
-	if c.By != ByNothing && !c.Expires.IsZero() && !t.Now.Before(c.Expires) { // it may have been valid when it was cached
+	// it may have been valid when it was cached
+	if c.By != ByNothing && !c.Expires.IsZero() && !t.Now.Before(c.Expires) {
 		return r.expired(c)
 	}
 	if r.unidentified || r.identifies(c) {
 		return nil
 	}
-	out := &Denial{Rule: "credential", Needed: r.ways(), Remedy: "Send an access token in the Authorization header, or a client's id and secret."}
+	out := &Denial{
+		Rule:   "credential",
+		Needed: r.ways(),
+		Remedy: "Send an access token in the Authorization header, or a client's id and secret.",
+	}
 	switch c.By {
 	case ByNothing:
 		out.Reason = "The request has no credential."
 	case ByClientID:
 		out.Reason = "The client only sent its id, which proves nothing."
-		out.Had, out.Remedy = []string{ByClientID}, "Send the client's secret or an access token, or let the route accept a client id alone."
+		out.Had = []string{ByClientID}
+		out.Remedy = "Send the client's secret or an access token, or let the route accept a " +
+			"client id alone."
 	default:
 		out.Reason = "The credential does not identify the caller."
 		out.Had = shown(c.By)
@@ -63,7 +70,12 @@ func (r credentialRule) ways() []string {
 }
 
 func (r credentialRule) expired(c *Caller) *Denial {
-	out := &Denial{Rule: "credential", Reason: "The credential has expired.", Had: shown(c.By), Remedy: "Refresh the access token, or sign in again."}
+	out := &Denial{
+		Rule:   "credential",
+		Reason: "The credential has expired.",
+		Had:    shown(c.By),
+		Remedy: "Refresh the access token, or sign in again.",
+	}
 	if c.By == ByToken || c.By == ByForeign {
 		out.Code = CodeInvalidToken
 	}

@@ -2,8 +2,8 @@ package access
 
 import "fmt"
 
-// hostRule requires one of the route's hosts. Match has found the route by its host already; the rule
-// is for routes that are found otherwise.
+// hostRule requires one of the route's hosts. Match has found the route by its host already; the
+// rule is for routes that are found otherwise.
 type hostRule struct{ host hostPattern }
 
 func compileHost(c *Compiled, _ *Options) (rule, error) {

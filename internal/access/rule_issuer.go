@@ -18,12 +18,15 @@ func compileIssuer(c *Compiled, o *Options) (rule, error) {
 			continue
 		}
 		if len(o.Issuers) == 0 {
-			return nil, fault.InvalidField("issuers", "the issuer %q is not known; describe it in the routes file under issuers", clip(name))
+			return nil, fault.InvalidField("issuers", "the issuer %q is not known; describe it "+
+				"in the routes file under issuers", clip(name))
 		}
 		if near := spell.Nearest(name, o.Issuers); near != "" {
-			return nil, fault.InvalidField("issuers", "the issuer %q is not known; did you mean %s?", clip(name), near)
+			return nil, fault.InvalidField("issuers", "the issuer %q is not known; did you mean "+
+				"%s?", clip(name), near)
 		}
-		return nil, fault.InvalidField("issuers", "the issuer %q is not known; known are %s", clip(name), strings.Join(shown(o.Issuers...), ", "))
+		return nil, fault.InvalidField("issuers", "the issuer %q is not known; known are %s",
+			clip(name), strings.Join(shown(o.Issuers...), ", "))
 	}
 	return issuerRule{c.route.Issuers}, nil
 }

@@ -15,7 +15,8 @@ func compileMethod(c *Compiled, _ *Options) (rule, error) {
 	for _, m := range c.route.Methods {
 		switch {
 		case !methodName(m):
-			return nil, fault.InvalidField("methods", "%q is not a method; write it in capitals, such as GET", clip(m))
+			return nil, fault.InvalidField("methods", "%q is not a method; write it in "+
+				"capitals, such as GET", clip(m))
 		case m == "CONNECT" || m == "TRACE": // RFC 9110 §9.3.6, §9.3.8
 			return nil, fault.InvalidField("methods", "%s cannot be passed on; leave it out", m)
 		}

@@ -20,7 +20,8 @@ func compileNetwork(c *Compiled, _ *Options) (rule, error) {
 	}
 	networks, err := netaddr.ParseList(c.route.Networks)
 	if err != nil {
-		return nil, fault.InvalidField("networks", "%s (write networks as 10.0.0.0/8 or 2001:db8::/32)", clip(err.Error()))
+		return nil, fault.InvalidField("networks", "%s (write networks as 10.0.0.0/8 or "+
+			"2001:db8::/32)", clip(err.Error()))
 	}
 	return networkRule{networks, c.route.Networks}, nil
 }
@@ -30,11 +31,13 @@ func (n networkRule) check(t *Target, _ *Caller) *Denial {
 		return nil
 	}
 	return &Denial{
-		Rule:   "network",
-		Reason: fmt.Sprintf("The caller's address %s is in none of the networks of the route.", address(t.IP)),
+		Rule: "network",
+		Reason: fmt.Sprintf("The caller's address %s is in none of the networks of the route.",
+			address(t.IP)),
 		Needed: shown(n.written...),
 		Had:    []string{address(t.IP)},
-		Remedy: "Call from one of these networks, or add the address to the route. Behind a proxy, check that it is among the trusted ones.",
+		Remedy: "Call from one of these networks, or add the address to the route. Behind a " +
+			"proxy, check that it is among the trusted ones.",
 	}
 }
 

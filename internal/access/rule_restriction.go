@@ -26,10 +26,11 @@ func (r restrictionRule) check(t *Target, c *Caller) *Denial {
 	switch {
 	case len(c.Networks) > 0 && !netaddr.Contains(c.Networks, t.IP):
 		return outside(t, c)
-	case len(c.Hosts) > 0 && !slices.ContainsFunc(c.Hosts, func(h string) bool { return hostListed(h, t.Host) }):
+	case len(c.Hosts) > 0 && !hostAllowed(c.Hosts, t.Host):
 		return &Denial{
-			Rule:   "host",
-			Reason: fmt.Sprintf("The client %q may not call the host %q.", clip(c.Client), clip(t.Host)),
+			Rule: "host",
+			Reason: fmt.Sprintf("The client %q may not call the host %q.", clip(c.Client),
+				clip(t.Host)),
 			Needed: shown(c.Hosts...),
 			Had:    shown(t.Host),
 			Remedy: "Add the host to those that the client may call.",
@@ -52,12 +53,23 @@ func outside(t *Target, c *Caller) *Denial {
 		needed = append(needed, p.String())
 	}
 	return &Denial{
-		Rule:   "network",
-		Reason: fmt.Sprintf("The client %q may not call from the address %s.", clip(c.Client), address(t.IP)),
+		Rule: "network",
+		Reason: fmt.Sprintf("The client %q may not call from the address %s.", clip(c.Client),
+			address(t.IP)),
 		Needed: shown(needed...),
 		Had:    []string{address(t.IP)},
 		Remedy: "Add the address to the networks that the client may call from.",
 	}
+}
+
+// hostAllowed reports whether an entry of a client's list matches a host.
+func hostAllowed(list []string, host string) bool {
+	for _, entry := range list {
+		if hostListed(entry, host) {
+			return true
+		}
+	}
+	return false
 }
 
 // hostListed reports whether an entry of a client's list matches a host.

@@ -14,7 +14,8 @@ type roleRule struct{ roles []string }
 func compileRole(c *Compiled, _ *Options) (rule, error) {
 	for _, s := range c.route.Roles {
 		if !printable(s, maxName) {
-			return nil, fault.InvalidField("roles", "%q is not a role; write 1 to %d bytes of text", clip(s), maxName)
+			return nil, fault.InvalidField("roles", "%q is not a role; write 1 to %d bytes of text",
+				clip(s), maxName)
 		}
 	}
 	if len(c.route.Roles) == 0 {
@@ -41,10 +42,12 @@ func (r roleRule) check(_ *Target, c *Caller) *Denial {
 		Reason: "The " + whose + " has none of the roles " + strings.Join(shown(r.roles...), ", ") + ".",
 		Needed: shown(r.roles...),
 		Had:    shown(has...),
-		Remedy: "Give the " + whose + " one of these roles, and use a token that is issued afterwards.",
+		Remedy: "Give the " + whose + " one of these roles, and use a token that is issued " +
+			"afterwards.",
 	}
 	if whose == "client" && has == nil && len(c.ClientRoles) > 0 {
-		out.Remedy = "Send the client's secret or an access token: the roles of a client that only sent its id do not count."
+		out.Remedy = "Send the client's secret or an access token: the roles of a client that " +
+			"only sent its id do not count."
 	}
 	return out
 }

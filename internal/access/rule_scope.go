@@ -13,7 +13,8 @@ type scopeRule struct{ scopes []string }
 func compileScope(c *Compiled, _ *Options) (rule, error) {
 	for _, s := range c.route.Scopes {
 		if !scopeToken(s) {
-			return nil, fault.InvalidField("scopes", "%q is not a scope; use ASCII without spaces, quotes and backslashes (RFC 6749 section 3.3)", clip(s))
+			return nil, fault.InvalidField("scopes", "%q is not a scope; use ASCII without "+
+				"spaces, quotes and backslashes (RFC 6749 section 3.3)", clip(s))
 		}
 	}
 	if len(c.route.Scopes) == 0 {

@@ -6,8 +6,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Table finds the route of a request. It is immutable: when a route changes, a new table replaces it.
-// The zero value and nil contain no route.
+// Table finds the route of a request. It is immutable: when a route changes, a new table replaces
+// it. The zero value and nil contain no route.
 type Table struct {
 	exact map[string]*site // by host
 	wild  map[string]*site // by what follows the star: .example.com
@@ -15,11 +15,12 @@ type Table struct {
 	depth int // of the deepest prefix
 }
 
-// site is the routes of one host, by prefix. The prefix / is "" here: all others end without a slash.
+// site is the routes of one host, by prefix. The prefix / is "" here: all others end without a
+// slash.
 //
-// With thousands of routes, a look-up mostly waits for memory. So it reads only the map, and of the
-// route only its pointer unless a route of the site keeps its path; and the keys of a table are
-// adjacent in memory.
+// With thousands of routes, a look-up mostly waits for memory. So it reads only the map, and of
+// the route only its pointer unless a route of the site keeps its path; and the keys of a table
+// are adjacent in memory.
 type site struct {
 	routes map[string]*Compiled
 	depths uint32 // bit n: there is a prefix of n segments, so that only those are compared
@@ -36,7 +37,8 @@ func NewTable(routes []*Compiled) (*Table, error) {
 			continue
 		}
 		if other := t.site(c.host).put(keys[i], c); other != nil {
-			return nil, fault.New(fault.Conflict, "the routes %s and %s have the same address %s; change or delete one of them",
+			return nil, fault.New(fault.Conflict, "the routes %s and %s have the same address "+
+				"%s; change or delete one of them",
 				other.called(), c.called(), c.Address())
 		}
 		t.depth = max(t.depth, c.depth)
@@ -86,14 +88,14 @@ func (s *site) put(key string, c *Compiled) (other *Compiled) {
 }
 
 // Match returns the route for a host, in lower case and without a port, and a path that Clean
-// returned. A route of exactly this host wins over one with a wildcard, of which the longest wins,
-// and that over one of any host; among routes of one host, the longest prefix wins. A wildcard
-// matches one label or more.
+// returned. A route of exactly this host wins over one with a wildcard, of which the longest
+// wins, and that over one of any host; among routes of one host, the longest prefix wins. A
+// wildcard matches one label or more.
 //
-// rest is the path that the upstream receives: the path without the prefix, either "" or beginning
-// with a slash, or the whole path if the route keeps it. A path whose `;` parameters (RFC 3986 §3.3)
-// decide to which route it belongs matches none, because programs that ignore parameters would see
-// another path.
+// rest is the path that the upstream receives: the path without the prefix, either "" or
+// beginning with a slash, or the whole path if the route keeps it. A path whose `;` parameters
+// (RFC 3986 §3.3) decide to which route it belongs matches none, because programs that ignore
+// parameters would see another path.
 func (t *Table) Match(host, path string) (c *Compiled, rest string, ok bool) {
 	if t == nil || t.any == nil || path == "" || path[0] != '/' {
 		return nil, "", false
@@ -114,7 +116,8 @@ func (t *Table) Match(host, path string) (c *Compiled, rest string, ok bool) {
 // find returns the route that Match would, without comparing parameters. cut is how many bytes of
 // the path the upstream does not see.
 func (t *Table) find(host, path string) (c *Compiled, cut int) {
-	var ends [maxDepth + 1]int // ends[n]: where the n-th segment ends; ends[0] is the prefix of no segment, which is /
+	// ends[n]: where the n-th segment ends; ends[0] is the prefix of no segment, which is /
+	var ends [maxDepth + 1]int
 	n := 0
 	for at := 1; n < t.depth && at < len(path); at++ {
 		if i := strings.IndexByte(path[at:], '/'); i >= 0 {

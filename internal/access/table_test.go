@@ -54,7 +54,8 @@ func TestMatchFindsTheNearest(t *testing.T) {
 		{".test", "/shop/v1", "0190-1", ""},
 		{"", "/shop/v1", "0190-1", ""},
 
-		// Programs that cut parameters off would see /shop/v1/admin: what is no plain match is none.
+		// Programs that cut parameters off would see /shop/v1/admin: what is no plain match is
+		// none.
 		{"x", "/shop/v1/items;a=b", "0190-1", "/items;a=b"},
 		{"x", "/shop/v1/admin;a=b", "", ""},
 		{"x", "/shop/v1;a=b/items", "", ""},
@@ -72,7 +73,8 @@ func TestMatchFindsTheNearest(t *testing.T) {
 	}
 }
 
-// Match against a search through all routes, on hosts and paths out of few letters, so that much is found.
+// Match against a search through all routes, on hosts and paths out of few letters, so that much
+// is found.
 func TestMatchAgreesWithSearch(t *testing.T) {
 	r := rand.New(rand.NewPCG(9110, 3986))
 	name := func(n int) string { return string(rune('a' + r.IntN(n))) }
@@ -195,8 +197,9 @@ func TestMatchIsBoundedByThePath(t *testing.T) {
 	}
 }
 
-// benchmarkMatch asks for n routes in turn, in no order. The path is written into the same few bytes each time, as a server has it
-// in its cache when it has just read a request: else the benchmark would measure its own list of paths.
+// benchmarkMatch asks for n routes in turn, in no order. The path is written into the same few
+// bytes each time, as a server has it in its cache when it has just read a request: else the
+// benchmark would measure its own list of paths.
 func benchmarkMatch(b *testing.B, n int) {
 	routes := make([]*Compiled, n)
 	for i := range routes {
