@@ -179,7 +179,7 @@ func TestWhichClient(t *testing.T) {
 	}
 	off := other
 	off.Disabled, off.UpdatedAt = true, w.clock.now()
-	must(t, w.db.UpdateClient(t.Context(), &off))
+	must(t, w.db.UpdateClient(t.Context(), &other, &off))
 	equal(t, "the only one that is not disabled", w.begin("").Get("client_id"), string(w.app.ID))
 }
 

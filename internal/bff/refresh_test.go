@@ -199,7 +199,7 @@ func TestEndedElsewhere(t *testing.T) {
 		"account disabled": func(w *world) error {
 			u := *w.user
 			u.Disabled, u.UpdatedAt = true, w.clock.now()
-			return errors.Join(w.db.UpdateUser(w.t.Context(), &u), w.db.EndUserAccess(w.t.Context(), u.ID, w.clock.now(), ""))
+			return errors.Join(w.db.UpdateUser(w.t.Context(), w.user, &u), w.db.EndUserAccess(w.t.Context(), u.ID, w.clock.now(), ""))
 		},
 		"client deleted": func(w *world) error {
 			return w.db.DeleteClient(w.t.Context(), w.app.ID, w.clock.now())
@@ -389,13 +389,14 @@ func TestRestrictionsAreLive(t *testing.T) {
 	cl := *w.app
 	cl.Roles, cl.Networks, cl.Hosts, cl.Routes = []string{"browser"}, []string{"192.0.2.0/24"}, []string{"app.example"}, []string{"notes/v1"}
 	cl.UpdatedAt = w.clock.now()
-	must(t, w.db.UpdateClient(t.Context(), &cl))
+	must(t, w.db.UpdateClient(t.Context(), w.app, &cl))
 	c := w.who()
 	if len(c.Networks) != 1 || c.Networks[0].String() != "192.0.2.0/24" || c.Hosts[0] != "app.example" || c.Routes[0] != "notes/v1" || c.ClientRoles[0] != "browser" {
 		t.Fatalf("%+v", c)
 	}
-	cl.Disabled, cl.UpdatedAt = true, w.clock.now().Add(time.Second)
-	must(t, w.db.UpdateClient(t.Context(), &cl))
+	off := cl
+	off.Disabled, off.UpdatedAt = true, w.clock.now().Add(time.Second)
+	must(t, w.db.UpdateClient(t.Context(), &cl, &off))
 	if w.who() != nil {
 		t.Fatal("an app that is disabled is still signed in")
 	}

@@ -327,6 +327,7 @@ func (f *clientUpdate) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
+		registered := *cl
 		before := &clientView{}
 		before.fill(cl, now)
 		if err := f.change(cl); err != nil {
@@ -337,7 +338,7 @@ func (f *clientUpdate) Run(ctx context.Context, c *call) error {
 		v.fill(cl, now)
 		ev := c.clientEvent(audit.ClientUpdated, cl.ID, now)
 		ev.Detail = map[string]string{"changed": strings.Join(differences(before, v), " ")}
-		if err := p.DB.UpdateClient(ctx, cl, ev); err != nil {
+		if err := p.DB.UpdateClient(ctx, &registered, cl, ev); err != nil {
 			return err
 		}
 		c.notePasswordGrant(p, cl)

@@ -316,6 +316,7 @@ func (f *routeUpdate) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
+		stored := *r
 		before := s.view(r)
 		if err := f.clear(r); err != nil {
 			return err
@@ -328,7 +329,7 @@ func (f *routeUpdate) Run(ctx context.Context, c *call) error {
 		}
 		ev := c.routeEvent(audit.RouteUpdated, v, now)
 		ev.Detail["changed"] = strings.Join(differences(before, v), " ")
-		if err := p.DB.UpdateRoute(ctx, r, s.fits(r.ID), ev); err != nil {
+		if err := p.DB.UpdateRoute(ctx, &stored, r, s.fits(r.ID), ev); err != nil {
 			return err
 		}
 		c.noteUnknown(ctx, p, r)

@@ -248,7 +248,7 @@ func TestClientsChangesHoldAtOnce(t *testing.T) {
 	}
 	changed := *w.client
 	changed.Networks = []string{"198.51.100.0/24"}
-	must(t, w.db.UpdateClient(t.Context(), &changed))
+	must(t, w.db.UpdateClient(t.Context(), w.client, &changed))
 	for _, h := range []string{auth, secret} {
 		if rec := w.get("/shop/v1", h); rec.Code != http.StatusForbidden {
 			t.Errorf("from elsewhere: %d", rec.Code)

@@ -108,14 +108,16 @@ func TestRolesTakenAwayFromABrowserAppsPersonAreGoneWithinASecond(t *testing.T) 
 	if got := get(); got != http.StatusOK {
 		t.Fatalf("with the role: %d", got)
 	}
+	editor := *w.user
 	w.user.Roles = nil
-	must(t, w.db.UpdateUser(t.Context(), w.user))
+	must(t, w.db.UpdateUser(t.Context(), &editor, w.user))
 	w.wait(1100 * time.Millisecond)
 	if got := get(); got != http.StatusForbidden {
 		t.Errorf("without it: %d", got)
 	}
+	without := *w.user
 	w.user.Roles = []string{"editor"}
-	must(t, w.db.UpdateUser(t.Context(), w.user))
+	must(t, w.db.UpdateUser(t.Context(), &without, w.user))
 	w.wait(1100 * time.Millisecond)
 	if got := get(); got != http.StatusOK {
 		t.Errorf("with it again: %d", got)

@@ -80,8 +80,9 @@ func TestForwardAuthForNobodyClearsTheHeaders(t *testing.T) {
 
 func TestForwardAuthNamesInHeaders(t *testing.T) {
 	w := newWorld(t, pages())
+	before := *w.user
 	w.user.Name = "Zoë 100% \r\nX-Evil: 1"
-	must(t, w.db.UpdateUser(t.Context(), w.user))
+	must(t, w.db.UpdateUser(t.Context(), &before, w.user))
 	rec := proxies()["traefik"](w, "GET", "/", "Authorization: Bearer "+w.token())
 	if got := rec.Header().Get("X-Auth-User-Name"); got != "Zo%C3%AB 100%25 %0D%0AX-Evil: 1" {
 		t.Errorf("%q", got)

@@ -197,8 +197,9 @@ func TestCallsUnderWayEnd(t *testing.T) {
 		"all of a client's":        {bearerToken, revoke(oauth.RevokeClient), "credential"},
 		"expired token":            {bearerToken, func(w *world) { w.wait(time.Hour) }, "credential"},
 		"disabled user": {bearerToken, func(w *world) {
+			before := *w.user
 			w.user.Disabled = true
-			must(w.t, w.db.UpdateUser(w.t.Context(), w.user))
+			must(w.t, w.db.UpdateUser(w.t.Context(), &before, w.user))
 			w.wait(31 * time.Second) // unless the revocation that comes with it says so at once
 		}, "credential"},
 		"deleted client": {bearerToken, func(w *world) { must(w.t, w.db.DeleteClient(w.t.Context(), w.client.ID, w.clock())) }, "credential"},
@@ -207,8 +208,9 @@ func TestCallsUnderWayEnd(t *testing.T) {
 			must(w.t, w.db.AddSecret(w.t.Context(), w.client.ID, next, 0, w.clock()))
 		}, "credential"},
 		"client restricted": {bearerToken, func(w *world) {
+			before := *w.client
 			w.client.Networks = []string{"192.0.2.0/24"}
-			must(w.t, w.db.UpdateClient(w.t.Context(), w.client))
+			must(w.t, w.db.UpdateClient(w.t.Context(), &before, w.client))
 		}, "network"},
 		"ended browser session": {signedIn, func(w *world) {
 			must(w.t, w.db.EndOtherSessions(w.t.Context(), w.user.ID, "", w.clock(), true))
@@ -219,8 +221,9 @@ func TestCallsUnderWayEnd(t *testing.T) {
 		}, "credential"},
 		"expired browser session": {signedIn, func(w *world) { w.wait(time.Hour) }, "credential"},
 		"role taken away": {roleNeeded, func(w *world) {
+			before := *w.user
 			w.user.Roles = []string{"reader"}
-			must(w.t, w.db.UpdateUser(w.t.Context(), w.user))
+			must(w.t, w.db.UpdateUser(w.t.Context(), &before, w.user))
 			w.wait(31 * time.Second)
 		}, "role"},
 		"deleted route":     {bearerToken, func(w *world) { w.routes = nil; w.gw.Reload() }, "route"},
@@ -365,9 +368,10 @@ func TestCallsUnderWayGoOn(t *testing.T) {
 			revoke(oauth.RevokeToken)(w) // another's
 			_, sess := w.signIn(w.user)
 			must(t, w.db.EndSession(t.Context(), sess.ID, w.clock(), true))
+			clientBefore, userBefore := *w.client, *w.user
 			w.client.Name, w.user.Roles = "Renamed", []string{"editor", "admin"}
-			must(t, w.db.UpdateClient(t.Context(), w.client))
-			must(t, w.db.UpdateUser(t.Context(), w.user))
+			must(t, w.db.UpdateClient(t.Context(), &clientBefore, w.client))
+			must(t, w.db.UpdateUser(t.Context(), &userBefore, w.user))
 			w.routes[0].Scopes, w.routes[0].Upstreams = []string{"read"}, append(w.routes[0].Upstreams, "http://127.0.0.1:1")
 			w.routes = append(w.routes, access.Route{ID: "0190f2d0-0000-7000-8000-000000000002", Domain: "b", Version: "v1", Upstreams: []string{w.upstream.URL}})
 			w.gw.Reload()

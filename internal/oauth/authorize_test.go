@@ -482,7 +482,7 @@ func TestClientChangesBetweenTwoHops(t *testing.T) {
 			must(t, err)
 			changed := *cl
 			c.edit(&changed)
-			must(t, w.db.UpdateClient(t.Context(), &changed))
+			must(t, w.db.UpdateClient(t.Context(), cl, &changed))
 			st, err = w.back(st.Login, w.sess)
 			if c.code == "" {
 				page(t, st, err)

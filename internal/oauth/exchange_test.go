@@ -202,7 +202,7 @@ func TestExchangeOfAGrantWithARefreshToken(t *testing.T) {
 	r := w.login(cl)
 	kept := *cl
 	kept.ServerSideRefresh, kept.UpdatedAt = true, w.now
-	must(t, w.db.UpdateClient(t.Context(), &kept))
+	must(t, w.db.UpdateClient(t.Context(), cl, &kept))
 	_, err := w.exchange(&kept, r.AccessToken)
 	refused(t, err, "invalid_request", 400)
 	w.alive(r.AccessToken)
@@ -223,7 +223,7 @@ func TestExchangeEnds(t *testing.T) {
 		"the account is disabled": func(w *world, _ *client.Client, _ *oauth.TokenResponse) error {
 			u := *w.user
 			u.Disabled, u.UpdatedAt = true, w.now
-			return w.db.UpdateUser(w.t.Context(), &u)
+			return w.db.UpdateUser(w.t.Context(), w.user, &u)
 		},
 		"the approval is too old": func(w *world, _ *client.Client, _ *oauth.TokenResponse) error {
 			w.pass(30*24*time.Hour + time.Second)

@@ -333,7 +333,7 @@ func TestRefreshDisabledClient(t *testing.T) {
 	r := w.login(cl)
 	off := *cl
 	off.Disabled = true
-	must(t, w.db.UpdateClient(t.Context(), &off))
+	must(t, w.db.UpdateClient(t.Context(), cl, &off))
 	_, err := w.refresh(cl, r.RefreshToken)
 	refused(t, err, "invalid_client", 401)
 }

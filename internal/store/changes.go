@@ -7,14 +7,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-// Topics of the changes table: the kinds of thing that servers keep in memory.
+// Topics of the changes table: the kinds of thing that servers have in memory.
 const (
 	TopicClients     = "clients"
 	TopicKeys        = "keys"
@@ -23,29 +22,27 @@ const (
 	TopicRoutes      = "routes"
 )
 
-// followRetry is how soon the follower tries again after a failure, and followWithin how long it waits for an answer.
 const (
-	followRetry  = time.Second
-	followWithin = 10 * time.Second
+	followRetry   = time.Second      // before the follower tries again after a failure
+	followTimeout = 10 * time.Second // of one refresh by the follower
+	commitTimeout = 5 * time.Second  // of the refresh after a change by this process
+	expireEvery   = time.Minute      // how often expired revocations leave memory
 )
 
-// tidyEvery is how often revocations that have no more purpose leave memory.
-const tidyEvery = time.Minute
-
-// memory is what a DB holds besides the database.
+// memory is what a DB has in memory of the database.
 type memory struct {
 	clients atomic.Pointer[map[client.ID]*client.Client]
 	scopes  atomic.Pointer[map[string]*oauth.Scope]
 	routes  atomic.Pointer[[]access.Route]
-	revoked revoked
+	revoked revocationSet
 
-	begun   atomic.Int64     // how many readings have begun
-	mu      sync.Mutex       // one reload at a time, so that an older reading never replaces a newer one
-	newest  int64            // the last reading that succeeded, by its number
-	loaded  map[string]int64 // topic → the seq that memory is at least as new as
-	heard   map[string]int64 // topic → the seq that the callbacks have been called for
-	onCall  map[string][]func() error
-	changed chan struct{} // wakes the follower for a change by this process
+	started  atomic.Int64     // the number of refreshes that have begun
+	mu       sync.Mutex       // one refresh at a time: an older one must not replace a newer one
+	newest   int64            // the number of the last refresh that succeeded
+	loaded   map[string]int64 // topic → the seq that memory is at least as new as
+	notified map[string]int64 // topic → the seq that the callbacks have been called for
+	onChange map[string][]func() error
+	wake     chan struct{} // wakes the follower for a change by this process
 }
 
 func (m *memory) start() {
@@ -53,12 +50,14 @@ func (m *memory) start() {
 	m.scopes.Store(&map[string]*oauth.Scope{})
 	m.routes.Store(&[]access.Route{})
 	m.revoked.start()
-	m.loaded, m.heard, m.onCall = make(map[string]int64), make(map[string]int64), make(map[string][]func() error)
-	m.changed = make(chan struct{}, 1)
+	m.loaded, m.notified = make(map[string]int64), make(map[string]int64)
+	m.onChange = make(map[string][]func() error)
+	m.wake = make(chan struct{}, 1)
 }
 
-// bump moves a topic's number, by which other processes notice the change, and wakes them at commit.
-// Its row lock orders changes of the topic: it is held until the commit.
+// bump increases a topic's seq, by which other processes notice the change, and wakes them at
+// commit. It returns the new seq. The row stays locked until the commit, so that changes of a topic
+// come one after another.
 func bump(ctx context.Context, tx sqldb.Tx, topic string, by int) (seq int64, err error) {
 	err = tx.Row(ctx, "UPDATE changes SET seq = seq + $1 WHERE topic = $2 RETURNING seq", by, topic).Scan(&seq)
 	if err != nil {
@@ -67,15 +66,16 @@ func bump(ctx context.Context, tx sqldb.Tx, topic string, by int) (seq int64, er
 	return seq, tx.Notify(ctx)
 }
 
-// OnChange registers a call for changes of a topic by any process. Calls come from the goroutine
-// that runs Follow, one after another; a call may use the DB. One that fails is repeated until it succeeds.
+// OnChange registers a callback for changes of a topic by any process. Callbacks run one after
+// another in the goroutine of Follow, and may use the DB. One that fails is repeated until it
+// succeeds.
 func (d *DB) OnChange(topic string, f func() error) {
 	d.memory.mu.Lock()
 	defer d.memory.mu.Unlock()
-	d.memory.onCall[topic] = append(d.memory.onCall[topic], f)
+	d.memory.onChange[topic] = append(d.memory.onChange[topic], f)
 }
 
-// Load reads into memory all that is held there.
+// Load reads all clients, scopes, routes and revocations into memory.
 func (d *DB) Load(ctx context.Context) error {
 	if err := d.refresh(ctx, true); err != nil {
 		return err
@@ -83,99 +83,99 @@ func (d *DB) Load(ctx context.Context) error {
 	d.memory.mu.Lock()
 	defer d.memory.mu.Unlock()
 	for topic, seq := range d.memory.loaded {
-		if d.memory.heard[topic] == 0 {
-			d.memory.heard[topic] = seq
+		if d.memory.notified[topic] == 0 {
+			d.memory.notified[topic] = seq
 		}
 	}
 	return nil
 }
 
-// Follow keeps memory up to date with the changes of other processes, until ctx ends. Run it once.
+// Follow updates memory with the changes of other processes, until ctx ends. Run it once.
 func (d *DB) Follow(ctx context.Context) error {
 	watch := make(chan struct{})
 	go func() {
 		defer close(watch)
-		d.sql.Watch(ctx, d.nudge)
+		d.sql.Watch(ctx, d.wakeFollower)
 	}()
 	defer func() { <-watch }()
-	d.nudge()
-	tidy := time.NewTicker(tidyEvery)
-	defer tidy.Stop()
+	d.wakeFollower()
+	expire := time.NewTicker(expireEvery)
+	defer expire.Stop()
 	var retry <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-d.memory.changed:
+		case <-d.memory.wake:
 		case <-retry:
-		case now := <-tidy.C: // Sweep does it too, but on one of the servers only
+		case now := <-expire.C: // Sweep does it too, but on one of the servers only
 			d.memory.revoked.sweep(now)
 			continue
 		}
 		retry = nil
-		if err := d.refreshSoon(ctx); err != nil && ctx.Err() == nil {
+		if err := d.refreshWithin(ctx, followTimeout); err != nil && ctx.Err() == nil {
 			d.o.Report(err)
 			retry = time.After(followRetry)
 		}
-		if err := d.call(); err != nil && ctx.Err() == nil {
+		if err := d.runCallbacks(); err != nil && ctx.Err() == nil {
 			d.o.Report(err)
 			retry = time.After(followRetry)
 		}
 	}
 }
 
-// refreshSoon gives up after a while: a connection that died in silence must not hold the lock that everybody else's changes need.
-func (d *DB) refreshSoon(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, followWithin)
+// refreshWithin is refresh with a timeout: while it waits for a connection that is dead without
+// notice, it has the lock that all other changes need.
+func (d *DB) refreshWithin(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return d.refresh(ctx, false)
 }
 
-// SyncCache brings memory up to date with what other processes have changed by now. Somebody who has just made a client by a
-// command need not wait for the follower. Strangers can name clients that do not exist as often as they like, so those who ask at
-// once share a reading: one that has begun after they asked.
+// SyncCache updates memory with what other processes have changed so far: a client that was just
+// created by a command works before the follower has noticed it. Requests can name clients that do
+// not exist at any rate, so concurrent callers share a refresh, one that began after they called.
 func (d *DB) SyncCache(ctx context.Context) error {
 	m := &d.memory
-	before := m.begun.Load()
+	before := m.started.Load()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.newest > before {
 		return nil
 	}
-	err := d.read(ctx, false)
-	d.nudge()
+	err := d.refreshLocked(ctx, false)
+	d.wakeFollower()
 	return err
 }
 
-func (d *DB) nudge() {
+func (d *DB) wakeFollower() {
 	select {
-	case d.memory.changed <- struct{}{}:
+	case d.memory.wake <- struct{}{}:
 	default:
 	}
 }
 
-// committed brings a change by this process into its memory, before the changing method returns. The change
-// is done whatever comes of this: a failure is reported, and left to the follower to repeat.
+// committed updates memory with a change by this process, before the changing method returns. The
+// change stands even if that fails: the failure is reported, and the follower repeats it.
 func (d *DB) committed(ctx context.Context) {
-	quick, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := d.refresh(quick, false); err != nil {
+	if err := d.refreshWithin(context.WithoutCancel(ctx), commitTimeout); err != nil {
 		d.o.Report(err)
 	}
-	d.nudge()
+	d.wakeFollower()
 }
 
-// refresh reads what has changed, after whoever is at it.
+// refresh takes the lock and calls refreshLocked.
 func (d *DB) refresh(ctx context.Context, all bool) error {
 	d.memory.mu.Lock()
 	defer d.memory.mu.Unlock()
-	return d.read(ctx, all)
+	return d.refreshLocked(ctx, all)
 }
 
-// read is refresh for who holds the lock. The numbers are read first: what is read after them is at least as new.
-func (d *DB) read(ctx context.Context, all bool) error {
+// refreshLocked loads the topics that have changed, or all. It reads the seqs first: what is read
+// after them is at least as new.
+func (d *DB) refreshLocked(ctx context.Context, all bool) error {
 	m := &d.memory
-	number := m.begun.Add(1)
+	number := m.started.Add(1)
 	now := make(map[string]int64)
 	err := each(ctx, d.sql, func(r sqldb.Row) error {
 		var topic string
@@ -191,7 +191,7 @@ func (d *DB) read(ctx context.Context, all bool) error {
 		if !all && seq == m.loaded[topic] {
 			continue
 		}
-		if err := d.reload(ctx, topic); err != nil {
+		if err := d.load(ctx, topic); err != nil {
 			return err
 		}
 		m.loaded[topic] = seq
@@ -200,7 +200,7 @@ func (d *DB) read(ctx context.Context, all bool) error {
 	return nil
 }
 
-func (d *DB) reload(ctx context.Context, topic string) error {
+func (d *DB) load(ctx context.Context, topic string) error {
 	switch topic {
 	case TopicClients:
 		return d.loadClients(ctx)
@@ -214,36 +214,42 @@ func (d *DB) reload(ctx context.Context, topic string) error {
 	return nil
 }
 
-// call runs the callbacks of the topics that have moved, outside of the lock. A topic counts as heard of when all of its
-// callbacks have succeeded.
-func (d *DB) call() error {
-	type news struct {
-		topic string
-		seq   int64
-		calls []func() error
-	}
-	m := &d.memory
-	var due []news
-	m.mu.Lock()
-	for topic, seq := range m.loaded {
-		if m.heard[topic] != seq {
-			due = append(due, news{topic, seq, m.onCall[topic]})
-		}
-	}
-	m.mu.Unlock()
+// notice is a topic that has changed, and its callbacks.
+type notice struct {
+	topic     string
+	seq       int64
+	callbacks []func() error
+}
+
+// runCallbacks runs the callbacks of the topics that have changed, outside of the lock. A topic is
+// notified when all of its callbacks have succeeded.
+func (d *DB) runCallbacks() error {
 	var failed error
-	for _, n := range due {
+	for _, n := range d.notices() {
 		var err error
-		for _, f := range n.calls {
+		for _, f := range n.callbacks {
 			err = errors.Join(err, f())
 		}
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		m.mu.Lock()
-		m.heard[n.topic] = n.seq
-		m.mu.Unlock()
+		d.memory.mu.Lock()
+		d.memory.notified[n.topic] = n.seq
+		d.memory.mu.Unlock()
 	}
 	return failed
+}
+
+// notices returns the topics that have changed since their callbacks succeeded.
+func (d *DB) notices() (due []notice) {
+	m := &d.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for topic, seq := range m.loaded {
+		if m.notified[topic] != seq {
+			due = append(due, notice{topic, seq, m.onChange[topic]})
+		}
+	}
+	return due
 }

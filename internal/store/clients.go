@@ -7,38 +7,68 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-const clientCols = "id, name, description, uri, logo_uri, public, auth_method, jwks, jwks_uri, grants, redirects, post_logout, scopes, " +
-	"resources, token_format, alg, first_party, plain_pkce, require_pkce, rotation, access_ttl, id_token_ttl, refresh_ttl, disabled, " +
-	"created_at, updated_at, roles, from_networks, to_hosts, to_routes, dpop_bound, cert_bound, keep_refresh"
-
-func scanClient(r sqldb.Row) (*client.Client, error) {
-	var c client.Client
-	err := r.Scan((*string)(&c.ID), &c.Name, &c.Description, &c.URI, &c.LogoURI, &c.Public, &c.AuthMethod, raw{&c.JWKS}, &c.JWKSURI,
-		words{&c.Grants}, words{&c.Redirects}, words{&c.PostLogout}, words{&c.Scopes}, words{&c.Resources}, &c.TokenFormat, &c.Alg,
-		&c.FirstParty, &c.PlainPKCE, &c.RequirePKCE, &c.Rotation, span{&c.AccessTTL}, span{&c.IDTokenTTL}, span{&c.RefreshTTL},
-		&c.Disabled, stamp{&c.CreatedAt}, stamp{&c.UpdatedAt}, words{&c.Roles}, words{&c.Networks}, words{&c.Hosts}, words{&c.Routes},
-		&c.DPoPBound, &c.CertBound, &c.ServerSideRefresh)
-	return &c, err
+var clientTable = table[client.Client]{
+	name: "clients",
+	columns: []column[client.Client]{
+		{"id", func(c *client.Client) any { return (*string)(&c.ID) }},
+		{"name", func(c *client.Client) any { return &c.Name }},
+		{"description", func(c *client.Client) any { return &c.Description }},
+		{"uri", func(c *client.Client) any { return &c.URI }},
+		{"logo_uri", func(c *client.Client) any { return &c.LogoURI }},
+		{"public", func(c *client.Client) any { return &c.Public }},
+		{"auth_method", func(c *client.Client) any { return &c.AuthMethod }},
+		{"jwks", func(c *client.Client) any { return jsonText{&c.JWKS} }},
+		{"jwks_uri", func(c *client.Client) any { return &c.JWKSURI }},
+		{"grants", func(c *client.Client) any { return spaceList{&c.Grants} }},
+		{"redirects", func(c *client.Client) any { return spaceList{&c.Redirects} }},
+		{"post_logout", func(c *client.Client) any { return spaceList{&c.PostLogout} }},
+		{"scopes", func(c *client.Client) any { return spaceList{&c.Scopes} }},
+		{"resources", func(c *client.Client) any { return spaceList{&c.Resources} }},
+		{"token_format", func(c *client.Client) any { return &c.TokenFormat }},
+		{"alg", func(c *client.Client) any { return &c.Alg }},
+		{"first_party", func(c *client.Client) any { return &c.FirstParty }},
+		{"plain_pkce", func(c *client.Client) any { return &c.PlainPKCE }},
+		{"require_pkce", func(c *client.Client) any { return &c.RequirePKCE }},
+		{"rotation", func(c *client.Client) any { return &c.Rotation }},
+		{"access_ttl", func(c *client.Client) any { return millis{&c.AccessTTL} }},
+		{"id_token_ttl", func(c *client.Client) any { return millis{&c.IDTokenTTL} }},
+		{"refresh_ttl", func(c *client.Client) any { return millis{&c.RefreshTTL} }},
+		{"disabled", func(c *client.Client) any { return &c.Disabled }},
+		{"created_at", func(c *client.Client) any { return unixMillis{&c.CreatedAt} }},
+		{"updated_at", func(c *client.Client) any { return unixMillis{&c.UpdatedAt} }},
+		{"roles", func(c *client.Client) any { return spaceList{&c.Roles} }},
+		{"from_networks", func(c *client.Client) any { return spaceList{&c.Networks} }},
+		{"to_hosts", func(c *client.Client) any { return spaceList{&c.Hosts} }},
+		{"to_routes", func(c *client.Client) any { return spaceList{&c.Routes} }},
+		{"dpop_bound", func(c *client.Client) any { return &c.DPoPBound }},
+		{"cert_bound", func(c *client.Client) any { return &c.CertBound }},
+		{"keep_refresh", func(c *client.Client) any { return &c.ServerSideRefresh }},
+	},
 }
 
-func clientArgs(c *client.Client) []any {
-	return []any{
-		c.ID, c.Name, c.Description, c.URI, c.LogoURI, c.Public, c.AuthMethod, string(c.JWKS), c.JWKSURI,
-		join(c.Grants), join(c.Redirects), join(c.PostLogout), join(c.Scopes), join(c.Resources), c.TokenFormat, c.Alg,
-		c.FirstParty, c.PlainPKCE, c.RequirePKCE, c.Rotation, c.AccessTTL.Milliseconds(), c.IDTokenTTL.Milliseconds(),
-		c.RefreshTTL.Milliseconds(), c.Disabled, ms(c.CreatedAt), ms(c.UpdatedAt), join(c.Roles), join(c.Networks), join(c.Hosts),
-		join(c.Routes), c.DPoPBound, c.CertBound, c.ServerSideRefresh,
-	}
+var secretTable = table[client.Secret]{
+	name: "client_secrets",
+	columns: []column[client.Secret]{
+		{"id", func(s *client.Secret) any { return &s.ID }},
+		{"hash", func(s *client.Secret) any { return (*string)(&s.Hash) }},
+		{"created_at", func(s *client.Secret) any { return unixMillis{&s.CreatedAt} }},
+		{"expires_at", func(s *client.Secret) any { return unixMillis{&s.ExpiresAt} }},
+	},
 }
 
-// Client gives a client from memory, or NotFound. The value is shared: never change it.
+var (
+	insertClient  = clientTable.insert()
+	insertSecret  = secretTable.insert("client_id")
+	selectSecrets = "SELECT " + secretTable.list() + ", client_id FROM client_secrets"
+)
+
+// Client returns a client from memory, or NotFound. The value is shared and must not be changed.
 func (d *DB) Client(_ context.Context, id client.ID) (*client.Client, error) {
 	if c := (*d.memory.clients.Load())[id]; c != nil {
 		return c, nil
@@ -50,32 +80,32 @@ func (d *DB) Client(_ context.Context, id client.ID) (*client.Client, error) {
 func (d *DB) loadClients(ctx context.Context) error {
 	all := make(map[client.ID]*client.Client)
 	err := each(ctx, d.sql, func(r sqldb.Row) error {
-		c, err := scanClient(r)
+		c, err := clientTable.scan(r)
 		all[c.ID] = c
 		return err
-	}, "SELECT "+clientCols+" FROM clients")
+	}, "SELECT "+clientTable.list()+" FROM clients")
 	if err != nil {
 		return err
 	}
 	err = each(ctx, d.sql, func(r sqldb.Row) error {
 		var id client.ID
 		var s client.Secret
-		err := r.Scan((*string)(&id), &s.ID, (*string)(&s.Hash), stamp{&s.CreatedAt}, stamp{&s.ExpiresAt})
-		if c := all[id]; c != nil { // nil: made after the clients were read; its number has moved, too
+		err := r.Scan(append(secretTable.dest(nil, &s), (*string)(&id))...)
+		if c := all[id]; c != nil { // nil: a client created since they were read; its change is yet to be loaded
 			c.Secrets = append(c.Secrets, s)
 		}
 		return err
-	}, "SELECT client_id, id, hash, created_at, expires_at FROM client_secrets ORDER BY created_at DESC, id DESC")
+	}, selectSecrets+" ORDER BY created_at DESC, id DESC")
 	if err == nil {
 		d.memory.clients.Store(&all)
 	}
 	return err
 }
 
-// changeClients runs a change of clients. The topic's row is locked first, so that
-// such changes come one after another.
+// changeClients runs a change of clients. It locks the topic's row first, so that such changes come
+// one after another.
 func (d *DB) changeClients(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) ([]oauth.Revocation, error)) error {
-	err := d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+	err := d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if _, err := bump(ctx, tx, TopicClients, 1); err != nil {
 			return nil, err
 		}
@@ -87,53 +117,47 @@ func (d *DB) changeClients(ctx context.Context, ev []audit.Event, f func(tx sqld
 	return err
 }
 
-// CreateClient stores a new client with its secrets: Conflict if the id is taken.
+// CreateClient stores a new client with its secrets. It returns Conflict if the id is taken.
 func (d *DB) CreateClient(ctx context.Context, c *client.Client, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		if _, err := tx.Exec(ctx, "INSERT INTO clients ("+clientCols+") VALUES ("+params(1, 33)+")", clientArgs(c)...); err != nil {
+		if _, err := tx.Exec(ctx, insertClient, clientTable.args(c)...); err != nil {
 			return nil, err
 		}
-		for _, s := range c.Secrets {
-			if err := insertSecret(ctx, tx, c.ID, s); err != nil {
+		for i := range c.Secrets {
+			if _, err := tx.Exec(ctx, insertSecret, secretTable.args(&c.Secrets[i], c.ID)...); err != nil {
 				return nil, err
 			}
 		}
-		return nil, raiseLife(ctx, tx, c.AccessTTL)
+		return nil, raiseTokenTTL(ctx, tx, c.AccessTTL)
 	})
 }
 
-func insertSecret(ctx context.Context, tx sqldb.Tx, id client.ID, s client.Secret) error {
-	_, err := tx.Exec(ctx, "INSERT INTO client_secrets (id, client_id, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
-		s.ID, id, s.Hash, ms(s.CreatedAt), ms(s.ExpiresAt))
-	return err
-}
-
-// UpdateClient stores a client's registration; not its secrets, and not when it was made. Disabling it revokes its tokens.
-func (d *DB) UpdateClient(ctx context.Context, c *client.Client, ev ...audit.Event) error {
+// UpdateClient stores the fields in which new differs from old, and the time new.UpdatedAt with
+// them; of all other fields the stored values stay, whatever old and new say. Secrets and CreatedAt
+// are not updated here. Disabling a client revokes its tokens. Where nothing differs, only the
+// events are recorded.
+func (d *DB) UpdateClient(ctx context.Context, old, new *client.Client, ev ...audit.Event) error {
+	if len(clientTable.differences(old, new, "id", "created_at", "updated_at")) == 0 {
+		return d.Record(ctx, ev...)
+	}
+	next := *new
+	next.CreatedAt = old.CreatedAt
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		var dead []oauth.Revocation
-		if c.Disabled {
-			live, err := exists(ctx, tx, "SELECT 1 FROM clients WHERE id = $1 AND disabled = FALSE", c.ID)
+		var revoked []oauth.Revocation
+		if new.Disabled && !old.Disabled {
+			active, err := exists(ctx, tx, "SELECT 1 FROM clients WHERE id = $1 AND disabled = FALSE", new.ID)
 			if err != nil {
 				return nil, err
 			}
-			if live {
-				dead = append(dead, d.entry(oauth.RevokeClient, string(c.ID), c.UpdatedAt))
+			if active {
+				revoked = append(revoked, newRevocation(oauth.RevokeClient, string(new.ID), new.UpdatedAt))
 			}
 		}
-		n, err := tx.Exec(ctx, `UPDATE clients SET name = $1, description = $2, uri = $3, logo_uri = $4, public = $5, auth_method = $6,
-			jwks = $7, jwks_uri = $8, grants = $9, redirects = $10, post_logout = $11, scopes = $12, resources = $13, token_format = $14,
-			alg = $15, first_party = $16, plain_pkce = $17, require_pkce = $18, rotation = $19, access_ttl = $20, id_token_ttl = $21,
-			refresh_ttl = $22, disabled = $23, updated_at = $24, roles = $25, from_networks = $26, to_hosts = $27, to_routes = $28,
-			dpop_bound = $29, cert_bound = $30, keep_refresh = $31 WHERE id = $32`,
-			c.Name, c.Description, c.URI, c.LogoURI, c.Public, c.AuthMethod, string(c.JWKS), c.JWKSURI, join(c.Grants), join(c.Redirects),
-			join(c.PostLogout), join(c.Scopes), join(c.Resources), c.TokenFormat, c.Alg, c.FirstParty, c.PlainPKCE, c.RequirePKCE,
-			c.Rotation, c.AccessTTL.Milliseconds(), c.IDTokenTTL.Milliseconds(), c.RefreshTTL.Milliseconds(), c.Disabled, ms(c.UpdatedAt),
-			join(c.Roles), join(c.Networks), join(c.Hosts), join(c.Routes), c.DPoPBound, c.CertBound, c.ServerSideRefresh, c.ID)
-		if err := one(n, err, "client"); err != nil {
+		n, err := clientTable.update(ctx, tx, old, &next)
+		if err := requireOne(n, err, "client"); err != nil {
 			return nil, err
 		}
-		return dead, raiseLife(ctx, tx, c.AccessTTL)
+		return revoked, raiseTokenTTL(ctx, tx, new.AccessTTL)
 	})
 }
 
@@ -141,39 +165,41 @@ func (d *DB) UpdateClient(ctx context.Context, c *client.Client, ev ...audit.Eve
 func (d *DB) DeleteClient(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM clients WHERE id = $1", id)
-		if err := one(n, err, "client"); err != nil {
+		if err := requireOne(n, err, "client"); err != nil {
 			return nil, err
 		}
 		if _, err := tx.Exec(ctx, "DELETE FROM codes WHERE client_id = $1", id); err != nil {
 			return nil, err
 		}
-		return []oauth.Revocation{d.entry(oauth.RevokeClient, string(id), now)}, nil
+		return []oauth.Revocation{newRevocation(oauth.RevokeClient, string(id), now)}, nil
 	})
 }
 
-// AddSecret gives a client a new secret. Of its secrets the newest keepNewest stay, the new one counted; the
-// former ones among them expire at oldExpires, unless they do so earlier.
-func (d *DB) AddSecret(ctx context.Context, id client.ID, s client.Secret, keepNewest int, oldExpires time.Time, ev ...audit.Event) error {
+// AddSecret gives a client a new secret. The newest maxSecrets of its secrets stay, the new one
+// included; the former ones among them expire at oldExpires, unless they expire earlier.
+func (d *DB) AddSecret(ctx context.Context, id client.ID, s client.Secret, maxSecrets int, oldExpires time.Time, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		n, err := tx.Exec(ctx, "UPDATE clients SET updated_at = $1 WHERE id = $2", ms(s.CreatedAt), id)
-		if err := one(n, err, "client"); err != nil {
+		n, err := tx.Exec(ctx, "UPDATE clients SET updated_at = $1 WHERE id = $2", unixMilli(s.CreatedAt), id)
+		if err := requireOne(n, err, "client"); err != nil {
 			return nil, err
 		}
-		former, err := idsOf[string](ctx, tx, "SELECT id FROM client_secrets WHERE client_id = $1 ORDER BY created_at DESC, id DESC", id)
+		former, err := listStrings[string](ctx, tx,
+			"SELECT id FROM client_secrets WHERE client_id = $1 ORDER BY created_at DESC, id DESC", id)
 		if err != nil {
 			return nil, err
 		}
 		for i, old := range former {
 			text, args := "DELETE FROM client_secrets WHERE id = $1", []any{old}
-			if i < keepNewest-1 {
+			if i < maxSecrets-1 {
 				text = "UPDATE client_secrets SET expires_at = $1 WHERE id = $2 AND (expires_at = 0 OR expires_at > $1)"
-				args = []any{ms(oldExpires), old}
+				args = []any{unixMilli(oldExpires), old}
 			}
 			if _, err := tx.Exec(ctx, text, args...); err != nil {
 				return nil, err
 			}
 		}
-		return nil, insertSecret(ctx, tx, id, s)
+		_, err = tx.Exec(ctx, insertSecret, secretTable.args(&s, id)...)
+		return nil, err
 	})
 }
 
@@ -183,7 +209,8 @@ type ClientQuery struct {
 	Limit, Offset int    // default limit 100
 }
 
-// ListClients gives clients by name, from memory, and how many the query has in all. The values are shared.
+// ListClients returns clients by name, from memory, and the number of clients that the query selects
+// in all. The values are shared and must not be changed.
 func (d *DB) ListClients(_ context.Context, q ClientQuery) (clients []*client.Client, total int, err error) {
 	search := strings.ToLower(strings.TrimSpace(q.Search))
 	for _, c := range *d.memory.clients.Load() {
@@ -192,10 +219,25 @@ func (d *DB) ListClients(_ context.Context, q ClientQuery) (clients []*client.Cl
 		}
 	}
 	slices.SortFunc(clients, func(a, b *client.Client) int {
-		return cmp.Or(strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), strings.Compare(string(a.ID), string(b.ID)))
+		return cmp.Or(
+			strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)),
+			strings.Compare(string(a.ID), string(b.ID)),
+		)
 	})
 	total = len(clients)
 	from := min(max(q.Offset, 0), total)
 	to := min(from+int(limit(q.Limit)), total)
 	return clients[from:to], total, nil
+}
+
+// ClientsAt returns the enabled clients that have registered exactly this redirect URI, from memory.
+// The values are shared and must not be changed.
+func (d *DB) ClientsAt(redirect string) []*client.Client {
+	var found []*client.Client
+	for _, c := range *d.memory.clients.Load() {
+		if !c.Disabled && slices.Contains(c.Redirects, redirect) {
+			found = append(found, c)
+		}
+	}
+	return found
 }

@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -15,8 +14,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-// grantData is a grant that waits to be stored, within a code or a device authorization. Its member names are those
-// in the database: they outlive an upgrade.
+// grantData is the JSON form of a grant that is not stored yet: of a code or a device authorization.
+// Its member names are in the database and outlive an upgrade.
 type grantData struct {
 	ID          string          `json:"id"`
 	Client      string          `json:"client"`
@@ -40,23 +39,51 @@ type grantData struct {
 
 func dataOfGrant(g *oauth.Grant) grantData {
 	return grantData{
-		ID: string(g.ID), Client: string(g.Client), User: string(g.User), Session: string(g.Session), Kind: g.Kind,
-		Scopes: g.Scopes, Resources: g.Resources, Claims: g.Claims, AuthTime: ms(g.AuthTime), AMR: g.AMR, ACR: g.ACR, Bound: g.Bound,
-		ExpiresAt: ms(g.ExpiresAt), AbsoluteEnd: ms(g.AbsoluteEnd), IP: clean(g.IP), Agent: clean(g.Agent),
-		CreatedAt: ms(g.CreatedAt), LastUsedAt: ms(g.LastUsedAt),
+		ID:          string(g.ID),
+		Client:      string(g.Client),
+		User:        string(g.User),
+		Session:     string(g.Session),
+		Kind:        g.Kind,
+		Scopes:      g.Scopes,
+		Resources:   g.Resources,
+		Claims:      g.Claims,
+		AuthTime:    unixMilli(g.AuthTime),
+		AMR:         g.AMR,
+		ACR:         g.ACR,
+		Bound:       g.Bound,
+		ExpiresAt:   unixMilli(g.ExpiresAt),
+		AbsoluteEnd: unixMilli(g.AbsoluteEnd),
+		IP:          clean(g.IP),
+		Agent:       clean(g.Agent),
+		CreatedAt:   unixMilli(g.CreatedAt),
+		LastUsedAt:  unixMilli(g.LastUsedAt),
 	}
 }
 
 func (g grantData) grant() oauth.Grant {
 	return oauth.Grant{
-		ID: oauth.GrantID(g.ID), Client: client.ID(g.Client), User: identity.UserID(g.User), Session: identity.SessionID(g.Session),
-		Kind: g.Kind, Scopes: g.Scopes, Resources: g.Resources, Claims: g.Claims, AuthTime: at(g.AuthTime), AMR: g.AMR, ACR: g.ACR, Bound: g.Bound,
-		ExpiresAt: at(g.ExpiresAt), AbsoluteEnd: at(g.AbsoluteEnd), IP: g.IP, Agent: g.Agent,
-		CreatedAt: at(g.CreatedAt), LastUsedAt: at(g.LastUsedAt),
+		ID:          oauth.GrantID(g.ID),
+		Client:      client.ID(g.Client),
+		User:        identity.UserID(g.User),
+		Session:     identity.SessionID(g.Session),
+		Kind:        g.Kind,
+		Scopes:      g.Scopes,
+		Resources:   g.Resources,
+		Claims:      g.Claims,
+		AuthTime:    fromMilli(g.AuthTime),
+		AMR:         g.AMR,
+		ACR:         g.ACR,
+		Bound:       g.Bound,
+		ExpiresAt:   fromMilli(g.ExpiresAt),
+		AbsoluteEnd: fromMilli(g.AbsoluteEnd),
+		IP:          g.IP,
+		Agent:       g.Agent,
+		CreatedAt:   fromMilli(g.CreatedAt),
+		LastUsedAt:  fromMilli(g.LastUsedAt),
 	}
 }
 
-// codeData is what a code stands for, as it is stored.
+// codeData is the JSON form of an authorization code.
 type codeData struct {
 	Grant           grantData `json:"grant"`
 	RedirectURI     string    `json:"redirect_uri,omitempty"`
@@ -65,71 +92,129 @@ type codeData struct {
 	Nonce           string    `json:"nonce,omitempty"`
 }
 
-// PutCode stores an authorization code under its hash, with the events.
-func (d *DB) PutCode(ctx context.Context, h secret.Hash, c *oauth.Code, ev ...audit.Event) error {
-	data, err := json.Marshal(codeData{dataOfGrant(&c.Grant), c.RedirectURI, c.Challenge, c.ChallengeMethod, c.Nonce})
-	if err != nil {
+// codeJSON is what a code stands for, stored as a JSON object.
+type codeJSON struct{ c *oauth.Code }
+
+// Scan reads a JSON object. It sets all fields of the code but Hash and ExpiresAt, which have
+// columns of their own.
+func (j codeJSON) Scan(v any) error {
+	text, _ := v.(string)
+	var data codeData
+	if err := json.Unmarshal([]byte(text), &data); err != nil {
 		return err
 	}
+	c := j.c
+	c.Grant, c.RedirectURI, c.Nonce = data.Grant.grant(), data.RedirectURI, data.Nonce
+	c.Challenge, c.ChallengeMethod = data.Challenge, data.ChallengeMethod
+	return nil
+}
+
+func (j codeJSON) stored() any {
+	c := j.c
+	b, err := json.Marshal(codeData{
+		Grant:           dataOfGrant(&c.Grant),
+		RedirectURI:     c.RedirectURI,
+		Challenge:       c.Challenge,
+		ChallengeMethod: c.ChallengeMethod,
+		Nonce:           c.Nonce,
+	})
+	if err != nil {
+		return nil // claims that are not JSON: the column takes no NULL, so that the code is not stored
+	}
+	return string(b)
+}
+
+var codeTable = table[oauth.Code]{
+	name: "codes",
+	columns: []column[oauth.Code]{
+		{"hash", func(c *oauth.Code) any { return (*string)(&c.Hash) }},
+		{"data", func(c *oauth.Code) any { return codeJSON{c} }},
+		{"expires_at", func(c *oauth.Code) any { return unixMillis{&c.ExpiresAt} }},
+	},
+	derived: []column[oauth.Code]{
+		{"grant_id", func(c *oauth.Code) any { return string(c.Grant.ID) }},
+		{"client_id", func(c *oauth.Code) any { return string(c.Grant.Client) }},
+		{"created_at", func(c *oauth.Code) any { return unixMilli(c.Grant.CreatedAt) }},
+	},
+}
+
+var (
+	insertCode = codeTable.insert("spent_at")
+	selectCode = "SELECT " + codeTable.list() + ", spent_at FROM codes" +
+		" WHERE hash = $1 AND (expires_at > $2 OR spent_at <> 0)"
+)
+
+// PutCode stores an authorization code under its hash, with the events.
+func (d *DB) PutCode(ctx context.Context, h secret.Hash, c *oauth.Code, ev ...audit.Event) error {
+	hashed := *c
+	hashed.Hash = h
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO codes (hash, grant_id, client_id, data, created_at, expires_at, spent_at) VALUES ($1, $2, $3, $4, $5, $6, 0)",
-			h, c.Grant.ID, c.Grant.Client, string(data), ms(c.Grant.CreatedAt), ms(c.ExpiresAt))
+		_, err := tx.Exec(ctx, insertCode, codeTable.args(&hashed, int64(0))...)
 		return err
 	})
 }
 
-// Code reads a code: NotFound if there is none or it has expired; Consumed if it was used before, together with the
-// code, so that what it gave can be ended (RFC 6749 §4.1.2).
+// Code reads a code. It returns NotFound if there is none or it has expired, and Consumed if it was
+// used before: together with the code, so that what was issued for it can be ended (RFC 6749
+// §4.1.2).
 func (d *DB) Code(ctx context.Context, h secret.Hash, now time.Time) (*oauth.Code, error) {
-	var used time.Time
-	c, err := scanCode(d.sql.Row(ctx, "SELECT data, expires_at, spent_at FROM codes WHERE hash = $1 AND (expires_at > $2 OR spent_at <> 0)", h, ms(now)), &used)
+	var c oauth.Code
+	var usedAt int64
+	err := d.sql.Row(ctx, selectCode, h, unixMilli(now)).
+		Scan(append(codeTable.dest(nil, &c), &usedAt)...)
 	if err != nil {
-		return nil, named(err, "code")
+		return nil, asNotFound(err, "code")
 	}
-	c.Hash = h
-	if !used.IsZero() {
-		return c, spent("code")
+	if usedAt != 0 {
+		return &c, consumed("code")
 	}
-	return c, nil
+	return &c, nil
 }
 
-const spendCode = "UPDATE codes SET spent_at = $1 WHERE hash = $2 AND spent_at = 0 AND expires_at > $1"
+const consumeCode = "UPDATE codes SET spent_at = $1 WHERE hash = $2 AND spent_at = 0 AND expires_at > $1"
 
-// ConsumeCode uses a code up for nothing: Consumed if it was used before, NotFound if there is none or it has expired.
+// ConsumeCode uses a code without redeeming it. It returns Consumed if the code was used before, and
+// NotFound if there is none or it has expired.
 func (d *DB) ConsumeCode(ctx context.Context, h secret.Hash, now time.Time) error {
-	n, err := d.sql.Exec(ctx, spendCode, ms(now), h)
+	n, err := d.sql.Exec(ctx, consumeCode, unixMilli(now), h)
 	if err != nil || n == 1 {
 		return err
 	}
-	if used, err := exists(ctx, d.sql, "SELECT 1 FROM codes WHERE hash = $1 AND spent_at <> 0", h); err != nil || used {
-		return either(err, spent("code"))
+	used, err := exists(ctx, d.sql, "SELECT 1 FROM codes WHERE hash = $1 AND spent_at <> 0", h)
+	switch {
+	case err != nil:
+		return err
+	case used:
+		return consumed("code")
 	}
 	return notFound("code")
 }
 
-// RedeemCode uses a code up and stores the grant that it gives, in one transaction. Consumed: the code was used before or
-// has expired, and nothing is stored. Denied: what the grant hangs on has been revoked; the code is used up.
+// RedeemCode uses a code and stores its grant, in one transaction. It returns Consumed if the code
+// was used before or has expired, and stores nothing; Denied if what the grant depends on has been
+// revoked, and the code is used.
 func (d *DB) RedeemCode(ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event) error {
 	return d.redeem(ctx, g, ev, func(tx sqldb.Tx) (bool, error) {
-		n, err := tx.Exec(ctx, spendCode, ms(now), h)
+		n, err := tx.Exec(ctx, consumeCode, unixMilli(now), h)
 		return n == 1, err
 	})
 }
 
-// redeem uses something up, stores the grant that it gives, and writes the events, in one transaction.
-func (d *DB) redeem(ctx context.Context, g *oauth.Grant, ev []audit.Event, spend func(sqldb.Tx) (bool, error)) error {
+// redeem consumes something, stores the grant that it stands for and writes the events, in one
+// transaction.
+func (d *DB) redeem(ctx context.Context, g *oauth.Grant, ev []audit.Event, consume func(sqldb.Tx) (bool, error)) error {
 	revoked := false
 	err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		revoked = false
-		won, err := spend(tx)
+		ok, err := consume(tx)
 		if err != nil {
 			return err
 		}
-		if !won {
-			return spent("code")
+		if !ok {
+			return consumed("code")
 		}
-		err = insertGrant(ctx, tx, g)
-		if fault.Is(err, fault.Consumed) { // what was used up stays so
+		err = putGrant(ctx, tx, g)
+		if fault.Is(err, fault.Consumed) { // commit all the same: the code must not work again
 			revoked = true
 			return nil
 		}
@@ -142,27 +227,4 @@ func (d *DB) redeem(ctx context.Context, g *oauth.Grant, ev []audit.Event, spend
 		return fault.New(fault.Denied, "this approval has been revoked")
 	}
 	return err
-}
-
-func either(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
-}
-
-func scanCode(r sqldb.Row, used *time.Time) (*oauth.Code, error) {
-	var text string
-	var expires time.Time
-	if err := r.Scan(&text, stamp{&expires}, stamp{used}); err != nil {
-		return nil, err
-	}
-	var data codeData
-	if err := json.Unmarshal([]byte(text), &data); err != nil {
-		return nil, err
-	}
-	return &oauth.Code{
-		Grant: data.Grant.grant(), RedirectURI: data.RedirectURI, Challenge: data.Challenge,
-		ChallengeMethod: data.ChallengeMethod, Nonce: data.Nonce, ExpiresAt: expires,
-	}, nil
 }

@@ -8,85 +8,168 @@ import (
 	"unicode/utf8"
 )
 
-// maxText bounds what a stranger's header may put into a row.
+// maxText is the most bytes that a text from a request may take up in a row.
 const maxText = 512
 
-// ms is a time as it is stored: Unix milliseconds, 0 for none.
-func ms(t time.Time) int64 {
+// A codec is a field whose stored form is another type. Scan sets the field from its stored form,
+// and stored returns that form: nil, a string, an int64 or a bool.
+//
+// Every codec is a struct of one pointer, so that turning it into an interface allocates nothing.
+type codec interface {
+	Scan(v any) error
+	stored() any
+}
+
+// stored returns the stored form of what a column's field function returned: of a codec or of a
+// pointer to a string, bool, int or int64.
+func stored(field any) any {
+	switch p := field.(type) {
+	case *string:
+		return *p
+	case *bool:
+		return *p
+	case *int:
+		return int64(*p)
+	case *int64:
+		return *p
+	case codec:
+		return p.stored()
+	}
+	panic(fmt.Sprintf("store: a column cannot hold a %T", field))
+}
+
+// restore sets a field from its stored form.
+func restore(field, v any) error {
+	switch p := field.(type) {
+	case *string:
+		*p = v.(string)
+	case *bool:
+		*p = v.(bool)
+	case *int:
+		*p = int(v.(int64))
+	case *int64:
+		*p = v.(int64)
+	case codec:
+		return p.Scan(v)
+	}
+	return nil
+}
+
+// unixMilli returns the stored form of a time: Unix milliseconds, 0 for the zero time.
+func unixMilli(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.UnixMilli()
 }
 
-func at(ms int64) time.Time {
+// fromMilli returns the time of Unix milliseconds in UTC, and the zero time for 0.
+func fromMilli(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}
 	return time.UnixMilli(ms).UTC()
 }
 
-// stamp scans a stored time.
-type stamp struct{ t *time.Time }
+// unixMillis is a time, stored as Unix milliseconds; 0 is the zero time.
+type unixMillis struct{ t *time.Time }
 
 // Scan reads Unix milliseconds.
-func (s stamp) Scan(v any) error {
+func (c unixMillis) Scan(v any) error {
 	n, ok := v.(int64)
 	if !ok {
 		return fmt.Errorf("store: a time cannot be read from %T", v)
 	}
-	*s.t = at(n)
+	*c.t = fromMilli(n)
 	return nil
 }
 
-// span scans a stored duration.
-type span struct{ d *time.Duration }
+func (c unixMillis) stored() any { return unixMilli(*c.t) }
+
+// millis is a duration, stored in milliseconds.
+type millis struct{ d *time.Duration }
 
 // Scan reads milliseconds.
-func (s span) Scan(v any) error {
+func (c millis) Scan(v any) error {
 	n, ok := v.(int64)
 	if !ok {
 		return fmt.Errorf("store: a duration cannot be read from %T", v)
 	}
-	*s.d = time.Duration(n) * time.Millisecond
+	*c.d = time.Duration(n) * time.Millisecond
 	return nil
 }
 
-// words scans a space-separated list.
-type words struct{ list *[]string }
+func (c millis) stored() any { return c.d.Milliseconds() }
 
-// Scan splits; an empty text is no list at all.
-func (w words) Scan(v any) error {
+// spaceList is a list of words, stored with spaces between them. An empty text is a nil list.
+type spaceList struct{ list *[]string }
+
+// Scan splits the text at its spaces.
+func (c spaceList) Scan(v any) error {
 	s, ok := v.(string)
 	if !ok {
 		return fmt.Errorf("store: a list cannot be read from %T", v)
 	}
-	*w.list = nil
+	*c.list = nil
 	if s != "" {
-		*w.list = strings.Fields(s)
+		*c.list = strings.Fields(s)
 	}
 	return nil
 }
 
-// raw scans stored JSON.
-type raw struct{ json *json.RawMessage }
+func (c spaceList) stored() any { return strings.Join(*c.list, " ") }
 
-// Scan copies; an empty text is no JSON at all.
-func (r raw) Scan(v any) error {
+// jsonText is JSON, stored as it is. An empty text is nil.
+type jsonText struct{ raw *json.RawMessage }
+
+// Scan copies the text.
+func (c jsonText) Scan(v any) error {
 	s, ok := v.(string)
 	if !ok {
 		return fmt.Errorf("store: JSON cannot be read from %T", v)
 	}
-	*r.json = nil
+	*c.raw = nil
 	if s != "" {
-		*r.json = json.RawMessage(s)
+		*c.raw = json.RawMessage(s)
 	}
 	return nil
 }
 
-func join(list []string) string { return strings.Join(list, " ") }
+func (c jsonText) stored() any { return string(*c.raw) }
 
-// orNull is NULL for "", where a column points to another table or must be unique.
+// optional is a string that is stored as NULL when it is empty: where a column refers to another
+// table.
+type optional struct{ s *string }
+
+// Scan reads a text or NULL.
+func (c optional) Scan(v any) error {
+	s, ok := v.(string)
+	if !ok && v != nil {
+		return fmt.Errorf("store: a text cannot be read from %T", v)
+	}
+	*c.s = s
+	return nil
+}
+
+func (c optional) stored() any { return orNull(*c.s) }
+
+// cleanText is a string that came with a request, such as a User-Agent. It is cleaned when it is
+// stored.
+type cleanText struct{ s *string }
+
+// Scan reads a text.
+func (c cleanText) Scan(v any) error {
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("store: a text cannot be read from %T", v)
+	}
+	*c.s = s
+	return nil
+}
+
+func (c cleanText) stored() any { return clean(*c.s) }
+
+// orNull returns nil for "": for a column that refers to another table or must be unique.
 func orNull(s string) any {
 	if s == "" {
 		return nil
@@ -94,7 +177,7 @@ func orNull(s string) any {
 	return s
 }
 
-// clean makes a stranger's text storable on every engine: valid UTF-8 without NUL, of bounded length.
+// clean returns a text that every engine can store: valid UTF-8 without NUL, at most maxText bytes.
 func clean(s string) string {
 	if len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsRune(s, 0) {
 		return s
@@ -105,16 +188,4 @@ func clean(s string) string {
 		s = s[:maxText-size]
 	}
 	return s
-}
-
-// params writes $from … $(from+n-1).
-func params(from, n int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "$%d", from+i)
-	}
-	return b.String()
 }

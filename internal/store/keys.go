@@ -10,21 +10,32 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-const keyCols = "id, alg, public_jwk, sealed, created_at, active_at, retired_at, expires_at"
-
-func scanKey(r sqldb.Row) (*jose.StoredKey, error) {
-	var k jose.StoredKey
-	err := r.Scan(&k.ID, &k.Alg, &k.PublicJWK, &k.Sealed, stamp{&k.CreatedAt}, stamp{&k.ActiveAt}, stamp{&k.RetiredAt}, stamp{&k.ExpiresAt})
-	return &k, err
+var keyTable = table[jose.StoredKey]{
+	name: "keys",
+	columns: []column[jose.StoredKey]{
+		{"id", func(k *jose.StoredKey) any { return &k.ID }},
+		{"alg", func(k *jose.StoredKey) any { return &k.Alg }},
+		{"public_jwk", func(k *jose.StoredKey) any { return &k.PublicJWK }},
+		{"sealed", func(k *jose.StoredKey) any { return &k.Sealed }},
+		{"created_at", func(k *jose.StoredKey) any { return unixMillis{&k.CreatedAt} }},
+		{"active_at", func(k *jose.StoredKey) any { return unixMillis{&k.ActiveAt} }},
+		{"retired_at", func(k *jose.StoredKey) any { return unixMillis{&k.RetiredAt} }},
+		{"expires_at", func(k *jose.StoredKey) any { return unixMillis{&k.ExpiresAt} }},
+	},
 }
+
+var (
+	selectKeys = "SELECT " + keyTable.list() + " FROM keys WHERE expires_at = 0 OR expires_at > $1 ORDER BY created_at, id"
+	insertKey  = keyTable.insert()
+)
 
 // Keys reads all keys that have not expired, oldest first.
 func (d *DB) Keys(ctx context.Context) ([]jose.StoredKey, error) {
-	return list(ctx, d.sql, scanKey, "SELECT "+keyCols+" FROM keys WHERE expires_at = 0 OR expires_at > $1 ORDER BY created_at, id", ms(time.Now()))
+	return list(ctx, d.sql, keyTable.scan, selectKeys, unixMilli(time.Now()))
 }
 
-// changeKeys runs a change of keys. The topic's row is locked first: such changes come one after another,
-// and each statement sees what the ones before it did.
+// changeKeys runs a change of keys. It locks the topic's row first: such changes come one after
+// another, and each statement sees the changes before it.
 func (d *DB) changeKeys(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) error) error {
 	err := d.write(ctx, ev, func(tx sqldb.Tx) error {
 		if _, err := bump(ctx, tx, TopicKeys, 1); err != nil {
@@ -38,7 +49,8 @@ func (d *DB) changeKeys(ctx context.Context, ev []audit.Event, f func(tx sqldb.T
 	return err
 }
 
-// FirstKey stores a key if no unretired key of its algorithm exists, or Conflict: of two servers that start at once one makes it.
+// FirstKey stores a key, or returns Conflict if there is an unretired key of its algorithm. Of two
+// servers that start at once, one creates it.
 func (d *DB) FirstKey(ctx context.Context, k jose.StoredKey) error {
 	return d.changeKeys(ctx, nil, func(tx sqldb.Tx) error {
 		found, err := exists(ctx, tx, "SELECT 1 FROM keys WHERE alg = $1 AND retired_at = 0 LIMIT 1", k.Alg)
@@ -48,30 +60,32 @@ func (d *DB) FirstKey(ctx context.Context, k jose.StoredKey) error {
 		if found {
 			return fault.New(fault.Conflict, "there is a key for %s already", k.Alg)
 		}
-		return insertKey(ctx, tx, k)
+		return putKey(ctx, tx, k)
 	})
 }
 
-func insertKey(ctx context.Context, tx sqldb.Tx, k jose.StoredKey) error {
-	_, err := tx.Exec(ctx, "INSERT INTO keys ("+keyCols+") VALUES ("+params(1, 8)+")",
-		k.ID, k.Alg, k.PublicJWK, k.Sealed, ms(k.CreatedAt), ms(k.ActiveAt), ms(k.RetiredAt), ms(k.ExpiresAt))
+func putKey(ctx context.Context, tx sqldb.Tx, k jose.StoredKey) error {
+	_, err := tx.Exec(ctx, insertKey, keyTable.args(&k)...)
 	return err
 }
 
 // AddKey stores a further key.
 func (d *DB) AddKey(ctx context.Context, k jose.StoredKey, ev ...audit.Event) error {
-	return d.changeKeys(ctx, ev, func(tx sqldb.Tx) error { return insertKey(ctx, tx, k) })
+	return d.changeKeys(ctx, ev, func(tx sqldb.Tx) error { return putKey(ctx, tx, k) })
 }
 
-// RetireKeys ends the signing of keys at retiredAt and their publication at expiresAt. A key that has been
-// retired before keeps the earlier times. NotFound if one of them does not exist; then none is changed.
+// RetireKeys ends the signing of keys at retiredAt and their publication at expiresAt. A key that
+// has been retired before keeps the earlier times. It returns NotFound if one of the keys does not
+// exist; then it changes none.
 func (d *DB) RetireKeys(ctx context.Context, ids []string, retiredAt, expiresAt time.Time, ev ...audit.Event) error {
 	return d.changeKeys(ctx, ev, func(tx sqldb.Tx) error {
 		for _, id := range ids {
-			n, err := tx.Exec(ctx, "UPDATE keys SET retired_at = CASE WHEN retired_at = 0 OR retired_at > CAST($1 AS BIGINT) THEN CAST($1 AS BIGINT) ELSE retired_at END, "+
-				"expires_at = CASE WHEN expires_at = 0 OR expires_at > CAST($2 AS BIGINT) THEN CAST($2 AS BIGINT) ELSE expires_at END WHERE id = $3",
-				ms(retiredAt), ms(expiresAt), id)
-			if err := one(n, err, "key"); err != nil {
+			n, err := tx.Exec(ctx, "UPDATE keys SET retired_at = CASE"+
+				" WHEN retired_at = 0 OR retired_at > CAST($1 AS BIGINT) THEN CAST($1 AS BIGINT) ELSE retired_at END,"+
+				" expires_at = CASE"+
+				" WHEN expires_at = 0 OR expires_at > CAST($2 AS BIGINT) THEN CAST($2 AS BIGINT) ELSE expires_at END"+
+				" WHERE id = $3", unixMilli(retiredAt), unixMilli(expiresAt), id)
+			if err := requireOne(n, err, "key"); err != nil {
 				return err
 			}
 		}
@@ -79,20 +93,13 @@ func (d *DB) RetireKeys(ctx context.Context, ids []string, retiredAt, expiresAt 
 	})
 }
 
-// UpdateKeyTimes stores when a key signs and is published.
-func (d *DB) UpdateKeyTimes(ctx context.Context, k jose.StoredKey, ev ...audit.Event) error {
-	return d.changeKeys(ctx, ev, func(tx sqldb.Tx) error {
-		n, err := tx.Exec(ctx, "UPDATE keys SET active_at = $1, retired_at = $2, expires_at = $3 WHERE id = $4",
-			ms(k.ActiveAt), ms(k.RetiredAt), ms(k.ExpiresAt), k.ID)
-		return one(n, err, "key")
-	})
-}
-
-// RotateKeys adds a key and retires others in one change.
+// RotateKeys adds a key and retires others in one change. It returns Conflict if one of the others
+// has been retired meanwhile.
 func (d *DB) RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time, ev ...audit.Event) error {
 	return d.changeKeys(ctx, ev, func(tx sqldb.Tx) error {
 		for _, id := range retire {
-			n, err := tx.Exec(ctx, "UPDATE keys SET retired_at = $1, expires_at = $2 WHERE id = $3 AND retired_at = 0", ms(retiredAt), ms(expiresAt), id)
+			n, err := tx.Exec(ctx, "UPDATE keys SET retired_at = $1, expires_at = $2 WHERE id = $3 AND retired_at = 0",
+				unixMilli(retiredAt), unixMilli(expiresAt), id)
 			if err == nil && n == 0 {
 				err = fault.New(fault.Conflict, "key %s has been retired meanwhile", id)
 			}
@@ -100,6 +107,6 @@ func (d *DB) RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, 
 				return err
 			}
 		}
-		return insertKey(ctx, tx, k)
+		return putKey(ctx, tx, k)
 	})
 }

@@ -5,18 +5,19 @@ import "context"
 // Meta reads a value that concerns the whole database, or NotFound.
 func (d *DB) Meta(ctx context.Context, name string) (value string, err error) {
 	err = d.sql.Row(ctx, "SELECT value FROM meta WHERE name = $1", name).Scan(&value)
-	return value, named(err, "value")
+	return value, asNotFound(err, "value")
 }
 
-// SetMeta stores such a value.
+// SetMeta stores a value that concerns the whole database.
 func (d *DB) SetMeta(ctx context.Context, name, value string) error {
-	_, err := d.sql.Exec(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+	_, err := d.sql.Exec(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2)"+
+		" ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
 	return err
 }
 
-// InitMeta stores such a value unless there is one, and gives the one that stays.
-func (d *DB) InitMeta(ctx context.Context, name, value string) (stays string, err error) {
-	err = d.sql.Row(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = meta.value RETURNING value",
-		name, value).Scan(&stays)
-	return stays, err
+// InitMeta stores such a value unless there is one, and returns the one that is stored then.
+func (d *DB) InitMeta(ctx context.Context, name, value string) (current string, err error) {
+	err = d.sql.Row(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2)"+
+		" ON CONFLICT (name) DO UPDATE SET value = meta.value RETURNING value", name, value).Scan(&current)
+	return current, err
 }

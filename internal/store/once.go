@@ -7,10 +7,10 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Once remembers a key until a time: Consumed if it is remembered already.
+// Once stores a key until a time. It returns Consumed if the key is stored already.
 func (d *DB) Once(ctx context.Context, key string, until, now time.Time) error {
-	n, err := d.sql.Exec(ctx, "INSERT INTO once (name, expires_at) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE "+
-		"SET expires_at = excluded.expires_at WHERE once.expires_at <= $3", key, ms(until), ms(now))
+	n, err := d.sql.Exec(ctx, "INSERT INTO once (name, expires_at) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE"+
+		" SET expires_at = excluded.expires_at WHERE once.expires_at <= $3", key, unixMilli(until), unixMilli(now))
 	if err == nil && n == 0 {
 		return fault.New(fault.Consumed, "this has been used before")
 	}

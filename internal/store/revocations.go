@@ -12,19 +12,37 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-// revoked is the memory of unexpired revocations. Asking it allocates nothing and waits for no storage.
-type revoked struct {
-	some   atomic.Bool // false while there is none at all: the usual case costs one load
+var revocationTable = table[oauth.Revocation]{
+	name: "revocations",
+	columns: []column[oauth.Revocation]{
+		{"seq", func(r *oauth.Revocation) any { return &r.Seq }},
+		{"kind", func(r *oauth.Revocation) any { return &r.Kind }},
+		{"target", func(r *oauth.Revocation) any { return &r.ID }},
+		{"not_before", func(r *oauth.Revocation) any { return unixMillis{&r.NotBefore} }},
+		{"until", func(r *oauth.Revocation) any { return unixMillis{&r.Until} }},
+	},
+}
+
+var (
+	insertRevocation  = revocationTable.insert()
+	selectRevocations = "SELECT " + revocationTable.list() + " FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2"
+)
+
+// revocationSet is the unexpired revocations in memory. Revoked allocates nothing and reads no
+// storage.
+type revocationSet struct {
+	some   atomic.Bool // false while there are none: the usual case costs one load
 	mu     sync.RWMutex
 	byKind map[string]map[string]cutoff
 	seq    int64         // the newest entry that has been read in order
 	moved  chan struct{} // closed and replaced when seq moves
 }
 
-// cutoff is one entry. notBefore counts for users and clients only; after until the entry has no more purpose.
-type cutoff struct{ notBefore, until int64 } // Unix milliseconds
+// cutoff is one entry. notBefore counts for users and clients only; after until the entry can go.
+// Both are Unix milliseconds.
+type cutoff struct{ notBefore, until int64 }
 
-func (r *revoked) start() {
+func (r *revocationSet) start() {
 	r.byKind, r.moved = make(map[string]map[string]cutoff), make(chan struct{})
 	for _, kind := range []string{
 		oauth.RevokeToken, oauth.RevokeGrant, oauth.RevokeSession, oauth.RevokeUser, oauth.RevokeClient,
@@ -33,20 +51,21 @@ func (r *revoked) start() {
 	}
 }
 
-// put adds entries; a second one for the same target only ever widens the first.
-func (r *revoked) put(entries []oauth.Revocation, read bool) {
+// put adds entries; a second one for the same target only ever widens the first. With read, they
+// have been read from the log in order.
+func (r *revocationSet) put(entries []oauth.Revocation, read bool) {
 	if len(entries) == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range entries {
-		of := r.byKind[e.Kind]
-		if of == nil { // written by a newer release
+		targets := r.byKind[e.Kind]
+		if targets == nil { // a kind of a newer release
 			continue
 		}
-		c, n := of[e.ID], cutoff{ms(e.NotBefore), ms(e.Until)}
-		of[e.ID] = cutoff{max(c.notBefore, n.notBefore), max(c.until, n.until)}
+		c, n := targets[e.ID], cutoff{unixMilli(e.NotBefore), unixMilli(e.Until)}
+		targets[e.ID] = cutoff{max(c.notBefore, n.notBefore), max(c.until, n.until)}
 		if read {
 			r.seq = max(r.seq, e.Seq)
 		}
@@ -58,28 +77,30 @@ func (r *revoked) put(entries []oauth.Revocation, read bool) {
 	}
 }
 
-func (r *revoked) sweep(now time.Time) {
-	before := ms(now.Add(-keepRevoked))
+// sweep deletes the entries that have expired.
+func (r *revocationSet) sweep(now time.Time) {
+	before := unixMilli(now.Add(-revocationGrace))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	left := 0
-	for _, of := range r.byKind {
-		for id, c := range of {
+	for _, targets := range r.byKind {
+		for id, c := range targets {
 			if c.until <= before {
-				delete(of, id)
+				delete(targets, id)
 			}
 		}
-		left += len(of)
+		left += len(targets)
 	}
 	r.some.Store(left > 0)
 }
 
-// Revoked asks the memory of unexpired revocations whether a token is dead.
+// Revoked reports whether a token has been revoked. It asks memory only.
 //
-// A revocation of a user or a client concerns what was issued before it. Tokens carry whole seconds, so within
-// the second of the revocation before and after look alike; there a token is dead, unless its grant
-// (whose identifier holds the millisecond of its making) began after the revocation: someone
-// who signs in again right after «revoke all» is not locked out by it.
+// A revocation of a user or a client concerns what was issued before it. Tokens carry whole seconds,
+// so that within the second of the revocation a token issued before it looks like one issued after
+// it. There a token counts as revoked, unless its grant (whose id holds the millisecond of its
+// creation) began after the revocation: a person who signs in again right after "revoke all" is not
+// locked out by it.
 func (d *DB) Revoked(t *oauth.AccessToken) bool {
 	r := &d.memory.revoked
 	if !r.some.Load() {
@@ -87,31 +108,33 @@ func (d *DB) Revoked(t *oauth.AccessToken) bool {
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if _, dead := r.byKind[oauth.RevokeToken][t.ID]; dead {
+	if _, ok := r.byKind[oauth.RevokeToken][t.ID]; ok {
 		return true
 	}
-	if _, dead := r.byKind[oauth.RevokeGrant][string(t.Grant)]; dead && t.Grant != "" {
+	if _, ok := r.byKind[oauth.RevokeGrant][string(t.Grant)]; ok && t.Grant != "" {
 		return true
 	}
-	if _, dead := r.byKind[oauth.RevokeSession][string(t.Session)]; dead && t.Session != "" {
+	if _, ok := r.byKind[oauth.RevokeSession][string(t.Session)]; ok && t.Session != "" {
 		return true
 	}
-	if c, ok := r.byKind[oauth.RevokeUser][string(t.User)]; ok && t.User != "" && c.kills(t) {
+	if c, ok := r.byKind[oauth.RevokeUser][string(t.User)]; ok && t.User != "" && c.covers(t) {
 		return true
 	}
 	c, ok := r.byKind[oauth.RevokeClient][string(t.Client)]
-	return ok && c.kills(t)
+	return ok && c.covers(t)
 }
 
-func (c cutoff) kills(t *oauth.AccessToken) bool {
+// covers reports whether a token was issued before the revocation.
+func (c cutoff) covers(t *oauth.AccessToken) bool {
 	if t.IssuedAt.Unix() > c.notBefore/1000 {
 		return false
 	}
-	begun, ok := idTime(string(t.Grant))
-	return !ok || begun <= c.notBefore
+	createdAt, ok := idTime(string(t.Grant))
+	return !ok || createdAt <= c.notBefore
 }
 
-// idTime is the Unix millisecond in which an identifier of ours was made (UUIDv7, RFC 9562 §5.7).
+// idTime returns the Unix millisecond in which an id was created (UUIDv7, RFC 9562 §5.7), and false
+// for an id of another kind.
 func idTime(id string) (int64, bool) {
 	u, ok := secret.ParseID(id)
 	if !ok || u[6]>>4 != 7 {
@@ -120,13 +143,16 @@ func idTime(id string) (int64, bool) {
 	return int64(u[0])<<40 | int64(u[1])<<32 | int64(u[2])<<24 | int64(u[3])<<16 | int64(u[4])<<8 | int64(u[5]), true
 }
 
-// Revoke appends to the revocation log. In this process it is in force when Revoke returns.
+// Revoke appends to the revocation log. In this process the revocation is in force when Revoke
+// returns.
 func (d *DB) Revoke(ctx context.Context, r oauth.Revocation, ev ...audit.Event) error {
-	return d.end(ctx, ev, func(sqldb.Tx) ([]oauth.Revocation, error) { return []oauth.Revocation{r}, nil })
+	return d.withRevocations(ctx, ev, func(sqldb.Tx) ([]oauth.Revocation, error) {
+		return []oauth.Revocation{r}, nil
+	})
 }
 
-// RevocationHead is the sequence number of the newest entry of the log that this process has read, and a channel
-// that is closed when there is a newer one.
+// RevocationHead returns the sequence number of the newest entry of the log that this process has
+// read, and a channel that is closed when there is a newer one.
 func (d *DB) RevocationHead() (seq int64, moved <-chan struct{}) {
 	r := &d.memory.revoked
 	r.mu.RLock()
@@ -134,21 +160,14 @@ func (d *DB) RevocationHead() (seq int64, moved <-chan struct{}) {
 	return r.seq, r.moved
 }
 
-// RevocationsSince gives the entries of the log after a sequence number, oldest first, at most max of them:
-// what a resource server asks that follows the log.
+// RevocationsSince returns at most max entries of the log after a sequence number, oldest first: for
+// a resource server that follows the log.
 func (d *DB) RevocationsSince(ctx context.Context, seq int64, max int) ([]oauth.Revocation, error) {
-	return list(ctx, d.sql, scanRevocation,
-		"SELECT seq, kind, target, not_before, until FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2", seq, limit(max))
+	return list(ctx, d.sql, revocationTable.scan, selectRevocations, seq, limit(max))
 }
 
-func scanRevocation(r sqldb.Row) (*oauth.Revocation, error) {
-	var v oauth.Revocation
-	err := r.Scan(&v.Seq, &v.Kind, &v.ID, stamp{&v.NotBefore}, stamp{&v.Until})
-	return &v, err
-}
-
-// loadRevocations reads the part of the log that is new. Sequence numbers become visible
-// in order, because the row that gives them out stays locked until its change has committed.
+// loadRevocations reads the new entries of the log. Sequence numbers become visible in order, because
+// the row that counts them stays locked until its change has committed.
 func (d *DB) loadRevocations(ctx context.Context) error {
 	r := &d.memory.revoked
 	for {
@@ -166,56 +185,56 @@ func (d *DB) loadRevocations(ctx context.Context) error {
 	}
 }
 
-// end runs a change that ends things, appends the revocations that it returns as its last act (the log's row is
-// locked briefly, and by everyone in the same order), and puts them in force here.
-func (d *DB) end(ctx context.Context, ev []audit.Event, f func(sqldb.Tx) ([]oauth.Revocation, error)) error {
-	var dead []oauth.Revocation
+// withRevocations runs a change and appends the revocations that it returns as its last act, so that
+// the log's row is locked briefly, and by all in the same order. Then it puts them in force in this
+// process.
+func (d *DB) withRevocations(ctx context.Context, ev []audit.Event, f func(sqldb.Tx) ([]oauth.Revocation, error)) error {
+	var revoked []oauth.Revocation
 	err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		var err error
-		if dead, err = f(tx); err != nil {
+		if revoked, err = f(tx); err != nil {
 			return err
 		}
 		if err := record(ctx, tx, ev); err != nil {
 			return err
 		}
-		return appendLog(ctx, tx, dead)
+		return appendRevocations(ctx, tx, revoked)
 	})
 	if err != nil {
 		return err
 	}
-	d.memory.revoked.put(dead, false)
-	d.nudge()
+	d.memory.revoked.put(revoked, false)
+	d.wakeFollower()
 	return nil
 }
 
-func appendLog(ctx context.Context, tx sqldb.Tx, dead []oauth.Revocation) error {
-	if len(dead) == 0 {
+func appendRevocations(ctx context.Context, tx sqldb.Tx, revoked []oauth.Revocation) error {
+	if len(revoked) == 0 {
 		return nil
 	}
-	life, err := tokenLife(ctx, tx)
+	ttl, err := tokenTTL(ctx, tx)
 	if err != nil {
 		return err
 	}
-	last, err := bump(ctx, tx, TopicRevocations, len(dead))
+	last, err := bump(ctx, tx, TopicRevocations, len(revoked))
 	if err != nil {
 		return err
 	}
-	for i := range dead {
-		r := &dead[i]
+	for i := range revoked {
+		r := &revoked[i]
 		if r.Until.IsZero() {
-			r.Until = r.NotBefore.Add(life)
+			r.Until = r.NotBefore.Add(ttl)
 		}
-		r.Seq = last - int64(len(dead)-1-i)
-		_, err := tx.Exec(ctx, "INSERT INTO revocations (seq, kind, target, not_before, until) VALUES ($1, $2, $3, $4, $5)",
-			r.Seq, r.Kind, r.ID, ms(r.NotBefore), ms(r.Until))
-		if err != nil {
+		r.Seq = last - int64(len(revoked)-1-i)
+		if _, err := tx.Exec(ctx, insertRevocation, revocationTable.args(r)...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// entry is a revocation of all there is of a kind's target, as of now. Its end is set when it is appended.
-func (d *DB) entry(kind, id string, now time.Time) oauth.Revocation {
+// newRevocation returns a revocation, as of now, of all that was issued for a target. Its Until is
+// set when it is appended.
+func newRevocation(kind, id string, now time.Time) oauth.Revocation {
 	return oauth.Revocation{Kind: kind, ID: id, NotBefore: now}
 }

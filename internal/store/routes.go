@@ -12,29 +12,66 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-const routeCols = "id, definition, created_at, updated_at"
-
-// scanRoute reads one route. A field that this release does not know may be a rule: without it the route would let pass whom it
-// should not, so it is an error.
-func scanRoute(r sqldb.Row) (*access.Route, error) {
-	var id, definition string
-	var created, updated time.Time
-	if err := r.Scan(&id, &definition, stamp{&created}, stamp{&updated}); err != nil {
-		return nil, err
-	}
-	var v access.Route
-	dec := json.NewDecoder(bytes.NewReader([]byte(definition)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&v); err != nil {
-		return nil, fmt.Errorf("the route %s in the database cannot be read: %w; a newer release may have written it", id, err)
-	}
-	v.ID, v.CreatedAt, v.UpdatedAt = id, created, updated
-	return &v, nil
+var routeTable = table[access.Route]{
+	name: "routes",
+	columns: []column[access.Route]{
+		{"id", func(r *access.Route) any { return &r.ID }},
+		{"definition", func(r *access.Route) any { return definitionJSON{r} }},
+		{"created_at", func(r *access.Route) any { return unixMillis{&r.CreatedAt} }},
+		{"updated_at", func(r *access.Route) any { return unixMillis{&r.UpdatedAt} }},
+	},
 }
 
-// Routes gives all stored routes from memory, in the order in which they were made. Never change them.
+var (
+	insertRoute = routeTable.insert()
+	selectRoute = "SELECT " + routeTable.list() + " FROM routes"
+)
+
+// definitionJSON is a route as a JSON object, without the fields that have columns of their own.
+type definitionJSON struct{ r *access.Route }
+
+// Scan reads a definition. A member that this release does not know may be a rule, and without it
+// the route would let requests pass that it should deny: so it is an error.
+func (c definitionJSON) Scan(v any) error {
+	text, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("store: a route cannot be read from %T", v)
+	}
+	var route access.Route
+	dec := json.NewDecoder(bytes.NewReader([]byte(text)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&route); err != nil {
+		return err
+	}
+	route.ID, route.CreatedAt, route.UpdatedAt = c.r.ID, c.r.CreatedAt, c.r.UpdatedAt
+	*c.r = route
+	return nil
+}
+
+func (c definitionJSON) stored() any {
+	route := *c.r
+	route.ID, route.CreatedAt, route.UpdatedAt = "", time.Time{}, time.Time{}
+	b, err := json.Marshal(route)
+	if err != nil { // not for a struct of texts, numbers and lists
+		panic(err)
+	}
+	return string(b)
+}
+
+// scanRoute reads one route. The error names the route.
+func scanRoute(r sqldb.Row) (*access.Route, error) {
+	v, err := routeTable.scan(r)
+	if err != nil && v.ID != "" {
+		err = fmt.Errorf("the route %s in the database cannot be read: %w; a newer release may have written it", v.ID, err)
+	}
+	return v, err
+}
+
+// Routes returns all stored routes from memory, in the order of their creation. The slice is shared
+// and must not be changed.
 func (d *DB) Routes() []access.Route { return *d.memory.routes.Load() }
 
+// loadRoutes replaces the routes in memory by those in the database.
 func (d *DB) loadRoutes(ctx context.Context) error {
 	all, err := allRoutes(ctx, d.sql)
 	if err == nil {
@@ -44,24 +81,25 @@ func (d *DB) loadRoutes(ctx context.Context) error {
 }
 
 func allRoutes(ctx context.Context, c sqldb.Conn) ([]access.Route, error) {
-	return list(ctx, c, scanRoute, "SELECT "+routeCols+" FROM routes ORDER BY id")
+	return list(ctx, c, scanRoute, selectRoute+" ORDER BY id")
 }
 
-// changeRoutes runs a change of routes. The topic's row is locked first, so that such changes come one after another, and
-// fits judges all routes as they will be: two commands at once cannot make two routes of one address.
-func (d *DB) changeRoutes(ctx context.Context, fits func([]access.Route) error, ev []audit.Event, f func(tx sqldb.Tx) error) error {
+// changeRoutes runs a change of routes. It locks the topic's row first, so that such changes come
+// one after another. check, if not nil, receives all routes as they will be, and its error undoes
+// the change: two commands at once cannot create two routes for one address.
+func (d *DB) changeRoutes(ctx context.Context, check func([]access.Route) error, ev []audit.Event, f func(tx sqldb.Tx) error) error {
 	err := d.write(ctx, ev, func(tx sqldb.Tx) error {
 		if _, err := bump(ctx, tx, TopicRoutes, 1); err != nil {
 			return err
 		}
-		if err := f(tx); err != nil || fits == nil {
+		if err := f(tx); err != nil || check == nil {
 			return err
 		}
 		all, err := allRoutes(ctx, tx)
 		if err != nil {
 			return err
 		}
-		return fits(all)
+		return check(all)
 	})
 	if err == nil {
 		d.committed(ctx)
@@ -69,43 +107,97 @@ func (d *DB) changeRoutes(ctx context.Context, fits func([]access.Route) error, 
 	return err
 }
 
-// CreateRoute stores a new route: Conflict if the id is taken. If fits is not nil, it is given all routes as they
-// will be, and its error undoes the change.
-func (d *DB) CreateRoute(ctx context.Context, r *access.Route, fits func([]access.Route) error, ev ...audit.Event) error {
-	definition, err := defined(r)
-	if err != nil {
-		return err
-	}
-	return d.changeRoutes(ctx, fits, ev, func(tx sqldb.Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO routes ("+routeCols+") VALUES ($1, $2, $3, $4)", r.ID, definition, ms(r.CreatedAt), ms(r.UpdatedAt))
+// CreateRoute stores a new route. It returns Conflict if the id is taken. check, if not nil,
+// receives all routes as they will be, and its error undoes the change.
+func (d *DB) CreateRoute(ctx context.Context, r *access.Route, check func([]access.Route) error, ev ...audit.Event) error {
+	return d.changeRoutes(ctx, check, ev, func(tx sqldb.Tx) error {
+		_, err := tx.Exec(ctx, insertRoute, routeTable.args(r)...)
 		return err
 	})
 }
 
-// UpdateRoute replaces all of a route but when it was made; fits as for CreateRoute.
-func (d *DB) UpdateRoute(ctx context.Context, r *access.Route, fits func([]access.Route) error, ev ...audit.Event) error {
-	definition, err := defined(r)
+// UpdateRoute stores the fields in which new differs from old, and the time new.UpdatedAt with them;
+// of all other fields the stored values stay, whatever old and new say. CreatedAt is not updated.
+// check is as for CreateRoute. Where nothing differs, only the events are recorded.
+func (d *DB) UpdateRoute(ctx context.Context, old, new *access.Route, check func([]access.Route) error, ev ...audit.Event) error {
+	changes, err := routeChanges(old, new)
 	if err != nil {
 		return err
 	}
-	return d.changeRoutes(ctx, fits, ev, func(tx sqldb.Tx) error {
-		n, err := tx.Exec(ctx, "UPDATE routes SET definition = $1, updated_at = $2 WHERE id = $3", definition, ms(r.UpdatedAt), r.ID)
-		return one(n, err, "route")
+	if len(changes) == 0 {
+		return d.Record(ctx, ev...)
+	}
+	return d.changeRoutes(ctx, check, ev, func(tx sqldb.Tx) error {
+		current, err := scanRoute(tx.Row(ctx, selectRoute+" WHERE id = $1", new.ID))
+		if err != nil {
+			return asNotFound(err, "route")
+		}
+		next, err := withChanges(current, changes)
+		if err != nil {
+			return err
+		}
+		next.UpdatedAt = new.UpdatedAt
+		_, err = routeTable.update(ctx, tx, current, next)
+		return err
 	})
+}
+
+// routeMembers returns the members of a route's definition.
+func routeMembers(r *access.Route) (map[string]json.RawMessage, error) {
+	members := make(map[string]json.RawMessage)
+	return members, json.Unmarshal([]byte(definitionJSON{r}.stored().(string)), &members)
+}
+
+// routeChanges returns the members in which two definitions differ, with their values in new; nil
+// for a member that new does not have.
+func routeChanges(old, new *access.Route) (map[string]json.RawMessage, error) {
+	before, err := routeMembers(old)
+	if err != nil {
+		return nil, err
+	}
+	after, err := routeMembers(new)
+	if err != nil {
+		return nil, err
+	}
+	changes := make(map[string]json.RawMessage)
+	for name, value := range after {
+		if !bytes.Equal(value, before[name]) {
+			changes[name] = value
+		}
+	}
+	for name := range before {
+		if _, ok := after[name]; !ok {
+			changes[name] = nil
+		}
+	}
+	return changes, nil
+}
+
+// withChanges returns a route with the changes of routeChanges.
+func withChanges(r *access.Route, changes map[string]json.RawMessage) (*access.Route, error) {
+	members, err := routeMembers(r)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range changes {
+		if value == nil {
+			delete(members, name)
+		} else {
+			members[name] = value
+		}
+	}
+	text, err := json.Marshal(members)
+	if err != nil {
+		return nil, err
+	}
+	next := &access.Route{ID: r.ID, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
+	return next, definitionJSON{next}.Scan(string(text))
 }
 
 // DeleteRoute deletes a route.
 func (d *DB) DeleteRoute(ctx context.Context, id string, ev ...audit.Event) error {
 	return d.changeRoutes(ctx, nil, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, "DELETE FROM routes WHERE id = $1", id)
-		return one(n, err, "route")
+		return requireOne(n, err, "route")
 	})
-}
-
-// defined is a route as its column holds it: what has columns of its own is left out.
-func defined(r *access.Route) (string, error) {
-	v := *r
-	v.ID, v.CreatedAt, v.UpdatedAt = "", time.Time{}, time.Time{}
-	b, err := json.Marshal(v)
-	return string(b), err
 }

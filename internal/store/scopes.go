@@ -10,7 +10,26 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-// systemScopes are those of OpenID Connect Core (§5.4, §11). Each description completes «This application wants to …».
+var scopeTable = table[oauth.Scope]{
+	name: "scopes",
+	columns: []column[oauth.Scope]{
+		{"name", func(s *oauth.Scope) any { return &s.Name }},
+		{"description", func(s *oauth.Scope) any { return &s.Description }},
+		{"is_default", func(s *oauth.Scope) any { return &s.Default }},
+		{"is_system", func(s *oauth.Scope) any { return &s.System }},
+		{"created_at", func(s *oauth.Scope) any { return unixMillis{&s.CreatedAt} }},
+	},
+}
+
+var (
+	insertScope = scopeTable.insert()
+	seedScope   = insertScope + " ON CONFLICT (name) DO UPDATE SET is_system = TRUE WHERE scopes.is_system = FALSE"
+	putScope    = insertScope + " ON CONFLICT (name) DO UPDATE" +
+		" SET description = excluded.description, is_default = excluded.is_default"
+)
+
+// systemScopes returns the scopes of OpenID Connect Core (§5.4, §11). Each description completes the
+// sentence "This application wants to …".
 func systemScopes() []oauth.Scope {
 	return []oauth.Scope{
 		{Name: "openid", Description: "confirm your identity"},
@@ -22,13 +41,14 @@ func systemScopes() []oauth.Scope {
 	}
 }
 
-// seedScopes makes sure that the system scopes exist. Those that do keep what an operator made of them.
+// seedScopes creates the system scopes that do not exist. Existing ones keep the description and
+// default that an operator gave them.
 func (d *DB) seedScopes(ctx context.Context) error {
 	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		added := int64(0)
 		for _, s := range systemScopes() {
-			n, err := tx.Exec(ctx, "INSERT INTO scopes (name, description, is_default, is_system, created_at) VALUES ($1, $2, FALSE, TRUE, $3) "+
-				"ON CONFLICT (name) DO UPDATE SET is_system = TRUE WHERE scopes.is_system = FALSE", s.Name, s.Description, ms(time.Now()))
+			s.System, s.CreatedAt = true, time.Now()
+			n, err := tx.Exec(ctx, seedScope, scopeTable.args(&s)...)
 			if err != nil {
 				return err
 			}
@@ -42,17 +62,17 @@ func (d *DB) seedScopes(ctx context.Context) error {
 	})
 }
 
-// Scopes gives all defined scopes by name, from memory. Never change it.
+// Scopes returns all defined scopes by name, from memory. The map is shared and must not be changed.
 func (d *DB) Scopes() map[string]*oauth.Scope { return *d.memory.scopes.Load() }
 
+// loadScopes replaces the scopes in memory by those in the database.
 func (d *DB) loadScopes(ctx context.Context) error {
 	all := make(map[string]*oauth.Scope)
 	err := each(ctx, d.sql, func(r sqldb.Row) error {
-		var s oauth.Scope
-		err := r.Scan(&s.Name, &s.Description, &s.Default, &s.System, stamp{&s.CreatedAt})
-		all[s.Name] = &s
+		s, err := scopeTable.scan(r)
+		all[s.Name] = s
 		return err
-	}, "SELECT name, description, is_default, is_system, created_at FROM scopes")
+	}, "SELECT "+scopeTable.list()+" FROM scopes")
 	if err == nil {
 		d.memory.scopes.Store(&all)
 	}
@@ -72,17 +92,18 @@ func (d *DB) changeScopes(ctx context.Context, ev []audit.Event, f func(tx sqldb
 	return err
 }
 
-// PutScope stores a scope, or what is new about one that exists. Whether it is ours is not the caller's to change.
+// PutScope stores a scope, or the description and default of one that exists. It never changes
+// whether a scope is a system scope.
 func (d *DB) PutScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error {
+	custom := *s
+	custom.System = false
 	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO scopes (name, description, is_default, is_system, created_at) VALUES ($1, $2, $3, FALSE, $4) "+
-			"ON CONFLICT (name) DO UPDATE SET description = excluded.description, is_default = excluded.is_default",
-			s.Name, s.Description, s.Default, ms(s.CreatedAt))
+		_, err := tx.Exec(ctx, putScope, scopeTable.args(&custom)...)
 		return err
 	})
 }
 
-// DeleteScope deletes a scope: Denied if it is one of ours.
+// DeleteScope deletes a scope. It returns Denied for a system scope.
 func (d *DB) DeleteScope(ctx context.Context, name string, ev ...audit.Event) error {
 	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, "DELETE FROM scopes WHERE name = $1 AND is_system = FALSE", name)
@@ -93,6 +114,6 @@ func (d *DB) DeleteScope(ctx context.Context, name string, ev ...audit.Event) er
 		if err == nil && found {
 			return fault.New(fault.Denied, "the scope %s belongs to the system and cannot be deleted", name)
 		}
-		return one(0, err, "scope")
+		return requireOne(0, err, "scope")
 	})
 }

@@ -12,21 +12,42 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-const sessionCols = "id, user_id, auth_time, amr, acr, created_at, last_seen_at, expires_at, ip, agent"
-
-func scanSession(r sqldb.Row) (*identity.Session, error) {
-	var s identity.Session
-	err := r.Scan((*string)(&s.ID), (*string)(&s.User), stamp{&s.AuthTime}, words{&s.AMR}, &s.ACR,
-		stamp{&s.CreatedAt}, stamp{&s.LastSeenAt}, stamp{&s.ExpiresAt}, &s.IP, &s.Agent)
-	return &s, err
+var sessionTable = table[identity.Session]{
+	name: "sessions",
+	columns: []column[identity.Session]{
+		{"id", func(s *identity.Session) any { return (*string)(&s.ID) }},
+		{"user_id", func(s *identity.Session) any { return (*string)(&s.User) }},
+		{"auth_time", func(s *identity.Session) any { return unixMillis{&s.AuthTime} }},
+		{"amr", func(s *identity.Session) any { return spaceList{&s.AMR} }},
+		{"acr", func(s *identity.Session) any { return &s.ACR }},
+		{"created_at", func(s *identity.Session) any { return unixMillis{&s.CreatedAt} }},
+		{"last_seen_at", func(s *identity.Session) any { return unixMillis{&s.LastSeenAt} }},
+		{"expires_at", func(s *identity.Session) any { return unixMillis{&s.ExpiresAt} }},
+		{"ip", func(s *identity.Session) any { return cleanText{&s.IP} }},
+		{"agent", func(s *identity.Session) any { return cleanText{&s.Agent} }},
+	},
 }
 
-// PutSession stores a new browser session, and marks its user as logged in now: Denied if the account is disabled
-// by then. With single, the user's other sessions end, and with tokens what was issued in them.
+var (
+	selectSession         = "SELECT " + sessionTable.list() + " FROM sessions"
+	selectSessionByID     = selectSession + " WHERE id = $1 AND expires_at > $2 AND last_seen_at >= $3"
+	selectSessionByCookie = selectSession + " WHERE hash = $1 AND expires_at > $2 AND last_seen_at >= $3"
+	selectUserSessions    = selectSession + " WHERE user_id = $1 AND expires_at > $2 AND last_seen_at >= $3" +
+		" ORDER BY last_seen_at DESC, id"
+	insertSession = sessionTable.insert("hash")
+	raisedColumns = sessionTable.set("auth_time", "amr", "acr", "last_seen_at", "ip", "agent")
+	raiseSession  = "UPDATE sessions SET " + raisedColumns.text + ", hash = " + raisedColumns.next(1) +
+		" WHERE id = " + raisedColumns.next(2) + " AND hash = " + raisedColumns.next(3)
+)
+
+// PutSession stores a new browser session and sets its user's last login. It returns Denied if the
+// account is disabled by then. With single, the user's other sessions end, and with tokens also what
+// was issued in them.
 func (d *DB) PutSession(ctx context.Context, h secret.Hash, s *identity.Session, single, tokens bool, ev ...audit.Event) error {
-	return d.end(ctx, ev, func(tx sqldb.Tx) (dead []oauth.Revocation, err error) {
-		// This also locks the row: two logins at once do not overlook each other, nor a simultaneous disabling.
-		n, err := tx.Exec(ctx, "UPDATE users SET last_login_at = $1 WHERE id = $2 AND disabled = FALSE", ms(s.CreatedAt), s.User)
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) (revoked []oauth.Revocation, err error) {
+		// This also locks the row: concurrent logins see each other, and a concurrent disabling.
+		n, err := tx.Exec(ctx, "UPDATE users SET last_login_at = $1 WHERE id = $2 AND disabled = FALSE",
+			unixMilli(s.CreatedAt), s.User)
 		if err != nil {
 			return nil, err
 		}
@@ -34,38 +55,25 @@ func (d *DB) PutSession(ctx context.Context, h secret.Hash, s *identity.Session,
 			return nil, fault.New(fault.Denied, "this account cannot sign in")
 		}
 		if single {
-			others, err := idsOf[identity.SessionID](ctx, tx, "SELECT id FROM sessions WHERE user_id = $1", s.User)
+			others, err := listStrings[identity.SessionID](ctx, tx, "SELECT id FROM sessions WHERE user_id = $1", s.User)
 			if err != nil {
 				return nil, err
 			}
-			if dead, err = d.endSessions(ctx, tx, others, s.CreatedAt, tokens); err != nil {
+			if revoked, err = endSessions(ctx, tx, others, s.CreatedAt, tokens); err != nil {
 				return nil, err
 			}
 		}
-		_, err = tx.Exec(ctx, "INSERT INTO sessions ("+sessionCols+", hash) VALUES ("+params(1, 11)+")",
-			s.ID, s.User, ms(s.AuthTime), join(s.AMR), s.ACR, ms(s.CreatedAt), ms(s.LastSeenAt), ms(s.ExpiresAt),
-			clean(s.IP), clean(s.Agent), h)
-		return dead, err
+		_, err = tx.Exec(ctx, insertSession, sessionTable.args(s, h)...)
+		return revoked, err
 	})
 }
 
-// idsOf reads identifiers.
-func idsOf[T ~string](ctx context.Context, c sqldb.Conn, sql string, args ...any) (ids []T, err error) {
-	err = each(ctx, c, func(r sqldb.Row) error {
-		var id string
-		err := r.Scan(&id)
-		ids = append(ids, T(id))
-		return err
-	}, sql, args...)
-	return ids, err
-}
-
-// endSessions deletes sessions. With tokens it also ends the grants made in them, but for those with offline access,
-// and gives the revocations of what was issued in them.
-func (d *DB) endSessions(ctx context.Context, tx sqldb.Tx, ids []identity.SessionID, now time.Time, tokens bool) ([]oauth.Revocation, error) {
-	var dead []oauth.Revocation
+// endSessions deletes sessions. With tokens it also ends the grants made in them, except those with
+// offline access, and returns the revocations of what was issued in them.
+func endSessions(ctx context.Context, tx sqldb.Tx, ids []identity.SessionID, now time.Time, tokens bool) ([]oauth.Revocation, error) {
+	var revoked []oauth.Revocation
 	for _, id := range ids {
-		found, err := tx.Exec(ctx, "DELETE FROM sessions WHERE id = $1", id)
+		sessions, err := tx.Exec(ctx, "DELETE FROM sessions WHERE id = $1", id)
 		if err != nil {
 			return nil, err
 		}
@@ -76,108 +84,112 @@ func (d *DB) endSessions(ctx context.Context, tx sqldb.Tx, ids []identity.Sessio
 		if err != nil {
 			return nil, err
 		}
-		if found+grants > 0 { // nothing new in the log for ending again what has ended
-			dead = append(dead, d.entry(oauth.RevokeSession, string(id), now))
+		if sessions+grants > 0 { // what has ended before has its revocation already
+			revoked = append(revoked, newRevocation(oauth.RevokeSession, string(id), now))
 		}
 	}
-	return dead, nil
+	return revoked, nil
 }
 
-// SessionByCookie reads a live session, neither past its absolute end nor idle for longer than idle, or NotFound.
+// SessionByCookie reads a session that is neither past its absolute end nor idle for longer than
+// idle, or NotFound.
 func (d *DB) SessionByCookie(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*identity.Session, error) {
-	s, err := scanSession(d.sql.Row(ctx, "SELECT "+sessionCols+" FROM sessions WHERE hash = $1 AND expires_at > $2 AND last_seen_at >= $3",
-		h, ms(now), since(now, idle)))
-	return s, named(err, "session")
+	s, err := sessionTable.scan(d.sql.Row(ctx, selectSessionByCookie,
+		h, unixMilli(now), seenSince(now, idle)))
+	return s, asNotFound(err, "session")
 }
 
-// since is when a session must have been seen; 0 when idleness does not count.
-func since(now time.Time, idle time.Duration) int64 {
+// seenSince returns the time at which a session that is not idle was seen at the earliest, in Unix
+// milliseconds; 0 when idleness does not count.
+func seenSince(now time.Time, idle time.Duration) int64 {
 	if idle <= 0 {
 		return 0
 	}
-	return ms(now.Add(-idle))
+	return unixMilli(now.Add(-idle))
 }
 
 // Session reads a browser session that has not ended, or NotFound.
 func (d *DB) Session(ctx context.Context, id identity.SessionID, now time.Time) (*identity.Session, error) {
-	s, err := scanSession(d.sql.Row(ctx, "SELECT "+sessionCols+" FROM sessions WHERE id = $1 AND expires_at > $2 AND last_seen_at >= $3",
-		id, ms(now), since(now, d.o.IdleTimeout)))
-	return s, named(err, "session")
+	s, err := sessionTable.scan(d.sql.Row(ctx, selectSessionByID,
+		id, unixMilli(now), seenSince(now, d.o.IdleTimeout)))
+	return s, asNotFound(err, "session")
 }
 
-// UserSessions gives a user's live sessions, the one seen last first.
+// UserSessions returns a user's active sessions, the one seen last first.
 func (d *DB) UserSessions(ctx context.Context, user identity.UserID, now time.Time) ([]identity.Session, error) {
-	return list(ctx, d.sql, scanSession, "SELECT "+sessionCols+" FROM sessions WHERE user_id = $1 AND expires_at > $2 AND last_seen_at >= $3 "+
-		"ORDER BY last_seen_at DESC, id", user, ms(now), since(now, d.o.IdleTimeout))
+	return list(ctx, d.sql, sessionTable.scan, selectUserSessions,
+		user, unixMilli(now), seenSince(now, d.o.IdleTimeout))
 }
 
-// SessionQuery selects live sessions.
+// SessionQuery selects active sessions.
 type SessionQuery struct {
 	User          identity.UserID // "" for all
 	Now           time.Time
 	Limit, Offset int // default limit 100
 }
 
-// ListSessions gives live sessions, the newest first, and how many the query has in all.
+// ListSessions returns active sessions, newest first, and the number of sessions that the query
+// selects in all.
 func (d *DB) ListSessions(ctx context.Context, q SessionQuery) (sessions []identity.Session, total int, err error) {
 	w := where{}
 	w.add("user_id = ", string(q.User), q.User != "")
-	w.add("expires_at > ", ms(q.Now), true)
-	w.add("last_seen_at >= ", since(q.Now, d.o.IdleTimeout), true)
+	w.add("expires_at > ", unixMilli(q.Now), true)
+	w.add("last_seen_at >= ", seenSince(q.Now, d.o.IdleTimeout), true)
 	if err := d.sql.Row(ctx, "SELECT COUNT(*) FROM sessions"+w.String(), w.args...).Scan(&total); err != nil {
 		return nil, 0, err
 	}
-	text := "SELECT " + sessionCols + " FROM sessions" + w.String() + " ORDER BY created_at DESC, id DESC LIMIT " + w.param(limit(q.Limit)) +
+	text := selectSession + w.String() + " ORDER BY created_at DESC, id DESC LIMIT " + w.param(limit(q.Limit)) +
 		" OFFSET " + w.param(max(q.Offset, 0))
-	sessions, err = list(ctx, d.sql, scanSession, text, w.args...)
+	sessions, err = list(ctx, d.sql, sessionTable.scan, text, w.args...)
 	return sessions, total, err
 }
 
 // TouchSession moves LastSeenAt forward, never back.
 func (d *DB) TouchSession(ctx context.Context, id identity.SessionID, now time.Time, ip, agent string) error {
 	_, err := d.sql.Exec(ctx, "UPDATE sessions SET last_seen_at = $1, ip = $2, agent = $3 WHERE id = $4 AND last_seen_at <= $1",
-		ms(now), clean(ip), clean(agent), id)
+		unixMilli(now), clean(ip), clean(agent), id)
 	return err
 }
 
-// RaiseSession gives a session a new cookie, authentication time, methods and class: Consumed if its cookie has changed meanwhile.
+// RaiseSession gives a session a new cookie, authentication time, methods and class. It returns
+// Consumed if the session's cookie has changed meanwhile.
 func (d *DB) RaiseSession(ctx context.Context, old, new secret.Hash, s *identity.Session, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		n, err := tx.Exec(ctx, "UPDATE sessions SET hash = $1, auth_time = $2, amr = $3, acr = $4, last_seen_at = $5, ip = $6, agent = $7 "+
-			"WHERE id = $8 AND hash = $9",
-			new, ms(s.AuthTime), join(s.AMR), s.ACR, ms(s.LastSeenAt), clean(s.IP), clean(s.Agent), s.ID, old)
+		n, err := tx.Exec(ctx, raiseSession, raisedColumns.args(s, new, s.ID, old)...)
 		if err == nil && n == 0 {
-			return spent("session cookie")
+			return consumed("session cookie")
 		}
 		return err
 	})
 }
 
-// EndSession ends a browser session. With tokens, what was issued in it ends too, but for grants with offline access.
-// Ending an ended session again is no error.
+// EndSession ends a browser session. With tokens, what was issued in it ends too, except grants with
+// offline access. For a session that has ended before it returns nil.
 func (d *DB) EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error {
-	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		return d.endSessions(ctx, tx, []identity.SessionID{id}, now, tokens)
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		return endSessions(ctx, tx, []identity.SessionID{id}, now, tokens)
 	})
 }
 
-// EndOtherSessions ends all of a user's sessions but keep ("" keeps none), as EndSession does.
+// EndOtherSessions ends all of a user's sessions except keep, as EndSession does. With keep "" it
+// ends all.
 func (d *DB) EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error {
-	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		if _, err := lockUser(ctx, tx, u); err != nil {
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if err := lockUser(ctx, tx, u); err != nil {
 			return nil, err
 		}
-		others, err := idsOf[identity.SessionID](ctx, tx, "SELECT id FROM sessions WHERE user_id = $1 AND id <> $2", u, keep)
+		others, err := listStrings[identity.SessionID](ctx, tx, "SELECT id FROM sessions WHERE user_id = $1 AND id <> $2", u, keep)
 		if err != nil {
 			return nil, err
 		}
-		return d.endSessions(ctx, tx, others, now, tokens)
+		return endSessions(ctx, tx, others, now, tokens)
 	})
 }
 
-// EndUserSession ends a session of that user: NotFound if it is another's, or has ended.
+// EndUserSession ends a session of that user. It returns NotFound if the session is another user's,
+// or has ended.
 func (d *DB) EndUserSession(ctx context.Context, user identity.UserID, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error {
-	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		found, err := exists(ctx, tx, "SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2", id, user)
 		if err != nil {
 			return nil, err
@@ -185,39 +197,42 @@ func (d *DB) EndUserSession(ctx context.Context, user identity.UserID, id identi
 		if !found {
 			return nil, notFound("session")
 		}
-		return d.endSessions(ctx, tx, []identity.SessionID{id}, now, tokens)
+		return endSessions(ctx, tx, []identity.SessionID{id}, now, tokens)
 	})
 }
 
-// EndUserAccess ends all of a user's sessions but for except (which may be ""), and all grants, and revokes every token issued so
-// far, those of the session that stays included: its applications ask for new ones without a new login.
+// EndUserAccess ends all of a user's sessions except one (except may be ""), and all grants, and
+// revokes every token issued so far. That includes the tokens of the session that stays: its
+// applications get new ones without a new login.
 func (d *DB) EndUserAccess(ctx context.Context, user identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event) error {
-	return d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		if _, err := lockUser(ctx, tx, user); err != nil {
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if err := lockUser(ctx, tx, user); err != nil {
 			return nil, err
 		}
-		return d.endUser(ctx, tx, user, now, except)
+		return endUserAccess(ctx, tx, user, now, except)
 	})
 }
 
-// EndInactiveSessions ends a user's sessions and grants that have not been used since before, and tells how many there were.
+// EndInactiveSessions ends a user's sessions and grants that have not been used since before, and
+// returns the number of both.
 func (d *DB) EndInactiveSessions(ctx context.Context, user identity.UserID, before, now time.Time, ev ...audit.Event) (n int, err error) {
-	err = d.end(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		sessions, err := idsOf[identity.SessionID](ctx, tx, "SELECT id FROM sessions WHERE user_id = $1 AND last_seen_at < $2", user, ms(before))
+	err = d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		sessions, err := listStrings[identity.SessionID](ctx, tx,
+			"SELECT id FROM sessions WHERE user_id = $1 AND last_seen_at < $2", user, unixMilli(before))
 		if err != nil {
 			return nil, err
 		}
-		grants, err := idsOf[oauth.GrantID](ctx, tx,
-			"DELETE FROM grants WHERE user_id = $1 AND last_used_at < $2 RETURNING id", user, ms(before))
+		grants, err := listStrings[oauth.GrantID](ctx, tx,
+			"DELETE FROM grants WHERE user_id = $1 AND last_used_at < $2 RETURNING id", user, unixMilli(before))
 		if err != nil {
 			return nil, err
 		}
 		n = len(sessions) + len(grants)
-		dead, err := d.endSessions(ctx, tx, sessions, now, true)
+		revoked, err := endSessions(ctx, tx, sessions, now, true)
 		for _, g := range grants {
-			dead = append(dead, d.entry(oauth.RevokeGrant, string(g), now))
+			revoked = append(revoked, newRevocation(oauth.RevokeGrant, string(g), now))
 		}
-		return dead, err
+		return revoked, err
 	})
 	return n, err
 }

@@ -70,6 +70,10 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		test func(*suite, *testing.T)
 	}{
 		{"Every field", (*suite).everyField},
+		{"Stale user", (*suite).staleUser},
+		{"Stale client", (*suite).staleClient},
+		{"Stale route", (*suite).staleRoute},
+		{"Unchanged", (*suite).unchanged},
 		{"Users", (*suite).users},
 		{"Names are unique", (*suite).uniqueNames},
 		{"Passwords", (*suite).passwords},

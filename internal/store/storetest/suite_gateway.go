@@ -56,13 +56,13 @@ func (s *suite) routes(t *testing.T) {
 	changed := *r
 	changed.Upstreams, changed.Unidentified, changed.UpdatedAt = []string{"https://10.0.0.2"}, false, s.now.Add(time.Hour)
 	changed.CreatedAt = s.now.Add(time.Hour) // is not the caller's to change
-	must(t, db.UpdateRoute(ctx, &changed, nil, audit.Event{At: s.now, Type: audit.RouteUpdated}))
+	must(t, db.UpdateRoute(ctx, r, &changed, nil, audit.Event{At: s.now, Type: audit.RouteUpdated}))
 	changed.CreatedAt = s.now
 	if d := cmp.Diff(&changed, stored(db, r.ID)); d != "" {
 		t.Fatal(d)
 	}
 	eventually(t, "the changed route", func() bool { return cmp.Equal(&changed, stored(other, r.ID)) })
-	want(t, db.UpdateRoute(ctx, &access.Route{ID: "none"}, nil), fault.NotFound)
+	want(t, db.UpdateRoute(ctx, &access.Route{ID: "none"}, &access.Route{ID: "none", Host: "h"}, nil), fault.NotFound)
 
 	must(t, db.DeleteRoute(ctx, r.ID, audit.Event{At: s.now, Type: audit.RouteDeleted}))
 	equal(t, "routes after deletion", len(db.Routes()), 0)
@@ -92,7 +92,7 @@ func (s *suite) routesFit(t *testing.T) {
 	must(t, db.CreateRoute(ctx, r, nil))
 	changed := *r
 	changed.Domain = "changed"
-	err := db.UpdateRoute(ctx, &changed, func(all []access.Route) error {
+	err := db.UpdateRoute(ctx, r, &changed, func(all []access.Route) error {
 		equal(t, "the changed route that was judged", all[0].Domain, "changed")
 		return no
 	})

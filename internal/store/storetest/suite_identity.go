@@ -33,8 +33,10 @@ func (s *suite) users(t *testing.T) {
 	_, err = s.db.UserByLogin(ctx, "")
 	want(t, err, fault.NotFound)
 
-	u.Name, u.Roles, u.UpdatedAt = "Ümit 100%_!", []string{identity.RoleAdmin, "staff"}, s.now.Add(time.Minute)
-	must(t, s.db.UpdateUser(ctx, u))
+	renamed := *u
+	renamed.Name, renamed.Roles = "Ümit 100%_!", []string{identity.RoleAdmin, "staff"}
+	renamed.UpdatedAt = s.now.Add(time.Minute)
+	must(t, s.db.UpdateUser(ctx, u, &renamed))
 	for _, search := range []string{"ümit", "100%_!", " 100%"} {
 		found, total, err := s.db.ListUsers(ctx, store.UserQuery{Search: search})
 		must(t, err)
@@ -48,7 +50,7 @@ func (s *suite) users(t *testing.T) {
 	n, err := s.db.CountAdmins(ctx)
 	must(t, err)
 	equal(t, "administrators", n, 1)
-	want(t, s.db.UpdateUser(ctx, &identity.User{ID: "nobody"}), fault.NotFound)
+	want(t, s.db.UpdateUser(ctx, &identity.User{ID: "nobody"}, &identity.User{ID: "nobody", Name: "N"}), fault.NotFound)
 	want(t, s.db.DeleteUser(ctx, "nobody", s.now), fault.NotFound)
 	must(t, s.db.SetRoles(ctx, u.ID, []string{"b", "a", "b"}, s.now))
 	got, _ = s.db.User(ctx, u.ID)
@@ -64,7 +66,7 @@ func (s *suite) uniqueNames(t *testing.T) {
 	} {
 		other := *b
 		change(&other)
-		err := s.db.UpdateUser(t.Context(), &other)
+		err := s.db.UpdateUser(t.Context(), b, &other)
 		want(t, err, fault.Conflict)
 		equal(t, "field", fieldOf(err), field)
 		other.ID = identity.UserID(secret.NewID(s.now))

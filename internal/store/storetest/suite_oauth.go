@@ -40,12 +40,12 @@ func (s *suite) clients(t *testing.T) {
 	changed.Name, changed.JWKS, changed.UpdatedAt = "Other name", json.RawMessage(`{"keys":[]}`), s.now.Add(time.Second)
 	changed.Roles, changed.Networks, changed.Hosts = []string{"batch"}, []string{"10.0.0.0/8", "2001:db8::/32"}, []string{"api.example"}
 	changed.Routes, changed.DPoPBound, changed.CertBound, changed.ServerSideRefresh = []string{"shop/v1", "stock"}, true, false, true
-	must(t, s.db.UpdateClient(ctx, &changed))
+	must(t, s.db.UpdateClient(ctx, c, &changed))
 	got, _ = s.db.Client(ctx, c.ID)
 	if d := cmp.Diff(&changed, got, cmp.Transformer("nil", func(l []string) []string { return slices.Concat([]string{}, l) })); d != "" {
 		t.Fatal(d)
 	}
-	want(t, s.db.UpdateClient(ctx, &client.Client{ID: "nobody"}), fault.NotFound)
+	want(t, s.db.UpdateClient(ctx, &client.Client{ID: "nobody"}, &client.Client{ID: "nobody", Name: "N"}), fault.NotFound)
 	_, err = s.db.Client(ctx, "nobody")
 	want(t, err, fault.NotFound)
 	listed, total, err := s.db.ListClients(ctx, store.ClientQuery{Search: "other NAME"})
@@ -164,7 +164,7 @@ func (s *suite) tokenLife(t *testing.T) {
 	must(t, db.CreateClient(ctx, c))
 	hasty := *c
 	hasty.AccessTTL = time.Minute
-	must(t, db.UpdateClient(ctx, &hasty))
+	must(t, db.UpdateClient(ctx, c, &hasty))
 	equal(t, "until", until(), s.now.Add(72*time.Hour))
 }
 

@@ -48,9 +48,7 @@ func (s *suite) keys(t *testing.T) {
 	must(t, db.RotateKeys(ctx, key("k3", 2*time.Second), []string{"k2"}, soon, soon.Add(time.Hour)))
 	want(t, db.RotateKeys(ctx, key("k4", 2*time.Second), []string{"k2"}, soon, soon), fault.Conflict)
 	must(t, db.FirstKey(ctx, jose.StoredKey{ID: "rsa", Alg: "RS256", CreatedAt: s.now}))
-	gone := all[0]
-	gone.ExpiresAt = time.Now().Add(-time.Second)
-	must(t, db.UpdateKeyTimes(ctx, gone))
+	must(t, db.RetireKeys(ctx, []string{"k1"}, soon, time.Now().Add(-time.Second)))
 	all, _ = db.Keys(ctx)
 	equal(t, "keys that have not expired", len(all), 3)
 }
@@ -83,8 +81,9 @@ func (s *suite) usersLately(t *testing.T) {
 	if lately(s.now.Add(time.Second)) == first || lately(s.now.Add(-time.Minute)) == first {
 		t.Error("not read again after a second, or when the clock went back")
 	}
-	u.Name = "Changed"
-	must(t, s.db.UpdateUser(ctx, u))
+	renamed := *u
+	renamed.Name = "Changed"
+	must(t, s.db.UpdateUser(ctx, u, &renamed))
 	equal(t, "name", lately(s.now).Name, "Changed")
 	must(t, s.db.SetRoles(ctx, u.ID, []string{"r"}, s.now))
 	equal(t, "roles", len(lately(s.now).Roles), 1)

@@ -128,7 +128,7 @@ func (s *Server) postProfile(w http.ResponseWriter, r *http.Request, m *member) 
 	if err := u.ValidateChange(m.user); err != nil {
 		return s.rerender(w, r, err, profileView(m.base(r), &u))
 	}
-	if err := s.accounts.UpdateUser(r.Context(), &u, m.event(r, audit.UserUpdated)); err != nil {
+	if err := s.accounts.UpdateUser(r.Context(), m.user, &u, m.event(r, audit.UserUpdated)); err != nil {
 		return s.rerender(w, r, err, profileView(m.base(r), &u))
 	}
 	return seeOther(w, r, "/account/profile?done=profile")

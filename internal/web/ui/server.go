@@ -21,7 +21,7 @@ import (
 // Accounts is what the pages need of storage besides signing in and the protocol.
 type Accounts interface {
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
-	UpdateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error
+	UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error
 	Client(ctx context.Context, id client.ID) (*client.Client, error)
 	Scopes() map[string]*oauth.Scope
 	Consent(ctx context.Context, u identity.UserID, c client.ID) (*oauth.Consent, error)

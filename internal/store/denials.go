@@ -11,12 +11,8 @@ import (
 )
 
 const (
-	denialCols     = "request_id, at, data"
-	denialWidth    = 3
-	denialsAtOnce  = 16       // rows of one INSERT, as for audit events
-	maxDenial      = 64 << 10 // bytes of one row's data
-	keepDenials    = 10_000   // rows
-	keepDenialsFor = 24 * time.Hour
+	maxDenialRows = 16       // rows of one INSERT, as for audit events
+	maxDenialSize = 64 << 10 // bytes of one row's data
 )
 
 // denialRow is a denial as the table refusals has it.
@@ -24,6 +20,15 @@ type denialRow struct {
 	requestID string
 	at        time.Time
 	data      string // JSON
+}
+
+var denialTable = table[denialRow]{
+	name: "refusals",
+	columns: []column[denialRow]{
+		{"request_id", func(r *denialRow) any { return cleanText{&r.requestID} }},
+		{"at", func(r *denialRow) any { return unixMillis{&r.at} }},
+		{"data", func(r *denialRow) any { return &r.data }},
+	},
 }
 
 // PutDenials stores denials in one transaction. Of several with one request id the first stays,
@@ -38,36 +43,33 @@ func (d *DB) PutDenials(ctx context.Context, all []*access.DenialRecord) error {
 		if err != nil {
 			return fault.Wrap(fault.Invalid, err, "a denial cannot be stored")
 		}
-		if len(data) > maxDenial {
+		if len(data) > maxDenialSize {
 			return fault.New(fault.Invalid, "a denial of %d bytes is too long to be stored", len(data))
 		}
-		rows = append(rows, denialRow{clean(r.RequestID), r.At, string(data)})
+		rows = append(rows, denialRow{r.RequestID, r.At, string(data)})
 	}
 	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
-		for len(rows) > 0 {
-			n := min(len(rows), denialsAtOnce)
-			if err := insertDenials(ctx, tx, rows[:n]); err != nil {
+		for rest := rows; len(rest) > 0; {
+			n := min(len(rest), maxDenialRows)
+			if err := insertDenials(ctx, tx, rest[:n]); err != nil {
 				return err
 			}
-			rows = rows[n:]
+			rest = rest[n:]
 		}
 		return nil
 	})
 }
 
 func insertDenials(ctx context.Context, c sqldb.Conn, rows []denialRow) error {
-	var text strings.Builder
-	text.WriteString("INSERT INTO refusals (" + denialCols + ") VALUES ")
-	args := make([]any, 0, len(rows)*denialWidth)
-	for i, r := range rows {
-		if i > 0 {
-			text.WriteString(", ")
-		}
-		text.WriteString("(" + params(i*denialWidth+1, denialWidth) + ")")
-		args = append(args, r.requestID, ms(r.at), r.data)
+	width := len(denialTable.columns)
+	values := make([]string, len(rows))
+	args := make([]any, 0, len(rows)*width)
+	for i := range rows {
+		values[i] = "(" + placeholders(i*width+1, width) + ")"
+		args = append(args, denialTable.args(&rows[i])...)
 	}
-	text.WriteString(" ON CONFLICT (request_id) DO NOTHING")
-	_, err := c.Exec(ctx, text.String(), args...)
+	text := denialTable.into() + " VALUES " + strings.Join(values, ", ") + " ON CONFLICT (request_id) DO NOTHING"
+	_, err := c.Exec(ctx, text, args...)
 	return err
 }
 
@@ -76,7 +78,7 @@ func (d *DB) Denial(ctx context.Context, requestID string) (*access.DenialRecord
 	var data string
 	row := d.sql.Row(ctx, "SELECT data FROM refusals WHERE request_id = $1", clean(requestID))
 	if err := row.Scan(&data); err != nil {
-		return nil, named(err, "denied request")
+		return nil, asNotFound(err, "denied request")
 	}
 	return access.ReadDenialRecord([]byte(data))
 }
