@@ -1,12 +1,13 @@
-// Package audit is the catalogue of events worth keeping: their names and shape, no sinks.
+// Package audit defines the events of the audit log: their names, their shape, and the reasons of
+// failures. Where events are stored is not its concern.
 package audit
 
 import "time"
 
-// Type names an event. The names are stable: people's alerts depend on them.
+// Type is the name of an event. Names are stable, since alerts depend on them.
 type Type string
 
-// The catalogue.
+// The types of events.
 const (
 	LoginSucceeded  Type = "LOGIN_SUCCEEDED"
 	LoginFailed     Type = "LOGIN_FAILED"
@@ -63,12 +64,12 @@ const (
 	ClientAuthFailed          Type = "CLIENT_AUTHENTICATION_FAILED"
 )
 
-// Event is one thing that happened. No field ever holds a secret.
+// Event is one entry of the audit log. No field ever holds a secret.
 type Event struct {
 	ID        string // UUIDv7
 	At        time.Time
 	Type      Type
-	Actor     string // user id, client id, "cli" or "system"
+	Actor     string // who caused it: a user id, a client id, "cli" or "system"
 	User      string // the user concerned, or ""
 	Client    string // the client concerned, or ""
 	Session   string // the session concerned, or ""
@@ -76,6 +77,6 @@ type Event struct {
 	IP        string
 	Agent     string
 	RequestID string
-	Reason    string            // for failures: a short stable word (wrong_password, unknown_user, locked, …)
-	Detail    map[string]string // small, stable names
+	Reason    string            // of a failure: one of the Reason constants
+	Detail    map[string]string // further facts under short, stable names
 }

@@ -11,11 +11,11 @@ type Agent struct {
 	Icon  string // laptop, mobile, tablet, tv, terminal
 }
 
-// maxProduct bounds what an unknown program's own name may fill on a page.
+// maxProduct is how many characters of an unknown program's own name are shown.
 const maxProduct = 40
 
-// DescribeAgent says which program on which system sent a User-Agent header. It is for people's memory only: the header
-// is whatever its sender likes, so nothing may be decided by it.
+// DescribeAgent returns the program and the system that a User-Agent header names. It only helps
+// people to recognize their devices: senders write what they like, so no decision may depend on it.
 func DescribeAgent(ua string) Agent {
 	ua = strings.TrimSpace(ua)
 	if ua == "" {
@@ -25,7 +25,7 @@ func DescribeAgent(ua string) Agent {
 	program := agentProgram(ua)
 	switch {
 	case program == "":
-		program = foreignProgram(ua)
+		program = productName(ua)
 		if icon == "" || icon == "laptop" {
 			icon = "terminal"
 		}
@@ -43,7 +43,7 @@ func DescribeAgent(ua string) Agent {
 	return Agent{Words: program + " on " + system, Icon: icon}
 }
 
-// agentSystem looks for operating systems, the ones whose headers also name another system first.
+// agentSystem returns the operating system. Systems whose headers also name another one come first.
 func agentSystem(ua string) (name, icon string) {
 	systems := [...]struct{ token, name, icon string }{
 		{"AppleTV", "Apple TV", "tv"},
@@ -72,7 +72,8 @@ func agentSystem(ua string) (name, icon string) {
 	}
 	for _, s := range systems {
 		if strings.Contains(ua, s.token) {
-			if s.name == "Android" && !strings.Contains(ua, "Mobile") && strings.HasPrefix(ua, "Mozilla/") {
+			browser := strings.HasPrefix(ua, "Mozilla/")
+			if s.name == "Android" && browser && !strings.Contains(ua, "Mobile") {
 				return s.name, "tablet" // browsers on Android tablets leave out the word Mobile
 			}
 			return s.name, s.icon
@@ -81,7 +82,8 @@ func agentSystem(ua string) (name, icon string) {
 	return "", ""
 }
 
-// agentProgram looks for browsers, imitators before what they imitate: nearly every one calls itself Chrome or Safari too.
+// agentProgram returns the browser, or "" for other programs. Nearly every browser also calls itself
+// Chrome or Safari, so these come last.
 func agentProgram(ua string) string {
 	if !strings.HasPrefix(ua, "Mozilla/") {
 		return ""
@@ -114,8 +116,9 @@ func agentProgram(ua string) string {
 	return "Browser"
 }
 
-// foreignProgram is how a program that is no browser calls itself: the first product's name (RFC 9110 §10.1.5).
-func foreignProgram(ua string) string {
+// productName returns what a program other than a browser calls itself: the first product's name
+// (RFC 9110 §10.1.5).
+func productName(ua string) string {
 	product, _, _ := strings.Cut(ua, "/")
 	product, _, _ = strings.Cut(product, "(")
 	product = strings.Map(func(r rune) rune {

@@ -18,11 +18,11 @@ var staticFiles embed.FS
 // assetRoot is where assets are served.
 const assetRoot = "/static/"
 
-// Assets are the style sheets, scripts and pictures of the pages. An asset's address holds a hash of its content, so
-// that browsers may keep it for ever; it is also found under its plain name, for addresses that people write down.
+// Assets are the style sheets, scripts, and images of the pages. An asset's address contains a hash
+// of its content, so that browsers may cache it forever. Its plain name works, too.
 type Assets struct {
 	files map[string]*asset // by address
-	urls  map[string]string // plain name → address with hash
+	urls  map[string]string // the address with a hash, by plain name
 }
 
 type asset struct {
@@ -88,7 +88,7 @@ func compressed(body []byte) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// URL is the address of an asset by its plain name.
+// URL returns the address of an asset by its plain name.
 func (a *Assets) URL(name string) (string, error) {
 	url, ok := a.urls[name]
 	if !ok {
@@ -97,8 +97,8 @@ func (a *Assets) URL(name string) (string, error) {
 	return url, nil
 }
 
-// Lookup finds what is served at an address. The slices are shared and must not be changed; gz is the body compressed.
-// Where immutable is true the content of that address never changes and may be cached for ever.
+// Lookup returns what is served at an address; gz is the compressed body. The slices are shared and
+// must not be changed. The content of an immutable address may be cached forever.
 func (a *Assets) Lookup(path string) (body, gz []byte, contentType string, immutable, ok bool) {
 	f, ok := a.files[path]
 	if !ok {

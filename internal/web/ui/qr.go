@@ -9,11 +9,12 @@ import (
 	"github.com/boombuler/barcode/qr"
 )
 
-// quietZone is the light margin that a QR code needs to be found, in modules (ISO/IEC 18004 §6.3.8).
+// quietZone is the light margin that readers need to find a QR code, in modules (ISO/IEC 18004
+// §6.3.8).
 const quietZone = 4
 
-// QRCode draws a text as a QR code: an SVG with one path, dark on light in either colour scheme because many readers
-// find nothing in an inverted code. The label is what screen readers say instead.
+// QRCode returns a text as a QR code: an SVG with one path, dark on light in both color schemes,
+// because many readers cannot read an inverted code. Screen readers say the label instead.
 func QRCode(text, label string) (template.HTML, error) {
 	code, err := qr.Encode(text, qr.M, qr.Auto)
 	if err != nil {
@@ -34,7 +35,7 @@ func QRCode(text, label string) (template.HTML, error) {
 			if run == 0 {
 				continue
 			}
-			// One rectangle a run: touching modules drawn singly show hairlines between them on scaled screens.
+			// One rectangle for each run: modules drawn one by one show hairlines on scaled screens.
 			path.WriteString("M" + strconv.Itoa(x+quietZone) + " " + strconv.Itoa(y+quietZone))
 			path.WriteString("h" + strconv.Itoa(run) + "v1h-" + strconv.Itoa(run) + "z")
 			x += run

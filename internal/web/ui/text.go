@@ -35,6 +35,7 @@ func (b Base) When(t time.Time) Moment {
 	return m
 }
 
+// relative returns how long ago a time is, or how soon it comes.
 func relative(past time.Duration) string {
 	switch {
 	case past < -time.Minute:

@@ -27,7 +27,7 @@ type LoginView struct {
 // Page names the template.
 func (*LoginView) Page() PageName { return PageLogin }
 
-// WaitWords says what to do about the lockout.
+// WaitWords returns what to do about the lockout.
 func (v *LoginView) WaitWords() string { return waitWords(v.Wait) }
 
 // CodeView asks for the second factor. Field: `code`, which takes a code of the authenticator app as well as a backup
