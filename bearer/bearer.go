@@ -1,116 +1,131 @@
-// Package bearer protects APIs (OAuth resource servers): it checks the access tokens that their callers send, and answers who
-// has no good one.
+// Package bearer protects APIs (OAuth resource servers): it checks the access tokens that callers
+// send, and rejects requests without a valid token with a standard challenge.
 //
-//	v, err := bearer.New("https://id.example.com", bearer.Audience("https://api.example.com"), bearer.Client(id, secret))
+//	v, err := bearer.New(bearer.Config{
+//		Issuer:   "https://id.example.com",
+//		Audience: []string{"https://api.example.com"},
+//		Client:   bearer.ClientCredentials{ID: "notes-api", Secret: secret},
+//	})
+//	defer v.Close()
 //	mux.Handle("GET /notes", v.Require("notes:read")(notes))
 //
-// A JWT is checked here, by its signature and claims (RFC 9068); its keys are read from the issuer's discovery document and
-// follow their rotation. That it has been revoked is learnt from the issuer's feed of revocations, within a second. An
-// opaque token is shown to the introspection endpoint (RFC 7662), whose answers are kept for a moment. Tokens that are bound to a
-// key (DPoP, RFC 9449) or to a certificate (RFC 8705) are good only from who holds it. Refusals are challenges
-// as RFC 6750, RFC 9449 and RFC 9728 write them.
+// A JWT is verified locally, by its signature and claims (RFC 9068). The keys are read through the
+// issuer's discovery document and follow their rotation. The revocation feed of the issuer reports
+// revoked tokens within a second. An opaque token is introspected (RFC 7662), and the response is
+// cached for a few seconds. A token that is bound to a key (DPoP, RFC 9449) or to a TLS certificate
+// (RFC 8705) is accepted only from the holder of the key. Challenges follow RFC 6750, RFC 9449 and
+// RFC 9728.
 //
-// The package is made for Gatehouse and takes tokens of other issuers with [Foreign].
+// The package is made for Gatehouse, and accepts tokens of other issuers with [Config.Foreign].
 package bearer
 
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
-// Verifier checks access tokens of one issuer for one resource server. It is safe for concurrent use.
+// A Verifier checks access tokens of one issuer for one API. It is safe for concurrent use. Close
+// it when it is no longer needed.
 type Verifier struct {
 	settings
-	issuer   string
-	out      *outbound
-	metadata *kept[metadata]
-	keys     *kept[*keySet]
-	seen     *seen
-	asking   flights
-	slots    chan struct{} // one for each introspection under way
-	proofs   *proofs
-	feed     *Feed // nil: revocations are not followed
-	stop     context.CancelFunc
+	issuerHTTP *issuerClient
+	metadata   *cachedDocument[metadata]
+	keys       *cachedDocument[*keySet]
+	tokens     tokenCache
+	pending    introspectionGroup
+	slots      chan struct{} // one for each introspection request in progress
+	proofs     *proofCache
+	feed       *Feed // nil if revocations are not followed
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	start   sync.Once
+	running sync.WaitGroup
 }
 
-// New makes a verifier of the tokens of an issuer, named exactly as in their `iss`. It asks nobody anything yet: the issuer need not run when
-// the API starts (see Ready). With Client the feed of revocations is followed from now on, until Close.
-func New(issuer string, opts ...Option) (*Verifier, error) {
-	v := &Verifier{settings: defaults(), issuer: issuer}
-	var errs []error
-	for _, o := range opts {
-		if err := o(&v.settings); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if err := errors.Join(append(errs, v.check(issuer))...); err != nil {
+// New returns a Verifier. It sends no request and starts no goroutine: that happens at the first
+// token, or with Start or Ready. The issuer need not run when the API starts. The error lists all
+// problems of the Config.
+func New(c Config) (*Verifier, error) {
+	s, err := newSettings(c)
+	if err != nil {
 		return nil, fmt.Errorf("bearer: %w", err)
 	}
-	v.out = newOutbound(v.http, v.plain)
-	v.metadata = newKept(v.now, v.told, v.loadMetadata)
-	v.keys = newKept(v.now, v.told, v.loadKeys)
-	v.seen = newSeen(v.remember)
-	v.slots = make(chan struct{}, maxAsking)
-	v.proofs = newProofs(maxProofs)
-	if v.cache == nil {
-		v.cache = NewMemory(defaultMemory)
+	v := &Verifier{
+		settings:   s,
+		issuerHTTP: newIssuerClient(s.HTTPClient, s.AllowHTTP),
+		tokens:     newTokenCache(s.MaxCachedTokens),
+		slots:      make(chan struct{}, maxIntrospections),
+		proofs:     newProofCache(maxProofs),
 	}
-	return v, v.follow()
+	v.ctx, v.cancel = context.WithCancel(context.Background())
+	v.metadata = newCachedDocument(v.ctx, v.Clock, v.reportError, v.loadMetadata)
+	v.keys = newCachedDocument(v.ctx, v.Clock, v.reportError, v.loadKeys)
+	if s.followsFeed() {
+		v.feed, err = NewFeed(FeedConfig{
+			Issuer:     s.Issuer,
+			Client:     s.Client,
+			HTTPClient: v.issuerHTTP.streaming(),
+			OnError:    v.reportError,
+		})
+	}
+	return v, err
 }
 
-// follow starts to follow the feed of revocations, where there is one that we may follow.
-func (v *Verifier) follow() error {
-	ctx, stop := context.WithCancel(context.Background())
-	v.stop = stop
-	if v.clientID == "" || v.foreign || v.noFeed {
-		return nil
-	}
-	feed, err := NewFeed(FeedOptions{
-		Issuer: v.issuer, ClientID: v.clientID, ClientSecret: v.clientSecret, HTTP: v.out.stream(), OnError: v.told,
+// Start begins to follow the revocation feed, if the Config asks for it, until Close. The first
+// token does the same; with Start the feed is already current when that token arrives. Further
+// calls do nothing.
+func (v *Verifier) Start() {
+	v.start.Do(func() {
+		if v.feed != nil {
+			v.running.Go(func() { v.feed.Run(v.ctx) })
+		}
 	})
-	if err != nil {
-		stop()
-		return err
-	}
-	v.feed = feed
-	go feed.Run(ctx)
+}
+
+// Close ends what the Verifier does in the background and waits for the revocation feed to stop.
+// The Verifier must not be used afterwards. The error is always nil.
+func (v *Verifier) Close() error {
+	v.cancel()
+	v.start.Do(func() {}) // a Verifier that was closed does not start any more
+	v.running.Wait()
 	return nil
 }
 
-// Close stops following revocations. The verifier must not be used any more.
-func (v *Verifier) Close() { v.stop() }
-
-// Ready waits until tokens can be checked without waiting: the issuer's keys are here, and the feed, if it is followed, is current. An API
-// that calls it before it serves finds a wrong issuer at its start; one that does not answers 503 until the issuer can be asked.
+// Ready calls Start and waits until tokens can be checked without waiting: the issuer's keys are
+// loaded and the revocation feed, if it is followed, is current. An API that calls Ready before it
+// serves notices a wrong issuer when it starts; one that does not responds 503 until the issuer can
+// be reached.
 func (v *Verifier) Ready(ctx context.Context) error {
-	if !v.always {
-		if _, err := v.keys.get(ctx, v.now()); err != nil {
+	v.Start()
+	if !v.AlwaysIntrospect {
+		if _, err := v.keys.get(ctx, v.Clock()); err != nil {
 			return err
 		}
-	} else if _, err := v.introspection(ctx, v.now()); err != nil {
+	} else if _, err := v.introspectionEndpoint(ctx, v.Clock()); err != nil {
 		return err
 	}
 	for v.feed != nil && !v.feed.Current() {
 		select {
 		case <-time.After(readyPause):
 		case <-ctx.Done():
-			return fmt.Errorf("bearer: the feed of revocations is not current yet: %w", ctx.Err())
+			return fmt.Errorf("bearer: the revocation feed is not current yet: %w", ctx.Err())
 		}
 	}
 	return nil
 }
 
-// readyPause is how often Ready looks at the feed.
+// readyPause is how often Ready checks the feed.
 const readyPause = 20 * time.Millisecond
 
-// Verify checks the access token that a request carries. The error is an *Error: hand it to Refuse. The token is shared with other
-// requests and must not be changed.
+// Verify checks the access token of a request. An error is an *Error; pass it to Reject. The token
+// is shared with other requests and must not be modified.
 func (v *Verifier) Verify(ctx context.Context, r *http.Request) (*Token, error) {
 	c, err := v.credential(r)
 	if err != nil {
@@ -119,16 +134,17 @@ func (v *Verifier) Verify(ctx context.Context, r *http.Request) (*Token, error) 
 	return v.VerifyCredential(ctx, c)
 }
 
-// VerifyCredential is Verify for who has taken the credential out of a request by other means, such as a proxy that is asked
-// about a request that it does not hold.
+// VerifyCredential does the same as Verify, for callers that extracted the credential themselves,
+// such as a proxy that is asked about a request it does not serve.
 func (v *Verifier) VerifyCredential(ctx context.Context, c *Credential) (*Token, error) {
-	if err := c.wellFormed(v.maxToken); err != nil {
+	if err := c.checkForm(v.MaxTokenBytes); err != nil {
 		return nil, err
 	}
-	now := v.now()
-	t, err := v.read(ctx, c.Token, now)
+	v.Start()
+	now := v.Clock()
+	t, err := v.checkToken(ctx, c.Token, now)
 	if err == nil {
-		err = v.bound(ctx, t, c, now)
+		err = v.checkBinding(ctx, t, c, now)
 	}
 	if err != nil {
 		return nil, inScheme(err, c.Scheme)
@@ -136,43 +152,44 @@ func (v *Verifier) VerifyCredential(ctx context.Context, c *Credential) (*Token,
 	return t, nil
 }
 
-// read reads a token, and checks all of it but whether its sender may use it.
-func (v *Verifier) read(ctx context.Context, raw string, now time.Time) (*Token, error) {
+// checkToken checks everything about a token except whether its sender may use it.
+func (v *Verifier) checkToken(ctx context.Context, raw string, now time.Time) (*Token, error) {
 	hash := sha256.Sum256([]byte(raw))
-	if v.always || !looksSigned(raw) {
-		return v.introspected(ctx, hash, raw, now)
+	if v.AlwaysIntrospect || !looksSigned(raw) {
+		return v.introspect(ctx, hash, raw, now)
 	}
-	t, err := v.signed(ctx, hash, raw, now)
+	t, err := v.checkJWT(ctx, hash, raw, now)
 	if err != nil {
 		return nil, err
 	}
-	if err := v.inTime(t, now); err != nil {
+	if err := v.checkTimes(t, now); err != nil {
 		return nil, err
 	}
-	return t, v.unrevoked(ctx, t, hash, raw, now)
+	return t, v.checkRevocation(ctx, t, hash, raw, now)
 }
 
-// unrevoked asks the feed about a JWT, and what the owner chose when the feed is not current.
-func (v *Verifier) unrevoked(ctx context.Context, t *Token, hash tokenHash, raw string, now time.Time) error {
+// checkRevocation asks the feed about a JWT, and applies the StaleFeedPolicy while it is stale.
+func (v *Verifier) checkRevocation(ctx context.Context, t *Token, hash tokenHash, raw string, now time.Time) error {
 	if v.feed == nil {
 		return nil
 	}
-	current := v.feed.Current() // before Revoked: what is told between the two counts
-	if v.feed.Revoked(t.identity()) {
+	current := v.feed.Current() // before Revoked, so that a revocation between the two calls counts
+	if v.feed.Revoked(t.ref()) {
 		return invalid("The access token has been revoked.", nil)
 	}
 	if current {
 		return nil
 	}
-	if v.blind == Refuse {
-		return unavailable("It cannot be told at the moment whether the access token has been revoked. Try again.", nil)
+	if v.StaleFeed == RejectWhenStale {
+		return unavailable("Whether the access token has been revoked cannot be determined at the moment. Try again.", nil)
 	}
-	_, err := v.introspected(ctx, hash, raw, now)
+	_, err := v.introspect(ctx, hash, raw, now)
 	return err
 }
 
-// Require gives middleware that serves requests with a good token of all the scopes, and refuses others. The handler finds the token with
-// FromContext. It panics if what it is given is no scope (RFC 6749 §3.3): one string for each.
+// Require returns middleware that serves requests whose valid token has all the scopes, and rejects
+// all others. The handler gets the token from FromContext. Require panics if an argument is not one
+// scope (RFC 6749 §3.3): pass each as a string of its own.
 func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 	for _, s := range scopes {
 		if !isScope(s) {
@@ -183,17 +200,19 @@ func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			t, err := v.Verify(r.Context(), r)
-			if err == nil && !t.May(scopes...) {
+			if err == nil && !t.HasScopes(scopes...) {
 				err = &Error{
-					Status: http.StatusForbidden, Code: CodeInsufficientScope, Scheme: scheme(t),
+					Status:      http.StatusForbidden,
+					Code:        CodeInsufficientScope,
+					Scheme:      schemeOf(t),
 					Description: "The access token lacks a scope that this needs. Ask the authorization server for one that has it.",
 				}
 			}
 			if err != nil {
-				v.refuse(w, r, err, scopes)
+				v.reject(w, r, err, scopes)
 				return
 			}
-			if v.nonces != nil && t.Thumbprint != "" { // the next one, so that no request need be made twice (RFC 9449 §8.2)
+			if v.nonces != nil && t.Thumbprint != "" { // the next nonce saves a second request (RFC 9449 §8.2)
 				w.Header().Set("DPoP-Nonce", v.Nonce())
 			}
 			next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), t)))
@@ -203,12 +222,14 @@ func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 
 // isScope reports whether s is a scope-token (RFC 6749 §3.3).
 func isScope(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' })
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
+		return c <= ' ' || c > '~' || c == '"' || c == '\\'
+	})
 }
 
-// told tells the owner about what failed behind the requests.
-func (v *Verifier) told(err error) {
-	if v.onError != nil {
-		v.onError(err)
+// reportError passes an error of background work to the owner of the API.
+func (v *Verifier) reportError(err error) {
+	if v.OnError != nil {
+		v.OnError(err)
 	}
 }

@@ -16,22 +16,24 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/bearer"
 	"github.com/gatehouse-id/gatehouse/bearer/bearertest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 const api = "https://api.example.com"
 
-// newVerifier makes a verifier of an issuer's tokens that only checks them here.
-func newVerifier(t testing.TB, issuer string, more ...bearer.Option) *bearer.Verifier {
+// newVerifier returns a verifier of tokens for the API. It closes it when the test ends.
+func newVerifier(t testing.TB, c bearer.Config) *bearer.Verifier {
 	t.Helper()
-	v, err := bearer.New(issuer, append([]bearer.Option{bearer.Audience(api)}, more...)...)
+	c.Audience = []string{api}
+	v, err := bearer.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(v.Close)
+	t.Cleanup(func() { _ = v.Close() })
 	return v
 }
 
-var client = bearer.Client(bearertest.ClientID, bearertest.ClientSecret)
+var client = bearer.ClientCredentials{ID: bearertest.ClientID, Secret: bearertest.ClientSecret}
 
 func request(authorization ...string) *http.Request {
 	r := httptest.NewRequest("GET", "/notes", nil)
@@ -40,28 +42,28 @@ func request(authorization ...string) *http.Request {
 	return r
 }
 
-// verify checks a token as a caller would send it.
+// verify checks a token that is sent as a caller would send it.
 func verify(t testing.TB, v *bearer.Verifier, token string) (*bearer.Token, error) {
 	return v.Verify(t.Context(), request("Bearer "+token))
 }
 
-// refusal checks that an error is a refusal with a status and code, and that it gives nothing away.
-func refusal(t *testing.T, err error, status int, code string) {
+// rejected checks that an error has a status and a code, and a description that fits a challenge.
+func rejected(t *testing.T, err error, status int, code string) {
 	t.Helper()
 	var e *bearer.Error
 	if !errors.As(err, &e) {
-		t.Errorf("not refused as it should be: %v", err)
+		t.Errorf("not rejected with an Error: %v", err)
 		return
 	}
 	if e.Status != status || e.Code != code {
-		t.Errorf("refused with %d %q, want %d %q: %v", e.Status, e.Code, status, code, err)
+		t.Errorf("rejected with %d %q, want %d %q: %v", e.Status, e.Code, status, code, err)
 	}
 	if strings.ContainsAny(e.Description, "\"\\") || e.Description == "" {
-		t.Errorf("the description %q cannot stand in a challenge", e.Description)
+		t.Errorf("the description %q does not fit into a challenge", e.Description)
 	}
 }
 
-// get serves one request with middleware and gives the answer.
+// get serves one request behind Require and returns the response.
 func get(v *bearer.Verifier, r *http.Request, scopes ...string) *http.Response {
 	w := httptest.NewRecorder()
 	v.Require(scopes...)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +78,7 @@ func get(v *bearer.Verifier, r *http.Request, scopes ...string) *http.Response {
 
 func TestToken(t *testing.T) {
 	issuer := bearertest.NewIssuer(t)
-	v := newVerifier(t, issuer.URL)
+	v := newVerifier(t, bearer.Config{Issuer: issuer.URL})
 	got, err := verify(t, v, issuer.Token(bearertest.Claims{
 		"aud": []string{"https://other.example", api}, "scope": "notes:read notes:write", "sid": "s", "roles": []string{"admin"}, "jti": "j", "gid": "g",
 		"acr": "aal2", "amr": []string{"pwd", "otp"}, "auth_time": 1_700_000_000, "tenant": map[string]any{"id": 7},
@@ -84,7 +86,7 @@ func TestToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Issuer != issuer.URL || got.Subject != "ada" || got.User != "ada" || got.Client != "app" || !got.May("notes:read", "notes:write") || got.May("notes:admin") ||
+	if got.Issuer != issuer.URL || got.Subject != "ada" || got.User != "ada" || got.Client != "app" || !got.HasScopes("notes:read", "notes:write") || got.HasScopes("notes:admin") ||
 		got.ID != "j" || got.Grant != "g" || got.Session != "s" || got.Roles[0] != "admin" || got.ACR != "aal2" || len(got.AMR) != 2 ||
 		got.AuthTime.Unix() != 1_700_000_000 || time.Until(got.Expires) < 59*time.Minute || len(got.Audience) != 2 {
 		t.Errorf("%+v", got)
@@ -96,81 +98,81 @@ func TestToken(t *testing.T) {
 		t.Errorf("claim: %v %v %+v", ok, err, tenant)
 	}
 	if ok, err := got.Claim("nothing", &tenant); ok || err != nil {
-		t.Errorf("a claim that is not there: %v %v", ok, err)
+		t.Errorf("an absent claim: %v %v", ok, err)
 	}
 	own, err := verify(t, v, issuer.Token(bearertest.Claims{"sub": "app"}))
 	if err != nil || own.User != "" {
-		t.Errorf("a client that acts for itself: %+v %v", own, err)
+		t.Errorf("a client acting for itself: %+v %v", own, err)
 	}
 }
 
-// What a JWT must be (RFC 9068 §4, RFC 7519 §4.1, RFC 8725 §3).
-func TestLocalRefusals(t *testing.T) {
+// RFC 9068 §4, RFC 7519 §4.1, RFC 8725 §3.
+func TestInvalidJWTs(t *testing.T) {
 	issuer, stranger := bearertest.NewIssuer(t), bearertest.NewIssuer(t)
-	v := newVerifier(t, issuer.URL)
+	v := newVerifier(t, bearer.Config{Issuer: issuer.URL})
 	now := time.Now().Unix()
 	with := func(c bearertest.Claims) string { return issuer.Token(c) }
 	good := issuer.Token(nil)
 	parts := strings.Split(good, ".")
 	for name, token := range map[string]string{
-		"expired":                         with(bearertest.Claims{"exp": now - 1}),
-		"expires this second":             with(bearertest.Claims{"exp": now}),
-		"no exp":                          with(bearertest.Claims{"exp": nil}),
-		"exp as text":                     with(bearertest.Claims{"exp": "tomorrow"}),
-		"exp beyond time":                 with(bearertest.Claims{"exp": 1e300}),
-		"from the future":                 with(bearertest.Claims{"iat": now + 60}),
-		"not before later":                with(bearertest.Claims{"nbf": now + 60}),
-		"another audience":                with(bearertest.Claims{"aud": "https://other.example"}),
-		"an audience that begins alike":   with(bearertest.Claims{"aud": api + "/"}),
-		"no audience":                     with(bearertest.Claims{"aud": nil}),
-		"aud of the wrong type":           with(bearertest.Claims{"aud": 7}),
-		"another issuer in name":          with(bearertest.Claims{"iss": issuer.URL + "/"}),
-		"another issuer":                  stranger.Token(nil),
-		"another issuer's key, our name":  stranger.Token(bearertest.Claims{"iss": issuer.URL}),
-		"no sub":                          with(bearertest.Claims{"sub": nil}),
-		"no client_id":                    with(bearertest.Claims{"client_id": nil}),
-		"azp for client_id":               with(bearertest.Claims{"client_id": nil, "azp": "app"}),
-		"no jti":                          with(bearertest.Claims{"jti": nil}),
-		"no iat":                          with(bearertest.Claims{"iat": nil}),
-		"bound in an unknown way":         with(bearertest.Claims{"cnf": map[string]string{"osc": "x"}}),
-		"cnf is no object":                with(bearertest.Claims{"cnf": "x"}),
-		"scope of the wrong type":         with(bearertest.Claims{"scope": 7}),
-		"an ID token":                     issuer.Sign("JWT", bearertest.Claims{"iss": issuer.URL, "sub": "ada", "aud": api, "exp": now + 60, "iat": now}),
-		"no type":                         issuer.Sign("", bearertest.Claims{"iss": issuer.URL, "sub": "ada", "aud": api, "exp": now + 60, "iat": now}),
-		"changed payload":                 parts[0] + "." + parts[1][:len(parts[1])-2] + "AA." + parts[2],
-		"changed signature":               parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])),
-		"alg none":                        "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0." + parts[1] + ".",
-		"alg HS256":                       "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9." + parts[1] + "." + parts[2],
-		"not JSON":                        "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.bm90IEpTT04." + parts[2],
-		"opaque, and nobody can be asked": "nonsense",
-		"too long":                        "ey" + strings.Repeat("a", 8<<10) + ".a.a",
+		"expired":                        with(bearertest.Claims{"exp": now - 1}),
+		"expires this second":            with(bearertest.Claims{"exp": now}),
+		"no exp":                         with(bearertest.Claims{"exp": nil}),
+		"exp as text":                    with(bearertest.Claims{"exp": "tomorrow"}),
+		"exp beyond time":                with(bearertest.Claims{"exp": 1e300}),
+		"from the future":                with(bearertest.Claims{"iat": now + 3600}),
+		"not before later":               with(bearertest.Claims{"nbf": now + 3600}),
+		"another audience":               with(bearertest.Claims{"aud": "https://other.example"}),
+		"an audience that begins alike":  with(bearertest.Claims{"aud": api + "/"}),
+		"no audience":                    with(bearertest.Claims{"aud": nil}),
+		"aud of the wrong type":          with(bearertest.Claims{"aud": 7}),
+		"another issuer in name":         with(bearertest.Claims{"iss": issuer.URL + "/"}),
+		"another issuer":                 stranger.Token(nil),
+		"another issuer's key, our name": stranger.Token(bearertest.Claims{"iss": issuer.URL}),
+		"no sub":                         with(bearertest.Claims{"sub": nil}),
+		"no client_id":                   with(bearertest.Claims{"client_id": nil}),
+		"azp for client_id":              with(bearertest.Claims{"client_id": nil, "azp": "app"}),
+		"no jti":                         with(bearertest.Claims{"jti": nil}),
+		"no iat":                         with(bearertest.Claims{"iat": nil}),
+		"bound in an unknown way":        with(bearertest.Claims{"cnf": map[string]string{"osc": "x"}}),
+		"cnf is no object":               with(bearertest.Claims{"cnf": "x"}),
+		"scope of the wrong type":        with(bearertest.Claims{"scope": 7}),
+		"an ID token":                    issuer.Sign("JWT", bearertest.Claims{"iss": issuer.URL, "sub": "ada", "aud": api, "exp": now + 60, "iat": now}),
+		"no type":                        issuer.Sign("", bearertest.Claims{"iss": issuer.URL, "sub": "ada", "aud": api, "exp": now + 60, "iat": now}),
+		"changed payload":                parts[0] + "." + parts[1][:len(parts[1])-2] + "AA." + parts[2],
+		"changed signature":              parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])),
+		"alg none":                       "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0." + parts[1] + ".",
+		"alg HS256":                      "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9." + parts[1] + "." + parts[2],
+		"not JSON":                       "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.bm90IEpTT04." + parts[2],
+		"opaque, without introspection":  "nonsense",
+		"too long":                       "ey" + strings.Repeat("a", 8<<10) + ".a.a",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := verify(t, v, token)
-			refusal(t, err, 401, bearer.CodeInvalidToken)
+			rejected(t, err, 401, bearer.CodeInvalidToken)
 		})
 	}
 	if _, err := verify(t, v, good); err != nil {
 		t.Errorf("the good one: %v", err)
 	}
 	if _, err := verify(t, v, issuer.Sign("application/AT+JWT", bearertest.Claims{
-		"iss": issuer.URL, "sub": "ada", "client_id": "app", "aud": api, "jti": "j", "exp": now + 60, "iat": now + 5,
+		"iss": issuer.URL, "sub": "ada", "client_id": "app", "aud": api, "jti": "j", "exp": now + 3600, "iat": now + 5,
 	})); err != nil {
 		t.Errorf("the type in full, and a clock 5 s ahead: %v", err)
 	}
-	lax := newVerifier(t, issuer.URL, bearer.Leeway(time.Minute))
+	lax := newVerifier(t, bearer.Config{Issuer: issuer.URL, Leeway: 5 * time.Minute})
 	if _, err := verify(t, lax, with(bearertest.Claims{"exp": now - 30})); err != nil {
 		t.Errorf("within the leeway: %v", err)
 	}
-	strict := newVerifier(t, issuer.URL, bearer.Algorithms("RS256"))
+	strict := newVerifier(t, bearer.Config{Issuer: issuer.URL, Algorithms: []string{"RS256"}})
 	_, err := verify(t, strict, good)
-	refusal(t, err, 401, bearer.CodeInvalidToken)
+	rejected(t, err, 401, bearer.CodeInvalidToken)
 }
 
-// Where the token may stand in a request (RFC 6750 §2, §3.1, §5.3).
+// The places in a request that a token may be sent in (RFC 6750 §2, §3.1, §5.3).
 func TestCredential(t *testing.T) {
 	issuer := bearertest.NewIssuer(t)
-	v := newVerifier(t, issuer.URL)
+	v := newVerifier(t, bearer.Config{Issuer: issuer.URL})
 	token := issuer.Token(nil)
 	for name, tc := range map[string]struct {
 		request *http.Request
@@ -210,7 +212,7 @@ func TestCredential(t *testing.T) {
 				}
 				return
 			}
-			refusal(t, err, tc.status, tc.code)
+			rejected(t, err, tc.status, tc.code)
 		})
 	}
 	r := httptest.NewRequest("GET", "/notes?q=100%25&about=access_tokens", nil)
@@ -223,7 +225,7 @@ func TestCredential(t *testing.T) {
 // Challenges (RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1).
 func TestChallenges(t *testing.T) {
 	issuer := bearertest.NewIssuer(t)
-	v := newVerifier(t, issuer.URL, bearer.Realm("notes"), bearer.Describe(bearer.Resource{}))
+	v := newVerifier(t, bearer.Config{Issuer: issuer.URL, Realm: "notes", Resource: &bearer.Resource{}})
 	const (
 		metadata = `resource_metadata="https://api.example.com/.well-known/oauth-protected-resource"`
 		algs     = `algs="ES256 ES384 EdDSA Ed25519 RS256 PS256"`
@@ -253,8 +255,8 @@ func TestChallenges(t *testing.T) {
 		},
 		"malformed": {
 			"Bearer ", 400, "invalid_request",
-			`Bearer realm="notes", error="invalid_request", error_description="The Authorization header holds no access token.", ` + metadata,
-			`DPoP realm="notes", error="invalid_request", error_description="The Authorization header holds no access token.", ` + metadata + ", " + algs,
+			`Bearer realm="notes", error="invalid_request", error_description="The Authorization header has no access token.", ` + metadata,
+			`DPoP realm="notes", error="invalid_request", error_description="The Authorization header has no access token.", ` + metadata + ", " + algs,
 		},
 		"bound, sent as bearer": {
 			"Bearer " + bound, 401, "invalid_token",
@@ -286,25 +288,28 @@ func TestChallenges(t *testing.T) {
 	}
 }
 
-func TestOnRefused(t *testing.T) {
+func TestOnReject(t *testing.T) {
 	issuer := bearertest.NewIssuer(t)
-	var told []*bearer.Error
-	v := newVerifier(t, issuer.URL, bearer.OnRefused(func(_ *http.Request, e *bearer.Error) { told = append(told, e) }))
+	var reported []*bearer.Error
+	v := newVerifier(t, bearer.Config{
+		Issuer:   issuer.URL,
+		OnReject: func(_ *http.Request, e *bearer.Error) { reported = append(reported, e) },
+	})
 	res := get(v, request("Bearer "+issuer.Token(bearertest.Claims{"aud": "https://elsewhere.example"})))
 	body := make([]byte, 1000)
 	n, _ := res.Body.Read(body)
-	if len(told) != 1 || !strings.Contains(told[0].Error(), "elsewhere.example") {
-		t.Errorf("the owner was told %v", told)
+	if len(reported) != 1 || !strings.Contains(reported[0].Error(), "elsewhere.example") {
+		t.Errorf("OnReject was called with %v", reported)
 	}
 	if strings.Contains(string(body[:n]), "elsewhere.example") {
-		t.Errorf("the caller was told the reason: %s", body[:n])
+		t.Errorf("the response shows the reason: %s", body[:n])
 	}
 }
 
-// The keys follow their rotation, and a key that is published no longer takes its tokens with it.
+// The keys follow their rotation, and the tokens of a key that is no longer published are rejected.
 func TestRotation(t *testing.T) {
 	issuer, now := bearertest.NewIssuer(t), newClock()
-	v := newVerifier(t, issuer.URL, bearer.Clock(now.get))
+	v := newVerifier(t, bearer.Config{Issuer: issuer.URL, Clock: now.get})
 	lasting := bearertest.Claims{"exp": time.Now().Add(time.Hour * 48).Unix()}
 	old := issuer.Token(lasting)
 	good := func(what, token string) {
@@ -317,37 +322,41 @@ func TestRotation(t *testing.T) {
 	issuer.Rotate()
 	renewed := issuer.Token(lasting)
 	_, err := verify(t, v, renewed)
-	refusal(t, err, 401, bearer.CodeInvalidToken) // the keys are a moment old: strangers cannot make us ask at will
-	if n := issuer.Asked("/jwks"); n != 1 {
-		t.Errorf("the keys were asked for %d times", n)
+	rejected(t, err, 401, bearer.CodeInvalidToken) // the keys were just loaded: a made-up token must not cause a request
+	if n := issuer.Requests("/jwks"); n != 1 {
+		t.Errorf("the keys were requested %d times", n)
 	}
 	now.advance(31 * time.Second)
 	good("second key", renewed)
 	for range 20 {
 		_, _ = verify(t, v, bearertest.NewIssuer(t).Token(bearertest.Claims{"iss": issuer.URL}))
 	}
-	if n := issuer.Asked("/jwks"); n != 2 {
-		t.Errorf("the keys were asked for %d times", n)
+	if n := issuer.Requests("/jwks"); n != 2 {
+		t.Errorf("the keys were requested %d times", n)
 	}
 	good("first key still", old)
 	issuer.Forget()
-	now.advance(11 * time.Minute) // past the life of the keys: the next request has them renewed behind it
-	good("until they are renewed", old)
-	until(t, "the old key's token is refused", func() bool { _, err := verify(t, v, old); return err != nil })
+	now.advance(11 * time.Minute) // past the lifetime of the keys: the next request refreshes them
+	good("until they are refreshed", old)
+	testkit.Eventually(t, "the old key's token is rejected", func() bool { _, err := verify(t, v, old); return err != nil })
 	good("second key still", renewed)
 }
 
-// An issuer that cannot be asked: 503 while nothing is in hand, then the keys in hand for a day.
+// An issuer that is down: 503 while no keys are cached, then the cached keys are used for a day.
 func TestOutage(t *testing.T) {
 	issuer, now := bearertest.NewIssuer(t), newClock()
-	var told atomic.Int32
-	v := newVerifier(t, issuer.URL, bearer.Clock(now.get), bearer.OnError(func(error) { told.Add(1) }))
+	var reported atomic.Int32
+	v := newVerifier(t, bearer.Config{
+		Issuer:  issuer.URL,
+		Clock:   now.get,
+		OnError: func(error) { reported.Add(1) },
+	})
 	token := issuer.Token(bearertest.Claims{"exp": time.Now().Add(72 * time.Hour).Unix()})
 	issuer.Down(true)
 	_, err := verify(t, v, token)
-	refusal(t, err, 503, bearer.CodeUnavailable)
-	if told.Load() != 1 {
-		t.Errorf("the owner was told %d times", told.Load())
+	rejected(t, err, 503, bearer.CodeUnavailable)
+	if reported.Load() != 1 {
+		t.Errorf("OnError was called %d times", reported.Load())
 	}
 	res := get(v, request("Bearer "+token))
 	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || res.Header.Get("WWW-Authenticate") != "" {
@@ -365,40 +374,48 @@ func TestOutage(t *testing.T) {
 	}
 	now.advance(3 * time.Hour)
 	_, err = verify(t, v, token)
-	refusal(t, err, 503, bearer.CodeUnavailable)
+	rejected(t, err, 503, bearer.CodeUnavailable)
 }
 
-// Revocations are in force at once; without news of them the owner's choice is.
+// A revocation applies as soon as the feed reports it.
 func TestRevocation(t *testing.T) {
 	issuer := bearertest.NewIssuer(t)
-	v, strict := newVerifier(t, issuer.URL, client), newVerifier(t, issuer.URL, client, bearer.WhenBlind(bearer.Refuse))
+	v, strict := newVerifier(t, bearer.Config{Issuer: issuer.URL, Client: client}), newVerifier(t, bearer.Config{
+		Issuer:    issuer.URL,
+		Client:    client,
+		StaleFeed: bearer.RejectWhenStale,
+	})
 	for _, one := range []*bearer.Verifier{v, strict} {
 		if err := one.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for kind, claim := range map[string]string{"token": "jti", "grant": "gid", "session": "sid"} {
-		token := issuer.Token(bearertest.Claims{claim: "dead " + kind})
+		token := issuer.Token(bearertest.Claims{claim: "revoked " + kind})
 		if _, err := verify(t, v, token); err != nil {
 			t.Fatal(err)
 		}
-		issuer.Revoke(kind, "dead "+kind)
-		until(t, kind+" is refused", func() bool { _, err := verify(t, v, token); return err != nil })
+		issuer.Revoke(kind, "revoked "+kind)
+		testkit.Eventually(t, kind+" is rejected", func() bool { _, err := verify(t, v, token); return err != nil })
 		_, err := verify(t, v, token)
-		refusal(t, err, 401, bearer.CodeInvalidToken)
+		rejected(t, err, 401, bearer.CodeInvalidToken)
 	}
-	if n := issuer.Asked("/introspect"); n != 0 {
-		t.Errorf("the introspection endpoint was asked %d times although the feed is current", n)
+	if n := issuer.Requests("/introspect"); n != 0 {
+		t.Errorf("%d introspection requests although the feed is current", n)
 	}
 }
 
-func TestBlind(t *testing.T) {
+func TestStaleFeed(t *testing.T) {
 	issuer := bearertest.NewIssuer(t)
 	issuer.Silence(true)
-	v, strict := newVerifier(t, issuer.URL, client), newVerifier(t, issuer.URL, client, bearer.WhenBlind(bearer.Refuse))
+	v, strict := newVerifier(t, bearer.Config{Issuer: issuer.URL, Client: client}), newVerifier(t, bearer.Config{
+		Issuer:    issuer.URL,
+		Client:    client,
+		StaleFeed: bearer.RejectWhenStale,
+	})
 	token := issuer.Token(nil)
-	_, err := verify(t, v, token) // the endpoint does not know it: it has been revoked
-	refusal(t, err, 401, bearer.CodeInvalidToken)
+	_, err := verify(t, v, token) // not active at the endpoint
+	rejected(t, err, 401, bearer.CodeInvalidToken)
 	good := issuer.Token(nil)
 	issuer.Answer(good, bearertest.Claims{"active": true, "sub": "ada", "client_id": "app", "aud": api})
 	for range 5 {
@@ -406,39 +423,45 @@ func TestBlind(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if n := issuer.Asked("/introspect"); n != 2 {
-		t.Errorf("asked %d times, want once for each token", n)
+	if n := issuer.Requests("/introspect"); n != 2 {
+		t.Errorf("%d requests; want one for each token", n)
 	}
 	_, err = verify(t, strict, good)
-	refusal(t, err, 503, bearer.CodeUnavailable)
+	rejected(t, err, 503, bearer.CodeUnavailable)
 	issuer.Silence(false)
-	until(t, "the feed is current", func() bool { _, err := verify(t, strict, good); return err == nil })
+	testkit.Eventually(t, "the feed is current", func() bool { _, err := verify(t, strict, good); return err == nil })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	issuer.Silence(true)
-	if err := newVerifier(t, issuer.URL, client).Ready(ctx); err == nil {
+	if err := newVerifier(t, bearer.Config{Issuer: issuer.URL, Client: client}).Ready(ctx); err == nil {
 		t.Error("Ready without a feed")
 	}
 }
 
-// Foreign issuers call things otherwise.
+// Foreign issuers name their claims differently.
 func TestForeign(t *testing.T) {
 	issuer := bearertest.NewIssuer(t)
 	now := time.Now().Unix()
-	keycloak := newVerifier(t, issuer.URL, bearer.Foreign(bearer.Claims{Roles: "realm_access.roles"}))
-	auth0 := newVerifier(t, issuer.URL, bearer.Foreign(bearer.Claims{Scopes: "permissions", Roles: "https://example.com/roles", User: "https://example.com/user"}))
+	keycloak := newVerifier(t, bearer.Config{
+		Issuer:  issuer.URL,
+		Foreign: &bearer.Claims{Roles: "realm_access.roles"},
+	})
+	auth0 := newVerifier(t, bearer.Config{
+		Issuer:  issuer.URL,
+		Foreign: &bearer.Claims{Scopes: "permissions", Roles: "https://example.com/roles", User: "https://example.com/user"},
+	})
 	got, err := verify(t, keycloak, issuer.Sign("JWT", bearertest.Claims{
 		"iss": issuer.URL, "sub": "7f", "azp": "shop", "aud": []string{"account", api}, "exp": now + 60, "iat": now, "jti": "j", "typ": "Bearer",
 		"scope": "profile notes:read", "realm_access": map[string]any{"roles": []string{"editor"}}, "preferred_username": "ada",
 	}))
-	if err != nil || got.Client != "shop" || got.User != "7f" || got.UserName != "ada" || len(got.Roles) != 1 || got.Roles[0] != "editor" || !got.May("notes:read") {
+	if err != nil || got.Client != "shop" || got.User != "7f" || got.UserName != "ada" || len(got.Roles) != 1 || got.Roles[0] != "editor" || !got.HasScopes("notes:read") {
 		t.Errorf("%+v %v", got, err)
 	}
 	got, err = verify(t, auth0, issuer.Sign("at+jwt", bearertest.Claims{
 		"iss": issuer.URL, "sub": "auth0|1", "azp": "shop", "aud": api, "exp": now + 60, "permissions": []string{"notes:read"},
 		"https://example.com/roles": []string{"editor"}, "https://example.com/user": "ada",
 	}))
-	if err != nil || got.User != "ada" || got.Roles[0] != "editor" || !got.May("notes:read") {
+	if err != nil || got.User != "ada" || got.Roles[0] != "editor" || !got.HasScopes("notes:read") {
 		t.Errorf("%+v %v", got, err)
 	}
 	for name, more := range map[string]bearertest.Claims{
@@ -456,17 +479,17 @@ func TestForeign(t *testing.T) {
 			claims[k] = c
 		}
 		if _, err := verify(t, keycloak, issuer.Sign("JWT", claims)); err == nil {
-			t.Errorf("%s was taken", name)
+			t.Errorf("%s was accepted", name)
 		}
 	}
 	_, err = verify(t, keycloak, issuer.Sign("logout+jwt", bearertest.Claims{"iss": issuer.URL, "sub": "7f", "aud": api, "exp": now + 60}))
-	refusal(t, err, 401, bearer.CodeInvalidToken)
+	rejected(t, err, 401, bearer.CodeInvalidToken)
 }
 
-// Tokens bound to a TLS certificate (RFC 8705 §3).
+// RFC 8705 §3: tokens bound to a TLS certificate.
 func TestCertificate(t *testing.T) {
 	issuer := bearertest.NewIssuer(t)
-	v := newVerifier(t, issuer.URL)
+	v := newVerifier(t, bearer.Config{Issuer: issuer.URL})
 	server := httptest.NewTLSServer(nil) // for its certificate
 	defer server.Close()
 	cert, other := server.Certificate(), &x509.Certificate{Raw: []byte("another")}
@@ -482,65 +505,71 @@ func TestCertificate(t *testing.T) {
 	if err := send(cert); err != nil {
 		t.Error(err)
 	}
-	refusal(t, send(nil), 401, bearer.CodeInvalidToken)
-	refusal(t, send(other), 401, bearer.CodeInvalidToken)
-	behind := newVerifier(t, issuer.URL, bearer.ClientCertificate(func(*http.Request) *x509.Certificate { return cert }))
+	rejected(t, send(nil), 401, bearer.CodeInvalidToken)
+	rejected(t, send(other), 401, bearer.CodeInvalidToken)
+	behind := newVerifier(t, bearer.Config{
+		Issuer:            issuer.URL,
+		ClientCertificate: func(*http.Request) *x509.Certificate { return cert },
+	})
 	if _, err := verify(t, behind, token); err != nil {
 		t.Errorf("behind a proxy: %v", err)
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
-	aud := bearer.Audience(api)
+func TestInvalidConfig(t *testing.T) {
+	const id = "https://id.example.com"
+	aud := []string{api}
 	for name, tc := range map[string]struct {
-		issuer string
-		opts   []bearer.Option
+		config bearer.Config
 		says   string
 	}{
-		"no audience":               {"https://id.example.com", nil, "Audience"},
-		"issuer without TLS":        {"http://id.example.com", []bearer.Option{aud}, "https"},
-		"issuer that is no URL":     {"id.example.com", []bearer.Option{aud}, "https"},
-		"issuer with a user":        {"https://a:b@id.example.com", []bearer.Option{aud}, "user name"},
-		"client without secret":     {"https://id.example.com", []bearer.Option{aud, bearer.Client("a", "")}, "secret"},
-		"symmetric algorithm":       {"https://id.example.com", []bearer.Option{aud, bearer.Algorithms("HS256")}, "HS256"},
-		"no signature":              {"https://id.example.com", []bearer.Option{aud, bearer.Algorithms("none")}, "none"},
-		"no algorithms":             {"https://id.example.com", []bearer.Option{aud, bearer.Algorithms()}, "at least one"},
-		"introspection by nobody":   {"https://id.example.com", []bearer.Option{aud, bearer.AlwaysIntrospect()}, "Client"},
-		"keys without TLS":          {"https://id.example.com", []bearer.Option{aud, bearer.JWKS("http://id.example.com/k")}, "JWKS"},
-		"introspection without TLS": {"https://id.example.com", []bearer.Option{aud, bearer.IntrospectionEndpoint("http://id.example.com/i")}, "IntrospectionEndpoint"},
-		"short nonce key":           {"https://id.example.com", []bearer.Option{aud, bearer.RequireNonce([]byte("short"))}, "32"},
-		"public URL":                {"https://id.example.com", []bearer.Option{aud, bearer.PublicURL("api.example.com")}, "PublicURL"},
-		"endless leeway":            {"https://id.example.com", []bearer.Option{aud, bearer.Leeway(time.Hour)}, "Leeway"},
-		"endless belief":            {"https://id.example.com", []bearer.Option{aud, bearer.CacheFor(time.Hour)}, "CacheFor"},
-		"realm that breaks out":     {"https://id.example.com", []bearer.Option{aud, bearer.Realm(`a", error="x`)}, "Realm"},
-		"unknown policy":            {"https://id.example.com", []bearer.Option{aud, bearer.WhenBlind(7)}, "WhenBlind"},
-		"token of no size":          {"https://id.example.com", []bearer.Option{aud, bearer.MaxToken(0)}, "MaxToken"},
-		"memory of no size":         {"https://id.example.com", []bearer.Option{aud, bearer.Remember(0)}, "Remember"},
-		"identifier is no address":  {"https://id.example.com", []bearer.Option{bearer.Audience("notes"), bearer.Describe(bearer.Resource{})}, "identifier"},
-		"described scope":           {"https://id.example.com", []bearer.Option{aud, bearer.Describe(bearer.Resource{Scopes: []string{"a b"}})}, "scope"},
+		"no audience":               {bearer.Config{Issuer: id}, "Audience"},
+		"issuer without TLS":        {bearer.Config{Issuer: "http://id.example.com", Audience: aud}, "https"},
+		"issuer that is no URL":     {bearer.Config{Issuer: "id.example.com", Audience: aud}, "https"},
+		"issuer with a user":        {bearer.Config{Issuer: "https://a:b@id.example.com", Audience: aud}, "user name"},
+		"client without secret":     {bearer.Config{Issuer: id, Audience: aud, Client: bearer.ClientCredentials{ID: "a", Secret: ""}}, "Secret"},
+		"symmetric algorithm":       {bearer.Config{Issuer: id, Audience: aud, Algorithms: []string{"HS256"}}, "HS256"},
+		"no signature":              {bearer.Config{Issuer: id, Audience: aud, Algorithms: []string{"none"}}, "none"},
+		"no algorithms":             {bearer.Config{Issuer: id, Audience: aud, Algorithms: []string{}}, "at least one"},
+		"introspection by nobody":   {bearer.Config{Issuer: id, Audience: aud, AlwaysIntrospect: true}, "Client"},
+		"keys without TLS":          {bearer.Config{Issuer: id, Audience: aud, JWKSURL: "http://id.example.com/k"}, "JWKSURL"},
+		"introspection without TLS": {bearer.Config{Issuer: id, Audience: aud, IntrospectionURL: "http://id.example.com/i"}, "IntrospectionURL"},
+		"short nonce key":           {bearer.Config{Issuer: id, Audience: aud, DPoP: bearer.DPoPConfig{RequireNonce: true, NonceKey: []byte("short")}}, "32"},
+		"public URL":                {bearer.Config{Issuer: id, Audience: aud, PublicURL: "api.example.com"}, "PublicURL"},
+		"endless leeway":            {bearer.Config{Issuer: id, Audience: aud, Leeway: time.Hour}, "Leeway"},
+		"endless belief":            {bearer.Config{Issuer: id, Audience: aud, CacheTTL: time.Hour}, "CacheTTL"},
+		"realm that breaks out":     {bearer.Config{Issuer: id, Audience: aud, Realm: `a", error="x`}, "Realm"},
+		"unknown policy":            {bearer.Config{Issuer: id, Audience: aud, StaleFeed: 7}, "StaleFeed"},
+		"token of no size":          {bearer.Config{Issuer: id, Audience: aud, MaxTokenBytes: -1}, "MaxTokenBytes"},
+		"memory of no size":         {bearer.Config{Issuer: id, Audience: aud, MaxCachedTokens: -1}, "MaxCachedTokens"},
+		"identifier is no address":  {bearer.Config{Issuer: id, Audience: []string{"notes"}, Resource: &bearer.Resource{}}, "identifier"},
+		"described scope":           {bearer.Config{Issuer: id, Audience: aud, Resource: &bearer.Resource{Scopes: []string{"a b"}}}, "scope"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := bearer.New(tc.issuer, tc.opts...)
+			_, err := bearer.New(tc.config)
 			if err == nil || !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("error %v does not say %q", err, tc.says)
 			}
 			if err != nil && strings.Contains(err.Error(), "a:b@") {
-				t.Errorf("the error holds a password: %v", err)
+				t.Errorf("the error shows a password: %v", err)
 			}
 		})
 	}
-	v := newVerifier(t, "https://id.example.com")
+	v := newVerifier(t, bearer.Config{Issuer: "https://id.example.com"})
 	defer func() {
 		if recover() == nil {
-			t.Error("Require took two scopes in one string")
+			t.Error("Require accepted two scopes in one string")
 		}
 	}()
 	v.Require("a b")
 }
 
-// The metadata document (RFC 9728 §3).
+// RFC 9728 §3.
 func TestMetadata(t *testing.T) {
-	v := newVerifier(t, "https://id.example.com", bearer.Describe(bearer.Resource{ID: api + "/v1/", Name: "Notes", Scopes: []string{"notes:read"}}))
+	v := newVerifier(t, bearer.Config{
+		Issuer:   "https://id.example.com",
+		Resource: &bearer.Resource{ID: api + "/v1/", Name: "Notes", Scopes: []string{"notes:read"}},
+	})
 	if got, want := v.MetadataPath(), "/.well-known/oauth-protected-resource/v1"; got != want {
 		t.Errorf("path %s, want %s", got, want)
 	}
@@ -557,13 +586,13 @@ func TestMetadata(t *testing.T) {
 		t.Errorf("POST: %d", w.Code)
 	}
 	w = httptest.NewRecorder()
-	newVerifier(t, "https://id.example.com").Metadata().ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	newVerifier(t, bearer.Config{Issuer: "https://id.example.com"}).Metadata().ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != 404 {
-		t.Errorf("without Describe: %d", w.Code)
+		t.Errorf("without Resource: %d", w.Code)
 	}
 }
 
-// clock is one that a test moves.
+// A clock is moved by a test.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -581,15 +610,4 @@ func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
-}
-
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for range 500 {
-		if done() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("not within five seconds: %s", what)
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/gatehouse-id/gatehouse/bearer/bearertest"
 )
 
-// A token that has been seen before costs a hash and look-ups, and allocates next to nothing.
+// A cached token takes a hash and lookups, and hardly any allocation.
 func BenchmarkVerifyWarm(b *testing.B) {
 	issuer := bearertest.NewIssuer(b)
-	v := newVerifier(b, issuer.URL, client)
+	v := newVerifier(b, bearer.Config{Issuer: issuer.URL, Client: client})
 	if err := v.Ready(b.Context()); err != nil {
 		b.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func BenchmarkVerifyWarm(b *testing.B) {
 
 func BenchmarkRequireWarm(b *testing.B) {
 	issuer := bearertest.NewIssuer(b)
-	v := newVerifier(b, issuer.URL)
+	v := newVerifier(b, bearer.Config{Issuer: issuer.URL})
 	r := request("Bearer " + issuer.Token(bearertest.Claims{"scope": "notes:read"}))
 	h := v.Require("notes:read")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	w := httptest.NewRecorder()
@@ -43,7 +43,12 @@ func BenchmarkRequireWarm(b *testing.B) {
 
 func BenchmarkVerifyOpaque(b *testing.B) {
 	issuer := bearertest.NewIssuer(b)
-	v := newVerifier(b, issuer.URL, client, bearer.WithoutFeed(), bearer.CacheFor(5*time.Minute))
+	v := newVerifier(b, bearer.Config{
+		Issuer:            issuer.URL,
+		Client:            client,
+		IgnoreRevocations: true,
+		CacheTTL:          5 * time.Minute,
+	})
 	r := request("Bearer " + issuer.Opaque(bearertest.Claims{"scope": "notes:read"}))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -55,7 +60,7 @@ func BenchmarkVerifyOpaque(b *testing.B) {
 
 func BenchmarkVerifyDPoP(b *testing.B) {
 	issuer, holder := bearertest.NewIssuer(b), bearertest.NewHolder(b)
-	v := newVerifier(b, issuer.URL, bearer.PublicURL(api))
+	v := newVerifier(b, bearer.Config{Issuer: issuer.URL, PublicURL: api})
 	token := issuer.Token(bearertest.Claims{"cnf": holder.Confirmation()})
 	for b.Loop() {
 		b.StopTimer()
@@ -67,18 +72,18 @@ func BenchmarkVerifyDPoP(b *testing.B) {
 	}
 }
 
-// TestWarmAllocations is the budget of a warm request.
+// The budget of a request with a cached token.
 func TestWarmAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	issuer := bearertest.NewIssuer(t)
-	v := newVerifier(t, issuer.URL)
+	v := newVerifier(t, bearer.Config{Issuer: issuer.URL})
 	r := request("Bearer " + issuer.Token(nil))
 	if _, err := v.Verify(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
 	if n := testing.AllocsPerRun(100, func() { _, _ = v.Verify(t.Context(), r) }); n > 2 {
-		t.Errorf("a warm token costs %.0f allocations", n)
+		t.Errorf("a cached token takes %.0f allocations", n)
 	}
 }

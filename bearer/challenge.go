@@ -9,19 +9,24 @@ import (
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 )
 
-// Refuse answers a request whose Verify gave an error: status, challenges and a JSON body. The scopes are those that the request needs,
-// for the challenge.
-func (v *Verifier) Refuse(w http.ResponseWriter, err error, scopes ...string) {
-	v.refuse(w, nil, err, scopes)
+// Reject responds to a request for which Verify returned an error: status, challenges and a JSON
+// body. The challenge names the scopes that the request needs.
+func (v *Verifier) Reject(w http.ResponseWriter, err error, scopes ...string) {
+	v.reject(w, nil, err, scopes)
 }
 
-func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error, scopes []string) {
+func (v *Verifier) reject(w http.ResponseWriter, r *http.Request, err error, scopes []string) {
 	var e *Error
 	if !errors.As(err, &e) {
-		e = &Error{Status: http.StatusInternalServerError, Code: "server_error", Description: "The access token could not be checked.", cause: err}
+		e = &Error{
+			Status:      http.StatusInternalServerError,
+			Code:        "server_error",
+			Description: "The access token could not be checked.",
+			cause:       err,
+		}
 	}
-	if v.onRefused != nil && r != nil {
-		v.onRefused(r, e)
+	if v.OnReject != nil && r != nil {
+		v.OnReject(r, e)
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -43,14 +48,15 @@ func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error, sco
 		body.Code = "unauthorized"
 	}
 	w.WriteHeader(e.Status)
-	_ = json.NewEncoder(w).Encode(body) // fails only if the caller has gone
+	_ = json.NewEncoder(w).Encode(body) // fails only if the connection is closed
 }
 
-// Challenges are the values of WWW-Authenticate for a refusal: one for each scheme that would be accepted (RFC 6750 §3, RFC 9449 §7.1). What is
-// wrong is told in that of the scheme that was tried.
+// Challenges returns the values of WWW-Authenticate for an error: one for each accepted scheme
+// (RFC 6750 §3, RFC 9449 §7.1). The challenge of the scheme that the request used describes the
+// error.
 func (v *Verifier) Challenges(e *Error, scopes ...string) []string {
 	var out []string
-	if !v.onlyDPoP {
+	if !v.DPoP.Required {
 		out = append(out, v.challenge(SchemeBearer, e, scopes))
 	}
 	return append(out, v.challenge(SchemeDPoP, e, scopes))
@@ -60,11 +66,11 @@ func (v *Verifier) challenge(scheme string, e *Error, scopes []string) string {
 	var p []string
 	add := func(name, value string) {
 		if value != "" {
-			p = append(p, name+`="`+printable(value)+`"`)
+			p = append(p, name+`="`+quotable(value)+`"`)
 		}
 	}
-	add("realm", v.realm)
-	if e.Scheme == scheme || e.Scheme == "" || (v.onlyDPoP && scheme == SchemeDPoP) {
+	add("realm", v.Realm)
+	if e.Scheme == scheme || e.Scheme == "" || (v.DPoP.Required && scheme == SchemeDPoP) {
 		add("error", e.Code)
 		if e.Code != "" {
 			add("error_description", e.Description)

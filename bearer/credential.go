@@ -13,41 +13,42 @@ const (
 	SchemeDPoP   = "DPoP"   // RFC 9449 §7.1
 )
 
-// Credential is what a request shows.
+// A Credential is what a request authenticates with.
 type Credential struct {
 	Scheme      string            // SchemeBearer or SchemeDPoP
 	Token       string            // the access token
 	Proofs      []string          // the DPoP headers: exactly one with SchemeDPoP
 	Method      string            // of the request
-	URL         string            // of the request, as its caller sees it; needed with SchemeDPoP
-	Certificate *x509.Certificate // the caller's in TLS, or nil
+	URL         string            // of the request as its caller sees it; required with SchemeDPoP
+	Certificate *x509.Certificate // the caller's TLS certificate, or nil
 }
 
-// credential takes the credential out of a request: from the Authorization header, and from nowhere else. A token in an address would
-// be kept in logs and histories (RFC 6750 §5.3), so there it is refused, not passed over.
+// credential returns the credential in the Authorization header. A token in the address ends up in
+// logs and browser histories (RFC 6750 §5.3), so it is an error and not ignored.
 func (v *Verifier) credential(r *http.Request) (*Credential, error) {
 	if inQuery(r.URL.RawQuery) {
-		return nil, malformed("An access token in the address is refused (RFC 6750 section 5.3). Send it in the Authorization header.")
+		return nil, malformed("An access token in the address is not accepted (RFC 6750 section 5.3). Send it in the Authorization header.")
 	}
-	sent := r.Header["Authorization"]
-	if len(sent) > 1 {
+	values := r.Header["Authorization"]
+	if len(values) > 1 {
 		return nil, malformed("The Authorization header is sent twice. Send it once.")
 	}
-	if len(sent) == 0 {
-		return nil, nothingSent()
+	if len(values) == 0 {
+		return nil, noToken()
 	}
-	c, ok := ParseAuthorization(sent[0])
+	c, ok := ParseAuthorization(values[0])
 	if !ok {
-		return nil, nothingSent()
+		return nil, noToken()
 	}
-	c.Method, c.Certificate = r.Method, v.certificate(r)
+	c.Method, c.Certificate = r.Method, v.ClientCertificate(r)
 	if c.Scheme == SchemeDPoP {
-		c.Proofs, c.URL = r.Header["Dpop"], v.address(r)
+		c.Proofs, c.URL = r.Header["Dpop"], v.requestURL(r)
 	}
 	return c, nil
 }
 
-// ParseAuthorization reads an Authorization header. It reports false for other schemes than those of access tokens.
+// ParseAuthorization parses an Authorization header. It reports false for other schemes than Bearer
+// and DPoP.
 func ParseAuthorization(header string) (*Credential, bool) {
 	name, token, _ := strings.Cut(header, " ")
 	c := &Credential{Token: strings.Trim(token, " ")}
@@ -62,13 +63,13 @@ func ParseAuthorization(header string) (*Credential, bool) {
 	return c, true
 }
 
-// wellFormed looks at the form alone.
-func (c *Credential) wellFormed(most int) error {
+// checkForm checks the syntax of a token (RFC 6750 §2.1) and its size.
+func (c *Credential) checkForm(maxBytes int) error {
 	switch {
 	case c == nil || c.Token == "":
-		return malformed("The Authorization header holds no access token.")
-	case len(c.Token) > most:
-		return invalid("The access token is too long to be one of this API's.", nil)
+		return malformed("The Authorization header has no access token.")
+	case len(c.Token) > maxBytes:
+		return invalid("The access token is too long.", nil)
 	case !isToken(c.Token):
 		return malformed("The Authorization header is not of the form: Bearer, a space, the access token.")
 	}
@@ -86,7 +87,8 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// tokenBytes are the bytes of a b64token before its padding: a table, because each byte of each request's token is looked at.
+// tokenBytes marks the bytes of a b64token before its padding. A table is fast enough to check each
+// byte of each request's token.
 var tokenBytes = func() (table [256]bool) {
 	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/") {
 		table[c] = true
@@ -94,25 +96,26 @@ var tokenBytes = func() (table [256]bool) {
 	return table
 }()
 
-// inQuery reports whether a query holds an access token, however it is written.
+// inQuery reports whether a query has a parameter access_token, in any encoding.
 func inQuery(raw string) bool {
 	if !strings.Contains(raw, "access_token") && !strings.Contains(raw, "%") {
 		return false
 	}
-	q, _ := url.ParseQuery(raw) // what cannot be parsed is left out, and no handler finds it either
+	q, _ := url.ParseQuery(raw) // a part that cannot be parsed is left out, as in every handler
 	return q.Has("access_token")
 }
 
-// address is a request's URL as its caller sees it, without the query, for comparison with a proof's htu (RFC 9449 §4.3).
-func (v *Verifier) address(r *http.Request) string {
-	// The path as it was sent: a handler in front may have cut a prefix off r.URL.
+// requestURL returns a request's URL as its caller sees it, without the query, to be compared with
+// a proof's htu (RFC 9449 §4.3).
+func (v *Verifier) requestURL(r *http.Request) string {
+	// The path as it was sent: an outer handler may have removed a prefix from r.URL.
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(path, "/") {
 		path = r.URL.EscapedPath()
 	}
-	path = strings.ReplaceAll(path, "#", "%23") // it begins no fragment here (RFC 9112 §3.2), and must not be taken for one
-	if v.base != "" {
-		return v.base + path
+	path = strings.ReplaceAll(path, "#", "%23") // a request target has no fragment (RFC 9112 §3.2)
+	if v.PublicURL != "" {
+		return v.PublicURL + path
 	}
 	if r.TLS != nil {
 		return "https://" + r.Host + path

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Codes of an Error, as in challenges.
+// Codes of an [Error], as sent in challenges.
 const (
 	CodeInvalidRequest    = "invalid_request"    // RFC 6750 §3.1
 	CodeInvalidToken      = "invalid_token"      // RFC 6750 §3.1
@@ -16,12 +16,13 @@ const (
 	CodeUnavailable       = "temporarily_unavailable"
 )
 
-// Error says why a request is refused. What it holds may be told to the caller, but for what it wraps, which is for a log.
+// An Error says why a request was rejected. Its fields may be shown to the caller; the error that
+// it wraps is for a log.
 type Error struct {
 	Status      int    // HTTP status
-	Code        string // one of the codes, or "" when no access token was sent
-	Description string // one or two sentences for who wrote the calling program; ASCII without quotes
-	Scheme      string // the scheme whose challenge tells it, or "" for every
+	Code        string // one of the codes, or "" if the request has no access token
+	Description string // one or two sentences for the developer of the caller; ASCII without quotes
+	Scheme      string // the scheme whose challenge describes it, or "" for all
 	cause       error
 }
 
@@ -32,11 +33,11 @@ func (e *Error) Error() string {
 	return "bearer: " + e.Description
 }
 
-// Unwrap gives the reason, where there is more to say to the owner than to the caller.
+// Unwrap returns the reason that the caller does not see, or nil.
 func (e *Error) Unwrap() error { return e.cause }
 
-// nothingSent tells who shows nothing no more than that a token is needed (RFC 6750 §3).
-func nothingSent() error {
+// noToken returns a bare challenge for a request without a token (RFC 6750 §3).
+func noToken() error {
 	return &Error{Status: http.StatusUnauthorized, Description: "This needs an access token."}
 }
 
@@ -45,38 +46,56 @@ func malformed(description string) error {
 }
 
 func invalid(description string, cause error) error {
-	return &Error{Status: http.StatusUnauthorized, Code: CodeInvalidToken, Description: description, cause: cause}
+	return &Error{
+		Status:      http.StatusUnauthorized,
+		Code:        CodeInvalidToken,
+		Description: description,
+		cause:       cause,
+	}
 }
 
 func badProof(description string, cause error) error {
-	return &Error{Status: http.StatusUnauthorized, Code: CodeInvalidProof, Description: description, Scheme: SchemeDPoP, cause: cause}
+	return &Error{
+		Status:      http.StatusUnauthorized,
+		Code:        CodeInvalidProof,
+		Description: description,
+		Scheme:      SchemeDPoP,
+		cause:       cause,
+	}
 }
 
 func unavailable(description string, cause error) error {
-	return &Error{Status: http.StatusServiceUnavailable, Code: CodeUnavailable, Description: description, cause: cause}
+	return &Error{
+		Status:      http.StatusServiceUnavailable,
+		Code:        CodeUnavailable,
+		Description: description,
+		cause:       cause,
+	}
 }
 
-// inScheme puts an error's words into the challenge of the scheme that was tried. Requests can share an error, so it is copied.
+// inScheme returns an error whose description belongs to the challenge of the scheme that the
+// request used. It copies the error, since requests can share one.
 func inScheme(err error, scheme string) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Scheme != "" {
 		return err
 	}
-	own := *e
-	own.Scheme = scheme
-	return &own
+	c := *e
+	c.Scheme = scheme
+	return &c
 }
 
-// scheme is the scheme that a token is used with.
-func scheme(t *Token) string {
+// schemeOf returns the scheme that a token is sent with.
+func schemeOf(t *Token) string {
 	if t.Thumbprint != "" {
 		return SchemeDPoP
 	}
 	return SchemeBearer
 }
 
-// printable keeps what may stand in a quoted string of a challenge (RFC 6750 §3).
-func printable(s string) string {
+// quotable removes the characters that are not allowed in the quoted strings of a challenge (RFC
+// 6750 §3).
+func quotable(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' {
 			return -1

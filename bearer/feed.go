@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// Identity is what a revocation can name in a token: its claims of the same names.
-type Identity struct {
+// A TokenRef holds the claims of a token that a revocation can name.
+type TokenRef struct {
 	ID       string    // jti
 	Grant    string    // gid
 	Session  string    // sid, or ""
@@ -26,128 +26,131 @@ type Identity struct {
 	IssuedAt time.Time // iat
 }
 
-// FeedOptions say whom to follow and as whom.
-type FeedOptions struct {
-	Issuer       string        // the server's issuer, as in `iss`
-	ClientID     string        // a confidential client of this resource server's own
-	ClientSecret string        // its secret
-	HTTP         *http.Client  // nil: one without a total timeout, as a stream needs
-	Bound        time.Duration // how long nothing may be heard before Current is false; 0: 10 s
-	OnError      func(error)   // told when the stream breaks; it is taken up again by itself; may be nil
+// A FeedConfig says which revocation feed to follow. Issuer and Client are required.
+type FeedConfig struct {
+	Issuer     string            // the server's issuer, as in iss
+	Client     ClientCredentials // a confidential client of this API's own
+	HTTPClient *http.Client      // nil means one without a total timeout, as a stream needs
+	StaleAfter time.Duration     // how long the feed may be silent before Current is false; 0 means 10 s
+	OnError    func(error)       // called when the stream breaks, before it reconnects; may be nil
 }
 
-// Feed is a follower of the log of revocations. It keeps those in memory whose tokens have not expired, so that the answer costs a few map
-// look-ups and is at most a second old. It is safe for concurrent use. Run it, then ask Revoked. A Verifier has one of its own.
+// A Feed follows the revocation log of a Gatehouse server. It holds the revocations of tokens that
+// have not expired in memory, so that checking a token takes a few map lookups and is at most a
+// second behind. It is safe for concurrent use. Call Run, then Revoked. A Verifier has one of its
+// own.
 type Feed struct {
-	o FeedOptions
+	cfg FeedConfig
 
-	mu    sync.RWMutex
-	dead  map[string]map[string]entry // kind → id
-	seq   int64
-	heard time.Time // when the server last said that this is all there is
+	mu      sync.RWMutex
+	revoked map[string]map[string]revocation // kind → id
+	seq     int64
+	heard   time.Time // when the server last confirmed that there is nothing newer
 }
 
-type entry struct{ notBefore, expires int64 } // Unix milliseconds, Unix seconds
+type revocation struct{ notBefore, expires int64 } // Unix milliseconds, Unix seconds
 
 const (
-	defaultBound = 10 * time.Second
-	leastPause   = 100 * time.Millisecond
-	mostPause    = 5 * time.Second
-	maxLine      = 64 << 10
+	defaultStaleAfter = 10 * time.Second
+	minPause          = 100 * time.Millisecond
+	maxPause          = 5 * time.Second
+	maxLine           = 64 << 10
 )
 
-// NewFeed makes a follower. It hears nothing until Run.
-func NewFeed(o FeedOptions) (*Feed, error) {
-	u, err := url.Parse(o.Issuer)
+// NewFeed returns a Feed that knows no revocations until Run.
+func NewFeed(c FeedConfig) (*Feed, error) {
+	u, err := url.Parse(c.Issuer)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		return nil, fmt.Errorf("bearer: issuer %q is not an http or https URL", o.Issuer)
+		return nil, fmt.Errorf("bearer: issuer %q is not an http or https URL", c.Issuer)
 	}
-	if o.ClientID == "" || o.ClientSecret == "" {
-		return nil, errors.New("bearer: the feed is told to confidential clients only: set ClientID and ClientSecret")
+	if c.Client.ID == "" || c.Client.Secret == "" {
+		return nil, errors.New("bearer: only confidential clients may follow the revocation feed: set Client")
 	}
-	if o.HTTP == nil {
-		o.HTTP = &http.Client{}
+	if c.HTTPClient == nil {
+		c.HTTPClient = &http.Client{}
 	}
-	if o.Bound <= 0 {
-		o.Bound = defaultBound
+	if c.StaleAfter <= 0 {
+		c.StaleAfter = defaultStaleAfter
 	}
-	f := &Feed{o: o, dead: map[string]map[string]entry{}}
+	f := &Feed{cfg: c, revoked: map[string]map[string]revocation{}}
 	for _, kind := range []string{"token", "grant", "session", "user", "client"} {
-		f.dead[kind] = map[string]entry{}
+		f.revoked[kind] = map[string]revocation{}
 	}
 	return f, nil
 }
 
-// Run follows until ctx ends, and takes the stream up again when it breaks, at the entry where it broke.
+// Run follows the feed until ctx ends. When the stream breaks, it reconnects and resumes at the
+// entry where it broke.
 func (f *Feed) Run(ctx context.Context) {
-	pause := leastPause
+	pause := minPause
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := f.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if f.o.OnError != nil && err != nil {
-			f.o.OnError(err)
+		if f.cfg.OnError != nil && err != nil {
+			f.cfg.OnError(err)
 		}
-		if time.Since(began) > mostPause {
-			pause = leastPause
+		if time.Since(began) > maxPause {
+			pause = minPause
 		}
 		select {
 		case <-time.After(pause/2 + rand.N(pause)):
 		case <-ctx.Done():
 		}
-		pause = min(2*pause, mostPause)
+		pause = min(2*pause, maxPause)
 	}
 }
 
-// Current reports whether the feed has heard from the server within its bound. While it is false a token may have been revoked
-// without our knowing: refuse it, or ask the introspection endpoint.
+// Current reports whether the server was heard from within FeedConfig.StaleAfter. While it is
+// false, a token may have been revoked unnoticed: reject it, or introspect it.
 func (f *Feed) Current() bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return !f.heard.IsZero() && time.Since(f.heard) <= f.o.Bound
+	return !f.heard.IsZero() && time.Since(f.heard) <= f.cfg.StaleAfter
 }
 
-// Seq is the newest entry that has been heard.
+// Seq returns the number of the newest entry that was received.
 func (f *Feed) Seq() int64 {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.seq
 }
 
-// Revoked reports whether a token is known to be dead.
-func (f *Feed) Revoked(t Identity) bool {
+// Revoked reports whether a token is known to be revoked.
+func (f *Feed) Revoked(t TokenRef) bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	for _, one := range [...]struct{ kind, id string }{{"token", t.ID}, {"grant", t.Grant}, {"session", t.Session}} {
-		if one.id == "" {
+	for _, named := range [...]struct{ kind, id string }{{"token", t.ID}, {"grant", t.Grant}, {"session", t.Session}} {
+		if named.id == "" {
 			continue
 		}
-		if _, dead := f.dead[one.kind][one.id]; dead {
+		if _, ok := f.revoked[named.kind][named.id]; ok {
 			return true
 		}
 	}
-	for _, one := range [...]struct{ kind, id string }{{"user", t.Subject}, {"client", t.Client}} {
-		if e, ok := f.dead[one.kind][one.id]; ok && e.kills(t) {
+	for _, named := range [...]struct{ kind, id string }{{"user", t.Subject}, {"client", t.Client}} {
+		if r, ok := f.revoked[named.kind][named.id]; ok && r.covers(t) {
 			return true
 		}
 	}
 	return false
 }
 
-// kills reports whether a token was issued before a user's or client's cut. Tokens carry whole seconds; within the second of
-// the cut the grant decides, whose id (a UUIDv7) holds the millisecond of its making.
-func (e entry) kills(t Identity) bool {
-	if t.IssuedAt.Unix() > e.notBefore/1000 {
+// covers reports whether a token was issued before the time at which all tokens of its user or
+// client were revoked. iat counts whole seconds; within that second the grant decides, whose id, a
+// UUIDv7, contains the millisecond when it was created.
+func (r revocation) covers(t TokenRef) bool {
+	if t.IssuedAt.Unix() > r.notBefore/1000 {
 		return false
 	}
-	begun, ok := madeAt(t.Grant)
-	return !ok || begun <= e.notBefore
+	created, ok := createdAt(t.Grant)
+	return !ok || created <= r.notBefore
 }
 
-// madeAt is the Unix millisecond within a UUIDv7 (RFC 9562 §5.7).
-func madeAt(id string) (int64, bool) {
+// createdAt returns the Unix milliseconds in a UUIDv7 (RFC 9562 §5.7).
+func createdAt(id string) (int64, bool) {
 	hex := strings.ReplaceAll(id, "-", "")
 	if len(id) != 36 || len(hex) != 32 || hex[12] != '7' {
 		return 0, false
@@ -158,32 +161,32 @@ func madeAt(id string) (int64, bool) {
 
 // follow reads one stream to its end.
 func (f *Feed) follow(ctx context.Context) error {
-	// A connection that is silent for the bound is dead, whatever TCP thinks.
+	// A connection that is silent for this long is dead, even if TCP has not noticed.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	silence := time.AfterFunc(f.o.Bound, cancel)
+	silence := time.AfterFunc(f.cfg.StaleAfter, cancel)
 	defer silence.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.o.Issuer+"/oauth/revocations", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.cfg.Issuer+"/oauth/revocations", nil)
 	if err != nil {
 		return err
 	}
-	req.SetBasicAuth(url.QueryEscape(f.o.ClientID), url.QueryEscape(f.o.ClientSecret))
+	req.SetBasicAuth(url.QueryEscape(f.cfg.Client.ID), url.QueryEscape(f.cfg.Client.Secret)) // RFC 6749 §2.3.1
 	req.Header.Set("Accept", "text/event-stream")
 	req.Header.Set("Last-Event-ID", strconv.FormatInt(f.Seq(), 10))
-	res, err := f.o.HTTP.Do(req)
+	res, err := f.cfg.HTTPClient.Do(req)
 	if err != nil {
 		return fmt.Errorf("bearer: the revocation feed cannot be reached: %w", err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-		return fmt.Errorf("bearer: the revocation feed answered %s: %s", res.Status, body)
+		return fmt.Errorf("bearer: the revocation feed responded %s: %s", res.Status, body)
 	}
-	return f.read(res.Body, func() { silence.Reset(f.o.Bound) })
+	return f.read(res.Body, func() { silence.Reset(f.cfg.StaleAfter) })
 }
 
-// read parses Server-Sent Events: fields by line, an event at each empty line.
-func (f *Feed) read(r io.Reader, alive func()) error {
+// read parses Server-Sent Events: one field per line, and an event at each empty line.
+func (f *Feed) read(r io.Reader, heard func()) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 4<<10), maxLine)
 	var event, data string
@@ -196,11 +199,11 @@ func (f *Feed) read(r io.Reader, alive func()) error {
 		case "data":
 			data += value
 		case "":
-			if err := f.take(event, data, time.Now()); err != nil {
+			if err := f.apply(event, data, time.Now()); err != nil {
 				return err
 			}
 			event, data = "", ""
-			alive()
+			heard()
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -209,8 +212,8 @@ func (f *Feed) read(r io.Reader, alive func()) error {
 	return errors.New("bearer: the revocation feed ended")
 }
 
-// take takes one event in.
-func (f *Feed) take(event, data string, now time.Time) error {
+// apply applies one event.
+func (f *Feed) apply(event, data string, now time.Time) error {
 	if data == "" {
 		return nil
 	}
@@ -222,32 +225,32 @@ func (f *Feed) take(event, data string, now time.Time) error {
 		Expires   int64  `json:"exp"`
 	}
 	if err := json.Unmarshal([]byte(data), &e); err != nil {
-		return fmt.Errorf("bearer: the revocation feed sent what cannot be read: %w", err)
+		return fmt.Errorf("bearer: the revocation feed sent an event that cannot be parsed: %w", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch event {
 	case "revocation":
-		if of := f.dead[e.Kind]; of != nil {
-			old := of[e.ID]
-			of[e.ID] = entry{max(old.notBefore, e.NotBefore), max(old.expires, e.Expires)}
+		if kind := f.revoked[e.Kind]; kind != nil {
+			old := kind[e.ID]
+			kind[e.ID] = revocation{max(old.notBefore, e.NotBefore), max(old.expires, e.Expires)}
 		}
 		f.seq = max(f.seq, e.Seq)
 	case "beat":
 		f.seq, f.heard = max(f.seq, e.Seq), now
-		f.compact(now.Unix())
-	case "reset": // the log has been restored: it is told again from its start; what we know stays
+		f.removeExpired(now.Unix())
+	case "reset": // the log was restored and is sent again from its start; what we know stays
 		f.seq = 0
 	}
 	return nil
 }
 
-// compact forgets entries whose last token has expired. The caller holds the lock.
-func (f *Feed) compact(now int64) {
-	for _, of := range f.dead {
-		for id, e := range of {
-			if e.expires < now {
-				delete(of, id)
+// removeExpired removes revocations whose last token has expired. The caller holds the lock.
+func (f *Feed) removeExpired(now int64) {
+	for _, kind := range f.revoked {
+		for id, r := range kind {
+			if r.expires < now {
+				delete(kind, id)
 			}
 		}
 	}

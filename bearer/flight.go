@@ -6,52 +6,59 @@ import (
 	"sync"
 )
 
-// maxFlights is how many tokens may be asked about or wait for it, so that made-up ones do not pile up while the issuer is slow.
-const maxFlights = 32 * maxAsking
+// maxPending bounds how many different tokens are being introspected or wait for it, so that
+// made-up tokens do not pile up while the issuer is slow.
+const maxPending = 32 * maxIntrospections
 
-// flights lets any number of requests with one token share one question about it.
-type flights struct {
-	mu    sync.Mutex
-	under map[tokenHash]*flight
+// An introspectionGroup lets concurrent requests with one token share one introspection. Unlike
+// golang.org/x/sync/singleflight it is bounded, and cancelling the first caller does not cancel the
+// others.
+type introspectionGroup struct {
+	mu      sync.Mutex
+	pending map[tokenHash]*pendingIntrospection
 }
 
-type flight struct {
-	landed chan struct{}
-	answer *answered
+type pendingIntrospection struct {
+	done   chan struct{}
+	result *introspection
 	err    error
 }
 
-// do asks, or waits for who is asking already. The question belongs to no request: that the first caller goes away is nothing to the others.
-func (f *flights) do(ctx context.Context, hash tokenHash, ask func(context.Context) (*answered, error)) (*answered, error) {
-	f.mu.Lock()
-	one, ok := f.under[hash]
+// do calls ask, or waits for the call in progress for the same token.
+func (g *introspectionGroup) do(ctx context.Context, hash tokenHash,
+	ask func(context.Context) (*introspection, error),
+) (*introspection, error) {
+	g.mu.Lock()
+	p, ok := g.pending[hash]
 	if !ok {
-		if len(f.under) >= maxFlights {
-			f.mu.Unlock()
-			return nil, unavailable("Too many access tokens are being checked. Try again.", errors.New("too many introspections wait"))
+		if len(g.pending) >= maxPending {
+			g.mu.Unlock()
+			return nil, unavailable("Too many access tokens are being checked. Try again.", errors.New("too many introspections are pending"))
 		}
-		one = &flight{landed: make(chan struct{})}
-		if f.under == nil {
-			f.under = map[tokenHash]*flight{}
+		p = &pendingIntrospection{done: make(chan struct{})}
+		if g.pending == nil {
+			g.pending = map[tokenHash]*pendingIntrospection{}
 		}
-		f.under[hash] = one
-		go f.run(context.WithoutCancel(ctx), hash, one, ask)
+		g.pending[hash] = p
+		go g.run(context.WithoutCancel(ctx), hash, p, ask)
 	}
-	f.mu.Unlock()
+	g.mu.Unlock()
 	select {
-	case <-one.landed:
-		return one.answer, one.err
+	case <-p.done:
+		return p.result, p.err
 	case <-ctx.Done():
 		return nil, unavailable("The request ended before its access token was checked.", context.Cause(ctx))
 	}
 }
 
-func (f *flights) run(ctx context.Context, hash tokenHash, one *flight, ask func(context.Context) (*answered, error)) {
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+func (g *introspectionGroup) run(ctx context.Context, hash tokenHash, p *pendingIntrospection,
+	ask func(context.Context) (*introspection, error),
+) {
+	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
 	defer cancel()
-	one.answer, one.err = ask(ctx)
-	f.mu.Lock()
-	delete(f.under, hash)
-	f.mu.Unlock()
-	close(one.landed)
+	p.result, p.err = ask(ctx)
+	g.mu.Lock()
+	delete(g.pending, hash)
+	g.mu.Unlock()
+	close(p.done)
 }

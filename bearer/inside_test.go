@@ -8,30 +8,30 @@ import (
 	"time"
 )
 
-func TestProofsAreBounded(t *testing.T) {
-	p, now := newProofs(3), time.Unix(1_800_000_000, 0)
+func TestProofCacheIsBounded(t *testing.T) {
+	p, now := newProofCache(3), time.Unix(1_800_000_000, 0)
 	id := func(n uint64) (out [sha256.Size]byte) {
 		binary.BigEndian.PutUint64(out[:], n)
 		return out
 	}
 	for n := range uint64(3) {
-		if fresh, room := p.add(id(n), now, now); !fresh || !room {
-			t.Fatalf("proof %d: %v %v", n, fresh, room)
+		if absent, room := p.add(id(n), now, now); !absent || !room {
+			t.Fatalf("proof %d: %v %v", n, absent, room)
 		}
 	}
 	if _, room := p.add(id(3), now, now); room {
 		t.Error("a fourth found room")
 	}
-	if fresh, room := p.add(id(1), now, now); fresh || !room {
-		t.Error("a full memory has forgotten what it holds")
+	if absent, room := p.add(id(1), now, now); absent || !room {
+		t.Error("a full cache has evicted a proof")
 	}
-	// Used up as long as it could be good, then forgotten.
-	if fresh, _ := p.add(id(1), now, now.Add(proofWindow)); fresh {
-		t.Error("forgotten while it could be used")
+	// A proof is recorded as long as it could be used, then removed.
+	if absent, _ := p.add(id(1), now, now.Add(proofWindow)); absent {
+		t.Error("removed while it could be used")
 	}
 	later := now.Add(proofWindow + 15*time.Second)
-	if fresh, room := p.add(id(9), later, later); !fresh || !room || p.size != 1 {
-		t.Errorf("old proofs are not forgotten: %d are kept", p.size)
+	if absent, room := p.add(id(9), later, later); !absent || !room || p.size != 1 {
+		t.Errorf("expired proofs are not removed: %d are left", p.size)
 	}
 }
 
@@ -40,7 +40,7 @@ func TestKeySets(t *testing.T) {
 	ed := `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"ed"}`
 	for name, tc := range map[string]struct {
 		set  string
-		keys int // -1: refused
+		keys int // -1: rejected
 	}{
 		"one":                 {`{"keys":[` + ed + `]}`, 1},
 		"none":                {`{"keys":[]}`, -1},
@@ -54,7 +54,7 @@ func TestKeySets(t *testing.T) {
 		},
 		"RSA of 512 bits": {`{"keys":[` + weak[:90] + `","e":"AQAB"}]}`, -1},
 		"too many":        {`{"keys":[` + strings.Repeat(ed+",", maxKeys) + ed + `]}`, -1},
-		"endless id":      {`{"keys":[` + strings.Replace(ed, `"ed"`, `"`+strings.Repeat("x", maxKeyIDs+1)+`"`, 1) + `]}`, -1},
+		"endless id":      {`{"keys":[` + strings.Replace(ed, `"ed"`, `"`+strings.Repeat("x", maxKeyID+1)+`"`, 1) + `]}`, -1},
 	} {
 		set, err := parseKeys([]byte(tc.set))
 		if got := len(keysOf(set)); (err != nil) != (tc.keys < 0) || (err == nil && got != tc.keys) {
@@ -72,8 +72,8 @@ func keysOf(s *keySet) []signingKey {
 
 func TestLifetime(t *testing.T) {
 	for line, want := range map[string]time.Duration{
-		"": usualFresh, "max-age=600": 10 * time.Minute, "public, Max-Age=120": 2 * time.Minute, "max-age=1": leastFresh,
-		"max-age=99999999": mostFresh, "no-store": leastFresh, "max-age=x": usualFresh, "max-age=-5": leastFresh,
+		"": defaultLifetime, "max-age=600": 10 * time.Minute, "public, Max-Age=120": 2 * time.Minute, "max-age=1": minLifetime,
+		"max-age=99999999": maxLifetime, "no-store": minLifetime, "max-age=x": defaultLifetime, "max-age=-5": minLifetime,
 	} {
 		if got := lifetime(map[string][]string{"Cache-Control": {line}}); got != want {
 			t.Errorf("%q: %s, want %s", line, got, want)
@@ -87,7 +87,7 @@ func FuzzAuthorization(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header string) {
 		c, ok := ParseAuthorization(header)
-		if !ok || c.wellFormed(defaultMaxToken) != nil {
+		if !ok || c.checkForm(defaultMaxToken) != nil {
 			return
 		}
 		if c.Scheme != SchemeBearer && c.Scheme != SchemeDPoP {
@@ -112,8 +112,8 @@ func FuzzClaims(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got.Thumbprint == "" && got.Certificate == "" && c.at("cnf") != nil {
-			t.Errorf("a binding was passed over in %s", payload)
+		if got.Thumbprint == "" && got.Certificate == "" && c.raw("cnf") != nil {
+			t.Errorf("a binding was ignored in %s", payload)
 		}
 		if got.Expires.Year() > 9999 {
 			t.Errorf("expires %s", got.Expires)
@@ -127,24 +127,24 @@ func FuzzDocuments(f *testing.F) {
 	f.Add([]byte(`{"active":true}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if set, err := parseKeys(body); err == nil && len(set.keys) == 0 {
-			t.Error("an empty set was taken")
+			t.Error("an empty set was accepted")
 		}
 		if m, err := parseMetadata(body, "https://id.example"); err == nil && m.Issuer != "https://id.example" {
-			t.Error("another issuer was taken")
+			t.Error("another issuer was accepted")
 		}
-		_, _ = parseAnswer(body)
+		_, _ = parseActive(body)
 	})
 }
 
 func FuzzNonce(f *testing.F) {
-	n, now := newNonces(make([]byte, leastNonceKey)), time.Unix(1_800_000_000, 0)
-	good := n.at(now)
-	f.Add(good)
+	n, now := newNonces(make([]byte, minNonceKey)), time.Unix(1_800_000_000, 0)
+	own := n.issue(now)
+	f.Add(own)
 	f.Add("")
-	f.Add(good[:10] + "\r" + good[10:])
+	f.Add(own[:10] + "\r" + own[10:])
 	f.Fuzz(func(t *testing.T, nonce string) {
-		if n.good(nonce, now) && nonce != good {
-			t.Errorf("%q was taken", nonce)
+		if n.valid(nonce, now) && nonce != own {
+			t.Errorf("%q was accepted", nonce)
 		}
 	})
 }

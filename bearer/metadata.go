@@ -11,32 +11,32 @@ import (
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 )
 
-// Resource is what an API says of itself (RFC 9728 §2).
+// A Resource describes an API (RFC 9728 §2).
 type Resource struct {
-	ID            string   // its identifier, an https address without query; "": the first Audience
-	Name          string   // for people, or ""
+	ID            string   // identifier, an https address without a query; "" means the first Audience
+	Name          string   // shown to people, or ""
 	Documentation string   // address of a page for developers, or ""
-	Policy        string   // address of a page about what is done with data, or ""
+	Policy        string   // address of the privacy policy, or ""
 	Terms         string   // address of the terms of use, or ""
-	Scopes        []string // what a token for it can have
+	Scopes        []string // scopes that tokens for it can have
 }
 
-// wellKnown is where the document stands, between the host and the path of the identifier (RFC 9728 §3).
+// wellKnown stands between the host and the path of the identifier (RFC 9728 §3).
 const wellKnown = "/.well-known/oauth-protected-resource"
 
 // describe renders the metadata document.
-func (s *settings) describe(issuer string) error {
-	r := s.resource
-	if r.ID == "" && len(s.audiences) > 0 {
-		r.ID = s.audiences[0]
+func (s *settings) describe() error {
+	r := *s.Resource
+	if r.ID == "" && len(s.Audience) > 0 {
+		r.ID = s.Audience[0]
 	}
 	u, err := url.Parse(r.ID)
-	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || !secure(u, s.plain) {
-		return fmt.Errorf("Describe: the identifier %q is not an https address without a query (RFC 9728 section 1.2)", r.ID)
+	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || !secure(u, s.AllowHTTP) {
+		return fmt.Errorf("Resource: the identifier %q is not an https address without a query (RFC 9728 section 1.2)", r.ID)
 	}
 	for _, scope := range r.Scopes {
 		if !isScope(scope) {
-			return fmt.Errorf("Describe: %q is not one scope", scope)
+			return fmt.Errorf("Resource: %q is not one scope", scope)
 		}
 	}
 	s.documentPath = wellKnown + strings.TrimSuffix(u.EscapedPath(), "/")
@@ -53,19 +53,31 @@ func (s *settings) describe(issuer string) error {
 		Algs          []string `json:"dpop_signing_alg_values_supported"`
 		OnlyDPoP      bool     `json:"dpop_bound_access_tokens_required,omitempty"`
 	}{
-		r.ID, []string{issuer}, r.Scopes, []string{"header"}, r.Name, r.Documentation, r.Policy, r.Terms, dpop.Algorithms(), s.onlyDPoP,
+		Resource:      r.ID,
+		Servers:       []string{s.Issuer},
+		Scopes:        r.Scopes,
+		Methods:       []string{"header"},
+		Name:          r.Name,
+		Documentation: r.Documentation,
+		Policy:        r.Policy,
+		Terms:         r.Terms,
+		Algs:          dpop.Algorithms(),
+		OnlyDPoP:      s.DPoP.Required,
 	})
 	if err != nil {
-		return errors.New("Describe: the document cannot be written")
+		return errors.New("Resource: the document cannot be written")
 	}
 	s.document = doc
 	return nil
 }
 
-// MetadataPath is where Metadata belongs: mux.Handle("GET "+v.MetadataPath(), v.Metadata()). It is "" without Describe.
+// MetadataPath returns the path of the metadata document, or "" without Config.Resource:
+//
+//	mux.Handle("GET "+v.MetadataPath(), v.Metadata())
 func (v *Verifier) MetadataPath() string { return v.documentPath }
 
-// Metadata serves the API's metadata document (RFC 9728 §3.2), to every origin: it holds nothing secret, and a browser app needs to read it.
+// Metadata returns a handler that serves the API's metadata document (RFC 9728 §3.2) to every
+// origin: the document is public, and browser apps need to read it.
 func (v *Verifier) Metadata() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -82,6 +94,6 @@ func (v *Verifier) Metadata() http.Handler {
 		h.Set("Cache-Control", "public, max-age=3600")
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(v.document) // fails only if the caller has gone
+		_, _ = w.Write(v.document) // fails only if the connection is closed
 	})
 }

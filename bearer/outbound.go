@@ -15,47 +15,50 @@ import (
 )
 
 const (
-	patience    = 5 * time.Second // with one answer of the issuer, to its last byte
-	maxDocument = 256 << 10       // bytes of a discovery document or key set
-	maxAnswer   = 64 << 10        // bytes of an answer of introspection
-	maxHeaders  = 32 << 10
-	maxAddress  = 2048
+	requestTimeout = 5 * time.Second // of one request to the issuer, to the last byte of the response
+	maxDocument    = 256 << 10       // bytes of a discovery document or key set
+	maxResponse    = 64 << 10        // bytes of an introspection response
+	maxHeaders     = 32 << 10
+	maxAddress     = 2048
 )
 
-// outbound asks the issuer: bounded in size and time, and never led elsewhere.
-type outbound struct {
-	client *http.Client
-	plain  bool
+// An issuerClient sends requests to the issuer. They are bounded in size and time, and redirects
+// are not followed.
+type issuerClient struct {
+	client    *http.Client
+	allowHTTP bool
 }
 
-func newOutbound(c *http.Client, plain bool) *outbound {
+func newIssuerClient(c *http.Client, allowHTTP bool) *issuerClient {
 	if c == nil {
 		c = &http.Client{Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
 			TLSHandshakeTimeout:    3 * time.Second,
 			MaxResponseHeaderBytes: maxHeaders,
-			MaxIdleConnsPerHost:    maxAsking,
+			MaxIdleConnsPerHost:    maxIntrospections,
 			IdleConnTimeout:        time.Minute,
 			ForceAttemptHTTP2:      true,
 		}}
 	}
 	own := *c
-	// A redirect would carry a token, or our trust, to where the owner did not send it.
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &outbound{client: &own, plain: plain}
+	// A redirect would send a token, or our trust, to an address that the owner did not configure.
+	own.CheckRedirect = func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}
+	return &issuerClient{client: &own, allowHTTP: allowHTTP}
 }
 
-// stream is a client for an answer without end.
-func (o *outbound) stream() *http.Client {
+// streaming returns a client for responses that do not end.
+func (o *issuerClient) streaming() *http.Client {
 	own := *o.client
 	own.Timeout = 0
 	return &own
 }
 
-// get reads a document and says for how long it may be kept.
-func (o *outbound) get(ctx context.Context, address string) ([]byte, time.Duration, error) {
-	if err := addressable(address, o.plain); err != nil {
+// get requests a document and returns it with its lifetime.
+func (o *issuerClient) get(ctx context.Context, address string) ([]byte, time.Duration, error) {
+	if err := checkAddress(address, o.allowHTTP); err != nil {
 		return nil, 0, err
 	}
 	req, err := http.NewRequest(http.MethodGet, address, nil)
@@ -67,9 +70,9 @@ func (o *outbound) get(ctx context.Context, address string) ([]byte, time.Durati
 	return body, lifetime(header), err
 }
 
-// post sends a form as a client.
-func (o *outbound) post(ctx context.Context, address, id, secret string, form url.Values) ([]byte, error) {
-	if err := addressable(address, o.plain); err != nil {
+// post sends a form with the client's credentials and returns the body of the response.
+func (o *issuerClient) post(ctx context.Context, address string, c ClientCredentials, form url.Values) ([]byte, error) {
+	if err := checkAddress(address, o.allowHTTP); err != nil {
 		return nil, err
 	}
 	req, err := http.NewRequest(http.MethodPost, address, strings.NewReader(form.Encode()))
@@ -78,13 +81,13 @@ func (o *outbound) post(ctx context.Context, address, id, secret string, form ur
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
-	req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret)) // RFC 6749 §2.3.1
-	body, _, err := o.do(ctx, req, maxAnswer)
+	req.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(c.Secret)) // RFC 6749 §2.3.1
+	body, _, err := o.do(ctx, req, maxResponse)
 	return body, err
 }
 
-func (o *outbound) do(ctx context.Context, req *http.Request, most int64) ([]byte, http.Header, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (o *issuerClient) do(ctx context.Context, req *http.Request, maxBytes int64) ([]byte, http.Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	req.Header.Set("User-Agent", "gatehouse-bearer")
 	res, err := o.client.Do(req.WithContext(ctx))
@@ -93,36 +96,36 @@ func (o *outbound) do(ctx context.Context, req *http.Request, most int64) ([]byt
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, nil, &statusError{place(req.URL), res.StatusCode}
+		return nil, nil, &statusError{safeURL(req.URL), res.StatusCode}
 	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, most+1)) // counts after decompression
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxBytes+1)) // counted after decompression
 	if err != nil {
 		return nil, nil, unreachable(req, err)
 	}
-	if int64(len(body)) > most {
-		return nil, nil, fmt.Errorf("%s answered with more than %d bytes", place(req.URL), most)
+	if int64(len(body)) > maxBytes {
+		return nil, nil, fmt.Errorf("%s responded with more than %d bytes", safeURL(req.URL), maxBytes)
 	}
 	return body, res.Header, nil
 }
 
-// statusError is an answer other than 200.
+// A statusError is a response with another status than 200.
 type statusError struct {
-	place  string
+	url    string
 	status int
 }
 
 func (e *statusError) Error() string {
 	switch {
 	case e.status == http.StatusUnauthorized || e.status == http.StatusForbidden:
-		return fmt.Sprintf("%s answered %d: check this API's client id and secret, and that the client may ask", e.place, e.status)
+		return fmt.Sprintf("%s responded %d: check this API's client id and secret, and that the client is allowed to introspect", e.url, e.status)
 	case e.status >= 300 && e.status < 400:
-		return fmt.Sprintf("%s redirects elsewhere, which is not followed: give the address itself", e.place)
+		return fmt.Sprintf("%s redirects, which is not followed: configure the final address", e.url)
 	}
-	return fmt.Sprintf("%s answered with status %d", e.place, e.status)
+	return fmt.Sprintf("%s responded %d", e.url, e.status)
 }
 
-// place names an address without what could be confidential in it.
-func place(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }
+// safeURL returns an address without the parts that could be confidential.
+func safeURL(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }
 
 func unreachable(req *http.Request, err error) error {
 	var u *url.Error
@@ -130,27 +133,28 @@ func unreachable(req *http.Request, err error) error {
 		err = u.Err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s did not answer within %s", place(req.URL), patience)
+		return fmt.Errorf("%s did not respond within %s", safeURL(req.URL), requestTimeout)
 	}
-	return fmt.Errorf("%s cannot be reached: %w", place(req.URL), err)
+	return fmt.Errorf("%s cannot be reached: %w", safeURL(req.URL), err)
 }
 
-// addressable refuses addresses that tokens must not depend on.
-func addressable(raw string, plain bool) error {
+// checkAddress rejects addresses that the acceptance of tokens must not depend on.
+func checkAddress(raw string, allowHTTP bool) error {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || len(raw) > maxAddress || u.Hostname() == "" || u.Opaque != "":
 		return fmt.Errorf("%.100q is not an absolute https address", raw)
 	case u.User != nil || u.Fragment != "":
-		return fmt.Errorf("%s must have no user name, password or fragment", place(u))
-	case !secure(u, plain):
-		return fmt.Errorf("%s does not begin with https://, which only an address on this machine may leave out; AllowHTTP permits it in a test network", place(u))
+		return fmt.Errorf("%s must have no user name, password or fragment", safeURL(u))
+	case !secure(u, allowHTTP):
+		return fmt.Errorf("%s does not begin with https://, which is required for other machines; "+
+			"in a test network, set AllowHTTP", safeURL(u))
 	}
 	return nil
 }
 
-// secure reports whether an address is one that nobody on the way can answer for.
-func secure(u *url.URL, plain bool) bool {
+// secure reports whether requests to an address are protected from others on the network.
+func secure(u *url.URL, allowHTTP bool) bool {
 	if u.Scheme == "https" {
 		return true
 	}
@@ -158,29 +162,30 @@ func secure(u *url.URL, plain bool) bool {
 		return false
 	}
 	a, err := netip.ParseAddr(u.Hostname())
-	return plain || strings.EqualFold(u.Hostname(), "localhost") || (err == nil && a.IsLoopback())
+	return allowHTTP || strings.EqualFold(u.Hostname(), "localhost") || (err == nil && a.IsLoopback())
 }
 
 const (
-	leastFresh = time.Minute
-	mostFresh  = time.Hour
-	usualFresh = 10 * time.Minute // where the answer does not say
+	minLifetime     = time.Minute
+	maxLifetime     = time.Hour
+	defaultLifetime = 10 * time.Minute
 )
 
-// lifetime is how long a document is used before it is asked for anew: as long as its issuer says, within our bounds (RFC 9111 §5.2.2).
+// lifetime returns how long a document is used before it is reloaded: as long as Cache-Control says
+// (RFC 9111 §5.2.2), within our bounds.
 func lifetime(h http.Header) time.Duration {
 	for _, line := range h.Values("Cache-Control") {
 		for d := range strings.SplitSeq(line, ",") {
 			name, arg, _ := strings.Cut(strings.ToLower(strings.TrimSpace(d)), "=")
 			switch name {
 			case "no-store", "no-cache":
-				return leastFresh
+				return minLifetime
 			case "max-age":
 				if n, err := strconv.ParseInt(strings.Trim(arg, `"`), 10, 32); err == nil {
-					return min(max(time.Duration(n)*time.Second, leastFresh), mostFresh)
+					return min(max(time.Duration(n)*time.Second, minLifetime), maxLifetime)
 				}
 			}
 		}
 	}
-	return usualFresh
+	return defaultLifetime
 }

@@ -12,47 +12,48 @@ import (
 	"github.com/go-jose/go-jose/v4/json" // refuses members that are repeated or differ from ours in case
 )
 
-// Token is what a good access token says. It is shared between requests: do not change it.
+// A Token holds the claims of a valid access token. It is shared between requests: do not modify
+// it.
 type Token struct {
 	Issuer   string   // iss
-	Subject  string   // sub: the user, or the client that acts for itself
+	Subject  string   // sub: the user, or the client if it acts for itself
 	Client   string   // client_id
-	User     string   // the subject if it is a person, else ""
-	UserName string   // to show, or ""; never to decide by
+	User     string   // the subject if it is a person, otherwise ""
+	UserName string   // for display only, or ""; never decide by it
 	Scopes   []string // scope
 	Roles    []string // roles
 	Audience []string // aud
 
 	ID      string // jti
-	Grant   string // gid: the approval it comes from
-	Session string // sid: the browser session it comes from, or ""
+	Grant   string // gid: the approval that it belongs to
+	Session string // sid: the browser session that it belongs to, or ""
 
-	ACR      string    // how the user signed in, or ""
-	AMR      []string  // by what
-	AuthTime time.Time // when; zero if nobody did
+	ACR      string    // acr: how strongly the user signed in, or ""
+	AMR      []string  // amr: the methods the user signed in with
+	AuthTime time.Time // auth_time; zero if no user signed in
 	IssuedAt time.Time // iat
-	Expires  time.Time // exp; zero if the introspection endpoint did not say
+	Expires  time.Time // exp; zero if the introspection response has none
 
-	Thumbprint  string // of the key it is bound to (RFC 9449), or ""
-	Certificate string // thumbprint of the certificate it is bound to (RFC 8705), or ""
+	Thumbprint  string // of the key that it is bound to (RFC 9449), or ""
+	Certificate string // thumbprint of the certificate that it is bound to (RFC 8705), or ""
 
 	notBefore time.Time
 	claims    map[string]json.RawMessage
-	key       string // that signed it: its thumbprint; "" if it was introspected
+	key       string // thumbprint of the key that signed it; "" if it was introspected
 }
 
-// Claims say what a foreign issuer calls things. A name is a claim, or members within claims joined by dots: realm_access.roles. An
-// empty name is the default.
+// Claims holds the names of claims that differ between issuers. A name is that of a claim, or a
+// path of members joined by dots: realm_access.roles. An empty name means the default.
 type Claims struct {
-	Scopes string // default scope, then scp; a string with spaces, or an array
+	Scopes string // default scope, then scp; a space-separated string or an array
 	Roles  string // default roles
 	Client string // default client_id, then azp
 	User   string // default sub, if it is not the client
-	Name   string // of the user; default preferred_username, then username
+	Name   string // the user's name; default preferred_username, then username
 }
 
-// May reports whether the token has all the scopes.
-func (t *Token) May(scopes ...string) bool {
+// HasScopes reports whether the token has all the scopes.
+func (t *Token) HasScopes(scopes ...string) bool {
 	for _, s := range scopes {
 		if !slices.Contains(t.Scopes, s) {
 			return false
@@ -61,7 +62,8 @@ func (t *Token) May(scopes ...string) bool {
 	return true
 }
 
-// Claim decodes a claim that has no field of its own into a pointer, as encoding/json would. It reports whether the claim is there.
+// Claim decodes a claim that has no field of its own into a pointer, like encoding/json. It reports
+// whether the claim is present.
 func (t *Token) Claim(name string, into any) (bool, error) {
 	raw, ok := t.claims[name]
 	if !ok {
@@ -73,25 +75,32 @@ func (t *Token) Claim(name string, into any) (bool, error) {
 	return true, nil
 }
 
-// identity is what a revocation can name.
-func (t *Token) identity() Identity {
-	return Identity{ID: t.ID, Grant: t.Grant, Session: t.Session, Subject: t.Subject, Client: t.Client, IssuedAt: t.IssuedAt}
+// ref returns the claims that a revocation can name.
+func (t *Token) ref() TokenRef {
+	return TokenRef{
+		ID:       t.ID,
+		Grant:    t.Grant,
+		Session:  t.Session,
+		Subject:  t.Subject,
+		Client:   t.Client,
+		IssuedAt: t.IssuedAt,
+	}
 }
 
 type contextKey struct{}
 
-// NewContext gives a context that carries a token, for handlers and their tests.
+// NewContext returns a context that carries a token, for handlers and their tests.
 func NewContext(ctx context.Context, t *Token) context.Context {
 	return context.WithValue(ctx, contextKey{}, t)
 }
 
-// FromContext gives the token of the request that Require let through.
+// FromContext returns the token of a request that passed Require.
 func FromContext(ctx context.Context) (*Token, bool) {
 	t, ok := ctx.Value(contextKey{}).(*Token)
 	return t, ok
 }
 
-// claimSet reads claims and remembers the first that is not what it should be.
+// A claimSet reads claims and records the first that has the wrong type.
 type claimSet struct {
 	all map[string]json.RawMessage
 	err error
@@ -105,8 +114,9 @@ func parseClaims(payload []byte) (*claimSet, error) {
 	return c, nil
 }
 
-// at finds a claim by its name, or else by the path that its name is. A null is a claim that is not there.
-func (c *claimSet) at(name string) json.RawMessage {
+// raw returns a claim by its name, or else by its name as a path. It returns nil for a claim that
+// is absent or null.
+func (c *claimSet) raw(name string) json.RawMessage {
 	if raw, ok := c.all[name]; ok {
 		return present(raw)
 	}
@@ -118,7 +128,7 @@ func (c *claimSet) at(name string) json.RawMessage {
 	if raw, ok := c.all[first]; !ok || json.Unmarshal(raw, &within) != nil {
 		return nil
 	}
-	return (&claimSet{all: within}).at(rest)
+	return (&claimSet{all: within}).raw(rest)
 }
 
 func present(raw json.RawMessage) json.RawMessage {
@@ -128,19 +138,19 @@ func present(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// decode decodes a claim into a pointer, if it is there.
+// decode decodes a claim into a pointer and reports whether the claim is present.
 func (c *claimSet) decode(name string, into any) bool {
-	raw := c.at(name)
+	raw := c.raw(name)
 	if raw == nil {
 		return false
 	}
 	if err := json.Unmarshal(raw, into); err != nil && c.err == nil {
-		c.err = fmt.Errorf("claim %s is not of the right type", name)
+		c.err = fmt.Errorf("claim %s has the wrong type", name)
 	}
 	return true
 }
 
-// text is the first of some claims that is there.
+// text returns the first of the claims that is present, or "".
 func (c *claimSet) text(names ...string) (s string) {
 	for _, n := range names {
 		if n != "" && c.decode(n, &s) {
@@ -150,10 +160,11 @@ func (c *claimSet) text(names ...string) (s string) {
 	return ""
 }
 
-// words is a claim that is a string of words or an array of strings.
-func (c *claimSet) words(names ...string) []string {
+// spaceList returns the first of the claims that is present: a space-separated string or an array
+// of strings.
+func (c *claimSet) spaceList(names ...string) []string {
 	for _, n := range names {
-		raw := c.at(n)
+		raw := c.raw(n)
 		if n == "" || raw == nil {
 			continue
 		}
@@ -165,9 +176,9 @@ func (c *claimSet) words(names ...string) []string {
 	return nil
 }
 
-// list is a claim that is a string or an array of strings (RFC 7519 §4.1.3).
+// list returns a claim that is a string or an array of strings (RFC 7519 §4.1.3).
 func (c *claimSet) list(name string) (out []string) {
-	raw := c.at(name)
+	raw := c.raw(name)
 	if raw == nil {
 		return nil
 	}
@@ -178,15 +189,15 @@ func (c *claimSet) list(name string) (out []string) {
 	return out
 }
 
-// moment is a NumericDate (RFC 7519 §2).
-func (c *claimSet) moment(name string) time.Time {
+// date returns a claim that is a NumericDate (RFC 7519 §2).
+func (c *claimSet) date(name string) time.Time {
 	var n float64
 	if !c.decode(name, &n) {
 		return time.Time{}
 	}
 	if math.IsNaN(n) || n < 0 || n > maxSeconds {
 		if c.err == nil {
-			c.err = fmt.Errorf("claim %s is not a time", name)
+			c.err = fmt.Errorf("claim %s is not a date", name)
 		}
 		return time.Time{}
 	}
@@ -196,14 +207,26 @@ func (c *claimSet) moment(name string) time.Time {
 // maxSeconds is the last second of the year 9999.
 const maxSeconds = 253402300799
 
-// token reads the claims that have a field.
+// token returns a Token with the claims that have a field.
 func (c *claimSet) token(names Claims) (*Token, error) {
 	t := &Token{
-		Issuer: c.text("iss"), Subject: c.text("sub"), Audience: c.list("aud"), ID: c.text("jti"), Grant: c.text("gid"), Session: c.text("sid"),
-		ACR: c.text("acr"), AMR: c.list("amr"), AuthTime: c.moment("auth_time"), IssuedAt: c.moment("iat"), Expires: c.moment("exp"),
-		Scopes: c.words(or(names.Scopes, "scope", "scp")...), Roles: c.list(or(names.Roles, "roles")[0]),
-		Client: c.text(or(names.Client, "client_id", "azp")...), UserName: c.text(or(names.Name, "preferred_username", "username")...),
-		notBefore: c.moment("nbf"), claims: c.all,
+		Issuer:    c.text("iss"),
+		Subject:   c.text("sub"),
+		Client:    c.text(or(names.Client, "client_id", "azp")...),
+		UserName:  c.text(or(names.Name, "preferred_username", "username")...),
+		Scopes:    c.spaceList(or(names.Scopes, "scope", "scp")...),
+		Roles:     c.list(or(names.Roles, "roles")[0]),
+		Audience:  c.list("aud"),
+		ID:        c.text("jti"),
+		Grant:     c.text("gid"),
+		Session:   c.text("sid"),
+		ACR:       c.text("acr"),
+		AMR:       c.list("amr"),
+		AuthTime:  c.date("auth_time"),
+		IssuedAt:  c.date("iat"),
+		Expires:   c.date("exp"),
+		notBefore: c.date("nbf"),
+		claims:    c.all,
 	}
 	if names.User != "" {
 		t.User = c.text(names.User)
@@ -214,9 +237,10 @@ func (c *claimSet) token(names Claims) (*Token, error) {
 	return t, c.err
 }
 
-// confirmation reads what a token is bound to (RFC 7800 §3.1). What is not understood cannot be confirmed, and must not be passed over.
+// confirmation reads the key or certificate that a token is bound to (RFC 7800 §3.1). A binding of
+// another kind cannot be checked, so it is an error.
 func (c *claimSet) confirmation(t *Token) {
-	if c.at("cnf") == nil {
+	if c.raw("cnf") == nil {
 		return
 	}
 	var cnf map[string]json.RawMessage
@@ -227,11 +251,11 @@ func (c *claimSet) confirmation(t *Token) {
 		c.err = in.err
 	}
 	if t.Thumbprint == "" && t.Certificate == "" && c.err == nil {
-		c.err = errors.New("the token is bound in a way that is not known here")
+		c.err = errors.New("the token is bound in a way that is not supported")
 	}
 }
 
-// or gives a name, or else the usual ones.
+// or returns the configured name, or else the usual ones.
 func or(name string, usual ...string) []string {
 	if name != "" {
 		return []string{name}

@@ -57,8 +57,9 @@ func RunCache(t *testing.T, c bearer.Cache) {
 	within(t, "a value with a TTL of a millisecond expires", func() bool { return get(t, "brief") == nil })
 }
 
-// RunOnce tests an implementation of bearer.Once. It waits for a real expiry, up to two seconds.
-func RunOnce(t *testing.T, o bearer.Once) {
+// RunReplayCache tests an implementation of bearer.ReplayCache. It waits for a real expiry, up to
+// two seconds.
+func RunReplayCache(t *testing.T, o bearer.ReplayCache) {
 	add := func(name string, ttl time.Duration) bool {
 		absent, err := o.Add(t.Context(), "test:"+t.Name()+":"+name, ttl)
 		if err != nil {

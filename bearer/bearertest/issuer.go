@@ -1,4 +1,5 @@
-// Package bearertest is for tests: of APIs that use bearer, an issuer of tokens in the same process; of caches, the suite that each must pass.
+// Package bearertest helps to test APIs that use package bearer, with an issuer of tokens in the
+// same process, and implementations of its caches, with a suite that each must pass.
 package bearertest
 
 import (
@@ -22,30 +23,31 @@ import (
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 )
 
-// The client that an Issuer lets introspect and follow revocations.
+// Credentials of the client that may introspect tokens and follow revocations at an [Issuer].
 const (
 	ClientID     = "api"
 	ClientSecret = "the secret of a test"
 )
 
-// Claims of a token. A nil value takes a claim away that would otherwise be there.
+// Claims are the claims of a token. A nil value removes a claim that is set by default.
 type Claims map[string]any
 
-// Issuer is an authorization server with nothing but what an API sees of one: discovery, keys, introspection and revocations.
+// An Issuer is the part of an authorization server that an API uses: discovery, keys, introspection
+// and the revocation feed.
 type Issuer struct {
-	URL string // its name
+	URL string // its issuer identifier
 
 	t      testing.TB
 	server *httptest.Server
 
-	mu     sync.Mutex
-	keys   []signer // the newest last
-	opaque map[string]Claims
-	log    []string // revocations
-	asked  map[string]int
-	down   bool
-	silent bool
-	made   int
+	mu       sync.Mutex
+	keys     []signer // the newest last
+	opaque   map[string]Claims
+	log      []string // revocations
+	requests map[string]int
+	down     bool
+	silent   bool
+	count    int
 }
 
 type signer struct {
@@ -53,10 +55,10 @@ type signer struct {
 	key *ecdsa.PrivateKey
 }
 
-// NewIssuer starts an issuer that ends with the test.
+// NewIssuer starts an issuer. It stops when the test ends.
 func NewIssuer(t testing.TB) *Issuer {
 	t.Helper()
-	i := &Issuer{t: t, opaque: map[string]Claims{}, asked: map[string]int{}}
+	i := &Issuer{t: t, opaque: map[string]Claims{}, requests: map[string]int{}}
 	i.Rotate()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", i.discovery)
@@ -65,7 +67,7 @@ func NewIssuer(t testing.TB) *Issuer {
 	mux.HandleFunc("GET /oauth/revocations", i.revocations)
 	i.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		i.mu.Lock()
-		i.asked[r.URL.Path]++
+		i.requests[r.URL.Path]++
 		down := i.down
 		i.mu.Unlock()
 		if down {
@@ -82,7 +84,7 @@ func NewIssuer(t testing.TB) *Issuer {
 	return i
 }
 
-// Rotate signs with a new key from now on. The old ones stay published until Forget.
+// Rotate makes the issuer sign with a new key. The old keys stay published until Forget.
 func (i *Issuer) Rotate() {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -90,18 +92,18 @@ func (i *Issuer) Rotate() {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.made++
-	i.keys = append(i.keys, signer{fmt.Sprintf("key-%d", i.made), key})
+	i.count++
+	i.keys = append(i.keys, signer{fmt.Sprintf("key-%d", i.count), key})
 }
 
-// Forget takes all keys but the newest out of publication.
+// Forget publishes only the newest key.
 func (i *Issuer) Forget() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = i.keys[len(i.keys)-1:]
 }
 
-// Down makes the issuer answer everything with 503, or no longer.
+// Down makes the issuer respond 503 to every request, or ends that.
 func (i *Issuer) Down(down bool) {
 	i.mu.Lock()
 	i.down = down
@@ -109,7 +111,7 @@ func (i *Issuer) Down(down bool) {
 	i.server.CloseClientConnections()
 }
 
-// Silence ends the stream of revocations and answers it no more, or again.
+// Silence makes the revocation feed fail, or ends that.
 func (i *Issuer) Silence(silent bool) {
 	i.mu.Lock()
 	i.silent = silent
@@ -117,35 +119,42 @@ func (i *Issuer) Silence(silent bool) {
 	i.server.CloseClientConnections()
 }
 
-// Asked is how often a path has been asked for.
-func (i *Issuer) Asked(path string) int {
+// Requests returns how many requests a path has received.
+func (i *Issuer) Requests(path string) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.asked[path]
+	return i.requests[path]
 }
 
-// Token gives an access token (RFC 9068) of the user ada with an hour to live, and with what is in claims.
+// Token returns an access token (RFC 9068) of the user ada that is valid for an hour. The claims
+// are added to the default ones, or replace them.
 func (i *Issuer) Token(claims Claims) string {
 	return i.Sign("at+jwt", i.complete(claims))
 }
 
-// complete fills in what an access token must have.
+// complete adds the default claims.
 func (i *Issuer) complete(claims Claims) Claims {
 	i.mu.Lock()
-	i.made++
-	id := fmt.Sprintf("token-%d", i.made)
+	i.count++
+	id := fmt.Sprintf("token-%d", i.count)
 	i.mu.Unlock()
 	now := time.Now()
 	out := Claims{
-		"iss": i.URL, "sub": "ada", "client_id": "app", "aud": "https://api.example.com", "jti": id, "gid": "grant-of-" + id,
-		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+		"iss":       i.URL,
+		"sub":       "ada",
+		"client_id": "app",
+		"aud":       "https://api.example.com",
+		"jti":       id,
+		"gid":       "grant-of-" + id,
+		"iat":       now.Unix(),
+		"exp":       now.Add(time.Hour).Unix(),
 	}
 	maps.Copy(out, claims)
 	maps.DeleteFunc(out, func(_ string, v any) bool { return v == nil })
 	return out
 }
 
-// Sign signs any claims as a token of a type, with the newest key.
+// Sign returns a JWT with the claims and the header typ, signed with the newest key.
 func (i *Issuer) Sign(typ string, claims Claims) string {
 	payload, err := json.Marshal(claims)
 	if err != nil {
@@ -177,7 +186,7 @@ func (s signer) sign(t testing.TB, typ string, payload []byte) string {
 	return token
 }
 
-// Opaque gives a token that only introspection can tell about.
+// Opaque returns a token that can be checked only by introspection.
 func (i *Issuer) Opaque(claims Claims) string {
 	all := i.complete(claims)
 	all["active"] = true
@@ -186,14 +195,15 @@ func (i *Issuer) Opaque(claims Claims) string {
 	return token
 }
 
-// Answer sets what introspection says of a token, nil that it is not active.
+// Answer sets the introspection response for a token; nil means that it is not active.
 func (i *Issuer) Answer(token string, claims Claims) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.opaque[token] = claims
 }
 
-// Revoke tells the followers of the feed: kind is token, grant or session and id the claim jti, gid or sid.
+// Revoke adds a revocation to the feed. Kind is token, grant or session, and id is the value of the
+// claim jti, gid or sid.
 func (i *Issuer) Revoke(kind, id string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -203,7 +213,7 @@ func (i *Issuer) Revoke(kind, id string) {
 }
 
 func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
-	answer(w, map[string]string{"issuer": i.URL, "jwks_uri": i.URL + "/jwks", "introspection_endpoint": i.URL + "/introspect"})
+	respond(w, map[string]string{"issuer": i.URL, "jwks_uri": i.URL + "/jwks", "introspection_endpoint": i.URL + "/introspect"})
 }
 
 func (i *Issuer) jwks(w http.ResponseWriter, _ *http.Request) {
@@ -213,11 +223,11 @@ func (i *Issuer) jwks(w http.ResponseWriter, _ *http.Request) {
 	for _, s := range i.keys {
 		set.Keys = append(set.Keys, gojose.JSONWebKey{Key: s.key.Public(), KeyID: s.id, Algorithm: "ES256", Use: "sig"})
 	}
-	answer(w, set)
+	respond(w, set)
 }
 
 func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
-	if !i.knows(r) {
+	if !i.authenticates(r) {
 		http.Error(w, `{"error":"invalid_client"}`, http.StatusUnauthorized)
 		return
 	}
@@ -227,33 +237,33 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 	if claims == nil {
 		claims = Claims{"active": false}
 	}
-	answer(w, claims)
+	respond(w, claims)
 }
 
-func (i *Issuer) knows(r *http.Request) bool {
+func (i *Issuer) authenticates(r *http.Request) bool {
 	id, secret, _ := r.BasicAuth()
 	return id == ClientID && strings.ReplaceAll(secret, "+", " ") == ClientSecret
 }
 
-// revocations streams the log, with a beat when there is no more.
+// revocations streams the log, with a beat after the last entry.
 func (i *Issuer) revocations(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	silent := i.silent
 	i.mu.Unlock()
-	if silent || !i.knows(r) {
+	if silent || !i.authenticates(r) {
 		http.Error(w, "not now", http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
-	for told := 0; r.Context().Err() == nil; {
+	for sent := 0; r.Context().Err() == nil; {
 		i.mu.Lock()
-		news := i.log[told:]
-		told = len(i.log)
+		news := i.log[sent:]
+		sent = len(i.log)
 		i.mu.Unlock()
 		for _, one := range news {
 			fmt.Fprint(w, one)
 		}
-		fmt.Fprintf(w, "event: beat\ndata: {\"seq\":%d}\n\n", told)
+		fmt.Fprintf(w, "event: beat\ndata: {\"seq\":%d}\n\n", sent)
 		w.(http.Flusher).Flush()
 		select {
 		case <-time.After(10 * time.Millisecond):
@@ -262,18 +272,18 @@ func (i *Issuer) revocations(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func answer(w http.ResponseWriter, body any) {
+func respond(w http.ResponseWriter, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-// Holder holds a key that tokens can be bound to (RFC 9449).
+// A Holder has a key that tokens can be bound to (RFC 9449).
 type Holder struct {
 	t   testing.TB
 	key *ecdsa.PrivateKey
 }
 
-// NewHolder makes a key.
+// NewHolder returns a Holder of a new key.
 func NewHolder(t testing.TB) *Holder {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -282,7 +292,7 @@ func NewHolder(t testing.TB) *Holder {
 	return &Holder{t, key}
 }
 
-// Confirmation is the claim cnf of a token that is bound to the key.
+// Confirmation returns the claim cnf of a token that is bound to the key.
 func (h *Holder) Confirmation() map[string]string {
 	sum, err := (&gojose.JSONWebKey{Key: h.key.Public()}).Thumbprint(crypto.SHA256)
 	if err != nil {
@@ -291,10 +301,15 @@ func (h *Holder) Confirmation() map[string]string {
 	return map[string]string{"jkt": base64.RawURLEncoding.EncodeToString(sum)}
 }
 
-// Proof is one for a request with a token. Claims add to what it says, or replace it.
+// Proof returns a DPoP proof for a request with a token. The claims are added to the default ones,
+// or replace them.
 func (h *Holder) Proof(method, url, token string, claims Claims) string {
 	all := Claims{
-		"jti": rand.Text(), "htm": method, "htu": url, "iat": time.Now().Unix(), "ath": dpop.TokenHash(token),
+		"jti": rand.Text(),
+		"htm": method,
+		"htu": url,
+		"iat": time.Now().Unix(),
+		"ath": dpop.TokenHash(token),
 	}
 	maps.Copy(all, claims)
 	payload, err := json.Marshal(all)

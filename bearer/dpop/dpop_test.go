@@ -18,7 +18,8 @@ import (
 	gojose "github.com/go-jose/go-jose/v4"
 )
 
-// The examples of RFC 9449 §4.1 (token endpoint) and §7.1 (protected resource), with the token of §7.1 and the thumbprint of §6.1.
+// The examples of RFC 9449 §4.1 (token endpoint) and §7.1 (protected resource), with the token of
+// §7.1 and the thumbprint of §6.1.
 const (
 	rfcHeader = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19"
 	rfcToken  = rfcHeader + ".eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxNTYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg"
@@ -462,8 +463,8 @@ func FuzzAddresses(f *testing.F) {
 		if sameURL(a, b) != sameURL(b, a) {
 			t.Fatalf("%q and %q depend on their order", a, b)
 		}
-		if n, ok := normal(a); ok {
-			if again, ok := normal(n); !ok || again != n {
+		if n, ok := normalize(a); ok {
+			if again, ok := normalize(n); !ok || again != n {
 				t.Fatalf("%q becomes %q, then %q", a, n, again)
 			}
 		}

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// sameURL compares htu with a request's address: without query and fragment (RFC 9449 §4.3), after the normalisation of
-// RFC 3986 §6.2.2 and §6.2.3.
+// sameURL reports whether htu and a request's address are equal without query and fragment (RFC
+// 9449 §4.3), after the normalization of RFC 3986 §6.2.2 and §6.2.3.
 func sameURL(a, b string) bool {
 	if a == b && !strings.ContainsAny(a, "?#") {
 		return absolute(a)
 	}
-	na, oka := normal(a)
-	nb, okb := normal(b)
+	na, oka := normalize(a)
+	nb, okb := normalize(b)
 	return oka && okb && na == nb
 }
 
@@ -22,7 +22,7 @@ func absolute(s string) bool {
 	return ok
 }
 
-// parse reads an absolute address that names a host, in ASCII as in a request, and nobody.
+// parse parses an absolute address with a host in ASCII, as in a request, and without a user.
 func parse(s string) (*url.URL, bool) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" || u.User != nil {
@@ -36,8 +36,8 @@ func notInHost(r rune) bool {
 	return r > 0x7e || (!unreserved(byte(r)) && r != ':')
 }
 
-// normal is an absolute address in the one form that all its spellings share; false if it is none.
-func normal(s string) (string, bool) {
+// normalize returns an absolute address in the form that all its spellings share, or false.
+func normalize(s string) (string, bool) {
 	u, ok := parse(s)
 	if !ok {
 		return "", false
@@ -49,12 +49,12 @@ func normal(s string) (string, bool) {
 	if port != "" && !(scheme == "https" && port == "443") && !(scheme == "http" && port == "80") {
 		host += ":" + port
 	}
-	return scheme + "://" + host + withoutDots(normalEscapes(u.EscapedPath())), true
+	return scheme + "://" + host + withoutDots(normalizeEscapes(u.EscapedPath())), true
 }
 
-// normalEscapes writes escapes in upper case and decodes those of unreserved characters (RFC 3986 §6.2.2.1, §6.2.2.2). Others
-// stay: an escaped slash is not a slash.
-func normalEscapes(path string) string {
+// normalizeEscapes writes escapes in upper case and decodes those of unreserved characters (RFC
+// 3986 §6.2.2.1, §6.2.2.2). Others stay: an escaped slash is not a slash.
+func normalizeEscapes(path string) string {
 	if !strings.Contains(path, "%") {
 		return path
 	}
@@ -75,7 +75,7 @@ func normalEscapes(path string) string {
 	return b.String()
 }
 
-// unhex reads a digit of an escape that url.Parse has found sound.
+// unhex returns the value of a digit of an escape that url.Parse has accepted.
 func unhex(c byte) byte {
 	if c >= 'A' {
 		return c - 'A' + 10
@@ -87,7 +87,7 @@ func unreserved(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0
 }
 
-// withoutDots takes out `.` and `..` segments (RFC 3986 §5.2.4). No path at all is the root (§6.2.3).
+// withoutDots removes the segments . and .. (RFC 3986 §5.2.4). The empty path becomes / (§6.2.3).
 func withoutDots(path string) string {
 	if path == "" {
 		return "/"
@@ -96,19 +96,19 @@ func withoutDots(path string) string {
 		return path
 	}
 	segments := strings.Split(path, "/")[1:]
-	kept := make([]string, 0, len(segments))
+	out := make([]string, 0, len(segments))
 	for i, seg := range segments {
 		dots := seg == "." || seg == ".."
 		if !dots {
-			kept = append(kept, seg)
+			out = append(out, seg)
 			continue
 		}
-		if seg == ".." && len(kept) > 0 {
-			kept = slices.Delete(kept, len(kept)-1, len(kept))
+		if seg == ".." && len(out) > 0 {
+			out = slices.Delete(out, len(out)-1, len(out))
 		}
 		if i == len(segments)-1 {
-			kept = append(kept, "") // /a/.. is /, and /a/. is /a/
+			out = append(out, "") // /a/.. is /, and /a/. is /a/
 		}
 	}
-	return "/" + strings.Join(kept, "/")
+	return "/" + strings.Join(out, "/")
 }

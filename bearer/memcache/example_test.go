@@ -12,8 +12,12 @@ import (
 // Servers of one API share answers of introspection.
 func Example() {
 	servers := gomemcache.New("cache-1.example.com:11211", "cache-2.example.com:11211")
-	v, err := bearer.New("https://id.example.com", bearer.Audience("https://api.example.com"), bearer.Client("notes-api", "its secret"),
-		bearer.CacheIn(memcache.New(servers)))
+	v, err := bearer.New(bearer.Config{
+		Issuer:   "https://id.example.com",
+		Audience: []string{"https://api.example.com"},
+		Client:   bearer.ClientCredentials{ID: "notes-api", Secret: "its secret"},
+		Cache:    memcache.New(servers),
+	})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 )
 
-// A Cache is a bearer.Cache and a bearer.Once. Whoever can write to the memcached decides which
-// tokens are accepted: give access to no one else. A memcached that is full evicts what was used
-// least recently, so a bearer.Once detects every replay only while there is room.
+// A Cache is a bearer.Cache and a bearer.ReplayCache. Whoever can write to the memcached decides
+// which tokens are accepted: give access to no one else. A memcached that is full evicts what was
+// used least recently, so a bearer.ReplayCache detects every replay only while there is room.
 type Cache struct{ client *memcache.Client }
 
 // New returns a cache that uses a client. The client's Timeout, 500 ms by default, bounds how long

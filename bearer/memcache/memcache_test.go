@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	_ bearer.Cache = (*memcache.Cache)(nil)
-	_ bearer.Once  = (*memcache.Cache)(nil)
+	_ bearer.Cache       = (*memcache.Cache)(nil)
+	_ bearer.ReplayCache = (*memcache.Cache)(nil)
 )
 
 func TestMemcached(t *testing.T) {
@@ -23,7 +23,7 @@ func TestMemcached(t *testing.T) {
 	client.Timeout = testkit.HangAfter
 	c := memcache.New(client)
 	t.Run("cache", func(t *testing.T) { bearertest.RunCache(t, c) })
-	t.Run("once", func(t *testing.T) { bearertest.RunOnce(t, c) })
+	t.Run("once", func(t *testing.T) { bearertest.RunReplayCache(t, c) })
 	server.Stop()
 	if _, err := c.Get(t.Context(), "a"); err == nil {
 		t.Error("no error from a memcached that is gone")

@@ -17,8 +17,13 @@ func Example() {
 	}
 	defer redis.Close()
 	shared := rediscache.New(redis)
-	v, err := bearer.New("https://id.example.com", bearer.Audience("https://api.example.com"), bearer.Client("notes-api", "its secret"),
-		bearer.CacheIn(shared), bearer.ReplaysIn(shared))
+	v, err := bearer.New(bearer.Config{
+		Issuer:   "https://id.example.com",
+		Audience: []string{"https://api.example.com"},
+		Client:   bearer.ClientCredentials{ID: "notes-api", Secret: "its secret"},
+		Cache:    shared,
+		DPoP:     bearer.DPoPConfig{Replays: shared},
+	})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 // DefaultTimeout bounds how long a request waits for Redis where [Cache.Timeout] is zero.
 const DefaultTimeout = 250 * time.Millisecond
 
-// A Cache is a bearer.Cache and a bearer.Once. Whoever can write to the Redis decides which tokens
-// are accepted: give access to no one else.
+// A Cache is a bearer.Cache and a bearer.ReplayCache. Whoever can write to the Redis decides which
+// tokens are accepted: give access to no one else.
 type Cache struct {
 	// Timeout bounds each command. Set it before the first use; zero means DefaultTimeout.
 	Timeout time.Duration

@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	_ bearer.Cache = (*rediscache.Cache)(nil)
-	_ bearer.Once  = (*rediscache.Cache)(nil)
+	_ bearer.Cache       = (*rediscache.Cache)(nil)
+	_ bearer.ReplayCache = (*rediscache.Cache)(nil)
 )
 
 func TestRedis(t *testing.T) {
@@ -28,7 +28,7 @@ func TestRedis(t *testing.T) {
 	c := rediscache.New(client)
 	c.Timeout = testkit.HangAfter
 	t.Run("cache", func(t *testing.T) { bearertest.RunCache(t, c) })
-	t.Run("once", func(t *testing.T) { bearertest.RunOnce(t, c) })
+	t.Run("once", func(t *testing.T) { bearertest.RunReplayCache(t, c) })
 	server.Stop()
 	c.Timeout = 0 // the default bounds each command; without a bound the client retries for ever
 	if _, err := c.Get(t.Context(), "a"); err == nil {

@@ -22,7 +22,7 @@ func thumbprint(c *x509.Certificate) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// withProof is a request with a bound token and proofs.
+// withProof returns a request with a bound token and proofs.
 func withProof(token string, proofs ...string) *http.Request {
 	r := request("DPoP " + token)
 	r.Header["Dpop"] = proofs
@@ -34,7 +34,7 @@ const htu = "https://api.example.com/notes"
 // RFC 9449 §7.1, §7.2, §4.3.
 func TestDPoP(t *testing.T) {
 	issuer, holder, thief := bearertest.NewIssuer(t), bearertest.NewHolder(t), bearertest.NewHolder(t)
-	v := newVerifier(t, issuer.URL, bearer.PublicURL(api))
+	v := newVerifier(t, bearer.Config{Issuer: issuer.URL, PublicURL: api})
 	bound, plain := issuer.Token(bearertest.Claims{"cnf": holder.Confirmation()}), issuer.Token(nil)
 	proof := func(c bearertest.Claims) string { return holder.Proof("GET", htu, bound, c) }
 	got, err := v.Verify(t.Context(), withProof(bound, proof(nil)))
@@ -58,29 +58,29 @@ func TestDPoP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := v.Verify(t.Context(), tc.request)
-			refusal(t, err, 401, tc.code)
+			rejected(t, err, 401, tc.code)
 		})
 	}
 	opaque := issuer.Opaque(bearertest.Claims{"cnf": holder.Confirmation()})
-	asks := newVerifier(t, issuer.URL, client, bearer.PublicURL(api))
+	asks := newVerifier(t, bearer.Config{Issuer: issuer.URL, Client: client, PublicURL: api})
 	if _, err := asks.Verify(t.Context(), withProof(opaque, holder.Proof("GET", htu, opaque, nil))); err != nil {
 		t.Errorf("an opaque token: %v", err)
 	}
 	_, err = asks.Verify(t.Context(), request("Bearer "+opaque))
-	refusal(t, err, 401, bearer.CodeInvalidToken)
-	only := newVerifier(t, issuer.URL, bearer.RequireDPoP())
+	rejected(t, err, 401, bearer.CodeInvalidToken)
+	only := newVerifier(t, bearer.Config{Issuer: issuer.URL, DPoP: bearer.DPoPConfig{Required: true}})
 	_, err = only.Verify(t.Context(), request("Bearer "+plain))
-	refusal(t, err, 401, bearer.CodeInvalidToken)
+	rejected(t, err, 401, bearer.CodeInvalidToken)
 	if c := get(only, request()).Header.Values("WWW-Authenticate"); len(c) != 1 || !strings.HasPrefix(c[0], "DPoP ") {
 		t.Errorf("challenges %q", c)
 	}
 }
 
-// Where the address of a proof is taken from.
+// The address that a proof must name.
 func TestProofAddress(t *testing.T) {
 	issuer, holder := bearertest.NewIssuer(t), bearertest.NewHolder(t)
 	token := issuer.Token(bearertest.Claims{"cnf": holder.Confirmation()})
-	direct, behind := newVerifier(t, issuer.URL), newVerifier(t, issuer.URL, bearer.PublicURL("https://public.example/api/"))
+	direct, behind := newVerifier(t, bearer.Config{Issuer: issuer.URL}), newVerifier(t, bearer.Config{Issuer: issuer.URL, PublicURL: "https://public.example/api/"})
 	for _, tc := range []struct {
 		v    *bearer.Verifier
 		htu  string
@@ -96,21 +96,22 @@ func TestProofAddress(t *testing.T) {
 			t.Errorf("%s: %v", tc.htu, err)
 		}
 	}
-	// A handler in front has cut a prefix off; the proof is about what was sent.
+	// An outer handler has removed a prefix; the proof names what was sent.
 	r := withProof(token, holder.Proof("GET", "http://api.example.com/v1/notes", token, nil))
 	r.RequestURI, r.URL.Path = "/v1/notes?x=1", "/notes"
 	if _, err := direct.Verify(t.Context(), r); err != nil {
 		t.Error(err)
 	}
-	// A request's target has no fragment (RFC 9112 §3.2): what stands behind the sign is part of the path, and not left out.
+	// A request target has no fragment (RFC 9112 §3.2): what follows # is part of the path.
 	r = withProof(token, holder.Proof("GET", "http://api.example.com/notes", token, nil))
 	r.RequestURI = "/notes#/../secrets"
 	if _, err := direct.Verify(t.Context(), r); err == nil {
-		t.Error("the proof is good for another path")
+		t.Error("the proof was accepted for another path")
 	}
 }
 
-// A proof works once (RFC 9449 §11.1): of any number of requests with it one passes, at all servers together.
+// A proof works once (RFC 9449 §11.1): of concurrent requests with it one passes, at all servers
+// together.
 func TestReplay(t *testing.T) {
 	issuer, holder := bearertest.NewIssuer(t), bearertest.NewHolder(t)
 	token := issuer.Token(bearertest.Claims{"cnf": holder.Confirmation()})
@@ -125,43 +126,63 @@ func TestReplay(t *testing.T) {
 					n.Add(1)
 					return
 				}
-				refusal(t, err, 401, bearer.CodeInvalidProof)
+				rejected(t, err, 401, bearer.CodeInvalidProof)
 			})
 		}
 		wg.Wait()
 		return n.Load()
 	}
-	public := bearer.PublicURL(api)
-	if n := race(newVerifier(t, issuer.URL, public)); n != 1 {
+	if n := race(newVerifier(t, bearer.Config{Issuer: issuer.URL, PublicURL: api})); n != 1 {
 		t.Errorf("one server: %d passed", n)
 	}
-	shared := &once{}
-	if n := race(newVerifier(t, issuer.URL, public, bearer.ReplaysIn(shared)), newVerifier(t, issuer.URL, public, bearer.ReplaysIn(shared))); n != 1 {
+	shared := bearer.Config{
+		Issuer:    issuer.URL,
+		PublicURL: api,
+		DPoP:      bearer.DPoPConfig{Replays: &replays{}},
+	}
+	if n := race(newVerifier(t, shared), newVerifier(t, shared)); n != 1 {
 		t.Errorf("two servers: %d passed", n)
 	}
-	var told atomic.Int32
-	v := newVerifier(t, issuer.URL, public, bearer.ReplaysIn(&once{err: errors.New("away")}), bearer.OnError(func(error) { told.Add(1) }))
-	if n := race(v); n != 1 || told.Load() != 1 {
-		t.Errorf("without the shared memory: %d passed, told %d times", n, told.Load())
+	var reported atomic.Int32
+	v := newVerifier(t, bearer.Config{
+		Issuer:    issuer.URL,
+		PublicURL: api,
+		OnError:   func(error) { reported.Add(1) },
+		DPoP:      bearer.DPoPConfig{Replays: &replays{err: errors.New("away")}},
+	})
+	if n := race(v); n != 1 || reported.Load() != 1 {
+		t.Errorf("without the shared cache: %d passed, OnError was called %d times", n, reported.Load())
 	}
 }
 
-type once struct {
+type replays struct {
 	keys sync.Map
 	err  error
 }
 
-func (o *once) Add(_ context.Context, key string, _ time.Duration) (bool, error) {
-	_, used := o.keys.LoadOrStore(key, true)
-	return !used, o.err
+func (r *replays) Add(_ context.Context, key string, _ time.Duration) (bool, error) {
+	_, used := r.keys.LoadOrStore(key, true)
+	return !used, r.err
 }
 
-// Nonces (RFC 9449 §9, §8.2): the first request learns one, answers bring the next.
+// RFC 9449 §9, §8.2: the first response has a nonce, and each further response the next.
 func TestNonce(t *testing.T) {
 	issuer, holder := bearertest.NewIssuer(t), bearertest.NewHolder(t)
 	key := []byte(strings.Repeat("k", 32))
-	v, fellow := newVerifier(t, issuer.URL, bearer.PublicURL(api), bearer.RequireNonce(key)), newVerifier(t, issuer.URL, bearer.PublicURL(api), bearer.RequireNonce(key))
-	stranger := newVerifier(t, issuer.URL, bearer.PublicURL(api), bearer.RequireNonce(nil))
+	v, fellow := newVerifier(t, bearer.Config{
+		Issuer:    issuer.URL,
+		PublicURL: api,
+		DPoP:      bearer.DPoPConfig{RequireNonce: true, NonceKey: key},
+	}), newVerifier(t, bearer.Config{
+		Issuer:    issuer.URL,
+		PublicURL: api,
+		DPoP:      bearer.DPoPConfig{RequireNonce: true, NonceKey: key},
+	})
+	stranger := newVerifier(t, bearer.Config{
+		Issuer:    issuer.URL,
+		PublicURL: api,
+		DPoP:      bearer.DPoPConfig{RequireNonce: true},
+	})
 	token := issuer.Token(bearertest.Claims{"cnf": holder.Confirmation()})
 	send := func(v *bearer.Verifier, nonce any) *http.Response {
 		return get(v, withProof(token, holder.Proof("GET", htu, token, bearertest.Claims{"nonce": nonce})))
@@ -189,7 +210,12 @@ func TestNonce(t *testing.T) {
 		t.Errorf("an unbound token: %d %v", res.StatusCode, res.Header)
 	}
 	now := newClock()
-	moved := newVerifier(t, issuer.URL, bearer.PublicURL(api), bearer.RequireNonce(key), bearer.Clock(now.get))
+	moved := newVerifier(t, bearer.Config{
+		Issuer:    issuer.URL,
+		PublicURL: api,
+		Clock:     now.get,
+		DPoP:      bearer.DPoPConfig{RequireNonce: true, NonceKey: key},
+	})
 	old := moved.Nonce()
 	now.advance(6 * time.Minute)
 	res = get(moved, withProof(token, holder.Proof("GET", htu, token, bearertest.Claims{"nonce": old, "iat": now.get().Unix()})))
