@@ -39,16 +39,22 @@ func main() {
 	log.Fatal(server.Serve(listener))
 }
 
-// newVerifier knows the tokens of an issuer that are meant for us. Given a client of our own, it
-// also learns which have been revoked.
+// newVerifier returns a verifier of the tokens that an issuer made for this API. With a client of its
+// own, the API also learns which tokens have been revoked.
 func newVerifier(issuer, audience string) (*bearer.Verifier, error) {
-	options := []bearer.Option{bearer.Audience(audience), bearer.Realm("notes"), bearer.OnRefused(func(r *http.Request, e *bearer.Error) {
-		fmt.Printf("refused %s %s: %v\n", r.Method, r.URL.Path, e) // why is for our log, not for whoever sent the token
-	})}
-	if id, secret := os.Getenv("CLIENT_ID"), os.Getenv("CLIENT_SECRET"); id != "" {
-		options = append(options, bearer.Client(id, secret))
-	}
-	tokens, err := bearer.New(issuer, options...)
+	tokens, err := bearer.New(bearer.Config{
+		Issuer:   issuer,
+		Audience: []string{audience},
+		Client: bearer.ClientCredentials{
+			ID:     os.Getenv("CLIENT_ID"),
+			Secret: os.Getenv("CLIENT_SECRET"),
+		},
+		Realm: "notes",
+		OnReject: func(r *http.Request, e *bearer.Error) {
+			// The reason is for the log, and not for the caller.
+			fmt.Printf("rejected %s %s: %v\n", r.Method, r.URL.Path, e)
+		},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/bearer"
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/bff"
@@ -96,8 +95,9 @@ func (s *routeSource) foreign(i access.Issuer, before *loadedFile) (*gateway.For
 			}
 		}
 	}
-	more := []bearer.Option{bearer.OnError(func(err error) { s.log.Warn("another issuer makes trouble", "issuer", i.Name, "error", err) })}
-	return gateway.NewForeign(i, secret, more...)
+	return gateway.NewForeign(i, secret, gateway.ForeignOptions{OnError: func(err error) {
+		s.log.Warn("external issuer request failed", "issuer", i.Name, "error", err)
+	}})
 }
 
 // setup gives what the gateway works with now.

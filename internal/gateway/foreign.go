@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/bearer"
 	"github.com/gatehouse-id/gatehouse/internal/access"
@@ -25,27 +26,39 @@ type Foreign struct {
 	verifier     *bearer.Verifier
 }
 
-// NewForeign makes ready to verify an issuer's tokens. The secret is the one that we ask its introspection endpoint with, or "".
-func NewForeign(i access.Issuer, clientSecret string, more ...bearer.Option) (*Foreign, error) {
-	opts := []bearer.Option{bearer.Foreign(bearer.Claims{Scopes: i.ScopesClaim, Roles: i.RolesClaim, User: i.UserClaim}), bearer.WithoutFeed()}
-	if len(i.Audiences) > 0 {
-		opts = append(opts, bearer.Audience(i.Audiences...))
-	} else {
-		return nil, fault.InvalidField("audiences", "the issuer %s needs audiences: without them, tokens that it made for anybody else would pass here", i.Name)
+// ForeignOptions are the parts of a verifier that do not come from the issuer's definition.
+type ForeignOptions struct {
+	CacheTTL time.Duration // as in bearer.Config
+	OnError  func(error)   // called when the issuer cannot be reached; may be nil
+}
+
+// NewForeign returns what verifies an issuer's tokens. The secret authenticates us at its
+// introspection endpoint; it is "" if the issuer has none. NewForeign sends no request.
+func NewForeign(i access.Issuer, clientSecret string, o ForeignOptions) (*Foreign, error) {
+	if len(i.Audiences) == 0 {
+		return nil, fault.InvalidField("audiences",
+			"the issuer %s needs audiences: without them, tokens for any other API would be accepted here", i.Name)
+	}
+	config := bearer.Config{
+		Issuer:            i.Issuer,
+		Audience:          i.Audiences,
+		JWKSURL:           i.JWKSURI,
+		Foreign:           &bearer.Claims{Scopes: i.ScopesClaim, Roles: i.RolesClaim, User: i.UserClaim},
+		IgnoreRevocations: true,
+		CacheTTL:          o.CacheTTL,
+		OnError:           o.OnError,
 	}
 	if len(i.Algs) > 0 {
-		opts = append(opts, bearer.Algorithms(i.Algs...))
-	}
-	if i.JWKSURI != "" {
-		opts = append(opts, bearer.JWKS(i.JWKSURI))
+		config.Algorithms = i.Algs
 	}
 	f := &Foreign{made: i, secret: clientSecret, name: i.Name, issuer: i.Issuer}
 	if in := i.Introspection; in != nil {
 		f.opaque = true
-		opts = append(opts, bearer.IntrospectionEndpoint(in.URL), bearer.Client(in.ClientID, clientSecret))
+		config.IntrospectionURL = in.URL
+		config.Client = bearer.ClientCredentials{ID: in.ClientID, Secret: clientSecret}
 	}
 	var err error
-	if f.verifier, err = bearer.New(i.Issuer, append(opts, more...)...); err != nil {
+	if f.verifier, err = bearer.New(config); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "the issuer %s cannot be used", i.Name)
 	}
 	return f, nil
@@ -57,7 +70,7 @@ func (f *Foreign) Same(i access.Issuer, clientSecret string) bool {
 }
 
 // Close ends what the verifier does in the background.
-func (f *Foreign) Close() { f.verifier.Close() }
+func (f *Foreign) Close() { _ = f.verifier.Close() }
 
 // foreign is the other issuer that a token says it is from, or nil. It is not believed: that issuer's verifier looks at it. A token that
 // says nothing may be anybody's, so it is shown to an issuer only where the route takes that issuer's tokens.

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/bearer"
 	"github.com/gatehouse-id/gatehouse/bearer/bearertest"
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
@@ -21,7 +20,7 @@ func abroad(t *testing.T, opaque bool) (*world, *bearertest.Issuer) {
 	if opaque {
 		about.Introspection = &access.Introspection{URL: i.URL + "/introspect", ClientID: bearertest.ClientID}
 	}
-	f, err := gateway.NewForeign(about, bearertest.ClientSecret, bearer.CacheFor(0))
+	f, err := gateway.NewForeign(about, bearertest.ClientSecret, gateway.ForeignOptions{CacheTTL: -1})
 	must(t, err)
 	t.Cleanup(f.Close)
 	w := newWorld(t, shop())
@@ -90,14 +89,14 @@ func TestForeignIssuerThatDoesNotAnswer(t *testing.T) {
 }
 
 func TestForeignIssuerNeedsAudiences(t *testing.T) {
-	if _, err := gateway.NewForeign(access.Issuer{Name: "corp", Issuer: "https://corp.example"}, ""); err == nil {
+	if _, err := gateway.NewForeign(access.Issuer{Name: "corp", Issuer: "https://corp.example"}, "", gateway.ForeignOptions{}); err == nil {
 		t.Error("tokens for anybody would pass")
 	}
 }
 
 func TestForeignIssuerIsTakenOverUnchanged(t *testing.T) {
 	about := access.Issuer{Name: "corp", Issuer: "https://corp.example", Audiences: []string{"a"}}
-	f, err := gateway.NewForeign(about, "x")
+	f, err := gateway.NewForeign(about, "x", gateway.ForeignOptions{})
 	must(t, err)
 	t.Cleanup(f.Close)
 	changed := about
@@ -117,7 +116,7 @@ func TestOurOwnSecretsAreNotShownToAForeignIssuer(t *testing.T) {
 		if rec := w.get("/shop/v1", "Authorization: Bearer "+secret.NewToken(prefix)); rec.Code != http.StatusUnauthorized {
 			t.Errorf("%s: %d", prefix, rec.Code)
 		}
-		if n := i.Asked("/introspect"); n != 0 {
+		if n := i.Requests("/introspect"); n != 0 {
 			t.Fatalf("a secret that begins with %s was sent to the issuer", prefix)
 		}
 	}
