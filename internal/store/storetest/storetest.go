@@ -69,7 +69,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		name string
 		test func(*suite, *testing.T)
 	}{
-		{"Every field", (*suite).everyField},
+		{"Every field", (*suite).everyFieldInRounds},
 		{"Stale user", (*suite).staleUser},
 		{"Stale client", (*suite).staleClient},
 		{"Stale route", (*suite).staleRoute},

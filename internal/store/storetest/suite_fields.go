@@ -23,7 +23,9 @@ import (
 // everyField stores each entity with a distinct value in every field, reads it by every method that does,
 // updates every field that an update owns to another distinct value, and reads it again. Two columns swapped in
 // any statement, or a field forgotten in one, make it fail.
-func (s *suite) everyField(t *testing.T) {
+func (s *suite) everyFieldInRounds(t *testing.T) { s.everyField(t, boolRounds) }
+
+func (s *suite) everyField(t *testing.T, rounds int) {
 	for _, e := range []struct {
 		name string
 		test func(*suite, *testing.T, *filler)
@@ -51,11 +53,20 @@ func (s *suite) everyField(t *testing.T) {
 		{"refusal", (*suite).denialFields},
 	} {
 		t.Run(e.name, func(t *testing.T) {
-			for round := range boolRounds {
+			s.ids.Store((s.ids.Load()/1000 + 1) * 1000) // a field more here changes no value elsewhere
+			for round := range rounds {
 				e.test(s, t, &filler{t: t, next: func() int64 { return s.ids.Add(1) }, round: round})
 			}
 		})
 	}
+}
+
+// StoreEveryField stores each entity in an empty database, as the suite's test of every field does,
+// with the same values at each call but for random identifiers.
+func StoreEveryField(t *testing.T, url string) {
+	s := &suite{now: time.UnixMilli(1_790_000_000_000).UTC()}
+	s.db = Open(t, store.Options{URL: url})
+	s.everyField(t, 1)
 }
 
 // same fails unless a value was read as it should be.
@@ -294,6 +305,15 @@ func (s *suite) deviceFields(t *testing.T, f *filler) {
 	same(t, "grant of the device", *p.Grant, withoutRefresh(g))
 	must(t, s.db.RedeemDevice(ctx, v.Hash, &g, s.now))
 	s.grantReads(t, "redeemed", &g, u)
+
+	var denied oauth.Device
+	f.fill(&denied)
+	denied.Client = g.Client
+	must(t, s.db.PutDevice(ctx, &denied))
+	must(t, s.db.DecideDevice(ctx, oauth.DeviceDecision{UserCode: denied.UserCode, Now: s.now}))
+	v = denied
+	v.State = oauth.DeviceDenied
+	poll("denied device")
 }
 
 // sessionReads compares a session with what each method reads of it.
