@@ -346,16 +346,16 @@ func TestClockAndOneTimeCodes(t *testing.T) {
 	at := func() login.Visit { return login.Visit{IP: "127.0.0.1", Now: j.clock.now()} }
 	bob, err := j.p.db.UserByLogin(ctx, identity.LoginKey("bob"))
 	must(t, err)
-	shown, err := j.p.login.BeginEnroll(ctx, at(), bob)
+	shown, err := j.p.login.Enroll(ctx, at(), bob, "totp", "")
 	must(t, err)
 	seed, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ReplaceAll(shown.Secret, " ", ""))
 	must(t, err)
-	backup, err := j.p.login.ConfirmEnroll(ctx, at(), bob.ID, oneTime(seed, j.clock.now()))
+	backup, err := j.p.login.ConfirmEnrollment(ctx, at(), bob, "totp", url.Values{"code": {oneTime(seed, j.clock.now())}})
 	must(t, err)
 	enter := func(code string) error {
 		st, err := j.p.login.Password(ctx, at(), login.Attempt{Username: "bob", Password: jumperPassword})
 		must(t, err)
-		_, err = j.p.login.Continue(ctx, at(), st.Pending, login.StepTOTP, url.Values{"code": {code}})
+		_, err = j.p.login.Continue(ctx, at(), st.Pending, login.StepFactor, url.Values{"code": {code}})
 		return err
 	}
 	j.clock.move(time.Minute)

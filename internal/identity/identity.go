@@ -77,19 +77,14 @@ func (u *User) LoginName() string {
 	return u.Username
 }
 
-// Credential kinds.
-const (
-	KindTOTP = "totp"
-)
-
-// Credential is something a person proves to hold, besides the password.
+// Credential is something that a person has and can prove to have, besides the password.
 type Credential struct {
 	ID          CredentialID
 	User        UserID
-	Kind        string // KindTOTP, …
+	Kind        string // names the factor
 	Label       string
 	Sealed      string // the secret, sealed; opened only by the factor that owns the kind
-	LastStep    int64  // TOTP: the newest time step accepted, so that a code works once (RFC 6238 §5.2)
+	Counter     int64  // the greatest counter or time step accepted, so that a code works once
 	CreatedAt   time.Time
 	ConfirmedAt time.Time // zero until the person has proved once that it works
 	LastUsedAt  time.Time
@@ -134,9 +129,12 @@ func NewSession(u UserID, amr []string, now time.Time, life time.Duration, ip, a
 	return s
 }
 
-// ACRFor is the context class that a list of methods reaches.
+// AMRMultiFactor is the authentication method of proofs by several factors (RFC 8176 §2).
+const AMRMultiFactor = "mfa"
+
+// ACRFor returns the context class that a list of methods reaches.
 func ACRFor(amr []string) string {
-	if slices.Contains(amr, "mfa") {
+	if slices.Contains(amr, AMRMultiFactor) {
 		return ACR2
 	}
 	return ACR1

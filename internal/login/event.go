@@ -8,13 +8,19 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-const maxAgent = 400 // bytes of a User-Agent that are kept
+const maxAgent = 400 // bytes of a User-Agent that are stored
 
-// event is something that the user, or somebody in the user's place, did.
+// event returns an audit event for what the user, or somebody in the user's place, did.
 func (v Visit) event(t audit.Type, u identity.UserID) audit.Event {
 	ev := audit.Event{
-		ID: secret.NewID(v.Now), At: v.Now, Type: t, Actor: v.Actor, User: string(u),
-		IP: v.IP, Agent: v.agent(), RequestID: v.RequestID,
+		ID:        secret.NewID(v.Now),
+		At:        v.Now,
+		Type:      t,
+		Actor:     v.Actor,
+		User:      string(u),
+		IP:        v.IP,
+		Agent:     v.agent(),
+		RequestID: v.RequestID,
 	}
 	if ev.Actor == "" {
 		ev.Actor = string(u)
@@ -22,8 +28,9 @@ func (v Visit) event(t audit.Type, u identity.UserID) audit.Event {
 	return ev
 }
 
-// failure is an attempt that was refused. It has no actor unless one is known: nobody has proved to be anybody. The
-// name that was typed is not kept, for people type passwords there.
+// failure returns an audit event for an attempt that failed. Its actor is empty unless v has one,
+// since the person has proved nothing. The name that was typed is left out, for people type passwords
+// there.
 func (v Visit) failure(u identity.UserID, reason string) audit.Event {
 	ev := v.event(audit.LoginFailed, u)
 	ev.Actor, ev.Reason = v.Actor, reason

@@ -5,29 +5,163 @@ import (
 	"net/url"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// Factor is one way to prove who you are. It is handed values and returns values. To add one is to write its file and
-// to name it in the table that build makes.
+// A Factor is one way to prove who a person is. It takes values and returns values; it never sees a
+// request. To add one, write its file, name it in the table below, and give it a template in
+// internal/web/ui/templates/factor.
 type Factor interface {
-	// Step is the step that the factor answers; several factors may answer the same one.
-	Step() string
-	// Held reports whether a person with these credentials must show this factor, or one that answers the same step,
-	// after the password.
-	Held(creds []identity.Credential) bool
-	// Claims reports whether the input looks like this factor's. It only looks.
-	Claims(in url.Values) bool
-	// Serial reports whether guesses cost so little that they must be checked one after another for each person.
+	// Kind returns the factor's name in stored credentials, in addresses of pages and in templates.
+	Kind() string
+	// AMR returns the authentication methods that a successful check proves (RFC 8176).
+	AMR() []string
+	// Use returns the steps at which the factor is accepted.
+	Use() Use
+	// Enrolled reports whether the person with these credentials has set the factor up.
+	Enrolled(creds []identity.Credential) bool
+	// Serial reports whether guesses are so cheap that they must be checked one after another for
+	// each person.
 	Serial() bool
-	// Check tries the input. u is nil when nobody has the name that was given: the work must be the same. An error
-	// means that no answer could be found; a wrong answer is a Proof that is not OK.
-	Check(ctx context.Context, v Visit, u *identity.User, in url.Values) (Proof, error)
+	// Begin is called when a sign-in enters the factor's step, and again whenever its page is shown.
+	// It may send a message or make a challenge, but only while f.State is nil; what it has to
+	// remember goes into Challenge.State, which it gets back as f.State. u is nil in a first step if
+	// the name is unknown or missing; the work must then look the same from outside.
+	Begin(ctx context.Context, f Flow, u *identity.User) (Challenge, error)
+	// CheckInput returns fault.Invalid, naming the input, if in cannot be an answer to this factor.
+	// It looks at the form only, so that a slip of the keyboard does not count as a failure.
+	CheckInput(in url.Values) error
+	// Check tries the input. u is nil in a first step if the name is unknown or missing; the work
+	// must be the same. A wrong answer is a Proof that is not OK; an error means that the answer
+	// could not be checked.
+	Check(ctx context.Context, f Flow, u *identity.User, in url.Values) (Proof, error)
+}
+
+// An Enroller is a Factor that a person sets up.
+type Enroller interface {
+	Factor
+	// Enroll returns what a person needs to set the factor up. It may send a message or make a
+	// secret, but repeats the former one while f.State is set. Conflict if the factor is set up.
+	Enroll(ctx context.Context, f Flow, u *identity.User) (Enrollment, error)
+	// Confirm proves that what Enroll returned works, and stores the credential with its audit
+	// event. Conflict if there is nothing to confirm, or the factor is set up.
+	Confirm(ctx context.Context, f Flow, u *identity.User, in url.Values) (Proof, error)
+}
+
+// Use is a set of steps at which a factor is accepted.
+type Use uint8
+
+// The steps.
+const (
+	UseFirst      Use = 1 << iota // begins a sign-in
+	UseSecond                     // follows the first factor
+	UseSubstitute                 // takes the place of any second factor that a person has
+)
+
+// Flow is what a factor learns about the sign-in or the enrollment that it takes part in.
+type Flow struct {
+	Visit
+	State []byte // what Begin or Enroll returned earlier in this step, or nil
+}
+
+// Challenge is what a factor asks a person. The zero Challenge asks for an input and no more.
+type Challenge struct {
+	State   []byte // sealed into the browser until the step is answered; at most maxState bytes
+	SentTo  string // where a message was sent, shortened so that it gives nothing away, or ""
+	Options string // JSON for the browser's credential API, or ""
+}
+
+// Enrollment is what a person needs to set a factor up.
+type Enrollment struct {
+	Kind    string
+	URL     string // to scan as a QR code, such as otpauth://…, or ""
+	Secret  string // the same to type, in groups, or ""
+	SentTo  string // where a message was sent, or ""
+	Options string // JSON for the browser's credential API, or ""
+	State   []byte // sealed into Token; at most maxState bytes
+	Token   string // carried by the page and handed back to ConfirmEnrollment
 }
 
 // Proof is the outcome of a check.
 type Proof struct {
 	OK     bool
-	AMR    []string // what was proved (RFC 8176)
-	Reason string   // why not: a stable word for the audit log
-	Text   string   // why not: a sentence for the person
+	User   *identity.User // whom the input belongs to, where the factor finds that out; else nil
+	AMR    []string       // methods proved beyond those that the factor always proves
+	Reason string         // if not OK: a stable code for the audit log
+	Text   string         // if not OK: a sentence for the person
+}
+
+// newFactors returns the table of factors, in the order in which a person is asked for them.
+func newFactors(st Store, keys *secret.Keys, pw hasher, issuer string) []Factor {
+	return []Factor{
+		passwordFactor{pw: pw},
+		totpFactor{store: st, box: keys.Box("totp"), issuer: issuer},
+		backupFactor{store: st, keys: keys},
+	}
+}
+
+// factor returns the factor of a kind that is accepted for one of the uses, or nil.
+func (s *Server) factor(kind string, use Use) Factor {
+	for _, f := range s.factors {
+		if f.Kind() == kind && f.Use()&use != 0 {
+			return f
+		}
+	}
+	return nil
+}
+
+// Kinds returns the kinds of factors that are accepted for one of the uses, in the order of the
+// table.
+func (s *Server) Kinds(use Use) []string {
+	var kinds []string
+	for _, f := range s.factors {
+		if f.Use()&use != 0 {
+			kinds = append(kinds, f.Kind())
+		}
+	}
+	return kinds
+}
+
+// EnrollableKinds returns the kinds of second factors that a person can set up.
+func (s *Server) EnrollableKinds() []string {
+	var kinds []string
+	for _, f := range s.factors {
+		if _, ok := f.(Enroller); ok && f.Use()&UseSecond != 0 {
+			kinds = append(kinds, f.Kind())
+		}
+	}
+	return kinds
+}
+
+// enrolledKinds returns the kinds of second factors that the user has set up.
+func (s *Server) enrolledKinds(ctx context.Context, id identity.UserID) ([]string, error) {
+	creds, err := s.store.Credentials(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var kinds []string
+	for _, f := range s.factors {
+		if f.Use()&UseSecond != 0 && f.Enrolled(creds) {
+			kinds = append(kinds, f.Kind())
+		}
+	}
+	return kinds, nil
+}
+
+// claimant returns the factor whose input this is: that of the kind asked for, or a substitute.
+func (s *Server) claimant(kind string, in url.Values) (Factor, error) {
+	current := s.factor(kind, UseSecond|UseSubstitute)
+	if current == nil {
+		return nil, errStale()
+	}
+	err := current.CheckInput(in)
+	if err == nil {
+		return current, nil
+	}
+	for _, f := range s.factors {
+		if f.Use()&UseSubstitute != 0 && f.CheckInput(in) == nil {
+			return f, nil
+		}
+	}
+	return nil, err
 }

@@ -7,33 +7,48 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
-const maxUsername = 320 // bytes; the longest e-mail address (RFC 3696 erratum 1690 allows 254)
+const (
+	kindPassword = "password"
+	maxUsername  = 320 // bytes; the longest email address (RFC 3696 erratum 1690 allows 254)
 
-const wrongPassword = "The name or the password is not right."
+	wrongPassword = "The name or the password is not right."
+)
 
-type passwordFactor struct {
-	store Store
-	pw    hasher
+// passwordFactor compares a password with the user's stored hash.
+type passwordFactor struct{ pw hasher }
+
+func (passwordFactor) Kind() string                        { return kindPassword }
+func (passwordFactor) AMR() []string                       { return []string{"pwd"} }
+func (passwordFactor) Use() Use                            { return UseFirst }
+func (passwordFactor) Enrolled([]identity.Credential) bool { return false }
+func (passwordFactor) Serial() bool                        { return false }
+
+func (passwordFactor) Begin(context.Context, Flow, *identity.User) (Challenge, error) {
+	return Challenge{}, nil
 }
 
-func (passwordFactor) Step() string                    { return "password" }
-func (passwordFactor) Held([]identity.Credential) bool { return false }
-func (passwordFactor) Claims(in url.Values) bool       { return in.Has("password") }
-func (passwordFactor) Serial() bool                    { return false }
+func (passwordFactor) CheckInput(in url.Values) error {
+	return checkPasswordInput("password", in.Get("password"))
+}
 
-func (f passwordFactor) Check(ctx context.Context, _ Visit, u *identity.User, in url.Values) (Proof, error) {
-	stored, reason := "", "unknown_user"
+func (f passwordFactor) Check(
+	ctx context.Context, _ Flow, u *identity.User, in url.Values,
+) (Proof, error) {
+	stored, reason := "", audit.ReasonUnknownUser
 	if u != nil {
-		stored, reason = u.PasswordHash, "wrong_password"
+		stored, reason = u.PasswordHash, audit.ReasonWrongPassword
 	}
 	password := identity.NormalizePassword(in.Get("password"))
 	ok, err := f.pw.Verify(ctx, password, stored)
-	if fault.Is(err, fault.Invalid) { // a hash of a kind we cannot verify was refused at once: do the work all the same
-		reason = "unusable_hash"
+	if fault.Is(err, fault.Invalid) {
+		// The hash is of a kind that cannot be verified, which is known at once: do the work of a
+		// wrong password all the same.
+		reason = audit.ReasonUnusableHash
 		ok, err = f.pw.Verify(ctx, password, "")
 	}
 	if err != nil {
@@ -42,36 +57,39 @@ func (f passwordFactor) Check(ctx context.Context, _ Visit, u *identity.User, in
 	if !ok {
 		return Proof{Reason: reason, Text: wrongPassword}, nil
 	}
-	return Proof{OK: true, AMR: []string{"pwd"}}, nil
+	return Proof{OK: true}, nil
 }
 
-// checkInput bounds what a stranger sends before any work is done for it.
-func checkInput(username, password string) error {
+// checkUsername bounds a name that a stranger sends before any work is done for it.
+func checkUsername(name string) error {
 	switch {
-	case strings.TrimSpace(username) == "":
+	case strings.TrimSpace(name) == "":
 		return fault.InvalidField("username", "Enter your email address or user name.")
-	case len(username) > maxUsername:
-		return fault.InvalidField("username", "This name is too long; at most %d bytes are accepted.", maxUsername)
-	case !utf8.ValidString(username) || strings.ContainsFunc(username, unicode.IsControl):
-		return fault.InvalidField("username", "This name contains characters that cannot be accepted.")
+	case len(name) > maxUsername:
+		return fault.InvalidField("username",
+			"This name is too long. At most %d bytes are accepted.", maxUsername)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		return fault.InvalidField("username",
+			"This name contains characters that cannot be accepted.")
 	}
-	return checkSecret("password", password)
+	return nil
 }
 
-func checkSecret(field, password string) error {
+func checkPasswordInput(field, password string) error {
 	switch {
 	case password == "":
 		return fault.InvalidField(field, "Enter your password.")
 	case len(password) > identity.MaxPassword:
-		return fault.InvalidField(field, "This password is too long; at most %d bytes are accepted.", identity.MaxPassword)
+		return fault.InvalidField(field,
+			"This password is too long. At most %d bytes are accepted.", identity.MaxPassword)
 	case !utf8.ValidString(password):
 		return fault.InvalidField(field, "This password contains characters that cannot be accepted.")
 	}
 	return nil
 }
 
-// rehash brings a password that was just proved to today's parameters. It is a courtesy: when the pool is full, or
-// the password has changed meanwhile, the next sign-in will do.
+// rehash stores a password that was just proved under today's parameters. It gives up without an
+// error when the pool is full or the password has changed meanwhile: the next sign-in will do.
 func (s *Server) rehash(ctx context.Context, u *identity.User, password string) error {
 	if !s.pw.Outdated(u.PasswordHash) {
 		return nil

@@ -46,11 +46,11 @@ func TestCodesAsPeopleTypeThem(t *testing.T) {
 }
 
 func TestEveryInputIsClaimedOnce(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	for _, in := range []string{"123456", "abcde-fgh23", "12345-67890"} {
 		n := 0
 		for _, f := range h.s.factors {
-			if f.Step() == StepTOTP && f.Claims(url.Values{"code": {in}}) {
+			if f.Use()&(UseSecond|UseSubstitute) != 0 && f.CheckInput(url.Values{"code": {in}}) == nil {
 				n++
 			}
 		}
@@ -81,10 +81,10 @@ func FuzzPending(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s := build(Config{}, newMemory(), keys, &quick{})
+	s := build(Config{}, newMemory(), keys, &fakeHasher{})
 	now := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
-	good := s.seal(Visit{Now: now}, &flow{user: &identity.User{ID: "u"}, next: StepTOTP, amr: []string{"pwd"}})
-	f.Add(good, `{"u":"u","n":"totp","i":1}`)
+	good := s.seal(Visit{Now: now}, &signIn{user: &identity.User{ID: "u"}, step: StepFactor, kind: kindTOTP, amr: []string{"pwd"}})
+	f.Add(good, `{"u":"u","n":"factor","k":"totp","i":1}`)
 	f.Add(good[:20], `{"i":"x"}`)
 	f.Add("", "null")
 	f.Fuzz(func(t *testing.T, sealed, plain string) {

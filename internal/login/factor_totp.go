@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha1" // HMAC-SHA-1 is what authenticator apps speak (RFC 6238 §1.2)
+	"crypto/sha1" // HMAC-SHA-1 is what authenticator apps support (RFC 6238 §1.2)
 	"encoding/base32"
 	"encoding/binary"
 	"fmt"
@@ -22,25 +22,32 @@ import (
 )
 
 const (
+	kindTOTP   = "totp"
 	totpPeriod = 30 // seconds (RFC 6238 §4.1)
 	totpDigits = 6
 	totpSkew   = 1  // steps to either side (RFC 6238 §5.2)
 	totpSeed   = 20 // bytes, the length of the hash (RFC 4226 §4 R6)
 	maxCode    = 64 // bytes of input that are looked at
-	// An authenticator that was shown but not confirmed is forgotten after this, so that somebody who saw it long ago
-	// does not share it when it is confirmed.
-	enrollLife = time.Hour
+	// An authenticator that was shown but not confirmed is forgotten after this time, so that
+	// somebody who saw it long ago does not share it when it is confirmed.
+	enrollTTL = time.Hour
+
+	wrongCode = "This code is not right. Check the clock of your device and try the next code."
 )
 
+// totpFactor checks the codes of authenticator apps (RFC 6238).
 type totpFactor struct {
-	store Store
-	box   *secret.Box
+	store  Store
+	box    *secret.Box
+	issuer string // the name that apps show
 }
 
-func (totpFactor) Step() string { return StepTOTP }
-func (totpFactor) Serial() bool { return true }
+func (totpFactor) Kind() string  { return kindTOTP }
+func (totpFactor) AMR() []string { return []string{"otp"} }
+func (totpFactor) Use() Use      { return UseSecond }
+func (totpFactor) Serial() bool  { return true }
 
-func (totpFactor) Held(creds []identity.Credential) bool {
+func (totpFactor) Enrolled(creds []identity.Credential) bool {
 	for _, c := range creds {
 		if confirmedTOTP(c) {
 			return true
@@ -49,12 +56,21 @@ func (totpFactor) Held(creds []identity.Credential) bool {
 	return false
 }
 
-func (totpFactor) Claims(in url.Values) bool {
-	_, ok := totpCode(in.Get("code"))
-	return ok
+func (totpFactor) Begin(context.Context, Flow, *identity.User) (Challenge, error) {
+	return Challenge{}, nil
 }
 
-func (f totpFactor) Check(ctx context.Context, v Visit, u *identity.User, in url.Values) (Proof, error) {
+func (totpFactor) CheckInput(in url.Values) error {
+	if _, ok := totpCode(in.Get("code")); !ok {
+		return fault.InvalidField("code",
+			"Enter the six digits that your app shows, or one of your backup codes.")
+	}
+	return nil
+}
+
+func (f totpFactor) Check(
+	ctx context.Context, fl Flow, u *identity.User, in url.Values,
+) (Proof, error) {
 	code, _ := totpCode(in.Get("code"))
 	creds, err := f.store.Credentials(ctx, u.ID)
 	if err != nil {
@@ -64,38 +80,46 @@ func (f totpFactor) Check(ctx context.Context, v Visit, u *identity.User, in url
 		if !confirmedTOTP(c) {
 			continue
 		}
-		step, ok, err := f.match(c, code, v.Now)
+		step, ok, err := f.match(c, code, fl.Now)
 		if err != nil {
 			return Proof{}, err
 		}
-		if !ok {
-			continue
+		if ok {
+			return f.consume(ctx, fl, c, step)
 		}
-		err = f.store.AdvanceCredential(ctx, c.ID, step, v.Now) // the statement that lets a code work once (RFC 6238 §5.2)
-		if fault.Is(err, fault.Consumed) {
-			return Proof{Reason: "replayed_code", Text: "This code was used already. Wait for the next one."}, nil
-		}
-		if fault.Is(err, fault.NotFound) { // taken away meanwhile
-			return Proof{}, errStale()
-		}
-		if err != nil {
-			return Proof{}, err
-		}
-		return Proof{OK: true, AMR: []string{"otp", "mfa"}}, nil
 	}
-	return Proof{Reason: "wrong_code", Text: wrongCode}, nil
+	return Proof{Reason: audit.ReasonWrongCode, Text: wrongCode}, nil
 }
 
-const wrongCode = "This code is not right. Check the clock of your device and try the next code."
+// consume makes sure that a code works once (RFC 6238 §5.2).
+func (f totpFactor) consume(
+	ctx context.Context, fl Flow, c identity.Credential, step int64,
+) (Proof, error) {
+	err := f.store.AdvanceCredential(ctx, c.ID, step, fl.Now)
+	switch {
+	case fault.Is(err, fault.Consumed):
+		return Proof{
+			Reason: audit.ReasonReplayedCode,
+			Text:   "This code was used already. Wait for the next one.",
+		}, nil
+	case fault.Is(err, fault.NotFound): // removed meanwhile
+		return Proof{}, errStale()
+	case err != nil:
+		return Proof{}, err
+	}
+	return Proof{OK: true}, nil
+}
 
-// match finds the step near now whose code this is, and the newest where there are two.
-func (f totpFactor) match(c identity.Credential, code string, now time.Time) (step int64, ok bool, err error) {
+// match returns the step near now whose code this is, and the newest where there are two.
+func (f totpFactor) match(
+	c identity.Credential, code string, now time.Time,
+) (step int64, ok bool, err error) {
 	seed, err := f.box.Open(c.Sealed, string(c.ID))
 	if err != nil {
 		return 0, false, fmt.Errorf("authenticator %s: %w", c.ID, err)
 	}
-	at := now.Unix() / totpPeriod
-	for i := at - totpSkew; i <= at+totpSkew; i++ {
+	current := now.Unix() / totpPeriod
+	for i := current - totpSkew; i <= current+totpSkew; i++ {
 		if secret.Equal(totpAt(seed, i, totpDigits), code) {
 			step, ok = i, true
 		}
@@ -103,7 +127,7 @@ func (f totpFactor) match(c identity.Credential, code string, now time.Time) (st
 	return step, ok, nil
 }
 
-// totpAt is the code of one time step (RFC 4226 §5.3).
+// totpAt returns the code of one time step (RFC 4226 §5.3).
 func totpAt(seed []byte, step int64, digits int) string {
 	m := hmac.New(sha1.New, seed)
 	var counter [8]byte
@@ -119,7 +143,7 @@ func totpAt(seed []byte, step int64, digits int) string {
 	return fmt.Sprintf("%0*d", digits, n%mod)
 }
 
-// totpCode reads six digits as people type them: in groups, or in a script's own wide digits.
+// totpCode parses six digits as people type them: in groups, or in a script's own wide digits.
 func totpCode(in string) (string, bool) {
 	code, ok := squeeze(in)
 	if !ok || len(code) != totpDigits {
@@ -133,7 +157,7 @@ func totpCode(in string) (string, bool) {
 	return code, true
 }
 
-// squeeze drops what people and phones put between the characters of a code.
+// squeeze removes what people and phones put between the characters of a code.
 func squeeze(in string) (string, bool) {
 	if len(in) > maxCode {
 		return "", false
@@ -147,112 +171,117 @@ func squeeze(in string) (string, bool) {
 }
 
 func confirmedTOTP(c identity.Credential) bool {
-	return c.Kind == identity.KindTOTP && !c.ConfirmedAt.IsZero()
+	return c.Kind == kindTOTP && !c.ConfirmedAt.IsZero()
 }
 
-func freshTOTP(c identity.Credential, now time.Time) bool {
-	return c.Kind == identity.KindTOTP && c.ConfirmedAt.IsZero() && now.Sub(c.CreatedAt) < enrollLife
+func unconfirmedTOTP(c identity.Credential, now time.Time) bool {
+	return c.Kind == kindTOTP && c.ConfirmedAt.IsZero() && now.Sub(c.CreatedAt) < enrollTTL
 }
 
-// Enrollment is what a person brings into an authenticator app.
-type Enrollment struct {
-	URL    string // otpauth://…, for a QR code
-	Secret string // the same seed in base32, in groups of four, for typing
-}
-
-// BeginEnroll makes an authenticator for a user, unconfirmed, or shows the one just made again. Conflict if the user
-// has a confirmed one.
-func (s *Server) BeginEnroll(ctx context.Context, v Visit, u *identity.User) (*Enrollment, error) {
-	creds, err := s.store.Credentials(ctx, u.ID)
+// Enroll makes an authenticator, unconfirmed, or shows the one just made again.
+func (f totpFactor) Enroll(ctx context.Context, fl Flow, u *identity.User) (Enrollment, error) {
+	creds, err := f.store.Credentials(ctx, u.ID)
 	if err != nil {
-		return nil, err
+		return Enrollment{}, err
 	}
-	if s.totp.Held(creds) {
-		return nil, errEnrolled()
+	if f.Enrolled(creds) {
+		return Enrollment{}, errTOTPEnrolled()
 	}
 	for _, c := range creds {
-		if !freshTOTP(c, v.Now) {
+		if !unconfirmedTOTP(c, fl.Now) {
 			continue
 		}
-		if seed, err := s.totp.box.Open(c.Sealed, string(c.ID)); err == nil {
-			return s.enrollment(u, seed), nil
+		if seed, err := f.box.Open(c.Sealed, string(c.ID)); err == nil {
+			return f.enrollment(u, seed), nil
 		}
 	}
-	if err := s.store.DeleteUnconfirmed(ctx, u.ID, identity.KindTOTP); err != nil {
-		return nil, err
+	if err := f.store.DeleteUnconfirmed(ctx, u.ID, kindTOTP); err != nil {
+		return Enrollment{}, err
 	}
 	seed := make([]byte, totpSeed)
 	rand.Read(seed)
-	c := &identity.Credential{ID: identity.CredentialID(secret.NewID(v.Now)), User: u.ID, Kind: identity.KindTOTP, CreatedAt: v.Now}
-	c.Sealed = s.totp.box.Seal(seed, string(c.ID))
-	if err := s.store.PutCredential(ctx, c); err != nil {
-		return nil, err
+	c := &identity.Credential{
+		ID:        identity.CredentialID(secret.NewID(fl.Now)),
+		User:      u.ID,
+		Kind:      kindTOTP,
+		CreatedAt: fl.Now,
 	}
-	return s.enrollment(u, seed), nil
+	c.Sealed = f.box.Seal(seed, string(c.ID))
+	if err := f.store.PutCredential(ctx, c); err != nil {
+		return Enrollment{}, err
+	}
+	return f.enrollment(u, seed), nil
 }
 
-func errEnrolled() error {
-	return fault.New(fault.Conflict, "An authenticator app is set up already. Turn it off first to set up another.")
+func errTOTPEnrolled() error {
+	return fault.New(fault.Conflict,
+		"An authenticator app is set up already. Turn it off first to set up another.")
 }
 
-func (s *Server) enrollment(u *identity.User, seed []byte) *Enrollment {
+// enrollment returns the seed in the forms that apps read: the otpauth URL, and base32 to type.
+func (f totpFactor) enrollment(u *identity.User, seed []byte) Enrollment {
 	text := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(seed)
 	var groups []string
 	for i := 0; i < len(text); i += 4 {
 		groups = append(groups, text[i:min(i+4, len(text))])
 	}
-	escape := func(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") } // apps read + as it stands
-	issuer := escape(strings.ReplaceAll(s.cfg.Issuer, ":", " "))                                  // the colon parts issuer and account
-	return &Enrollment{
+	escape := func(s string) string { // apps show a + as it stands
+		return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
+	}
+	issuer := escape(strings.ReplaceAll(f.issuer, ":", " ")) // the colon separates issuer and account
+	return Enrollment{
 		URL: fmt.Sprintf("otpauth://totp/%s:%s?secret=%s&issuer=%s&algorithm=SHA1&digits=%d&period=%d",
 			issuer, escape(u.LoginName()), text, issuer, totpDigits, totpPeriod),
 		Secret: strings.Join(groups, " "),
 	}
 }
 
-// ConfirmEnroll proves that the authenticator works; from then on it is asked for at every sign-in. It returns the
-// backup codes, which are shown this once. Conflict if there is nothing to confirm.
-func (s *Server) ConfirmEnroll(ctx context.Context, v Visit, id identity.UserID, code string) ([]string, error) {
-	given, ok := totpCode(code)
+// Confirm proves that the app shows the right codes; from then on sign-ins ask for one.
+func (f totpFactor) Confirm(
+	ctx context.Context, fl Flow, u *identity.User, in url.Values,
+) (Proof, error) {
+	code, ok := totpCode(in.Get("code"))
 	if !ok {
-		return nil, fault.InvalidField("code", "Enter the six digits that your app shows.")
+		return Proof{}, fault.InvalidField("code", "Enter the six digits that your app shows.")
 	}
-	c, step, err := s.unconfirmed(ctx, v, id, given)
+	c, step, err := f.unconfirmed(ctx, fl, u.ID, code)
 	if err != nil {
-		return nil, err
+		return Proof{}, err
 	}
-	ev := v.event(audit.MFAEnabled, id)
+	if c == nil {
+		return Proof{Reason: audit.ReasonEnrollWrongCode, Text: wrongCode}, nil
+	}
+	ev := fl.event(audit.MFAEnabled, u.ID)
 	ev.Detail = map[string]string{"kind": c.Kind}
-	err = s.store.ConfirmCredential(ctx, c.ID, step, v.Now, ev)
-	if k := fault.KindOf(err); err != nil && (k == fault.Consumed || k == fault.NotFound) {
-		return nil, errEnrolled()
+	err = f.store.ConfirmCredential(ctx, c.ID, step, fl.Now, ev)
+	if fault.Is(err, fault.Consumed) || fault.Is(err, fault.NotFound) {
+		return Proof{}, errTOTPEnrolled()
 	}
 	if err != nil {
-		return nil, err
+		return Proof{}, err
 	}
-	if err := s.store.DeleteUnconfirmed(ctx, id, identity.KindTOTP); err != nil {
-		return nil, err
-	}
-	return s.putBackupCodes(ctx, v, id)
+	return Proof{OK: true}, f.store.DeleteUnconfirmed(ctx, u.ID, kindTOTP)
 }
 
-// unconfirmed finds the authenticator that was shown and now gives this code. Two pages opened at the same moment
-// may have made two; either will do.
-func (s *Server) unconfirmed(ctx context.Context, v Visit, id identity.UserID, code string) (*identity.Credential, int64, error) {
-	creds, err := s.store.Credentials(ctx, id)
+// unconfirmed returns the authenticator that was shown and now gives this code, or nil. Two pages
+// opened at the same moment may have made two; either will do.
+func (f totpFactor) unconfirmed(
+	ctx context.Context, fl Flow, id identity.UserID, code string,
+) (*identity.Credential, int64, error) {
+	creds, err := f.store.Credentials(ctx, id)
 	if err != nil {
 		return nil, 0, err
 	}
-	if s.totp.Held(creds) {
-		return nil, 0, errEnrolled()
+	if f.Enrolled(creds) {
+		return nil, 0, errTOTPEnrolled()
 	}
 	waiting := false
 	for _, c := range creds {
-		if !freshTOTP(c, v.Now) {
+		if !unconfirmedTOTP(c, fl.Now) {
 			continue
 		}
 		waiting = true
-		step, ok, err := s.totp.match(c, code, v.Now)
+		step, ok, err := f.match(c, code, fl.Now)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -261,43 +290,8 @@ func (s *Server) unconfirmed(ctx context.Context, v Visit, id identity.UserID, c
 		}
 	}
 	if !waiting {
-		return nil, 0, fault.New(fault.Conflict, "There is no authenticator waiting to be confirmed. Start the set-up again.")
+		return nil, 0, fault.New(fault.Conflict,
+			"No authenticator app is waiting to be confirmed. Start the setup again.")
 	}
-	if err := s.store.Record(ctx, v.failure(id, "enroll_wrong_code")); err != nil {
-		return nil, 0, err
-	}
-	return nil, 0, fault.New(fault.Denied, wrongCode)
-}
-
-// DisableTOTP takes away a user's authenticator app, and with it the backup codes.
-func (s *Server) DisableTOTP(ctx context.Context, v Visit, id identity.UserID) error {
-	ev := v.event(audit.MFADisabled, id)
-	ev.Detail = map[string]string{"kind": identity.KindTOTP}
-	return s.store.DeleteCredentials(ctx, id, identity.KindTOTP, ev)
-}
-
-// Factors is what a user has besides the password.
-type Factors struct {
-	TOTP       bool
-	Since      time.Time // when the authenticator was confirmed
-	BackupLeft int       // backup codes not yet used
-}
-
-// Factors lists what a user has besides the password.
-func (s *Server) Factors(ctx context.Context, id identity.UserID) (Factors, error) {
-	creds, err := s.store.Credentials(ctx, id)
-	if err != nil {
-		return Factors{}, err
-	}
-	var out Factors
-	for _, c := range creds {
-		if confirmedTOTP(c) && !out.TOTP {
-			out.TOTP, out.Since = true, c.ConfirmedAt
-		}
-	}
-	if !out.TOTP {
-		return out, nil
-	}
-	out.BackupLeft, err = s.store.BackupCodesLeft(ctx, id)
-	return out, err
+	return nil, 0, nil
 }

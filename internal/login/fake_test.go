@@ -44,8 +44,8 @@ func newMemory() *memory {
 
 var _ Store = (*memory)(nil)
 
-func gone() error  { return fault.New(fault.NotFound, "not there") }
-func spent() error { return fault.New(fault.Consumed, "used before") }
+func missing() error  { return fault.New(fault.NotFound, "not there") }
+func consumed() error { return fault.New(fault.Consumed, "used before") }
 
 func (m *memory) UserByLogin(_ context.Context, key string) (*identity.User, error) {
 	m.mu.Lock()
@@ -59,7 +59,7 @@ func (m *memory) UserByLogin(_ context.Context, key string) (*identity.User, err
 	if m.broken != nil {
 		return nil, m.broken
 	}
-	return nil, gone()
+	return nil, missing()
 }
 
 func (m *memory) User(_ context.Context, id identity.UserID) (*identity.User, error) {
@@ -69,7 +69,7 @@ func (m *memory) User(_ context.Context, id identity.UserID) (*identity.User, er
 		c := *u
 		return &c, nil
 	}
-	return nil, gone()
+	return nil, missing()
 }
 
 func (m *memory) SetPassword(_ context.Context, id identity.UserID, hash string, keep int, now time.Time, ev ...audit.Event) error {
@@ -77,7 +77,7 @@ func (m *memory) SetPassword(_ context.Context, id identity.UserID, hash string,
 	defer m.mu.Unlock()
 	u, ok := m.users[id]
 	if !ok {
-		return gone()
+		return missing()
 	}
 	if u.PasswordHash != "" {
 		m.history[id] = slices.Insert(m.history[id], 0, u.PasswordHash)
@@ -93,7 +93,7 @@ func (m *memory) RehashPassword(_ context.Context, id identity.UserID, old, hash
 	defer m.mu.Unlock()
 	u, ok := m.users[id]
 	if !ok || u.PasswordHash != old {
-		return spent()
+		return consumed()
 	}
 	u.PasswordHash = hash
 	return nil
@@ -132,26 +132,26 @@ func (m *memory) ConfirmCredential(_ context.Context, id identity.CredentialID, 
 	for i := range m.creds {
 		if c := &m.creds[i]; c.ID == id {
 			if !c.ConfirmedAt.IsZero() {
-				return spent()
+				return consumed()
 			}
-			c.ConfirmedAt, c.LastStep, c.LastUsedAt = now, step, now
+			c.ConfirmedAt, c.Counter, c.LastUsedAt = now, step, now
 			m.events = append(m.events, ev...)
 			return nil
 		}
 	}
-	return gone()
+	return missing()
 }
 
 func (m *memory) AdvanceCredential(_ context.Context, id identity.CredentialID, step int64, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.creds {
-		if c := &m.creds[i]; c.ID == id && c.LastStep < step {
-			c.LastStep, c.LastUsedAt = step, now
+		if c := &m.creds[i]; c.ID == id && c.Counter < step {
+			c.Counter, c.LastUsedAt = step, now
 			return nil
 		}
 	}
-	return spent()
+	return consumed()
 }
 
 func (m *memory) DeleteCredentials(_ context.Context, id identity.UserID, kind string, ev ...audit.Event) error {
@@ -192,10 +192,10 @@ func (m *memory) ConsumeBackupCode(_ context.Context, id identity.UserID, h secr
 	defer m.mu.Unlock()
 	used, ok := m.backup[id][h]
 	if !ok {
-		return gone()
+		return missing()
 	}
 	if used {
-		return spent()
+		return consumed()
 	}
 	m.backup[id][h] = true
 	return nil
@@ -274,7 +274,7 @@ func (m *memory) SessionByCookie(_ context.Context, h secret.Hash, now time.Time
 	defer m.mu.Unlock()
 	s, ok := m.sessions[h]
 	if !ok || !now.Before(s.ExpiresAt) || now.Sub(s.LastSeenAt) > idle {
-		return nil, gone()
+		return nil, missing()
 	}
 	c := *s
 	return &c, nil
@@ -296,7 +296,7 @@ func (m *memory) RaiseSession(_ context.Context, old, new secret.Hash, s *identi
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.sessions[old]; !ok {
-		return spent()
+		return consumed()
 	}
 	delete(m.sessions, old)
 	c := *s
@@ -334,7 +334,7 @@ func (m *memory) Link(_ context.Context, h secret.Hash, now time.Time) (*Link, e
 	defer m.mu.Unlock()
 	l, ok := m.links[h]
 	if !ok || l.used || !now.Before(l.ExpiresAt) {
-		return nil, gone()
+		return nil, missing()
 	}
 	c := l.Link
 	return &c, nil
@@ -343,16 +343,16 @@ func (m *memory) Link(_ context.Context, h secret.Hash, now time.Time) (*Link, e
 func (m *memory) ConsumeLink(_ context.Context, h secret.Hash, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.spend(h, now)
+	return m.consume(h, now)
 }
 
-func (m *memory) spend(h secret.Hash, now time.Time) error {
+func (m *memory) consume(h secret.Hash, now time.Time) error {
 	l, ok := m.links[h]
 	if !ok || !now.Before(l.ExpiresAt) {
-		return gone()
+		return missing()
 	}
 	if l.used {
-		return spent()
+		return consumed()
 	}
 	l.used = true
 	return nil
@@ -369,7 +369,7 @@ func (m *memory) PutLink(_ context.Context, h secret.Hash, l *Link, ev ...audit.
 func (m *memory) CompleteSetup(_ context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.spend(h, now); err != nil {
+	if err := m.consume(h, now); err != nil {
 		return err
 	}
 	c := *u
@@ -385,8 +385,8 @@ func (m *memory) Record(_ context.Context, ev ...audit.Event) error {
 	return nil
 }
 
-// told lists the events from the first one wanted on, as "TYPE reason".
-func (m *memory) told(from int) []string {
+// logged lists the events from the first one wanted on, as "TYPE reason".
+func (m *memory) logged(from int) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []string
@@ -396,15 +396,15 @@ func (m *memory) told(from int) []string {
 	return out
 }
 
-// quick stands in for argon2id and counts the work that would have been done.
-type quick struct{ hashes, verifies atomic.Int64 }
+// fakeHasher stands in for argon2id and counts the work that would have been done.
+type fakeHasher struct{ hashes, verifies atomic.Int64 }
 
-func (q *quick) Hash(_ context.Context, p string) (string, error) {
+func (q *fakeHasher) Hash(_ context.Context, p string) (string, error) {
 	q.hashes.Add(1)
 	return "quick$" + p, nil
 }
 
-func (q *quick) Verify(_ context.Context, p, stored string) (bool, error) {
+func (q *fakeHasher) Verify(_ context.Context, p, stored string) (bool, error) {
 	if strings.HasPrefix(stored, "foreign$") {
 		return false, fault.New(fault.Invalid, "unknown kind of hash")
 	}
@@ -412,4 +412,4 @@ func (q *quick) Verify(_ context.Context, p, stored string) (bool, error) {
 	return stored != "" && strings.TrimPrefix(strings.TrimPrefix(stored, "quick$"), "old$") == p, nil
 }
 
-func (q *quick) Outdated(stored string) bool { return strings.HasPrefix(stored, "old$") }
+func (q *fakeHasher) Outdated(stored string) bool { return strings.HasPrefix(stored, "old$") }

@@ -27,18 +27,18 @@ const (
 
 var ctx = context.Background()
 
-// house is a server over maps, with one user.
-type house struct {
+// harness is a server over maps, with one user.
+type harness struct {
 	*testing.T
 	s     *Server
 	m     *memory
-	pw    *quick
+	pw    *fakeHasher
 	now   time.Time
 	ip    string
 	alice identity.UserID
 }
 
-func newHouse(t *testing.T, set ...func(*Config)) *house {
+func newHarness(t *testing.T, set ...func(*Config)) *harness {
 	t.Helper()
 	cfg := Config{
 		Issuer: "id.example.com", Policy: identity.Policy{MinLength: 12, Common: true}, AdminPolicy: identity.Policy{MinLength: 16, Common: true},
@@ -52,13 +52,13 @@ func newHouse(t *testing.T, set ...func(*Config)) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{T: t, m: newMemory(), pw: &quick{}, now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC), ip: "203.0.113.7"}
+	h := &harness{T: t, m: newMemory(), pw: &fakeHasher{}, now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC), ip: "203.0.113.7"}
 	h.s = build(cfg, h.m, keys, h.pw)
 	h.alice = h.user("alice", right)
 	return h
 }
 
-func (h *house) user(name, password string, roles ...string) identity.UserID {
+func (h *harness) user(name, password string, roles ...string) identity.UserID {
 	u := &identity.User{
 		ID: identity.UserID(secret.NewID(h.now)), Username: name, Email: name + "@example.com", Roles: roles,
 		PasswordHash: "quick$" + password, PasswordChangedAt: h.now.AddDate(0, -1, 0), CreatedAt: h.now.AddDate(0, -1, 0),
@@ -67,11 +67,11 @@ func (h *house) user(name, password string, roles ...string) identity.UserID {
 	return u.ID
 }
 
-func (h *house) visit() Visit {
+func (h *harness) visit() Visit {
 	return Visit{IP: h.ip, Agent: "Firefox", RequestID: "r1", Now: h.now}
 }
 
-func (h *house) get(id identity.UserID) *identity.User {
+func (h *harness) get(id identity.UserID) *identity.User {
 	h.Helper()
 	u, err := h.m.User(ctx, id)
 	if err != nil {
@@ -80,11 +80,11 @@ func (h *house) get(id identity.UserID) *identity.User {
 	return u
 }
 
-func (h *house) try(name, password string) (Step, error) {
+func (h *harness) signIn(name, password string) (Step, error) {
 	return h.s.Password(ctx, h.visit(), Attempt{Username: name, Password: password})
 }
 
-func (h *house) next(p, kind string, kv ...string) (Step, error) {
+func (h *harness) answer(p, kind string, kv ...string) (Step, error) {
 	in := url.Values{}
 	for i := 0; i+1 < len(kv); i += 2 {
 		in.Set(kv[i], kv[i+1])
@@ -93,21 +93,28 @@ func (h *house) next(p, kind string, kv ...string) (Step, error) {
 }
 
 // enroll gives a user an authenticator; the function returned is the app.
-func (h *house) enroll(id identity.UserID) (app func() string, backup []string) {
+func (h *harness) enroll(id identity.UserID) (app func() string, backup []string) {
 	h.Helper()
-	e, err := h.s.BeginEnroll(ctx, h.visit(), h.get(id))
+	e, err := h.s.Enroll(ctx, h.visit(), h.get(id), kindTOTP, "")
 	if err != nil {
 		h.Fatal(err)
 	}
 	app = h.app(e)
-	if backup, err = h.s.ConfirmEnroll(ctx, h.visit(), id, app()); err != nil {
+	if backup, err = h.confirm(id, app()); err != nil {
 		h.Fatal(err)
 	}
 	h.now = h.now.Add(time.Minute) // the code that confirmed it is used up
 	return app, backup
 }
 
-func (h *house) app(e *Enrollment) func() string {
+// confirm answers the enrollment of an authenticator app.
+func (h *harness) confirm(id identity.UserID, code string) ([]string, error) {
+	return h.s.ConfirmEnrollment(ctx, h.visit(), h.get(id), kindTOTP, url.Values{"code": {code}})
+}
+
+func (h *harness) totp() totpFactor { return h.s.factor(kindTOTP, UseSecond).(totpFactor) }
+
+func (h *harness) app(e *Enrollment) func() string {
 	h.Helper()
 	seed, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ReplaceAll(e.Secret, " ", ""))
 	if err != nil {
@@ -123,14 +130,14 @@ func wrongOf(code string) string {
 	return "0" + code[1:]
 }
 
-func (h *house) is(err error, k fault.Kind, word string) {
+func (h *harness) wantErr(err error, k fault.Kind, word string) {
 	h.Helper()
 	if !fault.Is(err, k) || !strings.Contains(fault.Text(err), word) {
 		h.Fatalf("got %v (%v), want %v with %q", err, fault.KindOf(err), k, word)
 	}
 }
 
-func (h *house) done(st Step, err error) *Done {
+func (h *harness) wantDone(st Step, err error) *Done {
 	h.Helper()
 	if err != nil || st.Done == nil || st.Next != "" || st.Pending != "" {
 		h.Fatalf("got %+v, %v; want the end of the sign-in", st, err)
@@ -138,7 +145,7 @@ func (h *house) done(st Step, err error) *Done {
 	return st.Done
 }
 
-func (h *house) waits(st Step, kind string, err error) string {
+func (h *harness) wantStep(st Step, kind string, err error) string {
 	h.Helper()
 	if err != nil || st.Next != kind || st.Pending == "" || st.Done != nil {
 		h.Fatalf("got %+v, %v; want the step %s", st, err, kind)
@@ -149,24 +156,24 @@ func (h *house) waits(st Step, kind string, err error) string {
 	return st.Pending
 }
 
-func (h *house) events(from int, want ...string) {
+func (h *harness) wantEvents(from int, want ...string) {
 	h.Helper()
-	if got := h.m.told(from); !slices.Equal(got, want) {
+	if got := h.m.logged(from); !slices.Equal(got, want) {
 		h.Fatalf("audit log: %q, want %q", got, want)
 	}
 }
 
 func TestPasswordSignsIn(t *testing.T) {
 	for _, name := range []string{"alice", "ALICE", " alice@Example.com "} {
-		h := newHouse(t)
-		d := h.done(h.try(name, right))
+		h := newHarness(t)
+		d := h.wantDone(h.signIn(name, right))
 		if !secret.WellFormed(secret.PrefixSession, d.Cookie) || d.User.ID != h.alice || d.Session.User != h.alice {
 			t.Fatalf("%q: %+v", name, d)
 		}
 		if s := d.Session; s.ACR != identity.ACR1 || !slices.Equal(s.AMR, []string{"pwd"}) || !s.AuthTime.Equal(h.now) || s.IP != h.ip {
 			t.Fatalf("session %+v", s)
 		}
-		h.events(0, "LOGIN_SUCCEEDED")
+		h.wantEvents(0, "LOGIN_SUCCEEDED")
 		if ev := h.m.events[0]; ev.User != string(h.alice) || ev.Actor != ev.User || ev.Session != string(d.Session.ID) || ev.RequestID != "r1" {
 			t.Fatalf("event %+v", ev)
 		}
@@ -174,34 +181,34 @@ func TestPasswordSignsIn(t *testing.T) {
 }
 
 func TestPasswordIsComparedInNormalForm(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.user("zoe", "Caf\u00e9 am Ring")
-	h.done(h.try("zoe", "Cafe\u0301 am Ring"))
+	h.wantDone(h.signIn("zoe", "Cafe\u0301 am Ring"))
 }
 
 func TestUnknownNameAndWrongPasswordAnswerAlike(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.m.users[h.user("nopass", "")].PasswordHash = ""
 	h.m.users[h.user("foreign", "")].PasswordHash = "foreign$x"
 	reasons := map[string]string{"alice": "wrong_password", "nobody": "unknown_user", "nopass": "wrong_password", "foreign": "unusable_hash"}
 	for name, reason := range reasons {
 		from, work := len(h.m.events), h.pw.verifies.Load()
 		for range 4 {
-			_, err := h.try(name, "a wrong password")
-			h.is(err, fault.Denied, wrongPassword)
+			_, err := h.signIn(name, "a wrong password")
+			h.wantErr(err, fault.Denied, wrongPassword)
 		}
 		if n := h.pw.verifies.Load() - work; n != 4 {
 			t.Errorf("%s: %d hashes for 4 attempts", name, n)
 		}
-		h.events(from, slices.Repeat([]string{"LOGIN_FAILED " + reason}, 4)...)
-		_, err := h.try(name, "a wrong password")
-		h.is(err, fault.Limited, "Too many failed attempts. Try again in 30 minutes, or ask your administrator.")
-		_, err = h.try(name, right)
-		h.is(err, fault.Limited, "Too many failed attempts. Try again in 30 minutes, or ask your administrator.")
+		h.wantEvents(from, slices.Repeat([]string{"LOGIN_FAILED " + reason}, 4)...)
+		_, err := h.signIn(name, "a wrong password")
+		h.wantErr(err, fault.Limited, "Too many failed attempts. Try again in 30 minutes, or ask your administrator.")
+		_, err = h.signIn(name, right)
+		h.wantErr(err, fault.Limited, "Too many failed attempts. Try again in 30 minutes, or ask your administrator.")
 		if n := h.pw.verifies.Load() - work; n != 5 {
 			t.Errorf("%s: %d hashes, want none while locked", name, n)
 		}
-		h.events(from+4, "LOGIN_FAILED "+reason, "ACCOUNT_LOCKED too_many_failures", "LOGIN_FAILED locked")
+		h.wantEvents(from+4, "LOGIN_FAILED "+reason, "ACCOUNT_LOCKED too_many_failures", "LOGIN_FAILED locked")
 	}
 	for _, ev := range h.m.events {
 		if ev.Actor != "" {
@@ -211,7 +218,7 @@ func TestUnknownNameAndWrongPasswordAnswerAlike(t *testing.T) {
 }
 
 func TestInputIsBoundedBeforeAnyWork(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	for _, tt := range []struct{ name, password, field string }{
 		{"", right, "username"},
 		{"   ", right, "username"},
@@ -222,14 +229,14 @@ func TestInputIsBoundedBeforeAnyWork(t *testing.T) {
 		{"alice", strings.Repeat("a", 1025), "password"},
 		{"alice", "\xff\xfe", "password"},
 	} {
-		_, err := h.try(tt.name, tt.password)
-		h.is(err, fault.Invalid, ".")
+		_, err := h.signIn(tt.name, tt.password)
+		h.wantErr(err, fault.Invalid, ".")
 		var e *fault.Error
 		if !errors.As(err, &e) || e.Field != tt.field {
 			t.Errorf("%.10q: field %q, want %q", tt.name, e.Field, tt.field)
 		}
 		_, err = h.s.ResourceOwner(ctx, h.visit(), tt.name, tt.password)
-		h.is(err, fault.Invalid, ".")
+		h.wantErr(err, fault.Invalid, ".")
 	}
 	if h.pw.verifies.Load() != 0 || len(h.m.events) != 0 || len(h.m.locks) != 0 {
 		t.Error("work was done for input that cannot be right")
@@ -237,63 +244,63 @@ func TestInputIsBoundedBeforeAnyWork(t *testing.T) {
 }
 
 func TestBrokenStoreIsNotAWrongPassword(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.m.broken = fault.New(fault.Unavailable, "the database is away")
-	_, err := h.try("alice", right)
-	h.is(err, fault.Unavailable, "away")
+	_, err := h.signIn("alice", right)
+	h.wantErr(err, fault.Unavailable, "away")
 	if len(h.m.locks) != 0 {
 		t.Error("the failure was counted against the user")
 	}
 }
 
 func TestDisabledIsToldOnlyWithTheRightPassword(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.m.users[h.alice].Disabled = true
-	_, err := h.try("alice", "wrong")
-	h.is(err, fault.Denied, wrongPassword)
-	_, err = h.try("alice", right)
-	h.is(err, fault.Denied, "disabled")
+	_, err := h.signIn("alice", "wrong")
+	h.wantErr(err, fault.Denied, wrongPassword)
+	_, err = h.signIn("alice", right)
+	h.wantErr(err, fault.Denied, "disabled")
 	_, err = h.s.ResourceOwner(ctx, h.visit(), "alice", right)
-	h.is(err, fault.Denied, "disabled")
-	h.events(0, "LOGIN_FAILED wrong_password", "LOGIN_FAILED disabled", "LOGIN_FAILED disabled")
+	h.wantErr(err, fault.Denied, "disabled")
+	h.wantEvents(0, "LOGIN_FAILED wrong_password", "LOGIN_FAILED disabled", "LOGIN_FAILED disabled")
 }
 
 func TestOutdatedHashIsMadeAnew(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.m.users[h.alice].PasswordHash = "old$" + right
-	_, err := h.try("alice", "wrong")
-	h.is(err, fault.Denied, "")
+	_, err := h.signIn("alice", "wrong")
+	h.wantErr(err, fault.Denied, "")
 	if h.pw.hashes.Load() != 0 {
 		t.Fatal("a wrong password was hashed")
 	}
-	h.done(h.try("alice", right))
+	h.wantDone(h.signIn("alice", right))
 	if got := h.get(h.alice); got.PasswordHash != "quick$"+right {
 		t.Fatalf("hash %q", got.PasswordHash)
 	}
 }
 
 func TestLockEndsByItselfAndSuccessForgets(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	fail := func(n int, k fault.Kind) {
 		t.Helper()
 		for range n {
-			_, err := h.try("alice", "wrong")
-			h.is(err, k, "")
+			_, err := h.signIn("alice", "wrong")
+			h.wantErr(err, k, "")
 		}
 	}
 	fail(4, fault.Denied)
-	h.done(h.try("alice", right)) // forgets the four
+	h.wantDone(h.signIn("alice", right)) // forgets the four
 	fail(4, fault.Denied)
 	fail(1, fault.Limited)
 	h.now = h.now.Add(30*time.Minute - time.Second)
-	_, err := h.try("alice", right)
-	h.is(err, fault.Limited, "in 1 minute,")
+	_, err := h.signIn("alice", right)
+	h.wantErr(err, fault.Limited, "in 1 minute,")
 	var e *fault.Error
 	if errors.As(err, &e); e.After != time.Second {
 		t.Fatalf("try again after %v, want 1s", e.After)
 	}
 	h.now = h.now.Add(time.Second)
-	h.done(h.try("alice", right))
+	h.wantDone(h.signIn("alice", right))
 	if _, ok := h.m.locks[LockKey(h.alice)]; ok {
 		t.Fatal("the success did not clear the counter")
 	}
@@ -301,23 +308,23 @@ func TestLockEndsByItselfAndSuccessForgets(t *testing.T) {
 }
 
 func TestFailuresAreForgottenAfterADay(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	for range 12 {
-		_, err := h.try("alice", "wrong")
-		h.is(err, fault.Denied, "")
+		_, err := h.signIn("alice", "wrong")
+		h.wantErr(err, fault.Denied, "")
 		h.now = h.now.Add(userWindow + time.Second)
 	}
 }
 
 func TestWithoutAutoUnlockALockStays(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.AutoUnlock, c.Progressive = false, true })
+	h := newHarness(t, func(c *Config) { c.AutoUnlock, c.Progressive = false, true })
 	for _, name := range []string{"alice", "nobody"} {
 		for range 5 {
-			h.try(name, "wrong")
+			h.signIn(name, "wrong")
 		}
 		h.now = h.now.AddDate(1, 0, 0)
-		_, err := h.try(name, right)
-		h.is(err, fault.Limited, "Ask your administrator to unlock")
+		_, err := h.signIn(name, right)
+		h.wantErr(err, fault.Limited, "Ask your administrator to unlock")
 		var e *fault.Error
 		if errors.As(err, &e); e.After != 0 {
 			t.Fatalf("a lock without end says to try again after %v", e.After)
@@ -334,15 +341,15 @@ func TestWithoutAutoUnlockALockStays(t *testing.T) {
 	if ev := h.m.events[len(h.m.events)-1]; ev.Type != audit.AccountUnlocked || ev.Actor != "cli" || ev.User != string(h.alice) {
 		t.Fatalf("event %+v", ev)
 	}
-	h.done(h.try("alice", right))
+	h.wantDone(h.signIn("alice", right))
 }
 
 func TestProgressiveLocksGetLonger(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Progressive = true })
+	h := newHarness(t, func(c *Config) { c.Progressive = true })
 	for round, want := range []time.Duration{30 * time.Minute, time.Hour, 2 * time.Hour} {
 		var err error
 		for range 5 {
-			_, err = h.try("alice", "wrong")
+			_, err = h.signIn("alice", "wrong")
 		}
 		var e *fault.Error
 		if !errors.As(err, &e) || e.After != want {
@@ -353,24 +360,24 @@ func TestProgressiveLocksGetLonger(t *testing.T) {
 }
 
 func TestNoThresholdNoLock(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.LockThreshold = 0 })
+	h := newHarness(t, func(c *Config) { c.LockThreshold = 0 })
 	for range 20 {
-		_, err := h.try("alice", "wrong")
-		h.is(err, fault.Denied, "")
+		_, err := h.signIn("alice", "wrong")
+		h.wantErr(err, fault.Denied, "")
 	}
-	h.done(h.try("alice", right))
+	h.wantDone(h.signIn("alice", right))
 }
 
 func TestWhitelistedAddressesAreNeverLocked(t *testing.T) {
-	h := newHouse(t, func(c *Config) {
+	h := newHarness(t, func(c *Config) {
 		c.LockByIP = true
 		c.LockWhitelist = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
 	})
 	for _, ip := range []string{"10.1.2.3", "::ffff:10.1.2.3", "2001:db8::9%eth0"} {
 		h.ip = ip
 		for range 20 {
-			_, err := h.try("alice", "wrong")
-			h.is(err, fault.Denied, "")
+			_, err := h.signIn("alice", "wrong")
+			h.wantErr(err, fault.Denied, "")
 		}
 	}
 	if len(h.m.locks) != 0 {
@@ -378,30 +385,30 @@ func TestWhitelistedAddressesAreNeverLocked(t *testing.T) {
 	}
 	h.ip = "11.1.2.3"
 	for range 5 {
-		h.try("alice", "wrong")
+		h.signIn("alice", "wrong")
 	}
-	_, err := h.try("alice", right)
-	h.is(err, fault.Limited, "")
+	_, err := h.signIn("alice", right)
+	h.wantErr(err, fault.Limited, "")
 	h.ip = "10.1.2.3"
-	h.done(h.try("alice", right))
+	h.wantDone(h.signIn("alice", right))
 }
 
 func TestAddressesAreLocked(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.LockByIP, c.IPThreshold = true, 6 })
+	h := newHarness(t, func(c *Config) { c.LockByIP, c.IPThreshold = true, 6 })
 	h.user("bob", "the right password of bob")
 	h.ip = "2001:db8:1:2::a"
 	for i := range 5 {
-		_, err := h.try(fmt.Sprintf("guess%d", i), "wrong")
-		h.is(err, fault.Denied, "")
+		_, err := h.signIn(fmt.Sprintf("guess%d", i), "wrong")
+		h.wantErr(err, fault.Denied, "")
 	}
-	h.done(h.try("alice", right)) // does not forgive the address
+	h.wantDone(h.signIn("alice", right)) // does not forgive the address
 	h.ip = "2001:db8:1:2::b"      // the same household
-	_, err := h.try("guess", "wrong")
-	h.is(err, fault.Limited, "Too many")
-	_, err = h.try("bob", "the right password of bob")
-	h.is(err, fault.Limited, "Too many")
+	_, err := h.signIn("guess", "wrong")
+	h.wantErr(err, fault.Limited, "Too many")
+	_, err = h.signIn("bob", "the right password of bob")
+	h.wantErr(err, fault.Limited, "Too many")
 	h.ip = "2001:db8:1:3::b"
-	h.done(h.try("bob", "the right password of bob"))
+	h.wantDone(h.signIn("bob", "the right password of bob"))
 	if ev := h.m.events[len(h.m.events)-3]; ev.Type != audit.AccountLocked || ev.Detail["scope"] != "address" {
 		t.Fatalf("event %+v", ev)
 	}
@@ -413,7 +420,7 @@ func TestAddressesAreLocked(t *testing.T) {
 }
 
 func TestUnknownNamesShareABoundedNumberOfCounters(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	seen := map[string]bool{}
 	for i := range 2000 {
 		var n uint16
@@ -429,14 +436,14 @@ func TestUnknownNamesShareABoundedNumberOfCounters(t *testing.T) {
 }
 
 func TestConcurrentGuessesCannotOutrunTheLock(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	app, _ := h.enroll(h.alice)
-	p := h.waits(with(h.try("alice", right))(StepTOTP))
+	p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
 	var denied, limited atomic.Int64
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() {
-			_, err := h.next(p, StepTOTP, "code", wrongOf(app()))
+			_, err := h.answer(p, StepFactor, "code", wrongOf(app()))
 			switch fault.KindOf(err) {
 			case fault.Denied:
 				denied.Add(1)
@@ -455,8 +462,8 @@ func TestConcurrentGuessesCannotOutrunTheLock(t *testing.T) {
 	if denied.Load() != 4 || limited.Load() != 60 || n != 1 {
 		t.Fatalf("%d were tried and told so, %d locked out; want 4 and 60; %d locks in the audit log", denied.Load(), limited.Load(), n)
 	}
-	_, err := h.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Limited, "")
+	_, err := h.answer(p, StepFactor, "code", app())
+	h.wantErr(err, fault.Limited, "")
 }
 
 // with adds to the two results of a call the step that is wanted.
@@ -465,64 +472,65 @@ func with(st Step, err error) func(kind string) (Step, string, error) {
 }
 
 func TestSecondFactor(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	app, backup := h.enroll(h.alice)
-	p := h.waits(with(h.try("alice", right))(StepTOTP))
-	if u, kind, err := h.s.PendingUser(ctx, h.visit(), p); err != nil || u.ID != h.alice || kind != StepTOTP {
-		t.Fatalf("pending: %v %v %v", u, kind, err)
+	p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
+	if w, err := h.s.Pending(ctx, h.visit(), p); err != nil || w.User.ID != h.alice ||
+		w.Step != StepFactor || w.Kind != kindTOTP || !slices.Equal(w.Others, []string{kindBackup}) {
+		t.Fatalf("pending: %+v %v", w, err)
 	}
 	from := len(h.m.events)
-	_, err := h.next(p, StepTOTP, "code", wrongOf(app()))
-	h.is(err, fault.Denied, "not right")
-	_, err = h.next(p, StepTOTP, "code", "hello")
-	h.is(err, fault.Invalid, "six digits")
+	_, err := h.answer(p, StepFactor, "code", wrongOf(app()))
+	h.wantErr(err, fault.Denied, "not right")
+	_, err = h.answer(p, StepFactor, "code", "hello")
+	h.wantErr(err, fault.Invalid, "six digits")
 	code := app()
-	d := h.done(h.next(p, StepTOTP, "code", " "+code[:3]+" "+code[3:]))
+	d := h.wantDone(h.answer(p, StepFactor, "code", " "+code[:3]+" "+code[3:]))
 	if !slices.Equal(d.Session.AMR, []string{"pwd", "otp", "mfa"}) || d.Session.ACR != identity.ACR2 {
 		t.Fatalf("session %+v", d.Session)
 	}
-	_, err = h.next(p, StepTOTP, "code", code)
-	h.is(err, fault.Denied, "used already")
-	h.events(from, "LOGIN_FAILED wrong_code", "LOGIN_SUCCEEDED", "LOGIN_FAILED replayed_code")
+	_, err = h.answer(p, StepFactor, "code", code)
+	h.wantErr(err, fault.Denied, "used already")
+	h.wantEvents(from, "LOGIN_FAILED wrong_code", "LOGIN_SUCCEEDED", "LOGIN_FAILED replayed_code")
 
 	from = len(h.m.events)
-	d = h.done(h.next(p, StepTOTP, "code", strings.ToUpper(backup[3])))
+	d = h.wantDone(h.answer(p, StepFactor, "code", strings.ToUpper(backup[3])))
 	if !slices.Equal(d.Session.AMR, []string{"pwd", "otp", "mfa"}) {
 		t.Fatalf("session %+v", d.Session)
 	}
-	_, err = h.next(p, StepTOTP, "code", backup[3])
-	h.is(err, fault.Denied, "used already")
-	_, err = h.next(p, StepTOTP, "code", "zzzzz-zzzzz")
-	h.is(err, fault.Denied, "not right")
-	h.events(from, "BACKUP_CODE_USED", "LOGIN_SUCCEEDED", "LOGIN_FAILED replayed_code", "LOGIN_FAILED wrong_code")
+	_, err = h.answer(p, StepFactor, "code", backup[3])
+	h.wantErr(err, fault.Denied, "used already")
+	_, err = h.answer(p, StepFactor, "code", "zzzzz-zzzzz")
+	h.wantErr(err, fault.Denied, "not right")
+	h.wantEvents(from, "BACKUP_CODE_USED", "LOGIN_SUCCEEDED", "LOGIN_FAILED replayed_code", "LOGIN_FAILED wrong_code")
 	f, err := h.s.Factors(ctx, h.alice)
-	if err != nil || !f.TOTP || f.BackupLeft != 9 || f.Since.IsZero() {
+	if err != nil || !f.Has(kindTOTP) || f.BackupLeft != 9 || f.Second[0].Since.IsZero() {
 		t.Fatalf("factors %+v %v", f, err)
 	}
 }
 
 func TestCodeWorksWithinOneStepOnly(t *testing.T) {
 	for offset, ok := range map[time.Duration]bool{-60 * time.Second: false, -30 * time.Second: true, 0: true, 30 * time.Second: true, 60 * time.Second: false} {
-		h := newHouse(t)
+		h := newHarness(t)
 		app, _ := h.enroll(h.alice)
 		h.now = h.now.Add(10 * time.Minute)
-		p := h.waits(with(h.try("alice", right))(StepTOTP))
+		p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
 		at := h.now
 		h.now = at.Add(offset)
 		code := app()
 		h.now = at
-		if _, err := h.next(p, StepTOTP, "code", code); (err == nil) != ok {
+		if _, err := h.answer(p, StepFactor, "code", code); (err == nil) != ok {
 			t.Errorf("a code of %v from now: %v", offset, err)
 		}
 	}
 }
 
 func TestPasswordAloneDoesNotBuyMoreGuesses(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	app, _ := h.enroll(h.alice)
 	for i := range 5 {
-		p := h.waits(with(h.try("alice", right))(StepTOTP))
-		_, err := h.next(p, StepTOTP, "code", wrongOf(app()))
+		p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
+		_, err := h.answer(p, StepFactor, "code", wrongOf(app()))
 		if want := []fault.Kind{fault.Denied, fault.Limited}[i/4]; !fault.Is(err, want) {
 			t.Fatalf("guess %d: %v", i+1, err)
 		}
@@ -531,16 +539,16 @@ func TestPasswordAloneDoesNotBuyMoreGuesses(t *testing.T) {
 			t.Fatal("the password grant let somebody with a second factor in")
 		}
 	}
-	_, err := h.try("alice", right)
-	h.is(err, fault.Limited, "")
+	_, err := h.signIn("alice", right)
+	h.wantErr(err, fault.Limited, "")
 }
 
 func TestOneCodeOnceAmongMany(t *testing.T) {
 	for _, kind := range []string{"totp", "backup"} {
-		h := newHouse(t)
+		h := newHarness(t)
 		app, backup := h.enroll(h.alice)
 		h.s.cfg.LockThreshold = 0
-		p := h.waits(with(h.try("alice", right))(StepTOTP))
+		p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
 		code := app()
 		if kind == "backup" {
 			code = backup[0]
@@ -549,7 +557,7 @@ func TestOneCodeOnceAmongMany(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 64 {
 			wg.Go(func() {
-				if st, err := h.next(p, StepTOTP, "code", code); err == nil && st.Done != nil {
+				if st, err := h.answer(p, StepFactor, "code", code); err == nil && st.Done != nil {
 					won.Add(1)
 				}
 			})
@@ -562,36 +570,36 @@ func TestOneCodeOnceAmongMany(t *testing.T) {
 }
 
 func TestPendingIsBound(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	app, _ := h.enroll(h.alice)
-	p := h.waits(with(h.try("alice", right))(StepTOTP))
-	other := newHouse(t)
+	p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
+	other := newHarness(t)
 	other.s.pending = must(secret.NewKeys([]byte(strings.Repeat("x", 32)))).Box("login")
 
 	for _, kind := range []string{StepNewPassword, StepEnroll, StepSkip, "password", "", "webauthn"} {
-		_, err := h.next(p, kind, "code", app(), "new_password", newWord)
-		h.is(err, fault.Consumed, "Start again")
+		_, err := h.answer(p, kind, "code", app(), "new_password", newWord)
+		h.wantErr(err, fault.Consumed, "Start again")
 	}
 	first := "A"
 	if p[0] == 'A' {
 		first = "B"
 	}
 	for _, bad := range []string{"", "x", p[:len(p)-2], first + p[1:], p + p, strings.Repeat("A", 5000)} {
-		_, err := h.next(bad, StepTOTP, "code", app())
-		h.is(err, fault.Consumed, "Start again")
+		_, err := h.answer(bad, StepFactor, "code", app())
+		h.wantErr(err, fault.Consumed, "Start again")
 	}
-	_, err := other.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Consumed, "")
+	_, err := other.answer(p, StepFactor, "code", app())
+	h.wantErr(err, fault.Consumed, "")
 
 	start := h.now
-	h.now = start.Add(pendingLife)
-	_, err = h.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Consumed, "")
-	h.now = start.Add(-pendingLife - time.Second)
-	_, err = h.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Consumed, "")
-	h.now = start.Add(pendingLife - time.Second)
-	h.done(h.next(p, StepTOTP, "code", app()))
+	h.now = start.Add(pendingTTL)
+	_, err = h.answer(p, StepFactor, "code", app())
+	h.wantErr(err, fault.Consumed, "")
+	h.now = start.Add(-pendingTTL - time.Second)
+	_, err = h.answer(p, StepFactor, "code", app())
+	h.wantErr(err, fault.Consumed, "")
+	h.now = start.Add(pendingTTL - time.Second)
+	h.wantDone(h.answer(p, StepFactor, "code", app()))
 }
 
 func must[T any](v T, err error) T {
@@ -602,136 +610,133 @@ func must[T any](v T, err error) T {
 }
 
 func TestPendingEndsWithTheAccountsState(t *testing.T) {
-	for name, change := range map[string]func(h *house){
-		"password changed": func(h *house) {
+	for name, change := range map[string]func(h *harness){
+		"password changed": func(h *harness) {
 			if err := h.s.SetPassword(ctx, h.visit(), h.get(h.alice), newWord); err != nil {
 				h.Fatal(err)
 			}
 		},
-		"user deleted":   func(h *house) { delete(h.m.users, h.alice) },
-		"factor removed": func(h *house) { _ = h.s.DisableTOTP(ctx, h.visit(), h.alice) },
+		"user deleted":   func(h *harness) { delete(h.m.users, h.alice) },
+		"factor removed": func(h *harness) { _ = h.s.RemoveFactor(ctx, h.visit(), h.alice, kindTOTP) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newHarness(t)
 			app, _ := h.enroll(h.alice)
-			p := h.waits(with(h.try("alice", right))(StepTOTP))
+			p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
 			change(h)
-			_, err := h.next(p, StepTOTP, "code", app())
-			h.is(err, fault.Consumed, "")
-			_, _, err = h.s.PendingUser(ctx, h.visit(), p)
-			h.is(err, fault.Consumed, "")
+			_, err := h.answer(p, StepFactor, "code", app())
+			h.wantErr(err, fault.Consumed, "")
+			_, err = h.s.Pending(ctx, h.visit(), p)
+			h.wantErr(err, fault.Consumed, "")
 		})
 	}
-	h := newHouse(t)
+	h := newHarness(t)
 	app, _ := h.enroll(h.alice)
-	p := h.waits(with(h.try("alice", right))(StepTOTP))
+	p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
 	h.m.users[h.alice].Disabled = true
-	_, err := h.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Denied, "disabled")
+	_, err := h.answer(p, StepFactor, "code", app())
+	h.wantErr(err, fault.Denied, "disabled")
 }
 
 func TestNewPasswordIsAskedFor(t *testing.T) {
-	for name, set := range map[string]func(*house){
-		"must change": func(h *house) { h.m.users[h.alice].MustChange = true },
-		"expired":     func(h *house) { h.s.cfg.ExpiryDays = 10 },
+	for name, set := range map[string]func(*harness){
+		"must change": func(h *harness) { h.m.users[h.alice].MustChange = true },
+		"expired":     func(h *harness) { h.s.cfg.ExpiryDays = 10 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newHarness(t)
 			app, _ := h.enroll(h.alice)
 			set(h)
-			p := h.waits(with(h.try("alice", right))(StepTOTP)) // the factor comes first
-			_, err := h.next(p, StepNewPassword, "new_password", newWord)
-			h.is(err, fault.Consumed, "")
-			p = h.waits(with(h.next(p, StepTOTP, "code", app()))(StepNewPassword))
+			p := h.wantStep(with(h.signIn("alice", right))(StepFactor)) // the factor comes first
+			_, err := h.answer(p, StepNewPassword, "new_password", newWord)
+			h.wantErr(err, fault.Consumed, "")
+			p = h.wantStep(with(h.answer(p, StepFactor, "code", app()))(StepNewPassword))
 			for word, sentence := range map[string]string{"": "at least 12", "short": "at least 12", right: "used before", "alice-lives-here-77": "alice"} {
-				_, err := h.next(p, StepNewPassword, "new_password", word)
-				h.is(err, fault.Invalid, sentence)
+				_, err := h.answer(p, StepNewPassword, "new_password", word)
+				h.wantErr(err, fault.Invalid, sentence)
 			}
-			d := h.done(h.next(p, StepNewPassword, "new_password", newWord))
+			d := h.wantDone(h.answer(p, StepNewPassword, "new_password", newWord))
 			if d.Session.ACR != identity.ACR2 || d.User.MustChange {
 				t.Fatalf("%+v", d)
 			}
-			_, err = h.next(p, StepNewPassword, "new_password", "another Fine passphrase 5")
-			h.is(err, fault.Consumed, "")
-			_, err = h.try("alice", right)
-			h.is(err, fault.Denied, wrongPassword)
-			h.waits(with(h.try("alice", newWord))(StepTOTP))
+			_, err = h.answer(p, StepNewPassword, "new_password", "another Fine passphrase 5")
+			h.wantErr(err, fault.Consumed, "")
+			_, err = h.signIn("alice", right)
+			h.wantErr(err, fault.Denied, wrongPassword)
+			h.wantStep(with(h.signIn("alice", newWord))(StepFactor))
 		})
 	}
 }
 
 func TestANewFactorIsNotPassedByAnOldPending(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.m.users[h.alice].MustChange = true
-	p := h.waits(with(h.try("alice", right))(StepNewPassword))
+	p := h.wantStep(with(h.signIn("alice", right))(StepNewPassword))
 	h.enroll(h.alice)
-	_, err := h.next(p, StepNewPassword, "new_password", newWord)
-	h.is(err, fault.Consumed, "")
+	_, err := h.answer(p, StepNewPassword, "new_password", newWord)
+	h.wantErr(err, fault.Consumed, "")
 }
 
 func TestEnrolmentIsAskedFor(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.RequireAdminMFA = true })
-	h.done(h.try("alice", right)) // no administrator
+	h := newHarness(t, func(c *Config) { c.RequireAdminMFA = true })
+	h.wantDone(h.signIn("alice", right)) // no administrator
 	h.user("root", "the right password of root", identity.RoleAdmin)
-	st, err := h.try("root", "the right password of root")
-	p := h.waits(st, StepEnroll, err)
+	st, err := h.signIn("root", "the right password of root")
+	p := h.wantStep(st, StepEnroll, err)
 	if st.Grace != 0 {
 		t.Fatalf("grace of %v a month after the account was made", st.Grace)
 	}
-	_, err = h.next(p, StepSkip)
-	h.is(err, fault.Denied, "needs a second factor")
-	_, err = h.next(p, StepEnroll, "code", "123456")
-	h.is(err, fault.Consumed, "") // nothing was shown yet
-	u, _, err := h.s.PendingUser(ctx, h.visit(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := must(h.s.BeginEnroll(ctx, h.visit(), u))
+	_, err = h.answer(p, StepSkip)
+	h.wantErr(err, fault.Denied, "needs two-step verification")
+	_, err = h.answer(p, StepEnroll, "code", "123456")
+	h.wantErr(err, fault.Consumed, "") // nothing was shown yet
+	w := must(h.s.Pending(ctx, h.visit(), p))
+	e := must(h.s.Enroll(ctx, h.visit(), w.User, kindTOTP, ""))
 	app := h.app(e)
 	from := len(h.m.events)
-	_, err = h.next(p, StepEnroll, "code", "12ab")
-	h.is(err, fault.Invalid, "six digits")
-	_, err = h.next(p, StepEnroll, "code", wrongOf(app()))
-	h.is(err, fault.Denied, "not right")
+	_, err = h.answer(p, StepEnroll, "code", "12ab")
+	h.wantErr(err, fault.Invalid, "six digits")
+	_, err = h.answer(p, StepEnroll, "code", wrongOf(app()))
+	h.wantErr(err, fault.Denied, "not right")
 	code := app()
-	d := h.done(h.next(p, StepEnroll, "code", code))
+	d := h.wantDone(h.answer(p, StepEnroll, "code", code))
 	if d.Session.ACR != identity.ACR2 || len(d.Backup) != 10 {
 		t.Fatalf("%+v", d)
 	}
-	h.events(from, "LOGIN_FAILED enroll_wrong_code", "MFA_ENABLED", "BACKUP_CODES_GENERATED", "LOGIN_SUCCEEDED")
+	h.wantEvents(from, "LOGIN_FAILED enroll_wrong_code", "MFA_ENABLED", "BACKUP_CODES_GENERATED", "LOGIN_SUCCEEDED")
 	for _, kind := range []string{StepEnroll, StepSkip} {
-		_, err = h.next(p, kind, "code", code)
-		h.is(err, fault.Consumed, "")
+		_, err = h.answer(p, kind, "code", code)
+		h.wantErr(err, fault.Consumed, "")
 	}
-	p = h.waits(with(h.try("root", "the right password of root"))(StepTOTP))
-	_, err = h.next(p, StepTOTP, "code", code)
-	h.is(err, fault.Denied, "used already") // by confirming it
+	p = h.wantStep(with(h.signIn("root", "the right password of root"))(StepFactor))
+	_, err = h.answer(p, StepFactor, "code", code)
+	h.wantErr(err, fault.Denied, "used already") // by confirming it
 }
 
 func TestEnrolmentCanBePutOffForSomeDays(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.RequireMFA = true })
+	h := newHarness(t, func(c *Config) { c.RequireMFA = true })
 	h.m.users[h.alice].CreatedAt = h.now.Add(-6 * 24 * time.Hour)
-	st, err := h.try("alice", right)
-	p := h.waits(st, StepEnroll, err)
+	st, err := h.signIn("alice", right)
+	p := h.wantStep(st, StepEnroll, err)
 	if st.Grace != 24*time.Hour {
 		t.Fatalf("grace %v", st.Grace)
 	}
-	d := h.done(h.next(p, StepSkip))
+	d := h.wantDone(h.answer(p, StepSkip))
 	if d.Session.ACR != identity.ACR1 {
 		t.Fatalf("%+v", d.Session)
 	}
 	h.now = h.now.Add(24 * time.Hour)
-	st, err = h.try("alice", right)
-	p = h.waits(st, StepEnroll, err)
-	_, err = h.next(p, StepSkip)
-	h.is(err, fault.Denied, "needs a second factor")
+	st, err = h.signIn("alice", right)
+	p = h.wantStep(st, StepEnroll, err)
+	_, err = h.answer(p, StepSkip)
+	h.wantErr(err, fault.Denied, "needs two-step verification")
 }
 
 func TestEnrollmentShowsOneSecretUntilConfirmed(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Issuer = "Example & Co: ID" })
+	h := newHarness(t, func(c *Config) { c.Issuer = "Example & Co: ID" })
 	u := h.get(h.alice)
-	a, b := must(h.s.BeginEnroll(ctx, h.visit(), u)), must(h.s.BeginEnroll(ctx, h.visit(), u))
-	if *a != *b {
+	a, b := must(h.s.Enroll(ctx, h.visit(), u, kindTOTP, "")), must(h.s.Enroll(ctx, h.visit(), u, kindTOTP, ""))
+	if a.URL != b.URL || a.Secret != b.Secret {
 		t.Fatal("two pages show two secrets")
 	}
 	parsed := must(url.Parse(a.URL))
@@ -744,31 +749,31 @@ func TestEnrollmentShowsOneSecretUntilConfirmed(t *testing.T) {
 		t.Fatalf("secret %q", a.Secret)
 	}
 	for _, c := range h.m.creds {
-		if _, err := h.s.totp.box.Open(c.Sealed, "another credential"); err == nil {
+		if _, err := h.totp().box.Open(c.Sealed, "another credential"); err == nil {
 			t.Fatal("a sealed seed opens under another credential's name")
 		}
 	}
-	h.now = h.now.Add(enrollLife)
-	_, err := h.s.ConfirmEnroll(ctx, h.visit(), h.alice, h.app(b)())
-	h.is(err, fault.Conflict, "waiting")
-	c := must(h.s.BeginEnroll(ctx, h.visit(), u))
+	h.now = h.now.Add(enrollTTL)
+	_, err := h.confirm(h.alice, h.app(b)())
+	h.wantErr(err, fault.Conflict, "waiting")
+	c := must(h.s.Enroll(ctx, h.visit(), u, kindTOTP, ""))
 	if c.Secret == a.Secret || len(h.m.creds) != 1 {
 		t.Fatal("a secret shown long ago is still in use")
 	}
 	app := h.app(c)
-	if _, err := h.s.ConfirmEnroll(ctx, h.visit(), h.alice, app()); err != nil {
+	if _, err := h.confirm(h.alice, app()); err != nil {
 		t.Fatal(err)
 	}
-	_, err = h.s.BeginEnroll(ctx, h.visit(), u)
-	h.is(err, fault.Conflict, "already")
-	_, err = h.s.ConfirmEnroll(ctx, h.visit(), h.alice, app())
-	h.is(err, fault.Conflict, "already")
+	_, err = h.s.Enroll(ctx, h.visit(), u, kindTOTP, "")
+	h.wantErr(err, fault.Conflict, "already")
+	_, err = h.confirm(h.alice, app())
+	h.wantErr(err, fault.Conflict, "already")
 }
 
 func TestBackupCodes(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	_, err := h.s.NewBackupCodes(ctx, h.visit(), h.alice)
-	h.is(err, fault.Conflict, "second factor first")
+	h.wantErr(err, fault.Conflict, "two-step verification first")
 	_, first := h.enroll(h.alice)
 	second := must(h.s.NewBackupCodes(ctx, h.visit(), h.alice))
 	seen := map[string]bool{}
@@ -778,27 +783,27 @@ func TestBackupCodes(t *testing.T) {
 		}
 		seen[c] = true
 	}
-	p := h.waits(with(h.try("alice", right))(StepTOTP))
-	_, err = h.next(p, StepTOTP, "code", first[0])
-	h.is(err, fault.Denied, "not right") // replaced
-	h.done(h.next(p, StepTOTP, "code", strings.ReplaceAll(second[0], "-", " ")))
-	if h.s.backup.hash(h.alice, "x") == h.s.backup.hash("somebody else", "x") {
+	p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
+	_, err = h.answer(p, StepFactor, "code", first[0])
+	h.wantErr(err, fault.Denied, "not right") // replaced
+	h.wantDone(h.answer(p, StepFactor, "code", strings.ReplaceAll(second[0], "-", " ")))
+	if f := (backupFactor{keys: h.s.keys}); f.hash(h.alice, "x") == f.hash("somebody else", "x") {
 		t.Fatal("one person's code is another's")
 	}
-	if err := h.s.DisableTOTP(ctx, h.visit(), h.alice); err != nil {
+	if err := h.s.RemoveFactor(ctx, h.visit(), h.alice, kindTOTP); err != nil {
 		t.Fatal(err)
 	}
-	if f := must(h.s.Factors(ctx, h.alice)); f != (Factors{}) {
+	if f := must(h.s.Factors(ctx, h.alice)); f.Enabled() || f.BackupLeft != 0 {
 		t.Fatalf("factors %+v", f)
 	}
-	h.done(h.try("alice", right))
+	h.wantDone(h.signIn("alice", right))
 }
 
 func TestAnAuthenticatorTakenAwayMeanwhileStartsAnew(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	app, _ := h.enroll(h.alice)
-	proof, err := totpFactor{store: dropping{h.m, h}, box: h.s.totp.box}.Check(ctx, h.visit(), h.get(h.alice), url.Values{"code": {app()}})
-	h.is(err, fault.Consumed, "")
+	proof, err := totpFactor{store: dropping{h.m, h}, box: h.totp().box}.Check(ctx, Flow{Visit: h.visit()}, h.get(h.alice), url.Values{"code": {app()}})
+	h.wantErr(err, fault.Consumed, "")
 	if proof.OK {
 		t.Fatal("proved with an authenticator that is gone")
 	}
@@ -807,22 +812,22 @@ func TestAnAuthenticatorTakenAwayMeanwhileStartsAnew(t *testing.T) {
 // dropping takes the authenticator away between the look and the step.
 type dropping struct {
 	Store
-	h *house
+	h *harness
 }
 
 func (d dropping) AdvanceCredential(context.Context, identity.CredentialID, int64, time.Time) error {
-	return gone()
+	return missing()
 }
 
 func TestARightGuessUnderWayWhenTheLockFallsIsRefused(t *testing.T) {
-	h := newHouse(t)
-	h.s.factors[0] = passwordFactor{store: h.m, pw: late{h.pw, func() {
+	h := newHarness(t)
+	h.s.factors[0] = passwordFactor{pw: late{h.pw, func() {
 		for range 5 {
 			h.m.RecordFailure(ctx, Failure{Key: LockKey(h.alice), Now: h.now, Threshold: 5, Duration: time.Minute, Window: time.Hour})
 		}
 	}}}
-	_, err := h.try("alice", right)
-	h.is(err, fault.Limited, "Too many")
+	_, err := h.signIn("alice", right)
+	h.wantErr(err, fault.Limited, "Too many")
 	if len(h.m.sessions) != 0 {
 		t.Fatal("a session was opened")
 	}

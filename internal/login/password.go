@@ -12,55 +12,68 @@ import (
 
 const (
 	product    = "gatehouse"
-	maxHistory = 24 // former passwords looked at, whatever is configured: each costs a slow hash
+	maxHistory = 24 // former passwords compared, whatever is configured: each costs a slow hash
 )
 
-// change is a new password on its way in.
+// change is a new password that is to be checked and stored.
 type change struct {
 	password string
-	field    string // the input that an error is about
-	how      string // for the audit log
-	keep     identity.SessionID
+	field    string             // the input that an error is about
+	how      string             // for the audit log
+	keep     identity.SessionID // the session that goes on
 }
 
-// CheckPassword asks a signed-in person for the password again. Wrong ones count towards the lockout.
-func (s *Server) CheckPassword(ctx context.Context, v Visit, u *identity.User, password string) error {
-	if err := checkSecret("password", password); err != nil {
+// CheckPassword asks a signed-in person for the password again. Wrong ones count as failed attempts.
+func (s *Server) CheckPassword(
+	ctx context.Context, v Visit, u *identity.User, password string,
+) error {
+	f, in := s.factor(kindPassword, UseFirst), url.Values{"password": {password}}
+	if err := f.CheckInput(in); err != nil {
 		return err
 	}
-	if _, err := s.prove(ctx, v, s.factors[0], s.subject(u, ""), url.Values{"password": {password}}); err != nil {
+	if _, err := s.prove(ctx, Flow{Visit: v}, f, s.subject(u, ""), in); err != nil {
 		if fault.Is(err, fault.Denied) {
-			return &fault.Error{Kind: fault.Denied, Field: "password", Text: "The password is not right."}
+			return &fault.Error{
+				Kind:  fault.Denied,
+				Field: "password",
+				Text:  "The password is not right.",
+			}
 		}
 		return err
 	}
-	return s.forgive(ctx, v, u.ID)
+	return s.resetFailures(ctx, v, u.ID)
 }
 
-// ChangePassword replaces a signed-in person's own password and ends their sessions but keep.
-func (s *Server) ChangePassword(ctx context.Context, v Visit, u *identity.User, c Change) error {
-	if err := s.CheckPassword(ctx, v, u, c.Current); err != nil {
-		return err
-	}
-	return s.replace(ctx, v, u, change{password: c.New, field: "new_password", how: "self", keep: c.Keep})
-}
-
-// Change is what a person gives to change their own password.
+// Change is what a person enters to change their own password.
 type Change struct {
 	Current, New string
 	Keep         identity.SessionID // the session that goes on
 }
 
-// SetPassword gives a user a new password without knowing the old one, on behalf of v.Actor, and ends all of the
-// user's sessions.
-func (s *Server) SetPassword(ctx context.Context, v Visit, u *identity.User, password string) error {
-	if err := s.replace(ctx, v, u, change{password: password, field: "password", how: "administrator"}); err != nil {
+// ChangePassword replaces a signed-in person's own password and ends their sessions except c.Keep.
+func (s *Server) ChangePassword(ctx context.Context, v Visit, u *identity.User, c Change) error {
+	if err := s.CheckPassword(ctx, v, u, c.Current); err != nil {
 		return err
 	}
-	return s.forgiveByPassword(ctx, v, u.ID)
+	return s.replacePassword(ctx, v, u, change{
+		password: c.New,
+		field:    "new_password",
+		how:      "self",
+		keep:     c.Keep,
+	})
 }
 
-// PasswordRules says what a new password must be like, in sentences.
+// SetPassword stores a new password for a user without asking for the old one, on behalf of v.Actor,
+// and ends all of the user's sessions.
+func (s *Server) SetPassword(ctx context.Context, v Visit, u *identity.User, password string) error {
+	c := change{password: password, field: "password", how: "administrator"}
+	if err := s.replacePassword(ctx, v, u, c); err != nil {
+		return err
+	}
+	return s.resetByPassword(ctx, v, u.ID)
+}
+
+// PasswordRules describes in sentences what a user's new password must be like.
 func (s *Server) PasswordRules(u *identity.User) []string { return s.policy(u).Rules() }
 
 func (s *Server) policy(u *identity.User) identity.Policy {
@@ -70,16 +83,16 @@ func (s *Server) policy(u *identity.User) identity.Policy {
 	return s.cfg.Policy
 }
 
-// replace checks and stores a new password; u is brought up to date.
-func (s *Server) replace(ctx context.Context, v Visit, u *identity.User, c change) error {
-	if err := s.acceptable(ctx, u, c); err != nil {
+// replacePassword checks and stores a new password; u is updated.
+func (s *Server) replacePassword(ctx context.Context, v Visit, u *identity.User, c change) error {
+	if err := s.checkNewPassword(ctx, u, c); err != nil {
 		return err
 	}
-	return s.put(ctx, v, u, c)
+	return s.storePassword(ctx, v, u, c)
 }
 
-// put stores a password that is acceptable and ends the sessions that knew the old one.
-func (s *Server) put(ctx context.Context, v Visit, u *identity.User, c change) error {
+// storePassword stores a password that was checked, and ends the sessions that knew the old one.
+func (s *Server) storePassword(ctx context.Context, v Visit, u *identity.User, c change) error {
 	hash, err := s.pw.Hash(ctx, identity.NormalizePassword(c.password))
 	if err != nil {
 		return err
@@ -95,8 +108,8 @@ func (s *Server) put(ctx context.Context, v Visit, u *identity.User, c change) e
 	return s.store.EndOtherSessions(ctx, u.ID, c.keep, v.Now, s.cfg.RevokeTokens, ended)
 }
 
-// acceptable applies the policy, then the history, which costs slow hashes.
-func (s *Server) acceptable(ctx context.Context, u *identity.User, c change) error {
+// checkNewPassword applies the policy, then the history, which costs slow hashes.
+func (s *Server) checkNewPassword(ctx context.Context, u *identity.User, c change) error {
 	personal := []string{u.Username, u.Email, product, s.cfg.Issuer}
 	if wrong := s.policy(u).Check(c.password, personal...); len(wrong) > 0 {
 		return fault.InvalidField(c.field, "%s", strings.Join(wrong, " "))
@@ -115,11 +128,12 @@ func (s *Server) acceptable(ctx context.Context, u *identity.User, c change) err
 			continue
 		}
 		same, err := s.pw.Verify(ctx, password, h)
-		if err != nil && !fault.Is(err, fault.Invalid) { // Invalid: of a kind that we cannot compare with
+		if err != nil && !fault.Is(err, fault.Invalid) { // Invalid: a kind of hash we cannot compare
 			return err
 		}
 		if same {
-			return fault.InvalidField(c.field, "This password was used before. Choose a different one.")
+			return fault.InvalidField(c.field,
+				"This password was used before. Choose a different one.")
 		}
 	}
 	return nil
@@ -127,11 +141,12 @@ func (s *Server) acceptable(ctx context.Context, u *identity.User, c change) err
 
 func (s *Server) history() int { return min(max(s.cfg.HistoryCount, 0), maxHistory) }
 
-// forgiveByPassword forgets failures where the password is all there is to guess.
-func (s *Server) forgiveByPassword(ctx context.Context, v Visit, id identity.UserID) error {
-	second, err := s.second(ctx, id)
-	if err != nil || second != "" {
+// resetByPassword forgets failures after a new password, unless there is a second factor: guesses at
+// that one are not undone by a password.
+func (s *Server) resetByPassword(ctx context.Context, v Visit, id identity.UserID) error {
+	second, err := s.enrolledKinds(ctx, id)
+	if err != nil || len(second) > 0 {
 		return err
 	}
-	return s.forgive(ctx, v, id)
+	return s.resetFailures(ctx, v, id)
 }

@@ -13,34 +13,34 @@ import (
 )
 
 func TestChangePassword(t *testing.T) {
-	h := newHouse(t)
-	here, there := h.done(h.try("alice", right)), h.done(h.try("alice", right))
+	h := newHarness(t)
+	here, there := h.wantDone(h.signIn("alice", right)), h.wantDone(h.signIn("alice", right))
 	from := len(h.m.events)
 	change := func(current, word string) error {
 		return h.s.ChangePassword(ctx, h.visit(), h.get(h.alice), Change{Current: current, New: word, Keep: here.Session.ID})
 	}
-	h.is(change("wrong", newWord), fault.Denied, "not right")
-	h.is(change("", newWord), fault.Invalid, "Enter")
-	h.is(change(right, "short"), fault.Invalid, "at least 12")
-	h.is(change(right, right), fault.Invalid, "used before")
+	h.wantErr(change("wrong", newWord), fault.Denied, "not right")
+	h.wantErr(change("", newWord), fault.Invalid, "Enter")
+	h.wantErr(change(right, "short"), fault.Invalid, "at least 12")
+	h.wantErr(change(right, right), fault.Invalid, "used before")
 	if err := change(right, newWord); err != nil {
 		t.Fatal(err)
 	}
-	h.events(from, "LOGIN_FAILED wrong_password", "PASSWORD_CHANGED", "SESSION_REVOKED")
+	h.wantEvents(from, "LOGIN_FAILED wrong_password", "PASSWORD_CHANGED", "SESSION_REVOKED")
 	must(h.s.Resume(ctx, h.visit(), here.Cookie))
 	_, err := h.s.Resume(ctx, h.visit(), there.Cookie)
-	h.is(err, fault.NotFound, "")
-	h.done(h.try("alice", newWord))
+	h.wantErr(err, fault.NotFound, "")
+	h.wantDone(h.signIn("alice", newWord))
 }
 
 func TestCheckPasswordCountsTowardsTheLockout(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	u := h.get(h.alice)
 	for range 4 {
-		h.is(h.s.CheckPassword(ctx, h.visit(), u, "wrong"), fault.Denied, "not right")
+		h.wantErr(h.s.CheckPassword(ctx, h.visit(), u, "wrong"), fault.Denied, "not right")
 	}
-	h.is(h.s.CheckPassword(ctx, h.visit(), u, "wrong"), fault.Limited, "")
-	h.is(h.s.CheckPassword(ctx, h.visit(), u, right), fault.Limited, "")
+	h.wantErr(h.s.CheckPassword(ctx, h.visit(), u, "wrong"), fault.Limited, "")
+	h.wantErr(h.s.CheckPassword(ctx, h.visit(), u, right), fault.Limited, "")
 	h.now = h.now.Add(30 * time.Minute)
 	if err := h.s.CheckPassword(ctx, h.visit(), u, right); err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func TestCheckPasswordCountsTowardsTheLockout(t *testing.T) {
 }
 
 func TestFormerPasswordsDoNotComeBack(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	words := []string{"first Fine passphrase 1x", "second Fine passphrase 2y", "third Fine passphrase 3z", "fourth Fine passphrase 4w"}
 	set := func(word string) error { return h.s.SetPassword(ctx, h.visit(), h.get(h.alice), word) }
 	for _, w := range words {
@@ -57,7 +57,7 @@ func TestFormerPasswordsDoNotComeBack(t *testing.T) {
 		}
 	}
 	for _, w := range words { // the present one and three before
-		h.is(set(w), fault.Invalid, "used before")
+		h.wantErr(set(w), fault.Invalid, "used before")
 	}
 	if err := set(right + " 77"); err != nil {
 		t.Fatal(err)
@@ -68,10 +68,10 @@ func TestFormerPasswordsDoNotComeBack(t *testing.T) {
 }
 
 func TestSetPassword(t *testing.T) {
-	h := newHouse(t)
-	d := h.done(h.try("alice", right))
+	h := newHarness(t)
+	d := h.wantDone(h.signIn("alice", right))
 	for range 5 {
-		h.try("alice", "wrong")
+		h.signIn("alice", "wrong")
 	}
 	h.m.users[h.alice].MustChange = true
 	v := h.visit()
@@ -83,14 +83,14 @@ func TestSetPassword(t *testing.T) {
 		t.Fatalf("event %+v", ev)
 	}
 	_, err := h.s.Resume(ctx, h.visit(), d.Cookie)
-	h.is(err, fault.NotFound, "")
-	h.done(h.try("alice", newWord)) // unlocked, and nothing more to change
+	h.wantErr(err, fault.NotFound, "")
+	h.wantDone(h.signIn("alice", newWord)) // unlocked, and nothing more to change
 }
 
 func TestAdministratorsNeedLongerPasswords(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	root := h.user("root", "x", identity.RoleAdmin)
-	h.is(h.s.SetPassword(ctx, h.visit(), h.get(root), "Fourteen-ch4rs"), fault.Invalid, "at least 16")
+	h.wantErr(h.s.SetPassword(ctx, h.visit(), h.get(root), "Fourteen-ch4rs"), fault.Invalid, "at least 16")
 	if err := h.s.SetPassword(ctx, h.visit(), h.get(h.alice), "Fourteen-ch4rs"); err != nil {
 		t.Fatal(err)
 	}
@@ -100,82 +100,82 @@ func TestAdministratorsNeedLongerPasswords(t *testing.T) {
 }
 
 func TestANewPasswordDoesNotForgiveGuessesAtTheSecondFactor(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	app, _ := h.enroll(h.alice)
-	p := h.waits(with(h.try("alice", right))(StepTOTP))
+	p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
 	for range 5 {
-		h.next(p, StepTOTP, "code", wrongOf(app()))
+		h.answer(p, StepFactor, "code", wrongOf(app()))
 	}
 	token := must(h.s.PasswordLink(ctx, h.visit(), h.get(h.alice)))
 	must(h.s.UsePasswordLink(ctx, h.visit(), token, newWord))
-	_, err := h.try("alice", newWord)
-	h.is(err, fault.Limited, "")
+	_, err := h.signIn("alice", newWord)
+	h.wantErr(err, fault.Limited, "")
 }
 
 func TestPasswordLink(t *testing.T) {
-	h := newHouse(t)
-	d := h.done(h.try("alice", right))
+	h := newHarness(t)
+	d := h.wantDone(h.signIn("alice", right))
 	token := must(h.s.PasswordLink(ctx, h.visit(), h.get(h.alice)))
 	if u := must(h.s.LinkUser(ctx, h.visit(), token)); u.ID != h.alice {
 		t.Fatal("another user's link")
 	}
 	_, err := h.s.UsePasswordLink(ctx, h.visit(), token, "short")
-	h.is(err, fault.Invalid, "at least 12")
+	h.wantErr(err, fault.Invalid, "at least 12")
 	if u := must(h.s.UsePasswordLink(ctx, h.visit(), token, newWord)); u.ID != h.alice {
 		t.Fatal("another user's link")
 	}
 	_, err = h.s.UsePasswordLink(ctx, h.visit(), token, "another Fine passphrase 5")
-	h.is(err, fault.Consumed, "Ask for a new one")
+	h.wantErr(err, fault.Consumed, "Ask for a new one")
 	_, err = h.s.Resume(ctx, h.visit(), d.Cookie)
-	h.is(err, fault.NotFound, "")
-	h.done(h.try("alice", newWord))
+	h.wantErr(err, fault.NotFound, "")
+	h.wantDone(h.signIn("alice", newWord))
 }
 
 func TestAnOlderLinkDoesNotUndoANewerPassword(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	older := must(h.s.PasswordLink(ctx, h.visit(), h.get(h.alice)))
 	newer := must(h.s.PasswordLink(ctx, h.visit(), h.get(h.alice)))
 	h.now = h.now.Add(time.Second)
 	must(h.s.UsePasswordLink(ctx, h.visit(), newer, newWord))
 	_, err := h.s.UsePasswordLink(ctx, h.visit(), older, "another Fine passphrase 5")
-	h.is(err, fault.Consumed, "Ask for a new one")
+	h.wantErr(err, fault.Consumed, "Ask for a new one")
 }
 
 func TestPasswordsOfUnknownAgeExpireWithTheAccount(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.ExpiryDays = 40 })
+	h := newHarness(t, func(c *Config) { c.ExpiryDays = 40 })
 	h.m.users[h.alice].PasswordChangedAt = time.Time{}
-	h.done(h.try("alice", right))
+	h.wantDone(h.signIn("alice", right))
 	h.now = h.now.AddDate(0, 0, 20)
-	h.waits(with(h.try("alice", right))(StepNewPassword))
+	h.wantStep(with(h.signIn("alice", right))(StepNewPassword))
 }
 
 func TestLinksAreRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	form := SetupForm{Email: "root@example.com", Password: "Tr4verse-the-Quiet-Valley"}
 	password, setup := must(h.s.PasswordLink(ctx, h.visit(), h.get(h.alice))), must(h.s.SetupLink(ctx, h.now))
 	for _, bad := range []string{"", "x", secret.NewToken(secret.PrefixLink), setup} {
 		_, err := h.s.UsePasswordLink(ctx, h.visit(), bad, newWord)
-		h.is(err, fault.Consumed, "Ask for a new one")
+		h.wantErr(err, fault.Consumed, "Ask for a new one")
 	}
 	for _, bad := range []string{"", "x", secret.NewToken(secret.PrefixLink), password} {
 		_, err := h.s.CompleteSetup(ctx, h.visit(), bad, form)
-		h.is(err, fault.Consumed, "Ask for a new one")
-		h.is(h.s.CheckSetupLink(ctx, h.visit(), bad), fault.Consumed, "")
+		h.wantErr(err, fault.Consumed, "Ask for a new one")
+		h.wantErr(h.s.CheckSetupLink(ctx, h.visit(), bad), fault.Consumed, "")
 	}
 	h.m.users[h.alice].Disabled = true
 	_, err := h.s.UsePasswordLink(ctx, h.visit(), password, newWord)
-	h.is(err, fault.Denied, "disabled")
+	h.wantErr(err, fault.Denied, "disabled")
 	h.m.users[h.alice].Disabled = false
-	h.now = h.now.Add(passwordLinkLife)
+	h.now = h.now.Add(passwordLinkTTL)
 	_, err = h.s.UsePasswordLink(ctx, h.visit(), password, newWord)
-	h.is(err, fault.Consumed, "expired")
-	h.now = h.now.Add(setupLinkLife)
+	h.wantErr(err, fault.Consumed, "expired")
+	h.now = h.now.Add(setupLinkTTL)
 	_, err = h.s.CompleteSetup(ctx, h.visit(), setup, form)
-	h.is(err, fault.Consumed, "expired")
+	h.wantErr(err, fault.Consumed, "expired")
 }
 
 func TestSetupMakesTheFirstAdministratorOnce(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.RequireAdminMFA = true })
+	h := newHarness(t, func(c *Config) { c.RequireAdminMFA = true })
 	token := must(h.s.SetupLink(ctx, h.now))
 	form := SetupForm{Email: " root@example.com ", Username: "root", Name: "Root", Password: "Tr4verse-the-Quiet-Valley"}
 	for field, spoil := range map[string]func(*SetupForm){
@@ -212,8 +212,8 @@ func TestSetupMakesTheFirstAdministratorOnce(t *testing.T) {
 	if won.Load() != 1 {
 		t.Fatalf("%d administrators", won.Load())
 	}
-	st, err := h.try("root", form.Password)
-	d := h.done(h.next(h.waits(st, StepEnroll, err), StepSkip))
+	st, err := h.signIn("root", form.Password)
+	d := h.wantDone(h.answer(h.wantStep(st, StepEnroll, err), StepSkip))
 	if !d.User.Admin() || d.User.Email != "root@example.com" || d.User.EmailVerified {
 		t.Fatalf("%+v", d.User)
 	}

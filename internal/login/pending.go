@@ -12,32 +12,46 @@ import (
 )
 
 const (
-	pendingLife    = 10 * time.Minute
-	maxPending     = 1500 // bytes; it is carried in a cookie
-	pendingContext = "pending/1"
+	pendingTTL     = 10 * time.Minute
+	maxPending     = 2500 // bytes, sealed; it is carried in a cookie
+	maxState       = 600  // bytes of a factor's own state
+	pendingContext = "pending/2"
 )
 
-// pendingState is a flow between two steps, as it is sealed. The names are short because it lives in a cookie.
+// pendingState is a sign-in between two steps, as it is sealed. The names are short because it is
+// carried in a cookie.
 type pendingState struct {
 	User     identity.UserID `json:"u"`
-	Next     string          `json:"n"`
+	Step     string          `json:"n"`
+	Kind     string          `json:"k,omitempty"`
+	State    []byte          `json:"t,omitempty"`
 	AMR      []string        `json:"m"`
-	Asked    string          `json:"a,omitempty"`
+	NeedACR  string          `json:"a,omitempty"`
 	Cookie   secret.Hash     `json:"c,omitempty"`
 	Raise    bool            `json:"r,omitempty"`
 	Skipped  bool            `json:"s,omitempty"`
-	Password string          `json:"p"` // says which password was proved, so that a change ends what is pending
+	Password string          `json:"p"` // names the present password, so that a change ends the sign-in
 	Issued   int64           `json:"i"` // Unix milliseconds
 }
 
 func errStale() error {
-	return fault.New(fault.Consumed, "This sign-in took too long or is finished already. Start again.")
+	return fault.New(fault.Consumed,
+		"This sign-in took too long or is finished already. Start again.")
 }
 
-func (s *Server) seal(v Visit, f *flow) string {
+func (s *Server) seal(v Visit, si *signIn) string {
 	plain, err := json.Marshal(pendingState{
-		User: f.user.ID, Next: f.next, AMR: f.amr, Asked: f.asked, Cookie: f.cookie, Raise: f.raise, Skipped: f.skipped,
-		Password: s.passwordMark(f.user), Issued: v.Now.UnixMilli(),
+		User:     si.user.ID,
+		Step:     si.step,
+		Kind:     si.kind,
+		State:    si.state,
+		AMR:      si.amr,
+		NeedACR:  si.needACR,
+		Cookie:   si.cookie,
+		Raise:    si.raise,
+		Skipped:  si.skipped,
+		Password: s.passwordMark(si.user),
+		Issued:   v.Now.UnixMilli(),
 	})
 	if err != nil { // strings and numbers always encode
 		panic(err)
@@ -45,7 +59,7 @@ func (s *Server) seal(v Visit, f *flow) string {
 	return s.pending.Seal(plain, pendingContext)
 }
 
-// unseal reads a sealed state that has not expired. It proves only that we sealed it.
+// unseal opens a sealed state that has not expired. It proves only that we sealed it.
 func (s *Server) unseal(now time.Time, sealed string) (*pendingState, error) {
 	if sealed == "" || len(sealed) > maxPending {
 		return nil, errStale()
@@ -58,15 +72,23 @@ func (s *Server) unseal(now time.Time, sealed string) (*pendingState, error) {
 	if err := json.Unmarshal(plain, &p); err != nil {
 		return nil, errStale()
 	}
-	if age := now.Sub(time.UnixMilli(p.Issued)); age >= pendingLife || age < -pendingLife {
+	if !inTime(now, p.Issued, pendingTTL) {
 		return nil, errStale()
 	}
 	return &p, nil
 }
 
-// open reads a sealed state and checks it against the account as it is now: the step must still be the one that is
-// missing, or somebody who set up an authenticator meanwhile could be passed by.
-func (s *Server) open(ctx context.Context, v Visit, sealed string) (*flow, error) {
+// inTime reports whether a time in Unix milliseconds is less than ttl ago; another server's clock
+// may be that far ahead.
+func inTime(now time.Time, issued int64, ttl time.Duration) bool {
+	age := now.Sub(time.UnixMilli(issued))
+	return age < ttl && age >= -ttl
+}
+
+// open returns the sign-in that a sealed state holds. It checks the state against the account as it
+// is now: the step must still be the one that is missing, or a sign-in begun earlier could bypass a
+// second factor that was set up meanwhile.
+func (s *Server) open(ctx context.Context, v Visit, sealed string) (*signIn, error) {
 	p, err := s.unseal(v.Now, sealed)
 	if err != nil {
 		return nil, err
@@ -84,22 +106,42 @@ func (s *Server) open(ctx context.Context, v Visit, sealed string) (*flow, error
 	if u.Disabled {
 		return nil, s.disabled(ctx, v, u)
 	}
-	f := &flow{user: u, next: p.Next, amr: p.AMR, asked: p.Asked, cookie: p.Cookie, raise: p.Raise, skipped: p.Skipped}
-	next, err := s.missing(ctx, v, f)
+	si := &signIn{
+		user:    u,
+		step:    p.Step,
+		kind:    p.Kind,
+		state:   p.State,
+		amr:     p.AMR,
+		needACR: p.NeedACR,
+		cookie:  p.Cookie,
+		raise:   p.Raise,
+		skipped: p.Skipped,
+	}
+	step, err := s.missing(ctx, v, si)
 	if err != nil {
 		return nil, err
 	}
-	if next == "" || next != f.next {
+	if step == "" || step != si.step || step == StepFactor && !si.accepts(si.kind) {
 		return nil, errStale()
 	}
-	return f, nil
+	return si, nil
 }
 
-// passwordMark names the password that a user has now without saying anything about it.
+// passwordMark returns a name of the password that a user has now, which tells nothing about it.
 func (s *Server) passwordMark(u *identity.User) string {
 	changed := int64(0)
 	if !u.PasswordChangedAt.IsZero() {
 		changed = u.PasswordChangedAt.UnixMilli()
 	}
-	return string(s.keys.Hash("password-mark:" + string(u.ID) + ":" + strconv.FormatInt(changed, 10)))[:16]
+	mark := s.keys.Hash("password-mark:" + string(u.ID) + ":" + strconv.FormatInt(changed, 10))
+	return string(mark)[:16]
+}
+
+// checkState bounds what a factor seals into the browser.
+func checkState(kind string, state []byte) error {
+	if len(state) > maxState {
+		return fault.New(fault.Internal, "the state of factor %s has %d bytes, of at most %d",
+			kind, len(state), maxState)
+	}
+	return nil
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-func (h *house) again(name, password, cookie string) (Step, error) {
+func (h *harness) signInWith(name, password, cookie string) (Step, error) {
 	return h.s.Password(ctx, h.visit(), Attempt{Username: name, Password: password, Cookie: cookie, NeedACR: identity.ACR2})
 }
 
 func TestResume(t *testing.T) {
-	h := newHouse(t)
-	d := h.done(h.try("alice", right))
+	h := newHarness(t)
+	d := h.wantDone(h.signIn("alice", right))
 	for _, bad := range []string{"", "x", secret.NewToken(secret.PrefixSession), secret.NewToken(secret.PrefixLink), d.Cookie + "x"} {
 		_, err := h.s.Resume(ctx, h.visit(), bad)
-		h.is(err, fault.NotFound, "")
+		h.wantErr(err, fault.NotFound, "")
 	}
 	h.now = h.now.Add(59 * time.Second)
 	must(h.s.Resume(ctx, h.visit(), d.Cookie))
@@ -38,94 +38,94 @@ func TestResume(t *testing.T) {
 	}
 	h.now = h.now.Add(30*time.Minute + time.Second)
 	_, err := h.s.Resume(ctx, h.visit(), d.Cookie)
-	h.is(err, fault.NotFound, "") // idle for too long
+	h.wantErr(err, fault.NotFound, "") // idle for too long
 }
 
 func TestSessionHasAnAbsoluteEnd(t *testing.T) {
-	h := newHouse(t)
-	d := h.done(h.try("alice", right))
+	h := newHarness(t)
+	d := h.wantDone(h.signIn("alice", right))
 	end := h.now.Add(7 * 24 * time.Hour)
 	for h.now.Before(end) {
 		must(h.s.Resume(ctx, h.visit(), d.Cookie))
 		h.now = h.now.Add(20 * time.Minute)
 	}
 	_, err := h.s.Resume(ctx, h.visit(), d.Cookie)
-	h.is(err, fault.NotFound, "")
+	h.wantErr(err, fault.NotFound, "")
 }
 
 func TestEnd(t *testing.T) {
-	h := newHouse(t)
-	d := h.done(h.try("alice", right))
+	h := newHarness(t)
+	d := h.wantDone(h.signIn("alice", right))
 	if err := h.s.End(ctx, h.visit(), d.Session); err != nil {
 		t.Fatal(err)
 	}
 	_, err := h.s.Resume(ctx, h.visit(), d.Cookie)
-	h.is(err, fault.NotFound, "")
-	h.events(0, "LOGIN_SUCCEEDED", "LOGOUT")
+	h.wantErr(err, fault.NotFound, "")
+	h.wantEvents(0, "LOGIN_SUCCEEDED", "LOGOUT")
 }
 
 func TestSigningInAgainRenewsTheSessionUnderANewCookie(t *testing.T) {
-	h := newHouse(t)
-	first := h.done(h.try("alice", right))
+	h := newHarness(t)
+	first := h.wantDone(h.signIn("alice", right))
 	h.now = h.now.Add(10 * time.Minute)
-	second := h.done(h.again("alice", right, first.Cookie))
+	second := h.wantDone(h.signInWith("alice", right, first.Cookie))
 	if second.Cookie == first.Cookie || second.Session.ID != first.Session.ID || !second.Session.AuthTime.Equal(h.now) || len(h.m.sessions) != 1 {
 		t.Fatalf("%+v, then %+v", first.Session, second.Session)
 	}
 	_, err := h.s.Resume(ctx, h.visit(), first.Cookie)
-	h.is(err, fault.NotFound, "")
+	h.wantErr(err, fault.NotFound, "")
 
 	h.now = h.now.Add(time.Hour) // idle for too long: nothing to renew
-	third := h.done(h.again("alice", right, second.Cookie))
+	third := h.wantDone(h.signInWith("alice", right, second.Cookie))
 	if third.Session.ID == second.Session.ID {
 		t.Fatal("a dead session came back to life")
 	}
 }
 
 func TestAPlantedCookieIsWorthNothing(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.user("mallory", "the password of mallory")
-	planted := h.done(h.try("mallory", "the password of mallory"))
+	planted := h.wantDone(h.signIn("mallory", "the password of mallory"))
 	from := len(h.m.events)
-	d := h.done(h.again("alice", right, planted.Cookie))
+	d := h.wantDone(h.signInWith("alice", right, planted.Cookie))
 	if d.Session.ID == planted.Session.ID || d.Cookie == planted.Cookie || d.Session.User != h.alice {
 		t.Fatalf("%+v", d.Session)
 	}
 	_, err := h.s.Resume(ctx, h.visit(), planted.Cookie)
-	h.is(err, fault.NotFound, "")
-	h.events(from, "LOGOUT", "LOGIN_SUCCEEDED")
+	h.wantErr(err, fault.NotFound, "")
+	h.wantEvents(from, "LOGOUT", "LOGIN_SUCCEEDED")
 	chosen := secret.NewToken(secret.PrefixSession)
-	if d := h.done(h.again("alice", right, chosen)); d.Cookie == chosen {
+	if d := h.wantDone(h.signInWith("alice", right, chosen)); d.Cookie == chosen {
 		t.Fatal("the browser chose its own cookie")
 	}
 }
 
 func TestSingleSession(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.SingleSession = true })
-	phone := h.done(h.try("alice", right))
-	laptop := h.done(h.try("alice", right))
+	h := newHarness(t, func(c *Config) { c.SingleSession = true })
+	phone := h.wantDone(h.signIn("alice", right))
+	laptop := h.wantDone(h.signIn("alice", right))
 	_, err := h.s.Resume(ctx, h.visit(), phone.Cookie)
-	h.is(err, fault.NotFound, "")
+	h.wantErr(err, fault.NotFound, "")
 	must(h.s.Resume(ctx, h.visit(), laptop.Cookie))
 }
 
 func TestStepUp(t *testing.T) {
-	h := newHouse(t)
-	d := h.done(h.try("alice", right))
+	h := newHarness(t)
+	d := h.wantDone(h.signIn("alice", right))
 	_, err := h.s.BeginStepUp(ctx, h.visit(), "", identity.ACR2)
-	h.is(err, fault.NotFound, "")
-	same := h.done(h.s.BeginStepUp(ctx, h.visit(), d.Cookie, identity.ACR2))
+	h.wantErr(err, fault.NotFound, "")
+	same := h.wantDone(h.s.BeginStepUp(ctx, h.visit(), d.Cookie, identity.ACR2))
 	if same.Cookie != d.Cookie || same.Session.ACR != identity.ACR1 {
 		t.Fatalf("nothing to prove, yet %+v", same)
 	}
 
 	app, _ := h.enroll(h.alice)
 	h.m.users[h.alice].MustChange = true // not asked for while stepping up
-	p := h.waits(with(h.s.BeginStepUp(ctx, h.visit(), d.Cookie, identity.ACR2))(StepTOTP))
-	_, err = h.next(p, StepTOTP, "code", wrongOf(app()))
-	h.is(err, fault.Denied, "")
+	p := h.wantStep(with(h.s.BeginStepUp(ctx, h.visit(), d.Cookie, identity.ACR2))(StepFactor))
+	_, err = h.answer(p, StepFactor, "code", wrongOf(app()))
+	h.wantErr(err, fault.Denied, "")
 	from := len(h.m.events)
-	up := h.done(h.next(p, StepTOTP, "code", app()))
+	up := h.wantDone(h.answer(p, StepFactor, "code", app()))
 	if up.Session.ID != d.Session.ID || up.Session.ACR != identity.ACR2 || up.Cookie == d.Cookie || !up.Session.AuthTime.Equal(h.now) ||
 		!slices.Equal(up.Session.AMR, []string{"pwd", "otp", "mfa"}) {
 		t.Fatalf("%+v", up.Session)
@@ -135,26 +135,26 @@ func TestStepUp(t *testing.T) {
 	}
 
 	h.now = h.now.Add(time.Minute)
-	_, err = h.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Consumed, "") // the session has another cookie now
+	_, err = h.answer(p, StepFactor, "code", app())
+	h.wantErr(err, fault.Consumed, "") // the session has another cookie now
 	h.now = h.now.Add(time.Minute)
-	p = h.waits(with(h.s.BeginStepUp(ctx, h.visit(), up.Cookie, ""))(StepTOTP)) // asked for again, to renew it
+	p = h.wantStep(with(h.s.BeginStepUp(ctx, h.visit(), up.Cookie, ""))(StepFactor)) // asked for again, to renew it
 	if err := h.s.End(ctx, h.visit(), up.Session); err != nil {
 		t.Fatal(err)
 	}
-	_, err = h.next(p, StepTOTP, "code", app())
-	h.is(err, fault.Consumed, "")
+	_, err = h.answer(p, StepFactor, "code", app())
+	h.wantErr(err, fault.Consumed, "")
 	if len(h.m.sessions) != 0 {
 		t.Fatal("stepping up brought an ended session back")
 	}
 }
 
 func TestStepUpOfADisabledUser(t *testing.T) {
-	h := newHouse(t)
-	d := h.done(h.try("alice", right))
+	h := newHarness(t)
+	d := h.wantDone(h.signIn("alice", right))
 	h.m.users[h.alice].Disabled = true
 	_, err := h.s.BeginStepUp(ctx, h.visit(), d.Cookie, "")
-	h.is(err, fault.Denied, "disabled")
+	h.wantErr(err, fault.Denied, "disabled")
 }
 
 func TestVisitTextsAreBounded(t *testing.T) {
@@ -165,50 +165,50 @@ func TestVisitTextsAreBounded(t *testing.T) {
 }
 
 func TestResourceOwner(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	if u := must(h.s.ResourceOwner(ctx, h.visit(), "alice", right)); u.ID != h.alice || len(h.m.sessions) != 0 {
 		t.Fatal("not the user, or a session was opened")
 	}
 	_, err := h.s.ResourceOwner(ctx, h.visit(), "alice", "wrong")
-	h.is(err, fault.Denied, wrongPassword)
+	h.wantErr(err, fault.Denied, wrongPassword)
 	_, err = h.s.ResourceOwner(ctx, h.visit(), "nobody", "wrong")
-	h.is(err, fault.Denied, wrongPassword)
-	h.events(0, "LOGIN_SUCCEEDED", "LOGIN_FAILED wrong_password", "LOGIN_FAILED unknown_user")
+	h.wantErr(err, fault.Denied, wrongPassword)
+	h.wantEvents(0, "LOGIN_SUCCEEDED", "LOGIN_FAILED wrong_password", "LOGIN_FAILED unknown_user")
 	for range 4 {
 		_, err = h.s.ResourceOwner(ctx, h.visit(), "alice", "wrong")
 	}
-	h.is(err, fault.Limited, "")
-	_, err = h.try("alice", right)
-	h.is(err, fault.Limited, "") // one lock for both doors
+	h.wantErr(err, fault.Limited, "")
+	_, err = h.signIn("alice", right)
+	h.wantErr(err, fault.Limited, "") // one lock for both doors
 }
 
 func TestResourceOwnerIsDeniedToWhoeverNeedsMore(t *testing.T) {
-	for name, set := range map[string]func(h *house){
-		"has a factor":  func(h *house) { h.enroll(h.alice) },
-		"needs one":     func(h *house) { h.s.cfg.RequireMFA = true },
-		"within grace":  func(h *house) { h.s.cfg.RequireMFA = true; h.m.users[h.alice].CreatedAt = h.now },
-		"must change":   func(h *house) { h.m.users[h.alice].MustChange = true },
-		"password aged": func(h *house) { h.s.cfg.ExpiryDays = 1 },
+	for name, set := range map[string]func(h *harness){
+		"has a factor":  func(h *harness) { h.enroll(h.alice) },
+		"needs one":     func(h *harness) { h.s.cfg.RequireMFA = true },
+		"within grace":  func(h *harness) { h.s.cfg.RequireMFA = true; h.m.users[h.alice].CreatedAt = h.now },
+		"must change":   func(h *harness) { h.m.users[h.alice].MustChange = true },
+		"password aged": func(h *harness) { h.s.cfg.ExpiryDays = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newHarness(t)
 			set(h)
 			from := len(h.m.events)
 			_, err := h.s.ResourceOwner(ctx, h.visit(), "alice", right)
-			h.is(err, fault.Denied, "through the browser")
-			h.events(from, "LOGIN_FAILED interaction_required")
+			h.wantErr(err, fault.Denied, "through the browser")
+			h.wantEvents(from, "LOGIN_FAILED interaction_required")
 		})
 	}
 }
 
 func TestSignInsAtOnceWithOneCookieAllSucceedApart(t *testing.T) {
-	h := newHouse(t)
-	first := h.done(h.try("alice", right))
+	h := newHarness(t)
+	first := h.wantDone(h.signIn("alice", right))
 	var wg sync.WaitGroup
 	cookies := make([]string, 16)
 	for i := range cookies {
 		wg.Go(func() {
-			if st, err := h.again("alice", right, first.Cookie); err == nil {
+			if st, err := h.signInWith("alice", right, first.Cookie); err == nil {
 				cookies[i] = st.Done.Cookie
 			}
 		})
@@ -219,5 +219,5 @@ func TestSignInsAtOnceWithOneCookieAllSucceedApart(t *testing.T) {
 		t.Fatalf("%d sessions, cookies %q", len(h.m.sessions), cookies)
 	}
 	_, err := h.s.Resume(ctx, h.visit(), first.Cookie)
-	h.is(err, fault.NotFound, "")
+	h.wantErr(err, fault.NotFound, "")
 }

@@ -12,25 +12,25 @@ import (
 )
 
 const (
-	setupLinkLife    = 24 * time.Hour
-	passwordLinkLife = time.Hour
+	setupLinkTTL    = 24 * time.Hour
+	passwordLinkTTL = time.Hour
 )
 
-// SetupForm is what the first administrator tells about themselves.
+// SetupForm is what the first administrator enters.
 type SetupForm struct {
 	Email, Username, Name, Password string
 }
 
-// SetupLink makes the one-time link by which the first administrator comes in. It works for a day.
+// SetupLink makes the one-time link for the first administrator. It works for a day.
 func (s *Server) SetupLink(ctx context.Context, now time.Time) (token string, err error) {
 	v := Visit{Now: now, Actor: "system"}
-	l := &Link{Kind: LinkSetup, CreatedAt: now, ExpiresAt: now.Add(setupLinkLife)}
+	l := &Link{Kind: LinkSetup, CreatedAt: now, ExpiresAt: now.Add(setupLinkTTL)}
 	return s.putLink(ctx, l, v.event(audit.SetupLinkMade, ""))
 }
 
-// PasswordLink makes a one-time link by which a user sets a password. It works for an hour.
+// PasswordLink makes a one-time link to set a user's password. It works for an hour.
 func (s *Server) PasswordLink(ctx context.Context, v Visit, u *identity.User) (token string, err error) {
-	l := &Link{Kind: LinkPassword, User: u.ID, CreatedAt: v.Now, ExpiresAt: v.Now.Add(passwordLinkLife)}
+	l := &Link{Kind: LinkPassword, User: u.ID, CreatedAt: v.Now, ExpiresAt: v.Now.Add(passwordLinkTTL)}
 	return s.putLink(ctx, l, v.event(audit.PasswordLinkMade, u.ID))
 }
 
@@ -46,7 +46,7 @@ func errLink() error {
 	return fault.New(fault.Consumed, "This link was used already or has expired. Ask for a new one.")
 }
 
-// linkError tells apart a link that is gone and a store that fails.
+// linkError returns errLink if the link cannot be used, and err if the store failed.
 func linkError(err error) error {
 	switch fault.KindOf(err) {
 	case fault.NotFound, fault.Consumed:
@@ -55,8 +55,10 @@ func linkError(err error) error {
 	return err
 }
 
-// link reads a usable link of a kind without using it up.
-func (s *Server) link(ctx context.Context, v Visit, token, kind string) (*Link, secret.Hash, error) {
+// link returns a usable link of a kind without consuming it.
+func (s *Server) link(
+	ctx context.Context, v Visit, token, kind string,
+) (*Link, secret.Hash, error) {
 	if !secret.WellFormed(secret.PrefixLink, token) {
 		return nil, "", errLink()
 	}
@@ -71,14 +73,17 @@ func (s *Server) link(ctx context.Context, v Visit, token, kind string) (*Link, 
 	return l, h, nil
 }
 
-// CheckSetupLink reports whether a set-up link can still be used: nil or Consumed.
+// CheckSetupLink returns Consumed unless a setup link can still be used.
 func (s *Server) CheckSetupLink(ctx context.Context, v Visit, token string) error {
 	_, _, err := s.link(ctx, v, token, LinkSetup)
 	return err
 }
 
-// CompleteSetup makes the first administrator and signs them in. What is wrong with the form leaves the link usable.
-func (s *Server) CompleteSetup(ctx context.Context, v Visit, token string, form SetupForm) (Step, error) {
+// CompleteSetup makes the first administrator and signs them in. A mistake in the form leaves the
+// link usable.
+func (s *Server) CompleteSetup(
+	ctx context.Context, v Visit, token string, form SetupForm,
+) (Step, error) {
 	_, h, err := s.link(ctx, v, token, LinkSetup)
 	if err != nil {
 		return Step{}, err
@@ -87,23 +92,31 @@ func (s *Server) CompleteSetup(ctx context.Context, v Visit, token string, form 
 	if err != nil {
 		return Step{}, err
 	}
-	err = s.store.CompleteSetup(ctx, h, u, v.Now, v.event(audit.UserCreated, u.ID), v.event(audit.SetupCompleted, u.ID))
+	err = s.store.CompleteSetup(ctx, h, u, v.Now,
+		v.event(audit.UserCreated, u.ID), v.event(audit.SetupCompleted, u.ID))
 	if err != nil {
 		return Step{}, linkError(err)
 	}
-	return s.advance(ctx, v, &flow{user: u, amr: []string{"pwd"}})
+	return s.advance(ctx, v, &signIn{user: u, amr: s.factor(kindPassword, UseFirst).AMR()})
 }
 
-func (s *Server) firstAdmin(ctx context.Context, v Visit, form SetupForm) (*identity.User, error) {
+func (s *Server) firstAdmin(
+	ctx context.Context, v Visit, form SetupForm,
+) (*identity.User, error) {
 	u := &identity.User{
-		ID: identity.UserID(secret.NewID(v.Now)), Email: strings.TrimSpace(form.Email),
-		Username: strings.TrimSpace(form.Username), Name: strings.TrimSpace(form.Name),
-		Roles: []string{identity.RoleAdmin}, PasswordChangedAt: v.Now, CreatedAt: v.Now, UpdatedAt: v.Now,
+		ID:                identity.UserID(secret.NewID(v.Now)),
+		Email:             strings.TrimSpace(form.Email),
+		Username:          strings.TrimSpace(form.Username),
+		Name:              strings.TrimSpace(form.Name),
+		Roles:             []string{identity.RoleAdmin},
+		PasswordChangedAt: v.Now,
+		CreatedAt:         v.Now,
+		UpdatedAt:         v.Now,
 	}
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}
-	if err := s.acceptable(ctx, u, change{password: form.Password, field: "password"}); err != nil {
+	if err := s.checkNewPassword(ctx, u, change{password: form.Password, field: "password"}); err != nil {
 		return nil, err
 	}
 	var err error
@@ -111,7 +124,7 @@ func (s *Server) firstAdmin(ctx context.Context, v Visit, form SetupForm) (*iden
 	return u, err
 }
 
-// LinkUser tells whose password a link sets, or Consumed.
+// LinkUser returns the user whose password a link sets, or Consumed.
 func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity.User, error) {
 	l, _, err := s.link(ctx, v, token, LinkPassword)
 	if err != nil {
@@ -121,7 +134,7 @@ func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity
 	if err != nil {
 		return nil, linkError(err)
 	}
-	if u.PasswordChangedAt.After(l.CreatedAt) { // an older message does not undo a newer password
+	if u.PasswordChangedAt.After(l.CreatedAt) { // an old link does not undo a newer password
 		return nil, errLink()
 	}
 	if u.Disabled {
@@ -130,22 +143,25 @@ func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity
 	return u, nil
 }
 
-// UsePasswordLink sets the password of the link's user and ends all of the user's sessions. It signs nobody in: the
-// next sign-in asks for the new password and for the second factor. A password that is refused leaves the link usable.
-func (s *Server) UsePasswordLink(ctx context.Context, v Visit, token, password string) (*identity.User, error) {
+// UsePasswordLink sets the password of the link's user and ends all of the user's sessions. It opens
+// no session: the next sign-in asks for the new password and for the second factor. A password that
+// is rejected leaves the link usable.
+func (s *Server) UsePasswordLink(
+	ctx context.Context, v Visit, token, password string,
+) (*identity.User, error) {
 	u, err := s.LinkUser(ctx, v, token)
 	if err != nil {
 		return nil, err
 	}
 	c := change{password: password, field: "new_password", how: "link"}
-	if err := s.acceptable(ctx, u, c); err != nil {
+	if err := s.checkNewPassword(ctx, u, c); err != nil {
 		return nil, err
 	}
 	if err := s.store.ConsumeLink(ctx, s.keys.Hash(token), v.Now); err != nil {
 		return nil, linkError(err)
 	}
-	if err := s.put(ctx, v, u, c); err != nil {
+	if err := s.storePassword(ctx, v, u, c); err != nil {
 		return nil, err
 	}
-	return u, s.forgiveByPassword(ctx, v, u.ID)
+	return u, s.resetByPassword(ctx, v, u.ID)
 }

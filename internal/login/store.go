@@ -9,67 +9,114 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// Store is what signing in asks of storage. Errors carry a fault kind.
+// Store is what signing in needs of storage. Errors carry a fault kind. Events are written in the
+// transaction of the change.
 type Store interface {
-	// UserByLogin finds a user by the LoginKey of a user name or e-mail address, or NotFound.
-	UserByLogin(ctx context.Context, key string) (*identity.User, error)
-	User(ctx context.Context, id identity.UserID) (*identity.User, error)
+	UserStore
+	CredentialStore
+	LockStore
+	SessionStore
+	LinkStore
 
-	// SetPassword replaces the password hash, clears MustChange, keeps the old hash in the history (the newest `keep`
-	// of them), and writes the events, in one transaction.
-	SetPassword(ctx context.Context, id identity.UserID, hash string, keep int, now time.Time, ev ...audit.Event) error
+	// Record writes audit events.
+	Record(ctx context.Context, ev ...audit.Event) error
+}
+
+// UserStore holds users and their passwords.
+type UserStore interface {
+	// UserByLogin returns the user of a user name or email address in the form of
+	// identity.LoginKey, or NotFound.
+	UserByLogin(ctx context.Context, key string) (*identity.User, error)
+	// User returns a user, or NotFound.
+	User(ctx context.Context, id identity.UserID) (*identity.User, error)
+	// SetPassword replaces the password hash, clears MustChange, and keeps the old hash in the
+	// history (the newest `keep` of them), in one transaction.
+	SetPassword(ctx context.Context, id identity.UserID, hash string, keep int, now time.Time,
+		ev ...audit.Event) error
 	// RehashPassword replaces the hash only while it still is old; no history, no event.
 	RehashPassword(ctx context.Context, id identity.UserID, old, hash string) error
-	// PasswordHistory gives the newest n former hashes.
+	// PasswordHistory returns the newest n former hashes.
 	PasswordHistory(ctx context.Context, id identity.UserID, n int) ([]string, error)
+}
 
-	// Credentials gives a user's credentials of all kinds, oldest first.
+// CredentialStore holds second factors and backup codes.
+type CredentialStore interface {
+	// Credentials returns a user's credentials of all kinds, oldest first.
 	Credentials(ctx context.Context, id identity.UserID) ([]identity.Credential, error)
-	// PutCredential adds one. ConfirmCredential marks it confirmed and sets its LastStep, once: Consumed if it is confirmed already.
+	// PutCredential adds a credential.
 	PutCredential(ctx context.Context, c *identity.Credential, ev ...audit.Event) error
-	ConfirmCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time, ev ...audit.Event) error
-	// AdvanceCredential moves LastStep forward: Consumed if step is not newer than the stored one (RFC 6238 §5.2).
-	AdvanceCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time) error
-	// DeleteCredentials deletes a user's credentials of a kind, and with the last one the backup codes.
+	// ConfirmCredential marks a credential confirmed and sets its Counter, once: Consumed if it is
+	// confirmed already.
+	ConfirmCredential(ctx context.Context, id identity.CredentialID, counter int64, now time.Time,
+		ev ...audit.Event) error
+	// AdvanceCredential moves Counter forward: Consumed if counter is not greater than the stored
+	// one, NotFound if the credential was removed.
+	AdvanceCredential(ctx context.Context, id identity.CredentialID, counter int64,
+		now time.Time) error
+	// DeleteCredentials deletes a user's credentials of a kind, and with the last one the backup
+	// codes.
 	DeleteCredentials(ctx context.Context, id identity.UserID, kind string, ev ...audit.Event) error
 	// DeleteUnconfirmed deletes a user's credentials of a kind that were never confirmed.
 	DeleteUnconfirmed(ctx context.Context, id identity.UserID, kind string) error
-	// PutBackupCodes replaces a user's backup codes. ConsumeBackupCode uses one up: Consumed if it was used, NotFound if it is none.
-	PutBackupCodes(ctx context.Context, id identity.UserID, codes []secret.Hash, now time.Time, ev ...audit.Event) error
+
+	// PutBackupCodes replaces a user's backup codes.
+	PutBackupCodes(ctx context.Context, id identity.UserID, codes []secret.Hash, now time.Time,
+		ev ...audit.Event) error
+	// ConsumeBackupCode marks a code used, once: Consumed if it was used, NotFound if the user has
+	// no such code.
 	ConsumeBackupCode(ctx context.Context, id identity.UserID, h secret.Hash, now time.Time) error
-	// BackupCodesLeft counts the unused ones.
+	// BackupCodesLeft returns how many codes are unused.
 	BackupCodesLeft(ctx context.Context, id identity.UserID) (int, error)
+}
 
-	// Lock reads a lockout counter; a zero Lock if there is none.
+// LockStore counts failures.
+type LockStore interface {
+	// Lock returns a counter of failures; a zero Lock if there is none.
 	Lock(ctx context.Context, key string, now time.Time) (Lock, error)
-	// Fail counts one failure in one statement and returns the counter after it. Counting starts anew when the last
-	// failure was more than window ago. At the threshold LockedUntil is set to now+duration, doubled for every
-	// further round when progressive.
+	// RecordFailure counts one failure in one statement and returns the counter after it. Counting
+	// starts again when the last failure was more than Window ago. At Threshold, LockedUntil is set
+	// to Now plus Duration, doubled for every further round if Progressive.
 	RecordFailure(ctx context.Context, f Failure) (Lock, error)
-	// ClearLock forgets a counter.
+	// ClearLock deletes a counter.
 	ClearLock(ctx context.Context, key string, ev ...audit.Event) error
+}
 
-	// PutSession stores a new browser session under the hash of its cookie; with single, the user's other sessions end
-	// (and their tokens when tokens is set), in the same transaction.
-	PutSession(ctx context.Context, h secret.Hash, s *identity.Session, single, tokens bool, ev ...audit.Event) error
-	// SessionByCookie reads a live session (neither past its absolute end nor idle for longer than idle), or NotFound.
-	SessionByCookie(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*identity.Session, error)
+// SessionStore holds browser sessions.
+type SessionStore interface {
+	// PutSession stores a new session under the hash of its cookie. If single, the user's other
+	// sessions end (and their tokens, if tokens), in the same transaction.
+	PutSession(ctx context.Context, h secret.Hash, s *identity.Session, single, tokens bool,
+		ev ...audit.Event) error
+	// SessionByCookie returns an active session (neither past its absolute end nor unused for longer
+	// than idle), or NotFound.
+	SessionByCookie(ctx context.Context, h secret.Hash, now time.Time,
+		idle time.Duration) (*identity.Session, error)
 	// TouchSession moves LastSeenAt forward.
 	TouchSession(ctx context.Context, id identity.SessionID, now time.Time, ip, agent string) error
-	// RaiseSession gives a session a new cookie, authentication time, methods and class, in one conditional statement on the old hash: Consumed if it has changed.
-	RaiseSession(ctx context.Context, old, new secret.Hash, s *identity.Session, ev ...audit.Event) error
-	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
-	// EndOtherSessions ends all of a user's sessions but keep ("" keeps none), as EndSession does, in one transaction.
-	EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
+	// RaiseSession stores a session's new cookie, authentication time, methods and class, in one
+	// statement on the condition of the old hash: Consumed if it has changed.
+	RaiseSession(ctx context.Context, old, new secret.Hash, s *identity.Session,
+		ev ...audit.Event) error
+	// EndSession ends a session, and if tokens, the tokens issued in it.
+	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool,
+		ev ...audit.Event) error
+	// EndOtherSessions ends all of a user's sessions but keep ("" ends all), as EndSession does, in
+	// one transaction.
+	EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time,
+		tokens bool, ev ...audit.Event) error
+}
 
-	// Link reads a one-time link that can still be used, or NotFound. ConsumeLink uses it up, once: Consumed or NotFound.
+// LinkStore holds one-time links.
+type LinkStore interface {
+	// Link returns a link that can still be used, or NotFound.
 	Link(ctx context.Context, h secret.Hash, now time.Time) (*Link, error)
+	// ConsumeLink marks a link used, once: Consumed or NotFound.
 	ConsumeLink(ctx context.Context, h secret.Hash, now time.Time) error
+	// PutLink stores a link.
 	PutLink(ctx context.Context, h secret.Hash, l *Link, ev ...audit.Event) error
-	// CompleteSetup spends the set-up link and creates the first administrator, in one transaction.
-	CompleteSetup(ctx context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event) error
-
-	Record(ctx context.Context, ev ...audit.Event) error
+	// CompleteSetup consumes the setup link and creates the first administrator, in one transaction.
+	CompleteSetup(ctx context.Context, h secret.Hash, u *identity.User, now time.Time,
+		ev ...audit.Event) error
 }
 
 // Lock is a counter of failures, of a user, an unknown name or an address.
@@ -81,7 +128,7 @@ type Lock struct {
 	LockedUntil time.Time // zero: not locked
 }
 
-// Locked reports whether the lock holds at now.
+// Locked reports whether the lock is in force at now.
 func (l Lock) Locked(now time.Time) bool { return l.LockedUntil.After(now) }
 
 // Failure is one failed attempt to count.

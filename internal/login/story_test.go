@@ -90,11 +90,12 @@ func TestStoryOnTheRealStore(t *testing.T) {
 	st := step(login.StepEnroll)(s.CompleteSetup(ctx, visit(), token, login.SetupForm{Email: "root@example.com", Name: "Root", Password: first}))
 	_, err = s.CompleteSetup(ctx, visit(), token, login.SetupForm{Email: "second@example.com", Password: first})
 	refused(err, fault.Consumed)
-	u, _, err := s.PendingUser(ctx, visit(), st.Pending)
+	p, err := s.Pending(ctx, visit(), st.Pending)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := s.BeginEnroll(ctx, visit(), u)
+	u := p.User
+	e, err := s.Enroll(ctx, visit(), u, "totp", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,15 +111,15 @@ func TestStoryOnTheRealStore(t *testing.T) {
 
 	// One code signs in once, however many try.
 	now = now.Add(5 * time.Minute)
-	st = step(login.StepTOTP)(s.Password(ctx, visit(), login.Attempt{Username: "ROOT@example.com", Password: first, Cookie: done.Cookie}))
-	_, err = s.Continue(ctx, visit(), st.Pending, login.StepTOTP, url.Values{"code": {"not a code"}})
+	st = step(login.StepFactor)(s.Password(ctx, visit(), login.Attempt{Username: "ROOT@example.com", Password: first, Cookie: done.Cookie}))
+	_, err = s.Continue(ctx, visit(), st.Pending, login.StepFactor, url.Values{"code": {"not a code"}})
 	refused(err, fault.Invalid)
 	var won atomic.Pointer[login.Done]
 	var wins atomic.Int64
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			st, err := s.Continue(ctx, visit(), st.Pending, login.StepTOTP, url.Values{"code": {code(now)}})
+			st, err := s.Continue(ctx, visit(), st.Pending, login.StepFactor, url.Values{"code": {code(now)}})
 			if err == nil {
 				wins.Add(1)
 				won.Store(st.Done)
@@ -139,10 +140,10 @@ func TestStoryOnTheRealStore(t *testing.T) {
 	_, err = s.Password(ctx, visit(), login.Attempt{Username: "root@example.com", Password: first})
 	refused(err, fault.Limited)
 	now = now.Add(31 * time.Minute)
-	st = step(login.StepTOTP)(s.Password(ctx, visit(), login.Attempt{Username: "root@example.com", Password: first}))
+	st = step(login.StepFactor)(s.Password(ctx, visit(), login.Attempt{Username: "root@example.com", Password: first}))
 	spare := url.Values{"code": {done.Backup[0]}}
-	signed := step("")(s.Continue(ctx, visit(), st.Pending, login.StepTOTP, spare)).Done
-	_, err = s.Continue(ctx, visit(), st.Pending, login.StepTOTP, spare)
+	signed := step("")(s.Continue(ctx, visit(), st.Pending, login.StepFactor, spare)).Done
+	_, err = s.Continue(ctx, visit(), st.Pending, login.StepFactor, spare)
 	refused(err, fault.Denied)
 	if f, err := s.Factors(ctx, u.ID); err != nil || f.BackupLeft != 9 {
 		t.Fatalf("factors %+v %v", f, err)
@@ -158,12 +159,12 @@ func TestStoryOnTheRealStore(t *testing.T) {
 	if _, err := s.Resume(ctx, visit(), signed.Cookie); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = s.PendingUser(ctx, visit(), st.Pending)
+	_, err = s.Pending(ctx, visit(), st.Pending)
 	refused(err, fault.Consumed)
 	refused(s.SetPassword(ctx, visit(), signed.User, first), fault.Invalid)
 
 	// Without the authenticator the next sign-in asks for one.
-	if err := s.DisableTOTP(ctx, visit(), u.ID); err != nil {
+	if err := s.RemoveFactor(ctx, visit(), u.ID, "totp"); err != nil {
 		t.Fatal(err)
 	}
 	step(login.StepEnroll)(s.Password(ctx, visit(), login.Attempt{Username: "root@example.com", Password: second}))

@@ -18,7 +18,7 @@ var credentialTable = table[identity.Credential]{
 		{"kind", func(c *identity.Credential) any { return &c.Kind }},
 		{"label", func(c *identity.Credential) any { return cleanText{&c.Label} }},
 		{"sealed", func(c *identity.Credential) any { return &c.Sealed }},
-		{"last_step", func(c *identity.Credential) any { return &c.LastStep }},
+		{"last_step", func(c *identity.Credential) any { return &c.Counter }},
 		{"created_at", func(c *identity.Credential) any { return unixMillis{&c.CreatedAt} }},
 		{"confirmed_at", func(c *identity.Credential) any { return unixMillis{&c.ConfirmedAt} }},
 		{"last_used_at", func(c *identity.Credential) any { return unixMillis{&c.LastUsedAt} }},
@@ -56,7 +56,7 @@ func (d *DB) ConfirmCredential(ctx context.Context, id identity.CredentialID, st
 	})
 }
 
-// AdvanceCredential moves LastStep forward. It returns Consumed if step is not newer than the stored
+// AdvanceCredential moves Counter forward. It returns Consumed if step is not newer than the stored
 // one (RFC 6238 §5.2).
 func (d *DB) AdvanceCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time) error {
 	n, err := d.sql.Exec(ctx, "UPDATE credentials SET last_step = $1, last_used_at = $2 WHERE id = $3 AND last_step < $1",

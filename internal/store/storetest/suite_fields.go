@@ -401,8 +401,8 @@ func (s *suite) credentialFields(t *testing.T, f *filler) {
 	c.User = u.ID
 	must(t, s.db.PutCredential(ctx, &c))
 	reads("created")
-	c.LastStep, c.LastUsedAt = c.LastStep+1, c.LastUsedAt.Add(time.Hour)
-	must(t, s.db.AdvanceCredential(ctx, c.ID, c.LastStep, c.LastUsedAt))
+	c.Counter, c.LastUsedAt = c.Counter+1, c.LastUsedAt.Add(time.Hour)
+	must(t, s.db.AdvanceCredential(ctx, c.ID, c.Counter, c.LastUsedAt))
 	reads("used")
 	must(t, s.db.DeleteCredentials(ctx, u.ID, c.Kind))
 
@@ -410,9 +410,9 @@ func (s *suite) credentialFields(t *testing.T, f *filler) {
 	c.User, c.ConfirmedAt = u.ID, time.Time{}
 	must(t, s.db.PutCredential(ctx, &c))
 	reads("unconfirmed")
-	c.LastStep, c.ConfirmedAt = c.LastStep+1, c.LastUsedAt.Add(time.Hour)
+	c.Counter, c.ConfirmedAt = c.Counter+1, c.LastUsedAt.Add(time.Hour)
 	c.LastUsedAt = c.ConfirmedAt
-	must(t, s.db.ConfirmCredential(ctx, c.ID, c.LastStep, c.ConfirmedAt))
+	must(t, s.db.ConfirmCredential(ctx, c.ID, c.Counter, c.ConfirmedAt))
 	reads("confirmed")
 }
 

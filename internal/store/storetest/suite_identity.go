@@ -107,7 +107,7 @@ func (s *suite) passwords(t *testing.T) {
 
 func (s *suite) credentials(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
-	c := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: identity.KindTOTP, Label: "Phone", Sealed: "x", CreatedAt: s.now}
+	c := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: "totp", Label: "Phone", Sealed: "x", CreatedAt: s.now}
 	must(t, s.db.PutCredential(ctx, c))
 	must(t, s.db.ConfirmCredential(ctx, c.ID, 100, s.now, event(audit.MFAEnabled, u, s.now)))
 	want(t, s.db.ConfirmCredential(ctx, c.ID, 101, s.now, event(audit.MFAEnabled, u, s.now)), fault.Consumed)
@@ -129,13 +129,13 @@ func (s *suite) credentials(t *testing.T) {
 	second := *c
 	second.ID, second.CreatedAt = identity.CredentialID(secret.NewID(s.now)), s.now.Add(time.Second)
 	must(t, s.db.PutCredential(ctx, &second))
-	must(t, s.db.DeleteUnconfirmed(ctx, u.ID, identity.KindTOTP))
+	must(t, s.db.DeleteUnconfirmed(ctx, u.ID, "totp"))
 	all, err := s.db.Credentials(ctx, u.ID)
 	must(t, err)
-	if len(all) != 1 || all[0].LastStep != 101 || all[0].ConfirmedAt.IsZero() {
+	if len(all) != 1 || all[0].Counter != 101 || all[0].ConfirmedAt.IsZero() {
 		t.Fatalf("credentials are %+v", all)
 	}
-	must(t, s.db.DeleteCredentials(ctx, u.ID, identity.KindTOTP))
+	must(t, s.db.DeleteCredentials(ctx, u.ID, "totp"))
 	left, _ = s.db.BackupCodesLeft(ctx, u.ID)
 	equal(t, "codes left without a second factor", left, 0)
 }

@@ -256,7 +256,7 @@ func (s *suite) races(t *testing.T) {
 	once := s.name("once")
 	oneWins(t, "Once", fault.Consumed, func(int) error { return s.db.Once(ctx, once, s.now.Add(time.Minute), s.now) })
 
-	cred := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: identity.KindTOTP, CreatedAt: s.now}
+	cred := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: "totp", CreatedAt: s.now}
 	must(t, s.db.PutCredential(ctx, cred))
 	oneWins(t, "ConfirmCredential", fault.Consumed, func(int) error {
 		return s.db.ConfirmCredential(ctx, cred.ID, 5, s.now, event(audit.MFAEnabled, u, s.now))

@@ -52,10 +52,6 @@ func (m *member) base(r *http.Request) Base {
 		b.Notice = "Your profile has been saved."
 	case "password":
 		b.Notice = "Your password has been changed. You have been signed out everywhere else."
-	case "totp_on":
-		b.Notice = "The second step is on."
-	case "totp_off":
-		b.Notice = "The second step is off."
 	case "revoked":
 		b.Notice = "Access has been revoked."
 	case "revoked_all":
@@ -64,6 +60,8 @@ func (m *member) base(r *http.Request) Base {
 		b.Notice = "What was not used for 30 days has been signed out."
 	case "removed":
 		b.Notice = "The permission has been removed, and what it gave has been ended."
+	default:
+		b.Notice = factorNotice(m.form.Get("done"))
 	}
 	return b
 }
@@ -84,7 +82,7 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) 
 	if err != nil {
 		return err
 	}
-	v.TOTP, v.BackupCodesLeft = f.TOTP, f.BackupLeft
+	v.SecondFactor, v.BackupCodesLeft = f.Enabled(), f.BackupLeft
 	sessions, err := s.accounts.UserSessions(ctx, m.user.ID, now)
 	if err != nil {
 		return err

@@ -13,10 +13,28 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 	if err != nil {
 		return nil, err
 	}
-	return &AccountSecurityView{
-		Base: m.base(r), LoginName: m.user.LoginName(), HasPassword: m.user.PasswordHash != "", PasswordChangedAt: m.user.PasswordChangedAt,
-		Rules: s.login.PasswordRules(m.user), TOTP: f.TOTP, TOTPRequired: s.opt.MFARequired(m.user), TOTPSince: f.Since, BackupCodesLeft: f.BackupLeft,
-	}, nil
+	v := &AccountSecurityView{
+		Base:              m.base(r),
+		LoginName:         m.user.LoginName(),
+		HasPassword:       m.user.PasswordHash != "",
+		PasswordChangedAt: m.user.PasswordChangedAt,
+		Rules:             s.login.PasswordRules(m.user),
+		SecondFactor:      f.Enabled(),
+		BackupCodesLeft:   f.BackupLeft,
+	}
+	for _, x := range f.Second {
+		v.Factors = append(v.Factors, FactorView{
+			Base:        v.Base,
+			Kind:        x.Kind,
+			Enabled:     x.Enabled,
+			Since:       x.Since,
+			LastUsedAt:  x.LastUsedAt,
+			Only:        f.Only(x.Kind),
+			Required:    f.Only(x.Kind) && s.opt.MFARequired(m.user),
+			HasPassword: v.HasPassword,
+		})
+	}
+	return v, nil
 }
 
 func (s *Server) showSecurity(w http.ResponseWriter, r *http.Request, m *member) error {
@@ -63,61 +81,84 @@ func (s *Server) confirmed(w http.ResponseWriter, r *http.Request, m *member, fi
 	return ownError(s.login.CheckPassword(r.Context(), visit(r), m.user, m.form.Get("current_password")), field)
 }
 
-func (s *Server) postEnableTOTP(w http.ResponseWriter, r *http.Request, m *member) error {
-	if err := s.confirmed(w, r, m, "enable_password"); err != nil {
+func (s *Server) postEnableFactor(w http.ResponseWriter, r *http.Request, m *member) error {
+	kind := r.PathValue("kind")
+	if err := s.confirmed(w, r, m, enableKey(kind)); err != nil {
 		return s.rerenderSecurity(w, r, m, err)
 	}
-	v, err := s.accountEnrollView(r, m)
+	v, err := s.accountEnrollView(r, m, kind)
 	if err != nil {
 		return s.rerenderSecurity(w, r, m, err)
 	}
 	return s.show(w, http.StatusOK, v)
 }
 
-func (s *Server) accountEnrollView(r *http.Request, m *member) (*EnrollView, error) {
-	e, err := s.login.BeginEnroll(r.Context(), visit(r), m.user)
+func (s *Server) accountEnrollView(
+	r *http.Request, m *member, kind string,
+) (*EnrollView, error) {
+	e, err := s.login.Enroll(r.Context(), visit(r), m.user, kind, m.form.Get("enrollment"))
 	if err != nil {
 		return nil, err
 	}
-	return &EnrollView{
-		Base: m.base(r), Form: Form{Action: "/account/security/totp/confirm"}, Account: m.user.LoginName(), URI: e.URL, Key: e.Secret,
-		CancelURL: "/account/security",
-	}, nil
+	v := enrollView(m.base(r), m.user, e)
+	v.Action, v.CancelURL = "/account/security/"+kind+"/confirm", "/account/security"
+	return v, nil
 }
 
-func (s *Server) postConfirmTOTP(w http.ResponseWriter, r *http.Request, m *member) error {
+func (s *Server) postConfirmFactor(w http.ResponseWriter, r *http.Request, m *member) error {
 	if err := s.kit.Allow(w, r, "login", web.Subject{User: string(m.user.ID)}); err != nil {
 		return s.rerenderSecurity(w, r, m, err)
 	}
-	codes, err := s.login.ConfirmEnroll(r.Context(), visit(r), m.user.ID, m.form.Get("code"))
-	if err == nil {
-		return s.showBackupCodes(w, r, m, codes, "/account/security?done=totp_on")
-	}
-	if !fault.Is(err, fault.Denied) && !fault.Is(err, fault.Invalid) {
+	kind := r.PathValue("kind")
+	codes, err := s.login.ConfirmEnrollment(r.Context(), visit(r), m.user, kind, m.form)
+	next := "/account/security?done=" + kind + doneOn
+	switch {
+	case err == nil && len(codes) == 0:
+		return seeOther(w, r, next)
+	case err == nil:
+		return s.showBackupCodes(w, r, m, codes, next)
+	case !fault.Is(err, fault.Denied) && !fault.Is(err, fault.Invalid):
 		return s.rerenderSecurity(w, r, m, err)
 	}
-	v, verr := s.accountEnrollView(r, m)
-	if verr != nil {
-		return verr
+	v, viewErr := s.accountEnrollView(r, m, kind)
+	if viewErr != nil {
+		return viewErr
 	}
 	return s.rerender(w, r, err, v)
 }
 
-func (s *Server) showBackupCodes(w http.ResponseWriter, r *http.Request, m *member, codes []string, done string) error {
-	return s.show(w, http.StatusOK, &BackupCodesView{Base: m.base(r), Account: m.user.LoginName(), Codes: codes, DoneURL: done})
+func (s *Server) showBackupCodes(
+	w http.ResponseWriter, r *http.Request, m *member, codes []string, next string,
+) error {
+	return s.show(w, http.StatusOK, &BackupCodesView{
+		Base:    m.base(r),
+		Account: m.user.LoginName(),
+		Codes:   codes,
+		DoneURL: next,
+	})
 }
 
-func (s *Server) postDisableTOTP(w http.ResponseWriter, r *http.Request, m *member) error {
-	if s.opt.MFARequired(m.user) {
-		return s.rerenderSecurity(w, r, m, fault.New(fault.Denied, "Your account must have a second step, so it cannot be switched off."))
+func (s *Server) postDisableFactor(w http.ResponseWriter, r *http.Request, m *member) error {
+	kind := r.PathValue("kind")
+	f, err := s.login.Factors(r.Context(), m.user.ID)
+	if err != nil {
+		return err
 	}
-	if err := s.confirmed(w, r, m, "disable_password"); err != nil {
+	if f.Only(kind) && s.opt.MFARequired(m.user) {
+		return s.rerenderSecurity(w, r, m, fault.New(fault.Denied,
+			"Your account requires two-step verification, so it cannot be turned off."))
+	}
+	if err := s.confirmed(w, r, m, disableKey(kind)); err != nil {
 		return s.rerenderSecurity(w, r, m, err)
 	}
-	if err := s.login.DisableTOTP(r.Context(), visit(r), m.user.ID); err != nil {
+	if err := s.login.RemoveFactor(r.Context(), visit(r), m.user.ID, kind); err != nil {
 		return s.rerenderSecurity(w, r, m, err)
 	}
-	return seeOther(w, r, "/account/security?done=totp_off")
+	ending := doneRemoved
+	if f.Only(kind) {
+		ending = doneOff
+	}
+	return seeOther(w, r, "/account/security?done="+kind+ending)
 }
 
 func (s *Server) postBackupCodes(w http.ResponseWriter, r *http.Request, m *member) error {

@@ -461,9 +461,9 @@ func totp(t *testing.T, key string, at time.Time) string {
 func (s *site) enroll(u *identity.User) (key string, backup []string) {
 	s.t.Helper()
 	v := login.Visit{Now: s.now}
-	e, err := s.login.BeginEnroll(s.t.Context(), v, u)
+	e, err := s.login.Enroll(s.t.Context(), v, u, "totp", "")
 	must(s.t, err)
-	backup, err = s.login.ConfirmEnroll(s.t.Context(), v, u.ID, totp(s.t, e.Secret, s.now))
+	backup, err = s.login.ConfirmEnrollment(s.t.Context(), v, u, "totp", url.Values{"code": {totp(s.t, e.Secret, s.now)}})
 	must(s.t, err)
 	s.now = s.now.Add(time.Minute)
 	return e.Secret, backup

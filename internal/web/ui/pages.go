@@ -79,6 +79,9 @@ func NewPages(brand Brand) (*Pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing the frames of the pages: %w", err)
 	}
+	if err := addFactors(frames); err != nil {
+		return nil, fmt.Errorf("parsing the templates of factors: %w", err)
+	}
 	for view, frame := range catalog() {
 		if err := p.add(frames, frame, view); err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", view.Page(), err)

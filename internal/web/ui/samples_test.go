@@ -53,9 +53,9 @@ func loginSamples(b Base) []View {
 		&LoginView{Base: client, Form: form},
 		&LoginView{Base: failed, Form: form, Username: account},
 		&LoginView{Base: client, Form: form, Username: account, Wait: 12 * time.Minute},
-		&CodeView{Base: client, Form: form, Account: account, SwitchURL: "/login/code?backup=1", StartURL: "/login"},
-		&CodeView{Base: client, Form: form, Account: account, Backup: true, SwitchURL: "/login/code", Wait: time.Minute},
-		&CodeView{Base: client, Form: form, Account: account},
+		&CodeView{Base: client, Form: form, Account: account, Kind: "totp", StartURL: "/login", Others: []FactorChoice{{Kind: "backup_code"}}},
+		&CodeView{Base: client, Form: form, Account: account, Kind: "backup_code", Wait: time.Minute, Others: []FactorChoice{{Kind: "totp"}}},
+		&CodeView{Base: client, Form: form, Account: account, Kind: "totp"},
 		sampleEnroll(b, form, account),
 		&BackupCodesView{Base: b, Account: account, DoneURL: "/account", Codes: []string{
 			"7KQ4-M2XW", "H9TD-3RVB", "P6YN-8CJF", "2WGS-X5ZK", "B4LM-T7QH",
@@ -88,8 +88,8 @@ func loginSamples(b Base) []View {
 
 func sampleEnroll(b Base, form Form, account string) View {
 	return &EnrollView{
-		Base: b, Form: form, Account: account, Key: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
-		URI:      "otpauth://totp/Gatehouse:ada%40example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Gatehouse",
+		Base: b, Form: form, Account: account, Kind: "totp", Secret: "JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP",
+		URL:      "otpauth://totp/Gatehouse:ada%40example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Gatehouse",
 		Required: true, CanSkip: true, SkipUntil: b.Now.Add(7 * day), CancelURL: "/account/security",
 	}
 }
@@ -115,7 +115,7 @@ func accountSamples(b Base) []View {
 	saved.Notice = "Your profile is saved."
 	wrong.Errors = []FieldError{
 		{Field: "current_password", Message: "That is not your current password."},
-		{Field: "disable_password", Message: "That is not your password."},
+		{Field: "totp_disable_password", Message: "That is not your password."},
 		{Field: "backup_password", Message: "That is not your password."},
 	}
 	since := b.Now.Add(-40 * day)
@@ -126,12 +126,19 @@ func accountSamples(b Base) []View {
 			FamilyName: "Lovelace", Locale: "en-GB", Zoneinfo: "Europe/London", Phone: "+44 20 7946 0000",
 			StreetAddress: "12 St James's Square", Locality: "London", PostalCode: "SW1Y 4JH", Country: "United Kingdom",
 		},
-		&AccountSecurityView{Base: b, LoginName: "ada@example.com", HasPassword: true, PasswordChangedAt: since, Rules: sampleRules()},
+		&AccountSecurityView{
+			Base: b, LoginName: "ada@example.com", HasPassword: true, PasswordChangedAt: since, Rules: sampleRules(),
+			Factors: []FactorView{{Base: b, Kind: "totp", HasPassword: true}},
+		},
 		&AccountSecurityView{
 			Base: wrong, LoginName: "ada@example.com", HasPassword: true, PasswordChangedAt: since, Rules: sampleRules(),
-			TOTP: true, TOTPSince: since, TOTPLastUsed: b.Now.Add(-3 * time.Hour), BackupCodesLeft: 2,
+			SecondFactor: true, BackupCodesLeft: 2, Factors: []FactorView{{
+				Base: wrong, Kind: "totp", Enabled: true, Only: true, HasPassword: true, Since: since, LastUsedAt: b.Now.Add(-3 * time.Hour),
+			}},
 		},
-		&AccountSecurityView{Base: b, TOTP: true, TOTPRequired: true, TOTPSince: since, BackupCodesLeft: 10},
+		&AccountSecurityView{Base: b, SecondFactor: true, BackupCodesLeft: 10, Factors: []FactorView{
+			{Base: b, Kind: "totp", Enabled: true, Only: true, Required: true, Since: since},
+		}},
 		sampleSessions(b),
 		&AccountAuthorizationsView{Base: b, Consents: []ConsentEntry{
 			{ClientID: "notes", Client: *sampleClient(), Scopes: sampleScopes()[:3], Since: since},

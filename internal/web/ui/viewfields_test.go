@@ -16,11 +16,7 @@ import (
 
 // unset lists fields of views that no handler sets yet, with the reason. It is to stay empty.
 func unset() map[string]string {
-	return map[string]string{
-		"CodeView.Backup":                  "the code page is being changed to offer several factors",
-		"CodeView.SwitchURL":               "likewise",
-		"AccountSecurityView.TOTPLastUsed": "likewise",
-	}
+	return map[string]string{}
 }
 
 // A field of a view that no handler sets is a part of a page that nobody ever sees.

@@ -17,7 +17,7 @@ type AccountView struct {
 	Email             string
 	EmailVerified     bool
 	PasswordChangedAt time.Time // zero: unknown
-	TOTP              bool      // a second factor is set up
+	SecondFactor      bool      // a second factor is set up
 	BackupCodesLeft   int
 	Sessions          int // signed-in browsers
 	Grants            int // applications and devices with access
@@ -52,11 +52,12 @@ type AccountProfileView struct {
 // Page names the template.
 func (*AccountProfileView) Page() PageName { return PageAccountProfile }
 
-// AccountSecurityView manages password and second factor. Its forms:
+// AccountSecurityView manages the password and the second factors. Its forms, in which KIND is a
+// kind of factor:
 //
 //	/account/security/password      current_password, new_password, confirm_password
-//	/account/security/totp/enable   current_password  (key of errors: enable_password)
-//	/account/security/totp/disable  current_password  (key of errors: disable_password)
+//	/account/security/KIND/enable   current_password  (key of errors: KIND_enable_password)
+//	/account/security/KIND/disable  current_password  (key of errors: KIND_disable_password)
 //	/account/security/backup-codes  current_password  (key of errors: backup_password)
 type AccountSecurityView struct {
 	Base
@@ -64,10 +65,8 @@ type AccountSecurityView struct {
 	HasPassword       bool
 	PasswordChangedAt time.Time
 	Rules             []string
-	TOTP              bool
-	TOTPRequired      bool // may not be turned off
-	TOTPSince         time.Time
-	TOTPLastUsed      time.Time
+	SecondFactor      bool // at least one is set up
+	Factors           []FactorView
 	BackupCodesLeft   int
 }
 

@@ -1,6 +1,9 @@
 package ui
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Pages of signing in and out.
 const (
@@ -30,16 +33,18 @@ func (*LoginView) Page() PageName { return PageLogin }
 // WaitWords returns what to do about the lockout.
 func (v *LoginView) WaitWords() string { return waitWords(v.Wait) }
 
-// CodeView asks for the second factor. Field: `code`, which takes a code of the authenticator app as well as a backup
-// code. Posted to /login/code unless Form says otherwise.
+// CodeView asks for a second factor. Fields: the inputs of the factor's template; `choose` with
+// another kind turns to that one. Posted to /login/code.
 type CodeView struct {
 	Base
 	Form
-	Account   string        // whose second factor is asked for
-	Backup    bool          // asks for a backup code: letters allowed by the phone's keyboard
-	SwitchURL string        // the same page for the other kind of code; when empty, the one page asks for either
-	StartURL  string        // begins the sign-in again, as somebody else; left out when empty
-	Wait      time.Duration // left of a lockout; 0: none, over a year: until somebody unlocks
+	Account  string         // whose second factor is asked for
+	Kind     string         // names the factor's template
+	SentTo   string         // where a message was sent, shortened, or ""
+	Options  string         // JSON for the browser's credential API, or ""
+	Others   []FactorChoice // what the person may use instead
+	StartURL string         // begins the sign-in again, with another account
+	Wait     time.Duration  // until a lockout ends; 0: none, over a year: until somebody unlocks it
 }
 
 // Page names the template.
@@ -48,16 +53,21 @@ func (*CodeView) Page() PageName { return PageCode }
 // WaitWords says what to do about the lockout.
 func (v *CodeView) WaitWords() string { return waitWords(v.Wait) }
 
-// EnrollView sets up an authenticator app. Fields: `code`; `skip`=1 from the skip button.
-// Posted to /login/enroll unless Form says otherwise.
+// EnrollView sets up a second factor. Fields: the inputs of the factor's template; `factor` and
+// `enrollment` unseen; `skip`=1 from the skip button. Posted to /login/enroll unless Form names
+// another address.
 type EnrollView struct {
 	Base
 	Form
 	Account   string
-	URI       string    // otpauth://totp/…, drawn as a QR code by the page
-	Key       string    // the same secret in base32, shown in groups of four
-	Required  bool      // the account must have a second factor
-	SkipUntil time.Time // when it becomes required; zero: never
+	Kind      string         // names the factor's template
+	URL       string         // drawn as a QR code, or ""
+	Secret    string         // the same to type, in groups separated by spaces, or ""
+	SentTo    string         // where a message was sent, shortened, or ""
+	Options   string         // JSON for the browser's credential API, or ""
+	Others    []FactorChoice // what can be set up instead
+	Required  bool           // the account must have a second factor
+	SkipUntil time.Time      // when it becomes required; zero: never
 	CanSkip   bool
 	CancelURL string // back to where the person came from; left out when empty
 }
@@ -65,15 +75,8 @@ type EnrollView struct {
 // Page names the template.
 func (*EnrollView) Page() PageName { return PageEnroll }
 
-// KeyGroups is the key in groups of four, for typing.
-func (v *EnrollView) KeyGroups() []string {
-	var groups []string
-	for s := v.Key; s != ""; {
-		n := min(4, len(s))
-		groups, s = append(groups, s[:n]), s[n:]
-	}
-	return groups
-}
+// SecretGroups returns the groups of Secret.
+func (v *EnrollView) SecretGroups() []string { return strings.Fields(v.Secret) }
 
 // BackupCodesView shows new backup codes, once.
 type BackupCodesView struct {

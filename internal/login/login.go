@@ -1,0 +1,168 @@
+// Package login authenticates people. A sign-in is a sequence of steps; each proves one thing. What
+// has been proved so far is sealed into the browser, so that sign-ins which are begun and never
+// finished leave nothing in the database.
+//
+// Errors carry a fault kind: Invalid for input that cannot be tried, Denied for a wrong answer (the
+// same step may be tried again), Limited while locked, Consumed when the sign-in must start again,
+// Unavailable under overload.
+package login
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// Config is what the operator decides about signing in.
+type Config struct {
+	Issuer       string          // the name shown in authenticator apps
+	Policy       identity.Policy // for new passwords
+	AdminPolicy  identity.Policy // the same, for administrators
+	HistoryCount int             // how many former passwords may not be used again
+	ExpiryDays   int             // after how many days a password must be changed; 0 is never
+
+	SessionTTL    time.Duration // absolute
+	Idle          time.Duration // between two requests
+	SingleSession bool          // a new session ends the user's others
+	RevokeTokens  bool          // the end of a session ends the tokens issued in it
+
+	LockThreshold int           // failures that lock an account; 0 never locks
+	LockDuration  time.Duration // of the first lock
+	AutoUnlock    bool          // a lock ends by itself; else an administrator ends it
+	Progressive   bool          // each lock lasts twice as long as the one before
+	LockByIP      bool          // addresses are locked too
+	IPThreshold   int           // failures that lock an address
+	LockWhitelist []netip.Prefix
+
+	RequireMFA      bool // everybody needs two-step verification
+	RequireAdminMFA bool // administrators do
+	MFAGrace        time.Duration
+}
+
+// Visit is one request of a person: from where, and when.
+type Visit struct {
+	IP, Agent, RequestID string
+	Now                  time.Time // read once per request
+	Actor                string    // who acts in a person's place (an administrator's id, "cli"), or ""
+}
+
+// The steps of a sign-in after the first.
+const (
+	StepFactor      = "factor"       // the input of the second factor in Pending.Kind
+	StepNewPassword = "new_password" // the parameter `new_password`
+	StepEnroll      = "enroll"       // the inputs that confirm a factor; `factor` names its kind
+	StepSkip        = "skip"         // answers StepEnroll within the days of grace
+)
+
+// Step is what a sign-in needs next, or its end. Exactly one of Next and Done is set.
+type Step struct {
+	Next    string        // StepFactor, StepNewPassword or StepEnroll
+	Kind    string        // at StepFactor: the kind of factor asked for
+	Pending string        // what the browser stores and brings back, for ten minutes
+	Grace   time.Duration // at StepEnroll: how long it may still be skipped; 0 is not at all
+	Done    *Done
+}
+
+// Done is a completed sign-in.
+type Done struct {
+	Cookie  string // the browser's new secret; the old one is worthless from now on
+	Session *identity.Session
+	User    *identity.User
+	Backup  []string // after StepEnroll: new backup codes, shown only this once
+}
+
+// Attempt is the first step of a sign-in.
+type Attempt struct {
+	Username string // or email address; "" where the factor finds out whose input it is
+	Password string
+	NeedACR  string // the context class that the application requests, or ""
+	Cookie   string // the browser's present session cookie, or ""
+
+	Kind  string     // the factor that begins the sign-in; "" is the password
+	Token string     // Opening.Token, if Open was called
+	Input url.Values // the factor's input; nil for the password
+}
+
+// Server signs people in. It is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	store   Store
+	keys    *secret.Keys
+	pw      hasher
+	pending *secret.Box
+	factors []Factor
+	lanes   lanes
+}
+
+// hasher is what this package needs of secret.Passwords.
+type hasher interface {
+	Hash(ctx context.Context, password string) (string, error)
+	Verify(ctx context.Context, password, stored string) (bool, error)
+	Outdated(stored string) bool
+}
+
+// New returns a Server that uses a store.
+func New(cfg Config, st Store, keys *secret.Keys, pw *secret.Passwords) *Server {
+	return build(cfg, st, keys, pw)
+}
+
+func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
+	return &Server{
+		cfg:     cfg,
+		store:   st,
+		keys:    keys,
+		pw:      pw,
+		pending: keys.Box("login"),
+		factors: newFactors(st, keys, pw, cfg.Issuer),
+		lanes:   newLanes(),
+	}
+}
+
+// MFARequired reports whether the user has to have a second factor.
+func (s *Server) MFARequired(u *identity.User) bool {
+	return s.cfg.RequireMFA || s.cfg.RequireAdminMFA && u.Admin()
+}
+
+// Grace returns how long the user may still go without a second factor.
+func (s *Server) Grace(v Visit, u *identity.User) time.Duration {
+	return max(u.CreatedAt.Add(s.cfg.MFAGrace).Sub(v.Now), 0)
+}
+
+func (s *Server) expired(v Visit, u *identity.User) bool {
+	since := u.PasswordChangedAt
+	if since.IsZero() {
+		since = u.CreatedAt
+	}
+	return s.cfg.ExpiryDays > 0 && !v.Now.Before(since.AddDate(0, 0, s.cfg.ExpiryDays))
+}
+
+// signIn is a sign-in that has begun.
+type signIn struct {
+	user    *identity.User
+	step    string // what it waits for
+	kind    string // at StepFactor: the factor asked for
+	state   []byte // at StepFactor: what the factor's Begin returned
+	amr     []string
+	needACR string      // the context class requested, or ""
+	cookie  secret.Hash // of the session cookie that the browser came with, or ""
+	raise   bool        // a signed-in person proves more; nothing else is asked for
+	skipped bool        // enrollment was put off
+
+	backup  []string // not sealed: new backup codes
+	choices []string // not sealed: at StepFactor, the kinds that are accepted
+}
+
+func (si *signIn) add(amr ...string) {
+	for _, m := range amr {
+		if !slices.Contains(si.amr, m) {
+			si.amr = append(si.amr, m)
+		}
+	}
+}
+
+func (si *signIn) accepts(kind string) bool { return slices.Contains(si.choices, kind) }

@@ -1,0 +1,435 @@
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"slices"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+const openingContext = "opening/1"
+
+// Opening is what the first page shows of a factor that begins a sign-in.
+type Opening struct {
+	Challenge Challenge
+	Token     string // carried by the page and handed back in Attempt.Token
+}
+
+// openingState is what a factor keeps between Open and SignIn, as it is sealed into the page.
+type openingState struct {
+	Name   string `json:"u,omitempty"` // the login key that it was made for
+	State  []byte `json:"t"`
+	Issued int64  `json:"i"` // Unix milliseconds
+}
+
+// Open enters the first step with a factor that sends something or makes a challenge. username may
+// be empty. Known and unknown names look the same from outside.
+func (s *Server) Open(ctx context.Context, v Visit, kind, username string) (*Opening, error) {
+	f := s.factor(kind, UseFirst)
+	if f == nil {
+		return nil, errNoFirstFactor(kind)
+	}
+	key := identity.LoginKey(username)
+	u, err := s.userByLogin(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	c, err := f.Begin(ctx, Flow{Visit: v}, u)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkState(kind, c.State); err != nil {
+		return nil, err
+	}
+	plain, err := json.Marshal(openingState{Name: key, State: c.State, Issued: v.Now.UnixMilli()})
+	if err != nil {
+		return nil, err
+	}
+	return &Opening{Challenge: c, Token: s.pending.Seal(plain, openingContext+"/"+kind)}, nil
+}
+
+func errNoFirstFactor(kind string) error {
+	return fault.New(fault.NotFound, "There is no way to sign in that is called %q.", kind)
+}
+
+// openState returns the state that Open sealed for the same factor and name.
+func (s *Server) openState(v Visit, kind, key, token string) ([]byte, error) {
+	if token == "" {
+		return nil, nil
+	}
+	plain, err := s.pending.Open(token, openingContext+"/"+kind)
+	if err != nil {
+		return nil, errStale()
+	}
+	var o openingState
+	err = json.Unmarshal(plain, &o)
+	if err != nil || o.Name != key || !inTime(v.Now, o.Issued, pendingTTL) {
+		return nil, errStale()
+	}
+	return o.State, nil
+}
+
+// Password checks name and password, the usual first step. An unknown name and a wrong password
+// cannot be told apart.
+func (s *Server) Password(ctx context.Context, v Visit, a Attempt) (Step, error) {
+	a.Kind, a.Input = kindPassword, url.Values{"password": {a.Password}}
+	return s.SignIn(ctx, v, a)
+}
+
+// SignIn checks the first step of a sign-in with any factor that may begin one.
+func (s *Server) SignIn(ctx context.Context, v Visit, a Attempt) (Step, error) {
+	u, f, proof, err := s.checkFirst(ctx, v, a)
+	if err != nil {
+		return Step{}, err
+	}
+	si := &signIn{user: u}
+	si.add(f.AMR()...)
+	si.add(proof.AMR...)
+	if identity.ACRRank(a.NeedACR) > 0 {
+		si.needACR = a.NeedACR
+	}
+	if secret.WellFormed(secret.PrefixSession, a.Cookie) {
+		si.cookie = s.keys.Hash(a.Cookie)
+	}
+	return s.advance(ctx, v, si)
+}
+
+// checkFirst proves the first factor, for the browser and for the password grant.
+func (s *Server) checkFirst(
+	ctx context.Context, v Visit, a Attempt,
+) (*identity.User, Factor, Proof, error) {
+	f := s.factor(a.Kind, UseFirst)
+	if f == nil {
+		return nil, nil, Proof{}, errNoFirstFactor(a.Kind)
+	}
+	u, proof, err := s.proveFirst(ctx, v, f, a)
+	if err != nil {
+		return nil, nil, Proof{}, err
+	}
+	if u.Disabled {
+		return nil, nil, Proof{}, s.disabled(ctx, v, u)
+	}
+	if a.Kind == kindPassword {
+		err = s.rehash(ctx, u, a.Password)
+	}
+	return u, f, proof, err
+}
+
+func (s *Server) proveFirst(
+	ctx context.Context, v Visit, f Factor, a Attempt,
+) (*identity.User, Proof, error) {
+	if a.Username != "" || a.Kind == kindPassword {
+		if err := checkUsername(a.Username); err != nil {
+			return nil, Proof{}, err
+		}
+	}
+	if err := f.CheckInput(a.Input); err != nil {
+		return nil, Proof{}, err
+	}
+	key := identity.LoginKey(a.Username)
+	state, err := s.openState(v, a.Kind, key, a.Token)
+	if err != nil {
+		return nil, Proof{}, err
+	}
+	u, err := s.userByLogin(ctx, key)
+	if err != nil {
+		return nil, Proof{}, err
+	}
+	proof, err := s.prove(ctx, Flow{Visit: v, State: state}, f, s.subject(u, key), a.Input)
+	if err != nil {
+		return nil, Proof{}, err
+	}
+	if proof.User != nil {
+		u = proof.User
+	}
+	// A factor that also serves as a second one would otherwise be asked for twice and count as two.
+	alone := f.Use()&UseSecond != 0 && !slices.Contains(proof.AMR, identity.AMRMultiFactor)
+	if u == nil || alone {
+		return nil, Proof{}, fault.New(fault.Internal, "factor %s proves too little to begin with", a.Kind)
+	}
+	return u, proof, nil
+}
+
+// userByLogin returns the user of a login key, or nil if there is none.
+func (s *Server) userByLogin(ctx context.Context, key string) (*identity.User, error) {
+	if key == "" {
+		return nil, nil
+	}
+	u, err := s.store.UserByLogin(ctx, key)
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// Pending is a sign-in that waits for an answer.
+type Pending struct {
+	User   *identity.User
+	Step   string   // StepFactor, StepNewPassword or StepEnroll
+	Kind   string   // at StepFactor: the kind of factor asked for
+	Others []string // at StepFactor: the kinds that the person may choose instead
+	state  []byte
+}
+
+// Pending returns the sign-in that a browser is in the middle of, or Consumed.
+func (s *Server) Pending(ctx context.Context, v Visit, pending string) (*Pending, error) {
+	si, err := s.open(ctx, v, pending)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pending{User: si.user, Step: si.step, Kind: si.kind, state: si.state}
+	for _, kind := range si.choices {
+		if kind != si.kind {
+			p.Others = append(p.Others, kind)
+		}
+	}
+	return p, nil
+}
+
+// Challenge returns what the page of a sign-in at StepFactor shows. It sends nothing: that was done
+// when the step was entered.
+func (s *Server) Challenge(ctx context.Context, v Visit, p *Pending) (Challenge, error) {
+	f := s.factor(p.Kind, UseSecond|UseSubstitute)
+	if f == nil {
+		return Challenge{}, errStale()
+	}
+	return f.Begin(ctx, Flow{Visit: v, State: p.state}, p.User)
+}
+
+// Choose enters the step of another second factor of the person, or the same one again, which sends
+// its message anew.
+func (s *Server) Choose(ctx context.Context, v Visit, pending, kind string) (Step, error) {
+	si, err := s.open(ctx, v, pending)
+	if err != nil {
+		return Step{}, err
+	}
+	if si.step != StepFactor || !si.accepts(kind) {
+		return Step{}, errStale()
+	}
+	if err := s.enter(ctx, v, si, kind); err != nil {
+		return Step{}, err
+	}
+	return s.wait(v, si), nil
+}
+
+// Continue answers the step that a pending sign-in waits for.
+func (s *Server) Continue(
+	ctx context.Context, v Visit, pending, step string, in url.Values,
+) (Step, error) {
+	si, err := s.open(ctx, v, pending)
+	if err != nil {
+		return Step{}, err
+	}
+	if step != si.step && (step != StepSkip || si.step != StepEnroll) {
+		return Step{}, errStale()
+	}
+	switch step {
+	case StepNewPassword:
+		err = s.answerNewPassword(ctx, v, si, in)
+	case StepEnroll:
+		err = s.answerEnroll(ctx, v, si, in)
+	case StepSkip:
+		err = s.answerSkip(v, si)
+	default:
+		err = s.answerFactor(ctx, v, si, in)
+	}
+	if err != nil {
+		return Step{}, err
+	}
+	return s.advance(ctx, v, si)
+}
+
+// ResourceOwner checks name and password for the password grant (RFC 6749 §4.3). The grant has no
+// second step, so it is Denied to people who have, or must have, more than a password.
+func (s *Server) ResourceOwner(
+	ctx context.Context, v Visit, username, password string,
+) (*identity.User, error) {
+	u, f, _, err := s.checkFirst(ctx, v, Attempt{
+		Username: username,
+		Password: password,
+		Kind:     kindPassword,
+		Input:    url.Values{"password": {password}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	si := &signIn{user: u, amr: f.AMR()}
+	missing, err := s.missing(ctx, v, si)
+	if err != nil {
+		return nil, err
+	}
+	if missing == StepFactor {
+		missing = si.choices[0]
+	}
+	if missing != "" {
+		ev := v.failure(u.ID, audit.ReasonInteractionRequired)
+		ev.Detail = map[string]string{"missing": missing, "by": "password_grant"}
+		if err := s.store.Record(ctx, ev); err != nil {
+			return nil, err
+		}
+		return nil, fault.New(fault.Denied,
+			"This account cannot sign in with a password alone. Sign in through the browser.")
+	}
+	if err := s.resetFailures(ctx, v, u.ID); err != nil {
+		return nil, err
+	}
+	ev := v.event(audit.LoginSucceeded, u.ID)
+	ev.Detail = map[string]string{"by": "password_grant"}
+	return u, s.store.Record(ctx, ev)
+}
+
+// disabled returns the error of a disabled account. It is shown only after the first factor was
+// proved, so that it does not reveal who has an account.
+func (s *Server) disabled(ctx context.Context, v Visit, u *identity.User) error {
+	if err := s.store.Record(ctx, v.failure(u.ID, audit.ReasonDisabled)); err != nil {
+		return err
+	}
+	return fault.New(fault.Denied, "This account is disabled. Ask your administrator.")
+}
+
+// advance asks for what is missing, or ends the sign-in.
+func (s *Server) advance(ctx context.Context, v Visit, si *signIn) (Step, error) {
+	step, err := s.missing(ctx, v, si)
+	if err != nil {
+		return Step{}, err
+	}
+	if step == "" {
+		return s.finish(ctx, v, si)
+	}
+	si.step, si.kind, si.state = step, "", nil
+	if step == StepFactor {
+		if err := s.enter(ctx, v, si, si.choices[0]); err != nil {
+			return Step{}, err
+		}
+	}
+	return s.wait(v, si), nil
+}
+
+// wait seals the sign-in into the step that the browser takes next.
+func (s *Server) wait(v Visit, si *signIn) Step {
+	step := Step{Next: si.step, Kind: si.kind, Pending: s.seal(v, si)}
+	if si.step == StepEnroll {
+		step.Grace = s.Grace(v, si.user)
+	}
+	return step
+}
+
+// enter begins the step of a second factor.
+func (s *Server) enter(ctx context.Context, v Visit, si *signIn, kind string) error {
+	f := s.factor(kind, UseSecond|UseSubstitute)
+	if f == nil {
+		return errStale()
+	}
+	c, err := f.Begin(ctx, Flow{Visit: v}, si.user)
+	if err != nil {
+		return err
+	}
+	si.kind, si.state = kind, c.State
+	return checkState(kind, c.State)
+}
+
+// missing returns the next step, or "", and sets the choices of StepFactor. The order matters: a
+// password or a factor is set only after the second factor that the account has was proved.
+func (s *Server) missing(ctx context.Context, v Visit, si *signIn) (string, error) {
+	second, err := s.enrolledKinds(ctx, si.user.ID)
+	if err != nil {
+		return "", err
+	}
+	si.choices = nil
+	if len(second) > 0 {
+		si.choices = append(second, s.Kinds(UseSubstitute)...)
+	}
+	switch {
+	case len(second) > 0 && identity.ACRFor(si.amr) != identity.ACR2:
+		return StepFactor, nil
+	case si.raise:
+		return "", nil
+	case si.user.MustChange || s.expired(v, si.user):
+		return StepNewPassword, nil
+	case len(second) == 0 && s.MFARequired(si.user) && !si.skipped:
+		return StepEnroll, nil
+	}
+	return "", nil
+}
+
+func (s *Server) answerFactor(ctx context.Context, v Visit, si *signIn, in url.Values) error {
+	f, err := s.claimant(si.kind, in)
+	if err != nil {
+		return err
+	}
+	fl := Flow{Visit: v}
+	if f.Kind() == si.kind {
+		fl.State = si.state
+	}
+	proof, err := s.prove(ctx, fl, f, s.subject(si.user, ""), in)
+	if err != nil {
+		return err
+	}
+	si.add(f.AMR()...)
+	si.add(proof.AMR...)
+	si.add(identity.AMRMultiFactor)
+	return nil
+}
+
+func (s *Server) answerNewPassword(ctx context.Context, v Visit, si *signIn, in url.Values) error {
+	c := change{password: in.Get("new_password"), field: "new_password", how: "required"}
+	if old, err := s.currentSession(ctx, v, si); err != nil {
+		return err
+	} else if old != nil && old.User == si.user.ID {
+		c.keep = old.ID
+	}
+	return s.replacePassword(ctx, v, si.user, c)
+}
+
+func (s *Server) answerEnroll(ctx context.Context, v Visit, si *signIn, in url.Values) error {
+	kind := in.Get("factor")
+	if kinds := s.EnrollableKinds(); kind == "" && len(kinds) > 0 {
+		kind = kinds[0]
+	}
+	codes, err := s.ConfirmEnrollment(ctx, v, si.user, kind, in)
+	if fault.Is(err, fault.Conflict) { // set up meanwhile: from now on it must be proved
+		return errStale()
+	}
+	if err != nil {
+		return err
+	}
+	si.backup = codes
+	si.add(s.factor(kind, UseSecond).AMR()...)
+	si.add(identity.AMRMultiFactor)
+	return nil
+}
+
+func (s *Server) answerSkip(v Visit, si *signIn) error {
+	if s.Grace(v, si.user) <= 0 {
+		return fault.New(fault.Denied,
+			"Your account needs two-step verification now. Set it up to continue.")
+	}
+	si.skipped = true
+	return nil
+}
+
+// finish opens the session.
+func (s *Server) finish(ctx context.Context, v Visit, si *signIn) (Step, error) {
+	if err := s.resetFailures(ctx, v, si.user.ID); err != nil {
+		return Step{}, err
+	}
+	cookie := secret.NewToken(secret.PrefixSession)
+	sess, err := s.openSession(ctx, v, si, s.keys.Hash(cookie))
+	if err != nil {
+		return Step{}, err
+	}
+	return Step{Done: &Done{
+		Cookie:  cookie,
+		Session: sess,
+		User:    si.user,
+		Backup:  si.backup,
+	}}, nil
+}

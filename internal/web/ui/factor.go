@@ -1,0 +1,132 @@
+package ui
+
+import (
+	"fmt"
+	"html/template"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+)
+
+// FactorChoice is a factor that a page offers.
+type FactorChoice struct {
+	Kind string
+	URL  string // the page that sets it up; "" where a form chooses it
+}
+
+// FactorView is a second factor on the page of one's account.
+type FactorView struct {
+	Base
+	Kind        string
+	Enabled     bool
+	Since       time.Time
+	LastUsedAt  time.Time
+	Only        bool // there is no other second factor
+	Required    bool // it may not be turned off
+	HasPassword bool
+}
+
+// EnableKey returns the key of errors in the form that sets the factor up.
+func (v FactorView) EnableKey() string { return enableKey(v.Kind) }
+
+// DisableKey returns the key of errors in the form that turns the factor off.
+func (v FactorView) DisableKey() string { return disableKey(v.Kind) }
+
+// EnableOption returns EnableKey as an option of a field in a template.
+func (v FactorView) EnableOption() string { return "key=" + v.EnableKey() }
+
+// DisableOption returns DisableKey as an option of a field in a template.
+func (v FactorView) DisableOption() string { return "key=" + v.DisableKey() }
+
+func enableKey(kind string) string  { return kind + "_enable_password" }
+func disableKey(kind string) string { return kind + "_disable_password" }
+
+// factorNotice returns the notice of a value of `done` that postConfirmFactor or postDisableFactor
+// made, or "".
+func factorNotice(done string) string {
+	switch {
+	case strings.HasSuffix(done, doneOn):
+		return "Two-step verification is on."
+	case strings.HasSuffix(done, doneOff):
+		return "Two-step verification is off."
+	case strings.HasSuffix(done, doneRemoved):
+		return "The sign-in method is turned off. Two-step verification is still on."
+	}
+	return ""
+}
+
+// Endings of `done` after the kind of a factor.
+const (
+	doneOn      = "_on"
+	doneOff     = "_off"
+	doneRemoved = "_removed"
+)
+
+// enrollView returns the page that sets up a factor.
+func enrollView(b Base, u *identity.User, e *login.Enrollment) *EnrollView {
+	return &EnrollView{
+		Base:    b,
+		Form:    Form{Hidden: []Pair{{"factor", e.Kind}, {"enrollment", e.Token}}},
+		Account: u.LoginName(),
+		Kind:    e.Kind,
+		URL:     e.URL,
+		Secret:  e.Secret,
+		SentTo:  e.SentTo,
+		Options: e.Options,
+	}
+}
+
+// factorParts are the parts of pages that a factor's template may define, each as "<part>-<kind>":
+// the page that asks for the factor (heading, lead, inputs; choice offers it instead of another),
+// the page that sets it up (enroll-heading, enroll, confirm-heading, confirm), and its place on the
+// page of the account (security).
+func factorParts() []string {
+	return []string{
+		"heading", "lead", "inputs", "choice",
+		"enroll-heading", "enroll", "confirm-heading", "confirm",
+		"security",
+	}
+}
+
+// factorKinds returns the kinds of factors that have a template.
+func factorKinds() ([]string, error) {
+	entries, err := fs.ReadDir(templateFiles, "templates/factor")
+	if err != nil {
+		return nil, err
+	}
+	var kinds []string
+	for _, e := range entries {
+		kinds = append(kinds, strings.TrimSuffix(e.Name(), ".html"))
+	}
+	return kinds, nil
+}
+
+// addFactors parses the factors' templates, and defines for each part a template "factor-<part>"
+// that turns to the one of .Kind.
+func addFactors(frames *template.Template) error {
+	if _, err := frames.ParseFS(templateFiles, "templates/factor/*.html"); err != nil {
+		return err
+	}
+	kinds, err := factorKinds()
+	if err != nil {
+		return err
+	}
+	slices.Sort(kinds)
+	for _, part := range factorParts() {
+		var body strings.Builder
+		for _, kind := range kinds {
+			name := part + "-" + kind
+			if frames.Lookup(name) != nil {
+				fmt.Fprintf(&body, "{{if eq .Kind %q}}{{template %q .}}{{end}}", kind, name)
+			}
+		}
+		if _, err := frames.New("factor-" + part).Parse(body.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package ui
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+// pendingSignIn is a request of a browser that is in the middle of signing in.
+type pendingSignIn struct {
+	*login.Pending
+	form   url.Values
+	lc     loginContext
+	sealed string // the sign-in as the browser carries it
+}
+
+// atStep serves a page of one step of signing in. A browser whose sign-in is at another step, has
+// expired, or was never begun is redirected to the start.
+func (s *Server) atStep(
+	step string, h func(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error,
+) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		form, err := s.form(r)
+		if err != nil {
+			return err
+		}
+		lc, err := s.loginContext(r, form)
+		if err != nil {
+			return err
+		}
+		p := &pendingSignIn{form: form, lc: lc, sealed: s.kit.Cookie(r, web.CookieLogin)}
+		if p.sealed == "" {
+			return seeOther(w, r, lc.url("/login"))
+		}
+		p.Pending, err = s.login.Pending(r.Context(), visit(r), p.sealed)
+		if err == nil && p.Step == step {
+			return h(w, r, p)
+		}
+		switch fault.KindOf(err) {
+		case fault.Invalid, fault.Consumed, fault.Denied, fault.NotFound:
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		s.kit.ClearCookie(w, web.CookieLogin)
+		return seeOther(w, r, lc.url("/login"))
+	}
+}
+
+func (s *Server) showCode(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
+	v, err := s.codeView(r, p)
+	if err != nil {
+		return err
+	}
+	return s.show(w, http.StatusOK, v, p.lc.origins()...)
+}
+
+func (s *Server) codeView(r *http.Request, p *pendingSignIn) (*CodeView, error) {
+	c, err := s.login.Challenge(r.Context(), visit(r), p.Pending)
+	if err != nil {
+		return nil, err
+	}
+	v := &CodeView{
+		Base:     p.lc.base(r),
+		Form:     p.lc.form(),
+		Account:  p.User.LoginName(),
+		Kind:     p.Kind,
+		SentTo:   c.SentTo,
+		Options:  c.Options,
+		StartURL: p.lc.url("/login", "other", "1"),
+	}
+	for _, kind := range p.Others {
+		v.Others = append(v.Others, FactorChoice{Kind: kind})
+	}
+	return v, nil
+}
+
+// postCode checks the answer to a second factor, or turns to another one.
+func (s *Server) postCode(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
+	err := s.kit.Allow(w, r, "login", web.Subject{User: string(p.User.ID)})
+	var st login.Step
+	if kind := p.form.Get("choose"); err == nil && kind != "" {
+		st, err = s.login.Choose(r.Context(), visit(r), p.sealed, kind)
+	} else if err == nil {
+		st, err = s.login.Continue(r.Context(), visit(r), p.sealed, login.StepFactor, p.form)
+	}
+	if err == nil {
+		return s.followStep(w, r, p.lc, st)
+	}
+	v, viewErr := s.codeView(r, p)
+	if viewErr != nil {
+		return viewErr
+	}
+	return s.rerender(w, r, err, v, p.lc.origins()...)
+}
+
+func (s *Server) showEnroll(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
+	v, err := s.loginEnrollView(r, p)
+	if err != nil {
+		return err
+	}
+	return s.show(w, http.StatusOK, v, p.lc.origins()...)
+}
+
+// loginEnrollView returns the page that sets up the factor which the form names, or the first one.
+func (s *Server) loginEnrollView(r *http.Request, p *pendingSignIn) (*EnrollView, error) {
+	kinds, kind := s.login.EnrollableKinds(), p.form.Get("factor")
+	if kind == "" {
+		kind = kinds[0]
+	}
+	e, err := s.login.Enroll(r.Context(), visit(r), p.User, kind, p.form.Get("enrollment"))
+	if err != nil {
+		return nil, err
+	}
+	v := enrollView(p.lc.base(r), p.User, e)
+	v.Form.Flow, v.Form.Next, v.Required = p.lc.sealed, p.lc.next, true
+	for _, other := range kinds {
+		if other != kind {
+			url := p.lc.url("/login/enroll", "factor", other)
+			v.Others = append(v.Others, FactorChoice{Kind: other, URL: url})
+		}
+	}
+	if left := s.login.Grace(visit(r), p.User); left > 0 {
+		v.CanSkip, v.SkipUntil = true, web.EventOf(r.Context()).Now.Add(left)
+	}
+	return v, nil
+}
+
+func (s *Server) postEnroll(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
+	step := login.StepEnroll
+	if p.form.Get("skip") != "" {
+		step = login.StepSkip
+	}
+	st, err := s.login.Continue(r.Context(), visit(r), p.sealed, step, p.form)
+	if err == nil {
+		return s.followStep(w, r, p.lc, st)
+	}
+	v, viewErr := s.loginEnrollView(r, p)
+	if viewErr != nil {
+		return viewErr
+	}
+	return s.rerender(w, r, err, v, p.lc.origins()...)
+}
+
+func (s *Server) showNewPassword(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
+	return s.show(w, http.StatusOK, s.newPasswordView(r, p), p.lc.origins()...)
+}
+
+func (s *Server) newPasswordView(r *http.Request, p *pendingSignIn) *NewPasswordView {
+	return &NewPasswordView{
+		Base:    p.lc.base(r),
+		Form:    p.lc.form(),
+		Account: p.User.LoginName(),
+		Rules:   s.login.PasswordRules(p.User),
+		Reason:  "You need to change your password before you can continue.",
+	}
+}
+
+func (s *Server) postNewPassword(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
+	err := checkConfirmation(p.form)
+	if err == nil {
+		var st login.Step
+		st, err = s.login.Continue(r.Context(), visit(r), p.sealed, login.StepNewPassword, p.form)
+		if err == nil {
+			return s.followStep(w, r, p.lc, st)
+		}
+	}
+	return s.rerender(w, r, err, s.newPasswordView(r, p), p.lc.origins()...)
+}
