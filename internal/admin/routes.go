@@ -1,81 +1,302 @@
 package admin
 
 import (
-	"errors"
-	"fmt"
-	"net/netip"
-	"net/url"
+	"context"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// ownPaths returns the first path segments that the server reserves for itself, now or for
-// announced features. A route must not cover them.
-func ownPaths() []string {
-	return []string{
-		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "consent", "device", "favicon.ico", "forgot-password",
-		"gateway", "healthz", "login", "logout", "metrics", "oauth", "oauth2", "register", "reset-password", "session", "setup", "signin",
-		"signup", "static", "token", "userinfo",
-	}
+// fileIDPrefix begins the id of a route that comes from the routes file.
+const fileIDPrefix = "file:"
+
+// RoutePatch is a change of the fields in access.RouteFields.
+type RoutePatch = field.Patch[access.Route]
+
+// RouteQuery selects routes.
+type RouteQuery struct {
+	Search        string // part of an id, name, address or upstream; "" for all
+	Limit, Offset int
 }
 
-// RouteOptions returns what routes are compiled against: the server's own paths and hosts, its
-// issuer URL, and the external issuers that the routes file names.
-func RouteOptions(issuer string, file *access.File) access.Options {
-	o := access.Options{Reserved: ownPaths(), Issuer: issuer}
-	for _, i := range file.Issuers {
-		o.Issuers = append(o.Issuers, i.Name)
-	}
-	if u, err := url.Parse(issuer); err == nil {
-		o.OwnHosts = []string{u.Hostname()}
-	}
-	if len(o.OwnHosts) > 0 && loopback(o.OwnHosts[0]) {
-		o.OwnHosts = []string{"localhost", "127.0.0.1", "::1"}
-	}
-	return o
+// Route is a route with what follows from it.
+type Route struct {
+	access.Route
+	Address  string // host and prefix, for people
+	Resource string // its resource identifier (RFC 9728 §1.2), or "" if it cannot be used
+	Problem  string // why it cannot be used, or ""
+	Warnings []Warning
 }
 
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
+// routeSet holds all routes and what they are compiled against.
+type routeSet struct {
+	name    string // of the routes file
+	file    *access.File
+	options access.Options
+	all     []access.Route // those of the file before those of the database
 }
 
-// compileRoutes compiles lists of routes in order. The error names every route that cannot be
-// compiled.
-func compileRoutes(o access.Options, lists ...[]access.Route) ([]*access.Compiled, error) {
-	var out []*access.Compiled
-	var failed error
-	for _, list := range lists {
-		for i := range list {
-			r, err := access.Compile(list[i], o)
-			if err != nil {
-				failed = errors.Join(failed, fmt.Errorf("the route %s cannot be used: %w", routeLabel(&list[i]), err))
-				continue
-			}
-			out = append(out, r)
-		}
-	}
-	return out, failed
-}
-
-// NewRouteTable compiles the routes of the file and of the database into one table. The error names
-// every route that cannot be compiled, and why.
-func NewRouteTable(o access.Options, file *access.File, stored []access.Route) (*access.Table, error) {
-	all, err := compileRoutes(o, file.Routes, stored)
+func (o *Operations) routeSet() (*routeSet, error) {
+	file, err := o.parts.Routes()
 	if err != nil {
 		return nil, err
 	}
-	return access.NewTable(all)
+	return &routeSet{
+		name:    o.cfg.RoutesFile,
+		file:    file,
+		options: RouteOptions(o.cfg.Issuer, file),
+		all:     slices.Concat(file.Routes, o.store.Routes()),
+	}, nil
 }
 
-// routeLabel returns a name and the id of a route, even of one that cannot be compiled and has no
-// default name.
-func routeLabel(r *access.Route) string {
-	switch {
-	case r.Name != "":
-		return r.Name + " (" + r.ID + ")"
-	case r.Domain != "":
-		return r.Domain + "/" + r.Version + " (" + r.ID + ")"
+// describe returns a route with what follows from compiling it.
+func (s *routeSet) describe(r *access.Route) *Route {
+	out := &Route{Route: *r}
+	c, err := access.Compile(*r, s.options)
+	if err != nil {
+		out.Problem = err.Error()
+		return out
 	}
-	return r.ID
+	out.Name, out.Host = c.Route().Name, c.Route().Host
+	out.Address, out.Resource = c.Address(), c.Resource()
+	return out
+}
+
+// find returns the route with that id, name or address.
+func (s *routeSet) find(ref string) (*access.Route, error) {
+	var found []*access.Route
+	for i := range s.all {
+		r := &s.all[i]
+		if r.ID == ref {
+			return r, nil
+		}
+		d := s.describe(r)
+		if strings.EqualFold(d.Name, ref) || d.Address == ref || d.Domain != "" && d.Domain+"/"+d.Version == ref {
+			found = append(found, r)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, fault.New(fault.NotFound, "there is no route %q", ref)
+	}
+	return nil, fault.New(fault.Conflict, "%d routes are called %q; use the id of the one you mean", len(found), ref)
+}
+
+// findStored returns a route that can be changed, which those of the routes file cannot.
+func (s *routeSet) findStored(ref string) (*access.Route, error) {
+	r, err := s.find(ref)
+	if err == nil && r.FromFile() {
+		return nil, fault.New(fault.Denied,
+			"the route %s comes from %s; change it there, and running servers follow within a second", r.Name, s.name)
+	}
+	return r, err
+}
+
+// Routes returns a page of routes, those of the routes file first, and how many match in all.
+func (o *Operations) Routes(_ context.Context, a Actor, q RouteQuery) ([]*Route, int, error) {
+	if err := a.require(ScopeRoutesRead); err != nil {
+		return nil, 0, err
+	}
+	s, err := o.routeSet()
+	if err != nil {
+		return nil, 0, err
+	}
+	var found []*Route
+	for i := range s.all {
+		if r := s.describe(&s.all[i]); r.matches(q.Search) {
+			found = append(found, r)
+		}
+	}
+	total := len(found)
+	return found[min(q.Offset, total):min(q.Offset+q.Limit, total)], total, nil
+}
+
+func (r *Route) matches(search string) bool {
+	search = strings.ToLower(strings.TrimSpace(search))
+	return slices.ContainsFunc(append([]string{r.ID, r.Name, r.Address}, r.Upstreams...), func(s string) bool {
+		return strings.Contains(strings.ToLower(s), search)
+	})
+}
+
+// Route returns the route with that id, name or address.
+func (o *Operations) Route(_ context.Context, a Actor, ref string) (*Route, error) {
+	if err := a.require(ScopeRoutesRead); err != nil {
+		return nil, err
+	}
+	s, err := o.routeSet()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	return s.describe(r), nil
+}
+
+// CreateRoute creates a route. Running servers use it within a second.
+func (o *Operations) CreateRoute(ctx context.Context, a Actor, p RoutePatch) (*Route, error) {
+	if err := a.require(ScopeRoutesWrite); err != nil {
+		return nil, err
+	}
+	s, err := o.routeSet()
+	if err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	r := &access.Route{ID: secret.NewID(now), CreatedAt: now, UpdatedAt: now}
+	r.ApplyPatch(&p)
+	out, err := s.validate(r)
+	if err != nil {
+		return nil, err
+	}
+	out.Warnings = o.routeWarnings(ctx, r)
+	return out, o.store.CreateRoute(ctx, r, s.check(r.ID), routeEvent(a, audit.RouteCreated, out, now))
+}
+
+// UpdateRoute changes fields of a route. Running servers follow within a second.
+func (o *Operations) UpdateRoute(ctx context.Context, a Actor, ref string, p RoutePatch) (*Route, error) {
+	if err := a.require(ScopeRoutesWrite); err != nil {
+		return nil, err
+	}
+	s, err := o.routeSet()
+	if err != nil {
+		return nil, err
+	}
+	old, err := s.findStored(ref)
+	if err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	r := *old
+	r.ApplyPatch(&p)
+	r.UpdatedAt = now
+	out, err := s.validate(&r)
+	if err != nil {
+		return nil, err
+	}
+	ev := routeEvent(a, audit.RouteUpdated, out, now)
+	ev.Detail["changed"] = strings.Join(s.describe(old).differences(out), " ")
+	out.Warnings = o.routeWarnings(ctx, &r)
+	return out, o.store.UpdateRoute(ctx, old, &r, s.check(r.ID), ev)
+}
+
+// differences returns the names of the fields in which two states of a route differ, with what
+// follows from them, in alphabetical order.
+func (r *Route) differences(after *Route) []string {
+	names := field.Differences(access.RouteFields(), &r.Route, &after.Route)
+	if r.Address != after.Address {
+		names = append(names, "address")
+	}
+	if r.Resource != after.Resource {
+		names = append(names, "resource")
+	}
+	slices.Sort(names)
+	return names
+}
+
+// DeleteRoute deletes a route.
+func (o *Operations) DeleteRoute(ctx context.Context, a Actor, ref string) (*Route, error) {
+	if err := a.require(ScopeRoutesWrite); err != nil {
+		return nil, err
+	}
+	s, err := o.routeSet()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.findStored(ref)
+	if err != nil {
+		return nil, err
+	}
+	out := s.describe(r)
+	return out, o.store.DeleteRoute(ctx, r.ID, routeEvent(a, audit.RouteDeleted, out, o.parts.Now()))
+}
+
+// StoredRoute returns the route with that id, name or address if it can be changed.
+func (o *Operations) StoredRoute(_ context.Context, a Actor, ref string) (*Route, error) {
+	if err := a.require(ScopeRoutesRead); err != nil {
+		return nil, err
+	}
+	s, err := o.routeSet()
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.findStored(ref)
+	if err != nil {
+		return nil, err
+	}
+	return s.describe(r), nil
+}
+
+// validate compiles a route, brings its host into the stored form and describes it.
+func (s *routeSet) validate(r *access.Route) (*Route, error) {
+	compiled, err := access.Compile(*r, s.options)
+	if err != nil {
+		return nil, err
+	}
+	r.Host = compiled.Route().Host
+	return s.describe(r), nil
+}
+
+// check returns a function that judges a change of one route by all routes as they will be. Routes
+// that collide with each other only because the file has changed do not stop it.
+func (s *routeSet) check(changed string) func([]access.Route) error {
+	return func(stored []access.Route) error {
+		var own *access.Compiled
+		var others []*access.Compiled
+		for _, r := range slices.Concat(s.file.Routes, stored) {
+			c, err := access.Compile(r, s.options)
+			switch {
+			case r.ID == changed && err != nil:
+				return err
+			case r.ID == changed:
+				own = c
+			case err == nil:
+				others = append(others, c)
+			}
+		}
+		for _, other := range others {
+			if other.Address() != own.Address() {
+				continue
+			}
+			if _, err := access.NewTable([]*access.Compiled{other, own}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func routeEvent(a Actor, t audit.Type, r *Route, now time.Time) audit.Event {
+	ev := a.event(t, now)
+	ev.Detail = map[string]string{"route": r.ID, "address": r.Address}
+	return ev
+}
+
+// routeWarnings reports names that stand for nothing yet: a misspelled one would deny everybody.
+func (o *Operations) routeWarnings(ctx context.Context, r *access.Route) []Warning {
+	var out []Warning
+	for _, id := range r.Clients {
+		if _, err := o.store.Client(ctx, client.ID(id)); fault.Is(err, fault.NotFound) {
+			out = append(out, Warning{WarnUnknownClient, id})
+		}
+	}
+	if len(r.Issuers) > 0 { // they define scopes of their own
+		return out
+	}
+	for _, name := range r.Scopes {
+		if o.store.Scopes()[name] == nil {
+			out = append(out, Warning{WarnUnknownScope, name})
+		}
+	}
+	return out
 }

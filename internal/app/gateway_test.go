@@ -128,7 +128,7 @@ func TestRevokedAtTheDoor(t *testing.T) {
 	for {
 		var out, errs bytes.Buffer
 		code := Main(t.Context(), []string{"explain", id}, d.environ, strings.NewReader(""), &out, &errs)
-		if code == 0 && strings.Contains(out.String(), "What would let it pass") {
+		if code == 0 && strings.Contains(out.String(), "To make it succeed") {
 			break
 		}
 		if time.Since(begun) > 3*time.Second {

@@ -51,7 +51,7 @@ var policy = map[string][]string{
 	"gateway":          with(core, "web", "gateway/upstream", "bearer", "bearer/dpop"),
 	"gateway/upstream": {"fault"},
 
-	"cli":      {everything},
+	"cli":      with(core, "config"), // storage only through admin
 	"app":      {everything},
 	"archtest": {},
 }

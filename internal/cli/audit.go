@@ -8,47 +8,37 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
-	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
-// auditCommands read the record of what happened.
+// auditCommands read the audit log.
 type auditCommands struct {
-	List   auditList   `cmd:"" help:"List events, the newest first."`
-	Export auditExport `cmd:"" help:"Write all events as JSON lines, the newest first."`
+	List   auditList   `cmd:"" help:"List events, newest first."`
+	Export auditExport `cmd:"" help:"Write all events as JSON lines, newest first."`
 }
 
-// auditFlags choose events.
+// auditFlags select events.
 type auditFlags struct {
-	Type   string `placeholder:"TYPE" help:"Only this type, such as LOGIN_FAILED."`
-	User   string `placeholder:"USER" help:"Only what concerns this user: an id, email address or user name. An id may be a deleted user's."`
-	Client string `placeholder:"CLIENT" help:"Only what concerns the client of this id."`
-	Since  span   `placeholder:"DURATION" help:"Only what is younger, such as 24h or 7d."`
+	Type   string   `placeholder:"TYPE" help:"Only this type, such as LOGIN_FAILED."`
+	User   string   `placeholder:"USER" help:"Only events about this user: an id, email address or user name. An id may be that of a deleted user."`
+	Client string   `placeholder:"CLIENT" help:"Only events about the client with this id."`
+	Since  duration `placeholder:"DURATION" help:"Only events of this last while, such as 24h or 7d."`
 }
 
-func (f *auditFlags) query(ctx context.Context, c *call, p *Parts) (store.AuditQuery, error) {
-	q := store.AuditQuery{Type: audit.Type(strings.ToUpper(f.Type)), Client: f.Client, User: f.User}
+// query returns what the flags select.
+func (f *auditFlags) query(c *call) admin.AuditQuery {
+	q := admin.AuditQuery{Type: audit.Type(strings.ToUpper(f.Type)), Client: f.Client, User: f.User}
 	if f.Since > 0 {
 		q.Since = c.Now().Add(-time.Duration(f.Since))
 	}
-	if f.User == "" {
-		return q, nil
-	}
-	u, err := p.DB.UserByRef(ctx, f.User)
-	if err == nil {
-		q.User = string(u.ID)
-	}
-	if fault.Is(err, fault.NotFound) { // the events of a deleted user stay
-		err = nil
-	}
-	return q, err
+	return q
 }
 
 // eventView is an event as the command line shows it.
 type eventView struct {
 	ID        string            `json:"id"`
-	At        when              `json:"at"`
+	At        timestamp         `json:"at"`
 	Type      audit.Type        `json:"type"`
 	Actor     string            `json:"actor"`
 	User      string            `json:"user_id"`
@@ -64,7 +54,19 @@ type eventView struct {
 
 func viewEvent(e *audit.Event) eventView {
 	v := eventView{
-		e.ID, when{e.At}, e.Type, e.Actor, e.User, e.Client, e.Session, e.Grant, e.IP, e.Agent, e.RequestID, e.Reason, e.Detail,
+		ID:        e.ID,
+		At:        timestamp{e.At},
+		Type:      e.Type,
+		Actor:     e.Actor,
+		User:      e.User,
+		Client:    e.Client,
+		Session:   e.Session,
+		Grant:     e.Grant,
+		IP:        e.IP,
+		Agent:     e.Agent,
+		RequestID: e.RequestID,
+		Reason:    e.Reason,
+		Detail:    e.Detail,
 	}
 	if v.Detail == nil {
 		v.Detail = map[string]string{}
@@ -72,12 +74,18 @@ func viewEvent(e *audit.Event) eventView {
 	return v
 }
 
-// about is what an event concerns, in a word each.
+// about returns what an event concerns as NAME=VALUE pairs.
 func (v eventView) about() string {
 	var out []string
-	for _, s := range [][2]string{{"user", v.User}, {"client", v.Client}, {"session", v.Session}, {"grant", v.Grant}, {"reason", v.Reason}} {
-		if s[1] != "" {
-			out = append(out, s[0]+"="+s[1])
+	for _, pair := range [][2]string{
+		{"user", v.User},
+		{"client", v.Client},
+		{"session", v.Session},
+		{"grant", v.Grant},
+		{"reason", v.Reason},
+	} {
+		if pair[1] != "" {
+			out = append(out, pair[0]+"="+pair[1])
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(v.Detail)) {
@@ -89,7 +97,7 @@ func (v eventView) about() string {
 // auditList lists events.
 type auditList struct {
 	auditFlags
-	Limit int `default:"100" help:"How many to show at most, up to 1000."`
+	Limit int `default:"100" help:"How many events to show, at most 1000."`
 }
 
 // Run prints the newest events.
@@ -97,13 +105,10 @@ func (f *auditList) Run(ctx context.Context, c *call) error {
 	if err := (pageFlags{Limit: f.Limit}).check(); err != nil {
 		return err
 	}
-	return c.with(ctx, func(p *Parts) error {
-		q, err := f.query(ctx, c, p)
-		if err != nil {
-			return err
-		}
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		q := f.query(c)
 		q.Limit = f.Limit
-		events, err := p.DB.ListAudit(ctx, q)
+		events, err := ops.Events(ctx, a, q)
 		if err != nil {
 			return err
 		}
@@ -123,29 +128,16 @@ func (f *auditList) Run(ctx context.Context, c *call) error {
 // auditExport writes events.
 type auditExport struct{ auditFlags }
 
-// Run writes one JSON document a line, with or without --json, and reads page by page: the record may be long.
+// Run writes one JSON document per line, with or without --json, as it reads: the log may be long.
 func (f *auditExport) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *Parts) error {
-		q, err := f.query(ctx, c, p)
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		out := bufio.NewWriter(c.stdout)
+		err := ops.ExportEvents(ctx, a, f.query(c), func(e *audit.Event) error {
+			return encode(out, viewEvent(e), "")
+		})
 		if err != nil {
 			return err
 		}
-		q.Limit = maxPage
-		out := bufio.NewWriter(c.stdout)
-		for {
-			events, err := p.DB.ListAudit(ctx, q)
-			if err != nil {
-				return err
-			}
-			for i := range events {
-				if err := encode(out, viewEvent(&events[i]), ""); err != nil {
-					return err
-				}
-			}
-			if len(events) < maxPage {
-				return out.Flush()
-			}
-			q.Before = events[len(events)-1].ID
-		}
+		return out.Flush()
 	})
 }

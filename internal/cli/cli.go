@@ -11,15 +11,10 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/gatehouse-id/gatehouse/internal/access"
-	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/identity"
-	"github.com/gatehouse-id/gatehouse/internal/jose"
-	"github.com/gatehouse-id/gatehouse/internal/login"
-	"github.com/gatehouse-id/gatehouse/internal/secret"
-	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
 // Exit statuses; scripts depend on them.
@@ -38,24 +33,16 @@ type Program struct {
 	Now     func() time.Time
 	// Settings reads the settings. The flags are those of the command line, by flag name; file names a YAML file, or is "".
 	Settings func(flags map[string]string, file string) (*config.Config, error)
-	// Open opens the database and brings its schema up to date.
-	Open func(ctx context.Context, cfg *config.Config) (*Parts, error)
-	// Migrate brings the schema up to date and returns the names of the migrations applied, or only those pending.
+	// Rules hold what clients may choose from; flags and their help derive from it.
+	Rules client.Rules
+	// Open opens the database, brings its schema up to date and returns the operations on it. Close ends
+	// them.
+	Open func(ctx context.Context, cfg *config.Config) (ops *admin.Operations, close func() error, err error)
+	// Migrate brings the schema up to date and returns the names of the migrations applied, or with dryRun
+	// those that are pending.
 	Migrate func(ctx context.Context, cfg *config.Config, dryRun bool) ([]string, error)
 	// Serve runs the server until ctx ends.
 	Serve func(ctx context.Context, cfg *config.Config) error
-}
-
-// Parts are the opened pieces that a command works on.
-type Parts struct {
-	Config     *config.Config
-	Keys       *secret.Keys
-	DB         *store.DB
-	Ring       *jose.Ring
-	Passwords  *secret.Passwords
-	Login      *login.Server
-	Policy     func(*identity.User) identity.Policy
-	RoutesFile func() (*access.File, error)
 }
 
 // Streams are the standard streams of a command.
@@ -128,10 +115,11 @@ func (l *line) parser(ctx context.Context, e *env, args []string) (*kong.Kong, e
 		kong.Writers(e.stdout, e.stderr),
 		kong.Exit(func(int) { l.helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+		kong.PostBuild(attachFields),
 		kong.PostBuild(l.settings.attach),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	}
-	for _, c := range commands() {
+	for _, c := range commands(e.Rules) {
 		options = append(options, kong.DynamicCommand(c.name, c.help, "", c.grammar))
 	}
 	return kong.New(&l.grammar, options...)
@@ -158,29 +146,26 @@ type call struct {
 
 func (c *call) config() (*config.Config, error) { return c.Settings(c.flags, c.file) }
 
-// with opens the parts for a command and closes them after it.
-func (c *call) with(ctx context.Context, f func(p *Parts) error) error {
+// manage runs f with the operations of administrators, and closes the database after it.
+func (c *call) manage(ctx context.Context, f func(ops *admin.Operations, a admin.Actor) error) error {
 	cfg, err := c.config()
 	if err != nil {
 		return err
 	}
-	p, err := c.Open(ctx, cfg)
+	ops, closeAll, err := c.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(p), p.DB.Close())
+	return errors.Join(f(ops, admin.CommandLine()), closeAll())
 }
 
-// actor is who the audit log names for what is done on the command line.
-const actor = "cli"
-
-// event is an administrative change of this moment.
-func (c *call) event(t audit.Type, now time.Time) audit.Event {
-	return audit.Event{At: now, Type: t, Actor: actor}
+// withHint adds what to do next to an error of a kind. Others stay as they are.
+func withHint(err error, k fault.Kind, format string, args ...any) error {
+	if !fault.Is(err, k) {
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, fmt.Sprintf(format, args...))
 }
-
-// visit is how the login sees the command line.
-func visit(now time.Time) login.Visit { return login.Visit{Now: now, Actor: actor} }
 
 // usageError is a command line that cannot be run, whatever the database holds.
 type usageError struct{ error }

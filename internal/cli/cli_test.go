@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 )
 
@@ -21,7 +22,7 @@ var update = flag.Bool("update", false, "write the golden files")
 func TestUsage(t *testing.T) {
 	t.Setenv("COLUMNS", "")
 	var l line
-	k, err := l.parser(t.Context(), &env{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)}, nil)
+	k, err := l.parser(t.Context(), testEnv(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func TestUsage(t *testing.T) {
 		}
 		got.WriteString("$ gatehouse " + strings.Join(append(words, "--help"), " ") + "\n")
 		var stderr bytes.Buffer
-		if status := Main(t.Context(), Program{}, Streams{strings.NewReader(""), &got, &stderr}, append(words, "--help")); status != 0 || stderr.Len() > 0 {
+		if status := Main(t.Context(), Program{Rules: admin.ClientRules()}, Streams{strings.NewReader(""), &got, &stderr}, append(words, "--help")); status != 0 || stderr.Len() > 0 {
 			t.Fatalf("%v --help: status %d, %s", words, status, stderr.String())
 		}
 		got.WriteString("\n")
@@ -48,7 +49,16 @@ func TestUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got.Bytes(), want) {
-		t.Errorf("the usage text has changed; look at it, and run go test ./internal/app -run TestUsage -update:\n%s", got.String())
+		t.Errorf("the usage text has changed; look at it, and run go test ./internal/cli -run TestUsage -update:\n%s", got.String())
+	}
+}
+
+// testEnv returns what is needed to make a parser.
+func testEnv() *env {
+	return &env{
+		Program: Program{Rules: admin.ClientRules()},
+		stdout:  new(bytes.Buffer),
+		stderr:  new(bytes.Buffer),
 	}
 }
 
@@ -64,7 +74,7 @@ func commandWords(n *kong.Node, above []string) [][]string {
 // TestSettingsAreFlagsEverywhere proves that each command takes each setting, but where a flag of its own has the name.
 func TestSettingsAreFlagsEverywhere(t *testing.T) {
 	var l line
-	k, err := l.parser(t.Context(), &env{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)}, nil)
+	k, err := l.parser(t.Context(), testEnv(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +117,7 @@ func TestSettingFlagsReachTheCommand(t *testing.T) {
 		{[]string{"--config", "user", "session", "list", "--user=list", "--port=3"}, map[string]string{"port": "3"}},
 	} {
 		var l line
-		k, err := l.parser(t.Context(), &env{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer)}, tt.args)
+		k, err := l.parser(t.Context(), testEnv(), tt.args)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,35 +140,24 @@ func TestSettingFlagsReachTheCommand(t *testing.T) {
 	}
 }
 
-func TestSpan(t *testing.T) {
+func TestDuration(t *testing.T) {
 	for raw, want := range map[string]time.Duration{
 		"3600": time.Hour, "90s": 90 * time.Second, "1h30m": 90 * time.Minute, "7d": 7 * 24 * time.Hour, "0": 0,
 	} {
-		var s span
-		if err := s.UnmarshalText([]byte(raw)); err != nil || time.Duration(s) != want {
-			t.Errorf("%s: got %v, %v; want %v", raw, time.Duration(s), err, want)
+		var d duration
+		if err := d.UnmarshalText([]byte(raw)); err != nil || time.Duration(d) != want {
+			t.Errorf("%s: got %v, %v; want %v", raw, time.Duration(d), err, want)
 		}
 	}
 	for _, raw := range []string{"", "-1", "-5m", "1 h", "soon", "d", "99999999999999999999", "9999999d"} {
-		var s span
-		if err := s.UnmarshalText([]byte(raw)); err == nil {
-			t.Errorf("%q is taken as %v", raw, time.Duration(s))
+		var d duration
+		if err := d.UnmarshalText([]byte(raw)); err == nil {
+			t.Errorf("%q is taken as %v", raw, time.Duration(d))
 		}
 	}
 }
 
-func TestNearest(t *testing.T) {
-	for given, want := range map[string]string{
-		"autorization_code": "authorization_code", "refersh_token": "refresh_token", "client_credential": "client_credentials",
-		"devicecode": "device_code", "xyz": "", strings.Repeat("a", 1000): "",
-	} {
-		if got := nearest(given, grantWords()); got != want {
-			t.Errorf("%.40s: got %q, want %q", given, got, want)
-		}
-	}
-}
-
-func TestNothingSteersTheTerminal(t *testing.T) {
+func TestOutputCannotControlTheTerminal(t *testing.T) {
 	var b bytes.Buffer
 	s := newSheet(&b)
 	s.row("a\x1b[2Jb", "", "c\td\r\n", "\u202egnp")

@@ -1,6 +1,10 @@
 package cli
 
-import "context"
+import (
+	"context"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
+)
 
 // command is one row of the table: a word on the command line and what it reads into. The grammar is a pointer to a
 // struct of flags and arguments with a Run method, or of further commands.
@@ -9,20 +13,20 @@ type command struct {
 	grammar    any
 }
 
-// commands is the table, in the order of the usage text.
-func commands() []command {
+// commands returns the table, in the order of the usage text.
+func commands(rules client.Rules) []command {
 	return []command{
-		{"serve", "Run the server until it is told to stop.", &serveCommand{}},
+		{"serve", "Run the server until it is stopped.", &serveCommand{}},
 		{"migrate", "Bring the database schema up to date.", &migrateCommand{}},
-		{"user", "Manage the people who can sign in.", &userCommands{}},
-		{"client", "Manage the applications that may ask for tokens.", &clientCommands{}},
-		{"scope", "Manage what clients can ask for.", &scopeCommands{}},
-		{"route", "Manage what the gateway passes on, and for whom.", &routeCommands{}},
+		{"user", "Manage the people who can sign in.", newUserCommands()},
+		{"client", "Manage the applications that may request tokens.", newClientCommands(rules)},
+		{"scope", "Manage what clients can request.", newScopeCommands()},
+		{"route", "Manage what the gateway forwards, and for whom.", newRouteCommands()},
 		{"key", "Manage the keys that sign tokens.", &keyCommands{}},
 		{"session", "See who is signed in, and end sessions.", &sessionCommands{}},
-		{"audit", "Read the record of what happened.", &auditCommands{}},
-		{"explain", "Say why a request was refused, and what would let it pass.", &explainCommand{}},
-		{"healthcheck", "Ask the server on this machine whether it is well.", &healthCommand{}},
+		{"audit", "Read the audit log.", &auditCommands{}},
+		{"explain", "Explain why a request was denied, and how to make it succeed.", &explainCommand{}},
+		{"healthcheck", "Check that the server on this machine is healthy.", &healthCommand{}},
 		{"version", "Print the version.", &versionCommand{}},
 		{"help", "Explain a command, or the settings.", &helpCommand{}},
 	}

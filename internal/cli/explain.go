@@ -4,98 +4,51 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
-	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
-// explainCommand says why a request was refused.
+// explainCommand explains why a request was denied.
 type explainCommand struct {
-	RequestID string `arg:"" name:"request-id" help:"The id that the refusal came with: X-Request-Id, or request_id in its body."`
+	RequestID string `arg:"" name:"request-id" help:"The id in the response: the header X-Request-Id, or request_id in the body."`
 }
 
-// explanation is all that is known of a request.
+// explanation is what is known of a request.
 type explanation struct {
 	RequestID string               `json:"request_id"`
-	Denial    *access.DenialRecord `json:"refused"` // by the gateway; null if it did not refuse it, or no longer knows
-	Route     string               `json:"route_state"`
-	Events    []explainedEvent     `json:"events"` // of the audit log, the oldest first
+	Denial    *access.DenialRecord `json:"refused"` // by the gateway; null if it did not deny the request
+	Route     admin.RouteState     `json:"route_state"`
+	Events    []explainedEvent     `json:"events"` // of the audit log, oldest first
 }
 
-// explainedEvent is an event of the audit log in plain words.
+// explainedEvent is an event of the audit log with an explanation.
 type explainedEvent struct {
 	eventView
-	Explanation string `json:"explanation"` // "" if nothing was refused
+	Explanation string `json:"explanation"` // "" if the event is not a failure
 	Remedy      string `json:"remedy"`
 }
 
-// Run looks among what the gateway keeps of refusals, and in the audit log.
+// Run prints the gateway's denial of the request and its events in the audit log.
 func (f *explainCommand) Run(ctx context.Context, c *call) error {
-	return c.with(ctx, func(p *Parts) error {
-		x, err := explained(ctx, p, strings.TrimSpace(f.RequestID))
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		found, err := ops.Explain(ctx, a, f.RequestID)
 		if err != nil {
 			return err
 		}
+		x := &explanation{
+			RequestID: found.RequestID,
+			Denial:    found.Denial,
+			Route:     found.RouteState,
+			Events:    []explainedEvent{},
+		}
+		for i := range found.Events {
+			x.Events = append(x.Events, explainEvent(&found.Events[i]))
+		}
 		return c.show(x, x.print)
 	})
-}
-
-func explained(ctx context.Context, p *Parts, id string) (*explanation, error) {
-	for _, id := range slices.Compact([]string{id, strings.ToUpper(id)}) { // our own are in capitals, and read out on the telephone
-		x, err := lookUp(ctx, p, id)
-		if err != nil || x != nil {
-			return x, err
-		}
-	}
-	return nil, fault.New(fault.NotFound, "nothing is kept of a request %.64q: refusals of the gateway are kept for a day, other failures as long as the audit log; "+
-		"check the id, look for it in the server's log, or send the request again and explain the new id", id)
-}
-
-// lookUp gives what is known of a request, or nil.
-func lookUp(ctx context.Context, p *Parts, id string) (*explanation, error) {
-	if id == "" {
-		return nil, nil
-	}
-	x := &explanation{RequestID: id, Events: []explainedEvent{}}
-	denial, err := p.DB.Denial(ctx, id)
-	switch {
-	case fault.Is(err, fault.NotFound):
-	case err != nil:
-		return nil, err
-	default:
-		x.Denial, x.Route = denial, routeSince(p, denial)
-	}
-	events, err := p.DB.ListAudit(ctx, store.AuditQuery{RequestID: id})
-	if err != nil {
-		return nil, err
-	}
-	for i := range slices.Backward(events) {
-		x.Events = append(x.Events, explainEvent(&events[i]))
-	}
-	if x.Denial == nil && len(x.Events) == 0 {
-		return nil, nil
-	}
-	return x, nil
-}
-
-// routeSince says what has become of the route meanwhile: what was refused may pass by now.
-func routeSince(p *Parts, r *access.DenialRecord) string {
-	if r.Route == "" || strings.HasPrefix(r.Route, "file:") {
-		return ""
-	}
-	stored := p.DB.Routes()
-	i := slices.IndexFunc(stored, func(o access.Route) bool { return o.ID == r.Route })
-	switch {
-	case i < 0:
-		return "deleted"
-	case stored[i].UpdatedAt.After(r.At):
-		return "changed"
-	}
-	return "unchanged"
 }
 
 func (x *explanation) print(s *sheet) {
@@ -111,8 +64,8 @@ func (x *explanation) print(s *sheet) {
 }
 
 func (x *explanation) printDenial(s *sheet, r *access.DenialRecord) {
-	s.line("Request %s was refused with %s.", x.RequestID, statusText(r.Status))
-	s.pair("at", when{r.At}.String())
+	s.line("Request %s was denied with %s.", x.RequestID, statusText(r.Status))
+	s.pair("at", timestamp{r.At}.String())
 	s.pair("request", r.Method+" "+r.Host+r.Path)
 	s.pair("from", r.IP)
 	s.pair("route", routeText(r))
@@ -123,12 +76,12 @@ func (x *explanation) printDenial(s *sheet, r *access.DenialRecord) {
 	s.pair("needed", strings.Join(r.Denial.Needed, " "))
 	s.pair("found", strings.Join(r.Denial.Had, " "))
 	if r.Denial.Remedy != "" {
-		s.line("What would let it pass: %s", r.Denial.Remedy)
+		s.line("To make it succeed: %s", r.Denial.Remedy)
 	}
 	switch x.Route {
-	case "changed":
+	case admin.RouteChanged:
 		s.line("The route has been changed since; try again.")
-	case "deleted":
+	case admin.RouteDeleted:
 		s.line("The route has been deleted since.")
 	}
 }
@@ -143,41 +96,45 @@ func statusText(status int) string {
 func routeText(r *access.DenialRecord) string {
 	switch {
 	case r.Route == "":
-		return "none has this address"
+		return "no route has this address"
 	case r.RouteName == "" || r.Route == "file:"+r.RouteName:
 		return r.Route
 	}
 	return r.RouteName + " (" + r.Route + ")"
 }
 
-// callerText is who called, and how that was known.
+// callerText returns who called and how they identified themselves.
 func callerText(c *access.RecordedCaller) string {
 	ways := map[string]string{
-		access.ByToken: "by an access token", access.ByForeign: "by a token of a foreign issuer", access.BySecret: "by its secret",
-		access.ByClientID: "by X-Client-Id alone, which proves nothing", access.BySession: "by a browser session", access.ByApp: "by a browser app's session",
+		access.ByToken:    "by an access token",
+		access.ByForeign:  "by a token of an external issuer",
+		access.BySecret:   "by a client secret",
+		access.ByClientID: "by X-Client-Id alone, which proves nothing",
+		access.BySession:  "by a browser session",
+		access.ByApp:      "by the session of a browser app",
 	}
-	var who []string
+	var names []string
 	if c.Client != "" {
-		who = append(who, "client "+c.Client)
+		names = append(names, "client "+c.Client)
 	}
 	if c.User != "" {
-		who = append(who, "user "+c.User)
+		names = append(names, "user "+c.User)
 	}
 	switch {
-	case len(who) == 0 && ways[c.By] == "":
-		return "nobody is known"
-	case len(who) == 0:
-		return "known " + ways[c.By]
+	case len(names) == 0 && ways[c.By] == "":
+		return "unknown"
+	case len(names) == 0:
+		return "identified " + ways[c.By]
 	case ways[c.By] == "":
-		return strings.Join(who, ", ")
+		return strings.Join(names, ", ")
 	}
-	return strings.Join(who, ", ") + ", known " + ways[c.By]
+	return strings.Join(names, ", ") + ", identified " + ways[c.By]
 }
 
-// ruleText names the rule and what it looks at.
+// ruleText names the rule that denied the request and what it checks.
 func ruleText(r *access.RecordedDenial) string {
-	looksAt := map[string]string{
-		"credential": "who the caller says it is",
+	checks := map[string]string{
+		"credential": "how the caller identifies itself",
 		"audience":   "the claim aud of the token",
 		"issuer":     "the claim iss of the token",
 		"scope":      "the claim scope of the token",
@@ -185,35 +142,42 @@ func ruleText(r *access.RecordedDenial) string {
 		"client":     "the client that calls",
 		"network":    "the address that the request comes from",
 		"host":       "the host that was called",
-		"acr":        "the claim acr: how strongly the person has signed in",
-		"age":        "the claim auth_time: when the person last proved who they are",
+		"acr":        "the claim acr: how strongly the person signed in",
+		"age":        "the claim auth_time: when the person last signed in",
 		"method":     "the method of the request",
 		"rate":       "how often the caller has called",
 		"path":       "how the path is written",
-		"route":      "which routes there are, and which of them the client may call",
+		"route":      "which routes exist, and which of them the client may call",
 	}
-	if what := looksAt[r.Rule]; what != "" {
-		return fmt.Sprintf("The rule %q did not hold. It looks at %s.", r.Rule, what)
+	if what := checks[r.Rule]; what != "" {
+		return fmt.Sprintf("The rule %q denied it. This rule checks %s.", r.Rule, what)
 	}
-	return fmt.Sprintf("The rule %q did not hold.", r.Rule)
+	return fmt.Sprintf("The rule %q denied it.", r.Rule)
 }
 
-// explainEvent puts an event into plain words; one that is no refusal is shown without.
+// explainEvent returns an event with its explanation; an event that is not a failure has none.
 func explainEvent(e *audit.Event) explainedEvent {
 	x := explainedEvent{eventView: viewEvent(e)}
-	words, ok := reasonWords()[e.Reason]
+	text, ok := reasonTexts()[e.Reason]
 	switch {
 	case ok:
 	case e.Type == audit.AuthorizationCodeReplayed:
-		words = reasonText{"The authorization code had been used before. Everything that it gave has been ended.", "Start a new authorization, and redeem each code once; if the client does so, somebody else has seen the code."}
+		text = reasonText{
+			"The authorization code had been used before. All tokens that it gave are revoked.",
+			"Start a new authorization, and redeem each code once; if the client does so, somebody else has seen the code.",
+		}
 	case e.Type == audit.RefreshTokenReplayed:
-		words = reasonText{"The refresh token had been used before, so everything that it stood for has been ended.", "Let the user sign in again, and store each new refresh token before the next request; if the client does so, somebody else has the token."}
+		text = reasonText{
+			"The refresh token had been used before, so all tokens of its grant are revoked.",
+			"Let the user sign in again, and store each new refresh token before the next request; " +
+				"if the client does so, somebody else has the token.",
+		}
 	case e.Type == audit.ConsentDenied, e.Type == audit.DeviceCodeDenied:
-		words = reasonText{"The person did not agree.", "Ask again, for less."}
+		text = reasonText{"The person did not agree.", "Request fewer scopes, and explain to the person what they are for."}
 	case e.Type == audit.LoginFailed, e.Type == audit.ClientAuthFailed:
-		words = reasonText{fmt.Sprintf("It was refused because of %s.", e.Reason), ""}
+		text = reasonText{fmt.Sprintf("It failed because of %s.", e.Reason), ""}
 	}
-	x.Explanation, x.Remedy = words.what, words.remedy
+	x.Explanation, x.Remedy = text.what, text.remedy
 	if x.Remedy != "" && e.Client != "" {
 		x.Remedy = strings.ReplaceAll(x.Remedy, "CLIENT", e.Client)
 	}
@@ -225,7 +189,7 @@ func explainEvent(e *audit.Event) explainedEvent {
 
 func (e *explainedEvent) print(s *sheet) {
 	if e.Explanation == "" {
-		s.line("%s was recorded; it is no refusal.", e.Type)
+		s.line("%s was recorded; it is not a failure.", e.Type)
 	} else {
 		s.line("%s: %s", e.Type, e.Explanation)
 	}
@@ -233,52 +197,6 @@ func (e *explainedEvent) print(s *sheet) {
 	s.pair("from", e.IP)
 	s.pair("about", e.about())
 	if e.Remedy != "" {
-		s.line("What would let it pass: %s", e.Remedy)
-	}
-}
-
-// reasonText is a reason of the audit log in words. CLIENT and USER stand for the ids.
-type reasonText struct{ what, remedy string }
-
-// reasonWords are the reasons of failed sign-ins and client authentications.
-func reasonWords() map[string]reasonText {
-	const (
-		show    = "Compare with gatehouse client show CLIENT."
-		clock   = "Set the clock of the client's machine, and make a new assertion for each request."
-		again   = "Make a new assertion for each request, as RFC 7523 says."
-		newCode = "Enter the code that the app shows now; if it stays wrong, set the clock of the phone."
-	)
-	return map[string]reasonText{
-		"unknown_client":  {"There is no client of this id.", "Check client_id; gatehouse client list shows those there are."},
-		"client_disabled": {"The client is disabled.", "Run gatehouse client update CLIENT --no-disabled."},
-		"wrong_method":    {"The client did not authenticate in the way that it is registered with.", show},
-		"wrong_secret":    {"The client's secret is wrong.", "Give the client its newest secret; make one with gatehouse client rotate-secret CLIENT."},
-		"no_secret":       {"The client has no secret.", "Make one with gatehouse client rotate-secret CLIENT."},
-		"secret_expired":  {"The client's secret has been replaced, and its time is over.", "Give the client its newest secret; make one with gatehouse client rotate-secret CLIENT."},
-
-		"assertion_malformed":       {"The client's assertion is no signed JWT.", again},
-		"assertion_replayed":        {"The client's assertion was used before.", "Give each assertion a jti of its own, and send it once."},
-		"assertion_wrong_issuer":    {"The claims iss and sub of the client's assertion are not its id.", "Set both to the client_id (RFC 7523 section 3)."},
-		"assertion_wrong_audience":  {"The claim aud of the client's assertion is not this server.", "Set it to the issuer's address."},
-		"assertion_without_jti":     {"The client's assertion has no jti.", "Give each assertion a jti of its own."},
-		"assertion_expired":         {"The client's assertion has expired.", clock},
-		"assertion_lives_too_long":  {"The client's assertion lives too long.", "Let it expire a few minutes after it is made."},
-		"assertion_not_yet_valid":   {"The claim nbf of the client's assertion lies in the future.", clock},
-		"assertion_from_the_future": {"The claim iat of the client's assertion lies in the future.", clock},
-		"assertion_signature":       {"No registered key of the client fits its assertion's signature.", "Register the key that it signs with: gatehouse client update CLIENT --jwks FILE."},
-		"no_keys_registered":        {"The client has no keys.", "Register them: gatehouse client update CLIENT --jwks FILE."},
-		"jwks_uri_unreachable":      {"The client's keys could not be read from its jwks_uri.", show},
-		"jwks_unusable":             {"The client's keys cannot be used.", show},
-
-		"unknown_user":         {"There is no such user.", "Check the name or address that was typed; gatehouse user list shows those there are."},
-		"wrong_password":       {"The password is wrong.", "Type it again, or run gatehouse user set-password USER."},
-		"unusable_hash":        {"The stored password cannot be checked.", "Run gatehouse user set-password USER."},
-		"disabled":             {"The user is disabled.", "Run gatehouse user enable USER, if that was a mistake."},
-		"locked":               {"The account was locked after too many failures.", "Wait until the lock ends, or run gatehouse user unlock USER."},
-		"too_many_failures":    {"There were too many failures, so the account is locked now.", "Wait until the lock ends, or run gatehouse user unlock USER."},
-		"wrong_code":           {"The one-time code is wrong.", newCode},
-		"replayed_code":        {"The one-time code was used before.", "Wait for the next one."},
-		"enroll_wrong_code":    {"The code that should prove the new second factor is wrong.", newCode},
-		"interaction_required": {"The account needs a step in a browser, which the password grant does not have.", "Sign in at the login page, or let the client use authorization_code."},
+		s.line("To make it succeed: %s", e.Remedy)
 	}
 }

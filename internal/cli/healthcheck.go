@@ -16,7 +16,7 @@ import (
 
 // healthCommand asks the server on this machine whether it is well; containers run it.
 type healthCommand struct {
-	Timeout span `default:"3s" placeholder:"DURATION" help:"How long to wait for the answer."`
+	Timeout duration `default:"3s" placeholder:"DURATION" help:"How long to wait for the answer."`
 }
 
 // Run asks, and fails unless the answer is 200.

@@ -21,7 +21,7 @@ func (f *migrateCommand) Run(ctx context.Context, c *call) error {
 	if f.DryRun {
 		what = "pending"
 	}
-	return c.show(map[string][]string{what: words(names)}, func(s *sheet) { listMigrations(s, what, names) })
+	return c.show(map[string][]string{what: orEmpty(names)}, func(s *sheet) { listMigrations(s, what, names) })
 }
 
 func listMigrations(s *sheet, what string, names []string) {

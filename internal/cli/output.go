@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-// show writes a command's answer at once: as one JSON document, or as text.
+// show writes a command's output at once: as one JSON document, or as text.
 func (c *call) show(doc any, text func(s *sheet)) error {
 	var b bytes.Buffer
 	if c.json {
@@ -28,31 +28,31 @@ func (c *call) show(doc any, text func(s *sheet)) error {
 	return err
 }
 
-// page is the form of all lists.
-type page[T any] struct {
+// listing is the JSON form of all lists.
+type listing[T any] struct {
 	Data  []T `json:"data"`
 	Total int `json:"total"`
 }
 
-// showList writes a list; total counts what there is beyond this page, too.
+// showList writes a page of a list; total counts the items on all pages.
 func showList[T any](c *call, data []T, total int, text func(s *sheet)) error {
 	if data == nil {
 		data = []T{}
 	}
-	return c.show(page[T]{data, total}, text)
+	return c.show(listing[T]{data, total}, text)
 }
 
-// done writes what was done to something, in a word for scripts and in a sentence for people.
+// done writes what was done: a document for scripts, a sentence for people.
 func (c *call) done(doc any, format string, args ...any) error {
 	return c.show(doc, func(s *sheet) { s.line(format, args...) })
 }
 
-// note tells a person something besides the answer.
+// note writes a remark for a person on the error stream.
 func (c *call) note(format string, args ...any) {
 	fmt.Fprintf(c.stderr, program+": note: "+format+"\n", args...)
 }
 
-// encode writes JSON as it is, without the escapes that only HTML needs.
+// encode writes JSON without the escapes that only HTML needs.
 func encode(w io.Writer, doc any, indent string) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -60,14 +60,14 @@ func encode(w io.Writer, doc any, indent string) error {
 	return enc.Encode(doc)
 }
 
-// sheet is text in columns.
+// sheet is text output with columns.
 type sheet struct{ w *tabwriter.Writer }
 
 func newSheet(w io.Writer) *sheet { return &sheet{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)} }
 
 func (s *sheet) flush() { _ = s.w.Flush() } // into a buffer, which takes everything
 
-// row writes one line of a table; what is empty shows as a dash, so that columns can be counted.
+// row writes one line of a table. An empty cell is a dash, so that scripts can count columns.
 func (s *sheet) row(cells ...string) {
 	for i, cell := range cells {
 		if cell = printable(cell); cell == "" {
@@ -81,28 +81,29 @@ func (s *sheet) row(cells ...string) {
 	fmt.Fprintln(s.w)
 }
 
-// pair writes a name and its value, unless that is empty.
+// pair writes a name and its value, or nothing if the value is empty.
 func (s *sheet) pair(name, value string) {
 	if value != "" {
 		s.row(name, value)
 	}
 }
 
-// line writes a sentence between tables.
+// line writes a line of text between tables.
 func (s *sheet) line(format string, args ...any) {
 	s.flush()
 	fmt.Fprintln(s.w, printable(fmt.Sprintf(format, args...)))
 	s.flush()
 }
 
-// more says what the page leaves out.
+// more reports how many items the page leaves out.
 func (s *sheet) more(shown, offset, total int) {
 	if offset+shown < total {
-		s.line("%d of %d shown; go on with --offset %d", shown, total, offset+shown)
+		s.line("%d of %d shown; continue with --offset %d", shown, total, offset+shown)
 	}
 }
 
-// printable keeps what strangers typed from steering the terminal: a User-Agent can hold escape sequences.
+// printable replaces control characters, so that text from strangers cannot control the terminal: a
+// User-Agent can contain escape sequences.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) || r == ' ' {
@@ -112,53 +113,27 @@ func printable(s string) string {
 	}, s)
 }
 
-// when is a time that may be missing: null in JSON.
-type when struct{ time.Time }
+// timestamp is a time that may be missing: null in JSON.
+type timestamp struct{ time.Time }
 
 // MarshalJSON writes RFC 3339 in UTC.
-func (w when) MarshalJSON() ([]byte, error) {
-	if w.IsZero() {
+func (t timestamp) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
 		return []byte("null"), nil
 	}
-	return strconv.AppendQuote(nil, w.String()), nil
+	return strconv.AppendQuote(nil, t.String()), nil
 }
 
-// String is RFC 3339 in UTC, or "".
-func (w when) String() string {
-	if w.IsZero() {
+// String returns RFC 3339 in UTC, or "" for a missing time.
+func (t timestamp) String() string {
+	if t.IsZero() {
 		return ""
 	}
-	return w.UTC().Format(time.RFC3339)
+	return t.UTC().Format(time.RFC3339)
 }
 
-// life is a duration in seconds; null in JSON where the server's setting counts.
-type life time.Duration
-
-// MarshalJSON writes seconds.
-func (l life) MarshalJSON() ([]byte, error) {
-	if l == 0 {
-		return []byte("null"), nil
-	}
-	return strconv.AppendInt(nil, int64(time.Duration(l)/time.Second), 10), nil
-}
-
-// String is a form like 1h30m, or "".
-func (l life) String() string {
-	if l == 0 {
-		return ""
-	}
-	s := time.Duration(l).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
-// words gives a list that is [] in JSON even when it is empty.
-func words(list []string) []string {
+// orEmpty returns a list that is [] in JSON even when it has no items.
+func orEmpty(list []string) []string {
 	if list == nil {
 		return []string{}
 	}

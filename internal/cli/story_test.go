@@ -35,7 +35,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"signin": signIn,
 			"grab":   grab,
-			"refuse": refuse,
+			"deny":   deny,
 			"status": status,
 		},
 	})
@@ -79,10 +79,10 @@ func openStory(ts *testscript.TestScript) (*store.DB, *login.Server) {
 	return db, login.New(app.LoginConfig(cfg), db, keys, secret.NewPasswords(1, 1))
 }
 
-// refuse keeps a refusal as the gateway does: refuse REQUEST-ID ROUTE-ID.
-func refuse(ts *testscript.TestScript, neg bool, args []string) {
+// deny stores a denial as the gateway does: deny REQUEST-ID ROUTE-ID.
+func deny(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: refuse REQUEST-ID ROUTE-ID")
+		ts.Fatalf("usage: deny REQUEST-ID ROUTE-ID")
 	}
 	r := &access.DenialRecord{
 		RequestID: args[0], At: time.Now(), Method: "POST", Host: "api.example.com", Path: "/shop/v1/orders", IP: "192.0.2.7", Status: 403,

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
@@ -100,15 +100,8 @@ func (d *DB) write(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) er
 	})
 }
 
-// AuditQuery selects audit events. Zero fields select all.
-type AuditQuery struct {
-	Type         audit.Type
-	User, Client string
-	RequestID    string
-	Since, Until time.Time // Since inclusive, Until exclusive
-	Limit        int       // default 100
-	Before       string    // id of the last event of the page before this one
-}
+// AuditQuery selects events.
+type AuditQuery = admin.AuditQuery
 
 // ListAudit returns events, newest first.
 func (d *DB) ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -204,10 +205,7 @@ func (d *DB) AddSecret(ctx context.Context, id client.ID, s client.Secret, maxSe
 }
 
 // ClientQuery selects clients.
-type ClientQuery struct {
-	Search        string // part of an id or name; "" for all
-	Limit, Offset int    // default limit 100
-}
+type ClientQuery = admin.ClientQuery
 
 // ListClients returns clients by name, from memory, and the number of clients that the query selects
 // in all. The values are shared and must not be changed.

@@ -103,6 +103,37 @@ func (d *DB) PutScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) er
 	})
 }
 
+// CreateScope stores a new scope, or returns Conflict if the name is taken. It never creates a system
+// scope.
+func (d *DB) CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error {
+	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
+		n, err := tx.Exec(ctx, "INSERT INTO scopes (name, description, is_default, is_system, created_at) "+
+			"VALUES ($1, $2, $3, FALSE, $4) ON CONFLICT (name) DO NOTHING",
+			s.Name, s.Description, s.Default, unixMilli(s.CreatedAt))
+		if err == nil && n == 0 {
+			err = fault.New(fault.Conflict, "there is a scope %q already", s.Name)
+		}
+		return err
+	})
+}
+
+// UpdateScope stores the description and the default in which new differs from old.
+func (d *DB) UpdateScope(ctx context.Context, old, new *oauth.Scope, ev ...audit.Event) error {
+	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
+		if old.Description != new.Description {
+			n, err := tx.Exec(ctx, "UPDATE scopes SET description = $1 WHERE name = $2", new.Description, new.Name)
+			if err := requireOne(n, err, "scope"); err != nil {
+				return err
+			}
+		}
+		if old.Default == new.Default {
+			return nil
+		}
+		n, err := tx.Exec(ctx, "UPDATE scopes SET is_default = $1 WHERE name = $2", new.Default, new.Name)
+		return requireOne(n, err, "scope")
+	})
+}
+
 // DeleteScope deletes a scope. It returns Denied for a system scope.
 func (d *DB) DeleteScope(ctx context.Context, name string, ev ...audit.Event) error {
 	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -121,12 +122,8 @@ func (d *DB) UserSessions(ctx context.Context, user identity.UserID, now time.Ti
 		user, unixMilli(now), seenSince(now, d.o.IdleTimeout))
 }
 
-// SessionQuery selects active sessions.
-type SessionQuery struct {
-	User          identity.UserID // "" for all
-	Now           time.Time
-	Limit, Offset int // default limit 100
-}
+// SessionQuery selects sessions.
+type SessionQuery = admin.SessionQuery
 
 // ListSessions returns active sessions, newest first, and the number of sessions that the query
 // selects in all.

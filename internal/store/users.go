@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -212,10 +213,15 @@ func revokeRecentGrants(ctx context.Context, tx sqldb.Tx, id identity.UserID, no
 }
 
 // SetUserDisabled disables or enables an account. Disabling ends its sessions and grants and revokes
-// its tokens.
+// its tokens; the last active administrator cannot be disabled.
 func (d *DB) SetUserDisabled(ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event) error {
 	defer d.users.Invalidate(id)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if disabled {
+			if err := keepAdmin(ctx, tx, id); err != nil {
+				return nil, err
+			}
+		}
 		n, err := tx.Exec(ctx, "UPDATE users SET disabled = $1, updated_at = $2 WHERE id = $3",
 			disabled, unixMilli(now), id)
 		if err := requireOne(n, err, "user"); err != nil || !disabled {
@@ -225,10 +231,14 @@ func (d *DB) SetUserDisabled(ctx context.Context, id identity.UserID, disabled b
 	})
 }
 
-// DeleteUser deletes a user with all that belongs to them, and revokes their tokens.
+// DeleteUser deletes a user with all that belongs to them, and revokes their tokens. The last active
+// administrator cannot be deleted.
 func (d *DB) DeleteUser(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error {
 	defer d.users.Invalidate(id)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if err := keepAdmin(ctx, tx, id); err != nil {
+			return nil, err
+		}
 		revoked, err := revokeRecentGrants(ctx, tx, id, now)
 		if err != nil {
 			return nil, err
@@ -253,18 +263,8 @@ func (d *DB) UnlockUser(ctx context.Context, keys []string, ev ...audit.Event) e
 	})
 }
 
-// CountAdmins returns the number of enabled accounts with the administrator's role.
-func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {
-	err = d.sql.Row(ctx, "SELECT COUNT(*) FROM users WHERE disabled = FALSE AND "+
-		"' ' || roles || ' ' LIKE '% "+identity.RoleAdmin+" %'").Scan(&n)
-	return n, err
-}
-
 // UserQuery selects users.
-type UserQuery struct {
-	Search        string // part of a user name, email address or name; "" for all
-	Limit, Offset int    // default limit 100
-}
+type UserQuery = admin.UserQuery
 
 // ListUsers returns users, oldest first, and the number of users that the query selects in all.
 func (d *DB) ListUsers(ctx context.Context, q UserQuery) (users []identity.User, total int, err error) {

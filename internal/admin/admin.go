@@ -1,0 +1,70 @@
+// Package admin holds what administrators can do, each operation once: it checks what the actor may
+// do, validates the input and stores the change together with its audit event. The command line, the
+// management API and the console call the same operations and hold no rules.
+package admin
+
+import (
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// MaxPage is the longest page of a list, in items.
+const MaxPage = 1000
+
+// Config is what the settings say about management.
+type Config struct {
+	Issuer       string // the server's base URL
+	AccessTTL    time.Duration
+	IDTokenTTL   time.Duration
+	Algorithm    string // signs tokens of clients that choose none
+	RoutesFile   string // the name of the routes file, or ""
+	RevokeTokens bool   // the end of a session revokes the tokens that it gave
+
+	PasswordGrant   bool     // the password grant is switched on
+	PasswordClients []string // the ids of the clients that may use it
+}
+
+// Parts are what the operations work with.
+type Parts struct {
+	Store     Store
+	Keys      *secret.Keys
+	Ring      *jose.Ring
+	Passwords Hasher
+	Accounts  Accounts
+	Rules     client.Rules
+	Policy    func(*identity.User) identity.Policy // of new passwords
+	Routes    func() (*access.File, error)         // reads the routes file
+	Now       func() time.Time
+}
+
+// Operations are the operations of administrators.
+type Operations struct {
+	cfg   Config
+	parts Parts
+	store Store
+}
+
+// New returns the operations on what the parts hold.
+func New(cfg Config, p Parts) *Operations { return &Operations{cfg: cfg, parts: p, store: p.Store} }
+
+// Rules returns what clients may choose from.
+func (o *Operations) Rules() client.Rules { return o.parts.Rules }
+
+// A Warning reports that a change was stored, but may not have the effect that was meant.
+type Warning struct {
+	Code    string // one of the Warning constants
+	Subject string // the id or name concerned
+}
+
+// Warnings.
+const (
+	WarnPasswordGrantOff = "password_grant_off" // the settings do not allow the client the password grant
+	WarnNoSecret         = "no_secret"          // the client needs a secret and has none
+	WarnUnknownClient    = "unknown_client"     // a route names a client that does not exist
+	WarnUnknownScope     = "unknown_scope"      // a route names a scope that does not exist
+)

@@ -1,0 +1,201 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// maxSecrets is how many active secrets a client has at most: the new one and the one before it.
+const maxSecrets = 2
+
+// ClientPatch is a change of the fields in client.Fields.
+type ClientPatch = field.Patch[client.Client]
+
+// NewClient is a registration to create.
+type NewClient struct {
+	ID     client.ID // "": a UUIDv7
+	Fields ClientPatch
+}
+
+// ChangedClient is a client after it was created, updated or given a secret.
+type ChangedClient struct {
+	Client   *client.Client
+	Secret   string    // a new secret, returned this once; "" if there is none
+	Previous time.Time // when the secret before the new one expires; zero if there was none
+	Warnings []Warning
+}
+
+// Clients returns a page of clients by name, and how many match in all. The values are shared and
+// must not be changed.
+func (o *Operations) Clients(ctx context.Context, a Actor, q ClientQuery) ([]*client.Client, int, error) {
+	if err := a.require(ScopeClientsRead); err != nil {
+		return nil, 0, err
+	}
+	return o.store.ListClients(ctx, q)
+}
+
+// Client returns the client with that id, or with that name if only one client has it.
+func (o *Operations) Client(ctx context.Context, a Actor, ref string) (*client.Client, error) {
+	if err := a.require(ScopeClientsRead); err != nil {
+		return nil, err
+	}
+	return o.client(ctx, ref)
+}
+
+// client returns a shared value that must not be changed.
+func (o *Operations) client(ctx context.Context, ref string) (*client.Client, error) {
+	c, err := o.store.Client(ctx, client.ID(ref))
+	if fault.Is(err, fault.NotFound) {
+		return o.clientByName(ctx, ref)
+	}
+	return c, err
+}
+
+func (o *Operations) clientByName(ctx context.Context, name string) (*client.Client, error) {
+	found, _, err := o.store.ListClients(ctx, ClientQuery{Search: name, Limit: MaxPage})
+	if err != nil {
+		return nil, err
+	}
+	found = slices.DeleteFunc(slices.Clone(found), func(c *client.Client) bool { return !strings.EqualFold(c.Name, name) })
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, fault.New(fault.NotFound, "there is no client %q", name)
+	}
+	return nil, fault.New(fault.Conflict, "%d clients are called %q; use the id of the one you mean", len(found), name)
+}
+
+// CreateClient registers a client, with a secret if it authenticates by one.
+func (o *Operations) CreateClient(ctx context.Context, a Actor, in NewClient) (*ChangedClient, error) {
+	if err := a.require(ScopeClientsWrite); err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	c := &client.Client{ID: in.ID, CreatedAt: now, UpdatedAt: now}
+	if c.ID == "" {
+		c.ID = client.ID(secret.NewID(now))
+	}
+	in.Fields.Apply(client.Fields(o.parts.Rules), c)
+	if err := c.Normalize(o.parts.Rules); err != nil {
+		return nil, err
+	}
+	if !in.Fields.Has("scope") && (c.CanUseGrant(client.GrantTypeCode) || c.CanUseGrant(client.GrantTypeDevice)) {
+		c.Scopes = []string{oauth.ScopeOpenID, oauth.ScopeProfile, oauth.ScopeEmail, oauth.ScopeOffline}
+	}
+	if err := c.Validate(o.parts.Rules); err != nil {
+		return nil, err
+	}
+	out := &ChangedClient{Client: c}
+	if c.HasSecret() {
+		out.Secret = secret.NewToken(secret.PrefixClientSecret)
+		c.Secrets = []client.Secret{o.newSecret(out.Secret, now)}
+	}
+	err := o.store.CreateClient(ctx, c, clientEvent(a, audit.ClientCreated, c.ID, now))
+	if fault.Is(err, fault.Conflict) {
+		return nil, fault.New(fault.Conflict, "there is a client %q already; choose another id, or update it", c.ID)
+	}
+	out.Warnings = o.clientWarnings(c)
+	return out, err
+}
+
+func (o *Operations) newSecret(plain string, now time.Time) client.Secret {
+	return client.Secret{ID: secret.NewID(now), Hash: o.parts.Keys.Hash(plain), CreatedAt: now}
+}
+
+func clientEvent(a Actor, t audit.Type, id client.ID, now time.Time) audit.Event {
+	ev := a.event(t, now)
+	ev.Client = string(id)
+	return ev
+}
+
+func (o *Operations) clientWarnings(c *client.Client) []Warning {
+	var out []Warning
+	usable := o.cfg.PasswordGrant && slices.Contains(o.cfg.PasswordClients, string(c.ID))
+	if c.CanUseGrant(client.GrantTypePassword) && !usable {
+		out = append(out, Warning{WarnPasswordGrantOff, string(c.ID)})
+	}
+	if c.HasSecret() && len(c.Secrets) == 0 {
+		out = append(out, Warning{WarnNoSecret, string(c.ID)})
+	}
+	return out
+}
+
+// UpdateClient changes fields of a registration and checks it as a whole.
+func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p ClientPatch) (*ChangedClient, error) {
+	if err := a.require(ScopeClientsWrite); err != nil {
+		return nil, err
+	}
+	old, err := o.client(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	fields := client.Fields(o.parts.Rules)
+	c := *old
+	p.Apply(fields, &c)
+	if !p.Has("token_endpoint_auth_method") && c.Public != old.Public {
+		c.AuthMethod = "" // it follows the type of the client unless it is named
+	}
+	if err := c.Normalize(o.parts.Rules); err != nil {
+		return nil, err
+	}
+	if err := c.Validate(o.parts.Rules); err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	c.UpdatedAt = now
+	ev := clientEvent(a, audit.ClientUpdated, c.ID, now)
+	ev.Detail = map[string]string{"changed": strings.Join(field.Differences(fields, old, &c), " ")}
+	if err := o.store.UpdateClient(ctx, old, &c, ev); err != nil {
+		return nil, err
+	}
+	return &ChangedClient{Client: &c, Warnings: o.clientWarnings(&c)}, nil
+}
+
+// RotateSecret gives a client a new secret. The one before it expires after the grace period, which
+// may be 0.
+func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grace time.Duration) (*ChangedClient, error) {
+	if err := a.require(ScopeClientsWrite); err != nil {
+		return nil, err
+	}
+	c, err := o.client(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if !c.HasSecret() {
+		return nil, fault.New(fault.Denied, "client %s authenticates by %s and has no secret", c.ID, c.AuthMethod)
+	}
+	now := o.parts.Now()
+	out := &ChangedClient{Client: c, Secret: secret.NewToken(secret.PrefixClientSecret)}
+	ends := now.Add(grace)
+	if len(c.Secrets) > 0 {
+		out.Previous = ends
+	}
+	ev := clientEvent(a, audit.ClientSecretRotated, c.ID, now)
+	ev.Detail = map[string]string{"grace": grace.String()}
+	return out, o.store.AddSecret(ctx, c.ID, o.newSecret(out.Secret, now), maxSecrets, ends, ev)
+}
+
+// DeleteClient deletes a client and revokes all its tokens.
+func (o *Operations) DeleteClient(ctx context.Context, a Actor, ref string) (*client.Client, error) {
+	if err := a.require(ScopeClientsWrite); err != nil {
+		return nil, err
+	}
+	c, err := o.client(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	ev := clientEvent(a, audit.ClientDeleted, c.ID, now)
+	ev.Detail = map[string]string{"name": c.Name}
+	return c, o.store.DeleteClient(ctx, c.ID, now, ev)
+}

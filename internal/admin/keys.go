@@ -1,0 +1,185 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/spell"
+)
+
+// States of a key, as jose.StoredKey.State returns them.
+const (
+	keyNext   = "next"
+	keyActive = "active"
+)
+
+// KeyRotation asks for a new signing key.
+type KeyRotation struct {
+	Algorithm    string        // "": that of the settings
+	Now          bool          // sign with the new key at once
+	PublishAhead time.Duration // how long the key is published before it signs, so that everybody has it
+}
+
+// RotatedKey is a new key with those that it replaces.
+type RotatedKey struct {
+	Key            jose.StoredKey
+	Retires        []string  // ids of the keys that stop signing when it starts
+	PublishedUntil time.Time // when those are withdrawn: no token that they signed is valid by then
+}
+
+// Keys returns the signing keys, oldest first.
+func (o *Operations) Keys(_ context.Context, a Actor) ([]jose.StoredKey, error) {
+	if err := a.require(ScopeKeysRead); err != nil {
+		return nil, err
+	}
+	return o.parts.Ring.Keys(), nil
+}
+
+// RotateKey stores the next key of an algorithm and sets the end of the keys before it.
+func (o *Operations) RotateKey(ctx context.Context, a Actor, in KeyRotation) (*RotatedKey, error) {
+	if err := a.require(ScopeKeysWrite); err != nil {
+		return nil, err
+	}
+	if in.Algorithm == "" {
+		in.Algorithm = o.cfg.Algorithm
+	}
+	if err := checkAlgorithm(in.Algorithm); err != nil {
+		return nil, err
+	}
+	r, err := o.planRotation(ctx, in, o.parts.Now())
+	if err != nil {
+		return nil, err
+	}
+	out := &RotatedKey{Key: r.key, Retires: slices.Concat(r.retire, r.hasten), PublishedUntil: r.expires}
+	return out, o.rotate(ctx, a, r)
+}
+
+func checkAlgorithm(alg string) error {
+	known := jose.Algorithms()
+	if slices.Contains(known, alg) {
+		return nil
+	}
+	if near := spell.Nearest(alg, known); near != "" {
+		return fault.InvalidField("alg", "there is no signature algorithm %q; did you mean %s?", alg, near)
+	}
+	return fault.InvalidField("alg", "there is no signature algorithm %q; use one of %s", alg, strings.Join(known, ", "))
+}
+
+// rotation is a planned change of the signing key.
+type rotation struct {
+	key     jose.StoredKey
+	retire  []string // keys that have no end yet
+	hasten  []string // keys whose end is set, but later than this one
+	expires time.Time
+}
+
+// planRotation makes the key and finds those that it replaces.
+func (o *Operations) planRotation(ctx context.Context, in KeyRotation, now time.Time) (*rotation, error) {
+	starts := now.Add(in.PublishAhead)
+	if in.Now {
+		starts = now
+	}
+	longest, err := o.longestToken(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &rotation{expires: starts.Add(longest)}
+	for _, k := range o.parts.Ring.Keys() {
+		switch state := k.State(now); {
+		case k.Alg != in.Algorithm || state != keyNext && state != keyActive:
+		case state == keyNext && !in.Now:
+			return nil, fault.New(fault.Conflict,
+				"key %s is published already and signs from %s; wait for it, or sign with a new key now",
+				k.ID, k.ActiveAt.UTC().Format(time.RFC3339))
+		case k.RetiredAt.IsZero():
+			r.retire = append(r.retire, k.ID)
+		default:
+			r.hasten = append(r.hasten, k.ID)
+		}
+	}
+	r.key, err = o.parts.Ring.NewKey(in.Algorithm, now, starts)
+	return r, err
+}
+
+// rotate stores the rotation. The new key comes first, so that there is one to sign with at every
+// moment.
+func (o *Operations) rotate(ctx context.Context, a Actor, r *rotation) error {
+	ev := a.event(audit.KeyRotated, r.key.CreatedAt)
+	ev.Detail = map[string]string{
+		"kid":     r.key.ID,
+		"alg":     r.key.Alg,
+		"retires": strings.Join(slices.Concat(r.retire, r.hasten), " "),
+	}
+	err := o.store.RotateKeys(ctx, r.key, r.retire, r.key.ActiveAt, r.expires, ev)
+	if err != nil || len(r.hasten) == 0 {
+		return err
+	}
+	ev = a.event(audit.KeyRetired, r.key.CreatedAt)
+	ev.Detail = map[string]string{"kid": strings.Join(r.hasten, " ")}
+	return o.store.RetireKeys(ctx, r.hasten, r.key.ActiveAt, r.expires, ev)
+}
+
+// longestToken returns how long a token that is signed now is valid at most, for any client.
+func (o *Operations) longestToken(ctx context.Context) (time.Duration, error) {
+	longest := max(o.cfg.AccessTTL, o.cfg.IDTokenTTL)
+	for offset := 0; ; offset += MaxPage {
+		clients, total, err := o.store.ListClients(ctx, ClientQuery{Limit: MaxPage, Offset: offset})
+		if err != nil {
+			return 0, err
+		}
+		for _, c := range clients {
+			longest = max(longest, c.AccessTTL, c.IDTokenTTL)
+		}
+		if offset+len(clients) >= total || len(clients) == 0 {
+			return longest, nil
+		}
+	}
+}
+
+// RetirableKey returns the key with that id if the others can replace it: it is not the only one
+// that signs with its algorithm.
+func (o *Operations) RetirableKey(_ context.Context, a Actor, id string) (jose.StoredKey, error) {
+	if err := a.require(ScopeKeysRead); err != nil {
+		return jose.StoredKey{}, err
+	}
+	return o.retirable(id, o.parts.Now())
+}
+
+// RetireKey withdraws a key at once, with all tokens that it signed.
+func (o *Operations) RetireKey(ctx context.Context, a Actor, id string) (jose.StoredKey, error) {
+	if err := a.require(ScopeKeysWrite); err != nil {
+		return jose.StoredKey{}, err
+	}
+	now := o.parts.Now()
+	k, err := o.retirable(id, now)
+	if err != nil {
+		return k, err
+	}
+	ev := a.event(audit.KeyRetired, now)
+	ev.Detail = map[string]string{"kid": k.ID, "alg": k.Alg}
+	k.RetiredAt, k.ExpiresAt = now, now
+	return k, o.store.RetireKeys(ctx, []string{k.ID}, now, now, ev)
+}
+
+func (o *Operations) retirable(id string, now time.Time) (jose.StoredKey, error) {
+	keys := o.parts.Ring.Keys()
+	i := slices.IndexFunc(keys, func(k jose.StoredKey) bool { return k.ID == id })
+	if i < 0 {
+		return jose.StoredKey{}, fault.New(fault.NotFound, "there is no key %q", id)
+	}
+	k := keys[i]
+	if k.State(now) != keyActive {
+		return k, nil
+	}
+	for _, other := range keys {
+		if other.ID != k.ID && other.Alg == k.Alg && other.State(now) == keyActive {
+			return k, nil
+		}
+	}
+	return k, fault.New(fault.Denied, "key %s is the only one that signs with %s; rotate to a new key first", k.ID, k.Alg)
+}

@@ -1,0 +1,152 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+)
+
+const maxScopeDescription = 200 // bytes
+
+// ScopePatch is a change of the fields in ScopeFields.
+type ScopePatch = field.Patch[oauth.Scope]
+
+// ScopeFields returns the fields of a scope that can be set.
+func ScopeFields() []field.Field[oauth.Scope] {
+	return []field.Field[oauth.Scope]{
+		{
+			Name: "description", Flag: "description", Placeholder: "TEXT", Required: true,
+			Help:      "What the consent page says; it completes \"This application wants to …\".",
+			Text:      func(s *oauth.Scope) *string { return &s.Description },
+			Normalize: strings.TrimSpace,
+		},
+		{
+			Name: "default", Flag: "default",
+			Help:   "Grant it to clients that request no scope.",
+			Switch: func(s *oauth.Scope) *bool { return &s.Default },
+		},
+	}
+}
+
+// Scopes returns all scopes by name.
+func (o *Operations) Scopes(_ context.Context, a Actor) ([]oauth.Scope, error) {
+	if err := a.require(ScopeScopesRead); err != nil {
+		return nil, err
+	}
+	var out []oauth.Scope
+	for s := range maps.Values(o.store.Scopes()) {
+		out = append(out, *s)
+	}
+	slices.SortFunc(out, func(x, y oauth.Scope) int { return cmp.Compare(x.Name, y.Name) })
+	return out, nil
+}
+
+// Scope returns the scope with that name.
+func (o *Operations) Scope(_ context.Context, a Actor, name string) (*oauth.Scope, error) {
+	if err := a.require(ScopeScopesRead); err != nil {
+		return nil, err
+	}
+	return o.scope(name)
+}
+
+func (o *Operations) scope(name string) (*oauth.Scope, error) {
+	s := o.store.Scopes()[name]
+	if s == nil {
+		return nil, fault.New(fault.NotFound, "there is no scope %q", name)
+	}
+	return s, nil
+}
+
+// CreateScope defines a scope.
+func (o *Operations) CreateScope(ctx context.Context, a Actor, name string, p ScopePatch) (*oauth.Scope, error) {
+	if err := a.require(ScopeScopesWrite); err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	s := &oauth.Scope{Name: name, CreatedAt: now}
+	p.Apply(ScopeFields(), s)
+	if err := checkScope(s); err != nil {
+		return nil, err
+	}
+	ev := a.event(audit.ScopeCreated, now)
+	ev.Detail = map[string]string{"scope": s.Name}
+	err := o.store.CreateScope(ctx, s, ev)
+	if fault.Is(err, fault.Conflict) {
+		return nil, fault.New(fault.Conflict, "there is a scope %q already; update it instead", name)
+	}
+	return s, err
+}
+
+func checkScope(s *oauth.Scope) error {
+	d := s.Description
+	switch {
+	case !client.ValidScope(s.Name):
+		return fault.InvalidField("name",
+			"%q cannot name a scope: use ASCII without spaces, quotes and backslashes (RFC 6749 section 3.3)", s.Name)
+	case d == "" || len(d) > maxScopeDescription || !utf8.ValidString(d) || strings.ContainsFunc(d, unicode.IsControl):
+		return fault.InvalidField("description", "the description of a scope has 1 to %d bytes of text", maxScopeDescription)
+	}
+	return nil
+}
+
+// UpdateScope changes fields of a scope.
+func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p ScopePatch) (*oauth.Scope, error) {
+	if err := a.require(ScopeScopesWrite); err != nil {
+		return nil, err
+	}
+	old, err := o.scope(name)
+	if err != nil {
+		return nil, err
+	}
+	s := *old
+	p.Apply(ScopeFields(), &s)
+	if err := checkScope(&s); err != nil {
+		return nil, err
+	}
+	ev := a.event(audit.ScopeUpdated, o.parts.Now())
+	ev.Detail = map[string]string{"scope": s.Name}
+	return &s, o.store.UpdateScope(ctx, old, &s, ev)
+}
+
+// CanDeleteScope returns why a scope cannot be deleted, or nil.
+func (o *Operations) CanDeleteScope(_ context.Context, a Actor, name string) error {
+	if err := a.require(ScopeScopesWrite); err != nil {
+		return err
+	}
+	_, err := o.deletableScope(name)
+	return err
+}
+
+func (o *Operations) deletableScope(name string) (*oauth.Scope, error) {
+	s, err := o.scope(name)
+	if err == nil && s.System {
+		return nil, fault.New(fault.Denied,
+			"scope %s belongs to OpenID Connect and cannot be deleted; it has no effect until a client may request it", name)
+	}
+	return s, err
+}
+
+// DeleteScope deletes a scope. Clients that may request it keep its name. The scopes of OpenID
+// Connect cannot be deleted.
+func (o *Operations) DeleteScope(ctx context.Context, a Actor, name string) (*oauth.Scope, error) {
+	if err := a.require(ScopeScopesWrite); err != nil {
+		return nil, err
+	}
+	s, err := o.deletableScope(name)
+	if err != nil {
+		return nil, err
+	}
+	ev := a.event(audit.ScopeDeleted, o.parts.Now())
+	ev.Detail = map[string]string{"scope": name}
+	return s, o.store.DeleteScope(ctx, name, ev)
+}

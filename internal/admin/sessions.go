@@ -1,0 +1,75 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+)
+
+// Sessions returns a page of the browsers that are signed in, newest first, and how many match in
+// all. User is an id, email address or user name, or "" for all; it takes the place of q.User.
+func (o *Operations) Sessions(ctx context.Context, a Actor, user string, q SessionQuery) ([]identity.Session, int, error) {
+	if err := a.require(ScopeSessionsRead); err != nil {
+		return nil, 0, err
+	}
+	q.Now = o.parts.Now()
+	if user != "" {
+		u, err := o.user(ctx, user)
+		if err != nil {
+			return nil, 0, err
+		}
+		q.User = u.ID
+	}
+	return o.store.ListSessions(ctx, q)
+}
+
+// RevokeSession ends one session.
+func (o *Operations) RevokeSession(ctx context.Context, a Actor, id identity.SessionID) (*identity.Session, error) {
+	if err := a.require(ScopeSessionsWrite); err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	s, err := o.store.Session(ctx, id, now)
+	if fault.Is(err, fault.NotFound) {
+		return nil, fault.New(fault.NotFound, "there is no session %q", id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ev := a.event(audit.SessionRevoked, now)
+	ev.User, ev.Session = string(s.User), string(s.ID)
+	return s, o.store.EndSession(ctx, s.ID, now, o.cfg.RevokeTokens, ev)
+}
+
+// RevokeUserSessions ends all browser sessions of a user.
+func (o *Operations) RevokeUserSessions(ctx context.Context, a Actor, user string) (*identity.User, error) {
+	return o.revokeAll(ctx, a, user, "all_sessions", func(u *identity.User, ev audit.Event) error {
+		return o.store.EndOtherSessions(ctx, u.ID, "", ev.At, o.cfg.RevokeTokens, ev)
+	})
+}
+
+// RevokeUserAccess ends all sessions of a user and all that applications and devices hold in their
+// name, offline access included.
+func (o *Operations) RevokeUserAccess(ctx context.Context, a Actor, user string) (*identity.User, error) {
+	return o.revokeAll(ctx, a, user, "all_sessions_and_grants", func(u *identity.User, ev audit.Event) error {
+		return o.store.EndUserAccess(ctx, u.ID, ev.At, "", ev)
+	})
+}
+
+func (o *Operations) revokeAll(ctx context.Context, a Actor, user, scope string,
+	end func(*identity.User, audit.Event) error,
+) (*identity.User, error) {
+	if err := a.require(ScopeSessionsWrite); err != nil {
+		return nil, err
+	}
+	u, err := o.user(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	ev := a.event(audit.SessionRevoked, o.parts.Now())
+	ev.User = string(u.ID)
+	ev.Detail = map[string]string{"scope": scope}
+	return u, end(u, ev)
+}

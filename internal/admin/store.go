@@ -1,0 +1,149 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+)
+
+// ReasonLastAdministrator marks a conflict: the change would leave no administrator.
+const ReasonLastAdministrator = "last_administrator"
+
+// Store is what the operations need of storage. Every change commits together with its events, and
+// an update writes only the fields in which the new value differs from the old one.
+type Store interface {
+	UserStore
+	ClientStore
+	ScopeStore
+	RouteStore
+	SessionStore
+
+	// RotateKeys stores a new key and sets the end of others that have none.
+	RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time,
+		ev ...audit.Event) error
+	// RetireKeys sets an end of keys earlier than the one they have.
+	RetireKeys(ctx context.Context, ids []string, retiredAt, expiresAt time.Time, ev ...audit.Event) error
+
+	// ListAudit returns events, newest first.
+	ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error)
+	// Denial returns why the gateway denied a request, or fault.NotFound.
+	Denial(ctx context.Context, requestID string) (*access.DenialRecord, error)
+}
+
+// UserStore is what the operations on users need of storage.
+type UserStore interface {
+	// UserByRef returns the user with that id, email address or user name, or fault.NotFound.
+	UserByRef(ctx context.Context, ref string) (*identity.User, error)
+	// ListUsers returns a page of users, oldest first, and how many match in all.
+	ListUsers(ctx context.Context, q UserQuery) (users []identity.User, total int, err error)
+	// CreateUser stores a new user, or returns fault.Conflict for a name that is in use.
+	CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error
+	// SetUserDisabled and DeleteUser end everything the user has open. They return fault.Conflict with
+	// ReasonLastAdministrator rather than leave the server without an active administrator.
+	SetUserDisabled(ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event) error
+	DeleteUser(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error
+	// Credentials returns the user's second factors, also those that are not confirmed.
+	Credentials(ctx context.Context, id identity.UserID) ([]identity.Credential, error)
+	// UserGrants returns the grants of a user that have not ended.
+	UserGrants(ctx context.Context, id identity.UserID, now time.Time) ([]oauth.Grant, error)
+}
+
+// ClientStore is what the operations on clients need of storage.
+type ClientStore interface {
+	// Client returns a shared value that must not be changed, or fault.NotFound.
+	Client(ctx context.Context, id client.ID) (*client.Client, error)
+	// ListClients returns a page of clients by name, shared, and how many match in all.
+	ListClients(ctx context.Context, q ClientQuery) (clients []*client.Client, total int, err error)
+	// CreateClient stores a new client, or returns fault.Conflict for an id that is in use.
+	CreateClient(ctx context.Context, c *client.Client, ev ...audit.Event) error
+	UpdateClient(ctx context.Context, old, new *client.Client, ev ...audit.Event) error
+	// AddSecret stores a new secret. Of the client's secrets the newest stay, as many as keepNewest says;
+	// the older ones among these expire at oldExpires.
+	AddSecret(ctx context.Context, id client.ID, s client.Secret, keepNewest int, oldExpires time.Time,
+		ev ...audit.Event) error
+	DeleteClient(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error
+}
+
+// ScopeStore is what the operations on scopes need of storage.
+type ScopeStore interface {
+	// Scopes returns all scopes by name, shared.
+	Scopes() map[string]*oauth.Scope
+	// CreateScope stores a new scope, or returns fault.Conflict for a name that is in use.
+	CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error
+	UpdateScope(ctx context.Context, old, new *oauth.Scope, ev ...audit.Event) error
+	DeleteScope(ctx context.Context, name string, ev ...audit.Event) error
+}
+
+// RouteStore is what the operations on routes need of storage.
+type RouteStore interface {
+	// Routes returns the stored routes, shared.
+	Routes() []access.Route
+	// CreateRoute and UpdateRoute call check with all routes as they will be; its error undoes the change.
+	CreateRoute(ctx context.Context, r *access.Route, check func([]access.Route) error, ev ...audit.Event) error
+	UpdateRoute(ctx context.Context, old, new *access.Route, check func([]access.Route) error, ev ...audit.Event) error
+	DeleteRoute(ctx context.Context, id string, ev ...audit.Event) error
+}
+
+// SessionStore is what the operations on sessions need of storage.
+type SessionStore interface {
+	Session(ctx context.Context, id identity.SessionID, now time.Time) (*identity.Session, error)
+	UserSessions(ctx context.Context, id identity.UserID, now time.Time) ([]identity.Session, error)
+	// ListSessions returns a page of active sessions, newest first, and how many match in all.
+	ListSessions(ctx context.Context, q SessionQuery) (sessions []identity.Session, total int, err error)
+	// EndSession and EndOtherSessions also revoke the tokens that the sessions gave, if tokens is true.
+	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
+	EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time, tokens bool,
+		ev ...audit.Event) error
+	// EndUserAccess ends all sessions but one, and all grants of a user.
+	EndUserAccess(ctx context.Context, u identity.UserID, now time.Time, except identity.SessionID,
+		ev ...audit.Event) error
+}
+
+// UserQuery selects users.
+type UserQuery struct {
+	Search        string // part of a user name, email address or name; "" for all
+	Limit, Offset int    // default limit 100
+}
+
+// ClientQuery selects clients.
+type ClientQuery struct {
+	Search        string // part of an id or name; "" for all
+	Limit, Offset int    // default limit 100
+}
+
+// SessionQuery selects sessions.
+type SessionQuery struct {
+	User          identity.UserID // "" for all
+	Now           time.Time
+	Limit, Offset int // default limit 100
+}
+
+// AuditQuery selects events.
+type AuditQuery struct {
+	Type         audit.Type
+	User, Client string
+	RequestID    string
+	Since, Until time.Time // Since inclusive, Until exclusive
+	Limit        int       // default 100
+	Before       string    // id of the last event of the page before this one
+}
+
+// Hasher hashes passwords.
+type Hasher interface {
+	Hash(ctx context.Context, password string) (string, error)
+}
+
+// Accounts is what the operations need of the login.
+type Accounts interface {
+	SetPassword(ctx context.Context, v login.Visit, u *identity.User, password string) error
+	PasswordLink(ctx context.Context, v login.Visit, u *identity.User) (token string, err error)
+	Unlock(ctx context.Context, v login.Visit, id identity.UserID) error
+	LockOf(ctx context.Context, v login.Visit, id identity.UserID) (login.Lock, error)
+}

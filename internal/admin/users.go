@@ -1,0 +1,232 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// UserPatch is a change of the fields in identity.UserFields.
+type UserPatch = field.Patch[identity.User]
+
+// NewUser is an account to create.
+type NewUser struct {
+	Fields   UserPatch
+	Password string // "": the account gets a one-time link instead
+}
+
+// CreatedUser is a new account.
+type CreatedUser struct {
+	User *identity.User
+	Link string // a one-time link to choose a password, valid for an hour; "" if there is a password
+}
+
+// UserDetail is an account with what belongs to it.
+type UserDetail struct {
+	User        *identity.User
+	LockedUntil time.Time             // zero: not locked
+	Factors     []identity.Credential // confirmed second factors
+	Sessions    int
+	Grants      int
+}
+
+// Users returns a page of accounts, oldest first, and how many match in all.
+func (o *Operations) Users(ctx context.Context, a Actor, q UserQuery) ([]identity.User, int, error) {
+	if err := a.require(ScopeUsersRead); err != nil {
+		return nil, 0, err
+	}
+	return o.store.ListUsers(ctx, q)
+}
+
+// User returns the account with that id, email address or user name.
+func (o *Operations) User(ctx context.Context, a Actor, ref string) (*identity.User, error) {
+	if err := a.require(ScopeUsersRead); err != nil {
+		return nil, err
+	}
+	return o.user(ctx, ref)
+}
+
+func (o *Operations) user(ctx context.Context, ref string) (*identity.User, error) {
+	u, err := o.store.UserByRef(ctx, ref)
+	if fault.Is(err, fault.NotFound) {
+		return nil, fault.New(fault.NotFound, "there is no user %q", ref)
+	}
+	return u, err
+}
+
+// UserDetail returns an account with its lock, second factors, sessions and grants.
+func (o *Operations) UserDetail(ctx context.Context, a Actor, ref string) (*UserDetail, error) {
+	u, err := o.User(ctx, a, ref)
+	if err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	d := &UserDetail{User: u}
+	credentials, err := o.store.Credentials(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range credentials {
+		if !c.ConfirmedAt.IsZero() {
+			d.Factors = append(d.Factors, c)
+		}
+	}
+	lock, err := o.parts.Accounts.LockOf(ctx, a.visit(now), u.ID)
+	if err != nil {
+		return nil, err
+	}
+	if lock.Locked(now) {
+		d.LockedUntil = lock.LockedUntil
+	}
+	sessions, err := o.store.UserSessions(ctx, u.ID, now)
+	if err != nil {
+		return nil, err
+	}
+	grants, err := o.store.UserGrants(ctx, u.ID, now)
+	d.Sessions, d.Grants = len(sessions), len(grants)
+	return d, err
+}
+
+// CreateUser creates an account with a password, or with a one-time link to choose one.
+func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*CreatedUser, error) {
+	if err := a.require(ScopeUsersWrite); err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	u := &identity.User{ID: identity.UserID(secret.NewID(now)), CreatedAt: now, UpdatedAt: now}
+	in.Fields.Apply(identity.UserFields(), u)
+	if err := u.Validate(); err != nil {
+		return nil, err
+	}
+	if in.Password != "" {
+		if err := o.firstPassword(ctx, u, in.Password); err != nil {
+			return nil, err
+		}
+	}
+	ev := a.event(audit.UserCreated, now)
+	ev.User = string(u.ID)
+	if err := o.store.CreateUser(ctx, u, ev); err != nil {
+		return nil, err
+	}
+	out := &CreatedUser{User: u}
+	if in.Password != "" {
+		return out, nil
+	}
+	var err error
+	if out.Link, err = o.passwordLink(ctx, a, u); err != nil {
+		return nil, fmt.Errorf("user %s was created without a link to choose a password; create one for it: %w",
+			u.ID, err)
+	}
+	return out, nil
+}
+
+// firstPassword sets a password that the policy accepts before the account is stored: an account
+// whose password is rejected is not created.
+func (o *Operations) firstPassword(ctx context.Context, u *identity.User, password string) error {
+	problems := o.parts.Policy(u).Check(password, u.Username, u.Email, "gatehouse", o.cfg.Issuer)
+	if len(problems) > 0 {
+		return fault.InvalidField("password", "the password is rejected: %s", strings.Join(problems, " "))
+	}
+	hash, err := o.parts.Passwords.Hash(ctx, identity.NormalizePassword(password))
+	u.PasswordHash, u.PasswordChangedAt = hash, u.CreatedAt
+	return err
+}
+
+func (o *Operations) passwordLink(ctx context.Context, a Actor, u *identity.User) (string, error) {
+	token, err := o.parts.Accounts.PasswordLink(ctx, a.visit(o.parts.Now()), u)
+	if err != nil {
+		return "", err
+	}
+	return o.cfg.Issuer + "/reset-password?token=" + url.QueryEscape(token), nil
+}
+
+// SetPassword replaces the password of an account, which ends its sessions.
+func (o *Operations) SetPassword(ctx context.Context, a Actor, ref, password string) (*identity.User, error) {
+	if err := a.require(ScopeUsersWrite); err != nil {
+		return nil, err
+	}
+	u, err := o.user(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return u, o.parts.Accounts.SetPassword(ctx, a.visit(o.parts.Now()), u, password)
+}
+
+// CreatePasswordLink returns a one-time link to choose a new password. It is valid for an hour.
+func (o *Operations) CreatePasswordLink(ctx context.Context, a Actor, ref string) (*CreatedUser, error) {
+	if err := a.require(ScopeUsersWrite); err != nil {
+		return nil, err
+	}
+	u, err := o.user(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	link, err := o.passwordLink(ctx, a, u)
+	return &CreatedUser{User: u, Link: link}, err
+}
+
+// UnlockUser ends the lock of an account after too many failed attempts to sign in.
+func (o *Operations) UnlockUser(ctx context.Context, a Actor, ref string) (*identity.User, error) {
+	if err := a.require(ScopeUsersWrite); err != nil {
+		return nil, err
+	}
+	u, err := o.user(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return u, o.parts.Accounts.Unlock(ctx, a.visit(o.parts.Now()), u.ID)
+}
+
+// DisableUser keeps an account from signing in and ends everything it has open. The last active
+// administrator cannot be disabled.
+func (o *Operations) DisableUser(ctx context.Context, a Actor, ref string) (*identity.User, error) {
+	return o.changeUser(ctx, a, ref, audit.UserDisabled, func(u *identity.User, ev audit.Event) error {
+		return o.store.SetUserDisabled(ctx, u.ID, true, ev.At, ev)
+	})
+}
+
+// EnableUser lets a disabled account sign in again.
+func (o *Operations) EnableUser(ctx context.Context, a Actor, ref string) (*identity.User, error) {
+	return o.changeUser(ctx, a, ref, audit.UserEnabled, func(u *identity.User, ev audit.Event) error {
+		return o.store.SetUserDisabled(ctx, u.ID, false, ev.At, ev)
+	})
+}
+
+// DeleteUser deletes an account with all that belongs to it. The last active administrator cannot be
+// deleted.
+func (o *Operations) DeleteUser(ctx context.Context, a Actor, ref string) (*identity.User, error) {
+	return o.changeUser(ctx, a, ref, audit.UserDeleted, func(u *identity.User, ev audit.Event) error {
+		return o.store.DeleteUser(ctx, u.ID, ev.At, ev)
+	})
+}
+
+func (o *Operations) changeUser(ctx context.Context, a Actor, ref string, t audit.Type,
+	change func(*identity.User, audit.Event) error,
+) (*identity.User, error) {
+	if err := a.require(ScopeUsersWrite); err != nil {
+		return nil, err
+	}
+	u, err := o.user(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	ev := a.event(t, o.parts.Now())
+	ev.User = string(u.ID)
+	err = change(u, ev)
+	if fault.Reason(err) == ReasonLastAdministrator {
+		err = &fault.Error{
+			Kind:   fault.Conflict,
+			Reason: ReasonLastAdministrator,
+			Text:   u.LoginName() + " is the last administrator; create another first",
+		}
+	}
+	return u, err
+}

@@ -1,0 +1,115 @@
+package cli
+
+import "github.com/gatehouse-id/gatehouse/internal/audit"
+
+// reasonText explains a reason of the audit log. CLIENT and USER stand for the ids.
+type reasonText struct{ what, remedy string }
+
+// Remedies for several reasons.
+const (
+	remedyShowClient = "Compare with gatehouse client show CLIENT."
+	remedyClock      = "Set the clock of the client's machine, and make a new assertion for each request."
+	remedyAssertion  = "Make a new assertion for each request, as RFC 7523 says."
+	remedySecret     = "Give the client its newest secret; create one with gatehouse client rotate-secret CLIENT."
+	remedyUniqueID   = "Give each assertion a jti of its own, and send it once."
+	remedyKeys       = "Register the key that it signs with: gatehouse client update CLIENT --jwks FILE."
+	remedyCode       = "Enter the code that the app shows now; if it stays wrong, set the clock of the phone."
+	remedyLock       = "Wait until the lock ends, or run gatehouse user unlock USER."
+	remedyPassword   = "Type it again, or run gatehouse user set-password USER."
+)
+
+// reasonTexts returns the texts for the reasons of failed sign-ins and client authentications.
+func reasonTexts() map[string]reasonText {
+	texts := clientReasons()
+	for reason, text := range userReasons() {
+		texts[reason] = text
+	}
+	return texts
+}
+
+func clientReasons() map[string]reasonText {
+	return map[string]reasonText{
+		audit.ReasonUnknownClient: {
+			"There is no client with this id.",
+			"Check client_id; gatehouse client list shows all clients.",
+		},
+		audit.ReasonClientDisabled: {
+			"The client is disabled.",
+			"Run gatehouse client update CLIENT --no-disabled.",
+		},
+		audit.ReasonWrongMethod: {
+			"The client did not authenticate with the method that it is registered with.",
+			remedyShowClient,
+		},
+		audit.ReasonWrongSecret: {"The client's secret is wrong.", remedySecret},
+		audit.ReasonNoSecret: {
+			"The client has no secret.",
+			"Create one with gatehouse client rotate-secret CLIENT.",
+		},
+		audit.ReasonSecretExpired: {
+			"The client's secret has been replaced and has expired.",
+			remedySecret,
+		},
+		audit.ReasonAssertionMalformed: {"The client's assertion is not a signed JWT.", remedyAssertion},
+		audit.ReasonAssertionReplayed:  {"The client's assertion was used before.", remedyUniqueID},
+		audit.ReasonAssertionWrongIssuer: {
+			"The claims iss and sub of the client's assertion are not its id.",
+			"Set both to the client_id (RFC 7523 section 3).",
+		},
+		audit.ReasonAssertionWrongAudience: {
+			"The claim aud of the client's assertion is not this server.",
+			"Set it to the issuer's address.",
+		},
+		audit.ReasonAssertionWithoutID: {"The client's assertion has no jti.", remedyUniqueID},
+		audit.ReasonAssertionExpired:   {"The client's assertion has expired.", remedyClock},
+		audit.ReasonAssertionTooLong: {
+			"The client's assertion is valid for too long.",
+			"Let it expire a few minutes after it is made.",
+		},
+		audit.ReasonAssertionNotYetValid: {
+			"The claim nbf of the client's assertion lies in the future.",
+			remedyClock,
+		},
+		audit.ReasonAssertionFromFuture: {
+			"The claim iat of the client's assertion lies in the future.",
+			remedyClock,
+		},
+		audit.ReasonAssertionSignature: {
+			"No registered key of the client verifies its assertion's signature.",
+			remedyKeys,
+		},
+		audit.ReasonNoKeysRegistered:   {"The client has no keys.", remedyKeys},
+		audit.ReasonJWKSURIUnreachable: {"The client's keys could not be read from its jwks_uri.", remedyShowClient},
+		audit.ReasonJWKSUnusable:       {"The client's keys cannot be used.", remedyShowClient},
+	}
+}
+
+func userReasons() map[string]reasonText {
+	return map[string]reasonText{
+		audit.ReasonUnknownUser: {
+			"There is no such user.",
+			"Check the name or address; gatehouse user list shows all users.",
+		},
+		audit.ReasonWrongPassword: {"The password is wrong.", remedyPassword},
+		audit.ReasonUnusableHash: {
+			"The stored password cannot be checked.",
+			"Run gatehouse user set-password USER.",
+		},
+		audit.ReasonDisabled: {
+			"The user is disabled.",
+			"Run gatehouse user enable USER, if that was a mistake.",
+		},
+		audit.ReasonLocked:          {"The account was locked after too many failures.", remedyLock},
+		audit.ReasonTooManyFailures: {"There were too many failures, so the account is locked now.", remedyLock},
+		audit.ReasonWrongCode:       {"The one-time code is wrong.", remedyCode},
+		audit.ReasonReplayedCode:    {"The one-time code was used before.", "Wait for the next one."},
+		audit.ReasonEnrollWrongCode: {
+			"The code that should prove the new authenticator app is wrong.",
+			remedyCode,
+		},
+		audit.ReasonInteractionRequired: {
+			"The account needs a step in a browser, which the password grant does not have.",
+			"Sign in at the login page, or let the client use authorization_code.",
+		},
+	}
+}

@@ -1,0 +1,40 @@
+package store
+
+import (
+	"context"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+)
+
+// activeAdmin selects the users who administer the server. The role is one word of a list.
+const activeAdmin = "disabled = FALSE AND ' ' || roles || ' ' LIKE '% " + identity.RoleAdmin + " %'"
+
+// CountAdmins returns how many active administrators there are.
+func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {
+	err = d.sql.Row(ctx, "SELECT COUNT(*) FROM users WHERE "+activeAdmin).Scan(&n)
+	return n, err
+}
+
+// keepAdmin returns a Conflict with admin.ReasonLastAdministrator if the user is the last active
+// administrator, who is about to be disabled or deleted. It holds a lock until the transaction ends,
+// so that two administrators cannot be removed at once.
+func keepAdmin(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
+	const lock = "INSERT INTO meta (name, value) VALUES ('administrators', '') " +
+		"ON CONFLICT (name) DO UPDATE SET value = meta.value"
+	if _, err := tx.Exec(ctx, lock); err != nil {
+		return err
+	}
+	last, err := exists(ctx, tx, "SELECT 1 FROM users WHERE id = $1 AND "+activeAdmin+
+		" AND NOT EXISTS (SELECT 1 FROM users WHERE id <> $1 AND "+activeAdmin+")", id)
+	if err == nil && last {
+		err = &fault.Error{
+			Kind:   fault.Conflict,
+			Reason: admin.ReasonLastAdministrator,
+			Text:   "the last administrator cannot be disabled or deleted",
+		}
+	}
+	return err
+}
