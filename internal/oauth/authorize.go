@@ -111,12 +111,9 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 
 // Consent takes the person's answer on the consent page.
 func (s *Server) Consent(ctx context.Context, c *Call, sealed string, approve bool) (*Step, error) {
-	flow, err := s.OpenFlow(ctx, sealed, StepConsent, c.Now)
+	flow, err := s.openConsent(ctx, sealed, c.Session, c.Now)
 	if err != nil {
 		return nil, err
-	}
-	if c.Session == nil || c.Session.ID != flow.Session {
-		return nil, fault.New(fault.Invalid, "You have signed in or out since this page was made. Go back to the application and start again.")
 	}
 	req, err := s.addressee(ctx, flow.Form)
 	if err != nil {

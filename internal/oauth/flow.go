@@ -116,14 +116,6 @@ func (s *Server) Choose(f *Flow, sess *identity.Session) (string, error) {
 	return s.SealFlow(&g)
 }
 
-// SwitchAccount seals the flow of a consent page for the sign-in page, to continue the request with
-// another account.
-func (s *Server) SwitchAccount(f *Flow) (string, error) {
-	g := *f
-	g.Step, g.Session, g.Chosen = StepLogin, "", ""
-	return s.SealFlow(&g)
-}
-
 // pageError turns what is wrong with a client into words for the person whose browser was sent here: it
 // cannot be told to an address that nobody registered.
 func pageError(err error) error {

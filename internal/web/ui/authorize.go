@@ -70,35 +70,29 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	sealed := form.Get("flow")
-	f, err := s.oauth.OpenFlow(r.Context(), sealed, oauth.StepConsent, web.EventOf(r.Context()).Now)
-	if err != nil {
-		return err
-	}
 	sess, err := s.Session(r)
 	if err != nil {
 		return err
 	}
-	if sess == nil || sess.ID != f.Session {
-		return fault.New(fault.Invalid, "You signed in or out after this page was opened. Go back to the app and start again.")
+	now := web.EventOf(r.Context()).Now
+	cr, err := s.oauth.ConsentRequest(r.Context(), sealed, sess, now)
+	if err != nil {
+		return err
 	}
 	u, err := s.accounts.User(r.Context(), sess.User)
 	if err != nil {
 		return err
 	}
-	lc := loginContext{flow: f}
-	v := &ConsentView{Base: lc.base(r), Form: Form{Flow: sealed}, Scopes: s.scopeViews(f.Scopes)}
+	lc := loginContext{flow: cr.Flow}
+	v := &ConsentView{
+		Base:      lc.base(r),
+		Form:      Form{Flow: sealed},
+		Scopes:    s.scopeViews(cr.Flow.Scopes),
+		SwitchURL: with("/login", "flow", cr.Switch, "other", "1"),
+	}
 	v.setUser(u)
-	other, err := s.oauth.SwitchAccount(f)
-	if err != nil {
-		return err
-	}
-	v.SwitchURL = with("/login", "flow", other, "other", "1")
-	have, err := s.accounts.Consent(r.Context(), u.ID, f.Client.ID)
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		return err
-	}
 	for i := range v.Scopes {
-		v.Scopes[i].New = err == nil && !slices.Contains(have.Scopes, v.Scopes[i].Name)
+		v.Scopes[i].New = slices.Contains(cr.Added, v.Scopes[i].Name)
 	}
 	return s.show(w, http.StatusOK, v, lc.origins()...)
 }

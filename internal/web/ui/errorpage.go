@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -32,6 +34,9 @@ func errorView(r *http.Request, err error) *ErrorView {
 		NextURL:  "/account",
 		NextText: "Go to your account",
 	}
+	if v.Heading = headings()[fault.Reason(err)]; v.Heading != "" {
+		return v
+	}
 	switch p.Status {
 	case http.StatusNotFound:
 		v.Heading = "Page not found"
@@ -54,6 +59,13 @@ func errorView(r *http.Request, err error) *ErrorView {
 		v.Heading = "This request cannot continue"
 	}
 	return v
+}
+
+// headings returns the headings of errors whose cause has a name, by reason.
+func headings() map[string]string {
+	return map[string]string{
+		oauth.ReasonSessionChanged: "Your sign-in changed",
+	}
 }
 
 // retryURL returns the address to send a request to again: a page that was opened itself, or the

@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -49,20 +50,16 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) continueSession(
 	w http.ResponseWriter, r *http.Request, lc loginContext, sess *identity.Session,
 ) (done bool, err error) {
-	switch {
-	case lc.flow == nil:
-		return true, seeOther(w, r, lc.nextURL())
-	case lc.flow.Reauth:
+	need := oauth.NeedNothing
+	if lc.flow != nil {
+		need = lc.flow.Need(sess)
+	}
+	switch need {
+	case oauth.NeedSignIn:
 		return false, nil
-	case lc.flow.Choose:
-		u, err := s.accounts.User(r.Context(), sess.User)
-		if err != nil {
-			return true, err
-		}
-		v := &ChooserView{Base: lc.base(r), Form: lc.form()}
-		v.setUser(u)
-		return true, s.show(w, http.StatusOK, v, lc.origins()...)
-	case identity.ACRRank(lc.flow.ACR) > identity.ACRRank(sess.ACR):
+	case oauth.NeedChoice:
+		return true, s.showChooser(w, r, lc, sess)
+	case oauth.NeedStepUp:
 		cookie := s.kit.Cookie(r, web.CookieSession)
 		st, err := s.login.BeginStepUp(r.Context(), visit(r), cookie, lc.flow.ACR)
 		if err != nil {
@@ -76,6 +73,19 @@ func (s *Server) continueSession(
 		}
 	}
 	return true, seeOther(w, r, lc.nextURL())
+}
+
+// showChooser asks whether to continue with the account that is signed in.
+func (s *Server) showChooser(
+	w http.ResponseWriter, r *http.Request, lc loginContext, sess *identity.Session,
+) error {
+	u, err := s.accounts.User(r.Context(), sess.User)
+	if err != nil {
+		return err
+	}
+	v := &ChooserView{Base: lc.base(r), Form: lc.form()}
+	v.setUser(u)
+	return s.show(w, http.StatusOK, v, lc.origins()...)
 }
 
 func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {

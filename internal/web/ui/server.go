@@ -24,7 +24,6 @@ type Accounts interface {
 	UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error
 	Client(ctx context.Context, id client.ID) (*client.Client, error)
 	Scopes() map[string]*oauth.Scope
-	Consent(ctx context.Context, u identity.UserID, c client.ID) (*oauth.Consent, error)
 	UserConsents(ctx context.Context, u identity.UserID) ([]oauth.Consent, error)
 	DeleteConsent(ctx context.Context, u identity.UserID, c client.ID, now time.Time, ev ...audit.Event) error
 	UserSessions(ctx context.Context, u identity.UserID, now time.Time) ([]identity.Session, error)

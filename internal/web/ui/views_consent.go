@@ -1,6 +1,9 @@
 package ui
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Pages that ask for a decision about an app.
 const (
@@ -25,11 +28,7 @@ func (*ConsentView) Page() PageName { return PageConsent }
 
 // More reports whether the app has access already and now asks for more.
 func (v *ConsentView) More() bool {
-	var before, added bool
-	for _, s := range v.Scopes {
-		before, added = before || !s.New, added || s.New
-	}
-	return before && added
+	return slices.ContainsFunc(v.Scopes, func(s ScopeView) bool { return s.New })
 }
 
 // ActivateView asks for the code that a device shows (RFC 8628 §3.3). Field: `user_code`. Posted
