@@ -262,8 +262,15 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	options := kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(protocolCore))
 	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.ErrorPage(w, r, err) }
 	kit := web.New(options)
-	browser = ui.NewServer(kit, pages, p.login, protocolCore, p.db, ui.Options{
-		SessionTTL: p.cfg.Sessions.TTL, RevokeTokens: p.cfg.Sessions.RevokeTokens, MFARequired: mfaRequired(p.cfg),
+	browser = ui.NewServer(ui.Config{
+		Kit:          kit,
+		Pages:        pages,
+		Login:        p.login,
+		OAuth:        protocolCore,
+		Accounts:     p.db,
+		SessionTTL:   p.cfg.Sessions.TTL,
+		RevokeTokens: p.cfg.Sessions.RevokeTokens,
+		MFARequired:  mfaRequired(p.cfg),
 	})
 	mux := http.NewServeMux()
 	endpoints := protocol.New(kit, protocolCore, browser)

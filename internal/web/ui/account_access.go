@@ -57,7 +57,7 @@ func (s *Server) postRevoke(w http.ResponseWriter, r *http.Request, m *member) e
 	case "session":
 		ev := m.event(r, audit.SessionRevoked)
 		ev.Session = id
-		if err = s.accounts.EndUserSession(ctx, m.user.ID, identity.SessionID(id), now, s.opt.RevokeTokens, ev); err == nil && id == string(m.session.ID) {
+		if err = s.accounts.EndUserSession(ctx, m.user.ID, identity.SessionID(id), now, s.cfg.RevokeTokens, ev); err == nil && id == string(m.session.ID) {
 			s.kit.ClearCookie(w, web.CookieSession)
 		}
 	case "grant":

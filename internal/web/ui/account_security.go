@@ -30,7 +30,7 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 			Since:       x.Since,
 			LastUsedAt:  x.LastUsedAt,
 			Only:        f.Only(x.Kind),
-			Required:    f.Only(x.Kind) && s.opt.MFARequired(m.user),
+			Required:    f.Only(x.Kind) && s.cfg.MFARequired(m.user),
 			HasPassword: v.HasPassword,
 		})
 	}
@@ -144,7 +144,7 @@ func (s *Server) postDisableFactor(w http.ResponseWriter, r *http.Request, m *me
 	if err != nil {
 		return err
 	}
-	if f.Only(kind) && s.opt.MFARequired(m.user) {
+	if f.Only(kind) && s.cfg.MFARequired(m.user) {
 		return s.rerenderSecurity(w, r, m, fault.New(fault.Denied,
 			"Your account requires two-step verification, so it cannot be turned off."))
 	}

@@ -100,7 +100,8 @@ func newSite(t *testing.T) *site {
 		Now:       func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true,
 		Limiter: s.limiter, Rates: map[string]web.Rate{"login": {Max: 5, Window: time.Minute}, "device": {Max: 5, Window: time.Minute}},
 	})
-	pages = ui.NewServer(kit, g.pages, s.login, core, g.db, ui.Options{
+	pages = ui.NewServer(ui.Config{
+		Kit: kit, Pages: g.pages, Login: s.login, OAuth: core, Accounts: g.db,
 		SessionTTL: 24 * time.Hour, RevokeTokens: true, MFARequired: func(*identity.User) bool { return false },
 	})
 	mux := http.NewServeMux()

@@ -163,7 +163,7 @@ func (s *Server) followStep(w http.ResponseWriter, r *http.Request, lc loginCont
 
 // finishLogin gives the browser its session and redirects it to where the sign-in continues.
 func (s *Server) finishLogin(w http.ResponseWriter, r *http.Request, lc loginContext, d *login.Done) error {
-	s.kit.SetCookie(w, web.CookieSession, d.Cookie, s.opt.SessionTTL)
+	s.kit.SetCookie(w, web.CookieSession, d.Cookie, s.cfg.SessionTTL)
 	s.kit.ClearCookie(w, web.CookieLogin)
 	web.EventOf(r.Context()).User = string(d.User.ID)
 	if len(d.Backup) > 0 {

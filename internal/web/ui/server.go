@@ -34,8 +34,14 @@ type Accounts interface {
 	EndInactiveSessions(ctx context.Context, u identity.UserID, before, now time.Time, ev ...audit.Event) (int, error)
 }
 
-// Options are the operator's settings for the pages.
-type Options struct {
+// Config is what the pages are served with.
+type Config struct {
+	Kit      *web.Kit
+	Pages    *Pages
+	Login    *login.Server
+	OAuth    *oauth.Server
+	Accounts Accounts
+
 	SessionTTL   time.Duration // of the session cookie
 	RevokeTokens bool          // tokens issued in a session end with it
 	MFARequired  func(u *identity.User) bool
@@ -43,17 +49,24 @@ type Options struct {
 
 // Server serves the pages.
 type Server struct {
+	cfg      Config
 	kit      *web.Kit
 	pages    *Pages
 	login    *login.Server
 	oauth    *oauth.Server
 	accounts Accounts
-	opt      Options
 }
 
 // NewServer returns a server of the pages.
-func NewServer(kit *web.Kit, pages *Pages, l *login.Server, o *oauth.Server, a Accounts, opt Options) *Server {
-	return &Server{kit: kit, pages: pages, login: l, oauth: o, accounts: a, opt: opt}
+func NewServer(c Config) *Server {
+	return &Server{
+		cfg:      c,
+		kit:      c.Kit,
+		pages:    c.Pages,
+		login:    c.Login,
+		oauth:    c.OAuth,
+		accounts: c.Accounts,
+	}
 }
 
 // Routes adds the pages. Forms are protected against cross-origin requests; endpoints of the protocol
