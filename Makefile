@@ -1,37 +1,72 @@
-.PHONY: build test check fuzz bench bench-quick bench-growth fmt clean
-
-# The complete static binary. Nothing but Go is needed.
+# The static binary. Only Go is needed.
+.PHONY: build
 build:
 	CGO_ENABLED=0 go build -trimpath -o gatehouse ./cmd/gatehouse
 
-# Every test, on a fresh Debian machine: installs what is missing (as root), starts its own
-# database, Redis and browser on free ports, and leaves nothing running.
+# Every check and test. Needs what `make deps` names: the tests start their own database, Redis and
+# browser on free ports and leave nothing running. No test may be skipped.
+.PHONY: test
 test:
 	./tools/test.sh
 
-# Formatting, vet and staticcheck alone.
-check:
+# The Go tests alone. A test whose program is not installed is skipped, with a line that says so.
+.PHONY: unit
+unit:
+	go test ./...
+
+# Prints the command that installs what the tests need and this machine lacks.
+.PHONY: deps
+deps:
+	@./tools/test.sh deps
+
+# Installs it (Debian or Ubuntu, as root). Services of the packages are not started.
+.PHONY: install-deps
+install-deps:
+	./tools/test.sh install
+
+# Formatting, vet and staticcheck.
+.PHONY: check lint
+check lint:
 	./tools/test.sh check
 
-# Every fuzz target for FUZZTIME each (default 3s).
+# Formats all Go code as `make check` demands it.
+.PHONY: fmt
+fmt:
+	./tools/test.sh fmt
+
+# Coverage of the Go tests, in total and as a page, cover.html.
+.PHONY: cover
+cover:
+	go test -coverpkg=./internal/...,./bearer/... -coverprofile=cover.out ./...
+	go tool cover -html=cover.out -o cover.html
+	@go tool cover -func=cover.out | tail -n 1
+
+# Each fuzz target for FUZZTIME (default 3s).
+.PHONY: fuzz
 fuzz:
 	./tools/test.sh fuzz
 
-# How fast the server is, beside a bare net/http server on the same machine: a table, and docs/BENCHMARKS.md. About
-# a quarter of an hour; keep the machine quiet meanwhile.
+# The programs that others wrote, against the server: relying parties, a browser, proxies.
+.PHONY: conformance
+conformance:
+	./tools/test.sh conformance
+
+# How fast the server is, compared with a bare net/http server on the same machine: a table, and the
+# full report in tools/bench/report.md. Takes about a quarter of an hour on a quiet machine.
+.PHONY: bench
 bench:
-	go run ./bench
+	go run ./tools/bench
 
 # The same with two seconds a row, as a table only.
+.PHONY: bench-quick
 bench-quick:
-	go run ./bench -quick -out ''
+	go run ./tools/bench -quick -out ''
 
-# Also with ten million users and grants: needs half an hour and 30 GB of disk.
+# Also with ten million users and grants: takes half an hour more, and 30 GB of disk.
+.PHONY: bench-growth
 bench-growth:
-	go run ./bench -growth
+	go run ./tools/bench -growth
 
-fmt:
-	go tool -modfile=tools/go.mod gofumpt -w cmd internal conformance examples bench
-
+.PHONY: clean
 clean:
-	rm -f gatehouse
+	rm -f gatehouse cover.out cover.html

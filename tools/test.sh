@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# Runs every check and test of the project. Without an argument: all of them; with one of the words
-# install, check, unit, conformance, fuzz: that part. It starts no service that outlives it.
+# Runs every check and test of the project, or the part that its argument names. It starts no service
+# that outlives it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# With this, a test whose program is missing fails instead of being skipped.
+export GATEHOUSE_TEST_ALL=1
+
 say() { printf '\n== %s\n' "$*"; }
 
-# need COMMAND PACKAGE: PACKAGE is missing unless COMMAND is found.
+# need COMMAND PACKAGE: records PACKAGE as missing unless COMMAND is found.
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || [ -x "$1" ] || missing+=("$2"); }
 
-install_missing() {
-  command -v go >/dev/null 2>&1 || { echo "Go is missing: install Go 1.26 or newer, then run make test again." >&2; exit 1; }
+find_missing() {
+  missing=()
   need gcc gcc # the race detector links with it
   need curl curl
   need jq jq
@@ -25,15 +28,32 @@ install_missing() {
   need openssl openssl
   need runuser util-linux
   need strace strace
-  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
+  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || missing+=(postgresql)
+}
+
+# deps prints the command that installs what is missing.
+deps() {
+  command -v go >/dev/null 2>&1 || echo "Install Go 1.26 or newer: https://go.dev/dl/"
+  find_missing
+  if [ ${#missing[@]} -eq 0 ]; then
+    echo "Everything that the tests need is installed."
+  else
+    echo "sudo apt-get install --no-install-recommends ${missing[*]}"
+  fi
+}
+
+# install installs what is missing. The services of these packages are not started or set up: the
+# tests start their own.
+install() {
+  command -v go >/dev/null 2>&1 || { echo "Install Go 1.26 or newer first: https://go.dev/dl/" >&2; exit 1; }
+  find_missing
   [ ${#missing[@]} -eq 0 ] && return
-  if [ "$(id -u)" -ne 0 ]; then
-    echo "Missing: ${missing[*]}. Install them with: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
+  if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    echo "Missing: ${missing[*]}. Install these packages first; on Debian, as root: make install-deps" >&2
     exit 1
   fi
   say "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  # Services of these packages are not wanted: the tests start their own.
   mkdir -p /etc/postgresql-common
   [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
   if [ ! -e /usr/sbin/policy-rc.d ]; then
@@ -44,17 +64,21 @@ install_missing() {
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+go_dirs=(bearer cmd conformance examples internal tools)
+lint_tool() { go tool -modfile=tools/lint.mod "$@"; }
+
+fmt() { lint_tool gofumpt -w "${go_dirs[@]}"; }
+
 check() {
   say "formatting, vet, staticcheck"
-  local dirs=()
-  for d in cmd internal bearer bench conformance examples; do [ -d "$d" ] && dirs+=("$d"); done
-  local odd
-  odd=$(go tool -modfile=tools/go.mod gofumpt -l "${dirs[@]}")
-  [ -z "$odd" ] || { printf 'gofumpt would change these; run make fmt:\n%s\n' "$odd" >&2; exit 1; }
+  local unformatted
+  unformatted=$(lint_tool gofumpt -l "${go_dirs[@]}")
+  [ -z "$unformatted" ] || { printf 'These files are not formatted; run make fmt:\n%s\n' "$unformatted" >&2; exit 1; }
   go vet ./...
-  go tool -modfile=tools/go.mod staticcheck ./...
-  # modernc.org/sqlite works with exactly one libc; a downgrade leaves the wrong one behind.
-  go list -m modernc.org/libc | grep -qx 'modernc.org/libc v1.77.1' || { echo "go.mod: modernc.org/libc must be v1.77.1, the one modernc.org/sqlite was made for" >&2; exit 1; }
+  lint_tool staticcheck ./...
+  # modernc.org/sqlite works with exactly one libc, and go get can leave another one behind.
+  go list -m modernc.org/libc | grep -qx 'modernc.org/libc v1.77.1' ||
+    { echo "go.mod: modernc.org/libc must be v1.77.1, the version that modernc.org/sqlite was made for" >&2; exit 1; }
 }
 
 build() {
@@ -63,14 +87,17 @@ build() {
   ls -l "$work/gatehouse" | awk '{printf "gatehouse: %.1f MB\n", $5/1e6}'
 }
 
+# Some packages mostly wait, for timeouts and restarts, so more of them than there are cores run at
+# once.
 unit() {
   say "go test -race"
-  GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race -timeout 10m ./...
+  go build -o "$work/testreport" ./tools/testreport
+  GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race -json -p "$(($(nproc) + 2))" -timeout 10m ./... | "$work/testreport"
   say "allocation budgets, without the race detector"
-  go test -count=1 -run 'TestAllocationBudgets|TestWarmAllocations|TestBudget' ./internal/app ./bearer ./internal/gateway
+  go test -count=1 -json -run 'Allocations|AllocationBudgets|TestBudget' ./internal/app ./internal/store ./internal/gateway ./bearer | "$work/testreport"
 }
 
-# The proxies that docs/guides/gateway.md has configurations for, as programs in packages that are pinned by their hashes.
+# The proxies that docs/guides/gateway.md has configurations for, in packages pinned by their hashes.
 install_proxies() {
   local to=.cache/proxies
   cmp -s conformance/proxies.txt "$to/.used" && return
@@ -79,48 +106,75 @@ install_proxies() {
   cp conformance/proxies.txt "$to/.used"
 }
 
+install_node_modules() (
+  cd conformance
+  [ -d node_modules ] && cmp -s package-lock.json node_modules/.lock-used && return
+  npm ci --no-audit --no-fund --loglevel=error
+  cp package-lock.json node_modules/.lock-used
+)
+
+# fetch downloads what the conformance tests use.
+fetch() { install_node_modules; install_proxies; }
+
 conformance() {
-  [ -f conformance/package.json ] || return 0
-  say "relying parties that are not ours, and a real browser"
-  (cd conformance && { [ -d node_modules ] && cmp -s package-lock.json node_modules/.lock-used || { npm ci --no-audit --no-fund --loglevel=error && cp package-lock.json node_modules/.lock-used; }; })
-  install_proxies
+  say "relying parties and proxies that others wrote, and a real browser"
+  fetch
   (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=1 --test-timeout=300000 ./*.test.mjs)
 }
 
-# fuzz_one PACKAGE TARGET [again]: Go's fuzzer now and then ends a run at its time limit with nothing but "context deadline
-# exceeded", without an input that fails; such a run, and no other, is repeated once.
+# fuzz_one PACKAGE TARGET [again]: Go's fuzzer sometimes ends a run at its time limit with "context
+# deadline exceeded" and without a failing input. Such a run, and no other, is repeated once.
 fuzz_one() {
   local out
-  if out=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-3s}" "./$1" 2>&1); then
+  if out=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-3s}" -parallel 1 "./$1" 2>&1); then
     printf '%s: %s\n' "$2" "$(tail -n 1 <<<"$out")"
     return 0
   fi
   if [ -z "${3:-}" ] && grep -q 'context deadline exceeded' <<<"$out" && ! grep -q 'Failing input written' <<<"$out"; then
-    return 1
+    fuzz_one "$1" "$2" again
+    return
   fi
   printf '%s\n' "$out"
-  exit 1
+  return 1
 }
 
+# Each target runs on one core, and as many at a time as there are cores.
 fuzz() {
   say "fuzzing, ${FUZZTIME:-3s} a target"
+  export -f fuzz_one
   local pkg name
   for pkg in $(grep -rl --include="*_test.go" "^func Fuzz" internal bearer | xargs -n1 dirname | sort -u); do
     for name in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$pkg"/*_test.go | cut -c6- | sort); do
-      fuzz_one "$pkg" "$name" || fuzz_one "$pkg" "$name" again || exit 1
+      printf '%s %s\n' "$pkg" "$name"
     done
-  done
+  done | xargs -P "$(nproc)" -L 1 bash -c 'fuzz_one "$0" "$1"'
+}
+
+# all runs what needs the network beside what needs the processors.
+all() {
+  install
+  fetch >"$work/fetch.log" 2>&1 &
+  local fetching=$!
+  check
+  build
+  unit
+  wait "$fetching" || { cat "$work/fetch.log" >&2; exit 1; }
+  conformance
+  fuzz
+  say "all passed"
 }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 case "${1:-all}" in
-install) install_missing ;;
+deps) deps ;;
+install) install ;;
+fmt) fmt ;;
 check) check ;;
-unit) install_missing; build; unit ;;
-conformance) install_missing; build; conformance ;;
+unit) install; build; unit ;;
+conformance) install; build; conformance ;;
 fuzz) fuzz ;;
-all) install_missing; check; build; unit; conformance; fuzz; say "all passed" ;;
-*) echo "usage: tools/test.sh [install|check|unit|conformance|fuzz]" >&2; exit 2 ;;
+all) all ;;
+*) echo "usage: tools/test.sh [deps|install|fmt|check|unit|conformance|fuzz]" >&2; exit 2 ;;
 esac

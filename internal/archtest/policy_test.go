@@ -78,7 +78,7 @@ var vague = []string{
 var (
 	commands = []string{"cmd/"}
 	public   = []string{"bearer", "examples/"}
-	drivers  = []string{"bench", "tools/bench", "conformance"}
+	drivers  = []string{"tools/", "conformance"}
 )
 
 func with(set []string, more ...string) []string { return append(slices.Clone(set), more...) }

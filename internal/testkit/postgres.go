@@ -111,10 +111,10 @@ func NewPostgres(dir string) (*Postgres, error) {
 	if p.cred, err = postgresAccount(dir); err != nil {
 		return nil, err
 	}
-	if p.Port, err = freePort(); err != nil {
+	if p.Port, err = UnusedPort(); err != nil {
 		return nil, err
 	}
-	initdb := p.command("initdb", "-D", p.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8",
+	initdb := p.Tool("initdb", "-D", p.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8",
 		"--locale=C.UTF-8", "--no-sync", "--no-instructions")
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
@@ -137,10 +137,12 @@ func (p *Postgres) Command(settings ...string) *exec.Cmd {
 	for _, s := range append([]string{"listen_addresses=127.0.0.1"}, settings...) {
 		args = append(args, "-c", s)
 	}
-	return p.command("postgres", args...)
+	return p.Tool("postgres", args...)
 }
 
-func (p *Postgres) command(name string, args ...string) *exec.Cmd {
+// Tool returns a process of one of PostgreSQL's programs, such as pgbench, not started yet. It runs as
+// the account that the server runs as.
+func (p *Postgres) Tool(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(p.bin, name), args...)
 	cmd.Dir = p.Dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TZ=UTC"}

@@ -94,12 +94,13 @@ func Receive[T any](t testing.TB, what string, from <-chan T) T {
 // before it is used: prefer to listen on port 0 where the listener can be handed over.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	port, err := freePort()
+	port, err := UnusedPort()
 	Must(t, err)
 	return port
 }
 
-func freePort() (int, error) {
+// UnusedPort returns a port like FreePort, for programs that are not tests.
+func UnusedPort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err

@@ -176,7 +176,7 @@ func TestPanicAfterTheAnswerBegan(t *testing.T) {
 
 func TestAbortIsPassedOn(t *testing.T) {
 	defer func() {
-		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // the very value
+		if p := recover(); p != http.ErrAbortHandler { // the very value
 			t.Fatalf("%v", p)
 		}
 	}()

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // A tracer is strace(1) around a server: it slows down what the server asks the kernel for, and writes it down.
@@ -22,11 +24,9 @@ type tracer struct {
 // keeps its place as our child and may be signalled and killed as ever.
 func newTracer(t testing.TB, calls string, options ...string) *tracer {
 	t.Helper()
-	if _, err := exec.LookPath("strace"); err != nil {
-		t.Fatal("no strace: install the Debian package strace")
-	}
+	testkit.Need(t, "strace")
 	if said, err := exec.Command("strace", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
-		t.Skipf("nothing may be traced here (ptrace is not permitted): %v: %s", err, said)
+		testkit.Missing(t, fmt.Sprintf("strace is not permitted to trace here (ptrace): %v: %s", err, said))
 	}
 	log := filepath.Join(t.TempDir(), "trace")
 	wrap := []string{"strace", "-D", "-f", "--seccomp-bpf", "-e", "signal=KILL", "-ttt", "-T", "-o", log, "-e", "trace=" + calls}

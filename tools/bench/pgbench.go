@@ -26,23 +26,24 @@ type statement struct {
 // pgbenchName is what the report calls it.
 const pgbenchName = "pgbench"
 
-// pgbenchRows is how many refresh families pgbench turns.
+// pgbenchRows is how many refresh families pgbench rotates.
 const pgbenchRows = 2000
 
-// pgbench gives a measurement of the very statements of a refresh, run by PostgreSQL's own load generator: what the database could do
-// if nothing stood before it. The statements are those that PostgreSQL logs while one family is turned once. Of a few
-// numbers of clients the one that does most in its first turn stays.
+// pgbench measures the very statements of a refresh, run by PostgreSQL's own load generator: what
+// the database could do if nothing stood before it. The statements are those that PostgreSQL logs
+// while one family is rotated once. Of a few numbers of clients the one that does most in its first
+// pass is used.
 func (st *stage) pgbench(ctx context.Context, f *family) (*ceiling, error) {
-	seen, err := st.watchRefresh(ctx, f)
+	logged, err := st.watchRefresh(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	script, err := st.prepareScript(ctx, seen)
+	script, err := st.prepareScript(ctx, logged)
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(st.pg.dir, "refresh.sql")
-	if err := os.WriteFile(file, []byte(script), 0o644); err != nil { //nolint:gosec // PostgreSQL's account reads it
+	file := filepath.Join(st.pg.Dir, "refresh.sql")
+	if err := os.WriteFile(file, []byte(script), 0o644); err != nil { // PostgreSQL's account reads it
 		return nil, err
 	}
 	clients := []int{8, 16, 32}
@@ -58,13 +59,13 @@ func (st *stage) pgbench(ctx context.Context, f *family) (*ceiling, error) {
 			}
 		}
 		clients = []int{which}
-		return best, st.turned(ctx)
+		return best, st.rotated(ctx)
 	}}, nil
 }
 
 // pgbenchOnce runs a script with so many clients.
 func (st *stage) pgbenchOnce(ctx context.Context, script string, clients int, d time.Duration) (float64, error) {
-	out, err := st.pg.command(ctx, "pgbench", "-h", "127.0.0.1", "-p", strconv.Itoa(st.pg.port), "-U", "postgres", "-n", "-M", "prepared",
+	out, err := st.pg.Tool("pgbench", "-h", "127.0.0.1", "-p", strconv.Itoa(st.pg.Port), "-U", "postgres", "-n", "-M", "prepared",
 		"-f", script, "-c", strconv.Itoa(clients), "-j", "2", "-T", strconv.Itoa(max(1, int(d.Seconds()))), "rows").CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("%w: %.1000s", err, out)
@@ -72,21 +73,22 @@ func (st *stage) pgbenchOnce(ctx context.Context, script string, clients int, d 
 	return parsePgbench(string(out))
 }
 
-// watchRefresh turns a family once while PostgreSQL logs what it is asked. It does so twice before: the first time prepares.
+// watchRefresh rotates a family once while PostgreSQL logs its statements. It rotates twice before,
+// to have the statements prepared.
 func (st *stage) watchRefresh(ctx context.Context, f *family) ([]statement, error) {
-	turn := func() error {
+	rotate := func() error {
 		a, err := st.form(pathToken, "grant_type", client.GrantTypeRefresh, "refresh_token", f.current()).expect(ctx, st.server.address, http.StatusOK)
 		if err != nil {
 			return err
 		}
-		return f.turn(a.Body)
+		return f.rotate(a.Body)
 	}
-	if err := errors.Join(turn(), st.logStatements(ctx, "all")); err != nil {
+	if err := errors.Join(rotate(), st.logStatements(ctx, "all")); err != nil {
 		return nil, err
 	}
 	begin, err := os.ReadFile(st.pg.log)
 	if err == nil {
-		err = turn()
+		err = rotate()
 	}
 	time.Sleep(100 * time.Millisecond)
 	log, rerr := os.ReadFile(st.pg.log)
@@ -96,14 +98,15 @@ func (st *stage) watchRefresh(ctx context.Context, f *family) ([]statement, erro
 	return ofRefresh(parseStatements(string(log[len(begin):])))
 }
 
-// logStatements says which statements PostgreSQL logs, and waits until it does.
+// logStatements sets which statements PostgreSQL logs, and waits until it does.
 func (st *stage) logStatements(ctx context.Context, which string) error {
 	err := st.pg.run(ctx, "postgres", "ALTER SYSTEM SET log_statement = '"+which+"'", "ALTER SYSTEM SET log_parameter_max_length = -1", "SELECT pg_reload_conf()")
 	time.Sleep(300 * time.Millisecond)
 	return err
 }
 
-// parseStatements reads a log in which every entry begins with the mark and the virtual transaction.
+// parseStatements reads a log in which every entry begins with the mark and the virtual
+// transaction.
 func parseStatements(log string) []statement {
 	var out []statement
 	for entry := range strings.SplitSeq(log, logMark) {
@@ -154,17 +157,18 @@ func parseArgs(list string) []string {
 	return out
 }
 
-// ofRefresh picks the statements of the refresh, without what goes on in the background, and what begins and ends their transactions.
+// ofRefresh picks the statements of the refresh, without background work, and the statements that
+// begin and end their transactions.
 func ofRefresh(all []statement) ([]statement, error) {
-	turned, mine := false, map[string]bool{}
+	rotated, mine := false, map[string]bool{}
 	for _, s := range all {
 		text := strings.ToUpper(s.text)
-		turned = turned || strings.Contains(text, "UPDATE GRANTS")
+		rotated = rotated || strings.Contains(text, "UPDATE GRANTS")
 		if strings.Contains(text, "UPDATE GRANTS") || strings.Contains(text, "AUDIT_LOG") || strings.Contains(text, "FROM USERS") {
 			mine[s.transaction] = true
 		}
 	}
-	if !turned {
+	if !rotated {
 		return nil, fmt.Errorf("no UPDATE of grants among the %d statements of a refresh", len(all))
 	}
 	return slices.DeleteFunc(all, func(s statement) bool { return !mine[s.transaction] }), nil
@@ -172,9 +176,10 @@ func ofRefresh(all []statement) ([]statement, error) {
 
 var placeholder = regexp.MustCompile(`\$(\d+)`)
 
-// prepareScript gives pgbench rows of its own, which are turned from one hash to the same one, and writes its script.
-func (st *stage) prepareScript(ctx context.Context, seen []statement) (string, error) {
-	grant, hash, next := turnedIn(seen)
+// prepareScript inserts rows for pgbench, which rotates each from one hash to the same one, and
+// writes its script.
+func (st *stage) prepareScript(ctx context.Context, logged []statement) (string, error) {
+	grant, hash, next := rotatedIn(logged)
 	if grant == "" {
 		return "", errors.New("the UPDATE of grants names no id")
 	}
@@ -193,12 +198,13 @@ func (st *stage) prepareScript(ctx context.Context, seen []statement) (string, e
 	// An event's id begins with the time, so that the newest is the last, as in the server's.
 	const event = "('pgb-' || CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) || '-' || CAST(:a AS TEXT))"
 	script := fmt.Sprintf("\\set n random(0, %d)\n\\set a random(100000000000000000, 999999999999999999)\n", pgbenchRows-1)
-	st.script = script + scriptOf(seen, map[string]string{grant: row, hash: "'" + next + "'"}, event, time.Now())
+	st.script = script + scriptOf(logged, map[string]string{grant: row, hash: "'" + next + "'"}, event, time.Now())
 	return st.script, err
 }
 
-// turned makes sure that pgbench has done what the server does: a script that finds no row is fast.
-func (st *stage) turned(ctx context.Context) error {
+// rotated makes sure that pgbench has done what the server does: a script that finds no row is
+// fast.
+func (st *stage) rotated(ctx context.Context) error {
 	l, err := openLoader(ctx, postgres, st.world.url, false)
 	if err != nil {
 		return err
@@ -207,16 +213,16 @@ func (st *stage) turned(ctx context.Context) error {
 	n := 0
 	err = l.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM grants WHERE id LIKE 'pgbench-%' AND last_used_at > 0").Scan(&n)
 	if err == nil && n == 0 {
-		err = fmt.Errorf("the script turned no refresh token:\n%s", st.script)
+		err = fmt.Errorf("the script rotated no refresh token:\n%s", st.script)
 	}
 	return err
 }
 
-// turnedIn gives the grant of the UPDATE, its former hash and its next.
-func turnedIn(seen []statement) (grant, former, next string) {
+// rotatedIn returns the grant of the UPDATE, its former hash and its next.
+func rotatedIn(logged []statement) (grant, former, next string) {
 	uuid := regexp.MustCompile(`^'[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}'$`)
 	keyed := regexp.MustCompile(`^'[A-Za-z0-9_-]{43}'$`)
-	for _, s := range seen {
+	for _, s := range logged {
 		if !strings.Contains(strings.ToUpper(s.text), "UPDATE GRANTS") {
 			continue
 		}
@@ -236,15 +242,16 @@ func turnedIn(seen []statement) (grant, former, next string) {
 	return grant, former, next
 }
 
-// scriptOf writes statements for pgbench, with values in the place of parameters. Values in replace become expressions; so does the first
-// value of an insertion into the audit log, which is its key. Times stay as far from now as they were when they were seen.
-// What was sent as one transaction is one pipeline.
-func scriptOf(seen []statement, replace map[string]string, event string, now time.Time) string {
+// scriptOf writes statements for pgbench, with values in the place of parameters. Values in replace
+// become expressions; so does the first value of an insertion into the audit log, which is its key.
+// Times stay as far from now as they were when they were logged. What was sent as one transaction
+// is one pipeline.
+func scriptOf(logged []statement, replace map[string]string, event string, now time.Time) string {
 	var b strings.Builder
 	open := false // BEGIN … COMMIT
-	for i, s := range seen {
+	for i, s := range logged {
 		word := strings.ToUpper(strings.TrimSpace(s.text))
-		inPipe := func(j int) bool { return j >= 0 && j < len(seen) && seen[j].transaction == s.transaction }
+		inPipe := func(j int) bool { return j >= 0 && j < len(logged) && logged[j].transaction == s.transaction }
 		if word == "BEGIN" {
 			open = true
 		}
@@ -278,7 +285,8 @@ func scriptOf(seen []statement, replace map[string]string, event string, now tim
 	return b.String()
 }
 
-// firstParameter is the number of the first parameter from a place on, or 0. Parameters are numbered in the order in which they appear.
+// firstParameter returns the number of the first parameter from a place on, or 0. Parameters are
+// numbered in the order in which they appear.
 func firstParameter(text string, from int) int {
 	if from < 0 {
 		return 0
@@ -291,8 +299,8 @@ func firstParameter(text string, from int) int {
 	return n
 }
 
-// typed is a logged literal as an expression that needs no guess at its type: the log quotes numbers, too. A number
-// that can only be a time, in milliseconds, moves with the clock.
+// typed returns a logged literal as an expression of a definite type: the log quotes numbers, too.
+// A number that can only be a time, in milliseconds, moves with the clock.
 func typed(literal string, now time.Time) string {
 	plain := strings.Trim(literal, "'")
 	n, err := strconv.ParseInt(plain, 10, 64)

@@ -17,16 +17,19 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// Servers of ours that run as processes of their own: this program, with one of these names before an address to listen on.
+// Servers of ours that run as processes of their own: this program, with one of these names before
+// an address to listen on.
 const (
 	partBare     = "bare"
 	partUpstream = "upstream"
 	partProxy    = "proxy"
 )
 
-// partNamed is the main function of a part, or nil. Its arguments come behind the name.
+// partNamed returns the main function of a part, or nil. Its arguments follow the name.
 func partNamed(name string) func(args []string) error {
 	switch name {
 	case partBare:
@@ -41,7 +44,7 @@ func partNamed(name string) func(args []string) error {
 
 // startPart starts a part and waits until it answers.
 func startPart(ctx context.Context, dir, name string, args ...string) (*server, error) {
-	port, err := freePort()
+	port, err := testkit.UnusedPort()
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +94,8 @@ const (
 // thingBody is about as much as an API says of one object.
 const thingBody = `{"id":"01a2003c-97ea-7cb5-856e-f9edb57fe47b","name":"A thing of the bench","state":"ready","price":{"amount":"129.00","currency":"CHF"},"tags":["small","warm"],"updated_at":"2026-03-14T09:26:53Z"}` + "\n"
 
-// upstreamMain is the service behind the gateway: it does as little as a service can. Its argument is the address to listen on.
+// upstreamMain runs the service behind the gateway: it does as little as a service can. Its
+// argument is the address to listen on.
 func upstreamMain(args []string) error {
 	if len(args) != 1 {
 		return errors.New("usage: bench upstream ADDRESS")
@@ -120,11 +124,12 @@ func serveUpstream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// received is the answer to an upload.
+// received returns the answer to an upload.
 func received(n int64) string { return fmt.Sprintf("received %d bytes\n", n) }
 
-// proxyMain is the gateway's yardstick: net/http/httputil's reverse proxy as it comes, but for the number of connections that it
-// keeps. Args are the address to listen on and that of the upstream.
+// proxyMain runs the gateway's yardstick: net/http/httputil's reverse proxy, unchanged except for
+// the number of connections that it keeps. Args are the address to listen on and that of the
+// upstream.
 func proxyMain(args []string) error {
 	if len(args) != 2 {
 		return errors.New("usage: bench proxy ADDRESS UPSTREAM")

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// wrongAnswer is the error of an answer that was not expected.
+// wrongAnswer returns the error of an answer that was not expected.
 func wrongAnswer(status int, body []byte) error {
 	return fmt.Errorf("answered %d: %.200s", status, body)
 }
@@ -62,11 +62,12 @@ func newFamily(client, secret, token string) *family {
 	return &family{raw: raw, token: bytes.LastIndex(raw, []byte(token)), size: len(token)}
 }
 
-// current is the token that the chain has come to.
+// current returns the chain's present token.
 func (f *family) current() string { return string(f.raw[f.token : f.token+f.size]) }
 
-// turn takes the successor out of an answer. Tokens are of one length and need no escaping in a form.
-func (f *family) turn(body []byte) error {
+// rotate replaces the token by its successor in a response. Tokens are of one length and need no
+// escaping in a form.
+func (f *family) rotate(body []byte) error {
 	token := member(body, "refresh_token")
 	if len(token) != f.size {
 		return fmt.Errorf("no successor of the refresh token in %.200s", body)
@@ -75,7 +76,7 @@ func (f *family) turn(body []byte) error {
 	return nil
 }
 
-// refresher turns its families one after the other. A family that failed is put aside.
+// A refresher rotates its families one after the other. A family that failed is dropped.
 type refresher struct {
 	families []*family
 	at       int
@@ -95,7 +96,7 @@ func (r *refresher) took(status int, body []byte) (bool, error) {
 	if status != http.StatusOK {
 		err = wrongAnswer(status, body)
 	} else if !r.frozen {
-		err = r.families[r.at].turn(body)
+		err = r.families[r.at].rotate(body)
 	}
 	if err != nil {
 		r.families = slices.Delete(r.families, r.at, r.at+1)
@@ -105,7 +106,8 @@ func (r *refresher) took(status int, body []byte) (bool, error) {
 	return true, nil
 }
 
-// refreshes deals families to workers. Passes go on where the former one stopped; the bare server gets copies.
+// refreshes deals families to workers. Passes go on where the former one stopped; the bare server
+// gets copies.
 func refreshes(workers int, families []*family) driveLoad {
 	live := make([]worker, workers)
 	for i := range live {
@@ -127,7 +129,8 @@ func refreshes(workers int, families []*family) driveLoad {
 // errNoTokens says that an exchange gave none.
 var errNoTokens = errors.New("an answer without tokens")
 
-// single sends each request of a list once, whichever worker comes next, and hands the answers to keep.
+// single sends each request of a list once, whichever worker comes next, and hands the answers to
+// keep.
 type single struct {
 	requests [][]byte
 	taken    *atomic.Int64
@@ -157,7 +160,8 @@ func (s *single) took(status int, body []byte) (bool, error) {
 	return true, nil
 }
 
-// singles sends each of the requests once in all its passes together; to the bare server it may send them again.
+// singles sends each of the requests once in all its passes together; to the bare server it may
+// send them again.
 func singles(workers int, requests [][]byte, keep func(i int, body []byte) error) driveLoad {
 	var taken atomic.Int64
 	return driveLoad{workers: func(frozen bool) []worker {

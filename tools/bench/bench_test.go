@@ -98,7 +98,8 @@ func TestParseProc(t *testing.T) {
 	}
 }
 
-// What PostgreSQL 15 logs while a refresh token is turned, shortened, with another connection's work in between.
+// What PostgreSQL 15 logs while a refresh token is rotated, shortened, with another connection's
+// work in between.
 const pgLog = `@@3/7 LOG:  execute stmtcache_1: UPDATE grants SET refresh_hash = $1, last_used_at = $2
 	WHERE id = $3 AND refresh_hash = $4
 @@3/7 DETAIL:  parameters: $1 = 'NEWNEWNEWNEWNEWNEWNEWNEWNEWNEWNEWNEWNEWNEWN', $2 = '1790000000500', $3 = '019bf748-b540-7000-8000-0000000000ff', $4 = 'OLDOLDOLDOLDOLDOLDOLDOLDOLDOLDOLDOLDOLDOLDO'
@@ -109,18 +110,18 @@ const pgLog = `@@3/7 LOG:  execute stmtcache_1: UPDATE grants SET refresh_hash =
 `
 
 func TestStatementsOfARefresh(t *testing.T) {
-	seen, err := ofRefresh(parseStatements(pgLog))
-	if err != nil || len(seen) != 2 {
-		t.Fatalf("%v %v", seen, err)
+	logged, err := ofRefresh(parseStatements(pgLog))
+	if err != nil || len(logged) != 2 {
+		t.Fatalf("%v %v", logged, err)
 	}
-	if got := seen[1].args; !slices.Equal(got, []string{"'01a2003c-97ea-7cb5-856e-f9edb57fe47b'", "'1790000000500'", "NULL", `'{"who":"O''Brien, x"}'`}) {
+	if got := logged[1].args; !slices.Equal(got, []string{"'01a2003c-97ea-7cb5-856e-f9edb57fe47b'", "'1790000000500'", "NULL", `'{"who":"O''Brien, x"}'`}) {
 		t.Errorf("%q", got)
 	}
-	grant, former, next := turnedIn(seen)
+	grant, former, next := rotatedIn(logged)
 	if grant != "019bf748-b540-7000-8000-0000000000ff" || !strings.HasPrefix(former, "OLD") || !strings.HasPrefix(next, "NEW") {
 		t.Errorf("%q %q %q", grant, former, next)
 	}
-	script := scriptOf(seen, map[string]string{grant: "ROW", former: "'" + next + "'"}, "EVENT", time.UnixMilli(1790000000000))
+	script := scriptOf(logged, map[string]string{grant: "ROW", former: "'" + next + "'"}, "EVENT", time.UnixMilli(1790000000000))
 	for _, want := range []string{
 		"\\startpipeline\nUPDATE grants", "WHERE id = ROW AND refresh_hash = 'NEWNEW", "AS BIGINT) + 500)", "VALUES (EVENT, ", "(NULL)",
 		`('{"who"' || chr(58) || '"O''Brien, x"}'));` + "\n\\endpipeline\n",
@@ -130,14 +131,14 @@ func TestStatementsOfARefresh(t *testing.T) {
 		}
 	}
 	if _, err := ofRefresh(parseStatements("@@1/1 LOG:  statement: SELECT 1\n")); err == nil {
-		t.Error("no error where nothing was turned")
+		t.Error("no error where nothing was rotated")
 	}
 }
 
 // A transaction that the server itself begins and ends needs no pipeline.
 func TestTransactionIsNoPipeline(t *testing.T) {
-	seen := []statement{{"1/1", "begin", nil}, {"1/1", "UPDATE grants SET x = 1", nil}, {"1/1", "commit", nil}}
-	if got := scriptOf(seen, nil, "", time.Now()); got != "begin;\nUPDATE grants SET x = 1;\ncommit;\n" {
+	logged := []statement{{"1/1", "begin", nil}, {"1/1", "UPDATE grants SET x = 1", nil}, {"1/1", "commit", nil}}
+	if got := scriptOf(logged, nil, "", time.Now()); got != "begin;\nUPDATE grants SET x = 1;\ncommit;\n" {
 		t.Errorf("%q", got)
 	}
 }
@@ -178,15 +179,15 @@ func TestReadingAnswers(t *testing.T) {
 	}
 }
 
-func TestFamilyTurns(t *testing.T) {
+func TestFamilyRotates(t *testing.T) {
 	f := newFamily("c", "s", "gth_rt_AAAA")
-	if err := f.turn([]byte(`{"access_token":"x","refresh_token":"gth_rt_BBBB","scope":"read"}`)); err != nil || f.current() != "gth_rt_BBBB" {
+	if err := f.rotate([]byte(`{"access_token":"x","refresh_token":"gth_rt_BBBB","scope":"read"}`)); err != nil || f.current() != "gth_rt_BBBB" {
 		t.Errorf("%q %v", f.current(), err)
 	}
 	if !bytes.Contains(f.raw, []byte("refresh_token=gth_rt_BBBB")) {
 		t.Errorf("%s", f.raw)
 	}
-	if err := f.turn([]byte(`{"error":"invalid_grant"}`)); err == nil {
+	if err := f.rotate([]byte(`{"error":"invalid_grant"}`)); err == nil {
 		t.Error("an error was taken for a successor")
 	}
 }
@@ -249,8 +250,8 @@ func TestGoals(t *testing.T) {
 		}
 	}
 	r.Goals = []goal{ofBare(0.5), even(2)}
-	if text, verdict := judge(r); verdict != "short" || text != "0.50 of bare; p99 < 2 × p50" {
-		t.Errorf("%q %q", text, verdict)
+	if text, outcome := judge(r); outcome != "short" || text != "0.50 of bare; p99 < 2 × p50" {
+		t.Errorf("%q %q", text, outcome)
 	}
 }
 
@@ -315,12 +316,12 @@ func TestRouteMatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[uint16]int{}
+	logged := map[uint16]int{}
 	for _, i := range m.order {
-		seen[i]++
+		logged[i]++
 	}
-	if len(seen) != 20 || seen[0] != manyRoutes/20 || seen[19] != manyRoutes/20 {
-		t.Errorf("%d routes are asked for", len(seen))
+	if len(logged) != 20 || logged[0] != manyRoutes/20 || logged[19] != manyRoutes/20 {
+		t.Errorf("%d routes are matched", len(logged))
 	}
 	if ns, err := m.time(1000); err != nil || ns <= 0 {
 		t.Errorf("%v %v", ns, err)
@@ -358,7 +359,7 @@ func TestGatewaySection(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	r.results[0].Peak++
-	if _, verdict := judge(&r.results[0]); verdict != "short" {
+	if _, outcome := judge(&r.results[0]); outcome != "short" {
 		t.Error("too much memory is no shortfall")
 	}
 	if text := section("Gateway", "about", []table{got, {{"no rows"}}}); !strings.HasPrefix(text, "## Gateway\n\nabout| work |") || strings.Contains(text, "no rows") {

@@ -56,7 +56,8 @@ func (l wrkLoad) run(ctx context.Context, address string, d time.Duration, _ boo
 	return parseWrk(string(out))
 }
 
-// script is the request in wrk's own language. Long brackets quote everything that a header or form can hold.
+// script returns the request as a wrk script. Long brackets quote everything that a header or form
+// can contain.
 func (l wrkLoad) script() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "wrk.method = [[%s]]\n", l.request.Method)

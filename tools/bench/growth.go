@@ -20,7 +20,7 @@ const (
 	diskReserve = 4 << 30
 )
 
-// growthNames are those of the two databases.
+// growthNames returns the names of the two databases.
 func growthNames() [2]string { return [2]string{"small", "large"} }
 
 // A growth is the same work on a small and on a large database.
@@ -30,7 +30,7 @@ type growth struct {
 	small, large figure
 }
 
-// times is how much longer p99 is on the large one.
+// times returns how much longer p99 is on the large one.
 func (g growth) times() float64 { return ratio(float64(g.large.P99), float64(g.small.P99)) }
 
 // A loading is how a database was filled.
@@ -41,7 +41,8 @@ type loading struct {
 	bytes  int64
 }
 
-// grow measures the growth on one engine. Both servers run at the same time and are driven by turns.
+// grow measures the growth on one engine. Both servers run at the same time and are driven
+// alternately.
 func (b *bench) grow(ctx context.Context, e engine) ([]growth, []loading, error) {
 	defer func() { // of SQLite; PostgreSQL's go with their server
 		for _, name := range growthNames() {
@@ -70,7 +71,7 @@ func (b *bench) grow(ctx context.Context, e engine) ([]growth, []loading, error)
 	var out []growth
 	for _, w := range works {
 		b.say("growth: %s, %s", w.name, e)
-		g, err := b.byTurns(ctx, stages, w)
+		g, err := b.alternately(ctx, stages, w)
 		if err != nil {
 			return out, loads, fmt.Errorf("growth: %s, %s: %w", w.name, e, err)
 		}
@@ -113,7 +114,7 @@ func (b *bench) grown(ctx context.Context, e engine, size int, name string) (*st
 	return st, l, err
 }
 
-// diskSize is how large the database is.
+// diskSize returns the size of the database in bytes.
 func (w *world) diskSize(ctx context.Context) (size int64, err error) {
 	if w.engine == postgres {
 		l, err := openLoader(ctx, w.engine, w.url, false)
@@ -163,8 +164,8 @@ func hotWork(ctx context.Context, stages [2]*stage) ([]hotLoad, error) {
 	return out, nil
 }
 
-// byTurns drives the small and the large server alternately.
-func (b *bench) byTurns(ctx context.Context, stages [2]*stage, w hotLoad) (growth, error) {
+// alternately drives the small and the large server alternately.
+func (b *bench) alternately(ctx context.Context, stages [2]*stage, w hotLoad) (growth, error) {
 	var samples [2][]sample
 	for i, st := range stages {
 		if _, err := w.loads[i].run(ctx, st.server.address, 2*b.warmUp(), false); err != nil {

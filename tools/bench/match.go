@@ -11,13 +11,14 @@ import (
 )
 
 const (
-	factMatch  = "route match, 10,000 routes against 10"
-	matchTurns = 15
-	matchEach  = 1_000_000 // matches of a turn, with each table
-	matchWorse = 1.3       // time of a match among many routes, in times of that among few
+	factMatch   = "route match, 10,000 routes against 10"
+	matchPasses = 15
+	matchEach   = 1_000_000 // matches of a pass, with each table
+	matchWorse  = 1.3       // time of a match among many routes, in times of that among few
 )
 
-// matching is a table of routes and the order in which it is asked for them: each equally often, and in no order.
+// matching is a table of routes and the order in which it is requested them: each equally often,
+// and in no order.
 type matching struct {
 	table *access.Table
 	order []uint16
@@ -44,14 +45,15 @@ func newMatching(n int) (*matching, error) {
 	return m, err
 }
 
-// Paths are written into the same few bytes again and again, which a processor then has at hand, as a server's has when it has just
-// read a request. A long list of them would be in the table's way, and be measured with it.
+// Paths are written into the same few bytes again and again, which a processor then has at hand, as
+// a server's has when it has just read a request. A long list of them would be in the table's way,
+// and be measured with it.
 const (
 	matchBatch = 50
 	pathRoom   = 64
 )
 
-// time is how long one of n matches takes, in nanoseconds, without the writing of the paths.
+// time returns how long one of n matches takes, in nanoseconds, without the writing of the paths.
 func (m *matching) time(n int) (float64, error) {
 	var memory [matchBatch][pathRoom]byte
 	var paths [matchBatch]string
@@ -76,8 +78,9 @@ func (m *matching) time(n int) (float64, error) {
 	return float64(took.Nanoseconds()) / float64(found), nil
 }
 
-// routeMatch compares the look-up of a route among many with that among few, by turns, in this process.
-func routeMatch(ctx context.Context, turns, each int) ([]fact, error) {
+// routeMatch compares the look-up of a route among many with that among few, alternately, in this
+// process.
+func routeMatch(ctx context.Context, passes, each int) ([]fact, error) {
 	few, err := newMatching(fewRoutes)
 	if err != nil {
 		return nil, err
@@ -87,13 +90,13 @@ func routeMatch(ctx context.Context, turns, each int) ([]fact, error) {
 		return nil, err
 	}
 	var times [2][]float64
-	for turn := -1; turn < turns; turn++ { // the first warms up
+	for pass := -1; pass < passes; pass++ { // the first warms up
 		for i, m := range []*matching{few, many} {
 			ns, err := m.time(each)
 			if err != nil || ctx.Err() != nil {
 				return nil, firstOf([]error{err, ctx.Err()})
 			}
-			if turn >= 0 {
+			if pass >= 0 {
 				times[i] = append(times[i], ns)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // Paths of the endpoints that are measured.
@@ -61,10 +62,11 @@ func buildBinary(ctx context.Context, dir string) (string, error) {
 	return out, nil
 }
 
-// startServer starts the program on a database, with the settings of production where they cost something:
-// it logs each request as JSON to a file. Only the rate limits are off, which would be all that is measured.
+// startServer starts the program on a database, with the settings of production where they cost
+// something: it logs each request as JSON to a file. Only the rate limits are off, which would be
+// all that is measured.
 func (b *bench) startServer(ctx context.Context, url string, settings ...string) (*server, error) {
-	port, err := freePort()
+	port, err := testkit.UnusedPort()
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +77,7 @@ func (b *bench) startServer(ctx context.Context, url string, settings ...string)
 		"DATABASE_URL="+url, "SECRET_KEY="+b.secretKey, "RATE_LIMIT_ENABLED=false", "LOG_LEVEL=info", "LOG_FORMAT=json")
 	cmd.Env = append(cmd.Env, settings...)
 	if hasSetting(settingPprof) {
-		port, err := freePort()
+		port, err := testkit.UnusedPort()
 		if err != nil {
 			return nil, err
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -45,10 +44,10 @@ func (r *report) resultTable() table {
 		if v.Ceiling > 0 {
 			other = fmt.Sprintf("%.2f of %s %s/s", ratio(v.Real.Rate, v.Ceiling), v.Of, count(v.Ceiling))
 		}
-		goals, verdict := judge(&v)
+		goals, outcome := judge(&v)
 		t = append(t, []string{
 			v.Row.name, string(v.Engine), count(v.Real.Rate), brief(v.Real.P50), brief(v.Real.P99), brief(v.Real.CPU),
-			memoryOf(&v), bare, part, other, goals, verdict,
+			memoryOf(&v), bare, part, other, goals, outcome,
 		})
 	}
 	return t
@@ -70,10 +69,10 @@ func (r *report) gatewayTable() table {
 		if v.Proxy {
 			than = "bare proxy"
 		}
-		goals, verdict := judge(&v)
+		goals, outcome := judge(&v)
 		t = append(t, []string{
 			v.Row.name, string(v.Engine), v.amount(v.Real.Rate), brief(v.Real.P50), brief(v.Real.P99), brief(v.Real.CPU), memory,
-			than, v.amount(v.Bare.Rate), brief(v.Bare.CPU), fmt.Sprintf("%.2f", ratio(v.Real.Rate, v.Bare.Rate)), goals, verdict,
+			than, v.amount(v.Bare.Rate), brief(v.Bare.CPU), fmt.Sprintf("%.2f", ratio(v.Real.Rate, v.Bare.Rate)), goals, outcome,
 		})
 	}
 	return t
@@ -87,13 +86,13 @@ func (v *result) amount(rate float64) string {
 	return count(rate)
 }
 
-// memoryOf is what the server had at the end, and at most in between.
+// memoryOf returns the memory of the server at the end, and its maximum.
 func memoryOf(v *result) string {
 	return fmt.Sprintf("%s (%s)", mebibytes(v.Memory), strings.TrimSuffix(mebibytes(v.Peak), " MiB"))
 }
 
 // judge writes a row's goals and whether all are met.
-func judge(v *result) (goals, verdict string) {
+func judge(v *result) (goals, outcome string) {
 	if len(v.Goals) == 0 {
 		return "–", ""
 	}
@@ -116,11 +115,11 @@ func word(met bool) string {
 func factTable(facts []fact) table {
 	t := table{{"what", "engine", "figure", "goal", ""}}
 	for _, f := range facts {
-		goal, verdict := "–", ""
+		goal, outcome := "–", ""
 		if f.goal != "" {
-			goal, verdict = f.goal, word(f.met)
+			goal, outcome = f.goal, word(f.met)
 		}
-		t = append(t, []string{f.name, cmp.Or(string(f.engine), "–"), f.value, goal, verdict})
+		t = append(t, []string{f.name, cmp.Or(string(f.engine), "–"), f.value, goal, outcome})
 	}
 	return t
 }
@@ -138,7 +137,7 @@ func (r *report) growthTable() table {
 	return t
 }
 
-// loadLines says how the databases of the growth came about.
+// loadLines describes how the databases of the growth measurement were filled.
 func (r *report) loadLines() []string {
 	var out []string
 	for _, l := range r.loads {
@@ -147,7 +146,7 @@ func (r *report) loadLines() []string {
 	return out
 }
 
-// text is the report for a terminal.
+// text returns the report for a terminal.
 func (r *report) text() string {
 	var b strings.Builder
 	b.WriteString("\n" + strings.Join(r.machine(), "\n") + "\n\n")
@@ -165,12 +164,12 @@ func (r *report) text() string {
 	return b.String()
 }
 
-// markdown is the report as a page.
+// markdown returns the report as a page.
 func (r *report) markdown() string {
 	var b strings.Builder
 	b.WriteString("# Benchmarks\n\nWritten by `make bench` from what one run has measured; a row that was not run is not here. ")
 	b.WriteString("Load generator, server and database share the machine, so look at the ratios: each row's server and a bare `net/http` server that ")
-	b.WriteString("parses the form and answers the same bytes are driven by turns, and the figures are medians of the turns. CPU and memory are those of the server's process alone.\n\n")
+	b.WriteString("parses the form and answers the same bytes are driven alternately, and the figures are medians over the passes. CPU and memory are those of the server's process alone.\n\n")
 	for _, line := range r.machine() {
 		b.WriteString("- " + line + "\n")
 	}
@@ -195,14 +194,11 @@ func (r *report) markdown() string {
 	if len(r.notes) > 0 {
 		b.WriteString("## What went wrong in this run\n\n- " + strings.Join(r.notes, "\n- ") + "\n\n")
 	}
-	if notes, err := os.ReadFile(filepath.Join("bench", "notes.md")); err == nil {
-		b.WriteString(strings.TrimSpace(string(notes)) + "\n\n")
-	}
 	r.appendix(&b)
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
-// section is a heading with its tables, or "" if all of them are empty.
+// section returns a heading with its tables, or "" if all of them are empty.
 func section(title, text string, tables []table) string {
 	var b strings.Builder
 	for _, t := range tables {
@@ -216,7 +212,7 @@ func section(title, text string, tables []table) string {
 	return "## " + title + "\n\n" + text + b.String()
 }
 
-// aboutGateway says what the gateway's rows are.
+// aboutGateway describes the gateway's rows.
 func aboutGateway() string {
 	return fmt.Sprintf("Routes come from a file, %d of them where nothing else is said, and ask for a scope. `/gateway/check` is asked with the headers of Traefik and Caddy and compared with a ", fewRoutes) +
 		"bare `net/http` server that answers the same bytes; what is proxied, with a bare `httputil.ReverseProxy` (`Rewrite`, idle connections kept) before the same upstream. " +
@@ -228,7 +224,7 @@ func aboutGateway() string {
 func (r *report) appendix(b *strings.Builder) {
 	for _, v := range r.results {
 		if v.Script != "" {
-			fmt.Fprintf(b, "## Appendix: what pgbench ran for «%s»\n\nThe statements that PostgreSQL logged while one token was turned, on rows of its own.\n\n```sql\n%s```\n\n", v.Row.name, v.Script)
+			fmt.Fprintf(b, "## Appendix: what pgbench ran for «%s»\n\nThe statements that PostgreSQL logged while one token was rotated, on rows of its own.\n\n```sql\n%s```\n\n", v.Row.name, v.Script)
 		}
 	}
 	title := "## Appendix: where the processor and the memory were\n\n"
@@ -241,7 +237,7 @@ func (r *report) appendix(b *strings.Builder) {
 	}
 }
 
-// machine says where and how was measured.
+// machine describes the machine and the run.
 func (r *report) machine() []string {
 	quick := ""
 	if r.seconds < 8*time.Second {
@@ -250,7 +246,7 @@ func (r *report) machine() []string {
 	return []string{
 		fmt.Sprintf("%s; %s; the whole run took %s", r.began.UTC().Format("2006-01-02 15:04 MST"), commit(), r.took.Round(time.Second)),
 		fmt.Sprintf("%d cores, %s; %s of memory; %s; %s", runtime.NumCPU(), field("/proc/cpuinfo", "model name"), memoryTotal(), system(), runtime.Version()),
-		fmt.Sprintf("%s of load on each row's server in %d turns, %d connections%s", r.seconds, r.passes(), r.connections, quick),
+		fmt.Sprintf("%s of load on each row's server in %d passes, %d connections%s", r.seconds, r.passes(), r.connections, quick),
 		fmt.Sprintf("%s users and grants in the database; SQLite with synchronous=FULL; PostgreSQL with fsync and synchronous_commit on", count(float64(r.users))),
 	}
 }
@@ -264,7 +260,7 @@ func commit() string {
 	return "commit " + strings.TrimSpace(string(out))
 }
 
-// field is the first value of a name in a file of /proc.
+// field returns the first value of a name in a file of /proc.
 func field(file, name string) string {
 	raw, _ := os.ReadFile(file)
 	for line := range strings.Lines(string(raw)) {
@@ -292,7 +288,7 @@ func system() string {
 	return name + ", Linux " + strings.TrimSpace(string(kernel))
 }
 
-// aligned is the table for a terminal.
+// aligned formats the table for a terminal.
 func (t table) aligned() string {
 	width := make([]int, len(t[0]))
 	for _, row := range t {
@@ -311,7 +307,7 @@ func (t table) aligned() string {
 	return b.String()
 }
 
-// markdown is the table for a page.
+// markdown formats the table for a page.
 func (t table) markdown() string {
 	var b strings.Builder
 	for i, row := range t {

@@ -34,10 +34,11 @@ type plan struct {
 	load    load
 	probe   request // one request of the load, whose answer the bare server repeats
 	status  int     // of that answer
-	noBare  bool    // there is no single answer to repeat
+	noBare  bool    // the answers differ, so the bare server cannot repeat them
 	ceiling *ceiling
 
-	// yardstick starts what the real server is compared with; nil: the bare server, which repeats its answer.
+	// yardstick starts what the real server is compared with; nil: the bare server, which repeats
+	// its answer.
 	yardstick func(ctx context.Context) (*server, error)
 }
 
@@ -131,12 +132,12 @@ func refreshGoals(e engine) []goal {
 	return []goal{ofCeiling(0.5, pgbenchName)}
 }
 
-// static is a request that never changes, driven by wrk.
+// static returns a request that never changes, driven by wrk.
 func static(r request) func(context.Context, *stage) (plan, error) {
 	return func(_ context.Context, st *stage) (plan, error) { return st.byWrk(r), nil }
 }
 
-// byWrk is the plan of one request that is answered 200 again and again.
+// byWrk returns the plan of one request that is sent again and again, and whose answer is 200.
 func (st *stage) byWrk(r request) plan {
 	return plan{load: wrkLoad{r, st.connections, st.dir}, probe: r, status: http.StatusOK}
 }
@@ -171,7 +172,7 @@ func withToken(path string) func(context.Context, *stage) (plan, error) {
 	}
 }
 
-// form is a POST by the client that signs with ES256.
+// form returns a POST by the client that signs with ES256.
 func (st *stage) form(path string, fields ...string) request {
 	id := clientID("ES256")
 	return form(path, id, st.world.clients[id], fields...)
@@ -192,7 +193,8 @@ func credentials(alg string) func(context.Context, *stage) (plan, error) {
 	}
 }
 
-// familiesEach is how many refresh chains a connection turns in turn, so that rows and pages differ from one request to the next.
+// familiesEach is how many refresh chains a connection rotates one after the other, so that rows
+// and pages differ from one request to the next.
 const familiesEach = 64
 
 func refreshing(scopes string) func(context.Context, *stage) (plan, error) {
@@ -239,7 +241,7 @@ func exchanging(ctx context.Context, st *stage) (plan, error) {
 	}, nil
 }
 
-// fieldsOf gives the names and values of a form as they are on the wire, decoded.
+// fieldsOf returns the names and values of a form as they are on the wire, decoded.
 func fieldsOf(raw []byte) []string {
 	var out []string
 	body := string(raw[lastLine(raw):])
@@ -273,7 +275,7 @@ func polling(ctx context.Context, st *stage) (plan, error) {
 	}, nil
 }
 
-// signingIn is a whole login: the page, then the form, which gives a session.
+// signingIn returns the exchanges of a sign-in: the page, then the form, which creates a session.
 func signingIn(_ context.Context, st *stage) (plan, error) {
 	users := min(st.world.size, 1000)
 	return plan{load: st.logins(users), noBare: true, ceiling: &ceiling{"argon2id", argonRate}}, nil

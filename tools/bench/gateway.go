@@ -23,8 +23,8 @@ const (
 // besideIdle is how much memory streams may take, however long they are.
 const besideIdle = 30 << 20
 
-// gatewayRows lists what is measured of the gateway. A remembered caller costs no SQL, so that all but the first are measured on
-// one engine only.
+// gatewayRows lists what is measured of the gateway. A remembered caller costs no SQL, so that all
+// but the first are measured on one engine only.
 func gatewayRows() []row {
 	return []row{
 		{name: "gateway check, warm JWT", routes: fewRoutes, plan: checking, goals: always(ofBare(0.6))},
@@ -53,7 +53,8 @@ func beside(most int64) goal {
 	return goal{"at most " + mebibytes(most) + " above idle", float64(most), true, func(r *result) float64 { return float64(r.Peak - r.Idle) }}
 }
 
-// routesFile is a file of n routes: the one that is measured, with an upstream, and others beside it.
+// routesFile returns a file of n routes: the one that is measured, with an upstream, and others
+// beside it.
 func routesFile(n int, upstream string) string {
 	var b strings.Builder
 	b.WriteString("routes:\n")
@@ -75,7 +76,8 @@ func appendPrefix(to []byte, i int) []byte {
 	return append(to, "/v1"...)
 }
 
-// settingsOf are the settings of a row's server. A gateway gets its routes, and the upstream behind them, which runs until the end.
+// settingsOf returns the settings of a row's server. It writes the routes of a gateway and starts
+// the upstream behind them, which runs until the end.
 func (b *bench) settingsOf(ctx context.Context, r row) ([]string, error) {
 	if r.routes == 0 {
 		return r.settings, nil
@@ -93,7 +95,7 @@ func (b *bench) settingsOf(ctx context.Context, r row) ([]string, error) {
 	return append([]string{"ROUTES_FILE=" + file, "TRUSTED_PROXIES=127.0.0.1/32"}, r.settings...), nil
 }
 
-// userToken is the access token of a person, for the route.
+// userToken returns the access token of a person, for the route.
 func (st *stage) userToken(ctx context.Context) (string, error) {
 	t, err := st.tokens(ctx, 1, scopesAPI)
 	if err != nil {
@@ -113,7 +115,8 @@ func checking(ctx context.Context, st *stage) (plan, error) {
 		[2]string{"X-Forwarded-Uri", benchPrefix + "/" + thing + "?fields=name"}, [2]string{"X-Forwarded-For", address4})), nil
 }
 
-// proxying sends a small request through to the upstream, and for comparison through a proxy that decides nothing.
+// proxying sends a small request through to the upstream, and for comparison through a proxy that
+// decides nothing.
 func proxying(ctx context.Context, st *stage) (plan, error) {
 	token, err := st.userToken(ctx)
 	if err != nil {
@@ -124,7 +127,8 @@ func proxying(ctx context.Context, st *stage) (plan, error) {
 	return p, nil
 }
 
-// streaming sends large bodies one way. What is asked of both proxies before that is the small request.
+// streaming sends large bodies one way. What is asked of both proxies before that is the small
+// request.
 func streaming(up bool) func(context.Context, *stage) (plan, error) {
 	return func(ctx context.Context, st *stage) (plan, error) {
 		p, err := proxying(ctx, st)

@@ -1,10 +1,11 @@
-// Command bench measures the server against what this machine can do: a bare net/http server that answers the same bytes,
-// what the processors can sign or hash, and what PostgreSQL does by itself. Everything runs on this machine, over loopback
-// addresses, in directories and databases that are removed at the end.
+// Command bench measures the server against what this machine can do: a bare net/http server that
+// answers the same bytes, what the processors can sign or hash, and what PostgreSQL does by itself.
+// Everything runs on this machine, over loopback addresses, in directories and databases that are
+// removed at the end.
 //
-//	go run ./bench                 every row on both engines, and docs/BENCHMARKS.md
-//	go run ./bench -quick -rows refresh -engines sqlite -out ''
-//	go run ./bench -growth         also with ten million users and grants
+//	go run ./tools/bench                 every row on both engines, and tools/bench/report.md
+//	go run ./tools/bench -quick -rows refresh -engines sqlite -out ''
+//	go run ./tools/bench -growth         also with ten million users and grants
 package main
 
 import (
@@ -79,7 +80,7 @@ func parseOptions(args []string) (o options, err error) {
 	f.IntVar(&o.growthSize, "growth-size", 10_000_000, "users and grants in the very large one")
 	f.StringVar(&o.profiles, "profiles", "", "directory for profiles (default: a new one; it stays)")
 	f.StringVar(&o.place, "place", "/var/tmp", "directory for databases, on the disk that is measured")
-	f.StringVar(&o.out, "out", "docs/BENCHMARKS.md", "file for the report, or empty")
+	f.StringVar(&o.out, "out", "tools/bench/report.md", "file for the report, or empty")
 	if err = f.Parse(args); err != nil {
 		return o, err
 	}
@@ -105,7 +106,8 @@ func parseOptions(args []string) (o options, err error) {
 // wanted reports whether a row is to be measured.
 func (o options) wanted(name string) bool { return o.rows.MatchString(name) }
 
-// runBench measures everything and writes the report; what was measured before something failed is shown all the same.
+// runBench measures everything and writes the report; what was measured before something failed is
+// shown all the same.
 func runBench(ctx context.Context, o options) error {
 	b, err := newBench(ctx, o)
 	if err != nil {
@@ -127,7 +129,7 @@ func runBench(ctx context.Context, o options) error {
 	if err != nil || o.out == "" {
 		return err
 	}
-	return os.WriteFile(o.out, []byte(rep.markdown()), 0o644) //nolint:gosec // documentation
+	return os.WriteFile(o.out, []byte(rep.markdown()), 0o644) // documentation
 }
 
 // measureAlone measures what needs neither server nor database.
@@ -137,7 +139,7 @@ func (b *bench) measureAlone(ctx context.Context, rep *report) error {
 	}
 	b.say("%s", factMatch)
 	var err error
-	rep.matching, err = routeMatch(ctx, matchTurns, matchEach)
+	rep.matching, err = routeMatch(ctx, matchPasses, matchEach)
 	return err
 }
 
@@ -162,11 +164,6 @@ func (b *bench) measureOn(ctx context.Context, e engine, list []row, rep *report
 func newBench(ctx context.Context, o options) (*bench, error) {
 	if err := findWrk(ctx); err != nil {
 		return nil, err
-	}
-	if slices.Contains(o.engines, postgres) {
-		if _, err := postgresBin(); err != nil {
-			return nil, err
-		}
 	}
 	b := &bench{options: o, masterKey: make([]byte, 32)}
 	rand.Read(b.masterKey)

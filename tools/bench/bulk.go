@@ -9,8 +9,8 @@ import (
 	_ "modernc.org/sqlite" // database/sql driver "sqlite"
 )
 
-// A loader fills tables past the slow path: rows are copies of one that the store itself has written, so that they hold
-// whatever the schema of the day wants, with a few columns of their own.
+// A loader fills tables past the slow path: rows are copies of one that the store itself has
+// written, so that they hold whatever the schema of the day wants, with a few columns of their own.
 type loader struct {
 	db     *sql.DB
 	engine engine
@@ -23,8 +23,8 @@ const (
 	cloneChunk = 250_000 // rows of an INSERT … SELECT, which is a transaction
 )
 
-// openLoader opens a database on one connection. Fast is for loads that are begun anew after a crash: it gives up what
-// makes a commit safe, and needs the database for itself.
+// openLoader opens a database on one connection. Fast is for loads that are begun anew after a
+// crash: it gives up what makes a commit safe, and needs the database for itself.
 func openLoader(ctx context.Context, e engine, url string, fast bool) (*loader, error) {
 	driver, source := "pgx", url
 	setup := []string{"SET synchronous_commit = off", "SET session_replication_role = replica", "SET maintenance_work_mem = '1GB'"}
@@ -89,7 +89,8 @@ func (l *loader) template(ctx context.Context, table, key, value string) (column
 	return columns, row, rows.Scan(into...)
 }
 
-// copies inserts n copies of a row, with the columns that own gives for each set to its values. It is one transaction.
+// copies inserts n copies of a row, with the columns that own gives for each set to its values. It
+// is one transaction.
 func (l *loader) copies(ctx context.Context, table, key, value string, n int, own func(i int) map[string]any) error {
 	columns, row, err := l.template(ctx, table, key, value)
 	if err != nil {
@@ -99,7 +100,7 @@ func (l *loader) copies(ctx context.Context, table, key, value string, n int, ow
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
+	defer tx.Rollback() // after a commit it does nothing
 	for from := 0; from < n; from += copyRows {
 		rows := min(copyRows, n-from)
 		args := make([]any, 0, rows*len(columns))
@@ -120,7 +121,7 @@ func (l *loader) copies(ctx context.Context, table, key, value string, n int, ow
 	return tx.Commit()
 }
 
-// insertText is the statement that inserts so many rows.
+// insertText returns the statement that inserts n rows.
 func insertText(table string, columns []string, rows int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", table, strings.Join(columns, ", "))
@@ -142,7 +143,8 @@ func insertText(table string, columns []string, rows int) string {
 	return b.String()
 }
 
-// clone inserts n copies of a row within the database. Own gives SQL expressions over seq.n, which counts from 0.
+// clone inserts n copies of a row within the database. Own gives SQL expressions over seq.n, which
+// counts from 0.
 func (l *loader) clone(ctx context.Context, table, key, value string, n int, own map[string]string) error {
 	columns, _, err := l.template(ctx, table, key, value)
 	if err != nil {
@@ -165,7 +167,7 @@ func (l *loader) clone(ctx context.Context, table, key, value string, n int, own
 	return nil
 }
 
-// numbers is a table expression of the numbers from a to b, b left out.
+// numbers returns a table expression of the numbers from a to b, b left out.
 func (l *loader) numbers(a, b int) string {
 	if l.engine == postgres {
 		return fmt.Sprintf("generate_series(CAST(%d AS BIGINT), %d) AS seq (n)", a, b-1)
@@ -173,7 +175,8 @@ func (l *loader) numbers(a, b int) string {
 	return fmt.Sprintf("(WITH RECURSIVE up (n) AS (SELECT %d UNION ALL SELECT n + 1 FROM up WHERE n < %d) SELECT n FROM up) seq", a, b-1)
 }
 
-// withoutIndexes runs f while a table has no indexes but that of its primary key, then makes them again as they were.
+// withoutIndexes runs f while a table has no indexes but that of its primary key, then makes them
+// again as they were.
 func (l *loader) withoutIndexes(ctx context.Context, table string, f func() error) error {
 	query := "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = $1 AND schemaname = current_schema() AND indexname NOT LIKE '%pkey'"
 	if l.engine == sqlite {

@@ -17,7 +17,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// onAllCores counts how often f can be called a second by as many goroutines as there are processors.
+// onAllCores counts how often f can be called a second by as many goroutines as there are
+// processors.
 func onAllCores(ctx context.Context, d time.Duration, f func() error) (float64, error) {
 	var wg sync.WaitGroup
 	n := make([]int, runtime.GOMAXPROCS(0))
@@ -41,7 +42,7 @@ func onAllCores(ctx context.Context, d time.Duration, f func() error) (float64, 
 	return float64(sum) / took, firstOf(errs)
 }
 
-// rsaRate is how many RS256 signatures all cores make a second.
+// rsaRate returns how many RS256 signatures all cores make a second.
 func rsaRate(ctx context.Context, d time.Duration) (float64, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -54,7 +55,8 @@ func rsaRate(ctx context.Context, d time.Duration) (float64, error) {
 	})
 }
 
-// argonRate is how many password hashes all cores make a second, with the parameters that the server uses.
+// argonRate returns how many password hashes all cores make a second, with the parameters that the
+// server uses.
 func argonRate(ctx context.Context, d time.Duration) (float64, error) {
 	model, err := secret.NewPasswords(1, 1).Hash(ctx, password)
 	if err != nil {

@@ -14,26 +14,30 @@ import (
 	"time"
 )
 
-// A worker is one connection's part of a load that has a state: it says what to send next, by what it was answered.
+// A worker is one connection's part of a load that has a state: it says what to send next, by what
+// it was answered.
 type worker interface {
-	// next is the next request as it goes over the wire, valid until the next call; nil when there is none left.
+	// next is the next request as it goes over the wire, valid until the next call; nil when there
+	// is none left.
 	next() []byte
-	// took looks at the answer; the body is valid during the call. done tells that a unit of work, which is what is
-	// counted and timed, is complete.
+	// took looks at the answer; the body is valid during the call. done tells that a unit of work,
+	// which is what is counted and timed, is complete.
 	took(status int, body []byte) (done bool, err error)
 }
 
 // driveLoad runs workers, each on a keep-alive connection of its own.
 type driveLoad struct {
-	// workers makes the workers of a pass. Frozen ones learn nothing from the answers: they are for the bare
-	// server, which always gives the same one.
+	// workers makes the workers of a pass. Frozen ones learn nothing from the answers: they are for
+	// the bare server, which always gives the same one.
 	workers func(frozen bool) []worker
 }
 
-// sharedFailure is how many failed units a pass may have before it stops: the figures of such a pass mean nothing.
+// sharedFailure is how many failed units a pass may have before it stops: the figures of such a
+// pass mean nothing.
 const sharedFailure = 1000
 
-// run drives a server until the time is over or the workers have nothing left. What has been sent is always answered
+// run drives a server until the time is over or the workers have nothing left. Each worker sends at
+// least one request, however late it starts. What has been sent is always answered
 // before it returns: a worker's state is that of the server.
 func (l driveLoad) run(ctx context.Context, address string, d time.Duration, frozen bool) (sample, error) {
 	workers := l.workers(frozen)
@@ -48,7 +52,8 @@ func (l driveLoad) run(ctx context.Context, address string, d time.Duration, fro
 	return sampleOf(results, time.Since(begin))
 }
 
-// sampleOf puts together what the workers found. The error is the first, or, if nothing went well, all.
+// sampleOf merges together what the workers found. The error is the first, or, if nothing went
+// well, all.
 func sampleOf(results []pass, took time.Duration) (sample, error) {
 	s := sample{Took: took}
 	var times []time.Duration
@@ -98,8 +103,8 @@ func (p *pass) drive(ctx context.Context, address string, w worker, end time.Tim
 		}
 	}()
 	begun := time.Now()
-	for p.failed < sharedFailure && ctx.Err() == nil {
-		if begun.After(end) {
+	for first := true; p.failed < sharedFailure && ctx.Err() == nil; first = false {
+		if !first && begun.After(end) {
 			return
 		}
 		raw := w.next()
@@ -232,7 +237,7 @@ func (c *wire) line() ([]byte, error) {
 	return bytes.TrimRight(line, "\r\n"), nil
 }
 
-// headerValue is the value of a header line if it has that name, given in lower case.
+// headerValue returns the value of a header line if its name, in lower case, is the given one.
 func headerValue(line []byte, name string) ([]byte, bool) {
 	if len(line) <= len(name) || line[len(name)] != ':' || !bytes.EqualFold(line[:len(name)], []byte(name)) {
 		return nil, false

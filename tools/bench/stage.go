@@ -49,7 +49,7 @@ type result struct {
 	Script  string // of pgbench
 }
 
-// fresh gives the address of an empty database.
+// fresh returns the address of an empty database.
 func (b *bench) fresh(ctx context.Context, e engine, name string) (string, error) {
 	if e == sqlite {
 		dir := filepath.Join(b.dir, name)
@@ -61,14 +61,14 @@ func (b *bench) fresh(ctx context.Context, e engine, name string) (string, error
 			return "", err
 		}
 	}
-	return b.pg.url(name), b.pg.run(ctx, "postgres", "CREATE DATABASE "+name)
+	return b.pg.URL(name), b.pg.run(ctx, "postgres", "CREATE DATABASE "+name)
 }
 
-// warmUp is how long a server is driven before it is measured.
+// warmUp returns how long a server is driven before it is measured.
 func (b *bench) warmUp() time.Duration { return min(time.Second, b.seconds/2) }
 
-// passes is into how many parts the time of a row is cut, with the bare server in between. A part has at least a
-// second, which is the least that wrk knows.
+// passes returns the number of parts that the time of a row is divided into, with the bare server
+// in between. A part has at least a second, which is the least that wrk knows.
 func (b *bench) passes() int { return min(4, max(1, int(b.seconds/(2*time.Second)))) }
 
 // run measures the rows on one engine.
@@ -110,7 +110,8 @@ func (b *bench) run(ctx context.Context, e engine, list []row) ([]result, error)
 	return out, nil
 }
 
-// measure measures one row: the real and the bare server by turns, so that a machine that slows down does it for both.
+// measure measures one row: the real and the bare server alternately, so that a machine that slows
+// down does it for both.
 func (st *stage) measure(ctx context.Context, r row) (*result, error) {
 	st.say("%s, %s", r.name, st.world.engine)
 	p, err := r.plan(ctx, st)
@@ -140,7 +141,7 @@ func (st *stage) measure(ctx context.Context, r row) (*result, error) {
 	if !r.fresh { // there, what warms it up counts, too
 		st.server.forgetPeak()
 	}
-	if err := st.turns(ctx, p, bare, res); err != nil {
+	if err := st.drivePasses(ctx, p, bare, res); err != nil {
 		return nil, err
 	}
 	res.Memory, res.Peak = st.server.memory()
@@ -154,8 +155,9 @@ func (st *stage) measure(ctx context.Context, r row) (*result, error) {
 	return res, nil
 }
 
-// turns drives the real server, the bare one and what bounds both, one after the other, a few times.
-func (st *stage) turns(ctx context.Context, p plan, bare *server, res *result) error {
+// drivePasses drives the real server, the bare one and what bounds both, one after the other, a few
+// times.
+func (st *stage) drivePasses(ctx context.Context, p plan, bare *server, res *result) error {
 	var reals, bares []sample
 	var ceilings []float64
 	each := st.seconds / time.Duration(st.passes())
@@ -218,7 +220,8 @@ func (st *stage) warm(ctx context.Context, p plan, bare *server) error {
 	return err
 }
 
-// pass drives a server once and adds what it cost. Some failed requests are a note, all of them an error.
+// pass drives a server once and adds what it cost. Some failed requests are a note, all of them an
+// error.
 func (b *bench) pass(ctx context.Context, l load, s *server, d time.Duration, frozen bool) (sample, error) {
 	before := s.cpu()
 	out, err := l.run(ctx, s.address, d, frozen)
@@ -279,7 +282,7 @@ func (st *stage) families(ctx context.Context, n int, scopes string) ([]*family,
 	return out, nil
 }
 
-// say tells on standard error what is being done.
+// say prints on standard error what is being done.
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s  %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
 }

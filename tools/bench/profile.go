@@ -16,8 +16,9 @@ import (
 // topFunctions is how many functions of a profile the report names.
 const topFunctions = 12
 
-// profile drives a row once more while the server looks at itself, keeps what it saw, and gives the functions that
-// took most of the processor and of the memory. It is "" where the server cannot be asked.
+// profile drives a row once more while the server looks at itself, keeps what it saw, and gives the
+// functions that took most of the processor and of the memory. It is "" where the server cannot be
+// asked.
 func (st *stage) profile(ctx context.Context, r *result, l load) (string, error) {
 	if st.server.pprof == "" || st.profiles == "" {
 		return "", nil
@@ -46,7 +47,7 @@ func (st *stage) profile(ctx context.Context, r *result, l load) (string, error)
 	return cpu + "\nmemory in use\n" + heap, err
 }
 
-// profiled is how long a row is driven for its profile, which is a second shorter.
+// profiled returns how long a row is driven for its profile, which is a second shorter.
 func (b *bench) profiled() time.Duration {
 	return min(11*time.Second, max(2*time.Second, b.seconds+time.Second))
 }
@@ -82,7 +83,7 @@ func fetchProfile(ctx context.Context, address, what, file string) error {
 	return f.Sync()
 }
 
-// topOf is pprof's own list, without the lines about the file.
+// topOf returns pprof's own list, without the lines about the file.
 func topOf(ctx context.Context, file string, flags ...string) (string, error) {
 	args := append([]string{"tool", "pprof", "-top", fmt.Sprintf("-nodecount=%d", topFunctions)}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, file)...)

@@ -17,7 +17,7 @@ type sample struct {
 	CPU      time.Duration // of the server's process, the whole pass
 }
 
-// rate is the number of good answers a second.
+// rate returns the number of good answers a second.
 func (s sample) rate() float64 {
 	if s.Took <= 0 {
 		return 0
@@ -34,7 +34,7 @@ type figure struct {
 	Failed   int64
 }
 
-// figureOf gives the median of each measure by itself, so that one disturbed pass does not count.
+// figureOf returns the median of each measure by itself, so that one disturbed pass does not count.
 func figureOf(passes []sample) figure {
 	var f figure
 	var rates []float64
@@ -55,7 +55,7 @@ type number interface {
 	~int64 | ~float64
 }
 
-// median is the middle value, or the mean of the two in the middle; 0 of none.
+// median returns the middle value, or the mean of the two in the middle; 0 of none.
 func median[T number](values []T) T {
 	if len(values) == 0 {
 		return 0
@@ -69,7 +69,7 @@ func median[T number](values []T) T {
 	return (s[mid-1] + s[mid]) / 2
 }
 
-// quantile is the nearest-rank quantile of values in order; 0 of none.
+// quantile returns the nearest-rank quantile of values in order; 0 of none.
 func quantile[T cmp.Ordered](inOrder []T, q float64) (v T) {
 	if len(inOrder) == 0 {
 		return v
@@ -78,7 +78,7 @@ func quantile[T cmp.Ordered](inOrder []T, q float64) (v T) {
 	return inOrder[min(max(rank, 0), len(inOrder)-1)]
 }
 
-// ratio is a divided by b; 0 where b is.
+// ratio returns a divided by b; 0 where b is.
 func ratio(a, b float64) float64 {
 	if b == 0 {
 		return 0

@@ -45,7 +45,7 @@ type streamLoad struct {
 	size    int
 }
 
-// newStreams is a load with certain headers.
+// newStreams returns a load with certain headers.
 func newStreams(header [][2]string, up bool) streamLoad {
 	if !up {
 		return streamLoad{get(benchPrefix+"/"+download, header...), false, streamSize}
@@ -54,7 +54,8 @@ func newStreams(header [][2]string, up bool) streamLoad {
 	return streamLoad{request{Method: http.MethodPut, Path: benchPrefix + "/" + upload, Header: header}, true, streamSize}
 }
 
-// run drives a server until the time is over. A stream that has begun then is finished, and counts with its time.
+// run drives a server until the time is over, with at least one stream per connection. A stream
+// that has begun then is finished, and counts with its time.
 func (l streamLoad) run(ctx context.Context, address string, d time.Duration, _ bool) (sample, error) {
 	results := make([]pass, streamsBy)
 	var wg sync.WaitGroup
@@ -66,7 +67,8 @@ func (l streamLoad) run(ctx context.Context, address string, d time.Duration, _ 
 	return sampleOf(results, time.Since(begin))
 }
 
-// drive sends one stream after the other over one connection. What fails ends it: its figures would mean nothing.
+// drive sends one stream after the other over one connection. What fails ends it: its figures would
+// mean nothing.
 func (l streamLoad) drive(ctx context.Context, address string, end time.Time, p *pass) {
 	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
 	if err != nil {
@@ -75,7 +77,8 @@ func (l streamLoad) drive(ctx context.Context, address string, end time.Time, p 
 	}
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 16<<10)
-	for begun := time.Now(); begun.Before(end) && ctx.Err() == nil; {
+	begun := time.Now()
+	for first := true; (first || begun.Before(end)) && ctx.Err() == nil; first = false {
 		if err := l.exchange(conn, in); err != nil {
 			p.fail(err)
 			return
@@ -86,7 +89,7 @@ func (l streamLoad) drive(ctx context.Context, address string, end time.Time, p 
 	}
 }
 
-// exchange is one stream.
+// exchange sends one stream and checks the response.
 func (l streamLoad) exchange(conn net.Conn, in *bufio.Reader) error {
 	if err := conn.SetDeadline(time.Now().Add(streamTime)); err != nil {
 		return err

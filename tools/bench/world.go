@@ -7,9 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -23,7 +22,8 @@ const (
 	address4    = "192.0.2.10" // TEST-NET-1
 )
 
-// Scopes of the grants: of an application that only calls an API, and of one that also signs a person in.
+// Scopes of the grants: of an application that only calls an API, and of one that also signs a
+// person in.
 const (
 	scopesAPI    = "read offline_access"
 	scopesPerson = "openid profile email offline_access"
@@ -39,7 +39,8 @@ type world struct {
 	pace   time.Duration // between the making of two users
 
 	clients map[string]string // id → secret
-	// Rows that the store has written, to be copied: a user, a grant, a session, codes by scopes and a device.
+	// Rows that the store has written, to be copied: a user, a grant, a session, codes by scopes
+	// and a device.
 	user, grant, session, device string
 	codes                        map[string]template
 }
@@ -126,7 +127,8 @@ func (w *world) putClient(ctx context.Context, db *store.DB, alg string, now tim
 	}, audit.Event{At: now, Type: audit.ClientCreated, Client: id})
 }
 
-// putUser stores an administrator, without whom every start makes a set-up link, and the user that is copied.
+// putUser stores an administrator, without whom every start makes a set-up link, and the user that
+// is copied.
 func (w *world) putUser(ctx context.Context, db *store.DB, now time.Time) (identity.UserID, error) {
 	hash, err := secret.NewPasswords(1, 1).Hash(ctx, identity.NormalizePassword(password))
 	if err != nil {
@@ -167,13 +169,13 @@ const (
 	kindHot     = "b000" // grants whose tokens we hold
 )
 
-// id is the UUIDv7 of the i-th row of a kind: in order of time, as the server makes them.
+// id returns the UUIDv7 of the i-th row of a kind, in order of time, as the server creates them.
 func (w *world) id(kind string, i int) string {
 	ms := w.begin.UnixMilli() + int64(i)*w.pace.Milliseconds()
 	return fmt.Sprintf("%08x-%04x-7000-%s-%012x", ms>>16, ms&0xffff, kind, i)
 }
 
-// idText is the same as an SQL expression over seq.n.
+// idText returns the same as an SQL expression over seq.n.
 func (w *world) idText(kind string) string {
 	ms := w.timeText()
 	if w.engine == postgres {
@@ -182,12 +184,12 @@ func (w *world) idText(kind string) string {
 	return fmt.Sprintf("printf('%%08x-%%04x-7000-%[2]s-%%012x', %[1]s >> 16, %[1]s & 65535, seq.n)", ms, kind)
 }
 
-// timeText is when the row with number seq.n was made, in milliseconds.
+// timeText returns the SQL expression of the time when row seq.n was created, in milliseconds.
 func (w *world) timeText() string {
 	return fmt.Sprintf("(%d + seq.n * %d)", w.begin.UnixMilli(), w.pace.Milliseconds())
 }
 
-// hashText is a fresh value of the size of a keyed hash.
+// hashText returns a fresh value of the size of a keyed hash.
 func (w *world) hashText() string {
 	if w.engine == postgres {
 		return "md5(CAST(random() AS TEXT)) || substr(md5(CAST(seq.n AS TEXT)), 1, 11)"
@@ -195,7 +197,7 @@ func (w *world) hashText() string {
 	return "substr(lower(hex(randomblob(22))), 1, 43)"
 }
 
-// email is how the i-th user signs in.
+// email returns the email address of the i-th user.
 func email(i int) string { return fmt.Sprintf("user%d@bench.example", i) }
 
 // indexedFrom is the number of rows from which it is worth while to make the indexes afterwards.
@@ -228,8 +230,9 @@ func (w *world) populate(ctx context.Context) error {
 	return errors.Join(err, l.close(ctx))
 }
 
-// makeCodes stores n codes, ready to be redeemed, and gives their redemptions as they go over the wire. Their grants are spread
-// evenly over the users, and by their ids over the grants: a code gets the grant id after the one of its user.
+// makeCodes stores n codes, ready to be redeemed, and gives their redemptions as they go over the
+// wire. Their grants are spread evenly over the users, and by their ids over the grants: a code
+// gets the grant id after the one of its user.
 func (w *world) makeCodes(ctx context.Context, n int, scopes string, serial int) ([][]byte, error) {
 	l, err := openLoader(ctx, w.engine, w.url, false)
 	if err != nil {
@@ -261,7 +264,8 @@ func (w *world) makeCodes(ctx context.Context, n int, scopes string, serial int)
 	return requests, err
 }
 
-// makeDevices stores n devices that wait for their person, and gives their polls. They may be polled at any pace.
+// makeDevices stores n devices that wait for their person, and gives their polls. They may be
+// polled at any pace.
 func (w *world) makeDevices(ctx context.Context, n int) ([][]byte, error) {
 	l, err := openLoader(ctx, w.engine, w.url, false)
 	if err != nil {

@@ -46,10 +46,10 @@ func form(path, client, secret string, fields ...string) request {
 	return r
 }
 
-// bearer is the header that carries an access token.
+// bearer returns the header that carries an access token.
 func bearer(token string) [2]string { return [2]string{"Authorization", "Bearer " + token} }
 
-// raw is the request as it goes over the wire.
+// raw returns the request as it goes over the wire.
 func (r request) raw() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\n", r.Method, r.Path)
@@ -93,7 +93,7 @@ func (r request) expect(ctx context.Context, address string, status int) (*answe
 	return a, err
 }
 
-// member is one string member of a flat JSON object, without parsing all of it.
+// member returns one string member of a flat JSON object, without parsing all of it.
 func member(body []byte, name string) []byte {
 	_, rest, ok := bytes.Cut(body, []byte(`"`+name+`":"`))
 	if !ok {

@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// bareMain is the yardstick, in a process of its own: a net/http server that parses the form and then gives one recorded
-// answer, byte for byte. Args are the address to listen on and the file with the answer.
+// bareMain runs the yardstick, in a process of its own: a net/http server that parses the form and
+// then gives one recorded answer, byte for byte. Args are the address to listen on and the file
+// with the answer.
 func bareMain(args []string) error {
 	if len(args) != 2 {
 		return errors.New("usage: bench bare ADDRESS FILE")
@@ -28,7 +29,7 @@ func bareMain(args []string) error {
 	return listenAndServe(args[0], bareHandler(&a))
 }
 
-// bareHandler gives one answer to everything.
+// bareHandler returns a handler that gives one answer to every request.
 func bareHandler(a *answer) http.Handler {
 	header := a.Header.Clone()
 	for _, name := range []string{"Date", "Connection", "Transfer-Encoding"} { // net/http's own to say
@@ -61,7 +62,8 @@ func startBare(ctx context.Context, dir string, a *answer) (*server, error) {
 	return startPart(ctx, dir, partBare, file)
 }
 
-// plainEnviron is the environment without the settings of a server, which a developer's shell may hold.
+// plainEnviron returns the environment without the settings of a server, which a developer's shell
+// may have set.
 func plainEnviron() []string {
 	var out []string
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
@@ -72,7 +74,8 @@ func plainEnviron() []string {
 	return out
 }
 
-// sameAnswer reports where a bare answer differs from the recorded one; it must not, or the comparison is none.
+// sameAnswer reports where a bare answer differs from the recorded one; it must not, or the
+// comparison is none.
 func sameAnswer(real, bare *answer) error {
 	if err := sameBody(real, bare); err != nil {
 		return err
@@ -85,7 +88,7 @@ func sameAnswer(real, bare *answer) error {
 	return nil
 }
 
-// sameBody is sameAnswer without the headers, in which proxies differ.
+// sameBody compares like sameAnswer, without the headers, in which proxies differ.
 func sameBody(real, bare *answer) error {
 	if real.Status != bare.Status || string(real.Body) != string(bare.Body) {
 		return fmt.Errorf("the bare server answers %d with %d bytes, the real one %d with %d", bare.Status, len(bare.Body), real.Status, len(real.Body))

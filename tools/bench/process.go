@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -22,8 +21,8 @@ type process struct {
 	done chan error
 }
 
-// startProcess starts a command that ends with this program, however that ends. Its output goes to a file: what a server
-// spends on its log counts.
+// startProcess starts a command that ends with this program, however that ends. Its output goes to
+// a file: what a server spends on its log counts.
 func startProcess(cmd *exec.Cmd, log string, stop syscall.Signal) (*process, error) {
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -80,20 +79,20 @@ func (p *process) await(within, every time.Duration, ready func() error) error {
 	}
 }
 
-// tail is the end of the log.
+// tail returns the end of the process's log.
 func (p *process) tail() string {
 	raw, _ := os.ReadFile(p.log)
 	return string(raw[max(0, len(raw)-2000):])
 }
 
-// cpu is the processor time that the process has used.
+// cpu returns the processor time that the process has used.
 func (p *process) cpu() time.Duration {
 	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	d, _ := parseStat(string(raw)) // a process that has gone used nothing in this pass
 	return d
 }
 
-// memory is the resident memory of the process in bytes, now and at most.
+// memory returns the resident memory of the process in bytes, now and at most.
 func (p *process) memory() (now, peak int64) {
 	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	return parseStatus(string(raw), "VmRSS"), parseStatus(string(raw), "VmHWM")
@@ -104,7 +103,8 @@ func (p *process) forgetPeak() {
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0)
 }
 
-// parseStat reads user and system time out of /proc/PID/stat. The name before them may hold blanks and parentheses.
+// parseStat reads user and system time out of /proc/PID/stat. The name before them may hold blanks
+// and parentheses.
 func parseStat(text string) (time.Duration, error) {
 	i := strings.LastIndexByte(text, ')')
 	if i < 0 {
@@ -130,14 +130,4 @@ func parseStatus(text, name string) int64 {
 		return kb << 10
 	}
 	return 0
-}
-
-// freePort finds a port of the loopback interface that nobody listens on.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
