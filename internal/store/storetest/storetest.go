@@ -76,6 +76,7 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Unchanged", (*suite).unchanged},
 		{"Users", (*suite).users},
 		{"Names are unique", (*suite).uniqueNames},
+		{"Last administrator", (*suite).lastAdmin},
 		{"Passwords", (*suite).passwords},
 		{"Credentials", (*suite).credentials},
 		{"Locks", (*suite).locks},

@@ -1,0 +1,457 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+)
+
+// call is one operation with the scope that it requires.
+type call struct {
+	scope admin.Scope
+	run   func(ctx context.Context, o *admin.Operations, a admin.Actor) error
+}
+
+// operations returns every operation of administrators, by the name of its method.
+func operations() map[string]call {
+	only := func(_ any, err error) error { return err }
+	page := func(_ any, _ int, err error) error { return err }
+	return map[string]call{
+		"Users": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return page(o.Users(ctx, a, admin.UserQuery{}))
+		}},
+		"User": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.User(ctx, a, "x"))
+		}},
+		"UserDetail": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.UserDetail(ctx, a, "x"))
+		}},
+		"CreateUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.CreateUser(ctx, a, admin.NewUser{}))
+		}},
+		"SetPassword": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.SetPassword(ctx, a, "x", "y"))
+		}},
+		"CreatePasswordLink": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.CreatePasswordLink(ctx, a, "x"))
+		}},
+		"UnlockUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.UnlockUser(ctx, a, "x"))
+		}},
+		"DisableUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.DisableUser(ctx, a, "x"))
+		}},
+		"EnableUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.EnableUser(ctx, a, "x"))
+		}},
+		"DeleteUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.DeleteUser(ctx, a, "x"))
+		}},
+		"Clients": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return page(o.Clients(ctx, a, admin.ClientQuery{}))
+		}},
+		"Client": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Client(ctx, a, "x"))
+		}},
+		"CreateClient": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.CreateClient(ctx, a, admin.NewClient{}))
+		}},
+		"UpdateClient": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.UpdateClient(ctx, a, "x", admin.ClientPatch{}))
+		}},
+		"RotateSecret": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RotateSecret(ctx, a, "x", 0))
+		}},
+		"DeleteClient": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.DeleteClient(ctx, a, "x"))
+		}},
+		"Scopes": {admin.ScopeScopesRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Scopes(ctx, a))
+		}},
+		"Scope": {admin.ScopeScopesRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Scope(ctx, a, "x"))
+		}},
+		"CreateScope": {admin.ScopeScopesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.CreateScope(ctx, a, "x", admin.ScopePatch{}))
+		}},
+		"UpdateScope": {admin.ScopeScopesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.UpdateScope(ctx, a, "x", admin.ScopePatch{}))
+		}},
+		"CanDeleteScope": {admin.ScopeScopesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return o.CanDeleteScope(ctx, a, "x")
+		}},
+		"DeleteScope": {admin.ScopeScopesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.DeleteScope(ctx, a, "x"))
+		}},
+		"Routes": {admin.ScopeRoutesRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return page(o.Routes(ctx, a, admin.RouteQuery{}))
+		}},
+		"Route": {admin.ScopeRoutesRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Route(ctx, a, "x"))
+		}},
+		"StoredRoute": {admin.ScopeRoutesRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.StoredRoute(ctx, a, "x"))
+		}},
+		"CreateRoute": {admin.ScopeRoutesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.CreateRoute(ctx, a, admin.RoutePatch{}))
+		}},
+		"UpdateRoute": {admin.ScopeRoutesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.UpdateRoute(ctx, a, "x", admin.RoutePatch{}))
+		}},
+		"DeleteRoute": {admin.ScopeRoutesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.DeleteRoute(ctx, a, "x"))
+		}},
+		"Keys": {admin.ScopeKeysRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Keys(ctx, a))
+		}},
+		"RetirableKey": {admin.ScopeKeysRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RetirableKey(ctx, a, "x"))
+		}},
+		"RotateKey": {admin.ScopeKeysWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RotateKey(ctx, a, admin.KeyRotation{}))
+		}},
+		"RetireKey": {admin.ScopeKeysWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RetireKey(ctx, a, "x"))
+		}},
+		"Sessions": {admin.ScopeSessionsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return page(o.Sessions(ctx, a, "", admin.SessionQuery{}))
+		}},
+		"RevokeSession": {admin.ScopeSessionsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RevokeSession(ctx, a, "x"))
+		}},
+		"RevokeUserSessions": {admin.ScopeSessionsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RevokeUserSessions(ctx, a, "x"))
+		}},
+		"RevokeUserAccess": {admin.ScopeSessionsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RevokeUserAccess(ctx, a, "x"))
+		}},
+		"Events": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Events(ctx, a, admin.AuditQuery{}))
+		}},
+		"ExportEvents": {admin.ScopeAuditExport, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return o.ExportEvents(ctx, a, admin.AuditQuery{}, func(*audit.Event) error { return nil })
+		}},
+		"Explain": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Explain(ctx, a, "x"))
+		}},
+	}
+}
+
+// scopes returns every scope but the one that covers all.
+func scopes() []admin.Scope {
+	return []admin.Scope{
+		admin.ScopeUsersRead, admin.ScopeUsersWrite, admin.ScopeClientsRead, admin.ScopeClientsWrite,
+		admin.ScopeScopesRead, admin.ScopeScopesWrite, admin.ScopeRoutesRead, admin.ScopeRoutesWrite,
+		admin.ScopeKeysRead, admin.ScopeKeysWrite, admin.ScopeSessionsRead, admin.ScopeSessionsWrite,
+		admin.ScopeAuditRead, admin.ScopeAuditExport,
+	}
+}
+
+// TestEveryOperationChecksTheActor calls each operation with every scope but its own. The operations
+// have no storage, so that one which reads or writes before it checks panics.
+func TestEveryOperationChecksTheActor(t *testing.T) {
+	table := operations()
+	methods := reflect.TypeFor[*admin.Operations]()
+	for i := range methods.NumMethod() {
+		name := methods.Method(i).Name
+		if name == "Rules" { // what clients may choose from is public
+			continue
+		}
+		op, ok := table[name]
+		if !ok {
+			t.Errorf("the table lacks the operation %s", name)
+			continue
+		}
+		others := slices.DeleteFunc(scopes(), func(s admin.Scope) bool { return s == op.scope })
+		for _, a := range []admin.Actor{{}, {User: "0199", Scopes: others}, {Client: "app", Scopes: []admin.Scope{"openid"}}} {
+			err := op.run(t.Context(), admin.New(admin.Config{}, admin.Parts{}), a)
+			if !fault.Is(err, fault.Denied) || fault.Reason(err) != admin.ReasonInsufficientScope ||
+				!strings.Contains(err.Error(), string(op.scope)) {
+				t.Errorf("%s by %q: %v; want a denial that names %s", name, a.Name(), err, op.scope)
+			}
+		}
+	}
+	if len(table) != methods.NumMethod()-1 {
+		t.Errorf("%d operations in the table, %d methods", len(table), methods.NumMethod())
+	}
+}
+
+// TestTheScopeOfAnOperationIsEnough calls each operation with its own scope alone, and with the one
+// that covers all.
+func TestTheScopeOfAnOperationIsEnough(t *testing.T) {
+	w := newWorld(t)
+	for name, op := range operations() {
+		for _, s := range []admin.Scope{op.scope, admin.ScopeAll} {
+			err := op.run(t.Context(), w.ops, admin.Actor{User: "0199", Scopes: []admin.Scope{s}})
+			if fault.Reason(err) == admin.ReasonInsufficientScope {
+				t.Errorf("%s with %s: %v", name, s, err)
+			}
+		}
+	}
+}
+
+func TestActorNames(t *testing.T) {
+	for want, a := range map[string]admin.Actor{
+		"cli": admin.CommandLine(), "0199": {User: "0199", Client: "console"}, "robot": {Client: "robot"}, "": {},
+	} {
+		if a.Name() != want {
+			t.Errorf("got %q, want %q", a.Name(), want)
+		}
+	}
+	if (admin.Actor{Scopes: []admin.Scope{admin.ScopeUsersWrite}}).Can(admin.ScopeUsersRead) {
+		t.Error("admin:users:write gives admin:users:read")
+	}
+}
+
+// world is a real database with the operations on it.
+type world struct {
+	t   *testing.T
+	db  *store.DB
+	ops *admin.Operations
+	now time.Time
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Options{URL: "sqlite::memory:", Report: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := secret.NewKeys([]byte(strings.Repeat("k", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, db: db, now: time.UnixMilli(1_800_000_000_000)}
+	passwords := secret.NewPasswords(1, 8)
+	ring := jose.NewRing(db, keys)
+	w.ops = admin.New(
+		admin.Config{Issuer: "https://id.example", AccessTTL: time.Hour, IDTokenTTL: time.Hour, Algorithm: jose.ES256},
+		admin.Parts{
+			Store:     db,
+			Keys:      keys,
+			Ring:      ring,
+			Passwords: passwords,
+			Accounts:  login.New(login.Config{}, db, keys, passwords),
+			Rules:     admin.ClientRules(),
+			Policy:    func(*identity.User) identity.Policy { return identity.Policy{MinLength: 8} },
+			Routes:    func() (*access.File, error) { return &access.File{}, nil },
+			Now:       func() time.Time { return w.now },
+		},
+	)
+	return w
+}
+
+// patch sets the fields of a patch by name.
+func patch[T any](t *testing.T, fields []field.Field[T], values map[string]string) field.Patch[T] {
+	t.Helper()
+	var p field.Patch[T]
+	for name, value := range values {
+		f, ok := field.Named(fields, name)
+		if !ok {
+			t.Fatalf("no field %s", name)
+		}
+		if err := p.Set(f, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+func (w *world) createUser(email, roles string) *identity.User {
+	w.t.Helper()
+	values := map[string]string{"email": email}
+	if roles != "" {
+		values["roles"] = roles
+	}
+	u, err := w.ops.CreateUser(w.t.Context(), admin.CommandLine(),
+		admin.NewUser{Fields: patch(w.t, identity.UserFields(), values), Password: "correct horse battery 9A"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return u.User
+}
+
+func (w *world) createClient(values map[string]string) *admin.ChangedClient {
+	w.t.Helper()
+	c, err := w.ops.CreateClient(w.t.Context(), admin.CommandLine(),
+		admin.NewClient{ID: "app", Fields: patch(w.t, client.Fields(admin.ClientRules()), values)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+// TestTheActorIsInTheAuditLog creates a user as a person with an address.
+func TestTheActorIsInTheAuditLog(t *testing.T) {
+	w := newWorld(t)
+	root := w.createUser("root@example.com", identity.RoleAdmin)
+	a := admin.Actor{User: root.ID, Scopes: []admin.Scope{admin.ScopeUsersWrite}, RequestID: "R1"}
+	_, err := w.ops.CreateUser(t.Context(), a, admin.NewUser{
+		Fields:   patch(t, identity.UserFields(), map[string]string{"email": "ada@example.com"}),
+		Password: "correct horse battery 9A",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := w.ops.Events(t.Context(), admin.CommandLine(), admin.AuditQuery{RequestID: "R1"})
+	if err != nil || len(events) != 1 || events[0].Actor != string(root.ID) || events[0].Type != audit.UserCreated {
+		t.Errorf("got %+v, %v", events, err)
+	}
+}
+
+// TestTheLastAdministratorStays disables and deletes administrators until one is left.
+func TestTheLastAdministratorStays(t *testing.T) {
+	w := newWorld(t)
+	cli := admin.CommandLine()
+	first := w.createUser("first@example.com", identity.RoleAdmin)
+	second := w.createUser("second@example.com", identity.RoleAdmin)
+	w.createUser("ada@example.com", "staff")
+	if _, err := w.ops.DisableUser(t.Context(), cli, string(first.ID)); err != nil {
+		t.Fatal(err)
+	}
+	for name, op := range map[string]func(context.Context, admin.Actor, string) (*identity.User, error){
+		"disable": w.ops.DisableUser, "delete": w.ops.DeleteUser,
+	} {
+		_, err := op(t.Context(), cli, string(second.ID))
+		if fault.Reason(err) != admin.ReasonLastAdministrator || !strings.Contains(err.Error(), "second@example.com is the last") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, ref := range []string{"first@example.com", "ada@example.com"} {
+		if _, err := w.ops.DeleteUser(t.Context(), cli, ref); err != nil {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+}
+
+func TestRejectedPasswordCreatesNoAccount(t *testing.T) {
+	w := newWorld(t)
+	p := patch(t, identity.UserFields(), map[string]string{"email": "ada@example.com"})
+	_, err := w.ops.CreateUser(t.Context(), admin.CommandLine(), admin.NewUser{Fields: p, Password: "short"})
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind != fault.Invalid || f.Field != "password" {
+		t.Errorf("got %v", err)
+	}
+	if _, err := w.ops.User(t.Context(), admin.CommandLine(), "ada@example.com"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("the account exists: %v", err)
+	}
+}
+
+// TestAnUpdateTouchesWhatItNames changes two fields of a client while the copy in memory is stale.
+func TestAnUpdateTouchesWhatItNames(t *testing.T) {
+	w := newWorld(t)
+	w.createClient(map[string]string{"client_name": "App", "grant_types": "client_credentials", "roles": "reader"})
+	fields := client.Fields(admin.ClientRules())
+	p := patch(t, fields, map[string]string{"client_name": "The App", "dpop_bound_access_tokens": "true"})
+	out, err := w.ops.UpdateClient(t.Context(), admin.CommandLine(), "app", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := out.Client; c.Name != "The App" || !c.DPoPBound || !slices.Equal(c.Roles, []string{"reader"}) {
+		t.Errorf("got %+v", c)
+	}
+	events, err := w.ops.Events(t.Context(), admin.CommandLine(), admin.AuditQuery{Type: audit.ClientUpdated})
+	if err != nil || len(events) != 1 || events[0].Detail["changed"] != "client_name dpop_bound_access_tokens" {
+		t.Errorf("got %+v, %v", events, err)
+	}
+}
+
+// TestTheMethodFollowsTheTypeOfTheClient unless the patch names it.
+func TestTheMethodFollowsTheTypeOfTheClient(t *testing.T) {
+	w := newWorld(t)
+	w.createClient(map[string]string{"client_name": "App", "grant_types": "device", "public": "true"})
+	fields := client.Fields(admin.ClientRules())
+	out, err := w.ops.UpdateClient(t.Context(), admin.CommandLine(), "app", patch(t, fields, map[string]string{"public": "false"}))
+	if err != nil || out.Client.AuthMethod != "" || len(out.Warnings) != 1 || out.Warnings[0].Code != admin.WarnNoSecret {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+	out, err = w.ops.UpdateClient(t.Context(), admin.CommandLine(), "app", patch(t, fields, map[string]string{"public": "true"}))
+	if err != nil || out.Client.AuthMethod != client.MethodNone {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+}
+
+// TestSecretsRotate: at most two secrets are active, and the one before the new one expires.
+func TestSecretsRotate(t *testing.T) {
+	w := newWorld(t)
+	first := w.createClient(map[string]string{"client_name": "App", "grant_types": "client_credentials"})
+	if first.Secret == "" || len(first.Client.Secrets) != 1 {
+		t.Fatalf("got %+v", first)
+	}
+	seen := map[string]bool{first.Secret: true}
+	for range 3 {
+		w.now = w.now.Add(time.Minute)
+		out, err := w.ops.RotateSecret(t.Context(), admin.CommandLine(), "app", time.Hour)
+		if err != nil || seen[out.Secret] || !out.Previous.Equal(w.now.Add(time.Hour)) {
+			t.Fatalf("got %+v, %v", out, err)
+		}
+		seen[out.Secret] = true
+		c, err := w.ops.Client(t.Context(), admin.CommandLine(), "app")
+		if err != nil || len(c.Secrets) != 2 || !c.Secrets[0].ExpiresAt.IsZero() || !c.Secrets[1].ExpiresAt.Equal(w.now.Add(time.Hour)) {
+			t.Fatalf("got %+v, %v", c.Secrets, err)
+		}
+	}
+}
+
+func TestScopes(t *testing.T) {
+	w := newWorld(t)
+	cli := admin.CommandLine()
+	p := patch(t, admin.ScopeFields(), map[string]string{"description": "read metrics"})
+	if _, err := w.ops.CreateScope(t.Context(), cli, "metrics:read", p); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.ops.CreateScope(t.Context(), cli, "metrics:read", p); !fault.Is(err, fault.Conflict) {
+		t.Errorf("a second scope of the name: %v", err)
+	}
+	s, err := w.ops.UpdateScope(t.Context(), cli, "metrics:read", patch(t, admin.ScopeFields(), map[string]string{"default": "true"}))
+	if err != nil || !s.Default || s.Description != "read metrics" {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	all, err := w.ops.Scopes(t.Context(), cli)
+	i := slices.IndexFunc(all, func(s oauth.Scope) bool { return s.Name == "metrics:read" })
+	if err != nil || i < 0 || !all[i].Default || all[i].Description != "read metrics" {
+		t.Errorf("got %+v, %v", all, err)
+	}
+	if _, err := w.ops.DeleteScope(t.Context(), cli, "openid"); !fault.Is(err, fault.Denied) {
+		t.Errorf("openid is deleted: %v", err)
+	}
+	if _, err := w.ops.DeleteScope(t.Context(), cli, "metrics:read"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGrantsComeFromTheTable compares the grant types that clients may choose with those that the
+// protocol serves.
+func TestGrantsComeFromTheTable(t *testing.T) {
+	r := admin.ClientRules()
+	words := r.GrantNames()
+	for _, word := range append([]string{"code", "refresh", "device", "device_code"}, words...) {
+		if _, err := r.ResolveGrants([]string{word}); err != nil {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+	if !slices.Contains(words, "authorization_code") || slices.Contains(words, client.GrantTypeDevice) {
+		t.Errorf("got %v", words)
+	}
+}
