@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/cli"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
@@ -33,7 +34,7 @@ func program(e *env) cli.Program {
 	return cli.Program{
 		Version: version(),
 		Now:     e.now,
-		Rules:   admin.ClientRules(),
+		Rules:   token.ClientRules(),
 		Settings: func(flags map[string]string, file string) (*config.Config, error) {
 			return loadConfig(e, flags, file)
 		},
@@ -81,7 +82,7 @@ func (p *parts) operations(e *env) *admin.Operations {
 			Ring:      p.ring,
 			Passwords: p.passwords,
 			Accounts:  p.login,
-			Rules:     admin.ClientRules(),
+			Rules:     token.ClientRules(),
 			Policy: func(u *identity.User) identity.Policy {
 				if u.Admin() {
 					return policies.AdminPolicy

@@ -18,7 +18,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
 	"github.com/gatehouse-id/gatehouse/internal/gateway/upstream"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	"github.com/gatehouse-id/gatehouse/internal/web/ui"
@@ -158,13 +157,13 @@ func front(kit *web.Kit, g *gateway.Gateway, own http.Handler) http.Handler {
 }
 
 // newGateway makes the gateway and the token handler beside it.
-func (s *server) newGateway(kit *web.Kit, o *oauth.Server, browser *ui.Server) (*gateway.Gateway, *bff.Server, error) {
+func (s *server) newGateway(kit *web.Kit, browser *ui.Server) (*gateway.Gateway, *bff.Server, error) {
 	p := s.parts
 	routes, err := newRouteSource(p.cfg, p.db, s.log)
 	if err != nil {
 		return nil, nil, err
 	}
-	handler := bff.New(kit, o, p.db, p.keys, bff.Options{TTL: p.cfg.Sessions.TTL, Idle: p.cfg.Sessions.Idle, Fail: browser.Fail})
+	handler := bff.New(kit, s.tokens, p.db, p.keys, bff.Options{TTL: p.cfg.Sessions.TTL, Idle: p.cfg.Sessions.Idle, Fail: browser.Fail})
 	transport := upstream.NewTransport(upstream.TransportOptions{})
 	s.close = append(s.close, transport.Close)
 	g, err := gateway.New(gateway.Options{
@@ -172,8 +171,8 @@ func (s *server) newGateway(kit *web.Kit, o *oauth.Server, browser *ui.Server) (
 		Kit:            kit,
 		Setup:          routes.setup,
 		Upstream:       upstream.Options{Transport: transport},
-		Tokens:         o,
-		Clients:        o,
+		Tokens:         s.tokens,
+		Clients:        s.tokens,
 		Users:          p.db,
 		Browser:        pageSignIn{browser},
 		Sessions:       p.db,

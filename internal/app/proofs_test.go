@@ -40,7 +40,7 @@ func TestServersShareProofs(t *testing.T) {
 					f()
 				}
 			})
-			errs = append(errs, s.oauth.CheckReplay(t.Context(), &dpop.Proof{Thumbprint: "key", ID: name, IssuedAt: time.Now()}, time.Now()))
+			errs = append(errs, s.tokens.CheckReplay(t.Context(), &dpop.Proof{Thumbprint: "key", ID: name, IssuedAt: time.Now()}, time.Now()))
 		}
 		if errs[0] != nil || (errs[1] != nil) != row.shared {
 			t.Errorf("%s: %v", name, errs)

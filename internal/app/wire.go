@@ -28,6 +28,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -206,8 +207,8 @@ func LoginConfig(c *config.Config) login.Config {
 	}
 }
 
-// oauthConfig is what the settings say about the protocol. Shared is the Redis of all servers, or nil.
-func oauthConfig(c *config.Config, shared *cache.Redis) oauth.Config {
+// oauthConfig returns what the settings say about the protocol.
+func oauthConfig(c *config.Config) oauth.Config {
 	t := c.Tokens
 	out := oauth.Config{
 		Issuer: c.Server.BaseURL, CodeTTL: t.CodeTTL, AccessTTL: t.AccessTTL, IDTokenTTL: t.IDTTL, RefreshTTL: t.RefreshTTL,
@@ -219,16 +220,29 @@ func oauthConfig(c *config.Config, shared *cache.Redis) oauth.Config {
 	for _, id := range t.PasswordClients {
 		out.PasswordClients = append(out.PasswordClients, client.ID(id))
 	}
-	if shared != nil {
-		out.Replays = shared.Replays(oauth.NewReplays())
-	}
 	return out
+}
+
+// newTokenServer returns the endpoints that programs call. Shared is the Redis of all servers, or nil.
+func newTokenServer(p *parts, shared *cache.Redis, fetch token.KeyFetcher) *token.Server {
+	made := token.Parts{
+		Store:     p.db,
+		Ring:      p.ring,
+		Keys:      p.keys,
+		Fetch:     fetch,
+		Passwords: owner{p.login},
+		Replays:   token.NewReplays(),
+	}
+	if shared != nil {
+		made.Replays = shared.Replays(made.Replays)
+	}
+	return token.New(oauthConfig(p.cfg), made)
 }
 
 // server is a whole server: a handler, and the work that goes on behind it.
 type server struct {
 	parts   *parts
-	oauth   *oauth.Server
+	tokens  *token.Server
 	handler http.Handler
 	drain   func() // ends streams, so that a stop need not wait for them
 	jobs    job.Runner
@@ -252,33 +266,33 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		return nil, err
 	}
 	limiter := s.limiter(e, shared)
-	protocolCore := oauth.New(oauthConfig(p.cfg, shared), p.db, p.ring, p.keys, keyFetcher{fetcher}, owner{p.login})
-	s.oauth = protocolCore
+	authorization := oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys)
+	s.tokens = newTokenServer(p, shared, keyFetcher{fetcher})
 	pages, err := ui.NewPages(ui.Brand{Name: "Gatehouse"})
 	if err != nil {
 		return nil, err
 	}
 	var browser *ui.Server
-	options := kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(protocolCore))
+	options := kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(s.tokens))
 	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.ErrorPage(w, r, err) }
 	kit := web.New(options)
 	browser = ui.NewServer(ui.Config{
 		Kit:          kit,
 		Pages:        pages,
 		Login:        p.login,
-		OAuth:        protocolCore,
+		OAuth:        authorization,
 		Accounts:     p.db,
 		SessionTTL:   p.cfg.Sessions.TTL,
 		RevokeTokens: p.cfg.Sessions.RevokeTokens,
 		MFARequired:  mfaRequired(p.cfg),
 	})
 	mux := http.NewServeMux()
-	endpoints := protocol.New(kit, protocolCore, browser)
+	endpoints := protocol.New(kit, authorization, s.tokens, browser)
 	endpoints.Routes(mux)
 	s.drain = endpoints.Drain
 	browser.Routes(mux)
 	mux.HandleFunc("GET /healthz", healthz(p.db))
-	g, handler, err := s.newGateway(kit, protocolCore, browser)
+	g, handler, err := s.newGateway(kit, browser)
 	if err != nil {
 		return nil, err
 	}
@@ -327,7 +341,7 @@ func (s *server) recordIssuances(ctx context.Context) {
 			done = true
 		}
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), issuancesEvery/2)
-		if err := s.oauth.RecordIssuances(last, time.Now()); err != nil {
+		if err := s.tokens.RecordIssuances(last, time.Now()); err != nil {
 			s.log.Error("issued tokens could not be recorded; they are counted on", "error", err)
 		}
 		cancel()

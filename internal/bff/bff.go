@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
@@ -37,7 +38,7 @@ const (
 type Tokens interface {
 	Issuer() string
 	// House redeems codes and refresh tokens for a client whose tokens are kept here.
-	RedeemForSession(ctx context.Context, id client.ID, callbackPath string, c *oauth.Call) (*oauth.TokenResponse, error)
+	RedeemForSession(ctx context.Context, id client.ID, callbackPath string, c *oauth.Call) (*token.Response, error)
 	// Access reads an access token that is in force. Denied: it is not. Live asks, of memory alone, whether it still is.
 	Access(ctx context.Context, token string, now time.Time) (*oauth.AccessToken, error)
 	Active(t *oauth.AccessToken, now time.Time) bool

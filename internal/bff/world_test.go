@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
@@ -103,12 +104,12 @@ func (w *watched) TouchBFFSession(ctx context.Context, id string, now time.Time)
 
 // counted is the authorization server, whose refreshes are counted and may be told to fail.
 type counted struct {
-	*oauth.Server
+	*token.Server
 	refreshes atomic.Int64
 	fail      func() error
 }
 
-func (c *counted) RedeemForSession(ctx context.Context, id client.ID, callbackPath string, call *oauth.Call) (*oauth.TokenResponse, error) {
+func (c *counted) RedeemForSession(ctx context.Context, id client.ID, callbackPath string, call *oauth.Call) (*token.Response, error) {
 	if call.Get("grant_type") == client.GrantTypeRefresh {
 		c.refreshes.Add(1)
 		if c.fail != nil {
@@ -171,8 +172,8 @@ func (w *world) serve(db *store.DB, set settings) {
 	w.db, w.store = db, &watched{DB: db}
 	ring := jose.NewRing(db, w.keys)
 	must(w.t, ring.Reload(w.t.Context()))
-	w.oauth = oauth.New(set.Config, db, ring, w.keys, nil, nil)
-	w.house = &counted{Server: w.oauth}
+	w.oauth = oauth.New(set.Config, db, ring, w.keys)
+	w.house = &counted{Server: token.New(set.Config, token.Parts{Store: db, Ring: ring, Keys: w.keys})}
 	kit := web.New(web.Options{
 		Now: w.clock.now, Log: slog.New(slog.DiscardHandler), BodyLimit: 1 << 20, Deadline: time.Minute, Secure: strings.HasPrefix(set.Issuer, "https:"),
 		Limiter: set.limiter, Rates: map[string]web.Rate{"token": {Max: 1, Window: time.Minute}},

@@ -9,7 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 )
 
 const (
@@ -18,17 +18,17 @@ const (
 	replaySkew = time.Minute
 )
 
-// Replays is an oauth.Replays that servers share, so that a DPoP proof works once at all of them together (RFC 9449 §11.1).
+// Replays is an token.Replays that servers share, so that a DPoP proof works once at all of them together (RFC 9449 §11.1).
 //
 // This process remembers as well, and is asked first. So a Redis that was lost and comes back empty lets no proof work a second
 // time where it worked before; while it is away, a proof works once per server.
 type Replays struct {
 	redis *Redis
-	own   oauth.Replays
+	own   token.Replays
 }
 
 // Replays makes a memory of proofs on the same connection. Own is the memory of this process.
-func (r *Redis) Replays(own oauth.Replays) *Replays { return &Replays{redis: r, own: own} }
+func (r *Redis) Replays(own token.Replays) *Replays { return &Replays{redis: r, own: own} }
 
 // First remembers a key until a time and reports whether it was unknown. The error is not nil only when this process has no room, or
 // when ctx ended before there was an answer.

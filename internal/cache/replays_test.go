@@ -10,16 +10,16 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/cache"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-var _ oauth.Replays = (*cache.Replays)(nil)
+var _ token.Replays = (*cache.Replays)(nil)
 
 // proofs is a server's memory of proofs.
 func proofs(t testing.TB, url string, opt cache.RedisOptions) *cache.Replays {
 	t.Helper()
-	return open(t, url, opt).Replays(oauth.NewReplays())
+	return open(t, url, opt).Replays(token.NewReplays())
 }
 
 func first(t *testing.T, r *cache.Replays, key string, now time.Time) bool {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -33,7 +33,7 @@ func TestUsage(t *testing.T) {
 		}
 		got.WriteString("$ gatehouse " + strings.Join(append(words, "--help"), " ") + "\n")
 		var stderr bytes.Buffer
-		if status := Main(t.Context(), Program{Rules: admin.ClientRules()}, Streams{strings.NewReader(""), &got, &stderr}, append(words, "--help")); status != 0 || stderr.Len() > 0 {
+		if status := Main(t.Context(), Program{Rules: token.ClientRules()}, Streams{strings.NewReader(""), &got, &stderr}, append(words, "--help")); status != 0 || stderr.Len() > 0 {
 			t.Fatalf("%v --help: status %d, %s", words, status, stderr.String())
 		}
 		got.WriteString("\n")
@@ -56,7 +56,7 @@ func TestUsage(t *testing.T) {
 // testEnv returns what is needed to make a parser.
 func testEnv() *env {
 	return &env{
-		Program: Program{Rules: admin.ClientRules()},
+		Program: Program{Rules: token.ClientRules()},
 		stdout:  new(bytes.Buffer),
 		stderr:  new(bytes.Buffer),
 	}

@@ -3,7 +3,7 @@ package cli
 import (
 	"go/ast"
 	"go/parser"
-	"go/token"
+	gotoken "go/token"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -32,12 +33,12 @@ func texts(t *testing.T, rooms []string, f func(text string)) {
 			if strings.HasSuffix(name, "_test.go") {
 				continue
 			}
-			parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+			parsed, err := parser.ParseFile(gotoken.NewFileSet(), name, nil, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ast.Inspect(parsed, func(n ast.Node) bool {
-				if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+				if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == gotoken.STRING {
 					if text, err := strconv.Unquote(lit.Value); err == nil {
 						f(text)
 					}
@@ -51,7 +52,7 @@ func texts(t *testing.T, rooms []string, f func(text string)) {
 // TestEveryFieldHasAFlag compares the flags of the update commands with the fields, and --unset with the
 // fields that can be cleared.
 func TestEveryFieldHasAFlag(t *testing.T) {
-	checkFlags(t, "client update", client.Fields(admin.ClientRules()))
+	checkFlags(t, "client update", client.Fields(token.ClientRules()))
 	checkFlags(t, "route update", access.RouteFields())
 	checkFlags(t, "scope update", admin.ScopeFields())
 }
@@ -92,7 +93,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 		"jwks_uri", "client_name",
 	}
 	seen := 0
-	texts(t, []string{"oauth", "login"}, func(text string) {
+	texts(t, []string{"audit", "oauth", "oauth/token", "login"}, func(text string) {
 		if !reason.MatchString(text) || slices.Contains(notReasons, text) {
 			return
 		}

@@ -97,7 +97,7 @@ func authFields(r Rules) []Field {
 	return []Field{
 		{
 			Name: "token_endpoint_auth_method", Flag: "auth-method", Label: "auth_method", Placeholder: "METHOD",
-			Help: "How it authenticates: " + strings.Join(r.AuthMethods, ", ") +
+			Help: "How it authenticates: " + strings.Join(r.AuthMethodNames(), ", ") +
 				". Default: accept client_secret_basic and client_secret_post.",
 			Text: func(c *Client) *string { return &c.AuthMethod },
 			Show: func(c *Client) string {

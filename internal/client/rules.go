@@ -8,12 +8,18 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
-// GrantType describes a grant type that clients may be given.
+// GrantType describes a grant type that clients may be given. Package token has the table of all.
 type GrantType struct {
-	Name         string   // on the wire, such as urn:ietf:params:oauth:grant-type:device_code
-	Short        string   // in messages and tables, such as device_code; Name if ""
-	Aliases      []string // other words that people type for it, such as device
-	Confidential bool     // only clients that authenticate may have it (RFC 6749 §4.4)
+	Name    string   // on the wire, such as urn:ietf:params:oauth:grant-type:device_code
+	Short   string   // in messages and tables, such as device_code; Name if ""
+	Aliases []string // other words that people type for it, such as device
+	Summary string   // one sentence for people who choose
+
+	Confidential bool // only clients that authenticate may have it (RFC 6749 §4.4)
+	Redirects    bool // needs a registered redirect URI
+	Approval     bool // a person approves the request on a page of this server
+	Continues    bool // continues what another grant type began: useless alone
+	Implied      bool // follows from another field of a client: not registered by name
 }
 
 // Title returns the name for people.
@@ -24,11 +30,60 @@ func (g GrantType) Title() string {
 	return g.Name
 }
 
+// AuthMethod describes a client authentication method. Package token has the table of all.
+type AuthMethod struct {
+	Name    string // token_endpoint_auth_method (RFC 7591 §2)
+	Summary string // one sentence for people who choose
+
+	Public bool // for clients that cannot keep a secret, and only for them
+	Keys   bool // needs registered public keys
+}
+
 // Rules hold what a registration may choose from. The protocol's tables provide it.
 type Rules struct {
 	Grants      []GrantType
-	AuthMethods []string // values of token_endpoint_auth_method
+	AuthMethods []AuthMethod
 	Algorithms  []string // JWS algorithms of tokens
+}
+
+// AuthMethodNames returns the values of token_endpoint_auth_method.
+func (r Rules) AuthMethodNames() []string {
+	names := make([]string, len(r.AuthMethods))
+	for i, m := range r.AuthMethods {
+		names[i] = m.Name
+	}
+	return names
+}
+
+// authMethod returns the method with a name, or one with the name alone.
+func (r Rules) authMethod(name string) AuthMethod {
+	for _, m := range r.AuthMethods {
+		if m.Name == name {
+			return m
+		}
+	}
+	return AuthMethod{Name: name}
+}
+
+// grant returns the grant type with a wire name, or one with the name alone.
+func (r Rules) grant(name string) GrantType {
+	for _, g := range r.Grants {
+		if g.Name == name {
+			return g
+		}
+	}
+	return GrantType{Name: name}
+}
+
+// namesOf returns the grant types that have a property, in the words for people.
+func (r Rules) namesOf(property func(GrantType) bool) []string {
+	var names []string
+	for _, g := range r.Grants {
+		if property(g) {
+			names = append(names, g.Title())
+		}
+	}
+	return names
 }
 
 // GrantNames returns the grant types in the words for people.
@@ -63,11 +118,7 @@ func (r Rules) ResolveGrants(words []string) ([]string, error) {
 func (r Rules) ShortGrants(names []string) []string {
 	short := slices.Clone(names)
 	for i, name := range names {
-		for _, g := range r.Grants {
-			if g.Name == name {
-				short[i] = g.Title()
-			}
-		}
+		short[i] = r.grant(name).Title()
 	}
 	return short
 }

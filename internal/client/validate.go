@@ -94,37 +94,46 @@ func (c *Client) checkGrants(r Rules) error {
 			strings.Join(r.GrantNames(), ", "))
 	}
 	for _, g := range r.Grants {
-		if g.Confidential && c.Public && slices.Contains(c.Grants, g.Name) {
-			return fault.InvalidField("grant_types",
-				"%s is for clients that keep a secret; make the client confidential, or leave out that grant type",
-				g.Title())
+		if !slices.Contains(c.Grants, g.Name) {
+			continue
+		}
+		switch {
+		case g.Confidential && c.Public:
+			return fault.InvalidField("grant_types", "%s is for clients that keep a secret; "+
+				"make the client confidential, or leave out that grant type", g.Title())
+		case g.Redirects && len(c.Redirects) == 0:
+			return fault.InvalidField("redirect_uris",
+				"%s needs an address to send people back to", g.Title())
 		}
 	}
-	switch {
-	case len(c.Grants) == 1 && c.Grants[0] == GrantTypeRefresh:
+	begins := func(name string) bool { return !r.grant(name).Continues }
+	if !slices.ContainsFunc(c.Grants, begins) {
 		return fault.InvalidField("grant_types",
-			"refresh_token alone cannot get a first token; add authorization_code or device_code beside it")
-	case c.CanUseGrant(GrantTypeCode) && len(c.Redirects) == 0:
-		return fault.InvalidField("redirect_uris", "authorization_code needs an address to send people back to")
+			"%s alone cannot get a first token; add %s beside it",
+			strings.Join(r.ShortGrants(c.Grants), " and "),
+			strings.Join(r.namesOf(func(g GrantType) bool { return g.Approval }), " or "))
 	}
 	return nil
 }
 
 func (c *Client) checkAuth(r Rules) error {
 	const method = "token_endpoint_auth_method"
-	if err := oneOf(method, "authentication method", c.AuthMethod, r.AuthMethods); err != nil {
+	if err := oneOf(method, "authentication method", c.AuthMethod, r.AuthMethodNames()); err != nil {
 		return err
 	}
 	keys := len(c.JWKS) > 0 || c.JWKSURI != ""
+	chosen := r.authMethod(c.AuthMethod)
 	switch {
-	case c.Public && c.AuthMethod != MethodNone:
+	case c.Public && !chosen.Public:
 		return fault.InvalidField(method,
 			"a public client has no secret and no key; leave out %s, or make the client confidential", c.AuthMethod)
-	case !c.Public && c.AuthMethod == MethodNone:
-		return fault.InvalidField(method, "none is for public clients; make the client public")
-	case c.AuthMethod == MethodPrivateKey && !keys:
-		return fault.InvalidField("jwks", "private_key_jwt needs the client's public keys, in jwks or at jwks_uri")
-	case c.AuthMethod != MethodPrivateKey && keys:
+	case !c.Public && chosen.Public:
+		return fault.InvalidField(method,
+			"%s is for public clients; make the client public", chosen.Name)
+	case chosen.Keys && !keys:
+		return fault.InvalidField("jwks",
+			"%s needs the client's public keys, in jwks or at jwks_uri", chosen.Name)
+	case !chosen.Keys && keys:
 		return fault.InvalidField(method, "only private_key_jwt uses keys; choose it, or leave out jwks and jwks_uri")
 	case len(c.JWKS) > 0 && c.JWKSURI != "": // RFC 7591 §2
 		return fault.InvalidField("jwks", "jwks and jwks_uri exclude each other; keep one of them")

@@ -23,13 +23,18 @@ const (
 func rules() client.Rules {
 	return client.Rules{
 		Grants: []client.GrantType{
-			{Name: client.GrantTypeCode, Aliases: []string{"code"}},
-			{Name: client.GrantTypeRefresh, Aliases: []string{"refresh"}},
+			{Name: client.GrantTypeCode, Aliases: []string{"code"}, Redirects: true, Approval: true},
+			{Name: client.GrantTypeRefresh, Aliases: []string{"refresh"}, Continues: true},
 			{Name: client.GrantTypeClient, Confidential: true},
-			{Name: deviceGrant, Short: "device_code", Aliases: []string{"device"}},
+			{Name: deviceGrant, Short: "device_code", Aliases: []string{"device"}, Approval: true},
 		},
-		AuthMethods: []string{client.MethodBasic, client.MethodPost, client.MethodPrivateKey, client.MethodNone},
-		Algorithms:  []string{"RS256", "ES256", "EdDSA", "PS256"},
+		AuthMethods: []client.AuthMethod{
+			{Name: client.MethodBasic},
+			{Name: client.MethodPost},
+			{Name: client.MethodPrivateKey, Keys: true},
+			{Name: client.MethodNone, Public: true},
+		},
+		Algorithms: []string{"RS256", "ES256", "EdDSA", "PS256"},
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 )
 
 // credentials is what a request says of who makes it, read off its headers and not believed yet.
@@ -114,7 +114,7 @@ func (c *credentials) prove(header string) *access.Denial {
 	if c.basic {
 		return conflict("The Authorization header holds two clients' credentials.")
 	}
-	id, pass, _, err := oauth.BasicSecret(header)
+	id, pass, _, err := token.BasicSecret(header)
 	if err != nil || len(id) > maxClientID {
 		return badClient("The Authorization header is not valid HTTP Basic.")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -154,7 +155,7 @@ func foreignFault(f *Foreign, err error) *access.Denial {
 // holds checks that the caller holds the key or the certificate that its token is bound to (RFC 9449 §7, RFC 8705 §3), and uses the
 // proof up.
 func (g *Gateway) holds(a *asked, c *credentials, t *oauth.AccessToken) *access.Denial {
-	proof, err := g.Tokens.VerifyBinding(t, &oauth.Presentation{
+	proof, err := g.Tokens.VerifyBinding(t, &token.Presentation{
 		Token: c.token, Scheme: c.scheme, Proofs: a.r.Header["Dpop"], Cert: a.certificate(),
 		Method: a.target.Method, URL: a.url(), Now: a.target.Now,
 	})

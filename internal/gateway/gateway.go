@@ -28,6 +28,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -38,7 +39,7 @@ type Tokens interface {
 	// Live asks memory alone whether a token that was read before still is.
 	Active(t *oauth.AccessToken, now time.Time) bool
 	// Bound checks a request's proof of the key that its token is bound to; Unused uses the proof up; Nonce is what the next must hold, or "".
-	VerifyBinding(t *oauth.AccessToken, p *oauth.Presentation) (*dpop.Proof, error)
+	VerifyBinding(t *oauth.AccessToken, p *token.Presentation) (*dpop.Proof, error)
 	CheckReplay(ctx context.Context, p *dpop.Proof, now time.Time) error
 	Nonce(now time.Time) string
 }

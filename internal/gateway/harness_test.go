@@ -29,6 +29,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -65,7 +66,7 @@ type world struct {
 	db       *store.DB
 	keys     *secret.Keys
 	ring     *jose.Ring
-	oauth    *oauth.Server
+	oauth    *token.Server
 	kit      *web.Kit
 	gw       *gateway.Gateway
 	handler  http.Handler
@@ -105,9 +106,9 @@ func newWorld(t testing.TB, routes []access.Route, tweak ...func(*gateway.Option
 	w := &world{t: t, db: shared.db, keys: keys, now: time.Date(2026, 5, 4, 10, 0, 0, 123e6, time.UTC), routes: routes, log: &bytes.Buffer{}}
 	w.ring = jose.NewRing(w.db, keys)
 	must(t, w.ring.Ensure(t.Context(), jose.ES256, w.now))
-	w.oauth = oauth.New(oauth.Config{
+	w.oauth = token.New(oauth.Config{
 		Issuer: issuer, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: time.Hour, TokenFormat: oauth.FormatJWT, Alg: jose.ES256,
-	}, w.db, w.ring, keys, nil, nil)
+	}, token.Parts{Store: w.db, Ring: w.ring, Keys: keys})
 	w.upstream = httptest.NewServer(http.HandlerFunc(tell))
 	t.Cleanup(w.upstream.Close)
 	w.kit = web.New(web.Options{
@@ -176,7 +177,7 @@ func (l limits) Take(ctx context.Context, key string, r web.Rate) web.LimitResul
 
 // tokens, users and signer count how often the parts behind them are asked.
 type tokens struct {
-	*oauth.Server
+	*token.Server
 	w *world
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -112,7 +113,9 @@ func TestTokensBoundToAKeyInForwardAuth(t *testing.T) {
 func TestNoncesOfProofs(t *testing.T) {
 	w := newWorld(t, shop(), func(o *gatewayOptions) {
 		tok := o.Tokens.(tokens)
-		tok.Server = oauth.New(oauth.Config{Issuer: issuer, Alg: "ES256", DPoPNonce: true}, tok.w.db, tok.w.ring, tok.w.keys, nil, nil)
+		tok.Server = token.New(oauth.Config{Issuer: issuer, Alg: "ES256", DPoPNonce: true}, token.Parts{
+			Store: tok.w.db, Ring: tok.w.ring, Keys: tok.w.keys,
+		})
 		o.Tokens = tok
 	})
 	h := newHolder(t, w)

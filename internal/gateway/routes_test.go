@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/bff"
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
-	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
@@ -21,8 +21,8 @@ type gatewayOptions = gateway.Options
 
 // The parts that stand behind the gateway are what it needs.
 var (
-	_ gateway.Tokens  = (*oauth.Server)(nil)
-	_ gateway.Clients = (*oauth.Server)(nil)
+	_ gateway.Tokens  = (*token.Server)(nil)
+	_ gateway.Clients = (*token.Server)(nil)
 	_ gateway.Users   = (*store.DB)(nil)
 	_ gateway.Signer  = (*jose.Ring)(nil)
 	_ gateway.Apps    = (*bff.Server)(nil)

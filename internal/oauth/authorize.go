@@ -2,6 +2,8 @@ package oauth
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -9,12 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
-	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -40,7 +40,7 @@ const (
 	ModeFormPost = "form_post"
 )
 
-func responseModes() []string { return []string{ModeQuery, ModeFragment, ModeFormPost} }
+func ResponseModes() []string { return []string{ModeQuery, ModeFragment, ModeFormPost} }
 
 // authorizeParams are the parameters of an authorization request that we know; others are ignored (RFC 6749 §3.1).
 var authorizeParams = [...]string{
@@ -122,12 +122,12 @@ func (s *Server) Consent(ctx context.Context, c *Call, sealed string, approve bo
 	if err := s.readRequest(req, flow.Form, c.Now); err != nil {
 		return s.replyError(req, err)
 	}
-	ev := s.event(c, audit.ConsentDenied, req.client)
+	ev := c.Event(audit.ConsentDenied, req.client)
 	if !approve {
 		if err := s.store.Record(ctx, ev); err != nil {
 			return nil, err
 		}
-		return s.replyError(req, accessDenied("The user refused."))
+		return s.replyError(req, AccessDenied("The user refused."))
 	}
 	ev.Type, ev.Detail = audit.ConsentGranted, map[string]string{"scope": strings.Join(req.scopes, " ")}
 	if err := s.remember(ctx, c, req, ev); err != nil {
@@ -154,7 +154,7 @@ func (s *Server) addressee(ctx context.Context, form url.Values) (*request, erro
 	if id == "" {
 		return nil, fault.New(fault.Invalid, "The application did not say who it is: client_id is missing.")
 	}
-	cl, err := s.client(ctx, client.ID(id))
+	cl, err := s.clients.Lookup(ctx, client.ID(id))
 	if err != nil {
 		return nil, pageError(err)
 	}
@@ -170,7 +170,7 @@ func (s *Server) addressee(ctx context.Context, form url.Values) (*request, erro
 	default:
 		return nil, fault.InvalidField("redirect_uri", "The application did not say where to send you back: redirect_uri is missing.")
 	}
-	if m := form.Get("response_mode"); slices.Contains(responseModes(), m) {
+	if m := form.Get("response_mode"); slices.Contains(ResponseModes(), m) {
 		req.mode = m
 	}
 	return req, nil
@@ -181,23 +181,23 @@ func (s *Server) readRequest(req *request, form url.Values, now time.Time) (err 
 	cl := req.client
 	if len(req.state) > maxState {
 		req.state = ""
-		return invalidRequest("state is longer than %d bytes.", maxState)
+		return InvalidRequest("state is longer than %d bytes.", maxState)
 	}
 	switch rt := form.Get("response_type"); {
 	case rt == "":
-		return invalidRequest("response_type is missing.")
+		return InvalidRequest("response_type is missing.")
 	case rt != "code":
-		return failure("unsupported_response_type", 400, "Only response_type=code is served.")
+		return NewError("unsupported_response_type", 400, "Only response_type=code is served.")
 	case !cl.CanUseGrant(client.GrantTypeCode):
-		return unauthorizedClient("The client may not use the authorization code grant.")
+		return UnauthorizedClient("The client may not use the authorization code grant.")
 	}
 	if m := form.Get("response_mode"); m != "" && m != req.mode {
-		return invalidRequest("response_mode must be one of %s.", strings.Join(responseModes(), ", "))
+		return InvalidRequest("response_mode must be one of %s.", strings.Join(ResponseModes(), ", "))
 	}
-	if req.scopes, err = s.userScope(cl, form.Get("scope")); err != nil {
+	if req.scopes, err = s.scopes.ForUser(cl, form.Get("scope")); err != nil {
 		return err
 	}
-	if req.resources, err = s.resources(cl, form); err != nil {
+	if req.resources, err = RequestedResources(s.cfg.Issuer, cl, form); err != nil {
 		return err
 	}
 	req.challenge, req.method = form.Get("code_challenge"), form.Get("code_challenge_method")
@@ -206,12 +206,12 @@ func (s *Server) readRequest(req *request, form url.Values, now time.Time) (err 
 	}
 	if jkt := form.Get("dpop_jkt"); jkt != "" { // RFC 9449 §10
 		if !validThumbprint(jkt) {
-			return invalidRequest("dpop_jkt is not the SHA-256 thumbprint of a key in base64url.")
+			return InvalidRequest("dpop_jkt is not the SHA-256 thumbprint of a key in base64url.")
 		}
-		req.bound = boundKey + jkt
+		req.bound = BoundKey + jkt
 	}
 	if req.nonce = form.Get("nonce"); len(req.nonce) > maxNonce {
-		return invalidRequest("nonce is longer than %d bytes.", maxNonce)
+		return InvalidRequest("nonce is longer than %d bytes.", maxNonce)
 	}
 	if err := req.readPrompt(form); err != nil {
 		return err
@@ -223,25 +223,25 @@ func (s *Server) readRequest(req *request, form url.Values, now time.Time) (err 
 func (r *request) readPrompt(form url.Values) error {
 	r.prompts = strings.Fields(form.Get("prompt"))
 	for _, p := range r.prompts {
-		if !slices.Contains(promptValues(), p) {
-			return invalidRequest("prompt must be made of %s.", strings.Join(promptValues(), ", "))
+		if !slices.Contains(PromptValues(), p) {
+			return InvalidRequest("prompt must be made of %s.", strings.Join(PromptValues(), ", "))
 		}
 	}
 	if slices.Contains(r.prompts, "none") && len(r.prompts) > 1 {
-		return invalidRequest("prompt=none goes with no other prompt.")
+		return InvalidRequest("prompt=none goes with no other prompt.")
 	}
 	r.maxAge = -1
 	if v := form.Get("max_age"); v != "" {
 		n, err := strconv.ParseInt(v, 10, 32)
 		if err != nil || n < 0 {
-			return invalidRequest("max_age must be a number of seconds.")
+			return InvalidRequest("max_age must be a number of seconds.")
 		}
 		r.maxAge = time.Duration(n) * time.Second
 	}
 	return nil
 }
 
-func promptValues() []string { return []string{"none", "login", "consent", "select_account"} }
+func PromptValues() []string { return []string{"none", "login", "consent", "select_account"} }
 
 // readHints reads who is expected and how strongly (OpenID Connect Core §3.1.2.1, §5.5).
 func (s *Server) readHints(req *request, form url.Values) error {
@@ -249,9 +249,9 @@ func (s *Server) readHints(req *request, form url.Values) error {
 		req.hint = ""
 	}
 	if hint := form.Get("id_token_hint"); hint != "" {
-		t, err := s.readIDToken(hint)
+		t, err := s.readIDTokenHint(hint)
 		if err != nil {
-			return invalidRequest("id_token_hint is not an ID token of this server.")
+			return InvalidRequest("id_token_hint is not an ID token of this server.")
 		}
 		req.subject = t.Subject
 	}
@@ -276,13 +276,13 @@ func (s *Server) needsLogin(req *request, f *Flow, sess *identity.Session, now t
 		f.ACR = req.acr
 	}
 	if req.essential && identity.ACRRank(req.acr) == 0 {
-		return false, failure("unmet_authentication_requirements", 400, "The class of sign-in that is required is not known here.")
+		return false, NewError("unmet_authentication_requirements", 400, "The class of sign-in that is required is not known here.")
 	}
 	switch {
 	case sess == nil:
 	case req.subject != "" && req.subject != string(sess.User):
 		if f.provedSince(sess) {
-			return false, failure("login_required", 400, "Another user than the one expected has signed in.")
+			return false, NewError("login_required", 400, "Another user than the one expected has signed in.")
 		}
 		f.Reauth = true
 	case slices.Contains(req.prompts, "login") && !f.provedSince(sess):
@@ -295,7 +295,7 @@ func (s *Server) needsLogin(req *request, f *Flow, sess *identity.Session, now t
 		// Without the essential mark the class is only wished for (OpenID Connect Core §5.5.1.1): one attempt is made.
 		tried := f.Tried || f.provedSince(sess)
 		if tried && req.essential {
-			return false, failure("unmet_authentication_requirements", 400, "The user cannot sign in with the class that is required.")
+			return false, NewError("unmet_authentication_requirements", 400, "The user cannot sign in with the class that is required.")
 		}
 		if tried || (silent && !req.essential) {
 			return false, nil
@@ -304,7 +304,7 @@ func (s *Server) needsLogin(req *request, f *Flow, sess *identity.Session, now t
 		return false, nil
 	}
 	if silent {
-		return false, failure("login_required", 400, "The user is not signed in as the request requires.")
+		return false, NewError("login_required", 400, "The user is not signed in as the request requires.")
 	}
 	return true, nil
 }
@@ -325,7 +325,7 @@ func (s *Server) needsConsent(ctx context.Context, req *request, sess *identity.
 		return false, nil
 	}
 	if slices.Contains(req.prompts, "none") {
-		return false, failure("consent_required", 400, "The user has not allowed this application what it asks for.")
+		return false, NewError("consent_required", 400, "The user has not allowed this application what it asks for.")
 	}
 	return true, nil
 }
@@ -370,7 +370,7 @@ func (s *Server) replyCode(ctx context.Context, req *request, c *Call) (*Step, e
 	if req.named {
 		rec.RedirectURI = req.redirect
 	}
-	ev := s.event(c, audit.AuthorizationCodeIssued, req.client)
+	ev := c.Event(audit.AuthorizationCodeIssued, req.client)
 	ev.Grant = string(g.ID)
 	if err := s.store.PutCode(ctx, s.keys.Hash(code), rec, ev); err != nil {
 		return nil, err
@@ -411,35 +411,8 @@ func (r *Reply) Location() string {
 	return r.RedirectURI + sep + r.Params.Encode()
 }
 
-// event begins an audit event about a client, by the session's person.
-func (s *Server) event(c *Call, t audit.Type, cl *client.Client) audit.Event {
-	ev := audit.Event{At: c.Now, Type: t, IP: c.IP, Agent: c.Agent, RequestID: c.RequestID, Actor: string(cl.ID), Client: string(cl.ID)}
-	if c.Session != nil {
-		ev.Actor, ev.User, ev.Session = string(c.Session.User), string(c.Session.User), string(c.Session.ID)
-	}
-	return ev
-}
-
-// readIDToken reads an ID token of ours that may have expired: as a hint it says who, not that they are here.
-func (s *Server) readIDToken(token string) (*idToken, error) {
-	raw, err := s.ring.Verify(token, typID)
-	if err != nil {
-		return nil, err
-	}
-	t := &idToken{}
-	if err := json.Unmarshal(raw, t); err != nil {
-		return nil, err
-	}
-	if t.Issuer != s.cfg.Issuer {
-		return nil, fault.New(fault.Denied, "the ID token is another issuer's")
-	}
-	return t, nil
-}
-
-// alg is the algorithm that a client's tokens are signed with.
-func (s *Server) alg(cl *client.Client) string {
-	if jose.Known(cl.Alg) {
-		return cl.Alg
-	}
-	return s.cfg.Alg
+// validThumbprint reports whether a dpop_jkt parameter is a thumbprint (RFC 9449 §10).
+func validThumbprint(s string) bool {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(raw) == sha256.Size
 }

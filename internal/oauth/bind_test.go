@@ -22,6 +22,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 )
 
 const (
@@ -65,7 +66,7 @@ func (h *holder) proof(method, url string, at time.Time, pairs ...string) string
 }
 
 // with is a request to the token endpoint with what else it brings.
-func (w *world) with(cl *client.Client, change func(*oauth.Call), pairs ...string) (*oauth.TokenResponse, error) {
+func (w *world) with(cl *client.Client, change func(*oauth.Call), pairs ...string) (*token.Response, error) {
 	c := w.from(cl, pairs...)
 	c.URL = tokenURL
 	change(c)
@@ -373,25 +374,25 @@ func TestBoundAtAResource(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		t         *oauth.AccessToken
-		p         oauth.Presentation
+		p         token.Presentation
 		code      string // "": it may pass
 		challenge string
 	}{
-		"unbound as Bearer":                {unbound, oauth.Presentation{Scheme: "bearer"}, "", ""},
-		"unbound as DPoP":                  {unbound, oauth.Presentation{Scheme: "DPoP", Proofs: by(h)}, "invalid_token", "DPoP"},
-		"bound to a key":                   {keyed, oauth.Presentation{Scheme: "dpop", Proofs: by(h)}, "", ""},
-		"bound to a key, as Bearer":        {keyed, oauth.Presentation{Scheme: "Bearer", Proofs: by(h)}, "invalid_token", "DPoP"},
-		"without a proof":                  {keyed, oauth.Presentation{Scheme: "DPoP"}, "invalid_dpop_proof", "DPoP"},
-		"with two proofs":                  {keyed, oauth.Presentation{Scheme: "DPoP", Proofs: append(by(h), by(h)...)}, "invalid_dpop_proof", "DPoP"},
-		"with another key's proof":         {keyed, oauth.Presentation{Scheme: "DPoP", Proofs: by(other)}, "invalid_token", "DPoP"},
-		"with another request's proof":     {keyed, oauth.Presentation{Scheme: "DPoP", Proofs: by(h, "htm", "POST")}, "invalid_dpop_proof", "DPoP"},
-		"with another address's proof":     {keyed, oauth.Presentation{Scheme: "DPoP", Proofs: by(h, "htu", api+"/1")}, "invalid_dpop_proof", "DPoP"},
-		"with another token's proof":       {keyed, oauth.Presentation{Scheme: "DPoP", Proofs: by(h, "ath", dpop.TokenHash("other"))}, "invalid_dpop_proof", "DPoP"},
-		"with a token endpoint's proof":    {keyed, oauth.Presentation{Scheme: "DPoP", Proofs: by(h, "ath", "")}, "invalid_dpop_proof", "DPoP"},
-		"bound to a certificate":           {certed, oauth.Presentation{Scheme: "Bearer", Cert: cert}, "", ""},
-		"without the certificate":          {certed, oauth.Presentation{Scheme: "Bearer"}, "invalid_token", "Bearer"},
-		"with another certificate":         {certed, oauth.Presentation{Scheme: "Bearer", Cert: certificate(t)}, "invalid_token", "Bearer"},
-		"with a proof for the certificate": {certed, oauth.Presentation{Scheme: "DPoP", Cert: cert, Proofs: by(h)}, "invalid_token", "DPoP"},
+		"unbound as Bearer":                {unbound, token.Presentation{Scheme: "bearer"}, "", ""},
+		"unbound as DPoP":                  {unbound, token.Presentation{Scheme: "DPoP", Proofs: by(h)}, "invalid_token", "DPoP"},
+		"bound to a key":                   {keyed, token.Presentation{Scheme: "dpop", Proofs: by(h)}, "", ""},
+		"bound to a key, as Bearer":        {keyed, token.Presentation{Scheme: "Bearer", Proofs: by(h)}, "invalid_token", "DPoP"},
+		"without a proof":                  {keyed, token.Presentation{Scheme: "DPoP"}, "invalid_dpop_proof", "DPoP"},
+		"with two proofs":                  {keyed, token.Presentation{Scheme: "DPoP", Proofs: append(by(h), by(h)...)}, "invalid_dpop_proof", "DPoP"},
+		"with another key's proof":         {keyed, token.Presentation{Scheme: "DPoP", Proofs: by(other)}, "invalid_token", "DPoP"},
+		"with another request's proof":     {keyed, token.Presentation{Scheme: "DPoP", Proofs: by(h, "htm", "POST")}, "invalid_dpop_proof", "DPoP"},
+		"with another address's proof":     {keyed, token.Presentation{Scheme: "DPoP", Proofs: by(h, "htu", api+"/1")}, "invalid_dpop_proof", "DPoP"},
+		"with another token's proof":       {keyed, token.Presentation{Scheme: "DPoP", Proofs: by(h, "ath", dpop.TokenHash("other"))}, "invalid_dpop_proof", "DPoP"},
+		"with a token endpoint's proof":    {keyed, token.Presentation{Scheme: "DPoP", Proofs: by(h, "ath", "")}, "invalid_dpop_proof", "DPoP"},
+		"bound to a certificate":           {certed, token.Presentation{Scheme: "Bearer", Cert: cert}, "", ""},
+		"without the certificate":          {certed, token.Presentation{Scheme: "Bearer"}, "invalid_token", "Bearer"},
+		"with another certificate":         {certed, token.Presentation{Scheme: "Bearer", Cert: certificate(t)}, "invalid_token", "Bearer"},
+		"with a proof for the certificate": {certed, token.Presentation{Scheme: "DPoP", Cert: cert, Proofs: by(h)}, "invalid_token", "DPoP"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.p.Token, c.p.Method, c.p.URL, c.p.Now = "token", "GET", api, w.now

@@ -8,53 +8,54 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// audience is an `aud` claim: one string or a list (RFC 7519 §4.1.3). One is written as a string.
-type audience []string
+// Audience is an `aud` claim: one string or a list (RFC 7519 §4.1.3). A single audience is written
+// as a string.
+type Audience []string
 
-// UnmarshalJSON takes both forms.
-func (a *audience) UnmarshalJSON(raw []byte) error {
+// UnmarshalJSON reads both forms.
+func (a *Audience) UnmarshalJSON(raw []byte) error {
 	var one string
 	if json.Unmarshal(raw, &one) == nil {
-		*a = audience{one}
+		*a = Audience{one}
 		return nil
 	}
 	return json.Unmarshal(raw, (*[]string)(a))
 }
 
-// MarshalJSON writes one audience as a string.
-func (a audience) MarshalJSON() ([]byte, error) {
+// MarshalJSON writes a single audience as a string.
+func (a Audience) MarshalJSON() ([]byte, error) {
 	if len(a) == 1 {
 		return json.Marshal(a[0])
 	}
 	return json.Marshal([]string(a))
 }
 
-// seconds is a NumericDate (RFC 7519 §2); fractions are cut.
-type seconds int64
+// NumericDate is a time in whole seconds since 1970 (RFC 7519 §2). Fractions are cut off.
+type NumericDate int64
 
-// maxSeconds is the end of the year 9999: a date past it is a mistake or an attempt to overflow.
-const maxSeconds = 253402300799
+// maxNumericDate is the end of the year 9999: a later date is a mistake or an attempt to overflow.
+const maxNumericDate = 253402300799
 
-// UnmarshalJSON takes whole and fractional numbers.
-func (t *seconds) UnmarshalJSON(raw []byte) error {
+// NumericDateOf returns a time as a NumericDate, 0 for the zero time.
+func NumericDateOf(t time.Time) NumericDate {
+	if t.IsZero() {
+		return 0
+	}
+	return NumericDate(t.Unix())
+}
+
+// UnmarshalJSON reads whole and fractional numbers.
+func (d *NumericDate) UnmarshalJSON(raw []byte) error {
 	var f float64
 	if err := json.Unmarshal(raw, &f); err != nil {
 		return err
 	}
-	if math.IsNaN(f) || f < 0 || f > maxSeconds {
+	if math.IsNaN(f) || f < 0 || f > maxNumericDate {
 		return fault.New(fault.Invalid, "the time is out of range")
 	}
-	*t = seconds(f)
+	*d = NumericDate(f)
 	return nil
 }
 
-// Time is the instant.
-func (t seconds) Time() time.Time { return time.Unix(int64(t), 0).UTC() }
-
-// at is an instant as a NumericDate; the zero time is 0.
-func at(t time.Time) seconds {
-	if t.IsZero() {
-		return 0
-	}
-	return seconds(t.Unix())
-}
+// Time returns the date as a time in UTC.
+func (d NumericDate) Time() time.Time { return time.Unix(int64(d), 0).UTC() }

@@ -6,14 +6,14 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
-// claimsRequest is the claims parameter (OpenID Connect Core §5.5). A null member asks for the claim without more.
-type claimsRequest struct {
-	UserInfo map[string]*claimWish `json:"userinfo,omitempty"`
-	IDToken  map[string]*claimWish `json:"id_token,omitempty"`
+// ClaimsRequest is the claims parameter (OpenID Connect Core §5.5). A null member asks for the claim without more.
+type ClaimsRequest struct {
+	UserInfo map[string]*ClaimRequest `json:"userinfo,omitempty"`
+	IDToken  map[string]*ClaimRequest `json:"id_token,omitempty"`
 }
 
-// claimWish is how one claim is asked for (§5.5.1).
-type claimWish struct {
+// ClaimRequest is how one claim is asked for (§5.5.1).
+type ClaimRequest struct {
 	Essential bool              `json:"essential,omitempty"`
 	Value     json.RawMessage   `json:"value,omitempty"`
 	Values    []json.RawMessage `json:"values,omitempty"`
@@ -22,24 +22,24 @@ type claimWish struct {
 // readClaims reads the parameter, and takes from it who must be signed in and how.
 func (r *request) readClaims(raw string) error {
 	if len(raw) > maxClaims {
-		return invalidRequest("claims is longer than %d bytes.", maxClaims)
+		return InvalidRequest("claims is longer than %d bytes.", maxClaims)
 	}
-	var p claimsRequest
+	var p ClaimsRequest
 	if err := json.Unmarshal([]byte(raw), &p); err != nil {
-		return invalidRequest("claims is not a JSON object as OpenID Connect Core section 5.5 describes it.")
+		return InvalidRequest("claims is not a JSON object as OpenID Connect Core section 5.5 describes it.")
 	}
 	if w := p.IDToken["sub"]; w != nil && len(w.Value) > 0 {
 		sub := text(w.Value)
 		if sub == "" { // a wish that cannot be read must not pass for no wish: anyone would do then
-			return invalidRequest("claims asks for a sub that is not a string.")
+			return InvalidRequest("claims asks for a sub that is not a string.")
 		}
 		if r.subject != "" && r.subject != sub {
-			return invalidRequest("claims and id_token_hint name different users.")
+			return InvalidRequest("claims and id_token_hint name different users.")
 		}
 		r.subject = sub
 	}
 	if w := p.IDToken["acr"]; w != nil {
-		r.wishACR(w)
+		r.requestACR(w)
 	}
 	kept, err := json.Marshal(p)
 	if err != nil {
@@ -49,8 +49,8 @@ func (r *request) readClaims(raw string) error {
 	return nil
 }
 
-// wishACR takes the weakest class that satisfies an essential wish, or the strongest of a voluntary one.
-func (r *request) wishACR(w *claimWish) {
+// requestACR takes the weakest class that satisfies an essential wish, or the strongest of a voluntary one.
+func (r *request) requestACR(w *ClaimRequest) {
 	all := w.Values
 	if len(w.Value) > 0 {
 		all = append(all, w.Value)
@@ -82,8 +82,8 @@ func text(raw json.RawMessage) string {
 }
 
 // wants reads the stored claims parameter of a grant.
-func wants(raw json.RawMessage) claimsRequest {
-	var p claimsRequest
+func ParseClaims(raw json.RawMessage) ClaimsRequest {
+	var p ClaimsRequest
 	if len(raw) > 0 {
 		_ = json.Unmarshal(raw, &p) // written by readClaims; unreadable means nothing was asked for
 	}

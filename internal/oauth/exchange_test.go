@@ -14,8 +14,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
-	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -25,7 +25,7 @@ const accessType = "urn:ietf:params:oauth:token-type:access_token"
 func keepsRefresh(c *client.Client) { c.ServerSideRefresh = true }
 
 // exchange asks for a new access token for an old one; pairs add to the request or replace what it says.
-func (w *world) exchange(cl *client.Client, token string, pairs ...string) (*oauth.TokenResponse, error) {
+func (w *world) exchange(cl *client.Client, token string, pairs ...string) (*token.Response, error) {
 	return w.token(cl, append([]string{"grant_type", client.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType}, pairs...)...)
 }
 
@@ -212,32 +212,32 @@ func TestExchangeOfAGrantWithARefreshToken(t *testing.T) {
 
 // What the token stood for has ended: neither its signature nor its time helps.
 func TestExchangeEnds(t *testing.T) {
-	for name, end := range map[string]func(w *world, cl *client.Client, r *oauth.TokenResponse) error{
-		"the session has ended": func(w *world, _ *client.Client, _ *oauth.TokenResponse) error {
+	for name, end := range map[string]func(w *world, cl *client.Client, r *token.Response) error{
+		"the session has ended": func(w *world, _ *client.Client, _ *token.Response) error {
 			return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true)
 		},
-		"all of the user's": func(w *world, _ *client.Client, _ *oauth.TokenResponse) error {
+		"all of the user's": func(w *world, _ *client.Client, _ *token.Response) error {
 			w.pass(time.Second)
 			return w.db.EndUserAccess(w.t.Context(), w.user.ID, w.now, "")
 		},
-		"the account is disabled": func(w *world, _ *client.Client, _ *oauth.TokenResponse) error {
+		"the account is disabled": func(w *world, _ *client.Client, _ *token.Response) error {
 			u := *w.user
 			u.Disabled, u.UpdatedAt = true, w.now
 			return w.db.UpdateUser(w.t.Context(), w.user, &u)
 		},
-		"the approval is too old": func(w *world, _ *client.Client, _ *oauth.TokenResponse) error {
+		"the approval is too old": func(w *world, _ *client.Client, _ *token.Response) error {
 			w.pass(30*24*time.Hour + time.Second)
 			return nil
 		},
-		"the client has revoked the token, RFC 7009 §2.1": func(w *world, cl *client.Client, r *oauth.TokenResponse) error {
+		"the client has revoked the token, RFC 7009 §2.1": func(w *world, cl *client.Client, r *token.Response) error {
 			return w.revoke(cl, r.AccessToken)
 		},
-		"the token alone is revoked": func(w *world, _ *client.Client, r *oauth.TokenResponse) error {
+		"the token alone is revoked": func(w *world, _ *client.Client, r *token.Response) error {
 			t, err := w.access(r.AccessToken)
 			must(w.t, err)
 			return w.db.Revoke(w.t.Context(), oauth.Revocation{Kind: oauth.RevokeToken, ID: t.ID, NotBefore: w.now, Until: w.now.AddDate(1, 0, 0)})
 		},
-		"the client has revoked the token after its end": func(w *world, cl *client.Client, r *oauth.TokenResponse) error {
+		"the client has revoked the token after its end": func(w *world, cl *client.Client, r *token.Response) error {
 			w.pass(2 * time.Hour)
 			return w.revoke(cl, r.AccessToken)
 		},
@@ -396,7 +396,5 @@ func TestHouseRefusals(t *testing.T) {
 		})
 	}
 	_, err := w.srv.RedeemForSession(t.Context(), "nobody", "/session/callback", w.call("grant_type", "authorization_code", "redirect_uri", home))
-	if !fault.Is(err, fault.NotFound) {
-		t.Fatalf("a client that does not exist: %v", err)
-	}
+	refused(t, err, "invalid_client", 401)
 }

@@ -6,8 +6,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -77,10 +77,10 @@ func (s *Server) OpenFlow(ctx context.Context, sealed, step string, now time.Tim
 	if err != nil {
 		return nil, err
 	}
-	if f.Client, err = s.client(ctx, client.ID(f.Form.Get("client_id"))); err != nil {
+	if f.Client, err = s.clients.Lookup(ctx, client.ID(f.Form.Get("client_id"))); err != nil {
 		return nil, pageError(err)
 	}
-	if f.Scopes, err = s.userScope(f.Client, f.Form.Get("scope")); err != nil {
+	if f.Scopes, err = s.scopes.ForUser(f.Client, f.Form.Get("scope")); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "The application asks for access that it may not ask for. If you run it: compare the scopes of its request with those of its registration.")
 	}
 	return f, nil
@@ -116,16 +116,18 @@ func (s *Server) Choose(f *Flow, sess *identity.Session) (string, error) {
 	return s.SealFlow(&g)
 }
 
-// pageError turns what is wrong with a client into words for the person whose browser was sent here: it
-// cannot be told to an address that nobody registered.
+// pageError explains what is wrong with a client to the person whose browser was sent here: an error
+// cannot be sent to an address that nobody registered.
 func pageError(err error) error {
-	if fault.Is(err, fault.NotFound) {
-		return fault.Wrap(fault.Invalid, err, "The application that sent you here is not known to this server. Its client_id is wrong, or it has been removed.")
+	if !fault.Is(err, fault.Denied) {
+		return err
 	}
-	if _, ok := err.(*Error); ok {
-		return fault.Wrap(fault.Invalid, err, "The application that sent you here has been disabled by its operator.")
+	if fault.Reason(err) == audit.ReasonClientDisabled {
+		return fault.Wrap(fault.Invalid, err,
+			"The application that sent you here has been disabled by its operator.")
 	}
-	return err
+	return fault.Wrap(fault.Invalid, err, "The application that sent you here is not known to this "+
+		"server. Its client_id is wrong, or it has been removed.")
 }
 
 // Carry seals a fresh request into a flow, for a browser that must come again with its cookies.

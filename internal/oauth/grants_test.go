@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -63,14 +64,14 @@ func TestClientCredentialsAudience(t *testing.T) {
 }
 
 // device asks for a device authorization.
-func (w *world) device(cl *client.Client, pairs ...string) *oauth.DeviceResponse {
+func (w *world) device(cl *client.Client, pairs ...string) *token.DeviceResponse {
 	w.t.Helper()
 	d, err := w.srv.Device(w.t.Context(), w.from(cl, pairs...))
 	must(w.t, err)
 	return d
 }
 
-func (w *world) poll(cl *client.Client, code string, pairs ...string) (*oauth.TokenResponse, error) {
+func (w *world) poll(cl *client.Client, code string, pairs ...string) (*token.Response, error) {
 	return w.token(cl, append([]string{"grant_type", client.GrantTypeDevice, "device_code", code}, pairs...)...)
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
@@ -40,13 +41,24 @@ type world struct {
 	db    *store.DB
 	ring  *jose.Ring
 	keys  *secret.Keys
-	srv   *oauth.Server
+	srv   servers
 	fetch *keyServer
 	owner *doorman
 	now   time.Time
 	user  *identity.User
 	sess  *identity.Session
 }
+
+// servers are the two halves of one authorization server.
+type servers struct {
+	*browserServer
+	*tokenServer
+}
+
+type (
+	browserServer = oauth.Server
+	tokenServer   = token.Server
+)
 
 func newWorld(t *testing.T, tweaks ...func(*oauth.Config)) *world {
 	t.Helper()
@@ -103,7 +115,7 @@ func worldOver(t *testing.T, db *store.DB, tweaks ...func(*oauth.Config)) *world
 	}
 	w.ring = jose.NewRing(w.db, keys)
 	must(t, w.ring.Reload(t.Context()))
-	w.srv = oauth.New(cfg, w.db, w.ring, keys, w.fetch, w.owner)
+	w.restart(cfg)
 	w.user = w.newUser("ada")
 	w.sess = w.signIn(w.user, "pwd")
 	return w
@@ -111,7 +123,9 @@ func worldOver(t *testing.T, db *store.DB, tweaks ...func(*oauth.Config)) *world
 
 // restart is the same world under other settings.
 func (w *world) restart(cfg oauth.Config) {
-	w.srv = oauth.New(cfg, w.db, w.ring, w.keys, w.fetch, w.owner)
+	w.srv = servers{oauth.New(cfg, w.db, w.ring, w.keys), token.New(cfg, token.Parts{
+		Store: w.db, Ring: w.ring, Keys: w.keys, Fetch: w.fetch, Passwords: w.owner,
+	})}
 }
 
 func (w *world) newUser(name string) *identity.User {
@@ -264,23 +278,23 @@ func (w *world) back(f *oauth.Flow, sess *identity.Session) (*oauth.Step, error)
 	return w.srv.Authorize(w.t.Context(), c)
 }
 
-func (w *world) token(cl *client.Client, pairs ...string) (*oauth.TokenResponse, error) {
+func (w *world) token(cl *client.Client, pairs ...string) (*token.Response, error) {
 	return w.srv.Token(w.t.Context(), w.from(cl, pairs...))
 }
 
-func (w *world) redeem(cl *client.Client, code string, pairs ...string) (*oauth.TokenResponse, error) {
+func (w *world) redeem(cl *client.Client, code string, pairs ...string) (*token.Response, error) {
 	return w.token(cl, append([]string{"grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier}, pairs...)...)
 }
 
 // login is the whole way from the authorization request to the tokens.
-func (w *world) login(cl *client.Client, pairs ...string) *oauth.TokenResponse {
+func (w *world) login(cl *client.Client, pairs ...string) *token.Response {
 	w.t.Helper()
 	r, err := w.redeem(cl, w.code(cl, pairs...))
 	must(w.t, err)
 	return r
 }
 
-func (w *world) refresh(cl *client.Client, token string, pairs ...string) (*oauth.TokenResponse, error) {
+func (w *world) refresh(cl *client.Client, token string, pairs ...string) (*token.Response, error) {
 	return w.token(cl, append([]string{"grant_type", "refresh_token", "refresh_token", token}, pairs...)...)
 }
 

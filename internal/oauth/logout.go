@@ -5,9 +5,8 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
@@ -59,7 +58,7 @@ func (s *Server) ConfirmLogout(ctx context.Context, c *Call, sealed string) (*Lo
 	var cl *client.Client
 	if id := f.Form.Get("client_id"); id != "" {
 		var err error
-		if cl, err = s.store.Client(ctx, client.ID(id)); err != nil {
+		if cl, err = s.clients.Lookup(ctx, client.ID(id)); err != nil {
 			return nil, pageError(err)
 		}
 	}
@@ -84,11 +83,11 @@ func (s *Server) endSession(ctx context.Context, c *Call, cl *client.Client, tar
 }
 
 // logoutParty finds the client that asks: the ID token's, or the one that client_id names. Both must agree (§2).
-func (s *Server) logoutParty(ctx context.Context, c *Call) (*client.Client, *idToken, error) {
+func (s *Server) logoutParty(ctx context.Context, c *Call) (*client.Client, *idTokenHint, error) {
 	id := c.Get("client_id")
-	var hint *idToken
+	var hint *idTokenHint
 	if raw := c.Get("id_token_hint"); raw != "" {
-		t, err := s.readIDToken(raw)
+		t, err := s.readIDTokenHint(raw)
 		if err != nil || len(t.Audience) == 0 {
 			return nil, nil, fault.New(fault.Invalid, "The application sent an id_token_hint that this server did not issue.")
 		}
@@ -100,7 +99,7 @@ func (s *Server) logoutParty(ctx context.Context, c *Call) (*client.Client, *idT
 	if id == "" {
 		return nil, nil, nil
 	}
-	cl, err := s.client(ctx, client.ID(id))
+	cl, err := s.clients.Lookup(ctx, client.ID(id))
 	if err != nil {
 		return nil, nil, pageError(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
 
@@ -53,7 +54,7 @@ func TestMetadataIsTrue(t *testing.T) {
 			t.Errorf("grant type %s is advertised, not served", g)
 		}
 	}
-	if !slices.Equal(m.TokenAuth, oauth.Methods()) {
+	if !slices.Equal(m.TokenAuth, token.ClientRules().AuthMethodNames()) {
 		t.Errorf("authentication methods %v", m.TokenAuth)
 	}
 	for _, mode := range m.ResponseModes {

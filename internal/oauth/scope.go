@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"maps"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -20,7 +19,12 @@ const (
 )
 
 // userScopes concern a person, and mean nothing when a client acts for itself.
-var userScopes = [...]string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress, ScopePhone, ScopeOffline}
+var userScopes = [...]string{
+	ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress, ScopePhone, ScopeOffline,
+}
+
+// UserScopes lists the scopes that concern a person.
+func UserScopes() []string { return slices.Clone(userScopes[:]) }
 
 // Bounds of a scope parameter.
 const (
@@ -36,10 +40,12 @@ func ParseScope(s string) ([]string, error) {
 			continue
 		}
 		if !ValidScope(name) {
-			return nil, invalidScope("A scope has characters that are not allowed, or more than %d of them.", maxScopeLen)
+			return nil, InvalidScope(
+				"A scope contains characters that are not allowed, or more than %d of them.",
+				maxScopeLen)
 		}
 		if len(out) == maxScopes {
-			return nil, invalidScope("More than %d scopes are asked for.", maxScopes)
+			return nil, InvalidScope("The request names more than %d scopes.", maxScopes)
 		}
 		out = append(out, name)
 	}
@@ -59,120 +65,87 @@ func ValidScope(name string) bool {
 	return true
 }
 
-// userScope works out the scopes of a request that a user will approve. Without a scope parameter it is the
-// server's defaults, as far as the client may have them.
-func (s *Server) userScope(cl *client.Client, asked string) ([]string, error) {
-	want, err := ParseScope(asked)
+// ScopePolicy decides which scopes a request may have.
+type ScopePolicy struct {
+	Defaults []string                 // DEFAULT_SCOPES
+	Defined  func() map[string]*Scope // all scopes by name; not to be changed
+}
+
+// ForUser returns the scopes of a request that a user will approve, from its scope parameter.
+// Without one it returns the defaults that the client may have.
+func (p ScopePolicy) ForUser(cl *client.Client, scope string) ([]string, error) {
+	names, err := ParseScope(scope)
 	if err != nil {
 		return nil, err
 	}
-	if len(want) == 0 {
-		for _, name := range s.defaultScopes() {
+	if len(names) == 0 {
+		for _, name := range p.defaults() {
 			if slices.Contains(cl.Scopes, name) {
-				want = append(want, name)
+				names = append(names, name)
 			}
 		}
-		return want, nil
+		return names, nil
 	}
-	return want, allowedScopes(cl, want)
+	return names, checkAllowed(cl, names)
 }
 
-// defaultScopes are the server's DEFAULT_SCOPES and every scope that is marked as default.
-func (s *Server) defaultScopes() []string {
-	out := slices.Clone(s.cfg.DefaultScopes)
-	for _, name := range slices.Sorted(maps.Keys(s.store.Scopes())) {
-		if s.store.Scopes()[name].Default && !slices.Contains(out, name) {
+// ForClient returns the scopes of a client that acts for itself, from its scope parameter. Without
+// one it returns all that the client may have.
+func (p ScopePolicy) ForClient(cl *client.Client, scope string) ([]string, error) {
+	names, err := ParseScope(scope)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		for _, name := range cl.Scopes {
+			if !slices.Contains(userScopes[:], name) {
+				names = append(names, name)
+			}
+		}
+		return names, nil
+	}
+	for _, name := range names {
+		if slices.Contains(userScopes[:], name) {
+			return nil, InvalidScope(
+				"Scope %s concerns a user, and no user takes part in this grant.", name)
+		}
+	}
+	return names, checkAllowed(cl, names)
+}
+
+// defaults returns DEFAULT_SCOPES and every scope that is marked as a default.
+func (p ScopePolicy) defaults() []string {
+	out := slices.Clone(p.Defaults)
+	defined := p.Defined()
+	for _, name := range slices.Sorted(maps.Keys(defined)) {
+		if defined[name].Default && !slices.Contains(out, name) {
 			out = append(out, name)
 		}
 	}
 	return out
 }
 
-// ownScope works out the scopes of a client that acts for itself. Without a scope parameter it
-// is all that it may have.
-func (s *Server) ownScope(cl *client.Client, asked string) ([]string, error) {
-	want, err := ParseScope(asked)
-	if err != nil {
-		return nil, err
-	}
-	if len(want) == 0 {
-		for _, name := range cl.Scopes {
-			if !slices.Contains(userScopes[:], name) {
-				want = append(want, name)
-			}
-		}
-		return want, nil
-	}
-	for _, name := range want {
-		if slices.Contains(userScopes[:], name) {
-			return nil, invalidScope("Scope %s concerns a user, and no user takes part in this grant.", name)
-		}
-	}
-	return want, allowedScopes(cl, want)
-}
-
-// allowedScopes refuses the first scope that the client may not have.
-func allowedScopes(cl *client.Client, want []string) error {
-	for _, name := range want {
+// checkAllowed rejects the first scope that the client may not have.
+func checkAllowed(cl *client.Client, names []string) error {
+	for _, name := range names {
 		if !slices.Contains(cl.Scopes, name) {
-			return invalidScope("The client may not ask for scope %s.", name)
+			return InvalidScope("The client may not ask for scope %s.", name)
 		}
 	}
 	return nil
 }
 
-// narrowed gives the scopes asked for out of those granted (RFC 6749 §6), or all of them.
-func narrowed(granted []string, asked string) ([]string, error) {
-	want, err := ParseScope(asked)
-	if err != nil || len(want) == 0 {
+// NarrowScopes returns the requested scopes if all of them were granted, or all granted ones if the
+// scope parameter is empty (RFC 6749 §6).
+func NarrowScopes(granted []string, scope string) ([]string, error) {
+	names, err := ParseScope(scope)
+	if err != nil || len(names) == 0 {
 		return granted, err
 	}
-	for _, name := range want {
+	for _, name := range names {
 		if !slices.Contains(granted, name) {
-			return nil, invalidScope("Scope %s was not granted.", name)
+			return nil, InvalidScope("Scope %s was not granted.", name)
 		}
 	}
-	return want, nil
-}
-
-// maxResources bounds the resource parameters of a request.
-const maxResources = 16
-
-// resources reads the resource parameters (RFC 8707 §2): absolute URIs without a fragment that the client may ask for.
-func (s *Server) resources(cl *client.Client, form url.Values) ([]string, error) {
-	asked := form["resource"]
-	if len(asked) > maxResources {
-		return nil, invalidTarget("More than %d resources are named.", maxResources)
-	}
-	var out []string
-	for _, r := range asked {
-		u, err := url.Parse(r)
-		if err != nil || !u.IsAbs() || strings.Contains(r, "#") || len(r) > client.MaxURI {
-			return nil, invalidTarget("A resource must be an absolute URI without a fragment.")
-		}
-		if r != s.cfg.Issuer && !slices.Contains(cl.Resources, r) {
-			return nil, invalidTarget("The client may not ask for this resource.")
-		}
-		if !slices.Contains(out, r) {
-			out = append(out, r)
-		}
-	}
-	return out, nil
-}
-
-// narrowedResources gives the audiences asked for out of those granted (RFC 8707 §2.2), or all of them; none is the issuer.
-func (s *Server) narrowedResources(granted []string, form url.Values) ([]string, error) {
-	if len(granted) == 0 {
-		granted = []string{s.cfg.Issuer}
-	}
-	asked := form["resource"]
-	if len(asked) == 0 {
-		return granted, nil
-	}
-	for _, r := range asked {
-		if !slices.Contains(granted, r) {
-			return nil, invalidTarget("A resource is named that was not granted.")
-		}
-	}
-	return slices.Compact(slices.Sorted(slices.Values(asked))), nil
+	return names, nil
 }

@@ -10,10 +10,11 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-func (w *world) introspect(as *client.Client, token string) *oauth.Introspection {
+func (w *world) introspect(as *client.Client, token string) *token.Introspection {
 	w.t.Helper()
 	in, err := w.srv.Introspect(w.t.Context(), w.from(as, "token", token))
 	must(w.t, err)

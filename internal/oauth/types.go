@@ -1,13 +1,10 @@
 package oauth
 
 import (
-	"crypto/x509"
 	"encoding/json"
-	"net/url"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
@@ -15,39 +12,19 @@ import (
 // GrantID names one approval; tokens carry it as `gid`.
 type GrantID string
 
-// Scope is one defined scope: what it is called and what a person is told about it.
+// Scope is one defined scope, with the text that the consent page shows for it.
 type Scope struct {
 	Name        string
-	Description string // completes «This application wants to …» on the consent page
+	Description string // completes "This application wants to …" on the consent page
 	Default     bool   // given when a client asks for no scope
-	System      bool   // made by us; cannot be deleted
+	System      bool   // built in; cannot be deleted
 	CreatedAt   time.Time
 }
 
-// Call is one request to an endpoint, lifted off the wire. Every parameter occurs exactly once (RFC 6749 §3.1)
-// but `resource`, which may repeat (RFC 8707 §2).
-type Call struct {
-	Form          url.Values
-	Authorization string            // the header, or ""
-	DPoP          []string          // the DPoP headers (RFC 9449 §4.1)
-	Cert          *x509.Certificate // the client's in TLS, or nil
-	Method        string
-	URL           string            // the address as the client sees it, without a query
-	Session       *identity.Session // the browser's, or nil
-	IP, Agent     string
-	RequestID     string
-	Now           time.Time // read once per request
-
-	held held // what a token request has proved to hold; set by Token
-}
-
-// Get is the value of a parameter, or "".
-func (c *Call) Get(name string) string { return c.Form.Get(name) }
-
-// Code is what an authorization code stands for (RFC 6749 §4.1.2).
+// Code is the record of an authorization code (RFC 6749 §4.1.2).
 type Code struct {
 	Hash            secret.Hash // under which it is stored
-	Grant           Grant       // the approval it will become
+	Grant           Grant       // the approval that it will become
 	RedirectURI     string      // as sent in the authorization request; "" if it was left out
 	Challenge       string      // PKCE (RFC 7636), or ""
 	ChallengeMethod string
@@ -55,8 +32,9 @@ type Code struct {
 	ExpiresAt       time.Time
 }
 
-// Grant is one approval: a user's for a client, on one device or browser. Tokens carry its id,
-// and its refresh token, if it has one, is part of it: the row that the account page lists is the row that a refresh turns.
+// Grant is one approval: a user's for a client, on one device or browser. Tokens carry its id, and
+// its refresh token, if it has one, is part of it: the account page lists the same row that a
+// refresh updates.
 type Grant struct {
 	ID        GrantID
 	Client    client.ID
@@ -69,7 +47,7 @@ type Grant struct {
 	AuthTime  time.Time
 	AMR       []string
 	ACR       string
-	Bound     string // the key that its tokens are bound to: "jkt:" or "x5t:" and a thumbprint, or ""
+	Bound     string // the key that its refresh tokens are bound to: see BoundKey and BoundCert; or ""
 
 	RefreshHash secret.Hash // of the current refresh token; "" if there is none
 	PrevHash    secret.Hash // of the one before
@@ -77,12 +55,12 @@ type Grant struct {
 	ExpiresAt   time.Time // the refresh token's, or the access token's end when there is no refresh token
 	AbsoluteEnd time.Time // no refresh moves ExpiresAt past it; zero when there is no refresh token
 
-	IP, Agent  string // of the newest use
+	IP, Agent  string // of the latest use
 	CreatedAt  time.Time
 	LastUsedAt time.Time
 }
 
-// RefreshRotation asks to replace a grant's refresh hash.
+// RefreshRotation says how to replace a grant's refresh hash.
 type RefreshRotation struct {
 	Grant     GrantID
 	Client    client.ID
@@ -92,7 +70,7 @@ type RefreshRotation struct {
 	IP, Agent string
 }
 
-// AccessToken is what an access token says, whatever its format.
+// AccessToken is the content of an access token in any format.
 type AccessToken struct {
 	ID       string // jti
 	Grant    GrantID
@@ -104,14 +82,13 @@ type AccessToken struct {
 	Audience []string
 	Claims   json.RawMessage // requested userinfo claims, or empty
 	Roles    []string
-	AuthTime time.Time // zero if nobody authenticated
+	AuthTime time.Time // zero if no user signed in
 	ACR      string
 	AMR      []string
 	IssuedAt time.Time // whole seconds
 	Expires  time.Time // whole seconds
-	Bound    string    // as Grant.Bound: only who proves to hold the key may use it
-
-	kid string // of the key that signed it; "" for an opaque token
+	Bound    string    // as Grant.Bound: only a caller that proves to hold the key may use it
+	KeyID    string    // of the key that signed it; "" for an opaque token
 }
 
 // Revocation kinds.
@@ -123,13 +100,13 @@ const (
 	RevokeClient  = "client"  // everything of a client issued before NotBefore
 )
 
-// Revocation is one entry of the ordered log.
+// Revocation is one entry of the ordered log of revocations.
 type Revocation struct {
-	Seq       int64  // given by the log
+	Seq       int64  // assigned by the log
 	Kind      string // one of the above
 	ID        string
-	NotBefore time.Time // for users and clients: tokens issued before it are dead
-	Until     time.Time // when the last token it concerns has expired, and the entry may go
+	NotBefore time.Time // for users and clients: tokens issued before it are revoked
+	Until     time.Time // when the last token that it concerns has expired
 }
 
 // Device states.
@@ -142,26 +119,26 @@ const (
 // Device is one device authorization (RFC 8628).
 type Device struct {
 	Hash      secret.Hash // of the device code
-	UserCode  string      // normalised: upper case, no dash
+	UserCode  string      // normalized: upper case, no dash
 	Client    client.ID
 	Scopes    []string
 	Resources []string
 	State     string
 	Interval  time.Duration
-	IP, Agent string // of the device that asked
+	IP, Agent string // of the device
 	CreatedAt time.Time
 	ExpiresAt time.Time
 }
 
-// DeviceDecision is a person's answer to a device authorization.
+// DeviceDecision is a person's decision about a device authorization.
 type DeviceDecision struct {
 	UserCode string
 	Approve  bool
-	Grant    *Grant // for an approval: what the device gets
+	Grant    *Grant // for an approval: the grant of the device
 	Now      time.Time
 }
 
-// DevicePoll is what a poll finds.
+// DevicePoll is the state that a device's poll finds.
 type DevicePoll struct {
 	State   string
 	TooFast bool
@@ -170,7 +147,7 @@ type DevicePoll struct {
 	Grant   *Grant // when approved; RedeemDevice stores it
 }
 
-// Consent is what a user has allowed a client.
+// Consent lists the scopes that a user has allowed a client.
 type Consent struct {
 	User      identity.UserID
 	Client    client.ID
@@ -178,3 +155,19 @@ type Consent struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
+
+// Prefixes of Grant.Bound and AccessToken.Bound. The thumbprint follows in base64url.
+const (
+	BoundKey  = "jkt:" // of a key, by RFC 7638 (RFC 9449 §6.1)
+	BoundCert = "x5t:" // the SHA-256 of a certificate (RFC 8705 §3.1)
+)
+
+// Schemes of the Authorization header at a resource (RFC 6750 §2.1, RFC 9449 §7.1).
+const (
+	SchemeBearer = "Bearer"
+	SchemeDPoP   = "DPoP"
+)
+
+// TypeIDToken is the `typ` header of our ID tokens. It keeps another kind of token from passing for
+// one (RFC 8725 §3.11).
+const TypeIDToken = "JWT"

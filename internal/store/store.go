@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
@@ -31,6 +32,7 @@ var embedded embed.FS
 
 var (
 	_ oauth.Store = (*DB)(nil)
+	_ token.Store = (*DB)(nil)
 	_ login.Store = (*DB)(nil)
 	_ jose.Store  = (*DB)(nil)
 )

@@ -9,25 +9,27 @@ import (
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 func (s *Server) metadata(http.ResponseWriter, *http.Request) (any, error) {
-	doc, err := s.oauth.Discovery()
+	doc, err := s.tokens.Discovery()
 	return json.RawMessage(doc), err
 }
 
 func (s *Server) jwks(_ http.ResponseWriter, r *http.Request) (any, error) {
-	doc, err := s.oauth.JWKS(&oauth.Call{Now: web.EventOf(r.Context()).Now})
+	doc, err := s.tokens.JWKS(&oauth.Call{Now: web.EventOf(r.Context()).Now})
 	return json.RawMessage(doc), err
 }
 
-// endpoint lifts a request and answers what the protocol says to it.
-func endpoint[T any](s *Server, from web.Bodies, rate string, serve func(context.Context, *oauth.Call) (*T, error)) answer {
+// endpoint returns a handler that parses a request, counts it against a rate, and passes it to a
+// function of the core.
+func endpoint[T any](
+	s *Server, from web.Bodies, rate string, serve func(context.Context, *oauth.Call) (*T, error),
+) handler {
 	return func(w http.ResponseWriter, r *http.Request) (any, error) {
-		c, err := s.lift(w, r, from, rate)
+		c, err := s.parse(w, r, from, rate)
 		if err != nil {
 			return nil, err
 		}
@@ -40,40 +42,46 @@ func endpoint[T any](s *Server, from web.Bodies, rate string, serve func(context
 }
 
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) (any, error) {
-	c, err := s.lift(w, r, web.FromForm, "revoke")
+	c, err := s.parse(w, r, web.FromForm, "revoke")
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.oauth.Revoke(r.Context(), c)
+	return nil, s.tokens.Revoke(r.Context(), c)
 }
 
-// lift reads the parameters of a protocol endpoint and counts the request against its rate.
-func (s *Server) lift(w http.ResponseWriter, r *http.Request, from web.Bodies, rate string) (*oauth.Call, error) {
+// parse reads the parameters of a request and counts it against a rate.
+func (s *Server) parse(
+	w http.ResponseWriter, r *http.Request, from web.Bodies, rate string,
+) (*oauth.Call, error) {
 	c, err := s.kit.ParseCall(r, from, nil)
 	if err != nil {
 		return nil, err
 	}
-	s.giveNonce(w, c)
+	s.sendNonce(w, c)
 	id := claimedClient(c)
 	web.EventOf(r.Context()).Client = id
-	who := web.Subject{User: c.Get("username")}
-	if s.oauth.ClientExists(r.Context(), client.ID(id)) { // made-up names must not escape the limit of the address
-		who.Client = id
+	subject := web.Subject{User: c.Get("username")}
+	// Invented ids must not escape the limit of the caller's address.
+	if s.tokens.ClientCached(r.Context(), client.ID(id)) {
+		subject.Client = id
 	}
-	return c, s.kit.Allow(w, r, rate, who)
+	return c, s.kit.Allow(w, r, rate, subject)
 }
 
-// giveNonce puts the present nonce into every answer to a request with a proof, so that clients seldom come with an old one (RFC 9449 §8.2).
-func (s *Server) giveNonce(w http.ResponseWriter, c *oauth.Call) {
-	if nonce := s.oauth.Nonce(c.Now); nonce != "" && len(c.DPoP) > 0 {
+// sendNonce puts the current nonce into every response to a request with a proof, so that clients
+// rarely use an old one (RFC 9449 §8.2).
+func (s *Server) sendNonce(w http.ResponseWriter, c *oauth.Call) {
+	if nonce := s.tokens.Nonce(c.Now); nonce != "" && len(c.DPoP) > 0 {
 		w.Header().Set("DPoP-Nonce", nonce)
 	}
 }
 
-// claimedClient is who a call says it is from, unproven and bounded: for the record and for rate limits.
+// claimedClient returns the client id that a call claims, for the log and for rate limits. It is not
+// authenticated; its length and its characters are bounded.
 func claimedClient(c *oauth.Call) string {
 	id := c.Get("client_id")
-	if scheme, rest, _ := strings.Cut(c.Authorization, " "); id == "" && strings.EqualFold(scheme, "Basic") {
+	scheme, rest, _ := strings.Cut(c.Authorization, " ")
+	if id == "" && strings.EqualFold(scheme, "Basic") {
 		if raw, err := base64.StdEncoding.DecodeString(rest); err == nil {
 			id, _, _ = strings.Cut(string(raw), ":")
 		}
@@ -89,25 +97,40 @@ func claimedClient(c *oauth.Call) string {
 	}, id)
 }
 
-// authorize serves the authorization endpoint (RFC 6749 §3.1).
-func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
-	if err := s.tryAuthorize(w, r); err != nil {
-		s.browser.Fail(w, r, err)
+// browserEndpoint returns a handler for an endpoint that people visit: it knows the browser's
+// session, and shows errors as pages.
+func (s *Server) browserEndpoint(
+	serve func(w http.ResponseWriter, r *http.Request, c *oauth.Call) error,
+) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		c, err := s.browserCall(r)
+		if err == nil {
+			err = serve(w, r, c)
+		}
+		if err != nil {
+			s.browser.Fail(w, r, err)
+		}
 	}
 }
 
-func (s *Server) tryAuthorize(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Cache-Control", "no-store")
+func (s *Server) browserCall(r *http.Request) (*oauth.Call, error) {
 	sess, err := s.browser.Session(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c, err := s.kit.ParseCall(r, web.FromQuery|web.FromForm, sess)
-	if err != nil {
-		return err
-	}
-	// A browser sends no cookie with a POST from another site; the same request as a GET of our own brings it along.
-	if r.Method == http.MethodPost && sess == nil && c.Get("flow") == "" {
+	return s.kit.ParseCall(r, web.FromQuery|web.FromForm, sess)
+}
+
+// withoutCookie reports whether a request may lack its session cookie because another site sent it:
+// browsers send no cookie with such a POST. The same request as a GET of our own brings the cookie.
+func withoutCookie(r *http.Request, c *oauth.Call) bool {
+	return r.Method == http.MethodPost && c.Session == nil
+}
+
+// authorize serves the authorization endpoint (RFC 6749 §3.1).
+func (s *Server) authorize(w http.ResponseWriter, r *http.Request, c *oauth.Call) error {
+	if withoutCookie(r, c) && c.Get("flow") == "" {
 		sealed, err := s.oauth.ResumeFlow(c)
 		if err != nil {
 			return err
@@ -116,46 +139,33 @@ func (s *Server) tryAuthorize(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	web.EventOf(r.Context()).Client = claimedClient(c)
-	st, err := s.oauth.Authorize(r.Context(), c)
+	step, err := s.oauth.Authorize(r.Context(), c)
 	if err != nil {
 		return err
 	}
-	return s.browser.FollowStep(w, r, st)
+	return s.browser.FollowStep(w, r, step)
 }
 
 // logout serves RP-initiated logout.
-func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
-	if err := s.tryLogout(w, r); err != nil {
-		s.browser.Fail(w, r, err)
-	}
-}
-
-func (s *Server) tryLogout(w http.ResponseWriter, r *http.Request) error {
-	w.Header().Set("Cache-Control", "no-store")
-	sess, err := s.browser.Session(r)
-	if err != nil {
-		return err
-	}
-	c, err := s.kit.ParseCall(r, web.FromQuery|web.FromForm, sess)
-	if err != nil {
-		return err
-	}
-	if r.Method == http.MethodPost && sess == nil {
-		// As at the authorization endpoint: the post of another site comes without the cookie, so nobody would be signed out.
-		http.Redirect(w, r, "/oauth/logout?"+logoutParams(c.Form).Encode(), http.StatusSeeOther)
+func (s *Server) logout(w http.ResponseWriter, r *http.Request, c *oauth.Call) error {
+	if withoutCookie(r, c) {
+		query := logoutParams(c.Form).Encode()
+		http.Redirect(w, r, "/oauth/logout?"+query, http.StatusSeeOther)
 		return nil
 	}
-	st, err := s.oauth.Logout(r.Context(), c)
+	step, err := s.oauth.Logout(r.Context(), c)
 	if err != nil {
 		return err
 	}
-	return s.browser.FollowLogout(w, r, st)
+	return s.browser.FollowLogout(w, r, step)
 }
 
-// logoutParams are the parameters of RP-Initiated Logout 1.0 §2 that we know.
+// logoutParams returns the parameters of a logout request that RP-Initiated Logout 1.0 §2 defines.
 func logoutParams(form url.Values) url.Values {
 	out := url.Values{}
-	for _, name := range []string{"id_token_hint", "logout_hint", "client_id", "post_logout_redirect_uri", "state", "ui_locales"} {
+	for _, name := range []string{
+		"id_token_hint", "logout_hint", "client_id", "post_logout_redirect_uri", "state", "ui_locales",
+	} {
 		if v := form[name]; len(v) > 0 {
 			out[name] = v
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
@@ -43,6 +44,7 @@ type site struct {
 	keys    *secret.Keys
 	now     time.Time
 	oauth   *oauth.Server
+	tokens  *token.Server
 	handler http.Handler
 	browser *browser
 	limiter *limiter
@@ -63,7 +65,8 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	for _, f := range tweaks {
 		f(&cfg)
 	}
-	s.oauth = oauth.New(cfg, s.db, ring, keys, nil, nil)
+	s.oauth = oauth.New(cfg, s.db, ring, keys)
+	s.tokens = token.New(cfg, token.Parts{Store: s.db, Ring: ring, Keys: keys})
 	s.user = &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: "ada@example.com", CreatedAt: s.now}
 	must(t, s.db.CreateUser(t.Context(), s.user))
 	sess := identity.NewSession(s.user.ID, []string{"pwd"}, s.now, time.Hour, "", "")
@@ -81,7 +84,7 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	})
 	s.browser = &browser{session: sess}
 	mux := http.NewServeMux()
-	protocol.New(kit, s.oauth, s.browser).Routes(mux)
+	protocol.New(kit, s.oauth, s.tokens, s.browser).Routes(mux)
 	s.handler = kit.Stack(mux)
 	return s
 }
@@ -350,7 +353,13 @@ func TestWrongMethod(t *testing.T) {
 		{"BREW", "/oauth/tokeninfo", "GET, HEAD, OPTIONS"},
 	} {
 		w := s.do(c.method, c.path, "", "")
-		failed(t, w, 405, "invalid_request")
+		if c.method == "HEAD" { // RFC 9110 §9.3.2: no body
+			if w.Code != 405 {
+				t.Errorf("%s %s: %d", c.method, c.path, w.Code)
+			}
+		} else {
+			failed(t, w, 405, "invalid_request")
+		}
 		if got := w.Header().Get("Allow"); got != c.allow {
 			t.Errorf("%s %s: Allow %q", c.method, c.path, got)
 		}
@@ -439,7 +448,7 @@ func TestChallenges(t *testing.T) {
 		},
 		"scope": {
 			s.do("GET", "/oauth/userinfo", "", "", "Authorization", "Bearer "+machine), 403,
-			`Bearer realm="` + issuer + `", error="insufficient_scope", error_description="The access token was not given scope openid by a user.", scope="openid"`,
+			`Bearer realm="` + issuer + `", error="insufficient_scope", error_description="The access token does not have the scope openid of a user.", scope="openid"`,
 		},
 	} {
 		if got := c.w.Header().Get("WWW-Authenticate"); got != c.want || c.w.Code != c.code {

@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -90,10 +91,12 @@ func newSite(t *testing.T) *site {
 		Issuer: "Gatehouse", SessionTTL: 24 * time.Hour, Idle: time.Hour, RevokeTokens: true, LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true,
 		Policy: identity.Policy{MinLength: 12}, AdminPolicy: identity.Policy{MinLength: 12},
 	}, g.db, g.keys, secret.NewPasswords(2, 8))
-	core := oauth.New(oauth.Config{
+	cfg := oauth.Config{
 		Issuer: origin, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: 24 * time.Hour, DeviceTTL: 10 * time.Minute, Rotation: true,
 		TokenFormat: oauth.FormatJWT, Alg: jose.EdDSA, DefaultScopes: []string{"openid"}, EndWithSession: true,
-	}, g.db, g.ring, g.keys, nil, nil)
+	}
+	core := oauth.New(cfg, g.db, g.ring, g.keys)
+	tokens := token.New(cfg, token.Parts{Store: g.db, Ring: g.ring, Keys: g.keys})
 	var pages *ui.Server
 	kit := web.New(web.Options{
 		ErrorPage: func(w http.ResponseWriter, r *http.Request, err error) { pages.ErrorPage(w, r, err) },
@@ -105,7 +108,7 @@ func newSite(t *testing.T) *site {
 		SessionTTL: 24 * time.Hour, RevokeTokens: true, MFARequired: func(*identity.User) bool { return false },
 	})
 	mux := http.NewServeMux()
-	protocol.New(kit, core, pages).Routes(mux)
+	protocol.New(kit, core, tokens, pages).Routes(mux)
 	pages.Routes(mux)
 	s.handler, s.fail = kit.Stack(mux), pages.Fail
 	s.user = s.newUser()

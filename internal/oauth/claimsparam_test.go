@@ -1,0 +1,30 @@
+package oauth
+
+import (
+	"testing"
+)
+
+func FuzzClaimsParameter(f *testing.F) {
+	for _, s := range []string{
+		`{"userinfo":{"email":null},"id_token":{"acr":{"essential":true,"values":["aal2"]}}}`, `{"id_token":{"sub":{"value":"x"}}}`, `null`, `[]`,
+		`{"id_token":{"acr":null,"sub":null}}`, `{"userinfo":{"a":{"values":[{},[],1]}}}`, `{"id_token":{"acr":{"value":5}}}`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		r := &request{}
+		if err := r.readClaims(raw); err != nil {
+			if Wire(err).Code != "invalid_request" {
+				t.Fatal(err)
+			}
+			return
+		}
+		again := &request{}
+		if err := again.readClaims(string(r.claims)); err != nil && len(r.claims) <= maxClaims {
+			t.Fatalf("what was stored cannot be read again: %s: %v", r.claims, err)
+		} else if err == nil && (again.acr != r.acr || again.essential != r.essential || again.subject != r.subject) {
+			t.Fatalf("%s means something else: %+v %+v", r.claims, r, again)
+		}
+		ParseClaims(r.claims)
+	})
+}

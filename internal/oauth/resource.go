@@ -1,0 +1,54 @@
+package oauth
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
+)
+
+// maxResources bounds the resource parameters of a request.
+const maxResources = 16
+
+// RequestedResources returns the resource parameters of a request without repeats (RFC 8707 §2). It
+// rejects one that is not an absolute URI without a fragment, and one that is neither the issuer nor
+// registered for the client.
+func RequestedResources(issuer string, cl *client.Client, form url.Values) ([]string, error) {
+	named := form["resource"]
+	if len(named) > maxResources {
+		return nil, InvalidTarget("The request names more than %d resources.", maxResources)
+	}
+	var out []string
+	for _, r := range named {
+		u, err := url.Parse(r)
+		if err != nil || !u.IsAbs() || strings.Contains(r, "#") || len(r) > client.MaxURI {
+			return nil, InvalidTarget("A resource must be an absolute URI without a fragment.")
+		}
+		if r != issuer && !slices.Contains(cl.Resources, r) {
+			return nil, InvalidTarget("The client may not ask for this resource.")
+		}
+		if !slices.Contains(out, r) {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// NarrowResources returns the requested audiences if all of them were granted, or all granted ones
+// if none is requested (RFC 8707 §2.2). A grant without resources is for the issuer.
+func NarrowResources(issuer string, granted []string, form url.Values) ([]string, error) {
+	if len(granted) == 0 {
+		granted = []string{issuer}
+	}
+	named := form["resource"]
+	if len(named) == 0 {
+		return granted, nil
+	}
+	for _, r := range named {
+		if !slices.Contains(granted, r) {
+			return nil, InvalidTarget("The request names a resource that was not granted.")
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(named))), nil
+}

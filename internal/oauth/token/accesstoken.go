@@ -1,0 +1,243 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// typeAccess is the `typ` header of our JWT access tokens (RFC 9068 §2.1). It keeps another kind of
+// token from passing for one (RFC 8725 §3.11).
+const typeAccess = "at+jwt"
+
+// accessTokens writes and reads access tokens in both formats.
+type accessTokens struct {
+	store    opaqueStore
+	ring     *jose.Ring
+	keys     *secret.Keys
+	issuer   string
+	format   string // the default
+	alg      string // the default
+	verified *tokenCache
+}
+
+// opaqueStore stores opaque access tokens.
+type opaqueStore interface {
+	PutOpaque(ctx context.Context, h secret.Hash, t *oauth.AccessToken) error
+	Opaque(ctx context.Context, h secret.Hash, now time.Time) (*oauth.AccessToken, error)
+}
+
+// accessClaims is the payload of a JWT access token (RFC 9068 §2.2).
+type accessClaims struct {
+	Issuer   string            `json:"iss"`
+	Subject  string            `json:"sub"`
+	Audience oauth.Audience    `json:"aud"`
+	Client   string            `json:"client_id"`
+	Scope    string            `json:"scope,omitempty"`
+	IssuedAt oauth.NumericDate `json:"iat"`
+	Expires  oauth.NumericDate `json:"exp"`
+	ID       string            `json:"jti"`
+	Grant    string            `json:"gid"`
+	Session  string            `json:"sid,omitempty"`
+	AuthTime oauth.NumericDate `json:"auth_time,omitempty"`
+	ACR      string            `json:"acr,omitempty"`
+	AMR      []string          `json:"amr,omitempty"`
+	Roles    []string          `json:"roles,omitempty"`
+	Claims   json.RawMessage   `json:"claims,omitempty"` // userinfo claims requested beyond the scopes
+	Confirm  *confirmation     `json:"cnf,omitempty"`
+}
+
+// write writes an access token in the client's format. It signs with the key that is current at now,
+// not at the token's own time: that is cut to the second, at which the first key of a server that has
+// just started did not exist yet.
+func (a *accessTokens) write(
+	ctx context.Context, cl *client.Client, t *oauth.AccessToken, now time.Time,
+) (string, error) {
+	format := cl.TokenFormat
+	if format == "" {
+		format = a.format
+	}
+	if format == oauth.FormatOpaque {
+		token := secret.NewToken(secret.PrefixAccessToken)
+		return token, a.store.PutOpaque(ctx, a.keys.Hash(token), t)
+	}
+	payload, err := json.Marshal(accessClaims{
+		Issuer:   a.issuer,
+		Subject:  t.Subject,
+		Audience: t.Audience,
+		Client:   string(t.Client),
+		Scope:    strings.Join(t.Scopes, " "),
+		IssuedAt: oauth.NumericDateOf(t.IssuedAt),
+		Expires:  oauth.NumericDateOf(t.Expires),
+		ID:       t.ID,
+		Grant:    string(t.Grant),
+		Session:  string(t.Session),
+		AuthTime: oauth.NumericDateOf(t.AuthTime),
+		ACR:      t.ACR,
+		AMR:      t.AMR,
+		Roles:    t.Roles,
+		Claims:   t.Claims,
+		Confirm:  confirmationOf(t.Bound),
+	})
+	if err != nil {
+		return "", err
+	}
+	return a.ring.Sign(ctx, a.algorithm(cl), typeAccess, payload, now)
+}
+
+// algorithm returns the signature algorithm of a client's tokens.
+func (a *accessTokens) algorithm(cl *client.Client) string {
+	if jose.Known(cl.Alg) {
+		return cl.Alg
+	}
+	return a.alg
+}
+
+// read reads an access token in either format, whether or not it has expired. Denied: it is not one
+// of ours.
+func (a *accessTokens) read(
+	ctx context.Context, token string, now time.Time,
+) (*oauth.AccessToken, error) {
+	if strings.HasPrefix(token, secret.PrefixAccessToken) {
+		if !secret.WellFormed(secret.PrefixAccessToken, token) {
+			return nil, fault.New(fault.Denied, "the token was not issued by this server")
+		}
+		t, err := a.store.Opaque(ctx, a.keys.Hash(token), now)
+		if fault.Is(err, fault.NotFound) {
+			return nil, fault.New(fault.Denied, "the token is unknown or has expired")
+		}
+		return t, err
+	}
+	return a.verified.get(token, a.ring, func() (*oauth.AccessToken, error) {
+		return a.readJWT(token)
+	})
+}
+
+// readJWT verifies a JWT access token and reads its claims (RFC 9068 §4).
+func (a *accessTokens) readJWT(token string) (*oauth.AccessToken, error) {
+	raw, keyID, err := a.ring.VerifyKey(token, typeAccess)
+	if err != nil {
+		return nil, err
+	}
+	var c accessClaims
+	if err := json.Unmarshal(raw, &c); err != nil || c.Issuer != a.issuer {
+		return nil, fault.New(fault.Denied, "the token was issued by another issuer")
+	}
+	t := &oauth.AccessToken{
+		ID:       c.ID,
+		Grant:    oauth.GrantID(c.Grant),
+		Client:   client.ID(c.Client),
+		Session:  identity.SessionID(c.Session),
+		Subject:  c.Subject,
+		Scopes:   strings.Fields(c.Scope),
+		Audience: c.Audience,
+		Claims:   c.Claims,
+		Roles:    c.Roles,
+		ACR:      c.ACR,
+		AMR:      c.AMR,
+		IssuedAt: c.IssuedAt.Time(),
+		Expires:  c.Expires.Time(),
+		Bound:    c.Confirm.bound(),
+		KeyID:    keyID,
+	}
+	if c.AuthTime > 0 {
+		t.AuthTime = c.AuthTime.Time()
+	}
+	if c.Subject != c.Client {
+		t.User = identity.UserID(c.Subject)
+	}
+	return t, nil
+}
+
+// Access reads an access token of ours and checks that it is active: its signature or its row, its
+// times, and the revocations in memory. Denied: it is not active. A JWT costs no query.
+func (s *Server) Access(
+	ctx context.Context, token string, now time.Time,
+) (*oauth.AccessToken, error) {
+	t, err := s.access.read(ctx, token, now)
+	if err != nil {
+		return nil, err
+	}
+	if !t.Expires.After(now) {
+		return nil, fault.New(fault.Denied, "the token has expired")
+	}
+	if s.store.Revoked(t) {
+		return nil, fault.New(fault.Denied, "the token has been revoked")
+	}
+	return t, nil
+}
+
+// Active reports whether a token that Access returned before is still active: not expired, not
+// revoked, and signed with a key that is still trusted. It reads memory alone, so that a caller that
+// caches tokens can ask at every request.
+func (s *Server) Active(t *oauth.AccessToken, now time.Time) bool {
+	return t.Expires.After(now) && (t.KeyID == "" || s.ring.Has(t.KeyID)) && !s.store.Revoked(t)
+}
+
+// callerToken returns the access token of a request to one of our own protected resources, after all
+// checks.
+func (s *Server) callerToken(ctx context.Context, c *oauth.Call) (*oauth.AccessToken, error) {
+	p, err := presentation(c)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.Access(ctx, p.Token, c.Now)
+	if fault.Is(err, fault.Denied) {
+		return nil, oauth.InvalidToken("The access token is invalid, expired or revoked.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	proof, err := s.VerifyBinding(t, &p)
+	if err != nil {
+		return nil, err
+	}
+	return t, s.CheckReplay(ctx, proof, c.Now)
+}
+
+// presentation reads the access token of a request (RFC 6750 §2, RFC 9449 §7.1): from the header or
+// from the form, never from the address, and never from both.
+func presentation(c *oauth.Call) (Presentation, error) {
+	scheme, token, _ := strings.Cut(c.Authorization, " ")
+	p := Presentation{
+		Token:  strings.TrimSpace(token),
+		Scheme: scheme,
+		Proofs: c.DPoP,
+		Cert:   c.Cert,
+		Method: c.Method,
+		URL:    c.URL,
+		Now:    c.Now,
+	}
+	inHeader := presentsToken(scheme)
+	form := c.Get("access_token")
+	switch {
+	case inHeader && form != "":
+		return p, oauth.InvalidRequest(
+			"The access token is sent twice. Send it in the Authorization header alone.")
+	case inHeader:
+		return p, nil
+	case form != "" && c.Method == "POST":
+		p.Token, p.Scheme = form, oauth.SchemeBearer
+		return p, nil
+	case form != "":
+		return p, oauth.InvalidRequest("An access token in the address is not accepted " +
+			"(RFC 6750 section 5.3). Send it in the Authorization header.")
+	}
+	e := oauth.NewError("", 401, "")
+	e.Challenge = oauth.SchemeBearer
+	return p, e
+}
+
+// presentsToken reports whether a scheme of the Authorization header presents an access token.
+func presentsToken(scheme string) bool {
+	return strings.EqualFold(scheme, oauth.SchemeBearer) ||
+		strings.EqualFold(scheme, oauth.SchemeDPoP)
+}

@@ -1,0 +1,55 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+)
+
+// idToken is the payload of an ID token (OpenID Connect Core §2), with the claims of the scopes.
+type idToken struct {
+	Issuer   string            `json:"iss"`
+	Subject  string            `json:"sub"`
+	Audience oauth.Audience    `json:"aud"`
+	Expires  oauth.NumericDate `json:"exp"`
+	IssuedAt oauth.NumericDate `json:"iat"`
+	AuthTime oauth.NumericDate `json:"auth_time,omitempty"`
+	Nonce    string            `json:"nonce,omitempty"`
+	ACR      string            `json:"acr,omitempty"`
+	AMR      []string          `json:"amr,omitempty"`
+	Party    string            `json:"azp,omitempty"`
+	Session  string            `json:"sid,omitempty"`
+	AtHash   string            `json:"at_hash,omitempty"`
+	profile
+}
+
+// writeIDToken writes an ID token about the sign-in of a grant (OpenID Connect Core §3.1.3.3, §12.2).
+func (s *Server) writeIDToken(
+	ctx context.Context, r *Request, a *Access, nonce, access string,
+) (string, error) {
+	ttl := r.Client.IDTokenTTL
+	if ttl <= 0 {
+		ttl = s.cfg.IDTokenTTL
+	}
+	alg, g := s.access.algorithm(r.Client), a.Grant
+	payload, err := json.Marshal(idToken{
+		Issuer:   s.cfg.Issuer,
+		Subject:  string(a.User.ID),
+		Audience: oauth.Audience{string(r.Client.ID)},
+		IssuedAt: oauth.NumericDateOf(r.Now),
+		Expires:  oauth.NumericDateOf(r.Now.Add(ttl)),
+		AuthTime: oauth.NumericDateOf(g.AuthTime),
+		Nonce:    nonce,
+		ACR:      g.ACR,
+		AMR:      g.AMR,
+		Session:  string(g.Session),
+		AtHash:   jose.AccessHash(alg, access),
+		profile:  profileOf(a.User, a.Scopes, oauth.ParseClaims(g.Claims).IDToken),
+	})
+	if err != nil {
+		return "", err
+	}
+	return s.ring.Sign(ctx, alg, oauth.TypeIDToken, payload, r.Now)
+}

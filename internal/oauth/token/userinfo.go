@@ -1,0 +1,160 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+)
+
+// profile holds the standard claims that this server knows (OpenID Connect Core §5.1).
+type profile struct {
+	Name              string            `json:"name,omitempty"`
+	GivenName         string            `json:"given_name,omitempty"`
+	FamilyName        string            `json:"family_name,omitempty"`
+	PreferredUsername string            `json:"preferred_username,omitempty"`
+	Picture           string            `json:"picture,omitempty"`
+	Locale            string            `json:"locale,omitempty"`
+	Zoneinfo          string            `json:"zoneinfo,omitempty"`
+	UpdatedAt         oauth.NumericDate `json:"updated_at,omitempty"`
+	Email             string            `json:"email,omitempty"`
+	EmailVerified     *bool             `json:"email_verified,omitempty"`
+	Phone             string            `json:"phone_number,omitempty"`
+	PhoneVerified     *bool             `json:"phone_number_verified,omitempty"`
+	Address           *identity.Address `json:"address,omitempty"`
+}
+
+// UserInfo is the response of the userinfo endpoint (OpenID Connect Core §5.3.2).
+type UserInfo struct {
+	Subject string `json:"sub"`
+	profile
+}
+
+// scopeClaims returns the claims that a scope gives (OpenID Connect Core §5.4).
+func scopeClaims(scope string) []string {
+	switch scope {
+	case oauth.ScopeProfile:
+		return []string{
+			"name", "given_name", "family_name", "preferred_username", "picture", "locale",
+			"zoneinfo", "updated_at",
+		}
+	case oauth.ScopeEmail:
+		return []string{"email", "email_verified"}
+	case oauth.ScopePhone:
+		return []string{"phone_number", "phone_number_verified"}
+	case oauth.ScopeAddress:
+		return []string{"address"}
+	}
+	return nil
+}
+
+// profileOf returns the claims about a user that the scopes give and the claims parameter requests.
+func profileOf(
+	u *identity.User, scopes []string, requested map[string]*oauth.ClaimRequest,
+) profile {
+	var names []string
+	for _, sc := range scopes {
+		names = append(names, scopeClaims(sc)...)
+	}
+	for name := range requested {
+		names = append(names, name)
+	}
+	var p profile
+	for _, name := range names {
+		p.fill(name, u)
+	}
+	return p
+}
+
+// fill sets one claim. It leaves out a claim that this server does not know, as §5.5.1 allows even
+// for an essential one.
+func (p *profile) fill(name string, u *identity.User) {
+	switch name {
+	case "name":
+		p.Name = u.Name
+	case "given_name":
+		p.GivenName = u.GivenName
+	case "family_name":
+		p.FamilyName = u.FamilyName
+	case "preferred_username":
+		p.PreferredUsername = u.Username
+	case "picture":
+		p.Picture = u.Picture
+	case "locale":
+		p.Locale = u.Locale
+	case "zoneinfo":
+		p.Zoneinfo = u.Zoneinfo
+	case "updated_at":
+		p.UpdatedAt = oauth.NumericDateOf(u.UpdatedAt)
+	case "email":
+		p.Email = u.Email
+	case "email_verified":
+		if u.Email != "" {
+			p.EmailVerified = &u.EmailVerified
+		}
+	case "phone_number":
+		p.Phone = u.Phone
+	case "phone_number_verified":
+		if u.Phone != "" {
+			p.PhoneVerified = &u.PhoneVerified
+		}
+	case "address":
+		if u.Address != (identity.Address{}) {
+			p.Address = &u.Address
+		}
+	}
+}
+
+// UserInfo serves the userinfo endpoint.
+func (s *Server) UserInfo(ctx context.Context, c *oauth.Call) (*UserInfo, error) {
+	t, err := s.callerToken(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if t.User == "" || !slices.Contains(t.Scopes, oauth.ScopeOpenID) {
+		return nil, oauth.InsufficientScope(oauth.ScopeOpenID,
+			"The access token does not have the scope openid of a user.")
+	}
+	u, err := s.store.CachedUser(ctx, t.User, c.Now)
+	if fault.Is(err, fault.NotFound) || (err == nil && u.Disabled) {
+		return nil, oauth.InvalidToken("The user's account has been disabled or deleted.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	var requested map[string]*oauth.ClaimRequest
+	if len(t.Claims) > 0 {
+		if err := json.Unmarshal(t.Claims, &requested); err != nil {
+			return nil, err
+		}
+	}
+	return &UserInfo{Subject: t.Subject, profile: profileOf(u, t.Scopes, requested)}, nil
+}
+
+// TokenInfo describes an access token to its holder.
+type TokenInfo struct {
+	Active   bool              `json:"active"`
+	ClientID string            `json:"client_id"`
+	Subject  string            `json:"sub"`
+	Scope    string            `json:"scope"`
+	Expires  oauth.NumericDate `json:"exp"`
+}
+
+// TokenInfo serves the tokeninfo endpoint, where the holder of an access token can read what it says.
+func (s *Server) TokenInfo(ctx context.Context, c *oauth.Call) (*TokenInfo, error) {
+	t, err := s.callerToken(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &TokenInfo{
+		Active:   true,
+		ClientID: string(t.Client),
+		Subject:  t.Subject,
+		Scope:    strings.Join(t.Scopes, " "),
+		Expires:  oauth.NumericDateOf(t.Expires),
+	}, nil
+}

@@ -1,0 +1,169 @@
+package protocol
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+const (
+	feedBeat     = 2 * time.Second  // between two beats
+	feedTimeout  = 10 * time.Second // for a follower that does not read, and for storage
+	maxFollowers = 1000
+)
+
+// feed streams the log of revocations as Server-Sent Events (HTML Standard §9.2). Events:
+//
+//	event: revocation   id: sequence number       data: {"seq", "kind", "id", "nbf", "exp"}
+//	event: beat         data: {"seq", "time"}     all up to seq has been sent, at a time in Unix ms
+//	event: reset        data: {"seq"}             the log was restored and is behind: start anew
+//
+// A follower resumes with Last-Event-ID, or ?since=. Revocations of expired tokens are left out, so a
+// resumed stream is short.
+func (s *Server) feed(w http.ResponseWriter, r *http.Request) {
+	if err := s.tryFeed(w, r); err != nil {
+		s.fail(w, r, err)
+	}
+}
+
+func (s *Server) tryFeed(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.kit.ParseCall(r, web.FromQuery, nil)
+	if err != nil {
+		return err
+	}
+	s.sendNonce(w, c)
+	cl, err := s.tokens.AuthenticateFollower(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	web.EventOf(r.Context()).Client = string(cl.ID)
+	since, err := resumeFrom(r, c)
+	if err != nil {
+		return err
+	}
+	select {
+	case s.followers <- struct{}{}:
+		defer func() { <-s.followers }()
+	default:
+		return fault.RetryAfter(fault.Unavailable, 10*time.Second,
+			"too many followers; try again in a moment")
+	}
+	// The first entries are read before the response begins: if storage is unavailable, the response is
+	// a 503 and not a broken stream.
+	f := &follower{w: w, out: http.NewResponseController(w), since: since}
+	first, err := s.next(r.Context(), f)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no")
+	if err := s.stream(web.Persistent(r.Context()), f, first); err != nil {
+		web.EventOf(r.Context()).Err = err // the response has begun; the follower reconnects
+	}
+	return nil
+}
+
+// resumeFrom returns the sequence number of the last entry that the follower has.
+func resumeFrom(r *http.Request, c *oauth.Call) (int64, error) {
+	text := r.Header.Get("Last-Event-ID")
+	if text == "" {
+		text = c.Get("since")
+	}
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fault.New(fault.Invalid, "since and Last-Event-ID must be sequence numbers.")
+	}
+	return n, nil
+}
+
+// follower is one open stream.
+type follower struct {
+	w     http.ResponseWriter
+	out   *http.ResponseController
+	since int64
+}
+
+// batch is what a follower is sent at once.
+type batch struct {
+	entries []token.FeedEntry
+	more    bool            // more entries can be read at once
+	head    int64           // the newest entry, read before the entries: none up to it is missing
+	moved   <-chan struct{} // closed when there is a newer one
+}
+
+// stream sends entries as they come, and beats while there are none, until the follower disconnects or
+// the server stops.
+func (s *Server) stream(ctx context.Context, f *follower, b batch) error {
+	beat := time.NewTicker(feedBeat)
+	defer beat.Stop()
+	for {
+		if err := f.send(b, s.kit.Now()); err != nil {
+			return err
+		}
+		if !b.more {
+			select {
+			case <-b.moved:
+			case <-beat.C:
+			case <-ctx.Done():
+				return nil
+			case <-s.draining:
+				return nil
+			}
+		}
+		var err error
+		if b, err = s.next(ctx, f); err != nil {
+			return err
+		}
+	}
+}
+
+// next returns the entries after those that the follower has.
+func (s *Server) next(ctx context.Context, f *follower) (b batch, err error) {
+	b.head, b.moved = s.tokens.FeedHead()
+	if b.head <= f.since {
+		return b, nil
+	}
+	bounded, cancel := context.WithTimeout(ctx, feedTimeout)
+	defer cancel()
+	b.entries, b.more, err = s.tokens.Feed(bounded, f.since)
+	return b, err
+}
+
+// send writes entries and, when there are no more, a beat.
+func (f *follower) send(b batch, now time.Time) error {
+	if err := f.out.SetWriteDeadline(time.Now().Add(feedTimeout)); err != nil {
+		return err
+	}
+	if f.since > b.head {
+		fmt.Fprintf(f.w, "event: reset\nid: 0\ndata: {\"seq\":%d}\n\n", b.head)
+		f.since = 0
+		return f.out.Flush()
+	}
+	for _, e := range b.entries {
+		body, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(f.w, "event: revocation\nid: %d\ndata: %s\n\n", e.Seq, body)
+		f.since = e.Seq
+	}
+	if !b.more {
+		f.since = max(f.since, b.head)
+		fmt.Fprintf(f.w, "event: beat\nid: %d\ndata: {\"seq\":%d,\"time\":%d}\n\n",
+			f.since, f.since, now.UnixMilli())
+	}
+	return f.out.Flush()
+}
