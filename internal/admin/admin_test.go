@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 )
@@ -253,7 +254,7 @@ func newWorld(t *testing.T) *world {
 			Ring:      ring,
 			Passwords: passwords,
 			Accounts:  login.New(login.Config{}, db, keys, passwords),
-			Rules:     admin.ClientRules(),
+			Rules:     token.ClientRules(),
 			Policy:    func(*identity.User) identity.Policy { return identity.Policy{MinLength: 8} },
 			Routes:    func() (*access.File, error) { return &access.File{}, nil },
 			Now:       func() time.Time { return w.now },
@@ -295,7 +296,7 @@ func (w *world) createUser(email, roles string) *identity.User {
 func (w *world) createClient(values map[string]string) *admin.ChangedClient {
 	w.t.Helper()
 	c, err := w.ops.CreateClient(w.t.Context(), admin.CommandLine(),
-		admin.NewClient{ID: "app", Fields: patch(w.t, client.Fields(admin.ClientRules()), values)})
+		admin.NewClient{ID: "app", Fields: patch(w.t, client.Fields(token.ClientRules()), values)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -362,7 +363,7 @@ func TestRejectedPasswordCreatesNoAccount(t *testing.T) {
 func TestAnUpdateTouchesWhatItNames(t *testing.T) {
 	w := newWorld(t)
 	w.createClient(map[string]string{"client_name": "App", "grant_types": "client_credentials", "roles": "reader"})
-	fields := client.Fields(admin.ClientRules())
+	fields := client.Fields(token.ClientRules())
 	p := patch(t, fields, map[string]string{"client_name": "The App", "dpop_bound_access_tokens": "true"})
 	out, err := w.ops.UpdateClient(t.Context(), admin.CommandLine(), "app", p)
 	if err != nil {
@@ -381,7 +382,7 @@ func TestAnUpdateTouchesWhatItNames(t *testing.T) {
 func TestTheMethodFollowsTheTypeOfTheClient(t *testing.T) {
 	w := newWorld(t)
 	w.createClient(map[string]string{"client_name": "App", "grant_types": "device", "public": "true"})
-	fields := client.Fields(admin.ClientRules())
+	fields := client.Fields(token.ClientRules())
 	out, err := w.ops.UpdateClient(t.Context(), admin.CommandLine(), "app", patch(t, fields, map[string]string{"public": "false"}))
 	if err != nil || out.Client.AuthMethod != "" || len(out.Warnings) != 1 || out.Warnings[0].Code != admin.WarnNoSecret {
 		t.Fatalf("got %+v, %v", out, err)
@@ -444,7 +445,7 @@ func TestScopes(t *testing.T) {
 // TestGrantsComeFromTheTable compares the grant types that clients may choose with those that the
 // protocol serves.
 func TestGrantsComeFromTheTable(t *testing.T) {
-	r := admin.ClientRules()
+	r := token.ClientRules()
 	words := r.GrantNames()
 	for _, word := range append([]string{"code", "refresh", "device", "device_code"}, words...) {
 		if _, err := r.ResolveGrants([]string{word}); err != nil {
