@@ -45,8 +45,8 @@ func (v FactorView) DisableOption() string { return "key=" + v.DisableKey() }
 func enableKey(kind string) string  { return kind + "_enable_password" }
 func disableKey(kind string) string { return kind + "_disable_password" }
 
-// factorNotice returns the notice of a value of `done` that postConfirmFactor or postDisableFactor
-// made, or "".
+// factorNotice returns the notice for a value of `done` from postConfirmFactor or
+// postDisableFactor, or "".
 func factorNotice(done string) string {
 	switch {
 	case strings.HasSuffix(done, doneOn):
@@ -80,10 +80,10 @@ func enrollView(b Base, u *identity.User, e *login.Enrollment) *EnrollView {
 	}
 }
 
-// factorParts are the parts of pages that a factor's template may define, each as "<part>-<kind>":
-// the page that asks for the factor (heading, lead, inputs; choice offers it instead of another),
-// the page that sets it up (enroll-heading, enroll, confirm-heading, confirm), and its place on the
-// page of the account (security).
+// factorParts returns the parts of pages that a factor's template may define, each as
+// "<part>-<kind>": the page that asks for the factor (heading, lead, inputs; choice offers it instead
+// of another), the page that sets it up (enroll-heading, enroll, confirm-heading, confirm), and its
+// entry on the security page of the account (security).
 func factorParts() []string {
 	return []string{
 		"heading", "lead", "inputs", "choice",
@@ -106,7 +106,7 @@ func factorKinds() ([]string, error) {
 }
 
 // addFactors parses the factors' templates, and defines for each part a template "factor-<part>"
-// that turns to the one of .Kind.
+// that runs the one of .Kind.
 func addFactors(frames *template.Template) error {
 	if _, err := frames.ParseFS(templateFiles, "templates/factor/*.html"); err != nil {
 		return err

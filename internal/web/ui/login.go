@@ -116,17 +116,19 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
 }
 
 // rerender shows a form again with what was wrong, or returns an error that no correction can fix.
-func (s *Server) rerender(w http.ResponseWriter, r *http.Request, err error, v View, origins ...string) error {
+func (s *Server) rerender(
+	w http.ResponseWriter, r *http.Request, err error, v View, origins ...string,
+) error {
 	var f *fault.Error
 	if !errors.As(err, &f) || f.Kind == fault.Internal || f.Kind == fault.NotFound {
 		return err
 	}
 	web.EventOf(r.Context()).Err = err
-	b := v.base()
+	b, text := v.base(), web.ProblemOf(err).Text
 	if f.Field == "" {
-		b.Problem = f.Text
+		b.Problem = text
 	} else { // shown in the summary and at the field
-		b.Errors = []FieldError{{Field: f.Field, Message: f.Text}}
+		b.Errors = []FieldError{{Field: f.Field, Message: text}}
 	}
 	web.RetryAfter(w.Header(), err)
 	if f.Kind == fault.Limited {
@@ -145,7 +147,9 @@ func (s *Server) rerender(w http.ResponseWriter, r *http.Request, err error, v V
 }
 
 // followStep sends the browser to the page of the next step, or finishes the sign-in.
-func (s *Server) followStep(w http.ResponseWriter, r *http.Request, lc loginContext, st login.Step) error {
+func (s *Server) followStep(
+	w http.ResponseWriter, r *http.Request, lc loginContext, st login.Step,
+) error {
 	if st.Done != nil {
 		return s.finishLogin(w, r, lc, st.Done)
 	}
@@ -161,8 +165,10 @@ func (s *Server) followStep(w http.ResponseWriter, r *http.Request, lc loginCont
 	return fault.New(fault.Internal, "no page for step %s", st.Next)
 }
 
-// finishLogin gives the browser its session and redirects it to where the sign-in continues.
-func (s *Server) finishLogin(w http.ResponseWriter, r *http.Request, lc loginContext, d *login.Done) error {
+// finishLogin sets the session cookie and redirects the browser to where the sign-in continues.
+func (s *Server) finishLogin(
+	w http.ResponseWriter, r *http.Request, lc loginContext, d *login.Done,
+) error {
 	s.kit.SetCookie(w, web.CookieSession, d.Cookie, s.cfg.SessionTTL)
 	s.kit.ClearCookie(w, web.CookieLogin)
 	web.EventOf(r.Context()).User = string(d.User.ID)

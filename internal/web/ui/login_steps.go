@@ -18,7 +18,7 @@ type pendingSignIn struct {
 }
 
 // atStep serves a page of one step of signing in. A browser whose sign-in is at another step, has
-// expired, or was never begun is redirected to the start.
+// expired, or was never started is redirected to the start.
 func (s *Server) atStep(
 	step string, h func(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error,
 ) web.Handler {
@@ -79,7 +79,7 @@ func (s *Server) codeView(r *http.Request, p *pendingSignIn) (*CodeView, error) 
 	return v, nil
 }
 
-// postCode checks the answer to a second factor, or turns to another one.
+// postCode checks the answer to a second factor, or switches to another one.
 func (s *Server) postCode(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
 	err := s.kit.Allow(w, r, "login", web.Subject{User: string(p.User.ID)})
 	var st login.Step

@@ -10,7 +10,9 @@ import (
 
 // SignInFor redirects the browser to sign in and then to next, a path that ownPath accepts. A person
 // who is signed in already completes the second step where acr asks for it, or signs in again.
-func (s *Server) SignInFor(w http.ResponseWriter, r *http.Request, next, acr string, again bool) error {
+func (s *Server) SignInFor(
+	w http.ResponseWriter, r *http.Request, next, acr string, again bool,
+) error {
 	lc := loginContext{next: ownPath(next)}
 	if lc.next == "" {
 		return fault.New(fault.Invalid, "The address to return to after signing in is not valid. Open the page that you came from again.")

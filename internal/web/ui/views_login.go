@@ -34,27 +34,27 @@ func (*LoginView) Page() PageName { return PageLogin }
 func (v *LoginView) WaitWords() string { return waitWords(v.Wait) }
 
 // CodeView asks for a second factor. Fields: the inputs of the factor's template; `choose` with
-// another kind turns to that one. Posted to /login/code.
+// another kind switches to that one. Posted to /login/code.
 type CodeView struct {
 	Base
 	Form
-	Account  string         // whose second factor is asked for
+	Account  string         // the account that signs in
 	Kind     string         // names the factor's template
 	SentTo   string         // where a message was sent, shortened, or ""
 	Options  string         // JSON for the browser's credential API, or ""
 	Others   []FactorChoice // what the person may use instead
-	StartURL string         // begins the sign-in again, with another account
+	StartURL string         // starts the sign-in again, with another account
 	Wait     time.Duration  // until a lockout ends; 0: none, over a year: until somebody unlocks it
 }
 
 // Page names the template.
 func (*CodeView) Page() PageName { return PageCode }
 
-// WaitWords says what to do about the lockout.
+// WaitWords returns what to do about the lockout.
 func (v *CodeView) WaitWords() string { return waitWords(v.Wait) }
 
-// EnrollView sets up a second factor. Fields: the inputs of the factor's template; `factor` and
-// `enrollment` unseen; `skip`=1 from the skip button. Posted to /login/enroll unless Form names
+// EnrollView sets up a second factor. Fields: the inputs of the factor's template; the hidden fields
+// `factor` and `enrollment`; `skip`=1 from the skip button. Posted to /login/enroll unless Form names
 // another address.
 type EnrollView struct {
 	Base
@@ -62,20 +62,20 @@ type EnrollView struct {
 	Account   string
 	Kind      string         // names the factor's template
 	URL       string         // drawn as a QR code, or ""
-	Secret    string         // the same to type, in groups separated by spaces, or ""
+	Secret    string         // the key to type instead, in groups separated by spaces, or ""
 	SentTo    string         // where a message was sent, shortened, or ""
 	Options   string         // JSON for the browser's credential API, or ""
 	Others    []FactorChoice // what can be set up instead
 	Required  bool           // the account must have a second factor
 	SkipUntil time.Time      // when it becomes required; zero: never
 	CanSkip   bool
-	CancelURL string // back to where the person came from; left out when empty
+	CancelURL string // the page that the person came from; left out when empty
 }
 
 // Page names the template.
 func (*EnrollView) Page() PageName { return PageEnroll }
 
-// SecretGroups returns the groups of Secret.
+// SecretGroups returns the groups that Secret consists of.
 func (v *EnrollView) SecretGroups() []string { return strings.Fields(v.Secret) }
 
 // BackupCodesView shows new backup codes, once.
