@@ -6,55 +6,66 @@ import (
 	"strings"
 )
 
-const preflightLife = "600" // seconds
+const (
+	preflightMaxAge     = "600" // seconds
+	maxPreflightHeaders = 1024  // bytes of the names that a preflight asks for
+	maxPreflightMethod  = 32    // bytes
+	exposedHeaders      = "WWW-Authenticate, DPoP-Nonce, Retry-After, X-Request-Id, " +
+		"X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+)
 
-// maxAskedHeaders bounds what a preflight may ask for, in bytes.
-const maxAskedHeaders = 1024
-
-// preflights reports whether a request is a browser asking whether a script of another origin may call (Fetch Standard §4.8), about a
-// route that lets that origin call. It carries no credential, so it is answered before anybody is known.
-func (g *Gateway) preflights(a *asked) bool {
-	asks := a.r.Header["Access-Control-Request-Method"]
-	if a.target.Method != http.MethodOptions || a.target.Origin == "" || len(asks) != 1 {
+// permitsPreflight reports whether a request is a CORS preflight (Fetch Standard §4.8) from an
+// origin that the route allows. Preflights carry no credential.
+func (rt *Route) permitsPreflight(req *Request) bool {
+	methods := req.Header["Access-Control-Request-Method"]
+	if req.Target.Method != http.MethodOptions || req.Target.Origin == "" || len(methods) != 1 {
 		return false
 	}
-	if g.find(a) != nil || !a.trustsOrigin() && !a.anyOrigin() {
+	if !rt.namesOrigin(req) && !rt.allowsAnyOrigin() {
 		return false
 	}
-	allowed := a.entry.Route().Methods
-	return (len(allowed) == 0 || slices.Contains(allowed, asks[0])) && word(asks[0]) && len(asks[0]) <= 32
+	method, allowed := methods[0], rt.source.Methods
+	return (len(allowed) == 0 || slices.Contains(allowed, method)) &&
+		visibleASCII(method) && len(method) <= maxPreflightMethod
 }
 
-// permit answers a preflight.
-func (a *asked) permit(w http.ResponseWriter) {
-	h, out := a.r.Header, w.Header()
-	a.r.Pattern = a.entry.Route().Name
-	a.allowOrigin(out)
+// answerPreflight answers a preflight that the route permits.
+func answerPreflight(w http.ResponseWriter, req *Request, route *Route) {
+	h, out := req.Header, w.Header()
+	route.allowOrigin(out, req)
 	out["Access-Control-Allow-Methods"] = h["Access-Control-Request-Method"]
-	if names := strings.Join(h["Access-Control-Request-Headers"], ","); names != "" && len(names) <= maxAskedHeaders && plainHeader(names) == names {
+	names := strings.Join(h["Access-Control-Request-Headers"], ",")
+	if names != "" && len(names) <= maxPreflightHeaders && plainHeader(names) == names {
 		out["Access-Control-Allow-Headers"] = []string{names}
 	}
-	out["Access-Control-Max-Age"] = []string{preflightLife}
+	out["Access-Control-Max-Age"] = []string{preflightMaxAge}
 	out["Vary"] = []string{"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (a *asked) anyOrigin() bool { return slices.Contains(a.entry.source.CORS, "*") }
+// namesOrigin reports whether the route's list contains the origin of the script or page that
+// caused the request.
+func (rt *Route) namesOrigin(req *Request) bool {
+	return req.Target.Origin != "" && slices.Contains(rt.source.CORS, req.Target.Origin)
+}
 
-// allowOrigin says who may read the answer. With cookies only an origin that is named may: "*" and credentials exclude each other.
-func (a *asked) allowOrigin(h http.Header) {
-	if len(a.entry.source.CORS) == 0 {
+func (rt *Route) allowsAnyOrigin() bool { return slices.Contains(rt.source.CORS, "*") }
+
+// allowOrigin writes which origins may read the response. Only an origin that the route names may
+// do so with cookies: "*" and credentials exclude each other.
+func (rt *Route) allowOrigin(h http.Header, req *Request) {
+	if len(rt.source.CORS) == 0 {
 		return
 	}
 	h["Vary"] = append(h["Vary"], "Origin")
 	switch {
-	case a.anyOrigin():
+	case rt.allowsAnyOrigin():
 		h["Access-Control-Allow-Origin"] = []string{"*"}
-	case a.trustsOrigin():
-		h["Access-Control-Allow-Origin"] = []string{a.target.Origin}
+	case rt.namesOrigin(req):
+		h["Access-Control-Allow-Origin"] = []string{req.Target.Origin}
 		h["Access-Control-Allow-Credentials"] = []string{"true"}
 	default:
 		return
 	}
-	h["Access-Control-Expose-Headers"] = []string{"WWW-Authenticate, DPoP-Nonce, Retry-After, X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"}
+	h["Access-Control-Expose-Headers"] = []string{exposedHeaders}
 }

@@ -7,33 +7,33 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/client"
-	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 )
 
-// credentials is what a request says of who makes it, read off its headers and not believed yet.
+// credentials are what the headers of a request say about its caller. Nothing of it is verified.
 type credentials struct {
-	scheme string // of the token: Bearer or DPoP
-	token  string
-	client client.ID // of Basic
-	secret string
-	basic  bool
-	named  client.ID // X-Client-Id
+	scheme  string // of the token: Bearer or DPoP
+	token   string
+	client  client.ID // of Basic
+	secret  string    // of Basic
+	basic   bool
+	claimed client.ID // X-Client-Id
 }
 
-// claims is the client that the request says it comes from, proven or not.
-func (c *credentials) claims() client.ID {
+// clientID returns the client that the request claims to come from, with or without proof.
+func (c *credentials) clientID() client.ID {
 	if c.basic {
 		return c.client
 	}
-	return c.named
+	return c.claimed
 }
 
-// credentialKey is a credential's hash, under which its caller is remembered.
+// credentialKey is a credential's hash, under which its caller is cached.
 type credentialKey [sha256.Size]byte
 
-// keyOf hashes the parts of a credential. The parts cannot run into each other: a token is one word.
+// keyOf returns the hash of the parts of a credential. The parts cannot run into each other, because
+// a token contains no NUL.
 func keyOf(kind, value string, client client.ID) credentialKey {
 	if kind == "" && client == "" {
 		return sha256.Sum256([]byte(value))
@@ -43,66 +43,68 @@ func keyOf(kind, value string, client client.ID) credentialKey {
 
 const maxClientID = 200 // bytes
 
-// readCredentials reads the Authorization header, which may hold a client's credentials and a token side by side, and
-// X-Client-Id. What is sent twice, or contradicts itself, is refused: of two programs that pick one of two, each may pick another.
-func readCredentials(h http.Header) (credentials, *access.Denial) {
+// readCredentials reads the Authorization header, which may contain a client's credentials beside a
+// token, and X-Client-Id. Headers that are repeated or contradict each other are rejected: of two
+// programs that read one of two values, each may read another.
+func readCredentials(h http.Header) (credentials, error) {
 	var c credentials
 	switch lines := h["Authorization"]; {
 	case len(lines) > 1:
-		return c, conflict("The Authorization header is sent more than once.")
+		return c, ambiguous("The Authorization header is sent more than once.")
 	case len(lines) == 1:
-		if denial := c.authorization(lines[0]); denial != nil {
-			return c, denial
+		if err := c.readAuthorization(lines[0]); err != nil {
+			return c, err
 		}
 	}
-	switch names := h["X-Client-Id"]; {
-	case len(names) > 1:
-		return c, conflict("The X-Client-Id header is sent more than once.")
-	case len(names) == 1:
-		c.named = client.ID(names[0])
-		if names[0] == "" || len(names[0]) > maxClientID || !word(names[0]) {
-			return c, conflict("The X-Client-Id header holds no client id.")
+	switch ids := h["X-Client-Id"]; {
+	case len(ids) > 1:
+		return c, ambiguous("The X-Client-Id header is sent more than once.")
+	case len(ids) == 1:
+		if ids[0] == "" || len(ids[0]) > maxClientID || !visibleASCII(ids[0]) {
+			return c, ambiguous("The X-Client-Id header does not contain a client id.")
 		}
+		c.claimed = client.ID(ids[0])
 	}
-	if c.basic && c.named != "" && c.named != c.client {
-		return c, conflict("X-Client-Id and the client's credentials name two clients.")
+	if c.basic && c.claimed != "" && c.claimed != c.client {
+		return c, ambiguous("X-Client-Id and the client's credentials name two clients.")
 	}
 	return c, nil
 }
 
-// authorization reads one header line: one credential, or a client's and a token with a comma between (RFC 9110 §11.6.2 has one;
-// a comma can stand in neither).
-func (c *credentials) authorization(line string) *access.Denial {
+// readAuthorization reads one header line: one credential, or a client's and a token separated by a
+// comma. RFC 9110 §11.6.2 allows one; neither can contain a comma.
+func (c *credentials) readAuthorization(line string) error {
 	for more := true; more; {
 		var part string
 		part, line, more = strings.Cut(line, ",")
 		scheme, value, _ := strings.Cut(strings.TrimSpace(part), " ")
 		value = strings.TrimSpace(value)
-		var denial *access.Denial
+		var err error
 		switch {
 		case strings.EqualFold(scheme, schemeBearer):
-			denial = c.bear(schemeBearer, value)
+			err = c.addToken(schemeBearer, value)
 		case strings.EqualFold(scheme, schemeDPoP):
-			denial = c.bear(schemeDPoP, value)
+			err = c.addToken(schemeDPoP, value)
 		case strings.EqualFold(scheme, schemeBasic):
-			denial = c.prove(scheme + " " + value)
+			err = c.addSecret(scheme + " " + value)
 		default:
-			return badCredential(schemeBearer, access.CodeInvalidRequest, "The Authorization header has a scheme that is not known here. Use Bearer, DPoP or Basic.",
+			err = badCredential(schemeBearer, access.CodeInvalidRequest,
+				"The Authorization header has an unknown scheme. Use Bearer, DPoP or Basic.",
 				"The Authorization header has an unknown scheme.")
 		}
-		if denial != nil {
-			return denial
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (c *credentials) bear(scheme, token string) *access.Denial {
+func (c *credentials) addToken(scheme, token string) error {
 	switch {
 	case c.token != "":
-		return conflict("The Authorization header holds two tokens.")
+		return ambiguous("The Authorization header contains two tokens.")
 	case token == "":
-		return conflict("The Authorization header holds no token where one should stand.")
+		return ambiguous("The Authorization header contains a scheme without a token.")
 	case len(token) > jose.MaxToken:
 		return badToken("The token is longer than any that is accepted.")
 	}
@@ -110,9 +112,9 @@ func (c *credentials) bear(scheme, token string) *access.Denial {
 	return nil
 }
 
-func (c *credentials) prove(header string) *access.Denial {
+func (c *credentials) addSecret(header string) error {
 	if c.basic {
-		return conflict("The Authorization header holds two clients' credentials.")
+		return ambiguous("The Authorization header contains two clients' credentials.")
 	}
 	id, pass, _, err := token.BasicSecret(header)
 	if err != nil || len(id) > maxClientID {
@@ -122,12 +124,13 @@ func (c *credentials) prove(header string) *access.Denial {
 	return nil
 }
 
-func conflict(reason string) *access.Denial {
+// ambiguous returns the denial of a request whose credentials could be read in more than one way.
+func ambiguous(reason string) *access.Denial {
 	return badRequest("credential", reason, "Send each credential once.")
 }
 
-// tokenWord reports whether s has the form of a token (RFC 6750 §2.1, b64token).
-func tokenWord(s string) bool {
+// tokenLike reports whether s has the form of a token (RFC 6750 §2.1, b64token).
+func tokenLike(s string) bool {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
@@ -139,21 +142,12 @@ func tokenWord(s string) bool {
 	return true
 }
 
-// word reports whether s is visible ASCII without a space.
-func word(s string) bool {
+// visibleASCII reports whether s consists of visible ASCII characters, without spaces.
+func visibleASCII(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] <= 0x20 || s[i] >= 0x7f {
 			return false
 		}
 	}
 	return true
-}
-
-// denialDetail returns why a lookup ended in a Denied error, for the operator: its reason code, or
-// its text.
-func denialDetail(err error) string {
-	if reason := fault.Reason(err); reason != "" {
-		return reason
-	}
-	return fault.Text(err)
 }

@@ -5,139 +5,155 @@ import (
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
-	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// Check answers a proxy that asks whether a request it holds may pass: 200 with headers that say who makes it, or what the proxy should answer
-// in place of the upstream. It is served at /gateway/check and, with the request's own path behind it, below.
-func (g *Gateway) Check(w http.ResponseWriter, r *http.Request) {
-	r.Pattern = pathCheck
-	a := &asked{r: r, ev: web.EventOf(r.Context()), asker: true, caller: g.nobody}
-	a.target.Now = a.ev.Now
-	denial := g.original(a)
-	if denial == nil && !g.preflights(a) { // a preflight is the upstream's to answer, as nobody's
-		denial = g.check(a)
-	}
-	if denial == nil {
-		denial = g.rate(w, a)
-	}
-	var p *pass
-	if denial == nil {
-		var err error
-		if p, err = g.pass(a); err != nil {
-			denial = unjudged(err)
-		}
-	}
-	if denial != nil {
-		if denial.Status == http.StatusNotFound { // the address exists at the proxy, so it is not ours to say that it does not
-			denial.Status, denial.Code = http.StatusForbidden, access.CodeAccessDenied
-			denial.Public = "There is no route for this address, so nobody may pass."
-		}
-		g.refuse(w, a, denial)
-		return
-	}
+// approve tells a proxy that the request it asked about may pass.
+func (g *Gateway) approve(w http.ResponseWriter, d Decision, headers *identityHeaders) {
 	h := w.Header()
-	p.put(h)
-	if a.nonce != "" {
-		h["Dpop-Nonce"] = []string{a.nonce}
+	headers.write(h)
+	if d.Nonce != "" {
+		h["Dpop-Nonce"] = []string{d.Nonce}
 	}
 	h["Cache-Control"] = []string{"no-store"}
 	h["Content-Length"] = []string{"0"}
 	w.WriteHeader(http.StatusOK)
 }
 
-// original reads the request that a proxy asks about. A proxy tells it in one of four ways; each is read by itself, and who tells it in
-// two ways is refused, since one of them may be the caller's.
-func (g *Gateway) original(a *asked) *access.Denial {
-	r, h := a.r, a.r.Header
+// forProxy returns the decision as a proxy gets it. The address exists at the proxy, so the gateway
+// does not answer that it does not.
+func (d Decision) forProxy() Decision {
+	if d.Denial.Status != http.StatusNotFound {
+		return d
+	}
+	denial := *d.Denial
+	denial.Status, denial.Code = http.StatusForbidden, access.CodeAccessDenied
+	denial.Public = "There is no route for this address, so no request may pass."
+	d.Denial = &denial
+	return d
+}
+
+// originalRequest returns the request that a proxy asks about. A proxy describes it in one of four
+// ways. A question that uses two of them is rejected, since one of them may come from the caller.
+// The request is not nil with an error, for the record.
+func (g *Gateway) originalRequest(r *http.Request) (*Request, error) {
+	line, nginx, err := g.originalLine(r)
+	if err == nil {
+		err = checkDisguised(r.Header)
+	}
+	if line.scheme == "" {
+		line.scheme = g.scheme(r)
+	}
+	req := build(r, line)
+	req.AskedByProxy, req.OnlyAuthStatus = true, nginx
+	return req, err
+}
+
+// originalLine returns the line of the request that a proxy asks about, and whether the proxy is
+// nginx, by the way in which it describes the request.
+func (g *Gateway) originalLine(r *http.Request) (line requestLine, nginx bool, err error) {
 	if !g.trusted(r) {
-		denial := badRequest("proxy", "The question comes from an address that is no trusted proxy.", "Add the proxy's address to TRUSTED_PROXIES.")
-		denial.Status, denial.Code = http.StatusForbidden, access.CodeAccessDenied
-		return denial
+		d := badRequest("proxy", "The question comes from an address that is not a trusted proxy.",
+			"Add the proxy's address to TRUSTED_PROXIES.")
+		d.Status, d.Code = http.StatusForbidden, access.CodeAccessDenied
+		return line, false, d
 	}
-	path := rawPath(r)
-	ways := 0
-	for _, told := range [...]bool{len(path) > len(pathCheck), len(h["X-Forwarded-Uri"]) > 0, len(h["X-Original-Uri"]) > 0, len(h["X-Original-Url"]) > 0} {
-		if told {
-			ways++
-		}
-	}
-	var denial *access.Denial
-	switch {
-	case ways > 1:
-		return badRequest("proxy", "The question tells the request's address in two ways.", "Let the proxy clear X-Forwarded-Uri, X-Original-URI and X-Original-URL of what the caller sends, but the one that it sets.")
-	case ways == 0:
-		return badRequest("proxy", "The question does not tell the address of the request.", "Set X-Forwarded-Uri, X-Original-URI or X-Original-URL at the proxy, or ask below /gateway/check with the request's own path.")
-	case len(path) > len(pathCheck):
-		denial = a.fromPath(path[len(pathCheck):])
-	case len(h["X-Forwarded-Uri"]) > 0:
-		denial = a.fromHeaders("X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Host")
-	case len(h["X-Original-Uri"]) > 0:
-		a.nginx = true
-		denial = a.fromHeaders("X-Original-Uri", "X-Original-Method", "X-Original-Host")
+	below := strings.TrimPrefix(rawPath(r), pathCheck)
+	forwarded := len(r.Header["X-Forwarded-Uri"]) > 0
+	originalURI, originalURL := len(r.Header["X-Original-Uri"]) > 0, len(r.Header["X-Original-Url"]) > 0
+	switch count(below != "", forwarded, originalURI, originalURL) {
+	case 0:
+		return line, false, badRequest("proxy", "The question does not contain the address of the request.",
+			"Set X-Forwarded-Uri, X-Original-URI or X-Original-URL at the proxy, or ask below "+
+				"/gateway/check with the request's own path.")
+	case 1:
 	default:
-		a.nginx = true
-		denial = a.fromURL()
+		return line, false, badRequest("proxy", "The question contains the request's address in two ways.",
+			"Let the proxy remove X-Forwarded-Uri, X-Original-URI and X-Original-URL from what the caller "+
+				"sends, except the one that it sets.")
 	}
-	if name := disguised(h); denial == nil && name != "" {
-		denial = badRequest("header", "A header's name is a disguise of one that is ours.", "Send no headers such as X_Auth_User.")
-		denial.Had = []string{name}
+	switch {
+	case below != "": // as Envoy asks (ext_authz over HTTP): the request with its path behind ours
+		return requestLine{method: r.Method, authority: r.Host, path: below, query: r.URL.RawQuery}, false, nil
+	case forwarded:
+		line, err = lineFromHeaders(r.Header, "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Host")
+		return line, false, err
+	case originalURI:
+		line, err = lineFromHeaders(r.Header, "X-Original-Uri", "X-Original-Method", "X-Original-Host")
+		return line, true, err
 	}
-	if a.target.Scheme == "" {
-		a.target.Scheme = g.scheme(r)
-	}
-	a.browser()
-	return denial
+	line, err = lineFromURL(r.Header)
+	return line, true, err
 }
 
-// fromPath is how Envoy asks (ext_authz over HTTP): with the request's method, host and headers, and its path behind ours.
-func (a *asked) fromPath(path string) *access.Denial {
-	a.target.Method, a.authority, a.raw, a.target.Query = a.r.Method, a.r.Host, path, a.r.URL.RawQuery
-	return nil
-}
-
-// fromHeaders is how Traefik and Caddy ask, and nginx as the guide configures it. All three must be there: what the proxy does not
-// set, the caller could.
-func (a *asked) fromHeaders(uri, method, host string) *access.Denial {
-	value := map[string]string{}
-	for _, name := range [...]string{uri, method, host} {
-		switch v := a.r.Header[name]; {
-		case len(v) == 0 || v[0] == "":
-			return badRequest("proxy", "The header "+name+" is missing.", "Set it at the proxy, so that no caller can.")
-		case len(v) > 1 || name != uri && strings.ContainsAny(v[0], ", "):
-			return badRequest("proxy", "The header "+name+" has more than one value.", "Let the proxy replace what the caller sends.")
-		default:
-			value[name] = v[0]
+func count(conditions ...bool) int {
+	n := 0
+	for _, c := range conditions {
+		if c {
+			n++
 		}
 	}
-	a.target.Method, a.authority = value[method], value[host]
-	a.raw, a.target.Query, _ = strings.Cut(value[uri], "?")
+	return n
+}
+
+// checkDisguised rejects a request with a header that some servers would read as one of the
+// gateway's own. Where a proxy copies the gateway's headers over the caller's, it would be left.
+func checkDisguised(h http.Header) error {
+	for name := range h {
+		if asCGI(name) != name && reserved(name) {
+			d := badRequest("header", "A header's name is a disguised form of one of the gateway's own.",
+				"Send no headers such as X_Auth_User.")
+			d.Had = []string{name}
+			return d
+		}
+	}
 	return nil
 }
 
-// fromURL is how some configurations of nginx ask: with the whole address in one header.
-func (a *asked) fromURL() *access.Denial {
-	method, address := a.r.Header["X-Original-Method"], a.r.Header["X-Original-Url"]
+// lineFromHeaders reads three headers, as Traefik and Caddy set them, and nginx when it is
+// configured as the guide says. All must be there once: what the proxy does not set, the caller
+// could.
+func lineFromHeaders(h http.Header, uri, method, host string) (requestLine, error) {
+	for _, name := range [...]string{uri, method, host} {
+		switch v := h[name]; {
+		case len(v) == 0 || v[0] == "":
+			return requestLine{}, badRequest("proxy", "The header "+name+" is missing.",
+				"Set it at the proxy, so that callers cannot.")
+		case len(v) > 1 || name != uri && strings.ContainsAny(v[0], ", "):
+			return requestLine{}, badRequest("proxy", "The header "+name+" has more than one value.",
+				"Let the proxy replace what the caller sends.")
+		}
+	}
+	line := requestLine{method: h[method][0], authority: h[host][0]}
+	line.path, line.query, _ = strings.Cut(h[uri][0], "?")
+	return line, nil
+}
+
+// lineFromURL reads the whole address from one header, as some configurations of nginx set it.
+func lineFromURL(h http.Header) (requestLine, error) {
+	method, address := h["X-Original-Method"], h["X-Original-Url"]
 	if len(method) != 1 || len(address) != 1 || method[0] == "" {
-		return badRequest("proxy", "X-Original-URL and X-Original-Method must be there, once each.", "Set both at the proxy, so that no caller can.")
+		return requestLine{}, badRequest("proxy",
+			"X-Original-URL and X-Original-Method must each be there once.",
+			"Set both at the proxy, so that callers cannot.")
 	}
 	rest, secure := strings.CutPrefix(address[0], "https://")
 	rest, plain := strings.CutPrefix(rest, "http://")
 	if secure == plain {
-		return badRequest("proxy", "X-Original-URL is no http or https address.", "Set it to $scheme://$http_host$request_uri.")
+		return requestLine{}, badRequest("proxy", "X-Original-URL is not an http or https address.",
+			"Set it to $scheme://$http_host$request_uri.")
 	}
-	a.target.Scheme = "http"
+	line := requestLine{method: method[0], scheme: "http"}
 	if secure {
-		a.target.Scheme = "https"
+		line.scheme = "https"
 	}
 	at := strings.IndexAny(rest, "/?")
 	if at < 0 {
 		at = len(rest)
 	}
-	a.target.Method, a.authority = method[0], rest[:at]
-	a.raw, a.target.Query, _ = strings.Cut(rest[at:], "?")
-	if a.raw == "" {
-		a.raw = "/"
+	line.authority = rest[:at]
+	line.path, line.query, _ = strings.Cut(rest[at:], "?")
+	if line.path == "" {
+		line.path = "/"
 	}
-	return nil
+	return line, nil
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,37 +22,40 @@ type resource struct {
 	DPoPAlgorithms []string `json:"dpop_signing_alg_values_supported"`
 }
 
-// Metadata describes a route as a protected resource, at the well-known address with the route's path behind it (RFC 9728 §3.1),
-// and the issuer itself where there is none behind it at its own host.
+// Metadata describes a route as a protected resource, at the well-known address followed by the
+// route's path (RFC 9728 §3.1). Without a path, at its own host, it describes the issuer.
 func (g *Gateway) Metadata(w http.ResponseWriter, r *http.Request) {
 	r.Pattern = pathMetadata
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*") // scripts read it before they know where to sign in
-	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")
-	status, body := http.StatusOK, []byte(nil)
-	switch doc := g.describe(r); {
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
-		status = http.StatusMethodNotAllowed
-		body, _ = json.Marshal(wireError{access.CodeMethod, "This address serves GET only.", web.EventOf(r.Context()).ID, 0})
-	case doc == nil:
-		h.Set("Cache-Control", "no-store")
-		status = http.StatusNotFound
-		body, _ = json.Marshal(wireError{access.CodeNotFound, "There is no protected resource at this address.", web.EventOf(r.Context()).ID, 0})
-	default:
-		h.Set("Cache-Control", "public, max-age=300")
-		body, _ = json.Marshal(doc) // strings always marshal
+		writeProblem(w, r, http.StatusMethodNotAllowed, access.CodeMethod, "This address serves only GET.")
+		return
 	}
+	doc := g.describe(r)
+	if doc == nil {
+		writeProblem(w, r, http.StatusNotFound, access.CodeNotFound,
+			"There is no protected resource at this address.")
+		return
+	}
+	body, _ := json.Marshal(doc) // strings always marshal
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body)
+		_, _ = w.Write(body) // the caller is gone if it fails
 	}
 }
 
-// describe finds what a metadata address is about, or nil. The resource must be named exactly: what is below a route's prefix is no
-// resource of its own (RFC 9728 §3.3).
+func writeProblem(w http.ResponseWriter, r *http.Request, status int, code, text string) {
+	id := web.EventOf(r.Context()).ID
+	web.WriteProblem(w, r, web.Problem{Status: status, Code: code, Text: text, RequestID: id})
+}
+
+// describe returns the resource that a metadata address is about, or nil. The address must name the
+// resource exactly: what is below a route's prefix is not a resource of its own (RFC 9728 §3.3).
 func (g *Gateway) describe(r *http.Request) *resource {
 	host, ok := hostOf(r.Host)
 	if !ok {
@@ -68,33 +72,35 @@ func (g *Gateway) describe(r *http.Request) *resource {
 	tab := g.table.Load()
 	if c, _, ok := tab.routes.Match(host, path); ok && c.Prefix() == path {
 		route := c.Route()
-		doc := g.about(c.ResourceAt(host), route.Name, route.Scopes)
+		doc := g.metadataOf(c.ResourceAt(host), route.Name, route.Scopes)
 		for _, f := range tab.foreign {
-			for _, name := range route.Issuers {
-				if name == f.name {
-					doc.Servers = append(doc.Servers, f.issuer)
-				}
+			if slices.Contains(route.Issuers, f.name) {
+				doc.Servers = append(doc.Servers, f.issuer)
 			}
 		}
 		return doc
 	}
 	if suffix == "" && host == g.host {
-		return g.about(g.Issuer, "", nil)
+		return g.metadataOf(g.Issuer, "", nil)
 	}
 	return nil
 }
 
-func (g *Gateway) about(identifier, name string, scopes []string) *resource {
+func (g *Gateway) metadataOf(identifier, name string, scopes []string) *resource {
 	return &resource{
-		Resource: identifier, Name: name, Servers: []string{g.Issuer}, Scopes: scopes,
-		BearerMethods: []string{"header"}, DPoPAlgorithms: dpop.Algorithms(),
+		Resource:       identifier,
+		Name:           name,
+		Servers:        []string{g.Issuer},
+		Scopes:         scopes,
+		BearerMethods:  []string{"header"},
+		DPoPAlgorithms: dpop.Algorithms(),
 	}
 }
 
-// metadataURL is where a route's metadata are: the well-known path stands between the host and the path of its identifier (RFC 9728 §3.1).
-func (g *Gateway) metadataURL(a *asked) string {
-	id := a.entry.ResourceAt(a.target.Host)
-	scheme, rest, _ := strings.Cut(id, "://")
+// metadataURL returns the address of the metadata of a resource: the well-known path between the
+// host and the path of its identifier (RFC 9728 §3.1).
+func metadataURL(identifier string) string {
+	scheme, rest, _ := strings.Cut(identifier, "://")
 	host, path, found := strings.Cut(rest, "/")
 	if found {
 		path = "/" + path

@@ -12,82 +12,98 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// proxy decides a request and sends it on.
-func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request) {
-	a := g.direct(r)
-	if g.preflights(a) {
-		a.permit(w)
-		return
-	}
-	denial := g.check(a)
-	if a.entry != nil {
-		r.Pattern = a.entry.Route().Name // for the record of requests
-		a.allowOrigin(w.Header())
-	}
-	if denial == nil {
-		denial = g.rate(w, a)
-	}
-	if denial != nil {
-		g.refuse(w, a, denial)
-		return
-	}
-	g.send(w, a)
+// forwarding is a request that may pass, on its way to an upstream.
+type forwarding struct {
+	g       *Gateway
+	w       http.ResponseWriter
+	req     *Request
+	d       Decision
+	path    string // the request's, without the route's prefix
+	headers *identityHeaders
+	guard   *streamGuard // nil until the request has been served for half a second
 }
 
-// send passes a request that may pass to the route's upstream.
-func (g *Gateway) send(w http.ResponseWriter, a *asked) {
-	p, err := g.pass(a)
+// forward passes a request to the route's upstream, and its response to the caller.
+func (g *Gateway) forward(w http.ResponseWriter, req *Request, d Decision) {
+	headers, err := g.identityHeaders(req, d.Route, d.Caller)
 	if err != nil {
-		g.refuse(w, a, unjudged(err))
+		d.Denial = unjudged(err)
+		g.deny(w, req, d)
 		return
 	}
-	if a.nonce != "" {
-		w.Header()["Dpop-Nonce"] = []string{a.nonce}
+	if d.Nonce != "" {
+		w.Header()["Dpop-Nonce"] = []string{d.Nonce}
 	}
+	f := &forwarding{g: g, w: w, req: req, d: d, path: d.Route.Rest(req.Target.Path), headers: headers}
 	out := upstream.Out{
-		Path: a.rest, RawQuery: a.target.Query, BodyLimit: a.entry.source.BodyLimit,
-		Header: func(h http.Header, _ *url.URL) { g.forward(h, a, p) },
-		Answer: func(h http.Header, _ *url.URL) { g.answered(w.Header(), h, a) },
-		Still:  func() error { return g.still(a) },
+		Path:      f.path,
+		RawQuery:  req.Target.Query,
+		BodyLimit: d.Route.source.BodyLimit,
+		Header:    f.rewriteRequest,
+		Answer:    f.rewriteResponse,
+		Still:     f.recheck,
 	}
-	if a.entry.source.KeepHost {
-		out.Host = a.authority
+	if d.Route.source.KeepHost {
+		out.Host = req.Authority
 	}
-	r := a.r
-	if lasting := web.Persistent(r.Context()); lasting != r.Context() { // a stream outlives the deadline of an ordinary request
-		r = r.WithContext(lasting)
+	r := req.http
+	if ctx := web.Persistent(r.Context()); ctx != r.Context() { // a stream outlives the deadline of ordinary requests
+		r = r.WithContext(ctx)
 	}
-	if err := a.entry.pool.Serve(w, r, out); err != nil {
-		g.refuse(w, a, unserved(err))
+	if err := d.Route.pool.Serve(w, r, out); err != nil {
+		d.Denial = upstreamDenial(err)
+		g.deny(w, req, d)
 	}
 }
 
-// unserved is a request that the upstream did not answer.
-func unserved(err error) *access.Denial {
+// recheck returns why the request may not go on, or nil. Two calls never run at once.
+func (f *forwarding) recheck() error {
+	if f.guard == nil {
+		f.guard = newStreamGuard(f.g, f.req, f.d)
+	}
+	return f.guard.check()
+}
+
+// rewriteRequest replaces the headers that the caller sent by those that the upstream gets.
+func (f *forwarding) rewriteRequest(h http.Header, _ *url.URL) {
+	forwardHeaders(h, f.req, f.headers)
+	if prefix := f.req.Target.Path[:len(f.req.Target.Path)-len(f.path)]; prefix != "" {
+		h["X-Forwarded-Prefix"] = []string{prefix}
+	}
+}
+
+// rewriteResponse removes what an upstream's response may not say.
+func (f *forwarding) rewriteResponse(h http.Header, _ *url.URL) {
+	f.g.filterResponse(f.w.Header(), h, f.req, f.d.Route)
+}
+
+// upstreamDenial returns the denial of a request that the upstream did not answer, or whose right
+// ended before it did.
+func upstreamDenial(err error) *access.Denial {
 	var ended *access.Denial
 	if errors.As(err, &ended) {
 		return ended
 	}
-	r := &access.Denial{
+	d := &access.Denial{
 		Status: upstream.Status(err),
 		Code:   access.CodeUpstream,
 		Public: fault.Text(err),
 		Rule:   "upstream",
-		Reason: "The upstream gave no answer.",
+		Reason: "The upstream did not answer.",
 		Remedy: "Look for the request id in the server's log, which names the upstream.",
 		Cause:  err,
 	}
 	var f *fault.Error
 	if errors.As(err, &f) {
-		r.RetryAfter = f.After
+		d.RetryAfter = f.After
 	}
 	switch {
-	case r.Status == http.StatusRequestEntityTooLarge:
-		r.Code = access.CodeRequestTooLarge
-	case r.Status < http.StatusInternalServerError:
-		r.Code = access.CodeInvalidRequest
-	case r.Status == http.StatusServiceUnavailable && r.RetryAfter == 0:
-		r.RetryAfter = time.Second
+	case d.Status == http.StatusRequestEntityTooLarge:
+		d.Code = access.CodeRequestTooLarge
+	case d.Status < http.StatusInternalServerError:
+		d.Code = access.CodeInvalidRequest
+	case d.Status == http.StatusServiceUnavailable && d.RetryAfter == 0:
+		d.RetryAfter = time.Second
 	}
-	return r
+	return d
 }

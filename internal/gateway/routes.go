@@ -14,31 +14,34 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/gateway/upstream"
 )
 
-// entry is a route in force.
-type entry struct {
+// Route is a route in force, with its upstreams.
+type Route struct {
 	*access.Compiled
 	source  access.Route // as it was given, before it was compiled
 	pool    *upstream.Pool
-	origins []string // of the upstreams: the audience of X-Auth-Info
-	passes  passes   // of callers who are nobody
-	watched bool     // the pool's health is looked after
+	origins []string    // of the upstreams: the audience of X-Auth-Info
+	headers headerCache // of anonymous callers
+	watched bool        // the health of the upstreams is being checked
 }
 
-// table is all routes in force. It is immutable but for what its entries remember.
+func (rt *Route) id() string   { return rt.Compiled.Route().ID }
+func (rt *Route) name() string { return rt.Compiled.Route().Name }
+
+// table is all routes in force. It is immutable but for the caches of its routes.
 type table struct {
 	routes  *access.Table
-	entries map[*access.Compiled]*entry
+	entries map[*access.Compiled]*Route
 	size    int
 	foreign []*Foreign
 	compile access.Options
 }
 
-// Reload brings the routes into force that there are now. One that cannot be used is logged and left out, the others live. The
-// upstreams of a route that has them unchanged are kept, with what is known of their health.
+// Reload puts the current routes in force. A route that cannot be used is logged and left out. The
+// upstreams of a route that has not changed them are kept, with what is known of their health.
 func (g *Gateway) Reload() {
 	g.loading.Lock()
 	defer g.loading.Unlock()
-	before := map[string]*entry{}
+	before := map[string]*Route{}
 	setup := g.Setup()
 	old := g.table.Load()
 	if old != nil {
@@ -46,20 +49,25 @@ func (g *Gateway) Reload() {
 			before[e.source.ID] = e
 		}
 	}
-	anew := old == nil || !reflect.DeepEqual(old.compile, setup.Compile) // routes that have not changed may mean something else now
-	next := &table{entries: map[*access.Compiled]*entry{}, foreign: setup.Foreign, compile: setup.Compile}
+	// Routes that have not changed may mean something else with other options.
+	recompile := old == nil || !reflect.DeepEqual(old.compile, setup.Compile)
+	next := &table{
+		entries: map[*access.Compiled]*Route{},
+		foreign: setup.Foreign,
+		compile: setup.Compile,
+	}
 	addresses := map[string]bool{}
 	var good []*access.Compiled
 	for _, r := range setup.Routes {
 		if r.Inactive {
 			continue
 		}
-		e, err := g.entry(r, setup.Compile, before[r.ID], anew)
+		e, err := g.newRoute(r, setup.Compile, before[r.ID], recompile)
 		if err == nil && addresses[e.Address()] {
 			err = fault.New(fault.Conflict, "another route has the same address %s; change or delete one of them", e.Address())
 		}
 		if err != nil {
-			g.leftOut(&r, err)
+			g.logUnusable(&r, err)
 			continue
 		}
 		addresses[e.Address()] = true
@@ -67,8 +75,8 @@ func (g *Gateway) Reload() {
 		next.entries[e.Compiled] = e
 	}
 	var err error
-	if next.routes, err = access.NewTable(good); err != nil { // the addresses differ, so nothing is left that it could refuse
-		g.Kit.Log.LogAttrs(context.Background(), slog.LevelError, "the routes are not in force", slog.String("error", err.Error()))
+	if next.routes, err = access.NewTable(good); err != nil { // the addresses differ, so it should accept them
+		g.Kit.Log.LogAttrs(context.Background(), slog.LevelError, "the routes could not be put in force", slog.String("error", err.Error()))
 		return
 	}
 	next.size = len(good)
@@ -76,90 +84,94 @@ func (g *Gateway) Reload() {
 	g.settle(before, next)
 }
 
-// leftOut tells the log of a route that cannot be used.
-func (g *Gateway) leftOut(r *access.Route, err error) {
+// logUnusable logs a route that cannot be used.
+func (g *Gateway) logUnusable(r *access.Route, err error) {
 	g.Kit.Log.LogAttrs(context.Background(), slog.LevelError, "a route is not in force",
 		slog.String("route", r.ID), slog.String("name", r.Name), slog.String("error", err.Error()))
 }
 
-// settle ends the pools that no route has any more, and looks after the new ones' health.
-func (g *Gateway) settle(before map[string]*entry, now *table) {
-	kept := map[*upstream.Pool]bool{}
-	for _, e := range now.entries {
-		kept[e.pool] = true
-		g.watch(e)
+// settle closes the pools that no route uses any more, and starts to check the health of new ones.
+func (g *Gateway) settle(before map[string]*Route, now *table) {
+	used := map[*upstream.Pool]bool{}
+	for _, rt := range now.entries {
+		used[rt.pool] = true
+		g.checkHealth(rt)
 	}
-	for _, e := range before {
-		if !kept[e.pool] {
-			e.pool.Close()
+	for _, rt := range before {
+		if !used[rt.pool] {
+			rt.pool.Close()
 		}
 	}
 }
 
-// watch asks a new pool's upstreams how they are, once the gateway runs.
-func (g *Gateway) watch(e *entry) {
-	if g.running == nil || e.watched || e.source.HealthPath == "" {
+// checkHealth starts to check the health of a route's upstreams, once the gateway runs.
+func (g *Gateway) checkHealth(rt *Route) {
+	if g.running == nil || rt.watched || rt.source.HealthPath == "" {
 		return
 	}
-	e.watched = true
-	running, pool := g.running, e.pool
+	rt.watched = true
+	running, pool := g.running, rt.pool
 	g.checks.Go(func() { pool.Run(running) })
 }
 
-// entry makes a route ready, with the pool that it had where its upstreams are the same.
-func (g *Gateway) entry(r access.Route, o access.Options, before *entry, anew bool) (*entry, error) {
-	if before != nil && !anew && reflect.DeepEqual(before.source, r) {
+// newRoute returns a route ready to serve, with the pool of its predecessor if the upstreams are the
+// same.
+func (g *Gateway) newRoute(r access.Route, o access.Options, before *Route, recompile bool) (*Route, error) {
+	if before != nil && !recompile && reflect.DeepEqual(before.source, r) {
 		return before, nil
 	}
 	compiled, err := access.Compile(r, o)
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{Compiled: compiled, source: r}
+	rt := &Route{Compiled: compiled, source: r}
 	for _, s := range r.Upstreams {
 		origin, err := originOf(s)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(e.origins, origin) {
-			e.origins = append(e.origins, origin)
+		if !slices.Contains(rt.origins, origin) {
+			rt.origins = append(rt.origins, origin)
 		}
 	}
 	if before != nil && sameUpstreams(&before.source, &r) {
-		e.pool, e.watched = before.pool, before.watched
-		return e, nil
+		rt.pool, rt.watched = before.pool, before.watched
+		return rt, nil
 	}
 	p := g.Upstream
-	p.Targets, p.Timeout, p.HealthPath, p.HealthEvery = r.Upstreams, r.Timeout.D(), r.HealthPath, r.HealthEvery.D()
-	p.OnState = g.upstreamState(compiled.Route().Name)
-	e.pool, err = upstream.New(p)
-	return e, err
+	p.Targets, p.Timeout = r.Upstreams, r.Timeout.D()
+	p.HealthPath, p.HealthEvery = r.HealthPath, r.HealthEvery.D()
+	p.OnState = g.logUpstream(rt.name())
+	rt.pool, err = upstream.New(p)
+	return rt, err
 }
 
-// upstreamState tells the log when an upstream is left out, and when it is back.
-func (g *Gateway) upstreamState(route string) func(string, bool, error) {
+// logUpstream returns a function that logs when an upstream is skipped, and when it is used again.
+func (g *Gateway) logUpstream(route string) func(string, bool, error) {
 	return func(target string, healthy bool, cause error) {
 		attrs := []slog.Attr{slog.String("route", route), slog.String("upstream", target)}
 		if healthy {
-			g.Kit.Log.LogAttrs(context.Background(), slog.LevelInfo, "an upstream is back", attrs...)
+			g.Kit.Log.LogAttrs(context.Background(), slog.LevelInfo, "an upstream is healthy again", attrs...)
 			return
 		}
 		if cause != nil {
 			attrs = append(attrs, slog.String("error", cause.Error()))
 		}
-		g.Kit.Log.LogAttrs(context.Background(), slog.LevelWarn, "an upstream is left out", attrs...)
+		g.Kit.Log.LogAttrs(context.Background(), slog.LevelWarn, "an upstream is unhealthy and is skipped", attrs...)
 	}
 }
 
 func sameUpstreams(a, b *access.Route) bool {
-	return slices.Equal(a.Upstreams, b.Upstreams) && a.Timeout == b.Timeout && a.HealthPath == b.HealthPath && a.HealthEvery == b.HealthEvery
+	return slices.Equal(a.Upstreams, b.Upstreams) && a.Timeout == b.Timeout &&
+		a.HealthPath == b.HealthPath && a.HealthEvery == b.HealthEvery
 }
 
-// originOf is an upstream's scheme, host and port as it would write them itself (RFC 6454 §6.2); h2c is http on the wire.
+// originOf returns an upstream's scheme, host and port in the form of RFC 6454 §6.2; h2c is http on
+// the wire.
 func originOf(address string) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return "", fault.InvalidField("upstreams", "an upstream is no address")
+		return "", fault.InvalidField("upstreams", "an upstream is not an address")
 	}
 	scheme, host := u.Scheme, strings.ToLower(u.Host)
 	switch scheme {
@@ -173,16 +185,16 @@ func originOf(address string) (string, error) {
 	return scheme + "://" + host, nil
 }
 
-// nearDepth is more segments than any prefix has: looking at more would only cost time.
+// nearDepth is more segments than any prefix has.
 const nearDepth = 20
 
-// near reports whether a path that is refused belongs to a route by any reading of it: as far as it is sound, or as a
-// program reads it that decodes, folds slashes and follows dots.
+// near reports whether a path that Clean rejects belongs to a route by any reading of it: up to where
+// it is valid, or as a program reads it that unescapes, merges slashes and follows dot segments.
 func (t *table) near(host, raw string) bool {
 	if len(raw) > access.MaxPath {
 		raw = raw[:access.MaxPath]
 	}
-	sound := ""
+	valid := ""
 	for i, depth := 1, 0; i <= len(raw) && depth < nearDepth; i++ {
 		if i < len(raw) && raw[i] != '/' {
 			continue
@@ -192,15 +204,15 @@ func (t *table) near(host, raw string) bool {
 		if err != nil {
 			break
 		}
-		sound = clean
+		valid = clean
 	}
-	if sound != "" {
-		if _, _, ok := t.routes.Match(host, sound); ok {
+	if valid != "" {
+		if _, _, ok := t.routes.Match(host, valid); ok {
 			return true
 		}
 	}
 	loose := raw
-	for range 3 { // an escape of an escape of an escape is nobody's path
+	for range 3 { // no program unescapes more often
 		decoded, err := url.PathUnescape(loose)
 		if err != nil || decoded == loose {
 			break
@@ -212,7 +224,7 @@ func (t *table) near(host, raw string) bool {
 	return ok
 }
 
-// withoutParameters cuts the parameters off every segment (RFC 3986 §3.3).
+// withoutParameters returns a path without the parameters of its segments (RFC 3986 §3.3).
 func withoutParameters(p string) string {
 	if !strings.Contains(p, ";") {
 		return p

@@ -9,10 +9,10 @@ import (
 
 const traceLength = 55 // 00-, 32 digits, -, 16 digits, -, 2 digits
 
-// trace passes a well-formed traceparent on with its tracestate, or makes one (W3C Trace Context §2.2, §4): broken ones would
-// make each service behind us begin a trace of its own.
+// trace keeps a well-formed traceparent with its tracestate, or writes a new one (W3C Trace Context
+// §2.2, §4). With a malformed one, each upstream would begin a trace of its own.
 func trace(h http.Header) {
-	if v := h["Traceparent"]; len(v) == 1 && tracesOn(v[0]) {
+	if v := h["Traceparent"]; len(v) == 1 && validTrace(v[0]) {
 		if len(h["Tracestate"]) > 1 || len(first(h, "Tracestate")) > 512 { // §3.3.1.5: what is longer may be dropped
 			delete(h, "Tracestate")
 		}
@@ -22,8 +22,9 @@ func trace(h http.Header) {
 	h["Traceparent"] = []string{newTrace()}
 }
 
-// tracesOn reports whether a traceparent is one (W3C Trace Context §2.2.2). Versions that come later may have more behind it.
-func tracesOn(s string) bool {
+// validTrace reports whether a traceparent is well-formed (W3C Trace Context §2.2.2). Later versions
+// may append more.
+func validTrace(s string) bool {
 	switch {
 	case len(s) < traceLength, s[2] != '-', s[35] != '-', s[52] != '-':
 		return false
@@ -55,9 +56,9 @@ func zeros(s string) bool {
 	return true
 }
 
-// newTrace begins a trace that nobody has asked to be kept.
+// newTrace returns the traceparent of a new trace that is not sampled.
 func newTrace() string {
-	var b [24]byte // no secret: it only has to differ from the others
+	var b [24]byte // not a secret: it only has to be unique
 	binary.BigEndian.PutUint64(b[:], rand.Uint64())
 	binary.BigEndian.PutUint64(b[8:], rand.Uint64())
 	binary.BigEndian.PutUint64(b[16:], rand.Uint64()|1) // not zero

@@ -1,0 +1,217 @@
+package gateway
+
+import (
+	"context"
+	"crypto/x509"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+// Request is one request that the gateway decides about: one that was sent to it, or one that a
+// proxy holds and asks about. It is immutable.
+type Request struct {
+	Target    access.Target
+	Header    http.Header // the caller's
+	Authority string      // host and port as the caller sent them
+
+	// AskedByProxy is set if a proxy asks about the request (forward-auth).
+	AskedByProxy bool
+	// OnlyAuthStatus is set if that proxy understands no answers but 200, 401 and 403, as nginx does.
+	OnlyAuthStatus bool
+
+	http  *http.Request
+	event *web.Event
+}
+
+// requestLine is what the caller of a request asked for.
+type requestLine struct {
+	method    string
+	scheme    string
+	authority string
+	path      string // as it was sent
+	query     string
+}
+
+// newRequest returns a request that was sent to the gateway itself.
+func (g *Gateway) newRequest(r *http.Request) *Request {
+	return build(r, requestLine{
+		method:    r.Method,
+		scheme:    g.scheme(r),
+		authority: r.Host,
+		path:      rawPath(r),
+		query:     r.URL.RawQuery,
+	})
+}
+
+// build returns the request with this line, whose other headers are those of r.
+func build(r *http.Request, line requestLine) *Request {
+	ev := web.EventOf(r.Context())
+	ip, _ := netip.ParseAddr(ev.IP)
+	host, _ := hostOf(line.authority) // "" matches no route; see matchRoute
+	return &Request{
+		Target: access.Target{
+			Method: line.method,
+			Scheme: line.scheme,
+			Host:   host,
+			Path:   line.path,
+			Query:  line.query,
+			IP:     ip,
+			Origin: first(r.Header, "Origin"),
+			Page:   opensPage(r.Header, line.method),
+			Now:    ev.Now,
+		},
+		Header:    r.Header,
+		Authority: line.authority,
+		http:      r,
+		event:     ev,
+	}
+}
+
+// Context returns the context of the request.
+func (r *Request) Context() context.Context { return r.http.Context() }
+
+// URL returns the address as the caller sees it, without a query (RFC 9449 §4.3, htu).
+func (r *Request) URL() string { return r.origin() + r.Target.Path }
+
+// origin returns the scheme, host and port as the caller sees them.
+func (r *Request) origin() string { return r.Target.Scheme + "://" + r.Authority }
+
+// certificate returns the caller's TLS certificate, or nil. A connection that ends at a proxy has
+// none here.
+func (r *Request) certificate() *x509.Certificate {
+	if r.AskedByProxy || r.http.TLS == nil || len(r.http.TLS.PeerCertificates) == 0 {
+		return nil
+	}
+	return r.http.TLS.PeerCertificates[0]
+}
+
+// decideWithin bounds how long a decision waits for storage. A proxied request as a whole has no
+// deadline, because it may be a stream.
+const decideWithin = 10 * time.Second
+
+// storageContext returns the request's context with the deadline for reading storage.
+func (r *Request) storageContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.Context(), decideWithin)
+}
+
+// scheme returns http or https, as the caller sees it: what a trusted proxy reports or else, behind
+// such a proxy, the scheme of the issuer's address.
+func (g *Gateway) scheme(r *http.Request) string {
+	if r.TLS != nil {
+		return "https"
+	}
+	if !g.trusted(r) {
+		return "http"
+	}
+	switch proto := first(r.Header, "X-Forwarded-Proto"); {
+	case strings.EqualFold(proto, "https") || strings.EqualFold(proto, "wss"):
+		return "https"
+	case proto != "":
+		return "http"
+	}
+	return g.base.Scheme
+}
+
+// trusted reports whether a request's connection comes from a proxy in TRUSTED_PROXIES.
+func (g *Gateway) trusted(r *http.Request) bool {
+	if len(g.Kit.Proxies) == 0 {
+		return false
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && netaddr.Contains(g.Kit.Proxies, peer.Addr())
+}
+
+// rawPath returns a request's path as it is on the request line, or in :path.
+func rawPath(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		return path
+	}
+	// The absolute form (RFC 9112 §3.2.2), or a request that no server has read.
+	return r.URL.EscapedPath()
+}
+
+// maxHost is the length of the longest host name (RFC 1035 §2.3.4).
+const maxHost = 253
+
+// hostOf returns the host of an authority in lower case and without the port, as routes are matched
+// by it. It reports false for what is not a host name, and if anything but a port follows the
+// colon, because another program may find its host there (RFC 3986 §3.2).
+func hostOf(authority string) (string, bool) {
+	host := authority
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host[i:], ']') < 0 {
+		if !portLike(host[i+1:]) {
+			return "", false
+		}
+		host = host[:i]
+	}
+	if n := len(host); n > 2 && host[0] == '[' && host[n-1] == ']' {
+		ip, err := netip.ParseAddr(host[1 : n-1])
+		if err != nil || !ip.Is6() || ip.Zone() != "" {
+			return "", false
+		}
+		return ip.String(), true
+	}
+	host = strings.TrimSuffix(host, ".") // the same host as an absolute name
+	if host == "" || len(host) > maxHost {
+		return "", false
+	}
+	return lowerHost(host)
+}
+
+// lowerHost returns a host name in lower case, or reports false if it is not one.
+func lowerHost(host string) (string, bool) {
+	lower := true
+	for i := 0; i < len(host); i++ {
+		switch c := host[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_':
+		case c == '.' && i > 0 && i < len(host)-1 && host[i-1] != '.':
+			// No label is empty (RFC 1035 §2.3.1).
+		case c >= 'A' && c <= 'Z':
+			lower = false
+		default:
+			return "", false
+		}
+	}
+	if !lower {
+		host = strings.ToLower(host)
+	}
+	return host, true
+}
+
+// portLike reports whether s may follow the colon of an authority, where it may be empty
+// (RFC 3986 §3.2.3).
+func portLike(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return len(s) <= len("65535")
+}
+
+// opensPage reports whether a browser opens a page, so that a redirect to another page makes sense.
+// Scripts and images get a 401. Sec-Fetch-Mode decides where it is sent (Fetch Metadata §2.2).
+func opensPage(h http.Header, method string) bool {
+	if method != http.MethodGet && method != http.MethodHead {
+		return false
+	}
+	if mode := first(h, "Sec-Fetch-Mode"); mode != "" {
+		return mode == "navigate"
+	}
+	return strings.Contains(first(h, "Accept"), "text/html")
+}
+
+// first returns the first value of a header by its canonical name, or "".
+func first(h http.Header, name string) string {
+	if v := h[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}

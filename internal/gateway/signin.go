@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+const (
+	// maxReturn bounds a return address, in bytes and escaped: it travels through every page of
+	// signing in.
+	maxReturn = 900
+	// maxAppReturn is the longest path that the token handler returns people to.
+	maxAppReturn = 512
+)
+
+// signInURL returns where a person who opens a page can sign in, with the way back, or "" if signing
+// in does not help. At the issuer's own host the browser session is visible. At other hosts it is
+// not, because a cookie belongs to one host: there the person gets a session of the app.
+func (g *Gateway) signInURL(req *Request, d Decision) string {
+	if !d.Denial.SignIn || d.Route == nil || !d.Route.source.Browser || !req.Target.Page {
+		return ""
+	}
+	back := req.Target.Path
+	if req.Target.Query != "" {
+		back += "?" + req.Target.Query
+	}
+	if req.Target.Host == g.host {
+		to := url.QueryEscape(req.origin() + back)
+		if len(to) > maxReturn || !unambiguous(back) {
+			to = url.QueryEscape(req.origin() + d.Route.Prefix())
+		}
+		return g.Issuer + pathLogin + "?return_to=" + to
+	}
+	if g.Apps == nil {
+		return ""
+	}
+	if !unambiguous(back) || len(back) > maxAppReturn {
+		back = d.Route.Prefix()
+	}
+	return appSignInURL(req.origin(), back, d.Route.Compiled.Route())
+}
+
+// appSignInURL returns where the token handler signs a person in at an origin, as strongly and
+// recently as the route requires: with less, the person would be sent here again without end.
+func appSignInURL(origin, back string, r *access.Route) string {
+	to := origin + "/session/login?return_to=" + url.QueryEscape(back)
+	if r.ACR != "" {
+		to += "&acr_values=" + r.ACR
+	}
+	if r.MaxAge > 0 {
+		to += "&max_age=" + itoa(int64(r.MaxAge.D()/time.Second))
+	}
+	return to
+}
+
+// Login signs a person in, as strongly and recently as the page requires that they come from, and
+// sends them back there.
+func (g *Gateway) Login(w http.ResponseWriter, r *http.Request) {
+	r.Pattern = pathLogin
+	w.Header().Set("Cache-Control", "no-store")
+	if err := g.signIn(w, r); err != nil {
+		g.Browser.Fail(w, r, err)
+	}
+}
+
+func (g *Gateway) signIn(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return fault.New(fault.Invalid, "Open this address as a page.")
+	}
+	q, err := web.Parse(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	back := q.Get("return_to")
+	u, route, err := g.parseReturnTo(back)
+	if err != nil {
+		return err
+	}
+	if host, _ := hostOf(u.Host); host != g.host { // which would not see the cookie of this host
+		return seeOther(w, appSignInURL(u.Scheme+"://"+u.Host, pathOf(u), route))
+	}
+	sess, err := g.Browser.Session(r)
+	if err != nil {
+		return err
+	}
+	want := SignIn{Next: pathLogin + "?return_to=" + url.QueryEscape(back)}
+	if route != nil {
+		want.ACR = route.ACR
+	}
+	now := web.EventOf(r.Context()).Now
+	switch {
+	case sess == nil:
+	case identity.ACRRank(want.ACR) > identity.ACRRank(sess.ACR):
+	case route != nil && route.MaxAge > 0 && now.Sub(sess.AuthTime) > route.MaxAge.D():
+		want.Again = true
+	default:
+		return seeOther(w, back)
+	}
+	return g.Browser.SignIn(w, r, want)
+}
+
+// parseReturnTo returns a return address and its route, which is nil for a page of this server. It
+// accepts addresses at the host of a route, or at this server's own. Any other would make this page
+// an open redirector (RFC 9700 §4.11).
+func (g *Gateway) parseReturnTo(raw string) (*url.URL, *access.Route, error) {
+	bad := fault.InvalidField("return_to", "The address to return to does not belong to this server. "+
+		"Open the page that you came from again.")
+	if len(raw) > maxReturn || !unambiguous(raw) {
+		return nil, nil, bad
+	}
+	u, err := url.Parse(raw)
+	if err != nil || (u.Scheme != "https" && u.Scheme != g.base.Scheme) || u.User != nil ||
+		u.Opaque != "" || u.Fragment != "" || !strings.HasPrefix(raw, u.Scheme+"://"+u.Host) {
+		return nil, nil, bad
+	}
+	host, ok := hostOf(u.Host)
+	path := u.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	clean, err := access.Clean(path)
+	if !ok || err != nil {
+		return nil, nil, bad
+	}
+	c, _, ok := g.table.Load().routes.Match(host, clean)
+	switch {
+	case ok && (c.Route().Host != "" || host == g.host):
+		return u, c.Route(), nil
+	case u.Scheme == g.base.Scheme && strings.EqualFold(u.Host, g.base.Host):
+		return u, nil, nil
+	}
+	return nil, nil, bad
+}
+
+// pathOf returns the path and the query of an address.
+func pathOf(u *url.URL) string {
+	path := u.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	if u.RawQuery != "" {
+		path += "?" + u.RawQuery
+	}
+	return path
+}
+
+// seeOther redirects the browser with a GET to exactly this address, which http.Redirect would
+// clean.
+func seeOther(w http.ResponseWriter, to string) error {
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// unambiguous reports whether browsers and Go read an address alike: one with backslashes, spaces,
+// control characters or other characters outside ASCII they may not.
+func unambiguous(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= 0x20 || s[i] >= 0x7f || s[i] == '\\' {
+			return false
+		}
+	}
+	return true
+}
