@@ -11,7 +11,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
 
-// The reads of hot requests cost the rows of the driver, the entity, and one list of destinations.
+// The reads of hot requests cost the rows of the driver, the entity, and one list of
+// destinations.
 func TestReadAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates, too")

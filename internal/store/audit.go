@@ -30,8 +30,7 @@ var eventTable = table[audit.Event]{
 	},
 }
 
-// insertEvent is an INSERT … SELECT because sqldb.DB.ExecIfChanged needs one.
-var insertEvent = eventTable.into() + " SELECT " + eventTable.params()
+var insertEvent = eventTable.insert()
 
 // detailJSON is the detail of an event, stored as a JSON object with cleaned names and values. No
 // detail is an empty text.

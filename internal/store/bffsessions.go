@@ -39,8 +39,8 @@ var (
 		" AND client_id = " + bffSessionTable.param("client_id") + " AND " + notRevoked + ")"
 )
 
-// PutBFFSession stores a browser app's new session under the hash of its cookie. It returns Consumed
-// if the session's grant has ended meanwhile.
+// PutBFFSession stores a browser app's new session under the hash of its cookie. It returns
+// Consumed if the session's grant has ended meanwhile.
 func (d *DB) PutBFFSession(ctx context.Context, h secret.Hash, s *session.Session, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, insertBFFSession, bffSessionTable.args(s, h)...)
@@ -59,8 +59,8 @@ func (d *DB) BFFSession(ctx context.Context, h secret.Hash, now time.Time, idle 
 	return s, asNotFound(err, "session")
 }
 
-// ClaimBFFSession lets one server refresh a session's tokens, until a time. It returns Consumed if
-// another one is refreshing them, or has done so since that version was read.
+// ClaimBFFSession lets one server refresh a session's tokens, until a time. It returns Consumed
+// if another one is refreshing them, or has done so since that version was read.
 func (d *DB) ClaimBFFSession(ctx context.Context, id string, version int64, now, until time.Time) error {
 	n, err := d.sql.Exec(ctx, "UPDATE app_sessions SET busy_until = $1"+
 		" WHERE id = $2 AND version = $3 AND busy_until <= $4 AND expires_at > $4",
@@ -71,7 +71,7 @@ func (d *DB) ClaimBFFSession(ctx context.Context, id string, version int64, now,
 	return err
 }
 
-// ReleaseBFFSession gives up a claim without new tokens, so that another server may try at once.
+// ReleaseBFFSession ends a claim without new tokens, so that another server may try at once.
 func (d *DB) ReleaseBFFSession(ctx context.Context, id string, version int64, until time.Time) error {
 	_, err := d.sql.Exec(ctx, "UPDATE app_sessions SET busy_until = 0 WHERE id = $1 AND version = $2 AND busy_until = $3",
 		id, version, unixMilli(until))
@@ -96,8 +96,8 @@ func (d *DB) TouchBFFSession(ctx context.Context, id string, now time.Time) erro
 	return err
 }
 
-// EndBFFSession ends a browser app's session and its grant, in one transaction. It returns NotFound
-// if the session has ended before, and records nothing.
+// EndBFFSession ends a browser app's session and its grant, in one transaction. It returns
+// NotFound if the session has ended before, and records nothing.
 func (d *DB) EndBFFSession(ctx context.Context, s *session.Session, now time.Time, ev ...audit.Event) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM app_sessions WHERE id = $1", s.ID)

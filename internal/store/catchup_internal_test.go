@@ -26,8 +26,8 @@ func (s *slow) Rows(ctx context.Context, text string, args ...any) (sqldb.Rows, 
 	return s.DB.Rows(ctx, text, args...)
 }
 
-// Whoever names a client that does not exist makes us look for it in the database. Any number of them wait for one reading that
-// began after they asked, not for one each.
+// Whoever names a client that does not exist makes us look for it in the database. Any number of
+// them wait for one reading that began after they asked, not for one each.
 func TestCatchUpIsShared(t *testing.T) {
 	d, err := Open(t.Context(), Options{URL: "sqlite::memory:"})
 	if err != nil {

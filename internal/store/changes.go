@@ -56,8 +56,8 @@ func (m *memory) start() {
 }
 
 // bump increases a topic's seq, by which other processes notice the change, and wakes them at
-// commit. It returns the new seq. The row stays locked until the commit, so that changes of a topic
-// come one after another.
+// commit. It returns the new seq. The row stays locked until the commit, so that changes of a
+// topic come one after another.
 func bump(ctx context.Context, tx sqldb.Tx, topic string, by int) (seq int64, err error) {
 	err = tx.Row(ctx, "UPDATE changes SET seq = seq + $1 WHERE topic = $2 RETURNING seq", by, topic).Scan(&seq)
 	if err != nil {
@@ -124,7 +124,7 @@ func (d *DB) Follow(ctx context.Context) error {
 	}
 }
 
-// refreshWithin is refresh with a timeout: while it waits for a connection that is dead without
+// refreshWithin calls refresh with a timeout: while it waits for a connection that is dead without
 // notice, it has the lock that all other changes need.
 func (d *DB) refreshWithin(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -133,8 +133,9 @@ func (d *DB) refreshWithin(ctx context.Context, timeout time.Duration) error {
 }
 
 // SyncCache updates memory with what other processes have changed so far: a client that was just
-// created by a command works before the follower has noticed it. Requests can name clients that do
-// not exist at any rate, so concurrent callers share a refresh, one that began after they called.
+// created by a command works before the follower has noticed it. Requests can name clients that
+// do not exist at any rate, so concurrent callers share a refresh, one that began after they
+// called.
 func (d *DB) SyncCache(ctx context.Context) error {
 	m := &d.memory
 	before := m.started.Load()
@@ -221,8 +222,8 @@ type notice struct {
 	callbacks []func() error
 }
 
-// runCallbacks runs the callbacks of the topics that have changed, outside of the lock. A topic is
-// notified when all of its callbacks have succeeded.
+// runCallbacks runs the callbacks of the topics that have changed, outside of the lock. A topic
+// is notified when all of its callbacks have succeeded.
 func (d *DB) runCallbacks() error {
 	var failed error
 	for _, n := range d.notices() {

@@ -103,8 +103,8 @@ func (d *DB) loadClients(ctx context.Context) error {
 	return err
 }
 
-// changeClients runs a change of clients. It locks the topic's row first, so that such changes come
-// one after another.
+// changeClients runs a change of clients. It locks the topic's row first, so that such changes
+// come one after another.
 func (d *DB) changeClients(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) ([]oauth.Revocation, error)) error {
 	err := d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if _, err := bump(ctx, tx, TopicClients, 1); err != nil {
@@ -134,9 +134,9 @@ func (d *DB) CreateClient(ctx context.Context, c *client.Client, ev ...audit.Eve
 }
 
 // UpdateClient stores the fields in which new differs from old, and the time new.UpdatedAt with
-// them; of all other fields the stored values stay, whatever old and new say. Secrets and CreatedAt
-// are not updated here. Disabling a client revokes its tokens. Where nothing differs, only the
-// events are recorded.
+// them; of all other fields the stored values stay, whatever old and new say. Secrets and
+// CreatedAt are not updated here. Disabling a client revokes its tokens. Where nothing differs,
+// only the events are recorded.
 func (d *DB) UpdateClient(ctx context.Context, old, new *client.Client, ev ...audit.Event) error {
 	if len(clientTable.differences(old, new, "id", "created_at", "updated_at")) == 0 {
 		return d.Record(ctx, ev...)
@@ -176,7 +176,7 @@ func (d *DB) DeleteClient(ctx context.Context, id client.ID, now time.Time, ev .
 	})
 }
 
-// AddSecret gives a client a new secret. The newest maxSecrets of its secrets stay, the new one
+// AddSecret adds a secret to a client. The newest maxSecrets of its secrets stay, the new one
 // included; the former ones among them expire at oldExpires, unless they expire earlier.
 func (d *DB) AddSecret(ctx context.Context, id client.ID, s client.Secret, maxSecrets int, oldExpires time.Time, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
@@ -207,8 +207,8 @@ func (d *DB) AddSecret(ctx context.Context, id client.ID, s client.Secret, maxSe
 // ClientQuery selects clients.
 type ClientQuery = admin.ClientQuery
 
-// ListClients returns clients by name, from memory, and the number of clients that the query selects
-// in all. The values are shared and must not be changed.
+// ListClients returns clients by name, from memory, and the number of clients that the query
+// selects in all. The values are shared and must not be changed.
 func (d *DB) ListClients(_ context.Context, q ClientQuery) (clients []*client.Client, total int, err error) {
 	search := strings.ToLower(strings.TrimSpace(q.Search))
 	for _, c := range *d.memory.clients.Load() {
@@ -228,8 +228,8 @@ func (d *DB) ListClients(_ context.Context, q ClientQuery) (clients []*client.Cl
 	return clients[from:to], total, nil
 }
 
-// ClientsAt returns the enabled clients that have registered exactly this redirect URI, from memory.
-// The values are shared and must not be changed.
+// ClientsAt returns the enabled clients that have registered exactly this redirect URI, from
+// memory. The values are shared and must not be changed.
 func (d *DB) ClientsAt(redirect string) []*client.Client {
 	var found []*client.Client
 	for _, c := range *d.memory.clients.Load() {

@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-// grantData is the JSON form of a grant that is not stored yet: of a code or a device authorization.
-// Its member names are in the database and outlive an upgrade.
+// grantData is the JSON form of a grant that is not stored yet: of a code or a device
+// authorization. Its member names are in the database and outlive an upgrade.
 type grantData struct {
 	ID          string          `json:"id"`
 	Client      string          `json:"client"`
@@ -154,8 +154,8 @@ func (d *DB) PutCode(ctx context.Context, h secret.Hash, c *oauth.Code, ev ...au
 	})
 }
 
-// Code reads a code. It returns NotFound if there is none or it has expired, and Consumed if it was
-// used before: together with the code, so that what was issued for it can be ended (RFC 6749
+// Code reads a code. It returns NotFound if there is none or it has expired, and Consumed if it
+// was used before: together with the code, so that what was issued for it can be ended (RFC 6749
 // §4.1.2).
 func (d *DB) Code(ctx context.Context, h secret.Hash, now time.Time) (*oauth.Code, error) {
 	var c oauth.Code
@@ -173,8 +173,8 @@ func (d *DB) Code(ctx context.Context, h secret.Hash, now time.Time) (*oauth.Cod
 
 const consumeCode = "UPDATE codes SET spent_at = $1 WHERE hash = $2 AND spent_at = 0 AND expires_at > $1"
 
-// ConsumeCode uses a code without redeeming it. It returns Consumed if the code was used before, and
-// NotFound if there is none or it has expired.
+// ConsumeCode uses a code without redeeming it. It returns Consumed if the code was used before,
+// and NotFound if there is none or it has expired.
 func (d *DB) ConsumeCode(ctx context.Context, h secret.Hash, now time.Time) error {
 	n, err := d.sql.Exec(ctx, consumeCode, unixMilli(now), h)
 	if err != nil || n == 1 {
@@ -190,9 +190,9 @@ func (d *DB) ConsumeCode(ctx context.Context, h secret.Hash, now time.Time) erro
 	return notFound("code")
 }
 
-// RedeemCode uses a code and stores its grant, in one transaction. It returns Consumed if the code
-// was used before or has expired, and stores nothing; Denied if what the grant depends on has been
-// revoked, and the code is used.
+// RedeemCode uses a code and stores its grant, in one transaction. It returns Consumed if the
+// code was used before or has expired, and stores nothing; Denied if what the grant depends on
+// has been revoked, and the code is used.
 func (d *DB) RedeemCode(ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event) error {
 	return d.redeem(ctx, g, ev, func(tx sqldb.Tx) (bool, error) {
 		n, err := tx.Exec(ctx, consumeCode, unixMilli(now), h)

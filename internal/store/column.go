@@ -177,7 +177,8 @@ func orNull(s string) any {
 	return s
 }
 
-// clean returns a text that every engine can store: valid UTF-8 without NUL, at most maxText bytes.
+// clean returns a text that every engine can store: valid UTF-8 without NUL, at most maxText
+// bytes.
 func clean(s string) string {
 	if len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsRune(s, 0) {
 		return s

@@ -56,8 +56,8 @@ func (d *DB) ConfirmCredential(ctx context.Context, id identity.CredentialID, st
 	})
 }
 
-// AdvanceCredential moves Counter forward. It returns Consumed if step is not newer than the stored
-// one (RFC 6238 §5.2).
+// AdvanceCredential moves Counter forward. It returns Consumed if step is not newer than the
+// stored one (RFC 6238 §5.2).
 func (d *DB) AdvanceCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time) error {
 	n, err := d.sql.Exec(ctx, "UPDATE credentials SET last_step = $1, last_used_at = $2 WHERE id = $3 AND last_step < $1",
 		step, unixMilli(now), id)
@@ -102,7 +102,8 @@ func (d *DB) DeleteUnconfirmed(ctx context.Context, id identity.UserID, kind str
 // PutBackupCodes replaces a user's backup codes.
 func (d *DB) PutBackupCodes(ctx context.Context, id identity.UserID, codes []secret.Hash, now time.Time, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		// The lock keeps two sets apart that are stored at once: the later one replaces the other.
+		// The lock keeps two sets apart that are stored at once: the later one replaces the
+		// other.
 		if err := lockUser(ctx, tx, id); err != nil {
 			return err
 		}
@@ -120,8 +121,8 @@ func (d *DB) PutBackupCodes(ctx context.Context, id identity.UserID, codes []sec
 	})
 }
 
-// ConsumeBackupCode uses a backup code. It returns Consumed if it was used before, and NotFound if
-// the user has no such code.
+// ConsumeBackupCode uses a backup code. It returns Consumed if it was used before, and NotFound
+// if the user has no such code.
 func (d *DB) ConsumeBackupCode(ctx context.Context, id identity.UserID, h secret.Hash, now time.Time) error {
 	n, err := d.sql.Exec(ctx, "UPDATE backup_codes SET used_at = $1 WHERE user_id = $2 AND hash = $3 AND used_at = 0",
 		unixMilli(now), id, h)

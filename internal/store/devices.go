@@ -15,7 +15,8 @@ import (
 
 const (
 	slowDownBy = 5 * time.Second // RFC 8628 §3.5
-	// pollSlack allows for timers and networks that are not exact: many devices give up at slow_down.
+	// pollSlack allows for timers and networks that are not exact: many devices give up at
+	// slow_down.
 	pollSlack = 500 * time.Millisecond
 )
 
@@ -103,7 +104,8 @@ func (d *DB) DecideDevice(ctx context.Context, v oauth.DeviceDecision, ev ...aud
 }
 
 // PollDevice answers one poll by the device. The row's state chooses the statement; only the
-// statement, which repeats the condition, decides. If the row changed in between, it is read again.
+// statement, which repeats the condition, decides. If the row changed in between, it is read
+// again.
 func (d *DB) PollDevice(ctx context.Context, h secret.Hash, client client.ID, now time.Time) (*oauth.DevicePoll, error) {
 	for range 3 {
 		v, err := deviceTable.scan(d.sql.Row(ctx, selectDevice, h, client))
@@ -129,8 +131,8 @@ func (d *DB) PollDevice(ctx context.Context, h secret.Hash, client client.ID, no
 	return nil, notFound("device code")
 }
 
-// pollPending notes the time of a poll of a pending authorization, and lengthens its interval if the
-// poll came too soon.
+// pollPending notes the time of a poll of a pending authorization, and lengthens its interval if
+// the poll came too soon.
 func (d *DB) pollPending(ctx context.Context, h secret.Hash, now time.Time) (*oauth.DevicePoll, error) {
 	var p oauth.DevicePoll
 	err := d.sql.Row(ctx, notePoll, unixMilli(now.Add(pollSlack)), unixMilli(now), slowDownBy.Milliseconds(), h).
@@ -157,8 +159,8 @@ func (d *DB) pollApproved(ctx context.Context, h secret.Hash) (*oauth.DevicePoll
 }
 
 // RedeemDevice deletes an approved authorization and stores its grant, in one transaction. Of
-// concurrent callers one finds the row; the others get Consumed. It returns Denied if what the grant
-// depends on has been revoked, and the authorization is gone.
+// concurrent callers one finds the row; the others get Consumed. It returns Denied if what the
+// grant depends on has been revoked, and the authorization is gone.
 func (d *DB) RedeemDevice(ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event) error {
 	return d.redeem(ctx, g, ev, func(tx sqldb.Tx) (bool, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM devices WHERE hash = $1 AND state = 'approved' AND expires_at > $2",

@@ -45,9 +45,9 @@ var grantTable = table[oauth.Grant]{
 	},
 }
 
-// notRevoked is part of every statement that reads or rotates a grant. On PostgreSQL a grant may be
-// stored in the moment in which another transaction revokes it, and neither sees the other; such a
-// grant is never used, and Sweep removes it.
+// notRevoked is part of every statement that reads or rotates a grant. On PostgreSQL a grant may
+// be stored in the moment in which another transaction revokes it, and neither sees the other;
+// such a grant is never used, and Sweep removes it.
 const notRevoked = "NOT EXISTS (SELECT 1 FROM revocations r WHERE r.kind = 'grant' AND r.target = grants.id)" +
 	" AND (offline OR NOT EXISTS (SELECT 1 FROM revocations r" +
 	" WHERE r.kind = 'session' AND r.target = grants.session_id))" +
@@ -65,8 +65,8 @@ var (
 		" FROM grants JOIN users ON users.id = grants.user_id WHERE grants.id = $1 AND " + notRevoked
 )
 
-// insertGrant stores a grant unless something that it depends on has been revoked. A deleted user or
-// client has left a revocation behind, so the foreign keys are not violated.
+// insertGrant stores a grant unless something that it depends on has been revoked. A deleted user
+// or client has left a revocation behind, so the foreign keys are not violated.
 var insertGrant = grantTable.into() + " SELECT " + grantTable.params() +
 	" WHERE NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 'grant' AND target = " + grantTable.param("id") + ")" +
 	" AND NOT EXISTS (SELECT 1 FROM revocations" +
@@ -76,8 +76,8 @@ var insertGrant = grantTable.into() + " SELECT " + grantTable.params() +
 	" AND NOT EXISTS (SELECT 1 FROM revocations WHERE kind = 'client'" +
 	" AND target = " + grantTable.param("client_id") + " AND not_before > " + grantTable.param("created_at") + ")"
 
-// PutGrant stores an approval. It returns Consumed if the grant, its session, its user or its client
-// has been revoked meanwhile.
+// PutGrant stores an approval. It returns Consumed if the grant, its session, its user or its
+// client has been revoked meanwhile.
 func (d *DB) PutGrant(ctx context.Context, g *oauth.Grant, ev ...audit.Event) error {
 	if len(ev) == 0 { // one statement, one round trip
 		return putGrant(ctx, d.sql, g)
@@ -116,14 +116,22 @@ func (d *DB) GrantAndUser(ctx context.Context, id oauth.GrantID) (*oauth.Grant, 
 	return &g, &u, nil
 }
 
-// rotateRefresh replaces the hash only if it still is the one presented. Of concurrent callers with
-// one token the first replaces it; the others find another hash.
+// rotateRefresh replaces the hash only if it still is the one presented. Of concurrent callers
+// with one token the first replaces it; the others find another hash.
 const rotateRefresh = "UPDATE grants SET prev_hash = CASE WHEN refresh_hash = $1 THEN prev_hash ELSE refresh_hash END," +
 	" rotated_at = CASE WHEN refresh_hash = $1 THEN rotated_at ELSE CAST($2 AS BIGINT) END," +
 	" refresh_hash = $1, last_used_at = $2, expires_at = CASE" +
 	" WHEN absolute_end <> 0 AND absolute_end < CAST($3 AS BIGINT) THEN absolute_end ELSE CAST($3 AS BIGINT) END," +
 	" ip = $4, agent = $5" +
 	" WHERE id = $6 AND client_id = $7 AND refresh_hash = $8 AND refresh_hash <> '' AND expires_at > $2 AND " + notRevoked
+
+// rotateAndRecord is rotateRefresh and insertEvent in one statement, for PostgreSQL. The
+// arguments of the event follow the eight of the rotation.
+var rotateAndRecord = "WITH rotated AS (" + rotateRefresh + " RETURNING 1) " + eventTable.into() +
+	" SELECT " + placeholders(rotateArgs+1, len(eventTable.columns)) + " FROM rotated"
+
+// rotateArgs is the number of arguments of rotateRefresh.
+const rotateArgs = 8
 
 // RotateRefresh replaces the refresh hash of an active grant of that client, with the events. If
 // nothing was replaced it returns NotFound when the grant is gone, ended, expired or another
@@ -146,7 +154,7 @@ func (d *DB) RotateRefresh(ctx context.Context, r oauth.RefreshRotation, ev ...a
 
 // rotate runs the statement with its events, in one round trip where there is at most one event.
 func (d *DB) rotate(ctx context.Context, r oauth.RefreshRotation, ev []audit.Event) error {
-	args := []any{
+	args := []any{ // rotateArgs of them
 		r.New, unixMilli(r.Now), unixMilli(r.ExpiresAt), clean(r.IP), clean(r.Agent), r.Grant, r.Client, r.Old,
 	}
 	switch len(ev) {
@@ -154,9 +162,14 @@ func (d *DB) rotate(ctx context.Context, r oauth.RefreshRotation, ev []audit.Eve
 		n, err := d.sql.Exec(ctx, rotateRefresh, args...)
 		return requireOne(n, err, "grant")
 	case 1:
-		n, err := d.sql.ExecIfChanged(ctx, string(r.Grant),
-			sqldb.Statement{Text: rotateRefresh, Args: args},
-			sqldb.Statement{Text: insertEvent, Args: eventTable.args(storable(&ev[0]))})
+		n, err := d.sql.ExecIfChanged(ctx, sqldb.Conditional{
+			Key:        string(r.Grant),
+			Change:     rotateRefresh,
+			Then:       insertEvent,
+			Both:       rotateAndRecord,
+			ChangeArgs: args,
+			ThenArgs:   eventTable.args(storable(&ev[0])),
+		})
 		return requireOne(n, err, "grant")
 	}
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
@@ -185,8 +198,8 @@ func (d *DB) UserGrants(ctx context.Context, user identity.UserID, now time.Time
 	return list(ctx, d.sql, grantTable.scan, selectUserGrants, user, unixMilli(now))
 }
 
-// EndUserGrant ends a grant of that user. It returns NotFound if the grant is another user's, or has
-// ended.
+// EndUserGrant ends a grant of that user. It returns NotFound if the grant is another user's, or
+// has ended.
 func (d *DB) EndUserGrant(ctx context.Context, user identity.UserID, id oauth.GrantID, now time.Time, ev ...audit.Event) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM grants WHERE id = $1 AND user_id = $2", id, user)

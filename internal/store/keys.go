@@ -49,8 +49,8 @@ func (d *DB) changeKeys(ctx context.Context, ev []audit.Event, f func(tx sqldb.T
 	return err
 }
 
-// FirstKey stores a key, or returns Conflict if there is an unretired key of its algorithm. Of two
-// servers that start at once, one creates it.
+// FirstKey stores a key, or returns Conflict if there is an unretired key of its algorithm. Of
+// two servers that start at once, one creates it.
 func (d *DB) FirstKey(ctx context.Context, k jose.StoredKey) error {
 	return d.changeKeys(ctx, nil, func(tx sqldb.Tx) error {
 		found, err := exists(ctx, tx, "SELECT 1 FROM keys WHERE alg = $1 AND retired_at = 0 LIMIT 1", k.Alg)
@@ -75,8 +75,8 @@ func (d *DB) AddKey(ctx context.Context, k jose.StoredKey, ev ...audit.Event) er
 }
 
 // RetireKeys ends the signing of keys at retiredAt and their publication at expiresAt. A key that
-// has been retired before keeps the earlier times. It returns NotFound if one of the keys does not
-// exist; then it changes none.
+// has been retired before keeps the earlier times. It returns NotFound if one of the keys does
+// not exist; then it changes none.
 func (d *DB) RetireKeys(ctx context.Context, ids []string, retiredAt, expiresAt time.Time, ev ...audit.Event) error {
 	return d.changeKeys(ctx, ev, func(tx sqldb.Tx) error {
 		for _, id := range ids {
@@ -93,8 +93,8 @@ func (d *DB) RetireKeys(ctx context.Context, ids []string, retiredAt, expiresAt 
 	})
 }
 
-// RotateKeys adds a key and retires others in one change. It returns Conflict if one of the others
-// has been retired meanwhile.
+// RotateKeys adds a key and retires others in one change. It returns Conflict if one of the
+// others has been retired meanwhile.
 func (d *DB) RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time, ev ...audit.Event) error {
 	return d.changeKeys(ctx, ev, func(tx sqldb.Tx) error {
 		for _, id := range retire {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// AcquireLease takes a named lease for a holder, or renews it. It reports whether the holder has the
-// lease until now+ttl. Of several processes that ask at once, one gets it.
+// AcquireLease takes a named lease for a holder, or renews it. It reports whether the holder has
+// the lease until now+ttl. Of several processes that ask at once, one gets it.
 func (d *DB) AcquireLease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error) {
 	n, err := d.sql.Exec(ctx, "INSERT INTO leases (name, holder, until) VALUES ($1, $2, $3)"+
 		" ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until"+
@@ -15,7 +15,7 @@ func (d *DB) AcquireLease(ctx context.Context, name, holder string, ttl time.Dur
 	return n > 0, err
 }
 
-// ReleaseLease gives up a lease, if the holder has it.
+// ReleaseLease ends a lease, if the holder has it.
 func (d *DB) ReleaseLease(ctx context.Context, name, holder string) error {
 	_, err := d.sql.Exec(ctx, "DELETE FROM leases WHERE name = $1 AND holder = $2", name, holder)
 	return err

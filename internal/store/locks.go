@@ -29,8 +29,8 @@ func (d *DB) Lock(ctx context.Context, key string, now time.Time) (login.Lock, e
 	return found[0], nil
 }
 
-// Parts of countFailure. The counter's next value is needed in three places, and in an UPDATE every
-// expression sees the row as it was.
+// Parts of countFailure. The counter's next value is needed in three places, and in an UPDATE
+// every expression sees the row as it was.
 var (
 	quietSince  = "CAST(" + lockTable.next(1) + " AS BIGINT)" // a window before now
 	threshold   = "CAST(" + lockTable.next(2) + " AS BIGINT)"

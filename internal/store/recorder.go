@@ -11,8 +11,8 @@ import (
 const maxEvents = 128
 
 // newRecorder returns the batcher that writes the audit events of many callers together. While
-// callers do other work between recording an event and waiting for it, such as signing, one commit
-// serves all of them.
+// callers do other work between recording an event and waiting for it, such as signing, one
+// commit serves all of them.
 func newRecorder(db sqldb.DB) *sqldb.Batcher[[]any] {
 	workers := 1 // SQLite has one writer
 	if db.Engine() == sqldb.Postgres {
@@ -23,8 +23,8 @@ func newRecorder(db sqldb.DB) *sqldb.Batcher[[]any] {
 	})
 }
 
-// RecordAsync queues audit events that belong to no change. They are stored when wait returns nil.
-// Call it soon: until then they may be in memory only.
+// RecordAsync queues audit events that belong to no change. They are stored when wait returns
+// nil. Call it soon: until then they may be in memory only.
 func (d *DB) RecordAsync(ev ...audit.Event) (wait func(context.Context) error) {
 	if len(ev) == 0 {
 		return func(context.Context) error { return nil }

@@ -96,11 +96,11 @@ func (r *revocationSet) sweep(now time.Time) {
 
 // Revoked reports whether a token has been revoked. It asks memory only.
 //
-// A revocation of a user or a client concerns what was issued before it. Tokens carry whole seconds,
-// so that within the second of the revocation a token issued before it looks like one issued after
-// it. There a token counts as revoked, unless its grant (whose id holds the millisecond of its
-// creation) began after the revocation: a person who signs in again right after "revoke all" is not
-// locked out by it.
+// A revocation of a user or a client concerns what was issued before it. Tokens carry whole
+// seconds, so that within the second of the revocation a token issued before it looks like one
+// issued after it. There a token counts as revoked, unless its grant (whose id holds the
+// millisecond of its creation) began after the revocation: a person who signs in again right
+// after "revoke all" is not locked out by it.
 func (d *DB) Revoked(t *oauth.AccessToken) bool {
 	r := &d.memory.revoked
 	if !r.some.Load() {
@@ -133,8 +133,8 @@ func (c cutoff) covers(t *oauth.AccessToken) bool {
 	return !ok || createdAt <= c.notBefore
 }
 
-// idTime returns the Unix millisecond in which an id was created (UUIDv7, RFC 9562 §5.7), and false
-// for an id of another kind.
+// idTime returns the Unix millisecond in which an id was created (UUIDv7, RFC 9562 §5.7), and
+// false for an id of another kind.
 func idTime(id string) (int64, bool) {
 	u, ok := secret.ParseID(id)
 	if !ok || u[6]>>4 != 7 {
@@ -160,14 +160,14 @@ func (d *DB) RevocationHead() (seq int64, moved <-chan struct{}) {
 	return r.seq, r.moved
 }
 
-// RevocationsSince returns at most max entries of the log after a sequence number, oldest first: for
-// a resource server that follows the log.
+// RevocationsSince returns at most max entries of the log after a sequence number, oldest first:
+// for a resource server that follows the log.
 func (d *DB) RevocationsSince(ctx context.Context, seq int64, max int) ([]oauth.Revocation, error) {
 	return list(ctx, d.sql, revocationTable.scan, selectRevocations, seq, limit(max))
 }
 
-// loadRevocations reads the new entries of the log. Sequence numbers become visible in order, because
-// the row that counts them stays locked until its change has committed.
+// loadRevocations reads the new entries of the log. Sequence numbers become visible in order,
+// because the row that counts them stays locked until its change has committed.
 func (d *DB) loadRevocations(ctx context.Context) error {
 	r := &d.memory.revoked
 	for {
@@ -185,9 +185,9 @@ func (d *DB) loadRevocations(ctx context.Context) error {
 	}
 }
 
-// withRevocations runs a change and appends the revocations that it returns as its last act, so that
-// the log's row is locked briefly, and by all in the same order. Then it puts them in force in this
-// process.
+// withRevocations runs a change and appends the revocations that it returns as its last act, so
+// that the log's row is locked briefly, and by all in the same order. Then it puts them in force
+// in this process.
 func (d *DB) withRevocations(ctx context.Context, ev []audit.Event, f func(sqldb.Tx) ([]oauth.Revocation, error)) error {
 	var revoked []oauth.Revocation
 	err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
@@ -233,8 +233,8 @@ func appendRevocations(ctx context.Context, tx sqldb.Tx, revoked []oauth.Revocat
 	return nil
 }
 
-// newRevocation returns a revocation, as of now, of all that was issued for a target. Its Until is
-// set when it is appended.
+// newRevocation returns a revocation, as of now, of all that was issued for a target. Its Until
+// is set when it is appended.
 func newRevocation(kind, id string, now time.Time) oauth.Revocation {
 	return oauth.Revocation{Kind: kind, ID: id, NotBefore: now}
 }

@@ -67,8 +67,8 @@ func scanRoute(r sqldb.Row) (*access.Route, error) {
 	return v, err
 }
 
-// Routes returns all stored routes from memory, in the order of their creation. The slice is shared
-// and must not be changed.
+// Routes returns all stored routes from memory, in the order of their creation. The slice is
+// shared and must not be changed.
 func (d *DB) Routes() []access.Route { return *d.memory.routes.Load() }
 
 // loadRoutes replaces the routes in memory by those in the database.
@@ -116,9 +116,9 @@ func (d *DB) CreateRoute(ctx context.Context, r *access.Route, check func([]acce
 	})
 }
 
-// UpdateRoute stores the fields in which new differs from old, and the time new.UpdatedAt with them;
-// of all other fields the stored values stay, whatever old and new say. CreatedAt is not updated.
-// check is as for CreateRoute. Where nothing differs, only the events are recorded.
+// UpdateRoute stores the fields in which new differs from old, and the time new.UpdatedAt with
+// them; of all other fields the stored values stay, whatever old and new say. CreatedAt is not
+// updated. check is as for CreateRoute. Where nothing differs, only the events are recorded.
 func (d *DB) UpdateRoute(ctx context.Context, old, new *access.Route, check func([]access.Route) error, ev ...audit.Event) error {
 	changes, err := routeChanges(old, new)
 	if err != nil {

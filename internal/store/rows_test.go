@@ -19,8 +19,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file")
 
-// TestStoredRows compares the rows of all tables, column by column, with those in a golden file. It
-// finds two columns that are swapped in the list of an entity, and so in all of its statements
+// TestStoredRows compares the rows of all tables, column by column, with those in a golden file.
+// It finds two columns that are swapped in the list of an entity, and so in all of its statements
 // alike: a database that an earlier release wrote would be read wrongly.
 func TestStoredRows(t *testing.T) {
 	url, begun := storetest.SQLite(t), time.Now().Add(-time.Millisecond)
@@ -58,7 +58,8 @@ func TestStoredRows(t *testing.T) {
 
 var uuid = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
-// dump returns the rows of a result as text. Random identifiers and times since begun are replaced.
+// dump returns the rows of a result as text. Random identifiers and times since begun are
+// replaced.
 func dump(t *testing.T, db *sql.DB, begun time.Time, query string) (lines []string) {
 	t.Helper()
 	rows, err := db.Query(query)

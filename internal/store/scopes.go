@@ -28,8 +28,8 @@ var (
 		" SET description = excluded.description, is_default = excluded.is_default"
 )
 
-// systemScopes returns the scopes of OpenID Connect Core (§5.4, §11). Each description completes the
-// sentence "This application wants to …".
+// systemScopes returns the scopes of OpenID Connect Core (§5.4, §11). Each description completes
+// the sentence "This application wants to …".
 func systemScopes() []oauth.Scope {
 	return []oauth.Scope{
 		{Name: "openid", Description: "confirm your identity"},
@@ -62,7 +62,8 @@ func (d *DB) seedScopes(ctx context.Context) error {
 	})
 }
 
-// Scopes returns all defined scopes by name, from memory. The map is shared and must not be changed.
+// Scopes returns all defined scopes by name, from memory. The map is shared and must not be
+// changed.
 func (d *DB) Scopes() map[string]*oauth.Scope { return *d.memory.scopes.Load() }
 
 // loadScopes replaces the scopes in memory by those in the database.

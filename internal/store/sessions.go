@@ -41,9 +41,9 @@ var (
 		" WHERE id = " + raisedColumns.next(2) + " AND hash = " + raisedColumns.next(3)
 )
 
-// PutSession stores a new browser session and sets its user's last login. It returns Denied if the
-// account is disabled by then. With single, the user's other sessions end, and with tokens also what
-// was issued in them.
+// PutSession stores a new browser session and sets its user's last login. It returns Denied if
+// the account is disabled by then. With single, the user's other sessions end, and with tokens
+// also what was issued in them.
 func (d *DB) PutSession(ctx context.Context, h secret.Hash, s *identity.Session, single, tokens bool, ev ...audit.Event) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) (revoked []oauth.Revocation, err error) {
 		// This also locks the row: concurrent logins see each other, and a concurrent disabling.
@@ -69,8 +69,8 @@ func (d *DB) PutSession(ctx context.Context, h secret.Hash, s *identity.Session,
 	})
 }
 
-// endSessions deletes sessions. With tokens it also ends the grants made in them, except those with
-// offline access, and returns the revocations of what was issued in them.
+// endSessions deletes sessions. With tokens it also ends the grants made in them, except those
+// with offline access, and returns the revocations of what was issued in them.
 func endSessions(ctx context.Context, tx sqldb.Tx, ids []identity.SessionID, now time.Time, tokens bool) ([]oauth.Revocation, error) {
 	var revoked []oauth.Revocation
 	for _, id := range ids {
@@ -100,8 +100,8 @@ func (d *DB) SessionByCookie(ctx context.Context, h secret.Hash, now time.Time, 
 	return s, asNotFound(err, "session")
 }
 
-// seenSince returns the time at which a session that is not idle was seen at the earliest, in Unix
-// milliseconds; 0 when idleness does not count.
+// seenSince returns the time at which a session that is not idle was seen at the earliest, in
+// Unix milliseconds; 0 when idleness does not count.
 func seenSince(now time.Time, idle time.Duration) int64 {
 	if idle <= 0 {
 		return 0
@@ -148,7 +148,7 @@ func (d *DB) TouchSession(ctx context.Context, id identity.SessionID, now time.T
 	return err
 }
 
-// RaiseSession gives a session a new cookie, authentication time, methods and class. It returns
+// RaiseSession sets a new cookie, authentication time, methods and class of a session. It returns
 // Consumed if the session's cookie has changed meanwhile.
 func (d *DB) RaiseSession(ctx context.Context, old, new secret.Hash, s *identity.Session, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
@@ -160,8 +160,8 @@ func (d *DB) RaiseSession(ctx context.Context, old, new secret.Hash, s *identity
 	})
 }
 
-// EndSession ends a browser session. With tokens, what was issued in it ends too, except grants with
-// offline access. For a session that has ended before it returns nil.
+// EndSession ends a browser session. With tokens, what was issued in it ends too, except grants
+// with offline access. For a session that has ended before it returns nil.
 func (d *DB) EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		return endSessions(ctx, tx, []identity.SessionID{id}, now, tokens)
@@ -183,8 +183,8 @@ func (d *DB) EndOtherSessions(ctx context.Context, u identity.UserID, keep ident
 	})
 }
 
-// EndUserSession ends a session of that user. It returns NotFound if the session is another user's,
-// or has ended.
+// EndUserSession ends a session of that user. It returns NotFound if the session is another
+// user's, or has ended.
 func (d *DB) EndUserSession(ctx context.Context, user identity.UserID, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		found, err := exists(ctx, tx, "SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2", id, user)

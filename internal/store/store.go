@@ -1,14 +1,14 @@
 // Package store reads and writes the database. All SQL is here, one file per subject.
 //
-// A *DB serves the protocol, the login, the key ring and the gateway, each of which declares what it
-// needs as an interface of its own, and the management operations. The columns of an entity are
-// listed once, in its table; the statements that read and write it derive from that list. A change
-// of a credential's state is a single conditional statement, an update writes only the fields that
-// its caller changed, and the audit events of a change commit with it.
+// A *DB serves the protocol, the login, the key ring and the gateway, each of which declares what
+// it needs as an interface of its own, and the management operations. The columns of an entity
+// are listed once, in its table; the statements that read and write it derive from that list. A
+// change of a credential's state is a single conditional statement, an update writes only the
+// fields that its caller changed, and the audit events of a change commit with it.
 //
-// Clients, scopes, routes and revocations are also in memory. A change made through a DB is in its
-// memory when the method returns; changes made by other processes arrive through Follow, within a
-// second.
+// Clients, scopes, routes and revocations are also in memory. A change made through a DB is in
+// its memory when the method returns; changes made by other processes arrive through Follow,
+// within a second.
 package store
 
 import (
@@ -41,8 +41,8 @@ var (
 type Options struct {
 	URL string // as for sqldb.Open
 
-	// IdleTimeout ends browser sessions that have not been seen for longer. 0: only their absolute
-	// end counts.
+	// IdleTimeout ends browser sessions that have not been seen for longer. 0: only their
+	// absolute end counts.
 	IdleTimeout       time.Duration
 	MaxPendingDevices int           // device authorizations at a time. Default 20,000
 	AuditRetention    time.Duration // how long Sweep leaves audit events. 0: forever
@@ -97,14 +97,14 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return d, nil
 }
 
-// Pending returns the names of the migrations that Migrate would apply. It fails where Migrate would
-// fail.
+// Pending returns the names of the migrations that Migrate would apply. It fails where Migrate
+// would fail.
 func (d *DB) Pending(ctx context.Context) ([]string, error) {
 	return sqldb.Pending(ctx, d.sql, d.files)
 }
 
-// Migrate brings the schema up to date, creates the system scopes that are missing and loads what is
-// in memory. It returns the names of the migrations it applied.
+// Migrate brings the schema up to date, creates the system scopes that are missing and loads what
+// is in memory. It returns the names of the migrations it applied.
 func (d *DB) Migrate(ctx context.Context) ([]string, error) {
 	applied, err := sqldb.Migrate(ctx, d.sql, d.files)
 	if err != nil {

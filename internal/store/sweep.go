@@ -15,8 +15,8 @@ const (
 	linkGrace   = 24 * time.Hour
 	lockGrace   = 24 * time.Hour
 	keyGrace    = 24 * time.Hour
-	// Used ids and revocations stay an hour longer than the tokens they concern are valid: a clock
-	// that was ahead for a while, and is corrected, must not have deleted them too early.
+	// Used ids and revocations stay an hour longer than the tokens they concern are valid: a
+	// clock that was ahead for a while, and is corrected, must not have deleted them too early.
 	onceGrace       = time.Hour
 	revocationGrace = time.Hour
 	denialGrace     = 24 * time.Hour
@@ -63,7 +63,8 @@ const (
 	sweepSurplusDenials = "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals" +
 		" WHERE at <= (SELECT at FROM refusals ORDER BY at DESC LIMIT 1 OFFSET $1) LIMIT $2)"
 
-	// The tokens of a browser app's session are in its row only: without it, nobody can use its grant.
+	// The tokens of a browser app's session are in its row only: without it, nobody can use its
+	// grant.
 	sweepAppGrants = "DELETE FROM grants WHERE id IN (SELECT g.id FROM app_sessions a" +
 		" JOIN grants g ON g.id = a.grant_id WHERE a.expires_at <= $1 LIMIT $2)"
 

@@ -18,8 +18,8 @@ type column[T any] struct {
 	field func(*T) any
 }
 
-// A table lists the columns of an entity once. The texts of its statements, their arguments and the
-// destinations of a scan all derive from that list, so that they cannot disagree.
+// A table lists the columns of an entity once. The texts of its statements, their arguments and
+// the destinations of a scan all derive from that list, so that they cannot disagree.
 //
 // Tables are package-level values, and the texts that derive from them too: each is built once.
 type table[T any] struct {
@@ -145,8 +145,8 @@ func (t *table[T]) differences(old, new *T, except ...string) []column[T] {
 	return differ
 }
 
-// update writes the columns in which two values of T differ, derived ones included, to the row with
-// the key of old. It returns the number of rows changed; where nothing differs, that is 0.
+// update writes the columns in which two values of T differ, derived ones included, to the row
+// with the key of old. It returns the number of rows changed; where nothing differs, that is 0.
 func (t *table[T]) update(ctx context.Context, tx sqldb.Tx, old, new *T) (int64, error) {
 	var s setList[T]
 	var args []any

@@ -9,9 +9,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-// metaTokenTTL names the longest TTL of an access token in this database so far, in milliseconds. It
-// only grows: tokens that were issued before a TTL was shortened are still valid. Revocations are
-// stored that long.
+// metaTokenTTL names the longest TTL of an access token in this database so far, in milliseconds.
+// It only grows: tokens that were issued before a TTL was shortened are still valid. Revocations
+// are stored that long.
 const metaTokenTTL = "token_life"
 
 // minTokenTTL is how long revocations are stored at least.
@@ -20,8 +20,8 @@ const minTokenTTL = 24 * time.Hour
 const raiseTTL = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = " +
 	"CASE WHEN CAST(meta.value AS BIGINT) < CAST(excluded.value AS BIGINT) THEN excluded.value ELSE meta.value END"
 
-// RaiseTokenTTL makes sure that revocations are stored at least as long as access tokens with this
-// TTL are valid.
+// RaiseTokenTTL makes sure that revocations are stored at least as long as access tokens with
+// this TTL are valid.
 func (d *DB) RaiseTokenTTL(ctx context.Context, ttl time.Duration) error {
 	return raiseTokenTTL(ctx, d.sql, ttl)
 }

@@ -92,8 +92,8 @@ func (d *DB) User(ctx context.Context, id identity.UserID) (*identity.User, erro
 	return u, asNotFound(err, "user")
 }
 
-// UserByLogin finds a user by the LoginKey of a user name or email address, or NotFound. Where one
-// person's user name is another's address, the address wins.
+// UserByLogin finds a user by the LoginKey of a user name or email address, or NotFound. Where
+// one person's user name is another's address, the address wins.
 func (d *DB) UserByLogin(ctx context.Context, key string) (*identity.User, error) {
 	if key == "" {
 		return nil, notFound("user")
@@ -122,7 +122,7 @@ func createUser(ctx context.Context, tx sqldb.Tx, u *identity.User) error {
 	return nameTaken(err)
 }
 
-// nameTaken says which name it is that a new or changed user shares with another.
+// nameTaken returns a Conflict that names the field, where err is that a name is taken.
 func nameTaken(err error) error {
 	switch sqldb.Violated(err) {
 	case "users_email_key":
@@ -135,10 +135,10 @@ func nameTaken(err error) error {
 	return err
 }
 
-// UpdateUser stores the fields in which new differs from old, and the time new.UpdatedAt with them;
-// of all other fields the stored values stay, whatever old and new say. The password, CreatedAt and
-// LastLoginAt are not updated here. Disabling an account ends its access as SetUserDisabled does.
-// Where nothing differs, only the events are recorded.
+// UpdateUser stores the fields in which new differs from old, and the time new.UpdatedAt with
+// them; of all other fields the stored values stay, whatever old and new say. The password,
+// CreatedAt and LastLoginAt are not updated here. Disabling an account ends its access as
+// SetUserDisabled does. Where nothing differs, only the events are recorded.
 func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error {
 	changes := userTable.differences(old, new, "id", "password_hash", "password_changed_at",
 		"created_at", "updated_at", "last_login_at")
@@ -166,14 +166,15 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 	})
 }
 
-// lockUser locks the user's row for the rest of the transaction, so that a concurrent login waits.
+// lockUser locks the user's row for the rest of the transaction, so that a concurrent login
+// waits.
 func lockUser(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 	n, err := tx.Exec(ctx, "UPDATE users SET updated_at = updated_at WHERE id = $1", id)
 	return requireOne(n, err, "user")
 }
 
-// endUserAccess deletes a user's sessions but for except, and all grants. It returns the revocation
-// of all tokens issued so far.
+// endUserAccess deletes a user's sessions but for except, and all grants. It returns the
+// revocation of all tokens issued so far.
 func endUserAccess(ctx context.Context, tx sqldb.Tx, id identity.UserID, now time.Time, except identity.SessionID) ([]oauth.Revocation, error) {
 	if _, err := tx.Exec(ctx, "DELETE FROM sessions WHERE user_id = $1 AND id <> $2", id, except); err != nil {
 		return nil, err
@@ -191,10 +192,10 @@ func endUserAccess(ctx context.Context, tx sqldb.Tx, id identity.UserID, now tim
 // recentUse is longer than a code or a device authorization waits to be redeemed.
 const recentUse = time.Hour
 
-// revokeRecentGrants returns revocations of a user's grants whose tokens may bear a time after now:
-// another server's clock is ahead, the clock of this one was set back, or tokens were issued while
-// the change waited for the database. The revocation of the user, which covers tokens issued up to
-// now, would miss them.
+// revokeRecentGrants returns revocations of a user's grants whose tokens may bear a time after
+// now: another server's clock is ahead, the clock of this one was set back, or tokens were issued
+// while the change waited for the database. The revocation of the user, which covers tokens
+// issued up to now, would miss them.
 func revokeRecentGrants(ctx context.Context, tx sqldb.Tx, id identity.UserID, now time.Time) (revoked []oauth.Revocation, err error) {
 	err = each(ctx, tx, func(r sqldb.Row) error {
 		var grant string
@@ -212,8 +213,8 @@ func revokeRecentGrants(ctx context.Context, tx sqldb.Tx, id identity.UserID, no
 	return revoked, err
 }
 
-// SetUserDisabled disables or enables an account. Disabling ends its sessions and grants and revokes
-// its tokens; the last active administrator cannot be disabled.
+// SetUserDisabled disables or enables an account. Disabling ends its sessions and grants and
+// revokes its tokens; the last active administrator cannot be disabled.
 func (d *DB) SetUserDisabled(ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event) error {
 	defer d.users.Invalidate(id)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
@@ -231,8 +232,8 @@ func (d *DB) SetUserDisabled(ctx context.Context, id identity.UserID, disabled b
 	})
 }
 
-// DeleteUser deletes a user with all that belongs to them, and revokes their tokens. The last active
-// administrator cannot be deleted.
+// DeleteUser deletes a user with all that belongs to them, and revokes their tokens. The last
+// active administrator cannot be deleted.
 func (d *DB) DeleteUser(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error {
 	defer d.users.Invalidate(id)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
@@ -279,8 +280,8 @@ func (d *DB) ListUsers(ctx context.Context, q UserQuery) (users []identity.User,
 	return users, total, err
 }
 
-// SetPassword replaces the password hash, clears MustChange and adds the former hash to the history,
-// of which the newest historySize entries stay.
+// SetPassword replaces the password hash, clears MustChange and adds the former hash to the
+// history, of which the newest historySize entries stay.
 func (d *DB) SetPassword(ctx context.Context, id identity.UserID, hash string, historySize int, now time.Time, ev ...audit.Event) error {
 	defer d.users.Invalidate(id)
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
@@ -300,7 +301,8 @@ func (d *DB) SetPassword(ctx context.Context, id identity.UserID, hash string, h
 	})
 }
 
-// addToHistory adds a former hash to a user's history and deletes all but its newest size entries.
+// addToHistory adds a former hash to a user's history and deletes all but its newest size
+// entries.
 func addToHistory(ctx context.Context, tx sqldb.Tx, id identity.UserID, hash string, size int, now time.Time) error {
 	var last int64
 	err := tx.Row(ctx, "SELECT COALESCE(MAX(seq), 0) FROM password_history WHERE user_id = $1", id).Scan(&last)
@@ -332,7 +334,7 @@ func (d *DB) PasswordHistory(ctx context.Context, id identity.UserID, n int) (ha
 		"SELECT hash FROM password_history WHERE user_id = $1 ORDER BY seq DESC LIMIT $2", id, max(n, 0))
 }
 
-// SetRoles gives a user exactly these roles.
+// SetRoles replaces the roles of a user.
 func (d *DB) SetRoles(ctx context.Context, id identity.UserID, roles []string, now time.Time, ev ...audit.Event) error {
 	defer d.users.Invalidate(id)
 	for _, r := range roles {

@@ -13,7 +13,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// migrationLock keeps two processes from migrating one PostgreSQL database at once. On SQLite the transaction does.
+// migrationLock is an advisory lock that keeps two processes from migrating one PostgreSQL
+// database at once. On SQLite the transaction does.
 const migrationLock = 0x6761746568 // "gateh"
 
 const createMigrations = `CREATE TABLE IF NOT EXISTS migrations (
@@ -27,9 +28,10 @@ type migration struct {
 	name, checksum, text string
 }
 
-// Migrate brings the schema up to the newest of the .sql files, in the order of their names, each in a
-// transaction of its own, and returns the names of those applied. It goes forward only. It refuses a database
-// that knows a migration this program does not, and one whose applied migrations have been edited since.
+// Migrate applies the .sql files that the database lacks, in the order of their names, each in a
+// transaction of its own, and returns the names of those applied. It goes forward only. It
+// returns Conflict for a database with a migration that this program does not have, and for one
+// whose applied migrations have been edited since.
 func Migrate(ctx context.Context, db DB, files fs.FS) (applied []string, err error) {
 	all, err := readMigrations(files)
 	if err != nil {
@@ -44,7 +46,8 @@ func Migrate(ctx context.Context, db DB, files fs.FS) (applied []string, err err
 	}
 }
 
-// Pending names the migrations that Migrate would apply, and fails where it would refuse.
+// Pending returns the names of the migrations that Migrate would apply. It fails where Migrate
+// would fail.
 func Pending(ctx context.Context, db DB, files fs.FS) ([]string, error) {
 	all, err := readMigrations(files)
 	if err != nil {
@@ -62,8 +65,9 @@ func Pending(ctx context.Context, db DB, files fs.FS) ([]string, error) {
 	return names, err
 }
 
-// migrateNext applies the oldest migration that is missing, or returns "" when there is none. The lock is taken
-// before the list is read, so a second process finds the first one's work done.
+// migrateNext applies the oldest migration that is missing, and returns its name, or "" when
+// there is none. It takes the lock before it reads the list, so that a second process finds the
+// migration of the first one applied.
 func migrateNext(ctx context.Context, db DB, all []migration) (name string, err error) {
 	err = db.Write(ctx, func(tx Tx) error {
 		name = ""
@@ -101,7 +105,8 @@ func apply(ctx context.Context, tx Tx, m migration) error {
 	return err
 }
 
-// appliedMigrations reads name → checksum, nothing if the table does not exist yet.
+// appliedMigrations returns the checksums of the applied migrations by name, and an empty map if
+// the table does not exist yet.
 func appliedMigrations(ctx context.Context, c Conn, e Engine) (map[string]string, error) {
 	exists := "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'migrations'"
 	if e == Postgres {
@@ -130,11 +135,12 @@ func appliedMigrations(ctx context.Context, c Conn, e Engine) (map[string]string
 	return done, rows.Err()
 }
 
-// compare gives the migrations still to apply, or says why this program and this database do not go together.
+// compare returns the migrations still to apply, or why this program and this database do not
+// fit.
 func compare(all []migration, done map[string]string) (todo []migration, err error) {
-	known := make(map[string]bool, len(all))
+	ours := make(map[string]bool, len(all))
 	for _, m := range all {
-		known[m.name] = true
+		ours[m.name] = true
 		sum, applied := done[m.name]
 		switch {
 		case !applied:
@@ -148,7 +154,7 @@ func compare(all []migration, done map[string]string) (todo []migration, err err
 		}
 	}
 	for name := range done {
-		if !known[name] {
+		if !ours[name] {
 			return nil, fault.New(fault.Conflict, "the database is newer than this program: it has migration %s; "+
 				"run the newer release, or restore the backup made before the upgrade", name)
 		}
@@ -174,7 +180,7 @@ func readMigrations(files fs.FS) ([]migration, error) {
 	return all, nil
 }
 
-// statements splits a script at the semicolons that stand outside of comments and quotes.
+// statements splits a script at the semicolons outside of comments and quotes.
 func statements(script string) []string {
 	var out []string
 	var cur strings.Builder
@@ -192,7 +198,7 @@ func statements(script string) []string {
 		case strings.HasPrefix(script[i:], "/*"):
 			i += lengthTo(script[i:], "*/", 2)
 			cur.WriteByte(' ')
-		case c == '\'' || c == '"': // a doubled quote reads as two quoted pieces, which comes to the same
+		case c == '\'' || c == '"': // a doubled quote is read as two quoted parts: the result is the same
 			n := lengthTo(script[i:], string(c), 1)
 			cur.WriteString(script[i : i+n])
 			i += n
@@ -208,7 +214,8 @@ func statements(script string) []string {
 	return out
 }
 
-// lengthTo is the length of s up to and including the first end at or after from, or all of s.
+// lengthTo returns the length of s up to and including the first end at or after from, or of all
+// of s.
 func lengthTo(s, end string, from int) int {
 	if from > len(s) {
 		return len(s)

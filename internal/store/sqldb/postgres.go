@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,19 +15,18 @@ import (
 )
 
 const (
-	channel      = "gatehouse"     // of LISTEN and NOTIFY
-	writeTries   = 5               // for changes that PostgreSQL gives up in favour of others
-	answerWithin = 5 * time.Second // as long as SQLite waits for a lock: a database that hangs is as good as gone
-	commitWithin = 5 * time.Second // beyond that
-	listenEvery  = time.Second     // polling in between: a notice that a broken line lost is found so
+	channel        = "gatehouse"     // of LISTEN and NOTIFY
+	maxAttempts    = 5               // at a transaction that PostgreSQL gave up in favour of others
+	queryTimeout   = 5 * time.Second // as long as SQLite waits for a lock
+	commitTimeout  = 5 * time.Second // after the rest of the transaction
+	listenInterval = time.Second     // of polling, for notifications that a lost connection has missed
 )
 
 // postgresDB is a PostgreSQL database through a pool of connections.
 type postgresDB struct {
-	pool   *pgxpool.Pool
-	joined sync.Map // the texts of two statements → that of both as one
-	turns  *Batcher[*turn]
-	reads  *Batcher[*read]
+	pool    *pgxpool.Pool
+	changes *Batcher[*pgChange]
+	reads   *Batcher[*pgRead]
 }
 
 func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
@@ -54,7 +52,8 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 		return nil, postgresError(err)
 	}
 	db := &postgresDB{pool: pool}
-	db.turns, db.reads = NewBatcher(maxTurns, turnsPens, db.sendTurns), NewBatcher(maxReads, readsPens, db.sendReads)
+	db.changes = NewBatcher(maxChanges, changeWorkers, db.execBatch)
+	db.reads = NewBatcher(maxReads, readWorkers, db.readBatch)
 	if err := db.Ping(ctx); err != nil {
 		pool.Close()
 		at := fmt.Sprintf("%s:%d", cfg.ConnConfig.Host, cfg.ConnConfig.Port)
@@ -63,45 +62,45 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 	return db, nil
 }
 
-// Engine is PostgreSQL.
+// Engine returns Postgres.
 func (db *postgresDB) Engine() Engine { return Postgres }
 
-// Ping asks for an answer.
+// Ping returns an error unless the database answers.
 func (db *postgresDB) Ping(ctx context.Context) error {
-	ctx, cancel := patient(ctx)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	return postgresError(db.pool.Ping(ctx))
 }
 
-// Close waits for the connections in use and closes all.
+// Close waits for the connections in use and closes all connections.
 func (db *postgresDB) Close() error {
 	db.pool.Close()
 	return nil
 }
 
-// Exec runs a statement.
+// Exec runs a statement and returns the number of rows it changed.
 func (db *postgresDB) Exec(ctx context.Context, text string, args ...any) (int64, error) {
 	return pgConn{pgPool{db.pool}}.Exec(ctx, text, args...)
 }
 
-// Row runs a statement that gives one row.
+// Row runs a statement with at most one row.
 func (db *postgresDB) Row(ctx context.Context, text string, args ...any) Row {
 	return pgConn{pgPool{db.pool}}.Row(ctx, text, args...)
 }
 
-// Rows runs a statement that gives many.
+// Rows runs a statement with many rows.
 func (db *postgresDB) Rows(ctx context.Context, text string, args ...any) (Rows, error) {
 	return pgConn{pgPool{db.pool}}.Rows(ctx, text, args...)
 }
 
-// Write runs f in a transaction, anew if PostgreSQL chose it as the victim of a deadlock.
+// Write runs f in a transaction, and again if PostgreSQL chose it as the victim of a deadlock.
 func (db *postgresDB) Write(ctx context.Context, f func(Tx) error) error {
-	for try := 1; ; try++ {
+	for attempt := 1; ; attempt++ {
 		err := db.write(ctx, f)
-		if err == nil || try == writeTries || !retriable(err) {
+		if err == nil || attempt == maxAttempts || !retriable(err) {
 			return postgresError(err)
 		}
-		pause := time.Duration(rand.Int64N(int64(try) * int64(5*time.Millisecond)))
+		pause := time.Duration(rand.Int64N(int64(attempt) * int64(5*time.Millisecond)))
 		select {
 		case <-ctx.Done():
 			return cancelled(ctx.Err())
@@ -111,15 +110,16 @@ func (db *postgresDB) Write(ctx context.Context, f func(Tx) error) error {
 }
 
 func (db *postgresDB) write(ctx context.Context, f func(Tx) error) error {
-	ctx, cancel := patient(ctx)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	tx, err := db.pool.Begin(ctx)
 	if err != nil {
 		return err
 	}
-	// Commit and Rollback get time of their own: a caller who leaves must not make the answer a guess.
+	// Commit and Rollback have a timeout of their own: a caller who leaves must not make the
+	// outcome unknown.
 	defer func() { // no-op after a commit; also on panic
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 		defer cancel()
 		_ = tx.Rollback(end)
 	}()
@@ -129,41 +129,42 @@ func (db *postgresDB) write(ctx context.Context, f func(Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	end, stop := context.WithTimeout(context.WithoutCancel(ctx), commitWithin)
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer stop()
 	return tx.Commit(end)
 }
 
-// patient bounds how long somebody with a deadline waits for an answer. Who has none, as a migration, waits as long as it takes.
-func patient(ctx context.Context) (context.Context, context.CancelFunc) {
+// bounded adds queryTimeout to a context with a deadline. A context without one, as that of a
+// migration, stays unbounded.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); !ok {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, answerWithin)
+	return context.WithTimeout(ctx, queryTimeout)
 }
 
 // pgPool is the pool for statements outside of transactions.
 type pgPool struct{ *pgxpool.Pool }
 
-// Query waits for a connection and for the whole result no longer than is patient.
+// Query bounds the wait for a connection and for the whole result.
 func (p pgPool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	ctx, cancel := patient(ctx)
+	ctx, cancel := bounded(ctx)
 	rows, err := p.Pool.Query(ctx, sql, args...)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	return pgBounded{rows, cancel}, nil
+	return boundedRows{rows, cancel}, nil
 }
 
-// pgBounded is a result that must be read in time.
-type pgBounded struct {
+// boundedRows is a result with a timeout.
+type boundedRows struct {
 	pgx.Rows
 	cancel context.CancelFunc
 }
 
 // Next moves to the next row.
-func (r pgBounded) Next() bool {
+func (r boundedRows) Next() bool {
 	more := r.Rows.Next()
 	if !more {
 		r.cancel()
@@ -172,18 +173,19 @@ func (r pgBounded) Next() bool {
 }
 
 // Close ends the result.
-func (r pgBounded) Close() {
+func (r boundedRows) Close() {
 	r.Rows.Close()
 	r.cancel()
 }
 
-// ExecAll sends a statement with all lists of arguments at once; PostgreSQL takes what is sent together for one transaction.
+// ExecAll sends a statement with all lists of arguments at once. PostgreSQL runs what is sent
+// together in one transaction.
 func (db *postgresDB) ExecAll(ctx context.Context, text string, args [][]any) error {
 	if len(args) == 1 {
 		_, err := db.Exec(ctx, text, args[0]...)
 		return err
 	}
-	ctx, cancel := patient(ctx)
+	ctx, cancel := bounded(ctx)
 	defer cancel()
 	batch := &pgx.Batch{}
 	for _, a := range args {
@@ -192,17 +194,17 @@ func (db *postgresDB) ExecAll(ctx context.Context, text string, args [][]any) er
 	return postgresError(db.pool.SendBatch(ctx, batch).Close())
 }
 
-// pgRunner is what a pool and a transaction have in common.
-type pgRunner interface {
+// querier is a pool or a transaction.
+type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
 // pgConn runs statements on a pool or in a transaction.
-type pgConn struct{ on pgRunner }
+type pgConn struct{ querier }
 
-// Exec runs a statement and counts the rows it changed.
+// Exec runs a statement and returns the number of rows it changed.
 func (c pgConn) Exec(ctx context.Context, text string, args ...any) (int64, error) {
-	rows, err := c.on.Query(ctx, text, plainAll(args)...)
+	rows, err := c.Query(ctx, text, plainAll(args)...)
 	if err != nil {
 		return 0, postgresError(err)
 	}
@@ -210,15 +212,15 @@ func (c pgConn) Exec(ctx context.Context, text string, args ...any) (int64, erro
 	return rows.CommandTag().RowsAffected(), postgresError(rows.Err())
 }
 
-// Row runs a statement that gives one row.
+// Row runs a statement with at most one row.
 func (c pgConn) Row(ctx context.Context, text string, args ...any) Row {
-	rows, err := c.on.Query(ctx, text, plainAll(args)...)
+	rows, err := c.Query(ctx, text, plainAll(args)...)
 	return pgRow{rows, err}
 }
 
-// Rows runs a statement that gives many.
+// Rows runs a statement with many rows.
 func (c pgConn) Rows(ctx context.Context, text string, args ...any) (Rows, error) {
-	rows, err := c.on.Query(ctx, text, plainAll(args)...)
+	rows, err := c.Query(ctx, text, plainAll(args)...)
 	if err != nil {
 		return nil, postgresError(err)
 	}
@@ -228,7 +230,7 @@ func (c pgConn) Rows(ctx context.Context, text string, args ...any) (Rows, error
 // pgTx is a transaction.
 type pgTx struct{ pgConn }
 
-// Notify sends a notice at commit.
+// Notify sends a notification at commit.
 func (tx pgTx) Notify(ctx context.Context) error {
 	_, err := tx.Exec(ctx, "SELECT pg_notify($1, '')", channel)
 	return err
@@ -259,17 +261,17 @@ func (r pgRow) Scan(dest ...any) error {
 	return postgresError(r.rows.Err())
 }
 
-// pgRows maps errors.
+// pgRows is a result whose errors have kinds.
 type pgRows struct{ pgx.Rows }
 
 // Scan copies the current row.
 func (r pgRows) Scan(dest ...any) error { return postgresError(r.Rows.Scan(dest...)) }
 
-// Err is what ended the result early.
+// Err returns the error that ended the result early.
 func (r pgRows) Err() error { return postgresError(r.Rows.Err()) }
 
-// Watch listens on a connection of its own, and wakes every second as well: after a lost connection,
-// and behind a pooler that swallows notices.
+// Watch listens on a connection of its own. It also calls wake every second: for a lost
+// connection, and for a pooler that does not pass on notifications.
 func (db *postgresDB) Watch(ctx context.Context, wake func()) {
 	for ctx.Err() == nil {
 		if err := db.listen(ctx, wake); err == nil || ctx.Err() != nil {
@@ -278,13 +280,13 @@ func (db *postgresDB) Watch(ctx context.Context, wake func()) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(listenEvery):
+		case <-time.After(listenInterval):
 			wake()
 		}
 	}
 }
 
-// listen returns when the connection breaks, or nil when ctx ends.
+// listen returns an error when the connection breaks, or nil when ctx ends.
 func (db *postgresDB) listen(ctx context.Context, wake func()) error {
 	conn, err := pgx.ConnectConfig(ctx, db.pool.Config().ConnConfig)
 	if err != nil {
@@ -300,7 +302,7 @@ func (db *postgresDB) listen(ctx context.Context, wake func()) error {
 	}
 	for {
 		wake()
-		wait, cancel := context.WithTimeout(ctx, listenEvery)
+		wait, cancel := context.WithTimeout(ctx, listenInterval)
 		_, err := conn.WaitForNotification(wait)
 		over := wait.Err() != nil
 		cancel()

@@ -9,33 +9,34 @@ import (
 )
 
 const (
-	maxReads  = 64 // reads sent together
-	readsPens = 3  // sheets on their way at a time
+	maxReads    = 64 // reads in a batch
+	readWorkers = 3  // batches on their way at a time
 )
 
-// read is one row that is asked for together with others.
-type read struct {
+// pgRead is one row that is read together with others.
+type pgRead struct {
 	text string
 	args []any
 	dest []any
 	err  error
 }
 
-// Read asks for a row together with the reads of other callers, which share the round trip.
+// Read reads a row together with the reads of other callers, which share the round trip.
 func (db *postgresDB) Read(ctx context.Context, dest []any, text string, args ...any) error {
 	if err := ctx.Err(); err != nil {
 		return cancelled(err)
 	}
-	r := &read{text: text, args: plainAll(args), dest: dest}
+	r := &pgRead{text: text, args: plainAll(args), dest: dest}
 	if err := db.reads.Wait(ctx, db.reads.Add(r)); err != nil {
 		return err
 	}
 	return r.err
 }
 
-// sendReads reads all rows in one round trip. When one of them fails, PostgreSQL answers none of those behind it: they are asked for alone.
-func (db *postgresDB) sendReads(ctx context.Context, reads []*read) error {
-	alone := 0
+// readBatch reads all rows in one round trip. When one of them fails, PostgreSQL answers none of
+// those after it: they are read one by one.
+func (db *postgresDB) readBatch(ctx context.Context, reads []*pgRead) error {
+	answered := 0
 	if len(reads) > 1 {
 		batch := &pgx.Batch{}
 		for _, r := range reads {
@@ -47,11 +48,11 @@ func (db *postgresDB) sendReads(ctx context.Context, reads []*read) error {
 			if r.err = (pgRow{rows, err}).Scan(r.dest...); r.err != nil && !fault.Is(r.err, fault.NotFound) {
 				break
 			}
-			alone++
+			answered++
 		}
-		_ = results.Close() // of reads nothing is lost with it
+		_ = results.Close() // its error was that of a read, which is repeated
 	}
-	for _, r := range reads[alone:] {
+	for _, r := range reads[answered:] {
 		r.err = db.Row(ctx, r.text, r.args...).Scan(r.dest...)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // on runs a test on every engine.
@@ -137,15 +138,15 @@ func TestErrorsHaveKinds(t *testing.T) {
 func TestWriteIsAtomic(t *testing.T) {
 	on(t, func(t *testing.T, _ string, db sqldb.DB) {
 		ctx := t.Context()
-		refused := errors.New("refused")
+		failure := errors.New("failure")
 		err := db.Write(ctx, func(tx sqldb.Tx) error {
 			mustExec(t, tx, insert, 1, "a", true)
 			if n := count(t, tx); n != 1 {
-				t.Errorf("a change does not see itself: %d rows", n)
+				t.Errorf("a transaction does not see its own change: %d rows", n)
 			}
-			return refused
+			return failure
 		})
-		if !errors.Is(err, refused) || count(t, db) != 0 {
+		if !errors.Is(err, failure) || count(t, db) != 0 {
 			t.Fatalf("%v, and %d rows stay", err, count(t, db))
 		}
 		func() {
@@ -176,18 +177,18 @@ func TestWriteIsAtomic(t *testing.T) {
 	})
 }
 
-// What waits is committed together, and yet each stands or falls alone.
-func TestEachOfABatchStandsAlone(t *testing.T) {
+// Changes that wait are committed together, and yet each succeeds or fails on its own.
+func TestChangesOfABatchAreIndependent(t *testing.T) {
 	on(t, func(t *testing.T, _ string, db sqldb.DB) {
 		ctx := t.Context()
 		release, blocked := make(chan struct{}), make(chan struct{})
 		var wg sync.WaitGroup
-		wg.Go(func() { // holds SQLite's writer until all others wait behind it
+		wg.Go(func() { // occupies SQLite's writer until the others wait
 			_ = db.Write(ctx, func(sqldb.Tx) error { close(blocked); <-release; return nil })
 		})
 		<-blocked
 		const n = 100
-		var failed, panicked atomic.Int32
+		var begun, failed, panicked atomic.Int32
 		for i := range n {
 			wg.Go(func() {
 				defer func() {
@@ -195,6 +196,7 @@ func TestEachOfABatchStandsAlone(t *testing.T) {
 						panicked.Add(1)
 					}
 				}()
+				begun.Add(1)
 				var err error
 				switch i % 4 {
 				case 0:
@@ -218,7 +220,7 @@ func TestEachOfABatchStandsAlone(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(50 * time.Millisecond)
+		testkit.Eventually(t, "all changes", func() bool { return begun.Load() == n })
 		close(release)
 		wg.Wait()
 		if failed.Load() != n/2 || panicked.Load() != n/4 {
@@ -230,43 +232,43 @@ func TestEachOfABatchStandsAlone(t *testing.T) {
 	})
 }
 
-// A caller who leaves before its turn has changed nothing.
+// A caller who leaves before the writer takes its change has changed nothing.
 func TestLeavingTheQueue(t *testing.T) {
 	db := open(t, "sqlite::memory:", sqldb.Options{Queue: 1})
 	ctx := t.Context()
 	mustExec(t, db, "CREATE TABLE things (id BIGINT NOT NULL PRIMARY KEY, name TEXT, done BOOLEAN NOT NULL)")
-	release, blocked, held := make(chan struct{}), make(chan struct{}), make(chan error)
+	release, blocked, blocker := make(chan struct{}), make(chan struct{}), make(chan error)
 	go func() {
-		held <- db.Write(ctx, func(sqldb.Tx) error { close(blocked); <-release; return nil })
+		blocker <- db.Write(ctx, func(sqldb.Tx) error { close(blocked); <-release; return nil })
 	}()
 	<-blocked
 	quick, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
 	_, err := db.Exec(quick, insert, 1, "left", true)
 	wantKind(t, err, fault.Unavailable)
-	_, err = db.Exec(ctx, insert, 2, "one too many", true) // the one who left still stands in the queue of one
+	_, err = db.Exec(ctx, insert, 2, "one too many", true) // the queue of one is still full
 	wantKind(t, err, fault.Unavailable)
 	var fe *fault.Error
 	if !errors.As(err, &fe) || fe.After <= 0 {
-		t.Fatalf("a full queue does not say when to come back: %v", err)
+		t.Fatalf("a full queue does not say when to try again: %v", err)
 	}
 	if n := count(t, db); n != 0 { // reads do not wait for the writer
 		t.Fatalf("%d rows", n)
 	}
 	close(release)
-	if err := <-held; err != nil {
+	if err := <-blocker; err != nil {
 		t.Fatal(err)
 	}
-	await(t, "room in the queue", func() bool {
+	testkit.Eventually(t, "room in the queue", func() bool {
 		_, err := db.Exec(ctx, insert, 3, "after", true)
 		return err == nil
 	})
 	if n := count(t, db); n != 1 {
-		t.Fatalf("%d rows; want 1: the caller who left must not have written", n)
+		t.Fatalf("%d rows; want 1, without that of the caller who left", n)
 	}
 }
 
-// A full disk refuses changes and heals by itself.
+// On a full disk changes fail, and succeed again when there is space.
 func TestFullDisk(t *testing.T) {
 	url := storetest.SQLite(t)
 	db := open(t, url, sqldb.Options{})
@@ -286,14 +288,14 @@ func TestFullDisk(t *testing.T) {
 	}
 	big := strings.Repeat("x", 100_000)
 	err = db.Write(ctx, func(tx sqldb.Tx) error {
-		_, _ = tx.Exec(ctx, insert, 2, big, true) // even if the change itself does not look
+		_, _ = tx.Exec(ctx, insert, 2, big, true) // even if the caller ignores the error
 		return nil
 	})
 	wantKind(t, err, fault.Unavailable)
 	if n := count(t, db); n != 1 {
 		t.Fatalf("%d rows; want the one from before", n)
 	}
-	mustExec(t, db, insert, 2, big, true) // the limit was the connection's, and that has been replaced
+	mustExec(t, db, insert, 2, big, true) // the limit was that of the connection, which has been replaced
 }
 
 func TestFilesArePrivate(t *testing.T) {
@@ -308,7 +310,7 @@ func TestFilesArePrivate(t *testing.T) {
 	}
 }
 
-func TestOpenRefuses(t *testing.T) {
+func TestOpenFails(t *testing.T) {
 	for _, url := range []string{"", "mysql://x", "sqlite:", "sqlite:a?b", "postgres://%zz"} {
 		_, err := sqldb.Open(t.Context(), url, sqldb.Options{})
 		wantKind(t, err, fault.Invalid)
@@ -317,10 +319,10 @@ func TestOpenRefuses(t *testing.T) {
 	_, err := sqldb.Open(t.Context(), secret, sqldb.Options{})
 	wantKind(t, err, fault.Unavailable)
 	if strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("the message tells the password: %v", err)
+		t.Errorf("the error shows the password: %v", err)
 	}
 	path := filepath.Join(t.TempDir(), "text.db")
-	if err := os.WriteFile(path, []byte(strings.Repeat("this is no database. ", 100)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(strings.Repeat("this is not a database. ", 100)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sqldb.Open(t.Context(), "sqlite:"+path, sqldb.Options{}); err == nil {
@@ -328,7 +330,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestMemoryDatabasesAreTheirOwn(t *testing.T) {
+func TestMemoryDatabasesAreSeparate(t *testing.T) {
 	a, b := open(t, "sqlite::memory:", sqldb.Options{}), open(t, "sqlite::memory:", sqldb.Options{})
 	mustExec(t, a, "CREATE TABLE t (a TEXT)")
 	mustExec(t, b, "CREATE TABLE t (a TEXT)")
@@ -345,7 +347,7 @@ func TestMigrate(t *testing.T) {
 		if err != nil || !slices.Equal(pending, []string{"0001_first", "0002_next"}) {
 			t.Fatalf("pending %v, %v", pending, err)
 		}
-		// Several processes start at once: each migration is applied once.
+		// Of several processes that start at once, one applies each migration.
 		var wg sync.WaitGroup
 		var applied atomic.Int32
 		for range 4 {
@@ -377,34 +379,35 @@ func TestMigrate(t *testing.T) {
 		delete(files, "0003_broken.sql")
 
 		older := fstest.MapFS{"0001_first.sql": files["0001_first.sql"]}
-		refusal(t, db, older, "newer than this program")
+		wantConflict(t, db, older, "newer than this program")
 		edited := fstest.MapFS{"0001_first.sql": {Data: []byte("CREATE TABLE a (y TEXT)")}, "0002_next.sql": files["0002_next.sql"]}
-		refusal(t, db, edited, "not the one that made the database")
+		wantConflict(t, db, edited, "not the one that made the database")
 		inserted := fstest.MapFS{"0001_first.sql": files["0001_first.sql"], "0001b.sql": {Data: []byte("SELECT 1")}, "0002_next.sql": files["0002_next.sql"]}
-		refusal(t, db, inserted, "lacks the earlier")
+		wantConflict(t, db, inserted, "lacks the earlier")
 	})
 }
 
-func refusal(t *testing.T, db sqldb.DB, files fstest.MapFS, words string) {
+func wantConflict(t *testing.T, db sqldb.DB, files fstest.MapFS, words string) {
 	t.Helper()
 	_, err := sqldb.Migrate(t.Context(), db, files)
 	_, perr := sqldb.Pending(t.Context(), db, files)
 	for _, err := range []error{err, perr} {
 		if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), words) {
-			t.Fatalf("%v; want a refusal with %q", err, words)
+			t.Fatalf("%v; want a conflict with %q", err, words)
 		}
 	}
 }
 
-// A lost connection makes errors that pass, and a watcher that comes back.
+// After a lost connection statements fail until there is a new one, and the watcher listens
+// again.
 func TestPostgresConnectionsLost(t *testing.T) {
-	db := open(t, storetest.Postgres(t)+"&application_name=broken_line", sqldb.Options{})
+	db := open(t, storetest.Postgres(t)+"&application_name=lost_connection", sqldb.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wakes atomic.Int32
 	done := make(chan struct{})
 	go func() { defer close(done); db.Watch(ctx, func() { wakes.Add(1) }) }()
 	defer func() { cancel(); <-done }()
-	await(t, "the watcher", func() bool { return wakes.Load() > 0 })
+	testkit.Eventually(t, "the watcher", func() bool { return wakes.Load() > 0 })
 	err := db.Write(ctx, func(tx sqldb.Tx) error {
 		var n int
 		if err := tx.Row(ctx, "SELECT pg_backend_pid()").Scan(&n); err != nil {
@@ -416,8 +419,8 @@ func TestPostgresConnectionsLost(t *testing.T) {
 	})
 	wantKind(t, err, fault.Unavailable)
 	before := wakes.Load()
-	mustExec(t, db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN gatehouse' AND application_name = 'broken_line'")
-	await(t, "the watcher's return", func() bool {
+	mustExec(t, db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN gatehouse' AND application_name = 'lost_connection'")
+	testkit.Eventually(t, "the watcher's return", func() bool {
 		_ = db.Write(ctx, func(tx sqldb.Tx) error { return tx.Notify(ctx) })
 		return wakes.Load() > before+3
 	})
@@ -426,18 +429,7 @@ func TestPostgresConnectionsLost(t *testing.T) {
 	}
 }
 
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for range 500 {
-		if ok() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatal("not within 5 s: ", what)
-}
-
-// Transactions that block one another are sorted out, and both succeed.
+// Of two transactions that block each other both succeed in the end.
 func TestPostgresDeadlock(t *testing.T) {
 	db := open(t, storetest.Postgres(t), sqldb.Options{})
 	mustExec(t, db, "CREATE TABLE n (id BIGINT NOT NULL PRIMARY KEY, v BIGINT NOT NULL)")

@@ -15,30 +15,30 @@ import (
 )
 
 const (
-	busyTimeout = 5 * time.Second // for another process that writes the same file
-	openRetry   = 5 * time.Millisecond
-	watchEvery  = 100 * time.Millisecond
+	busyTimeout   = 5 * time.Second // of waiting for another process that writes the same file
+	openRetry     = 5 * time.Millisecond
+	watchInterval = 100 * time.Millisecond
 )
 
 // sqliteDB is a SQLite database: one writer, many readers (WAL).
 type sqliteDB struct {
 	path    string
-	scratch string // directory to remove at Close, or ""
-	sync    string
+	tempDir string // to remove at Close, or ""
+	sync    string // the pragma synchronous
 	writer  *writer
-	readers chan *lite // idle readers; nil stands for one not opened yet
+	readers chan *liteConn // idle readers; nil for one that is not open yet
 	closing chan struct{}
 	once    sync.Once
 }
 
 func openSQLite(path string, o Options) (DB, error) {
 	db := &sqliteDB{sync: "FULL", closing: make(chan struct{})}
-	if err := db.place(path); err != nil {
+	if err := db.createFile(path); err != nil {
 		return nil, err
 	}
 	first, err := db.openWriter()
 	if err != nil {
-		db.discard()
+		db.removeTemp()
 		return nil, fault.Wrap(fault.KindOf(err), err, "the database file %s cannot be opened", db.path)
 	}
 	if o.Readers <= 0 {
@@ -47,7 +47,7 @@ func openSQLite(path string, o Options) (DB, error) {
 	if o.Queue <= 0 {
 		o.Queue = 4096
 	}
-	db.readers = make(chan *lite, o.Readers)
+	db.readers = make(chan *liteConn, o.Readers)
 	for range o.Readers {
 		db.readers <- nil
 	}
@@ -55,15 +55,15 @@ func openSQLite(path string, o Options) (DB, error) {
 	return db, nil
 }
 
-// place finds or makes the file. It never opens a file that exists: closing it again
-// would release the POSIX locks that this process may hold on it.
-func (db *sqliteDB) place(path string) error {
+// createFile creates the file if it does not exist, and its directory. It never opens a file that
+// exists: closing it again would release the POSIX locks that this process may have on it.
+func (db *sqliteDB) createFile(path string) error {
 	if path == ":memory:" {
 		dir, err := os.MkdirTemp("", "gatehouse-")
 		if err != nil {
-			return fault.Wrap(fault.Unavailable, err, "no directory for a temporary database can be made")
+			return fault.Wrap(fault.Unavailable, err, "a directory for a temporary database cannot be created")
 		}
-		db.scratch, db.path, db.sync = dir, filepath.Join(dir, "memory.db"), "OFF"
+		db.tempDir, db.path, db.sync = dir, filepath.Join(dir, "memory.db"), "OFF"
 		return nil
 	}
 	if path == "" || strings.ContainsAny(path, "?\x00") {
@@ -75,21 +75,22 @@ func (db *sqliteDB) place(path string) error {
 	}
 	db.path = abs
 	if err := os.MkdirAll(filepath.Dir(abs), 0o700); err != nil {
-		return fault.Wrap(fault.Unavailable, err, "the directory of the database cannot be made")
+		return fault.Wrap(fault.Unavailable, err, "the directory of the database cannot be created")
 	}
 	f, err := os.OpenFile(abs, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
 	if err != nil {
-		return fault.Wrap(fault.Unavailable, err, "the database file %s cannot be made", abs)
+		return fault.Wrap(fault.Unavailable, err, "the database file %s cannot be created", abs)
 	}
 	return f.Close()
 }
 
-// openWriter opens the connection that changes things. While several processes turn a new file to WAL, SQLite refuses all but
-// one of them at once, whatever busy_timeout says: two that waited for each other would wait for ever. So it is tried again.
-func (db *sqliteDB) openWriter() (*lite, error) {
+// openWriter opens the connection of the writer. While several processes switch a new file to
+// WAL, SQLite rejects all but one of them at once, whatever busy_timeout says, because two that
+// waited for each other would never finish. So openWriter retries.
+func (db *sqliteDB) openWriter() (*liteConn, error) {
 	for end := time.Now().Add(busyTimeout); ; time.Sleep(openRetry) {
 		l, err := openLite(db.path, busyPragma(), "journal_mode = WAL", "synchronous = "+db.sync,
 			"foreign_keys = ON", "trusted_schema = OFF", "temp_store = MEMORY")
@@ -101,11 +102,11 @@ func (db *sqliteDB) openWriter() (*lite, error) {
 
 func busyPragma() string { return fmt.Sprintf("busy_timeout = %d", busyTimeout.Milliseconds()) }
 
-// Engine is SQLite.
+// Engine returns SQLite.
 func (db *sqliteDB) Engine() Engine { return SQLite }
 
-// changes reports whether a statement must go to the writer, by its first word.
-func changes(text string) bool {
+// isChange reports whether a statement must run on the writer, by its first word.
+func isChange(text string) bool {
 	for {
 		text = strings.TrimLeft(text, " \t\r\n(")
 		if !strings.HasPrefix(text, "--") {
@@ -146,10 +147,10 @@ func (db *sqliteDB) Rows(ctx context.Context, text string, args ...any) (Rows, e
 	return t, nil
 }
 
-// table gets a result. ctx bounds the wait for a connection and run the statement itself: watching a context
-// costs the driver a goroutine, which a look-up by key is too short to need.
+// table returns a result. ctx bounds the wait for a connection, and run the statement itself: the
+// driver watches a context with a goroutine, for which a lookup by key is too short.
 func (db *sqliteDB) table(ctx, run context.Context, limit int, text string, args []any) (*table, error) {
-	if changes(text) {
+	if isChange(text) {
 		op := &op{text: text, args: args, returning: true}
 		err := db.writer.do(ctx, op)
 		return op.result, err
@@ -159,7 +160,7 @@ func (db *sqliteDB) table(ctx, run context.Context, limit int, text string, args
 		return nil, err
 	}
 	t, err := l.query(run, limit, text, args)
-	if err != nil && endsBatch(err) { // a connection that had trouble is replaced, so that trouble passes
+	if err != nil && endsBatch(err) { // the connection may be broken: open another one
 		l.close()
 		l = nil
 	}
@@ -167,7 +168,7 @@ func (db *sqliteDB) table(ctx, run context.Context, limit int, text string, args
 	return t, sqliteError(err)
 }
 
-func (db *sqliteDB) reader(ctx context.Context) (*lite, error) {
+func (db *sqliteDB) reader(ctx context.Context) (*liteConn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, cancelled(err)
 	}
@@ -199,7 +200,7 @@ func (db *sqliteDB) Write(ctx context.Context, f func(Tx) error) error {
 	return db.writer.do(ctx, &op{change: f})
 }
 
-// Read reads a row.
+// Read reads one row into dest.
 func (db *sqliteDB) Read(ctx context.Context, dest []any, text string, args ...any) error {
 	return db.Row(ctx, text, args...).Scan(dest...)
 }
@@ -220,29 +221,30 @@ func (db *sqliteDB) ExecAll(ctx context.Context, text string, args [][]any) erro
 	})
 }
 
-// ExecIfChanged runs a change and what follows from it.
-func (db *sqliteDB) ExecIfChanged(ctx context.Context, _ string, change, then Statement) (n int64, err error) {
+// ExecIfChanged runs the change, and the other statement if a row was changed.
+func (db *sqliteDB) ExecIfChanged(ctx context.Context, c Conditional) (n int64, err error) {
 	err = db.Write(ctx, func(tx Tx) error {
-		if n, err = tx.Exec(ctx, change.Text, change.Args...); err != nil || n == 0 {
+		if n, err = tx.Exec(ctx, c.Change, c.ChangeArgs...); err != nil || n == 0 {
 			return err
 		}
-		_, err = tx.Exec(ctx, then.Text, then.Args...)
+		_, err = tx.Exec(ctx, c.Then, c.ThenArgs...)
 		return err
 	})
 	return n, err
 }
 
-// Ping reads one value.
+// Ping returns an error unless a value can be read.
 func (db *sqliteDB) Ping(ctx context.Context) error {
 	var n int
 	return db.Row(ctx, "SELECT 1").Scan(&n)
 }
 
-// Watch polls data_version, which SQLite moves for every commit by another connection, in any process.
+// Watch polls data_version, which SQLite changes at every commit by another connection, in any
+// process.
 func (db *sqliteDB) Watch(ctx context.Context, wake func()) {
-	tick := time.NewTicker(watchEvery)
+	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
-	var l *lite
+	var l *liteConn
 	defer func() {
 		if l != nil {
 			l.close()
@@ -265,8 +267,9 @@ func (db *sqliteDB) Watch(ctx context.Context, wake func()) {
 	}
 }
 
-// version reads data_version on the watcher's connection, which it opens when need be; 0 on failure.
-func (db *sqliteDB) version(l *lite) (*lite, int64) {
+// version reads data_version on the watcher's connection, which it opens if necessary. It returns
+// the connection and the version, or nil and 0 on failure.
+func (db *sqliteDB) version(l *liteConn) (*liteConn, int64) {
 	if l == nil {
 		var err error
 		if l, err = openLite(db.path, busyPragma(), "query_only = ON"); err != nil {
@@ -285,7 +288,7 @@ func (db *sqliteDB) version(l *lite) (*lite, int64) {
 	return l, v
 }
 
-// Close finishes the changes that wait, then closes every connection.
+// Close runs the changes that wait, then closes all connections.
 func (db *sqliteDB) Close() error {
 	db.once.Do(func() {
 		close(db.closing)
@@ -295,13 +298,13 @@ func (db *sqliteDB) Close() error {
 			}
 		}
 		db.writer.stop()
-		db.discard()
+		db.removeTemp()
 	})
 	return nil
 }
 
-func (db *sqliteDB) discard() {
-	if db.scratch != "" {
-		_ = os.RemoveAll(db.scratch)
+func (db *sqliteDB) removeTemp() {
+	if db.tempDir != "" {
+		_ = os.RemoveAll(db.tempDir)
 	}
 }

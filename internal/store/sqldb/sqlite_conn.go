@@ -10,21 +10,22 @@ import (
 	"modernc.org/sqlite"
 )
 
-// maxPrepared bounds the statements that a connection keeps; our texts are constants and far fewer.
+// maxPrepared is the number of prepared statements that a connection caches. Our texts are fewer.
 const maxPrepared = 512
 
-// lite is one SQLite connection with its prepared statements. One goroutine at a time uses it.
-type lite struct {
+// liteConn is one SQLite connection with its prepared statements. It is used by one goroutine at
+// a time.
+type liteConn struct {
 	conn     driver.Conn
 	prepared map[string]driver.Stmt
 }
 
-func openLite(path string, pragmas ...string) (*lite, error) {
+func openLite(path string, pragmas ...string) (*liteConn, error) {
 	conn, err := (&sqlite.Driver{}).Open(path)
 	if err != nil {
 		return nil, sqliteError(err)
 	}
-	l := &lite{conn: conn, prepared: make(map[string]driver.Stmt)}
+	l := &liteConn{conn: conn, prepared: make(map[string]driver.Stmt)}
 	for _, p := range pragmas {
 		if _, err := l.exec("PRAGMA " + p); err != nil {
 			l.close()
@@ -34,14 +35,14 @@ func openLite(path string, pragmas ...string) (*lite, error) {
 	return l, nil
 }
 
-func (l *lite) close() {
+func (l *liteConn) close() {
 	for _, s := range l.prepared {
 		_ = s.Close()
 	}
 	_ = l.conn.Close()
 }
 
-func (l *lite) prepare(text string) (driver.Stmt, error) {
+func (l *liteConn) prepare(text string) (driver.Stmt, error) {
 	if s, ok := l.prepared[text]; ok {
 		return s, nil
 	}
@@ -59,8 +60,8 @@ func (l *lite) prepare(text string) (driver.Stmt, error) {
 	return s, nil
 }
 
-// exec runs a statement and counts the rows it changed. Errors are the driver's.
-func (l *lite) exec(text string, args ...any) (int64, error) {
+// exec runs a statement and returns the number of rows it changed. Its errors are the driver's.
+func (l *liteConn) exec(text string, args ...any) (int64, error) {
 	s, err := l.prepare(text)
 	if err != nil {
 		return 0, err
@@ -76,8 +77,8 @@ func (l *lite) exec(text string, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
-// query runs a statement and keeps its whole result. Errors are the driver's.
-func (l *lite) query(ctx context.Context, limit int, text string, args []any) (*table, error) {
+// query runs a statement and reads its result. Its errors are the driver's.
+func (l *liteConn) query(ctx context.Context, limit int, text string, args []any) (*table, error) {
 	s, err := l.prepare(text)
 	if err != nil {
 		return nil, err
@@ -98,15 +99,15 @@ func (l *lite) query(ctx context.Context, limit int, text string, args []any) (*
 	return t, err
 }
 
-// table is a result held in memory: its connection is free for the next caller before this one looks at it.
+// table is a result in memory: its connection serves the next caller before this one reads it.
 type table struct {
 	width int
 	cells []driver.Value
 	at    int
 }
 
-// fill reads rows until they end. A change with RETURNING must run to its end too, so limit, which
-// only spares memory, keeps the first rows and reads past the others.
+// fill reads rows until they end, and stores the first limit of them, or all if limit is 0. It
+// reads the others too, because a change with RETURNING must run to its end.
 func (t *table) fill(rows driver.Rows, limit int) error {
 	row := make([]driver.Value, t.width)
 	for n := 0; ; n++ {
@@ -144,7 +145,7 @@ func (t *table) Scan(dest ...any) error {
 	return nil
 }
 
-// Err is nil: a result that is held is complete.
+// Err returns nil: a result in memory is complete.
 func (t *table) Err() error { return nil }
 
 // Close does nothing.

@@ -7,20 +7,20 @@ import (
 	"sync/atomic"
 )
 
-// maxBatch bounds how many changes share one commit.
+// maxBatch is the largest number of changes that share one commit.
 const maxBatch = 256
 
-// writer is the one goroutine that changes a SQLite database. It commits together what
-// waits together, so that one fsync serves many callers, and never waits for more to come.
+// writer is the one goroutine that changes a SQLite database. It commits the changes that wait
+// together, so that one fsync serves many callers, and never waits for more changes to come.
 type writer struct {
 	queue   chan *op
 	closing chan struct{}
 	stopped chan struct{}
-	open    func() (*lite, error)
-	conn    *lite // nil after trouble, until the next batch
+	open    func() (*liteConn, error)
+	conn    *liteConn // nil after an error of the connection, until the next batch
 }
 
-// op is one change that waits for the writer: a statement, or a function of several.
+// op is one change that waits for the writer: a statement, or a function that runs several.
 type op struct {
 	text      string
 	args      []any
@@ -35,23 +35,28 @@ type op struct {
 	panicked any
 }
 
-// States of an op. The writer takes what is queued; a caller whose context ends gives up what is still queued.
+// States of an op. The writer takes an op that is queued; a caller whose context ends cancels one
+// that is still queued.
 const (
 	opQueued = iota
 	opTaken
-	opGivenUp
+	opCancelled
 )
 
-func newWriter(first *lite, open func() (*lite, error), queue int) *writer {
+func newWriter(first *liteConn, open func() (*liteConn, error), queue int) *writer {
 	w := &writer{
-		queue: make(chan *op, queue), closing: make(chan struct{}), stopped: make(chan struct{}),
-		open: open, conn: first,
+		queue:   make(chan *op, queue),
+		closing: make(chan struct{}),
+		stopped: make(chan struct{}),
+		open:    open,
+		conn:    first,
 	}
 	go w.loop()
 	return w
 }
 
-// do queues a change and waits for its answer. Before its turn the caller may leave; after, the answer is the truth.
+// do queues a change and waits for its outcome. A caller whose context ends before the writer
+// takes the change has changed nothing; later it gets the true outcome.
 func (w *writer) do(ctx context.Context, o *op) error {
 	if err := ctx.Err(); err != nil {
 		return cancelled(err)
@@ -70,12 +75,12 @@ func (w *writer) do(ctx context.Context, o *op) error {
 	select {
 	case <-o.done:
 	case <-ctx.Done():
-		if o.state.CompareAndSwap(opQueued, opGivenUp) {
+		if o.state.CompareAndSwap(opQueued, opCancelled) {
 			return cancelled(ctx.Err())
 		}
 		<-o.done
 	case <-w.stopped:
-		if o.state.CompareAndSwap(opQueued, opGivenUp) {
+		if o.state.CompareAndSwap(opQueued, opCancelled) {
 			return unavailable(nil, "the database is closed")
 		}
 		<-o.done
@@ -86,7 +91,7 @@ func (w *writer) do(ctx context.Context, o *op) error {
 	return o.err
 }
 
-// stop serves what is queued and ends the goroutine.
+// stop runs what is queued and ends the goroutine.
 func (w *writer) stop() {
 	close(w.closing)
 	<-w.stopped
@@ -102,17 +107,17 @@ func (w *writer) loop() {
 		case <-w.closing:
 			batch, open = batch[:0], false
 		}
-		for batch = w.gather(batch); len(batch) > 0; batch = w.gather(batch[:0]) {
+		for batch = w.collect(batch); len(batch) > 0; batch = w.collect(batch[:0]) {
 			w.commit(batch)
 			clear(batch)
-			runtime.Gosched() // the callers just answered are runnable: let them ask again before the next batch is closed
+			runtime.Gosched() // the callers just answered may queue their next change in time for the next batch
 		}
 	}
 	w.drop()
 }
 
-// gather adds what waits, as far as it goes into one batch.
-func (w *writer) gather(batch []*op) []*op {
+// collect adds the changes that wait, as many as one batch takes.
+func (w *writer) collect(batch []*op) []*op {
 	for len(batch) < maxBatch {
 		select {
 		case o := <-w.queue:
@@ -124,34 +129,35 @@ func (w *writer) gather(batch []*op) []*op {
 	return batch
 }
 
-// commit runs a batch in one transaction and answers every caller.
+// commit runs a batch in one transaction and answers all callers.
 func (w *writer) commit(batch []*op) {
-	live := batch[:0]
+	taken := batch[:0]
 	for _, o := range batch {
 		if o.state.CompareAndSwap(opQueued, opTaken) {
-			live = append(live, o)
+			taken = append(taken, o)
 		}
 	}
-	if len(live) == 0 {
+	if len(taken) == 0 {
 		return
 	}
-	if err := w.transact(live); err != nil {
-		// What any of them saw may have been the work of another that is now undone: none of the results stands.
+	if err := w.transact(taken); err != nil {
+		// Each result may depend on the change of another caller, which has been undone: none is
+		// valid.
 		failed := sqliteError(err)
 		if !isUnavailable(failed) {
 			failed = unavailable(err, "the database could not commit; try again in a moment")
 		}
-		for _, o := range live {
+		for _, o := range taken {
 			o.changed, o.result, o.err = 0, nil, failed
 		}
 	}
-	for _, o := range live {
+	for _, o := range taken {
 		close(o.done)
 	}
 }
 
-// transact runs all changes and commits. An error means that nothing of the batch has happened.
-func (w *writer) transact(live []*op) (err error) {
+// transact runs all changes and commits. On an error none of them has been made.
+func (w *writer) transact(taken []*op) (err error) {
 	if w.conn == nil {
 		if w.conn, err = w.open(); err != nil {
 			return err
@@ -161,7 +167,7 @@ func (w *writer) transact(live []*op) (err error) {
 		w.drop()
 		return err
 	}
-	for _, o := range live {
+	for _, o := range taken {
 		if err := w.run(o); err != nil {
 			w.drop() // closing the connection rolls back
 			return err
@@ -181,9 +187,9 @@ func (w *writer) drop() {
 	}
 }
 
-// run runs one change so that it stands or falls alone. Its own failure is its own answer;
-// run returns an error only if the whole transaction is lost. A single statement needs no
-// savepoint: SQLite undoes exactly the statement that fails.
+// run runs one change so that it succeeds or fails on its own: its error goes to its caller. run
+// returns an error only if the whole transaction is lost. A single statement needs no savepoint:
+// SQLite undoes exactly the statement that fails.
 func (w *writer) run(o *op) error {
 	if o.change != nil {
 		return w.runChange(o)
@@ -206,7 +212,7 @@ func (w *writer) runChange(o *op) error {
 		return err
 	}
 	tx := &liteTx{conn: w.conn}
-	guard(o, tx)
+	call(o, tx)
 	tx.conn = nil
 	if tx.lost != nil {
 		return tx.lost
@@ -220,16 +226,17 @@ func (w *writer) runChange(o *op) error {
 	return err
 }
 
-// guard calls the change and keeps its panic for the caller: the writer serves others.
-func guard(o *op, tx Tx) {
+// call calls the change and stores its panic, which is raised in the caller: the writer serves
+// others.
+func call(o *op, tx Tx) {
 	defer func() { o.panicked = recover() }()
 	o.err = sqliteError(o.change(tx))
 }
 
-// liteTx is a change in progress on the writer's connection.
+// liteTx is a transaction on the writer's connection.
 type liteTx struct {
-	conn *lite
-	lost error // the error that took the whole transaction along
+	conn *liteConn
+	lost error // the error that undid the transaction of the whole batch
 }
 
 var errTxOver = errors.New("sqldb: a transaction was used after its function returned")
@@ -241,7 +248,7 @@ func (tx *liteTx) note(err error) error {
 	return sqliteError(err)
 }
 
-// Exec runs a statement in the change.
+// Exec runs a statement in the transaction.
 func (tx *liteTx) Exec(_ context.Context, text string, args ...any) (int64, error) {
 	if tx.conn == nil {
 		return 0, errTxOver
@@ -253,13 +260,13 @@ func (tx *liteTx) Exec(_ context.Context, text string, args ...any) (int64, erro
 	return n, tx.note(err)
 }
 
-// Row runs a statement in the change.
+// Row runs a statement in the transaction.
 func (tx *liteTx) Row(_ context.Context, text string, args ...any) Row {
 	t, err := tx.table(text, args)
 	return tableRow{t, err}
 }
 
-// Rows runs a statement in the change.
+// Rows runs a statement in the transaction.
 func (tx *liteTx) Rows(_ context.Context, text string, args ...any) (Rows, error) {
 	t, err := tx.table(text, args)
 	if err != nil {
@@ -279,5 +286,5 @@ func (tx *liteTx) table(text string, args []any) (*table, error) {
 	return t, tx.note(err)
 }
 
-// Notify has nothing to do: data_version moves by itself.
+// Notify does nothing: SQLite changes data_version at every commit.
 func (tx *liteTx) Notify(context.Context) error { return nil }

@@ -6,7 +6,8 @@ import (
 	"reflect"
 )
 
-// plain brings an argument to one of the few types that both engines take: nil, string, int64, bool.
+// plain converts an argument to one of the types that both engines take: nil, string, int64,
+// bool.
 func plain(v any) any {
 	switch x := v.(type) {
 	case nil, string, int64, bool:
@@ -32,7 +33,7 @@ func plain(v any) any {
 	case rv.Kind() == reflect.Pointer:
 		return plain(rv.Elem().Interface())
 	}
-	return v // the driver refuses it with a better message than we could give
+	return v // the driver rejects it with an error that says more
 }
 
 func plainAll(args []any) []any {
@@ -62,10 +63,10 @@ func named(args []any) []driver.NamedValue {
 	return out
 }
 
-// scanner is what sql.Scanner asks, without the package.
+// scanner is sql.Scanner, without the package.
 type scanner interface{ Scan(any) error }
 
-// assign stores a value that SQLite gave in a destination.
+// assign stores a value of a SQLite column in a destination.
 func assign(dest any, v driver.Value) error {
 	switch d := dest.(type) {
 	case *string:
@@ -83,7 +84,7 @@ func assign(dest any, v driver.Value) error {
 			*d = int(n)
 			return nil
 		}
-	case *bool: // SQLite keeps booleans as 0 and 1
+	case *bool: // SQLite stores booleans as 0 and 1
 		switch b := v.(type) {
 		case int64:
 			*d = b != 0
@@ -109,7 +110,7 @@ func assign(dest any, v driver.Value) error {
 	return fmt.Errorf("sqldb: a column of %T does not fit a destination of %T", v, dest)
 }
 
-// assignKind serves destinations of named types.
+// assignKind stores a value in a destination of a named type.
 func assignKind(dest any, v driver.Value) error {
 	rv := reflect.ValueOf(dest)
 	if rv.Kind() == reflect.Pointer && !rv.IsNil() {

@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// boolRounds is how often a test of every field runs. Of two values of a bool there are not enough to
-// tell many fields apart in one run: in round r a bool is bit r of its number among the bools of its struct, so
-// that any two of up to 1<<boolRounds of them differ in one round.
+// boolRounds is how often a test of every field runs. Of two values of a bool there are not
+// enough to tell many fields apart in one run: in round r a bool is bit r of its number among the
+// bools of its struct, so that any two of up to 1<<boolRounds of them differ in one round.
 const boolRounds = 4
 
-// filler sets every field of a struct to a value that no other field has. One that is stored or read in the
-// place of another is found by comparing what was stored with what is read.
+// filler sets every field of a struct to a value that no other field has. One that is stored or
+// read in the place of another is found by comparing what was stored with what is read.
 type filler struct {
 	t     testing.TB
 	next  func() int64
 	round int
 }
 
-// fill sets all fields of the struct that v points to. It fails on a field that it cannot set: a kind it does
-// not know, or an unexported one that except does not name.
+// fill sets all fields of the struct that v points to. It fails on a field that it cannot set: a
+// kind it does not know, or an unexported one that except does not name.
 func (f *filler) fill(v any, except ...string) {
 	f.t.Helper()
 	s := &filling{filler: f, except: except}
@@ -96,7 +96,8 @@ func (f *filling) bit() bool {
 	return bit != f.invert
 }
 
-// setInt sets a number; one of a named type is a duration, of which a whole number of seconds is stored.
+// setInt sets a number; one of a named type is a duration, of which a whole number of seconds is
+// stored.
 func (f *filling) setInt(v reflect.Value, n int64) {
 	if v.Type().PkgPath() != "" {
 		n *= int64(time.Second)

@@ -1,5 +1,5 @@
-// Package storetest is the suite that storage must pass on every engine, and what other packages' tests need to
-// have a database: SQLite in a file or in memory, and a real PostgreSQL server.
+// Package storetest is the suite that storage must pass on every engine, and what other packages'
+// tests need to have a database: SQLite in a file or in memory, and a real PostgreSQL server.
 package storetest
 
 import (
@@ -205,7 +205,8 @@ func equal[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-// race calls f by many goroutines at once and counts how they fared: nil under Internal, errors by kind.
+// race calls f by many goroutines at once and counts how they fared: nil under Internal, errors
+// by kind.
 func race(t testing.TB, f func(i int) error) map[fault.Kind]int {
 	t.Helper()
 	var mu sync.Mutex
@@ -239,7 +240,8 @@ func oneWins(t testing.TB, what string, others fault.Kind, f func(i int) error) 
 	}
 }
 
-// eventually waits up to a second, which is what is promised for changes by other processes, and a little for a busy machine.
+// eventually waits up to a second, which is what is promised for changes by other processes, and
+// a little for a busy machine.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	begun := time.Now()

@@ -20,9 +20,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
-// everyField stores each entity with a distinct value in every field, reads it by every method that does,
-// updates every field that an update owns to another distinct value, and reads it again. Two columns swapped in
-// any statement, or a field forgotten in one, make it fail.
+// everyField stores each entity with a distinct value in every field, reads it by every method
+// that does, updates every field that an update owns to another distinct value, and reads it
+// again. Two columns swapped in any statement, or a field forgotten in one, make it fail.
 func (s *suite) everyFieldInRounds(t *testing.T) { s.everyField(t, boolRounds) }
 
 func (s *suite) everyField(t *testing.T, rounds int) {
@@ -61,8 +61,8 @@ func (s *suite) everyField(t *testing.T, rounds int) {
 	}
 }
 
-// StoreEveryField stores each entity in an empty database, as the suite's test of every field does,
-// with the same values at each call but for random identifiers.
+// StoreEveryField stores each entity in an empty database, as the suite's test of every field
+// does, with the same values at each call but for random identifiers.
 func StoreEveryField(t *testing.T, url string) {
 	s := &suite{now: time.UnixMilli(1_790_000_000_000).UTC()}
 	s.db = Open(t, store.Options{URL: url})
@@ -258,7 +258,8 @@ func (s *suite) rotationFields(t *testing.T, f *filler) {
 	}
 }
 
-// withoutRefresh clears what a grant does not have yet that waits within a code or a device authorization.
+// withoutRefresh clears what a grant does not have yet that waits within a code or a device
+// authorization.
 func withoutRefresh(g oauth.Grant) oauth.Grant {
 	g.RefreshHash, g.PrevHash, g.RotatedAt = "", "", time.Time{}
 	return g

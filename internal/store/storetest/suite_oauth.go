@@ -147,7 +147,8 @@ func (s *suite) grants(t *testing.T) {
 	equal(t, "entries for a grant that was ended twice", n, 1)
 }
 
-// A revocation is kept as long as any token lives that was ever given, also after lifetimes were lowered again.
+// A revocation is kept as long as any token lives that was ever given, also after lifetimes were
+// lowered again.
 func (s *suite) tokenLife(t *testing.T) {
 	ctx, db := t.Context(), s.fresh(t, store.Options{})
 	until := func() time.Time {

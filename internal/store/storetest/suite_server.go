@@ -53,7 +53,8 @@ func (s *suite) keys(t *testing.T) {
 	equal(t, "keys that have not expired", len(all), 3)
 }
 
-// Events of callers who do something else in between are stored when each of them has been told so.
+// Events of callers who do something else in between are stored when each of them has been told
+// so.
 func (s *suite) auditSoon(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
 	race(t, func(int) error {

@@ -45,7 +45,8 @@ func (s *suite) staleUser(t *testing.T) {
 	s.userReads(t, "after it was enabled by a stale copy", &want)
 }
 
-// staleClient: of two administrators who change one client at once, neither undoes the other's work.
+// staleClient: of two administrators who change one client at once, neither undoes the other's
+// work.
 func (s *suite) staleClient(t *testing.T) {
 	ctx, c := t.Context(), s.client(t)
 	stale, err := s.db.Client(ctx, c.ID)

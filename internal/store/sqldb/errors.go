@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// retryAfter is what a caller is told to wait when the database cannot serve it now.
+// retryAfter is how long callers should wait when the database cannot serve them now.
 const retryAfter = time.Second
 
 // violation is the cause of a Conflict or NotFound that a constraint raised.
@@ -28,7 +28,8 @@ type violation struct {
 func (v *violation) Error() string { return v.cause.Error() }
 func (v *violation) Unwrap() error { return v.cause }
 
-// Violated names the unique constraint that err broke, as table_column of its first column, or "".
+// Violated returns the name of the unique constraint that err violated, as table_column of its
+// first column, or "".
 func Violated(err error) string {
 	var v *violation
 	if errors.As(err, &v) {
@@ -52,14 +53,14 @@ func conflict(name string, cause error) error {
 }
 
 func missingParent(cause error) error {
-	return fault.Wrap(fault.NotFound, cause, "what this belongs to does not exist, or no longer")
+	return fault.Wrap(fault.NotFound, cause, "the record that this belongs to does not exist (any more)")
 }
 
 func isContext(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// sqliteError gives an error of the SQLite driver its kind.
+// sqliteError returns an error of the SQLite driver with its kind.
 func sqliteError(err error) error {
 	if err == nil {
 		return nil
@@ -93,8 +94,9 @@ func sqliteError(err error) error {
 	return err
 }
 
-// endsBatch reports whether SQLite may have rolled back the whole transaction, and not only the statement.
-// Errors of a statement's own making (syntax, types, constraints) leave the transaction as it was.
+// endsBatch reports whether SQLite may have rolled back the whole transaction, and not only the
+// statement. Errors of the statement itself (syntax, types, constraints) leave the transaction as
+// it was.
 func endsBatch(err error) bool {
 	var se *sqlite.Error
 	if !errors.As(err, &se) {
@@ -107,13 +109,14 @@ func endsBatch(err error) bool {
 	return true
 }
 
-// isBusy reports whether another connection holds a lock.
+// isBusy reports whether another connection has a lock.
 func isBusy(err error) bool {
 	var se *sqlite.Error
 	return errors.As(err, &se) && se.Code()&0xff == lib.SQLITE_BUSY
 }
 
-// sqliteConstraint reads «… UNIQUE constraint failed: users.email_key (2067)» as users_email_key.
+// sqliteConstraint returns users_email_key for "… UNIQUE constraint failed: users.email_key
+// (2067)".
 func sqliteConstraint(msg string) string {
 	_, rest, ok := strings.Cut(msg, "UNIQUE constraint failed: ")
 	if !ok {
@@ -125,7 +128,7 @@ func sqliteConstraint(msg string) string {
 	return strings.ReplaceAll(rest, ".", "_")
 }
 
-// postgresError gives an error of the PostgreSQL driver its kind.
+// postgresError returns an error of the PostgreSQL driver with its kind.
 func postgresError(err error) error {
 	if err == nil {
 		return nil
@@ -154,7 +157,7 @@ func postgresError(err error) error {
 	return err
 }
 
-// postgresCode sorts by SQLSTATE (PostgreSQL manual, appendix A).
+// postgresCode returns an error with the kind of its SQLSTATE (PostgreSQL manual, appendix A).
 func postgresCode(pe *pgconn.PgError, err error) error {
 	switch pe.Code {
 	case "23505": // unique_violation
@@ -167,19 +170,21 @@ func postgresCode(pe *pgconn.PgError, err error) error {
 		return fault.Wrap(fault.Invalid, err, "the text has characters that cannot be stored")
 	case "57014": // query_canceled
 		return cancelled(err)
-	case "25006": // read_only_sql_transaction: a stand-by, or a server that has been demoted
+	case "25006": // read_only_sql_transaction: a standby, or a server that has been demoted
 		return unavailable(err, "the database does not accept changes now")
 	}
 	switch {
-	case strings.HasPrefix(pe.Code, "08"), strings.HasPrefix(pe.Code, "57P"): // connection lost, server going down or coming up
+	case strings.HasPrefix(pe.Code, "08"), // connection lost
+		strings.HasPrefix(pe.Code, "57P"): // server shutting down or starting
 		return unavailable(err, "the database cannot be reached; try again in a moment")
-	case strings.HasPrefix(pe.Code, "53"), strings.HasPrefix(pe.Code, "58"): // out of connections, memory or disk; system error
+	case strings.HasPrefix(pe.Code, "53"), // out of connections, memory or disk
+		strings.HasPrefix(pe.Code, "58"): // system error
 		return unavailable(err, "the database is out of resources; try again in a moment")
 	}
 	return err
 }
 
-// retriable reports whether PostgreSQL gave a transaction up so that another could finish.
+// retriable reports whether PostgreSQL aborted a transaction so that another could finish.
 func retriable(err error) bool {
 	var pe *pgconn.PgError
 	return errors.As(err, &pe) && (pe.Code == "40001" || pe.Code == "40P01")
