@@ -284,7 +284,6 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		Accounts:     p.db,
 		SessionTTL:   p.cfg.Sessions.TTL,
 		RevokeTokens: p.cfg.Sessions.RevokeTokens,
-		MFARequired:  mfaRequired(p.cfg),
 	})
 	mux := http.NewServeMux()
 	endpoints := protocol.New(kit, authorization, s.tokens, browser)
@@ -360,10 +359,6 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 		Now: e.now, Log: log, Proxies: c.Server.TrustedProxies, BodyLimit: c.Server.RequestBodyLimit, Deadline: 30 * time.Second, StaticDocs: instant,
 		Secure: strings.HasPrefix(c.Server.BaseURL, "https:"), Origin: c.Server.BaseURL, Limiter: limiter, Rates: rates, RateBy: r.By, Exempt: r.Whitelist,
 	}
-}
-
-func mfaRequired(c *config.Config) func(*identity.User) bool {
-	return func(u *identity.User) bool { return c.MFA.Require || (c.MFA.RequireAdmin && u.Admin()) }
 }
 
 // fetcher reads what clients publish. In development their servers may be on this very machine.

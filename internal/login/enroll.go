@@ -99,7 +99,8 @@ func (s *Server) Enroll(
 	if err != nil {
 		return nil, err
 	}
-	e, err := f.Enroll(ctx, Flow{Visit: v, State: s.openEnrollment(v, u, kind, token)}, u)
+	state, _ := s.openEnrollment(v, u, kind, token)
+	e, err := f.Enroll(ctx, Flow{Visit: v, State: state}, u)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (s *Server) ConfirmEnrollment(
 	if err != nil {
 		return nil, err
 	}
-	state := s.openEnrollment(v, u, kind, in.Get("enrollment"))
+	state, _ := s.openEnrollment(v, u, kind, in.Get("enrollment"))
 	proof, err := f.Confirm(ctx, Flow{Visit: v, State: state}, u, in)
 	if err != nil {
 		return nil, err
@@ -160,9 +161,6 @@ func enrollmentContext(u *identity.User, kind string) string {
 }
 
 func (s *Server) sealEnrollment(v Visit, u *identity.User, e Enrollment) (string, error) {
-	if len(e.State) == 0 {
-		return "", nil
-	}
 	if err := checkState(e.Kind, e.State); err != nil {
 		return "", err
 	}
@@ -173,19 +171,28 @@ func (s *Server) sealEnrollment(v Visit, u *identity.User, e Enrollment) (string
 	return s.pending.Seal(plain, enrollmentContext(u, e.Kind)), nil
 }
 
-// openEnrollment returns the state sealed in a token, or nil if it is not ours, another user's or
+// EnrollmentValid reports whether a token is one that Enroll returned for the user and the kind of
+// factor within the last hour.
+func (s *Server) EnrollmentValid(v Visit, u *identity.User, kind, token string) bool {
+	_, ok := s.openEnrollment(v, u, kind, token)
+	return ok
+}
+
+// openEnrollment returns the state sealed in a token, or false if it is not ours, another user's or
 // factor's, or too old.
-func (s *Server) openEnrollment(v Visit, u *identity.User, kind, token string) []byte {
+func (s *Server) openEnrollment(
+	v Visit, u *identity.User, kind, token string,
+) (state []byte, ok bool) {
 	if token == "" || len(token) > maxPending {
-		return nil
+		return nil, false
 	}
 	plain, err := s.pending.Open(token, enrollmentContext(u, kind))
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	var e enrollState
 	if json.Unmarshal(plain, &e) != nil || !inTime(v.Now, e.Issued, enrollTTL) {
-		return nil
+		return nil, false
 	}
-	return e.State
+	return e.State, true
 }

@@ -3,19 +3,16 @@ package ui
 import (
 	"net/http"
 	"net/url"
-	"strings"
 
-	"github.com/gatehouse-id/gatehouse/internal/audit"
-	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 // member is a request to one's own account.
 type member struct {
-	user    *identity.User
-	session *identity.Session
-	form    url.Values
+	caller account.Caller
+	form   url.Values
 }
 
 // member serves a page to who is signed in, and sends everybody else to sign in first.
@@ -32,8 +29,8 @@ func (s *Server) member(h func(w http.ResponseWriter, r *http.Request, m *member
 			}
 			return seeOther(w, r, with("/login", "next", next))
 		}
-		m := &member{session: sess}
-		if m.user, err = s.accounts.User(r.Context(), sess.User); err != nil {
+		m := &member{}
+		if m.caller, err = s.account.Caller(r.Context(), visit(r), sess); err != nil {
 			return err
 		}
 		if m.form, err = s.form(r); err != nil {
@@ -46,7 +43,7 @@ func (s *Server) member(h func(w http.ResponseWriter, r *http.Request, m *member
 // base is what every page of the account shows, with a sentence about what was just done.
 func (m *member) base(r *http.Request) Base {
 	b := begin(r)
-	b.setUser(m.user)
+	b.setUser(m.caller.User)
 	switch m.form.Get("done") {
 	case "profile":
 		b.Notice = "Your profile has been saved."
@@ -66,76 +63,54 @@ func (m *member) base(r *http.Request) Base {
 	return b
 }
 
-// event begins an audit event about the person's own account.
-func (m *member) event(r *http.Request, t audit.Type) audit.Event {
-	ev := web.EventOf(r.Context())
-	return audit.Event{
-		At: ev.Now, Type: t, Actor: string(m.user.ID), User: string(m.user.ID), Session: string(m.session.ID),
-		IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID,
-	}
-}
-
 func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) error {
-	ctx, now := r.Context(), web.EventOf(r.Context()).Now
-	v := &AccountView{Base: m.base(r), Email: m.user.Email, EmailVerified: m.user.EmailVerified, PasswordChangedAt: m.user.PasswordChangedAt}
-	f, err := s.login.Factors(ctx, m.user.ID)
+	o, err := s.account.Overview(r.Context(), m.caller)
 	if err != nil {
 		return err
 	}
-	v.SecondFactor, v.BackupCodesLeft = f.Enabled(), f.BackupLeft
-	sessions, err := s.accounts.UserSessions(ctx, m.user.ID, now)
-	if err != nil {
-		return err
-	}
-	grants, err := s.accounts.UserGrants(ctx, m.user.ID, now)
-	if err != nil {
-		return err
-	}
-	consents, err := s.accounts.UserConsents(ctx, m.user.ID)
-	if err != nil {
-		return err
-	}
-	v.Sessions, v.Grants, v.Consents = len(sessions), len(grants), len(consents)
-	return s.show(w, http.StatusOK, v)
+	u := m.caller.User
+	return s.show(w, http.StatusOK, &AccountView{
+		Base:              m.base(r),
+		Email:             u.Email,
+		EmailVerified:     u.EmailVerified,
+		PasswordChangedAt: u.PasswordChangedAt,
+		SecondFactor:      o.Factors.Enabled(),
+		BackupCodesLeft:   o.Factors.BackupLeft,
+		Sessions:          o.Sessions,
+		Grants:            o.Grants,
+		Consents:          o.Apps,
+	})
 }
 
 func profileView(b Base, u *identity.User) *AccountProfileView {
 	return &AccountProfileView{
-		Base: b, Email: u.Email, EmailVerified: u.EmailVerified, Username: u.Username, Name: u.Name, GivenName: u.GivenName, FamilyName: u.FamilyName,
-		Picture: u.Picture, Locale: u.Locale, Zoneinfo: u.Zoneinfo, Phone: u.Phone, StreetAddress: u.Address.StreetAddress, Locality: u.Address.Locality,
-		Region: u.Address.Region, PostalCode: u.Address.PostalCode, Country: u.Address.Country,
+		Base:          b,
+		Email:         u.Email,
+		EmailVerified: u.EmailVerified,
+		Username:      u.Username,
+		Name:          u.Name,
+		GivenName:     u.GivenName,
+		FamilyName:    u.FamilyName,
+		Picture:       u.Picture,
+		Locale:        u.Locale,
+		Zoneinfo:      u.Zoneinfo,
+		Phone:         u.Phone,
+		StreetAddress: u.Address.StreetAddress,
+		Locality:      u.Address.Locality,
+		Region:        u.Address.Region,
+		PostalCode:    u.Address.PostalCode,
+		Country:       u.Address.Country,
 	}
 }
 
 func (s *Server) showProfile(w http.ResponseWriter, r *http.Request, m *member) error {
-	return s.show(w, http.StatusOK, profileView(m.base(r), m.user))
+	return s.show(w, http.StatusOK, profileView(m.base(r), m.caller.User))
 }
 
 func (s *Server) postProfile(w http.ResponseWriter, r *http.Request, m *member) error {
-	u := *m.user
-	get := func(name string) string { return strings.TrimSpace(m.form.Get(name)) }
-	u.Name, u.GivenName, u.FamilyName, u.Picture = get("name"), get("given_name"), get("family_name"), get("picture")
-	u.Locale, u.Zoneinfo = get("locale"), get("zoneinfo")
-	if phone := get("phone_number"); phone != u.Phone {
-		u.Phone, u.PhoneVerified = phone, false
-	}
-	u.Address = identity.Address{
-		StreetAddress: get("street_address"), Locality: get("locality"), Region: get("region"), PostalCode: get("postal_code"), Country: get("country"),
-	}
-	u.UpdatedAt = web.EventOf(r.Context()).Now
-	if err := u.ValidateChange(m.user); err != nil {
-		return s.rerender(w, r, err, profileView(m.base(r), &u))
-	}
-	if err := s.accounts.UpdateUser(r.Context(), m.user, &u, m.event(r, audit.UserUpdated)); err != nil {
-		return s.rerender(w, r, err, profileView(m.base(r), &u))
+	u, err := s.account.ChangeProfile(r.Context(), m.caller, m.form.Get)
+	if err != nil {
+		return s.rerender(w, r, err, profileView(m.base(r), u))
 	}
 	return seeOther(w, r, "/account/profile?done=profile")
-}
-
-// ownError moves an error to the field of the form that it belongs to, where a page has several.
-func ownError(err error, field string) error {
-	if k := fault.KindOf(err); k == fault.Denied || k == fault.Invalid {
-		return &fault.Error{Kind: k, Field: field, Text: fault.Text(err), Cause: err}
-	}
-	return err
 }

@@ -1,24 +1,25 @@
 package ui
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView, error) {
-	f, err := s.login.Factors(r.Context(), m.user.ID)
+	f, err := s.account.Factors(r.Context(), m.caller)
 	if err != nil {
 		return nil, err
 	}
+	u := m.caller.User
 	v := &AccountSecurityView{
 		Base:              m.base(r),
-		LoginName:         m.user.LoginName(),
-		HasPassword:       m.user.PasswordHash != "",
-		PasswordChangedAt: m.user.PasswordChangedAt,
-		Rules:             s.login.PasswordRules(m.user),
+		LoginName:         u.LoginName(),
+		HasPassword:       u.PasswordHash != "",
+		PasswordChangedAt: u.PasswordChangedAt,
+		Rules:             s.account.PasswordRules(m.caller),
 		SecondFactor:      f.Enabled(),
 		BackupCodesLeft:   f.BackupLeft,
 	}
@@ -30,7 +31,7 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 			Since:       x.Since,
 			LastUsedAt:  x.LastUsedAt,
 			Only:        f.Only(x.Kind),
-			Required:    f.Only(x.Kind) && s.cfg.MFARequired(m.user),
+			Required:    !f.Removable(x.Kind),
 			HasPassword: v.HasPassword,
 		})
 	}
@@ -45,72 +46,60 @@ func (s *Server) showSecurity(w http.ResponseWriter, r *http.Request, m *member)
 	return s.show(w, http.StatusOK, v)
 }
 
-// rerenderSecurity shows the page once more with what was wrong in one of its forms.
-func (s *Server) rerenderSecurity(w http.ResponseWriter, r *http.Request, m *member, err error) error {
-	v, verr := s.securityView(r, m)
-	if verr != nil {
-		return verr
+// rerenderSecurity shows the page again with what was wrong in one of its forms. Several of them
+// ask for the current password; key names the one in which it was wrong.
+func (s *Server) rerenderSecurity(
+	w http.ResponseWriter, r *http.Request, m *member, err error, key string,
+) error {
+	v, viewErr := s.securityView(r, m)
+	if viewErr != nil {
+		return viewErr
+	}
+	var f *fault.Error
+	if errors.As(err, &f) && f.Field == "current_password" {
+		err = &fault.Error{Kind: f.Kind, Field: key, Text: f.Text, Cause: err}
 	}
 	return s.rerender(w, r, err, v)
 }
 
+// allow limits how often a person may enter their password or a code.
+func (s *Server) allow(w http.ResponseWriter, r *http.Request, m *member) error {
+	return s.kit.Allow(w, r, "login", web.Subject{User: string(m.caller.User.ID)})
+}
+
 func (s *Server) postPassword(w http.ResponseWriter, r *http.Request, m *member) error {
-	if err := s.kit.Allow(w, r, "login", web.Subject{User: string(m.user.ID)}); err != nil {
-		return s.rerenderSecurity(w, r, m, err)
-	}
-	err := checkConfirmation(m.form)
+	err := s.allow(w, r, m)
 	if err == nil {
-		err = s.login.ChangePassword(r.Context(), visit(r), m.user, login.Change{
-			Current: m.form.Get("current_password"), New: m.form.Get("new_password"), Keep: m.session.ID,
-		})
-		if fault.Is(err, fault.Denied) {
-			err = ownError(err, "current_password")
-		}
+		err = checkConfirmation(m.form)
+	}
+	if err == nil {
+		current, password := m.form.Get("current_password"), m.form.Get("new_password")
+		err = s.account.ChangePassword(r.Context(), m.caller, current, password)
 	}
 	if err != nil {
-		return s.rerenderSecurity(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err, "current_password")
 	}
 	return seeOther(w, r, "/account/security?done=password")
 }
 
-// confirmed asks for the password before a dangerous change: who finds an unlocked screen must not take the account over.
-func (s *Server) confirmed(w http.ResponseWriter, r *http.Request, m *member, field string) error {
-	if err := s.kit.Allow(w, r, "login", web.Subject{User: string(m.user.ID)}); err != nil {
-		return err
-	}
-	return ownError(s.login.CheckPassword(r.Context(), visit(r), m.user, m.form.Get("current_password")), field)
-}
-
 func (s *Server) postEnableFactor(w http.ResponseWriter, r *http.Request, m *member) error {
-	kind := r.PathValue("kind")
-	if err := s.confirmed(w, r, m, enableKey(kind)); err != nil {
-		return s.rerenderSecurity(w, r, m, err)
+	kind, password := r.PathValue("kind"), m.form.Get("current_password")
+	if err := s.allow(w, r, m); err != nil {
+		return s.rerenderSecurity(w, r, m, err, "")
 	}
-	v, err := s.accountEnrollView(r, m, kind)
+	e, err := s.account.EnrollFactor(r.Context(), m.caller, kind, password)
 	if err != nil {
-		return s.rerenderSecurity(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err, enableKey(kind))
 	}
-	return s.show(w, http.StatusOK, v)
-}
-
-func (s *Server) accountEnrollView(
-	r *http.Request, m *member, kind string,
-) (*EnrollView, error) {
-	e, err := s.login.Enroll(r.Context(), visit(r), m.user, kind, m.form.Get("enrollment"))
-	if err != nil {
-		return nil, err
-	}
-	v := enrollView(m.base(r), m.user, e)
-	v.Action, v.CancelURL = "/account/security/"+kind+"/confirm", "/account/security"
-	return v, nil
+	return s.show(w, http.StatusOK, accountEnrollView(m.base(r), m.caller.User, e))
 }
 
 func (s *Server) postConfirmFactor(w http.ResponseWriter, r *http.Request, m *member) error {
-	if err := s.kit.Allow(w, r, "login", web.Subject{User: string(m.user.ID)}); err != nil {
-		return s.rerenderSecurity(w, r, m, err)
+	ctx, kind := r.Context(), r.PathValue("kind")
+	if err := s.allow(w, r, m); err != nil {
+		return s.rerenderSecurity(w, r, m, err, "")
 	}
-	kind := r.PathValue("kind")
-	codes, err := s.login.ConfirmEnrollment(r.Context(), visit(r), m.user, kind, m.form)
+	codes, err := s.account.ConfirmFactor(ctx, m.caller, kind, m.form)
 	next := "/account/security?done=" + kind + doneOn
 	switch {
 	case err == nil && len(codes) == 0:
@@ -118,13 +107,13 @@ func (s *Server) postConfirmFactor(w http.ResponseWriter, r *http.Request, m *me
 	case err == nil:
 		return s.showBackupCodes(w, r, m, codes, next)
 	case !fault.Is(err, fault.Denied) && !fault.Is(err, fault.Invalid):
-		return s.rerenderSecurity(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err, "")
 	}
-	v, viewErr := s.accountEnrollView(r, m, kind)
-	if viewErr != nil {
-		return viewErr
+	e, resumeErr := s.account.ResumeEnrollment(ctx, m.caller, kind, m.form.Get("enrollment"))
+	if resumeErr != nil {
+		return s.rerenderSecurity(w, r, m, resumeErr, "")
 	}
-	return s.rerender(w, r, err, v)
+	return s.rerender(w, r, err, accountEnrollView(m.base(r), m.caller.User, e))
 }
 
 func (s *Server) showBackupCodes(
@@ -132,42 +121,37 @@ func (s *Server) showBackupCodes(
 ) error {
 	return s.show(w, http.StatusOK, &BackupCodesView{
 		Base:    m.base(r),
-		Account: m.user.LoginName(),
+		Account: m.caller.User.LoginName(),
 		Codes:   codes,
 		DoneURL: next,
 	})
 }
 
 func (s *Server) postDisableFactor(w http.ResponseWriter, r *http.Request, m *member) error {
-	kind := r.PathValue("kind")
-	f, err := s.login.Factors(r.Context(), m.user.ID)
+	kind, password := r.PathValue("kind"), m.form.Get("current_password")
+	if err := s.allow(w, r, m); err != nil {
+		return s.rerenderSecurity(w, r, m, err, "")
+	}
+	last, err := s.account.DisableFactor(r.Context(), m.caller, kind, password)
 	if err != nil {
-		return err
-	}
-	if f.Only(kind) && s.cfg.MFARequired(m.user) {
-		return s.rerenderSecurity(w, r, m, fault.New(fault.Denied,
-			"Your account requires two-step verification, so it cannot be turned off."))
-	}
-	if err := s.confirmed(w, r, m, disableKey(kind)); err != nil {
-		return s.rerenderSecurity(w, r, m, err)
-	}
-	if err := s.login.RemoveFactor(r.Context(), visit(r), m.user.ID, kind); err != nil {
-		return s.rerenderSecurity(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err, disableKey(kind))
 	}
 	ending := doneRemoved
-	if f.Only(kind) {
+	if last {
 		ending = doneOff
 	}
 	return seeOther(w, r, "/account/security?done="+kind+ending)
 }
 
 func (s *Server) postBackupCodes(w http.ResponseWriter, r *http.Request, m *member) error {
-	if err := s.confirmed(w, r, m, "backup_password"); err != nil {
-		return s.rerenderSecurity(w, r, m, err)
+	err := s.allow(w, r, m)
+	var codes []string
+	if err == nil {
+		password := m.form.Get("current_password")
+		codes, err = s.account.NewBackupCodes(r.Context(), m.caller, password)
 	}
-	codes, err := s.login.NewBackupCodes(r.Context(), visit(r), m.user.ID)
 	if err != nil {
-		return s.rerenderSecurity(w, r, m, err)
+		return s.rerenderSecurity(w, r, m, err, "backup_password")
 	}
 	return s.showBackupCodes(w, r, m, codes, "/account/security")
 }

@@ -80,6 +80,13 @@ func enrollView(b Base, u *identity.User, e *login.Enrollment) *EnrollView {
 	}
 }
 
+// accountEnrollView returns the page that sets up a factor from the page of one's account.
+func accountEnrollView(b Base, u *identity.User, e *login.Enrollment) *EnrollView {
+	v := enrollView(b, u, e)
+	v.Action, v.CancelURL = "/account/security/"+e.Kind+"/confirm", "/account/security"
+	return v
+}
+
 // factorParts returns the parts of pages that a factor's template may define, each as
 // "<part>-<kind>": the page that asks for the factor (heading, lead, inputs; choice offers it instead
 // of another), the page that sets it up (enroll-heading, enroll, confirm-heading, confirm), and its

@@ -105,7 +105,7 @@ func newSite(t *testing.T) *site {
 	})
 	pages = ui.NewServer(ui.Config{
 		Kit: kit, Pages: g.pages, Login: s.login, OAuth: core, Accounts: g.db,
-		SessionTTL: 24 * time.Hour, RevokeTokens: true, MFARequired: func(*identity.User) bool { return false },
+		SessionTTL: 24 * time.Hour, RevokeTokens: true,
 	})
 	mux := http.NewServeMux()
 	protocol.New(kit, core, tokens, pages).Routes(mux)

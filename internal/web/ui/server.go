@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
-	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -20,18 +19,9 @@ import (
 
 // Accounts is what the pages need of storage besides signing in and the protocol.
 type Accounts interface {
-	User(ctx context.Context, id identity.UserID) (*identity.User, error)
-	UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error
+	account.Store
 	Client(ctx context.Context, id client.ID) (*client.Client, error)
 	Scopes() map[string]*oauth.Scope
-	UserConsents(ctx context.Context, u identity.UserID) ([]oauth.Consent, error)
-	DeleteConsent(ctx context.Context, u identity.UserID, c client.ID, now time.Time, ev ...audit.Event) error
-	UserSessions(ctx context.Context, u identity.UserID, now time.Time) ([]identity.Session, error)
-	UserGrants(ctx context.Context, u identity.UserID, now time.Time) ([]oauth.Grant, error)
-	EndUserSession(ctx context.Context, u identity.UserID, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
-	EndUserGrant(ctx context.Context, u identity.UserID, id oauth.GrantID, now time.Time, ev ...audit.Event) error
-	EndUserAccess(ctx context.Context, u identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event) error
-	EndInactiveSessions(ctx context.Context, u identity.UserID, before, now time.Time, ev ...audit.Event) (int, error)
 }
 
 // Config is what the pages are served with.
@@ -44,7 +34,6 @@ type Config struct {
 
 	SessionTTL   time.Duration // of the session cookie
 	RevokeTokens bool          // tokens issued in a session end with it
-	MFARequired  func(u *identity.User) bool
 }
 
 // Server serves the pages.
@@ -54,6 +43,7 @@ type Server struct {
 	pages    *Pages
 	login    *login.Server
 	oauth    *oauth.Server
+	account  *account.Server
 	accounts Accounts
 }
 
@@ -65,6 +55,7 @@ func NewServer(c Config) *Server {
 		pages:    c.Pages,
 		login:    c.Login,
 		oauth:    c.OAuth,
+		account:  account.New(account.Config{RevokeTokens: c.RevokeTokens}, c.Accounts, c.Login),
 		accounts: c.Accounts,
 	}
 }

@@ -1,0 +1,101 @@
+package account
+
+import (
+	"context"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+)
+
+// Access is where the caller is signed in, and which apps and devices act for them.
+type Access struct {
+	Sessions []Session
+	Grants   []Grant
+}
+
+// Session is one signed-in browser.
+type Session struct {
+	identity.Session
+	Current bool // the one that the caller uses
+}
+
+// Grant is the access of one app or device.
+type Grant struct {
+	oauth.Grant
+	Inactive bool // not used for InactiveAfter
+}
+
+// Access returns the caller's sessions, and the access of apps and devices.
+func (s *Server) Access(ctx context.Context, c Caller) (Access, error) {
+	var out Access
+	sessions, err := s.store.UserSessions(ctx, c.User.ID, c.Now)
+	if err != nil {
+		return out, err
+	}
+	for _, x := range sessions {
+		out.Sessions = append(out.Sessions, Session{Session: x, Current: x.ID == c.Session})
+	}
+	grants, err := s.store.UserGrants(ctx, c.User.ID, c.Now)
+	for _, g := range grants {
+		unused := c.Now.Sub(g.LastUsedAt)
+		out.Grants = append(out.Grants, Grant{Grant: g, Inactive: unused > InactiveAfter})
+	}
+	return out, err
+}
+
+// EndSession signs a browser of the caller out. It reports whether that was the browser that the
+// caller uses. A session that has ended already is no error.
+func (s *Server) EndSession(
+	ctx context.Context, c Caller, id identity.SessionID,
+) (current bool, err error) {
+	ev := c.event(audit.SessionRevoked)
+	ev.Session = string(id)
+	err = s.store.EndUserSession(ctx, c.User.ID, id, c.Now, s.cfg.RevokeTokens, ev)
+	return err == nil && id == c.Session, ignoreNotFound(err)
+}
+
+// EndGrant ends the access of one app or device. Access that has ended already is no error.
+func (s *Server) EndGrant(ctx context.Context, c Caller, id oauth.GrantID) error {
+	ev := c.event(audit.GrantRevoked)
+	ev.Grant = string(id)
+	return ignoreNotFound(s.store.EndUserGrant(ctx, c.User.ID, id, c.Now, ev))
+}
+
+// SignOutEverywhere ends all sessions of the caller but the present one, and the access of all apps
+// and devices.
+func (s *Server) SignOutEverywhere(ctx context.Context, c Caller) error {
+	ev := c.event(audit.SessionRevoked)
+	ev.Detail = map[string]string{"which": "all_but_this"}
+	return s.store.EndUserAccess(ctx, c.User.ID, c.Now, c.Session, ev)
+}
+
+// EndInactive ends the sessions and the access that were not used for InactiveAfter.
+func (s *Server) EndInactive(ctx context.Context, c Caller) error {
+	ev := c.event(audit.SessionRevoked)
+	ev.Detail = map[string]string{"which": "inactive"}
+	_, err := s.store.EndInactiveSessions(ctx, c.User.ID, c.Now.Add(-InactiveAfter), c.Now, ev)
+	return err
+}
+
+// Apps returns what the caller has allowed which apps.
+func (s *Server) Apps(ctx context.Context, c Caller) ([]oauth.Consent, error) {
+	return s.store.UserConsents(ctx, c.User.ID)
+}
+
+// DisconnectApp deletes what the caller allowed an app, and ends its access. An app that is not
+// connected is no error.
+func (s *Server) DisconnectApp(ctx context.Context, c Caller, id client.ID) error {
+	ev := c.event(audit.GrantRevoked)
+	ev.Client, ev.Detail = string(id), map[string]string{"which": "all_of_client"}
+	return ignoreNotFound(s.store.DeleteConsent(ctx, c.User.ID, id, c.Now, ev))
+}
+
+func ignoreNotFound(err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}
