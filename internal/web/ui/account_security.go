@@ -25,7 +25,7 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 	}
 	for _, x := range f.Second {
 		v.Factors = append(v.Factors, FactorView{
-			Base:        v.Base,
+			Base:        &v.Base,
 			Kind:        x.Kind,
 			Enabled:     x.Enabled,
 			Since:       x.Since,

@@ -20,7 +20,7 @@ type FactorChoice struct {
 
 // FactorView is a second factor on the page of one's account.
 type FactorView struct {
-	Base
+	*Base       // the page's, whose errors belong to the factor's forms, too
 	Kind        string
 	Enabled     bool
 	Since       time.Time

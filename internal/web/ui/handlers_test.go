@@ -503,6 +503,15 @@ func TestSecondFactor(t *testing.T) {
 	other.shows(200, "Ada")
 }
 
+// A wrong password in the form of a factor is shown at the field of that form, which stays open.
+func TestTurnOffWithWrongPassword(t *testing.T) {
+	s := newSite(t)
+	s.enroll(s.user)
+	b := s.signedIn(s.user)
+	b.post("/account/security/totp/disable", url.Values{"current_password": {"wrong"}})
+	b.shows(403, `<details open><summary>Turn off</summary>`, `id="f-totp_disable_password-error"`)
+}
+
 // The code page is nothing to somebody who has not shown the password.
 func TestCodePageWithoutPassword(t *testing.T) {
 	s := newSite(t)

@@ -128,16 +128,16 @@ func accountSamples(b Base) []View {
 		},
 		&AccountSecurityView{
 			Base: b, LoginName: "ada@example.com", HasPassword: true, PasswordChangedAt: since, Rules: sampleRules(),
-			Factors: []FactorView{{Base: b, Kind: "totp", HasPassword: true}},
+			Factors: []FactorView{{Base: &b, Kind: "totp", HasPassword: true}},
 		},
 		&AccountSecurityView{
 			Base: wrong, LoginName: "ada@example.com", HasPassword: true, PasswordChangedAt: since, Rules: sampleRules(),
 			SecondFactor: true, BackupCodesLeft: 2, Factors: []FactorView{{
-				Base: wrong, Kind: "totp", Enabled: true, Only: true, HasPassword: true, Since: since, LastUsedAt: b.Now.Add(-3 * time.Hour),
+				Base: &wrong, Kind: "totp", Enabled: true, Only: true, HasPassword: true, Since: since, LastUsedAt: b.Now.Add(-3 * time.Hour),
 			}},
 		},
 		&AccountSecurityView{Base: b, SecondFactor: true, BackupCodesLeft: 10, Factors: []FactorView{
-			{Base: b, Kind: "totp", Enabled: true, Only: true, Required: true, Since: since},
+			{Base: &b, Kind: "totp", Enabled: true, Only: true, Required: true, Since: since},
 		}},
 		sampleSessions(b),
 		&AccountAuthorizationsView{Base: b, Consents: []ConsentEntry{
