@@ -24,8 +24,7 @@ var scopeTable = table[oauth.Scope]{
 var (
 	insertScope = scopeTable.insert()
 	seedScope   = insertScope + " ON CONFLICT (name) DO UPDATE SET is_system = TRUE WHERE scopes.is_system = FALSE"
-	putScope    = insertScope + " ON CONFLICT (name) DO UPDATE" +
-		" SET description = excluded.description, is_default = excluded.is_default"
+	createScope = insertScope + " ON CONFLICT (name) DO NOTHING"
 )
 
 // systemScopes returns the scopes of OpenID Connect Core (§5.4, §11). Each description completes
@@ -93,24 +92,13 @@ func (d *DB) changeScopes(ctx context.Context, ev []audit.Event, f func(tx sqldb
 	return err
 }
 
-// PutScope stores a scope, or the description and default of one that exists. It never changes
-// whether a scope is a system scope.
-func (d *DB) PutScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error {
+// CreateScope stores a new scope, or returns Conflict if the name is taken. It never creates a
+// system scope.
+func (d *DB) CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error {
 	custom := *s
 	custom.System = false
 	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
-		_, err := tx.Exec(ctx, putScope, scopeTable.args(&custom)...)
-		return err
-	})
-}
-
-// CreateScope stores a new scope, or returns Conflict if the name is taken. It never creates a system
-// scope.
-func (d *DB) CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error {
-	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
-		n, err := tx.Exec(ctx, "INSERT INTO scopes (name, description, is_default, is_system, created_at) "+
-			"VALUES ($1, $2, $3, FALSE, $4) ON CONFLICT (name) DO NOTHING",
-			s.Name, s.Description, s.Default, unixMilli(s.CreatedAt))
+		n, err := tx.Exec(ctx, createScope, scopeTable.args(&custom)...)
 		if err == nil && n == 0 {
 			err = fault.New(fault.Conflict, "there is a scope %q already", s.Name)
 		}
@@ -118,19 +106,15 @@ func (d *DB) CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event)
 	})
 }
 
-// UpdateScope stores the description and the default in which new differs from old.
+// UpdateScope stores the description and the default of a scope where they differ in new and old.
 func (d *DB) UpdateScope(ctx context.Context, old, new *oauth.Scope, ev ...audit.Event) error {
+	next := *old
+	next.Description, next.Default = new.Description, new.Default
+	if len(scopeTable.differences(old, &next)) == 0 {
+		return d.Record(ctx, ev...)
+	}
 	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
-		if old.Description != new.Description {
-			n, err := tx.Exec(ctx, "UPDATE scopes SET description = $1 WHERE name = $2", new.Description, new.Name)
-			if err := requireOne(n, err, "scope"); err != nil {
-				return err
-			}
-		}
-		if old.Default == new.Default {
-			return nil
-		}
-		n, err := tx.Exec(ctx, "UPDATE scopes SET is_default = $1 WHERE name = $2", new.Default, new.Name)
+		n, err := scopeTable.update(ctx, tx, old, &next)
 		return requireOne(n, err, "scope")
 	})
 }

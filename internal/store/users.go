@@ -137,8 +137,8 @@ func nameTaken(err error) error {
 
 // UpdateUser stores the fields in which new differs from old, and the time new.UpdatedAt with
 // them; of all other fields the stored values stay, whatever old and new say. The password,
-// CreatedAt and LastLoginAt are not updated here. Disabling an account ends its access as
-// SetUserDisabled does. Where nothing differs, only the events are recorded.
+// CreatedAt and LastLoginAt are not updated here. Disabling an account does what SetUserDisabled
+// does. Where nothing differs, only the events are recorded.
 func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error {
 	changes := userTable.differences(old, new, "id", "password_hash", "password_changed_at",
 		"created_at", "updated_at", "last_login_at")
@@ -147,6 +147,11 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 	}
 	defer d.users.Invalidate(new.ID)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if new.Disabled && !old.Disabled {
+			if err := keepAdmin(ctx, tx, new.ID); err != nil {
+				return nil, err
+			}
+		}
 		current, err := userTable.scan(tx.Row(ctx, lockedUser, new.ID))
 		if err != nil {
 			return nil, asNotFound(err, "user")

@@ -78,7 +78,7 @@ func (b *bench) newWorld(ctx context.Context, e engine, url string, size int) (*
 // originals stores one of each kind by the store's own methods.
 func (w *world) originals(ctx context.Context, db *store.DB) error {
 	now := time.Now()
-	if err := db.PutScope(ctx, &oauth.Scope{Name: "read", Description: "read what there is", CreatedAt: now}); err != nil {
+	if err := db.CreateScope(ctx, &oauth.Scope{Name: "read", Description: "read what there is", CreatedAt: now}); err != nil {
 		return err
 	}
 	for _, alg := range []string{"RS256", "ES256", "EdDSA"} {

@@ -1,5 +1,6 @@
-// Package storetest is the suite that storage must pass on every engine, and what other packages'
-// tests need to have a database: SQLite in a file or in memory, and a real PostgreSQL server.
+// Package storetest is the test suite of package store, which must pass on every engine. It also
+// opens databases for the tests of other packages: SQLite in a file or in memory, and a real
+// PostgreSQL server.
 package storetest
 
 import (
@@ -19,19 +20,20 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// SQLite gives the URL of a SQLite file of the test's own.
+// SQLite returns the URL of a new SQLite file.
 func SQLite(t testing.TB) string {
 	t.Helper()
 	return "sqlite:" + filepath.Join(t.TempDir(), "data", "gatehouse.db")
 }
 
-// Open opens and migrates a database for as long as the test runs.
+// Open opens and migrates a database, which is closed when the test ends.
 func Open(t testing.TB, o store.Options) *store.DB {
 	t.Helper()
 	if o.Report == nil {
-		o.Report = func(err error) { t.Log("in the background:", err) }
+		o.Report = func(err error) { t.Log("background error:", err) }
 	}
 	db, err := store.Open(t.Context(), o)
 	if err != nil {
@@ -44,13 +46,13 @@ func Open(t testing.TB, o store.Options) *store.DB {
 	return db
 }
 
-// Memory opens a fresh SQLite database that is gone after the test.
+// Memory opens a new SQLite database, which is deleted when the test ends.
 func Memory(t testing.TB) *store.DB {
 	t.Helper()
 	return Open(t, store.Options{URL: "sqlite::memory:"})
 }
 
-// racers is how many callers try to use one thing up at once.
+// racers is the number of callers that try to consume one thing at once.
 const racers = 64
 
 // suite is one engine under test.
@@ -61,7 +63,7 @@ type suite struct {
 	now time.Time
 }
 
-// Run runs the whole suite; url gives an empty database at each call.
+// Run runs the whole suite. Each call of url returns the URL of an empty database.
 func Run(t *testing.T, url func(testing.TB) string) {
 	s := &suite{url: url, now: time.UnixMilli(1_790_000_000_000).UTC()}
 	s.db = Open(t, store.Options{URL: url(t)})
@@ -92,11 +94,11 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Routes of newer releases", (*suite).newerRoutes},
 		{"Denials", (*suite).denials},
 		{"Denials are bounded", (*suite).boundedDenials},
-		{"Browser apps' sessions", (*suite).appSessions},
-		{"Browser apps' sessions end", (*suite).appSessionsEnd},
-		{"Browser apps' sessions are swept", (*suite).appSessionsSwept},
+		{"BFF sessions", (*suite).bffSessions},
+		{"BFF sessions end", (*suite).bffSessionsEnd},
+		{"BFF sessions are swept", (*suite).bffSessionsSwept},
 		{"Grants", (*suite).grants},
-		{"Revocations outlive tokens", (*suite).tokenLife},
+		{"Revocations outlive tokens", (*suite).tokenTTL},
 		{"Refresh", (*suite).refresh},
 		{"Grants of the revoked", (*suite).revokedGrants},
 		{"Codes", (*suite).codes},
@@ -110,8 +112,8 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Account page", (*suite).account},
 		{"Keys", (*suite).keys},
 		{"Audit", (*suite).audit},
-		{"Audit of many at once", (*suite).auditSoon},
-		{"Users as they were lately", (*suite).usersLately},
+		{"Asynchronous audit", (*suite).auditAsync},
+		{"Cached users", (*suite).cachedUsers},
 		{"Meta, once and leases", (*suite).meta},
 		{"Sweep", (*suite).sweep},
 		{"Hostile text", (*suite).hostileText},
@@ -124,14 +126,14 @@ func Run(t *testing.T, url func(testing.TB) string) {
 	}
 }
 
-// fresh opens a database of the test's own.
-func (s *suite) fresh(t *testing.T, o store.Options) *store.DB {
+// newDB opens an empty database.
+func (s *suite) newDB(t *testing.T, o store.Options) *store.DB {
 	t.Helper()
 	o.URL = s.url(t)
 	return Open(t, o)
 }
 
-// name makes a name that no other test uses.
+// name returns a name that no other test uses.
 func (s *suite) name(kind string) string { return fmt.Sprintf("%s%d", kind, s.ids.Add(1)) }
 
 func (s *suite) user(t *testing.T) *identity.User {
@@ -142,7 +144,7 @@ func (s *suite) user(t *testing.T) *identity.User {
 		Roles: []string{"staff"}, PasswordHash: "hash0", CreatedAt: s.now, UpdatedAt: s.now,
 		Address: identity.Address{Locality: "Zürich"},
 	}
-	must(t, s.db.CreateUser(t.Context(), u))
+	testkit.Must(t, s.db.CreateUser(t.Context(), u))
 	return u
 }
 
@@ -156,18 +158,18 @@ func (s *suite) client(t *testing.T) *client.Client {
 		Roles:   []string{"reader", "writer"}, Networks: []string{"192.0.2.0/24"}, Hosts: []string{"*.example.com"}, Routes: []string{"stock/v2"},
 		CertBound: true,
 	}
-	must(t, s.db.CreateClient(t.Context(), c))
+	testkit.Must(t, s.db.CreateClient(t.Context(), c))
 	return c
 }
 
 func (s *suite) session(t *testing.T, u *identity.User) *identity.Session {
 	t.Helper()
 	v := identity.NewSession(u.ID, []string{"pwd"}, s.now, time.Hour, "192.0.2.1", "Browser/1")
-	must(t, s.db.PutSession(t.Context(), secret.Hash(s.name("cookie")), v, false, false))
+	testkit.Must(t, s.db.PutSession(t.Context(), secret.Hash(s.name("cookie")), v, false, false))
 	return v
 }
 
-// grant makes, but does not store, a grant with a refresh token.
+// grant returns a grant with a refresh token, which is not stored.
 func (s *suite) grant(u *identity.User, c *client.Client, scopes ...string) *oauth.Grant {
 	return &oauth.Grant{
 		ID: oauth.GrantID(secret.NewID(s.now)), Client: c.ID, User: u.ID, Kind: "authorization_code", Scopes: scopes,
@@ -176,7 +178,7 @@ func (s *suite) grant(u *identity.User, c *client.Client, scopes ...string) *oau
 	}
 }
 
-// token is an access token of a grant.
+// token returns an access token of a grant.
 func token(g *oauth.Grant, issued time.Time) *oauth.AccessToken {
 	return &oauth.AccessToken{
 		ID: "jti-" + string(g.ID), Grant: g.ID, Client: g.Client, User: g.User, Session: g.Session,
@@ -184,13 +186,7 @@ func token(g *oauth.Grant, issued time.Time) *oauth.AccessToken {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
+// want ends the test unless the error is of a kind.
 func want(t testing.TB, err error, k fault.Kind) {
 	t.Helper()
 	if !fault.Is(err, k) {
@@ -198,21 +194,14 @@ func want(t testing.TB, err error, k fault.Kind) {
 	}
 }
 
-func equal[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Fatalf("%s is %v; want %v", what, got, want)
-	}
-}
-
-// race calls f by many goroutines at once and counts how they fared: nil under Internal, errors
-// by kind.
+// race calls f in many goroutines at once and returns the number of errors by kind; a success
+// counts as Internal.
 func race(t testing.TB, f func(i int) error) map[fault.Kind]int {
 	t.Helper()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	start := make(chan struct{})
-	fared := make(map[fault.Kind]int)
+	results := make(map[fault.Kind]int)
 	for i := range racers {
 		wg.Go(func() {
 			<-start
@@ -222,41 +211,25 @@ func race(t testing.TB, f func(i int) error) map[fault.Kind]int {
 				t.Errorf("an error without a kind: %v", err)
 			}
 			mu.Lock()
-			fared[fault.KindOf(err)]++
+			results[fault.KindOf(err)]++
 			mu.Unlock()
 		})
 	}
 	close(start)
 	wg.Wait()
-	return fared
+	return results
 }
 
-// oneWins checks that one caller of a race won, and all others met the given kind.
+// oneWins checks that one caller of a race succeeds, and that all others get an error of a kind.
 func oneWins(t testing.TB, what string, others fault.Kind, f func(i int) error) {
 	t.Helper()
-	fared := race(t, f)
-	if fared[fault.Internal] != 1 || fared[others] != racers-1 {
-		t.Errorf("%s: callers fared %v; want one to win and %d to get %v", what, fared, racers-1, others)
+	results := race(t, f)
+	if results[fault.Internal] != 1 || results[others] != racers-1 {
+		t.Errorf("%s: results are %v; want one success and %d of %v", what, results, racers-1, others)
 	}
 }
 
-// eventually waits up to a second, which is what is promised for changes by other processes, and
-// a little for a busy machine.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	begun := time.Now()
-	for !ok() {
-		if time.Since(begun) > 3*time.Second {
-			t.Fatalf("not within 3 s: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	if d := time.Since(begun); d > time.Second {
-		t.Errorf("%s took %v; want at most a second", what, d)
-	}
-}
-
-// follow runs a follower for as long as the test runs.
+// follow runs Follow until the test ends.
 func follow(t *testing.T, db *store.DB) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

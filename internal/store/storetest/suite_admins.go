@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // lastAdmin removes as many administrators at once as there are: one stays. It needs a database
@@ -17,7 +18,7 @@ func (s *suite) lastAdmin(t *testing.T) {
 	ids := make([]identity.UserID, racers)
 	for i := range ids {
 		ids[i] = identity.UserID(fmt.Sprintf("admin-%d", i))
-		must(t, db.CreateUser(t.Context(), &identity.User{
+		testkit.Must(t, db.CreateUser(t.Context(), &identity.User{
 			ID:        ids[i],
 			Email:     fmt.Sprintf("admin%d@example.com", i),
 			Roles:     []string{"staff", identity.RoleAdmin},
@@ -25,7 +26,7 @@ func (s *suite) lastAdmin(t *testing.T) {
 			UpdatedAt: s.now,
 		}))
 	}
-	fared := race(t, func(i int) error {
+	results := race(t, func(i int) error {
 		var err error
 		if i%2 == 0 {
 			err = db.SetUserDisabled(t.Context(), ids[i], true, s.now)
@@ -37,10 +38,10 @@ func (s *suite) lastAdmin(t *testing.T) {
 		}
 		return err
 	})
-	if fared[fault.Internal] != racers-1 || fared[fault.Conflict] != 1 {
-		t.Errorf("callers fared %v; want %d to succeed and one to meet a conflict", fared, racers-1)
+	if results[fault.Internal] != racers-1 || results[fault.Conflict] != 1 {
+		t.Errorf("callers results %v; want %d to succeed and one to meet a conflict", results, racers-1)
 	}
 	n, err := db.CountAdmins(t.Context())
-	must(t, err)
-	equal(t, "administrators", n, 1)
+	testkit.Must(t, err)
+	testkit.Equal(t, "administrators", n, 1)
 }

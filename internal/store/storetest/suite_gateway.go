@@ -16,9 +16,10 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// route makes, but does not store, a route that says something about everything.
+// route returns a route with a value in every field, which is not stored.
 func (s *suite) route() *access.Route {
 	return &access.Route{
 		ID: secret.NewID(s.now), Name: s.name("Shop "), Domain: s.name("shop"), Version: "v1", Host: "*.example.com",
@@ -46,58 +47,58 @@ func (s *suite) routes(t *testing.T) {
 	db, other := Open(t, store.Options{URL: url}), Open(t, store.Options{URL: url})
 	follow(t, other)
 	r := s.route()
-	must(t, db.CreateRoute(ctx, r, nil, audit.Event{At: s.now, Type: audit.RouteCreated}))
+	testkit.Must(t, db.CreateRoute(ctx, r, nil, audit.Event{At: s.now, Type: audit.RouteCreated}))
 	if d := cmp.Diff(r, stored(db, r.ID)); d != "" { // in memory when CreateRoute returns
 		t.Fatal(d)
 	}
 	want(t, db.CreateRoute(ctx, r, nil), fault.Conflict)
-	eventually(t, "the new route", func() bool { return stored(other, r.ID) != nil })
+	testkit.Eventually(t, "the new route", func() bool { return stored(other, r.ID) != nil })
 
 	changed := *r
 	changed.Upstreams, changed.Unidentified, changed.UpdatedAt = []string{"https://10.0.0.2"}, false, s.now.Add(time.Hour)
-	changed.CreatedAt = s.now.Add(time.Hour) // is not the caller's to change
-	must(t, db.UpdateRoute(ctx, r, &changed, nil, audit.Event{At: s.now, Type: audit.RouteUpdated}))
+	changed.CreatedAt = s.now.Add(time.Hour) // is not updated
+	testkit.Must(t, db.UpdateRoute(ctx, r, &changed, nil, audit.Event{At: s.now, Type: audit.RouteUpdated}))
 	changed.CreatedAt = s.now
 	if d := cmp.Diff(&changed, stored(db, r.ID)); d != "" {
 		t.Fatal(d)
 	}
-	eventually(t, "the changed route", func() bool { return cmp.Equal(&changed, stored(other, r.ID)) })
+	testkit.Eventually(t, "the changed route", func() bool { return cmp.Equal(&changed, stored(other, r.ID)) })
 	want(t, db.UpdateRoute(ctx, &access.Route{ID: "none"}, &access.Route{ID: "none", Host: "h"}, nil), fault.NotFound)
 
-	must(t, db.DeleteRoute(ctx, r.ID, audit.Event{At: s.now, Type: audit.RouteDeleted}))
-	equal(t, "routes after deletion", len(db.Routes()), 0)
-	eventually(t, "the deletion", func() bool { return len(other.Routes()) == 0 })
+	testkit.Must(t, db.DeleteRoute(ctx, r.ID, audit.Event{At: s.now, Type: audit.RouteDeleted}))
+	testkit.Equal(t, "routes after deletion", len(db.Routes()), 0)
+	testkit.Eventually(t, "the deletion", func() bool { return len(other.Routes()) == 0 })
 	want(t, db.DeleteRoute(ctx, r.ID), fault.NotFound)
 	log, err := db.ListAudit(ctx, store.AuditQuery{})
-	must(t, err)
-	equal(t, "audit events", len(log), 3)
+	testkit.Must(t, err)
+	testkit.Equal(t, "audit events", len(log), 3)
 }
 
-// A judgement of all routes together undoes a change, and no other change comes in between.
+// A check of all routes together undoes a change, and no other change comes in between.
 func (s *suite) routesFit(t *testing.T) {
-	ctx, db := t.Context(), s.fresh(t, store.Options{})
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
 	no := errors.New("no")
 	r := s.route()
-	refuse := func(all []access.Route) error {
-		equal(t, "routes that were judged", len(all), 1)
-		equal(t, "the route that was judged", all[0].Domain, r.Domain)
+	reject := func(all []access.Route) error {
+		testkit.Equal(t, "routes that were checked", len(all), 1)
+		testkit.Equal(t, "the route that was checked", all[0].Domain, r.Domain)
 		return no
 	}
-	if err := db.CreateRoute(ctx, r, refuse, audit.Event{At: s.now, Type: audit.RouteCreated}); !errors.Is(err, no) {
-		t.Fatalf("a refused route: %v", err)
+	if err := db.CreateRoute(ctx, r, reject, audit.Event{At: s.now, Type: audit.RouteCreated}); !errors.Is(err, no) {
+		t.Fatalf("a rejected route: %v", err)
 	}
-	equal(t, "routes", len(db.Routes()), 0)
+	testkit.Equal(t, "routes", len(db.Routes()), 0)
 	log, _ := db.ListAudit(ctx, store.AuditQuery{})
-	equal(t, "events of a refused route", len(log), 0)
-	must(t, db.CreateRoute(ctx, r, nil))
+	testkit.Equal(t, "events of a rejected route", len(log), 0)
+	testkit.Must(t, db.CreateRoute(ctx, r, nil))
 	changed := *r
 	changed.Domain = "changed"
 	err := db.UpdateRoute(ctx, r, &changed, func(all []access.Route) error {
-		equal(t, "the changed route that was judged", all[0].Domain, "changed")
+		testkit.Equal(t, "the changed route that was checked", all[0].Domain, "changed")
 		return no
 	})
 	if !errors.Is(err, no) || stored(db, r.ID).Domain != r.Domain {
-		t.Fatalf("a refused change: %v", err)
+		t.Fatalf("a rejected change: %v", err)
 	}
 	alone := func(all []access.Route) error {
 		if len(all) > 2 {
@@ -108,18 +109,18 @@ func (s *suite) routesFit(t *testing.T) {
 	oneWins(t, "routes of one address", fault.Denied, func(int) error { return db.CreateRoute(ctx, s.route(), alone) })
 }
 
-// A route with a rule that this release does not know is never half in force.
+// A route with a rule that this release does not know is not applied without that rule.
 func (s *suite) newerRoutes(t *testing.T) {
 	ctx, url := t.Context(), s.url(t)
 	db := Open(t, store.Options{URL: url})
 	r := s.route()
-	must(t, db.CreateRoute(ctx, r, nil))
+	testkit.Must(t, db.CreateRoute(ctx, r, nil))
 	direct, err := sqldb.Open(ctx, url, sqldb.Options{})
-	must(t, err)
+	testkit.Must(t, err)
 	defer direct.Close()
 	for _, definition := range []string{`{"upstreams":["http://x"],"moon_phase":"full"}`, `{`, `[]`} {
 		_, err = direct.Exec(ctx, "UPDATE routes SET definition = $1", definition)
-		must(t, err)
+		testkit.Must(t, err)
 		if err := db.Load(ctx); err == nil || !strings.Contains(err.Error(), r.ID) {
 			t.Fatalf("%s: error %v; want one that names the route", definition, err)
 		}
@@ -130,17 +131,17 @@ func (s *suite) newerRoutes(t *testing.T) {
 }
 
 func (s *suite) denials(t *testing.T) {
-	ctx, db := t.Context(), s.fresh(t, store.Options{})
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
 	var all []*access.DenialRecord
 	for i := range 40 {
 		at := s.now.Add(time.Duration(i) * time.Second)
 		all = append(all, &access.DenialRecord{RequestID: fmt.Sprint("r", i), At: at, Status: 403, Path: "/\x00\xff"})
 	}
-	must(t, db.PutDenials(ctx, nil))
-	must(t, db.PutDenials(ctx, all))
-	must(t, db.PutDenials(ctx, []*access.DenialRecord{{RequestID: "r7", At: s.now}})) // the first stays
+	testkit.Must(t, db.PutDenials(ctx, nil))
+	testkit.Must(t, db.PutDenials(ctx, all))
+	testkit.Must(t, db.PutDenials(ctx, []*access.DenialRecord{{RequestID: "r7", At: s.now}})) // the first stays
 	got, err := db.Denial(ctx, "r7")
-	must(t, err)
+	testkit.Must(t, err)
 	stored := *all[7]
 	stored.Path = "/" // what does not print is left out
 	if d := cmp.Diff(&stored, got); d != "" {
@@ -152,9 +153,9 @@ func (s *suite) denials(t *testing.T) {
 		}
 	}
 	long := strings.Repeat("a", 1<<20)
-	must(t, db.PutDenials(ctx, []*access.DenialRecord{{RequestID: "long", Path: long}}))
+	testkit.Must(t, db.PutDenials(ctx, []*access.DenialRecord{{RequestID: "long", Path: long}}))
 	got, err = db.Denial(ctx, "long")
-	must(t, err)
+	testkit.Must(t, err)
 	if len(got.Path) > 1<<10 {
 		t.Errorf("a path of %d bytes was stored", len(got.Path))
 	}
@@ -162,22 +163,22 @@ func (s *suite) denials(t *testing.T) {
 
 // Only the newest 10,000 denials are kept, and none for longer than a day.
 func (s *suite) boundedDenials(t *testing.T) {
-	ctx, db := t.Context(), s.fresh(t, store.Options{})
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
 	const kept, more = 10_000, 700
 	all := make([]*access.DenialRecord, kept+more)
 	for i := range all {
 		at := s.now.Add(time.Duration(i) * time.Millisecond)
 		all[i] = &access.DenialRecord{RequestID: fmt.Sprint("r", i), At: at}
 	}
-	must(t, db.PutDenials(ctx, all))
+	testkit.Must(t, db.PutDenials(ctx, all))
 	n, err := db.Sweep(ctx, s.now)
-	must(t, err)
-	equal(t, "denials beyond the bound", n, more)
+	testkit.Must(t, err)
+	testkit.Equal(t, "denials beyond the bound", n, more)
 	_, err = db.Denial(ctx, fmt.Sprint("r", more-1))
 	want(t, err, fault.NotFound)
 	_, err = db.Denial(ctx, fmt.Sprint("r", more))
-	must(t, err)
+	testkit.Must(t, err)
 	n, err = db.Sweep(ctx, s.now.Add(25*time.Hour))
-	must(t, err)
-	equal(t, "denials older than a day", n, kept)
+	testkit.Must(t, err)
+	testkit.Equal(t, "denials older than a day", n, kept)
 }

@@ -13,20 +13,21 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 func (s *suite) users(t *testing.T) {
 	ctx := t.Context()
 	u := s.user(t)
 	got, err := s.db.User(ctx, u.ID)
-	must(t, err)
+	testkit.Must(t, err)
 	if d := cmp.Diff(u, got); d != "" {
 		t.Fatal("the user did not come back as stored:\n", d)
 	}
 	for _, ref := range []string{string(u.ID), u.Username, " " + u.Email, u.Email} {
 		got, err := s.db.UserByRef(ctx, ref)
-		must(t, err)
-		equal(t, "user by "+ref, got.ID, u.ID)
+		testkit.Must(t, err)
+		testkit.Equal(t, "user by "+ref, got.ID, u.ID)
 	}
 	_, err = s.db.UserByLogin(ctx, "nobody")
 	want(t, err, fault.NotFound)
@@ -36,10 +37,10 @@ func (s *suite) users(t *testing.T) {
 	renamed := *u
 	renamed.Name, renamed.Roles = "Ümit 100%_!", []string{identity.RoleAdmin, "staff"}
 	renamed.UpdatedAt = s.now.Add(time.Minute)
-	must(t, s.db.UpdateUser(ctx, u, &renamed))
+	testkit.Must(t, s.db.UpdateUser(ctx, u, &renamed))
 	for _, search := range []string{"ümit", "100%_!", " 100%"} {
 		found, total, err := s.db.ListUsers(ctx, store.UserQuery{Search: search})
-		must(t, err)
+		testkit.Must(t, err)
 		if total != 1 || len(found) != 1 || found[0].ID != u.ID || !found[0].Admin() {
 			t.Fatalf("searching %q found %d users", search, total)
 		}
@@ -48,13 +49,13 @@ func (s *suite) users(t *testing.T) {
 		t.Fatalf("wildcards in a search matched %d users (%v)", len(found), err)
 	}
 	n, err := s.db.CountAdmins(ctx)
-	must(t, err)
-	equal(t, "administrators", n, 1)
+	testkit.Must(t, err)
+	testkit.Equal(t, "administrators", n, 1)
 	want(t, s.db.UpdateUser(ctx, &identity.User{ID: "nobody"}, &identity.User{ID: "nobody", Name: "N"}), fault.NotFound)
 	want(t, s.db.DeleteUser(ctx, "nobody", s.now), fault.NotFound)
-	must(t, s.db.SetRoles(ctx, u.ID, []string{"b", "a", "b"}, s.now))
+	testkit.Must(t, s.db.SetRoles(ctx, u.ID, []string{"b", "a", "b"}, s.now))
 	got, _ = s.db.User(ctx, u.ID)
-	equal(t, "roles", len(got.Roles), 2)
+	testkit.Equal(t, "roles", len(got.Roles), 2)
 	want(t, s.db.SetRoles(ctx, u.ID, []string{"two words"}, s.now), fault.Invalid)
 }
 
@@ -68,7 +69,7 @@ func (s *suite) uniqueNames(t *testing.T) {
 		change(&other)
 		err := s.db.UpdateUser(t.Context(), b, &other)
 		want(t, err, fault.Conflict)
-		equal(t, "field", fieldOf(err), field)
+		testkit.Equal(t, "field", fieldOf(err), field)
 		other.ID = identity.UserID(secret.NewID(s.now))
 		if field == "email" {
 			other.Username = ""
@@ -77,67 +78,67 @@ func (s *suite) uniqueNames(t *testing.T) {
 		}
 		err = s.db.CreateUser(t.Context(), &other)
 		want(t, err, fault.Conflict)
-		equal(t, "field", fieldOf(err), field)
+		testkit.Equal(t, "field", fieldOf(err), field)
 	}
-	for range 2 { // names that are not there do not collide
-		must(t, s.db.CreateUser(t.Context(), &identity.User{ID: identity.UserID(secret.NewID(s.now)), CreatedAt: s.now}))
+	for range 2 { // empty names do not collide
+		testkit.Must(t, s.db.CreateUser(t.Context(), &identity.User{ID: identity.UserID(secret.NewID(s.now)), CreatedAt: s.now}))
 	}
 }
 
 func (s *suite) passwords(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
 	for i, h := range []string{"hash1", "hash2", "hash3", "hash4"} {
-		must(t, s.db.SetPassword(ctx, u.ID, h, 2, s.now.Add(time.Duration(i)*time.Second)))
+		testkit.Must(t, s.db.SetPassword(ctx, u.ID, h, 2, s.now.Add(time.Duration(i)*time.Second)))
 	}
 	old, err := s.db.PasswordHistory(ctx, u.ID, 5)
-	must(t, err)
+	testkit.Must(t, err)
 	if !slices.Equal(old, []string{"hash3", "hash2"}) {
 		t.Fatalf("history is %v; want the newest two, newest first", old)
 	}
-	must(t, s.db.RehashPassword(ctx, u.ID, "hash1", "stale"))
-	must(t, s.db.RehashPassword(ctx, u.ID, "hash4", "hash4b"))
+	testkit.Must(t, s.db.RehashPassword(ctx, u.ID, "hash1", "stale"))
+	testkit.Must(t, s.db.RehashPassword(ctx, u.ID, "hash4", "hash4b"))
 	got, err := s.db.User(ctx, u.ID)
-	must(t, err)
-	equal(t, "hash", got.PasswordHash, "hash4b")
+	testkit.Must(t, err)
+	testkit.Equal(t, "hash", got.PasswordHash, "hash4b")
 	want(t, s.db.SetPassword(ctx, "nobody", "h", 2, s.now), fault.NotFound)
-	must(t, s.db.SetPassword(ctx, u.ID, "hash5", 0, s.now))
+	testkit.Must(t, s.db.SetPassword(ctx, u.ID, "hash5", 0, s.now))
 	old, _ = s.db.PasswordHistory(ctx, u.ID, 5)
-	equal(t, "kept hashes", len(old), 0)
+	testkit.Equal(t, "hashes in the history", len(old), 0)
 }
 
 func (s *suite) credentials(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
 	c := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: "totp", Label: "Phone", Sealed: "x", CreatedAt: s.now}
-	must(t, s.db.PutCredential(ctx, c))
-	must(t, s.db.ConfirmCredential(ctx, c.ID, 100, s.now, event(audit.MFAEnabled, u, s.now)))
+	testkit.Must(t, s.db.PutCredential(ctx, c))
+	testkit.Must(t, s.db.ConfirmCredential(ctx, c.ID, 100, s.now, event(audit.MFAEnabled, u, s.now)))
 	want(t, s.db.ConfirmCredential(ctx, c.ID, 101, s.now, event(audit.MFAEnabled, u, s.now)), fault.Consumed)
 	want(t, s.db.ConfirmCredential(ctx, "none", 101, s.now), fault.NotFound)
 	want(t, s.db.AdvanceCredential(ctx, c.ID, 100, s.now), fault.Consumed)
-	must(t, s.db.AdvanceCredential(ctx, c.ID, 101, s.now))
+	testkit.Must(t, s.db.AdvanceCredential(ctx, c.ID, 101, s.now))
 	want(t, s.db.AdvanceCredential(ctx, c.ID, 101, s.now), fault.Consumed)
 	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.MFAEnabled})
-	must(t, err)
-	equal(t, "events (a refused change records none)", len(events), 1)
+	testkit.Must(t, err)
+	testkit.Equal(t, "events (a change that fails records none)", len(events), 1)
 
-	must(t, s.db.PutBackupCodes(ctx, u.ID, []secret.Hash{"a", "b", "c"}, s.now))
-	must(t, s.db.ConsumeBackupCode(ctx, u.ID, "a", s.now))
+	testkit.Must(t, s.db.PutBackupCodes(ctx, u.ID, []secret.Hash{"a", "b", "c"}, s.now))
+	testkit.Must(t, s.db.ConsumeBackupCode(ctx, u.ID, "a", s.now))
 	want(t, s.db.ConsumeBackupCode(ctx, u.ID, "a", s.now), fault.Consumed)
 	want(t, s.db.ConsumeBackupCode(ctx, u.ID, "z", s.now), fault.NotFound)
 	left, err := s.db.BackupCodesLeft(ctx, u.ID)
-	must(t, err)
-	equal(t, "codes left", left, 2)
+	testkit.Must(t, err)
+	testkit.Equal(t, "codes left", left, 2)
 	second := *c
 	second.ID, second.CreatedAt = identity.CredentialID(secret.NewID(s.now)), s.now.Add(time.Second)
-	must(t, s.db.PutCredential(ctx, &second))
-	must(t, s.db.DeleteUnconfirmed(ctx, u.ID, "totp"))
+	testkit.Must(t, s.db.PutCredential(ctx, &second))
+	testkit.Must(t, s.db.DeleteUnconfirmed(ctx, u.ID, "totp"))
 	all, err := s.db.Credentials(ctx, u.ID)
-	must(t, err)
+	testkit.Must(t, err)
 	if len(all) != 1 || all[0].Counter != 101 || all[0].ConfirmedAt.IsZero() {
 		t.Fatalf("credentials are %+v", all)
 	}
-	must(t, s.db.DeleteCredentials(ctx, u.ID, "totp"))
+	testkit.Must(t, s.db.DeleteCredentials(ctx, u.ID, "totp"))
 	left, _ = s.db.BackupCodesLeft(ctx, u.ID)
-	equal(t, "codes left without a second factor", left, 0)
+	testkit.Equal(t, "codes left without a second factor", left, 0)
 }
 
 func (s *suite) locks(t *testing.T) {
@@ -146,7 +147,7 @@ func (s *suite) locks(t *testing.T) {
 	fail := func(after time.Duration) login.Lock {
 		f.Now = f.Now.Add(after)
 		l, err := s.db.RecordFailure(ctx, f)
-		must(t, err)
+		testkit.Must(t, err)
 		return l
 	}
 	fail(0)
@@ -171,9 +172,9 @@ func (s *suite) locks(t *testing.T) {
 		t.Fatalf("after a quiet window: %+v", l)
 	}
 	got, err := s.db.Lock(ctx, f.Key, f.Now)
-	must(t, err)
-	equal(t, "failures", got.Failures, 1)
-	must(t, s.db.ClearLock(ctx, f.Key))
+	testkit.Must(t, err)
+	testkit.Equal(t, "failures", got.Failures, 1)
+	testkit.Must(t, s.db.ClearLock(ctx, f.Key))
 	if got, err = s.db.Lock(ctx, f.Key, f.Now); err != nil || got.Failures != 0 {
 		t.Fatalf("a cleared lock is %+v (%v)", got, err)
 	}
@@ -181,16 +182,16 @@ func (s *suite) locks(t *testing.T) {
 	if l := fail(0); !l.Locked(f.Now) || l.Rounds != 1 {
 		t.Fatalf("a threshold of one: %+v", l)
 	}
-	must(t, s.db.UnlockUser(ctx, []string{f.Key}))
+	testkit.Must(t, s.db.UnlockUser(ctx, []string{f.Key}))
 }
 
 func (s *suite) sessions(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
 	v := identity.NewSession(u.ID, []string{"pwd", "mfa"}, s.now, time.Hour, "192.0.2.7", "Browser/2")
 	cookie, next := secret.Hash(s.name("cookie")), secret.Hash(s.name("cookie"))
-	must(t, s.db.PutSession(ctx, cookie, v, false, false))
+	testkit.Must(t, s.db.PutSession(ctx, cookie, v, false, false))
 	got, err := s.db.SessionByCookie(ctx, cookie, s.now, time.Minute)
-	must(t, err)
+	testkit.Must(t, err)
 	if d := cmp.Diff(v, got); d != "" {
 		t.Fatal(d)
 	}
@@ -198,67 +199,67 @@ func (s *suite) sessions(t *testing.T) {
 	want(t, err, fault.NotFound)
 	_, err = s.db.SessionByCookie(ctx, cookie, s.now.Add(time.Hour), 0)
 	want(t, err, fault.NotFound)
-	must(t, s.db.TouchSession(ctx, v.ID, s.now.Add(time.Minute), "192.0.2.8", "Browser/3"))
-	must(t, s.db.TouchSession(ctx, v.ID, s.now, "stale", "stale"))
+	testkit.Must(t, s.db.TouchSession(ctx, v.ID, s.now.Add(time.Minute), "192.0.2.8", "Browser/3"))
+	testkit.Must(t, s.db.TouchSession(ctx, v.ID, s.now, "stale", "stale"))
 	got, err = s.db.Session(ctx, v.ID, s.now.Add(time.Minute))
-	must(t, err)
-	equal(t, "address", got.IP, "192.0.2.8")
+	testkit.Must(t, err)
+	testkit.Equal(t, "address", got.IP, "192.0.2.8")
 
 	got.ACR, got.AuthTime = identity.ACR1, s.now.Add(2*time.Minute)
-	must(t, s.db.RaiseSession(ctx, cookie, next, got))
+	testkit.Must(t, s.db.RaiseSession(ctx, cookie, next, got))
 	want(t, s.db.RaiseSession(ctx, cookie, "other", got), fault.Consumed)
 	_, err = s.db.SessionByCookie(ctx, cookie, s.now, 0)
 	want(t, err, fault.NotFound)
 
 	third := s.session(t, u)
-	must(t, s.db.EndOtherSessions(ctx, u.ID, third.ID, s.now, true))
+	testkit.Must(t, s.db.EndOtherSessions(ctx, u.ID, third.ID, s.now, true))
 	_, err = s.db.Session(ctx, v.ID, s.now)
 	want(t, err, fault.NotFound)
 	single := identity.NewSession(u.ID, nil, s.now, time.Hour, "", "")
-	must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), single, true, true))
+	testkit.Must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), single, true, true))
 	all, err := s.db.UserSessions(ctx, u.ID, s.now)
-	must(t, err)
+	testkit.Must(t, err)
 	if len(all) != 1 || all[0].ID != single.ID {
 		t.Fatalf("a single session left %d", len(all))
 	}
 	listed, total, err := s.db.ListSessions(ctx, store.SessionQuery{User: u.ID, Now: s.now})
-	must(t, err)
-	equal(t, "listed sessions", len(listed)*10+total, 11)
+	testkit.Must(t, err)
+	testkit.Equal(t, "listed sessions", len(listed)*10+total, 11)
 	u2, _ := s.db.User(ctx, u.ID)
-	equal(t, "last login", u2.LastLoginAt, s.now)
+	testkit.Equal(t, "last login", u2.LastLoginAt, s.now)
 
-	must(t, s.db.SetUserDisabled(ctx, u.ID, true, s.now))
+	testkit.Must(t, s.db.SetUserDisabled(ctx, u.ID, true, s.now))
 	all, _ = s.db.UserSessions(ctx, u.ID, s.now)
-	equal(t, "sessions of a disabled user", len(all), 0)
+	testkit.Equal(t, "sessions of a disabled user", len(all), 0)
 	want(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), identity.NewSession(u.ID, nil, s.now, time.Hour, "", ""), false, false), fault.Denied)
-	must(t, s.db.SetUserDisabled(ctx, u.ID, false, s.now))
+	testkit.Must(t, s.db.SetUserDisabled(ctx, u.ID, false, s.now))
 	s.session(t, u)
 }
 
 func (s *suite) links(t *testing.T) {
 	ctx := t.Context()
-	db := s.fresh(t, store.Options{})
+	db := s.newDB(t, store.Options{})
 	u := &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: "admin@example.org", Roles: []string{identity.RoleAdmin}, CreatedAt: s.now}
 	for _, h := range []secret.Hash{"setup1", "setup2"} {
-		must(t, db.PutLink(ctx, h, &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+		testkit.Must(t, db.PutLink(ctx, h, &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
 	}
 	want(t, db.CompleteSetup(ctx, "setup1", u, s.now.Add(time.Hour)), fault.NotFound)
-	must(t, db.CompleteSetup(ctx, "setup1", u, s.now))
+	testkit.Must(t, db.CompleteSetup(ctx, "setup1", u, s.now))
 	want(t, db.CompleteSetup(ctx, "setup1", u, s.now), fault.Consumed)
 	want(t, db.CompleteSetup(ctx, "setup2", u, s.now), fault.NotFound)
 
-	must(t, db.PutLink(ctx, "reset", &login.Link{Kind: login.LinkPassword, User: u.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	testkit.Must(t, db.PutLink(ctx, "reset", &login.Link{Kind: login.LinkPassword, User: u.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
 	want(t, db.CompleteSetup(ctx, "reset", u, s.now), fault.NotFound)
 	l, err := db.Link(ctx, "reset", s.now)
-	must(t, err)
-	equal(t, "user of the link", l.User, u.ID)
-	must(t, db.ConsumeLink(ctx, "reset", s.now))
+	testkit.Must(t, err)
+	testkit.Equal(t, "user of the link", l.User, u.ID)
+	testkit.Must(t, db.ConsumeLink(ctx, "reset", s.now))
 	want(t, db.ConsumeLink(ctx, "reset", s.now), fault.Consumed)
 	_, err = db.Link(ctx, "reset", s.now)
 	want(t, err, fault.NotFound)
 	n, err := db.CountAdmins(ctx)
-	must(t, err)
-	equal(t, "administrators", n, 1)
+	testkit.Must(t, err)
+	testkit.Equal(t, "administrators", n, 1)
 }
 
 func event(kind audit.Type, u *identity.User, at time.Time) audit.Event {
