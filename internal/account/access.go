@@ -72,12 +72,12 @@ func (s *Server) SignOutEverywhere(ctx context.Context, c Caller) error {
 	return s.store.EndUserAccess(ctx, c.User.ID, c.Now, c.Session, ev)
 }
 
-// EndInactive ends the sessions and the access that were not used for InactiveAfter.
-func (s *Server) EndInactive(ctx context.Context, c Caller) error {
+// EndInactive ends the sessions and the access that were not used for InactiveAfter, and returns how
+// many there were.
+func (s *Server) EndInactive(ctx context.Context, c Caller) (int, error) {
 	ev := c.event(audit.SessionRevoked)
 	ev.Detail = map[string]string{"which": "inactive"}
-	_, err := s.store.EndInactiveSessions(ctx, c.User.ID, c.Now.Add(-InactiveAfter), c.Now, ev)
-	return err
+	return s.store.EndInactiveSessions(ctx, c.User.ID, c.Now.Add(-InactiveAfter), c.Now, ev)
 }
 
 // Apps returns what the caller has allowed which apps.

@@ -17,9 +17,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
+	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/cache"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/fetch"
@@ -276,14 +276,15 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	options := kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(s.tokens))
 	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.ErrorPage(w, r, err) }
 	kit := web.New(options)
+	accounts := account.New(account.Config{RevokeTokens: p.cfg.Sessions.RevokeTokens}, p.db, p.login)
 	browser = ui.NewServer(ui.Config{
-		Kit:          kit,
-		Pages:        pages,
-		Login:        p.login,
-		OAuth:        authorization,
-		Accounts:     p.db,
-		SessionTTL:   p.cfg.Sessions.TTL,
-		RevokeTokens: p.cfg.Sessions.RevokeTokens,
+		Kit:        kit,
+		Pages:      pages,
+		Login:      p.login,
+		OAuth:      authorization,
+		Account:    accounts,
+		Storage:    p.db,
+		SessionTTL: p.cfg.Sessions.TTL,
 	})
 	mux := http.NewServeMux()
 	endpoints := protocol.New(kit, authorization, s.tokens, browser)

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/client"
@@ -47,13 +48,14 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 
 // namedClient returns a client for a list. A client that was deleted has its id as its name.
 func (s *Server) namedClient(r *http.Request, id client.ID) ClientView {
-	cl, err := s.accounts.Client(r.Context(), id)
+	cl, err := s.storage.Client(r.Context(), id)
 	if err != nil {
 		return ClientView{Name: string(id)}
 	}
 	return *clientView(cl, "")
 }
 
+// postRevoke signs one browser out, or ends the access of one app.
 func (s *Server) postRevoke(w http.ResponseWriter, r *http.Request, m *member) error {
 	ctx, id := r.Context(), m.form.Get("id")
 	switch m.form.Get("kind") {
@@ -65,15 +67,14 @@ func (s *Server) postRevoke(w http.ResponseWriter, r *http.Request, m *member) e
 		if current {
 			s.kit.ClearCookie(w, web.CookieSession)
 		}
+		return seeOther(w, r, "/account/sessions?done=signed_out")
 	case "grant":
 		if err := s.account.EndGrant(ctx, m.caller, oauth.GrantID(id)); err != nil {
 			return err
 		}
-	default:
-		return fault.New(fault.Invalid,
-			"The form did not say what to revoke. Open the page again.")
+		return seeOther(w, r, "/account/sessions?done=removed")
 	}
-	return seeOther(w, r, "/account/sessions?done=revoked")
+	return fault.New(fault.Invalid, "The form is incomplete. Open the Devices page again.")
 }
 
 func (s *Server) postRevokeAll(w http.ResponseWriter, r *http.Request, m *member) error {
@@ -84,10 +85,12 @@ func (s *Server) postRevokeAll(w http.ResponseWriter, r *http.Request, m *member
 }
 
 func (s *Server) postRevokeInactive(w http.ResponseWriter, r *http.Request, m *member) error {
-	if err := s.account.EndInactive(r.Context(), m.caller); err != nil {
+	n, err := s.account.EndInactive(r.Context(), m.caller)
+	if err != nil {
 		return err
 	}
-	return seeOther(w, r, "/account/sessions?done=revoked_inactive")
+	to := with("/account/sessions", "done", "revoked_inactive", "count", strconv.Itoa(n))
+	return seeOther(w, r, to)
 }
 
 func (s *Server) showAuthorizations(w http.ResponseWriter, r *http.Request, m *member) error {

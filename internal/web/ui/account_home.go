@@ -3,6 +3,7 @@ package ui
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -15,8 +16,10 @@ type member struct {
 	form   url.Values
 }
 
-// member serves a page to who is signed in, and sends everybody else to sign in first.
-func (s *Server) member(h func(w http.ResponseWriter, r *http.Request, m *member) error) web.Handler {
+// member serves a page to a person who is signed in. Other browsers are redirected to sign in first.
+func (s *Server) member(
+	h func(w http.ResponseWriter, r *http.Request, m *member) error,
+) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		sess, err := s.Session(r)
 		if err != nil {
@@ -40,27 +43,39 @@ func (s *Server) member(h func(w http.ResponseWriter, r *http.Request, m *member
 	}
 }
 
-// base is what every page of the account shows, with a sentence about what was just done.
+// base returns what every page of the account shows, with a notice about what has just been done.
 func (m *member) base(r *http.Request) Base {
 	b := begin(r)
 	b.setUser(m.caller.User)
-	switch m.form.Get("done") {
-	case "profile":
-		b.Notice = "Your profile has been saved."
-	case "password":
-		b.Notice = "Your password has been changed. You have been signed out everywhere else."
-	case "revoked":
-		b.Notice = "Access has been revoked."
-	case "revoked_all":
-		b.Notice = "Everything but this browser has been signed out."
-	case "revoked_inactive":
-		b.Notice = "What was not used for 30 days has been signed out."
-	case "removed":
-		b.Notice = "The permission has been removed, and what it gave has been ended."
-	default:
-		b.Notice = factorNotice(m.form.Get("done"))
-	}
+	b.Notice = m.notice()
 	return b
+}
+
+// notice returns a sentence about what the form of the page has just done, or "".
+func (m *member) notice() string {
+	switch done := m.form.Get("done"); done {
+	case "profile":
+		return "Your changes were saved."
+	case "password":
+		return "Your password was changed. You’re signed out everywhere else."
+	case "signed_out":
+		return "The browser was signed out."
+	case "removed":
+		return "Access removed."
+	case "revoked_all":
+		return "You’re signed out everywhere except this browser."
+	case "revoked_inactive":
+		n, _ := strconv.Atoi(m.form.Get("count"))
+		switch {
+		case n <= 0:
+			return "There were no inactive devices or apps."
+		case n == 1:
+			return "1 inactive device or app was signed out."
+		}
+		return strconv.Itoa(n) + " inactive devices and apps were signed out."
+	default:
+		return factorNotice(done)
+	}
 }
 
 func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) error {

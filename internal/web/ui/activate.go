@@ -43,7 +43,7 @@ func (s *Server) showActivate(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) activateView(r *http.Request, sess *identity.Session) (*ActivateView, error) {
-	u, err := s.accounts.User(r.Context(), sess.User)
+	u, err := s.storage.User(r.Context(), sess.User)
 	if err != nil {
 		return nil, err
 	}

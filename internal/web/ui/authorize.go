@@ -51,7 +51,7 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, reply *oauth.Repl
 
 // scopeViews returns scopes with their descriptions.
 func (s *Server) scopeViews(names []string) []ScopeView {
-	defined := s.accounts.Scopes()
+	defined := s.storage.Scopes()
 	out := make([]ScopeView, 0, len(names))
 	for _, name := range names {
 		v := ScopeView{Name: name}
@@ -79,7 +79,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	u, err := s.accounts.User(r.Context(), sess.User)
+	u, err := s.storage.User(r.Context(), sess.User)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (s *Server) FollowLogout(w http.ResponseWriter, r *http.Request, st *oauth.
 		if err != nil {
 			return err
 		}
-		u, err := s.accounts.User(r.Context(), st.User)
+		u, err := s.storage.User(r.Context(), st.User)
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -104,8 +105,9 @@ func newSite(t *testing.T) *site {
 		Limiter: s.limiter, Rates: map[string]web.Rate{"login": {Max: 5, Window: time.Minute}, "device": {Max: 5, Window: time.Minute}},
 	})
 	pages = ui.NewServer(ui.Config{
-		Kit: kit, Pages: g.pages, Login: s.login, OAuth: core, Accounts: g.db,
-		SessionTTL: 24 * time.Hour, RevokeTokens: true,
+		Kit: kit, Pages: g.pages, Login: s.login, OAuth: core, Storage: g.db,
+		Account:    account.New(account.Config{RevokeTokens: true}, g.db, s.login),
+		SessionTTL: 24 * time.Hour,
 	})
 	mux := http.NewServeMux()
 	protocol.New(kit, core, tokens, pages).Routes(mux)
@@ -829,9 +831,13 @@ func TestRevokeSessions(t *testing.T) {
 	there.get("/account/sessions")
 	there.shows(200, "Where you’re signed in")
 	here.post("/account/sessions/revoke-all", nil)
-	here.shows(200, "Everything but this browser")
+	here.shows(200, "signed out everywhere except this browser")
 	there.get("/account/sessions")
 	there.shows(200, `name="password"`)
+	here.post("/account/sessions/revoke-inactive", nil)
+	here.shows(200, "There were no inactive devices or apps.")
+	here.get("/account/sessions?done=revoked_inactive&count=2")
+	here.shows(200, "2 inactive devices and apps were signed out.")
 	here.get("/account/sessions")
 	here.shows(200, "This device")
 	mine, err := s.db.UserSessions(t.Context(), s.user.ID, s.now)
@@ -862,7 +868,7 @@ func TestRevokeGrants(t *testing.T) {
 		t.Fatalf("another person ended it: %v", err)
 	}
 	b.post("/account/sessions/revoke", url.Values{"kind": {"grant"}, "id": {string(grants[0].ID)}})
-	b.shows(200, "Access has been revoked")
+	b.shows(200, "Access removed.")
 	if left, err := s.db.UserGrants(t.Context(), s.user.ID, s.now); err != nil || len(left) != 0 {
 		t.Fatalf("%d left, %v", len(left), err)
 	}
@@ -872,7 +878,7 @@ func TestRevokeGrants(t *testing.T) {
 	b.shows(400)
 	// What was allowed is asked anew once the permission is taken back.
 	b.post("/account/authorizations/remove", url.Values{"client_id": {string(s.app.ID)}})
-	b.shows(200, "permission has been removed")
+	b.shows(200, "Access removed.")
 	b.get(s.ask())
 	b.shows(200, `value="approve"`)
 }

@@ -34,7 +34,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 	if lc.flow != nil && !other {
 		v.Username = lc.flow.Hint
 		if lc.flow.Reauth && sess != nil && v.Username == "" {
-			if u, err := s.accounts.User(r.Context(), sess.User); err == nil {
+			if u, err := s.storage.User(r.Context(), sess.User); err == nil {
 				v.Username = u.LoginName()
 			}
 		}
@@ -79,7 +79,7 @@ func (s *Server) continueSession(
 func (s *Server) showChooser(
 	w http.ResponseWriter, r *http.Request, lc loginContext, sess *identity.Session,
 ) error {
-	u, err := s.accounts.User(r.Context(), sess.User)
+	u, err := s.storage.User(r.Context(), sess.User)
 	if err != nil {
 		return err
 	}

@@ -17,46 +17,46 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// Accounts is what the pages need of storage besides signing in and the protocol.
-type Accounts interface {
-	account.Store
+// Storage is what the pages show besides the results of operations.
+type Storage interface {
+	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 	Client(ctx context.Context, id client.ID) (*client.Client, error)
 	Scopes() map[string]*oauth.Scope
 }
 
 // Config is what the pages are served with.
 type Config struct {
-	Kit      *web.Kit
-	Pages    *Pages
-	Login    *login.Server
-	OAuth    *oauth.Server
-	Accounts Accounts
+	Kit     *web.Kit
+	Pages   *Pages
+	Login   *login.Server
+	OAuth   *oauth.Server
+	Account *account.Server
+	Storage Storage
 
-	SessionTTL   time.Duration // of the session cookie
-	RevokeTokens bool          // tokens issued in a session end with it
+	SessionTTL time.Duration // of the session cookie
 }
 
 // Server serves the pages.
 type Server struct {
-	cfg      Config
-	kit      *web.Kit
-	pages    *Pages
-	login    *login.Server
-	oauth    *oauth.Server
-	account  *account.Server
-	accounts Accounts
+	cfg     Config
+	kit     *web.Kit
+	pages   *Pages
+	login   *login.Server
+	oauth   *oauth.Server
+	account *account.Server
+	storage Storage
 }
 
 // NewServer returns a server of the pages.
 func NewServer(c Config) *Server {
 	return &Server{
-		cfg:      c,
-		kit:      c.Kit,
-		pages:    c.Pages,
-		login:    c.Login,
-		oauth:    c.OAuth,
-		account:  account.New(account.Config{RevokeTokens: c.RevokeTokens}, c.Accounts, c.Login),
-		accounts: c.Accounts,
+		cfg:     c,
+		kit:     c.Kit,
+		pages:   c.Pages,
+		login:   c.Login,
+		oauth:   c.OAuth,
+		account: c.Account,
+		storage: c.Storage,
 	}
 }
 
@@ -65,7 +65,8 @@ func NewServer(c Config) *Server {
 func (s *Server) Routes(mux *http.ServeMux) {
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.kit.Fail(w, r, fault.New(fault.Denied, "This form was sent from another site, so it was ignored. Open the page on this site and try again."))
+		s.kit.Fail(w, r, fault.New(fault.Denied, "This form was sent from another site, so it was "+
+			"ignored. Open the page on this site and try again."))
 	}))
 	table := []struct {
 		pattern string
@@ -242,7 +243,10 @@ func with(path string, pairs ...string) string {
 // follow a sign-in, or "" for every other address (no open redirects, RFC 9700 §4.11).
 func ownPath(next string) string {
 	u, err := url.Parse(next)
-	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || len(next) > 1024 || strings.ContainsAny(next, "\\\r\n\t") || u.Path != u.EscapedPath() {
+	switch {
+	case err != nil, len(next) > 1024, strings.ContainsAny(next, "\\\r\n\t"):
+		return ""
+	case u.IsAbs(), u.Host != "", u.User != nil, u.Path != u.EscapedPath():
 		return ""
 	}
 	if u.Path == "/gateway/login" { // the gateway checks return_to itself

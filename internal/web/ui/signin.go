@@ -15,7 +15,8 @@ func (s *Server) SignInFor(
 ) error {
 	lc := loginContext{next: ownPath(next)}
 	if lc.next == "" {
-		return fault.New(fault.Invalid, "The address to return to after signing in is not valid. Open the page that you came from again.")
+		return fault.New(fault.Invalid, "The address to return to after signing in is "+
+			"not valid. Open the page that you came from again.")
 	}
 	sess, err := s.Session(r)
 	if err != nil {
@@ -32,7 +33,8 @@ func (s *Server) SignInFor(
 		return err
 	}
 	if st.Done != nil {
-		return fault.New(fault.Denied, "This page requires two-step verification. Turn it on under Security in your account, then open the page again.")
+		return fault.New(fault.Denied, "This page requires two-step verification. "+
+			"Turn it on under Security in your account, then open the page again.")
 	}
 	return s.followStep(w, r, lc, st)
 }

@@ -20,16 +20,17 @@ type AccountView struct {
 	SecondFactor      bool      // a second factor is set up
 	BackupCodesLeft   int
 	Sessions          int // signed-in browsers
-	Grants            int // applications and devices with access
-	Consents          int // remembered decisions
+	Grants            int // apps and devices with access
+	Consents          int // connected apps
 }
 
 // Page names the template.
 func (*AccountView) Page() PageName { return PageAccount }
 
-// AccountProfileView edits the claims about a person (OpenID Connect Core §5.1); the fields are named like the claims:
-// `name`, `given_name`, `family_name`, `picture`, `locale`, `zoneinfo`, `phone_number`, `street_address`, `locality`,
-// `region`, `postal_code`, `country`. Posted to /account/profile.
+// AccountProfileView edits the claims about a person (OpenID Connect Core §5.1). The fields are named
+// like the claims: `name`, `given_name`, `family_name`, `picture`, `locale`, `zoneinfo`,
+// `phone_number`, `street_address`, `locality`, `region`, `postal_code`, `country`. Posted to
+// /account/profile.
 type AccountProfileView struct {
 	Base
 	Email         string // shown only
@@ -82,7 +83,7 @@ type AccountSessionsView struct {
 	Base
 	Sessions     []SessionView
 	Grants       []GrantView
-	InactiveDays int // unused for so long counts as inactive
+	InactiveDays int // how long something is unused before it counts as inactive
 }
 
 // Page names the template.
@@ -93,15 +94,15 @@ type SessionView struct {
 	ID         string
 	Agent      string // User-Agent
 	IP         string
-	Current    bool // the browser that asks
+	Current    bool // the browser that shows the page
 	SignedInAt time.Time
 	LastUsedAt time.Time
 }
 
-// Device is the browser in words.
+// Device returns the browser in words.
 func (s SessionView) Device() Agent { return DescribeAgent(s.Agent) }
 
-// GrantView is one application's or device's access.
+// GrantView is the access of one app or device.
 type GrantView struct {
 	ID           string
 	Client       ClientView
@@ -110,13 +111,14 @@ type GrantView struct {
 	AuthorizedAt time.Time
 	LastUsedAt   time.Time // zero: never used
 	Scopes       []ScopeView
-	Inactive     bool // not used for long
+	Inactive     bool // not used for a long time
 }
 
-// Device is the place of the newest use in words.
+// Device returns the program of the newest use in words.
 func (g GrantView) Device() Agent { return DescribeAgent(g.Agent) }
 
-// AccountAuthorizationsView lists remembered decisions. Its form: /account/authorizations/remove with `client_id`.
+// AccountAuthorizationsView lists the connected apps. Its form: /account/authorizations/remove with
+// `client_id`.
 type AccountAuthorizationsView struct {
 	Base
 	Consents []ConsentEntry
@@ -125,7 +127,7 @@ type AccountAuthorizationsView struct {
 // Page names the template.
 func (*AccountAuthorizationsView) Page() PageName { return PageAccountAuthorizations }
 
-// ConsentEntry is what a person has allowed one application.
+// ConsentEntry is what a person has allowed one app.
 type ConsentEntry struct {
 	ClientID string
 	Client   ClientView
