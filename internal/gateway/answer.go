@@ -60,13 +60,13 @@ func (g *Gateway) deny(w http.ResponseWriter, req *Request, d Decision) {
 func redirectToSignIn(w http.ResponseWriter, req *Request, to string) {
 	w.Header()["Location"] = []string{to}
 	status := http.StatusSeeOther
-	if req.AskedByProxy { // as the proxies' manuals show
+	if req.ForwardAuth { // as the proxies' manuals show
 		status = http.StatusFound
 	}
 	w.WriteHeader(status)
 }
 
-// writePage tells a person who has opened a page what happened. The page has no styles, because a
+// writePage writes what happened for a person who has opened a page. It has no styles, because a
 // route's host serves none of the server's own files.
 func writePage(w http.ResponseWriter, req *Request, status int, text string) {
 	title := http.StatusText(status)

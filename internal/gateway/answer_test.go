@@ -151,7 +151,8 @@ func TestProxiedPageSendsPeopleToTheLogin(t *testing.T) {
 	if rec = w.get("/pages/v1", "Accept: text/html", "Cookie: "+cookie); rec.Code != http.StatusSeeOther {
 		t.Errorf("one factor: %d", rec.Code)
 	}
-	// Without the token handler there is no login that could be seen at another host, and a redirect would come back for ever.
+	// Without the token handler there is no login that could be seen at another host, and a
+	// redirect would come back for ever.
 	if rec = w.do(request(t, http.MethodGet, "app.example", "/", "Accept: text/html")); rec.Code != http.StatusUnauthorized || rec.Header().Get("Location") != "" {
 		t.Errorf("another host: %d to %s", rec.Code, rec.Header().Get("Location"))
 	}

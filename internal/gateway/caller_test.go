@@ -236,7 +236,8 @@ func TestWarmRequestAsksNobody(t *testing.T) {
 	}
 }
 
-// A change of the client's registration holds at the next request, and a changed secret no longer opens.
+// A change of the client's registration holds at the next request, and a changed secret no longer
+// opens.
 func TestClientsChangesHoldAtOnce(t *testing.T) {
 	w := newWorld(t, shop())
 	auth := "Authorization: Bearer " + w.appToken()

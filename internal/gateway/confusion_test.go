@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
-// RFC 3986 §3.2: what stands behind the colon is a port, or else the name before it is somebody's user name to another program. An
-// empty label is no name either (RFC 1035 §2.3.1).
+// RFC 3986 §3.2: what stands behind the colon is a port, or else the name before it is somebody's
+// user name to another program. An empty label is no name either (RFC 1035 §2.3.1).
 func TestHostsAreANameAndAPort(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	for _, host := range []string{
@@ -35,8 +35,9 @@ func TestHostsAreANameAndAPort(t *testing.T) {
 	}
 }
 
-// Where a service follows CGI (RFC 3875 §4.1.18) its server writes every character that is no letter or digit as an underscore, so these
-// are one variable. A proxy that copies our X-Auth-User over the caller's leaves the others there.
+// Where a service follows CGI (RFC 3875 §4.1.18) its server writes every character that is no
+// letter or digit as an underscore, so these are one variable. A proxy that copies our
+// X-Auth-User over the caller's leaves the others there.
 func TestLookAlikesOfOurHeaders(t *testing.T) {
 	w := newWorld(t, append(pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }), shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 })...))
 	for _, name := range []string{"X_Auth_User", "x_auth_info", "X.Auth.User", "X-Auth_Roles", "X!Auth!Scopes", "X_Forwarded_For"} {
@@ -53,8 +54,8 @@ func TestLookAlikesOfOurHeaders(t *testing.T) {
 	}
 }
 
-// Some proxies take Upgrade off before they ask, as they must off what they pass on (RFC 9110 §7.6.1): a WebSocket is known by its other
-// headers, too (RFC 6455 §4.1).
+// Some proxies take Upgrade off before they ask, as they must off what they pass on (RFC 9110
+// §7.6.1): a WebSocket is known by its other headers, too (RFC 6455 §4.1).
 func TestForwardAuthKnowsAWebSocketWithoutUpgrade(t *testing.T) {
 	w := newWorld(t, shop())
 	cookie, _ := w.signIn(w.user)
@@ -74,7 +75,8 @@ func TestForwardAuthKnowsAWebSocketWithoutUpgrade(t *testing.T) {
 	}
 }
 
-// Frameworks that take another method out of a header than the request has would serve what the route does not (RFC 9110 §9.1).
+// Frameworks that take another method out of a header than the request has would serve what the
+// route does not (RFC 9110 §9.1).
 func TestMethodsOfARouteCannotBeOverridden(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Methods, r.Unidentified, r.Rate = []string{"GET", "POST"}, true, -1 }))
 	for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_Method_Override"} {
@@ -94,7 +96,8 @@ func TestMethodsOfARouteCannotBeOverridden(t *testing.T) {
 	}
 }
 
-// The tokens of a browser app say which roles the person had when they were made; what counts is which they have.
+// The tokens of a browser app say which roles the person had when they were made; what counts is
+// which they have.
 func TestRolesTakenAwayFromABrowserAppsPersonAreGoneWithinASecond(t *testing.T) {
 	app := &oneApp{}
 	w := newWorld(t, pages(func(r *access.Route) { r.Roles = []string{"editor"} }), func(o *gatewayOptions) { o.Apps = app })
@@ -127,7 +130,8 @@ func TestRolesTakenAwayFromABrowserAppsPersonAreGoneWithinASecond(t *testing.T) 
 	}
 }
 
-// Browsers send a cookie without a name as its value alone, so =gatehouse=x comes back as gatehouse=x (RFC 6265bis §5.7).
+// Browsers send a cookie without a name as its value alone, so =gatehouse=x comes back as
+// gatehouse=x (RFC 6265bis §5.7).
 func TestUpstreamSetsNoCookieOfOursWithoutAName(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified = true }))
 	w.upstream.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
@@ -140,8 +144,9 @@ func TestUpstreamSetsNoCookieOfOursWithoutAName(t *testing.T) {
 	}
 }
 
-// At the issuer's own host an upstream must not speak for all of the origin: a service worker above its prefix would see the login page, and
-// the other two concern what the host's other pages rely on.
+// At the issuer's own host an upstream must not speak for all of the origin: a service worker
+// above its prefix would see the login page, and the other two concern what the host's other
+// pages rely on.
 func TestUpstreamDoesNotSpeakForOurOrigin(t *testing.T) {
 	routes := append(shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }), pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 })...)
 	w := newWorld(t, routes)
@@ -162,7 +167,8 @@ func TestUpstreamDoesNotSpeakForOurOrigin(t *testing.T) {
 	}
 }
 
-// Another issuer chooses the ids of its people, and may choose one of ours: the headers for software that reads no JWT must tell them apart.
+// Another issuer chooses the ids of its people, and may choose one of ours: the headers for
+// software that reads no JWT must tell them apart.
 func TestForwardAuthTellsWhoseIDAForeignOneIs(t *testing.T) {
 	w, i := abroad(t, false)
 	token := i.Token(bearertest.Claims{"sub": string(w.user.ID)})
@@ -175,7 +181,8 @@ func TestForwardAuthTellsWhoseIDAForeignOneIs(t *testing.T) {
 	}
 }
 
-// A token that is no JWT says nothing of who made it: it is shown to another issuer only where the route takes that issuer's.
+// A token that is no JWT says nothing of who made it: it is shown to another issuer only where
+// the route takes that issuer's.
 func TestOpaqueTokensAreShownToTheRoutesIssuersAlone(t *testing.T) {
 	w, i := abroad(t, true)
 	w.routes[0].Issuers = nil
@@ -205,8 +212,9 @@ func TestLoginOfAnAppAsksForWhatTheRouteNeeds(t *testing.T) {
 	}
 }
 
-// A browser asks before each call of another kind, and says there who the page is but not who calls: the limit for callers who need not say who
-// they are does not hold for a question whose call must.
+// A browser asks before each call of another kind, and says there who the page is but not who
+// calls: the limit for callers who need not say who they are does not hold for a question whose
+// call must.
 func TestPreflightsThroughAProxyAreNotCountedAsStrangers(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.CORS = []string{"https://ui.example"} }))
 	for i := range 3 {

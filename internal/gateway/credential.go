@@ -32,8 +32,8 @@ func (c *credentials) clientID() client.ID {
 // credentialKey is a credential's hash, under which its caller is cached.
 type credentialKey [sha256.Size]byte
 
-// keyOf returns the hash of the parts of a credential. The parts cannot run into each other, because
-// a token contains no NUL.
+// keyOf returns the hash of the parts of a credential. The parts cannot run into each other,
+// because a token contains no NUL.
 func keyOf(kind, value string, client client.ID) credentialKey {
 	if kind == "" && client == "" {
 		return sha256.Sum256([]byte(value))

@@ -50,7 +50,8 @@ func (g *Gateway) Check(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		d.Denial = denialOf(err)
 	} else {
-		d = g.limited(w, req, g.decide(req)) // the upstream answers preflights, as of an anonymous caller
+		// the upstream answers preflights, as of an anonymous caller
+		d = g.limited(w, req, g.decide(req))
 	}
 	if d.Denial != nil {
 		g.deny(w, req, d.forProxy())
@@ -80,7 +81,8 @@ func (g *Gateway) decide(req *Request) Decision {
 		return d
 	}
 	if tokenInQuery(req.Target.Query) {
-		d.Denial = badRequest("credential", "An access token in the address is refused (RFC 6750 section 5.3).",
+		d.Denial = badRequest("credential", "An access token in the address is refused (RFC "+
+			"6750 section 5.3).",
 			"Send it in the Authorization header.")
 		return d
 	}
@@ -105,7 +107,8 @@ func denialOf(err error) *access.Denial {
 	return unjudged(err)
 }
 
-// matchRoute returns the route of a request. The error is a Denial if no route can have the address.
+// matchRoute returns the route of a request. The error is a Denial if no route can have the
+// address.
 func (g *Gateway) matchRoute(req *Request) (*Route, error) {
 	if req.Target.Host == "" {
 		return nil, badRequest("path", "The Host header is not a host name.",

@@ -80,7 +80,8 @@ func (g *Gateway) storeDenials(ctx context.Context) {
 func (g *Gateway) storeBatch(ctx context.Context) {
 	all, dropped := g.denials.take()
 	if dropped > 0 {
-		g.Kit.Log.LogAttrs(ctx, slog.LevelWarn, "too many denials to store all of them for gatehouse explain",
+		g.Kit.Log.LogAttrs(ctx, slog.LevelWarn, "too many denials to store all of them for "+
+			"gatehouse explain",
 			slog.Int("dropped", dropped))
 	}
 	if g.StoreDenials == nil || len(all) == 0 {
@@ -89,7 +90,8 @@ func (g *Gateway) storeBatch(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), denialsWriteWithin)
 	defer cancel()
 	if err := g.StoreDenials(ctx, all); err != nil {
-		g.Kit.Log.LogAttrs(ctx, slog.LevelError, "denials could not be stored for gatehouse explain",
+		g.Kit.Log.LogAttrs(ctx, slog.LevelError, "denials could not be stored for gatehouse "+
+			"explain",
 			slog.Int("dropped", len(all)), slog.String("error", err.Error()))
 	}
 }

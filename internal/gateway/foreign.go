@@ -25,9 +25,9 @@ type ForeignOptions struct {
 	OnError  func(error)   // called when the issuer cannot be reached; may be nil
 }
 
-// NewForeign returns an external issuer with a verifier of its tokens. The secret authenticates this
-// server at the issuer's introspection endpoint; it is "" if the issuer has none. NewForeign sends no
-// request.
+// NewForeign returns an external issuer with a verifier of its tokens. The secret authenticates
+// this server at the issuer's introspection endpoint; it is "" if the issuer has none. NewForeign
+// sends no request.
 func NewForeign(i access.Issuer, clientSecret string, o ForeignOptions) (*Foreign, error) {
 	if len(i.Audiences) == 0 {
 		return nil, fault.InvalidField("audiences",

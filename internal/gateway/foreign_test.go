@@ -106,7 +106,8 @@ func TestForeignIssuerIsTakenOverUnchanged(t *testing.T) {
 	}
 }
 
-// What we have made ourselves is told to nobody else, also where it was sent by mistake in the place of an access token.
+// What we have made ourselves is told to nobody else, also where it was sent by mistake in the
+// place of an access token.
 func TestOurOwnSecretsAreNotShownToAForeignIssuer(t *testing.T) {
 	w, i := abroad(t, true)
 	for _, prefix := range []string{

@@ -7,7 +7,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
-// approve tells a proxy that the request it asked about may pass.
+// approve answers a proxy that the request it asked about may pass.
 func (g *Gateway) approve(w http.ResponseWriter, d Decision, headers *identityHeaders) {
 	h := w.Header()
 	headers.write(h)
@@ -44,7 +44,7 @@ func (g *Gateway) originalRequest(r *http.Request) (*Request, error) {
 		line.scheme = g.scheme(r)
 	}
 	req := build(r, line)
-	req.AskedByProxy, req.OnlyAuthStatus = true, nginx
+	req.ForwardAuth, req.OnlyAuthStatus = true, nginx
 	return req, err
 }
 
@@ -62,12 +62,14 @@ func (g *Gateway) originalLine(r *http.Request) (line requestLine, nginx bool, e
 	originalURI, originalURL := len(r.Header["X-Original-Uri"]) > 0, len(r.Header["X-Original-Url"]) > 0
 	switch count(below != "", forwarded, originalURI, originalURL) {
 	case 0:
-		return line, false, badRequest("proxy", "The question does not contain the address of the request.",
+		return line, false, badRequest("proxy", "The question does not contain the address of "+
+			"the request.",
 			"Set X-Forwarded-Uri, X-Original-URI or X-Original-URL at the proxy, or ask below "+
 				"/gateway/check with the request's own path.")
 	case 1:
 	default:
-		return line, false, badRequest("proxy", "The question contains the request's address in two ways.",
+		return line, false, badRequest("proxy", "The question contains the request's address in "+
+			"two ways.",
 			"Let the proxy remove X-Forwarded-Uri, X-Original-URI and X-Original-URL from what the caller "+
 				"sends, except the one that it sets.")
 	}
@@ -75,10 +77,12 @@ func (g *Gateway) originalLine(r *http.Request) (line requestLine, nginx bool, e
 	case below != "": // as Envoy asks (ext_authz over HTTP): the request with its path behind ours
 		return requestLine{method: r.Method, authority: r.Host, path: below, query: r.URL.RawQuery}, false, nil
 	case forwarded:
-		line, err = lineFromHeaders(r.Header, "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Host")
+		line, err = lineFromHeaders(r.Header, "X-Forwarded-Uri", "X-Forwarded-Method",
+			"X-Forwarded-Host")
 		return line, false, err
 	case originalURI:
-		line, err = lineFromHeaders(r.Header, "X-Original-Uri", "X-Original-Method", "X-Original-Host")
+		line, err = lineFromHeaders(r.Header, "X-Original-Uri", "X-Original-Method",
+			"X-Original-Host")
 		return line, true, err
 	}
 	line, err = lineFromURL(r.Header)
@@ -100,7 +104,8 @@ func count(conditions ...bool) int {
 func checkDisguised(h http.Header) error {
 	for name := range h {
 		if asCGI(name) != name && reserved(name) {
-			d := badRequest("header", "A header's name is a disguised form of one of the gateway's own.",
+			d := badRequest("header", "A header's name is a disguised form of one of the "+
+				"gateway's own.",
 				"Send no headers such as X_Auth_User.")
 			d.Had = []string{name}
 			return d

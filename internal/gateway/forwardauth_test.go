@@ -17,7 +17,8 @@ func (w *world) ask(method, host, target string, headers ...string) *httptest.Re
 	return w.do(r)
 }
 
-// proxies are the ways in which proxies ask about GET https://app.example/page?x=1 with headers of its own.
+// proxies are the ways in which proxies ask about GET https://app.example/page?x=1 with headers
+// of its own.
 func proxies() map[string]func(w *world, method, path string, headers ...string) *httptest.ResponseRecorder {
 	return map[string]func(w *world, method, path string, headers ...string) *httptest.ResponseRecorder{
 		"traefik": func(w *world, method, path string, headers ...string) *httptest.ResponseRecorder {
@@ -65,7 +66,8 @@ func TestForwardAuthAnswersYesWithWhoItIs(t *testing.T) {
 	}
 }
 
-// All headers are there for nobody, too, so that a proxy that copies them leaves nothing of what a caller sent.
+// All headers are there for nobody, too, so that a proxy that copies them leaves nothing of what
+// a caller sent.
 func TestForwardAuthForNobodyClearsTheHeaders(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	for name, ask := range proxies() {
@@ -188,7 +190,8 @@ func TestForwardAuthSendsPeopleToTheLogin(t *testing.T) {
 	}
 }
 
-// A preflight carries no credential (Fetch Standard §4.8.1): it passes where the route names the origin, as nobody's.
+// A preflight carries no credential (Fetch Standard §4.8.1): it passes where the route names the
+// origin, as nobody's.
 func TestForwardAuthPreflight(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.CORS, r.Rate = []string{"https://ui.example"}, -1 }))
 	for name, ask := range proxies() {

@@ -8,8 +8,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
-// Whatever the path is: a request that reaches the upstream asks it for what stands behind the prefix, and nothing in it can be read as
-// another path; everything else is refused or not the gateway's.
+// Whatever the path is: a request that reaches the upstream asks it for what stands behind the
+// prefix, and nothing in it can be read as another path; everything else is refused or not the
+// gateway's.
 func FuzzPath(f *testing.F) {
 	for _, s := range []string{"/shop/v1/x", "/shop/v1/../x", "/shop/v1/%2e%2e", "//shop/v1", "/shop/v1/a%2fb?x", "/shop/v1;a/x", `/shop/v1\x`, "/%73hop/v1/%41", "/shop/v1/#", "/gateway/check/x"} {
 		f.Add(s)
@@ -56,7 +57,8 @@ func FuzzAuthorization(f *testing.F) {
 	})
 }
 
-// Whatever a proxy says of a request, no question passes that does not name the route's very host and a sound path.
+// Whatever a proxy says of a request, no question passes that does not name the route's very host
+// and a sound path.
 func FuzzForwardedHeaders(f *testing.F) {
 	f.Add("GET", "app.example", "/", "")
 	f.Add("GET", "app.example:443", "/..", "/x")

@@ -1,14 +1,15 @@
-// Package gateway stands before the operator's own services. It identifies the caller of a request,
-// decides by the request's route whether it may pass, and either proxies it to the route's upstream
-// or answers a proxy that asks (forward-auth).
+// Package gateway stands before the operator's own services. It identifies the caller of a
+// request, decides by the request's route whether it may pass, and either proxies it to the
+// route's upstream or answers a proxy that asks (forward-auth).
 //
 //	Request ──► Route ──► Caller ──► Decision ──┬─► upstream, with X-Auth-Info
 //	                                            └─► Denial: challenge, page, or sign in
 //
-// File decide.go shows the way of a request from top to bottom. Each step is a value that the next one
-// reads. Proxying and forward-auth differ in how the request is read and in what follows from the
-// decision. A request of a cached caller needs no SQL and no signature: callers are cached by the
-// hash of their credential, and Revalidate checks each time what could have ended it.
+// File decide.go shows the way of a request from top to bottom. Each step is a value that the
+// next one reads. Proxying and forward-auth differ in how the request is read and in what follows
+// from the decision. A request of a cached caller needs no SQL and no signature: callers are
+// cached by the hash of their credential, and Revalidate checks each time what could have ended
+// it.
 package gateway
 
 import (
@@ -53,7 +54,8 @@ type Tokens interface {
 // secret is wrong.
 type Clients interface {
 	LookupClient(ctx context.Context, id client.ID) (*client.Client, error)
-	ProveSecret(ctx context.Context, id client.ID, pass string, now time.Time) (*client.Client, error)
+	ProveSecret(ctx context.Context, id client.ID, pass string, now time.Time) (*client.Client,
+		error)
 }
 
 // Users reads accounts. NotFound: there is none.
@@ -85,12 +87,14 @@ type Signer interface {
 
 // Apps knows the sessions of browser apps whose tokens stay on the server.
 type Apps interface {
-	// CallerAt returns the caller that the cookie of a request stands for, or nil. It returns the same
-	// value while nothing has changed. Method, host and origin are those of the request itself, which
-	// in forward-auth are not r's. Denied: a page of another origin caused the request.
-	CallerAt(ctx context.Context, r *http.Request, method, host, origin string) (*access.Caller, error)
-	// Still returns the caller of a request that CallerAt knew, and that is still being served. It does
-	// not count as use of the session.
+	// CallerAt returns the caller that the cookie of a request stands for, or nil. It returns the
+	// same value while nothing has changed. Method, host and origin are those of the request
+	// itself, which in forward-auth are not r's. Denied: a page of another origin caused the
+	// request.
+	CallerAt(ctx context.Context, r *http.Request, method, host, origin string) (*access.Caller,
+		error)
+	// Still returns the caller of a request that CallerAt knew, and that is still being served.
+	// It does not count as use of the session.
 	Still(ctx context.Context, r *http.Request) (*access.Caller, error)
 }
 
@@ -210,9 +214,9 @@ func appPath(path string) bool {
 	return false
 }
 
-// Claims reports whether a request is the gateway's to answer: its path belongs to a route, or to the
-// gateway itself. A path that Clean rejects is claimed if any reading of it leads to a route, so that
-// it is denied and does not reach anything else.
+// Claims reports whether a request is the gateway's to answer: its path belongs to a route, or to
+// the gateway itself. A path that Clean rejects is claimed if any reading of it leads to a route,
+// so that it is denied and does not reach anything else.
 func (g *Gateway) Claims(r *http.Request) bool {
 	path := rawPath(r)
 	if ownPath(path) {

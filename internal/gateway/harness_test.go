@@ -40,7 +40,8 @@ const (
 	testSecret = "gth_cs_the-secret-of-the-test"
 )
 
-// shared is the database of all worlds: users and clients are each test's own, and nothing else is looked at.
+// shared is the database of all worlds: users and clients are each test's own, and nothing else
+// is looked at.
 var shared struct{ db *store.DB }
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -60,7 +61,8 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// world is a gateway over real parts, with a clock that stands still and an upstream that tells what it got.
+// world is a gateway over real parts, with a clock that stands still and an upstream that tells
+// what it got.
 type world struct {
 	t        testing.TB
 	db       *store.DB
@@ -266,7 +268,8 @@ func (w *world) signIn(u *identity.User, amr ...string) (string, *identity.Sessi
 
 type claims map[string]any
 
-// token signs an access token of the user for the client; edits change its claims, and nil takes one out.
+// token signs an access token of the user for the client; edits change its claims, and nil takes
+// one out.
 func (w *world) token(edit ...claims) string {
 	w.t.Helper()
 	return w.signed("at+jwt", edit...)
@@ -302,7 +305,8 @@ func basic(id, pass string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(pass)))
 }
 
-// request makes a request as it comes off a wire: target is written on the request line as it is. Headers are given as "Name: value".
+// request makes a request as it comes off a wire: target is written on the request line as it is.
+// Headers are given as "Name: value".
 func request(t testing.TB, method, host, target string, headers ...string) *http.Request {
 	t.Helper()
 	raw := method + " " + target + " HTTP/1.1\r\nHost: " + host + "\r\n" + strings.Join(append(headers, ""), "\r\n") + "\r\n"

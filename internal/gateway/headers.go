@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// reserved reports whether a header says who calls, from where, or with what credential. Such headers
-// are never passed on, in whatever spelling; upstreams get the gateway's own.
+// reserved reports whether a header says who calls, from where, or with what credential. Such
+// headers are never passed on, in whatever spelling; upstreams get the gateway's own.
 func reserved(name string) bool {
 	switch name = asCGI(name); name {
 	case "Authorization", "Dpop", "X-Client-Id", "Proxy-Authorization", "Forwarded", "X-Real-Ip",
@@ -25,9 +25,9 @@ func reserved(name string) bool {
 	return false
 }
 
-// asCGI returns a header's canonical name as servers that follow CGI (RFC 3875 §4.1.18) read it. They
-// cannot tell X_Auth_Info from X-Auth-Info, and some of them replace every character that is not a
-// letter or a digit.
+// asCGI returns a header's canonical name as servers that follow CGI (RFC 3875 §4.1.18) read it.
+// They cannot tell X_Auth_Info from X-Auth-Info, and some of them replace every character that is
+// not a letter or a digit.
 func asCGI(name string) string {
 	for i := 0; i < len(name); i++ {
 		if !plainLetter(name[i]) {
@@ -71,7 +71,8 @@ func forwardHeaders(h http.Header, req *Request, headers *identityHeaders) {
 // ownCookie reports whether a cookie is one of this server's, which no upstream may see or set: all
 // are called gatehouse, or gatehouse followed by - or _ and more.
 func ownCookie(name string) bool {
-	more, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimPrefix(name, "__Host-"), "__Secure-"), web.CookieSession)
+	more, ok := strings.CutPrefix(
+		strings.TrimPrefix(strings.TrimPrefix(name, "__Host-"), "__Secure-"), web.CookieSession)
 	return ok && (more == "" || more[0] == '-' || more[0] == '_')
 }
 
@@ -97,8 +98,9 @@ func foreignCookies(lines []string) []string {
 	return out
 }
 
-// setsOwnCookie reports whether a Set-Cookie header would set one of this server's cookies. A cookie
-// without a name is sent as its value alone, so =gatehouse=x counts as gatehouse (RFC 6265bis §5.7).
+// setsOwnCookie reports whether a Set-Cookie header would set one of this server's cookies. A
+// cookie without a name is sent as its value alone, so =gatehouse=x counts as gatehouse (RFC
+// 6265bis §5.7).
 func setsOwnCookie(line string) bool {
 	pair, _, _ := strings.Cut(line, ";")
 	name, value, _ := strings.Cut(pair, "=")
@@ -129,7 +131,8 @@ func (g *Gateway) filterResponse(w, h http.Header, req *Request, route *Route) {
 			delete(w, name) // the upstream protects its own pages
 		}
 	}
-	if ownHost { // the upstream has a prefix of it, and these apply to the whole origin, the login page included
+	// the upstream has a prefix of it, and these apply to the whole origin, the login page included
+	if ownHost {
 		delete(h, "Service-Worker-Allowed")
 		delete(h, "Clear-Site-Data")
 		delete(h, "Strict-Transport-Security")

@@ -82,7 +82,8 @@ func TestForgedHeadersNeverReachTheUpstream(t *testing.T) {
 	}
 }
 
-// What Connection names is taken off as a header of one hop (RFC 9110 §7.6.1); what we put on is not among it.
+// What Connection names is taken off as a header of one hop (RFC 9110 §7.6.1); what we put on is
+// not among it.
 func TestConnectionHeaderTakesNothingOfOursOff(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	got := w.told(w.get("/shop/v1", "Connection: X-Auth-Info, X-Forwarded-For, X-Request-Id, Cookie", "Cookie: a=b"))

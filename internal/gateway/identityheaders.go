@@ -22,8 +22,9 @@ const (
 
 // authInfo is the payload of X-Auth-Info: the caller of a request.
 type authInfo struct {
-	Issuer       string          `json:"iss"`
-	Audience     any             `json:"aud"` // a string, or a list where a route has several upstreams
+	Issuer string `json:"iss"`
+	// a string, or a list where a route has several upstreams
+	Audience     any             `json:"aud"`
 	Subject      string          `json:"sub,omitempty"`
 	IssuedAt     int64           `json:"iat"`
 	Expires      int64           `json:"exp"`
@@ -107,15 +108,15 @@ func (c *headerCache) add(made *identityHeaders, now time.Time) {
 	c.list.CompareAndSwap(old, &list)
 }
 
-// identityHeaders returns the headers for a caller and a route, from the cache or newly signed. They
-// are signed again every 20 seconds.
+// identityHeaders returns the headers for a caller and a route, from the cache or newly signed.
+// They are signed again every 20 seconds.
 func (g *Gateway) identityHeaders(req *Request, rt *Route, c *Caller) (*identityHeaders, error) {
 	cache, now := &c.headers, req.Target.Now
 	if c.By == access.ByNothing {
 		cache = &rt.headers
 	}
 	host := ""
-	if req.AskedByProxy {
+	if req.ForwardAuth {
 		host = req.Target.Host
 	}
 	if h := cache.find(rt, host, now); h != nil {
@@ -200,7 +201,8 @@ func infoOf(c *access.Caller) *authInfo {
 	return i
 }
 
-// orEmpty returns an empty list for nil, because JSON readers in other languages do not expect null.
+// orEmpty returns an empty list for nil, because JSON readers in other languages do not expect
+// null.
 func orEmpty(s []string) []string {
 	if s == nil {
 		return []string{}
@@ -226,8 +228,8 @@ const (
 	headerScopes   = "X-Auth-Scopes"
 )
 
-// qualified returns an id for a header. An id of an external issuer may equal one of this server, so
-// it has the issuer's name before it, as in a route's clients.
+// qualified returns an id for a header. An id of an external issuer may equal one of this server,
+// so it has the issuer's name before it, as in a route's clients.
 func qualified(c *access.Caller, id string) string {
 	if id == "" || c.Issuer == "" {
 		return plainHeader(id)
@@ -257,8 +259,8 @@ func plainHeader(s string) string {
 	return s
 }
 
-// headerText returns a person's name for a header, shortened and percent-encoded: bytes that are not
-// printable ASCII, and %, are escaped (RFC 3986 §2.1).
+// headerText returns a person's name for a header, shortened and percent-encoded: bytes that are
+// not printable ASCII, and %, are escaped (RFC 3986 §2.1).
 func headerText(s string) string {
 	const hex = "0123456789ABCDEF"
 	const most = 200 // bytes of the name

@@ -31,7 +31,8 @@ func (g *Gateway) Metadata(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
-		writeProblem(w, r, http.StatusMethodNotAllowed, access.CodeMethod, "This address serves only GET.")
+		writeProblem(w, r, http.StatusMethodNotAllowed, access.CodeMethod,
+			"This address serves only GET.")
 		return
 	}
 	doc := g.describe(r)

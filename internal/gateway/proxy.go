@@ -47,7 +47,8 @@ func (g *Gateway) forward(w http.ResponseWriter, req *Request, d Decision) {
 		out.Host = req.Authority
 	}
 	r := req.http
-	if ctx := web.Persistent(r.Context()); ctx != r.Context() { // a stream outlives the deadline of ordinary requests
+	// a stream outlives the deadline of ordinary requests
+	if ctx := web.Persistent(r.Context()); ctx != r.Context() {
 		r = r.WithContext(ctx)
 	}
 	if err := d.Route.pool.Serve(w, r, out); err != nil {

@@ -20,9 +20,10 @@ type Request struct {
 	Header    http.Header // the caller's
 	Authority string      // host and port as the caller sent them
 
-	// AskedByProxy is set if a proxy asks about the request (forward-auth).
-	AskedByProxy bool
-	// OnlyAuthStatus is set if that proxy understands no answers but 200, 401 and 403, as nginx does.
+	// ForwardAuth is set if a proxy asks about the request.
+	ForwardAuth bool
+	// OnlyAuthStatus is set if that proxy understands no answers but 200, 401 and 403, as nginx
+	// does.
 	OnlyAuthStatus bool
 
 	http  *http.Request
@@ -85,7 +86,7 @@ func (r *Request) origin() string { return r.Target.Scheme + "://" + r.Authority
 // certificate returns the caller's TLS certificate, or nil. A connection that ends at a proxy has
 // none here.
 func (r *Request) certificate() *x509.Certificate {
-	if r.AskedByProxy || r.http.TLS == nil || len(r.http.TLS.PeerCertificates) == 0 {
+	if r.ForwardAuth || r.http.TLS == nil || len(r.http.TLS.PeerCertificates) == 0 {
 		return nil
 	}
 	return r.http.TLS.PeerCertificates[0]

@@ -19,11 +19,13 @@ import (
 // for the fields of atomic types.
 type Caller struct {
 	access.Caller
-	token   *oauth.AccessToken // to check for revocation: the caller's, or what stands for its session
-	foreign *bearer.Token      // of an external issuer
-	client  *client.Client     // as registered when it was read; nil if it is not one of this server
-	user    *identity.User     // as it was read
-	app     *access.Caller     // as the token handler returned it
+	// checked for revocation: the caller's token, or one made for its session
+	token   *oauth.AccessToken
+	foreign *bearer.Token // of an external issuer
+	// as registered when it was read; nil if it is not one of this server
+	client *client.Client
+	user   *identity.User // as it was read
+	app    *access.Caller // as the token handler returned it
 
 	expires   time.Time    // of the cache entry; zero: never
 	checkedAt atomic.Int64 // Unix milliseconds: when account and session were last read
@@ -45,9 +47,9 @@ type presented struct {
 
 // resolver finds out who makes a request by one kind of credential.
 type resolver interface {
-	// resolve returns the caller that the request's credential of this kind identifies, or the zero
-	// Identity if the request has none. The error is a Denial if the credential is not valid, and any
-	// other error if it cannot be judged.
+	// resolve returns the caller that the request's credential of this kind identifies, or the
+	// zero Identity if the request has none. The error is a Denial if the credential is not
+	// valid, and any other error if it cannot be judged.
 	resolve(ctx context.Context, req *Request, route *Route, p presented) (Identity, error)
 }
 

@@ -40,13 +40,15 @@ func (g *Gateway) authenticateClient(ctx context.Context, creds *credentials, no
 	if creds.basic {
 		cl, err := g.Clients.ProveSecret(ctx, creds.client, creds.secret, now)
 		if fault.Is(err, fault.Denied) {
-			return nil, badClient("The client's credentials are not valid: " + denialDetail(err) + ".")
+			return nil, badClient(
+				"The client's credentials are not valid: " + denialDetail(err) + ".")
 		}
 		return cl, err
 	}
 	cl, err := g.Clients.LookupClient(ctx, creds.claimed)
 	if fault.Is(err, fault.Denied) {
-		return nil, badClient("X-Client-Id does not name an active client: " + denialDetail(err) + ".")
+		return nil, badClient(
+			"X-Client-Id does not name an active client: " + denialDetail(err) + ".")
 	}
 	return cl, err
 }

@@ -25,7 +25,8 @@ func (sr sessionResolver) resolve(ctx context.Context, req *Request, route *Rout
 	if p.token != "" || cookie == "" {
 		return Identity{}, nil
 	}
-	if !p.basic && !route.source.ClientID { // anybody can claim to be a client, so beside a session it means nothing
+	// anybody can claim to be a client, so beside a session it means nothing
+	if !p.basic && !route.source.ClientID {
 		p = presented{}
 	}
 	kind := access.BySession
@@ -87,10 +88,10 @@ func callerOfSession(s *identity.Session, now time.Time) *Caller {
 	}
 }
 
-// sameOrigin reports whether a request that only a cookie identifies was caused by a page of its own
-// origin, or changes nothing. It decides as http.CrossOriginProtection does, for the address that
-// the caller requested. Opening a WebSocket changes something: unlike the response to a GET, any
-// page can read what it says.
+// sameOrigin reports whether a request that only a cookie identifies was caused by a page of its
+// own origin, or changes nothing. It decides as http.CrossOriginProtection does, for the address
+// that the caller requested. Opening a WebSocket changes something: unlike the response to a GET,
+// any page can read what it says.
 func sameOrigin(req *Request, route *Route) bool {
 	switch req.Target.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
@@ -115,8 +116,8 @@ func sameOrigin(req *Request, route *Route) bool {
 	return err == nil && strings.EqualFold(u.Host, req.Authority)
 }
 
-// opensSocket reports whether a request opens a WebSocket (RFC 6455 §4.1). A proxy that asks may have
-// removed Upgrade, which is a header of one connection (RFC 9110 §7.6.1).
+// opensSocket reports whether a request opens a WebSocket (RFC 6455 §4.1). A proxy that asks may
+// have removed Upgrade, which is a header of one connection (RFC 9110 §7.6.1).
 func opensSocket(h http.Header) bool {
 	return len(h["Upgrade"]) > 0 || len(h["Sec-Websocket-Key"]) > 0 || first(h, "Sec-Fetch-Mode") == "websocket"
 }
@@ -128,7 +129,8 @@ func crossOrigin() *access.Denial {
 		Code:   access.CodeAccessDenied,
 		Public: "The request comes from a page of another site, so nothing was done.",
 		Rule:   "origin",
-		Reason: "A page of another origin caused the request, and only a cookie identifies the caller.",
+		Reason: "A page of another origin caused the request, and only a cookie identifies the " +
+			"caller.",
 		Remedy: "Call with an access token, or add the page's origin to the route's cors.",
 	}
 }

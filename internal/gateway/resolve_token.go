@@ -26,7 +26,8 @@ func (tr tokenResolver) resolve(ctx context.Context, req *Request, _ *Route, p p
 	c := g.cached(ctx, key, now)
 	if c == nil {
 		if !tokenLike(p.token) { // cached tokens were validated before
-			return Identity{}, ambiguous("The Authorization header contains a scheme without a token.")
+			return Identity{}, ambiguous("The Authorization header contains a scheme without a " +
+				"token.")
 		}
 		var err error
 		if c, err = tr.read(req, p); err != nil {
@@ -58,7 +59,8 @@ func (tr tokenResolver) read(req *Request, p presented) (*Caller, error) {
 	case err != nil:
 		return nil, err
 	case t.IssuedAt.After(now.Add(maxSkew)):
-		return nil, badToken("The access token was issued in the future: the clocks of two servers differ.")
+		return nil, badToken("The access token was issued in the future: the clocks of two " +
+			"servers differ.")
 	}
 	if claimed := p.clientID(); claimed != "" && claimed != t.Client {
 		return nil, ambiguous("The client's credentials and the access token name two clients.")
@@ -85,7 +87,8 @@ func (tr tokenResolver) callerOf(ctx context.Context, t *oauth.AccessToken, now 
 	}}
 	cl, err := tr.g.Clients.LookupClient(ctx, t.Client)
 	if fault.Is(err, fault.Denied) {
-		return nil, badToken("The access token's client is no longer active: " + denialDetail(err) + ".")
+		return nil, badToken(
+			"The access token's client is no longer active: " + denialDetail(err) + ".")
 	}
 	if err != nil {
 		return nil, err

@@ -18,8 +18,8 @@ type freshness struct {
 	wait    time.Duration // how long storage may take to answer
 }
 
-// forRequests returns how callers in the cache are checked: roles that are taken away are gone after
-// a second.
+// forRequests returns how callers in the cache are checked: roles that are taken away are gone
+// after a second.
 func forRequests() freshness { return freshness{account: time.Second, wait: decideWithin} }
 
 // forStreams returns how callers of requests are checked that are still being served.
@@ -41,15 +41,16 @@ func (g *Gateway) Revalidate(ctx context.Context, c *Caller, now time.Time, f fr
 	return g.currentAccount(ctx, c, now, f)
 }
 
-// checkCredential returns a Denial if the caller's token or session has expired or been revoked. The
-// token handler has checked the session of an app.
+// checkCredential returns a Denial if the caller's token or session has expired or been revoked.
+// The token handler has checked the session of an app.
 func (g *Gateway) checkCredential(c *Caller, now time.Time) error {
 	switch {
 	case c.By == access.ByApp:
 		return nil
 	case c.token != nil && g.Tokens.Active(c.token, now):
 		return nil
-	case c.token == nil && (c.Expires.IsZero() || c.Expires.After(now)): // nothing that could be revoked
+	// nothing that could be revoked
+	case c.token == nil && (c.Expires.IsZero() || c.Expires.After(now)):
 		return nil
 	case c.By == access.BySession:
 		return badToken("The session has ended.")
@@ -97,8 +98,8 @@ func (c *Caller) clone() *Caller {
 	return next
 }
 
-// currentAccount returns the caller with its account as storage has it now, if it is due to be read.
-// Of several at once, one reads it.
+// currentAccount returns the caller with its account as storage has it now, if it is due to be
+// read. Of several at once, one reads it.
 func (g *Gateway) currentAccount(ctx context.Context, c *Caller, now time.Time, f freshness) (*Caller, error) {
 	if c.user == nil {
 		return c, nil

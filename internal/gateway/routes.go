@@ -36,7 +36,7 @@ type table struct {
 	compile access.Options
 }
 
-// Reload puts the current routes in force. A route that cannot be used is logged and left out. The
+// Reload replaces the routes in force by the current ones. A route that cannot be used is logged and left out. The
 // upstreams of a route that has not changed them are kept, with what is known of their health.
 func (g *Gateway) Reload() {
 	g.loading.Lock()
@@ -64,7 +64,8 @@ func (g *Gateway) Reload() {
 		}
 		e, err := g.newRoute(r, setup.Compile, before[r.ID], recompile)
 		if err == nil && addresses[e.Address()] {
-			err = fault.New(fault.Conflict, "another route has the same address %s; change or delete one of them", e.Address())
+			err = fault.New(fault.Conflict, "another route has the same address %s; change or "+
+				"delete one of them", e.Address())
 		}
 		if err != nil {
 			g.logUnusable(&r, err)
@@ -75,8 +76,10 @@ func (g *Gateway) Reload() {
 		next.entries[e.Compiled] = e
 	}
 	var err error
-	if next.routes, err = access.NewTable(good); err != nil { // the addresses differ, so it should accept them
-		g.Kit.Log.LogAttrs(context.Background(), slog.LevelError, "the routes could not be put in force", slog.String("error", err.Error()))
+	// the addresses differ, so it should accept them
+	if next.routes, err = access.NewTable(good); err != nil {
+		g.Kit.Log.LogAttrs(context.Background(), slog.LevelError,
+			"the routes could not be put in force", slog.String("error", err.Error()))
 		return
 	}
 	next.size = len(good)
@@ -114,8 +117,8 @@ func (g *Gateway) checkHealth(rt *Route) {
 	g.checks.Go(func() { pool.Run(running) })
 }
 
-// newRoute returns a route ready to serve, with the pool of its predecessor if the upstreams are the
-// same.
+// newRoute returns a route ready to serve, with the pool of its predecessor if the upstreams are
+// the same.
 func (g *Gateway) newRoute(r access.Route, o access.Options, before *Route, recompile bool) (*Route, error) {
 	if before != nil && !recompile && reflect.DeepEqual(before.source, r) {
 		return before, nil
@@ -151,13 +154,15 @@ func (g *Gateway) logUpstream(route string) func(string, bool, error) {
 	return func(target string, healthy bool, cause error) {
 		attrs := []slog.Attr{slog.String("route", route), slog.String("upstream", target)}
 		if healthy {
-			g.Kit.Log.LogAttrs(context.Background(), slog.LevelInfo, "an upstream is healthy again", attrs...)
+			g.Kit.Log.LogAttrs(context.Background(), slog.LevelInfo, "an upstream is healthy again",
+				attrs...)
 			return
 		}
 		if cause != nil {
 			attrs = append(attrs, slog.String("error", cause.Error()))
 		}
-		g.Kit.Log.LogAttrs(context.Background(), slog.LevelWarn, "an upstream is unhealthy and is skipped", attrs...)
+		g.Kit.Log.LogAttrs(context.Background(), slog.LevelWarn,
+			"an upstream is unhealthy and is skipped", attrs...)
 	}
 }
 
@@ -188,8 +193,9 @@ func originOf(address string) (string, error) {
 // nearDepth is more segments than any prefix has.
 const nearDepth = 20
 
-// near reports whether a path that Clean rejects belongs to a route by any reading of it: up to where
-// it is valid, or as a program reads it that unescapes, merges slashes and follows dot segments.
+// near reports whether a path that Clean rejects belongs to a route by any reading of it: up to
+// where it is valid, or as a program reads it that unescapes, merges slashes and follows dot
+// segments.
 func (t *table) near(host, raw string) bool {
 	if len(raw) > access.MaxPath {
 		raw = raw[:access.MaxPath]

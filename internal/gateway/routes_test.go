@@ -75,7 +75,8 @@ func TestBadRouteIsLeftOutAndTheOthersLive(t *testing.T) {
 	}
 }
 
-// Five failures leave an upstream out for a while; a route that is loaded again with other rules does not forget that.
+// Five failures leave an upstream out for a while; a route that is loaded again with other rules
+// does not forget that.
 func TestReloadKeepsUpstreamsHealth(t *testing.T) {
 	var asked atomic.Int64
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -20,9 +20,10 @@ const (
 	maxAppReturn = 512
 )
 
-// signInURL returns where a person who opens a page can sign in, with the way back, or "" if signing
-// in does not help. At the issuer's own host the browser session is visible. At other hosts it is
-// not, because a cookie belongs to one host: there the person gets a session of the app.
+// signInURL returns where a person who opens a page can sign in, with the way back, or "" if
+// signing in does not help. At the issuer's own host the browser session is visible. At other
+// hosts it is not, because a cookie belongs to one host: there the person gets a session of the
+// app.
 func (g *Gateway) signInURL(req *Request, d Decision) string {
 	if !d.Denial.SignIn || d.Route == nil || !d.Route.source.Browser || !req.Target.Page {
 		return ""

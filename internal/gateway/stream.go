@@ -30,8 +30,8 @@ func newStreamGuard(g *Gateway, req *Request, d Decision) *streamGuard {
 	return s
 }
 
-// check returns nil if the request may go on, and otherwise a Denial, which it reports. Two checks of
-// one request never run at once.
+// check returns nil if the request may go on, and otherwise a Denial, which it reports. Two
+// checks of one request never run at once.
 func (s *streamGuard) check() error {
 	s.target.Now = s.g.Kit.Now()
 	d := s.decide()
@@ -76,8 +76,8 @@ func (s *streamGuard) refreshRoute() error {
 	return nil
 }
 
-// currentCaller returns the caller as it is now. A client's secret is compared again, because it may
-// have been replaced.
+// currentCaller returns the caller as it is now. A client's secret is compared again, because it
+// may have been replaced.
 func (s *streamGuard) currentCaller(ctx context.Context) (*Caller, error) {
 	c := s.caller
 	if s.creds.basic {

@@ -20,10 +20,12 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// soon is how long a call may go on after the reason for it is gone: "about a second", and some for a busy machine.
+// soon is how long a call may go on after the reason for it is gone: "about a second", and some
+// for a busy machine.
 const soon = 3 * time.Second
 
-// A flow is a call that goes on between a caller and an upstream, through a gateway on a real server.
+// A flow is a call that goes on between a caller and an upstream, through a gateway on a real
+// server.
 type flow struct {
 	caller   chan error // told when the caller's side has ended
 	upstream chan bool  // and the upstream's
@@ -386,7 +388,8 @@ func TestCallsUnderWayGoOn(t *testing.T) {
 	}
 }
 
-// A browser app's session outlives its tokens, and so do calls under it; they do not count as its use.
+// A browser app's session outlives its tokens, and so do calls under it; they do not count as its
+// use.
 func TestCallOfABrowserAppEndsWithItsSession(t *testing.T) {
 	app := &lastingApp{}
 	w := newWorld(t, pages(), func(o *gatewayOptions) { o.Apps = app })

@@ -13,7 +13,8 @@ const traceLength = 55 // 00-, 32 digits, -, 16 digits, -, 2 digits
 // §2.2, §4). With a malformed one, each upstream would begin a trace of its own.
 func trace(h http.Header) {
 	if v := h["Traceparent"]; len(v) == 1 && validTrace(v[0]) {
-		if len(h["Tracestate"]) > 1 || len(first(h, "Tracestate")) > 512 { // §3.3.1.5: what is longer may be dropped
+		// §3.3.1.5: what is longer may be dropped
+		if len(h["Tracestate"]) > 1 || len(first(h, "Tracestate")) > 512 {
 			delete(h, "Tracestate")
 		}
 		return
@@ -22,8 +23,8 @@ func trace(h http.Header) {
 	h["Traceparent"] = []string{newTrace()}
 }
 
-// validTrace reports whether a traceparent is well-formed (W3C Trace Context §2.2.2). Later versions
-// may append more.
+// validTrace reports whether a traceparent is well-formed (W3C Trace Context §2.2.2). Later
+// versions may append more.
 func validTrace(s string) bool {
 	switch {
 	case len(s) < traceLength, s[2] != '-', s[35] != '-', s[52] != '-':

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
@@ -355,6 +356,10 @@ func plain(s string) bool {
 
 // Status returns the HTTP status of an error's kind.
 func Status(err error) int {
+	var d *access.Denial
+	if errors.As(err, &d) {
+		return d.Status
+	}
 	var tooBig *http.MaxBytesError
 	if errors.As(err, &tooBig) {
 		return http.StatusRequestEntityTooLarge

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
@@ -38,6 +39,10 @@ func ProblemOf(err error) Problem {
 			Status: oe.Status, Code: oe.Code, Text: oe.Description,
 			Challenge: oe.Challenge, Scope: oe.Scope,
 		}
+	}
+	var d *access.Denial
+	if errors.As(err, &d) {
+		return Problem{Status: d.Status, Code: d.Code, Text: d.Public, RetryAfter: d.RetryAfter}
 	}
 	p := Problem{Status: Status(err), Text: fault.Text(err), RetryAfter: retryAfter(err)}
 	switch {
