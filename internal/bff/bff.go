@@ -1,11 +1,12 @@
-// Package apps signs people in to browser apps without any token in the browser: the token handler of OAuth 2.0 for
-// Browser-Based Applications. A cookie that scripts cannot read stands for tokens that are kept, and refreshed, on this server.
+// Package bff is the token handler of OAuth 2.0 for Browser-Based Applications: it signs people in
+// to browser apps without a token in the browser. A cookie that scripts cannot read stands for
+// tokens that stay on this server and are refreshed here.
 //
 //	/session/login ──► /oauth/authorize ──► /session/callback ──► the app, with a cookie
-//	/session/user  who is signed in          /session/logout  no longer
+//	/session/user   who is signed in         /session/logout  sign out
 //
-// Until somebody has signed in, nothing is stored: state and PKCE verifier are sealed into a cookie, which also ties the answer to
-// the browser that asked.
+// Nothing is stored until a person has signed in: state and PKCE verifier are sealed into a cookie,
+// which also binds the response to the browser that sent the request.
 package bff
 
 import (
@@ -16,11 +17,12 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/singleflight"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/bff/session"
 	"github.com/gatehouse-id/gatehouse/internal/client"
-	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
@@ -31,74 +33,88 @@ import (
 // Names of the cookies, before the prefix that they have under https.
 const (
 	CookieApp   = "gatehouse-app"       // a browser app's session
-	CookieLogin = "gatehouse-app-login" // sign-ins that have been begun
+	CookieLogin = "gatehouse-app-login" // sign-ins that have begun
 )
 
 // Tokens is the authorization server as this package needs it.
 type Tokens interface {
 	Issuer() string
-	// House redeems codes and refresh tokens for a client whose tokens are kept here.
-	RedeemForSession(ctx context.Context, id client.ID, callbackPath string, c *oauth.Call) (*token.Response, error)
-	// Access reads an access token that is in force. Denied: it is not. Live asks, of memory alone, whether it still is.
+	// RedeemForSession redeems codes and refresh tokens for a session-managed client.
+	RedeemForSession(
+		ctx context.Context, id client.ID, callbackPath string, c *oauth.Call,
+	) (*token.Response, error)
+	// Access returns an active access token. Denied: it is not active.
 	Access(ctx context.Context, token string, now time.Time) (*oauth.AccessToken, error)
+	// Active reports, from memory alone, whether a token that Access returned is still active.
 	Active(t *oauth.AccessToken, now time.Time) bool
 }
 
-// Store is what this package asks of storage. What says "from memory" costs no round trip.
+// Store is what this package asks of storage.
 type Store interface {
-	// Client and ClientsAt give clients, from memory; ClientsAt those that have registered a redirect URI exactly so.
+	// Client returns a client, and ClientsAt those that have registered exactly this redirect URI,
+	// both from memory.
 	Client(ctx context.Context, id client.ID) (*client.Client, error)
 	ClientsAt(redirect string) []*client.Client
 	SyncCache(ctx context.Context) error
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 
-	// PutBFFSession stores a session under its cookie's hash. Consumed: its grant has ended meanwhile.
+	// PutBFFSession stores a session under its cookie's hash. Consumed: its grant has ended
+	// meanwhile.
 	PutBFFSession(ctx context.Context, h secret.Hash, s *session.Session, ev ...audit.Event) error
-	// BFFSession returns a live session, or NotFound.
-	BFFSession(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*session.Session, error)
-	// ClaimBFFSession lets one server refresh until a time. Consumed: another is at it, or has done it. ReleaseBFFSession gives the claim up.
+	// BFFSession returns an active session, or NotFound.
+	BFFSession(
+		ctx context.Context, h secret.Hash, now time.Time, idle time.Duration,
+	) (*session.Session, error)
+	// ClaimBFFSession lets one server refresh the tokens until a time. Consumed: another server is
+	// doing it, or has done it. ReleaseBFFSession gives the claim up.
 	ClaimBFFSession(ctx context.Context, id string, version int64, now, until time.Time) error
 	ReleaseBFFSession(ctx context.Context, id string, version int64, until time.Time) error
-	// RenewBFFSession replaces the tokens of a version. Consumed: it has moved on.
+	// RenewBFFSession replaces the tokens of a version. Consumed: there is a later version.
 	RenewBFFSession(ctx context.Context, id string, version int64, tokens string) error
 	TouchBFFSession(ctx context.Context, id string, now time.Time) error
 	// EndBFFSession ends a session with its grant. NotFound: it has ended before.
 	EndBFFSession(ctx context.Context, s *session.Session, now time.Time, ev ...audit.Event) error
 }
 
-// Options are what the operator decides, and what other parts lend.
+// Options are the operator's settings, and what other parts provide.
 type Options struct {
 	TTL  time.Duration // of a session, at most
-	Idle time.Duration // a session unused for longer has ended. 0: only Life counts
+	Idle time.Duration // a session that is unused for longer has ended; 0: only TTL counts
 	// Fail shows an error to a person.
 	Fail func(w http.ResponseWriter, r *http.Request, err error)
 }
 
-// maxLive bounds how many sessions are remembered, at some 1,500 bytes each.
-const maxLive = 50_000
+// maxCached bounds how many sessions are cached, at some 1,500 bytes each.
+const maxCached = 50_000
 
 // Server is the token handler. It is safe for concurrent use.
 type Server struct {
-	kit    *web.Kit
-	tokens Tokens
-	store  Store
-	keys   *secret.Keys
-	opt    Options
-	login  *secret.Box // seals sign-ins that have been begun
-	vault  *secret.Box // seals tokens
-	live   *otter.Cache[secret.Hash, *liveSession]
-	loads  flights
+	kit     *web.Kit
+	tokens  Tokens
+	store   Store
+	keys    *secret.Keys
+	opt     Options
+	pending *secret.Box // seals sign-ins that have begun
+	vault   *secret.Box // seals tokens
+	cache   *otter.Cache[secret.Hash, *cachedSession]
+	loads   singleflight.Group // by hash of the cookie
 }
 
-// New makes a token handler.
+// New returns a token handler.
 func New(kit *web.Kit, tokens Tokens, st Store, keys *secret.Keys, opt Options) *Server {
 	return &Server{
-		kit: kit, tokens: tokens, store: st, keys: keys, opt: opt, login: keys.Box("app-login"), vault: keys.Box("app-tokens"),
-		live: otter.Must(&otter.Options[secret.Hash, *liveSession]{MaximumSize: maxLive}),
+		kit:     kit,
+		tokens:  tokens,
+		store:   st,
+		keys:    keys,
+		opt:     opt,
+		pending: keys.Box("app-login"),
+		vault:   keys.Box("app-tokens"),
+		cache:   otter.Must(&otter.Options[secret.Hash, *cachedSession]{MaximumSize: maxCached}),
 	}
 }
 
-// Routes adds the addresses. They are served on every host: each app has them on its own.
+// Routes adds the endpoints. They are served at every host: each app has them at its own.
 func (s *Server) Routes(mux *http.ServeMux) {
 	for _, row := range []struct {
 		method, path string
@@ -106,21 +122,28 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	}{
 		{"GET", "/session/login", s.page(s.showLogin)},
 		{"GET", session.CallbackPath, s.page(s.callback)},
-		{"GET", "/session/user", s.answer(s.user)},
-		{"POST", "/session/logout", s.answer(s.logout)},
+		{"GET", "/session/user", s.endpoint(s.user)},
+		{"POST", "/session/logout", s.endpoint(s.logout)},
 	} {
 		mux.Handle(row.method+" "+row.path, row.serve)
-		mux.Handle(row.path, s.answer(func(w http.ResponseWriter, _ *http.Request) (any, error) {
+		mux.Handle(row.path, s.endpoint(func(w http.ResponseWriter, _ *http.Request) (any, error) {
 			w.Header().Set("Allow", row.method)
-			return nil, &refusal{http.StatusMethodNotAllowed, "invalid_request", "This address serves " + row.method + " only."}
+			return nil, denied(http.StatusMethodNotAllowed, access.CodeInvalidRequest,
+				"This address serves only "+row.method+".")
 		}))
 	}
-	mux.Handle("/session/", s.answer(func(http.ResponseWriter, *http.Request) (any, error) {
-		return nil, &refusal{http.StatusNotFound, "not_found", "There is nothing at this address."}
+	mux.Handle("/session/", s.endpoint(func(http.ResponseWriter, *http.Request) (any, error) {
+		return nil, denied(http.StatusNotFound, access.CodeNotFound,
+			"There is nothing at this address.")
 	}))
 }
 
-// page serves what a person's browser opens.
+// denied returns an error with its answer.
+func denied(status int, code, text string) error {
+	return &access.Denial{Status: status, Code: code, Public: text, Rule: "session", Reason: text}
+}
+
+// page serves an address that a person's browser opens.
 func (s *Server) page(h web.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -130,73 +153,60 @@ func (s *Server) page(h web.Handler) http.Handler {
 	})
 }
 
-// refusal is an answer that a script reads.
-type refusal struct {
-	status      int
-	code, words string
-}
-
-func (e *refusal) Error() string { return e.code + ": " + e.words }
-
-// answer serves what scripts call: JSON, to be kept by nobody.
-func (s *Server) answer(h func(w http.ResponseWriter, r *http.Request) (any, error)) http.Handler {
+// endpoint serves an address that scripts call. It answers with JSON that is not cached, and with
+// a page where a person opens it and something is wrong.
+func (s *Server) endpoint(h func(http.ResponseWriter, *http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		v, err := h(w, r)
-		status := http.StatusOK
-		if err != nil {
-			status, v = refuse(w, r, err)
+		var body []byte
+		if err == nil {
+			body, err = json.Marshal(v)
 		}
-		body, err := json.Marshal(v)
 		if err != nil {
-			body = []byte("{}")
+			s.fail(w, r, err)
+			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		w.WriteHeader(status)
-		_, _ = w.Write(body) // the browser has gone if it fails
+		_, _ = w.Write(body) // the browser is gone if it fails
 	})
 }
 
-// wireError is an error on the wire.
-type wireError struct {
-	Error       string `json:"error"`
-	Description string `json:"error_description"`
-	RequestID   string `json:"request_id"`
-}
-
-func refuse(w http.ResponseWriter, r *http.Request, err error) (int, *wireError) {
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if web.WantsPage(r) {
+		s.opt.Fail(w, r, err)
+		return
+	}
 	ev := web.EventOf(r.Context())
 	ev.Err = err
-	if e, ok := err.(*refusal); ok {
-		return e.status, &wireError{e.code, e.words, ev.ID}
-	}
-	web.RetryAfter(w.Header(), err)
-	out := &wireError{Error: "invalid_request", Description: fault.Text(err), RequestID: ev.ID}
-	status := web.Status(err)
-	switch {
-	case status == http.StatusServiceUnavailable:
-		out.Error, out.Description = "temporarily_unavailable", "The server cannot answer now. Try again in a moment."
-	case status == http.StatusForbidden:
-		out.Error = "access_denied"
-	case status >= 500:
-		out.Error, out.Description = "server_error", "Something went wrong on the server. Tell its operator the request id."
-	}
-	return status, out
+	p := web.ProblemOf(err)
+	p.RequestID = ev.ID
+	web.WriteProblem(w, r, p)
 }
 
-// see sends the browser on with a GET, to the letter: http.Redirect would tidy the path.
-func see(w http.ResponseWriter, to string) error {
+// seeOther redirects the browser with a GET to exactly this address, which http.Redirect would
+// clean.
+func seeOther(w http.ResponseWriter, to string) error {
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
 }
 
-// record begins the record of something that happened to a session.
-func record(ctx context.Context, kind audit.Type, a *session.Session) audit.Event {
+// newEvent returns the audit event of something that happened to a session.
+func newEvent(ctx context.Context, kind audit.Type, s *session.Session) audit.Event {
 	ev := web.EventOf(ctx)
 	return audit.Event{
-		At: ev.Now, Type: kind, Actor: string(a.User), User: string(a.User), Client: string(a.Client), Session: string(a.Session),
-		Grant: string(a.Grant), IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Detail: map[string]string{"app_session": a.ID},
+		At:        ev.Now,
+		Type:      kind,
+		Actor:     string(s.User),
+		User:      string(s.User),
+		Client:    string(s.Client),
+		Session:   string(s.Session),
+		Grant:     string(s.Grant),
+		IP:        ev.IP,
+		Agent:     ev.Agent,
+		RequestID: ev.ID,
+		Detail:    map[string]string{"app_session": s.ID},
 	}
 }

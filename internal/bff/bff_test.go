@@ -145,7 +145,8 @@ func TestReturnTo(t *testing.T) {
 	}
 }
 
-// To an app on another origin that the client has registered a page leads, so that no form's policy stands in the way.
+// To an app on another origin that the client has registered a page leads, so that no form's
+// policy stands in the way.
 func TestReturnToAnotherOrigin(t *testing.T) {
 	w := newWorld(t, func(s *settings) {
 		s.client = func(c *client.Client) { c.PostLogout = []string{"https://www.example/bye"} }
@@ -183,7 +184,8 @@ func TestWhichClient(t *testing.T) {
 	equal(t, "the only one that is not disabled", w.begin("").Get("client_id"), string(w.app.ID))
 }
 
-// Parameters that ask for more proof, or another account, reach the authorization endpoint; nothing else does.
+// Parameters that ask for more proof, or another account, reach the authorization endpoint;
+// nothing else does.
 func TestPassedOn(t *testing.T) {
 	w := newWorld(t)
 	q := w.begin("?acr_values=aal2&max_age=60&prompt=login&login_hint=ada&ui_locales=de&scope=admin&redirect_uri=https://evil.example&state=x&response_mode=fragment")
@@ -245,7 +247,8 @@ func TestCallbackIsLimited(t *testing.T) {
 	}
 }
 
-// The code of one browser is of no use in another that has a sign-in of its own under way: its verifier does not fit.
+// The code of one browser is of no use in another that has a sign-in of its own under way: its
+// verifier does not fit.
 func TestCodeOfAnotherBrowser(t *testing.T) {
 	w := newWorld(t)
 	theirs := w.authorize(w.begin(""))
@@ -316,7 +319,8 @@ func TestSignInIsAPage(t *testing.T) {
 	}
 }
 
-// foreignPages is how browsers mark requests, and whether a page of this origin can have caused them.
+// foreignPages is how browsers mark requests, and whether a page of this origin can have caused
+// them.
 var foreignPages = []struct {
 	name    string
 	headers []string
@@ -377,7 +381,8 @@ func TestCrossSiteUser(t *testing.T) {
 	}
 }
 
-// Requests to the gateway by the cookie: another origin's page may link to an app, and nothing more.
+// Requests to the gateway by the cookie: another origin's page may link to an app, and nothing
+// more.
 func TestCrossSiteCaller(t *testing.T) {
 	w := newWorld(t)
 	w.signIn("")
@@ -424,7 +429,8 @@ func TestCallerAt(t *testing.T) {
 	}
 }
 
-// A service behind a proxy may see the cookie that comes with a request to its host. It must be worth nothing at another app's.
+// A service behind a proxy may see the cookie that comes with a request to its host. It must be
+// worth nothing at another app's.
 func TestCookieIsOfOneHost(t *testing.T) {
 	w := newWorld(t)
 	w.signIn("")

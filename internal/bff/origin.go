@@ -13,8 +13,8 @@ import (
 // maxReturn bounds return_to, in bytes.
 const maxReturn = 512
 
-// origin is the scheme and host that a browser knows this server by. Behind a proxy that ends TLS it is the issuer that tells the
-// scheme; what the Host header says counts for something only where a client has registered it.
+// origin returns the scheme and host by which a browser knows this server. Behind a proxy that ends
+// TLS the scheme is the issuer's. The Host header only counts where a client has registered it.
 func (s *Server) origin(r *http.Request) string {
 	scheme := "http"
 	if s.kit.Secure || r.TLS != nil {
@@ -23,7 +23,8 @@ func (s *Server) origin(r *http.Request) string {
 	return scheme + "://" + strings.ToLower(r.Host)
 }
 
-// hostname is an address's host in lower case, without a port: browsers do not tell cookies apart by ports (RFC 6265 §8.5).
+// hostname returns the host of an address in lower case and without a port: cookies do not depend
+// on ports (RFC 6265 §8.5).
 func hostname(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -32,9 +33,10 @@ func hostname(address string) string {
 	return strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 }
 
-// foreign reports whether a request was caused by a page of another origin than the one given (Origin, RFC 6454 §7; Fetch Metadata
-// §2.2 where there is none). Another origin of the same site counts as foreign: SameSite cookies come along with its requests.
-func foreign(h http.Header, origin string) bool {
+// crossOrigin reports whether a page of another origin caused a request (Origin, RFC 6454 §7; Fetch
+// Metadata §2.2 where there is none). Another origin of the same site counts as well, because
+// SameSite cookies come with its requests.
+func crossOrigin(h http.Header, origin string) bool {
 	o := h.Get("Origin")
 	if o != "" && strings.EqualFold(o, origin) {
 		return false
@@ -48,26 +50,31 @@ func foreign(h http.Header, origin string) bool {
 	return true
 }
 
-// opened reports whether a person opened an address as a page of its own, by a link or by typing it, and nobody embedded or fetched it.
-// A browser that sends no metadata is believed.
+// opened reports whether a person opened an address as a page of its own, by a link or by typing
+// it, and no other page embedded or fetched it. A browser that sends no metadata is trusted.
 func opened(method string, h http.Header) bool {
 	mode, dest := h.Get("Sec-Fetch-Mode"), h.Get("Sec-Fetch-Dest")
-	return (method == http.MethodGet || method == http.MethodHead) && (mode == "" || mode == "navigate") && (dest == "" || dest == "document")
+	return (method == http.MethodGet || method == http.MethodHead) &&
+		(mode == "" || mode == "navigate") && (dest == "" || dest == "document")
 }
 
-// notOurs is the answer to requests that another origin's page has caused.
-func notOurs() error {
-	return fault.New(fault.Denied, "The request comes from a page of another site, so nothing was done.")
+// errCrossOrigin returns the error of requests that a page of another origin caused.
+func errCrossOrigin() error {
+	return fault.New(fault.Denied, "The request comes from a page of another site, so nothing "+
+		"was done.")
 }
 
-// returnTo is where a browser goes after signing in: a path of the same host, or an address of an origin that the client has
-// registered. Nothing else, so that nobody is led away by a link to here (RFC 9700 §4.11).
-func returnTo(cl *client.Client, raw string) (string, error) {
+// parseReturnTo returns where a browser goes after signing in: a path of the same host, or an
+// address of an origin that the client has registered. It rejects everything else, so that links
+// to here are no open redirectors (RFC 9700 §4.11).
+func parseReturnTo(cl *client.Client, raw string) (string, error) {
 	if raw == "" {
 		return "/", nil
 	}
-	bad := fault.InvalidField("return_to", "return_to must be a path of this host, as in /inbox, or an address of an origin that the application has registered, of at most %d bytes.", maxReturn)
-	if len(raw) > maxReturn || !printable(raw) {
+	bad := fault.InvalidField("return_to", "return_to must be a path of this host such as "+
+		"/inbox, or an address of an origin that the application has registered, of at most %d "+
+		"bytes.", maxReturn)
+	if len(raw) > maxReturn || !unambiguous(raw) {
 		return "", bad
 	}
 	u, err := url.Parse(raw)
@@ -90,9 +97,9 @@ func returnTo(cl *client.Client, raw string) (string, error) {
 	return "", bad
 }
 
-// printable refuses what browsers and Go read differently in an address: backslashes, spaces, control characters, and all that is
-// not ASCII.
-func printable(s string) bool {
+// unambiguous reports whether browsers and Go read an address alike: one with backslashes, spaces,
+// control characters or other characters outside ASCII they may not.
+func unambiguous(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] <= 0x20 || s[i] >= 0x7f || s[i] == '\\' {
 			return false

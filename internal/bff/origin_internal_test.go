@@ -8,8 +8,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
-// Whatever is asked for, the browser stays at the app's host or goes to an origin that is registered: as Go resolves the address, and
-// as browsers do, which take a backslash for a slash and leave out tabs and line ends (WHATWG URL §4.4).
+// Whatever is asked for, the browser stays at the app's host or goes to an origin that is
+// registered: as Go resolves the address, and as browsers do, which take a backslash for a slash
+// and leave out tabs and line ends (WHATWG URL §4.4).
 func FuzzReturnTo(f *testing.F) {
 	for _, seed := range []string{
 		"", "/", "/a?b#c", "//evil.example", "/\\evil.example", "https://app.example/x", "https://app.example@evil.example", "https:evil.example",
@@ -20,7 +21,7 @@ func FuzzReturnTo(f *testing.F) {
 	cl := &client.Client{Redirects: []string{"https://app.example/session/callback", "com.example.app:/cb"}, PostLogout: []string{"https://www.example:8443/bye"}}
 	base := &url.URL{Scheme: "https", Host: "app.example", Path: "/session/callback"}
 	f.Fuzz(func(t *testing.T, raw string) {
-		to, err := returnTo(cl, raw)
+		to, err := parseReturnTo(cl, raw)
 		if err != nil {
 			if to != "" {
 				t.Fatalf("%q is refused, but leads to %q", raw, to)

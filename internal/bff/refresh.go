@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -18,25 +20,28 @@ import (
 )
 
 const (
-	claimLife = flightLife + 5*time.Second // no flight outlives its claim
-	pollEvery = 20 * time.Millisecond      // how often a server looks whether another has refreshed
-	renewLead = time.Minute                // before its end, an access token is refreshed; of a short-lived one, in its last quarter
+	loadWithin = 10 * time.Second           // how long a session may take to be read and refreshed
+	claimTTL   = loadWithin + 5*time.Second // longer than the work that it is for
+	// how often a server checks whether another has refreshed
+	pollEvery = 20 * time.Millisecond
+	// a token is refreshed so long before its end, a short-lived one in its last quarter
+	renewLead = time.Minute
 )
 
-// kept is what a session's cookie stands for.
-type kept struct {
+// tokenSet is what a session's cookie stands for.
+type tokenSet struct {
 	Access   string `json:"a"`
 	Refresh  string `json:"r,omitempty"`
-	Callback string `json:"c"` // the redirect URI that the tokens came by
+	Callback string `json:"c"` // the redirect URI of the grant
 }
 
-func (s *Server) seal(id string, k kept) string {
+func (s *Server) seal(id string, k tokenSet) string {
 	raw, _ := json.Marshal(k) // strings always marshal
 	return s.vault.Seal(raw, id)
 }
 
-func (s *Server) unseal(a *session.Session) (kept, error) {
-	var k kept
+func (s *Server) unseal(a *session.Session) (tokenSet, error) {
+	var k tokenSet
 	raw, err := s.vault.Open(a.Tokens, a.ID)
 	if err == nil {
 		err = json.Unmarshal(raw, &k)
@@ -44,13 +49,42 @@ func (s *Server) unseal(a *session.Session) (kept, error) {
 	return k, err
 }
 
-// load reads a session, and refreshes its tokens where they need it; nil if there is none, or no more. Of all servers that want
-// to refresh one does: the others wait, and read what it has stored.
-func (s *Server) load(ctx context.Context, h secret.Hash, now time.Time) (*liveSession, error) {
+// loadOnce returns what load returns. One goroutine works for all requests of a session on this
+// server. The work does not end with the request that began it, because others wait for it, too.
+func (s *Server) loadOnce(ctx context.Context, h secret.Hash, now time.Time) (*cachedSession, error) {
+	work := context.WithoutCancel(ctx)
+	done := s.loads.DoChan(string(h), func() (any, error) { return s.loadSafely(work, h, now) })
+	select {
+	case got := <-done:
+		v, _ := got.Val.(*cachedSession)
+		return v, got.Err
+	case <-ctx.Done():
+		return nil, fault.Wrap(fault.Unavailable, ctx.Err(),
+			"the session could not be read in time")
+	}
+}
+
+// loadSafely calls load within a time limit. It turns a panic into an error, which would otherwise
+// end the process.
+func (s *Server) loadSafely(ctx context.Context, h secret.Hash, now time.Time) (v *cachedSession, err error) {
+	ctx, cancel := context.WithTimeout(ctx, loadWithin)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			cause := fmt.Errorf("panic while a session was read: %v\n%s", p, debug.Stack())
+			v, err = nil, fault.Wrap(fault.Internal, cause, "the session could not be read")
+		}
+	}()
+	return s.load(ctx, h, now)
+}
+
+// load reads a session and refreshes its tokens if they need it. It returns nil if there is none.
+// Of all servers that want to refresh, one does; the others wait and read what it has stored.
+func (s *Server) load(ctx context.Context, h secret.Hash, now time.Time) (*cachedSession, error) {
 	for {
 		a, err := s.store.BFFSession(ctx, h, now, s.opt.Idle)
 		if fault.Is(err, fault.NotFound) {
-			s.live.Invalidate(h)
+			s.cache.Invalidate(h)
 			return nil, nil
 		}
 		if err != nil {
@@ -60,20 +94,21 @@ func (s *Server) load(ctx context.Context, h secret.Hash, now time.Time) (*liveS
 		if err != nil { // the master key is another one
 			return nil, err
 		}
-		sess, err := s.read(ctx, a, k, now)
+		v, err := s.read(ctx, a, k, now)
 		switch {
-		case err == nil && now.Before(sess.renew):
-			s.live.Set(h, sess)
-			return sess, nil
+		case err == nil && now.Before(v.renewAt):
+			s.cache.Set(h, v)
+			return v, nil
 		case err != nil && !fault.Is(err, fault.Denied):
 			return nil, err
 		}
-		over, err := s.refresh(ctx, a, k, now)
+		ended, err := s.refresh(ctx, a, k, now)
 		switch {
-		case over:
-			return nil, s.over(ctx, h, a, now, "tokens_ended")
-		case fault.Is(err, fault.Consumed) && sess != nil: // another server is at it, and the old token still does
-			return sess, nil
+		case ended:
+			return nil, s.endWithTokens(ctx, h, a, now)
+		// another server is refreshing; the old token works meanwhile
+		case fault.Is(err, fault.Consumed) && v != nil:
+			return v, nil
 		case fault.Is(err, fault.Consumed):
 			if err := pause(ctx); err != nil {
 				return nil, err
@@ -97,12 +132,14 @@ func pause(ctx context.Context) error {
 	case <-time.After(pollEvery):
 		return nil
 	case <-ctx.Done():
-		return fault.Wrap(fault.Unavailable, ctx.Err(), "the session's tokens are being refreshed elsewhere, and that takes too long")
+		return fault.Wrap(fault.Unavailable, ctx.Err(),
+			"another server is refreshing the session's tokens, and that takes too long")
 	}
 }
 
-// read makes a session of its row. Denied: its access token is no good any more.
-func (s *Server) read(ctx context.Context, a *session.Session, k kept, now time.Time) (*liveSession, error) {
+// read returns a session for the cache. Denied: its access token or its account is no longer
+// active.
+func (s *Server) read(ctx context.Context, a *session.Session, k tokenSet, now time.Time) (*cachedSession, error) {
 	t, err := s.tokens.Access(ctx, k.Access, now)
 	if err != nil {
 		return nil, err
@@ -114,34 +151,50 @@ func (s *Server) read(ctx context.Context, a *session.Session, k kept, now time.
 	if err != nil {
 		return nil, err
 	}
-	v := &liveSession{row: *a, token: t, host: hostname(k.Callback), name: u.Name, email: u.Email, label: u.Label(), renew: t.Expires}
+	v := &cachedSession{
+		row:     *a,
+		token:   t,
+		renewAt: t.Expires,
+		host:    hostname(k.Callback),
+		name:    u.Name,
+		email:   u.Email,
+		label:   u.Label(),
+	}
 	v.row.Tokens = ""
 	if k.Refresh != "" {
-		v.renew = t.Expires.Add(-min(renewLead, t.Expires.Sub(t.IssuedAt)/4))
+		v.renewAt = t.Expires.Add(-min(renewLead, t.Expires.Sub(t.IssuedAt)/4))
 	}
-	v.seen.Store(max(a.LastSeenAt.UnixMilli(), now.UnixMilli()))
-	v.noted.Store(a.LastSeenAt.UnixMilli())
+	v.lastUse.Store(max(a.LastSeenAt.UnixMilli(), now.UnixMilli()))
+	v.touched.Store(a.LastSeenAt.UnixMilli())
 	return v, nil
 }
 
-// refresh gets new tokens for a version of a session. Over: there are none to be had ever again. Consumed: another server is at it, or
-// has done it.
-func (s *Server) refresh(ctx context.Context, a *session.Session, k kept, now time.Time) (over bool, err error) {
+// refresh replaces the tokens of a version of a session. ended reports that the grant has ended for
+// good. Consumed: another server is refreshing, or has done it.
+func (s *Server) refresh(ctx context.Context, a *session.Session, k tokenSet, now time.Time) (ended bool, err error) {
 	if k.Refresh == "" {
 		return true, nil
 	}
-	until := now.Add(claimLife)
+	until := now.Add(claimTTL)
 	if err := s.store.ClaimBFFSession(ctx, a.ID, a.Version, now, until); err != nil {
 		return false, err
 	}
 	ev := web.EventOf(ctx)
 	got, err := s.tokens.RedeemForSession(ctx, a.Client, session.CallbackPath, &oauth.Call{
-		Form:   url.Values{"grant_type": {client.GrantTypeRefresh}, "refresh_token": {k.Refresh}, "redirect_uri": {k.Callback}},
-		Method: http.MethodPost, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: now,
+		Form: url.Values{
+			"grant_type":    {client.GrantTypeRefresh},
+			"refresh_token": {k.Refresh},
+			"redirect_uri":  {k.Callback},
+		},
+		Method:    http.MethodPost,
+		IP:        ev.IP,
+		Agent:     ev.Agent,
+		RequestID: ev.ID,
+		Now:       now,
 	})
-	var no *oauth.Error
+	var rejected *oauth.Error
 	switch {
-	case errors.As(err, &no) || fault.Is(err, fault.NotFound):
+	case errors.As(err, &rejected) || fault.Is(err, fault.NotFound):
 		return true, nil
 	case err == nil:
 		k.Access = got.AccessToken
@@ -158,11 +211,11 @@ func (s *Server) refresh(ctx context.Context, a *session.Session, k kept, now ti
 	return false, err
 }
 
-// over ends a session whose tokens have ended.
-func (s *Server) over(ctx context.Context, h secret.Hash, a *session.Session, now time.Time, why string) error {
-	s.live.Invalidate(h)
-	ev := record(ctx, audit.AppSessionEnded, a)
-	ev.At, ev.Reason = now, why
+// endWithTokens ends a session whose tokens have ended.
+func (s *Server) endWithTokens(ctx context.Context, h secret.Hash, a *session.Session, now time.Time) error {
+	s.cache.Invalidate(h)
+	ev := newEvent(ctx, audit.AppSessionEnded, a)
+	ev.At, ev.Reason = now, audit.ReasonTokensEnded
 	err := s.store.EndBFFSession(ctx, a, now, ev)
 	if fault.Is(err, fault.NotFound) {
 		return nil

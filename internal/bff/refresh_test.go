@@ -51,7 +51,7 @@ func TestOneRefresh(t *testing.T) {
 					defer mu.Unlock()
 					seen[c.TokenID]++
 				})
-				if n := first.house.refreshes.Load() + second.house.refreshes.Load(); n != int64(round+1) {
+				if n := first.server.refreshes.Load() + second.server.refreshes.Load(); n != int64(round+1) {
 					t.Fatalf("round %d: %d refreshes so far", round+1, n)
 				}
 				if len(seen) != 1 || seen[old] != 0 {
@@ -71,12 +71,12 @@ func TestRefreshComesEarly(t *testing.T) {
 	w.signIn("")
 	w.clock.pass(58 * time.Minute)
 	w.who()
-	equal(t, "refreshes two minutes before the end", w.house.refreshes.Load(), 0)
+	equal(t, "refreshes two minutes before the end", w.server.refreshes.Load(), 0)
 	w.clock.pass(time.Minute + time.Second)
 	if c := w.who(); !c.Expires.After(w.clock.now().Add(59 * time.Minute)) {
 		t.Fatalf("the token ends at %v", c.Expires)
 	}
-	equal(t, "refreshes", w.house.refreshes.Load(), 1)
+	equal(t, "refreshes", w.server.refreshes.Load(), 1)
 }
 
 func TestShortTokensAreRefreshedInTheirLastQuarter(t *testing.T) {
@@ -84,10 +84,10 @@ func TestShortTokensAreRefreshedInTheirLastQuarter(t *testing.T) {
 	w.signIn("")
 	w.clock.pass(14 * time.Second)
 	w.who()
-	equal(t, "refreshes", w.house.refreshes.Load(), 0)
+	equal(t, "refreshes", w.server.refreshes.Load(), 0)
 	w.clock.pass(2 * time.Second)
 	w.who()
-	equal(t, "refreshes", w.house.refreshes.Load(), 1)
+	equal(t, "refreshes", w.server.refreshes.Load(), 1)
 }
 
 // When the session is warm, nothing is asked of storage, and its use is noted once a minute.
@@ -263,7 +263,7 @@ func TestStorageHangs(t *testing.T) {
 	w.signIn("")
 	w.who()
 	hang := make(chan struct{})
-	w.house.fail = func() error {
+	w.server.fail = func() error {
 		<-hang
 		return fault.New(fault.Unavailable, "not now")
 	}
@@ -278,21 +278,23 @@ func TestStorageHangs(t *testing.T) {
 	close(hang)
 }
 
-// A refresh that fails for now is tried again by the next request; the claim does not stand in its way.
+// A refresh that fails for now is tried again by the next request; the claim does not stand in
+// its way.
 func TestRefreshFailsForNow(t *testing.T) {
 	w := newWorld(t, neverIdle)
 	w.signIn("")
-	w.house.fail = func() error { return fault.New(fault.Unavailable, "not now") }
+	w.server.fail = func() error { return fault.New(fault.Unavailable, "not now") }
 	w.clock.pass(2 * time.Hour)
 	equal(t, "answer", w.do("GET", "/who").Code, http.StatusServiceUnavailable)
-	w.house.fail = nil
+	w.server.fail = nil
 	if w.who() == nil {
 		t.Fatal("the session is lost")
 	}
-	equal(t, "refreshes tried", w.house.refreshes.Load(), 2)
+	equal(t, "refreshes tried", w.server.refreshes.Load(), 2)
 }
 
-// A server that dies while it refreshes costs nobody the session: its claim ends, and the refresh token still works.
+// A server that dies while it refreshes costs nobody the session: its claim ends, and the refresh
+// token still works.
 func TestRefresherDies(t *testing.T) {
 	w := newWorld(t, neverIdle)
 	w.signIn("")
@@ -326,7 +328,7 @@ func TestAnotherRefreshes(t *testing.T) {
 	if w.who() == nil {
 		t.Fatal("not signed in")
 	}
-	equal(t, "refreshes", w.house.refreshes.Load(), 0)
+	equal(t, "refreshes", w.server.refreshes.Load(), 0)
 }
 
 // The request that happens to begin a refresh may go away: the others still get the result.
@@ -335,7 +337,7 @@ func TestRefreshOutlivesItsRequest(t *testing.T) {
 	w.signIn("")
 	w.clock.pass(2 * time.Hour)
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	w.house.fail = func() error {
+	w.server.fail = func() error {
 		close(begun)
 		<-goOn
 		return nil
@@ -364,17 +366,17 @@ func TestRefreshOutlivesItsRequest(t *testing.T) {
 	if c := <-stays; c == nil {
 		t.Fatal("the request that stayed is nobody's")
 	}
-	equal(t, "refreshes", w.house.refreshes.Load(), 1)
+	equal(t, "refreshes", w.server.refreshes.Load(), 1)
 }
 
 // A bug in the work for many requests takes none of them, nor the server, along.
 func TestRefreshPanics(t *testing.T) {
 	w := newWorld(t, neverIdle)
 	w.signIn("")
-	w.house.fail = func() error { panic("a bug") }
+	w.server.fail = func() error { panic("a bug") }
 	w.clock.pass(2 * time.Hour)
 	equal(t, "answer", w.do("GET", "/who").Code, http.StatusInternalServerError)
-	w.house.fail = nil
+	w.server.fail = nil
 	w.clock.pass(time.Minute)
 	if w.who() == nil {
 		t.Fatal("the session is lost")

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/bff/session"
 	"github.com/gatehouse-id/gatehouse/internal/client"
@@ -14,11 +15,12 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// headerOwn must come with a logout where the browser says nothing of where the request comes from: a form cannot set it, and
-// scripts of other origins are not allowed to.
+// headerOwn must be sent with a logout where the browser does not say which page caused the
+// request: forms cannot set it, and scripts of other origins are not allowed to.
 const headerOwn = "X-Requested-With"
 
-// userInfo is what a browser app learns of the person. Name and e-mail address go by the scopes that were granted.
+// userInfo is what a browser app learns about the person. Name and email address depend on the
+// granted scopes.
 type userInfo struct {
 	Subject string   `json:"sub"`
 	Name    string   `json:"name,omitempty"`
@@ -28,12 +30,13 @@ type userInfo struct {
 	Expires int64    `json:"expires"` // Unix seconds: when the session ends at the latest
 }
 
-// user says who is signed in.
+// user returns who is signed in.
 func (s *Server) user(_ http.ResponseWriter, r *http.Request) (any, error) {
-	if foreign(r.Header, s.origin(r)) {
-		return nil, notOurs()
+	if crossOrigin(r.Header, s.origin(r)) {
+		return nil, errCrossOrigin()
 	}
-	none := &refusal{http.StatusUnauthorized, "login_required", "Nobody is signed in. Open /session/login."}
+	none := denied(http.StatusUnauthorized, access.CodeLoginRequired,
+		"No user is signed in. Open /session/login.")
 	h, ok := s.cookie(r)
 	if !ok {
 		return nil, none
@@ -45,9 +48,12 @@ func (s *Server) user(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if v == nil {
 		return nil, none
 	}
-	web.EventOf(r.Context()).User, web.EventOf(r.Context()).Client = string(v.row.User), string(v.row.Client)
+	ev := web.EventOf(r.Context())
+	ev.User, ev.Client = string(v.row.User), string(v.row.Client)
 	out := userInfo{
-		Subject: v.token.Subject, Roles: slices.Concat([]string{}, v.token.Roles), Scopes: slices.Concat([]string{}, v.token.Scopes),
+		Subject: v.token.Subject,
+		Roles:   slices.Concat([]string{}, v.token.Roles),
+		Scopes:  slices.Concat([]string{}, v.token.Scopes),
 		Expires: v.row.ExpiresAt.Unix(),
 	}
 	if slices.Contains(v.token.Scopes, oauth.ScopeProfile) {
@@ -59,23 +65,24 @@ func (s *Server) user(_ http.ResponseWriter, r *http.Request) (any, error) {
 	return &out, nil
 }
 
-// signedOut is the answer to a logout.
-type signedOut struct {
-	Ended bool   `json:"ended"`                // there was a session, and it has been ended
+// logoutResponse is the response to a logout.
+type logoutResponse struct {
+	Ended bool   `json:"ended"`                // there was a session, and it has ended
 	SSO   string `json:"logout_url,omitempty"` // open it to end the sign-in at the server as well
 }
 
-// logout ends the app's session and its grant. The sign-in at the server itself, which other apps may share, goes on until the browser
-// is sent to the address in the answer.
+// logout ends the app's session and its grant. The sign-in at the server itself, which other apps
+// may share, goes on until the browser opens the address in the response.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) (any, error) {
 	h := r.Header
-	if foreign(h, s.origin(r)) {
-		return nil, notOurs()
+	if crossOrigin(h, s.origin(r)) {
+		return nil, errCrossOrigin()
 	}
 	if h.Get("Sec-Fetch-Site") == "" && h.Get("Origin") == "" && h.Get(headerOwn) == "" {
-		return nil, fault.New(fault.Denied, "It cannot be told whose page sends this request, so nothing was done. Send it with the header %s.", headerOwn)
+		return nil, fault.New(fault.Denied, "It is unknown which page sends this request, so "+
+			"nothing was done. Send it with the header %s.", headerOwn)
 	}
-	out := &signedOut{SSO: s.tokens.Issuer() + "/oauth/logout"}
+	out := &logoutResponse{SSO: s.tokens.Issuer() + "/oauth/logout"}
 	hash, ok := s.cookie(r)
 	if !ok {
 		s.kit.ClearCookie(w, CookieApp)
@@ -84,7 +91,7 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) (any, error) {
 	a, err := s.store.BFFSession(r.Context(), hash, web.EventOf(r.Context()).Now, 0)
 	if err == nil {
 		web.EventOf(r.Context()).User = string(a.User)
-		out.SSO += "?" + s.afterwards(r, a).Encode()
+		out.SSO += "?" + s.logoutParams(r, a).Encode()
 		err = s.end(r, hash, a, "logout")
 		out.Ended = err == nil
 	}
@@ -95,9 +102,10 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request) (any, error) {
 	return out, nil
 }
 
-// afterwards are the parameters of the end of the SSO session (OpenID Connect RP-Initiated Logout 1.0 §2): back to this very app, if it
-// has registered an address for that.
-func (s *Server) afterwards(r *http.Request, a *session.Session) url.Values {
+// logoutParams returns the parameters for ending the sign-in at the server (OpenID Connect
+// RP-Initiated Logout 1.0 §2): the browser returns to this app, if it has registered an address for
+// that.
+func (s *Server) logoutParams(r *http.Request, a *session.Session) url.Values {
 	q := url.Values{"client_id": {string(a.Client)}}
 	cl, err := s.store.Client(r.Context(), a.Client)
 	if err != nil {
@@ -112,13 +120,14 @@ func (s *Server) afterwards(r *http.Request, a *session.Session) url.Values {
 	return q
 }
 
-// end ends a session at its owner's wish, here at once, and on other servers as soon as they hear of the revocation.
+// end ends a session because its owner wants it: here at once, and on other servers as soon as they
+// receive the revocation.
 func (s *Server) end(r *http.Request, h secret.Hash, a *session.Session, why string) error {
-	ev := record(r.Context(), audit.AppSessionEnded, a)
+	ev := newEvent(r.Context(), audit.AppSessionEnded, a)
 	ev.Detail["because"] = why
 	err := s.store.EndBFFSession(r.Context(), a, ev.At, ev)
 	if err == nil || fault.Is(err, fault.NotFound) {
-		s.live.Invalidate(h)
+		s.cache.Invalidate(h)
 	}
 	return err
 }
