@@ -99,9 +99,9 @@ func addressRows() []Setting {
 		},
 		{
 			Name: "TRUSTED_PROXIES",
-			Doc: "The proxies in front of this server. The server trusts their X-Forwarded-For and " +
-				"X-Request-Id, and they may ask /gateway/check about requests (forward-auth). " +
-				"The default is none.",
+			Doc: "The proxies in front of this server. The server trusts their X-Forwarded-For, " +
+				"X-Forwarded-Proto and X-Request-Id, and they may ask /gateway/check about " +
+				"requests (forward-auth). The default is none.",
 			place: func(c *Config) value { return prefixes{&c.Server.TrustedProxies} },
 		},
 		{
