@@ -12,7 +12,7 @@ import (
 const (
 	shardCount  = 64 // power of two
 	defaultKeys = 1 << 18
-	sampled     = 8 // how many of the least recently used keys are looked at for eviction
+	sampleSize  = 8 // how many of the least recently used keys are candidates for eviction
 )
 
 // Memory is a Limiter in this process. It is safe for concurrent use.
@@ -23,9 +23,9 @@ type Memory struct {
 	shards [shardCount]shard
 }
 
-// NewMemory makes a limiter that remembers at most that many keys (0: about 260,000,
-// some 50 MB when all are taken). Past that, a new key takes the place of one that
-// has expired, or of one of those unused for longest.
+// NewMemory returns a limiter that stores at most that many keys (0: about 260,000, some 50 MB
+// when all are in use). A further key replaces one that has expired, or one of those unused for
+// longest.
 func NewMemory(keys int, now func() time.Time) *Memory {
 	if keys <= 0 {
 		keys = defaultKeys
@@ -56,7 +56,7 @@ func (m *Memory) Take(_ context.Context, key string, l Limit) (Result, error) {
 	return p.result(ahead, ok), nil
 }
 
-// Len is the number of keys remembered.
+// Len returns the number of keys stored.
 func (m *Memory) Len() int {
 	n := 0
 	for i := range m.shards {
@@ -68,9 +68,9 @@ func (m *Memory) Len() int {
 	return n
 }
 
-// A shard is a part of the keys under one lock: a slab of entries, linked in the
-// order of their last use. Entry 0 is the ring's anchor: its next is the most, its
-// prev the least recently used.
+// A shard is a part of the keys under one lock: a slab of entries, linked in the order of their
+// last use. Entry 0 is the anchor of the ring: its next is the most, its prev the least recently
+// used.
 type shard struct {
 	mu    sync.Mutex
 	index map[string]int32
@@ -81,7 +81,7 @@ type shard struct {
 
 type entry struct {
 	key        string
-	due        int64 // nanoseconds since start; in the past means nothing is owed
+	due        int64 // theoretical arrival time, in nanoseconds since start
 	prev, next int32
 }
 
@@ -89,12 +89,12 @@ func (s *shard) init(limit int) {
 	s.index, s.slab, s.limit = map[string]int32{}, make([]entry, 1), limit
 }
 
-// find gives the entry of a key, made if need be, as the most recently used.
-// The pointer is good until the lock is given back.
+// find returns the entry of a key, which it creates if necessary, as the most recently used one.
+// The pointer is valid until the shard is unlocked.
 func (s *shard) find(key string, now int64) *entry {
-	i, known := s.index[key]
-	if !known {
-		i = s.place(strings.Clone(key), now) // the caller's key may be cut from something large
+	i, ok := s.index[key]
+	if !ok {
+		i = s.add(strings.Clone(key), now) // the caller's key may be part of a large string
 	}
 	if s.slab[0].next != i {
 		s.unlink(i)
@@ -103,14 +103,14 @@ func (s *shard) find(key string, now int64) *entry {
 	return &s.slab[i]
 }
 
-// place puts a new key into a free entry, or into that of a key that can be spared.
-func (s *shard) place(key string, now int64) int32 {
+// add stores a new key in a free entry, or in that of a key that it evicts.
+func (s *shard) add(key string, now int64) int32 {
 	i := int32(len(s.slab))
 	if len(s.index) < s.limit {
 		s.slab = append(s.slab, entry{})
 		s.slab[i].prev, s.slab[i].next = i, i
 	} else {
-		i = s.spare()
+		i = s.victim()
 		delete(s.index, s.slab[i].key)
 	}
 	s.slab[i].key, s.slab[i].due = key, now
@@ -118,11 +118,11 @@ func (s *shard) place(key string, now int64) int32 {
 	return i
 }
 
-// spare picks, among the least recently used, the key that will be even first: it
-// has expired, or its loss gives away the least.
-func (s *shard) spare() int32 {
+// victim returns the entry to evict: among the least recently used, the one that is due first. It
+// has expired, or its loss allows the fewest further requests.
+func (s *shard) victim() int32 {
 	best := s.slab[0].prev
-	for i, n := best, 0; i != 0 && n < sampled; i, n = s.slab[i].prev, n+1 {
+	for i, n := best, 0; i != 0 && n < sampleSize; i, n = s.slab[i].prev, n+1 {
 		if s.slab[i].due < s.slab[best].due {
 			best = i
 		}

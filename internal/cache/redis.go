@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	redisPatience = 250 * time.Millisecond // what a request waits for Redis at most
-	redisRetry    = time.Second            // how often Redis is tried during an outage
-	redisPrefix   = "gatehouse:limit:"
+	redisTimeout = 250 * time.Millisecond // of one command
+	redisRetry   = time.Second            // between attempts during an outage
+	redisPrefix  = "gatehouse:limit:"
 )
 
-// takeScript is pace.take on Redis' own clock, so that servers whose clocks differ
-// agree. Times are microseconds, which a Lua number holds exactly.
+// takeScript is pace.take with the clock of Redis, so that the clocks of servers need not agree.
+// Times are microseconds, which a Lua number represents exactly.
 const takeScript = `
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -30,28 +30,28 @@ ahead = ahead + step
 redis.call('SET', KEYS[1], string.format('%.0f', now + ahead), 'PX', math.ceil(ahead / 1000))
 return {1, ahead}`
 
-// RedisOptions are what a Redis limiter needs besides its address.
+// RedisOptions configures a Redis limiter.
 type RedisOptions struct {
 	Now        func() time.Time
-	Fallback   Limiter         // counts while Redis does not answer; nil if nobody counts by Take
+	Fallback   Limiter         // counts while Redis does not answer; may be nil if Take is not called
 	OnOutage   func(err error) // called once when Redis stops answering; may be nil
 	OnRecovery func()          // called once when it answers again; may be nil
 }
 
-// Redis is a Limiter whose counts are shared through Redis or Valkey. When that does
-// not answer, requests are counted in this process: a limit then holds per server,
-// which is looser than wanted and better than no limit or no service. Its Replays
-// share the connection, and what is known of an outage.
+// Redis is a Limiter whose counters are shared through Redis or Valkey. When that does not
+// answer, requests are counted in this process: a limit then holds per server, which is weaker,
+// but better than no limit or no service. Its Replays share the connection and the state of an
+// outage.
 type Redis struct {
 	client  rueidis.Client
 	script  *rueidis.Lua
 	opt     RedisOptions
 	down    atomic.Bool
-	retryAt atomic.Int64 // Unix nanoseconds; while down, nobody asks Redis before
+	retryAt atomic.Int64 // Unix nanoseconds; while down, Redis is not asked before
 }
 
-// OpenRedis connects to a redis://, rediss:// or unix:// address. The address is not
-// part of the error: it may hold a password.
+// OpenRedis connects to a redis://, rediss:// or unix:// address. The address is not part of the
+// error, because it may contain a password.
 func OpenRedis(url string, opt RedisOptions) (*Redis, error) {
 	co, err := rueidis.ParseURL(url)
 	if err != nil {
@@ -76,10 +76,10 @@ func (r *Redis) Take(ctx context.Context, key string, l Limit) (Result, error) {
 	if !limited {
 		return Result{Allowed: true}, nil
 	}
-	if r.resting() {
+	if r.paused() {
 		return r.opt.Fallback.Take(ctx, key, l)
 	}
-	res, err := r.ask(ctx, key, p)
+	res, err := r.take(ctx, key, p)
 	if err == nil {
 		r.recovered()
 		return res, nil
@@ -91,8 +91,8 @@ func (r *Redis) Take(ctx context.Context, key string, l Limit) (Result, error) {
 	return r.opt.Fallback.Take(ctx, key, l)
 }
 
-func (r *Redis) ask(ctx context.Context, key string, p pace) (Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, redisPatience)
+func (r *Redis) take(ctx context.Context, key string, p pace) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	if len(key) > maxKey {
 		key = shorten(key)
@@ -103,14 +103,14 @@ func (r *Redis) ask(ctx context.Context, key string, p pace) (Result, error) {
 		return Result{}, err
 	}
 	if len(out) != 2 {
-		return Result{}, fault.New(fault.Unavailable, "Redis gave %d numbers instead of 2", len(out))
+		return Result{}, fault.New(fault.Unavailable, "Redis returned %d numbers instead of 2", len(out))
 	}
 	return p.result(out[1], out[0] == 1), nil
 }
 
-// resting reports whether Redis is left alone for now. During an outage one request a
-// second goes through to see whether it is over.
-func (r *Redis) resting() bool {
+// paused reports whether Redis is not to be asked now. During an outage one request a second is
+// sent, to notice its end.
+func (r *Redis) paused() bool {
 	if !r.down.Load() {
 		return false
 	}

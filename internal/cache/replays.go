@@ -14,29 +14,32 @@ import (
 
 const (
 	replayPrefix = "gatehouse:proof:"
-	// replaySkew is what a key outlives its end by: another server, whose clock is behind, accepts a proof for so much longer.
+	// replaySkew is added to the TTL of a key: a server whose clock is behind accepts a proof
+	// longer.
 	replaySkew = time.Minute
 )
 
-// Replays is an token.Replays that servers share, so that a DPoP proof works once at all of them together (RFC 9449 §11.1).
+// Replays is a token.Replays that servers share, so that a DPoP proof works only once at all of
+// them together (RFC 9449 §11.1).
 //
-// This process remembers as well, and is asked first. So a Redis that was lost and comes back empty lets no proof work a second
-// time where it worked before; while it is away, a proof works once per server.
+// The keys are also stored in this process, which is asked first. A Redis that comes back empty
+// so does not let a proof work again where it worked before. During an outage a proof works once
+// per server.
 type Replays struct {
 	redis *Redis
-	own   token.Replays
+	local token.Replays
 }
 
-// Replays makes a memory of proofs on the same connection. Own is the memory of this process.
-func (r *Redis) Replays(own token.Replays) *Replays { return &Replays{redis: r, own: own} }
+// Replays returns a replay cache on the same connection, with that of this process.
+func (r *Redis) Replays(local token.Replays) *Replays { return &Replays{redis: r, local: local} }
 
-// First remembers a key until a time and reports whether it was unknown. The error is not nil only when this process has no room, or
-// when ctx ended before there was an answer.
+// Add stores a key until a time and reports whether it is new. The error is not nil only when
+// this process has no space, or when ctx ended before there was a result.
 func (p *Replays) Add(ctx context.Context, key string, until, now time.Time) (bool, error) {
-	if first, err := p.own.Add(ctx, key, until, now); err != nil || !first {
+	if first, err := p.local.Add(ctx, key, until, now); err != nil || !first {
 		return false, err
 	}
-	if p.redis.resting() {
+	if p.redis.paused() {
 		return true, nil
 	}
 	first, err := p.redis.add(ctx, key, until.Sub(now)+replaySkew)
@@ -51,13 +54,14 @@ func (p *Replays) Add(ctx context.Context, key string, until, now time.Time) (bo
 	return true, nil
 }
 
-// add reports true to the first who adds a key within life. The life and no time of day is sent: Redis' clock may differ.
-func (r *Redis) add(ctx context.Context, key string, life time.Duration) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, redisPatience)
+// add stores a key for a TTL and reports whether it is new. It sends the TTL and no absolute
+// time, because the clock of Redis may differ.
+func (r *Redis) add(ctx context.Context, key string, ttl time.Duration) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
-	sum := sha256.Sum256([]byte(key)) // parts of keys come from strangers: this bounds them
+	sum := sha256.Sum256([]byte(key)) // parts of keys come with requests: this bounds their length
 	name := replayPrefix + base64.RawURLEncoding.EncodeToString(sum[:])
-	set := r.client.B().Set().Key(name).Value("1").Nx().PxMilliseconds(max(life.Milliseconds(), 1)).Build()
+	set := r.client.B().Set().Key(name).Value("1").Nx().PxMilliseconds(max(ttl.Milliseconds(), 1)).Build()
 	err := r.client.Do(ctx, set).Error()
 	if rueidis.IsRedisNil(err) {
 		return false, nil

@@ -90,7 +90,8 @@ func TestRaceOfAProofOverTwoServers(t *testing.T) {
 	}
 }
 
-// While Redis is away each server remembers alone, and says so once; what it knew before stays known to it.
+// While Redis is away each server remembers alone, and says so once; what it knew before stays
+// known to it.
 func TestProofsWithoutRedis(t *testing.T) {
 	server := testkit.StartRedis(t)
 	c := new(clock)

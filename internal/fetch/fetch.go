@@ -1,10 +1,10 @@
-// Package fetch gets documents from addresses that strangers chose: the jwks_uri
-// of a client, a provider's metadata.
+// Package fetch reads documents from addresses that others chose: the jwks_uri of a client, the
+// metadata of a provider.
 //
-// Such an address must not become a way into the network the server stands in
-// (server-side request forgery), nor a way to keep it busy. So connections go to
-// public addresses only, over TLS, directly, without redirects; time, size and
-// the number of attempts are bounded; and documents are kept for a while.
+// Such an address must not open a way into the server's network (server-side request forgery),
+// nor a way to keep the server busy. So connections go to public addresses only, over TLS,
+// directly, without redirects; time, size and the number of attempts are bounded; and documents
+// are cached.
 package fetch
 
 import (
@@ -24,44 +24,44 @@ import (
 )
 
 const (
-	totalTime  = 5 * time.Second
+	timeout    = 5 * time.Second // of one attempt
 	maxURL     = 2048
 	maxHeaders = 32 << 10
 )
 
-// Options are what a Client may be told. The zero value is safe.
+// Options configures a Client. The zero value is safe.
 type Options struct {
-	AllowPrivate []netip.Prefix   // addresses to connect to although they are not public
-	Roots        *x509.CertPool   // nil is the system's
-	Now          func() time.Time // nil is time.Now
+	AllowPrivate []netip.Prefix   // addresses that are allowed although they are not public
+	Roots        *x509.CertPool   // nil for those of the system
+	Now          func() time.Time // nil for time.Now
 }
 
-// A Client fetches and keeps documents. It is safe for concurrent use.
+// A Client fetches and caches documents. It is safe for concurrent use.
 type Client struct {
 	guard guard
 	http  *http.Client
 	now   func() time.Time
-	kept  kept
+	cache cache
 }
 
-// New makes a Client. Close it when done.
+// New returns a Client. Close it when done.
 func New(o Options) *Client {
 	c := &Client{guard: newGuard(o.AllowPrivate), now: o.Now}
 	if c.now == nil {
 		c.now = time.Now
 	}
-	c.kept.init()
+	c.cache.init()
 	dialer := &net.Dialer{Timeout: 3 * time.Second, Control: c.guard.control}
 	c.http = &http.Client{
-		Timeout: totalTime,
-		// An allowed address could redirect to any other; none of our documents needs it.
+		Timeout: timeout,
+		// An allowed address could redirect to any other; none of our documents needs redirects.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			Proxy:                  nil, // a proxy would resolve names where the guard does not see it
+			Proxy:                  nil, // a proxy would resolve names without the guard
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    3 * time.Second,
-			ResponseHeaderTimeout:  totalTime,
+			ResponseHeaderTimeout:  timeout,
 			MaxResponseHeaderBytes: maxHeaders,
 			MaxIdleConnsPerHost:    1,
 			MaxIdleConns:           16,
@@ -72,28 +72,28 @@ func New(o Options) *Client {
 	return c
 }
 
-// Close ends what is under way and gives back connections.
+// Close cancels the attempts in progress and closes the connections.
 func (c *Client) Close() {
-	c.kept.close()
+	c.cache.close()
 	c.http.CloseIdleConnections()
 }
 
-// A Document is what an address gave.
+// A Document is the response of an address.
 type Document struct {
-	Body    []byte // shared: do not change it
+	Body    []byte // shared: must not be changed
 	Fetched time.Time
 	Expires time.Time
-	Stale   bool // it has expired, and its address did not give another
+	Stale   bool // it has expired, and a new one could not be fetched
 }
 
-// check reads an address and refuses what need not even be tried.
+// check parses an address and rejects one that need not be tried.
 func (c *Client) check(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || u.Hostname() == "" || u.Opaque != "" || len(raw) > maxURL:
 		return nil, fault.New(fault.Invalid, "the address is not an absolute URL of at most %d characters", maxURL)
 	case u.User != nil:
-		return nil, fault.New(fault.Invalid, "the address must not hold a user name or password")
+		return nil, fault.New(fault.Invalid, "the address must not contain a user name or password")
 	case u.Fragment != "":
 		return nil, fault.New(fault.Invalid, "the address must not have a fragment")
 	case u.Scheme != "https" && (u.Scheme != "http" || !c.plainAllowed(u.Hostname())):
@@ -105,7 +105,7 @@ func (c *Client) check(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// plainAllowed reports whether http will do: on this very machine, where that is allowed at all.
+// plainAllowed reports whether http is allowed: for this machine, if its addresses are allowed.
 func (c *Client) plainAllowed(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		host = "127.0.0.1"
@@ -116,7 +116,7 @@ func (c *Client) plainAllowed(host string) bool {
 
 // load makes one attempt.
 func (c *Client) load(ctx context.Context, u *url.URL, maxBytes int64) (Document, error) {
-	ctx, cancel := context.WithTimeout(ctx, totalTime)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -140,13 +140,13 @@ func (c *Client) load(ctx context.Context, u *url.URL, maxBytes int64) (Document
 		return Document{}, tooLarge(u, maxBytes)
 	}
 	now := c.now()
-	return Document{Body: body, Fetched: now, Expires: now.Add(lifetime(res.Header, now))}, nil
+	return Document{Body: body, Fetched: now, Expires: now.Add(ttl(res.Header, now))}, nil
 }
 
 func acceptable(u *url.URL, res *http.Response, maxBytes int64) error {
 	switch {
 	case res.StatusCode >= 300 && res.StatusCode < 400:
-		return fault.New(fault.Invalid, "%s redirects elsewhere; give the address where the document is", u.Host)
+		return fault.New(fault.Invalid, "%s redirects to another address; use the address of the document itself", u.Host)
 	case res.StatusCode != http.StatusOK:
 		return fault.New(fault.Unavailable, "%s answered with status %d", u.Host, res.StatusCode)
 	case res.ContentLength > maxBytes:
@@ -165,18 +165,18 @@ func notPublic(u *url.URL, cause error) error {
 	return e
 }
 
-// unreachable says in words why there was no answer, without telling what the
-// server can see of its own network.
+// unreachable returns the error of an attempt, with a text that says nothing about the server's
+// own network.
 func unreachable(u *url.URL, err error) error {
-	var refused *refusedError
+	var blocked *blockedError
 	var cert *tls.CertificateVerificationError
-	var late net.Error
+	var timedOut net.Error
 	switch {
-	case errors.As(err, &refused):
+	case errors.As(err, &blocked):
 		return notPublic(u, err)
 	case errors.As(err, &cert):
 		return fault.Wrap(fault.Unavailable, err, "the certificate of %s is not valid", u.Host)
-	case errors.As(err, &late) && late.Timeout():
+	case errors.As(err, &timedOut) && timedOut.Timeout():
 		return fault.Wrap(fault.Unavailable, err, "%s did not answer in time", u.Host)
 	}
 	return fault.Wrap(fault.Unavailable, err, "%s could not be reached", u.Host)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // A site is a server to fetch from, on loopback, with a clock for the client.
@@ -82,7 +83,7 @@ func get(t *testing.T, c *Client, url, want string) Document {
 	return d
 }
 
-func refusedWith(t *testing.T, err error, kind fault.Kind, text string) {
+func wantError(t *testing.T, err error, kind fault.Kind, text string) {
 	t.Helper()
 	if !fault.Is(err, kind) || !strings.Contains(fault.Text(err), text) {
 		t.Errorf("got %v (%v), want %v: …%s…", err, fault.KindOf(err), kind, text)
@@ -128,7 +129,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-func TestRefusedAddresses(t *testing.T) {
+func TestRejectedAddresses(t *testing.T) {
 	c := New(Options{})
 	defer c.Close()
 	local := New(Options{AllowPrivate: loopback()})
@@ -146,7 +147,7 @@ func TestRefusedAddresses(t *testing.T) {
 		"ftp://example.com/":      "must begin with https://",
 		"file:///etc/passwd":      "not an absolute URL",
 		"gopher://x/":             "must begin with https://",
-		"https://u:p@example.com": "must not hold a user name",
+		"https://u:p@example.com": "must not contain a user name",
 		"https://example.com/#x":  "must not have a fragment",
 		"https://10.0.0.1/":       "10.0.0.1 is not on the public internet",
 		"https://[::1]/":          "[::1] is not on the public internet",
@@ -156,21 +157,22 @@ func TestRefusedAddresses(t *testing.T) {
 		"https://x/" + strings.Repeat("a", maxURL): "of at most 2048 characters",
 	} {
 		_, err := c.Get(t.Context(), url, 10)
-		refusedWith(t, err, fault.Invalid, text)
+		wantError(t, err, fault.Invalid, text)
 	}
 	_, err := local.Get(t.Context(), "http://10.0.0.1/", 10)
-	refusedWith(t, err, fault.Invalid, "must begin with https://")
+	wantError(t, err, fault.Invalid, "must begin with https://")
 }
 
-// A name is judged by what it resolves to when it is dialled, so localhost is refused without a connection.
-func TestGuardStandsBehindNames(t *testing.T) {
+// The guard checks the address that a name resolves to, so that localhost is blocked before a
+// connection.
+func TestGuardChecksResolvedNames(t *testing.T) {
 	s, _ := newSite(t, says("secret"))
 	c := New(Options{})
 	defer c.Close()
 	_, err := c.Get(t.Context(), strings.Replace(s.URL, "127.0.0.1", "localhost", 1), 100)
-	refusedWith(t, err, fault.Invalid, "not on the public internet")
+	wantError(t, err, fault.Invalid, "not on the public internet")
 	if strings.Contains(fault.Text(err), "127.0.0.1") {
-		t.Errorf("the text tells what the name resolves to: %v", err)
+		t.Errorf("the text shows what the name resolves to: %v", err)
 	}
 	if s.hits.Load() != 0 {
 		t.Error("the guard let a request through")
@@ -196,13 +198,13 @@ func TestPlainHTTPOnLoopback(t *testing.T) {
 	get(t, c, strings.Replace(s.URL, "127.0.0.1", "localhost", 1), "plain")
 }
 
-func TestRefusedAnswers(t *testing.T) {
+func TestRejectedResponses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		h    http.HandlerFunc
 		kind fault.Kind
 		text string
 	}{
-		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, fault.Invalid, "redirects elsewhere"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, fault.Invalid, "redirects to another address"},
 		"announced too large": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1001")
 			w.Write(make([]byte, 1001))
@@ -233,7 +235,7 @@ func TestRefusedAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, c := newSite(t, tc.h)
 			_, err := c.Get(t.Context(), s.URL, 1000)
-			refusedWith(t, err, tc.kind, tc.text)
+			wantError(t, err, tc.kind, tc.text)
 			if s.hits.Load() != 1 {
 				t.Errorf("%d requests", s.hits.Load())
 			}
@@ -246,58 +248,58 @@ func TestCertificateIsChecked(t *testing.T) {
 	c := New(Options{AllowPrivate: loopback()})
 	defer c.Close()
 	_, err := c.Get(t.Context(), s.URL, 10)
-	refusedWith(t, err, fault.Unavailable, "certificate")
+	wantError(t, err, fault.Unavailable, "certificate")
 }
 
 func TestTimeIsBounded(t *testing.T) {
 	s, c := newSite(t, hangs)
 	c.http.Timeout = 50 * time.Millisecond
 	_, err := c.Get(t.Context(), s.URL, 10)
-	refusedWith(t, err, fault.Unavailable, "did not answer in time")
+	wantError(t, err, fault.Unavailable, "did not answer in time")
 	if New(Options{}).http.Timeout != 5*time.Second {
 		t.Error("the time for an attempt is not five seconds")
 	}
 }
 
-func TestExactSizeIsTaken(t *testing.T) {
+func TestExactSizeIsAccepted(t *testing.T) {
 	s, c := newSite(t, says(strings.Repeat("x", 1000)))
 	get(t, c, s.URL, strings.Repeat("x", 1000))
 	if _, err := c.Get(t.Context(), s.URL, 999); !fault.Is(err, fault.Invalid) {
-		t.Errorf("a reader with less room: %v", err)
+		t.Errorf("a caller that accepts less: %v", err)
 	}
 }
 
-func TestLifetime(t *testing.T) {
+func TestTTL(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	for _, tc := range []struct {
 		want time.Duration
 		h    []string
 	}{
-		{usualKept, nil},
+		{defaultTTL, nil},
 		{5 * time.Minute, []string{"Cache-Control", "public, max-age=300"}},
 		{5 * time.Minute, []string{"Cache-Control", `Max-Age="300"`}},
 		{4 * time.Minute, []string{"Cache-Control", "max-age=300", "Age", "60"}},
-		{minKept, []string{"Cache-Control", "max-age=5"}},
-		{minKept, []string{"Cache-Control", "max-age=600, no-store"}},
-		{minKept, []string{"Cache-Control", "no-cache"}},
-		{maxKept, []string{"Cache-Control", "max-age=31536000"}},
-		{usualKept, []string{"Cache-Control", "max-age=abc"}},
-		{usualKept, []string{"Age", "599"}},
+		{minTTL, []string{"Cache-Control", "max-age=5"}},
+		{minTTL, []string{"Cache-Control", "max-age=600, no-store"}},
+		{minTTL, []string{"Cache-Control", "no-cache"}},
+		{maxTTL, []string{"Cache-Control", "max-age=31536000"}},
+		{defaultTTL, []string{"Cache-Control", "max-age=abc"}},
+		{defaultTTL, []string{"Age", "599"}},
 		{30 * time.Minute, []string{"Expires", now.Add(30 * time.Minute).UTC().Format(http.TimeFormat)}},
 		{2 * time.Minute, []string{"Expires", now.Add(30 * time.Minute).UTC().Format(http.TimeFormat), "Cache-Control", "max-age=120"}},
-		{minKept, []string{"Expires", "0"}},
+		{minTTL, []string{"Expires", "0"}},
 	} {
 		h := http.Header{}
 		for i := 0; i+1 < len(tc.h); i += 2 {
 			h.Set(tc.h[i], tc.h[i+1])
 		}
-		if got := lifetime(h, now); got != tc.want {
+		if got := ttl(h, now); got != tc.want {
 			t.Errorf("%v: %s, want %s", h, got, tc.want)
 		}
 	}
 }
 
-func TestFreshDocumentsAreKept(t *testing.T) {
+func TestDocumentsAreCached(t *testing.T) {
 	s, c := newSite(t, says("one", "Cache-Control", "max-age=120"))
 	d := get(t, c, s.URL, "one")
 	if d.Stale || !d.Expires.Equal(s.now().Add(2*time.Minute)) || !d.Fetched.Equal(s.now()) {
@@ -317,38 +319,38 @@ func TestStaleIfError(t *testing.T) {
 	s, c := newSite(t, says("one"))
 	get(t, c, s.URL, "one")
 	s.answer(fails(500))
-	s.advance(maxKept)
+	s.advance(maxTTL)
 	for range 5 {
 		if d := get(t, c, s.URL, "one"); !d.Stale {
-			t.Error("an expired document passes as fresh")
+			t.Error("an expired document is not marked stale")
 		}
 	}
 	if s.hits.Load() != 2 {
-		t.Errorf("%d requests; a failing address should be left alone for a while", s.hits.Load())
+		t.Errorf("%d requests; a failing address must not be tried again at once", s.hits.Load())
 	}
 	s.advance(staleFor)
 	_, err := c.Get(t.Context(), s.URL, 1000)
-	refusedWith(t, err, fault.Unavailable, "status 500")
+	wantError(t, err, fault.Unavailable, "status 500")
 	s.answer(says("two"))
-	s.advance(failureKept)
+	s.advance(failureTTL)
 	get(t, c, s.URL, "two")
 }
 
-func TestFailuresAreKeptBriefly(t *testing.T) {
+func TestFailuresAreCachedBriefly(t *testing.T) {
 	s, c := newSite(t, fails(500))
 	for range 5 {
 		_, err := c.Get(t.Context(), s.URL, 1000)
-		refusedWith(t, err, fault.Unavailable, "status 500")
+		wantError(t, err, fault.Unavailable, "status 500")
 	}
 	if s.hits.Load() != 1 {
 		t.Errorf("%d requests", s.hits.Load())
 	}
 	s.answer(says("ok"))
-	s.advance(failureKept)
+	s.advance(failureTTL)
 	get(t, c, s.URL, "ok")
 }
 
-// Whoever sends tokens with made-up key ids must not turn us against the address of the keys.
+// Tokens with invented key ids must not cause many requests to the address of the keys.
 func TestRefreshIsLimited(t *testing.T) {
 	s, c := newSite(t, says("one"))
 	get(t, c, s.URL, "one")
@@ -363,7 +365,7 @@ func TestRefreshIsLimited(t *testing.T) {
 	for range 10 {
 		refresh("one")
 	}
-	s.advance(refreshEvery)
+	s.advance(refreshInterval)
 	for range 10 {
 		refresh("two")
 	}
@@ -371,8 +373,8 @@ func TestRefreshIsLimited(t *testing.T) {
 		t.Errorf("%d requests", s.hits.Load())
 	}
 	s.answer(fails(500))
-	s.advance(refreshEvery)
-	refresh("two") // it is still fresh
+	s.advance(refreshInterval)
+	refresh("two") // it has not expired
 }
 
 func TestCallersShareAnAttempt(t *testing.T) {
@@ -381,15 +383,13 @@ func TestCallersShareAnAttempt(t *testing.T) {
 		<-begin
 		fmt.Fprint(w, "one")
 	})
-	impatient, cancel := context.WithCancel(t.Context())
+	leaving, cancel := context.WithCancel(t.Context())
 	left := make(chan error)
 	go func() {
-		_, err := c.Get(impatient, s.URL, 1000)
+		_, err := c.Get(leaving, s.URL, 1000)
 		left <- err
 	}()
-	for s.hits.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "the first request", func() bool { return s.hits.Load() > 0 })
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() {
@@ -398,9 +398,9 @@ func TestCallersShareAnAttempt(t *testing.T) {
 			}
 		})
 	}
-	cancel() // the one who came first leaves; the others are served all the same
+	cancel() // the first caller leaves; the others get the document
 	if err := <-left; !errors.Is(err, context.Canceled) || !fault.Is(err, fault.Unavailable) {
-		t.Errorf("the impatient caller: %v", err)
+		t.Errorf("the caller who left: %v", err)
 	}
 	close(begin)
 	wg.Wait()
@@ -412,28 +412,28 @@ func TestCallersShareAnAttempt(t *testing.T) {
 func TestEntriesAreBounded(t *testing.T) {
 	s, c := newSite(t, says("x"))
 	for i := range maxEntries {
-		c.kept.entries[place{fmt.Sprint("https://x/", i), 1}] = &entry{used: s.now().Add(time.Duration(i) - time.Hour)}
+		c.cache.entries[key{fmt.Sprint("https://x/", i), 1}] = &entry{usedAt: s.now().Add(time.Duration(i) - time.Hour)}
 	}
 	get(t, c, s.URL, "x")
-	if n := len(c.kept.entries); n != maxEntries {
+	if n := len(c.cache.entries); n != maxEntries {
 		t.Errorf("%d entries", n)
 	}
-	if _, still := c.kept.entries[place{"https://x/0", 1}]; still {
+	if _, still := c.cache.entries[key{"https://x/0", 1}]; still {
 		t.Error("the entry unused for longest is still there")
 	}
-	for _, e := range c.kept.entries {
-		e.flight = make(chan struct{})
+	for _, e := range c.cache.entries {
+		e.attempt = make(chan struct{})
 	}
 	_, err := c.Get(t.Context(), s.URL+"/other", 10)
-	refusedWith(t, err, fault.Unavailable, "too many documents")
+	wantError(t, err, fault.Unavailable, "too many documents")
 }
 
 func TestAttemptsAreBounded(t *testing.T) {
 	s, c := newSite(t, says("x"))
-	c.kept.flights = maxFlights
+	c.cache.attempts = maxAttempts
 	_, err := c.Get(t.Context(), s.URL, 10)
-	refusedWith(t, err, fault.Unavailable, "too many documents")
-	c.kept.flights = 0
+	wantError(t, err, fault.Unavailable, "too many documents")
+	c.cache.attempts = 0
 }
 
 func TestCloseEndsAttempts(t *testing.T) {
@@ -443,11 +443,9 @@ func TestCloseEndsAttempts(t *testing.T) {
 		_, err := c.Get(t.Context(), s.URL, 10)
 		done <- err
 	}()
-	for s.hits.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "the first request", func() bool { return s.hits.Load() > 0 })
 	c.Close()
-	refusedWith(t, <-done, fault.Unavailable, "could not be reached")
+	wantError(t, <-done, fault.Unavailable, "could not be reached")
 	_, err := c.Get(t.Context(), s.URL+"/2", 10)
-	refusedWith(t, err, fault.Unavailable, "")
+	wantError(t, err, fault.Unavailable, "")
 }

@@ -4,62 +4,64 @@ import (
 	"fmt"
 	"net/netip"
 	"syscall"
+
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
 
-// A guard decides which addresses may be connected to. It is asked by the dialer
-// for every address after name resolution, so a name that resolves differently the
-// second time (DNS rebinding) gains nothing.
+// A guard decides which addresses may be connected to. The dialer calls it for every address
+// after name resolution, so that a name that resolves differently the second time (DNS rebinding)
+// does not pass.
 type guard struct {
-	allow  []netip.Prefix
-	refuse []netip.Prefix
+	allow []netip.Prefix
+	block []netip.Prefix
 }
 
-// newGuard lists what is not the public internet: the special-purpose registries of
-// IANA (RFC 6890), and addresses behind which clouds keep credentials.
+// newGuard returns a guard that blocks what is not the public internet: the special-purpose
+// registries of IANA (RFC 6890), and addresses at which clouds serve credentials.
 func newGuard(allow []netip.Prefix) guard {
 	g := guard{allow: allow}
 	for _, p := range []string{
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
 		"192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
 		"198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-		"168.63.129.16/32", // Azure's host agent: public by number, private by nature
+		"168.63.129.16/32", // Azure's host agent, at a public address
 		// Of IPv6 only 2000::/3 is global unicast; see permits. These are the exceptions in it.
 		"2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
 	} {
-		g.refuse = append(g.refuse, netip.MustParsePrefix(p))
+		g.block = append(g.block, netip.MustParsePrefix(p))
 	}
 	return g
 }
 
-// control is a net.Dialer's Control.
+// control rejects a connection; it is a net.Dialer's Control.
 func (g guard) control(network, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil || (network != "tcp4" && network != "tcp6") {
-		return &refusedError{address: network + " " + address}
+		return &blockedError{address: network + " " + address}
 	}
 	if !g.permits(ap.Addr()) {
-		return &refusedError{address: address}
+		return &blockedError{address: address}
 	}
 	return nil
 }
 
-// permits reports whether an address is public or was allowed by name.
+// permits reports whether an address is public or explicitly allowed.
 func (g guard) permits(a netip.Addr) bool {
 	a = a.WithZone("").Unmap()
-	if contains(g.allow, a) {
+	if netaddr.Contains(g.allow, a) {
 		return true
 	}
-	// A NAT64 gateway (RFC 6052) turns the last four bytes into an IPv4 destination.
-	if b := a.As16(); a.Is6() && contains([]netip.Prefix{nat64()}, a) {
+	// A NAT64 gateway (RFC 6052) translates the last four bytes into an IPv4 destination.
+	if b := a.As16(); a.Is6() && netaddr.Contains([]netip.Prefix{nat64()}, a) {
 		a = netip.AddrFrom4([4]byte(b[12:]))
-		if contains(g.allow, a) {
+		if netaddr.Contains(g.allow, a) {
 			return true
 		}
 	}
 	if a.Is6() && !globalUnicast().Contains(a) {
 		return false
 	}
-	return a.IsValid() && !contains(g.refuse, a)
+	return a.IsValid() && !netaddr.Contains(g.block, a)
 }
 
 func nat64() netip.Prefix {
@@ -67,18 +69,9 @@ func nat64() netip.Prefix {
 }
 func globalUnicast() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20}), 3) }
 
-func contains(set []netip.Prefix, a netip.Addr) bool {
-	for _, p := range set {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
-}
+// blockedError is for the log. The response says only that the address is not public.
+type blockedError struct{ address string }
 
-// refusedError is for the log; whoever chose the address learns only that it was refused.
-type refusedError struct{ address string }
-
-func (e *refusedError) Error() string {
-	return fmt.Sprintf("connection to %s refused by policy", e.address)
+func (e *blockedError) Error() string {
+	return fmt.Sprintf("connection to %s blocked by policy", e.address)
 }

@@ -1,5 +1,5 @@
-// Package job runs periodic work, such as sweeping what has expired, on one of the
-// servers that share a database: before each run a job takes its lease.
+// Package job runs periodic work, such as deleting expired rows, on one of the servers that share
+// a database: before each run a job takes its lease.
 package job
 
 import (
@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	leastLease = time.Minute      // so that a job of a few seconds' period does not change hands all the time
-	firstRun   = 10 * time.Second // all jobs have had their first turn by then
+	minLease = time.Minute      // so that a frequent job does not change servers all the time
+	firstRun = 10 * time.Second // all jobs have run once by then
 )
 
-// Leases hands out named leases that end by themselves.
+// Leases grants named leases that expire.
 type Leases interface {
-	// Lease gives holder the lease until now+ttl if it is free, over, or holder's
-	// already, and reports whether it did.
+	// AcquireLease takes the lease for holder until now+ttl if it is free, has expired or is
+	// holder's already, and reports whether it did.
 	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error)
 }
 
@@ -28,16 +28,16 @@ type Leases interface {
 type Job struct {
 	Name  string
 	Every time.Duration
-	// Run does it. Its context ends when the runner stops, and before the lease does.
+	// Run does the work. Its context ends when the runner stops, and before the lease does.
 	Run func(ctx context.Context, now time.Time) error
 }
 
 // A Runner runs jobs. Set the fields and Add the jobs before Run.
 type Runner struct {
 	Leases  Leases
-	Holder  string                      // names this server; different for each one
-	Now     func() time.Time            // nil is time.Now
-	OnError func(job string, err error) // told of failures and panics, from several goroutines; may be nil
+	Holder  string                      // names this server; unique
+	Now     func() time.Time            // nil for time.Now
+	OnError func(job string, err error) // receives errors and panics, in several goroutines; may be nil
 
 	jobs []Job
 }
@@ -48,13 +48,13 @@ type PanicError struct {
 	Stack []byte
 }
 
-// Error is what the job said when it panicked.
+// Error returns the value of the panic.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// Add adds a job. A mistake in it is a mistake in the program: it panics.
+// Add adds a job. It panics on an invalid job, which is a mistake in the program.
 func (r *Runner) Add(j Job) {
 	if j.Name == "" || j.Every <= 0 || j.Run == nil {
-		panic("job: a job needs a name, a period and something to run")
+		panic("job: a job needs a name, a period and a function")
 	}
 	for _, other := range r.jobs {
 		if other.Name == j.Name {
@@ -93,26 +93,27 @@ func (r *Runner) repeat(ctx context.Context, j Job) {
 
 // once runs a job if this server gets its lease.
 func (r *Runner) once(ctx context.Context, j Job) error {
-	ttl := max(j.Every, leastLease)
-	// The clock of the deadline starts before the lease's: the run is over first.
+	ttl := max(j.Every, minLease)
+	// The deadline starts before the lease, so that the run ends first.
 	ctx, cancel := context.WithTimeout(ctx, ttl)
 	defer cancel()
 	now := r.now()
-	held, err := r.Leases.AcquireLease(ctx, j.Name, r.Holder, ttl, now)
+	acquired, err := r.Leases.AcquireLease(ctx, j.Name, r.Holder, ttl, now)
 	if err != nil {
-		return fmt.Errorf("the lease could not be taken: %w", err)
+		return fmt.Errorf("the lease could not be acquired: %w", err)
 	}
-	if !held {
+	if !acquired {
 		return nil
 	}
-	err = guarded(ctx, j, now)
+	err = call(ctx, j, now)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
-		return fmt.Errorf("it did not end within %s: %w", ttl, err)
+		return fmt.Errorf("the job did not end within %s: %w", ttl, err)
 	}
 	return err
 }
 
-func guarded(ctx context.Context, j Job, now time.Time) (err error) {
+// call runs the job and returns a panic as an error.
+func call(ctx context.Context, j Job, now time.Time) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &PanicError{Value: v, Stack: debug.Stack()}
@@ -128,7 +129,8 @@ func (r *Runner) now() time.Time {
 	return time.Now()
 }
 
-// jittered keeps servers that were started together from asking together: up to a tenth off either way.
+// jittered returns a duration up to a tenth shorter or longer, so that servers that start
+// together do not ask for leases together.
 func jittered(d time.Duration) time.Duration {
 	if d < 10 {
 		return d
