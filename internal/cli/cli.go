@@ -83,6 +83,9 @@ type grammar struct {
 
 // run reads the arguments and runs the command that they name.
 func run(ctx context.Context, e *env, args []string) error {
+	if len(args) > 0 && args[0] == "--version" { // only in this place: commands have a flag of this name
+		args = append([]string{"version"}, args[1:]...)
+	}
 	var l line
 	parser, err := l.parser(ctx, e, args)
 	if err != nil {

@@ -27,7 +27,7 @@ func commands(rules client.Rules) []command {
 		{"audit", "Read the audit log.", &auditCommands{}},
 		{"explain", "Explain why a request was denied, and how to make it succeed.", &explainCommand{}},
 		{"healthcheck", "Check that the server on this machine is healthy.", &healthCommand{}},
-		{"version", "Print the version.", &versionCommand{}},
+		{"version", "Print the version, as gatehouse --version does.", &versionCommand{}},
 		{"help", "Explain a command, or the settings.", &helpCommand{}},
 	}
 }
