@@ -51,8 +51,8 @@ type Actor struct {
 	name string // in the audit log where there is neither a user nor a client
 }
 
-// CommandLine returns the actor of the command line, which works on the database itself and so may
-// do everything.
+// CommandLine returns the actor of the command line, which works on the database itself and so
+// may do everything.
 func CommandLine() Actor { return Actor{Scopes: []Scope{ScopeAll}, name: "cli"} }
 
 // Can reports whether the actor holds a scope.
@@ -85,7 +85,13 @@ func (a Actor) Name() string {
 
 // event returns an audit event of the actor.
 func (a Actor) event(t audit.Type, now time.Time) audit.Event {
-	ev := audit.Event{At: now, Type: t, Actor: a.Name(), Agent: a.Agent, RequestID: a.RequestID}
+	ev := audit.Event{
+		At:        now,
+		Type:      t,
+		Actor:     a.Name(),
+		Agent:     a.Agent,
+		RequestID: a.RequestID,
+	}
 	if a.IP.IsValid() {
 		ev.IP = a.IP.String()
 	}
@@ -94,7 +100,12 @@ func (a Actor) event(t audit.Type, now time.Time) audit.Event {
 
 // visit returns the actor as the login sees them.
 func (a Actor) visit(now time.Time) login.Visit {
-	v := login.Visit{Now: now, Actor: a.Name(), Agent: a.Agent, RequestID: a.RequestID}
+	v := login.Visit{
+		Now:       now,
+		Actor:     a.Name(),
+		Agent:     a.Agent,
+		RequestID: a.RequestID,
+	}
 	if a.IP.IsValid() {
 		v.IP = a.IP.String()
 	}

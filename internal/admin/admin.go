@@ -1,6 +1,6 @@
-// Package admin holds what administrators can do, each operation once: it checks what the actor may
-// do, validates the input and stores the change together with its audit event. The command line, the
-// management API and the console call the same operations and hold no rules.
+// Package admin holds what administrators can do, each operation once: it checks what the actor
+// may do, validates the input and stores the change together with its audit event. The command
+// line, the management API and the console call the same operations and hold no rules.
 package admin
 
 import (

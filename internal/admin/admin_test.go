@@ -165,8 +165,8 @@ func scopes() []admin.Scope {
 	}
 }
 
-// TestEveryOperationChecksTheActor calls each operation with every scope but its own. The operations
-// have no storage, so that one which reads or writes before it checks panics.
+// TestEveryOperationChecksTheActor calls each operation with every scope but its own. The
+// operations have no storage, so that one which reads or writes before it checks panics.
 func TestEveryOperationChecksTheActor(t *testing.T) {
 	table := operations()
 	methods := reflect.TypeFor[*admin.Operations]()
@@ -181,7 +181,13 @@ func TestEveryOperationChecksTheActor(t *testing.T) {
 			continue
 		}
 		others := slices.DeleteFunc(scopes(), func(s admin.Scope) bool { return s == op.scope })
-		for _, a := range []admin.Actor{{}, {User: "0199", Scopes: others}, {Client: "app", Scopes: []admin.Scope{"openid"}}} {
+		for _, a := range []admin.Actor{{}, {
+			User:   "0199",
+			Scopes: others,
+		}, {
+			Client: "app",
+			Scopes: []admin.Scope{"openid"},
+		}} {
 			err := op.run(t.Context(), admin.New(admin.Config{}, admin.Parts{}), a)
 			if !fault.Is(err, fault.Denied) || fault.Reason(err) != admin.ReasonInsufficientScope ||
 				!strings.Contains(err.Error(), string(op.scope)) {
@@ -194,8 +200,8 @@ func TestEveryOperationChecksTheActor(t *testing.T) {
 	}
 }
 
-// TestTheScopeOfAnOperationIsEnough calls each operation with its own scope alone, and with the one
-// that covers all.
+// TestTheScopeOfAnOperationIsEnough calls each operation with its own scope alone, and with the
+// one that covers all.
 func TestTheScopeOfAnOperationIsEnough(t *testing.T) {
 	w := newWorld(t)
 	for name, op := range operations() {
@@ -210,7 +216,12 @@ func TestTheScopeOfAnOperationIsEnough(t *testing.T) {
 
 func TestActorNames(t *testing.T) {
 	for want, a := range map[string]admin.Actor{
-		"cli": admin.CommandLine(), "0199": {User: "0199", Client: "console"}, "robot": {Client: "robot"}, "": {},
+		"cli": admin.CommandLine(), "0199": {
+			User:   "0199",
+			Client: "console",
+		}, "robot": {
+			Client: "robot",
+		}, "": {},
 	} {
 		if a.Name() != want {
 			t.Errorf("got %q, want %q", a.Name(), want)
@@ -231,7 +242,10 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{URL: "sqlite::memory:", Report: func(err error) { t.Error(err) }})
+	db, err := store.Open(t.Context(), store.Options{
+		URL:    "sqlite::memory:",
+		Report: func(err error) { t.Error(err) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +261,12 @@ func newWorld(t *testing.T) *world {
 	passwords := secret.NewPasswords(1, 8)
 	ring := jose.NewRing(db, keys)
 	w.ops = admin.New(
-		admin.Config{Issuer: "https://id.example", AccessTTL: time.Hour, IDTokenTTL: time.Hour, Algorithm: jose.ES256},
+		admin.Config{
+			Issuer:     "https://id.example",
+			AccessTTL:  time.Hour,
+			IDTokenTTL: time.Hour,
+			Algorithm:  jose.ES256,
+		},
 		admin.Parts{
 			Store:     db,
 			Keys:      keys,
@@ -286,7 +305,10 @@ func (w *world) createUser(email, roles string) *identity.User {
 		values["roles"] = roles
 	}
 	u, err := w.ops.CreateUser(w.t.Context(), admin.CommandLine(),
-		admin.NewUser{Fields: patch(w.t, identity.UserFields(), values), Password: "correct horse battery 9A"})
+		admin.NewUser{
+			Fields:   patch(w.t, identity.UserFields(), values),
+			Password: "correct horse battery 9A",
+		})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -349,7 +371,10 @@ func TestTheLastAdministratorStays(t *testing.T) {
 func TestRejectedPasswordCreatesNoAccount(t *testing.T) {
 	w := newWorld(t)
 	p := patch(t, identity.UserFields(), map[string]string{"email": "ada@example.com"})
-	_, err := w.ops.CreateUser(t.Context(), admin.CommandLine(), admin.NewUser{Fields: p, Password: "short"})
+	_, err := w.ops.CreateUser(t.Context(), admin.CommandLine(), admin.NewUser{
+		Fields:   p,
+		Password: "short",
+	})
 	var f *fault.Error
 	if !errors.As(err, &f) || f.Kind != fault.Invalid || f.Field != "password" {
 		t.Errorf("got %v", err)
@@ -359,7 +384,8 @@ func TestRejectedPasswordCreatesNoAccount(t *testing.T) {
 	}
 }
 
-// TestAnUpdateTouchesWhatItNames changes two fields of a client while the copy in memory is stale.
+// TestAnUpdateTouchesWhatItNames changes two fields of a client while the copy in memory is
+// stale.
 func TestAnUpdateTouchesWhatItNames(t *testing.T) {
 	w := newWorld(t)
 	w.createClient(map[string]string{"client_name": "App", "grant_types": "client_credentials", "roles": "reader"})
@@ -372,7 +398,9 @@ func TestAnUpdateTouchesWhatItNames(t *testing.T) {
 	if c := out.Client; c.Name != "The App" || !c.DPoPBound || !slices.Equal(c.Roles, []string{"reader"}) {
 		t.Errorf("got %+v", c)
 	}
-	events, err := w.ops.Events(t.Context(), admin.CommandLine(), admin.AuditQuery{Type: audit.ClientUpdated})
+	events, err := w.ops.Events(t.Context(), admin.CommandLine(), admin.AuditQuery{
+		Type: audit.ClientUpdated,
+	})
 	if err != nil || len(events) != 1 || events[0].Detail["changed"] != "client_name dpop_bound_access_tokens" {
 		t.Errorf("got %+v, %v", events, err)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Events returns a page of the audit log, newest first. q.User may be an id, email address or user
-// name; an id may be that of a deleted user.
+// Events returns a page of the audit log, newest first. q.User may be an id, email address or
+// user name; an id may be that of a deleted user.
 func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) ([]audit.Event, error) {
 	if err := a.require(ScopeAuditRead); err != nil {
 		return nil, err
@@ -22,7 +22,8 @@ func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) ([]audit
 	return o.store.ListAudit(ctx, q)
 }
 
-// ExportEvents calls write with every event that matches, newest first, and stops at its first error.
+// ExportEvents calls write with every event that matches, newest first, and stops at its first
+// error.
 func (o *Operations) ExportEvents(ctx context.Context, a Actor, q AuditQuery, write func(*audit.Event) error) error {
 	if err := a.require(ScopeAuditExport); err != nil {
 		return err

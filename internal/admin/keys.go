@@ -55,7 +55,11 @@ func (o *Operations) RotateKey(ctx context.Context, a Actor, in KeyRotation) (*R
 	if err != nil {
 		return nil, err
 	}
-	out := &RotatedKey{Key: r.key, Retires: slices.Concat(r.retire, r.hasten), PublishedUntil: r.expires}
+	out := &RotatedKey{
+		Key:            r.key,
+		Retires:        slices.Concat(r.retire, r.hasten),
+		PublishedUntil: r.expires,
+	}
 	return out, o.rotate(ctx, a, r)
 }
 

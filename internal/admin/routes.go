@@ -247,8 +247,8 @@ func (s *routeSet) validate(r *access.Route) (*Route, error) {
 	return s.describe(r), nil
 }
 
-// check returns a function that judges a change of one route by all routes as they will be. Routes
-// that collide with each other only because the file has changed do not stop it.
+// check returns a function that judges a change of one route by all routes as they will be.
+// Routes that collide with each other only because the file has changed do not stop it.
 func (s *routeSet) check(changed string) func([]access.Route) error {
 	return func(stored []access.Route) error {
 		var own *access.Compiled

@@ -42,8 +42,8 @@ func texts(t *testing.T, rooms []string, f func(text string)) {
 	}
 }
 
-// TestNoRouteCoversOurOwnPaths looks for everything in the handlers that is written like one of our
-// paths.
+// TestNoRouteCoversOurOwnPaths looks for everything in the handlers that is written like one of
+// our paths.
 func TestNoRouteCoversOurOwnPaths(t *testing.T) {
 	path := regexp.MustCompile(`^(?:[A-Z]+ )?/([a-z0-9._-]{2,})(?:$|[/?{])`)
 	found := map[string]bool{}
@@ -66,7 +66,10 @@ func TestNoRouteCoversOurOwnPaths(t *testing.T) {
 	}
 	o := RouteOptions("https://id.example", &access.File{})
 	for _, first := range ownPaths() {
-		if _, err := access.Compile(access.Route{Prefix: "/" + first + "/x", Upstreams: []string{"http://x"}}, o); err == nil {
+		if _, err := access.Compile(access.Route{
+			Prefix:    "/" + first + "/x",
+			Upstreams: []string{"http://x"},
+		}, o); err == nil {
 			t.Errorf("a route for /%s/x can be made", first)
 		}
 	}
@@ -78,16 +81,26 @@ func TestLoopbackNamesAreOurs(t *testing.T) {
 		"http://localhost:8080": "127.0.0.1", "http://127.0.0.1:8080": "::1", "http://[::1]:8080": "localhost", "https://ID.example:8443": "id.EXAMPLE",
 	} {
 		o := RouteOptions(issuer, &access.File{})
-		if _, err := access.Compile(access.Route{Host: host, Prefix: "/login", Upstreams: []string{"http://x"}}, o); err == nil {
+		if _, err := access.Compile(access.Route{
+			Host:      host,
+			Prefix:    "/login",
+			Upstreams: []string{"http://x"},
+		}, o); err == nil {
 			t.Errorf("with the issuer %s a route can cover /login at %s", issuer, host)
 		}
 	}
 }
 
-// TestRoutesTogether: a server has the routes of the file and of the database, or is told why not.
+// TestRoutesTogether: a server has the routes of the file and of the database, or is told why
+// not.
 func TestRoutesTogether(t *testing.T) {
 	route := func(id, domain string) access.Route {
-		return access.Route{ID: id, Domain: domain, Version: "v1", Upstreams: []string{"http://x"}}
+		return access.Route{
+			ID:        id,
+			Domain:    domain,
+			Version:   "v1",
+			Upstreams: []string{"http://x"},
+		}
 	}
 	file := &access.File{Routes: []access.Route{route("file:a", "a")}}
 	table, err := NewRouteTable(RouteOptions("https://id.example", file), file, []access.Route{route("1", "b")})

@@ -58,8 +58,8 @@ func compileRoutes(o access.Options, lists ...[]access.Route) ([]*access.Compile
 	return out, failed
 }
 
-// NewRouteTable compiles the routes of the file and of the database into one table. The error names
-// every route that cannot be compiled, and why.
+// NewRouteTable compiles the routes of the file and of the database into one table. The error
+// names every route that cannot be compiled, and why.
 func NewRouteTable(o access.Options, file *access.File, stored []access.Route) (*access.Table, error) {
 	all, err := compileRoutes(o, file.Routes, stored)
 	if err != nil {

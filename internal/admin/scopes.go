@@ -25,13 +25,17 @@ type ScopePatch = field.Patch[oauth.Scope]
 func ScopeFields() []field.Field[oauth.Scope] {
 	return []field.Field[oauth.Scope]{
 		{
-			Name: "description", Flag: "description", Placeholder: "TEXT", Required: true,
-			Help:      "What the consent page says; it completes \"This application wants to …\".",
-			Text:      func(s *oauth.Scope) *string { return &s.Description },
-			Normalize: strings.TrimSpace,
+			Name:        "description",
+			Flag:        "description",
+			Placeholder: "TEXT",
+			Required:    true,
+			Help:        "What the consent page says; it completes \"This application wants to …\".",
+			Text:        func(s *oauth.Scope) *string { return &s.Description },
+			Normalize:   strings.TrimSpace,
 		},
 		{
-			Name: "default", Flag: "default",
+			Name:   "default",
+			Flag:   "default",
 			Help:   "Grant it to clients that request no scope.",
 			Switch: func(s *oauth.Scope) *bool { return &s.Default },
 		},

@@ -50,8 +50,8 @@ func (o *Operations) RevokeUserSessions(ctx context.Context, a Actor, user strin
 	})
 }
 
-// RevokeUserAccess ends all sessions of a user and all that applications and devices hold in their
-// name, offline access included.
+// RevokeUserAccess ends all sessions of a user and all that applications and devices hold in
+// their name, offline access included.
 func (o *Operations) RevokeUserAccess(ctx context.Context, a Actor, user string) (*identity.User, error) {
 	return o.revokeAll(ctx, a, user, "all_sessions_and_grants", func(u *identity.User, ev audit.Event) error {
 		return o.store.EndUserAccess(ctx, u.ID, ev.At, "", ev)

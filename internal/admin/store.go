@@ -16,8 +16,8 @@ import (
 // ReasonLastAdministrator marks a conflict: the change would leave no administrator.
 const ReasonLastAdministrator = "last_administrator"
 
-// Store is what the operations need of storage. Every change commits together with its events, and
-// an update writes only the fields in which the new value differs from the old one.
+// Store is what the operations need of storage. Every change commits together with its events,
+// and an update writes only the fields in which the new value differs from the old one.
 type Store interface {
 	UserStore
 	ClientStore
@@ -45,8 +45,8 @@ type UserStore interface {
 	ListUsers(ctx context.Context, q UserQuery) (users []identity.User, total int, err error)
 	// CreateUser stores a new user, or returns fault.Conflict for a name that is in use.
 	CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error
-	// SetUserDisabled and DeleteUser end everything the user has open. They return fault.Conflict with
-	// ReasonLastAdministrator rather than leave the server without an active administrator.
+	// SetUserDisabled and DeleteUser end everything the user has open. They return fault.Conflict
+	// with ReasonLastAdministrator rather than leave the server without an active administrator.
 	SetUserDisabled(ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event) error
 	DeleteUser(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error
 	// Credentials returns the user's second factors, also those that are not confirmed.
@@ -64,8 +64,8 @@ type ClientStore interface {
 	// CreateClient stores a new client, or returns fault.Conflict for an id that is in use.
 	CreateClient(ctx context.Context, c *client.Client, ev ...audit.Event) error
 	UpdateClient(ctx context.Context, old, new *client.Client, ev ...audit.Event) error
-	// AddSecret stores a new secret. Of the client's secrets the newest stay, as many as keepNewest says;
-	// the older ones among these expire at oldExpires.
+	// AddSecret stores a new secret. Of the client's secrets the newest stay, as many as
+	// keepNewest says; the older ones among these expire at oldExpires.
 	AddSecret(ctx context.Context, id client.ID, s client.Secret, keepNewest int, oldExpires time.Time,
 		ev ...audit.Event) error
 	DeleteClient(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error
@@ -85,7 +85,8 @@ type ScopeStore interface {
 type RouteStore interface {
 	// Routes returns the stored routes, shared.
 	Routes() []access.Route
-	// CreateRoute and UpdateRoute call check with all routes as they will be; its error undoes the change.
+	// CreateRoute and UpdateRoute call check with all routes as they will be; its error undoes
+	// the change.
 	CreateRoute(ctx context.Context, r *access.Route, check func([]access.Route) error, ev ...audit.Event) error
 	UpdateRoute(ctx context.Context, old, new *access.Route, check func([]access.Route) error, ev ...audit.Event) error
 	DeleteRoute(ctx context.Context, id string, ev ...audit.Event) error
@@ -97,7 +98,8 @@ type SessionStore interface {
 	UserSessions(ctx context.Context, id identity.UserID, now time.Time) ([]identity.Session, error)
 	// ListSessions returns a page of active sessions, newest first, and how many match in all.
 	ListSessions(ctx context.Context, q SessionQuery) (sessions []identity.Session, total int, err error)
-	// EndSession and EndOtherSessions also revoke the tokens that the sessions gave, if tokens is true.
+	// EndSession and EndOtherSessions also revoke the tokens that the sessions gave, if tokens is
+	// true.
 	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
 	EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time, tokens bool,
 		ev ...audit.Event) error

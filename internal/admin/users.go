@@ -200,8 +200,8 @@ func (o *Operations) EnableUser(ctx context.Context, a Actor, ref string) (*iden
 	})
 }
 
-// DeleteUser deletes an account with all that belongs to it. The last active administrator cannot be
-// deleted.
+// DeleteUser deletes an account with all that belongs to it. The last active administrator cannot
+// be deleted.
 func (o *Operations) DeleteUser(ctx context.Context, a Actor, ref string) (*identity.User, error) {
 	return o.changeUser(ctx, a, ref, audit.UserDeleted, func(u *identity.User, ev audit.Event) error {
 		return o.store.DeleteUser(ctx, u.ID, ev.At, ev)

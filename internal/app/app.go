@@ -16,8 +16,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
-// Main runs one command line, given without the program's name, and returns the exit status: 0 for
-// success, 1 for failure, 2 for wrong usage. An error is one line on stderr.
+// Main runs one command line, given without the program's name, and returns the exit status: 0
+// for success, 1 for failure, 2 for wrong usage. An error is one line on stderr.
 func Main(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	e := &env{
 		stdout:  stdout,
@@ -50,7 +50,8 @@ func program(e *env) cli.Program {
 	}
 }
 
-// lookup returns a function that reads a list of NAME=value as the system does: the last one counts.
+// lookup returns a function that reads a list of NAME=value as the system does: the last one
+// counts.
 func lookup(environ []string) func(string) string {
 	vars := make(map[string]string, len(environ))
 	for _, kv := range environ {
@@ -95,8 +96,8 @@ func (p *parts) operations(e *env) *admin.Operations {
 	)
 }
 
-// migrate brings the schema up to date and returns the migrations applied, or with dryRun those that
-// are pending.
+// migrate brings the schema up to date and returns the migrations applied, or with dryRun those
+// that are pending.
 func migrate(ctx context.Context, cfg *config.Config, dryRun bool) (names []string, err error) {
 	db, err := store.Open(ctx, store.Options{URL: string(cfg.Storage.DatabaseURL), Readers: 1})
 	if err != nil {

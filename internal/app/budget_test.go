@@ -19,7 +19,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// hot is a server with one confidential client and one user's tokens, for the requests that come by the thousand.
+// hot is a server with one confidential client and one user's tokens, for the requests that come
+// by the thousand.
 type hot struct {
 	handler http.Handler
 	now     time.Time
@@ -33,7 +34,9 @@ func newHot(t testing.TB) *hot {
 	ctx := t.Context()
 	h := &hot{now: time.Now()}
 	e := &env{
-		stdout: io.Discard, stderr: io.Discard, now: time.Now,
+		stdout:  io.Discard,
+		stderr:  io.Discard,
+		now:     time.Now,
 		environ: []string{"DATABASE_URL=sqlite::memory:", "JWT_ALGORITHM=ES256", "LOG_LEVEL=info", "RATE_LIMIT_TOKEN_MAX=0"},
 	}
 	cfg, err := loadConfig(e, nil, "")
@@ -59,24 +62,48 @@ func (h *hot) seed(t testing.TB, ctx context.Context, p *parts) {
 	t.Helper()
 	h.secret = secret.NewToken(secret.PrefixClientSecret)
 	cl := &client.Client{
-		ID: "web", Name: "Web", Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeClient}, Redirects: []string{"https://a.example/cb"},
-		Scopes: []string{"openid", "profile", "email", "read"}, Secrets: []client.Secret{{ID: secret.NewID(h.now), Hash: p.keys.Hash(h.secret), CreatedAt: h.now}},
-		CreatedAt: h.now, UpdatedAt: h.now,
+		ID:        "web",
+		Name:      "Web",
+		Grants:    []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeClient},
+		Redirects: []string{"https://a.example/cb"},
+		Scopes:    []string{"openid", "profile", "email", "read"},
+		Secrets: []client.Secret{{
+			ID:        secret.NewID(h.now),
+			Hash:      p.keys.Hash(h.secret),
+			CreatedAt: h.now,
+		}},
+		CreatedAt: h.now,
+		UpdatedAt: h.now,
 	}
 	if err := p.db.CreateClient(ctx, cl); err != nil {
 		t.Fatal(err)
 	}
-	u := &identity.User{ID: identity.UserID(secret.NewID(h.now)), Email: "ada@example.com", Name: "Ada", CreatedAt: h.now, UpdatedAt: h.now}
+	u := &identity.User{
+		ID:        identity.UserID(secret.NewID(h.now)),
+		Email:     "ada@example.com",
+		Name:      "Ada",
+		CreatedAt: h.now,
+		UpdatedAt: h.now,
+	}
 	if err := p.db.CreateUser(ctx, u); err != nil {
 		t.Fatal(err)
 	}
 	code := secret.NewToken(secret.PrefixCode)
 	err := p.db.PutCode(ctx, p.keys.Hash(code), &oauth.Code{
 		Grant: oauth.Grant{
-			ID: oauth.GrantID(secret.NewID(h.now)), Client: cl.ID, User: u.ID, Kind: client.GrantTypeCode, Scopes: []string{"openid", "profile", "email"},
-			AuthTime: h.now, AMR: []string{"pwd"}, ACR: identity.ACR1, CreatedAt: h.now, LastUsedAt: h.now,
+			ID:         oauth.GrantID(secret.NewID(h.now)),
+			Client:     cl.ID,
+			User:       u.ID,
+			Kind:       client.GrantTypeCode,
+			Scopes:     []string{"openid", "profile", "email"},
+			AuthTime:   h.now,
+			AMR:        []string{"pwd"},
+			ACR:        identity.ACR1,
+			CreatedAt:  h.now,
+			LastUsedAt: h.now,
 		},
-		RedirectURI: "https://a.example/cb", ExpiresAt: h.now.Add(time.Minute),
+		RedirectURI: "https://a.example/cb",
+		ExpiresAt:   h.now.Add(time.Minute),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +150,8 @@ func (h *hot) post(t testing.TB, path string, form url.Values) string {
 	return h.do(t, h.request("POST", path, form, ""))
 }
 
-// work lists the hot requests with their budgets: allocations, those of the test's own request and recorder included.
+// work lists the hot requests with their budgets: allocations, those of the test's own request
+// and recorder included.
 func (h *hot) work(t testing.TB) []struct {
 	name   string
 	budget float64
@@ -148,7 +176,8 @@ func (h *hot) work(t testing.TB) []struct {
 	}
 }
 
-// TestAllocationBudgets keeps the hot requests from growing unnoticed. Throughput is measured elsewhere.
+// TestAllocationBudgets keeps the hot requests from growing unnoticed. Throughput is measured
+// elsewhere.
 func TestAllocationBudgets(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates, too")

@@ -35,7 +35,12 @@ func selfSigned(t *testing.T, name string) (certFile, keyFile string, pair tls.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	form := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	form := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		DNSNames:     []string{name},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+	}
 	cert, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +51,10 @@ func selfSigned(t *testing.T, name string) (certFile, keyFile string, pair tls.C
 	}
 	dir := t.TempDir()
 	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: der}} {
+	for file, block := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: cert},
+		keyFile:  {Type: "PRIVATE KEY", Bytes: der},
+	} {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -57,13 +65,19 @@ func selfSigned(t *testing.T, name string) (certFile, keyFile string, pair tls.C
 	return certFile, keyFile, pair
 }
 
-// secureServer is a server that speaks TLS, with one client whose tokens are bound to its certificate.
+// secureServer is a server that speaks TLS, with one client whose tokens are bound to its
+// certificate.
 func secureServer(t *testing.T, settings ...string) (origin string, roots *x509.CertPool, pass string) {
 	t.Helper()
 	certFile, keyFile, pair := selfSigned(t, "localhost")
-	e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: append([]string{
-		"DATABASE_URL=sqlite::memory:", "SSL_CERT=" + certFile, "SSL_KEY=" + keyFile, "JWT_ALGORITHM=ES256",
-	}, settings...)}
+	e := &env{
+		stdout: io.Discard,
+		stderr: io.Discard,
+		now:    time.Now,
+		environ: append([]string{
+			"DATABASE_URL=sqlite::memory:", "SSL_CERT=" + certFile, "SSL_KEY=" + keyFile, "JWT_ALGORITHM=ES256",
+		}, settings...),
+	}
 	cfg, err := loadConfig(e, nil, "")
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +98,18 @@ func secureServer(t *testing.T, settings ...string) (origin string, roots *x509.
 	}
 	pass = secret.NewToken(secret.PrefixClientSecret)
 	err = p.db.CreateClient(t.Context(), &client.Client{
-		ID: "batch", Name: "Batch", Grants: []string{client.GrantTypeClient}, Scopes: []string{"read"}, CertBound: true, CreatedAt: e.now(), UpdatedAt: e.now(),
-		Secrets: []client.Secret{{ID: secret.NewID(e.now()), Hash: p.keys.Hash(pass), CreatedAt: e.now()}},
+		ID:        "batch",
+		Name:      "Batch",
+		Grants:    []string{client.GrantTypeClient},
+		Scopes:    []string{"read"},
+		CertBound: true,
+		CreatedAt: e.now(),
+		UpdatedAt: e.now(),
+		Secrets: []client.Secret{{
+			ID:        secret.NewID(e.now()),
+			Hash:      p.keys.Hash(pass),
+			CreatedAt: e.now(),
+		}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -105,16 +129,21 @@ func secureServer(t *testing.T, settings ...string) (origin string, roots *x509.
 	return cfg.Server.BaseURL, roots, pass
 }
 
-// RFC 8705 §3 over TLS: the server asks for a certificate only where it is told to, takes one of any issuer, and needs none for
-// anything but bound tokens.
+// RFC 8705 §3 over TLS: the server asks for a certificate only where it is told to, takes one of
+// any issuer, and needs none for anything but bound tokens.
 func TestClientCertificates(t *testing.T) {
 	_, _, mine := selfSigned(t, "client")
 	for name, on := range map[string]bool{"on": true, "off": false} {
 		t.Run(name, func(t *testing.T) {
-			origin, roots, pass := secureServer(t, "TLS_CLIENT_CERTS="+map[bool]string{true: "true", false: "false"}[on])
+			origin, roots, pass := secureServer(t, "TLS_CLIENT_CERTS="+map[bool]string{
+				true:  "true",
+				false: "false",
+			}[on])
 			call := func(path string, form url.Values, certs ...tls.Certificate) map[string]any {
 				t.Helper()
-				tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: certs}}
+				tr := &http.Transport{
+					TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: certs},
+				}
 				defer tr.CloseIdleConnections()
 				cl := &http.Client{Transport: tr, Timeout: 10 * time.Second}
 				res, err := cl.Get(origin + path)

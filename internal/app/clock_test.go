@@ -60,10 +60,15 @@ func newJumper(t *testing.T) *jumper {
 	t.Helper()
 	j := &jumper{t: t, clock: new(dial)}
 	j.clock.ms.Store(time.Now().UnixMilli())
-	j.e = &env{stdout: io.Discard, stderr: io.Discard, now: j.clock.now, environ: []string{
-		"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db"), "JWT_ALGORITHM=ES256",
-		"RATE_LIMIT_TOKEN_MAX=0", "RATE_LIMIT_LOGIN_MAX=0", "RATE_LIMIT_DEVICE_MAX=2", "RATE_LIMIT_DEVICE_WINDOW=60",
-	}}
+	j.e = &env{
+		stdout: io.Discard,
+		stderr: io.Discard,
+		now:    j.clock.now,
+		environ: []string{
+			"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db"), "JWT_ALGORITHM=ES256",
+			"RATE_LIMIT_TOKEN_MAX=0", "RATE_LIMIT_LOGIN_MAX=0", "RATE_LIMIT_DEVICE_MAX=2", "RATE_LIMIT_DEVICE_WINDOW=60",
+		},
+	}
 	j.p, j.hot = j.open()
 	j.now = j.clock.now()
 	j.seed(t, t.Context(), j.p)
@@ -96,20 +101,36 @@ func (j *jumper) register() {
 	j.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(j.t, err)
-	j.agent = &jose.JSONWebKey{Key: key, KeyID: "k", Algorithm: "ES256", Use: "sig"}
+	j.agent = &jose.JSONWebKey{
+		Key:       key,
+		KeyID:     "k",
+		Algorithm: "ES256",
+		Use:       "sig",
+	}
 	public := j.agent.Public()
 	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}})
 	must(j.t, err)
 	now := j.clock.now()
 	must(j.t, j.p.db.CreateClient(j.t.Context(), &client.Client{
-		ID: "agent", Name: "Agent", AuthMethod: client.MethodPrivateKey, JWKS: keys, Grants: []string{client.GrantTypeClient}, Scopes: []string{"openid"},
-		CreatedAt: now, UpdatedAt: now,
+		ID:         "agent",
+		Name:       "Agent",
+		AuthMethod: client.MethodPrivateKey,
+		JWKS:       keys,
+		Grants:     []string{client.GrantTypeClient},
+		Scopes:     []string{"openid"},
+		CreatedAt:  now,
+		UpdatedAt:  now,
 	}))
 	hash, err := j.p.passwords.Hash(j.t.Context(), jumperPassword)
 	must(j.t, err)
 	for _, name := range []string{"bob", "eve"} {
 		must(j.t, j.p.db.CreateUser(j.t.Context(), &identity.User{
-			ID: identity.UserID(secret.NewID(now)), Username: name, PasswordHash: hash, PasswordChangedAt: now, CreatedAt: now, UpdatedAt: now,
+			ID:                identity.UserID(secret.NewID(now)),
+			Username:          name,
+			PasswordHash:      hash,
+			PasswordChangedAt: now,
+			CreatedAt:         now,
+			UpdatedAt:         now,
 		}))
 	}
 }
@@ -163,10 +184,19 @@ func (j *jumper) code() string {
 	now, code := j.clock.now(), secret.NewToken(secret.PrefixCode)
 	must(j.t, j.p.db.PutCode(j.t.Context(), j.p.keys.Hash(code), &oauth.Code{
 		Grant: oauth.Grant{
-			ID: oauth.GrantID(secret.NewID(now)), Client: "web", User: u.ID, Kind: client.GrantTypeCode, Scopes: []string{"openid"},
-			AuthTime: now, AMR: []string{"pwd"}, ACR: identity.ACR1, CreatedAt: now, LastUsedAt: now,
+			ID:         oauth.GrantID(secret.NewID(now)),
+			Client:     "web",
+			User:       u.ID,
+			Kind:       client.GrantTypeCode,
+			Scopes:     []string{"openid"},
+			AuthTime:   now,
+			AMR:        []string{"pwd"},
+			ACR:        identity.ACR1,
+			CreatedAt:  now,
+			LastUsedAt: now,
 		},
-		RedirectURI: "https://a.example/cb", ExpiresAt: now.Add(time.Minute),
+		RedirectURI: "https://a.example/cb",
+		ExpiresAt:   now.Add(time.Minute),
 	}))
 	return code
 }
@@ -229,8 +259,8 @@ func (j *jumper) prove(what, want, assertion string) {
 		"client_assertion", assertion)
 }
 
-// The clock was an hour ahead and is put right. What is out lives longer by that hour at most; nothing is shut out for longer, and
-// what ends now has ended, though it comes from the future.
+// The clock was an hour ahead and is put right. What is out lives longer by that hour at most;
+// nothing is shut out for longer, and what ends now has ended, though it comes from the future.
 func TestClockGoesBack(t *testing.T) {
 	t.Parallel()
 	j := newJumper(t)
@@ -287,7 +317,8 @@ func TestClockGoesBack(t *testing.T) {
 	j.own()
 }
 
-// The clock jumps ahead, everything is swept by it, and it is put right. What was used up or revoked before stays so.
+// The clock jumps ahead, everything is swept by it, and it is put right. What was used up or
+// revoked before stays so.
 func TestClockGoesForwardAndBack(t *testing.T) {
 	t.Parallel()
 	j := newJumper(t)
@@ -316,7 +347,10 @@ func TestClockGoesForwardAndBack(t *testing.T) {
 
 	j.clock.move(-jump)
 	_, again := j.open()
-	for what, h := range map[string]*hot{"the server": j.hot, "another server": {handler: again.handler, secret: j.secret}} {
+	for what, h := range map[string]*hot{"the server": j.hot, "another server": {
+		handler: again.handler,
+		secret:  j.secret,
+	}} {
 		j.handler = h.handler
 		j.active(what+": a token", own, true)
 		j.active(what+": a revoked token", revoked, false)
@@ -383,7 +417,8 @@ func oneTime(seed []byte, now time.Time) string {
 	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[sum[len(sum)-1]&0x0f:])&0x7fffffff%1_000_000)
 }
 
-// Periodic work goes on over a jump: a lease from the future ends, at the latest, when the clock gets there.
+// Periodic work goes on over a jump: a lease from the future ends, at the latest, when the clock
+// gets there.
 func TestClockAndLeases(t *testing.T) {
 	t.Parallel()
 	j := newJumper(t)

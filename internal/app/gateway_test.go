@@ -33,7 +33,12 @@ func newDoor(t *testing.T, settings ...string) *door {
 	}))
 	t.Cleanup(d.service.Close)
 	d.environ = append([]string{"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "g.db"), "RATE_LIMIT_ENABLED=false"}, settings...)
-	e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: d.environ}
+	e := &env{
+		stdout:  io.Discard,
+		stderr:  io.Discard,
+		now:     time.Now,
+		environ: d.environ,
+	}
 	cfg, err := loadConfig(e, nil, "")
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +77,8 @@ func (d *door) ask(path, token string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-// soon waits until a path answers with a status, for a second and a little: as long as a change may take.
+// soon waits until a path answers with a status, for a second and a little: as long as a change
+// may take.
 func (d *door) soon(what, path, token string, status int) string {
 	d.t.Helper()
 	begun := time.Now()
@@ -110,7 +116,8 @@ func TestRoutesFollowCommands(t *testing.T) {
 	d.soon("what is ours is served all along", "/.well-known/openid-configuration", "", http.StatusOK)
 }
 
-// A token that a client's end or its own revocation has ended passes no more, and explain says why.
+// A token that a client's end or its own revocation has ended passes no more, and explain says
+// why.
 func TestRevokedAtTheDoor(t *testing.T) {
 	d := newDoor(t)
 	d.command("route", "create", "--domain", "shop", "--version", "v1", "--upstream", d.service.URL)
@@ -128,7 +135,7 @@ func TestRevokedAtTheDoor(t *testing.T) {
 	for {
 		var out, errs bytes.Buffer
 		code := Main(t.Context(), []string{"explain", id}, d.environ, strings.NewReader(""), &out, &errs)
-		if code == 0 && strings.Contains(out.String(), "To make it succeed") {
+		if code == 0 && strings.Contains(out.String(), "To fix: ") {
 			break
 		}
 		if time.Since(begun) > 3*time.Second {

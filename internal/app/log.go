@@ -10,11 +10,11 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/config"
 )
 
-// newLogger makes the log that LOG_LEVEL and LOG_FORMAT ask for.
+// newLogger returns a logger as LOG_LEVEL and LOG_FORMAT say.
 func newLogger(w io.Writer, cfg *config.Config) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(cfg.Server.LogLevel)); err != nil {
-		level = slog.LevelInfo // the settings accept no other words
+		level = slog.LevelInfo // the settings have validated it
 	}
 	opt := &slog.HandlerOptions{Level: level}
 	if cfg.Server.LogFormat == "json" {
@@ -28,8 +28,8 @@ const (
 	logBuffer     = 64 << 10
 )
 
-// logWriter gathers lines and writes them together: a system call per request costs a fifth of the server's speed.
-// Close writes the rest.
+// logWriter buffers lines and writes them in batches: a system call per request would cost a fifth
+// of the throughput. Close writes the rest.
 type logWriter struct {
 	out  io.Writer
 	mu   sync.Mutex
@@ -44,7 +44,7 @@ func newLogWriter(out io.Writer) *logWriter {
 	return w
 }
 
-// Write takes one line.
+// Write buffers one line.
 func (w *logWriter) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -54,7 +54,7 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	return w.buf.Write(p)
 }
 
-// Close writes what is left.
+// Close writes the buffer and ends the writer.
 func (w *logWriter) Close() {
 	close(w.stop)
 	<-w.done

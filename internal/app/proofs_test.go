@@ -10,7 +10,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// With REDIS_URL, a proof that one server has taken is no good at another, wherever rate limits are counted (RFC 9449 §11.1).
+// With REDIS_URL, a proof that one server has taken is no good at another, wherever rate limits
+// are counted (RFC 9449 §11.1).
 func TestServersShareProofs(t *testing.T) {
 	redis := testkit.StartRedis(t).URL()
 	for name, row := range map[string]struct {
@@ -21,7 +22,12 @@ func TestServersShareProofs(t *testing.T) {
 	} {
 		var errs []error
 		for range 2 {
-			e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: append([]string{"DATABASE_URL=sqlite::memory:"}, row.settings...)}
+			e := &env{
+				stdout:  io.Discard,
+				stderr:  io.Discard,
+				now:     time.Now,
+				environ: append([]string{"DATABASE_URL=sqlite::memory:"}, row.settings...),
+			}
 			cfg, err := loadConfig(e, nil, "")
 			if err != nil {
 				t.Fatal(err)
@@ -40,7 +46,11 @@ func TestServersShareProofs(t *testing.T) {
 					f()
 				}
 			})
-			errs = append(errs, s.tokens.CheckReplay(t.Context(), &dpop.Proof{Thumbprint: "key", ID: name, IssuedAt: time.Now()}, time.Now()))
+			errs = append(errs, s.tokens.CheckReplay(t.Context(), &dpop.Proof{
+				Thumbprint: "key",
+				ID:         name,
+				IssuedAt:   time.Now(),
+			}, time.Now()))
 		}
 		if errs[0] != nil || (errs[1] != nil) != row.shared {
 			t.Errorf("%s: %v", name, errs)

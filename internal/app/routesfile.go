@@ -12,7 +12,8 @@ import (
 // maxRoutesFile bounds the file that ROUTES_FILE names, in bytes.
 const maxRoutesFile = 16 << 20
 
-// routesFile reads the file that ROUTES_FILE names. It returns an empty file when the setting is empty.
+// routesFile reads the file that ROUTES_FILE names. It returns an empty file when the setting is
+// empty.
 func routesFile(cfg *config.Config) (*access.File, error) {
 	name := cfg.Gateway.RoutesFile
 	if name == "" {

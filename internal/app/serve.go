@@ -19,7 +19,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Bounds on connections. A header as large as a sealed request with cookies beside it must fit.
+// Limits of connections. The header must have room for a sealed request and cookies.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 30 * time.Second
@@ -28,11 +28,12 @@ const (
 	maxHeaderBytes    = 48 << 10
 )
 
-// serve runs the server until ctx ends, then finishes the requests that it has begun.
+// serve runs the server until ctx ends, and then finishes the requests in progress.
 func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	if e.getenv("GOGC") == "" {
-		// The live heap is small, and most of what a request allocates dies with it: collecting at four times
-		// the live heap instead of twice costs some megabytes and saves a tenth of the processor.
+		// The heap is small, and most of what a request allocates is garbage when it ends. A
+		// collection at four times the heap instead of twice costs some megabytes and saves a
+		// tenth of the CPU time.
 		debug.SetGCPercent(300)
 	}
 	listeners, err := listen(cfg)
@@ -43,7 +44,8 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	out := newLogWriter(e.stderr)
 	defer out.Close()
 	log := newLogger(out, cfg)
-	p, err := openParts(ctx, e, cfg, func(err error) { log.Error("trouble in the background", "error", err) })
+	onError := func(err error) { log.Error("background task failed", "error", err) }
+	p, err := openParts(ctx, e, cfg, onError)
 	if err != nil {
 		return err
 	}
@@ -56,15 +58,15 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 		return err
 	}
 	if e.getenv("GOMAXPROCS") == "" {
-		// One more than there are cores: while all of them sign or hash, which takes milliseconds and does not yield, or one waits for
-		// the disk, there is a thread that takes in requests, and the operating system shares the cores out. What bounds signing
-		// and hashing has counted the cores before.
+		// One more than there are cores: signing and hashing take milliseconds without yielding,
+		// and a thread may wait for the disk. The additional thread accepts requests meanwhile.
+		// The limits of signing and hashing were computed from the number of cores before.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	return s.run(ctx, cfg, listeners, log)
 }
 
-// listen opens the ports first: a server that cannot listen should not touch the database.
+// listen opens the ports before the database, which a server that cannot listen must not touch.
 func listen(cfg *config.Config) ([]net.Listener, error) {
 	var out []net.Listener
 	for i, host := range cfg.Hosts() {
@@ -74,7 +76,8 @@ func listen(cfg *config.Config) ([]net.Listener, error) {
 				continue
 			}
 			closeAll(out)
-			return nil, fmt.Errorf("port %d cannot be used: %w; end the program that has it, or choose another with --port", cfg.Server.Port, err)
+			return nil, fmt.Errorf("cannot listen on port %d: %w; stop the program that uses it, "+
+				"or choose another port with --port", cfg.Server.Port, err)
 		}
 		if cfg.Server.Port == 0 {
 			cfg.ListeningOn(l.Addr().(*net.TCPAddr).Port)
@@ -90,31 +93,48 @@ func closeAll(ls []net.Listener) {
 	}
 }
 
-// run serves on all listeners and stops gracefully.
-func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Listener, log *slog.Logger) error {
+// newHTTPServer returns the HTTP server with its limits and protocols.
+func (s *server) newHTTPServer(cfg *config.Config, log *slog.Logger) (*http.Server, error) {
 	hs := &http.Server{
-		Handler: s.handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
-		IdleTimeout: keepAliveTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler:           s.handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       keepAliveTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	hs.RegisterOnShutdown(s.drain)
 	hs.Protocols = new(http.Protocols)
 	hs.Protocols.SetHTTP1(true)
 	hs.Protocols.SetHTTP2(true)
 	hs.Protocols.SetUnencryptedHTTP2(true) // gRPC behind a proxy that ends TLS
-	if cfg.TLS() {
-		pair, err := newKeyPair(cfg.Server.CertFile, cfg.Server.KeyFile, log)
-		if err != nil {
-			return err
-		}
-		hs.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
-		if cfg.Server.ClientCerts { // asked for, not demanded, and of any issuer: tokens are bound to the very certificate (RFC 8705 §3)
-			hs.TLSConfig.ClientAuth = tls.RequestClientCert
-		}
+	if !cfg.TLS() {
+		return hs, nil
 	}
-	// What goes on behind the handler ends after the last request.
-	behind, stop := context.WithCancel(context.WithoutCancel(ctx))
+	pair, err := newKeyPair(cfg.Server.CertFile, cfg.Server.KeyFile, log)
+	if err != nil {
+		return nil, err
+	}
+	hs.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
+	// A certificate is optional and may have any issuer: tokens are bound to the certificate itself
+	// (RFC 8705 §3).
+	if cfg.Server.ClientCerts {
+		hs.TLSConfig.ClientAuth = tls.RequestClientCert
+	}
+	return hs, nil
+}
+
+// run serves on all listeners until ctx ends, and then stops gracefully.
+func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Listener, log *slog.Logger) error {
+	hs, err := s.newHTTPServer(cfg, log)
+	if err != nil {
+		return err
+	}
+	// Background tasks end after the last request.
+	tasks, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	wg.Go(func() { s.work(behind) })
+	wg.Go(func() { s.work(tasks) })
 	defer func() { stop(); wg.Wait() }()
 
 	failed := make(chan error, len(listeners))
@@ -132,21 +152,23 @@ func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Li
 	}
 	defer closeProfiles()
 	if cfg.Sessions.NotifyNew {
-		log.Warn("NOTIFY_NEW_SESSION is set, but this release sends no mail: nobody is written to")
+		log.Warn("NOTIFY_NEW_SESSION has no effect: this release does not send mail")
 	}
-	log.Info("serving", "address", listeners[0].Addr().String(), "issuer", cfg.Server.BaseURL, "version", version())
+	log.Info("serving", "address", listeners[0].Addr().String(), "issuer", cfg.Server.BaseURL,
+		"version", version())
 	select {
 	case err := <-failed:
 		_ = hs.Close()
 		return err
 	case <-ctx.Done():
 	}
-	log.Info("stopping; requests under way are finished first")
+	log.Info("shutting down; waiting for requests in progress")
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.ShutdownTimeout)
 	defer cancel()
 	if err := hs.Shutdown(end); err != nil {
 		_ = hs.Close()
-		return fault.Wrap(fault.Unavailable, err, "some requests did not end within SHUTDOWN_TIMEOUT and were cut off")
+		return fault.Wrap(fault.Unavailable, err,
+			"some requests did not end within SHUTDOWN_TIMEOUT and were aborted")
 	}
 	return nil
 }
@@ -158,7 +180,8 @@ func serveOn(hs *http.Server, l net.Listener, secure bool) error {
 	return hs.Serve(l)
 }
 
-// announce tells the operator where the server is, and, on the first start, how to make the first administrator.
+// announce writes the address of the server, and until there is an administrator, a link to become
+// one.
 func announce(ctx context.Context, e *env, p *parts) error {
 	base := p.cfg.Server.BaseURL
 	n, err := p.db.CountAdmins(ctx)
@@ -173,11 +196,12 @@ func announce(ctx context.Context, e *env, p *parts) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "\nThere is no administrator yet. Open this link once, within 24 hours, to become one:\n\n  %s/setup?token=%s\n\n", base, token)
+	fmt.Fprintf(e.stdout, "\nThere is no administrator yet. "+
+		"Open this link once, within 24 hours, to become one:\n\n  %s/setup?token=%s\n\n", base, token)
 	return nil
 }
 
-// serveProfiles serves the runtime's profiles on loopback alone, never beside the pages.
+// serveProfiles serves the profiles of the Go runtime on a loopback port of its own.
 func serveProfiles(port int) (stop func(), err error) {
 	if port == 0 {
 		return func() {}, nil

@@ -9,19 +9,20 @@ import (
 	"time"
 )
 
-// keyPair is a certificate that is read again when its files change, so that a renewal needs no restart. A pair that
-// does not fit together (half of it renewed) is not taken up; the former one goes on.
+// keyPair is a certificate that is loaded again when its files change, so that a renewal needs no
+// restart. While a certificate and key do not match, because only one has been renewed, the
+// previous pair stays in use.
 type keyPair struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
 	mu      sync.Mutex
 	cert    *tls.Certificate
-	stamp   string    // of the files that cert was read from, or that were last found wanting
-	checked time.Time // when the files were last looked at
+	version   string    // version of the files that cert was loaded from, or that failed to load last
+	checked time.Time // when the files were last checked
 }
 
-// recheck is how often the files are looked at.
+// recheck is the interval between checks of the files.
 const recheck = time.Second
 
 func newKeyPair(certFile, keyFile string, log *slog.Logger) (*keyPair, error) {
@@ -30,11 +31,11 @@ func newKeyPair(certFile, keyFile string, log *slog.Logger) (*keyPair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("SSL_CERT and SSL_KEY cannot be used: %w", err)
 	}
-	p.cert, p.stamp, p.checked = &cert, p.fileStamp(), time.Now()
+	p.cert, p.version, p.checked = &cert, p.fileVersion(), time.Now()
 	return p, nil
 }
 
-// get gives the certificate for a handshake.
+// get returns the certificate for a handshake.
 func (p *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,23 +43,23 @@ func (p *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return p.cert, nil
 	}
 	p.checked = time.Now()
-	stamp := p.fileStamp()
-	if stamp == p.stamp || stamp == "" {
+	version := p.fileVersion()
+	if version == p.version || version == "" {
 		return p.cert, nil
 	}
-	p.stamp = stamp
+	p.version = version
 	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
 	if err != nil {
-		p.log.Error("the renewed certificate cannot be used; the former one goes on", "error", err)
+		p.log.Error("cannot load the renewed certificate; the previous one stays in use", "error", err)
 		return p.cert, nil
 	}
 	p.cert = &cert
-	p.log.Info("the renewed certificate is in use")
+	p.log.Info("renewed certificate loaded")
 	return p.cert, nil
 }
 
-// fileStamp changes when either file does; "" while one is missing.
-func (p *keyPair) fileStamp() string {
+// fileVersion returns a text that changes when either file does, or "" while one is missing.
+func (p *keyPair) fileVersion() string {
 	out := ""
 	for _, name := range []string{p.certFile, p.keyFile} {
 		st, err := os.Stat(name)

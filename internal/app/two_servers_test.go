@@ -20,7 +20,12 @@ import (
 // newTenant is a whole server of its own within this process, with one confidential client.
 func newTenant(t *testing.T, settings ...string) *hot {
 	t.Helper()
-	e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: append([]string{"DATABASE_URL=sqlite::memory:"}, settings...)}
+	e := &env{
+		stdout:  io.Discard,
+		stderr:  io.Discard,
+		now:     time.Now,
+		environ: append([]string{"DATABASE_URL=sqlite::memory:"}, settings...),
+	}
 	cfg, err := loadConfig(e, nil, "")
 	if err != nil {
 		t.Fatal(err)
@@ -36,8 +41,17 @@ func newTenant(t *testing.T, settings ...string) *hot {
 	}
 	h := &hot{handler: s.handler, now: e.now(), secret: secret.NewToken(secret.PrefixClientSecret)}
 	err = p.db.CreateClient(t.Context(), &client.Client{
-		ID: "web", Name: "Web", Grants: []string{client.GrantTypeClient}, Scopes: []string{"read"}, CreatedAt: h.now, UpdatedAt: h.now,
-		Secrets: []client.Secret{{ID: secret.NewID(h.now), Hash: p.keys.Hash(h.secret), CreatedAt: h.now}},
+		ID:        "web",
+		Name:      "Web",
+		Grants:    []string{client.GrantTypeClient},
+		Scopes:    []string{"read"},
+		CreatedAt: h.now,
+		UpdatedAt: h.now,
+		Secrets: []client.Secret{{
+			ID:        secret.NewID(h.now),
+			Hash:      p.keys.Hash(h.secret),
+			CreatedAt: h.now,
+		}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +79,8 @@ func header(t *testing.T, token string) (alg string) {
 	return head.Alg
 }
 
-// Two servers with different settings live in one process and share nothing: not clients, not secrets, not keys.
+// Two servers with different settings live in one process and share nothing: not clients, not
+// secrets, not keys.
 func TestTwoServersInOneProcess(t *testing.T) {
 	a := newTenant(t, "BASE_URL=https://a.example", "JWT_ALGORITHM=ES256")
 	b := newTenant(t, "BASE_URL=https://b.example", "JWT_ALGORITHM=EdDSA", "ACCESS_TOKEN_TTL=60")

@@ -13,8 +13,9 @@ func version() string {
 	return versionOf(release, info)
 }
 
-// versionOf returns the version that the linker set, or else the tag that the module was built from,
-// or else "devel" with the commit. It returns "devel" alone without information about the build.
+// versionOf returns the version that the linker set, or else the tag that the module was built
+// from, or else "devel" with the commit. It returns "devel" alone without information about the
+// build.
 func versionOf(release string, info *debug.BuildInfo) string {
 	const devel = "(devel)"
 	switch {

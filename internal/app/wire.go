@@ -1,4 +1,5 @@
-// Package app wires the program: the one place where every part meets every other, and the server process.
+// Package app wires the program together and runs the server process. It is the only package that
+// imports all parts.
 package app
 
 import (
@@ -44,7 +45,8 @@ type env struct {
 	now            func() time.Time
 }
 
-// loadConfig reads the settings: defaults, the YAML file unless its name is "", environment, flags.
+// loadConfig reads the settings: defaults, the YAML file unless its name is "", environment,
+// flags.
 func loadConfig(e *env, flags map[string]string, file string) (*config.Config, error) {
 	src := config.Source{Env: e.environ, ReadFile: os.ReadFile, Flags: flags}
 	if file != "" {
@@ -57,7 +59,7 @@ func loadConfig(e *env, flags map[string]string, file string) (*config.Config, e
 	return config.Load(src)
 }
 
-// parts are the opened pieces that a command works on.
+// parts are the opened parts that commands and the server work with.
 type parts struct {
 	cfg       *config.Config
 	keys      *secret.Keys
@@ -67,7 +69,8 @@ type parts struct {
 	login     *login.Server
 }
 
-// openParts opens the database, brings its schema up to date, and loads what is kept in memory. Report is told of trouble in the background.
+// openParts opens the database, brings its schema up to date and loads what is cached in memory.
+// It passes errors of background tasks to report.
 func openParts(ctx context.Context, e *env, cfg *config.Config, report func(error)) (*parts, error) {
 	master, err := masterKey(cfg)
 	if err != nil {
@@ -81,7 +84,10 @@ func openParts(ctx context.Context, e *env, cfg *config.Config, report func(erro
 		report = func(err error) { fmt.Fprintf(e.stderr, "gatehouse: %v\n", err) }
 	}
 	db, err := store.Open(ctx, store.Options{
-		URL: string(cfg.Storage.DatabaseURL), IdleTimeout: cfg.Sessions.Idle, AuditRetention: cfg.Audit.Retention, Report: report,
+		URL:            string(cfg.Storage.DatabaseURL),
+		IdleTimeout:    cfg.Sessions.Idle,
+		AuditRetention: cfg.Audit.Retention,
+		Report:         report,
 	})
 	if err != nil {
 		return nil, err
@@ -93,7 +99,7 @@ func openParts(ctx context.Context, e *env, cfg *config.Config, report func(erro
 	return p, nil
 }
 
-// prepare migrates, checks the master key, and makes the parts that need no network.
+// prepare migrates, checks the master key and creates the parts that need no network.
 func (p *parts) prepare(ctx context.Context, e *env) error {
 	if _, err := p.db.Migrate(ctx); err != nil {
 		return err
@@ -113,11 +119,11 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	return nil
 }
 
-// Close ends the parts.
+// Close closes the database.
 func (p *parts) Close() error { return p.db.Close() }
 
-// checkMasterKey makes sure that the database was made with this master key: with another, every secret in
-// it would be wrong, and nobody would know why.
+// checkMasterKey returns an error if the database was created with another master key, which would
+// make every secret in it wrong.
 func (p *parts) checkMasterKey(ctx context.Context) error {
 	mark := string(p.keys.Hash("master key check"))
 	stays, err := p.db.InitMeta(ctx, "master_key_check", mark)
@@ -125,28 +131,29 @@ func (p *parts) checkMasterKey(ctx context.Context) error {
 		return err
 	}
 	if !secret.Equal(stays, mark) {
-		return fault.New(fault.Invalid, "SECRET_KEY is not the one that this database was made with; set the former one (beside an SQLite database it is in the file secret.key)")
+		return fault.New(fault.Invalid, "SECRET_KEY is not the one that this database was created with; "+
+			"set that one (beside an SQLite database it is in the file secret.key)")
 	}
 	return nil
 }
 
-// masterKey is SECRET_KEY, or in development the key that is made and kept beside the SQLite file.
+// masterKey returns SECRET_KEY, or in development the key in a file beside the SQLite database.
 func masterKey(cfg *config.Config) ([]byte, error) {
 	if key := cfg.MasterKey(); key != nil {
 		return key, nil
 	}
 	path, ok := strings.CutPrefix(string(cfg.Storage.DatabaseURL), "sqlite:")
 	if !ok {
-		return nil, fault.New(fault.Invalid, "SECRET_KEY is needed; make one with: openssl rand -hex 32")
+		return nil, fault.New(fault.Invalid, "SECRET_KEY is required; create one with: openssl rand -hex 32")
 	}
 	if path == ":memory:" {
 		return []byte(secret.NewToken("")), nil
 	}
-	return keptKey(filepath.Join(filepath.Dir(path), "secret.key"))
+	return storedKey(filepath.Join(filepath.Dir(path), "secret.key"))
 }
 
-// keptKey reads a key file, making it first if there is none.
-func keptKey(name string) ([]byte, error) {
+// storedKey returns the content of a key file, which it creates if there is none.
+func storedKey(name string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return nil, err
 	}
@@ -162,13 +169,15 @@ func keptKey(name string) ([]byte, error) {
 	}
 	key := strings.TrimSpace(string(raw))
 	if len(key) < secret.MinMaster {
-		return nil, fault.New(fault.Invalid, "the key file %s is damaged: it holds fewer than %d characters", name, secret.MinMaster)
+		return nil, fault.New(fault.Invalid, "the key file %s is damaged: it has fewer than %d characters",
+			name, secret.MinMaster)
 	}
 	return []byte(key), nil
 }
 
-// placeKey makes a key file, whole or not at all: it is written under another name, which then becomes this one unless
-// somebody else was faster. A crash in between leaves nothing that the next start would take for the key.
+// placeKey creates a key file completely or not at all: it writes another file and links it to the
+// name, unless another process was faster. A crash leaves nothing that the next start would use as
+// the key.
 func placeKey(name string) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".secret-*") // its mode is 0600
 	if err != nil {
@@ -189,8 +198,12 @@ func placeKey(name string) error {
 // LoginConfig returns what the settings say about signing in.
 func LoginConfig(c *config.Config) login.Config {
 	policy := identity.Policy{
-		MinLength: c.Passwords.MinLength, Upper: c.Passwords.Uppercase, Lower: c.Passwords.Lowercase, Number: c.Passwords.Numbers,
-		Special: c.Passwords.Special, Common: c.Passwords.CheckCommon,
+		MinLength: c.Passwords.MinLength,
+		Upper:     c.Passwords.Uppercase,
+		Lower:     c.Passwords.Lowercase,
+		Number:    c.Passwords.Numbers,
+		Special:   c.Passwords.Special,
+		Common:    c.Passwords.CheckCommon,
 	}
 	admin := policy
 	admin.MinLength = max(policy.MinLength, c.Passwords.AdminMinLength)
@@ -199,11 +212,25 @@ func LoginConfig(c *config.Config) login.Config {
 		issuer = u.Host
 	}
 	return login.Config{
-		Issuer: issuer, Policy: policy, AdminPolicy: admin, HistoryCount: c.Passwords.History, ExpiryDays: int(c.Passwords.Expiry / (24 * time.Hour)),
-		SessionTTL: c.Sessions.TTL, Idle: c.Sessions.Idle, SingleSession: c.Sessions.Single, RevokeTokens: c.Sessions.RevokeTokens,
-		LockThreshold: c.Lockout.Threshold, LockDuration: c.Lockout.Duration, AutoUnlock: c.Lockout.AutoUnlock, Progressive: c.Lockout.Progressive,
-		LockByIP: c.Lockout.ByIP, IPThreshold: c.Lockout.IPThreshold, LockWhitelist: c.Lockout.Whitelist,
-		RequireMFA: c.MFA.Require, RequireAdminMFA: c.MFA.RequireAdmin, MFAGrace: c.MFA.Grace,
+		Issuer:          issuer,
+		Policy:          policy,
+		AdminPolicy:     admin,
+		HistoryCount:    c.Passwords.History,
+		ExpiryDays:      int(c.Passwords.Expiry / (24 * time.Hour)),
+		SessionTTL:      c.Sessions.TTL,
+		Idle:            c.Sessions.Idle,
+		SingleSession:   c.Sessions.Single,
+		RevokeTokens:    c.Sessions.RevokeTokens,
+		LockThreshold:   c.Lockout.Threshold,
+		LockDuration:    c.Lockout.Duration,
+		AutoUnlock:      c.Lockout.AutoUnlock,
+		Progressive:     c.Lockout.Progressive,
+		LockByIP:        c.Lockout.ByIP,
+		IPThreshold:     c.Lockout.IPThreshold,
+		LockWhitelist:   c.Lockout.Whitelist,
+		RequireMFA:      c.MFA.Require,
+		RequireAdminMFA: c.MFA.RequireAdmin,
+		MFAGrace:        c.MFA.Grace,
 	}
 }
 
@@ -211,11 +238,24 @@ func LoginConfig(c *config.Config) login.Config {
 func oauthConfig(c *config.Config) oauth.Config {
 	t := c.Tokens
 	out := oauth.Config{
-		Issuer: c.Server.BaseURL, CodeTTL: t.CodeTTL, AccessTTL: t.AccessTTL, IDTokenTTL: t.IDTTL, RefreshTTL: t.RefreshTTL,
-		RefreshAbsolute: t.RefreshAbsoluteTTL, ReuseInterval: t.RefreshReuse, DeviceTTL: t.DeviceCodeTTL, Rotation: t.RefreshRotation,
-		TokenFormat: t.AccessFormat, Alg: t.Algorithm, DefaultScopes: t.DefaultScopes, PasswordGrant: t.PasswordGrant,
-		RequirePKCE: t.PKCERequired == "all", EndWithSession: c.Sessions.RevokeTokens,
-		CountIssuances: c.Audit.Issuance == "aggregate", DPoPNonce: t.DPoPNonce == "required", ClientCerts: c.Server.ClientCerts,
+		Issuer:          c.Server.BaseURL,
+		CodeTTL:         t.CodeTTL,
+		AccessTTL:       t.AccessTTL,
+		IDTokenTTL:      t.IDTTL,
+		RefreshTTL:      t.RefreshTTL,
+		RefreshAbsolute: t.RefreshAbsoluteTTL,
+		ReuseInterval:   t.RefreshReuse,
+		DeviceTTL:       t.DeviceCodeTTL,
+		Rotation:        t.RefreshRotation,
+		TokenFormat:     t.AccessFormat,
+		Alg:             t.Algorithm,
+		DefaultScopes:   t.DefaultScopes,
+		PasswordGrant:   t.PasswordGrant,
+		RequirePKCE:     t.PKCERequired == "all",
+		EndWithSession:  c.Sessions.RevokeTokens,
+		CountIssuances:  c.Audit.Issuance == "aggregate",
+		DPoPNonce:       t.DPoPNonce == "required",
+		ClientCerts:     c.Server.ClientCerts,
 	}
 	for _, id := range t.PasswordClients {
 		out.PasswordClients = append(out.PasswordClients, client.ID(id))
@@ -223,7 +263,8 @@ func oauthConfig(c *config.Config) oauth.Config {
 	return out
 }
 
-// newTokenServer returns the endpoints that programs call. Shared is the Redis of all servers, or nil.
+// newTokenServer returns the endpoints that programs call. Shared is the Redis of all servers, or
+// nil.
 func newTokenServer(p *parts, shared *cache.Redis, fetch token.KeyFetcher) *token.Server {
 	made := token.Parts{
 		Store:     p.db,
@@ -251,7 +292,7 @@ type server struct {
 	close   []func()
 }
 
-// newServer puts the parts together. Config → core → rims → handlers → jobs.
+// newServer connects the parts: config → core → adapters → handlers → jobs.
 func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server, error) {
 	s := &server{parts: p, log: log}
 	for _, alg := range []string{p.cfg.Tokens.Algorithm, jose.RS256, jose.ES256, jose.EdDSA} {
@@ -298,17 +339,26 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	}
 	handler.Routes(mux)
 	s.handler = front(kit, g, mux)
-	s.jobs = job.Runner{Leases: p.db, Holder: secret.NewID(e.now()), Now: e.now, OnError: func(name string, err error) {
-		log.Error("a job failed", "job", name, "error", err)
-	}}
-	s.jobs.Add(job.Job{Name: "sweep", Every: time.Minute, Run: func(ctx context.Context, now time.Time) error {
-		_, err := p.db.Sweep(ctx, now)
-		return err
-	}})
+	s.jobs = job.Runner{
+		Leases: p.db,
+		Holder: secret.NewID(e.now()),
+		Now:    e.now,
+		OnError: func(name string, err error) {
+			log.Error("a job failed", "job", name, "error", err)
+		},
+	}
+	s.jobs.Add(job.Job{
+		Name:  "sweep",
+		Every: time.Minute,
+		Run: func(ctx context.Context, now time.Time) error {
+			_, err := p.db.Sweep(ctx, now)
+			return err
+		},
+	})
 	return s, nil
 }
 
-// work does what goes on behind the handler until ctx ends.
+// work runs the background tasks of the server until ctx ends.
 func (s *server) work(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
@@ -327,10 +377,11 @@ func (s *server) work(ctx context.Context) {
 	}
 }
 
-// issuancesEvery is how often counted issuances are recorded.
+// issuancesEvery is the interval at which counted issuances are recorded.
 const issuancesEvery = 10 * time.Second
 
-// recordIssuances writes down what AUDIT_ISSUANCE=aggregate counts, each server its own, and the rest at the end.
+// recordIssuances records what this server counts with AUDIT_ISSUANCE=aggregate, and the rest when
+// ctx ends.
 func (s *server) recordIssuances(ctx context.Context) {
 	tick := time.NewTicker(issuancesEvery)
 	defer tick.Stop()
@@ -342,7 +393,7 @@ func (s *server) recordIssuances(ctx context.Context) {
 		}
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), issuancesEvery/2)
 		if err := s.tokens.RecordIssuances(last, time.Now()); err != nil {
-			s.log.Error("issued tokens could not be recorded; they are counted on", "error", err)
+			s.log.Error("cannot record issued tokens; will retry", "error", err)
 		}
 		cancel()
 	}
@@ -357,12 +408,23 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
 	}
 	return web.Options{
-		Now: e.now, Log: log, Proxies: c.Server.TrustedProxies, BodyLimit: c.Server.RequestBodyLimit, Deadline: 30 * time.Second, StaticDocs: instant,
-		Secure: strings.HasPrefix(c.Server.BaseURL, "https:"), Origin: c.Server.BaseURL, Limiter: limiter, Rates: rates, RateBy: r.By, Exempt: r.Whitelist,
+		Now:        e.now,
+		Log:        log,
+		Proxies:    c.Server.TrustedProxies,
+		BodyLimit:  c.Server.RequestBodyLimit,
+		Deadline:   30 * time.Second,
+		StaticDocs: instant,
+		Secure:     strings.HasPrefix(c.Server.BaseURL, "https:"),
+		Origin:     c.Server.BaseURL,
+		Limiter:    limiter,
+		Rates:      rates,
+		RateBy:     r.By,
+		Exempt:     r.Whitelist,
 	}
 }
 
-// fetcher reads what clients publish. In development their servers may be on this very machine.
+// fetcher returns the client that fetches key sets of clients. In development their servers may be
+// on this machine.
 func (s *server) fetcher(e *env) *fetch.Client {
 	var allow []netip.Prefix
 	if !s.parts.cfg.Production() {
@@ -373,18 +435,20 @@ func (s *server) fetcher(e *env) *fetch.Client {
 	return f
 }
 
-// redis is the Redis that servers share, or nil where none is set.
+// redis returns the Redis that servers share, or nil if none is configured.
 func (s *server) redis(e *env, log *slog.Logger) (*cache.Redis, error) {
 	url := string(s.parts.cfg.Storage.RedisURL)
 	if url == "" {
 		return nil, nil
 	}
 	shared, err := cache.OpenRedis(url, cache.RedisOptions{
-		Now: e.now, Fallback: cache.NewMemory(0, e.now),
+		Now:      e.now,
+		Fallback: cache.NewMemory(0, e.now),
 		OnOutage: func(err error) {
-			log.Error("Redis does not answer; this server alone counts for its limits and remembers proofs that were used", "error", err)
+			log.Error("Redis is unavailable; this server counts rate limits and used proofs on its own",
+				"error", err)
 		},
-		OnRecovery: func() { log.Info("Redis answers again") },
+		OnRecovery: func() { log.Info("Redis is available again") },
 	})
 	if err != nil {
 		return nil, err
@@ -393,7 +457,7 @@ func (s *server) redis(e *env, log *slog.Logger) (*cache.Redis, error) {
 	return shared, nil
 }
 
-// limiter is the counter of rate limits, or nil when they are off.
+// limiter returns the counter of rate limits, or nil if they are off.
 func (s *server) limiter(e *env, shared *cache.Redis) web.Limiter {
 	limits := s.parts.cfg.RateLimits
 	switch {
@@ -413,10 +477,15 @@ func (l counter) Take(ctx context.Context, key string, r web.Rate) web.LimitResu
 	if err != nil { // the request has ended; nobody reads the answer
 		return web.LimitResult{Allowed: true}
 	}
-	return web.LimitResult{Allowed: v.Allowed, Remaining: v.Remaining, Reset: v.Reset, RetryAfter: v.RetryAfter}
+	return web.LimitResult{
+		Allowed:    v.Allowed,
+		Remaining:  v.Remaining,
+		Reset:      v.Reset,
+		RetryAfter: v.RetryAfter,
+	}
 }
 
-// keyFetcher adapts the fetcher to what the protocol asks for.
+// keyFetcher adapts the fetcher to the protocol.
 type keyFetcher struct{ *fetch.Client }
 
 func (f keyFetcher) KeySet(ctx context.Context, uri string, fresh bool) ([]byte, error) {
@@ -428,14 +497,19 @@ func (f keyFetcher) KeySet(ctx context.Context, uri string, fresh bool) ([]byte,
 	return doc.Body, err
 }
 
-// owner adapts signing in to the password grant.
+// owner adapts the login to the password grant.
 type owner struct{ *login.Server }
 
 func (o owner) ResourceOwner(ctx context.Context, c *oauth.Call, username, password string) (*identity.User, error) {
-	return o.Server.ResourceOwner(ctx, login.Visit{IP: c.IP, Agent: c.Agent, RequestID: c.RequestID, Now: c.Now}, username, password)
+	return o.Server.ResourceOwner(ctx, login.Visit{
+		IP:        c.IP,
+		Agent:     c.Agent,
+		RequestID: c.RequestID,
+		Now:       c.Now,
+	}, username, password)
 }
 
-// healthz says whether the server can do its work.
+// healthz reports whether the server can reach its database.
 func healthz(db *store.DB) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

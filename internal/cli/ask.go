@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
-// terminal gives the terminal that a stream is, if it is one.
+// terminal returns the file descriptor of a stream if it is a terminal.
 func terminal(r io.Reader) (fd int, ok bool) {
 	f, isFile := r.(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) {
@@ -22,12 +22,13 @@ func terminal(r io.Reader) (fd int, ok bool) {
 	return int(f.Fd()), true
 }
 
-// password reads a password from stdin: unseen where a person types it, else all of the input but one newline at its end.
+// password reads a password from stdin: typed without echo at a terminal, or else all of the input
+// without one newline at its end.
 func (c *call) password() (string, error) {
 	if fd, ok := terminal(c.stdin); ok {
 		return c.typedPassword(fd)
 	}
-	// One byte more than can be right, so that a longer one is refused rather than cut.
+	// One byte more than the maximum, so that a longer password is rejected and not cut.
 	raw, err := io.ReadAll(io.LimitReader(c.stdin, identity.MaxPassword+int64(len("\r\n"))+1))
 	if err != nil {
 		return "", fmt.Errorf("the password cannot be read from stdin: %w", err)
@@ -37,15 +38,16 @@ func (c *call) password() (string, error) {
 		s = strings.TrimSuffix(s, "\r")
 	}
 	if s == "" {
-		return "", errors.New("stdin holds no password; write it there, as in: printf %s \"$PASSWORD\" | " + program + " … --password-stdin")
+		return "", errors.New("stdin has no password; send it there, as in: " +
+			"printf %s \"$PASSWORD\" | " + program + " … --password-stdin")
 	}
 	return s, nil
 }
 
-// typedPassword asks twice: nobody sees what they type.
+// typedPassword prompts twice, because the input is not shown.
 func (c *call) typedPassword(fd int) (string, error) {
 	var typed [2]string
-	for i, prompt := range []string{"New password: ", "The same again: "} {
+	for i, prompt := range []string{"New password: ", "Confirm password: "} {
 		fmt.Fprint(c.stderr, prompt)
 		raw, err := term.ReadPassword(fd)
 		fmt.Fprintln(c.stderr)
@@ -55,26 +57,27 @@ func (c *call) typedPassword(fd int) (string, error) {
 		typed[i] = string(raw)
 	}
 	if typed[0] != typed[1] {
-		return "", errors.New("the two passwords are not the same; nothing was changed")
+		return "", errors.New("the two passwords differ; nothing was changed")
 	}
 	return typed[0], nil
 }
 
-// confirm lets a deletion pass when --yes was given, or when a person at a terminal types the name of what goes.
+// confirm returns nil if --yes was given, or if a person at a terminal types the name of the thing
+// to delete.
 func (c *call) confirm(yes bool, what, name string) error {
 	if yes {
 		return nil
 	}
 	if _, ok := terminal(c.stdin); !ok {
-		return wrong("deleting %s %s cannot be undone; add --yes to do it unasked", what, name)
+		return wrong("deleting %s %s cannot be undone; use --yes to skip the confirmation", what, name)
 	}
-	fmt.Fprintf(c.stderr, "Deleting %s %s cannot be undone. Type its name to go on: ", what, printable(name))
+	fmt.Fprintf(c.stderr, "Deleting %s %s cannot be undone. Type its name to continue: ", what, printable(name))
 	typed, err := bufio.NewReader(c.stdin).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if strings.TrimSpace(typed) != name {
-		return fmt.Errorf("nothing was deleted: what was typed is not %s", name)
+		return fmt.Errorf("nothing was deleted: the name is %s", name)
 	}
 	return nil
 }

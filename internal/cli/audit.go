@@ -116,7 +116,7 @@ func (f *auditList) Run(ctx context.Context, c *call) error {
 		for i := range events {
 			views = append(views, viewEvent(&events[i]))
 		}
-		return showList(c, views, len(views), func(s *sheet) {
+		return showList(c, views, len(views), func(s *table) {
 			s.row("AT", "TYPE", "ACTOR", "ADDRESS", "ABOUT")
 			for _, v := range views {
 				s.row(v.At.String(), string(v.Type), v.Actor, v.IP, v.about())
@@ -128,7 +128,8 @@ func (f *auditList) Run(ctx context.Context, c *call) error {
 // auditExport writes events.
 type auditExport struct{ auditFlags }
 
-// Run writes one JSON document per line, with or without --json, as it reads: the log may be long.
+// Run writes one JSON document per line, with or without --json, as it reads: the log may be
+// long.
 func (f *auditExport) Run(ctx context.Context, c *call) error {
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
 		out := bufio.NewWriter(c.stdout)

@@ -1,4 +1,5 @@
-// Package cli is the command line: it reads flags, calls the operations of the program and shows what they return.
+// Package cli is the command line: it reads flags, calls the operations of the program and shows
+// what they return.
 package cli
 
 import (
@@ -24,22 +25,23 @@ const (
 	exitUsage  = 2
 )
 
-// program is what the usage text and messages call us, whatever the binary is named.
+// program is the name in usage texts and messages, whatever the file of the binary is called.
 const program = "gatehouse"
 
 // Program holds what the command line needs from the rest of the program.
 type Program struct {
 	Version string
 	Now     func() time.Time
-	// Settings reads the settings. The flags are those of the command line, by flag name; file names a YAML file, or is "".
+	// Settings reads the settings. The flags are those of the command line, by flag name; file
+	// names a YAML file, or is "".
 	Settings func(flags map[string]string, file string) (*config.Config, error)
 	// Rules hold what clients may choose from; flags and their help derive from it.
 	Rules client.Rules
-	// Open opens the database, brings its schema up to date and returns the operations on it. Close ends
-	// them.
+	// Open opens the database, brings its schema up to date and returns the operations on it.
+	// Close ends them.
 	Open func(ctx context.Context, cfg *config.Config) (ops *admin.Operations, close func() error, err error)
-	// Migrate brings the schema up to date and returns the names of the migrations applied, or with dryRun
-	// those that are pending.
+	// Migrate brings the schema up to date and returns the names of the migrations applied, or
+	// with dryRun those that are pending.
 	Migrate func(ctx context.Context, cfg *config.Config, dryRun bool) ([]string, error)
 	// Serve runs the server until ctx ends.
 	Serve func(ctx context.Context, cfg *config.Config) error
@@ -58,10 +60,15 @@ type env struct {
 	stdout, stderr io.Writer
 }
 
-// Main runs one command line, given without the program's name, and returns the exit status: 0 for success, 1 for
-// failure, 2 for wrong usage. An error is one line on the error stream.
+// Main runs one command line, given without the program's name, and returns the exit status: 0
+// for success, 1 for failure, 2 for wrong usage. An error is one line on the error stream.
 func Main(ctx context.Context, p Program, s Streams, args []string) int {
-	e := &env{Program: p, stdin: s.In, stdout: s.Out, stderr: s.Err}
+	e := &env{
+		Program: p,
+		stdin:   s.In,
+		stdout:  s.Out,
+		stderr:  s.Err,
+	}
 	if len(args) == 0 {
 		e.stdout = s.Err
 		if err := run(ctx, e, []string{"--help"}); err != nil {
@@ -75,9 +82,9 @@ func Main(ctx context.Context, p Program, s Streams, args []string) int {
 	return exitDone
 }
 
-// grammar is what every command takes, besides the settings.
+// grammar has the flags of every command, besides the settings.
 type grammar struct {
-	JSON   bool   `name:"json" help:"Answer with one JSON document."`
+	JSON   bool   `name:"json" help:"Print one JSON document."`
 	Config string `placeholder:"FILE" help:"Read settings from this YAML file."`
 }
 
@@ -98,26 +105,35 @@ func run(ctx context.Context, e *env, args []string) error {
 	case err != nil:
 		return usageError{fmt.Errorf("%w; see %s --help", err, helpFor(err))}
 	}
-	return parsed.Run(&call{env: e, json: l.grammar.JSON, flags: l.settings.given(), file: l.grammar.Config})
+	return parsed.Run(&call{
+		env:   e,
+		json:  l.grammar.JSON,
+		flags: l.settings.given(),
+		file:  l.grammar.Config,
+	})
 }
 
-// line is what a command line is read into.
+// line is a parsed command line.
 type line struct {
 	grammar  grammar
 	settings settingFlags
-	helped   bool // the usage text was asked for, and has been printed
+	helped   bool // the usage text has been printed
 }
 
-// parser makes the parser for the table of commands, ready for these arguments.
+// parser returns the parser of the table of commands for these arguments.
 func (l *line) parser(ctx context.Context, e *env, args []string) (*kong.Kong, error) {
 	l.settings.args = args
 	options := []kong.Option{
 		kong.Name(program),
-		kong.Description("Gatehouse signs people and programs in: a self-hosted OAuth 2 and OpenID Connect server.\n\n" +
+		kong.Description("Gatehouse is a self-hosted OAuth 2 and OpenID Connect server with an API gateway.\n\n" +
 			"Every command takes the settings as flags too: see \"" + program + " help settings\"."),
 		kong.Writers(e.stdout, e.stderr),
 		kong.Exit(func(int) { l.helped = true }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+		kong.ConfigureHelp(kong.HelpOptions{
+			Compact:             true,
+			NoExpandSubcommands: true,
+			WrapUpperBound:      100,
+		}),
 		kong.PostBuild(attachFields),
 		kong.PostBuild(l.settings.attach),
 		kong.BindTo(ctx, (*context.Context)(nil)),
@@ -128,7 +144,7 @@ func (l *line) parser(ctx context.Context, e *env, args []string) (*kong.Kong, e
 	return kong.New(&l.grammar, options...)
 }
 
-// helpFor is the command line whose help explains a refused one.
+// helpFor returns the command whose help explains a parse error.
 func helpFor(err error) string {
 	var pe *kong.ParseError
 	if errors.As(err, &pe) && pe.Context != nil {
@@ -170,16 +186,16 @@ func withHint(err error, k fault.Kind, format string, args ...any) error {
 	return fmt.Errorf("%w; %s", err, fmt.Sprintf(format, args...))
 }
 
-// usageError is a command line that cannot be run, whatever the database holds.
+// usageError is the error of a command line that is wrong in itself.
 type usageError struct{ error }
 
-// Unwrap gives the reason.
+// Unwrap returns the reason.
 func (e usageError) Unwrap() error { return e.error }
 
-// wrong makes a usageError.
+// wrong returns a usageError.
 func wrong(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// printError writes an error in one line and gives the exit status that it stands for.
+// printError writes an error in one line and returns its exit status.
 func printError(w io.Writer, err error) int {
 	text := userMessage(err)
 	var problems config.Problems
@@ -196,8 +212,8 @@ func printError(w io.Writer, err error) int {
 	return exitFailed
 }
 
-// userMessage returns the text of an error for a person. Where the text says it all, the cause below it, such as the
-// message of the database, is left out.
+// userMessage returns the text of an error for a person. Where the text says it all, the cause
+// below it, such as the message of the database, is left out.
 func userMessage(err error) string {
 	var f *fault.Error
 	if errors.As(err, &f) && f.Cause != nil {
@@ -209,8 +225,8 @@ func userMessage(err error) string {
 	return err.Error()
 }
 
-// wrongUsage tells a command line that is wrong in itself from one that failed. The settings name the place
-// that each problem comes from.
+// wrongUsage reports whether the command line is wrong in itself. Problems with settings name the
+// place that they come from.
 func wrongUsage(err error, problems config.Problems) bool {
 	for _, p := range problems {
 		if !strings.HasPrefix(p, "command line: ") {

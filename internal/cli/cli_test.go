@@ -33,7 +33,9 @@ func TestUsage(t *testing.T) {
 		}
 		got.WriteString("$ gatehouse " + strings.Join(append(words, "--help"), " ") + "\n")
 		var stderr bytes.Buffer
-		if status := Main(t.Context(), Program{Rules: token.ClientRules()}, Streams{strings.NewReader(""), &got, &stderr}, append(words, "--help")); status != 0 || stderr.Len() > 0 {
+		if status := Main(t.Context(), Program{
+			Rules: token.ClientRules(),
+		}, Streams{strings.NewReader(""), &got, &stderr}, append(words, "--help")); status != 0 || stderr.Len() > 0 {
 			t.Fatalf("%v --help: status %d, %s", words, status, stderr.String())
 		}
 		got.WriteString("\n")
@@ -71,7 +73,8 @@ func commandWords(n *kong.Node, above []string) [][]string {
 	return out
 }
 
-// TestSettingsAreFlagsEverywhere proves that each command takes each setting, but where a flag of its own has the name.
+// TestSettingsAreFlagsEverywhere proves that each command takes each setting, but where a flag of
+// its own has the name.
 func TestSettingsAreFlagsEverywhere(t *testing.T) {
 	var l line
 	k, err := l.parser(t.Context(), testEnv(), nil)
@@ -159,7 +162,7 @@ func TestDuration(t *testing.T) {
 
 func TestOutputCannotControlTheTerminal(t *testing.T) {
 	var b bytes.Buffer
-	s := newSheet(&b)
+	s := newTable(&b)
 	s.row("a\x1b[2Jb", "", "c\td\r\n", "\u202egnp")
 	s.flush()
 	if got := b.String(); strings.ContainsAny(got, "\x1b\r\t\u202e") || strings.Count(got, "\n") != 1 || !strings.Contains(got, "  -  ") {

@@ -54,7 +54,7 @@ func (f *clientCreate) Run(ctx context.Context, c *call) error {
 		if done.Secret != "" {
 			doc = append(doc, member{"client_secret", done.Secret})
 		}
-		return c.show(doc, func(s *sheet) {
+		return c.show(doc, func(s *table) {
 			s.pair("client_id", string(done.Client.ID))
 			printSecret(s, done.Secret, time.Time{})
 		})
@@ -80,7 +80,8 @@ type clientRef struct {
 	Ref string `arg:"" name:"client" help:"The client's id, or its name if no other client has it."`
 }
 
-// noClient adds where to look to the error for a client that does not exist or is not the only one.
+// noClient adds where to look to the error for a client that does not exist or is not the only
+// one.
 func noClient(err error) error {
 	err = withHint(err, fault.NotFound, "see %s client list", program)
 	return withHint(err, fault.Conflict, "see %s client list --search", program)
@@ -98,7 +99,11 @@ func (f *clientList) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
-		clients, total, err := ops.Clients(ctx, a, admin.ClientQuery{Search: f.Search, Limit: f.Limit, Offset: f.Offset})
+		clients, total, err := ops.Clients(ctx, a, admin.ClientQuery{
+			Search: f.Search,
+			Limit:  f.Limit,
+			Offset: f.Offset,
+		})
 		if err != nil {
 			return err
 		}
@@ -107,7 +112,7 @@ func (f *clientList) Run(ctx context.Context, c *call) error {
 		for _, cl := range clients {
 			docs = append(docs, clientMembers(fields, cl, c.Now()))
 		}
-		return showList(c, docs, total, func(s *sheet) {
+		return showList(c, docs, total, func(s *table) {
 			s.row("CLIENT ID", "NAME", "TYPE", "GRANTS", "STATE")
 			for _, cl := range clients {
 				s.row(string(cl.ID), cl.Name, clientType(cl), strings.Join(c.Rules.ShortGrants(cl.Grants), " "), clientState(cl))
@@ -175,7 +180,7 @@ func (f *clientRotateSecret) Run(ctx context.Context, c *call) error {
 			{"client_secret", done.Secret},
 			{"previous_secret_expires_at", timestamp{done.Previous}},
 		}
-		return c.show(doc, func(s *sheet) {
+		return c.show(doc, func(s *table) {
 			s.pair("client_id", string(done.Client.ID))
 			printSecret(s, done.Secret, done.Previous)
 		})

@@ -45,7 +45,7 @@ func clientMembers(fields []client.Field, cl *client.Client, now time.Time) obje
 // showClient prints a registration.
 func (c *call) showClient(cl *client.Client) error {
 	fields := client.Fields(c.Rules)
-	return c.show(clientMembers(fields, cl, c.Now()), func(s *sheet) {
+	return c.show(clientMembers(fields, cl, c.Now()), func(s *table) {
 		s.pair("client_id", string(cl.ID))
 		printFields(s, fields, cl)
 		for _, v := range secretViews(cl, c.Now()) {
@@ -57,11 +57,11 @@ func (c *call) showClient(cl *client.Client) error {
 }
 
 // printSecret shows a new secret, and when the one before it expires.
-func printSecret(s *sheet, secret string, previousExpires time.Time) {
+func printSecret(s *table, secret string, previousExpires time.Time) {
 	s.pair("client_secret", secret)
 	s.pair("previous_secret_expires_at", timestamp{previousExpires}.String())
 	if secret != "" {
-		s.line("Store the secret now: it is not shown again.")
+		s.line("Save this secret now: it is not shown again.")
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
-// command is one row of the table: a word on the command line and what it reads into. The grammar is a pointer to a
-// struct of flags and arguments with a Run method, or of further commands.
+// command is one row of the table: a word on the command line and what it reads into. The grammar
+// is a pointer to a struct of flags and arguments with a Run method, or of further commands.
 type command struct {
 	name, help string
 	grammar    any
@@ -16,7 +16,7 @@ type command struct {
 // commands returns the table, in the order of the usage text.
 func commands(rules client.Rules) []command {
 	return []command{
-		{"serve", "Run the server until it is stopped.", &serveCommand{}},
+		{"serve", "Run the server.", &serveCommand{}},
 		{"migrate", "Bring the database schema up to date.", &migrateCommand{}},
 		{"user", "Manage the people who can sign in.", newUserCommands()},
 		{"client", "Manage the applications that may request tokens.", newClientCommands(rules)},
@@ -25,10 +25,10 @@ func commands(rules client.Rules) []command {
 		{"key", "Manage the keys that sign tokens.", &keyCommands{}},
 		{"session", "See who is signed in, and end sessions.", &sessionCommands{}},
 		{"audit", "Read the audit log.", &auditCommands{}},
-		{"explain", "Explain why a request was denied, and how to make it succeed.", &explainCommand{}},
-		{"healthcheck", "Check that the server on this machine is healthy.", &healthCommand{}},
+		{"explain", "Explain why a request was denied, and how to fix it.", &explainCommand{}},
+		{"healthcheck", "Check the health of the server on this machine.", &healthCommand{}},
 		{"version", "Print the version, as gatehouse --version does.", &versionCommand{}},
-		{"help", "Explain a command, or the settings.", &helpCommand{}},
+		{"help", "Show help for a command, or the settings.", &helpCommand{}},
 	}
 }
 

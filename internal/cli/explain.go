@@ -51,7 +51,7 @@ func (f *explainCommand) Run(ctx context.Context, c *call) error {
 	})
 }
 
-func (x *explanation) print(s *sheet) {
+func (x *explanation) print(s *table) {
 	if x.Denial != nil {
 		x.printDenial(s, x.Denial)
 	}
@@ -63,7 +63,7 @@ func (x *explanation) print(s *sheet) {
 	}
 }
 
-func (x *explanation) printDenial(s *sheet, r *access.DenialRecord) {
+func (x *explanation) printDenial(s *table, r *access.DenialRecord) {
 	s.line("Request %s was denied with %s.", x.RequestID, statusText(r.Status))
 	s.pair("at", timestamp{r.At}.String())
 	s.pair("request", r.Method+" "+r.Host+r.Path)
@@ -76,7 +76,7 @@ func (x *explanation) printDenial(s *sheet, r *access.DenialRecord) {
 	s.pair("needed", strings.Join(r.Denial.Needed, " "))
 	s.pair("found", strings.Join(r.Denial.Had, " "))
 	if r.Denial.Remedy != "" {
-		s.line("To make it succeed: %s", r.Denial.Remedy)
+		s.line("To fix: %s", r.Denial.Remedy)
 	}
 	switch x.Route {
 	case admin.RouteChanged:
@@ -187,7 +187,7 @@ func explainEvent(e *audit.Event) explainedEvent {
 	return x
 }
 
-func (e *explainedEvent) print(s *sheet) {
+func (e *explainedEvent) print(s *table) {
 	if e.Explanation == "" {
 		s.line("%s was recorded; it is not a failure.", e.Type)
 	} else {
@@ -197,6 +197,6 @@ func (e *explainedEvent) print(s *sheet) {
 	s.pair("from", e.IP)
 	s.pair("about", e.about())
 	if e.Remedy != "" {
-		s.line("To make it succeed: %s", e.Remedy)
+		s.line("To fix: %s", e.Remedy)
 	}
 }

@@ -66,7 +66,7 @@ func fieldFlag[T any](fd field.Field[T], required bool) *kong.Flag {
 			Help:         fd.Help,
 			OrigHelp:     fd.Help,
 			Tag:          tag,
-			Mapper:       valuesMapper{lone: fd.Switch != nil},
+			Mapper:       valuesMapper{isSwitch: fd.Switch != nil},
 			Target:       reflect.New(reflect.TypeFor[[]string]()).Elem(),
 			DefaultValue: reflect.ValueOf([]string(nil)),
 			Required:     required,
@@ -78,12 +78,12 @@ func fieldFlag[T any](fd field.Field[T], required bool) *kong.Flag {
 }
 
 // valuesMapper collects the values of a flag as text; the field parses them.
-type valuesMapper struct{ lone bool }
+type valuesMapper struct{ isSwitch bool }
 
 // Decode adds one value.
 func (m valuesMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	value := "true"
-	if !m.lone || ctx.Scan.Peek().Type == kong.FlagValueToken {
+	if !m.isSwitch || ctx.Scan.Peek().Type == kong.FlagValueToken {
 		token, err := ctx.Scan.PopValue("string")
 		if err != nil {
 			return err
@@ -95,7 +95,7 @@ func (m valuesMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) erro
 }
 
 // IsBool reports whether the flag may stand without a value.
-func (m valuesMapper) IsBool() bool { return m.lone }
+func (m valuesMapper) IsBool() bool { return m.isSwitch }
 
 // patch returns the fields that the command line sets.
 func (f *fieldFlags[T]) patch() (field.Patch[T], error) {
@@ -143,8 +143,8 @@ func (f *fieldFlags[T]) unset(p *field.Patch[T], flags []string) error {
 	return nil
 }
 
-// explain returns an error about a field as wrong usage of the flag that sets it. Other errors stay as
-// they are.
+// explain returns an error about a field as wrong usage of the flag that sets it. Other errors
+// stay as they are.
 func (f *fieldFlags[T]) explain(err error) error {
 	var found *fault.Error
 	if !errors.As(err, &found) || found.Kind != fault.Invalid {

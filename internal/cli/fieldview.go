@@ -50,8 +50,8 @@ func fieldMembers[T any](fields []field.Field[T], t *T) object {
 	return out
 }
 
-// fields writes a row for each field of a T that is set.
-func printFields[T any](s *sheet, fields []field.Field[T], t *T) {
+// printFields writes a row for each field of a T that is set.
+func printFields[T any](s *table, fields []field.Field[T], t *T) {
 	for _, f := range fields {
 		switch {
 		case f.Show != nil:

@@ -29,9 +29,9 @@ func TestHealthcheck(t *testing.T) {
 		answer, status int
 		words          string
 	}{
-		{http.StatusOK, exitDone, "is well"},
-		{http.StatusServiceUnavailable, exitFailed, "is not well: it answers 503"},
-		{http.StatusFound, exitFailed, "is not well: it answers 302"},
+		{http.StatusOK, exitDone, "is healthy"},
+		{http.StatusServiceUnavailable, exitFailed, "is not healthy: it responds with 503"},
+		{http.StatusFound, exitFailed, "is not healthy: it responds with 302"},
 	} {
 		answer = tt.answer
 		var out bytes.Buffer
@@ -63,7 +63,7 @@ func TestHealthAddress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := healthAddress(cfg); got != tt.want {
+		if got := healthURL(cfg); got != tt.want {
 			t.Errorf("%v: got %s, want %s", tt.flags, got, tt.want)
 		}
 	}

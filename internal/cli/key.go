@@ -53,7 +53,7 @@ func (*keyList) Run(ctx context.Context, c *call) error {
 		for _, k := range keys {
 			views = append(views, viewKey(k, c.Now()))
 		}
-		return showList(c, views, len(views), func(s *sheet) {
+		return showList(c, views, len(views), func(s *table) {
 			s.row("KEY ID", "ALG", "STATE", "SIGNS FROM", "SIGNS UNTIL", "PUBLISHED UNTIL")
 			for _, v := range views {
 				s.row(v.ID, v.Alg, v.State, v.ActiveAt.String(), v.RetiredAt.String(), v.ExpiresAt.String())
@@ -101,7 +101,7 @@ func (f *keyRotate) Run(ctx context.Context, c *call) error {
 	})
 }
 
-func (v rotatedView) print(s *sheet) {
+func (v rotatedView) print(s *table) {
 	s.pair("kid", v.ID)
 	s.pair("alg", v.Alg)
 	s.pair("signs_from", v.ActiveAt.String())

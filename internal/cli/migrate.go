@@ -21,10 +21,12 @@ func (f *migrateCommand) Run(ctx context.Context, c *call) error {
 	if f.DryRun {
 		what = "pending"
 	}
-	return c.show(map[string][]string{what: orEmpty(names)}, func(s *sheet) { listMigrations(s, what, names) })
+	return c.show(map[string][]string{
+		what: orEmpty(names),
+	}, func(s *table) { listMigrations(s, what, names) })
 }
 
-func listMigrations(s *sheet, what string, names []string) {
+func listMigrations(s *table, what string, names []string) {
 	for _, n := range names {
 		s.pair(what, n)
 	}

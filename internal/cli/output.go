@@ -13,14 +13,14 @@ import (
 )
 
 // show writes a command's output at once: as one JSON document, or as text.
-func (c *call) show(doc any, text func(s *sheet)) error {
+func (c *call) show(doc any, text func(s *table)) error {
 	var b bytes.Buffer
 	if c.json {
 		if err := encode(&b, doc, "  "); err != nil {
 			return err
 		}
 	} else {
-		s := newSheet(&b)
+		s := newTable(&b)
 		text(s)
 		s.flush()
 	}
@@ -35,7 +35,7 @@ type listing[T any] struct {
 }
 
 // showList writes a page of a list; total counts the items on all pages.
-func showList[T any](c *call, data []T, total int, text func(s *sheet)) error {
+func showList[T any](c *call, data []T, total int, text func(s *table)) error {
 	if data == nil {
 		data = []T{}
 	}
@@ -44,7 +44,7 @@ func showList[T any](c *call, data []T, total int, text func(s *sheet)) error {
 
 // done writes what was done: a document for scripts, a sentence for people.
 func (c *call) done(doc any, format string, args ...any) error {
-	return c.show(doc, func(s *sheet) { s.line(format, args...) })
+	return c.show(doc, func(s *table) { s.line(format, args...) })
 }
 
 // note writes a remark for a person on the error stream.
@@ -60,15 +60,15 @@ func encode(w io.Writer, doc any, indent string) error {
 	return enc.Encode(doc)
 }
 
-// sheet is text output with columns.
-type sheet struct{ w *tabwriter.Writer }
+// table is text output in columns.
+type table struct{ w *tabwriter.Writer }
 
-func newSheet(w io.Writer) *sheet { return &sheet{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)} }
+func newTable(w io.Writer) *table { return &table{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)} }
 
-func (s *sheet) flush() { _ = s.w.Flush() } // into a buffer, which takes everything
+func (s *table) flush() { _ = s.w.Flush() } // into a buffer, which takes everything
 
 // row writes one line of a table. An empty cell is a dash, so that scripts can count columns.
-func (s *sheet) row(cells ...string) {
+func (s *table) row(cells ...string) {
 	for i, cell := range cells {
 		if cell = printable(cell); cell == "" {
 			cell = "-"
@@ -82,28 +82,28 @@ func (s *sheet) row(cells ...string) {
 }
 
 // pair writes a name and its value, or nothing if the value is empty.
-func (s *sheet) pair(name, value string) {
+func (s *table) pair(name, value string) {
 	if value != "" {
 		s.row(name, value)
 	}
 }
 
 // line writes a line of text between tables.
-func (s *sheet) line(format string, args ...any) {
+func (s *table) line(format string, args ...any) {
 	s.flush()
 	fmt.Fprintln(s.w, printable(fmt.Sprintf(format, args...)))
 	s.flush()
 }
 
 // more reports how many items the page leaves out.
-func (s *sheet) more(shown, offset, total int) {
+func (s *table) more(shown, offset, total int) {
 	if offset+shown < total {
 		s.line("%d of %d shown; continue with --offset %d", shown, total, offset+shown)
 	}
 }
 
-// printable replaces control characters, so that text from strangers cannot control the terminal: a
-// User-Agent can contain escape sequences.
+// printable replaces control characters, so that text from strangers cannot control the terminal:
+// a User-Agent can contain escape sequences.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) || r == ' ' {

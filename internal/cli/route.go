@@ -38,7 +38,7 @@ func (f *routeCreate) Run(ctx context.Context, c *call) error {
 			return f.explain(err)
 		}
 		c.warn(r.Warnings)
-		return c.show(routeMembers(r), func(s *sheet) {
+		return c.show(routeMembers(r), func(s *table) {
 			s.pair("id", r.ID)
 			s.pair("address", r.Address)
 			s.pair("resource", r.Resource)
@@ -58,7 +58,11 @@ func (f *routeList) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
-		routes, total, err := ops.Routes(ctx, a, admin.RouteQuery{Search: f.Search, Limit: f.Limit, Offset: f.Offset})
+		routes, total, err := ops.Routes(ctx, a, admin.RouteQuery{
+			Search: f.Search,
+			Limit:  f.Limit,
+			Offset: f.Offset,
+		})
 		if err != nil {
 			return err
 		}
@@ -66,7 +70,7 @@ func (f *routeList) Run(ctx context.Context, c *call) error {
 		for _, r := range routes {
 			docs = append(docs, routeMembers(r))
 		}
-		return showList(c, docs, total, func(s *sheet) {
+		return showList(c, docs, total, func(s *table) {
 			s.row("ID", "NAME", "ADDRESS", "UPSTREAMS", "ALLOWED CALLERS", "STATE")
 			for _, r := range routes {
 				s.row(r.ID, r.Name, r.Address, strings.Join(r.Upstreams, " "), routeCallers(&r.Route), routeState(r))
@@ -97,7 +101,7 @@ func (f *routeShow) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return noRoute(err)
 		}
-		return c.show(routeMembers(r), func(s *sheet) { printRoute(s, r) })
+		return c.show(routeMembers(r), func(s *table) { printRoute(s, r) })
 	})
 }
 
@@ -123,7 +127,7 @@ func (f *routeUpdate) Run(ctx context.Context, c *call) error {
 			return noRoute(f.explain(err))
 		}
 		c.warn(r.Warnings)
-		return c.show(routeMembers(r), func(s *sheet) { printRoute(s, r) })
+		return c.show(routeMembers(r), func(s *table) { printRoute(s, r) })
 	})
 }
 

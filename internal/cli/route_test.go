@@ -49,8 +49,8 @@ func texts(t *testing.T, rooms []string, f func(text string)) {
 	}
 }
 
-// TestEveryFieldHasAFlag compares the flags of the update commands with the fields, and --unset with the
-// fields that can be cleared.
+// TestEveryFieldHasAFlag compares the flags of the update commands with the fields, and --unset
+// with the fields that can be cleared.
 func TestEveryFieldHasAFlag(t *testing.T) {
 	checkFlags(t, "client update", client.Fields(token.ClientRules()))
 	checkFlags(t, "route update", access.RouteFields())
@@ -117,8 +117,16 @@ func TestExplainedEvents(t *testing.T) {
 		event        audit.Event
 		what, remedy string
 	}{
-		{audit.Event{Type: audit.ClientAuthFailed, Client: "app", Reason: "wrong_secret"}, "secret is wrong", "rotate-secret app."},
-		{audit.Event{Type: audit.LoginFailed, User: "0199", Reason: "locked"}, "locked after", "unlock 0199."},
+		{audit.Event{
+			Type:   audit.ClientAuthFailed,
+			Client: "app",
+			Reason: "wrong_secret",
+		}, "secret is wrong", "rotate-secret app."},
+		{audit.Event{
+			Type:   audit.LoginFailed,
+			User:   "0199",
+			Reason: "locked",
+		}, "locked after", "unlock 0199."},
 		{audit.Event{Type: audit.LoginFailed, Reason: "locked"}, "locked after", "unlock USER."},
 		{audit.Event{Type: audit.LoginFailed, Reason: "moon_phase"}, "moon_phase", ""},
 		{audit.Event{Type: audit.RefreshTokenReplayed}, "used before", "sign in again"},

@@ -68,7 +68,7 @@ func routeCallers(r *access.Route) string {
 	return strings.Join(out, ", ")
 }
 
-func printRoute(s *sheet, r *admin.Route) {
+func printRoute(s *table, r *admin.Route) {
 	s.pair("id", r.ID)
 	s.pair("name", r.Name)
 	s.pair("source", routeSource(r))

@@ -19,7 +19,9 @@ type scopeCommands struct {
 func newScopeCommands() *scopeCommands {
 	fields := admin.ScopeFields()
 	return &scopeCommands{
-		Create: scopeCreate{fieldFlags: fieldFlags[oauth.Scope]{fields: fields, required: []string{"description"}}},
+		Create: scopeCreate{
+			fieldFlags: fieldFlags[oauth.Scope]{fields: fields, required: []string{"description"}},
+		},
 		Update: scopeUpdate{fieldFlags: fieldFlags[oauth.Scope]{fields: fields}},
 	}
 }
@@ -69,7 +71,7 @@ func (*scopeList) Run(ctx context.Context, c *call) error {
 		for i := range scopes {
 			docs = append(docs, scopeMembers(&scopes[i]))
 		}
-		return showList(c, docs, len(docs), func(s *sheet) {
+		return showList(c, docs, len(docs), func(s *table) {
 			s.row("NAME", "DEFAULT", "SYSTEM", "DESCRIPTION")
 			for _, sc := range scopes {
 				s.row(sc.Name, yesNo(sc.Default), yesNo(sc.System), sc.Description)

@@ -56,7 +56,10 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
-		sessions, total, err := ops.Sessions(ctx, a, f.User, admin.SessionQuery{Limit: f.Limit, Offset: f.Offset})
+		sessions, total, err := ops.Sessions(ctx, a, f.User, admin.SessionQuery{
+			Limit:  f.Limit,
+			Offset: f.Offset,
+		})
 		if err != nil {
 			return noUser(err)
 		}
@@ -64,7 +67,7 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 		for i := range sessions {
 			views = append(views, viewSession(&sessions[i]))
 		}
-		return showList(c, views, total, func(s *sheet) {
+		return showList(c, views, total, func(s *table) {
 			s.row("ID", "USER", "SIGNED IN", "LAST SEEN", "BY", "ADDRESS", "AGENT")
 			for _, v := range views {
 				s.row(string(v.ID), string(v.User), v.CreatedAt.String(), v.LastSeenAt.String(),

@@ -13,16 +13,15 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/config"
 )
 
-// settingFlags gives every command the settings as flags. They show in the help of serve alone: anywhere else they
-// would bury what the command is about. Where a command has a flag of that name itself, as client create has
-// --access-token-ttl, the command's own one is meant.
+// settingFlags adds the settings to every command as flags. Only the help of serve lists them. A
+// command's own flag takes precedence, such as --access-token-ttl of client create.
 type settingFlags struct {
-	args []string // the command line; nil stands for any
+	args []string // the command line; nil for any
 	all  []*kong.Flag
 }
 
-// attach adds the flags to the commands of a parser, but for those that the command line cannot mean: a thousand flags
-// that nobody can give cost more than most commands.
+// attach adds the flags to the commands that the command line may name. To add them to all would
+// take longer than most commands run.
 func (s *settingFlags) attach(k *kong.Kong) error {
 	table := config.Settings()
 	for _, leaf := range k.Model.Leaves(false) {
@@ -33,7 +32,7 @@ func (s *settingFlags) attach(k *kong.Kong) error {
 	return nil
 }
 
-// possible reports whether all words of a command stand among the arguments.
+// possible reports whether the arguments contain all words of a command.
 func (s *settingFlags) possible(n *kong.Node) bool {
 	for ; s.args != nil && n.Parent != nil; n = n.Parent {
 		if !slices.Contains(s.args, n.Name) {
@@ -62,17 +61,23 @@ func (s *settingFlags) addTo(n *kong.Node, table []config.Setting) {
 func settingFlag(row config.Setting, hidden bool) *kong.Flag {
 	f := &kong.Flag{
 		Value: &kong.Value{
-			Name: row.Flag(), Help: row.Doc, OrigHelp: row.Doc, Tag: &kong.Tag{},
-			Mapper: settingMapper{row.Bool()}, Target: reflect.New(reflect.TypeFor[string]()).Elem(),
+			Name:         row.Flag(),
+			Help:         row.Doc,
+			OrigHelp:     row.Doc,
+			Tag:          &kong.Tag{},
+			Mapper:       settingMapper{row.Bool()},
+			Target:       reflect.New(reflect.TypeFor[string]()).Elem(),
 			DefaultValue: reflect.ValueOf(""),
 		},
-		Group: &kong.Group{Key: row.Group, Title: row.Group + " settings:"}, Hidden: hidden, PlaceHolder: placeholder(row),
+		Group:       &kong.Group{Key: row.Group, Title: row.Group + " settings:"},
+		Hidden:      hidden,
+		PlaceHolder: placeholder(row),
 	}
 	f.Value.Flag = f
 	return f
 }
 
-// placeholder stands for the value in the usage text: the default, where there is one.
+// placeholder returns what stands for the value in the usage text: the default if there is one.
 func placeholder(row config.Setting) string {
 	if row.Default != "" {
 		return row.Default
@@ -91,22 +96,22 @@ func (s *settingFlags) given() map[string]string {
 	return flags
 }
 
-// settingMapper takes the text as it is: the table of settings knows how to read it. A switch may stand alone.
-type settingMapper struct{ lone bool }
+// settingMapper stores the text; the table of settings parses it. A switch needs no value.
+type settingMapper struct{ isSwitch bool }
 
 // Decode reads one value.
 func (m settingMapper) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
-	if m.lone && ctx.Scan.Peek().Type != kong.FlagValueToken {
+	if m.isSwitch && ctx.Scan.Peek().Type != kong.FlagValueToken {
 		target.SetString("true")
 		return nil
 	}
 	return ctx.Scan.PopValueInto("string", target.Addr().Interface())
 }
 
-// IsBool reports whether the flag may stand alone.
-func (m settingMapper) IsBool() bool { return m.lone }
+// IsBool reports whether the flag may stand without a value.
+func (m settingMapper) IsBool() bool { return m.isSwitch }
 
-// helpCommand explains.
+// helpCommand prints help.
 type helpCommand struct {
 	Topic []string `arg:"" optional:"" help:"A command such as \"client create\", or the word settings."`
 }
@@ -118,13 +123,13 @@ func (h *helpCommand) Run(ctx context.Context, c *call) error {
 	}
 	for _, word := range h.Topic {
 		if strings.HasPrefix(word, "-") {
-			return wrong("help takes the name of a command, or the word settings; %q is neither", word)
+			return wrong("help takes the name of a command, or the word settings, and not %q", word)
 		}
 	}
 	return run(ctx, c.env, append(h.Topic[:len(h.Topic):len(h.Topic)], "--help"))
 }
 
-// settingView is a row of the settings table as people read it.
+// settingView is a setting as the command line shows it.
 type settingView struct {
 	Name    string `json:"name"`
 	Flag    string `json:"flag"`
@@ -148,8 +153,10 @@ func explainSettings(c *call) error {
 
 func settingsText(rows []settingView) string {
 	var b strings.Builder
-	b.WriteString("Each setting is read from its default, the YAML file given with --config (in lower case), the environment\n" +
-		"(in upper case) and the command line; the last one that has it wins. NAME_FILE in the environment\nnames a file to read the value from.\n")
+	b.WriteString(`Gatehouse reads each setting from these places; a later one overrides an earlier one: the default,
+the YAML file given with --config (name in lower case), the environment (name in upper case) and
+the command line. NAME_FILE in the environment names a file to read the value from.
+`)
 	group := ""
 	for _, r := range rows {
 		if r.Group != group {

@@ -85,11 +85,22 @@ func deny(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: deny REQUEST-ID ROUTE-ID")
 	}
 	r := &access.DenialRecord{
-		RequestID: args[0], At: time.Now(), Method: "POST", Host: "api.example.com", Path: "/shop/v1/orders", IP: "192.0.2.7", Status: 403,
-		Route: args[1], Caller: access.RecordedCaller{By: access.ByToken, Client: "app", User: "0199"},
+		RequestID: args[0],
+		At:        time.Now(),
+		Method:    "POST",
+		Host:      "api.example.com",
+		Path:      "/shop/v1/orders",
+		IP:        "192.0.2.7",
+		Status:    403,
+		Route:     args[1],
+		Caller:    access.RecordedCaller{By: access.ByToken, Client: "app", User: "0199"},
 		Denial: access.RecordedDenial{
-			Rule: "scope", Reason: "The token lacks a scope.", Needed: []string{"orders:read", "orders:write"}, Had: []string{"orders:read"},
-			Remedy: "Ask for orders:write, too.", Code: "insufficient_scope",
+			Rule:   "scope",
+			Reason: "The token lacks a scope.",
+			Needed: []string{"orders:read", "orders:write"},
+			Had:    []string{"orders:read"},
+			Remedy: "Ask for orders:write, too.",
+			Code:   "insufficient_scope",
 		},
 	}
 	if r.Route != "" {
@@ -100,7 +111,8 @@ func deny(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(db.PutDenials(context.Background(), []*access.DenialRecord{r}))
 }
 
-// status runs a command that must end with an exit status, and with one line on stderr: status N COMMAND…
+// status runs a command that must end with an exit status, and with one line on stderr: status N
+// COMMAND…
 func status(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: status N COMMAND…")

@@ -65,15 +65,15 @@ func (f *userCreate) Run(ctx context.Context, c *call) error {
 		if u.Link != "" {
 			doc = append(doc, member{"password_link", u.Link})
 		}
-		return c.show(doc, func(s *sheet) {
+		return c.show(doc, func(s *table) {
 			s.pair("id", string(u.User.ID))
 			printLink(s, u.Link)
 		})
 	})
 }
 
-// explainUser returns an error about a field as wrong usage; one about the password depends on the
-// policy, not on the command line.
+// explainUser returns an error about a field as wrong usage; one about the password depends on
+// the policy, not on the command line.
 func (f *userCreate) explainUser(err error) error {
 	var found *fault.Error
 	if errors.As(err, &found) && found.Field == "password" {
@@ -82,7 +82,7 @@ func (f *userCreate) explainUser(err error) error {
 	return f.explain(err)
 }
 
-func printLink(s *sheet, link string) {
+func printLink(s *table, link string) {
 	s.pair("password_link", link)
 	if link != "" {
 		s.line("The link works once, for an hour.")
@@ -101,7 +101,11 @@ func (f *userList) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
-		users, total, err := ops.Users(ctx, a, admin.UserQuery{Search: f.Search, Limit: f.Limit, Offset: f.Offset})
+		users, total, err := ops.Users(ctx, a, admin.UserQuery{
+			Search: f.Search,
+			Limit:  f.Limit,
+			Offset: f.Offset,
+		})
 		if err != nil {
 			return err
 		}
@@ -109,7 +113,7 @@ func (f *userList) Run(ctx context.Context, c *call) error {
 		for i := range users {
 			docs = append(docs, userMembers(&users[i]))
 		}
-		return showList(c, docs, total, func(s *sheet) {
+		return showList(c, docs, total, func(s *table) {
 			s.row("ID", "EMAIL", "USERNAME", "NAME", "ROLES", "STATE", "LAST LOGIN")
 			for _, u := range users {
 				s.row(string(u.ID), u.Email, u.Username, u.Name, strings.Join(u.Roles, " "), userState(&u),
@@ -130,7 +134,7 @@ func (f *userShow) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return noUser(err)
 		}
-		return c.show(userDetailMembers(d), func(s *sheet) { printUser(s, d) })
+		return c.show(userDetailMembers(d), func(s *table) { printUser(s, d) })
 	})
 }
 
@@ -156,7 +160,7 @@ func (f *userSetPassword) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return noUser(err)
 		}
-		return c.show(passwordResult{u.User.ID, u.Link}, func(s *sheet) {
+		return c.show(passwordResult{u.User.ID, u.Link}, func(s *table) {
 			s.pair("id", string(u.User.ID))
 			printLink(s, u.Link)
 		})
@@ -175,7 +179,9 @@ func (f *userSetPassword) set(ctx context.Context, c *call, ops *admin.Operation
 	if err != nil {
 		return err
 	}
-	return c.done(passwordResult{ID: u.ID}, "The password of %s is set; all sessions of the account have ended.",
+	return c.done(passwordResult{
+		ID: u.ID,
+	}, "The password of %s is set; all sessions of the account have ended.",
 		u.LoginName())
 }
 

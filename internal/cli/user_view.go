@@ -51,7 +51,7 @@ func userDetailMembers(d *admin.UserDetail) object {
 	}...)
 }
 
-func printUser(s *sheet, d *admin.UserDetail) {
+func printUser(s *table, d *admin.UserDetail) {
 	u := d.User
 	s.pair("id", string(u.ID))
 	printFields(s, identity.UserFields(), u)

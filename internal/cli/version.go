@@ -12,5 +12,5 @@ func (*versionCommand) Run(c *call) error {
 		Go       string `json:"go"`
 		Platform string `json:"platform"`
 	}{c.Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-	return c.show(answer, func(s *sheet) { s.line("%s %s (%s, %s)", program, answer.Version, answer.Go, answer.Platform) })
+	return c.show(answer, func(s *table) { s.line("%s %s (%s, %s)", program, answer.Version, answer.Go, answer.Platform) })
 }

@@ -57,8 +57,8 @@ type Secret struct {
 	ExpiresAt time.Time // zero: never
 }
 
-// CanUseGrant reports whether the client may use a grant type, by its wire name. ServerSideRefresh
-// implies token exchange.
+// CanUseGrant reports whether the client may use a grant type, by its wire name.
+// ServerSideRefresh implies token exchange.
 func (c *Client) CanUseGrant(grant string) bool {
 	return slices.Contains(c.Grants, grant) || (c.ServerSideRefresh && grant == GrantTypeExchange)
 }

@@ -13,8 +13,8 @@ import (
 type Field = field.Field[Client]
 
 // Fields returns the fields of a registration that can be set, in the order in which they are
-// shown. Names are those of RFC 7591 §2, RFC 8705 §3.4 and RFC 9449 §5.2 where these have one. The
-// rules provide the words for grant types and may be empty where only names matter.
+// shown. Names are those of RFC 7591 §2, RFC 8705 §3.4 and RFC 9449 §5.2 where these have one.
+// The rules provide the words for grant types and may be empty where only names matter.
 func Fields(r Rules) []Field {
 	return slices.Concat(nameFields(), flowFields(r), authFields(r), accessFields(), tokenFields(r), pageFields())
 }
@@ -22,18 +22,26 @@ func Fields(r Rules) []Field {
 func nameFields() []Field {
 	return []Field{
 		{
-			Name: "client_name", Flag: "name", Label: "name", Placeholder: "NAME", Required: true,
-			Help:      "The name that people see on the consent page.",
-			Text:      func(c *Client) *string { return &c.Name },
-			Normalize: strings.TrimSpace,
+			Name:        "client_name",
+			Flag:        "name",
+			Label:       "name",
+			Placeholder: "NAME",
+			Required:    true,
+			Help:        "The name that people see on the consent page.",
+			Text:        func(c *Client) *string { return &c.Name },
+			Normalize:   strings.TrimSpace,
 		},
 		{
-			Name: "description", Flag: "description", Placeholder: "TEXT",
-			Help: "A note for administrators.",
-			Text: func(c *Client) *string { return &c.Description },
+			Name:        "description",
+			Flag:        "description",
+			Placeholder: "TEXT",
+			Help:        "A note for administrators.",
+			Text:        func(c *Client) *string { return &c.Description },
 		},
 		{
-			Name: "public", Flag: "public", Label: "type",
+			Name:   "public",
+			Flag:   "public",
+			Label:  "type",
 			Help:   "The client cannot keep a secret: a browser, mobile or command-line app.",
 			Switch: func(c *Client) *bool { return &c.Public },
 			Show: func(c *Client) string {
@@ -44,7 +52,9 @@ func nameFields() []Field {
 			},
 		},
 		{
-			Name: "disabled", Flag: "disabled", Label: "state",
+			Name:   "disabled",
+			Flag:   "disabled",
+			Label:  "state",
 			Help:   "Reject every request of the client, but keep its registration.",
 			Switch: func(c *Client) *bool { return &c.Disabled },
 			Show: func(c *Client) string {
@@ -61,33 +71,48 @@ func nameFields() []Field {
 func flowFields(r Rules) []Field {
 	return []Field{
 		{
-			Name: "grant_types", Flag: "grant", Label: "grants", Placeholder: "GRANT",
-			Help:       "A way to get tokens: " + r.grantHelp() + ". May be repeated.",
-			List:       func(c *Client) *[]string { return &c.Grants },
-			Separators: " \t\n,",
-			Show:       func(c *Client) string { return strings.Join(r.ShortGrants(c.Grants), " ") },
+			Name:        "grant_types",
+			Flag:        "grant",
+			Label:       "grants",
+			Placeholder: "GRANT",
+			Help:        "A way to get tokens: " + r.grantHelp() + ". May be repeated.",
+			List:        func(c *Client) *[]string { return &c.Grants },
+			Separators:  " \t\n,",
+			Show:        func(c *Client) string { return strings.Join(r.ShortGrants(c.Grants), " ") },
 		},
 		{
-			Name: "redirect_uris", Flag: "redirect-uri", Label: "redirect_uri", Placeholder: "URI", Rows: true,
-			Help: "An address that people are sent back to, exactly as the client sends it. May be repeated.",
-			List: func(c *Client) *[]string { return &c.Redirects },
+			Name:        "redirect_uris",
+			Flag:        "redirect-uri",
+			Label:       "redirect_uri",
+			Placeholder: "URI",
+			Rows:        true,
+			Help:        "An address that people are sent back to, exactly as the client sends it. May be repeated.",
+			List:        func(c *Client) *[]string { return &c.Redirects },
 		},
 		{
-			Name: "post_logout_redirect_uris", Flag: "post-logout-redirect-uri", Label: "post_logout_redirect_uri",
-			Placeholder: "URI", Rows: true,
-			Help: "An address that people may be sent to after signing out. May be repeated.",
-			List: func(c *Client) *[]string { return &c.PostLogout },
+			Name:        "post_logout_redirect_uris",
+			Flag:        "post-logout-redirect-uri",
+			Label:       "post_logout_redirect_uri",
+			Placeholder: "URI",
+			Rows:        true,
+			Help:        "An address that people may be sent to after signing out. May be repeated.",
+			List:        func(c *Client) *[]string { return &c.PostLogout },
 		},
 		{
-			Name: "scope", Flag: "scope", Placeholder: "SCOPES",
-			Help:       "The scopes it may request, separated by spaces. May be repeated.",
-			List:       func(c *Client) *[]string { return &c.Scopes },
-			Separators: " \t\n", Joined: true,
+			Name:        "scope",
+			Flag:        "scope",
+			Placeholder: "SCOPES",
+			Help:        "The scopes it may request, separated by spaces. May be repeated.",
+			List:        func(c *Client) *[]string { return &c.Scopes },
+			Separators:  " \t\n",
+			Joined:      true,
 		},
 		{
-			Name: "resources", Flag: "resource", Placeholder: "URI",
-			Help: "An API, besides the issuer, that its tokens may be meant for. May be repeated.",
-			List: func(c *Client) *[]string { return &c.Resources },
+			Name:        "resources",
+			Flag:        "resource",
+			Placeholder: "URI",
+			Help:        "An API, besides the issuer, that its tokens may be meant for. May be repeated.",
+			List:        func(c *Client) *[]string { return &c.Resources },
 		},
 	}
 }
@@ -96,7 +121,10 @@ func flowFields(r Rules) []Field {
 func authFields(r Rules) []Field {
 	return []Field{
 		{
-			Name: "token_endpoint_auth_method", Flag: "auth-method", Label: "auth_method", Placeholder: "METHOD",
+			Name:        "token_endpoint_auth_method",
+			Flag:        "auth-method",
+			Label:       "auth_method",
+			Placeholder: "METHOD",
 			Help: "How it authenticates: " + strings.Join(r.AuthMethodNames(), ", ") +
 				". Default: accept client_secret_basic and client_secret_post.",
 			Text: func(c *Client) *string { return &c.AuthMethod },
@@ -108,15 +136,19 @@ func authFields(r Rules) []Field {
 			},
 		},
 		{
-			Name: "jwks", Flag: "jwks", Placeholder: "FILE",
-			Help: "A file with its public keys, for private_key_jwt.",
-			JSON: func(c *Client) *json.RawMessage { return &c.JWKS },
-			Show: func(*Client) string { return "" },
+			Name:        "jwks",
+			Flag:        "jwks",
+			Placeholder: "FILE",
+			Help:        "A file with its public keys, for private_key_jwt.",
+			JSON:        func(c *Client) *json.RawMessage { return &c.JWKS },
+			Show:        func(*Client) string { return "" },
 		},
 		{
-			Name: "jwks_uri", Flag: "jwks-uri", Placeholder: "URL",
-			Help: "The address of its public keys, for private_key_jwt.",
-			Text: func(c *Client) *string { return &c.JWKSURI },
+			Name:        "jwks_uri",
+			Flag:        "jwks-uri",
+			Placeholder: "URL",
+			Help:        "The address of its public keys, for private_key_jwt.",
+			Text:        func(c *Client) *string { return &c.JWKSURI },
 		},
 	}
 }
@@ -125,24 +157,32 @@ func authFields(r Rules) []Field {
 func accessFields() []Field {
 	return []Field{
 		{
-			Name: "roles", Flag: "role", Placeholder: "ROLE",
-			Help: "A role of the client when it acts for itself. May be repeated.",
-			List: func(c *Client) *[]string { return &c.Roles },
+			Name:        "roles",
+			Flag:        "role",
+			Placeholder: "ROLE",
+			Help:        "A role of the client when it acts for itself. May be repeated.",
+			List:        func(c *Client) *[]string { return &c.Roles },
 		},
 		{
-			Name: "from_networks", Flag: "from-network", Placeholder: "CIDR",
-			Help: "A network that it may call the gateway from. Default: any. May be repeated.",
-			List: func(c *Client) *[]string { return &c.Networks },
+			Name:        "from_networks",
+			Flag:        "from-network",
+			Placeholder: "CIDR",
+			Help:        "A network that it may call the gateway from. Default: any. May be repeated.",
+			List:        func(c *Client) *[]string { return &c.Networks },
 		},
 		{
-			Name: "to_hosts", Flag: "to-host", Placeholder: "HOST",
+			Name:        "to_hosts",
+			Flag:        "to-host",
+			Placeholder: "HOST",
 			Help: "A host of the gateway that it may call, or a wildcard such as *.example.com. Default: any. " +
 				"May be repeated.",
 			List:      func(c *Client) *[]string { return &c.Hosts },
 			Normalize: strings.ToLower,
 		},
 		{
-			Name: "to_routes", Flag: "to-route", Placeholder: "ROUTE",
+			Name:        "to_routes",
+			Flag:        "to-route",
+			Placeholder: "ROUTE",
 			Help: "A route of the gateway that it may call, as DOMAIN/VERSION, DOMAIN or an id. Default: any. " +
 				"May be repeated.",
 			List: func(c *Client) *[]string { return &c.Routes },
@@ -154,34 +194,46 @@ func accessFields() []Field {
 func tokenFields(r Rules) []Field {
 	return slices.Concat([]Field{
 		{
-			Name: "access_token_ttl", Flag: "access-token-ttl", Placeholder: "DURATION",
-			Help: "How long its access tokens are valid.",
-			TTL:  func(c *Client) *time.Duration { return &c.AccessTTL },
+			Name:        "access_token_ttl",
+			Flag:        "access-token-ttl",
+			Placeholder: "DURATION",
+			Help:        "How long its access tokens are valid.",
+			TTL:         func(c *Client) *time.Duration { return &c.AccessTTL },
 		},
 		{
-			Name: "id_token_ttl", Flag: "id-token-ttl", Placeholder: "DURATION",
-			Help: "How long its ID tokens are valid.",
-			TTL:  func(c *Client) *time.Duration { return &c.IDTokenTTL },
+			Name:        "id_token_ttl",
+			Flag:        "id-token-ttl",
+			Placeholder: "DURATION",
+			Help:        "How long its ID tokens are valid.",
+			TTL:         func(c *Client) *time.Duration { return &c.IDTokenTTL },
 		},
 		{
-			Name: "refresh_token_ttl", Flag: "refresh-token-ttl", Placeholder: "DURATION",
-			Help: "How long its refresh tokens are valid after their last use.",
-			TTL:  func(c *Client) *time.Duration { return &c.RefreshTTL },
+			Name:        "refresh_token_ttl",
+			Flag:        "refresh-token-ttl",
+			Placeholder: "DURATION",
+			Help:        "How long its refresh tokens are valid after their last use.",
+			TTL:         func(c *Client) *time.Duration { return &c.RefreshTTL },
 		},
 		{
-			Name: "refresh_rotation", Flag: "refresh-rotation", Placeholder: "on|off",
-			Help: "Whether each use of a refresh token replaces it.",
-			Text: func(c *Client) *string { return &c.Rotation },
+			Name:        "refresh_rotation",
+			Flag:        "refresh-rotation",
+			Placeholder: "on|off",
+			Help:        "Whether each use of a refresh token replaces it.",
+			Text:        func(c *Client) *string { return &c.Rotation },
 		},
 		{
-			Name: "token_format", Flag: "token-format", Placeholder: "jwt|opaque",
-			Help: "The format of its access tokens.",
-			Text: func(c *Client) *string { return &c.TokenFormat },
+			Name:        "token_format",
+			Flag:        "token-format",
+			Placeholder: "jwt|opaque",
+			Help:        "The format of its access tokens.",
+			Text:        func(c *Client) *string { return &c.TokenFormat },
 		},
 		{
-			Name: "alg", Flag: "alg", Placeholder: "ALG",
-			Help: "The algorithm that signs its tokens: " + strings.Join(r.Algorithms, ", ") + ".",
-			Text: func(c *Client) *string { return &c.Alg },
+			Name:        "alg",
+			Flag:        "alg",
+			Placeholder: "ALG",
+			Help:        "The algorithm that signs its tokens: " + strings.Join(r.Algorithms, ", ") + ".",
+			Text:        func(c *Client) *string { return &c.Alg },
 		},
 	}, switchFields())
 }
@@ -189,32 +241,40 @@ func tokenFields(r Rules) []Field {
 func switchFields() []Field {
 	return []Field{
 		{
-			Name: "first_party", Flag: "first-party",
+			Name:   "first_party",
+			Flag:   "first-party",
 			Help:   "The client is your own: people are not asked for consent.",
 			Switch: func(c *Client) *bool { return &c.FirstParty },
 		},
 		{
-			Name: "allow_plain_pkce", Flag: "allow-plain-pkce",
+			Name:   "allow_plain_pkce",
+			Flag:   "allow-plain-pkce",
 			Help:   "Accept the PKCE method plain, for old clients.",
 			Switch: func(c *Client) *bool { return &c.PlainPKCE },
 		},
 		{
-			Name: "require_pkce", Flag: "require-pkce",
+			Name:   "require_pkce",
+			Flag:   "require-pkce",
 			Help:   "Require PKCE although the client is confidential.",
 			Switch: func(c *Client) *bool { return &c.RequirePKCE },
 		},
 		{
-			Name: "dpop_bound_access_tokens", Flag: "dpop-bound", Label: "dpop_bound",
+			Name:   "dpop_bound_access_tokens",
+			Flag:   "dpop-bound",
+			Label:  "dpop_bound",
 			Help:   "Issue only tokens that are bound to its key (RFC 9449).",
 			Switch: func(c *Client) *bool { return &c.DPoPBound },
 		},
 		{
-			Name: "tls_client_certificate_bound_access_tokens", Flag: "certificate-bound", Label: "certificate_bound",
+			Name:   "tls_client_certificate_bound_access_tokens",
+			Flag:   "certificate-bound",
+			Label:  "certificate_bound",
 			Help:   "Issue only tokens that are bound to its TLS certificate (RFC 8705).",
 			Switch: func(c *Client) *bool { return &c.CertBound },
 		},
 		{
-			Name: "keep_refresh", Flag: "keep-refresh",
+			Name:   "keep_refresh",
+			Flag:   "keep-refresh",
 			Help:   "Keep its refresh tokens on the server: it exchanges an old access token for a new one.",
 			Switch: func(c *Client) *bool { return &c.ServerSideRefresh },
 		},
@@ -225,14 +285,19 @@ func switchFields() []Field {
 func pageFields() []Field {
 	return []Field{
 		{
-			Name: "client_uri", Flag: "uri", Label: "uri", Placeholder: "URL",
-			Help: "Its home page, shown on the consent page.",
-			Text: func(c *Client) *string { return &c.URI },
+			Name:        "client_uri",
+			Flag:        "uri",
+			Label:       "uri",
+			Placeholder: "URL",
+			Help:        "Its home page, shown on the consent page.",
+			Text:        func(c *Client) *string { return &c.URI },
 		},
 		{
-			Name: "logo_uri", Flag: "logo-uri", Placeholder: "URL",
-			Help: "Its logo, shown on the consent page.",
-			Text: func(c *Client) *string { return &c.LogoURI },
+			Name:        "logo_uri",
+			Flag:        "logo-uri",
+			Placeholder: "URL",
+			Help:        "Its logo, shown on the consent page.",
+			Text:        func(c *Client) *string { return &c.LogoURI },
 		},
 	}
 }

@@ -107,7 +107,8 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// A match is the registered text itself, or differs from it in the port of a loopback address alone.
+// A match is the registered text itself, or differs from it in the port of a loopback address
+// alone.
 func FuzzMatchURI(f *testing.F) {
 	for _, s := range [][2]string{
 		{"https://app.example/cb", "https://app.example/cb"},

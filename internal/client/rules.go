@@ -136,7 +136,8 @@ func (r Rules) grantHelp() string {
 	return strings.Join(out, ", ")
 }
 
-// unknown returns the error for a word that is not among those known. It suggests the nearest one.
+// unknown returns the error for a word that is not among those known. It suggests the nearest
+// one.
 func unknown(field, what, given string, known []string) error {
 	if near := spell.Nearest(given, known); near != "" {
 		return fault.InvalidField(field, "there is no %s %q; did you mean %s?", what, given, near)

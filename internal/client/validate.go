@@ -273,7 +273,8 @@ func checkNetwork(s string) error {
 	return err
 }
 
-// checkHost accepts a host name (RFC 1123 §2.1), an address, or a wildcard for all names below one.
+// checkHost accepts a host name (RFC 1123 §2.1), an address, or a wildcard for all names below
+// one.
 func checkHost(s string) error {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return nil
@@ -288,7 +289,8 @@ func checkHost(s string) error {
 	return nil
 }
 
-// checkRoute accepts DOMAIN/VERSION, DOMAIN or the id of a route. A route of the file is file:NAME.
+// checkRoute accepts DOMAIN/VERSION, DOMAIN or the id of a route. A route of the file is
+// file:NAME.
 func checkRoute(s string) error {
 	if s == "" || len(s) > MaxURI || strings.Count(s, "/") > 1 || strings.Trim(s, "/") != s ||
 		strings.ContainsRune(s, '*') || strings.ContainsFunc(s, notPrintableASCII) {

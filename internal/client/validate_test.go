@@ -23,10 +23,20 @@ const (
 func rules() client.Rules {
 	return client.Rules{
 		Grants: []client.GrantType{
-			{Name: client.GrantTypeCode, Aliases: []string{"code"}, Redirects: true, Approval: true},
+			{
+				Name:      client.GrantTypeCode,
+				Aliases:   []string{"code"},
+				Redirects: true,
+				Approval:  true,
+			},
 			{Name: client.GrantTypeRefresh, Aliases: []string{"refresh"}, Continues: true},
 			{Name: client.GrantTypeClient, Confidential: true},
-			{Name: deviceGrant, Short: "device_code", Aliases: []string{"device"}, Approval: true},
+			{
+				Name:     deviceGrant,
+				Short:    "device_code",
+				Aliases:  []string{"device"},
+				Approval: true,
+			},
 		},
 		AuthMethods: []client.AuthMethod{
 			{Name: client.MethodBasic},
@@ -41,7 +51,10 @@ func rules() client.Rules {
 // web returns a valid confidential client.
 func web() *client.Client {
 	return &client.Client{
-		ID: "web", Name: "Web", Grants: []string{client.GrantTypeCode}, Redirects: []string{"https://a.example/cb"},
+		ID:        "web",
+		Name:      "Web",
+		Grants:    []string{client.GrantTypeCode},
+		Redirects: []string{"https://a.example/cb"},
 	}
 }
 
@@ -132,7 +145,11 @@ func TestListsAreBounded(t *testing.T) {
 }
 
 func TestNormalize(t *testing.T) {
-	c := &client.Client{Name: " App ", Public: true, Grants: []string{"code", "device", "device_code", deviceGrant}}
+	c := &client.Client{
+		Name:   " App ",
+		Public: true,
+		Grants: []string{"code", "device", "device_code", deviceGrant},
+	}
 	if err := c.Normalize(rules()); err != nil {
 		t.Fatal(err)
 	}
@@ -152,8 +169,8 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
-// TestEveryFieldIsListed compares the list with the struct: a field that the list lacks has no flag
-// and no view.
+// TestEveryFieldIsListed compares the list with the struct: a field that the list lacks has no
+// flag and no view.
 func TestEveryFieldIsListed(t *testing.T) {
 	var c client.Client
 	places := map[any]string{}

@@ -155,8 +155,8 @@ type Audit struct {
 	Issuance  string        // each, aggregate
 }
 
-// A Secret is a value that no format verb, error or JSON document shows. Convert it to a string to
-// use it.
+// A Secret is a value that no format verb, error or JSON document shows. Convert it to a string
+// to use it.
 type Secret string
 
 const hidden = "[hidden]"
@@ -194,8 +194,8 @@ func (c *Config) Hosts() []string {
 	return []string{c.Server.Host}
 }
 
-// ListeningOn records the port that the system chose for PORT=0. BASE_URL follows it unless it was
-// set.
+// ListeningOn records the port that the system chose for PORT=0. BASE_URL follows it unless it
+// was set.
 func (c *Config) ListeningOn(port int) {
 	c.Server.Port = port
 	if !c.isSet("BASE_URL") {
@@ -212,8 +212,8 @@ func (c *Config) Origin(name string) string {
 	return "default"
 }
 
-// MasterKey returns the bytes of SECRET_KEY: decoded if it is hexadecimal or base64 that yields at
-// least 32 bytes, otherwise its characters. It returns nil if SECRET_KEY is not set.
+// MasterKey returns the bytes of SECRET_KEY: decoded if it is hexadecimal or base64 that yields
+// at least 32 bytes, otherwise its characters. It returns nil if SECRET_KEY is not set.
 func (c *Config) MasterKey() []byte {
 	s := string(c.Storage.SecretKey)
 	if s == "" {

@@ -33,26 +33,57 @@ func TestDefaults(t *testing.T) {
 	c := load(t, Source{})
 	want := Config{
 		Server: Server{
-			Environment: Development, Host: "localhost", Port: 8080, BaseURL: "http://localhost:8080",
-			LogLevel: "info", LogFormat: "text", RequestBodyLimit: 65536, ShutdownTimeout: 20 * time.Second,
+			Environment:      Development,
+			Host:             "localhost",
+			Port:             8080,
+			BaseURL:          "http://localhost:8080",
+			LogLevel:         "info",
+			LogFormat:        "text",
+			RequestBodyLimit: 65536,
+			ShutdownTimeout:  20 * time.Second,
 		},
 		Storage: Storage{DatabaseURL: "sqlite:data/gatehouse.db"},
 		Tokens: Tokens{
-			AccessTTL: time.Hour, IDTTL: time.Hour, RefreshTTL: 30 * day, RefreshAbsoluteTTL: 365 * day,
-			RefreshRotation: true, CodeTTL: time.Minute, DeviceCodeTTL: 10 * time.Minute,
-			AccessFormat: "jwt", DPoPNonce: "off", Algorithm: "RS256", DefaultScopes: []string{"openid"}, PKCERequired: "true",
+			AccessTTL:          time.Hour,
+			IDTTL:              time.Hour,
+			RefreshTTL:         30 * day,
+			RefreshAbsoluteTTL: 365 * day,
+			RefreshRotation:    true,
+			CodeTTL:            time.Minute,
+			DeviceCodeTTL:      10 * time.Minute,
+			AccessFormat:       "jwt",
+			DPoPNonce:          "off",
+			Algorithm:          "RS256",
+			DefaultScopes:      []string{"openid"},
+			PKCERequired:       "true",
 		},
 		Sessions: Sessions{TTL: 7 * day, Idle: 30 * time.Minute, RevokeTokens: true},
 		Passwords: Passwords{
-			MinLength: 12, AdminMinLength: 16, History: 5, Uppercase: true, Lowercase: true, Numbers: true,
-			CheckCommon: true, HashQueue: 64,
+			MinLength:      12,
+			AdminMinLength: 16,
+			History:        5,
+			Uppercase:      true,
+			Lowercase:      true,
+			Numbers:        true,
+			CheckCommon:    true,
+			HashQueue:      64,
 		},
-		Lockout: Lockout{Threshold: 5, Duration: 30 * time.Minute, AutoUnlock: true, IPThreshold: 10},
-		MFA:     MFA{Grace: 7 * day},
+		Lockout: Lockout{
+			Threshold:   5,
+			Duration:    30 * time.Minute,
+			AutoUnlock:  true,
+			IPThreshold: 10,
+		},
+		MFA: MFA{Grace: 7 * day},
 		RateLimits: RateLimits{
-			Enabled: true, By: "ip", Store: "memory",
-			Token: Limit{6000, time.Minute}, Login: Limit{60, time.Minute}, Device: Limit{60, time.Minute},
-			PasswordReset: Limit{3, time.Hour}, Register: Limit{10, time.Hour},
+			Enabled:       true,
+			By:            "ip",
+			Store:         "memory",
+			Token:         Limit{6000, time.Minute},
+			Login:         Limit{60, time.Minute},
+			Device:        Limit{60, time.Minute},
+			PasswordReset: Limit{3, time.Hour},
+			Register:      Limit{10, time.Hour},
 		},
 		Audit: Audit{Retention: 90 * day, Issuance: "each"},
 	}
@@ -67,7 +98,9 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestProductionDefaults(t *testing.T) {
-	c := load(t, Source{Env: []string{"ENVIRONMENT=Production", "BASE_URL=https://id.example", "SECRET_KEY=" + key}})
+	c := load(t, Source{
+		Env: []string{"ENVIRONMENT=Production", "BASE_URL=https://id.example", "SECRET_KEY=" + key},
+	})
 	if got := c.Hosts(); !slices.Equal(got, []string{""}) {
 		t.Errorf("Hosts() = %q", got)
 	}
@@ -87,7 +120,12 @@ func TestLastSourceWins(t *testing.T) {
 	file := []byte("port: 1001\ncode_ttl: 31\nlog_level: warn\n")
 	env := []string{"PORT=1002", "CODE_TTL=32", "port=7", "PORTS=8"}
 	flags := map[string]string{"port": "1003", "log-level": ""}
-	c := load(t, Source{File: file, FileName: "g.yaml", Env: env, Flags: flags})
+	c := load(t, Source{
+		File:     file,
+		FileName: "g.yaml",
+		Env:      env,
+		Flags:    flags,
+	})
 	if c.Server.Port != 1003 || c.Tokens.CodeTTL != 32*time.Second || c.Server.LogLevel != "warn" || c.Tokens.IDTTL != time.Hour {
 		t.Errorf("%+v %+v", c.Server, c.Tokens)
 	}
@@ -189,7 +227,10 @@ func TestFileVariables(t *testing.T) {
 		}
 		return nil, fmt.Errorf("open %s: no such file", path)
 	}
-	c := load(t, Source{Env: []string{"SECRET_KEY_FILE=/run/key", "SSL_CERT_FILE=/etc/ssl/certs.pem", "SSL_KEY_FILE=/x"}, ReadFile: read})
+	c := load(t, Source{
+		Env:      []string{"SECRET_KEY_FILE=/run/key", "SSL_CERT_FILE=/etc/ssl/certs.pem", "SSL_KEY_FILE=/x"},
+		ReadFile: read,
+	})
 	if string(c.MasterKey()) != key || c.TLS() {
 		t.Errorf("key %q, certificate %q", string(c.Storage.SecretKey), c.Server.CertFile)
 	}
@@ -295,7 +336,9 @@ func TestHTTPSInProduction(t *testing.T) {
 		"http://localhost.evil": false,
 		"https://id.example":    true,
 	} {
-		_, err := Load(Source{Env: []string{"ENVIRONMENT=production", "SECRET_KEY=" + key, "BASE_URL=" + base}})
+		_, err := Load(Source{
+			Env: []string{"ENVIRONMENT=production", "SECRET_KEY=" + key, "BASE_URL=" + base},
+		})
 		if (err == nil) != ok {
 			t.Errorf("%s: %v", base, err)
 		}
@@ -335,7 +378,9 @@ func TestRefusedFiles(t *testing.T) {
 }
 
 func TestRefusedFlags(t *testing.T) {
-	_, err := Load(Source{Flags: map[string]string{"acess-token-ttl": "1", "CODE_TTL": "1", "port": "x"}})
+	_, err := Load(Source{
+		Flags: map[string]string{"acess-token-ttl": "1", "CODE_TTL": "1", "port": "x"},
+	})
 	want := `command line: --port is "x"; it must be a whole number from 0 to 65535
 command line: --CODE_TTL is not a setting; did you mean --code-ttl?
 command line: --acess-token-ttl is not a setting; did you mean --access-token-ttl?`
@@ -345,7 +390,9 @@ command line: --acess-token-ttl is not a setting; did you mean --access-token-tt
 }
 
 func TestEveryProblemIsNamed(t *testing.T) {
-	_, err := Load(Source{Env: []string{"ENVIRONMENT=production", "BASE_URL=http://id.example", "RATE_LIMIT_STORE=redis", "SSL_CERT=c"}})
+	_, err := Load(Source{
+		Env: []string{"ENVIRONMENT=production", "BASE_URL=http://id.example", "RATE_LIMIT_STORE=redis", "SSL_CERT=c"},
+	})
 	if p, ok := err.(Problems); !ok || len(p) != 4 || strings.Count(err.Error(), "\n") != 3 {
 		t.Errorf("%v", err)
 	}

@@ -10,9 +10,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// file reads a YAML mapping of lower-case names to scalars or lists of scalars. It walks the nodes
-// itself: decoding into a struct would lose the line numbers, and would interpret `yes`, `010` or
-// `1:30`.
+// file reads a YAML mapping of lower-case names to scalars or lists of scalars. It walks the
+// nodes itself: decoding into a struct would lose the line numbers, and would interpret `yes`,
+// `010` or `1:30`.
 func (l *loader) file(data []byte, name string) {
 	if name == "" {
 		name = "settings file"

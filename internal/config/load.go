@@ -36,8 +36,9 @@ func (p Problems) orNil() error {
 }
 
 // Load returns a Config with the defaults, overridden by the file, the environment and the flags,
-// in this order. The error is a Problems that lists all mistakes. Unknown names are ignored in the
-// environment, which is shared with other programs, and are errors in the file and among the flags.
+// in this order. The error is a Problems that lists all mistakes. Unknown names are ignored in
+// the environment, which is shared with other programs, and are errors in the file and among the
+// flags.
 func Load(src Source) (*Config, error) {
 	l := loader{
 		cfg:    &Config{origins: map[string]string{}},
@@ -197,7 +198,8 @@ func bareHost(h string) string {
 }
 
 // canonicalURL returns an origin in the form that browsers use (RFC 6454 §6.1): lower case, no
-// default port, no trailing slash. It returns an invalid address unchanged, for Validate to reject.
+// default port, no trailing slash. It returns an invalid address unchanged, for Validate to
+// reject.
 func canonicalURL(s string) string {
 	s = strings.TrimRight(s, "/")
 	u, err := url.Parse(s)

@@ -69,7 +69,8 @@ func Settings() []Setting {
 func addressRows() []Setting {
 	return []Setting{
 		{
-			Name: "ENVIRONMENT", Default: "development",
+			Name:    "ENVIRONMENT",
+			Default: "development",
 			Doc: "Deployment mode. production requires https, a SECRET_KEY, and two-step " +
 				"verification for administrators.",
 			place: func(c *Config) value {
@@ -85,12 +86,14 @@ func addressRows() []Setting {
 			},
 		},
 		{
-			Name: "PORT", Default: "8080",
-			Doc:   "The port to listen on; 0 picks a free one.",
-			place: func(c *Config) value { return number[int]{&c.Server.Port, 0, 65535} },
+			Name:    "PORT",
+			Default: "8080",
+			Doc:     "The port to listen on; 0 picks a free one.",
+			place:   func(c *Config) value { return number[int]{&c.Server.Port, 0, 65535} },
 		},
 		{
-			Name: "BASE_URL", Default: "http://localhost:8080",
+			Name:    "BASE_URL",
+			Default: "http://localhost:8080",
 			Doc: "The address that browsers and clients use, and the issuer in tokens. If it " +
 				"is not set, it follows PORT, and is https if SSL_CERT is set.",
 			place: func(c *Config) value {
@@ -105,13 +108,15 @@ func addressRows() []Setting {
 			place: func(c *Config) value { return prefixes{&c.Server.TrustedProxies} },
 		},
 		{
-			Name: "SSL_CERT", path: true,
+			Name: "SSL_CERT",
+			path: true,
 			Doc: "The file with the certificate chain (PEM) for serving https directly. A " +
 				"renewed file is loaded without a restart.",
 			place: func(c *Config) value { return text{&c.Server.CertFile, "a path"} },
 		},
 		{
-			Name: "SSL_KEY", path: true,
+			Name:  "SSL_KEY",
+			path:  true,
 			Doc:   "The file with the certificate's private key (PEM).",
 			place: func(c *Config) value { return text{&c.Server.KeyFile, "a path"} },
 		},
@@ -121,15 +126,17 @@ func addressRows() []Setting {
 func processRows() []Setting {
 	return []Setting{
 		{
-			Name: "TLS_CLIENT_CERTS", Default: "false",
+			Name:    "TLS_CLIENT_CERTS",
+			Default: "false",
 			Doc: "Request a client certificate in the TLS handshake, without requiring one, " +
 				"so that tokens can be bound to it (RFC 8705 §3). Needs SSL_CERT. Browsers " +
 				"that have certificates may ask their user to choose one.",
 			place: func(c *Config) value { return boolean{&c.Server.ClientCerts} },
 		},
 		{
-			Name: "LOG_LEVEL", Default: "info",
-			Doc: "Log messages of this level and above.",
+			Name:    "LOG_LEVEL",
+			Default: "info",
+			Doc:     "Log messages of this level and above.",
 			place: func(c *Config) value {
 				return choice[string]{&c.Server.LogLevel, []string{"debug", "info", "warn", "error"}}
 			},
@@ -143,21 +150,24 @@ func processRows() []Setting {
 			},
 		},
 		{
-			Name: "REQUEST_BODY_LIMIT", Default: "65536",
-			Doc: "The largest request body, in bytes, that the server's own endpoints read.",
+			Name:    "REQUEST_BODY_LIMIT",
+			Default: "65536",
+			Doc:     "The largest request body, in bytes, that the server's own endpoints read.",
 			place: func(c *Config) value {
 				return number[int64]{&c.Server.RequestBodyLimit, 4096, 64 << 20}
 			},
 		},
 		{
-			Name: "SHUTDOWN_TIMEOUT", Default: "20s",
-			Doc: "How long a stopping server waits for requests in progress.",
+			Name:    "SHUTDOWN_TIMEOUT",
+			Default: "20s",
+			Doc:     "How long a stopping server waits for requests in progress.",
 			place: func(c *Config) value {
 				return duration{p: &c.Server.ShutdownTimeout, unit: time.Second, max: time.Hour}
 			},
 		},
 		{
-			Name: "PPROF_PORT", Default: "0",
+			Name:    "PPROF_PORT",
+			Default: "0",
 			Doc: "A port on 127.0.0.1 that serves the profiles of the Go runtime under " +
 				"/debug/pprof/; 0 turns them off.",
 			place: func(c *Config) value { return number[int]{&c.Server.ProfilePort, 0, 65535} },
@@ -168,14 +178,17 @@ func processRows() []Setting {
 func storageRows() []Setting {
 	return []Setting{
 		{
-			Name: "DATABASE_URL", Default: "sqlite:data/gatehouse.db", Secret: true,
-			Doc: "The database: a SQLite file, or a PostgreSQL database.",
+			Name:    "DATABASE_URL",
+			Default: "sqlite:data/gatehouse.db",
+			Secret:  true,
+			Doc:     "The database: a SQLite file, or a PostgreSQL database.",
 			place: func(c *Config) value {
 				return dsn{p: &c.Storage.DatabaseURL, schemes: []string{"sqlite", "postgres", "postgresql"}}
 			},
 		},
 		{
-			Name: "REDIS_URL", Secret: true,
+			Name:   "REDIS_URL",
+			Secret: true,
 			Doc: "A Redis or Valkey server that several servers share for data that may be " +
 				"lost: used DPoP proofs, and rate limits if RATE_LIMIT_STORE is redis. The " +
 				"default is none.",
@@ -184,7 +197,8 @@ func storageRows() []Setting {
 			},
 		},
 		{
-			Name: "SECRET_KEY", Secret: true,
+			Name:   "SECRET_KEY",
+			Secret: true,
 			Doc: "The key that encrypts private keys and two-step verification secrets, and " +
 				"that hashes tokens: 32 bytes or more. Hexadecimal and base64 are decoded " +
 				"if they yield at least 32 bytes; anything else is used as it is. In " +
@@ -201,54 +215,62 @@ func storageRows() []Setting {
 func lifetimeRows() []Setting {
 	return []Setting{
 		{
-			Name: "ACCESS_TOKEN_TTL", Default: "3600",
-			Doc: "The lifetime of an access token.",
+			Name:    "ACCESS_TOKEN_TTL",
+			Default: "3600",
+			Doc:     "The lifetime of an access token.",
 			place: func(c *Config) value {
 				return seconds(&c.Tokens.AccessTTL, time.Second, 30*day)
 			},
 		},
 		{
-			Name: "ID_TOKEN_TTL", Default: "3600",
-			Doc:   "The lifetime of an ID token.",
-			place: func(c *Config) value { return seconds(&c.Tokens.IDTTL, time.Second, 30*day) },
+			Name:    "ID_TOKEN_TTL",
+			Default: "3600",
+			Doc:     "The lifetime of an ID token.",
+			place:   func(c *Config) value { return seconds(&c.Tokens.IDTTL, time.Second, 30*day) },
 		},
 		{
-			Name: "REFRESH_TOKEN_TTL", Default: "2592000",
-			Doc: "The lifetime of a refresh token after its last use.",
+			Name:    "REFRESH_TOKEN_TTL",
+			Default: "2592000",
+			Doc:     "The lifetime of a refresh token after its last use.",
 			place: func(c *Config) value {
 				return seconds(&c.Tokens.RefreshTTL, time.Second, 10*year)
 			},
 		},
 		{
-			Name: "REFRESH_TOKEN_ABSOLUTE_TTL", Default: "31536000",
-			Doc: "How long a grant can be refreshed in all, however often it is used.",
+			Name:    "REFRESH_TOKEN_ABSOLUTE_TTL",
+			Default: "31536000",
+			Doc:     "How long a grant can be refreshed in all, however often it is used.",
 			place: func(c *Config) value {
 				return seconds(&c.Tokens.RefreshAbsoluteTTL, time.Second, 10*year)
 			},
 		},
 		{
-			Name: "REFRESH_TOKEN_ROTATION", Default: "true",
+			Name:    "REFRESH_TOKEN_ROTATION",
+			Default: "true",
 			Doc: "Issue a new refresh token at every use, and revoke the grant when an old " +
 				"one comes back (RFC 9700 §4.14). The refresh tokens of public clients " +
 				"always rotate, unless a client is registered otherwise.",
 			place: func(c *Config) value { return boolean{&c.Tokens.RefreshRotation} },
 		},
 		{
-			Name: "REFRESH_TOKEN_REUSE_INTERVAL", Default: "0",
+			Name:    "REFRESH_TOKEN_REUSE_INTERVAL",
+			Default: "0",
 			Doc: "How long the previous refresh token is still accepted, for clients that " +
 				"lose responses.",
 			place: func(c *Config) value { return seconds(&c.Tokens.RefreshReuse, 0, time.Minute) },
 		},
 		{
-			Name: "CODE_TTL", Default: "60",
-			Doc: "The lifetime of an authorization code.",
+			Name:    "CODE_TTL",
+			Default: "60",
+			Doc:     "The lifetime of an authorization code.",
 			place: func(c *Config) value {
 				return seconds(&c.Tokens.CodeTTL, time.Second, 10*time.Minute)
 			},
 		},
 		{
-			Name: "DEVICE_CODE_TTL", Default: "600",
-			Doc: "How long a person has to approve a device.",
+			Name:    "DEVICE_CODE_TTL",
+			Default: "600",
+			Doc:     "How long a person has to approve a device.",
 			place: func(c *Config) value {
 				return seconds(&c.Tokens.DeviceCodeTTL, 30*time.Second, time.Hour)
 			},
@@ -259,7 +281,8 @@ func lifetimeRows() []Setting {
 func grantRows() []Setting {
 	return []Setting{
 		{
-			Name: "ACCESS_TOKEN_FORMAT", Default: "jwt",
+			Name:    "ACCESS_TOKEN_FORMAT",
+			Default: "jwt",
 			Doc: "The format of access tokens: signed JWTs that APIs verify themselves (RFC " +
 				"9068), or opaque strings for introspection. A client may have its own.",
 			place: func(c *Config) value {
@@ -267,14 +290,16 @@ func grantRows() []Setting {
 			},
 		},
 		{
-			Name: "JWT_ALGORITHM", Default: "RS256",
-			Doc: "The signature algorithm of tokens. A client may have its own.",
+			Name:    "JWT_ALGORITHM",
+			Default: "RS256",
+			Doc:     "The signature algorithm of tokens. A client may have its own.",
 			place: func(c *Config) value {
 				return choice[string]{&c.Tokens.Algorithm, []string{"RS256", "PS256", "ES256", "EdDSA"}}
 			},
 		},
 		{
-			Name: "DPOP_NONCE", Default: "off",
+			Name:    "DPOP_NONCE",
+			Default: "off",
 			Doc: "Whether DPoP proofs must contain a recent nonce of this server (RFC 9449 " +
 				"§8). required costs clients an additional request now and then, and makes " +
 				"proofs signed in advance worthless.",
@@ -283,14 +308,16 @@ func grantRows() []Setting {
 			},
 		},
 		{
-			Name: "DEFAULT_SCOPES", Default: "openid",
-			Doc: "The scopes of a request that names none.",
+			Name:    "DEFAULT_SCOPES",
+			Default: "openid",
+			Doc:     "The scopes of a request that names none.",
 			place: func(c *Config) value {
 				return list{&c.Tokens.DefaultScopes, "scope names", scopeToken}
 			},
 		},
 		{
-			Name: "ENABLE_PASSWORD_GRANT", Default: "false",
+			Name:    "ENABLE_PASSWORD_GRANT",
+			Default: "false",
 			Doc: "Let the clients in PASSWORD_GRANT_ALLOWED_CLIENTS send a user's password " +
 				"to the token endpoint. RFC 9700 §2.4 forbids it for new applications.",
 			place: func(c *Config) value { return boolean{&c.Tokens.PasswordGrant} },
@@ -303,7 +330,8 @@ func grantRows() []Setting {
 			},
 		},
 		{
-			Name: "PKCE_REQUIRED", Default: "true",
+			Name:    "PKCE_REQUIRED",
+			Default: "true",
 			Doc: "Which clients must use PKCE: true means all public clients, all means " +
 				"confidential clients, too. Public clients must use it with every value " +
 				"(RFC 9700 §2.1.1). A confidential client can also be registered to require " +
@@ -318,34 +346,50 @@ func grantRows() []Setting {
 func sessionRows() []Setting {
 	return []Setting{
 		{
-			Name: "SESSION_DURATION_DAYS", Default: "7",
-			Doc: "After how many days a browser must sign in again.",
+			Name:    "SESSION_DURATION_DAYS",
+			Default: "7",
+			Doc:     "After how many days a browser must sign in again.",
 			place: func(c *Config) value {
-				return duration{p: &c.Sessions.TTL, unit: day, min: day, max: 10 * year, plain: true}
+				return duration{
+					p:     &c.Sessions.TTL,
+					unit:  day,
+					min:   day,
+					max:   10 * year,
+					plain: true,
+				}
 			},
 		},
 		{
-			Name: "IDLE_TIMEOUT_MINUTES", Default: "30",
+			Name:    "IDLE_TIMEOUT_MINUTES",
+			Default: "30",
 			Doc: "After how many minutes without use a browser session ends; 0 means no " +
 				"limit.",
 			place: func(c *Config) value {
-				return duration{p: &c.Sessions.Idle, unit: time.Minute, max: year, plain: true}
+				return duration{
+					p:     &c.Sessions.Idle,
+					unit:  time.Minute,
+					max:   year,
+					plain: true,
+				}
 			},
 		},
 		{
-			Name: "SINGLE_SESSION", Default: "false",
-			Doc:   "End a user's other browser sessions when they sign in.",
-			place: func(c *Config) value { return boolean{&c.Sessions.Single} },
+			Name:    "SINGLE_SESSION",
+			Default: "false",
+			Doc:     "End a user's other browser sessions when they sign in.",
+			place:   func(c *Config) value { return boolean{&c.Sessions.Single} },
 		},
 		{
-			Name: "NOTIFY_NEW_SESSION", Default: "false",
+			Name:    "NOTIFY_NEW_SESSION",
+			Default: "false",
 			Doc: "Email users when they sign in from a new device. Not available in this " +
 				"release, which sends no email: the server logs that at its start and " +
 				"ignores the setting.",
 			place: func(c *Config) value { return boolean{&c.Sessions.NotifyNew} },
 		},
 		{
-			Name: "REVOKE_TOKENS_ON_SESSION_END", Default: "true",
+			Name:    "REVOKE_TOKENS_ON_SESSION_END",
+			Default: "true",
 			Doc: "Revoke the tokens issued in a session when the user ends it. Grants with " +
 				"offline access stay.",
 			place: func(c *Config) value { return boolean{&c.Sessions.RevokeTokens} },
@@ -356,26 +400,35 @@ func sessionRows() []Setting {
 func passwordRows() []Setting {
 	return []Setting{
 		{
-			Name: "PASSWORD_MIN_LENGTH", Default: "12",
-			Doc:   "The minimum length of a password, in characters.",
-			place: func(c *Config) value { return number[int]{&c.Passwords.MinLength, 8, 64} },
+			Name:    "PASSWORD_MIN_LENGTH",
+			Default: "12",
+			Doc:     "The minimum length of a password, in characters.",
+			place:   func(c *Config) value { return number[int]{&c.Passwords.MinLength, 8, 64} },
 		},
 		{
-			Name: "ADMIN_PASSWORD_MIN_LENGTH", Default: "16",
+			Name:    "ADMIN_PASSWORD_MIN_LENGTH",
+			Default: "16",
 			Doc: "The minimum length of an administrator's password; at least " +
 				"PASSWORD_MIN_LENGTH.",
 			place: func(c *Config) value { return number[int]{&c.Passwords.AdminMinLength, 8, 64} },
 		},
 		{
-			Name: "PASSWORD_HISTORY_COUNT", Default: "5",
-			Doc:   "How many previous passwords cannot be used again.",
-			place: func(c *Config) value { return number[int]{&c.Passwords.History, 0, 24} },
+			Name:    "PASSWORD_HISTORY_COUNT",
+			Default: "5",
+			Doc:     "How many previous passwords cannot be used again.",
+			place:   func(c *Config) value { return number[int]{&c.Passwords.History, 0, 24} },
 		},
 		{
-			Name: "PASSWORD_EXPIRY_DAYS", Default: "0",
-			Doc: "After how many days a password must be changed; 0 means never.",
+			Name:    "PASSWORD_EXPIRY_DAYS",
+			Default: "0",
+			Doc:     "After how many days a password must be changed; 0 means never.",
 			place: func(c *Config) value {
-				return duration{p: &c.Passwords.Expiry, unit: day, max: 10 * year, plain: true}
+				return duration{
+					p:     &c.Passwords.Expiry,
+					unit:  day,
+					max:   10 * year,
+					plain: true,
+				}
 			},
 		},
 	}
@@ -384,32 +437,38 @@ func passwordRows() []Setting {
 func characterRows() []Setting {
 	return []Setting{
 		{
-			Name: "REQUIRE_UPPERCASE", Default: "true",
-			Doc:   "Require an upper-case letter in passwords.",
-			place: func(c *Config) value { return boolean{&c.Passwords.Uppercase} },
+			Name:    "REQUIRE_UPPERCASE",
+			Default: "true",
+			Doc:     "Require an upper-case letter in passwords.",
+			place:   func(c *Config) value { return boolean{&c.Passwords.Uppercase} },
 		},
 		{
-			Name: "REQUIRE_LOWERCASE", Default: "true",
-			Doc:   "Require a lower-case letter in passwords.",
-			place: func(c *Config) value { return boolean{&c.Passwords.Lowercase} },
+			Name:    "REQUIRE_LOWERCASE",
+			Default: "true",
+			Doc:     "Require a lower-case letter in passwords.",
+			place:   func(c *Config) value { return boolean{&c.Passwords.Lowercase} },
 		},
 		{
-			Name: "REQUIRE_NUMBERS", Default: "true",
-			Doc:   "Require a digit in passwords.",
-			place: func(c *Config) value { return boolean{&c.Passwords.Numbers} },
+			Name:    "REQUIRE_NUMBERS",
+			Default: "true",
+			Doc:     "Require a digit in passwords.",
+			place:   func(c *Config) value { return boolean{&c.Passwords.Numbers} },
 		},
 		{
-			Name: "REQUIRE_SPECIAL", Default: "false",
-			Doc:   "Require a character that is neither a letter nor a digit in passwords.",
-			place: func(c *Config) value { return boolean{&c.Passwords.Special} },
+			Name:    "REQUIRE_SPECIAL",
+			Default: "false",
+			Doc:     "Require a character that is neither a letter nor a digit in passwords.",
+			place:   func(c *Config) value { return boolean{&c.Passwords.Special} },
 		},
 		{
-			Name: "CHECK_COMMON_PASSWORDS", Default: "true",
-			Doc:   "Reject common passwords.",
-			place: func(c *Config) value { return boolean{&c.Passwords.CheckCommon} },
+			Name:    "CHECK_COMMON_PASSWORDS",
+			Default: "true",
+			Doc:     "Reject common passwords.",
+			place:   func(c *Config) value { return boolean{&c.Passwords.CheckCommon} },
 		},
 		{
-			Name: "LOGIN_HASH_QUEUE", Default: "64",
+			Name:    "LOGIN_HASH_QUEUE",
+			Default: "64",
 			Doc: "How many sign-ins may wait for their password check; the next one gets " +
 				"503. A running check needs 19 MiB, and as many run at once as there are " +
 				"processors.",
@@ -421,36 +480,47 @@ func characterRows() []Setting {
 func lockoutRows() []Setting {
 	return []Setting{
 		{
-			Name: "LOCKOUT_THRESHOLD", Default: "5",
-			Doc:   "How many wrong passwords lock an account; 0 means never.",
-			place: func(c *Config) value { return number[int]{&c.Lockout.Threshold, 0, 1000} },
+			Name:    "LOCKOUT_THRESHOLD",
+			Default: "5",
+			Doc:     "How many wrong passwords lock an account; 0 means never.",
+			place:   func(c *Config) value { return number[int]{&c.Lockout.Threshold, 0, 1000} },
 		},
 		{
-			Name: "LOCKOUT_DURATION", Default: "30",
-			Doc: "How long a lock lasts. A plain number means minutes.",
+			Name:    "LOCKOUT_DURATION",
+			Default: "30",
+			Doc:     "How long a lock lasts. A plain number means minutes.",
 			place: func(c *Config) value {
-				return duration{p: &c.Lockout.Duration, unit: time.Minute, min: time.Second, max: year}
+				return duration{
+					p:    &c.Lockout.Duration,
+					unit: time.Minute,
+					min:  time.Second,
+					max:  year,
+				}
 			},
 		},
 		{
-			Name: "ENABLE_AUTO_UNLOCK", Default: "true",
+			Name:    "ENABLE_AUTO_UNLOCK",
+			Default: "true",
 			Doc: "Unlock an account after LOCKOUT_DURATION. Otherwise an administrator must " +
 				"unlock it.",
 			place: func(c *Config) value { return boolean{&c.Lockout.AutoUnlock} },
 		},
 		{
-			Name: "PROGRESSIVE_LOCKOUT", Default: "false",
-			Doc:   "Double the duration of each further lock of an account.",
-			place: func(c *Config) value { return boolean{&c.Lockout.Progressive} },
+			Name:    "PROGRESSIVE_LOCKOUT",
+			Default: "false",
+			Doc:     "Double the duration of each further lock of an account.",
+			place:   func(c *Config) value { return boolean{&c.Lockout.Progressive} },
 		},
 		{
-			Name: "LOCKOUT_BY_IP", Default: "false",
-			Doc:   "Also lock an address out after wrong passwords for any accounts.",
-			place: func(c *Config) value { return boolean{&c.Lockout.ByIP} },
+			Name:    "LOCKOUT_BY_IP",
+			Default: "false",
+			Doc:     "Also lock an address out after wrong passwords for any accounts.",
+			place:   func(c *Config) value { return boolean{&c.Lockout.ByIP} },
 		},
 		{
-			Name: "IP_LOCKOUT_THRESHOLD", Default: "10",
-			Doc: "How many wrong passwords lock an address out.",
+			Name:    "IP_LOCKOUT_THRESHOLD",
+			Default: "10",
+			Doc:     "How many wrong passwords lock an address out.",
 			place: func(c *Config) value {
 				return number[int]{&c.Lockout.IPThreshold, 1, 1_000_000}
 			},
@@ -466,9 +536,10 @@ func lockoutRows() []Setting {
 func mfaRows() []Setting {
 	return []Setting{
 		{
-			Name: "REQUIRE_MFA", Default: "false",
-			Doc:   "Require two-step verification of every user.",
-			place: func(c *Config) value { return boolean{&c.MFA.Require} },
+			Name:    "REQUIRE_MFA",
+			Default: "false",
+			Doc:     "Require two-step verification of every user.",
+			place:   func(c *Config) value { return boolean{&c.MFA.Require} },
 		},
 		{
 			Name: "REQUIRE_ADMIN_MFA",
@@ -477,11 +548,17 @@ func mfaRows() []Setting {
 			place: func(c *Config) value { return boolean{&c.MFA.RequireAdmin} },
 		},
 		{
-			Name: "MFA_GRACE_PERIOD_DAYS", Default: "7",
+			Name:    "MFA_GRACE_PERIOD_DAYS",
+			Default: "7",
 			Doc: "For how many days users who need two-step verification can sign in without " +
 				"it.",
 			place: func(c *Config) value {
-				return duration{p: &c.MFA.Grace, unit: day, max: year, plain: true}
+				return duration{
+					p:     &c.MFA.Grace,
+					unit:  day,
+					max:   year,
+					plain: true,
+				}
 			},
 		},
 	}
@@ -490,19 +567,22 @@ func mfaRows() []Setting {
 func rateRows() []Setting {
 	rows := []Setting{
 		{
-			Name: "RATE_LIMIT_ENABLED", Default: "true",
-			Doc:   "Limit the rate of requests to endpoints.",
-			place: func(c *Config) value { return boolean{&c.RateLimits.Enabled} },
+			Name:    "RATE_LIMIT_ENABLED",
+			Default: "true",
+			Doc:     "Limit the rate of requests to endpoints.",
+			place:   func(c *Config) value { return boolean{&c.RateLimits.Enabled} },
 		},
 		{
-			Name: "RATE_LIMIT_BY", Default: "ip",
-			Doc: "What a limit applies to. Without a client or user, the address counts.",
+			Name:    "RATE_LIMIT_BY",
+			Default: "ip",
+			Doc:     "What a limit applies to. Without a client or user, the address counts.",
 			place: func(c *Config) value {
 				return choice[string]{&c.RateLimits.By, []string{"ip", "client", "user"}}
 			},
 		},
 		{
-			Name: "RATE_LIMIT_STORE", Default: "memory",
+			Name:    "RATE_LIMIT_STORE",
+			Default: "memory",
 			Doc: "Where requests are counted: in each server's memory, or in the Redis of " +
 				"REDIS_URL for all servers together.",
 			place: func(c *Config) value {
@@ -542,19 +622,23 @@ func limitRows() []Setting {
 	} {
 		rows = append(rows,
 			Setting{
-				Name: "RATE_LIMIT_" + e.name + "_MAX", Default: e.max,
-				Doc: "The maximum number of " + e.what + " per caller and window; 0 means no limit.",
+				Name:    "RATE_LIMIT_" + e.name + "_MAX",
+				Default: e.max,
+				Doc:     "The maximum number of " + e.what + " per caller and window; 0 means no limit.",
 				place: func(c *Config) value {
 					return number[int]{&e.limit(&c.RateLimits).Max, 0, many}
 				},
 			},
 			Setting{
-				Name: "RATE_LIMIT_" + e.name + "_WINDOW", Default: e.window,
-				Doc: "The window for " + e.what + ".",
+				Name:    "RATE_LIMIT_" + e.name + "_WINDOW",
+				Default: e.window,
+				Doc:     "The window for " + e.what + ".",
 				place: func(c *Config) value {
 					return duration{
-						p: &e.limit(&c.RateLimits).Window, unit: time.Second,
-						min: time.Second, max: 30 * day,
+						p:    &e.limit(&c.RateLimits).Window,
+						unit: time.Second,
+						min:  time.Second,
+						max:  30 * day,
 					}
 				},
 			},
@@ -566,7 +650,8 @@ func limitRows() []Setting {
 func gatewayRows() []Setting {
 	return []Setting{
 		{
-			Name: "ROUTES_FILE", path: true,
+			Name: "ROUTES_FILE",
+			path: true,
 			Doc: "A YAML file with routes of the gateway, in addition to those created by " +
 				"commands, and with the external issuers whose tokens routes accept. A " +
 				"changed file takes effect within a second.",
@@ -578,14 +663,21 @@ func gatewayRows() []Setting {
 func auditRows() []Setting {
 	return []Setting{
 		{
-			Name: "AUDIT_LOG_RETENTION_DAYS", Default: "90",
-			Doc: "For how many days audit records are kept; 0 means forever.",
+			Name:    "AUDIT_LOG_RETENTION_DAYS",
+			Default: "90",
+			Doc:     "For how many days audit records are kept; 0 means forever.",
 			place: func(c *Config) value {
-				return duration{p: &c.Audit.Retention, unit: day, max: 100 * year, plain: true}
+				return duration{
+					p:     &c.Audit.Retention,
+					unit:  day,
+					max:   100 * year,
+					plain: true,
+				}
 			},
 		},
 		{
-			Name: "AUDIT_ISSUANCE", Default: "each",
+			Name:    "AUDIT_ISSUANCE",
+			Default: "each",
 			Doc: "How to record tokens that are issued without a sign-in (client " +
 				"credentials, refresh): each writes one record per token before the " +
 				"response; aggregate writes one record per client and ten seconds, with the " +
@@ -599,7 +691,12 @@ func auditRows() []Setting {
 
 // seconds returns a duration whose plain numbers are seconds, for tokens.
 func seconds(p *time.Duration, least, most time.Duration) value {
-	return duration{p: p, unit: time.Second, min: least, max: most}
+	return duration{
+		p:    p,
+		unit: time.Second,
+		min:  least,
+		max:  most,
+	}
 }
 
 // scopeToken reports whether s is a scope-token (RFC 6749 §3.3).

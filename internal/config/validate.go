@@ -64,7 +64,8 @@ func (c *Config) checkPolicy(p *Problems) {
 
 func isIP(host string) bool { _, err := netip.ParseAddr(host); return err == nil }
 
-// isLoopback reports whether a URL's host can only mean this machine (RFC 6761 §6.3 for localhost).
+// isLoopback reports whether a URL's host can only mean this machine (RFC 6761 §6.3 for
+// localhost).
 func isLoopback(host string) bool {
 	return strings.HasSuffix(host, ".localhost") || netaddr.IsLoopback(host)
 }

@@ -1,6 +1,6 @@
-// Package field describes the fields of a thing that people configure, such as a client or a route,
-// once: what each is called on the wire and on the command line, what it means, and where a value
-// holds it. Flags, views, differences and patches derive from such a list.
+// Package field describes the fields of a thing that people configure, such as a client or a
+// route, once: what each is called on the wire and on the command line, what it means, and where
+// a value holds it. Flags, views, differences and patches derive from such a list.
 package field
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Field is one field of a T. Exactly one of the accessors is set; it returns the place of the value
-// in a T. The zero value of every kind means that the field is not set.
+// Field is one field of a T. Exactly one of the accessors is set; it returns the place of the
+// value in a T. The zero value of every kind means that the field is not set.
 type Field[T any] struct {
 	Name        string // the JSON member, also in audit events and errors
 	Flag        string // the flag of the command line without dashes, or "" if none sets it

@@ -25,7 +25,12 @@ func fields() []Field[thing] {
 		{Name: "name", Text: func(t *thing) *string { return &t.name }, Normalize: strings.TrimSpace},
 		{Name: "on", Switch: func(t *thing) *bool { return &t.on }},
 		{Name: "hosts", List: func(t *thing) *[]string { return &t.hosts }, Normalize: strings.ToLower},
-		{Name: "scope", List: func(t *thing) *[]string { return &t.scope }, Separators: " ,", Joined: true},
+		{
+			Name:       "scope",
+			List:       func(t *thing) *[]string { return &t.scope },
+			Separators: " ,",
+			Joined:     true,
+		},
 		{Name: "ttl", TTL: func(t *thing) *time.Duration { return &t.ttl }},
 		{Name: "per", TTL: func(t *thing) *time.Duration { return &t.per }, Spelled: true},
 		{Name: "n", Int: func(t *thing) *int { return &t.n }},
