@@ -1,8 +1,8 @@
 // Package jose signs and verifies: the server's own key ring, with its publication and rotation,
 // and other people's JSON Web Keys and tokens.
 //
-// Our own tokens are written by a small compact encoder that only writes; everything that is read is parsed
-// by go-jose, and every call states the algorithms it accepts (RFC 8725 §3.1).
+// Our own tokens are written by a small compact encoder that only writes; everything that is
+// read is parsed by go-jose, and every call states the algorithms it accepts (RFC 8725 §3.1).
 package jose
 
 import (
@@ -35,7 +35,8 @@ const rsaBits = 2048
 // Algorithms lists the algorithms that we sign with.
 func Algorithms() []string { return []string{RS256, ES256, EdDSA, PS256} }
 
-// AssertionAlgorithms lists the algorithms accepted in what others sign for us: all are asymmetric.
+// AssertionAlgorithms lists the algorithms accepted in what others sign for us: all are
+// asymmetric.
 func AssertionAlgorithms() []string {
 	return []string{RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA}
 }
@@ -67,8 +68,8 @@ func generate(alg string) (crypto.Signer, error) {
 	return nil, fault.InvalidField("alg", "%q is not an algorithm we sign with; use RS256, ES256, EdDSA or PS256", alg)
 }
 
-// signature signs the input of a compact JWS. RSA is so slow that more signatures at once than cores only
-// make every one of them late, so they queue for `slots`.
+// signature signs the input of a compact JWS. RSA is so slow that more signatures at once than
+// cores only make every one of them late, so they queue for `slots`.
 func signature(ctx context.Context, alg string, key crypto.Signer, slots chan struct{}, input []byte) ([]byte, error) {
 	switch k := key.(type) {
 	case ed25519.PrivateKey:
@@ -104,8 +105,8 @@ func fixedRS(r, s *big.Int) []byte {
 	return out
 }
 
-// AccessHash is the at_hash and c_hash of OpenID Connect Core §3.1.3.6: half of the token's digest. All
-// our algorithms digest with SHA-256, but Ed25519, for which SHA-512 is used.
+// AccessHash is the at_hash and c_hash of OpenID Connect Core §3.1.3.6: half of the token's
+// digest. All our algorithms digest with SHA-256, but Ed25519, for which SHA-512 is used.
 func AccessHash(alg, token string) string {
 	sum := digest(alg, token)
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])

@@ -72,7 +72,8 @@ func publicOnly(k gojose.JSONWebKey) error {
 type Header struct{ Alg, KeyID, Type string }
 
 // Verify checks a compact JWS against the set, accepting only the named algorithms, and returns
-// payload and header. NotFound: no key has the token's key id, so a fresh copy of the set may help. Denied: all else.
+// payload and header. NotFound: no key has the token's key id, so a fresh copy of the set may
+// help. Denied: all else.
 func (s *KeySet) Verify(token string, algs []string) ([]byte, Header, error) {
 	if len(token) > MaxToken {
 		return nil, Header{}, fault.New(fault.Denied, "the token is too large")
@@ -104,7 +105,8 @@ func (s *KeySet) Verify(token string, algs []string) ([]byte, Header, error) {
 	return nil, head, fault.New(fault.Denied, "the token's signature does not match the registered key")
 }
 
-// Peek reads the payload of a compact JWS without believing it, only to learn who claims to have signed it.
+// Peek reads the payload of a compact JWS without believing it, only to learn who claims to have
+// signed it.
 func Peek(token string, algs []string) ([]byte, error) {
 	if len(token) > MaxToken {
 		return nil, fault.New(fault.Denied, "the token is too large")

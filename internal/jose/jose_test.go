@@ -273,7 +273,8 @@ func kidOf(t testing.TB, token string) string {
 	return head.Kid
 }
 
-// The next key is published before it signs; the former one stays until its last token has expired.
+// The next key is published before it signs; the former one stays until its last token has
+// expired.
 func TestRotation(t *testing.T) {
 	st := &shelf{}
 	r := newRing(t, st)
@@ -323,7 +324,8 @@ func TestRotation(t *testing.T) {
 	denied(t, r, first, "JWT")
 }
 
-// An algorithm whose only key still waits signs with it, since it is published; no second key is made behind the operator's back.
+// An algorithm whose only key still waits signs with it, since it is published; no second key is
+// made behind the operator's back.
 func TestOnlyAWaitingKey(t *testing.T) {
 	st := &shelf{}
 	r := newRing(t, st)
@@ -614,7 +616,8 @@ func FuzzKeySet(f *testing.F) {
 	})
 }
 
-// A key signs with its one algorithm: what it signs with another, of the same family, is refused (RFC 8725 §3.1).
+// A key signs with its one algorithm: what it signs with another, of the same family, is refused
+// (RFC 8725 §3.1).
 func TestOneAlgorithmAKey(t *testing.T) {
 	st := &shelf{}
 	r := newRing(t, st)

@@ -139,8 +139,8 @@ func (r *Ring) newKey(alg string, now, activeAt time.Time) (StoredKey, error) {
 	}, nil
 }
 
-// Ensure makes sure that there is a signing key for an algorithm, making the first one where there is none.
-// Of several servers that start at once one makes it and the others take it over.
+// Ensure makes sure that there is a signing key for an algorithm, making the first one where
+// there is none. Of several servers that start at once one makes it and the others take it over.
 func (r *Ring) Ensure(ctx context.Context, alg string, now time.Time) error {
 	r.make.Lock()
 	defer r.make.Unlock()
@@ -163,8 +163,9 @@ func (r *Ring) Ensure(ctx context.Context, alg string, now time.Time) error {
 	return r.Reload(ctx)
 }
 
-// signer picks the newest key of an algorithm that signs at now, or nil. Where none signs yet, the clock has been set back since the
-// first key was made (or only a waiting key is left): the one that is due first signs, since all of them are published already.
+// signer picks the newest key of an algorithm that signs at now, or nil. Where none signs yet,
+// the clock has been set back since the first key was made (or only a waiting key is left): the
+// one that is due first signs, since all of them are published already.
 func (s *set) signer(alg string, now time.Time) *key {
 	var best, soonest *key
 	for _, k := range s.keys {
@@ -266,7 +267,8 @@ func (r *Ring) VerifyKey(token, typ string) (payload []byte, kid string, err err
 	return payload, k.ID, nil
 }
 
-// Has reports whether a key is still in the ring: what was signed with one that has been taken out is no longer believed.
+// Has reports whether a key is still in the ring: what was signed with one that has been taken
+// out is no longer believed.
 func (r *Ring) Has(kid string) bool { return r.set.Load().byID[kid] != nil }
 
 // JWKS is the key set to publish at now (RFC 7517 §5): keys that sign, will sign, or have signed

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// StoredKey is a signing key as storage keeps it. Its life: published from CreatedAt, signing from
-// ActiveAt until a newer key of its algorithm signs, published until ExpiresAt (zero: no end is set yet).
+// StoredKey is a signing key as storage keeps it. Its life: published from CreatedAt, signing
+// from ActiveAt until a newer key of its algorithm signs, published until ExpiresAt (zero: no
+// end is set yet).
 type StoredKey struct {
 	ID        string // kid
 	Alg       string // RS256, PS256, ES256 or EdDSA
@@ -22,6 +23,7 @@ type StoredKey struct {
 type Store interface {
 	// Keys reads all keys that have not expired, oldest first.
 	Keys(ctx context.Context) ([]StoredKey, error)
-	// FirstKey stores a key if no unretired key of its algorithm exists; Conflict if there is one (two servers starting at once).
+	// FirstKey stores a key if no unretired key of its algorithm exists; Conflict if there is
+	// one (two servers starting at once).
 	FirstKey(ctx context.Context, k StoredKey) error
 }

@@ -33,7 +33,8 @@ type Reply struct {
 	Params      url.Values
 }
 
-// Response modes (OAuth 2.0 Multiple Response Type Encoding Practices §2.1, OAuth 2.0 Form Post Response Mode).
+// Response modes (OAuth 2.0 Multiple Response Type Encoding Practices §2.1, OAuth 2.0 Form Post
+// Response Mode).
 const (
 	ModeQuery    = "query"
 	ModeFragment = "fragment"
@@ -42,7 +43,8 @@ const (
 
 func ResponseModes() []string { return []string{ModeQuery, ModeFragment, ModeFormPost} }
 
-// authorizeParams are the parameters of an authorization request that we know; others are ignored (RFC 6749 §3.1).
+// authorizeParams are the parameters of an authorization request that we know; others are
+// ignored (RFC 6749 §3.1).
 var authorizeParams = [...]string{
 	"response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "nonce", "prompt", "max_age", "display",
 	"ui_locales", "id_token_hint", "login_hint", "acr_values", "claims", "resource", "code_challenge", "code_challenge_method",
@@ -80,8 +82,9 @@ type request struct {
 	bound     string // the key that must redeem the code, as Grant.Bound, or ""
 }
 
-// Authorize takes an authorization request one step further (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2).
-// An error is for the person at the browser; what may be told to the client comes as a Reply.
+// Authorize takes an authorization request one step further (RFC 6749 §4.1.1, OpenID Connect
+// Core §3.1.2). An error is for the person at the browser; what may be told to the client comes
+// as a Reply.
 func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 	flow, err := s.resume(c)
 	if err != nil {
@@ -148,7 +151,8 @@ func (s *Server) resume(c *Call) (*Flow, error) {
 	return f, nil
 }
 
-// addressee settles who asks and where the answer may go. Until then nothing is said to any address (RFC 9700 §4.11).
+// addressee settles who asks and where the answer may go. Until then nothing is said to any
+// address (RFC 9700 §4.11).
 func (s *Server) addressee(ctx context.Context, form url.Values) (*request, error) {
 	id := form.Get("client_id")
 	if id == "" {
@@ -292,7 +296,8 @@ func (s *Server) needsLogin(req *request, f *Flow, sess *identity.Session, now t
 	case slices.Contains(req.prompts, "select_account") && f.Chosen != sess.ID && !f.provedSince(sess):
 		f.Choose = true
 	case identity.ACRRank(sess.ACR) < identity.ACRRank(req.acr):
-		// Without the essential mark the class is only wished for (OpenID Connect Core §5.5.1.1): one attempt is made.
+		// Without the essential mark the class is only wished for (OpenID Connect Core
+		// §5.5.1.1): one attempt is made.
 		tried := f.Tried || f.provedSince(sess)
 		if tried && req.essential {
 			return false, NewError("unmet_authentication_requirements", 400, "The user cannot sign in with the class that is required.")
@@ -309,7 +314,8 @@ func (s *Server) needsLogin(req *request, f *Flow, sess *identity.Session, now t
 	return true, nil
 }
 
-// needsConsent decides whether the person must be asked. What was allowed before is remembered per client and scope.
+// needsConsent decides whether the person must be asked. What was allowed before is remembered
+// per client and scope.
 func (s *Server) needsConsent(ctx context.Context, req *request, sess *identity.Session) (bool, error) {
 	if slices.Contains(req.prompts, "consent") {
 		return true, nil
@@ -378,8 +384,8 @@ func (s *Server) replyCode(ctx context.Context, req *request, c *Call) (*Step, e
 	return s.reply(req, url.Values{"code": {code}}), nil
 }
 
-// replyError tells the client, by way of the browser, why there is no code (RFC 6749 §4.1.2.1). Errors
-// that are nobody's business stay with us.
+// replyError tells the client, by way of the browser, why there is no code (RFC 6749 §4.1.2.1).
+// Errors that are nobody's business stay with us.
 func (s *Server) replyError(req *request, err error) (*Step, error) {
 	e := Wire(err)
 	if e.Status >= 429 && e.Code != "temporarily_unavailable" {

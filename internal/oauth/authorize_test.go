@@ -66,7 +66,8 @@ func TestResponseModes(t *testing.T) {
 	})
 }
 
-// RFC 6749 §4.1.2.1: as long as client and address are not settled, the person is told and nobody else.
+// RFC 6749 §4.1.2.1: as long as client and address are not settled, the person is told and
+// nobody else.
 func TestErrorsThatStayOnOurPage(t *testing.T) {
 	w := newWorld(t)
 	two := func(c *client.Client) { c.Redirects = append(c.Redirects, "https://app.example/2") }
@@ -493,7 +494,8 @@ func TestClientChangesBetweenTwoHops(t *testing.T) {
 	}
 }
 
-// A request that is carried for a browser to come again is checked when it comes: errors take their usual way.
+// A request that is carried for a browser to come again is checked when it comes: errors take
+// their usual way.
 func TestCarriedRequest(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()

@@ -176,7 +176,8 @@ func TestDPoPRefusalsAtTheTokenEndpoint(t *testing.T) {
 	must(t, second(w.with(cl, w.proving(h), redemption(code)...)))
 }
 
-// RFC 9449 §11.1: of any number of requests with one proof, one gets a token; and the proof alone is used up, not what came with it.
+// RFC 9449 §11.1: of any number of requests with one proof, one gets a token; and the proof
+// alone is used up, not what came with it.
 func TestDPoPProofWorksOnce(t *testing.T) {
 	w := newWorld(t)
 	cl, h := w.client(), newHolder(t)
@@ -204,7 +205,8 @@ func TestRefusedRequestsLeaveTheirProof(t *testing.T) {
 	must(t, second(w.with(cl, same, "grant_type", "client_credentials")))
 }
 
-// RFC 9449 §5: a public client's refresh token works with its key only, and who lacks the key can harm nobody with it.
+// RFC 9449 §5: a public client's refresh token works with its key only, and who lacks the key
+// can harm nobody with it.
 func TestDPoPRefreshOfAPublicClient(t *testing.T) {
 	w := newWorld(t)
 	cl, h, thief := w.client(public), newHolder(t), newHolder(t)
@@ -323,7 +325,8 @@ func certificate(t *testing.T) *x509.Certificate {
 
 func over(cert *x509.Certificate) func(*oauth.Call) { return func(c *oauth.Call) { c.Cert = cert } }
 
-// RFC 8705 §3: tokens of a client that is set so are bound to its certificate, and used as Bearer.
+// RFC 8705 §3: tokens of a client that is set so are bound to its certificate, and used as
+// Bearer.
 func TestCertificateBoundRFC8705s3(t *testing.T) {
 	w := newWorld(t)
 	cl, cert, other := w.client(func(c *client.Client) { c.CertBound = true }), certificate(t), certificate(t)
@@ -362,7 +365,8 @@ func TestCertificateBoundRefreshRFC8705s4(t *testing.T) {
 	must(t, second(w.with(cl, over(cert), refreshing(r.RefreshToken)...)))
 }
 
-// RFC 9449 §7.1, §7.2, RFC 8705 §3: everything that can be wrong with how a token is presented to a resource.
+// RFC 9449 §7.1, §7.2, RFC 8705 §3: everything that can be wrong with how a token is presented
+// to a resource.
 func TestBoundAtAResource(t *testing.T) {
 	w := newWorld(t)
 	h, other, cert := newHolder(t), newHolder(t), certificate(t)
@@ -423,7 +427,8 @@ func TestDPoPProofWorksOnceAtAResource(t *testing.T) {
 	must(t, w.srv.CheckReplay(t.Context(), nil, w.now))
 }
 
-// A token whose user consented in a browser keeps nothing of the key in the address that the browser saw but its thumbprint.
+// A token whose user consented in a browser keeps nothing of the key in the address that the
+// browser saw but its thumbprint.
 func TestDPoPThumbprintSurvivesTheFlow(t *testing.T) {
 	w := newWorld(t)
 	h := newHolder(t)

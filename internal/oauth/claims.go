@@ -8,8 +8,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Audience is an `aud` claim: one string or a list (RFC 7519 §4.1.3). A single audience is written
-// as a string.
+// Audience is an `aud` claim: one string or a list (RFC 7519 §4.1.3). A single audience is
+// written as a string.
 type Audience []string
 
 // UnmarshalJSON reads both forms.
@@ -33,7 +33,8 @@ func (a Audience) MarshalJSON() ([]byte, error) {
 // NumericDate is a time in whole seconds since 1970 (RFC 7519 §2). Fractions are cut off.
 type NumericDate int64
 
-// maxNumericDate is the end of the year 9999: a later date is a mistake or an attempt to overflow.
+// maxNumericDate is the end of the year 9999: a later date is a mistake or an attempt to
+// overflow.
 const maxNumericDate = 253402300799
 
 // NumericDateOf returns a time as a NumericDate, 0 for the zero time.

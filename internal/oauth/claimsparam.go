@@ -6,7 +6,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
-// ClaimsRequest is the claims parameter (OpenID Connect Core §5.5). A null member asks for the claim without more.
+// ClaimsRequest is the claims parameter (OpenID Connect Core §5.5). A null member asks for the
+// claim without more.
 type ClaimsRequest struct {
 	UserInfo map[string]*ClaimRequest `json:"userinfo,omitempty"`
 	IDToken  map[string]*ClaimRequest `json:"id_token,omitempty"`
@@ -49,7 +50,8 @@ func (r *request) readClaims(raw string) error {
 	return nil
 }
 
-// requestACR takes the weakest class that satisfies an essential wish, or the strongest of a voluntary one.
+// requestACR takes the weakest class that satisfies an essential wish, or the strongest of a
+// voluntary one.
 func (r *request) requestACR(w *ClaimRequest) {
 	all := w.Values
 	if len(w.Value) > 0 {

@@ -63,7 +63,8 @@ func TestClientSecretBasicRefusals(t *testing.T) {
 	}
 }
 
-// A stranger learns nothing from the answer: whatever is wrong with credentials of the right form looks the same.
+// A stranger learns nothing from the answer: whatever is wrong with credentials of the right
+// form looks the same.
 func TestClientAuthenticationSaysNoReason(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()

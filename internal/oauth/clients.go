@@ -20,8 +20,9 @@ type ClientStore interface {
 type Clients struct{ Store ClientStore }
 
 // Lookup returns the client with an id. Denied: no such client exists, or it is disabled; the
-// reason says which. Any other error is a failure of storage. The client comes from memory; only an
-// id that memory does not know costs a query, since another process may have just registered it.
+// reason says which. Any other error is a failure of storage. The client comes from memory; only
+// an id that memory does not know costs a query, since another process may have just registered
+// it.
 func (c Clients) Lookup(ctx context.Context, id client.ID) (*client.Client, error) {
 	cl, err := c.Store.Client(ctx, id)
 	if fault.Is(err, fault.NotFound) {

@@ -54,7 +54,8 @@ func TestAccessTokenRFC9068s2(t *testing.T) {
 	absent(t, c, "email", "name", "claims", "nonce")
 }
 
-// OpenID Connect Core §2, §3.1.3.6, §3.1.3.7: what a relying party checks in an ID token, with go-jose as the verifier.
+// OpenID Connect Core §2, §3.1.3.6, §3.1.3.7: what a relying party checks in an ID token, with
+// go-jose as the verifier.
 func TestIDTokenOIDCCores2(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -258,7 +259,8 @@ func TestCodeAfterRevocation(t *testing.T) {
 	}
 }
 
-// The first key of an algorithm is made when it is first needed, and signs at once, within the same second.
+// The first key of an algorithm is made when it is first needed, and signs at once, within the
+// same second.
 func TestFirstTokenInTheSecondOfTheFirstKey(t *testing.T) {
 	w := worldOver(t, storetest.Memory(t))
 	must(t, w.ring.Ensure(t.Context(), jose.ES256, w.now))
@@ -266,7 +268,8 @@ func TestFirstTokenInTheSecondOfTheFirstKey(t *testing.T) {
 	w.login(w.client())
 }
 
-// OpenID Connect Core §12.2 is about refresh; here RFC 8707 §2.2: the audience is what was asked for, narrowed by the redemption.
+// OpenID Connect Core §12.2 is about refresh; here RFC 8707 §2.2: the audience is what was asked
+// for, narrowed by the redemption.
 func TestResourceRFC8707(t *testing.T) {
 	for name, c := range map[string]struct {
 		ask, send []string

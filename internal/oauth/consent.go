@@ -62,8 +62,8 @@ func (s *Server) openConsent(
 	return flow, nil
 }
 
-// switchAccount seals the flow of a consent page for the sign-in page, to continue the request with
-// another account.
+// switchAccount seals the flow of a consent page for the sign-in page, to continue the request
+// with another account.
 func (s *Server) switchAccount(f *Flow) (string, error) {
 	g := *f
 	g.Step, g.Session, g.Chosen = StepLogin, "", ""

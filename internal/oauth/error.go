@@ -26,8 +26,8 @@ func NewError(code string, status int, format string, args ...any) *Error {
 	return &Error{Code: code, Status: status, Description: fmt.Sprintf(format, args...)}
 }
 
-// The constructors below make the error responses of RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1 and
-// RFC 8707 §2.
+// The constructors below make the error responses of RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1
+// and RFC 8707 §2.
 
 // InvalidRequest returns an invalid_request error.
 func InvalidRequest(format string, args ...any) *Error {

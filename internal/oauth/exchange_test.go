@@ -24,12 +24,14 @@ const accessType = "urn:ietf:params:oauth:token-type:access_token"
 // keepsRefresh is a client whose refresh token stays in the back.
 func keepsRefresh(c *client.Client) { c.ServerSideRefresh = true }
 
-// exchange asks for a new access token for an old one; pairs add to the request or replace what it says.
+// exchange asks for a new access token for an old one; pairs add to the request or replace what
+// it says.
 func (w *world) exchange(cl *client.Client, token string, pairs ...string) (*token.Response, error) {
 	return w.token(cl, append([]string{"grant_type", client.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType}, pairs...)...)
 }
 
-// RFC 8693 §2: an old access token for a new one, also when it has expired, and no refresh token leaves the server.
+// RFC 8693 §2: an old access token for a new one, also when it has expired, and no refresh token
+// leaves the server.
 func TestExchange(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
 		t.Run(format, func(t *testing.T) {
@@ -195,7 +197,8 @@ func TestExchangeOfTheClientsOwnToken(t *testing.T) {
 	w.alive(own.AccessToken)
 }
 
-// Tokens of the time before the client was set to keep its refresh tokens in the back are no replay.
+// Tokens of the time before the client was set to keep its refresh tokens in the back are no
+// replay.
 func TestExchangeOfAGrantWithARefreshToken(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -320,7 +323,8 @@ func (w *world) exchangeCall(cl *client.Client, token string) *oauth.Call {
 	return w.from(cl, "grant_type", client.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType)
 }
 
-// RFC 9700 §2.2.2: a public client proves nothing by itself, so its tokens must be bound to a key, and the key be proved.
+// RFC 9700 §2.2.2: a public client proves nothing by itself, so its tokens must be bound to a
+// key, and the key be proved.
 func TestExchangeByPublicClients(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(public, keepsRefresh)

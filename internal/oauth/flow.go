@@ -71,7 +71,8 @@ func (s *Server) unseal(sealed, step string, now time.Time) (*Flow, error) {
 	return f, err
 }
 
-// OpenFlow opens an authorization request at a step. Invalid: it was altered, is at another step, or is too old.
+// OpenFlow opens an authorization request at a step. Invalid: it was altered, is at another
+// step, or is too old.
 func (s *Server) OpenFlow(ctx context.Context, sealed, step string, now time.Time) (*Flow, error) {
 	f, err := s.unseal(sealed, step, now)
 	if err != nil {
@@ -116,8 +117,8 @@ func (s *Server) Choose(f *Flow, sess *identity.Session) (string, error) {
 	return s.SealFlow(&g)
 }
 
-// pageError explains what is wrong with a client to the person whose browser was sent here: an error
-// cannot be sent to an address that nobody registered.
+// pageError explains what is wrong with a client to the person whose browser was sent here: an
+// error cannot be sent to an address that nobody registered.
 func pageError(err error) error {
 	if !fault.Is(err, fault.Denied) {
 		return err

@@ -255,7 +255,8 @@ func TestUserCodeAsTyped(t *testing.T) {
 	}
 }
 
-// RFC 6749 §4.3, which RFC 9700 §2.4 forbids: served only where it is switched on, for the named client.
+// RFC 6749 §4.3, which RFC 9700 §2.4 forbids: served only where it is switched on, for the named
+// client.
 func TestPasswordGrant(t *testing.T) {
 	const id = "legacy-client"
 	on := func(c *oauth.Config) { c.PasswordGrant, c.PasswordClients = true, []client.ID{id} }

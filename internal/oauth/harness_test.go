@@ -34,8 +34,8 @@ const (
 	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 )
 
-// world is one authorization server over a database in memory, with a clock that stands still, a user who is
-// signed in, and clients as each test needs them.
+// world is one authorization server over a database in memory, with a clock that stands still, a
+// user who is signed in, and clients as each test needs them.
 type world struct {
 	t     *testing.T
 	db    *store.DB
@@ -65,8 +65,8 @@ func newWorld(t *testing.T, tweaks ...func(*oauth.Config)) *world {
 	return worldOver(t, shared.db, tweaks...)
 }
 
-// shared is the database of all worlds that do not need one of their own: to bring one up takes longer than most tests.
-// Users and clients are each test's own, and nothing else is looked at.
+// shared is the database of all worlds that do not need one of their own: to bring one up takes
+// longer than most tests. Users and clients are each test's own, and nothing else is looked at.
 var shared struct{ db *store.DB }
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -86,7 +86,8 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// worldWithKey is a world with a master key of its own, so that nothing sealed or signed elsewhere opens in it.
+// worldWithKey is a world with a master key of its own, so that nothing sealed or signed
+// elsewhere opens in it.
 func worldWithKey(t *testing.T) *world {
 	t.Helper()
 	w := worldOver(t, storetest.Memory(t))
@@ -213,7 +214,8 @@ func bearer(token string) func(*oauth.Call) {
 	return func(c *oauth.Call) { c.Authorization = "Bearer " + token }
 }
 
-// ask is an authorization request; pairs replace what it says by default, and an empty value leaves a parameter out.
+// ask is an authorization request; pairs replace what it says by default, and an empty value
+// leaves a parameter out.
 func (w *world) ask(cl *client.Client, pairs ...string) *oauth.Call {
 	c := w.call("client_id", string(cl.ID), "response_type", "code", "redirect_uri", callback, "scope", "openid", "state", "xyz",
 		"code_challenge", challenge, "code_challenge_method", "S256")

@@ -13,8 +13,8 @@ type idTokenHint struct {
 	Audience Audience `json:"aud"`
 }
 
-// readIDTokenHint reads an ID token of ours, which may have expired: a hint says who the user is, not
-// that they are present.
+// readIDTokenHint reads an ID token of ours, which may have expired: a hint says who the user
+// is, not that they are present.
 func (s *Server) readIDTokenHint(token string) (*idTokenHint, error) {
 	raw, err := s.ring.Verify(token, TypeIDToken)
 	if err != nil {

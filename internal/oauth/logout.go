@@ -20,8 +20,9 @@ type LogoutStep struct {
 	User     identity.UserID // who is asked, with Confirm
 }
 
-// Logout is RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0). The person is asked unless an ID token shows that
-// the request comes from an application they are signed in to (§2, §6): otherwise any page could sign people out.
+// Logout is RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0). The person is asked
+// unless an ID token shows that the request comes from an application they are signed in to (§2,
+// §6): otherwise any page could sign people out.
 func (s *Server) Logout(ctx context.Context, c *Call) (*LogoutStep, error) {
 	f := &Flow{Step: StepLogout, Started: c.Now.UnixMilli(), Form: url.Values{}}
 	cl, hint, err := s.logoutParty(ctx, c)
@@ -82,7 +83,8 @@ func (s *Server) endSession(ctx context.Context, c *Call, cl *client.Client, tar
 	return &LogoutStep{Redirect: target, Ended: true, Client: cl}, nil
 }
 
-// logoutParty finds the client that asks: the ID token's, or the one that client_id names. Both must agree (§2).
+// logoutParty finds the client that asks: the ID token's, or the one that client_id names. Both
+// must agree (§2).
 func (s *Server) logoutParty(ctx context.Context, c *Call) (*client.Client, *idTokenHint, error) {
 	id := c.Get("client_id")
 	var hint *idTokenHint

@@ -20,7 +20,8 @@ func (w *world) logout(sess *identity.Session, pairs ...string) (*oauth.LogoutSt
 	return w.srv.Logout(w.t.Context(), c)
 }
 
-// OpenID Connect RP-Initiated Logout 1.0 §2: an ID token of the person who is signed in shows that the request is meant.
+// OpenID Connect RP-Initiated Logout 1.0 §2: an ID token of the person who is signed in shows
+// that the request is meant.
 func TestLogoutWithHint(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()

@@ -45,9 +45,9 @@ func (s *Server) checkChallenge(cl *client.Client, challenge, method string) err
 	return nil
 }
 
-// CheckVerifier compares a code verifier with the challenge of its code (RFC 7636 §4.6). It rejects a
-// verifier without a challenge, so that an attacker cannot strip the challenge from a request
-// (RFC 9700 §4.8.2).
+// CheckVerifier compares a code verifier with the challenge of its code (RFC 7636 §4.6). It
+// rejects a verifier without a challenge, so that an attacker cannot strip the challenge from a
+// request (RFC 9700 §4.8.2).
 func CheckVerifier(challenge, method, verifier string) error {
 	switch {
 	case challenge == "" && verifier == "":

@@ -79,7 +79,8 @@ func reuse(d time.Duration) func(*oauth.Config) {
 	return func(c *oauth.Config) { c.ReuseInterval = d }
 }
 
-// Within the interval a lost answer can be asked for again: the same successor, never a third token.
+// Within the interval a lost answer can be asked for again: the same successor, never a third
+// token.
 func TestRefreshReuseInterval(t *testing.T) {
 	w := newWorld(t, reuse(10*time.Second))
 	cl := w.client()
@@ -208,7 +209,8 @@ func TestRefreshOfAnotherClient(t *testing.T) {
 	must(t, err)
 }
 
-// RFC 9700 §4.14.2: rotation may be off for a client that proves who it is; never for a public one unless said so.
+// RFC 9700 §4.14.2: rotation may be off for a client that proves who it is; never for a public
+// one unless said so.
 func TestRotationSettings(t *testing.T) {
 	for name, c := range map[string]struct {
 		server bool

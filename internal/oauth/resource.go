@@ -11,9 +11,9 @@ import (
 // maxResources bounds the resource parameters of a request.
 const maxResources = 16
 
-// RequestedResources returns the resource parameters of a request without repeats (RFC 8707 §2). It
-// rejects one that is not an absolute URI without a fragment, and one that is neither the issuer nor
-// registered for the client.
+// RequestedResources returns the resource parameters of a request without repeats (RFC 8707 §2).
+// It rejects one that is not an absolute URI without a fragment, and one that is neither the
+// issuer nor registered for the client.
 func RequestedResources(issuer string, cl *client.Client, form url.Values) ([]string, error) {
 	named := form["resource"]
 	if len(named) > maxResources {
@@ -35,8 +35,8 @@ func RequestedResources(issuer string, cl *client.Client, form url.Values) ([]st
 	return out, nil
 }
 
-// NarrowResources returns the requested audiences if all of them were granted, or all granted ones
-// if none is requested (RFC 8707 §2.2). A grant without resources is for the issuer.
+// NarrowResources returns the requested audiences if all of them were granted, or all granted
+// ones if none is requested (RFC 8707 §2.2). A grant without resources is for the issuer.
 func NarrowResources(issuer string, granted []string, form url.Values) ([]string, error) {
 	if len(granted) == 0 {
 		granted = []string{issuer}

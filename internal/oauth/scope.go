@@ -89,8 +89,8 @@ func (p ScopePolicy) ForUser(cl *client.Client, scope string) ([]string, error) 
 	return names, checkAllowed(cl, names)
 }
 
-// ForClient returns the scopes of a client that acts for itself, from its scope parameter. Without
-// one it returns all that the client may have.
+// ForClient returns the scopes of a client that acts for itself, from its scope parameter.
+// Without one it returns all that the client may have.
 func (p ScopePolicy) ForClient(cl *client.Client, scope string) ([]string, error) {
 	names, err := ParseScope(scope)
 	if err != nil {
@@ -135,8 +135,8 @@ func checkAllowed(cl *client.Client, names []string) error {
 	return nil
 }
 
-// NarrowScopes returns the requested scopes if all of them were granted, or all granted ones if the
-// scope parameter is empty (RFC 6749 §6).
+// NarrowScopes returns the requested scopes if all of them were granted, or all granted ones if
+// the scope parameter is empty (RFC 6749 §6).
 func NarrowScopes(granted []string, scope string) ([]string, error) {
 	names, err := ParseScope(scope)
 	if err != nil || len(names) == 0 {

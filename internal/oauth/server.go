@@ -1,11 +1,11 @@
 // Package oauth is the authorization server as a person meets it: OAuth 2 (RFC 6749 with the
-// practice of RFC 9700) and OpenID Connect Core, as values in and values out. It knows no HTTP, no
-// SQL and no clock. It also defines the terms that all endpoints share: Call, Grant, Code,
+// practice of RFC 9700) and OpenID Connect Core, as values in and values out. It knows no HTTP,
+// no SQL and no clock. It also defines the terms that all endpoints share: Call, Grant, Code,
 // AccessToken, Revocation, Error, scopes and resources.
 //
 // The endpoints that programs call (token, device authorization, introspection, revocation,
-// userinfo, discovery) are in package token. All of those authenticate a client or read a token, and
-// none of these do, so token imports oauth and oauth does not know token.
+// userinfo, discovery) are in package token. All of those authenticate a client or read a token,
+// and none of these do, so token imports oauth and oauth does not know token.
 //
 // The way of a browser:
 //
@@ -57,7 +57,8 @@ const (
 	FormatOpaque = "opaque"
 )
 
-// Server serves the browser's endpoints. It is safe for concurrent use; two Servers share nothing.
+// Server serves the browser's endpoints. It is safe for concurrent use; two Servers share
+// nothing.
 type Server struct {
 	cfg     Config
 	store   Store

@@ -23,19 +23,20 @@ type Store interface {
 	// PutCode stores an authorization code under its hash, with the events, in one transaction.
 	PutCode(ctx context.Context, h secret.Hash, c *Code, ev ...audit.Event) error
 
-	// DeviceByUserCode returns a pending, unexpired device authorization by its normalized user code,
-	// or NotFound.
+	// DeviceByUserCode returns a pending, unexpired device authorization by its normalized user
+	// code, or NotFound.
 	DeviceByUserCode(ctx context.Context, userCode string, now time.Time) (*Device, error)
-	// DecideDevice approves or denies a pending authorization, once. Consumed: it was decided before.
-	// NotFound: it is unknown or has expired.
+	// DecideDevice approves or denies a pending authorization, once. Consumed: it was decided
+	// before. NotFound: it is unknown or has expired.
 	DecideDevice(ctx context.Context, d DeviceDecision, ev ...audit.Event) error
 
-	// Consent returns what a user has allowed a client before, or NotFound. PutConsent replaces it.
+	// Consent returns what a user has allowed a client before, or NotFound. PutConsent replaces
+	// it.
 	Consent(ctx context.Context, u identity.UserID, c client.ID) (*Consent, error)
 	PutConsent(ctx context.Context, c *Consent, ev ...audit.Event) error
 
-	// EndSession ends a browser session. With tokens, it also ends what was issued in the session,
-	// except for grants with offline access.
+	// EndSession ends a browser session. With tokens, it also ends what was issued in the
+	// session, except for grants with offline access.
 	EndSession(
 		ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event,
 	) error

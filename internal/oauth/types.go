@@ -32,9 +32,9 @@ type Code struct {
 	ExpiresAt       time.Time
 }
 
-// Grant is one approval: a user's for a client, on one device or browser. Tokens carry its id, and
-// its refresh token, if it has one, is part of it: the account page lists the same row that a
-// refresh updates.
+// Grant is one approval: a user's for a client, on one device or browser. Tokens carry its id,
+// and its refresh token, if it has one, is part of it: the account page lists the same row that
+// a refresh updates.
 type Grant struct {
 	ID        GrantID
 	Client    client.ID
@@ -168,6 +168,6 @@ const (
 	SchemeDPoP   = "DPoP"
 )
 
-// TypeIDToken is the `typ` header of our ID tokens. It keeps another kind of token from passing for
-// one (RFC 8725 §3.11).
+// TypeIDToken is the `typ` header of our ID tokens. It keeps another kind of token from passing
+// for one (RFC 8725 §3.11).
 const TypeIDToken = "JWT"

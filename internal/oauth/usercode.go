@@ -12,8 +12,8 @@ const (
 	userCodeLen      = 8
 )
 
-// NewUserCode returns a random user code in its normalized form. Bytes past the last whole multiple
-// of 20 are skipped, so that every code is equally likely.
+// NewUserCode returns a random user code in its normalized form. Bytes past the last whole
+// multiple of 20 are skipped, so that every code is equally likely.
 func NewUserCode() string {
 	out := make([]byte, 0, userCodeLen)
 	var b [16]byte
@@ -28,8 +28,8 @@ func NewUserCode() string {
 	return string(out)
 }
 
-// ParseUserCode normalizes a user code that a person typed, ignoring case, spaces, dots and dashes
-// (RFC 8628 §6.1). It returns false if the text cannot be a code.
+// ParseUserCode normalizes a user code that a person typed, ignoring case, spaces, dots and
+// dashes (RFC 8628 §6.1). It returns false if the text cannot be a code.
 func ParseUserCode(s string) (string, bool) {
 	if len(s) > 64 {
 		return "", false

@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// typeAccess is the `typ` header of our JWT access tokens (RFC 9068 §2.1). It keeps another kind of
-// token from passing for one (RFC 8725 §3.11).
+// typeAccess is the `typ` header of our JWT access tokens (RFC 9068 §2.1). It keeps another kind
+// of token from passing for one (RFC 8725 §3.11).
 const typeAccess = "at+jwt"
 
 // accessTokens writes and reads access tokens in both formats.
@@ -55,9 +55,9 @@ type accessClaims struct {
 	Confirm  *confirmation     `json:"cnf,omitempty"`
 }
 
-// write writes an access token in the client's format. It signs with the key that is current at now,
-// not at the token's own time: that is cut to the second, at which the first key of a server that has
-// just started did not exist yet.
+// write writes an access token in the client's format. It signs with the key that is current at
+// now, not at the token's own time: that is cut to the second, at which the first key of a
+// server that has just started did not exist yet.
 func (a *accessTokens) write(
 	ctx context.Context, cl *client.Client, t *oauth.AccessToken, now time.Time,
 ) (string, error) {
@@ -101,8 +101,8 @@ func (a *accessTokens) algorithm(cl *client.Client) string {
 	return a.alg
 }
 
-// read reads an access token in either format, whether or not it has expired. Denied: it is not one
-// of ours.
+// read reads an access token in either format, whether or not it has expired. Denied: it is not
+// one of ours.
 func (a *accessTokens) read(
 	ctx context.Context, token string, now time.Time,
 ) (*oauth.AccessToken, error) {
@@ -157,8 +157,8 @@ func (a *accessTokens) readJWT(token string) (*oauth.AccessToken, error) {
 	return t, nil
 }
 
-// Access reads an access token of ours and checks that it is active: its signature or its row, its
-// times, and the revocations in memory. Denied: it is not active. A JWT costs no query.
+// Access reads an access token of ours and checks that it is active: its signature or its row,
+// its times, and the revocations in memory. Denied: it is not active. A JWT costs no query.
 func (s *Server) Access(
 	ctx context.Context, token string, now time.Time,
 ) (*oauth.AccessToken, error) {
@@ -176,14 +176,14 @@ func (s *Server) Access(
 }
 
 // Active reports whether a token that Access returned before is still active: not expired, not
-// revoked, and signed with a key that is still trusted. It reads memory alone, so that a caller that
-// caches tokens can ask at every request.
+// revoked, and signed with a key that is still trusted. It reads memory alone, so that a caller
+// that caches tokens can ask at every request.
 func (s *Server) Active(t *oauth.AccessToken, now time.Time) bool {
 	return t.Expires.After(now) && (t.KeyID == "" || s.ring.Has(t.KeyID)) && !s.store.Revoked(t)
 }
 
-// callerToken returns the access token of a request to one of our own protected resources, after all
-// checks.
+// callerToken returns the access token of a request to one of our own protected resources, after
+// all checks.
 func (s *Server) callerToken(ctx context.Context, c *oauth.Call) (*oauth.AccessToken, error) {
 	p, err := presentation(c)
 	if err != nil {
@@ -203,8 +203,8 @@ func (s *Server) callerToken(ctx context.Context, c *oauth.Call) (*oauth.AccessT
 	return t, s.CheckReplay(ctx, proof, c.Now)
 }
 
-// presentation reads the access token of a request (RFC 6750 §2, RFC 9449 §7.1): from the header or
-// from the form, never from the address, and never from both.
+// presentation reads the access token of a request (RFC 6750 §2, RFC 9449 §7.1): from the header
+// or from the form, never from the address, and never from both.
 func presentation(c *oauth.Call) (Presentation, error) {
 	scheme, token, _ := strings.Cut(c.Authorization, " ")
 	p := Presentation{

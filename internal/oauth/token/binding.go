@@ -41,8 +41,8 @@ func (c *confirmation) bound() string {
 	return ""
 }
 
-// tokenType returns the token_type of an access token with a binding (RFC 9449 §5, §7.1). One that is
-// bound to a certificate is still a Bearer token (RFC 8705 §3).
+// tokenType returns the token_type of an access token with a binding (RFC 9449 §5, §7.1). One
+// that is bound to a certificate is still a Bearer token (RFC 8705 §3).
 func tokenType(bound string) string {
 	if strings.HasPrefix(bound, oauth.BoundKey) {
 		return oauth.SchemeDPoP
@@ -60,10 +60,11 @@ type Presentation struct {
 	Now         time.Time
 }
 
-// VerifyBinding checks that a request to a resource proves to hold the key that its access token is
-// bound to (RFC 9449 §7, RFC 8705 §3). An unbound token must come as Bearer, one that is bound to a
-// key as DPoP. The proof is nil where none is needed; otherwise the caller must pass it to
-// CheckReplay. Errors are of type *oauth.Error, with the status and the scheme to respond with.
+// VerifyBinding checks that a request to a resource proves to hold the key that its access token
+// is bound to (RFC 9449 §7, RFC 8705 §3). An unbound token must come as Bearer, one that is
+// bound to a key as DPoP. The proof is nil where none is needed; otherwise the caller must pass
+// it to CheckReplay. Errors are of type *oauth.Error, with the status and the scheme to respond
+// with.
 func (s *Server) VerifyBinding(t *oauth.AccessToken, p *Presentation) (*dpop.Proof, error) {
 	asDPoP := strings.EqualFold(p.Scheme, oauth.SchemeDPoP)
 	switch jkt, keyed := strings.CutPrefix(t.Bound, oauth.BoundKey); {
@@ -111,8 +112,8 @@ func (s *Server) verifyDPoP(jkt string, p *Presentation) (*dpop.Proof, error) {
 	return proof, nil
 }
 
-// CheckReplay rejects a proof that was presented to a resource before (RFC 9449 §11.1). It accepts
-// nil, which is no proof.
+// CheckReplay rejects a proof that was presented to a resource before (RFC 9449 §11.1). It
+// accepts nil, which is no proof.
 func (s *Server) CheckReplay(ctx context.Context, p *dpop.Proof, now time.Time) error {
 	if p == nil {
 		return nil
@@ -128,7 +129,8 @@ func (s *Server) CheckReplay(ctx context.Context, p *dpop.Proof, now time.Time) 
 // (RFC 9449 §7.1).
 func ProofAlgorithms() []string { return dpop.Algorithms() }
 
-// atResource returns an error as a resource responds with it: with a DPoP challenge (RFC 9449 §7.1).
+// atResource returns an error as a resource responds with it: with a DPoP challenge (RFC 9449
+// §7.1).
 func atResource(e *oauth.Error) *oauth.Error {
 	out := *e
 	out.Status, out.Challenge = 401, oauth.SchemeDPoP

@@ -16,8 +16,8 @@ type ClientAuth interface {
 	// Describe returns the name of the method and says which clients may use it.
 	Describe() client.AuthMethod
 
-	// Claim reports whether a call uses the method, and which client it names. It checks nothing; at
-	// most one method may claim a call.
+	// Claim reports whether a call uses the method, and which client it names. It checks
+	// nothing; at most one method may claim a call.
 	Claim(c *oauth.Call) (id client.ID, claimed bool, err error)
 
 	// Prove checks the client's credentials. Denied: they are not valid; the reason says why.
@@ -122,9 +122,9 @@ func (s *Server) prove(
 	return newer, m.Prove(ctx, newer, c)
 }
 
-// ProveSecret returns the client that an id and a secret authenticate (RFC 6749 §2.3.1), outside of
-// the token endpoint. Denied: they do not; the reason says why. The secret is compared in constant
-// time.
+// ProveSecret returns the client that an id and a secret authenticate (RFC 6749 §2.3.1), outside
+// of the token endpoint. Denied: they do not; the reason says why. The secret is compared in
+// constant time.
 func (s *Server) ProveSecret(
 	ctx context.Context, id client.ID, pass string, now time.Time,
 ) (*client.Client, error) {
@@ -146,8 +146,9 @@ func (s *Server) ProveSecret(
 	return newer, s.secrets.check(newer, pass, now)
 }
 
-// newerClient returns a client as it is registered now if a wrong secret is the reason of err, since
-// another process may have just added a secret. It returns nil if the registration has not changed.
+// newerClient returns a client as it is registered now if a wrong secret is the reason of err,
+// since another process may have just added a secret. It returns nil if the registration has not
+// changed.
 func (s *Server) newerClient(
 	ctx context.Context, cl *client.Client, err error,
 ) (*client.Client, error) {
@@ -164,8 +165,8 @@ func (s *Server) newerClient(
 	return newer, nil
 }
 
-// rejectClient returns the same error for every failed authentication; only the audit log knows the
-// reason.
+// rejectClient returns the same error for every failed authentication; only the audit log knows
+// the reason.
 func (s *Server) rejectClient(
 	ctx context.Context, c *oauth.Call, m ClientAuth, id client.ID, reason string,
 ) error {

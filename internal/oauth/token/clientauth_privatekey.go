@@ -119,8 +119,9 @@ func (p privateKeyAuth) check(cl *client.Client, a *assertion, now time.Time) er
 	return nil
 }
 
-// verify checks a signature with the client's registered keys and returns the payload. If the cached
-// copy of jwks_uri lacks the key id, it fetches a fresh one: the client may have rotated its keys.
+// verify checks a signature with the client's registered keys and returns the payload. If the
+// cached copy of jwks_uri lacks the key id, it fetches a fresh one: the client may have rotated
+// its keys.
 func (p privateKeyAuth) verify(
 	ctx context.Context, cl *client.Client, token string,
 ) ([]byte, error) {

@@ -37,8 +37,8 @@ func (a basicAuth) Prove(_ context.Context, cl *client.Client, c *oauth.Call) er
 }
 
 // BasicSecret reads the id and the secret from an Authorization header. It returns false if the
-// scheme is not Basic. Both parts are form-encoded before they are joined (RFC 6749 §2.3.1); those of
-// a client that forgot it can be read as long as they contain no escapes.
+// scheme is not Basic. Both parts are form-encoded before they are joined (RFC 6749 §2.3.1);
+// those of a client that forgot it can be read as long as they contain no escapes.
 func BasicSecret(header string) (id client.ID, pass string, ok bool, err error) {
 	scheme, rest, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Basic") {

@@ -21,7 +21,8 @@ type GrantType interface {
 	Redeem(ctx context.Context, r *Request) (Redemption, error)
 }
 
-// ErrorMapper is implemented by a grant type whose errors have other codes than RFC 6749 gives them.
+// ErrorMapper is implemented by a grant type whose errors have other codes than RFC 6749 gives
+// them.
 type ErrorMapper interface {
 	// MapError returns the error to respond with.
 	MapError(err error) error
@@ -34,8 +35,8 @@ type Request struct {
 	Proof  Proof // the key or certificate that the request proves to hold
 }
 
-// builtinGrants is the table of grant types. Discovery, the validation of clients, the command line
-// and the documentation derive from it.
+// builtinGrants is the table of grant types. Discovery, the validation of clients, the command
+// line and the documentation derive from it.
 func builtinGrants(s *Server) []GrantType {
 	all := []GrantType{
 		codeGrant{

@@ -40,7 +40,8 @@ func (g clientGrant) Redeem(_ context.Context, r *Request) (Redemption, error) {
 	if len(resources) == 0 {
 		resources = []string{g.issuer}
 	}
-	// A client that acts for itself has one approval, its operator's: the grant has the client's id.
+	// A client that acts for itself has one approval, its operator's: the grant has the client's
+	// id.
 	grant := &oauth.Grant{
 		ID:     oauth.GrantID(r.Client.ID),
 		Client: r.Client.ID,

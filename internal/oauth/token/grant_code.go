@@ -96,9 +96,9 @@ func (g codeGrant) check(ctx context.Context, r *Request, code *oauth.Code) (*Ne
 	}, nil
 }
 
-// consumeRejected invalidates a code after a request with wrong parameters, since either the code
-// has leaked or its client is broken. It returns the original error. If storage fails, the request
-// fails, and the code stays valid.
+// consumeRejected invalidates a code after a request with wrong parameters, since either the
+// code has leaked or its client is broken. It returns the original error. If storage fails, the
+// request fails, and the code stays valid.
 func (g codeGrant) consumeRejected(
 	ctx context.Context, r *Request, code *oauth.Code, original error,
 ) error {
@@ -115,8 +115,8 @@ func (g codeGrant) consumeRejected(
 	return original
 }
 
-// endReplayed ends everything that a code gave when it is presented a second time (RFC 6749 §4.1.2,
-// RFC 9700 §4.2.4). It returns the error to respond with.
+// endReplayed ends everything that a code gave when it is presented a second time (RFC 6749
+// §4.1.2, RFC 9700 §4.2.4). It returns the error to respond with.
 func (g codeGrant) endReplayed(ctx context.Context, r *Request, code *oauth.Code) error {
 	ev := r.Event(audit.AuthorizationCodeReplayed, r.Client)
 	ev.Grant, ev.User = string(code.Grant.ID), string(code.Grant.User)
@@ -134,8 +134,8 @@ type codeCredential struct {
 	code    *oauth.Code
 }
 
-// Redeem consumes the code and stores its grant in one transaction: of any number of requests with
-// one code exactly one gets tokens, and every later one finds a grant to end.
+// Redeem consumes the code and stores its grant in one transaction: of any number of requests
+// with one code exactly one gets tokens, and every later one finds a grant to end.
 func (c *codeCredential) Redeem(ctx context.Context, g *oauth.Grant, ev audit.Event) error {
 	err := c.codes.RedeemCode(ctx, c.code.Hash, g, c.request.Now, ev)
 	if fault.Is(err, fault.Consumed) {

@@ -14,10 +14,11 @@ import (
 // typeAccessToken is the token type of an access token (RFC 8693 §3).
 const typeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
 
-// exchangeGrant exchanges an access token for a new one of the same client (RFC 8693), even after it
-// has expired, as long as its grant is active. It is for clients with server-side refresh tokens: a
-// grant of theirs records its newest access token, which takes the place of a refresh token under the
-// same rules: it works once, and an older one that comes back ends everything (RFC 9700 §4.14.2).
+// exchangeGrant exchanges an access token for a new one of the same client (RFC 8693), even
+// after it has expired, as long as its grant is active. It is for clients with server-side
+// refresh tokens: a grant of theirs records its newest access token, which takes the place of a
+// refresh token under the same rules: it works once, and an older one that comes back ends
+// everything (RFC 9700 §4.14.2).
 type exchangeGrant struct {
 	grants      GrantStore
 	revocations RevocationStore
@@ -66,8 +67,8 @@ func (g exchangeGrant) Redeem(ctx context.Context, r *Request) (Redemption, erro
 	return out, narrow(&out.Access, g.issuer, r)
 }
 
-// MapError replaces invalid_grant, which RFC 8693 §2.2.2 does not use for an unacceptable token, by
-// invalid_request.
+// MapError replaces invalid_grant, which RFC 8693 §2.2.2 does not use for an unacceptable token,
+// by invalid_request.
 func (exchangeGrant) MapError(err error) error {
 	var e *oauth.Error
 	if !errors.As(err, &e) || e.Code != "invalid_grant" {

@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// passwordGrant is the resource owner password grant (RFC 6749 §4.3). RFC 9700 §2.4 forbids it, so it
-// works only for clients that the operator has named.
+// passwordGrant is the resource owner password grant (RFC 6749 §4.3). RFC 9700 §2.4 forbids it,
+// so it works only for clients that the operator has named.
 type passwordGrant struct {
 	clients   []client.ID
 	passwords PasswordChecker

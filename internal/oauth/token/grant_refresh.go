@@ -68,9 +68,9 @@ func refreshable(g *oauth.Grant, r *Request) bool {
 	return g.Client == r.Client.ID && g.RefreshHash != "" && g.ExpiresAt.After(r.Now)
 }
 
-// narrow sets the scopes and audiences of a renewed access token to those that the request asks for,
-// out of those that were granted. It runs before the rotation, so that a mistake in the request does
-// not cost the client its token.
+// narrow sets the scopes and audiences of a renewed access token to those that the request asks
+// for, out of those that were granted. It runs before the rotation, so that a mistake in the
+// request does not cost the client its token.
 func narrow(a *Access, issuer string, r *Request) error {
 	var err error
 	if a.Scopes, err = oauth.NarrowScopes(a.Grant.Scopes, r.Get("scope")); err != nil {
@@ -86,8 +86,8 @@ func narrow(a *Access, issuer string, r *Request) error {
 }
 
 // rotation returns how to replace the credential that a request presents by its successor, given
-// the hashes of both; or nil if that was done a moment ago and the response may have been lost. Any
-// other credential than the current one ends the grant.
+// the hashes of both; or nil if that was done a moment ago and the response may have been lost.
+// Any other credential than the current one ends the grant.
 func (t *refreshTokens) rotation(
 	ctx context.Context, r *Request, g *oauth.Grant, old, next secret.Hash,
 ) (*oauth.RefreshRotation, error) {

@@ -25,7 +25,8 @@ type idToken struct {
 	profile
 }
 
-// writeIDToken writes an ID token about the sign-in of a grant (OpenID Connect Core §3.1.3.3, §12.2).
+// writeIDToken writes an ID token about the sign-in of a grant (OpenID Connect Core §3.1.3.3,
+// §12.2).
 func (s *Server) writeIDToken(
 	ctx context.Context, r *Request, a *Access, nonce, access string,
 ) (string, error) {

@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// Introspection is the response of the introspection endpoint (RFC 7662 §2.2). For a token that is
-// not active it is `{"active": false}`, without a reason.
+// Introspection is the response of the introspection endpoint (RFC 7662 §2.2). For a token that
+// is not active it is `{"active": false}`, without a reason.
 type Introspection struct {
 	Active    bool              `json:"active"`
 	Scope     string            `json:"scope,omitempty"`
@@ -99,8 +99,8 @@ func (s *Server) introspectAccess(t *oauth.AccessToken) *Introspection {
 }
 
 // username returns the name that a token's user signs in with, and false if the account has been
-// deleted or disabled. While storage is unavailable it returns "" and true: the token is known to be
-// active, and the username is optional.
+// deleted or disabled. While storage is unavailable it returns "" and true: the token is known
+// to be active, and the username is optional.
 func (s *Server) username(
 	ctx context.Context, id identity.UserID, now time.Time,
 ) (name string, active bool, err error) {
@@ -116,8 +116,8 @@ func (s *Server) username(
 	return u.LoginName(), true, nil
 }
 
-// introspectRefresh describes a refresh token to the client that it belongs to. To every other client
-// it is not active.
+// introspectRefresh describes a refresh token to the client that it belongs to. To every other
+// client it is not active.
 func (s *Server) introspectRefresh(
 	ctx context.Context, cl *client.Client, c *oauth.Call, token string,
 ) (*Introspection, error) {

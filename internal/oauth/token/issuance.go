@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
-// issuanceCounter counts issued tokens that get no audit event of their own. It grows with the number
-// of clients, not of tokens.
+// issuanceCounter counts issued tokens that get no audit event of their own. It grows with the
+// number of clients, not of tokens.
 type issuanceCounter struct {
 	mu     sync.Mutex
 	since  time.Time
@@ -39,8 +39,8 @@ func (c *issuanceCounter) add(cl client.ID, grant string, now time.Time) {
 	c.counts[issuanceKey{cl, grant}]++
 }
 
-// take resets the counter and returns one event for each client and grant type, and since when the
-// counter counted.
+// take resets the counter and returns one event for each client and grant type, and since when
+// the counter counted.
 func (c *issuanceCounter) take(now time.Time) (evs []audit.Event, since time.Time) {
 	c.mu.Lock()
 	counts, since := c.counts, c.since
@@ -77,8 +77,8 @@ func (c *issuanceCounter) restore(evs []audit.Event, since time.Time) {
 	}
 }
 
-// RecordIssuances stores audit events of the tokens that were counted since the last call. If storage
-// fails, the next call tries again.
+// RecordIssuances stores audit events of the tokens that were counted since the last call. If
+// storage fails, the next call tries again.
 func (s *Server) RecordIssuances(ctx context.Context, now time.Time) error {
 	evs, since := s.issued.take(now)
 	if len(evs) == 0 {

@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// issue makes the tokens of a redemption. Everything is stored before it returns, so that no crash
-// can take back what a client has got.
+// issue makes the tokens of a redemption. Everything is stored before it returns, so that no
+// crash can take back what a client has got.
 func (s *Server) issue(ctx context.Context, r *Request, red Redemption) (*Response, error) {
 	a := red.access()
 	t := s.newAccessToken(r, a)
@@ -86,8 +86,8 @@ func (s *Server) newAccessToken(r *Request, a *Access) *oauth.AccessToken {
 	return t
 }
 
-// storeGrant stores a new grant with its audit event, and consumes the credential that it came from.
-// It returns the grant's refresh token, or "".
+// storeGrant stores a new grant with its audit event, and consumes the credential that it came
+// from. It returns the grant's refresh token, or "".
 func (s *Server) storeGrant(
 	ctx context.Context, r *Request, red *NewGrant, t *oauth.AccessToken,
 ) (refresh string, err error) {

@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
-// Metadata is the discovery document (OpenID Connect Discovery §3, RFC 8414 §2). It is derived from
-// the tables that the endpoints use, so it cannot advertise what is not served.
+// Metadata is the discovery document (OpenID Connect Discovery §3, RFC 8414 §2). It is derived
+// from the tables that the endpoints use, so it cannot advertise what is not served.
 type Metadata struct {
 	Issuer                string   `json:"issuer"`
 	Authorization         string   `json:"authorization_endpoint"`
@@ -106,10 +106,11 @@ type discoveryDoc struct {
 	json   []byte
 }
 
-// Discovery returns the discovery document as JSON, made once for each state of the scopes. The bytes
-// are shared.
+// Discovery returns the discovery document as JSON, made once for each state of the scopes. The
+// bytes are shared.
 func (s *Server) Discovery() ([]byte, error) {
-	// Storage replaces the whole map when a scope changes, so its address tells one state from another.
+	// Storage replaces the whole map when a scope changes, so its address tells one state from
+	// another.
 	scopes := s.store.Scopes()
 	same := func(other map[string]*oauth.Scope) bool {
 		return reflect.ValueOf(other).Pointer() == reflect.ValueOf(scopes).Pointer()

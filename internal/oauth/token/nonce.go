@@ -15,9 +15,10 @@ const (
 	nonceSize   = 16 // bytes
 )
 
-// nonces makes and checks the nonces of DPoP proofs. A nonce shows that a proof was made just now, by
-// the server's clock instead of the client's (RFC 9449 §8, §9). It is a keyed hash of the current
-// time window, so nothing needs to be stored, and every server with the same SECRET_KEY knows it.
+// nonces makes and checks the nonces of DPoP proofs. A nonce shows that a proof was made just
+// now, by the server's clock instead of the client's (RFC 9449 §8, §9). It is a keyed hash of
+// the current time window, so nothing needs to be stored, and every server with the same
+// SECRET_KEY knows it.
 type nonces struct {
 	key      []byte
 	required bool

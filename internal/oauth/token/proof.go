@@ -15,15 +15,15 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// Proof says which key or certificate a request to the token endpoint proves to hold. The zero value
-// is a request that proves nothing.
+// Proof says which key or certificate a request to the token endpoint proves to hold. The zero
+// value is a request that proves nothing.
 type Proof struct {
 	Binding string      // of new tokens, as oauth.AccessToken.Bound, or ""
 	dpop    *dpop.Proof // nil without DPoP
 }
 
-// readProof checks the proof of possession of a request to the token endpoint. It rejects one that
-// proves less than the client must (RFC 9449 §5, RFC 8705 §3).
+// readProof checks the proof of possession of a request to the token endpoint. It rejects one
+// that proves less than the client must (RFC 9449 §5, RFC 8705 §3).
 func (s *Server) readProof(cl *client.Client, c *oauth.Call) (Proof, error) {
 	switch {
 	case cl.CertBound && (cl.DPoPBound || len(c.DPoP) > 0):
@@ -89,9 +89,9 @@ func (p Proof) Matches(bound string) error {
 		"This is bound to another key or certificate than the request proves to hold.")
 }
 
-// grantBinding returns what a new grant, and with it its refresh tokens, is bound to. Those of public
-// clients are bound, since nothing else proves who refreshes. A confidential client authenticates
-// itself, and may change its key (RFC 9449 §5, RFC 8705 §4).
+// grantBinding returns what a new grant, and with it its refresh tokens, is bound to. Those of
+// public clients are bound, since nothing else proves who refreshes. A confidential client
+// authenticates itself, and may change its key (RFC 9449 §5, RFC 8705 §4).
 func (p Proof) grantBinding(cl *client.Client) string {
 	if !cl.Public {
 		return ""

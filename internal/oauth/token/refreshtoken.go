@@ -15,13 +15,14 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// A refresh token consists, before prefix and checksum, of the grant's id (16 bytes), a secret (32)
-// and a tag (8).
+// A refresh token consists, before prefix and checksum, of the grant's id (16 bytes), a secret
+// (32) and a tag (8).
 //
-// The id finds the row by its primary key. The tag is keyed, so an invented token is rejected without
-// a query, and knowing a grant's id is not enough to feign a replay. The secret of a rotated token is
-// derived from its predecessor's with a key that only the server has: a client that lost the response
-// and asks again within the reuse interval gets the same successor, not a second one.
+// The id finds the row by its primary key. The tag is keyed, so an invented token is rejected
+// without a query, and knowing a grant's id is not enough to feign a replay. The secret of a
+// rotated token is derived from its predecessor's with a key that only the server has: a client
+// that lost the response and asks again within the reuse interval gets the same successor, not a
+// second one.
 const (
 	refreshIDSize     = 16
 	refreshSecretSize = 32
@@ -33,8 +34,8 @@ const (
 // grant holds either.
 const jtiPrefix = "jti:"
 
-// refreshTokens writes, reads and rotates refresh tokens, and the access token ids that replace them
-// for clients with server-side refresh tokens.
+// refreshTokens writes, reads and rotates refresh tokens, and the access token ids that replace
+// them for clients with server-side refresh tokens.
 type refreshTokens struct {
 	grants GrantStore
 	keys   *secret.Keys
@@ -78,9 +79,9 @@ func (t *refreshTokens) rotates(cl *client.Client) bool {
 	return cl.Public || t.rotate
 }
 
-// new returns the credential that renews a new grant, and its hash: a refresh token, or for a client
-// with server-side refresh tokens the access token itself. That of a public client must be bound to a
-// key; otherwise the grant ends with its first access token.
+// new returns the credential that renews a new grant, and its hash: a refresh token, or for a
+// client with server-side refresh tokens the access token itself. That of a public client must
+// be bound to a key; otherwise the grant ends with its first access token.
 func (t *refreshTokens) new(
 	cl *client.Client, g oauth.GrantID, access *oauth.AccessToken,
 ) (refresh string, h secret.Hash) {
@@ -130,8 +131,8 @@ func (t *refreshTokens) hashID(jti string) secret.Hash {
 	return jtiPrefix + t.keys.Hash("access token id/"+jti)
 }
 
-// nextID derives the id of an access token's successor, so that a lost response can be repeated: a
-// version 8 UUID (RFC 9562 §5.8).
+// nextID derives the id of an access token's successor, so that a lost response can be repeated:
+// a version 8 UUID (RFC 9562 §5.8).
 func (t *refreshTokens) nextID(g oauth.GrantID, jti string) string {
 	var u [16]byte
 	copy(u[:], mac(t.next, []byte("access token id/"+string(g)+"/"+jti)))
@@ -140,8 +141,8 @@ func (t *refreshTokens) nextID(g oauth.GrantID, jti string) string {
 	return secret.FormatID(u)
 }
 
-// mayRepeat reports whether a rotation repeats the grant's last one, which happened so recently that
-// its response may have been lost. The clocks of two servers may differ a little.
+// mayRepeat reports whether a rotation repeats the grant's last one, which happened so recently
+// that its response may have been lost. The clocks of two servers may differ a little.
 func (t *refreshTokens) mayRepeat(g *oauth.Grant, r *oauth.RefreshRotation) bool {
 	return t.reuse > 0 && g.PrevHash != "" &&
 		secret.Equal(string(g.PrevHash), string(r.Old)) &&

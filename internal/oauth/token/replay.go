@@ -9,11 +9,13 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Replays records the DPoP proofs that resources have accepted, so that none works twice (RFC 9449
-// §11.1). The token endpoint does not use it: there the database records proofs, for all servers.
+// Replays records the DPoP proofs that resources have accepted, so that none works twice (RFC
+// 9449 §11.1). The token endpoint does not use it: there the database records proofs, for all
+// servers.
 type Replays interface {
-	// Add records a key until a time and reports whether it was new. Of any number of concurrent callers
-	// with one key, exactly one gets true. Unavailable: the proof can be neither accepted nor rejected.
+	// Add records a key until a time and reports whether it was new. Of any number of concurrent
+	// callers with one key, exactly one gets true. Unavailable: the proof can be neither
+	// accepted nor rejected.
 	Add(ctx context.Context, key string, until, now time.Time) (bool, error)
 }
 
@@ -27,10 +29,10 @@ const (
 // replayKey is a truncated hash of a key: strangers choose parts of keys, which may be long.
 type replayKey [16]byte
 
-// replayMemory is the Replays of one process, in two generations. The old generation is dropped as a
-// whole once all its entries have expired. When there is no room, proofs are rejected for a while
-// rather than forgotten; otherwise the holder of one token could make the memory forget the proofs of
-// all others. Several servers share a memory by Parts.Replays.
+// replayMemory is the Replays of one process, in two generations. The old generation is dropped
+// as a whole once all its entries have expired. When there is no room, proofs are rejected for a
+// while rather than forgotten; otherwise the holder of one token could make the memory forget
+// the proofs of all others. Several servers share a memory by Parts.Replays.
 type replayMemory struct {
 	mu       sync.Mutex
 	limit    int                 // entries in each generation
@@ -73,8 +75,8 @@ func (m *replayMemory) Add(_ context.Context, key string, until, now time.Time) 
 	return true, nil
 }
 
-// advance begins a new generation when it is time or the current one is full, unless the previous one
-// still has entries that have not expired.
+// advance begins a new generation when it is time or the current one is full, unless the
+// previous one still has entries that have not expired.
 func (m *replayMemory) advance(now time.Time) {
 	due := now.Sub(m.started) >= replayGeneration || now.Before(m.started) ||
 		len(m.current) >= m.limit

@@ -41,7 +41,8 @@ func TestReplayMemory(t *testing.T) {
 	}
 }
 
-// Who makes proofs by the thousand cannot make us forget anybody's: there is an end, and then room again.
+// Who makes proofs by the thousand cannot make us forget anybody's: there is an end, and then
+// room again.
 func TestReplayMemoryIsBounded(t *testing.T) {
 	const most, life = 500, 2 * time.Minute
 	m, now := newReplayMemory(), time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)

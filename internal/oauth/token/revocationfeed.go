@@ -20,8 +20,8 @@ type FeedEntry struct {
 // feedBatch bounds how many entries are read at once.
 const feedBatch = 500
 
-// AuthenticateFollower authenticates a client that subscribes to the feed: a confidential client, by
-// its credentials or by an access token of its own.
+// AuthenticateFollower authenticates a client that subscribes to the feed: a confidential
+// client, by its credentials or by an access token of its own.
 func (s *Server) AuthenticateFollower(
 	ctx context.Context, c *oauth.Call,
 ) (*client.Client, error) {
@@ -55,12 +55,12 @@ func (s *Server) followerByToken(ctx context.Context, c *oauth.Call) (*client.Cl
 	return cl, nil
 }
 
-// FeedHead returns the sequence number of the newest revocation, and a channel that is closed when
-// there is a newer one.
+// FeedHead returns the sequence number of the newest revocation, and a channel that is closed
+// when there is a newer one.
 func (s *Server) FeedHead() (seq int64, moved <-chan struct{}) { return s.store.RevocationHead() }
 
-// Feed returns the next revocations after a sequence number, oldest first, and whether there may be
-// more of them.
+// Feed returns the next revocations after a sequence number, oldest first, and whether there may
+// be more of them.
 func (s *Server) Feed(
 	ctx context.Context, since int64,
 ) (entries []FeedEntry, more bool, err error) {

@@ -12,9 +12,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// Revoke serves the revocation endpoint (RFC 7009 §2). It is not an error to revoke an unknown token
-// (§2.2). A refresh token ends its whole grant, and so does an access token that can be exchanged for
-// others.
+// Revoke serves the revocation endpoint (RFC 7009 §2). It is not an error to revoke an unknown
+// token (§2.2). A refresh token ends its whole grant, and so does an access token that can be
+// exchanged for others.
 func (s *Server) Revoke(ctx context.Context, c *oauth.Call) error {
 	cl, err := s.Authenticate(ctx, c)
 	if err != nil {

@@ -1,15 +1,16 @@
-// Package token serves the endpoints that programs call: token (RFC 6749 §3.2), device authorization
-// (RFC 8628), introspection (RFC 7662), revocation (RFC 7009), the feed of revocations, userinfo and
-// discovery. Each of them authenticates a client, or reads or writes a token, and so they share this
-// package; the endpoints of a browser are in package oauth, which this one builds on.
+// Package token serves the endpoints that programs call: token (RFC 6749 §3.2), device
+// authorization (RFC 8628), introspection (RFC 7662), revocation (RFC 7009), the feed of
+// revocations, userinfo and discovery. Each of them authenticates a client, or reads or writes a
+// token, and so they share this package; the endpoints of a browser are in package oauth, which
+// this one builds on.
 //
 // The way of a request to the token endpoint:
 //
 //	Authenticate ► pick the grant ► read the proof of possession ► Redeem ► issue
 //
-// Two tables say what is served: grant types, and client authentication methods. To add one is to
-// write its file and to name it in its table: discovery, the validation of clients, the command line
-// and the documentation derive from the tables.
+// Two tables say what is served: grant types, and client authentication methods. To add one is
+// to write its file and to name it in its table: discovery, the validation of clients, the
+// command line and the documentation derive from the tables.
 package token
 
 import (

@@ -10,15 +10,15 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
-// RedeemForSession serves the code and the refresh grant for a session-managed client: a browser app
-// whose tokens this server keeps while its browsers hold a cookie. No client authentication takes
-// part. The code itself proves the client: it was sent to this server, to a callback that the client
-// has registered and that every call repeats as redirect_uri. callbackPath is the path of that
-// callback.
+// RedeemForSession serves the code and the refresh grant for a session-managed client: a browser
+// app whose tokens this server keeps while its browsers hold a cookie. No client authentication
+// takes part. The code itself proves the client: it was sent to this server, to a callback that
+// the client has registered and that every call repeats as redirect_uri. callbackPath is the
+// path of that callback.
 //
-// Refresh tokens of session-managed clients are not rotated. They never leave the server (RFC 9700
-// §4.14.2 asks for rotation where they may leak), and a server that dies between the rotation and the
-// storing of the successor must not cost people their sessions.
+// Refresh tokens of session-managed clients are not rotated. They never leave the server (RFC
+// 9700 §4.14.2 asks for rotation where they may leak), and a server that dies between the
+// rotation and the storing of the successor must not cost people their sessions.
 func (s *Server) RedeemForSession(
 	ctx context.Context, id client.ID, callbackPath string, c *oauth.Call,
 ) (*Response, error) {

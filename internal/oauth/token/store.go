@@ -36,29 +36,29 @@ type Store interface {
 	// Once records a key until a time. Consumed: it is recorded already.
 	Once(ctx context.Context, key string, until, now time.Time) error
 
-	// User returns a user, or NotFound. CachedUser may return one that is a second old: good enough
-	// to describe a person, not to decide about them.
+	// User returns a user, or NotFound. CachedUser may return one that is a second old: good
+	// enough to describe a person, not to decide about them.
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 	CachedUser(ctx context.Context, id identity.UserID, now time.Time) (*identity.User, error)
 
-	// Record stores audit events that belong to no change. RecordAsync begins to store events and
-	// returns a function that waits until they are stored, so that many callers' events are stored
-	// together while their callers do other work.
+	// Record stores audit events that belong to no change. RecordAsync begins to store events
+	// and returns a function that waits until they are stored, so that many callers' events are
+	// stored together while their callers do other work.
 	Record(ctx context.Context, ev ...audit.Event) error
 	RecordAsync(ev ...audit.Event) (wait func(context.Context) error)
 }
 
 // CodeStore stores authorization codes.
 type CodeStore interface {
-	// Code returns a code. NotFound: there is none, or it has expired. Consumed: it was used before;
-	// the code is returned all the same, so that its grant can be ended.
+	// Code returns a code. NotFound: there is none, or it has expired. Consumed: it was used
+	// before; the code is returned all the same, so that its grant can be ended.
 	Code(ctx context.Context, h secret.Hash, now time.Time) (*oauth.Code, error)
-	// ConsumeCode invalidates a code without a grant. Consumed: it was used before. NotFound: there is
-	// none, or it has expired.
+	// ConsumeCode invalidates a code without a grant. Consumed: it was used before. NotFound:
+	// there is none, or it has expired.
 	ConsumeCode(ctx context.Context, h secret.Hash, now time.Time) error
-	// RedeemCode consumes a code and stores its grant, in one transaction. Consumed: the code was used
-	// before or has expired, and nothing is stored. Denied: the grant, its session, user or client has
-	// been revoked; the code is consumed.
+	// RedeemCode consumes a code and stores its grant, in one transaction. Consumed: the code
+	// was used before or has expired, and nothing is stored. Denied: the grant, its session,
+	// user or client has been revoked; the code is consumed.
 	RedeemCode(
 		ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event,
 	) error
@@ -69,27 +69,27 @@ type GrantStore interface {
 	// PutGrant stores a grant. Consumed: the grant, its session or its user has been revoked
 	// meanwhile, and nothing is stored.
 	PutGrant(ctx context.Context, g *oauth.Grant, ev ...audit.Event) error
-	// Grant returns a grant that has not ended, or NotFound. GrantAndUser returns its user as well,
-	// nil if the client acts for itself.
+	// Grant returns a grant that has not ended, or NotFound. GrantAndUser returns its user as
+	// well, nil if the client acts for itself.
 	Grant(ctx context.Context, id oauth.GrantID) (*oauth.Grant, error)
 	GrantAndUser(ctx context.Context, id oauth.GrantID) (*oauth.Grant, *identity.User, error)
 	// RotateRefresh replaces the refresh hash of a client's active grant, in one conditional
-	// statement, with the events. NotFound: the grant is gone, ended, expired or another client's.
-	// Consumed: it is active, but has another refresh hash.
+	// statement, with the events. NotFound: the grant is gone, ended, expired or another
+	// client's. Consumed: it is active, but has another refresh hash.
 	RotateRefresh(ctx context.Context, r oauth.RefreshRotation, ev ...audit.Event) error
-	// EndGrant ends a grant and appends its revocation to the log, in one transaction. It is not an
-	// error to end a grant twice.
+	// EndGrant ends a grant and appends its revocation to the log, in one transaction. It is not
+	// an error to end a grant twice.
 	EndGrant(ctx context.Context, id oauth.GrantID, now time.Time, ev ...audit.Event) error
 }
 
 // DeviceStore stores device authorizations.
 type DeviceStore interface {
-	// PutDevice stores a pending device authorization. Conflict: the user code is taken. Limited: too
-	// many are pending.
+	// PutDevice stores a pending device authorization. Conflict: the user code is taken.
+	// Limited: too many are pending.
 	PutDevice(ctx context.Context, d *oauth.Device, ev ...audit.Event) error
 	// PollDevice records one poll by the device and returns what it finds, with the grant if the
-	// authorization is approved. TooFast is set if the last poll was less than the interval ago, which
-	// then grows by 5 seconds. NotFound: the device code is unknown.
+	// authorization is approved. TooFast is set if the last poll was less than the interval ago,
+	// which then grows by 5 seconds. NotFound: the device code is unknown.
 	PollDevice(
 		ctx context.Context, h secret.Hash, client client.ID, now time.Time,
 	) (*oauth.DevicePoll, error)
@@ -106,10 +106,10 @@ type RevocationStore interface {
 	Revoke(ctx context.Context, r oauth.Revocation, ev ...audit.Event) error
 	// Revoked reports whether an access token has been revoked, from memory.
 	Revoked(t *oauth.AccessToken) bool
-	// RevocationHead returns the newest entry that this process has read, and a channel that is closed
-	// when there is a newer one.
+	// RevocationHead returns the newest entry that this process has read, and a channel that is
+	// closed when there is a newer one.
 	RevocationHead() (seq int64, moved <-chan struct{})
-	// RevocationsSince returns at most max entries after seq, oldest first, without those that concern
-	// only expired tokens.
+	// RevocationsSince returns at most max entries after seq, oldest first, without those that
+	// concern only expired tokens.
 	RevocationsSince(ctx context.Context, seq int64, max int) ([]oauth.Revocation, error)
 }

@@ -12,9 +12,9 @@ import (
 // maxCachedTokens bounds the cache, at some 700 bytes for each token.
 const maxCachedTokens = 50_000
 
-// tokenCache holds verified JWT access tokens by their hash, so that a signature is verified once and
-// not at every request. An entry only says that a token is genuine: times and revocations are checked
-// every time, and removing a key from the ring invalidates its tokens.
+// tokenCache holds verified JWT access tokens by their hash, so that a signature is verified
+// once and not at every request. An entry only says that a token is genuine: times and
+// revocations are checked every time, and removing a key from the ring invalidates its tokens.
 type tokenCache struct {
 	tokens *otter.Cache[[sha256.Size]byte, *oauth.AccessToken]
 }

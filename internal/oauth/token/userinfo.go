@@ -52,7 +52,8 @@ func scopeClaims(scope string) []string {
 	return nil
 }
 
-// profileOf returns the claims about a user that the scopes give and the claims parameter requests.
+// profileOf returns the claims about a user that the scopes give and the claims parameter
+// requests.
 func profileOf(
 	u *identity.User, scopes []string, requested map[string]*oauth.ClaimRequest,
 ) profile {
@@ -70,8 +71,8 @@ func profileOf(
 	return p
 }
 
-// fill sets one claim. It leaves out a claim that this server does not know, as §5.5.1 allows even
-// for an essential one.
+// fill sets one claim. It leaves out a claim that this server does not know, as §5.5.1 allows
+// even for an essential one.
 func (p *profile) fill(name string, u *identity.User) {
 	switch name {
 	case "name":
@@ -144,7 +145,8 @@ type TokenInfo struct {
 	Expires  oauth.NumericDate `json:"exp"`
 }
 
-// TokenInfo serves the tokeninfo endpoint, where the holder of an access token can read what it says.
+// TokenInfo serves the tokeninfo endpoint, where the holder of an access token can read what it
+// says.
 func (s *Server) TokenInfo(ctx context.Context, c *oauth.Call) (*TokenInfo, error) {
 	t, err := s.callerToken(ctx, c)
 	if err != nil {

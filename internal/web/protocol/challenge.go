@@ -10,9 +10,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// challenges returns the WWW-Authenticate headers of an error. A request without credentials gets
-// both ways to present a token; one that used the DPoP scheme gets that scheme, whatever went wrong
-// (RFC 9449 §7.1).
+// challenges returns the WWW-Authenticate headers of an error. A request without credentials
+// gets both ways to present a token; one that used the DPoP scheme gets that scheme, whatever
+// went wrong (RFC 9449 §7.1).
 func challenges(r *http.Request, p web.Problem, issuer string) []string {
 	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch {

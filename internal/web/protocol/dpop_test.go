@@ -14,7 +14,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
-// prover gives a function that signs DPoP proofs with one key; pairs add to what they say (RFC 9449 §4.2).
+// prover gives a function that signs DPoP proofs with one key; pairs add to what they say (RFC
+// 9449 §4.2).
 func (s *site) prover() func(method, url string, pairs ...string) string {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -39,7 +40,8 @@ func (s *site) prover() func(method, url string, pairs ...string) string {
 
 const machineGrant = "grant_type=client_credentials"
 
-// RFC 9449 §5, §7.1 over HTTP: the proof names the address that the client used, an older one included.
+// RFC 9449 §5, §7.1 over HTTP: the proof names the address that the client used, an older one
+// included.
 func TestDPoPOverHTTP(t *testing.T) {
 	s := newSite(t)
 	prove, auth := s.prover(), basic("app", testSecret)
@@ -101,7 +103,8 @@ func TestDPoPChallenges(t *testing.T) {
 	}
 }
 
-// RFC 9449 §8: the client learns the nonce from the refusal, and the next one from every answer; scripts may read it.
+// RFC 9449 §8: the client learns the nonce from the refusal, and the next one from every answer;
+// scripts may read it.
 func TestDPoPNonceOverHTTP(t *testing.T) {
 	s := newSite(t, func(c *oauth.Config) { c.DPoPNonce = true })
 	prove, auth := s.prover(), basic("app", testSecret)

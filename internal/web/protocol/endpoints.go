@@ -76,8 +76,8 @@ func (s *Server) sendNonce(w http.ResponseWriter, c *oauth.Call) {
 	}
 }
 
-// claimedClient returns the client id that a call claims, for the log and for rate limits. It is not
-// authenticated; its length and its characters are bounded.
+// claimedClient returns the client id that a call claims, for the log and for rate limits. It is
+// not authenticated; its length and its characters are bounded.
 func claimedClient(c *oauth.Call) string {
 	id := c.Get("client_id")
 	scheme, rest, _ := strings.Cut(c.Authorization, " ")
@@ -122,8 +122,9 @@ func (s *Server) browserCall(r *http.Request) (*oauth.Call, error) {
 	return s.kit.ParseCall(r, web.FromQuery|web.FromForm, sess)
 }
 
-// withoutCookie reports whether a request may lack its session cookie because another site sent it:
-// browsers send no cookie with such a POST. The same request as a GET of our own brings the cookie.
+// withoutCookie reports whether a request may lack its session cookie because another site sent
+// it: browsers send no cookie with such a POST. The same request as a GET of our own brings the
+// cookie.
 func withoutCookie(r *http.Request, c *oauth.Call) bool {
 	return r.Method == http.MethodPost && c.Session == nil
 }
@@ -160,7 +161,8 @@ func (s *Server) logout(w http.ResponseWriter, r *http.Request, c *oauth.Call) e
 	return s.browser.FollowLogout(w, r, step)
 }
 
-// logoutParams returns the parameters of a logout request that RP-Initiated Logout 1.0 §2 defines.
+// logoutParams returns the parameters of a logout request that RP-Initiated Logout 1.0 §2
+// defines.
 func logoutParams(form url.Values) url.Values {
 	out := url.Values{}
 	for _, name := range []string{

@@ -76,8 +76,8 @@ type route struct {
 	serve   http.HandlerFunc
 }
 
-// routes returns the table of endpoints: each with its canonical path first, then those that older
-// clients use.
+// routes returns the table of endpoints: each with its canonical path first, then those that
+// older clients use.
 func (s *Server) routes() []route {
 	t := s.tokens
 	return []route{
@@ -161,7 +161,8 @@ func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
 		"There is no endpoint at this address. See /.well-known/openid-configuration."))
 }
 
-// pagePath is the one path that a page shares with an endpoint: people open it, devices post to it.
+// pagePath is the one path that a page shares with an endpoint: people open it, devices post to
+// it.
 const pagePath = "/device"
 
 // allowed returns the Allow header of a path (RFC 9110 §10.2.1).
@@ -250,8 +251,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	web.WriteProblem(w, r, p)
 }
 
-// preflight responds to the request that a browser sends before it lets a script of another origin
-// call an endpoint (Fetch Standard, CORS protocol).
+// preflight responds to the request that a browser sends before it lets a script of another
+// origin call an endpoint (Fetch Standard, CORS protocol).
 func preflight(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")

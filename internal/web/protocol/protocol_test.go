@@ -402,7 +402,8 @@ func TestCaching(t *testing.T) {
 	}
 }
 
-// The Fetch Standard's CORS protocol: scripts of any origin may call what uses no cookie, and nothing else.
+// The Fetch Standard's CORS protocol: scripts of any origin may call what uses no cookie, and
+// nothing else.
 func TestCORS(t *testing.T) {
 	s := newSite(t)
 	for path, open := range map[string]bool{
@@ -511,7 +512,8 @@ func TestCodeFlowOverHTTP(t *testing.T) {
 	failed(t, s.do("GET", "/oauth/userinfo", "", "", "Authorization", "Bearer "+m["access_token"].(string)), 401, "invalid_token")
 }
 
-// OpenID Connect Core §3.1.2.1: the request may come as a POST, with which a browser sends no cookie from another site.
+// OpenID Connect Core §3.1.2.1: the request may come as a POST, with which a browser sends no
+// cookie from another site.
 func TestAuthorizeByPOST(t *testing.T) {
 	s := newSite(t)
 	w := s.do("POST", "/oauth/authorize", formType, s.ask())

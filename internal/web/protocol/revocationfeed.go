@@ -26,8 +26,8 @@ const (
 //	event: beat         data: {"seq", "time"}     all up to seq has been sent, at a time in Unix ms
 //	event: reset        data: {"seq"}             the log was restored and is behind: start anew
 //
-// A follower resumes with Last-Event-ID, or ?since=. Revocations of expired tokens are left out, so a
-// resumed stream is short.
+// A follower resumes with Last-Event-ID, or ?since=. Revocations of expired tokens are left out,
+// so a resumed stream is short.
 func (s *Server) feed(w http.ResponseWriter, r *http.Request) {
 	if err := s.tryFeed(w, r); err != nil {
 		s.fail(w, r, err)
@@ -56,8 +56,8 @@ func (s *Server) tryFeed(w http.ResponseWriter, r *http.Request) error {
 		return fault.RetryAfter(fault.Unavailable, 10*time.Second,
 			"too many followers; try again in a moment")
 	}
-	// The first entries are read before the response begins: if storage is unavailable, the response is
-	// a 503 and not a broken stream.
+	// The first entries are read before the response begins: if storage is unavailable, the
+	// response is a 503 and not a broken stream.
 	f := &follower{w: w, out: http.NewResponseController(w), since: since}
 	first, err := s.next(r.Context(), f)
 	if err != nil {
@@ -104,8 +104,8 @@ type batch struct {
 	moved   <-chan struct{} // closed when there is a newer one
 }
 
-// stream sends entries as they come, and beats while there are none, until the follower disconnects or
-// the server stops.
+// stream sends entries as they come, and beats while there are none, until the follower
+// disconnects or the server stops.
 func (s *Server) stream(ctx context.Context, f *follower, b batch) error {
 	beat := time.NewTicker(feedBeat)
 	defer beat.Stop()
