@@ -1,8 +1,8 @@
-// Package jose signs and verifies: the server's own key ring, with its publication and rotation,
-// and other people's JSON Web Keys and tokens.
+// Package jose signs and verifies tokens: with the server's own key ring, which it publishes and
+// rotates, and with the public keys of others.
 //
-// Our own tokens are written by a small compact encoder that only writes; everything that is
-// read is parsed by go-jose, and every call states the algorithms it accepts (RFC 8725 §3.1).
+// A small encoder writes our own tokens. go-jose parses everything that is read, and every call
+// states the algorithms that it accepts (RFC 8725 §3.1).
 package jose
 
 import (
@@ -14,6 +14,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"math/big"
 	"slices"
@@ -21,7 +22,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Signature algorithms that we sign with (RFC 7518 §3.1, RFC 8037 §3.1).
+// Algorithms that this server signs with (RFC 7518 §3.1, RFC 8037 §3.1).
 const (
 	RS256 = "RS256"
 	PS256 = "PS256"
@@ -29,19 +30,19 @@ const (
 	EdDSA = "EdDSA"
 )
 
-// rsaBits is the size of the RSA keys that we make.
+// rsaBits is the size of new RSA keys.
 const rsaBits = 2048
 
-// Algorithms lists the algorithms that we sign with.
+// Algorithms lists the algorithms that this server signs with.
 func Algorithms() []string { return []string{RS256, ES256, EdDSA, PS256} }
 
-// AssertionAlgorithms lists the algorithms accepted in what others sign for us: all are
+// AssertionAlgorithms lists the algorithms that are accepted in tokens of others. All are
 // asymmetric.
 func AssertionAlgorithms() []string {
 	return []string{RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA}
 }
 
-// Further algorithms, accepted from others only.
+// Further algorithms, for tokens of others only.
 const (
 	RS384 = "RS384"
 	RS512 = "RS512"
@@ -51,10 +52,10 @@ const (
 	ES512 = "ES512"
 )
 
-// Known reports whether we sign with an algorithm.
-func Known(alg string) bool { return slices.Contains(Algorithms(), alg) }
+// CanSign reports whether this server signs with an algorithm.
+func CanSign(alg string) bool { return slices.Contains(Algorithms(), alg) }
 
-// generate makes a private key for an algorithm.
+// generate returns a new private key for an algorithm.
 func generate(alg string) (crypto.Signer, error) {
 	switch alg {
 	case RS256, PS256:
@@ -65,12 +66,15 @@ func generate(alg string) (crypto.Signer, error) {
 		_, key, err := ed25519.GenerateKey(rand.Reader)
 		return key, err
 	}
-	return nil, fault.InvalidField("alg", "%q is not an algorithm we sign with; use RS256, ES256, EdDSA or PS256", alg)
+	return nil, fault.InvalidField("alg",
+		"%q is not an algorithm for signing keys; use RS256, ES256, EdDSA or PS256", alg)
 }
 
-// signature signs the input of a compact JWS. RSA is so slow that more signatures at once than
-// cores only make every one of them late, so they queue for `slots`.
-func signature(ctx context.Context, alg string, key crypto.Signer, slots chan struct{}, input []byte) ([]byte, error) {
+// signature signs the input of a compact JWS. RSA is so slow that more concurrent signatures than
+// cores only delay all of them, so they queue for slots.
+func signature(
+	ctx context.Context, alg string, key crypto.Signer, slots chan struct{}, input []byte,
+) ([]byte, error) {
 	switch k := key.(type) {
 	case ed25519.PrivateKey:
 		return ed25519.Sign(k, input), nil
@@ -90,7 +94,8 @@ func signature(ctx context.Context, alg string, key crypto.Signer, slots chan st
 		}
 		sum := sha256.Sum256(input)
 		if alg == PS256 {
-			return rsa.SignPSS(rand.Reader, k, crypto.SHA256, sum[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+			opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+			return rsa.SignPSS(rand.Reader, k, crypto.SHA256, sum[:], opts)
 		}
 		return rsa.SignPKCS1v15(nil, k, crypto.SHA256, sum[:])
 	}
@@ -105,9 +110,20 @@ func fixedRS(r, s *big.Int) []byte {
 	return out
 }
 
-// AccessHash is the at_hash and c_hash of OpenID Connect Core §3.1.3.6: half of the token's
-// digest. All our algorithms digest with SHA-256, but Ed25519, for which SHA-512 is used.
+// AccessHash returns the at_hash or c_hash of a token (OpenID Connect Core §3.1.3.6): half of its
+// digest.
 func AccessHash(alg, token string) string {
 	sum := digest(alg, token)
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
+
+// digest returns the hash that belongs to a signature algorithm: SHA-512 for Ed25519, else
+// SHA-256.
+func digest(alg, s string) []byte {
+	if alg == EdDSA {
+		sum := sha512.Sum512([]byte(s))
+		return sum[:]
+	}
+	sum := sha256.Sum256([]byte(s))
+	return sum[:]
 }

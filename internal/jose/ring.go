@@ -18,18 +18,18 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// Ring holds a server's signing keys in memory. Reload replaces the whole set at once, so
-// a running server follows a rotation made by any process. It is safe for concurrent use.
+// Ring holds a server's signing keys in memory. Reload replaces the whole set at once, so a
+// running server follows a rotation by any process. It is safe for concurrent use.
 type Ring struct {
 	store Store
 	box   *secret.Box
 	set   atomic.Pointer[set]
 	algs  []gojose.SignatureAlgorithm
-	slots chan struct{} // as many RSA signatures at once as there are cores
-	make  sync.Mutex    // one key is made at a time
+	slots chan struct{} // as many concurrent RSA signatures as there are cores
+	make  sync.Mutex    // makes one key at a time
 }
 
-// NewRing makes an empty ring; Reload fills it.
+// NewRing returns an empty ring. Reload fills it.
 func NewRing(st Store, keys *secret.Keys) *Ring {
 	r := &Ring{store: st, box: keys.Box("keys"), slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	for _, a := range Algorithms() {
@@ -48,20 +48,20 @@ type key struct {
 	headers sync.Map // typ → encoded protected header with its dot
 }
 
-// set is an immutable snapshot.
+// set is an immutable snapshot of the keys.
 type set struct {
 	keys []*key // oldest first
 	byID map[string]*key
-	jwks atomic.Pointer[published]
+	jwks atomic.Pointer[publicKeys]
 }
 
-// published is a rendered key set, good until the next key of it expires.
-type published struct {
+// publicKeys is a key set in JSON. It is valid until the next key of it expires.
+type publicKeys struct {
 	doc         []byte
 	from, until time.Time
 }
 
-// Reload reads the keys from storage. On an error the ring stays as it is.
+// Reload reads the keys from storage. If it fails, the ring does not change.
 func (r *Ring) Reload(ctx context.Context) error {
 	stored, err := r.store.Keys(ctx)
 	if err != nil {
@@ -80,14 +80,15 @@ func (r *Ring) Reload(ctx context.Context) error {
 	return nil
 }
 
-// open unseals a stored key, or takes the opened one over when only its times have changed.
+// open unseals a stored key, or reuses the key in memory if only its times have changed.
 func (r *Ring) open(sk StoredKey, have *key) (*key, error) {
 	if have != nil {
 		return &key{StoredKey: sk, signer: have.signer, public: have.public, jwk: have.jwk}, nil
 	}
 	der, err := r.box.Open(sk.Sealed, sk.ID)
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "signing key %s cannot be unsealed: SECRET_KEY is not the one it was sealed with", sk.ID)
+		return nil, fault.Wrap(fault.Invalid, err, "signing key %s cannot be unsealed: "+
+			"SECRET_KEY is not the one that it was sealed with", sk.ID)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
@@ -103,12 +104,12 @@ func (r *Ring) open(sk StoredKey, have *key) (*key, error) {
 	}, nil
 }
 
-// NewKey makes a key for an algorithm, sealed for storage, that signs from activeAt on. Its id is
-// the RFC 7638 thumbprint.
+// NewKey returns a new key for an algorithm, sealed for storage, that signs from activeAt on.
+// Its id is its thumbprint (RFC 7638).
 func (r *Ring) NewKey(alg string, now, activeAt time.Time) (StoredKey, error) {
 	for {
 		k, err := r.newKey(alg, now, activeAt)
-		if err != nil || k.ID[0] != '-' { // which a command line would take for a flag
+		if err != nil || k.ID[0] != '-' { // a command line would mistake it for a flag
 			return k, err
 		}
 	}
@@ -139,8 +140,8 @@ func (r *Ring) newKey(alg string, now, activeAt time.Time) (StoredKey, error) {
 	}, nil
 }
 
-// Ensure makes sure that there is a signing key for an algorithm, making the first one where
-// there is none. Of several servers that start at once one makes it and the others take it over.
+// Ensure creates the first signing key for an algorithm if there is none. Of several servers that
+// start at once, one creates it and the others read it.
 func (r *Ring) Ensure(ctx context.Context, alg string, now time.Time) error {
 	r.make.Lock()
 	defer r.make.Unlock()
@@ -163,9 +164,9 @@ func (r *Ring) Ensure(ctx context.Context, alg string, now time.Time) error {
 	return r.Reload(ctx)
 }
 
-// signer picks the newest key of an algorithm that signs at now, or nil. Where none signs yet,
-// the clock has been set back since the first key was made (or only a waiting key is left): the
-// one that is due first signs, since all of them are published already.
+// signer returns the newest key of an algorithm that signs at now, or nil. If none signs yet,
+// the clock was set back after the first key was made, or only future keys are left: then it
+// returns the one that is due first, since all of them are published already.
 func (s *set) signer(alg string, now time.Time) *key {
 	var best, soonest *key
 	for _, k := range s.keys {
@@ -188,8 +189,10 @@ func (s *set) signer(alg string, now time.Time) *key {
 	return best
 }
 
-// Sign writes a compact JWS over a JSON payload, with `typ` in its header where it is not empty.
-func (r *Ring) Sign(ctx context.Context, alg, typ string, payload []byte, now time.Time) (string, error) {
+// Sign returns a compact JWS of a JSON payload, with typ in its header unless it is "".
+func (r *Ring) Sign(
+	ctx context.Context, alg, typ string, payload []byte, now time.Time,
+) (string, error) {
 	k := r.set.Load().signer(alg, now)
 	if k == nil {
 		if err := r.Ensure(ctx, alg, now); err != nil {
@@ -201,7 +204,8 @@ func (r *Ring) Sign(ctx context.Context, alg, typ string, payload []byte, now ti
 	}
 	head := k.header(typ)
 	e := base64.RawURLEncoding
-	buf := make([]byte, len(head)+e.EncodedLen(len(payload)), len(head)+e.EncodedLen(len(payload))+1+e.EncodedLen(512))
+	size := len(head) + e.EncodedLen(len(payload))
+	buf := make([]byte, size, size+1+e.EncodedLen(512))
 	copy(buf, head)
 	e.Encode(buf[len(head):], payload)
 	sig, err := signature(ctx, alg, k.signer, r.slots, buf)
@@ -213,8 +217,8 @@ func (r *Ring) Sign(ctx context.Context, alg, typ string, payload []byte, now ti
 	return string(buf), nil
 }
 
-// header is the encoded protected header of a key for a typ, with the dot behind it. There are
-// only as many as we use types.
+// header returns the encoded protected header of a key for a typ, with the dot after it. It
+// caches the header, since there are only a few types.
 func (k *key) header(typ string) string {
 	if h, ok := k.headers.Load(typ); ok {
 		return h.(string)
@@ -233,20 +237,21 @@ func (k *key) header(typ string) string {
 	return h
 }
 
-// MaxToken bounds a token that we are asked to read, in bytes.
+// MaxToken bounds a token that is read, in bytes.
 const MaxToken = 16 << 10
 
-// Verify checks the signature and `typ` of a token of ours and returns its payload. Every
-// failure is Denied: what is wrong with a forged token is nobody's business.
+// Verify checks the signature and the typ of a token of ours and returns its payload. Every
+// failure is Denied, without details: they would only help to forge a token.
 func (r *Ring) Verify(token, typ string) ([]byte, error) {
 	payload, _, err := r.VerifyKey(token, typ)
 	return payload, err
 }
 
-// VerifyKey is Verify, and tells which key signed.
+// VerifyKey does what Verify does, and also returns the id of the key that signed.
 func (r *Ring) VerifyKey(token, typ string) (payload []byte, kid string, err error) {
 	denied := fault.New(fault.Denied, "the token is not one of ours, or has been altered")
-	if len(token) > MaxToken || strings.ContainsAny(token, "\r\n") { // the base64 decoder skips line breaks
+	// The base64 decoder skips line breaks, which would give one token many spellings.
+	if len(token) > MaxToken || strings.ContainsAny(token, "\r\n") {
 		return nil, "", denied
 	}
 	jws, err := gojose.ParseSignedCompact(token, r.algs)
@@ -267,18 +272,18 @@ func (r *Ring) VerifyKey(token, typ string) (payload []byte, kid string, err err
 	return payload, k.ID, nil
 }
 
-// Has reports whether a key is still in the ring: what was signed with one that has been taken
-// out is no longer believed.
+// Has reports whether a key is in the ring. A token whose key has been removed is not trusted any
+// more.
 func (r *Ring) Has(kid string) bool { return r.set.Load().byID[kid] != nil }
 
-// JWKS is the key set to publish at now (RFC 7517 §5): keys that sign, will sign, or have signed
-// tokens that may still be valid.
+// JWKS returns the key set to publish at now (RFC 7517 §5): the keys that sign, will sign, or
+// have signed tokens that may still be valid.
 func (r *Ring) JWKS(now time.Time) ([]byte, error) {
 	cur := r.set.Load()
 	if p := cur.jwks.Load(); p != nil && !now.Before(p.from) && now.Before(p.until) {
 		return p.doc, nil
 	}
-	p := &published{from: now, until: now.Add(time.Hour)}
+	p := &publicKeys{from: now, until: now.Add(time.Hour)}
 	out := struct {
 		Keys []json.RawMessage `json:"keys"`
 	}{Keys: []json.RawMessage{}}
@@ -299,7 +304,7 @@ func (r *Ring) JWKS(now time.Time) ([]byte, error) {
 	return p.doc, nil
 }
 
-// Keys lists the ring's keys, oldest first.
+// Keys returns the ring's keys, oldest first.
 func (r *Ring) Keys() []StoredKey {
 	s := r.set.Load()
 	out := make([]StoredKey, 0, len(s.keys))
@@ -309,7 +314,7 @@ func (r *Ring) Keys() []StoredKey {
 	return out
 }
 
-// State says in a word what a key is doing at now: next, active, retired or expired.
+// State returns the state of a key at now: next, active, retired or expired.
 func (k StoredKey) State(now time.Time) string {
 	switch {
 	case !k.ExpiresAt.IsZero() && !k.ExpiresAt.After(now):

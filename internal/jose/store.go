@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// StoredKey is a signing key as storage keeps it. Its life: published from CreatedAt, signing
-// from ActiveAt until a newer key of its algorithm signs, published until ExpiresAt (zero: no
-// end is set yet).
+// StoredKey is a signing key in its stored form. It is published from CreatedAt on, signs from
+// ActiveAt on until a newer key of its algorithm signs, and is published until ExpiresAt (zero:
+// no end is set yet).
 type StoredKey struct {
 	ID        string // kid
 	Alg       string // RS256, PS256, ES256 or EdDSA
@@ -19,7 +19,7 @@ type StoredKey struct {
 	ExpiresAt time.Time // zero while it signs or waits to sign
 }
 
-// Store is what the key ring asks of storage.
+// Store is the storage of a key ring.
 type Store interface {
 	// Keys reads all keys that have not expired, oldest first.
 	Keys(ctx context.Context) ([]StoredKey, error)

@@ -357,7 +357,7 @@ func TestAuthenticationClass(t *testing.T) {
 		w := newWorld(t)
 		w.pass(time.Second)
 		st := w.authorize(w.client(), "acr_values", "aal2")
-		sealed, err := w.srv.Unraisable(st.Login)
+		sealed, err := w.srv.StepUpImpossible(st.Login)
 		must(t, err)
 		c := w.call("flow", sealed)
 		c.Session = w.sess

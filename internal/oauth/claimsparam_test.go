@@ -12,14 +12,14 @@ func FuzzClaimsParameter(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		r := &request{}
+		r := &authorization{}
 		if err := r.readClaims(raw); err != nil {
 			if Wire(err).Code != "invalid_request" {
 				t.Fatal(err)
 			}
 			return
 		}
-		again := &request{}
+		again := &authorization{}
 		if err := again.readClaims(string(r.claims)); err != nil && len(r.claims) <= maxClaims {
 			t.Fatalf("what was stored cannot be read again: %s: %v", r.claims, err)
 		} else if err == nil && (again.acr != r.acr || again.essential != r.essential || again.subject != r.subject) {

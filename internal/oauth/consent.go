@@ -3,8 +3,10 @@ package oauth
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
@@ -35,11 +37,7 @@ func (s *Server) ConsentRequest(
 	if err != nil {
 		return nil, err
 	}
-	for _, scope := range flow.Scopes {
-		if !slices.Contains(have.Scopes, scope) {
-			cr.Added = append(cr.Added, scope)
-		}
-	}
+	cr.Added = missing(have.Scopes, flow.Scopes)
 	return cr, nil
 }
 
@@ -70,26 +68,90 @@ func (s *Server) switchAccount(f *Flow) (string, error) {
 	return s.SealFlow(&g)
 }
 
-// LoginNeed is what a request needs of a person who is signed in already.
-type LoginNeed int
-
-// The needs. A request that needs nothing continues with the session as it is.
-const (
-	NeedNothing LoginNeed = iota
-	NeedSignIn            // sign in again
-	NeedChoice            // choose whether to continue with this account
-	NeedStepUp            // complete a second step
-)
-
-// Need returns what the request still needs of the person with a session.
-func (f *Flow) Need(sess *identity.Session) LoginNeed {
-	switch {
-	case f.Reauth:
-		return NeedSignIn
-	case f.Choose:
-		return NeedChoice
-	case identity.ACRRank(f.ACR) > identity.ACRRank(sess.ACR):
-		return NeedStepUp
+// Consent records the person's decision on the consent page.
+func (s *Server) Consent(
+	ctx context.Context, c *Call, sealed string, approve bool,
+) (*Step, error) {
+	flow, err := s.openConsent(ctx, sealed, c.Session, c.Now)
+	if err != nil {
+		return nil, err
 	}
-	return NeedNothing
+	req, err := s.newAuthorization(ctx, flow.Form)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.readRequest(req, flow.Form); err != nil {
+		return s.replyError(req, err)
+	}
+	ev := c.Event(audit.ConsentDenied, req.client)
+	if !approve {
+		if err := s.store.Record(ctx, ev); err != nil {
+			return nil, err
+		}
+		return s.replyError(req, AccessDenied("The user denied the request."))
+	}
+	ev.Type = audit.ConsentGranted
+	ev.Detail = map[string]string{"scope": strings.Join(req.scopes, " ")}
+	if err := s.putConsent(ctx, c, req, ev); err != nil {
+		return nil, err
+	}
+	return s.replyCode(ctx, req, c)
+}
+
+// needsConsent reports whether the person must visit the consent page first. They need not for
+// scopes that they have allowed the client before.
+func (s *Server) needsConsent(
+	ctx context.Context, req *authorization, sess *identity.Session,
+) (bool, error) {
+	if slices.Contains(req.prompts, "consent") {
+		return true, nil
+	}
+	if req.client.FirstParty {
+		return false, nil
+	}
+	have, err := s.store.Consent(ctx, sess.User, req.client.ID)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return false, err
+	}
+	if err == nil && len(missing(have.Scopes, req.scopes)) == 0 {
+		return false, nil
+	}
+	if slices.Contains(req.prompts, "none") {
+		return false, NewError("consent_required", 400,
+			"The user has not allowed this application what it asks for.")
+	}
+	return true, nil
+}
+
+// putConsent adds the scopes of a request to those that the person has allowed before.
+func (s *Server) putConsent(
+	ctx context.Context, c *Call, req *authorization, ev audit.Event,
+) error {
+	consent := &Consent{
+		User:      c.Session.User,
+		Client:    req.client.ID,
+		Scopes:    req.scopes,
+		CreatedAt: c.Now,
+		UpdatedAt: c.Now,
+	}
+	have, err := s.store.Consent(ctx, consent.User, consent.Client)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if err == nil {
+		consent.CreatedAt = have.CreatedAt
+		consent.Scopes = append(slices.Clone(have.Scopes), missing(have.Scopes, req.scopes)...)
+	}
+	return s.store.PutConsent(ctx, consent, ev)
+}
+
+// missing returns the scopes that are not among those allowed.
+func missing(allowed, scopes []string) []string {
+	var out []string
+	for _, scope := range scopes {
+		if !slices.Contains(allowed, scope) {
+			out = append(out, scope)
+		}
+	}
+	return out
 }

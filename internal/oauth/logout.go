@@ -11,21 +11,20 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
-// LogoutStep is what happens after a request to end the session.
+// LogoutStep says what happens after a request to end the session.
 type LogoutStep struct {
 	Confirm  *Flow  // ask the person first
-	Redirect string // then send the browser here; "" for the page that says goodbye
-	Ended    bool   // the session has ended: the cookie goes
+	Redirect string // where to send the browser; "" for the page that confirms the sign-out
+	Ended    bool   // the session has ended: delete its cookie
 	Client   *client.Client
-	User     identity.UserID // who is asked, with Confirm
+	User     identity.UserID // with Confirm: the person who is asked
 }
 
-// Logout is RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0). The person is asked
-// unless an ID token shows that the request comes from an application they are signed in to (§2,
-// §6): otherwise any page could sign people out.
+// Logout serves RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0). The person is asked
+// unless an ID token shows that the request comes from an application that they are signed in to
+// (§2, §6); otherwise any page could sign people out.
 func (s *Server) Logout(ctx context.Context, c *Call) (*LogoutStep, error) {
-	f := &Flow{Step: StepLogout, Started: c.Now.UnixMilli(), Form: url.Values{}}
-	cl, hint, err := s.logoutParty(ctx, c)
+	cl, hint, err := s.logoutClient(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -36,19 +35,28 @@ func (s *Server) Logout(ctx context.Context, c *Call) (*LogoutStep, error) {
 	if c.Session == nil {
 		return &LogoutStep{Redirect: target, Client: cl}, nil
 	}
-	if hint == nil || hint.Subject != string(c.Session.User) {
-		if cl != nil {
-			f.Form.Set("client_id", string(cl.ID))
-			f.Form.Set("target", target)
-		}
-		f.Query, f.Session, f.Client = f.Form.Encode(), c.Session.ID, cl
-		return &LogoutStep{Confirm: f, Client: cl, User: c.Session.User}, nil
+	if hint != nil && hint.Subject == string(c.Session.User) {
+		return s.endSession(ctx, c, cl, target)
 	}
-	return s.endSession(ctx, c, cl, target)
+	f := &Flow{
+		Step:    StepLogout,
+		Started: c.Now.UnixMilli(),
+		Session: c.Session.ID,
+		Client:  cl,
+		Form:    url.Values{},
+	}
+	if cl != nil {
+		f.Form.Set("client_id", string(cl.ID))
+		f.Form.Set("target", target)
+	}
+	f.Query = f.Form.Encode()
+	return &LogoutStep{Confirm: f, Client: cl, User: c.Session.User}, nil
 }
 
-// ConfirmLogout takes the person's yes.
-func (s *Server) ConfirmLogout(ctx context.Context, c *Call, sealed string) (*LogoutStep, error) {
+// ConfirmLogout ends the session after the person has agreed.
+func (s *Server) ConfirmLogout(
+	ctx context.Context, c *Call, sealed string,
+) (*LogoutStep, error) {
 	f := &Flow{Form: url.Values{}}
 	if sealed != "" {
 		var err error
@@ -69,32 +77,46 @@ func (s *Server) ConfirmLogout(ctx context.Context, c *Call, sealed string) (*Lo
 	return s.endSession(ctx, c, cl, f.Form.Get("target"))
 }
 
-func (s *Server) endSession(ctx context.Context, c *Call, cl *client.Client, target string) (*LogoutStep, error) {
+// endSession ends the browser's session.
+func (s *Server) endSession(
+	ctx context.Context, c *Call, cl *client.Client, target string,
+) (*LogoutStep, error) {
 	ev := audit.Event{
-		At: c.Now, Type: audit.Logout, Actor: string(c.Session.User), User: string(c.Session.User), Session: string(c.Session.ID),
-		IP: c.IP, Agent: c.Agent, RequestID: c.RequestID,
+		At:        c.Now,
+		Type:      audit.Logout,
+		Actor:     string(c.Session.User),
+		User:      string(c.Session.User),
+		Session:   string(c.Session.ID),
+		IP:        c.IP,
+		Agent:     c.Agent,
+		RequestID: c.RequestID,
 	}
 	if cl != nil {
 		ev.Client = string(cl.ID)
 	}
-	if err := s.store.EndSession(ctx, c.Session.ID, c.Now, s.cfg.EndWithSession, ev); err != nil && !fault.Is(err, fault.NotFound) {
+	err := s.store.EndSession(ctx, c.Session.ID, c.Now, s.cfg.EndWithSession, ev)
+	if err != nil && !fault.Is(err, fault.NotFound) {
 		return nil, err
 	}
 	return &LogoutStep{Redirect: target, Ended: true, Client: cl}, nil
 }
 
-// logoutParty finds the client that asks: the ID token's, or the one that client_id names. Both
-// must agree (§2).
-func (s *Server) logoutParty(ctx context.Context, c *Call) (*client.Client, *idTokenHint, error) {
+// logoutClient returns the client of a logout request, from the ID token or from client_id, which
+// must agree (§2). Both results are nil if the request names no client.
+func (s *Server) logoutClient(
+	ctx context.Context, c *Call,
+) (*client.Client, *idTokenHint, error) {
 	id := c.Get("client_id")
 	var hint *idTokenHint
 	if raw := c.Get("id_token_hint"); raw != "" {
 		t, err := s.readIDTokenHint(raw)
 		if err != nil || len(t.Audience) == 0 {
-			return nil, nil, fault.New(fault.Invalid, "The application sent an id_token_hint that this server did not issue.")
+			return nil, nil, fault.New(fault.Invalid,
+				"The app sent an id_token_hint that this server did not issue.")
 		}
 		if id != "" && id != t.Audience[0] {
-			return nil, nil, fault.New(fault.Invalid, "The application sent a client_id and an id_token_hint that belong to different applications.")
+			return nil, nil, fault.New(fault.Invalid, "The app sent a client_id and an "+
+				"id_token_hint that belong to different apps.")
 		}
 		id, hint = t.Audience[0], t
 	}
@@ -108,33 +130,39 @@ func (s *Server) logoutParty(ctx context.Context, c *Call) (*client.Client, *idT
 	return cl, hint, nil
 }
 
-// logoutTarget is where the browser goes afterwards: a registered address only (§3).
+// logoutTarget returns where to send the browser afterwards: a registered address (§3), or "".
 func logoutTarget(cl *client.Client, c *Call) (string, error) {
 	target := c.Get("post_logout_redirect_uri")
 	if target == "" {
 		return "", nil
 	}
 	if cl == nil {
-		return "", fault.New(fault.Invalid, "The application asked to send you on after signing out, but did not say who it is: id_token_hint or client_id is missing.")
+		return "", fault.New(fault.Invalid, "The app asked to send you on after signing out, "+
+			"but did not say who it is: id_token_hint or client_id is missing.")
 	}
 	if !client.MatchURI(cl.PostLogout, target) {
-		return "", fault.New(fault.Invalid, "The application asked to send you to an address that is not registered for it. If you run it: register the post_logout_redirect_uri exactly as it is sent.")
+		return "", fault.New(fault.Invalid, "The app asked to send you to an address that is "+
+			"not registered for it. If you run it: register the post_logout_redirect_uri exactly as "+
+			"it is sent.")
 	}
-	if st := c.Get("state"); st != "" {
-		if len(st) > maxState {
-			return "", fault.New(fault.Invalid, "The application sent a state of more than %d bytes.", maxState)
-		}
-		r := Reply{RedirectURI: target, Mode: ModeQuery, Params: url.Values{"state": {st}}}
-		return r.Location(), nil
+	state := c.Get("state")
+	if state == "" {
+		return target, nil
 	}
-	return target, nil
+	if len(state) > maxState {
+		return "", fault.New(fault.Invalid,
+			"The app sent a state of more than %d bytes.", maxState)
+	}
+	r := Reply{RedirectURI: target, Mode: ModeQuery, Params: url.Values{"state": {state}}}
+	return r.Location(), nil
 }
 
-// openLogout opens the flow of a logout page, which names no request to authorize.
+// openLogout opens the flow of a logout page.
 func (s *Server) openLogout(sealed string, now time.Time) (*Flow, error) {
 	f, err := s.unseal(sealed, StepLogout, now)
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "This page is too old or damaged. Open your account page to sign out.")
+		return nil, fault.Wrap(fault.Invalid, err,
+			"This page is too old or damaged. Open your account page to sign out.")
 	}
 	return f, nil
 }

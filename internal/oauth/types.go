@@ -52,8 +52,8 @@ type Grant struct {
 	RefreshHash secret.Hash // of the current refresh token; "" if there is none
 	PrevHash    secret.Hash // of the one before
 	RotatedAt   time.Time
-	ExpiresAt   time.Time // the refresh token's, or the access token's end when there is no refresh token
-	AbsoluteEnd time.Time // no refresh moves ExpiresAt past it; zero when there is no refresh token
+	ExpiresAt   time.Time // the refresh token's, or the access token's end without a refresh token
+	AbsoluteEnd time.Time // no refresh moves ExpiresAt past it; zero without a refresh token
 
 	IP, Agent  string // of the latest use
 	CreatedAt  time.Time

@@ -95,7 +95,7 @@ func (a *accessTokens) write(
 
 // algorithm returns the signature algorithm of a client's tokens.
 func (a *accessTokens) algorithm(cl *client.Client) string {
-	if jose.Known(cl.Alg) {
+	if jose.CanSign(cl.Alg) {
 		return cl.Alg
 	}
 	return a.alg

@@ -113,7 +113,7 @@ func (s *Server) verifyDPoP(jkt string, p *Presentation) (*dpop.Proof, error) {
 }
 
 // CheckReplay rejects a proof that was presented to a resource before (RFC 9449 §11.1). It
-// accepts nil, which is no proof.
+// accepts nil, where no proof is needed.
 func (s *Server) CheckReplay(ctx context.Context, p *dpop.Proof, now time.Time) error {
 	if p == nil {
 		return nil

@@ -24,8 +24,8 @@ type ClientAuth interface {
 	Prove(ctx context.Context, cl *client.Client, c *oauth.Call) error
 }
 
-// builtinClientAuths is the table of client authentication methods. Discovery, the validation of
-// clients, the command line and the documentation derive from it.
+// builtinClientAuths returns the table of client authentication methods. Discovery, the
+// validation of clients, the command line and the documentation derive from it.
 func builtinClientAuths(s *Server) []ClientAuth {
 	return []ClientAuth{
 		basicAuth{s.secrets},

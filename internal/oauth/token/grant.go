@@ -35,8 +35,8 @@ type Request struct {
 	Proof  Proof // the key or certificate that the request proves to hold
 }
 
-// builtinGrants is the table of grant types. Discovery, the validation of clients, the command
-// line and the documentation derive from it.
+// builtinGrants returns the table of grant types. Discovery, the validation of clients, the
+// command line and the documentation derive from it.
 func builtinGrants(s *Server) []GrantType {
 	all := []GrantType{
 		codeGrant{

@@ -162,5 +162,5 @@ func (s *Server) issuance(
 	return ev
 }
 
-// noWait is the wait function where nothing is being stored.
+// noWait returns at once: nothing is being stored.
 func noWait(context.Context) error { return nil }

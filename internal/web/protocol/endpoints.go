@@ -68,7 +68,7 @@ func (s *Server) parse(
 	return c, s.kit.Allow(w, r, rate, subject)
 }
 
-// sendNonce puts the current nonce into every response to a request with a proof, so that clients
+// sendNonce adds the current nonce to every response to a request with a proof, so that clients
 // rarely use an old one (RFC 9449 §8.2).
 func (s *Server) sendNonce(w http.ResponseWriter, c *oauth.Call) {
 	if nonce := s.tokens.Nonce(c.Now); nonce != "" && len(c.DPoP) > 0 {

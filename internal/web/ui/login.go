@@ -68,7 +68,7 @@ func (s *Server) continueSession(
 		if st.Done == nil {
 			return true, s.followStep(w, r, lc, st)
 		}
-		if lc.sealed, err = s.oauth.Unraisable(lc.flow); err != nil {
+		if lc.sealed, err = s.oauth.StepUpImpossible(lc.flow); err != nil {
 			return true, err
 		}
 	}
