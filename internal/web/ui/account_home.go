@@ -16,7 +16,8 @@ type member struct {
 	form   url.Values
 }
 
-// member serves a page to a person who is signed in. Other browsers are redirected to sign in first.
+// member serves a page to a person who is signed in. Other browsers are redirected to sign in
+// first.
 func (s *Server) member(
 	h func(w http.ResponseWriter, r *http.Request, m *member) error,
 ) web.Handler {

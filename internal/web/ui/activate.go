@@ -52,8 +52,8 @@ func (s *Server) activateView(r *http.Request, sess *identity.Session) (*Activat
 	return v, nil
 }
 
-// postActivate looks up the code and asks for the decision. The rate limit bounds guessing (RFC 8628
-// §5.1).
+// postActivate looks up the code and asks for the decision. The rate limit bounds guessing (RFC
+// 8628 §5.1).
 func (s *Server) postActivate(w http.ResponseWriter, r *http.Request) error {
 	c, err := s.deviceCall(r)
 	if err != nil || c == nil {

@@ -82,8 +82,8 @@ func agentSystem(ua string) (name, icon string) {
 	return "", ""
 }
 
-// agentProgram returns the browser, or "" for other programs. Nearly every browser also calls itself
-// Chrome or Safari, so these come last.
+// agentProgram returns the browser, or "" for other programs. Nearly every browser also calls
+// itself Chrome or Safari, so these come last.
 func agentProgram(ua string) string {
 	if !strings.HasPrefix(ua, "Mozilla/") {
 		return ""

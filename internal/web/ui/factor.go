@@ -88,9 +88,9 @@ func accountEnrollView(b Base, u *identity.User, e *login.Enrollment) *EnrollVie
 }
 
 // factorParts returns the parts of pages that a factor's template may define, each as
-// "<part>-<kind>": the page that asks for the factor (heading, lead, inputs; choice offers it instead
-// of another), the page that sets it up (enroll-heading, enroll, confirm-heading, confirm), and its
-// entry on the security page of the account (security).
+// "<part>-<kind>": the page that asks for the factor (heading, lead, inputs; choice offers it
+// instead of another), the page that sets it up (enroll-heading, enroll, confirm-heading, confirm),
+// and its entry on the security page of the account (security).
 func factorParts() []string {
 	return []string{
 		"heading", "lead", "inputs", "choice",

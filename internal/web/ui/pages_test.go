@@ -330,7 +330,8 @@ func TestFieldNames(t *testing.T) {
 	}
 }
 
-// Whatever strangers write stays text: no element, attribute or address of theirs appears in any page.
+// Whatever strangers write stays text: no element, attribute or address of theirs appears in any
+// page.
 func TestHostileTextStaysText(t *testing.T) {
 	p := newPages(t)
 	hostile := []string{

@@ -35,7 +35,8 @@ func QRCode(text, label string) (template.HTML, error) {
 			if run == 0 {
 				continue
 			}
-			// One rectangle for each run: modules drawn one by one show hairlines on scaled screens.
+			// One rectangle for each run: modules drawn one by one show hairlines on scaled
+			// screens.
 			path.WriteString("M" + strconv.Itoa(x+quietZone) + " " + strconv.Itoa(y+quietZone))
 			path.WriteString("h" + strconv.Itoa(run) + "v1h-" + strconv.Itoa(run) + "z")
 			x += run

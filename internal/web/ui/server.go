@@ -60,8 +60,8 @@ func NewServer(c Config) *Server {
 	}
 }
 
-// Routes adds the pages. Forms are protected against cross-origin requests; endpoints of the protocol
-// on the same paths are not affected.
+// Routes adds the pages. Forms are protected against cross-origin requests; endpoints of the
+// protocol on the same paths are not affected.
 func (s *Server) Routes(mux *http.ServeMux) {
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -196,8 +196,8 @@ func (s *Server) show(w http.ResponseWriter, status int, v View, origins ...stri
 	return nil
 }
 
-// policy returns the content security policy: nothing inline, nothing from other origins except logos
-// of apps, and no frames.
+// policy returns the content security policy: nothing inline, nothing from other origins except
+// logos of apps, and no frames.
 func policy(origins []string) string {
 	action := "'self'"
 	for _, o := range origins {

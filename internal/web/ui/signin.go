@@ -8,8 +8,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// SignInFor redirects the browser to sign in and then to next, a path that ownPath accepts. A person
-// who is signed in already completes the second step where acr asks for it, or signs in again.
+// SignInFor redirects the browser to sign in and then to next, a path that ownPath accepts. A
+// person who is signed in already completes the second step where acr asks for it, or signs in
+// again.
 func (s *Server) SignInFor(
 	w http.ResponseWriter, r *http.Request, next, acr string, again bool,
 ) error {

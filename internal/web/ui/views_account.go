@@ -27,8 +27,8 @@ type AccountView struct {
 // Page names the template.
 func (*AccountView) Page() PageName { return PageAccount }
 
-// AccountProfileView edits the claims about a person (OpenID Connect Core §5.1). The fields are named
-// like the claims: `name`, `given_name`, `family_name`, `picture`, `locale`, `zoneinfo`,
+// AccountProfileView edits the claims about a person (OpenID Connect Core §5.1). The fields are
+// named like the claims: `name`, `given_name`, `family_name`, `picture`, `locale`, `zoneinfo`,
 // `phone_number`, `street_address`, `locality`, `region`, `postal_code`, `country`. Posted to
 // /account/profile.
 type AccountProfileView struct {

@@ -53,9 +53,9 @@ func (*CodeView) Page() PageName { return PageCode }
 // WaitWords returns what to do about the lockout.
 func (v *CodeView) WaitWords() string { return waitWords(v.Wait) }
 
-// EnrollView sets up a second factor. Fields: the inputs of the factor's template; the hidden fields
-// `factor` and `enrollment`; `skip`=1 from the skip button. Posted to /login/enroll unless Form names
-// another address.
+// EnrollView sets up a second factor. Fields: the inputs of the factor's template; the hidden
+// fields `factor` and `enrollment`; `skip`=1 from the skip button. Posted to /login/enroll unless
+// Form names another address.
 type EnrollView struct {
 	Base
 	Form
