@@ -38,7 +38,8 @@ func bare(target string) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(u) }, BufferPool: &buffers{}, Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}
 }
 
-// BenchmarkOverheadBare and BenchmarkOverheadPool differ by what a pool adds to httputil.ReverseProxy, which has the same buffers here.
+// BenchmarkOverheadBare and BenchmarkOverheadPool differ by what a pool adds to
+// httputil.ReverseProxy, which has the same buffers here.
 func BenchmarkOverheadBare(b *testing.B) {
 	p := bare("http://x")
 	p.Transport = fixed{}

@@ -9,25 +9,28 @@ import (
 const (
 	tripAfter  = 5 // failures in a row
 	firstPause = time.Second
-	maxPause   = 15 * time.Second // short: what looks like a failing target may be one caller whose requests fail
+	// short: what looks like a failing target may be one caller whose requests fail
+	maxPause = 15 * time.Second
 )
 
-// breaker leaves a target out after failures in a row, for a pause that doubles each time. After the pause one request tries: when it is
-// answered the breaker closes, when it fails the next pause starts. Only an answer that came in full clears the past: a target whose
-// answers always break off would look well at the beginning of each. The zero value is closed.
+// breaker skips a target after failures in a row, for a pause that doubles each time. After the
+// pause one request tries the target: if it answers, the breaker closes; if it fails, the next
+// pause starts. Only a complete answer resets the failures, since a target whose answers always
+// break off looks healthy at the beginning of each. The zero value is closed.
 type breaker struct {
-	uneasy atomic.Bool // anything below is not zero; while it is not set, nobody takes the lock
-	mu     sync.Mutex
-	failed int // in a row
-	open   bool
-	trying bool          // the one request is under way
-	pause  time.Duration // the last one
-	until  time.Time     // its end
+	nonzero atomic.Bool // anything below is not zero; otherwise no lock is taken
+	mu      sync.Mutex
+	failed  int // in a row
+	open    bool
+	trying  bool          // the one request is being served
+	pause   time.Duration // the last one
+	until   time.Time     // its end
 }
 
-// allow reports whether a request may go now. Who was allowed must call one of success, failure and unknown, and may call begun before.
+// allow reports whether a request may go now. The caller must then call one of success, failure and
+// unknown, and may call begun before.
 func (b *breaker) allow(now func() time.Time) bool {
-	if !b.uneasy.Load() {
+	if !b.nonzero.Load() {
 		return true
 	}
 	b.mu.Lock()
@@ -42,9 +45,9 @@ func (b *breaker) allow(now func() time.Time) bool {
 	return true
 }
 
-// begun notes the beginning of an answer and reports whether it closed the breaker.
+// begun records the beginning of an answer and reports whether that closed the breaker.
 func (b *breaker) begun() (closed bool) {
-	if !b.uneasy.Load() {
+	if !b.nonzero.Load() {
 		return false
 	}
 	b.mu.Lock()
@@ -55,24 +58,24 @@ func (b *breaker) begun() (closed bool) {
 	return closed
 }
 
-// success notes an answer in full and reports whether it closed the breaker.
+// success records a complete answer and reports whether that closed the breaker.
 func (b *breaker) success() (closed bool) {
-	if !b.uneasy.Load() {
+	if !b.nonzero.Load() {
 		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	closed = b.open
 	b.failed, b.open, b.trying, b.pause = 0, false, false, 0
-	b.uneasy.Store(false)
+	b.nonzero.Store(false)
 	return closed
 }
 
-// failure reports whether it opened the breaker, which had been closed.
+// failure records a failure and reports whether that opened the breaker.
 func (b *breaker) failure(now func() time.Time) (opened bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.uneasy.Store(true)
+	b.nonzero.Store(true)
 	b.failed++
 	opened = !b.open && b.failed >= tripAfter
 	if opened || b.trying { // else not enough yet, or a request from before the pause
@@ -83,18 +86,18 @@ func (b *breaker) failure(now func() time.Time) (opened bool) {
 	return opened
 }
 
-// unknown ends a request that says nothing of the target: its caller went away.
+// unknown ends a request that says nothing about the target, as when its caller went away.
 func (b *breaker) unknown() {
-	if b.uneasy.Load() {
+	if b.nonzero.Load() {
 		b.mu.Lock()
 		b.trying = false
 		b.mu.Unlock()
 	}
 }
 
-// wait is how long the breaker stays open.
+// wait returns how long the breaker stays open.
 func (b *breaker) wait(now func() time.Time) time.Duration {
-	if !b.uneasy.Load() {
+	if !b.nonzero.Load() {
 		return 0
 	}
 	b.mu.Lock()

@@ -15,56 +15,62 @@ import (
 	"time"
 )
 
-// call is one request under way. The transport may hold on to parts of it after Serve has returned, so it is never used again.
+// call is one request that is being served. The transport may use parts of it after Serve has
+// returned, so calls are never reused.
 type call struct {
 	pool  *Pool
 	out   Out
 	w     http.ResponseWriter
 	in    *http.Request
-	ctx   context.Context //nolint:containedctx // of all attempts, with the trace
+	ctx   context.Context // of all attempts, with the trace
 	path  string          // out.Path, unescaped
-	sent  sent
+	body  requestBody
 	trace httptrace.ClientTrace
 	proxy httputil.ReverseProxy
-	conn  atomic.Pointer[conn] // that carries the body, by HTTP/1.1
+	conn  atomic.Pointer[conn] // that the body is sent over, with HTTP/1.1
 
-	cancel  context.CancelCauseFunc
-	timer   *time.Timer
-	motion  motion
-	moved   time.Time // when the watch last moved the server's deadlines
-	upgrade bool      // this attempt asks for a WebSocket
-	target  *target   // of this attempt
-	waiting bool      // this attempt counts among those that wait for the target
-	asked   bool      // this attempt has reached the transport
-	err     *failure  // of this attempt
-	lost    bool      // the caller could not be written to
+	cancel   context.CancelCauseFunc
+	timer    *time.Timer
+	activity activity
+	moved    time.Time // when the watch last moved the server's deadlines
+	upgrade  bool      // this attempt requests a WebSocket
+	target   *target   // of this attempt
+	waiting  bool      // this attempt counts among those that wait for the target
+	reached  bool      // this attempt has reached the transport
+	err      *failure  // of this attempt
+	lost     bool      // writing to the caller failed
 
-	mu       sync.Mutex // the watch and interim answers come from other goroutines
-	begun    bool       // the answer's header has been passed on
-	trying   bool       // a round trip is under way
-	interims int
-	passed   bool // an interim answer has been passed on
-	ended    bool
-	tunnel   net.Conn // the caller's connection, once it carries a WebSocket
+	mu          sync.Mutex // guards what the watch and interim answers use from other goroutines
+	begun       bool       // the answer's header has been passed on
+	inRoundTrip bool       // a round trip has begun and not ended
+	interims    int
+	passed      bool // an interim answer has been passed on
+	ended       bool
+	tunnel      net.Conn // the caller's connection, once it carries a WebSocket
 }
 
 func (p *Pool) newCall(w http.ResponseWriter, r *http.Request, o Out, path string) *call {
 	c := &call{pool: p, out: o, w: w, in: r, path: path}
-	c.sent.c = c
+	c.body.c = c
 	ctx, cancel := context.WithCancelCause(r.Context())
 	c.cancel = cancel
 	c.trace.Got1xxResponse = c.interim
 	c.ctx = httptrace.WithClientTrace(ctx, &c.trace)
 	if webSocket(r) {
-		c.in = r.WithContext(c.ctx) // by which the proxy closes the upstream's end of a tunnel
+		c.in = r.WithContext(c.ctx) // with which the proxy closes the upstream's end of a tunnel
 	}
 	c.proxy = httputil.ReverseProxy{
-		Rewrite: c.rewrite, Transport: (*trip)(c), ErrorHandler: c.failed, ErrorLog: p.quiet, BufferPool: &p.buffers,
+		Rewrite:      c.rewrite,
+		Transport:    (*roundTripper)(c),
+		ErrorHandler: c.handleError,
+		ErrorLog:     p.quiet,
+		BufferPool:   &p.buffers,
 	}
-	if c.sent.some = r.Body != nil && r.ContentLength != 0; c.sent.some && r.ProtoMajor == 1 {
-		_ = http.NewResponseController(w).EnableFullDuplex() // an upstream may answer before it has read everything
+	if c.body.some = r.Body != nil && r.ContentLength != 0; c.body.some && r.ProtoMajor == 1 {
+		// an upstream may answer before it has read the whole body
+		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
-	if c.sent.some {
+	if c.body.some {
 		c.trace.GotConn = c.gotConn
 	}
 	c.startWatch()
@@ -79,46 +85,51 @@ func (c *call) end() {
 	c.cancel(nil)
 }
 
-// webSocket reports whether the caller asks for the one upgrade that is passed on. Any other, h2c above all, would open a
-// tunnel past every check of this gateway, so it is left out and the request is an ordinary one (RFC 9110 §7.8 allows that).
+// webSocket reports whether the caller requests the one upgrade that is passed on. Any other, h2c
+// above all, would open a tunnel past every check of the gateway, so it is removed and the
+// request is an ordinary one (RFC 9110 §7.8 allows that).
 func webSocket(r *http.Request) bool {
 	return r.ProtoMajor == 1 && r.Method == http.MethodGet && r.ContentLength == 0 &&
 		len(r.Header["Upgrade"]) == 1 && strings.EqualFold(r.Header["Upgrade"][0], "websocket")
 }
 
-// try makes one attempt; c.err is what became of it.
+// try makes one attempt. c.err is nil if the target answered.
 func (c *call) try(t *target) {
-	c.target, c.err, c.asked, c.waiting = t, nil, false, true
+	c.target, c.err, c.reached, c.waiting = t, nil, false, true
 	t.waiting.Add(1)
 	finished := false
 	defer func() {
-		c.answered()
+		c.stopWaiting()
 		switch {
 		case !finished:
-			c.broken()
+			c.brokeOff()
 		case c.err == nil:
 			c.target.breaker.success()
 		}
 	}()
-	c.proxy.ServeHTTP((*answer)(c), c.in) // panics when it cannot finish an answer: see Serve
+	// panics when it cannot finish an answer: see Serve
+	c.proxy.ServeHTTP((*responseWriter)(c), c.in)
 	finished = true
 }
 
-// broken blames the target for an answer that ended early, where nobody else is to blame. A stream that rested is no failure.
-func (c *call) broken() {
-	if c.lost || c.sent.failed.Load() != nil || context.Cause(c.ctx) != nil {
+// brokeOff reports a failure of the target for an answer that ended early, unless the caller or the
+// watch ended it.
+func (c *call) brokeOff() {
+	if c.lost || c.body.failed.Load() != nil || context.Cause(c.ctx) != nil {
 		c.target.breaker.unknown()
 		return
 	}
 	c.report(c.fail(Reset, errors.New("the answer broke off")))
 }
 
-// rewrite makes the request for the target out of the caller's, which httputil.ReverseProxy has freed of hop-by-hop headers.
+// rewrite turns the caller's request into the one for the target. httputil.ReverseProxy has removed
+// the hop-by-hop headers.
 func (c *call) rewrite(pr *httputil.ProxyRequest) {
 	t, out := c.target, pr.Out
 	c.address(out.URL)
 	out.Host = c.out.Host
-	// What a trailer would add has not been looked at by anybody, and a server may merge it with the headers. RFC 9110 §6.5.1.
+	// Nothing has checked the trailer, and a server may merge it with the headers (RFC 9110
+	// §6.5.1).
 	out.Trailer = nil
 	if c.upgrade = webSocket(c.in) && out.Header["Upgrade"] != nil; !c.upgrade {
 		delete(out.Header, "Upgrade")
@@ -126,15 +137,16 @@ func (c *call) rewrite(pr *httputil.ProxyRequest) {
 	}
 	delete(out.Header, "Http2-Settings")
 	if out.Body != nil {
-		c.sent.body = out.Body // which ends with the attempt, whoever still reads it
-		out.Body = &c.sent
+		c.body.source = out.Body // which ends with the attempt, even if something still reads it
+		out.Body = &c.body
 	}
 	if c.out.Header != nil {
 		c.out.Header(out.Header, t.url)
 	}
 }
 
-// address puts the target's address and the request's path together. What was escaped stays escaped, and what was not stays so.
+// address sets the target's address and the request's path. Nothing is escaped or unescaped on the
+// way.
 func (c *call) address(u *url.URL) {
 	t := c.target
 	u.Scheme, u.Host = t.scheme, t.url.Host
@@ -145,7 +157,7 @@ func (c *call) address(u *url.URL) {
 	u.RawQuery, u.ForceQuery = c.out.RawQuery, false
 }
 
-// plain reports whether a path means the same escaped and unescaped, so that net/url need not look again.
+// plain reports whether a path is the same escaped and unescaped, so that net/url need not compare.
 func plain(path string) bool {
 	for i := range len(path) {
 		if b := path[i]; !unreserved(b) && b != '/' {
@@ -155,12 +167,14 @@ func plain(path string) bool {
 	return true
 }
 
-// unreserved is RFC 3986 §2.3.
+// unreserved reports whether a byte needs no escape anywhere (RFC 3986 §2.3).
 func unreserved(b byte) bool {
-	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '-' || b == '_' || b == '.' || b == '~'
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' ||
+		b == '-' || b == '_' || b == '.' || b == '~'
 }
 
-// escapeRest escapes what may not stand in a path (RFC 3986 §3.3). One such byte would make net/url escape the whole path its own way.
+// escapeRest escapes what a path may not contain (RFC 3986 §3.3). With one such byte, net/url would
+// escape the whole path its own way.
 func escapeRest(raw string) string {
 	const more = "!$&'()*+,;=:@/%"
 	clean := true
@@ -181,17 +195,18 @@ func escapeRest(raw string) string {
 	return b.String()
 }
 
-// trip is a call as the transport that its proxy uses.
-type trip call
+// roundTripper is a call as the transport of its proxy.
+type roundTripper call
 
-// RoundTrip asks the target. The context is the call's: it carries the watch, and our own view of interim answers.
-func (t *trip) RoundTrip(out *http.Request) (*http.Response, error) {
+// RoundTrip sends the request to the target. The context is the call's, with its trace and the
+// causes by which the watch ends it.
+func (t *roundTripper) RoundTrip(out *http.Request) (*http.Response, error) {
 	c := (*call)(t)
-	c.asked = true
-	c.setTrying(true)
-	res, err := c.pool.Transport.of(c.target, c.upgrade).RoundTrip(out.WithContext(c.ctx))
-	c.setTrying(false)
-	c.answered()
+	c.reached = true
+	c.setInRoundTrip(true)
+	res, err := c.pool.Transport.forTarget(c.target, c.upgrade).RoundTrip(out.WithContext(c.ctx))
+	c.setInRoundTrip(false)
+	c.stopWaiting()
 	if err != nil {
 		return nil, err
 	}
@@ -199,10 +214,10 @@ func (t *trip) RoundTrip(out *http.Request) (*http.Response, error) {
 		_ = res.Body.Close()
 		return nil, errSwitch
 	}
-	if res.Close && c.sent.unread() {
+	if res.Close && c.body.unread() {
 		c.closeAfter()
 	}
-	c.motion.touch()
+	c.activity.touch()
 	if c.target.breaker.begun() {
 		c.pool.OnState(c.target.name, true, nil)
 	}
@@ -212,29 +227,30 @@ func (t *trip) RoundTrip(out *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-func (c *call) setTrying(is bool) {
+func (c *call) setInRoundTrip(is bool) {
 	c.mu.Lock()
-	c.trying = is
+	c.inRoundTrip = is
 	c.mu.Unlock()
 }
 
-// closeAfter tells an HTTP/1.1 caller that its connection ends with this answer: the rest of its body is in the way of another request.
+// closeAfter writes that an HTTP/1.1 connection ends with this answer: the rest of the body would
+// be read as the next request.
 func (c *call) closeAfter() {
 	if c.in.ProtoMajor == 1 {
 		c.w.Header().Set("Connection", "close")
 	}
 }
 
-// answered ends the attempt's wait.
-func (c *call) answered() {
+// stopWaiting ends the attempt's wait.
+func (c *call) stopWaiting() {
 	if c.waiting {
 		c.waiting = false
 		c.target.waiting.Add(-1)
 	}
 }
 
-// failed is the proxy's error handler: no answer has been passed on, or a tunnel broke.
-func (c *call) failed(_ http.ResponseWriter, _ *http.Request, err error) {
+// handleError handles the proxy's errors: no answer has been passed on, or a tunnel broke.
+func (c *call) handleError(_ http.ResponseWriter, _ *http.Request, err error) {
 	if c.begun {
 		return
 	}
@@ -250,9 +266,10 @@ func (c *call) fail(cause Cause, err error) *failure {
 	return &failure{Cause: cause, target: c.target.name, err: err}
 }
 
-// report lets the target's breaker know. A caller's own deadline says nothing of the target.
+// report records a failure in the target's breaker. A deadline of the caller says nothing about the
+// target.
 func (c *call) report(f *failure) {
-	if !f.blames() || errors.Is(context.Cause(c.ctx), context.DeadlineExceeded) {
+	if !f.upstreamFault() || errors.Is(context.Cause(c.ctx), context.DeadlineExceeded) {
 		c.target.breaker.unknown()
 		return
 	}

@@ -15,36 +15,39 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Cause says why no answer came. It is in the chain of every error of Serve.
+// Cause is why no answer came. It is in the chain of every error of Serve.
 type Cause string
 
-// The causes. The first four are the upstream's doing and count against it.
+// The causes. The first four are the upstream's fault and count against it.
 const (
 	Refused Cause = "refused" // it cannot be reached
 	Timeout Cause = "timeout" // it did not begin to answer in time
 	Reset   Cause = "reset"   // it ended the connection before it answered
 	Garbled Cause = "garbled" // its answer is not HTTP, too large, or contradicts itself
 
-	NoneHealthy Cause = "none healthy" // every target is left out for now
-	Busy        Cause = "busy"         // too many requests wait for its answer already
+	NoneHealthy Cause = "none healthy" // every target is skipped for now
+	Busy        Cause = "busy"         // too many requests already wait for its answer
 	Gone        Cause = "gone"         // the caller went away
-	Ended       Cause = "ended"        // Out.Still said no
+	Ended       Cause = "ended"        // Out.Recheck returned an error
 	Slow        Cause = "slow"         // the caller's body did not come in time
 	TooLarge    Cause = "too large"    // the caller's body is over the limit
 	BadBody     Cause = "bad body"     // the caller's body broke off or is malformed
-	BadRequest  Cause = "bad request"  // it cannot be sent on at all
+	BadRequest  Cause = "bad request"  // it cannot be forwarded
 )
 
-// Error is the cause in words for a log.
+// Error returns the cause for a log.
 func (c Cause) Error() string { return string(c) }
 
-// blames reports whether the upstream is at fault.
-func (c Cause) blames() bool { return c == Refused || c == Timeout || c == Reset || c == Garbled }
+// upstreamFault reports whether the upstream is at fault.
+func (c Cause) upstreamFault() bool {
+	return c == Refused || c == Timeout || c == Reset || c == Garbled
+}
 
-// statusGone is what nginx writes for a caller that went away; nobody receives it, but a log shows it.
+// statusGone is the status code that nginx logs for a caller that went away. It is never received.
 const statusGone = 499
 
-// Status is the status code that an error of Serve deserves: 502, 503 or 504, or 400, 408, 413 where the caller is at fault.
+// Status returns the status code for an error of Serve: 502, 503 or 504, or 400, 408, 413 where the
+// caller is at fault.
 func Status(err error) int {
 	var c Cause
 	errors.As(err, &c)
@@ -67,7 +70,7 @@ func Status(err error) int {
 	return http.StatusServiceUnavailable
 }
 
-// failure is what an operator reads in the log; it names the upstream, so a caller never sees it.
+// failure is the error for the operator. It names the upstream, so a caller never sees it.
 type failure struct {
 	Cause
 	target string
@@ -86,7 +89,7 @@ func (f *failure) Error() string {
 	return s
 }
 
-// Unwrap gives the cause and the error behind it.
+// Unwrap returns the cause and the error behind it.
 func (f *failure) Unwrap() []error {
 	if f.err == nil {
 		return []error{f.Cause}
@@ -94,35 +97,43 @@ func (f *failure) Unwrap() []error {
 	return []error{f.Cause, f.err}
 }
 
-// fault is the failure in words for the caller, which say nothing of the upstream's address.
+// fault returns the failure with a text for the caller, without the upstream's address.
 func (f *failure) fault(after time.Duration) error {
 	e := &fault.Error{Kind: fault.Unavailable, After: after, Cause: f}
 	switch f.Cause {
 	case Refused, NoneHealthy:
-		e.Text = "The service behind this address cannot be reached at the moment. Try again in a while."
+		e.Text = "The service behind this address cannot be reached at the moment. Try again in " +
+			"a while."
 	case Timeout:
 		e.Text = "The service behind this address did not answer in time. Try again in a while."
 	case Reset, Garbled:
-		e.Text = "The service behind this address gave no usable answer. Try again; if it stays so, tell its operator the request id."
+		e.Text = "The service behind this address did not answer correctly. Try again; if it " +
+			"happens again, tell its operator the request id."
 	case Busy:
-		e.Text = "The service behind this address has too many requests waiting. Try again in a moment."
+		e.Text = "The service behind this address has too many requests waiting. Try again in a " +
+			"moment."
 	case Gone:
 		e.Text = "The caller went away before there was an answer."
 	case Ended:
-		e.Kind, e.Text = fault.Denied, "The right to make this request ended before there was an answer."
+		e.Kind, e.Text = fault.Denied, "The permission for this request ended before there was "+
+			"an answer."
 	case Slow:
-		e.Kind, e.Text = fault.Invalid, "The request's body did not come in time. Send it without long breaks."
+		e.Kind, e.Text = fault.Invalid, "The request's body did not come in time. Send it "+
+			"without long breaks."
 	case TooLarge:
-		e.Kind, e.Text = fault.Invalid, "The request's body is larger than this address takes. Send less at once."
+		e.Kind, e.Text = fault.Invalid, "The request's body is larger than this address accepts. "+
+			"Send less at once."
 	case BadBody:
-		e.Kind, e.Text = fault.Invalid, "The request's body broke off or is malformed. Send it again in full."
+		e.Kind, e.Text = fault.Invalid, "The request's body broke off or is malformed. Send it "+
+			"again in full."
 	case BadRequest:
-		e.Kind, e.Text = fault.Invalid, "This request cannot be passed on. Check its method, its path and its headers."
+		e.Kind, e.Text = fault.Invalid, "This request cannot be forwarded. Check its method, its "+
+			"path and its headers."
 	}
 	return e
 }
 
-// What ends a call from within; the reason of its context.
+// Why the watch or the transport ended a call: causes of its context.
 var (
 	errNoAnswer = errors.New("no answer in time")
 	errIdle     = errors.New("no byte moved for too long")
@@ -130,27 +141,29 @@ var (
 	errSwitch   = errors.New("switched protocols without being asked")
 )
 
-// endedError is Still's no.
+// endedError wraps the error that Recheck returned.
 type endedError struct{ error }
 
-// Unwrap gives what Still said.
+// Unwrap returns the error of Recheck.
 func (e endedError) Unwrap() error { return e.error }
 
-// causeOf tells why a round trip failed: the caller is looked at first, because what it does makes the transport fail too.
+// causeOf returns why a round trip failed. It checks the caller first, because a caller that goes
+// away makes the transport fail, too.
 func (c *call) causeOf(err error) Cause {
-	if !c.asked {
-		return BadRequest // the proxy itself would not take it: an upgrade to something unprintable
+	if !c.reached {
+		// the proxy itself rejected it, as for an upgrade to something unprintable
+		return BadRequest
 	}
-	reason := context.Cause(c.ctx) // the first that there was
+	reason := context.Cause(c.ctx) // the first one counts
 	var no endedError
 	if errors.As(reason, &no) {
 		return Ended
 	}
-	if p := c.sent.failed.Load(); p != nil {
+	if p := c.body.failed.Load(); p != nil {
 		return bodyCause(*p)
 	}
 	switch {
-	case c.sent.hurried.Load():
+	case c.body.interrupted.Load():
 		return Reset
 	case errors.Is(reason, errNoAnswer), errors.Is(reason, context.DeadlineExceeded):
 		return Timeout
@@ -168,13 +181,15 @@ func (c *call) causeOf(err error) Cause {
 		return Timeout
 	case errors.As(err, &op) && op.Op == "dial":
 		return Refused
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return Reset
 	}
 	return Garbled
 }
 
-// headerTooLong is how net/http says that the caller's header is more than an HTTP/2 upstream takes; it has no name for it.
+// headerTooLong begins net/http's error for a request header that is larger than an HTTP/2 upstream
+// accepts. The error has no type of its own.
 const headerTooLong = "http2: request header list larger than"
 
 func bodyCause(err error) Cause {

@@ -12,12 +12,13 @@ import (
 )
 
 const (
-	downAfter   = 2 // failed checks in a row; one good one is enough to come back
+	downAfter   = 2 // failed checks in a row; one success is enough to use the target again
 	checkAtMost = 5 * time.Second
 	checkBody   = 64 << 10
 )
 
-// Run checks every target until ctx ends or the pool is closed. Without a health path it only waits.
+// Run checks every target until ctx ends or the pool is closed. Without a health path it only
+// waits.
 func (p *Pool) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -57,11 +58,12 @@ func (p *Pool) watchHealth(ctx context.Context, t *target) {
 				p.OnState(t.name, false, err)
 			}
 		}
-		wait.Reset(p.HealthEvery*9/10 + rand.N(p.HealthEvery/5+1)) // so that the checks of many routes spread
+		// so that the checks of many routes do not coincide
+		wait.Reset(p.HealthEvery*9/10 + rand.N(p.HealthEvery/5+1))
 	}
 }
 
-// check asks once. A status below 400 is good health; a redirect is not followed.
+// check requests the health path once. A status below 400 is healthy; a redirect is not followed.
 func (p *Pool) check(ctx context.Context, t *target) error {
 	ctx, cancel := context.WithTimeout(ctx, min(checkAtMost, p.HealthEvery))
 	defer cancel()
@@ -75,12 +77,12 @@ func (p *Pool) check(ctx context.Context, t *target) error {
 		return err
 	}
 	req.Header.Set("User-Agent", "gatehouse-health")
-	res, err := p.Transport.of(t, false).RoundTrip(req)
+	res, err := p.Transport.forTarget(t, false).RoundTrip(req)
 	if err != nil {
 		return fmt.Errorf("health check: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, res.Body, checkBody) // so that the connection can be used again
+	_, _ = io.CopyN(io.Discard, res.Body, checkBody) // so that the connection can be reused
 	if res.StatusCode >= http.StatusBadRequest {
 		return fmt.Errorf("health check: status %d", res.StatusCode)
 	}

@@ -8,28 +8,36 @@ import (
 	"time"
 )
 
-// Out is how a request is sent on.
+// Out is how a request is forwarded.
 type Out struct {
-	Path      string // escaped, as on the request line, cut and clean; the target's path is put before it
+	Path      string // escaped, as on the request line, clean and without the route's prefix
 	RawQuery  string
-	Host      string                               // "": the target's
-	Header    func(h http.Header, target *url.URL) // takes off and puts on headers just before sending, once per attempt; may not keep or change target
-	Answer    func(h http.Header, target *url.URL) // the same for the answer's headers before they are passed on, and for a final answer only; may be nil
-	BodyLimit int64                                // 0: none
-	Still     func() error                         // asked every half second, of a tunnel too: an error ends the call, and is in the chain of Serve's; may be nil
+	Host      string // "": the target's
+	BodyLimit int64  // bytes; 0: none
+
+	// Header changes the request's headers just before it is sent, once per attempt. It must not
+	// keep or change target.
+	Header func(h http.Header, target *url.URL)
+	// Answer changes the headers of a final answer before it is passed on. It may be nil.
+	Answer func(h http.Header, target *url.URL)
+	// Recheck is called every half second, for tunnels too. An error ends the call, and is in the
+	// chain of Serve's error. It may be nil.
+	Recheck func() error
 }
 
-// Serve sends r on and passes the answer back. It returns nil when an answer was begun, and otherwise an error whose text is fit for the
-// caller and whose Status is the code to answer with; no final answer has been written then.
+// Serve forwards r and passes the answer back. It returns nil once an answer has begun, and
+// otherwise an error whose text may be shown to the caller and whose Status is the status code to
+// answer with; then no final answer has been written.
 //
-// When an answer that was begun cannot be finished, Serve panics with http.ErrAbortHandler as httputil.ReverseProxy does, so that the caller
-// sees the answer end early. The life of r's context is the limit of a stream: it should have no short deadline.
+// If an answer that has begun cannot be finished, Serve panics with http.ErrAbortHandler as
+// httputil.ReverseProxy does, so that the caller sees the answer end early. A stream ends with
+// the context of r, which should have no short deadline.
 func (p *Pool) Serve(w http.ResponseWriter, r *http.Request, o Out) error {
 	if o.BodyLimit > 0 && r.ContentLength > o.BodyLimit {
 		return tooLarge(o.BodyLimit)
 	}
 	path, err := url.PathUnescape(o.Path)
-	if err != nil || !passes(r.Method) || (o.Path != "" && o.Path[0] != '/') || !hostLike(o.Host) {
+	if err != nil || !forwardable(r.Method) || (o.Path != "" && o.Path[0] != '/') || !hostLike(o.Host) {
 		return (&failure{Cause: BadRequest, err: err}).fault(0)
 	}
 	c := p.newCall(w, r, o, path)
@@ -48,30 +56,34 @@ func (p *Pool) Serve(w http.ResponseWriter, r *http.Request, o Out) error {
 		if c.try(t); c.err == nil || c.begun {
 			return nil
 		}
-		if !c.again() {
+		if !c.canRetry() {
 			break
 		}
 	}
-	if c.sent.unread() {
+	if c.body.unread() {
 		c.closeAfter()
 	}
 	if c.err == nil {
-		return p.none()
+		return p.unavailable()
 	}
 	return c.err.fault(0)
 }
 
-// again reports whether another target may be asked: this one is at fault, and the caller has heard nothing and still has time.
-func (c *call) again() bool {
-	return c.err.blames() && !c.passed && c.ctx.Err() == nil
+// canRetry reports whether another target may be tried: this one is at fault, and the caller has
+// received nothing and is still there.
+func (c *call) canRetry() bool {
+	return c.err.upstreamFault() && !c.passed && c.ctx.Err() == nil
 }
 
-// passes leaves out CONNECT, which is no request for a resource, and TRACE: its answer would show the caller what the gateway told
-// the upstream about it (RFC 9110 §9.3.8).
-func passes(method string) bool { return method != http.MethodConnect && method != http.MethodTrace }
+// forwardable reports whether a method can be forwarded. CONNECT does not request a resource, and
+// the answer to TRACE would show the caller the headers that the gateway added (RFC 9110 §9.3.8).
+func forwardable(method string) bool {
+	return method != http.MethodConnect && method != http.MethodTrace
+}
 
-// safe reports whether another target may be asked after one that failed (RFC 9110 §9.2.1, §9.2.2). Of idempotent methods only the safe
-// ones qualify: a PUT that failed late may have been overtaken by another one in between.
+// safe reports whether another target may be tried after one that failed (RFC 9110 §9.2.1, §9.2.2).
+// Of idempotent methods only the safe ones qualify: another PUT may have come between a PUT that
+// failed late and its repetition.
 func safe(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
@@ -80,8 +92,8 @@ func safe(r *http.Request) bool {
 	return false
 }
 
-// none says why no target is left.
-func (p *Pool) none() error {
+// unavailable returns the error of a request for which no target is left.
+func (p *Pool) unavailable() error {
 	cause, after := NoneHealthy, maxPause
 	for _, t := range p.targets {
 		if t.busy(p.MaxWaiting) {
@@ -92,7 +104,8 @@ func (p *Pool) none() error {
 	return (&failure{Cause: cause}).fault(max(after, time.Second))
 }
 
-// hostLike reports whether a transport would take the host; it is the caller's own where the route keeps it.
+// hostLike reports whether a transport would accept the host, which is the caller's where the route
+// keeps it.
 func hostLike(host string) bool {
 	for i := range len(host) {
 		if b := host[i]; b <= ' ' || b > '~' || strings.IndexByte(`/\?#@%"<>`, b) >= 0 {

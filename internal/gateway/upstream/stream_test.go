@@ -26,7 +26,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Each event reaches the reader before the next is made, and the stream outlives the server's own limits for a request.
+// Each event reaches the reader before the next is made, and the stream outlives the server's own
+// limits for a request.
 func TestServerSentEvents(t *testing.T) {
 	for name, header := range map[string]map[string]string{
 		"event stream":             {"Content-Type": "text/event-stream"},
@@ -110,7 +111,7 @@ func TestIdleStreamEnds(t *testing.T) {
 		t.Errorf("read %q, %v; want hello and a break", b, err)
 	}
 	<-ended
-	if f.pool.targets[0].breaker.uneasy.Load() {
+	if f.pool.targets[0].breaker.nonzero.Load() {
 		t.Error("a quiet stream counts as a failure")
 	}
 }
@@ -257,7 +258,8 @@ func TestBodyLimit(t *testing.T) {
 	}
 }
 
-// A body that comes slowly is waited for as long as it moves, by a server that would not; one that stops is given up.
+// A body that comes slowly is waited for as long as it moves, by a server that would not; one
+// that stops is given up.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
 	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
@@ -291,7 +293,7 @@ func TestSlowBody(t *testing.T) {
 	if err := <-f.errs; !errors.Is(err, Slow) {
 		t.Errorf("stopped: %v, want slow", err)
 	}
-	if f.pool.targets[0].breaker.uneasy.Load() {
+	if f.pool.targets[0].breaker.nonzero.Load() {
 		t.Error("a slow caller counts against the upstream")
 	}
 }
@@ -337,7 +339,8 @@ func TestOneHangsOtherDoesNot(t *testing.T) {
 	wg.Wait()
 }
 
-// One HTTP/2 connection carries the requests of two pools; a reader of one that does not read is not in the other's way.
+// One HTTP/2 connection carries the requests of two pools; a reader of one that does not read is
+// not in the other's way.
 func TestSlowReaderOnSharedConnection(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b := make([]byte, 1<<20)
@@ -368,7 +371,8 @@ func TestSlowReaderOnSharedConnection(t *testing.T) {
 	}
 }
 
-// When the caller goes, the upstream learns of it: before the answer, within it, and in the middle of a body.
+// When the caller goes, the upstream learns of it: before the answer, within it, and in the
+// middle of a body.
 func TestCancellation(t *testing.T) {
 	for name, c := range map[string]struct {
 		h2, begun, body bool
@@ -419,8 +423,9 @@ func TestCancellation(t *testing.T) {
 	}
 }
 
-// RFC 6455 by another implementation, in both roles: long after the server's deadlines, and with a message larger than any buffer. An h2c
-// upstream gets the upgrade by HTTP/1.1, where alone it exists.
+// RFC 6455 by another implementation, in both roles: long after the server's deadlines, and with
+// a message larger than any buffer. An h2c upstream gets the upgrade by HTTP/1.1, where alone it
+// exists.
 func TestWebSocket(t *testing.T) {
 	for _, scheme := range []string{"http:", "h2c:"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -469,7 +474,8 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-// An upgrade to HTTP/2 would be a tunnel past every check; a refused upgrade is an answer like any other; an upstream that switches to something else is stopped.
+// An upgrade to HTTP/2 would be a tunnel past every check; a refused upgrade is an answer like
+// any other; an upstream that switches to something else is stopped.
 func TestUpgradeRefused(t *testing.T) {
 	handshake := func(to string) *http.Request {
 		r := must(http.NewRequest(http.MethodGet, "http://x/", nil))
@@ -538,7 +544,8 @@ func TestTunnelIsTransparent(t *testing.T) {
 	}
 }
 
-// HTTP/2 with TLS to the upstream, WebSocket over the same by HTTP/1.1, and an upstream whose certificate nobody vouches for.
+// HTTP/2 with TLS to the upstream, WebSocket over the same by HTTP/1.1, and an upstream whose
+// certificate nobody vouches for.
 func TestHTTPSUpstream(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "" {
@@ -610,7 +617,8 @@ var echo = grpc.ServiceDesc{
 	}}},
 }
 
-// gRPC passes: a call with its trailers, an error that is all trailers, a stream whose messages take turns.
+// gRPC passes: a call with its trailers, an error that is all trailers, a stream whose messages
+// take turns.
 func TestGRPC(t *testing.T) {
 	t.Parallel()
 	l := must(net.Listen("tcp", "127.0.0.1:0"))
@@ -678,7 +686,8 @@ func TestTrailers(t *testing.T) {
 	}
 }
 
-// An upstream that answers before it has read everything is heard, and the caller's connection does not hang on what it still sends.
+// An upstream that answers before it has read everything is heard, and the caller's connection
+// does not hang on what it still sends.
 func TestEarlyAnswer(t *testing.T) {
 	up := rude(t, func(c net.Conn) {
 		_, _ = io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
@@ -726,7 +735,8 @@ func TestResetWhileCallerPauses(t *testing.T) {
 	}
 }
 
-// 100 Continue is the upstream's to say: a body that it does not want is not sent (RFC 9110 §10.1.1).
+// 100 Continue is the upstream's to say: a body that it does not want is not sent (RFC 9110
+// §10.1.1).
 func TestExpectContinue(t *testing.T) {
 	for _, want := range []bool{true, false} {
 		t.Run(fmt.Sprint("wanted ", want), func(t *testing.T) {

@@ -14,28 +14,30 @@ import (
 type TransportOptions struct {
 	TLS            *tls.Config   // roots and certificates for https; nil: the system's
 	DialTimeout    time.Duration // to connect, and again for TLS; 0: 5 s
-	IdlePerHost    int           // idle connections kept to one host; 0: 256
+	IdlePerHost    int           // idle connections to one host; 0: 256
 	IdleFor        time.Duration // how long; 0: 90 s
 	MaxHeaderBytes int64         // of an answer, all interim ones included; 0: 128 KiB
-	ExpectTimeout  time.Duration // how long a body waits for 100 Continue when the caller does; 0: 1 s
+	// how long a body waits for 100 Continue when the caller does; 0: 1 s
+	ExpectTimeout time.Duration
 }
 
-// Transport is the connections to all upstreams, shared by the pools.
+// Transport holds the connections to all upstreams. Pools share it.
 type Transport struct {
-	plain *http.Transport // http by HTTP/1.1, https by HTTP/2 where the server has it, else HTTP/1.1
+	// http by HTTP/1.1, https by HTTP/2 where the server has it, else HTTP/1.1
+	plain *http.Transport
 	h2c   *http.Transport // HTTP/2 without TLS, by prior knowledge
 }
 
 // A slow reader of one stream holds at most this much of an HTTP/2 answer in our memory.
 const streamBuffer = 512 << 10
 
-// NewTransport makes a transport without connections.
+// NewTransport returns a transport without connections.
 func NewTransport(o TransportOptions) *Transport {
-	or(&o.DialTimeout, 5*time.Second)
-	or(&o.IdlePerHost, 256)
-	or(&o.IdleFor, 90*time.Second)
-	or(&o.MaxHeaderBytes, 128<<10)
-	or(&o.ExpectTimeout, time.Second)
+	setDefault(&o.DialTimeout, 5*time.Second)
+	setDefault(&o.IdlePerHost, 256)
+	setDefault(&o.IdleFor, 90*time.Second)
+	setDefault(&o.MaxHeaderBytes, 128<<10)
+	setDefault(&o.ExpectTimeout, time.Second)
 	dialer := &net.Dialer{Timeout: o.DialTimeout, KeepAlive: 30 * time.Second}
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dialer.DialContext(ctx, network, addr)
@@ -47,7 +49,7 @@ func NewTransport(o TransportOptions) *Transport {
 	build := func(use func(*http.Protocols)) *http.Transport {
 		protocols := new(http.Protocols)
 		use(protocols)
-		return &http.Transport{ // no Proxy: an upstream is reached directly, whatever HTTP_PROXY says
+		return &http.Transport{ // no Proxy: HTTP_PROXY does not apply to upstreams
 			DialContext:            dial,
 			TLSClientConfig:        o.TLS.Clone(),
 			TLSHandshakeTimeout:    o.DialTimeout,
@@ -58,7 +60,11 @@ func NewTransport(o TransportOptions) *Transport {
 			MaxResponseHeaderBytes: o.MaxHeaderBytes,
 			Protocols:              protocols,
 			// A dead HTTP/2 connection would hold every request of its host; a ping finds it.
-			HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second, MaxReceiveBufferPerStream: streamBuffer},
+			HTTP2: &http.HTTP2Config{
+				SendPingTimeout:           15 * time.Second,
+				PingTimeout:               10 * time.Second,
+				MaxReceiveBufferPerStream: streamBuffer,
+			},
 		}
 	}
 	return &Transport{
@@ -67,8 +73,8 @@ func NewTransport(o TransportOptions) *Transport {
 	}
 }
 
-// or sets *v where it is not positive.
-func or[T int | int64 | time.Duration](v *T, def T) {
+// setDefault sets *v if it is not positive.
+func setDefault[T int | int64 | time.Duration](v *T, def T) {
 	if *v <= 0 {
 		*v = def
 	}
@@ -80,16 +86,17 @@ func (t *Transport) Close() {
 	t.h2c.CloseIdleConnections()
 }
 
-// of is the connections for a request: a protocol upgrade exists in HTTP/1.1 only.
-func (t *Transport) of(to *target, upgrade bool) *http.Transport {
+// forTarget returns the transport for a request. Only HTTP/1.1 has protocol upgrades.
+func (t *Transport) forTarget(to *target, upgrade bool) *http.Transport {
 	if to.h2c && !upgrade {
 		return t.h2c
 	}
 	return t.plain
 }
 
-// conn tells the call that sends a body over it when it closes. net/http waits for the body's reader before it says that a connection
-// broke, and that reader may itself wait for a caller who has nothing to send.
+// conn notifies the call that sends a body over it when it closes. net/http waits for the reader of
+// the body before it reports a broken connection, and that reader may wait for a caller that sends
+// nothing.
 type conn struct {
 	net.Conn
 	sender atomic.Pointer[call]
@@ -98,12 +105,13 @@ type conn struct {
 // Close implements net.Conn.
 func (k *conn) Close() error {
 	if c := k.sender.Swap(nil); c != nil {
-		c.hurry()
+		c.interruptRead()
 	}
 	return k.Conn.Close()
 }
 
-// gotConn notes the connection that carries the body. One of HTTP/2 has many senders; there the transport closes the body itself.
+// gotConn records the connection that the body is sent over. An HTTP/2 connection has many senders;
+// there the transport closes the body itself.
 func (c *call) gotConn(info httptrace.GotConnInfo) {
 	under := info.Conn
 	if t, ok := under.(*tls.Conn); ok {

@@ -1,6 +1,8 @@
-// Package upstream sends requests on to the servers behind the gateway. A Pool is the servers of one route: it takes them in turn,
-// leaves out those that fail, and asks another one where that is safe. What one pool's servers do wrong (hang, reset, lie about a
-// length, never end their headers) is bounded in time, memory and number of requests, so that no other pool notices.
+// Package upstream forwards requests to the servers behind the gateway. A Pool is the servers of
+// one route. It uses them round-robin, skips those that fail, and tries another one where that is
+// safe. What a pool's servers do wrong (hang, reset, send a false length, never end their
+// headers) is bounded in time, memory and number of requests, so that it does not affect other
+// pools.
 //
 //	Serve ──► pick a target ──► httputil.ReverseProxy (Rewrite) ──► Transport
 //	              ▲                      │
@@ -20,18 +22,21 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Options say where a pool's requests go. Targets are http, https or h2c (HTTP/2 without TLS) URLs, with a path that is put before a
-// request's own.
+// Options say where a pool's requests go. Targets are http, https or h2c (HTTP/2 without TLS) URLs.
+// The path of a target comes before that of a request.
 type Options struct {
-	Targets     []string
-	Timeout     time.Duration // until the answer's header has come, not counting the time that the caller takes to send; 0: 30 s
-	Idle        time.Duration // a body, either way, may rest this long; 0: 5 min
-	HealthPath  string        // from the target's root, asked by GET; "": only failures of requests count
+	Targets []string
+	// until the answer's header arrives, without the time that the caller takes to send; 0: 30 s
+	Timeout time.Duration
+	Idle    time.Duration // how long no byte of a body may move, either way; 0: 5 min
+	// from the target's root, requested with GET; "": only failures of requests count
+	HealthPath  string
 	HealthEvery time.Duration // 0: 10 s
 	MaxWaiting  int           // requests of one target whose answer has not begun; 0: 2048
 	Transport   *Transport    // shared between pools; nil: one of the pool's own
 	Now         func() time.Time
-	OnState     func(target string, healthy bool, cause error) // a target is left out from now on, or taken again; must not block
+	// a target is skipped from now on, or used again; must not block
+	OnState func(target string, healthy bool, cause error)
 }
 
 const (
@@ -39,7 +44,7 @@ const (
 	defaultIdle        = 5 * time.Minute
 	defaultHealthEvery = 10 * time.Second
 	defaultMaxWaiting  = 2048
-	maxTargets         = 64 // as many as fit in a call's set of those tried
+	maxTargets         = 64 // as many as the bits of a call's set of tried targets
 	maxAttempts        = 3
 )
 
@@ -47,20 +52,20 @@ const (
 type Pool struct {
 	Options
 	targets []*target
-	turn    atomic.Uint64
+	next    atomic.Uint64
 	own     bool // the transport is the pool's own
 	buffers buffers
-	quiet   *log.Logger     // for httputil.ReverseProxy: what is worth knowing is in the error and in OnState
-	closed  context.Context //nolint:containedctx // the pool's life, not a request's
+	quiet   *log.Logger     // for httputil.ReverseProxy: the errors and OnState say what matters
+	closed  context.Context // ends with the pool
 	close   context.CancelFunc
 }
 
 // target is one server.
 type target struct {
-	url     *url.URL // as configured; nobody changes it
+	url     *url.URL // as configured; never changed
 	name    string   // as configured, for people
 	scheme  string   // on the wire: http or https
-	path    string   // put before a request's path; no slash at the end
+	path    string   // comes before a request's path; no slash at the end
 	rawPath string   // the same, escaped
 	h2c     bool
 	waiting atomic.Int64
@@ -68,14 +73,16 @@ type target struct {
 	breaker breaker
 }
 
-// New makes a pool. Nothing is dialled yet.
+// New returns a pool. It connects to nothing yet.
 func New(o Options) (*Pool, error) {
 	if len(o.Targets) == 0 || len(o.Targets) > maxTargets {
-		return nil, fault.InvalidField("upstreams", "Give between 1 and %d upstream addresses; these are %d.", maxTargets, len(o.Targets))
+		return nil, fault.InvalidField("upstreams", "Give between 1 and %d upstream addresses; "+
+			"these are %d.", maxTargets, len(o.Targets))
 	}
 	if o.HealthPath != "" {
 		if u, err := url.ParseRequestURI(o.HealthPath); err != nil || o.HealthPath[0] != '/' || u.Host != "" {
-			return nil, fault.InvalidField("health_path", "The health path %q is not a path on the upstream. Write one such as /healthz.", o.HealthPath)
+			return nil, fault.InvalidField("health_path", "The health path %q is not a path on "+
+				"the upstream. Write one such as /healthz.", o.HealthPath)
 		}
 	}
 	o.fill()
@@ -117,14 +124,18 @@ func (o *Options) fill() {
 
 func newTarget(s string) (*target, error) {
 	bad := func(why string) error {
-		return fault.InvalidField("upstreams", "The upstream %q %s. Write one such as http://10.0.0.5:8080, https://api.internal/v2 or h2c://10.0.0.5:50051.", s, why)
+		return fault.InvalidField("upstreams", "The upstream %q %s. Write one such as "+
+			"http://10.0.0.5:8080, https://api.internal/v2 or h2c://10.0.0.5:50051.", s, why)
 	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return nil, fault.InvalidField("upstreams", "An upstream is not a URL. Write one such as http://10.0.0.5:8080.") // the text may hold a password
+		// the text may contain a password
+		return nil, fault.InvalidField("upstreams", "An upstream is not a URL. Write one such "+
+			"as http://10.0.0.5:8080.")
 	case u.User != nil:
-		return nil, fault.InvalidField("upstreams", "The upstream at %q holds a user name or password; send credentials to an upstream another way.", u.Host)
+		return nil, fault.InvalidField("upstreams", "The upstream at %q holds a user name or "+
+			"password; send credentials to an upstream another way.", u.Host)
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
 		return nil, bad("has none of the schemes http, https and h2c")
 	case u.Hostname() == "":
@@ -142,12 +153,12 @@ func newTarget(s string) (*target, error) {
 	return t, nil
 }
 
-// pick is the next target in turn that is healthy and not tried yet; nil when there is none.
+// pick returns the next target, round-robin, that is healthy and not tried yet, or nil.
 func (p *Pool) pick(tried uint64) (_ *target, index int) {
 	n := len(p.targets)
 	start := 0
 	if n > 1 {
-		start = int(p.turn.Add(1) % uint64(n))
+		start = int(p.next.Add(1) % uint64(n))
 	}
 	for i := range n {
 		at := (start + i) % n
@@ -162,10 +173,12 @@ func (p *Pool) pick(tried uint64) (_ *target, index int) {
 	return nil, 0
 }
 
-// busy reports whether as many requests wait for the target as may. Those that are let in at the same moment are not counted exactly.
+// busy reports whether as many requests wait for the target as allowed. Concurrent requests are not
+// counted exactly.
 func (t *target) busy(most int) bool { return t.waiting.Load() >= int64(most) }
 
-// Close ends the active checks. Requests that are under way go on; Out.Still ends those that should not.
+// Close ends the health checks. Requests that are being served go on; Out.Recheck ends those that
+// should not.
 func (p *Pool) Close() {
 	p.close()
 	if p.own {
@@ -175,7 +188,7 @@ func (p *Pool) Close() {
 
 const bufferSize = 32 << 10
 
-// buffers lends the memory that a body passes through.
+// buffers provides the memory that bodies pass through.
 type buffers struct{ pool sync.Pool }
 
 // Get implements httputil.BufferPool.

@@ -19,7 +19,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// front is a gateway of one pool: a real server, with the deadlines that the real one has unless a test shortens them.
+// front is a gateway of one pool: a real server, with the deadlines that the real one has unless
+// a test shortens them.
 type front struct {
 	*httptest.Server
 	pool *Pool
@@ -212,7 +213,8 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-// RFC 9110 §7.6.1: what belongs to the caller's connection stays there; trailers, which nobody has looked at, stay too (§6.5.1).
+// RFC 9110 §7.6.1: what belongs to the caller's connection stays there; trailers, which nobody
+// has looked at, stay too (§6.5.1).
 func TestHopByHop(t *testing.T) {
 	var got *http.Request
 	up := backend(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); got = r })
@@ -248,7 +250,8 @@ func TestHopByHop(t *testing.T) {
 	}
 }
 
-// What cannot be sent on is refused before anything is dialled, and does not count against the upstream.
+// What cannot be sent on is refused before anything is dialled, and does not count against the
+// upstream.
 func TestRefusesTheRequest(t *testing.T) {
 	var asked atomic.Int32
 	up := backend(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })
@@ -291,7 +294,8 @@ func TestRefusesTheRequest(t *testing.T) {
 	}
 }
 
-// Every way in which no answer comes has its cause and status, within the time that it may take, and tells the caller nothing of the upstream.
+// Every way in which no answer comes has its cause and status, within the time that it may take,
+// and tells the caller nothing of the upstream.
 func TestNoAnswer(t *testing.T) {
 	forever := func(c net.Conn, head, again string) {
 		_, err := io.WriteString(c, head)
@@ -368,7 +372,8 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
-// An answer that has begun and breaks off reaches the caller as one that breaks off, never as a whole one; and it counts.
+// An answer that has begun and breaks off reaches the caller as one that breaks off, never as a
+// whole one; and it counts.
 func TestAnswerBreaksOff(t *testing.T) {
 	for name, say := range map[string]string{
 		"fewer bytes than announced": "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
@@ -440,7 +445,8 @@ func TestInterimAnswers(t *testing.T) {
 	}
 }
 
-// RFC 9110 §9.2.1: only a safe request without a body goes to another target, once to each, and to three at most.
+// RFC 9110 §9.2.1: only a safe request without a body goes to another target, once to each, and
+// to three at most.
 func TestRetry(t *testing.T) {
 	for name, c := range map[string]struct {
 		method, body string
@@ -477,7 +483,7 @@ func TestRetry(t *testing.T) {
 					h.Add("X-Once", "1")
 				}}
 			}})
-			f.pool.turn.Store(uint64(len(targets)) - 1) // so that the bad ones come first
+			f.pool.next.Store(uint64(len(targets)) - 1) // so that the bad ones come first
 			r := must(http.NewRequest(c.method, f.URL, strings.NewReader(c.body)))
 			if code, _ := do(t, r); code != c.status || asked.Load() != c.asked || headers != int(c.asked) {
 				t.Errorf("status %d after asking %d, headers made %d times; want %d after %d", code, asked.Load(), headers, c.status, c.asked)
@@ -497,7 +503,7 @@ func TestNoRetryTooLate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFront(t, Options{Targets: []string{rude(t, c.first), backend(t, named("other"))}, Timeout: 200 * time.Millisecond}, shape{})
-			f.pool.turn.Store(1)
+			f.pool.next.Store(1)
 			if code, _ := get(t, f.URL); code != c.status {
 				t.Errorf("status %d, want %d", code, c.status)
 			}
@@ -562,7 +568,8 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
-// After a pause one request tries; the others do not wait for it. A caller that goes away meanwhile has not tried.
+// After a pause one request tries; the others do not wait for it. A caller that goes away
+// meanwhile has not tried.
 func TestBreakerProbe(t *testing.T) {
 	var clk clock
 	var b breaker
@@ -655,7 +662,7 @@ func TestCallerIsNotBlamedFor(t *testing.T) {
 	if err := p.Serve(httptest.NewRecorder(), r.WithContext(ctx), Out{Path: "/hang"}); Status(err) != http.StatusGatewayTimeout {
 		t.Errorf("the caller's deadline: %v", err)
 	}
-	if p.targets[0].breaker.uneasy.Load() {
+	if p.targets[0].breaker.nonzero.Load() {
 		t.Error("counted against the upstream")
 	}
 }

@@ -6,55 +6,58 @@ import (
 	"time"
 )
 
-// A call's watch looks at it every so often, not at every byte: on the way of a small request that costs one timer. It ends a call whose
-// upstream does not begin to answer, or whose bodies rest, and moves the server's deadlines along for one that goes on. So a stream may
-// last for hours under a server whose own limits for a request are a minute. And it asks whether the call may still go on.
+// The watch checks a call periodically, not at every byte: a small request costs one timer. It
+// ends a call whose upstream does not begin to answer, or whose bodies stop moving, and extends
+// the server's deadlines for the others. So a stream may last for hours under a server that
+// limits ordinary requests to a minute. It also calls Recheck.
 const (
-	watchEvery  = 5 * time.Second // well below the deadlines of a server that we stand in
-	stillEvery  = 500 * time.Millisecond
-	bodyPatient = 30 * time.Second
-	graceUnread = 2 * time.Second
+	watchEvery   = 5 * time.Second // well below the deadlines of the server around it
+	recheckEvery = 500 * time.Millisecond
+	uploadIdle   = 30 * time.Second
+	graceUnread  = 2 * time.Second
 )
 
-// motion is when something last moved, in nanoseconds since the call began.
-type motion struct {
+// activity is when a byte last moved, in nanoseconds since the call began.
+type activity struct {
 	start time.Time
 	last  atomic.Int64
 }
 
-func (m *motion) touch()               { m.last.Store(int64(time.Since(m.start))) }
-func (m *motion) since() time.Duration { return time.Since(m.start) - time.Duration(m.last.Load()) }
+func (m *activity) touch()               { m.last.Store(int64(time.Since(m.start))) }
+func (m *activity) since() time.Duration { return time.Since(m.start) - time.Duration(m.last.Load()) }
 
 func (c *call) startWatch() {
-	c.motion.start = time.Now()
-	c.mu.Lock() // a look that comes at once shall find the timer
+	c.activity.start = time.Now()
+	c.mu.Lock() // so that a check that comes at once finds the timer
 	defer c.mu.Unlock()
-	c.timer = time.AfterFunc(min(c.pool.Timeout, c.pool.Idle, c.lookEvery()), c.look)
+	c.timer = time.AfterFunc(min(c.pool.Timeout, c.pool.Idle, c.watchInterval()), c.watch)
 }
 
-// lookEvery is the longest time between two looks.
-func (c *call) lookEvery() time.Duration {
-	if c.out.Still != nil {
-		return stillEvery
+// watchInterval returns the longest time between two checks.
+func (c *call) watchInterval() time.Duration {
+	if c.out.Recheck != nil {
+		return recheckEvery
 	}
 	return watchEvery
 }
 
-// stopWatch returns when no look will touch the call any more: after it, the deadlines are the server's again.
+// stopWatch ends the watch. When it returns, no check uses the call any more, and the deadlines
+// are the server's again.
 func (c *call) stopWatch() {
 	c.timer.Stop()
 	c.mu.Lock()
 	c.ended = true
 	c.mu.Unlock()
-	if c.in.ProtoMajor == 1 && c.sent.unread() {
-		// An upload that the upstream did not want to the end: a read that still waits for the caller must not hold its connection.
+	if c.in.ProtoMajor == 1 && c.body.unread() {
+		// The upstream did not read the whole upload: a read that still waits for the caller must
+		// not hold its connection.
 		_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(graceUnread))
 	}
 }
 
-// look is the watch's one glance.
-func (c *call) look() {
-	no := c.may()
+// watch checks the call once.
+func (c *call) watch() {
+	no := c.recheck()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -65,19 +68,19 @@ func (c *call) look() {
 		c.unblock()
 		return
 	case c.tunnel != nil:
-		if c.out.Still != nil {
-			c.timer.Reset(stillEvery)
+		if c.out.Recheck != nil {
+			c.timer.Reset(recheckEvery)
 		}
 		return
 	}
 	limit, reason := c.pool.Idle, errIdle
 	if !c.begun {
 		limit, reason = c.pool.Timeout, errNoAnswer
-		if c.sent.reading.Load() { // the caller is waited for, not the upstream
-			limit, reason = max(c.patience(), limit), errIdle
+		if c.body.reading.Load() { // the caller must send, not the upstream
+			limit, reason = max(c.bodyTimeout(), limit), errIdle
 		}
 	}
-	rest := limit - c.motion.since()
+	rest := limit - c.activity.since()
 	if rest <= 0 {
 		c.cancel(reason)
 		c.unblock()
@@ -86,24 +89,26 @@ func (c *call) look() {
 	if time.Since(c.moved) >= watchEvery/2 {
 		c.extend()
 	}
-	c.timer.Reset(min(rest, c.lookEvery()))
+	c.timer.Reset(min(rest, c.watchInterval()))
 }
 
-// may asks whether the call may go on, without the lock: the answer may have to be looked for.
-func (c *call) may() error {
+// recheck returns why the call may not go on, or nil. It holds no lock, because Recheck may read
+// storage.
+func (c *call) recheck() error {
 	c.mu.Lock()
 	ended := c.ended
 	c.mu.Unlock()
-	if ended || c.out.Still == nil {
+	if ended || c.out.Recheck == nil {
 		return nil
 	}
-	return c.out.Still()
+	return c.out.Recheck()
 }
 
-// patience is how long a caller may pause within its body. What has a length is an upload and flows; what has none may be a stream.
-func (c *call) patience() time.Duration {
+// bodyTimeout returns how long a caller may pause within its body. A body with a length is an
+// upload that should not pause; one without may be a stream.
+func (c *call) bodyTimeout() time.Duration {
 	if c.in.ContentLength > 0 && !c.begun {
-		return min(bodyPatient, c.pool.Idle)
+		return min(uploadIdle, c.pool.Idle)
 	}
 	return c.pool.Idle
 }
@@ -118,32 +123,33 @@ func (c *call) unblock() {
 	if c.begun {
 		_ = rc.SetWriteDeadline(now)
 	}
-	if c.sent.reading.Load() {
+	if c.body.reading.Load() {
 		_ = rc.SetReadDeadline(now)
 	}
 }
 
-// hurry ends a read that waits for the caller when the upstream that it is for has gone, so that the failure is known at once.
-func (c *call) hurry() {
+// interruptRead ends a read that waits for the caller when the upstream is gone, so that the
+// failure is known at once.
+func (c *call) interruptRead() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ended && c.trying && c.sent.reading.Load() {
-		if c.ctx.Err() == nil { // else it is we who closed it
-			c.sent.closed.Store(true)
-			c.sent.hurried.Store(true)
+	if !c.ended && c.inRoundTrip && c.body.reading.Load() {
+		if c.ctx.Err() == nil { // otherwise this server closed it
+			c.body.closed.Store(true)
+			c.body.interrupted.Store(true)
 		}
 		_ = http.NewResponseController(c.w).SetReadDeadline(time.Now())
 	}
 }
 
-// extend moves the server's deadlines beyond the next look, so that it is the watch that ends a call and never a race between both. A
-// writer without deadlines, as in a test, is left as it is.
+// extend moves the server's deadlines beyond the next check, so that the watch ends a call and
+// not the server. Writers without deadlines, as in tests, are left unchanged.
 func (c *call) extend() {
 	c.moved = time.Now()
 	rc, from := http.NewResponseController(c.w), c.moved.Add(watchEvery)
-	var read time.Time // none: nobody reads any more but the server, to learn that the caller has gone
-	if c.sent.unread() {
-		read = from.Add(c.patience())
+	var read time.Time // none: only the server reads, to notice that the caller is gone
+	if c.body.unread() {
+		read = from.Add(c.bodyTimeout())
 	}
 	_ = rc.SetReadDeadline(read)
 	_ = rc.SetWriteDeadline(from.Add(c.pool.Idle))
