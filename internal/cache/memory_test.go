@@ -10,7 +10,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/cache/cachetest"
 )
 
-// A clock that moves when told.
+// clock is a clock that stands still until it is advanced.
 type clock struct{ ns atomic.Int64 }
 
 func (c *clock) now() time.Time              { return time.Unix(1_700_000_000, c.ns.Load()) }
@@ -33,49 +33,50 @@ func TestMemoryIsBounded(t *testing.T) {
 		c.advance(time.Millisecond)
 	}
 	if n := m.Len(); n > 640 {
-		t.Errorf("%d keys are remembered", n)
+		t.Errorf("%d keys are stored", n)
 	}
 }
 
-// Someone who is being limited and keeps asking is not forgotten because strangers come by.
-func TestMemoryKeepsWhoIsActive(t *testing.T) {
+// The counter of a client that is limited and continues to ask is not evicted for those of
+// others.
+func TestMemoryKeepsActiveKeys(t *testing.T) {
 	c := new(clock)
 	m := c.limiter(64 * 16)
 	l := cache.Limit{Max: 1, Window: time.Hour}
 	m.Take(t.Context(), "guesser", l)
 	for i := range 20_000 {
-		m.Take(t.Context(), fmt.Sprint("stranger", i), l)
+		m.Take(t.Context(), fmt.Sprint("other", i), l)
 		if i%10 == 0 {
 			if r, _ := m.Take(t.Context(), "guesser", l); r.Allowed {
-				t.Fatalf("forgotten after %d strangers", i)
+				t.Fatalf("evicted after %d other keys", i)
 			}
 		}
 	}
 }
 
-// Of keys that are equally unused, the ones with nothing owed go first.
+// Of keys that are equally unused, those that have expired are evicted first.
 func TestMemoryEvictsExpiredFirst(t *testing.T) {
 	c := new(clock)
 	m := c.limiter(64 * 4) // four keys a shard
 	long, short := cache.Limit{Max: 1, Window: time.Hour}, cache.Limit{Max: 1, Window: time.Second}
-	var debtors []string
+	var limited []string
 	for i := range 64 {
-		debtors = append(debtors, fmt.Sprint("debtor", i))
-		m.Take(t.Context(), debtors[i], long)
+		limited = append(limited, fmt.Sprint("limited", i))
+		m.Take(t.Context(), limited[i], long)
 	}
 	for i := range 1000 {
-		m.Take(t.Context(), fmt.Sprint("passer-by", i), short)
+		m.Take(t.Context(), fmt.Sprint("expired", i), short)
 		c.advance(2 * time.Second)
 	}
-	kept := 0
-	for _, k := range debtors {
+	stored := 0
+	for _, k := range limited {
 		if r, _ := m.Take(t.Context(), k, long); !r.Allowed {
-			kept++
+			stored++
 		}
 	}
-	// A shard may have drawn more than four debtors; most have not.
-	if kept < 50 {
-		t.Errorf("%d of 64 debtors are remembered", kept)
+	// A shard may have more than four of them; most do not.
+	if stored < 50 {
+		t.Errorf("%d of 64 limited keys are stored", stored)
 	}
 }
 

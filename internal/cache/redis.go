@@ -55,14 +55,16 @@ type Redis struct {
 func OpenRedis(url string, opt RedisOptions) (*Redis, error) {
 	co, err := rueidis.ParseURL(url)
 	if err != nil {
-		return nil, fault.InvalidField("REDIS_URL", "REDIS_URL cannot be read; it looks like redis://user:password@host:6379/0")
+		return nil, fault.InvalidField("REDIS_URL",
+			"REDIS_URL cannot be read; it looks like redis://user:password@host:6379/0")
 	}
 	co.ClientName = "gatehouse"
 	co.DisableCache = true // no client-side cache is used, and servers without RESP3 work too
 	co.Dialer.Timeout = 3 * time.Second
 	client, err := rueidis.NewClient(co)
 	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, err, "Redis at REDIS_URL does not answer; check that it runs and that the address and password are right")
+		return nil, fault.Wrap(fault.Unavailable, err, "Redis at REDIS_URL does not answer; "+
+			"check that it runs and that the address and password are right")
 	}
 	return &Redis{client: client, script: rueidis.NewLuaScript(takeScript), opt: opt}, nil
 }

@@ -19,7 +19,7 @@ func open(t testing.TB, url string, opt cache.RedisOptions) *cache.Redis {
 		opt.Now = time.Now
 	}
 	if opt.Fallback == nil {
-		opt.Fallback = refuse{}
+		opt.Fallback = failing{}
 	}
 	r, err := cache.OpenRedis(url, opt)
 	if err != nil {
@@ -29,17 +29,21 @@ func open(t testing.TB, url string, opt cache.RedisOptions) *cache.Redis {
 	return r
 }
 
-// refuse is a fallback that shows that it was asked.
-type refuse struct{}
+// failing is a fallback whose error shows that it was asked.
+type failing struct{}
 
-func (refuse) Take(context.Context, string, cache.Limit) (cache.Result, error) {
+func (failing) Take(context.Context, string, cache.Limit) (cache.Result, error) {
 	return cache.Result{}, fault.New(fault.Internal, "the fallback was asked")
 }
 
 func TestRedis(t *testing.T) {
 	url := testkit.StartRedis(t).URL()
 	cachetest.Run(t, func(t *testing.T) cachetest.Subject {
-		return cachetest.Subject{Limiter: open(t, url, cache.RedisOptions{}), Wait: time.Sleep, Real: true}
+		return cachetest.Subject{
+			Limiter: open(t, url, cache.RedisOptions{}),
+			Wait:    time.Sleep,
+			Real:    true,
+		}
 	})
 }
 
@@ -84,7 +88,7 @@ func TestRedisOutage(t *testing.T) {
 		if outages.Load() != round+1 {
 			t.Errorf("%d outages reported, want %d", outages.Load(), round+1)
 		}
-		server.Start() // empty: Redis holds only what may be lost
+		server.Start() // empty: what Redis stores may be lost
 		for range 50 {
 			c.advance(redisPause)
 			if take(); recoveries.Load() == round+1 {
@@ -98,11 +102,11 @@ func TestRedisOutage(t *testing.T) {
 	}
 }
 
-// redisPause is longer than the limiter leaves Redis alone in an outage.
+// redisPause is longer than the limiter waits between attempts during an outage.
 const redisPause = 1100 * time.Millisecond
 
 func TestRedisEndedRequest(t *testing.T) {
-	r := open(t, testkit.StartRedis(t).URL(), cache.RedisOptions{OnOutage: func(error) { t.Error("that is no outage") }})
+	r := open(t, testkit.StartRedis(t).URL(), cache.RedisOptions{OnOutage: func(error) { t.Error("an outage was reported") }})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := r.Take(ctx, "k", cache.Limit{Max: 1, Window: time.Hour}); !fault.Is(err, fault.Unavailable) {
@@ -110,7 +114,7 @@ func TestRedisEndedRequest(t *testing.T) {
 	}
 }
 
-func TestOpenRedisRefuses(t *testing.T) {
+func TestOpenRedisErrors(t *testing.T) {
 	for url, want := range map[string]fault.Kind{
 		"redis://:hunter2@127.0.0.1:1": fault.Unavailable,
 		"http://hunter2":               fault.Invalid,

@@ -16,7 +16,7 @@ import (
 
 var _ token.Replays = (*cache.Replays)(nil)
 
-// proofs is a server's memory of proofs.
+// proofs returns the replay cache of a server.
 func proofs(t testing.TB, url string, opt cache.RedisOptions) *cache.Replays {
 	t.Helper()
 	return open(t, url, opt).Replays(token.NewReplays())
@@ -41,7 +41,8 @@ func TestProofWorksOnceAtAllServers(t *testing.T) {
 		key  string
 		want bool
 	}{
-		{a, "k", true}, {a, "k", false}, {b, "k", false}, {b, "other", true}, {a, "other", false}, {a, "", true}, {b, "", false}, {a, "k\x00", true},
+		{a, "k", true}, {a, "k", false}, {b, "k", false}, {b, "other", true}, {a, "other", false},
+		{a, "", true}, {b, "", false}, {a, "k\x00", true},
 	} {
 		if got := first(t, row.at, row.key, now); got != row.want {
 			t.Errorf("%d. %q: %v", i+1, row.key, got)
@@ -49,7 +50,7 @@ func TestProofWorksOnceAtAllServers(t *testing.T) {
 	}
 }
 
-// A server whose clock is behind takes a proof for a while after the others do not.
+// A server whose clock is behind accepts a proof longer than the others.
 func TestProofOutlivesDifferenceOfClocks(t *testing.T) {
 	url := testkit.StartRedis(t).URL()
 	a, b := proofs(t, url, cache.RedisOptions{}), proofs(t, url, cache.RedisOptions{})
@@ -59,7 +60,7 @@ func TestProofOutlivesDifferenceOfClocks(t *testing.T) {
 	}
 	time.Sleep(50 * time.Millisecond)
 	if first(t, b, "k", now.Add(-30*time.Second)) {
-		t.Error("a proof that has just ended works at the other server")
+		t.Error("a proof that has just expired works at the other server")
 	}
 }
 
@@ -67,7 +68,7 @@ func TestRaceOfAProofOverTwoServers(t *testing.T) {
 	url := testkit.StartRedis(t).URL()
 	servers := []*cache.Replays{proofs(t, url, cache.RedisOptions{}), proofs(t, url, cache.RedisOptions{})}
 	for round := range 10 {
-		var won atomic.Int32
+		var added atomic.Int32
 		var wg sync.WaitGroup
 		begin := make(chan bool)
 		for i := range 64 {
@@ -79,27 +80,31 @@ func TestRaceOfAProofOverTwoServers(t *testing.T) {
 					t.Error(err)
 				}
 				if is {
-					won.Add(1)
+					added.Add(1)
 				}
 			})
 		}
 		close(begin)
-		if wg.Wait(); won.Load() != 1 {
-			t.Errorf("round %d: %d of 64 were the first", round, won.Load())
+		if wg.Wait(); added.Load() != 1 {
+			t.Errorf("round %d: %d of 64 added it", round, added.Load())
 		}
 	}
 }
 
-// While Redis is away each server remembers alone, and says so once; what it knew before stays
-// known to it.
+// During an outage of Redis each server stores proofs alone, and reports the outage once; proofs
+// that it stored before still count as used.
 func TestProofsWithoutRedis(t *testing.T) {
 	server := testkit.StartRedis(t)
 	c := new(clock)
 	var outages, recoveries atomic.Int32
-	opt := cache.RedisOptions{Now: c.now, OnOutage: func(error) { outages.Add(1) }, OnRecovery: func() { recoveries.Add(1) }}
+	opt := cache.RedisOptions{
+		Now:        c.now,
+		OnOutage:   func(error) { outages.Add(1) },
+		OnRecovery: func() { recoveries.Add(1) },
+	}
 	r := proofs(t, server.URL(), opt)
 	if !first(t, r, "before", c.now()) {
-		t.Fatal("a new proof was known")
+		t.Fatal("a new proof counts as used")
 	}
 	server.Stop()
 	for _, row := range []struct {
@@ -111,7 +116,7 @@ func TestProofsWithoutRedis(t *testing.T) {
 		}
 	}
 	if outages.Load() != 1 {
-		t.Errorf("%d outages told", outages.Load())
+		t.Errorf("%d outages reported", outages.Load())
 	}
 	server.Start() // empty
 	for i := 0; recoveries.Load() == 0 && i < 50; i++ {
@@ -120,13 +125,13 @@ func TestProofsWithoutRedis(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if recoveries.Load() != 1 {
-		t.Fatalf("%d recoveries told", recoveries.Load())
+		t.Fatalf("%d recoveries reported", recoveries.Load())
 	}
 	if first(t, r, "during", c.now()) {
 		t.Error("a proof of the outage works again")
 	}
 	other := proofs(t, server.URL(), cache.RedisOptions{})
-	for i := range 10 { // another connection to it may still have to be found broken
+	for i := range 10 { // another connection may still be broken
 		c.advance(redisPause)
 		key := fmt.Sprint("after ", i)
 		if first(t, r, key, c.now()) && !first(t, other, key, c.now()) {
@@ -136,14 +141,14 @@ func TestProofsWithoutRedis(t *testing.T) {
 	t.Error("after the outage, proofs are not shared")
 }
 
-// Redis that accepts and says nothing holds no request for long.
+// A Redis that accepts commands and does not answer delays requests only briefly.
 func TestProofsWithSilentRedis(t *testing.T) {
 	server := testkit.StartRedis(t)
 	r := proofs(t, server.URL(), cache.RedisOptions{})
 	server.Freeze()
 	began := time.Now()
 	if !first(t, r, "k", began) || first(t, r, "k", began) {
-		t.Error("the memory of this process does not stand in")
+		t.Error("the cache of this process is not used instead")
 	}
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("it took %s", took)
@@ -151,7 +156,7 @@ func TestProofsWithSilentRedis(t *testing.T) {
 }
 
 func TestProofOfEndedRequest(t *testing.T) {
-	r := proofs(t, testkit.StartRedis(t).URL(), cache.RedisOptions{OnOutage: func(error) { t.Error("that is no outage") }})
+	r := proofs(t, testkit.StartRedis(t).URL(), cache.RedisOptions{OnOutage: func(error) { t.Error("an outage was reported") }})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	now := time.Now()

@@ -86,7 +86,9 @@ func (c *Client) Refresh(ctx context.Context, address string, maxBytes int64) (D
 	})
 }
 
-func (c *Client) get(ctx context.Context, address string, maxBytes int64, due func(*entry, time.Time) bool) (Document, error) {
+func (c *Client) get(
+	ctx context.Context, address string, maxBytes int64, due func(*entry, time.Time) bool,
+) (Document, error) {
 	u, err := c.check(address)
 	if err != nil {
 		return Document{}, err
@@ -123,7 +125,7 @@ func (c *Client) get(ctx context.Context, address string, maxBytes int64, due fu
 func (c *Client) start(e *entry, u *url.URL, maxBytes int64) error {
 	docs := &c.cache
 	if docs.closed || docs.attempts >= maxAttempts {
-		return fault.RetryAfter(fault.Unavailable, time.Second, "too many documents are being fetched; try again in a moment")
+		return tooMany()
 	}
 	done := make(chan struct{})
 	e.attempt = done
@@ -163,13 +165,19 @@ func (c *cache) entry(k key, now time.Time) (*entry, error) {
 	e, ok := c.entries[k]
 	if !ok {
 		if len(c.entries) >= maxEntries && !c.evict() {
-			return nil, fault.RetryAfter(fault.Unavailable, time.Second, "too many documents are being fetched; try again in a moment")
+			return nil, tooMany()
 		}
 		e = &entry{}
 		c.entries[k] = e
 	}
 	e.usedAt = now
 	return e, nil
+}
+
+// tooMany returns the error of a bound that is reached.
+func tooMany() error {
+	return fault.RetryAfter(fault.Unavailable, time.Second,
+		"too many documents are being fetched; try again in a moment")
 }
 
 // evict deletes the entry that was unused for longest, of those without an attempt or a waiting

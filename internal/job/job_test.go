@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// leases is a database's worth of leases in memory.
+// leases is Leases in memory.
 type leases struct {
-	mu   sync.Mutex
-	held map[string]lease
-	err  error
+	mu      sync.Mutex
+	granted map[string]lease
+	err     error
 }
 
 type lease struct {
@@ -22,23 +22,25 @@ type lease struct {
 	until  time.Time
 }
 
-func (l *leases) AcquireLease(_ context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error) {
+func (l *leases) AcquireLease(
+	_ context.Context, name, holder string, ttl time.Duration, now time.Time,
+) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return false, l.err
 	}
-	if h, ok := l.held[name]; ok && h.holder != holder && now.Before(h.until) {
+	if h, ok := l.granted[name]; ok && h.holder != holder && now.Before(h.until) {
 		return false, nil
 	}
-	if l.held == nil {
-		l.held = map[string]lease{}
+	if l.granted == nil {
+		l.granted = map[string]lease{}
 	}
-	l.held[name] = lease{holder, now.Add(ttl)}
+	l.granted[name] = lease{holder, now.Add(ttl)}
 	return true, nil
 }
 
-// count is a job that counts its runs and notes when they were.
+// count is a job that stores the times of its runs.
 type count struct {
 	mu   sync.Mutex
 	runs []time.Time
@@ -53,7 +55,7 @@ func (c *count) run(_ context.Context, now time.Time) error {
 
 func (c *count) n() int { c.mu.Lock(); defer c.mu.Unlock(); return len(c.runs) }
 
-// during lets runners work for some time of the bubble's clock, and stops them.
+// during runs runners for some time of the fake clock, and stops them.
 func during(t *testing.T, d time.Duration, runners ...*Runner) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -123,22 +125,22 @@ func TestAnotherServerTakesOver(t *testing.T) {
 		}
 		during(t, time.Minute, second)
 		if b.n() == 0 {
-			t.Error("nobody took over")
+			t.Error("the other server did not take over")
 		}
 	})
 }
 
-func TestFailuresAreReportedAndDoNotStopIt(t *testing.T) {
+func TestFailuresAreReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		var told []error
+		var reported []error
 		r := &Runner{Leases: &leases{}, Holder: "a", OnError: func(name string, err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if name != "shaky" {
-				t.Errorf("blamed %s", name)
+				t.Errorf("an error of %s", name)
 			}
-			told = append(told, err)
+			reported = append(reported, err)
 		}}
 		var c count
 		runs, broken := 0, errors.New("disk full")
@@ -150,55 +152,64 @@ func TestFailuresAreReportedAndDoNotStopIt(t *testing.T) {
 		}})
 		r.Add(Job{"steady", time.Minute, c.run})
 		during(t, 10*time.Minute, r)
-		if len(told) != runs || runs < 8 || c.n() < 8 {
-			t.Fatalf("%d reports of %d runs; %d runs of the other job", len(told), runs, c.n())
+		if len(reported) != runs || runs < 8 || c.n() < 8 {
+			t.Fatalf("%d reports of %d runs; %d runs of the other job", len(reported), runs, c.n())
 		}
 		var p *PanicError
-		if !errors.As(told[0], &p) || p.Value != "oh" || !strings.Contains(string(p.Stack), "job_test.go") || p.Error() != "panic: oh" {
-			t.Errorf("%v", told[0])
+		if !errors.As(reported[0], &p) || p.Value != "oh" || p.Error() != "panic: oh" ||
+			!strings.Contains(string(p.Stack), "job_test.go") {
+			t.Errorf("%v", reported[0])
 		}
-		if !errors.Is(told[1], broken) {
-			t.Errorf("%v", told[1])
+		if !errors.Is(reported[1], broken) {
+			t.Errorf("%v", reported[1])
 		}
 	})
 }
 
-func TestLeaseTrouble(t *testing.T) {
+func TestLeaseErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []error
+		var reported []error
 		down := errors.New("no database")
-		r := &Runner{Leases: &leases{err: down}, Holder: "a", OnError: func(_ string, err error) { told = append(told, err) }}
+		r := &Runner{
+			Leases:  &leases{err: down},
+			Holder:  "a",
+			OnError: func(_ string, err error) { reported = append(reported, err) },
+		}
 		var c count
 		r.Add(Job{"sweep", time.Minute, c.run})
 		during(t, 3*time.Minute, r)
-		if c.n() != 0 || len(told) == 0 || !errors.Is(told[0], down) {
-			t.Errorf("%d runs without a lease; %v", c.n(), told)
+		if c.n() != 0 || len(reported) == 0 || !errors.Is(reported[0], down) {
+			t.Errorf("%d runs without a lease; %v", c.n(), reported)
 		}
 	})
 }
 
 func TestRunEndsBeforeTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told error
-		r := &Runner{Leases: &leases{}, Holder: "a", OnError: func(_ string, err error) { told = err }}
+		var reported error
+		r := &Runner{Leases: &leases{}, Holder: "a", OnError: func(_ string, err error) { reported = err }}
 		r.Add(Job{"slow", time.Second, func(ctx context.Context, _ time.Time) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}})
 		during(t, 90*time.Second, r)
-		if !errors.Is(told, context.DeadlineExceeded) || !strings.Contains(told.Error(), "did not end within 1m0s") {
-			t.Errorf("%v", told)
+		if !errors.Is(reported, context.DeadlineExceeded) || !strings.Contains(reported.Error(), "did not end within 1m0s") {
+			t.Errorf("%v", reported)
 		}
 	})
 }
 
 func TestStopsCleanly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &Runner{Leases: &leases{}, Holder: "a", OnError: func(_ string, err error) { t.Errorf("reported: %v", err) }}
+		r := &Runner{
+			Leases:  &leases{},
+			Holder:  "a",
+			OnError: func(_ string, err error) { t.Errorf("reported: %v", err) },
+		}
 		ended := false
 		r.Add(Job{"long", time.Minute, func(ctx context.Context, _ time.Time) error {
 			<-ctx.Done()
-			time.Sleep(time.Second) // what it takes to put things away
+			time.Sleep(time.Second) // of cleaning up
 			ended = true
 			return ctx.Err()
 		}})
@@ -209,7 +220,7 @@ func TestStopsCleanly(t *testing.T) {
 	})
 }
 
-func TestOwnClock(t *testing.T) {
+func TestClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		then := time.Unix(1, 0)
 		r := &Runner{Leases: &leases{}, Holder: "a", Now: func() time.Time { return then }}
@@ -225,10 +236,13 @@ func TestOwnClock(t *testing.T) {
 	})
 }
 
-func TestAddRefuses(t *testing.T) {
+func TestAddPanics(t *testing.T) {
 	run := func(context.Context, time.Time) error { return nil }
 	for name, j := range map[string]Job{
-		"name": {"", time.Hour, run}, "period": {"x", 0, run}, "run": {"x", time.Hour, nil}, "twice": {"sweep", time.Hour, run},
+		"name":   {"", time.Hour, run},
+		"period": {"x", 0, run},
+		"run":    {"x", time.Hour, nil},
+		"twice":  {"sweep", time.Hour, run},
 	} {
 		func() {
 			defer func() {

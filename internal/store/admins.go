@@ -18,9 +18,9 @@ func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// keepAdmin returns a Conflict with admin.ReasonLastAdministrator if the user is the last active
-// administrator, who is about to be disabled or deleted. It holds a lock until the transaction ends,
-// so that two administrators cannot be removed at once.
+// keepAdmin returns a Conflict with admin.ReasonLastAdministrator if the user, whom the
+// transaction disables or deletes, is the last active administrator. It locks a row until the
+// transaction ends, so that two administrators cannot be removed at once.
 func keepAdmin(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 	const lock = "INSERT INTO meta (name, value) VALUES ('administrators', '') " +
 		"ON CONFLICT (name) DO UPDATE SET value = meta.value"

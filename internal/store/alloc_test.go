@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
 
-// The reads of hot requests cost the rows of the driver, the entity, and one list of
+// The reads of frequent requests allocate the rows of the driver, the entity and one list of
 // destinations.
 func TestReadAllocations(t *testing.T) {
 	if raceEnabled {
@@ -26,16 +26,30 @@ func TestReadAllocations(t *testing.T) {
 		}
 	}
 	u := &identity.User{
-		ID: "u", Username: "ada", Email: "ada@example.org", Roles: []string{"staff"}, Address: identity.Address{Locality: "Paris"},
-		CreatedAt: now, UpdatedAt: now,
+		ID:        "u",
+		Username:  "ada",
+		Email:     "ada@example.org",
+		Roles:     []string{"staff"},
+		Address:   identity.Address{Locality: "Paris"},
+		CreatedAt: now,
+		UpdatedAt: now,
 	}
 	must(db.CreateUser(ctx, u))
 	must(db.CreateClient(ctx, &client.Client{ID: "c", Scopes: []string{"openid"}, CreatedAt: now}))
 	s := identity.NewSession(u.ID, []string{"pwd"}, now, time.Hour, "192.0.2.1", "Browser/1")
 	must(db.PutSession(ctx, "cookie", s, false, false))
 	g := &oauth.Grant{
-		ID: oauth.GrantID(secret.NewID(now)), Client: "c", User: u.ID, Session: s.ID, Kind: "authorization_code",
-		Scopes: []string{"openid", "email"}, RefreshHash: "r", AuthTime: now, AMR: []string{"pwd"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+		ID:          oauth.GrantID(secret.NewID(now)),
+		Client:      "c",
+		User:        u.ID,
+		Session:     s.ID,
+		Kind:        "authorization_code",
+		Scopes:      []string{"openid", "email"},
+		RefreshHash: "r",
+		AuthTime:    now,
+		AMR:         []string{"pwd"},
+		CreatedAt:   now,
+		ExpiresAt:   now.Add(time.Hour),
 	}
 	must(db.PutGrant(ctx, g))
 	for _, c := range []struct {

@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
 
-// What a token request writes, and what a refresh costs, by many callers at once.
+// BenchmarkStore measures what token requests write and what a refresh costs, with many callers.
 func BenchmarkStore(b *testing.B) {
 	for name, url := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
 		db := storetest.Open(b, store.Options{URL: url(b)})
@@ -25,22 +25,39 @@ func BenchmarkStore(b *testing.B) {
 		var n atomic.Int64
 		grant := func() *oauth.Grant {
 			return &oauth.Grant{
-				ID: oauth.GrantID(fmt.Sprint(n.Add(1))), Client: "c", Kind: "client_credentials", CreatedAt: now, LastUsedAt: now,
-				RefreshHash: "r", ExpiresAt: now.Add(time.Hour), AbsoluteEnd: now.Add(time.Hour),
+				ID:          oauth.GrantID(fmt.Sprint(n.Add(1))),
+				Client:      "c",
+				Kind:        "client_credentials",
+				CreatedAt:   now,
+				LastUsedAt:  now,
+				RefreshHash: "r",
+				ExpiresAt:   now.Add(time.Hour),
+				AbsoluteEnd: now.Add(time.Hour),
 			}
 		}
 		b.Run(name+"/PutGrant", func(b *testing.B) {
 			parallel(b, func() error {
-				return db.PutGrant(b.Context(), grant(), audit.Event{At: now, Type: audit.AccessTokenIssued, Client: "c"})
+				return db.PutGrant(b.Context(), grant(), audit.Event{
+					At:     now,
+					Type:   audit.AccessTokenIssued,
+					Client: "c",
+				})
 			})
 		})
-		b.Run(name+"/TurnRefresh", func(b *testing.B) {
+		b.Run(name+"/RotateRefresh", func(b *testing.B) {
 			g := grant()
 			if err := db.PutGrant(b.Context(), g); err != nil {
 				b.Fatal(err)
 			}
 			parallel(b, func() error {
-				err := db.RotateRefresh(b.Context(), oauth.RefreshRotation{Grant: g.ID, Client: "c", Old: "r", New: "r", Now: now, ExpiresAt: now.Add(time.Hour)})
+				err := db.RotateRefresh(b.Context(), oauth.RefreshRotation{
+					Grant:     g.ID,
+					Client:    "c",
+					Old:       "r",
+					New:       "r",
+					Now:       now,
+					ExpiresAt: now.Add(time.Hour),
+				})
 				return err
 			})
 		})

@@ -41,7 +41,9 @@ var (
 
 // PutBFFSession stores a browser app's new session under the hash of its cookie. It returns
 // Consumed if the session's grant has ended meanwhile.
-func (d *DB) PutBFFSession(ctx context.Context, h secret.Hash, s *session.Session, ev ...audit.Event) error {
+func (d *DB) PutBFFSession(
+	ctx context.Context, h secret.Hash, s *session.Session, ev ...audit.Event,
+) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, insertBFFSession, bffSessionTable.args(s, h)...)
 		if err == nil && n == 0 {
@@ -53,7 +55,9 @@ func (d *DB) PutBFFSession(ctx context.Context, h secret.Hash, s *session.Sessio
 
 // BFFSession reads a browser app's session by the hash of its cookie, if it is neither past its
 // absolute end nor idle for longer than idle, or NotFound.
-func (d *DB) BFFSession(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*session.Session, error) {
+func (d *DB) BFFSession(
+	ctx context.Context, h secret.Hash, now time.Time, idle time.Duration,
+) (*session.Session, error) {
 	row := d.sql.Row(ctx, selectBFFSession, h, unixMilli(now), seenSince(now, idle))
 	s, err := bffSessionTable.scan(row)
 	return s, asNotFound(err, "session")
@@ -61,7 +65,9 @@ func (d *DB) BFFSession(ctx context.Context, h secret.Hash, now time.Time, idle 
 
 // ClaimBFFSession lets one server refresh a session's tokens, until a time. It returns Consumed
 // if another one is refreshing them, or has done so since that version was read.
-func (d *DB) ClaimBFFSession(ctx context.Context, id string, version int64, now, until time.Time) error {
+func (d *DB) ClaimBFFSession(
+	ctx context.Context, id string, version int64, now, until time.Time,
+) error {
 	n, err := d.sql.Exec(ctx, "UPDATE app_sessions SET busy_until = $1"+
 		" WHERE id = $2 AND version = $3 AND busy_until <= $4 AND expires_at > $4",
 		unixMilli(until), id, version, unixMilli(now))
@@ -72,7 +78,9 @@ func (d *DB) ClaimBFFSession(ctx context.Context, id string, version int64, now,
 }
 
 // ReleaseBFFSession ends a claim without new tokens, so that another server may try at once.
-func (d *DB) ReleaseBFFSession(ctx context.Context, id string, version int64, until time.Time) error {
+func (d *DB) ReleaseBFFSession(
+	ctx context.Context, id string, version int64, until time.Time,
+) error {
 	_, err := d.sql.Exec(ctx, "UPDATE app_sessions SET busy_until = 0 WHERE id = $1 AND version = $2 AND busy_until = $3",
 		id, version, unixMilli(until))
 	return err
@@ -98,7 +106,9 @@ func (d *DB) TouchBFFSession(ctx context.Context, id string, now time.Time) erro
 
 // EndBFFSession ends a browser app's session and its grant, in one transaction. It returns
 // NotFound if the session has ended before, and records nothing.
-func (d *DB) EndBFFSession(ctx context.Context, s *session.Session, now time.Time, ev ...audit.Event) error {
+func (d *DB) EndBFFSession(
+	ctx context.Context, s *session.Session, now time.Time, ev ...audit.Event,
+) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM app_sessions WHERE id = $1", s.ID)
 		if err := requireOne(n, err, "session"); err != nil {

@@ -124,8 +124,8 @@ func (d *DB) Follow(ctx context.Context) error {
 	}
 }
 
-// refreshWithin calls refresh with a timeout: while it waits for a connection that is dead without
-// notice, it has the lock that all other changes need.
+// refreshWithin calls refresh with a timeout: while it waits for a connection that is dead
+// without notice, it has the lock that all other changes need.
 func (d *DB) refreshWithin(ctx context.Context, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

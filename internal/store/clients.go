@@ -105,7 +105,9 @@ func (d *DB) loadClients(ctx context.Context) error {
 
 // changeClients runs a change of clients. It locks the topic's row first, so that such changes
 // come one after another.
-func (d *DB) changeClients(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) ([]oauth.Revocation, error)) error {
+func (d *DB) changeClients(
+	ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) ([]oauth.Revocation, error),
+) error {
 	err := d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if _, err := bump(ctx, tx, TopicClients, 1); err != nil {
 			return nil, err
@@ -163,7 +165,9 @@ func (d *DB) UpdateClient(ctx context.Context, old, new *client.Client, ev ...au
 }
 
 // DeleteClient deletes a client with its grants, codes and consents, and revokes its tokens.
-func (d *DB) DeleteClient(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error {
+func (d *DB) DeleteClient(
+	ctx context.Context, id client.ID, now time.Time, ev ...audit.Event,
+) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM clients WHERE id = $1", id)
 		if err := requireOne(n, err, "client"); err != nil {
@@ -178,7 +182,9 @@ func (d *DB) DeleteClient(ctx context.Context, id client.ID, now time.Time, ev .
 
 // AddSecret adds a secret to a client. The newest maxSecrets of its secrets stay, the new one
 // included; the former ones among them expire at oldExpires, unless they expire earlier.
-func (d *DB) AddSecret(ctx context.Context, id client.ID, s client.Secret, maxSecrets int, oldExpires time.Time, ev ...audit.Event) error {
+func (d *DB) AddSecret(
+	ctx context.Context, id client.ID, s client.Secret, maxSecrets int, oldExpires time.Time, ev ...audit.Event,
+) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "UPDATE clients SET updated_at = $1 WHERE id = $2", unixMilli(s.CreatedAt), id)
 		if err := requireOne(n, err, "client"); err != nil {
@@ -209,7 +215,9 @@ type ClientQuery = admin.ClientQuery
 
 // ListClients returns clients by name, from memory, and the number of clients that the query
 // selects in all. The values are shared and must not be changed.
-func (d *DB) ListClients(_ context.Context, q ClientQuery) (clients []*client.Client, total int, err error) {
+func (d *DB) ListClients(
+	_ context.Context, q ClientQuery,
+) (clients []*client.Client, total int, err error) {
 	search := strings.ToLower(strings.TrimSpace(q.Search))
 	for _, c := range *d.memory.clients.Load() {
 		if strings.Contains(strings.ToLower(c.Name), search) || strings.Contains(strings.ToLower(string(c.ID)), search) {

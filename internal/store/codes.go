@@ -193,7 +193,9 @@ func (d *DB) ConsumeCode(ctx context.Context, h secret.Hash, now time.Time) erro
 // RedeemCode uses a code and stores its grant, in one transaction. It returns Consumed if the
 // code was used before or has expired, and stores nothing; Denied if what the grant depends on
 // has been revoked, and the code is used.
-func (d *DB) RedeemCode(ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event) error {
+func (d *DB) RedeemCode(
+	ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event,
+) error {
 	return d.redeem(ctx, g, ev, func(tx sqldb.Tx) (bool, error) {
 		n, err := tx.Exec(ctx, consumeCode, unixMilli(now), h)
 		return n == 1, err
@@ -202,7 +204,9 @@ func (d *DB) RedeemCode(ctx context.Context, h secret.Hash, g *oauth.Grant, now 
 
 // redeem consumes something, stores the grant that it stands for and writes the events, in one
 // transaction.
-func (d *DB) redeem(ctx context.Context, g *oauth.Grant, ev []audit.Event, consume func(sqldb.Tx) (bool, error)) error {
+func (d *DB) redeem(
+	ctx context.Context, g *oauth.Grant, ev []audit.Event, consume func(sqldb.Tx) (bool, error),
+) error {
 	revoked := false
 	err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		revoked = false

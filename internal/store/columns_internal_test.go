@@ -58,7 +58,8 @@ func testFields[T any](t *testing.T, table *table[T], faces []field.Field[T], in
 	}
 }
 
-// leaves calls f with every field of a struct type, and instead of a struct field with its fields.
+// leaves calls f with every field of a struct type, and instead of a struct field with its
+// fields.
 func leaves(typ reflect.Type, path []int, f func(name string, index []int)) {
 	for i := range typ.NumField() {
 		field, index := typ.Field(i), append(slices.Clone(path), i)

@@ -50,7 +50,9 @@ func (d *DB) UserConsents(ctx context.Context, u identity.UserID) ([]oauth.Conse
 }
 
 // DeleteConsent deletes a user's consent to a client, and ends the client's grants of that user.
-func (d *DB) DeleteConsent(ctx context.Context, u identity.UserID, c client.ID, now time.Time, ev ...audit.Event) error {
+func (d *DB) DeleteConsent(
+	ctx context.Context, u identity.UserID, c client.ID, now time.Time, ev ...audit.Event,
+) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM consents WHERE user_id = $1 AND client_id = $2", u, c)
 		if err != nil {

@@ -45,7 +45,9 @@ func (d *DB) PutCredential(ctx context.Context, c *identity.Credential, ev ...au
 
 // ConfirmCredential marks a credential confirmed, once. It returns Consumed if it is confirmed
 // already.
-func (d *DB) ConfirmCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time, ev ...audit.Event) error {
+func (d *DB) ConfirmCredential(
+	ctx context.Context, id identity.CredentialID, step int64, now time.Time, ev ...audit.Event,
+) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, "UPDATE credentials SET confirmed_at = $1, last_used_at = $1, last_step = $2"+
 			" WHERE id = $3 AND confirmed_at = 0", unixMilli(now), step, id)
@@ -58,7 +60,9 @@ func (d *DB) ConfirmCredential(ctx context.Context, id identity.CredentialID, st
 
 // AdvanceCredential moves Counter forward. It returns Consumed if step is not newer than the
 // stored one (RFC 6238 §5.2).
-func (d *DB) AdvanceCredential(ctx context.Context, id identity.CredentialID, step int64, now time.Time) error {
+func (d *DB) AdvanceCredential(
+	ctx context.Context, id identity.CredentialID, step int64, now time.Time,
+) error {
 	n, err := d.sql.Exec(ctx, "UPDATE credentials SET last_step = $1, last_used_at = $2 WHERE id = $3 AND last_step < $1",
 		step, unixMilli(now), id)
 	if err != nil || n > 0 {
@@ -81,7 +85,9 @@ func credentialError(ctx context.Context, c sqldb.Conn, id identity.CredentialID
 
 // DeleteCredentials deletes a user's credentials of a kind, and with the last confirmed one the
 // backup codes.
-func (d *DB) DeleteCredentials(ctx context.Context, id identity.UserID, kind string, ev ...audit.Event) error {
+func (d *DB) DeleteCredentials(
+	ctx context.Context, id identity.UserID, kind string, ev ...audit.Event,
+) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		_, err := tx.Exec(ctx, "DELETE FROM credentials WHERE user_id = $1 AND kind = $2", id, kind)
 		if err != nil {
@@ -100,7 +106,9 @@ func (d *DB) DeleteUnconfirmed(ctx context.Context, id identity.UserID, kind str
 }
 
 // PutBackupCodes replaces a user's backup codes.
-func (d *DB) PutBackupCodes(ctx context.Context, id identity.UserID, codes []secret.Hash, now time.Time, ev ...audit.Event) error {
+func (d *DB) PutBackupCodes(
+	ctx context.Context, id identity.UserID, codes []secret.Hash, now time.Time, ev ...audit.Event,
+) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		// The lock keeps two sets apart that are stored at once: the later one replaces the
 		// other.
@@ -123,7 +131,9 @@ func (d *DB) PutBackupCodes(ctx context.Context, id identity.UserID, codes []sec
 
 // ConsumeBackupCode uses a backup code. It returns Consumed if it was used before, and NotFound
 // if the user has no such code.
-func (d *DB) ConsumeBackupCode(ctx context.Context, id identity.UserID, h secret.Hash, now time.Time) error {
+func (d *DB) ConsumeBackupCode(
+	ctx context.Context, id identity.UserID, h secret.Hash, now time.Time,
+) error {
 	n, err := d.sql.Exec(ctx, "UPDATE backup_codes SET used_at = $1 WHERE user_id = $2 AND hash = $3 AND used_at = 0",
 		unixMilli(now), id, h)
 	if err != nil || n > 0 {

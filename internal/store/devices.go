@@ -68,7 +68,9 @@ func (d *DB) PutDevice(ctx context.Context, v *oauth.Device, ev ...audit.Event) 
 
 // DeviceByUserCode reads a pending, unexpired authorization by the normalised user code, or
 // NotFound.
-func (d *DB) DeviceByUserCode(ctx context.Context, userCode string, now time.Time) (*oauth.Device, error) {
+func (d *DB) DeviceByUserCode(
+	ctx context.Context, userCode string, now time.Time,
+) (*oauth.Device, error) {
 	v, err := deviceTable.scan(d.sql.Row(ctx, selectByUserCode, clean(userCode), unixMilli(now)))
 	return v, asNotFound(err, "code")
 }
@@ -94,7 +96,8 @@ func (d *DB) DecideDevice(ctx context.Context, v oauth.DeviceDecision, ev ...aud
 		if err != nil || n > 0 {
 			return err
 		}
-		decided, err := exists(ctx, tx, "SELECT 1 FROM devices WHERE user_code = $1 AND state <> 'pending' AND expires_at > $2",
+		decided, err := exists(ctx, tx, "SELECT 1 FROM devices"+
+			" WHERE user_code = $1 AND state <> 'pending' AND expires_at > $2",
 			clean(v.UserCode), unixMilli(v.Now))
 		if err == nil && decided {
 			return consumed("code")
@@ -106,7 +109,9 @@ func (d *DB) DecideDevice(ctx context.Context, v oauth.DeviceDecision, ev ...aud
 // PollDevice answers one poll by the device. The row's state chooses the statement; only the
 // statement, which repeats the condition, decides. If the row changed in between, it is read
 // again.
-func (d *DB) PollDevice(ctx context.Context, h secret.Hash, client client.ID, now time.Time) (*oauth.DevicePoll, error) {
+func (d *DB) PollDevice(
+	ctx context.Context, h secret.Hash, client client.ID, now time.Time,
+) (*oauth.DevicePoll, error) {
 	for range 3 {
 		v, err := deviceTable.scan(d.sql.Row(ctx, selectDevice, h, client))
 		if err != nil {
@@ -133,7 +138,9 @@ func (d *DB) PollDevice(ctx context.Context, h secret.Hash, client client.ID, no
 
 // pollPending notes the time of a poll of a pending authorization, and lengthens its interval if
 // the poll came too soon.
-func (d *DB) pollPending(ctx context.Context, h secret.Hash, now time.Time) (*oauth.DevicePoll, error) {
+func (d *DB) pollPending(
+	ctx context.Context, h secret.Hash, now time.Time,
+) (*oauth.DevicePoll, error) {
 	var p oauth.DevicePoll
 	err := d.sql.Row(ctx, notePoll, unixMilli(now.Add(pollSlack)), unixMilli(now), slowDownBy.Milliseconds(), h).
 		Scan(append(deviceTable.dest(nil, &p.Device), &p.TooFast)...)
@@ -161,7 +168,9 @@ func (d *DB) pollApproved(ctx context.Context, h secret.Hash) (*oauth.DevicePoll
 // RedeemDevice deletes an approved authorization and stores its grant, in one transaction. Of
 // concurrent callers one finds the row; the others get Consumed. It returns Denied if what the
 // grant depends on has been revoked, and the authorization is gone.
-func (d *DB) RedeemDevice(ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event) error {
+func (d *DB) RedeemDevice(
+	ctx context.Context, h secret.Hash, g *oauth.Grant, now time.Time, ev ...audit.Event,
+) error {
 	return d.redeem(ctx, g, ev, func(tx sqldb.Tx) (bool, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM devices WHERE hash = $1 AND state = 'approved' AND expires_at > $2",
 			h, unixMilli(now))

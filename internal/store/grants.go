@@ -101,7 +101,9 @@ func (d *DB) Grant(ctx context.Context, id oauth.GrantID) (*oauth.Grant, error) 
 
 // GrantAndUser reads a grant that has not ended, together with its user, in one round trip: each
 // refresh waits for it. The user is nil for a grant of a client that acts for itself.
-func (d *DB) GrantAndUser(ctx context.Context, id oauth.GrantID) (*oauth.Grant, *identity.User, error) {
+func (d *DB) GrantAndUser(
+	ctx context.Context, id oauth.GrantID,
+) (*oauth.Grant, *identity.User, error) {
 	var g oauth.Grant
 	var u identity.User
 	dest := make([]any, 0, len(grantTable.columns)+len(userTable.columns))
@@ -118,7 +120,8 @@ func (d *DB) GrantAndUser(ctx context.Context, id oauth.GrantID) (*oauth.Grant, 
 
 // rotateRefresh replaces the hash only if it still is the one presented. Of concurrent callers
 // with one token the first replaces it; the others find another hash.
-const rotateRefresh = "UPDATE grants SET prev_hash = CASE WHEN refresh_hash = $1 THEN prev_hash ELSE refresh_hash END," +
+const rotateRefresh = "UPDATE grants SET" +
+	" prev_hash = CASE WHEN refresh_hash = $1 THEN prev_hash ELSE refresh_hash END," +
 	" rotated_at = CASE WHEN refresh_hash = $1 THEN rotated_at ELSE CAST($2 AS BIGINT) END," +
 	" refresh_hash = $1, last_used_at = $2, expires_at = CASE" +
 	" WHEN absolute_end <> 0 AND absolute_end < CAST($3 AS BIGINT) THEN absolute_end ELSE CAST($3 AS BIGINT) END," +
@@ -180,7 +183,9 @@ func (d *DB) rotate(ctx context.Context, r oauth.RefreshRotation, ev []audit.Eve
 
 // EndGrant ends a grant and appends its revocation. For a grant that has ended before it records
 // nothing but the events, and returns nil.
-func (d *DB) EndGrant(ctx context.Context, id oauth.GrantID, now time.Time, ev ...audit.Event) error {
+func (d *DB) EndGrant(
+	ctx context.Context, id oauth.GrantID, now time.Time, ev ...audit.Event,
+) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if _, err := tx.Exec(ctx, "DELETE FROM grants WHERE id = $1", id); err != nil {
 			return nil, err
@@ -194,13 +199,17 @@ func (d *DB) EndGrant(ctx context.Context, id oauth.GrantID, now time.Time, ev .
 }
 
 // UserGrants returns a user's grants that have not ended, the one used last first.
-func (d *DB) UserGrants(ctx context.Context, user identity.UserID, now time.Time) ([]oauth.Grant, error) {
+func (d *DB) UserGrants(
+	ctx context.Context, user identity.UserID, now time.Time,
+) ([]oauth.Grant, error) {
 	return list(ctx, d.sql, grantTable.scan, selectUserGrants, user, unixMilli(now))
 }
 
 // EndUserGrant ends a grant of that user. It returns NotFound if the grant is another user's, or
 // has ended.
-func (d *DB) EndUserGrant(ctx context.Context, user identity.UserID, id oauth.GrantID, now time.Time, ev ...audit.Event) error {
+func (d *DB) EndUserGrant(
+	ctx context.Context, user identity.UserID, id oauth.GrantID, now time.Time, ev ...audit.Event,
+) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM grants WHERE id = $1 AND user_id = $2", id, user)
 		if err := requireOne(n, err, "authorization"); err != nil {

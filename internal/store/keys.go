@@ -77,7 +77,9 @@ func (d *DB) AddKey(ctx context.Context, k jose.StoredKey, ev ...audit.Event) er
 // RetireKeys ends the signing of keys at retiredAt and their publication at expiresAt. A key that
 // has been retired before keeps the earlier times. It returns NotFound if one of the keys does
 // not exist; then it changes none.
-func (d *DB) RetireKeys(ctx context.Context, ids []string, retiredAt, expiresAt time.Time, ev ...audit.Event) error {
+func (d *DB) RetireKeys(
+	ctx context.Context, ids []string, retiredAt, expiresAt time.Time, ev ...audit.Event,
+) error {
 	return d.changeKeys(ctx, ev, func(tx sqldb.Tx) error {
 		for _, id := range ids {
 			n, err := tx.Exec(ctx, "UPDATE keys SET retired_at = CASE"+
@@ -95,7 +97,9 @@ func (d *DB) RetireKeys(ctx context.Context, ids []string, retiredAt, expiresAt 
 
 // RotateKeys adds a key and retires others in one change. It returns Conflict if one of the
 // others has been retired meanwhile.
-func (d *DB) RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time, ev ...audit.Event) error {
+func (d *DB) RotateKeys(
+	ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time, ev ...audit.Event,
+) error {
 	return d.changeKeys(ctx, ev, func(tx sqldb.Tx) error {
 		for _, id := range retire {
 			n, err := tx.Exec(ctx, "UPDATE keys SET retired_at = $1, expires_at = $2 WHERE id = $3 AND retired_at = 0",

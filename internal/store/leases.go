@@ -7,7 +7,9 @@ import (
 
 // AcquireLease takes a named lease for a holder, or renews it. It reports whether the holder has
 // the lease until now+ttl. Of several processes that ask at once, one gets it.
-func (d *DB) AcquireLease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error) {
+func (d *DB) AcquireLease(
+	ctx context.Context, name, holder string, ttl time.Duration, now time.Time,
+) (bool, error) {
 	n, err := d.sql.Exec(ctx, "INSERT INTO leases (name, holder, until) VALUES ($1, $2, $3)"+
 		" ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until"+
 		" WHERE leases.holder = excluded.holder OR leases.until <= $4",

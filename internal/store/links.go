@@ -71,7 +71,9 @@ func useLink(ctx context.Context, tx sqldb.Tx, h secret.Hash, now time.Time) (*l
 
 // CompleteSetup uses the set-up link and creates the first administrator. It deletes all other
 // set-up links: there is one first administrator.
-func (d *DB) CompleteSetup(ctx context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event) error {
+func (d *DB) CompleteSetup(
+	ctx context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event,
+) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		l, err := useLink(ctx, tx, h, now)
 		if err != nil {

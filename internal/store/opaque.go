@@ -99,7 +99,8 @@ func (d *DB) PutOpaque(ctx context.Context, h secret.Hash, t *oauth.AccessToken)
 // revocations: see Revoked.
 func (d *DB) Opaque(ctx context.Context, h secret.Hash, now time.Time) (*oauth.AccessToken, error) {
 	var text string
-	err := d.sql.Row(ctx, "SELECT data FROM opaque_tokens WHERE hash = $1 AND expires_at > $2", h, unixMilli(now)).Scan(&text)
+	row := d.sql.Row(ctx, "SELECT data FROM opaque_tokens WHERE hash = $1 AND expires_at > $2", h, unixMilli(now))
+	err := row.Scan(&text)
 	if err != nil {
 		return nil, asNotFound(err, "token")
 	}

@@ -21,9 +21,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
 
-// forbidden is what one of the engines does not know, or understands differently.
+// forbidden is what one of the engines does not know, or interprets differently.
 var forbidden = map[string]*regexp.Regexp{
-	"a clock of the database":    regexp.MustCompile(`(?i)\b(now\s*\(|current_timestamp|current_date|datetime\s*\(|strftime)`),
+	"a clock of the database":    regexp.MustCompile(`(?i)\b(now\s*\(|current_(timestamp|date)|datetime\s*\(|strftime)`),
 	"a PostgreSQL cast":          regexp.MustCompile(`::`),
 	"ILIKE":                      regexp.MustCompile(`(?i)\bilike\b`),
 	"an array comparison":        regexp.MustCompile(`(?i)=\s*(any|all)\b`),
@@ -36,7 +36,7 @@ var forbidden = map[string]*regexp.Regexp{
 	"a type that is not our own": regexp.MustCompile(`(?i)\b(integer|int|smallint|bytea|blob|varchar|timestamp|timestamptz|serial|jsonb?|uuid|real|numeric)\b[ ,\n]+(not null|null|primary|default|references)`),
 }
 
-// isSQL tells a statement, or a part of one, from other text.
+// isSQL matches a statement, or a part of one, and no other text.
 var isSQL = regexp.MustCompile(`\b(SELECT .* FROM|SELECT \$1|INSERT INTO|UPDATE \w+ SET|DELETE FROM|ON CONFLICT|CREATE (UNIQUE )?(TABLE|INDEX)|NOT EXISTS|CASE WHEN)\b`)
 
 func TestSQLIsPortable(t *testing.T) {
@@ -82,7 +82,7 @@ func inOrder(t *testing.T, at, text string) {
 	}
 }
 
-// statements collects the SQL in this package's source, with constants put together.
+// statements returns the SQL in this package's source by its position, with constants joined.
 func statements(t *testing.T) map[string]string {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -127,7 +127,7 @@ func statements(t *testing.T) map[string]string {
 	return out
 }
 
-// fold evaluates a text put together with +; what is not constant becomes a word that is no SQL.
+// fold evaluates a text that is joined with +; a part that is not constant becomes an ellipsis.
 func fold(e ast.Expr, consts map[string]ast.Expr) (text string, ok bool) {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -157,7 +157,7 @@ func fold(e ast.Expr, consts map[string]ast.Expr) (text string, ok bool) {
 	return "", false
 }
 
-// Both engines make the same tables of the one text.
+// Both engines create the same tables from the one text.
 func TestSchemaParity(t *testing.T) {
 	lite := schema(t, storetest.SQLite(t), sqldb.SQLite)
 	pg := schema(t, storetest.Postgres(t), sqldb.Postgres)
@@ -175,7 +175,7 @@ func TestSchemaParity(t *testing.T) {
 	}
 }
 
-// schema describes every column and index.
+// schema returns a description of each column and index by name.
 func schema(t *testing.T, url string, engine sqldb.Engine) map[string]string {
 	t.Helper()
 	storetest.Open(t, store.Options{URL: url})
@@ -184,7 +184,8 @@ func schema(t *testing.T, url string, engine sqldb.Engine) map[string]string {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	columns := `SELECT m.name, c.name, upper(c.type), c."notnull" <> 0 FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'`
+	columns := `SELECT m.name, c.name, upper(c.type), c."notnull" <> 0` +
+		" FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
 	indexes := "SELECT tbl_name, name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
 	if engine == sqldb.Postgres {
 		cfg, err := pgx.ParseConfig(url)
@@ -192,7 +193,8 @@ func schema(t *testing.T, url string, engine sqldb.Engine) map[string]string {
 			t.Fatal(err)
 		}
 		of := "'" + cfg.RuntimeParams["search_path"] + "'"
-		columns = "SELECT table_name, column_name, upper(data_type), is_nullable = 'NO' FROM information_schema.columns WHERE table_schema = " + of
+		columns = "SELECT table_name, column_name, upper(data_type), is_nullable = 'NO'" +
+			" FROM information_schema.columns WHERE table_schema = " + of
 		indexes = "SELECT tablename, indexname FROM pg_indexes WHERE indexname NOT LIKE '%_pkey' AND schemaname = " + of
 	}
 	out := make(map[string]string)

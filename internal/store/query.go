@@ -59,7 +59,9 @@ func limit(n int) int64 {
 }
 
 // each reads a result to its end and calls f for each row.
-func each(ctx context.Context, c sqldb.Conn, f func(sqldb.Row) error, sql string, args ...any) error {
+func each(
+	ctx context.Context, c sqldb.Conn, f func(sqldb.Row) error, sql string, args ...any,
+) error {
 	rows, err := c.Rows(ctx, sql, args...)
 	if err != nil {
 		return err
@@ -74,7 +76,9 @@ func each(ctx context.Context, c sqldb.Conn, f func(sqldb.Row) error, sql string
 }
 
 // list reads a result to its end.
-func list[T any](ctx context.Context, c sqldb.Conn, scan func(sqldb.Row) (*T, error), sql string, args ...any) ([]T, error) {
+func list[T any](
+	ctx context.Context, c sqldb.Conn, scan func(sqldb.Row) (*T, error), sql string, args ...any,
+) ([]T, error) {
 	var out []T
 	err := each(ctx, c, func(r sqldb.Row) error {
 		v, err := scan(r)
@@ -87,7 +91,9 @@ func list[T any](ctx context.Context, c sqldb.Conn, scan func(sqldb.Row) (*T, er
 }
 
 // listStrings reads a result of one column.
-func listStrings[T ~string](ctx context.Context, c sqldb.Conn, sql string, args ...any) (out []T, err error) {
+func listStrings[T ~string](
+	ctx context.Context, c sqldb.Conn, sql string, args ...any,
+) (out []T, err error) {
 	err = each(ctx, c, func(r sqldb.Row) error {
 		var s string
 		err := r.Scan(&s)

@@ -188,7 +188,9 @@ func (d *DB) loadRevocations(ctx context.Context) error {
 // withRevocations runs a change and appends the revocations that it returns as its last act, so
 // that the log's row is locked briefly, and by all in the same order. Then it puts them in force
 // in this process.
-func (d *DB) withRevocations(ctx context.Context, ev []audit.Event, f func(sqldb.Tx) ([]oauth.Revocation, error)) error {
+func (d *DB) withRevocations(
+	ctx context.Context, ev []audit.Event, f func(sqldb.Tx) ([]oauth.Revocation, error),
+) error {
 	var revoked []oauth.Revocation
 	err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		var err error

@@ -87,7 +87,9 @@ func allRoutes(ctx context.Context, c sqldb.Conn) ([]access.Route, error) {
 // changeRoutes runs a change of routes. It locks the topic's row first, so that such changes come
 // one after another. check, if not nil, receives all routes as they will be, and its error undoes
 // the change: two commands at once cannot create two routes for one address.
-func (d *DB) changeRoutes(ctx context.Context, check func([]access.Route) error, ev []audit.Event, f func(tx sqldb.Tx) error) error {
+func (d *DB) changeRoutes(
+	ctx context.Context, check func([]access.Route) error, ev []audit.Event, f func(tx sqldb.Tx) error,
+) error {
 	err := d.write(ctx, ev, func(tx sqldb.Tx) error {
 		if _, err := bump(ctx, tx, TopicRoutes, 1); err != nil {
 			return err
@@ -109,7 +111,9 @@ func (d *DB) changeRoutes(ctx context.Context, check func([]access.Route) error,
 
 // CreateRoute stores a new route. It returns Conflict if the id is taken. check, if not nil,
 // receives all routes as they will be, and its error undoes the change.
-func (d *DB) CreateRoute(ctx context.Context, r *access.Route, check func([]access.Route) error, ev ...audit.Event) error {
+func (d *DB) CreateRoute(
+	ctx context.Context, r *access.Route, check func([]access.Route) error, ev ...audit.Event,
+) error {
 	return d.changeRoutes(ctx, check, ev, func(tx sqldb.Tx) error {
 		_, err := tx.Exec(ctx, insertRoute, routeTable.args(r)...)
 		return err
@@ -119,7 +123,9 @@ func (d *DB) CreateRoute(ctx context.Context, r *access.Route, check func([]acce
 // UpdateRoute stores the fields in which new differs from old, and the time new.UpdatedAt with
 // them; of all other fields the stored values stay, whatever old and new say. CreatedAt is not
 // updated. check is as for CreateRoute. Where nothing differs, only the events are recorded.
-func (d *DB) UpdateRoute(ctx context.Context, old, new *access.Route, check func([]access.Route) error, ev ...audit.Event) error {
+func (d *DB) UpdateRoute(
+	ctx context.Context, old, new *access.Route, check func([]access.Route) error, ev ...audit.Event,
+) error {
 	changes, err := routeChanges(old, new)
 	if err != nil {
 		return err

@@ -31,7 +31,8 @@ func TestStoredRows(t *testing.T) {
 	}
 	defer db.Close()
 	var lines []string
-	for _, table := range dump(t, db, begun, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'migrations'") {
+	const tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'migrations'"
+	for _, table := range dump(t, db, begun, tables) {
 		name := strings.TrimPrefix(table, "name=")
 		for _, row := range dump(t, db, begun, "SELECT * FROM "+name) {
 			if !strings.Contains(row, "=NOW") { // the system scopes

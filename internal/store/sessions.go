@@ -44,7 +44,9 @@ var (
 // PutSession stores a new browser session and sets its user's last login. It returns Denied if
 // the account is disabled by then. With single, the user's other sessions end, and with tokens
 // also what was issued in them.
-func (d *DB) PutSession(ctx context.Context, h secret.Hash, s *identity.Session, single, tokens bool, ev ...audit.Event) error {
+func (d *DB) PutSession(
+	ctx context.Context, h secret.Hash, s *identity.Session, single, tokens bool, ev ...audit.Event,
+) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) (revoked []oauth.Revocation, err error) {
 		// This also locks the row: concurrent logins see each other, and a concurrent disabling.
 		n, err := tx.Exec(ctx, "UPDATE users SET last_login_at = $1 WHERE id = $2 AND disabled = FALSE",
@@ -71,7 +73,9 @@ func (d *DB) PutSession(ctx context.Context, h secret.Hash, s *identity.Session,
 
 // endSessions deletes sessions. With tokens it also ends the grants made in them, except those
 // with offline access, and returns the revocations of what was issued in them.
-func endSessions(ctx context.Context, tx sqldb.Tx, ids []identity.SessionID, now time.Time, tokens bool) ([]oauth.Revocation, error) {
+func endSessions(
+	ctx context.Context, tx sqldb.Tx, ids []identity.SessionID, now time.Time, tokens bool,
+) ([]oauth.Revocation, error) {
 	var revoked []oauth.Revocation
 	for _, id := range ids {
 		sessions, err := tx.Exec(ctx, "DELETE FROM sessions WHERE id = $1", id)
@@ -94,7 +98,9 @@ func endSessions(ctx context.Context, tx sqldb.Tx, ids []identity.SessionID, now
 
 // SessionByCookie reads a session that is neither past its absolute end nor idle for longer than
 // idle, or NotFound.
-func (d *DB) SessionByCookie(ctx context.Context, h secret.Hash, now time.Time, idle time.Duration) (*identity.Session, error) {
+func (d *DB) SessionByCookie(
+	ctx context.Context, h secret.Hash, now time.Time, idle time.Duration,
+) (*identity.Session, error) {
 	s, err := sessionTable.scan(d.sql.Row(ctx, selectSessionByCookie,
 		h, unixMilli(now), seenSince(now, idle)))
 	return s, asNotFound(err, "session")
@@ -110,14 +116,18 @@ func seenSince(now time.Time, idle time.Duration) int64 {
 }
 
 // Session reads a browser session that has not ended, or NotFound.
-func (d *DB) Session(ctx context.Context, id identity.SessionID, now time.Time) (*identity.Session, error) {
+func (d *DB) Session(
+	ctx context.Context, id identity.SessionID, now time.Time,
+) (*identity.Session, error) {
 	s, err := sessionTable.scan(d.sql.Row(ctx, selectSessionByID,
 		id, unixMilli(now), seenSince(now, d.o.IdleTimeout)))
 	return s, asNotFound(err, "session")
 }
 
 // UserSessions returns a user's active sessions, the one seen last first.
-func (d *DB) UserSessions(ctx context.Context, user identity.UserID, now time.Time) ([]identity.Session, error) {
+func (d *DB) UserSessions(
+	ctx context.Context, user identity.UserID, now time.Time,
+) ([]identity.Session, error) {
 	return list(ctx, d.sql, sessionTable.scan, selectUserSessions,
 		user, unixMilli(now), seenSince(now, d.o.IdleTimeout))
 }
@@ -127,7 +137,9 @@ type SessionQuery = admin.SessionQuery
 
 // ListSessions returns active sessions, newest first, and the number of sessions that the query
 // selects in all.
-func (d *DB) ListSessions(ctx context.Context, q SessionQuery) (sessions []identity.Session, total int, err error) {
+func (d *DB) ListSessions(
+	ctx context.Context, q SessionQuery,
+) (sessions []identity.Session, total int, err error) {
 	w := where{}
 	w.add("user_id = ", string(q.User), q.User != "")
 	w.add("expires_at > ", unixMilli(q.Now), true)
@@ -142,15 +154,20 @@ func (d *DB) ListSessions(ctx context.Context, q SessionQuery) (sessions []ident
 }
 
 // TouchSession moves LastSeenAt forward, never back.
-func (d *DB) TouchSession(ctx context.Context, id identity.SessionID, now time.Time, ip, agent string) error {
-	_, err := d.sql.Exec(ctx, "UPDATE sessions SET last_seen_at = $1, ip = $2, agent = $3 WHERE id = $4 AND last_seen_at <= $1",
+func (d *DB) TouchSession(
+	ctx context.Context, id identity.SessionID, now time.Time, ip, agent string,
+) error {
+	_, err := d.sql.Exec(ctx, "UPDATE sessions SET last_seen_at = $1, ip = $2, agent = $3"+
+		" WHERE id = $4 AND last_seen_at <= $1",
 		unixMilli(now), clean(ip), clean(agent), id)
 	return err
 }
 
 // RaiseSession sets a new cookie, authentication time, methods and class of a session. It returns
 // Consumed if the session's cookie has changed meanwhile.
-func (d *DB) RaiseSession(ctx context.Context, old, new secret.Hash, s *identity.Session, ev ...audit.Event) error {
+func (d *DB) RaiseSession(
+	ctx context.Context, old, new secret.Hash, s *identity.Session, ev ...audit.Event,
+) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, raiseSession, raisedColumns.args(s, new, s.ID, old)...)
 		if err == nil && n == 0 {
@@ -162,7 +179,9 @@ func (d *DB) RaiseSession(ctx context.Context, old, new secret.Hash, s *identity
 
 // EndSession ends a browser session. With tokens, what was issued in it ends too, except grants
 // with offline access. For a session that has ended before it returns nil.
-func (d *DB) EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error {
+func (d *DB) EndSession(
+	ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event,
+) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		return endSessions(ctx, tx, []identity.SessionID{id}, now, tokens)
 	})
@@ -170,12 +189,16 @@ func (d *DB) EndSession(ctx context.Context, id identity.SessionID, now time.Tim
 
 // EndOtherSessions ends all of a user's sessions except keep, as EndSession does. With keep "" it
 // ends all.
-func (d *DB) EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error {
+func (d *DB) EndOtherSessions(
+	ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time, tokens bool,
+	ev ...audit.Event,
+) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if err := lockUser(ctx, tx, u); err != nil {
 			return nil, err
 		}
-		others, err := listStrings[identity.SessionID](ctx, tx, "SELECT id FROM sessions WHERE user_id = $1 AND id <> $2", u, keep)
+		others, err := listStrings[identity.SessionID](ctx, tx,
+			"SELECT id FROM sessions WHERE user_id = $1 AND id <> $2", u, keep)
 		if err != nil {
 			return nil, err
 		}
@@ -185,7 +208,10 @@ func (d *DB) EndOtherSessions(ctx context.Context, u identity.UserID, keep ident
 
 // EndUserSession ends a session of that user. It returns NotFound if the session is another
 // user's, or has ended.
-func (d *DB) EndUserSession(ctx context.Context, user identity.UserID, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error {
+func (d *DB) EndUserSession(
+	ctx context.Context, user identity.UserID, id identity.SessionID, now time.Time, tokens bool,
+	ev ...audit.Event,
+) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		found, err := exists(ctx, tx, "SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2", id, user)
 		if err != nil {
@@ -201,7 +227,9 @@ func (d *DB) EndUserSession(ctx context.Context, user identity.UserID, id identi
 // EndUserAccess ends all of a user's sessions except one (except may be ""), and all grants, and
 // revokes every token issued so far. That includes the tokens of the session that stays: its
 // applications get new ones without a new login.
-func (d *DB) EndUserAccess(ctx context.Context, user identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event) error {
+func (d *DB) EndUserAccess(
+	ctx context.Context, user identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event,
+) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if err := lockUser(ctx, tx, user); err != nil {
 			return nil, err
@@ -212,7 +240,9 @@ func (d *DB) EndUserAccess(ctx context.Context, user identity.UserID, now time.T
 
 // EndInactiveSessions ends a user's sessions and grants that have not been used since before, and
 // returns the number of both.
-func (d *DB) EndInactiveSessions(ctx context.Context, user identity.UserID, before, now time.Time, ev ...audit.Event) (n int, err error) {
+func (d *DB) EndInactiveSessions(
+	ctx context.Context, user identity.UserID, before, now time.Time, ev ...audit.Event,
+) (n int, err error) {
 	err = d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		sessions, err := listStrings[identity.SessionID](ctx, tx,
 			"SELECT id FROM sessions WHERE user_id = $1 AND last_seen_at < $2", user, unixMilli(before))

@@ -19,7 +19,7 @@ func TestPostgres(t *testing.T) {
 	storetest.Run(t, storetest.Postgres)
 }
 
-// Every request with an access token asks Revoked.
+// Every request with an access token calls Revoked.
 func TestRevokedAllocatesNothing(t *testing.T) {
 	db := storetest.Memory(t)
 	now := time.Now()
@@ -37,7 +37,7 @@ func TestRevokedAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		if db.Revoked(token) {
-			t.Error("a token of a grant that began after the revocation is dead")
+			t.Error("a token of a grant that began after the revocation counts as revoked")
 		}
 	}); n != 0 {
 		t.Errorf("Revoked allocates %v times", n)

@@ -44,9 +44,10 @@ func (s *sweep) from() any {
 }
 
 const (
-	sweepCodes       = "DELETE FROM codes WHERE hash IN (SELECT hash FROM codes WHERE expires_at <= $1 LIMIT $2)"
-	sweepDevices     = "DELETE FROM devices WHERE hash IN (SELECT hash FROM devices WHERE expires_at <= $1 LIMIT $2)"
-	sweepOpaque      = "DELETE FROM opaque_tokens WHERE hash IN (SELECT hash FROM opaque_tokens WHERE expires_at <= $1 LIMIT $2)"
+	sweepCodes   = "DELETE FROM codes WHERE hash IN (SELECT hash FROM codes WHERE expires_at <= $1 LIMIT $2)"
+	sweepDevices = "DELETE FROM devices WHERE hash IN (SELECT hash FROM devices WHERE expires_at <= $1 LIMIT $2)"
+	sweepOpaque  = "DELETE FROM opaque_tokens WHERE hash IN (SELECT hash FROM opaque_tokens" +
+		" WHERE expires_at <= $1 LIMIT $2)"
 	sweepOnce        = "DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)"
 	sweepLinks       = "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)"
 	sweepSessions    = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)"

@@ -29,7 +29,9 @@ func newUserCache() *otter.Cache[identity.UserID, cachedUser] {
 // CachedUser returns a user as it was at most a second ago, or NotFound. A change by this process
 // is visible at once. Use it to show a person's data, not to decide: that an account has been
 // disabled or deleted is in the revocation log. The value is shared and must not be changed.
-func (d *DB) CachedUser(ctx context.Context, id identity.UserID, now time.Time) (*identity.User, error) {
+func (d *DB) CachedUser(
+	ctx context.Context, id identity.UserID, now time.Time,
+) (*identity.User, error) {
 	c, ok := d.users.GetIfPresent(id)
 	if ok && !now.Before(c.readAt) && now.Sub(c.readAt) < userCacheTTL {
 		return c.user, nil

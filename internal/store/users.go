@@ -180,7 +180,9 @@ func lockUser(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 
 // endUserAccess deletes a user's sessions but for except, and all grants. It returns the
 // revocation of all tokens issued so far.
-func endUserAccess(ctx context.Context, tx sqldb.Tx, id identity.UserID, now time.Time, except identity.SessionID) ([]oauth.Revocation, error) {
+func endUserAccess(
+	ctx context.Context, tx sqldb.Tx, id identity.UserID, now time.Time, except identity.SessionID,
+) ([]oauth.Revocation, error) {
 	if _, err := tx.Exec(ctx, "DELETE FROM sessions WHERE user_id = $1 AND id <> $2", id, except); err != nil {
 		return nil, err
 	}
@@ -201,7 +203,9 @@ const recentUse = time.Hour
 // now: another server's clock is ahead, the clock of this one was set back, or tokens were issued
 // while the change waited for the database. The revocation of the user, which covers tokens
 // issued up to now, would miss them.
-func revokeRecentGrants(ctx context.Context, tx sqldb.Tx, id identity.UserID, now time.Time) (revoked []oauth.Revocation, err error) {
+func revokeRecentGrants(
+	ctx context.Context, tx sqldb.Tx, id identity.UserID, now time.Time,
+) (revoked []oauth.Revocation, err error) {
 	err = each(ctx, tx, func(r sqldb.Row) error {
 		var grant string
 		var used time.Time
@@ -220,7 +224,9 @@ func revokeRecentGrants(ctx context.Context, tx sqldb.Tx, id identity.UserID, no
 
 // SetUserDisabled disables or enables an account. Disabling ends its sessions and grants and
 // revokes its tokens; the last active administrator cannot be disabled.
-func (d *DB) SetUserDisabled(ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event) error {
+func (d *DB) SetUserDisabled(
+	ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event,
+) error {
 	defer d.users.Invalidate(id)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if disabled {
@@ -239,7 +245,9 @@ func (d *DB) SetUserDisabled(ctx context.Context, id identity.UserID, disabled b
 
 // DeleteUser deletes a user with all that belongs to them, and revokes their tokens. The last
 // active administrator cannot be deleted.
-func (d *DB) DeleteUser(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error {
+func (d *DB) DeleteUser(
+	ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event,
+) error {
 	defer d.users.Invalidate(id)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if err := keepAdmin(ctx, tx, id); err != nil {
@@ -273,7 +281,9 @@ func (d *DB) UnlockUser(ctx context.Context, keys []string, ev ...audit.Event) e
 type UserQuery = admin.UserQuery
 
 // ListUsers returns users, oldest first, and the number of users that the query selects in all.
-func (d *DB) ListUsers(ctx context.Context, q UserQuery) (users []identity.User, total int, err error) {
+func (d *DB) ListUsers(
+	ctx context.Context, q UserQuery,
+) (users []identity.User, total int, err error) {
 	w := where{}
 	w.contains("search_key", clean(q.Search))
 	if err := d.sql.Row(ctx, "SELECT COUNT(*) FROM users"+w.String(), w.args...).Scan(&total); err != nil {
@@ -287,7 +297,9 @@ func (d *DB) ListUsers(ctx context.Context, q UserQuery) (users []identity.User,
 
 // SetPassword replaces the password hash, clears MustChange and adds the former hash to the
 // history, of which the newest historySize entries stay.
-func (d *DB) SetPassword(ctx context.Context, id identity.UserID, hash string, historySize int, now time.Time, ev ...audit.Event) error {
+func (d *DB) SetPassword(
+	ctx context.Context, id identity.UserID, hash string, historySize int, now time.Time, ev ...audit.Event,
+) error {
 	defer d.users.Invalidate(id)
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		if err := lockUser(ctx, tx, id); err != nil {
@@ -308,7 +320,9 @@ func (d *DB) SetPassword(ctx context.Context, id identity.UserID, hash string, h
 
 // addToHistory adds a former hash to a user's history and deletes all but its newest size
 // entries.
-func addToHistory(ctx context.Context, tx sqldb.Tx, id identity.UserID, hash string, size int, now time.Time) error {
+func addToHistory(
+	ctx context.Context, tx sqldb.Tx, id identity.UserID, hash string, size int, now time.Time,
+) error {
 	var last int64
 	err := tx.Row(ctx, "SELECT COALESCE(MAX(seq), 0) FROM password_history WHERE user_id = $1", id).Scan(&last)
 	if err != nil {
@@ -334,13 +348,17 @@ func (d *DB) RehashPassword(ctx context.Context, id identity.UserID, old, hash s
 }
 
 // PasswordHistory returns the newest n former hashes, newest first.
-func (d *DB) PasswordHistory(ctx context.Context, id identity.UserID, n int) (hashes []string, err error) {
+func (d *DB) PasswordHistory(
+	ctx context.Context, id identity.UserID, n int,
+) (hashes []string, err error) {
 	return listStrings[string](ctx, d.sql,
 		"SELECT hash FROM password_history WHERE user_id = $1 ORDER BY seq DESC LIMIT $2", id, max(n, 0))
 }
 
 // SetRoles replaces the roles of a user.
-func (d *DB) SetRoles(ctx context.Context, id identity.UserID, roles []string, now time.Time, ev ...audit.Event) error {
+func (d *DB) SetRoles(
+	ctx context.Context, id identity.UserID, roles []string, now time.Time, ev ...audit.Event,
+) error {
 	defer d.users.Invalidate(id)
 	for _, r := range roles {
 		if r == "" || strings.ContainsAny(r, " \t\r\n") {

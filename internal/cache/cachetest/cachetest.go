@@ -1,4 +1,4 @@
-// Package cachetest is the suite that every limiter must pass, and a Redis to pass it on.
+// Package cachetest is the test suite that every limiter must pass.
 package cachetest
 
 import (
@@ -16,14 +16,15 @@ import (
 // A Subject is a limiter under test with its clock.
 type Subject struct {
 	Limiter cache.Limiter
-	Wait    func(time.Duration) // lets at least so much time pass
+	Wait    func(time.Duration) // waits at least that long
 	Real    bool                // the clock runs by itself
 }
 
-// slack is what a running clock may have gone on by between two lines of a test.
+// slack is the time that may pass between two lines of a test with a real clock.
 const slack = 400 * time.Millisecond
 
-// Run tests a limiter. Each call of subject gives a fresh one, or one that shares nothing by key with the others.
+// Run tests a limiter. Each call of subject returns a new one, or one that has not been used with
+// the keys of the test.
 func Run(t *testing.T, subject func(t *testing.T) Subject) {
 	for name, test := range map[string]func(*testing.T, Subject){
 		"burst":        testBurst,
@@ -93,7 +94,7 @@ func testRefill(t *testing.T, s Subject) {
 	}
 }
 
-// A caller that does not stop asking must not be shut out for longer by it.
+// Requests that are denied do not count.
 func testDeniedIsFree(t *testing.T, s Subject) {
 	l := cache.Limit{Max: 1, Window: time.Minute}
 	s.take(t, "a", l)
@@ -127,7 +128,7 @@ func testNoLimit(t *testing.T, s Subject) {
 	}
 }
 
-// When a setting becomes shorter, what was counted under the old one does not outlast the new window.
+// When a window becomes shorter, requests counted with the longer one do not outlast it.
 func testShorterLimit(t *testing.T, s Subject) {
 	s.take(t, "a", cache.Limit{Max: 1, Window: time.Hour})
 	if r := s.take(t, "a", cache.Limit{Max: 1, Window: time.Minute}); r.Allowed || r.RetryAfter > time.Minute {

@@ -31,7 +31,9 @@ type Batch[T any] struct {
 
 // NewBatcher returns a Batcher that writes at most size items together, and as many batches at a
 // time as there are workers.
-func NewBatcher[T any](size, workers int, write func(ctx context.Context, items []T) error) *Batcher[T] {
+func NewBatcher[T any](
+	size, workers int, write func(ctx context.Context, items []T) error,
+) *Batcher[T] {
 	return &Batcher[T]{
 		write:   write,
 		workers: make(chan struct{}, workers),

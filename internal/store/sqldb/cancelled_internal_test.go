@@ -31,7 +31,8 @@ func openTest(t *testing.T, url string) DB {
 	t.Cleanup(func() { _ = db.Close() })
 	for _, text := range []string{
 		"CREATE TABLE things (id BIGINT NOT NULL PRIMARY KEY, name TEXT, done BOOLEAN NOT NULL)",
-		"INSERT INTO things (id, name, done) VALUES (0, 'old 0', TRUE), (1, 'old 1', TRUE), (2, 'old 2', TRUE), (3, 'old 3', TRUE)",
+		"INSERT INTO things (id, name, done) VALUES (0, 'old 0', TRUE), (1, 'old 1', TRUE), " +
+			"(2, 'old 2', TRUE), (3, 'old 3', TRUE)",
 	} {
 		_, err := db.Exec(t.Context(), text)
 		testkit.Must(t, err)

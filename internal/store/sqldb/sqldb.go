@@ -9,7 +9,7 @@
 //
 //	no row                                          NotFound
 //	unique or primary key violated                  Conflict (Violated names the constraint)
-//	foreign key violated                            NotFound: the row that is referred to does not exist
+//	foreign key violated                            NotFound: the parent row does not exist
 //	text that is not valid UTF-8 (PostgreSQL)       Invalid
 //	busy, full, unreachable, shutting down, cancelled  Unavailable
 //

@@ -382,7 +382,11 @@ func TestMigrate(t *testing.T) {
 		wantConflict(t, db, older, "newer than this program")
 		edited := fstest.MapFS{"0001_first.sql": {Data: []byte("CREATE TABLE a (y TEXT)")}, "0002_next.sql": files["0002_next.sql"]}
 		wantConflict(t, db, edited, "not the one that made the database")
-		inserted := fstest.MapFS{"0001_first.sql": files["0001_first.sql"], "0001b.sql": {Data: []byte("SELECT 1")}, "0002_next.sql": files["0002_next.sql"]}
+		inserted := fstest.MapFS{
+			"0001_first.sql": files["0001_first.sql"],
+			"0001b.sql":      {Data: []byte("SELECT 1")},
+			"0002_next.sql":  files["0002_next.sql"],
+		}
 		wantConflict(t, db, inserted, "lacks the earlier")
 	})
 }

@@ -149,7 +149,9 @@ func (db *sqliteDB) Rows(ctx context.Context, text string, args ...any) (Rows, e
 
 // table returns a result. ctx bounds the wait for a connection, and run the statement itself: the
 // driver watches a context with a goroutine, for which a lookup by key is too short.
-func (db *sqliteDB) table(ctx, run context.Context, limit int, text string, args []any) (*table, error) {
+func (db *sqliteDB) table(
+	ctx, run context.Context, limit int, text string, args []any,
+) (*table, error) {
 	if isChange(text) {
 		op := &op{text: text, args: args, returning: true}
 		err := db.writer.do(ctx, op)

@@ -31,7 +31,8 @@ func (f *filler) fill(v any, except ...string) {
 	s.set(reflect.ValueOf(v).Elem(), "")
 }
 
-// change is fill with the other value of each bool: no field is left as fill made it.
+// change fills v like fill, but with the other value of each bool: no field has the value that
+// fill set.
 func (f *filler) change(v any, except ...string) {
 	f.t.Helper()
 	s := &filling{filler: f, except: except, invert: true}

@@ -67,10 +67,19 @@ type suite struct {
 func Run(t *testing.T, url func(testing.TB) string) {
 	s := &suite{url: url, now: time.UnixMilli(1_790_000_000_000).UTC()}
 	s.db = Open(t, store.Options{URL: url(t)})
-	for _, c := range []struct {
-		name string
-		test func(*suite, *testing.T)
-	}{
+	for _, c := range cases() {
+		t.Run(c.name, func(t *testing.T) { c.test(s, t) })
+	}
+}
+
+// A testCase is one test of the suite.
+type testCase struct {
+	name string
+	test func(*suite, *testing.T)
+}
+
+func cases() []testCase {
+	return []testCase{
 		{"Every field", (*suite).everyFieldInRounds},
 		{"Stale user", (*suite).staleUser},
 		{"Stale client", (*suite).staleClient},
@@ -121,8 +130,6 @@ func Run(t *testing.T, url func(testing.TB) string) {
 		{"Two processes", (*suite).twoProcesses},
 		{"Follower callbacks", (*suite).callbacks},
 		{"Reopened", (*suite).reopened},
-	} {
-		t.Run(c.name, func(t *testing.T) { c.test(s, t) })
 	}
 }
 
@@ -140,9 +147,15 @@ func (s *suite) user(t *testing.T) *identity.User {
 	t.Helper()
 	n := s.name("person")
 	u := &identity.User{
-		ID: identity.UserID(secret.NewID(s.now)), Username: n, Email: n + "@Example.org", Name: "Name of " + n,
-		Roles: []string{"staff"}, PasswordHash: "hash0", CreatedAt: s.now, UpdatedAt: s.now,
-		Address: identity.Address{Locality: "Zürich"},
+		ID:           identity.UserID(secret.NewID(s.now)),
+		Username:     n,
+		Email:        n + "@Example.org",
+		Name:         "Name of " + n,
+		Roles:        []string{"staff"},
+		PasswordHash: "hash0",
+		CreatedAt:    s.now,
+		UpdatedAt:    s.now,
+		Address:      identity.Address{Locality: "Zürich"},
 	}
 	testkit.Must(t, s.db.CreateUser(t.Context(), u))
 	return u
@@ -151,12 +164,21 @@ func (s *suite) user(t *testing.T) *identity.User {
 func (s *suite) client(t *testing.T) *client.Client {
 	t.Helper()
 	c := &client.Client{
-		ID: client.ID(s.name("client")), Name: s.name("Application "), AuthMethod: "client_secret_basic",
-		Grants: []string{"authorization_code", "refresh_token"}, Redirects: []string{"https://app.example/cb", "http://127.0.0.1/cb"},
-		Scopes: []string{"openid", "email"}, AccessTTL: 5 * time.Minute, CreatedAt: s.now, UpdatedAt: s.now,
-		Secrets: []client.Secret{{ID: s.name("secret"), Hash: "h", CreatedAt: s.now}},
-		Roles:   []string{"reader", "writer"}, Networks: []string{"192.0.2.0/24"}, Hosts: []string{"*.example.com"}, Routes: []string{"stock/v2"},
-		CertBound: true,
+		ID:         client.ID(s.name("client")),
+		Name:       s.name("Application "),
+		AuthMethod: "client_secret_basic",
+		Grants:     []string{"authorization_code", "refresh_token"},
+		Redirects:  []string{"https://app.example/cb", "http://127.0.0.1/cb"},
+		Scopes:     []string{"openid", "email"},
+		AccessTTL:  5 * time.Minute,
+		CreatedAt:  s.now,
+		UpdatedAt:  s.now,
+		Secrets:    []client.Secret{{ID: s.name("secret"), Hash: "h", CreatedAt: s.now}},
+		Roles:      []string{"reader", "writer"},
+		Networks:   []string{"192.0.2.0/24"},
+		Hosts:      []string{"*.example.com"},
+		Routes:     []string{"stock/v2"},
+		CertBound:  true,
 	}
 	testkit.Must(t, s.db.CreateClient(t.Context(), c))
 	return c
@@ -172,9 +194,20 @@ func (s *suite) session(t *testing.T, u *identity.User) *identity.Session {
 // grant returns a grant with a refresh token, which is not stored.
 func (s *suite) grant(u *identity.User, c *client.Client, scopes ...string) *oauth.Grant {
 	return &oauth.Grant{
-		ID: oauth.GrantID(secret.NewID(s.now)), Client: c.ID, User: u.ID, Kind: "authorization_code", Scopes: scopes,
-		RefreshHash: secret.Hash(s.name("refresh")), AuthTime: s.now, AMR: []string{"pwd", "otp"}, ACR: identity.ACR2,
-		ExpiresAt: s.now.Add(time.Hour), AbsoluteEnd: s.now.Add(2 * time.Hour), CreatedAt: s.now, LastUsedAt: s.now, Agent: "Browser/1",
+		ID:          oauth.GrantID(secret.NewID(s.now)),
+		Client:      c.ID,
+		User:        u.ID,
+		Kind:        "authorization_code",
+		Scopes:      scopes,
+		RefreshHash: secret.Hash(s.name("refresh")),
+		AuthTime:    s.now,
+		AMR:         []string{"pwd", "otp"},
+		ACR:         identity.ACR2,
+		ExpiresAt:   s.now.Add(time.Hour),
+		AbsoluteEnd: s.now.Add(2 * time.Hour),
+		CreatedAt:   s.now,
+		LastUsedAt:  s.now,
+		Agent:       "Browser/1",
 	}
 }
 

@@ -19,8 +19,16 @@ import (
 // bffSession returns a session of a grant, which is not stored.
 func (s *suite) bffSession(g *oauth.Grant) *session.Session {
 	return &session.Session{
-		ID: secret.NewID(s.now), Client: g.Client, User: g.User, Grant: g.ID, Session: "sid", Tokens: "sealed", Version: 1,
-		CreatedAt: s.now, LastSeenAt: s.now, ExpiresAt: s.now.Add(time.Hour),
+		ID:         secret.NewID(s.now),
+		Client:     g.Client,
+		User:       g.User,
+		Grant:      g.ID,
+		Session:    "sid",
+		Tokens:     "sealed",
+		Version:    1,
+		CreatedAt:  s.now,
+		LastSeenAt: s.now,
+		ExpiresAt:  s.now.Add(time.Hour),
 	}
 }
 
@@ -103,7 +111,11 @@ func (s *suite) bffSessionsEnd(t *testing.T) {
 
 func (s *suite) bffSessionsSwept(t *testing.T) {
 	db := s.newDB(t, store.Options{})
-	ctx, c := t.Context(), &client.Client{ID: "app", Redirects: []string{"https://app.example/session/callback"}, CreatedAt: s.now}
+	ctx, c := t.Context(), &client.Client{
+		ID:        "app",
+		Redirects: []string{"https://app.example/session/callback"},
+		CreatedAt: s.now,
+	}
 	testkit.Must(t, db.CreateClient(ctx, c))
 	off := &client.Client{ID: "off", Redirects: c.Redirects, Disabled: true, CreatedAt: s.now}
 	testkit.Must(t, db.CreateClient(ctx, off))
@@ -112,7 +124,13 @@ func (s *suite) bffSessionsSwept(t *testing.T) {
 	}
 	testkit.Equal(t, "clients of another", len(db.ClientsAt("https://app.example/session/callback/")), 0)
 
-	g := &oauth.Grant{ID: oauth.GrantID(secret.NewID(s.now)), Client: c.ID, RefreshHash: "r", CreatedAt: s.now, ExpiresAt: s.now.Add(30 * 24 * time.Hour)}
+	g := &oauth.Grant{
+		ID:          oauth.GrantID(secret.NewID(s.now)),
+		Client:      c.ID,
+		RefreshHash: "r",
+		CreatedAt:   s.now,
+		ExpiresAt:   s.now.Add(30 * 24 * time.Hour),
+	}
 	testkit.Must(t, db.PutGrant(ctx, g))
 	a := s.bffSession(g)
 	testkit.Must(t, db.PutBFFSession(ctx, "h", a))

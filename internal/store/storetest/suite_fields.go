@@ -128,7 +128,11 @@ func (s *suite) userFields(t *testing.T, f *filler) {
 
 	link, first := secret.Hash(s.name("link")), identity.User{}
 	f.fill(&first)
-	testkit.Must(t, s.db.PutLink(ctx, link, &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	testkit.Must(t, s.db.PutLink(ctx, link, &login.Link{
+		Kind:      login.LinkSetup,
+		CreatedAt: s.now,
+		ExpiresAt: s.now.Add(time.Hour),
+	}))
 	testkit.Must(t, s.db.CompleteSetup(ctx, link, &first, s.now))
 	s.userReads(t, "made by the set-up", &first)
 }
@@ -300,7 +304,12 @@ func (s *suite) deviceFields(t *testing.T, f *filler) {
 		return p
 	}
 	poll("pending device")
-	testkit.Must(t, s.db.DecideDevice(ctx, oauth.DeviceDecision{UserCode: v.UserCode, Approve: true, Grant: &g, Now: s.now}))
+	testkit.Must(t, s.db.DecideDevice(ctx, oauth.DeviceDecision{
+		UserCode: v.UserCode,
+		Approve:  true,
+		Grant:    &g,
+		Now:      s.now,
+	}))
 	v.State = oauth.DeviceApproved
 	p := poll("approved device")
 	same(t, "grant of the device", *p.Grant, withoutRefresh(g))
@@ -458,7 +467,13 @@ func (s *suite) lockFields(t *testing.T, f *filler) {
 	counted, err := s.db.RecordFailure(ctx, fail)
 	testkit.Must(t, err)
 	same(t, "lock after one", counted,
-		login.Lock{Key: fail.Key, Failures: 1, Rounds: 1, LastAt: fail.Now, LockedUntil: fail.Now.Add(fail.Duration)})
+		login.Lock{
+			Key:         fail.Key,
+			Failures:    1,
+			Rounds:      1,
+			LastAt:      fail.Now,
+			LockedUntil: fail.Now.Add(fail.Duration),
+		})
 }
 
 // keyReads compares a key with what is read of it.
@@ -562,7 +577,10 @@ func (s *suite) routeFields(t *testing.T, f *filler) {
 func (s *suite) eventReads(t *testing.T, e *audit.Event) {
 	t.Helper()
 	for what, q := range map[string]store.AuditQuery{
-		"type": {Type: e.Type}, "user": {User: e.User}, "client": {Client: e.Client}, "request": {RequestID: e.RequestID},
+		"type":    {Type: e.Type},
+		"user":    {User: e.User},
+		"client":  {Client: e.Client},
+		"request": {RequestID: e.RequestID},
 	} {
 		all, err := s.db.ListAudit(t.Context(), q)
 		testkit.Must(t, err)

@@ -22,13 +22,37 @@ import (
 // route returns a route with a value in every field, which is not stored.
 func (s *suite) route() *access.Route {
 	return &access.Route{
-		ID: secret.NewID(s.now), Name: s.name("Shop "), Domain: s.name("shop"), Version: "v1", Host: "*.example.com",
-		Upstreams: []string{"http://10.0.0.1:8000", "h2c://[2001:db8::1]:9000/base"}, KeepPath: true, KeepHost: true, Inactive: true, Browser: true,
-		Methods: []string{"GET", "PUT"}, Timeout: access.Duration(1500 * time.Millisecond), BodyLimit: 1 << 40, CORS: []string{"https://app.example.com"},
-		Scopes: []string{"a:b", "c"}, Roles: []string{"staff"}, Clients: []string{"app"}, Networks: []string{"10.0.0.0/8"}, Audiences: []string{"urn:x"},
-		Issuers: []string{"other"}, ACR: "aal2", MaxAge: access.Duration(time.Hour), Unidentified: true, ClientID: true, Rate: -1,
-		RatePer: access.Duration(time.Second), RateBy: access.RateByUser, HealthPath: "/up?x=\u0000é", HealthEvery: access.Duration(time.Minute),
-		CreatedAt: s.now, UpdatedAt: s.now,
+		ID:           secret.NewID(s.now),
+		Name:         s.name("Shop "),
+		Domain:       s.name("shop"),
+		Version:      "v1",
+		Host:         "*.example.com",
+		Upstreams:    []string{"http://10.0.0.1:8000", "h2c://[2001:db8::1]:9000/base"},
+		KeepPath:     true,
+		KeepHost:     true,
+		Inactive:     true,
+		Browser:      true,
+		Methods:      []string{"GET", "PUT"},
+		Timeout:      access.Duration(1500 * time.Millisecond),
+		BodyLimit:    1 << 40,
+		CORS:         []string{"https://app.example.com"},
+		Scopes:       []string{"a:b", "c"},
+		Roles:        []string{"staff"},
+		Clients:      []string{"app"},
+		Networks:     []string{"10.0.0.0/8"},
+		Audiences:    []string{"urn:x"},
+		Issuers:      []string{"other"},
+		ACR:          "aal2",
+		MaxAge:       access.Duration(time.Hour),
+		Unidentified: true,
+		ClientID:     true,
+		Rate:         -1,
+		RatePer:      access.Duration(time.Second),
+		RateBy:       access.RateByUser,
+		HealthPath:   "/up?x=\u0000é",
+		HealthEvery:  access.Duration(time.Minute),
+		CreatedAt:    s.now,
+		UpdatedAt:    s.now,
 	}
 }
 
@@ -135,7 +159,12 @@ func (s *suite) denials(t *testing.T) {
 	var all []*access.DenialRecord
 	for i := range 40 {
 		at := s.now.Add(time.Duration(i) * time.Second)
-		all = append(all, &access.DenialRecord{RequestID: fmt.Sprint("r", i), At: at, Status: 403, Path: "/\x00\xff"})
+		all = append(all, &access.DenialRecord{
+			RequestID: fmt.Sprint("r", i),
+			At:        at,
+			Status:    403,
+			Path:      "/\x00\xff",
+		})
 	}
 	testkit.Must(t, db.PutDenials(ctx, nil))
 	testkit.Must(t, db.PutDenials(ctx, all))
@@ -161,11 +190,11 @@ func (s *suite) denials(t *testing.T) {
 	}
 }
 
-// Only the newest 10,000 denials are kept, and none for longer than a day.
+// Only the newest 10,000 denials are stored, and none for longer than a day.
 func (s *suite) boundedDenials(t *testing.T) {
 	ctx, db := t.Context(), s.newDB(t, store.Options{})
-	const kept, more = 10_000, 700
-	all := make([]*access.DenialRecord, kept+more)
+	const limit, more = 10_000, 700
+	all := make([]*access.DenialRecord, limit+more)
 	for i := range all {
 		at := s.now.Add(time.Duration(i) * time.Millisecond)
 		all[i] = &access.DenialRecord{RequestID: fmt.Sprint("r", i), At: at}
@@ -180,5 +209,5 @@ func (s *suite) boundedDenials(t *testing.T) {
 	testkit.Must(t, err)
 	n, err = db.Sweep(ctx, s.now.Add(25*time.Hour))
 	testkit.Must(t, err)
-	testkit.Equal(t, "denials older than a day", n, kept)
+	testkit.Equal(t, "denials older than a day", n, limit)
 }

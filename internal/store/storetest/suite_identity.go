@@ -108,7 +108,14 @@ func (s *suite) passwords(t *testing.T) {
 
 func (s *suite) credentials(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
-	c := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: "totp", Label: "Phone", Sealed: "x", CreatedAt: s.now}
+	c := &identity.Credential{
+		ID:        identity.CredentialID(secret.NewID(s.now)),
+		User:      u.ID,
+		Kind:      "totp",
+		Label:     "Phone",
+		Sealed:    "x",
+		CreatedAt: s.now,
+	}
 	testkit.Must(t, s.db.PutCredential(ctx, c))
 	testkit.Must(t, s.db.ConfirmCredential(ctx, c.ID, 100, s.now, event(audit.MFAEnabled, u, s.now)))
 	want(t, s.db.ConfirmCredential(ctx, c.ID, 101, s.now, event(audit.MFAEnabled, u, s.now)), fault.Consumed)
@@ -143,7 +150,14 @@ func (s *suite) credentials(t *testing.T) {
 
 func (s *suite) locks(t *testing.T) {
 	ctx := t.Context()
-	f := login.Failure{Key: s.name("lock"), Now: s.now, Threshold: 3, Duration: time.Minute, Window: time.Hour, Progressive: true}
+	f := login.Failure{
+		Key:         s.name("lock"),
+		Now:         s.now,
+		Threshold:   3,
+		Duration:    time.Minute,
+		Window:      time.Hour,
+		Progressive: true,
+	}
 	fail := func(after time.Duration) login.Lock {
 		f.Now = f.Now.Add(after)
 		l, err := s.db.RecordFailure(ctx, f)
@@ -239,16 +253,30 @@ func (s *suite) sessions(t *testing.T) {
 func (s *suite) links(t *testing.T) {
 	ctx := t.Context()
 	db := s.newDB(t, store.Options{})
-	u := &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: "admin@example.org", Roles: []string{identity.RoleAdmin}, CreatedAt: s.now}
+	u := &identity.User{
+		ID:        identity.UserID(secret.NewID(s.now)),
+		Email:     "admin@example.org",
+		Roles:     []string{identity.RoleAdmin},
+		CreatedAt: s.now,
+	}
 	for _, h := range []secret.Hash{"setup1", "setup2"} {
-		testkit.Must(t, db.PutLink(ctx, h, &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+		testkit.Must(t, db.PutLink(ctx, h, &login.Link{
+			Kind:      login.LinkSetup,
+			CreatedAt: s.now,
+			ExpiresAt: s.now.Add(time.Hour),
+		}))
 	}
 	want(t, db.CompleteSetup(ctx, "setup1", u, s.now.Add(time.Hour)), fault.NotFound)
 	testkit.Must(t, db.CompleteSetup(ctx, "setup1", u, s.now))
 	want(t, db.CompleteSetup(ctx, "setup1", u, s.now), fault.Consumed)
 	want(t, db.CompleteSetup(ctx, "setup2", u, s.now), fault.NotFound)
 
-	testkit.Must(t, db.PutLink(ctx, "reset", &login.Link{Kind: login.LinkPassword, User: u.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	testkit.Must(t, db.PutLink(ctx, "reset", &login.Link{
+		Kind:      login.LinkPassword,
+		User:      u.ID,
+		CreatedAt: s.now,
+		ExpiresAt: s.now.Add(time.Hour),
+	}))
 	want(t, db.CompleteSetup(ctx, "reset", u, s.now), fault.NotFound)
 	l, err := db.Link(ctx, "reset", s.now)
 	testkit.Must(t, err)

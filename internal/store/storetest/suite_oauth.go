@@ -60,14 +60,22 @@ func (s *suite) clientSecrets(t *testing.T) {
 	ctx, c := t.Context(), s.client(t)
 	for i := range 3 {
 		at := s.now.Add(time.Duration(i+1) * time.Hour)
-		testkit.Must(t, s.db.AddSecret(ctx, c.ID, client.Secret{ID: s.name("secret"), Hash: secret.Hash(rune('a' + i)), CreatedAt: at}, 2, at.Add(time.Minute)))
+		testkit.Must(t, s.db.AddSecret(ctx, c.ID, client.Secret{
+			ID:        s.name("secret"),
+			Hash:      secret.Hash(rune('a' + i)),
+			CreatedAt: at,
+		}, 2, at.Add(time.Minute)))
 		got, _ := s.db.Client(ctx, c.ID)
 		if len(got.Secrets) != 2 || got.Secrets[0].Hash != secret.Hash(rune('a'+i)) || !got.Secrets[0].ExpiresAt.IsZero() ||
 			!got.Secrets[1].ExpiresAt.Equal(at.Add(time.Minute)) {
 			t.Fatalf("after rotation %d: %+v", i+1, got.Secrets)
 		}
 	}
-	testkit.Must(t, s.db.AddSecret(ctx, c.ID, client.Secret{ID: s.name("secret"), Hash: "only", CreatedAt: s.now.Add(9 * time.Hour)}, 1, s.now))
+	testkit.Must(t, s.db.AddSecret(ctx, c.ID, client.Secret{
+		ID:        s.name("secret"),
+		Hash:      "only",
+		CreatedAt: s.now.Add(9 * time.Hour),
+	}, 1, s.now))
 	got, _ := s.db.Client(ctx, c.ID)
 	testkit.Equal(t, "secrets", len(got.Secrets), 1)
 	want(t, s.db.AddSecret(ctx, "nobody", client.Secret{ID: "x"}, 2, s.now), fault.NotFound)
@@ -98,7 +106,12 @@ func (s *suite) scopes(t *testing.T) {
 			t.Fatalf("system scope %s is %+v", name, sc)
 		}
 	}
-	orders := &oauth.Scope{Name: "orders:read", Description: "see your orders", Default: true, CreatedAt: s.now}
+	orders := &oauth.Scope{
+		Name:        "orders:read",
+		Description: "see your orders",
+		Default:     true,
+		CreatedAt:   s.now,
+	}
 	testkit.Must(t, s.db.CreateScope(ctx, orders))
 	want(t, s.db.CreateScope(ctx, orders), fault.Conflict)
 	openid := s.db.Scopes()["openid"]
@@ -167,7 +180,13 @@ func (s *suite) tokenTTL(t *testing.T) {
 	testkit.Must(t, db.RaiseTokenTTL(ctx, 48*time.Hour))
 	testkit.Must(t, db.RaiseTokenTTL(ctx, time.Hour))
 	testkit.Equal(t, "until", until(), s.now.Add(48*time.Hour))
-	c := &client.Client{ID: "long", Name: "Long", AccessTTL: 72 * time.Hour, CreatedAt: s.now, UpdatedAt: s.now}
+	c := &client.Client{
+		ID:        "long",
+		Name:      "Long",
+		AccessTTL: 72 * time.Hour,
+		CreatedAt: s.now,
+		UpdatedAt: s.now,
+	}
 	testkit.Must(t, db.CreateClient(ctx, c))
 	short := *c
 	short.AccessTTL = time.Minute
@@ -180,8 +199,14 @@ func (s *suite) refresh(t *testing.T) {
 	g := s.grant(u, c)
 	testkit.Must(t, s.db.PutGrant(ctx, g))
 	rotation := oauth.RefreshRotation{
-		Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: "r2", Now: s.now.Add(time.Minute), ExpiresAt: s.now.Add(3 * time.Hour),
-		IP: "192.0.2.9", Agent: "App/2",
+		Grant:     g.ID,
+		Client:    c.ID,
+		Old:       g.RefreshHash,
+		New:       "r2",
+		Now:       s.now.Add(time.Minute),
+		ExpiresAt: s.now.Add(3 * time.Hour),
+		IP:        "192.0.2.9",
+		Agent:     "App/2",
 	}
 	testkit.Must(t, s.db.RotateRefresh(ctx, rotation, event(audit.RefreshTokenUsed, u, s.now)))
 	got, err := s.db.Grant(ctx, g.ID)
@@ -219,7 +244,13 @@ func (s *suite) refresh(t *testing.T) {
 	none := s.grant(u, c)
 	none.RefreshHash = ""
 	testkit.Must(t, s.db.PutGrant(ctx, none))
-	err = s.db.RotateRefresh(ctx, oauth.RefreshRotation{Grant: none.ID, Client: c.ID, New: "x", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+	err = s.db.RotateRefresh(ctx, oauth.RefreshRotation{
+		Grant:     none.ID,
+		Client:    c.ID,
+		New:       "x",
+		Now:       s.now,
+		ExpiresAt: s.now.Add(time.Hour),
+	})
 	want(t, err, fault.NotFound)
 }
 
@@ -263,7 +294,14 @@ func (s *suite) sessionEnd(t *testing.T) {
 	want(t, err, fault.NotFound)
 	_, err = s.db.Grant(ctx, offline.ID)
 	testkit.Must(t, err)
-	err = s.db.RotateRefresh(ctx, oauth.RefreshRotation{Grant: offline.ID, Client: c.ID, Old: offline.RefreshHash, New: "n", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+	err = s.db.RotateRefresh(ctx, oauth.RefreshRotation{
+		Grant:     offline.ID,
+		Client:    c.ID,
+		Old:       offline.RefreshHash,
+		New:       "n",
+		Now:       s.now,
+		ExpiresAt: s.now.Add(time.Hour),
+	})
 	testkit.Must(t, err)
 	testkit.Equal(t, "token of the session revoked", s.db.Revoked(token(online, s.now)), true)
 	offlineToken := token(offline, s.now)
@@ -285,7 +323,14 @@ func (s *suite) codes(t *testing.T) {
 	g := s.grant(u, c, "openid")
 	g.RefreshHash = "" // a code's grant has no refresh token yet
 	g.Bound = "jkt:0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
-	code := &oauth.Code{Grant: *g, RedirectURI: "https://app.example/cb", Challenge: "ch", ChallengeMethod: "S256", Nonce: "n", ExpiresAt: s.now.Add(time.Minute)}
+	code := &oauth.Code{
+		Grant:           *g,
+		RedirectURI:     "https://app.example/cb",
+		Challenge:       "ch",
+		ChallengeMethod: "S256",
+		Nonce:           "n",
+		ExpiresAt:       s.now.Add(time.Minute),
+	}
 	h := secret.Hash(s.name("code"))
 	testkit.Must(t, s.db.PutCode(ctx, h, code, event(audit.AuthorizationCodeIssued, u, s.now)))
 	got, err := s.db.Code(ctx, h, s.now)
@@ -335,8 +380,16 @@ func (s *suite) codeOfEndedSession(t *testing.T) {
 
 func (s *suite) device(c *client.Client) *oauth.Device {
 	return &oauth.Device{
-		Hash: secret.Hash(s.name("device")), UserCode: s.name("CODE"), Client: c.ID, Scopes: []string{"openid"}, State: oauth.DevicePending,
-		Interval: 5 * time.Second, IP: "192.0.2.1", Agent: "TV", CreatedAt: s.now, ExpiresAt: s.now.Add(10 * time.Minute),
+		Hash:      secret.Hash(s.name("device")),
+		UserCode:  s.name("CODE"),
+		Client:    c.ID,
+		Scopes:    []string{"openid"},
+		State:     oauth.DevicePending,
+		Interval:  5 * time.Second,
+		IP:        "192.0.2.1",
+		Agent:     "TV",
+		CreatedAt: s.now,
+		ExpiresAt: s.now.Add(10 * time.Minute),
 	}
 }
 
@@ -430,9 +483,21 @@ func (s *suite) consents(t *testing.T) {
 	ctx, c, u := t.Context(), s.client(t), s.user(t)
 	_, err := s.db.Consent(ctx, u.ID, c.ID)
 	want(t, err, fault.NotFound)
-	testkit.Must(t, s.db.PutConsent(ctx, &oauth.Consent{User: u.ID, Client: c.ID, Scopes: []string{"openid"}, CreatedAt: s.now, UpdatedAt: s.now}))
+	testkit.Must(t, s.db.PutConsent(ctx, &oauth.Consent{
+		User:      u.ID,
+		Client:    c.ID,
+		Scopes:    []string{"openid"},
+		CreatedAt: s.now,
+		UpdatedAt: s.now,
+	}))
 	later := s.now.Add(time.Hour)
-	testkit.Must(t, s.db.PutConsent(ctx, &oauth.Consent{User: u.ID, Client: c.ID, Scopes: []string{"openid", "email"}, CreatedAt: later, UpdatedAt: later}))
+	testkit.Must(t, s.db.PutConsent(ctx, &oauth.Consent{
+		User:      u.ID,
+		Client:    c.ID,
+		Scopes:    []string{"openid", "email"},
+		CreatedAt: later,
+		UpdatedAt: later,
+	}))
 	got, err := s.db.Consent(ctx, u.ID, c.ID)
 	testkit.Must(t, err)
 	if len(got.Scopes) != 2 || !got.CreatedAt.Equal(s.now) || !got.UpdatedAt.Equal(later) {
@@ -456,7 +521,11 @@ func (s *suite) revocations(t *testing.T) {
 	g := s.grant(u, c)
 	one, other := token(g, s.now), token(g, s.now)
 	other.ID = "another"
-	testkit.Must(t, s.db.Revoke(ctx, oauth.Revocation{Kind: oauth.RevokeToken, ID: one.ID, Until: s.now.Add(time.Hour)}, event(audit.TokenRevoked, u, s.now)))
+	testkit.Must(t, s.db.Revoke(ctx, oauth.Revocation{
+		Kind:  oauth.RevokeToken,
+		ID:    one.ID,
+		Until: s.now.Add(time.Hour),
+	}, event(audit.TokenRevoked, u, s.now)))
 	testkit.Equal(t, "the token revoked", s.db.Revoked(one), true)
 	testkit.Equal(t, "another token revoked", s.db.Revoked(other), false)
 	log, err := s.db.RevocationsSince(ctx, 0, 1000)
@@ -488,7 +557,11 @@ func (s *suite) revokeAll(t *testing.T) {
 	testkit.Equal(t, "token of a new sign-in in the same second", s.db.Revoked(token(after, after.CreatedAt)), false)
 	testkit.Equal(t, "token issued later", s.db.Revoked(token(after, when.Add(time.Second))), false)
 	testkit.Equal(t, "token of an old grant issued by a clock that is ahead", s.db.Revoked(token(before, when.Add(time.Minute))), true)
-	testkit.Equal(t, "token of an unknown kind of grant in the same second", s.db.Revoked(&oauth.AccessToken{User: u.ID, Grant: "g", IssuedAt: s.now}), true)
+	testkit.Equal(t, "token of an unknown kind of grant in the same second", s.db.Revoked(&oauth.AccessToken{
+		User:     u.ID,
+		Grant:    "g",
+		IssuedAt: s.now,
+	}), true)
 	want(t, s.db.EndUserAccess(ctx, "nobody", when, ""), fault.NotFound)
 }
 

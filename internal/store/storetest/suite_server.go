@@ -27,7 +27,14 @@ func (s *suite) keys(t *testing.T) {
 	db := s.newDB(t, store.Options{})
 	key := func(id string, after time.Duration) jose.StoredKey {
 		at := time.Now().Add(after).Truncate(time.Millisecond).UTC()
-		return jose.StoredKey{ID: id, Alg: "ES256", PublicJWK: "{}", Sealed: "s", CreatedAt: at, ActiveAt: at}
+		return jose.StoredKey{
+			ID:        id,
+			Alg:       "ES256",
+			PublicJWK: "{}",
+			Sealed:    "s",
+			CreatedAt: at,
+			ActiveAt:  at,
+		}
 	}
 	first := key("k1", 0)
 	testkit.Must(t, db.FirstKey(ctx, first))
@@ -114,12 +121,20 @@ func (s *suite) audit(t *testing.T) {
 	}
 	seen := len(page)
 	for len(page) > 0 {
-		page, err = s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Limit: 15, Before: page[len(page)-1].ID})
+		page, err = s.db.ListAudit(ctx, store.AuditQuery{
+			User:   string(u.ID),
+			Limit:  15,
+			Before: page[len(page)-1].ID,
+		})
 		testkit.Must(t, err)
 		seen += len(page)
 	}
 	testkit.Equal(t, "events over all pages", seen, 40)
-	page, err = s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Since: s.now.Add(10 * time.Second), Until: s.now.Add(12 * time.Second)})
+	page, err = s.db.ListAudit(ctx, store.AuditQuery{
+		User:  string(u.ID),
+		Since: s.now.Add(10 * time.Second),
+		Until: s.now.Add(12 * time.Second),
+	})
 	testkit.Must(t, err)
 	testkit.Equal(t, "events of two seconds", len(page), 2)
 	page, err = s.db.ListAudit(ctx, store.AuditQuery{RequestID: all[7].RequestID})
@@ -173,9 +188,19 @@ func (s *suite) sweep(t *testing.T) {
 		testkit.Must(t, db.PutDevice(ctx, s.device(c)))
 		testkit.Must(t, db.PutOpaque(ctx, secret.Hash(fmt.Sprint("o", i)), token(g, s.now)))
 		testkit.Must(t, db.Once(ctx, fmt.Sprint("once", i), s.now.Add(time.Minute), s.now))
-		testkit.Must(t, db.PutLink(ctx, secret.Hash(fmt.Sprint("l", i)), &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Minute)}))
+		testkit.Must(t, db.PutLink(ctx, secret.Hash(fmt.Sprint("l", i)), &login.Link{
+			Kind:      login.LinkSetup,
+			CreatedAt: s.now,
+			ExpiresAt: s.now.Add(time.Minute),
+		}))
 		testkit.Must(t, db.PutSession(ctx, secret.Hash(fmt.Sprint("c", i)), identity.NewSession(u.ID, nil, s.now, time.Hour, "", ""), false, false))
-		_, err := db.RecordFailure(ctx, login.Failure{Key: fmt.Sprint("k", i), Now: s.now, Threshold: 1, Duration: time.Minute, Window: time.Hour})
+		_, err := db.RecordFailure(ctx, login.Failure{
+			Key:       fmt.Sprint("k", i),
+			Now:       s.now,
+			Threshold: 1,
+			Duration:  time.Minute,
+			Window:    time.Hour,
+		})
 		testkit.Must(t, err)
 	}
 	revoked := s.grant(u, c)
@@ -226,7 +251,15 @@ func (s *suite) hostileText(t *testing.T) {
 	}
 }
 
+// races: of many callers that consume one thing at once, one succeeds.
 func (s *suite) races(t *testing.T) {
+	t.Run("codes", s.codeRaces)
+	t.Run("devices", s.deviceRaces)
+	t.Run("login", s.loginRaces)
+	t.Run("servers", s.serverRaces)
+}
+
+func (s *suite) codeRaces(t *testing.T) {
 	ctx, c, u := t.Context(), s.client(t), s.user(t)
 	g := s.grant(u, c)
 	h := secret.Hash(s.name("code"))
@@ -237,15 +270,29 @@ func (s *suite) races(t *testing.T) {
 	oneWins(t, "RedeemCode", fault.Consumed, func(int) error { return s.db.RedeemCode(ctx, h, g, s.now) })
 	oneWins(t, "RotateRefresh", fault.Consumed, func(i int) error {
 		err := s.db.RotateRefresh(ctx, oauth.RefreshRotation{
-			Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: secret.Hash(fmt.Sprint("next", i)), Now: s.now, ExpiresAt: s.now.Add(time.Hour),
+			Grant:     g.ID,
+			Client:    c.ID,
+			Old:       g.RefreshHash,
+			New:       secret.Hash(fmt.Sprint("next", i)),
+			Now:       s.now,
+			ExpiresAt: s.now.Add(time.Hour),
 		})
 		return err
 	})
+	s.endRace(t, c, u)
+}
 
+func (s *suite) deviceRaces(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
 	v := s.device(c)
 	testkit.Must(t, s.db.PutDevice(ctx, v))
 	oneWins(t, "DecideDevice", fault.Consumed, func(i int) error {
-		return s.db.DecideDevice(ctx, oauth.DeviceDecision{UserCode: v.UserCode, Approve: true, Grant: s.grant(u, c), Now: s.now}, event(audit.DeviceCodeApproved, u, s.now))
+		return s.db.DecideDevice(ctx, oauth.DeviceDecision{
+			UserCode: v.UserCode,
+			Approve:  true,
+			Grant:    s.grant(u, c),
+			Now:      s.now,
+		}, event(audit.DeviceCodeApproved, u, s.now))
 	})
 	p, err := s.db.PollDevice(ctx, v.Hash, c.ID, s.now)
 	testkit.Must(t, err)
@@ -253,11 +300,16 @@ func (s *suite) races(t *testing.T) {
 	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.DeviceCodeApproved})
 	testkit.Must(t, err)
 	testkit.Equal(t, "events of one decision", len(events), 1)
+}
 
-	once := s.name("once")
-	oneWins(t, "Once", fault.Consumed, func(int) error { return s.db.Once(ctx, once, s.now.Add(time.Minute), s.now) })
-
-	cred := &identity.Credential{ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: "totp", CreatedAt: s.now}
+func (s *suite) loginRaces(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	cred := &identity.Credential{
+		ID:        identity.CredentialID(secret.NewID(s.now)),
+		User:      u.ID,
+		Kind:      "totp",
+		CreatedAt: s.now,
+	}
 	testkit.Must(t, s.db.PutCredential(ctx, cred))
 	oneWins(t, "ConfirmCredential", fault.Consumed, func(int) error {
 		return s.db.ConfirmCredential(ctx, cred.ID, 5, s.now, event(audit.MFAEnabled, u, s.now))
@@ -267,13 +319,41 @@ func (s *suite) races(t *testing.T) {
 	oneWins(t, "ConsumeBackupCode", fault.Consumed, func(int) error { return s.db.ConsumeBackupCode(ctx, u.ID, "b", s.now) })
 
 	link := secret.Hash(s.name("link"))
-	testkit.Must(t, s.db.PutLink(ctx, link, &login.Link{Kind: login.LinkSetup, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour)}))
+	testkit.Must(t, s.db.PutLink(ctx, link, &login.Link{
+		Kind:      login.LinkSetup,
+		CreatedAt: s.now,
+		ExpiresAt: s.now.Add(time.Hour),
+	}))
 	oneWins(t, "CompleteSetup", fault.Consumed, func(i int) error {
-		return s.db.CompleteSetup(ctx, link, &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: fmt.Sprintf("%s-%d@x", link, i), CreatedAt: s.now}, s.now)
+		return s.db.CompleteSetup(ctx, link, &identity.User{
+			ID:        identity.UserID(secret.NewID(s.now)),
+			Email:     fmt.Sprintf("%s-%d@x", link, i),
+			CreatedAt: s.now,
+		}, s.now)
 	})
 
+	for _, threshold := range []int{1000, 5} {
+		s.countRace(t, login.Failure{
+			Key:       s.name("count"),
+			Now:       s.now,
+			Threshold: threshold,
+			Duration:  time.Minute,
+			Window:    time.Hour,
+		})
+	}
+}
+
+func (s *suite) serverRaces(t *testing.T) {
+	ctx, once := t.Context(), s.name("once")
+	oneWins(t, "Once", fault.Consumed, func(int) error {
+		return s.db.Once(ctx, once, s.now.Add(time.Minute), s.now)
+	})
 	oneWins(t, "FirstKey", fault.Conflict, func(i int) error {
-		return s.db.FirstKey(ctx, jose.StoredKey{ID: fmt.Sprint("race", i), Alg: "EdDSA", CreatedAt: s.now})
+		return s.db.FirstKey(ctx, jose.StoredKey{
+			ID:        fmt.Sprint("race", i),
+			Alg:       "EdDSA",
+			CreatedAt: s.now,
+		})
 	})
 	lease := s.name("lease")
 	oneWins(t, "AcquireLease", fault.Denied, func(i int) error {
@@ -283,9 +363,6 @@ func (s *suite) races(t *testing.T) {
 		}
 		return err
 	})
-	s.countRace(t, login.Failure{Key: s.name("count"), Now: s.now, Threshold: 1000, Duration: time.Minute, Window: time.Hour})
-	s.countRace(t, login.Failure{Key: s.name("count"), Now: s.now, Threshold: 5, Duration: time.Minute, Window: time.Hour})
-	s.endRace(t, c, u)
 }
 
 // countRace: no failure is lost, and the account is locked once.
@@ -322,7 +399,14 @@ func (s *suite) endRace(t *testing.T, c *client.Client, u *identity.User) {
 		if _, err := s.db.Grant(ctx, g.ID); !fault.Is(err, fault.NotFound) {
 			t.Fatalf("a grant outlives its session: %v", err)
 		}
-		err := s.db.RotateRefresh(ctx, oauth.RefreshRotation{Grant: g.ID, Client: c.ID, Old: g.RefreshHash, New: "n", Now: s.now, ExpiresAt: s.now.Add(time.Hour)})
+		err := s.db.RotateRefresh(ctx, oauth.RefreshRotation{
+			Grant:     g.ID,
+			Client:    c.ID,
+			Old:       g.RefreshHash,
+			New:       "n",
+			Now:       s.now,
+			ExpiresAt: s.now.Add(time.Hour),
+		})
 		want(t, err, fault.NotFound)
 	}
 }
@@ -337,7 +421,11 @@ func (s *suite) twoProcesses(t *testing.T) {
 	c := &client.Client{ID: "shared", Name: "Shared", CreatedAt: s.now}
 	testkit.Must(t, a.CreateClient(ctx, c))
 	testkit.Eventually(t, "the new client", func() bool { _, err := b.Client(ctx, c.ID); return err == nil })
-	testkit.Must(t, b.CreateScope(ctx, &oauth.Scope{Name: "orders", Description: "see orders", CreatedAt: s.now}))
+	testkit.Must(t, b.CreateScope(ctx, &oauth.Scope{
+		Name:        "orders",
+		Description: "see orders",
+		CreatedAt:   s.now,
+	}))
 	testkit.Eventually(t, "the new scope", func() bool { return a.Scopes()["orders"] != nil })
 	u := &identity.User{ID: "u", CreatedAt: s.now}
 	testkit.Must(t, b.CreateUser(ctx, u))
