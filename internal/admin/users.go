@@ -131,7 +131,7 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 // firstPassword sets a password that the policy accepts before the account is stored: an account
 // whose password is rejected is not created.
 func (o *Operations) firstPassword(ctx context.Context, u *identity.User, password string) error {
-	problems := o.parts.Policy(u).Check(password, u.Username, u.Email, "gatehouse", o.cfg.Issuer)
+	problems := o.parts.Policy(u).CheckFor(u, password, "gatehouse", o.cfg.Issuer)
 	if len(problems) > 0 {
 		return fault.InvalidField("password", "the password is rejected: %s", strings.Join(problems, " "))
 	}

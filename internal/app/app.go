@@ -65,7 +65,7 @@ func lookup(environ []string) func(string) string {
 // operations returns the operations of administrators on the opened parts.
 func (p *parts) operations(e *env) *admin.Operations {
 	t := p.cfg.Tokens
-	policies := LoginConfig(p.cfg)
+	policies := p.policies
 	return admin.New(
 		admin.Config{
 			Issuer:          p.cfg.Server.BaseURL,

@@ -66,6 +66,7 @@ type parts struct {
 	db        *store.DB
 	ring      *jose.Ring
 	passwords *secret.Passwords
+	policies  login.Config
 	login     *login.Server
 }
 
@@ -115,7 +116,12 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 		return err
 	}
 	p.passwords = secret.NewPasswords(runtime.GOMAXPROCS(0), p.cfg.Passwords.HashQueue)
-	p.login = login.New(LoginConfig(p.cfg), p.db, p.keys, p.passwords)
+	signIn, err := LoginConfig(p.cfg)
+	if err != nil {
+		return err
+	}
+	p.policies = signIn
+	p.login = login.New(signIn, p.db, p.keys, p.passwords)
 	return nil
 }
 
@@ -195,8 +201,12 @@ func placeKey(name string) error {
 	return os.Rename(f.Name(), name) // a file system without links
 }
 
-// LoginConfig returns what the settings say about signing in.
-func LoginConfig(c *config.Config) login.Config {
+// LoginConfig returns what the settings say about signing in. It reads COMMON_PASSWORDS_FILE.
+func LoginConfig(c *config.Config) (login.Config, error) {
+	list, err := commonPasswords(c.Passwords.CommonFile)
+	if err != nil {
+		return login.Config{}, err
+	}
 	policy := identity.Policy{
 		MinLength: c.Passwords.MinLength,
 		Upper:     c.Passwords.Uppercase,
@@ -204,6 +214,7 @@ func LoginConfig(c *config.Config) login.Config {
 		Number:    c.Passwords.Numbers,
 		Special:   c.Passwords.Special,
 		Common:    c.Passwords.CheckCommon,
+		List:      list,
 	}
 	admin := policy
 	admin.MinLength = max(policy.MinLength, c.Passwords.AdminMinLength)
@@ -231,7 +242,30 @@ func LoginConfig(c *config.Config) login.Config {
 		RequireMFA:      c.MFA.Require,
 		RequireAdminMFA: c.MFA.RequireAdmin,
 		MFAGrace:        c.MFA.Grace,
+	}, nil
+}
+
+// maxPasswordList bounds COMMON_PASSWORDS_FILE, which is held in memory.
+const maxPasswordList = 64 << 20
+
+// commonPasswords returns the list in a file, or nil if name is "".
+func commonPasswords(name string) (*identity.PasswordList, error) {
+	if name == "" {
+		return nil, nil
 	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "COMMON_PASSWORDS_FILE cannot be read")
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, maxPasswordList+1))
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, err, "COMMON_PASSWORDS_FILE cannot be read")
+	}
+	if len(raw) > maxPasswordList {
+		return nil, fault.New(fault.Invalid, "COMMON_PASSWORDS_FILE is larger than %d MiB", maxPasswordList>>20)
+	}
+	return identity.NewPasswordList(string(raw)), nil
 }
 
 // oauthConfig returns what the settings say about the protocol.

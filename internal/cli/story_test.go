@@ -76,7 +76,9 @@ func openStory(ts *testscript.TestScript) (*store.DB, *login.Server) {
 	ts.Check(err)
 	cfg, err := config.Load(config.Source{})
 	ts.Check(err)
-	return db, login.New(app.LoginConfig(cfg), db, keys, secret.NewPasswords(1, 1))
+	signIn, err := app.LoginConfig(cfg)
+	ts.Check(err)
+	return db, login.New(signIn, db, keys, secret.NewPasswords(1, 1))
 }
 
 // deny stores a denial as the gateway does: deny REQUEST-ID ROUTE-ID.

@@ -104,6 +104,7 @@ type Passwords struct {
 	Numbers        bool
 	Special        bool
 	CheckCommon    bool
+	CommonFile     string // further common passwords, one per line; "" means none
 	HashQueue      int
 }
 

@@ -463,8 +463,17 @@ func characterRows() []Setting {
 		{
 			Name:    "CHECK_COMMON_PASSWORDS",
 			Default: "true",
-			Doc:     "Reject common passwords.",
-			place:   func(c *Config) value { return boolean{&c.Passwords.CheckCommon} },
+			Doc: "Reject passwords that are easy to guess: common ones, simple patterns, and " +
+				"those built on the user's names or the name of the site.",
+			place: func(c *Config) value { return boolean{&c.Passwords.CheckCommon} },
+		},
+		{
+			Name: "COMMON_PASSWORDS_FILE",
+			path: true,
+			Doc: "A text file with passwords that CHECK_COMMON_PASSWORDS rejects in addition, " +
+				"one per line; it is read at startup. Case is ignored, and digits and special " +
+				"characters around a word are too.",
+			place: func(c *Config) value { return text{&c.Passwords.CommonFile, "a path"} },
 		},
 		{
 			Name:    "LOGIN_HASH_QUEUE",

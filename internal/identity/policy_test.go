@@ -47,15 +47,19 @@ func TestPolicyRefusesEachRule(t *testing.T) {
 		{"listed with capitals", common, "ILoveYou", "guessed first"},
 		{"listed with digits", common, "Password2026!", "guessed first"},
 		{"listed with swaps", common, "P@ssw0rd!!99", "guessed first"},
-		{"two listed", common, "Summer-Garden-12", "guessed first"},
-		{"one character", common, "aaaaaaaaaaaaaa", "different characters"},
-		{"two characters", common, "axaxaxaxaxaxax", "different characters"},
-		{"digits in order", common, "12345678901234", "rows"},
-		{"alphabet", common, "Abcdefghijklm1", "rows"},
-		{"backwards", common, "zyxwvutsrqpo!", "rows"},
-		{"keyboard", common, "qwertyuiopasdfg", "rows"},
-		{"keyboard columns", common, "1qaz2wsx3edc", "rows"},
-		{"again and again", common, "kx7vmqkx7vmqkx7vmq", "repeating"},
+		{"two listed", common, "SummerGarden12", "guessed first"},
+		{"one character", common, "aaaaaaaaaaaaaa", "same characters"},
+		{"two characters", common, "axaxaxaxaxaxax", "same characters"},
+		{"digits in order", common, "12345678901234", "guessed first"},
+		{"alphabet", common, "Abcdefghijklm1", "Rows of characters"},
+		{"backwards", common, "zyxwvutsrqpo!", "Rows of characters"},
+		{"keyboard", common, "qwertyuiopasdfg", "guessed first"},
+		{"keyboard columns", common, "1qaz2wsx3edc", "guessed first"},
+		{"again and again", common, "kx7vmqkx7vmqkx7vmq", "same characters"},
+		{"keys in a row", common, "=-098765tgbvf", "Rows of keys"},
+		{"dates", common, "20/11/1998", "Dates"},
+		{"a name", common, "Jacqueline99", "Names"},
+		{"a word", common, "refrigerator1", "common word"},
 		{"local part", common, "xx-Alice.Smith-77q", "alice.smith"},
 		{"user name", common, "wonderland-lewis9", "lewis9"},
 		{"swapped user name", common, "wonder-l3w1s9-land", "lewis9"},
@@ -67,6 +71,57 @@ func TestPolicyRefusesEachRule(t *testing.T) {
 				t.Errorf("%q: got %q, want a sentence with %q", tt.password, wrong, tt.want)
 			}
 		})
+	}
+}
+
+// Words near the account make a password weaker, whether or not they may be part of it.
+func TestPolicyPenalizesThePersonsWords(t *testing.T) {
+	policy := identity.Policy{MinLength: 8, Common: true}
+	u := &identity.User{
+		Email: "ada@widgetworks.example", Name: "Ada Zerberoff", GivenName: "Augusta", FamilyName: "Zerberoff",
+	}
+	for _, password := range []string{"Zerberoff2026", "widgetworks!!1", "Augusta.Zerberoff", "Initech-2026"} {
+		if len(policy.CheckFor(u, password, "id.initech.example")) == 0 {
+			t.Errorf("%q is accepted for %s at Initech", password, u.Name)
+		}
+		if wrong := policy.CheckFor(&identity.User{Username: "bob"}, password, "example.org"); len(wrong) > 0 && password != "Augusta.Zerberoff" && password != "Initech-2026" {
+			t.Errorf("%q is rejected for somebody else: %q", password, wrong)
+		}
+	}
+	if wrong := policy.CheckFor(u, "Zerberoff rows past 7 lighthouses", "id.initech.example"); len(wrong) > 0 {
+		t.Errorf("a long password with a name in it is rejected: %q", wrong)
+	}
+}
+
+func TestPolicyRejectsTheOperatorsList(t *testing.T) {
+	list := identity.NewPasswordList("# ours\n\n  Krummhornquartett \nzugspitzplatt\r\n")
+	policy := identity.Policy{MinLength: 8, Common: true, List: list}
+	for _, password := range []string{"krummhornquartett", "KRUMMHORNQUARTETT-2026!", "Zugsp1tzpl@tt", "  "} {
+		if len(policy.Check(password)) == 0 {
+			t.Errorf("%q is accepted", password)
+		}
+	}
+	for _, password := range []string{"# ours and a few words more", "Krummhornquartett in the Zugspitz valley"} {
+		if wrong := policy.Check(password); len(wrong) > 0 {
+			t.Errorf("%q is rejected: %q", password, wrong)
+		}
+	}
+	policy.Common = false
+	if wrong := policy.Check("krummhornquartett"); len(wrong) > 0 {
+		t.Errorf("the check is off, and yet: %q", wrong)
+	}
+}
+
+// What is wrong with a password is logged, so that it must not tell the password.
+func TestPolicySentencesDoNotRepeatThePassword(t *testing.T) {
+	for _, password := range []string{"monkey", "kitten2026", "qwfpgjluy", "19981120", "abcabcabc", "SummerGarden"} {
+		for _, sentence := range strict.Check(password, "alice@example.com") {
+			for i := range len(password) - 4 {
+				if strings.Contains(strings.ToLower(sentence), strings.ToLower(password[i:i+5])) {
+					t.Errorf("%q is told by %q", password, sentence)
+				}
+			}
+		}
 	}
 }
 
@@ -118,4 +173,23 @@ func FuzzPolicy(f *testing.F) {
 			t.Errorf("%q accepted, its normal form refused: %q", password, again)
 		}
 	})
+}
+
+// The estimate takes time that grows faster than the length of the password, and with the number of
+// signs that may stand for letters.
+func BenchmarkPolicy(b *testing.B) {
+	policy := identity.Policy{MinLength: 8, Common: true}
+	for name, password := range map[string]string{
+		"usual":    "Tr4verse-the-Quiet-Valley",
+		"long":     strings.Repeat("a", identity.MaxPassword),
+		"signs":    strings.Repeat("4@8({[<369&#!1/|0$5+7%2", 40),
+		"words":    strings.Repeat("password", 120),
+		"readings": strings.Repeat("4(1!5$7", 140),
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				policy.Check(password, "alice@example.com", "gatehouse")
+			}
+		})
+	}
 }

@@ -110,8 +110,8 @@ func (s *Server) storePassword(ctx context.Context, v Visit, u *identity.User, c
 
 // checkNewPassword applies the policy, then the history, which costs slow hashes.
 func (s *Server) checkNewPassword(ctx context.Context, u *identity.User, c change) error {
-	personal := []string{u.Username, u.Email, product, s.cfg.Issuer}
-	if wrong := s.policy(u).Check(c.password, personal...); len(wrong) > 0 {
+	wrong := s.policy(u).CheckFor(u, c.password, product, s.cfg.Issuer)
+	if len(wrong) > 0 {
 		return fault.InvalidField(c.field, "%s", strings.Join(wrong, " "))
 	}
 	former := []string{u.PasswordHash}
