@@ -125,7 +125,7 @@ func (o *Operations) explain(ctx context.Context, id string) (*Explanation, erro
 	return x, nil
 }
 
-// routeState says whether the route has changed: a request that was denied may pass by now.
+// routeState reports whether the route has changed: a request that it denied may pass by now.
 func (o *Operations) routeState(d *access.DenialRecord) RouteState {
 	if d.Route == "" || strings.HasPrefix(d.Route, fileIDPrefix) {
 		return RouteUnknown

@@ -161,7 +161,7 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 	return &ChangedClient{Client: &c, Warnings: o.clientWarnings(&c)}, nil
 }
 
-// RotateSecret gives a client a new secret. The one before it expires after the grace period,
+// RotateSecret adds a new secret to a client. The one before it expires after the grace period,
 // which may be 0.
 func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grace time.Duration) (*ChangedClient, error) {
 	if err := a.require(ScopeClientsWrite); err != nil {

@@ -282,7 +282,8 @@ func routeEvent(a Actor, t audit.Type, r *Route, now time.Time) audit.Event {
 	return ev
 }
 
-// routeWarnings reports names that stand for nothing yet: a misspelled one would deny everybody.
+// routeWarnings reports names of clients and scopes that do not exist: a misspelled one would deny
+// every request.
 func (o *Operations) routeWarnings(ctx context.Context, r *access.Route) []Warning {
 	var out []Warning
 	for _, id := range r.Clients {

@@ -18,7 +18,7 @@ type keyPair struct {
 
 	mu      sync.Mutex
 	cert    *tls.Certificate
-	version   string    // version of the files that cert was loaded from, or that failed to load last
+	version string    // version of the files that cert was loaded from, or that failed to load last
 	checked time.Time // when the files were last checked
 }
 

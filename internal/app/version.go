@@ -2,9 +2,8 @@ package app
 
 import "runtime/debug"
 
-// release is the version of a released binary. The linker sets it:
-//
-//	go build -ldflags '-X github.com/gatehouse-id/gatehouse/internal/app.release=v0.1.0' ./cmd/gatehouse
+// release is the version of a released binary. The linker sets it with the flag
+// -X github.com/gatehouse-id/gatehouse/internal/app.release=v0.1.0.
 var release string
 
 // version returns the version of this binary.

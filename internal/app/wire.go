@@ -321,7 +321,7 @@ type server struct {
 	handler http.Handler
 	drain   func() // ends streams, so that a stop need not wait for them
 	jobs    job.Runner
-	behind  []func(context.Context) // what else goes on behind the handler, until its context ends
+	behind  []func(context.Context) // further background tasks, which run until their context ends
 	log     *slog.Logger
 	close   []func()
 }
@@ -329,12 +329,9 @@ type server struct {
 // newServer connects the parts: config → core → adapters → handlers → jobs.
 func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server, error) {
 	s := &server{parts: p, log: log}
-	for _, alg := range []string{p.cfg.Tokens.Algorithm, jose.RS256, jose.ES256, jose.EdDSA} {
-		if err := p.ring.Ensure(ctx, alg, e.now()); err != nil {
-			return nil, err
-		}
+	if err := s.ensureKeys(ctx, e.now()); err != nil {
+		return nil, err
 	}
-	p.db.OnChange(store.TopicKeys, func() error { return p.ring.Reload(context.WithoutCancel(ctx)) })
 	fetcher := s.fetcher(e)
 	shared, err := s.redis(e, log)
 	if err != nil {
@@ -373,23 +370,41 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	}
 	handler.Routes(mux)
 	s.handler = front(kit, g, mux)
+	s.addJobs(e)
+	return s, nil
+}
+
+// ensureKeys creates the signing keys that are missing, and follows changes by other processes.
+func (s *server) ensureKeys(ctx context.Context, now time.Time) error {
+	p := s.parts
+	for _, alg := range []string{p.cfg.Tokens.Algorithm, jose.RS256, jose.ES256, jose.EdDSA} {
+		if err := p.ring.Ensure(ctx, alg, now); err != nil {
+			return err
+		}
+	}
+	p.db.OnChange(store.TopicKeys, func() error { return p.ring.Reload(context.WithoutCancel(ctx)) })
+	return nil
+}
+
+// addJobs adds the tasks of which one server at a time runs each.
+func (s *server) addJobs(e *env) {
+	db := s.parts.db
 	s.jobs = job.Runner{
-		Leases: p.db,
+		Leases: db,
 		Holder: secret.NewID(e.now()),
 		Now:    e.now,
 		OnError: func(name string, err error) {
-			log.Error("a job failed", "job", name, "error", err)
+			s.log.Error("a job failed", "job", name, "error", err)
 		},
 	}
 	s.jobs.Add(job.Job{
 		Name:  "sweep",
 		Every: time.Minute,
 		Run: func(ctx context.Context, now time.Time) error {
-			_, err := p.db.Sweep(ctx, now)
+			_, err := db.Sweep(ctx, now)
 			return err
 		},
 	})
-	return s, nil
 }
 
 // work runs the background tasks of the server until ctx ends.
@@ -397,7 +412,7 @@ func (s *server) work(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.parts.db.Follow(ctx) // it reports its own trouble and ends with ctx only
+		_ = s.parts.db.Follow(ctx) // it reports its own errors and ends with ctx only
 	}()
 	var others sync.WaitGroup
 	for _, f := range append(s.behind, s.recordIssuances) {

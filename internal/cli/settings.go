@@ -77,7 +77,7 @@ func settingFlag(row config.Setting, hidden bool) *kong.Flag {
 	return f
 }
 
-// placeholder returns what stands for the value in the usage text: the default if there is one.
+// placeholder returns the value that the usage text shows: the default if there is one.
 func placeholder(row config.Setting) string {
 	if row.Default != "" {
 		return row.Default

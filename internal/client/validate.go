@@ -28,7 +28,6 @@ const (
 	maxName        = 200  // bytes
 	maxDescription = 1000 // bytes
 	maxWord        = 64   // bytes
-	maxScope       = 128  // bytes
 	maxHost        = 253  // bytes (RFC 1035 §2.3.4)
 
 	maxAccessTTL  = 30 * 24 * time.Hour // a leaked token that nobody notices works that long
@@ -193,6 +192,9 @@ func (c *Client) checkScopes(Rules) error {
 	return nil
 }
 
+// MaxScope is the longest name of a scope, in bytes.
+const MaxScope = 128
+
 // ValidScope reports whether s can be one scope of a request (RFC 6749 §3.3).
 func ValidScope(s string) bool {
 	for i := range len(s) {
@@ -200,7 +202,7 @@ func ValidScope(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= maxScope
+	return s != "" && len(s) <= MaxScope
 }
 
 func (c *Client) checkTokens(r Rules) error {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -213,7 +214,7 @@ func storageRows() []Setting {
 }
 
 func lifetimeRows() []Setting {
-	return []Setting{
+	return slices.Concat([]Setting{
 		{
 			Name:    "ACCESS_TOKEN_TTL",
 			Default: "3600",
@@ -228,6 +229,28 @@ func lifetimeRows() []Setting {
 			Doc:     "The lifetime of an ID token.",
 			place:   func(c *Config) value { return seconds(&c.Tokens.IDTTL, time.Second, 30*day) },
 		},
+	}, refreshRows(), []Setting{
+		{
+			Name:    "CODE_TTL",
+			Default: "60",
+			Doc:     "The lifetime of an authorization code.",
+			place: func(c *Config) value {
+				return seconds(&c.Tokens.CodeTTL, time.Second, 10*time.Minute)
+			},
+		},
+		{
+			Name:    "DEVICE_CODE_TTL",
+			Default: "600",
+			Doc:     "How long a person has to approve a device.",
+			place: func(c *Config) value {
+				return seconds(&c.Tokens.DeviceCodeTTL, 30*time.Second, time.Hour)
+			},
+		},
+	})
+}
+
+func refreshRows() []Setting {
+	return []Setting{
 		{
 			Name:    "REFRESH_TOKEN_TTL",
 			Default: "2592000",
@@ -259,27 +282,11 @@ func lifetimeRows() []Setting {
 				"lose responses.",
 			place: func(c *Config) value { return seconds(&c.Tokens.RefreshReuse, 0, time.Minute) },
 		},
-		{
-			Name:    "CODE_TTL",
-			Default: "60",
-			Doc:     "The lifetime of an authorization code.",
-			place: func(c *Config) value {
-				return seconds(&c.Tokens.CodeTTL, time.Second, 10*time.Minute)
-			},
-		},
-		{
-			Name:    "DEVICE_CODE_TTL",
-			Default: "600",
-			Doc:     "How long a person has to approve a device.",
-			place: func(c *Config) value {
-				return seconds(&c.Tokens.DeviceCodeTTL, 30*time.Second, time.Hour)
-			},
-		},
 	}
 }
 
 func grantRows() []Setting {
-	return []Setting{
+	return slices.Concat([]Setting{
 		{
 			Name:    "ACCESS_TOKEN_FORMAT",
 			Default: "jwt",
@@ -315,6 +322,11 @@ func grantRows() []Setting {
 				return list{&c.Tokens.DefaultScopes, "scope names", scopeToken}
 			},
 		},
+	}, restrictionRows())
+}
+
+func restrictionRows() []Setting {
+	return []Setting{
 		{
 			Name:    "ENABLE_PASSWORD_GRANT",
 			Default: "false",

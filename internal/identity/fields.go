@@ -85,6 +85,15 @@ func accountFields() []UserField {
 				Flag:   "email-verified",
 				Help:   "Whether the email address is known to belong to the person.",
 				Switch: func(u *User) *bool { return &u.EmailVerified },
+				Show: func(u *User) string {
+					switch {
+					case u.Email == "":
+						return ""
+					case u.EmailVerified:
+						return "yes"
+					}
+					return "no"
+				},
 			},
 		},
 		{
@@ -101,7 +110,7 @@ func accountFields() []UserField {
 			Field: field.Field[User]{
 				Name: "roles",
 				Flag: "role",
-				Help: "The roles. The role admin administers the server.",
+				Help: "A role. The role admin administers the server. May be repeated.",
 				List: func(u *User) *[]string { return &u.Roles },
 			},
 			label: "role",
@@ -112,6 +121,7 @@ func accountFields() []UserField {
 				Name:   "disabled",
 				Help:   "Whether the account is kept from signing in.",
 				Switch: func(u *User) *bool { return &u.Disabled },
+				Show:   func(*User) string { return "" }, // tables show the state of the account
 			},
 		},
 		{

@@ -29,7 +29,7 @@ func UserScopes() []string { return slices.Clone(userScopes[:]) }
 // Bounds of a scope parameter.
 const (
 	maxScopes   = 64
-	maxScopeLen = 128
+	maxScopeLen = client.MaxScope
 )
 
 // ParseScope reads a scope parameter into distinct names, in the order given (RFC 6749 §3.3).
@@ -53,17 +53,7 @@ func ParseScope(s string) ([]string, error) {
 }
 
 // ValidScope reports whether a name is a scope-token (RFC 6749 §3.3).
-func ValidScope(name string) bool {
-	if name == "" || len(name) > maxScopeLen {
-		return false
-	}
-	for i := 0; i < len(name); i++ {
-		if c := name[i]; c <= 0x20 || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
+func ValidScope(name string) bool { return client.ValidScope(name) }
 
 // ScopePolicy decides which scopes a request may have.
 type ScopePolicy struct {

@@ -53,8 +53,8 @@ type Config struct {
 
 // Access token formats.
 const (
-	FormatJWT    = "jwt"
-	FormatOpaque = "opaque"
+	FormatJWT    = client.FormatJWT
+	FormatOpaque = client.FormatOpaque
 )
 
 // Server serves the browser's endpoints. It is safe for concurrent use; two Servers share
