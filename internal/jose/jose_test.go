@@ -25,21 +25,21 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// shelf is a key store in memory.
-type shelf struct {
+// memoryStore is a key store in memory.
+type memoryStore struct {
 	mu   sync.Mutex
 	keys []jose.StoredKey
 	made int
 	err  error
 }
 
-func (s *shelf) Keys(context.Context) ([]jose.StoredKey, error) {
+func (s *memoryStore) Keys(context.Context) ([]jose.StoredKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]jose.StoredKey(nil), s.keys...), s.err
 }
 
-func (s *shelf) FirstKey(_ context.Context, k jose.StoredKey) error {
+func (s *memoryStore) FirstKey(_ context.Context, k jose.StoredKey) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, have := range s.keys {
@@ -92,9 +92,9 @@ func published(t testing.TB, r *jose.Ring, at time.Time) *gojose.JSONWebKeySet {
 	return &set
 }
 
-// What we sign, go-jose verifies with the published keys; and so do we.
+// go-jose verifies our tokens with the published keys, and so do we.
 func TestSignAndVerify(t *testing.T) {
-	r := newRing(t, &shelf{})
+	r := newRing(t, &memoryStore{})
 	const payload = `{"sub":"ada","n":1}`
 	for _, alg := range jose.Algorithms() {
 		t.Run(alg, func(t *testing.T) {
@@ -174,12 +174,12 @@ func denied(t *testing.T, r *jose.Ring, token, typ string) {
 	}
 }
 
-// RFC 8725 §3: every way to pass one thing for another.
+// RFC 8725 §3: no token passes for one of another kind.
 func TestConfusion(t *testing.T) {
-	r := newRing(t, &shelf{})
+	r := newRing(t, &memoryStore{})
 	access := sign(t, r, jose.ES256, "at+jwt", `{"sub":"ada"}`, now)
 	id := sign(t, r, jose.ES256, "JWT", `{"sub":"ada"}`, now)
-	foreign := sign(t, newRing(t, &shelf{}), jose.ES256, "at+jwt", `{"sub":"ada"}`, now)
+	foreign := sign(t, newRing(t, &memoryStore{}), jose.ES256, "at+jwt", `{"sub":"ada"}`, now)
 	h, p, s := split(access)
 	_, p2, _ := split(sign(t, r, jose.ES256, "at+jwt", `{"sub":"eve"}`, now))
 	kid := kidOf(t, access)
@@ -230,9 +230,9 @@ func TestConfusion(t *testing.T) {
 	denied(t, r, token, "at+jwt")
 }
 
-// A key embedded in the token's header is not believed (RFC 8725 §3.10).
+// A key in the token's header is not trusted (RFC 8725 §3.10).
 func TestEmbeddedKey(t *testing.T) {
-	r := newRing(t, &shelf{})
+	r := newRing(t, &memoryStore{})
 	kid := kidOf(t, sign(t, r, jose.ES256, "at+jwt", `{}`, now))
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -273,10 +273,10 @@ func kidOf(t testing.TB, token string) string {
 	return head.Kid
 }
 
-// The next key is published before it signs; the former one stays until its last token has
+// The next key is published before it signs; the previous one stays until its last token has
 // expired.
 func TestRotation(t *testing.T) {
-	st := &shelf{}
+	st := &memoryStore{}
 	r := newRing(t, st)
 	first := sign(t, r, jose.EdDSA, "JWT", `{}`, now)
 	next, err := r.NewKey(jose.EdDSA, now, now.Add(time.Hour))
@@ -316,7 +316,7 @@ func TestRotation(t *testing.T) {
 			t.Errorf("after %s the former key's token: %v", c.at, err)
 		}
 	}
-	// Storage forgets the expired one, and with it go its tokens.
+	// Removing the expired key from storage invalidates its tokens.
 	st.keys = st.keys[1:]
 	if err := r.Reload(t.Context()); err != nil {
 		t.Fatal(err)
@@ -324,10 +324,10 @@ func TestRotation(t *testing.T) {
 	denied(t, r, first, "JWT")
 }
 
-// An algorithm whose only key still waits signs with it, since it is published; no second key is
-// made behind the operator's back.
+// An algorithm whose only key is not active yet signs with it, since it is published; no second
+// key is created.
 func TestOnlyAWaitingKey(t *testing.T) {
-	st := &shelf{}
+	st := &memoryStore{}
 	r := newRing(t, st)
 	k, err := r.NewKey(jose.ES256, now, now.Add(time.Hour))
 	if err != nil {
@@ -345,9 +345,9 @@ func TestOnlyAWaitingKey(t *testing.T) {
 	sign(t, r, jose.ES256, "JWT", "{}", now.Add(time.Hour))
 }
 
-// Of servers that start at once one makes the key and the others take it over.
+// Of servers that start at once, one creates the key and the others read it.
 func TestFirstKeyOfManyServers(t *testing.T) {
-	st := &shelf{}
+	st := &memoryStore{}
 	ids := make(chan string, 16)
 	var wg sync.WaitGroup
 	for range 4 {
@@ -375,9 +375,9 @@ func TestFirstKeyOfManyServers(t *testing.T) {
 	}
 }
 
-// Reading the keys with another master key says so, and leaves a running ring as it was.
+// Reading the keys with another master key fails, and does not change a running ring.
 func TestWrongMasterKey(t *testing.T) {
-	st := &shelf{}
+	st := &memoryStore{}
 	sign(t, newRing(t, st), jose.EdDSA, "JWT", "{}", now)
 	err := jose.NewRing(st, master(t, "another master key, also 32 bytes.")).Reload(t.Context())
 	if !fault.Is(err, fault.Invalid) || !strings.Contains(fault.Text(err), "SECRET_KEY") {
@@ -386,7 +386,7 @@ func TestWrongMasterKey(t *testing.T) {
 }
 
 func TestReloadKeepsWhatItHas(t *testing.T) {
-	st := &shelf{}
+	st := &memoryStore{}
 	r := newRing(t, st)
 	token := sign(t, r, jose.EdDSA, "JWT", "{}", now)
 	st.err = fault.New(fault.Unavailable, "down")
@@ -405,9 +405,9 @@ func TestReloadKeepsWhatItHas(t *testing.T) {
 	sign(t, r, jose.EdDSA, "JWT", "{}", now)
 }
 
-// A signature that waits for a core gives up with its request.
+// A signature that waits for a core ends with its request.
 func TestSignGivesUpWithItsRequest(t *testing.T) {
-	r := newRing(t, &shelf{})
+	r := newRing(t, &memoryStore{})
 	sign(t, r, jose.RS256, "JWT", "{}", now)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -438,7 +438,7 @@ func ecKey(t testing.TB) *ecdsa.PrivateKey {
 	return k
 }
 
-// Of a foreign set only public, strong signing keys are taken.
+// A key set must contain public, strong signing keys only.
 func TestParseKeySet(t *testing.T) {
 	ec := ecKey(t)
 	edPub, edPriv, err := ed25519.GenerateKey(rand.Reader)
@@ -578,7 +578,7 @@ func TestPeek(t *testing.T) {
 }
 
 func FuzzVerify(f *testing.F) {
-	st := &shelf{}
+	st := &memoryStore{}
 	r := newRing(f, st)
 	for _, alg := range []string{jose.ES256, jose.EdDSA} {
 		f.Add(sign(f, r, alg, "JWT", `{"a":1}`, now))
@@ -616,10 +616,10 @@ func FuzzKeySet(f *testing.F) {
 	})
 }
 
-// A key signs with its one algorithm: what it signs with another, of the same family, is refused
+// A key signs with one algorithm: a signature with another one of the same family is rejected
 // (RFC 8725 §3.1).
 func TestOneAlgorithmAKey(t *testing.T) {
-	st := &shelf{}
+	st := &memoryStore{}
 	r := newRing(t, st)
 	sign(t, r, jose.RS256, "JWT", "{}", now)
 	der, err := master(t, masterText).Box("keys").Open(st.keys[0].Sealed, st.keys[0].ID)

@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -66,9 +65,9 @@ func TestResponseModes(t *testing.T) {
 	})
 }
 
-// RFC 6749 §4.1.2.1: as long as client and address are not settled, the person is told and
-// nobody else.
-func TestErrorsThatStayOnOurPage(t *testing.T) {
+// RFC 6749 §4.1.2.1: until the client and the redirect URI are known to be valid, only the person
+// sees errors.
+func TestErrorsThatAreShownOnAPage(t *testing.T) {
 	w := newWorld(t)
 	two := func(c *client.Client) { c.Redirects = append(c.Redirects, "https://app.example/2") }
 	for name, c := range map[string]struct {
@@ -78,7 +77,7 @@ func TestErrorsThatStayOnOurPage(t *testing.T) {
 		"no client_id":                        {pairs: []string{"client_id", ""}},
 		"unknown client":                      {pairs: []string{"client_id", "nobody"}},
 		"disabled client":                     {edit: func(c *client.Client) { c.Disabled = true }},
-		"redirect_uri of nobody":              {pairs: []string{"redirect_uri", "https://evil.example/"}},
+		"unregistered redirect_uri":           {pairs: []string{"redirect_uri", "https://evil.example/"}},
 		"redirect_uri longer":                 {pairs: []string{"redirect_uri", callback + "/x"}},
 		"redirect_uri with a query":           {pairs: []string{"redirect_uri", callback + "?x=1"}},
 		"redirect_uri in another case":        {pairs: []string{"redirect_uri", "https://APP.example/callback"}},
@@ -96,13 +95,13 @@ func TestErrorsThatStayOnOurPage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cl := w.client(nonNil(c.edit)...)
-			st, err := w.srv.Authorize(t.Context(), w.ask(cl, c.pairs...))
-			page(t, st, err)
+			st, err := w.srv.Authorize(t.Context(), w.authorizationRequest(cl, c.pairs...))
+			wantPage(t, st, err)
 		})
 	}
 }
 
-// RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6: everything else goes to the client.
+// RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6: all other errors are sent to the client.
 func TestErrorsThatGoToTheClient(t *testing.T) {
 	w := newWorld(t)
 	other := w.newUser("bob")
@@ -111,38 +110,38 @@ func TestErrorsThatGoToTheClient(t *testing.T) {
 		pairs []string
 		code  string
 	}{
-		"response_type left out":            {pairs: []string{"response_type", ""}, code: "invalid_request"},
-		"response_type token":               {pairs: []string{"response_type", "token"}, code: "unsupported_response_type"},
-		"response_type hybrid":              {pairs: []string{"response_type", "code id_token"}, code: "unsupported_response_type"},
-		"code grant not allowed":            {edit: func(c *client.Client) { c.Grants = []string{"client_credentials"} }, code: "unauthorized_client"},
-		"response_mode unknown":             {pairs: []string{"response_mode", "jwt"}, code: "invalid_request"},
-		"scope not allowed":                 {pairs: []string{"scope", "openid api:admin"}, code: "invalid_scope"},
-		"scope unreadable":                  {pairs: []string{"scope", "openid \"x\""}, code: "invalid_scope"},
-		"too many scopes":                   {pairs: []string{"scope", manyScopes()}, code: "invalid_scope"},
-		"resource not allowed":              {pairs: []string{"resource", "https://other.example"}, code: "invalid_target"},
-		"resource relative":                 {pairs: []string{"resource", "/api"}, code: "invalid_target"},
-		"PKCE left out by a public client":  {edit: public, pairs: []string{"code_challenge", "", "code_challenge_method", ""}, code: "invalid_request"},
-		"PKCE left out where required":      {edit: func(c *client.Client) { c.RequirePKCE = true }, pairs: []string{"code_challenge", "", "code_challenge_method", ""}, code: "invalid_request"},
-		"PKCE plain":                        {pairs: []string{"code_challenge_method", "plain"}, code: "invalid_request"},
-		"PKCE plain by default":             {pairs: []string{"code_challenge_method", ""}, code: "invalid_request"},
-		"PKCE method unknown":               {pairs: []string{"code_challenge_method", "S512"}, code: "invalid_request"},
-		"PKCE method without challenge":     {pairs: []string{"code_challenge", ""}, code: "invalid_request"},
-		"PKCE challenge too short":          {pairs: []string{"code_challenge", challenge[:42]}, code: "invalid_request"},
-		"PKCE challenge padded":             {pairs: []string{"code_challenge", challenge + "="}, code: "invalid_request"},
-		"PKCE challenge not base64url":      {pairs: []string{"code_challenge", challenge[:42] + "+"}, code: "invalid_request"},
-		"plain challenge too short":         {edit: func(c *client.Client) { c.PlainPKCE = true }, pairs: []string{"code_challenge", "short", "code_challenge_method", "plain"}, code: "invalid_request"},
-		"nonce too long":                    {pairs: []string{"nonce", strings.Repeat("n", 513)}, code: "invalid_request"},
-		"prompt unknown":                    {pairs: []string{"prompt", "create"}, code: "invalid_request"},
-		"prompt none with another":          {pairs: []string{"prompt", "none login"}, code: "invalid_request"},
-		"max_age negative":                  {pairs: []string{"max_age", "-1"}, code: "invalid_request"},
-		"max_age no number":                 {pairs: []string{"max_age", "soon"}, code: "invalid_request"},
-		"max_age overflows":                 {pairs: []string{"max_age", "99999999999999999999"}, code: "invalid_request"},
-		"id_token_hint unreadable":          {pairs: []string{"id_token_hint", "x"}, code: "invalid_request"},
-		"claims no JSON":                    {pairs: []string{"claims", "{"}, code: "invalid_request"},
-		"claims a list":                     {pairs: []string{"claims", "[]"}, code: "invalid_request"},
-		"claims too long":                   {pairs: []string{"claims", `{"userinfo":{"x":{"value":"` + strings.Repeat("x", 4096) + `"}}}`}, code: "invalid_request"},
-		"claims with a sub that is no text": {pairs: []string{"claims", `{"id_token":{"sub":{"value":5}}}`}, code: "invalid_request"},
-		"prompt none, another user asked": {
+		"response_type left out":                 {pairs: []string{"response_type", ""}, code: "invalid_request"},
+		"response_type token":                    {pairs: []string{"response_type", "token"}, code: "unsupported_response_type"},
+		"response_type hybrid":                   {pairs: []string{"response_type", "code id_token"}, code: "unsupported_response_type"},
+		"code grant not allowed":                 {edit: func(c *client.Client) { c.Grants = []string{"client_credentials"} }, code: "unauthorized_client"},
+		"response_mode unknown":                  {pairs: []string{"response_mode", "jwt"}, code: "invalid_request"},
+		"scope not allowed":                      {pairs: []string{"scope", "openid api:admin"}, code: "invalid_scope"},
+		"scope unreadable":                       {pairs: []string{"scope", "openid \"x\""}, code: "invalid_scope"},
+		"too many scopes":                        {pairs: []string{"scope", manyScopes()}, code: "invalid_scope"},
+		"resource not allowed":                   {pairs: []string{"resource", "https://other.example"}, code: "invalid_target"},
+		"resource relative":                      {pairs: []string{"resource", "/api"}, code: "invalid_target"},
+		"PKCE left out by a public client":       {edit: public, pairs: []string{"code_challenge", "", "code_challenge_method", ""}, code: "invalid_request"},
+		"PKCE left out where required":           {edit: func(c *client.Client) { c.RequirePKCE = true }, pairs: []string{"code_challenge", "", "code_challenge_method", ""}, code: "invalid_request"},
+		"PKCE plain":                             {pairs: []string{"code_challenge_method", "plain"}, code: "invalid_request"},
+		"PKCE plain by default":                  {pairs: []string{"code_challenge_method", ""}, code: "invalid_request"},
+		"PKCE method unknown":                    {pairs: []string{"code_challenge_method", "S512"}, code: "invalid_request"},
+		"PKCE method without challenge":          {pairs: []string{"code_challenge", ""}, code: "invalid_request"},
+		"PKCE challenge too short":               {pairs: []string{"code_challenge", challenge[:42]}, code: "invalid_request"},
+		"PKCE challenge padded":                  {pairs: []string{"code_challenge", challenge + "="}, code: "invalid_request"},
+		"PKCE challenge not base64url":           {pairs: []string{"code_challenge", challenge[:42] + "+"}, code: "invalid_request"},
+		"plain challenge too short":              {edit: func(c *client.Client) { c.PlainPKCE = true }, pairs: []string{"code_challenge", "short", "code_challenge_method", "plain"}, code: "invalid_request"},
+		"nonce too long":                         {pairs: []string{"nonce", strings.Repeat("n", 513)}, code: "invalid_request"},
+		"prompt unknown":                         {pairs: []string{"prompt", "create"}, code: "invalid_request"},
+		"prompt none with another":               {pairs: []string{"prompt", "none login"}, code: "invalid_request"},
+		"max_age negative":                       {pairs: []string{"max_age", "-1"}, code: "invalid_request"},
+		"max_age no number":                      {pairs: []string{"max_age", "soon"}, code: "invalid_request"},
+		"max_age overflows":                      {pairs: []string{"max_age", "99999999999999999999"}, code: "invalid_request"},
+		"id_token_hint unreadable":               {pairs: []string{"id_token_hint", "x"}, code: "invalid_request"},
+		"claims no JSON":                         {pairs: []string{"claims", "{"}, code: "invalid_request"},
+		"claims a list":                          {pairs: []string{"claims", "[]"}, code: "invalid_request"},
+		"claims too long":                        {pairs: []string{"claims", `{"userinfo":{"x":{"value":"` + strings.Repeat("x", 4096) + `"}}}`}, code: "invalid_request"},
+		"claims with a sub that is not a string": {pairs: []string{"claims", `{"id_token":{"sub":{"value":5}}}`}, code: "invalid_request"},
+		"prompt none, another user expected": {
 			pairs: []string{"prompt", "none", "claims", `{"id_token":{"sub":{"value":"` + string(other.ID) + `"}}}`}, code: "login_required",
 		},
 		"prompt none, sign-in too old": {pairs: []string{"prompt", "none", "max_age", "0"}, code: "login_required"},
@@ -158,10 +157,10 @@ func TestErrorsThatGoToTheClient(t *testing.T) {
 			w := *w
 			w.t = t
 			cl := w.client(nonNil(c.edit)...)
-			call := w.ask(cl, c.pairs...)
+			call := w.authorizationRequest(cl, c.pairs...)
 			call.Now = call.Now.Add(time.Millisecond) // so that the session is older than max_age=0
 			st, err := w.srv.Authorize(t.Context(), call)
-			replied(t, st, err, c.code)
+			wantReply(t, st, err, c.code)
 		})
 	}
 	t.Run("state too long is not repeated", func(t *testing.T) {
@@ -173,8 +172,8 @@ func TestErrorsThatGoToTheClient(t *testing.T) {
 	})
 	t.Run("PKCE required of all", func(t *testing.T) {
 		w := newWorld(t, func(c *oauth.Config) { c.RequirePKCE = true })
-		st, err := w.srv.Authorize(t.Context(), w.ask(w.client(), "code_challenge", "", "code_challenge_method", ""))
-		replied(t, st, err, "invalid_request")
+		st, err := w.srv.Authorize(t.Context(), w.authorizationRequest(w.client(), "code_challenge", "", "code_challenge_method", ""))
+		wantReply(t, st, err, "invalid_request")
 	})
 }
 
@@ -186,11 +185,12 @@ func manyScopes() string {
 	return b.String()[1:]
 }
 
-// Without a session: the login page, or with prompt=none the client is told.
-func TestNobodySignedIn(t *testing.T) {
+// Without a session the person goes to the sign-in page; with prompt=none the client gets an
+// error.
+func TestNotSignedIn(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
-	c := w.ask(cl, "login_hint", "ada@example.com")
+	c := w.authorizationRequest(cl, "login_hint", "ada@example.com")
 	c.Session = nil
 	st, err := w.srv.Authorize(t.Context(), c)
 	must(t, err)
@@ -202,16 +202,17 @@ func TestNobodySignedIn(t *testing.T) {
 	if params(t, done).Get("code") == "" {
 		t.Fatalf("no code after signing in: %v", done.Reply)
 	}
-	c = w.ask(cl, "prompt", "none")
+	c = w.authorizationRequest(cl, "prompt", "none")
 	c.Session = nil
 	st, err = w.srv.Authorize(t.Context(), c)
-	replied(t, st, err, "login_required")
+	wantReply(t, st, err, "login_required")
 }
 
-// OpenID Connect Core §3.1.2.1: prompt=login asks anew even who is signed in, once.
+// OpenID Connect Core §3.1.2.1: prompt=login asks a person who is signed in to sign in again,
+// once.
 func TestPromptLogin(t *testing.T) {
 	w := newWorld(t)
-	w.pass(time.Minute)
+	w.advance(time.Minute)
 	st := w.authorize(w.client(), "prompt", "login")
 	if st.Login == nil || !st.Login.Reauth {
 		t.Fatalf("step %+v", st)
@@ -221,16 +222,16 @@ func TestPromptLogin(t *testing.T) {
 	if still.Login == nil {
 		t.Fatalf("an old sign-in passes for a new one: %+v", still)
 	}
-	w.pass(time.Minute)
-	done, err := w.back(st.Login, w.again(w.sess))
+	w.advance(time.Minute)
+	done, err := w.back(st.Login, w.reauthenticated(w.sess))
 	must(t, err)
 	params(t, done)
 }
 
-// A proof made since the request began counts for it.
+// A sign-in since the request began satisfies it.
 func TestPromptSelectAccount(t *testing.T) {
 	w := newWorld(t)
-	w.pass(time.Minute)
+	w.advance(time.Minute)
 	st := w.authorize(w.client(), "prompt", "select_account")
 	if st.Login == nil || !st.Login.Choose || st.Login.Reauth {
 		t.Fatalf("step %+v", st)
@@ -242,7 +243,7 @@ func TestPromptSelectAccount(t *testing.T) {
 	done, err := w.srv.Authorize(t.Context(), c)
 	must(t, err)
 	params(t, done)
-	// The choice is of that session only.
+	// The choice is valid for that session only.
 	c.Session = &identity.Session{ID: "another", User: w.user.ID, AuthTime: w.sess.AuthTime, ACR: "aal1"}
 	other, err := w.srv.Authorize(t.Context(), c)
 	must(t, err)
@@ -254,14 +255,14 @@ func TestPromptSelectAccount(t *testing.T) {
 // OpenID Connect Core §3.1.2.1, max_age.
 func TestMaxAge(t *testing.T) {
 	w := newWorld(t)
-	w.pass(60 * time.Second)
+	w.advance(60 * time.Second)
 	params(t, w.authorize(w.client(), "max_age", "60"))
 	st := w.authorize(w.client(), "max_age", "59")
 	if st.Login == nil || !st.Login.Reauth {
 		t.Fatalf("step %+v", st)
 	}
-	w.pass(time.Minute)
-	done, err := w.back(st.Login, w.again(w.sess))
+	w.advance(time.Minute)
+	done, err := w.back(st.Login, w.reauthenticated(w.sess))
 	must(t, err)
 	params(t, done)
 }
@@ -273,31 +274,31 @@ func TestExpectedUser(t *testing.T) {
 	mine := w.login(cl).IDToken
 	bob := w.newUser("bob")
 	his := w.signIn(bob, "pwd")
-	w.pass(2 * time.Hour) // a hint may have expired
+	w.advance(2 * time.Hour) // a hint may have expired
 	params(t, w.authorize(cl, "id_token_hint", mine, "prompt", "none"))
 
-	c := w.ask(cl, "id_token_hint", mine)
+	c := w.authorizationRequest(cl, "id_token_hint", mine)
 	c.Session = his
 	st, err := w.srv.Authorize(t.Context(), c)
 	must(t, err)
 	if st.Login == nil || !st.Login.Reauth {
 		t.Fatalf("another user passes for the one hinted at: %+v", st)
 	}
-	w.pass(time.Minute)
-	st, err = w.back(st.Login, w.again(his))
-	replied(t, st, err, "login_required")
+	w.advance(time.Minute)
+	st, err = w.back(st.Login, w.reauthenticated(his))
+	wantReply(t, st, err, "login_required")
 
-	c = w.ask(cl, "id_token_hint", mine, "claims", `{"id_token":{"sub":{"value":"`+string(bob.ID)+`"}}}`)
+	c = w.authorizationRequest(cl, "id_token_hint", mine, "claims", `{"id_token":{"sub":{"value":"`+string(bob.ID)+`"}}}`)
 	st, err = w.srv.Authorize(t.Context(), c)
-	replied(t, st, err, "invalid_request")
+	wantReply(t, st, err, "invalid_request")
 }
 
-// An access token of ours is no ID token (RFC 8725 §3.11).
-func TestAccessTokenIsNoHint(t *testing.T) {
+// An access token of ours is not an ID token (RFC 8725 §3.11).
+func TestAccessTokenIsNotAHint(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
-	st, err := w.srv.Authorize(t.Context(), w.ask(cl, "id_token_hint", w.login(cl).AccessToken))
-	replied(t, st, err, "invalid_request")
+	st, err := w.srv.Authorize(t.Context(), w.authorizationRequest(cl, "id_token_hint", w.login(cl).AccessToken))
+	wantReply(t, st, err, "invalid_request")
 }
 
 // OpenID Connect Core §3.1.2.1 acr_values, §5.5.1.1 the acr claim.
@@ -305,8 +306,8 @@ func TestAuthenticationClass(t *testing.T) {
 	essential := `{"id_token":{"acr":{"essential":true,"values":["aal2"]}}}`
 	for name, c := range map[string]struct {
 		pairs []string
-		asked string // the class that the login page is asked for, "" for none
-		unmet string // what happens when the person comes back no stronger
+		class string // that the sign-in page must reach, "" for none
+		unmet string // the error when the person comes back without it
 	}{
 		"voluntary, higher":            {[]string{"acr_values", "aal2"}, "aal2", ""},
 		"voluntary, among unknown":     {[]string{"acr_values", "urn:x aal2 aal1"}, "aal2", ""},
@@ -320,27 +321,27 @@ func TestAuthenticationClass(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client()
-			w.pass(time.Second)
+			w.advance(time.Second)
 			st := w.authorize(cl, c.pairs...)
-			if c.asked == "" {
+			if c.class == "" {
 				params(t, st)
 				return
 			}
-			if st.Login == nil || st.Login.ACR != c.asked {
+			if st.Login == nil || st.Login.ACR != c.class {
 				t.Fatalf("step %+v", st)
 			}
 			flow := st.Login
-			w.pass(time.Second)
-			done, err := w.back(flow, w.again(w.sess, "pwd", "otp", "mfa"))
+			w.advance(time.Second)
+			done, err := w.back(flow, w.reauthenticated(w.sess, "pwd", "otp", "mfa"))
 			must(t, err)
 			r, err := w.redeem(cl, params(t, done).Get("code"))
 			must(t, err)
 			equal(t, "acr", claims(t, r.IDToken)["acr"], any("aal2"))
 			list(t, "amr", amr(claims(t, r.IDToken)), "pwd", "otp", "mfa")
 
-			no, err := w.back(flow, w.again(w.sess, "pwd"))
+			no, err := w.back(flow, w.reauthenticated(w.sess, "pwd"))
 			if c.unmet != "" {
-				replied(t, no, err, c.unmet)
+				wantReply(t, no, err, c.unmet)
 				return
 			}
 			must(t, err)
@@ -350,12 +351,12 @@ func TestAuthenticationClass(t *testing.T) {
 	t.Run("voluntary with prompt=none passes", func(t *testing.T) {
 		w := newWorld(t)
 		if params(t, w.authorize(w.client(), "acr_values", "aal2", "prompt", "none")).Get("code") == "" {
-			t.Fatal("refused")
+			t.Fatal("rejected")
 		}
 	})
-	t.Run("a person who has no second factor is not asked for ever", func(t *testing.T) {
+	t.Run("a person without a second step is asked once", func(t *testing.T) {
 		w := newWorld(t)
-		w.pass(time.Second)
+		w.advance(time.Second)
 		st := w.authorize(w.client(), "acr_values", "aal2")
 		sealed, err := w.srv.StepUpImpossible(st.Login)
 		must(t, err)
@@ -369,13 +370,13 @@ func TestAuthenticationClass(t *testing.T) {
 
 func thirdParty(c *client.Client) { c.FirstParty = false }
 
-// Consent is asked once per client and scope, and again when more is asked.
+// Consent is requested once per client and scope, and again for further scopes.
 func TestConsentIsRemembered(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(thirdParty)
 	st := w.authorize(cl, "scope", "openid email")
 	if st.Consent == nil {
-		t.Fatalf("consent is not asked: %+v", st)
+		t.Fatalf("consent is not requested: %+v", st)
 	}
 	list(t, "scopes on the page", st.Consent.Scopes, "openid", "email")
 	params(t, w.answer(st, w.sess, true))
@@ -399,14 +400,14 @@ func TestConsentDenied(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(thirdParty)
 	st := w.authorize(cl)
-	replied(t, w.answer(st, w.sess, false), nil, "access_denied")
+	wantReply(t, w.answer(st, w.sess, false), nil, "access_denied")
 	w.audited(cl, audit.ConsentDenied, 1)
 	if again := w.authorize(cl); again.Consent == nil {
-		t.Fatalf("a refusal is taken for a yes: %+v", again)
+		t.Fatalf("a denial is taken for consent: %+v", again)
 	}
 }
 
-func TestFirstPartyIsNotAsked(t *testing.T) {
+func TestFirstPartyNeedsNoConsent(t *testing.T) {
 	w := newWorld(t)
 	params(t, w.authorize(w.client(), "prompt", "none"))
 	if st := w.authorize(w.client(), "prompt", "consent"); st.Consent == nil {
@@ -414,14 +415,14 @@ func TestFirstPartyIsNotAsked(t *testing.T) {
 	}
 }
 
-// What the browser carries between two hops is ours, is for one step, and ends.
+// A sealed flow comes from this server, is for one step, and expires.
 func TestFlowIsSealed(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(thirdParty)
 	consent := w.authorize(cl).Consent
 	sealed, err := w.srv.SealFlow(consent)
 	must(t, err)
-	c := w.ask(cl)
+	c := w.authorizationRequest(cl)
 	c.Session = nil
 	st, err := w.srv.Authorize(t.Context(), c)
 	must(t, err)
@@ -447,12 +448,12 @@ func TestFlowIsSealed(t *testing.T) {
 		"too old":           decide(sealed, w.sess, w.now.Add(time.Hour+time.Second)),
 		"another user":      decide(sealed, bob, w.now),
 		"another session":   decide(sealed, &other, w.now),
-		"nobody signed in":  decide(sealed, nil, w.now),
+		"not signed in":     decide(sealed, nil, w.now),
 		"consent as login":  resume(w, sealed, w.now),
 		"too old for login": resume(w, login, w.now.Add(time.Hour+time.Second)),
 		"another server's":  resume(worldWithKey(t), login, w.now),
 	} {
-		t.Run(name, func(t *testing.T) { page(t, nil, err) })
+		t.Run(name, func(t *testing.T) { wantPage(t, nil, err) })
 	}
 	must(t, decide(sealed, w.sess, w.now.Add(time.Hour)))
 }
@@ -464,20 +465,20 @@ func resume(w *world, sealed string, now time.Time) error {
 	return err
 }
 
-// A registration that changes between two hops counts as it is at the end.
-func TestClientChangesBetweenTwoHops(t *testing.T) {
+// If a registration changes between two requests, the later state applies.
+func TestClientChangesBetweenTwoRequests(t *testing.T) {
 	for name, c := range map[string]struct {
 		edit func(*client.Client)
 		code string // "" for a page
 	}{
 		"disabled":         {func(c *client.Client) { c.Disabled = true }, ""},
-		"address gone":     {func(c *client.Client) { c.Redirects = []string{"https://new.example/"} }, ""},
+		"address removed":  {func(c *client.Client) { c.Redirects = []string{"https://new.example/"} }, ""},
 		"scope taken away": {func(c *client.Client) { c.Scopes = []string{"api:read"} }, "invalid_scope"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client()
-			call := w.ask(cl)
+			call := w.authorizationRequest(cl)
 			call.Session = nil
 			st, err := w.srv.Authorize(t.Context(), call)
 			must(t, err)
@@ -486,17 +487,17 @@ func TestClientChangesBetweenTwoHops(t *testing.T) {
 			must(t, w.db.UpdateClient(t.Context(), cl, &changed))
 			st, err = w.back(st.Login, w.sess)
 			if c.code == "" {
-				page(t, st, err)
+				wantPage(t, st, err)
 				return
 			}
-			replied(t, st, err, c.code)
+			wantReply(t, st, err, c.code)
 		})
 	}
 }
 
-// A request that is carried for a browser to come again is checked when it comes: errors take
-// their usual way.
-func TestCarriedRequest(t *testing.T) {
+// A request that is sealed for the browser to repeat is checked when it is repeated, with the
+// usual errors.
+func TestResumedRequest(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	for name, c := range map[string]struct {
@@ -509,7 +510,7 @@ func TestCarriedRequest(t *testing.T) {
 		"foreign address": {[]string{"redirect_uri", "https://evil.example"}, "page"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sealed, err := w.srv.ResumeFlow(w.ask(cl, c.pairs...))
+			sealed, err := w.srv.ResumeFlow(w.authorizationRequest(cl, c.pairs...))
 			must(t, err)
 			call := w.call("flow", sealed)
 			call.Session = w.sess
@@ -519,14 +520,14 @@ func TestCarriedRequest(t *testing.T) {
 				must(t, err)
 				params(t, st)
 			case "page":
-				page(t, st, err)
+				wantPage(t, st, err)
 			default:
-				replied(t, st, err, c.code)
+				wantReply(t, st, err, c.code)
 			}
 		})
 	}
-	_, err := w.srv.ResumeFlow(w.ask(cl, "login_hint", strings.Repeat("x", 7000)))
-	page(t, nil, err)
+	_, err := w.srv.ResumeFlow(w.authorizationRequest(cl, "login_hint", strings.Repeat("x", 7000)))
+	wantPage(t, nil, err)
 }
 
 // OpenID Connect Core §5.5: single claims for the ID token and for userinfo.
@@ -548,7 +549,7 @@ func TestClaimsParameter(t *testing.T) {
 	equal(t, "email", w.userinfo(n.AccessToken)["email"], any(w.user.Email))
 }
 
-// userinfo reads the userinfo endpoint as a client sees it.
+// userinfo returns the response of the userinfo endpoint.
 func (w *world) userinfo(token string) map[string]any {
 	w.t.Helper()
 	c := w.call()
@@ -562,7 +563,7 @@ func (w *world) userinfo(token string) map[string]any {
 	return m
 }
 
-// RFC 6749 §3.3: what a request without a scope gets.
+// RFC 6749 §3.3: a request without a scope gets the defaults.
 func TestDefaultScopes(t *testing.T) {
 	for name, c := range map[string]struct {
 		has, want []string
@@ -583,7 +584,7 @@ func TestDefaultScopes(t *testing.T) {
 	}
 }
 
-// RFC 8252 §7.3: an app on this machine does not know its port beforehand.
+// RFC 8252 §7.3: a native app does not know its port in advance.
 func TestLoopbackPort(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(public, func(c *client.Client) { c.Redirects = []string{"http://127.0.0.1/cb", "http://[::1]/cb"} })
@@ -592,20 +593,20 @@ func TestLoopbackPort(t *testing.T) {
 		_, err := w.token(cl, "grant_type", "authorization_code", "code", code, "redirect_uri", uri, "code_verifier", verifier)
 		must(t, err)
 	}
-	// The same address must come at the token endpoint (RFC 6749 §4.1.3), port and all.
+	// The token request must have the same address, with the port (RFC 6749 §4.1.3).
 	code := w.code(cl, "redirect_uri", "http://127.0.0.1:51004/cb")
 	_, err := w.token(cl, "grant_type", "authorization_code", "code", code, "redirect_uri", "http://127.0.0.1:51005/cb", "code_verifier", verifier)
-	refused(t, err, "invalid_grant", 400)
-	st, err := w.srv.Authorize(t.Context(), w.ask(cl, "redirect_uri", "http://localhost:51004/cb"))
-	page(t, st, err)
+	wantError(t, err, "invalid_grant", 400)
+	st, err := w.srv.Authorize(t.Context(), w.authorizationRequest(cl, "redirect_uri", "http://localhost:51004/cb"))
+	wantPage(t, st, err)
 }
 
-// A failing store is the server's trouble: nothing about it reaches the client's address.
-func TestServerTroubleStaysHere(t *testing.T) {
+// An error of storage is not sent to the client.
+func TestServerErrorsAreNotSentToTheClient(t *testing.T) {
 	e := oauth.Wire(fault.Wrap(fault.Internal, tableMissing(), "secret details"))
 	equal(t, "code", e.Code, "server_error")
 	if strings.Contains(e.Description, "details") {
-		t.Fatalf("told: %s", e.Description)
+		t.Fatalf("sent to the client: %s", e.Description)
 	}
 }
 

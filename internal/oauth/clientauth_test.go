@@ -25,7 +25,7 @@ func (w *world) authenticate(c *oauth.Call) error {
 	return err
 }
 
-// RFC 6749 §2.3.1: Basic carries both halves form-encoded.
+// RFC 6749 §2.3.1: both parts of Basic are form-encoded.
 func TestClientSecretBasic(t *testing.T) {
 	w := newWorld(t)
 	const pass = `p:a+s%s "ü`
@@ -40,7 +40,7 @@ func TestClientSecretBasic(t *testing.T) {
 	must(t, w.authenticate(c))
 }
 
-func TestClientSecretBasicRefusals(t *testing.T) {
+func TestClientSecretBasicErrors(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	b64 := base64.StdEncoding.EncodeToString
@@ -57,15 +57,14 @@ func TestClientSecretBasicRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := w.call()
 			c.Authorization = h
-			e := refused(t, w.authenticate(c), "invalid_client", 401)
+			e := wantError(t, w.authenticate(c), "invalid_client", 401)
 			equal(t, "challenge", e.Challenge, "Basic") // RFC 6749 §5.2
 		})
 	}
 }
 
-// A stranger learns nothing from the answer: whatever is wrong with credentials of the right
-// form looks the same.
-func TestClientAuthenticationSaysNoReason(t *testing.T) {
+// The error does not tell what is wrong with credentials of the right form.
+func TestClientAuthenticationHidesTheReason(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	off := w.client(func(c *client.Client) { c.Disabled = true })
@@ -74,7 +73,7 @@ func TestClientAuthenticationSaysNoReason(t *testing.T) {
 	for _, h := range []string{basic("nobody", testSecret), basic(string(cl.ID), "wrong"), basic(string(off.ID), testSecret), basic(string(jwt.ID), testSecret)} {
 		c := w.call()
 		c.Authorization = h
-		say[refused(t, w.authenticate(c), "invalid_client", 401).Description] = true
+		say[wantError(t, w.authenticate(c), "invalid_client", 401).Description] = true
 	}
 	equal(t, "different answers", len(say), 1)
 	w.audited(cl, audit.ClientAuthFailed, 1)
@@ -96,7 +95,7 @@ func TestClientSecretPost(t *testing.T) {
 		"no credentials":     {nil, "invalid_client", 401},
 		"confidential, none": {[]string{"client_id", string(cl.ID)}, "invalid_client", 401},
 	} {
-		t.Run(name, func(t *testing.T) { refused(t, w.authenticate(w.call(c.pairs...)), c.code, c.status) })
+		t.Run(name, func(t *testing.T) { wantError(t, w.authenticate(w.call(c.pairs...)), c.code, c.status) })
 	}
 }
 
@@ -104,11 +103,11 @@ func TestPublicClient(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(public)
 	must(t, w.authenticate(w.call("client_id", string(cl.ID))))
-	refused(t, w.authenticate(w.call("client_id", string(cl.ID), "client_secret", "anything")), "invalid_client", 401)
-	refused(t, w.authenticate(w.call("client_id", "nobody")), "invalid_client", 401)
+	wantError(t, w.authenticate(w.call("client_id", string(cl.ID), "client_secret", "anything")), "invalid_client", 401)
+	wantError(t, w.authenticate(w.call("client_id", "nobody")), "invalid_client", 401)
 }
 
-// RFC 6749 §2.3: one method a request.
+// RFC 6749 §2.3: one method per request.
 func TestTwoMethodsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -120,7 +119,7 @@ func TestTwoMethodsAtOnce(t *testing.T) {
 		"post and assertion":  w.call("client_id", string(cl.ID), "client_secret", testSecret, "client_assertion", a, "client_assertion_type", assertionType),
 		"two names":           with(w.call("client_id", "other"), basic(string(cl.ID), testSecret)),
 	} {
-		t.Run(name, func(t *testing.T) { refused(t, w.authenticate(c), "invalid_request", 400) })
+		t.Run(name, func(t *testing.T) { wantError(t, w.authenticate(c), "invalid_request", 400) })
 	}
 }
 
@@ -129,7 +128,8 @@ func with(c *oauth.Call, authorization string) *oauth.Call {
 	return c
 }
 
-// Each client has its one method; one that was registered without may send its secret either way.
+// Each client has one method; a client that is registered without one may send its secret either
+// way.
 func TestRegisteredMethodOnly(t *testing.T) {
 	w := newWorld(t)
 	for method, ok := range map[string][2]bool{ // basic, post
@@ -146,8 +146,8 @@ func TestRegisteredMethodOnly(t *testing.T) {
 	}
 }
 
-// A secret is rotated without an outage: both are good until the former one ends.
-func TestTwoLiveSecrets(t *testing.T) {
+// A secret is rotated without an outage: both secrets work until the old one expires.
+func TestTwoActiveSecrets(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	next := client.Secret{ID: secret.NewID(w.now), Hash: w.keys.Hash("next"), CreatedAt: w.now.Add(time.Second)}
@@ -155,14 +155,14 @@ func TestTwoLiveSecrets(t *testing.T) {
 	for _, pass := range []string{testSecret, "next"} {
 		must(t, w.authenticate(with(w.call(), basic(string(cl.ID), pass))))
 	}
-	w.pass(time.Hour)
+	w.advance(time.Hour)
 	must(t, w.authenticate(with(w.call(), basic(string(cl.ID), "next"))))
-	refused(t, w.authenticate(with(w.call(), basic(string(cl.ID), testSecret))), "invalid_client", 401)
+	wantError(t, w.authenticate(with(w.call(), basic(string(cl.ID), testSecret))), "invalid_client", 401)
 }
 
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-// signingKey is a client's own key.
+// signingKey is a client's private key.
 type signingKey struct {
 	id  string
 	key *ecdsa.PrivateKey
@@ -175,7 +175,7 @@ func newKey(t *testing.T, id string) signingKey {
 	return signingKey{id, k}
 }
 
-// set is the public part as a key set.
+// set returns the public keys as a key set.
 func set(t *testing.T, keys ...signingKey) []byte {
 	t.Helper()
 	var out gojose.JSONWebKeySet
@@ -190,7 +190,7 @@ func set(t *testing.T, keys ...signingKey) []byte {
 func (k signingKey) assertion(t *testing.T, alg gojose.SignatureAlgorithm, claims map[string]any) string {
 	t.Helper()
 	var key any = k.key
-	if alg == gojose.HS256 { // the classic confusion: the public key as a shared secret
+	if alg == gojose.HS256 { // algorithm confusion: the public key as a shared secret
 		key = set(t, k)
 	}
 	s, err := gojose.NewSigner(gojose.SigningKey{Algorithm: alg, Key: gojose.JSONWebKey{Key: key, KeyID: k.id}}, nil)
@@ -254,7 +254,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 		"not yet valid within the skew":     {map[string]any{"nbf": at(59 * time.Second)}, true},
 		"jti left out":                      {map[string]any{"jti": nil}, false},
 		"jti too long":                      {map[string]any{"jti": strings.Repeat("x", 257)}, false},
-		"names a client that is not there":  {map[string]any{"sub": "nobody", "iss": "nobody"}, false},
+		"names an unknown client":           {map[string]any{"sub": "nobody", "iss": "nobody"}, false},
 		"subject of another, issuer itself": {map[string]any{"sub": string(w.client().ID)}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -269,7 +269,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 				must(t, err)
 				return
 			}
-			refused(t, err, "invalid_client", 401)
+			wantError(t, err, "invalid_client", 401)
 		})
 	}
 }
@@ -303,12 +303,12 @@ func TestPrivateKeyJWTForm(t *testing.T) {
 					delete(call.Form, n)
 				}
 			}
-			refused(t, w.authenticate(call), c.code, c.status)
+			wantError(t, w.authenticate(call), c.code, c.status)
 		})
 	}
 }
 
-// RFC 7523 §3 (7): an assertion works once; of many at once, too.
+// RFC 7523 §3 (7): an assertion works once, also under concurrency.
 func TestPrivateKeyJWTReplay(t *testing.T) {
 	w := newWorld(t)
 	k := newKey(t, "k1")
@@ -317,12 +317,12 @@ func TestPrivateKeyJWTReplay(t *testing.T) {
 	got := race(t, 20, func(int) error { return w.assert(a) })
 	equal(t, "successes", got[""], 1)
 	equal(t, "refusals", got["invalid_client"], 19)
-	// Within the skew after its end it is remembered still.
-	w.pass(5*time.Minute + 30*time.Second)
-	refused(t, w.assert(a), "invalid_client", 401)
+	// It is still recorded within the clock skew after its expiry.
+	w.advance(5*time.Minute + 30*time.Second)
+	wantError(t, w.assert(a), "invalid_client", 401)
 }
 
-// The same jti from two clients are two assertions.
+// Two clients may use the same jti.
 func TestPrivateKeyJWTReplayIsPerClient(t *testing.T) {
 	w := newWorld(t)
 	k := newKey(t, "k1")
@@ -333,51 +333,51 @@ func TestPrivateKeyJWTReplayIsPerClient(t *testing.T) {
 	}
 }
 
-// A client rotates its keys by publishing a new set; an unknown key id makes us look once more.
+// A client rotates its keys by publishing a new set; an unknown key id causes one more fetch.
 func TestPrivateKeyJWTRotation(t *testing.T) {
 	w := newWorld(t)
 	former, next := newKey(t, "k1"), newKey(t, "k2")
 	cl := w.client(func(c *client.Client) {
 		c.AuthMethod, c.Secrets, c.JWKSURI = client.MethodPrivateKey, nil, "https://app.example/jwks"
 	})
-	w.fetch.kept, w.fetch.fresh = set(t, former), set(t, former, next)
-	t.Run("known key: the kept copy does", func(t *testing.T) {
-		w.fetch.asked = nil
+	w.fetch.cached, w.fetch.fresh = set(t, former), set(t, former, next)
+	t.Run("known key: the cached copy is enough", func(t *testing.T) {
+		w.fetch.requests = nil
 		must(t, w.assert(former.assertion(t, gojose.ES256, w.goodAssertion(cl))))
-		if !slices.Equal(w.fetch.asked, []bool{false}) {
-			t.Fatalf("asked %v", w.fetch.asked)
+		if !slices.Equal(w.fetch.requests, []bool{false}) {
+			t.Fatalf("requests %v", w.fetch.requests)
 		}
 	})
 	t.Run("unknown key: a fresh copy", func(t *testing.T) {
-		w.fetch.asked = nil
+		w.fetch.requests = nil
 		must(t, w.assert(next.assertion(t, gojose.ES256, w.goodAssertion(cl))))
-		if !slices.Equal(w.fetch.asked, []bool{false, true}) {
-			t.Fatalf("asked %v", w.fetch.asked)
+		if !slices.Equal(w.fetch.requests, []bool{false, true}) {
+			t.Fatalf("requests %v", w.fetch.requests)
 		}
 	})
 	t.Run("wrong signature: no fresh copy", func(t *testing.T) {
-		w.fetch.asked = nil
-		refused(t, w.assert(newKey(t, "k1").assertion(t, gojose.ES256, w.goodAssertion(cl))), "invalid_client", 401)
-		if !slices.Equal(w.fetch.asked, []bool{false}) {
-			t.Fatalf("asked %v: a stranger makes us fetch", w.fetch.asked)
+		w.fetch.requests = nil
+		wantError(t, w.assert(newKey(t, "k1").assertion(t, gojose.ES256, w.goodAssertion(cl))), "invalid_client", 401)
+		if !slices.Equal(w.fetch.requests, []bool{false}) {
+			t.Fatalf("requests %v: a stranger causes a fetch", w.fetch.requests)
 		}
 	})
 	t.Run("key in neither", func(t *testing.T) {
-		refused(t, w.assert(newKey(t, "k9").assertion(t, gojose.ES256, w.goodAssertion(cl))), "invalid_client", 401)
+		wantError(t, w.assert(newKey(t, "k9").assertion(t, gojose.ES256, w.goodAssertion(cl))), "invalid_client", 401)
 	})
 	t.Run("unusable set", func(t *testing.T) {
-		w.fetch.kept = []byte("<html>")
-		refused(t, w.assert(next.assertion(t, gojose.ES256, w.goodAssertion(cl))), "invalid_client", 401)
+		w.fetch.cached = []byte("<html>")
+		wantError(t, w.assert(next.assertion(t, gojose.ES256, w.goodAssertion(cl))), "invalid_client", 401)
 	})
 	t.Run("unreachable", func(t *testing.T) {
 		w.fetch.broken = true
-		refused(t, w.assert(next.assertion(t, gojose.ES256, w.goodAssertion(cl))), "invalid_client", 401)
+		wantError(t, w.assert(next.assertion(t, gojose.ES256, w.goodAssertion(cl))), "invalid_client", 401)
 	})
 }
 
-// What a stranger claims to be is bounded before it is stored.
-func TestFailedAuthenticationStoresLittle(t *testing.T) {
+// A client id that a stranger sends is truncated before it is stored.
+func TestFailedAuthenticationStoresBoundedText(t *testing.T) {
 	w := newWorld(t)
 	long := strings.Repeat("x", 5000)
-	refused(t, w.authenticate(with(w.call(), basic(long, "x"))), "invalid_client", 401)
+	wantError(t, w.authenticate(with(w.call(), basic(long, "x"))), "invalid_client", 401)
 }

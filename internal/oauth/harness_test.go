@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -34,8 +33,9 @@ const (
 	challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 )
 
-// world is one authorization server over a database in memory, with a clock that stands still, a
-// user who is signed in, and clients as each test needs them.
+// world is one authorization server, both halves of it, on a database in memory. Its clock
+// stands still, and a user is signed in. The tests of this directory go through both packages,
+// since most tokens need an authorization first; package token tests its own rules beside them.
 type world struct {
 	t     *testing.T
 	db    *store.DB
@@ -43,7 +43,7 @@ type world struct {
 	keys  *secret.Keys
 	srv   servers
 	fetch *keyServer
-	owner *doorman
+	owner *passwordChecker
 	now   time.Time
 	user  *identity.User
 	sess  *identity.Session
@@ -65,8 +65,8 @@ func newWorld(t *testing.T, tweaks ...func(*oauth.Config)) *world {
 	return worldOver(t, shared.db, tweaks...)
 }
 
-// shared is the database of all worlds that do not need one of their own: to bring one up takes
-// longer than most tests. Users and clients are each test's own, and nothing else is looked at.
+// shared is the database of all worlds that do not need their own, since creating one takes
+// longer than most tests. Each test has its own users and clients and checks nothing else.
 var shared struct{ db *store.DB }
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -86,8 +86,7 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// worldWithKey is a world with a master key of its own, so that nothing sealed or signed
-// elsewhere opens in it.
+// worldWithKey returns a world with another master key: it cannot open what other worlds sealed.
 func worldWithKey(t *testing.T) *world {
 	t.Helper()
 	w := worldOver(t, storetest.Memory(t))
@@ -103,8 +102,8 @@ func worldOver(t *testing.T, db *store.DB, tweaks ...func(*oauth.Config)) *world
 	keys, err := secret.NewKeys([]byte("a master key of at least 32 bytes"))
 	must(t, err)
 	w := &world{
-		t: t, db: db, keys: keys, fetch: &keyServer{}, owner: &doorman{},
-		now: time.Date(2026, 5, 4, 10, 0, 0, 123e6, time.UTC), // not at a whole second: tokens are, keys and sessions are not
+		t: t, db: db, keys: keys, fetch: &keyServer{}, owner: &passwordChecker{},
+		now: time.Date(2026, 5, 4, 10, 0, 0, 123e6, time.UTC), // between two seconds, as tokens round down
 	}
 	cfg := oauth.Config{
 		Issuer: issuer, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: 30 * 24 * time.Hour,
@@ -122,7 +121,7 @@ func worldOver(t *testing.T, db *store.DB, tweaks ...func(*oauth.Config)) *world
 	return w
 }
 
-// restart is the same world under other settings.
+// restart replaces the servers of the world by new ones with other settings.
 func (w *world) restart(cfg oauth.Config) {
 	w.srv = servers{oauth.New(cfg, w.db, w.ring, w.keys), token.New(cfg, token.Parts{
 		Store: w.db, Ring: w.ring, Keys: w.keys, Fetch: w.fetch, Passwords: w.owner,
@@ -149,8 +148,8 @@ func (w *world) signIn(u *identity.User, amr ...string) *identity.Session {
 	return s
 }
 
-// again is a session whose person has just proved anew who they are.
-func (w *world) again(s *identity.Session, amr ...string) *identity.Session {
+// reauthenticated returns a session whose person has just signed in again.
+func (w *world) reauthenticated(s *identity.Session, amr ...string) *identity.Session {
 	n := *s
 	n.AuthTime = w.now
 	if len(amr) > 0 {
@@ -182,7 +181,7 @@ func public(c *client.Client) {
 	c.Public, c.AuthMethod, c.Secrets = true, client.MethodNone, nil
 }
 
-// call is a request with parameters given in pairs.
+// call returns a request with parameters, given as pairs of name and value.
 func (w *world) call(pairs ...string) *oauth.Call {
 	f := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -195,7 +194,7 @@ func (w *world) call(pairs ...string) *oauth.Call {
 	return &oauth.Call{Form: f, Method: "POST", IP: "192.0.2.7", Agent: "App/1", RequestID: "REQ", Now: w.now}
 }
 
-// from is a call that the client authenticates.
+// from returns a call that authenticates the client.
 func (w *world) from(cl *client.Client, pairs ...string) *oauth.Call {
 	c := w.call(pairs...)
 	if cl.Public {
@@ -214,9 +213,9 @@ func bearer(token string) func(*oauth.Call) {
 	return func(c *oauth.Call) { c.Authorization = "Bearer " + token }
 }
 
-// ask is an authorization request; pairs replace what it says by default, and an empty value
-// leaves a parameter out.
-func (w *world) ask(cl *client.Client, pairs ...string) *oauth.Call {
+// authorizationRequest returns an authorization request. Pairs replace its defaults; an empty
+// value removes a parameter.
+func (w *world) authorizationRequest(cl *client.Client, pairs ...string) *oauth.Call {
 	c := w.call("client_id", string(cl.ID), "response_type", "code", "redirect_uri", callback, "scope", "openid", "state", "xyz",
 		"code_challenge", challenge, "code_challenge_method", "S256")
 	c.Method, c.Session = "GET", w.sess
@@ -237,15 +236,15 @@ func (w *world) ask(cl *client.Client, pairs ...string) *oauth.Call {
 
 func (w *world) authorize(cl *client.Client, pairs ...string) *oauth.Step {
 	w.t.Helper()
-	st, err := w.srv.Authorize(w.t.Context(), w.ask(cl, pairs...))
+	st, err := w.srv.Authorize(w.t.Context(), w.authorizationRequest(cl, pairs...))
 	must(w.t, err)
 	return st
 }
 
-// code goes through the authorization endpoint, allowing what is asked, and gives the code.
+// code returns the code of an authorization, giving consent if it is requested.
 func (w *world) code(cl *client.Client, pairs ...string) string {
 	w.t.Helper()
-	c := w.ask(cl, pairs...)
+	c := w.authorizationRequest(cl, pairs...)
 	st, err := w.srv.Authorize(w.t.Context(), c)
 	must(w.t, err)
 	if st.Consent != nil {
@@ -258,7 +257,7 @@ func (w *world) code(cl *client.Client, pairs ...string) string {
 	return code
 }
 
-// answer answers a consent page.
+// answer submits a consent page.
 func (w *world) answer(st *oauth.Step, sess *identity.Session, approve bool) *oauth.Step {
 	w.t.Helper()
 	sealed, err := w.srv.SealFlow(st.Consent)
@@ -270,7 +269,7 @@ func (w *world) answer(st *oauth.Step, sess *identity.Session, approve bool) *oa
 	return next
 }
 
-// back is the browser coming back from a page to the authorization endpoint.
+// back sends the browser from a page back to the authorization endpoint.
 func (w *world) back(f *oauth.Flow, sess *identity.Session) (*oauth.Step, error) {
 	w.t.Helper()
 	sealed, err := w.srv.SealFlow(f)
@@ -288,7 +287,7 @@ func (w *world) redeem(cl *client.Client, code string, pairs ...string) (*token.
 	return w.token(cl, append([]string{"grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier}, pairs...)...)
 }
 
-// login is the whole way from the authorization request to the tokens.
+// login returns the tokens of an authorization.
 func (w *world) login(cl *client.Client, pairs ...string) *token.Response {
 	w.t.Helper()
 	r, err := w.redeem(cl, w.code(cl, pairs...))
@@ -304,21 +303,21 @@ func (w *world) access(token string) (*oauth.AccessToken, error) {
 	return w.srv.Access(w.t.Context(), token, w.now)
 }
 
-// alive and dead say whether an access token is in force.
-func (w *world) alive(token string) {
+// wantActive and wantRevoked check whether an access token is active.
+func (w *world) wantActive(token string) {
 	w.t.Helper()
 	_, err := w.access(token)
 	must(w.t, err)
 }
 
-func (w *world) dead(token string) {
+func (w *world) wantRevoked(token string) {
 	w.t.Helper()
 	if _, err := w.access(token); !fault.Is(err, fault.Denied) {
 		w.t.Fatalf("an access token that must be dead answers %v", err)
 	}
 }
 
-func (w *world) pass(d time.Duration) { w.now = w.now.Add(d) }
+func (w *world) advance(d time.Duration) { w.now = w.now.Add(d) }
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -327,8 +326,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// refused checks the wire form of an error.
-func refused(t *testing.T, err error, code string, status int) *oauth.Error {
+// wantError checks the wire form of an error.
+func wantError(t *testing.T, err error, code string, status int) *oauth.Error {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("no error, but %s was due", code)
@@ -345,8 +344,8 @@ func refused(t *testing.T, err error, code string, status int) *oauth.Error {
 	return e
 }
 
-// page checks that an error is for the person at the browser, as words.
-func page(t *testing.T, st *oauth.Step, err error) {
+// wantPage checks that an error is for the person at the browser, with a text.
+func wantPage(t *testing.T, st *oauth.Step, err error) {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("a page was due, but the browser goes on: %+v", st)
@@ -356,7 +355,7 @@ func page(t *testing.T, st *oauth.Step, err error) {
 	}
 }
 
-// params is what a step sends to the client.
+// params returns the parameters that a step sends to the client.
 func params(t *testing.T, st *oauth.Step) url.Values {
 	t.Helper()
 	if st == nil || st.Reply == nil {
@@ -365,8 +364,8 @@ func params(t *testing.T, st *oauth.Step) url.Values {
 	return st.Reply.Params
 }
 
-// replied checks an error that goes to the client, with what must accompany it.
-func replied(t *testing.T, st *oauth.Step, err error, code string) {
+// wantReply checks an error that is sent to the client, with state and iss.
+func wantReply(t *testing.T, st *oauth.Step, err error, code string) {
 	t.Helper()
 	must(t, err)
 	p := params(t, st)
@@ -392,7 +391,7 @@ func list(t *testing.T, what string, got []string, want ...string) {
 	}
 }
 
-// claims reads a JWT without checking it.
+// claims returns the payload of a JWT without verifying it.
 func claims(t *testing.T, token string) map[string]any {
 	t.Helper()
 	parts := strings.Split(token, ".")
@@ -425,7 +424,7 @@ func absent(t *testing.T, m map[string]any, names ...string) {
 	}
 }
 
-// race runs f many times at once and counts the answers by error code; "" is success.
+// race runs f n times concurrently and counts the results by error code; "" is success.
 func race(t *testing.T, n int, f func(i int) error) map[string]int {
 	t.Helper()
 	start, got := make(chan struct{}), make(chan string, n)
@@ -450,35 +449,35 @@ func race(t *testing.T, n int, f func(i int) error) map[string]int {
 	return out
 }
 
-// keyServer serves clients' key sets and remembers how it was asked.
+// keyServer serves clients' key sets and records its requests.
 type keyServer struct {
-	mu     sync.Mutex
-	kept   []byte // what a copy kept from before says
-	fresh  []byte
-	asked  []bool
-	broken bool
+	mu       sync.Mutex
+	cached   []byte // an older copy
+	fresh    []byte
+	requests []bool // fresh of each request
+	broken   bool
 }
 
 func (k *keyServer) KeySet(_ context.Context, _ string, fresh bool) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.asked = append(k.asked, fresh)
+	k.requests = append(k.requests, fresh)
 	switch {
 	case k.broken:
 		return nil, fault.New(fault.Unavailable, "no route")
 	case fresh:
 		return k.fresh, nil
 	}
-	return k.kept, nil
+	return k.cached, nil
 }
 
-// doorman knows one password.
-type doorman struct {
+// passwordChecker accepts one password.
+type passwordChecker struct {
 	user *identity.User
 	err  error
 }
 
-func (d *doorman) ResourceOwner(_ context.Context, _ *oauth.Call, _, password string) (*identity.User, error) {
+func (d *passwordChecker) ResourceOwner(_ context.Context, _ *oauth.Call, _, password string) (*identity.User, error) {
 	if d.err != nil {
 		return nil, d.err
 	}

@@ -5,9 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
@@ -20,13 +19,13 @@ func (w *world) logout(sess *identity.Session, pairs ...string) (*oauth.LogoutSt
 	return w.srv.Logout(w.t.Context(), c)
 }
 
-// OpenID Connect RP-Initiated Logout 1.0 §2: an ID token of the person who is signed in shows
-// that the request is meant.
+// OpenID Connect RP-Initiated Logout 1.0 §2: an ID token of the signed-in person proves the
+// intent.
 func TestLogoutWithHint(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	r := w.login(cl)
-	w.pass(2 * time.Hour) // the hint may have expired
+	w.advance(2 * time.Hour) // the hint may have expired
 	st, err := w.logout(w.sess, "id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye, "state", "a b")
 	must(t, err)
 	equal(t, "ended", st.Ended, true)
@@ -45,10 +44,10 @@ func TestLogoutEndsTokens(t *testing.T) {
 			_, err := w.logout(w.sess, "id_token_hint", r.IDToken)
 			must(t, err)
 			if ends {
-				w.dead(r.AccessToken)
+				w.wantRevoked(r.AccessToken)
 				return
 			}
-			w.alive(r.AccessToken)
+			w.wantActive(r.AccessToken)
 		})
 	}
 }
@@ -58,7 +57,7 @@ func TestLogoutAsks(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	bob := w.newUser("bob")
-	c := w.ask(cl)
+	c := w.authorizationRequest(cl)
 	c.Session = w.signIn(bob, "pwd")
 	st, err := w.srv.Authorize(t.Context(), c)
 	must(t, err)
@@ -91,14 +90,14 @@ func TestLogoutAsks(t *testing.T) {
 	must(t, err)
 	equal(t, "ended", done.Ended, true)
 	equal(t, "address", done.Redirect, goodbye+"?state=x")
-	// Again, with the session gone: the same way out.
+	// The same after the session has ended.
 	confirm.Session = nil
 	done, err = w.srv.ConfirmLogout(t.Context(), confirm, sealed)
 	must(t, err)
 	equal(t, "address", done.Redirect, goodbye+"?state=x")
 }
 
-func TestLogoutWhenNobodyIsSignedIn(t *testing.T) {
+func TestLogoutWhenNotSignedIn(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	st, err := w.logout(nil, "client_id", string(cl.ID), "post_logout_redirect_uri", goodbye)
@@ -109,27 +108,27 @@ func TestLogoutWhenNobodyIsSignedIn(t *testing.T) {
 	equal(t, "address", st.Redirect, "")
 }
 
-// §3: to registered addresses only, and of a client that is named.
-func TestLogoutRefusals(t *testing.T) {
+// §3: only registered addresses of a named client.
+func TestLogoutErrors(t *testing.T) {
 	w := newWorld(t)
 	cl, other := w.client(), w.client()
 	off := w.client(func(c *client.Client) { c.Disabled = true })
 	r := w.login(cl)
 	for name, pairs := range map[string][]string{
-		"address not registered":            {"id_token_hint", r.IDToken, "post_logout_redirect_uri", "https://evil.example"},
-		"address longer":                    {"id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye + "/x"},
-		"a redirect_uri is no such address": {"id_token_hint", r.IDToken, "post_logout_redirect_uri", callback},
-		"address of nobody":                 {"post_logout_redirect_uri", goodbye},
-		"hint unreadable":                   {"id_token_hint", "x"},
-		"hint is an access token":           {"id_token_hint", r.AccessToken},
-		"hint and client_id disagree":       {"id_token_hint", r.IDToken, "client_id", string(other.ID)},
-		"client unknown":                    {"client_id", "nobody", "post_logout_redirect_uri", goodbye},
-		"client disabled":                   {"client_id", string(off.ID), "post_logout_redirect_uri", goodbye},
-		"state too long":                    {"id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye, "state", strings.Repeat("s", 2049)},
+		"address not registered":       {"id_token_hint", r.IDToken, "post_logout_redirect_uri", "https://evil.example"},
+		"address longer":               {"id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye + "/x"},
+		"a redirect_uri is not enough": {"id_token_hint", r.IDToken, "post_logout_redirect_uri", callback},
+		"unregistered address":         {"post_logout_redirect_uri", goodbye},
+		"hint unreadable":              {"id_token_hint", "x"},
+		"hint is an access token":      {"id_token_hint", r.AccessToken},
+		"hint and client_id disagree":  {"id_token_hint", r.IDToken, "client_id", string(other.ID)},
+		"client unknown":               {"client_id", "nobody", "post_logout_redirect_uri", goodbye},
+		"client disabled":              {"client_id", string(off.ID), "post_logout_redirect_uri", goodbye},
+		"state too long":               {"id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye, "state", strings.Repeat("s", 2049)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.logout(w.sess, pairs...)
-			page(t, nil, err)
+			wantPage(t, nil, err)
 			if _, err := w.db.Session(t.Context(), w.sess.ID, w.now); err != nil {
 				t.Fatal("signed out all the same")
 			}
@@ -138,5 +137,5 @@ func TestLogoutRefusals(t *testing.T) {
 	confirm := w.call()
 	confirm.Session = w.sess
 	_, err := w.srv.ConfirmLogout(t.Context(), confirm, "made-up")
-	page(t, nil, err)
+	wantPage(t, nil, err)
 }

@@ -8,10 +8,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
@@ -49,7 +48,7 @@ func TestIntrospection(t *testing.T) {
 			equal(t, "sid", in.Session, string(w.sess.ID))
 			list(t, "aud", in.Audience, "https://api.example")
 			list(t, "roles", in.Roles, "editor")
-			w.pass(time.Hour)
+			w.advance(time.Hour)
 			w.inactive(api, r.AccessToken)
 		})
 	}
@@ -87,23 +86,23 @@ func TestIntrospectionOfRefreshTokens(t *testing.T) {
 	n, err := w.refresh(cl, r.RefreshToken)
 	must(t, err)
 	w.inactive(cl, r.RefreshToken) // used, and asking about it is no replay
-	w.alive(n.AccessToken)
-	w.pass(30 * 24 * time.Hour)
+	w.wantActive(n.AccessToken)
+	w.advance(30 * 24 * time.Hour)
 	w.inactive(cl, n.RefreshToken)
 }
 
-func TestIntrospectionRefusals(t *testing.T) {
+func TestIntrospectionErrors(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	_, err := w.srv.Introspect(t.Context(), w.from(w.client(public), "token", "x"))
-	refused(t, err, "invalid_client", 401)
+	wantError(t, err, "invalid_client", 401)
 	_, err = w.srv.Introspect(t.Context(), w.call("token", "x"))
-	refused(t, err, "invalid_client", 401)
+	wantError(t, err, "invalid_client", 401)
 	_, err = w.srv.Introspect(t.Context(), w.from(cl))
-	refused(t, err, "invalid_request", 400)
+	wantError(t, err, "invalid_request", 400)
 }
 
-func TestIntrospectionOfAGoneUser(t *testing.T) {
+func TestIntrospectionOfADeletedUser(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	r := w.login(cl)
@@ -123,10 +122,10 @@ func TestRevocation(t *testing.T) {
 			cl := w.client(func(c *client.Client) { c.TokenFormat = format })
 			r := w.login(cl)
 			must(t, w.revoke(cl, r.AccessToken))
-			w.dead(r.AccessToken)
+			w.wantRevoked(r.AccessToken)
 			n, err := w.refresh(cl, r.RefreshToken)
 			must(t, err)
-			w.alive(n.AccessToken)
+			w.wantActive(n.AccessToken)
 			must(t, w.revoke(cl, r.AccessToken)) // again is no error
 		})
 	}
@@ -135,16 +134,16 @@ func TestRevocation(t *testing.T) {
 		cl := w.client()
 		r := w.login(cl)
 		must(t, w.revoke(cl, r.RefreshToken))
-		w.dead(r.AccessToken)
+		w.wantRevoked(r.AccessToken)
 		_, err := w.refresh(cl, r.RefreshToken)
-		refused(t, err, "invalid_grant", 400)
+		wantError(t, err, "invalid_grant", 400)
 	})
 	t.Run("a public client's", func(t *testing.T) {
 		w := newWorld(t)
 		cl := w.client(public)
 		r := w.login(cl)
 		must(t, w.revoke(cl, r.RefreshToken))
-		w.dead(r.AccessToken)
+		w.wantRevoked(r.AccessToken)
 	})
 	t.Run("a former refresh token", func(t *testing.T) {
 		w := newWorld(t)
@@ -153,11 +152,11 @@ func TestRevocation(t *testing.T) {
 		n, err := w.refresh(cl, r.RefreshToken)
 		must(t, err)
 		must(t, w.revoke(cl, r.RefreshToken))
-		w.dead(n.AccessToken)
+		w.wantRevoked(n.AccessToken)
 	})
 }
 
-func TestRevocationOfWhatIsNotThere(t *testing.T) {
+func TestRevocationOfUnknownTokens(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	r := w.login(cl)
@@ -166,18 +165,18 @@ func TestRevocationOfWhatIsNotThere(t *testing.T) {
 	} {
 		must(t, w.revoke(cl, token)) // RFC 7009 §2.2
 	}
-	w.alive(r.AccessToken)
+	w.wantActive(r.AccessToken)
 }
 
-func TestRevocationRefusals(t *testing.T) {
+func TestRevocationErrors(t *testing.T) {
 	w := newWorld(t)
 	cl, other := w.client(), w.client()
 	r := w.login(cl)
-	refused(t, w.revoke(other, r.AccessToken), "unauthorized_client", 400)
-	refused(t, w.revoke(other, r.RefreshToken), "unauthorized_client", 400)
-	w.alive(r.AccessToken)
-	refused(t, w.revoke(cl, ""), "invalid_request", 400)
-	refused(t, w.srv.Revoke(t.Context(), w.call("token", r.AccessToken)), "invalid_client", 401)
+	wantError(t, w.revoke(other, r.AccessToken), "unauthorized_client", 400)
+	wantError(t, w.revoke(other, r.RefreshToken), "unauthorized_client", 400)
+	w.wantActive(r.AccessToken)
+	wantError(t, w.revoke(cl, ""), "invalid_request", 400)
+	wantError(t, w.srv.Revoke(t.Context(), w.call("token", r.AccessToken)), "invalid_client", 401)
 }
 
 // OpenID Connect Core §5.3, §5.4: each scope gives its claims.
@@ -204,7 +203,7 @@ func TestUserInfoScopes(t *testing.T) {
 }
 
 // RFC 6750 §3.1.
-func TestProtectedResourceRefusals(t *testing.T) {
+func TestProtectedResourceErrors(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	r := w.login(cl, "scope", "api:read")
@@ -237,7 +236,7 @@ func TestProtectedResourceRefusals(t *testing.T) {
 			call := w.call()
 			c.change(call)
 			_, err := w.srv.UserInfo(t.Context(), call)
-			e := refused(t, err, c.code, c.status)
+			e := wantError(t, err, c.code, c.status)
 			if c.status != 400 {
 				equal(t, "challenge", e.Challenge, "Bearer")
 			}
@@ -254,7 +253,7 @@ func TestProtectedResourceRefusals(t *testing.T) {
 		call := w.call()
 		bearer(r.AccessToken)(call)
 		_, err := w.srv.UserInfo(t.Context(), call)
-		refused(t, err, "invalid_token", 401)
+		wantError(t, err, "invalid_token", 401)
 	})
 }
 
@@ -277,7 +276,7 @@ func TestTokenInfo(t *testing.T) {
 		equal(t, name, m[name], want)
 	}
 	_, err = w.srv.TokenInfo(t.Context(), w.call())
-	refused(t, err, "", 401)
+	wantError(t, err, "", 401)
 }
 
 // Each client has its own algorithm, life and format where the operator says so.
@@ -289,7 +288,7 @@ func TestPerClientTokens(t *testing.T) {
 			equal(t, "alg of the access token", header(t, r.AccessToken)["alg"], any(alg))
 			equal(t, "alg of the ID token", header(t, r.IDToken)["alg"], any(alg))
 			equal(t, "at_hash", claims(t, r.IDToken)["at_hash"], any(jose.AccessHash(alg, r.AccessToken)))
-			w.alive(r.AccessToken)
+			w.wantActive(r.AccessToken)
 		})
 	}
 	t.Run("lives", func(t *testing.T) {
@@ -298,8 +297,8 @@ func TestPerClientTokens(t *testing.T) {
 		r := w.login(cl)
 		equal(t, "expires_in", r.ExpiresIn, 60)
 		equal(t, "exp of the ID token", claims(t, r.IDToken)["exp"], any(float64(w.now.Unix()+120)))
-		w.pass(time.Minute)
-		w.dead(r.AccessToken)
+		w.advance(time.Minute)
+		w.wantRevoked(r.AccessToken)
 	})
 	t.Run("opaque for all, JWT for one", func(t *testing.T) {
 		w := newWorld(t, func(c *oauth.Config) { c.TokenFormat = oauth.FormatOpaque })
@@ -311,9 +310,9 @@ func TestPerClientTokens(t *testing.T) {
 	t.Run("opaque ends by its time", func(t *testing.T) {
 		w := newWorld(t)
 		r := w.login(w.client(func(c *client.Client) { c.TokenFormat = oauth.FormatOpaque }))
-		w.alive(r.AccessToken)
-		w.pass(time.Hour)
-		w.dead(r.AccessToken)
+		w.wantActive(r.AccessToken)
+		w.advance(time.Hour)
+		w.wantRevoked(r.AccessToken)
 	})
 	t.Run("opaque works at userinfo", func(t *testing.T) {
 		w := newWorld(t)
@@ -325,7 +324,7 @@ func TestPerClientTokens(t *testing.T) {
 }
 
 // The end of what a token hangs on is the end of the token.
-func TestWhatEndsAnAccessToken(t *testing.T) {
+func TestRevocationsOfAccessTokens(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
 		for name, end := range map[string]func(*world, *client.Client) error{
 			"session": func(w *world, _ *client.Client) error { return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true) },
@@ -341,9 +340,9 @@ func TestWhatEndsAnAccessToken(t *testing.T) {
 				w := newWorld(t)
 				cl := w.client(func(c *client.Client) { c.TokenFormat = format })
 				r := w.login(cl)
-				w.alive(r.AccessToken)
+				w.wantActive(r.AccessToken)
 				must(t, end(w, cl))
-				w.dead(r.AccessToken)
+				w.wantRevoked(r.AccessToken)
 			})
 		}
 	}
@@ -351,7 +350,7 @@ func TestWhatEndsAnAccessToken(t *testing.T) {
 		w := newWorld(t)
 		r := w.login(w.client())
 		must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, false))
-		w.alive(r.AccessToken)
+		w.wantActive(r.AccessToken)
 	})
 }
 
@@ -359,5 +358,5 @@ func TestWhatEndsAnAccessToken(t *testing.T) {
 func TestAnotherIssuersToken(t *testing.T) {
 	w := newWorld(t)
 	theirs := newWorld(t, func(c *oauth.Config) { c.Issuer = "https://other.example" })
-	w.dead(theirs.login(theirs.client()).AccessToken)
+	w.wantRevoked(theirs.login(theirs.client()).AccessToken)
 }

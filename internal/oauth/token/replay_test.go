@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// RFC 9449 §11.1: a proof is remembered until it could not be used anyway.
+// RFC 9449 §11.1: a proof is recorded until it has expired.
 func TestReplayMemory(t *testing.T) {
 	m, now := newReplayMemory(), time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
 	first := func(key string, at time.Duration) bool {
@@ -41,8 +41,8 @@ func TestReplayMemory(t *testing.T) {
 	}
 }
 
-// Who makes proofs by the thousand cannot make us forget anybody's: there is an end, and then
-// room again.
+// Thousands of proofs do not displace those of others: a full memory rejects proofs until entries
+// expire.
 func TestReplayMemoryIsBounded(t *testing.T) {
 	const most, life = 500, 2 * time.Minute
 	m, now := newReplayMemory(), time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)

@@ -20,8 +20,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
 
-// A voucher is a grant type that exists in this test only: the client presents a word and acts for
-// itself.
+// A voucher is a grant type that exists in this test only: the client presents a word and acts
+// for itself.
 const voucherName = "urn:example:grant-type:voucher"
 
 type voucherGrant struct{ word string }
@@ -68,7 +68,8 @@ func (badgeAuth) Prove(_ context.Context, _ *client.Client, c *oauth.Call) error
 
 var testNow = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
 
-// extended returns a server with the voucher and the badge beside what is built in, and its store.
+// extended returns a server with the voucher and the badge beside what is built in, and its
+// store.
 func extended(t *testing.T) (*token.Server, *store.DB, *secret.Keys) {
 	t.Helper()
 	keys, err := secret.NewKeys([]byte("a master key of at least 32 bytes"))

@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
-// prover gives a function that signs DPoP proofs with one key; pairs add to what they say (RFC
-// 9449 §4.2).
+// prover returns a function that signs DPoP proofs with one key. Pairs add claims or replace them
+// (RFC 9449 §4.2).
 func (s *site) prover() func(method, url string, pairs ...string) string {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -40,8 +40,8 @@ func (s *site) prover() func(method, url string, pairs ...string) string {
 
 const machineGrant = "grant_type=client_credentials"
 
-// RFC 9449 §5, §7.1 over HTTP: the proof names the address that the client used, an older one
-// included.
+// RFC 9449 §5, §7.1 over HTTP: the proof names the address that the client used, which may be an
+// older one.
 func TestDPoPOverHTTP(t *testing.T) {
 	s := newSite(t)
 	prove, auth := s.prover(), basic("app", testSecret)
@@ -69,11 +69,11 @@ func TestDPoPOverHTTP(t *testing.T) {
 	if w.Code != 200 || object(t, w)["active"] != true {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	// The revocations are for such a token, too, with a proof of its own.
+	// The revocation feed accepts such a token as well, with a proof of its own.
 	failed(t, s.do("GET", "/oauth/revocations", "", "", "Authorization", "DPoP "+token, "DPoP", prove("GET", at, "ath", dpop.TokenHash(token))), 401, "invalid_dpop_proof")
 }
 
-// RFC 9449 §7.1: what is wrong with a DPoP request is said in a DPoP challenge.
+// RFC 9449 §7.1: an error of a DPoP request comes with a DPoP challenge.
 func TestDPoPChallenges(t *testing.T) {
 	s := newSite(t)
 	prove := s.prover()
@@ -103,7 +103,7 @@ func TestDPoPChallenges(t *testing.T) {
 	}
 }
 
-// RFC 9449 §8: the client learns the nonce from the refusal, and the next one from every answer;
+// RFC 9449 §8: the client learns the nonce from the error, and the next one from every response;
 // scripts may read it.
 func TestDPoPNonceOverHTTP(t *testing.T) {
 	s := newSite(t, func(c *oauth.Config) { c.DPoPNonce = true })

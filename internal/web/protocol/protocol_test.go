@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -37,7 +36,7 @@ const (
 	challenge  = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 )
 
-// site is the endpoints of one server, without a network.
+// site serves the endpoints of one server without a network.
 type site struct {
 	t       *testing.T
 	db      *store.DB
@@ -89,7 +88,7 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	return s
 }
 
-// limiter lets everything pass until it is told not to.
+// limiter allows everything until full is set.
 type limiter struct{ full bool }
 
 func (l *limiter) Take(context.Context, string, web.Rate) web.LimitResult {
@@ -99,7 +98,7 @@ func (l *limiter) Take(context.Context, string, web.Rate) web.LimitResult {
 	return web.LimitResult{Allowed: true, Remaining: 4}
 }
 
-// browser stands in for the pages: it writes what it was asked to do.
+// browser replaces the pages: it writes the steps that it gets.
 type browser struct{ session *identity.Session }
 
 func (b *browser) Session(r *http.Request) (*identity.Session, error) {
@@ -217,7 +216,7 @@ func (s *site) ask() string {
 	}.Encode()
 }
 
-// Every address that clients know answers, each with its own kind of answer.
+// Every address responds with its own kind of document.
 func TestAliases(t *testing.T) {
 	s := newSite(t)
 	user := s.userToken()["access_token"].(string)
@@ -226,7 +225,7 @@ func TestAliases(t *testing.T) {
 		method, body string
 		heads        []string
 		paths        []string
-		member       string // of the answer
+		member       string // of the response
 	}{
 		{"GET", "", nil, []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"}, "issuer"},
 		{"GET", "", nil, []string{"/.well-known/jwks.json", "/oauth/jwks"}, "keys"},
@@ -301,7 +300,7 @@ func TestJSONBodies(t *testing.T) {
 	}
 }
 
-// What bad input gets, at the endpoint that everybody attacks.
+// Errors of the token endpoint for malformed requests.
 func TestTokenEndpointErrors(t *testing.T) {
 	s := newSite(t)
 	auth := []string{"Authorization", basic("app", testSecret)}
@@ -382,7 +381,7 @@ func TestHEAD(t *testing.T) {
 	}
 }
 
-// RFC 6749 §5.1: nothing of a token answer is kept; discovery is, for a while.
+// RFC 6749 §5.1: token responses must not be cached; discovery may be, for a while.
 func TestCaching(t *testing.T) {
 	s := newSite(t)
 	auth := []string{"Authorization", basic("app", testSecret)}
@@ -487,7 +486,7 @@ func TestRateLimited(t *testing.T) {
 	}
 }
 
-// Trouble in storage is a 500 with a request id and nothing else.
+// An error of storage is a 500 with a request id and no details.
 func TestServerTrouble(t *testing.T) {
 	s := newSite(t)
 	must(t, s.db.Close())
@@ -498,7 +497,7 @@ func TestServerTrouble(t *testing.T) {
 	}
 }
 
-// The whole way over HTTP, with PKCE, to userinfo and back out.
+// A full authorization over HTTP, with PKCE, to userinfo and logout.
 func TestCodeFlowOverHTTP(t *testing.T) {
 	s := newSite(t)
 	m := s.userToken()
@@ -533,7 +532,7 @@ func TestAuthorizeByPOST(t *testing.T) {
 	}
 }
 
-// RP-Initiated Logout 1.0 §2: by POST, too.
+// RP-Initiated Logout 1.0 §2: POST works as well.
 func TestLogoutByPOST(t *testing.T) {
 	s := newSite(t)
 	hint := s.userToken()["id_token"].(string)
@@ -552,7 +551,7 @@ func TestLogoutByPOST(t *testing.T) {
 	}
 }
 
-// What is wrong with a request for a person is shown to the person.
+// Errors of a browser's request are shown to the person.
 func TestBrowserErrors(t *testing.T) {
 	s := newSite(t)
 	for name, w := range map[string]*httptest.ResponseRecorder{
@@ -569,7 +568,7 @@ func TestBrowserErrors(t *testing.T) {
 	}
 }
 
-// An anonymous visitor who only begins stores nothing (a flow travels in the browser).
+// An anonymous visitor stores nothing: the browser carries the flow.
 func TestAnonymousVisitorsStoreNothing(t *testing.T) {
 	s := newSite(t)
 	before, err := s.db.ListAudit(t.Context(), store.AuditQuery{})

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
@@ -23,7 +22,7 @@ func TestClientCredentials(t *testing.T) {
 		code  string
 	}{
 		"all of its own scopes by default": {scope: "api:read api:write"},
-		"the scopes asked for":             {pairs: []string{"scope", "api:write"}, scope: "api:write"},
+		"the requested scopes":             {pairs: []string{"scope", "api:write"}, scope: "api:write"},
 		"a scope that it may not have":     {pairs: []string{"scope", "api:admin"}, code: "invalid_scope"},
 		"a scope about a user":             {pairs: []string{"scope", "openid"}, code: "invalid_scope"},
 		"offline access":                   {pairs: []string{"scope", "offline_access"}, code: "invalid_scope"},
@@ -32,14 +31,14 @@ func TestClientCredentials(t *testing.T) {
 		"a public client":                  {edit: public, code: "unauthorized_client"},
 		"a foreign resource":               {pairs: []string{"resource", "https://other.example"}, code: "invalid_target"},
 		"a resource with a fragment":       {pairs: []string{"resource", "https://api.example#x"}, code: "invalid_target"},
-		"a resource that is no URI":        {pairs: []string{"resource", "api"}, code: "invalid_target"},
+		"a resource that is not a URI":     {pairs: []string{"resource", "api"}, code: "invalid_target"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client(nonNil(c.edit)...)
 			r, err := w.token(cl, append([]string{"grant_type", "client_credentials"}, c.pairs...)...)
 			if c.code != "" {
-				refused(t, err, c.code, 400)
+				wantError(t, err, c.code, 400)
 				return
 			}
 			must(t, err)
@@ -50,7 +49,7 @@ func TestClientCredentials(t *testing.T) {
 			equal(t, "sub", m["sub"], any(string(cl.ID)))
 			equal(t, "gid", m["gid"], any(string(cl.ID)))
 			absent(t, m, "auth_time", "acr", "amr", "sid", "roles")
-			w.alive(r.AccessToken)
+			w.wantActive(r.AccessToken)
 		})
 	}
 }
@@ -63,7 +62,7 @@ func TestClientCredentialsAudience(t *testing.T) {
 	equal(t, "audiences", len(a), 2)
 }
 
-// device asks for a device authorization.
+// device requests a device authorization.
 func (w *world) device(cl *client.Client, pairs ...string) *token.DeviceResponse {
 	w.t.Helper()
 	d, err := w.srv.Device(w.t.Context(), w.from(cl, pairs...))
@@ -82,7 +81,7 @@ func (w *world) decide(typed string, approve bool) error {
 	return err
 }
 
-// RFC 8628 §3.1 to §3.5 from the code on the screen to the tokens.
+// RFC 8628 §3.1 to §3.5, from the user code to the tokens.
 func TestDeviceFlowRFC8628(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(public)
@@ -92,13 +91,13 @@ func TestDeviceFlowRFC8628(t *testing.T) {
 	equal(t, "expires_in", d.ExpiresIn, 600)
 	equal(t, "interval", d.Interval, 5)
 	_, err := w.poll(cl, d.DeviceCode)
-	refused(t, err, "authorization_pending", 400)
+	wantError(t, err, "authorization_pending", 400)
 	p, err := w.srv.PendingDevice(t.Context(), d.UserCode, w.now)
 	must(t, err)
 	list(t, "scopes on the page", p.Device.Scopes, "openid", "api:read", "offline_access")
 	equal(t, "client on the page", p.Client.ID, cl.ID)
 	must(t, w.decide(d.UserCode, true))
-	w.pass(5 * time.Second)
+	w.advance(5 * time.Second)
 	r, err := w.poll(cl, d.DeviceCode)
 	must(t, err)
 	equal(t, "scope", r.Scope, "openid api:read offline_access")
@@ -106,7 +105,7 @@ func TestDeviceFlowRFC8628(t *testing.T) {
 	_, err = w.refresh(cl, r.RefreshToken)
 	must(t, err)
 	_, err = w.poll(cl, d.DeviceCode)
-	refused(t, err, "invalid_grant", 400)
+	wantError(t, err, "invalid_grant", 400)
 }
 
 // A device stays signed in when the browser that approved it signs out.
@@ -118,10 +117,10 @@ func TestDeviceIsNotBoundToTheBrowser(t *testing.T) {
 	r, err := w.poll(cl, d.DeviceCode)
 	must(t, err)
 	must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, true))
-	w.alive(r.AccessToken)
+	w.wantActive(r.AccessToken)
 }
 
-// RFC 8628 §3.5: too fast grows the interval by five seconds each time.
+// RFC 8628 §3.5: each poll that is too early adds five seconds to the interval.
 func TestDeviceSlowDownRFC8628s35(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -137,31 +136,31 @@ func TestDeviceSlowDownRFC8628s35(t *testing.T) {
 		{14 * time.Second, "slow_down"},             // → 20
 		{20 * time.Second, "authorization_pending"},
 	} {
-		w.pass(step.after)
+		w.advance(step.after)
 		_, err := w.poll(cl, d.DeviceCode)
-		e := refused(t, err, step.code, 400)
+		e := wantError(t, err, step.code, 400)
 		if i == 1 && !strings.Contains(e.Description, "10 seconds") {
-			t.Fatalf("the new interval is not told: %s", e.Description)
+			t.Fatalf("the error does not name the new interval: %s", e.Description)
 		}
 	}
 }
 
-func TestDeviceRefusals(t *testing.T) {
+func TestDeviceErrors(t *testing.T) {
 	t.Run("denied", func(t *testing.T) {
 		w := newWorld(t)
 		cl := w.client()
 		d := w.device(cl)
 		must(t, w.decide(d.UserCode, false))
 		_, err := w.poll(cl, d.DeviceCode)
-		refused(t, err, "access_denied", 400)
+		wantError(t, err, "access_denied", 400)
 	})
 	t.Run("expired", func(t *testing.T) {
 		w := newWorld(t)
 		cl := w.client()
 		d := w.device(cl)
-		w.pass(10 * time.Minute)
+		w.advance(10 * time.Minute)
 		_, err := w.poll(cl, d.DeviceCode)
-		refused(t, err, "expired_token", 400)
+		wantError(t, err, "expired_token", 400)
 		if err := w.decide(d.UserCode, true); !fault.Is(err, fault.NotFound) {
 			t.Fatalf("an expired code can be approved: %v", err)
 		}
@@ -172,7 +171,7 @@ func TestDeviceRefusals(t *testing.T) {
 		d := w.device(cl)
 		must(t, w.decide(d.UserCode, true))
 		_, err := w.poll(w.client(), d.DeviceCode)
-		refused(t, err, "invalid_grant", 400)
+		wantError(t, err, "invalid_grant", 400)
 		_, err = w.poll(cl, d.DeviceCode)
 		must(t, err)
 	})
@@ -189,10 +188,10 @@ func TestDeviceRefusals(t *testing.T) {
 		cl := w.client()
 		d := w.device(cl)
 		must(t, w.decide(d.UserCode, true))
-		w.pass(time.Second)
+		w.advance(time.Second)
 		must(t, w.db.SetUserDisabled(t.Context(), w.user.ID, true, w.now))
 		_, err := w.poll(cl, d.DeviceCode)
-		refused(t, err, "invalid_grant", 400)
+		wantError(t, err, "invalid_grant", 400)
 	})
 	w := newWorld(t)
 	cl := w.client()
@@ -203,28 +202,28 @@ func TestDeviceRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.poll(cl, c.code)
-			refused(t, err, c.want, 400)
+			wantError(t, err, c.want, 400)
 		})
 	}
 	t.Run("asking: not allowed", func(t *testing.T) {
 		_, err := w.srv.Device(t.Context(), w.from(w.client(func(c *client.Client) { c.Grants = nil })))
-		refused(t, err, "unauthorized_client", 400)
+		wantError(t, err, "unauthorized_client", 400)
 	})
 	t.Run("asking: a scope that it may not have", func(t *testing.T) {
 		_, err := w.srv.Device(t.Context(), w.from(cl, "scope", "api:admin"))
-		refused(t, err, "invalid_scope", 400)
+		wantError(t, err, "invalid_scope", 400)
 	})
 	t.Run("asking: a foreign resource", func(t *testing.T) {
 		_, err := w.srv.Device(t.Context(), w.from(cl, "resource", "https://other.example"))
-		refused(t, err, "invalid_target", 400)
+		wantError(t, err, "invalid_target", 400)
 	})
 	t.Run("asking: unauthenticated", func(t *testing.T) {
 		_, err := w.srv.Device(t.Context(), w.call("client_id", string(cl.ID)))
-		refused(t, err, "invalid_client", 401)
+		wantError(t, err, "invalid_client", 401)
 	})
 }
 
-// Of many polls at once after the approval one gets the tokens.
+// Of many concurrent polls after the approval one gets the tokens.
 func TestDeviceRace(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -255,8 +254,8 @@ func TestUserCodeAsTyped(t *testing.T) {
 	}
 }
 
-// RFC 6749 §4.3, which RFC 9700 §2.4 forbids: served only where it is switched on, for the named
-// client.
+// RFC 6749 §4.3, which RFC 9700 §2.4 forbids: served only if it is switched on, and for named
+// clients.
 func TestPasswordGrant(t *testing.T) {
 	const id = "legacy-client"
 	on := func(c *oauth.Config) { c.PasswordGrant, c.PasswordClients = true, []client.ID{id} }
@@ -284,27 +283,27 @@ func TestPasswordGrant(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.token(cl, append([]string{"grant_type", "password"}, c.pairs...)...)
-			refused(t, err, c.code, 400)
+			wantError(t, err, c.code, 400)
 		})
 	}
 	t.Run("on, for another client", func(t *testing.T) {
 		_, err := w.token(w.client(may), "grant_type", "password", "username", "ada", "password", "right")
-		refused(t, err, "unauthorized_client", 400)
+		wantError(t, err, "unauthorized_client", 400)
 	})
 	t.Run("not among the client's grants", func(t *testing.T) {
 		_, err := w.token(w.client(), "grant_type", "password", "username", "ada", "password", "right")
-		refused(t, err, "unauthorized_client", 400)
+		wantError(t, err, "unauthorized_client", 400)
 	})
 	t.Run("locked out", func(t *testing.T) {
 		w.owner.err = fault.RetryAfter(fault.Limited, time.Minute, "locked")
 		defer func() { w.owner.err = nil }()
 		_, err := w.token(cl, "grant_type", "password", "username", "ada", "password", "right")
-		refused(t, err, "rate_limit_exceeded", 429)
+		wantError(t, err, "rate_limit_exceeded", 429)
 	})
 	t.Run("off", func(t *testing.T) {
 		off := newWorld(t)
 		_, err := off.token(off.client(may), "grant_type", "password", "username", "ada", "password", "right")
-		refused(t, err, "unsupported_grant_type", 400)
+		wantError(t, err, "unsupported_grant_type", 400)
 	})
 }
 

@@ -21,26 +21,25 @@ import (
 
 const accessType = "urn:ietf:params:oauth:token-type:access_token"
 
-// keepsRefresh is a client whose refresh token stays in the back.
-func keepsRefresh(c *client.Client) { c.ServerSideRefresh = true }
+// serverSideRefresh makes a client one with a server-side refresh token.
+func serverSideRefresh(c *client.Client) { c.ServerSideRefresh = true }
 
-// exchange asks for a new access token for an old one; pairs add to the request or replace what
-// it says.
+// exchange requests a new access token for an old one. Pairs add parameters or replace them.
 func (w *world) exchange(cl *client.Client, token string, pairs ...string) (*token.Response, error) {
 	return w.token(cl, append([]string{"grant_type", client.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType}, pairs...)...)
 }
 
-// RFC 8693 §2: an old access token for a new one, also when it has expired, and no refresh token
-// leaves the server.
+// RFC 8693 §2: an access token is exchanged for a new one, even after it has expired, and no
+// refresh token leaves the server.
 func TestExchange(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
 		t.Run(format, func(t *testing.T) {
 			w := newWorld(t)
-			cl := w.client(keepsRefresh, func(c *client.Client) { c.TokenFormat, c.Grants = format, []string{client.GrantTypeCode} })
+			cl := w.client(serverSideRefresh, func(c *client.Client) { c.TokenFormat, c.Grants = format, []string{client.GrantTypeCode} })
 			first := w.login(cl, "scope", "openid api:read api:write", "resource", "https://api.example")
 			equal(t, "refresh token", first.RefreshToken, "")
 			equal(t, "issued_token_type of a code's answer", first.IssuedType, "")
-			w.pass(time.Minute)
+			w.advance(time.Minute)
 			second, err := w.exchange(cl, first.AccessToken)
 			must(t, err)
 			equal(t, "issued_token_type", second.IssuedType, accessType)
@@ -54,11 +53,11 @@ func TestExchange(t *testing.T) {
 			if a.ID == b.ID || a.Grant != b.Grant || b.Session != w.sess.ID || !b.Expires.After(a.Expires) || b.Audience[0] != "https://api.example" {
 				t.Fatalf("the new token says %+v, the old one %+v", b, a)
 			}
-			w.pass(2 * time.Hour) // over, and of an opaque one the row not swept yet
+			w.advance(2 * time.Hour) // expired; the row of an opaque one still exists
 			third, err := w.exchange(cl, second.AccessToken, "scope", "api:read", "requested_token_type", accessType)
 			must(t, err)
-			equal(t, "scope asked for", third.Scope, "api:read")
-			w.alive(third.AccessToken)
+			equal(t, "requested scope", third.Scope, "api:read")
+			w.wantActive(third.AccessToken)
 			fourth, err := w.exchange(cl, third.AccessToken)
 			must(t, err)
 			equal(t, "scope of the approval", fourth.Scope, "openid api:read api:write")
@@ -66,67 +65,67 @@ func TestExchange(t *testing.T) {
 	}
 }
 
-// Every grant of a person's is prolonged the same way.
+// Every grant of a person is renewed in the same way.
 func TestExchangeAfterTheDeviceGrant(t *testing.T) {
 	w := newWorld(t)
-	cl := w.client(keepsRefresh, func(c *client.Client) { c.Grants = []string{client.GrantTypeDevice} })
+	cl := w.client(serverSideRefresh, func(c *client.Client) { c.Grants = []string{client.GrantTypeDevice} })
 	d := w.device(cl)
 	must(t, w.decide(d.UserCode, true))
 	r, err := w.poll(cl, d.DeviceCode)
 	must(t, err)
 	equal(t, "refresh token", r.RefreshToken, "")
-	w.pass(2 * time.Hour)
+	w.advance(2 * time.Hour)
 	_, err = w.exchange(cl, r.AccessToken)
 	must(t, err)
 }
 
-// RFC 9700 §4.14.2: an older token that comes back ends everything.
+// RFC 9700 §4.14.2: an older token that is presented again ends the grant.
 func TestExchangeReplayEndsTheGrant(t *testing.T) {
 	w := newWorld(t)
-	cl := w.client(keepsRefresh)
+	cl := w.client(serverSideRefresh)
 	first := w.login(cl)
 	second, err := w.exchange(cl, first.AccessToken)
 	must(t, err)
 	_, err = w.exchange(cl, first.AccessToken)
-	refused(t, err, "invalid_request", 400) // RFC 8693 §2.2.2
-	w.dead(first.AccessToken)
-	w.dead(second.AccessToken)
+	wantError(t, err, "invalid_request", 400) // RFC 8693 §2.2.2
+	w.wantRevoked(first.AccessToken)
+	w.wantRevoked(second.AccessToken)
 	_, err = w.exchange(cl, second.AccessToken)
-	refused(t, err, "invalid_request", 400)
+	wantError(t, err, "invalid_request", 400)
 	w.audited(cl, audit.RefreshTokenReplayed, 1)
 }
 
 func TestExchangeReuseInterval(t *testing.T) {
 	w := newWorld(t, reuse(10*time.Second))
-	cl := w.client(keepsRefresh)
+	cl := w.client(serverSideRefresh)
 	first := w.login(cl)
 	second, err := w.exchange(cl, first.AccessToken)
 	must(t, err)
-	w.pass(9 * time.Second)
+	w.advance(9 * time.Second)
 	again, err := w.exchange(cl, first.AccessToken)
 	must(t, err)
 	equal(t, "the successor's id", claims(t, again.AccessToken)["jti"], claims(t, second.AccessToken)["jti"])
 	third, err := w.exchange(cl, again.AccessToken)
 	must(t, err)
-	_, err = w.exchange(cl, first.AccessToken) // the grandparent
-	refused(t, err, "invalid_request", 400)
-	w.dead(third.AccessToken)
+	_, err = w.exchange(cl, first.AccessToken) // the predecessor's predecessor
+	wantError(t, err, "invalid_request", 400)
+	w.wantRevoked(third.AccessToken)
 }
 
 func TestExchangeReuseIntervalOver(t *testing.T) {
 	w := newWorld(t, reuse(10*time.Second))
-	cl := w.client(keepsRefresh)
+	cl := w.client(serverSideRefresh)
 	first := w.login(cl)
 	_, err := w.exchange(cl, first.AccessToken)
 	must(t, err)
-	w.pass(10*time.Second + time.Millisecond)
+	w.advance(10*time.Second + time.Millisecond)
 	_, err = w.exchange(cl, first.AccessToken)
-	refused(t, err, "invalid_request", 400)
+	wantError(t, err, "invalid_request", 400)
 }
 
 func TestExchangeRace(t *testing.T) {
 	w := newWorld(t)
-	cl := w.client(keepsRefresh)
+	cl := w.client(serverSideRefresh)
 	first := w.login(cl)
 	got := race(t, 64, func(int) error {
 		_, err := w.exchange(cl, first.AccessToken)
@@ -138,20 +137,20 @@ func TestExchangeRace(t *testing.T) {
 
 func TestExchangeRaceWithinReuseInterval(t *testing.T) {
 	w := newWorld(t, reuse(10*time.Second))
-	cl := w.client(keepsRefresh)
+	cl := w.client(serverSideRefresh)
 	first := w.login(cl)
 	got := race(t, 64, func(int) error {
 		_, err := w.exchange(cl, first.AccessToken)
 		return err
 	})
 	equal(t, "successes", got[""], 64)
-	w.alive(first.AccessToken)
+	w.wantActive(first.AccessToken)
 }
 
-func TestExchangeRefusals(t *testing.T) {
+func TestExchangeErrors(t *testing.T) {
 	w := newWorld(t)
-	cl := w.client(keepsRefresh)
-	other := w.client(keepsRefresh)
+	cl := w.client(serverSideRefresh)
+	other := w.client(serverSideRefresh)
 	plain := w.client()
 	r := w.login(cl, "resource", "https://api.example")
 	for name, c := range map[string]struct {
@@ -179,26 +178,25 @@ func TestExchangeRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.exchange(c.by, c.token, c.pairs...)
-			refused(t, err, c.code, 400)
+			wantError(t, err, c.code, 400)
 		})
 	}
-	_, err := w.exchange(cl, r.AccessToken) // none of it has cost the client anything
+	_, err := w.exchange(cl, r.AccessToken) // none of these requests consumed it
 	must(t, err)
 }
 
-// A token that the client has been given for itself has no approval of a person behind it.
+// A client's own token has no approval of a person.
 func TestExchangeOfTheClientsOwnToken(t *testing.T) {
 	w := newWorld(t)
-	cl := w.client(keepsRefresh)
+	cl := w.client(serverSideRefresh)
 	own, err := w.token(cl, "grant_type", "client_credentials")
 	must(t, err)
 	_, err = w.exchange(cl, own.AccessToken)
-	refused(t, err, "invalid_request", 400)
-	w.alive(own.AccessToken)
+	wantError(t, err, "invalid_request", 400)
+	w.wantActive(own.AccessToken)
 }
 
-// Tokens of the time before the client was set to keep its refresh tokens in the back are no
-// replay.
+// Tokens from before the client got server-side refresh tokens are not a replay.
 func TestExchangeOfAGrantWithARefreshToken(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -207,20 +205,20 @@ func TestExchangeOfAGrantWithARefreshToken(t *testing.T) {
 	kept.ServerSideRefresh, kept.UpdatedAt = true, w.now
 	must(t, w.db.UpdateClient(t.Context(), cl, &kept))
 	_, err := w.exchange(&kept, r.AccessToken)
-	refused(t, err, "invalid_request", 400)
-	w.alive(r.AccessToken)
+	wantError(t, err, "invalid_request", 400)
+	w.wantActive(r.AccessToken)
 	_, err = w.refresh(&kept, r.RefreshToken)
 	must(t, err)
 }
 
-// What the token stood for has ended: neither its signature nor its time helps.
+// After the grant has ended, the token cannot be exchanged.
 func TestExchangeEnds(t *testing.T) {
 	for name, end := range map[string]func(w *world, cl *client.Client, r *token.Response) error{
 		"the session has ended": func(w *world, _ *client.Client, _ *token.Response) error {
 			return w.db.EndSession(w.t.Context(), w.sess.ID, w.now, true)
 		},
 		"all of the user's": func(w *world, _ *client.Client, _ *token.Response) error {
-			w.pass(time.Second)
+			w.advance(time.Second)
 			return w.db.EndUserAccess(w.t.Context(), w.user.ID, w.now, "")
 		},
 		"the account is disabled": func(w *world, _ *client.Client, _ *token.Response) error {
@@ -229,7 +227,7 @@ func TestExchangeEnds(t *testing.T) {
 			return w.db.UpdateUser(w.t.Context(), w.user, &u)
 		},
 		"the approval is too old": func(w *world, _ *client.Client, _ *token.Response) error {
-			w.pass(30*24*time.Hour + time.Second)
+			w.advance(30*24*time.Hour + time.Second)
 			return nil
 		},
 		"the client has revoked the token, RFC 7009 §2.1": func(w *world, cl *client.Client, r *token.Response) error {
@@ -241,62 +239,62 @@ func TestExchangeEnds(t *testing.T) {
 			return w.db.Revoke(w.t.Context(), oauth.Revocation{Kind: oauth.RevokeToken, ID: t.ID, NotBefore: w.now, Until: w.now.AddDate(1, 0, 0)})
 		},
 		"the client has revoked the token after its end": func(w *world, cl *client.Client, r *token.Response) error {
-			w.pass(2 * time.Hour)
+			w.advance(2 * time.Hour)
 			return w.revoke(cl, r.AccessToken)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			cl := w.client(keepsRefresh)
+			cl := w.client(serverSideRefresh)
 			r := w.login(cl)
 			must(t, end(w, cl, r))
 			_, err := w.exchange(cl, r.AccessToken)
-			refused(t, err, "invalid_request", 400)
-			w.pass(48 * time.Hour) // and when the revocation has been forgotten, still
+			wantError(t, err, "invalid_request", 400)
+			w.advance(48 * time.Hour) // also after the revocation has expired
 			_, err = w.db.Sweep(t.Context(), w.now)
 			must(t, err)
 			_, err = w.exchange(cl, r.AccessToken)
-			refused(t, err, "invalid_request", 400)
+			wantError(t, err, "invalid_request", 400)
 		})
 	}
 }
 
-func TestRevocationByAClientThatKeepsRefresh(t *testing.T) {
+func TestRevocationWithServerSideRefresh(t *testing.T) {
 	w := newWorld(t)
-	cl, other := w.client(keepsRefresh), w.client(keepsRefresh)
+	cl, other := w.client(serverSideRefresh), w.client(serverSideRefresh)
 	r := w.login(cl)
-	refused(t, w.revoke(other, r.AccessToken), "unauthorized_client", 400)
+	wantError(t, w.revoke(other, r.AccessToken), "unauthorized_client", 400)
 	must(t, w.revoke(cl, "x.y.z"))
-	w.alive(r.AccessToken)
+	w.wantActive(r.AccessToken)
 	own, err := w.token(cl, "grant_type", "client_credentials")
 	must(t, err)
 	second, err := w.token(cl, "grant_type", "client_credentials")
 	must(t, err)
 	must(t, w.revoke(cl, own.AccessToken))
-	w.dead(own.AccessToken)
-	w.alive(second.AccessToken)
-	w.alive(r.AccessToken)
+	w.wantRevoked(own.AccessToken)
+	w.wantActive(second.AccessToken)
+	w.wantActive(r.AccessToken)
 	must(t, w.revoke(cl, r.AccessToken))
-	w.dead(r.AccessToken)
+	w.wantRevoked(r.AccessToken)
 }
 
-// A sliding end never passes the absolute one.
+// The sliding expiry never passes the absolute end.
 func TestExchangeSlides(t *testing.T) {
 	w := newWorld(t, func(c *oauth.Config) { c.RefreshTTL, c.RefreshAbsolute = 10*time.Hour, 24*time.Hour })
-	cl := w.client(keepsRefresh)
+	cl := w.client(serverSideRefresh)
 	token := w.login(cl).AccessToken
 	for range 2 {
-		w.pass(9 * time.Hour)
+		w.advance(9 * time.Hour)
 		r, err := w.exchange(cl, token)
 		must(t, err)
 		token = r.AccessToken
 	}
-	w.pass(6*time.Hour + time.Second)
+	w.advance(6*time.Hour + time.Second)
 	_, err := w.exchange(cl, token)
-	refused(t, err, "invalid_request", 400)
+	wantError(t, err, "invalid_request", 400)
 }
 
-// proofKey is a key of the client's own (RFC 9449).
+// proofKey is a client's DPoP key (RFC 9449).
 type proofKey struct{ key *ecdsa.PrivateKey }
 
 func newProofKey(t *testing.T) proofKey {
@@ -323,39 +321,39 @@ func (w *world) exchangeCall(cl *client.Client, token string) *oauth.Call {
 	return w.from(cl, "grant_type", client.GrantTypeExchange, "subject_token", token, "subject_token_type", accessType)
 }
 
-// RFC 9700 §2.2.2: a public client proves nothing by itself, so its tokens must be bound to a
-// key, and the key be proved.
+// RFC 9700 §2.2.2: a public client cannot authenticate itself, so its tokens must be bound to a
+// key that it proves to hold.
 func TestExchangeByPublicClients(t *testing.T) {
 	w := newWorld(t)
-	cl := w.client(public, keepsRefresh)
+	cl := w.client(public, serverSideRefresh)
 	unbound := w.login(cl)
 	_, err := w.exchange(cl, unbound.AccessToken)
-	e := refused(t, err, "invalid_request", 400)
+	e := wantError(t, err, "invalid_request", 400)
 	if !strings.Contains(e.Description, "DPoP") {
-		t.Fatalf("the client's developer is not told what to do: %s", e.Description)
+		t.Fatalf("the error does not say what to do: %s", e.Description)
 	}
-	w.alive(unbound.AccessToken)
+	w.wantActive(unbound.AccessToken)
 
 	key, other := newProofKey(t), newProofKey(t)
 	first, err := w.srv.Token(t.Context(), key.prove(t, w.from(cl, "grant_type", "authorization_code", "code", w.code(cl), "redirect_uri", callback, "code_verifier", verifier)))
 	must(t, err)
 	_, err = w.exchange(cl, first.AccessToken)
-	refused(t, err, "invalid_dpop_proof", 400)
+	wantError(t, err, "invalid_dpop_proof", 400)
 	_, err = w.srv.Token(t.Context(), other.prove(t, w.exchangeCall(cl, first.AccessToken)))
-	refused(t, err, "invalid_request", 400)
-	w.pass(2 * time.Hour)
+	wantError(t, err, "invalid_request", 400)
+	w.advance(2 * time.Hour)
 	second, err := w.srv.Token(t.Context(), key.prove(t, w.exchangeCall(cl, first.AccessToken)))
-	must(t, err) // who lacks the key has neither spent the token nor ended anything
+	must(t, err) // a caller without the key neither consumes the token nor ends the grant
 	equal(t, "token_type", second.TokenType, "DPoP")
 	third, err := w.srv.Token(t.Context(), key.prove(t, w.exchangeCall(cl, second.AccessToken)))
 	must(t, err)
 	_, err = w.srv.Token(t.Context(), other.prove(t, w.exchangeCall(cl, second.AccessToken)))
-	refused(t, err, "invalid_request", 400)
-	w.alive(third.AccessToken) // a replay by somebody without the key ends nothing either
+	wantError(t, err, "invalid_request", 400)
+	w.wantActive(third.AccessToken) // nor does a replay without the key
 }
 
-// House serves the tokens of browser apps that are kept on this server.
-func TestHouse(t *testing.T) {
+// Session-managed clients: this server keeps their tokens.
+func TestSessionManagedClient(t *testing.T) {
 	const home = "https://app.example/session/callback"
 	w := newWorld(t)
 	cl := w.client(public, func(c *client.Client) { c.Redirects = []string{home, callback} })
@@ -366,13 +364,13 @@ func TestHouse(t *testing.T) {
 	second, err := w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "refresh_token", "refresh_token", first.RefreshToken))
 	must(t, err)
 	equal(t, "the refresh token, which never leaves", second.RefreshToken, first.RefreshToken)
-	w.alive(second.AccessToken)
+	w.wantActive(second.AccessToken)
 	_, err = w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
-	refused(t, err, "invalid_grant", 400)
-	w.dead(second.AccessToken)
+	wantError(t, err, "invalid_grant", 400)
+	w.wantRevoked(second.AccessToken)
 }
 
-func TestHouseRefusals(t *testing.T) {
+func TestSessionManagedClientErrors(t *testing.T) {
 	const home = "https://app.example/session/callback"
 	w := newWorld(t)
 	cl := w.client(func(c *client.Client) { c.Redirects = []string{home, callback} })
@@ -400,5 +398,5 @@ func TestHouseRefusals(t *testing.T) {
 		})
 	}
 	_, err := w.srv.RedeemForSession(t.Context(), "nobody", "/session/callback", w.call("grant_type", "authorization_code", "redirect_uri", home))
-	refused(t, err, "invalid_client", 401)
+	wantError(t, err, "invalid_client", 401)
 }

@@ -4,19 +4,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// RFC 6749 §6, RFC 9700 §4.14.2: each use gives a new token, under the same grant.
+// RFC 6749 §6, RFC 9700 §4.14.2: each use returns a new token of the same grant.
 func TestRefreshRotation(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	first := w.login(cl, "nonce", "n1")
-	w.pass(time.Minute)
+	w.advance(time.Minute)
 	second, err := w.refresh(cl, first.RefreshToken)
 	must(t, err)
 	if second.RefreshToken == first.RefreshToken || second.AccessToken == first.AccessToken {
@@ -31,8 +30,8 @@ func TestRefreshRotation(t *testing.T) {
 	absent(t, b, "nonce")
 	third, err := w.refresh(cl, second.RefreshToken)
 	must(t, err)
-	w.alive(third.AccessToken)
-	w.alive(first.AccessToken)
+	w.wantActive(third.AccessToken)
+	w.wantActive(first.AccessToken)
 }
 
 func TestRefreshReplayEndsTheFamily(t *testing.T) {
@@ -42,15 +41,15 @@ func TestRefreshReplayEndsTheFamily(t *testing.T) {
 	second, err := w.refresh(cl, first.RefreshToken)
 	must(t, err)
 	_, err = w.refresh(cl, first.RefreshToken)
-	refused(t, err, "invalid_grant", 400)
+	wantError(t, err, "invalid_grant", 400)
 	_, err = w.refresh(cl, second.RefreshToken)
-	refused(t, err, "invalid_grant", 400)
-	w.dead(first.AccessToken)
-	w.dead(second.AccessToken)
+	wantError(t, err, "invalid_grant", 400)
+	w.wantRevoked(first.AccessToken)
+	w.wantRevoked(second.AccessToken)
 	w.audited(cl, audit.RefreshTokenReplayed, 1)
 }
 
-// A grant's id is no secret: a token made up around it ends nothing.
+// A grant's id is not secret: an invented token with it does not end the grant.
 func TestRefreshTokenForged(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -61,42 +60,42 @@ func TestRefreshTokenForged(t *testing.T) {
 	}
 	raw[20] ^= 1
 	_, err := w.refresh(cl, secret.Encode(secret.PrefixRefreshToken, raw))
-	refused(t, err, "invalid_grant", 400)
-	w.alive(r.AccessToken)
+	wantError(t, err, "invalid_grant", 400)
+	w.wantActive(r.AccessToken)
 	_, err = w.refresh(cl, r.RefreshToken)
 	must(t, err)
 }
 
-// Another server's token with the same form is refused before the database is asked.
+// Another server's token is rejected without a query.
 func TestRefreshTokenOfAnotherServer(t *testing.T) {
 	w, other := newWorld(t), worldWithKey(t)
 	theirs := other.login(other.client(), "scope", "api:read")
 	_, err := w.refresh(w.client(), theirs.RefreshToken)
-	refused(t, err, "invalid_grant", 400)
+	wantError(t, err, "invalid_grant", 400)
 }
 
 func reuse(d time.Duration) func(*oauth.Config) {
 	return func(c *oauth.Config) { c.ReuseInterval = d }
 }
 
-// Within the interval a lost answer can be asked for again: the same successor, never a third
-// token.
+// Within the reuse interval a lost response can be repeated: with the same successor, never a
+// third token.
 func TestRefreshReuseInterval(t *testing.T) {
 	w := newWorld(t, reuse(10*time.Second))
 	cl := w.client()
 	first := w.login(cl)
 	second, err := w.refresh(cl, first.RefreshToken)
 	must(t, err)
-	w.pass(9 * time.Second)
+	w.advance(9 * time.Second)
 	again, err := w.refresh(cl, first.RefreshToken)
 	must(t, err)
 	equal(t, "the successor", again.RefreshToken, second.RefreshToken)
 	_, err = w.refresh(cl, again.RefreshToken)
 	must(t, err)
-	// The grandparent is no predecessor, however quick.
+	// The predecessor's predecessor is a replay, however early.
 	_, err = w.refresh(cl, first.RefreshToken)
-	refused(t, err, "invalid_grant", 400)
-	w.dead(second.AccessToken)
+	wantError(t, err, "invalid_grant", 400)
+	w.wantRevoked(second.AccessToken)
 }
 
 func TestRefreshReuseIntervalOver(t *testing.T) {
@@ -105,12 +104,12 @@ func TestRefreshReuseIntervalOver(t *testing.T) {
 	first := w.login(cl)
 	_, err := w.refresh(cl, first.RefreshToken)
 	must(t, err)
-	w.pass(10*time.Second + time.Millisecond)
+	w.advance(10*time.Second + time.Millisecond)
 	_, err = w.refresh(cl, first.RefreshToken)
-	refused(t, err, "invalid_grant", 400)
+	wantError(t, err, "invalid_grant", 400)
 }
 
-// Of many uses of one refresh token at once exactly one succeeds, and the family has ended.
+// Of many concurrent uses of one refresh token exactly one succeeds, and the family is revoked.
 func TestRefreshRace(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -121,10 +120,10 @@ func TestRefreshRace(t *testing.T) {
 	})
 	equal(t, "successes", got[""], 1)
 	equal(t, "refusals", got["invalid_grant"], 49)
-	w.dead(r.AccessToken)
+	w.wantRevoked(r.AccessToken)
 }
 
-// With a reuse interval the same race gives every caller the one successor.
+// With a reuse interval every caller of the same race gets the one successor.
 func TestRefreshRaceWithinReuseInterval(t *testing.T) {
 	w := newWorld(t, reuse(time.Minute))
 	cl := w.client()
@@ -144,7 +143,7 @@ func TestRefreshRaceWithinReuseInterval(t *testing.T) {
 	}
 }
 
-// RFC 6749 §6: fewer scopes may be asked for; the next use may have all again.
+// RFC 6749 §6: a request may narrow the scopes; the next one may have all again.
 func TestRefreshScopeNarrowed(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -159,8 +158,8 @@ func TestRefreshScopeNarrowed(t *testing.T) {
 	equal(t, "scope", n.Scope, "openid api:read api:write")
 }
 
-// What cannot be given is refused without using the token up.
-func TestRefreshAskingForMoreCostsNothing(t *testing.T) {
+// A request for more than was granted does not consume the token.
+func TestRefreshForMoreScopesConsumesNothing(t *testing.T) {
 	for name, c := range map[string]struct{ pair, code string }{
 		"scope not granted":    {"scope=api:read email", "invalid_scope"},
 		"scope unreadable":     {"scope=a\"b", "invalid_scope"},
@@ -172,7 +171,7 @@ func TestRefreshAskingForMoreCostsNothing(t *testing.T) {
 			r := w.login(cl, "scope", "api:read", "resource", "https://api.example")
 			k, v, _ := cut(c.pair)
 			_, err := w.refresh(cl, r.RefreshToken, k, v)
-			refused(t, err, c.code, 400)
+			wantError(t, err, c.code, 400)
 			_, err = w.refresh(cl, r.RefreshToken)
 			must(t, err)
 		})
@@ -203,14 +202,14 @@ func TestRefreshOfAnotherClient(t *testing.T) {
 	r := w.login(cl)
 	for _, pairs := range [][]string{nil, {"scope", "openid"}} {
 		_, err := w.refresh(other, r.RefreshToken, pairs...)
-		refused(t, err, "invalid_grant", 400)
+		wantError(t, err, "invalid_grant", 400)
 	}
 	_, err := w.refresh(cl, r.RefreshToken)
 	must(t, err)
 }
 
-// RFC 9700 §4.14.2: rotation may be off for a client that proves who it is; never for a public
-// one unless said so.
+// RFC 9700 §4.14.2: rotation may be off for confidential clients, and for a public one only if
+// its operator says so.
 func TestRotationSettings(t *testing.T) {
 	for name, c := range map[string]struct {
 		server bool
@@ -252,31 +251,31 @@ func TestRefreshExpiry(t *testing.T) {
 		w := newWorld(t, limits)
 		cl := w.client()
 		r := w.login(cl)
-		w.pass(ttl)
+		w.advance(ttl)
 		_, err := w.refresh(cl, r.RefreshToken)
-		refused(t, err, "invalid_grant", 400)
+		wantError(t, err, "invalid_grant", 400)
 	})
 	t.Run("slides until the absolute end", func(t *testing.T) {
 		w := newWorld(t, limits)
 		cl := w.client()
 		r := w.login(cl)
 		for range 3 { // 20, 40, 59 hours
-			w.pass(20*time.Hour - 20*time.Minute)
+			w.advance(20*time.Hour - 20*time.Minute)
 			n, err := w.refresh(cl, r.RefreshToken)
 			must(t, err)
 			r = n
 		}
-		w.pass(time.Hour)
+		w.advance(time.Hour)
 		_, err := w.refresh(cl, r.RefreshToken)
-		refused(t, err, "invalid_grant", 400)
+		wantError(t, err, "invalid_grant", 400)
 	})
 	t.Run("a client's own life", func(t *testing.T) {
 		w := newWorld(t, limits)
 		cl := w.client(func(c *client.Client) { c.RefreshTTL = time.Hour })
 		r := w.login(cl)
-		w.pass(time.Hour)
+		w.advance(time.Hour)
 		_, err := w.refresh(cl, r.RefreshToken)
-		refused(t, err, "invalid_grant", 400)
+		wantError(t, err, "invalid_grant", 400)
 	})
 }
 
@@ -293,8 +292,8 @@ func TestRefreshEnds(t *testing.T) {
 			r := w.login(cl)
 			must(t, end(w))
 			_, err := w.refresh(cl, r.RefreshToken)
-			refused(t, err, "invalid_grant", 400)
-			w.dead(r.AccessToken)
+			wantError(t, err, "invalid_grant", 400)
+			w.wantRevoked(r.AccessToken)
 		})
 	}
 }
@@ -306,12 +305,12 @@ func TestOfflineAccessOutlivesTheSession(t *testing.T) {
 	r := w.login(cl, "scope", "openid offline_access")
 	absent(t, claims(t, r.AccessToken), "sid")
 	must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, true))
-	w.alive(r.AccessToken)
+	w.wantActive(r.AccessToken)
 	_, err := w.refresh(cl, r.RefreshToken)
 	must(t, err)
 }
 
-func TestRefreshRefusals(t *testing.T) {
+func TestRefreshErrors(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	for name, c := range map[string]struct{ token, code string }{
@@ -321,14 +320,14 @@ func TestRefreshRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.refresh(cl, c.token)
-			refused(t, err, c.code, 400)
+			wantError(t, err, c.code, 400)
 		})
 	}
 	_, err := w.refresh(w.client(func(c *client.Client) { c.Grants = []string{client.GrantTypeCode} }), "x")
-	refused(t, err, "unauthorized_client", 400)
+	wantError(t, err, "unauthorized_client", 400)
 }
 
-// A disabled client cannot use what it has.
+// A disabled client cannot refresh.
 func TestRefreshDisabledClient(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -337,5 +336,5 @@ func TestRefreshDisabledClient(t *testing.T) {
 	off.Disabled = true
 	must(t, w.db.UpdateClient(t.Context(), cl, &off))
 	_, err := w.refresh(cl, r.RefreshToken)
-	refused(t, err, "invalid_client", 401)
+	wantError(t, err, "invalid_client", 401)
 }

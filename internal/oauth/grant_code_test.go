@@ -27,7 +27,7 @@ func TestCodeGrantRFC6749s41(t *testing.T) {
 	if !secretLike(r.RefreshToken, secret.PrefixRefreshToken) || r.IDToken == "" {
 		t.Fatalf("answer lacks a token: %+v", r)
 	}
-	w.alive(r.AccessToken)
+	w.wantActive(r.AccessToken)
 }
 
 func secretLike(s, prefix string) bool { return len(s) > len(prefix)+40 && s[:len(prefix)] == prefix }
@@ -59,7 +59,7 @@ func TestAccessTokenRFC9068s2(t *testing.T) {
 func TestIDTokenOIDCCores2(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
-	w.pass(90 * time.Second)
+	w.advance(90 * time.Second)
 	r := w.login(cl, "scope", "openid email", "nonce", "n-0S6")
 	doc, err := w.srv.JWKS(&oauth.Call{Now: w.now})
 	must(t, err)
@@ -84,15 +84,15 @@ func TestNoIDTokenWithoutOpenID(t *testing.T) {
 	equal(t, "id_token", r.IDToken, "")
 }
 
-func TestNoRefreshTokenWithoutItsGrant(t *testing.T) {
+func TestNoRefreshTokenWithoutTheRefreshGrant(t *testing.T) {
 	w := newWorld(t)
 	r := w.login(w.client(func(c *client.Client) { c.Grants = []string{client.GrantTypeCode} }))
 	equal(t, "refresh_token", r.RefreshToken, "")
-	w.alive(r.AccessToken)
+	w.wantActive(r.AccessToken)
 }
 
-// Every refusal of RFC 6749 §4.1.3 and §5.2, RFC 7636 §4.6 and RFC 9700 §4.8.2.
-func TestCodeGrantRefusals(t *testing.T) {
+// Every error of RFC 6749 §4.1.3 and §5.2, RFC 7636 §4.6 and RFC 9700 §4.8.2.
+func TestCodeGrantErrors(t *testing.T) {
 	plain := func(c *client.Client) { c.PlainPKCE = true }
 	two := func(c *client.Client) { c.Redirects = append(c.Redirects, "https://app.example/other") }
 	for name, c := range map[string]struct {
@@ -131,7 +131,7 @@ func TestCodeGrantRefusals(t *testing.T) {
 			}
 			call.Now = call.Now.Add(c.wait)
 			_, err := w.srv.Token(t.Context(), call)
-			refused(t, err, c.code, 400)
+			wantError(t, err, c.code, 400)
 		})
 	}
 }
@@ -143,31 +143,31 @@ func nonNil(f func(*client.Client)) []func(*client.Client) {
 	return []func(*client.Client){f}
 }
 
-// A code is used up by a failed redemption, too, so that nobody tries verifiers.
-func TestCodeIsSpentByAFailedRedemption(t *testing.T) {
+// A failed redemption consumes the code, so that verifiers cannot be guessed.
+func TestCodeIsConsumedByAFailedRedemption(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	code := w.code(cl)
 	_, err := w.redeem(cl, code, "x", "y", "code_verifier", "not it")
-	refused(t, err, "invalid_grant", 400)
+	wantError(t, err, "invalid_grant", 400)
 	_, err = w.redeem(cl, code)
-	refused(t, err, "invalid_grant", 400)
+	wantError(t, err, "invalid_grant", 400)
 }
 
 func TestCodeOfAnotherClient(t *testing.T) {
 	w := newWorld(t)
 	code := w.code(w.client())
 	_, err := w.redeem(w.client(), code)
-	refused(t, err, "invalid_grant", 400)
+	wantError(t, err, "invalid_grant", 400)
 }
 
 func TestCodeGrantNotAllowed(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.redeem(w.client(func(c *client.Client) { c.Grants = []string{client.GrantTypeClient} }), secret.NewToken(secret.PrefixCode))
-	refused(t, err, "unauthorized_client", 400)
+	wantError(t, err, "unauthorized_client", 400)
 }
 
-// RFC 7636 §4.6: plain compares as it is, where a client is allowed it.
+// RFC 7636 §4.6: plain is compared as it is, for clients that may use it.
 func TestPlainPKCEWhereAllowed(t *testing.T) {
 	for _, method := range []string{"plain", ""} { // §4.3: plain is what no method means
 		t.Run("method "+method, func(t *testing.T) {
@@ -188,8 +188,8 @@ func TestRedirectURILeftOutBothTimes(t *testing.T) {
 	must(t, err)
 }
 
-// RFC 6749 §4.1.2, RFC 9700 §4.2.4: a code used twice ends what it gave.
-func TestCodeReplayEndsWhatItGave(t *testing.T) {
+// RFC 6749 §4.1.2, RFC 9700 §4.2.4: a second use of a code revokes its tokens.
+func TestCodeReplayRevokesItsTokens(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
 		t.Run(format, func(t *testing.T) {
 			w := newWorld(t)
@@ -197,18 +197,18 @@ func TestCodeReplayEndsWhatItGave(t *testing.T) {
 			code := w.code(cl)
 			r, err := w.redeem(cl, code)
 			must(t, err)
-			w.alive(r.AccessToken)
+			w.wantActive(r.AccessToken)
 			_, err = w.redeem(cl, code)
-			refused(t, err, "invalid_grant", 400)
-			w.dead(r.AccessToken)
+			wantError(t, err, "invalid_grant", 400)
+			w.wantRevoked(r.AccessToken)
 			_, err = w.refresh(cl, r.RefreshToken)
-			refused(t, err, "invalid_grant", 400)
+			wantError(t, err, "invalid_grant", 400)
 			w.audited(cl, audit.AuthorizationCodeReplayed, 1)
 		})
 	}
 }
 
-// audited counts a client's events of a type.
+// audited checks how many events of a type a client has.
 func (w *world) audited(cl *client.Client, kind audit.Type, want int) {
 	w.t.Helper()
 	got, err := w.db.ListAudit(w.t.Context(), store.AuditQuery{Type: kind, Client: string(cl.ID)})
@@ -216,7 +216,7 @@ func (w *world) audited(cl *client.Client, kind audit.Type, want int) {
 	equal(w.t, "events "+string(kind), len(got), want)
 }
 
-// Of many redemptions of one code at once exactly one succeeds, and what it gave has ended.
+// Of many concurrent redemptions of one code exactly one succeeds, and its tokens are revoked.
 func TestCodeRace(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -231,10 +231,10 @@ func TestCodeRace(t *testing.T) {
 	})
 	equal(t, "successes", got[""], 1)
 	equal(t, "refusals", got["invalid_grant"], 49)
-	w.dead(<-won)
+	w.wantRevoked(<-won)
 }
 
-// A code made before its user, session or client was revoked gives nothing.
+// A code from before a revocation of its user, session or client gives no tokens.
 func TestCodeAfterRevocation(t *testing.T) {
 	for name, revoke := range map[string]func(*world, *client.Client) error{
 		"session ended": func(w *world, _ *client.Client) error {
@@ -250,36 +250,35 @@ func TestCodeAfterRevocation(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client()
 			code := w.code(cl)
-			w.pass(2 * time.Second)
+			w.advance(2 * time.Second)
 			must(t, revoke(w, cl))
-			w.pass(2 * time.Second)
+			w.advance(2 * time.Second)
 			_, err := w.redeem(cl, code)
-			refused(t, err, "invalid_grant", 400)
+			wantError(t, err, "invalid_grant", 400)
 		})
 	}
 }
 
-// The first key of an algorithm is made when it is first needed, and signs at once, within the
-// same second.
+// The first key of an algorithm is created when it is first needed, and signs within the same
+// second.
 func TestFirstTokenInTheSecondOfTheFirstKey(t *testing.T) {
 	w := worldOver(t, storetest.Memory(t))
 	must(t, w.ring.Ensure(t.Context(), jose.ES256, w.now))
-	w.pass(time.Millisecond)
+	w.advance(time.Millisecond)
 	w.login(w.client())
 }
 
-// OpenID Connect Core §12.2 is about refresh; here RFC 8707 §2.2: the audience is what was asked
-// for, narrowed by the redemption.
+// RFC 8707 §2.2: the audience is the requested one, narrowed by the redemption.
 func TestResourceRFC8707(t *testing.T) {
 	for name, c := range map[string]struct {
 		ask, send []string
 		want      any
 	}{
-		"none is the issuer":  {nil, nil, issuer},
-		"one":                 {[]string{"resource", "https://api.example"}, nil, "https://api.example"},
-		"two, narrowed":       {[]string{"resource", "https://api.example", "resource", "https://files.example"}, []string{"resource", "https://files.example"}, "https://files.example"},
-		"the issuer by name":  {[]string{"resource", issuer}, nil, issuer},
-		"one, asked for anew": {[]string{"resource", "https://api.example"}, []string{"resource", "https://api.example"}, "https://api.example"},
+		"none is the issuer":   {nil, nil, issuer},
+		"one":                  {[]string{"resource", "https://api.example"}, nil, "https://api.example"},
+		"two, narrowed":        {[]string{"resource", "https://api.example", "resource", "https://files.example"}, []string{"resource", "https://files.example"}, "https://files.example"},
+		"the issuer by name":   {[]string{"resource", issuer}, nil, issuer},
+		"one, requested again": {[]string{"resource", "https://api.example"}, []string{"resource", "https://api.example"}, "https://api.example"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

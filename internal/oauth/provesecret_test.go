@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
@@ -32,7 +31,7 @@ func TestProveSecret(t *testing.T) {
 	}
 }
 
-func TestLiveSeesWhatEndsAToken(t *testing.T) {
+func TestActiveFollowsExpiryAndRevocation(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	read := func() *oauth.AccessToken {

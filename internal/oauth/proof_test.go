@@ -30,7 +30,7 @@ const (
 	userinfoURL = issuer + "/oauth/userinfo"
 )
 
-// holder is a client's key, and what it signs (RFC 9449 §4).
+// holder signs DPoP proofs with a client's key (RFC 9449 §4).
 type holder struct {
 	t   *testing.T
 	key *ecdsa.PrivateKey
@@ -46,7 +46,7 @@ func newHolder(t *testing.T) *holder {
 	return &holder{t: t, key: key, jkt: base64.RawURLEncoding.EncodeToString(sum)}
 }
 
-// proof signs a proof; pairs add to what it says.
+// proof signs a proof. Pairs add claims or replace them.
 func (h *holder) proof(method, url string, at time.Time, pairs ...string) string {
 	h.t.Helper()
 	opts := (&gojose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt")
@@ -65,7 +65,7 @@ func (h *holder) proof(method, url string, at time.Time, pairs ...string) string
 	return out
 }
 
-// with is a request to the token endpoint with what else it brings.
+// with sends a request to the token endpoint after a change to it.
 func (w *world) with(cl *client.Client, change func(*oauth.Call), pairs ...string) (*token.Response, error) {
 	c := w.from(cl, pairs...)
 	c.URL = tokenURL
@@ -73,7 +73,7 @@ func (w *world) with(cl *client.Client, change func(*oauth.Call), pairs ...strin
 	return w.srv.Token(w.t.Context(), c)
 }
 
-// proving adds a good proof by a key to a request to the token endpoint.
+// proving adds a valid proof to a request to the token endpoint.
 func (w *world) proving(h *holder, pairs ...string) func(*oauth.Call) {
 	return func(c *oauth.Call) { c.DPoP = []string{h.proof("POST", tokenURL, w.now, pairs...)} }
 }
@@ -88,7 +88,7 @@ func refreshing(token string) []string {
 	return []string{"grant_type", "refresh_token", "refresh_token", token}
 }
 
-// at is a request to the userinfo endpoint.
+// at returns a request to the userinfo endpoint.
 func (w *world) at(change ...func(*oauth.Call)) *oauth.Call {
 	c := w.call()
 	c.Method, c.URL = "GET", userinfoURL
@@ -98,7 +98,7 @@ func (w *world) at(change ...func(*oauth.Call)) *oauth.Call {
 	return c
 }
 
-// holding presents a token with a good proof by a key.
+// holding presents a token with a valid proof.
 func (w *world) holding(h *holder, token string, pairs ...string) func(*oauth.Call) {
 	return func(c *oauth.Call) {
 		c.Authorization = "DPoP " + token
@@ -135,7 +135,7 @@ func TestDPoPRFC9449(t *testing.T) {
 			must(t, err)
 			_, err = w.srv.TokenInfo(t.Context(), w.at(w.holding(h, r.AccessToken)))
 			must(t, err)
-			e := refused(t, second(w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken)))), "invalid_token", 401)
+			e := wantError(t, second(w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken)))), "invalid_token", 401)
 			equal(t, "challenge", e.Challenge, "DPoP")
 		})
 	}
@@ -154,7 +154,7 @@ func TestUnboundTokensRFC6750(t *testing.T) {
 }
 
 // RFC 9449 §4.3, §5: what is wrong with a proof costs the client nothing: the code still works.
-func TestDPoPRefusalsAtTheTokenEndpoint(t *testing.T) {
+func TestDPoPErrorsAtTheTokenEndpoint(t *testing.T) {
 	w := newWorld(t)
 	cl, h := w.client(public), newHolder(t)
 	code := w.code(cl)
@@ -170,7 +170,7 @@ func TestDPoPRefusalsAtTheTokenEndpoint(t *testing.T) {
 		"from the future": func(c *oauth.Call) { c.DPoP = []string{h.proof("POST", tokenURL, w.now.Add(2*time.Minute))} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			refused(t, second(w.with(cl, change, redemption(code)...)), "invalid_dpop_proof", 400)
+			wantError(t, second(w.with(cl, change, redemption(code)...)), "invalid_dpop_proof", 400)
 		})
 	}
 	must(t, second(w.with(cl, w.proving(h), redemption(code)...)))
@@ -188,7 +188,7 @@ func TestDPoPProofWorksOnce(t *testing.T) {
 		t.Fatalf("%v", got)
 	}
 	code := w.code(cl)
-	refused(t, second(w.with(cl, same, redemption(code)...)), "invalid_dpop_proof", 400)
+	wantError(t, second(w.with(cl, same, redemption(code)...)), "invalid_dpop_proof", 400)
 	must(t, second(w.with(cl, w.proving(h), redemption(code)...)))
 	other := newHolder(t) // the same jti by another key is another proof
 	must(t, second(w.with(cl, w.proving(other, "jti", "one"), "grant_type", "client_credentials")))
@@ -196,12 +196,12 @@ func TestDPoPProofWorksOnce(t *testing.T) {
 }
 
 // A request that gets no token leaves no entry: nobody fills the memory of proofs with refusals.
-func TestRefusedRequestsLeaveTheirProof(t *testing.T) {
+func TestRejectedRequestsDoNotConsumeTheirProof(t *testing.T) {
 	w := newWorld(t)
 	cl, h := w.client(), newHolder(t)
 	proof := h.proof("POST", tokenURL, w.now)
 	same := func(c *oauth.Call) { c.DPoP = []string{proof} }
-	refused(t, second(w.with(cl, same, "grant_type", "refresh_token", "refresh_token", "x")), "invalid_grant", 400)
+	wantError(t, second(w.with(cl, same, "grant_type", "refresh_token", "refresh_token", "x")), "invalid_grant", 400)
 	must(t, second(w.with(cl, same, "grant_type", "client_credentials")))
 }
 
@@ -212,16 +212,16 @@ func TestDPoPRefreshOfAPublicClient(t *testing.T) {
 	cl, h, thief := w.client(public), newHolder(t), newHolder(t)
 	first, err := w.with(cl, w.proving(h), redemption(w.code(cl))...)
 	must(t, err)
-	refused(t, second(w.with(cl, w.proving(thief), refreshing(first.RefreshToken)...)), "invalid_grant", 400)
-	refused(t, second(w.with(cl, nothing, refreshing(first.RefreshToken)...)), "invalid_dpop_proof", 400)
+	wantError(t, second(w.with(cl, w.proving(thief), refreshing(first.RefreshToken)...)), "invalid_grant", 400)
+	wantError(t, second(w.with(cl, nothing, refreshing(first.RefreshToken)...)), "invalid_dpop_proof", 400)
 	next, err := w.with(cl, w.proving(h), refreshing(first.RefreshToken)...)
 	must(t, err)
 	equal(t, "token_type", next.TokenType, "DPoP")
 	equal(t, "jkt", claims(t, next.AccessToken)["cnf"].(map[string]any)["jkt"], any(h.jkt))
-	refused(t, second(w.with(cl, w.proving(thief), refreshing(first.RefreshToken)...)), "invalid_grant", 400) // an old one: the family lives on
+	wantError(t, second(w.with(cl, w.proving(thief), refreshing(first.RefreshToken)...)), "invalid_grant", 400) // an old one: the family lives on
 	must(t, second(w.with(cl, w.proving(h), refreshing(next.RefreshToken)...)))
-	refused(t, second(w.with(cl, w.proving(h), refreshing(first.RefreshToken)...)), "invalid_grant", 400) // a replay with the key ends it
-	w.dead(next.AccessToken)
+	wantError(t, second(w.with(cl, w.proving(h), refreshing(first.RefreshToken)...)), "invalid_grant", 400) // a replay with the key ends it
+	w.wantRevoked(next.AccessToken)
 }
 
 // RFC 9449 §5: a confidential client proves itself, and may take a new key.
@@ -243,10 +243,10 @@ func TestDPoPBoundClient(t *testing.T) {
 	w := newWorld(t)
 	cl, h := w.client(func(c *client.Client) { c.DPoPBound = true }), newHolder(t)
 	code := w.code(cl)
-	refused(t, second(w.redeem(cl, code)), "invalid_dpop_proof", 400)
+	wantError(t, second(w.redeem(cl, code)), "invalid_dpop_proof", 400)
 	r, err := w.with(cl, w.proving(h), redemption(code)...)
 	must(t, err)
-	refused(t, second(w.refresh(cl, r.RefreshToken)), "invalid_dpop_proof", 400)
+	wantError(t, second(w.refresh(cl, r.RefreshToken)), "invalid_dpop_proof", 400)
 	must(t, second(w.with(cl, w.proving(h), refreshing(r.RefreshToken)...)))
 }
 
@@ -258,14 +258,14 @@ func TestDPoPAuthorizationCodeBinding(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			must(t, second(w.with(cl, w.proving(h), redemption(w.code(cl, "dpop_jkt", h.jkt))...)))
 			code := w.code(cl, "dpop_jkt", h.jkt)
-			refused(t, second(w.with(cl, w.proving(other), redemption(code)...)), "invalid_grant", 400)
-			refused(t, second(w.with(cl, w.proving(h), redemption(code)...)), "invalid_grant", 400) // it was shown to the wrong hands
-			refused(t, second(w.with(cl, nothing, redemption(w.code(cl, "dpop_jkt", h.jkt))...)), "invalid_dpop_proof", 400)
+			wantError(t, second(w.with(cl, w.proving(other), redemption(code)...)), "invalid_grant", 400)
+			wantError(t, second(w.with(cl, w.proving(h), redemption(code)...)), "invalid_grant", 400) // it was shown to the wrong hands
+			wantError(t, second(w.with(cl, nothing, redemption(w.code(cl, "dpop_jkt", h.jkt))...)), "invalid_dpop_proof", 400)
 		})
 	}
 	for _, bad := range []string{"x", h.jkt + "=", h.jkt[:42], strings.Repeat("A", 44), "jkt:" + h.jkt} {
-		st, err := w.srv.Authorize(t.Context(), w.ask(w.client(), "dpop_jkt", bad))
-		replied(t, st, err, "invalid_request")
+		st, err := w.srv.Authorize(t.Context(), w.authorizationRequest(w.client(), "dpop_jkt", bad))
+		wantReply(t, st, err, "invalid_request")
 	}
 	confidential := w.client()
 	r, err := w.with(confidential, w.proving(h), redemption(w.code(confidential, "dpop_jkt", h.jkt))...)
@@ -281,26 +281,26 @@ func TestDPoPNonce(t *testing.T) {
 	nonce := w.srv.Nonce(w.now)
 	for name, wrong := range map[string][]string{"none": nil, "empty": {"nonce", ""}, "made up": {"nonce", nonce[1:] + "A"}} {
 		t.Run(name, func(t *testing.T) {
-			refused(t, second(w.with(cl, w.proving(h, wrong...), machine...)), "use_dpop_nonce", 400)
+			wantError(t, second(w.with(cl, w.proving(h, wrong...), machine...)), "use_dpop_nonce", 400)
 		})
 	}
 	must(t, second(w.with(cl, w.proving(h, "nonce", nonce), machine...)))
 	r, err := w.with(cl, w.proving(h, "nonce", nonce), redemption(w.code(cl))...)
 	must(t, err)
-	e := refused(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(h, r.AccessToken)))), "use_dpop_nonce", 401)
+	e := wantError(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(h, r.AccessToken)))), "use_dpop_nonce", 401)
 	equal(t, "challenge", e.Challenge, "DPoP")
 	_, err = w.srv.UserInfo(t.Context(), w.at(w.holding(h, r.AccessToken, "nonce", nonce)))
 	must(t, err)
 	must(t, second(w.token(cl, machine...))) // without a proof there is no nonce to ask for
 
-	w.pass(2 * time.Minute)
+	w.advance(2 * time.Minute)
 	if w.srv.Nonce(w.now) == nonce {
 		t.Error("the nonce does not change")
 	}
 	must(t, second(w.with(cl, w.proving(h, "nonce", nonce), machine...))) // the last one still counts
 	must(t, second(w.with(cl, w.proving(h, "nonce", w.srv.Nonce(w.now.Add(2*time.Minute))), machine...)))
-	w.pass(2 * time.Minute)
-	refused(t, second(w.with(cl, w.proving(h, "nonce", nonce), machine...)), "use_dpop_nonce", 400)
+	w.advance(2 * time.Minute)
+	wantError(t, second(w.with(cl, w.proving(h, "nonce", nonce), machine...)), "use_dpop_nonce", 400)
 	if n := newWorld(t).srv.Nonce(w.now); n != "" {
 		t.Errorf("nonce %q where none is asked for", n)
 	}
@@ -331,8 +331,8 @@ func TestCertificateBoundRFC8705s3(t *testing.T) {
 	w := newWorld(t)
 	cl, cert, other := w.client(func(c *client.Client) { c.CertBound = true }), certificate(t), certificate(t)
 	code := w.code(cl)
-	refused(t, second(w.redeem(cl, code)), "invalid_request", 400)
-	refused(t, second(w.with(cl, func(c *oauth.Call) { over(cert)(c); w.proving(newHolder(t))(c) }, redemption(code)...)), "invalid_request", 400)
+	wantError(t, second(w.redeem(cl, code)), "invalid_request", 400)
+	wantError(t, second(w.with(cl, func(c *oauth.Call) { over(cert)(c); w.proving(newHolder(t))(c) }, redemption(code)...)), "invalid_request", 400)
 	r, err := w.with(cl, over(cert), redemption(code)...)
 	must(t, err)
 	equal(t, "token_type", r.TokenType, "Bearer")
@@ -342,14 +342,14 @@ func TestCertificateBoundRFC8705s3(t *testing.T) {
 	_, err = w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken), over(cert)))
 	must(t, err)
 	for name, change := range map[string]func(*oauth.Call){"none": nothing, "another": over(other)} {
-		e := refused(t, second(w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken), change))), "invalid_token", 401)
+		e := wantError(t, second(w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken), change))), "invalid_token", 401)
 		equal(t, "challenge with certificate "+name, e.Challenge, "Bearer")
 	}
-	refused(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(newHolder(t), r.AccessToken), over(cert)))), "invalid_token", 401)
+	wantError(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(newHolder(t), r.AccessToken), over(cert)))), "invalid_token", 401)
 
 	must(t, second(w.with(cl, over(other), refreshing(r.RefreshToken)...))) // a confidential client may renew its certificate (§6.3)
 	both := w.client(func(c *client.Client) { c.CertBound, c.DPoPBound = true, true })
-	refused(t, second(w.with(both, over(cert), "grant_type", "client_credentials")), "invalid_request", 400)
+	wantError(t, second(w.with(both, over(cert), "grant_type", "client_credentials")), "invalid_request", 400)
 	plain, err := w.with(w.client(), over(cert), "grant_type", "client_credentials")
 	must(t, err)
 	absent(t, claims(t, plain.AccessToken), "cnf")
@@ -361,7 +361,7 @@ func TestCertificateBoundRefreshRFC8705s4(t *testing.T) {
 	cl, cert := w.client(public, func(c *client.Client) { c.CertBound = true }), certificate(t)
 	r, err := w.with(cl, over(cert), redemption(w.code(cl))...)
 	must(t, err)
-	refused(t, second(w.with(cl, over(certificate(t)), refreshing(r.RefreshToken)...)), "invalid_grant", 400)
+	wantError(t, second(w.with(cl, over(certificate(t)), refreshing(r.RefreshToken)...)), "invalid_grant", 400)
 	must(t, second(w.with(cl, over(cert), refreshing(r.RefreshToken)...)))
 }
 
@@ -402,7 +402,7 @@ func TestBoundAtAResource(t *testing.T) {
 			c.p.Token, c.p.Method, c.p.URL, c.p.Now = "token", "GET", api, w.now
 			proof, err := w.srv.VerifyBinding(c.t, &c.p)
 			if c.code != "" {
-				e := refused(t, err, c.code, 401)
+				e := wantError(t, err, c.code, 401)
 				equal(t, "challenge", e.Challenge, c.challenge)
 				return
 			}
@@ -434,9 +434,9 @@ func TestDPoPThumbprintSurvivesTheFlow(t *testing.T) {
 	h := newHolder(t)
 	cl := w.client(public, func(c *client.Client) { c.FirstParty = false })
 	code := w.code(cl, "dpop_jkt", h.jkt) // by way of the consent page
-	refused(t, second(w.with(cl, w.proving(newHolder(t)), redemption(code)...)), "invalid_grant", 400)
+	wantError(t, second(w.with(cl, w.proving(newHolder(t)), redemption(code)...)), "invalid_grant", 400)
 	q := url.Values{"dpop_jkt": {h.jkt}}
-	c := w.ask(cl, "dpop_jkt", h.jkt)
+	c := w.authorizationRequest(cl, "dpop_jkt", h.jkt)
 	c.Session = nil
 	st, err := w.srv.Authorize(t.Context(), c)
 	must(t, err)
