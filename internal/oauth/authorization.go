@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
@@ -63,7 +62,7 @@ func PromptValues() []string { return []string{"none", "login", "consent", "sele
 func (s *Server) newAuthorization(ctx context.Context, form url.Values) (*authorization, error) {
 	id := form.Get("client_id")
 	if id == "" {
-		return nil, fault.New(fault.Invalid,
+		return nil, invalid(ReasonClientMissing,
 			"The app did not say who it is: client_id is missing.")
 	}
 	cl, err := s.clients.Lookup(ctx, client.ID(id))
@@ -80,15 +79,19 @@ func (s *Server) newAuthorization(ctx context.Context, form url.Values) (*author
 	case req.redirect != "":
 		req.redirectSent = true
 		if !cl.MatchRedirect(req.redirect) {
-			return nil, fault.InvalidField("redirect_uri", "The app asked to send you to an "+
+			err := invalid(ReasonRedirectUnknown, "The app asked to send you to an "+
 				"address that is not registered for it. If you run it: register the redirect_uri "+
 				"exactly as it is sent.")
+			err.Field = "redirect_uri"
+			return nil, err
 		}
 	case len(cl.Redirects) == 1 && !slices.Contains(strings.Fields(form.Get("scope")), ScopeOpenID):
 		req.redirect = cl.Redirects[0]
 	default:
-		return nil, fault.InvalidField("redirect_uri",
+		err := invalid(ReasonRedirectMissing,
 			"The app did not say where to send you back: redirect_uri is missing.")
+		err.Field = "redirect_uri"
+		return nil, err
 	}
 	if m := form.Get("response_mode"); slices.Contains(ResponseModes(), m) {
 		req.mode = m

@@ -50,12 +50,8 @@ func (s *Server) openConsent(
 		return nil, err
 	}
 	if sess == nil || sess.ID != flow.Session {
-		return nil, &fault.Error{
-			Kind:   fault.Invalid,
-			Reason: ReasonSessionChanged,
-			Text: "You have signed in or out since this page was opened. " +
-				"Go back to the app and start again.",
-		}
+		return nil, invalid(ReasonSessionChanged, "You have signed in or out since this page was "+
+			"opened. Go back to the app and start again.")
 	}
 	return flow, nil
 }

@@ -60,7 +60,7 @@ func newFlow(c *Call) (*Flow, error) {
 		Form:    form,
 	}
 	if len(f.Query) > maxRequest {
-		return nil, fault.New(fault.Invalid,
+		return nil, invalid(ReasonRequestTooLong,
 			"The app sent a request of more than %d bytes.", maxRequest)
 	}
 	return f, nil
@@ -113,8 +113,8 @@ func (s *Server) OpenFlow(
 		return nil, pageError(err)
 	}
 	if f.Scopes, err = s.scopes.ForUser(f.Client, f.Form.Get("scope")); err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "The app asks for access that it may not "+
-			"have. If you run it: compare the scopes of its request with those of its registration.")
+		return nil, invalidBecause(err, ReasonScopeNotAllowed, "The app asks for access that it "+
+			"may not have. If you run it: compare the scopes of its request with those of its registration.")
 	}
 	return f, nil
 }
@@ -124,16 +124,16 @@ func (s *Server) OpenFlow(
 func (s *Server) unseal(sealed, step string, now time.Time) (*Flow, error) {
 	raw, err := s.flows.Open(sealed, step)
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "This sign-in link is damaged or belongs to "+
-			"another step. Go back to the app and start again.")
+		return nil, invalidBecause(err, ReasonFlowDamaged, "This sign-in link is damaged or "+
+			"belongs to another step. Go back to the app and start again.")
 	}
 	f := &Flow{}
 	if err := json.Unmarshal(raw, f); err != nil {
-		return nil, fault.Wrap(fault.Invalid, err,
+		return nil, invalidBecause(err, ReasonFlowDamaged,
 			"This sign-in link is damaged. Go back to the app and start again.")
 	}
 	if now.After(time.UnixMilli(f.Started).Add(flowTTL)) {
-		return nil, fault.New(fault.Invalid,
+		return nil, invalid(ReasonFlowExpired,
 			"This sign-in took longer than an hour. Go back to the app and start again.")
 	}
 	f.Form, err = url.ParseQuery(f.Query)
@@ -176,9 +176,9 @@ func pageError(err error) error {
 		return err
 	}
 	if fault.Reason(err) == audit.ReasonClientDisabled {
-		return fault.Wrap(fault.Invalid, err,
+		return invalidBecause(err, audit.ReasonClientDisabled,
 			"The app that sent you here has been disabled by its operator.")
 	}
-	return fault.Wrap(fault.Invalid, err, "The app that sent you here is not known to this "+
-		"server. Its client_id is wrong, or it has been removed.")
+	return invalidBecause(err, audit.ReasonUnknownClient, "The app that sent you here is not "+
+		"known to this server. Its client_id is wrong, or it has been removed.")
 }

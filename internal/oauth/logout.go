@@ -111,11 +111,11 @@ func (s *Server) logoutClient(
 	if raw := c.Get("id_token_hint"); raw != "" {
 		t, err := s.readIDTokenHint(raw)
 		if err != nil || len(t.Audience) == 0 {
-			return nil, nil, fault.New(fault.Invalid,
+			return nil, nil, invalid(ReasonLogoutNotAllowed,
 				"The app sent an id_token_hint that this server did not issue.")
 		}
 		if id != "" && id != t.Audience[0] {
-			return nil, nil, fault.New(fault.Invalid, "The app sent a client_id and an "+
+			return nil, nil, invalid(ReasonLogoutNotAllowed, "The app sent a client_id and an "+
 				"id_token_hint that belong to different apps.")
 		}
 		id, hint = t.Audience[0], t
@@ -137,20 +137,20 @@ func logoutTarget(cl *client.Client, c *Call) (string, error) {
 		return "", nil
 	}
 	if cl == nil {
-		return "", fault.New(fault.Invalid, "The app asked to send you on after signing out, "+
-			"but did not say who it is: id_token_hint or client_id is missing.")
+		return "", invalid(ReasonLogoutNotAllowed, "The app asked to send you on after signing "+
+			"out, but did not say who it is: id_token_hint or client_id is missing.")
 	}
 	if !client.MatchURI(cl.PostLogout, target) {
-		return "", fault.New(fault.Invalid, "The app asked to send you to an address that is "+
-			"not registered for it. If you run it: register the post_logout_redirect_uri exactly as "+
-			"it is sent.")
+		return "", invalid(ReasonLogoutNotAllowed, "The app asked to send you to an address that "+
+			"is not registered for it. If you run it: register the post_logout_redirect_uri exactly "+
+			"as it is sent.")
 	}
 	state := c.Get("state")
 	if state == "" {
 		return target, nil
 	}
 	if len(state) > maxState {
-		return "", fault.New(fault.Invalid,
+		return "", invalid(ReasonLogoutNotAllowed,
 			"The app sent a state of more than %d bytes.", maxState)
 	}
 	r := Reply{RedirectURI: target, Mode: ModeQuery, Params: url.Values{"state": {state}}}
@@ -161,7 +161,7 @@ func logoutTarget(cl *client.Client, c *Call) (string, error) {
 func (s *Server) openLogout(sealed string, now time.Time) (*Flow, error) {
 	f, err := s.unseal(sealed, StepLogout, now)
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err,
+		return nil, invalidBecause(err, ReasonFlowExpired,
 			"This page is too old or damaged. Open your account page to sign out.")
 	}
 	return f, nil

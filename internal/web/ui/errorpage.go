@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -61,10 +62,24 @@ func errorView(r *http.Request, err error) *ErrorView {
 	return v
 }
 
+// reasonCrossSite is the reason of a form that was sent from another site.
+const reasonCrossSite = "cross_site_form"
+
 // headings returns the headings of errors whose cause has a name, by reason.
 func headings() map[string]string {
 	return map[string]string{
-		oauth.ReasonSessionChanged: "Your sign-in changed",
+		audit.ReasonUnknownClient:    "Unknown app",
+		audit.ReasonClientDisabled:   "App disabled",
+		oauth.ReasonClientMissing:    "Missing client_id",
+		oauth.ReasonRedirectMissing:  "Missing redirect address",
+		oauth.ReasonRedirectUnknown:  "Redirect address not allowed",
+		oauth.ReasonScopeNotAllowed:  "Access not allowed",
+		oauth.ReasonRequestTooLong:   "Request too long",
+		oauth.ReasonFlowDamaged:      "This link is damaged",
+		oauth.ReasonFlowExpired:      "This page has expired",
+		oauth.ReasonSessionChanged:   "Your sign-in changed",
+		oauth.ReasonLogoutNotAllowed: "Sign-out request not allowed",
+		reasonCrossSite:              "Form blocked",
 	}
 }
 

@@ -118,6 +118,28 @@ func TestErrorsByTheRequest(t *testing.T) {
 	}
 }
 
+// The heading of an error page is its cause.
+func TestErrorHeadings(t *testing.T) {
+	s := newSite(t)
+	b := s.signedIn(s.user)
+	for path, heading := range map[string]string{
+		"/nowhere":                                     "Page not found",
+		"/oauth/authorize":                             "Missing client_id",
+		"/oauth/authorize?client_id=unknown":           "Unknown app",
+		s.ask("redirect_uri", "https://evil.example/"): "Redirect address not allowed",
+		s.ask("redirect_uri", ""):                      "Missing redirect address",
+		s.ask("state", strings.Repeat("x", 7_000)):     "Request too long",
+		"/login?flow=x":                                "This link is damaged",
+		"/setup?token=x":                               "This link is no longer valid",
+		"/logout?id_token_hint=x":                      "Sign-out request not allowed",
+	} {
+		page := b.get(path).Body.String()
+		if !strings.Contains(page, "<h1>"+heading+"</h1>") || strings.Count(page, `id="submit"`) != 1 {
+			t.Errorf("%.60s: want the heading %q and one way on\n%s", path, heading, page)
+		}
+	}
+}
+
 // "Try again" leads back to the page itself, and to no other server.
 func TestErrorPageTryAgain(t *testing.T) {
 	s := newSite(t)

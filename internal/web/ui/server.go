@@ -65,8 +65,12 @@ func NewServer(c Config) *Server {
 func (s *Server) Routes(mux *http.ServeMux) {
 	guard := http.NewCrossOriginProtection()
 	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.kit.Fail(w, r, fault.New(fault.Denied, "This form was sent from another site, so it was "+
-			"ignored. Open the page on this site and try again."))
+		s.kit.Fail(w, r, &fault.Error{
+			Kind:   fault.Denied,
+			Reason: reasonCrossSite,
+			Text: "This form was sent from another site, so it was ignored. " +
+				"Open the page on this site and try again.",
+		})
 	}))
 	table := []struct {
 		pattern string
