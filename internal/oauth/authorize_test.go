@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // RFC 6749 §4.1.2, RFC 9207 §2: code, state and issuer go to the registered address.
@@ -20,11 +21,11 @@ func TestAuthorizationResponse(t *testing.T) {
 	cl := w.client()
 	st := w.authorize(cl, "state", "a b&c=ü")
 	u, err := url.Parse(st.Reply.Location())
-	must(t, err)
-	equal(t, "address", u.Scheme+"://"+u.Host+u.Path, callback)
+	testkit.Must(t, err)
+	testkit.Equal(t, "address", u.Scheme+"://"+u.Host+u.Path, callback)
 	q := u.Query()
-	equal(t, "state", q.Get("state"), "a b&c=ü")
-	equal(t, "iss", q.Get("iss"), issuer)
+	testkit.Equal(t, "state", q.Get("state"), "a b&c=ü")
+	testkit.Equal(t, "iss", q.Get("iss"), issuer)
 	if !secretLike(q.Get("code"), "gth_ac_") {
 		t.Fatalf("code is %q", q.Get("code"))
 	}
@@ -57,11 +58,11 @@ func TestResponseModes(t *testing.T) {
 		})
 	}
 	t.Run("form_post", func(t *testing.T) {
-		equal(t, "mode", w.authorize(cl, "response_mode", "form_post").Reply.Mode, oauth.ModeFormPost)
+		testkit.Equal(t, "mode", w.authorize(cl, "response_mode", "form_post").Reply.Mode, oauth.ModeFormPost)
 	})
 	t.Run("errors take the same way", func(t *testing.T) {
 		st := w.authorize(cl, "response_mode", "fragment", "scope", "nope")
-		equal(t, "mode", st.Reply.Mode, oauth.ModeFragment)
+		testkit.Equal(t, "mode", st.Reply.Mode, oauth.ModeFragment)
 	})
 }
 
@@ -165,7 +166,7 @@ func TestErrorsThatGoToTheClient(t *testing.T) {
 	}
 	t.Run("state too long is not repeated", func(t *testing.T) {
 		st := w.authorize(w.client(), "state", strings.Repeat("s", 2049))
-		equal(t, "error", params(t, st).Get("error"), "invalid_request")
+		testkit.Equal(t, "error", params(t, st).Get("error"), "invalid_request")
 		if params(t, st).Has("state") {
 			t.Fatal("state comes back")
 		}
@@ -193,12 +194,12 @@ func TestNotSignedIn(t *testing.T) {
 	c := w.authorizationRequest(cl, "login_hint", "ada@example.com")
 	c.Session = nil
 	st, err := w.srv.Authorize(t.Context(), c)
-	must(t, err)
+	testkit.Must(t, err)
 	if st.Login == nil || st.Login.Hint != "ada@example.com" || st.Login.Client.ID != cl.ID || st.Login.Reauth {
 		t.Fatalf("step %+v", st.Login)
 	}
 	done, err := w.back(st.Login, w.signIn(w.user, "pwd"))
-	must(t, err)
+	testkit.Must(t, err)
 	if params(t, done).Get("code") == "" {
 		t.Fatalf("no code after signing in: %v", done.Reply)
 	}
@@ -218,13 +219,13 @@ func TestPromptLogin(t *testing.T) {
 		t.Fatalf("step %+v", st)
 	}
 	still, err := w.back(st.Login, w.sess) // came back without signing in
-	must(t, err)
+	testkit.Must(t, err)
 	if still.Login == nil {
 		t.Fatalf("an old sign-in passes for a new one: %+v", still)
 	}
 	w.advance(time.Minute)
 	done, err := w.back(st.Login, w.reauthenticated(w.sess))
-	must(t, err)
+	testkit.Must(t, err)
 	params(t, done)
 }
 
@@ -237,16 +238,16 @@ func TestPromptSelectAccount(t *testing.T) {
 		t.Fatalf("step %+v", st)
 	}
 	sealed, err := w.srv.Choose(st.Login, w.sess)
-	must(t, err)
+	testkit.Must(t, err)
 	c := w.call("flow", sealed)
 	c.Session = w.sess
 	done, err := w.srv.Authorize(t.Context(), c)
-	must(t, err)
+	testkit.Must(t, err)
 	params(t, done)
 	// The choice is valid for that session only.
 	c.Session = &identity.Session{ID: "another", User: w.user.ID, AuthTime: w.sess.AuthTime, ACR: "aal1"}
 	other, err := w.srv.Authorize(t.Context(), c)
-	must(t, err)
+	testkit.Must(t, err)
 	if other.Login == nil || !other.Login.Choose {
 		t.Fatalf("another session was chosen: %+v", other)
 	}
@@ -263,7 +264,7 @@ func TestMaxAge(t *testing.T) {
 	}
 	w.advance(time.Minute)
 	done, err := w.back(st.Login, w.reauthenticated(w.sess))
-	must(t, err)
+	testkit.Must(t, err)
 	params(t, done)
 }
 
@@ -280,7 +281,7 @@ func TestExpectedUser(t *testing.T) {
 	c := w.authorizationRequest(cl, "id_token_hint", mine)
 	c.Session = his
 	st, err := w.srv.Authorize(t.Context(), c)
-	must(t, err)
+	testkit.Must(t, err)
 	if st.Login == nil || !st.Login.Reauth {
 		t.Fatalf("another user passes for the one hinted at: %+v", st)
 	}
@@ -333,10 +334,10 @@ func TestAuthenticationClass(t *testing.T) {
 			flow := st.Login
 			w.advance(time.Second)
 			done, err := w.back(flow, w.reauthenticated(w.sess, "pwd", "otp", "mfa"))
-			must(t, err)
+			testkit.Must(t, err)
 			r, err := w.redeem(cl, params(t, done).Get("code"))
-			must(t, err)
-			equal(t, "acr", claims(t, r.IDToken)["acr"], any("aal2"))
+			testkit.Must(t, err)
+			testkit.Equal(t, "acr", claims(t, r.IDToken)["acr"], any("aal2"))
 			list(t, "amr", amr(claims(t, r.IDToken)), "pwd", "otp", "mfa")
 
 			no, err := w.back(flow, w.reauthenticated(w.sess, "pwd"))
@@ -344,7 +345,7 @@ func TestAuthenticationClass(t *testing.T) {
 				wantReply(t, no, err, c.unmet)
 				return
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			params(t, no)
 		})
 	}
@@ -359,11 +360,11 @@ func TestAuthenticationClass(t *testing.T) {
 		w.advance(time.Second)
 		st := w.authorize(w.client(), "acr_values", "aal2")
 		sealed, err := w.srv.StepUpImpossible(st.Login)
-		must(t, err)
+		testkit.Must(t, err)
 		c := w.call("flow", sealed)
 		c.Session = w.sess
 		done, err := w.srv.Authorize(t.Context(), c)
-		must(t, err)
+		testkit.Must(t, err)
 		params(t, done)
 	})
 }
@@ -421,13 +422,13 @@ func TestFlowIsSealed(t *testing.T) {
 	cl := w.client(thirdParty)
 	consent := w.authorize(cl).Consent
 	sealed, err := w.srv.SealFlow(consent)
-	must(t, err)
+	testkit.Must(t, err)
 	c := w.authorizationRequest(cl)
 	c.Session = nil
 	st, err := w.srv.Authorize(t.Context(), c)
-	must(t, err)
+	testkit.Must(t, err)
 	login, err := w.srv.SealFlow(st.Login)
-	must(t, err)
+	testkit.Must(t, err)
 
 	decide := func(sealed string, sess *identity.Session, now time.Time) error {
 		c := w.call()
@@ -455,7 +456,7 @@ func TestFlowIsSealed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { wantPage(t, nil, err) })
 	}
-	must(t, decide(sealed, w.sess, w.now.Add(time.Hour)))
+	testkit.Must(t, decide(sealed, w.sess, w.now.Add(time.Hour)))
 }
 
 func resume(w *world, sealed string, now time.Time) error {
@@ -481,10 +482,10 @@ func TestClientChangesBetweenTwoRequests(t *testing.T) {
 			call := w.authorizationRequest(cl)
 			call.Session = nil
 			st, err := w.srv.Authorize(t.Context(), call)
-			must(t, err)
+			testkit.Must(t, err)
 			changed := *cl
 			c.edit(&changed)
-			must(t, w.db.UpdateClient(t.Context(), cl, &changed))
+			testkit.Must(t, w.db.UpdateClient(t.Context(), cl, &changed))
 			st, err = w.back(st.Login, w.sess)
 			if c.code == "" {
 				wantPage(t, st, err)
@@ -511,13 +512,13 @@ func TestResumedRequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sealed, err := w.srv.ResumeFlow(w.authorizationRequest(cl, c.pairs...))
-			must(t, err)
+			testkit.Must(t, err)
 			call := w.call("flow", sealed)
 			call.Session = w.sess
 			st, err := w.srv.Authorize(t.Context(), call)
 			switch c.code {
 			case "":
-				must(t, err)
+				testkit.Must(t, err)
 				params(t, st)
 			case "page":
 				wantPage(t, st, err)
@@ -537,16 +538,16 @@ func TestClaimsParameter(t *testing.T) {
 	r := w.login(cl, "scope", "openid", "claims",
 		`{"userinfo":{"given_name":{"essential":true},"email":null,"email_verified":null,"nope":null},"id_token":{"phone_number":{"essential":true},"auth_time":null,"x":{"value":"y"}}}`)
 	id := claims(t, r.IDToken)
-	equal(t, "phone_number", id["phone_number"], any("+44 20 7946 0000"))
+	testkit.Equal(t, "phone_number", id["phone_number"], any("+44 20 7946 0000"))
 	absent(t, id, "email", "x")
 	info := w.userinfo(r.AccessToken)
-	equal(t, "email", info["email"], any(w.user.Email))
-	equal(t, "email_verified", info["email_verified"], any(true))
+	testkit.Equal(t, "email", info["email"], any(w.user.Email))
+	testkit.Equal(t, "email_verified", info["email_verified"], any(true))
 	absent(t, info, "phone_number", "nope", "name")
 	// A refresh gives the same (§12.2).
 	n, err := w.refresh(cl, r.RefreshToken)
-	must(t, err)
-	equal(t, "email", w.userinfo(n.AccessToken)["email"], any(w.user.Email))
+	testkit.Must(t, err)
+	testkit.Equal(t, "email", w.userinfo(n.AccessToken)["email"], any(w.user.Email))
 }
 
 // userinfo returns the response of the userinfo endpoint.
@@ -555,11 +556,11 @@ func (w *world) userinfo(token string) map[string]any {
 	c := w.call()
 	bearer(token)(c)
 	info, err := w.srv.UserInfo(w.t.Context(), c)
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	raw, err := json.Marshal(info)
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	var m map[string]any
-	must(w.t, json.Unmarshal(raw, &m))
+	testkit.Must(w.t, json.Unmarshal(raw, &m))
 	return m
 }
 
@@ -591,7 +592,7 @@ func TestLoopbackPort(t *testing.T) {
 	for _, uri := range []string{"http://127.0.0.1:51004/cb", "http://[::1]:61023/cb"} {
 		code := w.code(cl, "redirect_uri", uri)
 		_, err := w.token(cl, "grant_type", "authorization_code", "code", code, "redirect_uri", uri, "code_verifier", verifier)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	// The token request must have the same address, with the port (RFC 6749 §4.1.3).
 	code := w.code(cl, "redirect_uri", "http://127.0.0.1:51004/cb")
@@ -604,7 +605,7 @@ func TestLoopbackPort(t *testing.T) {
 // An error of storage is not sent to the client.
 func TestServerErrorsAreNotSentToTheClient(t *testing.T) {
 	e := oauth.Wire(fault.Wrap(fault.Internal, tableMissing(), "secret details"))
-	equal(t, "code", e.Code, "server_error")
+	testkit.Equal(t, "code", e.Code, "server_error")
 	if strings.Contains(e.Description, "details") {
 		t.Fatalf("sent to the client: %s", e.Description)
 	}

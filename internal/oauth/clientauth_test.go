@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 func (w *world) authenticate(c *oauth.Call) error {
@@ -35,9 +36,9 @@ func TestClientSecretBasic(t *testing.T) {
 	})
 	c := w.call()
 	c.Authorization = basic(string(cl.ID), pass)
-	must(t, w.authenticate(c))
+	testkit.Must(t, w.authenticate(c))
 	c.Authorization = "bAsIc" + strings.TrimPrefix(c.Authorization, "Basic")
-	must(t, w.authenticate(c))
+	testkit.Must(t, w.authenticate(c))
 }
 
 func TestClientSecretBasicErrors(t *testing.T) {
@@ -58,7 +59,7 @@ func TestClientSecretBasicErrors(t *testing.T) {
 			c := w.call()
 			c.Authorization = h
 			e := wantError(t, w.authenticate(c), "invalid_client", 401)
-			equal(t, "challenge", e.Challenge, "Basic") // RFC 6749 §5.2
+			testkit.Equal(t, "challenge", e.Challenge, "Basic") // RFC 6749 §5.2
 		})
 	}
 }
@@ -75,7 +76,7 @@ func TestClientAuthenticationHidesTheReason(t *testing.T) {
 		c.Authorization = h
 		say[wantError(t, w.authenticate(c), "invalid_client", 401).Description] = true
 	}
-	equal(t, "different answers", len(say), 1)
+	testkit.Equal(t, "different answers", len(say), 1)
 	w.audited(cl, audit.ClientAuthFailed, 1)
 	w.audited(off, audit.ClientAuthFailed, 1)
 }
@@ -83,7 +84,7 @@ func TestClientAuthenticationHidesTheReason(t *testing.T) {
 func TestClientSecretPost(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
-	must(t, w.authenticate(w.call("client_id", string(cl.ID), "client_secret", testSecret)))
+	testkit.Must(t, w.authenticate(w.call("client_id", string(cl.ID), "client_secret", testSecret)))
 	for name, c := range map[string]struct {
 		pairs  []string
 		code   string
@@ -102,7 +103,7 @@ func TestClientSecretPost(t *testing.T) {
 func TestPublicClient(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(public)
-	must(t, w.authenticate(w.call("client_id", string(cl.ID))))
+	testkit.Must(t, w.authenticate(w.call("client_id", string(cl.ID))))
 	wantError(t, w.authenticate(w.call("client_id", string(cl.ID), "client_secret", "anything")), "invalid_client", 401)
 	wantError(t, w.authenticate(w.call("client_id", "nobody")), "invalid_client", 401)
 }
@@ -140,8 +141,8 @@ func TestRegisteredMethodOnly(t *testing.T) {
 	} {
 		t.Run("method "+method, func(t *testing.T) {
 			cl := w.client(func(c *client.Client) { c.AuthMethod = method })
-			equal(t, "basic", w.authenticate(with(w.call(), basic(string(cl.ID), testSecret))) == nil, ok[0])
-			equal(t, "post", w.authenticate(w.call("client_id", string(cl.ID), "client_secret", testSecret)) == nil, ok[1])
+			testkit.Equal(t, "basic", w.authenticate(with(w.call(), basic(string(cl.ID), testSecret))) == nil, ok[0])
+			testkit.Equal(t, "post", w.authenticate(w.call("client_id", string(cl.ID), "client_secret", testSecret)) == nil, ok[1])
 		})
 	}
 }
@@ -151,12 +152,12 @@ func TestTwoActiveSecrets(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	next := client.Secret{ID: secret.NewID(w.now), Hash: w.keys.Hash("next"), CreatedAt: w.now.Add(time.Second)}
-	must(t, w.db.AddSecret(t.Context(), cl.ID, next, 2, w.now.Add(time.Hour)))
+	testkit.Must(t, w.db.AddSecret(t.Context(), cl.ID, next, 2, w.now.Add(time.Hour)))
 	for _, pass := range []string{testSecret, "next"} {
-		must(t, w.authenticate(with(w.call(), basic(string(cl.ID), pass))))
+		testkit.Must(t, w.authenticate(with(w.call(), basic(string(cl.ID), pass))))
 	}
 	w.advance(time.Hour)
-	must(t, w.authenticate(with(w.call(), basic(string(cl.ID), "next"))))
+	testkit.Must(t, w.authenticate(with(w.call(), basic(string(cl.ID), "next"))))
 	wantError(t, w.authenticate(with(w.call(), basic(string(cl.ID), testSecret))), "invalid_client", 401)
 }
 
@@ -171,7 +172,7 @@ type signingKey struct {
 func newKey(t *testing.T, id string) signingKey {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	testkit.Must(t, err)
 	return signingKey{id, k}
 }
 
@@ -183,7 +184,7 @@ func set(t *testing.T, keys ...signingKey) []byte {
 		out.Keys = append(out.Keys, gojose.JSONWebKey{Key: k.key.Public(), KeyID: k.id, Algorithm: "ES256", Use: "sig"})
 	}
 	raw, err := json.Marshal(out)
-	must(t, err)
+	testkit.Must(t, err)
 	return raw
 }
 
@@ -194,13 +195,13 @@ func (k signingKey) assertion(t *testing.T, alg gojose.SignatureAlgorithm, claim
 		key = set(t, k)
 	}
 	s, err := gojose.NewSigner(gojose.SigningKey{Algorithm: alg, Key: gojose.JSONWebKey{Key: key, KeyID: k.id}}, nil)
-	must(t, err)
+	testkit.Must(t, err)
 	raw, err := json.Marshal(claims)
-	must(t, err)
+	testkit.Must(t, err)
 	jws, err := s.Sign(raw)
-	must(t, err)
+	testkit.Must(t, err)
 	out, err := jws.CompactSerialize()
-	must(t, err)
+	testkit.Must(t, err)
 	return out
 }
 
@@ -266,7 +267,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 			}
 			err := w.assert(k.assertion(t, gojose.ES256, a))
 			if c.ok {
-				must(t, err)
+				testkit.Must(t, err)
 				return
 			}
 			wantError(t, err, "invalid_client", 401)
@@ -280,7 +281,7 @@ func TestPrivateKeyJWTForm(t *testing.T) {
 	cl := w.keyClient(k)
 	good := k.assertion(t, gojose.ES256, w.goodAssertion(cl))
 	body, err := json.Marshal(w.goodAssertion(cl))
-	must(t, err)
+	testkit.Must(t, err)
 	enc := base64.RawURLEncoding.EncodeToString
 	for name, c := range map[string]struct {
 		a, kind, code string
@@ -315,8 +316,8 @@ func TestPrivateKeyJWTReplay(t *testing.T) {
 	cl := w.keyClient(k)
 	a := k.assertion(t, gojose.ES256, w.goodAssertion(cl))
 	got := race(t, 20, func(int) error { return w.assert(a) })
-	equal(t, "successes", got[""], 1)
-	equal(t, "refusals", got["invalid_client"], 19)
+	testkit.Equal(t, "successes", got[""], 1)
+	testkit.Equal(t, "refusals", got["invalid_client"], 19)
 	// It is still recorded within the clock skew after its expiry.
 	w.advance(5*time.Minute + 30*time.Second)
 	wantError(t, w.assert(a), "invalid_client", 401)
@@ -329,7 +330,7 @@ func TestPrivateKeyJWTReplayIsPerClient(t *testing.T) {
 	for _, cl := range []*client.Client{w.keyClient(k), w.keyClient(k)} {
 		a := w.goodAssertion(cl)
 		a["jti"] = "same-" + string(w.user.ID)
-		must(t, w.assert(k.assertion(t, gojose.ES256, a)))
+		testkit.Must(t, w.assert(k.assertion(t, gojose.ES256, a)))
 	}
 }
 
@@ -343,14 +344,14 @@ func TestPrivateKeyJWTRotation(t *testing.T) {
 	w.fetch.cached, w.fetch.fresh = set(t, former), set(t, former, next)
 	t.Run("known key: the cached copy is enough", func(t *testing.T) {
 		w.fetch.requests = nil
-		must(t, w.assert(former.assertion(t, gojose.ES256, w.goodAssertion(cl))))
+		testkit.Must(t, w.assert(former.assertion(t, gojose.ES256, w.goodAssertion(cl))))
 		if !slices.Equal(w.fetch.requests, []bool{false}) {
 			t.Fatalf("requests %v", w.fetch.requests)
 		}
 	})
 	t.Run("unknown key: a fresh copy", func(t *testing.T) {
 		w.fetch.requests = nil
-		must(t, w.assert(next.assertion(t, gojose.ES256, w.goodAssertion(cl))))
+		testkit.Must(t, w.assert(next.assertion(t, gojose.ES256, w.goodAssertion(cl))))
 		if !slices.Equal(w.fetch.requests, []bool{false, true}) {
 			t.Fatalf("requests %v", w.fetch.requests)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // RFC 6749 §4.1 from the request to the tokens.
@@ -21,9 +22,9 @@ func TestCodeGrantRFC6749s41(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	r := w.login(cl, "scope", "openid api:read", "nonce", "n-0S6_WzA2Mj")
-	equal(t, "token_type", r.TokenType, "Bearer")
-	equal(t, "expires_in", r.ExpiresIn, 3600)
-	equal(t, "scope", r.Scope, "openid api:read")
+	testkit.Equal(t, "token_type", r.TokenType, "Bearer")
+	testkit.Equal(t, "expires_in", r.ExpiresIn, 3600)
+	testkit.Equal(t, "scope", r.Scope, "openid api:read")
 	if !secretLike(r.RefreshToken, secret.PrefixRefreshToken) || r.IDToken == "" {
 		t.Fatalf("answer lacks a token: %+v", r)
 	}
@@ -38,13 +39,13 @@ func TestAccessTokenRFC9068s2(t *testing.T) {
 	cl := w.client()
 	r := w.login(cl, "scope", "openid api:read")
 	h, c := header(t, r.AccessToken), claims(t, r.AccessToken)
-	equal(t, "typ", h["typ"], any("at+jwt"))
-	equal(t, "alg", h["alg"], any("ES256"))
+	testkit.Equal(t, "typ", h["typ"], any("at+jwt"))
+	testkit.Equal(t, "alg", h["alg"], any("ES256"))
 	for name, want := range map[string]any{
 		"iss": issuer, "aud": issuer, "sub": string(w.user.ID), "client_id": string(cl.ID), "scope": "openid api:read",
 		"iat": float64(w.now.Unix()), "exp": float64(w.now.Unix() + 3600), "auth_time": float64(w.now.Unix()), "acr": "aal1", "sid": string(w.sess.ID),
 	} {
-		equal(t, name, c[name], want)
+		testkit.Equal(t, name, c[name], want)
 	}
 	for _, name := range []string{"jti", "gid"} {
 		if _, ok := secret.ParseID(c[name].(string)); !ok {
@@ -62,18 +63,18 @@ func TestIDTokenOIDCCores2(t *testing.T) {
 	w.advance(90 * time.Second)
 	r := w.login(cl, "scope", "openid email", "nonce", "n-0S6")
 	doc, err := w.srv.JWKS(&oauth.Call{Now: w.now})
-	must(t, err)
+	testkit.Must(t, err)
 	set, err := jose.ParseKeySet(doc)
-	must(t, err)
+	testkit.Must(t, err)
 	_, head, err := set.Verify(r.IDToken, []string{string(gojose.ES256)})
-	must(t, err)
-	equal(t, "typ", head.Type, "JWT")
+	testkit.Must(t, err)
+	testkit.Equal(t, "typ", head.Type, "JWT")
 	c := claims(t, r.IDToken)
 	for name, want := range map[string]any{
 		"iss": issuer, "aud": string(cl.ID), "sub": string(w.user.ID), "nonce": "n-0S6", "acr": "aal1", "at_hash": jose.AccessHash("ES256", r.AccessToken),
 		"auth_time": float64(w.sess.AuthTime.Unix()), "iat": float64(w.now.Unix()), "exp": float64(w.now.Unix() + 3600), "email": w.user.Email, "email_verified": true,
 	} {
-		equal(t, name, c[name], want)
+		testkit.Equal(t, name, c[name], want)
 	}
 	absent(t, c, "name", "phone_number")
 }
@@ -81,13 +82,13 @@ func TestIDTokenOIDCCores2(t *testing.T) {
 func TestNoIDTokenWithoutOpenID(t *testing.T) {
 	w := newWorld(t)
 	r := w.login(w.client(), "scope", "api:read")
-	equal(t, "id_token", r.IDToken, "")
+	testkit.Equal(t, "id_token", r.IDToken, "")
 }
 
 func TestNoRefreshTokenWithoutTheRefreshGrant(t *testing.T) {
 	w := newWorld(t)
 	r := w.login(w.client(func(c *client.Client) { c.Grants = []string{client.GrantTypeCode} }))
-	equal(t, "refresh_token", r.RefreshToken, "")
+	testkit.Equal(t, "refresh_token", r.RefreshToken, "")
 	w.wantActive(r.AccessToken)
 }
 
@@ -174,7 +175,7 @@ func TestPlainPKCEWhereAllowed(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client(func(c *client.Client) { c.PlainPKCE = true })
 			_, err := w.redeem(cl, w.code(cl, "code_challenge", verifier, "code_challenge_method", method))
-			must(t, err)
+			testkit.Must(t, err)
 		})
 	}
 }
@@ -185,7 +186,7 @@ func TestRedirectURILeftOutBothTimes(t *testing.T) {
 	cl := w.client()
 	code := w.code(cl, "redirect_uri", "", "scope", "api:read")
 	_, err := w.token(cl, "grant_type", "authorization_code", "code", code, "code_verifier", verifier)
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 // RFC 6749 §4.1.2, RFC 9700 §4.2.4: a second use of a code revokes its tokens.
@@ -196,7 +197,7 @@ func TestCodeReplayRevokesItsTokens(t *testing.T) {
 			cl := w.client(func(c *client.Client) { c.TokenFormat = format })
 			code := w.code(cl)
 			r, err := w.redeem(cl, code)
-			must(t, err)
+			testkit.Must(t, err)
 			w.wantActive(r.AccessToken)
 			_, err = w.redeem(cl, code)
 			wantError(t, err, "invalid_grant", 400)
@@ -212,8 +213,8 @@ func TestCodeReplayRevokesItsTokens(t *testing.T) {
 func (w *world) audited(cl *client.Client, kind audit.Type, want int) {
 	w.t.Helper()
 	got, err := w.db.ListAudit(w.t.Context(), store.AuditQuery{Type: kind, Client: string(cl.ID)})
-	must(w.t, err)
-	equal(w.t, "events "+string(kind), len(got), want)
+	testkit.Must(w.t, err)
+	testkit.Equal(w.t, "events "+string(kind), len(got), want)
 }
 
 // Of many concurrent redemptions of one code exactly one succeeds, and its tokens are revoked.
@@ -229,8 +230,8 @@ func TestCodeRace(t *testing.T) {
 		}
 		return err
 	})
-	equal(t, "successes", got[""], 1)
-	equal(t, "refusals", got["invalid_grant"], 49)
+	testkit.Equal(t, "successes", got[""], 1)
+	testkit.Equal(t, "refusals", got["invalid_grant"], 49)
 	w.wantRevoked(<-won)
 }
 
@@ -251,7 +252,7 @@ func TestCodeAfterRevocation(t *testing.T) {
 			cl := w.client()
 			code := w.code(cl)
 			w.advance(2 * time.Second)
-			must(t, revoke(w, cl))
+			testkit.Must(t, revoke(w, cl))
 			w.advance(2 * time.Second)
 			_, err := w.redeem(cl, code)
 			wantError(t, err, "invalid_grant", 400)
@@ -263,7 +264,7 @@ func TestCodeAfterRevocation(t *testing.T) {
 // second.
 func TestFirstTokenInTheSecondOfTheFirstKey(t *testing.T) {
 	w := worldOver(t, storetest.Memory(t))
-	must(t, w.ring.Ensure(t.Context(), jose.ES256, w.now))
+	testkit.Must(t, w.ring.Ensure(t.Context(), jose.ES256, w.now))
 	w.advance(time.Millisecond)
 	w.login(w.client())
 }
@@ -284,8 +285,8 @@ func TestResourceRFC8707(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client()
 			r, err := w.redeem(cl, w.code(cl, c.ask...), c.send...)
-			must(t, err)
-			equal(t, "aud", claims(t, r.AccessToken)["aud"], c.want)
+			testkit.Must(t, err)
+			testkit.Equal(t, "aud", claims(t, r.AccessToken)["aud"], c.want)
 		})
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 const accessType = "urn:ietf:params:oauth:token-type:access_token"
@@ -37,30 +38,30 @@ func TestExchange(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client(serverSideRefresh, func(c *client.Client) { c.TokenFormat, c.Grants = format, []string{client.GrantTypeCode} })
 			first := w.login(cl, "scope", "openid api:read api:write", "resource", "https://api.example")
-			equal(t, "refresh token", first.RefreshToken, "")
-			equal(t, "issued_token_type of a code's answer", first.IssuedType, "")
+			testkit.Equal(t, "refresh token", first.RefreshToken, "")
+			testkit.Equal(t, "issued_token_type of a code's answer", first.IssuedType, "")
 			w.advance(time.Minute)
 			second, err := w.exchange(cl, first.AccessToken)
-			must(t, err)
-			equal(t, "issued_token_type", second.IssuedType, accessType)
-			equal(t, "token_type", second.TokenType, "Bearer")
-			equal(t, "refresh token", second.RefreshToken, "")
-			equal(t, "scope", second.Scope, "openid api:read api:write")
+			testkit.Must(t, err)
+			testkit.Equal(t, "issued_token_type", second.IssuedType, accessType)
+			testkit.Equal(t, "token_type", second.TokenType, "Bearer")
+			testkit.Equal(t, "refresh token", second.RefreshToken, "")
+			testkit.Equal(t, "scope", second.Scope, "openid api:read api:write")
 			a, err := w.access(first.AccessToken)
-			must(t, err)
+			testkit.Must(t, err)
 			b, err := w.access(second.AccessToken)
-			must(t, err)
+			testkit.Must(t, err)
 			if a.ID == b.ID || a.Grant != b.Grant || b.Session != w.sess.ID || !b.Expires.After(a.Expires) || b.Audience[0] != "https://api.example" {
 				t.Fatalf("the new token says %+v, the old one %+v", b, a)
 			}
 			w.advance(2 * time.Hour) // expired; the row of an opaque one still exists
 			third, err := w.exchange(cl, second.AccessToken, "scope", "api:read", "requested_token_type", accessType)
-			must(t, err)
-			equal(t, "requested scope", third.Scope, "api:read")
+			testkit.Must(t, err)
+			testkit.Equal(t, "requested scope", third.Scope, "api:read")
 			w.wantActive(third.AccessToken)
 			fourth, err := w.exchange(cl, third.AccessToken)
-			must(t, err)
-			equal(t, "scope of the approval", fourth.Scope, "openid api:read api:write")
+			testkit.Must(t, err)
+			testkit.Equal(t, "scope of the approval", fourth.Scope, "openid api:read api:write")
 		})
 	}
 }
@@ -70,13 +71,13 @@ func TestExchangeAfterTheDeviceGrant(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(serverSideRefresh, func(c *client.Client) { c.Grants = []string{client.GrantTypeDevice} })
 	d := w.device(cl)
-	must(t, w.decide(d.UserCode, true))
+	testkit.Must(t, w.decide(d.UserCode, true))
 	r, err := w.poll(cl, d.DeviceCode)
-	must(t, err)
-	equal(t, "refresh token", r.RefreshToken, "")
+	testkit.Must(t, err)
+	testkit.Equal(t, "refresh token", r.RefreshToken, "")
 	w.advance(2 * time.Hour)
 	_, err = w.exchange(cl, r.AccessToken)
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 // RFC 9700 §4.14.2: an older token that is presented again ends the grant.
@@ -85,7 +86,7 @@ func TestExchangeReplayEndsTheGrant(t *testing.T) {
 	cl := w.client(serverSideRefresh)
 	first := w.login(cl)
 	second, err := w.exchange(cl, first.AccessToken)
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = w.exchange(cl, first.AccessToken)
 	wantError(t, err, "invalid_request", 400) // RFC 8693 §2.2.2
 	w.wantRevoked(first.AccessToken)
@@ -100,13 +101,13 @@ func TestExchangeReuseInterval(t *testing.T) {
 	cl := w.client(serverSideRefresh)
 	first := w.login(cl)
 	second, err := w.exchange(cl, first.AccessToken)
-	must(t, err)
+	testkit.Must(t, err)
 	w.advance(9 * time.Second)
 	again, err := w.exchange(cl, first.AccessToken)
-	must(t, err)
-	equal(t, "the successor's id", claims(t, again.AccessToken)["jti"], claims(t, second.AccessToken)["jti"])
+	testkit.Must(t, err)
+	testkit.Equal(t, "the successor's id", claims(t, again.AccessToken)["jti"], claims(t, second.AccessToken)["jti"])
 	third, err := w.exchange(cl, again.AccessToken)
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = w.exchange(cl, first.AccessToken) // the predecessor's predecessor
 	wantError(t, err, "invalid_request", 400)
 	w.wantRevoked(third.AccessToken)
@@ -117,7 +118,7 @@ func TestExchangeReuseIntervalOver(t *testing.T) {
 	cl := w.client(serverSideRefresh)
 	first := w.login(cl)
 	_, err := w.exchange(cl, first.AccessToken)
-	must(t, err)
+	testkit.Must(t, err)
 	w.advance(10*time.Second + time.Millisecond)
 	_, err = w.exchange(cl, first.AccessToken)
 	wantError(t, err, "invalid_request", 400)
@@ -131,8 +132,8 @@ func TestExchangeRace(t *testing.T) {
 		_, err := w.exchange(cl, first.AccessToken)
 		return err
 	})
-	equal(t, "successes", got[""], 1)
-	equal(t, "refusals", got["invalid_request"], 63)
+	testkit.Equal(t, "successes", got[""], 1)
+	testkit.Equal(t, "refusals", got["invalid_request"], 63)
 }
 
 func TestExchangeRaceWithinReuseInterval(t *testing.T) {
@@ -143,7 +144,7 @@ func TestExchangeRaceWithinReuseInterval(t *testing.T) {
 		_, err := w.exchange(cl, first.AccessToken)
 		return err
 	})
-	equal(t, "successes", got[""], 64)
+	testkit.Equal(t, "successes", got[""], 64)
 	w.wantActive(first.AccessToken)
 }
 
@@ -182,7 +183,7 @@ func TestExchangeErrors(t *testing.T) {
 		})
 	}
 	_, err := w.exchange(cl, r.AccessToken) // none of these requests consumed it
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 // A client's own token has no approval of a person.
@@ -190,7 +191,7 @@ func TestExchangeOfTheClientsOwnToken(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(serverSideRefresh)
 	own, err := w.token(cl, "grant_type", "client_credentials")
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = w.exchange(cl, own.AccessToken)
 	wantError(t, err, "invalid_request", 400)
 	w.wantActive(own.AccessToken)
@@ -203,12 +204,12 @@ func TestExchangeOfAGrantWithARefreshToken(t *testing.T) {
 	r := w.login(cl)
 	kept := *cl
 	kept.ServerSideRefresh, kept.UpdatedAt = true, w.now
-	must(t, w.db.UpdateClient(t.Context(), cl, &kept))
+	testkit.Must(t, w.db.UpdateClient(t.Context(), cl, &kept))
 	_, err := w.exchange(&kept, r.AccessToken)
 	wantError(t, err, "invalid_request", 400)
 	w.wantActive(r.AccessToken)
 	_, err = w.refresh(&kept, r.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 // After the grant has ended, the token cannot be exchanged.
@@ -235,7 +236,7 @@ func TestExchangeEnds(t *testing.T) {
 		},
 		"the token alone is revoked": func(w *world, _ *client.Client, r *token.Response) error {
 			t, err := w.access(r.AccessToken)
-			must(w.t, err)
+			testkit.Must(w.t, err)
 			return w.db.Revoke(w.t.Context(), oauth.Revocation{Kind: oauth.RevokeToken, ID: t.ID, NotBefore: w.now, Until: w.now.AddDate(1, 0, 0)})
 		},
 		"the client has revoked the token after its end": func(w *world, cl *client.Client, r *token.Response) error {
@@ -247,12 +248,12 @@ func TestExchangeEnds(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client(serverSideRefresh)
 			r := w.login(cl)
-			must(t, end(w, cl, r))
+			testkit.Must(t, end(w, cl, r))
 			_, err := w.exchange(cl, r.AccessToken)
 			wantError(t, err, "invalid_request", 400)
 			w.advance(48 * time.Hour) // also after the revocation has expired
 			_, err = w.db.Sweep(t.Context(), w.now)
-			must(t, err)
+			testkit.Must(t, err)
 			_, err = w.exchange(cl, r.AccessToken)
 			wantError(t, err, "invalid_request", 400)
 		})
@@ -264,17 +265,17 @@ func TestRevocationWithServerSideRefresh(t *testing.T) {
 	cl, other := w.client(serverSideRefresh), w.client(serverSideRefresh)
 	r := w.login(cl)
 	wantError(t, w.revoke(other, r.AccessToken), "unauthorized_client", 400)
-	must(t, w.revoke(cl, "x.y.z"))
+	testkit.Must(t, w.revoke(cl, "x.y.z"))
 	w.wantActive(r.AccessToken)
 	own, err := w.token(cl, "grant_type", "client_credentials")
-	must(t, err)
+	testkit.Must(t, err)
 	second, err := w.token(cl, "grant_type", "client_credentials")
-	must(t, err)
-	must(t, w.revoke(cl, own.AccessToken))
+	testkit.Must(t, err)
+	testkit.Must(t, w.revoke(cl, own.AccessToken))
 	w.wantRevoked(own.AccessToken)
 	w.wantActive(second.AccessToken)
 	w.wantActive(r.AccessToken)
-	must(t, w.revoke(cl, r.AccessToken))
+	testkit.Must(t, w.revoke(cl, r.AccessToken))
 	w.wantRevoked(r.AccessToken)
 }
 
@@ -286,7 +287,7 @@ func TestExchangeSlides(t *testing.T) {
 	for range 2 {
 		w.advance(9 * time.Hour)
 		r, err := w.exchange(cl, token)
-		must(t, err)
+		testkit.Must(t, err)
 		token = r.AccessToken
 	}
 	w.advance(6*time.Hour + time.Second)
@@ -300,7 +301,7 @@ type proofKey struct{ key *ecdsa.PrivateKey }
 func newProofKey(t *testing.T) proofKey {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	testkit.Must(t, err)
 	return proofKey{k}
 }
 
@@ -309,10 +310,10 @@ func (k proofKey) prove(t *testing.T, c *oauth.Call) *oauth.Call {
 	t.Helper()
 	opts := (&gojose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt")
 	signer, err := gojose.NewSigner(gojose.SigningKey{Algorithm: gojose.ES256, Key: k.key}, opts)
-	must(t, err)
+	testkit.Must(t, err)
 	c.URL = issuer + "/oauth/token"
 	proof, err := jwt.Signed(signer).Claims(map[string]any{"jti": secret.NewToken(""), "htm": "POST", "htu": c.URL, "iat": c.Now.Unix()}).Serialize()
-	must(t, err)
+	testkit.Must(t, err)
 	c.DPoP = []string{proof}
 	return c
 }
@@ -336,17 +337,17 @@ func TestExchangeByPublicClients(t *testing.T) {
 
 	key, other := newProofKey(t), newProofKey(t)
 	first, err := w.srv.Token(t.Context(), key.prove(t, w.from(cl, "grant_type", "authorization_code", "code", w.code(cl), "redirect_uri", callback, "code_verifier", verifier)))
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = w.exchange(cl, first.AccessToken)
 	wantError(t, err, "invalid_dpop_proof", 400)
 	_, err = w.srv.Token(t.Context(), other.prove(t, w.exchangeCall(cl, first.AccessToken)))
 	wantError(t, err, "invalid_request", 400)
 	w.advance(2 * time.Hour)
 	second, err := w.srv.Token(t.Context(), key.prove(t, w.exchangeCall(cl, first.AccessToken)))
-	must(t, err) // a caller without the key neither consumes the token nor ends the grant
-	equal(t, "token_type", second.TokenType, "DPoP")
+	testkit.Must(t, err) // a caller without the key neither consumes the token nor ends the grant
+	testkit.Equal(t, "token_type", second.TokenType, "DPoP")
 	third, err := w.srv.Token(t.Context(), key.prove(t, w.exchangeCall(cl, second.AccessToken)))
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = w.srv.Token(t.Context(), other.prove(t, w.exchangeCall(cl, second.AccessToken)))
 	wantError(t, err, "invalid_request", 400)
 	w.wantActive(third.AccessToken) // nor does a replay without the key
@@ -360,10 +361,10 @@ func TestSessionManagedClient(t *testing.T) {
 	ask := func(pairs ...string) *oauth.Call { return w.call(append([]string{"redirect_uri", home}, pairs...)...) }
 	code := w.code(cl, "redirect_uri", home)
 	first, err := w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
-	must(t, err)
+	testkit.Must(t, err)
 	second, err := w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "refresh_token", "refresh_token", first.RefreshToken))
-	must(t, err)
-	equal(t, "the refresh token, which never leaves", second.RefreshToken, first.RefreshToken)
+	testkit.Must(t, err)
+	testkit.Equal(t, "the refresh token, which never leaves", second.RefreshToken, first.RefreshToken)
 	w.wantActive(second.AccessToken)
 	_, err = w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
 	wantError(t, err, "invalid_grant", 400)

@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // RFC 6749 §6, RFC 9700 §4.14.2: each use returns a new token of the same grant.
@@ -17,19 +18,19 @@ func TestRefreshRotation(t *testing.T) {
 	first := w.login(cl, "nonce", "n1")
 	w.advance(time.Minute)
 	second, err := w.refresh(cl, first.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 	if second.RefreshToken == first.RefreshToken || second.AccessToken == first.AccessToken {
 		t.Fatal("a token came back")
 	}
-	equal(t, "gid", claims(t, second.AccessToken)["gid"], claims(t, first.AccessToken)["gid"])
+	testkit.Equal(t, "gid", claims(t, second.AccessToken)["gid"], claims(t, first.AccessToken)["gid"])
 	// OpenID Connect Core §12.2
 	a, b := claims(t, first.IDToken), claims(t, second.IDToken)
 	for _, name := range []string{"iss", "sub", "aud", "auth_time"} {
-		equal(t, name, b[name], a[name])
+		testkit.Equal(t, name, b[name], a[name])
 	}
 	absent(t, b, "nonce")
 	third, err := w.refresh(cl, second.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 	w.wantActive(third.AccessToken)
 	w.wantActive(first.AccessToken)
 }
@@ -39,7 +40,7 @@ func TestRefreshReplayEndsTheFamily(t *testing.T) {
 	cl := w.client()
 	first := w.login(cl)
 	second, err := w.refresh(cl, first.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = w.refresh(cl, first.RefreshToken)
 	wantError(t, err, "invalid_grant", 400)
 	_, err = w.refresh(cl, second.RefreshToken)
@@ -63,7 +64,7 @@ func TestRefreshTokenForged(t *testing.T) {
 	wantError(t, err, "invalid_grant", 400)
 	w.wantActive(r.AccessToken)
 	_, err = w.refresh(cl, r.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 // Another server's token is rejected without a query.
@@ -85,13 +86,13 @@ func TestRefreshReuseInterval(t *testing.T) {
 	cl := w.client()
 	first := w.login(cl)
 	second, err := w.refresh(cl, first.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 	w.advance(9 * time.Second)
 	again, err := w.refresh(cl, first.RefreshToken)
-	must(t, err)
-	equal(t, "the successor", again.RefreshToken, second.RefreshToken)
+	testkit.Must(t, err)
+	testkit.Equal(t, "the successor", again.RefreshToken, second.RefreshToken)
 	_, err = w.refresh(cl, again.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 	// The predecessor's predecessor is a replay, however early.
 	_, err = w.refresh(cl, first.RefreshToken)
 	wantError(t, err, "invalid_grant", 400)
@@ -103,7 +104,7 @@ func TestRefreshReuseIntervalOver(t *testing.T) {
 	cl := w.client()
 	first := w.login(cl)
 	_, err := w.refresh(cl, first.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 	w.advance(10*time.Second + time.Millisecond)
 	_, err = w.refresh(cl, first.RefreshToken)
 	wantError(t, err, "invalid_grant", 400)
@@ -118,8 +119,8 @@ func TestRefreshRace(t *testing.T) {
 		_, err := w.refresh(cl, r.RefreshToken)
 		return err
 	})
-	equal(t, "successes", got[""], 1)
-	equal(t, "refusals", got["invalid_grant"], 49)
+	testkit.Equal(t, "successes", got[""], 1)
+	testkit.Equal(t, "refusals", got["invalid_grant"], 49)
 	w.wantRevoked(r.AccessToken)
 }
 
@@ -136,10 +137,10 @@ func TestRefreshRaceWithinReuseInterval(t *testing.T) {
 		}
 		return err
 	})
-	equal(t, "successes", got[""], 20)
+	testkit.Equal(t, "successes", got[""], 20)
 	one := <-tokens
 	for range 19 {
-		equal(t, "successor", <-tokens, one)
+		testkit.Equal(t, "successor", <-tokens, one)
 	}
 }
 
@@ -149,13 +150,13 @@ func TestRefreshScopeNarrowed(t *testing.T) {
 	cl := w.client()
 	r := w.login(cl, "scope", "openid api:read api:write")
 	n, err := w.refresh(cl, r.RefreshToken, "scope", "api:read")
-	must(t, err)
-	equal(t, "scope", n.Scope, "api:read")
-	equal(t, "scope claim", claims(t, n.AccessToken)["scope"], any("api:read"))
-	equal(t, "id_token", n.IDToken, "")
+	testkit.Must(t, err)
+	testkit.Equal(t, "scope", n.Scope, "api:read")
+	testkit.Equal(t, "scope claim", claims(t, n.AccessToken)["scope"], any("api:read"))
+	testkit.Equal(t, "id_token", n.IDToken, "")
 	n, err = w.refresh(cl, n.RefreshToken)
-	must(t, err)
-	equal(t, "scope", n.Scope, "openid api:read api:write")
+	testkit.Must(t, err)
+	testkit.Equal(t, "scope", n.Scope, "openid api:read api:write")
 }
 
 // A request for more than was granted does not consume the token.
@@ -173,7 +174,7 @@ func TestRefreshForMoreScopesConsumesNothing(t *testing.T) {
 			_, err := w.refresh(cl, r.RefreshToken, k, v)
 			wantError(t, err, c.code, 400)
 			_, err = w.refresh(cl, r.RefreshToken)
-			must(t, err)
+			testkit.Must(t, err)
 		})
 	}
 }
@@ -192,8 +193,8 @@ func TestRefreshResourceNarrowed(t *testing.T) {
 	cl := w.client()
 	r := w.login(cl, "resource", "https://api.example", "resource", "https://files.example")
 	n, err := w.refresh(cl, r.RefreshToken, "resource", "https://api.example")
-	must(t, err)
-	equal(t, "aud", claims(t, n.AccessToken)["aud"], any("https://api.example"))
+	testkit.Must(t, err)
+	testkit.Equal(t, "aud", claims(t, n.AccessToken)["aud"], any("https://api.example"))
 }
 
 func TestRefreshOfAnotherClient(t *testing.T) {
@@ -205,7 +206,7 @@ func TestRefreshOfAnotherClient(t *testing.T) {
 		wantError(t, err, "invalid_grant", 400)
 	}
 	_, err := w.refresh(cl, r.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 // RFC 9700 §4.14.2: rotation may be off for confidential clients, and for a public one only if
@@ -236,10 +237,10 @@ func TestRotationSettings(t *testing.T) {
 			})
 			r := w.login(cl)
 			n, err := w.refresh(cl, r.RefreshToken)
-			must(t, err)
-			equal(t, "turned", n.RefreshToken != r.RefreshToken, c.turns)
+			testkit.Must(t, err)
+			testkit.Equal(t, "turned", n.RefreshToken != r.RefreshToken, c.turns)
 			_, err = w.refresh(cl, n.RefreshToken)
-			must(t, err)
+			testkit.Must(t, err)
 		})
 	}
 }
@@ -262,7 +263,7 @@ func TestRefreshExpiry(t *testing.T) {
 		for range 3 { // 20, 40, 59 hours
 			w.advance(20*time.Hour - 20*time.Minute)
 			n, err := w.refresh(cl, r.RefreshToken)
-			must(t, err)
+			testkit.Must(t, err)
 			r = n
 		}
 		w.advance(time.Hour)
@@ -290,7 +291,7 @@ func TestRefreshEnds(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client()
 			r := w.login(cl)
-			must(t, end(w))
+			testkit.Must(t, end(w))
 			_, err := w.refresh(cl, r.RefreshToken)
 			wantError(t, err, "invalid_grant", 400)
 			w.wantRevoked(r.AccessToken)
@@ -304,10 +305,10 @@ func TestOfflineAccessOutlivesTheSession(t *testing.T) {
 	cl := w.client()
 	r := w.login(cl, "scope", "openid offline_access")
 	absent(t, claims(t, r.AccessToken), "sid")
-	must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, true))
+	testkit.Must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, true))
 	w.wantActive(r.AccessToken)
 	_, err := w.refresh(cl, r.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 func TestRefreshErrors(t *testing.T) {
@@ -334,7 +335,7 @@ func TestRefreshDisabledClient(t *testing.T) {
 	r := w.login(cl)
 	off := *cl
 	off.Disabled = true
-	must(t, w.db.UpdateClient(t.Context(), cl, &off))
+	testkit.Must(t, w.db.UpdateClient(t.Context(), cl, &off))
 	_, err := w.refresh(cl, r.RefreshToken)
 	wantError(t, err, "invalid_client", 401)
 }

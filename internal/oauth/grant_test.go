@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // RFC 6749 §4.4.
@@ -41,13 +42,13 @@ func TestClientCredentials(t *testing.T) {
 				wantError(t, err, c.code, 400)
 				return
 			}
-			must(t, err)
-			equal(t, "scope", r.Scope, c.scope)
-			equal(t, "refresh_token", r.RefreshToken, "") // §4.4.3
-			equal(t, "id_token", r.IDToken, "")
+			testkit.Must(t, err)
+			testkit.Equal(t, "scope", r.Scope, c.scope)
+			testkit.Equal(t, "refresh_token", r.RefreshToken, "") // §4.4.3
+			testkit.Equal(t, "id_token", r.IDToken, "")
 			m := claims(t, r.AccessToken)
-			equal(t, "sub", m["sub"], any(string(cl.ID)))
-			equal(t, "gid", m["gid"], any(string(cl.ID)))
+			testkit.Equal(t, "sub", m["sub"], any(string(cl.ID)))
+			testkit.Equal(t, "gid", m["gid"], any(string(cl.ID)))
 			absent(t, m, "auth_time", "acr", "amr", "sid", "roles")
 			w.wantActive(r.AccessToken)
 		})
@@ -57,16 +58,16 @@ func TestClientCredentials(t *testing.T) {
 func TestClientCredentialsAudience(t *testing.T) {
 	w := newWorld(t)
 	r, err := w.token(w.client(), "grant_type", "client_credentials", "resource", "https://api.example", "resource", "https://files.example", "resource", "https://api.example")
-	must(t, err)
+	testkit.Must(t, err)
 	a, _ := claims(t, r.AccessToken)["aud"].([]any)
-	equal(t, "audiences", len(a), 2)
+	testkit.Equal(t, "audiences", len(a), 2)
 }
 
 // device requests a device authorization.
 func (w *world) device(cl *client.Client, pairs ...string) *token.DeviceResponse {
 	w.t.Helper()
 	d, err := w.srv.Device(w.t.Context(), w.from(cl, pairs...))
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	return d
 }
 
@@ -86,24 +87,24 @@ func TestDeviceFlowRFC8628(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(public)
 	d := w.device(cl, "scope", "openid api:read offline_access")
-	equal(t, "verification_uri", d.VerificationURI, issuer+"/activate")
-	equal(t, "verification_uri_complete", d.Complete, issuer+"/activate?user_code="+d.UserCode)
-	equal(t, "expires_in", d.ExpiresIn, 600)
-	equal(t, "interval", d.Interval, 5)
+	testkit.Equal(t, "verification_uri", d.VerificationURI, issuer+"/activate")
+	testkit.Equal(t, "verification_uri_complete", d.Complete, issuer+"/activate?user_code="+d.UserCode)
+	testkit.Equal(t, "expires_in", d.ExpiresIn, 600)
+	testkit.Equal(t, "interval", d.Interval, 5)
 	_, err := w.poll(cl, d.DeviceCode)
 	wantError(t, err, "authorization_pending", 400)
 	p, err := w.srv.PendingDevice(t.Context(), d.UserCode, w.now)
-	must(t, err)
+	testkit.Must(t, err)
 	list(t, "scopes on the page", p.Device.Scopes, "openid", "api:read", "offline_access")
-	equal(t, "client on the page", p.Client.ID, cl.ID)
-	must(t, w.decide(d.UserCode, true))
+	testkit.Equal(t, "client on the page", p.Client.ID, cl.ID)
+	testkit.Must(t, w.decide(d.UserCode, true))
 	w.advance(5 * time.Second)
 	r, err := w.poll(cl, d.DeviceCode)
-	must(t, err)
-	equal(t, "scope", r.Scope, "openid api:read offline_access")
-	equal(t, "sub", claims(t, r.IDToken)["sub"], any(string(w.user.ID)))
+	testkit.Must(t, err)
+	testkit.Equal(t, "scope", r.Scope, "openid api:read offline_access")
+	testkit.Equal(t, "sub", claims(t, r.IDToken)["sub"], any(string(w.user.ID)))
 	_, err = w.refresh(cl, r.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = w.poll(cl, d.DeviceCode)
 	wantError(t, err, "invalid_grant", 400)
 }
@@ -113,10 +114,10 @@ func TestDeviceIsNotBoundToTheBrowser(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	d := w.device(cl)
-	must(t, w.decide(d.UserCode, true))
+	testkit.Must(t, w.decide(d.UserCode, true))
 	r, err := w.poll(cl, d.DeviceCode)
-	must(t, err)
-	must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, true))
+	testkit.Must(t, err)
+	testkit.Must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, true))
 	w.wantActive(r.AccessToken)
 }
 
@@ -150,7 +151,7 @@ func TestDeviceErrors(t *testing.T) {
 		w := newWorld(t)
 		cl := w.client()
 		d := w.device(cl)
-		must(t, w.decide(d.UserCode, false))
+		testkit.Must(t, w.decide(d.UserCode, false))
 		_, err := w.poll(cl, d.DeviceCode)
 		wantError(t, err, "access_denied", 400)
 	})
@@ -169,16 +170,16 @@ func TestDeviceErrors(t *testing.T) {
 		w := newWorld(t)
 		cl := w.client()
 		d := w.device(cl)
-		must(t, w.decide(d.UserCode, true))
+		testkit.Must(t, w.decide(d.UserCode, true))
 		_, err := w.poll(w.client(), d.DeviceCode)
 		wantError(t, err, "invalid_grant", 400)
 		_, err = w.poll(cl, d.DeviceCode)
-		must(t, err)
+		testkit.Must(t, err)
 	})
 	t.Run("answered twice", func(t *testing.T) {
 		w := newWorld(t)
 		d := w.device(w.client())
-		must(t, w.decide(d.UserCode, false))
+		testkit.Must(t, w.decide(d.UserCode, false))
 		if err := w.decide(d.UserCode, true); !fault.Is(err, fault.NotFound) {
 			t.Fatalf("a refused device can be approved: %v", err)
 		}
@@ -187,9 +188,9 @@ func TestDeviceErrors(t *testing.T) {
 		w := newWorld(t)
 		cl := w.client()
 		d := w.device(cl)
-		must(t, w.decide(d.UserCode, true))
+		testkit.Must(t, w.decide(d.UserCode, true))
 		w.advance(time.Second)
-		must(t, w.db.SetUserDisabled(t.Context(), w.user.ID, true, w.now))
+		testkit.Must(t, w.db.SetUserDisabled(t.Context(), w.user.ID, true, w.now))
 		_, err := w.poll(cl, d.DeviceCode)
 		wantError(t, err, "invalid_grant", 400)
 	})
@@ -228,13 +229,13 @@ func TestDeviceRace(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	d := w.device(cl)
-	must(t, w.decide(d.UserCode, true))
+	testkit.Must(t, w.decide(d.UserCode, true))
 	got := race(t, 50, func(int) error {
 		_, err := w.poll(cl, d.DeviceCode)
 		return err
 	})
-	equal(t, "successes", got[""], 1)
-	equal(t, "refusals", got["invalid_grant"], 49)
+	testkit.Equal(t, "successes", got[""], 1)
+	testkit.Equal(t, "refusals", got["invalid_grant"], 49)
 }
 
 // RFC 8628 §6.1: how the code is written does not matter.
@@ -265,11 +266,11 @@ func TestPasswordGrant(t *testing.T) {
 	cl := w.client(may, func(c *client.Client) { c.ID = id })
 	t.Run("on, for this client", func(t *testing.T) {
 		r, err := w.token(cl, "grant_type", "password", "username", "ada", "password", "right", "scope", "openid api:read")
-		must(t, err)
-		equal(t, "scope", r.Scope, "openid api:read")
+		testkit.Must(t, err)
+		testkit.Equal(t, "scope", r.Scope, "openid api:read")
 		list(t, "amr", amr(claims(t, r.AccessToken)), "pwd")
 		_, err = w.refresh(cl, r.RefreshToken)
-		must(t, err)
+		testkit.Must(t, err)
 	})
 	for name, c := range map[string]struct {
 		pairs []string

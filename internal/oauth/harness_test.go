@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 const (
@@ -91,7 +92,7 @@ func worldWithKey(t *testing.T) *world {
 	t.Helper()
 	w := worldOver(t, storetest.Memory(t))
 	keys, err := secret.NewKeys([]byte("another master key, also 32 bytes."))
-	must(t, err)
+	testkit.Must(t, err)
 	w.keys, w.ring = keys, jose.NewRing(w.db, keys)
 	w.restart(oauth.Config{Issuer: issuer, RefreshTTL: time.Hour, AccessTTL: time.Hour, IDTokenTTL: time.Hour, CodeTTL: time.Minute, Alg: jose.ES256})
 	return w
@@ -100,7 +101,7 @@ func worldWithKey(t *testing.T) *world {
 func worldOver(t *testing.T, db *store.DB, tweaks ...func(*oauth.Config)) *world {
 	t.Helper()
 	keys, err := secret.NewKeys([]byte("a master key of at least 32 bytes"))
-	must(t, err)
+	testkit.Must(t, err)
 	w := &world{
 		t: t, db: db, keys: keys, fetch: &keyServer{}, owner: &passwordChecker{},
 		now: time.Date(2026, 5, 4, 10, 0, 0, 123e6, time.UTC), // between two seconds, as tokens round down
@@ -114,7 +115,7 @@ func worldOver(t *testing.T, db *store.DB, tweaks ...func(*oauth.Config)) *world
 		f(&cfg)
 	}
 	w.ring = jose.NewRing(w.db, keys)
-	must(t, w.ring.Reload(t.Context()))
+	testkit.Must(t, w.ring.Reload(t.Context()))
 	w.restart(cfg)
 	w.user = w.newUser("ada")
 	w.sess = w.signIn(w.user, "pwd")
@@ -137,14 +138,14 @@ func (w *world) newUser(name string) *identity.User {
 		Phone: "+44 20 7946 0000", Locale: "en-GB", Zoneinfo: "Europe/London", Address: identity.Address{Locality: "London", Country: "GB"},
 		Roles: []string{"editor"}, CreatedAt: w.now.Add(-time.Hour), UpdatedAt: w.now.Add(-time.Hour),
 	}
-	must(w.t, w.db.CreateUser(w.t.Context(), u))
+	testkit.Must(w.t, w.db.CreateUser(w.t.Context(), u))
 	return u
 }
 
 func (w *world) signIn(u *identity.User, amr ...string) *identity.Session {
 	w.t.Helper()
 	s := identity.NewSession(u.ID, amr, w.now, 7*24*time.Hour, "192.0.2.1", "Browser/1")
-	must(w.t, w.db.PutSession(w.t.Context(), w.keys.Hash(secret.NewToken(secret.PrefixSession)), s, false, false))
+	testkit.Must(w.t, w.db.PutSession(w.t.Context(), w.keys.Hash(secret.NewToken(secret.PrefixSession)), s, false, false))
 	return s
 }
 
@@ -173,7 +174,7 @@ func (w *world) client(edit ...func(*client.Client)) *client.Client {
 	for _, f := range edit {
 		f(c)
 	}
-	must(w.t, w.db.CreateClient(w.t.Context(), c))
+	testkit.Must(w.t, w.db.CreateClient(w.t.Context(), c))
 	return c
 }
 
@@ -237,7 +238,7 @@ func (w *world) authorizationRequest(cl *client.Client, pairs ...string) *oauth.
 func (w *world) authorize(cl *client.Client, pairs ...string) *oauth.Step {
 	w.t.Helper()
 	st, err := w.srv.Authorize(w.t.Context(), w.authorizationRequest(cl, pairs...))
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	return st
 }
 
@@ -246,7 +247,7 @@ func (w *world) code(cl *client.Client, pairs ...string) string {
 	w.t.Helper()
 	c := w.authorizationRequest(cl, pairs...)
 	st, err := w.srv.Authorize(w.t.Context(), c)
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	if st.Consent != nil {
 		st = w.answer(st, c.Session, true)
 	}
@@ -261,11 +262,11 @@ func (w *world) code(cl *client.Client, pairs ...string) string {
 func (w *world) answer(st *oauth.Step, sess *identity.Session, approve bool) *oauth.Step {
 	w.t.Helper()
 	sealed, err := w.srv.SealFlow(st.Consent)
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	c := w.call()
 	c.Session = sess
 	next, err := w.srv.Consent(w.t.Context(), c, sealed, approve)
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	return next
 }
 
@@ -273,7 +274,7 @@ func (w *world) answer(st *oauth.Step, sess *identity.Session, approve bool) *oa
 func (w *world) back(f *oauth.Flow, sess *identity.Session) (*oauth.Step, error) {
 	w.t.Helper()
 	sealed, err := w.srv.SealFlow(f)
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	c := w.call("flow", sealed)
 	c.Method, c.Session = "GET", sess
 	return w.srv.Authorize(w.t.Context(), c)
@@ -291,7 +292,7 @@ func (w *world) redeem(cl *client.Client, code string, pairs ...string) (*token.
 func (w *world) login(cl *client.Client, pairs ...string) *token.Response {
 	w.t.Helper()
 	r, err := w.redeem(cl, w.code(cl, pairs...))
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	return r
 }
 
@@ -307,7 +308,7 @@ func (w *world) access(token string) (*oauth.AccessToken, error) {
 func (w *world) wantActive(token string) {
 	w.t.Helper()
 	_, err := w.access(token)
-	must(w.t, err)
+	testkit.Must(w.t, err)
 }
 
 func (w *world) wantRevoked(token string) {
@@ -318,13 +319,6 @@ func (w *world) wantRevoked(token string) {
 }
 
 func (w *world) advance(d time.Duration) { w.now = w.now.Add(d) }
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // wantError checks the wire form of an error.
 func wantError(t *testing.T, err error, code string, status int) *oauth.Error {
@@ -367,7 +361,7 @@ func params(t *testing.T, st *oauth.Step) url.Values {
 // wantReply checks an error that is sent to the client, with state and iss.
 func wantReply(t *testing.T, st *oauth.Step, err error, code string) {
 	t.Helper()
-	must(t, err)
+	testkit.Must(t, err)
 	p := params(t, st)
 	if p.Get("error") != code || p.Has("code") {
 		t.Fatalf("reply %v, but error %s was due", p, code)
@@ -377,13 +371,7 @@ func wantReply(t *testing.T, st *oauth.Step, err error, code string) {
 	}
 }
 
-func equal[T comparable](t *testing.T, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Fatalf("%s is %v, want %v", what, got, want)
-	}
-}
-
+// list compares two lists of strings.
 func list(t *testing.T, what string, got []string, want ...string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
@@ -409,9 +397,9 @@ func header(t *testing.T, token string) map[string]any {
 func object(t *testing.T, part string) map[string]any {
 	t.Helper()
 	raw, err := base64.RawURLEncoding.DecodeString(part)
-	must(t, err)
+	testkit.Must(t, err)
 	var m map[string]any
-	must(t, json.Unmarshal(raw, &m))
+	testkit.Must(t, json.Unmarshal(raw, &m))
 	return m
 }
 

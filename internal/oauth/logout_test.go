@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 const goodbye = "https://app.example/bye"
@@ -27,9 +28,9 @@ func TestLogoutWithHint(t *testing.T) {
 	r := w.login(cl)
 	w.advance(2 * time.Hour) // the hint may have expired
 	st, err := w.logout(w.sess, "id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye, "state", "a b")
-	must(t, err)
-	equal(t, "ended", st.Ended, true)
-	equal(t, "address", st.Redirect, goodbye+"?state=a+b")
+	testkit.Must(t, err)
+	testkit.Equal(t, "ended", st.Ended, true)
+	testkit.Equal(t, "address", st.Redirect, goodbye+"?state=a+b")
 	if _, err := w.db.Session(t.Context(), w.sess.ID, w.now); err == nil {
 		t.Fatal("the session lives on")
 	}
@@ -42,7 +43,7 @@ func TestLogoutEndsTokens(t *testing.T) {
 			w := newWorld(t, func(c *oauth.Config) { c.EndWithSession = ends })
 			r := w.login(w.client())
 			_, err := w.logout(w.sess, "id_token_hint", r.IDToken)
-			must(t, err)
+			testkit.Must(t, err)
 			if ends {
 				w.wantRevoked(r.AccessToken)
 				return
@@ -60,9 +61,9 @@ func TestLogoutAsks(t *testing.T) {
 	c := w.authorizationRequest(cl)
 	c.Session = w.signIn(bob, "pwd")
 	st, err := w.srv.Authorize(t.Context(), c)
-	must(t, err)
+	testkit.Must(t, err)
 	his, err := w.redeem(cl, params(t, st).Get("code"))
-	must(t, err)
+	testkit.Must(t, err)
 	for name, pairs := range map[string][]string{
 		"nothing":                  nil,
 		"client_id alone":          {"client_id", string(cl.ID), "post_logout_redirect_uri", goodbye},
@@ -71,7 +72,7 @@ func TestLogoutAsks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			st, err := w.logout(w.sess, pairs...)
-			must(t, err)
+			testkit.Must(t, err)
 			if st.Confirm == nil || st.Ended || st.Redirect != "" {
 				t.Fatalf("step %+v", st)
 			}
@@ -81,31 +82,31 @@ func TestLogoutAsks(t *testing.T) {
 		})
 	}
 	st2, err := w.logout(w.sess, "client_id", string(cl.ID), "post_logout_redirect_uri", goodbye, "state", "x")
-	must(t, err)
+	testkit.Must(t, err)
 	sealed, err := w.srv.SealFlow(st2.Confirm)
-	must(t, err)
+	testkit.Must(t, err)
 	confirm := w.call()
 	confirm.Session = w.sess
 	done, err := w.srv.ConfirmLogout(t.Context(), confirm, sealed)
-	must(t, err)
-	equal(t, "ended", done.Ended, true)
-	equal(t, "address", done.Redirect, goodbye+"?state=x")
+	testkit.Must(t, err)
+	testkit.Equal(t, "ended", done.Ended, true)
+	testkit.Equal(t, "address", done.Redirect, goodbye+"?state=x")
 	// The same after the session has ended.
 	confirm.Session = nil
 	done, err = w.srv.ConfirmLogout(t.Context(), confirm, sealed)
-	must(t, err)
-	equal(t, "address", done.Redirect, goodbye+"?state=x")
+	testkit.Must(t, err)
+	testkit.Equal(t, "address", done.Redirect, goodbye+"?state=x")
 }
 
 func TestLogoutWhenNotSignedIn(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	st, err := w.logout(nil, "client_id", string(cl.ID), "post_logout_redirect_uri", goodbye)
-	must(t, err)
-	equal(t, "address", st.Redirect, goodbye)
+	testkit.Must(t, err)
+	testkit.Equal(t, "address", st.Redirect, goodbye)
 	st, err = w.logout(nil)
-	must(t, err)
-	equal(t, "address", st.Redirect, "")
+	testkit.Must(t, err)
+	testkit.Equal(t, "address", st.Redirect, "")
 }
 
 // §3: only registered addresses of a named client.

@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -28,14 +29,14 @@ func TestMetadataGolden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := worldOver(t, storetest.Memory(t), tweak)
 			got, err := json.MarshalIndent(w.srv.Metadata(), "", "  ")
-			must(t, err)
+			testkit.Must(t, err)
 			got = append(got, '\n')
 			file := filepath.Join("testdata", "metadata_"+name+".json")
 			if *update {
-				must(t, os.WriteFile(file, got, 0o644))
+				testkit.Must(t, os.WriteFile(file, got, 0o644))
 			}
 			want, err := os.ReadFile(file)
-			must(t, err)
+			testkit.Must(t, err)
 			if d := cmp.Diff(string(want), string(got)); d != "" {
 				t.Fatalf("the document has changed; if that is meant, run with -update\n%s", d)
 			}
@@ -57,7 +58,7 @@ func TestMetadataIsTrue(t *testing.T) {
 		t.Errorf("authentication methods %v", m.TokenAuth)
 	}
 	for _, mode := range m.ResponseModes {
-		equal(t, "mode", w.authorize(w.client(), "response_mode", mode).Reply.Mode, mode)
+		testkit.Equal(t, "mode", w.authorize(w.client(), "response_mode", mode).Reply.Mode, mode)
 	}
 	for _, p := range m.Prompts {
 		st := w.authorize(w.client(), "prompt", p)
@@ -66,7 +67,7 @@ func TestMetadataIsTrue(t *testing.T) {
 		}
 	}
 	for _, alg := range m.IDTokenAlgs {
-		equal(t, "alg", header(t, w.login(w.client(func(c *client.Client) { c.Alg = alg })).IDToken)["alg"], any(alg))
+		testkit.Equal(t, "alg", header(t, w.login(w.client(func(c *client.Client) { c.Alg = alg })).IDToken)["alg"], any(alg))
 	}
 	for _, sc := range m.Scopes {
 		if w.db.Scopes()[sc] == nil {
@@ -83,12 +84,12 @@ func TestMetadataIsTrue(t *testing.T) {
 func TestJWKSHoldsNoPrivatePart(t *testing.T) {
 	w := newWorld(t)
 	for _, alg := range jose.Algorithms() {
-		must(t, w.ring.Ensure(t.Context(), alg, w.now))
+		testkit.Must(t, w.ring.Ensure(t.Context(), alg, w.now))
 	}
 	doc, err := w.srv.JWKS(w.call())
-	must(t, err)
+	testkit.Must(t, err)
 	var all struct{ Keys []map[string]any }
-	must(t, json.Unmarshal(doc, &all))
+	testkit.Must(t, json.Unmarshal(doc, &all))
 	if len(all.Keys) < 4 {
 		t.Fatalf("%d keys", len(all.Keys))
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 const (
@@ -40,9 +41,9 @@ type holder struct {
 func newHolder(t *testing.T) *holder {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	testkit.Must(t, err)
 	sum, err := (&gojose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
-	must(t, err)
+	testkit.Must(t, err)
 	return &holder{t: t, key: key, jkt: base64.RawURLEncoding.EncodeToString(sum)}
 }
 
@@ -51,17 +52,17 @@ func (h *holder) proof(method, url string, at time.Time, pairs ...string) string
 	h.t.Helper()
 	opts := (&gojose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt")
 	signer, err := gojose.NewSigner(gojose.SigningKey{Algorithm: gojose.ES256, Key: h.key}, opts)
-	must(h.t, err)
+	testkit.Must(h.t, err)
 	say := map[string]any{"jti": rand.Text(), "htm": method, "htu": url, "iat": at.Unix()}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		say[pairs[i]] = pairs[i+1]
 	}
 	raw, err := json.Marshal(say)
-	must(h.t, err)
+	testkit.Must(h.t, err)
 	jws, err := signer.Sign(raw)
-	must(h.t, err)
+	testkit.Must(h.t, err)
 	out, err := jws.CompactSerialize()
-	must(h.t, err)
+	testkit.Must(h.t, err)
 	return out
 }
 
@@ -113,30 +114,30 @@ func TestDPoPRFC9449(t *testing.T) {
 			w := newWorld(t)
 			cl, h := w.client(public, func(c *client.Client) { c.TokenFormat = format }), newHolder(t)
 			r, err := w.with(cl, w.proving(h), redemption(w.code(cl))...)
-			must(t, err)
-			equal(t, "token_type", r.TokenType, "DPoP")
+			testkit.Must(t, err)
+			testkit.Equal(t, "token_type", r.TokenType, "DPoP")
 			if format == oauth.FormatJWT {
-				equal(t, "jkt", claims(t, r.AccessToken)["cnf"].(map[string]any)["jkt"], any(h.jkt))
+				testkit.Equal(t, "jkt", claims(t, r.AccessToken)["cnf"].(map[string]any)["jkt"], any(h.jkt))
 			}
 			tok, err := w.access(r.AccessToken)
-			must(t, err)
-			equal(t, "binding", tok.Bound, "jkt:"+h.jkt)
+			testkit.Must(t, err)
+			testkit.Equal(t, "binding", tok.Bound, "jkt:"+h.jkt)
 
 			in, err := w.srv.Introspect(t.Context(), w.from(w.client(), "token", r.AccessToken))
-			must(t, err)
-			equal(t, "introspected type", in.TokenType, "DPoP")
+			testkit.Must(t, err)
+			testkit.Equal(t, "introspected type", in.TokenType, "DPoP")
 			raw, err := json.Marshal(in)
-			must(t, err)
+			testkit.Must(t, err)
 			if !strings.Contains(string(raw), `"cnf":{"jkt":"`+h.jkt+`"}`) {
 				t.Errorf("introspection says %s", raw)
 			}
 
 			_, err = w.srv.UserInfo(t.Context(), w.at(w.holding(h, r.AccessToken)))
-			must(t, err)
+			testkit.Must(t, err)
 			_, err = w.srv.TokenInfo(t.Context(), w.at(w.holding(h, r.AccessToken)))
-			must(t, err)
+			testkit.Must(t, err)
 			e := wantError(t, second(w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken)))), "invalid_token", 401)
-			equal(t, "challenge", e.Challenge, "DPoP")
+			testkit.Equal(t, "challenge", e.Challenge, "DPoP")
 		})
 	}
 }
@@ -147,10 +148,10 @@ func second[T any](_ T, err error) error { return err }
 func TestUnboundTokensRFC6750(t *testing.T) {
 	w := newWorld(t)
 	r := w.login(w.client())
-	equal(t, "token_type", r.TokenType, "Bearer")
+	testkit.Equal(t, "token_type", r.TokenType, "Bearer")
 	absent(t, claims(t, r.AccessToken), "cnf")
 	_, err := w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken), func(c *oauth.Call) { c.DPoP = []string{"not looked at"} }))
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 // RFC 9449 §4.3, §5: what is wrong with a proof costs the client nothing: the code still works.
@@ -173,7 +174,7 @@ func TestDPoPErrorsAtTheTokenEndpoint(t *testing.T) {
 			wantError(t, second(w.with(cl, change, redemption(code)...)), "invalid_dpop_proof", 400)
 		})
 	}
-	must(t, second(w.with(cl, w.proving(h), redemption(code)...)))
+	testkit.Must(t, second(w.with(cl, w.proving(h), redemption(code)...)))
 }
 
 // RFC 9449 §11.1: of any number of requests with one proof, one gets a token; and the proof
@@ -189,10 +190,10 @@ func TestDPoPProofWorksOnce(t *testing.T) {
 	}
 	code := w.code(cl)
 	wantError(t, second(w.with(cl, same, redemption(code)...)), "invalid_dpop_proof", 400)
-	must(t, second(w.with(cl, w.proving(h), redemption(code)...)))
+	testkit.Must(t, second(w.with(cl, w.proving(h), redemption(code)...)))
 	other := newHolder(t) // the same jti by another key is another proof
-	must(t, second(w.with(cl, w.proving(other, "jti", "one"), "grant_type", "client_credentials")))
-	must(t, second(w.with(cl, w.proving(h, "jti", "one"), "grant_type", "client_credentials")))
+	testkit.Must(t, second(w.with(cl, w.proving(other, "jti", "one"), "grant_type", "client_credentials")))
+	testkit.Must(t, second(w.with(cl, w.proving(h, "jti", "one"), "grant_type", "client_credentials")))
 }
 
 // A request that gets no token leaves no entry: nobody fills the memory of proofs with refusals.
@@ -202,7 +203,7 @@ func TestRejectedRequestsDoNotConsumeTheirProof(t *testing.T) {
 	proof := h.proof("POST", tokenURL, w.now)
 	same := func(c *oauth.Call) { c.DPoP = []string{proof} }
 	wantError(t, second(w.with(cl, same, "grant_type", "refresh_token", "refresh_token", "x")), "invalid_grant", 400)
-	must(t, second(w.with(cl, same, "grant_type", "client_credentials")))
+	testkit.Must(t, second(w.with(cl, same, "grant_type", "client_credentials")))
 }
 
 // RFC 9449 §5: a public client's refresh token works with its key only, and who lacks the key
@@ -211,15 +212,15 @@ func TestDPoPRefreshOfAPublicClient(t *testing.T) {
 	w := newWorld(t)
 	cl, h, thief := w.client(public), newHolder(t), newHolder(t)
 	first, err := w.with(cl, w.proving(h), redemption(w.code(cl))...)
-	must(t, err)
+	testkit.Must(t, err)
 	wantError(t, second(w.with(cl, w.proving(thief), refreshing(first.RefreshToken)...)), "invalid_grant", 400)
 	wantError(t, second(w.with(cl, nothing, refreshing(first.RefreshToken)...)), "invalid_dpop_proof", 400)
 	next, err := w.with(cl, w.proving(h), refreshing(first.RefreshToken)...)
-	must(t, err)
-	equal(t, "token_type", next.TokenType, "DPoP")
-	equal(t, "jkt", claims(t, next.AccessToken)["cnf"].(map[string]any)["jkt"], any(h.jkt))
+	testkit.Must(t, err)
+	testkit.Equal(t, "token_type", next.TokenType, "DPoP")
+	testkit.Equal(t, "jkt", claims(t, next.AccessToken)["cnf"].(map[string]any)["jkt"], any(h.jkt))
 	wantError(t, second(w.with(cl, w.proving(thief), refreshing(first.RefreshToken)...)), "invalid_grant", 400) // an old one: the family lives on
-	must(t, second(w.with(cl, w.proving(h), refreshing(next.RefreshToken)...)))
+	testkit.Must(t, second(w.with(cl, w.proving(h), refreshing(next.RefreshToken)...)))
 	wantError(t, second(w.with(cl, w.proving(h), refreshing(first.RefreshToken)...)), "invalid_grant", 400) // a replay with the key ends it
 	w.wantRevoked(next.AccessToken)
 }
@@ -229,13 +230,13 @@ func TestDPoPRefreshOfAConfidentialClient(t *testing.T) {
 	w := newWorld(t)
 	cl, h, newer := w.client(), newHolder(t), newHolder(t)
 	first, err := w.with(cl, w.proving(h), redemption(w.code(cl))...)
-	must(t, err)
+	testkit.Must(t, err)
 	next, err := w.with(cl, w.proving(newer), refreshing(first.RefreshToken)...)
-	must(t, err)
-	equal(t, "jkt", claims(t, next.AccessToken)["cnf"].(map[string]any)["jkt"], any(newer.jkt))
+	testkit.Must(t, err)
+	testkit.Equal(t, "jkt", claims(t, next.AccessToken)["cnf"].(map[string]any)["jkt"], any(newer.jkt))
 	last, err := w.with(cl, nothing, refreshing(next.RefreshToken)...)
-	must(t, err)
-	equal(t, "token_type", last.TokenType, "Bearer")
+	testkit.Must(t, err)
+	testkit.Equal(t, "token_type", last.TokenType, "Bearer")
 }
 
 // RFC 9449 §5.2: dpop_bound_access_tokens.
@@ -245,9 +246,9 @@ func TestDPoPBoundClient(t *testing.T) {
 	code := w.code(cl)
 	wantError(t, second(w.redeem(cl, code)), "invalid_dpop_proof", 400)
 	r, err := w.with(cl, w.proving(h), redemption(code)...)
-	must(t, err)
+	testkit.Must(t, err)
 	wantError(t, second(w.refresh(cl, r.RefreshToken)), "invalid_dpop_proof", 400)
-	must(t, second(w.with(cl, w.proving(h), refreshing(r.RefreshToken)...)))
+	testkit.Must(t, second(w.with(cl, w.proving(h), refreshing(r.RefreshToken)...)))
 }
 
 // RFC 9449 §10: the authorization request says which key will redeem its code.
@@ -256,7 +257,7 @@ func TestDPoPAuthorizationCodeBinding(t *testing.T) {
 	h, other := newHolder(t), newHolder(t)
 	for name, cl := range map[string]*client.Client{"public": w.client(public), "confidential": w.client()} {
 		t.Run(name, func(t *testing.T) {
-			must(t, second(w.with(cl, w.proving(h), redemption(w.code(cl, "dpop_jkt", h.jkt))...)))
+			testkit.Must(t, second(w.with(cl, w.proving(h), redemption(w.code(cl, "dpop_jkt", h.jkt))...)))
 			code := w.code(cl, "dpop_jkt", h.jkt)
 			wantError(t, second(w.with(cl, w.proving(other), redemption(code)...)), "invalid_grant", 400)
 			wantError(t, second(w.with(cl, w.proving(h), redemption(code)...)), "invalid_grant", 400) // it was shown to the wrong hands
@@ -269,8 +270,8 @@ func TestDPoPAuthorizationCodeBinding(t *testing.T) {
 	}
 	confidential := w.client()
 	r, err := w.with(confidential, w.proving(h), redemption(w.code(confidential, "dpop_jkt", h.jkt))...)
-	must(t, err)
-	must(t, second(w.with(confidential, w.proving(other), refreshing(r.RefreshToken)...))) // the code was bound, the refresh token is not
+	testkit.Must(t, err)
+	testkit.Must(t, second(w.with(confidential, w.proving(other), refreshing(r.RefreshToken)...))) // the code was bound, the refresh token is not
 }
 
 // RFC 9449 §8, §9.
@@ -284,21 +285,21 @@ func TestDPoPNonce(t *testing.T) {
 			wantError(t, second(w.with(cl, w.proving(h, wrong...), machine...)), "use_dpop_nonce", 400)
 		})
 	}
-	must(t, second(w.with(cl, w.proving(h, "nonce", nonce), machine...)))
+	testkit.Must(t, second(w.with(cl, w.proving(h, "nonce", nonce), machine...)))
 	r, err := w.with(cl, w.proving(h, "nonce", nonce), redemption(w.code(cl))...)
-	must(t, err)
+	testkit.Must(t, err)
 	e := wantError(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(h, r.AccessToken)))), "use_dpop_nonce", 401)
-	equal(t, "challenge", e.Challenge, "DPoP")
+	testkit.Equal(t, "challenge", e.Challenge, "DPoP")
 	_, err = w.srv.UserInfo(t.Context(), w.at(w.holding(h, r.AccessToken, "nonce", nonce)))
-	must(t, err)
-	must(t, second(w.token(cl, machine...))) // without a proof there is no nonce to ask for
+	testkit.Must(t, err)
+	testkit.Must(t, second(w.token(cl, machine...))) // without a proof there is no nonce to ask for
 
 	w.advance(2 * time.Minute)
 	if w.srv.Nonce(w.now) == nonce {
 		t.Error("the nonce does not change")
 	}
-	must(t, second(w.with(cl, w.proving(h, "nonce", nonce), machine...))) // the last one still counts
-	must(t, second(w.with(cl, w.proving(h, "nonce", w.srv.Nonce(w.now.Add(2*time.Minute))), machine...)))
+	testkit.Must(t, second(w.with(cl, w.proving(h, "nonce", nonce), machine...))) // the last one still counts
+	testkit.Must(t, second(w.with(cl, w.proving(h, "nonce", w.srv.Nonce(w.now.Add(2*time.Minute))), machine...)))
 	w.advance(2 * time.Minute)
 	wantError(t, second(w.with(cl, w.proving(h, "nonce", nonce), machine...)), "use_dpop_nonce", 400)
 	if n := newWorld(t).srv.Nonce(w.now); n != "" {
@@ -314,12 +315,12 @@ func TestDPoPNonce(t *testing.T) {
 func certificate(t *testing.T) *x509.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	testkit.Must(t, err)
 	form := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client"}}
 	raw, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
-	must(t, err)
+	testkit.Must(t, err)
 	c, err := x509.ParseCertificate(raw)
-	must(t, err)
+	testkit.Must(t, err)
 	return c
 }
 
@@ -334,24 +335,24 @@ func TestCertificateBoundRFC8705s3(t *testing.T) {
 	wantError(t, second(w.redeem(cl, code)), "invalid_request", 400)
 	wantError(t, second(w.with(cl, func(c *oauth.Call) { over(cert)(c); w.proving(newHolder(t))(c) }, redemption(code)...)), "invalid_request", 400)
 	r, err := w.with(cl, over(cert), redemption(code)...)
-	must(t, err)
-	equal(t, "token_type", r.TokenType, "Bearer")
+	testkit.Must(t, err)
+	testkit.Equal(t, "token_type", r.TokenType, "Bearer")
 	sum := sha256.Sum256(cert.Raw)
-	equal(t, "x5t#S256", claims(t, r.AccessToken)["cnf"].(map[string]any)["x5t#S256"], any(base64.RawURLEncoding.EncodeToString(sum[:])))
+	testkit.Equal(t, "x5t#S256", claims(t, r.AccessToken)["cnf"].(map[string]any)["x5t#S256"], any(base64.RawURLEncoding.EncodeToString(sum[:])))
 
 	_, err = w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken), over(cert)))
-	must(t, err)
+	testkit.Must(t, err)
 	for name, change := range map[string]func(*oauth.Call){"none": nothing, "another": over(other)} {
 		e := wantError(t, second(w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken), change))), "invalid_token", 401)
-		equal(t, "challenge with certificate "+name, e.Challenge, "Bearer")
+		testkit.Equal(t, "challenge with certificate "+name, e.Challenge, "Bearer")
 	}
 	wantError(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(newHolder(t), r.AccessToken), over(cert)))), "invalid_token", 401)
 
-	must(t, second(w.with(cl, over(other), refreshing(r.RefreshToken)...))) // a confidential client may renew its certificate (§6.3)
+	testkit.Must(t, second(w.with(cl, over(other), refreshing(r.RefreshToken)...))) // a confidential client may renew its certificate (§6.3)
 	both := w.client(func(c *client.Client) { c.CertBound, c.DPoPBound = true, true })
 	wantError(t, second(w.with(both, over(cert), "grant_type", "client_credentials")), "invalid_request", 400)
 	plain, err := w.with(w.client(), over(cert), "grant_type", "client_credentials")
-	must(t, err)
+	testkit.Must(t, err)
 	absent(t, claims(t, plain.AccessToken), "cnf")
 }
 
@@ -360,9 +361,9 @@ func TestCertificateBoundRefreshRFC8705s4(t *testing.T) {
 	w := newWorld(t)
 	cl, cert := w.client(public, func(c *client.Client) { c.CertBound = true }), certificate(t)
 	r, err := w.with(cl, over(cert), redemption(w.code(cl))...)
-	must(t, err)
+	testkit.Must(t, err)
 	wantError(t, second(w.with(cl, over(certificate(t)), refreshing(r.RefreshToken)...)), "invalid_grant", 400)
-	must(t, second(w.with(cl, over(cert), refreshing(r.RefreshToken)...)))
+	testkit.Must(t, second(w.with(cl, over(cert), refreshing(r.RefreshToken)...)))
 }
 
 // RFC 9449 §7.1, §7.2, RFC 8705 §3: everything that can be wrong with how a token is presented
@@ -403,11 +404,11 @@ func TestBoundAtAResource(t *testing.T) {
 			proof, err := w.srv.VerifyBinding(c.t, &c.p)
 			if c.code != "" {
 				e := wantError(t, err, c.code, 401)
-				equal(t, "challenge", e.Challenge, c.challenge)
+				testkit.Equal(t, "challenge", e.Challenge, c.challenge)
 				return
 			}
-			must(t, err)
-			equal(t, "proof given", proof != nil, c.t == keyed)
+			testkit.Must(t, err)
+			testkit.Equal(t, "proof given", proof != nil, c.t == keyed)
 		})
 	}
 }
@@ -417,14 +418,14 @@ func TestDPoPProofWorksOnceAtAResource(t *testing.T) {
 	w := newWorld(t)
 	cl, h := w.client(), newHolder(t)
 	r, err := w.with(cl, w.proving(h), redemption(w.code(cl))...)
-	must(t, err)
+	testkit.Must(t, err)
 	present := w.holding(h, r.AccessToken, "jti", "the same")
 	got := race(t, 8, func(int) error { return second(w.srv.UserInfo(t.Context(), w.at(present))) })
 	if got[""] != 1 || got["invalid_dpop_proof"] != 7 {
 		t.Fatalf("%v", got)
 	}
-	must(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(h, r.AccessToken)))))
-	must(t, w.srv.CheckReplay(t.Context(), nil, w.now))
+	testkit.Must(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(h, r.AccessToken)))))
+	testkit.Must(t, w.srv.CheckReplay(t.Context(), nil, w.now))
 }
 
 // A token whose user consented in a browser keeps nothing of the key in the address that the
@@ -439,7 +440,7 @@ func TestDPoPThumbprintSurvivesTheFlow(t *testing.T) {
 	c := w.authorizationRequest(cl, "dpop_jkt", h.jkt)
 	c.Session = nil
 	st, err := w.srv.Authorize(t.Context(), c)
-	must(t, err)
+	testkit.Must(t, err)
 	if !strings.Contains(st.Login.Query, q.Encode()) {
 		t.Fatalf("the flow is %s", st.Login.Query)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 func TestProveSecret(t *testing.T) {
@@ -36,16 +37,16 @@ func TestActiveFollowsExpiryAndRevocation(t *testing.T) {
 	cl := w.client()
 	read := func() *oauth.AccessToken {
 		r, err := w.srv.Token(t.Context(), w.from(cl, "grant_type", client.GrantTypeClient))
-		must(t, err)
+		testkit.Must(t, err)
 		tok, err := w.srv.Access(t.Context(), r.AccessToken, w.now)
-		must(t, err)
+		testkit.Must(t, err)
 		return tok
 	}
 	tok := read()
 	if !w.srv.Active(tok, w.now) || w.srv.Active(tok, tok.Expires) {
 		t.Error("a token lives until it expires")
 	}
-	must(t, w.db.Revoke(t.Context(), oauth.Revocation{Kind: oauth.RevokeToken, ID: tok.ID, NotBefore: w.now, Until: w.now.Add(time.Hour)}))
+	testkit.Must(t, w.db.Revoke(t.Context(), oauth.Revocation{Kind: oauth.RevokeToken, ID: tok.ID, NotBefore: w.now, Until: w.now.Add(time.Hour)}))
 	if w.srv.Active(tok, w.now) {
 		t.Error("a revoked token lives")
 	}

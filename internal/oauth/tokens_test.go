@@ -11,12 +11,13 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 func (w *world) introspect(as *client.Client, token string) *token.Introspection {
 	w.t.Helper()
 	in, err := w.srv.Introspect(w.t.Context(), w.from(as, "token", token))
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	return in
 }
 
@@ -24,8 +25,8 @@ func (w *world) introspect(as *client.Client, token string) *token.Introspection
 func (w *world) inactive(as *client.Client, token string) {
 	w.t.Helper()
 	raw, err := json.Marshal(w.introspect(as, token))
-	must(w.t, err)
-	equal(w.t, "answer", string(raw), `{"active":false}`)
+	testkit.Must(w.t, err)
+	testkit.Equal(w.t, "answer", string(raw), `{"active":false}`)
 }
 
 // RFC 7662.
@@ -36,16 +37,16 @@ func TestIntrospection(t *testing.T) {
 			cl, api := w.client(func(c *client.Client) { c.TokenFormat = format }), w.client()
 			r := w.login(cl, "scope", "openid api:read", "resource", "https://api.example")
 			in := w.introspect(api, r.AccessToken)
-			equal(t, "active", in.Active, true)
-			equal(t, "scope", in.Scope, "openid api:read")
-			equal(t, "client_id", in.ClientID, string(cl.ID))
-			equal(t, "username", in.Username, w.user.Email)
-			equal(t, "token_type", in.TokenType, "Bearer")
-			equal(t, "sub", in.Subject, string(w.user.ID))
-			equal(t, "iss", in.Issuer, issuer)
-			equal(t, "exp", int64(in.Expires), w.now.Unix()+3600)
-			equal(t, "iat", int64(in.IssuedAt), w.now.Unix())
-			equal(t, "sid", in.Session, string(w.sess.ID))
+			testkit.Equal(t, "active", in.Active, true)
+			testkit.Equal(t, "scope", in.Scope, "openid api:read")
+			testkit.Equal(t, "client_id", in.ClientID, string(cl.ID))
+			testkit.Equal(t, "username", in.Username, w.user.Email)
+			testkit.Equal(t, "token_type", in.TokenType, "Bearer")
+			testkit.Equal(t, "sub", in.Subject, string(w.user.ID))
+			testkit.Equal(t, "iss", in.Issuer, issuer)
+			testkit.Equal(t, "exp", int64(in.Expires), w.now.Unix()+3600)
+			testkit.Equal(t, "iat", int64(in.IssuedAt), w.now.Unix())
+			testkit.Equal(t, "sid", in.Session, string(w.sess.ID))
 			list(t, "aud", in.Audience, "https://api.example")
 			list(t, "roles", in.Roles, "editor")
 			w.advance(time.Hour)
@@ -80,11 +81,11 @@ func TestIntrospectionOfRefreshTokens(t *testing.T) {
 	cl := w.client()
 	r := w.login(cl)
 	in := w.introspect(cl, r.RefreshToken)
-	equal(t, "active", in.Active, true)
-	equal(t, "token_type", in.TokenType, "refresh_token")
-	equal(t, "sub", in.Subject, string(w.user.ID))
+	testkit.Equal(t, "active", in.Active, true)
+	testkit.Equal(t, "token_type", in.TokenType, "refresh_token")
+	testkit.Equal(t, "sub", in.Subject, string(w.user.ID))
 	n, err := w.refresh(cl, r.RefreshToken)
-	must(t, err)
+	testkit.Must(t, err)
 	w.inactive(cl, r.RefreshToken) // used, and asking about it is no replay
 	w.wantActive(n.AccessToken)
 	w.advance(30 * 24 * time.Hour)
@@ -106,7 +107,7 @@ func TestIntrospectionOfADeletedUser(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	r := w.login(cl)
-	must(t, w.db.SetUserDisabled(t.Context(), w.user.ID, true, w.now))
+	testkit.Must(t, w.db.SetUserDisabled(t.Context(), w.user.ID, true, w.now))
 	w.inactive(cl, r.AccessToken)
 }
 
@@ -121,19 +122,19 @@ func TestRevocation(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client(func(c *client.Client) { c.TokenFormat = format })
 			r := w.login(cl)
-			must(t, w.revoke(cl, r.AccessToken))
+			testkit.Must(t, w.revoke(cl, r.AccessToken))
 			w.wantRevoked(r.AccessToken)
 			n, err := w.refresh(cl, r.RefreshToken)
-			must(t, err)
+			testkit.Must(t, err)
 			w.wantActive(n.AccessToken)
-			must(t, w.revoke(cl, r.AccessToken)) // again is no error
+			testkit.Must(t, w.revoke(cl, r.AccessToken)) // again is no error
 		})
 	}
 	t.Run("refresh token", func(t *testing.T) {
 		w := newWorld(t)
 		cl := w.client()
 		r := w.login(cl)
-		must(t, w.revoke(cl, r.RefreshToken))
+		testkit.Must(t, w.revoke(cl, r.RefreshToken))
 		w.wantRevoked(r.AccessToken)
 		_, err := w.refresh(cl, r.RefreshToken)
 		wantError(t, err, "invalid_grant", 400)
@@ -142,7 +143,7 @@ func TestRevocation(t *testing.T) {
 		w := newWorld(t)
 		cl := w.client(public)
 		r := w.login(cl)
-		must(t, w.revoke(cl, r.RefreshToken))
+		testkit.Must(t, w.revoke(cl, r.RefreshToken))
 		w.wantRevoked(r.AccessToken)
 	})
 	t.Run("a former refresh token", func(t *testing.T) {
@@ -150,8 +151,8 @@ func TestRevocation(t *testing.T) {
 		cl := w.client()
 		r := w.login(cl)
 		n, err := w.refresh(cl, r.RefreshToken)
-		must(t, err)
-		must(t, w.revoke(cl, r.RefreshToken))
+		testkit.Must(t, err)
+		testkit.Must(t, w.revoke(cl, r.RefreshToken))
 		w.wantRevoked(n.AccessToken)
 	})
 }
@@ -163,7 +164,7 @@ func TestRevocationOfUnknownTokens(t *testing.T) {
 	for _, token := range []string{
 		"garbage", secret.NewToken(secret.PrefixAccessToken), secret.PrefixRefreshToken + "x", r.IDToken, "a.b.c",
 	} {
-		must(t, w.revoke(cl, token)) // RFC 7009 §2.2
+		testkit.Must(t, w.revoke(cl, token)) // RFC 7009 §2.2
 	}
 	w.wantActive(r.AccessToken)
 }
@@ -196,8 +197,8 @@ func TestUserInfoScopes(t *testing.T) {
 					t.Errorf("%s is missing", n)
 				}
 			}
-			equal(t, "claims", len(info), len(names))
-			equal(t, "sub", info["sub"], any(string(w.user.ID)))
+			testkit.Equal(t, "claims", len(info), len(names))
+			testkit.Equal(t, "sub", info["sub"], any(string(w.user.ID)))
 		})
 	}
 }
@@ -209,9 +210,9 @@ func TestProtectedResourceErrors(t *testing.T) {
 	r := w.login(cl, "scope", "api:read")
 	id := w.login(cl)
 	own, err := w.token(cl, "grant_type", "client_credentials")
-	must(t, err)
+	testkit.Must(t, err)
 	gone := w.login(cl)
-	must(t, w.revoke(cl, gone.AccessToken))
+	testkit.Must(t, w.revoke(cl, gone.AccessToken))
 	for name, c := range map[string]struct {
 		change func(*oauth.Call)
 		code   string
@@ -238,18 +239,18 @@ func TestProtectedResourceErrors(t *testing.T) {
 			_, err := w.srv.UserInfo(t.Context(), call)
 			e := wantError(t, err, c.code, c.status)
 			if c.status != 400 {
-				equal(t, "challenge", e.Challenge, "Bearer")
+				testkit.Equal(t, "challenge", e.Challenge, "Bearer")
 			}
 		})
 	}
 	t.Run("in the form of a POST is right", func(t *testing.T) {
 		_, err := w.srv.UserInfo(t.Context(), w.call("access_token", id.AccessToken))
-		must(t, err)
+		testkit.Must(t, err)
 	})
 	t.Run("user disabled", func(t *testing.T) {
 		w := newWorld(t)
 		r := w.login(w.client())
-		must(t, w.db.SetUserDisabled(t.Context(), w.user.ID, true, w.now))
+		testkit.Must(t, w.db.SetUserDisabled(t.Context(), w.user.ID, true, w.now))
 		call := w.call()
 		bearer(r.AccessToken)(call)
 		_, err := w.srv.UserInfo(t.Context(), call)
@@ -261,19 +262,19 @@ func TestTokenInfo(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	own, err := w.token(cl, "grant_type", "client_credentials", "scope", "api:read")
-	must(t, err)
+	testkit.Must(t, err)
 	c := w.call()
 	bearer(own.AccessToken)(c)
 	info, err := w.srv.TokenInfo(t.Context(), c)
-	must(t, err)
+	testkit.Must(t, err)
 	raw, err := json.Marshal(info)
-	must(t, err)
+	testkit.Must(t, err)
 	var m map[string]any
-	must(t, json.Unmarshal(raw, &m))
+	testkit.Must(t, json.Unmarshal(raw, &m))
 	for name, want := range map[string]any{
 		"active": true, "client_id": string(cl.ID), "sub": string(cl.ID), "scope": "api:read", "exp": float64(w.now.Unix() + 3600),
 	} {
-		equal(t, name, m[name], want)
+		testkit.Equal(t, name, m[name], want)
 	}
 	_, err = w.srv.TokenInfo(t.Context(), w.call())
 	wantError(t, err, "", 401)
@@ -285,9 +286,9 @@ func TestPerClientTokens(t *testing.T) {
 		t.Run(alg, func(t *testing.T) {
 			w := newWorld(t)
 			r := w.login(w.client(func(c *client.Client) { c.Alg = alg }))
-			equal(t, "alg of the access token", header(t, r.AccessToken)["alg"], any(alg))
-			equal(t, "alg of the ID token", header(t, r.IDToken)["alg"], any(alg))
-			equal(t, "at_hash", claims(t, r.IDToken)["at_hash"], any(jose.AccessHash(alg, r.AccessToken)))
+			testkit.Equal(t, "alg of the access token", header(t, r.AccessToken)["alg"], any(alg))
+			testkit.Equal(t, "alg of the ID token", header(t, r.IDToken)["alg"], any(alg))
+			testkit.Equal(t, "at_hash", claims(t, r.IDToken)["at_hash"], any(jose.AccessHash(alg, r.AccessToken)))
 			w.wantActive(r.AccessToken)
 		})
 	}
@@ -295,8 +296,8 @@ func TestPerClientTokens(t *testing.T) {
 		w := newWorld(t)
 		cl := w.client(func(c *client.Client) { c.AccessTTL, c.IDTokenTTL = time.Minute, 2*time.Minute })
 		r := w.login(cl)
-		equal(t, "expires_in", r.ExpiresIn, 60)
-		equal(t, "exp of the ID token", claims(t, r.IDToken)["exp"], any(float64(w.now.Unix()+120)))
+		testkit.Equal(t, "expires_in", r.ExpiresIn, 60)
+		testkit.Equal(t, "exp of the ID token", claims(t, r.IDToken)["exp"], any(float64(w.now.Unix()+120)))
 		w.advance(time.Minute)
 		w.wantRevoked(r.AccessToken)
 	})
@@ -318,8 +319,8 @@ func TestPerClientTokens(t *testing.T) {
 		w := newWorld(t)
 		r := w.login(w.client(func(c *client.Client) { c.TokenFormat = oauth.FormatOpaque }), "scope", "openid email", "claims", `{"userinfo":{"name":null}}`)
 		info := w.userinfo(r.AccessToken)
-		equal(t, "email", info["email"], any(w.user.Email))
-		equal(t, "name", info["name"], any("Ada Lovelace"))
+		testkit.Equal(t, "email", info["email"], any(w.user.Email))
+		testkit.Equal(t, "name", info["name"], any("Ada Lovelace"))
 	})
 }
 
@@ -341,7 +342,7 @@ func TestRevocationsOfAccessTokens(t *testing.T) {
 				cl := w.client(func(c *client.Client) { c.TokenFormat = format })
 				r := w.login(cl)
 				w.wantActive(r.AccessToken)
-				must(t, end(w, cl))
+				testkit.Must(t, end(w, cl))
 				w.wantRevoked(r.AccessToken)
 			})
 		}
@@ -349,7 +350,7 @@ func TestRevocationsOfAccessTokens(t *testing.T) {
 	t.Run("a session that ends without its tokens", func(t *testing.T) {
 		w := newWorld(t)
 		r := w.login(w.client())
-		must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, false))
+		testkit.Must(t, w.db.EndSession(t.Context(), w.sess.ID, w.now, false))
 		w.wantActive(r.AccessToken)
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // prover returns a function that signs DPoP proofs with one key. Pairs add claims or replace them
@@ -19,9 +20,9 @@ import (
 func (s *site) prover() func(method, url string, pairs ...string) string {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(s.t, err)
+	testkit.Must(s.t, err)
 	signer, err := gojose.NewSigner(gojose.SigningKey{Algorithm: gojose.ES256, Key: key}, (&gojose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt"))
-	must(s.t, err)
+	testkit.Must(s.t, err)
 	return func(method, url string, pairs ...string) string {
 		s.t.Helper()
 		say := map[string]any{"jti": rand.Text(), "htm": method, "htu": url, "iat": s.now.Unix()}
@@ -29,11 +30,11 @@ func (s *site) prover() func(method, url string, pairs ...string) string {
 			say[pairs[i]] = pairs[i+1]
 		}
 		raw, err := json.Marshal(say)
-		must(s.t, err)
+		testkit.Must(s.t, err)
 		jws, err := signer.Sign(raw)
-		must(s.t, err)
+		testkit.Must(s.t, err)
 		out, err := jws.CompactSerialize()
-		must(s.t, err)
+		testkit.Must(s.t, err)
 		return out
 	}
 }

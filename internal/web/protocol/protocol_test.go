@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	"github.com/gatehouse-id/gatehouse/internal/web/protocol"
 )
@@ -54,7 +55,7 @@ type site struct {
 func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	t.Helper()
 	keys, err := secret.NewKeys([]byte("a master key of at least 32 bytes"))
-	must(t, err)
+	testkit.Must(t, err)
 	s := &site{t: t, db: storetest.Memory(t), keys: keys, now: time.Date(2026, 5, 4, 10, 0, 0, 5e8, time.UTC), limiter: &limiter{}}
 	ring := jose.NewRing(s.db, keys)
 	cfg := oauth.Config{
@@ -67,16 +68,16 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	s.oauth = oauth.New(cfg, s.db, ring, keys)
 	s.tokens = token.New(cfg, token.Parts{Store: s.db, Ring: ring, Keys: keys})
 	s.user = &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: "ada@example.com", CreatedAt: s.now}
-	must(t, s.db.CreateUser(t.Context(), s.user))
+	testkit.Must(t, s.db.CreateUser(t.Context(), s.user))
 	sess := identity.NewSession(s.user.ID, []string{"pwd"}, s.now, time.Hour, "", "")
-	must(t, s.db.PutSession(t.Context(), "cookie", sess, false, false))
+	testkit.Must(t, s.db.PutSession(t.Context(), "cookie", sess, false, false))
 	s.cl = &client.Client{
 		ID: "app", Name: "App", FirstParty: true, Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
 		Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeClient, client.GrantTypeDevice},
 		Scopes: []string{"openid", "email", "api:read"}, CreatedAt: s.now, UpdatedAt: s.now,
 		Secrets: []client.Secret{{ID: "s1", Hash: keys.Hash(testSecret), CreatedAt: s.now}},
 	}
-	must(t, s.db.CreateClient(t.Context(), s.cl))
+	testkit.Must(t, s.db.CreateClient(t.Context(), s.cl))
 	kit := web.New(web.Options{
 		Now: func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true, Origin: issuer,
 		Limiter: s.limiter, Rates: map[string]web.Rate{"token": {Max: 5, Window: time.Minute}, "device": {Max: 5, Window: time.Minute}},
@@ -139,13 +140,6 @@ func (b *browser) Fail(w http.ResponseWriter, _ *http.Request, err error) {
 	_, _ = io.WriteString(w, "error page: "+fault.Text(err))
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // do sends a request; heads are name, value.
 func (s *site) do(method, target, kind, body string, heads ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
@@ -200,7 +194,7 @@ func (s *site) userToken() map[string]any {
 	s.t.Helper()
 	w := s.do("GET", "/oauth/authorize?"+s.ask(), "", "", "Cookie", "x=y")
 	u, err := url.Parse(w.Header().Get("Location"))
-	must(s.t, err)
+	testkit.Must(s.t, err)
 	form := url.Values{"grant_type": {"authorization_code"}, "code": {u.Query().Get("code")}, "redirect_uri": {callback}, "code_verifier": {verifier}}
 	w = s.do("POST", "/oauth/token", formType, form.Encode(), "Authorization", basic("app", testSecret))
 	if w.Code != 200 {
@@ -489,7 +483,7 @@ func TestRateLimited(t *testing.T) {
 // An error of storage is a 500 with a request id and no details.
 func TestServerTrouble(t *testing.T) {
 	s := newSite(t)
-	must(t, s.db.Close())
+	testkit.Must(t, s.db.Close())
 	w := s.do("POST", "/oauth/token", formType, "grant_type=refresh_token&refresh_token=x&scope=y", "Authorization", basic("app", "wrong"))
 	m := object(t, w)
 	if w.Code < 500 || m["request_id"] != w.Header().Get("X-Request-Id") || strings.Contains(w.Body.String(), "sql") {
@@ -572,13 +566,13 @@ func TestBrowserErrors(t *testing.T) {
 func TestAnonymousVisitorsStoreNothing(t *testing.T) {
 	s := newSite(t)
 	before, err := s.db.ListAudit(t.Context(), store.AuditQuery{})
-	must(t, err)
+	testkit.Must(t, err)
 	for range 5 {
 		s.do("GET", "/oauth/authorize?"+s.ask(), "", "")
 		s.do("GET", "/oauth/userinfo", "", "", "Authorization", "Bearer x")
 	}
 	after, err := s.db.ListAudit(t.Context(), store.AuditQuery{})
-	must(t, err)
+	testkit.Must(t, err)
 	if len(after) != len(before) {
 		t.Errorf("%d rows more", len(after)-len(before))
 	}
