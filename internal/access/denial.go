@@ -83,12 +83,13 @@ func (c *Compiled) answered(d *Denial) *Denial {
 	d.Status, d.SignIn, d.Challenge.Scheme = statusUnauthorized, true, schemeBearer
 	switch {
 	case d.Code == CodeStepUp:
-		d.Public = "Prove who you are again, or with a second factor."
+		d.Public = "Sign in again, or with two-step verification."
 	case d.Code == CodeInvalidToken:
-		d.Public = "The access token is not good for this address."
+		d.Public = "The access token is not valid for this address."
 	case d.Rule == "credential":
 		d.Code = CodeLoginRequired
-		d.Public = "Say who you are: send an access token in the Authorization header, or sign in."
+		d.Public = "Authentication is required: send an access token in the Authorization header, " +
+			"or sign in."
 	default:
 		c.forbidden(d)
 	}

@@ -53,7 +53,7 @@ func (f *scopeCreate) Run(ctx context.Context, c *call) error {
 			err = withHint(err, fault.Conflict, "run %s scope update", program)
 			return f.explain(err)
 		}
-		return c.done(scopeMembers(s), "Scope %s is stored.", s.Name)
+		return c.done(scopeMembers(s), "Scope %s is created.", s.Name)
 	})
 }
 
@@ -102,7 +102,7 @@ func (f *scopeUpdate) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return noScope(f.explain(err))
 		}
-		return c.done(scopeMembers(s), "Scope %s is stored.", s.Name)
+		return c.done(scopeMembers(s), "Scope %s is updated.", s.Name)
 	})
 }
 
