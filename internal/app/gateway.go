@@ -23,16 +23,16 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web/ui"
 )
 
-// lookAtFile is how often ROUTES_FILE is looked at.
-const lookAtFile = 500 * time.Millisecond
+// pollRoutesFile is how often ROUTES_FILE is checked for changes.
+const pollRoutesFile = 500 * time.Millisecond
 
-// routeSource is where routes come from: the database, and ROUTES_FILE with the other issuers that it names.
+// routeSource is where routes come from: the database, and ROUTES_FILE with its external issuers.
 type routeSource struct {
-	cfg  *config.Config
-	db   *store.DB
-	log  *slog.Logger
-	file atomic.Pointer[loadedFile]
-	mark string // of the file as it was last looked at
+	cfg   *config.Config
+	db    *store.DB
+	log   *slog.Logger
+	file  atomic.Pointer[loadedFile]
+	state string // of the file when it was last checked; see fileState
 }
 
 // loadedFile is ROUTES_FILE, ready to use.
@@ -41,13 +41,13 @@ type loadedFile struct {
 	setup gateway.Setup
 }
 
-// newRouteSource reads the file. One that is wrong stops the start.
+// newRouteSource reads the file. An invalid file is an error that stops the start.
 func newRouteSource(cfg *config.Config, db *store.DB, log *slog.Logger) (*routeSource, error) {
-	s := &routeSource{cfg: cfg, db: db, log: log, mark: markOf(cfg.Gateway.RoutesFile)}
+	s := &routeSource{cfg: cfg, db: db, log: log, state: fileState(cfg.Gateway.RoutesFile)}
 	return s, s.read()
 }
 
-// read takes the file in as a whole, or leaves everything as it was.
+// read puts the file in force as a whole, or changes nothing.
 func (s *routeSource) read() error {
 	file, err := routesFile(s.cfg)
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *routeSource) read() error {
 	return nil
 }
 
-// foreign makes an issuer's verifier, or takes over the one it had when nothing about it has changed.
+// foreign returns an issuer with its verifier: the one from before if its settings have not changed.
 func (s *routeSource) foreign(i access.Issuer, before *loadedFile) (*gateway.Foreign, error) {
 	secret := ""
 	if in := i.Introspection; in != nil && in.ClientSecretFile != "" {
@@ -99,7 +99,7 @@ func (s *routeSource) foreign(i access.Issuer, before *loadedFile) (*gateway.For
 	}})
 }
 
-// setup gives what the gateway works with now.
+// setup returns what the gateway serves now.
 func (s *routeSource) setup() gateway.Setup {
 	file := s.file.Load()
 	now := file.setup
@@ -107,13 +107,13 @@ func (s *routeSource) setup() gateway.Setup {
 	return now
 }
 
-// watch calls changed when the file has changed and could be read, until ctx ends. A file that is wrong is reported once, and what was
-// in force stays.
+// watch calls changed whenever the file has changed and is valid, until ctx ends. An invalid file is
+// logged once, and the routes stay as they were.
 func (s *routeSource) watch(ctx context.Context, changed func()) {
 	if s.cfg.Gateway.RoutesFile == "" {
 		return
 	}
-	tick := time.NewTicker(lookAtFile)
+	tick := time.NewTicker(pollRoutesFile)
 	defer tick.Stop()
 	for {
 		select {
@@ -121,21 +121,21 @@ func (s *routeSource) watch(ctx context.Context, changed func()) {
 			return
 		case <-tick.C:
 		}
-		mark := markOf(s.cfg.Gateway.RoutesFile)
-		if mark == s.mark {
+		state := fileState(s.cfg.Gateway.RoutesFile)
+		if state == s.state {
 			continue
 		}
-		s.mark = mark
+		s.state = state
 		if err := s.read(); err != nil {
-			s.log.Error("ROUTES_FILE is not taken up; the routes stay as they were", "error", err)
+			s.log.Error("ROUTES_FILE is invalid; the routes stay as they were", "error", err)
 			continue
 		}
 		changed()
 	}
 }
 
-// markOf tells one state of a file from another.
-func markOf(name string) string {
+// fileState returns a text that changes whenever the file does.
+func fileState(name string) string {
 	info, err := os.Stat(name)
 	if err != nil {
 		return "none"
@@ -143,27 +143,32 @@ func markOf(name string) string {
 	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
 }
 
-// front is what stands before everything else: routes of the gateway, then our own pages and endpoints.
+// front returns the handler of all requests: those of the gateway's routes, then the server's own pages
+// and endpoints.
 func front(kit *web.Kit, g *gateway.Gateway, own http.Handler) http.Handler {
-	passed := kit.Passthrough(g)
+	routes := kit.Passthrough(g)
 	own = kit.Stack(own)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if g.Claims(r) {
-			passed.ServeHTTP(w, r)
+			routes.ServeHTTP(w, r)
 			return
 		}
 		own.ServeHTTP(w, r)
 	})
 }
 
-// newGateway makes the gateway and the token handler beside it.
+// newGateway returns the gateway and the token handler of browser apps.
 func (s *server) newGateway(kit *web.Kit, browser *ui.Server) (*gateway.Gateway, *bff.Server, error) {
 	p := s.parts
 	routes, err := newRouteSource(p.cfg, p.db, s.log)
 	if err != nil {
 		return nil, nil, err
 	}
-	handler := bff.New(kit, s.tokens, p.db, p.keys, bff.Options{TTL: p.cfg.Sessions.TTL, Idle: p.cfg.Sessions.Idle, Fail: browser.Fail})
+	handler := bff.New(kit, s.tokens, p.db, p.keys, bff.Options{
+		TTL:  p.cfg.Sessions.TTL,
+		Idle: p.cfg.Sessions.Idle,
+		Fail: browser.Fail,
+	})
 	transport := upstream.NewTransport(upstream.TransportOptions{})
 	s.close = append(s.close, transport.Close)
 	g, err := gateway.New(gateway.Options{
@@ -190,7 +195,7 @@ func (s *server) newGateway(kit *web.Kit, browser *ui.Server) (*gateway.Gateway,
 	return g, handler, nil
 }
 
-// pageSignIn adapts the pages to what the gateway asks of them.
+// pageSignIn adapts the pages to the gateway.Browser interface.
 type pageSignIn struct{ *ui.Server }
 
 func (p pageSignIn) SignIn(w http.ResponseWriter, r *http.Request, want gateway.SignIn) error {

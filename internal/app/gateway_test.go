@@ -160,7 +160,7 @@ func TestRoutesFollowTheFile(t *testing.T) {
 	write(one)
 	d.soon("added", "/one/v1/x", d.access, http.StatusOK)
 	write("routes:\n  - name: two\n    upstream: wrong\n")
-	time.Sleep(2 * lookAtFile)
+	time.Sleep(2 * pollRoutesFile)
 	d.soon("a wrong file", "/one/v1/x", d.access, http.StatusOK)
 	write(one)
 	d.command("route", "create", "--domain", "two", "--version", "v1", "--upstream", d.service.URL)

@@ -72,10 +72,10 @@ func (s *Server) CallerAt(
 	return s.callerOf(ctx, v)
 }
 
-// Still returns the caller of a request that CallerAt identified and that is still being served, or
-// nil if the session has ended. It does not count as use: a response that takes hours does not show
-// that a person is there.
-func (s *Server) Still(ctx context.Context, r *http.Request) (*access.Caller, error) {
+// CurrentCaller returns the caller of a request that CallerAt identified and that is still being
+// served, or nil if the session has ended. It does not count as use: a response that takes hours
+// does not show that a person is there.
+func (s *Server) CurrentCaller(ctx context.Context, r *http.Request) (*access.Caller, error) {
 	h, ok := s.cookie(r)
 	if !ok {
 		return nil, nil

@@ -6,7 +6,7 @@ import (
 )
 
 // A call that goes on for hours is no sign of a person: asking about it keeps no session alive.
-func TestStillIsNoUse(t *testing.T) {
+func TestCurrentCallerDoesNotCountAsUse(t *testing.T) {
 	w := newWorld(t)
 	w.signIn("")
 	r := w.request("GET", "/")
@@ -14,7 +14,7 @@ func TestStillIsNoUse(t *testing.T) {
 		ask  func() (bool, error)
 		live bool
 	}{
-		"under way": {func() (bool, error) { c, err := w.apps.Still(t.Context(), r); return c != nil, err }, false},
+		"under way": {func() (bool, error) { c, err := w.apps.CurrentCaller(t.Context(), r); return c != nil, err }, false},
 		"requests":  {func() (bool, error) { c, err := w.apps.Caller(t.Context(), r); return c != nil, err }, true},
 	} {
 		w.signIn("")

@@ -40,7 +40,7 @@ func TestChallenges(t *testing.T) {
 	}
 }
 
-func TestMethodsAreNamed(t *testing.T) {
+func TestAllowHeader(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Methods = []string{"GET", "PUT"} }))
 	rec := w.do(request(t, http.MethodPost, "id.example", "/shop/v1"))
 	if rec.Code != http.StatusMethodNotAllowed || rec.Header().Get("Allow") != "GET, PUT" {
@@ -48,7 +48,7 @@ func TestMethodsAreNamed(t *testing.T) {
 	}
 }
 
-func TestRefusalsForPeopleAreReadable(t *testing.T) {
+func TestDenialsForPeopleArePages(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Browser, r.Roles = true, []string{"boss"} }))
 	cookie, _ := w.signIn(w.user)
 	rec := w.get("/shop/v1", "Cookie: "+cookie, "Accept: text/html")
@@ -97,7 +97,7 @@ func TestMetadataOfRoutes(t *testing.T) {
 	}
 }
 
-func TestLoginLeadsBackToRoutesOnly(t *testing.T) {
+func TestSignInReturnsToRoutesOnly(t *testing.T) {
 	w := newWorld(t, []access.Route{
 		{ID: "a", Domain: "pages", Version: "v1", Browser: true},
 		{ID: "b", Prefix: "/", Host: "app.example", Browser: true},
@@ -139,7 +139,7 @@ func TestLoginLeadsBackToRoutesOnly(t *testing.T) {
 	}
 }
 
-func TestProxiedPageSendsPeopleToTheLogin(t *testing.T) {
+func TestProxiedPageRedirectsToSignIn(t *testing.T) {
 	w := newWorld(t, append(pages(), access.Route{ID: "own", Domain: "pages", Version: "v1", Browser: true, ACR: "aal2"}))
 	r := request(t, http.MethodGet, "id.example", "/pages/v1/x?y", "Accept: text/html")
 	r.RemoteAddr = "10.0.0.1:1" // which ends TLS
@@ -182,8 +182,8 @@ func TestRates(t *testing.T) {
 	}
 	rec := w.get("/open/v1")
 	h := rec.Header()
-	if body := refusal(t, rec); body.Error != "rate_limit_exceeded" || body.RetryAfter != 1 || h.Get("Retry-After") != "1" || h.Get("X-RateLimit-Limit") != "1" ||
-		h.Get("X-RateLimit-Remaining") != "0" || h.Get("X-RateLimit-Reset") == "" || w.kept().Denial.Rule != "rate" {
+	if body := problemOf(t, rec); body.Error != "rate_limit_exceeded" || body.RetryAfter != 1 || h.Get("Retry-After") != "1" || h.Get("X-RateLimit-Limit") != "1" ||
+		h.Get("X-RateLimit-Remaining") != "0" || h.Get("X-RateLimit-Reset") == "" || w.lastDenial().Denial.Rule != "rate" {
 		t.Errorf("%v %s", h, rec.Body)
 	}
 	w.wait(time.Second)

@@ -23,26 +23,26 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// holder is a client that holds a key.
-type holder struct {
+// keyHolder is a client with a DPoP key.
+type keyHolder struct {
 	t     *testing.T
 	w     *world
 	key   *ecdsa.PrivateKey
 	print string
 }
 
-func newHolder(t *testing.T, w *world) *holder {
+func newKeyHolder(t *testing.T, w *world) *keyHolder {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	jwk := gojose.JSONWebKey{Key: key.Public()}
 	sum, err := jwk.Thumbprint(crypto.SHA256)
 	must(t, err)
-	return &holder{t, w, key, base64.RawURLEncoding.EncodeToString(sum)}
+	return &keyHolder{t, w, key, base64.RawURLEncoding.EncodeToString(sum)}
 }
 
-// proof makes the DPoP header for a request.
-func (h *holder) proof(method, url, token string, edit ...claims) string {
+// proof returns the DPoP header for a request.
+func (h *keyHolder) proof(method, url, token string, edit ...claims) string {
 	h.t.Helper()
 	opts := (&gojose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt")
 	s, err := gojose.NewSigner(gojose.SigningKey{Algorithm: gojose.ES256, Key: h.key}, opts)
@@ -64,7 +64,7 @@ func (h *holder) proof(method, url, token string, edit ...claims) string {
 
 func TestTokensBoundToAKey(t *testing.T) {
 	w := newWorld(t, shop())
-	h := newHolder(t, w)
+	h := newKeyHolder(t, w)
 	token := w.token(claims{"cnf": map[string]string{"jkt": h.print}})
 	const at = "http://id.example/shop/v1/x"
 	auth := "Authorization: DPoP " + token
@@ -72,7 +72,7 @@ func TestTokensBoundToAKey(t *testing.T) {
 	if rec := w.get("/shop/v1/x?y=1", auth, proof); rec.Code != http.StatusOK {
 		t.Fatalf("RFC 9449 §7.1: %d %s", rec.Code, rec.Body)
 	}
-	other := newHolder(t, w)
+	other := newKeyHolder(t, w)
 	for name, headers := range map[string][]string{
 		"used before":     {auth, proof},
 		"none":            {auth},
@@ -95,10 +95,10 @@ func TestTokensBoundToAKey(t *testing.T) {
 	}
 }
 
-// In forward-auth a proof is made for the address that the caller asked for, not for the question.
+// In forward-auth a proof is for the address that the caller requested, not for the proxy's request.
 func TestTokensBoundToAKeyInForwardAuth(t *testing.T) {
 	w := newWorld(t, pages())
-	h := newHolder(t, w)
+	h := newKeyHolder(t, w)
 	token := w.token(claims{"cnf": map[string]string{"jkt": h.print}})
 	for name, ask := range proxies() {
 		if rec := ask(w, "PUT", "/page?x=1", "Authorization: DPoP "+token, h.proof("PUT", "https://app.example/page", token)); rec.Code != http.StatusOK {
@@ -118,11 +118,11 @@ func TestNoncesOfProofs(t *testing.T) {
 		})
 		o.Tokens = tok
 	})
-	h := newHolder(t, w)
+	h := newKeyHolder(t, w)
 	token := w.token(claims{"cnf": map[string]string{"jkt": h.print}})
 	rec := w.get("/shop/v1", "Authorization: DPoP "+token, h.proof("GET", "http://id.example/shop/v1", token))
 	nonce := rec.Header().Get("DPoP-Nonce")
-	if rec.Code != http.StatusUnauthorized || nonce == "" || refusal(t, rec).Error != "use_dpop_nonce" {
+	if rec.Code != http.StatusUnauthorized || nonce == "" || problemOf(t, rec).Error != "use_dpop_nonce" {
 		t.Fatalf("RFC 9449 §9: %d %v %s", rec.Code, rec.Header(), rec.Body)
 	}
 	rec = w.get("/shop/v1", "Authorization: DPoP "+token, h.proof("GET", "http://id.example/shop/v1", token, claims{"nonce": nonce}))
@@ -160,7 +160,7 @@ func TestOpaqueTokensAreReadOnce(t *testing.T) {
 	}
 }
 
-// oneApp is a token handler with one session, behind the cookie of its name.
+// oneApp is a token handler with one session and one cookie.
 type oneApp struct{ who access.Caller }
 
 func (a *oneApp) CallerAt(_ context.Context, r *http.Request, _, _, _ string) (*access.Caller, error) {
@@ -178,7 +178,7 @@ func TestBrowserAppsSession(t *testing.T) {
 	ask := func(headers ...string) *httptest.ResponseRecorder {
 		return w.do(request(t, "POST", "app.example", "/x", append(headers, "Cookie: a=b; __Host-gatehouse-app=good; __Host-gatehouse-app-login=y")...))
 	}
-	got := w.told(ask("Sec-Fetch-Site: same-origin"))
+	got := w.received(ask("Sec-Fetch-Site: same-origin"))
 	if info := w.info(got.Header.Get("X-Auth-Info")); info["by"] != "app" || info["user"].(map[string]any)["id"] != ada || got.Header.Get("Cookie") != "a=b" {
 		t.Errorf("%v %v", info, got.Header)
 	}

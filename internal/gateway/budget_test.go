@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
-// sink is a ResponseWriter that costs nothing.
+// sink is a ResponseWriter that discards what is written.
 type sink struct {
 	h      http.Header
 	status int
@@ -22,7 +22,7 @@ func (s *sink) Header() http.Header         { return s.h }
 func (s *sink) WriteHeader(code int)        { s.status = code }
 func (s *sink) Write(b []byte) (int, error) { return len(b), nil }
 
-// warm is a request that has been made before.
+// warm returns a function that repeats a request whose caller is cached.
 func (w *world) warm(r *http.Request) func() {
 	s := &sink{h: http.Header{}}
 	run := func() {
@@ -43,7 +43,7 @@ func (w *world) question() *http.Request {
 }
 
 // Budgets of allocations, the kit's own included: what is above them costs every request.
-func TestBudgetOfAWarmQuestion(t *testing.T) {
+func TestBudgetOfCachedForwardAuth(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Scopes = []string{"read"} }))
 	if got := testing.AllocsPerRun(200, w.warm(w.question())); got > 16 {
 		t.Errorf("%v allocations for a warm question", got)
@@ -69,7 +69,7 @@ func BenchmarkCheckWarm(b *testing.B) {
 	}
 }
 
-// small answers as an upstream of the comparison does.
+// small answers as the upstream of the comparison.
 func small(w http.ResponseWriter, _ *http.Request) {
 	w.Header()["Content-Type"] = []string{"application/json"}
 	_, _ = io.WriteString(w, `{"ok":true}`)

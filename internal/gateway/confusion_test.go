@@ -13,9 +13,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
-// RFC 3986 §3.2: what stands behind the colon is a port, or else the name before it is somebody's
-// user name to another program. An empty label is no name either (RFC 1035 §2.3.1).
-func TestHostsAreANameAndAPort(t *testing.T) {
+// RFC 3986 §3.2: only a port may follow the colon; other programs could read the name before it as a
+// user name. An empty label is not a name either (RFC 1035 §2.3.1).
+func TestHostHeaderFormat(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	for _, host := range []string{
 		"app.example:80@evil.example", "app.example:x", "app.example:80;x", "app.example:123456", "app.example:-1", "app.example:@", "app.example..", ".app.example", "app..example", "[::1]:x",
@@ -35,10 +35,10 @@ func TestHostsAreANameAndAPort(t *testing.T) {
 	}
 }
 
-// Where a service follows CGI (RFC 3875 §4.1.18) its server writes every character that is no
-// letter or digit as an underscore, so these are one variable. A proxy that copies our
-// X-Auth-User over the caller's leaves the others there.
-func TestLookAlikesOfOurHeaders(t *testing.T) {
+// Servers that follow CGI (RFC 3875 §4.1.18) write every character that is not a letter or a digit as
+// an underscore, so these headers are one variable. A proxy that copies the gateway's X-Auth-User
+// over the caller's leaves the others in place.
+func TestDisguisedHeaders(t *testing.T) {
 	w := newWorld(t, append(pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }), shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 })...))
 	for _, name := range []string{"X_Auth_User", "x_auth_info", "X.Auth.User", "X-Auth_Roles", "X!Auth!Scopes", "X_Forwarded_For"} {
 		for proxy, ask := range proxies() {
@@ -46,7 +46,7 @@ func TestLookAlikesOfOurHeaders(t *testing.T) {
 				t.Errorf("%s asks about a request with %s: %d", proxy, name, rec.Code)
 			}
 		}
-		for header, values := range w.told(w.get("/shop/v1", name+": forged")).Header {
+		for header, values := range w.received(w.get("/shop/v1", name+": forged")).Header {
 			if slices.Contains(values, "forged") {
 				t.Errorf("%s reaches the upstream as %s", name, header)
 			}
@@ -54,9 +54,9 @@ func TestLookAlikesOfOurHeaders(t *testing.T) {
 	}
 }
 
-// Some proxies take Upgrade off before they ask, as they must off what they pass on (RFC 9110
-// §7.6.1): a WebSocket is known by its other headers, too (RFC 6455 §4.1).
-func TestForwardAuthKnowsAWebSocketWithoutUpgrade(t *testing.T) {
+// Some proxies remove Upgrade before they ask, as they must from what they forward (RFC 9110 §7.6.1).
+// A WebSocket has other headers, too (RFC 6455 §4.1).
+func TestForwardAuthDetectsWebSocketWithoutUpgrade(t *testing.T) {
 	w := newWorld(t, shop())
 	cookie, _ := w.signIn(w.user)
 	ask := func(headers ...string) int {
@@ -75,9 +75,9 @@ func TestForwardAuthKnowsAWebSocketWithoutUpgrade(t *testing.T) {
 	}
 }
 
-// Frameworks that take another method out of a header than the request has would serve what the
-// route does not (RFC 9110 §9.1).
-func TestMethodsOfARouteCannotBeOverridden(t *testing.T) {
+// Frameworks that read the method from a header would serve what the route excludes (RFC 9110
+// §9.1).
+func TestMethodOverrideHeaders(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Methods, r.Unidentified, r.Rate = []string{"GET", "POST"}, true, -1 }))
 	for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_Method_Override"} {
 		for value, want := range map[string]int{"DELETE": 405, "delete": 405, "POST": 200} {
@@ -96,9 +96,9 @@ func TestMethodsOfARouteCannotBeOverridden(t *testing.T) {
 	}
 }
 
-// The tokens of a browser app say which roles the person had when they were made; what counts is
-// which they have.
-func TestRolesTakenAwayFromABrowserAppsPersonAreGoneWithinASecond(t *testing.T) {
+// The tokens of a browser app contain the roles that the person had when they were issued. The
+// current roles count.
+func TestRemovedRolesOfBrowserAppTakeEffectWithinASecond(t *testing.T) {
 	app := &oneApp{}
 	w := newWorld(t, pages(func(r *access.Route) { r.Roles = []string{"editor"} }), func(o *gatewayOptions) { o.Apps = app })
 	app.who = access.Caller{
@@ -132,7 +132,7 @@ func TestRolesTakenAwayFromABrowserAppsPersonAreGoneWithinASecond(t *testing.T) 
 
 // Browsers send a cookie without a name as its value alone, so =gatehouse=x comes back as
 // gatehouse=x (RFC 6265bis §5.7).
-func TestUpstreamSetsNoCookieOfOursWithoutAName(t *testing.T) {
+func TestUpstreamCannotSetNamelessOwnCookie(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified = true }))
 	w.upstream.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		for _, c := range []string{"=gatehouse=evil", " = __Host-gatehouse=evil; Path=/", "=gatehouse-app=evil", "=fine", "gatehouse; Path=/"} {
@@ -144,10 +144,9 @@ func TestUpstreamSetsNoCookieOfOursWithoutAName(t *testing.T) {
 	}
 }
 
-// At the issuer's own host an upstream must not speak for all of the origin: a service worker
-// above its prefix would see the login page, and the other two concern what the host's other
-// pages rely on.
-func TestUpstreamDoesNotSpeakForOurOrigin(t *testing.T) {
+// At the issuer's own host an upstream must not set headers for the whole origin: a service worker
+// above its prefix would control the login page, and the other two affect the host's other pages.
+func TestUpstreamCannotSetOriginWideHeaders(t *testing.T) {
 	routes := append(shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }), pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 })...)
 	w := newWorld(t, routes)
 	whole := map[string]string{"Service-Worker-Allowed": "/", "Clear-Site-Data": `"*"`, "Strict-Transport-Security": "max-age=0"}
@@ -167,10 +166,10 @@ func TestUpstreamDoesNotSpeakForOurOrigin(t *testing.T) {
 	}
 }
 
-// Another issuer chooses the ids of its people, and may choose one of ours: the headers for
-// software that reads no JWT must tell them apart.
-func TestForwardAuthTellsWhoseIDAForeignOneIs(t *testing.T) {
-	w, i := abroad(t, false)
+// An external issuer chooses the ids of its users, which may equal ids of this server. The headers for
+// software that does not read JWTs must distinguish them.
+func TestForwardAuthQualifiesForeignIDs(t *testing.T) {
+	w, i := newForeignWorld(t, false)
 	token := i.Token(bearertest.Claims{"sub": string(w.user.ID)})
 	rec := w.ask("GET", "id.example", "/gateway/check", "Authorization: Bearer "+token, "X-Forwarded-Method: GET", "X-Forwarded-Host: id.example", "X-Forwarded-Uri: /shop/v1")
 	if got := rec.Header().Get("X-Auth-User"); rec.Code != http.StatusOK || got != "corp:"+string(w.user.ID) {
@@ -181,10 +180,10 @@ func TestForwardAuthTellsWhoseIDAForeignOneIs(t *testing.T) {
 	}
 }
 
-// A token that is no JWT says nothing of who made it: it is shown to another issuer only where
-// the route takes that issuer's.
-func TestOpaqueTokensAreShownToTheRoutesIssuersAlone(t *testing.T) {
-	w, i := abroad(t, true)
+// An opaque token does not name its issuer. It is sent to an external issuer only where the route
+// accepts that issuer's tokens.
+func TestOpaqueTokensAreSentOnlyToIssuersOfTheRoute(t *testing.T) {
+	w, i := newForeignWorld(t, true)
 	w.routes[0].Issuers = nil
 	w.gw.Reload()
 	i.Down(true) // asking it would be answered by 503
@@ -193,8 +192,8 @@ func TestOpaqueTokensAreShownToTheRoutesIssuersAlone(t *testing.T) {
 	}
 }
 
-// Signing in again no stronger and no sooner than before would lead back here, for ever.
-func TestLoginOfAnAppAsksForWhatTheRouteNeeds(t *testing.T) {
+// Signing in again without more strength or recency would lead back here without end.
+func TestAppSignInRequestsWhatTheRouteNeeds(t *testing.T) {
 	app := &oneApp{}
 	w := newWorld(t, pages(func(r *access.Route) { r.ACR, r.MaxAge = "aal2", access.Duration(12*time.Hour) }), func(o *gatewayOptions) { o.Apps = app })
 	ada := string(w.user.ID)
@@ -212,10 +211,9 @@ func TestLoginOfAnAppAsksForWhatTheRouteNeeds(t *testing.T) {
 	}
 }
 
-// A browser asks before each call of another kind, and says there who the page is but not who
-// calls: the limit for callers who need not say who they are does not hold for a question whose
-// call must.
-func TestPreflightsThroughAProxyAreNotCountedAsStrangers(t *testing.T) {
+// Preflights carry no credential. The limit for anonymous callers does not apply to the preflight of a
+// request that needs one.
+func TestForwardAuthPreflightsAreNotRateLimited(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.CORS = []string{"https://ui.example"} }))
 	for i := range 3 {
 		rec := proxies()["traefik"](w, "OPTIONS", "/", "Origin: https://ui.example", "Access-Control-Request-Method: PUT")

@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// abroad is a world that knows another issuer.
-func abroad(t *testing.T, opaque bool) (*world, *bearertest.Issuer) {
+// newForeignWorld returns a world that knows an external issuer.
+func newForeignWorld(t *testing.T, opaque bool) (*world, *bearertest.Issuer) {
 	t.Helper()
 	i := bearertest.NewIssuer(t)
 	about := access.Issuer{Name: "corp", Issuer: i.URL, Audiences: []string{"https://api.example.com"}, Algs: []string{"ES256"}, RolesClaim: "groups"}
@@ -30,12 +30,12 @@ func abroad(t *testing.T, opaque bool) (*world, *bearertest.Issuer) {
 }
 
 func TestForeignTokens(t *testing.T) {
-	w, i := abroad(t, true)
+	w, i := newForeignWorld(t, true)
 	for name, token := range map[string]string{
 		"signed": i.Token(bearertest.Claims{"groups": []string{"staff"}}), "opaque": i.Opaque(bearertest.Claims{"groups": []string{"staff"}}),
 	} {
 		for range 2 {
-			info := w.info(w.told(w.get("/shop/v1", "Authorization: Bearer "+token)).Header.Get("X-Auth-Info"))
+			info := w.info(w.received(w.get("/shop/v1", "Authorization: Bearer "+token)).Header.Get("X-Auth-Info"))
 			user, _ := info["user"].(map[string]any)
 			if info["by"] != "foreign" || info["issuer"] != "corp" || user["id"] != "ada" || len(user["roles"].([]any)) != 1 || info["sub"] != "ada" {
 				t.Errorf("%s: %v", name, info)
@@ -47,8 +47,8 @@ func TestForeignTokens(t *testing.T) {
 	}
 }
 
-func TestForeignTokensThatAreRefused(t *testing.T) {
-	w, i := abroad(t, false)
+func TestInvalidForeignTokens(t *testing.T) {
+	w, i := newForeignWorld(t, false)
 	evil := bearertest.NewIssuer(t)
 	now := time.Now()
 	for name, row := range map[string]struct {
@@ -73,13 +73,13 @@ func TestForeignTokensThatAreRefused(t *testing.T) {
 	}
 	w.routes[0].Issuers = nil
 	w.gw.Reload()
-	if rec := w.get("/shop/v1", "Authorization: Bearer "+i.Token(nil)); rec.Code != http.StatusUnauthorized || w.kept().Denial.Rule != "issuer" {
-		t.Errorf("a route for our tokens alone: %d %+v", rec.Code, w.kept().Denial)
+	if rec := w.get("/shop/v1", "Authorization: Bearer "+i.Token(nil)); rec.Code != http.StatusUnauthorized || w.lastDenial().Denial.Rule != "issuer" {
+		t.Errorf("a route for our tokens alone: %d %+v", rec.Code, w.lastDenial().Denial)
 	}
 }
 
-func TestForeignIssuerThatDoesNotAnswer(t *testing.T) {
-	w, i := abroad(t, true)
+func TestForeignIssuerUnavailable(t *testing.T) {
+	w, i := newForeignWorld(t, true)
 	token := i.Opaque(nil)
 	i.Down(true)
 	rec := w.get("/shop/v1", "Authorization: Bearer "+token)
@@ -94,7 +94,7 @@ func TestForeignIssuerNeedsAudiences(t *testing.T) {
 	}
 }
 
-func TestForeignIssuerIsTakenOverUnchanged(t *testing.T) {
+func TestForeignIssuerIsReusedUnchanged(t *testing.T) {
 	about := access.Issuer{Name: "corp", Issuer: "https://corp.example", Audiences: []string{"a"}}
 	f, err := gateway.NewForeign(about, "x", gateway.ForeignOptions{})
 	must(t, err)
@@ -106,10 +106,10 @@ func TestForeignIssuerIsTakenOverUnchanged(t *testing.T) {
 	}
 }
 
-// What we have made ourselves is told to nobody else, also where it was sent by mistake in the
-// place of an access token.
-func TestOurOwnSecretsAreNotShownToAForeignIssuer(t *testing.T) {
-	w, i := abroad(t, true)
+// This server's own tokens and secrets are never sent to an external issuer, even where one was sent
+// in place of an access token by mistake.
+func TestOwnTokensAreNotSentToForeignIssuers(t *testing.T) {
+	w, i := newForeignWorld(t, true)
 	for _, prefix := range []string{
 		secret.PrefixAccessToken, secret.PrefixRefreshToken, secret.PrefixClientSecret, secret.PrefixCode, secret.PrefixDeviceCode,
 		secret.PrefixLink, secret.PrefixSession, secret.PrefixAppSession,

@@ -10,15 +10,14 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
-// ask sends a proxy's question.
+// ask sends a proxy's forward-auth request.
 func (w *world) ask(method, host, target string, headers ...string) *httptest.ResponseRecorder {
 	r := request(w.t, method, host, target, headers...)
 	r.RemoteAddr = "10.0.0.1:1"
 	return w.do(r)
 }
 
-// proxies are the ways in which proxies ask about GET https://app.example/page?x=1 with headers
-// of its own.
+// proxies returns the ways in which proxies ask about a request, by name.
 func proxies() map[string]func(w *world, method, path string, headers ...string) *httptest.ResponseRecorder {
 	return map[string]func(w *world, method, path string, headers ...string) *httptest.ResponseRecorder{
 		"traefik": func(w *world, method, path string, headers ...string) *httptest.ResponseRecorder {
@@ -44,7 +43,7 @@ func pages(edit ...func(*access.Route)) []access.Route {
 	return []access.Route{r}
 }
 
-func TestForwardAuthAnswersYesWithWhoItIs(t *testing.T) {
+func TestForwardAuthReturnsIdentityHeaders(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Methods = []string{"PATCH"} }))
 	for name, ask := range proxies() {
 		rec := ask(w, "PATCH", "/page?x=1", "Authorization: Bearer "+w.token())
@@ -66,9 +65,9 @@ func TestForwardAuthAnswersYesWithWhoItIs(t *testing.T) {
 	}
 }
 
-// All headers are there for nobody, too, so that a proxy that copies them leaves nothing of what
-// a caller sent.
-func TestForwardAuthForNobodyClearsTheHeaders(t *testing.T) {
+// All headers are written for anonymous callers, too, so that a proxy that copies them overwrites what
+// the caller sent.
+func TestForwardAuthClearsHeadersOfAnonymousCallers(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	for name, ask := range proxies() {
 		rec := ask(w, "GET", "/", "X-Auth-User: forged")
@@ -91,7 +90,7 @@ func TestForwardAuthNamesInHeaders(t *testing.T) {
 	}
 }
 
-func TestForwardAuthRefuses(t *testing.T) {
+func TestForwardAuthDenies(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Scopes = []string{"admin"} }))
 	for name, ask := range proxies() {
 		nginx := strings.HasPrefix(name, "nginx")
@@ -99,7 +98,7 @@ func TestForwardAuthRefuses(t *testing.T) {
 		if rec.Code != http.StatusUnauthorized || !strings.Contains(rec.Header().Get("WWW-Authenticate"), `resource_metadata="https://app.example/.well-known/oauth-protected-resource"`) {
 			t.Errorf("%s, nobody: %d %v", name, rec.Code, rec.Header())
 		}
-		if rec = ask(w, "GET", "/", "Authorization: Bearer "+w.token()); rec.Code != http.StatusForbidden || refusal(t, rec).Error != "insufficient_scope" {
+		if rec = ask(w, "GET", "/", "Authorization: Bearer "+w.token()); rec.Code != http.StatusForbidden || problemOf(t, rec).Error != "insufficient_scope" {
 			t.Errorf("%s, no scope: %d %s", name, rec.Code, rec.Body)
 		}
 		rec = ask(w, "GET", "/a/../b", "Authorization: Bearer "+w.token())
@@ -112,12 +111,12 @@ func TestForwardAuthRefuses(t *testing.T) {
 func TestForwardAuthUnknownAddressIsForbidden(t *testing.T) {
 	w := newWorld(t, shop())
 	rec := w.ask("GET", "id.example", "/gateway/check", "X-Forwarded-Method: GET", "X-Forwarded-Host: other.example", "X-Forwarded-Uri: /")
-	if rec.Code != http.StatusForbidden || w.kept().Denial.Rule != "route" {
-		t.Errorf("%d %+v", rec.Code, w.kept())
+	if rec.Code != http.StatusForbidden || w.lastDenial().Denial.Rule != "route" {
+		t.Errorf("%d %+v", rec.Code, w.lastDenial())
 	}
 }
 
-func TestForwardAuthQuestionsThatAreRefused(t *testing.T) {
+func TestInvalidForwardAuthRequests(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	uri, host, method := "X-Forwarded-Uri: /", "X-Forwarded-Host: app.example", "X-Forwarded-Method: GET"
 	for name, row := range map[string]struct {
@@ -152,12 +151,12 @@ func TestForwardAuthQuestionsThatAreRefused(t *testing.T) {
 func TestForwardAuthIsForTrustedProxiesOnly(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Unidentified = true }))
 	rec := w.get("/gateway/check", "X-Forwarded-Method: GET", "X-Forwarded-Host: app.example", "X-Forwarded-Uri: /")
-	if rec.Code != http.StatusForbidden || !strings.Contains(refusal(t, rec).Description, "TRUSTED_PROXIES") {
+	if rec.Code != http.StatusForbidden || !strings.Contains(problemOf(t, rec).Description, "TRUSTED_PROXIES") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 }
 
-func TestForwardAuthSendsPeopleToTheLogin(t *testing.T) {
+func TestForwardAuthRedirectsToSignIn(t *testing.T) {
 	own := access.Route{ID: "own", Domain: "pages", Version: "v1", Browser: true}
 	w := newWorld(t, append(pages(), own), func(o *gatewayOptions) { o.Apps = &noApps{} })
 	html := "Accept: text/html,application/xhtml+xml"
@@ -190,8 +189,8 @@ func TestForwardAuthSendsPeopleToTheLogin(t *testing.T) {
 	}
 }
 
-// A preflight carries no credential (Fetch Standard §4.8.1): it passes where the route names the
-// origin, as nobody's.
+// A preflight carries no credential (Fetch Standard §4.8.1). It passes as that of an anonymous caller
+// where the route names the origin.
 func TestForwardAuthPreflight(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.CORS, r.Rate = []string{"https://ui.example"}, -1 }))
 	for name, ask := range proxies() {

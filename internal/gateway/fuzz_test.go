@@ -8,9 +8,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
-// Whatever the path is: a request that reaches the upstream asks it for what stands behind the
-// prefix, and nothing in it can be read as another path; everything else is refused or not the
-// gateway's.
+// A request that reaches the upstream requests what follows the prefix, and its path cannot be read as
+// another one. All others are rejected or not claimed.
 func FuzzPath(f *testing.F) {
 	for _, s := range []string{"/shop/v1/x", "/shop/v1/../x", "/shop/v1/%2e%2e", "//shop/v1", "/shop/v1/a%2fb?x", "/shop/v1;a/x", `/shop/v1\x`, "/%73hop/v1/%41", "/shop/v1/#", "/gateway/check/x"} {
 		f.Add(s)
@@ -42,7 +41,7 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// Whatever the Authorization header holds, there is an answer, and nobody gets in by it.
+// Every Authorization header gets an answer, and none of them passes.
 func FuzzAuthorization(f *testing.F) {
 	for _, s := range []string{"Bearer x", "Basic eDp5", "Basic eDp5, Bearer a.b.c", ",", "DPoP a", "Bearer a, DPoP b", "bearer  x ,", "Basic %"} {
 		f.Add(s, "x")
@@ -57,8 +56,7 @@ func FuzzAuthorization(f *testing.F) {
 	})
 }
 
-// Whatever a proxy says of a request, no question passes that does not name the route's very host
-// and a sound path.
+// No forward-auth request passes that does not name the route's host and a valid path.
 func FuzzForwardedHeaders(f *testing.F) {
 	f.Add("GET", "app.example", "/", "")
 	f.Add("GET", "app.example:443", "/..", "/x")

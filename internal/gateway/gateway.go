@@ -93,9 +93,9 @@ type Apps interface {
 	// request.
 	CallerAt(ctx context.Context, r *http.Request, method, host, origin string) (*access.Caller,
 		error)
-	// Still returns the caller of a request that CallerAt knew, and that is still being served.
-	// It does not count as use of the session.
-	Still(ctx context.Context, r *http.Request) (*access.Caller, error)
+	// CurrentCaller returns the caller of a request that CallerAt knew, and that is still being
+	// served. It does not count as use of the session.
+	CurrentCaller(ctx context.Context, r *http.Request) (*access.Caller, error)
 }
 
 // Sessions reads browser sessions. NotFound: the session has ended.

@@ -40,8 +40,8 @@ const (
 	testSecret = "gth_cs_the-secret-of-the-test"
 )
 
-// shared is the database of all worlds: users and clients are each test's own, and nothing else
-// is looked at.
+// shared is the database of all worlds. Each test creates users and clients of its own, and reads
+// nothing else.
 var shared struct{ db *store.DB }
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -61,8 +61,8 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// world is a gateway over real parts, with a clock that stands still and an upstream that tells
-// what it got.
+// world is a gateway with real parts, a clock that only moves when a test moves it, and an upstream
+// that echoes what it received.
 type world struct {
 	t        testing.TB
 	db       *store.DB
@@ -111,10 +111,10 @@ func newWorld(t testing.TB, routes []access.Route, tweak ...func(*gateway.Option
 	w.oauth = token.New(oauth.Config{
 		Issuer: issuer, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: time.Hour, TokenFormat: oauth.FormatJWT, Alg: jose.ES256,
 	}, token.Parts{Store: w.db, Ring: w.ring, Keys: keys})
-	w.upstream = httptest.NewServer(http.HandlerFunc(tell))
+	w.upstream = httptest.NewServer(http.HandlerFunc(echo))
 	t.Cleanup(w.upstream.Close)
 	w.kit = web.New(web.Options{
-		Now: w.clock, Log: slog.New(slog.NewTextHandler(&locked{w: w.log}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Now: w.clock, Log: slog.New(slog.NewTextHandler(&lockedWriter{w: w.log}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true,
 		Proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Limiter: limits{cache.NewMemory(0, w.clock)},
 	})
@@ -155,13 +155,13 @@ func newWorld(t testing.TB, routes []access.Route, tweak ...func(*gateway.Option
 	return w
 }
 
-// locked lets a test read a log while others write it.
-type locked struct {
+// lockedWriter allows a test to read a log while it is written.
+type lockedWriter struct {
 	mu sync.Mutex
 	w  io.Writer
 }
 
-func (l *locked) Write(b []byte) (int, error) {
+func (l *lockedWriter) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(b)
@@ -177,7 +177,7 @@ func (l limits) Take(ctx context.Context, key string, r web.Rate) web.LimitResul
 	return web.LimitResult{Allowed: v.Allowed, Remaining: v.Remaining, Reset: v.Reset, RetryAfter: v.RetryAfter}
 }
 
-// tokens, users and signer count how often the parts behind them are asked.
+// tokens, users and signer count the calls of the parts behind them.
 type tokens struct {
 	*token.Server
 	w *world
@@ -208,7 +208,7 @@ func (s signer) Sign(ctx context.Context, alg, typ string, payload []byte, now t
 	return s.w.ring.Sign(ctx, alg, typ, payload, now)
 }
 
-// browser is the sessions of the pages, and what the gateway asked of them.
+// browser is the sessions of the pages.
 type browser struct{ w *world }
 
 func (b *browser) Session(r *http.Request) (*identity.Session, error) {
@@ -257,7 +257,7 @@ func (w *world) newClient(edit ...func(*client.Client)) *client.Client {
 	return c
 }
 
-// signIn gives the Cookie header of a new session.
+// signIn returns the Cookie header of a new session, and the session.
 func (w *world) signIn(u *identity.User, amr ...string) (string, *identity.Session) {
 	w.t.Helper()
 	s := identity.NewSession(u.ID, append(amr, "pwd"), w.clock(), time.Hour, "", "")
@@ -268,8 +268,8 @@ func (w *world) signIn(u *identity.User, amr ...string) (string, *identity.Sessi
 
 type claims map[string]any
 
-// token signs an access token of the user for the client; edits change its claims, and nil takes
-// one out.
+// token returns an access token of the user for the client. Edits change its claims; nil removes
+// one.
 func (w *world) token(edit ...claims) string {
 	w.t.Helper()
 	return w.signed("at+jwt", edit...)
@@ -296,7 +296,7 @@ func (w *world) signed(typ string, edit ...claims) string {
 	return token
 }
 
-// appToken is a token of the client for itself.
+// appToken returns an access token of the client for itself.
 func (w *world) appToken(edit ...claims) string {
 	return w.token(append([]claims{{"sub": string(w.client.ID), "sid": nil, "auth_time": nil, "acr": nil, "amr": nil, "roles": nil}}, edit...)...)
 }
@@ -305,8 +305,8 @@ func basic(id, pass string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(pass)))
 }
 
-// request makes a request as it comes off a wire: target is written on the request line as it is.
-// Headers are given as "Name: value".
+// request returns a request as a server reads it: target is on the request line as it is. Headers
+// have the form "Name: value".
 func request(t testing.TB, method, host, target string, headers ...string) *http.Request {
 	t.Helper()
 	raw := method + " " + target + " HTTP/1.1\r\nHost: " + host + "\r\n" + strings.Join(append(headers, ""), "\r\n") + "\r\n"
@@ -317,58 +317,58 @@ func request(t testing.TB, method, host, target string, headers ...string) *http
 	return r.WithContext(t.Context())
 }
 
-// do sends a request to the server, without a network.
+// do sends a request to the server without a network.
 func (w *world) do(r *http.Request) *httptest.ResponseRecorder {
 	rec := httptest.NewRecorder()
 	w.handler.ServeHTTP(rec, r)
 	return rec
 }
 
-// get is a GET at our own host.
+// get sends a GET to the server's own host.
 func (w *world) get(target string, headers ...string) *httptest.ResponseRecorder {
 	return w.do(request(w.t, http.MethodGet, "id.example", target, headers...))
 }
 
-// told is what the upstream got.
-type told struct {
+// receivedRequest is what the upstream received.
+type receivedRequest struct {
 	Method, Path, Query, Host, Body string
 	Header                          http.Header
 }
 
-func tell(w http.ResponseWriter, r *http.Request) {
+func echo(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(told{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Host, string(body), r.Header})
+	_ = json.NewEncoder(w).Encode(receivedRequest{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Host, string(body), r.Header})
 }
 
-func (w *world) told(rec *httptest.ResponseRecorder) told {
+func (w *world) received(rec *httptest.ResponseRecorder) receivedRequest {
 	w.t.Helper()
-	var out told
+	var out receivedRequest
 	if rec.Code != http.StatusOK || json.Unmarshal(rec.Body.Bytes(), &out) != nil {
 		w.t.Fatalf("status %d, body %s", rec.Code, rec.Body)
 	}
 	return out
 }
 
-// wire is the body of a refusal.
-type wire struct {
+// problem is the JSON body of a denial.
+type problem struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
 	RequestID   string `json:"request_id"`
 	RetryAfter  int64  `json:"retry_after"`
 }
 
-func refusal(t testing.TB, rec *httptest.ResponseRecorder) wire {
+func problemOf(t testing.TB, rec *httptest.ResponseRecorder) problem {
 	t.Helper()
-	var out wire
+	var out problem
 	if err := json.Unmarshal(rec.Body.Bytes(), &out); err != nil || out.RequestID == "" || out.RequestID != rec.Header().Get("X-Request-Id") {
 		t.Fatalf("status %d, body %q is no refusal: %v", rec.Code, rec.Body, err)
 	}
 	return out
 }
 
-// kept returns the newest denial as `explain` would show it.
-func (w *world) kept() *access.DenialRecord {
+// lastDenial returns the newest stored denial.
+func (w *world) lastDenial() *access.DenialRecord {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	cancel()

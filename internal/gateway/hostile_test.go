@@ -35,7 +35,7 @@ func TestPathTricks(t *testing.T) {
 	}
 }
 
-// A path that no route has, by any reading, is not the gateway's to judge.
+// A path that no route has, by any reading, is not claimed.
 func TestOtherPathsAreNotClaimed(t *testing.T) {
 	w := newWorld(t, shop())
 	for _, path := range []string{"/", "/login", "/shop", "/shop/v2/x", "/shopping/v1", "/oauth//token", "/a/../b", "/%2e%2e/etc", "/gateway/checks", "/session/login", "/.well-known/openid-configuration", "*"} {
@@ -73,7 +73,7 @@ func TestForgedHeadersNeverReachTheUpstream(t *testing.T) {
 		"X-Original-Method", "X-Rewrite-Url", "X-Request-Id", "Proxy-Authorization", "DPoP", "X_Client_Id", "True-Client-Ip",
 	}
 	for _, name := range forged {
-		got := w.told(w.get("/shop/v1", name+": forged"))
+		got := w.received(w.get("/shop/v1", name+": forged"))
 		for have, values := range got.Header {
 			if strings.Contains(strings.Join(values, ","), "forged") {
 				t.Errorf("%s arrived as %s: %v", name, have, values)
@@ -82,11 +82,11 @@ func TestForgedHeadersNeverReachTheUpstream(t *testing.T) {
 	}
 }
 
-// What Connection names is taken off as a header of one hop (RFC 9110 §7.6.1); what we put on is
-// not among it.
-func TestConnectionHeaderTakesNothingOfOursOff(t *testing.T) {
+// Headers that Connection names are removed as headers of one hop (RFC 9110 §7.6.1), but not those
+// that the gateway adds.
+func TestConnectionHeaderCannotRemoveOwnHeaders(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
-	got := w.told(w.get("/shop/v1", "Connection: X-Auth-Info, X-Forwarded-For, X-Request-Id, Cookie", "Cookie: a=b"))
+	got := w.received(w.get("/shop/v1", "Connection: X-Auth-Info, X-Forwarded-For, X-Request-Id, Cookie", "Cookie: a=b"))
 	for _, name := range []string{"X-Auth-Info", "X-Forwarded-For", "X-Request-Id"} {
 		if got.Header.Get(name) == "" {
 			t.Errorf("%s was taken off", name)
@@ -94,14 +94,14 @@ func TestConnectionHeaderTakesNothingOfOursOff(t *testing.T) {
 	}
 }
 
-func TestForwardingHeadersOfStrangersAreNotBelieved(t *testing.T) {
+func TestForwardingHeadersNeedTrustedProxy(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Networks = []string{"203.0.113.0/24"}; r.Unidentified, r.Rate = true, -1 }))
 	if rec := w.get("/shop/v1", "X-Forwarded-For: 203.0.113.9", "Forwarded: for=203.0.113.9", "X-Real-Ip: 203.0.113.9"); rec.Code != http.StatusForbidden {
 		t.Errorf("a stranger's word for its address: %d", rec.Code)
 	}
 	r := request(t, http.MethodGet, "id.example", "/shop/v1", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https")
 	r.RemoteAddr = "10.0.0.1:1"
-	if got := w.told(w.do(r)); got.Header.Get("X-Forwarded-For") != "203.0.113.9" || got.Header.Get("X-Forwarded-Proto") != "https" {
+	if got := w.received(w.do(r)); got.Header.Get("X-Forwarded-For") != "203.0.113.9" || got.Header.Get("X-Forwarded-Proto") != "https" {
 		t.Errorf("a trusted proxy's: %v", got.Header)
 	}
 }
@@ -113,14 +113,14 @@ func TestTraceContext(t *testing.T) {
 		good: true, "01" + good[2:] + "-more": true, good + "-more": false, "ff" + good[2:]: false, strings.ToUpper(good): false, good[:54]: false,
 		"00-" + strings.Repeat("0", 32) + "-00f067aa0ba902b7-01": false, "00-4bf92f3577b34da6a3ce929d0e0e4736-" + strings.Repeat("0", 16) + "-01": false, "forged": false,
 	} {
-		got := w.told(w.get("/shop/v1", "Traceparent: "+sent, "Tracestate: a=b")).Header
+		got := w.received(w.get("/shop/v1", "Traceparent: "+sent, "Tracestate: a=b")).Header
 		if (got.Get("Traceparent") == sent) != kept || (got.Get("Tracestate") != "") != kept || len(got.Get("Traceparent")) < 55 {
 			t.Errorf("%s became %s with state %q", sent, got.Get("Traceparent"), got.Get("Tracestate"))
 		}
 	}
 }
 
-// Over a real connection: what net/http refuses by itself never gets here.
+// This test uses a real connection, because net/http itself rejects some of the requests.
 func TestSmuggling(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	s := httptest.NewUnstartedServer(w.handler)
@@ -162,16 +162,12 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
-// To find out whose a bad path is must not cost more than to answer a good one.
+// Matching an invalid path must not cost more than matching a valid one.
 func TestBadPathsAreCheap(t *testing.T) {
 	w := newWorld(t, shop())
 	r := request(t, http.MethodGet, "id.example", "/x")
 	r.RequestURI = strings.Repeat("/a", 4000) + "/.."
-	start := time.Now()
-	for range 100 {
-		w.gw.Claims(r)
-	}
-	if took := time.Since(start) / 100; took > 5*time.Millisecond {
-		t.Errorf("%s for one", took)
+	if got := testing.AllocsPerRun(20, func() { w.gw.Claims(r) }); got > 100 {
+		t.Errorf("%v allocations for one", got)
 	}
 }

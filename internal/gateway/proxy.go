@@ -41,7 +41,7 @@ func (g *Gateway) forward(w http.ResponseWriter, req *Request, d Decision) {
 		BodyLimit: d.Route.source.BodyLimit,
 		Header:    f.rewriteRequest,
 		Answer:    f.rewriteResponse,
-		Recheck:     f.recheck,
+		Recheck:   f.recheck,
 	}
 	if d.Route.source.KeepHost {
 		out.Host = req.Authority

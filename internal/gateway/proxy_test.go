@@ -12,9 +12,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
-func TestProxiedRequestIsTheCallersWithoutTheCredential(t *testing.T) {
+func TestProxiedRequestHasNoCredential(t *testing.T) {
 	w := newWorld(t, shop())
-	got := w.told(w.get("/shop/v1/a%20b/c?x=%2F..&y=1", "Authorization: Bearer "+w.token(), "Accept: text/plain", "Cookie: theme=dark; __Host-gatehouse=x; lang=en"))
+	got := w.received(w.get("/shop/v1/a%20b/c?x=%2F..&y=1", "Authorization: Bearer "+w.token(), "Accept: text/plain", "Cookie: theme=dark; __Host-gatehouse=x; lang=en"))
 	if got.Path != "/a%20b/c" || got.Query != "x=%2F..&y=1" || got.Method != http.MethodGet {
 		t.Errorf("the upstream was asked %s %s?%s", got.Method, got.Path, got.Query)
 	}
@@ -31,7 +31,7 @@ func TestProxiedRequestIsTheCallersWithoutTheCredential(t *testing.T) {
 	}
 }
 
-func TestPrefixIsCutAsItWasSent(t *testing.T) {
+func TestPrefixIsRemovedWithoutUnescaping(t *testing.T) {
 	for _, row := range []struct {
 		keep       bool
 		sent, want string
@@ -44,26 +44,26 @@ func TestPrefixIsCutAsItWasSent(t *testing.T) {
 		{false, "/shop/v1/a;b=c", "/a;b=c"},
 	} {
 		w := newWorld(t, shop(func(r *access.Route) { r.KeepPath = row.keep; r.Unidentified = true }))
-		if got := w.told(w.get(row.sent)); got.Path != row.want {
+		if got := w.received(w.get(row.sent)); got.Path != row.want {
 			t.Errorf("%s (keep %v): the upstream was asked for %s, want %s", row.sent, row.keep, got.Path, row.want)
 		}
 	}
 }
 
-func TestHostIsTheUpstreamsUnlessKept(t *testing.T) {
+func TestHostHeaderOfUpstream(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified = true }))
-	if got := w.told(w.get("/shop/v1")); got.Host != strings.TrimPrefix(w.upstream.URL, "http://") {
+	if got := w.received(w.get("/shop/v1")); got.Host != strings.TrimPrefix(w.upstream.URL, "http://") {
 		t.Errorf("host %q", got.Host)
 	}
 	w = newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.KeepHost = true, true }))
-	if got := w.told(w.get("/shop/v1")); got.Host != "id.example" {
+	if got := w.received(w.get("/shop/v1")); got.Host != "id.example" {
 		t.Errorf("host %q", got.Host)
 	}
 }
 
-func TestAuthInfoTellsWhoCalls(t *testing.T) {
+func TestAuthInfoIdentifiesCaller(t *testing.T) {
 	w := newWorld(t, shop())
-	info := w.info(w.told(w.get("/shop/v1", "Authorization: Bearer "+w.token())).Header.Get("X-Auth-Info"))
+	info := w.info(w.received(w.get("/shop/v1", "Authorization: Bearer "+w.token())).Header.Get("X-Auth-Info"))
 	now := float64(w.now.Unix())
 	if info["iss"] != issuer || info["aud"] != w.upstream.URL || info["iat"] != now || info["exp"] != now+30 || info["route"] != w.routes[0].ID {
 		t.Errorf("%v", info)
@@ -92,7 +92,7 @@ func TestAuthInfoIsForTheUpstreamsOfTheRoute(t *testing.T) {
 		rec := w.get("/shop/v1")
 		w.wait(time.Second)
 		if rec.Code == http.StatusOK {
-			aud, _ := w.info(w.told(rec).Header.Get("X-Auth-Info"))["aud"].([]any)
+			aud, _ := w.info(w.received(rec).Header.Get("X-Auth-Info"))["aud"].([]any)
 			if !slices.Equal(aud, []any{w.upstream.URL, "http://127.0.0.1:1", "http://127.0.0.1"}) {
 				t.Errorf("aud %v", aud)
 			}
@@ -102,19 +102,19 @@ func TestAuthInfoIsForTheUpstreamsOfTheRoute(t *testing.T) {
 	t.Fatal("no upstream answered")
 }
 
-// Nobody is nobody in X-Auth-Info, too.
-func TestAuthInfoOfNobody(t *testing.T) {
+// X-Auth-Info names no caller for anonymous requests.
+func TestAuthInfoOfAnonymousCallers(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified = true }))
-	info := w.info(w.told(w.get("/shop/v1")).Header.Get("X-Auth-Info"))
+	info := w.info(w.received(w.get("/shop/v1")).Header.Get("X-Auth-Info"))
 	if info["user"] != nil || info["client"] != nil || info["by"] != nil || info["sub"] != nil {
 		t.Errorf("%v", info)
 	}
 }
 
-func TestAuthInfoIsKeptAndNeverStale(t *testing.T) {
+func TestAuthInfoIsCachedAndNeverStale(t *testing.T) {
 	w := newWorld(t, shop())
 	auth := "Authorization: Bearer " + w.token(claims{"exp": w.now.Add(50 * time.Second).Unix()})
-	get := func() string { return w.told(w.get("/shop/v1", auth)).Header.Get("X-Auth-Info") }
+	get := func() string { return w.received(w.get("/shop/v1", auth)).Header.Get("X-Auth-Info") }
 	one := get()
 	w.wait(19 * time.Second)
 	if get() != one || w.signs != 1 {
@@ -131,7 +131,7 @@ func TestAuthInfoIsKeptAndNeverStale(t *testing.T) {
 	}
 }
 
-func TestUpstreamsAnswerSpeaksForItselfOnly(t *testing.T) {
+func TestUpstreamResponseIsFiltered(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified = true; r.CORS = []string{"https://app.example"} }))
 	w.upstream.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		h := rw.Header()
@@ -157,13 +157,13 @@ func TestUpstreamsAnswerSpeaksForItselfOnly(t *testing.T) {
 	}
 }
 
-func TestUpstreamThatIsGone(t *testing.T) {
+func TestUpstreamUnreachable(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Upstreams = true, []string{"http://127.0.0.1:1"} }))
 	rec := w.get("/shop/v1")
-	if rec.Code != http.StatusBadGateway || refusal(t, rec).Error != "upstream_failed" || strings.Contains(rec.Body.String(), "127.0.0.1") {
+	if rec.Code != http.StatusBadGateway || problemOf(t, rec).Error != "upstream_failed" || strings.Contains(rec.Body.String(), "127.0.0.1") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
-	if k := w.kept(); k.Denial.Rule != "upstream" || k.Status != http.StatusBadGateway {
+	if k := w.lastDenial(); k.Denial.Rule != "upstream" || k.Status != http.StatusBadGateway {
 		t.Errorf("%+v", k)
 	}
 }
@@ -178,11 +178,11 @@ func TestBodyLimit(t *testing.T) {
 		}
 		return r
 	}
-	if got := w.told(w.do(post("1234"))); got.Body != "1234" {
+	if got := w.received(w.do(post("1234"))); got.Body != "1234" {
 		t.Errorf("the body arrived as %q", got.Body)
 	}
 	rec := w.do(post("12345"))
-	if rec.Code != http.StatusRequestEntityTooLarge || refusal(t, rec).Error != "request_too_large" {
+	if rec.Code != http.StatusRequestEntityTooLarge || problemOf(t, rec).Error != "request_too_large" {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 	r := post("12345")
@@ -200,7 +200,7 @@ func (readCloser) Close() error { return nil }
 func TestClientAndTokenInOneHeader(t *testing.T) {
 	w := newWorld(t, shop())
 	id := string(w.client.ID)
-	got := w.told(w.get("/shop/v1", "Authorization: "+basic(id, testSecret)+", Bearer "+w.token(), "X-Client-Id: "+id))
+	got := w.received(w.get("/shop/v1", "Authorization: "+basic(id, testSecret)+", Bearer "+w.token(), "X-Client-Id: "+id))
 	if info := w.info(got.Header.Get("X-Auth-Info")); info["user"] == nil || info["client"].(map[string]any)["id"] != id {
 		t.Errorf("%v", info)
 	}
@@ -219,8 +219,8 @@ func TestClientRestrictions(t *testing.T) {
 			w := newWorld(t, shop())
 			w.client = w.newClient(edit)
 			rec := w.get("/shop/v1", "Authorization: Bearer "+w.appToken())
-			if rec.Code != http.StatusForbidden || w.kept().Denial.Rule != name {
-				t.Errorf("%d, rule %s", rec.Code, w.kept().Denial.Rule)
+			if rec.Code != http.StatusForbidden || w.lastDenial().Denial.Rule != name {
+				t.Errorf("%d, rule %s", rec.Code, w.lastDenial().Denial.Rule)
 			}
 		})
 	}

@@ -71,7 +71,7 @@ func (ar appResolver) callerOf(ctx context.Context, req *Request, who *access.Ca
 // current returns the caller of an app's session as it is now, with the account as it was read
 // before. It does not count as use of the session. The error is a Denial if the session has ended.
 func (ar appResolver) current(ctx context.Context, req *Request, c *Caller) (*Caller, error) {
-	who, err := ar.g.Apps.Still(ctx, req.http)
+	who, err := ar.g.Apps.CurrentCaller(ctx, req.http)
 	switch {
 	case err != nil: // the cached session is no longer usable, and storage does not answer
 		return nil, unjudged(err)

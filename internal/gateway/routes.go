@@ -36,8 +36,9 @@ type table struct {
 	compile access.Options
 }
 
-// Reload replaces the routes in force by the current ones. A route that cannot be used is logged and left out. The
-// upstreams of a route that has not changed them are kept, with what is known of their health.
+// Reload replaces the routes in force by the current ones. A route that cannot be used is logged
+// and left out. The upstreams of a route that has not changed them are kept, with what is known
+// of their health.
 func (g *Gateway) Reload() {
 	g.loading.Lock()
 	defer g.loading.Unlock()

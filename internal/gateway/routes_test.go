@@ -143,7 +143,7 @@ func TestDenialsAreStoredInBatchesAndBounded(t *testing.T) {
 	for range 200 {
 		w.get("/shop/v1?secret=value", "Authorization: Bearer very-secret-token")
 	}
-	w.kept()
+	w.lastDenial()
 	if n := len(w.denials); n != 50 {
 		t.Errorf("%d of 200 denials within one second were stored", n)
 	}
@@ -155,7 +155,7 @@ func TestDenialsAreStoredInBatchesAndBounded(t *testing.T) {
 	}
 	w.wait(time.Second)
 	rec := w.get("/shop/v1")
-	k := w.kept()
+	k := w.lastDenial()
 	if k.RequestID != rec.Header().Get("X-Request-Id") || k.Path != "/shop/v1" || k.Host != "id.example" || k.Method != "GET" || k.Status != 401 ||
 		k.Route != w.routes[0].ID || k.RouteName != "shop/v1" || k.Denial.Rule != "credential" || k.Denial.Remedy == "" || k.IP != "192.0.2.7" {
 		t.Errorf("%+v", k)

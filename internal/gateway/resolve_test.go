@@ -15,7 +15,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
-func TestWaysToSayWhoCalls(t *testing.T) {
+func TestCredentialKinds(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.ClientID = true }))
 	cookie, sess := w.signIn(w.user)
 	id := string(w.client.ID)
@@ -37,7 +37,7 @@ func TestWaysToSayWhoCalls(t *testing.T) {
 		"secret beside a token":    {[]string{"Authorization: Bearer " + w.token() + " , " + basic(id, testSecret)}, "token", true, true, true},
 		"secret beside a dead one": {[]string{"Authorization: " + basic(id, testSecret), "Cookie: __Host-gatehouse=gth_ss_dead"}, "secret", false, true, true},
 	} {
-		info := w.info(w.told(w.get("/shop/v1", row.headers...)).Header.Get("X-Auth-Info"))
+		info := w.info(w.received(w.get("/shop/v1", row.headers...)).Header.Get("X-Auth-Info"))
 		client, _ := info["client"].(map[string]any)
 		if info["by"] != row.by || (info["user"] != nil) != row.user || (client != nil) != row.client || (client["authenticated"] == true) != row.proven {
 			t.Errorf("%s: %v", name, info)
@@ -48,7 +48,7 @@ func TestWaysToSayWhoCalls(t *testing.T) {
 	}
 }
 
-func TestCredentialsThatAreRefused(t *testing.T) {
+func TestInvalidCredentials(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 })) // even where nobody need say who they are
 	id, token := string(w.client.ID), w.token()
 	other := w.newClient()
@@ -104,7 +104,7 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 		"unbound as DPoP":       {401, "invalid_token", []string{"Authorization: DPoP " + token}},
 	} {
 		rec := w.get("/shop/v1", row.headers...)
-		if rec.Code != row.status || refusal(t, rec).Error != row.code {
+		if rec.Code != row.status || problemOf(t, rec).Error != row.code {
 			t.Errorf("%s: %d %s", name, rec.Code, rec.Body)
 		}
 		if rec.Code == http.StatusUnauthorized && rec.Header().Get("WWW-Authenticate") == "" {
@@ -118,7 +118,7 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestTokenInTheAddressIsRefused(t *testing.T) {
+func TestTokenInQueryIsRejected(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	for _, q := range []string{"access_token=x", "a=b&access%5Ftoken=x", "access_token"} {
 		if rec := w.get("/shop/v1?" + q); rec.Code != http.StatusBadRequest {
@@ -130,15 +130,15 @@ func TestTokenInTheAddressIsRefused(t *testing.T) {
 	}
 }
 
-func TestClientIDAloneIsForRoutesThatSaySo(t *testing.T) {
+func TestClientIDAloneNeedsRoutePermission(t *testing.T) {
 	w := newWorld(t, shop())
 	rec := w.get("/shop/v1", "X-Client-Id: "+string(w.client.ID))
-	if rec.Code != http.StatusUnauthorized || w.kept().Caller.Client != string(w.client.ID) {
-		t.Errorf("%d %+v", rec.Code, w.kept())
+	if rec.Code != http.StatusUnauthorized || w.lastDenial().Caller.Client != string(w.client.ID) {
+		t.Errorf("%d %+v", rec.Code, w.lastDenial())
 	}
 }
 
-// A name that anybody can give opens nothing beside a session, where a route is for some clients.
+// An unproven client id beside a session does not open a route that is for some clients.
 func TestClaimedClientBesideASession(t *testing.T) {
 	w := newWorld(t, nil)
 	w.routes = shop(func(r *access.Route) {
@@ -155,7 +155,7 @@ func TestClaimedClientBesideASession(t *testing.T) {
 	}
 }
 
-func TestRevocationIsInForceAtOnce(t *testing.T) {
+func TestRevocationTakesEffectAtOnce(t *testing.T) {
 	for name, end := range map[string]func(w *world, sid string) error{
 		"session": func(w *world, sid string) error {
 			return w.db.Revoke(w.t.Context(), oauth.Revocation{Kind: oauth.RevokeSession, ID: sid, NotBefore: w.clock()})
@@ -182,7 +182,7 @@ func TestRevocationIsInForceAtOnce(t *testing.T) {
 	}
 }
 
-func TestEndedBrowserSessionIsOutAtOnce(t *testing.T) {
+func TestEndedBrowserSessionIsRejectedAtOnce(t *testing.T) {
 	w := newWorld(t, shop())
 	cookie, sess := w.signIn(w.user)
 	get := func() int { return w.get("/shop/v1", "Cookie: "+cookie).Code }
@@ -195,8 +195,8 @@ func TestEndedBrowserSessionIsOutAtOnce(t *testing.T) {
 	}
 }
 
-// Without revocation of its tokens a session's end is noticed within a second.
-func TestSilentlyEndedSessionIsOutWithinASecond(t *testing.T) {
+// A session that ends without a revocation is rejected within a second.
+func TestSessionEndedWithoutRevocationIsRejectedWithinASecond(t *testing.T) {
 	w := newWorld(t, shop())
 	cookie, sess := w.signIn(w.user)
 	get := func() int { return w.get("/shop/v1", "Cookie: "+cookie).Code }
@@ -208,7 +208,7 @@ func TestSilentlyEndedSessionIsOutWithinASecond(t *testing.T) {
 	}
 }
 
-func TestRolesThatAreTakenAwayAreGoneWithinASecond(t *testing.T) {
+func TestRemovedRolesTakeEffectWithinASecond(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.Roles = []string{"editor"} }))
 	cookie, _ := w.signIn(w.user)
 	for _, header := range []string{"Authorization: Bearer " + w.token(), "Cookie: " + cookie} {
@@ -225,7 +225,7 @@ func TestRolesThatAreTakenAwayAreGoneWithinASecond(t *testing.T) {
 	}
 }
 
-func TestWarmRequestAsksNobody(t *testing.T) {
+func TestCachedRequestReadsNoStorage(t *testing.T) {
 	w := newWorld(t, shop())
 	auth := "Authorization: Bearer " + w.token()
 	for range 5 {
@@ -236,9 +236,9 @@ func TestWarmRequestAsksNobody(t *testing.T) {
 	}
 }
 
-// A change of the client's registration holds at the next request, and a changed secret no longer
-// opens.
-func TestClientsChangesHoldAtOnce(t *testing.T) {
+// A change of the client's registration takes effect with the next request, and a replaced secret is
+// rejected.
+func TestClientChangesTakeEffectAtOnce(t *testing.T) {
 	w := newWorld(t, shop())
 	auth := "Authorization: Bearer " + w.appToken()
 	secret := "Authorization: " + basic(string(w.client.ID), testSecret)
@@ -257,13 +257,13 @@ func TestClientsChangesHoldAtOnce(t *testing.T) {
 	}
 }
 
-func TestStorageThatDoesNotAnswer(t *testing.T) {
+func TestStorageUnavailable(t *testing.T) {
 	w := newWorld(t, shop())
 	cookie, _ := w.signIn(w.user)
 	broken := &brokenBrowser{w.browser}
 	w2 := newWorld(t, shop(), func(o *gateway.Options) { o.Browser = broken })
 	rec := w2.get("/shop/v1", "Cookie: "+cookie)
-	if rec.Code != http.StatusServiceUnavailable || refusal(t, rec).Error != "temporarily_unavailable" || rec.Header().Get("Retry-After") == "" {
+	if rec.Code != http.StatusServiceUnavailable || problemOf(t, rec).Error != "temporarily_unavailable" || rec.Header().Get("Retry-After") == "" {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 }
@@ -307,12 +307,12 @@ func TestCrossSiteRequestsByCookie(t *testing.T) {
 	}
 }
 
-func TestSecondFactorIsAskedFor(t *testing.T) {
+func TestStepUpChallenge(t *testing.T) {
 	w := newWorld(t, shop(func(r *access.Route) { r.ACR, r.MaxAge = "aal2", access.Duration(time.Minute) }))
 	auth := func(edit claims) string { return "Authorization: Bearer " + w.token(edit) }
 	rec := w.get("/shop/v1", auth(nil))
 	challenge := rec.Header().Get("WWW-Authenticate")
-	if rec.Code != http.StatusUnauthorized || refusal(t, rec).Error != "insufficient_user_authentication" || !strings.Contains(challenge, `acr_values="aal2"`) {
+	if rec.Code != http.StatusUnauthorized || problemOf(t, rec).Error != "insufficient_user_authentication" || !strings.Contains(challenge, `acr_values="aal2"`) {
 		t.Errorf("RFC 9470 §3: %d %s", rec.Code, challenge)
 	}
 	rec = w.get("/shop/v1", auth(claims{"acr": "aal2", "auth_time": w.now.Add(-time.Hour).Unix()}))
