@@ -13,15 +13,14 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// hot is a server with one confidential client and one user's tokens, for the requests that come
+// testServer is a server with one confidential client and one user's tokens, for the requests that come
 // by the thousand.
-type hot struct {
+type testServer struct {
 	handler http.Handler
 	now     time.Time
 	secret  string
@@ -29,10 +28,10 @@ type hot struct {
 	refresh string
 }
 
-func newHot(t testing.TB) *hot {
+func newTestServer(t testing.TB) *testServer {
 	t.Helper()
 	ctx := t.Context()
-	h := &hot{now: time.Now()}
+	h := &testServer{now: time.Now()}
 	e := &env{
 		stdout:  io.Discard,
 		stderr:  io.Discard,
@@ -58,7 +57,7 @@ func newHot(t testing.TB) *hot {
 }
 
 // seed stores the client, the user and a code, and redeems the code.
-func (h *hot) seed(t testing.TB, ctx context.Context, p *parts) {
+func (h *testServer) seed(t testing.TB, ctx context.Context, p *parts) {
 	t.Helper()
 	h.secret = secret.NewToken(secret.PrefixClientSecret)
 	cl := &client.Client{
@@ -122,7 +121,7 @@ func member(body, name string) string {
 	return v
 }
 
-func (h *hot) request(method, path string, form url.Values, bearer string) *http.Request {
+func (h *testServer) request(method, path string, form url.Values, bearer string) *http.Request {
 	r := httptest.NewRequest(method, path, strings.NewReader(form.Encode()))
 	r.RemoteAddr = "127.0.0.1:50000"
 	if form != nil {
@@ -135,7 +134,7 @@ func (h *hot) request(method, path string, form url.Values, bearer string) *http
 	return r
 }
 
-func (h *hot) do(t testing.TB, r *http.Request) string {
+func (h *testServer) do(t testing.TB, r *http.Request) string {
 	t.Helper()
 	w := httptest.NewRecorder()
 	h.handler.ServeHTTP(w, r)
@@ -145,14 +144,14 @@ func (h *hot) do(t testing.TB, r *http.Request) string {
 	return w.Body.String()
 }
 
-func (h *hot) post(t testing.TB, path string, form url.Values) string {
+func (h *testServer) post(t testing.TB, path string, form url.Values) string {
 	t.Helper()
 	return h.do(t, h.request("POST", path, form, ""))
 }
 
 // work lists the hot requests with their budgets: allocations, those of the test's own request
 // and recorder included.
-func (h *hot) work(t testing.TB) []struct {
+func (h *testServer) work(t testing.TB) []struct {
 	name   string
 	budget float64
 	run    func()
@@ -182,7 +181,7 @@ func TestAllocationBudgets(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates, too")
 	}
-	h := newHot(t)
+	h := newTestServer(t)
 	for _, w := range h.work(t) {
 		if got := testing.AllocsPerRun(200, w.run); got > w.budget {
 			t.Errorf("%s: %.0f allocations, budget %.0f", w.name, got, w.budget)
@@ -193,7 +192,7 @@ func TestAllocationBudgets(t *testing.T) {
 }
 
 func BenchmarkHot(b *testing.B) {
-	h := newHot(b)
+	h := newTestServer(b)
 	for _, w := range h.work(b) {
 		b.Run(fmt.Sprint(w.name), func(b *testing.B) {
 			b.ReportAllocs()

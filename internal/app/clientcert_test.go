@@ -24,7 +24,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 

@@ -23,10 +23,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -37,28 +36,28 @@ import (
 // jump is how far the clock of these tests is set wrong, or right again.
 const jump = time.Hour
 
-// dial is a clock that a test sets.
-type dial struct{ ms atomic.Int64 }
+// testClock is a clock that a test sets.
+type testClock struct{ ms atomic.Int64 }
 
-func (d *dial) now() time.Time              { return time.UnixMilli(d.ms.Load()) }
-func (d *dial) move(by time.Duration)       { d.ms.Add(by.Milliseconds()) }
-func (d *dial) unix(by time.Duration) int64 { return d.now().Add(by).Unix() }
+func (d *testClock) now() time.Time              { return time.UnixMilli(d.ms.Load()) }
+func (d *testClock) move(by time.Duration)       { d.ms.Add(by.Milliseconds()) }
+func (d *testClock) unix(by time.Duration) int64 { return d.now().Add(by).Unix() }
 
-// jumper is a server on a file, with a clock that jumps.
-type jumper struct {
-	*hot
+// clockServer is a server on a file, with a clock that jumps.
+type clockServer struct {
+	*testServer
 	t     *testing.T
-	clock *dial
+	clock *testClock
 	e     *env
 	p     *parts
 	agent *jose.JSONWebKey // signs the assertions of a client
 }
 
-const jumperPassword = "a Lantern for 7 gates"
+const clockPassword = "a Lantern for 7 gates"
 
-func newJumper(t *testing.T) *jumper {
+func newClockServer(t *testing.T) *clockServer {
 	t.Helper()
-	j := &jumper{t: t, clock: new(dial)}
+	j := &clockServer{t: t, clock: new(testClock)}
 	j.clock.ms.Store(time.Now().UnixMilli())
 	j.e = &env{
 		stdout: io.Discard,
@@ -69,7 +68,7 @@ func newJumper(t *testing.T) *jumper {
 			"RATE_LIMIT_TOKEN_MAX=0", "RATE_LIMIT_LOGIN_MAX=0", "RATE_LIMIT_DEVICE_MAX=2", "RATE_LIMIT_DEVICE_WINDOW=60",
 		},
 	}
-	j.p, j.hot = j.open()
+	j.p, j.testServer = j.open()
 	j.now = j.clock.now()
 	j.seed(t, t.Context(), j.p)
 	j.register()
@@ -77,7 +76,7 @@ func newJumper(t *testing.T) *jumper {
 }
 
 // open starts a server on the database; there may be several.
-func (j *jumper) open() (*parts, *hot) {
+func (j *clockServer) open() (*parts, *testServer) {
 	j.t.Helper()
 	cfg, err := loadConfig(j.e, nil, "")
 	must(j.t, err)
@@ -86,7 +85,7 @@ func (j *jumper) open() (*parts, *hot) {
 	j.t.Cleanup(func() { _ = p.Close() })
 	s, err := newServer(j.t.Context(), j.e, p, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	must(j.t, err)
-	return p, &hot{handler: s.handler}
+	return p, &testServer{handler: s.handler}
 }
 
 func must(t testing.TB, err error) {
@@ -97,7 +96,7 @@ func must(t testing.TB, err error) {
 }
 
 // register adds a client that proves itself with a key, and people with passwords.
-func (j *jumper) register() {
+func (j *clockServer) register() {
 	j.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(j.t, err)
@@ -121,7 +120,7 @@ func (j *jumper) register() {
 		CreatedAt:  now,
 		UpdatedAt:  now,
 	}))
-	hash, err := j.p.passwords.Hash(j.t.Context(), jumperPassword)
+	hash, err := j.p.passwords.Hash(j.t.Context(), clockPassword)
 	must(j.t, err)
 	for _, name := range []string{"bob", "eve"} {
 		must(j.t, j.p.db.CreateUser(j.t.Context(), &identity.User{
@@ -136,7 +135,7 @@ func (j *jumper) register() {
 }
 
 // ask sends a form as the confidential client and gives status and body.
-func (j *jumper) ask(path string, pairs ...string) (int, string) {
+func (j *clockServer) ask(path string, pairs ...string) (int, string) {
 	form := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
 		form.Set(pairs[i], pairs[i+1])
@@ -150,7 +149,7 @@ func (j *jumper) ask(path string, pairs ...string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-func (j *jumper) own() string {
+func (j *clockServer) own() string {
 	j.t.Helper()
 	status, body := j.ask("/oauth/token", "grant_type", "client_credentials")
 	if status != 200 {
@@ -160,7 +159,7 @@ func (j *jumper) own() string {
 }
 
 // expect asks the token endpoint and compares the error; "" is success.
-func (j *jumper) expect(what, code string, pairs ...string) string {
+func (j *clockServer) expect(what, code string, pairs ...string) string {
 	j.t.Helper()
 	status, body := j.ask("/oauth/token", pairs...)
 	if member(body, "error") != code || (code == "") != (status == 200) {
@@ -169,7 +168,7 @@ func (j *jumper) expect(what, code string, pairs ...string) string {
 	return body
 }
 
-func (j *jumper) active(what, token string, want bool) {
+func (j *clockServer) active(what, token string, want bool) {
 	j.t.Helper()
 	if status, body := j.ask("/oauth/introspect", "token", token); status != 200 || strings.HasPrefix(body, `{"active":true`) != want {
 		j.t.Errorf("%s: %d %.60s, want active %v", what, status, body, want)
@@ -177,7 +176,7 @@ func (j *jumper) active(what, token string, want bool) {
 }
 
 // code puts an authorization code for the user of the seed.
-func (j *jumper) code() string {
+func (j *clockServer) code() string {
 	j.t.Helper()
 	u, err := j.p.db.UserByLogin(j.t.Context(), identity.LoginKey("ada@example.com"))
 	must(j.t, err)
@@ -201,13 +200,13 @@ func (j *jumper) code() string {
 	return code
 }
 
-func (j *jumper) redeem(what, want, code string) string {
+func (j *clockServer) redeem(what, want, code string) string {
 	j.t.Helper()
 	return j.expect(what, want, "grant_type", "authorization_code", "code", code, "redirect_uri", "https://a.example/cb")
 }
 
 // page sends a browser with a session cookie to a page.
-func (j *jumper) page(method, path, cookie string, form url.Values) *http.Response {
+func (j *clockServer) page(method, path, cookie string, form url.Values) *http.Response {
 	r := httptest.NewRequest(method, path, strings.NewReader(form.Encode()))
 	r.RemoteAddr = "127.0.0.1:50000"
 	if form != nil {
@@ -222,7 +221,7 @@ func (j *jumper) page(method, path, cookie string, form url.Values) *http.Respon
 }
 
 // signIn gives the status of a sign-in and the session cookie, if there is one.
-func (j *jumper) signIn(name, password string) (status int, cookie string) {
+func (j *clockServer) signIn(name, password string) (status int, cookie string) {
 	r := j.page("POST", "/login", "", url.Values{"username": {name}, "password": {password}})
 	for _, c := range r.Cookies() {
 		if c.Name == "gatehouse" {
@@ -232,7 +231,7 @@ func (j *jumper) signIn(name, password string) (status int, cookie string) {
 	return r.StatusCode, cookie
 }
 
-func (j *jumper) device() (status int, wait time.Duration) {
+func (j *clockServer) device() (status int, wait time.Duration) {
 	r := j.request("POST", "/oauth/device/code", url.Values{}, "")
 	w := httptest.NewRecorder()
 	j.handler.ServeHTTP(w, r)
@@ -241,7 +240,7 @@ func (j *jumper) device() (status int, wait time.Duration) {
 }
 
 // assertion is a proof of the client with a key, good for a minute from now.
-func (j *jumper) assertion() string {
+func (j *clockServer) assertion() string {
 	j.t.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: j.agent}, nil)
 	must(j.t, err)
@@ -253,7 +252,7 @@ func (j *jumper) assertion() string {
 	return out
 }
 
-func (j *jumper) prove(what, want, assertion string) {
+func (j *clockServer) prove(what, want, assertion string) {
 	j.t.Helper()
 	j.expect(what, want, "grant_type", "client_credentials", "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
 		"client_assertion", assertion)
@@ -263,9 +262,9 @@ func (j *jumper) prove(what, want, assertion string) {
 // nothing is shut out for longer, and what ends now has ended, though it comes from the future.
 func TestClockGoesBack(t *testing.T) {
 	t.Parallel()
-	j := newJumper(t)
+	j := newClockServer(t)
 	own, code := j.own(), j.code()
-	_, session := j.signIn("bob", jumperPassword)
+	_, session := j.signIn("bob", clockPassword)
 	for range 5 {
 		j.signIn("eve", "wrong Lantern 8")
 	}
@@ -294,7 +293,7 @@ func TestClockGoesBack(t *testing.T) {
 	if r := j.page("GET", "/account", session, nil); r.StatusCode != 200 {
 		t.Errorf("the account's page: %d", r.StatusCode)
 	}
-	if status, _ := j.signIn("eve", jumperPassword); status != 429 {
+	if status, _ := j.signIn("eve", clockPassword); status != 429 {
 		t.Errorf("a locked account: %d", status)
 	}
 
@@ -306,7 +305,7 @@ func TestClockGoesBack(t *testing.T) {
 	j.active("a disabled user's token from the future", future, false)
 
 	j.clock.move(jump + 31*time.Minute) // half an hour after the lock by the wrong clock
-	if status, cookie := j.signIn("eve", jumperPassword); cookie == "" {
+	if status, cookie := j.signIn("eve", clockPassword); cookie == "" {
 		t.Errorf("an account whose lock is over: %d", status)
 	}
 	if r := j.page("GET", "/account", session, nil); r.StatusCode != 303 {
@@ -321,7 +320,7 @@ func TestClockGoesBack(t *testing.T) {
 // revoked before stays so.
 func TestClockGoesForwardAndBack(t *testing.T) {
 	t.Parallel()
-	j := newJumper(t)
+	j := newClockServer(t)
 	own, revoked, spent, proof := j.own(), j.own(), j.code(), j.assertion()
 	if status, body := j.ask("/oauth/revoke", "token", revoked); status != 200 {
 		t.Fatalf("revocation: %d %s", status, body)
@@ -334,7 +333,7 @@ func TestClockGoesForwardAndBack(t *testing.T) {
 		t.Fatalf("no gid in %s", ended)
 	}
 	must(t, j.p.db.EndGrant(t.Context(), grant, j.clock.now()))
-	_, session := j.signIn("bob", jumperPassword)
+	_, session := j.signIn("bob", clockPassword)
 
 	j.clock.move(jump)
 	_, err := j.p.db.Sweep(t.Context(), j.clock.now())
@@ -347,7 +346,7 @@ func TestClockGoesForwardAndBack(t *testing.T) {
 
 	j.clock.move(-jump)
 	_, again := j.open()
-	for what, h := range map[string]*hot{"the server": j.hot, "another server": {
+	for what, h := range map[string]*testServer{"the server": j.testServer, "another server": {
 		handler: again.handler,
 		secret:  j.secret,
 	}} {
@@ -375,7 +374,7 @@ func grantOf(token string) (oauth.GrantID, bool) {
 // An authenticator's codes follow the clock. One that was used does not come back with it.
 func TestClockAndOneTimeCodes(t *testing.T) {
 	t.Parallel()
-	j := newJumper(t)
+	j := newClockServer(t)
 	ctx := t.Context()
 	at := func() login.Visit { return login.Visit{IP: "127.0.0.1", Now: j.clock.now()} }
 	bob, err := j.p.db.UserByLogin(ctx, identity.LoginKey("bob"))
@@ -387,7 +386,7 @@ func TestClockAndOneTimeCodes(t *testing.T) {
 	backup, err := j.p.login.ConfirmEnrollment(ctx, at(), bob, "totp", url.Values{"code": {oneTime(seed, j.clock.now())}})
 	must(t, err)
 	enter := func(code string) error {
-		st, err := j.p.login.Password(ctx, at(), login.Attempt{Username: "bob", Password: jumperPassword})
+		st, err := j.p.login.Password(ctx, at(), login.Attempt{Username: "bob", Password: clockPassword})
 		must(t, err)
 		_, err = j.p.login.Continue(ctx, at(), st.Pending, login.StepFactor, url.Values{"code": {code}})
 		return err
@@ -421,7 +420,7 @@ func oneTime(seed []byte, now time.Time) string {
 // gets there.
 func TestClockAndLeases(t *testing.T) {
 	t.Parallel()
-	j := newJumper(t)
+	j := newClockServer(t)
 	take := func(holder string) bool {
 		t.Helper()
 		ok, err := j.p.db.AcquireLease(context.WithoutCancel(t.Context()), "sweep", holder, time.Minute, j.clock.now())

@@ -16,18 +16,18 @@ import (
 	"time"
 )
 
-// door is a server with its gateway, in front of a service that tells what it was asked.
-type door struct {
-	*hot
+// gatewayServer is a server with its gateway, in front of a service that tells what it was asked.
+type gatewayServer struct {
+	*testServer
 	t       *testing.T
 	environ []string
 	service *httptest.Server
 	log     *bytes.Buffer
 }
 
-func newDoor(t *testing.T, settings ...string) *door {
+func newGatewayServer(t *testing.T, settings ...string) *gatewayServer {
 	t.Helper()
-	d := &door{t: t, log: &bytes.Buffer{}}
+	d := &gatewayServer{t: t, log: &bytes.Buffer{}}
 	d.service = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s signed=%v", r.RequestURI, r.Header.Get("X-Auth-Info") != "")
 	}))
@@ -55,13 +55,13 @@ func newDoor(t *testing.T, settings ...string) *door {
 	ended := make(chan struct{})
 	go func() { defer close(ended); s.work(ctx) }()
 	t.Cleanup(func() { stop(); <-ended; _ = p.Close() })
-	d.hot = &hot{handler: s.handler, now: time.Now()}
-	d.hot.seed(t, t.Context(), p)
+	d.testServer = &testServer{handler: s.handler, now: time.Now()}
+	d.testServer.seed(t, t.Context(), p)
 	return d
 }
 
 // command runs a command as another process would, and gives what it printed.
-func (d *door) command(args ...string) string {
+func (d *gatewayServer) command(args ...string) string {
 	d.t.Helper()
 	var out, errs bytes.Buffer
 	if code := Main(d.t.Context(), args, d.environ, strings.NewReader(""), &out, &errs); code != 0 {
@@ -71,7 +71,7 @@ func (d *door) command(args ...string) string {
 }
 
 // ask asks for a path with a token and gives status and body.
-func (d *door) ask(path, token string) (int, string) {
+func (d *gatewayServer) ask(path, token string) (int, string) {
 	w := httptest.NewRecorder()
 	d.handler.ServeHTTP(w, d.request("GET", path, nil, token))
 	return w.Code, w.Body.String()
@@ -79,7 +79,7 @@ func (d *door) ask(path, token string) (int, string) {
 
 // soon waits until a path answers with a status, for a second and a little: as long as a change
 // may take.
-func (d *door) soon(what, path, token string, status int) string {
+func (d *gatewayServer) soon(what, path, token string, status int) string {
 	d.t.Helper()
 	begun := time.Now()
 	for {
@@ -96,7 +96,7 @@ func (d *door) soon(what, path, token string, status int) string {
 
 // Routes that commands make, change and delete are in force within a second, without a restart.
 func TestRoutesFollowCommands(t *testing.T) {
-	d := newDoor(t)
+	d := newGatewayServer(t)
 	if got, _ := d.ask("/shop/v1/things", d.access); got != http.StatusNotFound {
 		t.Fatalf("without a route: %d", got)
 	}
@@ -118,8 +118,8 @@ func TestRoutesFollowCommands(t *testing.T) {
 
 // A token that a client's end or its own revocation has ended passes no more, and explain says
 // why.
-func TestRevokedAtTheDoor(t *testing.T) {
-	d := newDoor(t)
+func TestGatewayDeniesRevokedTokens(t *testing.T) {
+	d := newGatewayServer(t)
 	d.command("route", "create", "--domain", "shop", "--version", "v1", "--upstream", d.service.URL)
 	d.soon("before", "/shop/v1/", d.access, http.StatusOK)
 	d.post(t, "/oauth/revoke", url.Values{"token": {d.access}})
@@ -155,7 +155,7 @@ func TestRoutesFollowTheFile(t *testing.T) {
 		}
 	}
 	write("routes: []\n")
-	d := newDoor(t, "ROUTES_FILE="+file)
+	d := newGatewayServer(t, "ROUTES_FILE="+file)
 	one := "routes:\n  - name: one\n    domain: one\n    version: v1\n    upstreams: [" + d.service.URL + "]\n"
 	write(one)
 	d.soon("added", "/one/v1/x", d.access, http.StatusOK)

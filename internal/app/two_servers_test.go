@@ -13,12 +13,11 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // newTenant is a whole server of its own within this process, with one confidential client.
-func newTenant(t *testing.T, settings ...string) *hot {
+func newTenant(t *testing.T, settings ...string) *testServer {
 	t.Helper()
 	e := &env{
 		stdout:  io.Discard,
@@ -39,7 +38,7 @@ func newTenant(t *testing.T, settings ...string) *hot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hot{handler: s.handler, now: e.now(), secret: secret.NewToken(secret.PrefixClientSecret)}
+	h := &testServer{handler: s.handler, now: e.now(), secret: secret.NewToken(secret.PrefixClientSecret)}
 	err = p.db.CreateClient(t.Context(), &client.Client{
 		ID:        "web",
 		Name:      "Web",
@@ -59,7 +58,7 @@ func newTenant(t *testing.T, settings ...string) *hot {
 	return h
 }
 
-func (h *hot) token(t *testing.T) string {
+func (h *testServer) token(t *testing.T) string {
 	t.Helper()
 	return member(h.post(t, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}), "access_token")
 }
@@ -84,13 +83,13 @@ func header(t *testing.T, token string) (alg string) {
 func TestTwoServersInOneProcess(t *testing.T) {
 	a := newTenant(t, "BASE_URL=https://a.example", "JWT_ALGORITHM=ES256")
 	b := newTenant(t, "BASE_URL=https://b.example", "JWT_ALGORITHM=EdDSA", "ACCESS_TOKEN_TTL=60")
-	of := map[*hot]string{a: a.token(t), b: b.token(t)}
+	of := map[*testServer]string{a: a.token(t), b: b.token(t)}
 	if got := header(t, of[a]) + " " + header(t, of[b]); got != "ES256 EdDSA" {
 		t.Errorf("the tokens are signed with %s", got)
 	}
 	for _, c := range []struct {
 		name   string
-		server *hot
+		server *testServer
 		token  string
 		active bool
 	}{
