@@ -163,7 +163,8 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 
 // RotateSecret adds a new secret to a client. The one before it expires after the grace period,
 // which may be 0.
-func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grace time.Duration) (*ChangedClient, error) {
+func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grace time.Duration,
+) (*ChangedClient, error) {
 	if err := a.require(ScopeClientsWrite); err != nil {
 		return nil, err
 	}

@@ -13,8 +13,9 @@ import (
 // announced features. A route must not cover them.
 func ownPaths() []string {
 	return []string{
-		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "consent", "device", "favicon.ico", "forgot-password",
-		"gateway", "healthz", "login", "logout", "metrics", "oauth", "oauth2", "register", "reset-password", "session", "setup", "signin",
+		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "consent",
+		"device", "favicon.ico", "forgot-password", "gateway", "healthz", "login", "logout", "metrics",
+		"oauth", "oauth2", "register", "reset-password", "session", "setup", "signin",
 		"signup", "static", "token", "userinfo",
 	}
 }

@@ -448,7 +448,9 @@ func (s *server) recordIssuances(ctx context.Context) {
 	}
 }
 
-func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter, instant map[string]web.StaticDoc) web.Options {
+func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
+	static map[string]web.StaticDoc,
+) web.Options {
 	r := c.RateLimits
 	rates := map[string]web.Rate{}
 	for name, l := range map[string]config.Limit{
@@ -462,7 +464,7 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 		Proxies:    c.Server.TrustedProxies,
 		BodyLimit:  c.Server.RequestBodyLimit,
 		Deadline:   30 * time.Second,
-		StaticDocs: instant,
+		StaticDocs: static,
 		Secure:     strings.HasPrefix(c.Server.BaseURL, "https:"),
 		Origin:     c.Server.BaseURL,
 		Limiter:    limiter,

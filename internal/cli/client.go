@@ -15,7 +15,7 @@ type clientCommands struct {
 	Create       clientCreate       `cmd:"" help:"Register a client; prints its id and, once only, its secret."`
 	List         clientList         `cmd:"" help:"List clients."`
 	Show         clientShow         `cmd:"" help:"Show one client."`
-	Update       clientUpdate       `cmd:"" help:"Change a client's registration. Flags that are left out change nothing; lists are replaced."`
+	Update       clientUpdate       `cmd:"" help:"Change a client. Only what is named changes; lists are replaced."`
 	RotateSecret clientRotateSecret `cmd:"" help:"Give a client a new secret; the old one stays valid for a while."`
 	Delete       clientDelete       `cmd:"" help:"Delete a client, and revoke all its tokens."`
 }
@@ -139,7 +139,7 @@ func (f *clientShow) Run(ctx context.Context, c *call) error {
 // clientUpdate changes a registration.
 type clientUpdate struct {
 	clientRef
-	Unset []string `sep:"none" placeholder:"FLAG" help:"Clear what another flag sets, as in --unset logo-uri. May be repeated."`
+	Unset []string `sep:"none" placeholder:"FLAG" help:"Clear what a flag sets, as in --unset logo-uri. May be repeated."`
 	fieldFlags[client.Client]
 }
 

@@ -13,7 +13,7 @@ import (
 
 // explainCommand explains why a request was denied.
 type explainCommand struct {
-	RequestID string `arg:"" name:"request-id" help:"The id in the response: the header X-Request-Id, or request_id in the body."`
+	RequestID string `arg:"" name:"request-id" help:"The id in the header X-Request-Id, or request_id in the body."`
 }
 
 // explanation is what is known of a request.

@@ -12,7 +12,7 @@ import (
 // keyCommands manage the keys that sign tokens.
 type keyCommands struct {
 	List   keyList   `cmd:"" help:"List the signing keys."`
-	Rotate keyRotate `cmd:"" help:"Create the next key. It is published now and signs a little later; the old key stays published until its tokens have expired."`
+	Rotate keyRotate `cmd:"" help:"Create the next key; the old one stays published until its tokens expire."`
 	Retire keyRetire `cmd:"" help:"Withdraw a key at once, with all tokens that it signed."`
 }
 
@@ -68,8 +68,8 @@ func (*keyList) Run(ctx context.Context, c *call) error {
 // keyRotate creates the next key.
 type keyRotate struct {
 	Alg          string   `placeholder:"ALG" help:"RS256, ES256, EdDSA or PS256. Default: the server's JWT_ALGORITHM."`
-	Now          bool     `help:"Sign with the new key at once, because the old one may have leaked. Then withdraw the old one with key retire."`
-	PublishAhead duration `default:"10m" placeholder:"DURATION" help:"How long the new key is published before it signs, so that every client has read it."`
+	Now          bool     `help:"Sign with the new key at once, if the old one may have leaked; then retire that one."`
+	PublishAhead duration `default:"10m" placeholder:"DURATION" help:"How long it is published before it signs."`
 }
 
 // rotatedView is the result of a rotation.

@@ -14,7 +14,7 @@ type routeCommands struct {
 	Create routeCreate `cmd:"" help:"Create a route; running servers use it within a second."`
 	List   routeList   `cmd:"" help:"List the routes of the database and of ROUTES_FILE."`
 	Show   routeShow   `cmd:"" help:"Show one route."`
-	Update routeUpdate `cmd:"" help:"Change a route. Flags that are left out change nothing; lists are replaced."`
+	Update routeUpdate `cmd:"" help:"Change a route. Only what is named changes; lists are replaced."`
 	Delete routeDelete `cmd:"" help:"Delete a route."`
 }
 
@@ -108,7 +108,7 @@ func (f *routeShow) Run(ctx context.Context, c *call) error {
 // routeUpdate changes a route.
 type routeUpdate struct {
 	routeRef
-	Unset []string `sep:"none" placeholder:"FLAG" help:"Clear what another flag sets, as in --unset scope. May be repeated."`
+	Unset []string `sep:"none" placeholder:"FLAG" help:"Clear what a flag sets, as in --unset scope. May be repeated."`
 	fieldFlags[access.Route]
 }
 

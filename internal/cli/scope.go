@@ -12,7 +12,7 @@ import (
 type scopeCommands struct {
 	Create scopeCreate `cmd:"" help:"Define a scope."`
 	List   scopeList   `cmd:"" help:"List the scopes."`
-	Update scopeUpdate `cmd:"" help:"Change a scope. Flags that are left out change nothing."`
+	Update scopeUpdate `cmd:"" help:"Change a scope. Only what is named changes."`
 	Delete scopeDelete `cmd:"" help:"Delete a scope. Clients that may request it keep its name."`
 }
 

@@ -82,7 +82,7 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 type sessionRevoke struct {
 	ID        string `arg:"" optional:"" name:"id" help:"The session to end."`
 	User      string `placeholder:"USER" help:"End all browser sessions of this user."`
-	AllOfUser string `placeholder:"USER" help:"End all sessions of this user, and revoke everything that applications and devices hold in their name, offline access included."`
+	AllOfUser string `placeholder:"USER" help:"End all sessions of this user, and revoke all their grants and tokens."`
 }
 
 // Run ends what the command line names.

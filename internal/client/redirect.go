@@ -28,12 +28,15 @@ func ValidRedirect(raw string) error {
 		return nil
 	case "http":
 		if !IsLoopback(u.Hostname()) {
-			return fault.InvalidField("redirect_uri", "redirect URI %q must use https: http is only safe on this machine's own addresses (localhost, 127.0.0.1, [::1])", raw)
+			return fault.InvalidField("redirect_uri", "redirect URI %q must use https: "+
+				"http is only safe on this machine's own addresses (localhost, 127.0.0.1, [::1])", raw)
 		}
 		return nil
 	}
 	if !strings.Contains(u.Scheme, ".") {
-		return fault.InvalidField("redirect_uri", "redirect URI %q uses the scheme %q: an app's own scheme must be a domain name in reverse, as in com.example.app:/callback (RFC 8252 section 7.1)", raw, u.Scheme)
+		return fault.InvalidField("redirect_uri", "redirect URI %q uses the scheme %q: "+
+			"an app's own scheme must be a domain name in reverse, as in com.example.app:/callback "+
+			"(RFC 8252 section 7.1)", raw, u.Scheme)
 	}
 	return nil
 }
@@ -44,7 +47,8 @@ func parseRedirect(raw string) (*url.URL, error) {
 	}
 	for i := 0; i < len(raw); i++ {
 		if raw[i] <= 0x20 || raw[i] >= 0x7f || raw[i] == '\\' || raw[i] == '*' {
-			return nil, fault.InvalidField("redirect_uri", "redirect URI %q holds a space, backslash, asterisk or a character outside ASCII: percent-encode it, and register every address exactly", raw)
+			return nil, fault.InvalidField("redirect_uri", "redirect URI %q has a space, backslash, asterisk "+
+				"or a character outside ASCII: percent-encode it, and register every address exactly", raw)
 		}
 	}
 	u, err := url.Parse(raw)
@@ -54,7 +58,7 @@ func parseRedirect(raw string) (*url.URL, error) {
 	case strings.Contains(raw, "#"):
 		return nil, fault.InvalidField("redirect_uri", "redirect URI %q has a fragment; leave out what begins with #", raw)
 	case u.User != nil:
-		return nil, fault.InvalidField("redirect_uri", "redirect URI %q holds a user name; leave it out", raw)
+		return nil, fault.InvalidField("redirect_uri", "redirect URI %q has a user name; leave it out", raw)
 	}
 	return u, nil
 }
@@ -84,7 +88,8 @@ func MatchURI(registered []string, uri string) bool {
 	}
 	want := withoutPort(u)
 	for _, r := range registered {
-		if ru, err := parseRedirect(r); err == nil && ru.Scheme == "http" && IsLoopback(ru.Hostname()) && withoutPort(ru) == want {
+		ru, err := parseRedirect(r)
+		if err == nil && ru.Scheme == "http" && IsLoopback(ru.Hostname()) && withoutPort(ru) == want {
 			return true
 		}
 	}

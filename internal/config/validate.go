@@ -25,29 +25,35 @@ func (c *Config) checkAddress(p *Problems) {
 		p.add("SSL_CERT and SSL_KEY belong together; set both or neither")
 	}
 	if c.Server.ClientCerts && c.Server.CertFile == "" {
-		p.add("TLS_CLIENT_CERTS needs SSL_CERT and SSL_KEY: behind a proxy that ends TLS the client's certificate does not get here")
+		p.add("TLS_CLIENT_CERTS needs SSL_CERT and SSL_KEY: " +
+			"a proxy that ends TLS does not pass on the client's certificate")
 	}
 	u, err := url.Parse(c.Server.BaseURL)
 	switch {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Opaque != "":
-		p.add("BASE_URL is %q; it must be an absolute address such as https://login.example.com", clip(withoutUser(c.Server.BaseURL)))
+		p.add("BASE_URL is %q; it must be an absolute address such as https://login.example.com",
+			clip(withoutUser(c.Server.BaseURL)))
 	case u.User != nil:
 		p.add("BASE_URL holds a user name or password; leave it out")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(c.Server.BaseURL, "#"):
 		p.add("BASE_URL is %q; an issuer has no query and no fragment (RFC 8414 §2)", clip(c.Server.BaseURL))
 	case u.Path != "":
-		p.add("BASE_URL is %q; the server needs a host name of its own, without a path: use %s://%s", clip(c.Server.BaseURL), u.Scheme, u.Host)
+		p.add("BASE_URL is %q; the server needs a host name of its own, without a path: use %s://%s",
+			clip(c.Server.BaseURL), u.Scheme, u.Host)
 	case u.Scheme == "http" && c.Production() && !isLoopback(u.Hostname()):
-		p.add("BASE_URL is %q; production needs https: write https://%s and either set SSL_CERT and SSL_KEY or put a proxy that speaks TLS in front and name it in TRUSTED_PROXIES", clip(c.Server.BaseURL), u.Host)
+		p.add("BASE_URL is %q; production needs https: write https://%s and either set SSL_CERT and SSL_KEY "+
+			"or put a proxy that speaks TLS in front and name it in TRUSTED_PROXIES", clip(c.Server.BaseURL), u.Host)
 	}
 }
 
 func (c *Config) checkStorage(p *Problems) {
 	switch key := c.MasterKey(); {
 	case len(key) == 0 && c.Production():
-		p.add("SECRET_KEY is required in production; make one with `openssl rand -hex 32`, keep it safe, and set SECRET_KEY or SECRET_KEY_FILE")
+		p.add("SECRET_KEY is required in production; make one with `openssl rand -hex 32`, keep it safe, " +
+			"and set SECRET_KEY or SECRET_KEY_FILE")
 	case len(key) == 0 && !strings.HasPrefix(string(c.Storage.DatabaseURL), "sqlite:"):
-		p.add("SECRET_KEY is required with a PostgreSQL database, whose servers must share it; make one with `openssl rand -hex 32`")
+		p.add("SECRET_KEY is required with a PostgreSQL database, whose servers must share it; " +
+			"make one with `openssl rand -hex 32`")
 	case len(key) > 0 && len(key) < minKey:
 		p.add("SECRET_KEY has %d bytes; it needs at least %d: make one with `openssl rand -hex 32`", len(key), minKey)
 	}
@@ -58,7 +64,8 @@ func (c *Config) checkStorage(p *Problems) {
 
 func (c *Config) checkPolicy(p *Problems) {
 	if c.Passwords.AdminMinLength < c.Passwords.MinLength {
-		p.add("ADMIN_PASSWORD_MIN_LENGTH is %d, less than PASSWORD_MIN_LENGTH with %d; administrators need at least as much as users", c.Passwords.AdminMinLength, c.Passwords.MinLength)
+		p.add("ADMIN_PASSWORD_MIN_LENGTH is %d, less than PASSWORD_MIN_LENGTH with %d; "+
+			"administrators need at least as much as users", c.Passwords.AdminMinLength, c.Passwords.MinLength)
 	}
 }
 

@@ -64,7 +64,8 @@ func (v dsn) parse(s string) error {
 	if scheme = strings.ToLower(scheme); scheme != "sqlite" {
 		u, err := url.Parse(scheme + ":" + rest)
 		if err != nil || !strings.HasPrefix(rest, "//") || (u.Host == "" && u.Path == "" && u.RawQuery == "") {
-			return accept("must be a complete address, like " + scheme + "://user:password@host/name; write special characters of a password as %XX")
+			return accept("must be a complete address, like " + scheme +
+				"://user:password@host/name; write special characters of a password as %XX")
 		}
 	}
 	*v.p = Secret(scheme + ":" + rest)
