@@ -55,7 +55,7 @@ func (f backupFactor) Check(
 			Text:   "This backup code was used already. Enter another one.",
 		}, nil
 	case fault.Is(err, fault.NotFound):
-		return Proof{Reason: audit.ReasonWrongCode, Text: "This backup code is not right."}, nil
+		return Proof{Reason: audit.ReasonWrongCode, Text: "Incorrect backup code."}, nil
 	case err != nil:
 		return Proof{}, err
 	}

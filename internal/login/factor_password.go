@@ -16,7 +16,7 @@ const (
 	kindPassword = "password"
 	maxUsername  = 320 // bytes; the longest email address (RFC 3696 erratum 1690 allows 254)
 
-	wrongPassword = "The name or the password is not right."
+	wrongPassword = "Incorrect email, username, or password."
 )
 
 // passwordFactor compares a password with the user's stored hash.

@@ -32,7 +32,7 @@ const (
 	// somebody who saw it long ago does not share it when it is confirmed.
 	enrollTTL = time.Hour
 
-	wrongCode = "This code is not right. Check the clock of your device and try the next code."
+	wrongCode = "Incorrect code. Check the clock of your device and try the next code."
 )
 
 // totpFactor checks the codes of authenticator apps (RFC 6238).

@@ -55,7 +55,7 @@ func (mailFactor) CheckInput(in url.Values) error {
 
 func (mailFactor) Check(_ context.Context, fl Flow, _ *identity.User, in url.Values) (Proof, error) {
 	if fl.State == nil || !secret.Equal(string(fl.State), in.Get("code")) {
-		return Proof{Reason: audit.ReasonWrongCode, Text: "This code is not right."}, nil
+		return Proof{Reason: audit.ReasonWrongCode, Text: "Incorrect code."}, nil
 	}
 	return Proof{OK: true}, nil
 }
@@ -103,7 +103,7 @@ func (keyFactor) CheckInput(in url.Values) error {
 }
 
 func (f keyFactor) Check(_ context.Context, fl Flow, _ *identity.User, in url.Values) (Proof, error) {
-	proof := Proof{User: f.owner(), AMR: f.amr, Reason: "wrong_key", Text: "This key is not right."}
+	proof := Proof{User: f.owner(), AMR: f.amr, Reason: "wrong_key", Text: "Incorrect key."}
 	proof.OK = in.Get("credential") == "signed:"+string(fl.State)
 	return proof, nil
 }
@@ -121,11 +121,11 @@ func (h *harness) enrollMail(id identity.UserID) *[]string {
 	}
 	in := url.Values{"code": {"m-wrong"}, "enrollment": {again.Token}}
 	_, err := h.s.ConfirmEnrollment(ctx, h.visit(), u, "mail", in)
-	h.wantErr(err, fault.Denied, "not right")
+	h.wantErr(err, fault.Denied, "Incorrect")
 	bob := h.get(h.user("bob", right))
 	in.Set("code", (*sent)[0])
 	_, err = h.s.ConfirmEnrollment(ctx, h.visit(), bob, "mail", in)
-	h.wantErr(err, fault.Denied, "not right") // another person's token
+	h.wantErr(err, fault.Denied, "Incorrect") // another person's token
 	if _, err := h.s.ConfirmEnrollment(ctx, h.visit(), u, "mail", in); err != nil {
 		h.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestAFactorSendsWhenItsStepIsEntered(t *testing.T) {
 	_, err = h.answer(p, StepFactor, "code", "nonsense")
 	h.wantErr(err, fault.Invalid, "from the message")
 	_, err = h.answer(p, StepFactor, "code", "m-wrong")
-	h.wantErr(err, fault.Denied, "not right")
+	h.wantErr(err, fault.Denied, "Incorrect")
 	if len(*sent) != 1 {
 		t.Fatalf("%d messages were sent", len(*sent))
 	}
@@ -159,7 +159,7 @@ func TestAFactorSendsWhenItsStepIsEntered(t *testing.T) {
 		t.Fatalf("%d messages were sent", len(*sent))
 	}
 	_, err = h.answer(st.Pending, StepFactor, "code", (*sent)[0])
-	h.wantErr(err, fault.Denied, "not right")
+	h.wantErr(err, fault.Denied, "Incorrect")
 	d := h.wantDone(h.answer(st.Pending, StepFactor, "code", (*sent)[1]))
 	if !slices.Equal(d.Session.AMR, []string{"pwd", "otp", "mfa"}) || d.Session.ACR != identity.ACR2 {
 		t.Fatalf("session %+v", d.Session)
@@ -318,7 +318,7 @@ func TestAnEnrollmentExpires(t *testing.T) {
 	h.now = h.now.Add(enrollTTL + time.Second)
 	in := url.Values{"code": {(*sent)[0]}, "enrollment": {e.Token}}
 	_, err := h.s.ConfirmEnrollment(ctx, h.visit(), u, "mail", in)
-	h.wantErr(err, fault.Denied, "not right")
+	h.wantErr(err, fault.Denied, "Incorrect")
 	_, err = h.s.Enroll(ctx, h.visit(), u, kindBackup, "")
 	h.wantErr(err, fault.NotFound, kindBackup)
 	h.wantErr(h.s.RemoveFactor(ctx, h.visit(), h.alice, kindPassword), fault.NotFound, kindPassword)

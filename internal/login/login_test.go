@@ -481,7 +481,7 @@ func TestSecondFactor(t *testing.T) {
 	}
 	from := len(h.m.events)
 	_, err := h.answer(p, StepFactor, "code", wrongOf(app()))
-	h.wantErr(err, fault.Denied, "not right")
+	h.wantErr(err, fault.Denied, "Incorrect")
 	_, err = h.answer(p, StepFactor, "code", "hello")
 	h.wantErr(err, fault.Invalid, "six digits")
 	code := app()
@@ -501,7 +501,7 @@ func TestSecondFactor(t *testing.T) {
 	_, err = h.answer(p, StepFactor, "code", backup[3])
 	h.wantErr(err, fault.Denied, "used already")
 	_, err = h.answer(p, StepFactor, "code", "zzzzz-zzzzz")
-	h.wantErr(err, fault.Denied, "not right")
+	h.wantErr(err, fault.Denied, "Incorrect")
 	h.wantEvents(from, "BACKUP_CODE_USED", "LOGIN_SUCCEEDED", "LOGIN_FAILED replayed_code", "LOGIN_FAILED wrong_code")
 	f, err := h.s.Factors(ctx, h.alice)
 	if err != nil || !f.Has(kindTOTP) || f.BackupLeft != 9 || f.Second[0].Since.IsZero() {
@@ -697,7 +697,7 @@ func TestEnrolmentIsAskedFor(t *testing.T) {
 	_, err = h.answer(p, StepEnroll, "code", "12ab")
 	h.wantErr(err, fault.Invalid, "six digits")
 	_, err = h.answer(p, StepEnroll, "code", wrongOf(app()))
-	h.wantErr(err, fault.Denied, "not right")
+	h.wantErr(err, fault.Denied, "Incorrect")
 	code := app()
 	d := h.wantDone(h.answer(p, StepEnroll, "code", code))
 	if d.Session.ACR != identity.ACR2 || len(d.Backup) != 10 {
@@ -785,7 +785,7 @@ func TestBackupCodes(t *testing.T) {
 	}
 	p := h.wantStep(with(h.signIn("alice", right))(StepFactor))
 	_, err = h.answer(p, StepFactor, "code", first[0])
-	h.wantErr(err, fault.Denied, "not right") // replaced
+	h.wantErr(err, fault.Denied, "Incorrect") // replaced
 	h.wantDone(h.answer(p, StepFactor, "code", strings.ReplaceAll(second[0], "-", " ")))
 	if f := (backupFactor{keys: h.s.keys}); f.hash(h.alice, "x") == f.hash("somebody else", "x") {
 		t.Fatal("one person's code is another's")

@@ -36,7 +36,7 @@ func (s *Server) CheckPassword(
 			return &fault.Error{
 				Kind:  fault.Denied,
 				Field: "password",
-				Text:  "The password is not right.",
+				Text:  "Incorrect password.",
 			}
 		}
 		return err

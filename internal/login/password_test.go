@@ -19,7 +19,7 @@ func TestChangePassword(t *testing.T) {
 	change := func(current, word string) error {
 		return h.s.ChangePassword(ctx, h.visit(), h.get(h.alice), Change{Current: current, New: word, Keep: here.Session.ID})
 	}
-	h.wantErr(change("wrong", newWord), fault.Denied, "not right")
+	h.wantErr(change("wrong", newWord), fault.Denied, "Incorrect")
 	h.wantErr(change("", newWord), fault.Invalid, "Enter")
 	h.wantErr(change(right, "short"), fault.Invalid, "at least 12")
 	h.wantErr(change(right, right), fault.Invalid, "used before")
@@ -37,7 +37,7 @@ func TestCheckPasswordCountsTowardsTheLockout(t *testing.T) {
 	h := newHarness(t)
 	u := h.get(h.alice)
 	for range 4 {
-		h.wantErr(h.s.CheckPassword(ctx, h.visit(), u, "wrong"), fault.Denied, "not right")
+		h.wantErr(h.s.CheckPassword(ctx, h.visit(), u, "wrong"), fault.Denied, "Incorrect")
 	}
 	h.wantErr(h.s.CheckPassword(ctx, h.visit(), u, "wrong"), fault.Limited, "")
 	h.wantErr(h.s.CheckPassword(ctx, h.visit(), u, right), fault.Limited, "")

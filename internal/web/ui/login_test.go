@@ -87,7 +87,7 @@ func TestSecondFactor(t *testing.T) {
 		t.Fatalf("cookies between two factors: %v", b.cookies)
 	}
 	b.submit("code", "000000")
-	b.shows(403, "not right")
+	b.shows(403, "Incorrect")
 	b.submit("code", "x")
 	b.shows(400)
 	code := totp(t, key, s.now)
