@@ -88,7 +88,7 @@ func (s *Server) Consent(
 	}
 	ev.Type = audit.ConsentGranted
 	ev.Detail = map[string]string{"scope": strings.Join(req.scopes, " ")}
-	if err := s.putConsent(ctx, c, req, ev); err != nil {
+	if err := s.addConsent(ctx, c, req, ev); err != nil {
 		return nil, err
 	}
 	return s.replyCode(ctx, req, c)
@@ -119,26 +119,17 @@ func (s *Server) needsConsent(
 	return true, nil
 }
 
-// putConsent adds the scopes of a request to those that the person has allowed before.
-func (s *Server) putConsent(
+// addConsent adds the scopes of a request to those that the person has allowed before.
+func (s *Server) addConsent(
 	ctx context.Context, c *Call, req *authorization, ev audit.Event,
 ) error {
-	consent := &Consent{
+	return s.store.AddConsent(ctx, &Consent{
 		User:      c.Session.User,
 		Client:    req.client.ID,
 		Scopes:    req.scopes,
 		CreatedAt: c.Now,
 		UpdatedAt: c.Now,
-	}
-	have, err := s.store.Consent(ctx, consent.User, consent.Client)
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		return err
-	}
-	if err == nil {
-		consent.CreatedAt = have.CreatedAt
-		consent.Scopes = append(slices.Clone(have.Scopes), missing(have.Scopes, req.scopes)...)
-	}
-	return s.store.PutConsent(ctx, consent, ev)
+	}, ev)
 }
 
 // missing returns the scopes that are not among those allowed.

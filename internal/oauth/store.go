@@ -30,10 +30,10 @@ type Store interface {
 	// before. NotFound: it is unknown or has expired.
 	DecideDevice(ctx context.Context, d DeviceDecision, ev ...audit.Event) error
 
-	// Consent returns what a user has allowed a client before, or NotFound. PutConsent replaces
-	// it.
+	// Consent returns what a user has allowed a client before, or NotFound. AddConsent adds scopes
+	// to it, in the transaction that stores them.
 	Consent(ctx context.Context, u identity.UserID, c client.ID) (*Consent, error)
-	PutConsent(ctx context.Context, c *Consent, ev ...audit.Event) error
+	AddConsent(ctx context.Context, c *Consent, ev ...audit.Event) error
 
 	// EndSession ends a browser session. With tokens, it also ends what was issued in the
 	// session, except for grants with offline access.

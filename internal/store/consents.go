@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -25,8 +27,9 @@ var consentTable = table[oauth.Consent]{
 var (
 	selectConsent  = "SELECT " + consentTable.list() + " FROM consents WHERE user_id = $1 AND client_id = $2"
 	selectConsents = "SELECT " + consentTable.list() + " FROM consents WHERE user_id = $1 ORDER BY created_at, client_id"
-	putConsent     = consentTable.insert() + " ON CONFLICT (user_id, client_id) DO UPDATE" +
-		" SET scopes = excluded.scopes, updated_at = excluded.updated_at"
+	// The row stays locked until the end of the transaction.
+	upsertConsent = consentTable.insert() + " ON CONFLICT (user_id, client_id) DO UPDATE" +
+		" SET updated_at = excluded.updated_at RETURNING " + consentTable.list()
 )
 
 // Consent returns what a user has allowed a client before, or NotFound.
@@ -35,11 +38,26 @@ func (d *DB) Consent(ctx context.Context, u identity.UserID, c client.ID) (*oaut
 	return v, asNotFound(err, "consent")
 }
 
-// PutConsent stores what a user allows a client, in place of a former consent, whose CreatedAt
-// stays.
-func (d *DB) PutConsent(ctx context.Context, c *oauth.Consent, ev ...audit.Event) error {
+// AddConsent stores what a user allows a client, in addition to the scopes of a former consent, whose
+// CreatedAt stays. The former scopes are those at the time of the change: a consent that has been
+// deleted meanwhile does not come back.
+func (d *DB) AddConsent(ctx context.Context, c *oauth.Consent, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		_, err := tx.Exec(ctx, putConsent, consentTable.args(c)...)
+		current, err := consentTable.scan(tx.Row(ctx, upsertConsent, consentTable.args(c)...))
+		if err != nil {
+			return err
+		}
+		next := *current
+		for _, scope := range c.Scopes {
+			if !slices.Contains(next.Scopes, scope) {
+				next.Scopes = append(next.Scopes, scope)
+			}
+		}
+		if len(next.Scopes) == len(current.Scopes) {
+			return nil
+		}
+		_, err = tx.Exec(ctx, "UPDATE consents SET scopes = $1 WHERE user_id = $2 AND client_id = $3",
+			strings.Join(next.Scopes, " "), c.User, c.Client)
 		return err
 	})
 }

@@ -539,12 +539,12 @@ func (s *suite) consentFields(t *testing.T, f *filler) {
 	}
 	f.fill(&c)
 	c.User, c.Client = u.ID, cl.ID
-	testkit.Must(t, s.db.PutConsent(ctx, &c))
+	testkit.Must(t, s.db.AddConsent(ctx, &c))
 	reads("created", &c)
 	f.change(&next)
 	next.User, next.Client = u.ID, cl.ID
-	testkit.Must(t, s.db.PutConsent(ctx, &next))
-	next.CreatedAt = c.CreatedAt
+	testkit.Must(t, s.db.AddConsent(ctx, &next))
+	next.CreatedAt, next.Scopes = c.CreatedAt, slices.Concat(c.Scopes, next.Scopes)
 	reads("updated", &next)
 }
 

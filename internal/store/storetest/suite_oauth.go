@@ -3,6 +3,7 @@ package storetest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -483,7 +484,7 @@ func (s *suite) consents(t *testing.T) {
 	ctx, c, u := t.Context(), s.client(t), s.user(t)
 	_, err := s.db.Consent(ctx, u.ID, c.ID)
 	want(t, err, fault.NotFound)
-	testkit.Must(t, s.db.PutConsent(ctx, &oauth.Consent{
+	testkit.Must(t, s.db.AddConsent(ctx, &oauth.Consent{
 		User:      u.ID,
 		Client:    c.ID,
 		Scopes:    []string{"openid"},
@@ -491,7 +492,7 @@ func (s *suite) consents(t *testing.T) {
 		UpdatedAt: s.now,
 	}))
 	later := s.now.Add(time.Hour)
-	testkit.Must(t, s.db.PutConsent(ctx, &oauth.Consent{
+	testkit.Must(t, s.db.AddConsent(ctx, &oauth.Consent{
 		User:      u.ID,
 		Client:    c.ID,
 		Scopes:    []string{"openid", "email"},
@@ -513,7 +514,23 @@ func (s *suite) consents(t *testing.T) {
 	want(t, err, fault.NotFound)
 	testkit.Equal(t, "token revoked", s.db.Revoked(token(g, s.now)), true)
 	want(t, s.db.DeleteConsent(ctx, u.ID, c.ID, s.now), fault.NotFound)
-	want(t, s.db.PutConsent(ctx, &oauth.Consent{User: "nobody", Client: c.ID}), fault.NotFound)
+
+	// Consents at once all count, and what was deleted before does not come back.
+	race(t, func(i int) error {
+		return s.db.AddConsent(ctx, &oauth.Consent{
+			User:      u.ID,
+			Client:    c.ID,
+			Scopes:    []string{fmt.Sprint("scope", i)},
+			CreatedAt: later,
+			UpdatedAt: later,
+		})
+	})
+	got, err = s.db.Consent(ctx, u.ID, c.ID)
+	testkit.Must(t, err)
+	if len(got.Scopes) != racers || slices.Contains(got.Scopes, "openid") {
+		t.Fatalf("%d scopes after %d consents: %v", len(got.Scopes), racers, got.Scopes)
+	}
+	want(t, s.db.AddConsent(ctx, &oauth.Consent{User: "nobody", Client: c.ID}), fault.NotFound)
 }
 
 func (s *suite) revocations(t *testing.T) {
