@@ -131,7 +131,7 @@ func (s *Server) storeRotation(
 	} else if err := s.refresh.store(ctx, r, red.Rotate, evs...); err != nil {
 		return nil, err
 	}
-	if s.cfg.CountIssuances {
+	if s.cfg.CountIssuances { // every continuation of an approval counts as a refresh
 		s.issued.add(r.Client.ID, client.GrantTypeRefresh, r.Now)
 	}
 	return wait, nil
