@@ -47,7 +47,8 @@ func (r scopeRule) check(_ *Target, c *Caller) *Denial {
 		Code:   CodeInsufficientScope,
 	}
 	if c.By != ByToken && c.By != ByForeign && c.By != ByApp {
-		out.Reason = "The route needs the scopes " + strings.Join(shown(missing...), " ") + ", which come with an access token."
+		out.Reason = "The route needs the scopes " + strings.Join(shown(missing...), " ") +
+			", which come with an access token."
 	}
 	return out
 }

@@ -51,7 +51,9 @@ func (s *Server) unseal(a *session.Session) (tokenSet, error) {
 
 // loadOnce returns what load returns. One goroutine works for all requests of a session on this
 // server. The work does not end with the request that began it, because others wait for it, too.
-func (s *Server) loadOnce(ctx context.Context, h secret.Hash, now time.Time) (*cachedSession, error) {
+func (s *Server) loadOnce(
+	ctx context.Context, h secret.Hash, now time.Time,
+) (*cachedSession, error) {
 	work := context.WithoutCancel(ctx)
 	done := s.loads.DoChan(string(h), func() (any, error) { return s.loadSafely(work, h, now) })
 	select {
@@ -66,7 +68,9 @@ func (s *Server) loadOnce(ctx context.Context, h secret.Hash, now time.Time) (*c
 
 // loadSafely calls load within a time limit. It turns a panic into an error, which would otherwise
 // end the process.
-func (s *Server) loadSafely(ctx context.Context, h secret.Hash, now time.Time) (v *cachedSession, err error) {
+func (s *Server) loadSafely(
+	ctx context.Context, h secret.Hash, now time.Time,
+) (v *cachedSession, err error) {
 	ctx, cancel := context.WithTimeout(ctx, loadWithin)
 	defer cancel()
 	defer func() {
@@ -139,7 +143,9 @@ func pause(ctx context.Context) error {
 
 // read returns a session for the cache. Denied: its access token or its account is no longer
 // active.
-func (s *Server) read(ctx context.Context, a *session.Session, k tokenSet, now time.Time) (*cachedSession, error) {
+func (s *Server) read(
+	ctx context.Context, a *session.Session, k tokenSet, now time.Time,
+) (*cachedSession, error) {
 	t, err := s.tokens.Access(ctx, k.Access, now)
 	if err != nil {
 		return nil, err
@@ -171,7 +177,9 @@ func (s *Server) read(ctx context.Context, a *session.Session, k tokenSet, now t
 
 // refresh replaces the tokens of a version of a session. ended reports that the grant has ended for
 // good. Consumed: another server is refreshing, or has done it.
-func (s *Server) refresh(ctx context.Context, a *session.Session, k tokenSet, now time.Time) (ended bool, err error) {
+func (s *Server) refresh(
+	ctx context.Context, a *session.Session, k tokenSet, now time.Time,
+) (ended bool, err error) {
 	if k.Refresh == "" {
 		return true, nil
 	}
@@ -212,7 +220,9 @@ func (s *Server) refresh(ctx context.Context, a *session.Session, k tokenSet, no
 }
 
 // endWithTokens ends a session whose tokens have ended.
-func (s *Server) endWithTokens(ctx context.Context, h secret.Hash, a *session.Session, now time.Time) error {
+func (s *Server) endWithTokens(
+	ctx context.Context, h secret.Hash, a *session.Session, now time.Time,
+) error {
 	s.cache.Invalidate(h)
 	ev := newEvent(ctx, audit.AppSessionEnded, a)
 	ev.At, ev.Reason = now, audit.ReasonTokensEnded

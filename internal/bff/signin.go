@@ -81,7 +81,9 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 // authorizationRequest returns the parameters of the authorization request (RFC 6749 §4.1.1, RFC
 // 7636 §4.3): all scopes that the app may use while the person is signed in, and none that would
 // outlast the sign-in.
-func authorizationRequest(cl *client.Client, p pendingSignIn, callback string, given url.Values) url.Values {
+func authorizationRequest(
+	cl *client.Client, p pendingSignIn, callback string, given url.Values,
+) url.Values {
 	offline := func(name string) bool { return name == oauth.ScopeOffline }
 	scopes := slices.DeleteFunc(slices.Clone(cl.Scopes), offline)
 	sum := sha256.Sum256([]byte(p.Verifier))
@@ -105,7 +107,9 @@ func authorizationRequest(cl *client.Client, p pendingSignIn, callback string, g
 }
 
 // clientAt returns the client of the app at a callback: the one with this id, or else the only one.
-func (s *Server) clientAt(ctx context.Context, callback string, id client.ID) (*client.Client, error) {
+func (s *Server) clientAt(
+	ctx context.Context, callback string, id client.ID,
+) (*client.Client, error) {
 	found := s.store.ClientsAt(callback)
 	named := func(cl *client.Client) bool { return cl.ID == id }
 	// it may have been created a moment ago

@@ -156,7 +156,8 @@ func tokenInQuery(query string) bool {
 	}
 	for pair := range strings.SplitSeq(query, "&") {
 		name, _, _ := strings.Cut(pair, "=")
-		if plain, err := url.QueryUnescape(name); name == "access_token" || err == nil && plain == "access_token" {
+		plain, err := url.QueryUnescape(name)
+		if name == "access_token" || err == nil && plain == "access_token" {
 			return true
 		}
 	}

@@ -13,7 +13,9 @@ import (
 // appResolver identifies people by the sessions of browser apps whose tokens stay on the server.
 type appResolver struct{ g *Gateway }
 
-func (ar appResolver) resolve(_ context.Context, req *Request, route *Route, p presented) (Identity, error) {
+func (ar appResolver) resolve(
+	_ context.Context, req *Request, route *Route, p presented,
+) (Identity, error) {
 	if ar.g.Apps == nil || p.token != "" || p.basic || len(req.Header["Cookie"]) == 0 {
 		return Identity{}, nil
 	}
@@ -50,7 +52,9 @@ func browserRequest(req *Request, route *Route) (*http.Request, string) {
 
 // callerOf returns the caller that the token handler found with its account, or nil if the account
 // is disabled or deleted. While nothing changes, the token handler returns the same value.
-func (ar appResolver) callerOf(ctx context.Context, req *Request, who *access.Caller) (*Caller, error) {
+func (ar appResolver) callerOf(
+	ctx context.Context, req *Request, who *access.Caller,
+) (*Caller, error) {
 	g, now := ar.g, req.Target.Now
 	if c, ok := g.apps.GetIfPresent(who); ok {
 		if current, err := g.Revalidate(ctx, c, now, forRequests()); err == nil {

@@ -12,7 +12,9 @@ import (
 // clientResolver identifies clients that call for themselves, by id and secret or by an id alone.
 type clientResolver struct{ g *Gateway }
 
-func (cr clientResolver) resolve(_ context.Context, _ *Request, _ *Route, p presented) (Identity, error) {
+func (cr clientResolver) resolve(
+	_ context.Context, _ *Request, _ *Route, p presented,
+) (Identity, error) {
 	cl := p.registered
 	if cl == nil {
 		return Identity{}, nil
@@ -34,7 +36,9 @@ func (cr clientResolver) resolve(_ context.Context, _ *Request, _ *Route, p pres
 // authenticateClient returns the client that credentials prove, or that they claim without a
 // secret. A secret is compared at every request, since it may have been replaced. The error is a
 // Denial if the client does not exist, is disabled, or the secret is wrong.
-func (g *Gateway) authenticateClient(ctx context.Context, creds *credentials, now time.Time) (*client.Client, error) {
+func (g *Gateway) authenticateClient(
+	ctx context.Context, creds *credentials, now time.Time,
+) (*client.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, decideWithin)
 	defer cancel()
 	if creds.basic {

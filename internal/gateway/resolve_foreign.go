@@ -18,7 +18,9 @@ import (
 // foreignResolver identifies callers by access tokens of external issuers.
 type foreignResolver struct{ g *Gateway }
 
-func (fr foreignResolver) resolve(ctx context.Context, req *Request, route *Route, p presented) (Identity, error) {
+func (fr foreignResolver) resolve(
+	ctx context.Context, req *Request, route *Route, p presented,
+) (Identity, error) {
 	if p.token == "" {
 		return Identity{}, nil
 	}

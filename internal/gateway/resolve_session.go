@@ -20,7 +20,9 @@ const sessionTTL = time.Second
 // or claims to be the caller beside the cookie.
 type sessionResolver struct{ g *Gateway }
 
-func (sr sessionResolver) resolve(ctx context.Context, req *Request, route *Route, p presented) (Identity, error) {
+func (sr sessionResolver) resolve(
+	ctx context.Context, req *Request, route *Route, p presented,
+) (Identity, error) {
 	cookie := sr.g.Kit.Cookie(req.http, web.CookieSession)
 	if p.token != "" || cookie == "" {
 		return Identity{}, nil

@@ -17,7 +17,9 @@ const maxSkew = time.Minute
 // tokenResolver identifies callers by access tokens of this server.
 type tokenResolver struct{ g *Gateway }
 
-func (tr tokenResolver) resolve(ctx context.Context, req *Request, _ *Route, p presented) (Identity, error) {
+func (tr tokenResolver) resolve(
+	ctx context.Context, req *Request, _ *Route, p presented,
+) (Identity, error) {
 	if p.token == "" {
 		return Identity{}, nil
 	}
@@ -69,7 +71,9 @@ func (tr tokenResolver) read(req *Request, p presented) (*Caller, error) {
 }
 
 // callerOf returns the caller that a token stands for.
-func (tr tokenResolver) callerOf(ctx context.Context, t *oauth.AccessToken, now time.Time) (*Caller, error) {
+func (tr tokenResolver) callerOf(
+	ctx context.Context, t *oauth.AccessToken, now time.Time,
+) (*Caller, error) {
 	c := &Caller{token: t, Caller: access.Caller{
 		By:        access.ByToken,
 		Proven:    true,
@@ -102,7 +106,9 @@ func (tr tokenResolver) callerOf(ctx context.Context, t *oauth.AccessToken, now 
 
 // verifyBinding checks that the caller holds the key or the certificate that its token is bound to
 // (RFC 9449 §7, RFC 8705 §3), and consumes the proof. It returns the nonce for the next proof.
-func (tr tokenResolver) verifyBinding(ctx context.Context, req *Request, p presented, t *oauth.AccessToken) (string, error) {
+func (tr tokenResolver) verifyBinding(
+	ctx context.Context, req *Request, p presented, t *oauth.AccessToken,
+) (string, error) {
 	tokens, now := tr.g.Tokens, req.Target.Now
 	proof, err := tokens.VerifyBinding(t, &token.Presentation{
 		Token:  p.token,

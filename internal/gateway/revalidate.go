@@ -30,7 +30,9 @@ func forStreams() freshness { return freshness{account: 30 * time.Second, wait: 
 // is a Denial if the credential, the client, the session or the account has ended, and any other
 // error if the client cannot be read. An account or a session that cannot be read stays as it was:
 // what ends them is also among the revocations.
-func (g *Gateway) Revalidate(ctx context.Context, c *Caller, now time.Time, f freshness) (*Caller, error) {
+func (g *Gateway) Revalidate(
+	ctx context.Context, c *Caller, now time.Time, f freshness,
+) (*Caller, error) {
 	if err := g.checkCredential(c, now); err != nil {
 		return nil, err
 	}
@@ -100,7 +102,9 @@ func (c *Caller) clone() *Caller {
 
 // currentAccount returns the caller with its account as storage has it now, if it is due to be
 // read. Of several at once, one reads it.
-func (g *Gateway) currentAccount(ctx context.Context, c *Caller, now time.Time, f freshness) (*Caller, error) {
+func (g *Gateway) currentAccount(
+	ctx context.Context, c *Caller, now time.Time, f freshness,
+) (*Caller, error) {
 	if c.user == nil {
 		return c, nil
 	}
@@ -121,7 +125,9 @@ func (g *Gateway) currentAccount(ctx context.Context, c *Caller, now time.Time, 
 
 // readAccount returns the caller with its account, and its session if that must be read, as storage
 // has them now. It returns the same value if nothing has changed or storage does not answer.
-func (g *Gateway) readAccount(ctx context.Context, c *Caller, now time.Time, wait time.Duration) (*Caller, error) {
+func (g *Gateway) readAccount(
+	ctx context.Context, c *Caller, now time.Time, wait time.Duration,
+) (*Caller, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if c.By == access.BySession && g.Sessions != nil {

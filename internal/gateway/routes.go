@@ -120,7 +120,9 @@ func (g *Gateway) checkHealth(rt *Route) {
 
 // newRoute returns a route ready to serve, with the pool of its predecessor if the upstreams are
 // the same.
-func (g *Gateway) newRoute(r access.Route, o access.Options, before *Route, recompile bool) (*Route, error) {
+func (g *Gateway) newRoute(
+	r access.Route, o access.Options, before *Route, recompile bool,
+) (*Route, error) {
 	if before != nil && !recompile && reflect.DeepEqual(before.source, r) {
 		return before, nil
 	}

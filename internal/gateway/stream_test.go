@@ -334,7 +334,7 @@ func TestUploadIsDeniedHalfway(t *testing.T) {
 	must(t, err)
 	said, _ := io.ReadAll(res.Body)
 	_ = res.Body.Close()
-	if res.StatusCode != http.StatusUnauthorized || !strings.Contains(string(said), "invalid_token")  {
+	if res.StatusCode != http.StatusUnauthorized || !strings.Contains(string(said), "invalid_token") {
 		t.Errorf("%d %s", res.StatusCode, said)
 	}
 }
