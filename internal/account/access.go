@@ -47,7 +47,7 @@ func (s *Server) Access(ctx context.Context, c Caller) (Access, error) {
 }
 
 // EndSession signs a browser of the caller out. It reports whether that was the browser that the
-// caller uses. A session that has ended already is no error.
+// caller uses. A session that has ended already is not an error.
 func (s *Server) EndSession(
 	ctx context.Context, c Caller, id identity.SessionID,
 ) (current bool, err error) {
@@ -57,7 +57,7 @@ func (s *Server) EndSession(
 	return err == nil && id == c.Session, ignoreNotFound(err)
 }
 
-// EndGrant ends the access of one app or device. Access that has ended already is no error.
+// EndGrant ends the access of one app or device. Access that has ended already is not an error.
 func (s *Server) EndGrant(ctx context.Context, c Caller, id oauth.GrantID) error {
 	ev := c.event(audit.GrantRevoked)
 	ev.Grant = string(id)
@@ -72,8 +72,8 @@ func (s *Server) SignOutEverywhere(ctx context.Context, c Caller) error {
 	return s.store.EndUserAccess(ctx, c.User.ID, c.Now, c.Session, ev)
 }
 
-// EndInactive ends the sessions and the access that were not used for InactiveAfter, and returns how
-// many there were.
+// EndInactive ends the sessions and the access that were not used for InactiveAfter, and returns
+// how many there were.
 func (s *Server) EndInactive(ctx context.Context, c Caller) (int, error) {
 	ev := c.event(audit.SessionRevoked)
 	ev.Detail = map[string]string{"which": "inactive"}
@@ -86,7 +86,7 @@ func (s *Server) Apps(ctx context.Context, c Caller) ([]oauth.Consent, error) {
 }
 
 // DisconnectApp deletes what the caller allowed an app, and ends its access. An app that is not
-// connected is no error.
+// connected is not an error.
 func (s *Server) DisconnectApp(ctx context.Context, c Caller, id client.ID) error {
 	ev := c.event(audit.GrantRevoked)
 	ev.Client, ev.Detail = string(id), map[string]string{"which": "all_of_client"}

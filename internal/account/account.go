@@ -1,6 +1,6 @@
 // Package account holds what people do with their own account: each operation with its rule, its
-// validation and its audit event. Pages and the self-service API parse, call one operation, and show
-// what it returns.
+// validation and its audit event. Pages and the self-service API parse, call one operation, and
+// show what it returns.
 //
 // Errors carry a fault kind. fault.Error.Field names the input at fault, by the names that the
 // operations document.
@@ -21,7 +21,8 @@ import (
 // InactiveAfter is how long a session or an app's access must be unused to count as inactive.
 const InactiveAfter = 30 * 24 * time.Hour
 
-// Store is what the operations need of storage. Events are written in the transaction of the change.
+// Store is what the operations need of storage. Events are written in the transaction of the
+// change.
 type Store interface {
 	// User returns a user, or NotFound.
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
@@ -35,8 +36,8 @@ type Store interface {
 	// UserConsents returns what a user has allowed which apps.
 	UserConsents(ctx context.Context, u identity.UserID) ([]oauth.Consent, error)
 
-	// EndUserSession ends a session of the user, and if tokens, the tokens issued in it. NotFound if
-	// the user has no such session.
+	// EndUserSession ends a session of the user, and if tokens, the tokens issued in it. NotFound
+	// if the user has no such session.
 	EndUserSession(ctx context.Context, u identity.UserID, id identity.SessionID, now time.Time,
 		tokens bool, ev ...audit.Event) error
 	// EndUserGrant ends a grant for the user. NotFound if there is no such grant.

@@ -45,9 +45,9 @@ func (s *Server) ResumeEnrollment(
 	return s.login.Enroll(ctx, c.Visit, c.User, kind, token)
 }
 
-// ConfirmFactor proves that a factor works; from then on sign-ins ask for it. in holds the inputs of
-// the factor, and the token of the enrollment as `enrollment`. It returns new backup codes if the
-// caller had none left; they are shown only this once.
+// ConfirmFactor proves that a factor works; from then on sign-ins ask for it. in holds the inputs
+// of the factor, and the token of the enrollment as `enrollment`. It returns new backup codes if
+// the caller had none left; they are shown only this once.
 func (s *Server) ConfirmFactor(
 	ctx context.Context, c Caller, kind string, in url.Values,
 ) ([]string, error) {

@@ -260,7 +260,7 @@ func (w *world) newClient(edit ...func(*client.Client)) *client.Client {
 // signIn returns the Cookie header of a new session, and the session.
 func (w *world) signIn(u *identity.User, amr ...string) (string, *identity.Session) {
 	w.t.Helper()
-	s := identity.NewSession(u.ID, append(amr, "pwd"), w.clock(), time.Hour, "", "")
+	s := identity.NewSession(u.ID, append(amr, "pwd"), w.clock(), time.Hour, identity.Browser{})
 	cookie := secret.NewToken(secret.PrefixSession)
 	must(w.t, w.db.PutSession(w.t.Context(), w.keys.Hash(cookie), s, false, false))
 	return "__Host-gatehouse=" + cookie, s

@@ -64,7 +64,8 @@ func ProfileFields() []UserField {
 }
 
 func userFields() []UserField {
-	return slices.Concat(accountFields(), profileFields(), addressFields())
+	return slices.Concat(accountFields(), nameFields(), contactFields(), addressFields(),
+		localityFields())
 }
 
 func accountFields() []UserField {
@@ -134,7 +135,7 @@ func accountFields() []UserField {
 	}
 }
 
-func profileFields() []UserField {
+func nameFields() []UserField {
 	return []UserField{
 		{
 			Field: field.Field[User]{
@@ -180,6 +181,11 @@ func profileFields() []UserField {
 			label: "picture",
 			check: checkPicture,
 		},
+	}
+}
+
+func contactFields() []UserField {
+	return []UserField{
 		{
 			Field: field.Field[User]{
 				Name: "phone",
@@ -226,7 +232,7 @@ func profileFields() []UserField {
 	}
 }
 
-// addressFields lists the parts of the address claim (OpenID Connect Core §5.1.1).
+// addressFields lists the first parts of the address claim (OpenID Connect Core §5.1.1).
 func addressFields() []UserField {
 	return []UserField{
 		{
@@ -260,6 +266,11 @@ func addressFields() []UserField {
 			label: "city",
 			check: atMost(maxName),
 		},
+	}
+}
+
+func localityFields() []UserField {
+	return []UserField{
 		{
 			Field: field.Field[User]{
 				Name: "region",

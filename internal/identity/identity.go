@@ -59,7 +59,7 @@ const RoleAdmin = "admin"
 // Admin reports whether the user administers the server.
 func (u *User) Admin() bool { return slices.Contains(u.Roles, RoleAdmin) }
 
-// Label is the shortest name a person recognises the account by.
+// Label returns the shortest name that a person recognizes the account by.
 func (u *User) Label() string {
 	for _, s := range []string{u.Name, u.Username, u.Email} {
 		if s != "" {
@@ -69,7 +69,7 @@ func (u *User) Label() string {
 	return string(u.ID)
 }
 
-// LoginName is what the person types to sign in.
+// LoginName returns what the person types to sign in.
 func (u *User) LoginName() string {
 	if u.Email != "" {
 		return u.Email
@@ -120,13 +120,23 @@ func ACRRank(acr string) int {
 	return 0
 }
 
-// NewSession is a session for a user who has just proved who they are.
-func NewSession(u UserID, amr []string, now time.Time, life time.Duration, ip, agent string) *Session {
-	s := &Session{
-		ID: SessionID(secret.NewID(now)), User: u, AuthTime: now, AMR: amr, ACR: ACRFor(amr),
-		CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(life), IP: ip, Agent: agent,
+// Browser is where a request came from.
+type Browser struct{ IP, Agent string }
+
+// NewSession returns a session of a user who has just proved who they are. It ends after ttl.
+func NewSession(u UserID, amr []string, now time.Time, ttl time.Duration, from Browser) *Session {
+	return &Session{
+		ID:         SessionID(secret.NewID(now)),
+		User:       u,
+		AuthTime:   now,
+		AMR:        amr,
+		ACR:        ACRFor(amr),
+		CreatedAt:  now,
+		LastSeenAt: now,
+		ExpiresAt:  now.Add(ttl),
+		IP:         from.IP,
+		Agent:      from.Agent,
 	}
-	return s
 }
 
 // AMRMultiFactor is the authentication method of proofs by several factors (RFC 8176 §2).
@@ -140,5 +150,5 @@ func ACRFor(amr []string) string {
 	return ACR1
 }
 
-// LoginKey is the normalised form under which a user name or an email address is looked up and unique.
+// LoginKey returns the form in which user names and email addresses are looked up and unique.
 func LoginKey(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

@@ -28,8 +28,8 @@ type Policy struct {
 // PasswordList is a set of passwords that an operator rejects.
 type PasswordList struct{ words map[string]struct{} }
 
-// NewPasswordList returns the set of the lines of a text. Empty lines and lines that begin with # are
-// ignored, and so are case and the space around a line.
+// NewPasswordList returns the set of the lines of a text. Empty lines and lines that begin with #
+// are ignored, and so are case and the space around a line.
 func NewPasswordList(text string) *PasswordList {
 	l := &PasswordList{words: map[string]struct{}{}}
 	for line := range strings.Lines(text) {
@@ -73,8 +73,8 @@ func (p Policy) Rules() []string {
 	return out
 }
 
-// CheckFor returns everything that is wrong with a user's new password, as Check does. site holds the
-// names of the site and of the company that runs it.
+// CheckFor returns everything that is wrong with a user's new password, as Check does. site holds
+// the names of the site and of the company that runs it.
 func (p Policy) CheckFor(u *User, password string, site ...string) []string {
 	personal := append([]string{u.Username, u.Email}, site...)
 	return p.check(password, personal, []string{u.Name, u.GivenName, u.FamilyName})
@@ -86,7 +86,8 @@ func (p Policy) Check(password string, personal ...string) []string {
 	return p.check(password, personal, nil)
 }
 
-// check is Check with further words that may be part of a password, but do not make it stronger.
+// check does what Check does, with further words that may be part of a password, but do not make it
+// stronger.
 func (p Policy) check(password string, personal, penalties []string) []string {
 	if len(password) > MaxPassword {
 		return []string{fmt.Sprintf("Use at most %d bytes.", MaxPassword)}

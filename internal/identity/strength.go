@@ -17,18 +17,19 @@ const (
 	// The shortest part of a name that makes a password weaker where it occurs.
 	minPenalty = 3
 	// How many guesses a password must withstand, in the estimate of zxcvbn: between its scores 3
-	// ("safely unguessable") and 4. A guess costs an attacker who has the database a hash of argon2id.
+	// ("safely unguessable") and 4. A guess costs an attacker who has the database a hash of
+	// argon2id.
 	minGuesses = 1e9
-	// The estimate takes time that grows faster than the length; a password is judged by its beginning
-	// of so many characters.
+	// The estimate takes time that grows faster than the length; a password is judged by its
+	// beginning of so many characters.
 	maxEstimated = 48
 	// Each sign that may stand for a letter multiplies the readings of a password. No word needs
 	// more different ones than this.
 	maxLeetSigns = 3
 )
 
-// guessable returns what makes a password easy to guess, with what to do about it. It does not repeat
-// any part of the password, since the sentences are logged.
+// guessable returns what makes a password easy to guess, with what to do about it. It does not
+// repeat any part of the password, since the sentences are logged.
 func (p Policy) guessable(password string, personal, penalties []string) []string {
 	var wrong []string
 	lower := strings.ToLower(password)

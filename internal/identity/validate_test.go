@@ -107,8 +107,8 @@ func TestValidateChangeLeavesOldValuesAlone(t *testing.T) {
 	}
 }
 
-// TestUserFieldsCoverTheUser ties the list to the struct: a new field of User stands in the list, or
-// here among those that belong to an operation of their own.
+// TestUserFieldsCoverTheUser ties the list to the struct: a new field of User stands in the list,
+// or here among those that belong to an operation of their own.
 func TestUserFieldsCoverTheUser(t *testing.T) {
 	elsewhere := map[string]bool{
 		"ID": true, "PasswordHash": true, "PasswordChangedAt": true,

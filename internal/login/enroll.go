@@ -111,7 +111,7 @@ func (s *Server) Enroll(
 
 // ConfirmEnrollment proves that a factor works; from then on sign-ins ask for it. in holds what the
 // page sent: the factor's inputs, and Enrollment.Token as `enrollment`. It returns new backup codes
-// if the user had none left; they are shown only this once. Conflict if there is nothing to confirm.
+// if the user had none left; they are shown only this once. Conflict without an enrollment.
 func (s *Server) ConfirmEnrollment(
 	ctx context.Context, v Visit, u *identity.User, kind string, in url.Values,
 ) ([]string, error) {

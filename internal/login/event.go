@@ -29,8 +29,8 @@ func (v Visit) event(t audit.Type, u identity.UserID) audit.Event {
 }
 
 // failure returns an audit event for an attempt that failed. Its actor is empty unless v has one,
-// since the person has proved nothing. The name that was typed is left out, for people type passwords
-// there.
+// since the person has proved nothing. The name that was typed is left out, for people type
+// passwords there.
 func (v Visit) failure(u identity.UserID, reason string) audit.Event {
 	ev := v.event(audit.LoginFailed, u)
 	ev.Actor, ev.Reason = v.Actor, reason

@@ -23,10 +23,10 @@ type Factor interface {
 	// Serial reports whether guesses are so cheap that they must be checked one after another for
 	// each person.
 	Serial() bool
-	// Begin is called when a sign-in enters the factor's step, and again whenever its page is shown.
-	// It may send a message or make a challenge, but only while f.State is nil; what it has to
-	// remember goes into Challenge.State, which it gets back as f.State. u is nil in a first step if
-	// the name is unknown or missing; the work must then look the same from outside.
+	// Begin is called when a sign-in enters the factor's step, and again whenever its page is
+	// shown. It may send a message or make a challenge, but only while f.State is nil; what it has
+	// to remember goes into Challenge.State, which it gets back as f.State. u is nil in a first
+	// step if the name is unknown or missing; the work must then look the same from outside.
 	Begin(ctx context.Context, f Flow, u *identity.User) (Challenge, error)
 	// CheckInput returns fault.Invalid, naming the input, if in cannot be an answer to this factor.
 	// It looks at the form only, so that a slip of the keyboard does not count as a failure.
@@ -44,7 +44,7 @@ type Enroller interface {
 	// secret, but repeats the former one while f.State is set. Conflict if the factor is set up.
 	Enroll(ctx context.Context, f Flow, u *identity.User) (Enrollment, error)
 	// Confirm proves that what Enroll returned works, and stores the credential with its audit
-	// event. Conflict if there is nothing to confirm, or the factor is set up.
+	// event. Conflict without an enrollment to confirm, or the factor is set up.
 	Confirm(ctx context.Context, f Flow, u *identity.User, in url.Values) (Proof, error)
 }
 

@@ -77,8 +77,8 @@ func (s *Server) exempt(ip string) bool {
 // prove runs one check under the lockout: it is rejected while locked, and failures count.
 //
 // Slow checks run side by side, so a few more than the threshold can be under way when a lock
-// begins; the second look at the lock rejects them even if they were right. Cheap ones run one after
-// another for each person, or hundreds could get past the lock.
+// begins; the second look at the lock rejects them even if they were right. Cheap ones run one
+// after another for each person, or hundreds could get past the lock.
 func (s *Server) prove(
 	ctx context.Context, fl Flow, f Factor, who subject, in url.Values,
 ) (Proof, error) {
@@ -205,8 +205,8 @@ func (s *Server) errLocked(v Visit, l Lock) error {
 		"Too many failed attempts. Try again in %d %s, or ask your administrator.", minutes, unit)
 }
 
-// resetFailures forgets a user's failures. It is called only once everything has been proved: if the
-// password alone reset them, its holder could guess at the second factor without end.
+// resetFailures forgets a user's failures. It is called only once everything has been proved: if
+// the password alone reset them, its holder could guess at the second factor without end.
 func (s *Server) resetFailures(ctx context.Context, v Visit, id identity.UserID) error {
 	l, err := s.store.Lock(ctx, LockKey(id), v.Now)
 	if err != nil || l.Failures == 0 && l.Rounds == 0 && l.LockedUntil.IsZero() {

@@ -402,7 +402,7 @@ func TestAddressesAreLocked(t *testing.T) {
 		h.wantErr(err, fault.Denied, "")
 	}
 	h.wantDone(h.signIn("alice", right)) // does not forgive the address
-	h.ip = "2001:db8:1:2::b"      // the same household
+	h.ip = "2001:db8:1:2::b"             // the same household
 	_, err := h.signIn("guess", "wrong")
 	h.wantErr(err, fault.Limited, "Too many")
 	_, err = h.signIn("bob", "the right password of bob")

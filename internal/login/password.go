@@ -23,7 +23,8 @@ type change struct {
 	keep     identity.SessionID // the session that goes on
 }
 
-// CheckPassword asks a signed-in person for the password again. Wrong ones count as failed attempts.
+// CheckPassword asks a signed-in person for the password again. Wrong ones count as failed
+// attempts.
 func (s *Server) CheckPassword(
 	ctx context.Context, v Visit, u *identity.User, password string,
 ) error {
@@ -63,8 +64,8 @@ func (s *Server) ChangePassword(ctx context.Context, v Visit, u *identity.User, 
 	})
 }
 
-// SetPassword stores a new password for a user without asking for the old one, on behalf of v.Actor,
-// and ends all of the user's sessions.
+// SetPassword stores a new password for a user without asking for the old one, on behalf of
+// v.Actor, and ends all of the user's sessions.
 func (s *Server) SetPassword(ctx context.Context, v Visit, u *identity.User, password string) error {
 	c := change{password: password, field: "password", how: "administrator"}
 	if err := s.replacePassword(ctx, v, u, c); err != nil {
@@ -141,8 +142,8 @@ func (s *Server) checkNewPassword(ctx context.Context, u *identity.User, c chang
 
 func (s *Server) history() int { return min(max(s.cfg.HistoryCount, 0), maxHistory) }
 
-// resetByPassword forgets failures after a new password, unless there is a second factor: guesses at
-// that one are not undone by a password.
+// resetByPassword forgets failures after a new password, unless there is a second factor: guesses
+// at that one are not undone by a password.
 func (s *Server) resetByPassword(ctx context.Context, v Visit, id identity.UserID) error {
 	second, err := s.enrolledKinds(ctx, id)
 	if err != nil || len(second) > 0 {

@@ -49,8 +49,8 @@ func (s *Server) end(ctx context.Context, v Visit, sess *identity.Session, reaso
 }
 
 // BeginStepUp asks a signed-in person for the second factor again, which renews the session's
-// authentication time and may raise its class. A person who has none gets the session back as it is,
-// under the same cookie: the caller decides whether that is enough. NotFound without an active
+// authentication time and may raise its class. A person who has none gets the session back as it
+// is, under the same cookie: the caller decides whether that is enough. NotFound without an active
 // session.
 func (s *Server) BeginStepUp(ctx context.Context, v Visit, cookie, needACR string) (Step, error) {
 	sess, err := s.Resume(ctx, v, cookie)
@@ -133,7 +133,7 @@ func (s *Server) openSession(
 			return nil, err
 		}
 	}
-	sess := identity.NewSession(si.user.ID, si.amr, v.Now, s.cfg.SessionTTL, v.IP, v.agent())
+	sess := identity.NewSession(si.user.ID, si.amr, v.Now, s.cfg.SessionTTL, identity.Browser{IP: v.IP, Agent: v.agent()})
 	err = s.store.PutSession(ctx, h, sess, s.cfg.SingleSession, s.cfg.RevokeTokens,
 		s.succeeded(v, si, sess))
 	if err != nil {

@@ -143,9 +143,9 @@ func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity
 	return u, nil
 }
 
-// UsePasswordLink sets the password of the link's user and ends all of the user's sessions. It opens
-// no session: the next sign-in asks for the new password and for the second factor. A password that
-// is rejected leaves the link usable.
+// UsePasswordLink sets the password of the link's user and ends all of the user's sessions. It
+// opens no session: the next sign-in asks for the new password and for the second factor. A
+// password that is rejected leaves the link usable.
 func (s *Server) UsePasswordLink(
 	ctx context.Context, v Visit, token, password string,
 ) (*identity.User, error) {

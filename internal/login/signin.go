@@ -147,7 +147,8 @@ func (s *Server) proveFirst(
 	if proof.User != nil {
 		u = proof.User
 	}
-	// A factor that also serves as a second one would otherwise be asked for twice and count as two.
+	// A factor that also serves as a second one would otherwise be asked for twice and count as
+	// two.
 	alone := f.Use()&UseSecond != 0 && !slices.Contains(proof.AMR, identity.AMRMultiFactor)
 	if u == nil || alone {
 		return nil, Proof{}, fault.New(fault.Internal, "factor %s proves too little to begin with", a.Kind)

@@ -87,8 +87,8 @@ type SessionStore interface {
 	// sessions end (and their tokens, if tokens), in the same transaction.
 	PutSession(ctx context.Context, h secret.Hash, s *identity.Session, single, tokens bool,
 		ev ...audit.Event) error
-	// SessionByCookie returns an active session (neither past its absolute end nor unused for longer
-	// than idle), or NotFound.
+	// SessionByCookie returns an active session (neither past its absolute end nor unused for
+	// longer than idle), or NotFound.
 	SessionByCookie(ctx context.Context, h secret.Hash, now time.Time,
 		idle time.Duration) (*identity.Session, error)
 	// TouchSession moves LastSeenAt forward.
@@ -114,7 +114,8 @@ type LinkStore interface {
 	ConsumeLink(ctx context.Context, h secret.Hash, now time.Time) error
 	// PutLink stores a link.
 	PutLink(ctx context.Context, h secret.Hash, l *Link, ev ...audit.Event) error
-	// CompleteSetup consumes the setup link and creates the first administrator, in one transaction.
+	// CompleteSetup consumes the setup link and creates the first administrator, in one
+	// transaction.
 	CompleteSetup(ctx context.Context, h secret.Hash, u *identity.User, now time.Time,
 		ev ...audit.Event) error
 }

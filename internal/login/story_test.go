@@ -40,8 +40,8 @@ func app(t *testing.T, e *login.Enrollment) func(time.Time) string {
 	}
 }
 
-// TestStoryOnTheRealStore follows one administrator from the set-up link through a lost phone and a new password,
-// with real password hashes on SQLite.
+// TestStoryOnTheRealStore follows one administrator from the set-up link through a lost phone and a
+// new password, with real password hashes on SQLite.
 func TestStoryOnTheRealStore(t *testing.T) {
 	ctx := context.Background()
 	db, err := store.Open(ctx, store.Options{URL: "sqlite::memory:"})
@@ -136,7 +136,8 @@ func TestStoryOnTheRealStore(t *testing.T) {
 	_, err = s.Resume(ctx, visit(), done.Cookie)
 	refused(err, fault.NotFound)
 
-	// The 49 replays have locked the account. The phone is lost: a backup code helps, once, after the lock.
+	// The 49 replays have locked the account. The phone is lost: a backup code helps, once, after
+	// the lock.
 	_, err = s.Password(ctx, visit(), login.Attempt{Username: "root@example.com", Password: first})
 	refused(err, fault.Limited)
 	now = now.Add(31 * time.Minute)

@@ -30,27 +30,29 @@ const (
 // phcForm is how a hash is written (PHC string format).
 const phcForm = "$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s"
 
-// Passwords hashes and verifies passwords with argon2id in a bounded pool: at most
-// `wide` hashes run at once, at most `queue` callers wait; the next one is told
-// to come back (fault.Unavailable). Memory is bounded by wide × 19 MiB.
+// Passwords hashes and verifies passwords with argon2id (RFC 9106) in a bounded pool: a limited
+// number of hashes run at once, a limited number of callers wait, and the next one gets
+// fault.Unavailable. Memory is bounded by 19 MiB for each hash that runs.
 type Passwords struct {
 	slots chan struct{}
 	line  chan struct{}
-	dummy string // a hash of today's parameters that no password is known for; verifying against it costs what any other costs
+	dummy string // a hash that no password is known for, which costs as much to verify as any other
 }
 
-// NewPasswords makes a pool of the given width and queue length, each at least 1.
+// NewPasswords returns a pool in which up to wide hashes run and up to queue callers wait, each at
+// least 1.
 func NewPasswords(wide, queue int) *Passwords {
 	p := &Passwords{
 		slots: make(chan struct{}, max(wide, 1)),
 		line:  make(chan struct{}, max(wide, 1)+max(queue, 1)),
 	}
 	e := base64.RawStdEncoding
-	p.dummy = fmt.Sprintf(phcForm, argon2.Version, argonMemory, argonTime, argonThreads, e.EncodeToString(make([]byte, argonSalt)), e.EncodeToString(make([]byte, argonKey)))
+	p.dummy = fmt.Sprintf(phcForm, argon2.Version, argonMemory, argonTime, argonThreads,
+		e.EncodeToString(make([]byte, argonSalt)), e.EncodeToString(make([]byte, argonKey)))
 	return p
 }
 
-// Hash gives the PHC string of a password.
+// Hash returns the PHC string of a password.
 func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 	leave, err := p.enter(ctx)
 	if err != nil {
@@ -62,8 +64,9 @@ func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 	return hashArgon(password, salt), nil
 }
 
-// Verify compares a password with a PHC string. With an empty stored hash it does the same
-// work and answers false, so that an unknown user costs what a known one does.
+// Verify reports whether a password matches a PHC string. With an empty stored hash it does the
+// same work and returns false, so that an unknown user costs as much time as a known one. A hash of
+// an unknown kind is fault.Invalid.
 func (p *Passwords) Verify(ctx context.Context, password, stored string) (bool, error) {
 	leave, err := p.enter(ctx)
 	if err != nil {
@@ -78,23 +81,27 @@ func (p *Passwords) Verify(ctx context.Context, password, stored string) (bool, 
 	return ok && known, err
 }
 
-// Outdated reports whether a stored hash should be made anew with today's parameters.
+// Outdated reports whether a stored hash should be replaced by one with today's parameters.
 func (p *Passwords) Outdated(stored string) bool {
-	return !strings.HasPrefix(stored, fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$", argon2.Version, argonMemory, argonTime, argonThreads))
+	current := fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$",
+		argon2.Version, argonMemory, argonTime, argonThreads)
+	return !strings.HasPrefix(stored, current)
 }
 
 func (p *Passwords) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case p.line <- struct{}{}:
 	default:
-		return nil, fault.RetryAfter(fault.Unavailable, 2*time.Second, "too many sign-ins at once; try again in a moment")
+		return nil, fault.RetryAfter(fault.Unavailable, 2*time.Second,
+			"Too many people are signing in. Try again in a moment.")
 	}
 	select {
 	case p.slots <- struct{}{}:
 		return func() { <-p.slots; <-p.line }, nil
 	case <-ctx.Done():
 		<-p.line
-		return nil, fault.Wrap(fault.Unavailable, ctx.Err(), "the server is busy; try again in a moment")
+		return nil, fault.Wrap(fault.Unavailable, ctx.Err(),
+			"The server is busy. Try again in a moment.")
 	}
 }
 
@@ -111,17 +118,22 @@ func verifyArgon(password, stored string) (bool, error) {
 		return false, fault.New(fault.Invalid, "the stored password hash is of an unknown kind")
 	}
 	var version, memory, time, lanes int
-	if _, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d", &version, &memory, &time, &lanes); err != nil || version != argon2.Version {
+	_, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d",
+		&version, &memory, &time, &lanes)
+	if err != nil || version != argon2.Version {
 		return false, fault.New(fault.Invalid, "the stored password hash cannot be read")
 	}
-	if memory < 8 || memory > argonMaxMemory || time < 1 || time > argonMaxTime || lanes < 1 || lanes > argonMaxLanes {
-		return false, fault.New(fault.Invalid, "the stored password hash asks for more work than is allowed")
+	if memory < 8 || memory > argonMaxMemory || time < 1 || time > argonMaxTime ||
+		lanes < 1 || lanes > argonMaxLanes {
+		return false, fault.New(fault.Invalid,
+			"the stored password hash asks for more work than is allowed")
 	}
 	salt, err1 := base64.RawStdEncoding.DecodeString(parts[4])
 	want, err2 := base64.RawStdEncoding.DecodeString(parts[5])
 	if err1 != nil || err2 != nil || len(want) < 16 || len(want) > 64 || len(salt) > 64 {
 		return false, fault.New(fault.Invalid, "the stored password hash cannot be read")
 	}
-	got := argon2.IDKey([]byte(password), salt, uint32(time), uint32(memory), uint8(lanes), uint32(len(want)))
+	got := argon2.IDKey([]byte(password), salt,
+		uint32(time), uint32(memory), uint8(lanes), uint32(len(want)))
 	return subtle.ConstantTimeCompare(got, want) == 1, nil
 }

@@ -35,7 +35,8 @@ func TestPasswordRoundTrip(t *testing.T) {
 	}
 }
 
-// Vectors of the reference implementation (phc-winner-argon2, test.c): what others made, we verify, and ask to make anew.
+// Vectors of the reference implementation (phc-winner-argon2, test.c): what others made, we verify,
+// and ask to make anew.
 func TestArgon2Vectors(t *testing.T) {
 	p := secret.NewPasswords(1, 1)
 	for _, hash := range []string{
@@ -89,7 +90,8 @@ func TestHostileHashes(t *testing.T) {
 	}
 }
 
-// Under a flood at most as many hashes run as the pool is wide, a few wait, and the rest are told when to come back.
+// Under a flood at most as many hashes run as the pool is wide, a few wait, and the rest are told
+// when to come back.
 func TestFlood(t *testing.T) {
 	const wide, queue, callers = 2, 3, 40
 	p := secret.NewPasswords(wide, queue)

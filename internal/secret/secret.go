@@ -1,8 +1,8 @@
-// Package secret makes and recognises everything that must not be guessed:
-// tokens, identifiers, keyed hashes, sealed values and password hashes.
+// Package secret makes and verifies everything that must not be guessed: tokens, identifiers, keyed
+// hashes, sealed values and password hashes.
 //
-// All of a server's keys are derived from one master key (SECRET_KEY) by HKDF,
-// one per purpose, so that a value sealed for one use cannot be opened in another.
+// All of a server's keys are derived from one master key (SECRET_KEY) by HKDF (RFC 5869), one per
+// purpose, so that a value sealed for one use cannot be opened in another.
 package secret
 
 import (
@@ -26,7 +26,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Prefixes of the secrets that we make, so that secret scanners find them.
+// Prefixes of the secrets that this server makes, so that secret scanners find them.
 const (
 	PrefixAny          = "gth_" // of all of them
 	PrefixClientSecret = "gth_cs_"
@@ -52,7 +52,7 @@ type Hash string
 // Keys holds the keys derived from a server's master key. It is safe for concurrent use.
 type Keys struct {
 	master []byte
-	macs   sync.Pool // of hash.Hash: HMAC-SHA256 keyed for Hash; setting one up costs more than using it
+	macs   sync.Pool // of hash.Hash: HMAC-SHA256 keyed for Hash, which is costly to set up
 }
 
 // MinMaster is the least length of a master key in bytes.
@@ -61,7 +61,8 @@ const MinMaster = 32
 // NewKeys derives a server's keys from its master key of at least 32 bytes.
 func NewKeys(master []byte) (*Keys, error) {
 	if len(master) < MinMaster {
-		return nil, fault.InvalidField("SECRET_KEY", "SECRET_KEY has %d bytes; it needs at least %d", len(master), MinMaster)
+		return nil, fault.InvalidField("SECRET_KEY",
+			"SECRET_KEY has %d bytes; it needs at least %d", len(master), MinMaster)
 	}
 	k := &Keys{master: append([]byte(nil), master...)}
 	key := k.Derive("hash")
@@ -69,7 +70,7 @@ func NewKeys(master []byte) (*Keys, error) {
 	return k, nil
 }
 
-// Derive gives the 32-byte key for one purpose.
+// Derive returns the 32-byte key for one purpose.
 func (k *Keys) Derive(purpose string) []byte {
 	out, err := hkdf.Key(sha256.New, k.master, nil, "gatehouse/v1/"+purpose, 32)
 	if err != nil { // only for lengths that HKDF cannot give
@@ -78,7 +79,7 @@ func (k *Keys) Derive(purpose string) []byte {
 	return out
 }
 
-// Hash gives the stored form of a secret.
+// Hash returns the stored form of a secret.
 func (k *Keys) Hash(s string) Hash {
 	m := k.macs.Get().(hash.Hash)
 	m.Reset()
@@ -89,14 +90,14 @@ func (k *Keys) Hash(s string) Hash {
 	return out
 }
 
-// NewToken makes a secret of 256 random bits with a prefix and a checksum.
+// NewToken returns a secret of 256 random bits with a prefix and a checksum.
 func NewToken(prefix string) string {
 	var raw [entropyBytes]byte
 	rand.Read(raw[:]) // never fails (crypto/rand)
 	return Encode(prefix, raw[:])
 }
 
-// Encode writes raw bytes as a prefixed, checksummed token: prefix, then base64url of raw and its CRC-32.
+// Encode returns raw bytes as a token: the prefix, then base64url of raw and its CRC-32.
 func Encode(prefix string, raw []byte) string {
 	buf := make([]byte, 0, len(raw)+checksumBytes)
 	buf = append(buf, raw...)
@@ -104,7 +105,8 @@ func Encode(prefix string, raw []byte) string {
 	return prefix + b64.EncodeToString(buf)
 }
 
-// Decode gives the raw bytes of a token made by Encode, or false when prefix, alphabet, size or checksum is off.
+// Decode returns the raw bytes of a token made by Encode, or false if the prefix, the alphabet, the
+// size or the checksum is wrong.
 func Decode(prefix, token string, size int) ([]byte, bool) {
 	body, ok := strings.CutPrefix(token, prefix)
 	if !ok || len(body) != b64.EncodedLen(size+checksumBytes) {
@@ -119,7 +121,7 @@ func Decode(prefix, token string, size int) ([]byte, bool) {
 }
 
 // WellFormed reports whether a token has the prefix, length and checksum of one made by NewToken.
-// It spares storage a look-up for garbage; it proves nothing.
+// It saves a lookup in storage for garbage; it proves nothing.
 func WellFormed(prefix, token string) bool {
 	_, ok := Decode(prefix, token, entropyBytes)
 	return ok
@@ -129,12 +131,12 @@ func checksum(prefix string, raw []byte) uint32 {
 	return crc32.Update(crc32.ChecksumIEEE([]byte(prefix)), crc32.IEEETable, raw)
 }
 
-// Equal compares two strings in time that depends on their lengths only.
+// Equal reports whether two strings are equal, in time that depends on their lengths only.
 func Equal(a, b string) bool {
 	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
 }
 
-// NewID makes a UUIDv7 (RFC 9562 §5.7) for the given time.
+// NewID returns a UUIDv7 (RFC 9562 §5.7) of the given time.
 func NewID(now time.Time) string {
 	var u [16]byte
 	rand.Read(u[6:])
@@ -146,7 +148,8 @@ func NewID(now time.Time) string {
 	return FormatID(u)
 }
 
-// IDAt is the least identifier of a time: those made by NewID at that time or later do not sort before it.
+// IDAt returns the least identifier of a time: those that NewID returns at that time or later do
+// not sort before it.
 func IDAt(t time.Time) string {
 	var u [16]byte
 	ms := uint64(t.UnixMilli())
@@ -155,7 +158,7 @@ func IDAt(t time.Time) string {
 	return FormatID(u)
 }
 
-// FormatID writes 16 bytes in the 8-4-4-4-12 form of a UUID.
+// FormatID returns 16 bytes in the 8-4-4-4-12 form of a UUID (RFC 9562 §4).
 func FormatID(u [16]byte) string {
 	const hex = "0123456789abcdef"
 	var out [36]byte
@@ -171,7 +174,7 @@ func FormatID(u [16]byte) string {
 	return string(out[:])
 }
 
-// ParseID reads a UUID in its 36-character lower-case form.
+// ParseID parses a UUID in its 36-character lower-case form.
 func ParseID(s string) (u [16]byte, ok bool) {
 	if len(s) != 36 {
 		return u, false
@@ -203,10 +206,11 @@ func ParseID(s string) (u [16]byte, ok bool) {
 // Box seals values for one purpose with AES-256-GCM. It is safe for concurrent use.
 type Box struct{ aead cipher.AEAD }
 
-// ErrUnsealed says that a sealed value was cut, altered, or sealed for another purpose or by another server.
+// ErrUnsealed is the error of a sealed value that was cut, altered, or sealed for another purpose
+// or by another server.
 var ErrUnsealed = errors.New("secret: value cannot be unsealed")
 
-// Box gives the sealing box for one purpose.
+// Box returns the sealing box for one purpose.
 func (k *Keys) Box(purpose string) *Box {
 	block, err := aes.NewCipher(k.Derive("seal/" + purpose))
 	if err != nil {
@@ -219,12 +223,13 @@ func (k *Keys) Box(purpose string) *Box {
 	return &Box{aead}
 }
 
-// Seal encrypts and authenticates plain, bound to a context that Open must repeat, as base64url.
+// Seal encrypts and authenticates plain, bound to a context that Open must repeat, and returns
+// base64url.
 func (b *Box) Seal(plain []byte, context string) string {
 	return b64.EncodeToString(b.aead.Seal(nil, nil, plain, []byte(context)))
 }
 
-// Open undoes Seal. Every failure is ErrUnsealed.
+// Open returns what was sealed. Every failure is ErrUnsealed.
 func (b *Box) Open(sealed, context string) ([]byte, error) {
 	raw, err := b64.DecodeString(sealed)
 	if err != nil || b64.EncodedLen(len(raw)) != len(sealed) { // the decoder skips line breaks

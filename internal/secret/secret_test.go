@@ -43,7 +43,8 @@ func TestMasterKeyLength(t *testing.T) {
 	}
 }
 
-// HKDF-SHA-256 of the master key with the purpose as its info (RFC 5869): what is stored depends on these bytes.
+// HKDF-SHA-256 of the master key with the purpose as its info (RFC 5869): what is stored depends on
+// these bytes.
 func TestDerivationIsStable(t *testing.T) {
 	k := newKeys(t, oneMaster)
 	if got := base64.RawURLEncoding.EncodeToString(k.Derive("purpose")); got != "j6LYNLP0SqWWOBOM3GxEVzMBnrzy6a1HfGyZlHR0B1A" {

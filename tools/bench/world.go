@@ -90,7 +90,7 @@ func (w *world) originals(ctx context.Context, db *store.DB) error {
 	if err != nil {
 		return err
 	}
-	s := identity.NewSession(u, []string{"pwd"}, now, 7*24*time.Hour, address4, userAgent)
+	s := identity.NewSession(u, []string{"pwd"}, now, 7*24*time.Hour, identity.Browser{IP: address4, Agent: userAgent})
 	w.session = string(s.ID)
 	if err := db.PutSession(ctx, w.keys.Hash(secret.NewToken(secret.PrefixSession)), s, false, false); err != nil {
 		return err

@@ -186,7 +186,7 @@ func (s *suite) client(t *testing.T) *client.Client {
 
 func (s *suite) session(t *testing.T, u *identity.User) *identity.Session {
 	t.Helper()
-	v := identity.NewSession(u.ID, []string{"pwd"}, s.now, time.Hour, "192.0.2.1", "Browser/1")
+	v := identity.NewSession(u.ID, []string{"pwd"}, s.now, time.Hour, identity.Browser{IP: "192.0.2.1", Agent: "Browser/1"})
 	testkit.Must(t, s.db.PutSession(t.Context(), secret.Hash(s.name("cookie")), v, false, false))
 	return v
 }

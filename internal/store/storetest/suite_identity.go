@@ -201,7 +201,7 @@ func (s *suite) locks(t *testing.T) {
 
 func (s *suite) sessions(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
-	v := identity.NewSession(u.ID, []string{"pwd", "mfa"}, s.now, time.Hour, "192.0.2.7", "Browser/2")
+	v := identity.NewSession(u.ID, []string{"pwd", "mfa"}, s.now, time.Hour, identity.Browser{IP: "192.0.2.7", Agent: "Browser/2"})
 	cookie, next := secret.Hash(s.name("cookie")), secret.Hash(s.name("cookie"))
 	testkit.Must(t, s.db.PutSession(ctx, cookie, v, false, false))
 	got, err := s.db.SessionByCookie(ctx, cookie, s.now, time.Minute)
@@ -229,7 +229,7 @@ func (s *suite) sessions(t *testing.T) {
 	testkit.Must(t, s.db.EndOtherSessions(ctx, u.ID, third.ID, s.now, true))
 	_, err = s.db.Session(ctx, v.ID, s.now)
 	want(t, err, fault.NotFound)
-	single := identity.NewSession(u.ID, nil, s.now, time.Hour, "", "")
+	single := identity.NewSession(u.ID, nil, s.now, time.Hour, identity.Browser{})
 	testkit.Must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), single, true, true))
 	all, err := s.db.UserSessions(ctx, u.ID, s.now)
 	testkit.Must(t, err)
@@ -245,7 +245,7 @@ func (s *suite) sessions(t *testing.T) {
 	testkit.Must(t, s.db.SetUserDisabled(ctx, u.ID, true, s.now))
 	all, _ = s.db.UserSessions(ctx, u.ID, s.now)
 	testkit.Equal(t, "sessions of a disabled user", len(all), 0)
-	want(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), identity.NewSession(u.ID, nil, s.now, time.Hour, "", ""), false, false), fault.Denied)
+	want(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), identity.NewSession(u.ID, nil, s.now, time.Hour, identity.Browser{}), false, false), fault.Denied)
 	testkit.Must(t, s.db.SetUserDisabled(ctx, u.ID, false, s.now))
 	s.session(t, u)
 }

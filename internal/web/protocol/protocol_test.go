@@ -69,7 +69,7 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	s.tokens = token.New(cfg, token.Parts{Store: s.db, Ring: ring, Keys: keys})
 	s.user = &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: "ada@example.com", CreatedAt: s.now}
 	testkit.Must(t, s.db.CreateUser(t.Context(), s.user))
-	sess := identity.NewSession(s.user.ID, []string{"pwd"}, s.now, time.Hour, "", "")
+	sess := identity.NewSession(s.user.ID, []string{"pwd"}, s.now, time.Hour, identity.Browser{})
 	testkit.Must(t, s.db.PutSession(t.Context(), "cookie", sess, false, false))
 	s.cl = &client.Client{
 		ID: "app", Name: "App", FirstParty: true, Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
