@@ -61,7 +61,7 @@ func forwardHeaders(h http.Header, req *Request, headers *identityHeaders) {
 		}
 	}
 	h[headerInfo] = headers.info
-	h["X-Forwarded-For"] = []string{req.event.IP}
+	h["X-Forwarded-For"] = []string{forwardedFor(req.event.IP)}
 	h["X-Forwarded-Proto"] = []string{req.Target.Scheme}
 	h["X-Forwarded-Host"] = []string{req.Authority}
 	h["X-Request-Id"] = []string{req.event.ID}
@@ -74,6 +74,15 @@ func ownCookie(name string) bool {
 	more, ok := strings.CutPrefix(
 		strings.TrimPrefix(strings.TrimPrefix(name, "__Host-"), "__Secure-"), web.CookieSession)
 	return ok && (more == "" || more[0] == '-' || more[0] == '_')
+}
+
+// forwardedFor returns the value of X-Forwarded-For for the upstream. A caller without a known
+// address gets "unknown" (RFC 7239 §6.2): the upstream must not take the gateway for the caller.
+func forwardedFor(ip string) string {
+	if ip == "" {
+		return "unknown"
+	}
+	return ip
 }
 
 // foreignCookies returns Cookie headers without this server's own cookies.

@@ -106,6 +106,62 @@ func TestForwardingHeadersNeedTrustedProxy(t *testing.T) {
 	}
 }
 
+// A forwarded address that cannot be read opens no network rule, least of all the proxy's own.
+func TestUnreadableForwardedAddress(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) {
+		r.Networks = []string{"10.0.0.0/8", "203.0.113.0/24"}
+		r.Unidentified, r.Rate = true, -1
+	}))
+	for header, want := range map[string]int{
+		"203.0.113.9:4711":       http.StatusOK,
+		`"203.0.113.9"`:          http.StatusOK,
+		"198.51.100.9:4711":      http.StatusForbidden,
+		"[2001:db8::1]:4711":     http.StatusForbidden,
+		"unknown":                http.StatusForbidden,
+		"203.0.113.9, garbage":   http.StatusForbidden,
+		"203.0.113.9,":           http.StatusForbidden,
+		"198.51.100.9, 10.0.0.2": http.StatusForbidden,
+	} {
+		r := request(t, http.MethodGet, "id.example", "/shop/v1", "X-Forwarded-For: "+header)
+		r.RemoteAddr = "10.0.0.1:1"
+		if rec := w.do(r); rec.Code != want {
+			t.Errorf("X-Forwarded-For %s: %d, want %d", header, rec.Code, want)
+		}
+	}
+}
+
+func TestUnknownAddressReachesUpstreamAsUnknown(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
+	r := request(t, http.MethodGet, "id.example", "/shop/v1", "X-Forwarded-For: garbage")
+	r.RemoteAddr = "10.0.0.1:1"
+	if got := w.received(w.do(r)).Header.Get("X-Forwarded-For"); got != "unknown" {
+		t.Errorf("X-Forwarded-For %q", got)
+	}
+}
+
+func TestForwardedProto(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
+	for header, want := range map[string]string{
+		"https":        "https",
+		"HTTPS":        "https",
+		`"https"`:      "https",
+		"https, https": "https",
+		"https,http":   "https",
+		"http, https":  "http",
+		"wss":          "https",
+		"ws":           "http",
+		"http":         "http",
+		"garbage":      "https",
+		"":             "https",
+	} {
+		r := request(t, http.MethodGet, "id.example", "/shop/v1", "X-Forwarded-Proto: "+header)
+		r.RemoteAddr = "10.0.0.1:1"
+		if got := w.received(w.do(r)).Header.Get("X-Forwarded-Proto"); got != want {
+			t.Errorf("X-Forwarded-Proto %q: %q, want %q", header, got, want)
+		}
+	}
+}
+
 func TestTraceContext(t *testing.T) {
 	const good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))

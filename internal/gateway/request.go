@@ -110,13 +110,24 @@ func (g *Gateway) scheme(r *http.Request) string {
 	if !g.trusted(r) {
 		return "http"
 	}
-	switch proto := first(r.Header, "X-Forwarded-Proto"); {
-	case strings.EqualFold(proto, "https") || strings.EqualFold(proto, "wss"):
-		return "https"
-	case proto != "":
-		return "http"
+	if scheme := forwardedScheme(first(r.Header, "X-Forwarded-Proto")); scheme != "" {
+		return scheme
 	}
 	return g.base.Scheme
+}
+
+// forwardedScheme returns the scheme that X-Forwarded-Proto reports, or "" if it is not one. In a
+// list the first value counts, that of the proxy next to the caller. Proxies report ws and wss for
+// WebSocket requests.
+func forwardedScheme(value string) string {
+	proto, _, _ := strings.Cut(value, ",")
+	switch proto = strings.Trim(proto, " \t\""); {
+	case strings.EqualFold(proto, "https") || strings.EqualFold(proto, "wss"):
+		return "https"
+	case strings.EqualFold(proto, "http") || strings.EqualFold(proto, "ws"):
+		return "http"
+	}
+	return ""
 }
 
 // trusted reports whether a request's connection comes from a proxy in TRUSTED_PROXIES.

@@ -59,11 +59,15 @@ func (s *Server) subject(u *identity.User, name string) subject {
 	return subject{nil, "name:" + strconv.Itoa(int(binary.BigEndian.Uint16(raw)))}
 }
 
-// addressKey returns the name of an address's counter, or "" if addresses are not counted.
+// addressKey returns the name of an address's counter, or "" if addresses are not counted. Callers
+// without a known address share one counter.
 func (s *Server) addressKey(ip string) string {
-	a, err := netip.ParseAddr(ip)
-	if !s.cfg.LockByIP || err != nil {
+	if !s.cfg.LockByIP {
 		return ""
+	}
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return "ip:unknown"
 	}
 	return "ip:" + netaddr.Key(a)
 }

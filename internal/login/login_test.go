@@ -413,8 +413,8 @@ func TestAddressesAreLocked(t *testing.T) {
 		t.Fatalf("event %+v", ev)
 	}
 	for _, odd := range []string{"", "unix", "203.0.113.7:99"} {
-		if h.s.addressKey(odd) != "" || h.s.exempt(odd) {
-			t.Errorf("%q was taken for an address", odd)
+		if h.s.addressKey(odd) != "ip:unknown" || h.s.exempt(odd) {
+			t.Errorf("%q was taken for an address, or is not counted", odd)
 		}
 	}
 }

@@ -6,12 +6,59 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
 // Canonical returns an address in the one form that is compared: an IPv4 address mapped into IPv6
 // becomes IPv4 (RFC 4291 §2.5.5.2), and a zone is dropped.
 func Canonical(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+// ParseForwarded parses an entry of X-Forwarded-For in the forms that proxies write: an address, an
+// address and a port such as 192.0.2.7:4711 or [2001:db8::1]:4711, either of them in quotes
+// (RFC 7239 §6). The address is canonical. Everything else is an error, such as "unknown", a name
+// or an empty entry.
+func ParseForwarded(entry string) (netip.Addr, error) {
+	s := entry
+	if n := len(s); n >= 2 && s[0] == '"' && s[n-1] == '"' {
+		s = s[1 : n-1]
+	}
+	if bare, ok := strings.CutPrefix(s, "["); ok {
+		host, port, closed := strings.Cut(bare, "]")
+		a, err := netip.ParseAddr(host)
+		if !closed || err != nil || !a.Is6() || port != "" && !validPort(port) {
+			return netip.Addr{}, errNotForwarded
+		}
+		return Canonical(a), nil
+	}
+	if i := strings.IndexByte(s, ':'); i >= 0 && strings.IndexByte(s[i+1:], ':') < 0 {
+		if !validPort(s[i:]) {
+			return netip.Addr{}, errNotForwarded
+		}
+		s = s[:i]
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Addr{}, errNotForwarded
+	}
+	return Canonical(a), nil
+}
+
+var errNotForwarded = errors.New("is not an address with or without a port")
+
+// validPort reports whether s is a colon and a port number, or an obfuscated port such as _xyz
+// (RFC 7239 §6.3).
+func validPort(s string) bool {
+	port, ok := strings.CutPrefix(s, ":")
+	if !ok || port == "" {
+		return false
+	}
+	if strings.HasPrefix(port, "_") {
+		return len(port) > 1
+	}
+	_, err := strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
 
 // Contains reports whether one of the networks contains the address. An IPv4 address mapped into
 // IPv6 counts as IPv4, and a zone is ignored. No network contains the zero Addr.

@@ -269,8 +269,8 @@ func (w *recorder) status() int {
 }
 
 // origin returns the caller's address and the request's id. The address is that of the connection
-// or, behind trusted proxies, the last one in X-Forwarded-For that is not a trusted proxy. An id is
-// taken from a trusted proxy only.
+// or, behind trusted proxies, the last one in X-Forwarded-For that is not a trusted proxy. It is ""
+// if that entry is not an address. An id is taken from a trusted proxy only.
 func (k *Kit) origin(r *http.Request) (ip, id string) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -281,18 +281,18 @@ func (k *Kit) origin(r *http.Request) (ip, id string) {
 		return addr.String(), newRequestID()
 	}
 	for hop := range lastFirst(r.Header["X-Forwarded-For"]) {
-		next, err := netip.ParseAddr(hop)
-		if err != nil {
-			break
-		}
-		addr = netaddr.Canonical(next)
-		if !k.trusted(addr) {
+		// Without an address the caller is unknown: the proxy before it would be a wrong answer
+		// that rules trust.
+		if addr, err = netaddr.ParseForwarded(hop); err != nil || !k.trusted(addr) {
 			break
 		}
 	}
 	id = r.Header.Get("X-Request-Id")
 	if id == "" || len(id) > 64 || clean(id, 64) != id || strings.ContainsAny(id, ` "'<>&`) {
 		id = newRequestID()
+	}
+	if !addr.IsValid() {
+		return "", id
 	}
 	return addr.String(), id
 }

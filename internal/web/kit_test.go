@@ -249,7 +249,13 @@ func TestClientAddress(t *testing.T) {
 		"forged before the proxy":          {"10.0.0.1:1", []string{"127.0.0.1, 203.0.113.9"}, "203.0.113.9"},
 		"forged to look like a proxy":      {"10.0.0.1:1", []string{"127.0.0.1, 10.9.9.9, 203.0.113.9"}, "203.0.113.9"},
 		"forged with garbage":              {"10.0.0.1:1", []string{"<script>, 203.0.113.9"}, "203.0.113.9"},
-		"garbage from the proxy":           {"10.0.0.1:1", []string{"unknown"}, "10.0.0.1"},
+		"with a port":                      {"10.0.0.1:1", []string{"203.0.113.9:4711, 10.0.0.2:80"}, "203.0.113.9"},
+		"IPv6 with a port":                 {"10.0.0.1:1", []string{"[2001:db8::1]:4711"}, "2001:db8::1"},
+		"quoted":                           {"10.0.0.1:1", []string{`"[2001:db8::1]:4711"`}, "2001:db8::1"},
+		"garbage from the proxy":           {"10.0.0.1:1", []string{"unknown"}, ""},
+		"garbage before a proxy":           {"10.0.0.1:1", []string{"203.0.113.9, unknown, 10.0.0.2"}, ""},
+		"an empty entry":                   {"10.0.0.1:1", []string{"203.0.113.9,"}, ""},
+		"an empty header":                  {"10.0.0.1:1", []string{""}, ""},
 		"nothing from the proxy":           {"10.0.0.1:1", nil, "10.0.0.1"},
 		"only proxies":                     {"10.0.0.1:1", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
 		"IPv6":                             {"[fd00::1]:1", []string{"2001:db8::1"}, "2001:db8::1"},
@@ -372,6 +378,7 @@ func TestRateLimitKeys(t *testing.T) {
 		"user":              {web.RateByUser, "192.0.2.1:1", web.Subject{Client: "c", User: "u"}, "token:user:u"},
 		"no user":           {web.RateByUser, "192.0.2.1:1", web.Subject{}, "token:ip:192.0.2.1"},
 		"a long user":       {web.RateByUser, "192.0.2.1:1", web.Subject{User: strings.Repeat("u", 1000)}, "token:user:" + strings.Repeat("u", 320)},
+		"an unknown address": {web.RateByIP, "@", web.Subject{}, "token:ip:"},
 		"an exempt network": {web.RateByIP, "203.0.113.5:1", web.Subject{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -441,7 +448,7 @@ func TestEventOutsideOfARequest(t *testing.T) {
 }
 
 func FuzzForwardedFor(f *testing.F) {
-	for _, s := range []string{"1.2.3.4", "1.2.3.4, 10.0.0.1", "[::1]:5", "unknown", ",,,", "::ffff:1.2.3.4%x"} {
+	for _, s := range []string{"1.2.3.4", "1.2.3.4, 10.0.0.1", "[::1]:5", "1.2.3.4:80", "unknown", ",,,", "::ffff:1.2.3.4%x"} {
 		f.Add(s)
 	}
 	k := kit(f, func(o *web.Options) { o.Proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} })
@@ -450,7 +457,8 @@ func FuzzForwardedFor(f *testing.F) {
 		r.RemoteAddr = "10.0.0.1:1"
 		r.Header.Set("X-Forwarded-For", header)
 		serve(k, r, func(_ http.ResponseWriter, r *http.Request) {
-			if _, err := netip.ParseAddr(web.EventOf(r.Context()).IP); err != nil {
+			ip := web.EventOf(r.Context()).IP
+			if _, err := netip.ParseAddr(ip); err != nil && ip != "" {
 				t.Fatal(err)
 			}
 		})
