@@ -154,6 +154,8 @@ func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Li
 	if cfg.Sessions.NotifyNew {
 		log.Warn("NOTIFY_NEW_SESSION has no effect: this release does not send mail")
 	}
+	// Starting leaves more garbage behind than an idle server needs memory.
+	go debug.FreeOSMemory()
 	log.Info("serving", "address", listeners[0].Addr().String(), "issuer", cfg.Server.BaseURL,
 		"version", version())
 	select {
