@@ -15,7 +15,7 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// clientToken gets an access token for a client itself.
+// clientToken returns an access token of a client that acts for itself.
 func (w *world) clientToken(t *testing.T, id string, more url.Values) string {
 	t.Helper()
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {w.secrets[id]}}
@@ -42,7 +42,7 @@ func (w *world) testAPI(t *testing.T) {
 		status                            int
 		challenge                         string
 	}{
-		{"anyone reads what is public", "GET", "/public", "", 200, ""},
+		{"public", "GET", "/public", "", 200, ""},
 		{"no token", "GET", "/notes", "", 401, `Bearer realm="notes", scope="notes:read"`},
 		{"another scheme", "GET", "/notes", "Basic YTpi", 401, `Bearer realm="notes", scope="notes:read"`},
 		{"the right scope to write", "POST", "/notes", "Bearer " + full, 201, ""},
@@ -52,7 +52,7 @@ func (w *world) testAPI(t *testing.T) {
 		{"for another audience", "GET", "/notes", "Bearer " + w.clientToken(t, "notes-robot", nil), 401, invalid},
 		{"expired", "GET", "/notes", "Bearer " + brief, 401, invalid},
 		{"changed", "GET", "/notes", "Bearer " + changed(t, full), 401, invalid},
-		{"signed by somebody else", "GET", "/notes", "Bearer " + forged(t, full), 401, invalid},
+		{"signed with another key", "GET", "/notes", "Bearer " + forged(t, full), 401, invalid},
 		{"not signed", "GET", "/notes", "Bearer " + unsigned(full), 401, invalid},
 		{"no token at all", "GET", "/notes", "Bearer nonsense", 401, invalid},
 	} {
@@ -67,13 +67,13 @@ func (w *world) testAPI(t *testing.T) {
 				t.Errorf("%s %s: %d, challenge %q; want %d, %q\n%s", tc.method, tc.path, res.StatusCode, got, tc.status, tc.challenge, body)
 			}
 			if needs := map[string]string{"GET": "notes:read", "POST": "notes:write"}[tc.method]; got != "" && !strings.Contains(got, `scope="`+needs+`"`) {
-				t.Errorf("%s %s: the challenge %q does not say what is needed", tc.method, tc.path, got)
+				t.Errorf("%s %s: the challenge %q does not name the scope", tc.method, tc.path, got)
 			}
 		})
 	}
 }
 
-// testIDToken shows an API an ID token that fits in all but its type.
+// testIDToken sends an API an ID token that differs from an access token only in its type.
 func (w *world) testIDToken(t *testing.T) {
 	app := oauth2.Config{
 		ClientID: "notes-browser", RedirectURL: "http://localhost:3000/", Scopes: []string{"openid", "email", "notes:read"},
@@ -89,11 +89,11 @@ func (w *world) testIDToken(t *testing.T) {
 	r := request(t, "GET", w.startAPI(t, app.ClientID)+"/notes", "")
 	r.Header.Set("Authorization", "Bearer "+token.Extra("id_token").(string))
 	if res, body := fetch(t, r); res.StatusCode != http.StatusUnauthorized {
-		t.Errorf("the API took an ID token: %d %s", res.StatusCode, body)
+		t.Errorf("the API accepted an ID token: %d %s", res.StatusCode, body)
 	}
 }
 
-// changed gives the token more scope, under the old signature.
+// changed returns the token with more scope, under the old signature.
 func changed(t *testing.T, token string) string {
 	part := strings.Split(token, ".")
 	payload, err := base64.RawURLEncoding.DecodeString(part[1])
@@ -104,7 +104,7 @@ func changed(t *testing.T, token string) string {
 	return strings.Join(part, ".")
 }
 
-// forged signs the token's words with another key of the same name.
+// forged returns the token's claims signed by another key with the same id.
 func forged(t *testing.T, token string) string {
 	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
@@ -131,13 +131,14 @@ func forged(t *testing.T, token string) string {
 	return out
 }
 
-// unsigned says that the token needs no signature.
+// unsigned returns the token with alg none.
 func unsigned(token string) string {
 	header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"at+jwt"}`))
 	return header + "." + strings.Split(token, ".")[1] + "."
 }
 
-// testBrowser looks at what the browser is sent; conformance/example-browser.test.mjs runs the app in one.
+// testBrowser checks what the browser app sends; conformance/example-browser.test.mjs runs the app
+// in one.
 func (w *world) testBrowser(t *testing.T) {
 	app := w.start(t, []string{"ISSUER=" + w.issuer, "API=" + w.api, "ADDRESS=localhost:0"}, `^App at (\S+)`, filepath.Join(w.bin, "browser"))
 	for path, holds := range map[string]string{"/": "<title>Notes</title>", "/oidc.js": "code_challenge", "/settings.json": w.issuer} {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// notes is the command-line tool with a home of its own.
+// notes runs the command-line tool with a home of its own.
 type notes struct {
 	*world
 	dir string
@@ -57,28 +57,28 @@ func (w *world) testCLIBrowser(t *testing.T) {
 	}
 	n.use(t)
 	n.refresh(t)
-	n.leave(t)
+	n.logout(t)
 }
 
-// testCLIStranger brings the tool answers that are not the server's.
-func (w *world) testCLIStranger(t *testing.T) {
+// testCLIForged sends the tool authorization responses that are not from the server.
+func (w *world) testCLIForged(t *testing.T) {
 	n := &notes{w, t.TempDir()}
 	login := n.command("login")
 	lines := begin(t, login, login.StderrPipe)
-	asked, err := url.Parse(await(t, lines, `^  (http\S+)$`))
+	sent, err := url.Parse(await(t, lines, `^  (http\S+)$`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	callback := asked.Query().Get("redirect_uri")
+	callback := sent.Query().Get("redirect_uri")
 	// Any page in the person's browser can do this; it must not end the sign-in.
 	res, _ := fetch(t, request(t, "GET", callback+"?code=x&state=guessed&iss="+url.QueryEscape(w.issuer), ""))
 	if res.StatusCode != 400 {
-		t.Errorf("an answer with another state: %s", res.Status)
+		t.Errorf("a response with another state: %s", res.Status)
 	}
-	fetch(t, request(t, "GET", callback+"?code=x&iss=http%3A%2F%2Fevil.example&state="+asked.Query().Get("state"), ""))
+	fetch(t, request(t, "GET", callback+"?code=x&iss=http%3A%2F%2Fevil.example&state="+sent.Query().Get("state"), ""))
 	await(t, lines, `(you are not signed in: the response is from "http://evil.example")`)
 	if err := login.Wait(); err == nil {
-		t.Error("it ends as if all were well")
+		t.Error("it ends without an error")
 	}
 }
 
@@ -109,7 +109,7 @@ func (n *notes) use(t *testing.T) {
 	}
 }
 
-// refresh lets the access token expire, and many processes find that out at once.
+// refresh lets the access token expire, which several processes notice at once.
 func (n *notes) refresh(t *testing.T) {
 	t.Helper()
 	before := n.saved(t)
@@ -133,15 +133,15 @@ func (n *notes) refresh(t *testing.T) {
 	wg.Wait()
 	after := n.saved(t)
 	if before["refresh_token"] == after["refresh_token"] || before["access_token"] == after["access_token"] {
-		t.Error("the tokens that were kept are still the old ones")
+		t.Error("the token file has the old tokens")
 	}
 	if info, err := os.Stat(n.file()); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("token file after a refresh: %v, %v", info, err)
 	}
 }
 
-// leave signs out: what was kept is worth nothing afterwards, wherever a copy of it is.
-func (n *notes) leave(t *testing.T) {
+// logout signs out: a copy of the refresh token is then useless.
+func (n *notes) logout(t *testing.T) {
 	t.Helper()
 	copied := n.saved(t)["refresh_token"].(string)
 	run(t, n.command("logout"))

@@ -1,4 +1,5 @@
-// Package examples_test runs the examples as their readers do: against a real server, set up by its command line.
+// Package examples_test runs the examples as their readers do: against a real server, set up by its
+// command line.
 package examples_test
 
 import (
@@ -21,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 const (
@@ -40,25 +43,26 @@ func TestExamples(t *testing.T) {
 	w.issuer = w.start(t, []string{"LOG_LEVEL=error"}, `^Gatehouse is at (\S+)`, w.gatehouse, "serve", "--port", "0")
 	w.api = w.startAPI(t, resource)
 
-	// They mostly wait for intervals to pass, so all of them run at once, however few processors there are.
+	// They mostly wait for intervals to pass, so all of them run at once, however few processors
+	// there are.
 	var wg sync.WaitGroup
 	for name, test := range map[string]func(*testing.T){
-		"api":                         w.testAPI,
-		"api refuses an ID token":     w.testIDToken,
-		"browser is served":           w.testBrowser,
-		"cli with a browser":          w.testCLIBrowser,
-		"cli and a stranger's answer": w.testCLIStranger,
-		"cli with a device code":      w.testCLIDevice,
-		"device script":               w.testDevice,
-		"device script slows down":    testDeviceSlowsDown,
-		"device script is told no":    testDeviceRefused,
+		"api":                       w.testAPI,
+		"api rejects an ID token":   w.testIDToken,
+		"browser is served":         w.testBrowser,
+		"cli with a browser":        w.testCLIBrowser,
+		"cli and a forged response": w.testCLIForged,
+		"cli with a device code":    w.testCLIDevice,
+		"device script":             w.testDevice,
+		"device script slows down":  testDeviceSlowsDown,
+		"device script is denied":   testDeviceDenied,
 	} {
 		wg.Go(func() { t.Run(name, test) })
 	}
 	wg.Wait()
 }
 
-// world is a server with the programs around it.
+// A world is a server with the programs around it.
 type world struct {
 	bin, home   string // where the examples are built, and where the server keeps its data
 	gatehouse   string // the server's binary
@@ -97,7 +101,7 @@ func (w *world) setUp(t *testing.T) {
 		`./gatehouse client create --id notes-brief --name B --grant client_credentials --scope notes:read --access-token-ttl 1s --resource `+resource)
 }
 
-// documented finds the commands in an example's README that set the server up for it.
+// documented returns the commands in an example's README that set the server up for it.
 func documented(t *testing.T, example string) []string {
 	t.Helper()
 	readme, err := os.ReadFile(filepath.Join(example, "README.md"))
@@ -111,7 +115,7 @@ func documented(t *testing.T, example string) []string {
 	return commands
 }
 
-// administer runs command lines, and remembers the secrets of the clients that they register.
+// administer runs command lines and records the secrets of the clients that they register.
 func (w *world) administer(t *testing.T, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
@@ -133,35 +137,35 @@ func (w *world) startAPI(t *testing.T, audience string) string {
 	return w.start(t, []string{"ISSUER=" + w.issuer, "AUDIENCE=" + audience, "ADDRESS=localhost:0"}, `^API at (\S+),`, filepath.Join(w.bin, "api"))
 }
 
-// start runs a server until the test ends and gives the address that it announces.
+// start runs a server until the test ends and returns the address that it announces.
 func (w *world) start(t *testing.T, env []string, announces, program string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Dir, cmd.Env = w.home, append(environment(), env...)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	lines := begin(t, cmd, cmd.StdoutPipe)
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
-		if t.Failed() && complaints.Len() > 0 {
-			t.Logf("%s said:\n%s", filepath.Base(program), complaints.String())
+		if t.Failed() && stderr.Len() > 0 {
+			t.Logf("%s said:\n%s", filepath.Base(program), stderr.String())
 		}
 	})
 	found := await(t, lines, announces)
-	go func() { // nobody reads the rest, but it must not fill the pipe
+	go func() { // so that the rest does not fill the pipe
 		for range lines {
 		}
 	}()
 	return found
 }
 
-// environment is what a program is given of ours: nothing that could be a setting, and no browser to open.
+// environment returns an environment without settings, and without a browser to open.
 func environment() []string {
-	return []string{"PATH=/usr/bin:/bin", "BROWSER=true", "HOME=/nonexistent"}
+	return []string{"PATH=" + os.Getenv("PATH"), "BROWSER=true", "HOME=/nonexistent"}
 }
 
-// run runs a command to its end and gives its standard output.
+// run runs a command to its end and returns its standard output.
 func run(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	out, err := output(cmd)
@@ -172,16 +176,16 @@ func run(t *testing.T, cmd *exec.Cmd) string {
 }
 
 func output(cmd *exec.Cmd) (string, error) {
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("%s %s: %w\n%s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), err, complaints.String())
+		err = fmt.Errorf("%s %s: %w\n%s", filepath.Base(cmd.Path), strings.Join(cmd.Args[1:], " "), err, stderr.String())
 	}
 	return string(out), err
 }
 
-// begin starts a command and gives the lines that it writes to one of its pipes.
+// begin starts a command and returns the lines that it writes to one of its pipes.
 func begin(t *testing.T, cmd *exec.Cmd, pipe func() (io.ReadCloser, error)) <-chan string {
 	t.Helper()
 	out, err := pipe()
@@ -202,31 +206,31 @@ func begin(t *testing.T, cmd *exec.Cmd, pipe func() (io.ReadCloser, error)) <-ch
 	return lines
 }
 
-// await reads lines until one matches and gives the first group of the match.
+// await reads lines until one matches and returns the first group of the match.
 func await(t *testing.T, lines <-chan string, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
-	timeout := time.After(20 * time.Second)
-	var seen []string
+	timeout := time.After(testkit.HangAfter)
+	var read []string
 	for {
 		select {
 		case line, ok := <-lines:
 			if m := re.FindStringSubmatch(line); m != nil {
 				return m[1]
 			}
-			if seen = append(seen, line); !ok {
-				t.Fatalf("no line matches %s in:\n%s", pattern, strings.Join(seen, "\n"))
+			if read = append(read, line); !ok {
+				t.Fatalf("no line matches %s in:\n%s", pattern, strings.Join(read, "\n"))
 			}
 		case <-timeout:
-			t.Fatalf("no line matched %s in time; there were:\n%s", pattern, strings.Join(seen, "\n"))
+			t.Fatalf("no line matched %s in time; there were:\n%s", pattern, strings.Join(read, "\n"))
 		}
 	}
 }
 
-// fetch makes a request and gives the answer with its body read.
+// fetch sends a request and returns the response with its body.
 func fetch(t *testing.T, r *http.Request) (*http.Response, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.HangAfter)
 	defer cancel()
 	res, err := http.DefaultTransport.RoundTrip(r.WithContext(ctx)) // not a client: redirects are not followed
 	if err != nil {
@@ -262,7 +266,7 @@ func (w *world) tokens(t *testing.T, form url.Values) map[string]any {
 	return out
 }
 
-// person is somebody at a browser of their own, who signs in and says yes to everything.
+// A person uses a browser of their own, signs in and allows everything.
 type person struct {
 	t      *testing.T
 	client http.Client
@@ -275,10 +279,10 @@ func newPerson(t *testing.T) *person {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &person{t: t, client: http.Client{Jar: jar, Timeout: 10 * time.Second}}
+	p := &person{t: t, client: http.Client{Jar: jar, Timeout: testkit.HangAfter}}
 	p.client.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
 		p.at = r.URL
-		if r.URL.Host == "localhost:3000" { // nobody is there: the test reads the answer from the address
+		if r.URL.Host == "localhost:3000" { // no server is there: the test reads the response from the address
 			return http.ErrUseLastResponse
 		}
 		return nil
@@ -286,7 +290,8 @@ func newPerson(t *testing.T) *person {
 	return p
 }
 
-// allow opens an address and fills in all forms that come, with the code of a device if one is asked for.
+// allow opens an address and fills in all forms that come, with the code of a device if one is
+// asked for.
 func (p *person) allow(address, userCode string) {
 	p.t.Helper()
 	p.do(request(p.t, "GET", address, ""))

@@ -39,8 +39,8 @@ func main() {
 	log.Fatal(server.Serve(listener))
 }
 
-// newVerifier returns a verifier of the tokens that an issuer made for this API. With a client of its
-// own, the API also learns which tokens have been revoked.
+// newVerifier returns a verifier of the tokens that an issuer made for this API. With a client of
+// its own, the API also learns which tokens have been revoked.
 func newVerifier(issuer, audience string) (*bearer.Verifier, error) {
 	tokens, err := bearer.New(bearer.Config{
 		Issuer:   issuer,
