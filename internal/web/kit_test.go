@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -225,7 +226,7 @@ func TestDeadline(t *testing.T) {
 	serve(kit(t, func(o *web.Options) { o.Deadline = time.Millisecond }), httptest.NewRequest("GET", "/", nil), func(_ http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
-		case <-time.After(5 * time.Second):
+		case <-time.After(testkit.HangAfter):
 			t.Error("the request has no deadline")
 		}
 	})

@@ -50,7 +50,7 @@ func TestLostAnswer(t *testing.T) {
 		s := h.serve()
 		h.user("ada@example.com")
 		web, call := h.web(), newCaller(t, s.url)
-		eventually(t, 2*time.Second, "the client is known", func() error {
+		eventually(t, "the client is known", func() error {
 			a := call.refresh(web, "x")
 			return want(a.code() == "invalid_grant", "%v", a)
 		})

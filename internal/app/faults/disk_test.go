@@ -118,12 +118,12 @@ func TestFullDisk(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { c.load(ctx); close(done) }()
-	time.Sleep(300 * time.Millisecond)
+	c.progress(t)
 
 	d.fill(t)
 	// What the log of the database had room for is still taken; then there is none.
-	eventually(t, 15*time.Second, "tokens are refused", func() error { return c.call.own(c.opaque).away() })
-	eventually(t, 5*time.Second, "signing in is refused", func() error {
+	eventually(t, "tokens are refused", func() error { return c.call.own(c.opaque).away() })
+	eventually(t, "signing in is refused", func() error {
 		page := newPerson(t, s.url, "ada@example.com")
 		a := page.submit(page.open("/login"), "/login", "username", "ada@example.com", "password", password)
 		return want(a.status == 503 && a.header.Get("Retry-After") != "", "%v", a.answer)
@@ -141,7 +141,7 @@ func TestFullDisk(t *testing.T) {
 	}
 
 	d.free(t)
-	healed := eventually(t, 5*time.Second, "the server heals", func() error {
+	healed := eventually(t, "the server heals", func() error {
 		a := c.call.own(c.opaque)
 		return want(a.status == 200, "%v", a)
 	})
@@ -188,12 +188,9 @@ func TestLockedDatabase(t *testing.T) {
 	}
 	reads := func() {
 		t.Helper()
-		start := time.Now()
+		// The lock is held meanwhile: a reader that waited for it would be turned away.
 		if on, err := c.call.active(known.by, known.token); err != nil || !on {
 			t.Errorf("a token while the database is locked: active is %v, %v", on, err)
-		}
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("a reader waited %s for a writer", took)
 		}
 	}
 
@@ -212,8 +209,8 @@ func TestLockedDatabase(t *testing.T) {
 
 	hold(func() { // everybody waits, nobody is refused
 		write()
-		for range 4 {
-			time.Sleep(500 * time.Millisecond)
+		for range 4 { // well below the five seconds that a writer waits
+			time.Sleep(100 * time.Millisecond)
 			reads()
 		}
 		if n := len(answers); n > 0 {
@@ -222,7 +219,7 @@ func TestLockedDatabase(t *testing.T) {
 	})
 	for range cap(answers) {
 		if a := <-answers; a.status != 200 {
-			t.Errorf("after a wait of two seconds: %v", a)
+			t.Errorf("after a short wait: %v", a)
 		} else if a.tokens().Refresh == "" {
 			c.live = append(c.live, promise{c.opaque, a.tokens().Access})
 		}

@@ -203,7 +203,7 @@ func (h *house) serveOn(port int, more map[string]string, wrap ...string) *serve
 
 func (s *server) ready() {
 	s.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(testkit.HangAfter); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-s.dead:
 			s.t.Fatalf("the server ended\n%s", s.said())
@@ -234,7 +234,7 @@ func (s *server) end(sig syscall.Signal) {
 	_ = s.cmd.Process.Signal(sig)
 	select {
 	case <-s.dead:
-	case <-time.After(15 * time.Second):
+	case <-time.After(testkit.HangAfter):
 		s.t.Errorf("the server does not end on %s\n%s", sig, s.said())
 		_ = s.cmd.Process.Kill()
 		<-s.dead
@@ -267,8 +267,9 @@ func (s *server) check() {
 	}
 }
 
-// eventually tries until something holds, and tells how long that took.
-func eventually(t testing.TB, within time.Duration, what string, try func() error) time.Duration {
+// eventually tries until something holds, and returns how long that took, for the log: how fast the
+// machine is decides over no test.
+func eventually(t testing.TB, what string, try func() error) time.Duration {
 	t.Helper()
 	start := time.Now()
 	for {
@@ -276,8 +277,8 @@ func eventually(t testing.TB, within time.Duration, what string, try func() erro
 		if err == nil {
 			return time.Since(start)
 		}
-		if time.Since(start) > within {
-			t.Fatalf("%s: not within %s: %v", what, within, err)
+		if time.Since(start) > testkit.HangAfter {
+			t.Fatalf("%s: not within %s: %v", what, testkit.HangAfter, err)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

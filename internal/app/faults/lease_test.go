@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -49,7 +48,7 @@ func TestLeaseTakenOver(t *testing.T) {
 	// have asked too early.
 	await := func(story string, until func() bool) {
 		t.Helper()
-		eventually(t, 90*time.Second, story, func() error {
+		eventually(t, story, func() error {
 			return want(until(), "%q asked, %q got it, %q swept", who("asks"), who("gets"), who("sweeps"))
 		})
 	}

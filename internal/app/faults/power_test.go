@@ -299,7 +299,7 @@ func (c *crew) during(t testing.TB, path string) (all []moment) {
 	done := make(chan struct{})
 	go func() { c.load(ctx); close(done) }()
 	defer func() { stop(); <-done }()
-	eventually(t, 30*time.Second, "the log is copied to the database", func() error {
+	eventually(t, "the log is copied to the database", func() error {
 		all = append(all, c.moment())
 		return want(changed().After(first), "it is not")
 	})

@@ -44,7 +44,7 @@ func ask(t *testing.T, from string, n int, servers ...*caller) int {
 // shared waits until servers count together, each time from another address.
 func (a *addresses) shared(t *testing.T, most int, servers ...*caller) (from string) {
 	t.Helper()
-	took := eventually(t, 8*time.Second, "limits are shared", func() error {
+	took := eventually(t, "limits are shared", func() error {
 		from = a.next()
 		n := ask(t, from, most+4, servers...)
 		return want(n == most, "%d of %d were let through, want %d", n, most+4, most)
@@ -66,13 +66,10 @@ func TestRedisLost(t *testing.T) {
 
 	redis.Stop()
 	for i, c := range []*caller{one, two} {
-		start, named := time.Now(), *c
+		named := *c
 		named.from = from.next()
 		if a := named.own(machine); a.status != 200 {
 			t.Errorf("server %d without Redis: %v", i+1, a)
-		}
-		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("server %d without Redis took %s", i+1, took)
 		}
 		if n := ask(t, from.next(), most+10, c); n != most {
 			t.Errorf("server %d let %d through without Redis, want %d", i+1, n, most)

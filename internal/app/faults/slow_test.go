@@ -86,8 +86,8 @@ func TestSlowDisk(t *testing.T) {
 	if answers < 2*syncs {
 		t.Errorf("%d answers after %d syncs: they are not shared", answers, syncs)
 	}
-	if median := reads[len(reads)/2]; median > sync/4 {
-		t.Errorf("half of the reads took longer than %s: they wait for the writer", median)
+	if len(reads) < 3*syncs { // one after the other: a read that waits for the writer takes a sync
+		t.Errorf("%d reads beside %d syncs: they wait for the writer", len(reads), syncs)
 	}
 	h.serve()
 	c.live = append(c.live, known)

@@ -44,7 +44,7 @@ type deed struct {
 func (tr *tracer) deeds(t testing.TB) []deed {
 	t.Helper()
 	var raw []byte
-	eventually(t, 10*time.Second, "the trace is complete", func() (err error) {
+	eventually(t, "the trace is complete", func() (err error) {
 		raw, err = os.ReadFile(tr.log)
 		if err != nil {
 			return err

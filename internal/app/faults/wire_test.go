@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // An answer is what came back; err is set when nothing did.
@@ -70,7 +72,7 @@ type caller struct {
 func newCaller(t testing.TB, base string) *caller {
 	tr := &http.Transport{MaxIdleConnsPerHost: 32}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &caller{base: base, http: &http.Client{Transport: tr, Timeout: 25 * time.Second}}
+	return &caller{base: base, http: &http.Client{Transport: tr, Timeout: testkit.HangAfter}}
 }
 
 func (c *caller) get(path string) answer {
@@ -155,7 +157,7 @@ func newPerson(t testing.TB, base, email string) *person {
 	tr := &http.Transport{MaxIdleConnsPerHost: 8}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &person{base, email, &http.Client{
-		Jar: jar, Transport: tr, Timeout: 25 * time.Second,
+		Jar: jar, Transport: tr, Timeout: testkit.HangAfter,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -175,14 +177,19 @@ func (p *person) follow(to string, form url.Values) sight {
 			at, err := url.Parse(to)
 			return sight{answer{err: err}, at}
 		}
-		var r *http.Response
-		var err error
+		method := http.MethodGet
 		if form != nil {
-			r, err = p.http.PostForm(to, form)
-		} else {
-			r, err = p.http.Get(to)
+			method = http.MethodPost
 		}
-		a := read(r, err)
+		r, err := http.NewRequest(method, to, strings.NewReader(form.Encode()))
+		if err != nil {
+			return sight{answer{err: err}, nil}
+		}
+		r.Header.Set("Accept", "text/html") // a browser gets a page, also of an error
+		if form != nil {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		a := read(p.http.Do(r))
 		if a.err != nil {
 			return sight{a, nil}
 		}
