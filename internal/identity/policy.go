@@ -6,6 +6,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -139,4 +140,13 @@ func (p Policy) classes() []class {
 
 func isSpecial(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r)
+}
+
+// CheckRepeated returns an error at the field confirm_password if a person typed two different
+// passwords.
+func CheckRepeated(password, repeated string) error {
+	if password != repeated {
+		return fault.InvalidField("confirm_password", "The two passwords do not match.")
+	}
+	return nil
 }

@@ -372,15 +372,15 @@ func TestRateLimitKeys(t *testing.T) {
 		who      web.Subject
 		want     string
 	}{
-		"address":           {web.RateByIP, "192.0.2.1:1", web.Subject{Client: "c", User: "u"}, "token:ip:192.0.2.1"},
-		"IPv6 network":      {web.RateByIP, "[2001:db8:1:2:3:4:5:6]:1", web.Subject{}, "token:ip:2001:db8:1:2::/64"},
-		"client":            {web.RateByClient, "192.0.2.1:1", web.Subject{Client: "c", User: "u"}, "token:client:c"},
-		"no client":         {web.RateByClient, "192.0.2.1:1", web.Subject{User: "u"}, "token:ip:192.0.2.1"},
-		"user":              {web.RateByUser, "192.0.2.1:1", web.Subject{Client: "c", User: "u"}, "token:user:u"},
-		"no user":           {web.RateByUser, "192.0.2.1:1", web.Subject{}, "token:ip:192.0.2.1"},
-		"a long user":       {web.RateByUser, "192.0.2.1:1", web.Subject{User: strings.Repeat("u", 1000)}, "token:user:" + strings.Repeat("u", 320)},
+		"address":            {web.RateByIP, "192.0.2.1:1", web.Subject{Client: "c", User: "u"}, "token:ip:192.0.2.1"},
+		"IPv6 network":       {web.RateByIP, "[2001:db8:1:2:3:4:5:6]:1", web.Subject{}, "token:ip:2001:db8:1:2::/64"},
+		"client":             {web.RateByClient, "192.0.2.1:1", web.Subject{Client: "c", User: "u"}, "token:client:c"},
+		"no client":          {web.RateByClient, "192.0.2.1:1", web.Subject{User: "u"}, "token:ip:192.0.2.1"},
+		"user":               {web.RateByUser, "192.0.2.1:1", web.Subject{Client: "c", User: "u"}, "token:user:u"},
+		"no user":            {web.RateByUser, "192.0.2.1:1", web.Subject{}, "token:ip:192.0.2.1"},
+		"a long user":        {web.RateByUser, "192.0.2.1:1", web.Subject{User: strings.Repeat("u", 1000)}, "token:user:" + strings.Repeat("u", 320)},
 		"an unknown address": {web.RateByIP, "@", web.Subject{}, "token:ip:"},
-		"an exempt network": {web.RateByIP, "203.0.113.5:1", web.Subject{}, ""},
+		"an exempt network":  {web.RateByIP, "203.0.113.5:1", web.Subject{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := &limiter{result: web.LimitResult{Allowed: true}}

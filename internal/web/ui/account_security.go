@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -70,7 +71,7 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, m *member) error 
 func (s *Server) postPassword(w http.ResponseWriter, r *http.Request, m *member) error {
 	err := s.allow(w, r, m)
 	if err == nil {
-		err = checkConfirmation(m.form)
+		err = identity.CheckRepeated(m.form.Get("new_password"), m.form.Get("confirm_password"))
 	}
 	if err == nil {
 		current, password := m.form.Get("current_password"), m.form.Get("new_password")

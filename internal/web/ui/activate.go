@@ -69,7 +69,7 @@ func (s *Server) postActivate(w http.ResponseWriter, r *http.Request) error {
 	}
 	p, err := s.oauth.PendingDevice(r.Context(), c.Get("user_code"), c.Now)
 	if fault.Is(err, fault.NotFound) {
-		return s.rerender(w, r, fault.InvalidField("user_code", "%s", fault.Text(err)), v)
+		return s.rerender(w, r, atField("user_code", err), v)
 	}
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (s *Server) postActivateConfirm(w http.ResponseWriter, r *http.Request) err
 	}
 	p, err := s.oauth.DecideDevice(r.Context(), c, c.Get("user_code"), action == "approve")
 	if fault.Is(err, fault.NotFound) {
-		return s.rerender(w, r, fault.InvalidField("user_code", "%s", fault.Text(err)), v)
+		return s.rerender(w, r, atField("user_code", err), v)
 	}
 	if err != nil {
 		return err

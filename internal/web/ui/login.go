@@ -3,7 +3,6 @@ package ui
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -185,12 +184,9 @@ func (s *Server) finishLogin(
 	return seeOther(w, r, lc.nextURL())
 }
 
-// checkConfirmation compares a new password with its repetition.
-func checkConfirmation(form url.Values) error {
-	if form.Get("new_password") != form.Get("confirm_password") {
-		return fault.InvalidField("confirm_password", "The two passwords do not match.")
-	}
-	return nil
+// atField returns err as a mistake in a field of the form, which is shown there.
+func atField(field string, err error) error {
+	return &fault.Error{Kind: fault.Invalid, Field: field, Text: fault.Text(err), Cause: err}
 }
 
 // postChoose handles the answer to prompt=select_account.

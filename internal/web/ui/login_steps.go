@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
@@ -161,7 +162,7 @@ func (s *Server) newPasswordView(r *http.Request, p *pendingSignIn) *NewPassword
 }
 
 func (s *Server) postNewPassword(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
-	err := checkConfirmation(p.form)
+	err := identity.CheckRepeated(p.form.Get("new_password"), p.form.Get("confirm_password"))
 	if err == nil {
 		var st login.Step
 		st, err = s.login.Continue(r.Context(), visit(r), p.sealed, login.StepNewPassword, p.form)

@@ -81,7 +81,7 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 	if err := s.kit.Allow(w, r, "password_reset", web.Subject{User: string(u.ID)}); err != nil {
 		return s.rerender(w, r, err, s.resetView(r, u, token))
 	}
-	if err = checkConfirmation(form); err == nil {
+	if err = identity.CheckRepeated(form.Get("new_password"), form.Get("confirm_password")); err == nil {
 		_, err = s.login.UsePasswordLink(r.Context(), visit(r), token, form.Get("new_password"))
 	}
 	if err != nil {
