@@ -129,7 +129,7 @@ describe("the app", () => {
     await page.getByRole("button", { name: "Sign in" }).click();
     await signIn(page, bob);
     await consent(page, "deny");
-    await page.getByRole("alert").getByText("refused").waitFor();
+    await page.getByRole("alert").getByText("denied").waitFor();
     assert.equal(page.url(), `${app}/`);
   });
 
