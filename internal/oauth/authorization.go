@@ -40,6 +40,7 @@ type authorization struct {
 	mode         string
 	state        string
 	scopes       []string
+	consents     []string // what the person must allow: scopes, and those of the claims parameter
 	resources    []string
 	nonce        string
 	challenge    string
@@ -108,6 +109,7 @@ func (s *Server) readRequest(req *authorization, form url.Values) (err error) {
 	if req.scopes, err = s.scopes.ForUser(cl, form.Get("scope")); err != nil {
 		return err
 	}
+	req.consents = req.scopes
 	if req.resources, err = RequestedResources(s.cfg.Issuer, cl, form); err != nil {
 		return err
 	}

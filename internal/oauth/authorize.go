@@ -39,7 +39,7 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 		return s.replyError(req, err)
 	} else if consent {
 		flow.Step, flow.Client = StepConsent, req.client
-		flow.Session, flow.Scopes = c.Session.ID, req.scopes
+		flow.Session, flow.Scopes = c.Session.ID, req.consents
 		return &Step{Consent: flow}, nil
 	}
 	return s.replyCode(ctx, req, c)

@@ -29,7 +29,9 @@ func ParseClaims(raw json.RawMessage) ClaimsRequest {
 	return p
 }
 
-// readClaims reads the parameter, with the user and the class of sign-in that it requires.
+// readClaims reads the parameter, with the user and the class of sign-in that it requires. It
+// keeps the claims that the client may have, and adds the scopes that give them to what the
+// person must allow.
 func (r *authorization) readClaims(raw string) error {
 	if len(raw) > maxClaims {
 		return InvalidRequest("claims is longer than %d bytes.", maxClaims)
@@ -47,12 +49,11 @@ func (r *authorization) readClaims(raw string) error {
 	if acr := p.IDToken["acr"]; acr != nil {
 		r.requestACR(acr)
 	}
-	stored, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	r.claims = stored
-	return nil
+	allowed := p.Allowed(r.client)
+	r.consents = withClaimScopes(r.scopes, allowed)
+	var err error
+	r.claims, err = json.Marshal(allowed)
+	return err
 }
 
 // requireSubject requires one user. An unreadable sub, which is "", must not be treated as

@@ -1,7 +1,10 @@
 package oauth
 
 import (
+	"slices"
 	"testing"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
 func FuzzClaimsParameter(f *testing.F) {
@@ -12,17 +15,18 @@ func FuzzClaimsParameter(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		r := &authorization{}
+		cl := &client.Client{Scopes: []string{"openid", "email"}}
+		r := &authorization{client: cl}
 		if err := r.readClaims(raw); err != nil {
 			if Wire(err).Code != "invalid_request" {
 				t.Fatal(err)
 			}
 			return
 		}
-		again := &authorization{}
+		again := &authorization{client: cl}
 		if err := again.readClaims(string(r.claims)); err != nil && len(r.claims) <= maxClaims {
 			t.Fatalf("what was stored cannot be read again: %s: %v", r.claims, err)
-		} else if err == nil && (again.acr != r.acr || again.essential != r.essential || again.subject != r.subject) {
+		} else if err == nil && (string(again.claims) != string(r.claims) || !slices.Equal(again.consents, r.consents)) {
 			t.Fatalf("%s means something else: %+v %+v", r.claims, r, again)
 		}
 		ParseClaims(r.claims)

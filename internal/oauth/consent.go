@@ -87,7 +87,7 @@ func (s *Server) Consent(
 		return s.replyError(req, AccessDenied("The user denied the request."))
 	}
 	ev.Type = audit.ConsentGranted
-	ev.Detail = map[string]string{"scope": strings.Join(req.scopes, " ")}
+	ev.Detail = map[string]string{"scope": strings.Join(req.consents, " ")}
 	if err := s.addConsent(ctx, c, req, ev); err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (s *Server) needsConsent(
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return false, err
 	}
-	if err == nil && len(missing(have.Scopes, req.scopes)) == 0 {
+	if err == nil && len(missing(have.Scopes, req.consents)) == 0 {
 		return false, nil
 	}
 	if slices.Contains(req.prompts, "none") {
@@ -119,14 +119,14 @@ func (s *Server) needsConsent(
 	return true, nil
 }
 
-// addConsent adds the scopes of a request to those that the person has allowed before.
+// addConsent adds what the person allows with a request to what they have allowed before.
 func (s *Server) addConsent(
 	ctx context.Context, c *Call, req *authorization, ev audit.Event,
 ) error {
 	return s.store.AddConsent(ctx, &Consent{
 		User:      c.Session.User,
 		Client:    req.client.ID,
-		Scopes:    req.scopes,
+		Scopes:    req.consents,
 		CreatedAt: c.Now,
 		UpdatedAt: c.Now,
 	}, ev)

@@ -116,7 +116,18 @@ func (s *Server) OpenFlow(
 		return nil, invalidBecause(err, ReasonScopeNotAllowed, "The app asks for access that it "+
 			"may not have. If you run it: compare the scopes of its request with those of its registration.")
 	}
+	f.Scopes = withClaimScopes(f.Scopes, requestedClaims(f.Form).Allowed(f.Client))
 	return f, nil
+}
+
+// requestedClaims reads the claims parameter of a request, which is empty if it is unreadable:
+// readClaims explains that to the client.
+func requestedClaims(form url.Values) ClaimsRequest {
+	raw := form.Get("claims")
+	if len(raw) > maxClaims {
+		return ClaimsRequest{}
+	}
+	return ParseClaims(json.RawMessage(raw))
 }
 
 // unseal opens a flow at a step. It rejects one that was altered, is at another step, or is too

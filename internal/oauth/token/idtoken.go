@@ -35,6 +35,7 @@ func (s *Server) writeIDToken(
 		ttl = s.cfg.IDTokenTTL
 	}
 	alg, g := s.access.algorithm(r.Client), a.Grant
+	requested := oauth.ParseClaims(g.Claims).Allowed(r.Client).IDToken
 	payload, err := json.Marshal(idToken{
 		Issuer:   s.cfg.Issuer,
 		Subject:  string(a.User.ID),
@@ -47,7 +48,7 @@ func (s *Server) writeIDToken(
 		AMR:      g.AMR,
 		Session:  string(g.Session),
 		AtHash:   jose.AccessHash(alg, access),
-		profile:  profileOf(a.User, a.Scopes, oauth.ParseClaims(g.Claims).IDToken),
+		profile:  profileOf(a.User, a.Scopes, requested),
 	})
 	if err != nil {
 		return "", err

@@ -79,7 +79,8 @@ func (s *Server) newAccessToken(r *Request, a *Access) *oauth.AccessToken {
 	}
 	if a.User != nil {
 		t.User, t.Subject, t.Roles = a.User.ID, string(a.User.ID), a.User.Roles
-		if claims := oauth.ParseClaims(a.Grant.Claims); len(claims.UserInfo) > 0 {
+		claims := oauth.ParseClaims(a.Grant.Claims).Allowed(r.Client)
+		if len(claims.UserInfo) > 0 {
 			t.Claims, _ = json.Marshal(claims.UserInfo) // what was parsed from JSON always marshals
 		}
 	}

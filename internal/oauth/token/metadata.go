@@ -82,7 +82,7 @@ func (s *Server) Metadata() *Metadata {
 		"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash",
 	}
 	for _, sc := range oauth.UserScopes() {
-		m.Claims = append(m.Claims, scopeClaims(sc)...)
+		m.Claims = append(m.Claims, oauth.ScopeClaims(sc)...)
 	}
 	return m
 }

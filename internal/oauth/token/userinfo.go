@@ -34,24 +34,6 @@ type UserInfo struct {
 	profile
 }
 
-// scopeClaims returns the claims that a scope gives (OpenID Connect Core §5.4).
-func scopeClaims(scope string) []string {
-	switch scope {
-	case oauth.ScopeProfile:
-		return []string{
-			"name", "given_name", "family_name", "preferred_username", "picture", "locale",
-			"zoneinfo", "updated_at",
-		}
-	case oauth.ScopeEmail:
-		return []string{"email", "email_verified"}
-	case oauth.ScopePhone:
-		return []string{"phone_number", "phone_number_verified"}
-	case oauth.ScopeAddress:
-		return []string{"address"}
-	}
-	return nil
-}
-
 // profileOf returns the claims about a user that the scopes give and the claims parameter
 // requests.
 func profileOf(
@@ -59,7 +41,7 @@ func profileOf(
 ) profile {
 	var names []string
 	for _, sc := range scopes {
-		names = append(names, scopeClaims(sc)...)
+		names = append(names, oauth.ScopeClaims(sc)...)
 	}
 	for name := range requested {
 		names = append(names, name)
