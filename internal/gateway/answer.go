@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/bearer/dpop"
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -113,7 +114,7 @@ func (g *Gateway) tokenChallenge(scheme string, req *Request, d Decision) string
 	b.WriteString(scheme + ` realm="` + g.Issuer + `"`)
 	add := func(name, value string) {
 		if value != "" {
-			b.WriteString(`, ` + name + `="` + quotable(value) + `"`)
+			b.WriteString(`, ` + name + `="` + oauth.Printable(value) + `"`)
 		}
 	}
 	if d.Route != nil {
@@ -132,19 +133,6 @@ func (g *Gateway) tokenChallenge(scheme string, req *Request, d Decision) string
 		}
 	}
 	return b.String()
-}
-
-// quotable returns a text with only what a quoted string of a challenge may contain (RFC 6750 §3).
-func quotable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '"':
-			return '\''
-		case r < 0x20 || r > 0x7e || r == '\\':
-			return -1
-		}
-		return r
-	}, s)
 }
 
 // recordOf returns a denial as it is stored.

@@ -99,7 +99,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, p Problem) {
 	if p.Status >= http.StatusInternalServerError {
 		p.RequestID = EventOf(r.Context()).ID
 	}
-	out := problemBody{Error: p.Code, Description: printable(p.Text), RequestID: p.RequestID}
+	out := problemBody{Error: p.Code, Description: oauth.Printable(p.Text), RequestID: p.RequestID}
 	if p.Status == http.StatusTooManyRequests {
 		out.RetryAfter = wholeSeconds(p.RetryAfter)
 	}
@@ -143,16 +143,3 @@ func writeRetryAfter(h http.Header, p Problem) {
 }
 
 func wholeSeconds(d time.Duration) int64 { return int64(d / time.Second) }
-
-// printable keeps what a description may contain (RFC 6749 §5.2).
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '"':
-			return '\''
-		case r < 0x20 || r > 0x7e || r == '\\':
-			return -1
-		}
-		return r
-	}, s)
-}
