@@ -56,6 +56,9 @@ func operations() map[string]call {
 		"UnlockUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.UnlockUser(ctx, a, "x"))
 		}},
+		"ResetTwoStep": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ResetTwoStep(ctx, a, "x"))
+		}},
 		"DisableUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.DisableUser(ctx, a, "x"))
 		}},

@@ -51,6 +51,9 @@ type UserStore interface {
 	DeleteUser(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error
 	// Credentials returns the user's second factors, also those that are not confirmed.
 	Credentials(ctx context.Context, id identity.UserID) ([]identity.Credential, error)
+	// ResetSecondFactors deletes all of them with the backup codes, and ends the user's sessions;
+	// with tokens also what was issued in these. It returns fault.NotFound where there are none.
+	ResetSecondFactors(ctx context.Context, id identity.UserID, now time.Time, tokens bool, ev ...audit.Event) error
 	// UserGrants returns the grants of a user that have not ended.
 	UserGrants(ctx context.Context, id identity.UserID, now time.Time) ([]oauth.Grant, error)
 }

@@ -185,6 +185,21 @@ func (o *Operations) UnlockUser(ctx context.Context, a Actor, ref string) (*iden
 	return u, o.parts.Accounts.Unlock(ctx, a.visit(o.parts.Now()), u.ID)
 }
 
+// ResetTwoStep removes all second factors and backup codes of an account and ends its sessions, so
+// that a person who has lost them can sign in with the password. It returns fault.Conflict if the
+// account has none.
+func (o *Operations) ResetTwoStep(ctx context.Context, a Actor, ref string) (*identity.User, error) {
+	u, err := o.changeUser(ctx, a, ref, audit.MFADisabled, func(u *identity.User, ev audit.Event) error {
+		ev.Detail = map[string]string{"kind": "all"}
+		err := o.store.ResetSecondFactors(ctx, u.ID, ev.At, o.cfg.RevokeTokens, ev)
+		if fault.Is(err, fault.NotFound) {
+			err = fault.New(fault.Conflict, "%s has no two-step verification; nothing was changed", u.LoginName())
+		}
+		return err
+	})
+	return u, err
+}
+
 // DisableUser keeps an account from signing in and ends everything it has open. The last active
 // administrator cannot be disabled.
 func (o *Operations) DisableUser(ctx context.Context, a Actor, ref string) (*identity.User, error) {

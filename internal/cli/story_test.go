@@ -2,7 +2,13 @@ package cli_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base32"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -34,6 +40,7 @@ func TestStories(t *testing.T) {
 		Dir: "testdata",
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"signin": signIn,
+			"enroll": enroll,
 			"grab":   grab,
 			"deny":   deny,
 			"status": status,
@@ -55,13 +62,43 @@ func signIn(ts *testscript.TestScript, neg bool, args []string) {
 	defer db.Close()
 	step, err := l.Password(ctx, v, login.Attempt{Username: args[0], Password: args[1]})
 	switch {
-	case neg && err == nil:
+	case neg && err == nil && step.Done != nil:
 		ts.Fatalf("%s could sign in", args[0])
 	case !neg && err != nil:
 		ts.Fatalf("%s could not sign in: %v", args[0], err)
 	case !neg && step.Done == nil:
 		ts.Fatalf("the sign-in of %s is not complete: %s", args[0], step.Next)
 	}
+}
+
+// enroll sets up an authenticator app for a user: enroll NAME.
+func enroll(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: enroll NAME")
+	}
+	ctx, v := context.Background(), login.Visit{IP: "192.0.2.7", Now: time.Now()}
+	db, l := openStory(ts)
+	defer db.Close()
+	u, err := db.UserByRef(ctx, args[0])
+	ts.Check(err)
+	e, err := l.Enroll(ctx, v, u, "totp", "")
+	ts.Check(err)
+	seed, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ReplaceAll(e.Secret, " ", ""))
+	ts.Check(err)
+	_, err = l.ConfirmEnrollment(ctx, v, u, "totp", url.Values{
+		"enrollment": {e.Token},
+		"code":       {totpAt(seed, v.Now)},
+	})
+	ts.Check(err)
+}
+
+// totpAt returns the code of an authenticator app (RFC 6238 §4.2).
+func totpAt(seed []byte, now time.Time) string {
+	m := hmac.New(sha1.New, seed)
+	m.Write(binary.BigEndian.AppendUint64(nil, uint64(now.Unix()/30)))
+	sum := m.Sum(nil)
+	at := sum[len(sum)-1] & 15
+	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[at:])&0x7fffffff%1_000_000)
 }
 
 // openStory opens the database that the commands of a story work on.

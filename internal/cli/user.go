@@ -12,14 +12,15 @@ import (
 
 // userCommands manage the people who can sign in.
 type userCommands struct {
-	Create      userCreate      `cmd:"" help:"Create an account."`
-	List        userList        `cmd:"" help:"List accounts."`
-	Show        userShow        `cmd:"" help:"Show one account."`
-	SetPassword userSetPassword `cmd:"" help:"Set a new password for an account, or get a one-time link to choose one."`
-	Unlock      userUnlock      `cmd:"" help:"Lift a lock after too many failed attempts to sign in."`
-	Disable     userDisable     `cmd:"" help:"Keep an account from signing in, and end its sessions and tokens."`
-	Enable      userEnable      `cmd:"" help:"Let a disabled account sign in again."`
-	Delete      userDelete      `cmd:"" help:"Delete an account with all that belongs to it."`
+	Create       userCreate       `cmd:"" help:"Create an account."`
+	List         userList         `cmd:"" help:"List accounts."`
+	Show         userShow         `cmd:"" help:"Show one account."`
+	SetPassword  userSetPassword  `cmd:"" help:"Set a new password for an account, or get a one-time link to choose one."`
+	Unlock       userUnlock       `cmd:"" help:"Lift a lock after too many failed attempts to sign in."`
+	ResetTwoStep userResetTwoStep `cmd:"" name:"reset-two-step" help:"Remove all second factors and backup codes of an account, and end its sessions."`
+	Disable      userDisable      `cmd:"" help:"Keep an account from signing in, and end its sessions and tokens."`
+	Enable       userEnable       `cmd:"" help:"Let a disabled account sign in again."`
+	Delete       userDelete       `cmd:"" help:"Delete an account with all that belongs to it."`
 }
 
 func newUserCommands() *userCommands {
@@ -193,6 +194,22 @@ func (f *userUnlock) Run(ctx context.Context, c *call) error {
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
 		u, err := ops.UnlockUser(ctx, a, f.Ref)
 		return c.userDone(u, "unlocked", err)
+	})
+}
+
+// userResetTwoStep removes two-step verification.
+type userResetTwoStep struct{ userRef }
+
+// Run removes the second factors and backup codes of the account.
+func (f *userResetTwoStep) Run(ctx context.Context, c *call) error {
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		u, err := ops.ResetTwoStep(ctx, a, f.Ref)
+		if err != nil {
+			return noUser(err)
+		}
+		doc := map[string]string{"id": string(u.ID), "result": "two-step verification reset"}
+		return c.done(doc, "Two-step verification of %s is reset; all sessions of the account have ended.",
+			u.LoginName())
 	})
 }
 

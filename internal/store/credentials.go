@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
@@ -103,6 +104,36 @@ func (d *DB) DeleteCredentials(
 func (d *DB) DeleteUnconfirmed(ctx context.Context, id identity.UserID, kind string) error {
 	_, err := d.sql.Exec(ctx, "DELETE FROM credentials WHERE user_id = $1 AND kind = $2 AND confirmed_at = 0", id, kind)
 	return err
+}
+
+// ResetSecondFactors deletes all of a user's credentials, also those that are not confirmed, with
+// the backup codes, and ends the user's sessions as EndSession does. It returns NotFound, and
+// changes and records nothing, if there is nothing to delete.
+func (d *DB) ResetSecondFactors(
+	ctx context.Context, id identity.UserID, now time.Time, tokens bool, ev ...audit.Event,
+) error {
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if err := lockUser(ctx, tx, id); err != nil {
+			return nil, err
+		}
+		var deleted int64
+		for _, table := range []string{"credentials", "backup_codes"} {
+			n, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE user_id = $1", id)
+			if err != nil {
+				return nil, err
+			}
+			deleted += n
+		}
+		if deleted == 0 {
+			return nil, notFound("second factor")
+		}
+		sessions, err := listStrings[identity.SessionID](ctx, tx,
+			"SELECT id FROM sessions WHERE user_id = $1", id)
+		if err != nil {
+			return nil, err
+		}
+		return endSessions(ctx, tx, sessions, now, tokens)
+	})
 }
 
 // PutBackupCodes replaces a user's backup codes.

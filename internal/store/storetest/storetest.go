@@ -90,6 +90,7 @@ func cases() []testCase {
 		{"Last administrator", (*suite).lastAdmin},
 		{"Passwords", (*suite).passwords},
 		{"Credentials", (*suite).credentials},
+		{"Two-step verification is reset", (*suite).resetTwoStep},
 		{"Locks", (*suite).locks},
 		{"Sessions", (*suite).sessions},
 		{"Session end ends tokens", (*suite).sessionEnd},

@@ -148,6 +148,44 @@ func (s *suite) credentials(t *testing.T) {
 	testkit.Equal(t, "codes left without a second factor", left, 0)
 }
 
+// resetTwoStep removes every factor and code of one user, and touches nobody else.
+func (s *suite) resetTwoStep(t *testing.T) {
+	ctx, u, other := t.Context(), s.user(t), s.user(t)
+	for _, owner := range []*identity.User{u, other} {
+		for _, kind := range []string{"totp", "passkey"} {
+			testkit.Must(t, s.db.PutCredential(ctx, &identity.Credential{
+				ID:          identity.CredentialID(secret.NewID(s.now)),
+				User:        owner.ID,
+				Kind:        kind,
+				Sealed:      "x",
+				CreatedAt:   s.now,
+				ConfirmedAt: s.now,
+			}))
+		}
+		testkit.Must(t, s.db.PutBackupCodes(ctx, owner.ID, []secret.Hash{"a", "b"}, s.now))
+	}
+	ended, stays := s.session(t, u), s.session(t, other)
+	ev := event(audit.MFADisabled, u, s.now)
+	testkit.Must(t, s.db.ResetSecondFactors(ctx, u.ID, s.now, true, ev))
+	for owner, want := range map[*identity.User]int{u: 0, other: 2} {
+		creds, err := s.db.Credentials(ctx, owner.ID)
+		testkit.Must(t, err)
+		testkit.Equal(t, "credentials", len(creds), want)
+		left, err := s.db.BackupCodesLeft(ctx, owner.ID)
+		testkit.Must(t, err)
+		testkit.Equal(t, "backup codes", left, want)
+	}
+	_, err := s.db.Session(ctx, ended.ID, s.now)
+	want(t, err, fault.NotFound)
+	_, err = s.db.Session(ctx, stays.ID, s.now)
+	testkit.Must(t, err)
+	want(t, s.db.ResetSecondFactors(ctx, u.ID, s.now, true, ev), fault.NotFound)
+	want(t, s.db.ResetSecondFactors(ctx, "nobody", s.now, true), fault.NotFound)
+	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.MFADisabled})
+	testkit.Must(t, err)
+	testkit.Equal(t, "events", len(events), 1)
+}
+
 func (s *suite) locks(t *testing.T) {
 	ctx := t.Context()
 	f := login.Failure{
