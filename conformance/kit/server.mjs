@@ -55,6 +55,7 @@ export class Installation {
       RATE_LIMIT_LOGIN_MAX: "0",
       RATE_LIMIT_DEVICE_MAX: "0",
       RATE_LIMIT_TOKEN_MAX: "0",
+      RATE_LIMIT_REVOCATIONS_MAX: "0",
       ...settings,
     };
   }

@@ -28,15 +28,17 @@ type testServer struct {
 	refresh string
 }
 
-func newTestServer(t testing.TB) *testServer {
+func newTestServer(t testing.TB, settings ...string) *testServer {
 	t.Helper()
 	ctx := t.Context()
 	h := &testServer{now: time.Now()}
 	e := &env{
-		stdout:  io.Discard,
-		stderr:  io.Discard,
-		now:     time.Now,
-		environ: []string{"DATABASE_URL=sqlite::memory:", "JWT_ALGORITHM=ES256", "LOG_LEVEL=info", "RATE_LIMIT_TOKEN_MAX=0"},
+		stdout: io.Discard,
+		stderr: io.Discard,
+		now:    time.Now,
+		environ: append([]string{
+			"DATABASE_URL=sqlite::memory:", "JWT_ALGORITHM=ES256", "LOG_LEVEL=info", "RATE_LIMIT_TOKEN_MAX=0",
+		}, settings...),
 	}
 	cfg, err := loadConfig(e, nil, "")
 	if err != nil {

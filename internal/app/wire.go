@@ -415,7 +415,7 @@ func (s *server) work(ctx context.Context) {
 		_ = s.parts.db.Follow(ctx) // it reports its own errors and ends with ctx only
 	}()
 	var others sync.WaitGroup
-	for _, f := range append(s.behind, s.recordIssuances) {
+	for _, f := range append(s.behind, s.recordCounts) {
 		others.Go(func() { f(ctx) })
 	}
 	s.jobs.Run(ctx)
@@ -426,13 +426,14 @@ func (s *server) work(ctx context.Context) {
 	}
 }
 
-// issuancesEvery is the interval at which counted issuances are recorded.
-const issuancesEvery = 10 * time.Second
+// countsEvery is the interval at which counted events are recorded.
+const countsEvery = 10 * time.Second
 
-// recordIssuances records what this server counts with AUDIT_ISSUANCE=aggregate, and the rest when
-// ctx ends.
-func (s *server) recordIssuances(ctx context.Context) {
-	tick := time.NewTicker(issuancesEvery)
+// recordCounts records what this server counts instead of recording it one by one: issued tokens
+// with AUDIT_ISSUANCE=aggregate, and repeated failures of client authentication. It records the
+// rest when ctx ends.
+func (s *server) recordCounts(ctx context.Context) {
+	tick := time.NewTicker(countsEvery)
 	defer tick.Stop()
 	for done := false; !done; {
 		select {
@@ -440,9 +441,12 @@ func (s *server) recordIssuances(ctx context.Context) {
 		case <-ctx.Done():
 			done = true
 		}
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), issuancesEvery/2)
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), countsEvery/2)
 		if err := s.tokens.RecordIssuances(last, time.Now()); err != nil {
 			s.log.Error("cannot record issued tokens; will retry", "error", err)
+		}
+		if err := s.tokens.RecordFailures(last, time.Now()); err != nil {
+			s.log.Error("cannot record failed client authentications; will retry", "error", err)
 		}
 		cancel()
 	}
@@ -454,7 +458,16 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 	r := c.RateLimits
 	rates := map[string]web.Rate{}
 	for name, l := range map[string]config.Limit{
-		"token": r.Token, "login": r.Login, "device": r.Device, "password_reset": r.PasswordReset, "register": r.Register,
+		"token":          r.Token,
+		"introspect":     r.Introspect,
+		"revoke":         r.Revoke,
+		"revocations":    r.Revocations,
+		"userinfo":       r.UserInfo,
+		"tokeninfo":      r.TokenInfo,
+		"login":          r.Login,
+		"device":         r.Device,
+		"password_reset": r.PasswordReset,
+		"register":       r.Register,
 	} {
 		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
 	}

@@ -3,6 +3,8 @@ package audit
 // Reasons of failed client authentications. They are stable: alerts and `gatehouse explain` depend
 // on them.
 const (
+	ReasonRepeatedFailures = "repeated_failures" // an event for many, with their count
+
 	ReasonUnknownClient  = "unknown_client"
 	ReasonClientDisabled = "client_disabled"
 	ReasonWrongMethod    = "wrong_method"

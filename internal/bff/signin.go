@@ -188,7 +188,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	if code := c.Get("error"); code != "" {
 		return authorizationError(code)
 	}
-	if err := s.kit.Allow(w, r, "token", web.Subject{Client: string(p.Client)}); err != nil {
+	if err := s.kit.Allow(w, r, "token", web.Subject{Client: string(p.Client), Claimed: true}); err != nil {
 		return err
 	}
 	got, err := s.redeem(r, p, callback, c)

@@ -29,6 +29,10 @@ func reasonTexts() map[string]reasonText {
 
 func clientReasons() map[string]reasonText {
 	return map[string]reasonText{
+		audit.ReasonRepeatedFailures: {
+			"Many more attempts of the same caller failed; the detail has their count.",
+			"Look at the single failures before it. If the caller is a stranger, block its address.",
+		},
 		audit.ReasonUnknownClient: {
 			"There is no client with this id.",
 			"Check client_id; gatehouse client list shows all clients.",

@@ -139,6 +139,11 @@ type RateLimits struct {
 	Store         string // memory, redis
 	Whitelist     []netip.Prefix
 	Token         Limit
+	Introspect    Limit
+	Revoke        Limit
+	Revocations   Limit
+	UserInfo      Limit
+	TokenInfo     Limit
 	Login         Limit
 	Device        Limit
 	PasswordReset Limit

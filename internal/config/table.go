@@ -596,7 +596,9 @@ func rateRows() []Setting {
 		{
 			Name:    "RATE_LIMIT_BY",
 			Default: "ip",
-			Doc:     "What a limit applies to. Without a client or user, the address counts.",
+			Doc: "What a limit applies to. Without a client or user, the address counts. A " +
+				"client that has not authenticated is counted at each address separately; a " +
+				"user name that is only claimed, such as on the login page, counts for the address.",
 			place: func(c *Config) value {
 				return choice[string]{&c.RateLimits.By, []string{"ip", "client", "user"}}
 			},
@@ -627,6 +629,26 @@ func limitRows() []Setting {
 		limit                   func(*RateLimits) *Limit
 	}{
 		{"TOKEN", "6000", "60", "token requests", func(r *RateLimits) *Limit { return &r.Token }},
+		{
+			"INTROSPECT", "60000", "60", "introspection requests",
+			func(r *RateLimits) *Limit { return &r.Introspect },
+		},
+		{
+			"REVOKE", "6000", "60", "revocation requests",
+			func(r *RateLimits) *Limit { return &r.Revoke },
+		},
+		{
+			"REVOCATIONS", "600", "60", "connections to the feed of revocations",
+			func(r *RateLimits) *Limit { return &r.Revocations },
+		},
+		{
+			"USERINFO", "6000", "60", "userinfo requests",
+			func(r *RateLimits) *Limit { return &r.UserInfo },
+		},
+		{
+			"TOKENINFO", "6000", "60", "tokeninfo requests",
+			func(r *RateLimits) *Limit { return &r.TokenInfo },
+		},
 		{"LOGIN", "60", "60", "sign-ins", func(r *RateLimits) *Limit { return &r.Login }},
 		{
 			"DEVICE", "60", "60", "new device codes and entered user codes",

@@ -123,19 +123,22 @@ func (e *ListError) Unwrap() error { return e.Err }
 // Key returns the name that limits and locks count an address under: the address itself for IPv4,
 // and its /64 network for IPv6, which is the least that one subscriber is given (RFC 6177 §2), so
 // that changing the lower half of an address gains nothing. It returns "" for the zero Addr.
-func Key(a netip.Addr) string {
+func Key(a netip.Addr) string { return string(AppendKey(nil, a)) }
+
+// AppendKey appends [Key] of the address to b.
+func AppendKey(b []byte, a netip.Addr) []byte {
 	if !a.IsValid() {
-		return ""
+		return b
 	}
 	a = Canonical(a)
 	if a.Is4() {
-		return a.String()
+		return a.AppendTo(b)
 	}
 	p, err := a.Prefix(64)
 	if err != nil { // 64 bits fit every IPv6 address
 		panic(err)
 	}
-	return p.String()
+	return p.AppendTo(b)
 }
 
 // IsLoopback reports whether a host name or address, without a port, can only mean this machine:

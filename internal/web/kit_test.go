@@ -378,6 +378,8 @@ func TestRateLimitKeys(t *testing.T) {
 		"no client":          {web.RateByClient, "192.0.2.1:1", web.Subject{User: "u"}, "token:ip:192.0.2.1"},
 		"user":               {web.RateByUser, "192.0.2.1:1", web.Subject{Client: "c", User: "u"}, "token:user:u"},
 		"no user":            {web.RateByUser, "192.0.2.1:1", web.Subject{}, "token:ip:192.0.2.1"},
+		"claimed client":     {web.RateByClient, "192.0.2.1:1", web.Subject{Client: "c", Claimed: true}, "token:client:c:192.0.2.1"},
+		"claimed user":       {web.RateByUser, "192.0.2.1:1", web.Subject{User: "u", Claimed: true}, "token:ip:192.0.2.1"},
 		"a long user":        {web.RateByUser, "192.0.2.1:1", web.Subject{User: strings.Repeat("u", 1000)}, "token:user:" + strings.Repeat("u", 320)},
 		"an unknown address": {web.RateByIP, "@", web.Subject{}, "token:ip:"},
 		"an exempt network":  {web.RateByIP, "203.0.113.5:1", web.Subject{}, ""},

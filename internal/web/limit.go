@@ -2,9 +2,9 @@ package web
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -39,7 +39,14 @@ type Limiter interface {
 
 // Subject names the client or the user that a request is counted for, where limits go by client or
 // user. Without a name the address counts.
-type Subject struct{ Client, User string }
+type Subject struct {
+	Client, User string
+
+	// Claimed says that the caller has not proved the names. A claimed client, which must be a
+	// registered one, is counted at each address separately, so that nobody uses up its limit from
+	// elsewhere. A claimed user counts for the address, since inventing names must gain nothing.
+	Claimed bool
+}
 
 // Allow counts a request against the named rate and returns a Limited error beyond it. The headers
 // X-RateLimit-* report what is left.
@@ -53,22 +60,45 @@ func (k *Kit) Allow(w http.ResponseWriter, r *http.Request, name string, who Sub
 	if netaddr.Contains(k.Exempt, ip) {
 		return nil
 	}
-	key := name + ":ip:" + netaddr.Key(ip)
-	switch {
-	case k.RateBy == RateByClient && who.Client != "":
-		key = name + ":client:" + clean(who.Client, 128)
-	case k.RateBy == RateByUser && who.User != "":
-		key = name + ":user:" + clean(who.User, 320)
-	}
-	v := k.Limiter.Take(r.Context(), key, rate)
-	h := w.Header()
-	h.Set("X-RateLimit-Limit", fmt.Sprint(rate.Max))
-	h.Set("X-RateLimit-Remaining", fmt.Sprint(max(v.Remaining, 0)))
-	h.Set("X-RateLimit-Reset", fmt.Sprint(ev.Now.Add(v.Reset+time.Second-1).Unix()))
+	v := k.Limiter.Take(r.Context(), k.rateKey(name, ip, who), rate)
+	setRateHeaders(w.Header(), rate, v, ev.Now)
 	if v.Allowed {
 		return nil
 	}
 	wait := max((v.RetryAfter + time.Second - 1).Truncate(time.Second), time.Second)
 	return fault.RetryAfter(fault.Limited, wait,
 		"Too many requests. Please retry after %d seconds.", int(wait/time.Second))
+}
+
+// setRateHeaders reports a rate and what is left of it.
+func setRateHeaders(h http.Header, rate Rate, v LimitResult, now time.Time) {
+	var buf [64]byte // one text holds the three numbers: every request comes here
+	b := strconv.AppendInt(buf[:0], int64(rate.Max), 10)
+	first := len(b)
+	b = strconv.AppendInt(b, int64(max(v.Remaining, 0)), 10)
+	second := len(b)
+	b = strconv.AppendInt(b, now.Add(v.Reset+time.Second-1).Unix(), 10)
+	text := string(b)
+	values := [...]string{text[:first], text[first:second], text[second:]}
+	h["X-Ratelimit-Limit"] = values[0:1:1]
+	h["X-Ratelimit-Remaining"] = values[1:2:2]
+	h["X-Ratelimit-Reset"] = values[2:3:3]
+}
+
+// rateKey returns the name that a request is counted under.
+func (k *Kit) rateKey(name string, ip netip.Addr, who Subject) string {
+	var buf [128]byte
+	b := append(buf[:0], name...)
+	switch {
+	case k.RateBy == RateByClient && who.Client != "":
+		b = append(append(b, ":client:"...), clean(who.Client, 128)...)
+		if who.Claimed {
+			b = netaddr.AppendKey(append(b, ':'), ip)
+		}
+	case k.RateBy == RateByUser && who.User != "" && !who.Claimed:
+		b = append(append(b, ":user:"...), clean(who.User, 320)...)
+	default:
+		b = netaddr.AppendKey(append(b, ":ip:"...), ip)
+	}
+	return string(b)
 }

@@ -166,7 +166,7 @@ func (s *Server) newerClient(
 }
 
 // rejectClient returns the same error for every failed authentication; only the audit log knows
-// the reason.
+// the reason. What one caller repeats is recorded as a number; see RecordFailures.
 func (s *Server) rejectClient(
 	ctx context.Context, c *oauth.Call, m ClientAuth, id client.ID, reason string,
 ) error {
@@ -182,8 +182,10 @@ func (s *Server) rejectClient(
 		Reason:    reason,
 		Detail:    map[string]string{"method": name},
 	}
-	if err := s.store.Record(ctx, ev); err != nil {
-		return err
+	if s.failures.add(ev.IP, ev.Client, c.Now) {
+		if err := s.store.Record(ctx, ev); err != nil {
+			return err
+		}
 	}
 	challenge := ""
 	if name == client.MethodBasic {

@@ -65,6 +65,7 @@ type Server struct {
 	access       *accessTokens
 	refresh      *refreshTokens
 	issued       *issuanceCounter
+	failures     *failureCounter
 	discovery    atomic.Pointer[discoveryDoc]
 	grants       []GrantType
 	grantsByName map[string]GrantType
@@ -90,6 +91,7 @@ func New(cfg oauth.Config, p Parts) *Server {
 		replays:   p.Replays,
 		refresh:   newRefreshTokens(cfg, p.Store, p.Keys),
 		issued:    newIssuanceCounter(),
+		failures:  newFailureCounter(),
 	}
 	s.access = &accessTokens{
 		store:    p.Store,

@@ -60,7 +60,7 @@ func (s *Server) parse(
 	s.sendNonce(w, c)
 	id := claimedClient(c)
 	web.EventOf(r.Context()).Client = id
-	subject := web.Subject{User: c.Get("username")}
+	subject := web.Subject{User: c.Get("username"), Claimed: true}
 	// Invented ids must not escape the limit of the caller's address.
 	if s.tokens.ClientCached(r.Context(), client.ID(id)) {
 		subject.Client = id

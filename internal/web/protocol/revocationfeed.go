@@ -35,11 +35,10 @@ func (s *Server) feed(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) tryFeed(w http.ResponseWriter, r *http.Request) error {
-	c, err := s.kit.ParseCall(r, web.FromQuery, nil)
+	c, err := s.parse(w, r, web.FromQuery, "revocations")
 	if err != nil {
 		return err
 	}
-	s.sendNonce(w, c)
 	cl, err := s.tokens.AuthenticateFollower(r.Context(), c)
 	if err != nil {
 		return err

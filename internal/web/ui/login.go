@@ -98,7 +98,7 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := form.Get("username")
 	v := &LoginView{Base: lc.base(r), Form: lc.form(), Username: name}
-	err = s.kit.Allow(w, r, "login", web.Subject{User: identity.LoginKey(name)})
+	err = s.kit.Allow(w, r, "login", web.Subject{User: identity.LoginKey(name), Claimed: true})
 	var st login.Step
 	if err == nil {
 		st, err = s.login.Password(r.Context(), visit(r), login.Attempt{
