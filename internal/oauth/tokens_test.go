@@ -2,6 +2,7 @@ package oauth_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -258,26 +259,100 @@ func TestProtectedResourceErrors(t *testing.T) {
 	})
 }
 
-func TestTokenInfo(t *testing.T) {
-	w := newWorld(t)
-	cl := w.client()
-	own, err := w.token(cl, "grant_type", "client_credentials", "scope", "api:read")
-	testkit.Must(t, err)
+// tokenInfo returns what tokeninfo says about a token, as JSON.
+func (w *world) tokenInfo(token string) map[string]any {
+	w.t.Helper()
 	c := w.call()
-	bearer(own.AccessToken)(c)
-	info, err := w.srv.TokenInfo(t.Context(), c)
-	testkit.Must(t, err)
+	bearer(token)(c)
+	info, err := w.srv.TokenInfo(w.t.Context(), c)
+	testkit.Must(w.t, err)
 	raw, err := json.Marshal(info)
-	testkit.Must(t, err)
+	testkit.Must(w.t, err)
 	var m map[string]any
-	testkit.Must(t, json.Unmarshal(raw, &m))
-	for name, want := range map[string]any{
-		"active": true, "client_id": string(cl.ID), "sub": string(cl.ID), "scope": "api:read", "exp": float64(w.now.Unix() + 3600),
-	} {
-		testkit.Equal(t, name, m[name], want)
+	testkit.Must(w.t, json.Unmarshal(raw, &m))
+	return m
+}
+
+func TestTokenInfo(t *testing.T) {
+	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
+		w := newWorld(t)
+		cl := w.client(func(c *client.Client) { c.TokenFormat = format })
+		own, err := w.token(cl, "grant_type", "client_credentials", "scope", "api:read")
+		testkit.Must(t, err)
+		user := string(w.user.ID)
+		persons := w.login(cl, "scope", "openid profile", "resource", issuer, "resource", "https://api.example")
+		for token, want := range map[string]map[string]any{
+			own.AccessToken: {
+				"active": true, "iss": issuer, "client_id": string(cl.ID), "sub": string(cl.ID), "user_id": "", "subject_type": "client",
+				"scope": "api:read", "aud": issuer, "exp": float64(w.now.Unix() + 3600),
+			},
+			persons.AccessToken: {
+				"active": true, "iss": issuer, "client_id": string(cl.ID), "sub": user, "user_id": user, "subject_type": "user",
+				"scope": "openid profile", "aud": []any{issuer, "https://api.example"}, "exp": float64(w.now.Unix() + 3600),
+			},
+		} {
+			if m := w.tokenInfo(token); !reflect.DeepEqual(m, want) {
+				t.Errorf("%s: %v, want %v", format, m, want)
+			}
+		}
+		_, err = w.srv.TokenInfo(t.Context(), w.call())
+		wantError(t, err, "", 401)
 	}
-	_, err = w.srv.TokenInfo(t.Context(), w.call())
-	wantError(t, err, "", 401)
+}
+
+// Userinfo and tokeninfo are resources of the issuer: a token that is for another API alone does
+// not open them (RFC 9068 §4, RFC 9700 §2.3).
+func TestOwnResourcesNeedTheIssuerAsAudience(t *testing.T) {
+	const api = "https://api.example"
+	for name, row := range map[string]struct {
+		resources []string
+		open      bool
+	}{
+		"none":           {nil, true},
+		"issuer":         {[]string{issuer}, true},
+		"issuer and API": {[]string{issuer, api}, true},
+		"API":            {[]string{api}, false},
+		"two APIs":       {[]string{api, "https://files.example"}, false},
+	} {
+		for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
+			t.Run(name+" "+format, func(t *testing.T) {
+				w := newWorld(t)
+				pairs := []string{"scope", "openid profile"}
+				for _, r := range row.resources {
+					pairs = append(pairs, "resource", r)
+				}
+				r := w.login(w.client(func(c *client.Client) { c.TokenFormat = format }), pairs...)
+				c := w.call()
+				bearer(r.AccessToken)(c)
+				_, infoErr := w.srv.UserInfo(t.Context(), c)
+				_, tokenErr := w.srv.TokenInfo(t.Context(), c)
+				for _, err := range []error{infoErr, tokenErr} {
+					if row.open {
+						testkit.Must(t, err)
+					} else {
+						wantError(t, err, "invalid_token", 401)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Userinfo opens with any of the scopes openid, profile and email of a person, and gives what
+// they carry.
+func TestUserInfoWithoutOpenID(t *testing.T) {
+	w := newWorld(t)
+	for scope, want := range map[string]string{"openid": "sub", "profile": "name", "email": "email", "profile email": "email", "api:read email": "email"} {
+		if info := w.userinfo(w.login(w.client(), "scope", scope).AccessToken); info[want] == nil || info["sub"] != string(w.user.ID) {
+			t.Errorf("%s: %v", scope, info)
+		}
+	}
+	for _, scope := range []string{"phone", "address", "api:read", "offline_access"} {
+		c := w.call()
+		bearer(w.login(w.client(), "scope", scope).AccessToken)(c)
+		_, err := w.srv.UserInfo(t.Context(), c)
+		wantError(t, err, "insufficient_scope", 403)
+	}
 }
 
 // Each client has its own algorithm, life and format where the operator says so.

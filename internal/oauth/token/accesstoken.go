@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -195,6 +196,10 @@ func (s *Server) callerToken(ctx context.Context, c *oauth.Call) (*oauth.AccessT
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !slices.Contains(t.Audience, s.cfg.Issuer) { // RFC 9068 §4, RFC 9700 §2.3
+		return nil, oauth.InvalidToken("The access token is for another API. " +
+			"Request one without resource, or with the issuer as a resource.")
 	}
 	proof, err := s.VerifyBinding(t, &p)
 	if err != nil {

@@ -92,15 +92,21 @@ func (p *profile) fill(name string, u *identity.User) {
 	}
 }
 
+// opensUserInfo reports whether a scope alone lets a token read the userinfo endpoint. OpenID
+// Connect Core §5.3 wants openid; plain OAuth applications send profile or email.
+func opensUserInfo(scope string) bool {
+	return scope == oauth.ScopeOpenID || scope == oauth.ScopeProfile || scope == oauth.ScopeEmail
+}
+
 // UserInfo serves the userinfo endpoint.
 func (s *Server) UserInfo(ctx context.Context, c *oauth.Call) (*UserInfo, error) {
 	t, err := s.callerToken(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if t.User == "" || !slices.Contains(t.Scopes, oauth.ScopeOpenID) {
+	if t.User == "" || !slices.ContainsFunc(t.Scopes, opensUserInfo) {
 		return nil, oauth.InsufficientScope(oauth.ScopeOpenID,
-			"The access token does not have the scope openid of a user.")
+			"The access token is not one of a user with the scope openid, profile or email.")
 	}
 	u, err := s.store.CachedUser(ctx, t.User, c.Now)
 	if fault.Is(err, fault.NotFound) || (err == nil && u.Disabled) {
@@ -118,13 +124,23 @@ func (s *Server) UserInfo(ctx context.Context, c *oauth.Call) (*UserInfo, error)
 	return &UserInfo{Subject: t.Subject, profile: profileOf(u, t.Scopes, requested)}, nil
 }
 
+// Kinds of subjects of an access token.
+const (
+	subjectUser   = "user"
+	subjectClient = "client"
+)
+
 // TokenInfo describes an access token to its holder.
 type TokenInfo struct {
-	Active   bool              `json:"active"`
-	ClientID string            `json:"client_id"`
-	Subject  string            `json:"sub"`
-	Scope    string            `json:"scope"`
-	Expires  oauth.NumericDate `json:"exp"`
+	Active      bool              `json:"active"`
+	Issuer      string            `json:"iss"`
+	ClientID    string            `json:"client_id"`
+	Subject     string            `json:"sub"`
+	UserID      string            `json:"user_id"`      // "" if the client acts for itself
+	SubjectType string            `json:"subject_type"` // subjectUser or subjectClient
+	Scope       string            `json:"scope"`
+	Audience    oauth.Audience    `json:"aud"`
+	Expires     oauth.NumericDate `json:"exp"`
 }
 
 // TokenInfo serves the tokeninfo endpoint, where the holder of an access token can read what it
@@ -134,11 +150,19 @@ func (s *Server) TokenInfo(ctx context.Context, c *oauth.Call) (*TokenInfo, erro
 	if err != nil {
 		return nil, err
 	}
+	kind := subjectClient
+	if t.User != "" {
+		kind = subjectUser
+	}
 	return &TokenInfo{
-		Active:   true,
-		ClientID: string(t.Client),
-		Subject:  t.Subject,
-		Scope:    strings.Join(t.Scopes, " "),
-		Expires:  oauth.NumericDateOf(t.Expires),
+		Active:      true,
+		Issuer:      s.cfg.Issuer,
+		ClientID:    string(t.Client),
+		Subject:     t.Subject,
+		UserID:      string(t.User),
+		SubjectType: kind,
+		Scope:       strings.Join(t.Scopes, " "),
+		Audience:    t.Audience,
+		Expires:     oauth.NumericDateOf(t.Expires),
 	}, nil
 }

@@ -442,7 +442,7 @@ func TestChallenges(t *testing.T) {
 		},
 		"scope": {
 			s.do("GET", "/oauth/userinfo", "", "", "Authorization", "Bearer "+machine), 403,
-			`Bearer realm="` + issuer + `", error="insufficient_scope", error_description="The access token does not have the scope openid of a user.", scope="openid"`,
+			`Bearer realm="` + issuer + `", error="insufficient_scope", error_description="The access token is not one of a user with the scope openid, profile or email.", scope="openid"`,
 		},
 	} {
 		if got := c.w.Header().Get("WWW-Authenticate"); got != c.want || c.w.Code != c.code {
