@@ -526,7 +526,7 @@ func TestInvalidConfig(t *testing.T) {
 		"no audience":               {bearer.Config{Issuer: id}, "Audience"},
 		"issuer without TLS":        {bearer.Config{Issuer: "http://id.example.com", Audience: aud}, "https"},
 		"issuer that is no URL":     {bearer.Config{Issuer: "id.example.com", Audience: aud}, "https"},
-		"issuer with a user":        {bearer.Config{Issuer: "https://a:b@id.example.com", Audience: aud}, "user name"},
+		"issuer with a user":        {bearer.Config{Issuer: "https://a:b@id.example.com", Audience: aud}, "username"},
 		"client without secret":     {bearer.Config{Issuer: id, Audience: aud, Client: bearer.ClientCredentials{ID: "a", Secret: ""}}, "Secret"},
 		"symmetric algorithm":       {bearer.Config{Issuer: id, Audience: aud, Algorithms: []string{"HS256"}}, "HS256"},
 		"no signature":              {bearer.Config{Issuer: id, Audience: aud, Algorithms: []string{"none"}}, "none"},

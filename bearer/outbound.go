@@ -145,7 +145,7 @@ func checkAddress(raw string, allowHTTP bool) error {
 	case err != nil || len(raw) > maxAddress || u.Hostname() == "" || u.Opaque != "":
 		return fmt.Errorf("%.100q is not an absolute https address", raw)
 	case u.User != nil || u.Fragment != "":
-		return fmt.Errorf("%s must have no user name, password or fragment", safeURL(u))
+		return fmt.Errorf("%s must have no username, password or fragment", safeURL(u))
 	case !secure(u, allowHTTP):
 		return fmt.Errorf("%s does not begin with https://, which is required for other machines; "+
 			"in a test network, set AllowHTTP", safeURL(u))

@@ -11,7 +11,7 @@ import (
 )
 
 // Events returns a page of the audit log, newest first. q.User may be an id, email address or
-// user name; an id may be that of a deleted user.
+// username; an id may be that of a deleted user.
 func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) ([]audit.Event, error) {
 	if err := a.require(ScopeAuditRead); err != nil {
 		return nil, err

@@ -9,7 +9,7 @@ import (
 )
 
 // Sessions returns a page of the browsers that are signed in, newest first, and how many match in
-// all. User is an id, email address or user name, or "" for all; it takes the place of q.User.
+// all. User is an id, email address or username, or "" for all; it takes the place of q.User.
 func (o *Operations) Sessions(ctx context.Context, a Actor, user string, q SessionQuery,
 ) ([]identity.Session, int, error) {
 	if err := a.require(ScopeSessionsRead); err != nil {

@@ -39,7 +39,7 @@ type Store interface {
 
 // UserStore is what the operations on users need of storage.
 type UserStore interface {
-	// UserByRef returns the user with that id, email address or user name, or fault.NotFound.
+	// UserByRef returns the user with that id, email address or username, or fault.NotFound.
 	UserByRef(ctx context.Context, ref string) (*identity.User, error)
 	// ListUsers returns a page of users, oldest first, and how many match in all.
 	ListUsers(ctx context.Context, q UserQuery) (users []identity.User, total int, err error)
@@ -113,7 +113,7 @@ type SessionStore interface {
 
 // UserQuery selects users.
 type UserQuery struct {
-	Search        string // part of a user name, email address or name; "" for all
+	Search        string // part of a username, email address or name; "" for all
 	Limit, Offset int    // default limit 100
 }
 

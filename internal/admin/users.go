@@ -46,7 +46,7 @@ func (o *Operations) Users(ctx context.Context, a Actor, q UserQuery) ([]identit
 	return o.store.ListUsers(ctx, q)
 }
 
-// User returns the account with that id, email address or user name.
+// User returns the account with that id, email address or username.
 func (o *Operations) User(ctx context.Context, a Actor, ref string) (*identity.User, error) {
 	if err := a.require(ScopeUsersRead); err != nil {
 		return nil, err

@@ -72,7 +72,7 @@ func parseReturnTo(cl *client.Client, raw string) (string, error) {
 		return "/", nil
 	}
 	bad := fault.InvalidField("return_to", "return_to must be a path of this host such as "+
-		"/inbox, or an address of an origin that the application has registered, of at most %d "+
+		"/inbox, or an address of an origin that the app has registered, of at most %d "+
 		"bytes.", maxReturn)
 	if len(raw) > maxReturn || !unambiguous(raw) {
 		return "", bad

@@ -126,14 +126,14 @@ func (s *Server) clientAt(
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return nil, fault.InvalidField("client_id", "Several applications sign in at this "+
+		return nil, fault.InvalidField("client_id", "Several apps sign in at this "+
 			"address. If you run it: add client_id to the link.")
 	case id != "":
-		return nil, fault.InvalidField("client_id", "The application has not registered this "+
+		return nil, fault.InvalidField("client_id", "The app has not registered this "+
 			"address. If you run it: register the redirect URI %s for the client that client_id "+
 			"names.", callback)
 	}
-	return nil, fault.New(fault.Invalid, "No application signs in at this address. If you run "+
+	return nil, fault.New(fault.Invalid, "No app signs in at this address. If you run "+
 		"it: register the redirect URI %s for its client.", callback)
 }
 
@@ -177,13 +177,13 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 		func(p pendingSignIn) bool { return secret.Equal(p.State, c.Get("state")) })
 	if i < 0 {
 		return fault.New(fault.Invalid, "This sign-in did not begin in this browser, is already "+
-			"complete, or took longer than an hour. Go back to the application and sign in again.")
+			"complete, or took longer than an hour. Go back to the app and sign in again.")
 	}
 	p := list[i]
 	s.setPending(w, callback, slices.Delete(list, i, i+1))
 	if c.Get("iss") != s.tokens.Issuer() { // RFC 9207 §2.4
 		return fault.New(fault.Invalid, "The response to this sign-in comes from a different "+
-			"server. Go back to the application and sign in again.")
+			"server. Go back to the app and sign in again.")
 	}
 	if code := c.Get("error"); code != "" {
 		return authorizationError(code)
@@ -221,8 +221,8 @@ func (s *Server) redeem(
 	})
 	var rejected *oauth.Error
 	if errors.As(err, &rejected) {
-		return nil, fault.Wrap(fault.Invalid, err, "The sign-in could not be completed: %s Go back to the "+
-			"application and sign in again.", rejected.Description)
+		return nil, fault.Wrap(fault.Invalid, err, "The sign-in could not be completed: %s Go "+
+			"back to the app and sign in again.", rejected.Description)
 	}
 	return got, err
 }
@@ -249,15 +249,15 @@ func (s *Server) redirectBack(w http.ResponseWriter, r *http.Request, to string)
 func authorizationError(code string) error {
 	switch code {
 	case "access_denied":
-		return fault.New(fault.Denied, "You did not allow the application to sign you in.")
+		return fault.New(fault.Denied, "You did not allow the app to sign you in.")
 	case "login_required", "consent_required", "interaction_required", "account_selection_required":
-		return fault.New(fault.Denied, "The application tried to sign you in without showing a "+
-			"page, which is not possible now. Go back to the application and sign in.")
+		return fault.New(fault.Denied, "The app tried to sign you in without showing a "+
+			"page, which is not possible now. Go back to the app and sign in.")
 	case "temporarily_unavailable", "server_error":
 		return fault.New(fault.Unavailable, "Signing in is not possible at the moment. Try "+
 			"again later.")
 	}
-	return fault.New(fault.Invalid, "The application's sign-in request was rejected. If you run "+
+	return fault.New(fault.Invalid, "The app's sign-in request was rejected. If you run "+
 		"it: look up the request in the audit log, and compare its scopes and grant types with "+
 		"those of its client.")
 }
@@ -290,7 +290,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, id client.ID, k t
 		newEvent(ctx, audit.AppSessionStarted, a))
 	if fault.Is(err, fault.Consumed) {
 		return fault.Wrap(fault.Invalid, err, "The sign-in has ended meanwhile. Go back to the "+
-			"application and sign in again.")
+			"app and sign in again.")
 	}
 	if err == nil {
 		s.kit.SetCookie(w, CookieApp, cookie, s.opt.TTL)

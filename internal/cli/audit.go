@@ -21,7 +21,7 @@ type auditCommands struct {
 // auditFlags select events.
 type auditFlags struct {
 	Type   string   `placeholder:"TYPE" help:"Only this type, such as LOGIN_FAILED."`
-	User   string   `placeholder:"USER" help:"Only events about this user: an id, email address or user name."`
+	User   string   `placeholder:"USER" help:"Only events about this user: an id, email address or username."`
 	Client string   `placeholder:"CLIENT" help:"Only events about the client with this id."`
 	Since  duration `placeholder:"DURATION" help:"Only events of this last while, such as 24h or 7d."`
 }

@@ -46,7 +46,7 @@ func viewSession(s *identity.Session) sessionView {
 
 // sessionList lists sessions.
 type sessionList struct {
-	User string `placeholder:"USER" help:"Only this user's: an id, email address or user name."`
+	User string `placeholder:"USER" help:"Only this user's: an id, email address or username."`
 	pageFlags
 }
 

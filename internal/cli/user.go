@@ -33,7 +33,7 @@ func newUserCommands() *userCommands {
 
 // userRef names an account.
 type userRef struct {
-	Ref string `arg:"" name:"user" help:"The account's id, email address or user name."`
+	Ref string `arg:"" name:"user" help:"The account's id, email address or username."`
 }
 
 // noUser adds where to look to the error for an account that does not exist.
@@ -92,7 +92,7 @@ func printLink(s *table, link string) {
 
 // userList lists accounts.
 type userList struct {
-	Search string `help:"Only accounts whose user name, address or name contains this."`
+	Search string `help:"Only accounts whose username, address or name contains this."`
 	pageFlags
 }
 

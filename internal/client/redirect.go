@@ -58,7 +58,7 @@ func parseRedirect(raw string) (*url.URL, error) {
 	case strings.Contains(raw, "#"):
 		return nil, fault.InvalidField("redirect_uri", "redirect URI %q has a fragment; leave out what begins with #", raw)
 	case u.User != nil:
-		return nil, fault.InvalidField("redirect_uri", "redirect URI %q has a user name; leave it out", raw)
+		return nil, fault.InvalidField("redirect_uri", "redirect URI %q has a username; leave it out", raw)
 	}
 	return u, nil
 }

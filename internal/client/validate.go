@@ -175,7 +175,7 @@ func (c *Client) checkURIs(Rules) error {
 	return nil
 }
 
-// webAddress reports whether s is an absolute http or https URL without a user name.
+// webAddress reports whether s is an absolute http or https URL without a username.
 func webAddress(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil &&

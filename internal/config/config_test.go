@@ -304,7 +304,7 @@ func TestRefusedValues(t *testing.T) {
 		"BASE_URL=ftp://id.example.com":      "must be an absolute address",
 		"BASE_URL=https://":                  "must be an absolute address",
 		"BASE_URL=https:id.example":          "must be an absolute address",
-		"BASE_URL=https://u:p@id.example":    "BASE_URL holds a user name or password; leave it out",
+		"BASE_URL=https://u:p@id.example":    "BASE_URL holds a username or password; leave it out",
 		"BASE_URL=https://id.example?x=1":    "no query and no fragment",
 		"BASE_URL=https://id.example#x":      "no query and no fragment",
 		"BASE_URL=https://id.example/auth":   "without a path: use https://id.example",

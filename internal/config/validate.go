@@ -34,7 +34,7 @@ func (c *Config) checkAddress(p *Problems) {
 		p.add("BASE_URL is %q; it must be an absolute address such as https://login.example.com",
 			clip(withoutUser(c.Server.BaseURL)))
 	case u.User != nil:
-		p.add("BASE_URL holds a user name or password; leave it out")
+		p.add("BASE_URL holds a username or password; leave it out")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(c.Server.BaseURL, "#"):
 		p.add("BASE_URL is %q; an issuer has no query and no fragment (RFC 8414 §2)", clip(c.Server.BaseURL))
 	case u.Path != "":

@@ -93,7 +93,7 @@ func (c *Client) check(raw string) (*url.URL, error) {
 	case err != nil || u.Hostname() == "" || u.Opaque != "" || len(raw) > maxURL:
 		return nil, fault.New(fault.Invalid, "the address is not an absolute URL of at most %d characters", maxURL)
 	case u.User != nil:
-		return nil, fault.New(fault.Invalid, "the address must not contain a user name or password")
+		return nil, fault.New(fault.Invalid, "the address must not contain a username or password")
 	case u.Fragment != "":
 		return nil, fault.New(fault.Invalid, "the address must not have a fragment")
 	case u.Scheme != "https" && (u.Scheme != "http" || !c.plainAllowed(u.Hostname())):

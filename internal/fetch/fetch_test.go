@@ -184,7 +184,7 @@ func TestRejectedAddresses(t *testing.T) {
 		"ftp://example.com/":      "must begin with https://",
 		"file:///etc/passwd":      "not an absolute URL",
 		"gopher://x/":             "must begin with https://",
-		"https://u:p@example.com": "must not contain a user name",
+		"https://u:p@example.com": "must not contain a username",
 		"https://example.com/#x":  "must not have a fragment",
 		"https://10.0.0.1/":       "10.0.0.1 is not on the public internet",
 		"https://[::1]/":          "[::1] is not on the public internet",

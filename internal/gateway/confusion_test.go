@@ -14,7 +14,7 @@ import (
 )
 
 // RFC 3986 §3.2: only a port may follow the colon; other programs could read the name before it as a
-// user name. An empty label is not a name either (RFC 1035 §2.3.1).
+// username. An empty label is not a name either (RFC 1035 §2.3.1).
 func TestHostHeaderFormat(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	for _, host := range []string{

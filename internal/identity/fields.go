@@ -64,10 +64,11 @@ func ProfileFields() []UserField {
 }
 
 func userFields() []UserField {
-	return slices.Concat(accountFields(), nameFields(), contactFields(), addressFields(),
-		localityFields())
+	return slices.Concat(accountFields(), stateFields(), nameFields(), contactFields(),
+		addressFields(), localityFields())
 }
 
+// accountFields returns the fields that identify an account and the roles it has.
 func accountFields() []UserField {
 	return []UserField{
 		{
@@ -101,10 +102,10 @@ func accountFields() []UserField {
 			Field: field.Field[User]{
 				Name: "username",
 				Flag: "username",
-				Help: "A user name to sign in with.",
+				Help: "A username to sign in with.",
 				Text: func(u *User) *string { return &u.Username },
 			},
-			label: "user name",
+			label: "username",
 			check: checkUsername,
 		},
 		{
@@ -117,10 +118,16 @@ func accountFields() []UserField {
 			label: "role",
 			check: checkRole,
 		},
+	}
+}
+
+// stateFields returns the fields that restrict signing in.
+func stateFields() []UserField {
+	return []UserField{
 		{
 			Field: field.Field[User]{
 				Name:   "disabled",
-				Help:   "Whether the account is kept from signing in.",
+				Help:   "Whether the account cannot sign in.",
 				Switch: func(u *User) *bool { return &u.Disabled },
 				Show:   func(*User) string { return "" }, // tables show the state of the account
 			},

@@ -150,5 +150,5 @@ func ACRFor(amr []string) string {
 	return ACR1
 }
 
-// LoginKey returns the form in which user names and email addresses are looked up and unique.
+// LoginKey returns the form in which usernames and email addresses are looked up and unique.
 func LoginKey(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

@@ -82,7 +82,7 @@ func (p Policy) CheckFor(u *User, password string, site ...string) []string {
 }
 
 // Check returns everything that is wrong with a password, in sentences, or nil. The personal words
-// are those near the account: user name, email address, the names of the site.
+// are those near the account: username, email address, the names of the site.
 func (p Policy) Check(password string, personal ...string) []string {
 	return p.check(password, personal, nil)
 }

@@ -16,16 +16,16 @@ const (
 	minPersonal = 4
 	// The shortest part of a name that makes a password weaker where it occurs.
 	minPenalty = 3
-	// How many guesses a password must withstand, in the estimate of zxcvbn: between its scores 3
-	// ("safely unguessable") and 4. A guess costs an attacker who has the database a hash of
-	// argon2id.
+	// The fewest guesses, in the estimate of zxcvbn, that a password must withstand. It lies between
+	// zxcvbn's scores 3 ("safely unguessable") and 4. To test one guess, an attacker with a copy of
+	// the database has to compute one argon2id hash.
 	minGuesses = 1e9
-	// The estimate takes time that grows faster than the length; a password is judged by its
-	// beginning of so many characters.
+	// The number of characters at the start of a password that the estimate reads. Its time grows
+	// faster than the length.
 	maxEstimated = 48
-	// Each sign that may stand for a letter multiplies the readings of a password. No word needs
-	// more different ones than this.
-	maxLeetSigns = 3
+	// The most different symbols in a password that the estimate may read as letters. Each one
+	// multiplies the number of readings, and real words use no more than these.
+	maxLeetSymbols = 3
 )
 
 // guessable returns what makes a password easy to guess, with what to do about it. It does not
@@ -38,7 +38,7 @@ func (p Policy) guessable(password string, personal, penalties []string) []strin
 			fmt.Sprintf("Leave out “%s”: it is easy to guess from your account.", w))
 	}
 	if p.List.contains(lower) {
-		return append(wrong, "This password is on a list of passwords that are guessed first. "+advice)
+		return append(wrong, "This password is on a list of common passwords. "+advice)
 	}
 	words := penaltyWords(slices.Concat(personal, penalties))
 	result := zxcvbn.PasswordStrength(estimated(password), words)
@@ -68,40 +68,40 @@ func weakness(parts []*match.Match) string {
 	case "repeat":
 		return "Repeating the same characters makes a password easy to guess."
 	case "sequence":
-		return "Rows of characters such as “abcde” or “12345” are easy to guess."
+		return "Sequences such as “abcde” or “12345” are easy to guess."
 	case "spatial":
-		return "Rows of keys such as “qwerty” or “1qaz2wsx” are easy to guess."
+		return "Keyboard patterns such as “qwerty” or “1qaz2wsx” are easy to guess."
 	case "date", "regex":
 		return "Dates and years are easy to guess."
 	}
 	switch longest.DictionaryName {
 	case "passwords":
-		return "This is built on one of the passwords that are guessed first."
+		return "This password contains a common password."
 	case "user_inputs":
-		return "This is built on your name, your email address or the name of this site."
+		return "This password contains your name, your email address or the name of this site."
 	case "male_names", "female_names", "surnames":
-		return "Names are easy to guess, also with digits and signs around them."
+		return "Names are easy to guess, even with digits and symbols added."
 	}
-	return "A common word is easy to guess, also with digits and signs around it."
+	return "A common word is easy to guess, even with digits and symbols added."
 }
 
-// estimated returns the part of a password that the estimate looks at, so that no password takes
-// long: its beginning, in which further signs that may stand for letters are replaced by one that
-// stands for none.
+// estimated returns the part of a password that is passed to the estimate, so that its time is
+// bounded: the first maxEstimated characters. After maxLeetSymbols different symbols that may stand
+// for letters, it replaces any other such symbol by "~", which stands for no letter.
 func estimated(password string) string {
-	var signs []rune
+	var symbols []rune
 	n := 0
 	return strings.Map(func(r rune) rune {
 		if n++; n > maxEstimated {
 			return -1
 		}
-		if !strings.ContainsRune("@({[<!|$+%", r) || slices.Contains(signs, r) {
+		if !strings.ContainsRune("@({[<!|$+%", r) || slices.Contains(symbols, r) {
 			return r
 		}
-		if len(signs) == maxLeetSigns {
+		if len(symbols) == maxLeetSymbols {
 			return '~'
 		}
-		signs = append(signs, r)
+		symbols = append(symbols, r)
 		return r
 	}, password)
 }
@@ -141,7 +141,7 @@ func containedName(lower string, personal []string) string {
 	return ""
 }
 
-// unleet replaces the signs and digits that commonly stand for letters.
+// unleet replaces the symbols and digits that commonly stand for letters.
 func unleet(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch r {

@@ -27,7 +27,7 @@ const (
 // name, or nil. It is the one rule for users on every way in.
 func (u *User) Validate() error {
 	if u.Email == "" && u.Username == "" {
-		return fault.InvalidField("email", "Enter an email address or a user name.")
+		return fault.InvalidField("email", "Enter an email address or a username.")
 	}
 	for _, f := range userFields() {
 		if err := f.Validate(u); err != nil {
@@ -41,7 +41,7 @@ func (u *User) Validate() error {
 // the rule existed does not stand in the way of another change.
 func (u *User) ValidateChange(old *User) error {
 	if u.Email == "" && u.Username == "" && (old.Email != "" || old.Username != "") {
-		return fault.InvalidField("email", "Enter an email address or a user name.")
+		return fault.InvalidField("email", "Enter an email address or a username.")
 	}
 	for _, f := range userFields() {
 		if f.Equal(u, old) {
@@ -105,14 +105,14 @@ func checkEmail(f UserField, value string) error {
 	return nil
 }
 
-// checkUsername keeps user names and email addresses apart, since a person signs in with either.
+// checkUsername keeps usernames and email addresses apart, since a person signs in with either.
 func checkUsername(f UserField, value string) error {
 	switch {
 	case strings.ContainsRune(value, '@'):
-		return f.invalid("A user name must not contain @; enter an email address in its own field.")
+		return f.invalid("A username must not contain @; enter an email address in its own field.")
 	case !printable(value) || utf8.RuneCountInString(value) > maxName ||
 		strings.ContainsFunc(value, unicode.IsSpace):
-		return f.invalid("A user name has at most %d characters, without spaces.", maxName)
+		return f.invalid("A username has at most %d characters, without spaces.", maxName)
 	}
 	return nil
 }

@@ -42,14 +42,14 @@ func TestValidate(t *testing.T) {
 		field string // "" is valid
 	}{
 		"email":                {identity.User{Email: "ada@example.com"}, ""},
-		"user name":            {identity.User{Username: "ada"}, ""},
+		"username":             {identity.User{Username: "ada"}, ""},
 		"neither":              {identity.User{Name: "Ada"}, "email"},
 		"two dots":             {identity.User{Email: "ada..l@example.com"}, "email"},
 		"name and address":     {identity.User{Email: "Ada <ada@example.com>"}, "email"},
-		"@ in a user name":     {identity.User{Username: "ada@example.com"}, "username"},
-		"space in a user name": {identity.User{Username: "a da"}, "username"},
+		"@ in a username":      {identity.User{Username: "ada@example.com"}, "username"},
+		"space in a username":  {identity.User{Username: "a da"}, "username"},
 		"control character":    {identity.User{Username: "a\x00da"}, "username"},
-		"long user name":       {identity.User{Username: strings.Repeat("a", 201)}, "username"},
+		"long username":        {identity.User{Username: strings.Repeat("a", 201)}, "username"},
 		"200 wide characters":  {identity.User{Username: strings.Repeat("ä", 200)}, ""},
 		"roles":                {identity.User{Username: "a", Roles: []string{"admin", "notes:write", "a.b-c_1"}}, ""},
 		"two words":            {identity.User{Username: "a", Roles: []string{"admin", "super user"}}, "roles"},

@@ -64,7 +64,7 @@ func (f passwordFactor) Check(
 func checkUsername(name string) error {
 	switch {
 	case strings.TrimSpace(name) == "":
-		return fault.InvalidField("username", "Enter your email address or user name.")
+		return fault.InvalidField("username", "Enter your email address or username.")
 	case len(name) > maxUsername:
 		return fault.InvalidField("username",
 			"This name is too long. At most %d bytes are accepted.", maxUsername)

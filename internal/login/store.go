@@ -24,7 +24,7 @@ type Store interface {
 
 // UserStore holds users and their passwords.
 type UserStore interface {
-	// UserByLogin returns the user of a user name or email address in the form of
+	// UserByLogin returns the user of a username or email address in the form of
 	// identity.LoginKey, or NotFound.
 	UserByLogin(ctx context.Context, key string) (*identity.User, error)
 	// User returns a user, or NotFound.

@@ -83,7 +83,7 @@ func TestErrorsThatAreShownOnAPage(t *testing.T) {
 		"redirect_uri with a query":           {pairs: []string{"redirect_uri", callback + "?x=1"}},
 		"redirect_uri in another case":        {pairs: []string{"redirect_uri", "https://APP.example/callback"}},
 		"redirect_uri with a fragment":        {pairs: []string{"redirect_uri", callback + "#x"}},
-		"redirect_uri through a user name":    {pairs: []string{"redirect_uri", "https://app.example@evil.example/callback"}},
+		"redirect_uri through a username":    {pairs: []string{"redirect_uri", "https://app.example@evil.example/callback"}},
 		"redirect_uri with dots":              {pairs: []string{"redirect_uri", "https://app.example/x/../callback"}},
 		"redirect_uri javascript":             {pairs: []string{"redirect_uri", "javascript:alert(1)"}},
 		"redirect_uri left out, of two":       {edit: two, pairs: []string{"redirect_uri", "", "scope", "api:read"}},

@@ -92,8 +92,8 @@ func (d *DB) User(ctx context.Context, id identity.UserID) (*identity.User, erro
 	return u, asNotFound(err, "user")
 }
 
-// UserByLogin finds a user by the LoginKey of a user name or email address, or NotFound. Where
-// one person's user name is another's address, the address wins.
+// UserByLogin finds a user by the LoginKey of a username or email address, or NotFound. Where
+// one person's username is another's address, the address wins.
 func (d *DB) UserByLogin(ctx context.Context, key string) (*identity.User, error) {
 	if key == "" {
 		return nil, notFound("user")
@@ -102,7 +102,7 @@ func (d *DB) UserByLogin(ctx context.Context, key string) (*identity.User, error
 	return u, asNotFound(err, "user")
 }
 
-// UserByRef finds a user by what an operator typed: an id, an email address or a user name.
+// UserByRef finds a user by what an operator typed: an id, an email address or a username.
 func (d *DB) UserByRef(ctx context.Context, ref string) (*identity.User, error) {
 	u, err := d.User(ctx, identity.UserID(clean(strings.TrimSpace(ref))))
 	if fault.Is(err, fault.NotFound) {
@@ -112,7 +112,7 @@ func (d *DB) UserByRef(ctx context.Context, ref string) (*identity.User, error) 
 }
 
 // CreateUser stores a new user. It returns Conflict, with the field, if the email address or the
-// user name is taken.
+// username is taken.
 func (d *DB) CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error { return createUser(ctx, tx, u) })
 }
@@ -130,7 +130,7 @@ func nameTaken(err error) error {
 			Kind: fault.Conflict, Field: "email", Text: "this email address belongs to another account", Cause: err,
 		}
 	case "users_username_key":
-		return &fault.Error{Kind: fault.Conflict, Field: "username", Text: "this user name is taken", Cause: err}
+		return &fault.Error{Kind: fault.Conflict, Field: "username", Text: "this username is taken", Cause: err}
 	}
 	return err
 }

@@ -134,7 +134,7 @@ func newTarget(s string) (*target, error) {
 		return nil, fault.InvalidField("upstreams", "An upstream is not a URL. Write one such "+
 			"as http://10.0.0.5:8080.")
 	case u.User != nil:
-		return nil, fault.InvalidField("upstreams", "The upstream at %q holds a user name or "+
+		return nil, fault.InvalidField("upstreams", "The upstream at %q holds a username or "+
 			"password; send credentials to an upstream another way.", u.Host)
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
 		return nil, bad("has none of the schemes http, https and h2c")

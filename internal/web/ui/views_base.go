@@ -53,7 +53,7 @@ type FieldError struct {
 
 // Signed is the account that a browser is signed in to.
 type Signed struct {
-	Label string // name, user name or email address
+	Label string // name, username or email address
 	Email string // second line below the label; may be empty
 }
 
