@@ -12,8 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // gatewayServer is a server with its gateway, in front of a service that tells what it was asked.
@@ -22,12 +25,31 @@ type gatewayServer struct {
 	t       *testing.T
 	environ []string
 	service *httptest.Server
-	log     *bytes.Buffer
+	log     testLog
+}
+
+// testLog is a log that a test reads while the server writes it.
+type testLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *testLog) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(line)
+}
+
+func (b *testLog) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func newGatewayServer(t *testing.T, settings ...string) *gatewayServer {
 	t.Helper()
-	d := &gatewayServer{t: t, log: &bytes.Buffer{}}
+	d := &gatewayServer{t: t}
 	d.service = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s signed=%v", r.RequestURI, r.Header.Get("X-Auth-Info") != "")
 	}))
@@ -47,7 +69,7 @@ func newGatewayServer(t *testing.T, settings ...string) *gatewayServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := newServer(t.Context(), e, p, slog.New(slog.DiscardHandler))
+	s, err := newServer(t.Context(), e, p, slog.New(slog.NewTextHandler(&d.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,43 +99,44 @@ func (d *gatewayServer) ask(path, token string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-// soon waits until a path answers with a status, for a second and a little: as long as a change
-// may take.
-func (d *gatewayServer) soon(what, path, token string, status int) string {
+// awaitStatus waits until a path answers with a status, and returns the body.
+func (d *gatewayServer) awaitStatus(what, path, token string, status int) (body string) {
 	d.t.Helper()
-	begun := time.Now()
-	for {
-		got, body := d.ask(path, token)
-		if got == status {
-			return body
-		}
-		if time.Since(begun) > 1500*time.Millisecond {
-			d.t.Fatalf("%s: %s answers %d, not %d: %s", what, path, got, status, body)
-		}
-		time.Sleep(20 * time.Millisecond)
+	testkit.Eventually(d.t, fmt.Sprintf("%s: %s answers %d", what, path, status), func() bool {
+		var got int
+		got, body = d.ask(path, token)
+		return got == status
+	})
+	return body
+}
+
+// A change of the file is in force within a second: it is found at the next look.
+func TestRoutesFileIsPolledOften(t *testing.T) {
+	if pollRoutesFile > 500*time.Millisecond {
+		t.Errorf("the file is read every %v", pollRoutesFile)
 	}
 }
 
-// Routes that commands make, change and delete are in force within a second, without a restart.
+// Routes that commands create, update and delete apply without a restart.
 func TestRoutesFollowCommands(t *testing.T) {
 	d := newGatewayServer(t)
 	if got, _ := d.ask("/shop/v1/things", d.access); got != http.StatusNotFound {
 		t.Fatalf("without a route: %d", got)
 	}
 	d.command("route", "create", "--domain", "shop", "--version", "v1", "--upstream", d.service.URL, "--scope", "email")
-	if body := d.soon("made", "/shop/v1/things?a=b", d.access, http.StatusOK); body != "/things?a=b signed=true" {
+	if body := d.awaitStatus("made", "/shop/v1/things?a=b", d.access, http.StatusOK); body != "/things?a=b signed=true" {
 		t.Errorf("the service was asked %s", body)
 	}
-	d.soon("nobody", "/shop/v1/things", "", http.StatusUnauthorized)
+	d.awaitStatus("nobody", "/shop/v1/things", "", http.StatusUnauthorized)
 	d.command("route", "update", "shop/v1", "--scope", "read")
-	d.soon("another scope", "/shop/v1/things", d.access, http.StatusForbidden)
+	d.awaitStatus("another scope", "/shop/v1/things", d.access, http.StatusForbidden)
 	d.command("route", "update", "shop/v1", "--unset", "scope", "--inactive")
-	d.soon("inactive", "/shop/v1/things", d.access, http.StatusNotFound)
+	d.awaitStatus("inactive", "/shop/v1/things", d.access, http.StatusNotFound)
 	d.command("route", "update", "shop/v1", "--inactive=false")
-	d.soon("active again", "/shop/v1/things", d.access, http.StatusOK)
+	d.awaitStatus("active again", "/shop/v1/things", d.access, http.StatusOK)
 	d.command("route", "delete", "shop/v1", "--yes")
-	d.soon("deleted", "/shop/v1/things", d.access, http.StatusNotFound)
-	d.soon("what is ours is served all along", "/.well-known/openid-configuration", "", http.StatusOK)
+	d.awaitStatus("deleted", "/shop/v1/things", d.access, http.StatusNotFound)
+	d.awaitStatus("what is ours is served all along", "/.well-known/openid-configuration", "", http.StatusOK)
 }
 
 // A token that a client's end or its own revocation has ended passes no more, and explain says
@@ -121,51 +144,47 @@ func TestRoutesFollowCommands(t *testing.T) {
 func TestGatewayDeniesRevokedTokens(t *testing.T) {
 	d := newGatewayServer(t)
 	d.command("route", "create", "--domain", "shop", "--version", "v1", "--upstream", d.service.URL)
-	d.soon("before", "/shop/v1/", d.access, http.StatusOK)
+	d.awaitStatus("before", "/shop/v1/", d.access, http.StatusOK)
 	d.post(t, "/oauth/revoke", url.Values{"token": {d.access}})
 	if got, _ := d.ask("/shop/v1/", d.access); got != http.StatusUnauthorized {
 		t.Errorf("revoked here: %d", got)
 	}
 	again := member(d.post(t, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}}), "access_token")
-	d.soon("another token", "/shop/v1/", again, http.StatusOK)
+	d.awaitStatus("another token", "/shop/v1/", again, http.StatusOK)
 	d.command("client", "update", "web", "--disabled")
-	body := d.soon("its client is disabled by another process", "/shop/v1/", again, http.StatusUnauthorized)
+	body := d.awaitStatus("its client is disabled by another process", "/shop/v1/", again, http.StatusUnauthorized)
 	id := member(body, "request_id")
-	begun := time.Now()
-	for {
+	testkit.Eventually(t, "explain "+id+" says how to fix it", func() bool {
 		var out, errs bytes.Buffer
 		code := Main(t.Context(), []string{"explain", id}, d.environ, strings.NewReader(""), &out, &errs)
-		if code == 0 && strings.Contains(out.String(), "To fix: ") {
-			break
-		}
-		if time.Since(begun) > 3*time.Second {
-			t.Fatalf("explain %s: %d %s %s", id, code, &out, &errs)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return code == 0 && strings.Contains(out.String(), "To fix: ")
+	})
 }
 
 // The file is taken up when it changes; one that is wrong changes nothing.
 func TestRoutesFollowTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "routes.yaml")
-	write := func(text string) {
+	write := func(text string) { // at once, or the server could read the half of it
 		t.Helper()
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(file+".new", []byte(text), 0o600))
+		testkit.Must(t, os.Rename(file+".new", file))
 	}
 	write("routes: []\n")
 	d := newGatewayServer(t, "ROUTES_FILE="+file)
 	one := "routes:\n  - name: one\n    domain: one\n    version: v1\n    upstreams: [" + d.service.URL + "]\n"
 	write(one)
-	d.soon("added", "/one/v1/x", d.access, http.StatusOK)
+	d.awaitStatus("added", "/one/v1/x", d.access, http.StatusOK)
 	write("routes:\n  - name: two\n    upstream: wrong\n")
-	time.Sleep(2 * pollRoutesFile)
-	d.soon("a wrong file", "/one/v1/x", d.access, http.StatusOK)
+	testkit.Eventually(t, "the wrong file is reported", func() bool {
+		return strings.Contains(d.log.String(), "ROUTES_FILE is invalid")
+	})
+	if got, body := d.ask("/one/v1/x", d.access); got != http.StatusOK {
+		t.Errorf("with a wrong file: %d %s", got, body)
+	}
 	write(one)
 	d.command("route", "create", "--domain", "two", "--version", "v1", "--upstream", d.service.URL)
-	d.soon("beside the file", "/two/v1/x", d.access, http.StatusOK)
+	d.awaitStatus("beside the file", "/two/v1/x", d.access, http.StatusOK)
 	write(strings.ReplaceAll(one, "one", "three"))
-	d.soon("renamed", "/three/v1/x", d.access, http.StatusOK)
-	d.soon("and gone", "/one/v1/x", d.access, http.StatusNotFound)
+	d.awaitStatus("renamed", "/three/v1/x", d.access, http.StatusOK)
+	d.awaitStatus("and gone", "/one/v1/x", d.access, http.StatusNotFound)
 }

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +81,7 @@ type world struct {
 	browser  *browser
 	user     *identity.User
 	client   *client.Client
+	reads    atomic.Int64 // of the clock
 
 	mu      sync.Mutex
 	now     time.Time
@@ -90,6 +92,7 @@ type world struct {
 }
 
 func (w *world) clock() time.Time {
+	w.reads.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.now

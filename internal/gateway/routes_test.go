@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 type gatewayOptions = gateway.Options
@@ -121,7 +122,7 @@ func TestRunAsksUpstreamsHowTheyAre(t *testing.T) {
 		select {
 		case path := <-asked:
 			return path
-		case <-time.After(5 * time.Second):
+		case <-time.After(testkit.HangAfter):
 			return "nothing"
 		}
 	}

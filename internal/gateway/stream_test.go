@@ -20,11 +20,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// soon is how long a call may go on after the reason for it is gone: "about a second", and some
-// for a busy machine.
-const soon = testkit.HangAfter
-
-// A flow is a call that goes on between a caller and an upstream, through a gateway on a real
+// A stream is a call that goes on between a caller and an upstream, through a gateway on a real
 // server.
 type stream struct {
 	caller   chan error // told when the caller's side has ended
@@ -151,13 +147,13 @@ func (f *streamServer) begin(read func() error) *stream {
 	out.beat = func() bool {
 		select {
 		case f.beats <- true:
-		case <-time.After(soon):
+		case <-time.After(testkit.HangAfter):
 			return false
 		}
 		select {
 		case <-got:
 			return true
-		case <-time.After(soon):
+		case <-time.After(testkit.HangAfter):
 			return false
 		}
 	}
@@ -167,17 +163,27 @@ func (f *streamServer) begin(read func() error) *stream {
 // ends waits for both sides to end.
 func (o *stream) ends(t testing.TB) {
 	t.Helper()
-	late := time.After(soon)
+	hang := time.NewTimer(testkit.HangAfter)
+	defer hang.Stop()
 	select {
 	case <-o.caller:
-	case <-late:
-		t.Error("the caller's side goes on")
+	case <-hang.C:
+		t.Fatal("the caller's side goes on")
 	}
 	select {
 	case <-o.upstream:
-	case <-late:
+	case <-hang.C:
 		t.Error("the upstream's side goes on")
 	}
+}
+
+// awaitChecks waits until a stream has been checked at the present time of the world. A check reads
+// the clock once, when it begins, and the next one begins after it has ended: what is read twice has
+// been the beginning of one whole check.
+func (w *world) awaitChecks() {
+	w.t.Helper()
+	want := w.reads.Load() + 2
+	testkit.Eventually(w.t, "the stream is checked", func() bool { return w.reads.Load() >= want })
 }
 
 // A stream ends for the reasons for which a new request would be denied.
@@ -347,7 +353,7 @@ func TestStreamEndsWithForeignToken(t *testing.T) {
 	w.mu.Unlock()
 	c := w.serveStreams("Authorization: Bearer " + i.Token(bearertest.Claims{"exp": time.Now().Add(time.Hour).Unix()})).stream("events")
 	w.wait(59 * time.Minute)
-	time.Sleep(600 * time.Millisecond)
+	w.awaitChecks()
 	if !c.beat() {
 		t.Fatal("it ended before its time")
 	}
@@ -378,7 +384,7 @@ func TestStreamsContinue(t *testing.T) {
 			w.gw.Reload()
 			for range 2 {
 				w.wait(29 * time.Minute)
-				time.Sleep(600 * time.Millisecond)
+				w.awaitChecks()
 				if !c.beat() {
 					t.Fatalf("it was ended: %+v", w.lastDenial().Denial)
 				}
@@ -407,7 +413,7 @@ func TestStreamEndsWithBrowserAppSession(t *testing.T) {
 	c := f.begin(func() error { _, err := io.ReadFull(res.Body, buf); return err })
 	app.give(access.Caller{By: access.ByApp, Client: string(w.client.ID), Proven: true, User: string(w.user.ID), TokenID: "u", Expires: w.now.Add(time.Hour)})
 	w.wait(30 * time.Minute)
-	time.Sleep(600 * time.Millisecond)
+	w.awaitChecks()
 	if !c.beat() {
 		t.Fatalf("it ended with its first token: %+v", w.lastDenial().Denial)
 	}
