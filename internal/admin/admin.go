@@ -59,6 +59,7 @@ func (o *Operations) Rules() client.Rules { return o.parts.Rules }
 type Warning struct {
 	Code    string // one of the Warning constants
 	Subject string // the id or name concerned
+	Nearest string // the known name that was probably meant, or ""
 }
 
 // Warnings.
@@ -66,5 +67,7 @@ const (
 	WarnPasswordGrantOff = "password_grant_off" // the settings do not allow the client the password grant
 	WarnNoSecret         = "no_secret"          // the client needs a secret and has none
 	WarnUnknownClient    = "unknown_client"     // a route names a client that does not exist
-	WarnUnknownScope     = "unknown_scope"      // a route names a scope that does not exist
+	WarnUnknownScope     = "unknown_scope"      // a scope that does not exist is named
+	WarnUnknownRole      = "unknown_role"       // nobody has the role that is given, and no route names it
+	WarnAdminPassword    = "admin_password"     // a new administrator keeps a password chosen as another user
 )

@@ -59,6 +59,9 @@ func operations() map[string]call {
 		"ResetTwoStep": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.ResetTwoStep(ctx, a, "x"))
 		}},
+		"UpdateUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.UpdateUser(ctx, a, "x", admin.UserUpdate{}))
+		}},
 		"DisableUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.DisableUser(ctx, a, "x"))
 		}},

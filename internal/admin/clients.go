@@ -122,10 +122,10 @@ func (o *Operations) clientWarnings(c *client.Client) []Warning {
 	var out []Warning
 	usable := o.cfg.PasswordGrant && slices.Contains(o.cfg.PasswordClients, string(c.ID))
 	if c.CanUseGrant(client.GrantTypePassword) && !usable {
-		out = append(out, Warning{WarnPasswordGrantOff, string(c.ID)})
+		out = append(out, Warning{Code: WarnPasswordGrantOff, Subject: string(c.ID)})
 	}
 	if c.HasSecret() && len(c.Secrets) == 0 {
-		out = append(out, Warning{WarnNoSecret, string(c.ID)})
+		out = append(out, Warning{Code: WarnNoSecret, Subject: string(c.ID)})
 	}
 	return out
 }

@@ -288,16 +288,11 @@ func (o *Operations) routeWarnings(ctx context.Context, r *access.Route) []Warni
 	var out []Warning
 	for _, id := range r.Clients {
 		if _, err := o.store.Client(ctx, client.ID(id)); fault.Is(err, fault.NotFound) {
-			out = append(out, Warning{WarnUnknownClient, id})
+			out = append(out, Warning{Code: WarnUnknownClient, Subject: id})
 		}
 	}
 	if len(r.Issuers) > 0 { // they define scopes of their own
 		return out
 	}
-	for _, name := range r.Scopes {
-		if o.store.Scopes()[name] == nil {
-			out = append(out, Warning{WarnUnknownScope, name})
-		}
-	}
-	return out
+	return append(out, o.scopeWarnings(r.Scopes)...)
 }

@@ -13,8 +13,11 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
-// ReasonLastAdministrator marks a conflict: the change would leave no administrator.
-const ReasonLastAdministrator = "last_administrator"
+// Reasons of conflicts.
+const (
+	ReasonLastAdministrator = "last_administrator" // the change would leave no administrator
+	ReasonStale             = "stale"              // another change came between reading and writing
+)
 
 // Store is what the operations need of storage. Every change commits together with its events,
 // and an update writes only the fields in which the new value differs from the old one.
@@ -45,6 +48,11 @@ type UserStore interface {
 	ListUsers(ctx context.Context, q UserQuery) (users []identity.User, total int, err error)
 	// CreateUser stores a new user, or returns fault.Conflict for a name that is in use.
 	CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error
+	// UpdateUser returns fault.Conflict for a name that is in use, with ReasonLastAdministrator if
+	// no active administrator would be left, and with ReasonStale for roles that are not those of old.
+	UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error
+	// Roles returns up to limit different lists of roles that users have, each separated by spaces.
+	Roles(ctx context.Context, limit int) ([]string, error)
 	// SetUserDisabled and DeleteUser end everything the user has open. They return fault.Conflict
 	// with ReasonLastAdministrator rather than leave the server without an active administrator.
 	SetUserDisabled(ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event) error

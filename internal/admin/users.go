@@ -27,6 +27,8 @@ type NewUser struct {
 type CreatedUser struct {
 	User *identity.User
 	Link string // a one-time link to choose a password, valid for an hour; "" if there is a password
+
+	Warnings []Warning
 }
 
 // UserDetail is an account with what belongs to it.
@@ -106,6 +108,10 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}
+	warnings, err := o.roleWarnings(ctx, u.Roles)
+	if err != nil {
+		return nil, err
+	}
 	if in.Password != "" {
 		if err := o.firstPassword(ctx, u, in.Password); err != nil {
 			return nil, err
@@ -116,11 +122,10 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 	if err := o.store.CreateUser(ctx, u, ev); err != nil {
 		return nil, err
 	}
-	out := &CreatedUser{User: u}
+	out := &CreatedUser{User: u, Warnings: warnings}
 	if in.Password != "" {
 		return out, nil
 	}
-	var err error
 	if out.Link, err = o.passwordLink(ctx, a, u); err != nil {
 		return nil, fmt.Errorf("user %s was created without a link to choose a password; create one for it: %w",
 			u.ID, err)
@@ -235,13 +240,5 @@ func (o *Operations) changeUser(ctx context.Context, a Actor, ref string, t audi
 	}
 	ev := a.event(t, o.parts.Now())
 	ev.User = string(u.ID)
-	err = change(u, ev)
-	if fault.Reason(err) == ReasonLastAdministrator {
-		err = &fault.Error{
-			Kind:   fault.Conflict,
-			Reason: ReasonLastAdministrator,
-			Text:   u.LoginName() + " is the last administrator; create another first",
-		}
-	}
-	return u, err
+	return u, lastAdministrator(u, change(u, ev))
 }

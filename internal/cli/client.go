@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -68,10 +69,17 @@ func (c *call) warn(warnings []admin.Warning) {
 			"PASSWORD_GRANT_ALLOWED_CLIENTS names %s",
 		admin.WarnNoSecret:      "the client has no secret yet; create one with " + program + " client rotate-secret %s",
 		admin.WarnUnknownClient: "there is no client %q yet; see " + program + " client list",
-		admin.WarnUnknownScope:  "there is no scope %q yet; define it with " + program + " scope create",
+		admin.WarnUnknownRole:   "the role %s is new: no account has it, and no route names it",
+		admin.WarnAdminPassword: "%s is an administrator now and keeps a password that may be shorter than " +
+			"administrators need; add --must-change-password",
+		admin.WarnUnknownScope: "there is no scope %q yet; define it with " + program + " scope create",
 	}
 	for _, w := range warnings {
-		c.note(texts[w.Code], w.Subject)
+		text := fmt.Sprintf(texts[w.Code], w.Subject)
+		if w.Nearest != "" {
+			text += "; did you mean " + w.Nearest + "?"
+		}
+		c.note("%s", printable(text))
 	}
 }
 

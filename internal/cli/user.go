@@ -15,6 +15,7 @@ type userCommands struct {
 	Create       userCreate       `cmd:"" help:"Create an account."`
 	List         userList         `cmd:"" help:"List accounts."`
 	Show         userShow         `cmd:"" help:"Show one account."`
+	Update       userUpdate       `cmd:"" help:"Change an account. Only what is named changes."`
 	SetPassword  userSetPassword  `cmd:"" help:"Set a new password for an account, or get a one-time link to choose one."`
 	Unlock       userUnlock       `cmd:"" help:"Lift a lock after too many failed attempts to sign in."`
 	ResetTwoStep userResetTwoStep `cmd:"" name:"reset-two-step" help:"Remove all second factors and backup codes of an account, and end its sessions."`
@@ -27,8 +28,7 @@ func newUserCommands() *userCommands {
 	return &userCommands{Create: userCreate{fieldFlags: fieldFlags[identity.User]{
 		fields:   identity.UserFields(),
 		required: []string{"email"},
-		without:  []string{"disabled", "must_change_password"},
-	}}}
+	}}, Update: userUpdate{fieldFlags: fieldFlags[identity.User]{fields: identity.UserFields()}}}
 }
 
 // userRef names an account.
@@ -62,6 +62,7 @@ func (f *userCreate) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return f.explainUser(err)
 		}
+		c.warn(u.Warnings)
 		doc := userMembers(u.User)
 		if u.Link != "" {
 			doc = append(doc, member{"password_link", u.Link})
@@ -136,6 +137,47 @@ func (f *userShow) Run(ctx context.Context, c *call) error {
 			return noUser(err)
 		}
 		return c.show(userDetailMembers(d), func(s *table) { printUser(s, d) })
+	})
+}
+
+// userUpdate changes an account.
+type userUpdate struct {
+	userRef
+	Unset      []string `sep:"none" placeholder:"FLAG" help:"Clear what a flag sets, as in --unset picture. May be repeated."`
+	AddRole    []string `sep:"none" placeholder:"ROLE" help:"A role to give beside those that the account has. May be repeated."`
+	RemoveRole []string `sep:"none" placeholder:"ROLE" help:"A role to take from those that the account has. May be repeated."`
+	fieldFlags[identity.User]
+}
+
+// Run stores the changed account.
+func (f *userUpdate) Run(ctx context.Context, c *call) error {
+	p, err := f.patch()
+	if err != nil {
+		return err
+	}
+	if err := f.unset(&p, f.Unset); err != nil {
+		return err
+	}
+	if p.Has("roles") && len(f.AddRole)+len(f.RemoveRole) > 0 {
+		return wrong("--role and --unset role replace all roles; leave out --add-role and --remove-role, or --role")
+	}
+	in := admin.UserUpdate{Fields: p, AddRoles: f.AddRole, RemoveRoles: f.RemoveRole}
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		out, err := ops.UpdateUser(ctx, a, f.Ref, in)
+		switch {
+		case fault.Reason(err) == admin.ReasonLastAdministrator:
+			return c.userDone(nil, "", err)
+		case err != nil:
+			return noUser(f.explain(err))
+		case len(out.Changed) == 0:
+			c.note("nothing differs from what is stored; nothing was changed")
+		}
+		c.warn(out.Warnings)
+		return c.show(userMembers(out.User), func(s *table) {
+			s.pair("id", string(out.User.ID))
+			printFields(s, identity.UserFields(), out.User)
+			s.pair("state", userState(out.User))
+		})
 	})
 }
 

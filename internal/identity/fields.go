@@ -135,6 +135,7 @@ func stateFields() []UserField {
 		{
 			Field: field.Field[User]{
 				Name:   "must_change_password",
+				Flag:   "must-change-password",
 				Help:   "Whether the next sign-in must set a new password.",
 				Switch: func(u *User) *bool { return &u.MustChange },
 			},
@@ -245,6 +246,7 @@ func addressFields() []UserField {
 		{
 			Field: field.Field[User]{
 				Name: "formatted",
+				Flag: "address",
 				Help: "The whole postal address, as on a letter.",
 				Text: func(u *User) *string { return &u.Address.Formatted },
 			},

@@ -19,8 +19,8 @@ func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {
 }
 
 // keepAdmin returns a Conflict with admin.ReasonLastAdministrator if the user, whom the
-// transaction disables or deletes, is the last active administrator. It locks a row until the
-// transaction ends, so that two administrators cannot be removed at once.
+// transaction disables, deletes or takes the role from, is the last active administrator. It locks
+// a row until the transaction ends, so that two administrators cannot be removed at once.
 func keepAdmin(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 	const lock = "INSERT INTO meta (name, value) VALUES ('administrators', '') " +
 		"ON CONFLICT (name) DO UPDATE SET value = meta.value"
@@ -33,7 +33,7 @@ func keepAdmin(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 		err = &fault.Error{
 			Kind:   fault.Conflict,
 			Reason: admin.ReasonLastAdministrator,
-			Text:   "the last administrator cannot be disabled or deleted",
+			Text:   "the last administrator can neither be disabled or deleted nor lose the role",
 		}
 	}
 	return err

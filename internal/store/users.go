@@ -138,7 +138,8 @@ func nameTaken(err error) error {
 // UpdateUser stores the fields in which new differs from old, and the time new.UpdatedAt with
 // them; of all other fields the stored values stay, whatever old and new say. The password,
 // CreatedAt and LastLoginAt are not updated here. Disabling an account does what SetUserDisabled
-// does. Where nothing differs, only the events are recorded.
+// does, and the last active administrator keeps the role. A change of roles that are no longer those
+// of old is a Conflict with admin.ReasonStale. Where nothing differs, only the events are recorded.
 func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error {
 	changes := userTable.differences(old, new, "id", "password_hash", "password_changed_at",
 		"created_at", "updated_at", "last_login_at")
@@ -147,7 +148,8 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 	}
 	defer d.users.Invalidate(new.ID)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		if new.Disabled && !old.Disabled {
+		newRoles := !slices.Equal(old.Roles, new.Roles)
+		if new.Disabled && !old.Disabled || newRoles && !new.Admin() {
 			if err := keepAdmin(ctx, tx, new.ID); err != nil {
 				return nil, err
 			}
@@ -155,6 +157,9 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 		current, err := userTable.scan(tx.Row(ctx, lockedUser, new.ID))
 		if err != nil {
 			return nil, asNotFound(err, "user")
+		}
+		if newRoles && !slices.Equal(current.Roles, old.Roles) {
+			return nil, staleRoles()
 		}
 		next := *current
 		if err := copyColumns(&next, new, changes); err != nil {
@@ -169,6 +174,22 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 		}
 		return endUserAccess(ctx, tx, new.ID, new.UpdatedAt, "")
 	})
+}
+
+// staleRoles returns the Conflict of a change that is based on roles which another change has
+// replaced: it would give back what that one has taken.
+func staleRoles() error {
+	return &fault.Error{
+		Kind:   fault.Conflict,
+		Reason: admin.ReasonStale,
+		Field:  "roles",
+		Text:   "the roles have changed meanwhile; try again",
+	}
+}
+
+// Roles returns up to limit different lists of roles that users have.
+func (d *DB) Roles(ctx context.Context, limit int) ([]string, error) {
+	return listStrings[string](ctx, d.sql, "SELECT DISTINCT roles FROM users WHERE roles <> '' LIMIT $1", limit)
 }
 
 // lockUser locks the user's row for the rest of the transaction, so that a concurrent login
@@ -355,7 +376,7 @@ func (d *DB) PasswordHistory(
 		"SELECT hash FROM password_history WHERE user_id = $1 ORDER BY seq DESC LIMIT $2", id, max(n, 0))
 }
 
-// SetRoles replaces the roles of a user.
+// SetRoles replaces the roles of a user. The last active administrator keeps the role admin.
 func (d *DB) SetRoles(
 	ctx context.Context, id identity.UserID, roles []string, now time.Time, ev ...audit.Event,
 ) error {
@@ -368,6 +389,11 @@ func (d *DB) SetRoles(
 	roles = slices.Clone(roles)
 	slices.Sort(roles)
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		if !slices.Contains(roles, identity.RoleAdmin) {
+			if err := keepAdmin(ctx, tx, id); err != nil {
+				return err
+			}
+		}
 		n, err := tx.Exec(ctx, "UPDATE users SET roles = $1, updated_at = $2 WHERE id = $3",
 			strings.Join(slices.Compact(roles), " "), unixMilli(now), id)
 		return requireOne(n, err, fmt.Sprintf("user %s", id))

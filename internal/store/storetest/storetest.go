@@ -88,6 +88,7 @@ func cases() []testCase {
 		{"Users", (*suite).users},
 		{"Names are unique", (*suite).uniqueNames},
 		{"Last administrator", (*suite).lastAdmin},
+		{"Roles change meanwhile", (*suite).rolesMeanwhile},
 		{"Passwords", (*suite).passwords},
 		{"Credentials", (*suite).credentials},
 		{"Two-step verification is reset", (*suite).resetTwoStep},

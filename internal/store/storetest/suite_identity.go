@@ -53,8 +53,11 @@ func (s *suite) users(t *testing.T) {
 	testkit.Equal(t, "administrators", n, 1)
 	want(t, s.db.UpdateUser(ctx, &identity.User{ID: "nobody"}, &identity.User{ID: "nobody", Name: "N"}), fault.NotFound)
 	want(t, s.db.DeleteUser(ctx, "nobody", s.now), fault.NotFound)
-	testkit.Must(t, s.db.SetRoles(ctx, u.ID, []string{"b", "a", "b"}, s.now))
-	got, _ = s.db.User(ctx, u.ID)
+	want(t, s.db.SetRoles(ctx, u.ID, []string{"b", "a", "b"}, s.now), fault.Conflict)
+	other := s.user(t)
+	testkit.Must(t, s.db.SetRoles(ctx, other.ID, []string{"b", "a", "b"}, s.now))
+	got, err = s.db.User(ctx, other.ID)
+	testkit.Must(t, err)
 	testkit.Equal(t, "roles", len(got.Roles), 2)
 	want(t, s.db.SetRoles(ctx, u.ID, []string{"two words"}, s.now), fault.Invalid)
 }

@@ -1,0 +1,158 @@
+package admin
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/spell"
+)
+
+// UserUpdate is a change of an account.
+type UserUpdate struct {
+	Fields      UserPatch
+	AddRoles    []string // given beside those that the account has
+	RemoveRoles []string // taken from those that the account has
+}
+
+// UpdatedUser is a changed account.
+type UpdatedUser struct {
+	User     *identity.User
+	Changed  []string // the names of the fields that differ, in alphabetical order
+	Warnings []Warning
+}
+
+// staleTries bounds how often a change of roles is repeated that another one came between.
+const staleTries = 5
+
+// UpdateUser changes fields of an account. A new email address or telephone number is not verified
+// unless the change says so. The last active administrator keeps the role admin. Where nothing
+// differs, nothing is stored or recorded.
+func (o *Operations) UpdateUser(ctx context.Context, a Actor, ref string, in UserUpdate) (*UpdatedUser, error) {
+	if err := a.require(ScopeUsersWrite); err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		out, err := o.updateUser(ctx, a, ref, in)
+		if fault.Reason(err) != ReasonStale || try == staleTries {
+			return out, err
+		}
+	}
+}
+
+func (o *Operations) updateUser(ctx context.Context, a Actor, ref string, in UserUpdate) (*UpdatedUser, error) {
+	old, err := o.user(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	u := in.apply(old)
+	if err := u.ValidateChange(old); err != nil {
+		return nil, err
+	}
+	out := &UpdatedUser{User: u, Changed: field.Differences(identity.UserFields(), old, u)}
+	if len(out.Changed) == 0 {
+		return out, nil
+	}
+	added := without(u.Roles, old.Roles)
+	if out.Warnings, err = o.roleWarnings(ctx, added); err != nil {
+		return nil, err
+	}
+	if u.Admin() && !old.Admin() && u.PasswordHash != "" && !u.MustChange {
+		out.Warnings = append(out.Warnings, Warning{Code: WarnAdminPassword, Subject: u.LoginName()})
+	}
+	u.UpdatedAt = o.parts.Now()
+	ev := a.event(audit.UserUpdated, u.UpdatedAt)
+	ev.User = string(u.ID)
+	ev.Detail = map[string]string{"changed": strings.Join(out.Changed, " ")}
+	if len(added) > 0 {
+		ev.Detail["roles_given"] = strings.Join(added, " ")
+	}
+	if taken := without(old.Roles, u.Roles); len(taken) > 0 {
+		ev.Detail["roles_taken"] = strings.Join(taken, " ")
+	}
+	return out, lastAdministrator(u, o.store.UpdateUser(ctx, old, u, ev))
+}
+
+// apply returns the account as the change makes it.
+func (in *UserUpdate) apply(old *identity.User) *identity.User {
+	u := *old
+	in.Fields.Apply(identity.UserFields(), &u)
+	u.Roles = without(u.Roles, in.RemoveRoles)
+	for _, role := range in.AddRoles {
+		if !slices.Contains(u.Roles, role) {
+			u.Roles = append(u.Roles, role)
+		}
+	}
+	if identity.LoginKey(u.Email) != identity.LoginKey(old.Email) && !in.Fields.Has("email_verified") {
+		u.EmailVerified = false
+	}
+	if u.Phone != old.Phone && !in.Fields.Has("phone_verified") {
+		u.PhoneVerified = false
+	}
+	if u.Address != old.Address && !in.Fields.Has("formatted") {
+		u.Address.Formatted = "" // it describes the former address
+	}
+	return &u
+}
+
+// without returns the items of a list that are not among others, as a new list.
+func without(list, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(item string) bool { return slices.Contains(others, item) })
+}
+
+// lastAdministrator returns the error of a change that would leave no administrator, with the name
+// of the account. Other errors stay as they are.
+func lastAdministrator(u *identity.User, err error) error {
+	if fault.Reason(err) != ReasonLastAdministrator {
+		return err
+	}
+	return &fault.Error{
+		Kind:   fault.Conflict,
+		Reason: ReasonLastAdministrator,
+		Text:   u.LoginName() + " is the last administrator; create another first",
+	}
+}
+
+// maxRoleLists bounds how many different lists of roles are searched for a known one.
+const maxRoleLists = 1000
+
+// roleWarnings returns a warning for each role that no user has and no route names.
+func (o *Operations) roleWarnings(ctx context.Context, roles []string) ([]Warning, error) {
+	if len(roles) == 0 {
+		return nil, nil
+	}
+	known := []string{identity.RoleAdmin}
+	for _, r := range o.store.Routes() {
+		known = append(known, r.Roles...)
+	}
+	lists, err := o.store.Roles(ctx, maxRoleLists)
+	if err != nil {
+		return nil, err
+	}
+	for _, list := range lists {
+		known = append(known, strings.Fields(list)...)
+	}
+	slices.Sort(known)
+	return unknown(WarnUnknownRole, roles, slices.Compact(known)), nil
+}
+
+// scopeWarnings returns a warning for each scope that is not defined.
+func (o *Operations) scopeWarnings(names []string) []Warning {
+	return unknown(WarnUnknownScope, names, slices.Sorted(maps.Keys(o.store.Scopes())))
+}
+
+// unknown returns a warning for each name that is not known.
+func unknown(code string, names, known []string) []Warning {
+	var out []Warning
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			out = append(out, Warning{Code: code, Subject: name, Nearest: spell.Nearest(name, known)})
+		}
+	}
+	return out
+}
