@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/gateway/upstream"
 )
 
 // Decision is what the gateway decided about a request.
@@ -108,8 +109,12 @@ func denialOf(err error) *access.Denial {
 }
 
 // matchRoute returns the route of a request. The error is a Denial if no route can have the
-// address.
+// address, or if the method is not one.
 func (g *Gateway) matchRoute(req *Request) (*Route, error) {
+	if !upstream.MethodToken(req.Target.Method) {
+		return nil, badRequest("method", "The method is not a token (RFC 9110 section 9.1).",
+			"Send a method such as GET.")
+	}
 	if req.Target.Host == "" {
 		return nil, badRequest("path", "The Host header is not a host name.",
 			"Send the host's name, followed by nothing but a port.")

@@ -14,6 +14,7 @@ package gateway
 
 import (
 	"context"
+	"hash/maphash"
 	"net/http"
 	"net/url"
 	"strings"
@@ -143,6 +144,7 @@ type Gateway struct {
 	apps      *otter.Cache[*access.Caller, *Caller]
 	anonymous *Caller
 	denials   denialQueue
+	seed      maphash.Seed // of the hashes of callers
 
 	loading sync.Mutex      // guards the two below
 	running context.Context // Run's, for pools that come later; nil before Run
@@ -162,7 +164,7 @@ func New(o Options) (*Gateway, error) {
 		o.Alg = jose.ES256
 	}
 	host, _ := hostOf(base.Host)
-	g := &Gateway{Options: o, base: base, host: host, anonymous: &Caller{}}
+	g := &Gateway{Options: o, base: base, host: host, anonymous: &Caller{}, seed: maphash.MakeSeed()}
 	g.resolvers = resolvers(g)
 	g.callers = otter.Must(&otter.Options[credentialKey, *Caller]{MaximumSize: maxCallers})
 	g.apps = otter.Must(&otter.Options[*access.Caller, *Caller]{MaximumSize: maxCallers})

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"hash/maphash"
 	"net/http"
 	"net/url"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/gateway/upstream"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -39,6 +41,7 @@ func (g *Gateway) forward(w http.ResponseWriter, req *Request, d Decision) {
 		Path:      f.path,
 		RawQuery:  req.Target.Query,
 		BodyLimit: d.Route.source.BodyLimit,
+		Caller:    g.callerHash(req, d.Caller),
 		Header:    f.rewriteRequest,
 		Answer:    f.rewriteResponse,
 		Recheck:   f.recheck,
@@ -55,6 +58,22 @@ func (g *Gateway) forward(w http.ResponseWriter, req *Request, d Decision) {
 		d.Denial = upstreamDenial(err)
 		g.deny(w, req, d)
 	}
+}
+
+// callerHash returns a number for who makes a request: the same for all requests of one caller, and
+// never 0. A caller that has not proved who it is counts as its address.
+func (g *Gateway) callerHash(req *Request, c *Caller) uint64 {
+	var h maphash.Hash
+	h.SetSeed(g.seed)
+	switch {
+	case c.Proven && c.User != "":
+		_, _ = h.WriteString("user\x00" + c.Issuer + "\x00" + c.User)
+	case c.Proven && c.Client != "":
+		_, _ = h.WriteString("client\x00" + c.Issuer + "\x00" + c.Client)
+	default:
+		_, _ = h.WriteString(netaddr.Key(req.Target.IP))
+	}
+	return max(h.Sum64(), 1)
 }
 
 // recheck returns why the request may not go on, or nil. Two calls never run at once.

@@ -165,7 +165,7 @@ func (g *Gateway) logUpstream(route string) func(string, bool, error) {
 			attrs = append(attrs, slog.String("error", cause.Error()))
 		}
 		g.Kit.Log.LogAttrs(context.Background(), slog.LevelWarn,
-			"an upstream is unhealthy and is skipped", attrs...)
+			"an upstream is unhealthy and is skipped while there is another one", attrs...)
 	}
 }
 

@@ -2,6 +2,9 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -76,8 +79,8 @@ func TestBadRouteIsLeftOutAndTheOthersLive(t *testing.T) {
 	}
 }
 
-// Five failures leave an upstream out for a while; a route that is loaded again with other rules
-// does not forget that.
+// Failures of five callers leave an upstream out for a while; a route that is loaded again with
+// other rules does not forget that.
 func TestReloadKeepsUpstreamsHealth(t *testing.T) {
 	var asked atomic.Int64
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -86,20 +89,72 @@ func TestReloadKeepsUpstreamsHealth(t *testing.T) {
 		_ = conn.Close()
 	}))
 	t.Cleanup(broken.Close)
-	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate, r.Upstreams = true, -1, []string{broken.URL} }))
-	for range 6 {
-		w.get("/shop/v1")
+	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
+	w.routes[0].Upstreams = []string{broken.URL, w.upstream.URL}
+	w.gw.Reload()
+	post := func(from string) int {
+		r := request(t, http.MethodPost, "id.example", "/shop/v1")
+		r.RemoteAddr = from + ":4711"
+		return w.do(r).Code
+	}
+	for range 20 {
+		post("192.0.2.1")
+	}
+	if asked.Load() != 10 {
+		t.Errorf("after one caller's failures it was asked %d times, want 10", asked.Load())
+	}
+	for i := range 10 { // every other request reaches it
+		post(fmt.Sprintf("192.0.2.%d", 10+i))
 	}
 	before := asked.Load()
 	w.routes[0].Name = "another name"
 	w.gw.Reload()
-	if rec := w.get("/shop/v1"); rec.Code != http.StatusServiceUnavailable || asked.Load() != before {
-		t.Errorf("it was asked again: %d, %d times", rec.Code, asked.Load()-before)
+	for range 2 {
+		if code := post("192.0.2.1"); code != http.StatusOK || asked.Load() != before {
+			t.Errorf("it was asked again: %d, %d times", code, asked.Load()-before)
+		}
 	}
 	w.routes[0].Timeout = access.Duration(time.Second)
 	w.gw.Reload()
-	if w.get("/shop/v1"); asked.Load() == before {
+	for range 2 {
+		post("192.0.2.1")
+	}
+	if asked.Load() == before {
 		t.Error("other upstreams begin anew")
+	}
+}
+
+// A malformed method reaches no upstream and counts against none, over HTTP/2 too.
+func TestMalformedMethodsAreRejected(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	front := httptest.NewUnstartedServer(w.handler)
+	front.Config.Protocols = &protocols
+	front.Start()
+	t.Cleanup(front.Close)
+	address := front.Listener.Addr().String()
+	for _, method := range []string{"GET,", "GET x", "G\xc3\x89T", "(GET)", "GET\tx", "{}", "GET@"} {
+		for range 6 {
+			if got := rawH2(t, address, method, "/shop/v1/x"); got != "400" {
+				t.Fatalf("%q: status %s, want 400", method, got)
+			}
+		}
+		if got := rawH2(t, address, "GET", "/shop/v1/x"); got != "200" {
+			t.Fatalf("after %q: status %s", method, got)
+		}
+		r := request(t, http.MethodGet, "id.example", "/shop/v1/x")
+		r.Method = method
+		if rec := w.do(r); rec.Code != http.StatusBadRequest {
+			t.Errorf("%q: status %d, want 400", method, rec.Code)
+		}
+		checked := request(t, http.MethodGet, "id.example", "/gateway/check",
+			"X-Forwarded-Uri: /shop/v1/x", "X-Forwarded-Host: id.example", "X-Forwarded-Method: "+method)
+		checked.RemoteAddr = "10.0.0.1:1"
+		if rec := w.do(checked); rec.Code != http.StatusBadRequest {
+			t.Errorf("forward-auth with %q: status %d, want 400", method, rec.Code)
+		}
 	}
 }
 
@@ -160,5 +215,41 @@ func TestDenialsAreStoredInBatchesAndBounded(t *testing.T) {
 	if k.RequestID != rec.Header().Get("X-Request-Id") || k.Path != "/shop/v1" || k.Host != "id.example" || k.Method != "GET" || k.Status != 401 ||
 		k.Route != w.routes[0].ID || k.RouteName != "shop/v1" || k.Denial.Rule != "credential" || k.Denial.Remedy == "" || k.IP != "192.0.2.7" {
 		t.Errorf("%+v", k)
+	}
+}
+
+// rawH2 sends a request over HTTP/2 as no client library would, and returns the status.
+func rawH2(t *testing.T, address, method, path string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	must(t, err)
+	defer func() { _ = c.Close() }()
+	text := func(index byte, s string) []byte { // RFC 7541 §6.2.2, without Huffman
+		return append([]byte{index, byte(len(s))}, s...)
+	}
+	block := append([]byte{0x86}, text(1, "id.example")...) // :scheme http, :authority
+	block = append(append(block, text(2, method)...), text(4, path)...)
+	frame := func(kind, flags, stream byte, payload []byte) []byte {
+		return append([]byte{0, 0, byte(len(payload)), kind, flags, 0, 0, 0, stream}, payload...)
+	}
+	out := append([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(4, 0, 0, nil)...)
+	_, err = c.Write(append(out, frame(1, 5, 1, block)...)) // HEADERS, the end of both
+	must(t, err)
+	for head := make([]byte, 9); ; {
+		_, err := io.ReadFull(c, head)
+		must(t, err)
+		payload := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+		_, err = io.ReadFull(c, payload)
+		must(t, err)
+		switch head[3] {
+		case 1:
+			statuses := map[byte]string{0x88: "200", 0x8c: "400", 0x8e: "500"} // RFC 7541 App. A
+			if s := statuses[payload[0]]; s != "" {
+				return s
+			}
+			return fmt.Sprintf("%x", payload[:min(len(payload), 6)])
+		case 3, 7:
+			return "reset"
+		}
 	}
 }

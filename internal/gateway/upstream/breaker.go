@@ -1,13 +1,14 @@
 package upstream
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	tripAfter  = 5 // failures in a row
+	tripAfter  = 5 // failures in a row, each of another caller
 	firstPause = time.Second
 	// short: what looks like a failing target may be one caller whose requests fail
 	maxPause = 15 * time.Second
@@ -16,11 +17,14 @@ const (
 // breaker skips a target after failures in a row, for a pause that doubles each time. After the
 // pause one request tries the target: if it answers, the breaker closes; if it fails, the next
 // pause starts. Only a complete answer resets the failures, since a target whose answers always
-// break off looks healthy at the beginning of each. The zero value is closed.
+// break off looks healthy at the beginning of each. Each caller counts once, so that one caller
+// whose requests make a target fail does not take it away from the others. The zero value is
+// closed.
 type breaker struct {
 	nonzero atomic.Bool // anything below is not zero; otherwise no lock is taken
 	mu      sync.Mutex
-	failed  int // in a row
+	failed  int               // in a row
+	callers [tripAfter]uint64 // whose requests failed; 0: a failure without a caller
 	open    bool
 	trying  bool          // the one request is being served
 	pause   time.Duration // the last one
@@ -71,12 +75,20 @@ func (b *breaker) success() (closed bool) {
 	return closed
 }
 
-// failure records a failure and reports whether that opened the breaker.
-func (b *breaker) failure(now func() time.Time) (opened bool) {
+// failure records a failure of a caller's request and reports whether that opened the breaker. The
+// caller is 0 if the failure has nothing to do with the request, as when nothing listens.
+func (b *breaker) failure(caller uint64, now func() time.Time) (opened bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.nonzero.Store(true)
-	b.failed++
+	if caller != 0 && slices.Contains(b.callers[:b.failed], caller) {
+		b.trying = false // it says nothing new: the next request may try
+		return false
+	}
+	if b.failed < tripAfter {
+		b.callers[b.failed] = caller
+		b.failed++
+	}
 	opened = !b.open && b.failed >= tripAfter
 	if opened || b.trying { // else not enough yet, or a request from before the pause
 		b.open, b.trying = true, false

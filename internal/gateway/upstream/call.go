@@ -37,6 +37,7 @@ type call struct {
 	target   *target   // of this attempt
 	waiting  bool      // this attempt counts among those that wait for the target
 	reached  bool      // this attempt has reached the transport
+	accepted bool      // the transport has accepted the request and wants a connection
 	err      *failure  // of this attempt
 	lost     bool      // writing to the caller failed
 
@@ -55,6 +56,7 @@ func (p *Pool) newCall(w http.ResponseWriter, r *http.Request, o Out, path strin
 	ctx, cancel := context.WithCancelCause(r.Context())
 	c.cancel = cancel
 	c.trace.Got1xxResponse = c.interim
+	c.trace.GetConn = c.getConn
 	c.ctx = httptrace.WithClientTrace(ctx, &c.trace)
 	if webSocket(r) {
 		c.in = r.WithContext(c.ctx) // with which the proxy closes the upstream's end of a tunnel
@@ -95,7 +97,7 @@ func webSocket(r *http.Request) bool {
 
 // try makes one attempt. c.err is nil if the target answered.
 func (c *call) try(t *target) {
-	c.target, c.err, c.reached, c.waiting = t, nil, false, true
+	c.target, c.err, c.reached, c.accepted, c.waiting = t, nil, false, false, true
 	t.waiting.Add(1)
 	finished := false
 	defer func() {
@@ -267,13 +269,17 @@ func (c *call) fail(cause Cause, err error) *failure {
 }
 
 // report records a failure in the target's breaker. A deadline of the caller says nothing about the
-// target.
+// target. A failed dial does not depend on the caller's request.
 func (c *call) report(f *failure) {
 	if !f.upstreamFault() || errors.Is(context.Cause(c.ctx), context.DeadlineExceeded) {
 		c.target.breaker.unknown()
 		return
 	}
-	if c.target.breaker.failure(c.pool.Now) {
+	caller := c.out.Caller
+	if f.Cause == Refused {
+		caller = 0
+	}
+	if c.target.breaker.failure(caller, c.pool.Now) {
 		c.pool.OnState(c.target.name, false, f)
 	}
 }

@@ -184,6 +184,9 @@ func (c *call) causeOf(err error) Cause {
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return Reset
+	case !c.accepted:
+		// the transport itself rejected the request before it looked for a connection
+		return BadRequest
 	}
 	return Garbled
 }

@@ -14,6 +14,8 @@ type Out struct {
 	RawQuery  string
 	Host      string // "": the target's
 	BodyLimit int64  // bytes; 0: none
+	// a hash of who calls: one caller's failures count once against a target; 0: unknown
+	Caller uint64
 
 	// Header changes the request's headers just before it is sent, once per attempt. It must not
 	// keep or change target.
@@ -37,7 +39,8 @@ func (p *Pool) Serve(w http.ResponseWriter, r *http.Request, o Out) error {
 		return tooLarge(o.BodyLimit)
 	}
 	path, err := url.PathUnescape(o.Path)
-	if err != nil || !forwardable(r.Method) || (o.Path != "" && o.Path[0] != '/') || !hostLike(o.Host) {
+	if err != nil || !forwardable(r.Method) || (o.Path != "" && o.Path[0] != '/') ||
+		!queryLike(o.RawQuery) || !hostLike(o.Host) {
 		return (&failure{Cause: BadRequest, err: err}).fault(0)
 	}
 	c := p.newCall(w, r, o, path)
@@ -75,10 +78,23 @@ func (c *call) canRetry() bool {
 	return c.err.upstreamFault() && !c.passed && c.ctx.Err() == nil
 }
 
+// MethodToken reports whether a request's method is a token (RFC 9110 §9.1, §5.6.2). HTTP/2
+// servers do not check that, nor does a transport that has an HTTP/2 connection already.
+func MethodToken(method string) bool {
+	for i := 0; i < len(method); i++ {
+		c := method[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') &&
+			strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return method != ""
+}
+
 // forwardable reports whether a method can be forwarded. CONNECT does not request a resource, and
 // the answer to TRACE would show the caller the headers that the gateway added (RFC 9110 §9.3.8).
 func forwardable(method string) bool {
-	return method != http.MethodConnect && method != http.MethodTrace
+	return method != http.MethodConnect && method != http.MethodTrace && MethodToken(method)
 }
 
 // safe reports whether another target may be tried after one that failed (RFC 9110 §9.2.1, §9.2.2).
@@ -102,6 +118,17 @@ func (p *Pool) unavailable() error {
 		after = min(after, t.breaker.wait(p.Now))
 	}
 	return (&failure{Cause: cause}).fault(max(after, time.Second))
+}
+
+// queryLike reports whether a query fits on a request line: HTTP/2 has none, and would let a space
+// pass.
+func queryLike(query string) bool {
+	for i := range len(query) {
+		if query[i] <= ' ' || query[i] == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // hostLike reports whether a transport would accept the host, which is the caller's where the route

@@ -110,6 +110,10 @@ func (k *conn) Close() error {
 	return k.Conn.Close()
 }
 
+// getConn records that the transport has accepted the request: everything that it rejects by
+// itself, such as a malformed method or header, it rejects before.
+func (c *call) getConn(string) { c.accepted = true }
+
 // gotConn records the connection that the body is sent over. An HTTP/2 connection has many senders;
 // there the transport closes the body itself.
 func (c *call) gotConn(info httptrace.GotConnInfo) {

@@ -35,7 +35,8 @@ type Options struct {
 	MaxWaiting  int           // requests of one target whose answer has not begun; 0: 2048
 	Transport   *Transport    // shared between pools; nil: one of the pool's own
 	Now         func() time.Time
-	// a target is skipped from now on, or used again; must not block
+	// a target fails, so that it is skipped while the pool has another one, or it is used again;
+	// must not block
 	OnState func(target string, healthy bool, cause error)
 }
 
@@ -153,13 +154,16 @@ func newTarget(s string) (*target, error) {
 	return t, nil
 }
 
-// pick returns the next target, round-robin, that is healthy and not tried yet, or nil.
+// pick returns the next target, round-robin, that is healthy and not tried yet, or nil. If
+// breakers skip all that are left, it returns one of them: a target that fails some requests may
+// still serve the rest.
 func (p *Pool) pick(tried uint64) (_ *target, index int) {
 	n := len(p.targets)
 	start := 0
 	if n > 1 {
 		start = int(p.next.Add(1) % uint64(n))
 	}
+	var last *target
 	for i := range n {
 		at := (start + i) % n
 		t := p.targets[at]
@@ -169,8 +173,11 @@ func (p *Pool) pick(tried uint64) (_ *target, index int) {
 		if t.breaker.allow(p.Now) {
 			return t, at
 		}
+		if last == nil {
+			last, index = t, at
+		}
 	}
-	return nil, 0
+	return last, index
 }
 
 // busy reports whether as many requests wait for the target as allowed. Concurrent requests are not

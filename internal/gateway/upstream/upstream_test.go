@@ -3,6 +3,8 @@ package upstream
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -517,7 +519,8 @@ type clock struct{ ns atomic.Int64 }
 func (c *clock) now() time.Time       { return time.Unix(0, c.ns.Load()) }
 func (c *clock) pass(d time.Duration) { c.ns.Add(int64(d)) }
 
-// Failures in a row leave a target out, for longer each time; one success brings it back.
+// Failures in a row make a pool skip a target while it has another one, for longer each time; one
+// success ends that.
 func TestBreaker(t *testing.T) {
 	var clk clock
 	var bad atomic.Bool
@@ -529,42 +532,173 @@ func TestBreaker(t *testing.T) {
 		}
 	})
 	var states []bool
-	f := newFront(t, Options{Targets: []string{up}, Now: clk.now, OnState: func(_ string, healthy bool, cause error) {
-		states = append(states, healthy)
-		if healthy != (cause == nil) {
-			t.Errorf("healthy %v because of %v", healthy, cause)
-		}
-	}}, shape{})
-	step := func(want int, wantAsked int32) error {
+	f := newFront(t, Options{
+		Targets: []string{up, backend(t, named("other"))},
+		Now:     clk.now,
+		OnState: func(target string, healthy bool, cause error) {
+			states = append(states, healthy)
+			if target != up || healthy != (cause == nil) {
+				t.Errorf("%s healthy %v because of %v", target, healthy, cause)
+			}
+		},
+	}, shape{})
+	step := func(wantAsked int32) { // round-robin: each pair of requests would ask it once
 		t.Helper()
 		asked.Store(0)
-		code, _ := get(t, f.URL)
-		if code != want || asked.Load() != wantAsked {
-			t.Fatalf("status %d, asked %d times; want %d, %d", code, asked.Load(), want, wantAsked)
+		failed := int32(0)
+		for range 2 {
+			code, _ := do(t, must(http.NewRequest(http.MethodPost, f.URL, nil)))
+			if code != http.StatusOK {
+				failed++
+			}
 		}
-		return <-f.errs
+		if asked.Load() != wantAsked || bad.Load() && failed != wantAsked || !bad.Load() && failed != 0 {
+			t.Fatalf("asked %d times, want %d; %d failed", asked.Load(), wantAsked, failed)
+		}
 	}
 	for range tripAfter {
-		_ = step(502, 1)
+		step(1)
 	}
-	err := step(503, 0)
-	var e *fault.Error
-	if !errors.Is(err, NoneHealthy) || !errors.As(err, &e) || e.After != firstPause {
-		t.Errorf("err = %v, want none healthy for %v", err, firstPause)
-	}
+	step(0)
 	for pause := firstPause; pause <= maxPause; pause *= 2 {
 		clk.pass(pause - 1)
-		_ = step(503, 0)
+		step(0)
 		clk.pass(1)
-		_ = step(502, 1) // the probe
-		_ = step(503, 0)
+		step(1) // one request tries
+		step(0)
 	}
 	clk.pass(maxPause)
 	bad.Store(false)
-	_ = step(200, 1)
-	_ = step(200, 1)
+	step(1)
+	step(1)
 	if fmt.Sprint(states) != "[false true]" {
 		t.Errorf("states %v", states)
+	}
+}
+
+// However often it fails, the last target of a pool is used: what makes it fail may be some
+// requests only.
+func TestBreakerNeverSkipsTheLastTarget(t *testing.T) {
+	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/boom") {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	for name, targets := range map[string][]string{
+		"the only target": {up},
+		"all targets":     {up, up + "/"},
+		"beside dead":     {up, nobody(t)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := must(New(Options{Targets: targets}))
+			defer p.Close()
+			for range 20 {
+				r := httptest.NewRequest(http.MethodPost, "/boom", nil)
+				if err := p.Serve(httptest.NewRecorder(), r, Out{Path: "/boom"}); Status(err) != http.StatusBadGateway {
+					t.Fatalf("err = %v (%d)", err, Status(err))
+				}
+				r = httptest.NewRequest(http.MethodGet, "/", nil)
+				if err := p.Serve(httptest.NewRecorder(), r, Out{Path: "/"}); err != nil {
+					t.Fatalf("another request: %v", err)
+				}
+			}
+			for range 20 { // no success in between
+				r := httptest.NewRequest(http.MethodPost, "/boom", nil)
+				_ = p.Serve(httptest.NewRecorder(), r, Out{Path: "/boom"})
+			}
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			if err := p.Serve(httptest.NewRecorder(), r, Out{Path: "/"}); err != nil {
+				t.Fatalf("another request: %v", err)
+			}
+		})
+	}
+}
+
+// One caller cannot open a breaker, nor keep one open.
+func TestBreakerCountsEachCallerOnce(t *testing.T) {
+	var clk clock
+	var b breaker
+	for range 10 * tripAfter {
+		if b.failure(7, clk.now) || !b.allow(clk.now) {
+			t.Fatal("one caller opened it")
+		}
+	}
+	for caller := range uint64(tripAfter - 2) {
+		if b.failure(100+caller, clk.now) {
+			t.Fatal("opened too early")
+		}
+	}
+	if !b.failure(200, clk.now) || b.allow(clk.now) {
+		t.Fatal("five callers did not open it")
+	}
+	clk.pass(firstPause)
+	if !b.allow(clk.now) {
+		t.Fatal("nobody may try after the pause")
+	}
+	b.failure(7, clk.now)
+	if !b.allow(clk.now) {
+		t.Error("a caller that had failed before prolonged the pause")
+	}
+	b.failure(300, clk.now)
+	if b.allow(clk.now) || b.wait(clk.now) != 2*firstPause {
+		t.Error("another caller's failure did not prolong the pause")
+	}
+}
+
+// What the transport rejects by itself counts against no target, over every protocol.
+func TestTransportsOwnErrorsBlameNobody(t *testing.T) {
+	var asked atomic.Int32
+	count := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) })
+	plain := backend(t, count)
+	h2 := httptest.NewUnstartedServer(count)
+	useH2C(h2, true)
+	h2.Start()
+	defer h2.Close()
+	secure := httptest.NewUnstartedServer(count)
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	defer secure.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	tr := NewTransport(TransportOptions{TLS: &tls.Config{RootCAs: roots}})
+	defer tr.Close()
+	for _, target := range []string{plain, strings.Replace(h2.URL, "http:", "h2c:", 1), secure.URL} {
+		p := must(New(Options{
+			Targets: []string{target}, Transport: tr,
+			OnState: func(string, bool, error) { t.Error("counted against the upstream") },
+		}))
+		defer p.Close()
+		warm := httptest.NewRequest(http.MethodGet, "/", nil)
+		for _, warmed := range []bool{false, true} { // without and with an idle connection
+			if warmed {
+				if err := p.Serve(httptest.NewRecorder(), warm, Out{Path: "/"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for name, change := range map[string]func(*http.Request, *Out){
+				"method with a comma": func(r *http.Request, _ *Out) { r.Method = "GET," },
+				"method with a space": func(r *http.Request, _ *Out) { r.Method = "GET x" },
+				"method not in ASCII": func(r *http.Request, _ *Out) { r.Method = "GÉT" },
+				"header name":         func(r *http.Request, _ *Out) { r.Header["X y"] = []string{"1"} },
+				"empty header name":   func(r *http.Request, _ *Out) { r.Header[""] = []string{"1"} },
+				"header value":        func(r *http.Request, _ *Out) { r.Header["X"] = []string{"a\nb"} },
+				"query with a space":  func(_ *http.Request, o *Out) { o.RawQuery = "a b" },
+				"query with a CR":     func(_ *http.Request, o *Out) { o.RawQuery = "a\rb" },
+			} {
+				asked.Store(0)
+				for caller := range uint64(tripAfter + 1) {
+					r, o := httptest.NewRequest(http.MethodGet, "/", nil), Out{Path: "/", Caller: caller + 1}
+					change(r, &o)
+					err := p.Serve(httptest.NewRecorder(), r, o)
+					if !errors.Is(err, BadRequest) || Status(err) != http.StatusBadRequest {
+						t.Errorf("%s, %s: %v (%d)", target, name, err, Status(err))
+					}
+				}
+				if asked.Load() != 0 || p.targets[0].breaker.nonzero.Load() {
+					t.Errorf("%s, %s: sent, or counted", target, name)
+				}
+			}
+		}
 	}
 }
 
@@ -577,7 +711,7 @@ func TestBreakerProbe(t *testing.T) {
 		if !b.allow(clk.now) {
 			t.Fatal("opened too early")
 		}
-		b.failure(clk.now)
+		b.failure(0, clk.now)
 	}
 	clk.pass(firstPause)
 	if !b.allow(clk.now) || b.allow(clk.now) {
@@ -590,13 +724,13 @@ func TestBreakerProbe(t *testing.T) {
 	if !b.begun() || !b.allow(clk.now) || !b.allow(clk.now) {
 		t.Error("the beginning of an answer closes it")
 	}
-	if !b.failure(clk.now) || b.wait(clk.now) != 2*firstPause {
+	if !b.failure(0, clk.now) || b.wait(clk.now) != 2*firstPause {
 		t.Error("an answer that breaks off opens it again, for longer")
 	}
 	if !b.success() || !b.allow(clk.now) || b.wait(clk.now) != 0 {
 		t.Error("one success closes it")
 	}
-	if b.success(); b.failure(clk.now) {
+	if b.success(); b.failure(0, clk.now) {
 		t.Error("failures before a success do not count")
 	}
 }
@@ -732,7 +866,7 @@ func TestCheckClosesBreaker(t *testing.T) {
 		},
 	}))
 	for range tripAfter {
-		p.targets[0].breaker.failure(p.Now)
+		p.targets[0].breaker.failure(0, p.Now)
 	}
 	ended := make(chan struct{})
 	go func() { p.Run(t.Context()); close(ended) }()
