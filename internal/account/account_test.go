@@ -108,7 +108,7 @@ func (h *harness) user(name string) *identity.User {
 func (h *harness) caller(u *identity.User) account.Caller {
 	h.Helper()
 	sess := identity.NewSession(u.ID, []string{"pwd"}, h.now, time.Hour, identity.Browser{IP: "192.0.2.1", Agent: "Browser/1"})
-	must(h.T, h.db.PutSession(ctx, secret.Hash(secret.NewToken("")), sess, false, false))
+	must(h.T, h.db.PutSession(ctx, secret.Hash(secret.NewToken("")), sess, identity.SessionTerms{}))
 	c, err := h.s.Caller(ctx, login.Visit{IP: "192.0.2.1", Agent: "Browser/1", RequestID: "r1", Now: h.now}, sess)
 	must(h.T, err)
 	return c

@@ -161,7 +161,7 @@ func worldOver(t *testing.T, db *store.DB, tweaks ...func(*settings)) *world {
 	}
 	must(t, db.CreateUser(t.Context(), w.user))
 	w.sess = identity.NewSession(w.user.ID, []string{"pwd"}, now, 7*24*time.Hour, identity.Browser{IP: "192.0.2.1", Agent: "Browser/1"})
-	must(t, db.PutSession(t.Context(), w.keys.Hash("sso"), w.sess, false, false))
+	must(t, db.PutSession(t.Context(), w.keys.Hash("sso"), w.sess, identity.SessionTerms{}))
 	w.app = &client.Client{
 		ID: client.ID(secret.NewID(now)), Name: "App", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
 		Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh}, Scopes: []string{"openid", "profile", "email", "offline_access", "notes"},

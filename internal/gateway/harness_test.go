@@ -265,7 +265,7 @@ func (w *world) signIn(u *identity.User, amr ...string) (string, *identity.Sessi
 	w.t.Helper()
 	s := identity.NewSession(u.ID, append(amr, "pwd"), w.clock(), time.Hour, identity.Browser{})
 	cookie := secret.NewToken(secret.PrefixSession)
-	must(w.t, w.db.PutSession(w.t.Context(), w.keys.Hash(cookie), s, false, false))
+	must(w.t, w.db.PutSession(w.t.Context(), w.keys.Hash(cookie), s, identity.SessionTerms{}))
 	return "__Host-gatehouse=" + cookie, s
 }
 

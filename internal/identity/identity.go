@@ -120,6 +120,20 @@ func ACRRank(acr string) int {
 	return 0
 }
 
+// AccountState is the part of an account that a sign-in is proved against. It differs after a change
+// of the password, and after a factor was set up or removed.
+type AccountState struct {
+	PasswordChangedAt time.Time
+	Factors           []CredentialID // the confirmed ones
+}
+
+// SessionTerms says when a new session may be stored and what it ends.
+type SessionTerms struct {
+	Proved *AccountState // stored only while this is the account's state; nil accepts any
+	Single bool          // the user's other sessions end
+	Tokens bool          // with them, the tokens issued in them
+}
+
 // Browser is where a request came from.
 type Browser struct{ IP, Agent string }
 

@@ -139,13 +139,29 @@ func (s *Server) enrolledKinds(ctx context.Context, id identity.UserID) ([]strin
 	if err != nil {
 		return nil, err
 	}
+	return s.kindsOf(creds), nil
+}
+
+// kindsOf returns the kinds of second factors that are set up by a user's credentials.
+func (s *Server) kindsOf(creds []identity.Credential) []string {
 	var kinds []string
 	for _, f := range s.factors {
 		if f.Use()&UseSecond != 0 && f.Enrolled(creds) {
 			kinds = append(kinds, f.Kind())
 		}
 	}
-	return kinds, nil
+	return kinds
+}
+
+// confirmedFactors returns the ids of the confirmed credentials; it is never nil.
+func confirmedFactors(creds []identity.Credential) []identity.CredentialID {
+	ids := []identity.CredentialID{}
+	for _, c := range creds {
+		if !c.ConfirmedAt.IsZero() {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
 }
 
 // claimant returns the factor whose input this is: that of the kind asked for, or a substitute.

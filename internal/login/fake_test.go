@@ -255,11 +255,28 @@ func (m *memory) ClearLock(_ context.Context, key string, ev ...audit.Event) err
 	return nil
 }
 
-func (m *memory) PutSession(_ context.Context, h secret.Hash, s *identity.Session, single, _ bool, ev ...audit.Event) error {
+// inState reports whether an account is in the state that was proved.
+func (m *memory) inState(id identity.UserID, st *identity.AccountState) bool {
+	if st == nil {
+		return true
+	}
+	var factors []identity.CredentialID
+	for _, c := range m.creds {
+		if c.User == id && !c.ConfirmedAt.IsZero() {
+			factors = append(factors, c.ID)
+		}
+	}
+	return m.users[id].PasswordChangedAt.Equal(st.PasswordChangedAt) && slices.Equal(factors, st.Factors)
+}
+
+func (m *memory) PutSession(_ context.Context, h secret.Hash, s *identity.Session, t identity.SessionTerms, ev ...audit.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !m.inState(s.User, t.Proved) {
+		return consumed()
+	}
 	for k, o := range m.sessions {
-		if single && o.User == s.User {
+		if t.Single && o.User == s.User {
 			delete(m.sessions, k)
 		}
 	}
@@ -292,10 +309,10 @@ func (m *memory) TouchSession(_ context.Context, id identity.SessionID, now time
 	return nil
 }
 
-func (m *memory) RaiseSession(_ context.Context, old, new secret.Hash, s *identity.Session, ev ...audit.Event) error {
+func (m *memory) RaiseSession(_ context.Context, old, new secret.Hash, s *identity.Session, proved *identity.AccountState, ev ...audit.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.sessions[old]; !ok {
+	if _, ok := m.sessions[old]; !ok || !m.inState(s.User, proved) {
 		return consumed()
 	}
 	delete(m.sessions, old)

@@ -148,10 +148,11 @@ type signIn struct {
 	kind    string // at StepFactor: the factor asked for
 	state   []byte // at StepFactor: what the factor's Begin returned
 	amr     []string
-	needACR string      // the context class requested, or ""
-	cookie  secret.Hash // of the session cookie that the browser came with, or ""
-	raise   bool        // a signed-in person proves more; nothing else is asked for
-	skipped bool        // enrollment was put off
+	factors []identity.CredentialID // the confirmed ones when the first step was proved
+	needACR string                  // the context class requested, or ""
+	cookie  secret.Hash             // of the session cookie that the browser came with, or ""
+	raise   bool                    // a signed-in person proves more; nothing else is asked for
+	skipped bool                    // enrollment was put off
 
 	backup  []string // not sealed: new backup codes
 	choices []string // not sealed: at StepFactor, the kinds that are accepted
@@ -163,6 +164,11 @@ func (si *signIn) add(amr ...string) {
 			si.amr = append(si.amr, m)
 		}
 	}
+}
+
+// proved returns the state of the account that the sign-in was proved against.
+func (si *signIn) proved() *identity.AccountState {
+	return &identity.AccountState{PasswordChangedAt: si.user.PasswordChangedAt, Factors: si.factors}
 }
 
 func (si *signIn) accepts(kind string) bool { return slices.Contains(si.choices, kind) }

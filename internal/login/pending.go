@@ -15,23 +15,23 @@ const (
 	pendingTTL     = 10 * time.Minute
 	maxPending     = 2500 // bytes, sealed; it is carried in a cookie
 	maxState       = 600  // bytes of a factor's own state
-	pendingContext = "pending/2"
+	pendingContext = "pending/3"
 )
 
 // pendingState is a sign-in between two steps, as it is sealed. The names are short because it is
 // carried in a cookie.
 type pendingState struct {
-	User     identity.UserID `json:"u"`
-	Step     string          `json:"n"`
-	Kind     string          `json:"k,omitempty"`
-	State    []byte          `json:"t,omitempty"`
-	AMR      []string        `json:"m"`
-	NeedACR  string          `json:"a,omitempty"`
-	Cookie   secret.Hash     `json:"c,omitempty"`
-	Raise    bool            `json:"r,omitempty"`
-	Skipped  bool            `json:"s,omitempty"`
-	Password string          `json:"p"` // names the present password, so that a change ends the sign-in
-	Issued   int64           `json:"i"` // Unix milliseconds
+	User    identity.UserID `json:"u"`
+	Step    string          `json:"n"`
+	Kind    string          `json:"k,omitempty"`
+	State   []byte          `json:"t,omitempty"`
+	AMR     []string        `json:"m"`
+	NeedACR string          `json:"a,omitempty"`
+	Cookie  secret.Hash     `json:"c,omitempty"`
+	Raise   bool            `json:"r,omitempty"`
+	Skipped bool            `json:"s,omitempty"`
+	Proved  string          `json:"p"` // names the account's state, so that a change ends the sign-in
+	Issued  int64           `json:"i"` // Unix milliseconds
 }
 
 func errStale() error {
@@ -41,17 +41,17 @@ func errStale() error {
 
 func (s *Server) seal(v Visit, si *signIn) string {
 	plain, err := json.Marshal(pendingState{
-		User:     si.user.ID,
-		Step:     si.step,
-		Kind:     si.kind,
-		State:    si.state,
-		AMR:      si.amr,
-		NeedACR:  si.needACR,
-		Cookie:   si.cookie,
-		Raise:    si.raise,
-		Skipped:  si.skipped,
-		Password: s.passwordMark(si.user),
-		Issued:   v.Now.UnixMilli(),
+		User:    si.user.ID,
+		Step:    si.step,
+		Kind:    si.kind,
+		State:   si.state,
+		AMR:     si.amr,
+		NeedACR: si.needACR,
+		Cookie:  si.cookie,
+		Raise:   si.raise,
+		Skipped: si.skipped,
+		Proved:  s.stateMark(si),
+		Issued:  v.Now.UnixMilli(),
 	})
 	if err != nil { // strings and numbers always encode
 		panic(err)
@@ -100,9 +100,6 @@ func (s *Server) open(ctx context.Context, v Visit, sealed string) (*signIn, err
 	if err != nil {
 		return nil, err
 	}
-	if !secret.Equal(p.Password, s.passwordMark(u)) {
-		return nil, errStale()
-	}
 	if u.Disabled {
 		return nil, s.disabled(ctx, v, u)
 	}
@@ -121,20 +118,26 @@ func (s *Server) open(ctx context.Context, v Visit, sealed string) (*signIn, err
 	if err != nil {
 		return nil, err
 	}
+	if !secret.Equal(p.Proved, s.stateMark(si)) {
+		return nil, errStale()
+	}
 	if step == "" || step != si.step || step == StepFactor && !si.accepts(si.kind) {
 		return nil, errStale()
 	}
 	return si, nil
 }
 
-// passwordMark returns a name of the password that a user has now, which tells nothing about it.
-func (s *Server) passwordMark(u *identity.User) string {
+// stateMark returns a name of the account's password and factors, which reveals nothing about them.
+func (s *Server) stateMark(si *signIn) string {
 	changed := int64(0)
-	if !u.PasswordChangedAt.IsZero() {
-		changed = u.PasswordChangedAt.UnixMilli()
+	if at := si.user.PasswordChangedAt; !at.IsZero() {
+		changed = at.UnixMilli()
 	}
-	mark := s.keys.Hash("password-mark:" + string(u.ID) + ":" + strconv.FormatInt(changed, 10))
-	return string(mark)[:16]
+	text := "account-state:" + string(si.user.ID) + ":" + strconv.FormatInt(changed, 10)
+	for _, id := range si.factors {
+		text += ":" + string(id)
+	}
+	return string(s.keys.Hash(text))[:16]
 }
 
 // checkState bounds what a factor seals into the browser.

@@ -134,8 +134,16 @@ func (s *Server) openSession(
 		}
 	}
 	sess := identity.NewSession(si.user.ID, si.amr, v.Now, s.cfg.SessionTTL, identity.Browser{IP: v.IP, Agent: v.agent()})
-	err = s.store.PutSession(ctx, h, sess, s.cfg.SingleSession, s.cfg.RevokeTokens,
-		s.succeeded(v, si, sess))
+	terms := identity.SessionTerms{
+		Proved: si.proved(),
+		Single: s.cfg.SingleSession,
+		Tokens: s.cfg.RevokeTokens,
+	}
+	err = s.store.PutSession(ctx, h, sess, terms, s.succeeded(v, si, sess))
+	if fault.Is(err, fault.Consumed) {
+		return nil, fault.Wrap(fault.Consumed, err, "Your password or two-step verification was "+
+			"changed while you signed in. Sign in again.")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +157,8 @@ func (s *Server) raiseSession(
 	sess := *old
 	sess.AuthTime, sess.AMR, sess.ACR = v.Now, slices.Clone(si.amr), identity.ACRFor(si.amr)
 	sess.LastSeenAt, sess.IP, sess.Agent = v.Now, v.IP, v.agent()
-	if err := s.store.RaiseSession(ctx, si.cookie, h, &sess, s.succeeded(v, si, &sess)); err != nil {
+	err := s.store.RaiseSession(ctx, si.cookie, h, &sess, si.proved(), s.succeeded(v, si, &sess))
+	if err != nil {
 		return nil, err
 	}
 	return &sess, nil

@@ -340,10 +340,14 @@ func (s *Server) enter(ctx context.Context, v Visit, si *signIn, kind string) er
 // missing returns the next step, or "", and sets the choices of StepFactor. The order matters: a
 // password or a factor is set only after the second factor that the account has was proved.
 func (s *Server) missing(ctx context.Context, v Visit, si *signIn) (string, error) {
-	second, err := s.enrolledKinds(ctx, si.user.ID)
+	creds, err := s.store.Credentials(ctx, si.user.ID)
 	if err != nil {
 		return "", err
 	}
+	if si.factors == nil {
+		si.factors = confirmedFactors(creds)
+	}
+	second := s.kindsOf(creds)
 	si.choices = nil
 	if len(second) > 0 {
 		si.choices = append(second, s.Kinds(UseSubstitute)...)
@@ -402,7 +406,7 @@ func (s *Server) answerEnroll(ctx context.Context, v Visit, si *signIn, in url.V
 	if err != nil {
 		return err
 	}
-	si.backup = codes
+	si.backup, si.factors = codes, nil // read again: the new one is among them
 	si.add(s.factor(kind, UseSecond).AMR()...)
 	si.add(identity.AMRMultiFactor)
 	return nil

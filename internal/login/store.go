@@ -83,9 +83,10 @@ type LockStore interface {
 
 // SessionStore holds browser sessions.
 type SessionStore interface {
-	// PutSession stores a new session under the hash of its cookie. If single, the user's other
-	// sessions end (and their tokens, if tokens), in the same transaction.
-	PutSession(ctx context.Context, h secret.Hash, s *identity.Session, single, tokens bool,
+	// PutSession stores a new session under the hash of its cookie, and ends others as the terms
+	// say, in one transaction. Denied if the account is disabled, Consumed if its state is no
+	// longer the one that was proved.
+	PutSession(ctx context.Context, h secret.Hash, s *identity.Session, t identity.SessionTerms,
 		ev ...audit.Event) error
 	// SessionByCookie returns an active session (neither past its absolute end nor unused for
 	// longer than idle), or NotFound.
@@ -94,9 +95,10 @@ type SessionStore interface {
 	// TouchSession moves LastSeenAt forward.
 	TouchSession(ctx context.Context, id identity.SessionID, now time.Time, ip, agent string) error
 	// RaiseSession stores a session's new cookie, authentication time, methods and class, in one
-	// statement on the condition of the old hash: Consumed if it has changed.
+	// statement on the condition of the old hash and, unless proved is nil, of the account's state:
+	// Consumed if either has changed.
 	RaiseSession(ctx context.Context, old, new secret.Hash, s *identity.Session,
-		ev ...audit.Event) error
+		proved *identity.AccountState, ev ...audit.Event) error
 	// EndSession ends a session, and if tokens, the tokens issued in it.
 	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool,
 		ev ...audit.Event) error

@@ -145,7 +145,7 @@ func (w *world) newUser(name string) *identity.User {
 func (w *world) signIn(u *identity.User, amr ...string) *identity.Session {
 	w.t.Helper()
 	s := identity.NewSession(u.ID, amr, w.now, 7*24*time.Hour, identity.Browser{IP: "192.0.2.1", Agent: "Browser/1"})
-	testkit.Must(w.t, w.db.PutSession(w.t.Context(), w.keys.Hash(secret.NewToken(secret.PrefixSession)), s, false, false))
+	testkit.Must(w.t, w.db.PutSession(w.t.Context(), w.keys.Hash(secret.NewToken(secret.PrefixSession)), s, identity.SessionTerms{}))
 	return s
 }
 

@@ -37,7 +37,7 @@ func TestReadAllocations(t *testing.T) {
 	must(db.CreateUser(ctx, u))
 	must(db.CreateClient(ctx, &client.Client{ID: "c", Scopes: []string{"openid"}, CreatedAt: now}))
 	s := identity.NewSession(u.ID, []string{"pwd"}, now, time.Hour, identity.Browser{IP: "192.0.2.1", Agent: "Browser/1"})
-	must(db.PutSession(ctx, "cookie", s, false, false))
+	must(db.PutSession(ctx, "cookie", s, identity.SessionTerms{}))
 	g := &oauth.Grant{
 		ID:          oauth.GrantID(secret.NewID(now)),
 		Client:      "c",

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -42,33 +44,67 @@ var (
 )
 
 // PutSession stores a new browser session and sets its user's last login. It returns Denied if
-// the account is disabled by then. With single, the user's other sessions end, and with tokens
-// also what was issued in them.
+// the account is disabled by then, and Consumed if its state is not the one that was proved.
 func (d *DB) PutSession(
-	ctx context.Context, h secret.Hash, s *identity.Session, single, tokens bool, ev ...audit.Event,
+	ctx context.Context, h secret.Hash, s *identity.Session, t identity.SessionTerms, ev ...audit.Event,
 ) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) (revoked []oauth.Revocation, err error) {
-		// This also locks the row: concurrent logins see each other, and a concurrent disabling.
-		n, err := tx.Exec(ctx, "UPDATE users SET last_login_at = $1 WHERE id = $2 AND disabled = FALSE",
-			unixMilli(s.CreatedAt), s.User)
+		// This also locks the row: concurrent sign-ins see each other, and a concurrent change of
+		// the password or disabling.
+		w := where{}
+		text := "UPDATE users SET last_login_at = " + w.param(unixMilli(s.CreatedAt)) +
+			" WHERE id = " + w.param(s.User) + " AND disabled = FALSE" + w.state(t.Proved, s.User)
+		n, err := tx.Exec(ctx, text, w.args...)
 		if err != nil {
 			return nil, err
 		}
 		if n == 0 {
-			return nil, fault.New(fault.Denied, "this account cannot sign in")
+			return nil, sessionError(ctx, tx, s.User)
 		}
-		if single {
+		if t.Single {
 			others, err := listStrings[identity.SessionID](ctx, tx, "SELECT id FROM sessions WHERE user_id = $1", s.User)
 			if err != nil {
 				return nil, err
 			}
-			if revoked, err = endSessions(ctx, tx, others, s.CreatedAt, tokens); err != nil {
+			if revoked, err = endSessions(ctx, tx, others, s.CreatedAt, t.Tokens); err != nil {
 				return nil, err
 			}
 		}
 		_, err = tx.Exec(ctx, insertSession, sessionTable.args(s, h)...)
 		return revoked, err
 	})
+}
+
+// sessionError returns why a session was not stored.
+func sessionError(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
+	found, err := exists(ctx, tx, "SELECT 1 FROM users WHERE id = $1 AND disabled = FALSE", id)
+	switch {
+	case err != nil:
+		return err
+	case found:
+		return consumed("proof of the account's password and factors")
+	}
+	return fault.New(fault.Denied, "this account cannot sign in")
+}
+
+// state adds the condition that the state of an account is still the one that was proved, and
+// returns its text, for a statement about a row of users. The text is "" without a state.
+func (w *where) state(st *identity.AccountState, id identity.UserID) string {
+	if st == nil {
+		return ""
+	}
+	text := " AND password_changed_at = " + w.param(unixMilli(st.PasswordChangedAt))
+	confirmed := "(SELECT COUNT(*) FROM credentials WHERE user_id = " + w.param(id) + " AND confirmed_at > 0"
+	number := strconv.Itoa(len(st.Factors))
+	text += " AND " + confirmed + ") = " + number
+	if len(st.Factors) == 0 {
+		return text
+	}
+	var ids []string
+	for _, f := range st.Factors {
+		ids = append(ids, w.param(f))
+	}
+	return text + " AND " + confirmed + " AND id IN (" + strings.Join(ids, ", ") + ")) = " + number
 }
 
 // endSessions deletes sessions. With tokens it also ends the grants made in them, except those
@@ -164,12 +200,19 @@ func (d *DB) TouchSession(
 }
 
 // RaiseSession sets a new cookie, authentication time, methods and class of a session. It returns
-// Consumed if the session's cookie has changed meanwhile.
+// Consumed if the session's cookie, or the account's state that was proved, has changed meanwhile.
 func (d *DB) RaiseSession(
-	ctx context.Context, old, new secret.Hash, s *identity.Session, ev ...audit.Event,
+	ctx context.Context, old, new secret.Hash, s *identity.Session, proved *identity.AccountState,
+	ev ...audit.Event,
 ) error {
+	w := where{args: raisedColumns.args(s, new, s.ID, old)}
+	text := raiseSession
+	if proved != nil {
+		text += " AND EXISTS (SELECT 1 FROM users WHERE id = " + w.param(s.User) + " AND disabled = FALSE" +
+			w.state(proved, s.User) + ")"
+	}
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		n, err := tx.Exec(ctx, raiseSession, raisedColumns.args(s, new, s.ID, old)...)
+		n, err := tx.Exec(ctx, text, w.args...)
 		if err == nil && n == 0 {
 			return consumed("session cookie")
 		}

@@ -92,7 +92,7 @@ func (w *world) originals(ctx context.Context, db *store.DB) error {
 	}
 	s := identity.NewSession(u, []string{"pwd"}, now, 7*24*time.Hour, identity.Browser{IP: address4, Agent: userAgent})
 	w.session = string(s.ID)
-	if err := db.PutSession(ctx, w.keys.Hash(secret.NewToken(secret.PrefixSession)), s, false, false); err != nil {
+	if err := db.PutSession(ctx, w.keys.Hash(secret.NewToken(secret.PrefixSession)), s, identity.SessionTerms{}); err != nil {
 		return err
 	}
 	g := newGrant(u, s.ID, scopesPerson, now)

@@ -94,6 +94,8 @@ func cases() []testCase {
 		{"Two-step verification is reset", (*suite).resetTwoStep},
 		{"Locks", (*suite).locks},
 		{"Sessions", (*suite).sessions},
+		{"Sessions of a changed account", (*suite).staleSession},
+		{"Sign-ins beside a password change", (*suite).slowSignIn},
 		{"Session end ends tokens", (*suite).sessionEnd},
 		{"Links and setup", (*suite).links},
 		{"Clients", (*suite).clients},
@@ -189,7 +191,7 @@ func (s *suite) client(t *testing.T) *client.Client {
 func (s *suite) session(t *testing.T, u *identity.User) *identity.Session {
 	t.Helper()
 	v := identity.NewSession(u.ID, []string{"pwd"}, s.now, time.Hour, identity.Browser{IP: "192.0.2.1", Agent: "Browser/1"})
-	testkit.Must(t, s.db.PutSession(t.Context(), secret.Hash(s.name("cookie")), v, false, false))
+	testkit.Must(t, s.db.PutSession(t.Context(), secret.Hash(s.name("cookie")), v, identity.SessionTerms{}))
 	return v
 }
 

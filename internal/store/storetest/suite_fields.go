@@ -350,14 +350,14 @@ func (s *suite) sessionFields(t *testing.T, f *filler) {
 	f.fill(&v)
 	v.User = u.ID
 	h, other := secret.Hash(s.name("cookie")), secret.Hash(s.name("cookie"))
-	testkit.Must(t, s.db.PutSession(ctx, h, &v, false, false))
+	testkit.Must(t, s.db.PutSession(ctx, h, &v, identity.SessionTerms{}))
 	s.sessionReads(t, "created", h, &v)
 	u.LastLoginAt = v.CreatedAt
 	s.userReads(t, "signed in", u)
 
 	f.change(&next)
 	next.ID, next.User = v.ID, v.User
-	testkit.Must(t, s.db.RaiseSession(ctx, h, other, &next))
+	testkit.Must(t, s.db.RaiseSession(ctx, h, other, &next, nil))
 	next.CreatedAt, next.ExpiresAt = v.CreatedAt, v.ExpiresAt
 	s.sessionReads(t, "raised", other, &next)
 	next.LastSeenAt, next.IP, next.Agent = next.LastSeenAt.Add(time.Hour), s.name("ip"), s.name("agent")

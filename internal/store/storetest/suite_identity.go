@@ -244,7 +244,7 @@ func (s *suite) sessions(t *testing.T) {
 	ctx, u := t.Context(), s.user(t)
 	v := identity.NewSession(u.ID, []string{"pwd", "mfa"}, s.now, time.Hour, identity.Browser{IP: "192.0.2.7", Agent: "Browser/2"})
 	cookie, next := secret.Hash(s.name("cookie")), secret.Hash(s.name("cookie"))
-	testkit.Must(t, s.db.PutSession(ctx, cookie, v, false, false))
+	testkit.Must(t, s.db.PutSession(ctx, cookie, v, identity.SessionTerms{}))
 	got, err := s.db.SessionByCookie(ctx, cookie, s.now, time.Minute)
 	testkit.Must(t, err)
 	if d := cmp.Diff(v, got); d != "" {
@@ -261,8 +261,8 @@ func (s *suite) sessions(t *testing.T) {
 	testkit.Equal(t, "address", got.IP, "192.0.2.8")
 
 	got.ACR, got.AuthTime = identity.ACR1, s.now.Add(2*time.Minute)
-	testkit.Must(t, s.db.RaiseSession(ctx, cookie, next, got))
-	want(t, s.db.RaiseSession(ctx, cookie, "other", got), fault.Consumed)
+	testkit.Must(t, s.db.RaiseSession(ctx, cookie, next, got, nil))
+	want(t, s.db.RaiseSession(ctx, cookie, "other", got, nil), fault.Consumed)
 	_, err = s.db.SessionByCookie(ctx, cookie, s.now, 0)
 	want(t, err, fault.NotFound)
 
@@ -271,7 +271,7 @@ func (s *suite) sessions(t *testing.T) {
 	_, err = s.db.Session(ctx, v.ID, s.now)
 	want(t, err, fault.NotFound)
 	single := identity.NewSession(u.ID, nil, s.now, time.Hour, identity.Browser{})
-	testkit.Must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), single, true, true))
+	testkit.Must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), single, identity.SessionTerms{Single: true, Tokens: true}))
 	all, err := s.db.UserSessions(ctx, u.ID, s.now)
 	testkit.Must(t, err)
 	if len(all) != 1 || all[0].ID != single.ID {
@@ -286,9 +286,86 @@ func (s *suite) sessions(t *testing.T) {
 	testkit.Must(t, s.db.SetUserDisabled(ctx, u.ID, true, s.now))
 	all, _ = s.db.UserSessions(ctx, u.ID, s.now)
 	testkit.Equal(t, "sessions of a disabled user", len(all), 0)
-	want(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), identity.NewSession(u.ID, nil, s.now, time.Hour, identity.Browser{}), false, false), fault.Denied)
+	want(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), identity.NewSession(u.ID, nil, s.now, time.Hour, identity.Browser{}), identity.SessionTerms{}), fault.Denied)
 	testkit.Must(t, s.db.SetUserDisabled(ctx, u.ID, false, s.now))
 	s.session(t, u)
+}
+
+// A session is stored and raised only while the account is in the state that was proved.
+func (s *suite) staleSession(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	proved := &identity.AccountState{}
+	put := func() error {
+		v := identity.NewSession(u.ID, []string{"pwd"}, s.now, time.Hour, identity.Browser{})
+		return s.db.PutSession(ctx, secret.Hash(s.name("cookie")), v, identity.SessionTerms{Proved: proved})
+	}
+	current := identity.NewSession(u.ID, []string{"pwd"}, s.now, time.Hour, identity.Browser{})
+	cookie := secret.Hash(s.name("cookie"))
+	testkit.Must(t, s.db.PutSession(ctx, cookie, current, identity.SessionTerms{Proved: proved}))
+	raise := func() error {
+		next := secret.Hash(s.name("cookie"))
+		err := s.db.RaiseSession(ctx, cookie, next, current, proved)
+		if err == nil {
+			cookie = next
+		}
+		return err
+	}
+	testkit.Must(t, raise())
+	stale := func(what string) {
+		t.Helper()
+		if err := put(); !fault.Is(err, fault.Consumed) {
+			t.Errorf("after %s, a session was stored: %v", what, err)
+		}
+		if err := raise(); !fault.Is(err, fault.Consumed) {
+			t.Errorf("after %s, a session was raised: %v", what, err)
+		}
+	}
+	testkit.Must(t, s.db.SetPassword(ctx, u.ID, "hash1", 1, s.now.Add(time.Second)))
+	stale("a new password")
+	proved.PasswordChangedAt = s.now.Add(time.Second)
+	testkit.Must(t, put())
+	testkit.Must(t, raise())
+
+	factor := &identity.Credential{
+		ID: identity.CredentialID(s.name("factor")), User: u.ID, Kind: "totp", CreatedAt: s.now,
+	}
+	testkit.Must(t, s.db.PutCredential(ctx, factor))
+	testkit.Must(t, put()) // it is not confirmed
+	testkit.Must(t, s.db.ConfirmCredential(ctx, factor.ID, 1, s.now))
+	stale("a factor was set up")
+	proved.Factors = []identity.CredentialID{factor.ID}
+	testkit.Must(t, put())
+	testkit.Must(t, raise())
+	testkit.Must(t, s.db.DeleteCredentials(ctx, u.ID, "totp"))
+	stale("a factor was removed")
+	other := *factor
+	other.ID, other.ConfirmedAt = identity.CredentialID(s.name("factor")), s.now
+	testkit.Must(t, s.db.PutCredential(ctx, &other))
+	stale("a factor was replaced")
+}
+
+// A sign-in that proves the old password while it is changed opens no session that lasts.
+func (s *suite) slowSignIn(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	race(t, func(i int) error {
+		if i == 0 {
+			now := s.now.Add(time.Second)
+			if err := s.db.SetPassword(ctx, u.ID, "hash1", 1, now); err != nil {
+				return err
+			}
+			return s.db.EndOtherSessions(ctx, u.ID, "", now, true)
+		}
+		v := identity.NewSession(u.ID, []string{"pwd"}, s.now, time.Hour, identity.Browser{})
+		err := s.db.PutSession(ctx, secret.Hash(s.name("cookie")), v,
+			identity.SessionTerms{Proved: &identity.AccountState{}})
+		if fault.Is(err, fault.Consumed) {
+			return nil
+		}
+		return err
+	})
+	left, err := s.db.UserSessions(ctx, u.ID, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "sessions of the former password", len(left), 0)
 }
 
 func (s *suite) links(t *testing.T) {

@@ -603,7 +603,7 @@ func (s *suite) account(t *testing.T) {
 	testkit.Must(t, s.db.EndUserSession(ctx, u.ID, v.ID, s.now, true))
 
 	active := identity.NewSession(u.ID, nil, s.now.Add(time.Hour), time.Hour, identity.Browser{})
-	testkit.Must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), active, false, false))
+	testkit.Must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), active, identity.SessionTerms{}))
 	stale, recent := s.grant(u, c, "offline_access"), s.grant(u, c)
 	stale.ExpiresAt, recent.LastUsedAt = s.now.Add(9*time.Hour), s.now.Add(time.Hour)
 	testkit.Must(t, s.db.PutGrant(ctx, stale))

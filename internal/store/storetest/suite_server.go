@@ -193,7 +193,7 @@ func (s *suite) sweep(t *testing.T) {
 			CreatedAt: s.now,
 			ExpiresAt: s.now.Add(time.Minute),
 		}))
-		testkit.Must(t, db.PutSession(ctx, secret.Hash(fmt.Sprint("c", i)), identity.NewSession(u.ID, nil, s.now, time.Hour, identity.Browser{}), false, false))
+		testkit.Must(t, db.PutSession(ctx, secret.Hash(fmt.Sprint("c", i)), identity.NewSession(u.ID, nil, s.now, time.Hour, identity.Browser{}), identity.SessionTerms{}))
 		_, err := db.RecordFailure(ctx, login.Failure{
 			Key:       fmt.Sprint("k", i),
 			Now:       s.now,
@@ -234,7 +234,7 @@ func (s *suite) hostileText(t *testing.T) {
 		_, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID)})
 		testkit.Must(t, err) // an event that cannot be read would hide all others
 		v := identity.NewSession(u.ID, nil, s.now, time.Hour, identity.Browser{IP: bad, Agent: bad})
-		testkit.Must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), v, false, false))
+		testkit.Must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), v, identity.SessionTerms{}))
 		_, err = s.db.UserByLogin(ctx, bad)
 		want(t, err, fault.NotFound)
 		_, _, err = s.db.ListUsers(ctx, store.UserQuery{Search: bad})

@@ -70,7 +70,7 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	s.user = &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: "ada@example.com", CreatedAt: s.now}
 	testkit.Must(t, s.db.CreateUser(t.Context(), s.user))
 	sess := identity.NewSession(s.user.ID, []string{"pwd"}, s.now, time.Hour, identity.Browser{})
-	testkit.Must(t, s.db.PutSession(t.Context(), "cookie", sess, false, false))
+	testkit.Must(t, s.db.PutSession(t.Context(), "cookie", sess, identity.SessionTerms{}))
 	s.cl = &client.Client{
 		ID: "app", Name: "App", FirstParty: true, Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
 		Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeClient, client.GrantTypeDevice},

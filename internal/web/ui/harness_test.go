@@ -156,7 +156,7 @@ func (s *site) signedIn(u *identity.User) *browser {
 	s.t.Helper()
 	b := s.browser()
 	cookie := secret.NewToken(secret.PrefixSession)
-	testkit.Must(s.t, s.db.PutSession(s.t.Context(), s.keys.Hash(cookie), identity.NewSession(u.ID, []string{"pwd"}, s.now, time.Hour, identity.Browser{IP: "192.0.2.1", Agent: "Browser/1"}), false, false))
+	testkit.Must(s.t, s.db.PutSession(s.t.Context(), s.keys.Hash(cookie), identity.NewSession(u.ID, []string{"pwd"}, s.now, time.Hour, identity.Browser{IP: "192.0.2.1", Agent: "Browser/1"}), identity.SessionTerms{}))
 	b.cookies["__Host-gatehouse"] = cookie
 	return b
 }
