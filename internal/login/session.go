@@ -48,6 +48,25 @@ func (s *Server) end(ctx context.Context, v Visit, sess *identity.Session, reaso
 	return s.store.EndSession(ctx, sess.ID, v.Now, s.cfg.RevokeTokens, ev)
 }
 
+// Renew gives a session a new cookie and returns it, after the person has changed what protects the
+// account: a copy of the former cookie is worthless from then on. NotFound if the session has ended.
+// A session whose cookie somebody else renewed at the same moment ends.
+func (s *Server) Renew(ctx context.Context, v Visit, cookie string) (string, error) {
+	sess, err := s.Resume(ctx, v, cookie)
+	if err != nil {
+		return "", err
+	}
+	renewed := secret.NewToken(secret.PrefixSession)
+	err = s.store.RaiseSession(ctx, s.keys.Hash(cookie), s.keys.Hash(renewed), sess, nil)
+	if fault.Is(err, fault.Consumed) {
+		if err := s.End(ctx, v, sess); err != nil {
+			return "", err
+		}
+		return "", fault.New(fault.NotFound, "You are not signed in.")
+	}
+	return renewed, err
+}
+
 // BeginStepUp asks a signed-in person for the second factor again, which renews the session's
 // authentication time and may raise its class. A person who has none gets the session back as it
 // is, under the same cookie: the caller decides whether that is enough. NotFound without an active

@@ -68,6 +68,20 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, m *member) error 
 	return s.kit.Allow(w, r, "login", web.Subject{User: string(m.caller.User.ID)})
 }
 
+// renewSession gives the browser a new session cookie, after a change of what protects the account.
+func (s *Server) renewSession(w http.ResponseWriter, r *http.Request) error {
+	cookie, err := s.login.Renew(r.Context(), visit(r), s.kit.Cookie(r, web.CookieSession))
+	if fault.Is(err, fault.NotFound) {
+		s.kit.ClearCookie(w, web.CookieSession)
+		return nil // the next page asks to sign in
+	}
+	if err != nil {
+		return err
+	}
+	s.kit.SetCookie(w, web.CookieSession, cookie, s.cfg.SessionTTL)
+	return nil
+}
+
 func (s *Server) postPassword(w http.ResponseWriter, r *http.Request, m *member) error {
 	err := s.allow(w, r, m)
 	if err == nil {
@@ -79,6 +93,9 @@ func (s *Server) postPassword(w http.ResponseWriter, r *http.Request, m *member)
 	}
 	if err != nil {
 		return s.rerenderSecurity(w, r, m, err, "current_password")
+	}
+	if err := s.renewSession(w, r); err != nil {
+		return err
 	}
 	return seeOther(w, r, "/account/security?done=password")
 }
@@ -102,6 +119,11 @@ func (s *Server) postConfirmFactor(w http.ResponseWriter, r *http.Request, m *me
 	}
 	codes, err := s.account.ConfirmFactor(ctx, m.caller, kind, m.form)
 	next := "/account/security?done=" + kind + doneOn
+	if err == nil {
+		if err := s.renewSession(w, r); err != nil {
+			return err
+		}
+	}
 	switch {
 	case err == nil && len(codes) == 0:
 		return seeOther(w, r, next)
@@ -137,6 +159,9 @@ func (s *Server) postDisableFactor(w http.ResponseWriter, r *http.Request, m *me
 	if err != nil {
 		return s.rerenderSecurity(w, r, m, err, disableKey(kind))
 	}
+	if err := s.renewSession(w, r); err != nil {
+		return err
+	}
 	ending := doneRemoved
 	if last {
 		ending = doneOff
@@ -153,6 +178,9 @@ func (s *Server) postBackupCodes(w http.ResponseWriter, r *http.Request, m *memb
 	}
 	if err != nil {
 		return s.rerenderSecurity(w, r, m, err, "backup_password")
+	}
+	if err := s.renewSession(w, r); err != nil {
+		return err
 	}
 	return s.showBackupCodes(w, r, m, codes, "/account/security")
 }

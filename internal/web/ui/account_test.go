@@ -1,8 +1,10 @@
 package ui_test
 
 import (
+	"html"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +18,78 @@ func TestTurnOffWithWrongPassword(t *testing.T) {
 	b := s.signedIn(s.user)
 	b.post("/account/security/totp/disable", url.Values{"current_password": {"wrong"}})
 	b.shows(403, `<details open><summary>Turn off</summary>`, `id="f-totp_disable_password-error"`)
+}
+
+// A change of what protects the account gives the browser a new cookie. The former one, which
+// somebody may have copied, is worthless at once.
+func TestSecurityChangesRenewTheCookie(t *testing.T) {
+	s := newSite(t)
+	b := s.signedIn(s.user)
+	renewed := func(what string, act func()) {
+		t.Helper()
+		copied := s.browser()
+		copied.cookies["__Host-gatehouse"] = b.cookies["__Host-gatehouse"]
+		act()
+		if b.last.Code != 200 {
+			t.Fatalf("%s: status %d\n%s", what, b.last.Code, b.last.Body)
+		}
+		copied.get("/account")
+		copied.shows(200, `name="password"`)
+		b.get("/account")
+		b.shows(200, "Ada")
+	}
+	current := url.Values{"current_password": {"password"}}
+	var key, token string
+	b.post("/account/security/totp/enable", current)
+	b.shows(200, `class="key"`)
+	key, token = shownKey(b), hiddenTag.FindAllStringSubmatch(b.last.Body.String(), -1)[1][2]
+	renewed("a factor was set up", func() {
+		in := url.Values{"code": {totp(t, key, s.now)}, "enrollment": {html.UnescapeString(token)}}
+		b.post("/account/security/totp/confirm", in)
+	})
+	renewed("backup codes were made", func() { b.post("/account/security/backup-codes", current) })
+	renewed("a factor was removed", func() { b.post("/account/security/totp/disable", current) })
+	renewed("the password was changed", func() {
+		b.post("/account/security/password", url.Values{
+			"current_password": {"password"},
+			"new_password":     {"quite a long pass phrase 7"},
+			"confirm_password": {"quite a long pass phrase 7"},
+		})
+	})
+}
+
+// shownKey returns the key of the authenticator app on the current page.
+func shownKey(b *browser) string {
+	page := b.last.Body.String()
+	_, key, _ := strings.Cut(page, `<p class="key" translate="no">`)
+	key, _, _ = strings.Cut(key, "</p>")
+	return strings.NewReplacer("<span>", "", "</span>", "", " ", "").Replace(key)
+}
+
+// Without the password, the page that confirms an authenticator app shows no key and stores no
+// credential, whatever is sent to it.
+func TestConfirmWithoutThePassword(t *testing.T) {
+	s := newSite(t)
+	other := s.signedIn(s.newUser())
+	other.post("/account/security/totp/enable", url.Values{"current_password": {"password"}})
+	foreign := html.UnescapeString(hiddenTag.FindAllStringSubmatch(other.last.Body.String(), -1)[1][2])
+	b := s.signedIn(s.user)
+	b.post("/account/security/totp/enable", url.Values{"current_password": {"wrong"}})
+	for _, code := range []string{"", "x", "12345", "000000", "1234567", strings.Repeat("9", 5000)} {
+		for _, token := range []string{"", "x", foreign, strings.Repeat("a", 5000)} {
+			for _, field := range []string{"factor", "flow", "current_password"} {
+				in := url.Values{"code": {code}, "enrollment": {token}, field: {"totp"}}
+				b.post("/account/security/totp/confirm", in)
+				page := b.last.Body.String()
+				if b.last.Code < 400 || strings.Contains(page, `class="key"`) || strings.Contains(page, "otpauth:") {
+					t.Fatalf("%v: status %d\n%s", in, b.last.Code, page)
+				}
+			}
+		}
+	}
+	if creds, err := s.db.Credentials(t.Context(), s.user.ID); err != nil || len(creds) != 0 {
+		t.Fatalf("credentials %+v, %v", creds, err)
+	}
 }
 
 // Only the owner can end a session.
