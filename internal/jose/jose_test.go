@@ -140,6 +140,36 @@ func TestSignAndVerify(t *testing.T) {
 	})
 }
 
+// Another last character of the signature does not make another spelling of the same token
+// (RFC 4648 §3.5).
+func TestOneSpelling(t *testing.T) {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	r := jose.NewRing(&memoryStore{}, master(t, "a master key of at least 32 bytes"))
+	for _, alg := range jose.Algorithms() {
+		token, err := r.Sign(t.Context(), alg, "JWT", []byte(`{"a":1}`), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := r.JWKS(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := jose.ParseKeySet(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range alphabet {
+			altered := token[:len(token)-1] + string(c)
+			want := altered == token
+			_, ringErr := r.Verify(altered, "JWT")
+			_, _, setErr := set.Verify(altered, []string{alg})
+			if (ringErr == nil) != want || (setErr == nil) != want {
+				t.Errorf("%s with %c: %v %v", alg, c, ringErr, setErr)
+			}
+		}
+	}
+}
+
 // RFC 7638 §3.1.
 func TestThumbprintVector(t *testing.T) {
 	const doc = `{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}`

@@ -86,7 +86,7 @@ func (s *KeySet) Verify(token string, algs []string) ([]byte, Header, error) {
 	for i, a := range algs {
 		allowed[i] = gojose.SignatureAlgorithm(a)
 	}
-	jws, err := gojose.ParseSignedCompact(token, allowed)
+	jws, err := parseCompact(token, allowed)
 	if err != nil {
 		return nil, Header{}, malformed(err)
 	}
@@ -124,7 +124,7 @@ func Peek(token string, algs []string) ([]byte, error) {
 	if slices.Contains(algs, "none") {
 		return nil, fault.New(fault.Internal, "alg none is never accepted")
 	}
-	jws, err := gojose.ParseSignedCompact(token, allowed)
+	jws, err := parseCompact(token, allowed)
 	if err != nil {
 		return nil, malformed(err)
 	}

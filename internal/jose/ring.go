@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -250,8 +249,7 @@ func (r *Ring) Verify(token, typ string) ([]byte, error) {
 // VerifyKey does what Verify does, and also returns the id of the key that signed.
 func (r *Ring) VerifyKey(token, typ string) (payload []byte, kid string, err error) {
 	denied := fault.New(fault.Denied, "the token is not one of ours, or has been altered")
-	// The base64 decoder skips line breaks, which would give one token many spellings.
-	if len(token) > MaxToken || strings.ContainsAny(token, "\r\n") {
+	if len(token) > MaxToken || !canonical(token) {
 		return nil, "", denied
 	}
 	jws, err := gojose.ParseSignedCompact(token, r.algs)

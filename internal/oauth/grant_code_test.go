@@ -144,6 +144,30 @@ func nonNil(f func(*client.Client)) []func(*client.Client) {
 	return []func(*client.Client){f}
 }
 
+// Another client that presents a code changes nothing: the code stays valid, and what it has
+// given lives on.
+func TestCodeOfAnotherClientStaysValid(t *testing.T) {
+	for name, stranger := range map[string]func(*client.Client){"public": public, "confidential": func(*client.Client) {}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			cl, other := w.client(), w.client(stranger)
+			code := w.code(cl)
+			_, err := w.redeem(other, code)
+			wantError(t, err, "invalid_grant", 400)
+			r, err := w.redeem(cl, code)
+			testkit.Must(t, err)
+			_, err = w.redeem(other, code)
+			wantError(t, err, "invalid_grant", 400)
+			w.wantActive(r.AccessToken)
+			r, err = w.refresh(cl, r.RefreshToken)
+			testkit.Must(t, err)
+			_, err = w.redeem(cl, code) // its own second use
+			wantError(t, err, "invalid_grant", 400)
+			w.wantRevoked(r.AccessToken)
+		})
+	}
+}
+
 // A failed redemption consumes the code, so that verifiers cannot be guessed.
 func TestCodeIsConsumedByAFailedRedemption(t *testing.T) {
 	w := newWorld(t)

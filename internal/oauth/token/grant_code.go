@@ -42,6 +42,10 @@ func (g codeGrant) Redeem(ctx context.Context, r *Request) (Redemption, error) {
 	}
 	code, err := g.codes.Code(ctx, g.keys.Hash(raw), r.Now)
 	switch {
+	case (err == nil || fault.Is(err, fault.Consumed)) && code.Grant.Client != r.Client.ID:
+		// Codes end up in histories and logs: whoever finds one must not be able to invalidate it
+		// or to end its grant (RFC 6749 §10.5 speaks of the client's own second use).
+		return nil, oauth.InvalidGrant("The code was issued to another client.")
 	case fault.Is(err, fault.Consumed):
 		return nil, g.endReplayed(ctx, r, code)
 	case fault.Is(err, fault.NotFound):
@@ -59,9 +63,6 @@ func (g codeGrant) Redeem(ctx context.Context, r *Request) (Redemption, error) {
 // check compares the request with the authorization request that the code was issued for
 // (RFC 6749 §4.1.3), and returns the grant that the code stands for.
 func (g codeGrant) check(ctx context.Context, r *Request, code *oauth.Code) (*NewGrant, error) {
-	if code.Grant.Client != r.Client.ID {
-		return nil, oauth.InvalidGrant("The code was issued to another client.")
-	}
 	if code.RedirectURI != r.Get("redirect_uri") {
 		return nil, oauth.InvalidGrant(
 			"redirect_uri is not the one of the authorization request.")
