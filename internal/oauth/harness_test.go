@@ -78,6 +78,9 @@ func testMain(m *testing.M) int {
 	if err == nil {
 		_, err = db.Migrate(ctx)
 	}
+	if err == nil { // known, and given to no client
+		err = db.CreateScope(ctx, &oauth.Scope{Name: "api:admin", Description: "administer the API"})
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

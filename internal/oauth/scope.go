@@ -62,7 +62,7 @@ type ScopePolicy struct {
 }
 
 // ForUser returns the scopes of a request that a user will approve, from its scope parameter.
-// Without one it returns the defaults that the client may have.
+// Without one it returns the defaults that the client may have. Unknown scopes are left out.
 func (p ScopePolicy) ForUser(cl *client.Client, scope string) ([]string, error) {
 	names, err := ParseScope(scope)
 	if err != nil {
@@ -76,11 +76,15 @@ func (p ScopePolicy) ForUser(cl *client.Client, scope string) ([]string, error) 
 		}
 		return names, nil
 	}
-	return names, checkAllowed(cl, names)
+	return p.allowed(cl, slices.DeleteFunc(names, func(name string) bool {
+		// Means nothing to a client that cannot refresh; some ask because discovery lists it.
+		return name == ScopeOffline && !cl.CanRefresh() && !slices.Contains(cl.Scopes, name)
+	}))
 }
 
 // ForClient returns the scopes of a client that acts for itself, from its scope parameter.
-// Without one it returns all that the client may have.
+// Without one it returns all that the client may have. Scopes that concern a user mean nothing
+// in this grant and are left out.
 func (p ScopePolicy) ForClient(cl *client.Client, scope string) ([]string, error) {
 	names, err := ParseScope(scope)
 	if err != nil {
@@ -94,13 +98,9 @@ func (p ScopePolicy) ForClient(cl *client.Client, scope string) ([]string, error
 		}
 		return names, nil
 	}
-	for _, name := range names {
-		if slices.Contains(userScopes[:], name) {
-			return nil, InvalidScope(
-				"Scope %s concerns a user, and no user takes part in this grant.", name)
-		}
-	}
-	return names, checkAllowed(cl, names)
+	return p.allowed(cl, slices.DeleteFunc(names, func(name string) bool {
+		return slices.Contains(userScopes[:], name)
+	}))
 }
 
 // defaults returns DEFAULT_SCOPES and every scope that is marked as a default.
@@ -115,23 +115,35 @@ func (p ScopePolicy) defaults() []string {
 	return out
 }
 
-// checkAllowed rejects the first scope that the client may not have.
-func checkAllowed(cl *client.Client, names []string) error {
-	for _, name := range names {
-		if !slices.Contains(cl.Scopes, name) {
-			return InvalidScope("The client may not ask for scope %s.", name)
-		}
-	}
-	return nil
+// known reports whether a scope is defined, or registered for the client.
+func (p ScopePolicy) known(cl *client.Client, name string) bool {
+	return slices.Contains(cl.Scopes, name) || p.Defined()[name] != nil
 }
 
-// NarrowScopes returns the requested scopes if all of them were granted, or all granted ones if
-// the scope parameter is empty (RFC 6749 §6).
-func NarrowScopes(granted []string, scope string) ([]string, error) {
+// allowed returns the known ones of the requested scopes (OpenID Connect Core §3.1.2.1), and
+// rejects the first that the client may not have. It changes the list.
+func (p ScopePolicy) allowed(cl *client.Client, names []string) ([]string, error) {
+	names = slices.DeleteFunc(names, func(name string) bool { return !p.known(cl, name) })
+	for _, name := range names {
+		if !slices.Contains(cl.Scopes, name) {
+			return nil, InvalidScope("The client may not ask for scope %s.", name)
+		}
+	}
+	return names, nil
+}
+
+// Narrow returns the requested scopes if all of them were granted, or all granted ones if the
+// scope parameter is empty (RFC 6749 §6). Unknown scopes are left out, as in the first request.
+func (p ScopePolicy) Narrow(
+	cl *client.Client, granted []string, scope string,
+) ([]string, error) {
 	names, err := ParseScope(scope)
 	if err != nil || len(names) == 0 {
 		return granted, err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !slices.Contains(granted, name) && !p.known(cl, name)
+	})
 	for _, name := range names {
 		if !slices.Contains(granted, name) {
 			return nil, InvalidScope("Scope %s was not granted.", name)

@@ -42,7 +42,9 @@ func builtinGrants(s *Server) []GrantType {
 		codeGrant{
 			codes: s.store, grants: s.store, users: s.store, keys: s.keys, issuer: s.cfg.Issuer,
 		},
-		refreshGrant{grants: s.store, refresh: s.refresh, issuer: s.cfg.Issuer},
+		refreshGrant{
+			grants: s.store, refresh: s.refresh, scopes: s.scopes, issuer: s.cfg.Issuer,
+		},
 		clientGrant{scopes: s.scopes, issuer: s.cfg.Issuer},
 		deviceGrant{devices: s.store, users: s.store, keys: s.keys, issuer: s.cfg.Issuer},
 		exchangeGrant{
@@ -50,6 +52,7 @@ func builtinGrants(s *Server) []GrantType {
 			revocations: s.store,
 			tokens:      s.access,
 			refresh:     s.refresh,
+			scopes:      s.scopes,
 			issuer:      s.cfg.Issuer,
 		},
 	}

@@ -24,6 +24,7 @@ type exchangeGrant struct {
 	revocations RevocationStore
 	tokens      *accessTokens
 	refresh     *refreshTokens
+	scopes      oauth.ScopePolicy
 	issuer      string
 }
 
@@ -64,7 +65,7 @@ func (g exchangeGrant) Redeem(ctx context.Context, r *Request) (Redemption, erro
 	if err != nil {
 		return nil, err
 	}
-	return out, narrow(&out.Access, g.issuer, r)
+	return out, narrow(&out.Access, g.scopes, g.issuer, r)
 }
 
 // MapError replaces invalid_grant, which RFC 8693 §2.2.2 does not use for an unacceptable token,

@@ -14,6 +14,7 @@ import (
 type refreshGrant struct {
 	grants  GrantStore
 	refresh *refreshTokens
+	scopes  oauth.ScopePolicy
 	issuer  string
 }
 
@@ -60,7 +61,7 @@ func (g refreshGrant) Redeem(ctx context.Context, r *Request) (Redemption, error
 	if out.Rotate, err = g.refresh.rotation(ctx, r, grant, old, next); err != nil {
 		return nil, err
 	}
-	return out, narrow(&out.Access, g.issuer, r)
+	return out, narrow(&out.Access, g.scopes, g.issuer, r)
 }
 
 // refreshable reports whether the client of a request may renew the tokens of a grant now.
@@ -71,9 +72,9 @@ func refreshable(g *oauth.Grant, r *Request) bool {
 // narrow sets the scopes and audiences of a renewed access token to those that the request asks
 // for, out of those that were granted. It runs before the rotation, so that a mistake in the
 // request does not cost the client its token.
-func narrow(a *Access, issuer string, r *Request) error {
+func narrow(a *Access, scopes oauth.ScopePolicy, issuer string, r *Request) error {
 	var err error
-	if a.Scopes, err = oauth.NarrowScopes(a.Grant.Scopes, r.Get("scope")); err != nil {
+	if a.Scopes, err = scopes.Narrow(r.Client, a.Grant.Scopes, r.Get("scope")); err != nil {
 		return err
 	}
 	if a.Audience, err = oauth.NarrowResources(issuer, a.Grant.Resources, r.Form); err != nil {
