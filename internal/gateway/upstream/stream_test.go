@@ -24,6 +24,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
 // Each event reaches the reader before the next is made, and the stream outlives the server's own
@@ -38,10 +40,9 @@ func TestServerSentEvents(t *testing.T) {
 			if h2 && header["Content-Length"] != "" {
 				continue
 			}
-			t.Run(fmt.Sprint(name, " h2=", h2), func(t *testing.T) {
-				t.Parallel()
+			inBubble(t, fmt.Sprint(name, " h2=", h2), func(t *testing.T, m *memoryNet) {
 				seen := make(chan bool)
-				up := backend(t, func(w http.ResponseWriter, r *http.Request) {
+				up := m.backend(t, "up", func(w http.ResponseWriter, r *http.Request) {
 					for k, v := range header {
 						w.Header().Set(k, v)
 					}
@@ -55,11 +56,16 @@ func TestServerSentEvents(t *testing.T) {
 						}
 					}
 				})
-				f := newFront(t, Options{Targets: []string{up}, Timeout: time.Second, Idle: 400 * time.Millisecond}, shape{server: func(s *httptest.Server) {
-					s.Config.ReadTimeout, s.Config.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond
+				f := m.front(t, Options{
+					Targets: []string{up},
+					Timeout: time.Second,
+					Idle:    400 * time.Millisecond,
+				}, func(s *httptest.Server) {
+					s.Config.ReadTimeout = 500 * time.Millisecond
+					s.Config.WriteTimeout = 500 * time.Millisecond
 					useH2C(s, h2)
-				}})
-				res, err := client(t, h2).Get(f.URL)
+				})
+				res, err := m.client(t, h2).Get(f.URL)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -96,16 +102,19 @@ func client(t testing.TB, h2 bool) *http.Client {
 
 // A stream in which nothing moves ends, and that is not held against the upstream.
 func TestIdleStreamEnds(t *testing.T) {
-	t.Parallel()
+	inMemory(t, testIdleStreamEnds)
+}
+
+func testIdleStreamEnds(t *testing.T, m *memoryNet) {
 	ended := make(chan bool, 1)
-	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
+	up := m.backend(t, "up", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "hello")
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 		ended <- true
 	})
-	f := newFront(t, Options{Targets: []string{up}, Idle: 100 * time.Millisecond}, shape{})
-	res := must(http.Get(f.URL))
+	f := m.front(t, Options{Targets: []string{up}, Idle: 100 * time.Millisecond}, nil)
+	res := must(m.client(t, false).Get(f.URL))
 	defer func() { _ = res.Body.Close() }()
 	if b, err := io.ReadAll(res.Body); string(b) != "hello" || err == nil {
 		t.Errorf("read %q, %v; want hello and a break", b, err)
@@ -133,11 +142,7 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 	c := must(net.Dial("tcp", f.Listener.Addr().String()))
 	defer func() { _ = c.Close() }()
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	select {
-	case <-ended:
-	case <-time.After(5 * time.Second):
-		t.Fatal("still writing to a reader that does not read")
-	}
+	testkit.Receive(t, "the end of writing to a reader that does not read", ended)
 }
 
 // Bytes go both ways at once, over each pair of protocols.
@@ -261,16 +266,23 @@ func TestBodyLimit(t *testing.T) {
 // A body that comes slowly is waited for as long as it moves, by a server that would not; one
 // that stops is given up.
 func TestSlowBody(t *testing.T) {
-	t.Parallel()
-	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
+	inMemory(t, testSlowBody)
+}
+
+func testSlowBody(t *testing.T, m *memoryNet) {
+	up := m.backend(t, "up", func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		_, _ = w.Write(b)
 	})
-	f := newFront(t, Options{Targets: []string{up}, Timeout: 300 * time.Millisecond, Idle: 400 * time.Millisecond}, shape{server: func(s *httptest.Server) {
+	f := m.front(t, Options{
+		Targets: []string{up},
+		Timeout: 300 * time.Millisecond,
+		Idle:    400 * time.Millisecond,
+	}, func(s *httptest.Server) {
 		s.Config.ReadTimeout, s.Config.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond
-	}})
+	})
 	send := func(n int) (int, string) {
-		c := must(net.Dial("tcp", f.Listener.Addr().String()))
+		c := must(m.dial(t.Context(), "", f.Listener.Addr().String()))
 		defer func() { _ = c.Close() }()
 		_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\n")
 		for range n {
@@ -306,7 +318,7 @@ func TestOneHangsOtherDoesNot(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body) // only then does a server notice that its caller has gone
 		<-r.Context().Done()
 	})
-	bad := newFront(t, Options{Targets: []string{hang}, Transport: tr, Timeout: 2 * time.Second}, shape{})
+	bad := newFront(t, Options{Targets: []string{hang}, Transport: tr, Timeout: testkit.HangAfter}, shape{})
 	good := newFront(t, Options{Targets: []string{backend(t, named("x"))}, Transport: tr}, shape{})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -323,17 +335,15 @@ func TestOneHangsOtherDoesNot(t *testing.T) {
 			}
 		})
 	}
-	for bad.pool.targets[0].waiting.Load() < 100 {
-		time.Sleep(time.Millisecond)
-	}
-	start := time.Now()
+	waiting := &bad.pool.targets[0].waiting
+	testkit.Eventually(t, "100 requests wait", func() bool { return waiting.Load() == 100 })
 	for range 20 {
 		if code, _ := get(t, good.URL); code != http.StatusOK {
 			t.Fatalf("status %d", code)
 		}
 	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("20 requests took %v", took)
+	if n := waiting.Load(); n != 100 {
+		t.Errorf("the requests of the other pool were answered when %d of 100 still waited", n)
 	}
 	cancel()
 	wg.Wait()
@@ -364,11 +374,7 @@ func TestSlowReaderOnSharedConnection(t *testing.T) {
 	time.Sleep(50 * time.Millisecond) // until every buffer is full
 	done := make(chan bool)
 	go func() { get(t, other.URL); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(5 * time.Second):
-		t.Error("the other pool waits")
-	}
+	testkit.Receive(t, "the answer for the other pool", done)
 }
 
 // When the caller goes, the upstream learns of it: before the answer, within it, and in the
@@ -414,11 +420,7 @@ func TestCancellation(t *testing.T) {
 			}()
 			<-arrived
 			cancel()
-			select {
-			case <-gone:
-			case <-time.After(5 * time.Second):
-				t.Fatal("the upstream goes on")
-			}
+			testkit.Receive(t, "the end at the upstream", gone)
 		})
 	}
 }
@@ -428,9 +430,8 @@ func TestCancellation(t *testing.T) {
 // exists.
 func TestWebSocket(t *testing.T) {
 	for _, scheme := range []string{"http:", "h2c:"} {
-		t.Run(scheme, func(t *testing.T) {
-			t.Parallel()
-			up := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		inBubble(t, scheme, func(t *testing.T, m *memoryNet) {
+			up := m.backend(t, "up", func(w http.ResponseWriter, r *http.Request) {
 				c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"chat"}})
 				if err != nil {
 					return
@@ -443,10 +444,18 @@ func TestWebSocket(t *testing.T) {
 					}
 				}
 			})
-			f := newFront(t, Options{Targets: []string{strings.Replace(up, "http:", scheme, 1)}, Timeout: 100 * time.Millisecond, Idle: 100 * time.Millisecond}, shape{server: func(s *httptest.Server) {
-				s.Config.ReadTimeout, s.Config.WriteTimeout = 150*time.Millisecond, 150*time.Millisecond
-			}})
-			c, _, err := websocket.Dial(t.Context(), f.URL, &websocket.DialOptions{Subprotocols: []string{"chat"}})
+			f := m.front(t, Options{
+				Targets: []string{strings.Replace(up, "http:", scheme, 1)},
+				Timeout: 100 * time.Millisecond,
+				Idle:    100 * time.Millisecond,
+			}, func(s *httptest.Server) {
+				s.Config.ReadTimeout = 150 * time.Millisecond
+				s.Config.WriteTimeout = 150 * time.Millisecond
+			})
+			c, _, err := websocket.Dial(t.Context(), f.URL, &websocket.DialOptions{
+				HTTPClient:   m.client(t, false),
+				Subprotocols: []string{"chat"},
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -620,14 +629,23 @@ var echo = grpc.ServiceDesc{
 // gRPC passes: a call with its trailers, an error that is all trailers, a stream whose messages
 // take turns.
 func TestGRPC(t *testing.T) {
-	t.Parallel()
-	l := must(net.Listen("tcp", "127.0.0.1:0"))
+	inMemory(t, testGRPC)
+}
+
+func testGRPC(t *testing.T, m *memoryNet) {
+	l := m.listen(t, "up")
 	gs := grpc.NewServer(grpc.ForceServerCodec(raw{}))
 	gs.RegisterService(&echo, struct{}{})
-	go func() { _ = gs.Serve(l) }()
+	go func() { _ = gs.Serve(earlyListener{l}) }()
 	defer gs.Stop()
-	f := newFront(t, Options{Targets: []string{"h2c://" + l.Addr().String()}, Timeout: time.Second, Idle: 500 * time.Millisecond}, shape{
+	f := newFront(t, Options{
+		Targets:   []string{"h2c://up"},
+		Timeout:   time.Second,
+		Idle:      500 * time.Millisecond,
+		Transport: m.transport(t),
+	}, shape{
 		server: func(s *httptest.Server) {
+			m.takeOver(t, s, "front")
 			useH2C(s, true)
 			s.Config.ReadTimeout, s.Config.WriteTimeout = 600*time.Millisecond, 600*time.Millisecond
 		},
@@ -635,9 +653,14 @@ func TestGRPC(t *testing.T) {
 			return Out{Path: r.URL.EscapedPath(), Header: func(h http.Header, _ *url.URL) { h.Set("X-Auth-Info", "us") }}
 		},
 	})
-	cc := must(grpc.NewClient(f.Listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{}))))
+	cc := must(grpc.NewClient("passthrough:///"+f.Listener.Addr().String(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return m.dial(ctx, "", addr)
+		}),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{}))))
 	defer func() { _ = cc.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // by the clock of the bubble
 	defer cancel()
 
 	var trailer metadata.MD
@@ -723,7 +746,7 @@ func TestResetWhileCallerPauses(t *testing.T) {
 			c := must(net.Dial("tcp", f.Listener.Addr().String()))
 			defer func() { _ = c.Close() }()
 			_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-			_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_ = c.SetReadDeadline(time.Now().Add(testkit.HangAfter))
 			res, err := http.ReadResponse(bufio.NewReader(c), nil)
 			if err != nil || res.StatusCode != http.StatusBadGateway || !res.Close {
 				t.Fatalf("%v, %v", res, err)
