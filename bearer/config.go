@@ -166,26 +166,27 @@ func newSettings(c Config) (settings, error) {
 func (s *settings) checkIssuer() error {
 	var errs []error
 	if err := checkAddress(s.Issuer, s.AllowHTTP); err != nil {
-		errs = append(errs, fmt.Errorf("Issuer: %w", err))
+		errs = append(errs, fmt.Errorf("the Issuer is not usable: %w", err))
 	}
 	if len(s.Audience) == 0 && !s.AnyAudience {
 		errs = append(errs, errors.New("set Audience to the name that tokens carry for this API; "+
 			"tokens for the server itself carry its issuer"))
 	}
 	if (s.Client.ID == "") != (s.Client.Secret == "") {
-		errs = append(errs, errors.New("Client needs the ID and the Secret of a confidential client"))
+		errs = append(errs, errors.New("the Client needs the ID and the Secret of a confidential client"))
 	}
 	if s.Algorithms != nil && len(s.Algorithms) == 0 {
-		errs = append(errs, errors.New("Algorithms needs at least one name"))
+		errs = append(errs, errors.New("the list Algorithms needs at least one name"))
 	}
 	for _, a := range s.Algorithms {
 		if !asymmetric(a) {
-			errs = append(errs, fmt.Errorf("Algorithms: %q is not an asymmetric signature algorithm, such as RS256", a))
+			errs = append(errs, fmt.Errorf("%q in Algorithms is not an asymmetric signature "+
+				"algorithm such as RS256", a))
 		}
 	}
 	if s.JWKSURL != "" {
 		if err := checkAddress(s.JWKSURL, s.AllowHTTP); err != nil {
-			errs = append(errs, fmt.Errorf("JWKSURL: %w", err))
+			errs = append(errs, fmt.Errorf("the JWKSURL is not usable: %w", err))
 		}
 	}
 	return errors.Join(errs...)
@@ -194,18 +195,19 @@ func (s *settings) checkIssuer() error {
 func (s *settings) checkIntrospection() error {
 	var errs []error
 	if s.AlwaysIntrospect && s.Client.ID == "" {
-		errs = append(errs, errors.New("AlwaysIntrospect needs Client"))
+		errs = append(errs, errors.New("the option AlwaysIntrospect needs a Client"))
 	}
 	if s.IntrospectionURL != "" {
 		if err := checkAddress(s.IntrospectionURL, s.AllowHTTP); err != nil {
-			errs = append(errs, fmt.Errorf("IntrospectionURL: %w", err))
+			errs = append(errs, fmt.Errorf("the IntrospectionURL is not usable: %w", err))
 		}
 	}
 	if s.CacheTTL > maxCacheTTL {
-		errs = append(errs, fmt.Errorf("CacheTTL is at most %s", maxCacheTTL))
+		errs = append(errs, fmt.Errorf("the CacheTTL must be at most %s", maxCacheTTL))
 	}
 	if s.StaleFeed != IntrospectWhenStale && s.StaleFeed != RejectWhenStale {
-		errs = append(errs, fmt.Errorf("StaleFeed is IntrospectWhenStale or RejectWhenStale, not %d", s.StaleFeed))
+		errs = append(errs, fmt.Errorf("the value of StaleFeed must be IntrospectWhenStale or "+
+			"RejectWhenStale, not %d", s.StaleFeed))
 	}
 	return errors.Join(errs...)
 }
@@ -213,13 +215,14 @@ func (s *settings) checkIntrospection() error {
 func (s *settings) checkDPoP() error {
 	var errs []error
 	if key := s.DPoP.NonceKey; key != nil && len(key) < minNonceKey {
-		errs = append(errs, fmt.Errorf("DPoP.NonceKey needs at least %d bytes", minNonceKey))
+		errs = append(errs, fmt.Errorf("the key DPoP.NonceKey needs at least %d bytes", minNonceKey))
 	}
 	if s.PublicURL != "" {
 		u, err := url.Parse(s.PublicURL)
 		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") ||
 			u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-			errs = append(errs, fmt.Errorf("PublicURL: %q is not an http or https address without a query", s.PublicURL))
+			errs = append(errs, fmt.Errorf("the PublicURL %q is not an http or https address "+
+				"without a query", s.PublicURL))
 		}
 	}
 	return errors.Join(errs...)
@@ -228,16 +231,17 @@ func (s *settings) checkDPoP() error {
 func (s *settings) checkBounds() error {
 	var errs []error
 	if s.Leeway > maxLeeway {
-		errs = append(errs, fmt.Errorf("Leeway is at most %s", maxLeeway))
+		errs = append(errs, fmt.Errorf("the Leeway must be at most %s", maxLeeway))
 	}
 	if s.MaxTokenBytes < 0 {
-		errs = append(errs, errors.New("MaxTokenBytes is negative"))
+		errs = append(errs, errors.New("the value of MaxTokenBytes is negative"))
 	}
 	if s.MaxCachedTokens < 0 {
-		errs = append(errs, errors.New("MaxCachedTokens is negative"))
+		errs = append(errs, errors.New("the value of MaxCachedTokens is negative"))
 	}
 	if s.Realm != quotable(s.Realm) {
-		errs = append(errs, fmt.Errorf("Realm: %q has characters that are not allowed in a header", s.Realm))
+		errs = append(errs, fmt.Errorf("the Realm %q has characters that are not allowed in a "+
+			"header", s.Realm))
 	}
 	return errors.Join(errs...)
 }

@@ -32,11 +32,12 @@ func (s *settings) describe() error {
 	}
 	u, err := url.Parse(r.ID)
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || !secure(u, s.AllowHTTP) {
-		return fmt.Errorf("Resource: the identifier %q is not an https address without a query (RFC 9728 section 1.2)", r.ID)
+		return fmt.Errorf("the identifier %q of the Resource is not an https address without a "+
+			"query (RFC 9728 section 1.2)", r.ID)
 	}
 	for _, scope := range r.Scopes {
 		if !isScope(scope) {
-			return fmt.Errorf("Resource: %q is not one scope", scope)
+			return fmt.Errorf("%q in the Scopes of the Resource is not one scope", scope)
 		}
 	}
 	s.documentPath = wellKnown + strings.TrimSuffix(u.EscapedPath(), "/")
@@ -65,7 +66,7 @@ func (s *settings) describe() error {
 		OnlyDPoP:      s.DPoP.Required,
 	})
 	if err != nil {
-		return errors.New("Resource: the document cannot be written")
+		return errors.New("the metadata of the Resource cannot be encoded")
 	}
 	s.document = doc
 	return nil

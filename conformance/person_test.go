@@ -13,13 +13,14 @@ import (
 	"testing"
 )
 
-// person goes through the pages with cookies and forms. The field names that they rely on are promised to scripts.
+// person is a user with a browser: an HTTP client with cookies that submits forms. The field names
+// of the forms are a documented interface for scripts.
 type person struct {
 	t      *testing.T
 	email  string
 	issuer string
 	http   *http.Client
-	away   *url.URL // where the server has sent the browser in the end
+	away   *url.URL // the last redirect, which leaves the server
 }
 
 // errAway ends a chain of redirects that leaves the server.
@@ -42,14 +43,14 @@ func newPerson(t *testing.T, issuer, email string) *person {
 	return p
 }
 
-// sight is a page.
-type sight struct {
+// page is a page with its address.
+type page struct {
 	at   *url.URL
 	body string
 }
 
-// read takes the answer to a request, or nothing when the browser has been sent away.
-func (p *person) read(r *http.Response, err error) *sight {
+// read returns the page of a response, or nil after a redirect that leaves the server.
+func (p *person) read(r *http.Response, err error) *page {
 	p.t.Helper()
 	if errors.Is(err, errAway) {
 		return nil
@@ -62,10 +63,10 @@ func (p *person) read(r *http.Response, err error) *sight {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return &sight{r.Request.URL, string(body)}
+	return &page{r.Request.URL, string(body)}
 }
 
-func (p *person) open(address string) *sight {
+func (p *person) open(address string) *page {
 	p.t.Helper()
 	return p.read(p.http.Get(address))
 }
@@ -75,8 +76,8 @@ var (
 	inputTag = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
 )
 
-// submit sends the form that has a field or button called like the first of the pairs, with its hidden fields.
-func (p *person) submit(s *sight, pairs ...string) *sight {
+// submit sends the form with a field or button of the first pair's name, with its hidden fields.
+func (p *person) submit(s *page, pairs ...string) *page {
 	p.t.Helper()
 	for _, form := range formTag.FindAllStringSubmatch(s.body, -1) {
 		if !strings.Contains(form[2], fmt.Sprintf(`name="%s"`, pairs[0])) {
@@ -99,9 +100,9 @@ func (p *person) submit(s *sight, pairs ...string) *sight {
 	return nil
 }
 
-// answer does what the pages ask, signing in and allowing, until the browser is sent away or there is nothing more to
-// do. It gives the parameters of the address that the browser is sent to.
-func (p *person) answer(s *sight) url.Values {
+// answer signs in and approves consent pages until a redirect leaves the server. It returns the
+// query of that redirect.
+func (p *person) answer(s *page) url.Values {
 	p.t.Helper()
 	for pages := 0; s != nil && pages < 4; pages++ {
 		switch s.at.Path {
@@ -119,7 +120,7 @@ func (p *person) answer(s *sight) url.Values {
 	return p.away.Query()
 }
 
-// allowDevice enters a user code and allows what the device asks.
+// allowDevice enters a user code and approves the request of the device.
 func (p *person) allowDevice(address, userCode string) {
 	p.t.Helper()
 	s := p.open(address)

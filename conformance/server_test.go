@@ -1,4 +1,5 @@
-// Package conformance_test drives a Gatehouse binary with OpenID Connect and OAuth clients that other people wrote.
+// Package conformance_test drives a Gatehouse binary with OpenID Connect and OAuth clients of other
+// projects.
 package conformance_test
 
 import (
@@ -17,16 +18,16 @@ import (
 	"time"
 )
 
-// patience is how long a server may take to start or to stop.
-const patience = 30 * time.Second
+// timeLimit is the longest time that a server may take to start or to stop.
+const timeLimit = 30 * time.Second
 
-// password is what the people in these tests sign in with.
+// password is the password of every user in these tests.
 const password = "a Lantern for 7 gates"
 
 // binary is the path of the program under test.
 var binary string
 
-// TestMain takes the program that the caller has built, or builds it.
+// TestMain runs the tests on the binary that GATEHOUSE_TEST_BINARY names, or builds one.
 func TestMain(m *testing.M) { os.Exit(withBinary(m)) }
 
 func withBinary(m *testing.M) int {
@@ -61,7 +62,7 @@ type client struct {
 	Secret string `json:"client_secret"`
 }
 
-// install makes an empty installation in a directory of its own.
+// install creates an empty installation in a temporary directory.
 func install(t *testing.T) *installation {
 	t.Helper()
 	dir := t.TempDir()
@@ -70,7 +71,7 @@ func install(t *testing.T) *installation {
 	}}
 }
 
-// program is a run of the binary on the installation.
+// program returns a command that runs the binary on the installation.
 func (in *installation) program(args ...string) *exec.Cmd {
 	in.t.Helper()
 	cmd := exec.Command(binary, args...)
@@ -78,23 +79,23 @@ func (in *installation) program(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// command runs a command with text on stdin and reads its JSON.
+// command runs a command with text on stdin and decodes its JSON output.
 func (in *installation) command(answer any, stdin string, args ...string) {
 	in.t.Helper()
 	cmd := in.program(append(args, "--json")...)
 	cmd.Stdin = strings.NewReader(stdin)
-	var complaint bytes.Buffer
-	cmd.Stderr = &complaint
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		in.t.Fatalf("gatehouse %s: %v: %s", strings.Join(args, " "), err, &complaint)
+		in.t.Fatalf("gatehouse %s: %v: %s", strings.Join(args, " "), err, &stderr)
 	}
 	if err := json.Unmarshal(out, answer); err != nil {
 		in.t.Fatalf("gatehouse %s answered %q: %v", strings.Join(args, " "), out, err)
 	}
 }
 
-// user makes an account and gives its id.
+// user creates an account and returns its id.
 func (in *installation) user(email string, flags ...string) string {
 	in.t.Helper()
 	var made struct {
@@ -104,7 +105,7 @@ func (in *installation) user(email string, flags ...string) string {
 	return made.ID
 }
 
-// register makes a client.
+// register creates a client.
 func (in *installation) register(flags ...string) client {
 	in.t.Helper()
 	var made client
@@ -112,7 +113,8 @@ func (in *installation) register(flags ...string) client {
 	return made
 }
 
-// serve starts the server on a free port and stops it when the test ends, which it must do cleanly.
+// serve starts the server on a free port. When the test ends it stops the server and checks that it
+// exits without an error.
 func (in *installation) serve() {
 	in.t.Helper()
 	cmd := in.program("serve", "--port", "0")
@@ -125,7 +127,7 @@ func (in *installation) serve() {
 	if err := cmd.Start(); err != nil {
 		in.t.Fatal(err)
 	}
-	kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	kill := time.AfterFunc(timeLimit, func() { _ = cmd.Process.Kill() })
 	announced := regexp.MustCompile(`^Gatehouse is at (\S+)$`)
 	lines := bufio.NewScanner(out)
 	for in.issuer == "" && lines.Scan() {
@@ -141,11 +143,11 @@ func (in *installation) serve() {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		for lines.Scan() { // a full pipe would stop the server
+		for lines.Scan() { // a full pipe would block the server
 		}
 	}()
 	in.t.Cleanup(func() {
-		defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
+		defer time.AfterFunc(timeLimit, func() { _ = cmd.Process.Kill() }).Stop()
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-drained
 		if err := cmd.Wait(); err != nil {
@@ -155,10 +157,11 @@ func (in *installation) serve() {
 	in.awaitHealth()
 }
 
-// awaitHealth waits for the first answer: the address is announced before the first connection is taken.
+// awaitHealth waits until the server is healthy: it prints its address before it accepts
+// connections.
 func (in *installation) awaitHealth() {
 	in.t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(timeLimit); ; time.Sleep(20 * time.Millisecond) {
 		r, err := http.Get(in.issuer + "/healthz")
 		if err == nil {
 			_ = r.Body.Close()

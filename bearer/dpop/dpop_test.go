@@ -65,15 +65,16 @@ func TestThumbprintRFC7638(t *testing.T) {
 	}
 }
 
-// kept are keys that every test may use; made once, as RSA keys take their time.
-type kept struct {
+// A keySet holds keys that all tests share. They are generated once, because RSA keys are slow to
+// generate.
+type keySet struct {
 	p256, p384, p521 *ecdsa.PrivateKey
 	ed               ed25519.PrivateKey
 	rsa, weak        *rsa.PrivateKey
 }
 
-var keysOnce = sync.OnceValues(func() (*kept, error) {
-	var k kept
+var keysOnce = sync.OnceValues(func() (*keySet, error) {
+	var k keySet
 	var errs [5]error
 	k.p256, errs[0] = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	k.p384, errs[1] = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
@@ -84,7 +85,7 @@ var keysOnce = sync.OnceValues(func() (*kept, error) {
 	return &k, errors.Join(errs[:]...)
 })
 
-func keys(t testing.TB) *kept {
+func keys(t testing.TB) *keySet {
 	t.Helper()
 	k, err := keysOnce()
 	if err != nil {
@@ -216,8 +217,8 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// The list of RFC 9449 §4.3, and what a stranger may try.
-func TestRefusals(t *testing.T) {
+// TestRejectedProofs covers the checks of RFC 9449 §4.3 and forged proofs.
+func TestRejectedProofs(t *testing.T) {
 	k := keys(t)
 	set := func(part func(*draft) map[string]any, name string, v any) func(*draft) {
 		return func(d *draft) {

@@ -152,7 +152,7 @@ func fillScalar(n *yaml.Node, name string, v reflect.Value) error {
 		v.SetBool(n.Value == "true")
 	default: // whole numbers are all that is left; a test fills every field
 		i, err := strconv.ParseInt(n.Value, 10, v.Type().Bits())
-		if err != nil || strconv.FormatInt(i, 10) != n.Value { // 010 would be 8 to other programs
+		if err != nil || strconv.FormatInt(i, 10) != n.Value { // others read 010 as 8
 			return at(n, "%s must be a whole number in plain digits", name)
 		}
 		v.SetInt(i)

@@ -314,7 +314,7 @@ func TestSessionsAndAccess(t *testing.T) {
 	if current, err := h.s.EndSession(ctx, here, here.Session); err != nil || !current {
 		t.Fatalf("%v %v", current, err)
 	}
-	if current, err := h.s.EndSession(ctx, here, here.Session); err != nil || current { // twice is no error
+	if current, err := h.s.EndSession(ctx, here, here.Session); err != nil || current { // repeating it succeeds
 		t.Fatalf("%v %v", current, err)
 	}
 	ev := h.db.events[len(h.db.events)-2]

@@ -18,8 +18,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// testServer is a server with one confidential client and one user's tokens, for the requests that come
-// by the thousand.
+// testServer is a server with one confidential client and one user's tokens, for the most
+// frequent requests.
 type testServer struct {
 	handler http.Handler
 	now     time.Time

@@ -316,16 +316,16 @@ func TestClockGoesBack(t *testing.T) {
 	j.own()
 }
 
-// The clock jumps ahead, everything is swept by it, and it is put right. What was used up or
-// revoked before stays so.
+// The clock jumps ahead, the cleanup job runs, and the clock is set back. Everything consumed or
+// revoked before must stay so.
 func TestClockGoesForwardAndBack(t *testing.T) {
 	t.Parallel()
 	j := newClockServer(t)
-	own, revoked, spent, proof := j.own(), j.own(), j.code(), j.assertion()
+	own, revoked, consumed, proof := j.own(), j.own(), j.code(), j.assertion()
 	if status, body := j.ask("/oauth/revoke", "token", revoked); status != 200 {
 		t.Fatalf("revocation: %d %s", status, body)
 	}
-	given := j.redeem("a code", "", spent)
+	given := j.redeem("a code", "", consumed)
 	j.prove("an assertion", "", proof)
 	ended := member(j.redeem("another code", "", j.code()), "access_token")
 	grant, ok := grantOf(ended)
@@ -357,7 +357,7 @@ func TestClockGoesForwardAndBack(t *testing.T) {
 		j.prove(what+": an assertion for the second time", "invalid_client", proof)
 		j.own()
 	}
-	j.redeem("a code for the second time", "invalid_grant", spent)
+	j.redeem("a code for the second time", "invalid_grant", consumed)
 	j.active("what the code gave", member(given, "access_token"), false)
 }
 

@@ -47,7 +47,7 @@ func newRouteSource(cfg *config.Config, db *store.DB, log *slog.Logger) (*routeS
 	return s, s.read()
 }
 
-// read puts the file in force as a whole, or changes nothing.
+// read loads the file and applies all of it, or returns an error and changes nothing.
 func (s *routeSource) read() error {
 	file, err := routesFile(s.cfg)
 	if err != nil {
@@ -77,7 +77,8 @@ func (s *routeSource) read() error {
 	return nil
 }
 
-// foreign returns an issuer with its verifier: the one from before if its settings have not changed.
+// foreign returns an issuer with its verifier: the one from before if its settings have not
+// changed.
 func (s *routeSource) foreign(i access.Issuer, before *loadedFile) (*gateway.Foreign, error) {
 	secret := ""
 	if in := i.Introspection; in != nil && in.ClientSecretFile != "" {
@@ -107,8 +108,8 @@ func (s *routeSource) setup() gateway.Setup {
 	return now
 }
 
-// watch calls changed whenever the file has changed and is valid, until ctx ends. An invalid file is
-// logged once, and the routes stay as they were.
+// watch calls changed whenever the file has changed and is valid, until ctx ends. An invalid file
+// is logged once, and the routes stay as they were.
 func (s *routeSource) watch(ctx context.Context, changed func()) {
 	if s.cfg.Gateway.RoutesFile == "" {
 		return
@@ -143,8 +144,8 @@ func fileState(name string) string {
 	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
 }
 
-// front returns the handler of all requests: those of the gateway's routes, then the server's own pages
-// and endpoints.
+// front returns the handler of all requests: those of the gateway's routes, then the server's own
+// pages and endpoints.
 func front(kit *web.Kit, g *gateway.Gateway, own http.Handler) http.Handler {
 	routes := kit.Passthrough(g)
 	own = kit.Stack(own)

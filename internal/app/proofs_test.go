@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// With REDIS_URL, a proof that one server has taken is no good at another, wherever rate limits
-// are counted (RFC 9449 §11.1).
+// TestServersShareProofs checks that, with REDIS_URL, servers reject a proof that another server
+// has accepted, regardless of where rate limits are counted (RFC 9449 §11.1).
 func TestServersShareProofs(t *testing.T) {
 	redis := testkit.StartRedis(t).URL()
 	for name, row := range map[string]struct {

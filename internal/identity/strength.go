@@ -16,9 +16,9 @@ const (
 	minPersonal = 4
 	// The shortest part of a name that makes a password weaker where it occurs.
 	minPenalty = 3
-	// The fewest guesses, in the estimate of zxcvbn, that a password must withstand. It lies between
-	// zxcvbn's scores 3 ("safely unguessable") and 4. To test one guess, an attacker with a copy of
-	// the database has to compute one argon2id hash.
+	// The fewest guesses, in the estimate of zxcvbn, that a password must withstand. It lies
+	// between zxcvbn's scores 3 ("safely unguessable") and 4. To test one guess, an attacker with a
+	// copy of the database has to compute one argon2id hash.
 	minGuesses = 1e9
 	// The number of characters at the start of a password that the estimate reads. Its time grows
 	// faster than the length.

@@ -6,7 +6,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Reasons of errors that a person sees, because there is no client that could be answered. A client
+// Reasons of errors that a person sees, because no client can receive the response. A client
 // that is unknown or disabled has the reasons of package audit.
 const (
 	ReasonClientMissing    = "client_id_missing"

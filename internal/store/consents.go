@@ -38,9 +38,9 @@ func (d *DB) Consent(ctx context.Context, u identity.UserID, c client.ID) (*oaut
 	return v, asNotFound(err, "consent")
 }
 
-// AddConsent stores what a user allows a client, in addition to the scopes of a former consent, whose
-// CreatedAt stays. The former scopes are those at the time of the change: a consent that has been
-// deleted meanwhile does not come back.
+// AddConsent stores what a user allows a client, in addition to the scopes of a former consent,
+// whose CreatedAt stays. The former scopes are those at the time of the change: a consent that has
+// been deleted meanwhile does not come back.
 func (d *DB) AddConsent(ctx context.Context, c *oauth.Consent, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		current, err := consentTable.scan(tx.Row(ctx, upsertConsent, consentTable.args(c)...))

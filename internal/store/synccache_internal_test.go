@@ -27,8 +27,8 @@ func (s *slowDB) Rows(ctx context.Context, text string, args ...any) (sqldb.Rows
 	return s.DB.Rows(ctx, text, args...)
 }
 
-// Requests can name clients that do not exist, and each makes us look in the database. Any number of
-// concurrent callers share one refresh that began after they called.
+// Requests can name clients that do not exist, and each makes us look in the database. Any number
+// of concurrent callers share one refresh that began after they called.
 func TestSyncCacheIsShared(t *testing.T) {
 	d, err := Open(t.Context(), Options{URL: "sqlite::memory:"})
 	testkit.Must(t, err)

@@ -140,8 +140,8 @@ func (p *Postgres) Command(settings ...string) *exec.Cmd {
 	return p.Tool("postgres", args...)
 }
 
-// Tool returns a process of one of PostgreSQL's programs, such as pgbench, not started yet. It runs as
-// the account that the server runs as.
+// Tool returns a process of one of PostgreSQL's programs, such as pgbench, not started yet. It runs
+// as the account that the server runs as.
 func (p *Postgres) Tool(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(p.bin, name), args...)
 	cmd.Dir = p.Dir

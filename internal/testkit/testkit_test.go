@@ -54,8 +54,13 @@ func TestEqual(t *testing.T) {
 		got, want any
 		differ    bool
 	}{
-		{1, 1, false}, {1, 2, true}, {pair{1, 2}, pair{1, 2}, false}, {pair{1, 2}, pair{1, 3}, true},
-		{[]int{1}, []int{1}, false}, {[]int{1}, []int{2}, true}, {nil, nil, false},
+		{1, 1, false},
+		{1, 2, true},
+		{pair{1, 2}, pair{1, 2}, false},
+		{pair{1, 2}, pair{1, 3}, true},
+		{[]int{1}, []int{1}, false},
+		{[]int{1}, []int{2}, true},
+		{nil, nil, false},
 	} {
 		if got := outcome(func(t testing.TB) { Equal(t, "it", c.got, c.want) }); (got != "") != c.differ {
 			t.Errorf("Equal(%v, %v): %q", c.got, c.want, got)

@@ -17,59 +17,62 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// kept is what a server has answered 200 to: promises.
-type kept struct {
-	mu      sync.Mutex
-	live    []promise // access tokens that work
-	dead    []promise // access tokens whose revocation was acknowledged
-	ended   []string  // refresh tokens whose revocation was acknowledged
-	spent   []string  // codes that gave tokens
-	doubt   []string  // codes whose redemption was not answered
-	chains  []*chain
-	refused []string // answers that no fault excuses
-	asked   atomic.Int64
+// A journal holds everything that a server has acknowledged with 200 and must honor afterwards.
+type journal struct {
+	mu         sync.Mutex
+	live       []issuedToken // active access tokens
+	dead       []issuedToken // access tokens whose revocation was acknowledged
+	ended      []string      // refresh tokens whose revocation was acknowledged
+	consumed   []string      // codes that were exchanged for tokens
+	uncertain  []string      // codes whose redemption got no response
+	chains     []*chain
+	unexpected []string // responses that no fault justifies
+	requests   atomic.Int64
 }
 
-type promise struct {
+type issuedToken struct {
 	by    client
 	token string
 }
 
-// chain is a family of refresh tokens, as its client knows it.
+// A chain is a family of refresh tokens, as its client knows it.
 type chain struct {
-	used []string // acknowledged and turned, oldest first
+	used []string // acknowledged and rotated, oldest first
 	last string   // acknowledged
-	busy bool     // last was sent and nothing came back
+	busy bool     // last was sent without a response
 }
 
-func (k *kept) note(f func()) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// note runs f with the lock held.
+func (j *journal) note(f func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	f()
 }
 
-// refuse keeps an answer that is neither tokens nor «not now». It reports whether the request may be repeated.
-func (k *kept) refuse(what string, a answer) (again bool) {
-	if a.err != nil || a.away() == nil {
+// retryable reports whether a failed request may be repeated. It records responses other than
+// temporarily_unavailable.
+func (j *journal) retryable(what string, a answer) (again bool) {
+	if a.err != nil || a.unavailable() == nil {
 		return true
 	}
-	k.note(func() { k.refused = append(k.refused, fmt.Sprintf("%s: %v", what, a)) })
+	j.note(func() { j.unexpected = append(j.unexpected, fmt.Sprintf("%s: %v", what, a)) })
 	return false
 }
 
-// crew is who loads a server: 16 connections.
-type crew struct {
-	*kept
+// A workload puts a server under load with 16 connections.
+type workload struct {
+	*journal
 	call                 *caller
 	person               *person
 	web, machine, opaque client
 }
 
-func (h *house) crew(s *server) *crew {
+// workload creates the user, the clients and six families of refresh tokens.
+func (h *host) workload(s *server) *workload {
 	h.t.Helper()
 	h.user("ada@example.com")
-	c := &crew{
-		kept: &kept{}, call: newCaller(h.t, s.url), person: newPerson(h.t, s.url, "ada@example.com"),
+	c := &workload{
+		journal: &journal{}, call: newCaller(h.t, s.url), person: newPerson(h.t, s.url, "ada@example.com"),
 		web: h.web(), machine: h.machine("machine", "jwt"), opaque: h.machine("opaque", "opaque"),
 	}
 	eventually(h.t, "the clients are known", func() error {
@@ -83,14 +86,14 @@ func (h *house) crew(s *server) *crew {
 	return c
 }
 
-// load works until ctx ends. A worker whose server is gone waits a little and tries again.
-func (c *crew) load(ctx context.Context) {
+// load sends requests until ctx ends. A worker waits 20 ms after a failure and tries again.
+func (c *workload) load(ctx context.Context) {
 	var wg sync.WaitGroup
 	work := func(n int, do func(i int) bool) {
 		for w := range n {
 			wg.Go(func() {
 				for i := w; ctx.Err() == nil; i += n {
-					c.asked.Add(1)
+					c.requests.Add(1)
 					if !do(i) {
 						time.Sleep(20 * time.Millisecond)
 					}
@@ -99,7 +102,7 @@ func (c *crew) load(ctx context.Context) {
 		}
 	}
 	for _, ch := range c.chains {
-		work(1, func(int) bool { return c.turn(ch) })
+		work(1, func(int) bool { return c.rotate(ch) })
 	}
 	work(4, func(int) bool { return c.redeemOne() })
 	work(3, c.ownOne)
@@ -107,13 +110,13 @@ func (c *crew) load(ctx context.Context) {
 	wg.Wait()
 }
 
-// progress waits until the load has got a few more of everything that it asks for.
-func (c *crew) progress(t testing.TB) {
+// progress waits until the load has got at least eight more tokens, revocations and codes.
+func (c *workload) progress(t testing.TB) {
 	t.Helper()
 	counts := func() [3]int {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return [3]int{len(c.live), len(c.dead), len(c.spent)}
+		return [3]int{len(c.live), len(c.dead), len(c.consumed)}
 	}
 	before := counts()
 	eventually(t, "the load makes progress", func() error {
@@ -127,54 +130,57 @@ func (c *crew) progress(t testing.TB) {
 	})
 }
 
-func (c *crew) turn(ch *chain) bool {
+// rotate rotates the last refresh token of a family.
+func (c *workload) rotate(ch *chain) bool {
 	c.note(func() { ch.busy = true })
 	a := c.call.refresh(c.web, ch.last)
 	if a.status != 200 || a.err != nil {
-		return !c.refuse("refresh", a)
+		return !c.retryable("refresh", a)
 	}
 	c.note(func() {
 		ch.used, ch.last, ch.busy = append(ch.used, ch.last), a.tokens().Refresh, false
-		c.live = append(c.live, promise{c.web, a.tokens().Access})
+		c.live = append(c.live, issuedToken{c.web, a.tokens().Access})
 	})
 	return true
 }
 
-func (c *crew) redeemOne() bool {
+// redeemOne requests an authorization code and exchanges it.
+func (c *workload) redeemOne() bool {
 	code, err := c.person.approve()
 	if err != nil {
 		if !strings.Contains(err.Error(), "503") && !strings.Contains(err.Error(), c.call.base) {
-			c.note(func() { c.refused = append(c.refused, err.Error()) })
+			c.note(func() { c.unexpected = append(c.unexpected, err.Error()) })
 		}
 		return false
 	}
 	a := c.call.redeem(c.web, code)
 	if a.status != 200 || a.err != nil {
-		c.note(func() { c.doubt = append(c.doubt, code) })
-		return !c.refuse("code", a)
+		c.note(func() { c.uncertain = append(c.uncertain, code) })
+		return !c.retryable("code", a)
 	}
 	c.note(func() {
-		c.spent = append(c.spent, code)
-		c.live = append(c.live, promise{c.web, a.tokens().Access})
+		c.consumed = append(c.consumed, code)
+		c.live = append(c.live, issuedToken{c.web, a.tokens().Access})
 	})
 	return true
 }
 
-func (c *crew) ownOne(i int) bool {
+// ownOne requests a token with the client credentials grant.
+func (c *workload) ownOne(i int) bool {
 	by := c.machine
 	if i%2 == 1 {
 		by = c.opaque
 	}
 	a := c.call.own(by)
 	if a.status != 200 || a.err != nil {
-		return !c.refuse("client credentials", a)
+		return !c.retryable("client credentials", a)
 	}
-	c.note(func() { c.live = append(c.live, promise{by, a.tokens().Access}) })
+	c.note(func() { c.live = append(c.live, issuedToken{by, a.tokens().Access}) })
 	return true
 }
 
-// revokeOne gets something and has it revoked: a JWT, an opaque token, or a whole family.
-func (c *crew) revokeOne(i int) bool {
+// revokeOne obtains and revokes a JWT, an opaque token or a family of refresh tokens.
+func (c *workload) revokeOne(i int) bool {
 	by := c.machine
 	switch i % 3 {
 	case 1:
@@ -193,17 +199,17 @@ func (c *crew) revokeOne(i int) bool {
 		a = c.call.own(by)
 	}
 	if a.status != 200 || a.err != nil {
-		return !c.refuse("a token to revoke", a)
+		return !c.retryable("a token to revoke", a)
 	}
 	got, token := a.tokens(), a.tokens().Access
 	if by == c.web {
 		token = got.Refresh
 	}
 	if a = c.call.revoke(by, token); a.status != 200 || a.err != nil {
-		return !c.refuse("revocation", a)
+		return !c.retryable("revocation", a)
 	}
 	c.note(func() {
-		c.dead = append(c.dead, promise{by, got.Access})
+		c.dead = append(c.dead, issuedToken{by, got.Access})
 		if by == c.web {
 			c.ended = append(c.ended, got.Refresh)
 		}
@@ -211,7 +217,7 @@ func (c *crew) revokeOne(i int) bool {
 	return true
 }
 
-// each does something with many at 16 connections.
+// each calls do for all items in 16 goroutines.
 func each[T any](all []T, do func(T)) {
 	var wg sync.WaitGroup
 	next := atomic.Int64{}
@@ -225,15 +231,15 @@ func each[T any](all []T, do func(T)) {
 	wg.Wait()
 }
 
-// verify looks whether every promise is kept, without using anything up.
-func (c *crew) verify(t *testing.T) {
+// verify checks that everything acknowledged still holds, without consuming any code or token.
+func (c *workload) verify(t *testing.T) {
 	t.Helper()
-	for _, r := range c.refused[:min(3, len(c.refused))] {
-		t.Errorf("one of %d answers that no fault excuses: %s", len(c.refused), r)
+	for _, r := range c.unexpected[:min(3, len(c.unexpected))] {
+		t.Errorf("one of %d answers that no fault excuses: %s", len(c.unexpected), r)
 	}
-	look := func(what string, all []promise, as bool) {
+	look := func(what string, all []issuedToken, as bool) {
 		var wrong atomic.Int64
-		each(all, func(p promise) {
+		each(all, func(p issuedToken) {
 			if on, err := c.call.active(p.by, p.token); err != nil || on != as {
 				if wrong.Add(1) == 1 {
 					t.Errorf("a token of %s that was %s: active is %v, %v", p.by.id, what, on, err)
@@ -253,23 +259,23 @@ func (c *crew) verify(t *testing.T) {
 	}
 }
 
-// exhaust uses up everything that works once, and then all of it again.
-func (c *crew) exhaust(t *testing.T) {
+// exhaust consumes every single-use token and code, and checks that none of them works again.
+func (c *workload) exhaust(t *testing.T) {
 	t.Helper()
 	for _, ch := range c.chains {
-		c.lastOf(t, ch)
+		c.checkReplay(t, ch)
 	}
 	each(c.ended, func(token string) {
 		if a := c.call.refresh(c.web, token); a.status != 400 || a.code() != "invalid_grant" {
 			t.Errorf("a revoked refresh token: %v", a)
 		}
 	})
-	each(c.spent, func(code string) {
+	each(c.consumed, func(code string) {
 		if a := c.call.redeem(c.web, code); a.status != 400 || a.code() != "invalid_grant" {
 			t.Errorf("a code for the second time: %v", a)
 		}
 	})
-	each(c.doubt, func(code string) { // it works once more at most
+	each(c.uncertain, func(code string) { // it may work once more at most
 		first, second := c.call.redeem(c.web, code), c.call.redeem(c.web, code)
 		if (first.status != 200 && first.code() != "invalid_grant") || second.code() != "invalid_grant" {
 			t.Errorf("a code whose answer was lost: %v, then %v", first, second)
@@ -277,8 +283,9 @@ func (c *crew) exhaust(t *testing.T) {
 	})
 }
 
-// lastOf repeats the last refresh of a chain, as a client does that has lost an answer, and then plays a thief.
-func (c *crew) lastOf(t *testing.T, ch *chain) {
+// checkReplay repeats the last refresh of a family, as a client does after a lost response, and
+// then replays the old token, as a thief would.
+func (c *workload) checkReplay(t *testing.T, ch *chain) {
 	t.Helper()
 	first, again := c.call.refresh(c.web, ch.last), c.call.refresh(c.web, ch.last)
 	next := first.tokens().Refresh
@@ -301,11 +308,11 @@ func (c *crew) lastOf(t *testing.T, ch *chain) {
 	}
 }
 
-// A server is killed under load, again and again. What it has answered holds.
+// A server is killed under load several times. Everything that it has acknowledged must hold.
 func TestKilledUnderLoad(t *testing.T) {
-	onEngines(t, func(t *testing.T, h *house) {
+	onEngines(t, func(t *testing.T, h *host) {
 		s := h.serve()
-		c := h.crew(s)
+		c := h.workload(s)
 		for range 3 {
 			ctx, stop := context.WithCancel(context.Background())
 			done := make(chan struct{})
@@ -321,11 +328,11 @@ func TestKilledUnderLoad(t *testing.T) {
 		if path, ok := strings.CutPrefix(h.env["DATABASE_URL"], "sqlite:"); ok {
 			integrity(t, path)
 		}
-		t.Logf("%d requests: %d live tokens, %d revoked, %d codes, %d codes in doubt", c.asked.Load(), len(c.live), len(c.dead), len(c.spent), len(c.doubt))
+		t.Logf("%d requests: %d live tokens, %d revoked, %d codes, %d codes in doubt", c.requests.Load(), len(c.live), len(c.dead), len(c.consumed), len(c.uncertain))
 	})
 }
 
-// integrity has SQLite look at the whole file.
+// integrity runs SQLite's integrity check on a database file.
 func integrity(t testing.TB, path string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
@@ -333,27 +340,28 @@ func integrity(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	var said string
-	if err := db.QueryRow("PRAGMA integrity_check").Scan(&said); err != nil || said != "ok" {
-		t.Errorf("integrity_check: %s, %v", said, err)
+	var output string
+	if err := db.QueryRow("PRAGMA integrity_check").Scan(&output); err != nil || output != "ok" {
+		t.Errorf("integrity_check: %s, %v", output, err)
 	}
 }
 
-// Many processes come to an empty database at once: one makes the key and the tables, and all find the same.
+// Many processes open an empty database at once. One creates the key and the tables, and all of
+// them must succeed.
 func TestFirstStartOfMany(t *testing.T) {
 	t.Parallel()
 	bin, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	sqlite := newHouse(t, "sqlite:"+filepath.Join(t.TempDir(), "data", "gatehouse.db"), nil)
-	delete(sqlite.env, "SECRET_KEY") // made, and kept beside the database
-	for _, h := range []*house{sqlite, newHouse(t, testkit.StartPostgres(t), nil)} {
+	sqlite := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "data", "gatehouse.db"), nil)
+	delete(sqlite.env, "SECRET_KEY") // created, and stored beside the database
+	for _, h := range []*host{sqlite, newHost(t, testkit.StartPostgres(t), nil)} {
 		each(make([]struct{}, 8), func(struct{}) {
 			cmd := exec.Command(bin, "client", "list", "--json")
 			cmd.Env, cmd.Dir = h.environment(nil), h.dir
-			if said, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v: %s", err, said)
+			if output, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, output)
 			}
 		})
 	}

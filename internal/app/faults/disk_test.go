@@ -15,43 +15,43 @@ import (
 	"time"
 )
 
-// A disk has an end that a test can move.
+// A disk is a file system that a test can fill.
 type disk interface {
 	fill(t testing.TB)
 	free(t testing.TB)
-	database(s *server) string // a copy of the database that everybody can read, or the database
+	database(s *server) string // the path of the database, or of a readable copy
 }
 
-// smallDisk starts a server on a disk of a few megabytes: a file system in memory that only the server's own mount
-// namespace has, or, where that may not be made, a bound on the size of every file that the server writes.
+// smallDisk starts a server on a disk of 8 MiB: a tmpfs in the server's own mount namespace. Where
+// mounting is not permitted, it limits the size of every file that the server writes instead.
 func smallDisk(t *testing.T) (*server, disk) {
 	t.Helper()
 	dir := t.TempDir()
-	h := newHouse(t, "sqlite:"+filepath.Join(dir, "gatehouse.db"), nil)
+	h := newHost(t, "sqlite:"+filepath.Join(dir, "gatehouse.db"), nil)
 	mount := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=8m,mode=700 tmpfs "$0" && exec "$@"`, dir}
 	if os.Getuid() != 0 {
 		mount = append([]string{"unshare", "--map-root-user"}, mount[1:]...)
 	}
 	try := append(mount[:len(mount):len(mount)], "true")
-	if said, err := exec.Command(try[0], try[1:]...).CombinedOutput(); err != nil {
-		t.Logf("no file system can be mounted here (%v: %s); the size of the server's files is bounded in its place", err, said)
+	if output, err := exec.Command(try[0], try[1:]...).CombinedOutput(); err != nil {
+		t.Logf("no file system can be mounted here (%v: %s); the size of the server's files is bounded in its place", err, output)
 		s := h.serve()
-		return s, bounded(s.pid)
+		return s, sizeLimit(s.pid)
 	}
 	s := h.serveOn(h.port, nil, mount...)
 	h.enter = []string{"nsenter", fmt.Sprintf("--mount=/proc/%d/ns/mnt", s.pid)}
 	if os.Getuid() != 0 {
 		h.enter = append(h.enter, fmt.Sprintf("--user=/proc/%d/ns/user", s.pid), "--preserve-credentials")
 	}
-	return s, &mounted{fmt.Sprintf("/proc/%d/root%s", s.pid, dir)}
+	return s, &tmpfs{fmt.Sprintf("/proc/%d/root%s", s.pid, dir)}
 }
 
-// mounted is a file system that another process sees.
-type mounted struct{ dir string }
+// A tmpfs is a file system in the mount namespace of another process.
+type tmpfs struct{ dir string }
 
-func (m *mounted) filler() string { return filepath.Join(m.dir, "filler") }
+func (m *tmpfs) filler() string { return filepath.Join(m.dir, "filler") }
 
-func (m *mounted) fill(t testing.TB) {
+func (m *tmpfs) fill(t testing.TB) {
 	t.Helper()
 	f, err := os.OpenFile(m.filler(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -67,15 +67,16 @@ func (m *mounted) fill(t testing.TB) {
 	}
 }
 
-func (m *mounted) free(t testing.TB) {
+func (m *tmpfs) free(t testing.TB) {
 	t.Helper()
 	if err := os.Remove(m.filler()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// database copies the file and its log while the server stands still, which is no worse than a crash.
-func (m *mounted) database(s *server) string {
+// database copies the database and its write-ahead log while the server is stopped. The copy is in
+// the state that a crash would leave.
+func (m *tmpfs) database(s *server) string {
 	s.t.Helper()
 	to := s.t.TempDir()
 	_ = s.cmd.Process.Signal(syscall.SIGSTOP)
@@ -92,37 +93,38 @@ func (m *mounted) database(s *server) string {
 	return filepath.Join(to, "gatehouse.db")
 }
 
-// bounded is a process whose files may not grow (RLIMIT_FSIZE).
-type bounded int
+// A sizeLimit is a process whose files have a maximum size (RLIMIT_FSIZE).
+type sizeLimit int
 
-func (b bounded) fill(t testing.TB) { b.limit(t, "65536:unlimited") }
-func (b bounded) free(t testing.TB) { b.limit(t, "unlimited:unlimited") }
+func (b sizeLimit) fill(t testing.TB) { b.limit(t, "65536:unlimited") }
+func (b sizeLimit) free(t testing.TB) { b.limit(t, "unlimited:unlimited") }
 
-func (b bounded) database(s *server) string {
+func (b sizeLimit) database(s *server) string {
 	return strings.TrimPrefix(s.h.env["DATABASE_URL"], "sqlite:")
 }
 
-func (b bounded) limit(t testing.TB, to string) {
+func (b sizeLimit) limit(t testing.TB, to string) {
 	t.Helper()
-	if said, err := exec.Command("prlimit", "--pid", strconv.Itoa(int(b)), "--fsize="+to).CombinedOutput(); err != nil {
-		t.Fatalf("prlimit: %v: %s", err, said)
+	if output, err := exec.Command("prlimit", "--pid", strconv.Itoa(int(b)), "--fsize="+to).CombinedOutput(); err != nil {
+		t.Fatalf("prlimit: %v: %s", err, output)
 	}
 }
 
-// The disk fills up. What needs it is refused with 503, what does not goes on; when there is room again, so does everything.
+// The disk fills up. Requests that write get the status 503, and requests that only read still
+// succeed. When there is room again, all requests succeed.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	s, d := smallDisk(t)
-	c := s.h.crew(s)
-	known := []promise{{c.machine, c.call.own(c.machine).tokens().Access}, {c.opaque, c.call.own(c.opaque).tokens().Access}}
+	c := s.h.workload(s)
+	known := []issuedToken{{c.machine, c.call.own(c.machine).tokens().Access}, {c.opaque, c.call.own(c.opaque).tokens().Access}}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { c.load(ctx); close(done) }()
 	c.progress(t)
 
 	d.fill(t)
-	// What the log of the database had room for is still taken; then there is none.
-	eventually(t, "tokens are refused", func() error { return c.call.own(c.opaque).away() })
+	// Writes that fit in the room of the write-ahead log still succeed.
+	eventually(t, "tokens are refused", func() error { return c.call.own(c.opaque).unavailable() })
 	eventually(t, "signing in is refused", func() error {
 		page := newPerson(t, s.url, "ada@example.com")
 		a := page.submit(page.open("/login"), "/login", "username", "ada@example.com", "password", password)
@@ -148,22 +150,22 @@ func TestFullDisk(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	stop()
 	<-done
-	t.Logf("healed after %s; %d requests", healed.Round(time.Millisecond), c.asked.Load())
+	t.Logf("healed after %s; %d requests", healed.Round(time.Millisecond), c.requests.Load())
 	c.live = append(c.live, known...)
 	c.verify(t)
 	c.exhaust(t)
 	integrity(t, d.database(s))
 }
 
-// Another process holds the database's one lock for writing: a backup, a slow disk. Writers wait for it, and those that have
-// waited too long are told to come again; readers do not notice.
+// Another process, such as a backup, holds the write lock of the database. Writers wait for it and,
+// after too long a wait, get the status 503. Readers are not delayed.
 func TestLockedDatabase(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "gatehouse.db")
-	h := newHouse(t, "sqlite:"+path, nil)
+	h := newHost(t, "sqlite:"+path, nil)
 	s := h.serve()
-	c := h.crew(s)
-	known := promise{c.opaque, c.call.own(c.opaque).tokens().Access}
+	c := h.workload(s)
+	known := issuedToken{c.opaque, c.call.own(c.opaque).tokens().Access}
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +190,7 @@ func TestLockedDatabase(t *testing.T) {
 	}
 	reads := func() {
 		t.Helper()
-		// The lock is held meanwhile: a reader that waited for it would be turned away.
+		// The lock is held meanwhile: a reader that waited for it would fail.
 		if on, err := c.call.active(known.by, known.token); err != nil || !on {
 			t.Errorf("a token while the database is locked: active is %v, %v", on, err)
 		}
@@ -207,7 +209,7 @@ func TestLockedDatabase(t *testing.T) {
 		}
 	}
 
-	hold(func() { // everybody waits, nobody is refused
+	hold(func() { // all writers wait and succeed
 		write()
 		for range 4 { // well below the five seconds that a writer waits
 			time.Sleep(100 * time.Millisecond)
@@ -221,11 +223,11 @@ func TestLockedDatabase(t *testing.T) {
 		if a := <-answers; a.status != 200 {
 			t.Errorf("after a short wait: %v", a)
 		} else if a.tokens().Refresh == "" {
-			c.live = append(c.live, promise{c.opaque, a.tokens().Access})
+			c.live = append(c.live, issuedToken{c.opaque, a.tokens().Access})
 		}
 	}
 
-	hold(func() { // those who have waited for too long are refused, and nothing of what they asked has happened
+	hold(func() { // writers that wait too long fail, and change nothing
 		write()
 		for range 6 {
 			time.Sleep(time.Second)
@@ -233,8 +235,8 @@ func TestLockedDatabase(t *testing.T) {
 		}
 	})
 	for range cap(answers) {
-		if a := <-answers; a.status != 200 && a.away() != nil {
-			t.Errorf("after a wait of six seconds: %v", a.away())
+		if a := <-answers; a.status != 200 && a.unavailable() != nil {
+			t.Errorf("after a wait of six seconds: %v", a.unavailable())
 		}
 	}
 	for _, ch := range c.chains {

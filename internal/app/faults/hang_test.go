@@ -12,14 +12,15 @@ import (
 	"time"
 )
 
-// hang stops every process of the server where it stands: connections stay open and the kernel takes new ones, but
-// nothing is answered.
+// hang stops every process of the database with SIGSTOP. Connections stay open and the kernel
+// accepts new ones, but no request gets a response.
 func (p *postgres) hang() { p.signal(syscall.SIGSTOP) }
 
-// goOn lets all of them go on as if nothing had been.
-func (p *postgres) goOn() { p.signal(syscall.SIGCONT) }
+// resume resumes all processes.
+func (p *postgres) resume() { p.signal(syscall.SIGCONT) }
 
-// signal reaches the first process before its children: once stopped it makes no more of them.
+// signal sends a signal to the first process and then to its children. A stopped first process
+// cannot start further children in between.
 func (p *postgres) signal(sig syscall.Signal) {
 	p.t.Helper()
 	first := p.cmd.Process.Pid
@@ -37,17 +38,18 @@ func (p *postgres) signal(sig syscall.Signal) {
 	}
 }
 
-// PostgreSQL does not refuse, it hangs: a dead disk below it, a stopped machine. Whoever needs it is told so in time and
-// not left waiting, what memory can answer is answered, and when it goes on, so does everything, without anybody's help.
+// PostgreSQL hangs, as with a dead disk. Requests that need it get the status 503 within the time
+// limit, and requests that the caches can answer succeed. When PostgreSQL resumes, so does the
+// server, without a restart.
 func TestPostgresHangs(t *testing.T) {
 	t.Parallel()
 	p := newPostgres(t)
-	h := newHouse(t, p.url(), nil)
+	h := newHost(t, p.url(), nil)
 	s := h.serve()
-	c := h.crew(s)
+	c := h.workload(s)
 	own, users := c.call.own(c.machine).tokens().Access, c.person.family(t, c.call, c.web).Access
 	jwts := func() {
-		for _, known := range []promise{{c.machine, own}, {c.web, users}} {
+		for _, known := range []issuedToken{{c.machine, own}, {c.web, users}} {
 			must(t, "introspection of a JWT of "+known.by.id, func() error {
 				on, err := c.call.active(known.by, known.token)
 				return want(err == nil && on, "active is %v, %v", on, err)
@@ -62,17 +64,17 @@ func TestPostgresHangs(t *testing.T) {
 
 	mine := c.person.family(t, c.call, c.web).Refresh
 	p.hang()
-	t.Cleanup(p.goOn)                  // a stopped process could not be ended
-	time.Sleep(100 * time.Millisecond) // an answer that was on its way has come
+	t.Cleanup(p.resume)                // a stopped process does not end
+	time.Sleep(100 * time.Millisecond) // responses in flight have arrived
 	requests := map[string]func() error{
-		"client credentials": func() error { return c.call.own(c.machine).away() },
-		"an opaque token":    func() error { return c.call.own(c.opaque).away() },
-		"refresh":            func() error { return c.call.refresh(c.web, mine).away() },
-		"revocation":         func() error { return c.call.revoke(c.machine, own).away() },
-		"the account's page": func() error { return c.person.open("/account").told() },
+		"client credentials": func() error { return c.call.own(c.machine).unavailable() },
+		"an opaque token":    func() error { return c.call.own(c.opaque).unavailable() },
+		"refresh":            func() error { return c.call.refresh(c.web, mine).unavailable() },
+		"revocation":         func() error { return c.call.revoke(c.machine, own).unavailable() },
+		"the account's page": func() error { return c.person.open("/account").pageUnavailable() },
 		"signing in": func() error {
 			page := newPerson(t, s.url, "ada@example.com")
-			return page.submit(page.open("/login"), "/login", "username", "ada@example.com", "password", password).told()
+			return page.submit(page.open("/login"), "/login", "username", "ada@example.com", "password", password).pageUnavailable()
 		},
 		"health": func() error { a := c.call.get("/healthz"); return want(a.status == 503, "%v", a) },
 	}
@@ -80,11 +82,11 @@ func TestPostgresHangs(t *testing.T) {
 	for what, ask := range requests {
 		wg.Go(func() { must(t, what, ask) })
 	}
-	told := make(chan struct{})
-	go func() { wg.Wait(); close(told) }()
+	answered := make(chan struct{})
+	go func() { wg.Wait(); close(answered) }()
 	for waiting := true; waiting; {
 		select {
-		case <-told:
+		case <-answered:
 			waiting = false
 		case <-time.After(200 * time.Millisecond):
 		}
@@ -95,12 +97,12 @@ func TestPostgresHangs(t *testing.T) {
 		})
 	}
 
-	p.goOn()
+	p.resume()
 	healed := eventually(t, "the server heals", func() error {
 		a := c.call.own(c.opaque)
 		return want(a.status == 200, "%v", a)
 	})
-	for range 3 * 16 { // every connection of the pool has had its turn
+	for range 3 * 16 { // every connection of the pool is used
 		must(t, "client credentials afterwards", func() error {
 			a := c.call.own(c.opaque)
 			return want(a.status == 200, "%v", a)
@@ -108,14 +110,14 @@ func TestPostgresHangs(t *testing.T) {
 	}
 	stop()
 	<-done
-	t.Logf("healed after %s; %d requests", healed.Round(time.Millisecond), c.asked.Load())
+	t.Logf("healed after %s; %d requests", healed.Round(time.Millisecond), c.requests.Load())
 	c.verify(t)
-	follows(t, h, s, c)
+	checkNotifications(t, h, s, c)
 	c.exhaust(t)
 }
 
-// told reports whether a page says that the server cannot answer now.
-func (s sight) told() error {
+// pageUnavailable returns an error unless the page has the status 503 and a Retry-After header.
+func (s view) pageUnavailable() error {
 	return want(s.err == nil && s.status == 503 && s.header.Get("Retry-After") != "" && strings.HasPrefix(s.header.Get("Content-Type"), "text/html"),
 		"%v with %v, want a page with 503 and Retry-After", s.answer, s.header)
 }

@@ -15,32 +15,33 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// A fleet is three servers on one database behind a proxy that gives every request to the next one.
+// A fleet is three servers on one database behind a round-robin proxy.
 type fleet struct {
-	*house
+	*host
 	servers []*server
-	each    []*caller // straight to one server
+	each    []*caller // directly to each server
 	any     *caller   // through the proxy
 	web     client
 	machine client
 	device  client
 }
 
-// servedBy names the server that answered, so that a story can prove that it went from one to the other.
+// servedBy is the response header with the server's address, which lets a test prove that its
+// requests reached different servers.
 const servedBy = "X-Served-By"
 
-// fleetLimit is how many requests for tokens an address has at all servers together.
+// fleetLimit is the number of token requests that one address may send to all servers together.
 const fleetLimit = 30
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	redis := testkit.StartRedis(t)
-	f := &fleet{house: newHouse(t, testkit.StartPostgres(t), limited(redis, fleetLimit))}
-	var turn atomic.Int64
+	f := &fleet{host: newHost(t, testkit.StartPostgres(t), sharedLimits(redis, fleetLimit))}
+	var next atomic.Int64
 	targets := make([]*url.URL, 3)
 	proxy := httptest.NewServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(targets[turn.Add(1)%3])
+			r.SetURL(targets[next.Add(1)%3])
 			r.SetXForwarded()
 		},
 		ModifyResponse: func(r *http.Response) error {
@@ -54,16 +55,16 @@ func newFleet(t *testing.T) *fleet {
 	for i := range targets {
 		s := f.serveOn(testkit.FreePort(t), nil)
 		f.servers, f.each = append(f.servers, s), append(f.each, newCaller(t, s.url))
-		targets[i], _ = url.Parse(s.url) // written by us
+		targets[i], _ = url.Parse(s.url) // a valid URL of this test's own
 	}
 	f.any = newCaller(t, proxy.URL)
 	f.user("ada@example.com")
-	f.web, f.machine = f.house.web(), f.house.machine("machine", "jwt")
+	f.web, f.machine = f.host.web(), f.host.machine("machine", "jwt")
 	f.device = f.client("tv", "--public", "--grant", "device", "--grant", "refresh", "--scope", "openid offline_access")
 	return f
 }
 
-// everywhere waits until something holds on every server.
+// everywhere waits until try succeeds on every server.
 func (f *fleet) everywhere(what string, try func(c *caller) error) {
 	f.t.Helper()
 	start := time.Now()
@@ -73,7 +74,7 @@ func (f *fleet) everywhere(what string, try func(c *caller) error) {
 	f.t.Logf("%s: everywhere after %s", what, time.Since(start).Round(time.Millisecond))
 }
 
-// Three servers on one database are one server to everybody outside.
+// Three servers on one database behave as one server.
 func TestInstances(t *testing.T) {
 	t.Parallel()
 	started := time.Now()
@@ -101,7 +102,8 @@ func TestInstances(t *testing.T) {
 	}
 }
 
-// sweeps watches the lease of the job that sweeps, and counts what it has been given to.
+// sweeps watches the lease of the cleanup job until the channel is closed, and returns how often it
+// saw each lease.
 func (f *fleet) sweeps(until <-chan struct{}) map[string]int {
 	seen := map[string]int{}
 	for {
@@ -118,22 +120,24 @@ func (f *fleet) sweeps(until <-chan struct{}) map[string]int {
 	}
 }
 
-// signInWithTwoFactors sets up an authenticator, and signs in with it in a browser that is sent from server to server.
+// signInWithTwoFactors sets up an authenticator, and signs in with it through the proxy, so that
+// the requests reach different servers.
 func (f *fleet) signInWithTwoFactors(t *testing.T) *person {
 	t.Helper()
 	first := newPerson(t, f.issuer, "ada@example.com")
 	first.signIn(t)
 	shown := first.submit(first.open("/account/security"), "/account/security/totp/enable", "current_password", password)
 	app := newAuthenticator(t, shown.body)
-	settle()
-	// The code of the step before: that of now is for the sign-in, and each works once.
+	waitForTimeStep()
+	// Use the code of the previous step: each code works once, and the sign-in needs the present
+	// one.
 	if s := first.submit(shown, "/account/security/totp/confirm", "code", app.code(-1)); s.status != 200 || !strings.Contains(s.body, "backup") {
 		t.Fatalf("confirming the authenticator: %v", s.answer)
 	}
 
 	ada := newPerson(t, f.issuer, "ada@example.com")
 	var by []string
-	note := func(s sight) sight {
+	note := func(s view) view {
 		by = append(by, s.header.Get(servedBy))
 		return s
 	}
@@ -161,7 +165,7 @@ func (f *fleet) signInWithTwoFactors(t *testing.T) *person {
 	return ada
 }
 
-// once sends a request to all servers at once, several times; one answer may be good.
+// once sends a request four times to each server at the same time. Exactly one must succeed.
 func (f *fleet) once(t *testing.T, what string, do func(c *caller) answer) {
 	t.Helper()
 	var good atomic.Int64
@@ -199,7 +203,7 @@ func (f *fleet) rotation(t *testing.T, ada *person) {
 	for i := range 6 {
 		a := f.each[i%3].refresh(f.web, got.Refresh)
 		if a.status != 200 {
-			t.Fatalf("turn %d: %v", i+1, a)
+			t.Fatalf("rotation %d: %v", i+1, a)
 		}
 		got = a.tokens()
 	}
@@ -223,7 +227,7 @@ func (f *fleet) rotation(t *testing.T, ada *person) {
 func (f *fleet) lockout(t *testing.T) {
 	t.Helper()
 	f.user("bob@example.com")
-	try := func(pass string) sight {
+	try := func(pass string) view {
 		bob := newPerson(t, f.issuer, "bob@example.com")
 		return bob.submit(bob.open("/login"), "/login", "username", bob.email, "password", pass)
 	}
@@ -241,24 +245,24 @@ func (f *fleet) lockout(t *testing.T) {
 
 func (f *fleet) administration(t *testing.T, ada *person) {
 	t.Helper()
-	late := f.house.machine("late", "jwt")
+	late := f.host.machine("late", "jwt")
 	f.everywhere("a new client may get tokens", func(c *caller) error {
 		a := c.own(late)
 		return want(a.status == 200, "%v", a)
 	})
 
-	kept := f.any.own(f.machine).tokens().Access
-	var turned struct{ KID string }
-	f.run(&turned, "", "key", "rotate", "--now")
+	oldToken := f.any.own(f.machine).tokens().Access
+	var rotated struct{ KID string }
+	f.run(&rotated, "", "key", "rotate", "--now")
 	f.everywhere("the new key is published and signs", func(c *caller) error {
-		if a := c.get("/.well-known/jwks.json"); !strings.Contains(a.body, turned.KID) {
+		if a := c.get("/.well-known/jwks.json"); !strings.Contains(a.body, rotated.KID) {
 			return fmt.Errorf("it is not in %s", a.body)
 		}
 		token := c.own(late).tokens().Access
-		return want(keyOf(t, token) == turned.KID, "%s signs", keyOf(t, token))
+		return want(keyOf(t, token) == rotated.KID, "%s signs", keyOf(t, token))
 	})
 	for i, c := range f.each {
-		if on, err := c.active(f.machine, kept); err != nil || !on {
+		if on, err := c.active(f.machine, oldToken); err != nil || !on {
 			t.Errorf("a token of the old key at server %d: active is %v, %v", i+1, on, err)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// witness has the database itself write down which server asks for the lease of the job that sweeps, which is given it, and
-// which sweeps.
+// witness installs triggers that record which server requests the lease of the cleanup job, which
+// one gets it and which one runs the job.
 const witness = `
 CREATE TABLE witness (n BIGINT GENERATED ALWAYS AS IDENTITY, who TEXT DEFAULT current_setting('application_name'), what TEXT);
 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO witness (what) VALUES (TG_ARGV[0]); RETURN NEW; END $$;
@@ -21,10 +21,11 @@ CREATE TRIGGER gets AFTER INSERT OR UPDATE OF holder ON leases FOR EACH ROW WHEN
 CREATE TRIGGER sweeps AFTER DELETE ON devices FOR EACH STATEMENT EXECUTE FUNCTION note('sweeps');
 `
 
-// The server that sweeps is killed. As long as its lease lasts nobody does; then the first of the others that asks does, and it alone.
+// The server that runs the cleanup job is killed. No other server runs the job until the lease
+// expires; then exactly one does.
 func TestLeaseTakenOver(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, testkit.StartPostgres(t), nil)
+	h := newHost(t, testkit.StartPostgres(t), nil)
 	h.run(nil, "", "client", "list") // makes the tables
 	conn, err := pgx.Connect(t.Context(), h.env["DATABASE_URL"])
 	if err != nil {
@@ -44,11 +45,11 @@ func TestLeaseTakenOver(t *testing.T) {
 		}
 		return names
 	}
-	// A server asks for the first time within ten seconds, and then once a minute: the bound is for the rare case that all of them
-	// have asked too early.
-	await := func(story string, until func() bool) {
+	// A server requests the lease within ten seconds of its start, and then once a minute. The long
+	// time limit covers the rare case that all of them tried before the lease expired.
+	await := func(test string, until func() bool) {
 		t.Helper()
-		eventually(t, story, func() error {
+		eventually(t, test, func() error {
 			return want(until(), "%q asked, %q got it, %q swept", who("asks"), who("gets"), who("sweeps"))
 		})
 	}
@@ -61,12 +62,12 @@ func TestLeaseTakenOver(t *testing.T) {
 	await("one sweeps", func() bool { return len(who("sweeps")) > 0 })
 	first := who("sweeps")[0]
 	servers[first].kill()
-	asked := len(who("asks"))
-	await("another one asks", func() bool { return len(who("asks")) > asked })
+	requests := len(who("asks"))
+	await("another one asks", func() bool { return len(who("asks")) > requests })
 	if got := who("gets"); len(got) != 1 {
 		t.Fatalf("%q got the lease while it lasted", got)
 	}
-	// What is left of a minute passes.
+	// Expire the lease instead of waiting for it.
 	if _, err := conn.Exec(t.Context(), "UPDATE leases SET until = 1 WHERE name = 'sweep'"); err != nil {
 		t.Fatal(err)
 	}

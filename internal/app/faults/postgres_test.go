@@ -42,7 +42,7 @@ func newPostgres(t testing.TB) *postgres {
 
 func (p *postgres) url() string { return p.URL("postgres") }
 
-// start starts it, after a crash with recovery, and waits until it serves.
+// start starts PostgreSQL, which recovers after a crash, and waits until it accepts connections.
 func (p *postgres) start() {
 	p.t.Helper()
 	log, err := os.OpenFile(filepath.Join(p.Dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -57,7 +57,7 @@ func (p *postgres) start() {
 	testkit.Must(p.t, p.Wait(ctx))
 }
 
-// crash is an immediate shutdown: no answers are finished, nothing is written any more.
+// crash shuts PostgreSQL down immediately, without finishing requests or writing to disk.
 func (p *postgres) crash() {
 	if p.cmd == nil {
 		return
@@ -67,16 +67,17 @@ func (p *postgres) crash() {
 	p.cmd = nil
 }
 
-// PostgreSQL goes away under load and comes back. While it is away the server says so, and answers what it can answer from memory;
-// when it is back, everything goes on without anybody's help.
+// PostgreSQL crashes under load and restarts. Meanwhile requests that need it get the status 503,
+// and requests that the caches can answer succeed. Afterwards the server recovers without a
+// restart.
 func TestPostgresRestartsUnderLoad(t *testing.T) {
 	t.Parallel()
 	p := newPostgres(t)
-	h := newHouse(t, p.url(), nil)
+	h := newHost(t, p.url(), nil)
 	s := h.serve()
-	c := h.crew(s)
+	c := h.workload(s)
 	own, users := c.call.own(c.machine).tokens().Access, c.person.family(t, c.call, c.web).Access
-	for _, known := range []promise{{c.machine, own}, {c.web, users}} { // seen before
+	for _, known := range []issuedToken{{c.machine, own}, {c.web, users}} { // seen before
 		if on, err := c.call.active(known.by, known.token); err != nil || !on {
 			t.Fatalf("active is %v, %v", on, err)
 		}
@@ -86,8 +87,8 @@ func TestPostgresRestartsUnderLoad(t *testing.T) {
 	go func() { c.load(ctx); close(done) }()
 	c.progress(t)
 	p.crash()
-	time.Sleep(1500 * time.Millisecond) // longer than anything about users is remembered
-	c.whileAway(t, own, users)
+	time.Sleep(1500 * time.Millisecond) // longer than the cache of users keeps an entry
+	c.checkWithoutDatabase(t, own, users)
 	p.start()
 	healed := eventually(t, "the server heals", func() error {
 		a := c.call.own(c.opaque)
@@ -96,21 +97,21 @@ func TestPostgresRestartsUnderLoad(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	stop()
 	<-done
-	t.Logf("healed after %s; %d requests", healed.Round(time.Millisecond), c.asked.Load())
+	t.Logf("healed after %s; %d requests", healed.Round(time.Millisecond), c.requests.Load())
 	c.verify(t)
-	follows(t, h, s, c)
+	checkNotifications(t, h, s, c)
 	c.exhaust(t)
 }
 
-// whileAway looks at what a server answers that has lost its database.
-func (c *crew) whileAway(t *testing.T, own, users string) {
+// checkWithoutDatabase checks the responses of a server without its database.
+func (c *workload) checkWithoutDatabase(t *testing.T, own, users string) {
 	t.Helper()
 	for what, a := range map[string]answer{
 		"client credentials": c.call.own(c.machine),
 		"refresh":            c.call.refresh(c.web, c.chains[0].last),
 		"revocation":         c.call.revoke(c.machine, own),
 	} {
-		if err := a.away(); err != nil {
+		if err := a.unavailable(); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -124,15 +125,16 @@ func (c *crew) whileAway(t *testing.T, own, users string) {
 			t.Errorf("%s: %v, want %d", path, a, status)
 		}
 	}
-	for who, known := range map[string]promise{"a machine's": {c.machine, own}, "a user's": {c.web, users}} {
+	for who, known := range map[string]issuedToken{"a machine's": {c.machine, own}, "a user's": {c.web, users}} {
 		if on, err := c.call.active(known.by, known.token); err != nil || !on {
 			t.Errorf("introspection of %s JWT: active is %v, %v", who, on, err)
 		}
 	}
 }
 
-// follows looks whether the server hears of revocations by another one: by notice, and so faster than by polling.
-func follows(t *testing.T, h *house, s *server, c *crew) {
+// checkNotifications checks that notifications carry revocations from another server, which is
+// faster than polling.
+func checkNotifications(t *testing.T, h *host, s *server, c *workload) {
 	t.Helper()
 	other := h.serveOn(testkit.FreePort(t), nil)
 	there := newCaller(t, other.url)
@@ -156,7 +158,7 @@ func follows(t *testing.T, h *house, s *server, c *crew) {
 	t.Errorf("no revocation by another server was heard of by notice; the last one after %s", took)
 }
 
-// pgRow asks a database directly.
+// pgRow queries one row of the database directly.
 func pgRow(t testing.TB, url, text string, dest ...any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -171,10 +173,11 @@ func pgRow(t testing.TB, url, text string, dest ...any) {
 	}
 }
 
-// The server dies in the middle of changes. Nothing of them was acknowledged, so everything is as it was, or as a repeat finds it done.
+// The server is killed during changes that it has not acknowledged. Repeating each request must
+// succeed.
 func TestNothingHalfDone(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, testkit.StartPostgres(t), nil)
+	h := newHost(t, testkit.StartPostgres(t), nil)
 	s := h.serve()
 	h.user("ada@example.com")
 	web, tv := h.web(), h.client("tv", "--public", "--grant", "device", "--grant", "refresh", "--scope", "openid offline_access")
@@ -192,7 +195,7 @@ func TestNothingHalfDone(t *testing.T) {
 		"a device code":   func() answer { return call.poll(tv, device) },
 	}
 
-	// Whoever holds the audit log stops every change before its end.
+	// A lock on the audit log blocks every change before its commit.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, h.env["DATABASE_URL"])

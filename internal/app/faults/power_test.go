@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// A write is what a program asked the kernel to do to a file: bytes at a place, or, without bytes, its new size.
+// A write is a change to a file by a system call: data at an offset, or, without data, a new size.
 type write struct {
 	begin, end time.Time
 	at         int64
 	data       []byte
 }
 
-// to gives the file as it is after the write.
+// to returns the content of the file after the write.
 func (w write) to(file []byte) []byte {
 	size := w.at + int64(len(w.data))
 	if w.data == nil && size < int64(len(file)) {
@@ -35,29 +35,30 @@ func (w write) to(file []byte) []byte {
 	return file
 }
 
-// A history is all that happened to one file, from what it was.
+// A history holds all changes to one file since its initial content.
 type history struct {
 	base   []byte
-	made   time.Time // when a file that was not there before was made
+	made   time.Time // when the file was created, if it did not exist
 	writes []write
-	syncs  []deed
+	syncs  []kernelCall
 }
 
-// A record is all that happened in a directory.
+// A record holds the history of each file of a directory.
 type record struct {
 	dir   string
 	files map[string]*history
-	syncs []deed // of the directory: they make new names last
+	syncs []kernelCall // of the directory, which make new names durable
 }
 
-// newRecord reads what a server did to the files of a directory since these were copied to base.
-func newRecord(t testing.TB, deeds []deed, dir string, base map[string][]byte) *record {
+// newRecord builds the record of a directory from a trace. Base holds the content of its files
+// before the trace.
+func newRecord(t testing.TB, calls []kernelCall, dir string, base map[string][]byte) *record {
 	t.Helper()
 	r := &record{dir: dir, files: map[string]*history{}}
 	for name, raw := range base {
 		r.files[name] = &history{base: raw}
 	}
-	for _, d := range deeds {
+	for _, d := range calls {
 		if err := r.add(d); err != nil {
 			t.Fatalf("%s(%.200s): %v", d.name, d.args, err)
 		}
@@ -65,8 +66,8 @@ func newRecord(t testing.TB, deeds []deed, dir string, base map[string][]byte) *
 	return r
 }
 
-// add takes one deed. strace writes a file as 3</its/path>, and everything in hexadecimal.
-func (r *record) add(d deed) error {
+// add records one system call. strace prints a file as 3</its/path>, and strings in hexadecimal.
+func (r *record) add(d kernelCall) error {
 	name, err := r.nameIn(d)
 	if err != nil {
 		return err
@@ -75,7 +76,7 @@ func (r *record) add(d deed) error {
 		r.syncs = append(r.syncs, d)
 		return nil
 	}
-	if !strings.HasPrefix(name, "gatehouse.db") || name == "gatehouse.db-shm" { // the latter is made anew from the log
+	if !strings.HasPrefix(name, "gatehouse.db") || name == "gatehouse.db-shm" { // SQLite rebuilds the -shm file from the log
 		return nil
 	}
 	f := r.files[name]
@@ -103,8 +104,9 @@ func (r *record) add(d deed) error {
 	return nil
 }
 
-// nameIn is the file of a deed in the directory, "." for the directory, or "" for what lies elsewhere.
-func (r *record) nameIn(d deed) (string, error) {
+// nameIn returns the name of the file that a system call works on, "." for the directory itself, or
+// "" for a file elsewhere.
+func (r *record) nameIn(d kernelCall) (string, error) {
 	_, text, _ := strings.Cut(d.args, "<")
 	text, _, _ = strings.Cut(text, ">")
 	if strings.HasPrefix(d.name, "open") || strings.HasPrefix(d.name, "unlink") || strings.HasPrefix(d.name, "rename") {
@@ -117,14 +119,14 @@ func (r *record) nameIn(d deed) (string, error) {
 	}
 	name, err := filepath.Rel(r.dir, string(path))
 	if err != nil || strings.Contains(name, "/") || name == ".." {
-		return "", nil // a relative path is none of ours
+		return "", nil // the server's files have absolute paths
 	}
 	return name, nil
 }
 
-// at tells which writes last for certain when the power goes, and which had been asked for besides.
+// at splits the writes before a power loss into those that were synced and those that may be lost.
 func (f *history) at(cut time.Time) (sure, loose []write) {
-	var last time.Time // what had ended by then is synced
+	var last time.Time // writes that ended by then are synced
 	for _, s := range f.syncs {
 		if s.end.Before(cut) && s.begin.After(last) {
 			last = s.begin
@@ -141,23 +143,25 @@ func (f *history) at(cut time.Time) (sure, loose []write) {
 	return sure, loose
 }
 
-// lasts reports whether a file is certain to be there when the power goes.
+// lasts reports whether the file is certain to exist after a power loss.
 func (r *record) lasts(f *history, cut time.Time) bool {
-	return f.made.IsZero() || slices.ContainsFunc(r.syncs, func(s deed) bool { return s.begin.After(f.made) && s.end.Before(cut) })
+	return f.made.IsZero() || slices.ContainsFunc(r.syncs, func(s kernelCall) bool { return s.begin.After(f.made) && s.end.Before(cut) })
 }
 
-// A fate is what becomes of writes that were not synced when the power goes: the disk owes nothing about them, nor about their order.
-type fate struct {
+// A outcome is a possible outcome for unsynced writes after a power loss. The disk guarantees
+// neither the writes nor their order.
+type outcome struct {
 	name string
 	of   func([]write) []write
 }
 
-func fates(seed uint64) []fate {
+// outcomes returns the outcomes to test. The seed selects the random ones.
+func outcomes(seed uint64) []outcome {
 	torn := func(w write) write {
 		w.data = w.data[:len(w.data)/2]
 		return w
 	}
-	return []fate{
+	return []outcome{
 		{"all of it is lost", func([]write) []write { return nil }},
 		{"all of it but half of the last write is there", func(loose []write) []write {
 			loose = slices.Clone(loose)
@@ -183,18 +187,18 @@ func fates(seed uint64) []fate {
 	}
 }
 
-// rebuild writes the files as they may be found when the power comes back.
-func (r *record) rebuild(t testing.TB, cut time.Time, f fate) (dir string) {
+// rebuild writes the files to a new directory as they may be after a power loss.
+func (r *record) rebuild(t testing.TB, cut time.Time, f outcome) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	for name, h := range r.files {
 		sure, loose := h.at(cut)
-		kept := f.of(loose)
-		if !r.lasts(h, cut) && len(kept) == 0 {
+		survived := f.of(loose)
+		if !r.lasts(h, cut) && len(survived) == 0 {
 			continue
 		}
 		file := bytes.Clone(h.base)
-		for _, w := range slices.Concat(sure, kept) {
+		for _, w := range slices.Concat(sure, survived) {
 			file = w.to(file)
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), file, 0o600); err != nil {
@@ -204,28 +208,28 @@ func (r *record) rebuild(t testing.TB, cut time.Time, f fate) (dir string) {
 	return dir
 }
 
-// A moment is a time, and what had been answered before it.
+// A moment is a point in time with everything acknowledged before it.
 type moment struct {
 	at  time.Time
-	had *kept
+	had *journal
 }
 
-// moment takes down what has been answered.
-func (k *kept) moment() moment {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	had := &kept{
-		live: slices.Clip(k.live), dead: slices.Clip(k.dead), ended: slices.Clip(k.ended), spent: slices.Clip(k.spent),
-		refused: slices.Clip(k.refused),
+// moment returns a copy of everything acknowledged so far.
+func (j *journal) moment() moment {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	had := &journal{
+		live: slices.Clip(j.live), dead: slices.Clip(j.dead), ended: slices.Clip(j.ended), consumed: slices.Clip(j.consumed),
+		unexpected: slices.Clip(j.unexpected),
 	}
-	for _, c := range k.chains {
+	for _, c := range j.chains {
 		had.chains = append(had.chains, &chain{slices.Clip(c.used), c.last, c.busy})
 	}
 	return moment{time.Now(), had}
 }
 
-// choose finds the moments at which the power should go: with the most unsynced writes in the log, in the database itself
-// while the log is copied to it, and the last one.
+// choose returns the moments for the power loss: those with the most unsynced writes to the
+// write-ahead log and to the database, and the last one.
 func (r *record) choose(t testing.TB, all []moment) map[string]moment {
 	t.Helper()
 	chosen := map[string]moment{"at the end": all[len(all)-1]}
@@ -243,17 +247,17 @@ func (r *record) choose(t testing.TB, all []moment) map[string]moment {
 	return chosen
 }
 
-// The power goes under load. Of everything that the server wrote only what it had synced by then is certain to be there; the
-// files are rebuilt as the disk may hold them, and every promise made before that moment must be kept.
+// The power fails under load. Only writes that were synced before are certain to survive. The test
+// rebuilds the files as the disk may hold them, and checks everything acknowledged before.
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
 	tr := newTracer(t, "open,openat,pwrite64,write,writev,pwritev,mmap,ftruncate,fallocate,rename,renameat,renameat2,unlink,unlinkat,fsync,fdatasync",
-		"-y", "-xx", "-s", "1000000", "-e", "inject=fsync,fdatasync:delay_enter=3000") // so that there is something unsynced to be lost
+		"-y", "-xx", "-s", "1000000", "-e", "inject=fsync,fdatasync:delay_enter=3000") // so that there are unsynced writes to lose
 	dir := t.TempDir()
 	path := filepath.Join(dir, "gatehouse.db")
-	h := newHouse(t, "sqlite:"+path, map[string]string{"REFRESH_TOKEN_REUSE_INTERVAL": "60"})
+	h := newHost(t, "sqlite:"+path, map[string]string{"REFRESH_TOKEN_REUSE_INTERVAL": "60"})
 	before := h.serve()
-	c := h.crew(before)
+	c := h.workload(before)
 	before.stop()
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -263,18 +267,18 @@ func TestPowerLoss(t *testing.T) {
 	s := h.serveOn(h.port, nil, tr.wrap...)
 	moments := c.during(t, path)
 	s.kill()
-	r := newRecord(t, tr.deeds(t), dir, map[string][]byte{"gatehouse.db": raw})
+	r := newRecord(t, tr.calls(t), dir, map[string][]byte{"gatehouse.db": raw})
 	seed := rand.Uint64()
 	t.Logf("%d requests, %d moments, %d writes to the log, %d to the database; seed %d",
-		c.asked.Load(), len(moments), len(r.files["gatehouse.db-wal"].writes), len(r.files["gatehouse.db"].writes), seed)
+		c.requests.Load(), len(moments), len(r.files["gatehouse.db-wal"].writes), len(r.files["gatehouse.db"].writes), seed)
 	for when, m := range r.choose(t, moments) {
-		t.Logf("%s: %d live tokens, %d revoked, %d codes", when, len(m.had.live), len(m.had.dead), len(m.had.spent))
-		for _, f := range fates(seed) {
+		t.Logf("%s: %d live tokens, %d revoked, %d codes", when, len(m.had.live), len(m.had.dead), len(m.had.consumed))
+		for _, f := range outcomes(seed) {
 			t.Run(when+", "+f.name, func(t *testing.T) {
-				after := newHouse(t, "sqlite:"+filepath.Join(r.rebuild(t, m.at, f), "gatehouse.db"), map[string]string{"REFRESH_TOKEN_REUSE_INTERVAL": "60"})
+				after := newHost(t, "sqlite:"+filepath.Join(r.rebuild(t, m.at, f), "gatehouse.db"), map[string]string{"REFRESH_TOKEN_REUSE_INTERVAL": "60"})
 				after.env["BASE_URL"] = h.issuer
 				s := after.serve()
-				back := &crew{kept: m.had, call: newCaller(t, s.url), web: c.web, machine: c.machine, opaque: c.opaque}
+				back := &workload{journal: m.had, call: newCaller(t, s.url), web: c.web, machine: c.machine, opaque: c.opaque}
 				back.verify(t)
 				back.exhaust(t)
 				s.kill()
@@ -284,8 +288,9 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
-// during loads the server until the log has been copied to the database, and takes down moments.
-func (c *crew) during(t testing.TB, path string) (all []moment) {
+// during puts the server under load until the log has been copied to the database, and returns the
+// moments that it recorded meanwhile.
+func (c *workload) during(t testing.TB, path string) (all []moment) {
 	t.Helper()
 	changed := func() time.Time {
 		at, err := os.Stat(path)

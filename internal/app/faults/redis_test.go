@@ -10,21 +10,22 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// limited are the settings of servers that share their limits: so many requests for tokens an hour and address. What comes straight from
-// this machine is not counted, so a story can have its own business, too.
-func limited(redis *testkit.Process, most int) map[string]string {
+// sharedLimits returns settings for servers with shared rate limits: at most that many token
+// requests an hour for each address. Requests from the loopback address are not counted.
+func sharedLimits(redis *testkit.Process, most int) map[string]string {
 	return map[string]string{
 		"RATE_LIMIT_STORE": "redis", "REDIS_URL": redis.URL(), "RATE_LIMIT_TOKEN_MAX": fmt.Sprint(most), "RATE_LIMIT_TOKEN_WINDOW": "3600",
 		"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_WHITELIST": "127.0.0.1",
 	}
 }
 
-// addresses gives out addresses that nobody has called from before (RFC 5737).
+// addresses generates client addresses that were not used before (RFC 5737).
 type addresses struct{ n atomic.Int64 }
 
 func (a *addresses) next() string { return fmt.Sprintf("198.51.100.%d", a.n.Add(1)) }
 
-// ask sends requests from an address to servers in turn, and counts those that were not refused as too many.
+// ask sends n requests from an address, one server after the other, and returns how many were
+// within the limit.
 func ask(t *testing.T, from string, n int, servers ...*caller) int {
 	t.Helper()
 	let := 0
@@ -41,7 +42,8 @@ func ask(t *testing.T, from string, n int, servers ...*caller) int {
 	return let
 }
 
-// shared waits until servers count together, each time from another address.
+// shared waits until the servers share their counters, and returns the address whose limit is
+// reached.
 func (a *addresses) shared(t *testing.T, most int, servers ...*caller) (from string) {
 	t.Helper()
 	took := eventually(t, "limits are shared", func() error {
@@ -53,12 +55,13 @@ func (a *addresses) shared(t *testing.T, most int, servers ...*caller) (from str
 	return from
 }
 
-// Redis goes away and comes back. Requests go on; limits hold on each server while it is away, and over all of them before and after.
+// Redis stops and restarts. Requests still succeed without it, and each server applies the limit
+// alone. Before and after, the limit applies to all servers together.
 func TestRedisLost(t *testing.T) {
 	t.Parallel()
 	const most = 20
 	redis := testkit.StartRedis(t)
-	h := newHouse(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), limited(redis, most))
+	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), sharedLimits(redis, most))
 	machine := h.machine("machine", "jwt")
 	one, two := newCaller(t, h.serve().url), newCaller(t, h.serveOn(testkit.FreePort(t), nil).url)
 	from := addresses{}
@@ -76,7 +79,7 @@ func TestRedisLost(t *testing.T) {
 		}
 	}
 	if n := ask(t, known, 2, one, two); n != 2 {
-		t.Errorf("%d of 2: what only Redis knows must not shut anybody out", n)
+		t.Errorf("%d of 2: counters in Redis must not block requests while it is down", n)
 	}
 
 	redis.Start()

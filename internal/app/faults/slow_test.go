@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A clock on the wire times the good answers of endpoints that change something.
+// A clock is an HTTP transport that measures the successful responses of endpoints that write.
 type clock struct {
 	http.RoundTripper
 	mu   sync.Mutex
@@ -34,17 +34,17 @@ func (c *clock) count() int {
 	return len(c.took)
 }
 
-// Every sync of the disk takes a third of a second. Nobody is answered before the sync of what they asked for, many share one,
-// those who only read do not notice, and a stop in the middle of it loses nothing.
+// Every sync of the disk takes 300 ms. No response comes before its change is synced, many changes
+// share one sync, reads are not delayed, and a shutdown meanwhile loses nothing.
 func TestSlowDisk(t *testing.T) {
 	t.Parallel()
 	const sync = 300 * time.Millisecond
 	tr := newTracer(t, "fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_exit=300000")
 	path := filepath.Join(t.TempDir(), "gatehouse.db")
-	h := newHouse(t, "sqlite:"+path, nil)
+	h := newHost(t, "sqlite:"+path, nil)
 	quick := h.serve()
-	c := h.crew(quick)
-	known := promise{c.opaque, c.call.own(c.opaque).tokens().Access}
+	c := h.workload(quick)
+	known := issuedToken{c.opaque, c.call.own(c.opaque).tokens().Access}
 	quick.stop()
 
 	slow := h.serveOn(h.port, nil, tr.wrap...)
@@ -66,12 +66,12 @@ func TestSlowDisk(t *testing.T) {
 	}
 	end := time.Now()
 	answers := writes.count()
-	slow.stop() // with a dozen requests under way
+	slow.stop() // with requests in flight
 	stop()
 	<-done
 
 	syncs := 0
-	for _, d := range tr.deeds(t) {
+	for _, d := range tr.calls(t) {
 		if d.end.After(begin) && d.end.Before(end) {
 			syncs++
 		}
@@ -86,7 +86,7 @@ func TestSlowDisk(t *testing.T) {
 	if answers < 2*syncs {
 		t.Errorf("%d answers after %d syncs: they are not shared", answers, syncs)
 	}
-	if len(reads) < 3*syncs { // one after the other: a read that waits for the writer takes a sync
+	if len(reads) < 3*syncs { // reads are sequential: one that waits for the writer takes as long as a sync
 		t.Errorf("%d reads beside %d syncs: they wait for the writer", len(reads), syncs)
 	}
 	h.serve()

@@ -14,34 +14,34 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// A tracer is strace(1) around a server: it slows down what the server asks the kernel for, and writes it down.
+// A tracer runs a server under strace(1), which delays and records its system calls.
 type tracer struct {
 	log  string
-	wrap []string // a program that becomes the server
+	wrap []string // a command prefix that starts the server
 }
 
-// newTracer traces some system calls, with further options of strace. It is another process than the server, which
-// keeps its place as our child and may be signalled and killed as ever.
+// newTracer returns a tracer of the named system calls, with additional options of strace. The
+// server stays the direct child of the test, which can send it signals as usual.
 func newTracer(t testing.TB, calls string, options ...string) *tracer {
 	t.Helper()
 	testkit.Need(t, "strace")
-	if said, err := exec.Command("strace", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
-		testkit.Missing(t, fmt.Sprintf("strace is not permitted to trace here (ptrace): %v: %s", err, said))
+	if output, err := exec.Command("strace", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		testkit.Missing(t, fmt.Sprintf("strace is not permitted to trace here (ptrace): %v: %s", err, output))
 	}
 	log := filepath.Join(t.TempDir(), "trace")
 	wrap := []string{"strace", "-D", "-f", "--seccomp-bpf", "-e", "signal=KILL", "-ttt", "-T", "-o", log, "-e", "trace=" + calls}
 	return &tracer{log, append(append(wrap, options...), "--")}
 }
 
-// A deed is one call of the kernel that has come back.
-type deed struct {
+// A kernelCall is one completed system call.
+type kernelCall struct {
 	name       string
-	begin, end time.Time // end is before the program itself knew of it
+	begin, end time.Time // end is before the call returns to the program
 	args       string
 }
 
-// deeds reads the trace of a server that has ended.
-func (tr *tracer) deeds(t testing.TB) []deed {
+// calls returns the system calls in the trace of a server that has ended.
+func (tr *tracer) calls(t testing.TB) []kernelCall {
 	t.Helper()
 	var raw []byte
 	eventually(t, "the trace is complete", func() (err error) {
@@ -52,7 +52,7 @@ func (tr *tracer) deeds(t testing.TB) []deed {
 		tail := string(raw[max(0, len(raw)-200):])
 		return want(strings.Contains(tail, "+++ exited with ") || strings.Contains(tail, "+++ killed by "), "it ends in %s", tail)
 	})
-	var out []deed
+	var out []kernelCall
 	begun := map[string]string{} // by thread: calls during which another thread did something
 	for line := range strings.Lines(string(raw)) {
 		thread, rest, _ := strings.Cut(strings.TrimRight(line, "\n"), " ")
@@ -65,7 +65,7 @@ func (tr *tracer) deeds(t testing.TB) []deed {
 			rest = begun[thread] + tail
 			delete(begun, thread)
 		}
-		d, ok, err := newDeed(rest)
+		d, ok, err := parseCall(rest)
 		if err != nil {
 			t.Fatalf("%v in %.300q", err, line)
 		}
@@ -76,9 +76,10 @@ func (tr *tracer) deeds(t testing.TB) []deed {
 	return out
 }
 
-// newDeed reads «1700000000.000001 fsync(3</a/b>) = 0 <0.000100>». What failed or never came back is no deed.
-func newDeed(text string) (d deed, ok bool, err error) {
-	stamp, rest, _ := strings.Cut(text, " ")
+// parseCall parses a line such as "1700000000.000001 fsync(3</a/b>) = 0 <0.000100>". For a call
+// that failed or did not return, ok is false.
+func parseCall(text string) (d kernelCall, ok bool, err error) {
+	started, rest, _ := strings.Cut(text, " ")
 	if strings.HasPrefix(rest, "+++") || strings.HasPrefix(rest, "---") {
 		return d, false, nil
 	}
@@ -87,7 +88,7 @@ func newDeed(text string) (d deed, ok bool, err error) {
 	if i < 0 || j < i || strings.HasPrefix(rest[i+3:], "-1 ") || strings.HasPrefix(rest[i+3:], "? ") {
 		return d, false, nil
 	}
-	secs, micros, _ := strings.Cut(stamp, ".")
+	secs, micros, _ := strings.Cut(started, ".")
 	s, err1 := strconv.ParseInt(secs, 10, 64)
 	us, err2 := strconv.ParseInt(micros, 10, 64)
 	took, err3 := time.ParseDuration(strings.TrimSuffix(rest[j+2:], ">") + "s")
@@ -95,12 +96,12 @@ func newDeed(text string) (d deed, ok bool, err error) {
 	if err1 != nil || err2 != nil || err3 != nil || !found {
 		return d, false, fmt.Errorf("no system call")
 	}
-	d = deed{name: name, args: args, begin: time.Unix(s, us*1000)}
+	d = kernelCall{name: name, args: args, begin: time.Unix(s, us*1000)}
 	d.end = d.begin.Add(took)
 	return d, true, nil
 }
 
-// unhex reads strace's \x68\x65\x78.
+// unhex decodes strings such as \x68\x65\x78, as strace prints them.
 func unhex(text string) ([]byte, error) {
 	out := make([]byte, len(text)/4)
 	for i := range out {

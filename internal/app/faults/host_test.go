@@ -1,5 +1,6 @@
-// Package faults_test breaks what a server stands on while it works, and looks at what it has promised: the real
-// binary, real databases, nothing pretended. It needs Debian's postgresql and redis-server.
+// Package faults_test breaks the disk, the database, Redis or the server itself under load, and
+// then checks everything that the server has acknowledged. It runs the real binary on real
+// databases, and needs Debian's packages postgresql and redis-server.
 package faults_test
 
 import (
@@ -22,12 +23,13 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// EnvBinary names the variable with the path of the program to test, when somebody has built it already.
+// EnvBinary is the environment variable with the path of a binary to test. If it is empty, the
+// tests build one.
 const EnvBinary = "GATEHOUSE_TEST_BINARY"
 
 const password = "a Lantern for 7 gates"
 
-// builds is where the program has been built, to be removed at the end.
+// builds is the directory of the binary that the tests build. TestMain removes it.
 var builds = filepath.Join(os.TempDir(), fmt.Sprintf("gatehouse-faults-%d", os.Getpid()))
 
 func TestMain(m *testing.M) {
@@ -36,7 +38,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// program is the path of the program under test, built once if need be.
+// program returns the path of the binary under test. It builds the binary at most once.
 var program = sync.OnceValues(func() (string, error) {
 	if given := os.Getenv(EnvBinary); given != "" {
 		return given, nil
@@ -44,39 +46,40 @@ var program = sync.OnceValues(func() (string, error) {
 	out := filepath.Join(builds, "gatehouse")
 	cmd := exec.Command("go", "build", "-o", out, "github.com/gatehouse-id/gatehouse/cmd/gatehouse")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("the program cannot be built: %w\n%s", err, said)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("the program cannot be built: %w\n%s", err, output)
 	}
 	return out, nil
 })
 
-// A house is one installation: a database, settings, and any number of servers on it.
-type house struct {
+// A host is one installation of Gatehouse: a database, settings, and any number of servers.
+type host struct {
 	t      testing.TB
 	dir    string
 	port   int
 	issuer string
 	env    map[string]string
-	enter  []string // a program that brings a command to where the database is
+	enter  []string // a command prefix that enters the namespace of the database
 }
 
-// onEngines runs a story on both engines.
-func onEngines(t *testing.T, story func(t *testing.T, h *house)) {
+// onEngines runs a test on SQLite and on PostgreSQL.
+func onEngines(t *testing.T, test func(t *testing.T, h *host)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
-		story(t, newHouse(t, "sqlite:"+filepath.Join(dir, "gatehouse.db"), nil))
+		test(t, newHost(t, "sqlite:"+filepath.Join(dir, "gatehouse.db"), nil))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		story(t, newHouse(t, testkit.StartPostgres(t), nil))
+		test(t, newHost(t, testkit.StartPostgres(t), nil))
 	})
 }
 
-// newHouse chooses a port that stays the same over restarts: it is part of the issuer's name.
-func newHouse(t testing.TB, database string, settings map[string]string) *house {
+// newHost returns an installation with a free port, which stays the same across restarts because it
+// is part of the issuer identifier.
+func newHost(t testing.TB, database string, settings map[string]string) *host {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), port: testkit.FreePort(t)}
+	h := &host{t: t, dir: t.TempDir(), port: testkit.FreePort(t)}
 	h.issuer = "http://127.0.0.1:" + strconv.Itoa(h.port)
 	h.env = map[string]string{
 		"DATABASE_URL": database, "BASE_URL": h.issuer, "HOST": "127.0.0.1", "SECRET_KEY": strings.Repeat("5e", 32), "JWT_ALGORITHM": "ES256",
@@ -89,8 +92,9 @@ func newHouse(t testing.TB, database string, settings map[string]string) *house 
 	return h
 }
 
-// environment holds the settings and only what any program needs of ours.
-func (h *house) environment(more map[string]string) []string {
+// environment returns the settings, overridden by more, and the few variables that every program
+// needs. It passes on nothing else from the test's own environment.
+func (h *host) environment(more map[string]string) []string {
 	out := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.dir, "TMPDIR=" + h.dir}
 	for k, v := range h.env {
 		if _, other := more[k]; !other {
@@ -103,8 +107,8 @@ func (h *house) environment(more map[string]string) []string {
 	return out
 }
 
-// run runs a command on the database and reads its JSON into v, which may be nil.
-func (h *house) run(v any, stdin string, args ...string) {
+// run runs a command of the binary and decodes its JSON output into v, unless v is nil.
+func (h *host) run(v any, stdin string, args ...string) {
 	h.t.Helper()
 	bin, err := program()
 	if err != nil {
@@ -126,8 +130,8 @@ func (h *house) run(v any, stdin string, args ...string) {
 	}
 }
 
-// user makes an account and gives its id.
-func (h *house) user(email string) string {
+// user creates an account and returns its id.
+func (h *host) user(email string) string {
 	h.t.Helper()
 	var out struct{ ID string }
 	h.run(&out, password, "user", "create", "--email", email, "--password-stdin")
@@ -139,8 +143,8 @@ type client struct{ id, secret string }
 
 const redirect = "http://127.0.0.1/cb"
 
-// client registers an application; the flags say what it may.
-func (h *house) client(id string, flags ...string) client {
+// client registers a client with the flags of "client create".
+func (h *host) client(id string, flags ...string) client {
 	h.t.Helper()
 	var out struct {
 		Secret string `json:"client_secret"`
@@ -149,18 +153,19 @@ func (h *house) client(id string, flags ...string) client {
 	return client{id, out.Secret}
 }
 
-// web is an application of the house's own that people sign in to; machine acts for itself, with JWTs or opaque tokens.
-func (h *house) web() client {
+// web registers a confidential first-party client that users sign in to.
+func (h *host) web() client {
 	return h.client("web", "--grant", "code", "--grant", "refresh", "--redirect-uri", redirect, "--scope", "openid profile email offline_access", "--first-party")
 }
 
-func (h *house) machine(id, format string) client {
+// machine registers a client for the client credentials grant, with access tokens of a format.
+func (h *host) machine(id, format string) client {
 	return h.client(id, "--grant", "client_credentials", "--scope", "openid", "--token-format", format)
 }
 
 // A server is one running program.
 type server struct {
-	h    *house
+	h    *host
 	t    testing.TB
 	url  string
 	pid  int
@@ -169,11 +174,12 @@ type server struct {
 	dead chan struct{}
 }
 
-// serve starts a server on the house's own port.
-func (h *house) serve() *server { return h.serveOn(h.port, nil) }
+// serve starts a server on the host's port.
+func (h *host) serve() *server { return h.serveOn(h.port, nil) }
 
-// serveOn starts a server. Wrap, if any, is a program that becomes the server.
-func (h *house) serveOn(port int, more map[string]string, wrap ...string) *server {
+// serveOn starts a server on a port with additional settings. If wrap is not empty, it is a command
+// prefix that replaces itself with the server.
+func (h *host) serveOn(port int, more map[string]string, wrap ...string) *server {
 	h.t.Helper()
 	bin, err := program()
 	if err != nil {
@@ -201,12 +207,13 @@ func (h *house) serveOn(port int, more map[string]string, wrap ...string) *serve
 	return s
 }
 
+// ready waits until the server reports that it is healthy.
 func (s *server) ready() {
 	s.t.Helper()
 	for end := time.Now().Add(testkit.HangAfter); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-s.dead:
-			s.t.Fatalf("the server ended\n%s", s.said())
+			s.t.Fatalf("the server ended\n%s", s.logTail())
 		default:
 		}
 		if r, err := http.Get(s.url + "/healthz"); err == nil {
@@ -216,13 +223,13 @@ func (s *server) ready() {
 			}
 		}
 	}
-	s.t.Fatalf("the server does not answer\n%s", s.said())
+	s.t.Fatalf("the server does not answer\n%s", s.logTail())
 }
 
-// kill ends the server as a power cut would end it.
+// kill ends the server with SIGKILL, as a power cut would.
 func (s *server) kill() { s.end(syscall.SIGKILL) }
 
-// stop asks the server to end.
+// stop shuts the server down with SIGTERM.
 func (s *server) stop() { s.end(syscall.SIGTERM) }
 
 func (s *server) end(sig syscall.Signal) {
@@ -235,14 +242,14 @@ func (s *server) end(sig syscall.Signal) {
 	select {
 	case <-s.dead:
 	case <-time.After(testkit.HangAfter):
-		s.t.Errorf("the server does not end on %s\n%s", sig, s.said())
+		s.t.Errorf("the server does not end on %s\n%s", sig, s.logTail())
 		_ = s.cmd.Process.Kill()
 		<-s.dead
 	}
 }
 
-// said is the end of the server's log.
-func (s *server) said() string {
+// logTail returns the last 6000 bytes of the server's log.
+func (s *server) logTail() string {
 	raw, err := os.ReadFile(s.log)
 	if err != nil {
 		return err.Error()
@@ -250,8 +257,9 @@ func (s *server) said() string {
 	return string(raw[max(0, len(raw)-6000):])
 }
 
-// trouble are the lines that no fault excuses: what a server cannot do now it answers with 503.
-var trouble = regexp.MustCompile(`(?m)^.*(panic|"status":500|DATA RACE|fatal error).*$`)
+// unexpectedLines matches log lines that no fault justifies. A request that cannot be served must
+// get the status 503, not 500.
+var unexpectedLines = regexp.MustCompile(`(?m)^.*(panic|"status":500|DATA RACE|fatal error).*$`)
 
 func (s *server) check() {
 	raw, err := os.ReadFile(s.log)
@@ -259,16 +267,16 @@ func (s *server) check() {
 		s.t.Error(err)
 		return
 	}
-	if found := trouble.FindAll(raw, 3); found != nil {
+	if found := unexpectedLines.FindAll(raw, 3); found != nil {
 		s.t.Errorf("the server's log has\n%s", bytes.Join(found, []byte("\n")))
 	}
 	if s.t.Failed() {
-		s.t.Logf("log of %s:\n%s", s.url, s.said())
+		s.t.Logf("log of %s:\n%s", s.url, s.logTail())
 	}
 }
 
-// eventually tries until something holds, and returns how long that took, for the log: how fast the
-// machine is decides over no test.
+// eventually repeats try until it returns nil, and returns how long that took, for the log only. It
+// fails the test after testkit.HangAfter.
 func eventually(t testing.TB, what string, try func() error) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -284,6 +292,7 @@ func eventually(t testing.TB, what string, try func() error) time.Duration {
 	}
 }
 
+// want returns nil if ok is true, and otherwise the formatted error.
 func want(ok bool, format string, args ...any) error {
 	if ok {
 		return nil

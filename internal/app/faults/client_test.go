@@ -10,20 +10,21 @@ import (
 	"time"
 )
 
-// A wire that swallows answers: the server does its work, and the client sees the connection break.
-type wire struct {
+// A lossyProxy is a proxy that drops every response: the server handles the request, and the client
+// sees a broken connection.
+type lossyProxy struct {
 	base string
 	mu   sync.Mutex
 	lost []tokens
 }
 
-func newWire(t testing.TB, to string) *wire {
+func newLossyProxy(t testing.TB, to string) *lossyProxy {
 	t.Helper()
 	at, err := url.Parse(to)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{}
+	w := &lossyProxy{}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(at) },
 		ModifyResponse: func(r *http.Response) error {
@@ -41,11 +42,12 @@ func newWire(t testing.TB, to string) *wire {
 	return w
 }
 
-// An answer is lost on the wire. The client asks again and gets the very same successor; once that has been used, or time
-// has passed, whoever comes with the old token is taken for a thief.
+// The response to a refresh is lost. A client that repeats the request gets the same new token.
+// Once that token has been used, or the reuse interval is over, the old token counts as stolen and
+// its family ends.
 func TestLostAnswer(t *testing.T) {
 	const interval = 10 * time.Second
-	onEngines(t, func(t *testing.T, h *house) {
+	onEngines(t, func(t *testing.T, h *host) {
 		h.env["REFRESH_TOKEN_REUSE_INTERVAL"] = "10"
 		s := h.serve()
 		h.user("ada@example.com")
@@ -56,16 +58,16 @@ func TestLostAnswer(t *testing.T) {
 		})
 		ada := newPerson(t, s.url, "ada@example.com")
 		ada.signIn(t)
-		lossy := newWire(t, s.url)
+		lossy := newLossyProxy(t, s.url)
 		broken := newCaller(t, lossy.base)
 
-		late := ada.family(t, call, web).Refresh // comes again when it is too late
+		late := ada.family(t, call, web).Refresh // repeated after the interval
 		if a := broken.refresh(web, late); a.err == nil {
 			t.Fatalf("the answer was not lost: %v", a)
 		}
-		turned := time.Now()
+		rotated := time.Now()
 
-		used := ada.family(t, call, web).Refresh // comes again after its successor was used
+		used := ada.family(t, call, web).Refresh // repeated after its successor was used
 		if a := broken.refresh(web, used); a.err == nil {
 			t.Fatalf("the answer was not lost: %v", a)
 		}
@@ -87,7 +89,7 @@ func TestLostAnswer(t *testing.T) {
 		}
 		ends(t, call, web, used, newest.tokens())
 
-		time.Sleep(time.Until(turned.Add(interval + 200*time.Millisecond)))
+		time.Sleep(time.Until(rotated.Add(interval + 200*time.Millisecond)))
 		lossy.mu.Lock()
 		successor := lossy.lost[0]
 		lossy.mu.Unlock()
@@ -95,7 +97,7 @@ func TestLostAnswer(t *testing.T) {
 	})
 }
 
-// ends presents a token that must end its family.
+// ends presents an old refresh token, which must end its family.
 func ends(t *testing.T, call *caller, cl client, old string, newest tokens) {
 	t.Helper()
 	if on, err := call.active(cl, newest.Access); err != nil || !on {

@@ -21,7 +21,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// An answer is what came back; err is set when nothing did.
+// An answer is the response to a request, or the error of a request without a response.
 type answer struct {
 	status int
 	header http.Header
@@ -36,7 +36,7 @@ func (a answer) String() string {
 	return fmt.Sprintf("%d %.300s", a.status, a.body)
 }
 
-// tokens are what the token endpoint gives.
+// tokens is a token response (RFC 6749 §5.1).
 type tokens struct {
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token"`
@@ -45,28 +45,29 @@ type tokens struct {
 
 func (a answer) tokens() tokens {
 	var out tokens
-	_ = json.Unmarshal([]byte(a.body), &out) // an answer without tokens gives empty ones
+	_ = json.Unmarshal([]byte(a.body), &out) // without tokens the result is empty
 	return out
 }
 
-// code is the error code of a protocol answer.
+// code returns the OAuth error code of a response, or "".
 func (a answer) code() string {
 	var out struct{ Error string }
 	_ = json.Unmarshal([]byte(a.body), &out)
 	return out.Error
 }
 
-// away reports whether the answer says in the protocol's words that the server cannot answer now.
-func (a answer) away() error {
+// unavailable returns an error unless the response is an OAuth error with the status 503, the code
+// temporarily_unavailable and a Retry-After header.
+func (a answer) unavailable() error {
 	return want(a.err == nil && a.status == 503 && a.header.Get("Retry-After") != "" && a.code() == "temporarily_unavailable" &&
 		a.header.Get("Content-Type") == "application/json", "got %v with %v, want 503 with Retry-After and JSON", a, a.header)
 }
 
-// A caller speaks to the protocol endpoints of one address.
+// A caller sends requests to the protocol endpoints at one address.
 type caller struct {
 	base string
 	http *http.Client
-	from string // the address that a proxy would name, or ""
+	from string // the client address for X-Forwarded-For, or ""
 }
 
 func newCaller(t testing.TB, base string) *caller {
@@ -94,7 +95,7 @@ func (c *caller) post(path string, cl client, pairs ...string) answer {
 	for i := 0; i < len(pairs); i += 2 {
 		form.Set(pairs[i], pairs[i+1])
 	}
-	if cl.secret == "" { // a public client only says who it is
+	if cl.secret == "" { // a public client sends no secret
 		form.Set("client_id", cl.id)
 	}
 	r, err := http.NewRequest(http.MethodPost, c.base+path, strings.NewReader(form.Encode()))
@@ -127,12 +128,12 @@ func (c *caller) revoke(cl client, token string) answer {
 	return c.post("/oauth/revoke", cl, "token", token)
 }
 
-// poll asks for the tokens of a device.
+// poll requests the tokens of a device authorization (RFC 8628 §3.4).
 func (c *caller) poll(cl client, code string) answer {
 	return c.post("/oauth/token", cl, "grant_type", "urn:ietf:params:oauth:grant-type:device_code", "device_code", code)
 }
 
-// active asks whether a token is in force.
+// active reports, by introspection (RFC 7662), whether a token is active.
 func (c *caller) active(cl client, token string) (bool, error) {
 	a := c.post("/oauth/introspect", cl, "token", token)
 	var out struct{ Active *bool }
@@ -142,7 +143,7 @@ func (c *caller) active(cl client, token string) (bool, error) {
 	return false, fmt.Errorf("introspection: %v", a)
 }
 
-// A person goes through the pages with cookies of their own.
+// A person is a user with a browser: an HTTP client with a cookie jar.
 type person struct {
 	base  string
 	email string
@@ -162,20 +163,20 @@ func newPerson(t testing.TB, base, email string) *person {
 	}}
 }
 
-// A sight is a page, or where the browser is sent away to.
-type sight struct {
+// A view is a page, or the address outside of the server that the browser was redirected to.
+type view struct {
 	answer
 	at *url.URL
 }
 
-// open follows redirects until there is a page or the way leads away from the server.
-func (p *person) open(path string) sight { return p.follow(p.base+path, nil) }
+// open requests a page and follows redirects until one leaves the server.
+func (p *person) open(path string) view { return p.follow(p.base+path, nil) }
 
-func (p *person) follow(to string, form url.Values) sight {
+func (p *person) follow(to string, form url.Values) view {
 	for range 12 {
 		if !strings.HasPrefix(to, p.base) {
 			at, err := url.Parse(to)
-			return sight{answer{err: err}, at}
+			return view{answer{err: err}, at}
 		}
 		method := http.MethodGet
 		if form != nil {
@@ -183,29 +184,29 @@ func (p *person) follow(to string, form url.Values) sight {
 		}
 		r, err := http.NewRequest(method, to, strings.NewReader(form.Encode()))
 		if err != nil {
-			return sight{answer{err: err}, nil}
+			return view{answer{err: err}, nil}
 		}
-		r.Header.Set("Accept", "text/html") // a browser gets a page, also of an error
+		r.Header.Set("Accept", "text/html") // browsers receive errors as pages
 		if form != nil {
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		}
 		a := read(p.http.Do(r))
 		if a.err != nil {
-			return sight{a, nil}
+			return view{a, nil}
 		}
 		next := a.header.Get("Location")
-		at, _ := url.Parse(to) // it has just been asked for
+		at, _ := url.Parse(to) // it was just requested
 		if next == "" {
-			return sight{a, at}
+			return view{a, at}
 		}
 		form = nil
 		there, err := at.Parse(next)
 		if err != nil {
-			return sight{answer{err: err}, nil}
+			return view{answer{err: err}, nil}
 		}
 		to = there.String()
 	}
-	return sight{answer{err: fmt.Errorf("the redirects do not end at %s", to)}, nil}
+	return view{answer{err: fmt.Errorf("the redirects do not end at %s", to)}, nil}
 }
 
 var (
@@ -213,8 +214,8 @@ var (
 	hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
 )
 
-// submit sends the page's form that leads to an address, with its hidden fields.
-func (p *person) submit(s sight, action string, pairs ...string) sight {
+// submit sends the form of a page with that action, with its hidden fields and the given pairs.
+func (p *person) submit(s view, action string, pairs ...string) view {
 	for _, f := range forms.FindAllStringSubmatch(s.body, -1) {
 		if html.UnescapeString(f[1]) != action {
 			continue
@@ -228,7 +229,7 @@ func (p *person) submit(s sight, action string, pairs ...string) sight {
 		}
 		return p.follow(p.base+action, form)
 	}
-	return sight{answer{err: fmt.Errorf("there is no form %s on %v", action, s.answer)}, s.at}
+	return view{answer{err: fmt.Errorf("there is no form %s on %v", action, s.answer)}, s.at}
 }
 
 // signIn signs in with the password alone and must end on the account's page.
@@ -242,20 +243,20 @@ func (p *person) signIn(t testing.TB) {
 
 const authorize = "/oauth/authorize?response_type=code&client_id=web&redirect_uri=" + redirect + "&scope=openid+email+offline_access&state=s"
 
-// approve asks for a code with the session that is there.
+// approve requests an authorization code with the present session.
 func (p *person) approve() (code string, err error) {
 	s := p.open(authorize)
 	return codeIn(s)
 }
 
-func codeIn(s sight) (string, error) {
+func codeIn(s view) (string, error) {
 	if s.at == nil || s.at.Path != "/cb" || s.at.Query().Get("code") == "" {
 		return "", fmt.Errorf("no code: %v at %v", s.answer, s.at)
 	}
 	return s.at.Query().Get("code"), nil
 }
 
-// family signs an application in and gives its first tokens.
+// family signs a client in and returns its first tokens.
 func (p *person) family(t testing.TB, c *caller, cl client) tokens {
 	t.Helper()
 	code, err := p.approve()
@@ -269,7 +270,7 @@ func (p *person) family(t testing.TB, c *caller, cl client) tokens {
 	return a.tokens()
 }
 
-// connect asks for a device code and approves it.
+// connect requests a device code, approves it and returns it.
 func (p *person) connect(t testing.TB, c *caller, cl client) (code string) {
 	t.Helper()
 	a := c.post("/oauth/device/code", cl, "scope", "openid offline_access")
@@ -277,7 +278,7 @@ func (p *person) connect(t testing.TB, c *caller, cl client) (code string) {
 	return member(a.body, "device_code")
 }
 
-// allow approves the device that shows a code.
+// allow approves the device with a user code.
 func (p *person) allow(t testing.TB, shown string) {
 	t.Helper()
 	page := p.submit(p.open("/activate?user_code="+shown), "/activate", "user_code", shown)
@@ -286,14 +287,14 @@ func (p *person) allow(t testing.TB, shown string) {
 	}
 }
 
-// member is one string member of a flat JSON object.
+// member returns a string member of a flat JSON object, or "".
 func member(body, name string) string {
 	_, rest, _ := strings.Cut(body, `"`+name+`":"`)
 	v, _, _ := strings.Cut(rest, `"`)
 	return v
 }
 
-// authenticator is the app on a person's phone (RFC 6238).
+// authenticator is the secret of an authenticator app (RFC 6238).
 type authenticator []byte
 
 func newAuthenticator(t testing.TB, page string) authenticator {
@@ -310,7 +311,7 @@ func newAuthenticator(t testing.TB, page string) authenticator {
 	return seed
 }
 
-// code is what the app shows that many steps of 30 seconds from now.
+// code returns the one-time code for the time step that many steps of 30 seconds from now.
 func (seed authenticator) code(steps int64) string {
 	m := hmac.New(sha1.New, seed)
 	_ = binary.Write(m, binary.BigEndian, uint64(time.Now().Unix()/30+steps))
@@ -319,14 +320,14 @@ func (seed authenticator) code(steps int64) string {
 	return fmt.Sprintf("%06d", n%1_000_000)
 }
 
-// settle waits until the present step of the authenticator has some seconds left.
-func settle() {
+// waitForTimeStep waits until the present time step has more than three seconds left.
+func waitForTimeStep() {
 	if left := 30 - time.Now().Unix()%30; left <= 3 {
 		time.Sleep(time.Duration(left) * time.Second)
 	}
 }
 
-// keyOf is the id of the key that signed a token.
+// keyOf returns the id of the key that signed a token.
 func keyOf(t testing.TB, token string) string {
 	t.Helper()
 	head, _, _ := strings.Cut(token, ".")
