@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
-
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -41,12 +39,12 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, reply *oauth.Repl
 		return nil
 	}
 	v := &FormPostView{Base: begin(r), Action: reply.RedirectURI}
-	v.Client = clientView(reply.Client, reply.RedirectURI)
+	v.Leaves, v.Client = true, clientView(reply.Client, reply.RedirectURI)
 	for name, values := range reply.Params {
 		v.Params = append(v.Params, Pair{Name: name, Value: values[0]})
 	}
 	sort.Slice(v.Params, func(i, k int) bool { return v.Params[i].Name < v.Params[k].Name })
-	return s.show(w, http.StatusOK, v, client.Origin(reply.RedirectURI))
+	return s.show(w, http.StatusOK, v)
 }
 
 // scopeViews returns scopes with their descriptions.
@@ -94,7 +92,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 	for i := range v.Scopes {
 		v.Scopes[i].New = slices.Contains(cr.Added, v.Scopes[i].Name)
 	}
-	return s.show(w, http.StatusOK, v, lc.origins()...)
+	return s.show(w, http.StatusOK, v)
 }
 
 func (s *Server) postConsent(w http.ResponseWriter, r *http.Request) error {
@@ -130,8 +128,8 @@ func (s *Server) FollowLogout(w http.ResponseWriter, r *http.Request, st *oauth.
 		}
 		v := &LogoutView{Base: begin(r), Form: Form{Action: "/logout/confirm", Flow: sealed}}
 		v.setUser(u)
-		v.Client = clientView(st.Client, "")
-		return s.show(w, http.StatusOK, v, client.Origin(st.Confirm.Form.Get("target")))
+		v.Leaves, v.Client = true, clientView(st.Client, "")
+		return s.show(w, http.StatusOK, v)
 	}
 	if st.Ended {
 		s.kit.ClearCookie(w, web.CookieSession)

@@ -41,7 +41,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 	if form.Get("done") == "password" {
 		v.Notice = "Your password was changed. Sign in to continue."
 	}
-	return s.show(w, http.StatusOK, v, lc.origins()...)
+	return s.show(w, http.StatusOK, v)
 }
 
 // continueSession continues with the browser's session, and reports false if the request wants the
@@ -84,7 +84,7 @@ func (s *Server) showChooser(
 	}
 	v := &ChooserView{Base: lc.base(r), Form: lc.form()}
 	v.setUser(u)
-	return s.show(w, http.StatusOK, v, lc.origins()...)
+	return s.show(w, http.StatusOK, v)
 }
 
 func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
@@ -109,14 +109,14 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	if err != nil {
-		return s.rerender(w, r, err, v, lc.origins()...)
+		return s.rerender(w, r, err, v)
 	}
 	return s.followStep(w, r, lc, st)
 }
 
 // rerender shows a form again with what was wrong, or returns an error that no correction can fix.
 func (s *Server) rerender(
-	w http.ResponseWriter, r *http.Request, err error, v View, origins ...string,
+	w http.ResponseWriter, r *http.Request, err error, v View,
 ) error {
 	var f *fault.Error
 	if !errors.As(err, &f) || f.Kind == fault.Internal || f.Kind == fault.NotFound {
@@ -142,7 +142,7 @@ func (s *Server) rerender(
 	if f.Kind == fault.Consumed || f.Kind == fault.Conflict {
 		status = http.StatusBadRequest
 	}
-	return s.show(w, status, v, origins...)
+	return s.show(w, status, v)
 }
 
 // followStep sends the browser to the page of the next step, or finishes the sign-in.
@@ -179,7 +179,7 @@ func (s *Server) finishLogin(
 			DoneURL: lc.nextURL(),
 		}
 		v.setUser(d.User)
-		return s.show(w, http.StatusOK, v, lc.origins()...)
+		return s.show(w, http.StatusOK, v)
 	}
 	return seeOther(w, r, lc.nextURL())
 }

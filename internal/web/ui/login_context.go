@@ -3,8 +3,8 @@ package ui
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
-	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -63,12 +63,9 @@ func (lc loginContext) url(path string, pairs ...string) string {
 	return with(path, append([]string{"flow", lc.sealed, "next", lc.next}, pairs...)...)
 }
 
-// origins returns the origins besides ours that a form of the sign-in may lead to.
-func (lc loginContext) origins() []string {
-	if lc.flow == nil {
-		return nil
-	}
-	return []string{client.Origin(lc.redirectURI())}
+// leaves reports whether the sign-in continues at an app, whose redirects are its own.
+func (lc loginContext) leaves() bool {
+	return lc.flow != nil || strings.HasPrefix(lc.next, "/gateway/login")
 }
 
 // redirectURI returns where the client is answered: what the request names, or the only address
@@ -86,6 +83,7 @@ func (lc loginContext) redirectURI() string {
 // base returns what every page of the sign-in shows.
 func (lc loginContext) base(r *http.Request) Base {
 	b := begin(r)
+	b.Leaves = lc.leaves()
 	if lc.flow != nil {
 		b.Client = clientView(lc.flow.Client, lc.redirectURI())
 	}

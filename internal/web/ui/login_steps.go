@@ -57,7 +57,7 @@ func (s *Server) showCode(w http.ResponseWriter, r *http.Request, p *pendingSign
 	if err != nil {
 		return err
 	}
-	return s.show(w, http.StatusOK, v, p.lc.origins()...)
+	return s.show(w, http.StatusOK, v)
 }
 
 func (s *Server) codeView(r *http.Request, p *pendingSignIn) (*CodeView, error) {
@@ -96,7 +96,7 @@ func (s *Server) postCode(w http.ResponseWriter, r *http.Request, p *pendingSign
 	if viewErr != nil {
 		return viewErr
 	}
-	return s.rerender(w, r, err, v, p.lc.origins()...)
+	return s.rerender(w, r, err, v)
 }
 
 func (s *Server) showEnroll(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
@@ -104,7 +104,7 @@ func (s *Server) showEnroll(w http.ResponseWriter, r *http.Request, p *pendingSi
 	if err != nil {
 		return err
 	}
-	return s.show(w, http.StatusOK, v, p.lc.origins()...)
+	return s.show(w, http.StatusOK, v)
 }
 
 // loginEnrollView returns the page that sets up the factor which the form names, or the first one.
@@ -144,11 +144,11 @@ func (s *Server) postEnroll(w http.ResponseWriter, r *http.Request, p *pendingSi
 	if viewErr != nil {
 		return viewErr
 	}
-	return s.rerender(w, r, err, v, p.lc.origins()...)
+	return s.rerender(w, r, err, v)
 }
 
 func (s *Server) showNewPassword(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
-	return s.show(w, http.StatusOK, s.newPasswordView(r, p), p.lc.origins()...)
+	return s.show(w, http.StatusOK, s.newPasswordView(r, p))
 }
 
 func (s *Server) newPasswordView(r *http.Request, p *pendingSignIn) *NewPasswordView {
@@ -170,5 +170,5 @@ func (s *Server) postNewPassword(w http.ResponseWriter, r *http.Request, p *pend
 			return s.followStep(w, r, p.lc, st)
 		}
 	}
-	return s.rerender(w, r, err, s.newPasswordView(r, p), p.lc.origins()...)
+	return s.rerender(w, r, err, s.newPasswordView(r, p))
 }

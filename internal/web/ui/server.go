@@ -181,9 +181,8 @@ func (b *Base) setUser(u *identity.User) {
 	}
 }
 
-// show writes a page. Its forms may lead to the named origins besides our own, since browsers apply
-// the form-action policy to the redirects after a form, too.
-func (s *Server) show(w http.ResponseWriter, status int, v View, origins ...string) error {
+// show writes a page.
+func (s *Server) show(w http.ResponseWriter, status int, v View) error {
 	body, err := s.pages.Render(v)
 	if err != nil {
 		return err
@@ -191,7 +190,7 @@ func (s *Server) show(w http.ResponseWriter, status int, v View, origins ...stri
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Content-Security-Policy", policy(origins))
+	h.Set("Content-Security-Policy", policy(v.base().Leaves))
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
@@ -201,16 +200,15 @@ func (s *Server) show(w http.ResponseWriter, status int, v View, origins ...stri
 }
 
 // policy returns the content security policy: nothing inline, nothing from other origins except
-// logos of apps, and no frames.
-func policy(origins []string) string {
-	action := "'self'"
-	for _, o := range origins {
-		if o != "" && !strings.ContainsAny(o, " ;,'\"") {
-			action += " " + o
-		}
+// logos of apps, and no frames. A form that leaves the site has no form-action: browsers apply it to
+// every redirect that follows the form, and where an app redirects to is the app's own business.
+func policy(leaves bool) string {
+	p := "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https:; " +
+		"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+	if leaves {
+		return p
 	}
-	return "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https:; " +
-		"connect-src 'self'; form-action " + action + "; frame-ancestors 'none'; base-uri 'none'"
+	return p + "; form-action 'self'"
 }
 
 // root redirects the server's plain address to the account pages.

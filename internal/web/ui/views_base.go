@@ -28,6 +28,7 @@ type Base struct {
 	Problem   string         // one sentence about what went wrong; the title then begins with "Error:"
 	Errors    []FieldError   // what is wrong with single fields
 	Client    *ClientView    // the app that the page is about, or nil
+	Leaves    bool           // a form of the page leads to another site
 }
 
 func (b *Base) base() *Base { return b }

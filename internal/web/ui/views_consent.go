@@ -69,8 +69,7 @@ type ActivateDoneView struct {
 func (*ActivateDoneView) Page() PageName { return PageActivateDone }
 
 // FormPostView sends the parameters of an authorization response to the client by a form (OAuth 2.0
-// Form Post Response Mode §2). Its script submits the form; without scripts the button does. The
-// form-action policy of the response must name the origin of Action.
+// Form Post Response Mode §2). Its script submits the form; without scripts the button does.
 type FormPostView struct {
 	Base
 	Action string // the redirect URI
