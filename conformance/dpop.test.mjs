@@ -75,7 +75,7 @@ for (const [name, at] of [
 ]) {
   describe(name, () => {
     for (const alg of ["ES256", "Ed25519", "RS256", "PS256"]) {
-      it(`a public client's whole life with a key for ${alg}`, async () => {
+      it(`a public client signs in, refreshes and revokes with a key for ${alg}`, async () => {
         const { as } = at();
         const DPoP = await key(spa, alg);
         const first = await login(at(), DPoP);
@@ -127,7 +127,7 @@ describe("resource server", () => {
     await assert.rejects(oauth.validateJwtAccessToken(as, bare, "https://api.example.com", http));
   });
 
-  it("is refused at our own userinfo without the key", async () => {
+  it("is rejected at the userinfo endpoint without the key", async () => {
     const { access_token } = await login(plain, await key(spa));
     const answer = await fetch(plain.as.userinfo_endpoint, { headers: { authorization: `Bearer ${access_token}` } });
     assert.equal(answer.status, 401);

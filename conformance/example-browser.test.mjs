@@ -113,7 +113,7 @@ describe("the app", () => {
     assert.deepEqual(page.complaints, []);
   });
 
-  it("forgets the tokens when the page goes, and is back with one click", async () => {
+  it("drops the tokens when the page closes, and signs in again with one click", async () => {
     const page = await visit();
     await page.getByRole("button", { name: "Sign in" }).click();
     await signIn(page, ada);
@@ -124,7 +124,7 @@ describe("the app", () => {
     assert.deepEqual(page.complaints, []);
   });
 
-  it("says so when the person refuses", async () => {
+  it("reports that the person denied access", async () => {
     const page = await visit();
     await page.getByRole("button", { name: "Sign in" }).click();
     await signIn(page, bob);
@@ -133,13 +133,13 @@ describe("the app", () => {
     assert.equal(page.url(), `${app}/`);
   });
 
-  it("takes no answer that it did not ask for", async () => {
+  it("rejects a response that it did not request", async () => {
     const page = await visit({}, `/?code=x&state=y&iss=${encodeURIComponent(server.issuer)}`);
     await page.getByRole("alert").getByText("not started here").waitFor();
     assert.equal(page.url(), `${app}/`);
   });
 
-  it("takes no answer of another server (RFC 9207)", async () => {
+  it("rejects a response from another server (RFC 9207)", async () => {
     const page = await visit();
     const posted = [];
     page.on("request", (r) => r.method() === "POST" && posted.push(r.url()));

@@ -102,7 +102,7 @@ describe("signing in to a browser app", () => {
     assert.deepEqual(seen, ["", 0, 0, 0]);
   });
 
-  it("vouches for what the app does, and tells the service who it is", async () => {
+  it("authenticates the app's requests, and tells the service who the user is", async () => {
     await page.locator("#order").click();
     assert.deepEqual(await shown(2), ["Ada Lovelace", "1"]);
     const seen = service.received.findLast(({ url, method }) => url === "/orders" && method === "POST");
@@ -112,7 +112,7 @@ describe("signing in to a browser app", () => {
     assert.deepEqual([headers.authorization, headers.cookie], [undefined, undefined], "what vouches for her stays at the door");
   });
 
-  it("brings no token near the browser", async () => {
+  it("sends no token to the browser", async () => {
     page.off("response", listen);
     const all = await Promise.all(traffic);
     assert.ok(all.length > 8);
@@ -144,7 +144,7 @@ describe("pages of other origins", () => {
     }, at);
 
   for (const [who, where, status] of [["of a sibling, whose requests bring the cookie,", () => sibling, 403], ["of another site", () => strangers.origin, 401]]) {
-    it(`${who} do and learn nothing`, async () => {
+    it(`${who} cannot change or read anything`, async () => {
       await page.goto(`${where()}/page`);
       const order = page.waitForResponse((answer) => answer.url() === `${origin}/shop/v1/orders` && answer.request().method() === "POST");
       const seen = await service.during(async () => {
@@ -155,7 +155,7 @@ describe("pages of other origins", () => {
       assert.equal((await order).status(), status); // only a cookie that came along can be refused
     });
 
-    it(`${who} cannot send a form in her name, or sign her in in a frame`, async () => {
+    it(`${who} cannot send a form for her, or sign her in inside a frame`, async () => {
       await page.goto(`${where()}/page`);
       const frame = page.waitForResponse((answer) => answer.url() === `${origin}/session/login`);
       await page.evaluate((to) => {
@@ -200,7 +200,7 @@ describe("a page at the issuer's own host", () => {
   });
 });
 
-describe("the end of it", () => {
+describe("signing out of a browser app", () => {
   const asHer = (value) => ask(origin, "/shop/v1/orders", { headers: { cookie: `__Host-gatehouse-app=${value}` } });
 
   it("logging out ends the session, not only the cookie", async () => {
@@ -212,7 +212,7 @@ describe("the end of it", () => {
     assert.equal((await asHer(value)).status, 401);
   });
 
-  it("and so does an operator, within a second", async () => {
+  it("an operator ends the session within a second", async () => {
     await page.goto(`${origin}/session/login?return_to=/`); // without a password: she is still signed in at the server
     assert.equal(page.url(), `${origin}/`);
     assert.deepEqual(await shown(), ["Ada Lovelace", "1"]);

@@ -123,27 +123,27 @@ describe("JWT access tokens (RFC 9068) for a resource (RFC 8707)", () => {
     assert.equal((await get("/staff", ada)).status, 403);
   });
 
-  it("are refused without the scope, with the challenge that says so", async () => {
+  it("are rejected without the scope, with a challenge that names it", async () => {
     const { status, headers } = await get("/both", await theirs.token(api, "write"));
     assert.equal(status, 403);
     assert.match(headers["www-authenticate"], /error="insufficient_scope"/);
   });
 
-  it("are refused where they were made for somebody else", async () => {
+  it("are rejected if they have another audience", async () => {
     const { status, headers } = await get("/both", await theirs.token(elsewhere));
     assert.equal(status, 401);
     assert.match(headers["www-authenticate"], /error="invalid_token"/);
   });
 
-  it("are refused at routes that do not name their issuer", async () => {
+  it("are rejected at routes that do not name their issuer", async () => {
     assert.ok([401, 403].includes((await get("/own", await theirs.token(api))).status));
   });
 
-  it("of an issuer that nobody named are refused", async () => {
+  it("of an issuer that no route names are rejected", async () => {
     assert.equal((await get("/both", await strangers.token(api))).status, 401);
   });
 
-  it("with another's signature, none, or one made with the public key are refused", async () => {
+  it("with a signature of another key, none, or one made with the public key are rejected", async () => {
     const genuine = await theirs.token(api);
     const claims = decodeJwt(genuine);
     const header = { typ: "at+jwt", kid: "k1" };
@@ -170,7 +170,7 @@ describe("opaque access tokens, by introspection (RFC 7662)", () => {
     assert.deepEqual([info.issuer, info.client.id, info.scopes], ["partner", "robot", ["read"]]);
   });
 
-  it("are refused when they have been revoked, or never were", async () => {
+  it("are rejected if they are revoked or unknown", async () => {
     const token = await theirs.token(opaque);
     await theirs.revoke(token);
     assert.equal((await get("/both", token)).status, 401);
@@ -187,7 +187,7 @@ describe("the metadata of a route (RFC 9728)", () => {
 });
 
 describe("ROUTES_FILE", () => {
-  it("is taken up when it changes, and left as it was when it is wrong", async () => {
+  it("is reloaded when it changes, and a version with errors is ignored", async () => {
     const file = join(home.dir, "routes.yaml");
     writeFileSync(file, "routes: [{name: new, prefix: /new, upstreem: x}]\n");
     await eventually(() => assert.match(server.errors, /upstream/), 2_000);

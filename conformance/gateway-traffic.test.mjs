@@ -78,7 +78,7 @@ describe("WebSocket (RFC 6455)", () => {
     });
   });
 
-  it("is spoken through, both ways, as long as it takes", async () => {
+  it("passes messages in both directions until it is closed", async () => {
     const socket = new WebSocket(address(), ["one", "two"], { headers: token });
     await once(socket, "open");
     assert.equal(socket.protocol, "two");
@@ -97,7 +97,7 @@ describe("WebSocket (RFC 6455)", () => {
     assert.deepEqual([code, String(reason)], [4001, "as you wish"]);
   });
 
-  it("is not opened for who has no token", async () => {
+  it("is not opened without a token", async () => {
     const socket = new WebSocket(address());
     const [, response] = await once(socket, "unexpected-response");
     assert.equal(response.statusCode, 401);
@@ -194,7 +194,7 @@ describe("gRPC", () => {
     "over TLS": () => open(secure, grpc.credentials.createSsl(certificate().cert)),
     "without TLS, as behind a load balancer": () => open(server, grpc.credentials.createInsecure()),
   })) {
-    it(`passes, ${how}: answers, streams, errors and what comes after`, async () => {
+    it(`passes, ${how}: responses, streams, errors and trailers`, async () => {
       const client = dial();
       const { error, answer, trailers } = await call(client, "Say");
       assert.equal(error, null);
@@ -228,7 +228,7 @@ describe("gRPC", () => {
     await cancelled;
   });
 
-  it("is refused in its own words without a token", async () => {
+  it("is rejected with a gRPC status without a token", async () => {
     const { error } = await call(open(secure, grpc.credentials.createSsl(certificate().cert)), "Say", new grpc.Metadata());
     assert.equal(error.code, grpc.status.UNAUTHENTICATED);
   });
@@ -238,7 +238,7 @@ describe("bodies", () => {
   /** The most memory that the server has had, in bytes. */
   const peak = () => 1024 * Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${server.process.pid}/status`, "utf8"))[1]);
 
-  it("of 100 MB pass both ways, and are not kept", async () => {
+  it("of 100 MB pass in both directions without being buffered", async () => {
     const start = peak();
     const sent = request(server.at("/live/v1/upload"), { method: "POST", headers: token, agent: false });
     const hash = createHash("sha256");

@@ -73,7 +73,7 @@ async function raw(path, body, headers = {}, method = "POST") {
 const asMachine = () => basic(machine);
 const posts = ["/oauth/token", "/token", "/api/v1/token", "/oauth/device/code", "/device", "/device/code", "/oauth/introspect", "/token/introspect", "/oauth/revoke", "/token/revoke", "/oauth/userinfo"];
 
-describe("protocol endpoints refuse", () => {
+describe("protocol endpoints reject", () => {
   for (const path of posts) {
     it(`broken requests at ${path}`, async () => {
       const big = `grant_type=${"a".repeat(70_000)}`;
@@ -109,7 +109,7 @@ describe("protocol endpoints refuse", () => {
     }
   });
 
-  it("clients that prove themselves in two ways, badly, or as somebody else", async () => {
+  it("clients that authenticate in two ways, with errors, or as another client", async () => {
     const grant = { grant_type: "client_credentials" };
     const post = (form, headers) => server.post("/oauth/token", { ...grant, ...form }, headers);
     assertProtocolError(await post({ client_id: machine.client_id, client_secret: machine.client_secret }, asMachine()), 400, "invalid_request");
@@ -128,7 +128,7 @@ describe("protocol endpoints refuse", () => {
     assert.equal(a.text, b.text);
   });
 
-  it("grants that they do not know, or that the client may not use", async () => {
+  it("grant types that are unknown, or that the client may not use", async () => {
     assertProtocolError(await server.post("/oauth/token", { grant_type: "magic" }, asMachine()), 400, "unsupported_grant_type");
     assertProtocolError(await server.post("/oauth/token", {}, asMachine()), 400, "invalid_request");
     assertProtocolError(await server.post("/oauth/token", { grant_type: "authorization_code", code: "x" }, asMachine()), 400, "unauthorized_client");
@@ -256,7 +256,7 @@ describe("the authorization endpoint never sends a browser to an address that is
   });
 });
 
-describe("what the browser carries cannot be altered", () => {
+describe("cookies and forms cannot be altered", () => {
   const flip = (s, i = Math.floor(s.length / 2)) => s.slice(0, i) + (s[i] === "A" ? "B" : "A") + s.slice(i + 1);
 
   it("a session cookie", async () => {
@@ -314,7 +314,7 @@ describe("what the browser carries cannot be altered", () => {
     assert.equal(person.cookies.size, 0);
   });
 
-  it("the way onward after a login", async () => {
+  it("the redirect after a login", async () => {
     for (const next of ["https://evil.example/", "//evil.example", "/\\evil.example", "/oauth/logout", "javascript:alert(1)", "/account/../oauth/logout", "/account\r\nX: y"]) {
       const person = new Person(server, user);
       const page = await person.go(`/login?next=${encodeURIComponent(next)}`);
@@ -325,7 +325,7 @@ describe("what the browser carries cannot be altered", () => {
   });
 });
 
-describe("pages take bad input calmly", () => {
+describe("pages handle invalid input", () => {
   it("broken and oversized forms", async () => {
     for (const [body, type, status] of [["username=%ff", formType, 400], ["a=1&a=2", formType, 400], ["x", "text/plain", 400], [`username=${"u".repeat(70_000)}`, formType, 413], ["", formType, 400]]) {
       const sight = await new Person(server, user).go("/login", { method: "POST", body, headers: { "content-type": type } });
@@ -334,7 +334,7 @@ describe("pages take bad input calmly", () => {
     }
   });
 
-  it("addresses that do not exist, and one-time links that are made up", async () => {
+  it("addresses that do not exist, and forged one-time links", async () => {
     const person = new Person(server, user);
     assertPage(await person.go("/nowhere"), 404, /no page/);
     for (const path of ["/static/../config", "/static/%2e%2e/x", "/static/none.js", "/.git/config"]) assert.equal((await person.go(path)).status, 404, path);
@@ -455,14 +455,14 @@ describe("https by itself", () => {
     assert.doesNotMatch(cookie, /Domain/i);
   });
 
-  it("takes up a renewed certificate without a restart", async () => {
+  it("loads a renewed certificate without a restart", async () => {
     assert.equal((await get("/healthz")).name, "first");
     await sleep(1100); // the files are looked at once a second
     certify("second");
     await eventually(async () => assert.equal((await get("/healthz")).name, "second"), 3_000);
   });
 
-  it("goes on with the former one while the renewal is half done", async () => {
+  it("uses the previous certificate while the renewal is incomplete", async () => {
     await sleep(1100);
     const good = readFileSync(files.SSL_CERT);
     writeFileSync(files.SSL_CERT, "not a certificate");
@@ -477,7 +477,7 @@ describe("https by itself", () => {
 });
 
 describe("stopping", () => {
-  it("finishes a request that has begun, takes no other, and ends well", async () => {
+  it("finishes requests in flight, accepts no others, and exits with status 0", async () => {
     const stopping = await home.serve({ PORT: await freePort() });
     const { port } = new URL(stopping.origin);
     const body = "grant_type=client_credentials&scope=read";

@@ -145,7 +145,7 @@ describe("client credentials", () => {
     }
   });
 
-  it("refuses wrong secrets, unknown clients and scopes out of reach", async () => {
+  it("rejects wrong secrets, unknown clients and scopes that are not allowed", async () => {
     const said = async (client, auth, parameters) => oauth.processClientCredentialsResponse(as, client, await grant(client, auth, parameters));
     await assert.rejects(said(machine, oauth.ClientSecretBasic("wrong")), refused("invalid_client", 401));
     await assert.rejects(said(machine, oauth.ClientSecretPost("wrong")), refused("invalid_client", 401));
@@ -176,7 +176,7 @@ describe("JWT access tokens (RFC 9068)", () => {
     await assert.rejects(oauth.validateJwtAccessToken(as, call(access_token), "https://other.example.com", http), /aud/);
   });
 
-  it("cannot be forged, and an ID token is none", async () => {
+  it("cannot be forged, and an ID token is not accepted as one", async () => {
     const { access_token, id_token } = await login(confidential, basic(confidential));
     const [head, body, mark] = access_token.split(".");
     const forged = JSON.parse(Buffer.from(body, "base64url"));
@@ -194,7 +194,7 @@ describe("JWT access tokens (RFC 9068)", () => {
 });
 
 describe("userinfo, introspection, revocation", () => {
-  it("userinfo answers POST with the token in the form, and refuses it in the address", async () => {
+  it("userinfo accepts a POST with the token in the form, and rejects one in the query", async () => {
     const { access_token } = await login(confidential, basic(confidential), { scope: "openid email" });
     const posted = await server.post("/oauth/userinfo", { access_token });
     assert.equal(posted.body.sub, user.id);
@@ -210,7 +210,7 @@ describe("userinfo, introspection, revocation", () => {
     assert.doesNotMatch(answer.headers.get("www-authenticate"), /error=/);
   });
 
-  it("userinfo wants scope openid of a person", async () => {
+  it("userinfo requires the token of a person with the scope openid", async () => {
     const granted = await oauth.clientCredentialsGrantRequest(as, machine, basic(machine), {}, http);
     const { access_token } = await oauth.processClientCredentialsResponse(as, machine, granted);
     const info = await oauth.userInfoRequest(as, machine, access_token, http);
@@ -224,7 +224,7 @@ describe("userinfo, introspection, revocation", () => {
     assert.equal(told.sub, user.id);
   });
 
-  it("introspection is for clients that prove themselves", async () => {
+  it("introspection requires client authentication", async () => {
     const { access_token } = await login(confidential, basic(confidential));
     const answer = await oauth.introspectionRequest(as, machine, basic(machine), access_token, http);
     const seen = await oauth.processIntrospectionResponse(as, machine, answer);
@@ -234,7 +234,7 @@ describe("userinfo, introspection, revocation", () => {
     assert.equal((await server.post("/oauth/introspect", { token: access_token })).status, 401);
   });
 
-  it("revocation of what is unknown is no error; of another client's token it is", async () => {
+  it("revocation succeeds for an unknown token, and fails for another client's token", async () => {
     const end = async (client, auth, token) => oauth.processRevocationResponse(await oauth.revocationRequest(as, client, auth, token, http));
     await end(open, oauth.None(), "who knows");
     const { access_token, refresh_token } = await login(confidential, basic(confidential));

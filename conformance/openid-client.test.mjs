@@ -146,7 +146,7 @@ describe("a person logs in to a web application", () => {
     assert.equal(again.claims().sub, ada.id);
   });
 
-  it("and the refresh token turns at every use", async () => {
+  it("and the refresh token is rotated at every use", async () => {
     const next = await oidc.refreshTokenGrant(config, tokens.refresh_token);
     assert.notEqual(next.refresh_token, tokens.refresh_token);
     assert.equal(next.claims().sub, ada.id);
@@ -418,7 +418,7 @@ describe("what an application may ask of the login", () => {
 });
 
 describe("clients", () => {
-  it("without a secret prove themselves by PKCE, on any loopback port", async () => {
+  it("without a secret use PKCE, on any loopback port", async () => {
     const client = await register({ name: "Native app", public: true, redirectUri: "http://127.0.0.1/cb" });
     const as = await discover(client, oidc.None());
     const tokens = await login(await fresh(), {}, as);
@@ -439,7 +439,7 @@ describe("clients", () => {
   });
 
   for (const alg of ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"]) {
-    it(`prove themselves with a key of their own: private_key_jwt by ${alg}`, async () => {
+    it(`authenticate with their own key: private_key_jwt by ${alg}`, async () => {
       const { publicKey, privateKey } = await jose.generateKeyPair(alg, { extractable: true });
       const kid = `k-${alg}`;
       const keys = join(home.dir, `${kid}.json`);

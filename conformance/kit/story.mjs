@@ -1,4 +1,5 @@
-// describe and it as in node:test, but for the cases that skip.json names with a reason: { "file › group › case": "why" }.
+// describe and it as in node:test. They skip the cases in skip.json, which maps "file › group › case"
+// to the reason.
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { after, describe as group, it as one } from "node:test";

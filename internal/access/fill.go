@@ -150,9 +150,9 @@ func fillScalar(n *yaml.Node, name string, v reflect.Value) error {
 			return at(n, "%s must be true or false", name)
 		}
 		v.SetBool(n.Value == "true")
-	default: // whole numbers are all that is left; a test fills every field
+	default: // only integers remain; a test fills every field
 		i, err := strconv.ParseInt(n.Value, 10, v.Type().Bits())
-		if err != nil || strconv.FormatInt(i, 10) != n.Value { // others read 010 as 8
+		if err != nil || strconv.FormatInt(i, 10) != n.Value { // YAML 1.1 reads 010 as 8
 			return at(n, "%s must be a whole number in plain digits", name)
 		}
 		v.SetInt(i)
