@@ -18,9 +18,15 @@ const callback = "http://127.0.0.1:4998/callback"
 func TestGoClients(t *testing.T) {
 	in := install(t)
 	ada := in.user("ada@example.com", "--name", "Ada Lovelace", "--email-verified")
-	web := in.register("--name", "Web", "--grant", "code", "--grant", "refresh", "--redirect-uri", callback, "--scope", "openid profile email offline_access")
+	web := in.register(
+		"--name", "Web", "--grant", "code", "--grant", "refresh", "--redirect-uri", callback,
+		"--scope", "openid profile email offline_access",
+	)
 	worker := in.register("--name", "Worker", "--grant", "client_credentials", "--scope", "read write")
-	tv := in.register("--name", "TV", "--public", "--grant", "device", "--grant", "refresh", "--scope", "openid profile")
+	tv := in.register(
+		"--name", "TV", "--public", "--grant", "device", "--grant", "refresh",
+		"--scope", "openid profile",
+	)
 	in.serve()
 
 	provider, err := oidc.NewProvider(t.Context(), in.issuer)
@@ -164,7 +170,11 @@ func checkWorker(t *testing.T, provider *oidc.Provider, worker client) {
 }
 
 func checkDevice(t *testing.T, provider *oidc.Provider, tv client, p *person, user string) {
-	config := &oauth2.Config{ClientID: tv.ID, Endpoint: provider.Endpoint(), Scopes: []string{oidc.ScopeOpenID, "profile"}}
+	config := &oauth2.Config{
+		ClientID: tv.ID,
+		Endpoint: provider.Endpoint(),
+		Scopes:   []string{oidc.ScopeOpenID, "profile"},
+	}
 	started, err := config.DeviceAuth(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,16 @@ func TestDenialRecordIsBounded(t *testing.T) {
 			}
 			r := &DenialRecord{
 				RequestID: s, Method: s, Host: s, Path: s, Route: s, RouteName: s, Caller: RecordedCaller{s, s, s}, IP: s,
-				Denial: RecordedDenial{Rule: s, Reason: s, Needed: list, Had: list, Remedy: s, Code: s, Scope: list, ACR: s},
+				Denial: RecordedDenial{
+					Rule:   s,
+					Reason: s,
+					Needed: list,
+					Had:    list,
+					Remedy: s,
+					Code:   s,
+					Scope:  list,
+					ACR:    s,
+				},
 			}
 			data, err := r.Encode()
 			if err != nil || len(data) > 40_000 || !utf8.Valid(data) {

@@ -25,16 +25,44 @@ func TestReadFile(t *testing.T) {
 	}
 	want := &File{
 		Routes: []Route{
-			{ID: "file:shop/v1", Name: "shop/v1", Domain: "shop", Version: "v1", Upstreams: []string{"http://10.0.0.5:8000", "http://10.0.0.6:8000"}, Scopes: []string{"read"}},
-			{ID: "file:ledger/1.10", Name: "ledger/1.10", Domain: "ledger", Version: "1.10", Upstreams: []string{"h2c://ledger:9000"}, ACR: "aal2", MaxAge: Duration(5 * time.Minute)},
+			{
+				ID:        "file:shop/v1",
+				Name:      "shop/v1",
+				Domain:    "shop",
+				Version:   "v1",
+				Upstreams: []string{"http://10.0.0.5:8000", "http://10.0.0.6:8000"},
+				Scopes:    []string{"read"},
+			},
+			{
+				ID:        "file:ledger/1.10",
+				Name:      "ledger/1.10",
+				Domain:    "ledger",
+				Version:   "1.10",
+				Upstreams: []string{"h2c://ledger:9000"},
+				ACR:       "aal2",
+				MaxAge:    Duration(5 * time.Minute),
+			},
 			{
 				ID: "file:The whole app", Name: "The whole app", Prefix: "/", Host: "*.example.com", Upstreams: []string{"https://app.internal/base"},
 				KeepPath: true, KeepHost: true, Browser: true, Methods: []string{"GET"}, Timeout: Duration(10 * time.Second), BodyLimit: 1048576,
-				CORS: []string{"https://app.example.com"}, Roles: []string{"staff"}, Clients: []string{"web"}, Networks: []string{"10.0.0.0/8"},
-				Audiences: []string{"app"}, Issuers: []string{"auth0"}, ClientID: true, Rate: 100, RatePer: Duration(time.Second), RateBy: "user",
+				CORS: []string{
+					"https://app.example.com",
+				}, Roles: []string{"staff"}, Clients: []string{"web"}, Networks: []string{"10.0.0.0/8"},
+				Audiences: []string{
+					"app",
+				}, Issuers: []string{"auth0"}, ClientID: true, Rate: 100, RatePer: Duration(time.Second), RateBy: "user",
 				HealthPath: "/healthz", HealthEvery: Duration(5 * time.Second),
 			},
-			{ID: "file:2024-01-01/off", Name: "2024-01-01/off", Domain: "2024-01-01", Version: "off", Upstreams: []string{"http://a"}, Inactive: true, Unidentified: true, Rate: -1},
+			{
+				ID:           "file:2024-01-01/off",
+				Name:         "2024-01-01/off",
+				Domain:       "2024-01-01",
+				Version:      "off",
+				Upstreams:    []string{"http://a"},
+				Inactive:     true,
+				Unidentified: true,
+				Rate:         -1,
+			},
 		},
 		Issuers: []Issuer{
 			{
@@ -43,8 +71,12 @@ func TestReadFile(t *testing.T) {
 			},
 			{
 				Name: "keycloak", Issuer: "https://kc.example.com/realms/x", JWKSURI: "https://kc.example.com/certs", Audiences: []string{"account"}, Algs: []string{"ES256"},
-				Introspection: &Introspection{URL: "http://127.0.0.1:8081/introspect", ClientID: "gw", ClientSecretFile: "/run/secrets/kc"},
-				ScopesClaim:   "scp", UserClaim: "preferred_username",
+				Introspection: &Introspection{
+					URL:              "http://127.0.0.1:8081/introspect",
+					ClientID:         "gw",
+					ClientSecretFile: "/run/secrets/kc",
+				},
+				ScopesClaim: "scp", UserClaim: "preferred_username",
 			},
 		},
 	}
@@ -125,7 +157,15 @@ func TestApplyPatch(t *testing.T) {
 		}
 		return &p
 	}
-	full := Route{Domain: "a", Version: "v1", Rate: 5, RatePer: Duration(time.Hour), RateBy: RateByUser, HealthPath: "/up", HealthEvery: Duration(time.Minute)}
+	full := Route{
+		Domain:      "a",
+		Version:     "v1",
+		Rate:        5,
+		RatePer:     Duration(time.Hour),
+		RateBy:      RateByUser,
+		HealthPath:  "/up",
+		HealthEvery: Duration(time.Minute),
+	}
 	for name, tc := range map[string]struct {
 		patch *field.Patch[Route]
 		check func(*Route) bool
@@ -147,7 +187,10 @@ func TestReadFileRefuses(t *testing.T) {
 	const up = ", upstreams: [http://a]}\n"
 	route := func(s string) string { return "routes:\n- {" + s + up }
 	iss := func(s string) string {
-		return "issuers:\n- " + strings.Join(strings.Split("name: auth0\nissuer: https://a.test\naudiences: [x]\n"+s, "\n"), "\n  ")
+		return "issuers:\n- " + strings.Join(
+			strings.Split("name: auth0\nissuer: https://a.test\naudiences: [x]\n"+s, "\n"),
+			"\n  ",
+		)
 	}
 	for name, tc := range map[string]struct{ file, says string }{
 		"no YAML":            {"routes: [", "not readable as YAML"},

@@ -58,14 +58,23 @@ func table(t testing.TB, routes ...*Compiled) *Table {
 
 // target is a request that a sound route takes.
 func target() *Target {
-	return &Target{Method: "GET", Scheme: "https", Host: "id.example.com", Path: "/shop/v1/items", IP: netip.MustParseAddr("192.0.2.7"), Now: noon}
+	return &Target{
+		Method: "GET",
+		Scheme: "https",
+		Host:   "id.example.com",
+		Path:   "/shop/v1/items",
+		IP:     netip.MustParseAddr("192.0.2.7"),
+		Now:    noon,
+	}
 }
 
 // byToken is a user who calls with a token of ours for the issuer.
 func byToken() *Caller {
 	return &Caller{
 		By: ByToken, Client: "web", Proven: true, User: "u1", Subject: "u1", Scopes: []string{"openid", "read"}, UserRoles: []string{"buyer"},
-		ClientRoles: []string{"robot"}, Audience: []string{issuer}, ACR: "aal1", AuthTime: noon.Add(-time.Hour), Expires: noon.Add(time.Minute),
+		ClientRoles: []string{
+			"robot",
+		}, Audience: []string{issuer}, ACR: "aal1", AuthTime: noon.Add(-time.Hour), Expires: noon.Add(time.Minute),
 	}
 }
 

@@ -120,7 +120,8 @@ func FuzzClean(f *testing.F) {
 		if strings.Count(path, "/") != strings.Count(raw, "/") {
 			t.Fatalf("%q: %q has other segments", raw, path)
 		}
-		if !utf8.ValidString(path) || strings.ContainsFunc(path, unicode.IsControl) || strings.ContainsAny(path, `\`) || strings.Contains(path, "//") {
+		if !utf8.ValidString(path) || strings.ContainsFunc(path, unicode.IsControl) || strings.ContainsAny(path, `\`) ||
+			strings.Contains(path, "//") {
 			t.Fatalf("%q: %q passed", raw, path)
 		}
 		for _, s := range strings.Split(withoutParameters(path), "/")[1:] {

@@ -110,7 +110,8 @@ func TestMatchAgreesWithSearch(t *testing.T) {
 func search(all []*Compiled, host, path string) (best *Compiled) {
 	rank := func(c *Compiled) int { return c.host.kind%2<<20 | len(c.host.name)<<10 | len(c.prefix) } // hostExact is odd, and a longer wildcard is nearer
 	for _, c := range all {
-		if c.host.covers(host) && (path == c.prefix || strings.HasPrefix(path, c.prefix+"/")) && (best == nil || rank(c) > rank(best)) {
+		if c.host.covers(host) && (path == c.prefix || strings.HasPrefix(path, c.prefix+"/")) &&
+			(best == nil || rank(c) > rank(best)) {
 			best = c
 		}
 	}
@@ -140,7 +141,10 @@ func TestNewTableRefusesTwoOfOneAddress(t *testing.T) {
 
 // The upstream gets the path with its escapes as they were sent, cut at the same place.
 func TestRestAgreesWithMatch(t *testing.T) {
-	tab := table(t, compiled(t, shop(nil)), routeAt(t, "app.test", "/"), compiled(t, Route{Prefix: "/kept", KeepPath: true, Upstreams: []string{"http://u"}}))
+	tab := table(
+		t, compiled(t, shop(nil)), routeAt(t, "app.test", "/"),
+		compiled(t, Route{Prefix: "/kept", KeepPath: true, Upstreams: []string{"http://u"}}),
+	)
 	for _, tc := range []struct{ host, raw, rest string }{
 		{"x", "/shop/v1", ""},
 		{"x", "/shop/v1/", "/"},
@@ -203,7 +207,15 @@ func TestMatchIsBoundedByThePath(t *testing.T) {
 func benchmarkMatch(b *testing.B, n int) {
 	routes := make([]*Compiled, n)
 	for i := range routes {
-		routes[i] = compiled(b, Route{ID: fmt.Sprint(i), Domain: fmt.Sprintf("service-%05d", i), Version: "v1", Upstreams: []string{"http://10.0.0.5:8000"}})
+		routes[i] = compiled(
+			b,
+			Route{
+				ID:        fmt.Sprint(i),
+				Domain:    fmt.Sprintf("service-%05d", i),
+				Version:   "v1",
+				Upstreams: []string{"http://10.0.0.5:8000"},
+			},
+		)
 	}
 	tab := table(b, routes...)
 	order := make([][5]byte, n)

@@ -61,7 +61,13 @@ func TestValidRedirect(t *testing.T) {
 }
 
 func TestMatchURI(t *testing.T) {
-	have := []string{"https://app.example/cb", "http://127.0.0.1/cb", "http://localhost:3000/cb?a=1", "http://[::1]/", "com.example.app:/cb"}
+	have := []string{
+		"https://app.example/cb",
+		"http://127.0.0.1/cb",
+		"http://localhost:3000/cb?a=1",
+		"http://[::1]/",
+		"com.example.app:/cb",
+	}
 	for uri, ok := range map[string]bool{
 		"https://app.example/cb":                 true,
 		"https://app.example/cb/":                false,
@@ -134,7 +140,8 @@ func FuzzMatchURI(f *testing.F) {
 			t.Fatalf("%q matches %q and cannot be read", given, have)
 		}
 		if a.Scheme != "http" || !client.IsLoopback(a.Hostname()) || a.Hostname() != h.Hostname() || a.User != nil || a.EscapedPath() != h.EscapedPath() ||
-			a.RawQuery != h.RawQuery || a.Fragment != "" {
+			a.RawQuery != h.RawQuery ||
+			a.Fragment != "" {
 			t.Fatalf("%q matches %q", given, have)
 		}
 	})

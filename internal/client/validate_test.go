@@ -138,7 +138,8 @@ func TestListsAreBounded(t *testing.T) {
 		c := web()
 		change(c)
 		var f *fault.Error
-		if err := c.Validate(rules()); !errors.As(err, &f) || f.Field != field || !strings.Contains(f.Text, "given 257 times") {
+		if err := c.Validate(rules()); !errors.As(err, &f) || f.Field != field ||
+			!strings.Contains(f.Text, "given 257 times") {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
@@ -153,7 +154,8 @@ func TestNormalize(t *testing.T) {
 	if err := c.Normalize(rules()); err != nil {
 		t.Fatal(err)
 	}
-	if c.Name != "App" || c.AuthMethod != client.MethodNone || !slices.Equal(c.Grants, []string{client.GrantTypeCode, deviceGrant}) {
+	if c.Name != "App" || c.AuthMethod != client.MethodNone ||
+		!slices.Equal(c.Grants, []string{client.GrantTypeCode, deviceGrant}) {
 		t.Errorf("got %+v", c)
 	}
 	for given, want := range map[string]string{

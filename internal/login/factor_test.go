@@ -83,7 +83,10 @@ func FuzzPending(f *testing.F) {
 	}
 	s := build(Config{}, newMemory(), keys, &fakeHasher{})
 	now := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
-	good := s.seal(Visit{Now: now}, &signIn{user: &identity.User{ID: "u"}, step: StepFactor, kind: kindTOTP, amr: []string{"pwd"}})
+	good := s.seal(
+		Visit{Now: now},
+		&signIn{user: &identity.User{ID: "u"}, step: StepFactor, kind: kindTOTP, amr: []string{"pwd"}},
+	)
 	f.Add(good, `{"u":"u","n":"factor","k":"totp","i":1}`)
 	f.Add(good[:20], `{"i":"x"}`)
 	f.Add("", "null")

@@ -72,7 +72,9 @@ func (m *memory) User(_ context.Context, id identity.UserID) (*identity.User, er
 	return nil, missing()
 }
 
-func (m *memory) SetPassword(_ context.Context, id identity.UserID, hash string, keep int, now time.Time, ev ...audit.Event) error {
+func (m *memory) SetPassword(
+	_ context.Context, id identity.UserID, hash string, keep int, now time.Time, ev ...audit.Event,
+) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	u, ok := m.users[id]
@@ -126,7 +128,9 @@ func (m *memory) PutCredential(_ context.Context, c *identity.Credential, ev ...
 	return nil
 }
 
-func (m *memory) ConfirmCredential(_ context.Context, id identity.CredentialID, step int64, now time.Time, ev ...audit.Event) error {
+func (m *memory) ConfirmCredential(
+	_ context.Context, id identity.CredentialID, step int64, now time.Time, ev ...audit.Event,
+) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.creds {
@@ -176,7 +180,9 @@ func (m *memory) drop(which func(identity.Credential) bool) {
 	m.creds = slices.DeleteFunc(m.creds, which)
 }
 
-func (m *memory) PutBackupCodes(_ context.Context, id identity.UserID, codes []secret.Hash, _ time.Time, ev ...audit.Event) error {
+func (m *memory) PutBackupCodes(
+	_ context.Context, id identity.UserID, codes []secret.Hash, _ time.Time, ev ...audit.Event,
+) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.backup[id] = map[secret.Hash]bool{}
@@ -269,7 +275,10 @@ func (m *memory) inState(id identity.UserID, st *identity.AccountState) bool {
 	return m.users[id].PasswordChangedAt.Equal(st.PasswordChangedAt) && slices.Equal(factors, st.Factors)
 }
 
-func (m *memory) PutSession(_ context.Context, h secret.Hash, s *identity.Session, t identity.SessionTerms, ev ...audit.Event) error {
+func (m *memory) PutSession(
+	_ context.Context, h secret.Hash, s *identity.Session, t identity.SessionTerms,
+	ev ...audit.Event,
+) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.inState(s.User, t.Proved) {
@@ -286,7 +295,9 @@ func (m *memory) PutSession(_ context.Context, h secret.Hash, s *identity.Sessio
 	return nil
 }
 
-func (m *memory) SessionByCookie(_ context.Context, h secret.Hash, now time.Time, idle time.Duration) (*identity.Session, error) {
+func (m *memory) SessionByCookie(
+	_ context.Context, h secret.Hash, now time.Time, idle time.Duration,
+) (*identity.Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, ok := m.sessions[h]
@@ -309,7 +320,10 @@ func (m *memory) TouchSession(_ context.Context, id identity.SessionID, now time
 	return nil
 }
 
-func (m *memory) RaiseSession(_ context.Context, old, new secret.Hash, s *identity.Session, proved *identity.AccountState, ev ...audit.Event) error {
+func (m *memory) RaiseSession(
+	_ context.Context, old, new secret.Hash, s *identity.Session, proved *identity.AccountState,
+	ev ...audit.Event,
+) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.sessions[old]; !ok || !m.inState(s.User, proved) {
@@ -334,7 +348,10 @@ func (m *memory) EndSession(_ context.Context, id identity.SessionID, _ time.Tim
 	return nil
 }
 
-func (m *memory) EndOtherSessions(_ context.Context, u identity.UserID, keep identity.SessionID, _ time.Time, _ bool, ev ...audit.Event) error {
+func (m *memory) EndOtherSessions(
+	_ context.Context, u identity.UserID, keep identity.SessionID, _ time.Time, _ bool,
+	ev ...audit.Event,
+) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, s := range m.sessions {
@@ -383,7 +400,9 @@ func (m *memory) PutLink(_ context.Context, h secret.Hash, l *Link, ev ...audit.
 	return nil
 }
 
-func (m *memory) CompleteSetup(_ context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event) error {
+func (m *memory) CompleteSetup(
+	_ context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event,
+) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.consume(h, now); err != nil {

@@ -52,7 +52,13 @@ func newHarness(t *testing.T, set ...func(*Config)) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &harness{T: t, m: newMemory(), pw: &fakeHasher{}, now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC), ip: "203.0.113.7"}
+	h := &harness{
+		T:   t,
+		m:   newMemory(),
+		pw:  &fakeHasher{},
+		now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC),
+		ip:  "203.0.113.7",
+	}
 	h.s = build(cfg, h.m, keys, h.pw)
 	h.alice = h.user("alice", right)
 	return h
@@ -170,11 +176,15 @@ func TestPasswordSignsIn(t *testing.T) {
 		if !secret.WellFormed(secret.PrefixSession, d.Cookie) || d.User.ID != h.alice || d.Session.User != h.alice {
 			t.Fatalf("%q: %+v", name, d)
 		}
-		if s := d.Session; s.ACR != identity.ACR1 || !slices.Equal(s.AMR, []string{"pwd"}) || !s.AuthTime.Equal(h.now) || s.IP != h.ip {
+		if s := d.Session; s.ACR != identity.ACR1 || !slices.Equal(s.AMR, []string{"pwd"}) ||
+			!s.AuthTime.Equal(h.now) ||
+			s.IP != h.ip {
 			t.Fatalf("session %+v", s)
 		}
 		h.wantEvents(0, "LOGIN_SUCCEEDED")
-		if ev := h.m.events[0]; ev.User != string(h.alice) || ev.Actor != ev.User || ev.Session != string(d.Session.ID) || ev.RequestID != "r1" {
+		if ev := h.m.events[0]; ev.User != string(h.alice) || ev.Actor != ev.User ||
+			ev.Session != string(d.Session.ID) ||
+			ev.RequestID != "r1" {
 			t.Fatalf("event %+v", ev)
 		}
 	}
@@ -190,7 +200,12 @@ func TestUnknownNameAndWrongPasswordAnswerAlike(t *testing.T) {
 	h := newHarness(t)
 	h.m.users[h.user("nopass", "")].PasswordHash = ""
 	h.m.users[h.user("foreign", "")].PasswordHash = "foreign$x"
-	reasons := map[string]string{"alice": "wrong_password", "nobody": "unknown_user", "nopass": "wrong_password", "foreign": "unusable_hash"}
+	reasons := map[string]string{
+		"alice":   "wrong_password",
+		"nobody":  "unknown_user",
+		"nopass":  "wrong_password",
+		"foreign": "unusable_hash",
+	}
 	for name, reason := range reasons {
 		from, work := len(h.m.events), h.pw.verifies.Load()
 		for range 4 {
@@ -338,7 +353,8 @@ func TestWithoutAutoUnlockALockStays(t *testing.T) {
 	if err := h.s.Unlock(ctx, v, h.alice); err != nil {
 		t.Fatal(err)
 	}
-	if ev := h.m.events[len(h.m.events)-1]; ev.Type != audit.AccountUnlocked || ev.Actor != "cli" || ev.User != string(h.alice) {
+	if ev := h.m.events[len(h.m.events)-1]; ev.Type != audit.AccountUnlocked || ev.Actor != "cli" ||
+		ev.User != string(h.alice) {
 		t.Fatalf("event %+v", ev)
 	}
 	h.wantDone(h.signIn("alice", right))
@@ -460,7 +476,10 @@ func TestConcurrentGuessesCannotOutrunTheLock(t *testing.T) {
 		}
 	}
 	if denied.Load() != 4 || limited.Load() != 60 || n != 1 {
-		t.Fatalf("%d were tried and told so, %d locked out; want 4 and 60; %d locks in the audit log", denied.Load(), limited.Load(), n)
+		t.Fatalf(
+			"%d were tried and told so, %d locked out; want 4 and 60; %d locks in the audit log",
+			denied.Load(), limited.Load(), n,
+		)
 	}
 	_, err := h.answer(p, StepFactor, "code", app())
 	h.wantErr(err, fault.Limited, "")
@@ -802,7 +821,12 @@ func TestBackupCodes(t *testing.T) {
 func TestAnAuthenticatorTakenAwayMeanwhileStartsAnew(t *testing.T) {
 	h := newHarness(t)
 	app, _ := h.enroll(h.alice)
-	proof, err := totpFactor{store: dropping{h.m, h}, box: h.totp().box}.Check(ctx, Flow{Visit: h.visit()}, h.get(h.alice), url.Values{"code": {app()}})
+	proof, err := totpFactor{
+		store: dropping{h.m, h},
+		box:   h.totp().box,
+	}.Check(
+		ctx, Flow{Visit: h.visit()}, h.get(h.alice), url.Values{"code": {app()}},
+	)
 	h.wantErr(err, fault.Consumed, "")
 	if proof.OK {
 		t.Fatal("proved with an authenticator that is gone")
@@ -823,7 +847,10 @@ func TestARightGuessUnderWayWhenTheLockFallsIsRefused(t *testing.T) {
 	h := newHarness(t)
 	h.s.factors[0] = passwordFactor{pw: late{h.pw, func() {
 		for range 5 {
-			h.m.RecordFailure(ctx, Failure{Key: LockKey(h.alice), Now: h.now, Threshold: 5, Duration: time.Minute, Window: time.Hour})
+			h.m.RecordFailure(
+				ctx,
+				Failure{Key: LockKey(h.alice), Now: h.now, Threshold: 5, Duration: time.Minute, Window: time.Hour},
+			)
 		}
 	}}}
 	_, err := h.signIn("alice", right)

@@ -17,7 +17,10 @@ func TestChangePassword(t *testing.T) {
 	here, there := h.wantDone(h.signIn("alice", right)), h.wantDone(h.signIn("alice", right))
 	from := len(h.m.events)
 	change := func(current, word string) error {
-		return h.s.ChangePassword(ctx, h.visit(), h.get(h.alice), Change{Current: current, New: word, Keep: here.Session.ID})
+		return h.s.ChangePassword(
+			ctx, h.visit(), h.get(h.alice),
+			Change{Current: current, New: word, Keep: here.Session.ID},
+		)
 	}
 	h.wantErr(change("wrong", newWord), fault.Denied, "Incorrect")
 	h.wantErr(change("", newWord), fault.Invalid, "Enter")
@@ -49,7 +52,12 @@ func TestCheckPasswordCountsTowardsTheLockout(t *testing.T) {
 
 func TestFormerPasswordsDoNotComeBack(t *testing.T) {
 	h := newHarness(t)
-	words := []string{"first Fine passphrase 1x", "second Fine passphrase 2y", "third Fine passphrase 3z", "fourth Fine passphrase 4w"}
+	words := []string{
+		"first Fine passphrase 1x",
+		"second Fine passphrase 2y",
+		"third Fine passphrase 3z",
+		"fourth Fine passphrase 4w",
+	}
 	set := func(word string) error { return h.s.SetPassword(ctx, h.visit(), h.get(h.alice), word) }
 	for _, w := range words {
 		if err := set(w); err != nil {
@@ -79,7 +87,8 @@ func TestSetPassword(t *testing.T) {
 	if err := h.s.SetPassword(ctx, v, h.get(h.alice), newWord); err != nil {
 		t.Fatal(err)
 	}
-	if ev := h.m.events[len(h.m.events)-2]; ev.Type != audit.PasswordChanged || ev.Actor != "cli" || ev.User != string(h.alice) {
+	if ev := h.m.events[len(h.m.events)-2]; ev.Type != audit.PasswordChanged || ev.Actor != "cli" ||
+		ev.User != string(h.alice) {
 		t.Fatalf("event %+v", ev)
 	}
 	_, err := h.s.Resume(ctx, h.visit(), d.Cookie)
@@ -177,7 +186,12 @@ func TestLinksAreRefused(t *testing.T) {
 func TestSetupMakesTheFirstAdministratorOnce(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.RequireAdminMFA = true })
 	token := must(h.s.SetupLink(ctx, h.now))
-	form := SetupForm{Email: " root@example.com ", Username: "root", Name: "Root", Password: "Tr4verse-the-Quiet-Valley"}
+	form := SetupForm{
+		Email:    " root@example.com ",
+		Username: "root",
+		Name:     "Root",
+		Password: "Tr4verse-the-Quiet-Valley",
+	}
 	for field, spoil := range map[string]func(*SetupForm){
 		"email":    func(f *SetupForm) { f.Email, f.Username = "", "" },
 		"email 2":  func(f *SetupForm) { f.Email = "not an address" },

@@ -13,7 +13,11 @@ import (
 )
 
 func (h *harness) signInWith(name, password, cookie string) (Step, error) {
-	return h.s.Password(ctx, h.visit(), Attempt{Username: name, Password: password, Cookie: cookie, NeedACR: identity.ACR2})
+	return h.s.Password(
+		ctx,
+		h.visit(),
+		Attempt{Username: name, Password: password, Cookie: cookie, NeedACR: identity.ACR2},
+	)
 }
 
 func TestResume(t *testing.T) {
@@ -29,7 +33,8 @@ func TestResume(t *testing.T) {
 		t.Fatal("touched within a minute")
 	}
 	h.now, h.ip = h.now.Add(time.Second), "198.51.100.4"
-	if s := must(h.s.Resume(ctx, h.visit(), d.Cookie)); !s.LastSeenAt.Equal(h.now) || s.IP != h.ip || s.ID != d.Session.ID {
+	if s := must(h.s.Resume(ctx, h.visit(), d.Cookie)); !s.LastSeenAt.Equal(h.now) || s.IP != h.ip ||
+		s.ID != d.Session.ID {
 		t.Fatalf("session %+v", s)
 	}
 	must(h.s.Resume(ctx, h.visit(), d.Cookie))
@@ -69,7 +74,9 @@ func TestSigningInAgainRenewsTheSessionUnderANewCookie(t *testing.T) {
 	first := h.wantDone(h.signIn("alice", right))
 	h.now = h.now.Add(10 * time.Minute)
 	second := h.wantDone(h.signInWith("alice", right, first.Cookie))
-	if second.Cookie == first.Cookie || second.Session.ID != first.Session.ID || !second.Session.AuthTime.Equal(h.now) || len(h.m.sessions) != 1 {
+	if second.Cookie == first.Cookie || second.Session.ID != first.Session.ID ||
+		!second.Session.AuthTime.Equal(h.now) ||
+		len(h.m.sessions) != 1 {
 		t.Fatalf("%+v, then %+v", first.Session, second.Session)
 	}
 	_, err := h.s.Resume(ctx, h.visit(), first.Cookie)
@@ -126,7 +133,8 @@ func TestStepUp(t *testing.T) {
 	h.wantErr(err, fault.Denied, "")
 	from := len(h.m.events)
 	up := h.wantDone(h.answer(p, StepFactor, "code", app()))
-	if up.Session.ID != d.Session.ID || up.Session.ACR != identity.ACR2 || up.Cookie == d.Cookie || !up.Session.AuthTime.Equal(h.now) ||
+	if up.Session.ID != d.Session.ID || up.Session.ACR != identity.ACR2 || up.Cookie == d.Cookie ||
+		!up.Session.AuthTime.Equal(h.now) ||
 		!slices.Equal(up.Session.AMR, []string{"pwd", "otp", "mfa"}) {
 		t.Fatalf("%+v", up.Session)
 	}

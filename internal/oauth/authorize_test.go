@@ -83,7 +83,7 @@ func TestErrorsThatAreShownOnAPage(t *testing.T) {
 		"redirect_uri with a query":           {pairs: []string{"redirect_uri", callback + "?x=1"}},
 		"redirect_uri in another case":        {pairs: []string{"redirect_uri", "https://APP.example/callback"}},
 		"redirect_uri with a fragment":        {pairs: []string{"redirect_uri", callback + "#x"}},
-		"redirect_uri through a username":    {pairs: []string{"redirect_uri", "https://app.example@evil.example/callback"}},
+		"redirect_uri through a username":     {pairs: []string{"redirect_uri", "https://app.example@evil.example/callback"}},
 		"redirect_uri with dots":              {pairs: []string{"redirect_uri", "https://app.example/x/../callback"}},
 		"redirect_uri javascript":             {pairs: []string{"redirect_uri", "javascript:alert(1)"}},
 		"redirect_uri left out, of two":       {edit: two, pairs: []string{"redirect_uri", "", "scope", "api:read"}},
@@ -173,7 +173,10 @@ func TestErrorsThatGoToTheClient(t *testing.T) {
 	})
 	t.Run("PKCE required of all", func(t *testing.T) {
 		w := newWorld(t, func(c *oauth.Config) { c.RequirePKCE = true })
-		st, err := w.srv.Authorize(t.Context(), w.authorizationRequest(w.client(), "code_challenge", "", "code_challenge_method", ""))
+		st, err := w.srv.Authorize(
+			t.Context(),
+			w.authorizationRequest(w.client(), "code_challenge", "", "code_challenge_method", ""),
+		)
 		wantReply(t, st, err, "invalid_request")
 	})
 }
@@ -591,12 +594,18 @@ func TestLoopbackPort(t *testing.T) {
 	cl := w.client(public, func(c *client.Client) { c.Redirects = []string{"http://127.0.0.1/cb", "http://[::1]/cb"} })
 	for _, uri := range []string{"http://127.0.0.1:51004/cb", "http://[::1]:61023/cb"} {
 		code := w.code(cl, "redirect_uri", uri)
-		_, err := w.token(cl, "grant_type", "authorization_code", "code", code, "redirect_uri", uri, "code_verifier", verifier)
+		_, err := w.token(
+			cl, "grant_type", "authorization_code", "code", code, "redirect_uri", uri,
+			"code_verifier", verifier,
+		)
 		testkit.Must(t, err)
 	}
 	// The token request must have the same address, with the port (RFC 6749 §4.1.3).
 	code := w.code(cl, "redirect_uri", "http://127.0.0.1:51004/cb")
-	_, err := w.token(cl, "grant_type", "authorization_code", "code", code, "redirect_uri", "http://127.0.0.1:51005/cb", "code_verifier", verifier)
+	_, err := w.token(
+		cl, "grant_type", "authorization_code", "code", code, "redirect_uri",
+		"http://127.0.0.1:51005/cb", "code_verifier", verifier,
+	)
 	wantError(t, err, "invalid_grant", 400)
 	st, err := w.srv.Authorize(t.Context(), w.authorizationRequest(cl, "redirect_uri", "http://localhost:51004/cb"))
 	wantPage(t, st, err)

@@ -142,7 +142,11 @@ func TestRegisteredMethodOnly(t *testing.T) {
 		t.Run("method "+method, func(t *testing.T) {
 			cl := w.client(func(c *client.Client) { c.AuthMethod = method })
 			testkit.Equal(t, "basic", w.authenticate(with(w.call(), basic(string(cl.ID), testSecret))) == nil, ok[0])
-			testkit.Equal(t, "post", w.authenticate(w.call("client_id", string(cl.ID), "client_secret", testSecret)) == nil, ok[1])
+			testkit.Equal(
+				t, "post",
+				w.authenticate(w.call("client_id", string(cl.ID), "client_secret", testSecret)) == nil,
+				ok[1],
+			)
 		})
 	}
 }

@@ -22,7 +22,8 @@ func TestWire(t *testing.T) {
 		"anything missing": {fault.New(fault.NotFound, "row"), "server_error", 500},
 	} {
 		e := Wire(c.err)
-		if e.Code != c.code || e.Status != c.status || strings.ContainsAny(e.Description, "\"\\“") || strings.Contains(e.Description, "pq") {
+		if e.Code != c.code || e.Status != c.status || strings.ContainsAny(e.Description, "\"\\“") ||
+			strings.Contains(e.Description, "pq") {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}

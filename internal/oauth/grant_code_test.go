@@ -124,7 +124,10 @@ func TestCodeGrantErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			cl := w.client(append([]func(*client.Client){func(*client.Client) {}}, nonNil(c.edit)...)...)
-			call := w.from(cl, "grant_type", "authorization_code", "code", w.code(cl, c.ask...), "redirect_uri", callback, "code_verifier", verifier)
+			call := w.from(
+				cl, "grant_type", "authorization_code", "code", w.code(cl, c.ask...),
+				"redirect_uri", callback, "code_verifier", verifier,
+			)
 			for i := 0; i+1 < len(c.send); i += 2 {
 				if call.Form.Set(c.send[i], c.send[i+1]); c.send[i+1] == "" {
 					call.Form.Del(c.send[i])
@@ -188,7 +191,10 @@ func TestCodeOfAnotherClient(t *testing.T) {
 
 func TestCodeGrantNotAllowed(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.redeem(w.client(func(c *client.Client) { c.Grants = []string{client.GrantTypeClient} }), secret.NewToken(secret.PrefixCode))
+	_, err := w.redeem(
+		w.client(func(c *client.Client) { c.Grants = []string{client.GrantTypeClient} }),
+		secret.NewToken(secret.PrefixCode),
+	)
 	wantError(t, err, "unauthorized_client", 400)
 }
 

@@ -36,7 +36,10 @@ func TestExchange(t *testing.T) {
 	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
 		t.Run(format, func(t *testing.T) {
 			w := newWorld(t)
-			cl := w.client(serverSideRefresh, func(c *client.Client) { c.TokenFormat, c.Grants = format, []string{client.GrantTypeCode} })
+			cl := w.client(
+				serverSideRefresh,
+				func(c *client.Client) { c.TokenFormat, c.Grants = format, []string{client.GrantTypeCode} },
+			)
 			first := w.login(cl, "scope", "openid api:read api:write", "resource", "https://api.example")
 			testkit.Equal(t, "refresh token", first.RefreshToken, "")
 			testkit.Equal(t, "issued_token_type of a code's answer", first.IssuedType, "")
@@ -51,7 +54,8 @@ func TestExchange(t *testing.T) {
 			testkit.Must(t, err)
 			b, err := w.access(second.AccessToken)
 			testkit.Must(t, err)
-			if a.ID == b.ID || a.Grant != b.Grant || b.Session != w.sess.ID || !b.Expires.After(a.Expires) || b.Audience[0] != "https://api.example" {
+			if a.ID == b.ID || a.Grant != b.Grant || b.Session != w.sess.ID || !b.Expires.After(a.Expires) ||
+				b.Audience[0] != "https://api.example" {
 				t.Fatalf("the new token says %+v, the old one %+v", b, a)
 			}
 			w.advance(2 * time.Hour) // expired; the row of an opaque one still exists
@@ -360,13 +364,22 @@ func TestSessionManagedClient(t *testing.T) {
 	cl := w.client(public, func(c *client.Client) { c.Redirects = []string{home, callback} })
 	ask := func(pairs ...string) *oauth.Call { return w.call(append([]string{"redirect_uri", home}, pairs...)...) }
 	code := w.code(cl, "redirect_uri", home)
-	first, err := w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
+	first, err := w.srv.RedeemForSession(
+		t.Context(), cl.ID, "/session/callback",
+		ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier),
+	)
 	testkit.Must(t, err)
-	second, err := w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "refresh_token", "refresh_token", first.RefreshToken))
+	second, err := w.srv.RedeemForSession(
+		t.Context(), cl.ID, "/session/callback",
+		ask("grant_type", "refresh_token", "refresh_token", first.RefreshToken),
+	)
 	testkit.Must(t, err)
 	testkit.Equal(t, "the refresh token, which never leaves", second.RefreshToken, first.RefreshToken)
 	w.wantActive(second.AccessToken)
-	_, err = w.srv.RedeemForSession(t.Context(), cl.ID, "/session/callback", ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier))
+	_, err = w.srv.RedeemForSession(
+		t.Context(), cl.ID, "/session/callback",
+		ask("grant_type", "authorization_code", "code", code, "code_verifier", verifier),
+	)
 	wantError(t, err, "invalid_grant", 400)
 	w.wantRevoked(second.AccessToken)
 }
@@ -376,7 +389,9 @@ func TestSessionManagedClientErrors(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client(func(c *client.Client) { c.Redirects = []string{home, callback} })
 	stranger := w.client()
-	mute := w.client(func(c *client.Client) { c.Redirects, c.Grants = []string{home}, []string{client.GrantTypeClient} })
+	mute := w.client(
+		func(c *client.Client) { c.Redirects, c.Grants = []string{home}, []string{client.GrantTypeClient} },
+	)
 	off := w.client(func(c *client.Client) { c.Redirects, c.Disabled = []string{home}, true })
 	for name, c := range map[string]struct {
 		by    *client.Client
@@ -392,12 +407,18 @@ func TestSessionManagedClientErrors(t *testing.T) {
 		"no code":                                       {cl, []string{"redirect_uri", home}, "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := w.srv.RedeemForSession(t.Context(), c.by.ID, "/session/callback", w.call(append([]string{"grant_type", "authorization_code"}, c.pairs...)...))
+			_, err := w.srv.RedeemForSession(
+				t.Context(), c.by.ID, "/session/callback",
+				w.call(append([]string{"grant_type", "authorization_code"}, c.pairs...)...),
+			)
 			if oauth.Wire(err).Code != c.code {
 				t.Fatalf("answer %v; %s was due", err, c.code)
 			}
 		})
 	}
-	_, err := w.srv.RedeemForSession(t.Context(), "nobody", "/session/callback", w.call("grant_type", "authorization_code", "redirect_uri", home))
+	_, err := w.srv.RedeemForSession(
+		t.Context(), "nobody", "/session/callback",
+		w.call("grant_type", "authorization_code", "redirect_uri", home),
+	)
 	wantError(t, err, "invalid_client", 401)
 }

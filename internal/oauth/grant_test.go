@@ -59,7 +59,10 @@ func TestClientCredentials(t *testing.T) {
 
 func TestClientCredentialsAudience(t *testing.T) {
 	w := newWorld(t)
-	r, err := w.token(w.client(), "grant_type", "client_credentials", "resource", "https://api.example", "resource", "https://files.example", "resource", "https://api.example")
+	r, err := w.token(
+		w.client(), "grant_type", "client_credentials", "resource", "https://api.example",
+		"resource", "https://files.example", "resource", "https://api.example",
+	)
 	testkit.Must(t, err)
 	a, _ := claims(t, r.AccessToken)["aud"].([]any)
 	testkit.Equal(t, "audiences", len(a), 2)
@@ -267,7 +270,10 @@ func TestPasswordGrant(t *testing.T) {
 	w.owner.user = w.user
 	cl := w.client(may, func(c *client.Client) { c.ID = id })
 	t.Run("on, for this client", func(t *testing.T) {
-		r, err := w.token(cl, "grant_type", "password", "username", "ada", "password", "right", "scope", "openid api:read")
+		r, err := w.token(
+			cl, "grant_type", "password", "username", "ada", "password", "right", "scope",
+			"openid api:read",
+		)
 		testkit.Must(t, err)
 		testkit.Equal(t, "scope", r.Scope, "openid api:read")
 		list(t, "amr", amr(claims(t, r.AccessToken)), "pwd")

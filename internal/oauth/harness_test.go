@@ -97,7 +97,16 @@ func worldWithKey(t *testing.T) *world {
 	keys, err := secret.NewKeys([]byte("another master key, also 32 bytes."))
 	testkit.Must(t, err)
 	w.keys, w.ring = keys, jose.NewRing(w.db, keys)
-	w.restart(oauth.Config{Issuer: issuer, RefreshTTL: time.Hour, AccessTTL: time.Hour, IDTokenTTL: time.Hour, CodeTTL: time.Minute, Alg: jose.ES256})
+	w.restart(
+		oauth.Config{
+			Issuer:     issuer,
+			RefreshTTL: time.Hour,
+			AccessTTL:  time.Hour,
+			IDTokenTTL: time.Hour,
+			CodeTTL:    time.Minute,
+			Alg:        jose.ES256,
+		},
+	)
 	return w
 }
 
@@ -137,7 +146,9 @@ func (w *world) newUser(name string) *identity.User {
 	id := secret.NewID(w.now)
 	name += id[len(id)-12:]
 	u := &identity.User{
-		ID: identity.UserID(id), Username: name, Email: name + "@example.com", EmailVerified: true, Name: "Ada Lovelace",
+		ID: identity.UserID(
+			id,
+		), Username: name, Email: name + "@example.com", EmailVerified: true, Name: "Ada Lovelace",
 		Phone: "+44 20 7946 0000", Locale: "en-GB", Zoneinfo: "Europe/London", Address: identity.Address{Locality: "London", Country: "GB"},
 		Roles: []string{"editor"}, CreatedAt: w.now.Add(-time.Hour), UpdatedAt: w.now.Add(-time.Hour),
 	}
@@ -148,7 +159,10 @@ func (w *world) newUser(name string) *identity.User {
 func (w *world) signIn(u *identity.User, amr ...string) *identity.Session {
 	w.t.Helper()
 	s := identity.NewSession(u.ID, amr, w.now, 7*24*time.Hour, identity.Browser{IP: "192.0.2.1", Agent: "Browser/1"})
-	testkit.Must(w.t, w.db.PutSession(w.t.Context(), w.keys.Hash(secret.NewToken(secret.PrefixSession)), s, identity.SessionTerms{}))
+	testkit.Must(
+		w.t,
+		w.db.PutSession(w.t.Context(), w.keys.Hash(secret.NewToken(secret.PrefixSession)), s, identity.SessionTerms{}),
+	)
 	return s
 }
 
@@ -168,10 +182,29 @@ const testSecret = "gth_cs_the-secret-of-the-test"
 func (w *world) client(edit ...func(*client.Client)) *client.Client {
 	w.t.Helper()
 	c := &client.Client{
-		ID: client.ID(secret.NewID(w.now)), Name: "App", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
-		Grants:    []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeClient, client.GrantTypeDevice},
-		Scopes:    []string{"openid", "profile", "email", "address", "phone", "offline_access", "api:read", "api:write"},
-		Resources: []string{"https://api.example", "https://files.example"}, FirstParty: true, CreatedAt: w.now, UpdatedAt: w.now,
+		ID: client.ID(
+			secret.NewID(w.now),
+		), Name: "App", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
+		Grants: []string{
+			client.GrantTypeCode,
+			client.GrantTypeRefresh,
+			client.GrantTypeClient,
+			client.GrantTypeDevice,
+		},
+		Scopes: []string{
+			"openid",
+			"profile",
+			"email",
+			"address",
+			"phone",
+			"offline_access",
+			"api:read",
+			"api:write",
+		},
+		Resources: []string{
+			"https://api.example",
+			"https://files.example",
+		}, FirstParty: true, CreatedAt: w.now, UpdatedAt: w.now,
 		Secrets: []client.Secret{{ID: secret.NewID(w.now), Hash: w.keys.Hash(testSecret), CreatedAt: w.now}},
 	}
 	for _, f := range edit {
@@ -220,8 +253,10 @@ func bearer(token string) func(*oauth.Call) {
 // authorizationRequest returns an authorization request. Pairs replace its defaults; an empty
 // value removes a parameter.
 func (w *world) authorizationRequest(cl *client.Client, pairs ...string) *oauth.Call {
-	c := w.call("client_id", string(cl.ID), "response_type", "code", "redirect_uri", callback, "scope", "openid", "state", "xyz",
-		"code_challenge", challenge, "code_challenge_method", "S256")
+	c := w.call(
+		"client_id", string(cl.ID), "response_type", "code", "redirect_uri", callback, "scope",
+		"openid", "state", "xyz", "code_challenge", challenge, "code_challenge_method", "S256",
+	)
 	c.Method, c.Session = "GET", w.sess
 	set := map[string]bool{}
 	for i := 0; i+1 < len(pairs); i += 2 {

@@ -82,7 +82,16 @@ func (w *world) proving(h *holder, pairs ...string) func(*oauth.Call) {
 func nothing(*oauth.Call) {}
 
 func redemption(code string) []string {
-	return []string{"grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", verifier}
+	return []string{
+		"grant_type",
+		"authorization_code",
+		"code",
+		code,
+		"redirect_uri",
+		callback,
+		"code_verifier",
+		verifier,
+	}
 }
 
 func refreshing(token string) []string {
@@ -103,7 +112,9 @@ func (w *world) at(change ...func(*oauth.Call)) *oauth.Call {
 func (w *world) holding(h *holder, token string, pairs ...string) func(*oauth.Call) {
 	return func(c *oauth.Call) {
 		c.Authorization = "DPoP " + token
-		c.DPoP = []string{h.proof("GET", userinfoURL, w.now, append([]string{"ath", dpop.TokenHash(token)}, pairs...)...)}
+		c.DPoP = []string{
+			h.proof("GET", userinfoURL, w.now, append([]string{"ath", dpop.TokenHash(token)}, pairs...)...),
+		}
 	}
 }
 
@@ -150,7 +161,10 @@ func TestUnboundTokensRFC6750(t *testing.T) {
 	r := w.login(w.client())
 	testkit.Equal(t, "token_type", r.TokenType, "Bearer")
 	absent(t, claims(t, r.AccessToken), "cnf")
-	_, err := w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken), func(c *oauth.Call) { c.DPoP = []string{"not looked at"} }))
+	_, err := w.srv.UserInfo(
+		t.Context(),
+		w.at(bearer(r.AccessToken), func(c *oauth.Call) { c.DPoP = []string{"not looked at"} }),
+	)
 	testkit.Must(t, err)
 }
 
@@ -219,9 +233,15 @@ func TestDPoPRefreshOfAPublicClient(t *testing.T) {
 	testkit.Must(t, err)
 	testkit.Equal(t, "token_type", next.TokenType, "DPoP")
 	testkit.Equal(t, "jkt", claims(t, next.AccessToken)["cnf"].(map[string]any)["jkt"], any(h.jkt))
-	wantError(t, second(w.with(cl, w.proving(thief), refreshing(first.RefreshToken)...)), "invalid_grant", 400) // an old one: the family lives on
+	wantError(
+		t, second(w.with(cl, w.proving(thief), refreshing(first.RefreshToken)...)), "invalid_grant",
+		400,
+	) // an old one: the family lives on
 	testkit.Must(t, second(w.with(cl, w.proving(h), refreshing(next.RefreshToken)...)))
-	wantError(t, second(w.with(cl, w.proving(h), refreshing(first.RefreshToken)...)), "invalid_grant", 400) // a replay with the key ends it
+	wantError(
+		t, second(w.with(cl, w.proving(h), refreshing(first.RefreshToken)...)), "invalid_grant",
+		400,
+	) // a replay with the key ends it
 	w.wantRevoked(next.AccessToken)
 }
 
@@ -260,8 +280,13 @@ func TestDPoPAuthorizationCodeBinding(t *testing.T) {
 			testkit.Must(t, second(w.with(cl, w.proving(h), redemption(w.code(cl, "dpop_jkt", h.jkt))...)))
 			code := w.code(cl, "dpop_jkt", h.jkt)
 			wantError(t, second(w.with(cl, w.proving(other), redemption(code)...)), "invalid_grant", 400)
-			wantError(t, second(w.with(cl, w.proving(h), redemption(code)...)), "invalid_grant", 400) // it was shown to the wrong hands
-			wantError(t, second(w.with(cl, nothing, redemption(w.code(cl, "dpop_jkt", h.jkt))...)), "invalid_dpop_proof", 400)
+			wantError(
+				t, second(w.with(cl, w.proving(h), redemption(code)...)), "invalid_grant", 400,
+			) // it was shown to the wrong hands
+			wantError(
+				t, second(w.with(cl, nothing, redemption(w.code(cl, "dpop_jkt", h.jkt))...)),
+				"invalid_dpop_proof", 400,
+			)
 		})
 	}
 	for _, bad := range []string{"x", h.jkt + "=", h.jkt[:42], strings.Repeat("A", 44), "jkt:" + h.jkt} {
@@ -338,12 +363,18 @@ func TestCertificateBoundRFC8705s3(t *testing.T) {
 	testkit.Must(t, err)
 	testkit.Equal(t, "token_type", r.TokenType, "Bearer")
 	sum := sha256.Sum256(cert.Raw)
-	testkit.Equal(t, "x5t#S256", claims(t, r.AccessToken)["cnf"].(map[string]any)["x5t#S256"], any(base64.RawURLEncoding.EncodeToString(sum[:])))
+	testkit.Equal(
+		t, "x5t#S256", claims(t, r.AccessToken)["cnf"].(map[string]any)["x5t#S256"],
+		any(base64.RawURLEncoding.EncodeToString(sum[:])),
+	)
 
 	_, err = w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken), over(cert)))
 	testkit.Must(t, err)
 	for name, change := range map[string]func(*oauth.Call){"none": nothing, "another": over(other)} {
-		e := wantError(t, second(w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken), change))), "invalid_token", 401)
+		e := wantError(
+			t, second(w.srv.UserInfo(t.Context(), w.at(bearer(r.AccessToken), change))),
+			"invalid_token", 401,
+		)
 		testkit.Equal(t, "challenge with certificate "+name, e.Challenge, "Bearer")
 	}
 	wantError(t, second(w.srv.UserInfo(t.Context(), w.at(w.holding(newHolder(t), r.AccessToken), over(cert)))), "invalid_token", 401)
@@ -373,7 +404,11 @@ func TestBoundAtAResource(t *testing.T) {
 	h, other, cert := newHolder(t), newHolder(t), certificate(t)
 	const api = "https://api.example/things"
 	sum := sha256.Sum256(cert.Raw)
-	unbound, keyed, certed := &oauth.AccessToken{}, &oauth.AccessToken{Bound: "jkt:" + h.jkt}, &oauth.AccessToken{Bound: "x5t:" + base64.RawURLEncoding.EncodeToString(sum[:])}
+	unbound, keyed, certed := &oauth.AccessToken{}, &oauth.AccessToken{
+		Bound: "jkt:" + h.jkt,
+	}, &oauth.AccessToken{
+		Bound: "x5t:" + base64.RawURLEncoding.EncodeToString(sum[:]),
+	}
 	by := func(h *holder, pairs ...string) []string {
 		return []string{h.proof("GET", api, w.now, append([]string{"ath", dpop.TokenHash("token")}, pairs...)...)}
 	}

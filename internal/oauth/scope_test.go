@@ -65,7 +65,8 @@ func TestScopePolicy(t *testing.T) {
 		{"refresh", narrow, "", "openid api:read", true},
 	} {
 		got, err := row.ask(row.scope)
-		if (err == nil) != row.ok || strings.Join(got, " ") != row.want || (err != nil && Wire(err).Code != "invalid_scope") {
+		if (err == nil) != row.ok || strings.Join(got, " ") != row.want ||
+			(err != nil && Wire(err).Code != "invalid_scope") {
 			t.Errorf("%s, %q: %q %v", row.name, row.scope, got, err)
 		}
 	}

@@ -69,7 +69,8 @@ func TestReplayMemoryIsBounded(t *testing.T) {
 	if victim(time.Minute) {
 		t.Error("a proof works again while others flood the memory")
 	}
-	if fresh, err := m.Add(context.Background(), "later", now.Add(2*life), now.Add(life+time.Second)); err != nil || !fresh {
+	if fresh, err := m.Add(context.Background(), "later", now.Add(2*life), now.Add(life+time.Second)); err != nil ||
+		!fresh {
 		t.Errorf("there is no room after everything has ended: %v %v", fresh, err)
 	}
 }

@@ -79,7 +79,11 @@ func (s *suite) routes(t *testing.T) {
 	testkit.Eventually(t, "the new route", func() bool { return stored(other, r.ID) != nil })
 
 	changed := *r
-	changed.Upstreams, changed.Unidentified, changed.UpdatedAt = []string{"https://10.0.0.2"}, false, s.now.Add(time.Hour)
+	changed.Upstreams, changed.Unidentified, changed.UpdatedAt = []string{
+		"https://10.0.0.2",
+	}, false, s.now.Add(
+		time.Hour,
+	)
 	changed.CreatedAt = s.now.Add(time.Hour) // is not updated
 	testkit.Must(t, db.UpdateRoute(ctx, r, &changed, nil, audit.Event{At: s.now, Type: audit.RouteUpdated}))
 	changed.CreatedAt = s.now

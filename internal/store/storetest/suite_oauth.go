@@ -40,8 +40,18 @@ func (s *suite) clients(t *testing.T) {
 	want(t, s.db.CreateClient(ctx, c), fault.Conflict)
 	changed := *c
 	changed.Name, changed.JWKS, changed.UpdatedAt = "Other name", json.RawMessage(`{"keys":[]}`), s.now.Add(time.Second)
-	changed.Roles, changed.Networks, changed.Hosts = []string{"batch"}, []string{"10.0.0.0/8", "2001:db8::/32"}, []string{"api.example"}
-	changed.Routes, changed.DPoPBound, changed.CertBound, changed.ServerSideRefresh = []string{"shop/v1", "stock"}, true, false, true
+	changed.Roles, changed.Networks, changed.Hosts = []string{
+		"batch",
+	}, []string{
+		"10.0.0.0/8",
+		"2001:db8::/32",
+	}, []string{
+		"api.example",
+	}
+	changed.Routes, changed.DPoPBound, changed.CertBound, changed.ServerSideRefresh = []string{
+		"shop/v1",
+		"stock",
+	}, true, false, true
 	testkit.Must(t, s.db.UpdateClient(ctx, c, &changed))
 	got, _ = s.db.Client(ctx, c.ID)
 	if d := cmp.Diff(&changed, got, cmp.Transformer("nil", func(l []string) []string { return slices.Concat([]string{}, l) })); d != "" {
@@ -67,7 +77,8 @@ func (s *suite) clientSecrets(t *testing.T) {
 			CreatedAt: at,
 		}, 2, at.Add(time.Minute)))
 		got, _ := s.db.Client(ctx, c.ID)
-		if len(got.Secrets) != 2 || got.Secrets[0].Hash != secret.Hash(rune('a'+i)) || !got.Secrets[0].ExpiresAt.IsZero() ||
+		if len(got.Secrets) != 2 || got.Secrets[0].Hash != secret.Hash(rune('a'+i)) ||
+			!got.Secrets[0].ExpiresAt.IsZero() ||
 			!got.Secrets[1].ExpiresAt.Equal(at.Add(time.Minute)) {
 			t.Fatalf("after rotation %d: %+v", i+1, got.Secrets)
 		}
@@ -433,7 +444,8 @@ func (s *suite) devices(t *testing.T) {
 	want(t, s.db.DecideDevice(ctx, lateYes), fault.NotFound)
 	testkit.Must(t, s.db.DecideDevice(ctx, yes))
 	want(t, s.db.DecideDevice(ctx, yes), fault.Consumed)
-	if p := poll(15 * time.Second); p.State != oauth.DeviceApproved || p.Grant == nil || p.Grant.ID != g.ID || p.Grant.User != u.ID {
+	if p := poll(15 * time.Second); p.State != oauth.DeviceApproved || p.Grant == nil || p.Grant.ID != g.ID ||
+		p.Grant.User != u.ID {
 		t.Fatalf("an approved one: %+v", p)
 	}
 	testkit.Must(t, s.db.RedeemDevice(ctx, v.Hash, g, s.now, event(audit.AccessTokenIssued, u, s.now)))
@@ -467,7 +479,17 @@ func (s *suite) boundedDevices(t *testing.T) {
 func (s *suite) opaque(t *testing.T) {
 	ctx, c, u := t.Context(), s.client(t), s.user(t)
 	a := token(s.grant(u, c), s.now)
-	a.Subject, a.Scopes, a.Audience, a.Roles, a.AuthTime, a.AMR = string(u.ID), []string{"openid"}, []string{"https://api"}, []string{"staff"}, s.now, []string{"pwd"}
+	a.Subject, a.Scopes, a.Audience, a.Roles, a.AuthTime, a.AMR = string(
+		u.ID,
+	), []string{
+		"openid",
+	}, []string{
+		"https://api",
+	}, []string{
+		"staff",
+	}, s.now, []string{
+		"pwd",
+	}
 	a.Claims, a.Bound = json.RawMessage(`{"a":1}`), "x5t:0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
 	h := secret.Hash(s.name("opaque"))
 	testkit.Must(t, s.db.PutOpaque(ctx, h, a))
@@ -567,13 +589,19 @@ func (s *suite) revokeAll(t *testing.T) {
 	want(t, err, fault.NotFound)
 	testkit.Equal(t, "token issued in an earlier second", s.db.Revoked(token(before, s.now.Add(-time.Minute))), true)
 	testkit.Equal(t, "token issued in the second before the revocation", s.db.Revoked(token(before, s.now)), true)
-	testkit.Equal(t, "token of an old grant with a later time", s.db.Revoked(token(before, when.Add(100*time.Millisecond))), true)
+	testkit.Equal(
+		t, "token of an old grant with a later time",
+		s.db.Revoked(token(before, when.Add(100*time.Millisecond))), true,
+	)
 	after := s.grant(u, c)
 	after.ID, after.CreatedAt = oauth.GrantID(secret.NewID(when.Add(time.Millisecond))), when.Add(time.Millisecond)
 	testkit.Must(t, s.db.PutGrant(ctx, after))
 	testkit.Equal(t, "token of a new sign-in in the same second", s.db.Revoked(token(after, after.CreatedAt)), false)
 	testkit.Equal(t, "token issued later", s.db.Revoked(token(after, when.Add(time.Second))), false)
-	testkit.Equal(t, "token of an old grant issued by a clock that is ahead", s.db.Revoked(token(before, when.Add(time.Minute))), true)
+	testkit.Equal(
+		t, "token of an old grant issued by a clock that is ahead",
+		s.db.Revoked(token(before, when.Add(time.Minute))), true,
+	)
 	testkit.Equal(t, "token of an unknown kind of grant in the same second", s.db.Revoked(&oauth.AccessToken{
 		User:     u.ID,
 		Grant:    "g",

@@ -21,7 +21,10 @@ func (s *site) prover() func(method, url string, pairs ...string) string {
 	s.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	testkit.Must(s.t, err)
-	signer, err := gojose.NewSigner(gojose.SigningKey{Algorithm: gojose.ES256, Key: key}, (&gojose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt"))
+	signer, err := gojose.NewSigner(
+		gojose.SigningKey{Algorithm: gojose.ES256, Key: key},
+		(&gojose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt"),
+	)
 	testkit.Must(s.t, err)
 	return func(method, url string, pairs ...string) string {
 		s.t.Helper()
@@ -66,7 +69,10 @@ func TestDPoPOverHTTP(t *testing.T) {
 	}
 
 	at := issuer + "/oauth/tokeninfo"
-	w = s.do("GET", "/oauth/tokeninfo?x=y", "", "", "Authorization", "DPoP "+token, "DPoP", prove("GET", at, "ath", dpop.TokenHash(token)))
+	w = s.do(
+		"GET", "/oauth/tokeninfo?x=y", "", "", "Authorization", "DPoP "+token, "DPoP",
+		prove("GET", at, "ath", dpop.TokenHash(token)),
+	)
 	if w.Code != 200 || object(t, w)["active"] != true {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
@@ -98,7 +104,8 @@ func TestDPoPChallenges(t *testing.T) {
 		}
 		w := s.do("GET", "/oauth/userinfo", "", "", heads...)
 		failed(t, w, c.code, c.error)
-		if got := w.Header().Values("WWW-Authenticate"); len(got) != 1 || !strings.HasPrefix(got[0], head+`"`+c.error+`"`) {
+		if got := w.Header().Values("WWW-Authenticate"); len(got) != 1 ||
+			!strings.HasPrefix(got[0], head+`"`+c.error+`"`) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -109,25 +116,35 @@ func TestDPoPChallenges(t *testing.T) {
 func TestDPoPNonceOverHTTP(t *testing.T) {
 	s := newSite(t, func(c *oauth.Config) { c.DPoPNonce = true })
 	prove, auth := s.prover(), basic("app", testSecret)
-	w := s.do("POST", "/oauth/token", formType, machineGrant, "Authorization", auth, "DPoP", prove("POST", issuer+"/oauth/token"))
+	w := s.do(
+		"POST", "/oauth/token", formType, machineGrant, "Authorization", auth, "DPoP",
+		prove("POST", issuer+"/oauth/token"),
+	)
 	failed(t, w, 400, "use_dpop_nonce")
 	nonce := w.Header().Get("DPoP-Nonce")
 	if nonce == "" || !strings.Contains(w.Header().Get("Access-Control-Expose-Headers"), "DPoP-Nonce") {
 		t.Fatalf("%v", w.Header())
 	}
-	w = s.do("POST", "/oauth/token", formType, machineGrant, "Authorization", auth, "DPoP", prove("POST", issuer+"/oauth/token", "nonce", nonce))
+	w = s.do(
+		"POST", "/oauth/token", formType, machineGrant, "Authorization", auth, "DPoP",
+		prove("POST", issuer+"/oauth/token", "nonce", nonce),
+	)
 	token := object(t, w)["access_token"].(string)
 	if w.Header().Get("DPoP-Nonce") != nonce {
 		t.Errorf("%v", w.Header())
 	}
 	for _, path := range []string{"/oauth/userinfo", "/oauth/revocations"} {
-		w = s.do("GET", path, "", "", "Authorization", "DPoP "+token, "DPoP", prove("GET", issuer+path, "ath", dpop.TokenHash(token)))
+		w = s.do(
+			"GET", path, "", "", "Authorization", "DPoP "+token, "DPoP",
+			prove("GET", issuer+path, "ath", dpop.TokenHash(token)),
+		)
 		failed(t, w, 401, "use_dpop_nonce")
 		if w.Header().Get("DPoP-Nonce") != nonce {
 			t.Errorf("%s: %v", path, w.Header())
 		}
 	}
-	if w := s.do("POST", "/oauth/token", formType, machineGrant, "Authorization", auth); w.Code != 200 || w.Header().Get("DPoP-Nonce") != "" {
+	if w := s.do("POST", "/oauth/token", formType, machineGrant, "Authorization", auth); w.Code != 200 ||
+		w.Header().Get("DPoP-Nonce") != "" {
 		t.Errorf("without DPoP: %d %v", w.Code, w.Header())
 	}
 }

@@ -56,7 +56,13 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	t.Helper()
 	keys, err := secret.NewKeys([]byte("a master key of at least 32 bytes"))
 	testkit.Must(t, err)
-	s := &site{t: t, db: storetest.Memory(t), keys: keys, now: time.Date(2026, 5, 4, 10, 0, 0, 5e8, time.UTC), limiter: &limiter{}}
+	s := &site{
+		t:       t,
+		db:      storetest.Memory(t),
+		keys:    keys,
+		now:     time.Date(2026, 5, 4, 10, 0, 0, 5e8, time.UTC),
+		limiter: &limiter{},
+	}
 	ring := jose.NewRing(s.db, keys)
 	cfg := oauth.Config{
 		Issuer: issuer, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: time.Hour, DeviceTTL: time.Minute, Rotation: true,
@@ -185,7 +191,14 @@ func failed(t *testing.T, w *httptest.ResponseRecorder, status int, code string)
 
 func (s *site) clientToken(scope string) string {
 	s.t.Helper()
-	m := object(s.t, s.do("POST", "/oauth/token", formType, "grant_type=client_credentials&scope="+url.QueryEscape(scope), "Authorization", basic("app", testSecret)))
+	m := object(
+		s.t,
+		s.do(
+			"POST", "/oauth/token", formType,
+			"grant_type=client_credentials&scope="+url.QueryEscape(scope), "Authorization",
+			basic("app", testSecret),
+		),
+	)
 	return m["access_token"].(string)
 }
 
@@ -195,7 +208,12 @@ func (s *site) userToken() map[string]any {
 	w := s.do("GET", "/oauth/authorize?"+s.ask(), "", "", "Cookie", "x=y")
 	u, err := url.Parse(w.Header().Get("Location"))
 	testkit.Must(s.t, err)
-	form := url.Values{"grant_type": {"authorization_code"}, "code": {u.Query().Get("code")}, "redirect_uri": {callback}, "code_verifier": {verifier}}
+	form := url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {u.Query().Get("code")},
+		"redirect_uri":  {callback},
+		"code_verifier": {verifier},
+	}
 	w = s.do("POST", "/oauth/token", formType, form.Encode(), "Authorization", basic("app", testSecret))
 	if w.Code != 200 {
 		s.t.Fatalf("%s", w.Body)
@@ -205,7 +223,9 @@ func (s *site) userToken() map[string]any {
 
 func (s *site) ask() string {
 	return url.Values{
-		"client_id": {"app"}, "response_type": {"code"}, "redirect_uri": {callback}, "scope": {"openid email"}, "state": {"xyz"},
+		"client_id": {
+			"app",
+		}, "response_type": {"code"}, "redirect_uri": {callback}, "scope": {"openid email"}, "state": {"xyz"},
 		"code_challenge": {challenge}, "code_challenge_method": {"S256"},
 	}.Encode()
 }
@@ -242,7 +262,8 @@ func TestAliases(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/oauth/authorize", "/authorize"} {
-		if w := s.do("GET", path+"?"+s.ask(), "", "", "Cookie", "x=y"); w.Code != 303 || !strings.HasPrefix(w.Header().Get("Location"), callback+"?code=") {
+		if w := s.do("GET", path+"?"+s.ask(), "", "", "Cookie", "x=y"); w.Code != 303 ||
+			!strings.HasPrefix(w.Header().Get("Location"), callback+"?code=") {
 			t.Errorf("%s: %d %s", path, w.Code, w.Header())
 		}
 	}
@@ -270,7 +291,8 @@ func TestDiscoveryLeadsSomewhere(t *testing.T) {
 		}
 		n++
 		path := strings.TrimPrefix(uri, issuer)
-		if got, post := s.do("GET", path, "", "").Code, s.do("POST", path, formType, "").Code; got == 404 || (got == 405 && post == 405) {
+		if got, post := s.do("GET", path, "", "").Code, s.do("POST", path, formType, "").Code; got == 404 ||
+			(got == 405 && post == 405) {
 			t.Errorf("%s at %s: %d, %d", name, path, got, post)
 		}
 	}
@@ -281,7 +303,12 @@ func TestDiscoveryLeadsSomewhere(t *testing.T) {
 
 func TestJSONBodies(t *testing.T) {
 	s := newSite(t)
-	w := s.do("POST", "/oauth/token", jsonType, `{"grant_type":"client_credentials","client_id":"app","client_secret":"the-secret","scope":"api:read"}`)
+	w := s.do(
+		"POST",
+		"/oauth/token",
+		jsonType,
+		`{"grant_type":"client_credentials","client_id":"app","client_secret":"the-secret","scope":"api:read"}`,
+	)
 	if m := object(t, w); w.Code != 200 || m["scope"] != "api:read" {
 		t.Fatalf("%s", w.Body)
 	}
@@ -404,7 +431,8 @@ func TestCORS(t *testing.T) {
 		"/oauth/introspect": false, "/oauth/authorize": false, "/oauth/logout": false,
 	} {
 		method := "POST"
-		if strings.HasPrefix(path, "/.well-known") || path == "/oauth/jwks" || path == "/oauth/authorize" || path == "/oauth/logout" {
+		if strings.HasPrefix(path, "/.well-known") || path == "/oauth/jwks" || path == "/oauth/authorize" ||
+			path == "/oauth/logout" {
 			method = "GET"
 		}
 		w := s.do(method, path, formType, "", "Origin", "https://spa.example")
@@ -415,9 +443,14 @@ func TestCORS(t *testing.T) {
 			t.Errorf("%s: with credentials", path)
 		}
 	}
-	w := s.do("OPTIONS", "/oauth/token", "", "", "Origin", "https://spa.example", "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization")
+	w := s.do(
+		"OPTIONS", "/oauth/token", "", "", "Origin", "https://spa.example",
+		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization",
+	)
 	h := w.Header()
-	if w.Code != 204 || h.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization") || !strings.Contains(h.Get("Access-Control-Allow-Methods"), "POST") {
+	if w.Code != 204 || h.Get("Access-Control-Allow-Origin") != "*" ||
+		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization") ||
+		!strings.Contains(h.Get("Access-Control-Allow-Methods"), "POST") {
 		t.Errorf("preflight: %d %v", w.Code, h)
 	}
 }
@@ -449,7 +482,8 @@ func TestChallenges(t *testing.T) {
 			t.Errorf("%s: %d %s", name, c.w.Code, got)
 		}
 	}
-	if all := s.do("GET", "/oauth/userinfo", "", "").Header().Values("WWW-Authenticate"); len(all) != 2 || !strings.HasPrefix(all[1], `DPoP realm="`+issuer+`", algs="ES256 `) {
+	if all := s.do("GET", "/oauth/userinfo", "", "").Header().Values("WWW-Authenticate"); len(all) != 2 ||
+		!strings.HasPrefix(all[1], `DPoP realm="`+issuer+`", algs="ES256 `) {
 		t.Errorf("no token: %q", all) // RFC 9449 §7.1: the other way to present one
 	}
 	if w := s.do("GET", "/oauth/userinfo", "", ""); w.Body.Len() != 0 { // RFC 6750 §3.1
@@ -473,9 +507,13 @@ func TestTokenInAddress(t *testing.T) {
 func TestRateLimited(t *testing.T) {
 	s := newSite(t)
 	s.limiter.full = true
-	w := s.do("POST", "/oauth/token", formType, "grant_type=client_credentials", "Authorization", basic("app", testSecret))
+	w := s.do(
+		"POST", "/oauth/token", formType, "grant_type=client_credentials", "Authorization",
+		basic("app", testSecret),
+	)
 	m := failed(t, w, 429, "rate_limit_exceeded")
-	if m["retry_after"] != 7.0 || w.Header().Get("Retry-After") != "7" || w.Header().Get("X-RateLimit-Limit") != "5" || w.Header().Get("X-RateLimit-Remaining") != "0" {
+	if m["retry_after"] != 7.0 || w.Header().Get("Retry-After") != "7" || w.Header().Get("X-RateLimit-Limit") != "5" ||
+		w.Header().Get("X-RateLimit-Remaining") != "0" {
 		t.Errorf("%v %v", m, w.Header())
 	}
 }
@@ -484,7 +522,10 @@ func TestRateLimited(t *testing.T) {
 func TestServerTrouble(t *testing.T) {
 	s := newSite(t)
 	testkit.Must(t, s.db.Close())
-	w := s.do("POST", "/oauth/token", formType, "grant_type=refresh_token&refresh_token=x&scope=y", "Authorization", basic("app", "wrong"))
+	w := s.do(
+		"POST", "/oauth/token", formType, "grant_type=refresh_token&refresh_token=x&scope=y",
+		"Authorization", basic("app", "wrong"),
+	)
 	m := object(t, w)
 	if w.Code < 500 || m["request_id"] != w.Header().Get("X-Request-Id") || strings.Contains(w.Body.String(), "sql") {
 		t.Errorf("%d %s", w.Code, w.Body)
@@ -498,7 +539,17 @@ func TestCodeFlowOverHTTP(t *testing.T) {
 	if w := s.do("GET", "/oauth/userinfo", "", "", "Authorization", "Bearer "+m["access_token"].(string)); object(t, w)["email"] != "ada@example.com" {
 		t.Fatalf("%s", w.Body)
 	}
-	w := s.do("GET", "/oauth/logout?"+url.Values{"id_token_hint": {m["id_token"].(string)}, "post_logout_redirect_uri": {"https://app.example/bye"}}.Encode(), "", "", "Cookie", "x=y")
+	w := s.do(
+		"GET",
+		"/oauth/logout?"+url.Values{
+			"id_token_hint":            {m["id_token"].(string)},
+			"post_logout_redirect_uri": {"https://app.example/bye"},
+		}.Encode(),
+		"",
+		"",
+		"Cookie",
+		"x=y",
+	)
 	if w.Code != 303 || w.Header().Get("Location") != "https://app.example/bye" {
 		t.Fatalf("%d %v", w.Code, w.Header())
 	}
@@ -530,7 +581,12 @@ func TestAuthorizeByPOST(t *testing.T) {
 func TestLogoutByPOST(t *testing.T) {
 	s := newSite(t)
 	hint := s.userToken()["id_token"].(string)
-	form := url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {"https://app.example/bye"}, "state": {"s"}, "password": {"x"}}
+	form := url.Values{
+		"id_token_hint":            {hint},
+		"post_logout_redirect_uri": {"https://app.example/bye"},
+		"state":                    {"s"},
+		"password":                 {"x"},
+	}
 	w := s.do("POST", "/logout", formType, form.Encode())
 	to := w.Header().Get("Location")
 	if w.Code != 303 || !strings.HasPrefix(to, "/oauth/logout?") || strings.Contains(to, "password") {
@@ -556,7 +612,8 @@ func TestBrowserErrors(t *testing.T) {
 		"JSON":               s.do("POST", "/oauth/authorize", jsonType, "{}"),
 		"logout to nowhere":  s.do("GET", "/oauth/logout?post_logout_redirect_uri=https://evil.example", "", ""),
 	} {
-		if w.Code != 400 || !strings.HasPrefix(w.Body.String(), "error page: ") || w.Header().Get("Location") != "" || len(w.Body.String()) < 30 {
+		if w.Code != 400 || !strings.HasPrefix(w.Body.String(), "error page: ") || w.Header().Get("Location") != "" ||
+			len(w.Body.String()) < 30 {
 			t.Errorf("%s: %d %s %s", name, w.Code, w.Body, w.Header().Get("Location"))
 		}
 	}
