@@ -49,7 +49,8 @@ type UserStore interface {
 	// CreateUser stores a new user, or returns fault.Conflict for a name that is in use.
 	CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error
 	// UpdateUser returns fault.Conflict for a name that is in use, with ReasonLastAdministrator if
-	// no active administrator would be left, and with ReasonStale for roles that are not those of old.
+	// no active administrator would be left, and with ReasonStale for roles that are not those of
+	// old.
 	UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error
 	// Roles returns up to limit different lists of roles that users have, each separated by spaces.
 	Roles(ctx context.Context, limit int) ([]string, error)

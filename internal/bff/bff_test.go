@@ -35,7 +35,7 @@ func TestStory(t *testing.T) {
 	} {
 		equal(t, name, q.Get(name), want)
 	}
-	equal(t, "questions to storage by somebody who is not signed in", w.store.asked.Load(), 0)
+	equal(t, "calls to the store without a session", w.store.calls.Load(), 0)
 	rec := w.callback(w.authorize(q))
 	equal(t, "where the browser lands", rec.Header().Get("Location"), "/inbox?new=1")
 	for _, c := range rec.Result().Cookies() {
@@ -410,7 +410,7 @@ func TestCrossSiteCaller(t *testing.T) {
 	}
 }
 
-// In forward-auth the request that asks is not the one that is asked about.
+// In forward-auth the request to the gateway differs from the request that it decides on.
 func TestCallerAt(t *testing.T) {
 	w := newWorld(t)
 	w.signIn("")

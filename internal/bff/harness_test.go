@@ -65,15 +65,15 @@ type world struct {
 	failed error // what a page would show
 }
 
-// watched is the store, which may be told to fail, and counts what is asked of it beyond memory.
+// watched is a store that counts its calls and can be made to fail.
 type watched struct {
 	*store.DB
 	down  atomic.Bool
-	asked atomic.Int64
+	calls atomic.Int64
 }
 
 func (w *watched) ask() error {
-	w.asked.Add(1)
+	w.calls.Add(1)
 	if w.down.Load() {
 		return fault.New(fault.Unavailable, "the database does not answer")
 	}
@@ -293,7 +293,7 @@ func (w *world) callback(answer url.Values) *httptest.ResponseRecorder {
 	return w.do("GET", "/session/callback?"+answer.Encode(), "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
 }
 
-// who is the caller that the gateway would see, or nil.
+// who returns the caller that the gateway would see, or nil.
 func (w *world) who() *access.Caller {
 	w.t.Helper()
 	rec := w.do("GET", "/who")

@@ -89,21 +89,21 @@ func TestShortTokensAreRefreshedInTheirLastQuarter(t *testing.T) {
 	equal(t, "refreshes", w.server.refreshes.Load(), 1)
 }
 
-// When the session is warm, nothing is asked of storage, and its use is noted once a minute.
+// Requests of a cached session do not call the store, except to record its use once a minute.
 func TestWarmAsksNothing(t *testing.T) {
 	w := newWorld(t)
 	w.signIn("")
 	w.who()
-	before := w.store.asked.Load()
+	before := w.store.calls.Load()
 	for range 30 {
 		w.clock.pass(time.Second)
 		w.who()
 	}
-	equal(t, "questions to storage in half a minute", w.store.asked.Load()-before, 0)
+	equal(t, "calls to the store in half a minute", w.store.calls.Load()-before, 0)
 	w.clock.pass(40 * time.Second)
 	w.who()
 	w.who()
-	equal(t, "questions to storage after a minute", w.store.asked.Load()-before, 1)
+	equal(t, "calls to the store after a minute", w.store.calls.Load()-before, 1)
 }
 
 func TestWarmAllocations(t *testing.T) {
@@ -173,8 +173,8 @@ func TestWithoutRefreshToken(t *testing.T) {
 	}
 }
 
-// A client whose refresh token is kept in the back: here it is.
-func TestKeptRefresh(t *testing.T) {
+// TestServerSideRefreshToken covers a client whose refresh token stays on the server.
+func TestServerSideRefreshToken(t *testing.T) {
 	w := newWorld(t, neverIdle, func(s *settings) {
 		s.client = func(c *client.Client) { c.Grants, c.ServerSideRefresh = []string{client.GrantTypeCode}, true }
 	})
