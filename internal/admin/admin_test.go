@@ -149,6 +149,12 @@ func operations() map[string]call {
 		"RevokeUserAccess": {admin.ScopeSessionsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.RevokeUserAccess(ctx, a, "x"))
 		}},
+		"RevokeSessions": {admin.ScopeSessionsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RevokeSessions(ctx, a, admin.SessionSelection{}))
+		}},
+		"Locks": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Locks(ctx, a, nil))
+		}},
 		"Events": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Events(ctx, a, admin.AuditQuery{}))
 		}},
@@ -343,9 +349,13 @@ func TestTheActorIsInTheAuditLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := w.ops.Events(t.Context(), admin.CommandLine(), admin.AuditQuery{RequestID: "R1"})
-	if err != nil || len(events) != 1 || events[0].Actor != string(root.ID) || events[0].Type != audit.UserCreated {
-		t.Errorf("got %+v, %v", events, err)
+	page, err := w.ops.Events(t.Context(), admin.CommandLine(), admin.AuditQuery{RequestID: "R1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := page.Events
+	if len(events) != 1 || events[0].Actor != string(root.ID) || events[0].Type != audit.UserCreated {
+		t.Errorf("got %+v", events)
 	}
 }
 
@@ -404,11 +414,15 @@ func TestAnUpdateTouchesWhatItNames(t *testing.T) {
 	if c := out.Client; c.Name != "The App" || !c.DPoPBound || !slices.Equal(c.Roles, []string{"reader"}) {
 		t.Errorf("got %+v", c)
 	}
-	events, err := w.ops.Events(t.Context(), admin.CommandLine(), admin.AuditQuery{
+	page, err := w.ops.Events(t.Context(), admin.CommandLine(), admin.AuditQuery{
 		Type: audit.ClientUpdated,
 	})
-	if err != nil || len(events) != 1 || events[0].Detail["changed"] != "client_name dpop_bound_access_tokens" {
-		t.Errorf("got %+v, %v", events, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := page.Events
+	if len(events) != 1 || events[0].Detail["changed"] != "client_name dpop_bound_access_tokens" {
+		t.Errorf("got %+v", events)
 	}
 }
 

@@ -2,24 +2,66 @@ package admin
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
-// Events returns a page of the audit log, newest first. q.User may be an id, email address or
-// username; an id may be that of a deleted user.
-func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) ([]audit.Event, error) {
+// EventPage is a page of the audit log.
+type EventPage struct {
+	Events []audit.Event     // newest first
+	Total  int               // how many the query selects on all pages
+	Names  map[string]string // of the users on the page by their ids, if the actor may read users
+}
+
+// Events returns a page of the audit log. q.User may be an id, email address or username; an id
+// may be that of a deleted user.
+func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) (*EventPage, error) {
 	if err := a.require(ScopeAuditRead); err != nil {
 		return nil, err
 	}
-	if err := o.resolveUser(ctx, &q); err != nil {
+	if err := o.prepare(ctx, &q); err != nil {
 		return nil, err
 	}
-	return o.store.ListAudit(ctx, q)
+	page := &EventPage{}
+	var err error
+	if page.Total, err = o.store.CountAudit(ctx, q); err != nil {
+		return nil, err
+	}
+	if page.Events, err = o.store.ListAudit(ctx, q); err != nil {
+		return nil, err
+	}
+	if a.Can(ScopeUsersRead) {
+		page.Names, err = o.userNames(ctx, page.Events)
+	}
+	return page, err
+}
+
+// userNames returns what the users whom events concern, or who caused them, sign in with. Users
+// that have been deleted are missing.
+func (o *Operations) userNames(ctx context.Context, events []audit.Event) (map[string]string, error) {
+	names, resolved := map[string]string{}, map[string]bool{"": true}
+	for _, e := range events {
+		for _, id := range []string{e.User, e.Actor} {
+			if resolved[id] {
+				continue
+			}
+			resolved[id] = true
+			u, err := o.store.UserByRef(ctx, id)
+			switch {
+			case err == nil && string(u.ID) == id:
+				names[id] = u.LoginName()
+			case err != nil && !fault.Is(err, fault.NotFound):
+				return nil, err
+			}
+		}
+	}
+	return names, nil
 }
 
 // ExportEvents calls write with every event that matches, newest first, and stops at its first
@@ -28,7 +70,7 @@ func (o *Operations) ExportEvents(ctx context.Context, a Actor, q AuditQuery, wr
 	if err := a.require(ScopeAuditExport); err != nil {
 		return err
 	}
-	if err := o.resolveUser(ctx, &q); err != nil {
+	if err := o.prepare(ctx, &q); err != nil {
 		return err
 	}
 	q.Limit = MaxPage
@@ -47,6 +89,32 @@ func (o *Operations) ExportEvents(ctx context.Context, a Actor, q AuditQuery, wr
 		}
 		q.Before = events[len(events)-1].ID
 	}
+}
+
+// prepare checks a query, and brings what people write into the stored form.
+func (o *Operations) prepare(ctx context.Context, q *AuditQuery) error {
+	if types := audit.Types(); q.Type != "" && !slices.Contains(types, q.Type) {
+		known := make([]string, len(types))
+		for i, t := range types {
+			known[i] = string(t)
+		}
+		if near := spell.Nearest(string(q.Type), known); near != "" {
+			return fault.InvalidField("type", "there is no type of event %q; did you mean %s?", q.Type, near)
+		}
+		return fault.InvalidField("type", "there is no type of event %q; use one of %s",
+			q.Type, strings.Join(known, ", "))
+	}
+	if q.IP != "" {
+		ip, err := netip.ParseAddr(q.IP)
+		if err != nil {
+			return fault.InvalidField("ip", "%q is not an IP address", q.IP)
+		}
+		q.IP = ip.Unmap().String()
+	}
+	if !q.Since.IsZero() && !q.Until.IsZero() && !q.Since.Before(q.Until) {
+		return fault.InvalidField("to", "the end must be after the beginning")
+	}
+	return o.resolveUser(ctx, q)
 }
 
 // resolveUser replaces a user's name by their id. The events of a deleted user stay.

@@ -104,7 +104,7 @@ func (o *Operations) CreateClient(ctx context.Context, a Actor, in NewClient) (*
 	if fault.Is(err, fault.Conflict) {
 		return nil, fault.New(fault.Conflict, "there is a client %q already; choose another id, or update it", c.ID)
 	}
-	out.Warnings = o.clientWarnings(c)
+	out.Warnings = append(o.clientWarnings(c), o.scopeWarnings(c.Scopes)...)
 	return out, err
 }
 
@@ -130,7 +130,8 @@ func (o *Operations) clientWarnings(c *client.Client) []Warning {
 	return out
 }
 
-// UpdateClient changes fields of a registration and checks it as a whole.
+// UpdateClient changes fields of a registration and checks it as a whole. Where nothing differs,
+// nothing is stored or recorded.
 func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p ClientPatch) (*ChangedClient, error) {
 	if err := a.require(ScopeClientsWrite); err != nil {
 		return nil, err
@@ -153,12 +154,17 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 	}
 	now := o.parts.Now()
 	c.UpdatedAt = now
+	changed := field.Differences(fields, old, &c)
+	if len(changed) == 0 {
+		return &ChangedClient{Client: old, Warnings: o.clientWarnings(old)}, nil
+	}
 	ev := clientEvent(a, audit.ClientUpdated, c.ID, now)
-	ev.Detail = map[string]string{"changed": strings.Join(field.Differences(fields, old, &c), " ")}
+	ev.Detail = map[string]string{"changed": strings.Join(changed, " ")}
 	if err := o.store.UpdateClient(ctx, old, &c, ev); err != nil {
 		return nil, err
 	}
-	return &ChangedClient{Client: &c, Warnings: o.clientWarnings(&c)}, nil
+	warnings := append(o.clientWarnings(&c), o.scopeWarnings(without(c.Scopes, old.Scopes))...)
+	return &ChangedClient{Client: &c, Warnings: warnings}, nil
 }
 
 // RotateSecret adds a new secret to a client. The one before it expires after the grace period,

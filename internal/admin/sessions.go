@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"net/netip"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -57,6 +59,42 @@ func (o *Operations) RevokeUserAccess(ctx context.Context, a Actor, user string)
 	return o.revokeAll(ctx, a, user, "all_sessions_and_grants", func(u *identity.User, ev audit.Event) error {
 		return o.store.EndUserAccess(ctx, u.ID, ev.At, "", ev)
 	})
+}
+
+// SessionSelection selects sessions of all users. The zero value selects every session.
+type SessionSelection struct {
+	OlderThan time.Duration // only those that began longer ago; 0: any
+	IP        netip.Addr    // only those last seen at this address; zero: any
+}
+
+// RevokeSessions ends all browser sessions that a selection selects, of whichever user, and returns
+// how many. Each is recorded for its user.
+func (o *Operations) RevokeSessions(ctx context.Context, a Actor, sel SessionSelection) (int, error) {
+	if err := a.require(ScopeSessionsWrite); err != nil {
+		return 0, err
+	}
+	q := SessionQuery{Now: o.parts.Now(), Limit: MaxPage}
+	detail := "every_session"
+	if sel.OlderThan > 0 {
+		q.Before = q.Now.Add(-sel.OlderThan)
+		detail = "older_sessions"
+	}
+	if sel.IP.IsValid() {
+		q.IP = sel.IP.Unmap().String()
+		detail = "sessions_of_address"
+	}
+	for total := 0; ; {
+		n, err := o.store.EndSessions(ctx, q, o.cfg.RevokeTokens, func(s *identity.Session) audit.Event {
+			ev := a.event(audit.SessionRevoked, q.Now)
+			ev.User, ev.Session = string(s.User), string(s.ID)
+			ev.Detail = map[string]string{"scope": detail}
+			return ev
+		})
+		total += n
+		if err != nil || n < q.Limit {
+			return total, err
+		}
+	}
 }
 
 func (o *Operations) revokeAll(ctx context.Context, a Actor, user, scope string,

@@ -36,6 +36,8 @@ type Store interface {
 
 	// ListAudit returns events, newest first.
 	ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error)
+	// CountAudit returns how many events the query selects on all pages.
+	CountAudit(ctx context.Context, q AuditQuery) (int, error)
 	// Denial returns why the gateway denied a request, or fault.NotFound.
 	Denial(ctx context.Context, requestID string) (*access.DenialRecord, error)
 }
@@ -113,6 +115,9 @@ type SessionStore interface {
 	// EndSession and EndOtherSessions also revoke the tokens that the sessions gave, if tokens is
 	// true.
 	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
+	// EndSessions ends up to q.Limit of the sessions that a query selects, each with its event, and
+	// returns how many it has ended.
+	EndSessions(ctx context.Context, q SessionQuery, tokens bool, ev func(*identity.Session) audit.Event) (int, error)
 	EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time, tokens bool,
 		ev ...audit.Event) error
 	// EndUserAccess ends all sessions but one, and all grants of a user.
@@ -135,6 +140,8 @@ type ClientQuery struct {
 // SessionQuery selects sessions.
 type SessionQuery struct {
 	User          identity.UserID // "" for all
+	IP            string          // the address last seen; "" for all
+	Before        time.Time       // only those that began before; zero for all
 	Now           time.Time
 	Limit, Offset int // default limit 100
 }
@@ -144,9 +151,11 @@ type AuditQuery struct {
 	Type         audit.Type
 	User, Client string
 	RequestID    string
+	IP           string
 	Since, Until time.Time // Since inclusive, Until exclusive
 	Limit        int       // default 100
-	Before       string    // id of the last event of the page before this one
+	Offset       int
+	Before       string // id of the last event of the page before this one
 }
 
 // Hasher hashes passwords.

@@ -81,13 +81,11 @@ func (o *Operations) UserDetail(ctx context.Context, a Actor, ref string) (*User
 			d.Factors = append(d.Factors, c)
 		}
 	}
-	lock, err := o.parts.Accounts.LockOf(ctx, a.visit(now), u.ID)
+	locks, err := o.Locks(ctx, a, []identity.UserID{u.ID})
 	if err != nil {
 		return nil, err
 	}
-	if lock.Locked(now) {
-		d.LockedUntil = lock.LockedUntil
-	}
+	d.LockedUntil = locks[u.ID]
 	sessions, err := o.store.UserSessions(ctx, u.ID, now)
 	if err != nil {
 		return nil, err
@@ -95,6 +93,28 @@ func (o *Operations) UserDetail(ctx context.Context, a Actor, ref string) (*User
 	grants, err := o.store.UserGrants(ctx, u.ID, now)
 	d.Sessions, d.Grants = len(sessions), len(grants)
 	return d, err
+}
+
+// Locks returns until when accounts are locked after failed attempts to sign in. Accounts that are
+// not locked are missing.
+func (o *Operations) Locks(ctx context.Context, a Actor, ids []identity.UserID) (
+	map[identity.UserID]time.Time, error,
+) {
+	if err := a.require(ScopeUsersRead); err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	locks := map[identity.UserID]time.Time{}
+	for _, id := range ids {
+		lock, err := o.parts.Accounts.LockOf(ctx, a.visit(now), id)
+		if err != nil {
+			return nil, err
+		}
+		if lock.Locked(now) {
+			locks[id] = lock.LockedUntil
+		}
+	}
+	return locks, nil
 }
 
 // CreateUser creates an account with a password, or with a one-time link to choose one.

@@ -64,6 +64,61 @@ const (
 	ClientAuthFailed          Type = "CLIENT_AUTHENTICATION_FAILED"
 )
 
+// Types returns the types of events, in the order above.
+func Types() []Type {
+	return []Type{
+		LoginSucceeded,
+		LoginFailed,
+		AccountLocked,
+		AccountUnlocked,
+		Logout,
+		SessionRevoked,
+		PasswordChanged,
+		MFAEnabled,
+		MFADisabled,
+		BackupCodesMade,
+		BackupCodeUsed,
+		SetupCompleted,
+		SetupLinkMade,
+		PasswordLinkMade,
+		UserCreated,
+		UserUpdated,
+		UserDisabled,
+		UserEnabled,
+		UserDeleted,
+		ClientCreated,
+		ClientUpdated,
+		ClientDeleted,
+		ClientSecretRotated,
+		ScopeCreated,
+		ScopeUpdated,
+		ScopeDeleted,
+		RouteCreated,
+		RouteUpdated,
+		RouteDeleted,
+		KeyCreated,
+		KeyRotated,
+		KeyRetired,
+		ConsentGranted,
+		ConsentDenied,
+		AuthorizationCodeIssued,
+		AuthorizationCodeReplayed,
+		AccessTokenIssued,
+		ClientCredentialsIssued,
+		TokensIssued,
+		RefreshTokenUsed,
+		RefreshTokenReplayed,
+		TokenRevoked,
+		GrantRevoked,
+		AppSessionStarted,
+		AppSessionEnded,
+		DeviceCodeRequested,
+		DeviceCodeApproved,
+		DeviceCodeDenied,
+		ClientAuthFailed,
+	}
+}
+
 // Event is one entry of the audit log. No field ever holds a secret.
 type Event struct {
 	ID        string // UUIDv7

@@ -3,6 +3,8 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
 // auditCommands read the audit log.
@@ -23,16 +26,38 @@ type auditFlags struct {
 	Type   string   `placeholder:"TYPE" help:"Only this type, such as LOGIN_FAILED."`
 	User   string   `placeholder:"USER" help:"Only events about this user: an id, email address or username."`
 	Client string   `placeholder:"CLIENT" help:"Only events about the client with this id."`
+	IP     string   `name:"ip" placeholder:"ADDRESS" help:"Only events from this IP address."`
 	Since  duration `placeholder:"DURATION" help:"Only events of this last while, such as 24h or 7d."`
+	From   moment   `placeholder:"TIME" help:"Only events at this time or later, such as 2026-11-28 or 2026-11-28T13:00:00Z."`
+	To     moment   `placeholder:"TIME" help:"Only events before this time."`
 }
 
 // query returns what the flags select.
-func (f *auditFlags) query(c *call) admin.AuditQuery {
-	q := admin.AuditQuery{Type: audit.Type(strings.ToUpper(f.Type)), Client: f.Client, User: f.User}
+func (f *auditFlags) query(c *call) (admin.AuditQuery, error) {
+	q := admin.AuditQuery{
+		Type:   audit.Type(strings.ToUpper(f.Type)),
+		Client: f.Client,
+		User:   f.User,
+		IP:     f.IP,
+		Since:  f.From.Time,
+		Until:  f.To.Time,
+	}
 	if f.Since > 0 {
+		if !f.From.IsZero() {
+			return q, wrong("--since and --from both say where to begin; leave out one of them")
+		}
 		q.Since = c.Now().Add(-time.Duration(f.Since))
 	}
-	return q
+	return q, nil
+}
+
+// explainQuery returns an error about a query as wrong usage of the flag that it comes from.
+func explainQuery(err error) error {
+	var found *fault.Error
+	if errors.As(err, &found) && found.Kind == fault.Invalid {
+		return usageError{fmt.Errorf("--%s: %w", found.Field, err)}
+	}
+	return err
 }
 
 // eventView is an event as the command line shows it.
@@ -42,6 +67,8 @@ type eventView struct {
 	Type      audit.Type        `json:"type"`
 	Actor     string            `json:"actor"`
 	User      string            `json:"user_id"`
+	UserName  string            `json:"user_name,omitempty"`  // what the user signs in with, where it is known
+	ActorName string            `json:"actor_name,omitempty"` // likewise of a person who caused it
 	Client    string            `json:"client_id"`
 	Session   string            `json:"session_id"`
 	Grant     string            `json:"grant_id"`
@@ -78,7 +105,7 @@ func viewEvent(e *audit.Event) eventView {
 func (v eventView) about() string {
 	var out []string
 	for _, pair := range [][2]string{
-		{"user", v.User},
+		{"user", v.user()},
 		{"client", v.Client},
 		{"session", v.Session},
 		{"grant", v.Grant},
@@ -94,33 +121,55 @@ func (v eventView) about() string {
 	return strings.Join(out, " ")
 }
 
+// user returns the user by name where it is known.
+func (v eventView) user() string {
+	if v.UserName != "" {
+		return v.UserName
+	}
+	return v.User
+}
+
+// actor returns who caused the event, by name where it is known.
+func (v eventView) actor() string {
+	if v.ActorName != "" {
+		return v.ActorName
+	}
+	return v.Actor
+}
+
 // auditList lists events.
 type auditList struct {
 	auditFlags
-	Limit int `default:"100" help:"How many events to show, at most 1000."`
+	pageFlags
 }
 
-// Run prints the newest events.
+// Run prints a page of events.
 func (f *auditList) Run(ctx context.Context, c *call) error {
-	if err := (pageFlags{Limit: f.Limit}).check(); err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
+	q, err := f.query(c)
+	if err != nil {
+		return err
+	}
+	q.Limit, q.Offset = f.Limit, f.Offset
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
-		q := f.query(c)
-		q.Limit = f.Limit
-		events, err := ops.Events(ctx, a, q)
+		page, err := ops.Events(ctx, a, q)
 		if err != nil {
-			return err
+			return explainQuery(err)
 		}
-		views := make([]eventView, 0, len(events))
-		for i := range events {
-			views = append(views, viewEvent(&events[i]))
+		views := make([]eventView, 0, len(page.Events))
+		for i := range page.Events {
+			v := viewEvent(&page.Events[i])
+			v.UserName, v.ActorName = page.Names[v.User], page.Names[v.Actor]
+			views = append(views, v)
 		}
-		return showList(c, views, len(views), func(s *table) {
+		return showList(c, views, page.Total, func(s *table) {
 			s.row("AT", "TYPE", "ACTOR", "ADDRESS", "ABOUT")
 			for _, v := range views {
-				s.row(v.At.String(), string(v.Type), v.Actor, v.IP, v.about())
+				s.row(v.At.String(), string(v.Type), v.actor(), v.IP, v.about())
 			}
+			s.more(len(views), f.Offset, page.Total)
 		})
 	})
 }
@@ -131,13 +180,17 @@ type auditExport struct{ auditFlags }
 // Run writes one JSON document per line, with or without --json, as it reads: the log may be
 // long.
 func (f *auditExport) Run(ctx context.Context, c *call) error {
+	q, err := f.query(c)
+	if err != nil {
+		return err
+	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
 		out := bufio.NewWriter(c.stdout)
-		err := ops.ExportEvents(ctx, a, f.query(c), func(e *audit.Event) error {
+		err := ops.ExportEvents(ctx, a, q, func(e *audit.Event) error {
 			return encode(out, viewEvent(e), "")
 		})
 		if err != nil {
-			return err
+			return explainQuery(err)
 		}
 		return out.Flush()
 	})

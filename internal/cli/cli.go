@@ -205,7 +205,8 @@ func printError(w io.Writer, err error) int {
 	if errors.Is(err, context.Canceled) {
 		text = "interrupted"
 	}
-	fmt.Fprintf(w, "%s: %s\n", program, printable(strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")))
+	text = strings.NewReplacer("\n\t", " ", "\n", "; ").Replace(strings.TrimSpace(text))
+	fmt.Fprintf(w, "%s: %s\n", program, printable(text))
 	if wrongUsage(err, problems) {
 		return exitUsage
 	}

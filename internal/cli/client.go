@@ -72,12 +72,15 @@ func (c *call) warn(warnings []admin.Warning) {
 		admin.WarnUnknownRole:   "the role %s is new: no account has it, and no route names it",
 		admin.WarnAdminPassword: "%s is an administrator now and keeps a password that may be shorter than " +
 			"administrators need; add --must-change-password",
-		admin.WarnUnknownScope: "there is no scope %q yet; define it with " + program + " scope create",
+		admin.WarnUnknownScope: "scope %s is not defined",
 	}
 	for _, w := range warnings {
 		text := fmt.Sprintf(texts[w.Code], w.Subject)
-		if w.Nearest != "" {
+		switch {
+		case w.Nearest != "":
 			text += "; did you mean " + w.Nearest + "?"
+		case w.Code == admin.WarnUnknownScope:
+			text += "; define it with " + program + " scope create"
 		}
 		c.note("%s", printable(text))
 	}

@@ -103,15 +103,19 @@ func (s *table) more(shown, offset, total int) {
 }
 
 // printable replaces control characters, so that text from strangers cannot control the terminal:
-// a User-Agent can contain escape sequences.
+// a User-Agent can contain escape sequences. Line breaks and tabs become a space.
 func printable(s string) string {
+	s = strings.NewReplacer("\r\n\t", " ", "\n\t", " ", "\r\n", " ", "\n", " ", "\t", " ").Replace(s)
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) || r == ' ' {
+		if unicode.IsPrint(r) || r == zeroWidthJoiner {
 			return r
 		}
 		return unicode.ReplacementChar
 	}, s)
 }
+
+// zeroWidthJoiner joins several emoji into one, and letters of some scripts.
+const zeroWidthJoiner = '\u200d'
 
 // timestamp is a time that may be missing: null in JSON.
 type timestamp struct{ time.Time }

@@ -23,6 +23,20 @@ func (p pageFlags) check() error {
 	return nil
 }
 
+// moment is a time on the command line: RFC 3339, or a day, which begins at midnight UTC.
+type moment struct{ time.Time }
+
+// UnmarshalText parses one.
+func (m *moment) UnmarshalText(text []byte) error {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, string(text)); err == nil {
+			m.Time = t
+			return nil
+		}
+	}
+	return wrong("%q is not a time; write it as 2026-11-28 or 2026-11-28T13:00:00Z", text)
+}
+
 // duration is a duration on the command line, in the forms that field.ParseDuration accepts.
 type duration time.Duration
 

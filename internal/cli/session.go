@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -83,6 +85,10 @@ type sessionRevoke struct {
 	ID        string `arg:"" optional:"" name:"id" help:"The session to end."`
 	User      string `placeholder:"USER" help:"End all browser sessions of this user."`
 	AllOfUser string `placeholder:"USER" help:"End all sessions of this user, and revoke all their grants and tokens."`
+
+	All       bool     `help:"End the browser sessions of everybody."`
+	OlderThan duration `placeholder:"DURATION" help:"End the browser sessions that began longer ago, such as 30d."`
+	IP        string   `name:"ip" placeholder:"ADDRESS" help:"End the browser sessions last seen at this IP address."`
 }
 
 // Run ends what the command line names.
@@ -93,14 +99,42 @@ func (f *sessionRevoke) Run(ctx context.Context, c *call) error {
 			given++
 		}
 	}
+	selects := f.OlderThan > 0 || f.IP != ""
+	for _, chosen := range []bool{f.All, selects} {
+		if chosen {
+			given++
+		}
+	}
 	if given != 1 {
-		return wrong("name one session by its id, or a user with --user or --all-of-user")
+		return wrong("name one session by its id, or a user with --user or --all-of-user, or sessions of all " +
+			"users with --older-than, --ip or --all")
+	}
+	if f.All || selects {
+		return f.revokeSelected(ctx, c)
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
 		if f.ID != "" {
 			return f.revokeOne(ctx, c, ops, a)
 		}
 		return f.revokeAll(ctx, c, ops, a)
+	})
+}
+
+// revokeSelected ends sessions of whichever users.
+func (f *sessionRevoke) revokeSelected(ctx context.Context, c *call) error {
+	sel := admin.SessionSelection{OlderThan: time.Duration(f.OlderThan)}
+	if f.IP != "" {
+		var err error
+		if sel.IP, err = netip.ParseAddr(f.IP); err != nil {
+			return wrong("--ip: %q is not an IP address", f.IP)
+		}
+	}
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		n, err := ops.RevokeSessions(ctx, a, sel)
+		if err != nil {
+			return err
+		}
+		return c.done(object{{"result", "ended"}, {"sessions", n}}, "Sessions ended: %d.", n)
 	})
 }
 

@@ -111,14 +111,22 @@ func (f *userList) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
+		ids := make([]identity.UserID, len(users))
+		for i := range users {
+			ids[i] = users[i].ID
+		}
+		locks, err := ops.Locks(ctx, a, ids)
+		if err != nil {
+			return err
+		}
 		docs := make([]object, 0, len(users))
 		for i := range users {
-			docs = append(docs, userMembers(&users[i]))
+			docs = append(docs, append(userMembers(&users[i]), member{"locked_until", timestamp{locks[ids[i]]}}))
 		}
 		return showList(c, docs, total, func(s *table) {
 			s.row("ID", "EMAIL", "USERNAME", "NAME", "ROLES", "STATE", "LAST LOGIN")
 			for _, u := range users {
-				s.row(string(u.ID), u.Email, u.Username, u.Name, strings.Join(u.Roles, " "), userState(&u),
+				s.row(string(u.ID), u.Email, u.Username, u.Name, strings.Join(u.Roles, " "), userState(&u, locks[u.ID]),
 					timestamp{u.LastLoginAt}.String())
 			}
 			s.more(len(users), f.Offset, total)
@@ -176,7 +184,6 @@ func (f *userUpdate) Run(ctx context.Context, c *call) error {
 		return c.show(userMembers(out.User), func(s *table) {
 			s.pair("id", string(out.User.ID))
 			printFields(s, identity.UserFields(), out.User)
-			s.pair("state", userState(out.User))
 		})
 	})
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -20,10 +21,13 @@ func userMembers(u *identity.User) object {
 	}...)
 }
 
-func userState(u *identity.User) string {
+// userState returns the state of an account in a word; locked is zero if it is not locked.
+func userState(u *identity.User, locked time.Time) string {
 	switch {
 	case u.Disabled:
 		return "disabled"
+	case !locked.IsZero():
+		return "locked"
 	case u.PasswordHash == "":
 		return "no password"
 	}
@@ -55,7 +59,7 @@ func printUser(s *table, d *admin.UserDetail) {
 	u := d.User
 	s.pair("id", string(u.ID))
 	printFields(s, identity.UserFields(), u)
-	s.pair("state", userState(u))
+	s.pair("state", userState(u, d.LockedUntil))
 	s.pair("locked_until", timestamp{d.LockedUntil}.String())
 	s.pair("password_changed_at", timestamp{u.PasswordChangedAt}.String())
 	for _, f := range d.Factors {

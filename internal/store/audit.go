@@ -102,18 +102,33 @@ func (d *DB) write(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) er
 // AuditQuery selects events.
 type AuditQuery = admin.AuditQuery
 
+// CountAudit returns how many events a query selects on all pages.
+func (d *DB) CountAudit(ctx context.Context, q AuditQuery) (n int, err error) {
+	q.Before = ""
+	w := auditWhere(q)
+	err = d.sql.Row(ctx, "SELECT COUNT(*) FROM audit_log"+w.String(), w.args...).Scan(&n)
+	return n, err
+}
+
 // ListAudit returns events, newest first.
 func (d *DB) ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error) {
-	w := where{}
+	w := auditWhere(q)
+	text := "SELECT " + eventTable.list() + " FROM audit_log" + w.String() +
+		" ORDER BY id DESC LIMIT " + w.param(limit(q.Limit)) + " OFFSET " + w.param(max(q.Offset, 0))
+	return list(ctx, d.sql, eventTable.scan, text, w.args...)
+}
+
+// auditWhere returns the condition of a query.
+func auditWhere(q AuditQuery) *where {
+	w := &where{}
 	w.add("type = ", string(q.Type), q.Type != "")
 	w.add("user_id = ", q.User, q.User != "")
 	w.add("client_id = ", q.Client, q.Client != "")
 	w.add("request_id = ", q.RequestID, q.RequestID != "")
+	w.add("ip = ", q.IP, q.IP != "")
 	// Ids are in order of time (RFC 9562 §6.2), so that the primary key serves all three.
 	w.add("id >= ", secret.IDAt(q.Since), !q.Since.IsZero())
 	w.add("id < ", secret.IDAt(q.Until), !q.Until.IsZero())
 	w.add("id < ", q.Before, q.Before != "")
-	text := "SELECT " + eventTable.list() + " FROM audit_log" + w.String() +
-		" ORDER BY id DESC LIMIT " + w.param(limit(q.Limit))
-	return list(ctx, d.sql, eventTable.scan, text, w.args...)
+	return w
 }

@@ -176,10 +176,7 @@ type SessionQuery = admin.SessionQuery
 func (d *DB) ListSessions(
 	ctx context.Context, q SessionQuery,
 ) (sessions []identity.Session, total int, err error) {
-	w := where{}
-	w.add("user_id = ", string(q.User), q.User != "")
-	w.add("expires_at > ", unixMilli(q.Now), true)
-	w.add("last_seen_at >= ", seenSince(q.Now, d.o.IdleTimeout), true)
+	w := d.sessionWhere(q)
 	if err := d.sql.Row(ctx, "SELECT COUNT(*) FROM sessions"+w.String(), w.args...).Scan(&total); err != nil {
 		return nil, 0, err
 	}
@@ -187,6 +184,43 @@ func (d *DB) ListSessions(
 		" OFFSET " + w.param(max(q.Offset, 0))
 	sessions, err = list(ctx, d.sql, sessionTable.scan, text, w.args...)
 	return sessions, total, err
+}
+
+// sessionWhere returns the condition of a query.
+func (d *DB) sessionWhere(q SessionQuery) *where {
+	w := &where{}
+	w.add("user_id = ", string(q.User), q.User != "")
+	w.add("ip = ", q.IP, q.IP != "")
+	w.add("created_at < ", unixMilli(q.Before), !q.Before.IsZero())
+	w.add("expires_at > ", unixMilli(q.Now), true)
+	w.add("last_seen_at >= ", seenSince(q.Now, d.o.IdleTimeout), true)
+	return w
+}
+
+// EndSessions ends up to q.Limit of the active sessions that a query selects, as EndSession does,
+// each with the event that ev returns for it. It returns how many it has ended.
+func (d *DB) EndSessions(
+	ctx context.Context, q SessionQuery, tokens bool, ev func(*identity.Session) audit.Event,
+) (n int, err error) {
+	w := d.sessionWhere(q)
+	text := selectSession + w.String() + " ORDER BY created_at, id LIMIT " + w.param(limit(q.Limit))
+	err = d.withRevocations(ctx, nil, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		found, err := list(ctx, tx, sessionTable.scan, text, w.args...)
+		if err != nil {
+			return nil, err
+		}
+		n = len(found)
+		ids := make([]identity.SessionID, n)
+		events := make([]audit.Event, n)
+		for i := range found {
+			ids[i], events[i] = found[i].ID, ev(&found[i])
+		}
+		if err := record(ctx, tx, events); err != nil {
+			return nil, err
+		}
+		return endSessions(ctx, tx, ids, q.Now, tokens)
+	})
+	return n, err
 }
 
 // TouchSession moves LastSeenAt forward, never back.

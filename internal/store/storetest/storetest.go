@@ -92,6 +92,7 @@ func cases() []testCase {
 		{"Passwords", (*suite).passwords},
 		{"Credentials", (*suite).credentials},
 		{"Two-step verification is reset", (*suite).resetTwoStep},
+		{"Sessions end by selection", (*suite).endSessions},
 		{"Locks", (*suite).locks},
 		{"Sessions", (*suite).sessions},
 		{"Sessions of a changed account", (*suite).staleSession},

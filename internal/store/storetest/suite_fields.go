@@ -581,10 +581,14 @@ func (s *suite) eventReads(t *testing.T, e *audit.Event) {
 		"user":    {User: e.User},
 		"client":  {Client: e.Client},
 		"request": {RequestID: e.RequestID},
+		"address": {IP: e.IP},
 	} {
 		all, err := s.db.ListAudit(t.Context(), q)
 		testkit.Must(t, err)
 		same(t, "event by its "+what, all, []audit.Event{*e})
+		n, err := s.db.CountAudit(t.Context(), q)
+		testkit.Must(t, err)
+		testkit.Equal(t, "events by their "+what, n, 1)
 	}
 }
 

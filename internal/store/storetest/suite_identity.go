@@ -189,6 +189,43 @@ func (s *suite) resetTwoStep(t *testing.T) {
 	testkit.Equal(t, "events", len(events), 1)
 }
 
+// endSessions ends sessions by address and age, in parts, and no others.
+func (s *suite) endSessions(t *testing.T) {
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
+	u := &identity.User{ID: "u", Email: "u@example.org", CreatedAt: s.now, UpdatedAt: s.now}
+	testkit.Must(t, db.CreateUser(ctx, u))
+	var all []*identity.Session
+	for i, ip := range []string{"192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+		began := s.now.Add(time.Duration(i) * time.Hour)
+		v := identity.NewSession(u.ID, []string{"pwd"}, began, 24*time.Hour, identity.Browser{IP: ip})
+		testkit.Must(t, db.PutSession(ctx, secret.Hash(s.name("cookie")), v, identity.SessionTerms{}))
+		all = append(all, v)
+	}
+	now := s.now.Add(4 * time.Hour)
+	end := func(q store.SessionQuery) int {
+		q.Now = now
+		n, err := db.EndSessions(ctx, q, true, func(v *identity.Session) audit.Event {
+			return audit.Event{At: now, Type: audit.SessionRevoked, User: string(v.User), Session: string(v.ID)}
+		})
+		testkit.Must(t, err)
+		return n
+	}
+	testkit.Equal(t, "the first of an address", end(store.SessionQuery{IP: "192.0.2.1", Limit: 1}), 1)
+	testkit.Equal(t, "the second", end(store.SessionQuery{IP: "192.0.2.1", Limit: 5}), 1)
+	testkit.Equal(t, "older ones", end(store.SessionQuery{Before: s.now.Add(3 * time.Hour)}), 1)
+	_, err := db.Session(ctx, all[3].ID, now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "the rest", end(store.SessionQuery{}), 1)
+	testkit.Equal(t, "none", end(store.SessionQuery{}), 0)
+	for _, v := range all {
+		n, err := db.CountAudit(ctx, store.AuditQuery{Type: audit.SessionRevoked, User: string(u.ID)})
+		testkit.Must(t, err)
+		testkit.Equal(t, "events", n, len(all))
+		_, err = db.Session(ctx, v.ID, now)
+		want(t, err, fault.NotFound)
+	}
+}
+
 func (s *suite) locks(t *testing.T) {
 	ctx := t.Context()
 	f := login.Failure{
