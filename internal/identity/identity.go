@@ -77,6 +77,15 @@ func (u *User) LoginName() string {
 	return u.Username
 }
 
+// PreferredUsername returns the name that applications call the account by: the user name, or the
+// email address of an account without one (`preferred_username`, OpenID Connect Core §5.1).
+func (u *User) PreferredUsername() string {
+	if u.Username != "" {
+		return u.Username
+	}
+	return u.Email
+}
+
 // Credential is something that a person has and can prove to have, besides the password.
 type Credential struct {
 	ID          CredentialID

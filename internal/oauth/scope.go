@@ -18,9 +18,16 @@ const (
 	ScopeOffline = "offline_access"
 )
 
+// Scopes that give a person's roles. Applications know them by either name.
+const (
+	ScopeRoles  = "roles"
+	ScopeGroups = "groups"
+)
+
 // userScopes concern a person, and mean nothing when a client acts for itself.
 var userScopes = [...]string{
 	ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress, ScopePhone, ScopeOffline,
+	ScopeRoles, ScopeGroups,
 }
 
 // UserScopes lists the scopes that concern a person.

@@ -20,6 +20,10 @@ func ScopeClaims(scope string) []string {
 		return []string{"phone_number", "phone_number_verified"}
 	case ScopeAddress:
 		return []string{"address"}
+	case ScopeRoles:
+		return []string{"roles"}
+	case ScopeGroups:
+		return []string{"groups"}
 	}
 	return nil
 }

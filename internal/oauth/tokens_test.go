@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +42,7 @@ func TestIntrospection(t *testing.T) {
 			testkit.Equal(t, "active", in.Active, true)
 			testkit.Equal(t, "scope", in.Scope, "openid api:read")
 			testkit.Equal(t, "client_id", in.ClientID, string(cl.ID))
-			testkit.Equal(t, "username", in.Username, w.user.Email)
+			testkit.Equal(t, "username", in.Username, w.user.Username)
 			testkit.Equal(t, "token_type", in.TokenType, "Bearer")
 			testkit.Equal(t, "sub", in.Subject, string(w.user.ID))
 			testkit.Equal(t, "iss", in.Issuer, issuer)
@@ -335,6 +336,50 @@ func TestOwnResourcesNeedTheIssuerAsAudience(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Roles reach an application by the scopes roles and groups, and by them alone.
+func TestRolesByScope(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client(func(c *client.Client) { c.Scopes = append(c.Scopes, "roles", "groups") })
+	for scope, want := range map[string][]string{
+		"openid": nil, "openid profile": nil, "openid roles": {"roles"}, "openid groups": {"groups"}, "openid roles groups": {"roles", "groups"},
+	} {
+		r := w.login(cl, "scope", scope)
+		for place, m := range map[string]map[string]any{"ID token": claims(t, r.IDToken), "userinfo": w.userinfo(r.AccessToken)} {
+			for _, name := range []string{"roles", "groups"} {
+				var roles any
+				if slices.Contains(want, name) {
+					roles = []any{"editor"}
+				}
+				if !reflect.DeepEqual(m[name], roles) {
+					t.Errorf("%s, %s: %s is %v, want %v", scope, place, name, m[name], roles)
+				}
+			}
+		}
+	}
+	own, err := w.token(cl, "grant_type", "client_credentials", "scope", "roles groups api:read")
+	testkit.Must(t, err)
+	testkit.Equal(t, "scope of a client", own.Scope, "api:read")
+}
+
+// preferred_username and the username of introspection are the same name, which every person has.
+func TestPreferredUsername(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	for _, username := range []string{w.user.Username, ""} {
+		old := *w.user
+		w.user.Username = username
+		testkit.Must(t, w.db.UpdateUser(t.Context(), &old, w.user))
+		want := username
+		if want == "" {
+			want = w.user.Email
+		}
+		r := w.login(cl, "scope", "openid profile")
+		testkit.Equal(t, "ID token", claims(t, r.IDToken)["preferred_username"], any(want))
+		testkit.Equal(t, "userinfo", w.userinfo(r.AccessToken)["preferred_username"], any(want))
+		testkit.Equal(t, "introspection", w.introspect(cl, r.AccessToken).Username, want)
 	}
 }
 

@@ -27,7 +27,8 @@ var (
 	createScope = insertScope + " ON CONFLICT (name) DO NOTHING"
 )
 
-// systemScopes returns the scopes of OpenID Connect Core (§5.4, §11). Each description completes
+// systemScopes returns the scopes of OpenID Connect Core (§5.4, §11), and those that give a
+// person's roles. Each description completes
 // the sentence "This application wants to …".
 func systemScopes() []oauth.Scope {
 	return []oauth.Scope{
@@ -37,6 +38,8 @@ func systemScopes() []oauth.Scope {
 		{Name: "address", Description: "view your postal address"},
 		{Name: "phone", Description: "view your phone number"},
 		{Name: "offline_access", Description: "keep access when you're not using it"},
+		{Name: "roles", Description: "view your roles"},
+		{Name: "groups", Description: "view your groups"},
 	}
 }
 

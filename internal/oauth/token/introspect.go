@@ -98,7 +98,7 @@ func (s *Server) introspectAccess(t *oauth.AccessToken) *Introspection {
 	}
 }
 
-// username returns the name that a token's user signs in with, and false if the account has been
+// username returns the preferred_username of a token's user, and false if the account has been
 // deleted or disabled. While storage is unavailable it returns "" and true: the token is known
 // to be active, and the username is optional.
 func (s *Server) username(
@@ -113,7 +113,7 @@ func (s *Server) username(
 	case err != nil:
 		return "", false, err
 	}
-	return u.LoginName(), true, nil
+	return u.PreferredUsername(), true, nil
 }
 
 // introspectRefresh describes a refresh token to the client that it belongs to. To every other

@@ -26,6 +26,8 @@ type profile struct {
 	Phone             string            `json:"phone_number,omitempty"`
 	PhoneVerified     *bool             `json:"phone_number_verified,omitempty"`
 	Address           *identity.Address `json:"address,omitempty"`
+	Roles             []string          `json:"roles,omitempty"`
+	Groups            []string          `json:"groups,omitempty"` // the roles, by another name
 }
 
 // UserInfo is the response of the userinfo endpoint (OpenID Connect Core §5.3.2).
@@ -64,7 +66,7 @@ func (p *profile) fill(name string, u *identity.User) {
 	case "family_name":
 		p.FamilyName = u.FamilyName
 	case "preferred_username":
-		p.PreferredUsername = u.Username
+		p.PreferredUsername = u.PreferredUsername()
 	case "picture":
 		p.Picture = u.Picture
 	case "locale":
@@ -89,6 +91,10 @@ func (p *profile) fill(name string, u *identity.User) {
 		if u.Address != (identity.Address{}) {
 			p.Address = &u.Address
 		}
+	case "roles":
+		p.Roles = u.Roles
+	case "groups":
+		p.Groups = u.Roles
 	}
 }
 
