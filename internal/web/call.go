@@ -119,7 +119,7 @@ func noSecretsInAddress(r *http.Request) error {
 	if r.URL.RawQuery == "" {
 		return nil
 	}
-	q := r.URL.Query()
+	q, _ := url.ParseQuery(dataSemicolons(r.URL.RawQuery)) // with what can be read
 	for _, name := range secretParams {
 		if q.Has(name) {
 			return fault.New(fault.Invalid, "Parameter %s is in the address. Send it in the body.", name)
@@ -133,12 +133,16 @@ func Parse(s string) (url.Values, error) {
 	if strings.Count(s, "&") >= maxParams {
 		return nil, fault.New(fault.Invalid, "The request has more than %d parameters.", maxParams)
 	}
-	all, err := url.ParseQuery(s)
+	all, err := url.ParseQuery(dataSemicolons(s))
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "The parameters are not form-encoded.")
 	}
 	return requireOnce(all)
 }
+
+// dataSemicolons returns form-encoded parameters with semicolons encoded: they are data (WHATWG
+// URL §5.1, RFC 3986 §3.4), but net/url rejects them.
+func dataSemicolons(s string) string { return strings.ReplaceAll(s, ";", "%3B") }
 
 // requireOnce rejects repeated parameters and text that is not UTF-8, and drops empty values.
 func requireOnce(all url.Values) (url.Values, error) {
