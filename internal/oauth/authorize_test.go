@@ -621,3 +621,30 @@ func TestServerErrorsAreNotSentToTheClient(t *testing.T) {
 }
 
 func tableMissing() error { return fault.New(fault.Internal, "pq: no such table") }
+
+// What a person allowed once does not pass silently to whatever listens on their device: loopback
+// and private-scheme redirects of public clients ask every time (RFC 8252 §8.6).
+func TestConsentOfNativeApps(t *testing.T) {
+	w := newWorld(t)
+	for uri, asks := range map[string]bool{
+		"http://127.0.0.1/cb": true, "http://[::1]/cb": true, "http://localhost/cb": true, "com.example.app:/cb": true, callback: false,
+	} {
+		for _, isPublic := range []bool{true, false} {
+			cl := w.client(func(c *client.Client) {
+				c.FirstParty, c.Redirects = false, []string{uri}
+				if isPublic {
+					public(c)
+				}
+			})
+			w.code(cl, "redirect_uri", uri)
+			again := w.authorize(cl, "redirect_uri", uri)
+			if (again.Consent != nil) != (asks && isPublic) {
+				t.Errorf("%s, public %v: consent page %v", uri, isPublic, again.Consent != nil)
+			}
+			silent := w.authorize(cl, "redirect_uri", uri, "prompt", "none")
+			if want := asks && isPublic; (params(t, silent).Get("error") == "consent_required") != want || silent.Reply.Params.Has("code") == want {
+				t.Errorf("%s, public %v: prompt=none %v", uri, isPublic, silent.Reply.Params)
+			}
+		}
+	}
+}

@@ -95,7 +95,7 @@ func (s *Server) Consent(
 }
 
 // needsConsent reports whether the person must visit the consent page first. They need not for
-// scopes that they have allowed the client before.
+// scopes that they have allowed the client before, unless any app could pass for the client.
 func (s *Server) needsConsent(
 	ctx context.Context, req *authorization, sess *identity.Session,
 ) (bool, error) {
@@ -109,7 +109,7 @@ func (s *Server) needsConsent(
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return false, err
 	}
-	if err == nil && len(missing(have.Scopes, req.consents)) == 0 {
+	if err == nil && len(missing(have.Scopes, req.consents)) == 0 && !req.anyApp() {
 		return false, nil
 	}
 	if slices.Contains(req.prompts, "none") {
@@ -117,6 +117,13 @@ func (s *Server) needsConsent(
 			"The user has not allowed this application what it asks for.")
 	}
 	return true, nil
+}
+
+// anyApp reports whether any app on the person's device could receive the response: the client
+// cannot authenticate itself, and its redirect URI is a port or a scheme that others can take. An
+// earlier consent says nothing about the app that asks now (RFC 8252 §8.6).
+func (r *authorization) anyApp() bool {
+	return r.client.Public && !strings.HasPrefix(r.redirect, "https:")
 }
 
 // addConsent adds what the person allows with a request to what they have allowed before.

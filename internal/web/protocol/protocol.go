@@ -74,6 +74,7 @@ type route struct {
 	methods string // separated by spaces
 	paths   []string
 	serve   http.HandlerFunc
+	cors    bool // scripts of any origin may call it
 }
 
 // routes returns the table of endpoints: each with its canonical path first, then those that
@@ -85,56 +86,67 @@ func (s *Server) routes() []route {
 			"GET",
 			[]string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"},
 			s.cacheable(s.metadata),
+			true,
 		},
 		{
 			"GET",
 			[]string{"/.well-known/jwks.json", "/oauth/jwks"},
 			s.cacheable(s.jwks),
+			true,
 		},
 		{
 			"GET POST",
 			[]string{"/oauth/authorize", "/authorize"},
 			s.browserEndpoint(s.authorize),
+			false,
 		},
 		{
 			"POST",
 			[]string{"/oauth/token", "/token", "/api/v1/token"},
 			s.anyOrigin(endpoint(s, web.FromForm|web.FromJSON, "token", t.Token)),
+			true,
 		},
 		{
 			"POST",
 			[]string{"/oauth/introspect", "/token/introspect"},
 			s.sameOrigin(endpoint(s, web.FromForm, "introspect", t.Introspect)),
+			false,
 		},
 		{
 			"POST",
 			[]string{"/oauth/revoke", "/token/revoke"},
 			s.anyOrigin(s.revoke),
+			true,
 		},
 		{
 			"GET POST",
 			[]string{"/oauth/userinfo", "/userinfo", "/oauth2/userinfo"},
 			s.anyOrigin(endpoint(s, web.FromQuery|web.FromForm, "userinfo", t.UserInfo)),
+			true,
 		},
 		{
 			"GET",
 			[]string{"/oauth/tokeninfo"},
 			s.anyOrigin(endpoint(s, web.FromQuery, "tokeninfo", t.TokenInfo)),
+			true,
 		},
 		{
 			"POST",
 			[]string{"/oauth/device/code", "/device/code", "/device"},
 			s.anyOrigin(endpoint(s, web.FromForm|web.FromJSON, "device", t.Device)),
+			true,
 		},
 		{
 			"GET POST",
 			[]string{"/oauth/logout", "/logout"},
 			s.browserEndpoint(s.logout),
+			false,
 		},
 		{
 			"GET",
 			[]string{"/oauth/revocations"},
 			s.feed,
+			false,
 		},
 	}
 }
@@ -146,7 +158,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 			for method := range strings.FieldsSeq(row.methods) {
 				mux.HandleFunc(method+" "+path, row.serve)
 			}
-			mux.HandleFunc("OPTIONS "+path, preflight)
+			mux.HandleFunc("OPTIONS "+path, options(allowed(row.methods, path), row.cors))
 			mux.HandleFunc(path, s.wrongMethod(allowed(row.methods, path)))
 		}
 	}
@@ -251,13 +263,19 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	web.WriteProblem(w, r, p)
 }
 
-// preflight responds to the request that a browser sends before it lets a script of another
-// origin call an endpoint (Fetch Standard, CORS protocol).
-func preflight(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Allow-Methods", "GET, POST")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP")
-	h.Set("Access-Control-Max-Age", "3600")
-	w.WriteHeader(http.StatusNoContent)
+// options returns a handler for OPTIONS. Browsers send such a request before they let a script of
+// another origin call an endpoint (Fetch Standard, CORS protocol); only endpoints that are open
+// to scripts say so (RFC 9700 §2.6).
+func options(allow string, cors bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("Allow", allow)
+		if cors {
+			h.Set("Access-Control-Allow-Origin", "*")
+			h.Set("Access-Control-Allow-Methods", "GET, POST")
+			h.Set("Access-Control-Allow-Headers", "*, Authorization, Content-Type, DPoP")
+			h.Set("Access-Control-Max-Age", "3600")
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
 }

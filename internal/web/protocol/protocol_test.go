@@ -439,6 +439,10 @@ func TestCORS(t *testing.T) {
 		if got := w.Header().Get("Access-Control-Allow-Origin") == "*"; got != open {
 			t.Errorf("%s: open %v", path, got)
 		}
+		before := s.do("OPTIONS", path, "", "", "Origin", "https://spa.example", "Access-Control-Request-Method", method)
+		if got := before.Header().Get("Access-Control-Allow-Origin") == "*"; got != open || before.Code != 204 {
+			t.Errorf("%s: preflight %d, open %v", path, before.Code, got)
+		}
 		if w.Header().Get("Access-Control-Allow-Credentials") != "" {
 			t.Errorf("%s: with credentials", path)
 		}
