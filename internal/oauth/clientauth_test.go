@@ -109,6 +109,18 @@ func TestPublicClient(t *testing.T) {
 }
 
 // RFC 6749 §2.3: one method per request.
+// A public client that sends Basic with an empty secret only names itself; for a confidential
+// client it stays a wrong credential.
+func TestBasicWithEmptySecret(t *testing.T) {
+	w := newWorld(t)
+	cl, confidential := w.client(public), w.client()
+	testkit.Must(t, w.authenticate(with(w.call(), basic(string(cl.ID), ""))))
+	testkit.Must(t, w.authenticate(with(w.call("client_id", string(cl.ID)), basic(string(cl.ID), ""))))
+	wantError(t, w.authenticate(with(w.call(), basic(string(cl.ID), "x"))), "invalid_client", 401)
+	e := wantError(t, w.authenticate(with(w.call(), basic(string(confidential.ID), ""))), "invalid_client", 401)
+	testkit.Equal(t, "challenge", e.Challenge, "Basic")
+}
+
 func TestTwoMethodsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
@@ -314,6 +326,36 @@ func TestPrivateKeyJWTForm(t *testing.T) {
 }
 
 // RFC 7523 §3 (7): an assertion works once, also under concurrency.
+// A token that the client signed for another purpose does not authenticate it (RFC 8725 §3.11).
+func TestPrivateKeyJWTType(t *testing.T) {
+	w := newWorld(t)
+	key := newKey(t, "k")
+	cl := w.keyClient(key)
+	for typ, ok := range map[string]bool{
+		"": true, "JWT": true, "jwt": true, "client-authentication+jwt": true, "application/client-authentication+jwt": true,
+		"at+jwt": false, "dpop+jwt": false, "oauth-authz-req+jwt": false, "logout+jwt": false, "JOSE": false,
+	} {
+		o := &gojose.SignerOptions{}
+		if typ != "" {
+			o.WithType(gojose.ContentType(typ))
+		}
+		s, err := gojose.NewSigner(gojose.SigningKey{Algorithm: gojose.ES256, Key: gojose.JSONWebKey{Key: key.key, KeyID: key.id}}, o)
+		testkit.Must(t, err)
+		raw, err := json.Marshal(w.goodAssertion(cl))
+		testkit.Must(t, err)
+		jws, err := s.Sign(raw)
+		testkit.Must(t, err)
+		token, err := jws.CompactSerialize()
+		testkit.Must(t, err)
+		err = w.authenticate(w.call("client_assertion_type", assertionType, "client_assertion", token))
+		if ok {
+			testkit.Must(t, err)
+		} else {
+			wantError(t, err, "invalid_client", 401)
+		}
+	}
+}
+
 func TestPrivateKeyJWTReplay(t *testing.T) {
 	w := newWorld(t)
 	k := newKey(t, "k1")

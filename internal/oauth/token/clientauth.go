@@ -65,6 +65,9 @@ func (s *Server) Authenticate(ctx context.Context, c *oauth.Call) (*client.Clien
 		return nil, err
 	}
 	cl, err := s.clients.Lookup(ctx, id)
+	if err == nil && cl.Public && emptySecret(c) {
+		method = noneAuth{}
+	}
 	if err == nil && !cl.AcceptsMethod(method.Describe().Name) {
 		err = denied(audit.ReasonWrongMethod)
 	}

@@ -30,3 +30,11 @@ func (noneAuth) Claim(c *oauth.Call) (client.ID, bool, error) {
 }
 
 func (noneAuth) Prove(context.Context, *client.Client, *oauth.Call) error { return nil }
+
+// emptySecret reports whether a call has HTTP Basic with an empty secret. Some libraries send it
+// for public clients, which only name themselves with it: an empty secret may be left out
+// (RFC 6749 §2.3.1).
+func emptySecret(c *oauth.Call) bool {
+	_, pass, ok, err := BasicSecret(c.Authorization)
+	return ok && err == nil && pass == ""
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -119,6 +120,13 @@ func (p privateKeyAuth) check(cl *client.Client, a *assertion, now time.Time) er
 	return nil
 }
 
+// assertionKind reports whether a typ header may be one of a client assertion. A token that the
+// client signed for another purpose must not authenticate it (RFC 8725 §3.11).
+func assertionKind(typ string) bool {
+	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	return typ == "" || typ == "jwt" || typ == "client-authentication+jwt"
+}
+
 // verify checks a signature with the client's registered keys and returns the payload. If the
 // cached copy of jwks_uri lacks the key id, it fetches a fresh one: the client may have rotated
 // its keys.
@@ -140,7 +148,10 @@ func (p privateKeyAuth) verify(
 		if err != nil {
 			return nil, denied(audit.ReasonJWKSUnusable)
 		}
-		payload, _, err := set.Verify(token, jose.AssertionAlgorithms())
+		payload, head, err := set.Verify(token, jose.AssertionAlgorithms())
+		if err == nil && !assertionKind(head.Type) {
+			return nil, denied(audit.ReasonAssertionMalformed)
+		}
 		if err == nil {
 			return payload, nil
 		}
