@@ -48,6 +48,8 @@ type UserStore interface {
 	UserByRef(ctx context.Context, ref string) (*identity.User, error)
 	// ListUsers returns a page of users, oldest first, and how many match in all.
 	ListUsers(ctx context.Context, q UserQuery) (users []identity.User, total int, err error)
+	// CountAdmins returns how many active administrators there are.
+	CountAdmins(ctx context.Context) (int, error)
 	// CreateUser stores a new user, or returns fault.Conflict for a name that is in use.
 	CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error
 	// UpdateUser returns fault.Conflict for a name that is in use, with ReasonLastAdministrator if
@@ -167,6 +169,7 @@ type Hasher interface {
 type Accounts interface {
 	SetPassword(ctx context.Context, v login.Visit, u *identity.User, password string) error
 	PasswordLink(ctx context.Context, v login.Visit, u *identity.User) (token string, err error)
+	SetupLink(ctx context.Context, now time.Time) (token string, err error)
 	Unlock(ctx context.Context, v login.Visit, id identity.UserID) error
 	LockOf(ctx context.Context, v login.Visit, id identity.UserID) (login.Lock, error)
 }

@@ -262,3 +262,24 @@ func (o *Operations) changeUser(ctx context.Context, a Actor, ref string, t audi
 	ev.User = string(u.ID)
 	return u, lastAdministrator(u, change(u, ev))
 }
+
+// SetupLink returns a one-time link to become the first administrator, which works for a day. It
+// returns fault.Conflict if there is an administrator.
+func (o *Operations) SetupLink(ctx context.Context, a Actor) (string, error) {
+	if err := a.require(ScopeUsersWrite); err != nil {
+		return "", err
+	}
+	n, err := o.store.CountAdmins(ctx)
+	if err != nil {
+		return "", err
+	}
+	if n > 0 {
+		return "", fault.New(fault.Conflict, "there is an administrator already; "+
+			"create another one with: gatehouse user create --email EMAIL --role admin")
+	}
+	token, err := o.parts.Accounts.SetupLink(ctx, o.parts.Now())
+	if err != nil {
+		return "", err
+	}
+	return o.cfg.Issuer + "/setup?token=" + token, nil
+}

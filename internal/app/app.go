@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/term"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -20,13 +23,20 @@ import (
 // for success, 1 for failure, 2 for wrong usage. An error is one line on stderr.
 func Main(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	e := &env{
-		stdout:  stdout,
-		stderr:  stderr,
-		getenv:  lookup(environ),
-		environ: environ,
-		now:     time.Now,
+		stdout:   stdout,
+		stderr:   stderr,
+		terminal: isTerminal(stdout),
+		getenv:   lookup(environ),
+		environ:  environ,
+		now:      time.Now,
 	}
 	return cli.Main(ctx, program(e), cli.Streams{In: stdin, Out: stdout, Err: stderr}, args)
+}
+
+// isTerminal reports whether a stream is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // program returns what the command line needs from the rest of the program.

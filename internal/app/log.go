@@ -3,7 +3,9 @@ package app
 import (
 	"bytes"
 	"io"
+	"log"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +23,35 @@ func newLogger(w io.Writer, cfg *config.Config) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, opt))
 	}
 	return slog.New(slog.NewTextHandler(w, opt))
+}
+
+// catchStandardLog sends what Go's own packages write to the standard logger, such as net/http
+// about a misbehaving upstream, to the server's log, and returns a function that undoes it. Such
+// lines may quote bytes of a connection, secrets included, so only the part before the first quote
+// is logged.
+func catchStandardLog(l *slog.Logger) (restore func()) {
+	out, flags, prefix := log.Writer(), log.Flags(), log.Prefix()
+	log.SetFlags(0)
+	log.SetPrefix("")
+	log.SetOutput(standardLog{l})
+	return func() {
+		log.SetOutput(out)
+		log.SetFlags(flags)
+		log.SetPrefix(prefix)
+	}
+}
+
+// standardLog writes lines of the standard logger as records.
+type standardLog struct{ log *slog.Logger }
+
+// Write logs one line.
+func (w standardLog) Write(p []byte) (int, error) {
+	text, _, quoted := strings.Cut(strings.TrimSpace(string(p)), `"`)
+	if quoted {
+		text += "[…]"
+	}
+	w.log.Warn("message of a Go package", "text", text)
+	return len(p), nil
 }
 
 const (

@@ -44,6 +44,7 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	out := newLogWriter(e.stderr)
 	defer out.Close()
 	log := newLogger(out, cfg)
+	defer catchStandardLog(log)()
 	onError := func(err error) { log.Error("background task failed", "error", err) }
 	p, err := openParts(ctx, e, cfg, onError)
 	if err != nil {
@@ -116,7 +117,11 @@ func (s *server) newHTTPServer(cfg *config.Config, log *slog.Logger) (*http.Serv
 	if err != nil {
 		return nil, err
 	}
-	hs.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get}
+	hs.TLSConfig = &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		CipherSuites:   tls12Suites(),
+		GetCertificate: pair.get,
+	}
 	// A certificate is optional and may have any issuer: tokens are bound to the certificate itself
 	// (RFC 8705 §3).
 	if cfg.Server.ClientCerts {
@@ -182,8 +187,9 @@ func serveOn(hs *http.Server, l net.Listener, secure bool) error {
 	return hs.Serve(l)
 }
 
-// announce writes the address of the server, and until there is an administrator, a link to become
-// one.
+// announce writes the address of the server, and until there is an administrator, how to become
+// one: by a link at a terminal, or else by a command, since the output may be a log that others
+// read.
 func announce(ctx context.Context, e *env, p *parts) error {
 	base := p.cfg.Server.BaseURL
 	n, err := p.db.CountAdmins(ctx)
@@ -192,6 +198,11 @@ func announce(ctx context.Context, e *env, p *parts) error {
 	}
 	fmt.Fprintf(e.stdout, "Gatehouse is at %s\n", base)
 	if n > 0 {
+		return nil
+	}
+	if !e.terminal {
+		fmt.Fprint(e.stdout, "There is no administrator yet. "+
+			"To become one, run: gatehouse setup-link\n")
 		return nil
 	}
 	token, err := p.login.SetupLink(ctx, e.now())

@@ -9,6 +9,20 @@ import (
 	"time"
 )
 
+// tls12Suites returns the suites of TLS 1.2 that RFC 9325 §4.2 (BCP 195) recommends, with
+// ChaCha20-Poly1305 (RFC 7905), which has the same properties. The suites of TLS 1.3 are not
+// configurable.
+func tls12Suites() []uint16 {
+	return []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+		tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}
+}
+
 // keyPair is a certificate that is loaded again when its files change, so that a renewal needs no
 // restart. While a certificate and key do not match, because only one has been renewed, the
 // previous pair stays in use.

@@ -40,6 +40,7 @@ import (
 // env is what the program runs in: streams, environment variables and a clock; nothing global.
 type env struct {
 	stdout, stderr io.Writer
+	terminal       bool     // stdout is a terminal
 	environ        []string // NAME=value
 	getenv         func(string) string
 	now            func() time.Time

@@ -18,6 +18,7 @@ func commands(rules client.Rules) []command {
 	return []command{
 		{"serve", "Run the server.", &serveCommand{}},
 		{"migrate", "Bring the database schema up to date.", &migrateCommand{}},
+		{"setup-link", "Print a one-time link to become the first administrator.", &setupLinkCommand{}},
 		{"user", "Manage the people who can sign in.", newUserCommands()},
 		{"client", "Manage the applications that may request tokens.", newClientCommands(rules)},
 		{"scope", "Manage what clients can request.", newScopeCommands()},

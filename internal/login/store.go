@@ -117,7 +117,7 @@ type LinkStore interface {
 	// PutLink stores a link.
 	PutLink(ctx context.Context, h secret.Hash, l *Link, ev ...audit.Event) error
 	// CompleteSetup consumes the setup link and creates the first administrator, in one
-	// transaction.
+	// transaction. Consumed: there is an administrator.
 	CompleteSetup(ctx context.Context, h secret.Hash, u *identity.User, now time.Time,
 		ev ...audit.Event) error
 }

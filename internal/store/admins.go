@@ -22,9 +22,7 @@ func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {
 // transaction disables, deletes or takes the role from, is the last active administrator. It locks
 // a row until the transaction ends, so that two administrators cannot be removed at once.
 func keepAdmin(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
-	const lock = "INSERT INTO meta (name, value) VALUES ('administrators', '') " +
-		"ON CONFLICT (name) DO UPDATE SET value = meta.value"
-	if _, err := tx.Exec(ctx, lock); err != nil {
+	if err := lockAdmins(ctx, tx); err != nil {
 		return err
 	}
 	last, err := exists(ctx, tx, "SELECT 1 FROM users WHERE id = $1 AND "+activeAdmin+
@@ -36,5 +34,14 @@ func keepAdmin(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 			Text:   "the last administrator can neither be disabled or deleted nor lose the role",
 		}
 	}
+	return err
+}
+
+// lockAdmins locks a row until the transaction ends, so that decisions about who administers the
+// server are made one after another.
+func lockAdmins(ctx context.Context, tx sqldb.Tx) error {
+	const lock = "INSERT INTO meta (name, value) VALUES ('administrators', '') " +
+		"ON CONFLICT (name) DO UPDATE SET value = meta.value"
+	_, err := tx.Exec(ctx, lock)
 	return err
 }

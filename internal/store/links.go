@@ -70,17 +70,28 @@ func useLink(ctx context.Context, tx sqldb.Tx, h secret.Hash, now time.Time) (*l
 }
 
 // CompleteSetup uses the set-up link and creates the first administrator. It deletes all other
-// set-up links: there is one first administrator.
+// set-up links: there is one first administrator. It returns Consumed, and creates nobody, while
+// there is an active administrator.
 func (d *DB) CompleteSetup(
 	ctx context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event,
 ) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		if err := lockAdmins(ctx, tx); err != nil {
+			return err
+		}
 		l, err := useLink(ctx, tx, h, now)
 		if err != nil {
 			return err
 		}
 		if l.Kind != login.LinkSetup {
 			return notFound("set-up link")
+		}
+		late, err := exists(ctx, tx, "SELECT 1 FROM users WHERE "+activeAdmin+" LIMIT 1")
+		if err != nil {
+			return err
+		}
+		if late {
+			return consumed("set-up link")
 		}
 		if _, err := tx.Exec(ctx, "DELETE FROM links WHERE kind = $1 AND hash <> $2", login.LinkSetup, h); err != nil {
 			return err

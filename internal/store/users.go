@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
@@ -112,9 +113,19 @@ func (d *DB) UserByRef(ctx context.Context, ref string) (*identity.User, error) 
 }
 
 // CreateUser stores a new user. It returns Conflict, with the field, if the email address or the
-// username is taken.
+// username is taken. With an administrator, it deletes the setup links that are left.
 func (d *DB) CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error {
-	return d.write(ctx, ev, func(tx sqldb.Tx) error { return createUser(ctx, tx, u) })
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		if u.Admin() {
+			if err := lockAdmins(ctx, tx); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "DELETE FROM links WHERE kind = $1", login.LinkSetup); err != nil {
+				return err
+			}
+		}
+		return createUser(ctx, tx, u)
+	})
 }
 
 func createUser(ctx context.Context, tx sqldb.Tx, u *identity.User) error {
