@@ -67,7 +67,7 @@ func install(t *testing.T) *installation {
 	t.Helper()
 	dir := t.TempDir()
 	return &installation{t: t, dir: dir, env: []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "DATABASE_URL=sqlite:" + filepath.Join(dir, "gatehouse.db"), "RATE_LIMIT_ENABLED=false",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "DATABASE_URL=sqlite:" + filepath.Join(dir, "gatehouse.db"), "RATE_LIMIT_ENABLED=false", "REFRESH_TOKEN_REUSE_INTERVAL=0",
 	}}
 }
 
@@ -162,7 +162,7 @@ func (in *installation) serve() {
 func (in *installation) awaitHealth() {
 	in.t.Helper()
 	for end := time.Now().Add(timeLimit); ; time.Sleep(20 * time.Millisecond) {
-		r, err := http.Get(in.issuer + "/healthz")
+		r, err := http.Get(in.issuer + "/readyz")
 		if err == nil {
 			_ = r.Body.Close()
 			if r.StatusCode == http.StatusOK {

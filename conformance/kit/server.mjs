@@ -53,6 +53,7 @@ export class Installation {
       DATABASE_URL: `sqlite:${join(this.dir, "gatehouse.db")}`,
       // The tests sign in from one address far more often than a person does. That there are limits has tests of its own.
       RATE_LIMIT_LOGIN_MAX: "0",
+      REFRESH_TOKEN_REUSE_INTERVAL: "0", // a replay is noticed at once
       RATE_LIMIT_DEVICE_MAX: "0",
       RATE_LIMIT_TOKEN_MAX: "0",
       RATE_LIMIT_REVOCATIONS_MAX: "0",
@@ -148,7 +149,7 @@ export class Server {
     // A server may be one of several behind the announced address, and TLS may end before it.
     this.origin = this.port ? `${this.tls ? "https" : "http"}://localhost:${this.port}` : first;
     // The address is announced before the first connection is taken. That a certificate is refused is a sign of life, too.
-    const alive = () => fetch(this.at("/healthz")).then((r) => r.ok, (e) => /CERT|SIGNED/.test(String(e.cause?.code)));
+    const alive = () => fetch(this.at("/readyz")).then((r) => r.ok, (e) => /CERT|SIGNED/.test(String(e.cause?.code)));
     await eventually(async () => {
       if (!(await alive())) throw new Error(`no answer at ${this.origin}\n${this.errors}`);
     }, patience);

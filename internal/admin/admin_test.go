@@ -71,6 +71,9 @@ func operations() map[string]call {
 		"DeleteUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.DeleteUser(ctx, a, "x"))
 		}},
+		"SetupLink": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.SetupLink(ctx, a))
+		}},
 		"Clients": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return page(o.Clients(ctx, a, admin.ClientQuery{}))
 		}},

@@ -14,9 +14,9 @@ import (
 func ownPaths() []string {
 	return []string{
 		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "consent",
-		"device", "favicon.ico", "forgot-password", "gateway", "healthz", "login", "logout", "metrics",
-		"oauth", "oauth2", "register", "reset-password", "session", "setup", "signin",
-		"signup", "static", "token", "userinfo",
+		"device", "favicon.ico", "forgot-password", "gateway", "health", "health_check", "healthz",
+		"livez", "login", "logout", "metrics", "oauth", "oauth2", "readyz", "register",
+		"reset-password", "session", "setup", "signin", "signup", "static", "token", "userinfo",
 	}
 }
 

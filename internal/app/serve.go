@@ -156,6 +156,9 @@ func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Li
 		return err
 	}
 	defer closeProfiles()
+	for _, w := range cfg.Warnings() {
+		log.Warn(w)
+	}
 	if cfg.Sessions.NotifyNew {
 		log.Warn("NOTIFY_NEW_SESSION has no effect: this release does not send mail")
 	}
@@ -169,6 +172,7 @@ func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Li
 		return err
 	case <-ctx.Done():
 	}
+	s.stopping.Store(true)
 	log.Info("shutting down; waiting for requests in progress")
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.ShutdownTimeout)
 	defer cancel()

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/account"
@@ -74,7 +75,7 @@ type parts struct {
 // openParts opens the database, brings its schema up to date and loads what is cached in memory.
 // It passes errors of background tasks to report.
 func openParts(ctx context.Context, e *env, cfg *config.Config, report func(error)) (*parts, error) {
-	master, err := masterKey(cfg)
+	master, made, err := masterKey(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +97,11 @@ func openParts(ctx context.Context, e *env, cfg *config.Config, report func(erro
 	}
 	p := &parts{cfg: cfg, keys: keys, db: db}
 	if err := p.prepare(ctx, e); err != nil {
+		if made != "" && fault.Reason(err) == reasonOtherKey {
+			// The database has a key already: beside it, a new one would only be taken for it.
+			err = errors.Join(fault.New(fault.Invalid, "the key file %s is missing; restore it from "+
+				"the backup, since the database cannot be read without it", made), os.Remove(made))
+		}
 		return nil, errors.Join(err, db.Close())
 	}
 	return p, nil
@@ -138,48 +144,59 @@ func (p *parts) checkMasterKey(ctx context.Context) error {
 		return err
 	}
 	if !secret.Equal(stays, mark) {
-		return fault.New(fault.Invalid, "SECRET_KEY is not the one that this database was created with; "+
-			"set that one (beside an SQLite database it is in the file secret.key)")
+		return &fault.Error{
+			Kind:   fault.Invalid,
+			Reason: reasonOtherKey,
+			Text: "SECRET_KEY is not the one that this database was created with; " +
+				"set that one (beside an SQLite database it is in the file secret.key)",
+		}
 	}
 	return nil
 }
 
-// masterKey returns SECRET_KEY, or in development the key in a file beside the SQLite database.
-func masterKey(cfg *config.Config) ([]byte, error) {
+// reasonOtherKey marks the error of a database that was created with another master key.
+const reasonOtherKey = "other_master_key"
+
+// masterKey returns SECRET_KEY, or in development the key in a file beside the SQLite database, and
+// the file's name if it was created now.
+func masterKey(cfg *config.Config) (key []byte, made string, err error) {
 	if key := cfg.MasterKey(); key != nil {
-		return key, nil
+		return key, "", nil
 	}
 	path, ok := strings.CutPrefix(string(cfg.Storage.DatabaseURL), "sqlite:")
 	if !ok {
-		return nil, fault.New(fault.Invalid, "SECRET_KEY is required; create one with: openssl rand -hex 32")
+		return nil, "", fault.New(fault.Invalid,
+			"SECRET_KEY is required; create one with: openssl rand -hex 32")
 	}
 	if path == ":memory:" {
-		return []byte(secret.NewToken("")), nil
+		return []byte(secret.NewToken("")), "", nil
 	}
 	return storedKey(filepath.Join(filepath.Dir(path), "secret.key"))
 }
 
-// storedKey returns the content of a key file, which it creates if there is none.
-func storedKey(name string) ([]byte, error) {
+// storedKey returns the content of a key file, which it creates if there is none. Then made is its
+// name.
+func storedKey(name string) (key []byte, made string, err error) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	raw, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
 		if err := placeKey(name); err != nil {
-			return nil, err
+			return nil, "", err
 		}
+		made = name
 		raw, err = os.ReadFile(name)
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	key := strings.TrimSpace(string(raw))
-	if len(key) < secret.MinMaster {
-		return nil, fault.New(fault.Invalid, "the key file %s is damaged: it has fewer than %d characters",
+	text := strings.TrimSpace(string(raw))
+	if len(text) < secret.MinMaster {
+		return nil, "", fault.New(fault.Invalid, "the key file %s is damaged: it has fewer than %d characters",
 			name, secret.MinMaster)
 	}
-	return []byte(key), nil
+	return []byte(text), made, nil
 }
 
 // placeKey creates a key file completely or not at all: it writes another file and links it to the
@@ -325,6 +342,8 @@ type server struct {
 	behind  []func(context.Context) // further background tasks, which run until their context ends
 	log     *slog.Logger
 	close   []func()
+
+	stopping atomic.Bool // the server finishes the requests in progress
 }
 
 // newServer connects the parts: config → core → adapters → handlers → jobs.
@@ -364,7 +383,10 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	endpoints.Routes(mux)
 	s.drain = endpoints.Drain
 	browser.Routes(mux)
-	mux.HandleFunc("GET /healthz", healthz(p.db))
+	for _, path := range []string{"/health", "/healthz", "/livez", "/health_check"} {
+		mux.HandleFunc("GET "+path, s.health)
+	}
+	mux.HandleFunc("GET /readyz", s.ready)
 	g, handler, err := s.newGateway(kit, browser)
 	if err != nil {
 		return nil, err
@@ -574,18 +596,42 @@ func (o owner) ResourceOwner(ctx context.Context, c *oauth.Call, username, passw
 	}, username, password)
 }
 
-// healthz reports whether the server can reach its database.
-func healthz(db *store.DB) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		if err := db.Ping(r.Context()); err != nil {
-			web.EventOf(r.Context()).Err = err
-			w.Header().Set("Retry-After", "1")
-			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprint(w, `{"status":"unavailable","reason":"the database does not answer"}`)
-			return
-		}
-		fmt.Fprint(w, `{"status":"ok"}`)
+// health responds 200 while the process lives, and names what does not answer.
+func (s *server) health(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	bounded, cancel := context.WithTimeout(r.Context(), healthTimeout)
+	defer cancel()
+	if err := s.parts.db.Ping(bounded); err != nil {
+		web.EventOf(r.Context()).Err = err
+		fmt.Fprint(w, `{"status":"ok","unavailable":["database"]}`)
+		return
 	}
+	fmt.Fprint(w, `{"status":"ok"}`)
+}
+
+// healthTimeout bounds how long a health check waits for the database: its caller waits, too.
+const healthTimeout = 2 * time.Second
+
+// ready responds 200 while the server can serve requests: not while it stops, nor while the
+// database does not answer.
+func (s *server) ready(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	reason := ""
+	bounded, cancel := context.WithTimeout(r.Context(), healthTimeout)
+	defer cancel()
+	if s.stopping.Load() {
+		reason = "the server is shutting down"
+	} else if err := s.parts.db.Ping(bounded); err != nil {
+		web.EventOf(r.Context()).Err = err
+		reason = "the database does not answer"
+	}
+	if reason != "" {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintf(w, `{"status":"unavailable","reason":"%s"}`, reason)
+		return
+	}
+	fmt.Fprint(w, `{"status":"ok"}`)
 }

@@ -16,6 +16,7 @@ import (
 
 // healthCommand checks the health of the server on this machine; containers run it.
 type healthCommand struct {
+	Ready   bool     `help:"Ask whether the server can serve requests, not only whether it runs."`
 	Timeout duration `default:"3s" placeholder:"DURATION" help:"How long to wait for the response."`
 }
 
@@ -27,16 +28,23 @@ func (f *healthCommand) Run(ctx context.Context, c *call) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(f.Timeout))
 	defer cancel()
-	at := healthURL(cfg)
+	at := healthURL(cfg, f.path())
 	if err := checkHealth(ctx, at, cfg); err != nil {
 		return fmt.Errorf("the server at %s is not healthy: %w", at, err)
 	}
 	return c.done(map[string]string{"status": "ok", "url": at}, "The server at %s is healthy.", at)
 }
 
+func (f *healthCommand) path() string {
+	if f.Ready {
+		return "/readyz"
+	}
+	return "/livez"
+}
+
 // healthURL returns the address at which this machine reaches its own server, whatever its public
 // name.
-func healthURL(cfg *config.Config) string {
+func healthURL(cfg *config.Config, path string) string {
 	host := cfg.Hosts()[0]
 	if host == "" || net.ParseIP(host).IsUnspecified() {
 		host = "127.0.0.1"
@@ -44,7 +52,7 @@ func healthURL(cfg *config.Config) string {
 	u := url.URL{
 		Scheme: "http",
 		Host:   net.JoinHostPort(host, strconv.Itoa(cfg.Server.Port)),
-		Path:   "/healthz",
+		Path:   path,
 	}
 	if cfg.TLS() {
 		u.Scheme = "https"

@@ -29,6 +29,8 @@ type Config struct {
 	Gateway    Gateway
 	Audit      Audit
 
+	strangers []string // see Warnings
+
 	origins map[string]string // setting name → where its value came from; absent for defaults
 }
 

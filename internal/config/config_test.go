@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite docs/SETTINGS.md")
 
-const key = "0123456789abcdef0123456789abcdef-raw"
+const key = "mK7vQ2xW9tL4bR8nY3cF6hJ1pD5sG0zA-raw"
 
 func load(t *testing.T, src Source) *Config {
 	t.Helper()
@@ -48,6 +48,7 @@ func TestDefaults(t *testing.T) {
 			IDTTL:              time.Hour,
 			RefreshTTL:         30 * day,
 			RefreshAbsoluteTTL: 365 * day,
+			RefreshReuse:       10 * time.Second,
 			RefreshRotation:    true,
 			CodeTTL:            time.Minute,
 			DeviceCodeTTL:      10 * time.Minute,
@@ -260,7 +261,7 @@ func TestRefusedValues(t *testing.T) {
 		"ENVIRONMENT=prodution":              `environment: ENVIRONMENT is "prodution"; it must be development or production; did you mean production?`,
 		"PORT=65536":                         `environment: PORT is "65536"; it must be a whole number from 0 to 65535`,
 		"PORT=0x10":                          `PORT is "0x10"`,
-		"ACCESS_TOKEN_TTL=1 hour":            `environment: ACCESS_TOKEN_TTL is "1 hour"; it must be seconds from 1 to 2592000, or a form like 90s, 15m or 1h30m`,
+		"ACCESS_TOKEN_TTL=1 hour":            `environment: ACCESS_TOKEN_TTL is "1 hour"; it must be seconds from 1 to 2592000, or a form like 90s, 15m, 1h30m or 7d`,
 		"ACCESS_TOKEN_TTL=0":                 "from 1 to",
 		"ACCESS_TOKEN_TTL=-5":                "from 1 to",
 		"ACCESS_TOKEN_TTL=-5s":               "from 1 to",

@@ -36,9 +36,9 @@ func (p Problems) orNil() error {
 }
 
 // Load returns a Config with the defaults, overridden by the file, the environment and the flags,
-// in this order. The error is a Problems that lists all mistakes. Unknown names are ignored in
-// the environment, which is shared with other programs, and are errors in the file and among the
-// flags.
+// in this order. The error is a Problems that lists all mistakes. Unknown names are errors in the
+// file and among the flags. The environment is shared with other programs: a name there that looks
+// like a setting is a warning (see [Config.Warnings]), and others are ignored.
 func Load(src Source) (*Config, error) {
 	l := loader{
 		cfg:    &Config{origins: map[string]string{}},
@@ -99,6 +99,11 @@ func (l *loader) env(env []string, readFile func(string) ([]byte, error)) {
 	for _, kv := range env {
 		if k, v, ok := strings.Cut(kv, "="); ok {
 			vars[k] = v
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		if w := l.stranger(name); w != "" && vars[name] != "" {
+			l.cfg.strangers = append(l.cfg.strangers, w)
 		}
 	}
 	for _, name := range l.names {

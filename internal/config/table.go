@@ -254,9 +254,10 @@ func refreshRows() []Setting {
 		{
 			Name:    "REFRESH_TOKEN_TTL",
 			Default: "2592000",
-			Doc:     "The lifetime of a refresh token after its last use.",
+			Doc: "The lifetime of a refresh token after its last use; 0 means that no refresh " +
+				"tokens are issued, except to clients that have a lifetime of their own.",
 			place: func(c *Config) value {
-				return seconds(&c.Tokens.RefreshTTL, time.Second, 10*year)
+				return seconds(&c.Tokens.RefreshTTL, 0, 10*year)
 			},
 		},
 		{
@@ -277,9 +278,11 @@ func refreshRows() []Setting {
 		},
 		{
 			Name:    "REFRESH_TOKEN_REUSE_INTERVAL",
-			Default: "0",
-			Doc: "How long the previous refresh token is still accepted, for clients that " +
-				"lose responses.",
+			Default: "10",
+			Doc: "How long a client may repeat a refresh whose response it lost: the previous " +
+				"refresh token then yields the same successor again, so that nothing forks. " +
+				"Later, or once the successor was used, the old token revokes the grant; 0 means " +
+				"always.",
 			place: func(c *Config) value { return seconds(&c.Tokens.RefreshReuse, 0, time.Minute) },
 		},
 	}

@@ -54,6 +54,8 @@ func (c *Config) checkStorage(p *Problems) {
 	case len(key) == 0 && !strings.HasPrefix(string(c.Storage.DatabaseURL), "sqlite:"):
 		p.add("SECRET_KEY is required with a PostgreSQL database, whose servers must share it; " +
 			"make one with `openssl rand -hex 32`")
+	case c.Production() && weakKey(string(c.Storage.SecretKey), key):
+		p.add("SECRET_KEY is easy to guess: it repeats or counts, or is a placeholder; make one with `openssl rand -hex 32`")
 	case len(key) > 0 && len(key) < minKey:
 		p.add("SECRET_KEY has %d bytes; it needs at least %d: make one with `openssl rand -hex 32`", len(key), minKey)
 	}

@@ -68,6 +68,11 @@ func (v dsn) parse(s string) error {
 				"://user:password@host/name; write special characters of a password as %XX")
 		}
 	}
+	if scheme == "sqlite" && strings.HasPrefix(rest, "//") && !strings.HasPrefix(rest, "///") {
+		path := strings.TrimPrefix(rest, "//")
+		return accept("must be sqlite:PATH, without two slashes: write sqlite:" + path +
+			", or sqlite:/" + path + " for an absolute path")
+	}
 	*v.p = Secret(scheme + ":" + rest)
 	return nil
 }
@@ -136,6 +141,8 @@ func (v duration) parse(s string) error {
 			return accept("must be " + v.accepts())
 		}
 		d = time.Duration(n) * v.unit
+	} else if days, ok := parseDays(s); ok && (!v.plain || v.unit == day) {
+		d = days
 	} else if d, err = time.ParseDuration(s); err != nil || v.plain {
 		return accept("must be " + v.accepts())
 	}
@@ -146,11 +153,21 @@ func (v duration) parse(s string) error {
 	return nil
 }
 
+// parseDays parses a number of days such as 7d, which time.ParseDuration does not know.
+func parseDays(s string) (time.Duration, bool) {
+	number, ok := strings.CutSuffix(s, "d")
+	n, err := strconv.ParseUint(number, 10, 32)
+	if !ok || err != nil || n > math.MaxInt64/uint64(day) {
+		return 0, false
+	}
+	return time.Duration(n) * day, true
+}
+
 func (v duration) accepts() string {
 	forms := map[time.Duration]string{time.Second: "seconds", time.Minute: "minutes", 24 * time.Hour: "days"}[v.unit]
 	forms = fmt.Sprintf("%s from %d to %d", forms, ceil(v.min, v.unit), v.max/v.unit)
 	if !v.plain {
-		forms += ", or a form like 90s, 15m or 1h30m"
+		forms += ", or a form like 90s, 15m, 1h30m or 7d"
 	}
 	return forms
 }

@@ -339,3 +339,16 @@ func TestRefreshDisabledClient(t *testing.T) {
 	_, err := w.refresh(cl, r.RefreshToken)
 	wantError(t, err, "invalid_client", 401)
 }
+
+// REFRESH_TOKEN_TTL=0 means that no refresh tokens are issued, but for clients with a lifetime of
+// their own.
+func TestNoRefreshTokens(t *testing.T) {
+	w := newWorld(t, func(c *oauth.Config) { c.RefreshTTL = 0 })
+	r := w.login(w.client())
+	if r.AccessToken == "" || r.RefreshToken != "" {
+		t.Errorf("refresh token %q", r.RefreshToken)
+	}
+	if r = w.login(w.client(func(c *client.Client) { c.RefreshTTL = time.Hour })); r.RefreshToken == "" {
+		t.Error("a client with a lifetime of its own got no refresh token")
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
@@ -49,11 +50,13 @@ type Options struct {
 // then, so a GET is answered before anything else is set up, and logged at debug level only.
 type StaticDoc func(now time.Time) ([]byte, error)
 
-// Kit holds what all handlers share. It is immutable.
+// Kit holds what all handlers share. Do not copy it.
 type Kit struct {
 	Options
 	fixed  map[string][]string // headers of every answer
 	public map[string][]string // additional headers of static documents
+
+	untrusted atomic.Bool // see warnUntrusted
 }
 
 // New returns a Kit.
@@ -278,6 +281,9 @@ func (k *Kit) origin(r *http.Request) (ip, id string) {
 	}
 	addr := netaddr.Canonical(peer.Addr())
 	if !k.trusted(addr) {
+		if len(r.Header["X-Forwarded-For"]) > 0 {
+			k.warnUntrusted(addr)
+		}
 		return addr.String(), newRequestID()
 	}
 	for hop := range lastFirst(r.Header["X-Forwarded-For"]) {
@@ -295,6 +301,16 @@ func (k *Kit) origin(r *http.Request) (ip, id string) {
 		return "", id
 	}
 	return addr.String(), id
+}
+
+// warnUntrusted logs once that a caller that is not a trusted proxy sends X-Forwarded-For: it may
+// be a proxy that the operator forgot to list.
+func (k *Kit) warnUntrusted(peer netip.Addr) {
+	if k.untrusted.Swap(true) {
+		return
+	}
+	k.Log.Warn("X-Forwarded-For from an address that is not in TRUSTED_PROXIES is ignored; "+
+		"if it is the address of your proxy, add it", "address", peer.String())
 }
 
 // lastFirst iterates over the entries of a list-valued header from the end, across all its lines

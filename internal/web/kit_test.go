@@ -473,3 +473,22 @@ func FuzzForwardedFor(f *testing.F) {
 		})
 	})
 }
+
+// A proxy that was forgotten in TRUSTED_PROXIES is noticed once.
+func TestForgottenProxyIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	k := kit(t, func(o *web.Options) {
+		o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	})
+	for _, forwarded := range []string{"", "203.0.113.7", "203.0.113.8"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RemoteAddr = "10.0.0.1:1"
+		if forwarded != "" {
+			r.Header.Set("X-Forwarded-For", forwarded)
+		}
+		serve(k, r, func(http.ResponseWriter, *http.Request) {})
+		if want := min(len(forwarded), 1); strings.Count(log.String(), "TRUSTED_PROXIES") != want {
+			t.Errorf("X-Forwarded-For %q: %q", forwarded, log.String())
+		}
+	}
+}

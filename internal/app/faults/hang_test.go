@@ -76,7 +76,7 @@ func TestPostgresHangs(t *testing.T) {
 			page := newPerson(t, s.url, "ada@example.com")
 			return page.submit(page.open("/login"), "/login", "username", "ada@example.com", "password", password).pageUnavailable()
 		},
-		"health": func() error { a := c.call.get("/healthz"); return want(a.status == 503, "%v", a) },
+		"health": func() error { a := c.call.get("/readyz"); return want(a.status == 503, "%v", a) },
 	}
 	var wg sync.WaitGroup
 	for what, ask := range requests {

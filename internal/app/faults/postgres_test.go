@@ -120,7 +120,7 @@ func (c *workload) checkWithoutDatabase(t *testing.T, own, users string) {
 	if page.err != nil || page.status != 503 || page.header.Get("Retry-After") == "" || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
 		t.Errorf("signing in: %v with %v, want a page with 503 and Retry-After", page.answer, page.header)
 	}
-	for path, status := range map[string]int{"/.well-known/openid-configuration": 200, "/.well-known/jwks.json": 200, "/healthz": 503} {
+	for path, status := range map[string]int{"/.well-known/openid-configuration": 200, "/.well-known/jwks.json": 200, "/healthz": 200, "/readyz": 503} {
 		if a := c.call.get(path); a.status != status {
 			t.Errorf("%s: %v, want %d", path, a, status)
 		}

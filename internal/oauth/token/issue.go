@@ -96,7 +96,7 @@ func (s *Server) storeGrant(
 	g := red.Grant
 	g.Bound = r.Proof.grantBinding(r.Client)
 	g.LastUsedAt, g.ExpiresAt = r.Now, t.Expires
-	if red.Refreshes {
+	if red.Refreshes && s.refresh.ttl(r.Client) > 0 { // REFRESH_TOKEN_TTL=0 turns them off
 		refresh, g.RefreshHash = s.refresh.new(r.Client, g.ID, t)
 	}
 	if g.RefreshHash != "" {
