@@ -128,13 +128,16 @@ func (s *suite) userFields(t *testing.T, f *filler) {
 
 	link, first := secret.Hash(s.name("link")), identity.User{}
 	f.fill(&first)
-	testkit.Must(t, s.db.PutLink(ctx, link, &login.Link{
+	fresh := s.newDB(t, store.Options{}) // without an administrator
+	testkit.Must(t, fresh.PutLink(ctx, link, &login.Link{
 		Kind:      login.LinkSetup,
 		CreatedAt: s.now,
 		ExpiresAt: s.now.Add(time.Hour),
 	}))
-	testkit.Must(t, s.db.CompleteSetup(ctx, link, &first, s.now))
-	s.userReads(t, "made by the set-up", &first)
+	testkit.Must(t, fresh.CompleteSetup(ctx, link, &first, s.now))
+	got, err := fresh.User(ctx, first.ID)
+	testkit.Must(t, err)
+	same(t, "made by the setup", got, &first)
 }
 
 func (s *suite) passwordFields(t *testing.T, f *filler) {

@@ -319,13 +319,14 @@ func (s *suite) loginRaces(t *testing.T) {
 	oneWins(t, "ConsumeBackupCode", fault.Consumed, func(int) error { return s.db.ConsumeBackupCode(ctx, u.ID, "b", s.now) })
 
 	link := secret.Hash(s.name("link"))
-	testkit.Must(t, s.db.PutLink(ctx, link, &login.Link{
+	fresh := s.newDB(t, store.Options{}) // without an administrator
+	testkit.Must(t, fresh.PutLink(ctx, link, &login.Link{
 		Kind:      login.LinkSetup,
 		CreatedAt: s.now,
 		ExpiresAt: s.now.Add(time.Hour),
 	}))
 	oneWins(t, "CompleteSetup", fault.Consumed, func(i int) error {
-		return s.db.CompleteSetup(ctx, link, &identity.User{
+		return fresh.CompleteSetup(ctx, link, &identity.User{
 			ID:        identity.UserID(secret.NewID(s.now)),
 			Email:     fmt.Sprintf("%s-%d@x", link, i),
 			CreatedAt: s.now,
