@@ -47,6 +47,7 @@ const (
 
 	ConsentGranted            Type = "CONSENT_GRANTED"
 	ConsentDenied             Type = "CONSENT_DENIED"
+	AuthorizationFailed       Type = "AUTHORIZATION_FAILED"
 	AuthorizationCodeIssued   Type = "AUTHORIZATION_CODE_ISSUED"
 	AuthorizationCodeReplayed Type = "AUTHORIZATION_CODE_REPLAYED"
 	AccessTokenIssued         Type = "ACCESS_TOKEN_ISSUED"
@@ -101,6 +102,7 @@ func Types() []Type {
 		KeyRetired,
 		ConsentGranted,
 		ConsentDenied,
+		AuthorizationFailed,
 		AuthorizationCodeIssued,
 		AuthorizationCodeReplayed,
 		AccessTokenIssued,

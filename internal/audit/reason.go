@@ -27,6 +27,10 @@ const (
 	ReasonJWKSUnusable           = "jwks_unusable"
 )
 
+// ReasonRedirectUnknown is the reason of an authorization request whose redirect_uri is not
+// registered.
+const ReasonRedirectUnknown = "redirect_uri_not_registered"
+
 // Reasons of failed sign-ins.
 const (
 	ReasonUnknownUser         = "unknown_user"

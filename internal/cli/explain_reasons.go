@@ -33,6 +33,11 @@ func clientReasons() map[string]reasonText {
 			"Many more attempts of the same caller failed; the detail has their count.",
 			"Look at the single failures before it. If the caller is a stranger, block its address.",
 		},
+		audit.ReasonRedirectUnknown: {
+			"The redirect_uri that the app sent is not among those registered; they are compared character by character.",
+			"Correct the app, or register the address, beside those that stay: " +
+				"gatehouse client update CLIENT --redirect-uri URI --redirect-uri URI.",
+		},
 		audit.ReasonUnknownClient: {
 			"There is no client with this id.",
 			"Check client_id; gatehouse client list shows all clients.",

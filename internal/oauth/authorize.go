@@ -24,7 +24,7 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 	}
 	req, err := s.newAuthorization(ctx, flow.Form)
 	if err != nil {
-		return nil, err
+		return nil, s.recordMismatch(ctx, c, flow.Form, err)
 	}
 	if err := s.readRequest(req, flow.Form); err != nil {
 		return s.replyError(req, err)

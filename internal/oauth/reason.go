@@ -3,6 +3,7 @@ package oauth
 import (
 	"fmt"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
@@ -11,7 +12,7 @@ import (
 const (
 	ReasonClientMissing    = "client_id_missing"
 	ReasonRedirectMissing  = "redirect_uri_missing"
-	ReasonRedirectUnknown  = "redirect_uri_not_registered"
+	ReasonRedirectUnknown  = audit.ReasonRedirectUnknown
 	ReasonScopeNotAllowed  = "scope_not_allowed"
 	ReasonRequestTooLong   = "request_too_long"
 	ReasonFlowDamaged      = "flow_damaged"

@@ -67,6 +67,8 @@ type Server struct {
 	ring    *jose.Ring
 	keys    *secret.Keys
 	flows   *secret.Box
+
+	mismatches mismatchLimiter
 }
 
 // New returns a Server.
