@@ -65,7 +65,8 @@ func newClockServer(t *testing.T) *clockServer {
 		now:    j.clock.now,
 		environ: []string{
 			"DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db"), "JWT_ALGORITHM=ES256",
-			"RATE_LIMIT_TOKEN_MAX=0", "RATE_LIMIT_LOGIN_MAX=0", "RATE_LIMIT_DEVICE_MAX=2", "RATE_LIMIT_DEVICE_WINDOW=60",
+			"RATE_LIMIT_TOKEN_MAX=0", "RATE_LIMIT_LOGIN_MAX=0", "RATE_LIMIT_INTROSPECT_MAX=0",
+			"RATE_LIMIT_REVOKE_MAX=0", "RATE_LIMIT_USERINFO_MAX=0", "RATE_LIMIT_DEVICE_MAX=2", "RATE_LIMIT_DEVICE_WINDOW=60",
 		},
 	}
 	j.p, j.testServer = j.open()
