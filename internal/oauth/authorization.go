@@ -23,6 +23,10 @@ var authorizeParams = [...]string{
 	"resource", "code_challenge", "code_challenge_method", "dpop_jkt",
 }
 
+// unsupportedParams are parameters that must not be ignored: a client that sends its parameters in
+// a request object believes that they count (OpenID Connect Core §3.1.2.6, §6, §7.2.1).
+var unsupportedParams = [...]string{"request", "request_uri", "registration"}
+
 // Bounds of an authorization request, in bytes.
 const (
 	maxRequest = 6 << 10
@@ -103,6 +107,11 @@ func (s *Server) newAuthorization(ctx context.Context, form url.Values) (*author
 // readRequest checks the rest of a request, in the order in which the RFCs describe it.
 func (s *Server) readRequest(req *authorization, form url.Values) (err error) {
 	cl := req.client
+	for _, name := range unsupportedParams {
+		if form.Has(name) {
+			return NewError(name+"_not_supported", 400, "The parameter %s is not supported.", name)
+		}
+	}
 	if err := req.readResponse(form); err != nil {
 		return err
 	}

@@ -648,3 +648,22 @@ func TestConsentOfNativeApps(t *testing.T) {
 		}
 	}
 }
+
+// Parameters that carry other parameters are refused by name and never ignored (OpenID Connect
+// Core §3.1.2.6).
+func TestUnsupportedParameters(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	for _, name := range []string{"request", "request_uri", "registration"} {
+		for _, value := range []string{"eyJhbGciOiJub25lIn0.e30.", strings.Repeat("x", 8000)} {
+			st, err := w.srv.Authorize(t.Context(), w.authorizationRequest(cl, name, value))
+			wantReply(t, st, err, name+"_not_supported")
+			sealed, err := w.srv.ResumeFlow(w.authorizationRequest(cl, name, value))
+			testkit.Must(t, err)
+			c := w.call("flow", sealed)
+			c.Session = w.sess
+			st, err = w.srv.Authorize(t.Context(), c)
+			wantReply(t, st, err, name+"_not_supported")
+		}
+	}
+}

@@ -53,6 +53,11 @@ func newFlow(c *Call) (*Flow, error) {
 			form[name] = v
 		}
 	}
+	for _, name := range unsupportedParams {
+		if c.Form.Has(name) {
+			form.Set(name, "sent") // its value does not matter, and may be long
+		}
+	}
 	f := &Flow{
 		ID:      secret.NewID(c.Now),
 		Query:   form.Encode(),

@@ -80,7 +80,10 @@ type route struct {
 // routes returns the table of endpoints: each with its canonical path first, then those that
 // older clients use.
 func (s *Server) routes() []route {
-	t := s.tokens
+	return slices.Concat(s.discoveryRoutes(), s.clientRoutes(), s.tokenRoutes())
+}
+
+func (s *Server) discoveryRoutes() []route {
 	return []route{
 		{
 			"GET",
@@ -94,6 +97,13 @@ func (s *Server) routes() []route {
 			s.cacheable(s.jwks),
 			true,
 		},
+	}
+}
+
+// clientRoutes returns the endpoints that clients use to get and to end tokens.
+func (s *Server) clientRoutes() []route {
+	t := s.tokens
+	return []route{
 		{
 			"GET POST",
 			[]string{"/oauth/authorize", "/authorize"},
@@ -118,6 +128,13 @@ func (s *Server) routes() []route {
 			s.anyOrigin(s.revoke),
 			true,
 		},
+	}
+}
+
+// tokenRoutes returns the endpoints that take an access token, and those about sessions.
+func (s *Server) tokenRoutes() []route {
+	t := s.tokens
+	return []route{
 		{
 			"GET POST",
 			[]string{"/oauth/userinfo", "/userinfo", "/oauth2/userinfo"},
