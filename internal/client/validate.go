@@ -164,7 +164,7 @@ func (c *Client) checkURIs(Rules) error {
 		}
 	}
 	for _, page := range [][2]string{{"client_uri", c.URI}, {"logo_uri", c.LogoURI}} {
-		if page[1] != "" && !webAddress(page[1]) {
+		if page[1] != "" && (!webAddress(page[1]) || !strings.HasPrefix(strings.ToLower(page[1]), "https:")) {
 			return fault.InvalidField(page[0], "%q must be an https address", page[1])
 		}
 	}

@@ -94,6 +94,8 @@ func TestValidate(t *testing.T) {
 		"relative resource":  {func(c *client.Client) { c.Resources = []string{"api"} }, "resources", "absolute URI"},
 		"script as logo":     {func(c *client.Client) { c.LogoURI = "javascript:alert(1)" }, "logo_uri", "https"},
 		"script as home":     {func(c *client.Client) { c.URI = "javascript:alert(1)" }, "client_uri", "https"},
+		"http home":          {func(c *client.Client) { c.URI = "http://a.example" }, "client_uri", "https"},
+		"http logo":          {func(c *client.Client) { c.LogoURI = "http://a.example/logo.png" }, "logo_uri", "https"},
 		"quote in scope":     {func(c *client.Client) { c.Scopes = []string{`a"b`} }, "scope", "characters"},
 		"long access token":  {func(c *client.Client) { c.AccessTTL = 721 * time.Hour }, "access_token_ttl", "30 days"},
 		"short id token":     {func(c *client.Client) { c.IDTokenTTL = time.Millisecond }, "id_token_ttl", "1 second"},
