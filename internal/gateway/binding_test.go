@@ -66,7 +66,7 @@ func TestTokensBoundToAKey(t *testing.T) {
 	w := newWorld(t, shop())
 	h := newKeyHolder(t, w)
 	token := w.token(claims{"cnf": map[string]string{"jkt": h.print}})
-	const at = "http://id.example/shop/v1/x"
+	const at = "https://id.example/shop/v1/x"
 	auth := "Authorization: DPoP " + token
 	proof := h.proof("GET", at, token)
 	if rec := w.get("/shop/v1/x?y=1", auth, proof); rec.Code != http.StatusOK {
@@ -78,7 +78,7 @@ func TestTokensBoundToAKey(t *testing.T) {
 		"none":            {auth},
 		"two":             {auth, h.proof("GET", at, token), h.proof("GET", at, token)},
 		"another method":  {auth, h.proof("POST", at, token)},
-		"another address": {auth, h.proof("GET", "http://id.example/shop/v1/y", token)},
+		"another address": {auth, h.proof("GET", "https://id.example/shop/v1/y", token)},
 		"another host":    {auth, h.proof("GET", "http://evil.example/shop/v1/x", token)},
 		"another token":   {auth, h.proof("GET", at, token+"x")},
 		"another key":     {auth, other.proof("GET", at, token)},
@@ -92,6 +92,43 @@ func TestTokensBoundToAKey(t *testing.T) {
 			!strings.Contains(challenge[1], `algs="`) || strings.Contains(challenge[0], "error=") {
 			t.Errorf("%s: %d %q", name, rec.Code, challenge)
 		}
+	}
+}
+
+// A route of any host takes proofs for the issuer's address alone, whatever the Host header says: a
+// site that was handed a token and a proof for itself cannot use them here.
+func TestProofForAnotherSiteIsRejected(t *testing.T) {
+	w := newWorld(t, append(shop(), access.Route{ID: "own", Prefix: "/x", Host: "app.example"}))
+	h := newKeyHolder(t, w)
+	token := w.token(claims{
+		"cnf": map[string]string{"jkt": h.print},
+		"aud": []string{issuer, "https://app.example/x"},
+	})
+	auth := "Authorization: DPoP " + token
+	for _, row := range []struct {
+		host, path, htu string
+		want            int
+	}{
+		{"evil.example", "/shop/v1/x", "http://evil.example/shop/v1/x", 401},
+		{"evil.example", "/shop/v1/x", "https://evil.example/shop/v1/x", 401},
+		{"evil.example:8080", "/shop/v1/x", "http://evil.example:8080/shop/v1/x", 401},
+		{"id.example:9999", "/shop/v1/x", "http://id.example:9999/shop/v1/x", 401},
+		{"evil.example", "/shop/v1/x", issuer + "/shop/v1/x", 200},
+		{"id.example", "/shop/v1/x", issuer + "/shop/v1/x", 200},
+		{"app.example", "/x", "http://app.example/x", 200},
+		{"app.example", "/x", issuer + "/x", 401},
+	} {
+		r := request(t, http.MethodGet, row.host, row.path, auth, h.proof("GET", row.htu, token))
+		if rec := w.do(r); rec.Code != row.want {
+			t.Errorf("host %s, htu %s: status %d, want %d", row.host, row.htu, rec.Code, row.want)
+		}
+	}
+	r := request(t, http.MethodGet, "id.example", "/gateway/check", auth,
+		"X-Forwarded-Uri: /shop/v1/x", "X-Forwarded-Host: evil.example", "X-Forwarded-Method: GET",
+		h.proof("GET", "https://evil.example/shop/v1/x", token))
+	r.RemoteAddr = "10.0.0.1:1"
+	if rec := w.do(r); rec.Code != http.StatusUnauthorized {
+		t.Errorf("forward-auth: status %d, want 401", rec.Code)
 	}
 }
 

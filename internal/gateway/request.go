@@ -77,8 +77,15 @@ func build(r *http.Request, line requestLine) *Request {
 // Context returns the context of the request.
 func (r *Request) Context() context.Context { return r.http.Context() }
 
-// URL returns the address as the caller sees it, without a query (RFC 9449 §4.3, htu).
-func (r *Request) URL() string { return r.origin() + r.Target.Path }
+// proofURL returns the address that a DPoP proof must be made for (RFC 9449 §4.3, htu): that of the
+// request, without a query. On a route of any host it is below the issuer's address: the Host
+// header would let a proof pass that was made for another site (RFC 9449 §11.1).
+func (g *Gateway) proofURL(req *Request, route *Route) string {
+	if route.Compiled.Route().Host == "" {
+		return g.base.Scheme + "://" + g.base.Host + req.Target.Path
+	}
+	return req.origin() + req.Target.Path
+}
 
 // origin returns the scheme, host and port as the caller sees them.
 func (r *Request) origin() string { return r.Target.Scheme + "://" + r.Authority }

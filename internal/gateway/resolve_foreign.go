@@ -37,7 +37,7 @@ func (fr foreignResolver) resolve(
 		Token:       p.token,
 		Proofs:      req.Header["Dpop"],
 		Method:      req.Target.Method,
-		URL:         req.URL(),
+		URL:         fr.g.proofURL(req, route),
 		Certificate: req.certificate(),
 	})
 	if err != nil {

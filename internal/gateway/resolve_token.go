@@ -18,7 +18,7 @@ const maxSkew = time.Minute
 type tokenResolver struct{ g *Gateway }
 
 func (tr tokenResolver) resolve(
-	ctx context.Context, req *Request, _ *Route, p presented,
+	ctx context.Context, req *Request, route *Route, p presented,
 ) (Identity, error) {
 	if p.token == "" {
 		return Identity{}, nil
@@ -45,7 +45,7 @@ func (tr tokenResolver) resolve(
 	if p.scheme == schemeBearer && c.token.Bound == "" {
 		return Identity{Caller: c}, nil
 	}
-	nonce, err := tr.verifyBinding(ctx, req, p, c.token)
+	nonce, err := tr.verifyBinding(ctx, req, route, p, c.token)
 	return Identity{Caller: c, Nonce: nonce}, err
 }
 
@@ -107,7 +107,7 @@ func (tr tokenResolver) callerOf(
 // verifyBinding checks that the caller holds the key or the certificate that its token is bound to
 // (RFC 9449 §7, RFC 8705 §3), and consumes the proof. It returns the nonce for the next proof.
 func (tr tokenResolver) verifyBinding(
-	ctx context.Context, req *Request, p presented, t *oauth.AccessToken,
+	ctx context.Context, req *Request, route *Route, p presented, t *oauth.AccessToken,
 ) (string, error) {
 	tokens, now := tr.g.Tokens, req.Target.Now
 	proof, err := tokens.VerifyBinding(t, &token.Presentation{
@@ -116,7 +116,7 @@ func (tr tokenResolver) verifyBinding(
 		Proofs: req.Header["Dpop"],
 		Cert:   req.certificate(),
 		Method: req.Target.Method,
-		URL:    req.URL(),
+		URL:    tr.g.proofURL(req, route),
 		Now:    now,
 	})
 	if err == nil {
