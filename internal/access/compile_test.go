@@ -1,11 +1,14 @@
 package access
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
 func TestCompileGivesNameAndIdentifier(t *testing.T) {
@@ -217,6 +220,20 @@ func TestCompileRefuses(t *testing.T) {
 }
 
 // What may hold a password is not repeated.
+// A page at any host would also be one at the issuer's.
+func TestBrowserRoutesNeedAHost(t *testing.T) {
+	r := Route{Domain: "wiki", Version: "v1", Browser: true, Upstreams: []string{"http://10.0.0.1"}}
+	_, err := Compile(r, Options{})
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Field != "browser" || !fault.Is(err, fault.Invalid) {
+		t.Errorf("without a host: %v", err)
+	}
+	r.Host = "wiki.example.com"
+	if _, err := Compile(r, Options{}); err != nil {
+		t.Errorf("with a host: %v", err)
+	}
+}
+
 func TestCompileKeepsPasswordsToItself(t *testing.T) {
 	for _, u := range []string{"http://admin:hunter2@a", "http://admin:hunter2@a:x", "http://admin:hunter2@ a"} {
 		_, err := Compile(shop(func(r *Route) { r.Upstreams = []string{u} }), options())

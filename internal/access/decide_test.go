@@ -173,7 +173,7 @@ func TestCredential(t *testing.T) {
 	check(t, map[string]story{
 		"nobody":                    {nobody: true, want: Login, rule: "credential"},
 		"nobody, open":              {nobody: true, route: open, want: Pass},
-		"nobody, browser":           {nobody: true, route: func(r *Route) { r.Browser = true }, want: Login, rule: "credential"},
+		"nobody, browser":           {nobody: true, route: func(r *Route) { r.Browser, r.Host = true, target().Host }, want: Login, rule: "credential"},
 		"nobody, client id would":   {nobody: true, route: id, want: Login, rule: "credential"},
 		"token":                     {want: Pass},
 		"token of nobody":           {caller: is(Caller{By: ByToken, Audience: []string{issuer}}), want: Login, rule: "credential"},

@@ -211,9 +211,14 @@ func checkLists(c *Compiled, _ *Options) error {
 }
 
 // checkSense rejects rules that would only look like protection: a rule about the caller has no
-// effect where callers need not identify themselves.
+// effect where callers need not identify themselves. Pages may not share the issuer's origin.
 func checkSense(c *Compiled, _ *Options) error {
 	r := &c.route
+	if r.Browser && r.Host == "" {
+		return fault.InvalidField("browser", "web pages need a host of their own: without one, "+
+			"their scripts would share the origin of the sign-in page; give the route a host such "+
+			"as wiki.example.com")
+	}
 	if !r.Unidentified {
 		return nil
 	}

@@ -49,7 +49,7 @@ func TestAllowHeader(t *testing.T) {
 }
 
 func TestDenialsForPeopleArePages(t *testing.T) {
-	w := newWorld(t, shop(func(r *access.Route) { r.Browser, r.Roles = true, []string{"boss"} }))
+	w := newWorld(t, shop(func(r *access.Route) { r.Browser, r.Host, r.Roles = true, "id.example", []string{"boss"} }))
 	cookie, _ := w.signIn(w.user)
 	rec := w.get("/shop/v1", "Cookie: "+cookie, "Accept: text/html")
 	if rec.Code != http.StatusForbidden || !strings.HasPrefix(rec.Header().Get("Content-Type"), "text/html") || !strings.Contains(rec.Body.String(), rec.Header().Get("X-Request-Id")) {
@@ -99,10 +99,10 @@ func TestMetadataOfRoutes(t *testing.T) {
 
 func TestSignInReturnsToRoutesOnly(t *testing.T) {
 	w := newWorld(t, []access.Route{
-		{ID: "a", Domain: "pages", Version: "v1", Browser: true},
+		{ID: "a", Domain: "pages", Version: "v1", Host: "id.example", Browser: true},
 		{ID: "b", Prefix: "/", Host: "app.example", Browser: true},
-		{ID: "s", Domain: "strong", Version: "v1", Browser: true, ACR: "aal2"},
-		{ID: "r", Domain: "recent", Version: "v1", Browser: true, MaxAge: access.Duration(time.Minute)},
+		{ID: "s", Domain: "strong", Version: "v1", Host: "id.example", Browser: true, ACR: "aal2"},
+		{ID: "r", Domain: "recent", Version: "v1", Host: "id.example", Browser: true, MaxAge: access.Duration(time.Minute)},
 	})
 	for _, to := range []string{
 		"", "/pages/v1", "https://evil.example/pages/v1", "//evil.example/", `https:\\evil.example`, "https://id.example@evil.example/", "javascript:alert(1)", "http://id.example/pages/v1",
@@ -140,7 +140,7 @@ func TestSignInReturnsToRoutesOnly(t *testing.T) {
 }
 
 func TestProxiedPageRedirectsToSignIn(t *testing.T) {
-	w := newWorld(t, append(pages(), access.Route{ID: "own", Domain: "pages", Version: "v1", Browser: true, ACR: "aal2"}))
+	w := newWorld(t, append(pages(), access.Route{ID: "own", Domain: "pages", Version: "v1", Host: "id.example", Browser: true, ACR: "aal2"}))
 	r := request(t, http.MethodGet, "id.example", "/pages/v1/x?y", "Accept: text/html")
 	r.RemoteAddr = "10.0.0.1:1" // which ends TLS
 	rec := w.do(r)

@@ -157,12 +157,12 @@ func TestNoncesOfProofs(t *testing.T) {
 	})
 	h := newKeyHolder(t, w)
 	token := w.token(claims{"cnf": map[string]string{"jkt": h.print}})
-	rec := w.get("/shop/v1", "Authorization: DPoP "+token, h.proof("GET", "http://id.example/shop/v1", token))
+	rec := w.get("/shop/v1", "Authorization: DPoP "+token, h.proof("GET", "https://id.example/shop/v1", token))
 	nonce := rec.Header().Get("DPoP-Nonce")
 	if rec.Code != http.StatusUnauthorized || nonce == "" || problemOf(t, rec).Error != "use_dpop_nonce" {
 		t.Fatalf("RFC 9449 §9: %d %v %s", rec.Code, rec.Header(), rec.Body)
 	}
-	rec = w.get("/shop/v1", "Authorization: DPoP "+token, h.proof("GET", "http://id.example/shop/v1", token, claims{"nonce": nonce}))
+	rec = w.get("/shop/v1", "Authorization: DPoP "+token, h.proof("GET", "https://id.example/shop/v1", token, claims{"nonce": nonce}))
 	if rec.Code != http.StatusOK || rec.Header().Get("DPoP-Nonce") == "" {
 		t.Errorf("RFC 9449 §8.2: %d %v", rec.Code, rec.Header())
 	}

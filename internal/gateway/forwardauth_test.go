@@ -157,7 +157,7 @@ func TestForwardAuthIsForTrustedProxiesOnly(t *testing.T) {
 }
 
 func TestForwardAuthRedirectsToSignIn(t *testing.T) {
-	own := access.Route{ID: "own", Domain: "pages", Version: "v1", Browser: true}
+	own := access.Route{ID: "own", Domain: "pages", Version: "v1", Host: "id.example", Browser: true}
 	w := newWorld(t, append(pages(), own), func(o *gatewayOptions) { o.Apps = &noApps{} })
 	html := "Accept: text/html,application/xhtml+xml"
 	for name, ask := range proxies() {

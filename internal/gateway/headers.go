@@ -129,6 +129,16 @@ func mentions(lines []string) bool {
 	return false
 }
 
+// sandbox makes a response at the issuer's own host harmless there: a page of it gets an origin of
+// its own, so that its scripts cannot act as the person at the sign-in pages (CSP Level 3 §6.4.2).
+// Of several policies, each is enforced.
+func sandbox(w, h http.Header) {
+	delete(w, "Content-Security-Policy")
+	delete(w, "X-Content-Type-Options")
+	h["Content-Security-Policy"] = append(slices.Clip(h["Content-Security-Policy"]), "sandbox")
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+}
+
 // filterResponse removes from an upstream's response headers, and from those that the server has
 // set for its own pages (w), what must not reach the caller: the upstream speaks for itself and not
 // for this server.
@@ -142,6 +152,7 @@ func (g *Gateway) filterResponse(w, h http.Header, req *Request, route *Route) {
 	}
 	// the upstream has a prefix of it, and these apply to the whole origin, the login page included
 	if ownHost {
+		sandbox(w, h)
 		delete(h, "Service-Worker-Allowed")
 		delete(h, "Clear-Site-Data")
 		delete(h, "Strict-Transport-Security")

@@ -1,7 +1,9 @@
 package gateway_test
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -154,6 +156,49 @@ func TestUpstreamResponseIsFiltered(t *testing.T) {
 	}
 	if got := h.Values("Access-Control-Allow-Origin"); !slices.Equal(got, []string{"https://app.example"}) {
 		t.Errorf("origins %v", got)
+	}
+}
+
+// What an upstream answers at the issuer's own host never shares its origin.
+func TestResponsesAtOwnHostAreSandboxed(t *testing.T) {
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/own" {
+			w.Header().Add("Content-Security-Policy", "default-src 'self'")
+			w.Header().Add("Content-Security-Policy", "sandbox allow-scripts allow-same-origin")
+			w.Header().Set("X-Content-Type-Options", "no")
+		}
+		w.Header().Set("Content-Type", "text/html")
+		if r.URL.Path == "/missing" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = io.WriteString(w, "<script>alert(1)</script>")
+	}))
+	t.Cleanup(page.Close)
+	w := newWorld(t, append(
+		shop(func(r *access.Route) { r.Unidentified, r.Rate, r.Upstreams = true, -1, []string{page.URL} }),
+		access.Route{ID: "app", Prefix: "/", Host: "app.example", Unidentified: true, Rate: -1, Upstreams: []string{page.URL}},
+		access.Route{ID: "own", Prefix: "/own2", Host: "id.example", Browser: true, Unidentified: true, Rate: -1, Upstreams: []string{page.URL}},
+	))
+	for _, row := range []struct {
+		host, path string
+		policies   []string
+	}{
+		{"id.example", "/shop/v1/x", []string{"sandbox"}},
+		{"ID.example:443", "/shop/v1/x", []string{"sandbox"}},
+		{"id.example", "/shop/v1/missing", []string{"sandbox"}},
+		{"id.example", "/own2/x", []string{"sandbox"}},
+		{"id.example", "/shop/v1/own", []string{"default-src 'self'", "sandbox allow-scripts allow-same-origin", "sandbox"}},
+		{"app.example", "/x", nil},
+		{"app.example", "/own", []string{"default-src 'self'", "sandbox allow-scripts allow-same-origin"}},
+	} {
+		h := w.do(request(t, http.MethodGet, row.host, row.path)).Header()
+		if got := h.Values("Content-Security-Policy"); !slices.Equal(got, row.policies) {
+			t.Errorf("%s%s: %q, want %q", row.host, row.path, got, row.policies)
+		}
+		sniff := h.Values("X-Content-Type-Options")
+		if row.host != "app.example" && !slices.Equal(sniff, []string{"nosniff"}) {
+			t.Errorf("%s%s: X-Content-Type-Options %q", row.host, row.path, sniff)
+		}
 	}
 }
 
