@@ -52,10 +52,29 @@ func (v *Verifier) checkJWT(ctx context.Context, hash tokenHash, raw string, now
 	return t, err
 }
 
+// oneSpelling reports whether the signature of a compact JWS has no unused bits set. Decoders ignore
+// them, which would give one token several spellings (RFC 4648 §3.5). The other parts are signed as
+// they are spelled.
+func oneSpelling(token string) bool {
+	sig := token[strings.LastIndexByte(token, '.')+1:]
+	if strings.ContainsAny(token, "\r\n=") { // decoders skip line breaks
+		return false
+	}
+	switch len(sig) % 4 {
+	case 1:
+		return false
+	case 2:
+		return strings.IndexByte("AQgw", sig[len(sig)-1]) >= 0
+	case 3:
+		return strings.IndexByte("AEIMQUYcgkosw048", sig[len(sig)-1]) >= 0
+	}
+	return true
+}
+
 // verifyJWT verifies a JWT's signature and the claims that do not depend on the time (RFC 9068 §4).
 func (v *Verifier) verifyJWT(ctx context.Context, set *keySet, raw string, now time.Time) (*Token, error) {
 	jws, err := gojose.ParseSignedCompact(raw, v.algorithms())
-	if err != nil {
+	if err != nil || !oneSpelling(raw) {
 		return nil, invalid("The access token is malformed, or signed with an algorithm that is not accepted.", err)
 	}
 	head := jws.Signatures[0].Protected

@@ -2,6 +2,8 @@ package access
 
 import (
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
@@ -13,6 +15,10 @@ type Table struct {
 	wild  map[string]*site // by what follows the star: .example.com
 	any   *site
 	depth int // of the deepest prefix
+
+	// the routes by their prefixes as a program reads them that ignores case; nil in such a table
+	folded *Table
+	mixed  bool // some prefix is not its own fold
 }
 
 // site is the routes of one host, by prefix. The prefix / is "" here: all others end without a
@@ -30,7 +36,7 @@ type site struct {
 // NewTable returns a table of the active routes. It rejects two of them with the same address
 // (fault.Conflict).
 func NewTable(routes []*Compiled) (*Table, error) {
-	t := &Table{exact: map[string]*site{}, wild: map[string]*site{}, any: newSite()}
+	t, folded := emptyTable(), emptyTable()
 	keys := keysOf(routes)
 	for i, c := range routes {
 		if c.route.Inactive {
@@ -42,8 +48,16 @@ func NewTable(routes []*Compiled) (*Table, error) {
 				other.called(), c.called(), c.Address())
 		}
 		t.depth = max(t.depth, c.depth)
+		folded.site(c.host).put(foldPath(keys[i], maxDepth), c) // of two alike, either will do
+		t.mixed = t.mixed || !isFolded(keys[i], maxDepth)
 	}
+	folded.depth = t.depth
+	t.folded = folded
 	return t, nil
+}
+
+func emptyTable() *Table {
+	return &Table{exact: map[string]*site{}, wild: map[string]*site{}, any: newSite()}
 }
 
 // keysOf returns the prefixes of routes as a site stores them, all in one allocation.
@@ -95,7 +109,8 @@ func (s *site) put(key string, c *Compiled) (other *Compiled) {
 // rest is the path that the upstream receives: the path without the prefix, either "" or
 // beginning with a slash, or the whole path if the route keeps it. A path whose `;` parameters
 // (RFC 3986 §3.3) decide to which route it belongs matches none, because programs that ignore
-// parameters would see another path.
+// parameters would see another path. Nor does a path that a program which ignores case, or dots
+// and spaces at the end of a segment, would find below a longer prefix than Match does.
 func (t *Table) Match(host, path string) (c *Compiled, rest string, ok bool) {
 	if t == nil || t.any == nil || path == "" || path[0] != '/' {
 		return nil, "", false
@@ -110,7 +125,57 @@ func (t *Table) Match(host, path string) (c *Compiled, rest string, ok bool) {
 			return nil, "", false
 		}
 	}
+	if c.depth < t.depth && (t.mixed || !isFolded(path, t.depth)) {
+		loose, _ := t.folded.find(host, foldPath(path, t.depth))
+		if loose != nil && loose.depth > c.depth {
+			return nil, "", false
+		}
+	}
 	return c, path[cut:], true
+}
+
+// isFolded reports whether foldPath would return the first segments of a path unchanged.
+func isFolded(path string, segments int) bool {
+	for i := 0; i < len(path); i++ {
+		switch c := path[i]; {
+		case c == '/' && i > 0:
+			if segments--; segments == 0 {
+				return true
+			}
+		case c >= utf8.RuneSelf, 'A' <= c && c <= 'Z', c == ';', c == '\\':
+			return false
+		case (c == '.' || c == ' ') && (i+1 == len(path) || path[i+1] == '/'):
+			return false
+		}
+	}
+	return true
+}
+
+// foldPath returns the first segments of a path as a lenient program may read them: in lower case,
+// without dots and spaces at their ends, without parameters, and with full-width forms as ASCII.
+func foldPath(path string, segments int) string {
+	path = strings.Map(func(r rune) rune {
+		if r >= 0xff01 && r <= 0xff5e { // the full-width forms of ! to ~
+			r = r - 0xff01 + '!'
+		}
+		if r == '\\' {
+			return '/'
+		}
+		return unicode.ToLower(r)
+	}, path)
+	var out strings.Builder
+	for s := range strings.SplitSeq(path, "/") {
+		s, _, _ = strings.Cut(s, ";")
+		if s = strings.TrimRight(s, ". "); s == "" {
+			continue
+		}
+		if segments--; segments < 0 {
+			break
+		}
+		out.WriteString("/")
+		out.WriteString(s)
+	}
+	return out.String()
 }
 
 // find returns the route that Match would, without comparing parameters. cut is how many bytes of

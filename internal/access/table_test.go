@@ -118,6 +118,58 @@ func search(all []*Compiled, host, path string) (best *Compiled) {
 	return best
 }
 
+// An upstream may ignore case, or dots and spaces at the end. A path that it would read as one of a
+// longer prefix, with rules of its own, does not pass by the shorter one.
+func TestMatchRefusesOtherSpellingsOfLongerPrefixes(t *testing.T) {
+	var routes []*Compiled
+	for _, r := range []Route{
+		{ID: "wide", Prefix: "/shop/v1"},
+		{ID: "admin", Prefix: "/shop/v1/admin"},
+		{ID: "mixed", Prefix: "/shop/v1/Mixed"},
+		{ID: "host", Prefix: "/", Host: "a.example"},
+		{ID: "below", Prefix: "/api", Host: "a.example"},
+	} {
+		r.Upstreams = []string{"http://10.0.0.1"}
+		c, err := Compile(r, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		routes = append(routes, c)
+	}
+	tab, err := NewTable(routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ host, path, want string }{
+		{"b.example", "/shop/v1/admin", "admin"},
+		{"b.example", "/shop/v1/admin/X", "admin"},
+		{"b.example", "/shop/v1/ADMIN", ""},
+		{"b.example", "/shop/v1/Admin/x", ""},
+		{"b.example", "/shop/v1/admin.", ""},
+		{"b.example", "/shop/v1/admin ", ""},
+		{"b.example", "/shop/v1/admin. ./x", ""},
+		{"b.example", "/shop/v1/ＡＤＭＩＮ", ""},
+		{"b.example", "/shop/v1/／admin", ""},
+		{"b.example", "/shop/v1/administration", "wide"},
+		{"b.example", "/shop/v1/x/ADMIN", "wide"},
+		{"b.example", "/shop/v1/ITEMS.", "wide"},
+		{"b.example", "/shop/v1/Mixed", "mixed"},
+		{"b.example", "/shop/v1/mixed", ""},
+		{"a.example", "/API/x", ""},
+		{"a.example", "/api/x", "below"},
+		{"a.example", "/Other", "host"},
+	} {
+		c, _, ok := tab.Match(row.host, row.path)
+		got := ""
+		if ok {
+			got = c.Route().ID
+		}
+		if got != row.want {
+			t.Errorf("%s%s: route %q, want %q", row.host, row.path, got, row.want)
+		}
+	}
+}
+
 func TestMatchInNoTable(t *testing.T) {
 	for name, tab := range map[string]*Table{"nil": nil, "zero": {}, "empty": table(t)} {
 		if _, _, ok := tab.Match("x", "/shop"); ok {

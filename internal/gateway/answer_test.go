@@ -108,6 +108,7 @@ func TestSignInReturnsToRoutesOnly(t *testing.T) {
 		"", "/pages/v1", "https://evil.example/pages/v1", "//evil.example/", `https:\\evil.example`, "https://id.example@evil.example/", "javascript:alert(1)", "http://id.example/pages/v1",
 		"https://id.example.evil.example/", "https://user@app.example/", "https://app.example/../x", "https:app.example", "https://app.example/%2e%2e/", "https://app.example/#x", "https://evil_example:a/",
 		"https://app.example/" + strings.Repeat("a", 2000), "https://id.example:8443/elsewhere",
+		"https://id.example:8443/pages/v1", "http://id.example:9999/pages/v1", "https://app.example:9999/x", "https://id.example:80/pages/v1",
 	} {
 		rec := w.get("/gateway/login?return_to=" + url.QueryEscape(to))
 		if rec.Code != http.StatusBadRequest || rec.Header().Get("Location") != "" {
@@ -123,6 +124,7 @@ func TestSignInReturnsToRoutesOnly(t *testing.T) {
 		{issuer + "/strong/v1", cookie, "/login?next=" + url.QueryEscape("/gateway/login?return_to="+url.QueryEscape(issuer+"/strong/v1")), "acr=aal2 again=false"},
 		{issuer + "/recent/v1", cookie, issuer + "/recent/v1", ""},
 		{"https://app.example/x?y", "", "https://app.example/session/login?return_to=" + url.QueryEscape("/x?y"), ""},
+		{issuer + ":443/pages/v1", cookie, issuer + ":443/pages/v1", ""},
 		{"https://app.example", "", "https://app.example/session/login?return_to=%2F", ""},
 	} {
 		rec := w.get("/gateway/login?return_to="+url.QueryEscape(row.to), "Cookie: "+row.headers)
@@ -192,6 +194,10 @@ func TestRates(t *testing.T) {
 	}
 	if got := codes(5, "/open/v1", "Authorization: Bearer "+w.token()); slices.Contains(got, 429) {
 		t.Errorf("somebody: %v", got)
+	}
+	claims := "X-Client-Id: " + string(w.client.ID)
+	if got := append(codes(1, "/open/v1", claims), codes(1, "/open/v1")...); !slices.Equal(got, []int{429, 429}) {
+		t.Errorf("X-Client-Id lifts the limit of who proves nothing: %v", got)
 	}
 	if got := codes(5, "/free/v1"); slices.Contains(got, 429) {
 		t.Errorf("a route without a rate: %v", got)

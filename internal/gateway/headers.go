@@ -14,10 +14,19 @@ import (
 func reserved(name string) bool {
 	switch name = asCGI(name); name {
 	case "Authorization", "Dpop", "X-Client-Id", "Proxy-Authorization", "Forwarded", "X-Real-Ip",
-		"X-Request-Id", "True-Client-Ip", "X-Client-Cert":
+		"X-Request-Id", "True-Client-Ip",
+		"Proxy", // as HTTP_PROXY it would redirect the requests of CGI programs (CVE-2016-5385)
+		"X-Client-Ip", "Client-Ip", "Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Cf-Pseudo-Ipv4",
+		"Fastly-Client-Ip", "X-Cluster-Client-Ip", "X-Envoy-External-Address", "X-Azure-Clientip",
+		"X-Appengine-User-Ip", "X-Arr-Clientcert", "X-User", "X-Username":
 		return true
 	}
-	for _, prefix := range [...]string{"X-Auth-", "X-Forwarded-", "X-Original-", "X-Rewrite-"} {
+	for _, prefix := range [...]string{
+		"X-Auth-", "X-Forwarded-", "X-Original-", "X-Rewrite-",
+		"Remote-", "X-Remote-", "X-Webauth-", "X-Authenticated-", "X-Goog-Authenticated-User-",
+		"X-Ms-Client-Principal", "X-Amzn-Oidc-", "X-Amzn-Mtls-", "Tailscale-User-", "Cf-Access-",
+		"X-Client-Cert", "Client-Cert", "X-Ssl-", "Ssl-Client-", "Oidc-",
+	} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}

@@ -47,7 +47,7 @@ func tooMany(limit web.Rate, wait time.Duration) *access.Denial {
 }
 
 // limit returns how many requests the route accepts of a caller. Without a rate of the route,
-// anonymous callers may make one per second.
+// callers that prove nothing may make one per second.
 func (rt *Route) limit(c *Caller) web.Rate {
 	r := &rt.source
 	switch {
@@ -57,7 +57,7 @@ func (rt *Route) limit(c *Caller) web.Rate {
 			per = time.Minute
 		}
 		return web.Rate{Max: r.Rate, Window: per}
-	case r.Rate == 0 && r.Unidentified && c.By == access.ByNothing:
+	case r.Rate == 0 && r.Unidentified && (c.By == access.ByNothing || c.By == access.ByClientID):
 		return web.Rate{Max: 1, Window: time.Second}
 	}
 	return web.Rate{}
@@ -68,6 +68,8 @@ func (rt *Route) limit(c *Caller) web.Rate {
 func (rt *Route) rateKey(req *Request, c *Caller) string {
 	by := rt.source.RateBy
 	switch {
+	case rt.source.Rate == 0: // the limit of callers that prove nothing
+		return "ip:" + netaddr.Key(req.Target.IP)
 	case by == access.RateByAddress || c.Client == "" && c.User == "":
 		return "ip:" + netaddr.Key(req.Target.IP)
 	case c.Client == "" || by == access.RateByUser && c.User != "":

@@ -132,13 +132,35 @@ func (g *Gateway) parseReturnTo(raw string) (*url.URL, *access.Route, error) {
 		return nil, nil, bad
 	}
 	c, _, ok := g.table.Load().routes.Match(host, clean)
+	own := host == g.host && u.Scheme == g.base.Scheme && portOf(u) == portOf(g.base)
 	switch {
-	case ok && (c.Route().Host != "" || host == g.host):
+	case own && ok:
 		return u, c.Route(), nil
-	case u.Scheme == g.base.Scheme && strings.EqualFold(u.Host, g.base.Host):
+	case own:
 		return u, nil, nil
+	case ok && host != g.host && c.Route().Host != "" && g.knownPort(u):
+		return u, c.Route(), nil
 	}
 	return nil, nil, bad
+}
+
+// knownPort reports whether routes may be served at the port of an address: the scheme's own, or
+// the issuer's. Another program may listen on any other one.
+func (g *Gateway) knownPort(u *url.URL) bool {
+	port := portOf(u)
+	return port == portOf(&url.URL{Scheme: u.Scheme}) ||
+		u.Scheme == g.base.Scheme && port == portOf(g.base)
+}
+
+// portOf returns the port of an address, or that of its scheme.
+func portOf(u *url.URL) string {
+	switch port := u.Port(); {
+	case port != "":
+		return port
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
 }
 
 // pathOf returns the path and the query of an address.
