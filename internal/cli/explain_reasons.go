@@ -21,10 +21,19 @@ const (
 // reasonTexts returns the texts for the reasons of failed sign-ins and client authentications.
 func reasonTexts() map[string]reasonText {
 	texts := clientReasons()
+	texts[audit.ReasonRedirectUnknown] = redirectReason()
 	for reason, text := range userReasons() {
 		texts[reason] = text
 	}
 	return texts
+}
+
+func redirectReason() reasonText {
+	return reasonText{
+		"The redirect_uri that the app sent is not among those registered; they are compared character by character.",
+		"Correct the app, or register the address, beside those that stay: " +
+			"gatehouse client update CLIENT --redirect-uri URI --redirect-uri URI.",
+	}
 }
 
 func clientReasons() map[string]reasonText {
@@ -32,11 +41,6 @@ func clientReasons() map[string]reasonText {
 		audit.ReasonRepeatedFailures: {
 			"Many more attempts of the same caller failed; the detail has their count.",
 			"Look at the single failures before it. If the caller is a stranger, block its address.",
-		},
-		audit.ReasonRedirectUnknown: {
-			"The redirect_uri that the app sent is not among those registered; they are compared character by character.",
-			"Correct the app, or register the address, beside those that stay: " +
-				"gatehouse client update CLIENT --redirect-uri URI --redirect-uri URI.",
 		},
 		audit.ReasonUnknownClient: {
 			"There is no client with this id.",
