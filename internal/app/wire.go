@@ -398,9 +398,11 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 }
 
 // ensureKeys creates the signing keys that are missing, and follows changes by other processes.
+// Discovery lists every algorithm, so each has its key in the key set before it signs: whoever
+// caches the set knows the first token's key.
 func (s *server) ensureKeys(ctx context.Context, now time.Time) error {
 	p := s.parts
-	for _, alg := range []string{p.cfg.Tokens.Algorithm, jose.RS256, jose.ES256, jose.EdDSA} {
+	for _, alg := range jose.Algorithms() {
 		if err := p.ring.Ensure(ctx, alg, now); err != nil {
 			return err
 		}
