@@ -503,6 +503,7 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 		BodyLimit:  c.Server.RequestBodyLimit,
 		Deadline:   30 * time.Second,
 		StaticDocs: static,
+		Port:       portOf(c.Server.BaseURL),
 		Secure:     strings.HasPrefix(c.Server.BaseURL, "https:"),
 		Origin:     c.Server.BaseURL,
 		Limiter:    limiter,
@@ -636,4 +637,13 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	fmt.Fprint(w, `{"status":"ok"}`)
+}
+
+// portOf returns the port that an address names, or "".
+func portOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Port()
 }

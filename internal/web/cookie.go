@@ -9,13 +9,18 @@ import (
 const (
 	CookieSession = "gatehouse"       // the browser session
 	CookieLogin   = "gatehouse_login" // a sign-in between two factors
+	CookieName    = "gatehouse_name"  // the account whose password a link has just set
 )
 
 // cookieName returns the name, over https with the prefix __Host-, which binds the cookie to
-// exactly this host (RFC 6265bis §4.1.3.2).
+// exactly this host (RFC 6265bis §4.1.3.2). Browsers share cookies between the ports of a host, so
+// without https the name contains the port: two servers on one machine do not sign each other out.
 func (k *Kit) cookieName(name string) string {
 	if k.Secure {
 		return "__Host-" + name
+	}
+	if k.Port != "" {
+		return name + "_" + k.Port
 	}
 	return name
 }

@@ -35,6 +35,7 @@ type Options struct {
 	BodyLimit  int64                // bytes of a request body
 	Deadline   time.Duration        // for one request
 	StaticDocs map[string]StaticDoc // public documents in memory, by path
+	Port       string               // the issuer's, in cookie names without https; "": none
 	Secure     bool                 // the issuer uses https: cookies are Secure, HSTS is sent
 	Origin     string               // the issuer's scheme, host and port, as clients see them
 	Limiter    Limiter              // nil: no rate limits

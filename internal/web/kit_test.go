@@ -492,3 +492,18 @@ func TestForgottenProxyIsLoggedOnce(t *testing.T) {
 		}
 	}
 }
+
+// Without https, where browsers share cookies between the ports of a host, the name has the port.
+func TestCookiesOfTwoPorts(t *testing.T) {
+	names := map[string]bool{}
+	for _, o := range []web.Options{{Port: "8250"}, {Port: "8252"}, {Port: "8252", Secure: true}} {
+		w := httptest.NewRecorder()
+		web.New(o).SetCookie(w, web.CookieSession, "v", 0)
+		names[w.Result().Cookies()[0].Name] = true
+	}
+	for _, want := range []string{"gatehouse_8250", "gatehouse_8252", "__Host-gatehouse"} {
+		if !names[want] {
+			t.Errorf("no cookie %s among %v", want, names)
+		}
+	}
+}
