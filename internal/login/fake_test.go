@@ -395,6 +395,11 @@ func (m *memory) consume(h secret.Hash, now time.Time) error {
 func (m *memory) PutLink(_ context.Context, h secret.Hash, l *Link, ev ...audit.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for k, old := range m.links {
+		if l.User != "" && old.User == l.User && old.Kind == l.Kind {
+			delete(m.links, k)
+		}
+	}
 	m.links[h] = &memoryLink{Link: *l}
 	m.events = append(m.events, ev...)
 	return nil

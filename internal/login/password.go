@@ -109,11 +109,23 @@ func (s *Server) storePassword(ctx context.Context, v Visit, u *identity.User, c
 	return s.store.EndOtherSessions(ctx, u.ID, c.keep, v.Now, s.cfg.RevokeTokens, ended)
 }
 
-// checkNewPassword applies the policy, then the history, which costs slow hashes.
-func (s *Server) checkNewPassword(ctx context.Context, u *identity.User, c change) error {
+// CheckPolicy returns Invalid, about `new_password`, if the policy does not accept a password.
+func (s *Server) CheckPolicy(u *identity.User, password string) error {
+	return s.checkPolicy(u, change{password: password, field: "new_password"})
+}
+
+func (s *Server) checkPolicy(u *identity.User, c change) error {
 	wrong := s.policy(u).CheckFor(u, c.password, product, s.cfg.Issuer)
 	if len(wrong) > 0 {
 		return fault.InvalidField(c.field, "%s", strings.Join(wrong, " "))
+	}
+	return nil
+}
+
+// checkNewPassword applies the policy, then the history, which costs slow hashes.
+func (s *Server) checkNewPassword(ctx context.Context, u *identity.User, c change) error {
+	if err := s.checkPolicy(u, c); err != nil {
+		return err
 	}
 	former := []string{u.PasswordHash}
 	if s.history() > 0 {

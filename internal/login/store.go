@@ -114,7 +114,7 @@ type LinkStore interface {
 	Link(ctx context.Context, h secret.Hash, now time.Time) (*Link, error)
 	// ConsumeLink marks a link used, once: Consumed or NotFound.
 	ConsumeLink(ctx context.Context, h secret.Hash, now time.Time) error
-	// PutLink stores a link.
+	// PutLink stores a link. The user's earlier links of the same kind end.
 	PutLink(ctx context.Context, h secret.Hash, l *Link, ev ...audit.Event) error
 	// CompleteSetup consumes the setup link and creates the first administrator, in one
 	// transaction. Consumed: there is an administrator.

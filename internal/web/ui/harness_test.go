@@ -101,7 +101,7 @@ func newSite(t *testing.T) *site {
 	kit := web.New(web.Options{
 		ErrorPage: func(w http.ResponseWriter, r *http.Request, err error) { pages.ErrorPage(w, r, err) },
 		Now:       func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true,
-		Limiter: s.limiter, Rates: map[string]web.Rate{"login": {Max: 5, Window: time.Minute}, "device": {Max: 5, Window: time.Minute}},
+		Limiter: s.limiter, Rates: map[string]web.Rate{"login": {Max: 5, Window: time.Minute}, "password_reset": {Max: 3, Window: time.Hour}, "device": {Max: 5, Window: time.Minute}},
 	})
 	pages = ui.NewServer(ui.Config{
 		Kit: kit, Pages: g.pages, Login: s.login, OAuth: core, Storage: g.db,

@@ -1,9 +1,11 @@
 package ui
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -39,9 +41,24 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if form.Get("done") == "password" {
+		if v.Username == "" {
+			v.Username = s.rememberedName(r)
+		}
 		v.Notice = "Your password was changed. Sign in to continue."
 	}
 	return s.show(w, http.StatusOK, v)
+}
+
+// nameTTL is how long the sign-in page fills in the account whose password a link has set.
+const nameTTL = 5 * time.Minute
+
+// rememberedName returns the account name that was stored after a password link, or "".
+func (s *Server) rememberedName(r *http.Request) string {
+	name, err := base64.RawURLEncoding.DecodeString(s.kit.Cookie(r, web.CookieName))
+	if err != nil || !utf8.Valid(name) || len(name) > 320 {
+		return ""
+	}
+	return string(name)
 }
 
 // continueSession continues with the browser's session, and reports false if the request wants the

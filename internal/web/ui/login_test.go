@@ -210,11 +210,45 @@ func TestPasswordLink(t *testing.T) {
 	b.submit("new_password", "quite a long pass phrase 7", "confirm_password", "another")
 	b.shows(400, "do not match")
 	b.submit("new_password", "quite a long pass phrase 7", "confirm_password", "quite a long pass phrase 7")
-	b.shows(200, "Your password was changed")
+	b.shows(200, "Your password was changed", `value="`+s.user.Email+`"`)
 	b.submit("username", s.user.Email, "password", "quite a long pass phrase 7")
 	b.shows(200, "Ada")
 	signed.get("/account")
 	signed.shows(200, `name="password"`)
 	b.get("/reset-password?token=" + token)
 	b.shows(409, "used already")
+}
+
+// A second password link ends the first one.
+func TestSecondPasswordLink(t *testing.T) {
+	s := newSite(t)
+	first, err := s.login.PasswordLink(t.Context(), login.Visit{Now: s.now}, s.user)
+	testkit.Must(t, err)
+	second, err := s.login.PasswordLink(t.Context(), login.Visit{Now: s.now}, s.user)
+	testkit.Must(t, err)
+	b := s.browser()
+	b.get("/reset-password?token=" + first)
+	b.shows(409, "used already")
+	b.get("/reset-password?token=" + second)
+	b.shows(200, `name="new_password"`)
+	// A password that is rejected does not count as an attempt: the limit is not even asked.
+	s.limiter.full = true
+	b.submit("new_password", "short", "confirm_password", "short")
+	b.shows(400)
+	b.submit("new_password", "quite a long pass phrase 7", "confirm_password", "quite a long pass phrase 8")
+	b.shows(400, "do not match")
+	b.submit("new_password", "quite a long pass phrase 7", "confirm_password", "quite a long pass phrase 7")
+	b.shows(429)
+	s.limiter.full = false
+	b.submit("new_password", "quite a long pass phrase 7", "confirm_password", "quite a long pass phrase 7")
+	b.shows(200, "Your password was changed")
+}
+
+// Password managers find the page that changes the password.
+func TestChangePasswordAddress(t *testing.T) {
+	b := newSite(t).browser()
+	w := b.send(httptest.NewRequest("GET", origin+"/.well-known/change-password", nil))
+	if to := w.Header().Get("Location"); w.Code != 303 || to != "/account/security" {
+		t.Fatalf("%d to %s", w.Code, to)
+	}
 }

@@ -77,6 +77,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		serve   web.Handler
 	}{
 		{"GET /{$}", s.root},
+		{"GET /.well-known/change-password", s.changePassword},
 		{"GET /login", s.showLogin},
 		{"GET /signin", s.showLogin},
 		{"POST /login", s.postLogin},
@@ -214,6 +215,12 @@ func policy(leaves bool) string {
 // root redirects the server's plain address to the account pages.
 func (s *Server) root(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, "/account")
+}
+
+// changePassword redirects password managers to the page that changes the password (W3C, A Well-Known
+// URL for Changing Passwords).
+func (s *Server) changePassword(w http.ResponseWriter, r *http.Request) error {
+	return seeOther(w, r, "/account/security")
 }
 
 // notFound rejects addresses that nothing is served at.

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"encoding/base64"
 	"net/http"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -78,14 +79,21 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.kit.Allow(w, r, "password_reset", web.Subject{User: string(u.ID)}); err != nil {
-		return s.rerender(w, r, err, s.resetView(r, u, token))
+	// A password that the policy rejects costs little and is not counted: the link is a secret.
+	err = identity.CheckRepeated(form.Get("new_password"), form.Get("confirm_password"))
+	if err == nil {
+		err = s.login.CheckPolicy(u, form.Get("new_password"))
 	}
-	if err = identity.CheckRepeated(form.Get("new_password"), form.Get("confirm_password")); err == nil {
+	if err == nil {
+		err = s.kit.Allow(w, r, "password_reset", web.Subject{User: string(u.ID)})
+	}
+	if err == nil {
 		_, err = s.login.UsePasswordLink(r.Context(), visit(r), token, form.Get("new_password"))
 	}
 	if err != nil {
 		return s.rerender(w, r, err, s.resetView(r, u, token))
 	}
+	name := base64.RawURLEncoding.EncodeToString([]byte(u.LoginName()))
+	s.kit.SetCookie(w, web.CookieName, name, nameTTL)
 	return seeOther(w, r, with("/login", "done", "password"))
 }
