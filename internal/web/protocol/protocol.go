@@ -37,7 +37,7 @@ type Server struct {
 	tokens  *token.Server
 	browser Browser
 
-	followers chan struct{} // one for each open stream of revocations
+	followers followerPlaces
 	draining  chan struct{} // closed when the server stops
 	drain     sync.Once
 }
@@ -45,12 +45,11 @@ type Server struct {
 // New returns the endpoints.
 func New(kit *web.Kit, o *oauth.Server, t *token.Server, b Browser) *Server {
 	return &Server{
-		kit:       kit,
-		oauth:     o,
-		tokens:    t,
-		browser:   b,
-		followers: make(chan struct{}, maxFollowers),
-		draining:  make(chan struct{}),
+		kit:      kit,
+		oauth:    o,
+		tokens:   t,
+		browser:  b,
+		draining: make(chan struct{}),
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
@@ -15,9 +17,11 @@ import (
 )
 
 const (
-	feedBeat     = 2 * time.Second  // between two beats
-	feedTimeout  = 10 * time.Second // for a follower that does not read, and for storage
-	maxFollowers = 1000
+	feedBeat    = 2 * time.Second  // between two beats
+	feedTimeout = 10 * time.Second // for a follower that does not read, and for storage
+
+	maxFollowers         = 1000
+	maxFollowersOfClient = 100 // so that no client keeps the others out
 )
 
 // feed streams the log of revocations as Server-Sent Events (HTML Standard §9.2). Events:
@@ -48,13 +52,11 @@ func (s *Server) tryFeed(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case s.followers <- struct{}{}:
-		defer func() { <-s.followers }()
-	default:
+	if !s.followers.take(cl.ID) {
 		return fault.RetryAfter(fault.Unavailable, 10*time.Second,
 			"too many followers; try again in a moment")
 	}
+	defer s.followers.leave(cl.ID)
 	// The first entries are read before the response begins: if storage is unavailable, the
 	// response is a 503 and not a broken stream.
 	f := &follower{w: w, out: http.NewResponseController(w), since: since}
@@ -70,6 +72,39 @@ func (s *Server) tryFeed(w http.ResponseWriter, r *http.Request) error {
 		web.EventOf(r.Context()).Err = err // the response has begun; the follower reconnects
 	}
 	return nil
+}
+
+// followerPlaces counts the open streams of each client.
+type followerPlaces struct {
+	mu    sync.Mutex
+	all   int
+	taken map[client.ID]int
+}
+
+// take reports whether there is a place for one more stream of a client, which it then has until
+// leave.
+func (p *followerPlaces) take(id client.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all >= maxFollowers || p.taken[id] >= maxFollowersOfClient {
+		return false
+	}
+	if p.taken == nil {
+		p.taken = map[client.ID]int{}
+	}
+	p.all++
+	p.taken[id]++
+	return true
+}
+
+// leave frees a place.
+func (p *followerPlaces) leave(id client.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all--
+	if p.taken[id]--; p.taken[id] == 0 {
+		delete(p.taken, id)
+	}
 }
 
 // resumeFrom returns the sequence number of the last entry that the follower has.
