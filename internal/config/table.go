@@ -624,13 +624,15 @@ func rateRows() []Setting {
 	return append(rows, limitRows()...)
 }
 
-// limitRows returns two settings for each endpoint with a limit: the number and its window.
-func limitRows() []Setting {
-	var rows []Setting
-	for _, e := range []struct {
-		name, max, window, what string
-		limit                   func(*RateLimits) *Limit
-	}{
+// endpointLimit is the limit of one endpoint: its settings, their defaults and where they go.
+type endpointLimit struct {
+	name, max, window, what string
+	limit                   func(*RateLimits) *Limit
+}
+
+// endpointLimits returns the limits, in the order of the reference page.
+func endpointLimits() []endpointLimit {
+	return []endpointLimit{
 		{"TOKEN", "6000", "60", "token requests", func(r *RateLimits) *Limit { return &r.Token }},
 		{
 			"INTROSPECT", "60000", "60", "introspection requests",
@@ -665,7 +667,13 @@ func limitRows() []Setting {
 			"REGISTER", "10", "3600", "registrations (not available in this release)",
 			func(r *RateLimits) *Limit { return &r.Register },
 		},
-	} {
+	}
+}
+
+// limitRows returns two settings for each endpoint with a limit: the number and its window.
+func limitRows() []Setting {
+	var rows []Setting
+	for _, e := range endpointLimits() {
 		rows = append(rows,
 			Setting{
 				Name:    "RATE_LIMIT_" + e.name + "_MAX",
