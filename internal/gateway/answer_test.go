@@ -97,6 +97,19 @@ func TestMetadataOfRoutes(t *testing.T) {
 	}
 }
 
+// Scripts of any origin may read the metadata, with any header, such as MCP-Protocol-Version.
+func TestMetadataPreflight(t *testing.T) {
+	w := newWorld(t, shop())
+	rec := w.do(request(t, http.MethodOptions, "id.example", "/.well-known/oauth-protected-resource/shop/v1",
+		"Origin: https://inspector.example", "Access-Control-Request-Method: GET",
+		"Access-Control-Request-Headers: mcp-protocol-version,traceparent"))
+	h := rec.Header()
+	if rec.Code != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "*" ||
+		h.Get("Access-Control-Allow-Headers") != "mcp-protocol-version,traceparent" {
+		t.Errorf("%d %v", rec.Code, h)
+	}
+}
+
 func TestSignInReturnsToRoutesOnly(t *testing.T) {
 	w := newWorld(t, []access.Route{
 		{ID: "a", Domain: "pages", Version: "v1", Host: "id.example", Browser: true},
