@@ -52,9 +52,9 @@ func (v *Verifier) checkJWT(ctx context.Context, hash tokenHash, raw string, now
 	return t, err
 }
 
-// oneSpelling reports whether the signature of a compact JWS has no unused bits set. Decoders ignore
-// them, which would give one token several spellings (RFC 4648 §3.5). The other parts are signed as
-// they are spelled.
+// oneSpelling reports whether the signature of a compact JWS has no unused bits set. Decoders
+// ignore them, which would give one token several spellings (RFC 4648 §3.5). The other parts are
+// signed as they are spelled.
 func oneSpelling(token string) bool {
 	sig := token[strings.LastIndexByte(token, '.')+1:]
 	if strings.ContainsAny(token, "\r\n=") { // decoders skip line breaks

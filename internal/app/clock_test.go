@@ -226,7 +226,7 @@ func (j *clockServer) page(method, path, cookie string, form url.Values) *http.R
 func (j *clockServer) signIn(name, password string) (status int, cookie string) {
 	r := j.page("POST", "/login", "", url.Values{"username": {name}, "password": {password}})
 	for _, c := range r.Cookies() {
-		if c.Name == "gatehouse" {
+		if c.Name == "gatehouse_8080" { // the port of BASE_URL
 			cookie = c.Name + "=" + c.Value
 		}
 	}

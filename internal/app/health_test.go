@@ -1,16 +1,15 @@
 package app
 
 import (
-	"net/http"
-	"net/http/httptest"
-	"path/filepath"
-	"testing"
-	"time"
-
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
+	"testing"
+	"time"
 )
 
 // Liveness stays while the database is away; readiness does not, nor while the server stops.

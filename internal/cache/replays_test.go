@@ -41,8 +41,14 @@ func TestProofWorksOnceAtAllServers(t *testing.T) {
 		key  string
 		want bool
 	}{
-		{a, "k", true}, {a, "k", false}, {b, "k", false}, {b, "other", true}, {a, "other", false},
-		{a, "", true}, {b, "", false}, {a, "k\x00", true},
+		{a, "k", true},
+		{a, "k", false},
+		{b, "k", false},
+		{b, "other", true},
+		{a, "other", false},
+		{a, "", true},
+		{b, "", false},
+		{a, "k\x00", true},
 	} {
 		if got := first(t, row.at, row.key, now); got != row.want {
 			t.Errorf("%d. %q: %v", i+1, row.key, got)

@@ -132,7 +132,8 @@ func TestProofForAnotherSiteIsRejected(t *testing.T) {
 	}
 }
 
-// In forward-auth a proof is for the address that the caller requested, not for the proxy's request.
+// In forward-auth a proof is for the address that the caller requested, not for the proxy's
+// request.
 func TestTokensBoundToAKeyInForwardAuth(t *testing.T) {
 	w := newWorld(t, pages())
 	h := newKeyHolder(t, w)

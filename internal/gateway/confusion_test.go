@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 )
 
-// RFC 3986 §3.2: only a port may follow the colon; other programs could read the name before it as a
-// username. An empty label is not a name either (RFC 1035 §2.3.1).
+// RFC 3986 §3.2: only a port may follow the colon; other programs could read the name before it as
+// a username. An empty label is not a name either (RFC 1035 §2.3.1).
 func TestHostHeaderFormat(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	for _, host := range []string{
@@ -35,9 +35,9 @@ func TestHostHeaderFormat(t *testing.T) {
 	}
 }
 
-// Servers that follow CGI (RFC 3875 §4.1.18) write every character that is not a letter or a digit as
-// an underscore, so these headers are one variable. A proxy that copies the gateway's X-Auth-User
-// over the caller's leaves the others in place.
+// Servers that follow CGI (RFC 3875 §4.1.18) write every character that is not a letter or a digit
+// as an underscore, so these headers are one variable. A proxy that copies the gateway's
+// X-Auth-User over the caller's leaves the others in place.
 func TestDisguisedHeaders(t *testing.T) {
 	w := newWorld(t, append(pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }), shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 })...))
 	for _, name := range []string{"X_Auth_User", "x_auth_info", "X.Auth.User", "X-Auth_Roles", "X!Auth!Scopes", "X_Forwarded_For"} {
@@ -54,8 +54,8 @@ func TestDisguisedHeaders(t *testing.T) {
 	}
 }
 
-// Some proxies remove Upgrade before they ask, as they must from what they forward (RFC 9110 §7.6.1).
-// A WebSocket has other headers, too (RFC 6455 §4.1).
+// Some proxies remove Upgrade before they ask, as they must from what they forward (RFC 9110
+// §7.6.1). A WebSocket has other headers, too (RFC 6455 §4.1).
 func TestForwardAuthDetectsWebSocketWithoutUpgrade(t *testing.T) {
 	w := newWorld(t, shop())
 	cookie, _ := w.signIn(w.user)
@@ -125,7 +125,7 @@ func TestRemovedRolesOfBrowserAppTakeEffectWithinASecond(t *testing.T) {
 	if got := get(); got != http.StatusOK {
 		t.Errorf("with it again: %d", got)
 	}
-	if asked := w.users; get() != http.StatusOK || w.users != asked {
+	if requested := w.users; get() != http.StatusOK || w.users != requested {
 		t.Error("a warm request reads the account")
 	}
 }
@@ -166,8 +166,8 @@ func TestUpstreamCannotSetOriginWideHeaders(t *testing.T) {
 	}
 }
 
-// An external issuer chooses the ids of its users, which may equal ids of this server. The headers for
-// software that does not read JWTs must distinguish them.
+// An external issuer chooses the ids of its users, which may equal ids of this server. The headers
+// for software that does not read JWTs must distinguish them.
 func TestForwardAuthQualifiesForeignIDs(t *testing.T) {
 	w, i := newForeignWorld(t, false)
 	token := i.Token(bearertest.Claims{"sub": string(w.user.ID)})
@@ -211,8 +211,8 @@ func TestAppSignInRequestsWhatTheRouteNeeds(t *testing.T) {
 	}
 }
 
-// Preflights carry no credential. The limit for anonymous callers does not apply to the preflight of a
-// request that needs one.
+// Preflights carry no credential. The limit for anonymous callers does not apply to the preflight
+// of a request that needs one.
 func TestForwardAuthPreflightsAreNotRateLimited(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.CORS = []string{"https://ui.example"} }))
 	for i := range 3 {

@@ -106,8 +106,8 @@ func TestForeignIssuerIsReusedUnchanged(t *testing.T) {
 	}
 }
 
-// This server's own tokens and secrets are never sent to an external issuer, even where one was sent
-// in place of an access token by mistake.
+// This server's own tokens and secrets are never sent to an external issuer, even where one was
+// sent in place of an access token by mistake.
 func TestOwnTokensAreNotSentToForeignIssuers(t *testing.T) {
 	w, i := newForeignWorld(t, true)
 	for _, prefix := range []string{

@@ -65,8 +65,8 @@ func TestForwardAuthReturnsIdentityHeaders(t *testing.T) {
 	}
 }
 
-// All headers are written for anonymous callers, too, so that a proxy that copies them overwrites what
-// the caller sent.
+// All headers are written for anonymous callers, too, so that a proxy that copies them overwrites
+// what the caller sent.
 func TestForwardAuthClearsHeadersOfAnonymousCallers(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
 	for name, ask := range proxies() {
@@ -189,8 +189,8 @@ func TestForwardAuthRedirectsToSignIn(t *testing.T) {
 	}
 }
 
-// A preflight carries no credential (Fetch Standard §4.8.1). It passes as that of an anonymous caller
-// where the route names the origin.
+// A preflight carries no credential (Fetch Standard §4.8.1). It passes as that of an anonymous
+// caller where the route names the origin.
 func TestForwardAuthPreflight(t *testing.T) {
 	w := newWorld(t, pages(func(r *access.Route) { r.CORS, r.Rate = []string{"https://ui.example"}, -1 }))
 	for name, ask := range proxies() {

@@ -170,12 +170,12 @@ func TestForwardedProto(t *testing.T) {
 func TestTraceContext(t *testing.T) {
 	const good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))
-	for sent, kept := range map[string]bool{
+	for sent, accepted := range map[string]bool{
 		good: true, "01" + good[2:] + "-more": true, good + "-more": false, "ff" + good[2:]: false, strings.ToUpper(good): false, good[:54]: false,
 		"00-" + strings.Repeat("0", 32) + "-00f067aa0ba902b7-01": false, "00-4bf92f3577b34da6a3ce929d0e0e4736-" + strings.Repeat("0", 16) + "-01": false, "forged": false,
 	} {
 		got := w.received(w.get("/shop/v1", "Traceparent: "+sent, "Tracestate: a=b")).Header
-		if (got.Get("Traceparent") == sent) != kept || (got.Get("Tracestate") != "") != kept || len(got.Get("Traceparent")) < 55 {
+		if (got.Get("Traceparent") == sent) != accepted || (got.Get("Tracestate") != "") != accepted || len(got.Get("Traceparent")) < 55 {
 			t.Errorf("%s became %s with state %q", sent, got.Get("Traceparent"), got.Get("Tracestate"))
 		}
 	}

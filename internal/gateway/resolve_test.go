@@ -236,8 +236,8 @@ func TestCachedRequestReadsNoStorage(t *testing.T) {
 	}
 }
 
-// A change of the client's registration takes effect with the next request, and a replaced secret is
-// rejected.
+// A change of the client's registration takes effect with the next request, and a replaced secret
+// is rejected.
 func TestClientChangesTakeEffectAtOnce(t *testing.T) {
 	w := newWorld(t, shop())
 	auth := "Authorization: Bearer " + w.appToken()

@@ -82,9 +82,9 @@ func TestBadRouteIsLeftOutAndTheOthersLive(t *testing.T) {
 // Failures of five callers leave an upstream out for a while; a route that is loaded again with
 // other rules does not forget that.
 func TestReloadKeepsUpstreamsHealth(t *testing.T) {
-	var asked atomic.Int64
+	var requested atomic.Int64
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked.Add(1)
+		requested.Add(1)
 		conn, _, _ := http.NewResponseController(w).Hijack()
 		_ = conn.Close()
 	}))
@@ -100,18 +100,18 @@ func TestReloadKeepsUpstreamsHealth(t *testing.T) {
 	for range 20 {
 		post("192.0.2.1")
 	}
-	if asked.Load() != 10 {
-		t.Errorf("after one caller's failures it was asked %d times, want 10", asked.Load())
+	if requested.Load() != 10 {
+		t.Errorf("after one caller's failures it was asked %d times, want 10", requested.Load())
 	}
 	for i := range 10 { // every other request reaches it
 		post(fmt.Sprintf("192.0.2.%d", 10+i))
 	}
-	before := asked.Load()
+	before := requested.Load()
 	w.routes[0].Name = "another name"
 	w.gw.Reload()
 	for range 2 {
-		if code := post("192.0.2.1"); code != http.StatusOK || asked.Load() != before {
-			t.Errorf("it was asked again: %d, %d times", code, asked.Load()-before)
+		if code := post("192.0.2.1"); code != http.StatusOK || requested.Load() != before {
+			t.Errorf("it was asked again: %d, %d times", code, requested.Load()-before)
 		}
 	}
 	w.routes[0].Timeout = access.Duration(time.Second)
@@ -119,7 +119,7 @@ func TestReloadKeepsUpstreamsHealth(t *testing.T) {
 	for range 2 {
 		post("192.0.2.1")
 	}
-	if asked.Load() == before {
+	if requested.Load() == before {
 		t.Error("other upstreams begin anew")
 	}
 }
@@ -159,13 +159,13 @@ func TestMalformedMethodsAreRejected(t *testing.T) {
 }
 
 func TestRunAsksUpstreamsHowTheyAre(t *testing.T) {
-	asked := make(chan string, 8)
+	requested := make(chan string, 8)
 	w := newWorld(t, shop(func(r *access.Route) {
 		r.Unidentified, r.HealthPath, r.HealthEvery = true, "/healthz", access.Duration(time.Second)
 	}))
 	w.upstream.Config.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		select {
-		case asked <- r.URL.Path:
+		case requested <- r.URL.Path:
 		default:
 		}
 	})
@@ -175,7 +175,7 @@ func TestRunAsksUpstreamsHowTheyAre(t *testing.T) {
 	defer func() { stop(); <-done }()
 	next := func() string {
 		select {
-		case path := <-asked:
+		case path := <-requested:
 			return path
 		case <-time.After(testkit.HangAfter):
 			return "nothing"

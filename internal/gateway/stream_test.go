@@ -178,8 +178,8 @@ func (o *stream) ends(t testing.TB) {
 }
 
 // awaitChecks waits until a stream has been checked at the present time of the world. A check reads
-// the clock once, when it begins, and the next one begins after it has ended: what is read twice has
-// been the beginning of one whole check.
+// the clock once, when it begins, and the next one begins after it has ended: what is read twice
+// has been the beginning of one whole check.
 func (w *world) awaitChecks() {
 	w.t.Helper()
 	want := w.reads.Load() + 2

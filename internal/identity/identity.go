@@ -129,8 +129,8 @@ func ACRRank(acr string) int {
 	return 0
 }
 
-// AccountState is the part of an account that a sign-in is proved against. It differs after a change
-// of the password, and after a factor was set up or removed.
+// AccountState is the part of an account that a sign-in is proved against. It differs after a
+// change of the password, and after a factor was set up or removed.
 type AccountState struct {
 	PasswordChangedAt time.Time
 	Factors           []CredentialID // the confirmed ones

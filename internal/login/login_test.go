@@ -268,7 +268,7 @@ func TestBrokenStoreIsNotAWrongPassword(t *testing.T) {
 	}
 }
 
-func TestDisabledIsToldOnlyWithTheRightPassword(t *testing.T) {
+func TestDisabledAccountIsNamedOnlyAfterTheRightPassword(t *testing.T) {
 	h := newHarness(t)
 	h.m.users[h.alice].Disabled = true
 	_, err := h.signIn("alice", "wrong")
@@ -657,7 +657,7 @@ func TestPendingEndsWithTheAccountsState(t *testing.T) {
 	h.wantErr(err, fault.Denied, "disabled")
 }
 
-func TestNewPasswordIsAskedFor(t *testing.T) {
+func TestNewPasswordIsRequired(t *testing.T) {
 	for name, set := range map[string]func(*harness){
 		"must change": func(h *harness) { h.m.users[h.alice].MustChange = true },
 		"expired":     func(h *harness) { h.s.cfg.ExpiryDays = 10 },
@@ -696,7 +696,7 @@ func TestANewFactorIsNotPassedByAnOldPending(t *testing.T) {
 	h.wantErr(err, fault.Consumed, "")
 }
 
-func TestEnrolmentIsAskedFor(t *testing.T) {
+func TestEnrollmentIsRequired(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.RequireAdminMFA = true })
 	h.wantDone(h.signIn("alice", right)) // no administrator
 	h.user("root", "the right password of root", identity.RoleAdmin)

@@ -108,7 +108,7 @@ func TestAdministratorsNeedLongerPasswords(t *testing.T) {
 	}
 }
 
-func TestANewPasswordDoesNotForgiveGuessesAtTheSecondFactor(t *testing.T) {
+func TestNewPasswordKeepsFailuresOfTheSecondFactor(t *testing.T) {
 	h := newHarness(t)
 	app, _ := h.enroll(h.alice)
 	p := h.wantStep(with(h.signIn("alice", right))(StepFactor))

@@ -48,9 +48,9 @@ func (s *Server) end(ctx context.Context, v Visit, sess *identity.Session, reaso
 	return s.store.EndSession(ctx, sess.ID, v.Now, s.cfg.RevokeTokens, ev)
 }
 
-// Renew gives a session a new cookie and returns it, after the person has changed what protects the
-// account: a copy of the former cookie is worthless from then on. NotFound if the session has ended.
-// A session whose cookie somebody else renewed at the same moment ends.
+// Renew replaces the cookie of a session and returns the new one, after the person has changed what
+// protects the account: a copy of the former cookie is worthless from then on. NotFound if the
+// session has ended. A session whose cookie somebody else renewed at the same moment ends.
 func (s *Server) Renew(ctx context.Context, v Visit, cookie string) (string, error) {
 	sess, err := s.Resume(ctx, v, cookie)
 	if err != nil {

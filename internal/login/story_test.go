@@ -82,7 +82,7 @@ func TestStoryOnTheRealStore(t *testing.T) {
 	}
 	const first, second = "Tr4verse-the-Quiet-Valley", "Nine lanterns 4 the ferry"
 
-	// The set-up link makes the administrator, who has to bring an authenticator.
+	// The set-up link creates the administrator. An administrator needs an authenticator.
 	token, err := s.SetupLink(ctx, now)
 	if err != nil {
 		t.Fatal(err)

@@ -206,13 +206,13 @@ func TestExchangeOfAGrantWithARefreshToken(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	r := w.login(cl)
-	kept := *cl
-	kept.ServerSideRefresh, kept.UpdatedAt = true, w.now
-	testkit.Must(t, w.db.UpdateClient(t.Context(), cl, &kept))
-	_, err := w.exchange(&kept, r.AccessToken)
+	changed := *cl
+	changed.ServerSideRefresh, changed.UpdatedAt = true, w.now
+	testkit.Must(t, w.db.UpdateClient(t.Context(), cl, &changed))
+	_, err := w.exchange(&changed, r.AccessToken)
 	wantError(t, err, "invalid_request", 400)
 	w.wantActive(r.AccessToken)
-	_, err = w.refresh(&kept, r.RefreshToken)
+	_, err = w.refresh(&changed, r.RefreshToken)
 	testkit.Must(t, err)
 }
 

@@ -213,10 +213,10 @@ func TestRefreshOfAnotherClient(t *testing.T) {
 // its operator says so.
 func TestRotationSettings(t *testing.T) {
 	for name, c := range map[string]struct {
-		server bool
-		client string
-		public bool
-		turns  bool
+		server  bool
+		client  string
+		public  bool
+		rotates bool
 	}{
 		"server on":                {true, "", false, true},
 		"server off":               {false, "", false, false},
@@ -238,7 +238,7 @@ func TestRotationSettings(t *testing.T) {
 			r := w.login(cl)
 			n, err := w.refresh(cl, r.RefreshToken)
 			testkit.Must(t, err)
-			testkit.Equal(t, "turned", n.RefreshToken != r.RefreshToken, c.turns)
+			testkit.Equal(t, "rotated", n.RefreshToken != r.RefreshToken, c.rotates)
 			_, err = w.refresh(cl, n.RefreshToken)
 			testkit.Must(t, err)
 		})

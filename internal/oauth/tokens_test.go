@@ -129,7 +129,7 @@ func TestRevocation(t *testing.T) {
 			n, err := w.refresh(cl, r.RefreshToken)
 			testkit.Must(t, err)
 			w.wantActive(n.AccessToken)
-			testkit.Must(t, w.revoke(cl, r.AccessToken)) // again is no error
+			testkit.Must(t, w.revoke(cl, r.AccessToken)) // revoking it again succeeds
 		})
 	}
 	t.Run("refresh token", func(t *testing.T) {

@@ -108,7 +108,7 @@ func (d *DB) DeleteUnconfirmed(ctx context.Context, id identity.UserID, kind str
 
 // ResetSecondFactors deletes all of a user's credentials, also those that are not confirmed, with
 // the backup codes, and ends the user's sessions as EndSession does. It returns NotFound, and
-// changes and records nothing, if there is nothing to delete.
+// changes and records nothing, if the user has none.
 func (d *DB) ResetSecondFactors(
 	ctx context.Context, id identity.UserID, now time.Time, tokens bool, ev ...audit.Event,
 ) error {

@@ -34,8 +34,8 @@ func (d *DB) Link(ctx context.Context, h secret.Hash, now time.Time) (*login.Lin
 	return l, asNotFound(err, "link")
 }
 
-// PutLink stores a one-time link under the hash of its secret. It deletes the user's earlier links of
-// the same kind.
+// PutLink stores a one-time link under the hash of its secret. It deletes the user's earlier links
+// of the same kind.
 func (d *DB) PutLink(ctx context.Context, h secret.Hash, l *login.Link, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		_, err := tx.Exec(ctx, "DELETE FROM links WHERE user_id = $1 AND kind = $2 AND used_at = 0", l.User, l.Kind)

@@ -146,11 +146,11 @@ func nameTaken(err error) error {
 	return err
 }
 
-// UpdateUser stores the fields in which new differs from old, and the time new.UpdatedAt with
-// them; of all other fields the stored values stay, whatever old and new say. The password,
-// CreatedAt and LastLoginAt are not updated here. Disabling an account does what SetUserDisabled
-// does, and the last active administrator keeps the role. A change of roles that are no longer those
-// of old is a Conflict with admin.ReasonStale. Where nothing differs, only the events are recorded.
+// UpdateUser stores the fields in which new differs from old, and the time new.UpdatedAt with them;
+// of all other fields the stored values stay, whatever old and new say. The password, CreatedAt and
+// LastLoginAt are not updated here. Disabling an account does what SetUserDisabled does, and the
+// last active administrator keeps the role. A change of roles that are no longer those of old is a
+// Conflict with admin.ReasonStale. Where nothing differs, only the events are recorded.
 func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error {
 	changes := userTable.differences(old, new, "id", "password_hash", "password_changed_at",
 		"created_at", "updated_at", "last_login_at")

@@ -14,7 +14,7 @@ type Out struct {
 	RawQuery  string
 	Host      string // "": the target's
 	BodyLimit int64  // bytes; 0: none
-	// a hash of who calls: one caller's failures count once against a target; 0: unknown
+	// a hash of the caller, whose failures count once against a target; 0 means unknown
 	Caller uint64
 
 	// Header changes the request's headers just before it is sent, once per attempt. It must not

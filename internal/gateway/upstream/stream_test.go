@@ -775,7 +775,7 @@ func TestExpectContinue(t *testing.T) {
 			defer func() { _ = c.Close() }()
 			_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
 			line := must(bufio.NewReader(c).ReadString('\n'))
-			if asked := strings.Contains(line, " 100 "); asked != want {
+			if requested := strings.Contains(line, " 100 "); requested != want {
 				t.Errorf("first line %q", line)
 			}
 		})

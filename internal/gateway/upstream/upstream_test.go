@@ -256,8 +256,8 @@ func TestHopByHop(t *testing.T) {
 // What cannot be sent on is refused before anything is dialled, and does not count against the
 // upstream.
 func TestRefusesTheRequest(t *testing.T) {
-	var asked atomic.Int32
-	up := backend(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })
+	var requested atomic.Int32
+	up := backend(t, func(http.ResponseWriter, *http.Request) { requested.Add(1) })
 	for name, c := range map[string]struct {
 		method string
 		out    Out
@@ -274,7 +274,7 @@ func TestRefusesTheRequest(t *testing.T) {
 		"unprintable upgrade": {header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"\xff"}}, cause: BadRequest, status: 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			asked.Store(0)
+			requested.Store(0)
 			p := must(New(Options{Targets: []string{up}, OnState: func(string, bool, error) { t.Error("counted against the upstream") }}))
 			defer p.Close()
 			for range tripAfter + 1 {
@@ -290,7 +290,7 @@ func TestRefusesTheRequest(t *testing.T) {
 					t.Fatalf("err = %v (%d), want %v", err, Status(err), c.cause)
 				}
 			}
-			if asked.Load() != 0 {
+			if requested.Load() != 0 {
 				t.Error("the upstream was asked")
 			}
 		})
@@ -456,28 +456,28 @@ func TestRetry(t *testing.T) {
 		bad          int
 		good         bool
 		status       int
-		asked        int32
+		requested    int32
 	}{
-		"GET":             {method: "GET", bad: 1, good: true, status: 200, asked: 2},
-		"HEAD":            {method: "HEAD", bad: 1, good: true, status: 200, asked: 2},
-		"OPTIONS":         {method: "OPTIONS", bad: 1, good: true, status: 200, asked: 2},
-		"third time":      {method: "GET", bad: 2, good: true, status: 200, asked: 3},
-		"not a fourth":    {method: "GET", bad: 5, status: 502, asked: 3},
-		"no other target": {method: "GET", bad: 1, status: 502, asked: 1},
-		"once to each":    {method: "GET", bad: 2, status: 502, asked: 2},
-		"GET with a body": {method: "GET", body: "x", bad: 2, status: 502, asked: 1},
-		"POST":            {method: "POST", bad: 2, status: 502, asked: 1},
-		"PUT":             {method: "PUT", bad: 2, status: 502, asked: 1},
-		"DELETE":          {method: "DELETE", bad: 2, status: 502, asked: 1},
+		"GET":             {method: "GET", bad: 1, good: true, status: 200, requested: 2},
+		"HEAD":            {method: "HEAD", bad: 1, good: true, status: 200, requested: 2},
+		"OPTIONS":         {method: "OPTIONS", bad: 1, good: true, status: 200, requested: 2},
+		"third time":      {method: "GET", bad: 2, good: true, status: 200, requested: 3},
+		"not a fourth":    {method: "GET", bad: 5, status: 502, requested: 3},
+		"no other target": {method: "GET", bad: 1, status: 502, requested: 1},
+		"once to each":    {method: "GET", bad: 2, status: 502, requested: 2},
+		"GET with a body": {method: "GET", body: "x", bad: 2, status: 502, requested: 1},
+		"POST":            {method: "POST", bad: 2, status: 502, requested: 1},
+		"PUT":             {method: "PUT", bad: 2, status: 502, requested: 1},
+		"DELETE":          {method: "DELETE", bad: 2, status: 502, requested: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var asked atomic.Int32
+			var requested atomic.Int32
 			var targets []string
 			for range c.bad {
-				targets = append(targets, rude(t, func(c net.Conn) { asked.Add(1); reset(c) }))
+				targets = append(targets, rude(t, func(c net.Conn) { requested.Add(1); reset(c) }))
 			}
 			if c.good {
-				targets = append(targets, backend(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+				targets = append(targets, backend(t, func(http.ResponseWriter, *http.Request) { requested.Add(1) }))
 			}
 			headers := 0
 			f := newFront(t, Options{Targets: targets}, shape{out: func(*http.Request) Out {
@@ -488,8 +488,8 @@ func TestRetry(t *testing.T) {
 			}})
 			f.pool.next.Store(uint64(len(targets)) - 1) // so that the bad ones come first
 			r := must(http.NewRequest(c.method, f.URL, strings.NewReader(c.body)))
-			if code, _ := do(t, r); code != c.status || asked.Load() != c.asked || headers != int(c.asked) {
-				t.Errorf("status %d after asking %d, headers made %d times; want %d after %d", code, asked.Load(), headers, c.status, c.asked)
+			if code, _ := do(t, r); code != c.status || requested.Load() != c.requested || headers != int(c.requested) {
+				t.Errorf("status %d after asking %d, headers made %d times; want %d after %d", code, requested.Load(), headers, c.status, c.requested)
 			}
 		})
 	}
@@ -525,10 +525,10 @@ func (c *clock) pass(d time.Duration) { c.ns.Add(int64(d)) }
 func TestBreaker(t *testing.T) {
 	var clk clock
 	var bad atomic.Bool
-	var asked atomic.Int32
+	var requested atomic.Int32
 	bad.Store(true)
 	up := backend(t, func(w http.ResponseWriter, r *http.Request) {
-		if asked.Add(1); bad.Load() {
+		if requested.Add(1); bad.Load() {
 			panic(http.ErrAbortHandler)
 		}
 	})
@@ -543,9 +543,9 @@ func TestBreaker(t *testing.T) {
 			}
 		},
 	}, shape{})
-	step := func(wantAsked int32) { // round-robin: each pair of requests would ask it once
+	step := func(wantRequested int32) { // round-robin: each pair of requests would ask it once
 		t.Helper()
-		asked.Store(0)
+		requested.Store(0)
 		failed := int32(0)
 		for range 2 {
 			code, _ := do(t, must(http.NewRequest(http.MethodPost, f.URL, nil)))
@@ -553,8 +553,8 @@ func TestBreaker(t *testing.T) {
 				failed++
 			}
 		}
-		if asked.Load() != wantAsked || bad.Load() && failed != wantAsked || !bad.Load() && failed != 0 {
-			t.Fatalf("asked %d times, want %d; %d failed", asked.Load(), wantAsked, failed)
+		if requested.Load() != wantRequested || bad.Load() && failed != wantRequested || !bad.Load() && failed != 0 {
+			t.Fatalf("asked %d times, want %d; %d failed", requested.Load(), wantRequested, failed)
 		}
 	}
 	for range tripAfter {
@@ -648,8 +648,8 @@ func TestBreakerCountsEachCallerOnce(t *testing.T) {
 
 // What the transport rejects by itself counts against no target, over every protocol.
 func TestTransportsOwnErrorsBlameNobody(t *testing.T) {
-	var asked atomic.Int32
-	count := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) })
+	var requested atomic.Int32
+	count := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requested.Add(1) })
 	plain := backend(t, count)
 	h2 := httptest.NewUnstartedServer(count)
 	useH2C(h2, true)
@@ -686,7 +686,7 @@ func TestTransportsOwnErrorsBlameNobody(t *testing.T) {
 				"query with a space":  func(_ *http.Request, o *Out) { o.RawQuery = "a b" },
 				"query with a CR":     func(_ *http.Request, o *Out) { o.RawQuery = "a\rb" },
 			} {
-				asked.Store(0)
+				requested.Store(0)
 				for caller := range uint64(tripAfter + 1) {
 					r, o := httptest.NewRequest(http.MethodGet, "/", nil), Out{Path: "/", Caller: caller + 1}
 					change(r, &o)
@@ -695,7 +695,7 @@ func TestTransportsOwnErrorsBlameNobody(t *testing.T) {
 						t.Errorf("%s, %s: %v (%d)", target, name, err, Status(err))
 					}
 				}
-				if asked.Load() != 0 || p.targets[0].breaker.nonzero.Load() {
+				if requested.Load() != 0 || p.targets[0].breaker.nonzero.Load() {
 					t.Errorf("%s, %s: sent, or counted", target, name)
 				}
 			}

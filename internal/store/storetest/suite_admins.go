@@ -61,7 +61,7 @@ func (s *suite) lastAdmin(t *testing.T) {
 	testkit.Equal(t, "administrators", n, 1)
 }
 
-// rolesMeanwhile gives a role by many callers at once, each with the copy that it has read: no
+// rolesMeanwhile adds a role from many goroutines at once, each with the copy that it has read: no
 // change is lost, whichever of them are rejected because their copy is stale.
 func (s *suite) rolesMeanwhile(t *testing.T) {
 	u := s.user(t)

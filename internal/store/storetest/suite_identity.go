@@ -443,27 +443,28 @@ func (s *suite) links(t *testing.T) {
 	n, err := db.CountAdmins(ctx)
 	testkit.Must(t, err)
 	testkit.Equal(t, "administrators", n, 1)
+	s.lateSetupLink(t, db)
+}
 
-	// A link that is left over makes nobody an administrator while there is one.
-	setup := func(h secret.Hash) {
-		testkit.Must(t, db.PutLink(ctx, h, &login.Link{
-			Kind:      login.LinkSetup,
-			CreatedAt: s.now,
-			ExpiresAt: s.now.Add(time.Hour),
-		}))
-	}
+// lateSetupLink checks that a set-up link is useless while there is an administrator, and is
+// deleted when another one is created.
+func (s *suite) lateSetupLink(t *testing.T, db *store.DB) {
+	ctx := t.Context()
+	testkit.Must(t, db.PutLink(ctx, "late", &login.Link{
+		Kind:      login.LinkSetup,
+		CreatedAt: s.now,
+		ExpiresAt: s.now.Add(time.Hour),
+	}))
 	late := &identity.User{
 		ID:        identity.UserID(secret.NewID(s.now)),
 		Email:     "late@example.org",
 		Roles:     []string{identity.RoleAdmin},
 		CreatedAt: s.now,
 	}
-	setup("late")
 	want(t, db.CompleteSetup(ctx, "late", late, s.now), fault.Consumed)
-	_, err = db.User(ctx, late.ID)
+	_, err := db.User(ctx, late.ID)
 	want(t, err, fault.NotFound)
 
-	// Creating an administrator deletes it.
 	testkit.Must(t, db.CreateUser(ctx, late))
 	_, err = db.Link(ctx, "late", s.now)
 	want(t, err, fault.NotFound)

@@ -386,7 +386,7 @@ func TestWrongMethod(t *testing.T) {
 	}
 }
 
-func TestNowhere(t *testing.T) {
+func TestUnknownAddress(t *testing.T) {
 	s := newSite(t)
 	for _, path := range []string{"/oauth/nothing", "/.well-known/nothing", "/api/v9", "/oauth/token/"} {
 		failed(t, s.do("POST", path, formType, "x=y"), 404, "not_found")

@@ -68,7 +68,7 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, m *member) error 
 	return s.kit.Allow(w, r, "login", web.Subject{User: string(m.caller.User.ID)})
 }
 
-// renewSession gives the browser a new session cookie, after a change of what protects the account.
+// renewSession sets a new session cookie, after a change of what protects the account.
 func (s *Server) renewSession(w http.ResponseWriter, r *http.Request) error {
 	cookie, err := s.login.Renew(r.Context(), visit(r), s.kit.Cookie(r, web.CookieSession))
 	if fault.Is(err, fault.NotFound) {

@@ -12,7 +12,7 @@ import (
 )
 
 // A wrong password in the form of a factor is shown at the field of that form, which stays open.
-func TestTurnOffWithWrongPassword(t *testing.T) {
+func TestDisableFactorWithWrongPassword(t *testing.T) {
 	s := newSite(t)
 	s.enroll(s.user)
 	b := s.signedIn(s.user)
@@ -149,7 +149,7 @@ func TestRevokeGrants(t *testing.T) {
 	if left, err := s.db.UserGrants(t.Context(), s.user.ID, s.now); err != nil || len(left) != 0 {
 		t.Fatalf("%d left, %v", len(left), err)
 	}
-	b.post("/account/sessions/revoke", url.Values{"kind": {"grant"}, "id": {string(grants[0].ID)}}) // twice is no error
+	b.post("/account/sessions/revoke", url.Values{"kind": {"grant"}, "id": {string(grants[0].ID)}}) // doing it twice succeeds
 	b.shows(200)
 	b.post("/account/sessions/revoke", url.Values{"kind": {"nothing"}})
 	b.shows(400)

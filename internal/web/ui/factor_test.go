@@ -18,21 +18,21 @@ func TestFactorsAndTemplatesMatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := login.New(login.Config{}, nil, keys, secret.NewPasswords(1, 1))
-	asked := s.Kinds(login.UseSecond | login.UseSubstitute)
+	kinds := s.Kinds(login.UseSecond | login.UseSubstitute)
 	withTemplate, err := factorKinds()
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.Sort(asked)
-	if !slices.Equal(asked, withTemplate) {
-		t.Errorf("factors %q, templates %q", asked, withTemplate)
+	slices.Sort(kinds)
+	if !slices.Equal(kinds, withTemplate) {
+		t.Errorf("factors %q, templates %q", kinds, withTemplate)
 	}
 	frames := template.New("frame").Funcs(newPages(t).funcs())
 	if err := addFactors(frames); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]bool{}
-	for _, kind := range asked {
+	for _, kind := range kinds {
 		parts := factorParts()[:4]
 		if slices.Contains(s.EnrollableKinds(), kind) {
 			parts = factorParts()

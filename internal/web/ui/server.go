@@ -72,10 +72,22 @@ func (s *Server) Routes(mux *http.ServeMux) {
 				"Open the page on this site and try again.",
 		})
 	}))
-	table := []struct {
-		pattern string
-		serve   web.Handler
-	}{
+	for _, row := range s.routes() {
+		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
+	}
+	mux.HandleFunc("GET /static/{file}", s.asset)
+	mux.HandleFunc("GET /favicon.ico", s.favicon)
+}
+
+// route is a page's pattern for http.ServeMux and its handler.
+type route struct {
+	pattern string
+	serve   web.Handler
+}
+
+// routes returns the table of pages.
+func (s *Server) routes() []route {
+	return []route{
 		{"GET /{$}", s.root},
 		{"GET /.well-known/change-password", s.changePassword},
 		{"GET /login", s.showLogin},
@@ -117,11 +129,6 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		{"POST /account/authorizations/remove", s.member(s.postRemoveAuthorization)},
 		{"/", s.notFound},
 	}
-	for _, row := range table {
-		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
-	}
-	mux.HandleFunc("GET /static/{file}", s.asset)
-	mux.HandleFunc("GET /favicon.ico", s.favicon)
 }
 
 // page serves a handler and shows the error that it returns.
@@ -201,8 +208,8 @@ func (s *Server) show(w http.ResponseWriter, status int, v View) error {
 }
 
 // policy returns the content security policy: nothing inline, nothing from other origins except
-// logos of apps, and no frames. A form that leaves the site has no form-action: browsers apply it to
-// every redirect that follows the form, and where an app redirects to is the app's own business.
+// logos of apps, and no frames. A form that leaves the site has no form-action: browsers apply it
+// to every redirect that follows the form, and where an app redirects to is the app's own business.
 func policy(leaves bool) string {
 	p := "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https:; " +
 		"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -217,8 +224,8 @@ func (s *Server) root(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, "/account")
 }
 
-// changePassword redirects password managers to the page that changes the password (W3C, A Well-Known
-// URL for Changing Passwords).
+// changePassword redirects password managers to the page that changes the password (W3C, A
+// Well-Known URL for Changing Passwords).
 func (s *Server) changePassword(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, "/account/security")
 }
