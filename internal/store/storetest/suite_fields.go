@@ -64,7 +64,7 @@ func (s *suite) everyField(t *testing.T, rounds int) {
 // StoreEveryField stores each entity in an empty database, as the suite's test of every field
 // does, with the same values at each call but for random identifiers.
 func StoreEveryField(t *testing.T, url string) {
-	s := &suite{now: time.UnixMilli(1_790_000_000_000).UTC()}
+	s := &suite{url: SQLite, now: time.UnixMilli(1_790_000_000_000).UTC()}
 	s.db = Open(t, store.Options{URL: url})
 	s.everyField(t, 1)
 }
