@@ -228,8 +228,8 @@ func (s *Server) redeem(
 }
 
 // redirectBack sends the browser to where the sign-in began. To another origin it sends a page
-// instead of a redirect: browsers restrict the redirects after a form, here the login page's, to
-// the origins that the form's page allows (CSP form-action), which are those of redirect URIs.
+// instead of a redirect, so that a content security policy of the page whose form began the chain
+// (form-action) does not stop it.
 func (s *Server) redirectBack(w http.ResponseWriter, r *http.Request, to string) error {
 	own := s.origin(r)
 	if strings.HasPrefix(to, "/") || to == own || strings.HasPrefix(to, own+"/") {

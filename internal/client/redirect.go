@@ -106,7 +106,7 @@ func withoutPort(u *url.URL) string {
 }
 
 // Origin returns the scheme and host of a redirect URI, or "scheme:" for an app's own scheme.
-// People see it, and the form-action of a page allows it.
+// People see it on the pages that lead to an app.
 func Origin(raw string) string {
 	u, err := url.Parse(raw)
 	switch {
