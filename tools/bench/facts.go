@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -109,9 +110,15 @@ func (st *stage) manySessions(ctx context.Context) (fact, error) {
 		return fact{}, err
 	}
 	defer func() { _ = st.server.end() }()
+	_, port, err := net.SplitHostPort(st.server.address)
+	if err != nil {
+		return fact{}, err
+	}
+	name := web.CookieSession + "_" + port // without https the name contains the port
 	requests := make([][]byte, n)
 	for i, c := range cookies {
-		requests[i] = get(pathAccount, [2]string{"Cookie", web.CookieSession + "=" + c}, [2]string{"User-Agent", userAgent}).raw()
+		requests[i] = get(pathAccount,
+			[2]string{"Cookie", name + "=" + c}, [2]string{"User-Agent", userAgent}).raw()
 	}
 	s, err := st.pass(ctx, cycles(st.connections, requests, http.StatusOK), st.server, max(2*st.seconds, 2*time.Second), false)
 	if err != nil {
