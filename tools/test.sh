@@ -25,6 +25,7 @@ find_missing() {
   need node nodejs
   need npm npm
   need pip3 python3-pip
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   need openssl openssl
   need runuser util-linux
   need strace strace
@@ -106,6 +107,16 @@ install_proxies() {
   cp conformance/proxies.txt "$to/.used"
 }
 
+# The libraries in Python that docs/guides/integrations is about, pinned by their hashes.
+install_python() {
+  local to=.cache/python from=conformance/python/requirements.txt
+  cmp -s "$from" "$to/.used" && return
+  rm -rf "$to"
+  python3 -m venv "$to"
+  "$to/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes -r "$from"
+  cp "$from" "$to/.used"
+}
+
 install_node_modules() (
   cd conformance
   [ -d node_modules ] && cmp -s package-lock.json node_modules/.lock-used && return
@@ -114,7 +125,7 @@ install_node_modules() (
 )
 
 # fetch downloads what the conformance tests use.
-fetch() { install_node_modules; install_proxies; }
+fetch() { install_node_modules; install_proxies; install_python; }
 
 conformance() {
   say "relying parties and proxies that others wrote, and a real browser"

@@ -1,6 +1,6 @@
 // A Gatehouse of one's own: the binary, a database in a directory of its own, and a free port.
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -74,6 +74,15 @@ export class Installation {
       env: environment(this.settings),
       encoding: "utf8",
     });
+  }
+
+  /** Runs a shell command that calls gatehouse once, and gives what it answers, as JSON. */
+  shell(line) {
+    const bin = join(this.dir, "bin");
+    mkdirSync(bin, { recursive: true });
+    writeFileSync(join(bin, "gatehouse"), `#!/bin/sh\nexec '${binary()}' "$@" --json\n`, { mode: 0o755 });
+    const env = environment({ ...this.settings, PATH: `${bin}:${process.env.PATH}` });
+    return JSON.parse(execFileSync("sh", ["-euc", line], { cwd: this.dir, env, encoding: "utf8" }));
   }
 
   /** Makes an account that can sign in. */
@@ -165,11 +174,16 @@ export class Server {
   /** Registers a client on the command line, as an operator does, and waits until the running server knows it. */
   async client(fields) {
     const client = this.home.client(fields);
-    await eventually(async () => {
-      const answer = await fetch(this.at("/oauth/authorize", { client_id: client.client_id }), { redirect: "manual" }).then((r) => r.text());
-      if (answer.includes("client_id is wrong")) throw new Error(`client ${client.client_id} is not known to the server`);
-    });
+    await this.knows(client.client_id);
     return client;
+  }
+
+  /** Waits until the running server knows a client that was registered on the command line. */
+  knows(id) {
+    return eventually(async () => {
+      const answer = await fetch(this.at("/oauth/authorize", { client_id: id }), { redirect: "manual" }).then((r) => r.text());
+      if (answer.includes("client_id is wrong")) throw new Error(`client ${id} is not known to the server`);
+    });
   }
 
   /** Posts a form to a protocol endpoint and gives the answer with its JSON. */

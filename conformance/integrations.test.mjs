@@ -1,0 +1,23 @@
+// The guides in docs/guides/integrations as a whole.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { blocks, names, read } from "./kit/guide.mjs";
+import { describe, it } from "./kit/story.mjs";
+
+const here = (file) => readFileSync(new URL(file, import.meta.url), "utf8");
+
+describe("the guides", () => {
+  const installed = names.flatMap((name) => blocks(read(name)).filter((b) => b.use === "install").map((b) => b.text)).join("\n");
+
+  it("are all in the index", () => {
+    const linked = [...read("index").matchAll(/\]\(([\w-]+)\.md\)/g)].map((m) => m[1]);
+    assert.deepEqual(names.filter((name) => !linked.includes(name)), []);
+  });
+
+  it("install the versions in Python that the tests use", () => {
+    const tested = here("python/requirements.txt").toLowerCase().split(/\s+/);
+    const said = [...installed.matchAll(/^pip install (.+)$/gm)].flatMap((m) => m[1].toLowerCase().split(" "));
+    assert.ok(said.length > 0);
+    assert.deepEqual(said.filter((version) => !tested.includes(version)), []);
+  });
+});
