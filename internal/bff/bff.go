@@ -6,7 +6,8 @@
 //	/session/user   who is signed in         /session/logout  sign out
 //
 // Nothing is stored until a person has signed in: state and PKCE verifier are sealed into a cookie,
-// which also binds the response to the browser that sent the request.
+// which also binds the response to the browser that sent the request. The address to return to
+// travels in the state, sealed, so that the cookie stays small.
 package bff
 
 import (

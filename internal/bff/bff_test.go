@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -136,7 +137,7 @@ func TestReturnTo(t *testing.T) {
 	for _, bad := range []string{
 		"//evil.example", "https://evil.example/", "https://app.example.evil.example/", "https://app.example@evil.example/", "http://app.example/",
 		"https://app.example:444/", "/\\evil.example", "\\\\evil.example", "/\tx", "\t//evil.example", "javascript:alert(1)", "data:text/html,x", "evil.example",
-		"https:evil.example", "https:/evil.example", "https:///evil.example", "///evil.example", "/" + strings.Repeat("a", 600), "/é", "https://APP.example\\@evil.example", "?x", "#x", "mailto:x@y",
+		"https:evil.example", "https:/evil.example", "https:///evil.example", "///evil.example", "//evil.example/?" + strings.Repeat("a", 3000), "/é", "https://APP.example\\@evil.example", "?x", "#x", "mailto:x@y",
 	} {
 		rec := w.do("GET", "/session/login?return_to="+url.QueryEscape(bad))
 		if rec.Code != http.StatusBadRequest || rec.Header().Get("Location") != "" {
@@ -275,31 +276,74 @@ func TestCallbackReplayed(t *testing.T) {
 	}
 }
 
-// Tabs that are restored together sign in one after another; a browser keeps three at most.
+// Tabs that are restored together sign in one after another, in any order; a browser keeps ten.
 func TestSeveralTabs(t *testing.T) {
 	w := newWorld(t)
 	var answers []url.Values
-	for _, to := range []string{"/1", "/2", "/3", "/4"} {
-		answers = append(answers, w.authorize(w.begin("?return_to="+to)))
+	for i := range 11 {
+		answers = append(answers, w.authorize(w.begin("?return_to=/"+strconv.Itoa(i))))
 	}
-	for i, want := range map[int]string{1: "/2", 3: "/4", 2: "/3"} {
-		equal(t, "where a tab lands", w.land(answers[i]), want)
+	for _, i := range []int{10, 1, 5, 2} {
+		equal(t, "where a tab lands", w.land(answers[i]), "/"+strconv.Itoa(i))
 	}
 	if rec := w.callback(answers[0]); rec.Code != http.StatusBadRequest {
-		t.Fatalf("the oldest of four: %d", rec.Code)
+		t.Fatalf("the oldest of eleven: %d", rec.Code)
 	}
 	grants, err := w.db.UserGrants(t.Context(), w.user.ID, w.clock.now())
 	must(t, err)
 	equal(t, "grants: of sessions whose cookie was replaced, none is left", len(grants), 1)
 }
 
-func TestLongReturnsDoNotOverflowTheCookie(t *testing.T) {
+// deepLink returns a path of exactly n bytes, with escapes.
+func deepLink(n int) string {
+	const head = "/dash%20board?filter=%7B%22a%22%3A%E2%82%AC%26&q="
+	return head + strings.Repeat("%2B", (n-len(head))/3) + strings.Repeat("z", (n-len(head))%3)
+}
+
+// A deep link comes back whole, also in several tabs at once, and no cookie grows with it.
+func TestDeepLinksComeBackWhole(t *testing.T) {
 	w := newWorld(t)
-	for range 5 {
-		w.begin("?return_to=/" + strings.Repeat("a", 500))
+	var answers []url.Values
+	for i := range 3 {
+		q := w.begin("?return_to=" + url.QueryEscape(deepLink(2048-i)))
+		if n := len(q.Encode()); n > 4000 {
+			t.Errorf("the authorization request has %d bytes", n)
+		}
+		answers = append(answers, w.authorize(q))
 	}
-	if n := len(cookieLogin + w.jar[cookieLogin]); n > 4000 {
-		t.Fatalf("the cookie has %d bytes", n)
+	if n := len(cookieLogin + w.jar[cookieLogin]); n > 1500 {
+		t.Errorf("the cookie has %d bytes", n)
+	}
+	for i, answer := range answers {
+		equal(t, "the deep link", w.land(answer), deepLink(2048-i))
+	}
+}
+
+// What is too long to come back leads to its path, or else to the app's first page.
+func TestTooLongReturnsAreShortened(t *testing.T) {
+	w := newWorld(t)
+	for to, want := range map[string]string{
+		deepLink(2049):                                       "/dash%20board",
+		"/a#" + strings.Repeat("b", 2048):                    "/a",
+		"/" + strings.Repeat("c", 2048):                      "/",
+		"https://app.example/a?" + strings.Repeat("b", 2048): "https://app.example/a",
+		"https://app.example/" + strings.Repeat("b", 2048):   "https://app.example/",
+	} {
+		equal(t, "the shortened address", w.signIn("?return_to="+url.QueryEscape(to)), want)
+	}
+}
+
+// The address to return to is sealed for one sign-in: it cannot be altered, nor moved to another.
+func TestReturnAddressBelongsToItsSignIn(t *testing.T) {
+	w := newWorld(t)
+	one, two := w.authorize(w.begin("?return_to=/one")), w.authorize(w.begin("?return_to=/two"))
+	id, _, _ := strings.Cut(one.Get("state"), ".")
+	_, sealed, _ := strings.Cut(two.Get("state"), ".")
+	for _, state := range []string{id, id + ".", id + "." + sealed, one.Get("state") + "A"} {
+		one.Set("state", state)
+		if rec := w.callback(one); rec.Code != http.StatusBadRequest || w.jar[cookieApp] != "" {
+			t.Errorf("%s: %d to %s", state, rec.Code, rec.Header().Get("Location"))
+		}
 	}
 }
 

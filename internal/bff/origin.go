@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// maxReturn bounds return_to, in bytes.
-const maxReturn = 512
+// maxReturn is the longest address that a browser returns to, in bytes.
+const maxReturn = 2 << 10
 
 // origin returns the scheme and host by which a browser knows this server. Behind a proxy that ends
 // TLS the scheme is the issuer's. The Host header only counts where a client has registered it.
@@ -66,15 +66,14 @@ func errCrossOrigin() error {
 
 // parseReturnTo returns where a browser goes after signing in: a path of the same host, or an
 // address of an origin that the client has registered. It rejects everything else, so that links
-// to here are no open redirectors (RFC 9700 §4.11).
+// to here are no open redirectors (RFC 9700 §4.11). An address that is too long is shortened.
 func parseReturnTo(cl *client.Client, raw string) (string, error) {
 	if raw == "" {
 		return "/", nil
 	}
 	bad := fault.InvalidField("return_to", "return_to must be a path of this host such as "+
-		"/inbox, or an address of an origin that the app has registered, of at most %d "+
-		"bytes.", maxReturn)
-	if len(raw) > maxReturn || !unambiguous(raw) {
+		"/inbox, or an address of an origin that the app has registered.")
+	if !unambiguous(raw) {
 		return "", bad
 	}
 	u, err := url.Parse(raw)
@@ -82,7 +81,7 @@ func parseReturnTo(cl *client.Client, raw string) (string, error) {
 		return "", bad
 	}
 	if u.Scheme == "" && u.Host == "" && strings.HasPrefix(raw, "/") && !strings.HasPrefix(raw, "//") {
-		return raw, nil
+		return shortened(raw, "/"), nil
 	}
 	if (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || !strings.HasPrefix(raw, u.Scheme+"://"+u.Host) {
 		return "", bad
@@ -90,11 +89,24 @@ func parseReturnTo(cl *client.Client, raw string) (string, error) {
 	for _, list := range [][]string{cl.Redirects, cl.PostLogout} {
 		for _, known := range list {
 			if client.Origin(known) == u.Scheme+"://"+u.Host {
-				return raw, nil
+				return shortened(raw, u.Scheme+"://"+u.Host+"/"), nil
 			}
 		}
 	}
 	return "", bad
+}
+
+// shortened returns an address that can be returned to: this one, or without its query if it is too
+// long, or else the first page.
+func shortened(address, first string) string {
+	if len(address) > maxReturn {
+		address, _, _ = strings.Cut(address, "#")
+		address, _, _ = strings.Cut(address, "?")
+	}
+	if len(address) > maxReturn {
+		return first
+	}
+	return address
 }
 
 // unambiguous reports whether browsers and Go read an address alike: one with backslashes, spaces,

@@ -26,16 +26,15 @@ import (
 
 const (
 	pendingTTL = time.Hour // as long as a person may take at the login page
-	maxPending = 3         // sign-ins at once in one browser, as when tabs are restored together
+	maxPending = 10        // sign-ins at once in one browser, as when tabs are restored together
 	maxCookie  = 3800      // bytes that browsers store
 )
 
 // pendingSignIn is a sign-in that has begun.
 type pendingSignIn struct {
-	State    string    `json:"s"`
+	ID       string    `json:"s"` // the first part of the state
 	Verifier string    `json:"v"` // of PKCE (RFC 7636)
 	Client   client.ID `json:"c"`
-	Return   string    `json:"r"`
 	Started  int64     `json:"t"` // Unix seconds
 }
 
@@ -67,18 +66,29 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := pendingSignIn{
-		State:    secret.NewToken(""),
+		ID:       secret.NewToken(""),
 		Verifier: secret.NewToken(""),
 		Client:   cl.ID,
-		Return:   back,
 		Started:  c.Now.Unix(),
 	}
 	s.setPending(w, callback, append(s.pendingSignIns(r, callback, c.Now), p))
-	query := authorizationRequest(cl, p, callback, c.Form).Encode()
-	return seeOther(w, s.tokens.Issuer()+"/oauth/authorize?"+query)
+	query := authorizationRequest(cl, p, callback, c.Form)
+	query.Set("state", s.sealState(p.ID, callback, back))
+	return seeOther(w, s.tokens.Issuer()+"/oauth/authorize?"+query.Encode())
 }
 
-// authorizationRequest returns the parameters of the authorization request (RFC 6749 §4.1.1, RFC
+// sealState returns the state of a sign-in: its id, and where the browser returns to.
+func (s *Server) sealState(id, callback, back string) string {
+	return id + "." + s.pending.Seal([]byte(back), callback+" "+id)
+}
+
+// openState returns where the browser returns to after the sign-in with an id.
+func (s *Server) openState(id, callback, state string) (back string, err error) {
+	raw, err := s.pending.Open(strings.TrimPrefix(state, id+"."), callback+" "+id)
+	return string(raw), err
+}
+
+// authorizationRequest returns the parameters, without the state, of the authorization request (RFC 6749 §4.1.1, RFC
 // 7636 §4.3): all scopes that the app may use while the person is signed in, and none that would
 // outlast the sign-in.
 func authorizationRequest(
@@ -91,7 +101,6 @@ func authorizationRequest(
 		"response_type":         {"code"},
 		"client_id":             {string(cl.ID)},
 		"redirect_uri":          {callback},
-		"state":                 {p.State},
 		"code_challenge":        {base64.RawURLEncoding.EncodeToString(sum[:])},
 		"code_challenge_method": {oauth.PKCES256},
 	}
@@ -173,11 +182,16 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	}
 	callback := s.origin(r) + session.CallbackPath
 	list := s.pendingSignIns(r, callback, c.Now)
-	i := slices.IndexFunc(list,
-		func(p pendingSignIn) bool { return secret.Equal(p.State, c.Get("state")) })
+	id, _, _ := strings.Cut(c.Get("state"), ".")
+	i := slices.IndexFunc(list, func(p pendingSignIn) bool { return secret.Equal(p.ID, id) })
+	foreign := fault.New(fault.Invalid, "This sign-in did not begin in this browser, is already "+
+		"complete, or took longer than an hour. Go back to the app and sign in again.")
 	if i < 0 {
-		return fault.New(fault.Invalid, "This sign-in did not begin in this browser, is already "+
-			"complete, or took longer than an hour. Go back to the app and sign in again.")
+		return foreign
+	}
+	back, err := s.openState(id, callback, c.Get("state"))
+	if err != nil {
+		return foreign
 	}
 	p := list[i]
 	s.setPending(w, callback, slices.Delete(list, i, i+1))
@@ -199,7 +213,7 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	if err := s.begin(w, r, p.Client, k); err != nil {
 		return err
 	}
-	return s.redirectBack(w, r, p.Return)
+	return s.redirectBack(w, r, back)
 }
 
 // redeem exchanges the code of a callback for tokens.

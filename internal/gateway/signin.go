@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"cmp"
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,11 +15,11 @@ import (
 )
 
 const (
-	// maxReturn bounds a return address, in bytes and escaped: it travels through every page of
-	// signing in.
-	maxReturn = 900
-	// maxAppReturn is the longest path that the token handler returns people to.
-	maxAppReturn = 512
+	// maxReturn bounds the path and query that people return to, in bytes.
+	maxReturn = 2 << 10
+	// maxReadable is the longest return address that travels as it is, escaped: each page of
+	// signing in escapes it again. A longer one travels in base64url.
+	maxReadable = 900
 )
 
 // signInURL returns where a person who opens a page can sign in, with the way back, or "" if
@@ -28,24 +30,50 @@ func (g *Gateway) signInURL(req *Request, d Decision) string {
 	if !d.Denial.SignIn || d.Route == nil || !d.Route.source.Browser || !req.Target.Page {
 		return ""
 	}
-	back := req.Target.Path
-	if req.Target.Query != "" {
-		back += "?" + req.Target.Query
-	}
+	back := returnPath(req.Target.Path, req.Target.Query, d.Route.Prefix())
 	if req.Target.Host == g.host {
-		to := url.QueryEscape(req.origin() + back)
-		if len(to) > maxReturn || !unambiguous(back) {
-			to = url.QueryEscape(req.origin() + d.Route.Prefix())
-		}
-		return g.Issuer + pathLogin + "?return_to=" + to
+		return g.Issuer + pathLogin + "?" + returnParam(req.origin()+back)
 	}
 	if g.Apps == nil {
 		return ""
 	}
-	if !unambiguous(back) || len(back) > maxAppReturn {
-		back = d.Route.Prefix()
-	}
 	return appSignInURL(req.origin(), back, d.Route.Compiled.Route())
+}
+
+// returnPath returns what people return to: a path with its query, without the query if both are
+// too long, or the first page of the route.
+func returnPath(path, query, prefix string) string {
+	back := path
+	if query != "" {
+		back += "?" + query
+	}
+	if len(back) > maxReturn {
+		back = path
+	}
+	if len(back) > maxReturn || !unambiguous(back) {
+		return prefix
+	}
+	return back
+}
+
+// returnParam returns a return address as a parameter of our own sign-in pages.
+func returnParam(address string) string {
+	if escaped := url.QueryEscape(address); len(escaped) <= maxReadable {
+		return "return_to=" + escaped
+	}
+	return "back=" + base64.RawURLEncoding.EncodeToString([]byte(address))
+}
+
+// returnAddress reads what returnParam has written.
+func returnAddress(q url.Values) string {
+	if back := q.Get("back"); back != "" {
+		raw, err := base64.RawURLEncoding.Strict().DecodeString(back)
+		if err != nil {
+			return ""
+		}
+		return string(raw)
+	}
+	return q.Get("return_to")
 }
 
 // appSignInURL returns where the token handler signs a person in at an origin, as strongly and
@@ -80,19 +108,25 @@ func (g *Gateway) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	back := q.Get("return_to")
-	u, route, err := g.parseReturnTo(back)
+	u, found, err := g.parseReturnTo(returnAddress(q))
 	if err != nil {
 		return err
 	}
+	prefix, route := "/", (*access.Route)(nil)
+	if found != nil {
+		prefix, route = found.Prefix(), found.Route()
+	}
+	origin := u.Scheme + "://" + u.Host
+	path := returnPath(cmp.Or(u.EscapedPath(), "/"), u.RawQuery, prefix)
 	if host, _ := hostOf(u.Host); host != g.host { // which would not see the cookie of this host
-		return seeOther(w, appSignInURL(u.Scheme+"://"+u.Host, pathOf(u), route))
+		return seeOther(w, appSignInURL(origin, path, route))
 	}
 	sess, err := g.Browser.Session(r)
 	if err != nil {
 		return err
 	}
-	want := SignIn{Next: pathLogin + "?return_to=" + url.QueryEscape(back)}
+	back := origin + path
+	want := SignIn{Next: pathLogin + "?" + returnParam(back)}
 	if route != nil {
 		want.ACR = route.ACR
 	}
@@ -111,10 +145,10 @@ func (g *Gateway) signIn(w http.ResponseWriter, r *http.Request) error {
 // parseReturnTo returns a return address and its route, which is nil for a page of this server. It
 // accepts addresses at the host of a route, or at this server's own. Any other would make this page
 // an open redirector (RFC 9700 §4.11).
-func (g *Gateway) parseReturnTo(raw string) (*url.URL, *access.Route, error) {
+func (g *Gateway) parseReturnTo(raw string) (*url.URL, *access.Compiled, error) {
 	bad := fault.InvalidField("return_to", "The address to return to does not belong to this server. "+
 		"Open the page that you came from again.")
-	if len(raw) > maxReturn || !unambiguous(raw) {
+	if !unambiguous(raw) {
 		return nil, nil, bad
 	}
 	u, err := url.Parse(raw)
@@ -135,11 +169,11 @@ func (g *Gateway) parseReturnTo(raw string) (*url.URL, *access.Route, error) {
 	own := host == g.host && u.Scheme == g.base.Scheme && portOf(u) == portOf(g.base)
 	switch {
 	case own && ok:
-		return u, c.Route(), nil
+		return u, c, nil
 	case own:
 		return u, nil, nil
 	case ok && host != g.host && c.Route().Host != "" && g.knownPort(u):
-		return u, c.Route(), nil
+		return u, c, nil
 	}
 	return nil, nil, bad
 }
@@ -161,18 +195,6 @@ func portOf(u *url.URL) string {
 		return "443"
 	}
 	return "80"
-}
-
-// pathOf returns the path and the query of an address.
-func pathOf(u *url.URL) string {
-	path := u.EscapedPath()
-	if path == "" {
-		path = "/"
-	}
-	if u.RawQuery != "" {
-		path += "?" + u.RawQuery
-	}
-	return path
 }
 
 // seeOther redirects the browser with a GET to exactly this address, which http.Redirect would

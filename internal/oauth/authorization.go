@@ -30,7 +30,7 @@ var unsupportedParams = [...]string{"request", "request_uri", "registration"}
 // Bounds of an authorization request, in bytes.
 const (
 	maxRequest = 6 << 10
-	maxState   = 2 << 10
+	maxState   = 4 << 10
 	maxNonce   = 512
 	maxHint    = 320
 	maxClaims  = 4 << 10

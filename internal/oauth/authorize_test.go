@@ -165,7 +165,7 @@ func TestErrorsThatGoToTheClient(t *testing.T) {
 		})
 	}
 	t.Run("state too long is not repeated", func(t *testing.T) {
-		st := w.authorize(w.client(), "state", strings.Repeat("s", 2049))
+		st := w.authorize(w.client(), "state", strings.Repeat("s", 4097))
 		testkit.Equal(t, "error", params(t, st).Get("error"), "invalid_request")
 		if params(t, st).Has("state") {
 			t.Fatal("state comes back")

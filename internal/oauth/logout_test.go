@@ -125,7 +125,7 @@ func TestLogoutErrors(t *testing.T) {
 		"hint and client_id disagree":  {"id_token_hint", r.IDToken, "client_id", string(other.ID)},
 		"client unknown":               {"client_id", "nobody", "post_logout_redirect_uri", goodbye},
 		"client disabled":              {"client_id", string(off.ID), "post_logout_redirect_uri", goodbye},
-		"state too long":               {"id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye, "state", strings.Repeat("s", 2049)},
+		"state too long":               {"id_token_hint", r.IDToken, "post_logout_redirect_uri", goodbye, "state", strings.Repeat("s", 4097)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.logout(w.sess, pairs...)

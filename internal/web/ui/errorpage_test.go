@@ -41,6 +41,8 @@ func TestCrossOriginForms(t *testing.T) {
 func TestOpenRedirects(t *testing.T) {
 	s := newSite(t)
 	b := s.signedIn(s.user)
+	const gatewayLogin = "/gateway/login?back=" // with a deep link of 2 KB in base64url
+	deep := strings.Repeat("aA0_", 720)
 	for next, want := range map[string]string{
 		"/account/security":               "/account/security",
 		"/activate?user_code=WDJB-MJHT":   "/activate?user_code=WDJB-MJHT",
@@ -62,6 +64,8 @@ func TestOpenRedirects(t *testing.T) {
 		"\t//evil.example":                "/account",
 		"https:/account/security":         "/account",
 		"//user@/account":                 "/account",
+		gatewayLogin + deep:               gatewayLogin + deep,
+		gatewayLogin + deep + deep:        "/account",
 	} {
 		w := b.send(httptest.NewRequest("GET", origin+"/login?"+url.Values{"next": {next}}.Encode(), nil))
 		if got := w.Header().Get("Location"); got != want || w.Code != 303 {

@@ -255,18 +255,22 @@ func with(path string, pairs ...string) string {
 	return path + "?" + q.Encode()
 }
 
+// maxNext is the longest next, in bytes: the gateway's sign-in with a deep link in base64url.
+const maxNext = 4 << 10
+
 // ownPath returns where to continue after signing in without a flow: one of our own pages that may
 // follow a sign-in, or "" for every other address (no open redirects, RFC 9700 §4.11).
 func ownPath(next string) string {
 	u, err := url.Parse(next)
 	switch {
-	case err != nil, len(next) > 1024, strings.ContainsAny(next, "\\\r\n\t"):
+	case err != nil, len(next) > maxNext, strings.ContainsAny(next, "\\\r\n\t"):
 		return ""
 	case u.IsAbs(), u.Host != "", u.User != nil, u.Path != u.EscapedPath():
 		return ""
 	}
-	if u.Path == "/gateway/login" { // the gateway checks return_to itself
-		return with(u.Path, "return_to", u.Query().Get("return_to"))
+	if u.Path == "/gateway/login" { // the gateway checks the address to return to itself
+		q := u.Query()
+		return with(u.Path, "back", q.Get("back"), "return_to", q.Get("return_to"))
 	}
 	for _, p := range []string{"/account", "/activate", "/device"} {
 		if u.Path == p || strings.HasPrefix(u.Path, p+"/") && !strings.Contains(u.Path, "..") {
