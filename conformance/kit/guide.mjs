@@ -7,14 +7,15 @@
 //   ```sh register           commands of gatehouse
 //   ```python file=app.py    a file
 //   ```sh run                starts the application
+//   ```sh try                calls it, and ends
 //
 // In all of them these are replaced: 8080, the port of Gatehouse; other ports that the test names;
 // and paste-the-secret, the client secret that the last register block printed.
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { consent, signIn } from "./browser.mjs";
-import { eventually, scratch } from "./server.mjs";
+import { eventually, freePort, Installation, scratch } from "./server.mjs";
 
 const folder = new URL("../../docs/guides/integrations/", import.meta.url);
 
@@ -33,9 +34,22 @@ export const read = (name) => readFileSync(new URL(`${name}.md`, folder), "utf8"
 export function blocks(text) {
   return [...text.matchAll(/^```(\w+) +(\S+)\n([^]*?)^```$/gm)].map(([, language, info, content]) => {
     const file = /^file=(.+)$/.exec(info)?.[1];
-    if (!file && !["install", "register", "run"].includes(info)) throw new Error(`a block is marked "${info}"`);
+    if (!file && !["install", "register", "run", "try"].includes(info)) throw new Error(`a block is marked "${info}"`);
     return { language, use: file ? "file" : info, file, text: content };
   });
+}
+
+/**
+ * A fresh installation for the reader of a guide. ports lists the ports that the guide gives its
+ * applications; settings are those of the server.
+ */
+export async function arrive(guide, { ports = [], settings = {} } = {}) {
+  const home = new Installation(settings);
+  const ada = home.user({ email: "ada@example.com", name: "Ada Lovelace", username: "ada", emailVerified: true });
+  const server = await home.serve();
+  const chosen = {};
+  for (const port of ports) chosen[port] = await freePort();
+  return { home, server, ada, reader: new Reader(guide, server, chosen) };
 }
 
 /** A reader who follows a guide with a running server. */
@@ -55,6 +69,11 @@ export class Reader {
   replace(word, by) {
     if (!this.blocks.some((b) => b.text.includes(word))) throw new Error(`${this.name}.md does not say ${word}`);
     this.changes.set(word, by);
+  }
+
+  /** An address of the application that the guide has at a port. */
+  at(port, path = "/") {
+    return `http://localhost:${this.changes.get(String(port))}${path}`;
   }
 
   /** A text of the guide as this reader has to write it. */
@@ -111,7 +130,13 @@ export class Reader {
     return program;
   }
 
-  /** Does everything that the guide says. */
+  /** Runs what the guide calls the application with, and gives what that prints. */
+  try(env = {}) {
+    const text = this.#all("try").map((b) => b.text).join("");
+    return execFileSync("sh", ["-euc", text], { cwd: this.dir, env: { PATH: process.env.PATH, ...env }, encoding: "utf8" });
+  }
+
+  /** Registers, writes and starts what the guide says. */
   async follow(ready, options) {
     await this.register();
     this.write();
@@ -158,8 +183,8 @@ class Program {
   }
 }
 
-/** Signs a person in and allows what the application asks for, until the browser is back there. */
-export async function enter(page, server, user) {
+/** Signs Ada in and allows what the application asks for, until the browser is back there. */
+export async function enter(page, { server, ada: user }) {
   await page.waitForURL((url) => url.origin === server.origin && url.pathname === "/login");
   await signIn(page, user);
   await page.waitForURL((url) => url.origin !== server.origin || url.pathname === "/consent");
