@@ -88,9 +88,9 @@ func (s *Server) openState(id, callback, state string) (back string, err error) 
 	return string(raw), err
 }
 
-// authorizationRequest returns the parameters, without the state, of the authorization request (RFC 6749 §4.1.1, RFC
-// 7636 §4.3): all scopes that the app may use while the person is signed in, and none that would
-// outlast the sign-in.
+// authorizationRequest returns the parameters, without the state, of the authorization request (RFC
+// 6749 §4.1.1, RFC 7636 §4.3): all scopes that the app may use while the person is signed in, and
+// none that would outlast the sign-in.
 func authorizationRequest(
 	cl *client.Client, p pendingSignIn, callback string, given url.Values,
 ) url.Values {

@@ -105,7 +105,8 @@ func TestMetadataPreflight(t *testing.T) {
 		"Access-Control-Request-Headers: mcp-protocol-version,traceparent"))
 	h := rec.Header()
 	if rec.Code != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "*" ||
-		h.Get("Access-Control-Allow-Headers") != "mcp-protocol-version,traceparent" {
+		h.Get("Access-Control-Allow-Headers") != "mcp-protocol-version,traceparent" ||
+		!strings.Contains(h.Get("Access-Control-Allow-Methods"), "GET") {
 		t.Errorf("%d %v", rec.Code, h)
 	}
 }
@@ -186,12 +187,12 @@ func TestDeepLinksComeBackWhole(t *testing.T) {
 		ID: "own", Domain: "pages", Version: "v1", Host: "id.example", Browser: true,
 	}), func(o *gatewayOptions) { o.Apps = &noApps{} })
 	cookie, _ := w.signIn(w.user)
-	for asked, want := range map[string]string{
+	for link, want := range map[string]string{
 		deepLink("/pages/v1/x%20y", 2048):        deepLink("/pages/v1/x%20y", 2048),
 		deepLink("/pages/v1/x%20y", 2049):        "/pages/v1/x%20y",
 		"/pages/v1/" + strings.Repeat("a", 2100): "/pages/v1",
 	} {
-		r := request(t, http.MethodGet, "id.example", asked, "Accept: text/html")
+		r := request(t, http.MethodGet, "id.example", link, "Accept: text/html")
 		r.RemoteAddr = "10.0.0.1:1" // which ends TLS
 		login := w.do(r).Header().Get("Location")
 		if len(login) > 4000 {
@@ -202,13 +203,13 @@ func TestDeepLinksComeBackWhole(t *testing.T) {
 		page, err := url.Parse(w.get(u.RequestURI()).Header().Get("Location"))
 		must(t, err)
 		if page.Path != "/login" || len(page.RawQuery) > 4000 {
-			t.Errorf("%.40s: signs in at %.80s", asked, page)
+			t.Errorf("%.40s: signs in at %.80s", link, page)
 		}
 		back := w.get(page.Query().Get("next"), "Cookie: "+cookie).Header().Get("Location")
 		if back != issuer+want {
-			t.Errorf("%.40s: comes back to %s, want %s", asked, back, issuer+want)
+			t.Errorf("%.40s: comes back to %s, want %s", link, back, issuer+want)
 		}
-		app := strings.Replace(asked, "/pages/v1", "", 1)
+		app := strings.Replace(link, "/pages/v1", "", 1)
 		r = request(t, http.MethodGet, "app.example", app, "Accept: text/html")
 		u, err = url.Parse(w.do(r).Header().Get("Location"))
 		must(t, err)
@@ -217,9 +218,9 @@ func TestDeepLinksComeBackWhole(t *testing.T) {
 			t.Errorf("%.40s: the app returns to %s", app, got)
 		}
 		// a caller may build the address of the sign-in itself
-		plain := w.get("/gateway/login?return_to="+url.QueryEscape(issuer+asked), "Cookie: "+cookie)
-		if got := plain.Header().Get("Location"); len(asked) <= 2049 && got != issuer+want {
-			t.Errorf("%.40s: return_to leads to %s, want %s", asked, got, issuer+want)
+		plain := w.get("/gateway/login?return_to="+url.QueryEscape(issuer+link), "Cookie: "+cookie)
+		if got := plain.Header().Get("Location"); len(link) <= 2049 && got != issuer+want {
+			t.Errorf("%.40s: return_to leads to %s, want %s", link, got, issuer+want)
 		}
 	}
 	for _, bad := range []string{"*", "aHR0cHM6Ly9ldmlsLmV4YW1wbGUv", "aHR0cHM6Ly9pZC5leGFtcGxlLw=="} {

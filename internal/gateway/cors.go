@@ -3,15 +3,13 @@ package gateway
 import (
 	"net/http"
 	"slices"
-	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 const (
-	preflightMaxAge     = "600" // seconds
-	maxPreflightHeaders = 1024  // bytes of the names that a preflight asks for
-	maxPreflightMethod  = 32    // bytes
-	exposedHeaders      = "WWW-Authenticate, DPoP-Nonce, Retry-After, X-Request-Id, " +
-		"X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+	preflightMaxAge    = "600" // seconds
+	maxPreflightMethod = 32    // bytes
 )
 
 // permitsPreflight reports whether a request is a CORS preflight (Fetch Standard §4.8) from an
@@ -34,8 +32,7 @@ func answerPreflight(w http.ResponseWriter, req *Request, route *Route) {
 	h, out := req.Header, w.Header()
 	route.allowOrigin(out, req)
 	out["Access-Control-Allow-Methods"] = h["Access-Control-Request-Method"]
-	names := strings.Join(h["Access-Control-Request-Headers"], ",")
-	if names != "" && len(names) <= maxPreflightHeaders && plainHeader(names) == names {
+	if names := web.RequestedHeaders(h); names != "" {
 		out["Access-Control-Allow-Headers"] = []string{names}
 	}
 	out["Access-Control-Max-Age"] = []string{preflightMaxAge}
@@ -67,5 +64,5 @@ func (rt *Route) allowOrigin(h http.Header, req *Request) {
 	default:
 		return
 	}
-	h["Access-Control-Expose-Headers"] = []string{exposedHeaders}
+	h["Access-Control-Expose-Headers"] = []string{web.ExposedHeaders}
 }

@@ -27,19 +27,12 @@ type resource struct {
 func (g *Gateway) Metadata(w http.ResponseWriter, r *http.Request) {
 	r.Pattern = pathMetadata
 	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*") // scripts read it before they know where to sign in
 	h.Set("X-Content-Type-Options", "nosniff")
-	if r.Method == http.MethodOptions { // scripts may send any header to a public document
-		h.Set("Access-Control-Allow-Methods", "GET, HEAD")
-		names := strings.Join(r.Header["Access-Control-Request-Headers"], ",")
-		if names != "" && len(names) <= maxPreflightHeaders && plainHeader(names) == names {
-			h.Set("Access-Control-Allow-Headers", names)
-		}
-		h.Set("Access-Control-Max-Age", preflightMaxAge)
-		h.Set("Vary", "Access-Control-Request-Headers")
-		w.WriteHeader(http.StatusNoContent)
+	if r.Method == http.MethodOptions {
+		web.AnswerPreflight(w, r, "GET, HEAD")
 		return
 	}
+	web.OpenToScripts(h) // which read it before they know where to sign in
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD, OPTIONS")
 		writeProblem(w, r, http.StatusMethodNotAllowed, access.CodeMethod,

@@ -66,9 +66,10 @@ func New(o Options) *Kit {
 		"X-Content-Type-Options": {"nosniff"},
 		"Referrer-Policy":        {"same-origin"}, // no-referrer would make browsers send "Origin: null" with our forms
 	}, public: map[string][]string{
-		"Access-Control-Allow-Origin": {"*"},
-		"Cache-Control":               {"public, max-age=300"},
-		"Content-Type":                {"application/json"},
+		"Access-Control-Allow-Origin":   {"*"},
+		"Access-Control-Expose-Headers": {ExposedHeaders},
+		"Cache-Control":                 {"public, max-age=300"},
+		"Content-Type":                  {"application/json"},
 	}}
 	if o.Secure {
 		k.fixed["Strict-Transport-Security"] = []string{"max-age=31536000"}

@@ -174,8 +174,8 @@ func (s *Server) Routes(mux *http.ServeMux) {
 			for method := range strings.FieldsSeq(row.methods) {
 				mux.HandleFunc(method+" "+path, row.serve)
 			}
-			mux.HandleFunc("OPTIONS "+path, options(allowed(row.methods, path), row.cors))
-			mux.HandleFunc(path, s.wrongMethod(allowed(row.methods, path)))
+			mux.HandleFunc("OPTIONS "+path, options(row, path))
+			mux.HandleFunc(path, s.wrongMethod(row, path))
 		}
 	}
 	for _, prefix := range []string{"/oauth/", "/.well-known/", "/api/"} {
@@ -206,8 +206,12 @@ func allowed(methods, path string) string {
 }
 
 // wrongMethod returns a handler for methods that a path does not serve (RFC 9110 §15.5.6).
-func (s *Server) wrongMethod(allow string) http.HandlerFunc {
+func (s *Server) wrongMethod(row route, path string) http.HandlerFunc {
+	allow := allowed(row.methods, path)
 	return func(w http.ResponseWriter, r *http.Request) {
+		if row.cors {
+			web.OpenToScripts(w.Header())
+		}
 		w.Header().Set("Allow", allow)
 		s.fail(w, r, oauth.NewError("invalid_request", http.StatusMethodNotAllowed,
 			"This address does not serve that method. Use one of %s.", allow))
@@ -221,7 +225,7 @@ type handler func(w http.ResponseWriter, r *http.Request) (any, error)
 func (s *Server) cacheable(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "public, max-age=300")
-		w.Header().Set("Access-Control-Allow-Origin", "*")
+		web.OpenToScripts(w.Header())
 		s.write(w, r, h)
 	}
 }
@@ -230,9 +234,7 @@ func (s *Server) cacheable(h handler) http.HandlerFunc {
 // power of its own.
 func (s *Server) anyOrigin(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Access-Control-Expose-Headers",
-			"WWW-Authenticate, Retry-After, X-Request-Id, DPoP-Nonce")
+		web.OpenToScripts(w.Header())
 		s.sameOrigin(h)(w, r)
 	}
 }
@@ -282,15 +284,13 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 // options returns a handler for OPTIONS. Browsers send such a request before they let a script of
 // another origin call an endpoint (Fetch Standard, CORS protocol); only endpoints that are open
 // to scripts say so (RFC 9700 §2.6).
-func options(allow string, cors bool) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		h := w.Header()
-		h.Set("Allow", allow)
-		if cors {
-			h.Set("Access-Control-Allow-Origin", "*")
-			h.Set("Access-Control-Allow-Methods", "GET, POST")
-			h.Set("Access-Control-Allow-Headers", "*, Authorization, Content-Type, DPoP")
-			h.Set("Access-Control-Max-Age", "3600")
+func options(row route, path string) http.HandlerFunc {
+	allow := allowed(row.methods, path)
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		if row.cors {
+			web.AnswerPreflight(w, r, strings.ReplaceAll(row.methods, " ", ", "))
+			return
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}

@@ -447,15 +447,44 @@ func TestCORS(t *testing.T) {
 			t.Errorf("%s: with credentials", path)
 		}
 	}
-	w := s.do(
-		"OPTIONS", "/oauth/token", "", "", "Origin", "https://spa.example",
-		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization",
-	)
-	h := w.Header()
-	if w.Code != 204 || h.Get("Access-Control-Allow-Origin") != "*" ||
-		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization") ||
-		!strings.Contains(h.Get("Access-Control-Allow-Methods"), "POST") {
-		t.Errorf("preflight: %d %v", w.Code, h)
+}
+
+// Scripts may send any header to an endpoint where no cookie takes part, and read our own ones in
+// every response, also in errors.
+func TestPreflightsAllowAnyHeader(t *testing.T) {
+	s := newSite(t)
+	const any = "authorization,dpop,mcp-protocol-version,sentry-trace,traceparent,x-requested-with"
+	for path, method := range map[string]string{
+		"/.well-known/openid-configuration": "GET", "/.well-known/oauth-authorization-server": "GET",
+		"/.well-known/jwks.json": "GET", "/oauth/jwks": "GET", "/oauth/token": "POST",
+		"/oauth/userinfo": "GET", "/oauth/tokeninfo": "GET", "/oauth/revoke": "POST",
+		"/oauth/device/code": "POST",
+	} {
+		preflight := func(names string) *httptest.ResponseRecorder {
+			return s.do("OPTIONS", path, "", "", "Origin", "https://spa.example",
+				"Access-Control-Request-Method", method, "Access-Control-Request-Headers", names)
+		}
+		w := preflight(any)
+		if h := w.Header(); w.Code != 204 || h.Get("Access-Control-Allow-Headers") != any ||
+			!strings.Contains(h.Get("Access-Control-Allow-Methods"), method) {
+			t.Errorf("%s: preflight %d %v", path, w.Code, h)
+		}
+		for _, bad := range []string{strings.Repeat("a", 1025), "a: b", "a\u007fb", "<script>"} {
+			if got := preflight(bad).Header().Get("Access-Control-Allow-Headers"); got != "" {
+				t.Errorf("%s: %q allows %q", path, bad, got)
+			}
+		}
+		for _, m := range []string{method, "PATCH"} {
+			h := s.do(m, path, "", "").Header()
+			for _, name := range []string{
+				"WWW-Authenticate", "DPoP-Nonce", "Retry-After", "X-RateLimit-Remaining",
+			} {
+				if !strings.Contains(h.Get("Access-Control-Expose-Headers"), name) ||
+					h.Get("Access-Control-Allow-Origin") != "*" {
+					t.Errorf("%s %s: %s is not exposed: %v", m, path, name, h)
+				}
+			}
+		}
 	}
 }
 
