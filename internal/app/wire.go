@@ -317,7 +317,7 @@ func oauthConfig(c *config.Config) oauth.Config {
 
 // newTokenServer returns the endpoints that programs call. Shared is the Redis of all servers, or
 // nil.
-func newTokenServer(p *parts, shared *cache.Redis, fetch token.KeyFetcher) *token.Server {
+func newTokenServer(p *parts, shared *cache.Redis, fetch oauth.KeyFetcher) *token.Server {
 	made := token.Parts{
 		Store:     p.db,
 		Ring:      p.ring,
@@ -358,7 +358,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		return nil, err
 	}
 	limiter := s.limiter(e, shared)
-	authorization := oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys)
+	authorization := oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher})
 	s.tokens = newTokenServer(p, shared, keyFetcher{fetcher})
 	pages, err := ui.NewPages(ui.Brand{Name: "Gatehouse"})
 	if err != nil {

@@ -27,9 +27,12 @@ const (
 	ReasonJWKSUnusable           = "jwks_unusable"
 )
 
-// ReasonRedirectUnknown is the reason of an authorization request whose redirect_uri is not
-// registered.
-const ReasonRedirectUnknown = "redirect_uri_not_registered"
+// Reasons of failed authorization requests: the redirect_uri is not registered, or the request
+// object is refused.
+const (
+	ReasonRedirectUnknown = "redirect_uri_not_registered"
+	ReasonRequestObject   = "request_object_refused"
+)
 
 // Reasons of failed sign-ins.
 const (

@@ -178,7 +178,7 @@ func (w *world) serve(db *store.DB, set settings) {
 	w.db, w.store = db, &watched{DB: db}
 	ring := jose.NewRing(db, w.keys)
 	must(w.t, ring.Reload(w.t.Context()))
-	w.oauth = oauth.New(set.Config, db, ring, w.keys)
+	w.oauth = oauth.New(set.Config, db, ring, w.keys, nil)
 	w.server = &counted{Server: token.New(set.Config, token.Parts{Store: db, Ring: ring, Keys: w.keys})}
 	kit := web.New(web.Options{
 		Now: w.clock.now, Log: slog.New(slog.DiscardHandler), BodyLimit: 1 << 20, Deadline: time.Minute, Secure: strings.HasPrefix(set.Issuer, "https:"),

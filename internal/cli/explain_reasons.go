@@ -22,6 +22,11 @@ const (
 func reasonTexts() map[string]reasonText {
 	texts := clientReasons()
 	texts[audit.ReasonRedirectUnknown] = redirectReason()
+	texts[audit.ReasonRequestObject] = reasonText{
+		"The signed request of the app (parameter request, RFC 9101) was not accepted; the detail says why.",
+		"Correct what the app signs, and register the key that it signs with: " +
+			"gatehouse client update CLIENT --jwks FILE.",
+	}
 	for reason, text := range userReasons() {
 		texts[reason] = text
 	}

@@ -23,9 +23,9 @@ var authorizeParams = [...]string{
 	"resource", "code_challenge", "code_challenge_method", "dpop_jkt",
 }
 
-// unsupportedParams are parameters that must not be ignored: a client that sends its parameters in
-// a request object believes that they count (OpenID Connect Core §3.1.2.6, §6, §7.2.1).
-var unsupportedParams = [...]string{"request", "request_uri", "registration"}
+// unsupportedParams are parameters that must not be ignored: a client that sends its parameters
+// elsewhere believes that they count (OpenID Connect Core §3.1.2.6, §6.2, §7.2.1).
+var unsupportedParams = [...]string{"request_uri", "registration"}
 
 // Bounds of an authorization request, in bytes.
 const (

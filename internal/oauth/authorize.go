@@ -12,15 +12,19 @@ import (
 type Step struct {
 	Login   *Flow
 	Consent *Flow
+	Repeat  string // a sealed flow: repeat the request as a GET, which brings the cookies
 	Reply   *Reply
 }
 
 // Authorize takes an authorization request one step further (RFC 6749 §4.1.1, OpenID Connect Core
 // §3.1.2). An error is for the person at the browser; errors for the client come as a Reply.
 func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
-	flow, err := s.resume(c)
+	flow, refused, err := s.resume(ctx, c)
 	if err != nil {
 		return nil, err
+	}
+	if refused != nil {
+		return s.refuseObject(ctx, c, flow.Form, refused)
 	}
 	req, err := s.newAuthorization(ctx, flow.Form)
 	if err != nil {
@@ -45,12 +49,32 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 	return s.replyCode(ctx, req, c)
 }
 
-// resume opens the flow of a browser that comes back from a page, or starts a flow.
-func (s *Server) resume(c *Call) (*Flow, error) {
+// resume opens the flow of a browser that comes back from a page, or starts a flow. The second
+// result is why the request object of a new request is refused.
+func (s *Server) resume(ctx context.Context, c *Call) (f *Flow, refused, err error) {
 	if sealed := c.Get("flow"); sealed != "" {
-		return s.unseal(sealed, StepLogin, c.Now)
+		f, err = s.unseal(sealed, StepLogin, c.Now)
+		return f, nil, err
 	}
-	return newFlow(c)
+	form, refused := s.requestParams(ctx, c)
+	f, err = newFlow(form, c.Now)
+	return f, refused, err
+}
+
+// Repeat takes a new request of a browser that sent it without its cookies, since it came as a
+// POST from another site: the browser repeats it as a GET.
+func (s *Server) Repeat(ctx context.Context, c *Call) (*Step, error) {
+	form, refused := s.requestParams(ctx, c)
+	if refused != nil {
+		return s.refuseObject(ctx, c, form, refused)
+	}
+	f, err := newFlow(form, c.Now)
+	if err != nil {
+		return nil, err
+	}
+	f.Step = StepLogin
+	sealed, err := s.SealFlow(f)
+	return &Step{Repeat: sealed}, err
 }
 
 // needsLogin reports whether the person must visit the sign-in page first.

@@ -514,9 +514,9 @@ func TestResumedRequest(t *testing.T) {
 		"foreign address": {[]string{"redirect_uri", "https://evil.example"}, "page"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sealed, err := w.srv.ResumeFlow(w.authorizationRequest(cl, c.pairs...))
+			repeat, err := w.srv.Repeat(t.Context(), w.authorizationRequest(cl, c.pairs...))
 			testkit.Must(t, err)
-			call := w.call("flow", sealed)
+			call := w.call("flow", repeat.Repeat)
 			call.Session = w.sess
 			st, err := w.srv.Authorize(t.Context(), call)
 			switch c.code {
@@ -530,7 +530,7 @@ func TestResumedRequest(t *testing.T) {
 			}
 		})
 	}
-	_, err := w.srv.ResumeFlow(w.authorizationRequest(cl, "login_hint", strings.Repeat("x", 7000)))
+	_, err := w.srv.Repeat(t.Context(), w.authorizationRequest(cl, "login_hint", strings.Repeat("x", 7000)))
 	wantPage(t, nil, err)
 }
 
@@ -654,13 +654,13 @@ func TestConsentOfNativeApps(t *testing.T) {
 func TestUnsupportedParameters(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
-	for _, name := range []string{"request", "request_uri", "registration"} {
+	for _, name := range []string{"request_uri", "registration"} {
 		for _, value := range []string{"eyJhbGciOiJub25lIn0.e30.", strings.Repeat("x", 8000)} {
 			st, err := w.srv.Authorize(t.Context(), w.authorizationRequest(cl, name, value))
 			wantReply(t, st, err, name+"_not_supported")
-			sealed, err := w.srv.ResumeFlow(w.authorizationRequest(cl, name, value))
+			repeat, err := w.srv.Repeat(t.Context(), w.authorizationRequest(cl, name, value))
 			testkit.Must(t, err)
-			c := w.call("flow", sealed)
+			c := w.call("flow", repeat.Repeat)
 			c.Session = w.sess
 			st, err = w.srv.Authorize(t.Context(), c)
 			wantReply(t, st, err, name+"_not_supported")

@@ -45,23 +45,12 @@ type Flow struct {
 	Form   url.Values     `json:"-"`
 }
 
-// newFlow starts a flow from the known parameters of a request.
-func newFlow(c *Call) (*Flow, error) {
-	form := url.Values{}
-	for _, name := range authorizeParams {
-		if v := c.Form[name]; len(v) > 0 {
-			form[name] = v
-		}
-	}
-	for _, name := range unsupportedParams {
-		if c.Form.Has(name) {
-			form.Set(name, "sent") // its value does not matter, and may be long
-		}
-	}
+// newFlow starts a flow of an authorization request's parameters.
+func newFlow(form url.Values, now time.Time) (*Flow, error) {
 	f := &Flow{
-		ID:      secret.NewID(c.Now),
+		ID:      secret.NewID(now),
 		Query:   form.Encode(),
-		Started: c.Now.UnixMilli(),
+		Started: now.UnixMilli(),
 		Form:    form,
 	}
 	if len(f.Query) > maxRequest {
@@ -71,14 +60,20 @@ func newFlow(c *Call) (*Flow, error) {
 	return f, nil
 }
 
-// ResumeFlow seals a new request into a flow, for a browser that must repeat it with its cookies.
-func (s *Server) ResumeFlow(c *Call) (string, error) {
-	f, err := newFlow(c)
-	if err != nil {
-		return "", err
+// knownParams returns those parameters of a request that this server knows.
+func knownParams(sent url.Values) url.Values {
+	form := url.Values{}
+	for _, name := range authorizeParams {
+		if v := sent[name]; len(v) > 0 {
+			form[name] = v
+		}
 	}
-	f.Step = StepLogin
-	return s.SealFlow(f)
+	for _, name := range unsupportedParams {
+		if sent.Has(name) {
+			form.Set(name, "sent") // its value does not matter, and may be long
+		}
+	}
+	return form
 }
 
 // SealFlow returns a flow in the form in which the browser carries it.

@@ -136,7 +136,7 @@ func worldOver(t *testing.T, db *store.DB, tweaks ...func(*oauth.Config)) *world
 
 // restart replaces the servers of the world by new ones with other settings.
 func (w *world) restart(cfg oauth.Config) {
-	w.srv = servers{oauth.New(cfg, w.db, w.ring, w.keys), token.New(cfg, token.Parts{
+	w.srv = servers{oauth.New(cfg, w.db, w.ring, w.keys, w.fetch), token.New(cfg, token.Parts{
 		Store: w.db, Ring: w.ring, Keys: w.keys, Fetch: w.fetch, Passwords: w.owner,
 	})}
 }

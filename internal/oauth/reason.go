@@ -13,6 +13,7 @@ const (
 	ReasonClientMissing    = "client_id_missing"
 	ReasonRedirectMissing  = "redirect_uri_missing"
 	ReasonRedirectUnknown  = audit.ReasonRedirectUnknown
+	ReasonRequestObject    = audit.ReasonRequestObject
 	ReasonScopeNotAllowed  = "scope_not_allowed"
 	ReasonRequestTooLong   = "request_too_long"
 	ReasonFlowDamaged      = "flow_damaged"

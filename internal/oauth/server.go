@@ -68,19 +68,23 @@ type Server struct {
 	keys    *secret.Keys
 	flows   *secret.Box
 
-	mismatches mismatchLimiter
+	clientKeys ClientKeys
+	failures   failureLimiter
 }
 
-// New returns a Server.
-func New(cfg Config, st Store, ring *jose.Ring, keys *secret.Keys) *Server {
+// New returns a Server. It reads the keys of clients that have a jwks_uri by fetch.
+func New(
+	cfg Config, st Store, ring *jose.Ring, keys *secret.Keys, fetch KeyFetcher,
+) *Server {
 	return &Server{
-		cfg:     cfg,
-		store:   st,
-		clients: Clients{st},
-		scopes:  ScopePolicy{Defaults: cfg.DefaultScopes, Defined: st.Scopes},
-		ring:    ring,
-		keys:    keys,
-		flows:   keys.Box("flow"),
+		cfg:        cfg,
+		store:      st,
+		clients:    Clients{st},
+		scopes:     ScopePolicy{Defaults: cfg.DefaultScopes, Defined: st.Scopes},
+		ring:       ring,
+		keys:       keys,
+		flows:      keys.Box("flow"),
+		clientKeys: ClientKeys{fetch},
 	}
 }
 

@@ -31,11 +31,11 @@ func builtinClientAuths(s *Server) []ClientAuth {
 		basicAuth{s.secrets},
 		postAuth{s.secrets},
 		privateKeyAuth{
-			once:   s.store,
-			keys:   s.keys,
-			fetch:  s.fetch,
-			issuer: s.cfg.Issuer,
-			aud:    s.TokenEndpoint(),
+			once:       s.store,
+			keys:       s.keys,
+			clientKeys: oauth.ClientKeys{Fetch: s.fetch},
+			issuer:     s.cfg.Issuer,
+			aud:        s.TokenEndpoint(),
 		},
 		noneAuth{},
 	}

@@ -26,11 +26,11 @@ const (
 
 // privateKeyAuth is private_key_jwt (RFC 7523 §2.2, OpenID Connect Core §9).
 type privateKeyAuth struct {
-	once   onceStore
-	keys   *secret.Keys
-	fetch  KeyFetcher
-	issuer string // audiences that an assertion may have
-	aud    string
+	once       onceStore
+	keys       *secret.Keys
+	clientKeys oauth.ClientKeys
+	issuer     string // audiences that an assertion may have
+	aud        string
 }
 
 // onceStore records keys that work once.
@@ -127,37 +127,19 @@ func assertionKind(typ string) bool {
 	return typ == "" || typ == "jwt" || typ == "client-authentication+jwt"
 }
 
-// verify checks a signature with the client's registered keys and returns the payload. If the
-// cached copy of jwks_uri lacks the key id, it fetches a fresh one: the client may have rotated
-// its keys.
+// verify checks the signature of an assertion with the client's registered keys and returns the
+// payload.
 func (p privateKeyAuth) verify(
 	ctx context.Context, cl *client.Client, token string,
 ) ([]byte, error) {
-	for _, fresh := range []bool{false, true} {
-		doc := []byte(cl.JWKS)
-		if len(doc) == 0 {
-			if cl.JWKSURI == "" {
-				return nil, denied(audit.ReasonNoKeysRegistered)
-			}
-			var err error
-			if doc, err = p.fetch.KeySet(ctx, cl.JWKSURI, fresh); err != nil {
-				return nil, denied(audit.ReasonJWKSURIUnreachable)
-			}
-		}
-		set, err := jose.ParseKeySet(doc)
-		if err != nil {
-			return nil, denied(audit.ReasonJWKSUnusable)
-		}
-		payload, head, err := set.Verify(token, jose.AssertionAlgorithms())
-		if err == nil && !assertionKind(head.Type) {
-			return nil, denied(audit.ReasonAssertionMalformed)
-		}
-		if err == nil {
-			return payload, nil
-		}
-		if !fault.Is(err, fault.NotFound) || len(cl.JWKS) > 0 {
-			break
-		}
+	payload, head, err := p.clientKeys.Verify(ctx, cl, token)
+	switch {
+	case err == nil && !assertionKind(head.Type):
+		return nil, denied(audit.ReasonAssertionMalformed)
+	case err == nil:
+		return payload, nil
+	case fault.Reason(err) != "":
+		return nil, err
 	}
 	return nil, denied(audit.ReasonAssertionSignature)
 }

@@ -43,6 +43,7 @@ type Metadata struct {
 	ClaimsParameter       bool     `json:"claims_parameter_supported"`
 	RequestParameter      bool     `json:"request_parameter_supported"`
 	RequestURIParameter   bool     `json:"request_uri_parameter_supported"`
+	RequestObjectAlgs     []string `json:"request_object_signing_alg_values_supported"` // RFC 9101 §9
 	IssInResponse         bool     `json:"authorization_response_iss_parameter_supported"`
 	DPoPAlgs              []string `json:"dpop_signing_alg_values_supported"`          // RFC 9449 §5.1
 	CertBoundTokens       bool     `json:"tls_client_certificate_bound_access_tokens"` // RFC 8705 §3.3
@@ -69,6 +70,8 @@ func (s *Server) Metadata() *Metadata {
 		Prompts:             oauth.PromptValues(),
 		ChallengeMethods:    []string{oauth.PKCES256},
 		ClaimsParameter:     true,
+		RequestParameter:    true,
+		RequestObjectAlgs:   jose.AssertionAlgorithms(),
 		IssInResponse:       true,
 		DPoPAlgs:            dpop.Algorithms(),
 		CertBoundTokens:     s.cfg.ClientCerts,

@@ -24,11 +24,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// KeyFetcher reads a client's key set from its jwks_uri. With fresh, a cached copy is not enough.
-type KeyFetcher interface {
-	KeySet(ctx context.Context, uri string, fresh bool) ([]byte, error)
-}
-
 // PasswordChecker checks a resource owner's password for the password grant (RFC 6749 §4.3).
 type PasswordChecker interface {
 	ResourceOwner(
@@ -41,7 +36,7 @@ type Parts struct {
 	Store     Store
 	Ring      *jose.Ring
 	Keys      *secret.Keys
-	Fetch     KeyFetcher
+	Fetch     oauth.KeyFetcher
 	Passwords PasswordChecker // nil when the password grant is off
 	Replays   Replays         // of proofs at resources; nil: a memory of this process
 
@@ -57,7 +52,7 @@ type Server struct {
 	scopes       oauth.ScopePolicy
 	ring         *jose.Ring
 	keys         *secret.Keys
-	fetch        KeyFetcher
+	fetch        oauth.KeyFetcher
 	passwords    PasswordChecker
 	secrets      secretChecker
 	nonces       nonces

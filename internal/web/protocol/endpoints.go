@@ -132,11 +132,14 @@ func withoutCookie(r *http.Request, c *oauth.Call) bool {
 // authorize serves the authorization endpoint (RFC 6749 §3.1).
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request, c *oauth.Call) error {
 	if withoutCookie(r, c) && c.Get("flow") == "" {
-		sealed, err := s.oauth.ResumeFlow(c)
+		step, err := s.oauth.Repeat(r.Context(), c)
 		if err != nil {
 			return err
 		}
-		http.Redirect(w, r, "/oauth/authorize?flow="+sealed, http.StatusSeeOther)
+		if step.Repeat == "" {
+			return s.browser.FollowStep(w, r, step)
+		}
+		http.Redirect(w, r, "/oauth/authorize?flow="+step.Repeat, http.StatusSeeOther)
 		return nil
 	}
 	web.EventOf(r.Context()).Client = claimedClient(c)

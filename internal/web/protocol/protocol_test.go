@@ -71,7 +71,7 @@ func newSite(t *testing.T, tweaks ...func(*oauth.Config)) *site {
 	for _, f := range tweaks {
 		f(&cfg)
 	}
-	s.oauth = oauth.New(cfg, s.db, ring, keys)
+	s.oauth = oauth.New(cfg, s.db, ring, keys, nil)
 	s.tokens = token.New(cfg, token.Parts{Store: s.db, Ring: ring, Keys: keys})
 	s.user = &identity.User{ID: identity.UserID(secret.NewID(s.now)), Email: "ada@example.com", CreatedAt: s.now}
 	testkit.Must(t, s.db.CreateUser(t.Context(), s.user))

@@ -73,6 +73,7 @@ func headings() map[string]string {
 		oauth.ReasonClientMissing:    "Missing client_id",
 		oauth.ReasonRedirectMissing:  "Missing redirect address",
 		oauth.ReasonRedirectUnknown:  "Redirect address not allowed",
+		oauth.ReasonRequestObject:    "Signed request not accepted",
 		oauth.ReasonScopeNotAllowed:  "Access not allowed",
 		oauth.ReasonRequestTooLong:   "Request too long",
 		oauth.ReasonFlowDamaged:      "This link is damaged",

@@ -95,7 +95,7 @@ func newSite(t *testing.T) *site {
 		Issuer: origin, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: 24 * time.Hour, DeviceTTL: 10 * time.Minute, Rotation: true,
 		TokenFormat: oauth.FormatJWT, Alg: jose.EdDSA, DefaultScopes: []string{"openid"}, EndWithSession: true,
 	}
-	core := oauth.New(cfg, g.db, g.ring, g.keys)
+	core := oauth.New(cfg, g.db, g.ring, g.keys, nil)
 	tokens := token.New(cfg, token.Parts{Store: g.db, Ring: g.ring, Keys: g.keys})
 	var pages *ui.Server
 	kit := web.New(web.Options{

@@ -13,17 +13,17 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// Bounds of what strangers can make the audit log record of redirect addresses that differ.
+// Bounds of what strangers can make the audit log record of requests that are refused.
 const (
-	mismatchesPerClient = 10  // a minute
-	mismatchesInAll     = 100 // a minute
-	maxSentText         = 512 // bytes of the address that was sent
-	maxRegisteredText   = 2048
+	failuresPerClient = 10  // a minute
+	failuresInAll     = 100 // a minute
+	maxSentText       = 512 // bytes of the address that was sent
+	maxRegisteredText = 2048
 )
 
-// mismatchLimiter bounds the audit events of redirect addresses that are not registered: anybody
-// who knows a client_id can cause them. The zero value is ready.
-type mismatchLimiter struct {
+// failureLimiter bounds the audit events of requests that are refused: anybody who knows a
+// client_id can cause them. The zero value is ready.
+type failureLimiter struct {
 	mu      sync.Mutex
 	minute  int64
 	total   int
@@ -31,13 +31,13 @@ type mismatchLimiter struct {
 }
 
 // allow reports whether an event of the client may be recorded, and counts it.
-func (l *mismatchLimiter) allow(id client.ID, now time.Time) bool {
+func (l *failureLimiter) allow(id client.ID, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if minute := now.Unix() / 60; minute != l.minute || l.clients == nil {
 		l.minute, l.total, l.clients = minute, 0, map[client.ID]int{}
 	}
-	if l.total >= mismatchesInAll || l.clients[id] >= mismatchesPerClient {
+	if l.total >= failuresInAll || l.clients[id] >= failuresPerClient {
 		return false
 	}
 	l.total++
@@ -53,19 +53,33 @@ func (s *Server) recordMismatch(ctx context.Context, c *Call, form url.Values, e
 		return err
 	}
 	cl, lookup := s.clients.Lookup(ctx, client.ID(form.Get("client_id")))
-	if lookup != nil || !s.mismatches.allow(cl.ID, c.Now) {
+	if lookup != nil {
 		return err
 	}
-	ev := c.Event(audit.AuthorizationFailed, cl)
-	ev.Reason = ReasonRedirectUnknown
-	ev.Detail = map[string]string{
-		"sent":       clipText(form.Get("redirect_uri"), maxSentText),
-		"registered": clipText(strings.Join(cl.Redirects, " "), maxRegisteredText),
-	}
-	if failed := s.store.Record(ctx, ev); failed != nil {
+	failed := s.recordFailure(ctx, c, cl, audit.Event{
+		Reason: ReasonRedirectUnknown,
+		Detail: map[string]string{
+			"sent":       clipText(form.Get("redirect_uri"), maxSentText),
+			"registered": clipText(strings.Join(cl.Redirects, " "), maxRegisteredText),
+		},
+	})
+	if failed != nil {
 		return errors.Join(err, failed)
 	}
 	return err
+}
+
+// recordFailure records why a client's request was refused, with the reason and the detail of an
+// event, unless there were too many of them within a minute.
+func (s *Server) recordFailure(
+	ctx context.Context, c *Call, cl *client.Client, about audit.Event,
+) error {
+	if !s.failures.allow(cl.ID, c.Now) {
+		return nil
+	}
+	ev := c.Event(audit.AuthorizationFailed, cl)
+	ev.Reason, ev.Detail = about.Reason, about.Detail
+	return s.store.Record(ctx, ev)
 }
 
 // clipText returns the start of a text, at most that many bytes and an ellipsis.
