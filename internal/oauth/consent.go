@@ -50,8 +50,8 @@ func (s *Server) openConsent(
 		return nil, err
 	}
 	if sess == nil || sess.ID != flow.Session {
-		return nil, invalid(ReasonSessionChanged, "You have signed in or out since this page was "+
-			"opened. Go back to the app and start again.")
+		return nil, s.interrupted(flow, now, invalid(ReasonSessionChanged,
+			"You have signed in or out since this page was opened."))
 	}
 	return flow, nil
 }

@@ -30,6 +30,7 @@ type Flow struct {
 	Step    string             `json:"s"`
 	Query   string             `json:"q"`           // the request's parameters, encoded
 	Started int64              `json:"t"`           // Unix milliseconds; a sign-in since then counts
+	First   int64              `json:"f,omitempty"` // the first start of a request started again
 	Session identity.SessionID `json:"b,omitempty"` // the session that a consent is bound to
 	Chosen  identity.SessionID `json:"c,omitempty"` // the choice after prompt=select_account
 	Tried   bool               `json:"r,omitempty"` // a stronger sign-in is not possible
@@ -143,12 +144,18 @@ func (s *Server) unseal(sealed, step string, now time.Time) (*Flow, error) {
 		return nil, invalidBecause(err, ReasonFlowDamaged,
 			"This sign-in link is damaged. Go back to the app and start again.")
 	}
-	if now.After(time.UnixMilli(f.Started).Add(flowTTL)) {
-		return nil, invalid(ReasonFlowExpired,
-			"This sign-in took longer than an hour. Go back to the app and start again.")
+	if f.Form, err = url.ParseQuery(f.Query); err != nil {
+		return nil, err
 	}
-	f.Form, err = url.ParseQuery(f.Query)
-	return f, err
+	if !now.After(time.UnixMilli(f.Started).Add(flowTTL)) {
+		return f, nil
+	}
+	expired := invalid(ReasonFlowExpired,
+		"This sign-in took longer than an hour. Sign in again to continue.")
+	if step == StepLogout { // not the request of an app
+		return nil, expired
+	}
+	return nil, s.interrupted(f, now, expired)
 }
 
 // signedInSince reports whether the person of a session has signed in since the request began.

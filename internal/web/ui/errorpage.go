@@ -18,7 +18,7 @@ func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) { s.kit
 // to continue. The text of an unexpected error is logged and not shown.
 func (s *Server) ErrorPage(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Cache-Control", "no-store")
-	v := errorView(r, err)
+	v := s.errorView(r, err)
 	if failed := s.show(w, web.Status(err), v); failed != nil {
 		ev := web.EventOf(r.Context())
 		ev.Err = errors.Join(err, failed)
@@ -27,7 +27,7 @@ func (s *Server) ErrorPage(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // errorView returns the page about an error.
-func errorView(r *http.Request, err error) *ErrorView {
+func (s *Server) errorView(r *http.Request, err error) *ErrorView {
 	p := web.ProblemOf(err)
 	v := &ErrorView{
 		Base:     begin(r),
@@ -36,6 +36,10 @@ func errorView(r *http.Request, err error) *ErrorView {
 		NextText: "Go to your account",
 	}
 	if v.Heading = headings()[fault.Reason(err)]; v.Heading != "" {
+		var flow *oauth.InterruptedFlow
+		if errors.As(err, &flow) {
+			s.offerRestart(r, v, flow)
+		}
 		return v
 	}
 	switch p.Status {
@@ -60,6 +64,27 @@ func errorView(r *http.Request, err error) *ErrorView {
 		v.Heading = "This request cannot continue"
 	}
 	return v
+}
+
+// offerRestart leads from an interrupted request back to its start, or else to the app that made
+// it: to the home page that is registered, never to an address that a request names.
+func (s *Server) offerRestart(r *http.Request, v *ErrorView, flow *oauth.InterruptedFlow) {
+	if flow.Restart != "" {
+		v.NextURL, v.NextText = with("/oauth/authorize", "flow", flow.Restart), "Continue"
+		if fault.Reason(flow) == oauth.ReasonFlowExpired {
+			v.NextText = "Sign in again"
+		}
+		return
+	}
+	cl, err := s.storage.Client(r.Context(), flow.Client)
+	if err != nil { // the app was removed, or cannot be looked up now
+		return
+	}
+	app := clientView(cl, "")
+	v.Text = "This sign-in was started too long ago. Go back to the app and sign in there again."
+	if app.Home != "" {
+		v.NextURL, v.NextText = app.Home, "Go to "+app.Name
+	}
 }
 
 // reasonCrossSite is the reason of a form that was sent from another site.

@@ -9,7 +9,7 @@ type ErrorView struct {
 	Base
 	Heading  string // the cause, in a few words
 	Text     string // what happened and what to do, in whole sentences
-	NextURL  string // one of our own pages
+	NextURL  string // one of our own pages, or the registered home page of an app
 	NextText string // the text of the link to it
 }
 
