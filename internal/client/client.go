@@ -18,18 +18,27 @@ type Client struct {
 	Description       string
 	URI               string // home page, shown on the consent page
 	LogoURI           string
+	TermsURI          string          // terms of service, linked on the consent page
+	PolicyURI         string          // privacy policy, linked on the consent page
+	Contacts          []string        // email addresses of the people who look after it
 	Public            bool            // cannot keep a secret; authenticates by `none`
 	AuthMethod        string          // token_endpoint_auth_method (RFC 7591 §2): one of the method names of this package
 	Secrets           []Secret        // those that are active, newest first
 	JWKS              json.RawMessage // inline public keys for private_key_jwt, or empty
 	JWKSURI           string          // the address of a key set, or ""
+	AuthAlg           string          // the only algorithm of its client assertions, or "" for any
+	RequestAlg        string          // the only algorithm of its request objects (RFC 9101), or "" for any
+	StrictAudience    bool            // its assertions name the issuer alone as aud (FAPI 2.0 §5.3.2.1)
 	Grants            []string        // grant types it may use
 	Redirects         []string        // exact redirect URIs (RFC 9700 §2.1)
+	CustomSchemes     bool            // a redirect URI's scheme need not be a domain name in reverse
 	PostLogout        []string        // post_logout_redirect_uris
 	Scopes            []string        // scopes it may request
 	Resources         []string        // resource indicators (RFC 8707) it may request besides the issuer
 	TokenFormat       string          // "jwt", "opaque" or "" for the server's default
+	TokenTyp          string          // `typ` header of its JWT access tokens: TypAccessToken, TypJWT or "" for the first
 	Alg               string          // signature algorithm of its tokens, or "" for the server's default
+	IDTokenProfile    string          // profile claims in its ID tokens: "on", "off" or "" for on
 	FirstParty        bool            // people are not asked for consent
 	PlainPKCE         bool            // code_challenge_method plain is allowed (RFC 7636 §4.2)
 	RequirePKCE       bool            // for confidential clients; public ones always must
@@ -41,6 +50,7 @@ type Client struct {
 	Networks          []string // CIDR it may call the gateway from; empty: anywhere
 	Hosts             []string // hosts of the gateway it may call; empty: any
 	Routes            []string // routes of the gateway it may call, as domain/version, domain or an id; empty: any
+	IntrospectAny     bool     // it sees every token at introspection and in the revocation feed
 	DPoPBound         bool     // its tokens are always bound to a key (RFC 9449 §5.2, dpop_bound_access_tokens)
 	CertBound         bool     // its tokens are always bound to its TLS certificate (RFC 8705 §3)
 	ServerSideRefresh bool     // it gets access tokens only, and exchanges an old one for a new one
@@ -77,6 +87,24 @@ func (c *Client) AcceptsMethod(method string) bool {
 
 // CanRefresh reports whether the client can get new access tokens for a grant without the person.
 func (c *Client) CanRefresh() bool { return c.CanUseGrant(GrantTypeRefresh) || c.ServerSideRefresh }
+
+// Values of the `typ` header of JWT access tokens.
+const (
+	TypAccessToken = "at+jwt" // RFC 9068 §2.1
+	TypJWT         = "JWT"    // for APIs whose libraries know no other (RFC 7519 §5.1)
+)
+
+// AccessTokenTyp returns the `typ` header of the client's JWT access tokens.
+func (c *Client) AccessTokenTyp() string {
+	if c.TokenTyp == "" {
+		return TypAccessToken
+	}
+	return c.TokenTyp
+}
+
+// ProfileInIDToken reports whether the client's ID tokens carry the claims of the scopes profile,
+// email, phone and address beside the userinfo endpoint.
+func (c *Client) ProfileInIDToken() bool { return c.IDTokenProfile != "off" }
 
 // Names of the client authentication methods (RFC 7591 §2, OpenID Connect Core §9).
 const (

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
 )
 
 // Field is one field of a client's registration.
@@ -90,6 +91,12 @@ func flowFields(r Rules) []Field {
 			List:        func(c *Client) *[]string { return &c.Redirects },
 		},
 		{
+			Name:   "allow_custom_schemes",
+			Flag:   "allow-custom-schemes",
+			Help:   "Accept redirect URIs with an app's own scheme that any other app could take, such as cursor://.",
+			Switch: func(c *Client) *bool { return &c.CustomSchemes },
+		},
+		{
 			Name:        "post_logout_redirect_uris",
 			Flag:        "post-logout-redirect-uri",
 			Label:       "post_logout_redirect_uri",
@@ -150,6 +157,29 @@ func authFields(r Rules) []Field {
 			Help:        "The address of its public keys, for private_key_jwt.",
 			Text:        func(c *Client) *string { return &c.JWKSURI },
 		},
+		{
+			Name:        "token_endpoint_auth_signing_alg",
+			Flag:        "auth-signing-alg",
+			Label:       "auth_signing_alg",
+			Placeholder: "ALG",
+			Help: "The only algorithm that its client assertions may have: " +
+				strings.Join(jose.AssertionAlgorithms(), ", ") + ". Default: any.",
+			Text: func(c *Client) *string { return &c.AuthAlg },
+		},
+		{
+			Name:   "strict_assertion_audience",
+			Flag:   "strict-assertion-audience",
+			Help:   "Accept only client assertions whose aud is the issuer, as one text (FAPI 2.0).",
+			Switch: func(c *Client) *bool { return &c.StrictAudience },
+		},
+		{
+			Name:        "request_object_signing_alg",
+			Flag:        "request-object-signing-alg",
+			Placeholder: "ALG",
+			Help: "The only algorithm that its request objects may have: " +
+				strings.Join(jose.AssertionAlgorithms(), ", ") + ". Default: any.",
+			Text: func(c *Client) *string { return &c.RequestAlg },
+		},
 	}
 }
 
@@ -187,6 +217,12 @@ func accessFields() []Field {
 				"May be repeated.",
 			List: func(c *Client) *[]string { return &c.Routes },
 		},
+		{
+			Name:   "introspect_any",
+			Flag:   "introspect-any",
+			Help:   "Show it every token at introspection and in the revocation feed, not only those meant for it.",
+			Switch: func(c *Client) *bool { return &c.IntrospectAny },
+		},
 	}
 }
 
@@ -221,6 +257,12 @@ func tokenFields(r Rules) []Field {
 			Help:        "Whether each use of a refresh token replaces it.",
 			Text:        func(c *Client) *string { return &c.Rotation },
 		},
+	}, formFields(r), switchFields())
+}
+
+// formFields returns what a client's tokens look like.
+func formFields(r Rules) []Field {
+	return []Field{
 		{
 			Name:        "token_format",
 			Flag:        "token-format",
@@ -229,13 +271,28 @@ func tokenFields(r Rules) []Field {
 			Text:        func(c *Client) *string { return &c.TokenFormat },
 		},
 		{
+			Name:        "token_typ",
+			Flag:        "token-typ",
+			Placeholder: "at+jwt|JWT",
+			Help:        "The type header of its JWT access tokens. JWT suits APIs whose libraries reject at+jwt.",
+			Text:        func(c *Client) *string { return &c.TokenTyp },
+		},
+		{
+			Name:        "id_token_profile",
+			Flag:        "id-token-profile",
+			Placeholder: "on|off",
+			Help: "Whether its ID tokens carry the claims of profile, email, phone and address. " +
+				"Off: only user info does, unless the claims parameter requests one. Default: on.",
+			Text: func(c *Client) *string { return &c.IDTokenProfile },
+		},
+		{
 			Name:        "alg",
 			Flag:        "alg",
 			Placeholder: "ALG",
 			Help:        "The algorithm that signs its tokens: " + strings.Join(r.Algorithms, ", ") + ".",
 			Text:        func(c *Client) *string { return &c.Alg },
 		},
-	}, switchFields())
+	}
 }
 
 func switchFields() []Field {
@@ -298,6 +355,28 @@ func pageFields() []Field {
 			Placeholder: "URL",
 			Help:        "Its logo, shown on the consent page.",
 			Text:        func(c *Client) *string { return &c.LogoURI },
+		},
+		{
+			Name:        "tos_uri",
+			Flag:        "tos-uri",
+			Placeholder: "URL",
+			Help:        "Its terms of service, linked on the consent page.",
+			Text:        func(c *Client) *string { return &c.TermsURI },
+		},
+		{
+			Name:        "policy_uri",
+			Flag:        "policy-uri",
+			Placeholder: "URL",
+			Help:        "Its privacy policy, linked on the consent page.",
+			Text:        func(c *Client) *string { return &c.PolicyURI },
+		},
+		{
+			Name:        "contacts",
+			Flag:        "contact",
+			Placeholder: "EMAIL",
+			Help:        "The email address of somebody who looks after it. May be repeated.",
+			List:        func(c *Client) *[]string { return &c.Contacts },
+			Normalize:   strings.TrimSpace,
 		},
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
@@ -29,6 +30,7 @@ const (
 	maxDescription = 1000 // bytes
 	maxWord        = 64   // bytes
 	maxHost        = 253  // bytes (RFC 1035 §2.3.4)
+	maxContacts    = 10
 
 	maxAccessTTL  = 30 * 24 * time.Hour // a leaked token that nobody notices works that long
 	maxIDTokenTTL = 30 * 24 * time.Hour
@@ -77,8 +79,15 @@ func (c *Client) checkNames(Rules) error {
 		return fault.InvalidField("client_name", "a client's name has at most %d bytes of text", maxName)
 	case !plainText(c.Description, maxDescription):
 		return fault.InvalidField("description", "a description has at most %d bytes of text", maxDescription)
+	case len(c.Contacts) > maxContacts:
+		return fault.InvalidField("contacts", "a client has at most %d contacts", maxContacts)
 	case !validID(string(c.ID)):
 		return fault.InvalidField("client_id", "client id %q must have 1 to %d letters, digits and . _ ~ -", c.ID, maxID)
+	}
+	for _, address := range c.Contacts {
+		if !identity.ValidEmail(address) {
+			return fault.InvalidField("contacts", "%q is not an email address", address)
+		}
 	}
 	return nil
 }
@@ -137,6 +146,13 @@ func (c *Client) checkAuth(r Rules) error {
 	case len(c.JWKS) > 0 && c.JWKSURI != "": // RFC 7591 §2
 		return fault.InvalidField("jwks", "jwks and jwks_uri exclude each other; keep one of them")
 	}
+	for _, alg := range [][2]string{
+		{"token_endpoint_auth_signing_alg", c.AuthAlg}, {"request_object_signing_alg", c.RequestAlg},
+	} {
+		if err := oneOf(alg[0], "signature algorithm", alg[1], jose.AssertionAlgorithms()); err != nil {
+			return err
+		}
+	}
 	if len(c.JWKS) == 0 {
 		return nil
 	}
@@ -163,7 +179,9 @@ func (c *Client) checkURIs(Rules) error {
 			return fault.InvalidField("resources", "%q must be an absolute URI without a fragment", r)
 		}
 	}
-	for _, page := range [][2]string{{"client_uri", c.URI}, {"logo_uri", c.LogoURI}} {
+	for _, page := range [][2]string{
+		{"client_uri", c.URI}, {"logo_uri", c.LogoURI}, {"tos_uri", c.TermsURI}, {"policy_uri", c.PolicyURI},
+	} {
 		if page[1] != "" && (!webAddress(page[1]) || !strings.HasPrefix(strings.ToLower(page[1]), "https:")) {
 			return fault.InvalidField(page[0], "%q must be an https address", page[1])
 		}
@@ -225,6 +243,8 @@ func (c *Client) checkTokens(r Rules) error {
 		known              []string
 	}{
 		{"token_format", "token format", c.TokenFormat, []string{FormatJWT, FormatOpaque}},
+		{"token_typ", "token type header", c.TokenTyp, []string{TypAccessToken, TypJWT}},
+		{"id_token_profile", "choice of profile claims in ID tokens", c.IDTokenProfile, []string{"on", "off"}},
 		{"alg", "signature algorithm", c.Alg, r.Algorithms},
 		{"refresh_rotation", "refresh token rotation", c.Rotation, []string{"on", "off"}},
 	} {

@@ -64,8 +64,8 @@ func ProfileFields() []UserField {
 }
 
 func userFields() []UserField {
-	return slices.Concat(accountFields(), stateFields(), nameFields(), contactFields(),
-		addressFields(), localityFields())
+	return slices.Concat(accountFields(), stateFields(), nameFields(), personalFields(),
+		contactFields(), addressFields(), localityFields())
 }
 
 // accountFields returns the fields that identify an account and the roles it has.
@@ -169,6 +169,17 @@ func nameFields() []UserField {
 		},
 		{
 			Field: field.Field[User]{
+				Name: "middle_name",
+				Flag: "middle-name",
+				Help: "The person's middle names.",
+				Text: func(u *User) *string { return &u.MiddleName },
+			},
+			Own:   true,
+			label: "middle name",
+			check: atMost(maxName),
+		},
+		{
+			Field: field.Field[User]{
 				Name: "family_name",
 				Flag: "family-name",
 				Help: "The person's family name.",
@@ -180,6 +191,23 @@ func nameFields() []UserField {
 		},
 		{
 			Field: field.Field[User]{
+				Name: "nickname",
+				Flag: "nickname",
+				Help: "What the person is called by others.",
+				Text: func(u *User) *string { return &u.Nickname },
+			},
+			Own:   true,
+			label: "nickname",
+			check: atMost(maxName),
+		},
+	}
+}
+
+// personalFields returns what else a person may tell about themselves.
+func personalFields() []UserField {
+	return []UserField{
+		{
+			Field: field.Field[User]{
 				Name: "picture",
 				Flag: "picture",
 				Help: "The https address of a picture.",
@@ -188,6 +216,50 @@ func nameFields() []UserField {
 			Own:   true,
 			label: "picture",
 			check: checkPicture,
+		},
+		{
+			Field: field.Field[User]{
+				Name: "profile",
+				Flag: "profile",
+				Help: "The web address of a page about the person.",
+				Text: func(u *User) *string { return &u.Profile },
+			},
+			Own:   true,
+			label: "profile page",
+			check: checkWebPage,
+		},
+		{
+			Field: field.Field[User]{
+				Name: "website",
+				Flag: "website",
+				Help: "The web address of the person's own site.",
+				Text: func(u *User) *string { return &u.Website },
+			},
+			Own:   true,
+			label: "website",
+			check: checkWebPage,
+		},
+		{
+			Field: field.Field[User]{
+				Name: "gender",
+				Flag: "gender",
+				Help: "The person's gender, in their own words.",
+				Text: func(u *User) *string { return &u.Gender },
+			},
+			Own:   true,
+			label: "gender",
+			check: atMost(maxGender),
+		},
+		{
+			Field: field.Field[User]{
+				Name: "birthdate",
+				Flag: "birthdate",
+				Help: "The date of birth as YYYY-MM-DD, 0000-MM-DD without the year, or YYYY alone.",
+				Text: func(u *User) *string { return &u.Birthdate },
+			},
+			Own:   true,
+			label: "date of birth",
+			check: checkBirthdate,
 		},
 	}
 }

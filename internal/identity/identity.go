@@ -27,8 +27,14 @@ type User struct {
 	PhoneVerified bool
 	Name          string
 	GivenName     string
+	MiddleName    string
 	FamilyName    string
+	Nickname      string
 	Picture       string // https URL
+	Profile       string // https or http URL of a page about the person
+	Website       string // https or http URL of the person's own site or employer
+	Gender        string // in the person's own words
+	Birthdate     string // YYYY-MM-DD, 0000-MM-DD or YYYY (OpenID Connect Core §5.1)
 	Locale        string // BCP 47
 	Zoneinfo      string // IANA time zone
 	Address       Address

@@ -78,7 +78,7 @@ func (p Policy) Rules() []string {
 // the names of the site and of the company that runs it.
 func (p Policy) CheckFor(u *User, password string, site ...string) []string {
 	personal := append([]string{u.Username, u.Email}, site...)
-	return p.check(password, personal, []string{u.Name, u.GivenName, u.FamilyName})
+	return p.check(password, personal, []string{u.Name, u.GivenName, u.MiddleName, u.FamilyName, u.Nickname})
 }
 
 // Check returns everything that is wrong with a password, in sentences, or nil. The personal words

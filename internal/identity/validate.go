@@ -16,11 +16,15 @@ const (
 	maxAddress    = 400
 	maxPostalCode = 32
 	maxRole       = 64
-	maxPicture    = 1024
+	maxPicture    = 1024 // bytes
+	maxWebPage    = 1024 // bytes
+	maxGender     = 64
 	maxZone       = 64
 	maxEmail      = 254 // bytes (RFC 5321 §4.5.3.1.3, with the two brackets of the path)
 	maxLocalPart  = 64  // bytes (RFC 5321 §4.5.3.1.1)
 	maxLabel      = 63  // bytes (RFC 1035 §2.3.4)
+
+	minBirthYear = 1800 // a lower one is a slip of the pen
 )
 
 // Validate returns the first thing that is wrong with a user, as fault.Invalid with the field's
@@ -164,6 +168,40 @@ func checkPicture(f UserField, value string) error {
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || len(value) > maxPicture {
 		return f.invalid("The picture must be an address that begins with https://.")
+	}
+	return nil
+}
+
+// checkWebPage accepts an http or https address. Applications make links of it, so that no other
+// scheme may pass.
+func checkWebPage(f UserField, value string) error {
+	if value == "" {
+		return nil
+	}
+	u, err := url.Parse(value)
+	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" || u.User != nil ||
+		len(value) > maxWebPage || !printable(value) || strings.ContainsFunc(value, unicode.IsSpace) {
+		return f.invalid("The %s must be an address that begins with https:// or http://.", f.label)
+	}
+	return nil
+}
+
+// checkBirthdate accepts the forms of the birthdate claim (OpenID Connect Core §5.1): YYYY-MM-DD,
+// 0000-MM-DD where the year is not told, and YYYY.
+func checkBirthdate(f UserField, value string) error {
+	if value == "" {
+		return nil
+	}
+	full := value
+	switch {
+	case len(value) == len("2006"):
+		full += "-01-01"
+	case strings.HasPrefix(value, "0000-"):
+		full = "2000" + value[4:] // a leap year
+	}
+	t, err := time.Parse(time.DateOnly, full)
+	if err != nil || t.Year() < minBirthYear {
+		return f.invalid("Write the date of birth as in 1990-12-31, 0000-12-31 without the year, or 1990.")
 	}
 	return nil
 }

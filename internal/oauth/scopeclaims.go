@@ -11,8 +11,9 @@ func ScopeClaims(scope string) []string {
 	switch scope {
 	case ScopeProfile:
 		return []string{
-			"name", "given_name", "family_name", "preferred_username", "picture", "locale",
-			"zoneinfo", "updated_at",
+			"name", "given_name", "middle_name", "family_name", "nickname", "preferred_username",
+			"profile", "picture", "website", "gender", "birthdate", "locale", "zoneinfo",
+			"updated_at",
 		}
 	case ScopeEmail:
 		return []string{"email", "email_verified"}

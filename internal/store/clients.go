@@ -50,6 +50,16 @@ var clientTable = table[client.Client]{
 		{"dpop_bound", func(c *client.Client) any { return &c.DPoPBound }},
 		{"cert_bound", func(c *client.Client) any { return &c.CertBound }},
 		{"keep_refresh", func(c *client.Client) any { return &c.ServerSideRefresh }},
+		{"tos_uri", func(c *client.Client) any { return &c.TermsURI }},
+		{"policy_uri", func(c *client.Client) any { return &c.PolicyURI }},
+		{"contacts", func(c *client.Client) any { return spaceList{&c.Contacts} }},
+		{"request_object_alg", func(c *client.Client) any { return &c.RequestAlg }},
+		{"auth_signing_alg", func(c *client.Client) any { return &c.AuthAlg }},
+		{"token_typ", func(c *client.Client) any { return &c.TokenTyp }},
+		{"id_token_profile", func(c *client.Client) any { return &c.IDTokenProfile }},
+		{"strict_assertion_aud", func(c *client.Client) any { return &c.StrictAudience }},
+		{"custom_schemes", func(c *client.Client) any { return &c.CustomSchemes }},
+		{"introspect_any", func(c *client.Client) any { return &c.IntrospectAny }},
 	},
 }
 

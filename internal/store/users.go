@@ -41,6 +41,12 @@ var userTable = table[identity.User]{
 		{"created_at", func(u *identity.User) any { return unixMillis{&u.CreatedAt} }},
 		{"updated_at", func(u *identity.User) any { return unixMillis{&u.UpdatedAt} }},
 		{"last_login_at", func(u *identity.User) any { return unixMillis{&u.LastLoginAt} }},
+		{"nickname", func(u *identity.User) any { return &u.Nickname }},
+		{"middle_name", func(u *identity.User) any { return &u.MiddleName }},
+		{"profile", func(u *identity.User) any { return &u.Profile }},
+		{"website", func(u *identity.User) any { return &u.Website }},
+		{"gender", func(u *identity.User) any { return &u.Gender }},
+		{"birthdate", func(u *identity.User) any { return &u.Birthdate }},
 	},
 	derived: []column[identity.User]{
 		{"username_key", func(u *identity.User) any { return orNull(identity.LoginKey(u.Username)) }},

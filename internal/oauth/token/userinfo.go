@@ -15,9 +15,15 @@ import (
 type profile struct {
 	Name              string            `json:"name,omitempty"`
 	GivenName         string            `json:"given_name,omitempty"`
+	MiddleName        string            `json:"middle_name,omitempty"`
 	FamilyName        string            `json:"family_name,omitempty"`
+	Nickname          string            `json:"nickname,omitempty"`
 	PreferredUsername string            `json:"preferred_username,omitempty"`
+	Profile           string            `json:"profile,omitempty"`
 	Picture           string            `json:"picture,omitempty"`
+	Website           string            `json:"website,omitempty"`
+	Gender            string            `json:"gender,omitempty"`
+	Birthdate         string            `json:"birthdate,omitempty"`
 	Locale            string            `json:"locale,omitempty"`
 	Zoneinfo          string            `json:"zoneinfo,omitempty"`
 	UpdatedAt         oauth.NumericDate `json:"updated_at,omitempty"`
@@ -63,12 +69,24 @@ func (p *profile) fill(name string, u *identity.User) {
 		p.Name = u.Name
 	case "given_name":
 		p.GivenName = u.GivenName
+	case "middle_name":
+		p.MiddleName = u.MiddleName
 	case "family_name":
 		p.FamilyName = u.FamilyName
+	case "nickname":
+		p.Nickname = u.Nickname
 	case "preferred_username":
 		p.PreferredUsername = u.PreferredUsername()
+	case "profile":
+		p.Profile = u.Profile
 	case "picture":
 		p.Picture = u.Picture
+	case "website":
+		p.Website = u.Website
+	case "gender":
+		p.Gender = u.Gender
+	case "birthdate":
+		p.Birthdate = u.Birthdate
 	case "locale":
 		p.Locale = u.Locale
 	case "zoneinfo":

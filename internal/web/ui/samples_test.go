@@ -123,7 +123,8 @@ func accountSamples(b Base) []View {
 		&AccountView{Base: b, Email: "ada@example.com", EmailVerified: true, PasswordChangedAt: since, Sessions: 2, Grants: 3, Consents: 2},
 		&AccountProfileView{
 			Base: saved, Email: "ada@example.com", EmailVerified: true, Username: "ada", Name: "Ada Lovelace", GivenName: "Ada",
-			FamilyName: "Lovelace", Locale: "en-GB", Zoneinfo: "Europe/London", Phone: "+44 20 7946 0000",
+			FamilyName: "Lovelace", MiddleName: "King", Nickname: "Ada", Birthdate: "1815-12-10", Gender: "female",
+			Profile: "https://example.com/ada", Website: "https://ada.example", Locale: "en-GB", Zoneinfo: "Europe/London", Phone: "+44 20 7946 0000",
 			StreetAddress: "12 St James's Square", Locality: "London", PostalCode: "SW1Y 4JH", Country: "United Kingdom",
 		},
 		&AccountSecurityView{

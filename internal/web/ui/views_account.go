@@ -28,9 +28,9 @@ type AccountView struct {
 func (*AccountView) Page() PageName { return PageAccount }
 
 // AccountProfileView edits the claims about a person (OpenID Connect Core §5.1). The fields are
-// named like the claims: `name`, `given_name`, `family_name`, `picture`, `locale`, `zoneinfo`,
-// `phone_number`, `street_address`, `locality`, `region`, `postal_code`, `country`. Posted to
-// /account/profile.
+// named like the claims: `name`, `given_name`, `middle_name`, `family_name`, `nickname`,
+// `birthdate`, `gender`, `phone_number`, `locale`, `zoneinfo`, `picture`, `profile`, `website`,
+// `street_address`, `locality`, `region`, `postal_code`, `country`. Posted to /account/profile.
 type AccountProfileView struct {
 	Base
 	Email         string // shown only
@@ -38,8 +38,14 @@ type AccountProfileView struct {
 	Username      string // shown only
 	Name          string
 	GivenName     string
+	MiddleName    string
 	FamilyName    string
+	Nickname      string
+	Birthdate     string
+	Gender        string
 	Picture       string
+	Profile       string
+	Website       string
 	Locale        string
 	Zoneinfo      string
 	Phone         string
