@@ -49,7 +49,7 @@ export async function arrive(guide, { ports = [], settings = {} } = {}) {
   const server = await home.serve();
   const chosen = {};
   for (const port of ports) chosen[port] = await freePort();
-  return { home, server, ada, reader: new Reader(guide, server, chosen) };
+  return { home, server, ada, ports: chosen, reader: new Reader(guide, server, chosen) };
 }
 
 /** A reader who follows a guide with a running server. */
@@ -120,13 +120,13 @@ export class Reader {
   }
 
   /**
-   * Starts what the guide starts last, and waits until it answers at an address. path is where its
-   * programs are, env what the guide takes for granted.
+   * Starts what the guide starts, and waits until it answers at an address, if one is given. path is
+   * where its programs are, env what the guide takes for granted, block which of its run blocks.
    */
-  async run(ready, { path = "", env = {} } = {}) {
-    const { text } = this.#all("run").at(-1);
+  async run(ready, { path = "", env = {}, block = 0 } = {}) {
+    const { text } = this.#all("run")[block];
     const program = new Program(text, this.dir, { PATH: `${path}:${process.env.PATH}`, HOME: this.dir, ...env });
-    await program.answers(ready);
+    if (ready) await program.answers(ready);
     return program;
   }
 
@@ -171,6 +171,15 @@ class Program {
       await fetch(address, { redirect: "manual" }).catch((e) => {
         throw new Error(`no answer at ${address}: ${e.cause ?? e}\n${this.output}`);
       });
+    }, 20_000);
+  }
+
+  /** Waits until the program has printed something that a pattern matches, and gives the match. */
+  prints(pattern) {
+    return eventually(async () => {
+      const match = pattern.exec(this.output);
+      if (!match) throw new Error(`the program did not print ${pattern}: ${this.output}`);
+      return match;
     }, 20_000);
   }
 
