@@ -14,7 +14,7 @@ test:
 unit:
 	go test ./...
 
-# Prints the command that installs what the tests need and this machine lacks.
+# Prints the command that installs what `make test` and `make strangers` need and this machine lacks.
 .PHONY: deps
 deps:
 	@./tools/test.sh deps
@@ -50,6 +50,12 @@ fuzz:
 .PHONY: conformance
 conformance:
 	./tools/test.sh conformance
+
+# Whole programs that others wrote, in Java, Rust, Python and C: built or installed from their
+# registries and packages, set up as the guides say, and signed in to by a person.
+.PHONY: strangers
+strangers:
+	./tools/test.sh strangers
 
 # How fast the server is, compared with a bare net/http server on the same machine: a table, and the
 # full report in tools/bench/report.md. Takes about a quarter of an hour on a quiet machine.

@@ -32,10 +32,30 @@ find_missing() {
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || missing+=(postgresql)
 }
 
+# find_missing_strangers adds what strangers needs besides.
+find_missing_strangers() {
+  find_missing
+  [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ] || missing+=(libapache2-mod-auth-openidc)
+  need oidc-agent oidc-agent-cli
+  need javac default-jdk-headless
+  need mvn maven
+  recent_cargo || missing+=("$(cargo_package)")
+}
+
+# recent_cargo reports whether Cargo is new enough for the libraries that the tests pin.
+recent_cargo() {
+  local version
+  version=$(cargo --version 2>/dev/null | grep -o '[0-9]\+\.[0-9]\+' | head -n 1) &&
+    [ "$(printf '1.85\n%s\n' "$version" | sort -V | head -n 1)" = 1.85 ]
+}
+
+# Debian 12 has a recent Cargo as cargo-web, beside an old one as cargo.
+cargo_package() { if apt-cache show cargo-web >/dev/null 2>&1; then echo cargo-web; else echo cargo; fi; }
+
 # deps prints the command that installs what is missing.
 deps() {
   command -v go >/dev/null 2>&1 || echo "Install Go 1.26 or newer: https://go.dev/dl/"
-  find_missing
+  find_missing_strangers
   if [ ${#missing[@]} -eq 0 ]; then
     echo "Everything that the tests need is installed."
   else
@@ -43,11 +63,11 @@ deps() {
   fi
 }
 
-# install installs what is missing. The services of these packages are not started or set up: the
-# tests start their own.
+# install installs what is missing, with the argument strangers also for these. The services of these
+# packages are not started or set up: the tests start their own.
 install() {
   command -v go >/dev/null 2>&1 || { echo "Install Go 1.26 or newer first: https://go.dev/dl/" >&2; exit 1; }
-  find_missing
+  "find_missing${1:+_$1}"
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     echo "Missing: ${missing[*]}. Install these packages first; on Debian, as root: make install-deps" >&2
@@ -62,6 +82,7 @@ install() {
     trap 'rm -f /usr/sbin/policy-rc.d; rm -rf "$work"' EXIT
   fi
   apt-get update -qq
+  "find_missing${1:+_$1}" # now that the package lists are there
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
@@ -133,6 +154,14 @@ conformance() {
   (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=1 --test-timeout=300000 ./*.test.mjs)
 }
 
+# Whole programs of others, for which the conformance tests have no toolchain. They build and wait at
+# different times, so all of them run at once.
+strangers() {
+  say "programs in Java, Rust, Python and C that others wrote"
+  install_node_modules
+  (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=8 --test-timeout=900000 strangers/*.test.mjs)
+}
+
 # fuzz_one PACKAGE TARGET [again]: Go's fuzzer sometimes ends a run at its time limit with "context
 # deadline exceeded" and without a failing input. Such a run, and no other, is repeated once.
 fuzz_one() {
@@ -180,12 +209,13 @@ trap 'rm -rf "$work"' EXIT
 
 case "${1:-all}" in
 deps) deps ;;
-install) install ;;
+install) install strangers ;;
 fmt) fmt ;;
 check) check ;;
 unit) install; build; unit ;;
 conformance) install; build; conformance ;;
+strangers) install strangers; build; strangers ;;
 fuzz) fuzz ;;
 all) all ;;
-*) echo "usage: tools/test.sh [deps|install|fmt|check|unit|conformance|fuzz]" >&2; exit 2 ;;
+*) echo "usage: tools/test.sh [deps|install|fmt|check|unit|conformance|strangers|fuzz]" >&2; exit 2 ;;
 esac

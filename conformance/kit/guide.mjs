@@ -10,7 +10,8 @@
 //   ```sh try                calls it, and ends
 //
 // In all of them these are replaced: 8080, the port of Gatehouse; other ports that the test names;
-// and paste-the-secret, the client secret that the last register block printed.
+// and paste-the-secret, the client secret that the last register block printed, or
+// paste-the-secret-of-ID, the secret of the client ID.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -97,6 +98,7 @@ export class Reader {
         const answer = this.server.home.shell(line);
         answers.push(answer);
         if (answer.client_secret) this.changes.set("paste-the-secret", answer.client_secret);
+        if (answer.client_secret) this.changes.set(`paste-the-secret-of-${answer.client_id}`, answer.client_secret);
         if (answer.client_id) await this.server.knows(answer.client_id);
       }
     }
@@ -123,9 +125,13 @@ export class Reader {
    * Starts what the guide starts, and waits until it answers at an address, if one is given. path is
    * where its programs are, env what the guide takes for granted, block which of its run blocks.
    */
-  async run(ready, { path = "", env = {}, block = 0 } = {}) {
-    const { text } = this.#all("run")[block];
-    const program = new Program(text, this.dir, { PATH: `${path}:${process.env.PATH}`, HOME: this.dir, ...env });
+  async run(ready, { block = 0, ...options } = {}) {
+    return this.start(this.#all("run")[block].text, ready, options);
+  }
+
+  /** Starts a program by a shell script in the directory of the files; otherwise like run. */
+  async start(script, ready, { path = "", env = {} } = {}) {
+    const program = new Program(script, this.dir, { PATH: `${path}:${process.env.PATH}`, HOME: this.dir, ...env });
     if (ready) await program.answers(ready);
     return program;
   }
