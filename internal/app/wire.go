@@ -455,8 +455,8 @@ func (s *server) work(ctx context.Context) {
 const countsEvery = 10 * time.Second
 
 // recordCounts records what this server counts instead of recording it one by one: issued tokens
-// with AUDIT_ISSUANCE=aggregate, and repeated failures of client authentication. It records the
-// rest when ctx ends.
+// with AUDIT_ISSUANCE=aggregate, and repeated failures of client authentication and of signing in.
+// It records the rest when ctx ends.
 func (s *server) recordCounts(ctx context.Context) {
 	tick := time.NewTicker(countsEvery)
 	defer tick.Stop()
@@ -472,6 +472,9 @@ func (s *server) recordCounts(ctx context.Context) {
 		}
 		if err := s.tokens.RecordFailures(last, time.Now()); err != nil {
 			s.log.Error("cannot record failed client authentications; will retry", "error", err)
+		}
+		if err := s.parts.login.RecordFailures(last, time.Now()); err != nil {
+			s.log.Error("cannot record failed sign-ins; will retry", "error", err)
 		}
 		cancel()
 	}

@@ -44,7 +44,7 @@ func redirectReason() reasonText {
 func clientReasons() map[string]reasonText {
 	return map[string]reasonText{
 		audit.ReasonRepeatedFailures: {
-			"Many more attempts of the same caller failed; the detail has their count.",
+			"More attempts failed than are recorded one by one; the detail has their count.",
 			"Look at the single failures before it. If the caller is a stranger, block its address.",
 		},
 		audit.ReasonUnknownClient: {

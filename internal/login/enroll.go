@@ -125,7 +125,7 @@ func (s *Server) ConfirmEnrollment(
 		return nil, err
 	}
 	if !proof.OK {
-		if err := s.store.Record(ctx, v.failure(u.ID, proof.Reason)); err != nil {
+		if err := s.recordFailureEvent(ctx, v, v.failure(u.ID, proof.Reason)); err != nil {
 			return nil, err
 		}
 		return nil, fault.New(fault.Denied, "%s", proof.Text)

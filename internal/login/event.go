@@ -1,10 +1,15 @@
 package login
 
 import (
+	"cmp"
+	"context"
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -43,4 +48,43 @@ func (v Visit) agent() string {
 		a = a[:maxAgent]
 	}
 	return strings.ToValidUTF8(strings.ReplaceAll(a, "\x00", ""), "")
+}
+
+// recordsFailure reports whether a failed attempt is to be recorded by itself. Otherwise it has
+// been counted. Accounts are counted apart from each other and from names that nobody has, so that
+// no number of other failures hides those of an account.
+func (s *Server) recordsFailure(v Visit, u identity.UserID) bool {
+	if u != "" {
+		return s.accountFailures.Add(v.Now, audit.FailureKey{Subject: string(u)})
+	}
+	a, _ := netip.ParseAddr(v.IP) // callers without an address are one
+	key := audit.FailureKey{Address: cmp.Or(netaddr.Key(a), "unknown")}
+	return s.unknownFailures.Add(v.Now, key)
+}
+
+// recordFailureEvent records a failed attempt, or counts it if there are too many.
+func (s *Server) recordFailureEvent(ctx context.Context, v Visit, ev audit.Event) error {
+	if !s.recordsFailure(v, identity.UserID(ev.User)) {
+		return nil
+	}
+	return s.store.Record(ctx, ev)
+}
+
+// RecordFailures stores audit events of the failed attempts that were counted since the last call.
+// If storage fails, the next call tries again.
+func (s *Server) RecordFailures(ctx context.Context, now time.Time) error {
+	for _, counter := range []*audit.FailureCounter{s.accountFailures, s.unknownFailures} {
+		counts := counter.Take()
+		evs := counts.Events(now, func(key audit.FailureKey, ev *audit.Event) {
+			ev.Type, ev.User = audit.LoginFailed, key.Subject
+		})
+		if len(evs) == 0 {
+			continue
+		}
+		if err := s.store.Record(ctx, evs...); err != nil {
+			counter.Restore(counts)
+			return err
+		}
+	}
+	return nil
 }

@@ -2,8 +2,6 @@ package login
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"hash/fnv"
 	"math"
 	"net/netip"
@@ -42,9 +40,12 @@ func (w subject) id() identity.UserID {
 // LockKey returns the name of the counter of a user's failures.
 func LockKey(id identity.UserID) string { return "user:" + string(id) }
 
-// subject returns whom an attempt counts against. Unknown names share 65,536 counters, so that
-// strangers cannot grow the table; they lock as known ones do, so that a lock does not reveal who
-// has an account.
+// UnknownPrefix begins the keys of counters of names that nobody has. The store bounds their
+// number.
+const UnknownPrefix = "name:"
+
+// subject returns whom an attempt counts against. Each unknown name has a counter of its own and
+// locks as known ones do, so that a lock does not reveal who has an account.
 func (s *Server) subject(u *identity.User, name string) subject {
 	if u != nil {
 		return subject{u, LockKey(u.ID)}
@@ -52,11 +53,7 @@ func (s *Server) subject(u *identity.User, name string) subject {
 	if name == "" {
 		return subject{}
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(string(s.keys.Hash("unknown-name:" + name)))
-	if err != nil { // Hash is base64url
-		panic(err)
-	}
-	return subject{nil, "name:" + strconv.Itoa(int(binary.BigEndian.Uint16(raw)))}
+	return subject{nil, UnknownPrefix + string(s.keys.Hash("unknown-name:" + name))[:16]}
 }
 
 // addressKey returns the name of an address's counter, or "" if addresses are not counted. Callers
@@ -123,7 +120,8 @@ func (s *Server) checkLocked(ctx context.Context, v Visit, who subject) error {
 			return err
 		}
 		if l.Locked(v.Now) {
-			if err := s.store.Record(ctx, v.failure(who.id(), audit.ReasonLocked)); err != nil {
+			ev := v.failure(who.id(), audit.ReasonLocked)
+			if err := s.recordFailureEvent(ctx, v, ev); err != nil {
 				return err
 			}
 			return s.errLocked(v, l)
@@ -134,7 +132,11 @@ func (s *Server) checkLocked(ctx context.Context, v Visit, who subject) error {
 
 // recordFailure counts a failure, writes it to the audit log, and returns the error for the person.
 func (s *Server) recordFailure(ctx context.Context, v Visit, who subject, proof Proof) error {
-	events := []audit.Event{v.failure(who.id(), proof.Reason)}
+	var events []audit.Event
+	recorded := s.recordsFailure(v, who.id())
+	if recorded {
+		events = append(events, v.failure(who.id(), proof.Reason))
+	}
 	var result error = fault.New(fault.Denied, "%s", proof.Text)
 	if !s.exempt(v.IP) {
 		for _, c := range s.counters(v, who) {
@@ -145,7 +147,9 @@ func (s *Server) recordFailure(ctx context.Context, v Visit, who subject, proof 
 			if l.Locked(v.Now) {
 				result = s.errLocked(v, l)
 			}
-			if l.Locked(v.Now) && l.Failures == c.Threshold { // this failure began the lock
+			// This failure began the lock. Locks of names that nobody has are no more than failures.
+			began := l.Locked(v.Now) && l.Failures == c.Threshold
+			if began && (recorded || who.user != nil || c.Key != who.key) {
 				events = append(events, lockedEvent(v, who, c))
 			}
 		}

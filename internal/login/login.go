@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
@@ -97,6 +98,9 @@ type Server struct {
 	pending *secret.Box
 	factors []Factor
 	lanes   lanes
+
+	accountFailures *audit.FailureCounter // of accounts
+	unknownFailures *audit.FailureCounter // of names that nobody has, by address
 }
 
 // hasher is what this package needs of secret.Passwords.
@@ -120,6 +124,9 @@ func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
 		pending: keys.Box("login"),
 		factors: newFactors(st, keys, pw, cfg.Issuer),
 		lanes:   newLanes(),
+
+		accountFailures: audit.NewFailureCounter(),
+		unknownFailures: audit.NewFailureCounter(),
 	}
 }
 

@@ -273,7 +273,7 @@ func (s *Server) ResourceOwner(
 	if missing != "" {
 		ev := v.failure(u.ID, audit.ReasonInteractionRequired)
 		ev.Detail = map[string]string{"missing": missing, "by": "password_grant"}
-		if err := s.store.Record(ctx, ev); err != nil {
+		if err := s.recordFailureEvent(ctx, v, ev); err != nil {
 			return nil, err
 		}
 		return nil, fault.New(fault.Denied,
@@ -290,7 +290,7 @@ func (s *Server) ResourceOwner(
 // disabled returns the error of a disabled account. It is shown only after the first factor was
 // proved, so that it does not reveal who has an account.
 func (s *Server) disabled(ctx context.Context, v Visit, u *identity.User) error {
-	if err := s.store.Record(ctx, v.failure(u.ID, audit.ReasonDisabled)); err != nil {
+	if err := s.recordFailureEvent(ctx, v, v.failure(u.ID, audit.ReasonDisabled)); err != nil {
 		return err
 	}
 	return fault.New(fault.Denied, "This account is disabled. Ask your administrator.")

@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -314,6 +316,51 @@ func TestPasswordGrant(t *testing.T) {
 		_, err := off.token(off.client(may), "grant_type", "password", "username", "ada", "password", "right")
 		wantError(t, err, "unsupported_grant_type", 400)
 	})
+}
+
+// The password grant stores nothing if the account changes while the password is being compared.
+func TestPasswordGrantOfAChangedAccount(t *testing.T) {
+	const id = "legacy-race"
+	on := func(c *oauth.Config) { c.PasswordGrant, c.PasswordClients = true, []client.ID{id} }
+	may := func(c *client.Client) {
+		c.ID, c.Grants = id, append(slices.Clone(c.Grants), client.GrantTypePassword)
+	}
+	for name, c := range map[string]struct {
+		change  func(w *world)
+		refused bool
+	}{
+		"nothing": {func(*world) {}, false},
+		"a new password": {func(w *world) {
+			testkit.Must(w.t, w.db.SetPassword(w.t.Context(), w.user.ID, "other", 0, w.now))
+		}, true},
+		"disabled": {func(w *world) {
+			testkit.Must(w.t, w.db.SetUserDisabled(w.t.Context(), w.user.ID, true, w.now))
+		}, true},
+		"a second factor": {func(w *world) {
+			cred := identity.Credential{
+				ID: "new-factor", User: w.user.ID, Kind: "totp", CreatedAt: w.now, ConfirmedAt: w.now,
+			}
+			testkit.Must(w.t, w.db.PutCredential(w.t.Context(), &cred))
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, on)
+			cl := w.client(may)
+			t.Cleanup(func() { testkit.Must(t, w.db.DeleteClient(context.Background(), id, w.now)) })
+			w.owner.user, w.owner.meanwhile = w.user, func() { c.change(w) }
+			r, err := w.token(cl, "grant_type", "password", "username", "ada", "password", "right")
+			if c.refused {
+				wantError(t, err, "invalid_grant", 400)
+			} else {
+				testkit.Must(t, err)
+			}
+			grants, err := w.db.UserGrants(t.Context(), w.user.ID, w.now)
+			testkit.Must(t, err)
+			if got := len(grants) == 0; got != c.refused {
+				t.Errorf("the response is %+v, and %d grants are stored", r, len(grants))
+			}
+		})
+	}
 }
 
 func amr(m map[string]any) (out []string) {

@@ -499,8 +499,9 @@ func (k *keyServer) KeySet(_ context.Context, _ string, fresh bool) ([]byte, err
 
 // passwordChecker accepts one password.
 type passwordChecker struct {
-	user *identity.User
-	err  error
+	user      *identity.User
+	err       error
+	meanwhile func() // runs between the comparison and its result, if not nil
 }
 
 func (d *passwordChecker) ResourceOwner(_ context.Context, _ *oauth.Call, _, password string) (*identity.User, error) {
@@ -509,6 +510,9 @@ func (d *passwordChecker) ResourceOwner(_ context.Context, _ *oauth.Call, _, pas
 	}
 	if password != "right" {
 		return nil, fault.New(fault.Denied, "The name or the password is “wrong”.")
+	}
+	if d.meanwhile != nil {
+		d.meanwhile()
 	}
 	return d.user, nil
 }

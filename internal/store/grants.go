@@ -85,6 +85,24 @@ func (d *DB) PutGrant(ctx context.Context, g *oauth.Grant, ev ...audit.Event) er
 	return d.write(ctx, ev, func(tx sqldb.Tx) error { return putGrant(ctx, tx, g) })
 }
 
+// PutProvedGrant stores an approval that a password stands for. It returns Consumed as PutGrant
+// does, and also if the user is disabled or the account's state is no longer the one that was
+// proved.
+func (d *DB) PutProvedGrant(
+	ctx context.Context, g *oauth.Grant, proved identity.AccountState, ev ...audit.Event,
+) error {
+	w := where{args: grantTable.args(g)}
+	text := insertGrant + " AND EXISTS (SELECT 1 FROM users WHERE id = " + w.param(g.User) +
+		" AND disabled = FALSE" + w.state(&proved, g.User) + ")"
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		n, err := tx.Exec(ctx, text, w.args...)
+		if err == nil && n == 0 {
+			return consumed("proof of the account's password")
+		}
+		return err
+	})
+}
+
 func putGrant(ctx context.Context, c sqldb.Conn, g *oauth.Grant) error {
 	n, err := c.Exec(ctx, insertGrant, grantTable.args(g)...)
 	if err == nil && n == 0 {

@@ -45,6 +45,7 @@ type Options struct {
 	// absolute end counts.
 	IdleTimeout       time.Duration
 	MaxPendingDevices int           // device authorizations at a time. Default 20,000
+	UnknownNames      int           // counters of names that nobody has. Default 250,000
 	AuditRetention    time.Duration // how long Sweep leaves audit events. 0: forever
 	Readers           int           // connections; see sqldb.Options
 	Report            func(error)   // receives errors in the background, if set

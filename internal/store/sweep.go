@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -20,8 +22,9 @@ const (
 	onceGrace       = time.Hour
 	revocationGrace = time.Hour
 	denialGrace     = 24 * time.Hour
-	maxDenials      = 10_000 // rows
-	sweepChunk      = 500    // rows a statement, so that other changes run in between
+	maxDenials      = 10_000  // rows
+	maxUnknownNames = 250_000 // rows, of names that nobody has
+	sweepChunk      = 500     // rows a statement, so that other changes run in between
 )
 
 // A sweep is one kind of row that expires.
@@ -57,6 +60,13 @@ const (
 	sweepAudit       = "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id <= $1 LIMIT $2)"
 	sweepLocks       = "DELETE FROM locks WHERE name IN (SELECT name FROM locks" +
 		" WHERE last_at <= $1 AND locked_until <= $1 LIMIT $2)"
+	// Names with fewer failures go first: to make the server forget a name that it has counted a
+	// few times, a stranger must fail at all these other names as often.
+	sweepSurplusNames = "WITH bound AS (SELECT CAST($1 AS BIGINT) AS n)" +
+		" DELETE FROM locks WHERE name IN (SELECT name FROM locks" +
+		" WHERE name LIKE '" + login.UnknownPrefix + "%'" +
+		" ORDER BY locked_until DESC, failures DESC, last_at DESC, name" +
+		" LIMIT CAST($2 AS BIGINT) OFFSET (SELECT n FROM bound))"
 	sweepKeys = "DELETE FROM keys WHERE id IN (SELECT id FROM keys" +
 		" WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2)"
 	sweepDenials = "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals" +
@@ -92,6 +102,7 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepAppSessions, before: now},
 		{text: sweepGrants, before: now},
 		{text: sweepLocks, before: now.Add(-lockGrace)},
+		{text: sweepSurplusNames, max: int64(cmp.Or(d.o.UnknownNames, maxUnknownNames))},
 		{text: sweepKeys, before: now.Add(-keyGrace)},
 		{text: sweepRevokedGrants, before: now}, // before the revocations that disable them
 		{text: sweepRevokedSession, before: now},

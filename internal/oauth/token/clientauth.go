@@ -185,7 +185,7 @@ func (s *Server) rejectClient(
 		Reason:    reason,
 		Detail:    map[string]string{"method": name},
 	}
-	if s.failures.add(ev.IP, ev.Client, c.Now) {
+	if s.recordsFailure(&ev) {
 		if err := s.store.Record(ctx, ev); err != nil {
 			return err
 		}

@@ -60,6 +60,7 @@ func builtinGrants(s *Server) []GrantType {
 		all = append(all, passwordGrant{
 			clients:   s.cfg.PasswordClients,
 			passwords: s.passwords,
+			grants:    s.store,
 			scopes:    s.scopes,
 			issuer:    s.cfg.Issuer,
 		})

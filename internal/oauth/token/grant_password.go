@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -16,6 +17,7 @@ import (
 type passwordGrant struct {
 	clients   []client.ID
 	passwords PasswordChecker
+	grants    GrantStore
 	scopes    oauth.ScopePolicy
 	issuer    string
 }
@@ -59,8 +61,21 @@ func (g passwordGrant) Redeem(ctx context.Context, r *Request) (Redemption, erro
 		Access: Access{
 			Grant: g.grant(r, u, scopes, resources), User: u, Scopes: scopes, Audience: audience,
 		},
+		Consumes:  proved{g.grants, identity.AccountState{PasswordChangedAt: u.PasswordChangedAt}},
 		Refreshes: r.Client.CanRefresh(),
 	}, nil
+}
+
+// proved is a password as a credential: it stands for a grant only while the account is in the
+// state that the password was compared with. People with a second factor cannot use this grant, so
+// the state has no factors.
+type proved struct {
+	grants GrantStore
+	state  identity.AccountState
+}
+
+func (p proved) Redeem(ctx context.Context, g *oauth.Grant, ev audit.Event) error {
+	return p.grants.PutProvedGrant(ctx, g, p.state, ev)
 }
 
 // grant returns the approval that a correct password stands for.

@@ -26,14 +26,16 @@ func (a *Access) access() *Access { return a }
 // NewGrant is a new approval. It is stored before anything is issued.
 type NewGrant struct {
 	Access
-	Consumes  Credential // consumed in the transaction that stores the grant; nil: nothing
+	Consumes  Credential // redeemed in the transaction that stores the grant; nil: nothing
 	Refreshes bool       // the client may refresh: it gets a refresh token, or what replaces one
 	Nonce     string     // for the ID token
 }
 
-// Credential is a single-use credential that is exchanged for a grant.
+// Credential is what is exchanged for a grant: a single-use credential, or a proof that holds only
+// while the account stays as it is.
 type Credential interface {
-	// Redeem consumes the credential and stores the grant with the event, in one transaction.
+	// Redeem consumes or checks the credential and stores the grant with the event, in one
+	// transaction.
 	Redeem(ctx context.Context, g *oauth.Grant, ev audit.Event) error
 }
 

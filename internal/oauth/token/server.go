@@ -17,6 +17,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -60,7 +61,7 @@ type Server struct {
 	access       *accessTokens
 	refresh      *refreshTokens
 	issued       *issuanceCounter
-	failures     *failureCounter
+	failures     *audit.FailureCounter
 	discovery    atomic.Pointer[discoveryDoc]
 	grants       []GrantType
 	grantsByName map[string]GrantType
@@ -86,7 +87,7 @@ func New(cfg oauth.Config, p Parts) *Server {
 		replays:   p.Replays,
 		refresh:   newRefreshTokens(cfg, p.Store, p.Keys),
 		issued:    newIssuanceCounter(),
-		failures:  newFailureCounter(),
+		failures:  audit.NewFailureCounter(),
 	}
 	s.access = &accessTokens{
 		store:    p.Store,

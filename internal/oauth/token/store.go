@@ -69,6 +69,10 @@ type GrantStore interface {
 	// PutGrant stores a grant. Consumed: the grant, its session or its user has been revoked
 	// meanwhile, and nothing is stored.
 	PutGrant(ctx context.Context, g *oauth.Grant, ev ...audit.Event) error
+	// PutProvedGrant stores a grant on the condition that its user is not disabled and that the
+	// account's state is still the one that was proved: Consumed otherwise.
+	PutProvedGrant(ctx context.Context, g *oauth.Grant, proved identity.AccountState,
+		ev ...audit.Event) error
 	// Grant returns a grant that has not ended, or NotFound. GrantAndUser returns its user as
 	// well, nil if the client acts for itself.
 	Grant(ctx context.Context, id oauth.GrantID) (*oauth.Grant, error)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -275,6 +276,37 @@ func (s *suite) locks(t *testing.T) {
 		t.Fatalf("a threshold of one: %+v", l)
 	}
 	testkit.Must(t, s.db.UnlockUser(ctx, []string{f.Key}))
+}
+
+// Strangers cannot fill the table of locks with names that nobody has. The names that were tried
+// most often stay.
+func (s *suite) boundedNames(t *testing.T) {
+	ctx, db := t.Context(), s.newDB(t, store.Options{UnknownNames: 3})
+	for i, failures := range []int{1, 2, 1, 5, 4, 1, 1} {
+		for range failures {
+			_, err := db.RecordFailure(ctx, login.Failure{
+				Key:       fmt.Sprint(login.UnknownPrefix, i),
+				Now:       s.now,
+				Threshold: 5,
+				Duration:  time.Minute,
+				Window:    time.Hour,
+			})
+			testkit.Must(t, err)
+		}
+	}
+	known := login.LockKey("somebody")
+	_, err := db.RecordFailure(ctx, login.Failure{
+		Key: known, Now: s.now, Threshold: 5, Duration: time.Minute, Window: time.Hour,
+	})
+	testkit.Must(t, err)
+	n, err := db.Sweep(ctx, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "names beyond the bound", n, 4)
+	for key, failures := range map[string]int{"name:1": 2, "name:3": 5, "name:4": 4, known: 1} {
+		l, err := db.Lock(ctx, key, s.now)
+		testkit.Must(t, err)
+		testkit.Equal(t, "failures of "+key, l.Failures, failures)
+	}
 }
 
 func (s *suite) sessions(t *testing.T) {

@@ -293,6 +293,40 @@ func (s *suite) revokedGrants(t *testing.T) {
 	testkit.Equal(t, "events of grants that were not stored", len(events), 0)
 }
 
+// A grant that a password stands for is stored only while the account is as it was proved.
+func (s *suite) provedGrants(t *testing.T) {
+	ctx, c, u := t.Context(), s.client(t), s.user(t)
+	state := identity.AccountState{PasswordChangedAt: u.PasswordChangedAt}
+	put := func() (*oauth.Grant, error) {
+		g := s.grant(u, c)
+		return g, s.db.PutProvedGrant(ctx, g, state, event(audit.AccessTokenIssued, u, s.now))
+	}
+	g, err := put()
+	testkit.Must(t, err)
+	_, err = s.db.Grant(ctx, g.ID)
+	testkit.Must(t, err)
+
+	changed := s.now.Add(time.Second)
+	testkit.Must(t, s.db.SetPassword(ctx, u.ID, "another hash", 0, changed))
+	_, err = put()
+	want(t, err, fault.Consumed)
+	state.PasswordChangedAt = changed
+	_, err = put()
+	testkit.Must(t, err)
+
+	testkit.Must(t, s.db.PutCredential(ctx, &identity.Credential{
+		ID: identity.CredentialID(s.name("factor")), User: u.ID, Kind: "totp",
+		CreatedAt: s.now, ConfirmedAt: s.now,
+	}))
+	_, err = put()
+	want(t, err, fault.Consumed)
+	events, err := s.db.ListAudit(ctx, store.AuditQuery{
+		User: string(u.ID), Type: audit.AccessTokenIssued,
+	})
+	testkit.Must(t, err)
+	testkit.Equal(t, "events of stored grants", len(events), 2)
+}
+
 func (s *suite) sessionEnd(t *testing.T) {
 	ctx, c, u := t.Context(), s.client(t), s.user(t)
 	v := s.session(t, u)
