@@ -29,9 +29,13 @@ type Route struct {
 	Upstreams []string `json:"upstreams"`
 	KeepPath  bool     `json:"keep_path,omitempty"` // the prefix is not cut off
 	KeepHost  bool     `json:"keep_host,omitempty"` // the upstream receives the caller's Host
-	Inactive  bool     `json:"inactive,omitempty"`  // answers 404 as if it did not exist
-	Browser   bool     `json:"browser,omitempty"`   // serves web pages: people are sent to sign in
-	Methods   []string `json:"methods,omitempty"`   // empty: all
+	// the upstream's own addresses in Location, Content-Location and cookies become the caller's
+	RewriteLocation bool `json:"rewrite_location,omitempty"`
+	// escaped slashes in paths pass, escaped
+	EncodedSlash bool     `json:"allow_encoded_slash,omitempty"`
+	Inactive     bool     `json:"inactive,omitempty"` // answers 404 as if it did not exist
+	Browser      bool     `json:"browser,omitempty"`  // serves web pages: people are sent to sign in
+	Methods      []string `json:"methods,omitempty"`  // empty: all
 	// until the upstream's response begins; 0: 30 s
 	Timeout   Duration `json:"timeout,omitempty"`
 	BodyLimit int64    `json:"body_limit,omitempty"` // bytes of a request body; 0: no limit
@@ -42,6 +46,7 @@ type Route struct {
 	Roles    []string `json:"roles,omitempty"`    // one of them
 	Clients  []string `json:"clients,omitempty"`  // one of them
 	Networks []string `json:"networks,omitempty"` // CIDR, one of them
+	Origins  []string `json:"origins,omitempty"`  // the Origin header is one of them
 	// one of them; empty: resource identifier or issuer
 	Audiences []string `json:"audiences,omitempty"`
 	// external issuers whose tokens pass, too
@@ -53,6 +58,8 @@ type Route struct {
 	Unidentified bool `json:"allow_unidentified,omitempty"`
 	// X-Client-Id without proof is enough
 	ClientID bool `json:"allow_client_id,omitempty"`
+	// HTTP Basic is for the upstream, not a client's credential
+	PassBasic bool `json:"pass_basic,omitempty"`
 
 	// Rate is requests per RatePer. 0 is the default: one per second and address for
 	// unauthenticated callers, no limit for others. -1 is no limit.

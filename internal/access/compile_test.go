@@ -168,6 +168,10 @@ func TestCompileRefuses(t *testing.T) {
 		"origin in capitals":   {func(r *Route) { r.CORS = []string{"https://A.test"} }, "cors", "lower case"},
 		"origin with a star":   {func(r *Route) { r.CORS = []string{"*", "https://a.test"} }, "cors", "any origin"},
 		"origin, default port": {func(r *Route) { r.CORS = []string{"https://a.test:443"} }, "cors", "leave out the port"},
+		"caller, no origin":    {func(r *Route) { r.Origins = []string{"app.test"} }, "origins", "not an origin"},
+		"caller, any origin":   {func(r *Route) { r.Origins = []string{"*"} }, "origins", "not an origin"},
+		"caller, null":         {func(r *Route) { r.Origins = []string{"null"} }, "origins", "not an origin"},
+		"caller, default port": {func(r *Route) { r.Origins = []string{"http://a.test:80"} }, "origins", "leave out the port"},
 		"origin with user":     {func(r *Route) { r.CORS = []string{"https://u@a.test"} }, "cors", "not an origin"},
 
 		"scope with space":     {func(r *Route) { r.Scopes = []string{"a b"} }, "scopes", "not a scope"},

@@ -12,6 +12,7 @@ var compilers = [...]func(*Compiled, *Options) (rule, error){
 	compileHost,
 	compileRestriction,
 	compileNetwork,
+	compileOrigin,
 	compileCredential,
 	compileAudience,
 	compileIssuer,

@@ -44,10 +44,11 @@ func TestReadFile(t *testing.T) {
 			},
 			{
 				ID: "file:The whole app", Name: "The whole app", Prefix: "/", Host: "*.example.com", Upstreams: []string{"https://app.internal/base"},
-				KeepPath: true, KeepHost: true, Browser: true, Methods: []string{"GET"}, Timeout: Duration(10 * time.Second), BodyLimit: 1048576,
+				KeepPath: true, KeepHost: true, RewriteLocation: true, EncodedSlash: true, Browser: true, Methods: []string{"GET"}, Timeout: Duration(10 * time.Second), BodyLimit: 1048576,
 				CORS: []string{
 					"https://app.example.com",
 				}, Roles: []string{"staff"}, Clients: []string{"web"}, Networks: []string{"10.0.0.0/8"},
+				Origins: []string{"https://app.example.com"}, PassBasic: true,
 				Audiences: []string{
 					"app",
 				}, Issuers: []string{"auth0"}, ClientID: true, Rate: 100, RatePer: Duration(time.Second), RateBy: "user",

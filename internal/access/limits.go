@@ -123,26 +123,32 @@ func checkLimits(c *Compiled, _ *Options) error {
 
 func checkCORS(c *Compiled, _ *Options) error {
 	for _, s := range c.route.CORS {
-		if s == "*" {
-			if len(c.route.CORS) > 1 {
-				return fault.InvalidField("cors", "* means any origin; leave out the others, or "+
-					"the star")
+		if s != "*" {
+			if err := CheckOrigin("cors", s); err != nil {
+				return err
 			}
-			continue
+		} else if len(c.route.CORS) > 1 {
+			return fault.InvalidField("cors", "* means any origin; leave out the others, or "+
+				"the star")
 		}
-		// RFC 6454 §6.2: scheme, host and a port that is not the scheme's own
-		u, err := url.Parse(s)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
-			s != u.Scheme+"://"+u.Host || s != strings.ToLower(s) || !validPort(u) || !visible(s) ||
-			len(s) > maxAddress {
-			return fault.InvalidField("cors", "%q is not an origin; write it as a browser sends "+
-				"it: https://app.example.com, in lower case and without a slash at the end",
-				clip(s))
-		}
-		if u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
-			return fault.InvalidField("cors", "browsers leave out the port in %q; leave it out, "+
-				"too", clip(s))
-		}
+	}
+	return nil
+}
+
+// CheckOrigin returns what is wrong with an origin in a list that is compared with the Origin
+// header: it is written as browsers send it (RFC 6454 §6.2).
+func CheckOrigin(field, s string) error {
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
+		s != u.Scheme+"://"+u.Host || s != strings.ToLower(s) || !validPort(u) || !visible(s) ||
+		len(s) > maxAddress {
+		return fault.InvalidField(field, "%q is not an origin; write it as a browser sends "+
+			"it: https://app.example.com, in lower case and without a slash at the end",
+			clip(s))
+	}
+	if u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
+		return fault.InvalidField(field, "browsers leave out the port in %q; leave it out, "+
+			"too", clip(s))
 	}
 	return nil
 }
@@ -199,6 +205,7 @@ func checkLists(c *Compiled, _ *Options) error {
 		{"roles", r.Roles},
 		{"clients", r.Clients},
 		{"networks", r.Networks},
+		{"origins", r.Origins},
 		{"audiences", r.Audiences},
 		{"issuers", r.Issuers},
 	} {

@@ -37,6 +37,28 @@ func Clean(rawPath string) (path string, err error) {
 	return path, nil
 }
 
+// cleanSlashes validates a path that has escaped slashes as Clean does others. It returns the two
+// ways of reading it: with slashes in their place, and with the escapes as text of a segment.
+func cleanSlashes(rawPath string) (slashes, text string, err error) {
+	slashes, err = Clean(strings.ReplaceAll(strings.ReplaceAll(rawPath, "%2F", "/"), "%2f", "/"))
+	if err != nil {
+		return "", "", err
+	}
+	// no escape contains %2F: Clean has rejected %252F
+	parts := strings.Split(strings.ReplaceAll(rawPath, "%2f", "%2F"), "%2F")
+	for i, part := range parts {
+		if parts[i], err = unescape(part); err != nil {
+			return "", "", err
+		}
+	}
+	return slashes, strings.Join(parts, "%2F"), nil
+}
+
+// hasEncodedSlash reports whether a raw path has an escaped slash.
+func hasEncodedSlash(rawPath string) bool {
+	return strings.Contains(rawPath, "%2F") || strings.Contains(rawPath, "%2f")
+}
+
 func badPath(what string) error {
 	return fault.InvalidField("path", "The path %s; send it in its plain form.", what)
 }

@@ -137,3 +137,50 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
+
+// A path with escaped slashes belongs to a route that allows them, however a program reads it: as
+// text of a segment, or as slashes.
+func TestEncodedSlashes(t *testing.T) {
+	allow := func(r *Route) { r.EncodedSlash = true }
+	packages := compiled(t, shop(allow))
+	admin := compiled(t, Route{
+		ID: "admin", Prefix: "/shop/v1/admin", Upstreams: []string{"http://10.0.0.5:8000"},
+		EncodedSlash: true,
+	})
+	strict := compiled(t, Route{
+		ID: "strict", Domain: "strict", Version: "v1", Upstreams: []string{"http://10.0.0.5:8000"},
+	})
+	tab := table(t, packages, admin, strict)
+	for raw, want := range map[string]*Compiled{
+		"/shop/v1/@scope%2Fname":      packages,
+		"/shop/v1/@scope%2fname/-/a":  packages,
+		"/shop/v1/a%2Fb%2Fc":          packages,
+		"/shop/v1/a%20b%2F%C3%A4":     packages,
+		"/shop/v1/admin/a%2Fb":        admin,
+		"/shop/v1/plain":              packages,
+		"/shop/v1/admin%2Fa":          nil, // another program finds it below /shop/v1/admin
+		"/shop/v1%2Fadmin/a":          nil,
+		"/shop%2Fv1/a":                nil,
+		"/shop/v1/ADMIN%2Fa":          nil,
+		"/shop/v1/a%2F..%2Fadmin":     nil,
+		"/shop/v1/a%2F%2e%2e%2Fadmin": nil,
+		"/shop/v1/a%2F.%2Fb":          nil,
+		"/shop/v1/a%2F%2Fb":           nil,
+		"/shop/v1/a/%2Fb":             nil,
+		"/shop/v1/a%252Fb":            nil,
+		"/shop/v1/a%2%46b":            nil,
+		"/shop/v1/a%2Fb%5C":           nil,
+		"/shop/v1/a%2Fb%00":           nil,
+		"/shop/v1/a%2F;x=/../b":       nil,
+		"/strict/v1/a%2Fb":            nil,
+		"/nowhere/v1/a%2Fb":           nil,
+	} {
+		c, err := tab.Locate("id.example.com", raw)
+		if c != want || want == nil && err == nil {
+			t.Errorf("%s: %v, %v", raw, c, err)
+		}
+		if c != nil && c.Rest(raw) != raw[len(c.Prefix()):] {
+			t.Errorf("%s: the upstream gets %s", raw, c.Rest(raw))
+		}
+	}
+}

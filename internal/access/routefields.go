@@ -77,6 +77,19 @@ func upstreamFields() []RouteField {
 			Show:   yes(func(r *Route) bool { return r.KeepHost }),
 		},
 		{
+			Name: "rewrite_location", Flag: "rewrite-location",
+			Help: "Change the upstream's own addresses in Location, Content-Location and the paths and domains of " +
+				"cookies into the route's.",
+			Switch: func(r *Route) *bool { return &r.RewriteLocation },
+			Show:   yes(func(r *Route) bool { return r.RewriteLocation }),
+		},
+		{
+			Name: "allow_encoded_slash", Flag: "allow-encoded-slash",
+			Help:   "Pass paths with an escaped slash (%2F) on as they are, instead of rejecting them.",
+			Switch: func(r *Route) *bool { return &r.EncodedSlash },
+			Show:   yes(func(r *Route) bool { return r.EncodedSlash }),
+		},
+		{
 			Name: "inactive", Flag: "inactive",
 			Help:   "Answer as if the route did not exist.",
 			Switch: func(r *Route) *bool { return &r.Inactive },
@@ -124,6 +137,12 @@ func ruleFields() []RouteField {
 			List: func(r *Route) *[]string { return &r.Networks },
 		},
 		{
+			Name: "origins", Flag: "from-origin", Placeholder: "ORIGIN",
+			Help: "An origin such as https://app.example.com that the Origin header of requests must be; one of them " +
+				"is enough. May be repeated.",
+			List: func(r *Route) *[]string { return &r.Origins },
+		},
+		{
 			Name: "audiences", Flag: "audience", Placeholder: "URI",
 			Help: "An audience that a token may have, instead of the issuer and the route's own resource identifier. " +
 				"May be repeated.",
@@ -163,6 +182,13 @@ func loginFields() []RouteField {
 			Help:   "Accept a client's id in X-Client-Id without proof.",
 			Switch: func(r *Route) *bool { return &r.ClientID },
 			Show:   yes(func(r *Route) bool { return r.ClientID }),
+		},
+		{
+			Name: "pass_basic", Flag: "pass-basic",
+			Help: "HTTP Basic is the upstream's own: pass it on, and do not read it as a client's id " +
+				"and secret.",
+			Switch: func(r *Route) *bool { return &r.PassBasic },
+			Show:   yes(func(r *Route) bool { return r.PassBasic }),
 		},
 	}
 }

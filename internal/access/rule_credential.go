@@ -7,11 +7,12 @@ import (
 // credentialRule requires a credential that has not expired, unless the route allows requests
 // without one.
 type credentialRule struct {
-	unidentified, clientID, browser bool
+	unidentified, clientID, browser, passBasic bool
 }
 
 func compileCredential(c *Compiled, _ *Options) (rule, error) {
-	return credentialRule{c.route.Unidentified, c.route.ClientID, c.route.Browser}, nil
+	r := &c.route
+	return credentialRule{r.Unidentified, r.ClientID, r.Browser, r.PassBasic}, nil
 }
 
 func (r credentialRule) check(t *Target, c *Caller) *Denial {
@@ -26,6 +27,10 @@ func (r credentialRule) check(t *Target, c *Caller) *Denial {
 		Rule:   "credential",
 		Needed: r.ways(),
 		Remedy: "Send an access token in the Authorization header, or a client's id and secret.",
+	}
+	if r.passBasic {
+		out.Remedy = "Send an access token in the Authorization header. HTTP Basic is for the " +
+			"upstream of this route."
 	}
 	switch c.By {
 	case ByNothing:
@@ -63,6 +68,9 @@ func (r credentialRule) identifies(c *Caller) bool {
 // ways returns the kinds of credentials that the route accepts.
 func (r credentialRule) ways() []string {
 	w := []string{ByToken, BySecret, BySession}
+	if r.passBasic {
+		w = []string{ByToken, BySession}
+	}
 	if r.clientID {
 		w = append(w, ByClientID)
 	}

@@ -134,6 +134,29 @@ func (t *Table) Match(host, path string) (c *Compiled, rest string, ok bool) {
 	return c, path[cut:], true
 }
 
+// Locate returns the route of a request's path as it is on the request line, or nil. The error says
+// why no route can have the path; see Clean. A path with escaped slashes belongs to a route that
+// allows them, if both ways of reading it lead to that route.
+func (t *Table) Locate(host, rawPath string) (*Compiled, error) {
+	path, err := Clean(rawPath)
+	if err == nil {
+		c, _, _ := t.Match(host, path)
+		return c, nil
+	}
+	if !hasEncodedSlash(rawPath) {
+		return nil, err
+	}
+	slashes, text, err2 := cleanSlashes(rawPath)
+	if err2 != nil {
+		return nil, err2
+	}
+	c, _, _ := t.Match(host, text)
+	if other, _, _ := t.Match(host, slashes); c == nil || c != other || !c.route.EncodedSlash {
+		return nil, err
+	}
+	return c, nil
+}
+
 // isFolded reports whether foldPath would return the first segments of a path unchanged.
 func isFolded(path string, segments int) bool {
 	for i := 0; i < len(path); i++ {

@@ -141,6 +141,7 @@ func ruleText(r *access.RecordedDenial) string {
 		"role":       "the roles of the user, or of a client that acts for itself",
 		"client":     "the client that calls",
 		"network":    "the address that the request comes from",
+		"origin":     "the page that the request comes from, by its Origin header",
 		"host":       "the host that was called",
 		"acr":        "the claim acr: how strongly the person signed in",
 		"age":        "the claim auth_time: when the person last signed in",

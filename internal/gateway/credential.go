@@ -45,12 +45,14 @@ const maxClientID = 200 // bytes
 
 // readCredentials reads the Authorization header, which may contain a client's credentials beside a
 // token, and X-Client-Id. Headers that are repeated or contradict each other are rejected: of two
-// programs that read one of two values, each may read another.
-func readCredentials(h http.Header) (credentials, error) {
+// programs that read one of two values, each may read another. HTTP Basic that the route passes on
+// is none of these credentials.
+func readCredentials(h http.Header, route *Route) (credentials, error) {
 	var c credentials
 	switch lines := h["Authorization"]; {
 	case len(lines) > 1:
 		return c, ambiguous("The Authorization header is sent more than once.")
+	case route.passesBasic(h):
 	case len(lines) == 1:
 		if err := c.readAuthorization(lines[0]); err != nil {
 			return c, err
@@ -69,6 +71,17 @@ func readCredentials(h http.Header) (credentials, error) {
 		return c, ambiguous("X-Client-Id and the client's credentials name two clients.")
 	}
 	return c, nil
+}
+
+// passesBasic reports whether a request's Authorization header is the upstream's own: HTTP Basic,
+// and nothing beside it, on a route that passes it on.
+func (rt *Route) passesBasic(h http.Header) bool {
+	lines := h["Authorization"]
+	if !rt.source.PassBasic || len(lines) != 1 || strings.Contains(lines[0], ",") {
+		return false
+	}
+	scheme, _, _ := strings.Cut(lines[0], " ")
+	return strings.EqualFold(scheme, schemeBasic)
 }
 
 // readAuthorization reads one header line: one credential, or a client's and a token separated by a

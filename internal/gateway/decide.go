@@ -119,13 +119,12 @@ func (g *Gateway) matchRoute(req *Request) (*Route, error) {
 		return nil, badRequest("path", "The Host header is not a host name.",
 			"Send the host's name, followed by nothing but a port.")
 	}
-	path, err := access.Clean(req.Target.Path)
-	if err != nil {
-		return nil, badPath(err)
-	}
 	tab := g.table.Load()
-	compiled, _, ok := tab.routes.Match(req.Target.Host, path)
-	if !ok {
+	compiled, err := tab.routes.Locate(req.Target.Host, req.Target.Path)
+	switch {
+	case err != nil:
+		return nil, badPath(err)
+	case compiled == nil:
 		return nil, noRoute()
 	}
 	return tab.entries[compiled], nil

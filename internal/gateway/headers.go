@@ -56,9 +56,10 @@ func plainLetter(c byte) bool {
 }
 
 // forwardHeaders turns the headers that the caller sent into those that the upstream gets.
-func forwardHeaders(h http.Header, req *Request, headers *identityHeaders) {
+func forwardHeaders(h http.Header, req *Request, route *Route, headers *identityHeaders) {
+	keepsBasic := route.passesBasic(h)
 	for name := range h {
-		if reserved(name) {
+		if reserved(name) && (name != "Authorization" || !keepsBasic) {
 			delete(h, name)
 		}
 	}

@@ -86,14 +86,17 @@ func (f *forwarding) recheck() error {
 
 // rewriteRequest replaces the headers that the caller sent by those that the upstream gets.
 func (f *forwarding) rewriteRequest(h http.Header, _ *url.URL) {
-	forwardHeaders(h, f.req, f.headers)
+	forwardHeaders(h, f.req, f.d.Route, f.headers)
 	if prefix := f.req.Target.Path[:len(f.req.Target.Path)-len(f.path)]; prefix != "" {
 		h["X-Forwarded-Prefix"] = []string{prefix}
 	}
 }
 
 // rewriteResponse removes what an upstream's response may not say.
-func (f *forwarding) rewriteResponse(h http.Header, _ *url.URL) {
+func (f *forwarding) rewriteResponse(h http.Header, target *url.URL) {
+	if f.d.Route.source.RewriteLocation {
+		f.addressMap(target).rewrite(h)
+	}
 	f.g.filterResponse(f.w.Header(), h, f.req, f.d.Route)
 }
 

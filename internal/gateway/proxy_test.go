@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -268,5 +269,155 @@ func TestClientRestrictions(t *testing.T) {
 				t.Errorf("%d, rule %s", rec.Code, w.lastDenial().Denial.Rule)
 			}
 		})
+	}
+}
+
+// With rewrite_location an upstream behind a prefix can be one that knows nothing of it.
+func TestUpstreamAddressesAreRewritten(t *testing.T) {
+	var answer http.Header
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		for name, v := range answer {
+			w.Header()[name] = v
+		}
+		w.WriteHeader(http.StatusFound)
+	}))
+	defer upstream.Close()
+	host := strings.TrimPrefix(upstream.URL, "http://")
+	for _, row := range []struct {
+		host, path       string // of the request
+		base             string // of the upstream
+		keepPath, as     bool
+		header, was, now string
+	}{
+		{"id.example", "/shop/v1/x", "", false, true, "Location", "/login?next=%2Fx#a", "/shop/v1/login?next=%2Fx#a"},
+		{"id.example", "/shop/v1/x", "", false, true, "Location", "/", "/shop/v1/"},
+		{"id.example", "/shop/v1/x", "", false, true, "Location", upstream.URL + "/next?a=b", "https://id.example/shop/v1/next?a=b"},
+		{"id.example", "/shop/v1/x", "", false, true, "Location", upstream.URL, "https://id.example/shop/v1/"},
+		{"id.example", "/shop/v1/x", "", false, true, "Location", "//" + host + "/next", "https://id.example/shop/v1/next"},
+		{"id.example", "/shop/v1/x", "", false, true, "Location", "https://id.example/next", "https://id.example/shop/v1/next"},
+		{"id.example", "/shop/v1/x", "", false, true, "Location", "/shop/v1/next", "/shop/v1/next"},
+		{"id.example", "/shop/v1/x", "", false, true, "Location", "next", "next"},
+		{"id.example", "/shop/v1/x", "", false, true, "Location", "?a=b", "?a=b"},
+		{"id.example", "/shop/v1/x", "", false, true, "Location", "https://other.example/login", "https://other.example/login"},
+		{"id.example", "/shop/v1/x", "", false, true, "Location", "http://" + host + "@other.example/", "http://" + host + "@other.example/"},
+		{"id.example", "/shop/v1/x", "", false, true, "Content-Location", "/items/1", "/shop/v1/items/1"},
+		{"id.example", "/shop/v1/x", "/base", false, true, "Location", "/base/next", "/shop/v1/next"},
+		{"id.example", "/shop/v1/x", "/base", false, true, "Location", "/base", "/shop/v1"},
+		{"id.example", "/shop/v1/x", "/base", false, true, "Location", "/basement", "/basement"},
+		{"app.example", "/x", "/base", false, true, "Location", "/base//evil.example/", "https://app.example//evil.example/"},
+		{"app.example", "/x", "", false, true, "Location", upstream.URL + "//evil.example/", "https://app.example//evil.example/"},
+		{"id.example", "/shop/v1/x", "", true, true, "Location", upstream.URL + "/shop/v1/next", "https://id.example/shop/v1/next"},
+		{"id.example", "/shop/v1/x", "", true, true, "Location", "/login", "/login"},
+		{"id.example", "/shop/v1/x", "", false, false, "Location", "/login", "/login"},
+		{"id.example", "/shop/v1/x", "", false, true, "Set-Cookie", "a=b; Path=/app; HttpOnly", "a=b; Path=/shop/v1/app; HttpOnly"},
+		{"id.example", "/shop/v1/x", "", false, true, "Set-Cookie", "a=b;path=/", "a=b; path=/shop/v1"},
+		{"id.example", "/shop/v1/x", "/base", false, true, "Set-Cookie", "a=b; Path=/base/app", "a=b; Path=/shop/v1/app"},
+		{"id.example", "/shop/v1/x", "/base", false, true, "Set-Cookie", "a=b; Path=/", "a=b; Path=/shop/v1"},
+		{"id.example", "/shop/v1/x", "", false, true, "Set-Cookie", "a=b; Domain=127.0.0.1; Secure", "a=b; Secure"},
+		{"id.example", "/shop/v1/x", "", false, true, "Set-Cookie", "a=b; Domain=example", "a=b; Domain=example"},
+		{"id.example", "/shop/v1/x", "", false, true, "Set-Cookie", "__Host-a=b; Path=/; Secure", "__Host-a=b; Path=/; Secure"},
+		{"id.example", "/shop/v1/x", "", false, true, "Set-Cookie", "a=b", "a=b"},
+		{"id.example", "/shop/v1/x", "", false, false, "Set-Cookie", "a=b; Path=/app", "a=b; Path=/app"},
+	} {
+		route := access.Route{
+			ID: "a", Domain: "shop", Version: "v1", Unidentified: true, Rate: -1,
+			Upstreams: []string{upstream.URL + row.base}, KeepPath: row.keepPath, RewriteLocation: row.as,
+		}
+		if row.host != "id.example" {
+			route.Domain, route.Version, route.Prefix, route.Host = "", "", "/", row.host
+		}
+		w := newWorld(t, []access.Route{route})
+		answer = http.Header{row.header: {row.was}}
+		r := request(t, http.MethodGet, row.host, row.path)
+		r.RemoteAddr = "10.0.0.1:1" // which ends TLS
+		if got := w.do(r).Header().Get(row.header); got != row.now {
+			t.Errorf("%s%s, %s: %s becomes %s, want %s", row.host, row.path, row.header, row.was, got, row.now)
+		}
+	}
+}
+
+func TestEncodedSlashReachesTheUpstream(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate, r.EncodedSlash = true, -1, true }))
+	if got := w.received(w.get("/shop/v1/@scope%2fname/a%2Fb?x=%2F")); got.Path != "/@scope%2fname/a%2Fb" {
+		t.Errorf("the upstream was asked for %s", got.Path)
+	}
+	for _, bad := range []string{"/shop/v1/a%2F..%2Fb", "/shop%2Fv1/a", "/shop/v1/a%252Fb"} {
+		if rec := w.get(bad); rec.Code != http.StatusBadRequest {
+			t.Errorf("%s: %d", bad, rec.Code)
+		}
+	}
+	w = newWorld(t, shop(func(r *access.Route) { r.Unidentified = true }))
+	if rec := w.get("/shop/v1/a%2Fb"); rec.Code != http.StatusBadRequest {
+		t.Errorf("without the choice: %d", rec.Code)
+	}
+}
+
+// On a route that passes Basic on, it is the upstream's: it neither identifies a caller nor is
+// checked.
+func TestBasicOfTheUpstreamIsPassedOn(t *testing.T) {
+	open := shop(func(r *access.Route) { r.Unidentified, r.Rate, r.PassBasic = true, -1, true })
+	w := newWorld(t, open)
+	for _, header := range []string{"Basic YXBwdXNlcjpzZWNyZXQ=", "basic eDp5"} {
+		got := w.received(w.get("/shop/v1/x", "Authorization: "+header))
+		if got.Header.Get("Authorization") != header {
+			t.Errorf("%s: the upstream got %q", header, got.Header.Get("Authorization"))
+		}
+	}
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(string(w.client.ID)+":wrong"))
+	if rec := w.get("/shop/v1/x", "Authorization: "+basic); rec.Code != http.StatusOK {
+		t.Errorf("a client's id with another secret: %d", rec.Code)
+	}
+	token := "Authorization: Bearer " + w.token()
+	if got := w.received(w.get("/shop/v1/x", token)); got.Header.Get("Authorization") != "" {
+		t.Errorf("a token reached the upstream")
+	}
+	for name, header := range map[string]string{
+		"two in one header": "Basic eDp5, Bearer " + w.token(), "an invalid token": "Bearer x",
+	} {
+		if rec := w.get("/shop/v1/x", "Authorization: "+header); rec.Code < 400 {
+			t.Errorf("%s: %d", name, rec.Code)
+		}
+	}
+	w = newWorld(t, shop(func(r *access.Route) { r.PassBasic = true }))
+	if rec := w.get("/shop/v1/x", "Authorization: "+basic); rec.Code != http.StatusUnauthorized {
+		t.Errorf("without a credential of ours: %d", rec.Code)
+	}
+	cookie, _ := w.signIn(w.user)
+	got := w.received(w.get("/shop/v1/x", "Cookie: "+cookie, "Authorization: Basic eDp5"))
+	if got.Header.Get("Authorization") != "Basic eDp5" || got.Header.Get("X-Auth-Info") == "" {
+		t.Errorf("beside a session: %v", got.Header)
+	}
+	w = newWorld(t, shop(func(r *access.Route) { r.Unidentified = true }))
+	if rec := w.get("/shop/v1/x", "Authorization: Basic eDp5"); rec.Code != http.StatusUnauthorized {
+		t.Errorf("without the choice: %d", rec.Code)
+	}
+}
+
+func TestOriginsOfARoute(t *testing.T) {
+	w := newWorld(t, shop(func(r *access.Route) {
+		r.Unidentified, r.Rate, r.Origins = true, -1, []string{"https://app.example", "http://localhost:3000"}
+	}))
+	for _, good := range []string{"https://app.example", "http://localhost:3000"} {
+		if rec := w.get("/shop/v1/x", "Origin: "+good); rec.Code != http.StatusOK {
+			t.Errorf("%s: %d %s", good, rec.Code, rec.Body)
+		}
+	}
+	for _, bad := range []string{
+		"", "null", "https://app.example.evil.example", "http://app.example", "https://app.example:443",
+		"https://APP.example", "https://app.example/", "https://app.example, https://x.example", "app.example",
+	} {
+		headers := []string{"Origin: " + bad}
+		if bad == "" {
+			headers = nil
+		}
+		if rec := w.get("/shop/v1/x", headers...); rec.Code != http.StatusForbidden {
+			t.Errorf("%q: %d", bad, rec.Code)
+		}
+	}
+	if rec := w.get("/shop/v1/x", "Origin: https://app.example", "Origin: https://evil.example"); rec.Code != http.StatusForbidden {
+		t.Errorf("two of them: %d", rec.Code)
+	}
+	if d := w.denials; len(d) > 0 && d[0].Denial.Rule != "origin" {
+		t.Errorf("the record names the rule %s", d[0].Denial.Rule)
 	}
 }

@@ -63,7 +63,7 @@ func build(r *http.Request, line requestLine) *Request {
 			Path:   line.path,
 			Query:  line.query,
 			IP:     ip,
-			Origin: first(r.Header, "Origin"),
+			Origin: originOfPage(r.Header),
 			Page:   opensPage(r.Header, line.method),
 			Now:    ev.Now,
 		},
@@ -225,6 +225,15 @@ func opensPage(h http.Header, method string) bool {
 		return mode == "navigate"
 	}
 	return strings.Contains(first(h, "Accept"), "text/html")
+}
+
+// originOfPage returns the Origin header. Values of a repeated one are joined, so that the result
+// is no origin.
+func originOfPage(h http.Header) string {
+	if v := h["Origin"]; len(v) > 1 {
+		return strings.Join(v, ", ")
+	}
+	return first(h, "Origin")
 }
 
 // first returns the first value of a header by its canonical name, or "".

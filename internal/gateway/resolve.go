@@ -68,7 +68,7 @@ func resolvers(g *Gateway) []resolver {
 // allows requests without a credential; only a cookie that has ended counts as none.
 func (g *Gateway) resolve(req *Request, route *Route) (Identity, error) {
 	ctx := req.Context()
-	creds, err := readCredentials(req.Header)
+	creds, err := readCredentials(req.Header, route)
 	if err != nil {
 		return Identity{}, err
 	}

@@ -161,11 +161,11 @@ func (g *Gateway) parseReturnTo(raw string) (*url.URL, *access.Compiled, error) 
 	if path == "" {
 		path = "/"
 	}
-	clean, err := access.Clean(path)
+	c, err := g.table.Load().routes.Locate(host, path)
 	if !ok || err != nil {
 		return nil, nil, bad
 	}
-	c, _, ok := g.table.Load().routes.Match(host, clean)
+	ok = c != nil
 	own := host == g.host && u.Scheme == g.base.Scheme && portOf(u) == portOf(g.base)
 	switch {
 	case own && ok:

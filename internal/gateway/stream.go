@@ -16,7 +16,6 @@ type streamGuard struct {
 	g      *Gateway
 	req    *Request
 	creds  credentials
-	path   string // the request's, clean
 	target access.Target
 	table  *table // that route is from
 	route  *Route
@@ -25,8 +24,7 @@ type streamGuard struct {
 
 func newStreamGuard(g *Gateway, req *Request, d Decision) *streamGuard {
 	s := &streamGuard{g: g, req: req, target: req.Target, route: d.Route, caller: d.Caller}
-	s.path, _ = access.Clean(req.Target.Path) // it was clean when the request began
-	s.creds, _ = readCredentials(req.Header)  // and these were valid
+	s.creds, _ = readCredentials(req.Header, d.Route) // they were valid when the request began
 	return s
 }
 
@@ -68,8 +66,8 @@ func (s *streamGuard) refreshRoute() error {
 	if tab == s.table {
 		return nil
 	}
-	compiled, _, ok := tab.routes.Match(s.target.Host, s.path)
-	if !ok || compiled.Route().ID != s.route.id() {
+	compiled, err := tab.routes.Locate(s.target.Host, s.target.Path)
+	if err != nil || compiled == nil || compiled.Route().ID != s.route.id() {
 		return noRoute()
 	}
 	s.table, s.route = tab, tab.entries[compiled]
