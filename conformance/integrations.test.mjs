@@ -28,4 +28,9 @@ describe("the guides", () => {
     assert.ok(said.length > 0);
     assert.deepEqual(said.filter((version) => !tested.includes(version)), []);
   });
+
+  it("name the version of oauth2-proxy that the tests use", () => {
+    const [, version] = /oauth2-proxy\/v7 v(\S+)/.exec(here("oauth2-proxy.mod"));
+    assert.ok(read("index").includes(`| oauth2-proxy | ${version} |`), version);
+  });
 });

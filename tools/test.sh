@@ -138,6 +138,11 @@ install_python() {
   cp "$from" "$to/.used"
 }
 
+# oauth2-proxy, for its guide: its version is in a module file of its own.
+install_oauth2_proxy() {
+  go build -modfile=conformance/oauth2-proxy.mod -o .cache/oauth2-proxy/oauth2-proxy github.com/oauth2-proxy/oauth2-proxy/v7
+}
+
 install_node_modules() (
   cd conformance
   [ -d node_modules ] && cmp -s package-lock.json node_modules/.lock-used && return
@@ -146,7 +151,7 @@ install_node_modules() (
 )
 
 # fetch downloads what the conformance tests use.
-fetch() { install_node_modules; install_proxies; install_python; }
+fetch() { install_node_modules; install_proxies; install_python; install_oauth2_proxy; }
 
 conformance() {
   say "relying parties and proxies that others wrote, and a real browser"

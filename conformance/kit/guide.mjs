@@ -191,7 +191,7 @@ class Program {
 
   async stop() {
     this.#signal("SIGTERM");
-    const timer = setTimeout(() => this.#signal("SIGKILL"), 3_000);
+    const timer = setTimeout(() => this.#signal("SIGKILL"), 1_000);
     await this.ended;
     clearTimeout(timer);
     this.#signal("SIGKILL"); // children that outlive their shell
