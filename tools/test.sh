@@ -19,6 +19,7 @@ find_missing() {
   need curl curl
   need jq jq
   need redis-server redis-server
+  need pgbouncer pgbouncer
   need memcached memcached
   need nginx nginx-light
   need chromium chromium

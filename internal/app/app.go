@@ -109,7 +109,11 @@ func (p *parts) operations(e *env) *admin.Operations {
 // migrate brings the schema up to date and returns the migrations applied, or with dryRun those
 // that are pending.
 func migrate(ctx context.Context, cfg *config.Config, dryRun bool) (names []string, err error) {
-	db, err := store.Open(ctx, store.Options{URL: string(cfg.Storage.DatabaseURL), Readers: 1})
+	db, err := store.Open(ctx, store.Options{
+		URL:        string(cfg.Storage.DatabaseURL),
+		Readers:    1,
+		Statements: cfg.Storage.Statements,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
 // Limits of connections. The header must have room for a sealed request and cookies.
@@ -45,8 +46,10 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	defer out.Close()
 	log := newLogger(out, cfg)
 	defer catchStandardLog(log)()
-	onError := func(err error) { log.Error("background task failed", "error", err) }
-	p, err := openParts(ctx, e, cfg, onError)
+	p, err := openPartsWith(ctx, e, cfg, store.Options{
+		Report: func(err error) { log.Error("background task failed", "error", err) },
+		Notice: func(text string) { log.Warn(text) },
+	})
 	if err != nil {
 		return err
 	}

@@ -75,6 +75,11 @@ type parts struct {
 // openParts opens the database, brings its schema up to date and loads what is cached in memory.
 // It passes errors of background tasks to report.
 func openParts(ctx context.Context, e *env, cfg *config.Config, report func(error)) (*parts, error) {
+	return openPartsWith(ctx, e, cfg, store.Options{Report: report})
+}
+
+// openPartsWith opens the parts like openParts. o holds what receives the messages of the store.
+func openPartsWith(ctx context.Context, e *env, cfg *config.Config, o store.Options) (*parts, error) {
 	master, made, err := masterKey(cfg)
 	if err != nil {
 		return nil, err
@@ -83,15 +88,13 @@ func openParts(ctx context.Context, e *env, cfg *config.Config, report func(erro
 	if err != nil {
 		return nil, err
 	}
-	if report == nil {
-		report = func(err error) { fmt.Fprintf(e.stderr, "gatehouse: %v\n", err) }
+	if o.Report == nil {
+		o.Report = func(err error) { fmt.Fprintf(e.stderr, "gatehouse: %v\n", err) }
 	}
-	db, err := store.Open(ctx, store.Options{
-		URL:            string(cfg.Storage.DatabaseURL),
-		IdleTimeout:    cfg.Sessions.Idle,
-		AuditRetention: cfg.Audit.Retention,
-		Report:         report,
-	})
+	o.URL = string(cfg.Storage.DatabaseURL)
+	o.Statements, o.ListenURL = cfg.Storage.Statements, string(cfg.Storage.ListenURL)
+	o.IdleTimeout, o.AuditRetention = cfg.Sessions.Idle, cfg.Audit.Retention
+	db, err := store.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -613,7 +616,7 @@ func (s *server) health(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"status":"ok","unavailable":["database"]}`)
 		return
 	}
-	fmt.Fprint(w, `{"status":"ok"}`)
+	s.writeOK(w)
 }
 
 // healthTimeout bounds how long a health check waits for the database: its caller waits, too.
@@ -639,7 +642,18 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"status":"unavailable","reason":"%s"}`, reason)
 		return
 	}
-	fmt.Fprint(w, `{"status":"ok"}`)
+	s.writeOK(w)
+}
+
+// writeOK writes that all is well, and behind a connection pooler how the database is used.
+func (s *server) writeOK(w http.ResponseWriter) {
+	at := s.parts.db.Status()
+	if !at.Pooler {
+		fmt.Fprint(w, `{"status":"ok"}`)
+		return
+	}
+	fmt.Fprintf(w, `{"status":"ok","database":{"pooler":true,"statements":%q,"changes":%q}}`,
+		at.Statements, at.Changes)
 }
 
 // portOf returns the port that an address names, or "".

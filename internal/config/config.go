@@ -63,6 +63,8 @@ type Server struct {
 // Storage holds the settings of the databases, and the master key.
 type Storage struct {
 	DatabaseURL Secret // sqlite:PATH or postgres://…; may hold a password
+	Statements  string // how PostgreSQL runs statements: auto, prepared, exec, simple
+	ListenURL   Secret // postgres://…, or empty: where notifications arrive
 	RedisURL    Secret // redis://…, or empty
 	SecretKey   Secret // as written; see Config.MasterKey
 }

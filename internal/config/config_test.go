@@ -42,7 +42,7 @@ func TestDefaults(t *testing.T) {
 			RequestBodyLimit: 65536,
 			ShutdownTimeout:  20 * time.Second,
 		},
-		Storage: Storage{DatabaseURL: "sqlite:data/gatehouse.db"},
+		Storage: Storage{DatabaseURL: "sqlite:data/gatehouse.db", Statements: "auto"},
 		Tokens: Tokens{
 			AccessTTL:          time.Hour,
 			IDTTL:              time.Hour,
@@ -410,7 +410,8 @@ func TestSecretsStayHidden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := string(doc) + fmt.Sprintf("%v %+v %#v %s %q %x %d", c, *c, c.Storage, c.Storage, c.Storage, c.Storage, c.Storage)
+	shown := string(doc) + fmt.Sprintf("%v %+v %#v %s %q %x", c, *c, c.Storage, c.Storage, c.Storage, c.Storage) +
+		fmt.Sprintf("%d %d", c.Storage.DatabaseURL, c.Storage.SecretKey)
 	if strings.Contains(shown, "hunter2") || strings.Contains(shown, key) || strings.Contains(shown, fmt.Sprintf("%x", key)) {
 		t.Error(shown)
 	}

@@ -188,6 +188,27 @@ func storageRows() []Setting {
 			},
 		},
 		{
+			Name:    "DATABASE_STATEMENTS",
+			Default: "auto",
+			Doc: "How statements are sent to PostgreSQL. auto prepares them, but not behind a " +
+				"connection pooler, which it detects. prepared is faster behind a pooler that " +
+				"keeps sessions or prepared statements; exec and simple send each statement " +
+				"anew, simple with the parameters in its text.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Storage.Statements, []string{"auto", "prepared", "exec", "simple"}}
+			},
+		},
+		{
+			Name:   "DATABASE_LISTEN_URL",
+			Secret: true,
+			Doc: "The address of the same PostgreSQL database without a connection pooler, over " +
+				"which servers hear of each other's changes at once. Behind a pooler without " +
+				"it, they ask the database about three times a second. The default is none.",
+			place: func(c *Config) value {
+				return dsn{p: &c.Storage.ListenURL, schemes: []string{"postgres", "postgresql"}, none: true}
+			},
+		},
+		{
 			Name:   "REDIS_URL",
 			Secret: true,
 			Doc: "A Redis or Valkey server that several servers share for data that may be " +

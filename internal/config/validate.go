@@ -59,6 +59,9 @@ func (c *Config) checkStorage(p *Problems) {
 	case len(key) > 0 && len(key) < minKey:
 		p.add("SECRET_KEY has %d bytes; it needs at least %d: make one with `openssl rand -hex 32`", len(key), minKey)
 	}
+	if c.Storage.ListenURL != "" && strings.HasPrefix(string(c.Storage.DatabaseURL), "sqlite:") {
+		p.add("DATABASE_LISTEN_URL is set, but DATABASE_URL is an SQLite database; remove it")
+	}
 	if c.RateLimits.Store == "redis" && c.Storage.RedisURL == "" {
 		p.add("RATE_LIMIT_STORE is redis, but REDIS_URL is not set; set it, or use memory")
 	}

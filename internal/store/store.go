@@ -49,6 +49,11 @@ type Options struct {
 	AuditRetention    time.Duration // how long Sweep leaves audit events. 0: forever
 	Readers           int           // connections; see sqldb.Options
 	Report            func(error)   // receives errors in the background, if set
+
+	// Statements, ListenURL and Notice are for PostgreSQL; see sqldb.Options.
+	Statements string
+	ListenURL  string
+	Notice     func(text string)
 }
 
 // DB is the store. It is safe for concurrent use.
@@ -75,7 +80,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqldb.Open(ctx, o.URL, sqldb.Options{Readers: o.Readers})
+	db, err := sqldb.Open(ctx, o.URL, sqldb.Options{
+		Readers:    o.Readers,
+		Statements: o.Statements,
+		ListenURL:  o.ListenURL,
+		Notice:     o.Notice,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +132,9 @@ func (d *DB) Engine() sqldb.Engine { return d.sql.Engine() }
 
 // Ping returns an error unless the database answers.
 func (d *DB) Ping(ctx context.Context) error { return d.sql.Ping(ctx) }
+
+// Status returns how the database is used now.
+func (d *DB) Status() sqldb.Status { return d.sql.Status() }
 
 // Close waits for the changes that have begun, then closes the database.
 func (d *DB) Close() error { return d.sql.Close() }

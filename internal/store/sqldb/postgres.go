@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,11 +16,10 @@ import (
 )
 
 const (
-	channel        = "gatehouse"     // of LISTEN and NOTIFY
-	maxAttempts    = 5               // at a transaction that PostgreSQL gave up in favour of others
-	queryTimeout   = 5 * time.Second // as long as SQLite waits for a lock
-	commitTimeout  = 5 * time.Second // after the rest of the transaction
-	listenInterval = time.Second     // of polling, for notifications that a lost connection has missed
+	channel       = "gatehouse"     // of LISTEN and NOTIFY
+	maxAttempts   = 5               // at a transaction that PostgreSQL gave up in favour of others
+	queryTimeout  = 5 * time.Second // as long as SQLite waits for a lock
+	commitTimeout = 5 * time.Second // after the rest of the transaction
 )
 
 // postgresDB is a PostgreSQL database through a pool of connections.
@@ -27,6 +27,11 @@ type postgresDB struct {
 	pool    *pgxpool.Pool
 	changes *Batcher[*pgChange]
 	reads   *Batcher[*pgRead]
+
+	statements statementMode
+	listener   *pgx.ConnConfig // where to listen, if that is not where the pool connects to
+	listening  atomic.Bool     // notifications arrive
+	notice     func(text string)
 }
 
 func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
@@ -35,41 +40,61 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 		// The parser's message may quote the URL, and the URL holds a password.
 		return nil, fault.InvalidField("DATABASE_URL", "the postgres:// URL cannot be read")
 	}
-	switch {
-	case o.Readers > 0:
-		cfg.MaxConns = int32(min(o.Readers, 1000))
-	case !strings.Contains(url, "pool_max_conns"):
-		cfg.MaxConns = int32(max(16, 4*runtime.GOMAXPROCS(0)))
+	db := &postgresDB{notice: o.Notice}
+	if db.notice == nil {
+		db.notice = func(string) {}
 	}
-	if cfg.ConnConfig.ConnectTimeout == 0 {
-		cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	if db.listener, err = listenConfig(o.ListenURL); err != nil {
+		return nil, err
 	}
-	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
-		cfg.ConnConfig.RuntimeParams["application_name"] = "gatehouse"
+	if err := db.statements.init(o.Statements, url, cfg.ConnConfig); err != nil {
+		return nil, err
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
+	configurePool(cfg, url, o)
+	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		c.DefaultQueryExecMode = db.statements.get()
+		return nil
+	}
+	if db.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, postgresError(err)
 	}
-	db := &postgresDB{pool: pool}
 	db.changes = NewBatcher(maxChanges, changeWorkers, db.execBatch)
 	db.reads = NewBatcher(maxReads, readWorkers, db.readBatch)
-	if err := db.Ping(ctx); err != nil {
-		pool.Close()
+	if err := db.inspect(ctx); err != nil {
+		db.pool.Close()
 		at := fmt.Sprintf("%s:%d", cfg.ConnConfig.Host, cfg.ConnConfig.Port)
 		return nil, fault.Wrap(fault.Unavailable, err, "the PostgreSQL server at %s cannot be used", at)
 	}
 	return db, nil
 }
 
+// configurePool sets what the URL leaves open.
+func configurePool(cfg *pgxpool.Config, url string, o Options) {
+	switch {
+	case o.Readers > 0:
+		cfg.MaxConns = int32(min(o.Readers, 1000))
+	case !strings.Contains(url, "pool_max_conns"):
+		cfg.MaxConns = int32(max(16, 4*runtime.GOMAXPROCS(0)))
+	}
+	setConnectDefaults(cfg.ConnConfig)
+}
+
+func setConnectDefaults(c *pgx.ConnConfig) {
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = 5 * time.Second
+	}
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "gatehouse"
+	}
+}
+
 // Engine returns Postgres.
 func (db *postgresDB) Engine() Engine { return Postgres }
 
-// Ping returns an error unless the database answers.
+// Ping returns an error unless the database runs a statement as others are run.
 func (db *postgresDB) Ping(ctx context.Context) error {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	return postgresError(db.pool.Ping(ctx))
+	var one int64
+	return db.Row(ctx, "SELECT CAST($1 AS BIGINT)", int64(1)).Scan(&one)
 }
 
 // Close waits for the connections in use and closes all connections.
@@ -80,24 +105,25 @@ func (db *postgresDB) Close() error {
 
 // Exec runs a statement and returns the number of rows it changed.
 func (db *postgresDB) Exec(ctx context.Context, text string, args ...any) (int64, error) {
-	return pgConn{pgPool{db.pool}}.Exec(ctx, text, args...)
+	return pgConn{pgPool{db}}.Exec(ctx, text, args...)
 }
 
 // Row runs a statement with at most one row.
 func (db *postgresDB) Row(ctx context.Context, text string, args ...any) Row {
-	return pgConn{pgPool{db.pool}}.Row(ctx, text, args...)
+	return pgConn{pgPool{db}}.Row(ctx, text, args...)
 }
 
 // Rows runs a statement with many rows.
 func (db *postgresDB) Rows(ctx context.Context, text string, args ...any) (Rows, error) {
-	return pgConn{pgPool{db.pool}}.Rows(ctx, text, args...)
+	return pgConn{pgPool{db}}.Rows(ctx, text, args...)
 }
 
-// Write runs f in a transaction, and again if PostgreSQL chose it as the victim of a deadlock.
+// Write runs f in a transaction, and again if PostgreSQL chose it as the victim of a deadlock, or
+// if a pooler lost a prepared statement: either has undone the transaction.
 func (db *postgresDB) Write(ctx context.Context, f func(Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := db.write(ctx, f)
-		if err == nil || attempt == maxAttempts || !retriable(err) {
+		if err == nil || attempt == maxAttempts || !retriable(err) && !db.lostStatement(ctx, err) {
 			return postgresError(err)
 		}
 		pause := time.Duration(rand.Int64N(int64(attempt) * int64(5*time.Millisecond)))
@@ -144,38 +170,77 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // pgPool is the pool for statements outside of transactions.
-type pgPool struct{ *pgxpool.Pool }
+type pgPool struct{ db *postgresDB }
 
 // Query bounds the wait for a connection and for the whole result.
 func (p pgPool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	ctx, cancel := bounded(ctx)
-	rows, err := p.Pool.Query(ctx, sql, args...)
-	if err != nil {
-		cancel()
-		return nil, err
+	r := &boundedRows{db: p.db, ctx: ctx, cancel: cancel, sql: sql, args: args}
+	var err error
+	for attempt := 1; ; attempt++ {
+		r.Rows, err = p.db.pool.Query(ctx, sql, args...)
+		if err == nil {
+			return r, nil
+		}
+		if attempt == maxLost || !p.db.lostStatement(ctx, err) {
+			cancel()
+			return nil, err
+		}
 	}
-	return boundedRows{rows, cancel}, nil
 }
 
-// boundedRows is a result with a timeout.
+// boundedRows is a result with a timeout. A statement that was not executed because a pooler lost
+// the prepared one is sent again.
 type boundedRows struct {
 	pgx.Rows
+	db     *postgresDB
+	ctx    context.Context
 	cancel context.CancelFunc
+	sql    string
+	args   []any
+	begun  bool // a row has been read
+	lost   int  // how often the statement was lost
 }
 
 // Next moves to the next row.
-func (r boundedRows) Next() bool {
-	more := r.Rows.Next()
-	if !more {
-		r.cancel()
+func (r *boundedRows) Next() bool {
+	for {
+		if r.Rows.Next() {
+			r.begun = true
+			return true
+		}
+		if !r.again() {
+			r.cancel()
+			return false
+		}
 	}
-	return more
 }
 
 // Close ends the result.
-func (r boundedRows) Close() {
-	r.Rows.Close()
-	r.cancel()
+func (r *boundedRows) Close() {
+	for {
+		r.Rows.Close()
+		if !r.again() {
+			r.cancel()
+			return
+		}
+	}
+}
+
+// again sends the statement again if it was lost before it had a result, and reports whether it
+// did.
+func (r *boundedRows) again() bool {
+	if r.Rows.Err() == nil || r.begun || r.lost+1 >= maxLost || !r.db.lostStatement(r.ctx, r.Rows.Err()) {
+		return false
+	}
+	r.lost++
+	rows, err := r.db.pool.Query(r.ctx, r.sql, r.args...)
+	if err != nil { // Query returns rows with the error, too
+		r.Rows, r.lost = rows, maxLost
+		return false
+	}
+	r.Rows = rows
+	return true
 }
 
 // ExecAll sends a statement with all lists of arguments at once. PostgreSQL runs what is sent
@@ -187,11 +252,16 @@ func (db *postgresDB) ExecAll(ctx context.Context, text string, args [][]any) er
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	batch := &pgx.Batch{}
-	for _, a := range args {
-		batch.Queue(text, plainAll(a)...)
+	for attempt := 1; ; attempt++ {
+		batch := &pgx.Batch{} // a batch that was sent holds the names of its statements
+		for _, a := range args {
+			batch.Queue(text, plainAll(a)...)
+		}
+		err := db.pool.SendBatch(ctx, batch).Close()
+		if err == nil || attempt == maxLost || !db.lostStatement(ctx, err) {
+			return postgresError(err)
+		}
 	}
-	return postgresError(db.pool.SendBatch(ctx, batch).Close())
 }
 
 // querier is a pool or a transaction.
@@ -269,48 +339,3 @@ func (r pgRows) Scan(dest ...any) error { return postgresError(r.Rows.Scan(dest.
 
 // Err returns the error that ended the result early.
 func (r pgRows) Err() error { return postgresError(r.Rows.Err()) }
-
-// Watch listens on a connection of its own. It also calls wake every second: for a lost
-// connection, and for a pooler that does not pass on notifications.
-func (db *postgresDB) Watch(ctx context.Context, wake func()) {
-	for ctx.Err() == nil {
-		if err := db.listen(ctx, wake); err == nil || ctx.Err() != nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(listenInterval):
-			wake()
-		}
-	}
-}
-
-// listen returns an error when the connection breaks, or nil when ctx ends.
-func (db *postgresDB) listen(ctx context.Context, wake func()) error {
-	conn, err := pgx.ConnectConfig(ctx, db.pool.Config().ConnConfig)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		end, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = conn.Close(end)
-	}()
-	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
-		return err
-	}
-	for {
-		wake()
-		wait, cancel := context.WithTimeout(ctx, listenInterval)
-		_, err := conn.WaitForNotification(wait)
-		over := wait.Err() != nil
-		cancel()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil && (!over || conn.IsClosed()) {
-			return err
-		}
-	}
-}

@@ -102,9 +102,33 @@ type DB interface {
 	Watch(ctx context.Context, wake func())
 	// Ping returns an error unless the database answers.
 	Ping(ctx context.Context) error
+	// Status returns how the database is used now.
+	Status() Status
 	// Close waits for the statements that have begun, then closes all connections.
 	Close() error
 }
+
+// A Status is how a database is used: what depends on the way to it.
+type Status struct {
+	Pooler     bool   // PostgreSQL is reached through a connection pooler
+	Statements string // how statements are sent to PostgreSQL: one of the Statements… words
+	Changes    string // how commits by other processes are noticed: ChangesListen or ChangesPoll
+}
+
+// How statements are sent to PostgreSQL. Behind a pooler that changes the server connection between
+// transactions, as PgBouncer does in transaction mode, prepared statements get lost.
+const (
+	StatementsAuto     = "auto"     // prepared, but exec behind a pooler
+	StatementsPrepared = "prepared" // each connection prepares a statement once
+	StatementsExec     = "exec"     // each time anew, with separate parameters, in one round trip
+	StatementsSimple   = "simple"   // as one text with quoted parameters
+)
+
+// How commits by other processes are noticed.
+const (
+	ChangesListen = "listen"
+	ChangesPoll   = "poll"
+)
 
 // Options configures Open. The zero value is valid.
 type Options struct {
@@ -112,6 +136,13 @@ type Options struct {
 	// processors if that is more. Default for PostgreSQL, whose connections also write: sixteen,
 	// or four times the number of processors.
 	Readers int
+	// Statements is one of the Statements… words. Default: StatementsAuto.
+	Statements string
+	// ListenURL is where Watch listens for notifications if that is not the database's URL, whose
+	// pooler may not pass them on.
+	ListenURL string
+	// Notice receives what the operator should know about the way to the database, if set.
+	Notice func(text string)
 	// Queue is the number of changes that may wait for SQLite's writer before further ones fail.
 	// Default 4096.
 	Queue int

@@ -241,6 +241,9 @@ func (db *sqliteDB) Ping(ctx context.Context) error {
 	return db.Row(ctx, "SELECT 1").Scan(&n)
 }
 
+// Status returns that changes are polled.
+func (db *sqliteDB) Status() Status { return Status{Changes: ChangesPoll} }
+
 // Watch polls data_version, which SQLite changes at every commit by another connection, in any
 // process.
 func (db *sqliteDB) Watch(ctx context.Context, wake func()) {
