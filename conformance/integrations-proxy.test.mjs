@@ -28,7 +28,7 @@ describe("oauth2-proxy", () => {
   async function visit(person) {
     const page = await open(chrome);
     await page.goto(setting.reader.at(4180, "/notes"));
-    await enter(page, { ...setting, ada: person });
+    await enter(page, setting, person);
     return page;
   }
 

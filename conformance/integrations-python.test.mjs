@@ -10,22 +10,27 @@ let chrome;
 before(async () => (chrome = await browser()));
 after(() => chrome?.close());
 
-describe("Flask with Authlib", () => {
-  let setting, program;
-
+/** Follows a guide whose application is at a port, for the cases of a group. */
+function follow(guide, port) {
+  const setting = {};
   before(async () => {
-    setting = await arrive("flask", { ports: [5000] });
-    program = await setting.reader.follow(setting.reader.at(5000), { path });
+    Object.assign(setting, await arrive(guide, { ports: [port] }));
+    setting.app = setting.reader.at(port);
+    setting.program = await setting.reader.follow(setting.app, { path });
   });
-
   after(async () => {
-    await program?.stop();
-    await setting?.server.stop();
+    await setting.program?.stop();
+    await setting.server?.stop();
   });
+  return setting;
+}
+
+describe("Flask with Authlib", () => {
+  const setting = follow("flask", 5000);
 
   it("signs a person in and out", async () => {
     const page = await open(chrome);
-    await page.goto(setting.reader.at(5000));
+    await page.goto(setting.app);
     await page.getByRole("link", { name: "Sign in" }).click();
     await enter(page, setting);
     await page.getByRole("heading", { name: "Hello Ada Lovelace" }).waitFor();
@@ -34,5 +39,50 @@ describe("Flask with Authlib", () => {
     await page.getByRole("link", { name: "Sign out" }).click();
     await page.getByRole("link", { name: "Sign in" }).click();
     await page.locator("[name=password]").waitFor(); // the session at the server has ended as well
+  });
+});
+
+describe("Django with mozilla-django-oidc", () => {
+  const setting = follow("django", 8000);
+
+  it("signs a person in with the role, and out", async () => {
+    const page = await open(chrome);
+    await page.goto(setting.app);
+    await page.getByRole("link", { name: "Sign in" }).click();
+    await enter(page, setting);
+    await page.getByRole("heading", { name: "Hello Ada Lovelace" }).waitFor();
+    assert.equal((await page.locator("p").innerText()).trim(), "ada@example.com, staff");
+
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("link", { name: "Sign in" }).click();
+    await page.locator("[name=password]").waitFor(); // the session at the server has ended as well
+  });
+
+  it("knows a person without the role", async () => {
+    const bob = setting.home.user({ email: "bob@example.com", name: "Bob" });
+    const page = await open(chrome);
+    await page.goto(setting.app);
+    await page.getByRole("link", { name: "Sign in" }).click();
+    await enter(page, setting, bob);
+    await page.getByRole("heading", { name: "Hello Bob" }).waitFor();
+    assert.equal((await page.locator("p").innerText()).trim(), "bob@example.com");
+  });
+});
+
+// The library sends the header "Authorization: Basic" with an empty secret for a client that has none.
+describe("requests-oauthlib with a public client", () => {
+  it("signs a person in, and refreshes", async () => {
+    const setting = await arrive("requests-oauthlib");
+    await setting.reader.register();
+    setting.reader.write();
+    const program = await setting.reader.run(undefined, { path });
+    const [, address] = await program.prints(/^Open (\S+)$/m);
+    const page = await open(chrome);
+    await page.goto(address);
+    await enter(page, setting);
+    await page.getByText("You can close this window.").waitFor();
+    assert.equal(await program.ended, 0, program.output);
+    assert.match(program.output, /^Hello Ada Lovelace\nHello again Ada Lovelace$/m);
+    await setting.server.stop();
   });
 });

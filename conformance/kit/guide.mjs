@@ -198,8 +198,11 @@ class Program {
   }
 }
 
-/** Signs Ada in and allows what the application asks for, until the browser is back there. */
-export async function enter(page, { server, ada: user }) {
+/**
+ * Signs a person in, Ada unless it is another, and allows what the application asks for, until the
+ * browser is back there.
+ */
+export async function enter(page, { server, ada }, user = ada) {
   await page.waitForURL((url) => url.origin === server.origin && url.pathname === "/login");
   await signIn(page, user);
   await page.waitForURL((url) => url.origin !== server.origin || url.pathname === "/consent");
