@@ -29,6 +29,13 @@ describe("the guides", () => {
     assert.deepEqual(said.filter((version) => !tested.includes(version)), []);
   });
 
+  it("get the versions in Go that the tests use", () => {
+    const tested = [...here("../go.mod").matchAll(/^\s+(\S+) (v\S+)/gm)].map(([, path, version]) => `${path}@${version}`);
+    const said = [...installed.matchAll(/^go get (.+)$/gm)].flatMap((m) => m[1].split(" "));
+    assert.ok(said.length > 0);
+    assert.deepEqual(said.filter((version) => !tested.includes(version)), []);
+  });
+
   it("name the version of oauth2-proxy that the tests use", () => {
     const [, version] = /oauth2-proxy\/v7 v(\S+)/.exec(here("oauth2-proxy.mod"));
     assert.ok(read("index").includes(`| oauth2-proxy | ${version} |`), version);
