@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // Step says what the browser does next. Exactly one field is set.
@@ -46,23 +47,40 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 		flow.Session, flow.Scopes = c.Session.ID, req.consents
 		return &Step{Consent: flow}, nil
 	}
-	return s.replyCode(ctx, req, c)
+	return s.replyCode(ctx, req, c, flow)
 }
 
 // resume opens the flow of a browser that comes back from a page, or starts a flow. The second
 // result is why the request object of a new request is refused.
 func (s *Server) resume(ctx context.Context, c *Call) (f *Flow, refused, err error) {
+	browser := s.browserHash(c)
 	if sealed := c.Get("flow"); sealed != "" {
-		f, err = s.unseal(sealed, StepLogin, c.Now)
-		return f, nil, err
+		if f, err = s.unseal(sealed, StepLogin, c.Now); err != nil {
+			return nil, nil, err
+		}
+		if browser == "" || !secret.Equal(f.Browser, browser) {
+			f = f.moved(browser, c.Now)
+		}
+		return f, nil, nil
 	}
 	form, refused := s.requestParams(ctx, c)
 	f, err = newFlow(form, c.Now)
+	if err == nil {
+		f.Browser = browser
+	}
 	return f, refused, err
 }
 
+// browserHash returns the hash of the secret that marks the browser of a call, or "".
+func (s *Server) browserHash(c *Call) string {
+	if c.Browser == "" {
+		return ""
+	}
+	return string(s.keys.Hash("browser\x00" + c.Browser))
+}
+
 // Repeat takes a new request of a browser that sent it without its cookies, since it came as a
-// POST from another site: the browser repeats it as a GET.
+// POST from another site: the browser repeats it as a GET. The flow belongs to no browser yet.
 func (s *Server) Repeat(ctx context.Context, c *Call) (*Step, error) {
 	form, refused := s.requestParams(ctx, c)
 	if refused != nil {

@@ -243,7 +243,7 @@ func TestPromptSelectAccount(t *testing.T) {
 	sealed, err := w.srv.Choose(st.Login, w.sess)
 	testkit.Must(t, err)
 	c := w.call("flow", sealed)
-	c.Session = w.sess
+	c.Session, c.Browser = w.sess, thisBrowser
 	done, err := w.srv.Authorize(t.Context(), c)
 	testkit.Must(t, err)
 	params(t, done)
@@ -343,6 +343,9 @@ func TestAuthenticationClass(t *testing.T) {
 			testkit.Equal(t, "acr", claims(t, r.IDToken)["acr"], any("aal2"))
 			list(t, "amr", amr(claims(t, r.IDToken)), "pwd", "otp", "mfa")
 
+			w.now = w.now.Add(-time.Second)
+			flow = w.authorize(cl, c.pairs...).Login
+			w.advance(time.Second)
 			no, err := w.back(flow, w.reauthenticated(w.sess, "pwd"))
 			if c.unmet != "" {
 				wantReply(t, no, err, c.unmet)
@@ -365,7 +368,7 @@ func TestAuthenticationClass(t *testing.T) {
 		sealed, err := w.srv.StepUpImpossible(st.Login)
 		testkit.Must(t, err)
 		c := w.call("flow", sealed)
-		c.Session = w.sess
+		c.Session, c.Browser = w.sess, thisBrowser
 		done, err := w.srv.Authorize(t.Context(), c)
 		testkit.Must(t, err)
 		params(t, done)

@@ -20,6 +20,7 @@ type Call struct {
 	Method        string
 	URL           string            // the address as the client sees it, without a query
 	Session       *identity.Session // the browser's session, or nil
+	Browser       string            // the secret that its cookie marks the browser with, or ""
 	IP, Agent     string
 	RequestID     string
 	Now           time.Time // read once per request

@@ -91,7 +91,7 @@ func (s *Server) Consent(
 	if err := s.addConsent(ctx, c, req, ev); err != nil {
 		return nil, err
 	}
-	return s.replyCode(ctx, req, c)
+	return s.replyCode(ctx, req, c, flow)
 }
 
 // needsConsent reports whether the person must visit the consent page first. They need not for

@@ -29,8 +29,10 @@ type Flow struct {
 	ID      string             `json:"id"`
 	Step    string             `json:"s"`
 	Query   string             `json:"q"`           // the request's parameters, encoded
-	Started int64              `json:"t"`           // Unix milliseconds; a sign-in since then counts
+	Started int64              `json:"t"`           // Unix milliseconds
+	Since   int64              `json:"u,omitempty"` // a sign-in since then counts; 0: since Started
 	First   int64              `json:"f,omitempty"` // the first start of a request started again
+	Browser string             `json:"w,omitempty"` // the hash of the browser that started it, or ""
 	Session identity.SessionID `json:"b,omitempty"` // the session that a consent is bound to
 	Chosen  identity.SessionID `json:"c,omitempty"` // the choice after prompt=select_account
 	Tried   bool               `json:"r,omitempty"` // a stronger sign-in is not possible
@@ -40,6 +42,8 @@ type Flow struct {
 	Reauth bool   `json:"a,omitempty"` // sign in again, even with a session
 	Choose bool   `json:"p,omitempty"` // offer the choice of an account
 	ACR    string `json:"n,omitempty"` // the class to reach, or ""
+
+	carried bool // a browser carried it, so it could come back
 
 	Client *client.Client `json:"-"` // set by OpenFlow
 	Scopes []string       `json:"-"` // set by OpenFlow
@@ -60,6 +64,24 @@ func newFlow(form url.Values, now time.Time) (*Flow, error) {
 	}
 	return f, nil
 }
+
+// moved returns the flow as a new request in another browser: what the person did before it, in
+// whichever browser, does not count. It stays one flow, for which there is one code.
+func (f *Flow) moved(browser string, now time.Time) *Flow {
+	return &Flow{
+		ID:      f.ID,
+		Query:   f.Query,
+		Started: f.Started,
+		Since:   now.UnixMilli(),
+		First:   f.First,
+		Browser: browser,
+		Form:    f.Form,
+		carried: true,
+	}
+}
+
+// ends returns when the flow can no longer be opened.
+func (f *Flow) ends() time.Time { return time.UnixMilli(f.Started).Add(flowTTL) }
 
 // knownParams returns those parameters of a request that this server knows.
 func knownParams(sent url.Values) url.Values {
@@ -144,10 +166,11 @@ func (s *Server) unseal(sealed, step string, now time.Time) (*Flow, error) {
 		return nil, invalidBecause(err, ReasonFlowDamaged,
 			"This sign-in link is damaged. Go back to the app and start again.")
 	}
+	f.carried = true
 	if f.Form, err = url.ParseQuery(f.Query); err != nil {
 		return nil, err
 	}
-	if !now.After(time.UnixMilli(f.Started).Add(flowTTL)) {
+	if !now.After(f.ends()) {
 		return f, nil
 	}
 	expired := invalid(ReasonFlowExpired,
@@ -160,7 +183,7 @@ func (s *Server) unseal(sealed, step string, now time.Time) (*Flow, error) {
 
 // signedInSince reports whether the person of a session has signed in since the request began.
 func (f *Flow) signedInSince(sess *identity.Session) bool {
-	return sess.AuthTime.UnixMilli() >= f.Started
+	return sess.AuthTime.UnixMilli() >= max(f.Started, f.Since)
 }
 
 // LoginNeed is what a request needs of a person who has a session already.

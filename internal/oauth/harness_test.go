@@ -176,6 +176,9 @@ func (w *world) reauthenticated(s *identity.Session, amr ...string) *identity.Se
 	return &n
 }
 
+// thisBrowser marks the browser of the tests.
+const thisBrowser = "the browser of the test"
+
 const testSecret = "gth_cs_the-secret-of-the-test"
 
 // client registers a confidential client, altered by edit.
@@ -257,7 +260,7 @@ func (w *world) authorizationRequest(cl *client.Client, pairs ...string) *oauth.
 		"client_id", string(cl.ID), "response_type", "code", "redirect_uri", callback, "scope",
 		"openid", "state", "xyz", "code_challenge", challenge, "code_challenge_method", "S256",
 	)
-	c.Method, c.Session = "GET", w.sess
+	c.Method, c.Session, c.Browser = "GET", w.sess, thisBrowser
 	set := map[string]bool{}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		switch {
@@ -314,7 +317,7 @@ func (w *world) back(f *oauth.Flow, sess *identity.Session) (*oauth.Step, error)
 	sealed, err := w.srv.SealFlow(f)
 	testkit.Must(w.t, err)
 	c := w.call("flow", sealed)
-	c.Method, c.Session = "GET", sess
+	c.Method, c.Session, c.Browser = "GET", sess, thisBrowser
 	return w.srv.Authorize(w.t.Context(), c)
 }
 

@@ -17,6 +17,7 @@ const (
 	ReasonScopeNotAllowed  = "scope_not_allowed"
 	ReasonRequestTooLong   = "request_too_long"
 	ReasonFlowDamaged      = "flow_damaged"
+	ReasonFlowUsed         = "flow_used"
 	ReasonFlowExpired      = "flow_expired"
 	ReasonSessionChanged   = "session_changed"
 	ReasonLogoutNotAllowed = "logout_not_allowed"

@@ -4,9 +4,11 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -43,8 +45,14 @@ func (r *Reply) Location() string {
 	return r.RedirectURI + sep + r.Params.Encode()
 }
 
-// replyCode issues an authorization code for the browser's session (RFC 6749 §4.1.2).
-func (s *Server) replyCode(ctx context.Context, req *authorization, c *Call) (*Step, error) {
+// flowMargin is how long a used flow is remembered after its end, for servers whose clocks differ.
+const flowMargin = 10 * time.Minute
+
+// replyCode issues an authorization code for the browser's session (RFC 6749 §4.1.2). A flow that a
+// browser has carried gets one code: its address may be in a history or a log.
+func (s *Server) replyCode(
+	ctx context.Context, req *authorization, c *Call, f *Flow,
+) (*Step, error) {
 	code := secret.NewToken(secret.PrefixCode)
 	rec := &Code{
 		Grant:           codeGrant(req, c),
@@ -58,10 +66,27 @@ func (s *Server) replyCode(ctx context.Context, req *authorization, c *Call) (*S
 	}
 	ev := c.Event(audit.AuthorizationCodeIssued, req.client)
 	ev.Grant = string(rec.Grant.ID)
-	if err := s.store.PutCode(ctx, s.keys.Hash(code), rec, ev); err != nil {
+	err := s.putCode(ctx, s.keys.Hash(code), rec, f, ev)
+	if fault.Is(err, fault.Consumed) {
+		return nil, &InterruptedFlow{Client: req.client.ID, err: invalidBecause(err, ReasonFlowUsed,
+			"The app has its response to this request already. Go back to the app. If you are not "+
+				"signed in there, start again from the app.")}
+	}
+	if err != nil {
 		return nil, err
 	}
 	return s.reply(req, url.Values{"code": {code}}), nil
+}
+
+// putCode stores the code of a flow.
+func (s *Server) putCode(
+	ctx context.Context, h secret.Hash, c *Code, f *Flow, ev audit.Event,
+) error {
+	if !f.carried {
+		return s.store.PutCode(ctx, h, c, ev)
+	}
+	use := FlowUse{ID: f.ID, Until: f.ends().Add(flowMargin)}
+	return s.store.PutFlowCode(ctx, h, c, use, ev)
 }
 
 // codeGrant returns the grant that a code for the browser's session becomes.

@@ -58,7 +58,7 @@ func (k signingKey) object(t *testing.T, members map[string]any) string {
 // signedRequest returns a call with a request object and its client_id, and further parameters.
 func (w *world) signedRequest(cl *client.Client, object string, pairs ...string) *oauth.Call {
 	c := w.call(append([]string{"client_id", string(cl.ID), "request", object}, pairs...)...)
-	c.Method, c.Session = "GET", w.sess
+	c.Method, c.Session, c.Browser = "GET", w.sess, thisBrowser
 	return c
 }
 
@@ -189,8 +189,8 @@ func TestRequestObjectClaims(t *testing.T) {
 	}
 }
 
-// An object that the client has not signed, or that is not a request object, is refused; its address
-// is not used. The address outside is used if it is registered.
+// An object that the client has not signed, or that is not a request object, is refused, and its
+// address is not used. The address outside is used if it is registered.
 func TestRequestObjectForm(t *testing.T) {
 	w := newWorld(t)
 	k := newKey(t, "k1")

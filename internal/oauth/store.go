@@ -23,6 +23,11 @@ type Store interface {
 	// PutCode stores an authorization code under its hash, with the events, in one transaction.
 	PutCode(ctx context.Context, h secret.Hash, c *Code, ev ...audit.Event) error
 
+	// PutFlowCode does the same for the code of a flow. Consumed: the flow has a code already.
+	PutFlowCode(
+		ctx context.Context, h secret.Hash, c *Code, use FlowUse, ev ...audit.Event,
+	) error
+
 	// DeviceByUserCode returns a pending, unexpired device authorization by its normalized user
 	// code, or NotFound.
 	DeviceByUserCode(ctx context.Context, userCode string, now time.Time) (*Device, error)

@@ -32,6 +32,12 @@ type Code struct {
 	ExpiresAt       time.Time
 }
 
+// FlowUse is the use of a flow, for which there is one code.
+type FlowUse struct {
+	ID    string
+	Until time.Time // when the flow can no longer be opened, on any server
+}
+
 // Grant is one approval: a user's for a client, on one device or browser. Tokens carry its id,
 // and its refresh token, if it has one, is part of it: the account page lists the same row that
 // a refresh updates.

@@ -146,12 +146,28 @@ var (
 
 // PutCode stores an authorization code under its hash, with the events.
 func (d *DB) PutCode(ctx context.Context, h secret.Hash, c *oauth.Code, ev ...audit.Event) error {
+	return d.write(ctx, ev, func(tx sqldb.Tx) error { return putCode(ctx, tx, h, c) })
+}
+
+// PutFlowCode stores the code of a flow, with the events. It returns Consumed, and stores nothing,
+// if the flow has had one.
+func (d *DB) PutFlowCode(
+	ctx context.Context, h secret.Hash, c *oauth.Code, use oauth.FlowUse, ev ...audit.Event,
+) error {
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		err := once(ctx, tx, "flow:"+use.ID, use.Until, c.Grant.CreatedAt)
+		if err != nil {
+			return err
+		}
+		return putCode(ctx, tx, h, c)
+	})
+}
+
+func putCode(ctx context.Context, tx sqldb.Tx, h secret.Hash, c *oauth.Code) error {
 	hashed := *c
 	hashed.Hash = h
-	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		_, err := tx.Exec(ctx, insertCode, codeTable.args(&hashed, int64(0))...)
-		return err
-	})
+	_, err := tx.Exec(ctx, insertCode, codeTable.args(&hashed, int64(0))...)
+	return err
 }
 
 // Code reads a code. It returns NotFound if there is none or it has expired, and Consumed if it

@@ -7,9 +7,10 @@ import (
 
 // Names of our cookies, before the prefix.
 const (
-	CookieSession = "gatehouse"       // the browser session
-	CookieLogin   = "gatehouse_login" // a sign-in between two factors
-	CookieName    = "gatehouse_name"  // the account whose password a link has just set
+	CookieSession = "gatehouse"         // the browser session
+	CookieLogin   = "gatehouse_login"   // a sign-in between two factors
+	CookieBrowser = "gatehouse_browser" // marks the browser that starts an authorization request
+	CookieName    = "gatehouse_name"    // the account whose password a link has just set
 )
 
 // cookieName returns the name, over https with the prefix __Host-, which binds the cookie to

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -408,6 +409,43 @@ func (s *suite) codes(t *testing.T) {
 	_, err = s.db.Code(ctx, late, s.now.Add(time.Minute))
 	want(t, err, fault.NotFound)
 	want(t, s.db.RedeemCode(ctx, late, other, s.now.Add(time.Minute)), fault.Consumed)
+	t.Run("of one flow", s.codeOfFlow)
+}
+
+// A flow has one code, however many ask for it at once; the losers store nothing.
+func (s *suite) codeOfFlow(t *testing.T) {
+	ctx, u, c := t.Context(), s.user(t), s.client(t)
+	use := oauth.FlowUse{ID: s.name("flow"), Until: s.now.Add(time.Hour)}
+	put := func(h secret.Hash, now time.Time) error {
+		g := s.grant(u, c, "openid")
+		g.CreatedAt = now
+		code := &oauth.Code{Grant: *g, ExpiresAt: now.Add(time.Minute)}
+		return s.db.PutFlowCode(ctx, h, code, use, event(audit.AuthorizationCodeIssued, u, now))
+	}
+	const many = 20
+	hashes, errs := make([]secret.Hash, many), make([]error, many)
+	var wg sync.WaitGroup
+	for i := range many {
+		hashes[i] = secret.Hash(s.name("code"))
+		wg.Go(func() { errs[i] = put(hashes[i], s.now) })
+	}
+	wg.Wait()
+	stored := 0
+	for i, err := range errs {
+		if err != nil {
+			want(t, err, fault.Consumed)
+			_, err = s.db.Code(ctx, hashes[i], s.now)
+			want(t, err, fault.NotFound)
+			continue
+		}
+		stored++
+		_, err = s.db.Code(ctx, hashes[i], s.now)
+		testkit.Must(t, err)
+	}
+	testkit.Equal(t, "codes of one flow", stored, 1)
+	want(t, put(secret.Hash(s.name("code")), s.now.Add(59*time.Minute)), fault.Consumed)
+	use.ID = s.name("flow")
+	testkit.Must(t, put(secret.Hash(s.name("code")), s.now))
 }
 
 // A code whose session ended before it was redeemed yields no grant, and cannot be used again.

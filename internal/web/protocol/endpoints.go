@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -143,9 +144,16 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request, c *oauth.Call
 		return nil
 	}
 	web.EventOf(r.Context()).Client = claimedClient(c)
+	known := s.kit.Cookie(r, web.CookieBrowser)
+	if c.Browser = known; known == "" {
+		c.Browser = secret.NewToken("")
+	}
 	step, err := s.oauth.Authorize(r.Context(), c)
 	if err != nil {
 		return err
+	}
+	if known == "" && step.Reply == nil { // the browser comes back from a page
+		s.kit.SetCookie(w, web.CookieBrowser, c.Browser, 0)
 	}
 	return s.browser.FollowStep(w, r, step)
 }

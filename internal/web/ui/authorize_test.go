@@ -156,7 +156,7 @@ func TestTamperedFlow(t *testing.T) {
 			}
 		}
 		b.post("/login", url.Values{"flow": {bad}, "username": {s.user.Email}, "password": {"password"}})
-		if b.last.Code != 400 || len(b.cookies) != 0 {
+		if b.last.Code != 400 || b.cookies["__Host-gatehouse"] != "" || len(b.cookies) != 1 {
 			t.Errorf("%s, posted: %d %v", name, b.last.Code, b.cookies)
 		}
 	}

@@ -81,7 +81,9 @@ func (s *Server) offerRestart(r *http.Request, v *ErrorView, flow *oauth.Interru
 		return
 	}
 	app := clientView(cl, "")
-	v.Text = "This sign-in was started too long ago. Go back to the app and sign in there again."
+	if fault.Reason(flow) != oauth.ReasonFlowUsed {
+		v.Text = "This sign-in was started too long ago. Go back to the app and sign in there again."
+	}
 	if app.Home != "" {
 		v.NextURL, v.NextText = app.Home, "Go to "+app.Name
 	}
@@ -102,6 +104,7 @@ func headings() map[string]string {
 		oauth.ReasonScopeNotAllowed:  "Access not allowed",
 		oauth.ReasonRequestTooLong:   "Request too long",
 		oauth.ReasonFlowDamaged:      "This link is damaged",
+		oauth.ReasonFlowUsed:         "This request has been answered",
 		oauth.ReasonFlowExpired:      "This page has expired",
 		oauth.ReasonSessionChanged:   "Your sign-in changed",
 		oauth.ReasonLogoutNotAllowed: "Sign-out request not allowed",
