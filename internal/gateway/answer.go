@@ -41,7 +41,7 @@ func (g *Gateway) deny(w http.ResponseWriter, req *Request, d Decision) {
 		wait = time.Duration(seconds(d.Denial.RetryAfter)) * time.Second
 		h["Retry-After"] = []string{itoa(seconds(wait))}
 	}
-	if req.Target.Page {
+	if web.PrefersPage(req.Header) { // whatever its method, it is a person's
 		writePage(w, req, status, d.Denial.Public)
 		return
 	}

@@ -174,6 +174,24 @@ func TestProxiedPageRedirectsToSignIn(t *testing.T) {
 	}
 }
 
+// A form that a person sends is denied with a page, too; a program gets JSON whatever the method.
+func TestDenialsFollowWhatIsAskedFor(t *testing.T) {
+	w := newWorld(t, shop())
+	for _, row := range []struct{ method, header, kind string }{
+		{http.MethodPost, "Sec-Fetch-Mode: navigate", "text/html; charset=utf-8"},
+		{http.MethodPost, "Accept: text/html,*/*;q=0.8", "text/html; charset=utf-8"},
+		{http.MethodGet, "Accept: text/html;q=0.5, application/json", "application/json"},
+		{http.MethodGet, "Accept: text/html;q=0", "application/json"},
+		{http.MethodPost, "Accept: */*", "application/json"},
+		{http.MethodGet, "Sec-Fetch-Mode: cors", "application/json"},
+	} {
+		rec := w.do(request(t, row.method, "id.example", "/shop/v1/x", row.header))
+		if rec.Code != http.StatusUnauthorized || rec.Header().Get("Content-Type") != row.kind {
+			t.Errorf("%s, %s: %d %s", row.method, row.header, rec.Code, rec.Header().Get("Content-Type"))
+		}
+	}
+}
+
 // deepLink returns an address of exactly n bytes below a path, with escapes.
 func deepLink(path string, n int) string {
 	head := path + "?filter=%7B%22a%22%3A%E2%82%AC%26&q="

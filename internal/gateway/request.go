@@ -216,15 +216,9 @@ func portLike(s string) bool {
 }
 
 // opensPage reports whether a browser opens a page, so that a redirect to another page makes sense.
-// Scripts and images get a 401. Sec-Fetch-Mode decides where it is sent (Fetch Metadata §2.2).
+// Forms, scripts and images get a 401.
 func opensPage(h http.Header, method string) bool {
-	if method != http.MethodGet && method != http.MethodHead {
-		return false
-	}
-	if mode := first(h, "Sec-Fetch-Mode"); mode != "" {
-		return mode == "navigate"
-	}
-	return strings.Contains(first(h, "Accept"), "text/html")
+	return (method == http.MethodGet || method == http.MethodHead) && web.PrefersPage(h)
 }
 
 // originOfPage returns the Origin header. Values of a repeated one are joined, so that the result

@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
 // Handler answers a request or returns an error; it never does both.
@@ -377,6 +378,10 @@ func Status(err error) int {
 	var d *access.Denial
 	if errors.As(err, &d) {
 		return d.Status
+	}
+	var rejected *oauth.Error
+	if errors.As(err, &rejected) {
+		return rejected.Status
 	}
 	var tooBig *http.MaxBytesError
 	if errors.As(err, &tooBig) {

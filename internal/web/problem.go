@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
@@ -110,20 +109,6 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, p Problem) {
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // the caller is gone if it fails
 	}
-}
-
-// WantsPage reports whether a person waits for the answer to a request. Browsers that send
-// Sec-Fetch-Mode say so themselves (Fetch Metadata §2.2); others name text/html in Accept.
-func WantsPage(r *http.Request) bool {
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
-		return mode == "navigate"
-	}
-	for _, line := range r.Header["Accept"] {
-		if strings.Contains(line, "text/html") {
-			return true
-		}
-	}
-	return false
 }
 
 // retryAfter returns how long the caller should wait, at least a second, or 0 where waiting does

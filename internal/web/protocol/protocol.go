@@ -179,14 +179,21 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		}
 	}
 	for _, prefix := range []string{"/oauth/", "/.well-known/", "/api/"} {
-		mux.HandleFunc(prefix, s.notFound)
+		mux.HandleFunc(prefix, s.notFound(mux))
 	}
 }
 
-// notFound responds to an address below the protocol's own prefixes that is not served.
-func (s *Server) notFound(w http.ResponseWriter, r *http.Request) {
-	s.kit.Fail(w, r, fault.New(fault.NotFound,
-		"There is no endpoint at this address. See /.well-known/openid-configuration."))
+// notFound responds to an address below the protocol's own prefixes that is not served, or not by
+// the request's method.
+func (s *Server) notFound(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if allow := web.AllowedMethods(mux, r); allow != "" {
+			s.kit.Fail(w, r, web.WrongMethod(w.Header(), allow))
+			return
+		}
+		s.kit.Fail(w, r, fault.New(fault.NotFound,
+			"There is no endpoint at this address. See /.well-known/openid-configuration."))
+	}
 }
 
 // pagePath is the one path that a page shares with an endpoint: people open it, devices post to
@@ -212,9 +219,7 @@ func (s *Server) wrongMethod(row route, path string) http.HandlerFunc {
 		if row.cors {
 			web.OpenToScripts(w.Header())
 		}
-		w.Header().Set("Allow", allow)
-		s.fail(w, r, oauth.NewError("invalid_request", http.StatusMethodNotAllowed,
-			"This address does not serve that method. Use one of %s.", allow))
+		s.kit.Fail(w, r, web.WrongMethod(w.Header(), allow))
 	}
 }
 

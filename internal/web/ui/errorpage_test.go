@@ -197,3 +197,37 @@ func TestBadForms(t *testing.T) {
 		t.Errorf("PUT: %d", w.Code)
 	}
 }
+
+// Unknown addresses, and methods that an address does not serve, are answered in the form that was
+// asked for: machine addresses that are not built are no exception.
+func TestUnknownAddressesInBothForms(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		method, path string
+		status       int
+		allow        string
+	}{
+		{"GET", "/register", 404, ""}, {"POST", "/register", 404, ""}, {"POST", "/device/token", 404, ""},
+		{"GET", "/accounts/v1/users/x", 404, ""}, {"PATCH", "/accounts/v1/users/x", 404, ""},
+		{"DELETE", "/scim/v2/Users/1", 404, ""}, {"GET", "/nowhere", 404, ""}, {"POST", "/nowhere", 404, ""},
+		{"PUT", "/login", 405, "GET, HEAD, POST"}, {"DELETE", "/account", 405, "GET, HEAD"},
+		{"GET", "/logout/confirm", 405, "POST"}, {"POST", "/favicon.ico", 405, "GET, HEAD"},
+		{"PATCH", "/static/app.css", 405, "GET, HEAD"}, {"POST", "/.well-known/change-password", 405, "GET, HEAD"},
+	} {
+		for accept, kind := range map[string]string{
+			"*/*": "application/json", "application/json": "application/json", "": "application/json",
+			"text/html,*/*;q=0.8": "text/html; charset=utf-8", "text/html;q=0.5, application/json": "application/json",
+		} {
+			r := httptest.NewRequest(c.method, origin+c.path, nil)
+			if accept != "" {
+				r.Header.Set("Accept", accept)
+			}
+			w := httptest.NewRecorder()
+			s.handler.ServeHTTP(w, r)
+			if w.Code != c.status || w.Header().Get("Content-Type") != kind || w.Header().Get("Allow") != c.allow {
+				t.Errorf("%s %s, Accept %q: %d %s, Allow %q", c.method, c.path, accept, w.Code,
+					w.Header().Get("Content-Type"), w.Header().Get("Allow"))
+			}
+		}
+	}
+}

@@ -75,6 +75,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	for _, row := range s.routes() {
 		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
 	}
+	mux.Handle("/", guard.Handler(s.page(s.notFound(mux))))
 	mux.HandleFunc("GET /static/{file}", s.asset)
 	mux.HandleFunc("GET /favicon.ico", s.favicon)
 }
@@ -127,7 +128,6 @@ func (s *Server) routes() []route {
 		{"POST /account/sessions/revoke-inactive", s.member(s.postRevokeInactive)},
 		{"GET /account/authorizations", s.member(s.showAuthorizations)},
 		{"POST /account/authorizations/remove", s.member(s.postRemoveAuthorization)},
-		{"/", s.notFound},
 	}
 }
 
@@ -230,9 +230,15 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, "/account/security")
 }
 
-// notFound rejects addresses that nothing is served at.
-func (s *Server) notFound(http.ResponseWriter, *http.Request) error {
-	return fault.New(fault.NotFound, "There is no page at this address. Check it for typing errors.")
+// notFound rejects addresses that nothing is served at, or not by the request's method.
+func (s *Server) notFound(mux *http.ServeMux) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if allow := web.AllowedMethods(mux, r); allow != "" {
+			return web.WrongMethod(w.Header(), allow)
+		}
+		return fault.New(fault.NotFound,
+			"There is no page at this address. Check it for typing errors.")
+	}
 }
 
 // seeOther redirects the browser with a GET.
