@@ -239,12 +239,13 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 	}
 	admin := policy
 	admin.MinLength = max(policy.MinLength, c.Passwords.AdminMinLength)
-	issuer := c.Server.BaseURL
-	if u, err := url.Parse(issuer); err == nil {
-		issuer = u.Host
+	host := c.Server.BaseURL
+	if u, err := url.Parse(host); err == nil {
+		host = u.Host
 	}
 	return login.Config{
-		Issuer:          issuer,
+		AppName:         c.Branding.AppName,
+		Host:            host,
 		Policy:          policy,
 		AdminPolicy:     admin,
 		HistoryCount:    c.Passwords.History,
@@ -363,7 +364,10 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	limiter := s.limiter(e, shared)
 	authorization := oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher})
 	s.tokens = newTokenServer(p, shared, keyFetcher{fetcher})
-	pages, err := ui.NewPages(ui.Brand{Name: "Gatehouse"})
+	pages, err := ui.NewPages(ui.Brand{
+		Name:       p.cfg.Branding.AppName,
+		SupportURL: p.cfg.Branding.SupportURL,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 // Config holds every setting, parsed and in range. Settings lists their names.
 type Config struct {
 	Server     Server
+	Branding   Branding
 	Storage    Storage
 	Tokens     Tokens
 	Sessions   Sessions
@@ -58,6 +59,12 @@ type Server struct {
 	RequestBodyLimit int64  // bytes
 	ShutdownTimeout  time.Duration
 	ProfilePort      int // 0 means none
+}
+
+// Branding holds how the server presents itself to people.
+type Branding struct {
+	AppName    string // in titles, headings and authenticator apps
+	SupportURL string // where people get help, or ""
 }
 
 // Storage holds the settings of the databases, and the master key.

@@ -47,6 +47,7 @@ func Settings() []Setting {
 	}{
 		{"Server", addressRows()},
 		{"Server", processRows()},
+		{"Branding", brandingRows()},
 		{"Storage", storageRows()},
 		{"Tokens", lifetimeRows()},
 		{"Tokens", grantRows()},
@@ -172,6 +173,26 @@ func processRows() []Setting {
 			Doc: "A port on 127.0.0.1 that serves the profiles of the Go runtime under " +
 				"/debug/pprof/; 0 turns them off.",
 			place: func(c *Config) value { return number[int]{&c.Server.ProfilePort, 0, 65535} },
+		},
+	}
+}
+
+func brandingRows() []Setting {
+	return []Setting{
+		{
+			Name:    "APP_NAME",
+			Default: "Gatehouse",
+			Doc: "The name of this server for people: on its pages, and in authenticator apps " +
+				"beside the account.",
+			place: func(c *Config) value { return text{&c.Branding.AppName, "a name of at most 64 characters"} },
+		},
+		{
+			Name: "SUPPORT_URL",
+			Doc: "Where people get help when they cannot sign in: the sign-in, code and error pages " +
+				"link to it. The default is none.",
+			place: func(c *Config) value {
+				return text{&c.Branding.SupportURL, "an https, http or mailto address"}
+			},
 		},
 	}
 }

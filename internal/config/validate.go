@@ -4,14 +4,23 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
+)
+
+// Bounds of what the pages show, in characters and in bytes.
+const (
+	maxAppName = 64
+	maxAddress = 2048
 )
 
 // Validate checks what one setting alone cannot tell. The error is Problems with all of them.
 func (c *Config) Validate() error {
 	var p Problems
 	c.checkAddress(&p)
+	c.checkBranding(&p)
 	c.checkStorage(&p)
 	c.checkPolicy(&p)
 	return p.orNil()
@@ -43,6 +52,25 @@ func (c *Config) checkAddress(p *Problems) {
 	case u.Scheme == "http" && c.Production() && !isLoopback(u.Hostname()):
 		p.add("BASE_URL is %q; production needs https: write https://%s and either set SSL_CERT and SSL_KEY "+
 			"or put a proxy that speaks TLS in front and name it in TRUSTED_PROXIES", clip(c.Server.BaseURL), u.Host)
+	}
+}
+
+func (c *Config) checkBranding(p *Problems) {
+	name := c.Branding.AppName
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) ||
+		strings.TrimSpace(name) == "" || utf8.RuneCountInString(name) > maxAppName {
+		p.add("APP_NAME is %q; it must be a name of 1 to %d characters", clip(name), maxAppName)
+	}
+	address := c.Branding.SupportURL
+	if address == "" {
+		return
+	}
+	u, err := url.Parse(address)
+	web := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
+	mail := err == nil && u.Scheme == "mailto" && strings.Contains(u.Opaque, "@")
+	if !web && !mail || len(address) > maxAddress {
+		p.add("SUPPORT_URL is %q; it must be an address such as https://example.com/help or "+
+			"mailto:help@example.com", clip(address))
 	}
 }
 

@@ -21,7 +21,8 @@ import (
 
 // Config is what the operator decides about signing in.
 type Config struct {
-	Issuer       string          // the name shown in authenticator apps
+	AppName      string          // the name shown in authenticator apps
+	Host         string          // of this server; no password may consist of it
 	Policy       identity.Policy // for new passwords
 	AdminPolicy  identity.Policy // the same, for administrators
 	HistoryCount int             // how many former passwords may not be used again
@@ -122,7 +123,7 @@ func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
 		keys:    keys,
 		pw:      pw,
 		pending: keys.Box("login"),
-		factors: newFactors(st, keys, pw, cfg.Issuer),
+		factors: newFactors(st, keys, pw, cfg.AppName),
 		lanes:   newLanes(),
 
 		accountFailures: audit.NewFailureCounter(),

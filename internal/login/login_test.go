@@ -42,7 +42,7 @@ type harness struct {
 func newHarness(t *testing.T, set ...func(*Config)) *harness {
 	t.Helper()
 	cfg := Config{
-		Issuer: "id.example.com", Policy: identity.Policy{MinLength: 12, Common: true}, AdminPolicy: identity.Policy{MinLength: 16, Common: true},
+		AppName: "Example", Host: "id.example.com", Policy: identity.Policy{MinLength: 12, Common: true}, AdminPolicy: identity.Policy{MinLength: 16, Common: true},
 		HistoryCount: 3, SessionTTL: 7 * 24 * time.Hour, Idle: 30 * time.Minute, RevokeTokens: true,
 		LockThreshold: 5, LockDuration: 30 * time.Minute, AutoUnlock: true, IPThreshold: 10, MFAGrace: 7 * 24 * time.Hour,
 	}
@@ -753,7 +753,7 @@ func TestEnrolmentCanBePutOffForSomeDays(t *testing.T) {
 }
 
 func TestEnrollmentShowsOneSecretUntilConfirmed(t *testing.T) {
-	h := newHarness(t, func(c *Config) { c.Issuer = "Example & Co: ID" })
+	h := newHarness(t, func(c *Config) { c.AppName = "Example & Co: ID" })
 	u := h.get(h.alice)
 	a, b := must(h.s.Enroll(ctx, h.visit(), u, kindTOTP, "")), must(h.s.Enroll(ctx, h.visit(), u, kindTOTP, ""))
 	if a.URL != b.URL || a.Secret != b.Secret {

@@ -115,7 +115,7 @@ func (s *Server) CheckPolicy(u *identity.User, password string) error {
 }
 
 func (s *Server) checkPolicy(u *identity.User, c change) error {
-	wrong := s.policy(u).CheckFor(u, c.password, product, s.cfg.Issuer)
+	wrong := s.policy(u).CheckFor(u, c.password, product, s.cfg.Host, s.cfg.AppName)
 	if len(wrong) > 0 {
 		return fault.InvalidField(c.field, "%s", strings.Join(wrong, " "))
 	}

@@ -58,7 +58,7 @@ func TestStoryOnTheRealStore(t *testing.T) {
 	}
 	policy := identity.Policy{MinLength: 12, Common: true}
 	s := login.New(login.Config{
-		Issuer: "id.example.com", Policy: policy, AdminPolicy: policy, HistoryCount: 2, SessionTTL: 24 * time.Hour, Idle: time.Hour,
+		AppName: "Example", Host: "id.example.com", Policy: policy, AdminPolicy: policy, HistoryCount: 2, SessionTTL: 24 * time.Hour, Idle: time.Hour,
 		RevokeTokens: true, LockThreshold: 5, LockDuration: 30 * time.Minute, AutoUnlock: true, RequireAdminMFA: true,
 	}, db, keys, secret.NewPasswords(2, 100))
 	now := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)

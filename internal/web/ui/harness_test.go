@@ -65,7 +65,7 @@ var shared = sync.OnceValues(func() (*ground, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages, err := ui.NewPages(ui.Brand{Name: "Gatehouse"})
+	pages, err := ui.NewPages(ui.Brand{Name: "Example ID", SupportURL: "https://help.example/"})
 	return &ground{db, pages, keys, jose.NewRing(db, keys)}, err
 })
 
@@ -88,7 +88,7 @@ func newSite(t *testing.T) *site {
 	testkit.Must(t, err)
 	s := &site{ground: g, t: t, now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC), limiter: &limiter{}}
 	s.login = login.New(login.Config{
-		Issuer: "Gatehouse", SessionTTL: 24 * time.Hour, Idle: time.Hour, RevokeTokens: true, LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true,
+		AppName: "Example ID", SessionTTL: 24 * time.Hour, Idle: time.Hour, RevokeTokens: true, LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true,
 		Policy: identity.Policy{MinLength: 12}, AdminPolicy: identity.Policy{MinLength: 12},
 	}, g.db, g.keys, secret.NewPasswords(2, 8))
 	cfg := oauth.Config{

@@ -22,7 +22,8 @@ var templateFiles embed.FS
 
 // Brand is how the server presents itself.
 type Brand struct {
-	Name string // "Gatehouse"
+	Name       string // "Gatehouse", or what the operator calls this server
+	SupportURL string // where people get help, or ""
 }
 
 // Pages renders views. It is safe for concurrent use.
@@ -128,11 +129,13 @@ func (p *Pages) Write(w io.Writer, v View) error {
 func (p *Pages) funcs() template.FuncMap {
 	return template.FuncMap{
 		"brand":    func() string { return p.brand.Name },
+		"support":  func() template.URL { return template.URL(p.brand.SupportURL) },
 		"asset":    p.Assets.URL,
 		"field":    newField,
 		"count":    count,
 		"describe": describe,
 		"qr":       QRCode,
+		"otpauth":  otpauthURL,
 		"fail":     func(what string) (string, error) { return "", fmt.Errorf("template: %s", what) },
 	}
 }
@@ -222,6 +225,15 @@ func (f *field) set(option, arg string) error {
 		return fmt.Errorf("no option %q", option)
 	}
 	return nil
+}
+
+// otpauthURL returns an address that opens an authenticator app, whose scheme html/template does
+// not know, and "" for any other.
+func otpauthURL(address string) template.URL {
+	if !strings.HasPrefix(address, "otpauth://") {
+		return ""
+	}
+	return template.URL(address)
 }
 
 // describe returns the option that links a field to a list, unless the list is empty.

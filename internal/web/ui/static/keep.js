@@ -1,27 +1,37 @@
-// Offers to copy or print the backup codes.
+// Offers to copy the backup codes or the key of an authenticator app, and to save or print the codes.
 for (const tools of document.querySelectorAll("[data-keep]")) {
-  const codes = [...document.querySelectorAll(`#${tools.dataset.keep} code`)].map((code) => code.textContent.trim());
+  const kept = document.getElementById(tools.dataset.keep);
+  const codes = [...kept.querySelectorAll("code")].map((code) => code.textContent.trim());
+  const text = codes.length > 0 ? codes.join("\n") + "\n" : kept.textContent.replace(/\s/g, "");
   const said = document.createElement("span");
   said.className = "said";
   said.setAttribute("role", "status");
-  const add = (text, act) => {
+  const add = (label, act) => {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "slim";
-    button.textContent = text;
+    button.textContent = label;
     button.addEventListener("click", act);
     tools.append(button);
   };
   if (navigator.clipboard) {
-    add("Copy", async () => {
+    add(codes.length > 0 ? "Copy" : "Copy key", async () => {
       try {
-        await navigator.clipboard.writeText(codes.join("\n") + "\n");
+        await navigator.clipboard.writeText(text);
         said.textContent = "Copied";
       } catch {
         said.textContent = "This browser does not allow copying";
       }
     });
   }
-  add("Print", () => print());
+  if (codes.length > 0) {
+    add("Download", () => {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+      link.download = "backup-codes.txt";
+      link.click();
+    });
+    add("Print", () => print());
+  }
   tools.append(said);
 }
