@@ -10,6 +10,9 @@ let chrome;
 before(async () => (chrome = await browser()));
 after(() => chrome?.close());
 
+/** What a page shows that is a JSON document. */
+const shown = async (page) => JSON.parse(await page.locator("pre").innerText());
+
 /** Follows a guide whose application is at a port, for the cases of a group. */
 function follow(guide, port) {
   const setting = {};
@@ -66,6 +69,32 @@ describe("Django with mozilla-django-oidc", () => {
     await enter(page, setting, bob);
     await page.getByRole("heading", { name: "Hello Bob" }).waitFor();
     assert.equal((await page.locator("p").innerText()).trim(), "bob@example.com");
+  });
+});
+
+describe("Django with django-allauth", () => {
+  const setting = follow("django-allauth", 8000);
+
+  it("signs a person in", async () => {
+    const page = await open(chrome);
+    await page.goto(setting.app);
+    await page.getByRole("button", { name: "Continue" }).click();
+    await enter(page, setting);
+    assert.equal(page.url(), setting.app);
+    assert.deepEqual(await shown(page), { name: "Ada Lovelace", email: "ada@example.com", confirmed: true });
+  });
+});
+
+describe("Django with social-auth-app-django", () => {
+  const setting = follow("social-auth", 8000);
+
+  it("signs a person in", async () => {
+    const page = await open(chrome);
+    await page.goto(setting.app);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await enter(page, setting);
+    await page.getByRole("heading", { name: "Hello Ada Lovelace" }).waitFor();
+    assert.equal((await page.locator("p").innerText()).trim(), "ada, ada@example.com");
   });
 });
 
