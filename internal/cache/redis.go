@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	redisTimeout = 250 * time.Millisecond // of one command
-	redisRetry   = time.Second            // between attempts during an outage
-	redisPrefix  = "gatehouse:limit:"
+	redisTimeout    = 250 * time.Millisecond // of one command
+	redisRetry      = time.Second            // between attempts during an outage
+	sentinelRefresh = 5 * time.Second        // between questions to the Sentinels
+	redisPrefix     = "gatehouse:limit:"
 )
 
 // takeScript is pace.take with the clock of Redis, so that the clocks of servers need not agree.
@@ -50,17 +51,17 @@ type Redis struct {
 	retryAt atomic.Int64 // Unix nanoseconds; while down, Redis is not asked before
 }
 
-// OpenRedis connects to a redis://, rediss:// or unix:// address. The address is not part of the
-// error, because it may contain a password.
+// OpenRedis connects to one server, to a Sentinel's primary or to a cluster; see redisOption for
+// the addresses. The address is not part of the error, because it may contain a password.
 func OpenRedis(url string, opt RedisOptions) (*Redis, error) {
-	co, err := rueidis.ParseURL(url)
+	co, err := redisOption(url)
 	if err != nil {
-		return nil, fault.InvalidField("REDIS_URL",
-			"REDIS_URL cannot be read; it looks like redis://user:password@host:6379/0")
+		return nil, err
 	}
 	co.ClientName = "gatehouse"
 	co.DisableCache = true // no client-side cache is used, and servers without RESP3 work too
 	co.Dialer.Timeout = 3 * time.Second
+	co.Sentinel.Dialer = co.Dialer
 	client, err := rueidis.NewClient(co)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "Redis at REDIS_URL does not answer; "+

@@ -296,7 +296,7 @@ func TestRefusedValues(t *testing.T) {
 		"DATABASE_URL=postgres://u:p%w@h/db":  "write special characters of a password as %XX",
 		"DATABASE_URL=postgres:db":            "must be a complete address",
 		"DATABASE_URL=data/gatehouse.db":      "must be sqlite:PATH",
-		"REDIS_URL=localhost:6379":            "must be redis://…, rediss://…, unix://… or none",
+		"REDIS_URL=localhost:6379":            "must be redis://…, rediss://…, unix://…, valkey://…",
 		"HOST=localhost:8080":                 `HOST is "localhost:8080"; it takes an address or a host name alone, and PORT the port`,
 		"HOST=http://x":                       "HOST is",
 		"SSL_CERT=/c.pem":                     "SSL_CERT and SSL_KEY belong together",

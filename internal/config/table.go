@@ -233,10 +233,12 @@ func storageRows() []Setting {
 			Name:   "REDIS_URL",
 			Secret: true,
 			Doc: "A Redis or Valkey server that several servers share for data that may be " +
-				"lost: used DPoP proofs, and rate limits if RATE_LIMIT_STORE is redis. The " +
-				"default is none.",
+				"lost: used DPoP proofs, and rate limits if RATE_LIMIT_STORE is redis. " +
+				"redis://s1:26379,s2:26379,s3:26379/NAME finds the primary NAME through " +
+				"Sentinels, and redis://n1:6379,n2:6379,n3:6379 is a cluster; rediss uses " +
+				"TLS. The default is none.",
 			place: func(c *Config) value {
-				return dsn{p: &c.Storage.RedisURL, schemes: []string{"redis", "rediss", "unix"}, none: true}
+				return dsn{p: &c.Storage.RedisURL, schemes: redisSchemes(), none: true}
 			},
 		},
 		{
@@ -252,6 +254,14 @@ func storageRows() []Setting {
 				return sealed{&c.Storage.SecretKey, "at least 32 bytes, for example from `openssl rand -hex 32`"}
 			},
 		},
+	}
+}
+
+// redisSchemes returns the schemes that internal/cache knows.
+func redisSchemes() []string {
+	return []string{
+		"redis", "rediss", "unix", "valkey", "valkeys",
+		"redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster",
 	}
 }
 

@@ -62,7 +62,7 @@ func (v dsn) parse(s string) error {
 		return accept("must be " + v.accepts())
 	}
 	if scheme = strings.ToLower(scheme); scheme != "sqlite" {
-		u, err := url.Parse(scheme + ":" + rest)
+		u, err := url.Parse(scheme + ":" + firstHost(rest))
 		if err != nil || !strings.HasPrefix(rest, "//") || (u.Host == "" && u.Path == "" && u.RawQuery == "") {
 			return accept("must be a complete address, like " + scheme +
 				"://user:password@host/name; write special characters of a password as %XX")
@@ -75,6 +75,20 @@ func (v dsn) parse(s string) error {
 	}
 	*v.p = Secret(scheme + ":" + rest)
 	return nil
+}
+
+// firstHost returns the part of an address behind the scheme with the first of its hosts alone:
+// url.Parse knows no lists.
+func firstHost(rest string) string {
+	end := len(rest)
+	if i := strings.IndexAny(strings.TrimPrefix(rest, "//"), "/?#"); i >= 0 {
+		end = i + len(rest) - len(strings.TrimPrefix(rest, "//"))
+	}
+	from := strings.LastIndexByte(rest[:end], '@') + 1
+	if i := strings.IndexByte(rest[from:end], ','); i >= 0 {
+		return rest[:from+i] + rest[end:]
+	}
+	return rest
 }
 
 func (v dsn) accepts() string {

@@ -24,24 +24,6 @@ type Process struct {
 	cmd     *exec.Cmd
 }
 
-// StartRedis starts a redis-server that stores nothing on disk. Without redis-server the test is
-// skipped; see [Missing].
-func StartRedis(t testing.TB) *Process {
-	t.Helper()
-	path := Need(t, "redis-server")
-	port, dir := FreePort(t), t.TempDir()
-	return start(&Process{
-		t:    t,
-		port: port,
-		log:  filepath.Join(dir, "redis.log"),
-		command: func() *exec.Cmd {
-			return exec.Command(path, "--port", strconv.Itoa(port), "--bind", "127.0.0.1",
-				"--dir", dir, "--save", "", "--appendonly", "no")
-		},
-		ready: func(c net.Conn) bool { return asks(c, "PING\r\n", "+PONG") },
-	})
-}
-
 // StartMemcached starts a memcached. Without memcached the test is skipped; see [Missing].
 func StartMemcached(t testing.TB) *Process {
 	t.Helper()
@@ -106,6 +88,23 @@ func asks(c net.Conn, request, want string) bool {
 	buf := make([]byte, 64)
 	n, _ := c.Read(buf)
 	return strings.HasPrefix(string(buf[:n]), want)
+}
+
+// converse returns the answer to requests up to and including a text, or what came before a second
+// without more.
+func converse(c net.Conn, requests, until string) string {
+	fmt.Fprint(c, requests)
+	var got []byte
+	buf := make([]byte, 4096)
+	for !strings.Contains(string(got), until) {
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		n, err := c.Read(buf)
+		got = append(got, buf[:n]...)
+		if err != nil {
+			break
+		}
+	}
+	return string(got)
 }
 
 // Stop kills the process, as an outage would.

@@ -36,7 +36,7 @@ const fleetLimit = 30
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	redis := testkit.StartRedis(t)
-	f := &fleet{host: newHost(t, testkit.StartPostgres(t), sharedLimits(redis, fleetLimit))}
+	f := &fleet{host: newHost(t, testkit.StartPostgres(t), sharedLimits(redis.URL(), fleetLimit))}
 	var next atomic.Int64
 	targets := make([]*url.URL, 3)
 	proxy := httptest.NewServer(&httputil.ReverseProxy{

@@ -12,17 +12,20 @@ import (
 
 // sharedLimits returns settings for servers with shared rate limits: at most that many token
 // requests an hour for each address. Requests from the loopback address are not counted.
-func sharedLimits(redis *testkit.Process, most int) map[string]string {
+func sharedLimits(redis string, most int) map[string]string {
 	return map[string]string{
-		"RATE_LIMIT_STORE": "redis", "REDIS_URL": redis.URL(), "RATE_LIMIT_TOKEN_MAX": fmt.Sprint(most), "RATE_LIMIT_TOKEN_WINDOW": "3600",
+		"RATE_LIMIT_STORE": "redis", "REDIS_URL": redis, "RATE_LIMIT_TOKEN_MAX": fmt.Sprint(most), "RATE_LIMIT_TOKEN_WINDOW": "3600",
 		"TRUSTED_PROXIES": "127.0.0.1", "RATE_LIMIT_WHITELIST": "127.0.0.1",
 	}
 }
 
-// addresses generates client addresses that were not used before (RFC 5737).
+// addresses generates client addresses that were not used before (RFC 2544).
 type addresses struct{ n atomic.Int64 }
 
-func (a *addresses) next() string { return fmt.Sprintf("198.51.100.%d", a.n.Add(1)) }
+func (a *addresses) next() string {
+	n := a.n.Add(1)
+	return fmt.Sprintf("198.18.%d.%d", n/256, n%256)
+}
 
 // ask sends n requests from an address, one server after the other, and returns how many were
 // within the limit.
@@ -61,7 +64,7 @@ func TestRedisLost(t *testing.T) {
 	t.Parallel()
 	const most = 20
 	redis := testkit.StartRedis(t)
-	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), sharedLimits(redis, most))
+	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), sharedLimits(redis.URL(), most))
 	machine := h.machine("machine", "jwt")
 	one, two := newCaller(t, h.serve().url), newCaller(t, h.serveOn(testkit.FreePort(t), nil).url)
 	from := addresses{}
@@ -84,4 +87,31 @@ func TestRedisLost(t *testing.T) {
 
 	redis.Start()
 	from.shared(t, most, one, two)
+}
+
+// The primary of the Sentinels is killed while requests arrive: each is answered, and the limits of
+// all servers together hold again once there is a new primary.
+func TestRedisFailover(t *testing.T) {
+	t.Parallel()
+	const most = 20
+	redis := testkit.StartSentinels(t)
+	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), sharedLimits(redis.URL(), most))
+	machine := h.machine("machine", "jwt")
+	one, two := newCaller(t, h.serve().url), newCaller(t, h.serveOn(testkit.FreePort(t), nil).url)
+	from := addresses{}
+	from.shared(t, most, one, two)
+
+	redis.Primary.Stop()
+	took := eventually(t, "limits are shared again", func() error {
+		for i, c := range []*caller{one, two} {
+			named := *c
+			named.from = from.next()
+			if a := named.own(machine); a.status != 200 {
+				t.Fatalf("server %d during the failover: %v", i+1, a)
+			}
+		}
+		n := ask(t, from.next(), most+4, one, two)
+		return want(n == most, "%d were let through, want %d", n, most)
+	})
+	t.Logf("limits are shared %s after the primary was killed", took.Round(time.Millisecond))
 }
