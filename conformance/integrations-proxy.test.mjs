@@ -42,6 +42,15 @@ describe("oauth2-proxy", () => {
     assert.equal(headers["x-forwarded-groups"], "engineers");
   });
 
+  // From the sign-in page through the proxy to a third origin: no page policy may stop the redirects.
+  it("sends a person back to an application of another origin", async () => {
+    const page = await open(chrome);
+    const back = `http://localhost:${new URL(service.origin).port}/back`;
+    await page.goto(setting.reader.at(4180, `/oauth2/start?rd=${encodeURIComponent(back)}`));
+    await enter(page, setting, bob);
+    await page.waitForURL(back);
+  });
+
   it("denies a person without the role", async () => {
     const page = await visit(setting.ada);
     await page.getByText("403").first().waitFor();

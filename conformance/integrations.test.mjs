@@ -16,7 +16,7 @@ describe("the guides", () => {
 
   it("install the versions in Python that the tests use", () => {
     const tested = here("python/requirements.txt").toLowerCase().split(/\s+/);
-    const said = [...installed.matchAll(/^pip install (.+)$/gm)].flatMap((m) => m[1].toLowerCase().replace(/\[\w+\]/g, "").split(" "));
+    const said = [...installed.matchAll(/^pip install (.+)$/gm)].flatMap((m) => m[1].toLowerCase().replace(/\[\w+\]|"/g, "").split(" "));
     assert.ok(said.length > 0);
     assert.deepEqual(said.filter((version) => !tested.includes(version)), []);
   });
