@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -167,6 +168,40 @@ func TestInvalidJWTs(t *testing.T) {
 	strict := newVerifier(t, bearer.Config{Issuer: issuer.URL, Algorithms: []string{"RS256"}})
 	_, err := verify(t, strict, good)
 	rejected(t, err, 401, bearer.CodeInvalidToken)
+}
+
+// Gatehouse signs access tokens with the type JWT for clients that are registered so. ID tokens
+// have the same type: the claims tell them apart (RFC 8725 §3.12).
+func TestAccessTokensOfTypeJWT(t *testing.T) {
+	issuer := bearertest.NewIssuer(t)
+	v := newVerifier(t, bearer.Config{Issuer: issuer.URL})
+	signed := func(change bearertest.Claims) string {
+		now := time.Now().Unix()
+		c := bearertest.Claims{
+			"iss": issuer.URL, "sub": "ada", "client_id": "app", "aud": api, "jti": "j", "gid": "g", "iat": now, "exp": now + 60,
+		}
+		maps.Copy(c, change)
+		maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
+		return issuer.Sign("JWT", c)
+	}
+	if got, err := verify(t, v, signed(nil)); err != nil || got.Client != "app" || got.Grant != "g" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for name, change := range map[string]bearertest.Claims{
+		"no client":           {"client_id": nil},
+		"client by azp alone": {"client_id": nil, "azp": "app"},
+		"no grant":            {"gid": nil},
+		"no id":               {"jti": nil},
+		"hash of a token":     {"at_hash": "x"},
+		"hash of a code":      {"c_hash": "x"},
+		"security event":      {"events": map[string]any{"x": map[string]any{}}},
+		"another audience":    {"aud": "https://other.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := verify(t, v, signed(change))
+			rejected(t, err, 401, bearer.CodeInvalidToken)
+		})
+	}
 }
 
 // The places in a request that a token may be sent in (RFC 6750 §2, §3.1, §5.3).

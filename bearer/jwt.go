@@ -97,7 +97,7 @@ func (v *Verifier) verifyJWT(ctx context.Context, set *keySet, raw string, now t
 		return nil, invalid("The access token is not signed by this API's authorization server.",
 			fmt.Errorf("key %.80q, algorithm %s", head.KeyID, head.Algorithm))
 	}
-	t, err := v.tokenFromJWT(payload)
+	t, err := v.tokenFromJWT(payload, mediaType(typ))
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +125,20 @@ func (v *Verifier) algorithms() []gojose.SignatureAlgorithm {
 	return out
 }
 
-// isAccessType checks the typ of a header. It distinguishes access tokens from ID tokens, which
-// have the same issuer and keys (RFC 9068 §4, RFC 8725 §3.11). Foreign issuers often send only JWT.
+// typeAccess is the typ of an access token (RFC 9068 §2.1).
+const typeAccess = "at+jwt"
+
+// mediaType returns the typ of a header in lower case and without the prefix that may be left out
+// (RFC 7515 §4.1.9).
+func mediaType(typ string) string { return strings.TrimPrefix(strings.ToLower(typ), "application/") }
+
+// isAccessType checks the typ of a header. It distinguishes access tokens from tokens of other
+// kinds, which have the same issuer and keys (RFC 9068 §4, RFC 8725 §3.11). Gatehouse sends JWT if
+// the client is registered so; then checkRequired tells ID tokens apart. Foreign issuers often send
+// JWT or nothing.
 func (v *Verifier) isAccessType(typ string) bool {
-	typ = strings.TrimPrefix(strings.ToLower(typ), "application/") // media types ignore case (RFC 7515 §4.1.9)
-	return typ == "at+jwt" || (v.Foreign != nil && (typ == "jwt" || typ == ""))
+	typ = mediaType(typ)
+	return typ == typeAccess || typ == "jwt" || (v.Foreign != nil && typ == "")
 }
 
 // incomplete is the description of an error about missing or malformed claims.
@@ -137,7 +146,7 @@ const incomplete = "The access token lacks claims that an access token must have
 
 // tokenFromJWT reads the claims and checks those that do not depend on the time: issuer, audience
 // and that the required claims are present.
-func (v *Verifier) tokenFromJWT(payload []byte) (*Token, error) {
+func (v *Verifier) tokenFromJWT(payload []byte, typ string) (*Token, error) {
 	c, err := parseClaims(payload)
 	if err != nil {
 		return nil, invalid(incomplete, err)
@@ -149,22 +158,23 @@ func (v *Verifier) tokenFromJWT(payload []byte) (*Token, error) {
 	if t.Issuer != v.Issuer {
 		return nil, invalid("The access token is from another issuer.", fmt.Errorf("its iss is %.200q", t.Issuer))
 	}
-	if err := v.checkRequired(t, c); err != nil {
+	if err := v.checkRequired(t, c, typ); err != nil {
 		return nil, invalid(incomplete, err)
 	}
 	return t, v.checkAudience(t)
 }
 
 // checkRequired checks that the claims of RFC 9068 §2.2 are present. For a foreign issuer it checks
-// the essential ones, and that the token is not of another kind that the header did not reveal.
-func (v *Verifier) checkRequired(t *Token, c *claimSet) error {
+// the essential ones. It rejects a token of another kind that the header did not reveal: with the
+// type JWT, access tokens of Gatehouse differ from its ID tokens by client_id, jti and gid.
+func (v *Verifier) checkRequired(t *Token, c *claimSet, typ string) error {
 	if t.Expires.IsZero() {
 		return errors.New("exp is missing")
 	}
+	if c.ofAnotherKind() {
+		return errors.New("it is an ID token or a refresh token")
+	}
 	if v.Foreign != nil {
-		if c.ofAnotherKind() {
-			return errors.New("it is an ID token or a refresh token")
-		}
 		if t.Subject == "" && t.Client == "" {
 			return errors.New("it names neither a subject nor a client")
 		}
@@ -175,6 +185,7 @@ func (v *Verifier) checkRequired(t *Token, c *claimSet) error {
 		"client_id": c.raw("client_id") == nil || t.Client == "",
 		"jti":       t.ID == "",
 		"iat":       t.IssuedAt.IsZero(),
+		"gid":       typ != typeAccess && c.text("gid") == "",
 	} {
 		if missing {
 			return errors.New(name + " is missing")

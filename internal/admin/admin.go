@@ -69,5 +69,6 @@ const (
 	WarnUnknownClient    = "unknown_client"     // a route names a client that does not exist
 	WarnUnknownScope     = "unknown_scope"      // a scope that does not exist is named
 	WarnUnknownRole      = "unknown_role"       // nobody has the role that is given, and no route names it
+	WarnCustomScheme     = "custom_scheme"      // any app may take the scheme of a redirect URI
 	WarnAdminPassword    = "admin_password"     // a new administrator keeps a password chosen as another user
 )

@@ -127,6 +127,9 @@ func (o *Operations) clientWarnings(c *client.Client) []Warning {
 	if c.HasSecret() && len(c.Secrets) == 0 {
 		out = append(out, Warning{Code: WarnNoSecret, Subject: string(c.ID)})
 	}
+	for _, scheme := range c.CustomSchemesUsed() {
+		out = append(out, Warning{Code: WarnCustomScheme, Subject: scheme})
+	}
 	return out
 }
 

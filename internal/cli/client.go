@@ -67,7 +67,9 @@ func (c *call) warn(warnings []admin.Warning) {
 	texts := map[string]string{
 		admin.WarnPasswordGrantOff: "the password grant works once ENABLE_PASSWORD_GRANT is true and " +
 			"PASSWORD_GRANT_ALLOWED_CLIENTS names %s",
-		admin.WarnNoSecret:      "the client has no secret yet; create one with " + program + " client rotate-secret %s",
+		admin.WarnNoSecret: "the client has no secret yet; create one with " + program + " client rotate-secret %s",
+		admin.WarnCustomScheme: "any other app on a person's device can register the scheme %s: and receive the " +
+			"responses; a domain name in reverse, as in com.example.app:, is safer",
 		admin.WarnUnknownClient: "there is no client %q yet; see " + program + " client list",
 		admin.WarnUnknownRole:   "the role %s is new: no account has it, and no route names it",
 		admin.WarnAdminPassword: "%s is an administrator now and keeps a password that may be shorter than " +

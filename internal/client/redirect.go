@@ -15,7 +15,11 @@ const MaxURI = 2048
 // ValidRedirect returns what is wrong with a redirect URI that is about to be registered, or nil
 // (RFC 6749 §3.1.2, RFC 8252 §7, RFC 9700 §2.1). It must be absolute, without a fragment or
 // wildcard, and use https, or http on a loopback address, or an app's own scheme.
-func ValidRedirect(raw string) error {
+func ValidRedirect(raw string) error { return validRedirect(raw, false) }
+
+// validRedirect does what ValidRedirect does. With custom, an app's own scheme may be any that no
+// browser or operating system interprets itself.
+func validRedirect(raw string, custom bool) error {
 	u, err := parseRedirect(raw)
 	if err != nil {
 		return err
@@ -33,12 +37,42 @@ func ValidRedirect(raw string) error {
 		}
 		return nil
 	}
-	if !strings.Contains(u.Scheme, ".") {
+	switch {
+	case strings.Contains(u.Scheme, "."):
+		return nil
+	case slices.Contains(interpretedSchemes(), u.Scheme):
+		return fault.InvalidField("redirect_uri", "redirect URI %q uses the scheme %q, "+
+			"which cannot belong to an app: browsers or operating systems interpret it", raw, u.Scheme)
+	case !custom:
 		return fault.InvalidField("redirect_uri", "redirect URI %q uses the scheme %q: "+
 			"an app's own scheme must be a domain name in reverse, as in com.example.app:/callback "+
-			"(RFC 8252 section 7.1)", raw, u.Scheme)
+			"(RFC 8252 section 7.1), unless the client allows custom schemes", raw, u.Scheme)
 	}
 	return nil
+}
+
+// interpretedSchemes returns schemes that run or show what follows them, or that start a program
+// of the operating system, instead of an app that registered them.
+func interpretedSchemes() []string {
+	return []string{
+		"about", "blob", "chrome", "content", "data", "file", "filesystem", "ftp", "ftps", "intent", "jar",
+		"javascript", "mailto", "ms-msdt", "ms-officecmd", "resource", "search-ms", "shell", "sms", "ssh",
+		"tel", "telnet", "urn", "vbscript", "view-source", "ws", "wss",
+	}
+}
+
+// CustomSchemesUsed returns the schemes of redirect URIs that any other app could register on a
+// person's device as well, because they are not domain names in reverse (RFC 8252 §7.1, §8.4).
+func (c *Client) CustomSchemesUsed() []string {
+	var out []string
+	for _, raw := range slices.Concat(c.Redirects, c.PostLogout) {
+		u, err := url.Parse(raw)
+		if err == nil && u.Scheme != "https" && u.Scheme != "http" && !strings.Contains(u.Scheme, ".") &&
+			!slices.Contains(out, u.Scheme) {
+			out = append(out, u.Scheme)
+		}
+	}
+	return out
 }
 
 func parseRedirect(raw string) (*url.URL, error) {

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,6 +58,52 @@ func TestValidRedirect(t *testing.T) {
 		} else if err != nil && !fault.Is(err, fault.Invalid) {
 			t.Errorf("%q: %v is not of kind Invalid", uri, err)
 		}
+	}
+}
+
+// An administrator may insist on an app's own scheme that is not a domain name in reverse, but not
+// on one that is never an app's.
+func TestCustomSchemes(t *testing.T) {
+	for uri, custom := range map[string]bool{
+		"cursor://anysphere.cursor-mcp/oauth/callback": true,
+		"vscode://publisher.extension/cb":              true,
+		"myapp:/cb":                                    true,
+		"MyApp:/cb":                                    true,
+		"javascript:alert(1)":                          false,
+		"JaVaScRiPt:alert(1)":                          false,
+		"javascript://app.example/%0aalert(1)":         false,
+		"data:text/html,x":                             false,
+		"vbscript:x":                                   false,
+		"file:///etc/passwd":                           false,
+		"blob:https://x":                               false,
+		"filesystem:https://x/y":                       false,
+		"view-source:https://x":                        false,
+		"about:blank":                                  false,
+		"intent://x#Intent;end":                        false,
+		"mailto:a@b.example":                           false,
+		"ms-msdt:/id":                                  false,
+		"search-ms:query=x":                            false,
+		"wss://app.example/":                           false,
+		"ftp://app.example/":                           false,
+		"urn:ietf:wg:oauth:2.0:oob":                    false,
+		"http://app.example/cb":                        false,
+		"//cb":                                         false,
+		"cursor://u:p@x/":                              false,
+		"cursor://x/*":                                 false,
+	} {
+		for _, allowed := range []bool{false, true} {
+			c := web()
+			c.Redirects, c.CustomSchemes = []string{uri}, allowed
+			if err := c.Validate(rules()); (err == nil) != (custom && allowed) {
+				t.Errorf("%q with allowed=%v: %v", uri, allowed, err)
+			}
+		}
+	}
+	c := web()
+	c.Redirects = []string{"https://a.example/", "http://127.0.0.1/", "com.example.app:/cb", "cursor://a", "cursor://b"}
+	c.PostLogout = []string{"vscode://a"}
+	if got := c.CustomSchemesUsed(); !slices.Equal(got, []string{"cursor", "vscode"}) {
+		t.Errorf("schemes that anybody may take: %q", got)
 	}
 }
 

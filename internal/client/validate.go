@@ -169,7 +169,7 @@ func (c *Client) checkURIs(Rules) error {
 		uris  []string
 	}{{"redirect_uris", c.Redirects}, {"post_logout_redirect_uris", c.PostLogout}} {
 		for _, u := range list.uris {
-			if err := ValidRedirect(u); err != nil {
+			if err := validRedirect(u, c.CustomSchemes); err != nil {
 				return inField(list.field, err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -242,32 +243,35 @@ const MaxToken = 16 << 10
 // Verify checks the signature and the typ of a token of ours and returns its payload. Every
 // failure is Denied, without details: they would only help to forge a token.
 func (r *Ring) Verify(token, typ string) ([]byte, error) {
-	payload, _, err := r.VerifyKey(token, typ)
+	payload, _, err := r.VerifyKind(token, typ)
 	return payload, err
 }
 
-// VerifyKey does what Verify does, and also returns the id of the key that signed.
-func (r *Ring) VerifyKey(token, typ string) (payload []byte, kid string, err error) {
+// VerifyKind does what Verify does for a token with one of several typ headers, and also returns
+// the header.
+func (r *Ring) VerifyKind(token string, typs ...string) (payload []byte, head Header, err error) {
 	denied := fault.New(fault.Denied, "the token is not one of ours, or has been altered")
 	if len(token) > MaxToken || !canonical(token) {
-		return nil, "", denied
+		return nil, Header{}, denied
 	}
 	jws, err := gojose.ParseSignedCompact(token, r.algs)
 	if err != nil {
-		return nil, "", denied
+		return nil, Header{}, denied
 	}
-	head := jws.Signatures[0].Protected
+	p := jws.Signatures[0].Protected
+	head = Header{Alg: p.Algorithm, KeyID: p.KeyID}
+	head.Type, _ = p.ExtraHeaders["typ"].(string)
 	k := r.set.Load().byID[head.KeyID]
-	if k == nil || head.Algorithm != k.Alg {
-		return nil, "", denied
+	if k == nil || head.Alg != k.Alg {
+		return nil, Header{}, denied
 	}
-	if have, _ := head.ExtraHeaders["typ"].(string); have != typ {
-		return nil, "", denied
+	if !slices.Contains(typs, head.Type) {
+		return nil, Header{}, denied
 	}
 	if payload, err = jws.Verify(k.public); err != nil {
-		return nil, "", denied
+		return nil, Header{}, denied
 	}
-	return payload, k.ID, nil
+	return payload, head, nil
 }
 
 // Has reports whether a key is in the ring. A token whose key has been removed is not trusted any

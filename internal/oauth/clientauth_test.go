@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
 
 	gojose "github.com/go-jose/go-jose/v4"
 
@@ -288,6 +289,55 @@ func TestPrivateKeyJWT(t *testing.T) {
 			}
 			wantError(t, err, "invalid_client", 401)
 		})
+	}
+}
+
+// FAPI 2.0 §5.3.2.1: a client may demand that its assertions name the issuer alone, as one text.
+func TestPrivateKeyJWTStrictAudience(t *testing.T) {
+	w := newWorld(t)
+	k := newKey(t, "k1")
+	cl := w.client(func(c *client.Client) {
+		c.AuthMethod, c.JWKS, c.Secrets, c.StrictAudience = client.MethodPrivateKey, set(t, k), nil, true
+	})
+	for name, c := range map[string]struct {
+		aud any
+		ok  bool
+	}{
+		"issuer":             {issuer, true},
+		"issuer in a list":   {[]string{issuer}, false},
+		"issuer with others": {[]string{issuer, issuer + "/oauth/token"}, false},
+		"token endpoint":     {issuer + "/oauth/token", false},
+		"issuer and a slash": {issuer + "/", false},
+		"empty list":         {[]string{}, false},
+		"null":               {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := w.goodAssertion(cl)
+			a["aud"] = c.aud
+			err := w.assert(k.assertion(t, gojose.ES256, a))
+			if c.ok {
+				testkit.Must(t, err)
+				return
+			}
+			wantError(t, err, "invalid_client", 401)
+		})
+	}
+}
+
+// A client that registered an algorithm is authenticated by no other (RFC 7591 §2).
+func TestPrivateKeyJWTAlgorithm(t *testing.T) {
+	w := newWorld(t)
+	k := newKey(t, "k1")
+	for alg, ok := range map[string]bool{"": true, jose.ES256: true, jose.PS256: false} {
+		cl := w.client(func(c *client.Client) {
+			c.AuthMethod, c.JWKS, c.Secrets, c.AuthAlg = client.MethodPrivateKey, set(t, k), nil, alg
+		})
+		err := w.assert(k.assertion(t, gojose.ES256, w.goodAssertion(cl)))
+		if ok {
+			testkit.Must(t, err)
+			continue
+		}
+		wantError(t, err, "invalid_client", 401)
 	}
 }
 

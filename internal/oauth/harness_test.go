@@ -150,6 +150,8 @@ func (w *world) newUser(name string) *identity.User {
 			id,
 		), Username: name, Email: name + "@example.com", EmailVerified: true, Name: "Ada Lovelace",
 		Phone: "+44 20 7946 0000", Locale: "en-GB", Zoneinfo: "Europe/London", Address: identity.Address{Locality: "London", Country: "GB"},
+		MiddleName: "King", Nickname: "Countess", Profile: "https://example.com/ada", Website: "https://ada.example",
+		Gender: "female", Birthdate: "1815-12-10",
 		Roles: []string{"editor"}, CreatedAt: w.now.Add(-time.Hour), UpdatedAt: w.now.Add(-time.Hour),
 	}
 	testkit.Must(w.t, w.db.CreateUser(w.t.Context(), u))

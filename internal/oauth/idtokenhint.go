@@ -11,6 +11,7 @@ type idTokenHint struct {
 	Issuer   string   `json:"iss"`
 	Subject  string   `json:"sub"`
 	Audience Audience `json:"aud"`
+	Grant    string   `json:"gid"` // in access tokens only
 }
 
 // readIDTokenHint reads an ID token of ours, which may have expired: a hint says who the user
@@ -26,6 +27,9 @@ func (s *Server) readIDTokenHint(token string) (*idTokenHint, error) {
 	}
 	if t.Issuer != s.cfg.Issuer {
 		return nil, fault.New(fault.Denied, "the ID token is another issuer's")
+	}
+	if t.Grant != "" { // an access token of a client that wants the same typ (RFC 8725 §3.12)
+		return nil, fault.New(fault.Denied, "the token is not an ID token")
 	}
 	return t, nil
 }

@@ -185,8 +185,11 @@ func TestRevocationErrors(t *testing.T) {
 // OpenID Connect Core §5.3, §5.4: each scope gives its claims.
 func TestUserInfoScopes(t *testing.T) {
 	for scope, names := range map[string][]string{
-		"openid":         {"sub"},
-		"openid profile": {"sub", "name", "preferred_username", "locale", "zoneinfo", "updated_at"},
+		"openid": {"sub"},
+		"openid profile": {
+			"sub", "name", "middle_name", "nickname", "preferred_username", "profile", "website", "gender",
+			"birthdate", "locale", "zoneinfo", "updated_at",
+		},
 		"openid email":   {"sub", "email", "email_verified"},
 		"openid phone":   {"sub", "phone_number", "phone_number_verified"},
 		"openid address": {"sub", "address"},
@@ -442,6 +445,73 @@ func TestPerClientTokens(t *testing.T) {
 		testkit.Equal(t, "email", info["email"], any(w.user.Email))
 		testkit.Equal(t, "name", info["name"], any("Ada Lovelace"))
 	})
+}
+
+// A client whose API knows no other type gets access tokens with the type JWT. They work as access
+// tokens, and not as ID tokens; ID tokens, which have the same type, are not access tokens
+// (RFC 8725 §3.11 and §3.12).
+func TestAccessTokensOfTypeJWT(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client(func(c *client.Client) { c.TokenTyp = client.TypJWT })
+	r := w.login(cl)
+	testkit.Equal(t, "typ", header(t, r.AccessToken)["typ"], any("JWT"))
+	testkit.Equal(t, "typ of the ID token", header(t, r.IDToken)["typ"], any("JWT"))
+	testkit.Equal(t, "typ by default", header(t, w.login(w.client()).AccessToken)["typ"], any("at+jwt"))
+	w.wantActive(r.AccessToken)
+	testkit.Equal(t, "introspection", w.introspect(cl, r.AccessToken).Active, true)
+	testkit.Equal(t, "user info", w.userinfo(r.AccessToken)["sub"], any(string(w.user.ID)))
+	own, err := w.token(cl, "grant_type", client.GrantTypeClient)
+	testkit.Must(t, err)
+	w.wantActive(own.AccessToken)
+
+	w.wantRevoked(r.IDToken)
+	c := w.call()
+	bearer(r.IDToken)(c)
+	_, err = w.srv.UserInfo(t.Context(), c)
+	wantError(t, err, "invalid_token", 401)
+	if _, err := w.logout(w.sess, "id_token_hint", r.AccessToken); err == nil {
+		t.Error("an access token passes for an ID token")
+	}
+	st := w.authorize(cl, "id_token_hint", r.AccessToken, "prompt", "none")
+	if st.Reply != nil && params(t, st).Get("code") != "" {
+		t.Error("an access token passes for an ID token at the authorization endpoint")
+	}
+}
+
+// Without the profile claims, an ID token says who signed in and what was requested by name
+// (OpenID Connect Core §5.4, §5.5).
+func TestProfileInIDToken(t *testing.T) {
+	w := newWorld(t)
+	pairs := []string{"scope", "openid profile email phone address roles groups", "claims", `{"id_token":{"nickname":null}}`}
+	all := func(c *client.Client) { c.Scopes = append(c.Scopes, "roles", "groups") }
+	r := w.login(w.client(all), pairs...)
+	testkit.Equal(t, "name", claims(t, r.IDToken)["name"], any("Ada Lovelace"))
+	testkit.Equal(t, "email", claims(t, r.IDToken)["email"], any(w.user.Email))
+
+	r = w.login(w.client(all, func(c *client.Client) { c.IDTokenProfile = "off" }), pairs...)
+	id := claims(t, r.IDToken)
+	absent(t, id, "name", "given_name", "preferred_username", "updated_at", "email", "email_verified", "phone_number", "address")
+	testkit.Equal(t, "nickname, by name", id["nickname"], any("Countess"))
+	for _, name := range []string{"roles", "groups"} {
+		testkit.Equal(t, name, len(id[name].([]any)), 1)
+	}
+	info := w.userinfo(r.AccessToken)
+	testkit.Equal(t, "name at userinfo", info["name"], any("Ada Lovelace"))
+	testkit.Equal(t, "email at userinfo", info["email"], any(w.user.Email))
+}
+
+// Each claim of OpenID Connect Core §5.1 that this server publishes is given by its scope.
+func TestProfileClaims(t *testing.T) {
+	w := newWorld(t)
+	r := w.login(w.client(), "scope", "openid profile")
+	for _, got := range []map[string]any{w.userinfo(r.AccessToken), claims(t, r.IDToken)} {
+		for name, want := range map[string]string{
+			"middle_name": "King", "nickname": "Countess", "profile": "https://example.com/ada",
+			"website": "https://ada.example", "gender": "female", "birthdate": "1815-12-10",
+		} {
+			testkit.Equal(t, name, got[name], any(want))
+		}
+	}
 }
 
 // The end of what a token hangs on is the end of the token.

@@ -15,10 +15,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// typeAccess is the `typ` header of our JWT access tokens (RFC 9068 §2.1). It keeps another kind
-// of token from passing for one (RFC 8725 §3.11).
-const typeAccess = "at+jwt"
-
 // accessTokens writes and reads access tokens in both formats.
 type accessTokens struct {
 	store    opaqueStore
@@ -91,7 +87,7 @@ func (a *accessTokens) write(
 	if err != nil {
 		return "", err
 	}
-	return a.ring.Sign(ctx, a.algorithm(cl), typeAccess, payload, now)
+	return a.ring.Sign(ctx, a.algorithm(cl), cl.AccessTokenTyp(), payload, now)
 }
 
 // algorithm returns the signature algorithm of a client's tokens.
@@ -124,13 +120,17 @@ func (a *accessTokens) read(
 
 // readJWT verifies a JWT access token and reads its claims (RFC 9068 §4).
 func (a *accessTokens) readJWT(token string) (*oauth.AccessToken, error) {
-	raw, keyID, err := a.ring.VerifyKey(token, typeAccess)
+	raw, head, err := a.ring.VerifyKind(token, client.TypAccessToken, client.TypJWT)
 	if err != nil {
 		return nil, err
 	}
 	var c accessClaims
 	if err := json.Unmarshal(raw, &c); err != nil || c.Issuer != a.issuer {
 		return nil, fault.New(fault.Denied, "the token was issued by another issuer")
+	}
+	// ID tokens have the type JWT as well, but name no client and no grant (RFC 8725 §3.12).
+	if c.Client == "" || c.Grant == "" || c.ID == "" {
+		return nil, fault.New(fault.Denied, "the token is not an access token")
 	}
 	t := &oauth.AccessToken{
 		ID:       c.ID,
@@ -147,7 +147,7 @@ func (a *accessTokens) readJWT(token string) (*oauth.AccessToken, error) {
 		IssuedAt: c.IssuedAt.Time(),
 		Expires:  c.Expires.Time(),
 		Bound:    c.Confirm.bound(),
-		KeyID:    keyID,
+		KeyID:    head.KeyID,
 	}
 	if c.AuthTime > 0 {
 		t.AuthTime = c.AuthTime.Time()

@@ -43,12 +43,27 @@ type onceStore interface {
 type assertion struct {
 	Issuer    string             `json:"iss"`
 	Subject   string             `json:"sub"`
-	Audience  oauth.Audience     `json:"aud"`
+	Audience  assertionAudience  `json:"aud"`
 	ID        string             `json:"jti"`
 	Expires   *oauth.NumericDate `json:"exp"`
 	NotBefore *oauth.NumericDate `json:"nbf"`
 	IssuedAt  *oauth.NumericDate `json:"iat"`
 }
+
+// assertionAudience is an aud claim, which may be one text or a list of them (RFC 7519 §4.1.3).
+type assertionAudience struct {
+	names oauth.Audience
+	text  bool // one text, not a list
+}
+
+// UnmarshalJSON reads either form.
+func (a *assertionAudience) UnmarshalJSON(raw []byte) error {
+	a.text = len(raw) > 0 && raw[0] == '"'
+	return a.names.UnmarshalJSON(raw)
+}
+
+// is reports whether a name is the whole audience, as one text.
+func (a assertionAudience) is(name string) bool { return a.text && a.names[0] == name }
 
 func (privateKeyAuth) Describe() client.AuthMethod {
 	return client.AuthMethod{
@@ -103,8 +118,10 @@ func (p privateKeyAuth) check(cl *client.Client, a *assertion, now time.Time) er
 	switch {
 	case a.Issuer != string(cl.ID) || a.Subject != string(cl.ID):
 		return denied(audit.ReasonAssertionWrongIssuer)
-	case len(a.Audience) == 0 || slices.ContainsFunc(a.Audience, foreign):
+	case len(a.Audience.names) == 0 || slices.ContainsFunc(a.Audience.names, foreign):
 		// All audiences must be ours: another one could replay the assertion here.
+		return denied(audit.ReasonAssertionWrongAudience)
+	case cl.StrictAudience && !a.Audience.is(p.issuer): // FAPI 2.0 §5.3.2.1
 		return denied(audit.ReasonAssertionWrongAudience)
 	case a.ID == "" || len(a.ID) > 256:
 		return denied(audit.ReasonAssertionWithoutID)
@@ -134,7 +151,7 @@ func (p privateKeyAuth) verify(
 ) ([]byte, error) {
 	payload, head, err := p.clientKeys.Verify(ctx, cl, token)
 	switch {
-	case err == nil && !assertionKind(head.Type):
+	case err == nil && (!assertionKind(head.Type) || (cl.AuthAlg != "" && head.Alg != cl.AuthAlg)):
 		return nil, denied(audit.ReasonAssertionMalformed)
 	case err == nil:
 		return payload, nil

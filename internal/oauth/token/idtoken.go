@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
@@ -48,10 +49,25 @@ func (s *Server) writeIDToken(
 		AMR:      g.AMR,
 		Session:  string(g.Session),
 		AtHash:   jose.AccessHash(alg, access),
-		profile:  profileOf(a.User, a.Scopes, requested),
+		profile:  profileOf(a.User, idTokenScopes(r.Client, a.Scopes), requested),
 	})
 	if err != nil {
 		return "", err
 	}
 	return s.ring.Sign(ctx, alg, oauth.TypeIDToken, payload, r.Now)
+}
+
+// idTokenScopes returns the scopes whose claims a client's ID tokens carry. Without the profile
+// claims, which the userinfo endpoint returns (OpenID Connect Core §5.4), roles and groups stay.
+func idTokenScopes(cl *client.Client, scopes []string) []string {
+	if cl.ProfileInIDToken() {
+		return scopes
+	}
+	var left []string
+	for _, sc := range scopes {
+		if sc == oauth.ScopeRoles || sc == oauth.ScopeGroups {
+			left = append(left, sc)
+		}
+	}
+	return left
 }

@@ -33,6 +33,24 @@ func TestSignInAndConsent(t *testing.T) {
 	b.leaves(callback + "?code=")
 }
 
+// The consent page links to what the app says about itself, each in a tab that cannot reach the
+// page.
+func TestConsentLinksTermsAndPolicy(t *testing.T) {
+	s := newSite(t)
+	next := *s.app
+	next.TermsURI, next.PolicyURI = "https://app.example/terms", "https://app.example/privacy"
+	b := s.signedIn(s.user)
+	b.get(s.ask())
+	b.shows(200, "consent_action")
+	if page := b.last.Body.String(); strings.Contains(page, "Terms of service") || strings.Contains(page, "Privacy policy") {
+		t.Error("links without addresses")
+	}
+	testkit.Must(t, s.db.UpdateClient(t.Context(), s.app, &next))
+	b.get(s.ask())
+	const tab = `" target="_blank" rel="noopener noreferrer">`
+	b.shows(200, `<a href="https://app.example/terms`+tab+"Terms of service", `<a href="https://app.example/privacy`+tab+"Privacy policy")
+}
+
 func TestConsentDenied(t *testing.T) {
 	s := newSite(t)
 	b := s.signedIn(s.user)

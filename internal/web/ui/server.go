@@ -291,13 +291,13 @@ func clientView(cl *client.Client, redirect string) *ClientView {
 	if cl == nil {
 		return nil
 	}
-	v := &ClientView{Name: cl.Name, Home: cl.URI, Logo: cl.LogoURI}
+	v := &ClientView{Name: cl.Name, Home: cl.URI, Logo: cl.LogoURI, Terms: cl.TermsURI, Policy: cl.PolicyURI}
 	if v.Name == "" {
 		v.Name = string(cl.ID)
 	}
 	if u, err := url.Parse(redirect); err == nil && redirect != "" {
 		v.RedirectHost = u.Host
-		if u.Host == "" {
+		if u.Scheme != "https" && u.Scheme != "http" { // what follows an app's own scheme is not a host
 			v.RedirectHost = u.Scheme + ":"
 		}
 		v.ThisDevice = u.Scheme == "http" && u.Host != ""

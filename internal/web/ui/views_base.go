@@ -66,7 +66,9 @@ type ClientView struct {
 	Name         string
 	Home         string // https or http address of its home page, or ""
 	Logo         string // https address of its logo, or ""
-	RedirectHost string // where the browser goes afterwards: host or host:port, as registered
+	Terms        string // https address of its terms of service, or ""
+	Policy       string // https address of its privacy policy, or ""
+	RedirectHost string // where the browser goes afterwards: host, host:port, or an app's scheme:
 	ThisDevice   bool   // RedirectHost is a loopback address (RFC 8252 §7.3)
 }
 
