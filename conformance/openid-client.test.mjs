@@ -417,6 +417,82 @@ describe("what an application may ask of the login", () => {
   });
 });
 
+describe("an application that signs its requests", () => {
+  let keys, client, as, page;
+
+  before(async () => {
+    keys = await jose.generateKeyPair("ES256", { extractable: true });
+    const file = join(home.dir, "request-keys.json");
+    writeFileSync(file, JSON.stringify({ keys: [{ ...(await jose.exportJWK(keys.publicKey)), kid: "sign", alg: "ES256", use: "sig" }] }));
+    client = await register({ firstParty: true, jwks: file, requestObjectSigningAlg: "ES256" });
+    as = await discover(client);
+    page = await fresh();
+  });
+
+  /** What the library signs, with its checks. */
+  async function signed(parameters = {}, key = keys.privateKey) {
+    const { url, checks } = await request(parameters, as);
+    const inside = Object.fromEntries(new URL(url).searchParams);
+    return { url: await oidc.buildAuthorizationUrlWithJAR(as, inside, { key, kid: "sign" }), checks };
+  }
+
+  it("finds in discovery that it may", () => {
+    const metadata = as.serverMetadata();
+    assert.equal(metadata.request_parameter_supported, true);
+    assert.equal(metadata.request_uri_parameter_supported, false);
+    assert.ok(metadata.request_object_signing_alg_values_supported.includes("ES256"));
+    assert.ok(!metadata.request_object_signing_alg_values_supported.some((alg) => alg === "none" || alg.startsWith("HS")));
+  });
+
+  it("logs a person in, whatever else the address says", async () => {
+    const { url, checks } = await signed();
+    url.searchParams.set("scope", "openid");
+    url.searchParams.set("redirect_uri", "https://elsewhere.example/");
+    url.searchParams.set("state", "mallory");
+    await page.goto(url.href);
+    await signIn(page, ada);
+    const tokens = await oidc.authorizationCodeGrant(as, await party.arrival(page), checks);
+    assert.equal(tokens.claims().sub, ada.id);
+    assert.deepEqual(tokens.scope.split(" ").sort(), everything.split(" ").sort());
+  });
+
+  it("by a form from another site as well", async () => {
+    const { url, checks } = await signed();
+    await page.goto(party.origin);
+    await page.evaluate(([action, fields]) => {
+      const form = Object.assign(document.createElement("form"), { action, method: "post" });
+      for (const [name, value] of fields) form.append(Object.assign(document.createElement("input"), { name, value }));
+      document.body.append(form);
+      form.submit();
+    }, [url.origin + url.pathname, [...url.searchParams]]);
+    const tokens = await oidc.authorizationCodeGrant(as, await party.arrival(page), checks);
+    assert.equal(tokens.claims().sub, ada.id);
+  });
+
+  it("is told at a registered address what is wrong with an object, and is not sent elsewhere", async () => {
+    const stranger = await jose.generateKeyPair("ES256");
+    const { url } = await signed({}, stranger.privateKey);
+    const page = await fetch(url, { redirect: "manual" });
+    assert.equal(page.status, 400);
+    url.searchParams.set("redirect_uri", party.redirect);
+    const told = await fetch(url, { redirect: "manual" });
+    assert.equal(told.status, 303);
+    const back = new URL(told.headers.get("location"));
+    assert.equal(back.origin + back.pathname, party.redirect);
+    assert.equal(back.searchParams.get("error"), "invalid_request_object");
+    assert.equal(back.searchParams.get("iss"), server.issuer);
+  });
+
+  it("gets no unsigned object accepted", async () => {
+    const { url } = await signed();
+    const inside = jose.decodeJwt(url.searchParams.get("request"));
+    url.searchParams.set("request", new jose.UnsecuredJWT(inside).encode());
+    url.searchParams.set("redirect_uri", party.redirect);
+    const told = await fetch(url, { redirect: "manual" });
+    assert.equal(new URL(told.headers.get("location")).searchParams.get("error"), "invalid_request_object");
+  });
+});
+
 describe("clients", () => {
   it("without a secret use PKCE, on any loopback port", async () => {
     const client = await register({ name: "Native app", public: true, redirectUri: "http://127.0.0.1/cb" });

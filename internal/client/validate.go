@@ -141,8 +141,9 @@ func (c *Client) checkAuth(r Rules) error {
 	case chosen.Keys && !keys:
 		return fault.InvalidField("jwks",
 			"%s needs the client's public keys, in jwks or at jwks_uri", chosen.Name)
-	case !chosen.Keys && keys:
-		return fault.InvalidField(method, "only private_key_jwt uses keys; choose it, or leave out jwks and jwks_uri")
+	case !chosen.Keys && keys && !c.CanUseGrant(GrantTypeCode): // it signs no request either
+		return fault.InvalidField(method, "only private_key_jwt uses keys in a client that has no "+
+			"authorization requests to sign; choose it, or leave out jwks and jwks_uri")
 	case len(c.JWKS) > 0 && c.JWKSURI != "": // RFC 7591 §2
 		return fault.InvalidField("jwks", "jwks and jwks_uri exclude each other; keep one of them")
 	}

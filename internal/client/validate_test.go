@@ -81,8 +81,10 @@ func TestValidate(t *testing.T) {
 		"unknown method":       {func(c *client.Client) { c.AuthMethod = "client_secret_basc" }, "token_endpoint_auth_method", "did you mean client_secret_basic?"},
 		"none, confidential":   {func(c *client.Client) { c.AuthMethod = client.MethodNone }, "token_endpoint_auth_method", "public"},
 		"secret, public":       {func(c *client.Client) { c.Public, c.AuthMethod = true, client.MethodBasic }, "token_endpoint_auth_method", "no secret"},
-		"keys without method":  {func(c *client.Client) { c.JWKS = []byte(publicKeys) }, "token_endpoint_auth_method", "private_key_jwt"},
-		"method without keys":  {func(c *client.Client) { c.AuthMethod = client.MethodPrivateKey }, "jwks", "public keys"},
+		"keys without method": {func(c *client.Client) {
+			c.JWKS, c.Grants, c.Redirects = []byte(publicKeys), []string{client.GrantTypeClient}, nil
+		}, "token_endpoint_auth_method", "private_key_jwt"},
+		"method without keys": {func(c *client.Client) { c.AuthMethod = client.MethodPrivateKey }, "jwks", "public keys"},
 		"keys twice": {func(c *client.Client) {
 			c.AuthMethod, c.JWKS, c.JWKSURI = client.MethodPrivateKey, []byte(publicKeys), "https://a.example/jwks"
 		}, "jwks", "exclude each other"},
@@ -110,6 +112,7 @@ func TestValidate(t *testing.T) {
 		"secret assertions":  {func(c *client.Client) { c.AuthAlg = "HS256" }, "token_endpoint_auth_signing_alg", "RS256"},
 		"unsigned requests":  {func(c *client.Client) { c.RequestAlg = "none" }, "request_object_signing_alg", "RS256"},
 		"signed requests":    {func(c *client.Client) { c.RequestAlg = "ES256" }, "", ""},
+		"keys for requests":  {func(c *client.Client) { c.JWKS = []byte(publicKeys) }, "", ""},
 		"quote in scope":     {func(c *client.Client) { c.Scopes = []string{`a"b`} }, "scope", "characters"},
 		"long access token":  {func(c *client.Client) { c.AccessTTL = 721 * time.Hour }, "access_token_ttl", "30 days"},
 		"short id token":     {func(c *client.Client) { c.IDTokenTTL = time.Millisecond }, "id_token_ttl", "1 second"},

@@ -110,6 +110,10 @@ func (s *Server) verifyRequestObject(
 	if err != nil {
 		return nil, InvalidRequestObject("%s", keyProblem(err))
 	}
+	if cl.RequestAlg != "" && head.Alg != cl.RequestAlg { // OpenID Connect Registration §2
+		return nil, InvalidRequestObject("The client's request objects must be signed with %s.",
+			cl.RequestAlg)
+	}
 	typ := strings.TrimPrefix(strings.ToLower(head.Type), "application/")
 	if typ != "" && typ != "jwt" && typ != requestObjectType {
 		return nil, InvalidRequestObject("The typ of the request object must be %s.", requestObjectType)

@@ -290,6 +290,26 @@ func TestAssertionIsNoRequestObject(t *testing.T) {
 	wantError(t, w.assert(k.object(t, w.object(cl, map[string]any{"jti": "x"}))), "invalid_client", 401)
 }
 
+// A client that has registered one algorithm gets no other accepted (OpenID Connect Registration
+// §2). It needs keys, but not for its authentication.
+func TestRequestObjectAlgorithm(t *testing.T) {
+	w := newWorld(t)
+	k := newKey(t, "k1")
+	for alg, code := range map[string]string{"": "", "ES256": "", "PS256": "invalid_request_object"} {
+		cl := w.client(func(c *client.Client) { c.JWKS, c.RequestAlg = set(t, k), alg })
+		c := w.signedRequest(cl, k.object(t, w.object(cl, nil)), "redirect_uri", callback, "state", "xyz")
+		st, err := w.srv.Authorize(t.Context(), c)
+		if code != "" {
+			wantReply(t, st, err, code)
+			continue
+		}
+		testkit.Must(t, err)
+		if params(t, st).Get("code") == "" {
+			t.Errorf("%q: %v", alg, params(t, st))
+		}
+	}
+}
+
 // Parameters that are refused by name are refused beside a request object as well.
 func TestRequestObjectBesideUnsupported(t *testing.T) {
 	w := newWorld(t)
