@@ -392,6 +392,10 @@ describe("a person's account", () => {
     assert.match(words, /Book club/);
     await look(page, "sessions");
     await page.getByRole("button", { name: /^Remove access Book club/ }).click();
+    assert.match(await page.locator("h1").innerText(), /Book club/);
+    assert.deepEqual(await alive(given), [true, true]);
+    await look(page, "revoke-confirm");
+    await submit(page).click();
     await page.getByRole("status").waitFor();
     assert.deepEqual(await alive(given), [false, false]);
     const refused = await server.post("/oauth/token", { grant_type: "refresh_token", refresh_token: given.refresh_token }, basic(client));
@@ -401,6 +405,7 @@ describe("a person's account", () => {
   it("revokes another browser", async () => {
     const others = page.locator("[aria-labelledby=h-browsers] li").filter({ hasNotText: "This device" });
     await others.getByRole("button", { name: /^Sign out/ }).first().click();
+    await submit(page).click();
     await page.getByRole("status").waitFor();
     assert.equal((await elsewhere.go("/account")).url.pathname, "/login");
     await page.goto(server.at("/account").href);
@@ -419,6 +424,7 @@ describe("a person's account", () => {
     const given = await tokens(elsewhere);
     await page.goto(server.at("/account/sessions").href);
     await page.getByRole("button", { name: "Sign out all others" }).click();
+    await submit(page).click();
     await page.getByRole("status").waitFor();
     assert.deepEqual(await alive(given), [false, false]);
     assert.equal((await elsewhere.go("/account")).url.pathname, "/login");
@@ -434,6 +440,7 @@ describe("a person's account", () => {
     await page.goto(server.at("/account/authorizations").href);
     await look(page, "authorizations");
     await page.getByRole("button", { name: "Remove Book club" }).click();
+    await submit(page).click();
     await page.getByRole("status").waitFor();
     assert.deepEqual(await alive(given), [false, false]);
     await look(page, "authorizations-empty");

@@ -19,13 +19,30 @@ type Access struct {
 // Session is one signed-in browser.
 type Session struct {
 	identity.Session
-	Current bool // the one that the caller uses
+	Current  bool // the one that the caller uses
+	Inactive bool // not used for InactiveAfter
 }
 
 // Grant is the access of one app or device.
 type Grant struct {
 	oauth.Grant
 	Inactive bool // not used for InactiveAfter
+}
+
+// Inactive returns how many sessions and grants EndInactive would end.
+func (a Access) Inactive() int {
+	n := 0
+	for _, s := range a.Sessions {
+		if s.Inactive {
+			n++
+		}
+	}
+	for _, g := range a.Grants {
+		if g.Inactive {
+			n++
+		}
+	}
+	return n
 }
 
 // Access returns the caller's sessions, and the access of apps and devices.
@@ -36,7 +53,12 @@ func (s *Server) Access(ctx context.Context, c Caller) (Access, error) {
 		return out, err
 	}
 	for _, x := range sessions {
-		out.Sessions = append(out.Sessions, Session{Session: x, Current: x.ID == c.Session})
+		unused := c.Now.Sub(x.LastSeenAt)
+		out.Sessions = append(out.Sessions, Session{
+			Session:  x,
+			Current:  x.ID == c.Session,
+			Inactive: unused > InactiveAfter,
+		})
 	}
 	grants, err := s.store.UserGrants(ctx, c.User.ID, c.Now)
 	for _, g := range grants {

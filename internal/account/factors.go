@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"net/url"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -11,7 +12,8 @@ import (
 // Factors is what the caller has besides the password, and whether it may be removed.
 type Factors struct {
 	login.Factors
-	Required bool // the account must have a second factor
+	Required   bool      // the account must have a second factor
+	RequiredBy time.Time // when the days of grace without one end; zero if they have ended
 }
 
 // Removable reports whether the factor of a kind may be turned off.
@@ -20,7 +22,11 @@ func (f Factors) Removable(kind string) bool { return !f.Required || !f.Only(kin
 // Factors returns the second factors that the caller has and can have.
 func (s *Server) Factors(ctx context.Context, c Caller) (Factors, error) {
 	f, err := s.login.Factors(ctx, c.User.ID)
-	return Factors{Factors: f, Required: s.login.MFARequired(c.User)}, err
+	out := Factors{Factors: f, Required: s.login.MFARequired(c.User)}
+	if left := s.login.Grace(c.Visit, c.User); out.Required && left > 0 {
+		out.RequiredBy = c.Now.Add(left)
+	}
+	return out, err
 }
 
 // EnrollFactor begins to set up a factor of a kind. Input: current_password. NotFound if the kind

@@ -71,9 +71,9 @@ func (m *member) notice() string {
 		case n <= 0:
 			return "There were no inactive devices or apps."
 		case n == 1:
-			return "1 inactive device or app was signed out."
+			return inactive(n) + " was signed out."
 		}
-		return strconv.Itoa(n) + " inactive devices and apps were signed out."
+		return inactive(n) + " were signed out."
 	default:
 		return factorNotice(done)
 	}
@@ -92,6 +92,8 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) 
 		PasswordChangedAt: u.PasswordChangedAt,
 		SecondFactor:      o.Factors.Enabled(),
 		BackupCodesLeft:   o.Factors.BackupLeft,
+		Required:          o.Factors.Required,
+		RequiredBy:        o.Factors.RequiredBy,
 		Sessions:          o.Sessions,
 		Grants:            o.Grants,
 		Consents:          o.Apps,

@@ -22,6 +22,8 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 		PasswordChangedAt: u.PasswordChangedAt,
 		Rules:             s.account.PasswordRules(m.caller),
 		SecondFactor:      f.Enabled(),
+		Required:          f.Required,
+		RequiredBy:        f.RequiredBy,
 		BackupCodesLeft:   f.BackupLeft,
 	}
 	for _, x := range f.Second {

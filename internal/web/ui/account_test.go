@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -179,4 +180,75 @@ func TestMembersOnly(t *testing.T) {
 	s.now = s.now.Add(61 * time.Minute)
 	idle.get("/account")
 	idle.shows(200, `name="password"`)
+}
+
+// What signs something out asks first, also without scripts, and says what it is about.
+func TestSigningOutAsksFirst(t *testing.T) {
+	s := newSite(t)
+	b, there := s.signedIn(s.user), s.signedIn(s.user)
+	b.get(s.ask())
+	b.submit("consent_action", "approve")
+	if code := s.redeem(b.leaves(callback).Get("code")); code != 200 {
+		t.Fatal(code)
+	}
+	grants, err := s.db.UserGrants(t.Context(), s.user.ID, s.now)
+	testkit.Must(t, err)
+	sessions, err := s.db.UserSessions(t.Context(), s.user.ID, s.now)
+	testkit.Must(t, err)
+	for path, heading := range map[string]string{
+		"/account/sessions/revoke?kind=session&id=" + string(sessions[0].ID): "?</bdi></h1>",
+		"/account/sessions/revoke?kind=grant&id=" + string(grants[0].ID):     "Remove the access of Demo &lt;App&gt;?",
+		"/account/sessions/revoke-all":                                       "Sign out everywhere else?",
+		"/account/authorizations/remove?client_id=" + string(s.app.ID):       "Remove Demo &lt;App&gt;?",
+	} {
+		b.get(path)
+		b.shows(200, heading, "Cancel")
+	}
+	for _, path := range []string{ // what has ended, what is somebody else's, and nonsense
+		"/account/sessions/revoke?kind=grant&id=x", "/account/sessions/revoke?kind=session&id=" + string(grants[0].ID),
+		"/account/sessions/revoke?kind=x", "/account/sessions/revoke", "/account/authorizations/remove?client_id=x",
+	} {
+		b.get(path)
+		if b.path != "/account/sessions" && b.path != "/account/authorizations" {
+			t.Errorf("%s leads to %s", path, b.path)
+		}
+	}
+	there.get("/account/sessions")
+	there.shows(200, "This device", string(grants[0].ID))
+	b.get("/account/sessions/revoke-inactive")
+	b.shows(200, "There were no inactive devices or apps.")
+	b.get("/account/sessions/revoke?kind=grant&id=" + string(grants[0].ID))
+	b.submit()
+	b.shows(200, "Access removed.")
+	b.get("/account/authorizations/remove?client_id=" + string(s.app.ID))
+	b.submit()
+	b.shows(200, "No connected apps.")
+	b.get("/account/sessions/revoke-all")
+	b.submit()
+	b.shows(200, "signed out everywhere except this browser")
+	there.get("/account/sessions")
+	there.shows(200, `name="password"`)
+}
+
+// An account that must have two-step verification says so, with the date, until it is set up.
+func TestRequiredTwoStepIsAnnounced(t *testing.T) {
+	s := newSite(t)
+	s.login = s.newLogin(func(c *login.Config) { c.RequireMFA, c.MFAGrace = true, 72*time.Hour })
+	s.serve()
+	b := s.signedIn(s.user)
+	for _, path := range []string{"/account", "/account/security"} {
+		b.get(path)
+		b.shows(200, "requires two-step verification", "Set it up by 7 May 2026, 09:00 UTC")
+	}
+	s.now = s.now.Add(72 * time.Hour)
+	b = s.signedIn(s.user)
+	b.get("/account")
+	b.shows(200, "requires two-step verification", "next sign-in will ask you")
+	s.enroll(s.user)
+	for _, path := range []string{"/account", "/account/security"} {
+		b.get(path)
+		if strings.Contains(b.last.Body.String(), "alert warn") {
+			t.Errorf("%s still asks for it", path)
+		}
+	}
 }

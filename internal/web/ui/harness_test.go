@@ -87,10 +87,34 @@ func newSite(t *testing.T) *site {
 	g, err := shared()
 	testkit.Must(t, err)
 	s := &site{ground: g, t: t, now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC), limiter: &limiter{}}
-	s.login = login.New(login.Config{
+	s.login = s.newLogin(nil)
+	s.serve()
+	s.user = s.newUser()
+	id := secret.NewID(s.now)
+	s.app = &client.Client{
+		ID: client.ID(id), Name: "Demo <App>", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
+		Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeDevice}, Scopes: []string{"openid", "email"}, CreatedAt: s.now, UpdatedAt: s.now,
+		Secrets: []client.Secret{{ID: secret.NewID(s.now), Hash: g.keys.Hash(appSecret), CreatedAt: s.now}},
+	}
+	testkit.Must(t, g.db.CreateClient(t.Context(), s.app))
+	return s
+}
+
+// newLogin returns a sign-in, with settings that change may change.
+func (s *site) newLogin(change func(*login.Config)) *login.Server {
+	cfg := login.Config{
 		AppName: "Example ID", SessionTTL: 24 * time.Hour, Idle: time.Hour, RevokeTokens: true, LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true,
 		Policy: identity.Policy{MinLength: 12}, AdminPolicy: identity.Policy{MinLength: 12},
-	}, g.db, g.keys, secret.NewPasswords(2, 8))
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	return login.New(cfg, s.db, s.keys, secret.NewPasswords(2, 8))
+}
+
+// serve makes the handler over s.login.
+func (s *site) serve() {
+	g := s.ground
 	cfg := oauth.Config{
 		Issuer: origin, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: 24 * time.Hour, DeviceTTL: 10 * time.Minute, Rotation: true,
 		TokenFormat: oauth.FormatJWT, Alg: jose.EdDSA, DefaultScopes: []string{"openid"}, EndWithSession: true,
@@ -112,15 +136,6 @@ func newSite(t *testing.T) *site {
 	protocol.New(kit, core, tokens, pages).Routes(mux)
 	pages.Routes(mux)
 	s.handler, s.fail = kit.Stack(mux), pages.Fail
-	s.user = s.newUser()
-	id := secret.NewID(s.now)
-	s.app = &client.Client{
-		ID: client.ID(id), Name: "Demo <App>", Redirects: []string{callback}, PostLogout: []string{"https://app.example/bye"},
-		Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh, client.GrantTypeDevice}, Scopes: []string{"openid", "email"}, CreatedAt: s.now, UpdatedAt: s.now,
-		Secrets: []client.Secret{{ID: secret.NewID(s.now), Hash: g.keys.Hash(appSecret), CreatedAt: s.now}},
-	}
-	testkit.Must(t, g.db.CreateClient(t.Context(), s.app))
-	return s
 }
 
 func (s *site) newUser() *identity.User {

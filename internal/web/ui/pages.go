@@ -64,6 +64,7 @@ func catalog() map[View]string {
 		&AccountSecurityView{}:       frameAccount,
 		&AccountSessionsView{}:       frameAccount,
 		&AccountAuthorizationsView{}: frameAccount,
+		&AccountConfirmView{}:        frameAccount,
 	}
 }
 

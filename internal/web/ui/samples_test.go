@@ -141,7 +141,16 @@ func accountSamples(b Base) []View {
 		&AccountSecurityView{Base: b, SecondFactor: true, BackupCodesLeft: 10, Factors: []FactorView{
 			{Base: &b, Kind: "totp", Enabled: true, Only: true, Required: true, Since: since},
 		}},
+		&AccountView{Base: b, Email: "ada@example.com", Required: true, RequiredBy: b.Now.Add(3 * day)},
+		&AccountSecurityView{
+			Base: b, LoginName: "ada@example.com", HasPassword: true, Rules: sampleRules(), Required: true,
+			Factors: []FactorView{{Base: &b, Kind: "totp", HasPassword: true}},
+		},
 		sampleSessions(b),
+		&AccountConfirmView{
+			Base: b, Form: Form{Action: "/account/sessions/revoke", Hidden: []Pair{{"kind", "grant"}, {"id", "g1"}}},
+			Heading: "Remove the access of Acme Notes?", Text: "The app is signed out of your account.", Button: "Remove access", CancelURL: "/account/sessions",
+		},
 		&AccountAuthorizationsView{Base: b, Consents: []ConsentEntry{
 			{ClientID: "notes", Client: *sampleClient(), Scopes: sampleScopes()[:3], Since: since},
 			{ClientID: "mail", Client: ClientView{Name: "Post Office"}, Scopes: sampleScopes()[2:3], Since: b.Now.Add(-2 * time.Hour)},

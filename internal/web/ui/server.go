@@ -123,10 +123,14 @@ func (s *Server) routes() []route {
 		{"POST /account/security/{kind}/disable", s.member(s.postDisableFactor)},
 		{"POST /account/security/backup-codes", s.member(s.postBackupCodes)},
 		{"GET /account/sessions", s.member(s.showSessions)},
+		{"GET /account/sessions/revoke", s.member(s.showRevoke)},
 		{"POST /account/sessions/revoke", s.member(s.postRevoke)},
+		{"GET /account/sessions/revoke-all", s.member(s.showRevokeAll)},
 		{"POST /account/sessions/revoke-all", s.member(s.postRevokeAll)},
+		{"GET /account/sessions/revoke-inactive", s.member(s.showRevokeInactive)},
 		{"POST /account/sessions/revoke-inactive", s.member(s.postRevokeInactive)},
 		{"GET /account/authorizations", s.member(s.showAuthorizations)},
+		{"GET /account/authorizations/remove", s.member(s.showRemoveAuthorization)},
 		{"POST /account/authorizations/remove", s.member(s.postRemoveAuthorization)},
 	}
 }

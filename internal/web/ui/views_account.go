@@ -9,6 +9,7 @@ const (
 	PageAccountSecurity       PageName = "account_security"
 	PageAccountSessions       PageName = "account_sessions"
 	PageAccountAuthorizations PageName = "account_authorizations"
+	PageAccountConfirm        PageName = "account_confirm"
 )
 
 // AccountView is the overview.
@@ -19,9 +20,11 @@ type AccountView struct {
 	PasswordChangedAt time.Time // zero: unknown
 	SecondFactor      bool      // a second factor is set up
 	BackupCodesLeft   int
-	Sessions          int // signed-in browsers
-	Grants            int // apps and devices with access
-	Consents          int // connected apps
+	Required          bool      // the account must have a second factor
+	RequiredBy        time.Time // when the days of grace end; zero: at the next sign-in
+	Sessions          int       // signed-in browsers
+	Grants            int       // apps and devices with access
+	Consents          int       // connected apps
 }
 
 // Page names the template.
@@ -72,7 +75,9 @@ type AccountSecurityView struct {
 	HasPassword       bool
 	PasswordChangedAt time.Time
 	Rules             []string
-	SecondFactor      bool // at least one is set up
+	SecondFactor      bool      // at least one is set up
+	Required          bool      // the account must have one
+	RequiredBy        time.Time // when the days of grace end; zero: at the next sign-in
 	Factors           []FactorView
 	BackupCodesLeft   int
 }
@@ -80,7 +85,8 @@ type AccountSecurityView struct {
 // Page names the template.
 func (*AccountSecurityView) Page() PageName { return PageAccountSecurity }
 
-// AccountSessionsView lists where the person is signed in and what has access. Its forms:
+// AccountSessionsView lists where the person is signed in and what has access. Its forms
+// lead to pages that ask for a confirmation and post to the same address:
 //
 //	/account/sessions/revoke           kind=session|grant, id
 //	/account/sessions/revoke-inactive
@@ -123,8 +129,8 @@ type GrantView struct {
 // Device returns the program of the newest use in words.
 func (g GrantView) Device() Agent { return DescribeAgent(g.Agent) }
 
-// AccountAuthorizationsView lists the connected apps. Its form: /account/authorizations/remove with
-// `client_id`.
+// AccountAuthorizationsView lists the connected apps. Its form, /account/authorizations/remove with
+// `client_id`, leads to a page that asks for a confirmation and posts to the same address.
 type AccountAuthorizationsView struct {
 	Base
 	Consents []ConsentEntry
@@ -140,3 +146,16 @@ type ConsentEntry struct {
 	Scopes   []ScopeView
 	Since    time.Time
 }
+
+// AccountConfirmView asks whether to sign something out. Its form is Form.Action with Form.Hidden.
+type AccountConfirmView struct {
+	Base
+	Form
+	Heading   string // a question that names what ends
+	Text      string // what that means, in whole sentences
+	Button    string
+	CancelURL string
+}
+
+// Page names the template.
+func (*AccountConfirmView) Page() PageName { return PageAccountConfirm }

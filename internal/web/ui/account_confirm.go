@@ -1,0 +1,125 @@
+package ui
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/gatehouse-id/gatehouse/internal/account"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+)
+
+// The pages below ask before something is signed out. Their forms post to the address of the page.
+
+// confirmView returns a page that asks before the form of the same address is sent.
+func (m *member) confirmView(r *http.Request, cancel string, hidden ...string) *AccountConfirmView {
+	v := &AccountConfirmView{
+		Base:      m.base(r),
+		Form:      Form{Action: r.URL.Path},
+		CancelURL: cancel,
+	}
+	for _, name := range hidden {
+		v.Hidden = append(v.Hidden, Pair{Name: name, Value: m.form.Get(name)})
+	}
+	return v
+}
+
+// showRevoke asks before a browser is signed out or the access of an app ends. What has ended
+// already leads back to the list.
+func (s *Server) showRevoke(w http.ResponseWriter, r *http.Request, m *member) error {
+	access, err := s.account.Access(r.Context(), m.caller)
+	if err != nil {
+		return err
+	}
+	v := m.confirmView(r, "/account/sessions", "kind", "id")
+	switch m.form.Get("kind") {
+	case "session":
+		v.describeSession(access.Sessions, m.form.Get("id"))
+	case "grant":
+		s.describeGrant(r, v, access.Grants, m.form.Get("id"))
+	}
+	if v.Heading == "" {
+		return seeOther(w, r, "/account/sessions")
+	}
+	return s.show(w, http.StatusOK, v)
+}
+
+func (v *AccountConfirmView) describeSession(sessions []account.Session, id string) {
+	for _, x := range sessions {
+		if string(x.ID) != id {
+			continue
+		}
+		v.Heading, v.Button = "Sign out of "+DescribeAgent(x.Agent).Words+"?", "Sign out"
+		v.Text = "Whoever uses that browser has to sign in again."
+		if x.Current {
+			v.Heading, v.Text = "Sign out of this browser?", "You’ll have to sign in again to return here."
+		}
+	}
+}
+
+func (s *Server) describeGrant(
+	r *http.Request, v *AccountConfirmView, grants []account.Grant, id string,
+) {
+	for _, g := range grants {
+		if string(g.ID) != id {
+			continue
+		}
+		v.Heading = "Remove the access of " + s.namedClient(r, g.Client).Name + "?"
+		v.Text = "The app is signed out of your account. It stays connected, and you can sign in to it again."
+		v.Button = "Remove access"
+	}
+}
+
+func (s *Server) showRevokeAll(w http.ResponseWriter, r *http.Request, m *member) error {
+	v := m.confirmView(r, "/account/sessions")
+	v.Heading, v.Button = "Sign out everywhere else?", "Sign out all others"
+	v.Text = "All other browsers, apps, and devices are signed out. You stay signed in here."
+	return s.show(w, http.StatusOK, v)
+}
+
+// showRevokeInactive says how many devices and apps would be signed out, and asks.
+func (s *Server) showRevokeInactive(w http.ResponseWriter, r *http.Request, m *member) error {
+	access, err := s.account.Access(r.Context(), m.caller)
+	if err != nil {
+		return err
+	}
+	n := access.Inactive()
+	if n == 0 {
+		return seeOther(w, r, "/account/sessions?done=revoked_inactive")
+	}
+	v := m.confirmView(r, "/account/sessions")
+	v.Heading, v.Button = "Sign out "+inactive(n)+"?", "Sign out inactive"
+	v.Text = fmt.Sprintf("Devices and apps count as inactive when they were not used for %d days.",
+		int(account.InactiveAfter/day))
+	return s.show(w, http.StatusOK, v)
+}
+
+// inactive returns a number of inactive devices and apps in words.
+func inactive(n int) string {
+	if n == 1 {
+		return "1 inactive device or app"
+	}
+	return fmt.Sprintf("%d inactive devices and apps", n)
+}
+
+// showRemoveAuthorization asks before an app is disconnected. An app that is not connected leads
+// back to the list.
+func (s *Server) showRemoveAuthorization(
+	w http.ResponseWriter, r *http.Request, m *member,
+) error {
+	apps, err := s.account.Apps(r.Context(), m.caller)
+	if err != nil {
+		return err
+	}
+	id := client.ID(m.form.Get("client_id"))
+	for _, c := range apps {
+		if c.Client != id {
+			continue
+		}
+		v := m.confirmView(r, "/account/authorizations", "client_id")
+		v.Heading = "Remove " + s.namedClient(r, id).Name + "?"
+		v.Text = "The app is signed out of your account and has to ask for access again."
+		v.Button = "Remove"
+		return s.show(w, http.StatusOK, v)
+	}
+	return seeOther(w, r, "/account/authorizations")
+}
