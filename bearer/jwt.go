@@ -52,23 +52,25 @@ func (v *Verifier) checkJWT(ctx context.Context, hash tokenHash, raw string, now
 	return t, err
 }
 
-// oneSpelling reports whether the signature of a compact JWS has no unused bits set. Decoders
-// ignore them, which would give one token several spellings (RFC 4648 §3.5). The other parts are
-// signed as they are spelled.
+// oneSpelling reports whether each part of a compact JWS is base64url as an encoder writes it.
+// Decoders skip line breaks and ignore unused bits, which would give one token several spellings
+// (RFC 7515 §2, RFC 4648 §3.5).
 func oneSpelling(token string) bool {
-	sig := token[strings.LastIndexByte(token, '.')+1:]
-	if strings.ContainsAny(token, "\r\n=") { // decoders skip line breaks
-		return false
+	for part := range strings.SplitSeq(token, ".") {
+		last := ""
+		switch len(part) % 4 {
+		case 1:
+			return false
+		case 2: // four unused bits
+			last = "AQgw"
+		case 3: // two
+			last = "AEIMQUYcgkosw048"
+		}
+		if last != "" && strings.IndexByte(last, part[len(part)-1]) < 0 {
+			return false
+		}
 	}
-	switch len(sig) % 4 {
-	case 1:
-		return false
-	case 2:
-		return strings.IndexByte("AQgw", sig[len(sig)-1]) >= 0
-	case 3:
-		return strings.IndexByte("AEIMQUYcgkosw048", sig[len(sig)-1]) >= 0
-	}
-	return true
+	return !strings.ContainsAny(token, "\r\n=")
 }
 
 // verifyJWT verifies a JWT's signature and the claims that do not depend on the time (RFC 9068 §4).

@@ -1,15 +1,18 @@
 package dpop
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -293,6 +296,50 @@ func other(t *testing.T) crypto.Signer {
 	return k
 }
 
+// otherSpellings returns texts that lenient decoders of base64url read as they read s.
+func otherSpellings(s string) []string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	list := []string{s + "=", s + "\n", s[:2] + "\r\n" + s[2:], s + " "}
+	want, _ := base64.RawURLEncoding.DecodeString(s)
+	for i := range alphabet {
+		other := s[:len(s)-1] + alphabet[i:i+1]
+		if got, _ := base64.RawURLEncoding.DecodeString(other); other != s && bytes.Equal(got, want) {
+			list = append(list, other)
+		}
+	}
+	return list
+}
+
+// A proof that was signed over an odd spelling is rejected as well.
+func TestSignedOddSpellings(t *testing.T) {
+	proof := good(t).sign(t)
+	parts := strings.Split(proof, ".")
+	for i := range 2 {
+		for _, other := range otherSpellings(parts[i]) {
+			odd := slices.Clone(parts[:2])
+			odd[i] = other
+			signed := odd[0] + "." + odd[1]
+			if _, err := Verify(signed+"."+signES256(t, signed, keys(t).p256), want()); !errors.Is(err, ErrMalformed) {
+				t.Errorf("part %d as %q: %v", i, other, err)
+			}
+		}
+	}
+}
+
+// signES256 returns a signature in base64url.
+func signES256(t *testing.T, text string, key *ecdsa.PrivateKey) string {
+	t.Helper()
+	sum := sha256.Sum256([]byte(text))
+	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig := make([]byte, 64)
+	r.FillBytes(sig[:32])
+	s.FillBytes(sig[32:])
+	return base64.RawURLEncoding.EncodeToString(sig)
+}
+
 // What is no draft: bytes that are broken as a whole.
 func TestBrokenProofs(t *testing.T) {
 	proof := good(t).sign(t)
@@ -311,6 +358,15 @@ func TestBrokenProofs(t *testing.T) {
 		p, err := Verify(s, want())
 		if p != nil || (!errors.Is(err, ErrMalformed) && !errors.Is(err, ErrWrong)) {
 			t.Errorf("%s: %v, %v", name, p, err)
+		}
+	}
+	for i := range parts { // a decoder that is not strict reads the same bytes of these
+		for _, other := range otherSpellings(parts[i]) {
+			odd := slices.Clone(parts)
+			odd[i] = other
+			if _, err := Verify(strings.Join(odd, "."), want()); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrWrong) {
+				t.Errorf("part %d as %q passes: %v", i, other, err)
+			}
 		}
 	}
 	for i := range len(parts[1]) { // no altered payload passes

@@ -175,7 +175,7 @@ func TestProxiedPageRedirectsToSignIn(t *testing.T) {
 }
 
 // A form that a person sends is denied with a page, too; a program gets JSON whatever the method.
-func TestDenialsFollowWhatIsAskedFor(t *testing.T) {
+func TestDenialsFollowTheAcceptHeader(t *testing.T) {
 	w := newWorld(t, shop())
 	for _, row := range []struct{ method, header, kind string }{
 		{http.MethodPost, "Sec-Fetch-Mode: navigate", "text/html; charset=utf-8"},

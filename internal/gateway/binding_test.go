@@ -132,6 +132,53 @@ func TestProofForAnotherSiteIsRejected(t *testing.T) {
 	}
 }
 
+// Behind a proxy at a port that is not the scheme's own, a proof is for that port: as Host has it, or
+// as a trusted proxy reports it. The ports of the scheme are the same as none.
+func TestProofBehindAProxyAtAnotherPort(t *testing.T) {
+	w := newWorld(t, []access.Route{{ID: "own", Prefix: "/", Host: "app.example"}})
+	h := newKeyHolder(t, w)
+	token := w.token(claims{
+		"cnf": map[string]string{"jkt": h.print},
+		"aud": []string{"https://app.example"},
+	})
+	const proxy, stranger = "10.0.0.1:1", "192.0.2.7:1"
+	for _, row := range []struct {
+		from, host string
+		headers    []string
+		htu        string
+		want       int
+	}{
+		{proxy, "app.example", nil, "https://app.example/x", 200},
+		{proxy, "app.example", nil, "https://app.example:443/x", 200},
+		{proxy, "app.example", nil, "https://APP.example/x?query#fragment", 200},
+		{proxy, "APP.example:443", nil, "https://app.example/x", 200},
+		{proxy, "app.example:8443", nil, "https://app.example:8443/x", 200},
+		{proxy, "app.example:8443", nil, "https://app.example/x", 401},
+		{proxy, "app.example", []string{"X-Forwarded-Host: app.example:8443"}, "https://app.example:8443/x", 200},
+		{proxy, "app.example", []string{"X-Forwarded-Host: app.example:8443, inner"}, "https://app.example:8443/x", 200},
+		{proxy, "app.example", []string{"X-Forwarded-Host: app.example:8443"}, "https://app.example/x", 401},
+		{proxy, "app.example", []string{"X-Forwarded-Host: evil.example:8443"}, "https://app.example:8443/x", 401},
+		{proxy, "app.example", []string{"X-Forwarded-Host: evil.example:8443"}, "https://evil.example:8443/x", 401},
+		{proxy, "app.example", []string{"X-Forwarded-Port: 8443"}, "https://app.example:8443/x", 200},
+		{proxy, "app.example", []string{"X-Forwarded-Port: 8443"}, "https://app.example/x", 200}, // a mapped port
+		{proxy, "app.example", []string{"X-Forwarded-Port: 8443"}, "https://app.example:9443/x", 401},
+		{proxy, "app.example", []string{"X-Forwarded-Port: 443"}, "https://app.example/x", 200},
+		{proxy, "app.example", []string{"X-Forwarded-Port: 80", "X-Forwarded-Proto: http"}, "http://app.example:80/x", 200},
+		{proxy, "app.example", []string{"X-Forwarded-Port: 8443x"}, "https://app.example:8443/x", 401},
+		{proxy, "app.example:8443", []string{"X-Forwarded-Port: 9443"}, "https://app.example:9443/x", 401},
+		{stranger, "app.example", []string{"X-Forwarded-Port: 8443"}, "http://app.example:8443/x", 401},
+		{stranger, "app.example", []string{"X-Forwarded-Host: app.example:8443"}, "http://app.example:8443/x", 401},
+		{stranger, "app.example", nil, "http://app.example/x", 200},
+	} {
+		headers := append([]string{"Authorization: DPoP " + token, h.proof("GET", row.htu, token)}, row.headers...)
+		r := request(t, http.MethodGet, row.host, "/x", headers...)
+		r.RemoteAddr = row.from
+		if rec := w.do(r); rec.Code != row.want {
+			t.Errorf("%s from %s, %v, htu %s: %d, want %d", row.host, row.from, row.headers, row.htu, rec.Code, row.want)
+		}
+	}
+}
+
 // In forward-auth a proof is for the address that the caller requested, not for the proxy's
 // request.
 func TestTokensBoundToAKeyInForwardAuth(t *testing.T) {

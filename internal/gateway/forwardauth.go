@@ -45,6 +45,9 @@ func (g *Gateway) originalRequest(r *http.Request) (*Request, error) {
 	}
 	req := build(r, line)
 	req.ForwardAuth, req.OnlyAuthStatus = true, nginx
+	if err == nil {
+		req.ProxyPort = proxyPort(req)
+	}
 	return req, err
 }
 

@@ -3,8 +3,11 @@ package gateway
 import (
 	"context"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -19,6 +22,9 @@ type Request struct {
 	Target    access.Target
 	Header    http.Header // the caller's
 	Authority string      // host and port as the caller sent them
+	// ProxyPort is the port that the caller connected to, where a trusted proxy reports another one
+	// than Authority has, or "". Proxies that listen behind a port mapping report a wrong one.
+	ProxyPort string
 
 	// ForwardAuth is set if a proxy asks about the request.
 	ForwardAuth bool
@@ -41,13 +47,52 @@ type requestLine struct {
 
 // newRequest returns a request that was sent to the gateway itself.
 func (g *Gateway) newRequest(r *http.Request) *Request {
-	return build(r, requestLine{
+	req := build(r, requestLine{
 		method:    r.Method,
 		scheme:    g.scheme(r),
-		authority: r.Host,
+		authority: g.authority(r),
 		path:      rawPath(r),
 		query:     r.URL.RawQuery,
 	})
+	if g.trusted(r) {
+		req.ProxyPort = proxyPort(req)
+	}
+	return req
+}
+
+// authority returns the host and port that the caller called. Some proxies leave the port out of
+// Host: then that of X-Forwarded-Host counts, if a trusted proxy sent it and the host is the same.
+func (g *Gateway) authority(r *http.Request) string {
+	forwarded := first(r.Header, "X-Forwarded-Host")
+	if forwarded == "" || hasPort(r.Host) || !g.trusted(r) {
+		return r.Host
+	}
+	forwarded, _, _ = strings.Cut(forwarded, ",")
+	forwarded = strings.Trim(forwarded, " \t\"")
+	host, ok := hostOf(forwarded)
+	own, _ := hostOf(r.Host)
+	if !ok || host != own || !hasPort(forwarded) {
+		return r.Host
+	}
+	return forwarded
+}
+
+// proxyPort returns the port in X-Forwarded-Port, or "" if there is none, or if the authority has a
+// port, or if it is the scheme's own.
+func proxyPort(req *Request) string {
+	port, _, _ := strings.Cut(first(req.Header, "X-Forwarded-Port"), ",")
+	port = strings.Trim(port, " \t\"")
+	if port == "" || !portLike(port) || hasPort(req.Authority) ||
+		port == portOf(&url.URL{Scheme: req.Target.Scheme}) {
+		return ""
+	}
+	return port
+}
+
+// hasPort reports whether an authority ends with a port.
+func hasPort(authority string) bool {
+	i := strings.LastIndexByte(authority, ':')
+	return i >= 0 && i+1 < len(authority) && strings.IndexByte(authority[i:], ']') < 0
 }
 
 // build returns the request with this line, whose other headers are those of r.
@@ -84,7 +129,28 @@ func (g *Gateway) proofURL(req *Request, route *Route) string {
 	if route.Compiled.Route().Host == "" {
 		return g.base.Scheme + "://" + g.base.Host + req.Target.Path
 	}
+	if req.ProxyPort != "" && claimedPort(first(req.Header, "Dpop")) == req.ProxyPort {
+		return req.origin() + ":" + req.ProxyPort + req.Target.Path
+	}
 	return req.origin() + req.Target.Path
+}
+
+// claimedPort returns the port of the address that an unverified proof is for, or "".
+func claimedPort(proof string) string {
+	_, rest, _ := strings.Cut(proof, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(payload)
+	var claims struct {
+		URL string `json:"htu"`
+	}
+	if err != nil || json.Unmarshal(raw, &claims) != nil {
+		return ""
+	}
+	u, err := url.Parse(claims.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Port()
 }
 
 // origin returns the scheme, host and port as the caller sees them.
