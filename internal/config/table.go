@@ -104,8 +104,8 @@ func addressRows() []Setting {
 		},
 		{
 			Name: "TRUSTED_PROXIES",
-			Doc: "The proxies in front of this server. The server trusts their X-Forwarded-For, " +
-				"X-Forwarded-Proto and X-Request-Id, and they may ask /gateway/check about " +
+			Doc: "The proxies in front of this server. The server trusts their X-Forwarded-* or " +
+				"Forwarded and X-Request-Id, and they may ask /gateway/check about " +
 				"requests (forward-auth). The default is none.",
 			place: func(c *Config) value { return prefixes{&c.Server.TrustedProxies} },
 		},

@@ -132,8 +132,8 @@ func TestProofForAnotherSiteIsRejected(t *testing.T) {
 	}
 }
 
-// Behind a proxy at a port that is not the scheme's own, a proof is for that port: as Host has it, or
-// as a trusted proxy reports it. The ports of the scheme are the same as none.
+// Behind a proxy at a port that is not the scheme's own, a proof is for that port: as Host has it,
+// or as a trusted proxy reports it. The ports of the scheme are the same as none.
 func TestProofBehindAProxyAtAnotherPort(t *testing.T) {
 	w := newWorld(t, []access.Route{{ID: "own", Prefix: "/", Host: "app.example"}})
 	h := newKeyHolder(t, w)

@@ -167,6 +167,31 @@ func TestForwardedProto(t *testing.T) {
 	}
 }
 
+// Scheme and host of a Forwarded header count where X-Forwarded-Proto and -Host are missing.
+func TestForwardedHeader(t *testing.T) {
+	w := newWorld(t, []access.Route{{ID: "a", Prefix: "/", Host: "app.example", Unidentified: true, Rate: -1}})
+	for header, want := range map[string]string{
+		"for=203.0.113.9;proto=http;host=app.example":                                       "http://app.example",
+		`for=203.0.113.9;proto=https;host="app.example:8443"`:                               "https://app.example:8443",
+		`For="[2001:db8::1]:1";Proto=HTTP;Host="APP.example:8080",for=10.0.0.7;proto=https`: "http://APP.example:8080",
+		"for=203.0.113.9;host=evil.example:8443":                                            "https://app.example",
+		"for=203.0.113.9":                                                                   "https://app.example",
+		"garbage":                                                                           "https://app.example",
+	} {
+		for peer, want := range map[string]string{"10.0.0.1:1": want, "192.0.2.7:1": "http://app.example"} {
+			r := request(t, http.MethodGet, "app.example", "/x", "Forwarded: "+header)
+			r.RemoteAddr = peer
+			got := w.received(w.do(r)).Header
+			if at := got.Get("X-Forwarded-Proto") + "://" + got.Get("X-Forwarded-Host"); at != want {
+				t.Errorf("Forwarded %s from %s: %s, want %s", header, peer, at, want)
+			}
+			if got.Get("Forwarded") != "" {
+				t.Errorf("the upstream got Forwarded: %s", got.Get("Forwarded"))
+			}
+		}
+	}
+}
+
 func TestTraceContext(t *testing.T) {
 	const good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	w := newWorld(t, shop(func(r *access.Route) { r.Unidentified, r.Rate = true, -1 }))

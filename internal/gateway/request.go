@@ -61,9 +61,13 @@ func (g *Gateway) newRequest(r *http.Request) *Request {
 }
 
 // authority returns the host and port that the caller called. Some proxies leave the port out of
-// Host: then that of X-Forwarded-Host counts, if a trusted proxy sent it and the host is the same.
+// Host: then that of X-Forwarded-Host or Forwarded counts, if a trusted proxy sent it and the host
+// is the same.
 func (g *Gateway) authority(r *http.Request) string {
 	forwarded := first(r.Header, "X-Forwarded-Host")
+	if forwarded == "" {
+		forwarded = forwardedValue(r.Header, "host")
+	}
 	if forwarded == "" || hasPort(r.Host) || !g.trusted(r) {
 		return r.Host
 	}
@@ -183,10 +187,25 @@ func (g *Gateway) scheme(r *http.Request) string {
 	if !g.trusted(r) {
 		return "http"
 	}
-	if scheme := forwardedScheme(first(r.Header, "X-Forwarded-Proto")); scheme != "" {
+	proto := first(r.Header, "X-Forwarded-Proto")
+	if proto == "" {
+		proto = forwardedValue(r.Header, "proto")
+	}
+	if scheme := forwardedScheme(proto); scheme != "" {
 		return scheme
 	}
 	return g.base.Scheme
+}
+
+// forwardedValue returns a parameter of the Forwarded header (RFC 7239): that of its first element,
+// which the proxy next to the caller has written.
+func forwardedValue(h http.Header, name string) string {
+	line := first(h, "Forwarded")
+	if line == "" {
+		return ""
+	}
+	element, _, _ := strings.Cut(line, ",")
+	return netaddr.ForwardedValue(element, name)
 }
 
 // forwardedScheme returns the scheme that X-Forwarded-Proto reports, or "" if it is not one. In a

@@ -44,6 +44,27 @@ func ParseForwarded(entry string) (netip.Addr, error) {
 	return Canonical(a), nil
 }
 
+// ForwardedValue returns the value of a parameter of one element of a Forwarded header, such as the
+// address of `for="[2001:db8::1]:4711";proto=https` (RFC 7239 §4), without quotes. It returns "" if
+// the parameter is missing or there twice.
+func ForwardedValue(element, name string) string {
+	found, value := false, ""
+	for pair := range strings.SplitSeq(element, ";") {
+		key, v, ok := strings.Cut(pair, "=")
+		if !ok || !strings.EqualFold(strings.Trim(key, " \t"), name) {
+			continue
+		}
+		if found {
+			return ""
+		}
+		found, value = true, strings.Trim(v, " \t")
+	}
+	if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+		value = value[1 : n-1]
+	}
+	return value
+}
+
 var errNotForwarded = errors.New("is not an address with or without a port")
 
 // validPort reports whether s is a colon and a port number, or an obfuscated port such as _xyz

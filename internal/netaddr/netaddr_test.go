@@ -135,3 +135,23 @@ func TestParseForwarded(t *testing.T) {
 		}
 	}
 }
+
+func TestForwardedValue(t *testing.T) {
+	for element, want := range map[string][3]string{ // for, proto, host
+		"for=192.0.2.60;proto=http;by=203.0.113.43": {"192.0.2.60", "http", ""},
+		`For="[2001:db8:cafe::17]:4711"`:            {"[2001:db8:cafe::17]:4711", "", ""},
+		` FOR = 192.0.2.60 ; Proto = https `:        {"192.0.2.60", "https", ""},
+		`for="192.0.2.60:80";host="a.example:8443"`: {"192.0.2.60:80", "", "a.example:8443"},
+		"for=_hidden;proto=https":                   {"_hidden", "https", ""},
+		"for=192.0.2.1;for=192.0.2.2;proto=https":   {"", "https", ""},
+		"forx=192.0.2.1":                            {"", "", ""},
+		"192.0.2.1":                                 {"", "", ""},
+		"":                                          {"", "", ""},
+	} {
+		for i, name := range []string{"for", "proto", "host"} {
+			if got := ForwardedValue(element, name); got != want[i] {
+				t.Errorf("%s of %q: %q, want %q", name, element, got, want[i])
+			}
+		}
+	}
+}

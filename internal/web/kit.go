@@ -275,8 +275,9 @@ func (w *recorder) status() int {
 }
 
 // origin returns the caller's address and the request's id. The address is that of the connection
-// or, behind trusted proxies, the last one in X-Forwarded-For that is not a trusted proxy. It is ""
-// if that entry is not an address. An id is taken from a trusted proxy only.
+// or, behind trusted proxies, the last one in X-Forwarded-For that is not a trusted proxy; without
+// that header Forwarded counts (RFC 7239). It is "" if that entry is not an address. An id is taken
+// from a trusted proxy only.
 func (k *Kit) origin(r *http.Request) (ip, id string) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -284,12 +285,19 @@ func (k *Kit) origin(r *http.Request) (ip, id string) {
 	}
 	addr := netaddr.Canonical(peer.Addr())
 	if !k.trusted(addr) {
-		if len(r.Header["X-Forwarded-For"]) > 0 {
+		if len(r.Header["X-Forwarded-For"]) > 0 || len(r.Header["Forwarded"]) > 0 {
 			k.warnUntrusted(addr)
 		}
 		return addr.String(), newRequestID()
 	}
-	for hop := range lastFirst(r.Header["X-Forwarded-For"]) {
+	hops, forwarded := r.Header["X-Forwarded-For"], false
+	if len(hops) == 0 {
+		hops, forwarded = r.Header["Forwarded"], true
+	}
+	for hop := range lastFirst(hops) {
+		if forwarded {
+			hop = netaddr.ForwardedValue(hop, "for")
+		}
 		// Without an address the caller is unknown: the proxy before it would be a wrong answer
 		// that rules trust.
 		if addr, err = netaddr.ParseForwarded(hop); err != nil || !k.trusted(addr) {
@@ -306,13 +314,13 @@ func (k *Kit) origin(r *http.Request) (ip, id string) {
 	return addr.String(), id
 }
 
-// warnUntrusted logs once that a caller that is not a trusted proxy sends X-Forwarded-For: it may
-// be a proxy that the operator forgot to list.
+// warnUntrusted logs once that a caller that is not a trusted proxy sends X-Forwarded-For or
+// Forwarded: it may be a proxy that the operator forgot to list.
 func (k *Kit) warnUntrusted(peer netip.Addr) {
 	if k.untrusted.Swap(true) {
 		return
 	}
-	k.Log.Warn("X-Forwarded-For from an address that is not in TRUSTED_PROXIES is ignored; "+
+	k.Log.Warn("X-Forwarded-For or Forwarded from an address that is not in TRUSTED_PROXIES is ignored; "+
 		"if it is the address of your proxy, add it", "address", peer.String())
 }
 

@@ -270,13 +270,59 @@ func TestClientAddress(t *testing.T) {
 			r.RemoteAddr = c.peer
 			r.Header["X-Forwarded-For"] = c.forwarded
 			r.Header.Set("X-Real-Ip", "127.0.0.1")
-			r.Header.Set("Forwarded", "for=127.0.0.1")
+			if c.forwarded != nil { // which Forwarded does not count beside
+				r.Header.Set("Forwarded", "for=127.0.0.1")
+			}
 			serve(kit(t, proxies), r, func(_ http.ResponseWriter, r *http.Request) {
 				if got := web.EventOf(r.Context()).IP; got != c.want {
 					t.Errorf("%q, want %q", got, c.want)
 				}
 			})
 		})
+	}
+}
+
+// The forms in which proxies name the caller: Azure Application Gateway and IIS ARR with a port,
+// HAProxy in several lines, Envoy and Traefik as a list, Cloudflare in front of nginx, and those
+// that write Forwarded (RFC 7239).
+func TestCallerAsProxiesNameIt(t *testing.T) {
+	proxies := func(o *web.Options) { o.Proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }
+	for name, c := range map[string]struct {
+		header string
+		lines  []string
+		want   string
+	}{
+		"Azure Application Gateway":    {"X-Forwarded-For", []string{"203.0.113.9:51234"}, "203.0.113.9"},
+		"Azure Front Door before it":   {"X-Forwarded-For", []string{"203.0.113.9, 10.1.2.3:443"}, "203.0.113.9"},
+		"IIS ARR, IPv6":                {"X-Forwarded-For", []string{"[2001:db8::9]:51234"}, "2001:db8::9"},
+		"IIS ARR, IPv6 with a zone":    {"X-Forwarded-For", []string{"[2001:db8::9%12]:51234"}, "2001:db8::9"},
+		"HAProxy beside another":       {"X-Forwarded-For", []string{"203.0.113.9", "10.0.0.3"}, "203.0.113.9"},
+		"Cloudflare before nginx":      {"X-Forwarded-For", []string{"198.51.100.1, 203.0.113.9,10.0.0.7"}, "203.0.113.9"},
+		"Traefik, tabs":                {"X-Forwarded-For", []string{"203.0.113.9,\t10.0.0.7"}, "203.0.113.9"},
+		"Envoy, internal":              {"X-Forwarded-For", []string{"10.0.0.7"}, "10.0.0.7"},
+		"mapped IPv4":                  {"X-Forwarded-For", []string{"::ffff:203.0.113.9"}, "203.0.113.9"},
+		"Forwarded":                    {"Forwarded", []string{"for=203.0.113.9;proto=https;host=a.example"}, "203.0.113.9"},
+		"Forwarded, a list":            {"Forwarded", []string{"for=198.51.100.1, For=203.0.113.9 , for=10.0.0.7"}, "203.0.113.9"},
+		"Forwarded, two lines":         {"Forwarded", []string{"for=203.0.113.9", "by=10.0.0.1;for=10.0.0.7"}, "203.0.113.9"},
+		"Forwarded, port":              {"Forwarded", []string{`for="203.0.113.9:4711"`}, "203.0.113.9"},
+		"Forwarded, IPv6 and port":     {"Forwarded", []string{`by=_x;for="[2001:db8::9]:4711"`}, "2001:db8::9"},
+		"Forwarded, hidden":            {"Forwarded", []string{"for=_hidden"}, ""},
+		"Forwarded, unknown":           {"Forwarded", []string{"for=203.0.113.9, for=unknown"}, ""},
+		"Forwarded, no address":        {"Forwarded", []string{"for=203.0.113.9, proto=https"}, ""},
+		"Forwarded, two in an element": {"Forwarded", []string{"for=203.0.113.9;for=10.1.1.1"}, ""},
+		"Forwarded, a comma in quotes": {"Forwarded", []string{`for="a,for=10.1.1.1"`}, ""},
+		"Forwarded, empty":             {"Forwarded", []string{""}, ""},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header[c.header] = c.lines
+		for peer, want := range map[string]string{"10.0.0.1:1": c.want, "198.51.100.7:1": "198.51.100.7"} {
+			r.RemoteAddr = peer
+			serve(kit(t, proxies), r, func(_ http.ResponseWriter, r *http.Request) {
+				if got := web.EventOf(r.Context()).IP; got != want {
+					t.Errorf("%s, from %s: %q, want %q", name, peer, got, want)
+				}
+			})
+		}
 	}
 }
 
