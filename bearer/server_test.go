@@ -136,7 +136,7 @@ func (g *gatehouse) client(t *testing.T, id, grant string, more ...string) {
 
 func (g *gatehouse) serve(t *testing.T) {
 	t.Helper()
-	cmd := g.command("serve", "--port", "0")
+	cmd := g.command("serve", "--port", "0", "--drain-delay", "0")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

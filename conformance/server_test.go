@@ -117,7 +117,7 @@ func (in *installation) register(flags ...string) client {
 // exits without an error.
 func (in *installation) serve() {
 	in.t.Helper()
-	cmd := in.program("serve", "--port", "0")
+	cmd := in.program("serve", "--port", "0", "--drain-delay", "0")
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()

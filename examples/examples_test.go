@@ -40,7 +40,7 @@ func TestExamples(t *testing.T) {
 	w := &world{bin: t.TempDir(), home: t.TempDir()}
 	w.build(t)
 	w.setUp(t)
-	w.issuer = w.start(t, []string{"LOG_LEVEL=error"}, `^Gatehouse is at (\S+)`, w.gatehouse, "serve", "--port", "0")
+	w.issuer = w.start(t, []string{"LOG_LEVEL=error", "DRAIN_DELAY=0"}, `^Gatehouse is at (\S+)`, w.gatehouse, "serve", "--port", "0")
 	w.api = w.startAPI(t, resource)
 
 	// They mostly wait for intervals to pass, so all of them run at once, however few processors

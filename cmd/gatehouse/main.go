@@ -12,9 +12,18 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks to finish what has begun. From then on the signals have their usual
-	// effect again, so that the second one ends the process.
-	context.AfterFunc(ctx, stop)
+	ctx, stop := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		first := <-signals
+		// The first signal asks to finish what has begun. From then on the signals have their usual
+		// effect again, so that the second one ends the process.
+		signal.Stop(signals)
+		if first == os.Interrupt {
+			stop(app.Interrupted{})
+		}
+		stop(nil)
+	}()
 	os.Exit(app.Main(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }

@@ -132,7 +132,7 @@ export class Server {
     this.tls = Boolean(settings.SSL_CERT);
     this.process = spawn(binary(), ["serve", "--port", settings.PORT ?? "0", ...args], {
       cwd: home.dir,
-      env: environment({ LOG_FORMAT: "json", ...settings }),
+      env: environment({ LOG_FORMAT: "json", DRAIN_DELAY: "0", ...settings }),
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.process.stderr.setEncoding("utf8").on("data", (text) => (this.errors += text));

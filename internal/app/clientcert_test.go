@@ -115,7 +115,11 @@ func secureServer(t *testing.T, settings ...string) (origin string, roots *x509.
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx, cfg, []net.Listener{l}, log) }()
+	secure, err := tlsConfig(cfg, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { ended <- s.run(ctx, cfg, []net.Listener{l}, secure, log) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -37,14 +38,18 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 		// tenth of the CPU time.
 		debug.SetGCPercent(300)
 	}
+	out := newLogWriter(e.stderr)
+	defer out.Close()
+	log := newLogger(out, cfg)
+	secure, err := tlsConfig(cfg, log)
+	if err != nil {
+		return err
+	}
 	listeners, err := listen(cfg)
 	if err != nil {
 		return err
 	}
 	defer closeAll(listeners)
-	out := newLogWriter(e.stderr)
-	defer out.Close()
-	log := newLogger(out, cfg)
 	defer catchStandardLog(log)()
 	p, err := openPartsWith(ctx, e, cfg, store.Options{
 		Report: func(err error) { log.Error("background task failed", "error", err) },
@@ -67,14 +72,14 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 		// The limits of signing and hashing were computed from the number of cores before.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
-	return s.run(ctx, cfg, listeners, log)
+	return s.run(ctx, cfg, listeners, secure, log)
 }
 
 // listen opens the ports before the database, which a server that cannot listen must not touch.
 func listen(cfg *config.Config) ([]net.Listener, error) {
 	var out []net.Listener
 	for i, host := range cfg.Hosts() {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(cfg.Server.Port)))
+		l, err := net.Listen(network(host), net.JoinHostPort(host, strconv.Itoa(cfg.Server.Port)))
 		if err != nil {
 			if i > 0 && host == "::1" { // a machine without IPv6 still has a localhost
 				continue
@@ -91,6 +96,14 @@ func listen(cfg *config.Config) ([]net.Listener, error) {
 	return out, nil
 }
 
+// network returns tcp4 for an IPv4 address: with tcp, 0.0.0.0 would mean IPv6 as well.
+func network(host string) string {
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
+		return "tcp4"
+	}
+	return "tcp"
+}
+
 func closeAll(ls []net.Listener) {
 	for _, l := range ls {
 		_ = l.Close()
@@ -98,7 +111,7 @@ func closeAll(ls []net.Listener) {
 }
 
 // newHTTPServer returns the HTTP server with its limits and protocols.
-func (s *server) newHTTPServer(cfg *config.Config, log *slog.Logger) (*http.Server, error) {
+func (s *server) newHTTPServer(secure *tls.Config, log *slog.Logger) *http.Server {
 	hs := &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -113,14 +126,21 @@ func (s *server) newHTTPServer(cfg *config.Config, log *slog.Logger) (*http.Serv
 	hs.Protocols.SetHTTP1(true)
 	hs.Protocols.SetHTTP2(true)
 	hs.Protocols.SetUnencryptedHTTP2(true) // gRPC behind a proxy that ends TLS
+	hs.TLSConfig = secure
+	return hs
+}
+
+// tlsConfig returns how the server serves https, or nil if it does not. It is made before anything
+// else, so that a bad certificate is all that the operator reads.
+func tlsConfig(cfg *config.Config, log *slog.Logger) (*tls.Config, error) {
 	if !cfg.TLS() {
-		return hs, nil
+		return nil, nil
 	}
 	pair, err := newKeyPair(cfg.Server.CertFile, cfg.Server.KeyFile, log)
 	if err != nil {
 		return nil, err
 	}
-	hs.TLSConfig = &tls.Config{
+	out := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		CipherSuites:   tls12Suites(),
 		GetCertificate: pair.get,
@@ -128,17 +148,16 @@ func (s *server) newHTTPServer(cfg *config.Config, log *slog.Logger) (*http.Serv
 	// A certificate is optional and may have any issuer: tokens are bound to the certificate itself
 	// (RFC 8705 §3).
 	if cfg.Server.ClientCerts {
-		hs.TLSConfig.ClientAuth = tls.RequestClientCert
+		out.ClientAuth = tls.RequestClientCert
 	}
-	return hs, nil
+	return out, nil
 }
 
 // run serves on all listeners until ctx ends, and then stops gracefully.
-func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Listener, log *slog.Logger) error {
-	hs, err := s.newHTTPServer(cfg, log)
-	if err != nil {
-		return err
-	}
+func (s *server) run(
+	ctx context.Context, cfg *config.Config, listeners []net.Listener, secure *tls.Config, log *slog.Logger,
+) error {
+	hs := s.newHTTPServer(secure, log)
 	// Background tasks end after the last request.
 	tasks, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
@@ -176,6 +195,10 @@ func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Li
 	case <-ctx.Done():
 	}
 	s.stopping.Store(true)
+	if err := drainBefore(ctx, cfg.Server.DrainDelay, failed, log); err != nil {
+		_ = hs.Close()
+		return err
+	}
 	log.Info("shutting down; waiting for requests in progress")
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.ShutdownTimeout)
 	defer cancel()
@@ -185,6 +208,31 @@ func (s *server) run(ctx context.Context, cfg *config.Config, listeners []net.Li
 			"some requests did not end within SHUTDOWN_TIMEOUT and were aborted")
 	}
 	return nil
+}
+
+// Interrupted is the cause of the end of a context when a person stopped the program at the
+// keyboard.
+type Interrupted struct{}
+
+// Error returns what happened.
+func (Interrupted) Error() string { return "interrupted at the keyboard" }
+
+// drainBefore waits for DRAIN_DELAY while the server still answers, so that load balancers see that
+// it is not ready and stop sending requests. A person at the keyboard does not wait. It returns
+// early when a listener fails.
+func drainBefore(ctx context.Context, delay time.Duration, failed <-chan error, log *slog.Logger) error {
+	if delay == 0 || errors.As(context.Cause(ctx), new(Interrupted)) {
+		return nil
+	}
+	log.Info("draining; requests are still accepted, but /readyz answers 503", "for", delay.String())
+	over := time.NewTimer(delay)
+	defer over.Stop()
+	select {
+	case err := <-failed:
+		return err
+	case <-over.C:
+		return nil
+	}
 }
 
 func serveOn(hs *http.Server, l net.Listener, secure bool) error {

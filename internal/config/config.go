@@ -53,10 +53,11 @@ type Server struct {
 	TrustedProxies   []netip.Prefix
 	CertFile         string // PEM; set together with KeyFile
 	KeyFile          string
-	ClientCerts      bool   // request a client certificate in the TLS handshake
-	LogLevel         string // debug, info, warn, error
-	LogFormat        string // text, json
-	RequestBodyLimit int64  // bytes
+	ClientCerts      bool          // request a client certificate in the TLS handshake
+	LogLevel         string        // debug, info, warn, error
+	LogFormat        string        // text, json
+	RequestBodyLimit int64         // bytes
+	DrainDelay       time.Duration // between a SIGTERM and the end of new requests
 	ShutdownTimeout  time.Duration
 	ProfilePort      int // 0 means none
 }

@@ -40,6 +40,7 @@ func TestDefaults(t *testing.T) {
 			LogLevel:         "info",
 			LogFormat:        "text",
 			RequestBodyLimit: 65536,
+			DrainDelay:       5 * time.Second,
 			ShutdownTimeout:  20 * time.Second,
 		},
 		Storage: Storage{DatabaseURL: "sqlite:data/gatehouse.db", Statements: "auto"},

@@ -160,9 +160,19 @@ func processRows() []Setting {
 			},
 		},
 		{
+			Name:    "DRAIN_DELAY",
+			Default: "5",
+			Doc: "How long a server that gets SIGTERM still accepts requests while /readyz " +
+				"answers 503, so that load balancers stop sending them first. An interrupt " +
+				"(Ctrl-C) skips it.",
+			place: func(c *Config) value {
+				return duration{p: &c.Server.DrainDelay, unit: time.Second, max: 10 * time.Minute}
+			},
+		},
+		{
 			Name:    "SHUTDOWN_TIMEOUT",
 			Default: "20s",
-			Doc:     "How long a stopping server waits for requests in progress.",
+			Doc:     "How long a stopping server then waits for requests in progress.",
 			place: func(c *Config) value {
 				return duration{p: &c.Server.ShutdownTimeout, unit: time.Second, max: time.Hour}
 			},

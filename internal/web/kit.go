@@ -225,7 +225,7 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 		slog.String("method", clean(r.Method, 16)),
 		slog.String("route", ev.Route),
 		slog.Int("status", rec.status()),
-		slog.Duration("took", k.Now().Sub(start)),
+		slog.Float64("took_ms", float64(k.Now().Sub(start).Microseconds())/1000),
 		slog.Int64("bytes", rec.bytes),
 		slog.String("ip", ev.IP))
 	if ev.Client != "" {

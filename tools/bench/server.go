@@ -74,7 +74,8 @@ func (b *bench) startServer(ctx context.Context, url string, settings ...string)
 	cmd := exec.Command(b.binary, "serve")
 	cmd.Dir = b.dir
 	cmd.Env = append(plainEnviron(), "HOST=127.0.0.1", fmt.Sprintf("PORT=%d", port), "BASE_URL=http://"+s.address,
-		"DATABASE_URL="+url, "SECRET_KEY="+b.secretKey, "RATE_LIMIT_ENABLED=false", "LOG_LEVEL=info", "LOG_FORMAT=json")
+		"DATABASE_URL="+url, "SECRET_KEY="+b.secretKey, "RATE_LIMIT_ENABLED=false", "LOG_LEVEL=info", "LOG_FORMAT=json",
+		"DRAIN_DELAY=0")
 	cmd.Env = append(cmd.Env, settings...)
 	if hasSetting(settingPprof) {
 		port, err := testkit.UnusedPort()

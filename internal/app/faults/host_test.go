@@ -85,7 +85,7 @@ func newHost(t testing.TB, database string, settings map[string]string) *host {
 		"DATABASE_URL": database, "BASE_URL": h.issuer, "HOST": "127.0.0.1", "SECRET_KEY": strings.Repeat("5e", 32), "JWT_ALGORITHM": "ES256",
 		"LOG_FORMAT": "json", "RATE_LIMIT_TOKEN_MAX": "0", "RATE_LIMIT_LOGIN_MAX": "0", "RATE_LIMIT_DEVICE_MAX": "0",
 		"RATE_LIMIT_INTROSPECT_MAX": "0", "RATE_LIMIT_REVOKE_MAX": "0", "RATE_LIMIT_USERINFO_MAX": "0",
-		"REFRESH_TOKEN_REUSE_INTERVAL": "30",
+		"REFRESH_TOKEN_REUSE_INTERVAL": "30", "DRAIN_DELAY": "0",
 	}
 	for k, v := range settings {
 		h.env[k] = v
