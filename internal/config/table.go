@@ -568,8 +568,9 @@ func lockoutRows() []Setting {
 		{
 			Name:    "LOCKOUT_THRESHOLD",
 			Default: "5",
-			Doc:     "How many wrong passwords lock an account; 0 means never.",
-			place:   func(c *Config) value { return number[int]{&c.Lockout.Threshold, 0, 1000} },
+			Doc: "How many wrong passwords lock an account; 0 means never. A browser in which " +
+				"the person has signed in before is counted by itself.",
+			place: func(c *Config) value { return number[int]{&c.Lockout.Threshold, 0, 1000} },
 		},
 		{
 			Name:    "LOCKOUT_DURATION",

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -253,10 +254,19 @@ func (m *memory) RecordFailure(_ context.Context, f Failure) (Lock, error) {
 	return l, nil
 }
 
-func (m *memory) ClearLock(_ context.Context, key string, ev ...audit.Event) error {
+func (m *memory) ClearLock(ctx context.Context, key string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.locks, key)
+	return nil
+}
+
+func (m *memory) ClearLocks(_ context.Context, key string, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.locks, func(k string, _ Lock) bool {
+		return k == key || strings.HasPrefix(k, key+":")
+	})
 	m.events = append(m.events, ev...)
 	return nil
 }

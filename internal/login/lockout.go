@@ -27,6 +27,8 @@ const (
 type subject struct {
 	user *identity.User // nil if the name is unknown or missing
 	key  string         // names the counter; "" counts by address only
+
+	device bool // the account knows the browser, which is counted by itself
 }
 
 // id returns the user's id, or "".
@@ -48,12 +50,12 @@ const UnknownPrefix = "name:"
 // locks as known ones do, so that a lock does not reveal who has an account.
 func (s *Server) subject(u *identity.User, name string) subject {
 	if u != nil {
-		return subject{u, LockKey(u.ID)}
+		return subject{user: u, key: LockKey(u.ID)}
 	}
 	if name == "" {
 		return subject{}
 	}
-	return subject{nil, UnknownPrefix + string(s.keys.Hash("unknown-name:" + name))[:16]}
+	return subject{key: UnknownPrefix + string(s.keys.Hash("unknown-name:" + name))[:16]}
 }
 
 // addressKey returns the name of an address's counter, or "" if addresses are not counted. Callers
@@ -83,6 +85,10 @@ func (s *Server) exempt(ip string) bool {
 func (s *Server) prove(
 	ctx context.Context, fl Flow, f Factor, who subject, in url.Values,
 ) (Proof, error) {
+	who, err := s.known(ctx, fl.Visit, who)
+	if err != nil {
+		return Proof{}, err
+	}
 	if f.Serial() {
 		leave, err := s.lanes.enter(ctx, who.key)
 		if err != nil {
@@ -98,7 +104,9 @@ func (s *Server) prove(
 		return Proof{}, err
 	}
 	if proof.User != nil {
-		who = s.subject(proof.User, "")
+		if who, err = s.known(ctx, fl.Visit, s.subject(proof.User, "")); err != nil {
+			return Proof{}, err
+		}
 	}
 	if !proof.OK {
 		return Proof{}, s.recordFailure(ctx, fl.Visit, who, proof)
@@ -147,7 +155,7 @@ func (s *Server) recordFailure(ctx context.Context, v Visit, who subject, proof 
 			if l.Locked(v.Now) {
 				result = s.errLocked(v, l)
 			}
-			// This failure began the lock. Locks of names that nobody has are no more than failures.
+			// This failure began the lock. Locks of names that nobody has are only failures.
 			began := l.Locked(v.Now) && l.Failures == c.Threshold
 			if began && (recorded || who.user != nil || c.Key != who.key) {
 				events = append(events, lockedEvent(v, who, c))
@@ -164,8 +172,11 @@ func lockedEvent(v Visit, who subject, c Failure) audit.Event {
 	ev := v.failure(who.id(), audit.ReasonTooManyFailures)
 	ev.Type = audit.AccountLocked
 	scope := "account"
-	if c.Key != who.key {
+	switch {
+	case c.Key != who.key:
 		scope = "address"
+	case who.device:
+		scope = "browser"
 	}
 	ev.Detail = map[string]string{"scope": scope, "threshold": strconv.Itoa(c.Threshold)}
 	return ev
@@ -186,6 +197,11 @@ func (s *Server) counters(v Visit, who subject) []Failure {
 	if s.cfg.LockThreshold > 0 && who.key != "" {
 		user := c
 		user.Key, user.Threshold, user.Window = who.key, s.cfg.LockThreshold, userWindow
+		if who.device {
+			// Others at the same address do not lock it, and its lock ends with its cookie.
+			user.Duration = min(user.Duration, DeviceTTL)
+			return append(out, user)
+		}
 		out = append(out, user)
 	}
 	if key := s.addressKey(v.IP); key != "" && s.cfg.IPThreshold > 0 {
@@ -213,14 +229,20 @@ func (s *Server) errLocked(v Visit, l Lock) error {
 		"Too many failed attempts. Try again in %d %s, or ask your administrator.", minutes, unit)
 }
 
-// resetFailures forgets a user's failures. It is called only once everything has been proved: if
-// the password alone reset them, its holder could guess at the second factor without end.
-func (s *Server) resetFailures(ctx context.Context, v Visit, id identity.UserID) error {
-	l, err := s.store.Lock(ctx, LockKey(id), v.Now)
+// resetFailures forgets the failures of a user, or of the browser if the user's account knows it:
+// what strangers have failed elsewhere still counts against them. It is called only once everything
+// has been proved: if the password alone reset them, its holder could guess at the second factor
+// without end.
+func (s *Server) resetFailures(ctx context.Context, v Visit, u *identity.User) error {
+	who, err := s.known(ctx, v, s.subject(u, ""))
+	if err != nil {
+		return err
+	}
+	l, err := s.store.Lock(ctx, who.key, v.Now)
 	if err != nil || l.Failures == 0 && l.Rounds == 0 && l.LockedUntil.IsZero() {
 		return err
 	}
-	return s.store.ClearLock(ctx, LockKey(id))
+	return s.store.ClearLock(ctx, who.key)
 }
 
 // LockOf returns the counter of a user's failures.
@@ -228,9 +250,10 @@ func (s *Server) LockOf(ctx context.Context, v Visit, id identity.UserID) (Lock,
 	return s.store.Lock(ctx, LockKey(id), v.Now)
 }
 
-// Unlock ends a user's lock and forgets the failures, on behalf of v.Actor.
+// Unlock ends a user's lock and those of browsers that the account knows, and forgets the failures,
+// on behalf of v.Actor.
 func (s *Server) Unlock(ctx context.Context, v Visit, id identity.UserID) error {
-	return s.store.ClearLock(ctx, LockKey(id), v.event(audit.AccountUnlocked, id))
+	return s.store.ClearLocks(ctx, LockKey(id), v.event(audit.AccountUnlocked, id))
 }
 
 // lanes serializes the checks of one person. Different people may share a lane, in which they wait

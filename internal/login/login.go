@@ -50,6 +50,7 @@ type Config struct {
 type Visit struct {
 	IP, Agent, RequestID string
 	Now                  time.Time // read once per request
+	Device               string    // the browser's device cookie, or ""
 	Actor                string    // who acts in a person's place (an administrator's id, "cli"), or ""
 }
 
@@ -73,6 +74,7 @@ type Step struct {
 // Done is a completed sign-in.
 type Done struct {
 	Cookie  string // the browser's new secret; the old one is worthless from now on
+	Device  string // the browser's new device cookie
 	Session *identity.Session
 	User    *identity.User
 	Backup  []string // after StepEnroll: new backup codes, shown only this once

@@ -42,7 +42,7 @@ func (s *Server) CheckPassword(
 		}
 		return err
 	}
-	return s.resetFailures(ctx, v, u.ID)
+	return s.resetFailures(ctx, v, u)
 }
 
 // Change is what a person enters to change their own password.
@@ -71,7 +71,7 @@ func (s *Server) SetPassword(ctx context.Context, v Visit, u *identity.User, pas
 	if err := s.replacePassword(ctx, v, u, c); err != nil {
 		return err
 	}
-	return s.resetByPassword(ctx, v, u.ID)
+	return s.resetByPassword(ctx, v, u)
 }
 
 // PasswordRules describes in sentences what a user's new password must be like.
@@ -156,10 +156,10 @@ func (s *Server) history() int { return min(max(s.cfg.HistoryCount, 0), maxHisto
 
 // resetByPassword forgets failures after a new password, unless there is a second factor: guesses
 // at that one are not undone by a password.
-func (s *Server) resetByPassword(ctx context.Context, v Visit, id identity.UserID) error {
-	second, err := s.enrolledKinds(ctx, id)
+func (s *Server) resetByPassword(ctx context.Context, v Visit, u *identity.User) error {
+	second, err := s.enrolledKinds(ctx, u.ID)
 	if err != nil || len(second) > 0 {
 		return err
 	}
-	return s.resetFailures(ctx, v, id)
+	return s.resetFailures(ctx, v, u)
 }

@@ -163,5 +163,5 @@ func (s *Server) UsePasswordLink(
 	if err := s.storePassword(ctx, v, u, c); err != nil {
 		return nil, err
 	}
-	return u, s.resetByPassword(ctx, v, u.ID)
+	return u, s.resetByPassword(ctx, v, u)
 }

@@ -279,7 +279,7 @@ func (s *Server) ResourceOwner(
 		return nil, fault.New(fault.Denied,
 			"This account cannot sign in with a password alone. Sign in through the browser.")
 	}
-	if err := s.resetFailures(ctx, v, u.ID); err != nil {
+	if err := s.resetFailures(ctx, v, u); err != nil {
 		return nil, err
 	}
 	ev := v.event(audit.LoginSucceeded, u.ID)
@@ -423,7 +423,7 @@ func (s *Server) answerSkip(v Visit, si *signIn) error {
 
 // finish opens the session.
 func (s *Server) finish(ctx context.Context, v Visit, si *signIn) (Step, error) {
-	if err := s.resetFailures(ctx, v, si.user.ID); err != nil {
+	if err := s.resetFailures(ctx, v, si.user); err != nil {
 		return Step{}, err
 	}
 	cookie := secret.NewToken(secret.PrefixSession)
@@ -431,8 +431,13 @@ func (s *Server) finish(ctx context.Context, v Visit, si *signIn) (Step, error) 
 	if err != nil {
 		return Step{}, err
 	}
+	device, err := s.Remember(ctx, v, si.user.ID)
+	if err != nil {
+		return Step{}, err
+	}
 	return Step{Done: &Done{
 		Cookie:  cookie,
+		Device:  device,
 		Session: sess,
 		User:    si.user,
 		Backup:  si.backup,

@@ -78,7 +78,9 @@ type LockStore interface {
 	// to Now plus Duration, doubled for every further round if Progressive.
 	RecordFailure(ctx context.Context, f Failure) (Lock, error)
 	// ClearLock deletes a counter.
-	ClearLock(ctx context.Context, key string, ev ...audit.Event) error
+	ClearLock(ctx context.Context, key string) error
+	// ClearLocks deletes a counter, and those whose keys begin with the key and a colon.
+	ClearLocks(ctx context.Context, key string, ev ...audit.Event) error
 }
 
 // SessionStore holds browser sessions.

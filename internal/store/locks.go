@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -73,9 +74,17 @@ func (d *DB) RecordFailure(ctx context.Context, f login.Failure) (login.Lock, er
 }
 
 // ClearLock deletes a counter.
-func (d *DB) ClearLock(ctx context.Context, key string, ev ...audit.Event) error {
+func (d *DB) ClearLock(ctx context.Context, key string) error {
+	_, err := d.sql.Exec(ctx, "DELETE FROM locks WHERE name = $1", clean(key))
+	return err
+}
+
+// ClearLocks deletes a counter, and those whose keys begin with the key and a colon.
+func (d *DB) ClearLocks(ctx context.Context, key string, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		_, err := tx.Exec(ctx, "DELETE FROM locks WHERE name = $1", clean(key))
+		below := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(clean(key)) + ":%"
+		_, err := tx.Exec(ctx, "DELETE FROM locks WHERE name = $1 OR name LIKE $2 ESCAPE '!'",
+			clean(key), below)
 		return err
 	})
 }

@@ -303,18 +303,6 @@ func (d *DB) DeleteUser(
 	})
 }
 
-// UnlockUser clears the lockout counters of the given keys.
-func (d *DB) UnlockUser(ctx context.Context, keys []string, ev ...audit.Event) error {
-	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		for _, k := range keys {
-			if _, err := tx.Exec(ctx, "DELETE FROM locks WHERE name = $1", clean(k)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // UserQuery selects users.
 type UserQuery = admin.UserQuery
 

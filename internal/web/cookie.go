@@ -11,6 +11,7 @@ const (
 	CookieLogin   = "gatehouse_login"   // a sign-in between two factors
 	CookieBrowser = "gatehouse_browser" // marks the browser that starts an authorization request
 	CookieName    = "gatehouse_name"    // the account whose password a link has just set
+	CookieDevice  = "gatehouse_device"  // by which accounts know the browser
 )
 
 // cookieName returns the name, over https with the prefix __Host-, which binds the cookie to

@@ -94,7 +94,6 @@ func cases() []testCase {
 		{"Two-step verification is reset", (*suite).resetTwoStep},
 		{"Sessions end by selection", (*suite).endSessions},
 		{"Locks", (*suite).locks},
-		{"Locks of unknown names are bounded", (*suite).boundedNames},
 		{"Sessions", (*suite).sessions},
 		{"Sessions of a changed account", (*suite).staleSession},
 		{"Sign-ins beside a password change", (*suite).slowSignIn},

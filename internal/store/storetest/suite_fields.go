@@ -602,7 +602,7 @@ func (s *suite) eventFields(t *testing.T, f *filler) {
 	testkit.Must(t, s.db.Record(ctx, e))
 	s.eventReads(t, &e)
 	f.fill(&e)
-	testkit.Must(t, s.db.UnlockUser(ctx, nil, e)) // together with a change
+	testkit.Must(t, s.db.ClearLocks(ctx, "nobody", e)) // together with a change
 	s.eventReads(t, &e)
 }
 

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -275,7 +276,26 @@ func (s *suite) locks(t *testing.T) {
 	if l := fail(0); !l.Locked(f.Now) || l.Rounds != 1 {
 		t.Fatalf("a threshold of one: %+v", l)
 	}
-	testkit.Must(t, s.db.UnlockUser(ctx, []string{f.Key}))
+	t.Run("counters below a counter", s.clearLocks)
+	t.Run("unknown names are bounded", s.boundedNames)
+}
+
+// Unlocking an account ends the locks of its browsers, too.
+func (s *suite) clearLocks(t *testing.T) {
+	ctx, key, other := t.Context(), s.name("lock"), s.name("lock")
+	all := []string{key, key + ":browser", other, other + ":browser"}
+	for _, k := range all {
+		_, err := s.db.RecordFailure(ctx, login.Failure{
+			Key: k, Now: s.now, Threshold: 5, Duration: time.Minute, Window: time.Hour,
+		})
+		testkit.Must(t, err)
+	}
+	testkit.Must(t, s.db.ClearLocks(ctx, key))
+	for _, k := range all {
+		l, err := s.db.Lock(ctx, k, s.now)
+		testkit.Must(t, err)
+		testkit.Equal(t, "counted: "+k, l.Failures == 1, strings.HasPrefix(k, other))
+	}
 }
 
 // Strangers cannot fill the table of locks with names that nobody has. The names that were tried

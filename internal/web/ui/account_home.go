@@ -34,7 +34,7 @@ func (s *Server) member(
 			return seeOther(w, r, with("/login", "next", next))
 		}
 		m := &member{}
-		if m.caller, err = s.account.Caller(r.Context(), visit(r), sess); err != nil {
+		if m.caller, err = s.account.Caller(r.Context(), s.visit(r), sess); err != nil {
 			return err
 		}
 		if m.form, err = s.form(r); err != nil {

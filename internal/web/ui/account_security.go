@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -70,9 +71,10 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, m *member) error 
 	return s.kit.Allow(w, r, "login", web.Subject{User: string(m.caller.User.ID)})
 }
 
-// renewSession sets a new session cookie, after a change of what protects the account.
-func (s *Server) renewSession(w http.ResponseWriter, r *http.Request) error {
-	cookie, err := s.login.Renew(r.Context(), visit(r), s.kit.Cookie(r, web.CookieSession))
+// renewSession sets a new session cookie and a new device cookie, after a change of what protects
+// the account.
+func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, m *member) error {
+	cookie, err := s.login.Renew(r.Context(), s.visit(r), s.kit.Cookie(r, web.CookieSession))
 	if fault.Is(err, fault.NotFound) {
 		s.kit.ClearCookie(w, web.CookieSession)
 		return nil // the next page asks to sign in
@@ -81,6 +83,11 @@ func (s *Server) renewSession(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.kit.SetCookie(w, web.CookieSession, cookie, s.cfg.SessionTTL)
+	device, err := s.login.Remember(r.Context(), s.visit(r), m.caller.User.ID)
+	if err != nil {
+		return err
+	}
+	s.kit.SetCookie(w, web.CookieDevice, device, login.DeviceTTL)
 	return nil
 }
 
@@ -96,7 +103,7 @@ func (s *Server) postPassword(w http.ResponseWriter, r *http.Request, m *member)
 	if err != nil {
 		return s.rerenderSecurity(w, r, m, err, "current_password")
 	}
-	if err := s.renewSession(w, r); err != nil {
+	if err := s.renewSession(w, r, m); err != nil {
 		return err
 	}
 	return seeOther(w, r, "/account/security?done=password")
@@ -122,7 +129,7 @@ func (s *Server) postConfirmFactor(w http.ResponseWriter, r *http.Request, m *me
 	codes, err := s.account.ConfirmFactor(ctx, m.caller, kind, m.form)
 	next := "/account/security?done=" + kind + doneOn
 	if err == nil {
-		if err := s.renewSession(w, r); err != nil {
+		if err := s.renewSession(w, r, m); err != nil {
 			return err
 		}
 	}
@@ -161,7 +168,7 @@ func (s *Server) postDisableFactor(w http.ResponseWriter, r *http.Request, m *me
 	if err != nil {
 		return s.rerenderSecurity(w, r, m, err, disableKey(kind))
 	}
-	if err := s.renewSession(w, r); err != nil {
+	if err := s.renewSession(w, r, m); err != nil {
 		return err
 	}
 	ending := doneRemoved
@@ -181,7 +188,7 @@ func (s *Server) postBackupCodes(w http.ResponseWriter, r *http.Request, m *memb
 	if err != nil {
 		return s.rerenderSecurity(w, r, m, err, "backup_password")
 	}
-	if err := s.renewSession(w, r); err != nil {
+	if err := s.renewSession(w, r, m); err != nil {
 		return err
 	}
 	return s.showBackupCodes(w, r, m, codes, "/account/security")

@@ -77,7 +77,7 @@ func (s *Server) continueSession(
 		return true, s.showChooser(w, r, lc, sess)
 	case oauth.NeedStepUp:
 		cookie := s.kit.Cookie(r, web.CookieSession)
-		st, err := s.login.BeginStepUp(r.Context(), visit(r), cookie, lc.flow.ACR)
+		st, err := s.login.BeginStepUp(r.Context(), s.visit(r), cookie, lc.flow.ACR)
 		if err != nil {
 			return true, err
 		}
@@ -118,7 +118,7 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
 	err = s.kit.Allow(w, r, "login", web.Subject{User: identity.LoginKey(name), Claimed: true})
 	var st login.Step
 	if err == nil {
-		st, err = s.login.Password(r.Context(), visit(r), login.Attempt{
+		st, err = s.login.Password(r.Context(), s.visit(r), login.Attempt{
 			Username: name,
 			Password: form.Get("password"),
 			NeedACR:  lc.acr(),
@@ -186,6 +186,7 @@ func (s *Server) finishLogin(
 	w http.ResponseWriter, r *http.Request, lc loginContext, d *login.Done,
 ) error {
 	s.kit.SetCookie(w, web.CookieSession, d.Cookie, s.cfg.SessionTTL)
+	s.kit.SetCookie(w, web.CookieDevice, d.Device, login.DeviceTTL)
 	s.kit.ClearCookie(w, web.CookieLogin)
 	web.EventOf(r.Context()).User = string(d.User.ID)
 	if len(d.Backup) > 0 {

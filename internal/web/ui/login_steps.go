@@ -36,7 +36,7 @@ func (s *Server) atStep(
 		if p.sealed == "" {
 			return seeOther(w, r, lc.url("/login"))
 		}
-		p.Pending, err = s.login.Pending(r.Context(), visit(r), p.sealed)
+		p.Pending, err = s.login.Pending(r.Context(), s.visit(r), p.sealed)
 		if err == nil && p.Step == step {
 			return h(w, r, p)
 		}
@@ -61,7 +61,7 @@ func (s *Server) showCode(w http.ResponseWriter, r *http.Request, p *pendingSign
 }
 
 func (s *Server) codeView(r *http.Request, p *pendingSignIn) (*CodeView, error) {
-	c, err := s.login.Challenge(r.Context(), visit(r), p.Pending)
+	c, err := s.login.Challenge(r.Context(), s.visit(r), p.Pending)
 	if err != nil {
 		return nil, err
 	}
@@ -85,9 +85,9 @@ func (s *Server) postCode(w http.ResponseWriter, r *http.Request, p *pendingSign
 	err := s.kit.Allow(w, r, "login", web.Subject{User: string(p.User.ID)})
 	var st login.Step
 	if kind := p.form.Get("choose"); err == nil && kind != "" {
-		st, err = s.login.Choose(r.Context(), visit(r), p.sealed, kind)
+		st, err = s.login.Choose(r.Context(), s.visit(r), p.sealed, kind)
 	} else if err == nil {
-		st, err = s.login.Continue(r.Context(), visit(r), p.sealed, login.StepFactor, p.form)
+		st, err = s.login.Continue(r.Context(), s.visit(r), p.sealed, login.StepFactor, p.form)
 	}
 	if err == nil {
 		return s.followStep(w, r, p.lc, st)
@@ -113,7 +113,7 @@ func (s *Server) loginEnrollView(r *http.Request, p *pendingSignIn) (*EnrollView
 	if kind == "" {
 		kind = kinds[0]
 	}
-	e, err := s.login.Enroll(r.Context(), visit(r), p.User, kind, p.form.Get("enrollment"))
+	e, err := s.login.Enroll(r.Context(), s.visit(r), p.User, kind, p.form.Get("enrollment"))
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (s *Server) loginEnrollView(r *http.Request, p *pendingSignIn) (*EnrollView
 			v.Others = append(v.Others, FactorChoice{Kind: other, URL: url})
 		}
 	}
-	if left := s.login.Grace(visit(r), p.User); left > 0 {
+	if left := s.login.Grace(s.visit(r), p.User); left > 0 {
 		v.CanSkip, v.SkipUntil = true, web.EventOf(r.Context()).Now.Add(left)
 	}
 	return v, nil
@@ -136,7 +136,7 @@ func (s *Server) postEnroll(w http.ResponseWriter, r *http.Request, p *pendingSi
 	if p.form.Get("skip") != "" {
 		step = login.StepSkip
 	}
-	st, err := s.login.Continue(r.Context(), visit(r), p.sealed, step, p.form)
+	st, err := s.login.Continue(r.Context(), s.visit(r), p.sealed, step, p.form)
 	if err == nil {
 		return s.followStep(w, r, p.lc, st)
 	}
@@ -165,7 +165,7 @@ func (s *Server) postNewPassword(w http.ResponseWriter, r *http.Request, p *pend
 	err := identity.CheckRepeated(p.form.Get("new_password"), p.form.Get("confirm_password"))
 	if err == nil {
 		var st login.Step
-		st, err = s.login.Continue(r.Context(), visit(r), p.sealed, login.StepNewPassword, p.form)
+		st, err = s.login.Continue(r.Context(), s.visit(r), p.sealed, login.StepNewPassword, p.form)
 		if err == nil {
 			return s.followStep(w, r, p.lc, st)
 		}

@@ -64,6 +64,34 @@ func TestLockout(t *testing.T) {
 	b.shows(200, "Ada")
 }
 
+// Wrong passwords from elsewhere lock strangers out, not a browser in which the person has signed
+// in before.
+func TestLockoutLeavesKnownBrowsers(t *testing.T) {
+	s := newSite(t)
+	known, stranger := s.browser(), s.browser()
+	known.get("/login")
+	known.submit("username", s.user.Email, "password", "password")
+	known.shows(200, "Ada")
+	device := known.cookies["__Host-gatehouse_device"]
+	if device == "" {
+		t.Fatalf("cookies %v", known.cookies)
+	}
+	known.cookies = map[string]string{"__Host-gatehouse_device": device} // signed out
+	for range 5 {
+		stranger.get("/login")
+		stranger.submit("username", s.user.Email, "password", "wrong")
+	}
+	stranger.get("/login")
+	stranger.submit("username", s.user.Email, "password", "password")
+	stranger.shows(429, "Too many attempts")
+	known.get("/login")
+	known.submit("username", s.user.Email, "password", "password")
+	known.shows(200, "Ada")
+	stranger.get("/login")
+	stranger.submit("username", s.user.Email, "password", "password")
+	stranger.shows(429, "Too many attempts")
+}
+
 func TestRateLimitedLogin(t *testing.T) {
 	s := newSite(t)
 	b := s.browser()

@@ -146,9 +146,15 @@ func (s *Server) page(h web.Handler) http.Handler {
 }
 
 // visit returns the caller's details for the login package.
-func visit(r *http.Request) login.Visit {
+func (s *Server) visit(r *http.Request) login.Visit {
 	ev := web.EventOf(r.Context())
-	return login.Visit{IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: ev.Now}
+	return login.Visit{
+		IP:        ev.IP,
+		Agent:     ev.Agent,
+		RequestID: ev.ID,
+		Now:       ev.Now,
+		Device:    s.kit.Cookie(r, web.CookieDevice),
+	}
 }
 
 // Session returns the browser's active session, or nil.
@@ -157,7 +163,7 @@ func (s *Server) Session(r *http.Request) (*identity.Session, error) {
 	if cookie == "" {
 		return nil, nil
 	}
-	sess, err := s.login.Resume(r.Context(), visit(r), cookie)
+	sess, err := s.login.Resume(r.Context(), s.visit(r), cookie)
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
 	}

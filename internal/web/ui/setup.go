@@ -16,7 +16,7 @@ func (s *Server) showSetup(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	token := form.Get("token")
-	if err := s.login.CheckSetupLink(r.Context(), visit(r), token); err != nil {
+	if err := s.login.CheckSetupLink(r.Context(), s.visit(r), token); err != nil {
 		return err
 	}
 	return s.show(w, http.StatusOK, s.setupView(r, token))
@@ -34,10 +34,10 @@ func (s *Server) postSetup(w http.ResponseWriter, r *http.Request) error {
 	}
 	v := s.setupView(r, form.Get("token"))
 	v.Email, v.Username, v.Name = form.Get("email"), form.Get("username"), form.Get("name")
-	if err := s.login.CheckSetupLink(r.Context(), visit(r), v.Token); err != nil {
+	if err := s.login.CheckSetupLink(r.Context(), s.visit(r), v.Token); err != nil {
 		return err
 	}
-	st, err := s.login.CompleteSetup(r.Context(), visit(r), v.Token, login.SetupForm{
+	st, err := s.login.CompleteSetup(r.Context(), s.visit(r), v.Token, login.SetupForm{
 		Email: v.Email, Username: v.Username, Name: v.Name, Password: form.Get("password"),
 	})
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *Server) showReset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	u, err := s.login.LinkUser(r.Context(), visit(r), form.Get("token"))
+	u, err := s.login.LinkUser(r.Context(), s.visit(r), form.Get("token"))
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	token := form.Get("token")
-	u, err := s.login.LinkUser(r.Context(), visit(r), token)
+	u, err := s.login.LinkUser(r.Context(), s.visit(r), token)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 		err = s.kit.Allow(w, r, "password_reset", web.Subject{User: string(u.ID)})
 	}
 	if err == nil {
-		_, err = s.login.UsePasswordLink(r.Context(), visit(r), token, form.Get("new_password"))
+		_, err = s.login.UsePasswordLink(r.Context(), s.visit(r), token, form.Get("new_password"))
 	}
 	if err != nil {
 		return s.rerender(w, r, err, s.resetView(r, u, token))

@@ -29,7 +29,7 @@ func (s *Server) SignInFor(
 	if again || identity.ACRRank(acr) <= identity.ACRRank(sess.ACR) {
 		return seeOther(w, r, lc.url("/login", "other", "1"))
 	}
-	st, err := s.login.BeginStepUp(r.Context(), visit(r), s.kit.Cookie(r, web.CookieSession), acr)
+	st, err := s.login.BeginStepUp(r.Context(), s.visit(r), s.kit.Cookie(r, web.CookieSession), acr)
 	if err != nil {
 		return err
 	}
