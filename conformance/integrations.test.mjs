@@ -22,8 +22,8 @@ describe("the guides", () => {
   });
 
   it("install the versions in Node.js that the tests use", () => {
-    const { dependencies } = JSON.parse(here("package.json"));
-    const tested = Object.entries(dependencies).map(([name, version]) => `${name}@${version}`);
+    const all = ["package.json", "strangers/nextjs/package.json"].map((file) => JSON.parse(here(file)).dependencies);
+    const tested = all.flatMap(Object.entries).map(([name, version]) => `${name}@${version}`);
     const said = [...installed.matchAll(/^npm install (.+)$/gm)].flatMap((m) => m[1].split(" "));
     assert.ok(said.length > 0);
     assert.deepEqual(said.filter((version) => !tested.includes(version)), []);

@@ -151,6 +151,17 @@ install_node_modules() (
   cp package-lock.json node_modules/.lock-used
 )
 
+# Next.js, for its guide: an application is built beside its modules.
+install_nextjs() {
+  local to=.cache/nextjs from=conformance/strangers/nextjs
+  cmp -s "$from/package-lock.json" "$to/.used" && return
+  rm -rf "$to"
+  mkdir -p "$to"
+  cp "$from/package.json" "$from/package-lock.json" "$to"
+  npm ci --prefix "$to" --no-audit --no-fund --loglevel=error
+  cp "$from/package-lock.json" "$to/.used"
+}
+
 # fetch downloads what the conformance tests use.
 fetch() { install_node_modules; install_proxies; install_python; install_oauth2_proxy; }
 
@@ -165,6 +176,7 @@ conformance() {
 strangers() {
   say "programs in Java, Rust, Python and C that others wrote"
   install_node_modules
+  install_nextjs
   (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=8 --test-timeout=900000 strangers/*.test.mjs)
 }
 

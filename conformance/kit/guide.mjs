@@ -170,14 +170,15 @@ class Program {
     }
   }
 
-  /** Waits until the program answers HTTP requests at an address. */
-  answers(address) {
-    return eventually(async () => {
-      if (this.child.exitCode !== null) throw new Error(`the program ended: ${this.output}`);
+  /** Waits until the program answers HTTP requests at an address, for a number of milliseconds. */
+  async answers(address, within = 20_000) {
+    await eventually(async () => {
+      if (this.child.exitCode !== null) return;
       await fetch(address, { redirect: "manual" }).catch((e) => {
         throw new Error(`no answer at ${address}: ${e.cause ?? e}\n${this.output}`);
       });
-    }, 20_000);
+    }, within);
+    if (this.child.exitCode !== null) throw new Error(`the program ended: ${this.output}`);
   }
 
   /** Waits until the program has printed something that a pattern matches, and gives the match. */
