@@ -13,6 +13,7 @@ describe("oauth2-proxy", () => {
     [chrome, service] = await Promise.all([browser(), Service.listen()]);
     setting = await arrive("oauth2-proxy", { ports: [4180] });
     setting.reader.replace("9000", new URL(service.origin).port);
+    setting.reader.replace("30m", "1s"); // how often it refreshes
     bob = setting.home.user({ email: "bob@example.com" });
     await setting.reader.register();
     setting.reader.write();
@@ -40,6 +41,13 @@ describe("oauth2-proxy", () => {
     assert.equal(headers["x-forwarded-email"], "bob@example.com");
     assert.equal(headers["x-forwarded-preferred-username"], "bob@example.com");
     assert.equal(headers["x-forwarded-groups"], "engineers");
+
+    // It goes on with new tokens, each refresh token for the next.
+    await eventually(async () => {
+      await page.reload();
+      assert.equal(service.received.at(-1).headers["x-forwarded-email"], "bob@example.com");
+      assert.ok(program.output.split("Refreshing session").length > 3, program.output);
+    }, 20_000);
   });
 
   // From the sign-in page through the proxy to a third origin: no page policy may stop the redirects.

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { browser, page as open } from "./kit/browser.mjs";
 import { arrive, cache, enter } from "./kit/guide.mjs";
+import { eventually } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
 
 const path = `${cache}python/bin`;
@@ -13,12 +14,13 @@ after(() => chrome?.close());
 /** What a page shows that is a JSON document. */
 const shown = async (page) => JSON.parse(await page.locator("pre").innerText());
 
-/** Follows a guide whose application is at a port, for the cases of a group. */
-function follow(guide, port) {
+/** Follows a guide whose application is at a port, with other words in it, for the cases of a group. */
+function follow(guide, port, words = {}) {
   const setting = {};
   before(async () => {
     Object.assign(setting, await arrive(guide, { ports: [port] }));
     setting.app = setting.reader.at(port);
+    for (const [word, by] of Object.entries(words)) setting.reader.replace(word, by);
     setting.program = await setting.reader.follow(setting.app, { path });
   });
   after(async () => {
@@ -69,6 +71,30 @@ describe("Django with mozilla-django-oidc", () => {
     await enter(page, setting, bob);
     await page.getByRole("heading", { name: "Hello Bob" }).waitFor();
     assert.equal((await page.locator("p").innerText()).trim(), "bob@example.com");
+  });
+});
+
+describe("Django with mozilla-django-oidc, which asks every second", () => {
+  const setting = follow("django", 8000, { 900: "1" });
+
+  it("stays signed in without a page, until the person signs out at Gatehouse", async () => {
+    const page = await open(chrome);
+    await page.goto(setting.app);
+    await page.getByRole("link", { name: "Sign in" }).click();
+    await enter(page, setting);
+    let asked = 0;
+    page.on("request", (request) => (asked += request.url().includes("prompt=none")));
+    const reload = async () => {
+      await page.reload();
+      return page.locator("h1").innerText();
+    };
+    await eventually(async () => {
+      assert.equal(await reload(), "Hello Ada Lovelace");
+      assert.ok(asked > 1, "the application has asked again");
+    }, 20_000);
+
+    setting.home.command("session", "revoke", "--user", setting.ada.id);
+    await eventually(async () => assert.equal(await reload(), "Shop"), 20_000);
   });
 });
 
