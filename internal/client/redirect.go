@@ -82,13 +82,17 @@ func parseRedirect(raw string) (*url.URL, error) {
 	for i := 0; i < len(raw); i++ {
 		if raw[i] <= 0x20 || raw[i] >= 0x7f || raw[i] == '\\' || raw[i] == '*' {
 			return nil, fault.InvalidField("redirect_uri", "redirect URI %q has a space, backslash, asterisk "+
-				"or a character outside ASCII: percent-encode it, and register every address exactly", raw)
+				"or a character outside ASCII: percent-encode it (a host name is written as xn--…), "+
+				"and register every address exactly", raw)
 		}
 	}
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || !u.IsAbs():
 		return nil, fault.InvalidField("redirect_uri", "redirect URI %q is not an absolute URI", raw)
+	case strings.ContainsFunc(u.Host, notPrintableASCII): // percent-encoded
+		return nil, fault.InvalidField("redirect_uri", "redirect URI %q has a host that no browser sends: "+
+			"write its name as xn--…", raw)
 	case strings.Contains(raw, "#"):
 		return nil, fault.InvalidField("redirect_uri", "redirect URI %q has a fragment; leave out what begins with #", raw)
 	case u.User != nil:

@@ -198,7 +198,7 @@ func (c *Client) checkURIs(Rules) error {
 func webAddress(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil &&
-		len(s) <= MaxURI && !strings.ContainsFunc(s, notPrintableASCII)
+		len(s) <= MaxURI && !strings.ContainsFunc(s+u.Host, notPrintableASCII)
 }
 
 func (c *Client) checkScopes(Rules) error {

@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
+
+	"golang.org/x/net/idna"
 
 	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
@@ -60,6 +63,11 @@ func Load(src Source) (*Config, error) {
 		return nil, l.problems
 	}
 	l.cfg.settle()
+	l.cfg.settleDatabase("DATABASE_URL", &l.cfg.Storage.DatabaseURL, &l.problems)
+	l.cfg.settleDatabase("DATABASE_LISTEN_URL", &l.cfg.Storage.ListenURL, &l.problems)
+	if len(l.problems) > 0 {
+		return nil, l.problems
+	}
 	if err := l.cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -106,6 +114,7 @@ func (l *loader) env(env []string, readFile func(string) ([]byte, error)) {
 			l.cfg.strangers = append(l.cfg.strangers, w)
 		}
 	}
+	l.serviceLinks(vars)
 	for _, name := range l.names {
 		s := l.byName[name]
 		direct, path := strings.TrimSpace(vars[name]), ""
@@ -211,11 +220,30 @@ func canonicalURL(s string) string {
 	if err != nil || u.Host == "" {
 		return s
 	}
-	u.Scheme, u.Host = strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	u.Scheme, u.Host = strings.ToLower(u.Scheme), asciiHost(strings.ToLower(u.Host))
 	if p := u.Port(); p == "" || (u.Scheme == "https" && p == "443") || (u.Scheme == "http" && p == "80") {
 		u.Host = strings.TrimSuffix(u.Host, ":"+p)
 	}
 	return u.String()
+}
+
+// asciiHost returns a host, which may have a port, with its name as it is in the DNS and in
+// certificates: münchen.example is xn--mnchen-3ya.example (RFC 5891 §4.4). It returns a name that
+// cannot be one unchanged.
+func asciiHost(host string) string {
+	if strings.IndexFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) < 0 {
+		return host
+	}
+	name, port, found := strings.Cut(host, ":")
+	profile := idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainName(true), idna.VerifyDNSLength(true))
+	ascii, err := profile.ToASCII(name)
+	if err != nil {
+		return host
+	}
+	if found {
+		ascii += ":" + port
+	}
+	return ascii
 }
 
 func clip(s string) string {

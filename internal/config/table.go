@@ -47,6 +47,7 @@ func Settings() []Setting {
 	}{
 		{"Server", addressRows()},
 		{"Server", processRows()},
+		{"Server", stopRows()},
 		{"Branding", brandingRows()},
 		{"Storage", storageRows()},
 		{"Tokens", lifetimeRows()},
@@ -159,6 +160,11 @@ func processRows() []Setting {
 				return number[int64]{&c.Server.RequestBodyLimit, 4096, 64 << 20}
 			},
 		},
+	}
+}
+
+func stopRows() []Setting {
+	return []Setting{
 		{
 			Name:    "DRAIN_DELAY",
 			Default: "5",

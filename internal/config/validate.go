@@ -42,6 +42,8 @@ func (c *Config) checkAddress(p *Problems) {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Opaque != "":
 		p.add("BASE_URL is %q; it must be an absolute address such as https://login.example.com",
 			clip(withoutUser(c.Server.BaseURL)))
+	case strings.IndexFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII }) >= 0:
+		p.add("BASE_URL is %q; its host is not a name that the DNS can have", clip(c.Server.BaseURL))
 	case u.User != nil:
 		p.add("BASE_URL holds a username or password; leave it out")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(c.Server.BaseURL, "#"):

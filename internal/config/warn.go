@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -32,6 +33,7 @@ func elsewhere() map[string]string {
 	out := map[string]string{
 		"CRYSTAL_ENV":                  "ENVIRONMENT",
 		"CRYSTAL_LOG_LEVEL":            "LOG_LEVEL",
+		"CRYSTAL_WORKERS":              "GOMAXPROCS",
 		"JWT_SECRET":                   "SECRET_KEY",
 		"JWT_EXPIRATION":               "ACCESS_TOKEN_TTL",
 		"REFRESH_TOKEN_EXPIRATION":     "REFRESH_TOKEN_TTL",
@@ -52,7 +54,18 @@ func elsewhere() map[string]string {
 	for _, name := range []string{
 		"ADMIN_ALLOWED_IPS", "ADMIN_EMAIL", "ADMIN_PASSWORD", "AUDIT_LOG_FILE", "AUDIT_LOG_SYSLOG",
 		"AUDIT_LOG_SPLUNK_URL", "AUDIT_LOG_ELASTICSEARCH_URL", "CLIENT_SECRET_LIFETIME_DAYS",
-		"NOTIFICATION_WEBHOOK", "SMTP_HOST", "ENABLE_SIGNUP",
+		"NOTIFICATION_WEBHOOK", "NOTIFY_ON_SECRET_ROTATION", "ENABLE_SIGNUP",
+		"AUDIT_LOG_FORMAT", "AUDIT_LOG_SPLUNK_TOKEN", "AUDIT_LOG_ELASTICSEARCH_INDEX",
+		"SYSLOG_HOST", "SYSLOG_PORT", "EMAIL_PREVIEW", "EMAIL_VERIFICATION_TTL",
+		"EMAIL_VERIFICATION_REQUIRED", "PASSWORD_RESET_TTL", "PASSWORD_RESET_RATE_LIMIT",
+		"PASSWORD_RESET_RATE_WINDOW", "HIDE_EMAIL_EXISTENCE",
+		"SMTP_HOST", "SMTP_PORT", "SMTP_USER", "SMTP_PASSWORD", "SMTP_FROM", "SMTP_FROM_NAME",
+		"APP_TAGLINE", "COMPANY_NAME", "COMPANY_ADDRESS", "LOGO_URL", "FAVICON_URL", "TERMS_URL",
+		"PRIVACY_URL", "PRIMARY_COLOR", "TEMPLATES_PATH",
+		"GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "GITHUB_CLIENT_ID", "GITHUB_CLIENT_SECRET",
+		"FACEBOOK_CLIENT_ID", "FACEBOOK_CLIENT_SECRET", "LINKEDIN_CLIENT_ID",
+		"LINKEDIN_CLIENT_SECRET", "APPLE_CLIENT_ID", "APPLE_TEAM_ID", "APPLE_KEY_ID",
+		"APPLE_PRIVATE_KEY",
 	} {
 		out[name] = ""
 	}
@@ -80,6 +93,29 @@ func (l *loader) stranger(name string) string {
 		return ""
 	}
 	return fmt.Sprintf("environment: %s is not a setting and has no effect; did you mean %s?", clip(name), near)
+}
+
+// serviceLinks removes what Kubernetes puts into the environment of each pod for a Service, and
+// adds a warning about it: with a Service called redis there is REDIS_PORT=tcp://10.0.0.1:6379.
+func (l *loader) serviceLinks(vars map[string]string) {
+	var found []string
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		scheme, _, ok := strings.Cut(strings.TrimSpace(vars[name]), "://")
+		if !ok || !slices.Contains([]string{"tcp", "udp", "sctp"}, scheme) {
+			continue
+		}
+		_, ours := l.byName[name]
+		service, port := strings.CutSuffix(name, "PORT")
+		if ours || port && slices.Contains([]string{"", "GATEHOUSE_", "REDIS_", "DATABASE_"}, service) {
+			found = append(found, name)
+			delete(vars, name)
+		}
+	}
+	if len(found) > 0 {
+		l.cfg.strangers = append(l.cfg.strangers, fmt.Sprintf("environment: %s holds the address of a "+
+			"Kubernetes Service and is ignored; enableServiceLinks: false in the pod keeps such variables away",
+			strings.Join(found, ", ")))
+	}
 }
 
 // weakKey reports whether a key can be guessed: it has few different characters, repeats a part of
