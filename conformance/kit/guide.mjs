@@ -129,10 +129,13 @@ export class Reader {
     return this.start(this.#all("run")[block].text, ready, options);
   }
 
-  /** Starts a program by a shell script in the directory of the files; otherwise like run. */
-  async start(script, ready, { path = "", env = {} } = {}) {
+  /**
+   * Starts a program by a shell script in the directory of the files; otherwise like run. within is
+   * how many milliseconds it may take until it answers.
+   */
+  async start(script, ready, { path = "", env = {}, within } = {}) {
     const program = new Program(script, this.dir, { PATH: `${path}:${process.env.PATH}`, HOME: this.dir, ...env });
-    if (ready) await program.answers(ready);
+    if (ready) await program.answers(ready, within);
     return program;
   }
 
