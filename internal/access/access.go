@@ -129,6 +129,7 @@ type Caller struct {
 	Expires      time.Time // of the credential; zero: unknown
 
 	Networks []netip.Prefix // where this client may call from; empty: anywhere
+	Origins  []string       // the Origin header of this client's calls is one of them; empty: any
 	Hosts    []string       // the hosts that this client may call; empty: any
 	Routes   []string       // domain/version, domain or id of routes it may call; empty: any
 }

@@ -15,7 +15,7 @@ import (
 // the caller is usable all the same.
 func (c *Caller) SetClient(cl *client.Client) error {
 	c.Client, c.ClientRoles, c.Hosts, c.Routes = string(cl.ID), cl.Roles, cl.Hosts, cl.Routes
-	c.Networks = nil
+	c.Origins, c.Networks = cl.Origins, nil
 	var failed error
 	for _, text := range cl.Networks {
 		network, err := netaddr.ParsePrefix(text)

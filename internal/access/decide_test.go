@@ -145,11 +145,18 @@ func TestRestrictions(t *testing.T) {
 	away := func(t *Target) { t.IP = netip.MustParseAddr("203.0.113.1") }
 	routes := func(l ...string) func(*Caller) { return func(c *Caller) { c.Routes = l } }
 	hosts := func(l ...string) func(*Caller) { return func(c *Caller) { c.Hosts = l } }
+	origins := func(c *Caller) { c.Origins = []string{"https://a.test", "https://b.test"} }
+	from := func(o string) func(*Target) { return func(t *Target) { t.Origin = o } }
 	open := func(r *Route) { r.Unidentified = true }
 	check(t, map[string]story{
 		"network":                 {caller: func(c *Caller) { c.Networks = home }, want: Pass},
 		"other network":           {caller: func(c *Caller) { c.Networks = home }, target: away, want: Deny, rule: "network"},
 		"other network, open":     {route: open, caller: func(c *Caller) { c.Networks = home }, target: away, want: Deny, rule: "network"},
+		"origin":                  {caller: origins, target: from("https://b.test"), want: Pass},
+		"no origin":               {caller: origins, want: Deny, rule: "origin"},
+		"other origin":            {caller: origins, target: from("https://b.test:8443"), want: Deny, rule: "origin"},
+		"other spelling":          {caller: origins, target: from("https://B.test"), want: Deny, rule: "origin"},
+		"origin, open":            {route: open, caller: origins, want: Deny, rule: "origin"},
 		"host":                    {caller: hosts("x.test", "id.example.com"), want: Pass},
 		"host by wildcard":        {caller: hosts("*.example.com"), want: Pass},
 		"other host":              {caller: hosts("example.com", "*.test", ""), want: Deny, rule: "host"},
@@ -426,6 +433,8 @@ func TestDenialsAreBounded(t *testing.T) {
 		{caller: func(c *Caller) { c.Audience = list }},
 		{caller: func(c *Caller) { c.By, c.Issuer = ByForeign, big }},
 		{caller: func(c *Caller) { c.Hosts = []string{"x"}; c.Client = big }, target: func(t *Target) { t.Host = big }},
+		{caller: func(c *Caller) { c.Origins = list[:1]; c.Client = big }, target: func(t *Target) { t.Origin = big + "x" }},
+		{route: func(r *Route) { r.Origins = []string{"https://a.test"} }, target: func(t *Target) { t.Origin = big }},
 		{caller: func(c *Caller) { c.Routes = list; c.Client = big }},
 	} {
 		d := s.decide(t)

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
@@ -124,7 +125,7 @@ func checkLimits(c *Compiled, _ *Options) error {
 func checkCORS(c *Compiled, _ *Options) error {
 	for _, s := range c.route.CORS {
 		if s != "*" {
-			if err := CheckOrigin("cors", s); err != nil {
+			if err := checkOrigin("cors", s); err != nil {
 				return err
 			}
 		} else if len(c.route.CORS) > 1 {
@@ -135,20 +136,11 @@ func checkCORS(c *Compiled, _ *Options) error {
 	return nil
 }
 
-// CheckOrigin returns what is wrong with an origin in a list that is compared with the Origin
-// header: it is written as browsers send it (RFC 6454 §6.2).
-func CheckOrigin(field, s string) error {
-	u, err := url.Parse(s)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
-		s != u.Scheme+"://"+u.Host || s != strings.ToLower(s) || !validPort(u) || !visible(s) ||
-		len(s) > maxAddress {
-		return fault.InvalidField(field, "%q is not an origin; write it as a browser sends "+
-			"it: https://app.example.com, in lower case and without a slash at the end",
-			clip(s))
-	}
-	if u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
-		return fault.InvalidField(field, "browsers leave out the port in %q; leave it out, "+
-			"too", clip(s))
+// checkOrigin returns what is wrong with an origin in a list that is compared with the Origin
+// header.
+func checkOrigin(field, s string) error {
+	if err := client.CheckOrigin(s); err != nil {
+		return fault.InvalidField(field, "%s", err.Error())
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ func compileOrigin(c *Compiled, _ *Options) (rule, error) {
 		return nil, nil
 	}
 	for _, s := range c.route.Origins {
-		if err := CheckOrigin("origins", s); err != nil {
+		if err := checkOrigin("origins", s); err != nil {
 			return nil, err
 		}
 	}

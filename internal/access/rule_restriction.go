@@ -7,8 +7,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
 
-// restrictionRule denies clients whose registration restricts them to other networks, hosts or
-// routes. It is checked before the route's own rules, so that a stolen credential that is used
+// restrictionRule denies clients whose registration restricts them to other networks, origins,
+// hosts or routes. It is checked before the route's own rules, so that a stolen credential that is used
 // elsewhere learns nothing about the route.
 type restrictionRule struct {
 	names [3]string // by which a client's list may name the route: id, domain/version, domain
@@ -26,6 +26,16 @@ func (r restrictionRule) check(t *Target, c *Caller) *Denial {
 	switch {
 	case len(c.Networks) > 0 && !netaddr.Contains(c.Networks, t.IP):
 		return outside(t, c)
+	case len(c.Origins) > 0 && !slices.Contains(c.Origins, t.Origin):
+		return &Denial{
+			Rule: "origin",
+			Reason: fmt.Sprintf("The client %q may not call from the origin %q.", clip(c.Client),
+				clip(t.Origin)),
+			Needed: shown(c.Origins...),
+			Had:    shown(t.Origin),
+			Remedy: "Call from a page of one of these origins, or add the origin to those that " +
+				"the client may call from.",
+		}
 	case len(c.Hosts) > 0 && !hostAllowed(c.Hosts, t.Host):
 		return &Denial{
 			Rule: "host",

@@ -48,6 +48,7 @@ type Client struct {
 	RefreshTTL        time.Duration
 	Roles             []string // of the client when it acts for itself
 	Networks          []string // CIDR it may call the gateway from; empty: anywhere
+	Origins           []string // the Origin header of its calls is one of them; empty: any, or none
 	Hosts             []string // hosts of the gateway it may call; empty: any
 	Routes            []string // routes of the gateway it may call, as domain/version, domain or an id; empty: any
 	IntrospectAny     bool     // it sees every token at introspection and in the revocation feed

@@ -201,6 +201,14 @@ func accessFields() []Field {
 			List:        func(c *Client) *[]string { return &c.Networks },
 		},
 		{
+			Name:        "from_origins",
+			Flag:        "from-origin",
+			Placeholder: "ORIGIN",
+			Help: "An origin such as https://app.example.com that the Origin header of its calls to the gateway must be. " +
+				"Default: any, or none. May be repeated.",
+			List: func(c *Client) *[]string { return &c.Origins },
+		},
+		{
 			Name:        "to_hosts",
 			Flag:        "to-host",
 			Placeholder: "HOST",

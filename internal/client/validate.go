@@ -265,6 +265,7 @@ func (c *Client) checkAccess(Rules) error {
 	}{
 		{"roles", c.Roles, checkRole},
 		{"from_networks", c.Networks, checkNetwork},
+		{"from_origins", c.Origins, CheckOrigin},
 		{"to_hosts", c.Hosts, checkHost},
 		{"to_routes", c.Routes, checkRoute},
 	} {
@@ -295,6 +296,25 @@ func checkNetwork(s string) error {
 	_, err := netaddr.ParseList([]string{s})
 	return err
 }
+
+// CheckOrigin returns what is wrong with an origin in a list that is compared with the Origin header:
+// it is written as browsers send it (RFC 6454 §6.2).
+func CheckOrigin(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
+		s != u.Scheme+"://"+u.Host || s != strings.ToLower(s) || len(s) > MaxURI ||
+		strings.HasSuffix(s, ":") || strings.ContainsFunc(s, notPrintableASCII) {
+		return fmt.Errorf("%q is not an origin; write it as a browser sends it: "+
+			"https://app.example.com, in lower case and without a slash at the end", shorten(s))
+	}
+	if u.Scheme == "https" && u.Port() == "443" || u.Scheme == "http" && u.Port() == "80" {
+		return fmt.Errorf("browsers leave out the port in %q; leave it out, too", shorten(s))
+	}
+	return nil
+}
+
+// shorten returns the beginning of a text that an error repeats.
+func shorten(s string) string { return s[:min(len(s), 200)] }
 
 // checkHost accepts a host name (RFC 1123 §2.1), an address, or a wildcard for all names below
 // one.

@@ -122,6 +122,11 @@ func TestValidate(t *testing.T) {
 		"unknown rotation":   {func(c *client.Client) { c.Rotation = "maybe" }, "refresh_rotation", "on, off"},
 		"two words as role":  {func(c *client.Client) { c.Roles = []string{"a b"} }, "roles", "one word"},
 		"host bits":          {func(c *client.Client) { c.Networks = []string{"10.0.0.1/8"} }, "from_networks", "10.0.0.0/8"},
+		"origin":             {func(c *client.Client) { c.Origins = []string{"https://a.example", "http://localhost:3000"} }, "", ""},
+		"origin with a path": {func(c *client.Client) { c.Origins = []string{"https://a.example/"} }, "from_origins", "not an origin"},
+		"origin, any":        {func(c *client.Client) { c.Origins = []string{"*"} }, "from_origins", "not an origin"},
+		"origin, null":       {func(c *client.Client) { c.Origins = []string{"null"} }, "from_origins", "not an origin"},
+		"origin, own port":   {func(c *client.Client) { c.Origins = []string{"https://a.example:443"} }, "from_origins", "leave out the port"},
 		"host with port":     {func(c *client.Client) { c.Hosts = []string{"a.example:443"} }, "to_hosts", "without a port"},
 		"half wildcard":      {func(c *client.Client) { c.Hosts = []string{"a*.example"} }, "to_hosts", "not a host"},
 		"host, upper case":   {func(c *client.Client) { c.Hosts = []string{"A.example"} }, "to_hosts", "not a host"},
@@ -151,6 +156,7 @@ func TestListsAreBounded(t *testing.T) {
 	for field, change := range map[string]func(*client.Client){
 		"roles":         func(c *client.Client) { c.Roles = many },
 		"from_networks": func(c *client.Client) { c.Networks = many },
+		"from_origins":  func(c *client.Client) { c.Origins = many },
 		"to_hosts":      func(c *client.Client) { c.Hosts = many },
 		"to_routes":     func(c *client.Client) { c.Routes = many },
 	} {

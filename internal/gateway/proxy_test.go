@@ -258,6 +258,7 @@ func TestClientAndTokenInOneHeader(t *testing.T) {
 func TestClientRestrictions(t *testing.T) {
 	for name, edit := range map[string]func(*client.Client){
 		"network": func(c *client.Client) { c.Networks = []string{"198.51.100.0/24"} },
+		"origin":  func(c *client.Client) { c.Origins = []string{"https://app.example"} },
 		"host":    func(c *client.Client) { c.Hosts = []string{"other.example"} },
 		"route":   func(c *client.Client) { c.Routes = []string{"accounts/v1"} },
 	} {

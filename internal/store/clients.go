@@ -60,6 +60,7 @@ var clientTable = table[client.Client]{
 		{"strict_assertion_aud", func(c *client.Client) any { return &c.StrictAudience }},
 		{"custom_schemes", func(c *client.Client) any { return &c.CustomSchemes }},
 		{"introspect_any", func(c *client.Client) any { return &c.IntrospectAny }},
+		{"from_origins", func(c *client.Client) any { return spaceList{&c.Origins} }},
 	},
 }
 
