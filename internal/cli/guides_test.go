@@ -14,8 +14,8 @@ import (
 // registerBlock is a block of commands in a guide that its reader runs.
 var registerBlock = regexp.MustCompile("(?ms)^```sh register\n(.*?)^```$")
 
-// TestGuides runs the commands of every guide as its reader would, each guide with a database of its
-// own: every flag exists, and no value is refused.
+// TestGuides runs the commands of every guide as its reader would, each guide with a database of
+// its own: every flag exists, and no value is refused.
 func TestGuides(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/guides/integrations/*.md")
 	if err != nil || len(pages) < 20 {
