@@ -70,5 +70,6 @@ const (
 	WarnUnknownScope     = "unknown_scope"      // a scope that does not exist is named
 	WarnUnknownRole      = "unknown_role"       // nobody has the role that is given, and no route names it
 	WarnCustomScheme     = "custom_scheme"      // any app may take the scheme of a redirect URI
+	WarnFirstKey         = "first_key"          // the client's algorithm has had no key until now
 	WarnAdminPassword    = "admin_password"     // a new administrator keeps a password chosen as another user
 )

@@ -249,10 +249,12 @@ func TestActorNames(t *testing.T) {
 
 // world is a real database with the operations on it.
 type world struct {
-	t   *testing.T
-	db  *store.DB
-	ops *admin.Operations
-	now time.Time
+	t     *testing.T
+	db    *store.DB
+	ops   *admin.Operations
+	ring  *jose.Ring
+	parts admin.Parts
+	now   time.Time
 }
 
 func newWorld(t *testing.T) *world {
@@ -275,26 +277,32 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, db: db, now: time.UnixMilli(1_800_000_000_000)}
 	passwords := secret.NewPasswords(1, 8)
 	ring := jose.NewRing(db, keys)
-	w.ops = admin.New(
-		admin.Config{
-			Issuer:     "https://id.example",
-			AccessTTL:  time.Hour,
-			IDTokenTTL: time.Hour,
-			Algorithm:  jose.ES256,
-		},
-		admin.Parts{
-			Store:     db,
-			Keys:      keys,
-			Ring:      ring,
-			Passwords: passwords,
-			Accounts:  login.New(login.Config{}, db, keys, passwords),
-			Rules:     token.ClientRules(),
-			Policy:    func(*identity.User) identity.Policy { return identity.Policy{MinLength: 8} },
-			Routes:    func() (*access.File, error) { return &access.File{}, nil },
-			Now:       func() time.Time { return w.now },
-		},
-	)
+	w.ring = ring
+	w.parts = admin.Parts{
+		Store:     db,
+		Keys:      keys,
+		Ring:      ring,
+		Passwords: passwords,
+		Accounts:  login.New(login.Config{}, db, keys, passwords),
+		Rules:     token.ClientRules(),
+		Policy:    func(*identity.User) identity.Policy { return identity.Policy{MinLength: 8} },
+		Routes:    func() (*access.File, error) { return &access.File{}, nil },
+		Now:       func() time.Time { return w.now },
+	}
+	w.ops = w.with(func(*admin.Config) {})
 	return w
+}
+
+// with returns the operations with other settings.
+func (w *world) with(change func(*admin.Config)) *admin.Operations {
+	cfg := admin.Config{
+		Issuer:     "https://id.example",
+		AccessTTL:  time.Hour,
+		IDTokenTTL: time.Hour,
+		Algorithm:  jose.ES256,
+	}
+	change(&cfg)
+	return admin.New(cfg, w.parts)
 }
 
 // patch sets the fields of a patch by name.

@@ -100,11 +100,15 @@ func (o *Operations) CreateClient(ctx context.Context, a Actor, in NewClient) (*
 		out.Secret = secret.NewToken(secret.PrefixClientSecret)
 		c.Secrets = []client.Secret{o.newSecret(out.Secret, now)}
 	}
-	err := o.store.CreateClient(ctx, c, clientEvent(a, audit.ClientCreated, c.ID, now))
+	fresh, err := o.publishKey(ctx, c.Alg, now)
+	if err != nil {
+		return nil, err
+	}
+	err = o.store.CreateClient(ctx, c, clientEvent(a, audit.ClientCreated, c.ID, now))
 	if fault.Is(err, fault.Conflict) {
 		return nil, fault.New(fault.Conflict, "there is a client %q already; choose another id, or update it", c.ID)
 	}
-	out.Warnings = append(o.clientWarnings(c), o.scopeWarnings(c.Scopes)...)
+	out.Warnings = slices.Concat(fresh, o.clientWarnings(c), o.scopeWarnings(c.Scopes))
 	return out, err
 }
 
@@ -161,12 +165,18 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 	if len(changed) == 0 {
 		return &ChangedClient{Client: old, Warnings: o.clientWarnings(old)}, nil
 	}
+	var fresh []Warning
+	if c.Alg != old.Alg {
+		if fresh, err = o.publishKey(ctx, c.Alg, now); err != nil {
+			return nil, err
+		}
+	}
 	ev := clientEvent(a, audit.ClientUpdated, c.ID, now)
 	ev.Detail = map[string]string{"changed": strings.Join(changed, " ")}
 	if err := o.store.UpdateClient(ctx, old, &c, ev); err != nil {
 		return nil, err
 	}
-	warnings := append(o.clientWarnings(&c), o.scopeWarnings(without(c.Scopes, old.Scopes))...)
+	warnings := slices.Concat(fresh, o.clientWarnings(&c), o.scopeWarnings(without(c.Scopes, old.Scopes)))
 	return &ChangedClient{Client: &c, Warnings: warnings}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -145,13 +146,13 @@ func (o *Operations) longestToken(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// RetirableKey returns the key with that id if the others can replace it: it is not the only one
-// that signs with its algorithm.
-func (o *Operations) RetirableKey(_ context.Context, a Actor, id string) (jose.StoredKey, error) {
+// RetirableKey returns the key with that id if it can be withdrawn: another one signs with its
+// algorithm, or nothing uses the algorithm.
+func (o *Operations) RetirableKey(ctx context.Context, a Actor, id string) (jose.StoredKey, error) {
 	if err := a.require(ScopeKeysRead); err != nil {
 		return jose.StoredKey{}, err
 	}
-	return o.retirable(id, o.parts.Now())
+	return o.retirable(ctx, id, o.parts.Now())
 }
 
 // RetireKey withdraws a key at once, with all tokens that it signed.
@@ -160,7 +161,7 @@ func (o *Operations) RetireKey(ctx context.Context, a Actor, id string) (jose.St
 		return jose.StoredKey{}, err
 	}
 	now := o.parts.Now()
-	k, err := o.retirable(id, now)
+	k, err := o.retirable(ctx, id, now)
 	if err != nil {
 		return k, err
 	}
@@ -170,7 +171,58 @@ func (o *Operations) RetireKey(ctx context.Context, a Actor, id string) (jose.St
 	return k, o.store.RetireKeys(ctx, []string{k.ID}, now, now, ev)
 }
 
-func (o *Operations) retirable(id string, now time.Time) (jose.StoredKey, error) {
+// publishKey makes sure that an algorithm has a key before a client's tokens are signed with it. It
+// creates the first one, with a warning if others have the key set already. Conflict: a key is
+// published ahead of its time, and does not sign yet.
+func (o *Operations) publishKey(ctx context.Context, alg string, now time.Time) ([]Warning, error) {
+	if alg == "" {
+		return nil, nil
+	}
+	ring := o.parts.Ring
+	signs, from := ring.Signs(alg, now)
+	switch {
+	case signs:
+		return nil, nil
+	case !from.IsZero():
+		return nil, fault.New(fault.Conflict, "the key of %s is published and signs from %s; change the "+
+			"client then, or sign with a new key at once: key rotate --alg %s --now",
+			alg, from.UTC().Format(time.RFC3339), alg)
+	}
+	others := len(ring.Algorithms()) > 0
+	if err := ring.Ensure(ctx, alg, now); err != nil || !others {
+		return nil, err
+	}
+	return []Warning{{Code: WarnFirstKey, Subject: alg}}, nil
+}
+
+// algorithmInUse returns what uses an algorithm, or "" if nothing does.
+func (o *Operations) algorithmInUse(ctx context.Context, alg string) (string, error) {
+	if alg == o.cfg.Algorithm {
+		return "JWT_ALGORITHM", nil
+	}
+	algs, err := o.store.ClientAlgorithms(ctx)
+	if err != nil {
+		return "", err
+	}
+	if slices.Contains(algs, alg) {
+		return "a client", nil
+	}
+	if alg != access.AuthInfoAlg {
+		return "", nil
+	}
+	file, err := o.parts.Routes()
+	if err != nil {
+		return "", err
+	}
+	if len(file.Routes) > 0 || len(o.store.Routes()) > 0 {
+		return "X-Auth-Info of the gateway's routes", nil
+	}
+	return "", nil
+}
+
+func (o *Operations) retirable(
+	ctx context.Context, id string, now time.Time,
+) (jose.StoredKey, error) {
 	keys := o.parts.Ring.Keys()
 	i := slices.IndexFunc(keys, func(k jose.StoredKey) bool { return k.ID == id })
 	if i < 0 {
@@ -185,5 +237,10 @@ func (o *Operations) retirable(id string, now time.Time) (jose.StoredKey, error)
 			return k, nil
 		}
 	}
-	return k, fault.New(fault.Denied, "key %s is the only one that signs with %s; rotate to a new key first", k.ID, k.Alg)
+	user, err := o.algorithmInUse(ctx, k.Alg)
+	if err != nil || user == "" {
+		return k, err
+	}
+	return k, fault.New(fault.Denied, "key %s is the only one that signs with %s, which %s uses; "+
+		"rotate to a new key first", k.ID, k.Alg, user)
 }

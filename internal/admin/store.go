@@ -77,6 +77,8 @@ type ClientStore interface {
 	Client(ctx context.Context, id client.ID) (*client.Client, error)
 	// ListClients returns a page of clients by name, shared, and how many match in all.
 	ListClients(ctx context.Context, q ClientQuery) (clients []*client.Client, total int, err error)
+	// ClientAlgorithms returns the algorithms that clients have chosen for their tokens.
+	ClientAlgorithms(ctx context.Context) ([]string, error)
 	// CreateClient stores a new client, or returns fault.Conflict for an id that is in use.
 	CreateClient(ctx context.Context, c *client.Client, ev ...audit.Event) error
 	UpdateClient(ctx context.Context, old, new *client.Client, ev ...audit.Event) error

@@ -158,11 +158,23 @@ func front(kit *web.Kit, g *gateway.Gateway, own http.Handler) http.Handler {
 	})
 }
 
-// newGateway returns the gateway and the token handler of browser apps.
-func (s *server) newGateway(kit *web.Kit, browser *ui.Server) (*gateway.Gateway, *bff.Server, error) {
+// newGateway returns the gateway and the token handler of browser apps. Once there are routes, it
+// calls publish, which publishes the key that signs for their upstreams.
+func (s *server) newGateway(
+	kit *web.Kit, browser *ui.Server, publish func() error,
+) (*gateway.Gateway, *bff.Server, error) {
 	p := s.parts
 	routes, err := newRouteSource(p.cfg, p.db, s.log)
 	if err != nil {
+		return nil, nil, err
+	}
+	ensure := func() error {
+		if len(routes.setup().Routes) == 0 {
+			return nil
+		}
+		return publish()
+	}
+	if err := ensure(); err != nil {
 		return nil, nil, err
 	}
 	handler := bff.New(kit, s.tokens, p.db, p.keys, bff.Options{
@@ -190,9 +202,21 @@ func (s *server) newGateway(kit *web.Kit, browser *ui.Server) (*gateway.Gateway,
 	if err != nil {
 		return nil, nil, err
 	}
-	p.db.OnChange(store.TopicRoutes, func() error { g.Reload(); return nil })
+	reload := func() error {
+		err := ensure()
+		g.Reload()
+		return err
+	}
+	p.db.OnChange(store.TopicRoutes, reload)
 	p.db.OnChange(store.TopicClients, func() error { g.Reload(); return nil })
-	s.behind = append(s.behind, g.Run, func(ctx context.Context) { routes.watch(ctx, g.Reload) })
+	s.behind = append(s.behind, g.Run, func(ctx context.Context) {
+		routes.watch(ctx, func() {
+			if err := reload(); err != nil {
+				s.log.Error("cannot publish the key that signs X-Auth-Info; the first request tries again",
+					"error", err)
+			}
+		})
+	})
 	return g, handler, nil
 }
 

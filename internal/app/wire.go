@@ -14,11 +14,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/cache"
 	"github.com/gatehouse-id/gatehouse/internal/client"
@@ -394,7 +396,8 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		mux.HandleFunc("GET "+path, s.health)
 	}
 	mux.HandleFunc("GET /readyz", s.ready)
-	g, handler, err := s.newGateway(kit, browser)
+	ensure := func() error { return s.ensureRouteKey(context.WithoutCancel(ctx), e.now()) }
+	g, handler, err := s.newGateway(kit, browser, ensure)
 	if err != nil {
 		return nil, err
 	}
@@ -404,18 +407,34 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	return s, nil
 }
 
-// ensureKeys creates the signing keys that are missing, and follows changes by other processes.
-// Discovery lists every algorithm, so each has its key in the key set before it signs: whoever
-// caches the set knows the first token's key.
+// ensureKeys creates the signing keys that are missing of the algorithms in use, and follows
+// changes by other processes. A key is in the key set before it signs.
 func (s *server) ensureKeys(ctx context.Context, now time.Time) error {
 	p := s.parts
-	for _, alg := range jose.Algorithms() {
+	algs, err := p.db.ClientAlgorithms(ctx)
+	if err != nil {
+		return err
+	}
+	for _, alg := range append(algs, p.cfg.Tokens.Algorithm) {
+		if !jose.CanSign(alg) { // a client of another version; it gets the default
+			continue
+		}
+		have := p.ring.Algorithms()
+		if len(have) > 0 && !slices.Contains(have, alg) {
+			s.log.Warn("the first key of an algorithm is published now and signs at once; "+
+				"who has cached the key set must fetch it again", "alg", alg)
+		}
 		if err := p.ring.Ensure(ctx, alg, now); err != nil {
 			return err
 		}
 	}
 	p.db.OnChange(store.TopicKeys, func() error { return p.ring.Reload(context.WithoutCancel(ctx)) })
 	return nil
+}
+
+// ensureRouteKey creates the key that signs X-Auth-Info, once there are routes.
+func (s *server) ensureRouteKey(ctx context.Context, now time.Time) error {
+	return s.parts.ring.Ensure(ctx, access.AuthInfoAlg, now)
 }
 
 // addJobs adds the tasks of which one server at a time runs each.

@@ -70,6 +70,8 @@ func (c *call) warn(warnings []admin.Warning) {
 		admin.WarnNoSecret: "the client has no secret yet; create one with " + program + " client rotate-secret %s",
 		admin.WarnCustomScheme: "any other app on a person's device can register the scheme %s: and receive the " +
 			"responses; a domain name in reverse, as in com.example.app:, is safer",
+		admin.WarnFirstKey: "the first key of %s is published now and signs at once; who has cached the key set " +
+			"must fetch it again. To publish a key ahead, run " + program + " key rotate --alg first",
 		admin.WarnUnknownClient: "there is no client %q yet; see " + program + " client list",
 		admin.WarnUnknownRole:   "the role %s is new: no account has it, and no route names it",
 		admin.WarnAdminPassword: "%s is an administrator now and keeps a password that may be shorter than " +

@@ -31,7 +31,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/gateway/upstream"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
-	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -161,7 +160,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, fault.New(fault.Invalid, "the issuer %q is not an absolute URL", o.Issuer)
 	}
 	if o.Alg == "" {
-		o.Alg = jose.ES256
+		o.Alg = access.AuthInfoAlg
 	}
 	host, _ := hostOf(base.Host)
 	g := &Gateway{Options: o, base: base, host: host, anonymous: &Caller{}, seed: maphash.MakeSeed()}

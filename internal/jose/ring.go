@@ -52,6 +52,7 @@ type key struct {
 type set struct {
 	keys []*key // oldest first
 	byID map[string]*key
+	algs []string // in the order of Algorithms, those of keys that sign or will sign
 	jwks atomic.Pointer[publicKeys]
 }
 
@@ -76,8 +77,28 @@ func (r *Ring) Reload(ctx context.Context) error {
 		next.keys = append(next.keys, k)
 		next.byID[k.ID] = k
 	}
+	for _, alg := range Algorithms() {
+		signing := func(k *key) bool { return k.Alg == alg && k.RetiredAt.IsZero() }
+		if slices.ContainsFunc(next.keys, signing) {
+			next.algs = append(next.algs, alg)
+		}
+	}
 	r.set.Store(next)
 	return nil
+}
+
+// Algorithms returns the algorithms that the ring has a key for, one that signs or will sign. The
+// list is shared.
+func (r *Ring) Algorithms() []string { return r.set.Load().algs }
+
+// Signs returns whether a key of an algorithm signs at now. If there are only keys that will sign
+// later, it returns when the first of them does.
+func (r *Ring) Signs(alg string, now time.Time) (signs bool, from time.Time) {
+	k := r.set.Load().signer(alg, now)
+	if k == nil {
+		return false, time.Time{}
+	}
+	return !k.ActiveAt.After(now), k.ActiveAt
 }
 
 // open unseals a stored key, or reuses the key in memory if only its times have changed.

@@ -34,6 +34,18 @@ func (d *DB) Keys(ctx context.Context) ([]jose.StoredKey, error) {
 	return list(ctx, d.sql, keyTable.scan, selectKeys, unixMilli(time.Now()))
 }
 
+// ClientAlgorithms returns the algorithms that clients have chosen for their tokens.
+func (d *DB) ClientAlgorithms(ctx context.Context) ([]string, error) {
+	var algs []string
+	err := each(ctx, d.sql, func(r sqldb.Row) error {
+		var alg string
+		err := r.Scan(&alg)
+		algs = append(algs, alg)
+		return err
+	}, "SELECT DISTINCT alg FROM clients WHERE alg <> '' ORDER BY alg")
+	return algs, err
+}
+
 // changeKeys runs a change of keys. It locks the topic's row first: such changes come one after
 // another, and each statement sees the changes before it.
 func (d *DB) changeKeys(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) error) error {

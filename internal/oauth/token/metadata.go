@@ -65,7 +65,7 @@ func (s *Server) Metadata() *Metadata {
 		ResponseTypes:       []string{"code"},
 		ResponseModes:       oauth.ResponseModes(),
 		SubjectTypes:        []string{"public"},
-		IDTokenAlgs:         jose.Algorithms(),
+		IDTokenAlgs:         s.signingAlgs(),
 		ACRs:                []string{identity.ACR1, identity.ACR2},
 		Prompts:             oauth.PromptValues(),
 		ChallengeMethods:    []string{oauth.PKCES256},
@@ -90,6 +90,15 @@ func (s *Server) Metadata() *Metadata {
 	return m
 }
 
+// signingAlgs returns the algorithms that ID tokens are signed with: that of the settings, and
+// others that have a key.
+func (s *Server) signingAlgs() []string {
+	have := s.ring.Algorithms()
+	return slices.DeleteFunc(jose.Algorithms(), func(alg string) bool {
+		return alg != s.cfg.Alg && !slices.Contains(have, alg)
+	})
+}
+
 // fillAuthMethods advertises the client authentication methods at each endpoint that uses them.
 func (s *Server) fillAuthMethods(m *Metadata) {
 	for _, method := range s.AuthMethods() {
@@ -103,14 +112,15 @@ func (s *Server) fillAuthMethods(m *Metadata) {
 	m.IntrospectionAuthAlgs, m.RevocationAuthAlgs = m.TokenAuthAlgs, m.TokenAuthAlgs
 }
 
-// discoveryDoc is a discovery document in JSON, with the scopes that it was made for.
+// discoveryDoc is a discovery document in JSON, with the state that it was made for.
 type discoveryDoc struct {
 	scopes map[string]*oauth.Scope // referenced, so that no later map gets its address
+	algs   []string                // of the key ring
 	json   []byte
 }
 
-// Discovery returns the discovery document as JSON, made once for each state of the scopes. The
-// bytes are shared.
+// Discovery returns the discovery document as JSON, made once for each state of the scopes and of
+// the algorithms that have keys. The bytes are shared.
 func (s *Server) Discovery() ([]byte, error) {
 	// Storage replaces the whole map when a scope changes, so its address tells one state from
 	// another.
@@ -118,12 +128,13 @@ func (s *Server) Discovery() ([]byte, error) {
 	same := func(other map[string]*oauth.Scope) bool {
 		return reflect.ValueOf(other).Pointer() == reflect.ValueOf(scopes).Pointer()
 	}
-	if doc := s.discovery.Load(); doc != nil && same(doc.scopes) {
+	algs := s.ring.Algorithms()
+	if doc := s.discovery.Load(); doc != nil && same(doc.scopes) && slices.Equal(doc.algs, algs) {
 		return doc.json, nil
 	}
 	raw, err := json.Marshal(s.Metadata())
 	if err == nil {
-		s.discovery.Store(&discoveryDoc{scopes: scopes, json: raw})
+		s.discovery.Store(&discoveryDoc{scopes: scopes, algs: algs, json: raw})
 	}
 	return raw, err
 }
