@@ -5,10 +5,16 @@ import (
 	"errors"
 	"runtime"
 	"sync/atomic"
+	"time"
 )
 
 // maxBatch is the largest number of changes that share one commit.
 const maxBatch = 256
+
+const (
+	checkpointIdle  = 2 * time.Second  // without a change, until the main file is brought up to date
+	checkpointEvery = 30 * time.Second // of changes without a pause, until the same
+)
 
 // writer is the one goroutine that changes a SQLite database. It commits the changes that wait
 // together, so that one fsync serves many callers, and never waits for more changes to come.
@@ -18,6 +24,9 @@ type writer struct {
 	stopped chan struct{}
 	open    func() (*liteConn, error)
 	conn    *liteConn // nil after an error of the connection, until the next batch
+
+	idle  *time.Timer // fires when the changes are to be copied into the main file
+	dirty time.Time   // of the first change that is in the log alone; zero if there is none
 }
 
 // op is one change that waits for the writer: a statement, or a function that runs several.
@@ -50,7 +59,9 @@ func newWriter(first *liteConn, open func() (*liteConn, error), queue int) *writ
 		stopped: make(chan struct{}),
 		open:    open,
 		conn:    first,
+		idle:    time.NewTimer(checkpointIdle),
 	}
+	w.idle.Stop()
 	go w.loop()
 	return w
 }
@@ -104,16 +115,49 @@ func (w *writer) loop() {
 		select {
 		case o := <-w.queue:
 			batch = append(batch[:0], o)
+		case <-w.idle.C:
+			w.checkpoint()
+			continue
 		case <-w.closing:
 			batch, open = batch[:0], false
 		}
 		for batch = w.collect(batch); len(batch) > 0; batch = w.collect(batch[:0]) {
 			w.commit(batch)
 			clear(batch)
+			w.changed()
 			runtime.Gosched() // the callers just answered may queue their next change in time for the next batch
 		}
 	}
+	w.checkpoint()
 	w.drop()
+}
+
+// changed plans a checkpoint for when the writer has been idle, or has not been for long.
+func (w *writer) changed() {
+	now := time.Now()
+	if w.dirty.IsZero() {
+		w.dirty = now
+	}
+	w.idle.Reset(min(checkpointIdle, w.dirty.Add(checkpointEvery).Sub(now)))
+}
+
+// checkpoint copies the changes from the write-ahead log into the main file, so that a copy of that
+// file alone is whole. It waits for nobody: what a reader holds back is copied the next time.
+func (w *writer) checkpoint() {
+	w.idle.Stop()
+	if w.conn == nil || w.dirty.IsZero() {
+		return
+	}
+	t, err := w.conn.query(context.Background(), 1, "PRAGMA wal_checkpoint(PASSIVE)", nil)
+	var busy, logged, copied int64
+	if err == nil {
+		err = tableRow{t, nil}.Scan(&busy, &logged, &copied)
+	}
+	if err != nil || busy != 0 || copied < logged {
+		w.idle.Reset(checkpointIdle)
+		return
+	}
+	w.dirty = time.Time{}
 }
 
 // collect adds the changes that wait, as many as one batch takes.

@@ -1,0 +1,44 @@
+package sqldb_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+)
+
+// copied returns the number of rows of n in a copy of the main file alone, or -1.
+func copied(t *testing.T, path string) (n int) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	testkit.Must(t, err)
+	to := filepath.Join(t.TempDir(), "copy.db")
+	testkit.Must(t, os.WriteFile(to, raw, 0o600))
+	db, err := sqldb.Open(t.Context(), "sqlite:"+to, sqldb.Options{})
+	if err != nil {
+		return -1
+	}
+	defer db.Close()
+	if err := db.Row(t.Context(), "SELECT COUNT(*) FROM n").Scan(&n); err != nil {
+		return -1
+	}
+	return n
+}
+
+// A copy of the main file alone has everything, a while after the last change, and after a stop
+// though another process has the database open.
+func TestCopyOfTheMainFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "g.db")
+	db := open(t, "sqlite:"+path, sqldb.Options{})
+	mustExec(t, db, "CREATE TABLE n (id BIGINT NOT NULL PRIMARY KEY)")
+	mustExec(t, db, "INSERT INTO n (id) VALUES (1)")
+	testkit.Eventually(t, "the main file is up to date", func() bool { return copied(t, path) == 1 })
+
+	other := open(t, "sqlite:"+path, sqldb.Options{})
+	mustExec(t, other, "INSERT INTO n (id) VALUES (2)")
+	testkit.Must(t, other.Close())
+	testkit.Equal(t, "rows in the copy after a stop", copied(t, path), 2)
+}
