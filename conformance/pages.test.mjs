@@ -337,14 +337,16 @@ describe("a second step", () => {
     await party.arrival(mine);
   });
 
-  it("is turned off with the password", async () => {
+  it("is turned off with the password and a code", async () => {
     await page.locator("summary", { hasText: "Turn off" }).click();
     const form = page.locator("form[action$='/totp/disable']");
     await form.locator("[name=current_password]").fill("wrong 1Aa");
+    await form.locator("[name=code]").fill(backup[7]);
     await form.getByRole("button", { name: "Turn off" }).click();
     await page.getByRole("alert").waitFor();
     await look(page, "security-wrong");
     await form.locator("[name=current_password]").fill(password);
+    await form.locator("[name=code]").fill(backup[7]);
     await form.getByRole("button", { name: "Turn off" }).click();
     await page.waitForURL("**/account/security?*");
     const mine = await fresh();

@@ -12,7 +12,6 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
-	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -128,12 +127,4 @@ func (s *Server) Overview(ctx context.Context, c Caller) (Overview, error) {
 		Grants:   len(access.Grants),
 		Apps:     len(apps),
 	}, err
-}
-
-// errField returns err with the name of an input, where it is about what the person entered.
-func errField(err error, field string) error {
-	if k := fault.KindOf(err); k == fault.Denied || k == fault.Invalid {
-		return &fault.Error{Kind: k, Field: field, Text: fault.Text(err), Cause: err}
-	}
-	return err
 }

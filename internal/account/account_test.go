@@ -206,9 +206,20 @@ func TestAVerifiedPhoneNumberIsNoLongerVerifiedOnceChanged(t *testing.T) {
 func TestChangePassword(t *testing.T) {
 	h := newHarness(t)
 	here, there := h.caller(h.ada), h.caller(h.ada)
-	h.wantErr(h.s.ChangePassword(ctx, here, "wrong", "quite a long pass phrase 7"), fault.Denied, "current_password")
-	h.wantErr(h.s.ChangePassword(ctx, here, "password", "short"), fault.Invalid, "new_password")
-	must(t, h.s.ChangePassword(ctx, here, "password", "quite a long pass phrase 7"))
+	const good = "quite a long pass phrase 7"
+	change := func(current, password, repeated string) error {
+		return h.s.ChangePassword(ctx, here, account.PasswordChange{Current: current, New: password, Repeated: repeated})
+	}
+	h.wantErr(change("wrong", good, good), fault.Denied, "current_password")
+	h.wantErr(change("password", "short", "short"), fault.Invalid, "new_password")
+	h.wantErr(change("password", good, good+"!"), fault.Invalid, "confirm_password")
+	err := change("wrong", "short", "another") // everything that is wrong is named at once
+	h.wantErr(err, fault.Denied, "current_password")
+	var all *fault.Error
+	if !errors.As(err, &all) || len(all.More) != 2 || all.More[0].Field != "new_password" || all.More[1].Field != "confirm_password" {
+		t.Fatalf("%+v", err)
+	}
+	must(t, change("password", good, good))
 	access, err := h.s.Access(ctx, here)
 	must(t, err)
 	if len(access.Sessions) != 1 || access.Sessions[0].ID != here.Session || access.Sessions[0].ID == there.Session {
@@ -217,13 +228,13 @@ func TestChangePassword(t *testing.T) {
 }
 
 func TestFactors(t *testing.T) {
-	h := newHarness(t)
+	h := newHarness(t, func(cfg *login.Config) { cfg.LockThreshold = 50 })
 	c := h.caller(h.ada)
 	_, err := h.s.EnrollFactor(ctx, c, "totp", "wrong")
 	h.wantErr(err, fault.Denied, "current_password")
 	_, err = h.s.EnrollFactor(ctx, c, "pigeon", "password")
 	h.wantErr(err, fault.NotFound, "")
-	_, err = h.s.NewBackupCodes(ctx, c, "password")
+	_, err = h.s.NewBackupCodes(ctx, c, url.Values{"current_password": {"password"}})
 	h.wantErr(err, fault.Conflict, "")
 
 	e, err := h.s.EnrollFactor(ctx, c, "totp", "password")
@@ -247,14 +258,36 @@ func TestFactors(t *testing.T) {
 	if !o.Factors.Only("totp") || o.Factors.BackupLeft != 10 || o.Factors.Required || !o.Factors.Removable("totp") || o.Sessions != 1 {
 		t.Fatalf("overview %+v", o)
 	}
-	_, err = h.s.NewBackupCodes(ctx, c, "wrong")
-	h.wantErr(err, fault.Denied, "current_password")
-	if codes, err = h.s.NewBackupCodes(ctx, c, "password"); err != nil || len(codes) != 10 {
+	h.now = h.now.Add(time.Minute)
+	c.Now = h.now
+	proof := func(password, code string) url.Values {
+		return url.Values{"current_password": {password}, "code": {code}}
+	}
+	app := code(t, e.Secret, h.now)
+	for _, try := range []struct {
+		in    url.Values
+		kind  fault.Kind
+		field string
+	}{
+		{proof("wrong", app), fault.Denied, "current_password"}, // and the code stays good
+		{proof("password", ""), fault.Invalid, "code"},
+		{proof("password", "000000"), fault.Denied, "code"},
+		{proof("password", "aaaaa-aaaaa"), fault.Denied, "code"},
+	} {
+		_, err = h.s.NewBackupCodes(ctx, c, try.in)
+		h.wantErr(err, try.kind, try.field)
+		_, err = h.s.DisableFactor(ctx, c, "totp", try.in)
+		h.wantErr(err, try.kind, try.field)
+	}
+	former := codes[0]
+	if codes, err = h.s.NewBackupCodes(ctx, c, proof("password", app)); err != nil || len(codes) != 10 {
 		t.Fatalf("%d codes, %v", len(codes), err)
 	}
-	_, err = h.s.DisableFactor(ctx, c, "totp", "wrong")
-	h.wantErr(err, fault.Denied, "current_password")
-	if last, err := h.s.DisableFactor(ctx, c, "totp", "password"); err != nil || !last {
+	for _, used := range []string{app, former} { // once each
+		_, err = h.s.DisableFactor(ctx, c, "totp", proof("password", used))
+		h.wantErr(err, fault.Denied, "code")
+	}
+	if last, err := h.s.DisableFactor(ctx, c, "totp", proof("password", codes[3])); err != nil || !last {
 		t.Fatalf("last %v, %v", last, err)
 	}
 }
@@ -289,7 +322,7 @@ func TestTheOnlyFactorStaysWhereOneIsRequired(t *testing.T) {
 	in := url.Values{"code": {code(t, e.Secret, h.now)}, "enrollment": {e.Token}}
 	_, err = h.s.ConfirmFactor(ctx, c, "totp", in)
 	must(t, err)
-	_, err = h.s.DisableFactor(ctx, c, "totp", "password")
+	_, err = h.s.DisableFactor(ctx, c, "totp", url.Values{"current_password": {"password"}})
 	h.wantErr(err, fault.Denied, "")
 	f, err := h.s.Factors(ctx, c)
 	must(t, err)

@@ -73,10 +73,10 @@ func (s *Server) checkEnrollment(c Caller, kind, token string) error {
 }
 
 // DisableFactor turns off the caller's factor of a kind, and with the last one the backup codes. It
-// reports whether that was the last one. Input: current_password. Denied if the account must have a
-// second factor and this is the only one.
+// reports whether that was the last one. Inputs: current_password, code. Denied if the account must
+// have a second factor and this is the only one.
 func (s *Server) DisableFactor(
-	ctx context.Context, c Caller, kind, password string,
+	ctx context.Context, c Caller, kind string, in url.Values,
 ) (last bool, err error) {
 	f, err := s.Factors(ctx, c)
 	if err != nil {
@@ -86,16 +86,16 @@ func (s *Server) DisableFactor(
 		return false, fault.New(fault.Denied,
 			"Your account requires two-step verification, so it cannot be turned off.")
 	}
-	if err := s.reauthenticate(ctx, c, password); err != nil {
+	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return false, err
 	}
 	return f.Only(kind), s.login.RemoveFactor(ctx, c.Visit, c.User.ID, kind)
 }
 
 // NewBackupCodes replaces the caller's backup codes and returns the new ones, which are shown only
-// this once. Input: current_password. Conflict if there is no second factor.
-func (s *Server) NewBackupCodes(ctx context.Context, c Caller, password string) ([]string, error) {
-	if err := s.reauthenticate(ctx, c, password); err != nil {
+// this once. Inputs: current_password, code. Conflict if there is no second factor.
+func (s *Server) NewBackupCodes(ctx context.Context, c Caller, in url.Values) ([]string, error) {
+	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return nil, err
 	}
 	return s.login.NewBackupCodes(ctx, c.Visit, c.User.ID)

@@ -2,23 +2,35 @@ package account
 
 import (
 	"context"
+	"errors"
+	"net/url"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 )
 
+// PasswordChange is what a person enters to change their password.
+type PasswordChange struct {
+	Current, New, Repeated string
+}
+
 // ChangePassword replaces the caller's password and ends their other sessions. Inputs:
-// current_password, new_password.
-func (s *Server) ChangePassword(ctx context.Context, c Caller, current, password string) error {
+// current_password, new_password, confirm_password. An error names all inputs at fault.
+func (s *Server) ChangePassword(ctx context.Context, c Caller, in PasswordChange) error {
+	wrong := fault.Join(
+		s.login.CheckPolicy(c.User, in.New),
+		identity.CheckRepeated(in.New, in.Repeated),
+	)
+	if wrong != nil {
+		return fault.Join(s.reauthenticate(ctx, c, in.Current), wrong)
+	}
 	err := s.login.ChangePassword(ctx, c.Visit, c.User, login.Change{
-		Current: current,
-		New:     password,
+		Current: in.Current,
+		New:     in.New,
 		Keep:    c.Session,
 	})
-	if fault.Is(err, fault.Denied) {
-		return errField(err, "current_password")
-	}
-	return err
+	return renameInput(err, "password", "current_password")
 }
 
 // PasswordRules describes in sentences what the caller's new password must be like.
@@ -27,5 +39,32 @@ func (s *Server) PasswordRules(c Caller) []string { return s.login.PasswordRules
 // reauthenticate asks for the password before a dangerous change, so that whoever finds an unlocked
 // screen cannot take over the account. Input: current_password.
 func (s *Server) reauthenticate(ctx context.Context, c Caller, password string) error {
-	return errField(s.login.CheckPassword(ctx, c.Visit, c.User, password), "current_password")
+	err := s.login.CheckPassword(ctx, c.Visit, c.User, password)
+	return renameInput(err, "password", "current_password")
+}
+
+// reauthenticateFully also asks for a code of the second factor, or a backup code, where there is
+// a second factor. Inputs: current_password, code.
+func (s *Server) reauthenticateFully(ctx context.Context, c Caller, in url.Values) error {
+	err := s.login.Reauthenticate(ctx, c.Visit, c.User, url.Values{
+		"password": {in.Get("current_password")},
+		"code":     {in.Get("code")},
+	})
+	return renameInput(err, "password", "current_password")
+}
+
+// renameInput returns err with another name for an input at fault.
+func renameInput(err error, from, to string) error {
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Field == "" {
+		return err
+	}
+	var inputs []error
+	for _, input := range e.Inputs() {
+		if input.Field == from {
+			input.Field = to
+		}
+		inputs = append(inputs, input)
+	}
+	return fault.Join(inputs...)
 }

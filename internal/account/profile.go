@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
@@ -15,10 +16,12 @@ func (s *Server) ChangeProfile(
 	ctx context.Context, c Caller, get func(input string) string,
 ) (*identity.User, error) {
 	u := *c.User
+	var wrong []error
 	for _, f := range identity.ProfileFields() {
-		if err := f.Set(&u, strings.TrimSpace(get(f.Input()))); err != nil {
-			return &u, err
-		}
+		wrong = append(wrong, f.Set(&u, strings.TrimSpace(get(f.Input()))))
+	}
+	if err := fault.Join(wrong...); err != nil {
+		return &u, err
 	}
 	if u.Phone != c.User.Phone {
 		u.PhoneVerified = false

@@ -45,9 +45,11 @@ type Error struct {
 	Text   string        // what happened and what to do; safe to show
 	After  time.Duration // for Limited and Unavailable: when to try again; 0 means unknown
 	Cause  error         // for the log only
+	More   []*Error      // what is wrong with further inputs; see Join
 }
 
-// Error returns the text, or the reason where there is no text, followed by the cause.
+// Error returns the text, or the reason where there is no text, followed by the cause and by
+// what is wrong with further inputs.
 func (e *Error) Error() string {
 	s := e.Text
 	if s == "" {
@@ -57,7 +59,10 @@ func (e *Error) Error() string {
 		s = e.Kind.String()
 	}
 	if e.Cause != nil {
-		return strings.TrimSuffix(s, ".") + ": " + e.Cause.Error()
+		s = strings.TrimSuffix(s, ".") + ": " + e.Cause.Error()
+	}
+	for _, more := range e.More {
+		s += " " + more.Error()
 	}
 	return s
 }
@@ -84,6 +89,36 @@ func Wrap(k Kind, err error, format string, args ...any) error {
 		return nil
 	}
 	return &Error{Kind: k, Text: fmt.Sprintf(format, args...), Cause: err}
+}
+
+// Join returns one error about all inputs at fault, so that a form can show what is wrong with each
+// of its fields: the first error, with the others in More. An error that is not about an input is
+// returned as it is, because nothing that a person enters mends it. Join of nil errors is nil.
+func Join(errs ...error) error {
+	var inputs []*Error
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		var e *Error
+		if !errors.As(err, &e) || e.Field == "" {
+			return err
+		}
+		inputs = append(inputs, e.Inputs()...)
+	}
+	if len(inputs) == 0 {
+		return nil
+	}
+	first := *inputs[0]
+	first.More = inputs[1:]
+	return &first
+}
+
+// Inputs returns the error and those in More, each without More.
+func (e *Error) Inputs() []*Error {
+	first := *e
+	first.More = nil
+	return append([]*Error{&first}, e.More...)
 }
 
 // RetryAfter returns a Limited or Unavailable error with the time to wait.

@@ -27,18 +27,17 @@ const (
 	minBirthYear = 1800 // a lower one is a slip of the pen
 )
 
-// Validate returns the first thing that is wrong with a user, as fault.Invalid with the field's
-// name, or nil. It is the one rule for users on every way in.
+// Validate returns what is wrong with the fields of a user, as one fault.Invalid (see fault.Join),
+// or nil. It is the one rule for users on every way in.
 func (u *User) Validate() error {
 	if u.Email == "" && u.Username == "" {
 		return fault.InvalidField("email", "Enter an email address or a username.")
 	}
+	var wrong []error
 	for _, f := range userFields() {
-		if err := f.Validate(u); err != nil {
-			return err
-		}
+		wrong = append(wrong, f.Validate(u))
 	}
-	return nil
+	return fault.Join(wrong...)
 }
 
 // ValidateChange validates the fields that differ from old, so that a value which was stored before
@@ -47,15 +46,13 @@ func (u *User) ValidateChange(old *User) error {
 	if u.Email == "" && u.Username == "" && (old.Email != "" || old.Username != "") {
 		return fault.InvalidField("email", "Enter an email address or a username.")
 	}
+	var wrong []error
 	for _, f := range userFields() {
-		if f.Equal(u, old) {
-			continue
-		}
-		if err := f.Validate(u); err != nil {
-			return err
+		if !f.Equal(u, old) {
+			wrong = append(wrong, f.Validate(u))
 		}
 	}
-	return nil
+	return fault.Join(wrong...)
 }
 
 // ValidEmail reports whether s has the form of an email address: a dot-atom (RFC 5322 §3.2.3, with

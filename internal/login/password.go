@@ -28,18 +28,52 @@ type change struct {
 func (s *Server) CheckPassword(
 	ctx context.Context, v Visit, u *identity.User, password string,
 ) error {
-	f, in := s.factor(kindPassword, UseFirst), url.Values{"password": {password}}
-	if err := f.CheckInput(in); err != nil {
+	in := url.Values{"password": {password}}
+	if err := s.factor(kindPassword, UseFirst).CheckInput(in); err != nil {
 		return err
 	}
-	if _, err := s.prove(ctx, Flow{Visit: v}, f, s.subject(u, ""), in); err != nil {
-		if fault.Is(err, fault.Denied) {
-			return &fault.Error{
-				Kind:  fault.Denied,
-				Field: "password",
-				Text:  "Incorrect password.",
-			}
-		}
+	if err := s.provePassword(ctx, v, u, in); err != nil {
+		return err
+	}
+	return s.resetByPassword(ctx, v, u)
+}
+
+func (s *Server) provePassword(
+	ctx context.Context, v Visit, u *identity.User, in url.Values,
+) error {
+	f := s.factor(kindPassword, UseFirst)
+	_, err := s.prove(ctx, Flow{Visit: v}, f, s.subject(u, ""), in)
+	if fault.Is(err, fault.Denied) {
+		return &fault.Error{Kind: fault.Denied, Field: "password", Text: "Incorrect password."}
+	}
+	return err
+}
+
+// Reauthenticate asks a signed-in person for the password again, and for a code of the second
+// factor or a backup code if there is one. Inputs: password, code. The code is checked, and so
+// consumed, after the password only. What is wrong counts as a failed attempt.
+func (s *Server) Reauthenticate(
+	ctx context.Context, v Visit, u *identity.User, in url.Values,
+) error {
+	kinds, err := s.enrolledKinds(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	if len(kinds) == 0 {
+		return s.CheckPassword(ctx, v, u, in.Get("password"))
+	}
+	f, codeErr := s.claimant(kinds[0], in)
+	if err := fault.Join(s.factor(kindPassword, UseFirst).CheckInput(in), codeErr); err != nil {
+		return err
+	}
+	if err := s.provePassword(ctx, v, u, in); err != nil {
+		return err
+	}
+	_, err = s.prove(ctx, Flow{Visit: v}, f, s.subject(u, ""), in)
+	if fault.Is(err, fault.Denied) {
+		return &fault.Error{Kind: fault.Denied, Field: "code", Text: fault.Text(err), Cause: err}
+	}
+	if err != nil {
 		return err
 	}
 	return s.resetFailures(ctx, v, u)

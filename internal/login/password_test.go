@@ -1,6 +1,7 @@
 package login
 
 import (
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -48,6 +49,30 @@ func TestCheckPasswordCountsTowardsTheLockout(t *testing.T) {
 	if err := h.s.CheckPassword(ctx, h.visit(), u, right); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Guesses at a code are not undone by the password, which whoever guesses may know.
+func TestWrongCodesCountTowardsTheLockout(t *testing.T) {
+	h := newHarness(t)
+	u := h.get(h.alice)
+	app, _ := h.enroll(h.alice)
+	h.now = h.now.Add(time.Minute)
+	in := url.Values{"password": {right}, "code": {"000000"}}
+	for range 4 {
+		h.wantErr(h.s.Reauthenticate(ctx, h.visit(), u, in), fault.Denied, "Incorrect")
+		if err := h.s.CheckPassword(ctx, h.visit(), u, right); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.wantErr(h.s.Reauthenticate(ctx, h.visit(), u, in), fault.Limited, "")
+	in.Set("code", app())
+	h.wantErr(h.s.Reauthenticate(ctx, h.visit(), u, in), fault.Limited, "")
+	h.now = h.now.Add(30 * time.Minute)
+	in.Set("code", app())
+	if err := h.s.Reauthenticate(ctx, h.visit(), u, in); err != nil {
+		t.Fatal(err)
+	}
+	h.wantErr(h.s.Reauthenticate(ctx, h.visit(), u, in), fault.Denied, "used already")
 }
 
 func TestFormerPasswordsDoNotComeBack(t *testing.T) {

@@ -113,10 +113,8 @@ func (s *Server) firstAdmin(
 		CreatedAt:         v.Now,
 		UpdatedAt:         v.Now,
 	}
-	if err := u.Validate(); err != nil {
-		return nil, err
-	}
-	if err := s.checkNewPassword(ctx, u, change{password: form.Password, field: "password"}); err != nil {
+	c := change{password: form.Password, field: "password"}
+	if err := fault.Join(u.Validate(), s.checkNewPassword(ctx, u, c)); err != nil {
 		return nil, err
 	}
 	var err error

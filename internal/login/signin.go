@@ -123,12 +123,11 @@ func (s *Server) checkFirst(
 func (s *Server) proveFirst(
 	ctx context.Context, v Visit, f Factor, a Attempt,
 ) (*identity.User, Proof, error) {
+	var nameErr error
 	if a.Username != "" || a.Kind == kindPassword {
-		if err := checkUsername(a.Username); err != nil {
-			return nil, Proof{}, err
-		}
+		nameErr = checkUsername(a.Username)
 	}
-	if err := f.CheckInput(a.Input); err != nil {
+	if err := fault.Join(nameErr, f.CheckInput(a.Input)); err != nil {
 		return nil, Proof{}, err
 	}
 	key := identity.LoginKey(a.Username)

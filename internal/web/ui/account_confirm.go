@@ -76,7 +76,7 @@ func (s *Server) showRevokeAll(w http.ResponseWriter, r *http.Request, m *member
 	return s.show(w, http.StatusOK, v)
 }
 
-// showRevokeInactive says how many devices and apps would be signed out, and asks.
+// showRevokeInactive asks before inactive devices and apps are signed out, and names their number.
 func (s *Server) showRevokeInactive(w http.ResponseWriter, r *http.Request, m *member) error {
 	access, err := s.account.Access(r.Context(), m.caller)
 	if err != nil {

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
@@ -51,20 +51,40 @@ func (s *Server) showSecurity(w http.ResponseWriter, r *http.Request, m *member)
 }
 
 // rerenderSecurity shows the page again with what was wrong in one of its forms. Several of them
-// ask for the current password; key names the one in which it was wrong.
+// ask for the current password and a code; form names the one in which they were wrong, and is ""
+// for the form that changes the password.
 func (s *Server) rerenderSecurity(
-	w http.ResponseWriter, r *http.Request, m *member, err error, key string,
+	w http.ResponseWriter, r *http.Request, m *member, err error, form string,
 ) error {
 	v, viewErr := s.securityView(r, m)
 	if viewErr != nil {
 		return viewErr
 	}
-	var f *fault.Error
-	if errors.As(err, &f) && f.Field == "current_password" {
-		err = &fault.Error{Kind: f.Kind, Field: key, Text: f.Text, Cause: err}
-	}
-	return s.rerender(w, r, err, v)
+	return s.rerender(w, r, inForm(err, form), v)
 }
+
+// inForm returns an error with the keys that inputs of a form have on the security page.
+func inForm(err error, form string) error {
+	var f *fault.Error
+	if form == "" || !errors.As(err, &f) || f.Field == "" {
+		return err
+	}
+	keys := map[string]string{"current_password": passwordKey(form), "code": codeKey(form)}
+	var inputs []error
+	for _, input := range f.Inputs() {
+		if key := keys[input.Field]; key != "" {
+			input.Field = key
+		}
+		inputs = append(inputs, input)
+	}
+	return fault.Join(inputs...)
+}
+
+func passwordKey(form string) string { return form + "_password" }
+func codeKey(form string) string     { return form + "_code" }
+
+// formBackup names the form that makes new backup codes.
+const formBackup = "backup"
 
 // allow limits how often a person may enter their password or a code.
 func (s *Server) allow(w http.ResponseWriter, r *http.Request, m *member) error {
@@ -94,14 +114,14 @@ func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, m *member)
 func (s *Server) postPassword(w http.ResponseWriter, r *http.Request, m *member) error {
 	err := s.allow(w, r, m)
 	if err == nil {
-		err = identity.CheckRepeated(m.form.Get("new_password"), m.form.Get("confirm_password"))
-	}
-	if err == nil {
-		current, password := m.form.Get("current_password"), m.form.Get("new_password")
-		err = s.account.ChangePassword(r.Context(), m.caller, current, password)
+		err = s.account.ChangePassword(r.Context(), m.caller, account.PasswordChange{
+			Current:  m.form.Get("current_password"),
+			New:      m.form.Get("new_password"),
+			Repeated: m.form.Get("confirm_password"),
+		})
 	}
 	if err != nil {
-		return s.rerenderSecurity(w, r, m, err, "current_password")
+		return s.rerenderSecurity(w, r, m, err, "")
 	}
 	if err := s.renewSession(w, r, m); err != nil {
 		return err
@@ -116,7 +136,7 @@ func (s *Server) postEnableFactor(w http.ResponseWriter, r *http.Request, m *mem
 	}
 	e, err := s.account.EnrollFactor(r.Context(), m.caller, kind, password)
 	if err != nil {
-		return s.rerenderSecurity(w, r, m, err, enableKey(kind))
+		return s.rerenderSecurity(w, r, m, err, enableForm(kind))
 	}
 	return s.show(w, http.StatusOK, accountEnrollView(m.base(r), m.caller.User, e))
 }
@@ -160,13 +180,13 @@ func (s *Server) showBackupCodes(
 }
 
 func (s *Server) postDisableFactor(w http.ResponseWriter, r *http.Request, m *member) error {
-	kind, password := r.PathValue("kind"), m.form.Get("current_password")
+	kind := r.PathValue("kind")
 	if err := s.allow(w, r, m); err != nil {
 		return s.rerenderSecurity(w, r, m, err, "")
 	}
-	last, err := s.account.DisableFactor(r.Context(), m.caller, kind, password)
+	last, err := s.account.DisableFactor(r.Context(), m.caller, kind, m.form)
 	if err != nil {
-		return s.rerenderSecurity(w, r, m, err, disableKey(kind))
+		return s.rerenderSecurity(w, r, m, err, disableForm(kind))
 	}
 	if err := s.renewSession(w, r, m); err != nil {
 		return err
@@ -182,11 +202,10 @@ func (s *Server) postBackupCodes(w http.ResponseWriter, r *http.Request, m *memb
 	err := s.allow(w, r, m)
 	var codes []string
 	if err == nil {
-		password := m.form.Get("current_password")
-		codes, err = s.account.NewBackupCodes(r.Context(), m.caller, password)
+		codes, err = s.account.NewBackupCodes(r.Context(), m.caller, m.form)
 	}
 	if err != nil {
-		return s.rerenderSecurity(w, r, m, err, "backup_password")
+		return s.rerenderSecurity(w, r, m, err, formBackup)
 	}
 	if err := s.renewSession(w, r, m); err != nil {
 		return err

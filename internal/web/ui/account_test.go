@@ -12,13 +12,22 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// A wrong password in the form of a factor is shown at the field of that form, which stays open.
-func TestDisableFactorWithWrongPassword(t *testing.T) {
+// What is wrong in the form of a factor is shown at the fields of that form, which stays open.
+// Turning a factor off and making backup codes need the password and a code.
+func TestDangerousFormsNeedThePasswordAndACode(t *testing.T) {
 	s := newSite(t)
-	s.enroll(s.user)
+	key, _ := s.enroll(s.user)
 	b := s.signedIn(s.user)
-	b.post("/account/security/totp/disable", url.Values{"current_password": {"wrong"}})
-	b.shows(403, `<details open><summary>Turn off</summary>`, `id="f-totp_disable_password-error"`)
+	for path, form := range map[string]string{"totp/disable": "totp_disable", "backup-codes": "backup"} {
+		b.post("/account/security/"+path, url.Values{"current_password": {""}})
+		b.shows(400, `<details open><summary>`, `href="#f-`+form+`_password"`, `href="#f-`+form+`_code"`, `id="f-`+form+`_password-error"`, `id="f-`+form+`_code-error"`)
+		b.post("/account/security/"+path, url.Values{"current_password": {"wrong"}, "code": {"000000"}})
+		b.shows(403, `<details open><summary>`, `id="f-`+form+`_password-error"`)
+		b.post("/account/security/"+path, url.Values{"current_password": {"password"}, "code": {"000000"}})
+		b.shows(403, `<details open><summary>`, `id="f-`+form+`_code-error"`)
+	}
+	b.post("/account/security/totp/disable", url.Values{"current_password": {"password"}, "code": {totp(t, key, s.now)}})
+	b.shows(200, "Two-step verification is off.")
 }
 
 // A change of what protects the account gives the browser a new cookie. The former one, which
@@ -48,8 +57,14 @@ func TestSecurityChangesRenewTheCookie(t *testing.T) {
 		in := url.Values{"code": {totp(t, key, s.now)}, "enrollment": {html.UnescapeString(token)}}
 		b.post("/account/security/totp/confirm", in)
 	})
-	renewed("backup codes were made", func() { b.post("/account/security/backup-codes", current) })
-	renewed("a factor was removed", func() { b.post("/account/security/totp/disable", current) })
+	for _, step := range []struct{ what, path string }{
+		{"backup codes were made", "/account/security/backup-codes"},
+		{"a factor was removed", "/account/security/totp/disable"},
+	} {
+		s.now = s.now.Add(time.Minute)
+		current.Set("code", totp(t, key, s.now))
+		renewed(step.what, func() { b.post(step.path, current) })
+	}
 	renewed("the password was changed", func() {
 		b.post("/account/security/password", url.Values{
 			"current_password": {"password"},
@@ -251,4 +266,39 @@ func TestRequiredTwoStepIsAnnounced(t *testing.T) {
 			t.Errorf("%s still asks for it", path)
 		}
 	}
+}
+
+// A form that is sent back names everything that is wrong, at each field and in a summary that
+// links to it. What was typed is shown again, except passwords.
+func TestAllMistakesAtOnce(t *testing.T) {
+	s := newSite(t)
+	token, err := s.login.SetupLink(t.Context(), s.now)
+	testkit.Must(t, err)
+	b := s.signedIn(s.user)
+	wrong := func(path string, form url.Values, status int, fields ...string) {
+		t.Helper()
+		b.post(path, form)
+		b.shows(status, "There is a problem with what you entered.")
+		page := b.last.Body.String()
+		for _, f := range fields {
+			for _, part := range []string{`<a href="#f-` + f + `">`, `id="f-` + f + `-error"`, `aria-describedby="f-` + f + `-error`} {
+				if !strings.Contains(page, part) {
+					t.Errorf("%s: no %s\n%s", path, part, page)
+				}
+			}
+		}
+		for name, value := range form {
+			shown := strings.Contains(page, html.EscapeString(value[0]))
+			if secret := strings.Contains(name, "password"); shown == secret && name != "token" && value[0] != "" {
+				t.Errorf("%s: what was typed at %s is shown: %v", path, name, shown)
+			}
+		}
+	}
+	wrong("/setup", url.Values{"token": {token}, "email": {"not an address"}, "username": {"a b"}, "name": {"Ada"}, "password": {"Short7!"}}, 400, "email", "username", "password")
+	wrong("/account/profile", url.Values{"picture": {"ftp://x"}, "zoneinfo": {"Mars/Olympus"}, "name": {strings.Repeat("x", 201)}}, 400, "picture", "zoneinfo", "name")
+	wrong("/account/security/password", url.Values{"current_password": {"Wrong7!"}, "new_password": {"Short7!"}, "confirm_password": {"Other7!"}}, 403, "current_password", "new_password", "confirm_password")
+	link, err := s.login.PasswordLink(t.Context(), login.Visit{Now: s.now}, s.user)
+	testkit.Must(t, err)
+	wrong("/reset-password", url.Values{"token": {link}, "new_password": {"Short7!"}, "confirm_password": {"Other7!"}}, 400, "new_password", "confirm_password")
+	wrong("/login", url.Values{"username": {" "}, "password": {""}}, 400, "username", "password")
 }

@@ -30,20 +30,25 @@ type FactorView struct {
 	HasPassword bool
 }
 
-// EnableKey returns the key of errors in the form that sets the factor up.
-func (v FactorView) EnableKey() string { return enableKey(v.Kind) }
+// DisableFailed reports whether something was wrong in the form that turns the factor off.
+func (v FactorView) DisableFailed() bool {
+	form := disableForm(v.Kind)
+	return v.ErrorFor(passwordKey(form)) != "" || v.ErrorFor(codeKey(form)) != ""
+}
 
-// DisableKey returns the key of errors in the form that turns the factor off.
-func (v FactorView) DisableKey() string { return disableKey(v.Kind) }
+// EnableOption returns the key of the password in the form that sets the factor up, as an option
+// of a field in a template.
+func (v FactorView) EnableOption() string { return "key=" + passwordKey(enableForm(v.Kind)) }
 
-// EnableOption returns EnableKey as an option of a field in a template.
-func (v FactorView) EnableOption() string { return "key=" + v.EnableKey() }
+// DisableOption returns the key of the password in the form that turns the factor off, as an
+// option of a field in a template.
+func (v FactorView) DisableOption() string { return "key=" + passwordKey(disableForm(v.Kind)) }
 
-// DisableOption returns DisableKey as an option of a field in a template.
-func (v FactorView) DisableOption() string { return "key=" + v.DisableKey() }
+// DisableCodeOption returns the key of the code in that form, as an option of a field.
+func (v FactorView) DisableCodeOption() string { return "key=" + codeKey(disableForm(v.Kind)) }
 
-func enableKey(kind string) string  { return kind + "_enable_password" }
-func disableKey(kind string) string { return kind + "_disable_password" }
+func enableForm(kind string) string  { return kind + "_enable" }
+func disableForm(kind string) string { return kind + "_disable" }
 
 // factorNotice returns the notice for a value of `done` from postConfirmFactor or
 // postDisableFactor, or "".

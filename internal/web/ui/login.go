@@ -140,11 +140,16 @@ func (s *Server) rerender(
 		return err
 	}
 	web.EventOf(r.Context()).Err = err
-	b, text := v.base(), web.ProblemOf(err).Text
-	if f.Field == "" {
-		b.Problem = text
-	} else { // shown in the summary and at the field
-		b.Errors = []FieldError{{Field: f.Field, Message: text}}
+	b := v.base()
+	switch {
+	case f.Kind == fault.Unavailable:
+		b.Problem = "This can’t be done right now. Try again in a minute."
+	case f.Field == "":
+		b.Problem = web.ProblemOf(err).Text
+	default: // shown in the summary and at the fields
+		for _, input := range f.Inputs() {
+			b.Errors = append(b.Errors, FieldError{Field: input.Field, Message: input.Text})
+		}
 	}
 	web.RetryAfter(w.Header(), err)
 	if f.Kind == fault.Limited {

@@ -162,7 +162,10 @@ func (s *Server) newPasswordView(r *http.Request, p *pendingSignIn) *NewPassword
 }
 
 func (s *Server) postNewPassword(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
-	err := identity.CheckRepeated(p.form.Get("new_password"), p.form.Get("confirm_password"))
+	err := fault.Join(
+		s.login.CheckPolicy(p.User, p.form.Get("new_password")),
+		identity.CheckRepeated(p.form.Get("new_password"), p.form.Get("confirm_password")),
+	)
 	if err == nil {
 		var st login.Step
 		st, err = s.login.Continue(r.Context(), s.visit(r), p.sealed, login.StepNewPassword, p.form)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http"
 
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -80,10 +81,10 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// A password that the policy rejects costs little and is not counted: the link is a secret.
-	err = identity.CheckRepeated(form.Get("new_password"), form.Get("confirm_password"))
-	if err == nil {
-		err = s.login.CheckPolicy(u, form.Get("new_password"))
-	}
+	err = fault.Join(
+		s.login.CheckPolicy(u, form.Get("new_password")),
+		identity.CheckRepeated(form.Get("new_password"), form.Get("confirm_password")),
+	)
 	if err == nil {
 		err = s.kit.Allow(w, r, "password_reset", web.Subject{User: string(u.ID)})
 	}

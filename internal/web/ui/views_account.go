@@ -67,8 +67,8 @@ func (*AccountProfileView) Page() PageName { return PageAccountProfile }
 //
 //	/account/security/password      current_password, new_password, confirm_password
 //	/account/security/KIND/enable   current_password  (key of errors: KIND_enable_password)
-//	/account/security/KIND/disable  current_password  (key of errors: KIND_disable_password)
-//	/account/security/backup-codes  current_password  (key of errors: backup_password)
+//	/account/security/KIND/disable  current_password, code  (keys: KIND_disable_password, …_code)
+//	/account/security/backup-codes  current_password, code  (keys: backup_password, backup_code)
 type AccountSecurityView struct {
 	Base
 	LoginName         string // password managers file the new password under it
