@@ -71,6 +71,7 @@ func New(c Config) (*Verifier, error) {
 		v.feed, err = NewFeed(FeedConfig{
 			Issuer:     s.Issuer,
 			Client:     s.Client,
+			Audience:   s.Audience,
 			HTTPClient: v.issuerHTTP.streaming(),
 			OnError:    v.reportError,
 		})

@@ -19,10 +19,12 @@ type Config struct {
 	// Audience lists the names of this API in aud. A token must carry one of them.
 	Audience []string
 	// AnyAudience leaves the audience to the caller of Verify, who must compare Token.Audience:
-	// otherwise a token issued for another API is accepted here, and that API could use it.
+	// otherwise a token issued for another API is accepted here, and that API could use it. The
+	// server tells a client of tokens for other APIs only if it is registered with introspect_any.
 	AnyAudience bool
 	// Client is this API's own confidential client at the issuer. With it, revocations are followed
 	// and opaque tokens are introspected; without it, only JWTs are accepted, until they expire.
+	// Register it with each Audience but the issuer as a resource.
 	Client ClientCredentials
 
 	// Foreign is set for an issuer that is not Gatehouse, such as Auth0 or Keycloak, and says how

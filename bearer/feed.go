@@ -30,6 +30,7 @@ type TokenRef struct {
 type FeedConfig struct {
 	Issuer     string            // the server's issuer, as in iss
 	Client     ClientCredentials // a confidential client of this API's own
+	Audience   []string          // the names of this API: the server rejects a client that does not see their tokens
 	HTTPClient *http.Client      // nil means one without a total timeout, as a stream needs
 	StaleAfter time.Duration     // how long the feed may be silent before Current is false; 0 means 10 s
 	OnError    func(error)       // called when the stream breaks, before it reconnects; may be nil
@@ -166,7 +167,7 @@ func (f *Feed) follow(ctx context.Context) error {
 	defer cancel()
 	silence := time.AfterFunc(f.cfg.StaleAfter, cancel)
 	defer silence.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.cfg.Issuer+"/oauth/revocations", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.address(), nil)
 	if err != nil {
 		return err
 	}
@@ -183,6 +184,16 @@ func (f *Feed) follow(ctx context.Context) error {
 		return fmt.Errorf("bearer: the revocation feed responded %s: %s", res.Status, body)
 	}
 	return f.read(res.Body, func() { silence.Reset(f.cfg.StaleAfter) })
+}
+
+// address returns the address of the feed. Naming the API makes the server say so, instead of
+// leaving entries out, if the client is not registered for it.
+func (f *Feed) address() string {
+	address := f.cfg.Issuer + "/oauth/revocations"
+	if len(f.cfg.Audience) > 0 {
+		address += "?" + url.Values{"resource": f.cfg.Audience}.Encode()
+	}
+	return address
 }
 
 // read parses Server-Sent Events: one field per line, and an event at each empty line.

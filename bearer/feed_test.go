@@ -73,6 +73,7 @@ func TestExpiredRevocationsAreRemoved(t *testing.T) {
 // A stream is one connection to a feed that a test serves.
 type stream struct {
 	lastEventID string
+	query       string
 	*io.PipeWriter
 }
 
@@ -82,7 +83,7 @@ type streams chan stream
 func (s streams) RoundTrip(r *http.Request) (*http.Response, error) {
 	body, w := io.Pipe()
 	context.AfterFunc(r.Context(), func() { _ = w.CloseWithError(r.Context().Err()) })
-	s <- stream{r.Header.Get("Last-Event-ID"), w}
+	s <- stream{r.Header.Get("Last-Event-ID"), r.URL.RawQuery, w}
 	return &http.Response{StatusCode: http.StatusOK, Body: body}, nil
 }
 
@@ -93,6 +94,7 @@ func TestResume(t *testing.T) {
 		connections := make(streams)
 		f := newFeed(t, "https://id.example")
 		f.cfg.HTTPClient = &http.Client{Transport: connections}
+		f.cfg.Audience = []string{"https://a.example", "b"}
 		ctx, cancel := context.WithCancel(t.Context())
 		go f.Run(ctx)
 
@@ -113,6 +115,9 @@ func TestResume(t *testing.T) {
 		synctest.Wait()
 		if !f.Current() || f.Seq() != 9 {
 			t.Errorf("after the second connection: current is %v at %d", f.Current(), f.Seq())
+		}
+		if want := "resource=https%3A%2F%2Fa.example&resource=b"; first.query != want || second.query != want {
+			t.Errorf("the feed was asked for %q and %q", first.query, second.query)
 		}
 		if first.lastEventID != "0" || second.lastEventID != "7" {
 			t.Errorf("resumed from %s and %s", first.lastEventID, second.lastEventID)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -34,7 +35,8 @@ func TestGatehouse(t *testing.T) {
 	g := &gatehouse{dir: t.TempDir(), secrets: map[string]string{}}
 	g.build(t)
 	g.run(t, "scope", "create", "notes:read", "--description", "read your notes")
-	g.client(t, "api", "client_credentials", "--scope", "notes:read")
+	g.client(t, "api", "client_credentials", "--scope", "notes:read", "--resource", api)
+	g.client(t, "other", "client_credentials", "--scope", "notes:read")
 	g.client(t, "signed", "client_credentials", "--scope", "notes:read", "--resource", api)
 	g.client(t, "opaque", "client_credentials", "--scope", "notes:read", "--resource", api, "--token-format", "opaque")
 	g.serve(t)
@@ -52,6 +54,23 @@ func TestGatehouse(t *testing.T) {
 	t.Run("for the server itself", func(t *testing.T) {
 		_, err := verify(t, v, g.token(t, "signed", url.Values{}, nil))
 		rejected(t, err, 401, bearer.CodeInvalidToken)
+	})
+	t.Run("by the client of another API", func(t *testing.T) {
+		var failed atomic.Pointer[error]
+		stranger := newVerifier(t, bearer.Config{
+			Issuer:  g.issuer,
+			Client:  bearer.ClientCredentials{ID: "other", Secret: g.secrets["other"]},
+			OnError: func(err error) { failed.Store(&err) },
+		})
+		stranger.Start()
+		testkit.Eventually(t, "the feed says why it is refused", func() bool {
+			err := failed.Load()
+			return err != nil && strings.Contains((*err).Error(), "invalid_target")
+		})
+		for _, kind := range []string{"signed", "opaque"} {
+			_, err := verify(t, stranger, g.token(t, kind, url.Values{"resource": {api}}, nil))
+			rejected(t, err, 401, bearer.CodeInvalidToken)
+		}
 	})
 	t.Run("new key", func(t *testing.T) {
 		g.run(t, "key", "rotate")

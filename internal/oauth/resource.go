@@ -35,6 +35,39 @@ func RequestedResources(issuer string, cl *client.Client, form url.Values) ([]st
 	return out, nil
 }
 
+// CanSee reports whether a client learns of a token, by its client and audience: of its own tokens,
+// and of those meant for the issuer, for the client itself or for one of its resources
+// (RFC 7662 §4). A client that is registered for it sees all.
+func CanSee(issuer string, cl *client.Client, owner client.ID, audience []string) bool {
+	if cl.IntrospectAny || owner == cl.ID {
+		return true
+	}
+	for _, aud := range audience {
+		if isAPI(issuer, cl, aud) {
+			return true
+		}
+	}
+	return false
+}
+
+// isAPI reports whether a name of an API stands for the issuer, a client itself or one of the
+// client's resources.
+func isAPI(issuer string, cl *client.Client, name string) bool {
+	return name == issuer || name == string(cl.ID) || slices.Contains(cl.Resources, name)
+}
+
+// CheckFollowed returns invalid_target for an API whose tokens the client does not see: it would
+// wait in vain for revocations of them.
+func CheckFollowed(issuer string, cl *client.Client, apis []string) error {
+	for _, name := range apis {
+		if !cl.IntrospectAny && !isAPI(issuer, cl, name) {
+			return InvalidTarget("The client does not see tokens for %s. Register it with that resource, "+
+				"or with introspect_any.", clipText(name, 200))
+		}
+	}
+	return nil
+}
+
 // NarrowResources returns the requested audiences if all of them were granted, or all granted
 // ones if none is requested (RFC 8707 §2.2). A grant without resources is for the issuer.
 func NarrowResources(issuer string, granted []string, form url.Values) ([]string, error) {

@@ -2,6 +2,7 @@ package oauth_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -54,6 +55,120 @@ func TestIntrospection(t *testing.T) {
 			w.advance(time.Hour)
 			w.inactive(api, r.AccessToken)
 		})
+	}
+}
+
+// A client learns of its own tokens and of those meant for it: for the issuer, for one of its
+// resources, or for any API if it is registered so (RFC 7662 §2.2, §4).
+func TestIntrospectionAcrossClients(t *testing.T) {
+	const api, files = "https://api.example", "https://files.example"
+	for _, format := range []string{oauth.FormatJWT, oauth.FormatOpaque} {
+		w := newWorld(t)
+		owner := w.client(func(c *client.Client) { c.TokenFormat = format })
+		none := w.client(func(c *client.Client) { c.Resources = nil })
+		one := w.client(func(c *client.Client) { c.Resources = []string{files} })
+		all := w.client(func(c *client.Client) { c.Resources, c.IntrospectAny = nil, true })
+		for _, row := range []struct {
+			resources []string
+			seenBy    []*client.Client
+		}{
+			{nil, []*client.Client{owner, none, one, all}},
+			{[]string{issuer}, []*client.Client{owner, none, one, all}},
+			{[]string{api}, []*client.Client{owner, all}},
+			{[]string{files}, []*client.Client{owner, one, all}},
+			{[]string{api, files}, []*client.Client{owner, one, all}},
+			{[]string{api, issuer}, []*client.Client{owner, none, one, all}},
+		} {
+			pairs := []string{"scope", "openid api:read"}
+			for _, r := range row.resources {
+				pairs = append(pairs, "resource", r)
+			}
+			r := w.login(owner, pairs...)
+			for i, cl := range []*client.Client{owner, none, one, all} {
+				if slices.Contains(row.seenBy, cl) {
+					testkit.Equal(t, fmt.Sprint(format, row.resources, i), w.introspect(cl, r.AccessToken).Active, true)
+				} else {
+					w.inactive(cl, r.AccessToken)
+				}
+			}
+			w.inactive(all, r.RefreshToken) // only its own client
+		}
+	}
+}
+
+// The feed tells a follower of the tokens that it may see. What ends all tokens of a user, a client
+// or a session reaches everybody: any of them may be for the follower's API.
+func TestFeedAcrossClients(t *testing.T) {
+	const api, files = "https://api.example", "https://files.example"
+	w := newWorld(t)
+	owner := w.client()
+	none := w.client(func(c *client.Client) { c.Resources = nil })
+	one := w.client(func(c *client.Client) { c.Resources = []string{files} })
+	all := w.client(func(c *client.Client) { c.Resources, c.IntrospectAny = nil, true })
+	since, _ := w.srv.FeedHead()
+	seen := func(cl *client.Client) (kinds []string, last int64) {
+		page, err := w.srv.Feed(t.Context(), cl.ID, since)
+		testkit.Must(t, err)
+		for _, e := range page.Entries {
+			kinds = append(kinds, e.Kind)
+		}
+		return kinds, page.Last
+	}
+	r := w.login(owner, "resource", api)
+	testkit.Must(t, w.revoke(owner, r.AccessToken))  // a token for api
+	testkit.Must(t, w.revoke(owner, r.RefreshToken)) // its grant
+	r = w.login(owner, "resource", files)
+	testkit.Must(t, w.revoke(owner, r.AccessToken)) // a token for files
+	r = w.login(owner)
+	testkit.Must(t, w.revoke(owner, r.RefreshToken)) // a grant for the issuer
+	testkit.Must(t, w.db.SetUserDisabled(t.Context(), w.newUser("bob").ID, true, w.now))
+	next := *owner
+	next.Disabled = true
+	testkit.Must(t, w.db.UpdateClient(t.Context(), owner, &next))
+	testkit.Must(t, w.db.SyncCache(t.Context()))
+
+	list(t, "a client without resources", first(seen(none)), "grant", "user", "client")
+	list(t, "a client with one resource", first(seen(one)), "token", "grant", "user", "client")
+	list(t, "a client that sees all", first(seen(all)), "token", "grant", "token", "grant", "user", "client")
+	_, last := seen(none)
+	_, head := seen(all)
+	testkit.Equal(t, "entries that are left out count as read", last, head)
+	_, err := w.srv.Feed(t.Context(), owner.ID, since)
+	wantError(t, err, "invalid_client", 401)
+}
+
+func first[T, U any](v T, _ U) T { return v }
+
+// A follower that names its API is refused if it would not see its tokens.
+func TestFollowerNamesItsAPI(t *testing.T) {
+	w := newWorld(t)
+	one := w.client(func(c *client.Client) { c.Resources = []string{"https://api.example"} })
+	all := w.client(func(c *client.Client) { c.Resources, c.IntrospectAny = nil, true })
+	for _, c := range []struct {
+		cl    *client.Client
+		names []string
+		ok    bool
+	}{
+		{one, nil, true},
+		{one, []string{issuer}, true},
+		{one, []string{"https://api.example", issuer}, true},
+		{one, []string{string(one.ID)}, true},
+		{one, []string{"https://api.example", "https://files.example"}, false},
+		{all, []string{"https://files.example"}, true},
+	} {
+		own, err := w.token(c.cl, "grant_type", client.GrantTypeClient)
+		testkit.Must(t, err)
+		byToken, bySecret := w.call(), w.from(c.cl)
+		bearer(own.AccessToken)(byToken)
+		for _, call := range []*oauth.Call{byToken, bySecret} {
+			call.Form["resource"] = c.names
+			_, err = w.srv.AuthenticateFollower(t.Context(), call)
+			if c.ok {
+				testkit.Must(t, err)
+			} else {
+				wantError(t, err, "invalid_target", 400)
+			}
+		}
 	}
 }
 

@@ -113,6 +113,11 @@ type Revocation struct {
 	ID        string
 	NotBefore time.Time // for users and clients: tokens issued before it are revoked
 	Until     time.Time // when the last token that it concerns has expired
+
+	// Client and Audience are those of a revoked token or grant. Without an audience, the tokens
+	// may be meant for any API, and all followers of the feed see the entry.
+	Client   client.ID
+	Audience []string
 }
 
 // Device states.

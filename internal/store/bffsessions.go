@@ -114,13 +114,6 @@ func (d *DB) EndBFFSession(
 		if err := requireOne(n, err, "session"); err != nil {
 			return nil, err
 		}
-		if _, err := tx.Exec(ctx, "DELETE FROM grants WHERE id = $1", s.Grant); err != nil {
-			return nil, err
-		}
-		ended, err := exists(ctx, tx, "SELECT 1 FROM revocations WHERE kind = 'grant' AND target = $1", s.Grant)
-		if err != nil || ended {
-			return nil, err
-		}
-		return []oauth.Revocation{newRevocation(oauth.RevokeGrant, string(s.Grant), now)}, nil
+		return endGrant(ctx, tx, s.Grant, now)
 	})
 }

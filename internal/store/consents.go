@@ -76,14 +76,9 @@ func (d *DB) DeleteConsent(
 		if err != nil {
 			return nil, err
 		}
-		ended, err := listStrings[oauth.GrantID](ctx, tx,
-			"DELETE FROM grants WHERE user_id = $1 AND client_id = $2 RETURNING id", u, c)
+		revoked, err := endGrants(ctx, tx, now, "user_id = $1 AND client_id = $2", u, c)
 		if err == nil {
-			err = requireOne(n+int64(len(ended)), nil, "authorization")
-		}
-		revoked := make([]oauth.Revocation, len(ended))
-		for i, g := range ended {
-			revoked[i] = newRevocation(oauth.RevokeGrant, string(g), now)
+			err = requireOne(n+int64(len(revoked)), nil, "authorization")
 		}
 		return revoked, err
 	})

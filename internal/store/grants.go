@@ -205,15 +205,40 @@ func (d *DB) EndGrant(
 	ctx context.Context, id oauth.GrantID, now time.Time, ev ...audit.Event,
 ) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		if _, err := tx.Exec(ctx, "DELETE FROM grants WHERE id = $1", id); err != nil {
-			return nil, err
-		}
-		ended, err := exists(ctx, tx, "SELECT 1 FROM revocations WHERE kind = 'grant' AND target = $1", id)
-		if err != nil || ended {
-			return nil, err
-		}
-		return []oauth.Revocation{newRevocation(oauth.RevokeGrant, string(id), now)}, nil
+		return endGrant(ctx, tx, id, now)
 	})
+}
+
+// endGrant deletes a grant, and returns its revocation unless there is one already.
+func endGrant(
+	ctx context.Context, tx sqldb.Tx, id oauth.GrantID, now time.Time,
+) ([]oauth.Revocation, error) {
+	revoked, err := endGrants(ctx, tx, now, "id = $1", id)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := exists(ctx, tx, "SELECT 1 FROM revocations WHERE kind = 'grant' AND target = $1", id)
+	if err != nil || ended {
+		return nil, err
+	}
+	if len(revoked) == 0 { // the row has been swept, or never was; a token may still be out there
+		revoked = append(revoked, newRevocation(oauth.RevokeGrant, string(id), now))
+	}
+	return revoked, nil
+}
+
+// endGrants deletes the grants that a condition selects, and returns the revocations of their
+// tokens.
+func endGrants(
+	ctx context.Context, tx sqldb.Tx, now time.Time, where string, args ...any,
+) (revoked []oauth.Revocation, err error) {
+	err = each(ctx, tx, func(r sqldb.Row) error {
+		v := newRevocation(oauth.RevokeGrant, "", now)
+		err := r.Scan(&v.ID, (*string)(&v.Client), spaceList{&v.Audience})
+		revoked = append(revoked, v)
+		return err
+	}, "DELETE FROM grants WHERE "+where+" RETURNING id, client_id, resources", args...)
+	return revoked, err
 }
 
 // UserGrants returns a user's grants that have not ended, the one used last first.
@@ -229,10 +254,7 @@ func (d *DB) EndUserGrant(
 	ctx context.Context, user identity.UserID, id oauth.GrantID, now time.Time, ev ...audit.Event,
 ) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		n, err := tx.Exec(ctx, "DELETE FROM grants WHERE id = $1 AND user_id = $2", id, user)
-		if err := requireOne(n, err, "authorization"); err != nil {
-			return nil, err
-		}
-		return []oauth.Revocation{newRevocation(oauth.RevokeGrant, string(id), now)}, nil
+		revoked, err := endGrants(ctx, tx, now, "id = $1 AND user_id = $2", id, user)
+		return revoked, requireOne(int64(len(revoked)), err, "authorization")
 	})
 }

@@ -20,6 +20,8 @@ var revocationTable = table[oauth.Revocation]{
 		{"target", func(r *oauth.Revocation) any { return &r.ID }},
 		{"not_before", func(r *oauth.Revocation) any { return unixMillis{&r.NotBefore} }},
 		{"until", func(r *oauth.Revocation) any { return unixMillis{&r.Until} }},
+		{"client_id", func(r *oauth.Revocation) any { return (*string)(&r.Client) }},
+		{"audience", func(r *oauth.Revocation) any { return spaceList{&r.Audience} }},
 	},
 }
 

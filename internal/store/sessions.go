@@ -326,17 +326,13 @@ func (d *DB) EndInactiveSessions(
 		if err != nil {
 			return nil, err
 		}
-		grants, err := listStrings[oauth.GrantID](ctx, tx,
-			"DELETE FROM grants WHERE user_id = $1 AND last_used_at < $2 RETURNING id", user, unixMilli(before))
+		grants, err := endGrants(ctx, tx, now, "user_id = $1 AND last_used_at < $2", user, unixMilli(before))
 		if err != nil {
 			return nil, err
 		}
 		n = len(sessions) + len(grants)
 		revoked, err := endSessions(ctx, tx, sessions, now, true)
-		for _, g := range grants {
-			revoked = append(revoked, newRevocation(oauth.RevokeGrant, string(g), now))
-		}
-		return revoked, err
+		return append(revoked, grants...), err
 	})
 	return n, err
 }

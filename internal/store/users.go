@@ -245,17 +245,15 @@ func revokeRecentGrants(
 	ctx context.Context, tx sqldb.Tx, id identity.UserID, now time.Time,
 ) (revoked []oauth.Revocation, err error) {
 	err = each(ctx, tx, func(r sqldb.Row) error {
-		var grant string
+		v := newRevocation(oauth.RevokeGrant, "", now)
 		var used time.Time
-		if err := r.Scan(&grant, unixMillis{&used}); err != nil {
-			return err
+		err := r.Scan(&v.ID, (*string)(&v.Client), spaceList{&v.Audience}, unixMillis{&used})
+		if used.After(now) {
+			v.NotBefore = used
 		}
-		if used.Before(now) {
-			used = now
-		}
-		revoked = append(revoked, newRevocation(oauth.RevokeGrant, grant, used))
-		return nil
-	}, "SELECT id, last_used_at FROM grants WHERE user_id = $1 AND last_used_at > $2",
+		revoked = append(revoked, v)
+		return err
+	}, "SELECT id, client_id, resources, last_used_at FROM grants WHERE user_id = $1 AND last_used_at > $2",
 		id, unixMilli(now.Add(-recentUse)))
 	return revoked, err
 }

@@ -37,7 +37,7 @@ type Introspection struct {
 }
 
 // Introspect serves the introspection endpoint, for clients that authenticate themselves
-// (RFC 7662 §2.1).
+// (RFC 7662 §2.1). A token that the client may not see is not active for it (§4).
 func (s *Server) Introspect(ctx context.Context, c *oauth.Call) (*Introspection, error) {
 	cl, err := s.Authenticate(ctx, c)
 	if err != nil {
@@ -60,6 +60,9 @@ func (s *Server) Introspect(ctx context.Context, c *oauth.Call) (*Introspection,
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !oauth.CanSee(s.cfg.Issuer, cl, t.Client, t.Audience) {
+		return &Introspection{}, nil
 	}
 	out := s.introspectAccess(t)
 	if t.User != "" {

@@ -21,7 +21,8 @@ type FeedEntry struct {
 const feedBatch = 500
 
 // AuthenticateFollower authenticates a client that subscribes to the feed: a confidential
-// client, by its credentials or by an access token of its own.
+// client, by its credentials or by an access token of its own. With the parameter resource the
+// follower names the APIs whose tokens it checks; it is rejected if it does not see one of them.
 func (s *Server) AuthenticateFollower(
 	ctx context.Context, c *oauth.Call,
 ) (*client.Client, error) {
@@ -36,7 +37,7 @@ func (s *Server) AuthenticateFollower(
 		return nil, oauth.InvalidClient("Basic",
 			"A public client may not follow revocations: it cannot authenticate itself.")
 	}
-	return cl, nil
+	return cl, oauth.CheckFollowed(s.cfg.Issuer, cl, c.Form["resource"])
 }
 
 func (s *Server) followerByToken(ctx context.Context, c *oauth.Call) (*client.Client, error) {
@@ -52,24 +53,39 @@ func (s *Server) followerByToken(ctx context.Context, c *oauth.Call) (*client.Cl
 	if err != nil {
 		return nil, clientError(err)
 	}
-	return cl, nil
+	return cl, oauth.CheckFollowed(s.cfg.Issuer, cl, c.Form["resource"])
 }
 
 // FeedHead returns the sequence number of the newest revocation, and a channel that is closed
 // when there is a newer one.
 func (s *Server) FeedHead() (seq int64, moved <-chan struct{}) { return s.store.RevocationHead() }
 
-// Feed returns the next revocations after a sequence number, oldest first, and whether there may
-// be more of them.
-func (s *Server) Feed(
-	ctx context.Context, since int64,
-) (entries []FeedEntry, more bool, err error) {
+// FeedPage is a part of the feed.
+type FeedPage struct {
+	Entries []FeedEntry // those that the follower may see, oldest first
+	Last    int64       // the sequence number up to which the log has been read
+	More    bool        // whether there may be more after Last
+}
+
+// Feed returns the part of the feed after a sequence number that a client may see: revocations of
+// its own tokens, of those for its APIs, and of all tokens of a user, a client or a session. It
+// fails once the client is disabled or deleted.
+func (s *Server) Feed(ctx context.Context, id client.ID, since int64) (*FeedPage, error) {
+	cl, err := s.clients.Lookup(ctx, id)
+	if err != nil {
+		return nil, clientError(err)
+	}
 	revocations, err := s.store.RevocationsSince(ctx, since, feedBatch)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
+	p := &FeedPage{Last: since, More: len(revocations) == feedBatch}
 	for _, r := range revocations {
-		entries = append(entries, FeedEntry{
+		p.Last = r.Seq
+		if len(r.Audience) > 0 && !oauth.CanSee(s.cfg.Issuer, cl, r.Client, r.Audience) {
+			continue
+		}
+		p.Entries = append(p.Entries, FeedEntry{
 			Seq:       r.Seq,
 			Kind:      r.Kind,
 			ID:        r.ID,
@@ -77,5 +93,5 @@ func (s *Server) Feed(
 			Expires:   oauth.NumericDateOf(r.Until) + 1,
 		})
 	}
-	return entries, len(revocations) == feedBatch, nil
+	return p, nil
 }

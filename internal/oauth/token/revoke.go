@@ -54,6 +54,8 @@ func (s *Server) revokeAccess(
 		ID:        t.ID,
 		NotBefore: c.Now,
 		Until:     t.Expires,
+		Client:    t.Client,
+		Audience:  t.Audience,
 	}, ev)
 }
 

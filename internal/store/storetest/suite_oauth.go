@@ -174,6 +174,8 @@ func (s *suite) grants(t *testing.T) {
 		if r.ID == string(g.ID) {
 			n++
 			testkit.Equal(t, "until", r.Until, s.now.Add(24*time.Hour))
+			testkit.Equal(t, "client", r.Client, g.Client)
+			same(t, "audience", r.Audience, g.Resources, nilIsEmpty())
 		}
 	}
 	testkit.Equal(t, "entries for a grant that was ended twice", n, 1)

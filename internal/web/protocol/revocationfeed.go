@@ -31,7 +31,8 @@ const (
 //	event: reset        data: {"seq"}             the log was restored and is behind: start anew
 //
 // A follower resumes with Last-Event-ID, or ?since=. Revocations of expired tokens are left out,
-// so a resumed stream is short.
+// so a resumed stream is short, and so are those of tokens that the follower's client may not see.
+// It names its APIs by ?resource= to be refused rather than kept waiting.
 func (s *Server) feed(w http.ResponseWriter, r *http.Request) {
 	if err := s.tryFeed(w, r); err != nil {
 		s.fail(w, r, err)
@@ -59,7 +60,7 @@ func (s *Server) tryFeed(w http.ResponseWriter, r *http.Request) error {
 	defer s.followers.leave(cl.ID)
 	// The first entries are read before the response begins: if storage is unavailable, the
 	// response is a 503 and not a broken stream.
-	f := &follower{w: w, out: http.NewResponseController(w), since: since}
+	f := &follower{client: cl.ID, w: w, out: http.NewResponseController(w), since: since}
 	first, err := s.next(r.Context(), f)
 	if err != nil {
 		return err
@@ -125,17 +126,17 @@ func resumeFrom(r *http.Request, c *oauth.Call) (int64, error) {
 
 // follower is one open stream.
 type follower struct {
-	w     http.ResponseWriter
-	out   *http.ResponseController
-	since int64
+	client client.ID
+	w      http.ResponseWriter
+	out    *http.ResponseController
+	since  int64
 }
 
 // batch is what a follower is sent at once.
 type batch struct {
-	entries []token.FeedEntry
-	more    bool            // more entries can be read at once
-	head    int64           // the newest entry, read before the entries: none up to it is missing
-	moved   <-chan struct{} // closed when there is a newer one
+	token.FeedPage
+	head  int64           // the newest entry, read before the entries: none up to it is missing
+	moved <-chan struct{} // closed when there is a newer one
 }
 
 // stream sends entries as they come, and beats while there are none, until the follower
@@ -147,7 +148,7 @@ func (s *Server) stream(ctx context.Context, f *follower, b batch) error {
 		if err := f.send(b, s.kit.Now()); err != nil {
 			return err
 		}
-		if !b.more {
+		if !b.More {
 			select {
 			case <-b.moved:
 			case <-beat.C:
@@ -167,12 +168,15 @@ func (s *Server) stream(ctx context.Context, f *follower, b batch) error {
 // next returns the entries after those that the follower has.
 func (s *Server) next(ctx context.Context, f *follower) (b batch, err error) {
 	b.head, b.moved = s.tokens.FeedHead()
-	if b.head <= f.since {
+	if b.Last = f.since; b.head <= f.since {
 		return b, nil
 	}
 	bounded, cancel := context.WithTimeout(ctx, feedTimeout)
 	defer cancel()
-	b.entries, b.more, err = s.tokens.Feed(bounded, f.since)
+	page, err := s.tokens.Feed(bounded, f.client, f.since)
+	if err == nil {
+		b.FeedPage = *page
+	}
 	return b, err
 }
 
@@ -186,15 +190,15 @@ func (f *follower) send(b batch, now time.Time) error {
 		f.since = 0
 		return f.out.Flush()
 	}
-	for _, e := range b.entries {
+	for _, e := range b.Entries {
 		body, err := json.Marshal(e)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(f.w, "event: revocation\nid: %d\ndata: %s\n\n", e.Seq, body)
-		f.since = e.Seq
 	}
-	if !b.more {
+	f.since = b.Last
+	if !b.More {
 		f.since = max(f.since, b.head)
 		fmt.Fprintf(f.w, "event: beat\nid: %d\ndata: {\"seq\":%d,\"time\":%d}\n\n",
 			f.since, f.since, now.UnixMilli())
