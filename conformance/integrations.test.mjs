@@ -15,14 +15,14 @@ describe("the guides", () => {
   });
 
   it("install the versions in Python that the tests use", () => {
-    const tested = here("python/requirements.txt").toLowerCase().split(/\s+/);
+    const tested = ["requirements", "jupyterhub"].map((list) => here(`python/${list}.txt`)).join("\n").toLowerCase().split(/\s+/);
     const said = [...installed.matchAll(/^pip install (.+)$/gm)].flatMap((m) => m[1].toLowerCase().replace(/\[\w+\]|"/g, "").split(" "));
     assert.ok(said.length > 0);
     assert.deepEqual(said.filter((version) => !tested.includes(version)), []);
   });
 
   it("install the versions in Node.js that the tests use", () => {
-    const all = ["package.json", "strangers/nextjs/package.json"].map((file) => JSON.parse(here(file)).dependencies);
+    const all = ["package.json", "strangers/nextjs/package.json", "strangers/jupyterhub-proxy/package.json"].map((file) => JSON.parse(here(file)).dependencies);
     const tested = all.flatMap(Object.entries).map(([name, version]) => `${name}@${version}`);
     const said = [...installed.matchAll(/^npm install (.+)$/gm)].flatMap((m) => m[1].split(" "));
     assert.ok(said.length > 0);

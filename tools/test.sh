@@ -129,15 +129,18 @@ install_proxies() {
   cp conformance/proxies.txt "$to/.used"
 }
 
-# The libraries in Python that docs/guides/integrations is about, pinned by their hashes.
-install_python() {
-  local to=.cache/python from=conformance/python/requirements.txt
+# install_venv NAME LIST: packages in Python, pinned by their hashes in conformance/python/LIST.txt.
+install_venv() {
+  local to=.cache/$1 from=conformance/python/$2.txt
   cmp -s "$from" "$to/.used" && return
   rm -rf "$to"
   python3 -m venv "$to"
   "$to/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes -r "$from"
   cp "$from" "$to/.used"
 }
+
+# The libraries in Python that docs/guides/integrations is about.
+install_python() { install_venv python requirements; }
 
 # oauth2-proxy, for its guide: its version is in a module file of its own.
 install_oauth2_proxy() {
@@ -151,9 +154,10 @@ install_node_modules() (
   cp package-lock.json node_modules/.lock-used
 )
 
-# Next.js, for its guide: an application is built beside its modules.
-install_nextjs() {
-  local to=.cache/nextjs from=conformance/strangers/nextjs
+# install_npm NAME: what conformance/strangers/NAME/package.json lists, for a guide. An application may be
+# built beside it.
+install_npm() {
+  local to=.cache/$1 from=conformance/strangers/$1
   cmp -s "$from/package-lock.json" "$to/.used" && return
   rm -rf "$to"
   mkdir -p "$to"
@@ -176,7 +180,9 @@ conformance() {
 strangers() {
   say "programs in Java, Rust, Python and C that others wrote"
   install_node_modules
-  install_nextjs
+  install_npm nextjs
+  install_npm jupyterhub-proxy
+  install_venv jupyterhub jupyterhub
   (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=8 --test-timeout=900000 strangers/*.test.mjs)
 }
 
