@@ -349,7 +349,8 @@ type server struct {
 	log     *slog.Logger
 	close   []func()
 
-	stopping atomic.Bool // the server finishes the requests in progress
+	shared   *cache.Redis // or nil
+	stopping atomic.Bool  // the server finishes the requests in progress
 }
 
 // newServer connects the parts: config → core → adapters → handlers → jobs.
@@ -572,6 +573,7 @@ func (s *server) redis(e *env, log *slog.Logger) (*cache.Redis, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.shared = shared
 	s.close = append(s.close, shared.Close)
 	return shared, nil
 }
@@ -634,9 +636,16 @@ func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	bounded, cancel := context.WithTimeout(r.Context(), healthTimeout)
 	defer cancel()
+	var away []string
 	if err := s.parts.db.Ping(bounded); err != nil {
 		web.EventOf(r.Context()).Err = err
-		fmt.Fprint(w, `{"status":"ok","unavailable":["database"]}`)
+		away = append(away, `"database"`)
+	}
+	if s.shared != nil && s.shared.Down() {
+		away = append(away, `"redis"`)
+	}
+	if len(away) > 0 {
+		fmt.Fprintf(w, `{"status":"ok","unavailable":[%s]}`, strings.Join(away, ","))
 		return
 	}
 	s.writeOK(w)

@@ -70,6 +70,9 @@ func OpenRedis(url string, opt RedisOptions) (*Redis, error) {
 	return &Redis{client: client, script: rueidis.NewLuaScript(takeScript), opt: opt}, nil
 }
 
+// Down reports whether Redis did not answer when it was last asked.
+func (r *Redis) Down() bool { return r.down.Load() }
+
 // Close ends the connection.
 func (r *Redis) Close() { r.client.Close() }
 

@@ -103,10 +103,14 @@ func (d *DB) Follow(ctx context.Context) error {
 	defer expire.Stop()
 	var retry <-chan time.Time
 	for {
+		wake := d.memory.wake
+		if retry != nil { // what failed would fail again at once, and be reported each time
+			wake = nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-d.memory.wake:
+		case <-wake:
 		case <-retry:
 		case now := <-expire.C: // Sweep does it too, but on one of the servers only
 			d.memory.revoked.sweep(now)

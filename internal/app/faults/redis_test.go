@@ -3,6 +3,7 @@ package faults_test
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,12 +82,23 @@ func TestRedisLost(t *testing.T) {
 			t.Errorf("server %d let %d through without Redis, want %d", i+1, n, most)
 		}
 	}
+	for i, c := range []*caller{one, two} {
+		if a := c.get("/health"); a.status != 200 || !strings.Contains(a.body, `"unavailable":["redis"]`) {
+			t.Errorf("health of server %d without Redis: %v", i+1, a)
+		}
+		if a := c.get("/readyz"); a.status != 200 {
+			t.Errorf("readiness of server %d without Redis: %v", i+1, a)
+		}
+	}
 	if n := ask(t, known, 2, one, two); n != 2 {
 		t.Errorf("%d of 2: counters in Redis must not block requests while it is down", n)
 	}
 
 	redis.Start()
 	from.shared(t, most, one, two)
+	if a := one.get("/health"); strings.Contains(a.body, "redis") {
+		t.Errorf("health with Redis: %v", a)
+	}
 }
 
 // The primary of the Sentinels is killed while requests arrive: each is answered, and the limits of
