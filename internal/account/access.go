@@ -95,11 +95,16 @@ func (s *Server) SignOutEverywhere(ctx context.Context, c Caller) error {
 }
 
 // EndInactive ends the sessions and the access that were not used for InactiveAfter, and returns
-// how many there were.
+// how many of them the caller could see: what had expired is not counted.
 func (s *Server) EndInactive(ctx context.Context, c Caller) (int, error) {
+	access, err := s.Access(ctx, c)
+	if err != nil {
+		return 0, err
+	}
 	ev := c.event(audit.SessionRevoked)
 	ev.Detail = map[string]string{"which": "inactive"}
-	return s.store.EndInactiveSessions(ctx, c.User.ID, c.Now.Add(-InactiveAfter), c.Now, ev)
+	_, err = s.store.EndInactiveSessions(ctx, c.User.ID, c.Now.Add(-InactiveAfter), c.Now, ev)
+	return access.Inactive(), err
 }
 
 // Apps returns what the caller has allowed which apps.

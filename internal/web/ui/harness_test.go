@@ -66,7 +66,11 @@ var shared = sync.OnceValues(func() (*ground, error) {
 		return nil, err
 	}
 	pages, err := ui.NewPages(ui.Brand{Name: "Example ID", SupportURL: "https://help.example/"})
-	return &ground{db, pages, keys, jose.NewRing(db, keys)}, err
+	if err != nil {
+		return nil, err
+	}
+	pages.OnRender(shown.add)
+	return &ground{db, pages, keys, jose.NewRing(db, keys)}, nil
 })
 
 // site serves the pages and the protocol behind one handler, with a clock that the test moves.
@@ -116,7 +120,7 @@ func (s *site) newLogin(change func(*login.Config)) *login.Server {
 func (s *site) serve() {
 	g := s.ground
 	cfg := oauth.Config{
-		Issuer: origin, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: 24 * time.Hour, DeviceTTL: 10 * time.Minute, Rotation: true,
+		Issuer: origin, CodeTTL: time.Minute, AccessTTL: time.Hour, IDTokenTTL: time.Hour, RefreshTTL: 90 * 24 * time.Hour, DeviceTTL: 10 * time.Minute, Rotation: true,
 		TokenFormat: oauth.FormatJWT, Alg: jose.EdDSA, DefaultScopes: []string{"openid"}, EndWithSession: true,
 	}
 	core := oauth.New(cfg, g.db, g.ring, g.keys, nil)
@@ -160,6 +164,7 @@ func (l *limiter) Take(context.Context, string, web.Rate) web.LimitResult {
 type browser struct {
 	*site
 	cookies map[string]string
+	agent   string // the User-Agent
 	last    *httptest.ResponseRecorder
 	path    string // where the page that it shows came from
 }
@@ -178,6 +183,7 @@ func (s *site) signedIn(u *identity.User) *browser {
 
 func (b *browser) send(r *http.Request) *httptest.ResponseRecorder {
 	r.Header.Set("Accept", "text/html")
+	r.Header.Set("User-Agent", b.agent)
 	for n, v := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: n, Value: v})
 	}

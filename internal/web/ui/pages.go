@@ -31,6 +31,8 @@ type Pages struct {
 	Assets *Assets
 	brand  Brand
 	pages  map[PageName]*template.Template
+
+	rendered func(View) // tests learn here what handlers show; else nil
 }
 
 // The frames around a page.
@@ -120,6 +122,9 @@ func (p *Pages) Write(w io.Writer, v View) error {
 	t, ok := p.pages[v.Page()]
 	if !ok {
 		return fmt.Errorf("no page %q", v.Page())
+	}
+	if p.rendered != nil {
+		p.rendered(v)
 	}
 	if err := t.Execute(w, v); err != nil {
 		return fmt.Errorf("rendering page %s: %w", v.Page(), err)

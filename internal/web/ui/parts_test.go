@@ -1,0 +1,90 @@
+package ui_test
+
+import (
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+)
+
+// nativeApp registers a public app on the person's device, with a logo.
+func (s *site) nativeApp() *client.Client {
+	s.t.Helper()
+	app := &client.Client{
+		ID: client.ID(secret.NewID(s.now)), Name: "Pocket notes", LogoURI: "https://app.example/logo.png", Public: true,
+		Redirects: []string{"http://127.0.0.1/callback"}, Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh},
+		Scopes: []string{"openid", "email", "offline_access"}, CreatedAt: s.now, UpdatedAt: s.now,
+	}
+	testkit.Must(s.t, s.db.CreateClient(s.t.Context(), app))
+	return app
+}
+
+// The account pages show a verified address, the username, connected apps, and access that was not
+// used for a long time; a consent page shows what is new, and that the app is on this device.
+func TestOptionalPartsOfTheAccount(t *testing.T) {
+	s := newSite(t)
+	u := *s.user
+	u.EmailVerified, u.Username = true, "ada-"+string(u.ID)[24:]
+	testkit.Must(t, s.db.UpdateUser(t.Context(), s.user, &u))
+	b := s.signedIn(&u)
+	b.agent = "curl/8.14.1"
+	app := s.nativeApp()
+	ask := func(scope string) {
+		b.get(s.ask("client_id", string(app.ID), "redirect_uri", "http://127.0.0.1:7007/callback", "scope", scope, "prompt", "consent"))
+		b.shows(200, `<img src="https://app.example/logo.png" alt="" data-initial="P"`, "<strong>on this device</strong>")
+	}
+	ask("openid offline_access")
+	b.submit("consent_action", "approve")
+	code := b.leaves("http://127.0.0.1:7007/callback").Get("code")
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "client_id": {string(app.ID)}, "redirect_uri": {"http://127.0.0.1:7007/callback"}, "code_verifier": {verifier}}
+	r := httptest.NewRequest("POST", origin+"/oauth/token", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	if s.handler.ServeHTTP(w, r); w.Code != 200 {
+		t.Fatal(w.Body)
+	}
+	ask("openid email offline_access")
+	b.shows(200, "wants more access", `View your email address <span class="badge">New</span>`)
+	b.get("/account")
+	b.shows(200, "Verified", "1 app with access", "1 connected app")
+	b.get("/account/profile")
+	b.shows(200, "Verified", u.Username)
+	s.now = s.now.Add(31 * 24 * time.Hour)
+	b = s.signedIn(&u)
+	b.get("/account/sessions")
+	b.shows(200, ">Inactive</span>", "curl")
+	b.get("/account/sessions/revoke-inactive")
+	b.shows(200, "Sign out 1 inactive device or app?")
+	b.submit()
+	b.shows(200, "1 inactive device or app was signed out.")
+	b.get("/account/sessions")
+	b.shows(200, "No app has access to your account.")
+}
+
+// A sign-in that requires two-step verification offers to skip its setup within the days of grace,
+// with the date, and a locked code page says how long to wait.
+func TestOptionalPartsOfASignIn(t *testing.T) {
+	s := newSite(t)
+	s.login = s.newLogin(func(c *login.Config) { c.RequireMFA, c.MFAGrace = true, 72*time.Hour })
+	s.serve()
+	b := s.browser()
+	b.get("/login")
+	b.submit("username", s.user.Email, "password", "password")
+	b.shows(200, "Your account requires it.", "You can skip this until 7 May 2026, 09:00 UTC.", `value="1" formnovalidate>Not now`)
+	b.submit("skip", "1")
+	b.shows(200, "Hello, <bdi>Ada</bdi>")
+	s.enroll(s.user)
+	b = s.browser()
+	b.get("/login")
+	b.submit("username", s.user.Email, "password", "password")
+	for range 5 {
+		b.submit("code", "000000")
+	}
+	b.shows(429, "Too many attempts.", "Try again in 1 minute.")
+}
