@@ -207,7 +207,8 @@ for (const name of names) {
     it("sends people to sign in, and back to the page that they wanted", async () => {
       const ada = home.user({ name: `Ada of ${name}` });
       const page = await open(chrome, { ignoreHTTPSErrors: true });
-      const wanted = `${at.origin}/wiki/page?chapter=1%2F2&note=caf%C3%A9`;
+      const short = "/wiki/page?chapter=1%2F2&note=caf%C3%A9&more=";
+      const wanted = at.origin + short + "%20x".repeat((2048 - short.length) / 4); // a deep link of 2 KB
       await page.goto(wanted);
       assert.equal(new URL(page.url()).origin, server.issuer);
       await signIn(page, ada);

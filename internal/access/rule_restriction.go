@@ -8,8 +8,8 @@ import (
 )
 
 // restrictionRule denies clients whose registration restricts them to other networks, origins,
-// hosts or routes. It is checked before the route's own rules, so that a stolen credential that is used
-// elsewhere learns nothing about the route.
+// hosts or routes. It is checked before the route's own rules, so that a stolen credential that is
+// used elsewhere learns nothing about the route.
 type restrictionRule struct {
 	names [3]string // by which a client's list may name the route: id, domain/version, domain
 }

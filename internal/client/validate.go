@@ -297,8 +297,8 @@ func checkNetwork(s string) error {
 	return err
 }
 
-// CheckOrigin returns what is wrong with an origin in a list that is compared with the Origin header:
-// it is written as browsers send it (RFC 6454 §6.2).
+// CheckOrigin returns what is wrong with an origin in a list that is compared with the Origin
+// header: it is written as browsers send it (RFC 6454 §6.2).
 func CheckOrigin(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||

@@ -95,6 +95,7 @@ func TestDeviceFlowRFC8628(t *testing.T) {
 	cl := w.client(public)
 	d := w.device(cl, "scope", "openid api:read offline_access")
 	testkit.Equal(t, "verification_uri", d.VerificationURI, issuer+"/activate")
+	testkit.Equal(t, "audience", d.Audience, cl.Name)
 	testkit.Equal(t, "verification_uri_complete", d.Complete, issuer+"/activate?user_code="+d.UserCode)
 	testkit.Equal(t, "expires_in", d.ExpiresIn, 600)
 	testkit.Equal(t, "interval", d.Interval, 5)

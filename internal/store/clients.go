@@ -247,6 +247,23 @@ func (d *DB) ListClients(
 	return clients[from:to], total, nil
 }
 
+// OriginRegistered reports whether an enabled client has registered a redirect or post-logout
+// address of this origin, from memory. The origin is as in the addresses, such as
+// https://app.example.
+func (d *DB) OriginRegistered(origin string) bool {
+	below := func(address string) bool {
+		rest, ok := strings.CutPrefix(address, origin)
+		return ok && (rest == "" || rest[0] == '/' || rest[0] == '?')
+	}
+	for _, c := range *d.memory.clients.Load() {
+		if !c.Disabled &&
+			(slices.ContainsFunc(c.Redirects, below) || slices.ContainsFunc(c.PostLogout, below)) {
+			return true
+		}
+	}
+	return false
+}
+
 // ClientsAt returns the enabled clients that have registered exactly this redirect URI, from
 // memory. The values are shared and must not be changed.
 func (d *DB) ClientsAt(redirect string) []*client.Client {

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"time"
@@ -23,6 +24,7 @@ type DeviceResponse struct {
 	Complete        string `json:"verification_uri_complete"`
 	ExpiresIn       int64  `json:"expires_in"` // seconds
 	Interval        int64  `json:"interval"`   // seconds
+	Audience        string `json:"audience"`   // the client's name, to show beside the code
 }
 
 // Device serves the device authorization endpoint (RFC 8628 §3.1).
@@ -64,6 +66,7 @@ func (s *Server) Device(ctx context.Context, c *oauth.Call) (*DeviceResponse, er
 		Complete:        page + "?" + url.Values{"user_code": {userCode}}.Encode(),
 		ExpiresIn:       int64(s.cfg.DeviceTTL.Seconds()),
 		Interval:        int64(deviceInterval.Seconds()),
+		Audience:        cmp.Or(cl.Name, string(cl.ID)),
 	}, nil
 }
 

@@ -117,10 +117,21 @@ func (s *suite) bffSessionsSwept(t *testing.T) {
 		CreatedAt: s.now,
 	}
 	testkit.Must(t, db.CreateClient(ctx, c))
-	off := &client.Client{ID: "off", Redirects: c.Redirects, Disabled: true, CreatedAt: s.now}
+	off := &client.Client{
+		ID:        "off",
+		Redirects: append([]string{"https://off.example/cb"}, c.Redirects...),
+		Disabled:  true,
+		CreatedAt: s.now,
+	}
 	testkit.Must(t, db.CreateClient(ctx, off))
 	if found := db.ClientsAt("https://app.example/session/callback"); len(found) != 1 || found[0].ID != "app" {
 		t.Fatalf("clients of a redirect URI: %v", found)
+	}
+	for origin, want := range map[string]bool{
+		"https://app.example": true, "https://app.exampl": false, "https://off.example": false,
+		"https://app.example:8443": false, "http://app.example": false, "": false,
+	} {
+		testkit.Equal(t, "registered: "+origin, db.OriginRegistered(origin), want)
 	}
 	testkit.Equal(t, "clients of another", len(db.ClientsAt("https://app.example/session/callback/")), 0)
 

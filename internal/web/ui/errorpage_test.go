@@ -1,6 +1,7 @@
 package ui_test
 
 import (
+	"encoding/base64"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -71,6 +72,63 @@ func TestOpenRedirects(t *testing.T) {
 		if got := w.Header().Get("Location"); got != want || w.Code != 303 {
 			t.Errorf("%q leads to %q (%d)", next, got, w.Code)
 		}
+	}
+}
+
+// forward_url is a further name of next, in base64: for our own host, and for origins that a client
+// has registered.
+func TestForwardURL(t *testing.T) {
+	s := newSite(t)
+	b := s.signedIn(s.user)
+	app := strings.TrimSuffix(callback, "/callback")
+	b64 := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+	for to, want := range map[string]string{
+		origin + "/account/security":             "/account/security",
+		origin + "/shop/v1/x?y=1":                "/gateway/login?back=" + b64(origin+"/shop/v1/x?y=1"),
+		"/account/security":                      "/account/security",
+		app + "/inbox?a=b%20c":                   app + "/inbox?a=b%20c",
+		app:                                      app,
+		app + ".evil.example/":                   "/account",
+		app + "@evil.example/":                   "/account",
+		app + ":8443/":                           "/account",
+		app + "\\@evil.example/":                 "/account",
+		app + "/\r\nX-Evil: 1":                   "/account",
+		app + "/#fragment":                       "/account",
+		strings.Replace(app, "https", "http", 1): "/account",
+		"https://evil.example/":                  "/account",
+		"//evil.example/":                        "/account",
+		"javascript:alert(1)":                    "/account",
+		"":                                       "/account",
+	} {
+		for name, encoded := range map[string]string{
+			"forward_url": base64.StdEncoding.EncodeToString([]byte(to)), "forward_url, for addresses": b64(to), "next": to,
+		} {
+			field, _, _ := strings.Cut(name, ",")
+			w := b.send(httptest.NewRequest("GET", origin+"/signin?"+url.Values{field: {encoded}}.Encode(), nil))
+			if got := w.Header().Get("Location"); got != want || w.Code != 303 {
+				t.Errorf("%s: %q leads to %q (%d), want %q", name, to, got, w.Code, want)
+			}
+		}
+	}
+	for _, bad := range []string{"%%%", "*", strings.Repeat("A", 5000)} {
+		w := b.send(httptest.NewRequest("GET", origin+"/signin?"+url.Values{"forward_url": {bad}}.Encode(), nil))
+		if got := w.Header().Get("Location"); got != "/account" {
+			t.Errorf("%.20q leads to %q", bad, got)
+		}
+	}
+	// it survives the form
+	anybody := s.browser()
+	page := anybody.get("/signin?forward_url=" + b64(app+"/inbox"))
+	if !strings.Contains(page.Body.String(), `value="`+app+`/inbox"`) ||
+		strings.Contains(page.Header().Get("Content-Security-Policy"), "form-action") {
+		t.Errorf("the page does not carry the address on: %v", page.Header())
+	}
+	w := anybody.post("/login", url.Values{"username": {s.user.Email}, "password": {"password"}, "next": {app + "/inbox"}})
+	if got := w.Header().Get("Location"); got != app+"/inbox" {
+		t.Errorf("signing in leads to %q (%d)", got, w.Code)
+	}
+	if w = anybody.get("/login?next=" + url.QueryEscape(app)); w.Header().Get("Location") != app {
+		t.Errorf("signed in, it leads to %q", w.Header().Get("Location"))
 	}
 }
 

@@ -128,7 +128,7 @@ func (s *site) serve() {
 	var pages *ui.Server
 	kit := web.New(web.Options{
 		ErrorPage: func(w http.ResponseWriter, r *http.Request, err error) { pages.ErrorPage(w, r, err) },
-		Now:       func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true,
+		Now:       func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true, Origin: origin,
 		Limiter: s.limiter, Rates: map[string]web.Rate{"login": {Max: 5, Window: time.Minute}, "password_reset": {Max: 3, Window: time.Hour}, "device": {Max: 5, Window: time.Minute}},
 	})
 	pages = ui.NewServer(ui.Config{

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,12 +15,12 @@ import (
 type loginContext struct {
 	sealed string      // the flow as the browser carries it, or ""
 	flow   *oauth.Flow // opened, or nil
-	next   string      // one of our own pages, or ""
+	next   string      // one of our own pages, an address of a registered origin, or ""
 }
 
 // loginContext reads the fields `flow` and `next`.
 func (s *Server) loginContext(r *http.Request, form url.Values) (loginContext, error) {
-	lc := loginContext{sealed: form.Get("flow"), next: ownPath(form.Get("next"))}
+	lc := loginContext{sealed: form.Get("flow"), next: s.nextOf(form)}
 	if lc.sealed == "" {
 		return lc, nil
 	}
@@ -28,6 +29,52 @@ func (s *Server) loginContext(r *http.Request, form url.Values) (loginContext, e
 	lc.flow, err = s.oauth.OpenFlow(r.Context(), lc.sealed, oauth.StepLogin, now)
 	return lc, err
 }
+
+// nextOf returns where a sign-in continues, by the field `next` or, in base64, `forward_url`.
+func (s *Server) nextOf(form url.Values) string {
+	if next := form.Get("next"); next != "" {
+		return s.nextURL(next)
+	}
+	encoded := form.Get("forward_url")
+	if len(encoded) > maxNext {
+		return ""
+	}
+	encoded = strings.NewReplacer("+", "-", "/", "_", " ", "-").Replace(strings.TrimRight(encoded, "="))
+	raw, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		return ""
+	}
+	return s.nextURL(string(raw))
+}
+
+// nextURL returns where to continue after signing in without a flow: a page that ownPath accepts,
+// an address of our own host by way of the gateway, which knows its routes, or one of an origin
+// that a client has registered. It returns "" for every other address.
+func (s *Server) nextURL(next string) string {
+	if !strings.HasPrefix(next, "https://") && !strings.HasPrefix(next, "http://") {
+		return ownPath(next)
+	}
+	u, err := url.Parse(next)
+	origin, path, _ := strings.Cut(next, "://")
+	host, path, _ := strings.Cut(path, "/")
+	origin += "://" + host
+	switch {
+	case err != nil || len(next) > maxNext || u.User != nil || u.Fragment != "" ||
+		u.Scheme+"://"+u.Host != origin || strings.ContainsFunc(next, ambiguous):
+		return ""
+	case origin == s.kit.Origin:
+		if own := ownPath("/" + path); own != "" {
+			return own
+		}
+		return with("/gateway/login", "back", base64.RawURLEncoding.EncodeToString([]byte(next)))
+	case s.storage.OriginRegistered(origin):
+		return next
+	}
+	return ""
+}
+
+// ambiguous reports whether a browser and Go may read an address with this character differently.
+func ambiguous(c rune) bool { return c <= ' ' || c >= 0x7f || c == '\\' }
 
 // loadContext reads what a page of signing in needs: its fields, where the sign-in comes from, and
 // the browser's session, or nil.
@@ -65,7 +112,8 @@ func (lc loginContext) url(path string, pairs ...string) string {
 
 // leaves reports whether the sign-in continues at an app, whose redirects are its own.
 func (lc loginContext) leaves() bool {
-	return lc.flow != nil || strings.HasPrefix(lc.next, "/gateway/login")
+	return lc.flow != nil || strings.HasPrefix(lc.next, "/gateway/login") ||
+		lc.next != "" && lc.next[0] != '/'
 }
 
 // redirectURI returns where the client is answered: what the request names, or the only address

@@ -22,6 +22,8 @@ type Storage interface {
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 	Client(ctx context.Context, id client.ID) (*client.Client, error)
 	Scopes() map[string]*oauth.Scope
+	// OriginRegistered reports whether an active client has an address of this origin.
+	OriginRegistered(origin string) bool
 }
 
 // Config is what the pages are served with.
