@@ -36,8 +36,10 @@ describe("the guides", () => {
     assert.deepEqual(said.filter((version) => !tested.includes(version)), []);
   });
 
-  it("name the version of oauth2-proxy that the tests use", () => {
-    const [, version] = /oauth2-proxy\/v7 v(\S+)/.exec(here("oauth2-proxy.mod"));
-    assert.ok(read("index").includes(`| oauth2-proxy | ${version} |`), version);
+  it("name the versions of the programs that the tests use", () => {
+    const [, proxy] = /oauth2-proxy\/v7 v(\S+)/.exec(here("oauth2-proxy.mod"));
+    assert.ok(read("index").includes(`| oauth2-proxy | ${proxy} |`), proxy);
+    const [, server] = /apiserver v(\S+)/.exec(here("strangers/kubernetes/go.mod"));
+    assert.ok(read("index").includes(`authenticator ${server};`), server);
   });
 });

@@ -9,9 +9,9 @@
 //   ```sh run                starts the application
 //   ```sh try                calls it, and ends
 //
-// In all of them these are replaced: 8080, the port of Gatehouse; other ports that the test names;
-// and paste-the-secret, the client secret that the last register block printed, or
-// paste-the-secret-of-ID, the secret of the client ID.
+// In all of them these are replaced: 8080, the port of Gatehouse, or id.example.com, its host; other
+// ports that the test names; and paste-the-secret, the client secret that the last register block
+// printed, or paste-the-secret-of-ID, the secret of the client ID.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -62,13 +62,18 @@ export class Reader {
     this.blocks = blocks(read(name));
     this.changes = new Map();
     this.dir = scratch("guide");
-    this.replace("8080", new URL(server.origin).port);
+    if (this.#says("8080")) this.replace("8080", new URL(server.origin).port);
+    else this.replace("id.example.com", new URL(server.issuer).host);
     for (const [port, other] of Object.entries(ports)) this.replace(port, other);
+  }
+
+  #says(word) {
+    return this.blocks.some((b) => b.text.includes(word));
   }
 
   /** Has a word of the guide replaced from now on. The guide must have it. */
   replace(word, by) {
-    if (!this.blocks.some((b) => b.text.includes(word))) throw new Error(`${this.name}.md does not say ${word}`);
+    if (!this.#says(word)) throw new Error(`${this.name}.md does not say ${word}`);
     this.changes.set(word, by);
   }
 
