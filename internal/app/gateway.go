@@ -178,9 +178,10 @@ func (s *server) newGateway(
 		return nil, nil, err
 	}
 	handler := bff.New(kit, s.tokens, p.db, p.keys, bff.Options{
-		TTL:  p.cfg.Sessions.TTL,
-		Idle: p.cfg.Sessions.Idle,
-		Fail: browser.Fail,
+		TTL:      p.cfg.Sessions.TTL,
+		Idle:     p.cfg.Sessions.Idle,
+		Fail:     browser.Fail,
+		Mismatch: s.browser.RecordMismatch,
 	})
 	transport := upstream.NewTransport(upstream.TransportOptions{})
 	s.close = append(s.close, transport.Close)

@@ -342,6 +342,7 @@ func newTokenServer(p *parts, shared *cache.Redis, fetch oauth.KeyFetcher) *toke
 type server struct {
 	parts   *parts
 	tokens  *token.Server
+	browser *oauth.Server // the browser's half of the authorization server
 	handler http.Handler
 	drain   func() // ends streams, so that a stop need not wait for them
 	jobs    job.Runner
@@ -365,7 +366,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		return nil, err
 	}
 	limiter := s.limiter(e, shared)
-	authorization := oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher})
+	s.browser = oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher})
 	s.tokens = newTokenServer(p, shared, keyFetcher{fetcher})
 	pages, err := ui.NewPages(ui.Brand{
 		Name:       p.cfg.Branding.AppName,
@@ -383,13 +384,13 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		Kit:        kit,
 		Pages:      pages,
 		Login:      p.login,
-		OAuth:      authorization,
+		OAuth:      s.browser,
 		Account:    accounts,
 		Storage:    p.db,
 		SessionTTL: p.cfg.Sessions.TTL,
 	})
 	mux := http.NewServeMux()
-	endpoints := protocol.New(kit, authorization, s.tokens, browser)
+	endpoints := protocol.New(kit, s.browser, s.tokens, browser)
 	endpoints.Routes(mux)
 	s.drain = endpoints.Drain
 	browser.Routes(mux)

@@ -14,6 +14,7 @@ const (
 	AccountLocked   Type = "ACCOUNT_LOCKED"
 	AccountUnlocked Type = "ACCOUNT_UNLOCKED"
 	Logout          Type = "LOGOUT"
+	LogoutFailed    Type = "LOGOUT_FAILED"
 	SessionRevoked  Type = "SESSION_REVOKED"
 	PasswordChanged Type = "PASSWORD_CHANGED"
 	MFAEnabled      Type = "MFA_ENABLED"
@@ -73,6 +74,7 @@ func Types() []Type {
 		AccountLocked,
 		AccountUnlocked,
 		Logout,
+		LogoutFailed,
 		SessionRevoked,
 		PasswordChanged,
 		MFAEnabled,

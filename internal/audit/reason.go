@@ -27,11 +27,13 @@ const (
 	ReasonJWKSUnusable           = "jwks_unusable"
 )
 
-// Reasons of failed authorization requests: the redirect_uri is not registered, or the request
-// object is refused.
+// Reasons of failed requests that come by way of a browser: an address is not registered, or the
+// request object is refused.
 const (
-	ReasonRedirectUnknown = "redirect_uri_not_registered"
-	ReasonRequestObject   = "request_object_refused"
+	ReasonRedirectUnknown   = "redirect_uri_not_registered"
+	ReasonPostLogoutUnknown = "post_logout_redirect_uri_not_registered"
+	ReasonReturnUnknown     = "return_to_not_registered"
+	ReasonRequestObject     = "request_object_refused"
 )
 
 // Reasons of failed sign-ins.

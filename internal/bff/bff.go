@@ -83,6 +83,8 @@ type Options struct {
 	Idle time.Duration // a session that is unused for longer has ended; 0: only TTL counts
 	// Fail shows an error to a person.
 	Fail func(w http.ResponseWriter, r *http.Request, err error)
+	// Mismatch records an address that is not registered, for the operator; nil: nothing does.
+	Mismatch func(ctx context.Context, c *oauth.Call, cl *client.Client, m oauth.Mismatch) error
 }
 
 // maxCached bounds how many sessions are cached, at some 1,500 bytes each.

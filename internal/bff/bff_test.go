@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/bff"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -144,6 +145,26 @@ func TestReturnTo(t *testing.T) {
 			t.Errorf("%q: %d to %q", bad, rec.Code, rec.Header().Get("Location"))
 		}
 	}
+}
+
+// The operator finds in the audit log where an app wanted to return to, and what it has registered.
+func TestReturnToIsRecorded(t *testing.T) {
+	w := newWorld(t)
+	w.do("GET", "/session/login?return_to="+url.QueryEscape("https://evil.example/x"))
+	list, err := w.db.ListAudit(t.Context(), store.AuditQuery{Type: audit.AuthorizationFailed})
+	must(t, err)
+	if len(list) != 1 {
+		t.Fatalf("%d events", len(list))
+	}
+	e := list[0]
+	if e.Reason != audit.ReasonReturnUnknown || e.Client != string(w.app.ID) || e.RequestID == "" ||
+		e.Detail["sent"] != "https://evil.example/x" || e.Detail["registered"] != callback+" https://app.example/bye" {
+		t.Errorf("%+v", e)
+	}
+	for range 30 {
+		w.do("GET", "/session/login?return_to="+url.QueryEscape("https://evil.example/x"))
+	}
+	equal(t, "events in a minute", w.events(audit.AuthorizationFailed), 10)
 }
 
 // To an app on another origin that the client has registered a page leads, so that no form's

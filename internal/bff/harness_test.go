@@ -189,6 +189,7 @@ func (w *world) serve(db *store.DB, set settings) {
 			w.failed = err
 			rw.WriteHeader(web.Status(err))
 		},
+		Mismatch: w.oauth.RecordMismatch,
 	})
 	mux := http.NewServeMux()
 	w.apps.Routes(mux)

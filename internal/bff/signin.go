@@ -63,7 +63,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 	web.EventOf(r.Context()).Client = string(cl.ID)
 	back, err := parseReturnTo(cl, c.Get("return_to"))
 	if err != nil {
-		return err
+		return s.recordReturn(r.Context(), c, cl, err)
 	}
 	p := pendingSignIn{
 		ID:       secret.NewToken(""),
@@ -75,6 +75,22 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 	query := authorizationRequest(cl, p, callback, c.Form)
 	query.Set("state", s.sealState(p.ID, callback, back))
 	return seeOther(w, s.tokens.Issuer()+"/oauth/authorize?"+query.Encode())
+}
+
+// recordReturn records a return_to that is not registered, and returns err, which says so, together
+// with an error of the storage.
+func (s *Server) recordReturn(
+	ctx context.Context, c *oauth.Call, cl *client.Client, err error,
+) error {
+	if s.opt.Mismatch == nil {
+		return err
+	}
+	return errors.Join(err, s.opt.Mismatch(ctx, c, cl, oauth.Mismatch{
+		Type:       audit.AuthorizationFailed,
+		Reason:     audit.ReasonReturnUnknown,
+		Sent:       c.Get("return_to"),
+		Registered: slices.Concat(cl.Redirects, cl.PostLogout),
+	}))
 }
 
 // sealState returns the state of a sign-in: its id, and where the browser returns to.

@@ -22,6 +22,18 @@ const (
 func reasonTexts() map[string]reasonText {
 	texts := clientReasons()
 	texts[audit.ReasonRedirectUnknown] = redirectReason()
+	texts[audit.ReasonPostLogoutUnknown] = reasonText{
+		"The post_logout_redirect_uri that the app sent is not among those registered; they are compared " +
+			"character by character.",
+		"Correct the app, or register the address, beside those that stay: " +
+			"gatehouse client update CLIENT --post-logout-redirect-uri URI --post-logout-redirect-uri URI.",
+	}
+	texts[audit.ReasonReturnUnknown] = reasonText{
+		"The address that the app wanted to return to after the sign-in is neither a path nor at an origin " +
+			"that it has registered.",
+		"Correct the app's link to /session/login, or register an address of that origin, beside those that " +
+			"stay: gatehouse client update CLIENT --redirect-uri URI --redirect-uri URI.",
+	}
 	texts[audit.ReasonRequestObject] = reasonText{
 		"The signed request of the app (parameter request, RFC 9101) was not accepted; the detail says why.",
 		"Correct what the app signs, and register the key that it signs with: " +

@@ -29,7 +29,7 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 	}
 	req, err := s.newAuthorization(ctx, flow.Form)
 	if err != nil {
-		return nil, s.recordMismatch(ctx, c, flow.Form, err)
+		return nil, s.recordRedirect(ctx, c, flow.Form, err)
 	}
 	if err := s.readRequest(req, flow.Form); err != nil {
 		return s.replyError(req, err)

@@ -45,10 +45,32 @@ func (l *failureLimiter) allow(id client.ID, now time.Time) bool {
 	return true
 }
 
-// recordMismatch records what was sent and what is registered, for the operator, where err is that
-// the redirect address is not registered. It returns err, which tells the person only that the
-// addresses differ, together with an error of the storage.
-func (s *Server) recordMismatch(ctx context.Context, c *Call, form url.Values, err error) error {
+// Mismatch is an address that a request named and that is not registered for its client.
+type Mismatch struct {
+	Type       audit.Type // of the event
+	Reason     string
+	Sent       string
+	Registered []string
+}
+
+// RecordMismatch records what was sent and what is registered, for the operator, a bounded number
+// of times. The person is told only that the addresses differ.
+func (s *Server) RecordMismatch(
+	ctx context.Context, c *Call, cl *client.Client, m Mismatch,
+) error {
+	return s.recordFailure(ctx, c, cl, audit.Event{
+		Type:   m.Type,
+		Reason: m.Reason,
+		Detail: map[string]string{
+			"sent":       clipText(m.Sent, maxSentText),
+			"registered": clipText(strings.Join(m.Registered, " "), maxRegisteredText),
+		},
+	})
+}
+
+// recordRedirect records a redirect_uri that is not registered, if that is what err says. It
+// returns err, together with an error of the storage.
+func (s *Server) recordRedirect(ctx context.Context, c *Call, form url.Values, err error) error {
 	if fault.Reason(err) != ReasonRedirectUnknown {
 		return err
 	}
@@ -56,28 +78,24 @@ func (s *Server) recordMismatch(ctx context.Context, c *Call, form url.Values, e
 	if lookup != nil {
 		return err
 	}
-	failed := s.recordFailure(ctx, c, cl, audit.Event{
-		Reason: ReasonRedirectUnknown,
-		Detail: map[string]string{
-			"sent":       clipText(form.Get("redirect_uri"), maxSentText),
-			"registered": clipText(strings.Join(cl.Redirects, " "), maxRegisteredText),
-		},
+	failed := s.RecordMismatch(ctx, c, cl, Mismatch{
+		Type:       audit.AuthorizationFailed,
+		Reason:     ReasonRedirectUnknown,
+		Sent:       form.Get("redirect_uri"),
+		Registered: cl.Redirects,
 	})
-	if failed != nil {
-		return errors.Join(err, failed)
-	}
-	return err
+	return errors.Join(err, failed)
 }
 
-// recordFailure records why a client's request was refused, with the reason and the detail of an
-// event, unless there were too many of them within a minute.
+// recordFailure records why a client's request was refused, with the type, the reason and the
+// detail of an event, unless there were too many of them within a minute.
 func (s *Server) recordFailure(
 	ctx context.Context, c *Call, cl *client.Client, about audit.Event,
 ) error {
 	if !s.failures.allow(cl.ID, c.Now) {
 		return nil
 	}
-	ev := c.Event(audit.AuthorizationFailed, cl)
+	ev := c.Event(about.Type, cl)
 	ev.Reason, ev.Detail = about.Reason, about.Detail
 	return s.store.Record(ctx, ev)
 }

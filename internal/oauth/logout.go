@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"time"
 
@@ -29,6 +30,14 @@ func (s *Server) Logout(ctx context.Context, c *Call) (*LogoutStep, error) {
 		return nil, err
 	}
 	target, err := logoutTarget(cl, c)
+	if fault.Reason(err) == ReasonLogoutRedirect {
+		err = errors.Join(err, s.RecordMismatch(ctx, c, cl, Mismatch{
+			Type:       audit.LogoutFailed,
+			Reason:     ReasonLogoutRedirect,
+			Sent:       c.Get("post_logout_redirect_uri"),
+			Registered: cl.PostLogout,
+		}))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +150,7 @@ func logoutTarget(cl *client.Client, c *Call) (string, error) {
 			"out, but did not say who it is: id_token_hint or client_id is missing.")
 	}
 	if !client.MatchURI(cl.PostLogout, target) {
-		return "", invalid(ReasonLogoutNotAllowed, "The app asked to send you to an address that "+
+		return "", invalid(ReasonLogoutRedirect, "The app asked to send you to an address that "+
 			"is not registered for it. If you run it: register the post_logout_redirect_uri exactly "+
 			"as it is sent.")
 	}

@@ -7,8 +7,10 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -107,6 +109,30 @@ func TestLogoutWhenNotSignedIn(t *testing.T) {
 	st, err = w.logout(nil)
 	testkit.Must(t, err)
 	testkit.Equal(t, "address", st.Redirect, "")
+}
+
+// The operator finds both addresses in the audit log, a bounded number of times; the person reads
+// neither.
+func TestLogoutMismatchIsRecorded(t *testing.T) {
+	w := newWorld(t)
+	cl := w.client()
+	for range 30 {
+		_, err := w.logout(w.sess, "client_id", string(cl.ID), "post_logout_redirect_uri", "https://app.example/other"+strings.Repeat("x", 1500))
+		wantPage(t, nil, err)
+		testkit.Equal(t, "reason", fault.Reason(err), oauth.ReasonLogoutRedirect)
+		if strings.Contains(fault.Text(err), "https://") {
+			t.Fatalf("the person reads %q", err)
+		}
+	}
+	list, err := w.db.ListAudit(t.Context(), store.AuditQuery{Client: string(cl.ID), Limit: 100})
+	testkit.Must(t, err)
+	testkit.Equal(t, "events", len(list), 10)
+	e := list[0]
+	if e.Type != audit.LogoutFailed || e.Reason != audit.ReasonPostLogoutUnknown || e.RequestID != "REQ" ||
+		!strings.HasPrefix(e.Detail["sent"], "https://app.example/otherx") || len(e.Detail["sent"]) > 520 ||
+		e.Detail["registered"] != strings.Join(cl.PostLogout, " ") {
+		t.Errorf("got %+v", e)
+	}
 }
 
 // §3: only registered addresses of a named client.

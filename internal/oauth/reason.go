@@ -20,6 +20,7 @@ const (
 	ReasonFlowUsed         = "flow_used"
 	ReasonFlowExpired      = "flow_expired"
 	ReasonSessionChanged   = "session_changed"
+	ReasonLogoutRedirect   = audit.ReasonPostLogoutUnknown
 	ReasonLogoutNotAllowed = "logout_not_allowed"
 )
 

@@ -76,6 +76,7 @@ func (s *Server) refuseObject(
 		return nil, pageError(err)
 	}
 	err = s.recordFailure(ctx, c, cl, audit.Event{
+		Type:   audit.AuthorizationFailed,
 		Reason: audit.ReasonRequestObject,
 		Detail: map[string]string{"problem": Wire(refused).Description},
 	})

@@ -107,6 +107,7 @@ func headings() map[string]string {
 		oauth.ReasonFlowUsed:         "This request has been answered",
 		oauth.ReasonFlowExpired:      "This page has expired",
 		oauth.ReasonSessionChanged:   "Your sign-in changed",
+		oauth.ReasonLogoutRedirect:   "Redirect address not allowed",
 		oauth.ReasonLogoutNotAllowed: "Sign-out request not allowed",
 		reasonCrossSite:              "Form blocked",
 	}
