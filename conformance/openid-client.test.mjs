@@ -221,6 +221,42 @@ describe("tokens", () => {
     assert.equal((await oidc.fetchUserInfo(as, given.access_token, ada.id)).name, "Ada Lovelace");
     assert.equal((await oidc.tokenIntrospection(as, given.access_token)).sub, ada.id);
   });
+
+  it("have the type JWT for one client, and are still no ID tokens", async () => {
+    const client = await register({ tokenTyp: "JWT", idTokenProfile: "off", firstParty: true });
+    const as = await discover(client);
+    const { back, checks } = await silently(page, {}, as);
+    const given = await oidc.authorizationCodeGrant(as, back, checks);
+    const keys = jose.createRemoteJWKSet(new URL(as.serverMetadata().jwks_uri));
+    const from = { issuer: server.issuer, typ: "JWT" };
+    const { payload } = await jose.jwtVerify(given.access_token, keys, { ...from, audience: server.issuer });
+    assert.equal(payload.client_id, client.client_id);
+    await assert.rejects(jose.jwtVerify(given.id_token, keys, { ...from, audience: server.issuer }), { code: "ERR_JWT_CLAIM_VALIDATION_FAILED" });
+    assert.equal((await oidc.tokenIntrospection(as, given.access_token)).active, true);
+    assert.equal((await oidc.tokenIntrospection(as, given.id_token)).active, false);
+    // The profile is at userinfo alone.
+    assert.equal(given.claims().name, undefined);
+    assert.equal((await oidc.fetchUserInfo(as, given.access_token, ada.id)).name, "Ada Lovelace");
+    await assert.rejects(oidc.fetchUserInfo(as, given.id_token, ada.id), (e) => e.cause?.[0]?.parameters?.error === "invalid_token");
+  });
+
+  it("are seen by the clients of the APIs that they are for", async () => {
+    const [orders, files] = ["https://orders.example.com", "https://files.example.com"];
+    const robot = await discover(await server.client({ grant: "client_credentials", resource: [orders, files] }));
+    const api = async (fields) => discover(await server.client({ grant: "client_credentials", ...fields }));
+    const [one, none, any] = await Promise.all([api({ resource: orders }), api({}), api({ introspectAny: true })]);
+    for (const [resource, seen] of [
+      [undefined, [true, true, true]],
+      [orders, [true, false, true]],
+      [files, [false, false, true]],
+    ]) {
+      const { access_token } = await oidc.clientCredentialsGrant(robot, resource ? { resource } : {});
+      const answers = await Promise.all([one, none, any].map((as) => oidc.tokenIntrospection(as, access_token)));
+      assert.deepEqual(answers.map((a) => a.active), seen, resource);
+      for (const hidden of answers.filter((a) => !a.active)) assert.deepEqual({ ...hidden }, { active: false });
+      assert.equal((await oidc.tokenIntrospection(robot, access_token)).active, true);
+    }
+  });
 });
 
 describe("logging out by the application", () => {
