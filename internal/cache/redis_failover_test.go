@@ -2,12 +2,15 @@ package cache_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/cache"
 	"github.com/gatehouse-id/gatehouse/internal/cache/cachetest"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
@@ -79,5 +82,14 @@ func TestRedisFailover(t *testing.T) {
 	testkit.Equal(t, "outages", lost.Load(), 2)
 	if take(one, "before") {
 		t.Log("the replica did not have the counter yet")
+	}
+}
+
+// The certificates of the Sentinels are verified.
+func TestRedisUnknownAuthority(t *testing.T) {
+	url, _ := testkit.StartTLSSentinel(t)
+	_, err := cache.OpenRedis(url, cache.RedisOptions{Now: time.Now})
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(fmt.Sprint(errors.Unwrap(err)), "certificate") {
+		t.Errorf("%v, because of %v", err, errors.Unwrap(err))
 	}
 }

@@ -127,3 +127,15 @@ func TestRedisFailover(t *testing.T) {
 	})
 	t.Logf("limits are shared %s after the primary was killed", took.Round(time.Millisecond))
 }
+
+// Sentinels and their primary are reached over TLS, with an authority that the machine trusts.
+func TestRedisTLS(t *testing.T) {
+	t.Parallel()
+	const most = 10
+	url, cert := testkit.StartTLSSentinel(t)
+	settings := sharedLimits(url, most)
+	settings["SSL_CERT_FILE"] = cert // of Go and OpenSSL: the trusted certificates
+	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), settings)
+	one, two := newCaller(t, h.serve().url), newCaller(t, h.serveOn(testkit.FreePort(t), nil).url)
+	new(addresses).shared(t, most, one, two)
+}
