@@ -1,0 +1,34 @@
+package config
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The settings files that a guide shows can be used as they are, with a key of one's own.
+func TestSettingsInTheGuides(t *testing.T) {
+	text, err := os.ReadFile("../../docs/guides/production.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?ms)^```yaml settings\n(.*?)^```$").FindAllSubmatch(text, -1)
+	if len(blocks) == 0 {
+		t.Fatal("the guide shows no settings file")
+	}
+	key := fmt.Sprintf("%x", sha256.Sum256([]byte("the guide")))
+	for _, block := range blocks {
+		file := strings.ReplaceAll(string(block[1]), "paste-the-output-of-openssl-rand-hex-32", key)
+		c, err := Load(Source{File: []byte(file), FileName: "gatehouse.yaml"})
+		if err != nil {
+			t.Errorf("%v in\n%s", err, file)
+			continue
+		}
+		if !c.Production() {
+			t.Errorf("not for production:\n%s", file)
+		}
+	}
+}
