@@ -126,7 +126,7 @@ describe("signing in", () => {
     await submit(page).click();
     await page.waitForURL("**/consent?*");
     const words = await page.locator("main").innerText();
-    for (const part of [/Book club/, /Ada Lovelace|ada@example\.com/, /e-?mail address/i, new RegExp(new URL(party.origin).host)]) assert.match(words, part);
+    for (const part of [/Book club/, /Not you\?/, /Ada Lovelace|ada@example\.com/, /e-?mail address/i, new RegExp(new URL(party.origin).host)]) assert.match(words, part);
     await look(page, "consent");
     await consent(page);
     await party.arrival(page);
@@ -229,9 +229,48 @@ describe("signing in", () => {
     assert.equal(await mine.locator("[name=new_password]").count(), 0, "the link works once");
   });
 
+  it("in several tabs at once, as a browser restores them", async () => {
+    const mine = home.user({ email: "tabs@example.com" });
+    const first = await fresh();
+    const tab = async () => watch(await first.context().newPage());
+    const tabs = [first, await tab(), await tab()];
+    await Promise.all(tabs.map((one, i) => one.goto(request({ state: `tab-${i}` }))));
+    await signIn(tabs[0], mine);
+    await tabs[0].waitForURL("**/consent?*");
+    await tabs[1].reload(); // signed in meanwhile
+    await tabs[1].waitForURL("**/consent?*");
+    await consent(tabs[1]);
+    assert.equal((await party.arrival(tabs[1])).searchParams.get("state"), "tab-1");
+    const other = await tab();
+    await other.goto(server.at("/logout").href);
+    await submit(other).click();
+    await other.locator("h1", { hasText: "signed out" }).waitFor();
+    await consent(tabs[0]); // its page belongs to the session that has ended
+    await tabs[0].locator("h1", { hasText: "Your sign-in changed" }).waitFor();
+    await look(tabs[0], "sign-in-changed");
+    await submit(tabs[0]).click();
+    await tabs[0].waitForURL("**/login?*");
+    await signIn(tabs[0], mine);
+    assert.equal((await party.arrival(tabs[0])).searchParams.get("state"), "tab-0");
+    await signIn(tabs[2], mine); // a page that was left open
+    assert.equal((await party.arrival(tabs[2])).searchParams.get("state"), "tab-2");
+    for (const [i, one] of tabs.entries()) { // back and restored: no page shows an account without a session
+      await one.goto(server.at("/account").href);
+      assert.equal(path(one), "/account", `tab ${i}`);
+    }
+    await tabs[1].goto(server.at("/logout").href);
+    await submit(tabs[1]).click();
+    await tabs[1].locator("h1", { hasText: "signed out" }).waitFor();
+    for (const one of [tabs[0], tabs[2]]) {
+      await one.reload();
+      assert.equal(path(one), "/login");
+    }
+  });
+
   it("out again", async () => {
     await page.goto(server.at("/account").href);
     await page.getByRole("link", { name: "Sign out" }).click();
+    assert.match(await page.locator("main").innerText(), /ada@example\.com/);
     await look(page, "logout");
     await submit(page).click();
     await look(page, "logged-out");
@@ -283,6 +322,9 @@ describe("a second step", () => {
     await signIn(mine, grace);
     await mine.waitForURL("**/login/code?*");
     await look(mine, "code");
+    assert.equal(await mine.getByLabel("Code").getAttribute("inputmode"), "numeric");
+    await mine.getByRole("button", { name: "Use a backup code" }).waitFor();
+    assert.equal(await mine.locator(".avatar.app").count(), 1, "the app is named between sign-in and consent");
     await mine.getByLabel("Code").fill("000000");
     await submit(mine).click();
     await mine.getByRole("alert").waitFor();
@@ -375,6 +417,7 @@ describe("a person's account", () => {
     await page.getByRole("navigation", { name: "Account" }).getByRole("link", { name: "Profile" }).click();
     await look(page, "profile");
     await page.getByLabel("First name").fill("Alan Mathison");
+    await page.getByLabel("Time zone").fill("Asia/Kolkata");
     await page.getByLabel("Picture").fill("javascript:alert(1)");
     await submit(page).click();
     await page.getByRole("alert").waitFor();
@@ -391,6 +434,7 @@ describe("a person's account", () => {
     await page.goto(server.at("/account/sessions").href);
     const words = await page.locator("main").innerText();
     assert.match(words, /This device/);
+    assert.match(words, /\d\d:\d\d IST\)/); // the time zone of the profile
     assert.match(words, /Book club/);
     await look(page, "sessions");
     await page.getByRole("button", { name: /^Remove access Book club/ }).click();

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"path"
@@ -31,8 +32,9 @@ type asset struct {
 	immutable   bool
 }
 
-// NewAssets reads and compresses the embedded assets.
-func NewAssets() (*Assets, error) {
+// NewAssets reads and compresses the embedded assets, and makes those that are drawn or contain the
+// name of the server.
+func NewAssets(name string) (*Assets, error) {
 	a := &Assets{files: map[string]*asset{}, urls: map[string]string{}}
 	entries, err := fs.ReadDir(staticFiles, "static")
 	if err != nil {
@@ -47,14 +49,46 @@ func NewAssets() (*Assets, error) {
 			return nil, fmt.Errorf("preparing asset %s: %w", e.Name(), err)
 		}
 	}
+	if err := a.addHomeScreen(name); err != nil {
+		return nil, fmt.Errorf("preparing the icon for home screens: %w", err)
+	}
 	return a, nil
+}
+
+// addHomeScreen adds the icon and the manifest for home screens.
+func (a *Assets) addHomeScreen(name string) error {
+	icon, err := touchIcon()
+	if err != nil {
+		return err
+	}
+	if err := a.add("homescreen.png", icon); err != nil {
+		return err
+	}
+	body, err := json.Marshal(manifest{
+		Name:       name,
+		ShortName:  name,
+		StartURL:   "/account",
+		Scope:      "/",
+		Display:    "browser",
+		Background: "#f4f5f2",
+		Icons: []manifestIcon{
+			{Src: a.urls["homescreen.png"], Sizes: "180x180", Type: "image/png"},
+			{Src: a.urls["icon.svg"], Sizes: "any", Type: "image/svg+xml"},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return a.add("app.webmanifest", body)
 }
 
 func (a *Assets) add(name string, body []byte) error {
 	types := map[string]string{
-		".css": "text/css; charset=utf-8",
-		".js":  "text/javascript; charset=utf-8",
-		".svg": "image/svg+xml",
+		".css":         "text/css; charset=utf-8",
+		".js":          "text/javascript; charset=utf-8",
+		".svg":         "image/svg+xml",
+		".png":         "image/png",
+		".webmanifest": "application/manifest+json",
 	}
 	ext := path.Ext(name)
 	contentType, ok := types[ext]

@@ -10,7 +10,7 @@ import (
 )
 
 func TestAssets(t *testing.T) {
-	a, err := NewAssets()
+	a, err := NewAssets("Gatehouse")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestAssets(t *testing.T) {
 
 // Assets may load nothing from elsewhere.
 func TestAssetsStayHere(t *testing.T) {
-	a, err := NewAssets()
+	a, err := NewAssets("Gatehouse")
 	if err != nil {
 		t.Fatal(err)
 	}

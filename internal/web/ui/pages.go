@@ -73,7 +73,7 @@ func catalog() map[View]string {
 // NewPages parses every template and renders every page once without data: a template that does
 // not parse, or that writes a value where it cannot be escaped, stops the start of the server.
 func NewPages(brand Brand) (*Pages, error) {
-	assets, err := NewAssets()
+	assets, err := NewAssets(brand.Name)
 	if err != nil {
 		return nil, err
 	}

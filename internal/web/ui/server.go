@@ -224,7 +224,7 @@ func (s *Server) show(w http.ResponseWriter, status int, v View) error {
 // to every redirect that follows the form, and where an app redirects to is the app's own business.
 func policy(leaves bool) string {
 	p := "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' https:; " +
-		"connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+		"connect-src 'self'; manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'"
 	if leaves {
 		return p
 	}
