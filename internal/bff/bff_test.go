@@ -182,6 +182,42 @@ func TestReturnToAnotherOrigin(t *testing.T) {
 	}
 }
 
+// The app's host in another spelling is the app's host: people sign in there, and are never sent to
+// a host whose cookies are others.
+func TestHostInOtherSpellings(t *testing.T) {
+	for _, spelling := range []string{"APP.example", "app.example:443", "App.Example:443"} {
+		w := newWorld(t)
+		r := w.request("GET", "/session/login?return_to=/x")
+		r.Host = spelling
+		rec := w.send(r)
+		to, _ := url.Parse(rec.Header().Get("Location"))
+		if rec.Code != http.StatusSeeOther || to.Query().Get("redirect_uri") != callback {
+			t.Errorf("%s: %d to %s", spelling, rec.Code, to)
+			continue
+		}
+		r = w.request("GET", "/session/callback?"+w.authorize(to.Query()).Encode())
+		r.Host = spelling
+		if rec = w.send(r); rec.Header().Get("Location") != "/x" {
+			t.Errorf("%s: the callback leads to %s (%d)", spelling, rec.Header().Get("Location"), rec.Code)
+		}
+		r = w.request("POST", "/session/logout", "Origin", "https://app.example")
+		r.Host = spelling
+		if rec = w.send(r); rec.Code != http.StatusOK {
+			t.Errorf("%s: signing out: %d", spelling, rec.Code)
+		}
+	}
+	for spelling, want := range map[string]string{
+		"app.example.": "https://app.example/session/login?return_to=/x", "app.example.:443": "https://app.example/session/login?return_to=/x",
+	} {
+		w := newWorld(t)
+		r := w.request("GET", "/session/login?return_to=/x")
+		r.Host = spelling
+		if rec := w.send(r); rec.Header().Get("Location") != want {
+			t.Errorf("%s leads to %s (%d)", spelling, rec.Header().Get("Location"), rec.Code)
+		}
+	}
+}
+
 // The client is the one that registers the callback of this very host.
 func TestWhichClient(t *testing.T) {
 	w := newWorld(t)

@@ -20,7 +20,19 @@ func (s *Server) origin(r *http.Request) string {
 	if s.kit.Secure || r.TLS != nil {
 		scheme = "https"
 	}
-	return scheme + "://" + strings.ToLower(r.Host)
+	return canonicalOrigin(scheme + "://" + r.Host)
+}
+
+// canonicalOrigin returns an origin in the one spelling in which origins are compared: in lower
+// case, without the scheme's own port and without a dot at the end of the host (RFC 6454 §4).
+func canonicalOrigin(origin string) string {
+	scheme, host, _ := strings.Cut(strings.ToLower(origin), "://")
+	port := map[string]string{"http": ":80", "https": ":443"}[scheme]
+	host = strings.TrimSuffix(strings.TrimSuffix(host, port), ":")
+	if name, port, ok := strings.Cut(host, ".:"); ok {
+		host = name + ":" + port
+	}
+	return scheme + "://" + strings.TrimSuffix(host, ".")
 }
 
 // hostname returns the host of an address in lower case and without a port: cookies do not depend
@@ -38,7 +50,7 @@ func hostname(address string) string {
 // SameSite cookies come with its requests.
 func crossOrigin(h http.Header, origin string) bool {
 	o := h.Get("Origin")
-	if o != "" && strings.EqualFold(o, origin) {
+	if o != "" && canonicalOrigin(o) == canonicalOrigin(origin) {
 		return false
 	}
 	switch h.Get("Sec-Fetch-Site") {

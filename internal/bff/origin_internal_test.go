@@ -8,6 +8,29 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
+// One origin in several spellings is one origin.
+func TestCanonicalOrigin(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://app.example":       "https://app.example",
+		"HTTPS://App.Example":       "https://app.example",
+		"https://app.example:443":   "https://app.example",
+		"https://app.example:":      "https://app.example",
+		"https://app.example.":      "https://app.example",
+		"https://app.example.:443":  "https://app.example",
+		"https://app.example.:8443": "https://app.example:8443",
+		"https://app.example:80":    "https://app.example:80",
+		"http://app.example:80":     "http://app.example",
+		"http://app.example:443":    "http://app.example:443",
+		"https://[2001:DB8::1]:443": "https://[2001:db8::1]",
+		"https://app.example:8443":  "https://app.example:8443",
+		"null":                      "null://",
+	} {
+		if got := canonicalOrigin(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
 // Whatever is asked for, the browser stays at the app's host or goes to an origin that is
 // registered: as Go resolves the address, and as browsers do, which take a backslash for a slash
 // and leave out tabs and line ends (WHATWG URL §4.4).

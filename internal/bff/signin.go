@@ -55,6 +55,10 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if strings.HasSuffix(r.Host, ".") || strings.Contains(r.Host, ".:") {
+		// to browsers this is another host, with cookies of its own
+		return seeOther(w, s.origin(r)+r.URL.RequestURI())
+	}
 	callback := s.origin(r) + session.CallbackPath
 	cl, err := s.clientAt(r.Context(), callback, client.ID(c.Get("client_id")))
 	if err != nil {

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -114,8 +113,22 @@ func sameOrigin(req *Request, route *Route) bool {
 	if req.Target.Origin == "" {
 		return true // not a browser, or one too old to use this server
 	}
-	u, err := url.Parse(req.Target.Origin)
-	return err == nil && strings.EqualFold(u.Host, req.Authority)
+	_, from, _ := strings.Cut(req.Target.Origin, "://")
+	host, ok := hostOf(from)
+	return ok && host == req.Target.Host && ownPort(from) == ownPort(req.Authority)
+}
+
+// ownPort returns the port of an authority, or "" for that of http or https: behind a proxy the
+// scheme may not be known.
+func ownPort(authority string) string {
+	if !hasPort(authority) {
+		return ""
+	}
+	port := authority[strings.LastIndexByte(authority, ':')+1:]
+	if port == "80" || port == "443" {
+		return ""
+	}
+	return port
 }
 
 // opensSocket reports whether a request opens a WebSocket (RFC 6455 §4.1). A proxy that asks may

@@ -72,7 +72,7 @@ func params(r *http.Request, from Bodies) (url.Values, error) {
 		return nil, err
 	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if r.Header.Get("Content-Type") == "" && r.ContentLength == 0 {
+	if r.ContentLength == 0 && kind != "application/json" { // no body has no wrong type
 		return url.Values{}, nil
 	}
 	if err != nil {

@@ -69,6 +69,8 @@ func TestParseCall(t *testing.T) {
 		"form where none is read":    {request("POST", "/", formType, `a=1`), web.FromJSON, nil},
 		"multipart":                  {request("POST", "/", "multipart/form-data; boundary=x", "--x--"), all, nil},
 		"text":                       {request("POST", "/", "text/plain", "a=1"), all, nil},
+		"no body of any type":        {request("POST", "/", "text/plain;charset=UTF-8", ""), all, url.Values{}},
+		"no body, no content type":   {request("POST", "/", "", ""), all, url.Values{}},
 		"no content type":            {request("POST", "/", "", "a=1"), all, nil},
 		"content type unreadable":    {request("POST", "/", ";;;", "a=1"), all, nil},
 		"client_secret in address":   {request("POST", "/?client_secret=x", formType, "a=1"), all, nil},
