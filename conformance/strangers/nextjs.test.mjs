@@ -16,7 +16,7 @@ describe("Next.js with Auth.js", () => {
     setting.reader.write();
     const env = { HOME: scratch("home"), NEXT_TELEMETRY_DISABLED: "1", NPM_CONFIG_UPDATE_NOTIFIER: "false" };
     program = await setting.reader.run(undefined, { env });
-    await program.answers(setting.reader.at(3000), 120_000); // it is built first
+    await program.answers(setting.reader.at(3000), 600_000); // it is built first
   });
 
   after(async () => {
@@ -26,6 +26,7 @@ describe("Next.js with Auth.js", () => {
 
   it("signs a person in and out", async () => {
     const page = await open(chrome);
+    page.setDefaultTimeout(30_000); // other programs are built meanwhile
     await page.goto(setting.reader.at(3000));
     await page.getByRole("button", { name: "Sign in" }).click();
     await enter(page, setting);
