@@ -1,0 +1,59 @@
+package store_test
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+)
+
+// A confidential client from before tokens were shown by their audience may be the client of an API
+// that relies on seeing all of them, above all their revocations. It goes on.
+func TestClientsBeforeTheUpgradeSeeAllTokens(t *testing.T) {
+	url, ctx := storetest.SQLite(t), t.Context()
+	before, err := sqldb.Open(ctx, url, sqldb.Options{})
+	testkit.Must(t, err)
+	_, err = sqldb.Migrate(ctx, before, migrationsUpTo(t, "0003"))
+	testkit.Must(t, err)
+	const columns = "description, uri, logo_uri, auth_method, jwks, jwks_uri, grants, redirects, post_logout, scopes, " +
+		"resources, token_format, alg, rotation"
+	for id, public := range map[string]string{"api": "FALSE", "spa": "TRUE"} {
+		_, err := before.Exec(ctx, fmt.Sprintf("INSERT INTO clients (id, name, public, %s, first_party, plain_pkce, require_pkce, "+
+			"access_ttl, id_token_ttl, refresh_ttl, disabled, created_at, updated_at) VALUES ('%s', 'A', %s%s, "+
+			"FALSE, FALSE, FALSE, 0, 0, 0, FALSE, 1, 1)", columns, id, public, strings.Repeat(", ''", strings.Count(columns, ",")+1)))
+		testkit.Must(t, err)
+	}
+	testkit.Must(t, before.Close())
+
+	db := storetest.Open(t, store.Options{URL: url})
+	testkit.Must(t, db.CreateClient(ctx, &client.Client{ID: "new", Name: "New"}))
+	for id, all := range map[client.ID]bool{"api": true, "spa": false, "new": false} {
+		c, err := db.Client(ctx, id)
+		testkit.Must(t, err)
+		testkit.Equal(t, string(id)+" sees every token", c.IntrospectAny, all)
+	}
+}
+
+// migrationsUpTo returns the migrations of an earlier release.
+func migrationsUpTo(t *testing.T, last string) fs.FS {
+	t.Helper()
+	all, err := os.ReadDir("migrations")
+	testkit.Must(t, err)
+	out := fstest.MapFS{}
+	for _, f := range all {
+		if f.Name()[:len(last)] <= last {
+			text, err := os.ReadFile("migrations/" + f.Name())
+			testkit.Must(t, err)
+			out[f.Name()] = &fstest.MapFile{Data: text}
+		}
+	}
+	return out
+}
