@@ -113,6 +113,8 @@ func migrate(ctx context.Context, cfg *config.Config, dryRun bool) (names []stri
 		URL:        string(cfg.Storage.DatabaseURL),
 		Readers:    1,
 		Statements: cfg.Storage.Statements,
+
+		ExternalCheckpoint: cfg.Storage.Checkpoint == "external",
 	})
 	if err != nil {
 		return nil, err

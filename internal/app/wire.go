@@ -95,6 +95,7 @@ func openPartsWith(ctx context.Context, e *env, cfg *config.Config, o store.Opti
 	}
 	o.URL = string(cfg.Storage.DatabaseURL)
 	o.Statements, o.ListenURL = cfg.Storage.Statements, string(cfg.Storage.ListenURL)
+	o.ExternalCheckpoint = cfg.Storage.Checkpoint == "external"
 	o.IdleTimeout, o.AuditRetention = cfg.Sessions.Idle, cfg.Audit.Retention
 	db, err := store.Open(ctx, o)
 	if err != nil {

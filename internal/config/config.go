@@ -73,6 +73,7 @@ type Storage struct {
 	DatabaseURL Secret // sqlite:PATH or postgres://…; may hold a password
 	Statements  string // how PostgreSQL runs statements: auto, prepared, exec, simple
 	ListenURL   Secret // postgres://…, or empty: where notifications arrive
+	Checkpoint  string // who moves SQLite's log into the main file: own, external
 	RedisURL    Secret // redis://…, or empty
 	SecretKey   Secret // as written; see Config.MasterKey
 }

@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 			DrainDelay:       5 * time.Second,
 			ShutdownTimeout:  20 * time.Second,
 		},
-		Storage: Storage{DatabaseURL: "sqlite:data/gatehouse.db", Statements: "auto"},
+		Storage: Storage{DatabaseURL: "sqlite:data/gatehouse.db", Statements: "auto", Checkpoint: "own"},
 		Tokens: Tokens{
 			AccessTTL:          time.Hour,
 			IDTTL:              time.Hour,

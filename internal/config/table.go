@@ -50,6 +50,7 @@ func Settings() []Setting {
 		{"Server", stopRows()},
 		{"Branding", brandingRows()},
 		{"Storage", storageRows()},
+		{"Storage", sharedStoreRows()},
 		{"Tokens", lifetimeRows()},
 		{"Tokens", grantRows()},
 		{"Sessions", sessionRows()},
@@ -245,6 +246,20 @@ func storageRows() []Setting {
 				return dsn{p: &c.Storage.ListenURL, schemes: []string{"postgres", "postgresql"}, none: true}
 			},
 		},
+		{
+			Name:    "SQLITE_CHECKPOINT",
+			Default: "own",
+			Doc: "Who moves changes from SQLite's write-ahead log into the main file: own, or " +
+				"external for a program such as Litestream that copies the log.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Storage.Checkpoint, []string{"own", "external"}}
+			},
+		},
+	}
+}
+
+func sharedStoreRows() []Setting {
+	return []Setting{
 		{
 			Name:   "REDIS_URL",
 			Secret: true,

@@ -54,6 +54,8 @@ type Options struct {
 	Statements string
 	ListenURL  string
 	Notice     func(text string)
+	// ExternalCheckpoint is for SQLite; see sqldb.Options.
+	ExternalCheckpoint bool
 }
 
 // DB is the store. It is safe for concurrent use.
@@ -85,6 +87,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		Statements: o.Statements,
 		ListenURL:  o.ListenURL,
 		Notice:     o.Notice,
+
+		ExternalCheckpoint: o.ExternalCheckpoint,
 	})
 	if err != nil {
 		return nil, err

@@ -118,7 +118,8 @@ func TestPostgresHangs(t *testing.T) {
 
 // pageUnavailable returns an error unless the page has the status 503 and a Retry-After header.
 func (s view) pageUnavailable() error {
-	return want(s.err == nil && s.status == 503 && s.header.Get("Retry-After") != "" && strings.HasPrefix(s.header.Get("Content-Type"), "text/html"),
+	return want(s.err == nil && s.status == 503 && s.header.Get("Retry-After") != "" &&
+		strings.Contains(s.body, "Try again") && !strings.Contains(s.body, "database") && strings.HasPrefix(s.header.Get("Content-Type"), "text/html"),
 		"%v with %v, want a page with 503 and Retry-After", s.answer, s.header)
 }
 

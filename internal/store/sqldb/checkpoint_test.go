@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
@@ -41,4 +42,22 @@ func TestCopyOfTheMainFile(t *testing.T) {
 	mustExec(t, other, "INSERT INTO n (id) VALUES (2)")
 	testkit.Must(t, other.Close())
 	testkit.Equal(t, "rows in the copy after a stop", copied(t, path), 2)
+}
+
+// With a program that copies the log, the log is left alone.
+func TestExternalCheckpoint(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "g.db")
+	db := open(t, "sqlite:"+path, sqldb.Options{ExternalCheckpoint: true})
+	mustExec(t, db, "CREATE TABLE n (id BIGINT NOT NULL PRIMARY KEY, text TEXT NOT NULL)")
+	for i := range 300 { // more than SQLite would leave in the log by itself
+		mustExec(t, db, "INSERT INTO n (id, text) VALUES ($1, $2)", i, strings.Repeat("x", 20_000))
+	}
+	log, err := os.Stat(path + "-wal")
+	testkit.Must(t, err)
+	main, err := os.Stat(path)
+	testkit.Must(t, err)
+	if main.Size() > 100_000 || log.Size() < 300*20_000 {
+		t.Errorf("the main file has %d bytes and the log %d", main.Size(), log.Size())
+	}
 }

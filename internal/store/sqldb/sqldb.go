@@ -143,6 +143,9 @@ type Options struct {
 	ListenURL string
 	// Notice receives what the operator should know about the way to the database, if set.
 	Notice func(text string)
+	// ExternalCheckpoint leaves SQLite's write-ahead log to another program, which moves it into
+	// the main file.
+	ExternalCheckpoint bool
 	// Queue is the number of changes that may wait for SQLite's writer before further ones fail.
 	// Default 4096.
 	Queue int

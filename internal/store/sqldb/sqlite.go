@@ -18,6 +18,8 @@ const (
 	busyTimeout   = 5 * time.Second // of waiting for another process that writes the same file
 	openRetry     = 5 * time.Millisecond
 	watchInterval = 100 * time.Millisecond
+
+	autoCheckpoint = 1000 // pages in the write-ahead log; SQLite's own default
 )
 
 // sqliteDB is a SQLite database: one writer, many readers (WAL).
@@ -25,6 +27,7 @@ type sqliteDB struct {
 	path    string
 	tempDir string // to remove at Close, or ""
 	sync    string // the pragma synchronous
+	auto    int    // the pragma wal_autocheckpoint
 	writer  *writer
 	readers chan *liteConn // idle readers; nil for one that is not open yet
 	closing chan struct{}
@@ -32,7 +35,10 @@ type sqliteDB struct {
 }
 
 func openSQLite(path string, o Options) (DB, error) {
-	db := &sqliteDB{sync: "FULL", closing: make(chan struct{})}
+	db := &sqliteDB{sync: "FULL", auto: autoCheckpoint, closing: make(chan struct{})}
+	if o.ExternalCheckpoint {
+		db.auto = 0
+	}
 	if err := db.createFile(path); err != nil {
 		return nil, err
 	}
@@ -51,7 +57,7 @@ func openSQLite(path string, o Options) (DB, error) {
 	for range o.Readers {
 		db.readers <- nil
 	}
-	db.writer = newWriter(first, db.openWriter, o.Queue)
+	db.writer = newWriter(first, db.openWriter, o.Queue, db.auto > 0)
 	return db, nil
 }
 
@@ -93,6 +99,7 @@ func (db *sqliteDB) createFile(path string) error {
 func (db *sqliteDB) openWriter() (*liteConn, error) {
 	for end := time.Now().Add(busyTimeout); ; time.Sleep(openRetry) {
 		l, err := openLite(db.path, busyPragma(), "journal_mode = WAL", "synchronous = "+db.sync,
+			fmt.Sprintf("wal_autocheckpoint = %d", db.auto),
 			"foreign_keys = ON", "trusted_schema = OFF", "temp_store = MEMORY")
 		if err == nil || !isBusy(err) || time.Now().After(end) {
 			return l, err

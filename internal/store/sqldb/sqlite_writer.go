@@ -25,6 +25,8 @@ type writer struct {
 	open    func() (*liteConn, error)
 	conn    *liteConn // nil after an error of the connection, until the next batch
 
+	checkpoints bool // the log is ours to move into the main file
+
 	idle  *time.Timer // fires when the changes are to be copied into the main file
 	dirty time.Time   // of the first change that is in the log alone; zero if there is none
 }
@@ -52,7 +54,7 @@ const (
 	opCancelled
 )
 
-func newWriter(first *liteConn, open func() (*liteConn, error), queue int) *writer {
+func newWriter(first *liteConn, open func() (*liteConn, error), queue int, checkpoints bool) *writer {
 	w := &writer{
 		queue:   make(chan *op, queue),
 		closing: make(chan struct{}),
@@ -60,6 +62,8 @@ func newWriter(first *liteConn, open func() (*liteConn, error), queue int) *writ
 		open:    open,
 		conn:    first,
 		idle:    time.NewTimer(checkpointIdle),
+
+		checkpoints: checkpoints,
 	}
 	w.idle.Stop()
 	go w.loop()
@@ -134,6 +138,9 @@ func (w *writer) loop() {
 
 // changed plans a checkpoint for when the writer has been idle, or has not been for long.
 func (w *writer) changed() {
+	if !w.checkpoints {
+		return
+	}
 	now := time.Now()
 	if w.dirty.IsZero() {
 		w.dirty = now
