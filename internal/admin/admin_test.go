@@ -89,6 +89,9 @@ func operations() map[string]call {
 		"RotateSecret": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.RotateSecret(ctx, a, "x", 0))
 		}},
+		"RevokeClientTokens": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RevokeClientTokens(ctx, a, "x"))
+		}},
 		"DeleteClient": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.DeleteClient(ctx, a, "x"))
 		}},

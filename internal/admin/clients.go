@@ -205,6 +205,23 @@ func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grac
 	return out, o.store.AddSecret(ctx, c.ID, o.newSecret(out.Secret, now), maxSecrets, ends, ev)
 }
 
+// RevokeClientTokens revokes all tokens of a client, and what people and devices have approved: they
+// have to sign in again. The client, its secrets and people's consent stay.
+func (o *Operations) RevokeClientTokens(
+	ctx context.Context, a Actor, ref string,
+) (*client.Client, error) {
+	if err := a.require(ScopeClientsWrite); err != nil {
+		return nil, err
+	}
+	c, err := o.client(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	ev := clientEvent(a, audit.ClientTokensRevoked, c.ID, now)
+	return c, o.store.RevokeClientTokens(ctx, c.ID, now, ev)
+}
+
 // DeleteClient deletes a client and revokes all its tokens.
 func (o *Operations) DeleteClient(ctx context.Context, a Actor, ref string) (*client.Client, error) {
 	if err := a.require(ScopeClientsWrite); err != nil {

@@ -87,6 +87,7 @@ type ClientStore interface {
 	AddSecret(ctx context.Context, id client.ID, s client.Secret, keepNewest int, oldExpires time.Time,
 		ev ...audit.Event) error
 	DeleteClient(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error
+	RevokeClientTokens(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error
 }
 
 // ScopeStore is what the operations on scopes need of storage.

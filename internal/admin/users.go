@@ -138,7 +138,7 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 		}
 	}
 	ev := a.event(audit.UserCreated, now)
-	ev.User = string(u.ID)
+	ev.User, ev.Detail = string(u.ID), createdDetail(u)
 	if err := o.store.CreateUser(ctx, u, ev); err != nil {
 		return nil, err
 	}
@@ -151,6 +151,22 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 			u.ID, err)
 	}
 	return out, nil
+}
+
+// createdDetail returns what the audit log says of a new account: its names and roles, which may be
+// changed or deleted later.
+func createdDetail(u *identity.User) map[string]string {
+	detail := map[string]string{}
+	for name, value := range map[string]string{
+		"email":    u.Email,
+		"username": u.Username,
+		"roles":    strings.Join(u.Roles, " "),
+	} {
+		if value != "" {
+			detail[name] = value
+		}
+	}
+	return detail
 }
 
 // firstPassword sets a password that the policy accepts before the account is stored: an account

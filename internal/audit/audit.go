@@ -36,6 +36,7 @@ const (
 	ClientUpdated       Type = "CLIENT_UPDATED"
 	ClientDeleted       Type = "CLIENT_DELETED"
 	ClientSecretRotated Type = "CLIENT_SECRET_ROTATED"
+	ClientTokensRevoked Type = "CLIENT_TOKENS_REVOKED_ALL"
 	ScopeCreated        Type = "SCOPE_CREATED"
 	ScopeUpdated        Type = "SCOPE_UPDATED"
 	ScopeDeleted        Type = "SCOPE_DELETED"
@@ -93,6 +94,7 @@ func Types() []Type {
 		ClientUpdated,
 		ClientDeleted,
 		ClientSecretRotated,
+		ClientTokensRevoked,
 		ScopeCreated,
 		ScopeUpdated,
 		ScopeDeleted,

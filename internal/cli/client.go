@@ -18,6 +18,7 @@ type clientCommands struct {
 	Show         clientShow         `cmd:"" help:"Show one client."`
 	Update       clientUpdate       `cmd:"" help:"Change a client. Only what is named changes; lists are replaced."`
 	RotateSecret clientRotateSecret `cmd:"" help:"Give a client a new secret; the old one stays valid for a while."`
+	RevokeTokens clientRevokeTokens `cmd:"" help:"Revoke all tokens of a client; the client stays."`
 	Delete       clientDelete       `cmd:"" help:"Delete a client, and revoke all its tokens."`
 }
 
@@ -199,6 +200,30 @@ func (f *clientRotateSecret) Run(ctx context.Context, c *call) error {
 			s.pair("client_id", string(done.Client.ID))
 			printSecret(s, done.Secret, done.Previous)
 		})
+	})
+}
+
+// clientRevokeTokens revokes the tokens of a client.
+type clientRevokeTokens struct {
+	clientRef
+	Yes bool `help:"Do not ask for confirmation."`
+}
+
+// Run revokes the tokens after confirmation.
+func (f *clientRevokeTokens) Run(ctx context.Context, c *call) error {
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		cl, err := ops.Client(ctx, a, f.Ref)
+		if err != nil {
+			return noClient(err)
+		}
+		if err := c.confirm(f.Yes, "tokens of client", string(cl.ID)); err != nil {
+			return err
+		}
+		if _, err := ops.RevokeClientTokens(ctx, a, string(cl.ID)); err != nil {
+			return noClient(err)
+		}
+		doc := map[string]string{"client_id": string(cl.ID), "result": "revoked"}
+		return c.done(doc, "All tokens of client %s (%s) are revoked.", cl.Name, cl.ID)
 	})
 }
 

@@ -92,8 +92,9 @@ func (s *Server) CompleteSetup(
 	if err != nil {
 		return Step{}, err
 	}
-	err = s.store.CompleteSetup(ctx, h, u, v.Now,
-		v.event(audit.UserCreated, u.ID), v.event(audit.SetupCompleted, u.ID))
+	created := v.event(audit.UserCreated, u.ID)
+	created.Detail = map[string]string{"email": u.Email, "roles": strings.Join(u.Roles, " ")}
+	err = s.store.CompleteSetup(ctx, h, u, v.Now, created, v.event(audit.SetupCompleted, u.ID))
 	if err != nil {
 		return Step{}, linkError(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
@@ -186,6 +187,31 @@ func (d *DB) DeleteClient(
 		}
 		if _, err := tx.Exec(ctx, "DELETE FROM codes WHERE client_id = $1", id); err != nil {
 			return nil, err
+		}
+		return []oauth.Revocation{newRevocation(oauth.RevokeClient, string(id), now)}, nil
+	})
+}
+
+// RevokeClientTokens ends all approvals of a client, and its tokens with them. The client stays.
+func (d *DB) RevokeClientTokens(
+	ctx context.Context, id client.ID, now time.Time, ev ...audit.Event,
+) error {
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		found, err := exists(ctx, tx, "SELECT 1 FROM clients WHERE id = $1", id)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			return nil, fault.New(fault.NotFound, "no such client")
+		}
+		for _, text := range []string{
+			"DELETE FROM codes WHERE client_id = $1",
+			"DELETE FROM devices WHERE client_id = $1",
+			"DELETE FROM grants WHERE client_id = $1",
+		} {
+			if _, err := tx.Exec(ctx, text, id); err != nil {
+				return nil, err
+			}
 		}
 		return []oauth.Revocation{newRevocation(oauth.RevokeClient, string(id), now)}, nil
 	})

@@ -110,6 +110,7 @@ func (s *suite) clientDeletion(t *testing.T) {
 	late := s.grant(u, c)
 	want(t, s.db.PutGrant(ctx, late), fault.Consumed)
 	want(t, s.db.DeleteClient(ctx, c.ID, s.now), fault.NotFound)
+	t.Run("tokens only", s.clientTokens)
 }
 
 func (s *suite) scopes(t *testing.T) {
@@ -574,6 +575,35 @@ func (s *suite) opaque(t *testing.T) {
 	}
 	_, err = s.db.Opaque(ctx, h, a.Expires)
 	want(t, err, fault.NotFound)
+}
+
+// The tokens of a client end; those that it gets later do not.
+func (s *suite) clientTokens(t *testing.T) {
+	ctx, c, other, u := t.Context(), s.client(t), s.client(t), s.user(t)
+	mine, others := s.grant(u, c, "openid", "offline_access"), s.grant(u, other)
+	testkit.Must(t, s.db.PutGrant(ctx, mine))
+	testkit.Must(t, s.db.PutGrant(ctx, others))
+	code := secret.Hash(s.name("code"))
+	testkit.Must(t, s.db.PutCode(ctx, code, &oauth.Code{
+		Grant: *s.grant(u, c), ExpiresAt: s.now.Add(time.Minute),
+	}))
+	at := s.now.Add(time.Second)
+	testkit.Must(t, s.db.RevokeClientTokens(ctx, c.ID, at))
+	_, err := s.db.Grant(ctx, mine.ID)
+	want(t, err, fault.NotFound)
+	_, err = s.db.Code(ctx, code, at)
+	want(t, err, fault.NotFound)
+	_, err = s.db.Grant(ctx, others.ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "revoked", s.db.Revoked(token(mine, s.now)), true)
+	testkit.Equal(t, "another client's", s.db.Revoked(token(others, s.now)), false)
+	_, err = s.db.Client(ctx, c.ID)
+	testkit.Must(t, err)
+	later := s.grant(u, c)
+	later.CreatedAt = at.Add(time.Second)
+	testkit.Must(t, s.db.PutGrant(ctx, later))
+	testkit.Equal(t, "issued later", s.db.Revoked(token(later, later.CreatedAt)), false)
+	want(t, s.db.RevokeClientTokens(ctx, "nobody", at), fault.NotFound)
 }
 
 func (s *suite) consents(t *testing.T) {
