@@ -36,8 +36,19 @@ export async function look(page, name) {
       assert.deepEqual(told(seen), [], `${name}, ${device}, ${colorScheme}`);
       await picture(page, `${name}-${device}-${colorScheme}`);
     }
-    const spill = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.ok(spill <= 0, `${name}, ${device}: ${spill} pixels too wide`);
+    // WCAG 2.2 §1.4.4: text of twice the size; what does not fit is too wide, or wider than what it stands in.
+    for (const size of [100, 200]) {
+      await page.evaluate((percent) => (document.documentElement.style.fontSize = `${percent}%`), size);
+      const spill = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(spill <= 0, `${name}, ${device}, ${size} % text: ${spill} pixels too wide`);
+      const narrow = await page.evaluate(() =>
+        [...document.querySelectorAll("button, .button, h1, nav a, .home")]
+          .filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0 && getComputedStyle(e).display !== "inline")
+          .map((e) => e.textContent.trim()),
+      );
+      assert.deepEqual(narrow, [], `${name}, ${device}, ${size} % text: does not fit`);
+    }
+    await page.evaluate(() => (document.documentElement.style.fontSize = ""));
   }
   assert.equal(await page.locator("h1").count(), 1, `${name}: one heading`);
   assert.match(await page.title(), / – /, `${name}: a title`);
