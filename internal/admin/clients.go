@@ -205,8 +205,8 @@ func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grac
 	return out, o.store.AddSecret(ctx, c.ID, o.newSecret(out.Secret, now), maxSecrets, ends, ev)
 }
 
-// RevokeClientTokens revokes all tokens of a client, and what people and devices have approved: they
-// have to sign in again. The client, its secrets and people's consent stay.
+// RevokeClientTokens revokes all tokens of a client, and what people and devices have approved:
+// they have to sign in again. The client, its secrets and people's consent stay.
 func (o *Operations) RevokeClientTokens(
 	ctx context.Context, a Actor, ref string,
 ) (*client.Client, error) {
