@@ -167,6 +167,9 @@ func operations() map[string]call {
 		"ExportEvents": {admin.ScopeAuditExport, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return o.ExportEvents(ctx, a, admin.AuditQuery{}, func(*audit.Event) error { return nil })
 		}},
+		"Event": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Event(ctx, a, "x"))
+		}},
 		"Explain": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Explain(ctx, a, "x"))
 		}},

@@ -42,6 +42,22 @@ func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) (*EventP
 	return page, err
 }
 
+// Event returns one event of the audit log with the names of its users, or NotFound.
+func (o *Operations) Event(ctx context.Context, a Actor, id string) (*EventPage, error) {
+	if err := a.require(ScopeAuditRead); err != nil {
+		return nil, err
+	}
+	notFound := fault.New(fault.NotFound, "there is no event %.64q in the audit log", id)
+	if id == "" {
+		return nil, notFound
+	}
+	page, err := o.Events(ctx, a, AuditQuery{ID: id})
+	if err == nil && len(page.Events) == 0 {
+		return nil, notFound
+	}
+	return page, err
+}
+
 // userNames returns what the users whom events concern, or who caused them, sign in with. Users
 // that have been deleted are missing.
 func (o *Operations) userNames(ctx context.Context, events []audit.Event) (map[string]string, error) {

@@ -153,6 +153,7 @@ type SessionQuery struct {
 
 // AuditQuery selects events.
 type AuditQuery struct {
+	ID           string
 	Type         audit.Type
 	User, Client string
 	RequestID    string

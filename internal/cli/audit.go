@@ -18,6 +18,7 @@ import (
 // auditCommands read the audit log.
 type auditCommands struct {
 	List   auditList   `cmd:"" help:"List events, newest first."`
+	Show   auditShow   `cmd:"" help:"Show one event."`
 	Export auditExport `cmd:"" help:"Write all events as JSON lines, newest first."`
 }
 
@@ -170,6 +171,33 @@ func (f *auditList) Run(ctx context.Context, c *call) error {
 				s.row(v.At.String(), string(v.Type), v.actor(), v.IP, v.about())
 			}
 			s.more(len(views), f.Offset, page.Total)
+		})
+	})
+}
+
+// auditShow shows one event.
+type auditShow struct {
+	ID string `arg:"" help:"The event's id, as audit list --json shows it."`
+}
+
+// Run prints all fields of the event.
+func (f *auditShow) Run(ctx context.Context, c *call) error {
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		page, err := ops.Event(ctx, a, f.ID)
+		if err != nil {
+			return err
+		}
+		v := viewEvent(&page.Events[0])
+		v.UserName, v.ActorName = page.Names[v.User], page.Names[v.Actor]
+		return c.show(v, func(s *table) {
+			for _, pair := range [][2]string{
+				{"id", v.ID}, {"at", v.At.String()}, {"type", string(v.Type)}, {"actor", v.actor()},
+				{"address", v.IP}, {"agent", v.Agent}, {"request", v.RequestID}, {"about", v.about()},
+			} {
+				if pair[1] != "" {
+					s.pair(pair[0], pair[1])
+				}
+			}
 		})
 	})
 }

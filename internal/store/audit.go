@@ -121,6 +121,7 @@ func (d *DB) ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error)
 // auditWhere returns the condition of a query.
 func auditWhere(q AuditQuery) *where {
 	w := &where{}
+	w.add("id = ", q.ID, q.ID != "")
 	w.add("type = ", string(q.Type), q.Type != "")
 	w.add("user_id = ", q.User, q.User != "")
 	w.add("client_id = ", q.Client, q.Client != "")
