@@ -89,7 +89,7 @@ func (s *Server) DisableFactor(
 	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return false, err
 	}
-	return f.Only(kind), s.login.RemoveFactor(ctx, c.Visit, c.User.ID, kind)
+	return f.Only(kind), s.login.RemoveFactor(ctx, c.Visit, c.User, kind)
 }
 
 // NewBackupCodes replaces the caller's backup codes and returns the new ones, which are shown only

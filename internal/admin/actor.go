@@ -30,6 +30,8 @@ const (
 	ScopeKeysWrite     Scope = "admin:keys:write"
 	ScopeSessionsRead  Scope = "admin:sessions:read"
 	ScopeSessionsWrite Scope = "admin:sessions:write"
+	ScopeMailRead      Scope = "admin:mail:read"
+	ScopeMailWrite     Scope = "admin:mail:write"
 	ScopeAuditRead     Scope = "admin:audit:read"
 	ScopeAuditExport   Scope = "admin:audit:export"
 )

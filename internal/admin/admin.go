@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -39,6 +40,8 @@ type Parts struct {
 	Rules     client.Rules
 	Policy    func(*identity.User) identity.Policy // of new passwords
 	Routes    func() (*access.File, error)         // reads the routes file
+	Mail      outbox.Sender                        // nil: no mail server is configured
+	Sealer    *outbox.Sealer
 	Now       func() time.Time
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 )
@@ -131,6 +132,16 @@ func operations() map[string]call {
 		"DeleteRoute": {admin.ScopeRoutesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.DeleteRoute(ctx, a, "x"))
 		}},
+		"TestMail": {admin.ScopeMailWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return o.TestMail(ctx, a, admin.MailTest{To: "a@example.com"})
+		}},
+		"Mail": {admin.ScopeMailRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			_, _, err := o.Mail(ctx, a, outbox.Query{})
+			return err
+		}},
+		"RetryMail": {admin.ScopeMailWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RetryMail(ctx, a, "x"))
+		}},
 		"Keys": {admin.ScopeKeysRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Keys(ctx, a))
 		}},
@@ -182,7 +193,7 @@ func scopes() []admin.Scope {
 		admin.ScopeUsersRead, admin.ScopeUsersWrite, admin.ScopeClientsRead, admin.ScopeClientsWrite,
 		admin.ScopeScopesRead, admin.ScopeScopesWrite, admin.ScopeRoutesRead, admin.ScopeRoutesWrite,
 		admin.ScopeKeysRead, admin.ScopeKeysWrite, admin.ScopeSessionsRead, admin.ScopeSessionsWrite,
-		admin.ScopeAuditRead, admin.ScopeAuditExport,
+		admin.ScopeMailRead, admin.ScopeMailWrite, admin.ScopeAuditRead, admin.ScopeAuditExport,
 	}
 }
 

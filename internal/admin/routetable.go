@@ -13,7 +13,7 @@ import (
 // announced features. A route must not cover them.
 func ownPaths() []string {
 	return []string{
-		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "consent",
+		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "consent", "dev",
 		"device", "favicon.ico", "forgot-password", "gateway", "health", "health_check", "healthz",
 		"livez", "login", "logout", "metrics", "oauth", "oauth2", "readyz", "register",
 		"reset-password", "session", "setup", "signin", "signup", "static", "token", "userinfo",

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 )
 
 // Reasons of conflicts.
@@ -27,6 +28,7 @@ type Store interface {
 	ScopeStore
 	RouteStore
 	SessionStore
+	DeliveryStore
 
 	// RotateKeys stores a new key and sets the end of others that have none.
 	RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time,
@@ -40,6 +42,19 @@ type Store interface {
 	CountAudit(ctx context.Context, q AuditQuery) (int, error)
 	// Denial returns why the gateway denied a request, or fault.NotFound.
 	Denial(ctx context.Context, requestID string) (*access.DenialRecord, error)
+}
+
+// DeliveryStore is what the operations on deliveries need of storage.
+type DeliveryStore interface {
+	// ListDeliveries returns deliveries, newest first, without their contents.
+	ListDeliveries(ctx context.Context, q outbox.Query) ([]outbox.Delivery, error)
+	// CountDeliveries returns how many deliveries the query selects on all pages.
+	CountDeliveries(ctx context.Context, q outbox.Query) (int, error)
+	// Delivery returns a delivery, or fault.NotFound.
+	Delivery(ctx context.Context, id outbox.ID) (*outbox.Delivery, error)
+	// RetryDelivery queues a dead delivery again. It returns fault.NotFound if there is none, and
+	// fault.Conflict if it is not dead or its content has lost its use.
+	RetryDelivery(ctx context.Context, id outbox.ID, now time.Time, ev ...audit.Event) error
 }
 
 // UserStore is what the operations on users need of storage.
@@ -176,4 +191,5 @@ type Accounts interface {
 	SetupLink(ctx context.Context, now time.Time) (token string, err error)
 	Unlock(ctx context.Context, v login.Visit, id identity.UserID) error
 	LockOf(ctx context.Context, v login.Visit, id identity.UserID) (login.Lock, error)
+	NotifyTwoStepOff(ev *audit.Event, u *identity.User)
 }

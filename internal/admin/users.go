@@ -232,6 +232,7 @@ func (o *Operations) UnlockUser(ctx context.Context, a Actor, ref string) (*iden
 func (o *Operations) ResetTwoStep(ctx context.Context, a Actor, ref string) (*identity.User, error) {
 	u, err := o.changeUser(ctx, a, ref, audit.MFADisabled, func(u *identity.User, ev audit.Event) error {
 		ev.Detail = map[string]string{"kind": "all"}
+		o.parts.Accounts.NotifyTwoStepOff(&ev, u)
 		err := o.store.ResetSecondFactors(ctx, u.ID, ev.At, o.cfg.RevokeTokens, ev)
 		if fault.Is(err, fault.NotFound) {
 			err = fault.New(fault.Conflict, "%s has no two-step verification; nothing was changed", u.LoginName())

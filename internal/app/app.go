@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
@@ -53,7 +54,11 @@ func program(e *env) cli.Program {
 			if err != nil {
 				return nil, nil, err
 			}
-			return p.operations(e), p.Close, nil
+			ops, err := p.operations(e)
+			if err != nil {
+				return nil, nil, errors.Join(err, p.Close())
+			}
+			return ops, p.Close, nil
 		},
 		Migrate: migrate,
 		Serve:   func(ctx context.Context, cfg *config.Config) error { return serve(ctx, e, cfg) },
@@ -73,9 +78,19 @@ func lookup(environ []string) func(string) string {
 }
 
 // operations returns the operations of administrators on the opened parts.
-func (p *parts) operations(e *env) *admin.Operations {
+func (p *parts) operations(e *env) (*admin.Operations, error) {
 	t := p.cfg.Tokens
 	policies := p.policies
+	composer, err := newComposer(p.cfg)
+	if err != nil {
+		return nil, err
+	}
+	var sender outbox.Sender
+	if smtp, err := smtpSender(p.cfg, p.keys, composer); err != nil {
+		return nil, err
+	} else if smtp != nil {
+		sender = smtp
+	}
 	return admin.New(
 		admin.Config{
 			Issuer:          p.cfg.Server.BaseURL,
@@ -102,8 +117,10 @@ func (p *parts) operations(e *env) *admin.Operations {
 			},
 			Routes: func() (*access.File, error) { return routesFile(p.cfg) },
 			Now:    e.now,
+			Mail:   sender,
+			Sealer: outbox.NewSealer(p.keys),
 		},
-	)
+	), nil
 }
 
 // migrate brings the schema up to date and returns the migrations applied, or with dryRun those

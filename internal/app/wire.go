@@ -264,6 +264,11 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		LockByIP:        c.Lockout.ByIP,
 		IPThreshold:     c.Lockout.IPThreshold,
 		LockWhitelist:   c.Lockout.Whitelist,
+		Mail:            canMail(c),
+		BaseURL:         c.Server.BaseURL,
+		ResetTTL:        c.Accounts.PasswordResetTTL,
+		ResetLimit:      c.Accounts.PasswordResets,
+		ResetWindow:     c.Accounts.ResetWindow,
 		RequireMFA:      c.MFA.Require,
 		RequireAdminMFA: c.MFA.RequireAdmin,
 		MFAGrace:        c.MFA.Grace,
@@ -380,6 +385,10 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	options := kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(s.tokens))
 	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.ErrorPage(w, r, err) }
 	kit := web.New(options)
+	mailbox, err := s.startMail(e)
+	if err != nil {
+		return nil, err
+	}
 	accounts := account.New(account.Config{RevokeTokens: p.cfg.Sessions.RevokeTokens}, p.db, p.login)
 	browser = ui.NewServer(ui.Config{
 		Kit:        kit,
@@ -390,6 +399,9 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		Storage:    p.db,
 		SessionTTL: p.cfg.Sessions.TTL,
 	})
+	if mailbox != nil {
+		browser.ShowMailbox(letters{mailbox})
+	}
 	mux := http.NewServeMux()
 	endpoints := protocol.New(kit, s.browser, s.tokens, browser)
 	endpoints.Routes(mux)

@@ -5,7 +5,7 @@ package archtest
 import "slices"
 
 // basics are the packages of the core that every other one of the core may use.
-var basics = []string{"fault", "secret", "jose", "identity", "audit", "client", "field", "netaddr", "spell"}
+var basics = []string{"fault", "secret", "jose", "identity", "outbox", "audit", "client", "field", "netaddr", "spell"}
 
 // core lists the packages that turn values into values. config is as pure, but only cli and app may import it.
 var core = with(basics, "oauth", "oauth/token", "login", "access", "account", "admin")
@@ -23,7 +23,8 @@ var policy = map[string][]string{
 	"secret":      {"fault"},
 	"jose":        {"fault", "secret"},
 	"identity":    {"fault", "secret", "field", "netaddr"},
-	"audit":       {"fault", "secret"},
+	"outbox":      {"fault", "secret"},
+	"audit":       {"fault", "secret", "outbox"},
 	"client":      {"fault", "secret", "jose", "identity", "audit", "field", "netaddr", "spell"},
 	"oauth":       with(basics, "bearer/dpop"), // not login: both speak identity.Session
 	"oauth/token": with(basics, "oauth", "bearer/dpop"),
@@ -40,7 +41,8 @@ var policy = map[string][]string{
 	"cache/cachetest":  with(core, "cache", "testkit"),
 	"fetch":            {"fault", "netaddr"},
 	"job":              {"fault"},
-	"mail":             core,
+	"mail":             with(core, "text"),
+	"text":             {},
 	"idp":              with(core, "fetch"),
 	"web":              core,
 	"web/protocol":     with(core, "web"),

@@ -2,7 +2,11 @@
 // failures. Where events are stored is not its concern.
 package audit
 
-import "time"
+import (
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
+)
 
 // Type is the name of an event. Names are stable, since alerts depend on them.
 type Type string
@@ -23,8 +27,9 @@ const (
 	BackupCodeUsed  Type = "BACKUP_CODE_USED"
 	SetupCompleted  Type = "SETUP_COMPLETED"
 
-	SetupLinkMade    Type = "SETUP_LINK_CREATED"
-	PasswordLinkMade Type = "PASSWORD_LINK_CREATED"
+	SetupLinkMade          Type = "SETUP_LINK_CREATED"
+	PasswordLinkMade       Type = "PASSWORD_LINK_CREATED"
+	PasswordResetRequested Type = "PASSWORD_RESET_REQUESTED"
 
 	UserCreated  Type = "USER_CREATED"
 	UserUpdated  Type = "USER_UPDATED"
@@ -46,6 +51,8 @@ const (
 	KeyCreated          Type = "KEY_CREATED"
 	KeyRotated          Type = "KEY_ROTATED"
 	KeyRetired          Type = "KEY_RETIRED"
+	DeliveryDead        Type = "DELIVERY_DEAD"
+	DeliveryRetried     Type = "DELIVERY_RETRIED"
 
 	ConsentGranted            Type = "CONSENT_GRANTED"
 	ConsentDenied             Type = "CONSENT_DENIED"
@@ -85,6 +92,7 @@ func Types() []Type {
 		SetupCompleted,
 		SetupLinkMade,
 		PasswordLinkMade,
+		PasswordResetRequested,
 		UserCreated,
 		UserUpdated,
 		UserDisabled,
@@ -104,6 +112,8 @@ func Types() []Type {
 		KeyCreated,
 		KeyRotated,
 		KeyRetired,
+		DeliveryDead,
+		DeliveryRetried,
 		ConsentGranted,
 		ConsentDenied,
 		AuthorizationFailed,
@@ -140,4 +150,8 @@ type Event struct {
 	RequestID string
 	Reason    string            // of a failure: one of the Reason constants
 	Detail    map[string]string // further facts under short, stable names
+
+	// Deliveries are what must be sent because of the event, such as a notice by mail. They are
+	// stored in the transaction of the event, and are not part of the log.
+	Deliveries []outbox.Delivery
 }

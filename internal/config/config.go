@@ -26,6 +26,8 @@ type Config struct {
 	Passwords  Passwords
 	Lockout    Lockout
 	MFA        MFA
+	Accounts   Accounts
+	Mail       Mail
 	RateLimits RateLimits
 	Gateway    Gateway
 	Audit      Audit
@@ -137,6 +139,27 @@ type MFA struct {
 	Require      bool
 	RequireAdmin bool
 	Grace        time.Duration
+}
+
+// Accounts holds the settings of recovery, and the language of people who have chosen none.
+type Accounts struct {
+	PasswordResetTTL time.Duration
+	PasswordResets   int           // links that one mailbox is sent in PasswordResetWindow
+	ResetWindow      time.Duration // the window of PasswordResets
+	DefaultLocale    string        // BCP 47
+}
+
+// Mail holds the mail server and the sender.
+type Mail struct {
+	Host     string // "" means none
+	Port     int
+	User     string // "" means no authentication
+	Password Secret
+	From     string // an address
+	FromName string // "" means the product's name
+	Security string // starttls, tls, none
+	MaxRate  int    // messages a second; 0 means no limit
+	GiveUp   time.Duration
 }
 
 // A Limit is a maximum number of requests per window. Max 0 means no limit.

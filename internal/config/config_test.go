@@ -78,6 +78,13 @@ func TestDefaults(t *testing.T) {
 			IPThreshold: 10,
 		},
 		MFA: MFA{Grace: 7 * day},
+		Accounts: Accounts{
+			PasswordResetTTL: time.Hour,
+			PasswordResets:   3,
+			ResetWindow:      time.Hour,
+			DefaultLocale:    "en",
+		},
+		Mail: Mail{Port: 587, Security: "starttls", GiveUp: 72 * time.Hour},
 		RateLimits: RateLimits{
 			Enabled:       true,
 			By:            "ip",

@@ -58,6 +58,8 @@ func Settings() []Setting {
 		{"Passwords", characterRows()},
 		{"Lockout", lockoutRows()},
 		{"Two-step verification", mfaRows()},
+		{"Accounts", accountRows()},
+		{"Mail", mailRows()},
 		{"Rate limits", rateRows()},
 		{"Gateway", gatewayRows()},
 		{"Audit", auditRows()},
@@ -794,6 +796,106 @@ func gatewayRows() []Setting {
 				"commands, and with the external issuers whose tokens routes accept. A " +
 				"changed file takes effect within a second.",
 			place: func(c *Config) value { return text{&c.Gateway.RoutesFile, "a path"} },
+		},
+	}
+}
+
+func accountRows() []Setting {
+	return []Setting{
+		{
+			Name:    "PASSWORD_RESET_TTL",
+			Default: "3600",
+			Doc:     "How long a link to reset a password works.",
+			place: func(c *Config) value {
+				return seconds(&c.Accounts.PasswordResetTTL, 5*time.Minute, day)
+			},
+		},
+		{
+			Name:    "PASSWORD_RESET_RATE_LIMIT",
+			Default: "3",
+			Doc: "How many links to reset a password one mailbox is sent in " +
+				"PASSWORD_RESET_RATE_WINDOW, wherever the requests come from.",
+			place: func(c *Config) value { return number[int]{&c.Accounts.PasswordResets, 1, 1000} },
+		},
+		{
+			Name:    "PASSWORD_RESET_RATE_WINDOW",
+			Default: "3600",
+			Doc:     "The window of PASSWORD_RESET_RATE_LIMIT.",
+			place: func(c *Config) value {
+				return seconds(&c.Accounts.ResetWindow, time.Minute, 30*day)
+			},
+		},
+		{
+			Name:    "DEFAULT_LOCALE",
+			Default: "en",
+			Doc:     "The language of messages to people who have chosen none: en or de.",
+			place:   func(c *Config) value { return text{&c.Accounts.DefaultLocale, "a language tag"} },
+		},
+	}
+}
+
+func mailRows() []Setting {
+	return append([]Setting{
+		{
+			Name: "SMTP_HOST",
+			Doc: "The mail server. Without one, messages are shown at /dev/mail in development; " +
+				"in production, nothing that needs mail works.",
+			place: func(c *Config) value { return text{&c.Mail.Host, "a host name or an address"} },
+		},
+		{
+			Name:    "SMTP_PORT",
+			Default: "587",
+			Doc:     "The port of the mail server: usually 587 with starttls, 465 with tls.",
+			place:   func(c *Config) value { return number[int]{&c.Mail.Port, 1, 65535} },
+		},
+		{
+			Name:    "SMTP_SECURITY",
+			Default: "starttls",
+			Doc: "How the connection is encrypted. starttls never falls back to a plain " +
+				"connection; none is for a mail server on this machine.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Mail.Security, []string{"starttls", "tls", "none"}}
+			},
+		},
+		{
+			Name:  "SMTP_USER",
+			Doc:   "The username at the mail server. The default is to send without signing in.",
+			place: func(c *Config) value { return text{&c.Mail.User, "a username"} },
+		},
+		{
+			Name:   "SMTP_PASSWORD",
+			Secret: true,
+			Doc:    "The password at the mail server.",
+			place:  func(c *Config) value { return sealed{&c.Mail.Password, "a password"} },
+		},
+	}, messageRows()...)
+}
+
+func messageRows() []Setting {
+	return []Setting{
+		{
+			Name:  "SMTP_FROM",
+			Doc:   "The address that messages come from, such as login@example.com. SMTP_HOST needs it.",
+			place: func(c *Config) value { return text{&c.Mail.From, "an e-mail address"} },
+		},
+		{
+			Name:  "SMTP_FROM_NAME",
+			Doc:   "The name that messages come from. The default is the name of the product.",
+			place: func(c *Config) value { return text{&c.Mail.FromName, "a name"} },
+		},
+		{
+			Name:    "SMTP_MAX_RATE",
+			Default: "0",
+			Doc:     "How many messages a second are sent at most; 0 means no limit.",
+			place:   func(c *Config) value { return number[int]{&c.Mail.MaxRate, 0, 100_000} },
+		},
+		{
+			Name:    "DELIVERY_GIVE_UP",
+			Default: "72h",
+			Doc:     "How long a message is tried before it is given up on.",
+			place: func(c *Config) value {
+				return seconds(&c.Mail.GiveUp, time.Minute, 30*day)
+			},
 		},
 	}
 }

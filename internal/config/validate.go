@@ -23,6 +23,7 @@ func (c *Config) Validate() error {
 	c.checkBranding(&p)
 	c.checkStorage(&p)
 	c.checkPolicy(&p)
+	c.checkMail(&p)
 	return p.orNil()
 }
 
@@ -102,6 +103,38 @@ func (c *Config) checkPolicy(p *Problems) {
 		p.add("ADMIN_PASSWORD_MIN_LENGTH is %d, less than PASSWORD_MIN_LENGTH with %d; "+
 			"administrators need at least as much as users", c.Passwords.AdminMinLength, c.Passwords.MinLength)
 	}
+}
+
+func (c *Config) checkMail(p *Problems) {
+	m := c.Mail
+	switch {
+	case m.Host == "":
+		if m.From != "" || m.User != "" {
+			p.add("SMTP_FROM or SMTP_USER is set, but SMTP_HOST is not; set it, too")
+		}
+		return
+	case m.From == "":
+		p.add("SMTP_HOST needs SMTP_FROM: the address that messages come from, such as login@example.com")
+	case !looksLikeAddress(m.From):
+		p.add("SMTP_FROM is %q; it takes an e-mail address alone, and SMTP_FROM_NAME the name", clip(m.From))
+	}
+	if strings.ContainsAny(m.Host, "/: \t") && !isIP(m.Host) {
+		p.add("SMTP_HOST is %q; it takes a host name alone, and SMTP_PORT the port", clip(m.Host))
+	}
+	if (m.User == "") != (m.Password == "") {
+		p.add("SMTP_USER and SMTP_PASSWORD belong together; set both or neither")
+	}
+	if m.Security == "none" && m.User != "" && !isLoopback(m.Host) {
+		p.add("SMTP_SECURITY is none, which would send SMTP_PASSWORD in plain text to %s; use starttls or tls",
+			clip(m.Host))
+	}
+}
+
+// looksLikeAddress reports whether a text has the form local@domain, without spaces or brackets.
+func looksLikeAddress(s string) bool {
+	local, domain, ok := strings.Cut(s, "@")
+	return ok && local != "" && domain != "" && !strings.ContainsAny(s, " \t\r\n<>,;\"") &&
+		!strings.Contains(domain, "@")
 }
 
 func isIP(host string) bool { _, err := netip.ParseAddr(host); return err == nil }

@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 )
 
 const enrollContext = "enroll/1"
@@ -134,13 +135,14 @@ func (s *Server) ConfirmEnrollment(
 }
 
 // RemoveFactor removes a user's second factor of a kind, and with the last one the backup codes.
-func (s *Server) RemoveFactor(ctx context.Context, v Visit, id identity.UserID, kind string) error {
+func (s *Server) RemoveFactor(ctx context.Context, v Visit, u *identity.User, kind string) error {
 	if _, err := s.enroller(kind); err != nil {
 		return err
 	}
-	ev := v.event(audit.MFADisabled, id)
+	ev := v.event(audit.MFADisabled, u.ID)
 	ev.Detail = map[string]string{"kind": kind}
-	return s.store.DeleteCredentials(ctx, id, kind, ev)
+	s.notices.notify(&ev, u, outbox.MessageTwoStepOff, pageSecurity)
+	return s.store.DeleteCredentials(ctx, u.ID, kind, ev)
 }
 
 func (s *Server) enroller(kind string) (Enroller, error) {

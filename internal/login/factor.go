@@ -92,10 +92,10 @@ type Proof struct {
 }
 
 // newFactors returns the table of factors, in the order in which a person is asked for them.
-func newFactors(st Store, keys *secret.Keys, pw hasher, issuer string) []Factor {
+func newFactors(st Store, keys *secret.Keys, pw hasher, n notices, issuer string) []Factor {
 	return []Factor{
 		passwordFactor{pw: pw},
-		totpFactor{store: st, box: keys.Box("totp"), issuer: issuer},
+		totpFactor{store: st, box: keys.Box("totp"), notices: n, issuer: issuer},
 		backupFactor{store: st, keys: keys},
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -37,9 +38,10 @@ const (
 
 // totpFactor checks the codes of authenticator apps (RFC 6238).
 type totpFactor struct {
-	store  Store
-	box    *secret.Box
-	issuer string // the name that apps show
+	store   Store
+	box     *secret.Box
+	notices notices
+	issuer  string // the name that apps show
 }
 
 func (totpFactor) Kind() string  { return kindTOTP }
@@ -253,6 +255,7 @@ func (f totpFactor) Confirm(
 	}
 	ev := fl.event(audit.MFAEnabled, u.ID)
 	ev.Detail = map[string]string{"kind": c.Kind}
+	f.notices.notify(&ev, u, outbox.MessageTwoStepOn, pageSecurity)
 	err = f.store.ConfirmCredential(ctx, c.ID, step, fl.Now, ev)
 	if fault.Is(err, fault.Consumed) || fault.Is(err, fault.NotFound) {
 		return Proof{}, errTOTPEnrolled()

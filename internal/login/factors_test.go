@@ -201,7 +201,7 @@ func TestAPersonChoosesAmongSeveralFactors(t *testing.T) {
 	h.wantDone(h.answer(code, StepFactor, "code", backup[1]))
 
 	// A factor that was removed meanwhile is asked for no longer; the other one still is.
-	if err := h.s.RemoveFactor(ctx, h.visit(), h.alice, kindTOTP); err != nil {
+	if err := h.s.RemoveFactor(ctx, h.visit(), h.get(h.alice), kindTOTP); err != nil {
 		t.Fatal(err)
 	}
 	_, err = h.answer(p, StepFactor, "code", app())
@@ -321,5 +321,5 @@ func TestAnEnrollmentExpires(t *testing.T) {
 	h.wantErr(err, fault.Denied, "Incorrect")
 	_, err = h.s.Enroll(ctx, h.visit(), u, kindBackup, "")
 	h.wantErr(err, fault.NotFound, kindBackup)
-	h.wantErr(h.s.RemoveFactor(ctx, h.visit(), h.alice, kindPassword), fault.NotFound, kindPassword)
+	h.wantErr(h.s.RemoveFactor(ctx, h.visit(), h.get(h.alice), kindPassword), fault.NotFound, kindPassword)
 }

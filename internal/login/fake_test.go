@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -26,6 +27,7 @@ type memory struct {
 	sessions map[secret.Hash]*identity.Session
 	links    map[secret.Hash]*memoryLink
 	events   []audit.Event
+	queue    []outbox.Delivery
 	touches  int
 	broken   error // what every read of a user answers, if set
 }
@@ -426,6 +428,13 @@ func (m *memory) CompleteSetup(
 	c := *u
 	m.users[u.ID] = &c
 	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) Queue(_ context.Context, all ...outbox.Delivery) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queue = append(m.queue, all...)
 	return nil
 }
 

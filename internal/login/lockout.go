@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 )
 
 const (
@@ -158,7 +159,7 @@ func (s *Server) recordFailure(ctx context.Context, v Visit, who subject, proof 
 			// This failure began the lock. Locks of names that nobody has are only failures.
 			began := l.Locked(v.Now) && l.Failures == c.Threshold
 			if began && (recorded || who.user != nil || c.Key != who.key) {
-				events = append(events, lockedEvent(v, who, c))
+				events = append(events, s.lockedEvent(v, who, c))
 			}
 		}
 	}
@@ -168,7 +169,7 @@ func (s *Server) recordFailure(ctx context.Context, v Visit, who subject, proof 
 	return result
 }
 
-func lockedEvent(v Visit, who subject, c Failure) audit.Event {
+func (s *Server) lockedEvent(v Visit, who subject, c Failure) audit.Event {
 	ev := v.failure(who.id(), audit.ReasonTooManyFailures)
 	ev.Type = audit.AccountLocked
 	scope := "account"
@@ -179,6 +180,9 @@ func lockedEvent(v Visit, who subject, c Failure) audit.Event {
 		scope = "browser"
 	}
 	ev.Detail = map[string]string{"scope": scope, "threshold": strconv.Itoa(c.Threshold)}
+	if who.user != nil && c.Key == who.key {
+		s.notices.notify(&ev, who.user, outbox.MessageAccountLocked, "")
+	}
 	return ev
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -40,6 +41,12 @@ type Config struct {
 	LockByIP      bool          // addresses are locked too
 	IPThreshold   int           // failures that lock an address
 	LockWhitelist []netip.Prefix
+
+	Mail        bool          // messages can be sent
+	BaseURL     string        // of links in messages, without a slash at the end
+	ResetTTL    time.Duration // of a link to set a new password
+	ResetLimit  int           // such links that one mailbox is sent in ResetWindow
+	ResetWindow time.Duration
 
 	RequireMFA      bool // everybody needs two-step verification
 	RequireAdminMFA bool // administrators do
@@ -101,6 +108,7 @@ type Server struct {
 	pending *secret.Box
 	factors []Factor
 	lanes   lanes
+	notices notices
 
 	accountFailures *audit.FailureCounter // of accounts
 	unknownFailures *audit.FailureCounter // of names that nobody has, by address
@@ -119,14 +127,16 @@ func New(cfg Config, st Store, keys *secret.Keys, pw *secret.Passwords) *Server 
 }
 
 func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
+	n := notices{on: cfg.Mail, sealer: outbox.NewSealer(keys), baseURL: cfg.BaseURL}
 	return &Server{
 		cfg:     cfg,
 		store:   st,
 		keys:    keys,
 		pw:      pw,
 		pending: keys.Box("login"),
-		factors: newFactors(st, keys, pw, cfg.AppName),
+		factors: newFactors(st, keys, pw, n, cfg.AppName),
 		lanes:   newLanes(),
+		notices: n,
 
 		accountFailures: audit.NewFailureCounter(),
 		unknownFailures: audit.NewFailureCounter(),

@@ -637,7 +637,7 @@ func TestPendingEndsWithTheAccountsState(t *testing.T) {
 			}
 		},
 		"user deleted":   func(h *harness) { delete(h.m.users, h.alice) },
-		"factor removed": func(h *harness) { _ = h.s.RemoveFactor(ctx, h.visit(), h.alice, kindTOTP) },
+		"factor removed": func(h *harness) { _ = h.s.RemoveFactor(ctx, h.visit(), h.get(h.alice), kindTOTP) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
@@ -810,7 +810,7 @@ func TestBackupCodes(t *testing.T) {
 	if f := (backupFactor{keys: h.s.keys}); f.hash(h.alice, "x") == f.hash("somebody else", "x") {
 		t.Fatal("one person's code is another's")
 	}
-	if err := h.s.RemoveFactor(ctx, h.visit(), h.alice, kindTOTP); err != nil {
+	if err := h.s.RemoveFactor(ctx, h.visit(), h.get(h.alice), kindTOTP); err != nil {
 		t.Fatal(err)
 	}
 	if f := must(h.s.Factors(ctx, h.alice)); f.Enabled() || f.BackupLeft != 0 {

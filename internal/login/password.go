@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 )
 
 const (
@@ -134,6 +135,7 @@ func (s *Server) storePassword(ctx context.Context, v Visit, u *identity.User, c
 	}
 	ev := v.event(audit.PasswordChanged, u.ID)
 	ev.Detail = map[string]string{"how": c.how}
+	s.notices.notify(&ev, u, outbox.MessagePasswordChanged, pageForgot)
 	if err := s.store.SetPassword(ctx, u.ID, hash, s.history(), v.Now, ev); err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (s *Server) PasswordLink(ctx context.Context, v Visit, u *identity.User) (t
 }
 
 func (s *Server) putLink(ctx context.Context, l *Link, ev audit.Event) (string, error) {
-	token := secret.NewToken(secret.PrefixLink)
+	token := newLinkToken()
 	if err := s.store.PutLink(ctx, s.keys.Hash(token), l, ev); err != nil {
 		return "", err
 	}

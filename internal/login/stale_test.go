@@ -56,7 +56,7 @@ func TestFactorRemovedDuringSignIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.s.RemoveFactor(ctx, h.visit(), h.alice, kindTOTP); err != nil {
+	if err := h.s.RemoveFactor(ctx, h.visit(), h.get(h.alice), kindTOTP); err != nil {
 		t.Fatal(err)
 	}
 	h.enroll(h.alice)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -18,7 +19,9 @@ type Store interface {
 	SessionStore
 	LinkStore
 
-	// Record writes audit events.
+	// Queue stores deliveries that belong to no change.
+	Queue(ctx context.Context, all ...outbox.Delivery) error
+	// Record writes audit events, and what must be delivered because of them.
 	Record(ctx context.Context, ev ...audit.Event) error
 }
 

@@ -165,7 +165,7 @@ func TestStoryOnTheRealStore(t *testing.T) {
 	refused(s.SetPassword(ctx, visit(), signed.User, first), fault.Invalid)
 
 	// Without the authenticator the next sign-in asks for one.
-	if err := s.RemoveFactor(ctx, visit(), u.ID, "totp"); err != nil {
+	if err := s.RemoveFactor(ctx, visit(), u, "totp"); err != nil {
 		t.Fatal(err)
 	}
 	step(login.StepEnroll)(s.Password(ctx, visit(), login.Attempt{Username: "root@example.com", Password: second}))

@@ -74,15 +74,23 @@ func storable(e *audit.Event) *audit.Event {
 	return &withID
 }
 
-// Record writes audit events that belong to no change.
+// Record writes audit events that belong to no change, and what must be delivered because of them.
 func (d *DB) Record(ctx context.Context, ev ...audit.Event) error {
+	for i := range ev {
+		if len(ev[i].Deliveries) > 0 {
+			return d.write(ctx, ev, func(sqldb.Tx) error { return nil })
+		}
+	}
 	return d.RecordAsync(ev...)(ctx)
 }
 
-// record writes events with a change.
+// record writes events, and what must be delivered because of them, with a change.
 func record(ctx context.Context, c sqldb.Conn, ev []audit.Event) error {
 	for i := range ev {
 		if _, err := c.Exec(ctx, insertEvent, eventTable.args(storable(&ev[i]))...); err != nil {
+			return err
+		}
+		if err := insertDeliveries(ctx, c, ev[i].Deliveries); err != nil {
 			return err
 		}
 	}

@@ -23,8 +23,8 @@ func newRecorder(db sqldb.DB) *sqldb.Batcher[[]any] {
 	})
 }
 
-// RecordAsync queues audit events that belong to no change. They are stored when wait returns
-// nil. Call it soon: until then they may be in memory only.
+// RecordAsync queues audit events that belong to no change and have no deliveries. They are stored
+// when wait returns nil. Call it soon: until then they may be in memory only.
 func (d *DB) RecordAsync(ev ...audit.Event) (wait func(context.Context) error) {
 	if len(ev) == 0 {
 		return func(context.Context) error { return nil }

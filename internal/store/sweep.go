@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -69,6 +70,10 @@ const (
 		" LIMIT CAST($2 AS BIGINT) OFFSET (SELECT n FROM bound))"
 	sweepKeys = "DELETE FROM keys WHERE id IN (SELECT id FROM keys" +
 		" WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2)"
+	sweepSentDeliveries = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox" +
+		" WHERE state IN ('sent', 'expired') AND finished_at <= $1 LIMIT $2)"
+	sweepDeadDeliveries = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox" +
+		" WHERE state = 'dead' AND finished_at <= $1 LIMIT $2)"
 	sweepDenials = "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals" +
 		" WHERE at <= $1 LIMIT $2)"
 	sweepSurplusDenials = "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals" +
@@ -109,6 +114,8 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepRevokedUser, before: now},
 		{text: sweepRevokedClient, before: now},
 		{text: sweepRevocations, before: now.Add(-revocationGrace)},
+		{text: sweepSentDeliveries, before: now.Add(-outbox.SentRetention)},
+		{text: sweepDeadDeliveries, before: now.Add(-outbox.DeadRetention)},
 		{text: sweepDenials, before: now.Add(-denialGrace)},
 		{text: sweepSurplusDenials, max: maxDenials},
 	}

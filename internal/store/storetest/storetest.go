@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,7 +68,7 @@ type suite struct {
 func Run(t *testing.T, url func(testing.TB) string) {
 	s := &suite{url: url, now: time.UnixMilli(1_790_000_000_000).UTC()}
 	s.db = Open(t, store.Options{URL: url(t)})
-	for _, c := range cases() {
+	for _, c := range slices.Concat(cases(), outboxCases()) {
 		t.Run(c.name, func(t *testing.T) { c.test(s, t) })
 	}
 }

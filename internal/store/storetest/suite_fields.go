@@ -51,6 +51,7 @@ func (s *suite) everyField(t *testing.T, rounds int) {
 		{"audit event", (*suite).eventFields},
 		{"revocation", (*suite).revocationFields},
 		{"refusal", (*suite).denialFields},
+		{"delivery", (*suite).deliveryFields},
 	} {
 		t.Run(e.name, func(t *testing.T) {
 			s.ids.Store((s.ids.Load()/1000 + 1) * 1000) // a field more here changes no value elsewhere
@@ -249,7 +250,7 @@ func (s *suite) rotationFields(t *testing.T, f *filler) {
 	testkit.Must(t, s.db.PutGrant(ctx, &g))
 	for _, events := range [][]audit.Event{nil, make([]audit.Event, 1), make([]audit.Event, 2)} {
 		for i := range events {
-			f.fill(&events[i])
+			f.fill(&events[i], "Deliveries")
 		}
 		var r oauth.RefreshRotation
 		f.fill(&r)
@@ -598,10 +599,10 @@ func (s *suite) eventReads(t *testing.T, e *audit.Event) {
 func (s *suite) eventFields(t *testing.T, f *filler) {
 	ctx := t.Context()
 	var e audit.Event
-	f.fill(&e)
+	f.fill(&e, "Deliveries") // they are rows of their own
 	testkit.Must(t, s.db.Record(ctx, e))
 	s.eventReads(t, &e)
-	f.fill(&e)
+	f.fill(&e, "Deliveries")
 	testkit.Must(t, s.db.ClearLocks(ctx, "nobody", e)) // together with a change
 	s.eventReads(t, &e)
 }

@@ -82,6 +82,7 @@ type site struct {
 	fail    func(w http.ResponseWriter, r *http.Request, err error)
 	login   *login.Server
 	limiter *limiter
+	mailbox ui.Mailbox // served at /dev/mail, if set
 	user    *identity.User
 	app     *client.Client
 }
@@ -136,6 +137,9 @@ func (s *site) serve() {
 		Account:    account.New(account.Config{RevokeTokens: true}, g.db, s.login),
 		SessionTTL: 24 * time.Hour,
 	})
+	if s.mailbox != nil {
+		pages.ShowMailbox(s.mailbox)
+	}
 	mux := http.NewServeMux()
 	protocol.New(kit, core, tokens, pages).Routes(mux)
 	pages.Routes(mux)

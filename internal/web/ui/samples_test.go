@@ -51,6 +51,17 @@ func loginSamples(b Base) []View {
 	const account = "ada@example.com"
 	return []View{
 		&SetupView{Base: b, Token: "gth_su_example", Email: account, Rules: sampleRules()},
+		&ForgotView{Base: b, Form: form, Email: account},
+		&ForgotView{Base: b, Closed: true},
+		&ForgotSentView{Base: b, Form: form, Email: account, Mailbox: true},
+		&MailboxView{Base: b, Letters: []LetterLine{{
+			URL: "/dev/mail/1", Subject: "Reset your password", To: account, At: b.Now.Add(-time.Minute),
+		}}},
+		&MailboxView{Base: b},
+		&LetterView{
+			Base: b, Subject: "Reset your password", To: account, At: b.Now, HTMLURL: "/dev/mail/1/html",
+			Parts: []LetterPart{{Text: "Choose a new password:\n\n"}, {Text: "https://id.example.com/x", Link: true}},
+		},
 		&LoginView{Base: client, Form: form},
 		&LoginView{Base: failed, Form: form, Username: account},
 		&LoginView{Base: client, Form: form, Username: account, Wait: 12 * time.Minute},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +48,7 @@ type Server struct {
 	oauth   *oauth.Server
 	account *account.Server
 	storage Storage
+	mailbox Mailbox // nil but in development
 }
 
 // NewServer returns a server of the pages.
@@ -74,7 +76,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 				"Open the page on this site and try again.",
 		})
 	}))
-	for _, row := range s.routes() {
+	for _, row := range slices.Concat(s.routes(), s.recoveryRoutes(), s.mailboxRoutes()) {
 		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
 	}
 	mux.Handle("/", guard.Handler(s.page(s.notFound(mux))))

@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
+)
+
+// MailTest asks for a message that shows whether mail works.
+type MailTest struct {
+	To      string
+	Message string // one of outbox.Messages; "" means outbox.MessageTest
+	Locale  string // a language tag; "" means the default
+}
+
+// TestMail sends a message at once, past the queue, so that the answer of the mail server is known.
+// It returns fault.Conflict if no mail server is configured.
+func (o *Operations) TestMail(ctx context.Context, a Actor, in MailTest) error {
+	if err := a.require(ScopeMailWrite); err != nil {
+		return err
+	}
+	if in.Message == "" {
+		in.Message = outbox.MessageTest
+	}
+	if !slices.Contains(outbox.Messages(), in.Message) {
+		return fault.InvalidField("template", "there is no message %q; the messages are %s",
+			in.Message, strings.Join(outbox.Messages(), ", "))
+	}
+	if !identity.ValidEmail(in.To) {
+		return fault.InvalidField("to", "%q is not an e-mail address", in.To)
+	}
+	if o.parts.Mail == nil {
+		return fault.New(fault.Conflict, "no mail server is configured; set SMTP_HOST and SMTP_FROM")
+	}
+	now := o.parts.Now()
+	d := o.parts.Sealer.Mail(outbox.Mail{
+		To:      in.To,
+		Message: in.Message,
+		Locale:  in.Locale,
+		Values:  sampleValues(o.cfg.Issuer, in.Message, now.UTC().Format("2006-01-02T15:04:05Z07:00")),
+	}, now)
+	return o.parts.Mail.Send(ctx, &d)
+}
+
+// sampleValues returns what a test message mentions. Its link leads to the start page.
+func sampleValues(issuer, message, now string) map[string]string {
+	switch message {
+	case outbox.MessageTest:
+		return nil
+	case outbox.MessagePasswordReset:
+		return map[string]string{"link": issuer + "/", "minutes": "60", "ip": "192.0.2.1"}
+	case outbox.MessageAccountLocked:
+		return map[string]string{"time": now, "ip": "192.0.2.1"}
+	}
+	return map[string]string{"link": issuer + "/", "time": now, "ip": "192.0.2.1"}
+}
+
+// Mail returns a page of messages, newest first, and how many there are on all pages. Their
+// contents are never shown.
+func (o *Operations) Mail(ctx context.Context, a Actor, q outbox.Query) ([]outbox.Delivery, int, error) {
+	if err := a.require(ScopeMailRead); err != nil {
+		return nil, 0, err
+	}
+	if q.State != "" && !slices.Contains(outbox.States(), q.State) {
+		return nil, 0, fault.InvalidField("state", "there is no state %q; the states are queued, sent, expired and dead",
+			q.State)
+	}
+	q.Kind = outbox.KindMail
+	total, err := o.store.CountDeliveries(ctx, q)
+	if err != nil {
+		return nil, 0, err
+	}
+	all, err := o.store.ListDeliveries(ctx, q)
+	return all, total, err
+}
+
+// RetryMail queues a dead message again, due at once.
+func (o *Operations) RetryMail(ctx context.Context, a Actor, id outbox.ID) (*outbox.Delivery, error) {
+	if err := a.require(ScopeMailWrite); err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	ev := a.event(audit.DeliveryRetried, now)
+	ev.Detail = map[string]string{"delivery": string(id)}
+	if err := o.store.RetryDelivery(ctx, id, now, ev); err != nil {
+		return nil, err
+	}
+	return o.store.Delivery(ctx, id)
+}
+
+// DeliveryDead returns the event of a delivery that was given up on.
+func DeliveryDead(d *outbox.Delivery) audit.Event {
+	return audit.Event{
+		At:    d.FinishedAt,
+		Type:  audit.DeliveryDead,
+		Actor: "system",
+		Detail: map[string]string{
+			"delivery": string(d.ID),
+			"message":  d.About,
+			"error":    d.LastError,
+		},
+	}
+}

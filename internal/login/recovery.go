@@ -1,0 +1,192 @@
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// resetRequest is the content of an outbox.KindResetRequest.
+type resetRequest struct {
+	Login     string `json:"login"` // what the person typed
+	IP        string `json:"ip"`
+	Agent     string `json:"agent"`
+	RequestID string `json:"request_id"`
+	Locale    string `json:"locale"`
+}
+
+// maxLoginName bounds what may be typed as the name of an account, in bytes.
+const maxLoginName = 320
+
+// CanMail reports whether messages can be sent.
+func (s *Server) CanMail() bool { return s.notices.on }
+
+// RequestPasswordReset asks for a link by mail to set a new password. It does the same work
+// whether the account exists or not: the request is stored, and processed later by ResetSender.
+// Name is an address or a username; locale is the language of the page, or "". Invalid if the name
+// cannot be one, Unavailable if the server has no mail.
+func (s *Server) RequestPasswordReset(ctx context.Context, v Visit, name, locale string) error {
+	if !s.CanMail() {
+		return fault.New(fault.Unavailable,
+			"This server cannot send e-mail. Ask your administrator for a link to set a new password.")
+	}
+	name = strings.TrimSpace(name)
+	if name == "" || len(name) > maxLoginName {
+		return fault.InvalidField("email", "Enter the e-mail address of your account.")
+	}
+	content, err := json.Marshal(resetRequest{
+		Login:     name,
+		IP:        v.IP,
+		Agent:     v.agent(),
+		RequestID: v.RequestID,
+		Locale:    locale,
+	})
+	if err != nil {
+		return err
+	}
+	// Requests for one account are processed in order, so that its limit counts each of them.
+	target := string(s.keys.Hash("reset:" + identity.LoginKey(name)))
+	return s.store.Queue(ctx, s.notices.sealer.New(outbox.KindResetRequest, target, content, v.Now))
+}
+
+// resetSender processes requests to reset a password.
+type resetSender struct {
+	s   *Server
+	now func() time.Time
+}
+
+// ResetSender returns the sender of outbox.KindResetRequest.
+func (s *Server) ResetSender(now func() time.Time) outbox.Sender { return resetSender{s, now} }
+
+// Parallel returns how many requests are processed at a time.
+func (resetSender) Parallel() int { return 2 }
+
+// Send makes a link for the account that a request names, and queues the message with it. A request
+// that names no account is done.
+func (r resetSender) Send(ctx context.Context, d *outbox.Delivery) error {
+	content, err := r.s.notices.sealer.Open(d)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "the request cannot be read")
+	}
+	var in resetRequest
+	if err := json.Unmarshal(content, &in); err != nil {
+		return fault.Wrap(fault.Invalid, err, "the request cannot be read")
+	}
+	u, err := r.s.store.UserByLogin(ctx, identity.LoginKey(in.Login))
+	if fault.Is(err, fault.NotFound) || err == nil && (u.Disabled || u.Email == "") {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v := Visit{IP: in.IP, Agent: in.Agent, RequestID: in.RequestID, Now: r.now()}
+	return r.s.mailPasswordLink(ctx, v, u, in.Locale)
+}
+
+// mailPasswordLink sends a user a link to set a new password, unless the mailbox was sent as many
+// as it may be in the window. The last of them still works then, so that a stranger who uses the
+// limit up keeps nobody out.
+func (s *Server) mailPasswordLink(ctx context.Context, v Visit, u *identity.User, locale string) error {
+	c := Failure{
+		Key:       "mailbox:" + string(s.keys.Hash("mailbox:"+mailbox(u.Email))),
+		Now:       v.Now,
+		Threshold: s.cfg.ResetLimit,
+		Duration:  s.cfg.ResetWindow,
+		Window:    s.cfg.ResetWindow,
+	}
+	count, err := s.store.Lock(ctx, c.Key, v.Now)
+	if err != nil || count.Locked(v.Now) {
+		return err
+	}
+	if _, err := s.store.RecordFailure(ctx, c); err != nil {
+		return err
+	}
+	token := newLinkToken()
+	l := &Link{
+		Kind:      LinkPassword,
+		User:      u.ID,
+		CreatedAt: v.Now,
+		ExpiresAt: v.Now.Add(s.cfg.ResetTTL),
+	}
+	ev := v.event(audit.PasswordResetRequested, u.ID)
+	ev.Actor = "" // nobody has proved who asks
+	s.notices.attach(&ev, u, outbox.Mail{
+		Message: outbox.MessagePasswordReset,
+		Locale:  locale,
+		Expires: l.ExpiresAt,
+		Values: map[string]string{
+			"link":    s.cfg.BaseURL + "/reset-password?token=" + token,
+			"minutes": strconv.Itoa(int(s.cfg.ResetTTL.Minutes())),
+			"ip":      v.IP,
+		},
+	})
+	return s.store.PutLink(ctx, s.keys.Hash(token), l, ev)
+}
+
+// newLinkToken returns the token of a link. It ends in a letter or a digit: some mail programs do
+// not count another character at the end of a line as a part of the link.
+func newLinkToken() string {
+	for {
+		t := secret.NewToken(secret.PrefixLink)
+		if last := t[len(t)-1]; last != '-' && last != '_' {
+			return t
+		}
+	}
+}
+
+// mailbox returns an address in the form that counts messages to it: without what many providers
+// ignore, a tag and dots before the @. It is never used to send, or to find an account.
+func mailbox(address string) string {
+	local, domain, _ := strings.Cut(identity.LoginKey(address), "@")
+	local, _, _ = strings.Cut(local, "+")
+	return strings.ReplaceAll(local, ".", "") + "@" + domain
+}
+
+// notices attaches messages to events.
+type notices struct {
+	on      bool // the server has mail
+	sealer  *outbox.Sealer
+	baseURL string
+}
+
+// attach adds a message to a user to an event. It adds nothing if the server has no mail or the
+// user no address.
+func (n notices) attach(ev *audit.Event, u *identity.User, m outbox.Mail) {
+	if !n.on || u.Email == "" {
+		return
+	}
+	m.To, m.Name, m.Zone = u.Email, u.Name, u.Zoneinfo
+	if u.Locale != "" {
+		m.Locale = u.Locale
+	}
+	ev.Deliveries = append(ev.Deliveries, n.sealer.Mail(m, ev.At))
+}
+
+// notify adds a notice about what happened to an account, with a link to one of our pages.
+func (n notices) notify(ev *audit.Event, u *identity.User, message, page string) {
+	values := map[string]string{"time": ev.At.UTC().Format(time.RFC3339), "ip": ev.IP}
+	if page != "" {
+		values["link"] = n.baseURL + page
+	}
+	n.attach(ev, u, outbox.Mail{Message: message, Values: values})
+}
+
+// NotifyTwoStepOff adds the notice that two-step verification was turned off to an event of an
+// administrator.
+func (s *Server) NotifyTwoStepOff(ev *audit.Event, u *identity.User) {
+	s.notices.notify(ev, u, outbox.MessageTwoStepOff, pageSecurity)
+}
+
+// The pages that notices link to.
+const (
+	pageSecurity = "/account/security"
+	pageForgot   = "/forgot-password"
+)

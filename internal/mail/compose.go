@@ -1,0 +1,168 @@
+// Package mail composes messages and sends them by SMTP.
+package mail
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	html "html/template"
+	"slices"
+	"strconv"
+	"strings"
+	plain "text/template"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/text"
+)
+
+//go:embed templates/*
+var templates embed.FS
+
+// Brand is what messages say about the product.
+type Brand struct {
+	App     string // the product's name
+	Company string // for the footer, or ""
+	Address string // the company's postal address, or ""
+}
+
+// Composer writes messages in the language of their reader. It is safe for concurrent use.
+type Composer struct {
+	brand  Brand
+	texts  *text.Catalogues
+	locale string // of people without a language
+	html   *html.Template
+	plain  *plain.Template
+}
+
+// NewComposer returns a Composer. Locale is the language of people who have chosen none.
+func NewComposer(b Brand, texts *text.Catalogues, locale string) (*Composer, error) {
+	h, err := html.ParseFS(templates, "templates/message.html")
+	if err != nil {
+		return nil, err
+	}
+	p, err := plain.ParseFS(templates, "templates/message.txt")
+	if err != nil {
+		return nil, err
+	}
+	return &Composer{brand: b, texts: texts, locale: locale, html: h, plain: p}, nil
+}
+
+// Message is a composed message: one text as HTML and as plain text.
+type Message struct {
+	Subject  string
+	HTML     string
+	Text     string
+	Language string // BCP 47
+}
+
+// facts are the values that a message lists, in this order.
+var facts = []string{"time", "device", "place", "ip"}
+
+// view is what the templates show.
+type view struct {
+	Language, Direction       string
+	App, Company, Address     string
+	Subject, Greeting, Footer string
+	Body, Note                string // Note stands at the end, or is ""
+	Link, Button, Fallback    string // Link is "" where the message has none
+	Lifetime                  string
+	Facts                     []fact
+}
+
+type fact struct{ Label, Value string }
+
+// Compose writes a message. It returns an error for a message that has no entry in the catalogue.
+func (c *Composer) Compose(m *outbox.Mail) (*Message, error) {
+	t := c.texts.For(m.Locale, c.locale)
+	v, err := c.view(t, m)
+	if err != nil {
+		return nil, err
+	}
+	var asHTML, asText bytes.Buffer
+	if err := c.html.Execute(&asHTML, v); err != nil {
+		return nil, err
+	}
+	if err := c.plain.Execute(&asText, v); err != nil {
+		return nil, err
+	}
+	return &Message{
+		Subject:  v.Subject,
+		HTML:     asHTML.String(),
+		Text:     asText.String(),
+		Language: t.Language(),
+	}, nil
+}
+
+func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
+	values := map[string]string{"App": c.brand.App, "Name": isolate(m.Name)}
+	entry := func(name string) string {
+		s, _ := t.Text("mail."+name, values)
+		return s
+	}
+	v := &view{
+		Language:  t.Language(),
+		Direction: t.Direction(),
+		App:       c.brand.App,
+		Company:   c.brand.Company,
+		Address:   c.brand.Address,
+		Subject:   entry(m.Message + ".subject"),
+		Greeting:  entry("greeting"),
+		Body:      entry(m.Message + ".body"),
+		Note:      entry(m.Message + ".note"),
+		Footer:    entry("footer"),
+		Facts:     listFacts(entry, m),
+	}
+	if v.Subject == "" || v.Body == "" {
+		return nil, fmt.Errorf("there is no message called %q", m.Message)
+	}
+	if m.Name == "" {
+		v.Greeting = entry("greeting-unnamed")
+	}
+	if link := m.Values["link"]; link != "" {
+		v.Link, v.Button, v.Fallback = link, entry(m.Message+".button"), entry("link-fallback")
+	}
+	if n, err := strconv.Atoi(m.Values["minutes"]); err == nil {
+		v.Lifetime, _ = t.Plural("mail.lifetime-minutes", n, nil)
+	}
+	return v, nil
+}
+
+// listFacts returns the facts that a message mentions, with times in the person's time zone.
+func listFacts(entry func(string) string, m *outbox.Mail) (list []fact) {
+	for _, name := range facts {
+		value := m.Values[name]
+		if at, err := time.Parse(time.RFC3339, value); err == nil && name == "time" {
+			value = inZone(at, m.Zone)
+		}
+		if value != "" {
+			list = append(list, fact{entry("fact." + name), isolate(value)})
+		}
+	}
+	return list
+}
+
+// inZone returns a time in words of no language: 2026-11-28 13:17 UTC.
+func inZone(at time.Time, zone string) string {
+	where, err := time.LoadLocation(zone)
+	if err != nil {
+		where = time.UTC
+	}
+	return at.In(where).Format("2006-01-02 15:04 MST")
+}
+
+// isolate encloses a text that others chose, so that its direction does not change that of the
+// sentence around it (Unicode Standard Annex #9, FSI and PDI), and removes what reorders text. A
+// text of ASCII needs neither.
+func isolate(s string) string {
+	if !slices.ContainsFunc([]rune(s), func(r rune) bool { return r > 127 }) {
+		return s
+	}
+	s = strings.Map(func(r rune) rune {
+		if r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 {
+			return -1
+		}
+		return r
+	}, s)
+	return "\u2068" + s + "\u2069"
+}

@@ -1,0 +1,63 @@
+package mail
+
+import (
+	"html"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+	"github.com/gatehouse-id/gatehouse/internal/text"
+)
+
+var tags = regexp.MustCompile(`(?s)<style.*?</style>|<[^>]+>`)
+
+// Every message, in every language, says the same in both of its parts, and says all of it.
+func TestEveryMessage(t *testing.T) {
+	texts, err := text.Load()
+	testkit.Must(t, err)
+	c := composer(t)
+	values := map[string]string{
+		"link": "https://id.example.com/reset-password?token=x1", "minutes": "60",
+		"time": "2026-11-28T12:17:00Z", "device": "Firefox on Linux", "ip": "192.0.2.7", "place": "Paris",
+	}
+	for _, language := range texts.Languages() {
+		for _, name := range outbox.Messages() {
+			m, err := c.Compose(&outbox.Mail{
+				To: "a@example.org", Name: "Ada", Message: name, Locale: language,
+				Zone: "Europe/Berlin", Values: values,
+			})
+			testkit.Must(t, err)
+			testkit.Equal(t, name+" language", m.Language, language)
+			shown := html.UnescapeString(tags.ReplaceAllString(m.HTML, " "))
+			for _, want := range []string{
+				values["link"], "Ada", "Firefox on Linux", "192.0.2.7", "Paris", "2026-11-28 13:17 CET", "60", "Example Ltd",
+			} {
+				if !strings.Contains(m.Text, want) || !strings.Contains(shown, want) {
+					t.Errorf("%s in %s: %q is missing in a part", name, language, want)
+				}
+			}
+			for _, bad := range []string{"{{", "<no value>", "%!", "\n\n\n"} {
+				if strings.Contains(m.Text, bad) || strings.Contains(m.Subject, bad) {
+					t.Errorf("%s in %s has %q:\n%s", name, language, bad, m.Text)
+				}
+			}
+		}
+	}
+	if _, err := c.Compose(&outbox.Mail{Message: "no-such"}); err == nil {
+		t.Error("a message without an entry was composed")
+	}
+}
+
+// A message without a link, a name or facts has no empty places.
+func TestShortMessage(t *testing.T) {
+	m, err := composer(t).Compose(&outbox.Mail{Message: outbox.MessageTest})
+	testkit.Must(t, err)
+	testkit.Equal(t, "text", m.Text, "Hello,\n\nYour mail settings work: Gatehouse can send messages to this "+
+		"address.\n\n-- \nGatehouse sent this message because of something that happened on your account. "+
+		"You can't reply to it.\nExample Ltd, 1 High St\n")
+	if strings.Contains(m.HTML, "href=") {
+		t.Error("a message without a link has one")
+	}
+}

@@ -1,0 +1,69 @@
+package outbox
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The messages. Each has its texts in every catalogue of languages.
+const (
+	MessageTest            = "test"
+	MessagePasswordReset   = "password-reset"
+	MessagePasswordChanged = "password-changed"
+	MessageTwoStepOn       = "two-step-on"
+	MessageTwoStepOff      = "two-step-off"
+	MessageAccountLocked   = "account-locked"
+)
+
+// Messages returns the names of all messages.
+func Messages() []string {
+	return []string{
+		MessageTest,
+		MessagePasswordReset,
+		MessagePasswordChanged,
+		MessageTwoStepOn,
+		MessageTwoStepOff,
+		MessageAccountLocked,
+	}
+}
+
+// Mail is the content of a delivery of KindMail: which message goes to whom, and what it says. The
+// text is rendered when the message is sent.
+type Mail struct {
+	To      string            `json:"to"`               // the address, as it is stored
+	Name    string            `json:"name,omitempty"`   // the person's name, or ""
+	Message string            `json:"message"`          // the name of the message, such as password-reset
+	Locale  string            `json:"locale,omitempty"` // a BCP 47 tag, or "" for the default
+	Zone    string            `json:"zone,omitempty"`   // the person's time zone, or "" for UTC
+	Values  map[string]string `json:"values,omitempty"` // what the message mentions: links, codes, times
+	// Expires is when the message loses its use, as a link does; zero means never. A message that
+	// could not be sent until then is not sent.
+	Expires time.Time `json:"-"`
+}
+
+// Mail returns the delivery of a message. Messages to one mailbox are sent in order.
+func (s *Sealer) Mail(m Mail, now time.Time) Delivery {
+	content, err := json.Marshal(m)
+	if err != nil { // not for strings
+		panic(err)
+	}
+	d := s.New(KindMail, strings.ToLower(m.To), content, now)
+	d.To, d.About, d.ExpiresAt = m.To, m.Message, m.Expires
+	return d
+}
+
+// OpenMail returns the message of a delivery.
+func (s *Sealer) OpenMail(d *Delivery) (*Mail, error) {
+	content, err := s.Open(d)
+	if err != nil {
+		return nil, fmt.Errorf("the message cannot be decrypted: %w", err)
+	}
+	m := new(Mail)
+	if err := json.Unmarshal(content, m); err != nil {
+		return nil, fmt.Errorf("the message cannot be read: %w", err)
+	}
+	m.Expires = d.ExpiresAt
+	return m, nil
+}

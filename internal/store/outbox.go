@@ -1,0 +1,161 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+)
+
+var _ outbox.Store = (*DB)(nil)
+
+var deliveryTable = table[outbox.Delivery]{
+	name: "outbox",
+	columns: []column[outbox.Delivery]{
+		{"id", func(d *outbox.Delivery) any { return (*string)(&d.ID) }},
+		{"kind", func(d *outbox.Delivery) any { return (*string)(&d.Kind) }},
+		{"target", func(d *outbox.Delivery) any { return cleanText{&d.Target} }},
+		{"recipient", func(d *outbox.Delivery) any { return cleanText{&d.To} }},
+		{"about", func(d *outbox.Delivery) any { return cleanText{&d.About} }},
+		{"content", func(d *outbox.Delivery) any { return &d.Content }},
+		{"state", func(d *outbox.Delivery) any { return (*string)(&d.State) }},
+		{"attempts", func(d *outbox.Delivery) any { return &d.Attempts }},
+		{"created_at", func(d *outbox.Delivery) any { return unixMillis{&d.CreatedAt} }},
+		{"next_attempt_at", func(d *outbox.Delivery) any { return unixMillis{&d.NextAttemptAt} }},
+		{"expires_at", func(d *outbox.Delivery) any { return unixMillis{&d.ExpiresAt} }},
+		{"finished_at", func(d *outbox.Delivery) any { return unixMillis{&d.FinishedAt} }},
+		{"last_error", func(d *outbox.Delivery) any { return cleanText{&d.LastError} }},
+	},
+}
+
+var (
+	insertDelivery = deliveryTable.insert()
+
+	selectDue = "SELECT 1 FROM outbox WHERE state = 'queued' AND next_attempt_at <= $1 LIMIT 1"
+
+	// An earlier delivery to the same target that waits for its next attempt holds the later ones
+	// back. The lease of the engine ensures that two servers do not claim side by side; without
+	// it, the second could claim a later delivery before it sees the claim of the first.
+	claimDeliveries = "UPDATE outbox SET attempts = attempts + 1, next_attempt_at = $1" +
+		" WHERE state = 'queued' AND id IN (SELECT q.id FROM outbox q" +
+		" WHERE q.state = 'queued' AND q.next_attempt_at <= $2 AND NOT EXISTS (SELECT 1 FROM outbox o" +
+		" WHERE o.target = q.target AND o.state = 'queued' AND o.id < q.id AND o.next_attempt_at > $2)" +
+		" ORDER BY q.next_attempt_at, q.id LIMIT $3)" +
+		" RETURNING " + deliveryTable.list()
+
+	finishedColumns = deliveryTable.set(
+		"content", "state", "attempts", "next_attempt_at", "finished_at", "last_error")
+	finishDelivery = "UPDATE outbox SET " + finishedColumns.text +
+		" WHERE id = " + finishedColumns.next(1) + " AND state = 'queued'"
+
+	retryDelivery = "UPDATE outbox SET state = 'queued', next_attempt_at = $1, finished_at = 0" +
+		" WHERE id = $2 AND state = 'dead' AND (expires_at = 0 OR expires_at > $1)"
+)
+
+// insertDeliveries stores the deliveries of events, in the transaction of the change.
+func insertDeliveries(ctx context.Context, c sqldb.Conn, all []outbox.Delivery) error {
+	for i := range all {
+		if _, err := c.Exec(ctx, insertDelivery, deliveryTable.args(&all[i])...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Queue stores deliveries that belong to no change.
+func (d *DB) Queue(ctx context.Context, all ...outbox.Delivery) error {
+	return d.sql.Write(ctx, func(tx sqldb.Tx) error { return insertDeliveries(ctx, tx, all) })
+}
+
+// DeliveriesDue reports whether a queued delivery is due.
+func (d *DB) DeliveriesDue(ctx context.Context, now time.Time) (bool, error) {
+	return exists(ctx, d.sql, selectDue, unixMilli(now))
+}
+
+// ClaimDeliveries returns at most n queued deliveries that are due, counts an attempt at each, and
+// makes them due again at until. It skips a delivery while an earlier one to the same target waits
+// for its next attempt.
+func (d *DB) ClaimDeliveries(
+	ctx context.Context, now, until time.Time, n int,
+) (all []outbox.Delivery, err error) {
+	err = d.sql.Write(ctx, func(tx sqldb.Tx) error {
+		all, err = list(ctx, tx, deliveryTable.scan, claimDeliveries,
+			unixMilli(until), unixMilli(now), int64(n))
+		return err
+	})
+	return all, err
+}
+
+// FinishDeliveries stores the outcome of deliveries that are still queued. It deletes the content
+// of those that were sent or have expired.
+func (d *DB) FinishDeliveries(ctx context.Context, all []outbox.Delivery) error {
+	if len(all) == 0 {
+		return nil
+	}
+	rows := make([][]any, len(all))
+	for i := range all {
+		x := all[i]
+		if x.State == outbox.Sent || x.State == outbox.Expired {
+			x.Content = ""
+		}
+		rows[i] = finishedColumns.args(&x, string(x.ID))
+	}
+	return d.sql.ExecAll(ctx, finishDelivery, rows)
+}
+
+// Delivery returns a delivery, or NotFound.
+func (d *DB) Delivery(ctx context.Context, id outbox.ID) (*outbox.Delivery, error) {
+	x, err := deliveryTable.scan(d.sql.Row(ctx,
+		"SELECT "+deliveryTable.list()+" FROM outbox WHERE id = $1", string(id)))
+	return x, asNotFound(err, "delivery")
+}
+
+// RetryDelivery queues a dead delivery again, due at once. It returns NotFound if there is no such
+// delivery, and Conflict if it is not dead or its content has lost its use.
+func (d *DB) RetryDelivery(ctx context.Context, id outbox.ID, now time.Time, ev ...audit.Event) error {
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		n, err := tx.Exec(ctx, retryDelivery, unixMilli(now), string(id))
+		if err != nil || n == 1 {
+			return err
+		}
+		known, err := exists(ctx, tx, "SELECT 1 FROM outbox WHERE id = $1", string(id))
+		switch {
+		case err != nil:
+			return err
+		case !known:
+			return notFound("delivery")
+		}
+		return fault.New(fault.Conflict, "this delivery cannot be retried: "+
+			"only a dead one can, while its content is still of use")
+	})
+}
+
+// CountDeliveries returns how many deliveries a query selects on all pages.
+func (d *DB) CountDeliveries(ctx context.Context, q outbox.Query) (n int, err error) {
+	w := deliveryWhere(q)
+	err = d.sql.Row(ctx, "SELECT COUNT(*) FROM outbox"+w.String(), w.args...).Scan(&n)
+	return n, err
+}
+
+// ListDeliveries returns deliveries, newest first, without their contents.
+func (d *DB) ListDeliveries(ctx context.Context, q outbox.Query) ([]outbox.Delivery, error) {
+	w := deliveryWhere(q)
+	text := "SELECT " + deliveryTable.list() + " FROM outbox" + w.String() +
+		" ORDER BY id DESC LIMIT " + w.param(limit(q.Limit)) + " OFFSET " + w.param(max(q.Offset, 0))
+	all, err := list(ctx, d.sql, deliveryTable.scan, text, w.args...)
+	for i := range all {
+		all[i].Content = ""
+	}
+	return all, err
+}
+
+func deliveryWhere(q outbox.Query) *where {
+	w := &where{}
+	w.add("kind = ", string(q.Kind), q.Kind != "")
+	w.add("state = ", string(q.State), q.State != "")
+	w.add("recipient = ", clean(q.To), q.To != "")
+	return w
+}

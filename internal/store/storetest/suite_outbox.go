@@ -1,0 +1,192 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+)
+
+func outboxCases() []testCase {
+	return []testCase{
+		{"Deliveries of a change", (*suite).deliveriesOfChange},
+		{"Claims of deliveries", (*suite).claims},
+		{"Finished deliveries", (*suite).finishedDeliveries},
+		{"Deliveries are swept", (*suite).sweptDeliveries},
+	}
+}
+
+func (s *suite) deliveryFields(t *testing.T, f *filler) {
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
+	var d, next outbox.Delivery
+	f.fill(&d)
+	d.State = outbox.Queued
+	testkit.Must(t, db.Record(ctx, audit.Event{At: s.now, Type: audit.UserUpdated, Deliveries: []outbox.Delivery{d}}))
+	deliveryReads(t, db, "stored", &d)
+
+	claimed, err := db.ClaimDeliveries(ctx, d.NextAttemptAt, d.NextAttemptAt.Add(time.Hour), 10)
+	testkit.Must(t, err)
+	testkit.Equal(t, "claimed", len(claimed), 1)
+	d.Attempts++
+	d.NextAttemptAt = d.NextAttemptAt.Add(time.Hour)
+	same(t, "claimed", &claimed[0], &d)
+
+	f.change(&next)
+	d.State, d.Attempts, d.LastError = outbox.Dead, next.Attempts, next.LastError
+	d.NextAttemptAt, d.FinishedAt = next.NextAttemptAt, next.FinishedAt
+	testkit.Must(t, db.FinishDeliveries(ctx, []outbox.Delivery{d}))
+	deliveryReads(t, db, "finished", &d)
+}
+
+// deliveryReads compares a delivery with what each method reads of it.
+func deliveryReads(t *testing.T, db *store.DB, what string, d *outbox.Delivery) {
+	t.Helper()
+	got, err := db.Delivery(t.Context(), d.ID)
+	testkit.Must(t, err)
+	same(t, what, got, d)
+	q := outbox.Query{Kind: d.Kind, State: d.State, To: d.To}
+	n, err := db.CountDeliveries(t.Context(), q)
+	testkit.Must(t, err)
+	testkit.Equal(t, what+", counted", n, 1)
+	all, err := db.ListDeliveries(t.Context(), q)
+	testkit.Must(t, err)
+	listed := *d
+	listed.Content = ""
+	same(t, what+", listed", &all[0], &listed)
+}
+
+// queued returns a delivery that is due.
+func (s *suite) queued(target string) outbox.Delivery {
+	return outbox.Delivery{
+		ID:            outbox.ID(s.name("delivery")),
+		Kind:          outbox.KindMail,
+		Target:        target,
+		To:            target,
+		About:         "test",
+		Content:       "sealed",
+		State:         outbox.Queued,
+		CreatedAt:     s.now,
+		NextAttemptAt: s.now,
+	}
+}
+
+// A change and its deliveries are stored together or not at all.
+func (s *suite) deliveriesOfChange(t *testing.T) {
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
+	ev := audit.Event{At: s.now, Type: audit.UserDisabled, Deliveries: []outbox.Delivery{s.queued("a")}}
+	err := db.SetUserDisabled(ctx, "nobody", true, s.now, ev)
+	testkit.Equal(t, "kind", fault.KindOf(err), fault.NotFound)
+	due, err := db.DeliveriesDue(ctx, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "due after a failed change", due, false)
+
+	u := s.user(t)
+	testkit.Must(t, s.db.SetUserDisabled(ctx, u.ID, true, s.now, ev))
+	got, err := s.db.Delivery(ctx, ev.Deliveries[0].ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "state", got.State, outbox.Queued)
+}
+
+// What is claimed: what is due, the oldest first, each once, and nothing behind one that waits.
+func (s *suite) claims(t *testing.T) {
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
+	waits, behind, other, later := s.queued("a"), s.queued("a"), s.queued("b"), s.queued("c")
+	waits.NextAttemptAt = s.now.Add(time.Minute)
+	later.NextAttemptAt = s.now.Add(time.Second)
+	all := []outbox.Delivery{waits, behind, other, later}
+	testkit.Must(t, db.Record(ctx, audit.Event{At: s.now, Type: audit.UserUpdated, Deliveries: all}))
+
+	claim := func(now time.Time, n int) (ids []outbox.ID) {
+		t.Helper()
+		got, err := db.ClaimDeliveries(ctx, now, now.Add(time.Hour), n)
+		testkit.Must(t, err)
+		for _, d := range got {
+			ids = append(ids, d.ID)
+		}
+		return ids
+	}
+	testkit.Equal(t, "at first", fmt.Sprint(claim(s.now, 10)), fmt.Sprint([]outbox.ID{other.ID}))
+	testkit.Equal(t, "again", fmt.Sprint(claim(s.now, 10)), "[]")
+	testkit.Equal(t, "later", fmt.Sprint(claim(s.now.Add(time.Second), 10)), fmt.Sprint([]outbox.ID{later.ID}))
+	minute := s.now.Add(time.Minute)
+	testkit.Equal(t, "the number is bounded", fmt.Sprint(len(claim(minute, 1))), "1")
+	// The claim of a process that died ends.
+	testkit.Equal(t, "after the claims", len(claim(s.now.Add(3*time.Hour), 10)), 4)
+}
+
+// What was sent has no content any more; what is dead keeps it, and can be queued again, once.
+func (s *suite) finishedDeliveries(t *testing.T) {
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
+	sent, dead, useless := s.queued("a"), s.queued("b"), s.queued("c")
+	useless.ExpiresAt = s.now.Add(time.Minute)
+	all := []outbox.Delivery{sent, dead, useless}
+	testkit.Must(t, db.Record(ctx, audit.Event{At: s.now, Type: audit.UserUpdated, Deliveries: all}))
+	all[0].State, all[1].State, all[2].State = outbox.Sent, outbox.Dead, outbox.Dead
+	for i := range all {
+		all[i].FinishedAt = s.now
+	}
+	testkit.Must(t, db.FinishDeliveries(ctx, all))
+	content := func(id outbox.ID) string {
+		d, err := db.Delivery(ctx, id)
+		testkit.Must(t, err)
+		return d.Content
+	}
+	testkit.Equal(t, "content of the sent", content(sent.ID), "")
+	testkit.Equal(t, "content of the dead", content(dead.ID), "sealed")
+
+	// A worker whose claim has ended meanwhile does not change what is final.
+	stale := sent
+	stale.State = outbox.Queued
+	testkit.Must(t, db.FinishDeliveries(ctx, []outbox.Delivery{stale}))
+	got, err := db.Delivery(ctx, sent.ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "state of the sent", got.State, outbox.Sent)
+
+	later := s.now.Add(time.Hour)
+	testkit.Must(t, db.RetryDelivery(ctx, dead.ID, later))
+	for name, row := range map[string]struct {
+		id   outbox.ID
+		want fault.Kind
+	}{
+		"queued already": {dead.ID, fault.Conflict},
+		"sent":           {sent.ID, fault.Conflict},
+		"of no use":      {useless.ID, fault.Conflict},
+		"unknown":        {"none", fault.NotFound},
+	} {
+		testkit.Equal(t, name, fault.KindOf(db.RetryDelivery(ctx, row.id, later)), row.want)
+	}
+	claimed, err := db.ClaimDeliveries(ctx, later, later.Add(time.Hour), 10)
+	testkit.Must(t, err)
+	testkit.Equal(t, "claimed again", len(claimed), 1)
+}
+
+// Deliveries in a final state are deleted after a while, queued ones never.
+func (s *suite) sweptDeliveries(t *testing.T) {
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
+	sent, dead, queued := s.queued("a"), s.queued("b"), s.queued("c")
+	all := []outbox.Delivery{sent, dead, queued}
+	testkit.Must(t, db.Record(ctx, audit.Event{At: s.now, Type: audit.UserUpdated, Deliveries: all}))
+	all[0].State, all[0].FinishedAt = outbox.Sent, s.now
+	all[1].State, all[1].FinishedAt = outbox.Dead, s.now
+	testkit.Must(t, db.FinishDeliveries(ctx, all[:2]))
+	for _, row := range []struct {
+		after time.Duration
+		left  int
+	}{
+		{outbox.SentRetention - time.Second, 3},
+		{outbox.SentRetention + time.Second, 2},
+		{outbox.DeadRetention + time.Second, 1},
+		{10 * outbox.DeadRetention, 1},
+	} {
+		_, err := db.Sweep(ctx, s.now.Add(row.after))
+		testkit.Must(t, err)
+		n, err := db.CountDeliveries(ctx, outbox.Query{})
+		testkit.Must(t, err)
+		testkit.Equal(t, "left after "+row.after.String(), n, row.left)
+	}
+}
