@@ -191,8 +191,14 @@ func (f *auditShow) Run(ctx context.Context, c *call) error {
 		v.UserName, v.ActorName = page.Names[v.User], page.Names[v.Actor]
 		return c.show(v, func(s *table) {
 			for _, pair := range [][2]string{
-				{"id", v.ID}, {"at", v.At.String()}, {"type", string(v.Type)}, {"actor", v.actor()},
-				{"address", v.IP}, {"agent", v.Agent}, {"request", v.RequestID}, {"about", v.about()},
+				{"id", v.ID},
+				{"at", v.At.String()},
+				{"type", string(v.Type)},
+				{"actor", v.actor()},
+				{"address", v.IP},
+				{"agent", v.Agent},
+				{"request", v.RequestID},
+				{"about", v.about()},
 			} {
 				if pair[1] != "" {
 					s.pair(pair[0], pair[1])

@@ -265,12 +265,20 @@ func TestUnknownAddressesInBothForms(t *testing.T) {
 		status       int
 		allow        string
 	}{
-		{"GET", "/register", 404, ""}, {"POST", "/register", 404, ""}, {"POST", "/device/token", 404, ""},
-		{"GET", "/accounts/v1/users/x", 404, ""}, {"PATCH", "/accounts/v1/users/x", 404, ""},
-		{"DELETE", "/scim/v2/Users/1", 404, ""}, {"GET", "/nowhere", 404, ""}, {"POST", "/nowhere", 404, ""},
-		{"PUT", "/login", 405, "GET, HEAD, POST"}, {"DELETE", "/account", 405, "GET, HEAD"},
-		{"GET", "/logout/confirm", 405, "POST"}, {"POST", "/favicon.ico", 405, "GET, HEAD"},
-		{"PATCH", "/static/app.css", 405, "GET, HEAD"}, {"POST", "/.well-known/change-password", 405, "GET, HEAD"},
+		{"GET", "/register", 404, ""},
+		{"POST", "/register", 404, ""},
+		{"POST", "/device/token", 404, ""},
+		{"GET", "/accounts/v1/users/x", 404, ""},
+		{"PATCH", "/accounts/v1/users/x", 404, ""},
+		{"DELETE", "/scim/v2/Users/1", 404, ""},
+		{"GET", "/nowhere", 404, ""},
+		{"POST", "/nowhere", 404, ""},
+		{"PUT", "/login", 405, "GET, HEAD, POST"},
+		{"DELETE", "/account", 405, "GET, HEAD"},
+		{"GET", "/logout/confirm", 405, "POST"},
+		{"POST", "/favicon.ico", 405, "GET, HEAD"},
+		{"PATCH", "/static/app.css", 405, "GET, HEAD"},
+		{"POST", "/.well-known/change-password", 405, "GET, HEAD"},
 	} {
 		for accept, kind := range map[string]string{
 			"*/*": "application/json", "application/json": "application/json", "": "application/json",

@@ -13,8 +13,10 @@ func samples() []View {
 }
 
 func sampleClient() *ClientView {
-	return &ClientView{Name: "Acme Notes", Home: "https://notes.example.com/", Terms: "https://notes.example.com/terms",
-		Policy: "https://notes.example.com/privacy", RedirectHost: "notes.example.com"}
+	return &ClientView{
+		Name: "Acme Notes", Home: "https://notes.example.com/", Terms: "https://notes.example.com/terms",
+		Policy: "https://notes.example.com/privacy", RedirectHost: "notes.example.com",
+	}
 }
 
 func samplePerson() *Signed {
