@@ -154,7 +154,8 @@ func nameTaken(err error) error {
 
 // UpdateUser stores the fields in which new differs from old, and the time new.UpdatedAt with them;
 // of all other fields the stored values stay, whatever old and new say. The password, CreatedAt and
-// LastLoginAt are not updated here. Disabling an account does what SetUserDisabled does, and the
+// LastLoginAt are not updated here. Another email address ends the links that the user was sent.
+// Disabling an account does what SetUserDisabled does, and the
 // last active administrator keeps the role. A change of roles that are no longer those of old is a
 // Conflict with admin.ReasonStale. Where nothing differs, only the events are recorded.
 func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error {
@@ -185,6 +186,12 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 		next.UpdatedAt = new.UpdatedAt
 		if _, err := userTable.update(ctx, tx, current, &next); err != nil {
 			return nil, nameTaken(err)
+		}
+		if next.Email != current.Email { // a link may be in the mailbox of the former address
+			_, err := tx.Exec(ctx, "DELETE FROM links WHERE user_id = $1 AND used_at = 0", new.ID)
+			if err != nil {
+				return nil, err
+			}
 		}
 		if !next.Disabled || current.Disabled {
 			return nil, nil

@@ -496,6 +496,29 @@ func (s *suite) links(t *testing.T) {
 	testkit.Must(t, err)
 	testkit.Equal(t, "administrators", n, 1)
 	s.lateSetupLink(t, db)
+	s.linkOfFormerAddress(t, db, u)
+}
+
+// linkOfFormerAddress checks that a link to set a password ends when the user gets another email
+// address: it may be in the mailbox of the former one. Other changes leave it usable.
+func (s *suite) linkOfFormerAddress(t *testing.T, db *store.DB, u *identity.User) {
+	ctx := t.Context()
+	testkit.Must(t, db.PutLink(ctx, "mailed", &login.Link{
+		Kind:      login.LinkPassword,
+		User:      u.ID,
+		CreatedAt: s.now,
+		ExpiresAt: s.now.Add(time.Hour),
+	}))
+	renamed := *u
+	renamed.Name = "Ada"
+	testkit.Must(t, db.UpdateUser(ctx, u, &renamed))
+	_, err := db.Link(ctx, "mailed", s.now)
+	testkit.Must(t, err)
+	moved := renamed
+	moved.Email = "new@example.org"
+	testkit.Must(t, db.UpdateUser(ctx, &renamed, &moved))
+	_, err = db.Link(ctx, "mailed", s.now)
+	want(t, err, fault.NotFound)
 }
 
 // lateSetupLink checks that a set-up link is useless while there is an administrator, and is
