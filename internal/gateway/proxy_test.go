@@ -306,6 +306,8 @@ func TestUpstreamAddressesAreRewritten(t *testing.T) {
 		{"id.example", "/shop/v1/x", "/base", false, true, "Location", "/base", "/shop/v1"},
 		{"id.example", "/shop/v1/x", "/base", false, true, "Location", "/basement", "/basement"},
 		{"app.example", "/x", "/base", false, true, "Location", "/base//evil.example/", "https://app.example//evil.example/"},
+		{"app.example", "/x", "/base", false, true, "Location", `/base/\evil.example/`, `https://app.example/\evil.example/`},
+		{"app.example", "/x", "/base", false, true, "Location", "/base/\t/evil.example/", "https://app.example/\t/evil.example/"},
 		{"app.example", "/x", "", false, true, "Location", upstream.URL + "//evil.example/", "https://app.example//evil.example/"},
 		{"id.example", "/shop/v1/x", "", true, true, "Location", upstream.URL + "/shop/v1/next", "https://id.example/shop/v1/next"},
 		{"id.example", "/shop/v1/x", "", true, true, "Location", "/login", "/login"},

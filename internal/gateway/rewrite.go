@@ -51,10 +51,11 @@ func (m *addressMap) rewrite(h http.Header) {
 // those that no request of the route leads to stay as they are.
 func (m *addressMap) address(s string) string {
 	if strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//") {
-		if to := m.path(s); !strings.HasPrefix(to, "//") {
-			return to
+		to := m.path(s)
+		if len(to) > 1 && (to[1] <= ' ' || to[1] == '/' || to[1] == '\\') {
+			return m.origin + to // alone, browsers would read a host at its beginning
 		}
-		return m.origin + m.path(s) // alone it would begin with a host
+		return to
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil {
