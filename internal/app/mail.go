@@ -13,9 +13,16 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web/ui"
 )
 
-// canMail reports whether messages reach somebody: through a mail server, or in development
-// through the mailbox at /dev/mail.
-func canMail(c *config.Config) bool { return c.Mail.Host != "" || !c.Production() }
+// canMail reports whether messages reach somebody: through a mail server, or through the mailbox at
+// /dev/mail.
+func canMail(c *config.Config) bool { return c.Mail.Host != "" || showsMail(c) }
+
+// showsMail reports whether messages are shown at /dev/mail: in development, without a mail server,
+// on a server that is used on its own machine only. Where others use the server, a request of
+// theirs may look like a local one: a proxy need not add a header or change Host.
+func showsMail(c *config.Config) bool {
+	return c.Mail.Host == "" && !c.Production() && c.Local()
+}
 
 // newComposer returns the composer of messages in all languages.
 func newComposer(c *config.Config) (*mail.Composer, error) {
@@ -95,7 +102,7 @@ func (s *server) startMail(e *env) (*mail.Mailbox, error) {
 	case sender != nil:
 		senders[outbox.KindMail] = sender
 		s.close = append(s.close, sender.Close)
-	case !p.cfg.Production():
+	case showsMail(p.cfg):
 		mailbox = mail.NewMailbox(outbox.NewSealer(p.keys), composer)
 		senders[outbox.KindMail] = mailbox
 	default:

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -220,6 +221,12 @@ func (s Secret) MarshalText() ([]byte, error) {
 
 // Production reports whether ENVIRONMENT is production.
 func (c *Config) Production() bool { return c.Server.Environment == Production }
+
+// Local reports whether BASE_URL names this machine, so that nobody can sign in from another one.
+func (c *Config) Local() bool {
+	u, err := url.Parse(c.Server.BaseURL)
+	return err == nil && isLoopback(u.Hostname())
+}
 
 // TLS reports whether the server itself serves HTTPS.
 func (c *Config) TLS() bool { return c.Server.CertFile != "" }

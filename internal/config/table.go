@@ -838,8 +838,8 @@ func mailRows() []Setting {
 	return append([]Setting{
 		{
 			Name: "SMTP_HOST",
-			Doc: "The mail server. Without one, messages are shown at /dev/mail in development; " +
-				"in production, nothing that needs mail works.",
+			Doc: "The mail server. Without one, messages are shown at /dev/mail in development if BASE_URL " +
+				"names this machine; else nothing that needs mail works.",
 			place: func(c *Config) value { return text{&c.Mail.Host, "a host name or an address"} },
 		},
 		{
