@@ -302,6 +302,7 @@ func TestRefusedValues(t *testing.T) {
 		"LOGIN_HASH_QUEUE=0":                  "from 1 to",
 		"DATABASE_URL=mysql://root:pw@h/db":   "environment: DATABASE_URL must be sqlite:PATH, postgres://… or postgresql://…",
 		"DATABASE_URL=postgres://u:p%w@h/db":  "write special characters of a password as %XX",
+		"DATABASE_URL=postgres://u:p@w@h/db":  "write special characters of a password as %XX",
 		"DATABASE_URL=postgres:db":            "must be a complete address",
 		"DATABASE_URL=data/gatehouse.db":      "must be sqlite:PATH",
 		"REDIS_URL=localhost:6379":            "must be redis://…, rediss://…, unix://…, valkey://…",
@@ -499,4 +500,25 @@ func FuzzFile(f *testing.F) {
 			t.Fatal("an error without words")
 		}
 	})
+}
+
+// An address may hold a password where none belongs: no error repeats it.
+func TestErrorsRepeatNoPassword(t *testing.T) {
+	for _, env := range [][]string{
+		{"DATABASE_URL=postgres://u:a@pass-word@h/db"},
+		{"DATABASE_URL=postgres://u:a@pass-word@h,h2/db"},
+		{"SMTP_HOST=smtp://u:pass-word@h", "SMTP_FROM=a@b.example"},
+		{"SMTP_HOST=u:pass-word@h:25", "SMTP_FROM=a@b.example"},
+		{"SUPPORT_URL=https://u:pass-word@h:x"},
+		{"BASE_URL=https://u:pass-word@h:x"},
+	} {
+		_, err := Load(Source{Env: append(env, "SECRET_KEY="+key)})
+		if err == nil || strings.Contains(err.Error(), "pass-word") {
+			t.Errorf("%s: %v", env, err)
+		}
+	}
+	c := load(t, Source{Env: []string{"SECRET_KEY=" + key, "DATABASE_URL=postgres://h/db?user=u&password=a@b"}})
+	if !strings.Contains(string(c.Storage.DatabaseURL), "a@b") {
+		t.Errorf("a password in the query became %s", string(c.Storage.DatabaseURL))
+	}
 }

@@ -73,7 +73,7 @@ func (c *Config) checkBranding(p *Problems) {
 	mail := err == nil && u.Scheme == "mailto" && strings.Contains(u.Opaque, "@")
 	if !web && !mail || len(address) > maxAddress {
 		p.add("SUPPORT_URL is %q; it must be an address such as https://example.com/help or "+
-			"mailto:help@example.com", clip(address))
+			"mailto:help@example.com", clip(withoutUser(address)))
 	}
 }
 
@@ -119,7 +119,7 @@ func (c *Config) checkMail(p *Problems) {
 		p.add("SMTP_FROM is %q; it takes an e-mail address alone, and SMTP_FROM_NAME the name", clip(m.From))
 	}
 	if strings.ContainsAny(m.Host, "/: \t") && !isIP(m.Host) {
-		p.add("SMTP_HOST is %q; it takes a host name alone, and SMTP_PORT the port", clip(m.Host))
+		p.add("SMTP_HOST is %q; it takes a host name alone, and SMTP_PORT the port", clip(withoutUser(m.Host)))
 	}
 	if (m.User == "") != (m.Password == "") {
 		p.add("SMTP_USER and SMTP_PASSWORD belong together; set both or neither")

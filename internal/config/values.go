@@ -63,7 +63,8 @@ func (v dsn) parse(s string) error {
 	}
 	if scheme = strings.ToLower(scheme); scheme != "sqlite" {
 		u, err := url.Parse(scheme + ":" + firstHost(rest))
-		if err != nil || !strings.HasPrefix(rest, "//") || (u.Host == "" && u.Path == "" && u.RawQuery == "") {
+		if err != nil || !strings.HasPrefix(rest, "//") || (u.Host == "" && u.Path == "" && u.RawQuery == "") ||
+			strings.HasPrefix(scheme, "postgres") && twoAts(rest) {
 			return accept("must be a complete address, like " + scheme +
 				"://user:password@host/name; write special characters of a password as %XX")
 		}
@@ -75,6 +76,14 @@ func (v dsn) parse(s string) error {
 	}
 	*v.p = Secret(scheme + ":" + rest)
 	return nil
+}
+
+// twoAts reports whether the part of an address that names user, password and hosts has two @. The
+// driver would take a part of the password for a host, and name it in its errors.
+func twoAts(rest string) bool {
+	authority, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
+	authority, _, _ = strings.Cut(authority, "?")
+	return strings.Count(authority, "@") > 1
 }
 
 // firstHost returns the part of an address behind the scheme with the first of its hosts alone:
