@@ -40,7 +40,7 @@ func validRedirect(raw string, custom bool) error {
 	switch {
 	case strings.Contains(u.Scheme, "."):
 		return nil
-	case slices.Contains(interpretedSchemes(), u.Scheme):
+	case slices.Contains(interpretedSchemes(), u.Scheme) || strings.HasPrefix(u.Scheme, "ms-"):
 		return fault.InvalidField("redirect_uri", "redirect URI %q uses the scheme %q, "+
 			"which cannot belong to an app: browsers or operating systems interpret it", raw, u.Scheme)
 	case !custom:
@@ -52,12 +52,13 @@ func validRedirect(raw string, custom bool) error {
 }
 
 // interpretedSchemes returns schemes that run or show what follows them, or that start a program
-// of the operating system, instead of an app that registered them.
+// of the operating system, instead of an app that registered them. So do all that begin with ms-.
 func interpretedSchemes() []string {
 	return []string{
-		"about", "blob", "chrome", "content", "data", "file", "filesystem", "ftp", "ftps", "intent", "jar",
-		"javascript", "mailto", "ms-msdt", "ms-officecmd", "resource", "search-ms", "shell", "sms", "ssh",
-		"tel", "telnet", "urn", "vbscript", "view-source", "ws", "wss",
+		"about", "afp", "blob", "chrome", "content", "data", "file", "filesystem", "ftp", "ftps", "intent",
+		"itms-services", "jar", "javascript", "ldap", "ldaps", "mailto", "nfs", "resource", "search",
+		"search-ms", "sftp", "shell", "smb", "sms", "ssh", "tel", "telnet", "urn", "vbscript",
+		"view-source", "ws", "wss",
 	}
 }
 
