@@ -159,7 +159,7 @@ func (s *Server) recordFailure(ctx context.Context, v Visit, who subject, proof 
 			// This failure began the lock. Locks of names that nobody has are only failures.
 			began := l.Locked(v.Now) && l.Failures == c.Threshold
 			if began && (recorded || who.user != nil || c.Key != who.key) {
-				events = append(events, s.lockedEvent(v, who, c))
+				events = append(events, s.lockedEvent(v, who, c, l.Rounds))
 			}
 		}
 	}
@@ -169,7 +169,9 @@ func (s *Server) recordFailure(ctx context.Context, v Visit, who subject, proof 
 	return result
 }
 
-func (s *Server) lockedEvent(v Visit, who subject, c Failure) audit.Event {
+// lockedEvent returns the event about a lock that has begun, the round-th one in a row. It notifies
+// the person at rounds 1, 2, 4, 8 and so on: a stranger can cause a lock whenever one ends.
+func (s *Server) lockedEvent(v Visit, who subject, c Failure, round int) audit.Event {
 	ev := v.failure(who.id(), audit.ReasonTooManyFailures)
 	ev.Type = audit.AccountLocked
 	scope := "account"
@@ -180,7 +182,7 @@ func (s *Server) lockedEvent(v Visit, who subject, c Failure) audit.Event {
 		scope = "browser"
 	}
 	ev.Detail = map[string]string{"scope": scope, "threshold": strconv.Itoa(c.Threshold)}
-	if who.user != nil && c.Key == who.key {
+	if who.user != nil && c.Key == who.key && round&(round-1) == 0 {
 		s.notices.notify(&ev, who.user, outbox.MessageAccountLocked, "")
 	}
 	return ev

@@ -198,6 +198,26 @@ func TestNotices(t *testing.T) {
 	noticed(outbox.MessagePasswordChanged)
 }
 
+// A stranger who locks an account again and again, as each lock ends, does not fill the mailbox of
+// its owner.
+func TestNoticesOfRepeatedLocks(t *testing.T) {
+	h := newHarness(t, withMail)
+	for range 40 {
+		for range 5 {
+			h.signIn("alice", "wrong wrong wrong")
+		}
+		h.now = h.now.Add(31 * time.Minute)
+	}
+	locks := 0
+	for _, ev := range h.m.events {
+		if ev.Type == audit.AccountLocked {
+			locks++
+		}
+	}
+	testkit.Equal(t, "recorded locks", locks, 40)
+	testkit.Equal(t, "messages", len(h.letters()), 6) // of the locks 1, 2, 4, 8, 16 and 32
+}
+
 // Tokens of links end in a letter or a digit, and mailboxes are counted without what providers
 // ignore.
 func TestLinkTokens(t *testing.T) {
