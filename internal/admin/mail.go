@@ -32,7 +32,7 @@ func (o *Operations) TestMail(ctx context.Context, a Actor, in MailTest) error {
 			in.Message, strings.Join(outbox.Messages(), ", "))
 	}
 	if !identity.ValidEmail(in.To) {
-		return fault.InvalidField("to", "%q is not an e-mail address", in.To)
+		return fault.InvalidField("to", "%q is not an email address", in.To)
 	}
 	if o.parts.Mail == nil {
 		return fault.New(fault.Conflict, "no mail server is configured; set SMTP_HOST and SMTP_FROM")

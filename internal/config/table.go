@@ -876,7 +876,7 @@ func messageRows() []Setting {
 		{
 			Name:  "SMTP_FROM",
 			Doc:   "The address that messages come from, such as login@example.com. SMTP_HOST needs it.",
-			place: func(c *Config) value { return text{&c.Mail.From, "an e-mail address"} },
+			place: func(c *Config) value { return text{&c.Mail.From, "an email address"} },
 		},
 		{
 			Name:  "SMTP_FROM_NAME",

@@ -116,7 +116,7 @@ func (c *Config) checkMail(p *Problems) {
 	case m.From == "":
 		p.add("SMTP_HOST needs SMTP_FROM: the address that messages come from, such as login@example.com")
 	case !looksLikeAddress(m.From):
-		p.add("SMTP_FROM is %q; it takes an e-mail address alone, and SMTP_FROM_NAME the name", clip(m.From))
+		p.add("SMTP_FROM is %q; it takes an email address alone, and SMTP_FROM_NAME the name", clip(m.From))
 	}
 	if strings.ContainsAny(m.Host, "/: \t") && !isIP(m.Host) {
 		p.add("SMTP_HOST is %q; it takes a host name alone, and SMTP_PORT the port", clip(withoutUser(m.Host)))

@@ -20,7 +20,7 @@ type (
 // User is a person with an account.
 type User struct {
 	ID            UserID
-	Username      string // "" if the person signs in by e-mail only
+	Username      string // "" if the person signs in by email only
 	Email         string // "" if none
 	EmailVerified bool
 	Phone         string

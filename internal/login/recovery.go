@@ -36,11 +36,11 @@ func (s *Server) CanMail() bool { return s.notices.on }
 func (s *Server) RequestPasswordReset(ctx context.Context, v Visit, name, locale string) error {
 	if !s.CanMail() {
 		return fault.New(fault.Unavailable,
-			"This server cannot send e-mail. Ask your administrator for a link to set a new password.")
+			"This server cannot send email. Ask your administrator for a link to set a new password.")
 	}
 	name = strings.TrimSpace(name)
 	if name == "" || len(name) > maxLoginName {
-		return fault.InvalidField("email", "Enter the e-mail address of your account.")
+		return fault.InvalidField("email", "Enter the email address of your account.")
 	}
 	content, err := json.Marshal(resetRequest{
 		Login:     name,

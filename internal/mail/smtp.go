@@ -79,7 +79,7 @@ func NewSender(o Options) (*Sender, error) {
 	_, domain, ok := strings.Cut(o.From, "@")
 	ascii, err := idna.Lookup.ToASCII(domain)
 	if !ok || err != nil {
-		return nil, fault.InvalidField("SMTP_FROM", "SMTP_FROM must be an e-mail address")
+		return nil, fault.InvalidField("SMTP_FROM", "SMTP_FROM must be an email address")
 	}
 	timeout := dialTimeout
 	if o.timeout > 0 {

@@ -19,7 +19,7 @@ type Kind string
 
 // The kinds.
 const (
-	KindMail Kind = "mail" // an e-mail message: see Mail
+	KindMail Kind = "mail" // an email message: see Mail
 	// KindResetRequest is a request to reset a password, which is processed apart from the HTTP
 	// request: storing it takes the same work whether the account exists or not.
 	KindResetRequest Kind = "password-reset-request"

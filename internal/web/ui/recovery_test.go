@@ -56,9 +56,9 @@ func TestForgottenPasswordRefused(t *testing.T) {
 	b.get("/forgot-password?email=ada%40example.com")
 	b.shows(http.StatusOK, `value="ada@example.com"`)
 	b.submit("email", " ")
-	b.shows(http.StatusBadRequest, "Enter the e-mail address of your account.")
+	b.shows(http.StatusBadRequest, "Enter the email address of your account.")
 	b.submit("email", strings.Repeat("x", 400))
-	b.shows(http.StatusBadRequest, "Enter the e-mail address of your account.")
+	b.shows(http.StatusBadRequest, "Enter the email address of your account.")
 
 	s.limiter.full = true
 	b.submit("email", "ada@example.com")
