@@ -177,10 +177,8 @@ func (s *Sender) sendOn(ctx context.Context, c *conn, msg *gomail.Msg) error {
 
 // answer returns the server's sentence without what the library adds to it.
 func answer(err error) error {
-	text := err.Error()
-	if i := strings.Index(text, ", affected recipient(s):"); i > 0 {
-		text = text[:i]
-	}
+	text, _, _ := strings.Cut(err.Error(), ", affected recipient(s):")
+	text, _, _ = strings.Cut(text, ", affected message ID:")
 	return errors.New(text)
 }
 

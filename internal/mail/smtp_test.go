@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -301,5 +302,17 @@ func TestHostileNames(t *testing.T) {
 	html := parts(t, msg)["text/html"]
 	if strings.Contains(html, "<script>") || strings.Contains(html, "\u202e") {
 		t.Errorf("the name is not escaped: %s", html)
+	}
+}
+
+// What the library adds to the server's sentence is left out.
+func TestAnswer(t *testing.T) {
+	const sentence = `sending SMTP MAIL FROM command: 550 "5.7.1 Sender not allowed"`
+	for _, added := range []string{
+		"",
+		", affected message ID: <1@example.com>",
+		", affected recipient(s): a@example.com, affected message ID: <1@example.com>",
+	} {
+		testkit.Equal(t, added, answer(errors.New(sentence+added)).Error(), sentence)
 	}
 }

@@ -50,6 +50,9 @@ func (s *Server) errorView(r *http.Request, err error) *ErrorView {
 	case http.StatusConflict:
 		v.Heading = "This link is no longer valid"
 		v.NextURL, v.NextText = "/login", "Go to sign-in"
+		if r.URL.Path == "/reset-password" && s.login.CanMail() {
+			v.NextURL, v.NextText = "/forgot-password", "Get a new link"
+		}
 	case http.StatusTooManyRequests:
 		v.Heading = "Too many requests"
 		v.NextURL, v.NextText = retryURL(r), "Try again"

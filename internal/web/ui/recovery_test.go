@@ -156,3 +156,17 @@ func localRequest(to string) *http.Request {
 
 // local opens a page from this machine.
 func (b *browser) local(to string) { b.send(localRequest(to)) }
+
+// A link that cannot be used leads to where a new one is made, if the server has mail.
+func TestUsedPasswordLink(t *testing.T) {
+	s := newSite(t)
+	b := s.browser()
+	b.get("/reset-password?token=x")
+	b.shows(http.StatusConflict, `href="/login">Go to sign-in</a>`)
+
+	s = newSite(t)
+	s.withMail()
+	b = s.browser()
+	b.get("/reset-password?token=x")
+	b.shows(http.StatusConflict, `href="/forgot-password">Get a new link</a>`)
+}
