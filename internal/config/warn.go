@@ -19,6 +19,10 @@ func (c *Config) Warnings() []string {
 				"list the addresses of your proxies only", p))
 		}
 	}
+	if c.Accounts.PasswordResetTTL < c.Accounts.ResetWindow {
+		out = append(out, "PASSWORD_RESET_TTL is shorter than PASSWORD_RESET_RATE_WINDOW: whoever requests many "+
+			"links for an account keeps its owner from resetting the password until the window ends")
+	}
 	behind := strings.HasPrefix(c.Server.BaseURL, "https:") && !c.TLS()
 	if c.Production() && behind && len(c.Server.TrustedProxies) == 0 {
 		out = append(out, "BASE_URL is https, but neither SSL_CERT nor TRUSTED_PROXIES is set: behind a proxy, "+

@@ -24,6 +24,8 @@ func TestWarnings(t *testing.T) {
 		"threads":                      {[]string{"CRYSTAL_WORKERS=8"}, "use GOMAXPROCS"},
 		"Kubernetes Services":          {[]string{"PORT=tcp://10.0.0.1:8080", "GATEHOUSE_PORT=tcp://10.0.0.2:80", "REDIS_PORT=tcp://10.0.0.3:6379", "OTHER_PORT=tcp://10.0.0.4:1"}, "environment: GATEHOUSE_PORT, PORT, REDIS_PORT holds the address of a Kubernetes Service"},
 		"no Service":                   {[]string{"PORT=1", "REDIS_PORT=6379"}, ""},
+		"reset links end early":        {[]string{"PASSWORD_RESET_TTL=300"}, "PASSWORD_RESET_TTL is shorter"},
+		"reset links last as long":     {[]string{"PASSWORD_RESET_TTL=300", "PASSWORD_RESET_RATE_WINDOW=300"}, ""},
 		"everybody trusted":            {[]string{"TRUSTED_PROXIES=0.0.0.0/0"}, "every caller can choose"},
 		"everybody, IPv6":              {[]string{"TRUSTED_PROXIES=10.0.0.1 ::/0"}, "every caller can choose"},
 		"proxy forgotten": {
