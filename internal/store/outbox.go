@@ -110,7 +110,7 @@ func (d *DB) FinishDeliveries(ctx context.Context, all []outbox.Delivery) error 
 func (d *DB) Delivery(ctx context.Context, id outbox.ID) (*outbox.Delivery, error) {
 	x, err := deliveryTable.scan(d.sql.Row(ctx,
 		"SELECT "+deliveryTable.list()+" FROM outbox WHERE id = $1", string(id)))
-	return x, asNotFound(err, "delivery")
+	return x, asNotFound(err, "message")
 }
 
 // RetryDelivery queues a dead delivery again, due at once. It returns NotFound if there is no such
@@ -126,7 +126,7 @@ func (d *DB) RetryDelivery(ctx context.Context, id outbox.ID, now time.Time, ev 
 		case err != nil:
 			return err
 		case !known:
-			return notFound("delivery")
+			return notFound("message")
 		}
 		return fault.New(fault.Conflict, "this delivery cannot be retried: "+
 			"only a dead one can, while its content is still of use")
