@@ -35,13 +35,23 @@ type Store interface {
 	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error)
 	// DeliveriesDue reports whether a queued delivery is due.
 	DeliveriesDue(ctx context.Context, now time.Time) (bool, error)
-	// ClaimDeliveries returns at most n queued deliveries that are due, counts an attempt at each,
-	// and makes them due again at until, in case this process dies. It skips a delivery while an
-	// earlier one to the same target waits for its next attempt.
-	ClaimDeliveries(ctx context.Context, now, until time.Time, n int) ([]Delivery, error)
+	// ReleaseDeliveries makes the deliveries due that other servers than holder have claimed.
+	ReleaseDeliveries(ctx context.Context, holder string, now time.Time) error
+	// ClaimDeliveries returns at most c.Limit queued deliveries that are due, counts an attempt at
+	// each, and makes them due again at c.Until, in case this process dies. It skips a delivery
+	// while an earlier one to the same target waits for its next attempt.
+	ClaimDeliveries(ctx context.Context, c Claim) ([]Delivery, error)
 	// FinishDeliveries stores State, Attempts, NextAttemptAt, FinishedAt and LastError of
 	// deliveries that are still queued, and deletes the content of those sent or expired.
 	FinishDeliveries(ctx context.Context, all []Delivery) error
+}
+
+// Claim says which deliveries a server takes.
+type Claim struct {
+	Holder string // the server
+	Now    time.Time
+	Until  time.Time // when the claim ends
+	Limit  int
 }
 
 // A Sender delivers one kind.
@@ -65,7 +75,8 @@ type Engine struct {
 	// OnDead receives deliveries that were given up on, after they were stored.
 	OnDead func(context.Context, *Delivery)
 
-	away map[Kind]*outage
+	away    map[Kind]*outage
+	holding bool // the last round had the lease
 }
 
 // outage is the state of a kind whose target was away: a mail server that cannot be reached.
@@ -107,26 +118,30 @@ func (e *Engine) round(ctx context.Context) (more bool, err error) {
 	}
 	ours, err := e.Store.AcquireLease(ctx, lease, e.Holder, leaseTTL, now)
 	if err != nil || !ours {
+		e.holding = false
 		return false, err
 	}
-	batch, err := e.Store.ClaimDeliveries(ctx, now, now.Add(claimTTL), batchSize)
+	if !e.holding { // whoever had the lease before has stopped, perhaps in the middle of a batch
+		if err := e.Store.ReleaseDeliveries(ctx, e.Holder, now); err != nil {
+			return false, err
+		}
+		e.holding = true
+	}
+	batch, err := e.Store.ClaimDeliveries(ctx, Claim{
+		Holder: e.Holder,
+		Now:    now,
+		Until:  now.Add(claimTTL),
+		Limit:  batchSize,
+	})
 	if err != nil {
 		return false, err
 	}
 	finished, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTTL)
 	defer cancel()
 	stop := e.keepLease(finished)
-	e.send(finished, ctx.Done(), batch)
+	untried := e.send(finished, ctx.Done(), batch)
 	stop()
-	if err := e.Store.FinishDeliveries(finished, batch); err != nil {
-		return false, err
-	}
-	for i := range batch {
-		if batch[i].State == Dead && e.OnDead != nil {
-			e.OnDead(finished, &batch[i])
-		}
-	}
-	return len(batch) > 0, nil
+	return len(batch) > 0, e.Store.FinishDeliveries(finished, untried)
 }
 
 // keepLease renews the lease while a batch takes long, until stop is called.
@@ -151,8 +166,9 @@ func (e *Engine) keepLease(ctx context.Context) (stop func()) {
 	return func() { cancel(); done.Wait() }
 }
 
-// send sends a batch and sets the outcome of each delivery in it. The kinds run side by side.
-func (e *Engine) send(ctx context.Context, stopping <-chan struct{}, batch []Delivery) {
+// send sends a batch and stores the outcome of each delivery that was tried. It returns the others,
+// which are due again. The kinds run side by side.
+func (e *Engine) send(ctx context.Context, stopping <-chan struct{}, batch []Delivery) (untried []Delivery) {
 	slices.SortFunc(batch, func(a, b Delivery) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	byKind := map[Kind]*worklist{}
 	for i := range batch {
@@ -171,6 +187,10 @@ func (e *Engine) send(ctx context.Context, stopping <-chan struct{}, batch []Del
 		wg.Go(func() { e.sendKind(ctx, kind, l, out) })
 	}
 	wg.Wait()
+	for _, l := range byKind {
+		untried = append(untried, l.untried()...)
+	}
+	return untried
 }
 
 // sendKind sends the deliveries of one kind: as many targets side by side as its sender allows.
@@ -217,18 +237,37 @@ func (e *Engine) sendTarget(ctx context.Context, s Sender, target []*item, l *wo
 		d.tried = true
 		if !d.ExpiresAt.IsZero() && !d.ExpiresAt.After(now) {
 			d.State, d.FinishedAt = Expired, now
+			e.finish(ctx, d)
 			continue
 		}
 		err := e.attempt(ctx, s, d.Delivery)
 		e.settle(d.Delivery, err, e.Now())
 		l.note(err)
 		d.away = d.State == Queued && fault.Is(err, fault.Unavailable)
+		if !d.away {
+			e.finish(ctx, d)
+		}
 		if d.State == Queued {
 			for _, behind := range target[i+1:] {
 				behind.notBefore = d.NextAttemptAt
 			}
 			return
 		}
+	}
+}
+
+// finish stores the outcome of a delivery at once: what a crash makes the next server send again is
+// only what is under way. If that fails, the delivery is stored with the rest of the batch.
+func (e *Engine) finish(ctx context.Context, d *item) {
+	if err := e.Store.FinishDeliveries(ctx, []Delivery{*d.Delivery}); err != nil {
+		if e.OnError != nil {
+			e.OnError(err)
+		}
+		return
+	}
+	d.stored = true
+	if d.State == Dead && e.OnDead != nil {
+		e.OnDead(ctx, d.Delivery)
 	}
 }
 

@@ -48,9 +48,18 @@ func (m *memory) DeliveriesDue(_ context.Context, now time.Time) (bool, error) {
 	return false, nil
 }
 
-func (m *memory) ClaimDeliveries(
-	_ context.Context, now, until time.Time, n int,
-) (claimed []outbox.Delivery, _ error) {
+func (m *memory) ReleaseDeliveries(_ context.Context, holder string, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range m.all {
+		if d.State == outbox.Queued && d.Holder != "" && d.Holder != holder {
+			d.Holder, d.NextAttemptAt = "", now
+		}
+	}
+	return nil
+}
+
+func (m *memory) ClaimDeliveries(_ context.Context, c outbox.Claim) (claimed []outbox.Delivery, _ error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var ids []outbox.ID
@@ -59,7 +68,7 @@ func (m *memory) ClaimDeliveries(
 		if d.State != outbox.Queued {
 			continue
 		}
-		if !d.NextAttemptAt.After(now) {
+		if !d.NextAttemptAt.After(c.Now) {
 			ids = append(ids, id)
 		} else if first, ok := waiting[d.Target]; !ok || id < first {
 			waiting[d.Target] = id
@@ -68,11 +77,11 @@ func (m *memory) ClaimDeliveries(
 	slices.Sort(ids)
 	for _, id := range ids {
 		d := m.all[id]
-		if first, ok := waiting[d.Target]; ok && first < id || len(claimed) == n {
+		if first, ok := waiting[d.Target]; ok && first < id || len(claimed) == c.Limit {
 			continue
 		}
 		d.Attempts++
-		d.NextAttemptAt = until
+		d.Holder, d.NextAttemptAt = c.Holder, c.Until
 		claimed = append(claimed, *d)
 	}
 	return claimed, nil
@@ -83,6 +92,7 @@ func (m *memory) FinishDeliveries(_ context.Context, all []outbox.Delivery) erro
 	defer m.mu.Unlock()
 	for i := range all {
 		d := all[i]
+		d.Holder = ""
 		m.all[d.ID] = &d
 	}
 	return nil
@@ -308,14 +318,16 @@ func TestTwoServers(t *testing.T) {
 		now := time.Now()
 		_, err := s.store.AcquireLease(t.Context(), "outbox", "dead", 30*time.Second, now)
 		testkit.Must(t, err)
-		_, err = s.store.ClaimDeliveries(t.Context(), now, now.Add(5*time.Minute), 10)
+		_, err = s.store.ClaimDeliveries(t.Context(), outbox.Claim{
+			Holder: "dead", Now: now, Until: now.Add(5 * time.Minute), Limit: 10,
+		})
 		testkit.Must(t, err)
 		defer s.start("a")()
 		defer s.start("b")()
-		time.Sleep(31 * time.Second)
-		testkit.Equal(t, "sent by the other", len(s.target.got()), 10)
-		time.Sleep(5 * time.Minute)
-		testkit.Equal(t, "sent in the end", len(s.target.got()), 20)
+		time.Sleep(29 * time.Second)
+		testkit.Equal(t, "sent while the lease lasts", len(s.target.got()), 0)
+		time.Sleep(4 * time.Second)
+		testkit.Equal(t, "sent by the others", len(s.target.got()), 20)
 	})
 }
 

@@ -60,6 +60,7 @@ type Delivery struct {
 	ExpiresAt     time.Time // when the content loses its use; zero means never
 	FinishedAt    time.Time // when it reached a final state; zero before
 	LastError     string    // why the last attempt failed, in words for the operator
+	Holder        string    // the server that is sending it, or ""
 }
 
 // How long deliveries stay in lists after they reached a final state.

@@ -12,6 +12,7 @@ type item struct {
 	*Delivery
 	tried     bool
 	away      bool      // it was tried, and nothing of its kind could be sent
+	stored    bool      // its outcome is
 	notBefore time.Time // of one that waits behind another to the same target
 }
 
@@ -77,6 +78,18 @@ func (l *worklist) note(err error) {
 		return
 	}
 	l.answered = true
+}
+
+// untried returns the deliveries whose outcome is not stored.
+func (l *worklist) untried() (all []Delivery) {
+	for _, target := range l.targets {
+		for _, d := range target {
+			if !d.stored {
+				all = append(all, *d.Delivery)
+			}
+		}
+	}
+	return all
 }
 
 // release sets when the deliveries that were not sent for a reason that is not theirs are due

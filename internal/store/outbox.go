@@ -28,6 +28,7 @@ var deliveryTable = table[outbox.Delivery]{
 		{"expires_at", func(d *outbox.Delivery) any { return unixMillis{&d.ExpiresAt} }},
 		{"finished_at", func(d *outbox.Delivery) any { return unixMillis{&d.FinishedAt} }},
 		{"last_error", func(d *outbox.Delivery) any { return cleanText{&d.LastError} }},
+		{"holder", func(d *outbox.Delivery) any { return cleanText{&d.Holder} }},
 	},
 }
 
@@ -39,15 +40,18 @@ var (
 	// An earlier delivery to the same target that waits for its next attempt holds the later ones
 	// back. The lease of the engine ensures that two servers do not claim side by side; without
 	// it, the second could claim a later delivery before it sees the claim of the first.
-	claimDeliveries = "UPDATE outbox SET attempts = attempts + 1, next_attempt_at = $1" +
+	claimDeliveries = "UPDATE outbox SET attempts = attempts + 1, holder = $1, next_attempt_at = $2" +
 		" WHERE state = 'queued' AND id IN (SELECT q.id FROM outbox q" +
-		" WHERE q.state = 'queued' AND q.next_attempt_at <= $2 AND NOT EXISTS (SELECT 1 FROM outbox o" +
-		" WHERE o.target = q.target AND o.state = 'queued' AND o.id < q.id AND o.next_attempt_at > $2)" +
-		" ORDER BY q.next_attempt_at, q.id LIMIT $3)" +
+		" WHERE q.state = 'queued' AND q.next_attempt_at <= $3 AND NOT EXISTS (SELECT 1 FROM outbox o" +
+		" WHERE o.target = q.target AND o.state = 'queued' AND o.id < q.id AND o.next_attempt_at > $3)" +
+		" ORDER BY q.next_attempt_at, q.id LIMIT $4)" +
 		" RETURNING " + deliveryTable.list()
 
+	releaseDeliveries = "UPDATE outbox SET holder = '', next_attempt_at = $1" +
+		" WHERE state = 'queued' AND holder <> '' AND holder <> $2"
+
 	finishedColumns = deliveryTable.set(
-		"content", "state", "attempts", "next_attempt_at", "finished_at", "last_error")
+		"holder", "content", "state", "attempts", "next_attempt_at", "finished_at", "last_error")
 	finishDelivery = "UPDATE outbox SET " + finishedColumns.text +
 		" WHERE id = " + finishedColumns.next(1) + " AND state = 'queued'"
 
@@ -75,15 +79,19 @@ func (d *DB) DeliveriesDue(ctx context.Context, now time.Time) (bool, error) {
 	return exists(ctx, d.sql, selectDue, unixMilli(now))
 }
 
-// ClaimDeliveries returns at most n queued deliveries that are due, counts an attempt at each, and
-// makes them due again at until. It skips a delivery while an earlier one to the same target waits
-// for its next attempt.
-func (d *DB) ClaimDeliveries(
-	ctx context.Context, now, until time.Time, n int,
-) (all []outbox.Delivery, err error) {
+// ReleaseDeliveries makes the deliveries due that other servers than holder have claimed.
+func (d *DB) ReleaseDeliveries(ctx context.Context, holder string, now time.Time) error {
+	_, err := d.sql.Exec(ctx, releaseDeliveries, unixMilli(now), holder)
+	return err
+}
+
+// ClaimDeliveries returns at most c.Limit queued deliveries that are due, counts an attempt at each,
+// and makes them due again at c.Until. It skips a delivery while an earlier one to the same target
+// waits for its next attempt.
+func (d *DB) ClaimDeliveries(ctx context.Context, c outbox.Claim) (all []outbox.Delivery, err error) {
 	err = d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		all, err = list(ctx, tx, deliveryTable.scan, claimDeliveries,
-			unixMilli(until), unixMilli(now), int64(n))
+			clean(c.Holder), unixMilli(c.Until), unixMilli(c.Now), int64(c.Limit))
 		return err
 	})
 	return all, err
@@ -98,6 +106,7 @@ func (d *DB) FinishDeliveries(ctx context.Context, all []outbox.Delivery) error 
 	rows := make([][]any, len(all))
 	for i := range all {
 		x := all[i]
+		x.Holder = ""
 		if x.State == outbox.Sent || x.State == outbox.Expired {
 			x.Content = ""
 		}

@@ -13,7 +13,8 @@ CREATE TABLE outbox (
     next_attempt_at BIGINT NOT NULL,
     expires_at      BIGINT NOT NULL, -- 0: never
     finished_at     BIGINT NOT NULL, -- 0: not yet
-    last_error      TEXT   NOT NULL
+    last_error      TEXT   NOT NULL,
+    holder          TEXT   NOT NULL  -- the server that is sending it; '' for none
 );
 CREATE INDEX outbox_due ON outbox (next_attempt_at, id) WHERE state = 'queued';
 CREATE INDEX outbox_target ON outbox (target, id) WHERE state = 'queued';

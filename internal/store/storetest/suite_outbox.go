@@ -29,10 +29,13 @@ func (s *suite) deliveryFields(t *testing.T, f *filler) {
 	testkit.Must(t, db.Record(ctx, audit.Event{At: s.now, Type: audit.UserUpdated, Deliveries: []outbox.Delivery{d}}))
 	deliveryReads(t, db, "stored", &d)
 
-	claimed, err := db.ClaimDeliveries(ctx, d.NextAttemptAt, d.NextAttemptAt.Add(time.Hour), 10)
+	claimed, err := db.ClaimDeliveries(ctx, outbox.Claim{
+		Holder: "server1", Now: d.NextAttemptAt, Until: d.NextAttemptAt.Add(time.Hour), Limit: 10,
+	})
 	testkit.Must(t, err)
 	testkit.Equal(t, "claimed", len(claimed), 1)
 	d.Attempts++
+	d.Holder = "server1"
 	d.NextAttemptAt = d.NextAttemptAt.Add(time.Hour)
 	same(t, "claimed", &claimed[0], &d)
 
@@ -40,6 +43,7 @@ func (s *suite) deliveryFields(t *testing.T, f *filler) {
 	d.State, d.Attempts, d.LastError = outbox.Dead, next.Attempts, next.LastError
 	d.NextAttemptAt, d.FinishedAt = next.NextAttemptAt, next.FinishedAt
 	testkit.Must(t, db.FinishDeliveries(ctx, []outbox.Delivery{d}))
+	d.Holder = ""
 	deliveryReads(t, db, "finished", &d)
 }
 
@@ -103,7 +107,7 @@ func (s *suite) claims(t *testing.T) {
 
 	claim := func(now time.Time, n int) (ids []outbox.ID) {
 		t.Helper()
-		got, err := db.ClaimDeliveries(ctx, now, now.Add(time.Hour), n)
+		got, err := db.ClaimDeliveries(ctx, outbox.Claim{Holder: "a", Now: now, Until: now.Add(time.Hour), Limit: n})
 		testkit.Must(t, err)
 		for _, d := range got {
 			ids = append(ids, d.ID)
@@ -115,7 +119,12 @@ func (s *suite) claims(t *testing.T) {
 	testkit.Equal(t, "later", fmt.Sprint(claim(s.now.Add(time.Second), 10)), fmt.Sprint([]outbox.ID{later.ID}))
 	minute := s.now.Add(time.Minute)
 	testkit.Equal(t, "the number is bounded", fmt.Sprint(len(claim(minute, 1))), "1")
-	// The claim of a process that died ends.
+	// A server that takes over has the claims of the one that died at once, and leaves its own.
+	testkit.Must(t, db.ReleaseDeliveries(ctx, "a", minute))
+	testkit.Equal(t, "after its own release", len(claim(minute, 10)), 1)
+	testkit.Must(t, db.ReleaseDeliveries(ctx, "b", minute))
+	testkit.Equal(t, "after another's release", len(claim(minute, 10)), 4)
+	// A claim ends by itself.
 	testkit.Equal(t, "after the claims", len(claim(s.now.Add(3*time.Hour), 10)), 4)
 }
 
@@ -160,7 +169,7 @@ func (s *suite) finishedDeliveries(t *testing.T) {
 	} {
 		testkit.Equal(t, name, fault.KindOf(db.RetryDelivery(ctx, row.id, later)), row.want)
 	}
-	claimed, err := db.ClaimDeliveries(ctx, later, later.Add(time.Hour), 10)
+	claimed, err := db.ClaimDeliveries(ctx, outbox.Claim{Now: later, Until: later.Add(time.Hour), Limit: 10})
 	testkit.Must(t, err)
 	testkit.Equal(t, "claimed again", len(claimed), 1)
 }

@@ -37,7 +37,7 @@ func TestForgottenPasswordPages(t *testing.T) {
 	b.get(b.link("/login"))
 	b.shows(http.StatusOK, "Sign in", "Demo")
 
-	due, err := s.db.ClaimDeliveries(t.Context(), s.now, s.now.Add(time.Hour), 10)
+	due, err := s.db.ClaimDeliveries(t.Context(), outbox.Claim{Now: s.now, Until: s.now.Add(time.Hour), Limit: 10})
 	testkit.Must(t, err)
 	kinds := ""
 	for _, d := range due {
