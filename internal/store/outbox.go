@@ -55,6 +55,8 @@ var (
 	finishDelivery = "UPDATE outbox SET " + finishedColumns.text +
 		" WHERE id = " + finishedColumns.next(1) + " AND state = 'queued'"
 
+	deleteDelivery = "DELETE FROM outbox WHERE id = $1 AND state = 'queued'"
+
 	retryDelivery = "UPDATE outbox SET state = 'queued', next_attempt_at = $1, finished_at = 0" +
 		" WHERE id = $2 AND state = 'dead' AND (expires_at = 0 OR expires_at > $1)"
 )
@@ -85,9 +87,9 @@ func (d *DB) ReleaseDeliveries(ctx context.Context, holder string, now time.Time
 	return err
 }
 
-// ClaimDeliveries returns at most c.Limit queued deliveries that are due, counts an attempt at each,
-// and makes them due again at c.Until. It skips a delivery while an earlier one to the same target
-// waits for its next attempt.
+// ClaimDeliveries returns at most c.Limit queued deliveries that are due, counts an attempt at
+// each, and makes them due again at c.Until. It skips a delivery while an earlier one to the same
+// target waits for its next attempt.
 func (d *DB) ClaimDeliveries(ctx context.Context, c outbox.Claim) (all []outbox.Delivery, err error) {
 	err = d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		all, err = list(ctx, tx, deliveryTable.scan, claimDeliveries,
@@ -98,21 +100,31 @@ func (d *DB) ClaimDeliveries(ctx context.Context, c outbox.Claim) (all []outbox.
 }
 
 // FinishDeliveries stores the outcome of deliveries that are still queued. It deletes the content
-// of those that were sent or have expired.
+// of those that were sent or have expired, and requests that were processed altogether: strangers
+// make these.
 func (d *DB) FinishDeliveries(ctx context.Context, all []outbox.Delivery) error {
-	if len(all) == 0 {
-		return nil
-	}
-	rows := make([][]any, len(all))
+	var finished, processed [][]any
 	for i := range all {
 		x := all[i]
 		x.Holder = ""
 		if x.State == outbox.Sent || x.State == outbox.Expired {
 			x.Content = ""
 		}
-		rows[i] = finishedColumns.args(&x, string(x.ID))
+		if x.State == outbox.Sent && x.Kind == outbox.KindResetRequest {
+			processed = append(processed, []any{string(x.ID)})
+			continue
+		}
+		finished = append(finished, finishedColumns.args(&x, string(x.ID)))
 	}
-	return d.sql.ExecAll(ctx, finishDelivery, rows)
+	if len(processed) > 0 {
+		if err := d.sql.ExecAll(ctx, deleteDelivery, processed); err != nil {
+			return err
+		}
+	}
+	if len(finished) == 0 {
+		return nil
+	}
+	return d.sql.ExecAll(ctx, finishDelivery, finished)
 }
 
 // Delivery returns a delivery, or NotFound.

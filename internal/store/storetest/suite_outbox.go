@@ -133,9 +133,12 @@ func (s *suite) finishedDeliveries(t *testing.T) {
 	ctx, db := t.Context(), s.newDB(t, store.Options{})
 	sent, dead, useless := s.queued("a"), s.queued("b"), s.queued("c")
 	useless.ExpiresAt = s.now.Add(time.Minute)
-	all := []outbox.Delivery{sent, dead, useless}
+	request := s.queued("d")
+	request.Kind = outbox.KindResetRequest
+	all := []outbox.Delivery{sent, dead, useless, request}
 	testkit.Must(t, db.Record(ctx, audit.Event{At: s.now, Type: audit.UserUpdated, Deliveries: all}))
 	all[0].State, all[1].State, all[2].State = outbox.Sent, outbox.Dead, outbox.Dead
+	all[3].State = outbox.Sent
 	for i := range all {
 		all[i].FinishedAt = s.now
 	}
@@ -147,6 +150,8 @@ func (s *suite) finishedDeliveries(t *testing.T) {
 	}
 	testkit.Equal(t, "content of the sent", content(sent.ID), "")
 	testkit.Equal(t, "content of the dead", content(dead.ID), "sealed")
+	_, err := db.Delivery(ctx, request.ID)
+	testkit.Equal(t, "a processed request", fault.KindOf(err), fault.NotFound)
 
 	// A worker whose claim has ended meanwhile does not change what is final.
 	stale := sent
