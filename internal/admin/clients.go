@@ -156,7 +156,7 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 	if err := c.Normalize(o.parts.Rules); err != nil {
 		return nil, err
 	}
-	if err := c.Validate(o.parts.Rules); err != nil {
+	if err := c.ValidateChange(o.parts.Rules, old); err != nil {
 		return nil, err
 	}
 	now := o.parts.Now()

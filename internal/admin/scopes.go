@@ -6,13 +6,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 )
 
@@ -79,7 +78,7 @@ func (o *Operations) CreateScope(ctx context.Context, a Actor, name string, p Sc
 	now := o.parts.Now()
 	s := &oauth.Scope{Name: name, CreatedAt: now}
 	p.Apply(ScopeFields(), s)
-	if err := checkScope(s); err != nil {
+	if err := checkScope(s, &oauth.Scope{}); err != nil {
 		return nil, err
 	}
 	ev := a.event(audit.ScopeCreated, now)
@@ -91,14 +90,20 @@ func (o *Operations) CreateScope(ctx context.Context, a Actor, name string, p Sc
 	return s, err
 }
 
-func checkScope(s *oauth.Scope) error {
+// checkScope checks a scope that replaces old. A description that stays is not checked for
+// characters.
+func checkScope(s, old *oauth.Scope) error {
 	d := s.Description
 	switch {
 	case !client.ValidScope(s.Name):
 		return fault.InvalidField("name",
 			"%q cannot name a scope: use ASCII without spaces, quotes and backslashes (RFC 6749 section 3.3)", s.Name)
-	case d == "" || len(d) > maxScopeDescription || !utf8.ValidString(d) || strings.ContainsFunc(d, unicode.IsControl):
+	case d == "" || len(d) > maxScopeDescription:
 		return fault.InvalidField("description", "the description of a scope has 1 to %d bytes of text", maxScopeDescription)
+	}
+	if what := identity.InvalidText(d); what != "" && d != old.Description {
+		return fault.InvalidField("description",
+			"the description of a scope contains %s; remove it, or type the text again", what)
 	}
 	return nil
 }
@@ -114,7 +119,7 @@ func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p Sc
 	}
 	s := *old
 	p.Apply(ScopeFields(), &s)
-	if err := checkScope(&s); err != nil {
+	if err := checkScope(&s, old); err != nil {
 		return nil, err
 	}
 	ev := a.event(audit.ScopeUpdated, o.parts.Now())

@@ -88,7 +88,8 @@ func (in *UserUpdate) apply(old *identity.User) *identity.User {
 			u.Roles = append(u.Roles, role)
 		}
 	}
-	if identity.LoginKey(u.Email) != identity.LoginKey(old.Email) && !in.Fields.Has("email_verified") {
+	// Not by LoginKey: what that equates may be another mailbox.
+	if !strings.EqualFold(u.Email, old.Email) && !in.Fields.Has("email_verified") {
 		u.EmailVerified = false
 	}
 	if u.Phone != old.Phone && !in.Fields.Has("phone_verified") {

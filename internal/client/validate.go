@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -60,7 +58,15 @@ func (c *Client) HasSecret() bool { return !c.Public && c.AuthMethod != MethodPr
 
 // Validate returns the first thing that is wrong with a registration as a whole, as fault.Invalid
 // with the name of a field, or nil (RFC 7591 §2, RFC 8252 §7, RFC 8707 §2).
-func (c *Client) Validate(r Rules) error {
+func (c *Client) Validate(r Rules) error { return c.ValidateChange(r, &Client{}) }
+
+// ValidateChange validates a registration as a whole as Validate does, but its texts only where
+// they differ from old, so that a name which was stored before the rule for characters existed does
+// not stand in the way of another change.
+func (c *Client) ValidateChange(r Rules, old *Client) error {
+	if err := c.checkTexts(old); err != nil {
+		return err
+	}
 	for _, check := range []func(Rules) error{
 		c.checkNames, c.checkGrants, c.checkAuth, c.checkURIs, c.checkScopes, c.checkTokens, c.checkAccess,
 	} {
@@ -75,17 +81,30 @@ func (c *Client) checkNames(Rules) error {
 	switch {
 	case strings.TrimSpace(c.Name) == "":
 		return fault.InvalidField("client_name", "a client needs a name that people recognize")
-	case !plainText(c.Name, maxName):
+	case len(c.Name) > maxName:
 		return fault.InvalidField("client_name", "a client's name has at most %d bytes of text", maxName)
-	case !plainText(c.Description, maxDescription):
+	case len(c.Description) > maxDescription:
 		return fault.InvalidField("description", "a description has at most %d bytes of text", maxDescription)
 	case len(c.Contacts) > maxContacts:
 		return fault.InvalidField("contacts", "a client has at most %d contacts", maxContacts)
 	case !validID(string(c.ID)):
 		return fault.InvalidField("client_id", "client id %q must have 1 to %d letters, digits and . _ ~ -", c.ID, maxID)
 	}
+	return nil
+}
+
+// checkTexts checks the texts that differ from those of old.
+func (c *Client) checkTexts(old *Client) error {
+	if what := identity.InvalidName(c.Name); what != "" && c.Name != old.Name {
+		return fault.InvalidField("client_name",
+			"the name contains %s; remove it, or type the name again", what)
+	}
+	if what := identity.InvalidText(c.Description); what != "" && c.Description != old.Description {
+		return fault.InvalidField("description",
+			"the description contains %s; remove it, or type the text again", what)
+	}
 	for _, address := range c.Contacts {
-		if !identity.ValidEmail(address) {
+		if !identity.ValidEmail(address) && !slices.Contains(old.Contacts, address) {
 			return fault.InvalidField("contacts", "%q is not an email address", address)
 		}
 	}
@@ -361,9 +380,4 @@ func onlyASCII(s, others string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune(others, r)
 	})
-}
-
-// plainText reports whether s has no control characters and at most that many bytes.
-func plainText(s string, most int) bool {
-	return len(s) <= most && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }

@@ -58,6 +58,22 @@ func web() *client.Client {
 	}
 }
 
+// A registration from before the rule for characters can be changed elsewhere.
+func TestValidateChangeLeavesOldTextsAlone(t *testing.T) {
+	old := web()
+	old.Name, old.Description, old.Contacts = "Sh\u200bop", "a\u2028b", []string{"a\u034f@a.example"}
+	c := *old
+	c.URI = "https://a.example/"
+	if err := c.ValidateChange(rules(), old); err != nil {
+		t.Errorf("old texts stand in the way: %v", err)
+	}
+	c.Name = "Sh\u200bop 2"
+	var e *fault.Error
+	if err := c.ValidateChange(rules(), old); !errors.As(err, &e) || e.Field != "client_name" {
+		t.Errorf("a changed name: %v", err)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change      func(c *client.Client)
@@ -65,7 +81,13 @@ func TestValidate(t *testing.T) {
 	}{
 		"valid":                 {func(*client.Client) {}, "", ""},
 		"no name":               {func(c *client.Client) { c.Name = " " }, "client_name", "needs a name"},
-		"control character":     {func(c *client.Client) { c.Name = "a\x1b" }, "client_name", "at most 200 bytes"},
+		"control character":     {func(c *client.Client) { c.Name = "a\x1b" }, "client_name", "control character (U+001B)"},
+		"long name":             {func(c *client.Client) { c.Name = strings.Repeat("x", 201) }, "client_name", "at most 200 bytes"},
+		"reordering name":       {func(c *client.Client) { c.Name = "Shop\u202e" }, "client_name", "reorders text (U+202E)"},
+		"invisible in name":     {func(c *client.Client) { c.Name = "Sh\u200bop" }, "client_name", "invisible character (U+200B)"},
+		"joiners in name":       {func(c *client.Client) { c.Name = "می\u200cخواهم\u200e 👩\u200d🚀" }, "", ""},
+		"lines in description":  {func(c *client.Client) { c.Description = "a\u2028b" }, "description", "line separator (U+2028)"},
+		"invisible in contact":  {func(c *client.Client) { c.Contacts = []string{"a\u2060@a.example"} }, "contacts", "email"},
 		"long description":      {func(c *client.Client) { c.Description = strings.Repeat("x", 1001) }, "description", "1000"},
 		"space in id":           {func(c *client.Client) { c.ID = "a b" }, "client_id", "letters, digits"},
 		"no grant":              {func(c *client.Client) { c.Grants = nil }, "grant_types", "device_code"},

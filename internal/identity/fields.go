@@ -154,7 +154,7 @@ func nameFields() []UserField {
 			},
 			Own:   true,
 			label: "name",
-			check: atMost(maxName),
+			check: name(maxName),
 		},
 		{
 			Field: field.Field[User]{
@@ -165,7 +165,7 @@ func nameFields() []UserField {
 			},
 			Own:   true,
 			label: "given name",
-			check: atMost(maxName),
+			check: name(maxName),
 		},
 		{
 			Field: field.Field[User]{
@@ -176,7 +176,7 @@ func nameFields() []UserField {
 			},
 			Own:   true,
 			label: "middle name",
-			check: atMost(maxName),
+			check: name(maxName),
 		},
 		{
 			Field: field.Field[User]{
@@ -187,7 +187,7 @@ func nameFields() []UserField {
 			},
 			Own:   true,
 			label: "family name",
-			check: atMost(maxName),
+			check: name(maxName),
 		},
 		{
 			Field: field.Field[User]{
@@ -198,7 +198,7 @@ func nameFields() []UserField {
 			},
 			Own:   true,
 			label: "nickname",
-			check: atMost(maxName),
+			check: name(maxName),
 		},
 	}
 }
@@ -248,7 +248,7 @@ func personalFields() []UserField {
 			},
 			Own:   true,
 			label: "gender",
-			check: atMost(maxGender),
+			check: line(maxGender),
 		},
 		{
 			Field: field.Field[User]{
@@ -345,7 +345,7 @@ func addressFields() []UserField {
 			},
 			Own:   true,
 			label: "city",
-			check: atMost(maxName),
+			check: line(maxName),
 		},
 	}
 }
@@ -361,7 +361,7 @@ func localityFields() []UserField {
 			},
 			Own:   true,
 			label: "region",
-			check: atMost(maxName),
+			check: line(maxName),
 		},
 		{
 			Field: field.Field[User]{
@@ -372,7 +372,7 @@ func localityFields() []UserField {
 			},
 			Own:   true,
 			label: "postal code",
-			check: atMost(maxPostalCode),
+			check: line(maxPostalCode),
 		},
 		{
 			Field: field.Field[User]{
@@ -383,7 +383,7 @@ func localityFields() []UserField {
 			},
 			Own:   true,
 			label: "country",
-			check: atMost(maxName),
+			check: line(maxName),
 		},
 	}
 }

@@ -4,7 +4,6 @@ package identity
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -178,6 +177,3 @@ func ACRFor(amr []string) string {
 	}
 	return ACR1
 }
-
-// LoginKey returns the form in which usernames and email addresses are looked up and unique.
-func LoginKey(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

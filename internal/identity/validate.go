@@ -57,8 +57,13 @@ func (u *User) ValidateChange(old *User) error {
 
 // ValidEmail reports whether s has the form of an email address: a dot-atom (RFC 5322 §3.2.3, with
 // the letters of RFC 6531) and a domain of host name labels. Quoted local parts and addresses of
-// hosts by number are rejected. Whether the address works is known when a message has arrived.
+// hosts by number are rejected, and characters that can be invisible. Its LoginKey must have the
+// same form. Whether the address works is known when a message has arrived.
 func ValidEmail(s string) bool {
+	return invalidLogin(s) == "" && emailForm(s) && emailForm(LoginKey(s))
+}
+
+func emailForm(s string) bool {
 	at := strings.LastIndexByte(s, '@')
 	if at < 0 || len(s) > maxEmail || !utf8.ValidString(s) {
 		return false
@@ -100,19 +105,26 @@ func asciiAlphanumeric(r rune) bool {
 }
 
 func checkEmail(f UserField, value string) error {
+	if what := invalidLogin(value); what != "" {
+		return f.invalid("An email address must not contain %s.", what)
+	}
 	if value != "" && !ValidEmail(value) {
 		return f.invalid("%q is not an email address.", clip(value))
 	}
 	return nil
 }
 
-// checkUsername keeps usernames and email addresses apart, since a person signs in with either.
+// checkUsername keeps usernames and email addresses apart, since a person signs in with either. The
+// key counts as well, because a full-width @ is an @ there.
 func checkUsername(f UserField, value string) error {
-	switch {
-	case strings.ContainsRune(value, '@'):
+	key := LoginKey(value)
+	if strings.ContainsRune(value+key, '@') {
 		return f.invalid("A username must not contain @; enter an email address in its own field.")
-	case !printable(value) || utf8.RuneCountInString(value) > maxName ||
-		strings.ContainsFunc(value, unicode.IsSpace):
+	}
+	if what := invalidLogin(value); what != "" {
+		return f.invalid("A username must not contain %s.", what)
+	}
+	if utf8.RuneCountInString(value) > maxName || strings.ContainsFunc(value+key, unicode.IsSpace) {
 		return f.invalid("A username has at most %d characters, without spaces.", maxName)
 	}
 	return nil
@@ -127,21 +139,24 @@ func checkRole(f UserField, role string) error {
 	return nil
 }
 
-// atMost returns the check of a line of text.
-func atMost(n int) func(UserField, string) error {
-	return func(f UserField, value string) error {
-		if !printable(value) {
-			return f.invalid("The %s contains a character that cannot be shown.", f.label)
-		}
-		return checkLength(f, value, n)
-	}
-}
+// name returns the check of a name, or of what is shown like one.
+func name(n int) func(UserField, string) error { return checkText(InvalidName, n) }
+
+// line returns the check of a line of text.
+func line(n int) func(UserField, string) error { return checkText(InvalidText, n) }
 
 // lines returns the check of a text that may have several lines.
 func lines(n int) func(UserField, string) error {
+	ends := strings.NewReplacer("\r", "", "\n", "")
+	return checkText(func(s string) string { return InvalidText(ends.Replace(s)) }, n)
+}
+
+// checkText returns the check of a text with at most n characters. The function invalid returns
+// what the text may not hold.
+func checkText(invalid func(string) string, n int) func(UserField, string) error {
 	return func(f UserField, value string) error {
-		if !printable(strings.NewReplacer("\r", "", "\n", "").Replace(value)) {
-			return f.invalid("The %s contains a character that cannot be shown.", f.label)
+		if what := invalid(value); what != "" {
+			return f.invalid("The %s contains %s. Remove it, or type the text again.", f.label, what)
 		}
 		return checkLength(f, value, n)
 	}
@@ -152,10 +167,6 @@ func checkLength(f UserField, value string, n int) error {
 		return f.invalid("The %s may have at most %d characters.", f.label, n)
 	}
 	return nil
-}
-
-func printable(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 func checkPicture(f UserField, value string) error {
@@ -177,7 +188,7 @@ func checkWebPage(f UserField, value string) error {
 	}
 	u, err := url.Parse(value)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Hostname() == "" || u.User != nil ||
-		len(value) > maxWebPage || !printable(value) || strings.ContainsFunc(value, unicode.IsSpace) {
+		len(value) > maxWebPage || InvalidText(value) != "" || strings.ContainsFunc(value, unicode.IsSpace) {
 		return f.invalid("The %s must be an address that begins with https:// or http://.", f.label)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"testing/fstest"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
@@ -39,6 +40,44 @@ func TestClientsBeforeTheUpgradeSeeAllTokens(t *testing.T) {
 		c, err := db.Client(ctx, id)
 		testkit.Must(t, err)
 		testkit.Equal(t, string(id)+" sees every token", c.IntrospectAny, all)
+	}
+}
+
+// Names from before their keys had a compatibility form are found by any spelling. Where two of
+// them are one now, both accounts stay, and the first keeps being found by the name.
+func TestLoginKeysBeforeTheUpgradeAreRenewed(t *testing.T) {
+	for engine, newURL := range map[string]func(testing.TB) string{
+		"sqlite": storetest.SQLite, "postgres": storetest.Postgres,
+	} {
+		t.Run(engine, func(t *testing.T) {
+			url, ctx := newURL(t), t.Context()
+			db := storetest.Open(t, store.Options{URL: url})
+			for id, name := range map[identity.UserID]string{"wide": "ｂｏｂ", "first": "ada", "second": "adaa", "umlaut": "jo\u0308rg"} {
+				testkit.Must(t, db.CreateUser(ctx, &identity.User{ID: id, Username: name, Email: name + "@example.com"}))
+			}
+			before, err := sqldb.Open(ctx, url, sqldb.Options{})
+			testkit.Must(t, err)
+			for _, sql := range []string{ // as the earlier release stored them
+				"DELETE FROM meta WHERE name = 'login_keys'",
+				"UPDATE users SET username = 'ａda', email = 'ａda@example.com' WHERE id = 'second'",
+				"UPDATE users SET username_key = username, email_key = email",
+			} {
+				_, err := before.Exec(ctx, sql)
+				testkit.Must(t, err)
+			}
+			testkit.Must(t, before.Close())
+
+			_, err = db.Migrate(ctx)
+			testkit.Must(t, err)
+			for ref, id := range map[string]identity.UserID{
+				"bob": "wide", "ｂｏｂ": "wide", "bob@example.com": "wide", "jörg": "umlaut", "JÖRG@example.com": "umlaut",
+				"ada": "first", "ａda@example.com": "first", "second": "second",
+			} {
+				u, err := db.UserByRef(ctx, ref)
+				testkit.Must(t, err)
+				testkit.Equal(t, "user by "+ref, u.ID, id)
+			}
+		})
 	}
 }
 

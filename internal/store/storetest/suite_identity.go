@@ -85,8 +85,40 @@ func (s *suite) uniqueNames(t *testing.T) {
 		want(t, err, fault.Conflict)
 		testkit.Equal(t, "field", fieldOf(err), field)
 	}
+	s.variantsOfNames(t)
 	for range 2 { // empty names do not collide
 		testkit.Must(t, s.db.CreateUser(t.Context(), &identity.User{ID: identity.UserID(secret.NewID(s.now)), CreatedAt: s.now}))
+	}
+}
+
+// variantsOfNames checks that what people take for the name of an account makes no second one.
+func (s *suite) variantsOfNames(t *testing.T) {
+	ctx := t.Context()
+	zoe := &identity.User{
+		ID:        identity.UserID(secret.NewID(s.now)),
+		Username:  "zoë",
+		Email:     "zoë@example.org",
+		CreatedAt: s.now,
+	}
+	testkit.Must(t, s.db.CreateUser(ctx, zoe))
+	for field, variants := range map[string][]string{
+		"username": {"ZOË", "zoe\u0308", "ｚｏë"},
+		"email":    {"Zoe\u0308@example.org", "zoë@ｅxample.org", "zoë＠example.org"},
+	} {
+		for _, name := range variants {
+			u := &identity.User{ID: identity.UserID(secret.NewID(s.now)), CreatedAt: s.now}
+			if field == "email" {
+				u.Email = name
+			} else {
+				u.Username = name
+			}
+			err := s.db.CreateUser(ctx, u)
+			want(t, err, fault.Conflict)
+			testkit.Equal(t, "field", fieldOf(err), field)
+			found, err := s.db.UserByRef(ctx, name)
+			testkit.Must(t, err)
+			testkit.Equal(t, "user by "+name, found.ID, zoe.ID)
+		}
 	}
 }
 

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+)
+
+// The entry of meta that names the form of the stored login keys.
+const (
+	metaLoginKeys = "login_keys"
+	loginKeysNFKC = "nfkc"
+)
+
+// The users whose keys can differ from those of an earlier form: a key of ASCII alone is the same.
+const selectLoginKeys = "SELECT id, username, COALESCE(username_key, ''), email, COALESCE(email_key, '')" +
+	" FROM users WHERE octet_length(username) > length(username) OR octet_length(email) > length(email)"
+
+// staleKey is the stored key of a name that is not its LoginKey.
+type staleKey struct {
+	column string
+	user   identity.UserID
+	key    string // the key it should have
+}
+
+// renewLoginKeys brings the stored keys of names into the form of identity.LoginKey, once per
+// database. A name keeps its former key where another account has the new one: it is found by its
+// identifier until an administrator changes it.
+func (d *DB) renewLoginKeys(ctx context.Context) error {
+	form, err := d.Meta(ctx, metaLoginKeys)
+	if form == loginKeysNFKC || err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	stale, err := d.staleLoginKeys(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range stale {
+		_, err := d.sql.Exec(ctx, "UPDATE users SET "+s.column+" = $1 WHERE id = $2"+
+			" AND NOT EXISTS (SELECT 1 FROM users WHERE "+s.column+" = $1)", s.key, s.user)
+		if err != nil {
+			return err
+		}
+	}
+	return d.SetMeta(ctx, metaLoginKeys, loginKeysNFKC)
+}
+
+func (d *DB) staleLoginKeys(ctx context.Context) (stale []staleKey, err error) {
+	err = each(ctx, d.sql, func(r sqldb.Row) error {
+		var id identity.UserID
+		var username, usernameKey, email, emailKey string
+		if err := r.Scan(&id, &username, &usernameKey, &email, &emailKey); err != nil {
+			return err
+		}
+		if key := identity.LoginKey(username); key != usernameKey {
+			stale = append(stale, staleKey{"username_key", id, key})
+		}
+		if key := identity.LoginKey(email); key != emailKey {
+			stale = append(stale, staleKey{"email_key", id, key})
+		}
+		return nil
+	}, selectLoginKeys)
+	return stale, err
+}
