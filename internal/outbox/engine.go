@@ -33,6 +33,8 @@ const (
 type Store interface {
 	// AcquireLease takes or renews the named lease, and reports whether the holder has it.
 	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error)
+	// ReleaseLease ends the named lease, if the holder has it.
+	ReleaseLease(ctx context.Context, name, holder string) error
 	// DeliveriesDue reports whether a queued delivery is due.
 	DeliveriesDue(ctx context.Context, now time.Time) (bool, error)
 	// ReleaseDeliveries makes the deliveries due that other servers than holder have claimed.
@@ -88,6 +90,7 @@ type outage struct {
 // Run sends deliveries until ctx ends. Deliveries under way are finished, within their time limit.
 func (e *Engine) Run(ctx context.Context) {
 	e.away = map[Kind]*outage{}
+	defer e.release(ctx)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -105,6 +108,18 @@ func (e *Engine) Run(ctx context.Context) {
 			wait = 0
 		}
 		timer.Reset(wait)
+	}
+}
+
+// release ends the lease when the server stops, so that another one can go on at once.
+func (e *Engine) release(ctx context.Context) {
+	if !e.holding {
+		return
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseTTL/10)
+	defer cancel()
+	if err := e.Store.ReleaseLease(last, lease, e.Holder); err != nil && e.OnError != nil {
+		e.OnError(err)
 	}
 }
 

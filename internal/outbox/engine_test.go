@@ -37,6 +37,15 @@ func (m *memory) AcquireLease(
 	return true, nil
 }
 
+func (m *memory) ReleaseLease(_ context.Context, _, holder string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.holder == holder {
+		m.until = time.Time{}
+	}
+	return nil
+}
+
 func (m *memory) DeliveriesDue(_ context.Context, now time.Time) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -349,6 +358,12 @@ func TestStop(t *testing.T) {
 		last := s.store.get(ids[9])
 		testkit.Equal(t, "attempts at the last", last.Attempts, 0)
 		testkit.Equal(t, "its state", last.State, outbox.Queued)
+
+		// Another server goes on at once.
+		s.target.send = nil
+		defer s.start("b")()
+		time.Sleep(2 * time.Second)
+		testkit.Equal(t, "sent by the next", len(s.target.got()), 10)
 	})
 }
 

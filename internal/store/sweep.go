@@ -71,9 +71,9 @@ const (
 	sweepKeys = "DELETE FROM keys WHERE id IN (SELECT id FROM keys" +
 		" WHERE expires_at <> 0 AND expires_at <= $1 LIMIT $2)"
 	sweepSentDeliveries = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox" +
-		" WHERE state IN ('sent', 'expired') AND finished_at <= $1 LIMIT $2)"
+		" WHERE state <> 'queued' AND state IN ('sent', 'expired') AND finished_at <= $1 LIMIT $2)"
 	sweepDeadDeliveries = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox" +
-		" WHERE state = 'dead' AND finished_at <= $1 LIMIT $2)"
+		" WHERE state <> 'queued' AND state = 'dead' AND finished_at <= $1 LIMIT $2)"
 	sweepDenials = "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals" +
 		" WHERE at <= $1 LIMIT $2)"
 	sweepSurplusDenials = "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals" +

@@ -18,4 +18,4 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (next_attempt_at, id) WHERE state = 'queued';
 CREATE INDEX outbox_target ON outbox (target, id) WHERE state = 'queued';
-CREATE INDEX outbox_finished ON outbox (state, finished_at);
+CREATE INDEX outbox_finished ON outbox (state, finished_at) WHERE state <> 'queued';
