@@ -398,6 +398,30 @@ describe("a second step", () => {
   });
 });
 
+describe("times on pages", () => {
+  it("are in the browser's time zone where the profile names none, and in UTC without scripts", async () => {
+    const mary = home.user({ email: "mary@example.com", name: "Mary Somerville" });
+    for (const [options, zone, offset] of [
+      [{ timezoneId: "Asia/Kolkata", locale: "en-GB" }, "GMT+5:30", 330],
+      [{ timezoneId: "America/Phoenix", locale: "en-US" }, "MST", -420],
+      [{ timezoneId: "Asia/Kolkata", locale: "ar-EG" }, "GMT+5:30", 330],
+      [{ timezoneId: "Asia/Kolkata", javaScriptEnabled: false }, "UTC", 0],
+    ]) {
+      const mine = await fresh(options);
+      await mine.goto(server.at("/login").href);
+      await signIn(mine, mary);
+      await mine.waitForURL("**/account");
+      await mine.goto(server.at("/account/sessions").href);
+      const time = mine.locator("time").first();
+      const at = new Date(Date.parse(await time.getAttribute("datetime")) + offset * 60_000);
+      const [, day, month, year] = at.toUTCString().split(" ");
+      const words = `${Number(day)} ${month} ${year}, ${at.toISOString().slice(11, 16)} ${zone}`;
+      assert.equal(await time.locator(".exact").innerText(), `(${words})`);
+      await mine.context().close();
+    }
+  });
+});
+
 describe("a person's account", () => {
   let alan, page, elsewhere;
 

@@ -296,6 +296,25 @@ func checkButtons(t *testing.T, all []element) {
 	}
 }
 
+// A time without a time zone is in UTC until times.js writes it in the browser's.
+func TestLocalTimesHaveTheirScript(t *testing.T) {
+	p := newPages(t)
+	found := 0
+	for _, v := range samples() {
+		page := render(t, p, v)
+		if !strings.Contains(page, "<time ") {
+			continue
+		}
+		found++
+		if !regexp.MustCompile(`<script type="module" src="/static/times-[0-9a-f]+\.js">`).MatchString(page) {
+			t.Errorf("%s shows a time without times.js", v.Page())
+		}
+	}
+	if found == 0 {
+		t.Error("no sample shows a time")
+	}
+}
+
 // The names that scripts rely on.
 func TestFieldNames(t *testing.T) {
 	p := newPages(t)

@@ -198,8 +198,8 @@ func (b *Base) setUser(u *identity.User) {
 	if u.Email != b.Signed.Label {
 		b.Signed.Email = u.Email
 	}
-	if zone, err := time.LoadLocation(u.Zoneinfo); err == nil {
-		b.Zone = zone // UTC where the account names none, or one that this machine does not know
+	if zone, err := time.LoadLocation(u.Zoneinfo); err == nil && u.Zoneinfo != "" {
+		b.Zone = zone
 	}
 }
 

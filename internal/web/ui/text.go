@@ -10,6 +10,7 @@ type Moment struct {
 	Machine  string // RFC 3339, UTC
 	Absolute string // "21 Nov 2026, 14:05 UTC"
 	Relative string // "2 hours ago", or "" when the page does not know the present
+	Local    bool   // no time zone is known: times.js writes Absolute in the browser's
 }
 
 // Known reports whether there is a time to show.
@@ -28,6 +29,7 @@ func (b Base) When(t time.Time) Moment {
 	m := Moment{
 		Machine:  t.UTC().Format(time.RFC3339),
 		Absolute: t.In(zone).Format("2 Jan 2006, 15:04 MST"),
+		Local:    b.Zone == nil,
 	}
 	if !b.Now.IsZero() {
 		m.Relative = relative(b.Now.Sub(t))

@@ -80,8 +80,12 @@ func TestWhen(t *testing.T) {
 		t.Error("the zero time is shown")
 	}
 	m := Base{Zone: time.FixedZone("CET", 3600)}.When(now)
-	if want := (Moment{"2026-11-21T14:05:00Z", "21 Nov 2026, 15:05 CET", ""}); m != want {
+	if want := (Moment{"2026-11-21T14:05:00Z", "21 Nov 2026, 15:05 CET", "", false}); m != want {
 		t.Errorf("%+v, want %+v", m, want)
+	}
+	m = Base{}.When(now)
+	if want := (Moment{"2026-11-21T14:05:00Z", "21 Nov 2026, 14:05 UTC", "", true}); m != want {
+		t.Errorf("without a time zone %+v, want %+v", m, want)
 	}
 }
 

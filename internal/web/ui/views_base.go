@@ -22,7 +22,7 @@ type PageName string
 type Base struct {
 	RequestID string         // shown where a person may have to quote it
 	Now       time.Time      // the request's time, which relative times ("2 hours ago") count from
-	Zone      *time.Location // for absolute times; nil: UTC
+	Zone      *time.Location // for absolute times; nil: the browser's, or UTC without scripts
 	Signed    *Signed        // the account that is signed in, or nil
 	Notice    string         // one sentence about what has just been done
 	Problem   string         // one sentence about what went wrong; the title then begins with "Error:"
