@@ -19,7 +19,7 @@ import (
 type auditCommands struct {
 	List   auditList   `cmd:"" help:"List events, newest first."`
 	Show   auditShow   `cmd:"" help:"Show one event."`
-	Export auditExport `cmd:"" help:"Write all events as JSON lines, newest first."`
+	Export auditExport `cmd:"" help:"Write all events as JSON lines or CSV, newest first."`
 }
 
 // auditFlags select events.
@@ -208,22 +208,40 @@ func (f *auditShow) Run(ctx context.Context, c *call) error {
 	})
 }
 
-// auditExport writes events.
-type auditExport struct{ auditFlags }
+// Formats of audit export.
+const (
+	formatJSON = "json"
+	formatCSV  = "csv"
+)
 
-// Run writes one JSON document per line, with or without --json, as it reads: the log may be
-// long.
+// auditExport writes events.
+type auditExport struct {
+	auditFlags
+	Format string `default:"json" placeholder:"FORMAT" help:"json: one document per line; csv: for spreadsheets, with a header."`
+}
+
+// Run writes one event per line, as it reads: the log may be long. --json changes nothing.
 func (f *auditExport) Run(ctx context.Context, c *call) error {
+	switch {
+	case f.Format != formatJSON && f.Format != formatCSV:
+		return wrong("--format: there is no format %.64q; use one of %s, %s", f.Format, formatJSON, formatCSV)
+	case f.Format == formatCSV && c.json:
+		return wrong("--json and --format csv exclude each other; leave out one of them")
+	}
 	q, err := f.query(c)
 	if err != nil {
 		return err
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
 		out := bufio.NewWriter(c.stdout)
-		err := ops.ExportEvents(ctx, a, q, func(e *audit.Event) error {
-			return encode(out, viewEvent(e), "")
-		})
-		if err != nil {
+		write := func(e *audit.Event) error { return encode(out, viewEvent(e), "") }
+		if f.Format == formatCSV {
+			if err := writeCSV(out, eventColumns()...); err != nil {
+				return err
+			}
+			write = func(e *audit.Event) error { return writeEventCSV(out, viewEvent(e)) }
+		}
+		if err := ops.ExportEvents(ctx, a, q, write); err != nil {
 			return explainQuery(err)
 		}
 		return out.Flush()

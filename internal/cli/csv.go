@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// eventColumns returns the header line of exported events: the members of the JSON form.
+func eventColumns() []string {
+	return []string{
+		"id", "at", "type", "actor", "user_id", "client_id", "session_id", "grant_id",
+		"ip", "user_agent", "request_id", "reason", "detail",
+	}
+}
+
+// writeEventCSV writes an event in the order of eventColumns. The detail is one cell of JSON.
+func writeEventCSV(w io.Writer, v eventView) error {
+	var detail bytes.Buffer
+	if err := encode(&detail, v.Detail, ""); err != nil {
+		return err
+	}
+	return writeCSV(w,
+		v.ID, v.At.String(), string(v.Type), v.Actor, v.User, v.Client, v.Session, v.Grant,
+		v.IP, v.Agent, v.RequestID, v.Reason, strings.TrimSpace(detail.String()),
+	)
+}
+
+// writeCSV writes one record of RFC 4180. Cells that a spreadsheet would take for a formula begin
+// with an apostrophe, and control characters other than tabs and line breaks become U+FFFD.
+// encoding/csv is not used because it drops carriage returns inside cells.
+func writeCSV(w io.Writer, cells ...string) error {
+	var b strings.Builder
+	for i, cell := range cells {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		cell = strings.Map(textOnly, cell)
+		if isFormula(cell) {
+			cell = "'" + cell
+		}
+		if strings.ContainsAny(cell, "\",\r\n") {
+			cell = `"` + strings.ReplaceAll(cell, `"`, `""`) + `"`
+		}
+		b.WriteString(cell)
+	}
+	b.WriteString("\r\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// isFormula reports whether a spreadsheet may evaluate a cell: it begins with an operator, in any
+// width and also after spaces, or with a tab or a line break.
+func isFormula(cell string) bool {
+	first, _ := utf8.DecodeRuneInString(strings.TrimLeft(cell, " \u00a0\u3000"))
+	return strings.ContainsRune("=+-@\t\r\n＝＋－＠", first)
+}
+
+// textOnly replaces control characters that have no place in a CSV file (RFC 4180 §2), nor at a
+// terminal.
+func textOnly(r rune) rune {
+	if unicode.IsControl(r) && r != '\t' && r != '\r' && r != '\n' {
+		return utf8.RuneError
+	}
+	return r
+}
