@@ -69,6 +69,8 @@ type Warning struct {
 const (
 	WarnPasswordGrantOff = "password_grant_off" // the settings do not allow the client the password grant
 	WarnNoSecret         = "no_secret"          // the client needs a secret and has none
+	WarnNoActiveSecret   = "no_active_secret"   // the last secret of the client was removed
+	WarnSecretEnded      = "secret_ended"       // a rotation has ended a secret before its time
 	WarnUnknownClient    = "unknown_client"     // a route names a client that does not exist
 	WarnUnknownScope     = "unknown_scope"      // a scope that does not exist is named
 	WarnUnknownRole      = "unknown_role"       // nobody has the role that is given, and no route names it

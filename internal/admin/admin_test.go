@@ -90,6 +90,12 @@ func operations() map[string]call {
 		"RotateSecret": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.RotateSecret(ctx, a, "x", 0))
 		}},
+		"AddSecret": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.AddSecret(ctx, a, "x", 0))
+		}},
+		"RemoveSecret": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RemoveSecret(ctx, a, "x", "y", false))
+		}},
 		"RevokeClientTokens": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.RevokeClientTokens(ctx, a, "x"))
 		}},
@@ -488,6 +494,55 @@ func TestSecretsRotate(t *testing.T) {
 		if err != nil || len(c.Secrets) != 2 || !c.Secrets[0].ExpiresAt.IsZero() || !c.Secrets[1].ExpiresAt.Equal(w.now.Add(time.Hour)) {
 			t.Fatalf("got %+v, %v", c.Secrets, err)
 		}
+	}
+}
+
+// TestSecretsOneByOne: a client has five active secrets at most, and loses the last one by force
+// only. A rotation names those that it ends early.
+func TestSecretsOneByOne(t *testing.T) {
+	w, cli := newWorld(t), admin.CommandLine()
+	first := w.createClient(map[string]string{"client_name": "App", "grant_types": "client_credentials"})
+	ids := []string{first.Client.Secrets[0].ID}
+	for range 4 {
+		w.now = w.now.Add(time.Minute)
+		out, err := w.ops.AddSecret(t.Context(), cli, "app", time.Hour)
+		if err != nil || out.Secret == "" || !out.ExpiresAt.Equal(w.now.Add(time.Hour)) {
+			t.Fatalf("got %+v, %v", out, err)
+		}
+		ids = append(ids, out.ID)
+	}
+	out, err := w.ops.AddSecret(t.Context(), cli, "app", 0)
+	if out != nil || fault.Reason(err) != admin.ReasonTooManySecrets {
+		t.Fatalf("a sixth secret: %+v, %v", out, err)
+	}
+	for i, id := range ids[1:] {
+		done, err := w.ops.RemoveSecret(t.Context(), cli, "app", id, false)
+		if err != nil || len(done.Warnings) != 0 || len(done.Client.Secrets) != 4-i {
+			t.Fatalf("got %+v, %v", done, err)
+		}
+	}
+	if _, err := w.ops.RemoveSecret(t.Context(), cli, "app", ids[0], false); fault.Reason(err) != admin.ReasonLastSecret {
+		t.Fatalf("the last secret: %v", err)
+	}
+	if out, err = w.ops.AddSecret(t.Context(), cli, "app", 0); err != nil || !out.ExpiresAt.IsZero() {
+		t.Fatalf("got %+v, %v", out, err)
+	}
+	w.now = w.now.Add(time.Minute)
+	done, err := w.ops.RotateSecret(t.Context(), cli, "app", time.Hour)
+	if err != nil || len(done.Warnings) != 1 || done.Warnings[0].Subject != ids[0] {
+		t.Fatalf("a rotation that ends the first secret: %+v, %v", done, err)
+	}
+	if _, err := w.ops.RemoveSecret(t.Context(), cli, "app", ids[0], true); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a secret that a rotation has ended: %v", err)
+	}
+	w.now = w.now.Add(2 * time.Hour)
+	c, err := w.ops.Client(t.Context(), cli, "app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err = w.ops.RemoveSecret(t.Context(), cli, "app", c.Secrets[0].ID, true)
+	if err != nil || len(done.Warnings) != 1 || done.Warnings[0].Code != admin.WarnNoActiveSecret {
+		t.Errorf("the last secret by force: %+v, %v", done, err)
 	}
 }
 

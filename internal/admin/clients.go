@@ -14,9 +14,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
-// maxSecrets is how many active secrets a client has at most: the new one and the one before it.
-const maxSecrets = 2
-
 // ClientPatch is a change of the fields in client.Fields.
 type ClientPatch = field.Patch[client.Client]
 
@@ -112,10 +109,6 @@ func (o *Operations) CreateClient(ctx context.Context, a Actor, in NewClient) (*
 	return out, err
 }
 
-func (o *Operations) newSecret(plain string, now time.Time) client.Secret {
-	return client.Secret{ID: secret.NewID(now), Hash: o.parts.Keys.Hash(plain), CreatedAt: now}
-}
-
 func clientEvent(a Actor, t audit.Type, id client.ID, now time.Time) audit.Event {
 	ev := a.event(t, now)
 	ev.Client = string(id)
@@ -178,31 +171,6 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 	}
 	warnings := slices.Concat(fresh, o.clientWarnings(&c), o.scopeWarnings(without(c.Scopes, old.Scopes)))
 	return &ChangedClient{Client: &c, Warnings: warnings}, nil
-}
-
-// RotateSecret adds a new secret to a client. The one before it expires after the grace period,
-// which may be 0.
-func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grace time.Duration,
-) (*ChangedClient, error) {
-	if err := a.require(ScopeClientsWrite); err != nil {
-		return nil, err
-	}
-	c, err := o.client(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	if !c.HasSecret() {
-		return nil, fault.New(fault.Denied, "client %s authenticates by %s and has no secret", c.ID, c.AuthMethod)
-	}
-	now := o.parts.Now()
-	out := &ChangedClient{Client: c, Secret: secret.NewToken(secret.PrefixClientSecret)}
-	ends := now.Add(grace)
-	if len(c.Secrets) > 0 {
-		out.Previous = ends
-	}
-	ev := clientEvent(a, audit.ClientSecretRotated, c.ID, now)
-	ev.Detail = map[string]string{"grace": grace.String()}
-	return out, o.store.AddSecret(ctx, c.ID, o.newSecret(out.Secret, now), maxSecrets, ends, ev)
 }
 
 // RevokeClientTokens revokes all tokens of a client, and what people and devices have approved:

@@ -18,6 +18,8 @@ import (
 const (
 	ReasonLastAdministrator = "last_administrator" // the change would leave no administrator
 	ReasonStale             = "stale"              // another change came between reading and writing
+	ReasonTooManySecrets    = "too_many_secrets"   // the client has as many active secrets as it may have
+	ReasonLastSecret        = "last_secret"        // the change would leave the client no active secret
 )
 
 // Store is what the operations need of storage. Every change commits together with its events,
@@ -97,9 +99,16 @@ type ClientStore interface {
 	// CreateClient stores a new client, or returns fault.Conflict for an id that is in use.
 	CreateClient(ctx context.Context, c *client.Client, ev ...audit.Event) error
 	UpdateClient(ctx context.Context, old, new *client.Client, ev ...audit.Event) error
-	// AddSecret stores a new secret. Of the client's secrets the newest stay, as many as
+	// AddSecret stores a further secret. It returns fault.Conflict with ReasonTooManySecrets if the
+	// client has maxSecrets active ones.
+	AddSecret(ctx context.Context, id client.ID, s client.Secret, maxSecrets int, ev ...audit.Event) error
+	// RemoveSecret returns fault.NotFound if the client has no such secret, and with keepOne
+	// fault.Conflict with ReasonLastSecret rather than delete the only active one.
+	RemoveSecret(ctx context.Context, id client.ID, secretID string, keepOne bool, now time.Time,
+		ev ...audit.Event) error
+	// RotateSecret stores a new secret. Of the client's secrets the newest stay, as many as
 	// keepNewest says; the older ones among these expire at oldExpires.
-	AddSecret(ctx context.Context, id client.ID, s client.Secret, keepNewest int, oldExpires time.Time,
+	RotateSecret(ctx context.Context, id client.ID, s client.Secret, keepNewest int, oldExpires time.Time,
 		ev ...audit.Event) error
 	DeleteClient(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error
 	RevokeClientTokens(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error

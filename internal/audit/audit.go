@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
@@ -40,6 +41,8 @@ const (
 	ClientCreated       Type = "CLIENT_CREATED"
 	ClientUpdated       Type = "CLIENT_UPDATED"
 	ClientDeleted       Type = "CLIENT_DELETED"
+	ClientSecretAdded   Type = "CLIENT_SECRET_ADDED"
+	ClientSecretRemoved Type = "CLIENT_SECRET_REMOVED"
 	ClientSecretRotated Type = "CLIENT_SECRET_ROTATED"
 	ClientTokensRevoked Type = "CLIENT_TOKENS_REVOKED_ALL"
 	ScopeCreated        Type = "SCOPE_CREATED"
@@ -76,6 +79,11 @@ const (
 
 // Types returns the types of events, in the order above.
 func Types() []Type {
+	return slices.Concat(accountTypes(), managementTypes(), protocolTypes())
+}
+
+// accountTypes returns the types of events of sign-ins and accounts.
+func accountTypes() []Type {
 	return []Type{
 		LoginSucceeded,
 		LoginFailed,
@@ -93,6 +101,12 @@ func Types() []Type {
 		SetupLinkMade,
 		PasswordLinkMade,
 		PasswordResetRequested,
+	}
+}
+
+// managementTypes returns the types of events of what administrators manage.
+func managementTypes() []Type {
+	return []Type{
 		UserCreated,
 		UserUpdated,
 		UserDisabled,
@@ -101,6 +115,8 @@ func Types() []Type {
 		ClientCreated,
 		ClientUpdated,
 		ClientDeleted,
+		ClientSecretAdded,
+		ClientSecretRemoved,
 		ClientSecretRotated,
 		ClientTokensRevoked,
 		ScopeCreated,
@@ -114,6 +130,12 @@ func Types() []Type {
 		KeyRetired,
 		DeliveryDead,
 		DeliveryRetried,
+	}
+}
+
+// protocolTypes returns the types of events of OAuth and of the sessions of browser apps.
+func protocolTypes() []Type {
+	return []Type{
 		ConsentGranted,
 		ConsentDenied,
 		AuthorizationFailed,

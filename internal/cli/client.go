@@ -18,6 +18,7 @@ type clientCommands struct {
 	Show         clientShow         `cmd:"" help:"Show one client."`
 	Update       clientUpdate       `cmd:"" help:"Change a client. Only what is named changes; lists are replaced."`
 	RotateSecret clientRotateSecret `cmd:"" help:"Give a client a new secret; the old one stays valid for a while."`
+	Secret       secretCommands     `cmd:"" help:"Add, list and remove the secrets of a client one by one."`
 	RevokeTokens clientRevokeTokens `cmd:"" help:"Revoke all tokens of a client; the client stays."`
 	Delete       clientDelete       `cmd:"" help:"Delete a client, and revoke all its tokens."`
 }
@@ -69,6 +70,10 @@ func (c *call) warn(warnings []admin.Warning) {
 		admin.WarnPasswordGrantOff: "the password grant works once ENABLE_PASSWORD_GRANT is true and " +
 			"PASSWORD_GRANT_ALLOWED_CLIENTS names %s",
 		admin.WarnNoSecret: "the client has no secret yet; create one with " + program + " client rotate-secret %s",
+		admin.WarnNoActiveSecret: "client %s has no active secret and cannot authenticate; " +
+			"add one with " + program + " client secret add",
+		admin.WarnSecretEnded: "the secret %s has ended: a rotation leaves the new secret and the one before it; " +
+			"use " + program + " client secret add to add one beside the others",
 		admin.WarnCustomScheme: "any other app on a person's device can register the scheme %s: and receive the " +
 			"responses; a domain name in reverse, as in com.example.app:, is safer",
 		admin.WarnFirstKey: "the first key of %s is published now and signs at once; who has cached the key set " +
@@ -191,6 +196,7 @@ func (f *clientRotateSecret) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return noClient(err)
 		}
+		c.warn(done.Warnings)
 		doc := object{
 			{"client_id", done.Client.ID},
 			{"client_secret", done.Secret},

@@ -24,8 +24,8 @@ func (v secretView) String() string {
 // secretViews returns the secrets of a client that have not expired.
 func secretViews(cl *client.Client, now time.Time) []secretView {
 	out := []secretView{}
-	for _, s := range cl.Secrets {
-		if s.ExpiresAt.IsZero() || s.ExpiresAt.After(now) {
+	for i := range cl.Secrets {
+		if s := &cl.Secrets[i]; s.Active(now) {
 			out = append(out, secretView{s.ID, timestamp{s.CreatedAt}, timestamp{s.ExpiresAt}})
 		}
 	}

@@ -23,7 +23,7 @@ type Client struct {
 	Contacts          []string        // email addresses of the people who look after it
 	Public            bool            // cannot keep a secret; authenticates by `none`
 	AuthMethod        string          // token_endpoint_auth_method (RFC 7591 §2): one of the method names of this package
-	Secrets           []Secret        // those that are active, newest first
+	Secrets           []Secret        // newest first; some may have expired
 	JWKS              json.RawMessage // inline public keys for private_key_jwt, or empty
 	JWKSURI           string          // the address of a key set, or ""
 	AuthAlg           string          // the only algorithm of its client assertions, or "" for any
@@ -66,6 +66,22 @@ type Secret struct {
 	Hash      secret.Hash
 	CreatedAt time.Time
 	ExpiresAt time.Time // zero: never
+}
+
+// Active reports whether the secret has not expired.
+func (s *Secret) Active(now time.Time) bool {
+	return s.ExpiresAt.IsZero() || s.ExpiresAt.After(now)
+}
+
+// ActiveSecrets returns how many secrets of the client have not expired.
+func (c *Client) ActiveSecrets(now time.Time) int {
+	n := 0
+	for i := range c.Secrets {
+		if c.Secrets[i].Active(now) {
+			n++
+		}
+	}
+	return n
 }
 
 // CanUseGrant reports whether the client may use a grant type, by its wire name.

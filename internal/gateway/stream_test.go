@@ -213,7 +213,7 @@ func TestStreamsEnd(t *testing.T) {
 		"deleted client": {bearerToken, func(w *world) { must(w.t, w.db.DeleteClient(w.t.Context(), w.client.ID, w.clock())) }, "credential"},
 		"another secret": {secretly, func(w *world) {
 			next := client.Secret{ID: secret.NewID(w.clock()), Hash: w.keys.Hash("another"), CreatedAt: w.clock()}
-			must(w.t, w.db.AddSecret(w.t.Context(), w.client.ID, next, 0, w.clock()))
+			must(w.t, w.db.RotateSecret(w.t.Context(), w.client.ID, next, 0, w.clock()))
 		}, "credential"},
 		"client restricted": {bearerToken, func(w *world) {
 			before := *w.client

@@ -169,7 +169,7 @@ func TestTwoActiveSecrets(t *testing.T) {
 	w := newWorld(t)
 	cl := w.client()
 	next := client.Secret{ID: secret.NewID(w.now), Hash: w.keys.Hash("next"), CreatedAt: w.now.Add(time.Second)}
-	testkit.Must(t, w.db.AddSecret(t.Context(), cl.ID, next, 2, w.now.Add(time.Hour)))
+	testkit.Must(t, w.db.RotateSecret(t.Context(), cl.ID, next, 2, w.now.Add(time.Hour)))
 	for _, pass := range []string{testSecret, "next"} {
 		testkit.Must(t, w.authenticate(with(w.call(), basic(string(cl.ID), pass))))
 	}

@@ -79,6 +79,21 @@ var (
 	insertClient  = clientTable.insert()
 	insertSecret  = secretTable.insert("client_id")
 	selectSecrets = "SELECT " + secretTable.list() + ", client_id FROM client_secrets"
+
+	// The client, the time and the bound follow the columns of the secret.
+	insertSecretBelow = secretTable.into("client_id") +
+		" SELECT " + secretTable.params() + ", " + secretTable.next(1) +
+		" WHERE (SELECT COUNT(*) FROM client_secrets WHERE client_id = " + secretTable.next(1) +
+		" AND (expires_at = 0 OR expires_at > " + secretTable.next(2) + ")) < " + secretTable.next(3)
+
+	deleteExpiredSecrets = "DELETE FROM client_secrets" +
+		" WHERE client_id = $1 AND expires_at <> 0 AND expires_at <= $2 AND id NOT IN" +
+		" (SELECT id FROM client_secrets WHERE client_id = $1 ORDER BY created_at DESC, id DESC LIMIT $3)"
+
+	// One that has expired, one beside another active one, or any if the third argument is true.
+	deleteSecret = "DELETE FROM client_secrets WHERE id = $1 AND client_id = $2 AND ($3" +
+		" OR (expires_at <> 0 AND expires_at <= $4) OR EXISTS (SELECT 1 FROM client_secrets o" +
+		" WHERE o.client_id = $2 AND o.id <> $1 AND (o.expires_at = 0 OR o.expires_at > $4)))"
 )
 
 // Client returns a client from memory, or NotFound. The value is shared and must not be changed.
@@ -217,9 +232,67 @@ func (d *DB) RevokeClientTokens(
 	})
 }
 
-// AddSecret adds a secret to a client. The newest maxSecrets of its secrets stay, the new one
-// included; the former ones among them expire at oldExpires, unless they expire earlier.
+// AddSecret adds a secret to a client; the others stay as they are. It returns Conflict with
+// ReasonTooManySecrets if the client has maxSecrets active ones at the time of s.CreatedAt.
+// Expired secrets stay for diagnosis while they are among the newest maxSecrets.
 func (d *DB) AddSecret(
+	ctx context.Context, id client.ID, s client.Secret, maxSecrets int, ev ...audit.Event,
+) error {
+	now := unixMilli(s.CreatedAt)
+	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		n, err := tx.Exec(ctx, "UPDATE clients SET updated_at = $1 WHERE id = $2", now, id)
+		if err := requireOne(n, err, "client"); err != nil {
+			return nil, err
+		}
+		n, err = tx.Exec(ctx, insertSecretBelow, secretTable.args(&s, id, now, maxSecrets)...)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return nil, &fault.Error{
+				Kind:   fault.Conflict,
+				Reason: admin.ReasonTooManySecrets,
+				Text:   "the client has too many active secrets",
+			}
+		}
+		_, err = tx.Exec(ctx, deleteExpiredSecrets, id, now, maxSecrets)
+		return nil, err
+	})
+}
+
+// RemoveSecret deletes one secret of a client. With keepOne, it returns Conflict with
+// ReasonLastSecret rather than delete the only active one.
+func (d *DB) RemoveSecret(
+	ctx context.Context, id client.ID, secretID string, keepOne bool, now time.Time, ev ...audit.Event,
+) error {
+	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		n, err := tx.Exec(ctx, deleteSecret, secretID, id, !keepOne, unixMilli(now))
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			found, err := exists(ctx, tx,
+				"SELECT 1 FROM client_secrets WHERE id = $1 AND client_id = $2", secretID, id)
+			if err != nil {
+				return nil, err
+			}
+			if !found {
+				return nil, notFound("secret")
+			}
+			return nil, &fault.Error{
+				Kind:   fault.Conflict,
+				Reason: admin.ReasonLastSecret,
+				Text:   "it is the client's only active secret",
+			}
+		}
+		_, err = tx.Exec(ctx, "UPDATE clients SET updated_at = $1 WHERE id = $2", unixMilli(now), id)
+		return nil, err
+	})
+}
+
+// RotateSecret adds a secret to a client. The newest maxSecrets of its secrets stay, the new one
+// included; the former ones among them expire at oldExpires, unless they expire earlier.
+func (d *DB) RotateSecret(
 	ctx context.Context, id client.ID, s client.Secret, maxSecrets int, oldExpires time.Time, ev ...audit.Event,
 ) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {

@@ -196,7 +196,7 @@ func (s *suite) secretFields(t *testing.T, f *filler) {
 	var added client.Secret
 	f.fill(&added)
 	expires := s.now.Add(time.Hour)
-	testkit.Must(t, s.db.AddSecret(ctx, c.ID, added, 2, expires))
+	testkit.Must(t, s.db.RotateSecret(ctx, c.ID, added, 2, expires))
 	c.Secrets = []client.Secret{added, c.Secrets[0]}
 	c.Secrets[1].ExpiresAt, c.UpdatedAt = expires, added.CreatedAt
 	s.clientReads(t, "with a new secret", &c)

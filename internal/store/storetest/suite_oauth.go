@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -72,7 +73,7 @@ func (s *suite) clientSecrets(t *testing.T) {
 	ctx, c := t.Context(), s.client(t)
 	for i := range 3 {
 		at := s.now.Add(time.Duration(i+1) * time.Hour)
-		testkit.Must(t, s.db.AddSecret(ctx, c.ID, client.Secret{
+		testkit.Must(t, s.db.RotateSecret(ctx, c.ID, client.Secret{
 			ID:        s.name("secret"),
 			Hash:      secret.Hash(rune('a' + i)),
 			CreatedAt: at,
@@ -84,14 +85,80 @@ func (s *suite) clientSecrets(t *testing.T) {
 			t.Fatalf("after rotation %d: %+v", i+1, got.Secrets)
 		}
 	}
-	testkit.Must(t, s.db.AddSecret(ctx, c.ID, client.Secret{
+	testkit.Must(t, s.db.RotateSecret(ctx, c.ID, client.Secret{
 		ID:        s.name("secret"),
 		Hash:      "only",
 		CreatedAt: s.now.Add(9 * time.Hour),
 	}, 1, s.now))
 	got, _ := s.db.Client(ctx, c.ID)
 	testkit.Equal(t, "secrets", len(got.Secrets), 1)
-	want(t, s.db.AddSecret(ctx, "nobody", client.Secret{ID: "x"}, 2, s.now), fault.NotFound)
+	want(t, s.db.RotateSecret(ctx, "nobody", client.Secret{ID: "x"}, 2, s.now), fault.NotFound)
+	s.secretsOneByOne(t)
+}
+
+// secretsOneByOne: secrets are added up to a bound and removed, and concurrent removals leave an
+// active one.
+func (s *suite) secretsOneByOne(t *testing.T) {
+	ctx, c := t.Context(), s.client(t)
+	active := []string{c.Secrets[0].ID}
+	add := func(at, expires time.Time) error {
+		one := client.Secret{ID: s.name("secret"), Hash: secret.Hash("h"), CreatedAt: at, ExpiresAt: expires}
+		err := s.db.AddSecret(ctx, c.ID, one, 3)
+		if err == nil && expires.IsZero() {
+			active = append(active, one.ID)
+		}
+		return err
+	}
+	testkit.Must(t, add(s.now.Add(time.Minute), s.now.Add(time.Hour)))
+	testkit.Must(t, add(s.now.Add(2*time.Minute), time.Time{}))
+	err := add(s.now.Add(3*time.Minute), time.Time{})
+	if want(t, err, fault.Conflict); fault.Reason(err) != admin.ReasonTooManySecrets {
+		t.Fatalf("got %v", err)
+	}
+	// The second has expired: it makes room.
+	testkit.Must(t, add(s.now.Add(time.Hour), time.Time{}))
+	got, _ := s.db.Client(ctx, c.ID)
+	if len(got.Secrets) != 4 || got.ActiveSecrets(s.now.Add(time.Hour)) != 3 || len(active) != 3 ||
+		!got.Secrets[2].ExpiresAt.Equal(s.now.Add(time.Hour)) || !got.Secrets[3].ExpiresAt.IsZero() {
+		t.Fatalf("got %+v", got.Secrets)
+	}
+	s.removeSecrets(t, c.ID, active)
+	want(t, s.db.AddSecret(ctx, "nobody", client.Secret{ID: "x"}, 3), fault.NotFound)
+	want(t, s.db.RemoveSecret(ctx, c.ID, "nothing", true, s.now), fault.NotFound)
+	other := s.client(t)
+	want(t, s.db.RemoveSecret(ctx, c.ID, other.Secrets[0].ID, false, s.now), fault.NotFound)
+	got, _ = s.db.Client(ctx, other.ID)
+	testkit.Equal(t, "secrets of the other client", len(got.Secrets), 1)
+}
+
+// removeSecrets removes all active secrets at once; one must stay until it is forced.
+func (s *suite) removeSecrets(t *testing.T, id client.ID, active []string) {
+	ctx, now := t.Context(), s.now.Add(2*time.Hour)
+	errs := make(chan error, len(active))
+	for _, one := range active {
+		go func() { errs <- s.db.RemoveSecret(ctx, id, one, true, now) }()
+	}
+	denied := 0
+	for range active {
+		switch err := <-errs; {
+		case fault.Reason(err) == admin.ReasonLastSecret:
+			denied++
+		case err != nil:
+			t.Fatal(err)
+		}
+	}
+	got, _ := s.db.Client(ctx, id)
+	if denied != 1 || got.ActiveSecrets(now) != 1 {
+		t.Fatalf("%d removals were denied: %+v", denied, got.Secrets)
+	}
+	for _, one := range got.Secrets {
+		force := one.Active(now) // one that has expired needs none
+		testkit.Must(t, s.db.RemoveSecret(ctx, id, one.ID, !force, now))
+	}
+	got, _ = s.db.Client(ctx, id)
+	if len(got.Secrets) != 0 || !got.UpdatedAt.Equal(now) {
+		t.Fatalf("got %+v", got)
+	}
 }
 
 func (s *suite) clientDeletion(t *testing.T) {
