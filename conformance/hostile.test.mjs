@@ -251,7 +251,8 @@ describe("the authorization endpoint never sends a browser to an address that is
     assertPage(await person.go(authorize({ client_id: undefined })), 400, /client_id is missing/);
     assertPage(await person.go(`${authorize()}&state=again`), 400, /more than once/);
     assertPage(await person.go(`${authorize()}&x=%ff`), 400, /UTF-8/);
-    assertPage(await person.go(`${authorize()}&x=%zz`), 400, /form-encoded/);
+    assertPage(await person.go(`${authorize({ client_id: "nobody" })}&utm=100%`), 400, /not known/); // it was read
+    assertPage(await person.go(`${authorize()}&state=%`), 400, /more than once/);
     assertPage(await person.go(authorize({ state: "s".repeat(7_000) })), 400, /more than/);
   });
 });

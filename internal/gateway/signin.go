@@ -104,7 +104,7 @@ func (g *Gateway) signIn(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", "GET, HEAD")
 		return fault.New(fault.Invalid, "Open this address as a page.")
 	}
-	q, err := web.Parse(r.URL.RawQuery)
+	q, err := web.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func params(r *http.Request, from Bodies) (url.Values, error) {
 		if from&FromQuery == 0 {
 			return url.Values{}, nil
 		}
-		return Parse(r.URL.RawQuery)
+		return ParseQuery(r.URL.RawQuery)
 	}
 	if err := noSecretsInAddress(r); err != nil {
 		return nil, err
@@ -119,13 +119,37 @@ func noSecretsInAddress(r *http.Request) error {
 	if r.URL.RawQuery == "" {
 		return nil
 	}
-	q, _ := url.ParseQuery(dataSemicolons(r.URL.RawQuery)) // with what can be read
+	q, _ := url.ParseQuery(literalPercents(dataSemicolons(r.URL.RawQuery)))
 	for _, name := range secretParams {
 		if q.Has(name) {
 			return fault.New(fault.Invalid, "Parameter %s is in the address. Send it in the body.", name)
 		}
 	}
 	return nil
+}
+
+// ParseQuery reads the parameters of an address as Parse does, but a percent sign that begins no
+// escape stands for itself: browsers keep it in addresses (WHATWG URL §1.3), as in utm=100%.
+func ParseQuery(s string) (url.Values, error) { return Parse(literalPercents(s)) }
+
+// literalPercents returns form-encoded parameters with every percent sign encoded that is not
+// followed by two hexadecimal digits. All others are decoded once, as before.
+func literalPercents(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	var b strings.Builder
+	for i := range len(s) {
+		b.WriteByte(s[i])
+		if s[i] == '%' && (len(s)-i < len("%xx") || !isHex(s[i+1]) || !isHex(s[i+2])) {
+			b.WriteString("25")
+		}
+	}
+	return b.String()
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
 // Parse reads form-encoded parameters.

@@ -61,6 +61,9 @@ func TestParseCall(t *testing.T) {
 		"semicolons in the address":  {request("GET", "/?state=a;b&utm=%3B;", "", ""), all, url.Values{"state": {"a;b"}, "utm": {";;"}}},
 		"secret with a semicolon":    {request("POST", "/?client_secret=a;b", formType, "a=1"), all, nil},
 		"bad escape":                 {request("POST", "/", formType, "a=%zz"), all, nil},
+		"bad escape in the address":  {request("GET", "/?a=%zz&b=%41", "", ""), all, url.Values{"a": {"%zz"}, "b": {"A"}}},
+		"repeat with a bad escape":   {request("GET", "/?a=1&a=%", "", ""), all, nil},
+		"secret with a bad escape":   {request("POST", "/?client_secret=%zz", formType, "a=1"), all, nil},
 		"value not UTF-8":            {request("POST", "/", formType, "a=%ff"), all, nil},
 		"name not UTF-8":             {request("POST", "/", formType, "%ff=a"), all, nil},
 		"NUL":                        {request("POST", "/", formType, "a=x%00y"), all, nil},
@@ -114,6 +117,47 @@ func TestParseCall(t *testing.T) {
 				t.Fatal(d)
 			}
 		})
+	}
+}
+
+// WHATWG URL §1.3: a percent sign that begins no escape is itself. Everything is decoded once, so
+// each value could have been sent with escapes, too.
+func TestLonePercentSigns(t *testing.T) {
+	for query, want := range map[string]url.Values{
+		"utm=100%":                  {"utm": {"100%"}},
+		"utm=100%&state=s":          {"utm": {"100%"}, "state": {"s"}},
+		"a=%":                       {"a": {"%"}},
+		"a=%4":                      {"a": {"%4"}},
+		"a=%4g%g4%GG":               {"a": {"%4g%g4%GG"}},
+		"a=%%41":                    {"a": {"%A"}},
+		"a=%2%35":                   {"a": {"%25"}}, // not "%"
+		"a=%25zz":                   {"a": {"%zz"}},
+		"a=%2541":                   {"a": {"%41"}},
+		"a=%26b=1%":                 {"a": {"&b=1%"}},
+		"a=%&b=1":                   {"a": {"%"}, "b": {"1"}},
+		"a=%;b":                     {"a": {"%;b"}},
+		"a=%+":                      {"a": {"% "}},
+		"client_id%=x&%=y":          {"client_id%": {"x"}, "%": {"y"}},
+		"%63lient_id=x":             {"client_id": {"x"}},
+		"client_id=x&%63li%=y":      {"client_id": {"x"}, "cli%": {"y"}},
+		"client_id=x&%63lient_id=%": nil, // sent twice
+		"a=%ff%":                    nil, // not UTF-8
+		"a=%00%":                    nil,
+	} {
+		got, err := web.ParseQuery(query)
+		if want == nil {
+			if !fault.Is(err, fault.Invalid) {
+				t.Errorf("%q: %q, %v", query, got, err)
+			}
+			continue
+		}
+		if d := cmp.Diff(want, got); err != nil || d != "" {
+			t.Errorf("%q: %v %s", query, err, d)
+		}
+		again, err := web.Parse(got.Encode())
+		if d := cmp.Diff(got, again); err != nil || d != "" {
+			t.Errorf("%q cannot be sent with escapes: %v %s", query, err, d)
+		}
 	}
 }
 
@@ -190,10 +234,13 @@ type broken struct{}
 func (broken) Read([]byte) (int, error) { return 0, errors.New("connection reset") }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"a=1&b=2", "a=1&a=2", "resource=a&resource=b", "%ff=1", "a=%00", "&&&", "=", "a;b"} {
+	for _, s := range []string{"a=1&b=2", "a=1&a=2", "resource=a&resource=b", "%ff=1", "a=%00", "&&&", "=", "a;b", "a=%zz", "a=%2%35"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		if got, err := web.ParseQuery(s); err == nil {
+			sound(t, got)
+		}
 		got, err := web.Parse(s)
 		if err == nil {
 			sound(t, got)
