@@ -170,6 +170,21 @@ func TestChangeProfile(t *testing.T) {
 	}
 }
 
+// A name from before the rule for characters stays, unless it is the one that changes.
+func TestAnOldNameDoesNotBlockOtherChanges(t *testing.T) {
+	h := newHarness(t)
+	old := *h.ada
+	old.Name, old.Nickname = "Ada\u202e", "A\u200bda"
+	must(t, h.db.DB.UpdateUser(ctx, h.ada, &old))
+	u, err := h.s.ChangeProfile(ctx, h.caller(&old), inputs("name", old.Name, "nickname", old.Nickname, "locality", "London"))
+	must(t, err)
+	if u.Name != old.Name || u.Address.Locality != "London" {
+		t.Fatalf("%+v", u)
+	}
+	_, err = h.s.ChangeProfile(ctx, h.caller(u), inputs("name", "King\u202e", "nickname", old.Nickname))
+	h.wantErr(err, fault.Invalid, "name")
+}
+
 // A page that was open for long does not undo what an administrator did meanwhile.
 func TestChangeProfileLeavesOtherFieldsAlone(t *testing.T) {
 	h := newHarness(t)

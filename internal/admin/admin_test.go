@@ -460,6 +460,32 @@ func TestAnUpdateTouchesWhatItNames(t *testing.T) {
 	}
 }
 
+// TestAVariantOfAnAddressIsNotVerified changes an address to one with the same login key, which may
+// be another mailbox.
+func TestAVariantOfAnAddressIsNotVerified(t *testing.T) {
+	w := newWorld(t)
+	u := w.createUser("zoe@example.com", "")
+	for _, step := range []struct {
+		field, value string
+		verified     bool
+	}{
+		{"email_verified", "true", true},
+		{"email", "Zoe@example.com", true},
+		{"email", "ｚoe@example.com", false},
+	} {
+		in := admin.UserUpdate{Fields: patch(t, identity.UserFields(), map[string]string{step.field: step.value})}
+		out, err := w.ops.UpdateUser(t.Context(), admin.CommandLine(), string(u.ID), in)
+		if err != nil || out.User.EmailVerified != step.verified {
+			t.Errorf("%s %s: %+v, %v", step.field, step.value, out, err)
+		}
+	}
+	fields := patch(t, identity.UserFields(), map[string]string{"email": "ＺＯＥ@example.com"})
+	_, err := w.ops.CreateUser(t.Context(), admin.CommandLine(), admin.NewUser{Fields: fields})
+	if !fault.Is(err, fault.Conflict) {
+		t.Errorf("a full-width variant of an address: %v", err)
+	}
+}
+
 // TestTheMethodFollowsTheTypeOfTheClient unless the patch names it.
 func TestTheMethodFollowsTheTypeOfTheClient(t *testing.T) {
 	w := newWorld(t)

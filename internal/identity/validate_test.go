@@ -115,6 +115,13 @@ func TestValidateChangeLeavesOldValuesAlone(t *testing.T) {
 	if err := u.ValidateChange(&old); err != nil {
 		t.Errorf("another field's old value stands in the way: %v", err)
 	}
+	reordered := identity.User{Username: "a\u200bda", Name: "Ada\u202e"}
+	u = reordered
+	u.Locale = "en"
+	if err := u.ValidateChange(&reordered); err != nil {
+		t.Errorf("old names stand in the way: %v", err)
+	}
+	u = old
 	u.Email = "ada..lovelace@example.com"
 	if err := u.ValidateChange(&old); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a changed value is not validated: %v", err)
