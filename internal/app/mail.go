@@ -3,9 +3,11 @@ package app
 import (
 	"context"
 	"net/url"
+	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/mail"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -29,6 +31,10 @@ func newComposer(c *config.Config) (*mail.Composer, error) {
 	texts, err := text.Load()
 	if err != nil {
 		return nil, err
+	}
+	if !texts.Supports(c.Accounts.DefaultLocale) {
+		return nil, fault.New(fault.Invalid, "DEFAULT_LOCALE is %q; there is no such language: the languages are %s",
+			c.Accounts.DefaultLocale, strings.Join(texts.Languages(), ", "))
 	}
 	return mail.NewComposer(mail.Brand{App: c.Branding.AppName}, texts, c.Accounts.DefaultLocale)
 }

@@ -828,8 +828,9 @@ func accountRows() []Setting {
 		{
 			Name:    "DEFAULT_LOCALE",
 			Default: "en",
-			Doc:     "The language of messages to people who have chosen none: en or de.",
-			place:   func(c *Config) value { return text{&c.Accounts.DefaultLocale, "a language tag"} },
+			Doc: "The language of messages to people who have chosen none: en, " +
+				"ar, de, es, fr, it, ja, nl, pl, pt-BR, tr or zh-Hans.",
+			place: func(c *Config) value { return text{&c.Accounts.DefaultLocale, "a language tag"} },
 		},
 	}
 }

@@ -65,6 +65,17 @@ func (c *Catalogues) Languages() []string {
 	return tags
 }
 
+// Supports reports whether there is a catalogue for a BCP 47 tag, or for the language of its
+// region.
+func (c *Catalogues) Supports(tag string) bool {
+	t, err := language.Parse(tag)
+	if err != nil {
+		return false
+	}
+	_, _, confidence := c.matcher.Match(t)
+	return confidence >= language.High
+}
+
 // For returns the texts in the best language for a person's preferences: BCP 47 tags or values of
 // Accept-Language, the most important first. Preferences that cannot be read are skipped.
 func (c *Catalogues) For(preferences ...string) *Texts {

@@ -136,9 +136,21 @@ func TestFor(t *testing.T) {
 		{[]string{"xx", "de;q=0.3, en;q=0.9"}, "en"},
 		{[]string{"not a tag !!", "de"}, "de"},
 		{[]string{"tlh"}, "en"},
+		{[]string{"pt"}, "pt-BR"},
+		{[]string{"zh-CN"}, "zh-Hans"},
+		{[]string{"zh"}, "zh-Hans"},
+		{[]string{"ar-EG"}, "ar"},
+		{[]string{"fr-CA, en;q=0.8"}, "fr"},
 	} {
 		testkit.Equal(t, fmt.Sprint(row.preferences), c.For(row.preferences...).Language(), row.want)
 	}
+	for tag, want := range map[string]bool{
+		"en": true, "de-AT": true, "zh-CN": true, "pt-BR": true, "xx": false, "": false, "no tag": false,
+	} {
+		testkit.Equal(t, "supports "+tag, c.Supports(tag), want)
+	}
+	testkit.Equal(t, "direction of Arabic", c.For("ar").Direction(), "rtl")
+	testkit.Equal(t, "direction of Polish", c.For("pl").Direction(), "ltr")
 	german, ok := c.For("de").Plural("mail.lifetime-minutes", 60, nil)
 	testkit.Equal(t, "found", ok, true)
 	testkit.Equal(t, "plural", german, "Der Link funktioniert einmal und 60 Minuten lang.")
