@@ -95,7 +95,7 @@ func (c *Composer) Compose(m *outbox.Mail) (*Message, error) {
 }
 
 func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
-	values := map[string]string{"App": c.brand.App, "Name": isolate(m.Name)}
+	values := map[string]string{"App": isolate(t, c.brand.App), "Name": isolate(t, m.Name)}
 	entry := func(name string) string {
 		s, _ := t.Text("mail."+name, values)
 		return s
@@ -111,7 +111,7 @@ func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
 		Body:      entry(m.Message + ".body"),
 		Note:      entry(m.Message + ".note"),
 		Footer:    entry("footer"),
-		Facts:     listFacts(entry, m),
+		Facts:     listFacts(t, entry, m),
 	}
 	if v.Subject == "" || v.Body == "" {
 		return nil, fmt.Errorf("there is no message called %q", m.Message)
@@ -129,14 +129,14 @@ func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
 }
 
 // listFacts returns the facts that a message mentions, with times in the person's time zone.
-func listFacts(entry func(string) string, m *outbox.Mail) (list []fact) {
+func listFacts(t *text.Texts, entry func(string) string, m *outbox.Mail) (list []fact) {
 	for _, name := range facts {
 		value := m.Values[name]
 		if at, err := time.Parse(time.RFC3339, value); err == nil && name == "time" {
 			value = inZone(at, m.Zone)
 		}
 		if value != "" {
-			list = append(list, fact{entry("fact." + name), isolate(value)})
+			list = append(list, fact{entry("fact." + name), isolate(t, value)})
 		}
 	}
 	return list
@@ -153,9 +153,10 @@ func inZone(at time.Time, zone string) string {
 
 // isolate encloses a text that others chose, so that its direction does not change that of the
 // sentence around it (Unicode Standard Annex #9, FSI and PDI), and removes what reorders text. A
-// text of ASCII needs neither.
-func isolate(s string) string {
-	if !slices.ContainsFunc([]rune(s), func(r rune) bool { return r > 127 }) {
+// text of ASCII needs neither in a message from left to right. In one from right to left it does:
+// the parts of a date would change places, and a period at the end of a name would go before it.
+func isolate(t *text.Texts, s string) string {
+	if s == "" || t.Direction() == "ltr" && !slices.ContainsFunc([]rune(s), func(r rune) bool { return r > 127 }) {
 		return s
 	}
 	s = strings.Map(func(r rune) rune {

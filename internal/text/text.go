@@ -77,7 +77,9 @@ func (c *Catalogues) Supports(tag string) bool {
 }
 
 // For returns the texts in the best language for a person's preferences: BCP 47 tags or values of
-// Accept-Language, the most important first. Preferences that cannot be read are skipped.
+// Accept-Language, the most important first. Preferences that cannot be read are skipped, and so
+// are those that only a remote relative would serve: who reads traditional Chinese does not get the
+// simplified script unless they ask for it.
 func (c *Catalogues) For(preferences ...string) *Texts {
 	var tags []language.Tag
 	for _, p := range preferences {
@@ -86,7 +88,7 @@ func (c *Catalogues) For(preferences ...string) *Texts {
 		}
 	}
 	_, i, confidence := c.matcher.Match(tags...)
-	if confidence == language.No {
+	if confidence < language.High {
 		i = 0
 	}
 	tag := c.languages[i].String()

@@ -141,11 +141,18 @@ func TestFor(t *testing.T) {
 		{[]string{"zh"}, "zh-Hans"},
 		{[]string{"ar-EG"}, "ar"},
 		{[]string{"fr-CA, en;q=0.8"}, "fr"},
+		{[]string{"pt-PT"}, "pt-BR"},
+		{[]string{"zh-SG"}, "zh-Hans"},
+		{[]string{"zh-TW"}, "en"},
+		{[]string{"zh-HK"}, "en"},
+		{[]string{"zh-Hant"}, "en"},
+		{[]string{"zh-TW", "ja"}, "ja"},
+		{[]string{"zh-TW, zh-CN;q=0.5"}, "zh-Hans"},
 	} {
 		testkit.Equal(t, fmt.Sprint(row.preferences), c.For(row.preferences...).Language(), row.want)
 	}
 	for tag, want := range map[string]bool{
-		"en": true, "de-AT": true, "zh-CN": true, "pt-BR": true, "xx": false, "": false, "no tag": false,
+		"en": true, "de-AT": true, "zh-CN": true, "pt-BR": true, "pt-PT": true, "zh-TW": false, "xx": false, "": false, "no tag": false,
 	} {
 		testkit.Equal(t, "supports "+tag, c.Supports(tag), want)
 	}
