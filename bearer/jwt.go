@@ -11,6 +11,8 @@ import (
 
 	gojose "github.com/go-jose/go-jose/v4"
 	"github.com/maypok86/otter/v2"
+
+	"github.com/gatehouse-id/gatehouse/bearer/internal/compact"
 )
 
 // A tokenHash stands for a token in every cache; no cache contains a token itself.
@@ -52,31 +54,10 @@ func (v *Verifier) checkJWT(ctx context.Context, hash tokenHash, raw string, now
 	return t, err
 }
 
-// oneSpelling reports whether each part of a compact JWS is base64url as an encoder writes it.
-// Decoders skip line breaks and ignore unused bits, which would give one token several spellings
-// (RFC 7515 §2, RFC 4648 §3.5).
-func oneSpelling(token string) bool {
-	for part := range strings.SplitSeq(token, ".") {
-		last := ""
-		switch len(part) % 4 {
-		case 1:
-			return false
-		case 2: // four unused bits
-			last = "AQgw"
-		case 3: // two
-			last = "AEIMQUYcgkosw048"
-		}
-		if last != "" && strings.IndexByte(last, part[len(part)-1]) < 0 {
-			return false
-		}
-	}
-	return !strings.ContainsAny(token, "\r\n=")
-}
-
 // verifyJWT verifies a JWT's signature and the claims that do not depend on the time (RFC 9068 §4).
 func (v *Verifier) verifyJWT(ctx context.Context, set *keySet, raw string, now time.Time) (*Token, error) {
 	jws, err := gojose.ParseSignedCompact(raw, v.algorithms())
-	if err != nil || !oneSpelling(raw) {
+	if err != nil || !compact.Strict(raw) {
 		return nil, invalid("The access token is malformed, or signed with an algorithm that is not accepted.", err)
 	}
 	head := jws.Signatures[0].Protected

@@ -19,6 +19,8 @@ import (
 
 	gojose "github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json" // refuses members that are repeated or differ from ours in case
+
+	"github.com/gatehouse-id/gatehouse/bearer/internal/compact"
 )
 
 // A Want is what a proof must match.
@@ -132,7 +134,7 @@ func open(proof string) ([]byte, *gojose.JSONWebKey, error) {
 		return nil, nil, malformed("it is longer than %d bytes", maxProof)
 	}
 	jws, err := gojose.ParseSignedCompact(proof, accepted())
-	if err != nil || !strictBase64(proof) {
+	if err != nil || !compact.Strict(proof) {
 		return nil, nil, malformed("it is not one compact JWT that an accepted algorithm signed and whose header has a public key")
 	}
 	head := jws.Signatures[0].Protected
@@ -157,27 +159,6 @@ func open(proof string) ([]byte, *gojose.JSONWebKey, error) {
 		return nil, nil, wrong("its signature is not by the key in its header")
 	}
 	return payload, key, nil
-}
-
-// strictBase64 reports whether each part of a compact JWS is base64url as an encoder writes it.
-// Lenient decoders ignore line breaks and unused bits, which would give one proof several spellings
-// (RFC 7515 §2, RFC 4648 §3.5).
-func strictBase64(compact string) bool {
-	for part := range strings.SplitSeq(compact, ".") {
-		last := ""
-		switch len(part) % 4 {
-		case 1:
-			return false
-		case 2: // four unused bits
-			last = "AQgw"
-		case 3: // two
-			last = "AEIMQUYcgkosw048"
-		}
-		if last != "" && strings.IndexByte(last, part[len(part)-1]) < 0 {
-			return false
-		}
-	}
-	return !strings.ContainsAny(compact, "\r\n=")
 }
 
 // verifyEd25519 verifies a signature under the algorithm's newer name, which the library does not

@@ -644,7 +644,7 @@ func (o owner) ResourceOwner(ctx context.Context, c *oauth.Call, username, passw
 	}, username, password)
 }
 
-// health responds 200 while the process lives, and names what does not answer.
+// health responds 200 while the process lives, and lists the parts that do not answer.
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

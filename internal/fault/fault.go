@@ -45,11 +45,11 @@ type Error struct {
 	Text   string        // what happened and what to do; safe to show
 	After  time.Duration // for Limited and Unavailable: when to try again; 0 means unknown
 	Cause  error         // for the log only
-	More   []*Error      // what is wrong with further inputs; see Join
+	More   []*Error      // the errors of further inputs; see Join
 }
 
 // Error returns the text, or the reason where there is no text, followed by the cause and by
-// what is wrong with further inputs.
+// the errors of further inputs.
 func (e *Error) Error() string {
 	s := e.Text
 	if s == "" {
