@@ -247,6 +247,7 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		host = u.Host
 	}
 	return login.Config{
+		Methods:         c.Accounts.LoginMethods,
 		AppName:         c.Branding.AppName,
 		Host:            host,
 		Policy:          policy,

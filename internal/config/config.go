@@ -147,6 +147,7 @@ type Accounts struct {
 	PasswordResetTTL time.Duration
 	PasswordResets   int           // links that one mailbox is sent in PasswordResetWindow
 	ResetWindow      time.Duration // the window of PasswordResets
+	LoginMethods     []string      // the kinds of factors that begin a sign-in
 	DefaultLocale    string        // BCP 47
 }
 

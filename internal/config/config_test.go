@@ -82,6 +82,7 @@ func TestDefaults(t *testing.T) {
 			PasswordResetTTL: time.Hour,
 			PasswordResets:   3,
 			ResetWindow:      time.Hour,
+			LoginMethods:     []string{"password", "passkey"},
 			DefaultLocale:    "en",
 		},
 		Mail: Mail{Port: 587, Security: "starttls", GiveUp: 72 * time.Hour},
@@ -520,5 +521,30 @@ func TestErrorsRepeatNoPassword(t *testing.T) {
 	c := load(t, Source{Env: []string{"SECRET_KEY=" + key, "DATABASE_URL=postgres://h/db?user=u&password=a@b"}})
 	if !strings.Contains(string(c.Storage.DatabaseURL), "a@b") {
 		t.Errorf("a password in the query became %s", string(c.Storage.DatabaseURL))
+	}
+}
+
+// The ways to sign in are words of a list, and there is at least one.
+func TestLoginMethods(t *testing.T) {
+	env := func(methods string, more ...string) Source {
+		return Source{Env: append(more, "LOGIN_METHODS="+methods)}
+	}
+	c := load(t, env("passkey, PASSWORD passkey"))
+	if want := []string{"passkey", "password"}; !slices.Equal(c.Accounts.LoginMethods, want) {
+		t.Errorf("got %v, want %v", c.Accounts.LoginMethods, want)
+	}
+	load(t, env("email_code")) // development shows messages
+	for methods, want := range map[string]string{
+		"paskey":            "did you mean passkey?",
+		"password,magiclnk": "did you mean magic_link?",
+		",":                 "must name at least one of password, passkey, email_code or magic_link",
+	} {
+		if _, err := Load(env(methods)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", methods, err, want)
+		}
+	}
+	_, err := Load(env("email_code", "BASE_URL=http://login.example"))
+	if err == nil || !strings.Contains(err.Error(), "SMTP_HOST is not set") {
+		t.Errorf("codes by mail without mail: %v", err)
 	}
 }

@@ -803,6 +803,16 @@ func gatewayRows() []Setting {
 func accountRows() []Setting {
 	return []Setting{
 		{
+			Name:    "LOGIN_METHODS",
+			Default: "password passkey",
+			Doc: "The ways to begin a sign-in. Without password, the sign-in page asks for none, and " +
+				"nobody can set or reset one; email_code and magic_link need mail. What people have " +
+				"set up as a second step stays valid.",
+			place: func(c *Config) value {
+				return subset{&c.Accounts.LoginMethods, []string{"password", "passkey", "email_code", "magic_link"}}
+			},
+		},
+		{
 			Name:    "PASSWORD_RESET_TTL",
 			Default: "3600",
 			Doc:     "How long a link to reset a password works.",

@@ -107,6 +107,11 @@ func (c *Config) checkPolicy(p *Problems) {
 
 func (c *Config) checkMail(p *Problems) {
 	m := c.Mail
+	for _, w := range c.Accounts.LoginMethods {
+		if (w == "email_code" || w == "magic_link") && m.Host == "" && (c.Production() || !c.Local()) {
+			p.add("LOGIN_METHODS names %s, but SMTP_HOST is not set, so no message can be sent", w)
+		}
+	}
 	switch {
 	case m.Host == "":
 		if m.From != "" || m.User != "" {

@@ -249,6 +249,35 @@ func (v list) parse(s string) error {
 func (v list) accepts() string { return v.what + ", separated by commas or spaces" }
 func (v list) isBool() bool    { return false }
 
+// subset is one or more of a few words.
+type subset struct {
+	p   *[]string
+	all []string
+}
+
+func (v subset) parse(s string) error {
+	var words []string
+	for _, w := range split(s) {
+		var one string
+		if err := (choice[string]{&one, v.all}).parse(w); err != nil {
+			return err
+		}
+		if !slices.Contains(words, one) {
+			words = append(words, one)
+		}
+	}
+	if len(words) == 0 {
+		return accept("must name at least one of " + oneOf(v.all))
+	}
+	*v.p = words
+	return nil
+}
+
+func (v subset) accepts() string {
+	return "one or more of " + strings.Join(v.all, ", ") + ", separated by commas or spaces"
+}
+func (v subset) isBool() bool { return false }
+
 // prefixes are networks and single addresses.
 type prefixes struct{ p *[]netip.Prefix }
 

@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"net/url"
+	"slices"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -100,10 +101,26 @@ func newFactors(st Store, keys *secret.Keys, pw hasher, n notices, issuer string
 	}
 }
 
+// use returns the steps at which the server accepts a factor: an operator chooses the ways to begin
+// a sign-in. What people have set up as a second step stays one, or it would be lost without a word.
+func (s *Server) use(f Factor) Use {
+	if slices.Contains(s.methods, f.Kind()) {
+		return f.Use()
+	}
+	return f.Use() &^ UseFirst
+}
+
+// Begins reports whether a sign-in may begin with the factor of a kind.
+func (s *Server) Begins(kind string) bool { return s.factor(kind, UseFirst) != nil }
+
+// PasswordAllowed reports whether people sign in with passwords. Where they do not, nobody sets or
+// resets one.
+func (s *Server) PasswordAllowed() bool { return s.Begins(kindPassword) }
+
 // factor returns the factor of a kind that is accepted for one of the uses, or nil.
 func (s *Server) factor(kind string, use Use) Factor {
 	for _, f := range s.factors {
-		if f.Kind() == kind && f.Use()&use != 0 {
+		if f.Kind() == kind && s.use(f)&use != 0 {
 			return f
 		}
 	}
@@ -115,7 +132,7 @@ func (s *Server) factor(kind string, use Use) Factor {
 func (s *Server) Kinds(use Use) []string {
 	var kinds []string
 	for _, f := range s.factors {
-		if f.Use()&use != 0 {
+		if s.use(f)&use != 0 {
 			kinds = append(kinds, f.Kind())
 		}
 	}

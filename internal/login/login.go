@@ -22,6 +22,7 @@ import (
 
 // Config is what the operator decides about signing in.
 type Config struct {
+	Methods      []string        // the kinds of factors that may begin a sign-in; nil is the password
 	AppName      string          // the name shown in authenticator apps
 	Host         string          // of this server; no password may consist of it
 	Policy       identity.Policy // for new passwords
@@ -107,6 +108,7 @@ type Server struct {
 	pw      hasher
 	pending *secret.Box
 	factors []Factor
+	methods []string // the kinds that may begin a sign-in
 	lanes   lanes
 	notices notices
 
@@ -127,6 +129,10 @@ func New(cfg Config, st Store, keys *secret.Keys, pw *secret.Passwords) *Server 
 }
 
 func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
+	methods := cfg.Methods
+	if len(methods) == 0 {
+		methods = []string{kindPassword}
+	}
 	n := notices{on: cfg.Mail, sealer: outbox.NewSealer(keys), baseURL: cfg.BaseURL}
 	return &Server{
 		cfg:     cfg,
@@ -135,6 +141,7 @@ func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
 		pw:      pw,
 		pending: keys.Box("login"),
 		factors: newFactors(st, keys, pw, n, cfg.AppName),
+		methods: methods,
 		lanes:   newLanes(),
 		notices: n,
 

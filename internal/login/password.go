@@ -24,13 +24,17 @@ type change struct {
 	keep     identity.SessionID // the session that goes on
 }
 
+// password returns the factor that checks passwords. It is used directly where a signed-in person
+// proves to be the one who set the password, which needs no way to begin a sign-in.
+func (s *Server) password() Factor { return passwordFactor{pw: s.pw} }
+
 // CheckPassword asks a signed-in person for the password again. Wrong ones count as failed
 // attempts.
 func (s *Server) CheckPassword(
 	ctx context.Context, v Visit, u *identity.User, password string,
 ) error {
 	in := url.Values{"password": {password}}
-	if err := s.factor(kindPassword, UseFirst).CheckInput(in); err != nil {
+	if err := s.password().CheckInput(in); err != nil {
 		return err
 	}
 	if err := s.provePassword(ctx, v, u, in); err != nil {
@@ -42,7 +46,7 @@ func (s *Server) CheckPassword(
 func (s *Server) provePassword(
 	ctx context.Context, v Visit, u *identity.User, in url.Values,
 ) error {
-	f := s.factor(kindPassword, UseFirst)
+	f := s.password()
 	_, err := s.prove(ctx, Flow{Visit: v}, f, s.subject(u, ""), in)
 	if fault.Is(err, fault.Denied) {
 		return &fault.Error{Kind: fault.Denied, Field: "password", Text: "Incorrect password."}
@@ -64,7 +68,7 @@ func (s *Server) Reauthenticate(
 		return s.CheckPassword(ctx, v, u, in.Get("password"))
 	}
 	f, codeErr := s.claimant(kinds[0], in)
-	if err := fault.Join(s.factor(kindPassword, UseFirst).CheckInput(in), codeErr); err != nil {
+	if err := fault.Join(s.password().CheckInput(in), codeErr); err != nil {
 		return err
 	}
 	if err := s.provePassword(ctx, v, u, in); err != nil {

@@ -34,6 +34,9 @@ func (s *Server) CanMail() bool { return s.notices.on }
 // Name is an address or a username; locale is the language of the page, or "". Invalid if the name
 // cannot be one, Unavailable if the server has no mail.
 func (s *Server) RequestPasswordReset(ctx context.Context, v Visit, name, locale string) error {
+	if !s.PasswordAllowed() {
+		return errNoPasswords()
+	}
 	if !s.CanMail() {
 		return fault.New(fault.Unavailable,
 			"This server cannot send email. Ask your administrator for a link to set a new password.")

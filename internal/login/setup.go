@@ -98,7 +98,7 @@ func (s *Server) CompleteSetup(
 	if err != nil {
 		return Step{}, linkError(err)
 	}
-	return s.advance(ctx, v, &signIn{user: u, amr: s.factor(kindPassword, UseFirst).AMR()})
+	return s.advance(ctx, v, &signIn{user: u, amr: s.password().AMR()})
 }
 
 func (s *Server) firstAdmin(
@@ -125,6 +125,9 @@ func (s *Server) firstAdmin(
 
 // LinkUser returns the user whose password a link sets, or Consumed.
 func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity.User, error) {
+	if !s.PasswordAllowed() {
+		return nil, errLink()
+	}
 	l, _, err := s.link(ctx, v, token, LinkPassword)
 	if err != nil {
 		return nil, err

@@ -57,6 +57,10 @@ func errNoFirstFactor(kind string) error {
 	return fault.New(fault.NotFound, "There is no way to sign in that is called %q.", kind)
 }
 
+func errNoPasswords() error {
+	return fault.New(fault.Denied, "People sign in to this server without passwords.")
+}
+
 // openState returns the state that Open sealed for the same factor and name.
 func (s *Server) openState(v Visit, kind, key, token string) ([]byte, error) {
 	if token == "" {
@@ -104,6 +108,9 @@ func (s *Server) checkFirst(
 	ctx context.Context, v Visit, a Attempt,
 ) (*identity.User, Factor, Proof, error) {
 	f := s.factor(a.Kind, UseFirst)
+	if f == nil && a.Kind == kindPassword {
+		return nil, nil, Proof{}, errNoPasswords()
+	}
 	if f == nil {
 		return nil, nil, Proof{}, errNoFirstFactor(a.Kind)
 	}

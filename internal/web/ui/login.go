@@ -31,7 +31,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	v := &LoginView{Base: lc.base(r), Form: lc.form()}
+	v := s.loginView(r, lc)
 	if lc.flow != nil && !other {
 		v.Username = lc.flow.Hint
 		if lc.flow.Reauth && sess != nil && v.Username == "" {
@@ -47,6 +47,11 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 		v.Notice = "Your password was changed. Sign in to continue."
 	}
 	return s.show(w, http.StatusOK, v)
+}
+
+// loginView returns the first page of a sign-in, empty.
+func (s *Server) loginView(r *http.Request, lc loginContext) *LoginView {
+	return &LoginView{Base: lc.base(r), Form: lc.form(), Password: s.login.PasswordAllowed()}
 }
 
 // nameTTL is how long the sign-in page fills in the account whose password a link has set.
@@ -114,7 +119,8 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	name := form.Get("username")
-	v := &LoginView{Base: lc.base(r), Form: lc.form(), Username: name}
+	v := s.loginView(r, lc)
+	v.Username = name
 	err = s.kit.Allow(w, r, "login", web.Subject{User: identity.LoginKey(name), Claimed: true})
 	var st login.Step
 	if err == nil {

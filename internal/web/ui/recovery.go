@@ -29,7 +29,7 @@ func (s *Server) forgotView(r *http.Request, form url.Values) *ForgotView {
 		Base:   begin(r),
 		Form:   signInForm(form),
 		Email:  form.Get("email"),
-		Closed: !s.login.CanMail(),
+		Closed: !s.login.CanMail() || !s.login.PasswordAllowed(),
 	}
 }
 

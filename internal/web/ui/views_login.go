@@ -24,6 +24,7 @@ type LoginView struct {
 	Base
 	Form
 	Username string        // pre-filled: the login_hint, or what was typed before
+	Password bool          // people sign in with passwords
 	Wait     time.Duration // until a lockout ends; 0: none, over a year: until somebody unlocks it
 }
 
