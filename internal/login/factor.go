@@ -101,8 +101,8 @@ func newFactors(st Store, keys *secret.Keys, pw hasher, n notices, issuer string
 	}
 }
 
-// use returns the steps at which the server accepts a factor: an operator chooses the ways to begin
-// a sign-in. What people have set up as a second step stays one, or it would be lost without a word.
+// use returns the steps at which the server accepts a factor: an operator chooses the ways to
+// begin a sign-in. What people have set up as a second step stays one: it would be lost otherwise.
 func (s *Server) use(f Factor) Use {
 	if slices.Contains(s.methods, f.Kind()) {
 		return f.Use()

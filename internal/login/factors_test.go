@@ -217,6 +217,7 @@ func TestAFactorMayBeginASignIn(t *testing.T) {
 	h := newHarness(t)
 	key := keyFactor{owner: func() *identity.User { return h.get(h.alice) }, amr: []string{"user", "mfa"}}
 	h.s.factors = append(h.s.factors, key)
+	h.s.methods = append(h.s.methods, key.Kind())
 	o := must(h.s.Open(ctx, h.visit(), "key", ""))
 	if o.Challenge.Options == "" || o.Token == "" {
 		t.Fatalf("opening %+v", o)
@@ -262,6 +263,7 @@ func TestAFactorMayBeginASignIn(t *testing.T) {
 func TestASecondFactorDoesNotBeginASignInAlone(t *testing.T) {
 	h := newHarness(t)
 	h.s.factors = append(h.s.factors, keyFactor{owner: func() *identity.User { return h.get(h.alice) }})
+	h.s.methods = append(h.s.methods, "key")
 	in := url.Values{"credential": {"signed:"}}
 	_, err := h.s.SignIn(ctx, h.visit(), Attempt{Kind: "key", Input: in})
 	h.wantErr(err, fault.Internal, "")
