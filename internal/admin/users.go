@@ -176,7 +176,7 @@ func (o *Operations) firstPassword(ctx context.Context, u *identity.User, passwo
 	if len(problems) > 0 {
 		return fault.InvalidField("password", "the password is rejected: %s", strings.Join(problems, " "))
 	}
-	hash, err := o.parts.Passwords.Hash(ctx, identity.NormalizePassword(password))
+	hash, err := o.parts.Passwords.Hash(ctx, password)
 	u.PasswordHash, u.PasswordChangedAt = hash, u.CreatedAt
 	return err
 }

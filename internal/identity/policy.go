@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -35,7 +36,7 @@ func NewPasswordList(text string) *PasswordList {
 	l := &PasswordList{words: map[string]struct{}{}}
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			l.words[strings.ToLower(NormalizePassword(line))] = struct{}{}
+			l.words[foldPassword(line)] = struct{}{}
 		}
 	}
 	return l
@@ -56,9 +57,21 @@ func (l *PasswordList) contains(lower string) bool {
 	return false
 }
 
-// NormalizePassword returns the form in which a password is hashed and compared: NFKC, so that
-// keyboards which compose characters differently give the same password (NIST SP 800-63B §3.1.1.2).
-func NormalizePassword(password string) string { return norm.NFKC.String(password) }
+// NormalizePassword returns the form in which a password is hashed and compared (RFC 8265 §4.2), so
+// that keyboards which compose characters differently give the same password.
+func NormalizePassword(password string) string { return secret.NormalPassword(password) }
+
+// foldPassword returns the form in which passwords are looked for in lists and compared with names:
+// full-width letters and ligatures are as easy to guess as the ordinary letters.
+func foldPassword(s string) string { return strings.ToLower(norm.NFKC.String(s)) }
+
+// assigned reports whether Unicode defines the character, as far as this program knows. The normal
+// form of others may change (Unicode Standard Annex #15 §3), so a password may not have them (RFC
+// 8264 §9.10).
+func assigned(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z,
+		unicode.Cc, unicode.Cf)
+}
 
 // Rules describes the policy in sentences, for the page that asks for a password.
 func (p Policy) Rules() []string {
@@ -103,6 +116,9 @@ func (p Policy) check(password string, personal, penalties []string) []string {
 	var wrong []string
 	if strings.ContainsFunc(password, unicode.IsControl) {
 		wrong = append(wrong, "Leave out control characters.")
+	}
+	if strings.ContainsFunc(password, func(r rune) bool { return !assigned(r) }) {
+		wrong = append(wrong, "Leave out characters that Unicode does not define.")
 	}
 	if n := utf8.RuneCountInString(password); n < max(p.MinLength, 1) {
 		wrong = append(wrong, fmt.Sprintf("Use at least %d characters.", max(p.MinLength, 1)))

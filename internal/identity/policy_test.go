@@ -40,8 +40,11 @@ func TestPolicyRejectsEachRule(t *testing.T) {
 		{"no number", strict, "Traverse-the-Quiet-Valley", "number"},
 		{"no special", strict, "Tr4versetheQuietValley", "special"},
 		{"control", strict, "Tr4verse-the-\x00Quiet-Valley", "control"},
+		{"undefined", strict, "Tr4verse-the-\U000e0fff-Quiet-Valley", "does not define"},
+		{"noncharacter", strict, "Tr4verse-the-\uffff-Quiet-Valley", "does not define"},
+		{"private use", strict, "Tr4verse-the-\ue000-Quiet-Valley", "does not define"},
 		{"too long", strict, "Tr4verse-" + strings.Repeat("xyqvw", 300), "at most 1024 bytes"},
-		{"grows too long", strict, strings.Repeat("\ufdfa", 200), "at most 1024 bytes"},
+		{"grows too long", strict, strings.Repeat("\U0001d160", 200), "at most 1024 bytes"},
 		{"not text", strict, "Tr4verse-\xff\xfe-Quiet", "UTF-8"},
 		{"listed", common, "iloveyou", "common password"},
 		{"listed with capitals", common, "ILoveYou", "common password"},
@@ -149,10 +152,38 @@ func TestPolicyCountsCharactersNotBytes(t *testing.T) {
 	}
 }
 
-func TestNormalPasswordJoinsWaysOfTyping(t *testing.T) {
-	composed, apart, wide := "Caf\u00e9-12", "Cafe\u0301-12", "Caf\u00e9-\uff11\uff12"
-	if identity.NormalizePassword(composed) != identity.NormalizePassword(apart) || identity.NormalizePassword(composed) != identity.NormalizePassword(wide) {
-		t.Error("three ways to type one password give different passwords")
+// The examples of RFC 8265 §4.3, and the ways of typing that are one password or two.
+func TestPasswordsAreComparedByRFC8265(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		same bool
+	}{
+		{"Caf\u00e9-12", "Cafe\u0301-12", true},
+		{"correct horse battery staple", "Correct Horse Battery Staple", false},
+		{"\u03c0\u00df\u00e5", "\u03c0\u00df\u0061\u030a", true},
+		{"Jack of \u2666s", "Jack of \u2666S", false},
+		{"foo\u1680bar", "foo bar", true}, // OGHAM SPACE MARK
+		{"foo\u3000bar\u00a0x", "foo bar x", true},
+		{" foo ", "foo", false},
+		{"\uff21\uff11", "A1", false},
+		{"\ufb01sh", "fish", false},
+		{"x\u00b2", "x2", false},
+	} {
+		if got := identity.NormalizePassword(tt.a) == identity.NormalizePassword(tt.b); got != tt.same {
+			t.Errorf("%q and %q: the same %v, want %v", tt.a, tt.b, got, tt.same)
+		}
+	}
+}
+
+// A password of other widths is as easy to guess as the ordinary one.
+func TestPolicyLooksThroughCompatibleCharacters(t *testing.T) {
+	policy := identity.Policy{MinLength: 8, Common: true}
+	for _, password := range []string{
+		"\uff49\uff4c\uff4f\uff56\uff45\uff59\uff4f\uff55", "xx-\uff41lice.smith-77q",
+	} {
+		if len(policy.Check(password, "alice.smith@example.com")) == 0 {
+			t.Errorf("%q is accepted", password)
+		}
 	}
 }
 

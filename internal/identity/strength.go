@@ -32,7 +32,7 @@ const (
 // repeat any part of the password, since the sentences are logged.
 func (p Policy) guessable(password string, personal, penalties []string) []string {
 	var wrong []string
-	lower := strings.ToLower(password)
+	lower := foldPassword(password)
 	if w := containedName(lower, personal); w != "" {
 		wrong = append(wrong,
 			fmt.Sprintf("Leave out “%s”: it is easy to guess from your account.", w))
@@ -110,7 +110,7 @@ func estimated(password string) string {
 func penaltyWords(names []string) []string {
 	var words []string
 	for _, name := range names {
-		name = strings.ToLower(NormalizePassword(strings.TrimSpace(name)))
+		name = foldPassword(strings.TrimSpace(name))
 		parts := strings.FieldsFunc(name, func(r rune) bool {
 			return !unicode.IsLetter(r) && !unicode.IsDigit(r)
 		})
@@ -127,7 +127,7 @@ func penaltyWords(names []string) []string {
 func containedName(lower string, personal []string) string {
 	plain := unleet(lower)
 	for _, w := range personal {
-		w = strings.ToLower(NormalizePassword(strings.TrimSpace(w)))
+		w = foldPassword(strings.TrimSpace(w))
 		if at := strings.IndexByte(w, '@'); at >= 0 {
 			w = w[:at]
 		}

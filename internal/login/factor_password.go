@@ -43,7 +43,7 @@ func (f passwordFactor) Check(
 	if u != nil {
 		stored, reason = u.PasswordHash, audit.ReasonWrongPassword
 	}
-	password := identity.NormalizePassword(in.Get("password"))
+	password := in.Get("password")
 	ok, err := f.pw.Verify(ctx, password, stored)
 	if fault.Is(err, fault.Invalid) {
 		// The hash is of a kind that cannot be verified, which is known at once: do the work of a
@@ -94,7 +94,7 @@ func (s *Server) rehash(ctx context.Context, u *identity.User, password string) 
 	if !s.pw.Outdated(u.PasswordHash) {
 		return nil
 	}
-	hash, err := s.pw.Hash(ctx, identity.NormalizePassword(password))
+	hash, err := s.pw.Hash(ctx, password)
 	if fault.Is(err, fault.Unavailable) {
 		return nil
 	}

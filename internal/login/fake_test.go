@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"golang.org/x/text/unicode/norm"
 )
 
 // memory is a Store in maps.
@@ -461,7 +462,7 @@ type fakeHasher struct{ hashes, verifies atomic.Int64 }
 
 func (q *fakeHasher) Hash(_ context.Context, p string) (string, error) {
 	q.hashes.Add(1)
-	return "quick$" + p, nil
+	return "quick$" + secret.NormalPassword(p), nil
 }
 
 func (q *fakeHasher) Verify(_ context.Context, p, stored string) (bool, error) {
@@ -469,7 +470,10 @@ func (q *fakeHasher) Verify(_ context.Context, p, stored string) (bool, error) {
 		return false, fault.New(fault.Invalid, "unknown kind of hash")
 	}
 	q.verifies.Add(1)
-	return stored != "" && strings.TrimPrefix(strings.TrimPrefix(stored, "quick$"), "old$") == p, nil
+	if former, ok := strings.CutPrefix(stored, "old$"); ok && norm.NFKC.String(p) == former {
+		return true, nil
+	}
+	return stored != "" && strings.TrimPrefix(strings.TrimPrefix(stored, "quick$"), "old$") == secret.NormalPassword(p), nil
 }
 
 func (q *fakeHasher) Outdated(stored string) bool { return strings.HasPrefix(stored, "old$") }

@@ -193,8 +193,60 @@ func TestPasswordSignsIn(t *testing.T) {
 
 func TestPasswordIsComparedInNormalForm(t *testing.T) {
 	h := newHarness(t)
-	h.user("zoe", "Caf\u00e9 am Ring")
-	h.wantDone(h.signIn("zoe", "Cafe\u0301 am Ring"))
+	zoe := h.user("zoe", "Caf\u00e9 am Ring A1")
+	h.wantDone(h.signIn("zoe", "Cafe\u0301 am\u3000Ring A1"))
+	_, err := h.signIn("zoe", "Caf\u00e9 am Ring \uff21\uff11") // full width is another password
+	h.wantErr(err, fault.Denied, "")
+
+	// Earlier releases took both for one. The hash is made anew of what was typed.
+	h.m.users[zoe].PasswordHash = "old$Caf\u00e9 am Ring A1"
+	h.wantDone(h.signIn("zoe", "Cafe\u0301 am Ring \uff21\uff11"))
+	h.wantDone(h.signIn("zoe", "Caf\u00e9 am Ring \uff21\uff11"))
+	_, err = h.signIn("zoe", "Caf\u00e9 am Ring A1")
+	h.wantErr(err, fault.Denied, "")
+	_, err = h.s.ResourceOwner(ctx, h.visit(), "zoe", "Caf\u00e9 am Ring A1")
+	h.wantErr(err, fault.Denied, "")
+	if _, err = h.s.ResourceOwner(ctx, h.visit(), "zoe", "Cafe\u0301 am Ring \uff21\uff11"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFormerPasswordsAreComparedInBothForms(t *testing.T) {
+	h := newHarness(t)
+	h.m.history[h.alice] = []string{"old$Lighthouse A1 rows past", "quick$Lighthouse B2 rows past"}
+	set := func(word string) error { return h.s.SetPassword(ctx, h.visit(), h.get(h.alice), word) }
+	h.wantErr(set("Lighthouse A1 rows past"), fault.Invalid, "used before")
+	h.wantErr(set("Lighthouse \uff21\uff11 rows past"), fault.Invalid, "used before")
+	h.wantErr(set("Lighthouse B2 rows past"), fault.Invalid, "used before")
+	if err := set("Lighthouse \uff22\uff12 rows past"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A wrong link costs no hash, whatever password comes with it; and neither does a password that the
+// policy rejects.
+func TestTheExpensiveComesLast(t *testing.T) {
+	h := newHarness(t)
+	for range 3 {
+		h.m.history[h.alice] = append(h.m.history[h.alice], "quick$x")
+	}
+	long := strings.Repeat("Lantern 9 ", 102)
+	for _, token := range []string{"", "x", newLinkToken()} {
+		_, err := h.s.UsePasswordLink(ctx, h.visit(), token, long)
+		h.wantErr(err, fault.Consumed, "")
+	}
+	token := must(h.s.PasswordLink(ctx, h.visit(), h.get(h.alice)))
+	for _, password := range []string{"short", strings.Repeat("x", identity.MaxPassword+1), "alice@example.com-2026"} {
+		_, err := h.s.UsePasswordLink(ctx, h.visit(), token, password)
+		h.wantErr(err, fault.Invalid, "")
+	}
+	if n := h.pw.hashes.Load() + h.pw.verifies.Load(); n != 0 {
+		t.Errorf("%d hashes", n)
+	}
+	must(h.s.UsePasswordLink(ctx, h.visit(), token, long))
+	if made, compared := h.pw.hashes.Load(), h.pw.verifies.Load(); made != 1 || compared != 4 {
+		t.Errorf("%d made, %d compared", made, compared)
+	}
 }
 
 func TestUnknownNameAndWrongPasswordAnswerAlike(t *testing.T) {

@@ -133,7 +133,7 @@ func (s *Server) replacePassword(ctx context.Context, v Visit, u *identity.User,
 
 // storePassword stores a password that was checked, and ends the sessions that knew the old one.
 func (s *Server) storePassword(ctx context.Context, v Visit, u *identity.User, c change) error {
-	hash, err := s.pw.Hash(ctx, identity.NormalizePassword(c.password))
+	hash, err := s.pw.Hash(ctx, c.password)
 	if err != nil {
 		return err
 	}
@@ -175,12 +175,11 @@ func (s *Server) checkNewPassword(ctx context.Context, u *identity.User, c chang
 		}
 		former = append(former, old...)
 	}
-	password := identity.NormalizePassword(c.password)
 	for _, h := range former {
 		if h == "" {
 			continue
 		}
-		same, err := s.pw.Verify(ctx, password, h)
+		same, err := s.pw.Verify(ctx, c.password, h)
 		if err != nil && !fault.Is(err, fault.Invalid) { // Invalid: a kind of hash we cannot compare
 			return err
 		}

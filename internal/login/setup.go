@@ -119,7 +119,7 @@ func (s *Server) firstAdmin(
 		return nil, err
 	}
 	var err error
-	u.PasswordHash, err = s.pw.Hash(ctx, identity.NormalizePassword(form.Password))
+	u.PasswordHash, err = s.pw.Hash(ctx, form.Password)
 	return u, err
 }
 

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/crypto/argon2"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
@@ -27,8 +29,28 @@ const (
 	argonMaxLanes  = 8
 )
 
-// phcForm is how a hash is written (PHC string format).
-const phcForm = "$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s"
+const (
+	// phcForm is how a hash is written (PHC string format).
+	phcForm = "$argon2id$v=%d$m=%d,t=%d,p=%d" + formMark + "$%s$%s"
+	// formMark says that a hash was made of NormalPassword. Without it, a hash was made by an
+	// earlier release of compatiblePassword, or elsewhere.
+	formMark = ",form=nfc"
+)
+
+// NormalPassword returns the form in which a password is hashed and compared: OpaqueString of RFC
+// 8265 §4.2. Every space is U+0020, the text is in NFC, case and width stay.
+func NormalPassword(typed string) string {
+	return norm.NFC.String(strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Zs, r) {
+			return ' '
+		}
+		return r
+	}, typed))
+}
+
+// compatiblePassword returns the form that hashes without formMark were made of, NFKC. In it,
+// full-width and ordinary letters are equal.
+func compatiblePassword(typed string) string { return norm.NFKC.String(typed) }
 
 // Passwords hashes and verifies passwords with argon2id (RFC 9106) in a bounded pool: a limited
 // number of hashes run at once, a limited number of callers wait, and the next one gets
@@ -52,8 +74,8 @@ func NewPasswords(wide, queue int) *Passwords {
 	return p
 }
 
-// Hash returns the PHC string of a password.
-func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
+// Hash returns the PHC string of a password as a person typed it.
+func (p *Passwords) Hash(ctx context.Context, typed string) (string, error) {
 	leave, err := p.enter(ctx)
 	if err != nil {
 		return "", err
@@ -61,13 +83,14 @@ func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 	defer leave()
 	salt := make([]byte, argonSalt)
 	rand.Read(salt)
-	return hashArgon(password, salt), nil
+	return hashArgon(NormalPassword(typed), salt), nil
 }
 
-// Verify reports whether a password matches a PHC string. With an empty stored hash it does the
-// same work and returns false, so that an unknown user costs as much time as a known one. A hash of
-// an unknown kind is fault.Invalid.
-func (p *Passwords) Verify(ctx context.Context, password, stored string) (bool, error) {
+// Verify reports whether a password, as a person typed it, matches a PHC string. A hash of an
+// earlier release may match in the compatible form; then Outdated reports true. With an empty
+// stored hash it does the same work and returns false, so that an unknown user costs as much time
+// as a known one. A hash of an unknown kind is fault.Invalid.
+func (p *Passwords) Verify(ctx context.Context, typed, stored string) (bool, error) {
 	leave, err := p.enter(ctx)
 	if err != nil {
 		return false, err
@@ -77,14 +100,22 @@ func (p *Passwords) Verify(ctx context.Context, password, stored string) (bool, 
 	if !known {
 		stored = p.dummy
 	}
-	ok, err := verifyArgon(password, stored)
-	return ok && known, err
+	normal, compatible := NormalPassword(typed), compatiblePassword(typed)
+	ok, err := verifyArgon(normal, stored)
+	if err != nil || ok || normal == compatible {
+		return ok && known, err
+	}
+	// The second try depends on what was typed alone. Where the form is known, it is made for the
+	// time that it takes.
+	ok, err = verifyArgon(compatible, stored)
+	return ok && known && !strings.Contains(stored, formMark+"$"), err
 }
 
-// Outdated reports whether a stored hash should be replaced by one with today's parameters.
+// Outdated reports whether a stored hash should be replaced by one with today's parameters and
+// form of the password.
 func (p *Passwords) Outdated(stored string) bool {
-	current := fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$",
-		argon2.Version, argonMemory, argonTime, argonThreads)
+	current := fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d%s$",
+		argon2.Version, argonMemory, argonTime, argonThreads, formMark)
 	return !strings.HasPrefix(stored, current)
 }
 

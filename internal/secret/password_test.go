@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,7 @@ func TestPasswordRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	// OWASP Password Storage Cheat Sheet.
-	if !strings.HasPrefix(hash, "$argon2id$v=19$m=19456,t=2,p=1$") || p.Outdated(hash) {
+	if !strings.HasPrefix(hash, "$argon2id$v=19$m=19456,t=2,p=1,form=nfc$") || p.Outdated(hash) {
 		t.Fatalf("%s", hash)
 	}
 	for password, want := range map[string]bool{"correct horse": true, "Correct horse": false, "": false, "correct horse ": false} {
@@ -31,6 +32,67 @@ func TestPasswordRoundTrip(t *testing.T) {
 	again, err := p.Hash(t.Context(), "correct horse")
 	if err != nil || again == hash {
 		t.Fatal("no salt")
+	}
+}
+
+// Hashes of earlier releases were made of NFKC. They open until they are made anew; from then on
+// characters of another width are other characters.
+func TestFormsOfPasswords(t *testing.T) {
+	p := secret.NewPasswords(1, 1)
+	hash := func(typed string) string {
+		h, err := p.Hash(t.Context(), typed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	// What NFKC leaves as it is has the same hash in both forms.
+	former := func(nfkc string) string { return strings.Replace(hash(nfkc), ",form=nfc", "", 1) }
+	for _, tt := range []struct {
+		stored, typed string
+		ok            bool
+	}{
+		{hash("Caf\u00e9 A1"), "Cafe\u0301\u3000A1", true},
+		{hash("Caf\u00e9 A1"), "Caf\u00e9 \uff21\uff11", false},
+		{hash("\uff21\uff11"), "A1", false},
+		{hash("\uff21\uff11"), "\uff21\uff11", true},
+		{former("Caf\u00e9 A1"), "Caf\u00e9 A1", true},
+		{former("Caf\u00e9 A1"), "Cafe\u0301 \uff21\uff11", true},
+		{former("Caf\u00e9 A1"), "Cafe A1", false},
+		{former("Caf\u00e9 A1"), "Cafe \uff21\uff11", false},
+		{"", "\uff21\uff11", false},
+	} {
+		if ok, err := p.Verify(t.Context(), tt.typed, tt.stored); err != nil || ok != tt.ok {
+			t.Errorf("%q against %.50s: %v %v", tt.typed, tt.stored, ok, err)
+		}
+	}
+	if h := former("x"); !p.Outdated(h) {
+		t.Errorf("%s counts as today's", h)
+	}
+}
+
+// A wrong password takes as long whether the account is unknown, or its hash is of this form or of
+// the former: how many hashes are made depends on what was typed.
+func TestWrongPasswordsTakeTheSameWork(t *testing.T) {
+	p := secret.NewPasswords(1, 1)
+	now, err := p.Hash(t.Context(), "Caf\u00e9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typed := range []string{"x", "\uff21"} {
+		counts := map[uint64]bool{}
+		for _, stored := range []string{"", now, strings.Replace(now, ",form=nfc", "", 1)} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			if ok, err := p.Verify(t.Context(), typed, stored); ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			runtime.ReadMemStats(&after)
+			counts[(after.TotalAlloc-before.TotalAlloc)>>20/19] = true // each hash takes 19 MiB
+		}
+		if len(counts) != 1 {
+			t.Errorf("%q: %v", typed, counts)
+		}
 	}
 }
 

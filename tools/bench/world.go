@@ -130,7 +130,7 @@ func (w *world) putClient(ctx context.Context, db *store.DB, alg string, now tim
 // putUser stores an administrator, without whom every start makes a set-up link, and the user that
 // is copied.
 func (w *world) putUser(ctx context.Context, db *store.DB, now time.Time) (identity.UserID, error) {
-	hash, err := secret.NewPasswords(1, 1).Hash(ctx, identity.NormalizePassword(password))
+	hash, err := secret.NewPasswords(1, 1).Hash(ctx, password)
 	if err != nil {
 		return "", err
 	}
