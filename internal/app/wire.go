@@ -256,6 +256,7 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		ExpiryDays:      int(c.Passwords.Expiry / (24 * time.Hour)),
 		SessionTTL:      c.Sessions.TTL,
 		Idle:            c.Sessions.Idle,
+		StaySignedIn:    c.Sessions.Stay != "off",
 		SingleSession:   c.Sessions.Single,
 		RevokeTokens:    c.Sessions.RevokeTokens,
 		LockThreshold:   c.Lockout.Threshold,
@@ -392,13 +393,13 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	}
 	accounts := account.New(account.Config{RevokeTokens: p.cfg.Sessions.RevokeTokens}, p.db, p.login)
 	browser = ui.NewServer(ui.Config{
-		Kit:        kit,
-		Pages:      pages,
-		Login:      p.login,
-		OAuth:      s.browser,
-		Account:    accounts,
-		Storage:    p.db,
-		SessionTTL: p.cfg.Sessions.TTL,
+		Kit:         kit,
+		Pages:       pages,
+		Login:       p.login,
+		OAuth:       s.browser,
+		Account:     accounts,
+		Storage:     p.db,
+		StayChecked: p.cfg.Sessions.Stay == "checked",
 	})
 	if mailbox != nil {
 		browser.ShowMailbox(letters{mailbox})

@@ -104,6 +104,7 @@ type Tokens struct {
 type Sessions struct {
 	TTL          time.Duration
 	Idle         time.Duration // 0 means no idle timeout
+	Stay         string        // off, unchecked, checked
 	Single       bool
 	NotifyNew    bool
 	RevokeTokens bool

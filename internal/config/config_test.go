@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 			PKCERequired:       "true",
 		},
 		Branding: Branding{AppName: "Gatehouse"},
-		Sessions: Sessions{TTL: 7 * day, Idle: 30 * time.Minute, RevokeTokens: true},
+		Sessions: Sessions{TTL: 7 * day, Idle: 30 * time.Minute, Stay: "unchecked", RevokeTokens: true},
 		Passwords: Passwords{
 			MinLength:      12,
 			AdminMinLength: 16,

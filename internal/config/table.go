@@ -54,6 +54,7 @@ func Settings() []Setting {
 		{"Tokens", lifetimeRows()},
 		{"Tokens", grantRows()},
 		{"Sessions", sessionRows()},
+		{"Sessions", browserRows()},
 		{"Passwords", passwordRows()},
 		{"Passwords", characterRows()},
 		{"Lockout", lockoutRows()},
@@ -462,8 +463,8 @@ func sessionRows() []Setting {
 		{
 			Name:    "IDLE_TIMEOUT_MINUTES",
 			Default: "30",
-			Doc: "After how many minutes without use a browser session ends; 0 means no " +
-				"limit.",
+			Doc: "After how many minutes without use a browser session ends, unless its " +
+				"owner stays signed in; 0 means no limit.",
 			place: func(c *Config) value {
 				return duration{
 					p:     &c.Sessions.Idle,
@@ -493,6 +494,22 @@ func sessionRows() []Setting {
 			Doc: "Revoke the tokens issued in a session when the user ends it. Grants with " +
 				"offline access stay.",
 			place: func(c *Config) value { return boolean{&c.Sessions.RevokeTokens} },
+		},
+	}
+}
+
+// browserRows returns the settings of what browsers keep between sign-ins.
+func browserRows() []Setting {
+	return []Setting{
+		{
+			Name:    "STAY_SIGNED_IN",
+			Default: "unchecked",
+			Doc: "Whether the sign-in page offers to stay signed in, and whether its check " +
+				"box is checked at first. Such a session outlives the browser and times without " +
+				"use, for SESSION_DURATION_DAYS; others end with the browser.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Sessions.Stay, []string{"off", "unchecked", "checked"}}
+			},
 		},
 	}
 }

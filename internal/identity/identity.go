@@ -114,6 +114,7 @@ type Session struct {
 	CreatedAt  time.Time
 	LastSeenAt time.Time
 	ExpiresAt  time.Time // absolute end
+	Stay       bool      // the person stays signed in: it does not end by not being used
 	IP, Agent  string
 }
 

@@ -314,7 +314,7 @@ func (m *memory) SessionByCookie(
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s, ok := m.sessions[h]
-	if !ok || !now.Before(s.ExpiresAt) || now.Sub(s.LastSeenAt) > idle {
+	if !ok || !now.Before(s.ExpiresAt) || !s.Stay && now.Sub(s.LastSeenAt) > idle {
 		return nil, missing()
 	}
 	c := *s

@@ -31,7 +31,8 @@ type Config struct {
 	ExpiryDays   int             // after how many days a password must be changed; 0 is never
 
 	SessionTTL    time.Duration // absolute
-	Idle          time.Duration // between two requests
+	Idle          time.Duration // between two requests, unless the person stays signed in
+	StaySignedIn  bool          // people may choose to stay signed in
 	SingleSession bool          // a new session ends the user's others
 	RevokeTokens  bool          // the end of a session ends the tokens issued in it
 
@@ -94,6 +95,7 @@ type Attempt struct {
 	Password string
 	NeedACR  string // the context class that the application requests, or ""
 	Cookie   string // the browser's present session cookie, or ""
+	Stay     bool   // the person chose to stay signed in
 
 	Kind  string     // the factor that begins the sign-in; "" is the password
 	Token string     // Opening.Token, if Open was called
@@ -180,6 +182,7 @@ type signIn struct {
 	cookie  secret.Hash             // of the session cookie that the browser came with, or ""
 	raise   bool                    // a signed-in person proves more; nothing else is asked for
 	skipped bool                    // enrollment was put off
+	stay    bool                    // the person stays signed in
 
 	backup  []string // not sealed: new backup codes
 	choices []string // not sealed: at StepFactor, the kinds that are accepted

@@ -30,6 +30,7 @@ type pendingState struct {
 	Cookie  secret.Hash     `json:"c,omitempty"`
 	Raise   bool            `json:"r,omitempty"`
 	Skipped bool            `json:"s,omitempty"`
+	Stay    bool            `json:"y,omitempty"`
 	Proved  string          `json:"p"` // names the account's state, so that a change ends the sign-in
 	Issued  int64           `json:"i"` // Unix milliseconds
 }
@@ -50,6 +51,7 @@ func (s *Server) seal(v Visit, si *signIn) string {
 		Cookie:  si.cookie,
 		Raise:   si.raise,
 		Skipped: si.skipped,
+		Stay:    si.stay,
 		Proved:  s.stateMark(si),
 		Issued:  v.Now.UnixMilli(),
 	})
@@ -113,6 +115,7 @@ func (s *Server) open(ctx context.Context, v Visit, sealed string) (*signIn, err
 		cookie:  p.Cookie,
 		raise:   p.Raise,
 		skipped: p.Skipped,
+		stay:    p.Stay,
 	}
 	step, err := s.missing(ctx, v, si)
 	if err != nil {

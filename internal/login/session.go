@@ -48,23 +48,37 @@ func (s *Server) end(ctx context.Context, v Visit, sess *identity.Session, reaso
 	return s.store.EndSession(ctx, sess.ID, v.Now, s.cfg.RevokeTokens, ev)
 }
 
+// CookieTTL returns how long the browser keeps the cookie of a session: until the session's end if
+// the person stays signed in, else 0, which is until the browser closes.
+func CookieTTL(v Visit, sess *identity.Session) time.Duration {
+	if !sess.Stay {
+		return 0
+	}
+	return max(sess.ExpiresAt.Sub(v.Now), time.Second)
+}
+
+// StayOffered reports whether people may choose to stay signed in.
+func (s *Server) StayOffered() bool { return s.cfg.StaySignedIn }
+
 // Renew replaces the cookie of a session and returns the new one, after the person has changed what
 // protects the account: a copy of the former cookie is worthless from then on. NotFound if the
 // session has ended. A session whose cookie somebody else renewed at the same moment ends.
-func (s *Server) Renew(ctx context.Context, v Visit, cookie string) (string, error) {
+func (s *Server) Renew(
+	ctx context.Context, v Visit, cookie string,
+) (string, *identity.Session, error) {
 	sess, err := s.Resume(ctx, v, cookie)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	renewed := secret.NewToken(secret.PrefixSession)
 	err = s.store.RaiseSession(ctx, s.keys.Hash(cookie), s.keys.Hash(renewed), sess, nil)
 	if fault.Is(err, fault.Consumed) {
 		if err := s.End(ctx, v, sess); err != nil {
-			return "", err
+			return "", nil, err
 		}
-		return "", fault.New(fault.NotFound, "You are not signed in.")
+		return "", nil, fault.New(fault.NotFound, "You are not signed in.")
 	}
-	return renewed, err
+	return renewed, sess, err
 }
 
 // BeginStepUp asks a signed-in person for the second factor again, which renews the session's
@@ -83,7 +97,7 @@ func (s *Server) BeginStepUp(ctx context.Context, v Visit, cookie, needACR strin
 	if u.Disabled {
 		return Step{}, s.disabled(ctx, v, u)
 	}
-	si := &signIn{user: u, cookie: s.keys.Hash(cookie), raise: true}
+	si := &signIn{user: u, cookie: s.keys.Hash(cookie), raise: true, stay: sess.Stay}
 	if identity.ACRRank(needACR) > 0 {
 		si.needACR = needACR
 	}
@@ -153,6 +167,7 @@ func (s *Server) openSession(
 		}
 	}
 	sess := identity.NewSession(si.user.ID, si.amr, v.Now, s.cfg.SessionTTL, identity.Browser{IP: v.IP, Agent: v.agent()})
+	sess.Stay = si.stay
 	terms := identity.SessionTerms{
 		Proved: si.proved(),
 		Single: s.cfg.SingleSession,
@@ -176,6 +191,7 @@ func (s *Server) raiseSession(
 	sess := *old
 	sess.AuthTime, sess.AMR, sess.ACR = v.Now, slices.Clone(si.amr), identity.ACRFor(si.amr)
 	sess.LastSeenAt, sess.IP, sess.Agent = v.Now, v.IP, v.agent()
+	sess.Stay = si.stay
 	err := s.store.RaiseSession(ctx, si.cookie, h, &sess, si.proved(), s.succeeded(v, si, &sess))
 	if err != nil {
 		return nil, err

@@ -91,7 +91,7 @@ func (s *Server) SignIn(ctx context.Context, v Visit, a Attempt) (Step, error) {
 	if err != nil {
 		return Step{}, err
 	}
-	si := &signIn{user: u}
+	si := &signIn{user: u, stay: a.Stay && s.cfg.StaySignedIn}
 	si.add(f.AMR()...)
 	si.add(proof.AMR...)
 	if identity.ACRRank(a.NeedACR) > 0 {

@@ -93,8 +93,8 @@ type SessionStore interface {
 	// longer the one that was proved.
 	PutSession(ctx context.Context, h secret.Hash, s *identity.Session, t identity.SessionTerms,
 		ev ...audit.Event) error
-	// SessionByCookie returns an active session (neither past its absolute end nor unused for
-	// longer than idle), or NotFound.
+	// SessionByCookie returns an active session (not past its absolute end, and unless the person
+	// stays signed in not unused for longer than idle), or NotFound.
 	SessionByCookie(ctx context.Context, h secret.Hash, now time.Time,
 		idle time.Duration) (*identity.Session, error)
 	// TouchSession moves LastSeenAt forward.

@@ -28,18 +28,19 @@ var sessionTable = table[identity.Session]{
 		{"expires_at", func(s *identity.Session) any { return unixMillis{&s.ExpiresAt} }},
 		{"ip", func(s *identity.Session) any { return cleanText{&s.IP} }},
 		{"agent", func(s *identity.Session) any { return cleanText{&s.Agent} }},
+		{"stay", func(s *identity.Session) any { return &s.Stay }},
 	},
 }
 
 var (
 	selectSession         = "SELECT " + sessionTable.list() + " FROM sessions"
-	selectSessionByID     = selectSession + " WHERE id = $1 AND expires_at > $2 AND last_seen_at >= $3"
-	selectSessionByCookie = selectSession + " WHERE hash = $1 AND expires_at > $2 AND last_seen_at >= $3"
-	selectUserSessions    = selectSession + " WHERE user_id = $1 AND expires_at > $2 AND last_seen_at >= $3" +
-		" ORDER BY last_seen_at DESC, id"
-	insertSession = sessionTable.insert("hash")
-	raisedColumns = sessionTable.set("auth_time", "amr", "acr", "last_seen_at", "ip", "agent")
-	raiseSession  = "UPDATE sessions SET " + raisedColumns.text + ", hash = " + raisedColumns.next(1) +
+	activeSession         = " AND expires_at > $2 AND (last_seen_at >= $3 OR stay)"
+	selectSessionByID     = selectSession + " WHERE id = $1" + activeSession
+	selectSessionByCookie = selectSession + " WHERE hash = $1" + activeSession
+	selectUserSessions    = selectSession + " WHERE user_id = $1" + activeSession + " ORDER BY last_seen_at DESC, id"
+	insertSession         = sessionTable.insert("hash")
+	raisedColumns         = sessionTable.set("auth_time", "amr", "acr", "last_seen_at", "ip", "agent", "stay")
+	raiseSession          = "UPDATE sessions SET " + raisedColumns.text + ", hash = " + raisedColumns.next(1) +
 		" WHERE id = " + raisedColumns.next(2) + " AND hash = " + raisedColumns.next(3)
 )
 
@@ -132,8 +133,8 @@ func endSessions(
 	return revoked, nil
 }
 
-// SessionByCookie reads a session that is neither past its absolute end nor idle for longer than
-// idle, or NotFound.
+// SessionByCookie reads a session that is not past its absolute end, and either not idle for longer
+// than idle or of a person who stays signed in, or NotFound.
 func (d *DB) SessionByCookie(
 	ctx context.Context, h secret.Hash, now time.Time, idle time.Duration,
 ) (*identity.Session, error) {
@@ -193,7 +194,8 @@ func (d *DB) sessionWhere(q SessionQuery) *where {
 	w.add("ip = ", q.IP, q.IP != "")
 	w.add("created_at < ", unixMilli(q.Before), !q.Before.IsZero())
 	w.add("expires_at > ", unixMilli(q.Now), true)
-	w.add("last_seen_at >= ", seenSince(q.Now, d.o.IdleTimeout), true)
+	w.terms = append(w.terms,
+		"(last_seen_at >= "+w.param(seenSince(q.Now, d.o.IdleTimeout))+" OR stay)")
 	return w
 }
 

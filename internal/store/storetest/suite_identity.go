@@ -387,6 +387,16 @@ func (s *suite) sessions(t *testing.T) {
 	_, err = s.db.SessionByCookie(ctx, cookie, s.now, 0)
 	want(t, err, fault.NotFound)
 
+	got, err = s.db.Session(ctx, v.ID, s.now)
+	testkit.Must(t, err)
+	staying := *got
+	staying.Stay = true
+	testkit.Must(t, s.db.RaiseSession(ctx, next, cookie, &staying, nil))
+	_, err = s.db.SessionByCookie(ctx, cookie, s.now.Add(59*time.Minute), time.Minute) // idle, and stays
+	testkit.Must(t, err)
+	_, err = s.db.SessionByCookie(ctx, cookie, s.now.Add(time.Hour), time.Minute)
+	want(t, err, fault.NotFound)
+
 	third := s.session(t, u)
 	testkit.Must(t, s.db.EndOtherSessions(ctx, u.ID, third.ID, s.now, true))
 	_, err = s.db.Session(ctx, v.ID, s.now)

@@ -27,6 +27,7 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 			Agent:      x.Agent,
 			IP:         x.IP,
 			Current:    x.Current,
+			Stay:       x.Stay,
 			SignedInAt: x.AuthTime,
 			LastUsedAt: x.LastSeenAt,
 		})

@@ -94,7 +94,8 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, m *member) error 
 // renewSession sets a new session cookie and a new device cookie, after a change of what protects
 // the account.
 func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, m *member) error {
-	cookie, err := s.login.Renew(r.Context(), s.visit(r), s.kit.Cookie(r, web.CookieSession))
+	v := s.visit(r)
+	cookie, sess, err := s.login.Renew(r.Context(), v, s.kit.Cookie(r, web.CookieSession))
 	if fault.Is(err, fault.NotFound) {
 		s.kit.ClearCookie(w, web.CookieSession)
 		return nil // the next page asks to sign in
@@ -102,8 +103,8 @@ func (s *Server) renewSession(w http.ResponseWriter, r *http.Request, m *member)
 	if err != nil {
 		return err
 	}
-	s.kit.SetCookie(w, web.CookieSession, cookie, s.cfg.SessionTTL)
-	device, err := s.login.Remember(r.Context(), s.visit(r), m.caller.User.ID)
+	s.kit.SetCookie(w, web.CookieSession, cookie, login.CookieTTL(v, sess))
+	device, err := s.login.Remember(r.Context(), v, m.caller.User.ID)
 	if err != nil {
 		return err
 	}

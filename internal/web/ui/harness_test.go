@@ -85,6 +85,8 @@ type site struct {
 	mailbox ui.Mailbox // served at /dev/mail, if set
 	user    *identity.User
 	app     *client.Client
+
+	stayChecked bool
 }
 
 func newSite(t *testing.T) *site {
@@ -108,7 +110,7 @@ func newSite(t *testing.T) *site {
 // newLogin returns a sign-in, with settings that change may change.
 func (s *site) newLogin(change func(*login.Config)) *login.Server {
 	cfg := login.Config{
-		AppName: "Example ID", SessionTTL: 24 * time.Hour, Idle: time.Hour, RevokeTokens: true, LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true,
+		AppName: "Example ID", SessionTTL: 24 * time.Hour, Idle: time.Hour, StaySignedIn: true, RevokeTokens: true, LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true,
 		Policy: identity.Policy{MinLength: 12}, AdminPolicy: identity.Policy{MinLength: 12},
 	}
 	if change != nil {
@@ -134,8 +136,8 @@ func (s *site) serve() {
 	})
 	pages = ui.NewServer(ui.Config{
 		Kit: kit, Pages: g.pages, Login: s.login, OAuth: core, Storage: g.db,
-		Account:    account.New(account.Config{RevokeTokens: true}, g.db, s.login),
-		SessionTTL: 24 * time.Hour,
+		Account:     account.New(account.Config{RevokeTokens: true}, g.db, s.login),
+		StayChecked: s.stayChecked,
 	})
 	if s.mailbox != nil {
 		pages.ShowMailbox(s.mailbox)
@@ -236,6 +238,15 @@ func (b *browser) post(to string, form url.Values, heads ...string) *httptest.Re
 	return w
 }
 
+// postForm sends a form as a page of the site does, and does not follow the redirect.
+func (b *browser) postForm(to string, form url.Values) *httptest.ResponseRecorder {
+	b.t.Helper()
+	r := httptest.NewRequest("POST", origin+to, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	return b.send(r)
+}
+
 var (
 	formTag   = regexp.MustCompile(`<form[^>]* action="([^"]*)"`)
 	hiddenTag = regexp.MustCompile(`<input type="hidden" name="([^"]+)" value="([^"]*)">`)
@@ -268,6 +279,16 @@ func (b *browser) shows(status int, words ...string) {
 	for _, w := range words {
 		if !strings.Contains(b.last.Body.String(), w) {
 			b.t.Fatalf("%s: the page does not say %q\n%s", b.path, w, b.last.Body)
+		}
+	}
+}
+
+// hides checks that the current page does not contain a text.
+func (b *browser) hides(words ...string) {
+	b.t.Helper()
+	for _, w := range words {
+		if strings.Contains(b.last.Body.String(), w) {
+			b.t.Fatalf("%s: the page says %q\n%s", b.path, w, b.last.Body)
 		}
 	}
 }

@@ -32,6 +32,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	v := s.loginView(r, lc)
+	v.Stay = s.cfg.StayChecked
 	if lc.flow != nil && !other {
 		v.Username = lc.flow.Hint
 		if lc.flow.Reauth && sess != nil && v.Username == "" {
@@ -49,9 +50,17 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, http.StatusOK, v)
 }
 
+// fieldStay names the check box by which a person stays signed in.
+const fieldStay = "stay_signed_in"
+
 // loginView returns the first page of a sign-in, empty.
 func (s *Server) loginView(r *http.Request, lc loginContext) *LoginView {
-	return &LoginView{Base: lc.base(r), Form: lc.form(), Password: s.login.PasswordAllowed()}
+	return &LoginView{
+		Base:     lc.base(r),
+		Form:     lc.form(),
+		Password: s.login.PasswordAllowed(),
+		CanStay:  s.login.StayOffered(),
+	}
 }
 
 // nameTTL is how long the sign-in page fills in the account whose password a link has set.
@@ -120,7 +129,7 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := form.Get("username")
 	v := s.loginView(r, lc)
-	v.Username = name
+	v.Username, v.Stay = name, form.Get(fieldStay) != ""
 	err = s.kit.Allow(w, r, "login", web.Subject{User: identity.LoginKey(name), Claimed: true})
 	var st login.Step
 	if err == nil {
@@ -129,6 +138,7 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
 			Password: form.Get("password"),
 			NeedACR:  lc.acr(),
 			Cookie:   s.kit.Cookie(r, web.CookieSession),
+			Stay:     v.Stay,
 		})
 	}
 	if err != nil {
@@ -196,7 +206,7 @@ func (s *Server) followStep(
 func (s *Server) finishLogin(
 	w http.ResponseWriter, r *http.Request, lc loginContext, d *login.Done,
 ) error {
-	s.kit.SetCookie(w, web.CookieSession, d.Cookie, s.cfg.SessionTTL)
+	s.kit.SetCookie(w, web.CookieSession, d.Cookie, login.CookieTTL(s.visit(r), d.Session))
 	s.kit.SetCookie(w, web.CookieDevice, d.Device, login.DeviceTTL)
 	s.kit.ClearCookie(w, web.CookieLogin)
 	web.EventOf(r.Context()).User = string(d.User.ID)

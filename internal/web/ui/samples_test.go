@@ -64,7 +64,7 @@ func loginSamples(b Base) []View {
 			Base: b, Subject: "Reset your password", To: account, At: b.Now, HTMLURL: "/dev/mail/1/html",
 			Parts: []LetterPart{{Text: "Choose a new password:\n\n"}, {Text: "https://id.example.com/x", Link: true}},
 		},
-		&LoginView{Password: true, Base: client, Form: form},
+		&LoginView{Password: true, Base: client, Form: form, CanStay: true, Stay: true},
 		&LoginView{Password: true, Base: failed, Form: form, Username: account},
 		&LoginView{Password: true, Base: client, Form: form, Username: account, Wait: 12 * time.Minute},
 		&CodeView{Base: client, Form: form, Account: account, Kind: "totp", StartURL: "/login", Others: []FactorChoice{{Kind: "backup_code"}}},
@@ -176,7 +176,7 @@ func sampleSessions(b Base) View {
 		Base:         b,
 		InactiveDays: 30,
 		Sessions: []SessionView{
-			{ID: "s1", Agent: sampleWindows, IP: "192.0.2.17", Current: true, SignedInAt: b.Now.Add(-5 * time.Hour), LastUsedAt: b.Now},
+			{ID: "s1", Agent: sampleWindows, IP: "192.0.2.17", Current: true, Stay: true, SignedInAt: b.Now.Add(-5 * time.Hour), LastUsedAt: b.Now},
 			{ID: "s2", Agent: sampleIPhone, IP: "2001:db8::7a", SignedInAt: b.Now.Add(-2 * day), LastUsedAt: b.Now.Add(-26 * time.Hour)},
 		},
 		Grants: []GrantView{

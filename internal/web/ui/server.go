@@ -36,7 +36,7 @@ type Config struct {
 	Account *account.Server
 	Storage Storage
 
-	SessionTTL time.Duration // of the session cookie
+	StayChecked bool // the check box to stay signed in is checked at first
 }
 
 // Server serves the pages.

@@ -107,6 +107,7 @@ type SessionView struct {
 	Agent      string // User-Agent
 	IP         string
 	Current    bool // the browser that shows the page
+	Stay       bool // it does not end by not being used
 	SignedInAt time.Time
 	LastUsedAt time.Time
 }

@@ -18,13 +18,15 @@ const (
 	PageSetup       PageName = "setup"
 )
 
-// LoginView asks for an account name and a password. Fields: `username`, `password`, and the form's
-// `flow` and `next`. Posted to /login.
+// LoginView asks for an account name and a password. Fields: `username`, `password`,
+// `stay_signed_in`, and the form's `flow` and `next`. Posted to /login.
 type LoginView struct {
 	Base
 	Form
 	Username string        // pre-filled: the login_hint, or what was typed before
 	Password bool          // people sign in with passwords
+	CanStay  bool          // the page offers to stay signed in
+	Stay     bool          // its check box is checked
 	Wait     time.Duration // until a lockout ends; 0: none, over a year: until somebody unlocks it
 }
 
