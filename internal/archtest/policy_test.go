@@ -5,7 +5,7 @@ package archtest
 import "slices"
 
 // basics are the packages of the core that every other one of the core may use.
-var basics = []string{"fault", "secret", "jose", "identity", "outbox", "audit", "client", "field", "netaddr", "spell"}
+var basics = []string{"fault", "secret", "jose", "identity", "outbox", "audit", "client", "field", "netaddr", "palette", "spell"}
 
 // core lists the packages that turn values into values. config is as pure, but only cli and app may import it.
 var core = with(basics, "oauth", "oauth/token", "login", "access", "account", "admin")
@@ -17,7 +17,8 @@ var policy = map[string][]string{
 	"netaddr": {},
 	"spell":   {},
 	"field":   {"fault"},
-	"config":  {"netaddr", "spell"},
+	"palette": {},
+	"config":  {"netaddr", "palette", "spell"},
 	"testkit": {},
 
 	"secret":      {"fault"},
@@ -25,7 +26,7 @@ var policy = map[string][]string{
 	"identity":    {"fault", "secret", "field", "netaddr"},
 	"outbox":      {"fault", "secret"},
 	"audit":       {"fault", "secret", "outbox"},
-	"client":      {"fault", "secret", "jose", "identity", "audit", "field", "netaddr", "spell"},
+	"client":      {"fault", "secret", "jose", "identity", "audit", "field", "netaddr", "palette", "spell"},
 	"oauth":       with(basics, "bearer/dpop"), // not login: both speak identity.Session
 	"oauth/token": with(basics, "oauth", "bearer/dpop"),
 	"login":       basics,

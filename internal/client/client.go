@@ -18,6 +18,7 @@ type Client struct {
 	Description       string
 	URI               string // home page, shown on the consent page
 	LogoURI           string
+	BrandColor        string          // #rrggbb, or ""
 	TermsURI          string          // terms of service, linked on the consent page
 	PolicyURI         string          // privacy policy, linked on the consent page
 	Contacts          []string        // email addresses of the people who look after it

@@ -365,6 +365,14 @@ func pageFields() []Field {
 			Text:        func(c *Client) *string { return &c.LogoURI },
 		},
 		{
+			Name:        "brand_color",
+			Flag:        "brand-color",
+			Placeholder: "#RRGGBB",
+			Help:        "Its color on the sign-in and consent pages.",
+			Text:        func(c *Client) *string { return &c.BrandColor },
+			Normalize:   strings.ToLower,
+		},
+		{
 			Name:        "tos_uri",
 			Flag:        "tos-uri",
 			Placeholder: "URL",

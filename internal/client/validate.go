@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
+	"github.com/gatehouse-id/gatehouse/internal/palette"
 )
 
 // Formats of access tokens.
@@ -205,6 +206,9 @@ func (c *Client) checkURIs(Rules) error {
 		if page[1] != "" && (!webAddress(page[1]) || !strings.HasPrefix(strings.ToLower(page[1]), "https:")) {
 			return fault.InvalidField(page[0], "%q must be an https address", page[1])
 		}
+	}
+	if _, err := palette.Parse(c.BrandColor); c.BrandColor != "" && err != nil {
+		return fault.InvalidField("brand_color", "%q %s", c.BrandColor, err)
 	}
 	// As with redirects, http is safe only to a program on this machine.
 	if u := c.JWKSURI; u != "" && (!webAddress(u) || ValidRedirect(u) != nil) {

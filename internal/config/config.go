@@ -67,9 +67,29 @@ type Server struct {
 
 // Branding holds how the server presents itself to people.
 type Branding struct {
-	AppName    string // in titles, headings and authenticator apps
-	SupportURL string // where people get help, or ""
+	AppName        string // in titles, headings and authenticator apps
+	Tagline        string // below the name on the sign-in page, or ""
+	CompanyName    string // in the footers of pages and messages, or ""
+	CompanyAddress string // behind the company's name, or ""
+	LogoURL        string // https or a path of this server, or ""
+	LogoDarkURL    string // the same, on dark pages
+	FaviconURL     string // the same, for the browser's tab
+	TermsURL       string // https, http or a path of this server, or ""
+	PrivacyURL     string // the same
+	SupportURL     string // the same, or mailto: where people get help
+	Theme          Theme
+	PrimaryColor   string // #rrggbb, or ""
 }
+
+// Theme says whether pages are light or dark.
+type Theme string
+
+// The themes. ThemeAuto follows the person's system.
+const (
+	ThemeAuto  Theme = "auto"
+	ThemeLight Theme = "light"
+	ThemeDark  Theme = "dark"
+)
 
 // Storage holds the settings of the databases, and the master key.
 type Storage struct {

@@ -59,7 +59,7 @@ func TestDefaults(t *testing.T) {
 			DefaultScopes:      []string{"openid"},
 			PKCERequired:       "true",
 		},
-		Branding: Branding{AppName: "Gatehouse"},
+		Branding: Branding{AppName: "Gatehouse", Theme: ThemeAuto},
 		Sessions: Sessions{TTL: 7 * day, Idle: 30 * time.Minute, Stay: "unchecked", RevokeTokens: true},
 		Passwords: Passwords{
 			MinLength:      12,
@@ -268,71 +268,88 @@ func TestFileVariables(t *testing.T) {
 
 func TestRefusedValues(t *testing.T) {
 	for env, want := range map[string]string{
-		"ENVIRONMENT=prodution":               `environment: ENVIRONMENT is "prodution"; it must be development or production; did you mean production?`,
-		"PORT=65536":                          `environment: PORT is "65536"; it must be a whole number from 0 to 65535`,
-		"PORT=0x10":                           `PORT is "0x10"`,
-		"ACCESS_TOKEN_TTL=1 hour":             `environment: ACCESS_TOKEN_TTL is "1 hour"; it must be seconds from 1 to 2592000, or a form like 90s, 15m, 1h30m or 7d`,
-		"ACCESS_TOKEN_TTL=0":                  "from 1 to",
-		"ACCESS_TOKEN_TTL=-5":                 "from 1 to",
-		"ACCESS_TOKEN_TTL=-5s":                "from 1 to",
-		"CODE_TTL=9223372036854775807":        "from 1 to 600",
-		"CODE_TTL=11m":                        "from 1 to 600",
-		"IDLE_TIMEOUT_MINUTES=1h":             `must be minutes from 0 to 525600`,
-		"SESSION_DURATION_DAYS=0":             "days from 1 to",
-		"LOCKOUT_DURATION=forever":            "must be minutes from 1 to 525600, or a form like",
-		"REFRESH_TOKEN_ROTATION=maybe":        "must be true or false (or yes/no, on/off, 1/0)",
-		"JWT_ALGORITHM=RS265":                 "must be RS256, PS256, ES256 or EdDSA; did you mean RS256?",
-		"JWT_ALGORITHM=none":                  "must be RS256, PS256, ES256 or EdDSA",
-		"ACCESS_TOKEN_FORMAT=jwe":             "must be jwt or opaque; did you mean jwt?",
-		"LOG_LEVEL=verbose":                   "must be debug, info, warn or error",
-		"LOG_FORMAT=xml":                      "must be text or json",
-		"RATE_LIMIT_STORE=memcached":          "must be memory or redis",
-		"RATE_LIMIT_BY=country":               "must be ip, client or user",
-		`DEFAULT_SCOPES=openid "x"`:           "must be scope names, separated by commas or spaces; item 2 is not",
-		"PASSWORD_GRANT_ALLOWED_CLIENTS=é":    "item 1 is not",
-		"TRUSTED_PROXIES=10.0.0.0/8 proxy":    "item 2 is not an address",
-		"TRUSTED_PROXIES=10.0.0.1/8":          "item 1 has bits set beyond its length; did you mean 10.0.0.0/8?",
-		"TRUSTED_PROXIES=10.0.0.0/33":         "item 1 is not a network",
-		"TRUSTED_PROXIES=::ffff:10.0.0.0/96":  "write it as IPv4",
-		"TRUSTED_PROXIES=fe80::1%eth0":        "item 1 is not an address",
-		"LOCKOUT_WHITELIST=x":                 "item 1 is not an address",
-		"RATE_LIMIT_TOKEN_MAX=-1":             "a whole number from 0",
-		"RATE_LIMIT_TOKEN_WINDOW=0":           "seconds from 1",
-		"REQUEST_BODY_LIMIT=1":                "from 4096",
-		"PASSWORD_MIN_LENGTH=4":               "from 8 to 64",
-		"LOGIN_HASH_QUEUE=0":                  "from 1 to",
-		"DATABASE_URL=mysql://root:pw@h/db":   "environment: DATABASE_URL must be sqlite:PATH, postgres://… or postgresql://…",
-		"DATABASE_URL=postgres://u:p%w@h/db":  "write special characters of a password as %XX",
-		"DATABASE_URL=postgres://u:p@w@h/db":  "write special characters of a password as %XX",
-		"DATABASE_URL=postgres:db":            "must be a complete address",
-		"DATABASE_URL=data/gatehouse.db":      "must be sqlite:PATH",
-		"REDIS_URL=localhost:6379":            "must be redis://…, rediss://…, unix://…, valkey://…",
-		"HOST=localhost:8080":                 `HOST is "localhost:8080"; it takes an address or a host name alone, and PORT the port`,
-		"HOST=http://x":                       "HOST is",
-		"SSL_CERT=/c.pem":                     "SSL_CERT and SSL_KEY belong together",
-		"SSL_KEY=/k.pem":                      "SSL_CERT and SSL_KEY belong together",
-		"TLS_CLIENT_CERTS=true":               "TLS_CLIENT_CERTS needs SSL_CERT and SSL_KEY",
-		"BASE_URL=id.example.com":             "must be an absolute address",
-		"BASE_URL=ftp://id.example.com":       "must be an absolute address",
-		"APP_NAME=" + strings.Repeat("x", 65): "a name of 1 to 64 characters",
-		"APP_NAME=a\x01b":                     "a name of 1 to 64 characters",
-		"SUPPORT_URL=help.example.com":        "SUPPORT_URL is",
-		"SUPPORT_URL=javascript:alert(1)":     "SUPPORT_URL is",
-		"SUPPORT_URL=data:text/html,x":        "SUPPORT_URL is",
-		"SUPPORT_URL=mailto:":                 "SUPPORT_URL is",
-		"BASE_URL=https://":                   "must be an absolute address",
-		"BASE_URL=https:id.example":           "must be an absolute address",
-		"BASE_URL=https://u:p@id.example":     "BASE_URL holds a username or password; leave it out",
-		"BASE_URL=https://id.example?x=1":     "no query and no fragment",
-		"BASE_URL=https://id.example#x":       "no query and no fragment",
-		"BASE_URL=https://id.example/auth":    "without a path: use https://id.example",
-		"SECRET_KEY=short":                    "SECRET_KEY has 5 bytes; it needs at least 32",
-		"RATE_LIMIT_STORE=redis":              "REDIS_URL is not set",
-		"PASSWORD_MIN_LENGTH=20":              "ADMIN_PASSWORD_MIN_LENGTH is 16, less than PASSWORD_MIN_LENGTH with 20",
-		"ENVIRONMENT=production":              "SECRET_KEY is required in production; make one with `openssl rand -hex 32`",
-		"DATABASE_URL=postgres://h/db":        "SECRET_KEY is required with a PostgreSQL database",
-		"SMTP=\x00":                           "",
-		"LOG_LEVEL=in\x00fo":                  "holds a zero byte",
+		"ENVIRONMENT=prodution":                   `environment: ENVIRONMENT is "prodution"; it must be development or production; did you mean production?`,
+		"PORT=65536":                              `environment: PORT is "65536"; it must be a whole number from 0 to 65535`,
+		"PORT=0x10":                               `PORT is "0x10"`,
+		"ACCESS_TOKEN_TTL=1 hour":                 `environment: ACCESS_TOKEN_TTL is "1 hour"; it must be seconds from 1 to 2592000, or a form like 90s, 15m, 1h30m or 7d`,
+		"ACCESS_TOKEN_TTL=0":                      "from 1 to",
+		"ACCESS_TOKEN_TTL=-5":                     "from 1 to",
+		"ACCESS_TOKEN_TTL=-5s":                    "from 1 to",
+		"CODE_TTL=9223372036854775807":            "from 1 to 600",
+		"CODE_TTL=11m":                            "from 1 to 600",
+		"IDLE_TIMEOUT_MINUTES=1h":                 `must be minutes from 0 to 525600`,
+		"SESSION_DURATION_DAYS=0":                 "days from 1 to",
+		"LOCKOUT_DURATION=forever":                "must be minutes from 1 to 525600, or a form like",
+		"REFRESH_TOKEN_ROTATION=maybe":            "must be true or false (or yes/no, on/off, 1/0)",
+		"JWT_ALGORITHM=RS265":                     "must be RS256, PS256, ES256 or EdDSA; did you mean RS256?",
+		"JWT_ALGORITHM=none":                      "must be RS256, PS256, ES256 or EdDSA",
+		"ACCESS_TOKEN_FORMAT=jwe":                 "must be jwt or opaque; did you mean jwt?",
+		"LOG_LEVEL=verbose":                       "must be debug, info, warn or error",
+		"LOG_FORMAT=xml":                          "must be text or json",
+		"RATE_LIMIT_STORE=memcached":              "must be memory or redis",
+		"RATE_LIMIT_BY=country":                   "must be ip, client or user",
+		`DEFAULT_SCOPES=openid "x"`:               "must be scope names, separated by commas or spaces; item 2 is not",
+		"PASSWORD_GRANT_ALLOWED_CLIENTS=é":        "item 1 is not",
+		"TRUSTED_PROXIES=10.0.0.0/8 proxy":        "item 2 is not an address",
+		"TRUSTED_PROXIES=10.0.0.1/8":              "item 1 has bits set beyond its length; did you mean 10.0.0.0/8?",
+		"TRUSTED_PROXIES=10.0.0.0/33":             "item 1 is not a network",
+		"TRUSTED_PROXIES=::ffff:10.0.0.0/96":      "write it as IPv4",
+		"TRUSTED_PROXIES=fe80::1%eth0":            "item 1 is not an address",
+		"LOCKOUT_WHITELIST=x":                     "item 1 is not an address",
+		"RATE_LIMIT_TOKEN_MAX=-1":                 "a whole number from 0",
+		"RATE_LIMIT_TOKEN_WINDOW=0":               "seconds from 1",
+		"REQUEST_BODY_LIMIT=1":                    "from 4096",
+		"PASSWORD_MIN_LENGTH=4":                   "from 8 to 64",
+		"LOGIN_HASH_QUEUE=0":                      "from 1 to",
+		"DATABASE_URL=mysql://root:pw@h/db":       "environment: DATABASE_URL must be sqlite:PATH, postgres://… or postgresql://…",
+		"DATABASE_URL=postgres://u:p%w@h/db":      "write special characters of a password as %XX",
+		"DATABASE_URL=postgres://u:p@w@h/db":      "write special characters of a password as %XX",
+		"DATABASE_URL=postgres:db":                "must be a complete address",
+		"DATABASE_URL=data/gatehouse.db":          "must be sqlite:PATH",
+		"REDIS_URL=localhost:6379":                "must be redis://…, rediss://…, unix://…, valkey://…",
+		"HOST=localhost:8080":                     `HOST is "localhost:8080"; it takes an address or a host name alone, and PORT the port`,
+		"HOST=http://x":                           "HOST is",
+		"SSL_CERT=/c.pem":                         "SSL_CERT and SSL_KEY belong together",
+		"SSL_KEY=/k.pem":                          "SSL_CERT and SSL_KEY belong together",
+		"TLS_CLIENT_CERTS=true":                   "TLS_CLIENT_CERTS needs SSL_CERT and SSL_KEY",
+		"BASE_URL=id.example.com":                 "must be an absolute address",
+		"BASE_URL=ftp://id.example.com":           "must be an absolute address",
+		"APP_NAME=" + strings.Repeat("x", 65):     "a name of 1 to 64 characters",
+		"APP_NAME=a\x01b":                         "a name of 1 to 64 characters",
+		"SUPPORT_URL=help.example.com":            "SUPPORT_URL is",
+		"SUPPORT_URL=javascript:alert(1)":         "SUPPORT_URL is",
+		"SUPPORT_URL=data:text/html,x":            "SUPPORT_URL is",
+		"SUPPORT_URL=mailto:":                     "SUPPORT_URL is",
+		"LOGO_URL=data:image/svg+xml,<svg/>":      "LOGO_URL is",
+		"LOGO_URL=javascript:alert(1)":            "LOGO_URL is",
+		"LOGO_URL=http://a.example/logo.png":      "LOGO_URL is",
+		"LOGO_URL=//a.example/logo.png":           "LOGO_URL is",
+		"LOGO_URL=/\\a.example/logo.png":          "LOGO_URL is",
+		"LOGO_URL=logo.png":                       "LOGO_URL is",
+		"LOGO_DARK_URL=blob:x":                    "LOGO_DARK_URL is",
+		"FAVICON_URL=https:///icon.png":           "FAVICON_URL is",
+		"FAVICON_URL=/a b.png":                    "FAVICON_URL is",
+		"TERMS_URL=javascript:alert(1)":           "TERMS_URL is",
+		"PRIVACY_URL=mailto:a@b.example":          "PRIVACY_URL is",
+		"PRIMARY_COLOR=purple":                    "# and six hexadecimal digits",
+		"PRIMARY_COLOR=#fff":                      "# and six hexadecimal digits",
+		"THEME=darc":                              "did you mean dark?",
+		"COMPANY_NAME=a\x01b":                     "COMPANY_NAME is",
+		"COMPANY_ADDRESS=1 High St":               "COMPANY_NAME is not",
+		"APP_TAGLINE=" + strings.Repeat("x", 201): "one line of at most 200",
+		"BASE_URL=https://":                       "must be an absolute address",
+		"BASE_URL=https:id.example":               "must be an absolute address",
+		"BASE_URL=https://u:p@id.example":         "BASE_URL holds a username or password; leave it out",
+		"BASE_URL=https://id.example?x=1":         "no query and no fragment",
+		"BASE_URL=https://id.example#x":           "no query and no fragment",
+		"BASE_URL=https://id.example/auth":        "without a path: use https://id.example",
+		"SECRET_KEY=short":                        "SECRET_KEY has 5 bytes; it needs at least 32",
+		"RATE_LIMIT_STORE=redis":                  "REDIS_URL is not set",
+		"PASSWORD_MIN_LENGTH=20":                  "ADMIN_PASSWORD_MIN_LENGTH is 16, less than PASSWORD_MIN_LENGTH with 20",
+		"ENVIRONMENT=production":                  "SECRET_KEY is required in production; make one with `openssl rand -hex 32`",
+		"DATABASE_URL=postgres://h/db":            "SECRET_KEY is required with a PostgreSQL database",
+		"SMTP=\x00":                               "",
+		"LOG_LEVEL=in\x00fo":                      "holds a zero byte",
 	} {
 		t.Run(env, func(t *testing.T) {
 			_, err := Load(Source{Env: []string{env}})
@@ -511,6 +528,7 @@ func TestErrorsRepeatNoPassword(t *testing.T) {
 		{"SMTP_HOST=smtp://u:pass-word@h", "SMTP_FROM=a@b.example"},
 		{"SMTP_HOST=u:pass-word@h:25", "SMTP_FROM=a@b.example"},
 		{"SUPPORT_URL=https://u:pass-word@h:x"},
+		{"LOGO_URL=https://u:pass-word@h/x.png"},
 		{"BASE_URL=https://u:pass-word@h:x"},
 	} {
 		_, err := Load(Source{Env: append(env, "SECRET_KEY="+key)})
@@ -546,5 +564,27 @@ func TestLoginMethods(t *testing.T) {
 	_, err := Load(env("email_code", "BASE_URL=http://login.example"))
 	if err == nil || !strings.Contains(err.Error(), "SMTP_HOST is not set") {
 		t.Errorf("codes by mail without mail: %v", err)
+	}
+}
+
+// In YAML, # begins a comment: a color without quotes would silently be no color.
+func TestColorWithoutQuotes(t *testing.T) {
+	_, err := Load(Source{File: []byte("port: 80\nprimary_color: #7c3aed # purple\n"), FileName: "f"})
+	if err == nil || !strings.Contains(err.Error(), "f line 2: primary_color has no value") {
+		t.Errorf("%v", err)
+	}
+	c, err := Load(Source{File: []byte("primary_color: '#7C3AED' # purple\nlogo_url: # none yet\ntheme: Dark\n"), FileName: "f"})
+	if err != nil || c.Branding.PrimaryColor != "#7c3aed" || c.Branding.Theme != ThemeDark {
+		t.Errorf("%+v %v", c, err)
+	}
+}
+
+func TestBrandAddresses(t *testing.T) {
+	for _, s := range []string{"/images/logo.png", "https://cdn.example/a/logo.svg?v=2", "/terms?lang=en#top"} {
+		for _, name := range []string{"LOGO_URL", "LOGO_DARK_URL", "FAVICON_URL", "TERMS_URL", "PRIVACY_URL", "SUPPORT_URL"} {
+			if _, err := Load(Source{Env: []string{name + "=" + s}}); err != nil {
+				t.Errorf("%v", err)
+			}
+		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/gatehouse-id/gatehouse/internal/palette"
 )
 
 // file reads a YAML mapping of lower-case names to scalars or lists of scalars. It walks the
@@ -39,6 +41,10 @@ func (l *loader) file(data []byte, name string) {
 			continue
 		}
 		lines[key.Value] = key.Line
+		if val.Tag == "!!null" && isColorComment(val.LineComment+key.LineComment) {
+			l.problems.add("%s: %s has no value, because # begins a comment; put the color in quotes", origin, key.Value)
+			continue
+		}
 		raw, ok := plain(val)
 		if !ok {
 			l.problems.add("%s: %s must be a single value or a list of single values", origin, key.Value)
@@ -46,6 +52,13 @@ func (l *loader) file(data []byte, name string) {
 		}
 		l.set(s, raw, origin, key.Value)
 	}
+}
+
+// isColorComment reports whether a comment begins with what is a color in quotes.
+func isColorComment(comment string) bool {
+	word, _, _ := strings.Cut(comment, " ")
+	_, err := palette.Parse(word)
+	return err == nil
 }
 
 // parseYAML returns the top-level mapping, or nil for an empty document.

@@ -198,6 +198,11 @@ func stopRows() []Setting {
 }
 
 func brandingRows() []Setting {
+	return append(nameRows(), lookRows()...)
+}
+
+// nameRows returns the texts and links that the operator's pages and messages have.
+func nameRows() []Setting {
 	return []Setting{
 		{
 			Name:    "APP_NAME",
@@ -207,11 +212,89 @@ func brandingRows() []Setting {
 			place: func(c *Config) value { return text{&c.Branding.AppName, "a name of at most 64 characters"} },
 		},
 		{
-			Name: "SUPPORT_URL",
-			Doc: "Where people get help when they cannot sign in: the sign-in, code and error pages " +
-				"link to it. The default is none.",
+			Name: "APP_TAGLINE",
+			Doc:  "A few words below the name on the sign-in page. The default is none.",
 			place: func(c *Config) value {
-				return text{&c.Branding.SupportURL, "an https, http or mailto address"}
+				return text{&c.Branding.Tagline, "a text of at most 200 characters"}
+			},
+		},
+		{
+			Name: "COMPANY_NAME",
+			Doc:  "Who runs this server, in the footers of pages and messages. The default is none.",
+			place: func(c *Config) value {
+				return text{&c.Branding.CompanyName, "a text of at most 200 characters"}
+			},
+		},
+		{
+			Name: "COMPANY_ADDRESS",
+			Doc:  "The postal address behind COMPANY_NAME, in one line. The default is none.",
+			place: func(c *Config) value {
+				return text{&c.Branding.CompanyAddress, "a text of at most 200 characters"}
+			},
+		},
+		{
+			Name:  "TERMS_URL",
+			Doc:   "The terms of service, which the footers of pages link to. The default is none.",
+			place: func(c *Config) value { return text{&c.Branding.TermsURL, linkForm} },
+		},
+		{
+			Name:  "PRIVACY_URL",
+			Doc:   "The privacy policy, which the footers of pages link to. The default is none.",
+			place: func(c *Config) value { return text{&c.Branding.PrivacyURL, linkForm} },
+		},
+		{
+			Name: "SUPPORT_URL",
+			Doc: "Where people get help when they cannot sign in: the footers of pages and the error " +
+				"pages link to it. The default is none.",
+			place: func(c *Config) value {
+				return text{&c.Branding.SupportURL, "an https, http or mailto address, or a path of this server"}
+			},
+		},
+	}
+}
+
+// What the settings of addresses accept.
+const (
+	linkForm    = "an https or http address, or a path of this server"
+	pictureForm = "an https address, or a path of this server"
+)
+
+// lookRows returns how pages look.
+func lookRows() []Setting {
+	return []Setting{
+		{
+			Name: "LOGO_URL",
+			Doc: "The logo on pages and, if it is a PNG, JPEG or GIF file, in messages. The default " +
+				"is APP_NAME beside a mark.",
+			place: func(c *Config) value { return text{&c.Branding.LogoURL, pictureForm} },
+		},
+		{
+			Name: "LOGO_DARK_URL",
+			Doc: "The logo on dark pages. The default is LOGO_URL on a white " +
+				"ground.",
+			place: func(c *Config) value { return text{&c.Branding.LogoDarkURL, pictureForm} },
+		},
+		{
+			Name: "FAVICON_URL",
+			Doc: "The icon in the browser's tab. The default is a mark in " +
+				"PRIMARY_COLOR.",
+			place: func(c *Config) value { return text{&c.Branding.FaviconURL, pictureForm} },
+		},
+		{
+			Name:    "THEME",
+			Default: "auto",
+			Doc:     "Whether pages are light or dark. auto follows the person's system.",
+			place: func(c *Config) value {
+				return choice[Theme]{&c.Branding.Theme, []Theme{ThemeAuto, ThemeLight, ThemeDark}}
+			},
+		},
+		{
+			Name: "PRIMARY_COLOR",
+			Doc: "The color of the main button of each page. Other colors derive from it: links, icons " +
+				"and focus rings are darker or lighter where text needs it to be legible (WCAG 2.2 AA). " +
+				"In a YAML file put it in quotes. The default is a deep green.",
+			place: func(c *Config) value {
+				return shade{&c.Branding.PrimaryColor}
 			},
 		},
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -14,6 +15,8 @@ import (
 const (
 	maxAppName = 64
 	maxAddress = 2048
+
+	maxBrandText = 200 // characters of the tagline, and of the company's name and address
 )
 
 // Validate checks what one setting alone cannot tell. The error is Problems with all of them.
@@ -64,17 +67,50 @@ func (c *Config) checkBranding(p *Problems) {
 		strings.TrimSpace(name) == "" || utf8.RuneCountInString(name) > maxAppName {
 		p.add("APP_NAME is %q; it must be a name of 1 to %d characters", clip(name), maxAppName)
 	}
-	address := c.Branding.SupportURL
-	if address == "" {
-		return
+	for _, t := range []struct{ name, value string }{
+		{"APP_TAGLINE", c.Branding.Tagline},
+		{"COMPANY_NAME", c.Branding.CompanyName},
+		{"COMPANY_ADDRESS", c.Branding.CompanyAddress},
+	} {
+		if !utf8.ValidString(t.value) || strings.ContainsFunc(t.value, unicode.IsControl) ||
+			utf8.RuneCountInString(t.value) > maxBrandText {
+			p.add("%s is %q; it must be one line of at most %d characters", t.name, clip(t.value), maxBrandText)
+		}
 	}
-	u, err := url.Parse(address)
-	web := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != ""
-	mail := err == nil && u.Scheme == "mailto" && strings.Contains(u.Opaque, "@")
-	if !web && !mail || len(address) > maxAddress {
-		p.add("SUPPORT_URL is %q; it must be an address such as https://example.com/help or "+
-			"mailto:help@example.com", clip(withoutUser(address)))
+	if c.Branding.CompanyAddress != "" && c.Branding.CompanyName == "" {
+		p.add("COMPANY_ADDRESS is set, but COMPANY_NAME is not; set it, too")
 	}
+	for _, a := range []struct{ name, value, schemes, example string }{
+		{"LOGO_URL", c.Branding.LogoURL, "https", "https://example.com/logo.png or /images/logo.png"},
+		{"LOGO_DARK_URL", c.Branding.LogoDarkURL, "https", "https://example.com/logo.png or /images/logo.png"},
+		{"FAVICON_URL", c.Branding.FaviconURL, "https", "https://example.com/icon.png or /images/favicon.ico"},
+		{"TERMS_URL", c.Branding.TermsURL, "https http", "https://example.com/terms"},
+		{"PRIVACY_URL", c.Branding.PrivacyURL, "https http", "https://example.com/privacy"},
+		{"SUPPORT_URL", c.Branding.SupportURL, "https http mailto", "https://example.com/help or mailto:help@example.com"},
+	} {
+		if a.value != "" && !isLink(a.value, a.schemes) {
+			p.add("%s is %q; it must be an address such as %s", a.name, clip(withoutUser(a.value)), a.example)
+		}
+	}
+}
+
+// isLink reports whether an address may stand on a page: a path of this server, or an absolute
+// address of one of the schemes. It rejects all that browsers and Go could read differently.
+func isLink(s, schemes string) bool {
+	u, err := url.Parse(s)
+	odd := func(r rune) bool { return r <= ' ' || r == '\\' || r == 0x7f || !unicode.IsPrint(r) }
+	if err != nil || len(s) > maxAddress || strings.ContainsFunc(s, odd) || !utf8.ValidString(s) {
+		return false
+	}
+	switch {
+	case u.Scheme == "":
+		return u.Host == "" && u.User == nil && strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//")
+	case !slices.Contains(strings.Fields(schemes), u.Scheme):
+		return false
+	case u.Scheme == "mailto":
+		return strings.Contains(u.Opaque, "@")
+	}
+	return u.Host != "" && u.User == nil
 }
 
 func (c *Config) checkStorage(p *Problems) {

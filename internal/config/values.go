@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
+	"github.com/gatehouse-id/gatehouse/internal/palette"
 	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
@@ -130,6 +131,20 @@ func (v number[T]) parse(s string) error {
 
 func (v number[T]) accepts() string { return fmt.Sprintf("a whole number from %d to %d", v.min, v.max) }
 func (v number[T]) isBool() bool    { return false }
+
+// shade is a color, kept in lower case.
+type shade struct{ p *string }
+
+func (v shade) parse(s string) error {
+	c, err := palette.Parse(s)
+	if err != nil {
+		return err
+	}
+	*v.p = c.String()
+	return nil
+}
+func (v shade) accepts() string { return "# and six hexadecimal digits, such as #0f6557" }
+func (v shade) isBool() bool    { return false }
 
 type boolean struct{ p *bool }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/palette"
 	"github.com/gatehouse-id/gatehouse/internal/text"
 )
 
@@ -24,6 +25,26 @@ type Brand struct {
 	App     string // the product's name
 	Company string // for the footer, or ""
 	Address string // the company's postal address, or ""
+	Logo    string // absolute address of a PNG, JPEG or GIF file, or ""
+	Primary string // the brand's color as #rrggbb, or ""
+}
+
+// colors are the colors of a message that the brand decides.
+type colors struct{ Button, OnButton, Link, DarkLink string }
+
+// colors returns the colors of the brand, or the server's own.
+func (b Brand) colors() colors {
+	c, err := palette.Parse(b.Primary)
+	if err != nil {
+		return colors{Button: "#0f6557", OnButton: "#ffffff", Link: "#0f6557", DarkLink: "#6fd0bb"}
+	}
+	day, night := palette.Light(c), palette.Dark(c)
+	return colors{
+		Button:   day.Fill.String(),
+		OnButton: day.OnFill.String(),
+		Link:     day.Accent.String(),
+		DarkLink: night.Accent.String(),
+	}
 }
 
 // Composer writes messages in the language of their reader. It is safe for concurrent use.
@@ -61,7 +82,9 @@ var facts = []string{"time", "device", "place", "ip"}
 
 // view is what the templates show.
 type view struct {
+	colors
 	Language, Direction       string
+	Logo                      string
 	App, Company, Address     string
 	Subject, Greeting, Footer string
 	Body, Note                string // Note stands at the end, or is ""
@@ -101,6 +124,8 @@ func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
 		return s
 	}
 	v := &view{
+		colors:    c.brand.colors(),
+		Logo:      c.brand.Logo,
 		Language:  t.Language(),
 		Direction: t.Direction(),
 		App:       c.brand.App,

@@ -23,6 +23,7 @@ var clientTable = table[client.Client]{
 		{"description", func(c *client.Client) any { return &c.Description }},
 		{"uri", func(c *client.Client) any { return &c.URI }},
 		{"logo_uri", func(c *client.Client) any { return &c.LogoURI }},
+		{"brand_color", func(c *client.Client) any { return &c.BrandColor }},
 		{"public", func(c *client.Client) any { return &c.Public }},
 		{"auth_method", func(c *client.Client) any { return &c.AuthMethod }},
 		{"jwks", func(c *client.Client) any { return jsonText{&c.JWKS} }},

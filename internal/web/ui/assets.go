@@ -2,6 +2,7 @@ package ui
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
@@ -32,9 +33,9 @@ type asset struct {
 	immutable   bool
 }
 
-// NewAssets reads and compresses the embedded assets, and makes those that are drawn or contain the
-// name of the server.
-func NewAssets(name string) (*Assets, error) {
+// NewAssets reads and compresses the embedded assets, and makes those that differ from brand to
+// brand.
+func NewAssets(b Brand) (*Assets, error) {
 	a := &Assets{files: map[string]*asset{}, urls: map[string]string{}}
 	entries, err := fs.ReadDir(staticFiles, "static")
 	if err != nil {
@@ -45,19 +46,28 @@ func NewAssets(name string) (*Assets, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading asset %s: %w", e.Name(), err)
 		}
-		if err := a.add(e.Name(), body); err != nil {
+		switch e.Name() {
+		case "gatehouse.css":
+			body, err = composeStyles(b, body)
+		case "icon.svg":
+			body = colorIcon(b, body)
+		}
+		if err == nil {
+			err = a.add(e.Name(), body)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("preparing asset %s: %w", e.Name(), err)
 		}
 	}
-	if err := a.addHomeScreen(name); err != nil {
+	if err := a.addHomeScreen(b); err != nil {
 		return nil, fmt.Errorf("preparing the icon for home screens: %w", err)
 	}
 	return a, nil
 }
 
 // addHomeScreen adds the icon and the manifest for home screens.
-func (a *Assets) addHomeScreen(name string) error {
-	icon, err := touchIcon()
+func (a *Assets) addHomeScreen(b Brand) error {
+	icon, err := touchIcon(b.iconColors())
 	if err != nil {
 		return err
 	}
@@ -65,12 +75,13 @@ func (a *Assets) addHomeScreen(name string) error {
 		return err
 	}
 	body, err := json.Marshal(manifest{
-		Name:       name,
-		ShortName:  name,
+		Name:       b.Name,
+		ShortName:  b.Name,
 		StartURL:   "/account",
 		Scope:      "/",
 		Display:    "browser",
-		Background: "#f4f5f2",
+		Background: cmp.Or(b.LightColor(), b.DarkColor()),
+		Theme:      cmp.Or(b.LightColor(), b.DarkColor()),
 		Icons: []manifestIcon{
 			{Src: a.urls["homescreen.png"], Sizes: "180x180", Type: "image/png"},
 			{Src: a.urls["icon.svg"], Sizes: "any", Type: "image/svg+xml"},
@@ -99,12 +110,18 @@ func (a *Assets) add(name string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(body)
-	hashed := assetRoot + strings.TrimSuffix(name, ext) + "-" + hex.EncodeToString(sum[:6]) + ext
+	hashed := assetRoot + hashedName(name, body)
 	a.urls[name] = hashed
 	a.files[hashed] = &asset{body: body, gz: gz, contentType: contentType, immutable: true}
 	a.files[assetRoot+name] = &asset{body: body, gz: gz, contentType: contentType}
 	return nil
+}
+
+// hashedName returns the name of an asset with a hash of its content.
+func hashedName(name string, body []byte) string {
+	ext := path.Ext(name)
+	sum := sha256.Sum256(body)
+	return strings.TrimSuffix(name, ext) + "-" + hex.EncodeToString(sum[:6]) + ext
 }
 
 func compressed(body []byte) ([]byte, error) {

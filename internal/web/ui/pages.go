@@ -20,12 +20,6 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-// Brand is how the server presents itself.
-type Brand struct {
-	Name       string // "Gatehouse", or what the operator calls this server
-	SupportURL string // where people get help, or ""
-}
-
 // Pages renders views. It is safe for concurrent use.
 type Pages struct {
 	Assets *Assets
@@ -77,7 +71,7 @@ func catalog() map[View]string {
 // NewPages parses every template and renders every page once without data: a template that does
 // not parse, or that writes a value where it cannot be escaped, stops the start of the server.
 func NewPages(brand Brand) (*Pages, error) {
-	assets, err := NewAssets(brand.Name)
+	assets, err := NewAssets(brand)
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +133,10 @@ func (p *Pages) Write(w io.Writer, v View) error {
 func (p *Pages) funcs() template.FuncMap {
 	return template.FuncMap{
 		"brand":    func() string { return p.brand.Name },
+		"look":     func() Brand { return p.brand },
+		"link":     link,
+		"favicon":  p.faviconURL,
+		"styles":   p.clientStylesURL,
 		"support":  func() template.URL { return template.URL(p.brand.SupportURL) },
 		"asset":    p.Assets.URL,
 		"field":    newField,
@@ -149,6 +147,10 @@ func (p *Pages) funcs() template.FuncMap {
 		"fail":     func(what string) (string, error) { return "", fmt.Errorf("template: %s", what) },
 	}
 }
+
+// link returns an address of a setting, which was validated at the start, as one that may stand on
+// a page.
+func link(address string) template.URL { return template.URL(address) }
 
 // field is one labeled input, with its hint and its error.
 type field struct {

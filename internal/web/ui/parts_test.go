@@ -17,7 +17,7 @@ import (
 func (s *site) nativeApp() *client.Client {
 	s.t.Helper()
 	app := &client.Client{
-		ID: client.ID(secret.NewID(s.now)), Name: "Pocket notes", LogoURI: "https://app.example/logo.png", Public: true,
+		ID: client.ID(secret.NewID(s.now)), Name: "Pocket notes", LogoURI: "https://app.example/logo.png", BrandColor: "#ff5722", Public: true,
 		Redirects: []string{"http://127.0.0.1/callback"}, Grants: []string{client.GrantTypeCode, client.GrantTypeRefresh},
 		Scopes: []string{"openid", "email", "offline_access"}, CreatedAt: s.now, UpdatedAt: s.now,
 	}
@@ -87,4 +87,22 @@ func TestOptionalPartsOfASignIn(t *testing.T) {
 		b.submit("code", "000000")
 	}
 	b.shows(429, "Too many attempts.", "Try again in 1 minute.")
+}
+
+// The pages of an app that has a color load its style sheet, which may be cached forever.
+func TestStylesOfAnApp(t *testing.T) {
+	s := newSite(t)
+	app := s.nativeApp()
+	b := s.browser()
+	b.get(s.ask("client_id", string(app.ID), "redirect_uri", "http://127.0.0.1:7007/callback", "scope", "openid"))
+	_, rest, _ := strings.Cut(b.last.Body.String(), `<link rel="stylesheet" href="/static/color-`)
+	path, _, _ := strings.Cut(rest, `"`)
+	b.get("/static/color-" + path)
+	b.shows(200, "--fill: #ff5722;")
+	h := b.last.Header()
+	if h.Get("Content-Type") != "text/css; charset=utf-8" || !strings.HasSuffix(h.Get("Cache-Control"), "immutable") {
+		t.Errorf("%v", h)
+	}
+	b.get("/static/color-ff5722-000000000000.css")
+	b.shows(404)
 }

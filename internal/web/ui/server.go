@@ -305,7 +305,14 @@ func clientView(cl *client.Client, redirect string) *ClientView {
 	if cl == nil {
 		return nil
 	}
-	v := &ClientView{Name: cl.Name, Home: cl.URI, Logo: cl.LogoURI, Terms: cl.TermsURI, Policy: cl.PolicyURI}
+	v := &ClientView{
+		Name:   cl.Name,
+		Home:   cl.URI,
+		Logo:   cl.LogoURI,
+		Terms:  cl.TermsURI,
+		Policy: cl.PolicyURI,
+		Color:  cl.BrandColor,
+	}
 	if v.Name == "" {
 		v.Name = string(cl.ID)
 	}
@@ -322,6 +329,9 @@ func clientView(cl *client.Client, redirect string) *ClientView {
 // asset serves a style sheet, script, or image.
 func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 	body, gz, kind, immutable, ok := s.pages.Assets.Lookup(r.URL.Path)
+	if styles, found := s.pages.clientStylesAt(r.URL.Path); found {
+		body, kind, immutable, ok = styles, "text/css; charset=utf-8", true, true
+	}
 	if !ok {
 		s.kit.Fail(w, r, fault.New(fault.NotFound, "There is no file at this address."))
 		return
@@ -339,14 +349,4 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body)
-}
-
-// favicon redirects browsers that look for an icon at its traditional address.
-func (s *Server) favicon(w http.ResponseWriter, r *http.Request) {
-	icon, err := s.pages.Assets.URL("icon.svg")
-	if err != nil {
-		s.kit.Fail(w, r, err)
-		return
-	}
-	http.Redirect(w, r, icon, http.StatusSeeOther)
 }

@@ -5,21 +5,54 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/palette"
 )
 
 // touchIconSize is the width and the height of the icon for home screens, in pixels.
 const touchIconSize = 180
 
+// ownColor is the color of the mark where the brand has none.
+var ownColor = palette.Color{R: 0x0f, G: 0x65, B: 0x57}
+
+// iconColors returns the colors of the mark: the ground, and the arch on it.
+func (b Brand) iconColors() (ground, arch palette.Color) {
+	c, ok := b.color()
+	if !ok {
+		return ownColor, palette.White
+	}
+	s := palette.Light(c)
+	return s.Fill, s.OnFill
+}
+
+// colorIcon returns icon.svg in the brand's colors.
+func colorIcon(b Brand, svg []byte) []byte {
+	c, ok := b.color()
+	if !ok {
+		return svg
+	}
+	ground, arch := b.iconColors()
+	leaf := palette.Light(c).Leaf
+	if arch == palette.White {
+		leaf = palette.Light(c).Tint
+	}
+	colors := strings.NewReplacer(
+		ownColor.String(), ground.String(), "#fff", arch.String(), "#8fe0cd", leaf.String(),
+	)
+	return []byte(colors.Replace(string(svg)))
+}
+
 // touchIcon draws the mark of icon.svg for home screens, which do not take an SVG: an arch on a
 // full square, since phones round its corners themselves.
-func touchIcon() ([]byte, error) {
-	palette := color.Palette{color.RGBA{0x0f, 0x65, 0x57, 0xff}}
+func touchIcon(ground, arch palette.Color) ([]byte, error) {
 	const shades = 8
-	for i := 1; i <= shades; i++ { // from the ground to white, for smooth edges
-		mix := func(c int) uint8 { return uint8(c + (0xff-c)*i/shades) }
-		palette = append(palette, color.RGBA{mix(0x0f), mix(0x65), mix(0x57), 0xff})
+	var colors color.Palette
+	for i := range shades + 1 { // from the ground to the arch, for smooth edges
+		mix := func(from, to uint8) uint8 { return uint8(int(from) + (int(to)-int(from))*i/shades) }
+		colors = append(colors, color.RGBA{mix(ground.R, arch.R), mix(ground.G, arch.G), mix(ground.B, arch.B), 0xff})
 	}
-	img := image.NewPaletted(image.Rect(0, 0, touchIconSize, touchIconSize), palette)
+	img := image.NewPaletted(image.Rect(0, 0, touchIconSize, touchIconSize), colors)
 	const grid = 4 // samples of a pixel to each side
 	for y := range touchIconSize {
 		for x := range touchIconSize {
@@ -63,6 +96,7 @@ type manifest struct {
 	Scope      string         `json:"scope"`
 	Display    string         `json:"display"`
 	Background string         `json:"background_color"`
+	Theme      string         `json:"theme_color"`
 	Icons      []manifestIcon `json:"icons"`
 }
 

@@ -68,6 +68,7 @@ type ClientView struct {
 	Logo         string // https address of its logo, or ""
 	Terms        string // https address of its terms of service, or ""
 	Policy       string // https address of its privacy policy, or ""
+	Color        string // #rrggbb, or ""
 	RedirectHost string // where the browser goes afterwards: host, host:port, or an app's scheme:
 	ThisDevice   bool   // RedirectHost is a loopback address (RFC 8252 §7.3)
 }
