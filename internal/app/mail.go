@@ -115,7 +115,10 @@ func (s *server) startMail(e *env) (*mail.Mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	senders := map[outbox.Kind]outbox.Sender{outbox.KindResetRequest: p.login.ResetSender(e.now)}
+	senders := map[outbox.Kind]outbox.Sender{
+		outbox.KindResetRequest: p.login.ResetSender(e.now),
+		outbox.KindCodeRequest:  p.login.EmailCodeSender(e.now),
+	}
 	sender, err := smtpSender(p.cfg, p.keys, composer)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ const (
 	MFADisabled     Type = "MFA_DISABLED"
 	BackupCodesMade Type = "BACKUP_CODES_GENERATED"
 	BackupCodeUsed  Type = "BACKUP_CODE_USED"
+	LoginCodeSent   Type = "LOGIN_CODE_SENT"
 	SetupCompleted  Type = "SETUP_COMPLETED"
 
 	SetupLinkMade          Type = "SETUP_LINK_CREATED"
@@ -97,6 +98,7 @@ func accountTypes() []Type {
 		MFADisabled,
 		BackupCodesMade,
 		BackupCodeUsed,
+		LoginCodeSent,
 		SetupCompleted,
 		SetupLinkMade,
 		PasswordLinkMade,

@@ -38,6 +38,14 @@ type Factor interface {
 	Check(ctx context.Context, f Flow, u *identity.User, in url.Values) (Proof, error)
 }
 
+// A countedApart is a Factor whose failures have a counter of their own: they neither lock the
+// other ways to sign in nor are locked by failures there.
+type countedApart interface {
+	Factor
+	// Counter returns what ends the name of the counter.
+	Counter() string
+}
+
 // An Enroller is a Factor that a person sets up.
 type Enroller interface {
 	Factor
@@ -63,6 +71,7 @@ const (
 type Flow struct {
 	Visit
 	State []byte // what Begin or Enroll returned earlier in this step, or nil
+	Login string // in a first step: the login key of what was typed, or ""
 }
 
 // Challenge is what a factor asks a person. The zero Challenge asks for an input and no more.
@@ -89,7 +98,9 @@ type Proof struct {
 	User   *identity.User // whom the input belongs to, where the factor finds that out; else nil
 	AMR    []string       // methods proved beyond those that the factor always proves
 	Reason string         // if not OK: a stable code for the audit log
-	Text   string         // if not OK: a sentence for the person
+	// Mailbox is the address that the person has proved to read, or "".
+	Mailbox string
+	Text    string // if not OK: a sentence for the person
 }
 
 // newFactors returns the table of factors, in the order in which a person is asked for them.
@@ -98,6 +109,8 @@ func newFactors(st Store, keys *secret.Keys, pw hasher, n notices, issuer string
 		passwordFactor{pw: pw},
 		totpFactor{store: st, box: keys.Box("totp"), notices: n, issuer: issuer},
 		backupFactor{store: st, keys: keys},
+		emailFactor{kind: kindEmailCode, store: st, keys: keys, notices: n},
+		emailFactor{kind: kindMagicLink, store: st, keys: keys, notices: n},
 	}
 }
 

@@ -27,6 +27,7 @@ type memory struct {
 	locks    map[string]Lock
 	sessions map[secret.Hash]*identity.Session
 	links    map[secret.Hash]*memoryLink
+	codes    []memoryCode
 	events   []audit.Event
 	queue    []outbox.Delivery
 	touches  int
@@ -35,6 +36,11 @@ type memory struct {
 
 type memoryLink struct {
 	Link
+	used bool
+}
+
+type memoryCode struct {
+	EmailCode
 	used bool
 }
 
@@ -429,6 +435,54 @@ func (m *memory) CompleteSetup(
 	c := *u
 	m.users[u.ID] = &c
 	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) PutEmailCode(_ context.Context, c *EmailCode, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.codes = append(m.codes, memoryCode{EmailCode: *c})
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) EmailCode(_ context.Context, attempt secret.Hash, now time.Time) (*EmailCode, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.codes {
+		if c.Attempt == attempt && !c.used && c.ExpiresAt.After(now) {
+			return &c.EmailCode, nil
+		}
+	}
+	return nil, missing()
+}
+
+func (m *memory) ConsumeEmailCode(_ context.Context, use EmailCodeUse) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var answer *memoryCode
+	for i := range m.codes {
+		c := &m.codes[i]
+		if c.User != use.User {
+			continue
+		}
+		if c.Attempt == use.Attempt {
+			answer = c
+			break
+		}
+		if c.ExpiresAt.After(use.Now) {
+			answer = c
+		}
+	}
+	if answer == nil || answer.Code != use.Code || !answer.ExpiresAt.After(use.Now) {
+		return missing()
+	}
+	if answer.used {
+		return consumed()
+	}
+	for i := range m.codes {
+		m.codes[i].used = m.codes[i].used || m.codes[i].User == use.User
+	}
 	return nil
 }
 

@@ -30,6 +30,15 @@ type subject struct {
 	key  string         // names the counter; "" counts by address only
 
 	device bool // the account knows the browser, which is counted by itself
+	codes  bool // what fails is short codes, which may not be guessed without end
+}
+
+// apart returns the subject with the counter of a factor whose failures are counted apart.
+func (w subject) apart(f Factor) subject {
+	if c, ok := f.(countedApart); ok && w.key != "" {
+		w.key, w.codes = w.key+":"+c.Counter(), true
+	}
+	return w
 }
 
 // id returns the user's id, or "".
@@ -90,6 +99,7 @@ func (s *Server) prove(
 	if err != nil {
 		return Proof{}, err
 	}
+	who = who.apart(f)
 	if f.Serial() {
 		leave, err := s.lanes.enter(ctx, who.key)
 		if err != nil {
@@ -108,6 +118,7 @@ func (s *Server) prove(
 		if who, err = s.known(ctx, fl.Visit, s.subject(proof.User, "")); err != nil {
 			return Proof{}, err
 		}
+		who = who.apart(f)
 	}
 	if !proof.OK {
 		return Proof{}, s.recordFailure(ctx, fl.Visit, who, proof)
@@ -200,9 +211,13 @@ func (s *Server) counters(v Visit, who subject) []Failure {
 		Progressive: s.cfg.Progressive && s.cfg.AutoUnlock,
 	}
 	var out []Failure
-	if s.cfg.LockThreshold > 0 && who.key != "" {
+	threshold := s.cfg.LockThreshold
+	if threshold == 0 && who.codes {
+		threshold = emailGuesses
+	}
+	if threshold > 0 && who.key != "" {
 		user := c
-		user.Key, user.Threshold, user.Window = who.key, s.cfg.LockThreshold, userWindow
+		user.Key, user.Threshold, user.Window = who.key, threshold, userWindow
 		if who.device {
 			// Others at the same address do not lock it, and its lock ends with its cookie.
 			user.Duration = min(user.Duration, DeviceTTL)
@@ -244,11 +259,23 @@ func (s *Server) resetFailures(ctx context.Context, v Visit, u *identity.User) e
 	if err != nil {
 		return err
 	}
-	l, err := s.store.Lock(ctx, who.key, v.Now)
-	if err != nil || l.Failures == 0 && l.Rounds == 0 && l.LockedUntil.IsZero() {
-		return err
+	keys := []string{who.key}
+	if s.EmailKind() != "" {
+		keys = append(keys, who.key+":"+emailCounter)
 	}
-	return s.store.ClearLock(ctx, who.key)
+	for _, key := range keys {
+		l, err := s.store.Lock(ctx, key, v.Now)
+		if err != nil {
+			return err
+		}
+		if l.Failures == 0 && l.Rounds == 0 && l.LockedUntil.IsZero() {
+			continue
+		}
+		if err := s.store.ClearLock(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // LockOf returns the counter of a user's failures.

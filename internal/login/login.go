@@ -59,6 +59,7 @@ type Config struct {
 type Visit struct {
 	IP, Agent, RequestID string
 	Now                  time.Time // read once per request
+	Locale               string    // of the page, in BCP 47, or ""
 	Device               string    // the browser's device cookie, or ""
 	Actor                string    // who acts in a person's place (an administrator's id, "cli"), or ""
 }

@@ -39,7 +39,7 @@ func (s *Server) Open(ctx context.Context, v Visit, kind, username string) (*Ope
 	if err != nil {
 		return nil, err
 	}
-	c, err := f.Begin(ctx, Flow{Visit: v}, u)
+	c, err := f.Begin(ctx, Flow{Visit: v, Login: key}, u)
 	if err != nil {
 		return nil, err
 	}
@@ -66,16 +66,27 @@ func (s *Server) openState(v Visit, kind, key, token string) ([]byte, error) {
 	if token == "" {
 		return nil, nil
 	}
+	o, err := s.unsealOpening(v, kind, token)
+	if err == nil && o.Name != key {
+		err = errStale()
+	}
+	return o.State, err
+}
+
+// unsealOpening returns what Open sealed for a factor, or Consumed.
+func (s *Server) unsealOpening(v Visit, kind, token string) (o openingState, err error) {
+	if token == "" || len(token) > maxPending {
+		return o, errStale()
+	}
 	plain, err := s.pending.Open(token, openingContext+"/"+kind)
 	if err != nil {
-		return nil, errStale()
+		return o, errStale()
 	}
-	var o openingState
 	err = json.Unmarshal(plain, &o)
-	if err != nil || o.Name != key || !inTime(v.Now, o.Issued, pendingTTL) {
-		return nil, errStale()
+	if err != nil || !inTime(v.Now, o.Issued, pendingTTL) {
+		return openingState{}, errStale()
 	}
-	return o.State, nil
+	return o, nil
 }
 
 // Password checks name and password, the usual first step. An unknown name and a wrong password
@@ -123,6 +134,8 @@ func (s *Server) checkFirst(
 	}
 	if a.Kind == kindPassword {
 		err = s.rehash(ctx, u, a.Password)
+	} else {
+		err = s.provedMailbox(ctx, v, u, proof.Mailbox)
 	}
 	return u, f, proof, err
 }

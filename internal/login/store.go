@@ -18,6 +18,7 @@ type Store interface {
 	LockStore
 	SessionStore
 	LinkStore
+	EmailCodeStore
 
 	// Queue stores deliveries that belong to no change.
 	Queue(ctx context.Context, all ...outbox.Delivery) error
@@ -147,6 +148,35 @@ type Failure struct {
 	Duration    time.Duration // a very long one where only an administrator unlocks
 	Window      time.Duration
 	Progressive bool
+}
+
+// EmailCodeStore holds codes that were sent to sign in with.
+type EmailCodeStore interface {
+	// PutEmailCode stores a code.
+	PutEmailCode(ctx context.Context, c *EmailCode, ev ...audit.Event) error
+	// EmailCode returns the code that a request has led to if it can still be used, or NotFound.
+	EmailCode(ctx context.Context, attempt secret.Hash, now time.Time) (*EmailCode, error)
+	// ConsumeEmailCode uses a code, once, and ends the user's others: that of the request, or where
+	// the request has led to none, the user's newest. Consumed if the code was used, NotFound if it
+	// is another one or has expired.
+	ConsumeEmailCode(ctx context.Context, use EmailCodeUse) error
+}
+
+// EmailCode is a code that was sent to sign in with.
+type EmailCode struct {
+	Attempt   secret.Hash // names the request that it was sent because of
+	User      identity.UserID
+	Code      secret.Hash
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// EmailCodeUse is an attempt to sign in with a code.
+type EmailCodeUse struct {
+	Attempt secret.Hash
+	User    identity.UserID // "" for a name that nobody has
+	Code    secret.Hash
+	Now     time.Time
 }
 
 // Link kinds.

@@ -88,6 +88,7 @@ type view struct {
 	App, Company, Address     string
 	Subject, Greeting, Footer string
 	Body, Note                string // Note stands at the end, or is ""
+	CodeIntro, Code           string // a code to type, alone on its line; "" where there is none
 	Link, Button, Fallback    string // Link is "" where the message has none
 	Lifetime                  string
 	Facts                     []fact
@@ -147,8 +148,15 @@ func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
 	if link := m.Values["link"]; link != "" {
 		v.Link, v.Button, v.Fallback = link, entry(m.Message+".button"), entry("link-fallback")
 	}
+	if v.Code = m.Values["code"]; v.Code != "" {
+		v.CodeIntro = entry("code-intro")
+	}
 	if n, err := strconv.Atoi(m.Values["minutes"]); err == nil {
-		v.Lifetime, _ = t.Plural("mail.lifetime-minutes", n, nil)
+		id := "mail.lifetime-minutes"
+		if v.Code != "" {
+			id = "mail.lifetime-code-minutes"
+		}
+		v.Lifetime, _ = t.Plural(id, n, nil)
 	}
 	return v, nil
 }

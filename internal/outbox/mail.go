@@ -15,6 +15,8 @@ const (
 	MessageTwoStepOn       = "two-step-on"
 	MessageTwoStepOff      = "two-step-off"
 	MessageAccountLocked   = "account-locked"
+	MessageSignInCode      = "sign-in-code"
+	MessageSignInLink      = "sign-in-link"
 )
 
 // Messages returns the names of all messages.
@@ -26,6 +28,8 @@ func Messages() []string {
 		MessageTwoStepOn,
 		MessageTwoStepOff,
 		MessageAccountLocked,
+		MessageSignInCode,
+		MessageSignInLink,
 	}
 }
 

@@ -23,6 +23,8 @@ const (
 	// KindResetRequest is a request to reset a password, which is processed apart from the HTTP
 	// request: storing it takes the same work whether the account exists or not.
 	KindResetRequest Kind = "password-reset-request"
+	// KindCodeRequest is a request for a message to sign in with, for the same reason.
+	KindCodeRequest Kind = "sign-in-code-request"
 )
 
 // State is how far a delivery has come.

@@ -110,7 +110,7 @@ func (d *DB) FinishDeliveries(ctx context.Context, all []outbox.Delivery) error 
 		if x.State == outbox.Sent || x.State == outbox.Expired {
 			x.Content = ""
 		}
-		if x.State == outbox.Sent && x.Kind == outbox.KindResetRequest {
+		if isRequest(x.Kind) && (x.State == outbox.Sent || x.State == outbox.Expired) {
 			processed = append(processed, []any{string(x.ID)})
 			continue
 		}
@@ -125,6 +125,11 @@ func (d *DB) FinishDeliveries(ctx context.Context, all []outbox.Delivery) error 
 		return nil
 	}
 	return d.sql.ExecAll(ctx, finishDelivery, finished)
+}
+
+// isRequest reports whether deliveries of a kind are requests that are processed, not sent.
+func isRequest(k outbox.Kind) bool {
+	return k == outbox.KindResetRequest || k == outbox.KindCodeRequest
 }
 
 // Delivery returns a delivery, or NotFound.

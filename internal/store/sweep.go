@@ -54,6 +54,8 @@ const (
 		" WHERE expires_at <= $1 LIMIT $2)"
 	sweepOnce        = "DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)"
 	sweepLinks       = "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)"
+	sweepEmailCodes  = "DELETE FROM email_codes WHERE attempt IN (SELECT attempt FROM email_codes WHERE expires_at <= $1 LIMIT $2)"
+	sweepLoginStates = "DELETE FROM login_states WHERE hash IN (SELECT hash FROM login_states WHERE expires_at <= $1 LIMIT $2)"
 	sweepSessions    = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)"
 	sweepAppSessions = "DELETE FROM app_sessions WHERE id IN (SELECT id FROM app_sessions WHERE expires_at <= $1 LIMIT $2)"
 	sweepGrants      = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)"
@@ -102,6 +104,8 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepOpaque, before: now},
 		{text: sweepOnce, before: now.Add(-onceGrace)},
 		{text: sweepLinks, before: now.Add(-linkGrace)},
+		{text: sweepEmailCodes, before: now},
+		{text: sweepLoginStates, before: now},
 		{text: sweepSessions, before: now},
 		{text: sweepAppGrants, before: now}, // before the sessions by which it finds them
 		{text: sweepAppSessions, before: now},

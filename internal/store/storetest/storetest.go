@@ -92,6 +92,7 @@ func cases() []testCase {
 		{"Roles change meanwhile", (*suite).rolesMeanwhile},
 		{"Passwords", (*suite).passwords},
 		{"Credentials", (*suite).credentials},
+		{"EmailCodes", (*suite).emailCodes},
 		{"Two-step verification is reset", (*suite).resetTwoStep},
 		{"Sessions end by selection", (*suite).endSessions},
 		{"Locks", (*suite).locks},

@@ -135,10 +135,12 @@ func (s *suite) finishedDeliveries(t *testing.T) {
 	useless.ExpiresAt = s.now.Add(time.Minute)
 	request := s.queued("d")
 	request.Kind = outbox.KindResetRequest
-	all := []outbox.Delivery{sent, dead, useless, request}
+	late := s.queued("e")
+	late.Kind = outbox.KindCodeRequest
+	all := []outbox.Delivery{sent, dead, useless, request, late}
 	testkit.Must(t, db.Record(ctx, audit.Event{At: s.now, Type: audit.UserUpdated, Deliveries: all}))
 	all[0].State, all[1].State, all[2].State = outbox.Sent, outbox.Dead, outbox.Dead
-	all[3].State = outbox.Sent
+	all[3].State, all[4].State = outbox.Sent, outbox.Expired
 	for i := range all {
 		all[i].FinishedAt = s.now
 	}
@@ -152,6 +154,8 @@ func (s *suite) finishedDeliveries(t *testing.T) {
 	testkit.Equal(t, "content of the dead", content(dead.ID), "sealed")
 	_, err := db.Delivery(ctx, request.ID)
 	testkit.Equal(t, "a processed request", fault.KindOf(err), fault.NotFound)
+	_, err = db.Delivery(ctx, late.ID)
+	testkit.Equal(t, "a request that came too late", fault.KindOf(err), fault.NotFound)
 
 	// A worker whose claim has ended meanwhile does not change what is final.
 	stale := sent
