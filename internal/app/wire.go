@@ -726,5 +726,6 @@ func pageBrand(c *config.Config) ui.Brand {
 		SupportURL: b.SupportURL,
 		Theme:      string(b.Theme),
 		Primary:    b.PrimaryColor,
+		Locale:     c.Accounts.DefaultLocale,
 	}
 }

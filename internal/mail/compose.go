@@ -6,9 +6,7 @@ import (
 	"embed"
 	"fmt"
 	html "html/template"
-	"slices"
 	"strconv"
-	"strings"
 	plain "text/template"
 	"time"
 
@@ -119,7 +117,7 @@ func (c *Composer) Compose(m *outbox.Mail) (*Message, error) {
 }
 
 func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
-	values := map[string]string{"App": isolate(t, c.brand.App), "Name": isolate(t, m.Name)}
+	values := map[string]string{"App": text.Isolate(t, c.brand.App), "Name": text.Isolate(t, m.Name)}
 	entry := func(name string) string {
 		s, _ := t.Text("mail."+name, values)
 		return s
@@ -169,7 +167,7 @@ func listFacts(t *text.Texts, entry func(string) string, m *outbox.Mail) (list [
 			value = inZone(at, m.Zone)
 		}
 		if value != "" {
-			list = append(list, fact{entry("fact." + name), isolate(t, value)})
+			list = append(list, fact{entry("fact." + name), text.Isolate(t, value)})
 		}
 	}
 	return list
@@ -182,21 +180,4 @@ func inZone(at time.Time, zone string) string {
 		where = time.UTC
 	}
 	return at.In(where).Format("2006-01-02 15:04 MST")
-}
-
-// isolate encloses a text that others chose, so that its direction does not change that of the
-// sentence around it (Unicode Standard Annex #9, FSI and PDI), and removes what reorders text. A
-// text of ASCII needs neither in a message from left to right. In one from right to left it does:
-// the parts of a date would change places, and a period at the end of a name would go before it.
-func isolate(t *text.Texts, s string) string {
-	if s == "" || t.Direction() == "ltr" && !slices.ContainsFunc([]rune(s), func(r rune) bool { return r > 127 }) {
-		return s
-	}
-	s = strings.Map(func(r rune) rune {
-		if r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 {
-			return -1
-		}
-		return r
-	}, s)
-	return "\u2068" + s + "\u2069"
 }

@@ -181,6 +181,27 @@ func (s *Server) unseal(sealed, step string, now time.Time) (*Flow, error) {
 	return nil, s.interrupted(f, now, expired)
 }
 
+// FlowLocales returns the ui_locales of a flow at whichever step, also of one that has ended, or
+// "": an error page about a flow that does not open is in its language, too.
+func (s *Server) FlowLocales(sealed string) string {
+	for _, step := range []string{StepLogin, StepConsent, StepLogout} {
+		raw, err := s.flows.Open(sealed, step)
+		if err != nil {
+			continue
+		}
+		var f Flow
+		if json.Unmarshal(raw, &f) != nil {
+			return ""
+		}
+		form, err := url.ParseQuery(f.Query)
+		if err != nil {
+			return ""
+		}
+		return form.Get("ui_locales")
+	}
+	return ""
+}
+
 // signedInSince reports whether the person of a session has signed in since the request began.
 func (f *Flow) signedInSince(sess *identity.Session) bool {
 	return sess.AuthTime.UnixMilli() >= max(f.Started, f.Since)

@@ -1,8 +1,10 @@
-// Package text holds what people read in their own language: one catalogue per language, with the
-// plural forms of CLDR.
+// Package text holds what people read in their own language: catalogues of texts with the plural
+// forms of CLDR.
 //
-// A catalogue is a YAML file in locales. A test ensures that all catalogues have the same entries
-// with the same placeholders, and every plural form that their language needs.
+// A catalogue is a YAML file in locales called AREA.TAG.yaml: the area is a part of the product,
+// the tag a language of BCP 47. Entries are compiled when they are loaded, so that a text costs a
+// map access and a concatenation. A test ensures that all languages have the same entries with the
+// same placeholders and markup, and every plural form that they need.
 package text
 
 import (
@@ -26,9 +28,9 @@ var fallback = language.English
 
 // Catalogues holds all languages. It is safe for concurrent use.
 type Catalogues struct {
-	bundle    *i18n.Bundle
-	languages []language.Tag
-	matcher   language.Matcher
+	texts   []*Texts // English first
+	byBase  map[string]*Texts
+	matcher language.Matcher
 }
 
 // Load reads the catalogues that are part of the program.
@@ -37,33 +39,76 @@ func Load() (*Catalogues, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Catalogues{bundle: i18n.NewBundle(fallback), languages: []language.Tag{fallback}}
-	c.bundle.RegisterUnmarshalFunc("yaml", yaml.Unmarshal)
+	c := &Catalogues{byBase: map[string]*Texts{}}
 	for _, name := range names {
 		raw, err := embedded.ReadFile(name)
 		if err != nil {
 			return nil, err
 		}
-		file, err := c.bundle.ParseMessageFileBytes(raw, path.Base(name))
-		if err != nil {
+		if err := c.add(path.Base(name), raw); err != nil {
 			return nil, fmt.Errorf("the catalogue %s cannot be read: %w", name, err)
 		}
-		if file.Tag != fallback {
-			c.languages = append(c.languages, file.Tag)
+	}
+	return c, c.complete()
+}
+
+// add compiles the entries of a file.
+func (c *Catalogues) add(name string, raw []byte) error {
+	file, err := i18n.ParseMessageFileBytes(raw, name, map[string]i18n.UnmarshalFunc{"yaml": yaml.Unmarshal})
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(c.texts, func(t *Texts) bool { return t.parsed == file.Tag })
+	if i < 0 {
+		i, c.texts = len(c.texts), append(c.texts, newTexts(c, file.Tag))
+	}
+	t := c.texts[i]
+	for _, m := range file.Messages {
+		if t.entries[m.ID] != nil {
+			return fmt.Errorf("%s is defined twice", m.ID)
+		}
+		if t.entries[m.ID], err = compile(t, m); err != nil {
+			return fmt.Errorf("%s: %w", m.ID, err)
 		}
 	}
-	c.matcher = language.NewMatcher(c.languages)
-	return c, nil
+	return nil
+}
+
+// complete sorts English first, and fills in its entries where others lack them.
+func (c *Catalogues) complete() error {
+	english := slices.IndexFunc(c.texts, func(t *Texts) bool { return t.parsed == fallback })
+	if english < 0 {
+		return fmt.Errorf("there is no catalogue for %s", fallback)
+	}
+	first := c.texts[english]
+	c.texts = slices.Insert(slices.Delete(c.texts, english, english+1), 0, first)
+	tags := make([]language.Tag, len(c.texts))
+	for i, t := range c.texts {
+		tags[i] = t.parsed
+		if base, _, region := strings.Cut(t.tag, "-"); !region || base == "pt" {
+			c.byBase[base] = t
+		}
+		for id, e := range c.texts[0].entries {
+			if t.entries[id] == nil {
+				t.entries[id] = e
+			}
+		}
+	}
+	c.matcher = language.NewMatcher(tags)
+	return nil
 }
 
 // Languages returns the BCP 47 tags of the languages, English first.
 func (c *Catalogues) Languages() []string {
-	tags := make([]string, len(c.languages))
-	for i, t := range c.languages {
-		tags[i] = t.String()
+	tags := make([]string, len(c.texts))
+	for i, t := range c.texts {
+		tags[i] = t.tag
 	}
 	return tags
 }
+
+// All returns the texts of all languages, English first.
+func (c *Catalogues) All() []*Texts { return c.texts }
 
 // Supports reports whether there is a catalogue for a BCP 47 tag, or for the language of its
 // region.
@@ -76,58 +121,53 @@ func (c *Catalogues) Supports(tag string) bool {
 	return confidence >= language.High
 }
 
+// maxPreference bounds what a browser may say about languages, in bytes.
+const maxPreference = 512
+
 // For returns the texts in the best language for a person's preferences: BCP 47 tags or values of
 // Accept-Language, the most important first. Preferences that cannot be read are skipped, and so
 // are those that only a remote relative would serve: who reads traditional Chinese does not get the
 // simplified script unless they ask for it.
 func (c *Catalogues) For(preferences ...string) *Texts {
+	if t := c.Match(preferences...); t != nil {
+		return t
+	}
+	return c.texts[0]
+}
+
+// Match returns what For does, or nil if no language serves the preferences.
+func (c *Catalogues) Match(preferences ...string) *Texts {
 	var tags []language.Tag
-	for _, p := range preferences {
+	for i, p := range preferences {
+		if p == "" || len(p) > maxPreference {
+			continue
+		}
+		if i == 0 {
+			if t := c.first(p); t != nil {
+				return t
+			}
+		}
 		if t, _, err := language.ParseAcceptLanguage(p); err == nil {
 			tags = append(tags, t...)
 		}
 	}
+	if len(tags) == 0 {
+		return nil
+	}
 	_, i, confidence := c.matcher.Match(tags...)
 	if confidence < language.High {
-		i = 0
+		return nil
 	}
-	tag := c.languages[i].String()
-	return &Texts{tag: tag, localizer: i18n.NewLocalizer(c.bundle, tag)}
+	return c.texts[i]
 }
 
-// Texts is the texts of one language.
-type Texts struct {
-	tag       string
-	localizer *i18n.Localizer
-}
-
-// Language returns the BCP 47 tag of the language.
-func (t *Texts) Language() string { return t.tag }
-
-// rightToLeft lists the languages among ours, present and planned, that are written so.
-var rightToLeft = []string{"ar", "fa", "he", "ur"}
-
-// Direction returns "rtl" for a language that is written from right to left, and "ltr" otherwise.
-func (t *Texts) Direction() string {
-	base, _, _ := strings.Cut(t.tag, "-")
-	if slices.Contains(rightToLeft, base) {
-		return "rtl"
+// first returns the language of the first tag of a list, as browsers send it: without a weight,
+// which means the highest. It returns nil where more than the language decides, such as the script.
+func (c *Catalogues) first(preference string) *Texts {
+	tag, _, _ := strings.Cut(preference, ",")
+	base, region, _ := strings.Cut(tag, "-")
+	if len(region) > len("DE") || strings.ContainsAny(region, "-;") {
+		return nil
 	}
-	return "ltr"
-}
-
-// Text returns an entry with its placeholders filled, or false if there is no such entry.
-func (t *Texts) Text(id string, values map[string]string) (string, bool) {
-	s, err := t.localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: values})
-	return s, err == nil && s != ""
-}
-
-// Plural returns an entry in the form for a number, which is its placeholder PluralCount.
-func (t *Texts) Plural(id string, n int, values map[string]string) (string, bool) {
-	data := map[string]any{"PluralCount": n}
-	for k, v := range values {
-		data[k] = v
-	}
-	s, err := t.localizer.Localize(&i18n.LocalizeConfig{MessageID: id, TemplateData: data, PluralCount: n})
-	return s, err == nil && s != ""
+	return c.byBase[base]
 }

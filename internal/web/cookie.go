@@ -12,6 +12,8 @@ const (
 	CookieBrowser = "gatehouse_browser" // marks the browser that starts an authorization request
 	CookieName    = "gatehouse_name"    // the account whose password a link has just set
 	CookieDevice  = "gatehouse_device"  // by which accounts know the browser
+
+	CookieLanguage = "gatehouse_language" // the language that was chosen on a page
 )
 
 // cookieName returns the name, over https with the prefix __Host-, which binds the cookie to

@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/text"
 )
 
 // Handler answers a request or returns an error; it never does both.
@@ -91,6 +92,11 @@ type Event struct {
 	User   string
 	Err    error
 	Now    time.Time // the request's one reading of the clock
+
+	Texts         *text.Texts // the language of the page; nil until it is chosen
+	LanguageFixed bool        // it was asked for, so that of the account does not replace it
+	UILocales     string      // the parameter ui_locales of the request itself
+	Return        string      // the address at which a page that a form made can be opened, or ""
 
 	base context.Context // the connection's, without the deadline of the request
 }

@@ -38,6 +38,7 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, reply *oauth.Repl
 		w.WriteHeader(http.StatusSeeOther)
 		return nil
 	}
+	s.readAddress(r)
 	v := &FormPostView{Base: begin(r), Action: reply.RedirectURI}
 	v.Leaves, v.Client = true, clientView(reply.Client, reply.RedirectURI)
 	for name, values := range reply.Params {
@@ -117,6 +118,7 @@ func (s *Server) postConsent(w http.ResponseWriter, r *http.Request) error {
 
 // FollowLogout carries out what the logout endpoint decided.
 func (s *Server) FollowLogout(w http.ResponseWriter, r *http.Request, st *oauth.LogoutStep) error {
+	s.readAddress(r)
 	if st.Confirm != nil {
 		sealed, err := s.oauth.SealFlow(st.Confirm)
 		if err != nil {

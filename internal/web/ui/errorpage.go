@@ -18,6 +18,7 @@ func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) { s.kit
 // to continue. The text of an unexpected error is logged and not shown.
 func (s *Server) ErrorPage(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Cache-Control", "no-store")
+	s.readAddress(r)
 	v := s.errorView(r, err)
 	if failed := s.show(w, web.Status(err), v); failed != nil {
 		ev := web.EventOf(r.Context())

@@ -27,6 +27,7 @@ type Brand struct {
 	SupportURL string // where people get help
 	Theme      string // ThemeAuto, ThemeLight or ThemeDark; "" is ThemeAuto
 	Primary    string // the brand's color as #rrggbb; "" is the server's own
+	Locale     string // the language of people whose own is not known or not supported, or ""
 }
 
 // The themes of pages.

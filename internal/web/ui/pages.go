@@ -15,6 +15,8 @@ import (
 	"html/template"
 	"io"
 	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/text"
 )
 
 //go:embed templates
@@ -25,6 +27,9 @@ type Pages struct {
 	Assets *Assets
 	brand  Brand
 	pages  map[PageName]*template.Template
+
+	texts    *text.Catalogues
+	fallback *text.Texts // the language of Brand.Locale
 
 	rendered func(View) // tests learn here what handlers show; else nil
 }
@@ -76,6 +81,10 @@ func NewPages(brand Brand) (*Pages, error) {
 		return nil, err
 	}
 	p := &Pages{Assets: assets, brand: brand, pages: map[PageName]*template.Template{}}
+	if p.texts, err = text.Load(); err != nil {
+		return nil, err
+	}
+	p.fallback = p.texts.For(brand.Locale)
 	frames, err := template.New("frame").Funcs(p.funcs()).
 		ParseFS(templateFiles, "templates/frame/*.html")
 	if err != nil {
@@ -101,6 +110,9 @@ func (p *Pages) add(frames *template.Template, frame string, view View) error {
 	if t, err = t.ParseFS(templateFiles, "templates/"+string(view.Page())+".html"); err != nil {
 		return err
 	}
+	if err := checkTexts(t, p.texts); err != nil {
+		return err
+	}
 	p.pages[view.Page()] = t.Lookup(frame)
 	return p.Write(io.Discard, view)
 }
@@ -120,6 +132,9 @@ func (p *Pages) Write(w io.Writer, v View) error {
 	t, ok := p.pages[v.Page()]
 	if !ok {
 		return fmt.Errorf("no page %q", v.Page())
+	}
+	if b := v.base(); b.texts == nil {
+		b.texts = p.fallback
 	}
 	if p.rendered != nil {
 		p.rendered(v)

@@ -49,7 +49,7 @@ func (s *Server) postForgot(w http.ResponseWriter, r *http.Request) error {
 	if err := s.kit.Allow(w, r, "password_reset", web.Subject{}); err != nil {
 		return s.rerender(w, r, err, s.forgotView(r, form))
 	}
-	err = s.login.RequestPasswordReset(r.Context(), s.visit(r), email, r.Header.Get("Accept-Language"))
+	err = s.login.RequestPasswordReset(r.Context(), s.visit(r), email, s.visit(r).Locale)
 	if err != nil {
 		return s.rerender(w, r, err, s.forgotView(r, form))
 	}

@@ -94,6 +94,7 @@ type route struct {
 func (s *Server) routes() []route {
 	return []route{
 		{"GET /{$}", s.root},
+		{"POST /language", s.postLanguage},
 		{"GET /.well-known/change-password", s.changePassword},
 		{"GET /login", s.showLogin},
 		{"GET /signin", s.showLogin},
@@ -143,6 +144,11 @@ func (s *Server) routes() []route {
 func (s *Server) page(h web.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
+		if strings.Contains(r.URL.RawQuery, "ui_locales=") {
+			s.readAddress(r)
+		} else {
+			s.choose(r, "")
+		}
 		if err := h(w, r); err != nil {
 			s.kit.Fail(w, r, err)
 		}
@@ -152,7 +158,12 @@ func (s *Server) page(h web.Handler) http.Handler {
 // visit returns the caller's details for the login package.
 func (s *Server) visit(r *http.Request) login.Visit {
 	ev := web.EventOf(r.Context())
+	locale := ""
+	if ev.Texts != nil {
+		locale = ev.Texts.Language()
+	}
 	return login.Visit{
+		Locale:    locale,
 		IP:        ev.IP,
 		Agent:     ev.Agent,
 		RequestID: ev.ID,
@@ -183,17 +194,30 @@ func (s *Server) form(r *http.Request) (url.Values, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.readLanguage(r, c.Form)
 	return c.Form, nil
 }
 
 // begin returns what every page shows.
 func begin(r *http.Request) Base {
 	ev := web.EventOf(r.Context())
-	return Base{RequestID: ev.ID, Now: ev.Now}
+	b := Base{
+		RequestID: ev.ID,
+		Now:       ev.Now,
+		UILocales: ev.UILocales,
+		Return:    ev.Return,
+		texts:     ev.Texts,
+		fixed:     ev.LanguageFixed,
+	}
+	if b.Return == "" {
+		b.Return = r.URL.RequestURI()
+	}
+	return b
 }
 
 // setUser shows an account as signed in, and times in its time zone.
 func (b *Base) setUser(u *identity.User) {
+	b.setLanguage(u)
 	b.Signed = &Signed{Label: u.Label()}
 	if u.Email != b.Signed.Label {
 		b.Signed.Email = u.Email
@@ -257,7 +281,7 @@ func (s *Server) notFound(mux *http.ServeMux) web.Handler {
 
 // seeOther redirects the browser with a GET.
 func seeOther(w http.ResponseWriter, r *http.Request, to string) error {
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	http.Redirect(w, r, withLocales(to, web.EventOf(r.Context()).UILocales), http.StatusSeeOther)
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gatehouse-id/gatehouse/internal/text"
 )
 
 // View is the data of one page. The views of this package are the only ones; a page is named by
@@ -29,6 +31,11 @@ type Base struct {
 	Errors    []FieldError   // what is wrong with single fields
 	Client    *ClientView    // the app that the page is about, or nil
 	Leaves    bool           // a form of the page leads to another site
+
+	UILocales string      // the request's parameter, which its forms and links carry on
+	Return    string      // the address that opens the page, for the choice of a language
+	texts     *text.Texts // the language of the page
+	fixed     bool        // the language was asked for
 }
 
 func (b *Base) base() *Base { return b }
