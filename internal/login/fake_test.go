@@ -28,6 +28,9 @@ type memory struct {
 	sessions map[secret.Hash]*identity.Session
 	links    map[secret.Hash]*memoryLink
 	codes    []memoryCode
+	tokens   map[identity.SessionID]SessionTokens
+	states   map[secret.Hash]string
+	gate     chan struct{} // while set, reading a session with tokens waits for it
 	events   []audit.Event
 	queue    []outbox.Delivery
 	touches  int
@@ -436,6 +439,66 @@ func (m *memory) CompleteSetup(
 	m.users[u.ID] = &c
 	m.events = append(m.events, ev...)
 	return nil
+}
+
+func (m *memory) PutTokenSession(
+	ctx context.Context, s *identity.Session, tokens SessionTokens, t identity.SessionTerms,
+	ev ...audit.Event,
+) error {
+	if err := m.PutSession(ctx, secret.Hash(s.ID), s, t, ev...); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tokens == nil {
+		m.tokens = map[identity.SessionID]SessionTokens{}
+	}
+	m.tokens[s.ID] = tokens
+	return nil
+}
+
+func (m *memory) TokenSession(_ context.Context, id identity.SessionID, now time.Time) (*TokenSession, error) {
+	if m.gate != nil {
+		<-m.gate
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.sessions[secret.Hash(id)]
+	if !ok || !s.ExpiresAt.After(now) {
+		return nil, missing()
+	}
+	return &TokenSession{Session: *s, Tokens: m.tokens[id]}, nil
+}
+
+func (m *memory) RotateTokens(_ context.Context, r TokenRotation) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.tokens[r.Session]
+	if t.Refresh != r.Old {
+		return consumed()
+	}
+	t.Token, t.Expires, t.Refresh = r.Token, r.Expires, r.Refresh
+	m.tokens[r.Session] = t
+	return nil
+}
+
+func (m *memory) PutLoginState(_ context.Context, h secret.Hash, opening string, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.states == nil {
+		m.states = map[secret.Hash]string{}
+	}
+	m.states[h] = opening
+	return nil
+}
+
+func (m *memory) LoginState(_ context.Context, h secret.Hash, _ time.Time) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o, ok := m.states[h]; ok {
+		return o, nil
+	}
+	return "", missing()
 }
 
 func (m *memory) PutEmailCode(_ context.Context, c *EmailCode, ev ...audit.Event) error {

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
@@ -83,11 +85,12 @@ type Step struct {
 
 // Done is a completed sign-in.
 type Done struct {
-	Cookie  string // the browser's new secret; the old one is worthless from now on
+	Cookie  string // the browser's new secret; the old one is worthless from now on; "" with Tokens
 	Device  string // the browser's new device cookie
 	Session *identity.Session
 	User    *identity.User
-	Backup  []string // after StepEnroll: new backup codes, shown only this once
+	Backup  []string   // after StepEnroll: new backup codes, shown only this once
+	Tokens  *TokenPair // of a sign-in by Attempt.Client; else nil
 }
 
 // Attempt is the first step of a sign-in.
@@ -97,6 +100,7 @@ type Attempt struct {
 	NeedACR  string // the context class that the application requests, or ""
 	Cookie   string // the browser's present session cookie, or ""
 	Stay     bool   // the person chose to stay signed in
+	Client   string // of the accounts API, which gets tokens instead of a cookie; "" for a browser
 
 	Kind  string     // the factor that begins the sign-in; "" is the password
 	Token string     // Opening.Token, if Open was called
@@ -114,6 +118,9 @@ type Server struct {
 	methods []string // the kinds that may begin a sign-in
 	lanes   lanes
 	notices notices
+	tokens  sessionTokens
+
+	refreshing singleflight.Group // by the hash of the refresh token
 
 	accountFailures *audit.FailureCounter // of accounts
 	unknownFailures *audit.FailureCounter // of names that nobody has, by address
@@ -146,6 +153,7 @@ func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
 		factors: newFactors(st, keys, pw, n, cfg.AppName),
 		methods: methods,
 		lanes:   newLanes(),
+		tokens:  newSessionTokens(keys),
 		notices: n,
 
 		accountFailures: audit.NewFailureCounter(),
@@ -184,6 +192,8 @@ type signIn struct {
 	raise   bool                    // a signed-in person proves more; nothing else is asked for
 	skipped bool                    // enrollment was put off
 	stay    bool                    // the person stays signed in
+
+	client string // that gets tokens instead of a cookie, or ""
 
 	backup  []string // not sealed: new backup codes
 	choices []string // not sealed: at StepFactor, the kinds that are accepted

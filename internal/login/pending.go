@@ -31,6 +31,7 @@ type pendingState struct {
 	Raise   bool            `json:"r,omitempty"`
 	Skipped bool            `json:"s,omitempty"`
 	Stay    bool            `json:"y,omitempty"`
+	Client  string          `json:"l,omitempty"`
 	Proved  string          `json:"p"` // names the account's state, so that a change ends the sign-in
 	Issued  int64           `json:"i"` // Unix milliseconds
 }
@@ -51,6 +52,7 @@ func (s *Server) seal(v Visit, si *signIn) string {
 		Cookie:  si.cookie,
 		Raise:   si.raise,
 		Skipped: si.skipped,
+		Client:  si.client,
 		Stay:    si.stay,
 		Proved:  s.stateMark(si),
 		Issued:  v.Now.UnixMilli(),
@@ -115,6 +117,7 @@ func (s *Server) open(ctx context.Context, v Visit, sealed string) (*signIn, err
 		cookie:  p.Cookie,
 		raise:   p.Raise,
 		skipped: p.Skipped,
+		client:  p.Client,
 		stay:    p.Stay,
 	}
 	step, err := s.missing(ctx, v, si)

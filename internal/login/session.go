@@ -168,20 +168,29 @@ func (s *Server) openSession(
 	}
 	sess := identity.NewSession(si.user.ID, si.amr, v.Now, s.cfg.SessionTTL, identity.Browser{IP: v.IP, Agent: v.agent()})
 	sess.Stay = si.stay
-	terms := identity.SessionTerms{
+	err = s.store.PutSession(ctx, h, sess, s.terms(si), s.succeeded(v, si, sess))
+	if err != nil {
+		return nil, sessionRejected(err)
+	}
+	return sess, nil
+}
+
+// terms returns when the session of a sign-in may be stored, and what it ends.
+func (s *Server) terms(si *signIn) identity.SessionTerms {
+	return identity.SessionTerms{
 		Proved: si.proved(),
 		Single: s.cfg.SingleSession,
 		Tokens: s.cfg.RevokeTokens,
 	}
-	err = s.store.PutSession(ctx, h, sess, terms, s.succeeded(v, si, sess))
+}
+
+// sessionRejected returns the error of a session that was not stored, for the person.
+func sessionRejected(err error) error {
 	if fault.Is(err, fault.Consumed) {
-		return nil, fault.Wrap(fault.Consumed, err, "Your password or two-step verification was "+
+		return fault.Wrap(fault.Consumed, err, "Your password or two-step verification was "+
 			"changed while you signed in. Sign in again.")
 	}
-	if err != nil {
-		return nil, err
-	}
-	return sess, nil
+	return err
 }
 
 // raiseSession renews a session under the cookie of hash h. Its absolute end stays where it was.

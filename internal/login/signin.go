@@ -102,7 +102,7 @@ func (s *Server) SignIn(ctx context.Context, v Visit, a Attempt) (Step, error) {
 	if err != nil {
 		return Step{}, err
 	}
-	si := &signIn{user: u, stay: a.Stay && s.cfg.StaySignedIn}
+	si := &signIn{user: u, stay: a.Stay && s.cfg.StaySignedIn, client: a.Client}
 	si.add(f.AMR()...)
 	si.add(proof.AMR...)
 	if identity.ACRRank(a.NeedACR) > 0 {
@@ -444,6 +444,10 @@ func (s *Server) answerSkip(v Visit, si *signIn) error {
 func (s *Server) finish(ctx context.Context, v Visit, si *signIn) (Step, error) {
 	if err := s.resetFailures(ctx, v, si.user); err != nil {
 		return Step{}, err
+	}
+	if si.client != "" {
+		done, err := s.openTokenSession(ctx, v, si)
+		return Step{Done: done}, err
 	}
 	cookie := secret.NewToken(secret.PrefixSession)
 	sess, err := s.openSession(ctx, v, si, s.keys.Hash(cookie))

@@ -19,6 +19,7 @@ type Store interface {
 	SessionStore
 	LinkStore
 	EmailCodeStore
+	TokenSessionStore
 
 	// Queue stores deliveries that belong to no change.
 	Queue(ctx context.Context, all ...outbox.Delivery) error
@@ -177,6 +178,23 @@ type EmailCodeUse struct {
 	User    identity.UserID // "" for a name that nobody has
 	Code    secret.Hash
 	Now     time.Time
+}
+
+// TokenSessionStore holds the sessions that have tokens instead of a cookie.
+type TokenSessionStore interface {
+	// PutTokenSession stores a session with its tokens, as PutSession does.
+	PutTokenSession(ctx context.Context, s *identity.Session, tokens SessionTokens,
+		t identity.SessionTerms, ev ...audit.Event) error
+	// TokenSession returns an active session that has tokens, or NotFound.
+	TokenSession(ctx context.Context, id identity.SessionID, now time.Time) (*TokenSession, error)
+	// RotateTokens replaces the tokens of a session in one statement on the condition of the
+	// refresh token: Consumed if that is another one, or the session has ended.
+	RotateTokens(ctx context.Context, r TokenRotation) error
+	// PutLoginState stores what a caller has asked for under the hash of a state, in place of what
+	// was stored there.
+	PutLoginState(ctx context.Context, h secret.Hash, opening string, until time.Time) error
+	// LoginState returns what was stored under the hash of a state, or NotFound.
+	LoginState(ctx context.Context, h secret.Hash, now time.Time) (opening string, err error)
 }
 
 // Link kinds.

@@ -40,7 +40,9 @@ var (
 	selectUserSessions    = selectSession + " WHERE user_id = $1" + activeSession + " ORDER BY last_seen_at DESC, id"
 	insertSession         = sessionTable.insert("hash")
 	raisedColumns         = sessionTable.set("auth_time", "amr", "acr", "last_seen_at", "ip", "agent", "stay")
-	raiseSession          = "UPDATE sessions SET " + raisedColumns.text + ", hash = " + raisedColumns.next(1) +
+	touchSession          = "UPDATE sessions SET last_seen_at = $1, ip = $2, agent = $3" +
+		" WHERE id = $4 AND last_seen_at <= $1"
+	raiseSession = "UPDATE sessions SET " + raisedColumns.text + ", hash = " + raisedColumns.next(1) +
 		" WHERE id = " + raisedColumns.next(2) + " AND hash = " + raisedColumns.next(3)
 )
 
@@ -49,31 +51,37 @@ var (
 func (d *DB) PutSession(
 	ctx context.Context, h secret.Hash, s *identity.Session, t identity.SessionTerms, ev ...audit.Event,
 ) error {
-	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) (revoked []oauth.Revocation, err error) {
-		// This also locks the row: concurrent sign-ins see each other, and a concurrent change of
-		// the password or disabling.
-		w := where{}
-		text := "UPDATE users SET last_login_at = " + w.param(unixMilli(s.CreatedAt)) +
-			" WHERE id = " + w.param(s.User) + " AND disabled = FALSE" + w.state(t.Proved, s.User)
-		n, err := tx.Exec(ctx, text, w.args...)
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		return putSession(ctx, tx, h, s, t)
+	})
+}
+
+func putSession(
+	ctx context.Context, tx sqldb.Tx, h secret.Hash, s *identity.Session, t identity.SessionTerms,
+) (revoked []oauth.Revocation, err error) {
+	// This also locks the row: concurrent sign-ins see each other, and a concurrent change of the
+	// password or disabling.
+	w := where{}
+	text := "UPDATE users SET last_login_at = " + w.param(unixMilli(s.CreatedAt)) +
+		" WHERE id = " + w.param(s.User) + " AND disabled = FALSE" + w.state(t.Proved, s.User)
+	n, err := tx.Exec(ctx, text, w.args...)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return nil, sessionError(ctx, tx, s.User)
+	}
+	if t.Single {
+		others, err := listStrings[identity.SessionID](ctx, tx, "SELECT id FROM sessions WHERE user_id = $1", s.User)
 		if err != nil {
 			return nil, err
 		}
-		if n == 0 {
-			return nil, sessionError(ctx, tx, s.User)
+		if revoked, err = endSessions(ctx, tx, others, s.CreatedAt, t.Tokens); err != nil {
+			return nil, err
 		}
-		if t.Single {
-			others, err := listStrings[identity.SessionID](ctx, tx, "SELECT id FROM sessions WHERE user_id = $1", s.User)
-			if err != nil {
-				return nil, err
-			}
-			if revoked, err = endSessions(ctx, tx, others, s.CreatedAt, t.Tokens); err != nil {
-				return nil, err
-			}
-		}
-		_, err = tx.Exec(ctx, insertSession, sessionTable.args(s, h)...)
-		return revoked, err
-	})
+	}
+	_, err = tx.Exec(ctx, insertSession, sessionTable.args(s, h)...)
+	return revoked, err
 }
 
 // sessionError returns why a session was not stored.
@@ -229,9 +237,7 @@ func (d *DB) EndSessions(
 func (d *DB) TouchSession(
 	ctx context.Context, id identity.SessionID, now time.Time, ip, agent string,
 ) error {
-	_, err := d.sql.Exec(ctx, "UPDATE sessions SET last_seen_at = $1, ip = $2, agent = $3"+
-		" WHERE id = $4 AND last_seen_at <= $1",
-		unixMilli(now), clean(ip), clean(agent), id)
+	_, err := d.sql.Exec(ctx, touchSession, unixMilli(now), clean(ip), clean(agent), id)
 	return err
 }
 

@@ -80,7 +80,7 @@ type testCase struct {
 }
 
 func cases() []testCase {
-	return []testCase{
+	return append([]testCase{
 		{"Every field", (*suite).everyFieldInRounds},
 		{"Stale user", (*suite).staleUser},
 		{"Stale client", (*suite).staleClient},
@@ -92,7 +92,6 @@ func cases() []testCase {
 		{"Roles change meanwhile", (*suite).rolesMeanwhile},
 		{"Passwords", (*suite).passwords},
 		{"Credentials", (*suite).credentials},
-		{"EmailCodes", (*suite).emailCodes},
 		{"Two-step verification is reset", (*suite).resetTwoStep},
 		{"Sessions end by selection", (*suite).endSessions},
 		{"Locks", (*suite).locks},
@@ -138,7 +137,7 @@ func cases() []testCase {
 		{"Two processes", (*suite).twoProcesses},
 		{"Follower callbacks", (*suite).callbacks},
 		{"Reopened", (*suite).reopened},
-	}
+	}, signInCases()...)
 }
 
 // newDB opens an empty database.
