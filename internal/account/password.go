@@ -19,7 +19,7 @@ type PasswordChange struct {
 // current_password, new_password, confirm_password. An error names all inputs at fault.
 func (s *Server) ChangePassword(ctx context.Context, c Caller, in PasswordChange) error {
 	wrong := fault.Join(
-		s.login.CheckPolicy(c.User, in.New),
+		s.login.CheckPolicy(ctx, c.User, in.New),
 		identity.CheckRepeated(in.New, in.Repeated),
 	)
 	if wrong != nil {
@@ -33,8 +33,8 @@ func (s *Server) ChangePassword(ctx context.Context, c Caller, in PasswordChange
 	return renameInput(err, "password", "current_password")
 }
 
-// PasswordRules describes in sentences what the caller's new password must be like.
-func (s *Server) PasswordRules(c Caller) []string { return s.login.PasswordRules(c.User) }
+// PasswordRules describes what the caller's new password must be like.
+func (s *Server) PasswordRules(c Caller) []identity.Rule { return s.login.PasswordRules(c.User) }
 
 // reauthenticate asks for the password before a dangerous change, so that whoever finds an unlocked
 // screen cannot take over the account. Input: current_password.

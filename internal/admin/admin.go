@@ -8,7 +8,6 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/client"
-	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -38,9 +37,8 @@ type Parts struct {
 	Passwords Hasher
 	Accounts  Accounts
 	Rules     client.Rules
-	Policy    func(*identity.User) identity.Policy // of new passwords
-	Routes    func() (*access.File, error)         // reads the routes file
-	Mail      outbox.Sender                        // nil: no mail server is configured
+	Routes    func() (*access.File, error) // reads the routes file
+	Mail      outbox.Sender                // nil: no mail server is configured
 	Sealer    *outbox.Sealer
 	Now       func() time.Time
 }

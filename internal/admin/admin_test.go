@@ -306,9 +306,8 @@ func newWorld(t *testing.T) *world {
 		Keys:      keys,
 		Ring:      ring,
 		Passwords: passwords,
-		Accounts:  login.New(login.Config{}, db, keys, passwords),
+		Accounts:  login.New(login.Config{Policy: identity.Policy{MinLength: 8}}, db, keys, passwords),
 		Rules:     token.ClientRules(),
-		Policy:    func(*identity.User) identity.Policy { return identity.Policy{MinLength: 8} },
 		Routes:    func() (*access.File, error) { return &access.File{}, nil },
 		Now:       func() time.Time { return w.now },
 	}

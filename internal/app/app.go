@@ -14,7 +14,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/cli"
 	"github.com/gatehouse-id/gatehouse/internal/config"
-	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/store"
@@ -80,7 +79,6 @@ func lookup(environ []string) func(string) string {
 // operations returns the operations of administrators on the opened parts.
 func (p *parts) operations(e *env) (*admin.Operations, error) {
 	t := p.cfg.Tokens
-	policies := p.policies
 	composer, err := newComposer(p.cfg)
 	if err != nil {
 		return nil, err
@@ -109,16 +107,10 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			Passwords: p.passwords,
 			Accounts:  p.login,
 			Rules:     token.ClientRules(),
-			Policy: func(u *identity.User) identity.Policy {
-				if u.Admin() {
-					return policies.AdminPolicy
-				}
-				return policies.Policy
-			},
-			Routes: func() (*access.File, error) { return routesFile(p.cfg) },
-			Now:    e.now,
-			Mail:   sender,
-			Sealer: outbox.NewSealer(p.keys),
+			Routes:    func() (*access.File, error) { return routesFile(p.cfg) },
+			Now:       e.now,
+			Mail:      sender,
+			Sealer:    outbox.NewSealer(p.keys),
 		},
 	), nil
 }

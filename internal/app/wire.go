@@ -36,6 +36,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/web"
+	"github.com/gatehouse-id/gatehouse/internal/web/api"
 	"github.com/gatehouse-id/gatehouse/internal/web/protocol"
 	"github.com/gatehouse-id/gatehouse/internal/web/ui"
 )
@@ -406,10 +407,8 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	endpoints.Routes(mux)
 	s.drain = endpoints.Drain
 	browser.Routes(mux)
-	for _, path := range []string{"/health", "/healthz", "/livez", "/health_check"} {
-		mux.HandleFunc("GET "+path, s.health)
-	}
-	mux.HandleFunc("GET /readyz", s.ready)
+	api.New(kit, p.login).Routes(mux)
+	s.healthRoutes(mux)
 	ensure := func() error { return s.ensureRouteKey(context.WithoutCancel(ctx), e.now()) }
 	g, handler, err := s.newGateway(kit, browser, ensure)
 	if err != nil {
@@ -419,6 +418,14 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	s.handler = front(kit, g, mux)
 	s.addJobs(e)
 	return s, nil
+}
+
+// healthRoutes adds the endpoints that orchestrators ask.
+func (s *server) healthRoutes(mux *http.ServeMux) {
+	for _, path := range []string{"/health", "/healthz", "/livez", "/health_check"} {
+		mux.HandleFunc("GET "+path, s.health)
+	}
+	mux.HandleFunc("GET /readyz", s.ready)
 }
 
 // ensureKeys creates the signing keys that are missing of the algorithms in use, and follows
@@ -536,6 +543,8 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 		"device":         r.Device,
 		"password_reset": r.PasswordReset,
 		"register":       r.Register,
+
+		"validate_password": r.ValidatePassword,
 	} {
 		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
 	}

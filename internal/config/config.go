@@ -207,6 +207,8 @@ type RateLimits struct {
 	Device        Limit
 	PasswordReset Limit
 	Register      Limit
+
+	ValidatePassword Limit
 }
 
 // Gateway holds the settings of the gateway.

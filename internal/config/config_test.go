@@ -100,6 +100,8 @@ func TestDefaults(t *testing.T) {
 			Device:        Limit{60, time.Minute},
 			PasswordReset: Limit{3, time.Hour},
 			Register:      Limit{10, time.Hour},
+
+			ValidatePassword: Limit{120, time.Minute},
 		},
 		Audit: Audit{Retention: 90 * day, Issuance: "each"},
 	}

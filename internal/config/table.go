@@ -853,6 +853,10 @@ func endpointLimits() []endpointLimit {
 			"REGISTER", "10", "3600", "registrations (not available in this release)",
 			func(r *RateLimits) *Limit { return &r.Register },
 		},
+		{
+			"VALIDATE_PASSWORD", "120", "60", "checks of passwords while people choose them",
+			func(r *RateLimits) *Limit { return &r.ValidatePassword },
+		},
 	}
 }
 

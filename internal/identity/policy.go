@@ -24,6 +24,10 @@ type Policy struct {
 	Special   bool // must contain a character that is neither letter nor digit
 	Common    bool // must not be a common password, a simple pattern or built on the person's names
 
+	// With Common: only lists and names count, and no estimate of the strength (NIST SP 800-63B-4
+	// §3.1.1.2).
+	ListsOnly bool
+
 	List *PasswordList // with Common: passwords that the operator rejects besides; nil is none
 }
 
@@ -73,83 +77,162 @@ func assigned(r rune) bool {
 		unicode.Cc, unicode.Cf)
 }
 
-// Rules describes the policy in sentences, for the page that asks for a password.
-func (p Policy) Rules() []string {
-	out := []string{fmt.Sprintf("At least %d characters.", max(p.MinLength, 1))}
-	for _, r := range p.classes() {
-		if r.required {
-			out = append(out, r.rule)
+// The codes of rules, by which pages and programs name them.
+const (
+	RuleText     = "text" // no characters that cannot be used; it is not described
+	RuleLength   = "length"
+	RuleUpper    = "uppercase"
+	RuleLower    = "lowercase"
+	RuleNumber   = "number"
+	RuleSpecial  = "special"
+	RuleCommon   = "common"
+	RuleBreached = "breached" // not in the list of a breach; the policy itself does not know it
+	RuleFormer   = "former"   // not used before; the policy itself does not know it
+)
+
+// Rule is one requirement of a policy.
+type Rule struct {
+	Code  string
+	Count int    // of RuleLength: how many characters
+	Text  string // in English
+}
+
+// Rules describes the policy, for the page that asks for a password.
+func (p Policy) Rules() []Rule {
+	n := max(p.MinLength, 1)
+	out := []Rule{{Code: RuleLength, Count: n, Text: fmt.Sprintf("At least %d characters.", n)}}
+	for _, c := range p.classes() {
+		if c.required {
+			out = append(out, Rule{Code: c.code, Text: c.rule})
 		}
 	}
 	if p.Common {
-		out = append(out, "Not a common password, a simple pattern, or one with your name in it.")
+		text := "Not a common password, a simple pattern, or one with your name in it."
+		out = append(out, Rule{Code: RuleCommon, Text: text})
 	}
 	return out
 }
 
-// CheckFor returns everything that is wrong with a user's new password, as Check does. site holds
-// the names of the site and of the company that runs it.
+// Assessment is what a policy says about a password.
+type Assessment struct {
+	Wrong    []*fault.Error // what must be changed, each with the code of its rule as Reason
+	Strength Strength       // Weak if anything is wrong
+}
+
+// Texts returns what must be changed in sentences, or nil.
+func (a Assessment) Texts() []string {
+	var out []string
+	for _, w := range a.Wrong {
+		out = append(out, w.Text)
+	}
+	return out
+}
+
+// At returns everything that must be changed as one error about an input, or nil.
+func (a Assessment) At(field string) error {
+	var all []error
+	for _, w := range a.Wrong {
+		at := *w
+		at.Field = field
+		all = append(all, &at)
+	}
+	return fault.Join(all...)
+}
+
+// AssessFor checks a user's new password. site holds the names of the site and of the company that
+// runs it. The user's other names may be part of a password, but do not make it stronger.
+func (p Policy) AssessFor(u *User, password string, site ...string) Assessment {
+	return p.assess(password, words{
+		personal:  append([]string{u.Username, u.Email}, site...),
+		penalties: []string{u.Name, u.GivenName, u.MiddleName, u.FamilyName, u.Nickname},
+	})
+}
+
+// CheckFor returns everything that is wrong with a user's new password in sentences, or nil.
 func (p Policy) CheckFor(u *User, password string, site ...string) []string {
-	personal := append([]string{u.Username, u.Email}, site...)
-	return p.check(password, personal, []string{u.Name, u.GivenName, u.MiddleName, u.FamilyName, u.Nickname})
+	return p.AssessFor(u, password, site...).Texts()
 }
 
 // Check returns everything that is wrong with a password, in sentences, or nil. The personal words
 // are those near the account: username, email address, the names of the site.
 func (p Policy) Check(password string, personal ...string) []string {
-	return p.check(password, personal, nil)
+	return p.assess(password, words{personal: personal}).Texts()
 }
 
-// check does what Check does, with further words that may be part of a password, but do not make it
-// stronger.
-func (p Policy) check(password string, personal, penalties []string) []string {
-	if len(password) > MaxPassword {
-		return []string{fmt.Sprintf("Use at most %d bytes.", MaxPassword)}
-	}
-	if !utf8.ValidString(password) {
-		return []string{"Use characters that can be read as text (UTF-8)."}
+// words are what a guesser knows of an account.
+type words struct {
+	personal  []string // must not be part of a password
+	penalties []string // do not make it stronger
+}
+
+func (p Policy) assess(password string, known words) Assessment {
+	out := Assessment{Strength: Weak}
+	if text := unusable(password); text != nil {
+		out.Wrong = append(out.Wrong, text)
+		return out
 	}
 	password = NormalizePassword(password)
-	if len(password) > MaxPassword {
-		return []string{fmt.Sprintf("Use at most %d bytes.", MaxPassword)}
-	}
-	var wrong []string
 	if strings.ContainsFunc(password, unicode.IsControl) {
-		wrong = append(wrong, "Leave out control characters.")
+		out.add(RuleText, "Leave out control characters.")
 	}
 	if strings.ContainsFunc(password, func(r rune) bool { return !assigned(r) }) {
-		wrong = append(wrong, "Leave out characters that Unicode does not define.")
+		out.add(RuleText, "Leave out characters that Unicode does not define.")
 	}
-	if n := utf8.RuneCountInString(password); n < max(p.MinLength, 1) {
-		wrong = append(wrong, fmt.Sprintf("Use at least %d characters.", max(p.MinLength, 1)))
+	if n := max(p.MinLength, 1); utf8.RuneCountInString(password) < n {
+		out.add(RuleLength, "Use at least %d characters.", n)
 	}
-	for _, r := range p.classes() {
-		if r.required && !strings.ContainsFunc(password, r.in) {
-			wrong = append(wrong, r.sentence)
+	for _, c := range p.classes() {
+		if c.required && !strings.ContainsFunc(password, c.in) {
+			out.say(c.code, c.sentence)
 		}
 	}
-	if p.Common {
-		wrong = append(wrong, p.guessable(password, personal, penalties)...)
+	p.assessGuesses(&out, password, known)
+	return out
+}
+
+func (a *Assessment) add(rule, format string, args ...any) {
+	a.Wrong = append(a.Wrong, finding(rule, format, args...))
+}
+
+// say adds a sentence that is a constant.
+func (a *Assessment) say(rule, text string) {
+	a.Wrong = append(a.Wrong, &fault.Error{Kind: fault.Invalid, Reason: rule, Text: text})
+}
+
+func finding(rule, format string, args ...any) *fault.Error {
+	e := fault.New(fault.Invalid, format, args...)
+	e.Reason = rule
+	return e
+}
+
+// unusable returns what is wrong with a password that cannot be looked at any further, or nil.
+func unusable(password string) *fault.Error {
+	if len(password) <= MaxPassword && !utf8.ValidString(password) {
+		return finding(RuleText, "Use characters that can be read as text (UTF-8).")
 	}
-	return wrong
+	if len(password) > MaxPassword || len(NormalizePassword(password)) > MaxPassword {
+		return finding(RuleText, "Use at most %d bytes.", MaxPassword)
+	}
+	return nil
 }
 
 // class is a kind of character that the policy may require.
 type class struct {
-	required       bool
-	in             func(rune) bool
-	rule, sentence string
+	required             bool
+	code, rule, sentence string
+	in                   func(rune) bool
 }
 
 func (p Policy) classes() []class {
 	return []class{
-		{p.Upper, unicode.IsUpper, "An upper-case letter.", "Add an upper-case letter."},
-		{p.Lower, unicode.IsLower, "A lower-case letter.", "Add a lower-case letter."},
-		{p.Number, unicode.IsDigit, "A number.", "Add a number."},
+		{p.Upper, RuleUpper, "An upper-case letter.", "Add an upper-case letter.", unicode.IsUpper},
+		{p.Lower, RuleLower, "A lower-case letter.", "Add a lower-case letter.", unicode.IsLower},
+		{p.Number, RuleNumber, "A number.", "Add a number.", unicode.IsDigit},
 		{
-			p.Special, isSpecial,
+			p.Special, RuleSpecial,
 			"A special character, such as ! or a space.",
 			"Add a special character, such as ! or a space.",
+			isSpecial,
 		},
 	}
 }

@@ -136,10 +136,10 @@ func TestPolicyTellsEverythingAtOnce(t *testing.T) {
 
 func TestPolicyRulesDescribeThePolicy(t *testing.T) {
 	if got := strict.Rules(); len(got) != 6 {
-		t.Errorf("strict policy described in %d sentences: %q", len(got), got)
+		t.Errorf("strict policy described in %d sentences: %v", len(got), got)
 	}
-	if got := (identity.Policy{MinLength: 12}).Rules(); len(got) != 1 || !strings.Contains(got[0], "12") {
-		t.Errorf("plain policy described as %q", got)
+	if got := (identity.Policy{MinLength: 12}).Rules(); len(got) != 1 || got[0] != (identity.Rule{Code: "length", Count: 12, Text: "At least 12 characters."}) {
+		t.Errorf("plain policy described as %v", got)
 	}
 }
 

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -20,6 +19,8 @@ const (
 	// between zxcvbn's scores 3 ("safely unguessable") and 4. To test one guess, an attacker with a
 	// copy of the database has to compute one argon2id hash.
 	minGuesses = 1e9
+	// The guesses from which a password counts as strong: years of a thousand processors.
+	strongGuesses = 1e12
 	// The number of characters at the start of a password that the estimate reads. Its time grows
 	// faster than the length.
 	maxEstimated = 48
@@ -28,27 +29,68 @@ const (
 	maxLeetSymbols = 3
 )
 
-// guessable returns what makes a password easy to guess, with what to do about it. It does not
-// repeat any part of the password, since the sentences are logged.
-func (p Policy) guessable(password string, personal, penalties []string) []string {
-	var wrong []string
-	lower := foldPassword(password)
-	if w := containedName(lower, personal); w != "" {
-		wrong = append(wrong,
-			fmt.Sprintf("Leave out “%s”: it is easy to guess from your account.", w))
+// Strength is how well a password withstands guessing, in three steps.
+type Strength string
+
+// The steps of strength. Weak is rejected, or would be if the policy checked it.
+const (
+	Weak   Strength = "weak"
+	Fair   Strength = "fair"
+	Strong Strength = "strong"
+)
+
+// assessGuesses sets the strength of a password and, with p.Common, adds what makes it easy to
+// guess. It does not repeat any part of the password, since the sentences are logged.
+func (p Policy) assessGuesses(out *Assessment, password string, known words) {
+	all := penaltyWords(slices.Concat(known.personal, known.penalties))
+	result := zxcvbn.PasswordStrength(estimated(password), all)
+	if p.Common {
+		lower := foldPassword(password)
+		if w := containedName(lower, known.personal); w != "" {
+			out.add(RuleCommon, "Leave out “%s”: it is easy to guess from your account.", w)
+		}
+		switch {
+		case p.List.contains(lower), foldPassword(password) != strings.ToLower(password) && listed(lower):
+			out.say(RuleCommon, textListed)
+		case p.ListsOnly:
+			if len(result.Sequence) == 1 && result.Guesses < minGuesses {
+				out.say(RuleCommon, weakness(result.Sequence))
+			}
+		case result.Guesses < minGuesses:
+			out.say(RuleCommon, weakness(result.Sequence))
+		}
 	}
-	if p.List.contains(lower) {
-		return append(wrong, "This password is on a list of common passwords. "+advice)
+	switch {
+	case len(out.Wrong) > 0 || result.Guesses < minGuesses:
+		out.Strength = Weak
+	case result.Guesses < strongGuesses:
+		out.Strength = Fair
+	default:
+		out.Strength = Strong
 	}
-	words := penaltyWords(slices.Concat(personal, penalties))
-	result := zxcvbn.PasswordStrength(estimated(password), words)
-	if result.Guesses < minGuesses {
-		wrong = append(wrong, weakness(result.Sequence)+" "+advice)
-	}
-	return wrong
 }
 
-const advice = "Use several unrelated words, or let a password manager choose."
+// listed reports whether the estimate knows a password, in the form of foldPassword, as a common
+// one.
+func listed(folded string) bool {
+	return zxcvbn.PasswordStrength(estimated(folded), nil).Guesses < minGuesses
+}
+
+// Sentences about passwords that are easy to guess, with what to do about it.
+const (
+	advice = "Use several unrelated words, or let a password manager choose."
+
+	textListed   = "This password is on a list of common passwords. " + advice
+	textShort    = "This password is too short to withstand guessing. " + advice
+	textRepeat   = "Repeating the same characters makes a password easy to guess. " + advice
+	textSequence = "Sequences such as “abcde” or “12345” are easy to guess. " + advice
+	textKeyboard = "Keyboard patterns such as “qwerty” or “1qaz2wsx” are easy to guess. " + advice
+	textDate     = "Dates and years are easy to guess. " + advice
+	textCommon   = "This password contains a common password. " + advice
+	textPersonal = "This password contains your name, your email address or the name of this site. " + advice
+	textName     = "Names are easy to guess, even with digits and symbols added. " + advice
+	textWord     = "A common word is easy to guess, even with digits and symbols added. " + advice
+)
 
 // weakness returns a sentence about the longest guessable part of a password.
 func weakness(parts []*match.Match) string {
@@ -62,27 +104,27 @@ func weakness(parts []*match.Match) string {
 		}
 	}
 	if longest == nil {
-		return "This password is too short to withstand guessing."
+		return textShort
 	}
 	switch longest.Pattern {
 	case "repeat":
-		return "Repeating the same characters makes a password easy to guess."
+		return textRepeat
 	case "sequence":
-		return "Sequences such as “abcde” or “12345” are easy to guess."
+		return textSequence
 	case "spatial":
-		return "Keyboard patterns such as “qwerty” or “1qaz2wsx” are easy to guess."
+		return textKeyboard
 	case "date", "regex":
-		return "Dates and years are easy to guess."
+		return textDate
 	}
 	switch longest.DictionaryName {
 	case "passwords":
-		return "This password contains a common password."
+		return textCommon
 	case "user_inputs":
-		return "This password contains your name, your email address or the name of this site."
+		return textPersonal
 	case "male_names", "female_names", "surnames":
-		return "Names are easy to guess, even with digits and symbols added."
+		return textName
 	}
-	return "A common word is easy to guess, even with digits and symbols added."
+	return textWord
 }
 
 // estimated returns the part of a password that is passed to the estimate, so that its time is

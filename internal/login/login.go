@@ -29,6 +29,7 @@ type Config struct {
 	Host         string          // of this server; no password may consist of it
 	Policy       identity.Policy // for new passwords
 	AdminPolicy  identity.Policy // the same, for administrators
+	Breached     Breached        // nil: there is no list
 	HistoryCount int             // how many former passwords may not be used again
 	ExpiryDays   int             // after how many days a password must be changed; 0 is never
 

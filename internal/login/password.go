@@ -3,7 +3,6 @@ package login
 import (
 	"context"
 	"net/url"
-	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -113,8 +112,15 @@ func (s *Server) SetPassword(ctx context.Context, v Visit, u *identity.User, pas
 	return s.resetByPassword(ctx, v, u)
 }
 
-// PasswordRules describes in sentences what a user's new password must be like.
-func (s *Server) PasswordRules(u *identity.User) []string { return s.policy(u).Rules() }
+// PasswordRules describes what a user's new password must be like.
+func (s *Server) PasswordRules(u *identity.User) []identity.Rule {
+	rules := s.policy(u).Rules()
+	if s.cfg.Breached != nil {
+		text := "Not a password that was published after a breach."
+		rules = append(rules, identity.Rule{Code: identity.RuleBreached, Text: text})
+	}
+	return rules
+}
 
 func (s *Server) policy(u *identity.User) identity.Policy {
 	if u != nil && u.Admin() {
@@ -149,22 +155,67 @@ func (s *Server) storePassword(ctx context.Context, v Visit, u *identity.User, c
 	return s.store.EndOtherSessions(ctx, u.ID, c.keep, v.Now, s.cfg.RevokeTokens, ended)
 }
 
-// CheckPolicy returns Invalid, about `new_password`, if the policy does not accept a password.
-func (s *Server) CheckPolicy(u *identity.User, password string) error {
-	return s.checkPolicy(u, change{password: password, field: "new_password"})
+// Breached knows the passwords that were published after breaches. It may look at the password as
+// it was typed, too, since that is how the lists were made.
+type Breached interface {
+	// Contains reports whether the list has a password. An error means that it cannot be read.
+	Contains(ctx context.Context, password string) (bool, error)
 }
 
-func (s *Server) checkPolicy(u *identity.User, c change) error {
-	wrong := s.policy(u).CheckFor(u, c.password, product, s.cfg.Host, s.cfg.AppName)
-	if len(wrong) > 0 {
-		return fault.InvalidField(c.field, "%s", strings.Join(wrong, " "))
+// AssessPassword checks a new password against the policy and the list of breached passwords.
+// Unavailable if the list cannot be read.
+func (s *Server) AssessPassword(
+	ctx context.Context, u *identity.User, password string,
+) (identity.Assessment, error) {
+	a := s.policy(u).AssessFor(u, password, product, s.cfg.Host, s.cfg.AppName)
+	if len(password) > identity.MaxPassword {
+		return a, nil
 	}
-	return nil
+	found, err := s.breached(ctx, password)
+	if err != nil {
+		return a, fault.Wrap(fault.Unavailable, err, "The list of breached passwords cannot be read.")
+	}
+	if found {
+		a.Strength = identity.Weak
+		a.Wrong = append(a.Wrong, &fault.Error{
+			Kind:   fault.Invalid,
+			Reason: identity.RuleBreached,
+			Text: "This password was published after a breach of another site. " +
+				"Choose one that you use nowhere else.",
+		})
+	}
+	return a, nil
+}
+
+// breached reports whether a password is known from a breach, as it was typed or in the form that
+// is hashed.
+func (s *Server) breached(ctx context.Context, typed string) (bool, error) {
+	if s.cfg.Breached == nil {
+		return false, nil
+	}
+	found, err := s.cfg.Breached.Contains(ctx, typed)
+	if normal := identity.NormalizePassword(typed); err == nil && !found && normal != typed {
+		found, err = s.cfg.Breached.Contains(ctx, normal)
+	}
+	return found, err
+}
+
+// CheckPolicy returns Invalid, about `new_password`, if the policy does not accept a password.
+func (s *Server) CheckPolicy(ctx context.Context, u *identity.User, password string) error {
+	return s.checkPolicy(ctx, u, change{password: password, field: "new_password"})
+}
+
+func (s *Server) checkPolicy(ctx context.Context, u *identity.User, c change) error {
+	a, err := s.AssessPassword(ctx, u, c.password)
+	if err != nil {
+		return err
+	}
+	return a.At(c.field)
 }
 
 // checkNewPassword applies the policy, then the history, which costs slow hashes.
 func (s *Server) checkNewPassword(ctx context.Context, u *identity.User, c change) error {
-	if err := s.checkPolicy(u, c); err != nil {
+	if err := s.checkPolicy(ctx, u, c); err != nil {
 		return err
 	}
 	former := []string{u.PasswordHash}
@@ -184,8 +235,12 @@ func (s *Server) checkNewPassword(ctx context.Context, u *identity.User, c chang
 			return err
 		}
 		if same {
-			return fault.InvalidField(c.field,
-				"This password was used before. Choose a different one.")
+			return &fault.Error{
+				Kind:   fault.Invalid,
+				Field:  c.field,
+				Reason: identity.RuleFormer,
+				Text:   "This password was used before. Choose a different one.",
+			}
 		}
 	}
 	return nil

@@ -129,7 +129,7 @@ func TestAdministratorsNeedLongerPasswords(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a, b := h.s.PasswordRules(h.get(root)), h.s.PasswordRules(nil); a[0] == b[0] {
-		t.Fatalf("the same rules: %q", a[0])
+		t.Fatalf("the same rules: %v", a[0])
 	}
 }
 

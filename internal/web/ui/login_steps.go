@@ -163,7 +163,7 @@ func (s *Server) newPasswordView(r *http.Request, p *pendingSignIn) *NewPassword
 
 func (s *Server) postNewPassword(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
 	err := fault.Join(
-		s.login.CheckPolicy(p.User, p.form.Get("new_password")),
+		s.login.CheckPolicy(r.Context(), p.User, p.form.Get("new_password")),
 		identity.CheckRepeated(p.form.Get("new_password"), p.form.Get("confirm_password")),
 	)
 	if err == nil {

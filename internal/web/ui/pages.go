@@ -16,6 +16,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/text"
 )
 
@@ -157,6 +158,7 @@ func (p *Pages) funcs() template.FuncMap {
 		"field":    newField,
 		"count":    count,
 		"describe": describe,
+		"rules":    newPasswordRules,
 		"qr":       QRCode,
 		"otpauth":  otpauthURL,
 		"fail":     func(what string) (string, error) { return "", fmt.Errorf("template: %s", what) },
@@ -263,8 +265,8 @@ func otpauthURL(address string) template.URL {
 	return template.URL(address)
 }
 
-// describe returns the option that links a field to a list, unless the list is empty.
-func describe(id string, list []string) string {
+// describe returns the option that links a field to the list of rules, unless the list is empty.
+func describe(id string, list []identity.Rule) string {
 	if len(list) == 0 {
 		id = ""
 	}

@@ -2,6 +2,8 @@ package ui
 
 import (
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
 // samples returns full views of every page, in the order in which people see them. All names and
@@ -33,12 +35,8 @@ func sampleScopes() []ScopeView {
 	}
 }
 
-func sampleRules() []string {
-	return []string{
-		"At least 12 characters",
-		"Upper case and lower case letters, and a digit",
-		"Not one of the passwords that everybody uses",
-	}
+func sampleRules() []identity.Rule {
+	return identity.Policy{MinLength: 12, Upper: true, Lower: true, Number: true, Common: true}.Rules()
 }
 
 func loginSamples(b Base) []View {

@@ -82,7 +82,7 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 	}
 	// A password that the policy rejects costs little and is not counted: the link is a secret.
 	err = fault.Join(
-		s.login.CheckPolicy(u, form.Get("new_password")),
+		s.login.CheckPolicy(r.Context(), u, form.Get("new_password")),
 		identity.CheckRepeated(form.Get("new_password"), form.Get("confirm_password")),
 	)
 	if err == nil {

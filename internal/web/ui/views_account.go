@@ -1,6 +1,10 @@
 package ui
 
-import "time"
+import (
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+)
 
 // Pages of one's own account.
 const (
@@ -74,7 +78,7 @@ type AccountSecurityView struct {
 	LoginName         string // password managers file the new password under it
 	HasPassword       bool
 	PasswordChangedAt time.Time
-	Rules             []string
+	Rules             []identity.Rule
 	SecondFactor      bool      // at least one is set up
 	Required          bool      // the account must have one
 	RequiredBy        time.Time // when the days of grace end; zero: at the next sign-in

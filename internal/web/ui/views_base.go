@@ -43,14 +43,15 @@ func (b *Base) base() *Base { return b }
 // Failed reports whether the page shows a problem.
 func (b Base) Failed() bool { return b.Problem != "" || len(b.Errors) > 0 }
 
-// ErrorFor returns the message about a field, or "".
+// ErrorFor returns the messages about a field, or "".
 func (b Base) ErrorFor(field string) string {
+	var all []string
 	for _, e := range b.Errors {
 		if e.Field == field {
-			return e.Message
+			all = append(all, e.Message)
 		}
 	}
-	return ""
+	return strings.Join(all, " ")
 }
 
 // FieldError is what is wrong with one field and what to do about it, in a sentence.

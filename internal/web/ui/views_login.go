@@ -3,6 +3,8 @@ package ui
 import (
 	"strings"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
 // Pages of signing in and out.
@@ -97,9 +99,9 @@ func (*BackupCodesView) Page() PageName { return PageBackupCodes }
 type NewPasswordView struct {
 	Base
 	Form
-	Account string   // login name; password managers file the new password under it
-	Reason  string   // why the person has to choose one, in a sentence
-	Rules   []string // what a password must satisfy, one short line each
+	Account string // login name; password managers file the new password under it
+	Reason  string // why the person has to choose one, in a sentence
+	Rules   []identity.Rule
 }
 
 // Page names the template.
@@ -141,7 +143,7 @@ type SetupView struct {
 	Email    string
 	Username string
 	Name     string
-	Rules    []string
+	Rules    []identity.Rule
 }
 
 // Page names the template.
