@@ -41,6 +41,7 @@ var policy = map[string][]string{
 	"cache":            core,
 	"cache/cachetest":  with(core, "cache", "testkit"),
 	"fetch":            {"fault", "netaddr"},
+	"passkey":          with(basics, "login"),
 	"job":              {"fault"},
 	"mail":             with(core, "text"),
 	"text":             {},

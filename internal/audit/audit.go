@@ -29,6 +29,11 @@ const (
 	LoginCodeSent   Type = "LOGIN_CODE_SENT"
 	SetupCompleted  Type = "SETUP_COMPLETED"
 
+	PasskeyAdded      Type = "PASSKEY_ADDED"
+	PasskeyRemoved    Type = "PASSKEY_REMOVED"
+	PasskeyRenamed    Type = "PASSKEY_RENAMED"
+	PasskeyRolledBack Type = "PASSKEY_COUNTER_ROLLED_BACK"
+
 	SetupLinkMade          Type = "SETUP_LINK_CREATED"
 	PasswordLinkMade       Type = "PASSWORD_LINK_CREATED"
 	PasswordResetRequested Type = "PASSWORD_RESET_REQUESTED"
@@ -100,6 +105,10 @@ func accountTypes() []Type {
 		BackupCodeUsed,
 		LoginCodeSent,
 		SetupCompleted,
+		PasskeyAdded,
+		PasskeyRemoved,
+		PasskeyRenamed,
+		PasskeyRolledBack,
 		SetupLinkMade,
 		PasswordLinkMade,
 		PasswordResetRequested,

@@ -48,6 +48,11 @@ const (
 	ReasonReplayedCode        = "replayed_code"
 	ReasonEnrollWrongCode     = "enroll_wrong_code"
 	ReasonInteractionRequired = "interaction_required"
+	ReasonUnknownPasskey      = "unknown_passkey"
+	ReasonWrongPasskey        = "wrong_passkey" // another account's, or its answer does not verify
+	ReasonUnverifiedPasskey   = "passkey_without_user_verification"
+	ReasonReplayedPasskey     = "replayed_passkey"
+	ReasonClonedPasskey       = "cloned_passkey" // the counter of a device went back
 )
 
 // Reasons why a browser session ended, beside its owner's wish.

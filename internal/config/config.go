@@ -28,6 +28,7 @@ type Config struct {
 	Lockout    Lockout
 	MFA        MFA
 	Accounts   Accounts
+	Passkeys   Passkeys
 	Mail       Mail
 	RateLimits RateLimits
 	Gateway    Gateway
@@ -170,6 +171,15 @@ type Accounts struct {
 	ResetWindow      time.Duration // the window of PasswordResets
 	LoginMethods     []string      // the kinds of factors that begin a sign-in
 	DefaultLocale    string        // BCP 47
+}
+
+// Passkeys holds the policy for passkeys.
+type Passkeys struct {
+	ServerID     string   // the host name that they are bound to; "" means that of BASE_URL
+	Attestation  string   // none or direct
+	AAGUIDs      []string // of the authenticators that are accepted; none accepts all
+	Verification string   // preferred or required
+	Related      []string // other origins that may use them
 }
 
 // Mail holds the mail server and the sender.

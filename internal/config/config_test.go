@@ -85,7 +85,8 @@ func TestDefaults(t *testing.T) {
 			LoginMethods:     []string{"password", "passkey"},
 			DefaultLocale:    "en",
 		},
-		Mail: Mail{Port: 587, Security: "starttls", GiveUp: 72 * time.Hour},
+		Passkeys: Passkeys{Attestation: "none", Verification: "preferred"},
+		Mail:     Mail{Port: 587, Security: "starttls", GiveUp: 72 * time.Hour},
 		RateLimits: RateLimits{
 			Enabled:       true,
 			By:            "ip",
@@ -587,6 +588,32 @@ func TestBrandAddresses(t *testing.T) {
 			if _, err := Load(Source{Env: []string{name + "=" + s}}); err != nil {
 				t.Errorf("%v", err)
 			}
+		}
+	}
+}
+
+// What passkeys cannot be bound to, and what nobody would check, stops the start.
+func TestPasskeySettings(t *testing.T) {
+	base := "BASE_URL=https://login.example.com"
+	c := load(t, Source{Env: []string{
+		base, "PASSKEY_RP_ID=example.com", "PASSKEY_ATTESTATION=direct",
+		"PASSKEY_AAGUIDS=ea9b8d66-4d01-1d21-3ce4-b6b48cb575d4", "PASSKEY_RELATED_ORIGINS=https://example.org",
+	}})
+	if len(c.Passkeys.AAGUIDs) != 1 || len(c.Passkeys.Related) != 1 || c.Passkeys.ServerID != "example.com" {
+		t.Errorf("got %+v", c.Passkeys)
+	}
+	for setting, want := range map[string]string{
+		"PASSKEY_RP_ID=example.org":                                                           "must be login.example.com or a domain above it",
+		"PASSKEY_RP_ID=ogin.example.com":                                                      "must be login.example.com",
+		"PASSKEY_AAGUIDS=ea9b8d66-4d01-1d21-3ce4-b6b48cb575d4":                                "needs PASSKEY_ATTESTATION=direct",
+		"PASSKEY_AAGUIDS=ea9b8d66":                                                            "must be AAGUIDs",
+		"PASSKEY_RELATED_ORIGINS=http://example.org":                                          "must be origins",
+		"PASSKEY_RELATED_ORIGINS=https://example.org/a":                                       "must be origins",
+		"PASSKEY_RELATED_ORIGINS=https://a https://b https://c https://d https://e https://f": "browsers look at 5",
+		"PASSKEY_USER_VERIFICATION=requird":                                                   "did you mean required?",
+	} {
+		if _, err := Load(Source{Env: []string{base, setting}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", setting, err, want)
 		}
 	}
 }

@@ -60,6 +60,7 @@ func Settings() []Setting {
 		{"Lockout", lockoutRows()},
 		{"Two-step verification", mfaRows()},
 		{"Accounts", accountRows()},
+		{"Accounts", passkeyRows()},
 		{"Mail", mailRows()},
 		{"Rate limits", rateRows()},
 		{"Gateway", gatewayRows()},
@@ -945,6 +946,48 @@ func accountRows() []Setting {
 			Doc: "The language of messages to people who have chosen none: en, " +
 				"ar, de, es, fr, it, ja, nl, pl, pt-BR, tr or zh-Hans.",
 			place: func(c *Config) value { return text{&c.Accounts.DefaultLocale, "a language tag"} },
+		},
+	}
+}
+
+func passkeyRows() []Setting {
+	return []Setting{
+		{
+			Name: "PASSKEY_RP_ID",
+			Doc: "The host name that passkeys are bound to: that of BASE_URL or a domain above it. It " +
+				"cannot change later without losing all passkeys. The default is the host of BASE_URL.",
+			place: func(c *Config) value { return text{&c.Passkeys.ServerID, "a host name"} },
+		},
+		{
+			Name:    "PASSKEY_USER_VERIFICATION",
+			Default: "preferred",
+			Doc: "Whether every passkey must verify the person, by a fingerprint, a face or a PIN. " +
+				"With preferred, security keys that cannot are accepted as a second step, after the " +
+				"password; alone, a passkey must verify the person always.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Passkeys.Verification, []string{"preferred", "required"}}
+			},
+		},
+		{
+			Name:    "PASSKEY_ATTESTATION",
+			Default: "none",
+			Doc: "Whether authenticators are asked what they are. direct stores the attestation with " +
+				"the passkey; some people are asked by their browser whether they agree.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Passkeys.Attestation, []string{"none", "direct"}}
+			},
+		},
+		{
+			Name: "PASSKEY_AAGUIDS",
+			Doc: "The models of authenticators that are accepted, by their AAGUID. Needs " +
+				"PASSKEY_ATTESTATION=direct. The default is all.",
+			place: func(c *Config) value { return list{&c.Passkeys.AAGUIDs, "AAGUIDs", isUUID} },
+		},
+		{
+			Name: "PASSKEY_RELATED_ORIGINS",
+			Doc: "Other origins whose pages may use the same passkeys, such as https://example.org. " +
+				"They are listed at /.well-known/webauthn. The default is none.",
+			place: func(c *Config) value { return list{&c.Passkeys.Related, "origins", isOrigin} },
 		},
 	}
 }

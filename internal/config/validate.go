@@ -27,6 +27,7 @@ func (c *Config) Validate() error {
 	c.checkStorage(&p)
 	c.checkPolicy(&p)
 	c.checkMail(&p)
+	c.checkPasskeys(&p)
 	return p.orNil()
 }
 

@@ -102,6 +102,7 @@ type Credential struct {
 	CreatedAt   time.Time
 	ConfirmedAt time.Time // zero until the person has proved once that it works
 	LastUsedAt  time.Time
+	Lookup      secret.Hash // of the name that a browser gives it, or ""; unique
 }
 
 // Session is one signed-in browser.

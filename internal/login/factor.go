@@ -70,6 +70,8 @@ const (
 // Flow is what a factor learns about the sign-in or the enrollment that it takes part in.
 type Flow struct {
 	Visit
+	First bool   // the factor begins the sign-in
+	Alone bool   // nothing else was proved, so that the factor has to count as two
 	State []byte // what Begin or Enroll returned earlier in this step, or nil
 	Login string // in a first step: the login key of what was typed, or ""
 }
@@ -104,14 +106,19 @@ type Proof struct {
 }
 
 // newFactors returns the table of factors, in the order in which a person is asked for them.
-func newFactors(st Store, keys *secret.Keys, pw hasher, n notices, issuer string) []Factor {
-	return []Factor{
+func newFactors(cfg Config, st Store, keys *secret.Keys, pw hasher, n notices) []Factor {
+	all := []Factor{
 		passwordFactor{pw: pw},
-		totpFactor{store: st, box: keys.Box("totp"), notices: n, issuer: issuer},
+		totpFactor{store: st, box: keys.Box("totp"), notices: n, issuer: cfg.AppName},
+	}
+	if cfg.Passkeys != nil {
+		all = append(all, newPasskeyFactor(cfg, st, keys, n))
+	}
+	return append(all,
 		backupFactor{store: st, keys: keys},
 		emailFactor{kind: kindEmailCode, store: st, keys: keys, notices: n},
 		emailFactor{kind: kindMagicLink, store: st, keys: keys, notices: n},
-	}
+	)
 }
 
 // use returns the steps at which the server accepts a factor: an operator chooses the ways to

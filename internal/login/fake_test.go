@@ -33,6 +33,8 @@ type memory struct {
 	gate     chan struct{} // while set, reading a session with tokens waits for it
 	events   []audit.Event
 	queue    []outbox.Delivery
+	handles  map[identity.UserID]string
+	once     map[string]time.Time
 	touches  int
 	broken   error // what every read of a user answers, if set
 }
@@ -52,6 +54,7 @@ func newMemory() *memory {
 		users: map[identity.UserID]*identity.User{}, history: map[identity.UserID][]string{},
 		backup: map[identity.UserID]map[secret.Hash]bool{}, locks: map[string]Lock{},
 		sessions: map[secret.Hash]*identity.Session{}, links: map[secret.Hash]*memoryLink{},
+		handles: map[identity.UserID]string{}, once: map[string]time.Time{},
 	}
 }
 
@@ -184,6 +187,90 @@ func (m *memory) DeleteCredentials(_ context.Context, id identity.UserID, kind s
 
 func (m *memory) DeleteUnconfirmed(_ context.Context, id identity.UserID, kind string) error {
 	m.drop(func(c identity.Credential) bool { return c.User == id && c.Kind == kind && c.ConfirmedAt.IsZero() })
+	return nil
+}
+
+func (m *memory) CredentialByLookup(_ context.Context, h secret.Hash) (*identity.Credential, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.broken != nil {
+		return nil, m.broken
+	}
+	for _, c := range m.creds {
+		if c.Lookup == h && h != "" {
+			return &c, nil
+		}
+	}
+	return nil, missing()
+}
+
+func (m *memory) UsePasskey(_ context.Context, id identity.CredentialID, use PasskeyUse) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.creds {
+		c := &m.creds[i]
+		if c.ID != id {
+			continue
+		}
+		if use.Grows && c.Counter >= use.Counter {
+			return consumed()
+		}
+		c.Counter, c.Sealed, c.LastUsedAt = use.Counter, use.Sealed, use.Now
+		return nil
+	}
+	return missing()
+}
+
+func (m *memory) RenameCredential(
+	_ context.Context, u identity.UserID, id identity.CredentialID, label string, ev ...audit.Event,
+) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.creds {
+		if c := &m.creds[i]; c.ID == id && c.User == u {
+			c.Label = label
+			m.events = append(m.events, ev...)
+			return nil
+		}
+	}
+	return missing()
+}
+
+func (m *memory) DeleteCredential(
+	_ context.Context, u identity.UserID, id, remains identity.CredentialID, ev ...audit.Event,
+) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	has := func(id identity.CredentialID) bool {
+		return slices.ContainsFunc(m.creds, func(c identity.Credential) bool { return c.ID == id && c.User == u })
+	}
+	if remains != "" && !has(remains) {
+		return consumed()
+	}
+	if !has(id) {
+		return missing()
+	}
+	m.creds = slices.DeleteFunc(m.creds, func(c identity.Credential) bool { return c.ID == id })
+	m.events = append(m.events, ev...)
+	return nil
+}
+
+func (m *memory) UserHandle(_ context.Context, u identity.UserID, offered string) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.handles[u] == "" {
+		m.handles[u] = offered
+	}
+	return m.handles[u], nil
+}
+
+func (m *memory) Once(_ context.Context, key string, until, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.once[key].After(now) {
+		return consumed()
+	}
+	m.once[key] = until
 	return nil
 }
 

@@ -95,6 +95,9 @@ func (s *Server) exempt(ip string) bool {
 func (s *Server) prove(
 	ctx context.Context, fl Flow, f Factor, who subject, in url.Values,
 ) (Proof, error) {
+	if !guessable(f) {
+		return s.provePossession(ctx, fl, f, who, in)
+	}
 	who, err := s.known(ctx, fl.Visit, who)
 	if err != nil {
 		return Proof{}, err
@@ -127,6 +130,21 @@ func (s *Server) prove(
 		return Proof{}, err
 	}
 	return proof, nil
+}
+
+// provePossession runs one check that cannot be guessed. A lock, which is against guessing, does
+// not stop it, and a failure is recorded but not counted.
+func (s *Server) provePossession(
+	ctx context.Context, fl Flow, f Factor, who subject, in url.Values,
+) (Proof, error) {
+	proof, err := f.Check(ctx, fl, who.user, in)
+	if err != nil || proof.OK {
+		return proof, err
+	}
+	if err := s.recordFailureEvent(ctx, fl.Visit, fl.failure(who.id(), proof.Reason)); err != nil {
+		return Proof{}, err
+	}
+	return Proof{}, &fault.Error{Kind: fault.Denied, Reason: proof.Reason, Text: proof.Text}
 }
 
 // checkLocked returns Limited while the subject or the address is locked.

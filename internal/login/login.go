@@ -53,6 +53,9 @@ type Config struct {
 	ResetLimit  int           // such links that one mailbox is sent in ResetWindow
 	ResetWindow time.Duration
 
+	Passkeys         RelyingParty // nil: this server cannot use passkeys
+	PasskeysVerified bool         // a passkey must verify the person, as a second step too
+
 	RequireMFA      bool // everybody needs two-step verification
 	RequireAdminMFA bool // administrators do
 	MFAGrace        time.Duration
@@ -151,7 +154,7 @@ func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
 		keys:    keys,
 		pw:      pw,
 		pending: keys.Box("login"),
-		factors: newFactors(st, keys, pw, n, cfg.AppName),
+		factors: newFactors(cfg, st, keys, pw, n),
 		methods: methods,
 		lanes:   newLanes(),
 		tokens:  newSessionTokens(keys),
@@ -173,6 +176,9 @@ func (s *Server) Grace(v Visit, u *identity.User) time.Duration {
 }
 
 func (s *Server) expired(v Visit, u *identity.User) bool {
+	if u.PasswordHash == "" { // people who sign in without one
+		return false
+	}
 	since := u.PasswordChangedAt
 	if since.IsZero() {
 		since = u.CreatedAt

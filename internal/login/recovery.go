@@ -182,6 +182,16 @@ func (n notices) notify(ev *audit.Event, u *identity.User, message, page string)
 	n.attach(ev, u, outbox.Mail{Message: message, Values: values})
 }
 
+// notifyPasskey adds a notice about a passkey, which it names.
+func (n notices) notifyPasskey(ev *audit.Event, u *identity.User, message, name string) {
+	n.attach(ev, u, outbox.Mail{Message: message, Values: map[string]string{
+		"passkey": name,
+		"time":    ev.At.UTC().Format(time.RFC3339),
+		"ip":      ev.IP,
+		"link":    n.baseURL + pagePasskeys,
+	}})
+}
+
 // NotifyTwoStepOff adds the notice that two-step verification was turned off to an event of an
 // administrator.
 func (s *Server) NotifyTwoStepOff(ev *audit.Event, u *identity.User) {
@@ -191,5 +201,6 @@ func (s *Server) NotifyTwoStepOff(ev *audit.Event, u *identity.User) {
 // The pages that notices link to.
 const (
 	pageSecurity = "/account/security"
+	pagePasskeys = "/account/security/passkeys"
 	pageForgot   = "/forgot-password"
 )

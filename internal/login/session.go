@@ -101,12 +101,7 @@ func (s *Server) BeginStepUp(ctx context.Context, v Visit, cookie, needACR strin
 	if identity.ACRRank(needACR) > 0 {
 		si.needACR = needACR
 	}
-	renewed := s.secondMethods()
-	for _, m := range sess.AMR {
-		if !slices.Contains(renewed, m) {
-			si.add(m)
-		}
-	}
+	si.add(s.firstMethods(sess.AMR)...)
 	step, err := s.missing(ctx, v, si)
 	if err != nil {
 		return Step{}, err
@@ -115,6 +110,25 @@ func (s *Server) BeginStepUp(ctx context.Context, v Visit, cookie, needACR strin
 		return Step{Done: &Done{Cookie: cookie, Session: sess, User: u}}, nil
 	}
 	return s.advance(ctx, v, si)
+}
+
+// firstMethods returns what a session has proved that a second factor does not prove again. A
+// passkey may have been the only factor; then it stays, but no longer counts as two.
+func (s *Server) firstMethods(proved []string) []string {
+	renewed := s.secondMethods()
+	var first, passkey []string
+	for _, m := range proved {
+		switch {
+		case slices.Contains(passkeyMethods(), m):
+			passkey = append(passkey, m)
+		case !slices.Contains(renewed, m):
+			first = append(first, m)
+		}
+	}
+	if len(first) == 0 {
+		return passkey
+	}
+	return first
 }
 
 // secondMethods returns the authentication methods that a second factor proves.

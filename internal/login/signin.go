@@ -39,7 +39,7 @@ func (s *Server) Open(ctx context.Context, v Visit, kind, username string) (*Ope
 	if err != nil {
 		return nil, err
 	}
-	c, err := f.Begin(ctx, Flow{Visit: v, Login: key}, u)
+	c, err := f.Begin(ctx, Flow{Visit: v, First: true, Alone: true, Login: key}, u)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,8 @@ func (s *Server) proveFirst(
 	if err != nil {
 		return nil, Proof{}, err
 	}
-	proof, err := s.prove(ctx, Flow{Visit: v, State: state}, f, s.subject(u, key), a.Input)
+	fl := Flow{Visit: v, First: true, Alone: true, State: state}
+	proof, err := s.prove(ctx, fl, f, s.subject(u, key), a.Input)
 	if err != nil {
 		return nil, Proof{}, err
 	}
@@ -348,7 +349,7 @@ func (s *Server) enter(ctx context.Context, v Visit, si *signIn, kind string) er
 	if f == nil {
 		return errStale()
 	}
-	c, err := f.Begin(ctx, Flow{Visit: v}, si.user)
+	c, err := f.Begin(ctx, Flow{Visit: v, Alone: si.alone()}, si.user)
 	if err != nil {
 		return err
 	}
@@ -369,14 +370,14 @@ func (s *Server) missing(ctx context.Context, v Visit, si *signIn) (string, erro
 	second := s.kindsOf(creds)
 	si.choices = nil
 	if len(second) > 0 {
-		si.choices = append(second, s.Kinds(UseSubstitute)...)
+		si.choices = slices.Concat(passkeyFirst(second), s.Kinds(UseSubstitute))
 	}
 	switch {
-	case len(second) > 0 && identity.ACRFor(si.amr) != identity.ACR2:
+	case s.asksSecond(si, creds, second) && identity.ACRFor(si.amr) != identity.ACR2:
 		return StepFactor, nil
 	case si.raise:
 		return "", nil
-	case si.user.MustChange || s.expired(v, si.user):
+	case s.PasswordAllowed() && (si.user.MustChange || s.expired(v, si.user)):
 		return StepNewPassword, nil
 	case len(second) == 0 && s.MFARequired(si.user) && !si.skipped:
 		return StepEnroll, nil
@@ -389,7 +390,7 @@ func (s *Server) answerFactor(ctx context.Context, v Visit, si *signIn, in url.V
 	if err != nil {
 		return err
 	}
-	fl := Flow{Visit: v}
+	fl := Flow{Visit: v, Alone: si.alone()}
 	if f.Kind() == si.kind {
 		fl.State = si.state
 	}
@@ -442,8 +443,10 @@ func (s *Server) answerSkip(v Visit, si *signIn) error {
 
 // finish opens the session.
 func (s *Server) finish(ctx context.Context, v Visit, si *signIn) (Step, error) {
-	if err := s.resetFailures(ctx, v, si.user); err != nil {
-		return Step{}, err
+	if !si.alone() { // a passkey alone says nothing about who guesses at the password
+		if err := s.resetFailures(ctx, v, si.user); err != nil {
+			return Step{}, err
+		}
 	}
 	if si.client != "" {
 		done, err := s.openTokenSession(ctx, v, si)

@@ -20,6 +20,7 @@ type Store interface {
 	LinkStore
 	EmailCodeStore
 	TokenSessionStore
+	PasskeyStore
 
 	// Queue stores deliveries that belong to no change.
 	Queue(ctx context.Context, all ...outbox.Delivery) error
@@ -72,6 +73,35 @@ type CredentialStore interface {
 	ConsumeBackupCode(ctx context.Context, id identity.UserID, h secret.Hash, now time.Time) error
 	// BackupCodesLeft returns how many codes are unused.
 	BackupCodesLeft(ctx context.Context, id identity.UserID) (int, error)
+}
+
+// PasskeyStore holds what passkeys need beside the other credentials.
+type PasskeyStore interface {
+	// CredentialByLookup returns the credential of a name that a browser gave, or NotFound.
+	CredentialByLookup(ctx context.Context, h secret.Hash) (*identity.Credential, error)
+	// UsePasskey records a use: Consumed if the counter must grow and has not, NotFound if the
+	// passkey was removed.
+	UsePasskey(ctx context.Context, id identity.CredentialID, use PasskeyUse) error
+	// RenameCredential changes the label of a user's credential, or NotFound.
+	RenameCredential(ctx context.Context, u identity.UserID, id identity.CredentialID, label string,
+		ev ...audit.Event) error
+	// DeleteCredential deletes a user's credential if the one that must remain ("" is none) is
+	// still there, and with the last confirmed one the backup codes: NotFound, or Consumed if the
+	// other one is gone.
+	DeleteCredential(ctx context.Context, u identity.UserID, id, remains identity.CredentialID,
+		ev ...audit.Event) error
+	// UserHandle returns the user's handle, and stores the one offered if there is none.
+	UserHandle(ctx context.Context, u identity.UserID, offered string) (string, error)
+	// Once stores a key until a time: Consumed if it is stored already.
+	Once(ctx context.Context, key string, until, now time.Time) error
+}
+
+// PasskeyUse is what a use of a passkey changes.
+type PasskeyUse struct {
+	Counter int64
+	Grows   bool // the counter must be greater than the stored one
+	Sealed  string
+	Now     time.Time
 }
 
 // LockStore counts failures.

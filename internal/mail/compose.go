@@ -76,7 +76,7 @@ type Message struct {
 }
 
 // facts are the values that a message lists, in this order.
-var facts = []string{"time", "device", "place", "ip"}
+var facts = []string{"passkey", "time", "device", "place", "ip"}
 
 // view is what the templates show.
 type view struct {

@@ -17,6 +17,8 @@ const (
 	MessageAccountLocked   = "account-locked"
 	MessageSignInCode      = "sign-in-code"
 	MessageSignInLink      = "sign-in-link"
+	MessagePasskeyAdded    = "passkey-added"
+	MessagePasskeyRemoved  = "passkey-removed"
 )
 
 // Messages returns the names of all messages.
@@ -30,6 +32,8 @@ func Messages() []string {
 		MessageAccountLocked,
 		MessageSignInCode,
 		MessageSignInLink,
+		MessagePasskeyAdded,
+		MessagePasskeyRemoved,
 	}
 }
 

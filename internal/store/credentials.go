@@ -23,6 +23,7 @@ var credentialTable = table[identity.Credential]{
 		{"created_at", func(c *identity.Credential) any { return unixMillis{&c.CreatedAt} }},
 		{"confirmed_at", func(c *identity.Credential) any { return unixMillis{&c.ConfirmedAt} }},
 		{"last_used_at", func(c *identity.Credential) any { return unixMillis{&c.LastUsedAt} }},
+		{"lookup", func(c *identity.Credential) any { return optional{(*string)(&c.Lookup)} }},
 	},
 }
 

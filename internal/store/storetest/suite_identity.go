@@ -185,6 +185,68 @@ func (s *suite) credentials(t *testing.T) {
 	testkit.Equal(t, "codes left without a second factor", left, 0)
 }
 
+// passkeys finds them by what a browser names, moves a counter forward in one statement, and
+// deletes one only while the one that must remain is there.
+func (s *suite) passkeys(t *testing.T) {
+	ctx, u, other := t.Context(), s.user(t), s.user(t)
+	add := func(lookup string) *identity.Credential {
+		c := &identity.Credential{
+			ID:          identity.CredentialID(secret.NewID(s.now)),
+			User:        u.ID,
+			Kind:        "passkey",
+			Sealed:      "x",
+			Counter:     5,
+			CreatedAt:   s.now,
+			ConfirmedAt: s.now,
+			Lookup:      secret.Hash(lookup),
+		}
+		testkit.Must(t, s.db.PutCredential(ctx, c))
+		return c
+	}
+	name := s.name("lookup")
+	one, two := add(name), add(name+"2")
+	add("") // of a kind that nothing names
+	add("")
+	again := *one
+	again.ID = identity.CredentialID(secret.NewID(s.now))
+	want(t, s.db.PutCredential(ctx, &again), fault.Conflict)
+	found, err := s.db.CredentialByLookup(ctx, one.Lookup)
+	testkit.Must(t, err)
+	testkit.Equal(t, "found", found.ID, one.ID)
+	_, err = s.db.CredentialByLookup(ctx, secret.Hash(name+"3"))
+	want(t, err, fault.NotFound)
+
+	use := login.PasskeyUse{Counter: 6, Grows: true, Sealed: "y", Now: s.now}
+	testkit.Must(t, s.db.UsePasskey(ctx, one.ID, use))
+	want(t, s.db.UsePasskey(ctx, one.ID, use), fault.Consumed)
+	use.Grows = false
+	testkit.Must(t, s.db.UsePasskey(ctx, one.ID, use))
+	want(t, s.db.UsePasskey(ctx, "none", use), fault.NotFound)
+	found, err = s.db.CredentialByLookup(ctx, one.Lookup)
+	testkit.Must(t, err)
+	if found.Counter != 6 || found.Sealed != "y" || !found.LastUsedAt.Equal(s.now) {
+		t.Errorf("after its use: %+v", found)
+	}
+
+	testkit.Must(t, s.db.RenameCredential(ctx, u.ID, one.ID, "Phone"))
+	want(t, s.db.RenameCredential(ctx, other.ID, one.ID, "Mine"), fault.NotFound)
+	want(t, s.db.DeleteCredential(ctx, other.ID, one.ID, ""), fault.NotFound)
+	want(t, s.db.DeleteCredential(ctx, u.ID, one.ID, "gone"), fault.Consumed)
+	testkit.Must(t, s.db.DeleteCredential(ctx, u.ID, one.ID, two.ID, event(audit.PasskeyRemoved, u, s.now)))
+	want(t, s.db.DeleteCredential(ctx, u.ID, two.ID, one.ID, event(audit.PasskeyRemoved, u, s.now)), fault.Consumed)
+	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.PasskeyRemoved})
+	testkit.Must(t, err)
+	testkit.Equal(t, "events (a removal that fails records none)", len(events), 1)
+
+	for range 2 { // the first one stays
+		handle, err := s.db.UserHandle(ctx, u.ID, secret.NewToken(""))
+		testkit.Must(t, err)
+		same, err := s.db.UserHandle(ctx, u.ID, secret.NewToken(""))
+		testkit.Must(t, err)
+		testkit.Equal(t, "handle", same, handle)
+	}
+}
+
 // resetTwoStep removes every factor and code of one user, and touches nobody else.
 func (s *suite) resetTwoStep(t *testing.T) {
 	ctx, u, other := t.Context(), s.user(t), s.user(t)

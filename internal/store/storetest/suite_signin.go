@@ -22,6 +22,7 @@ func signInCases() []testCase {
 		{"Sessions with tokens", (*suite).tokenSessions},
 		{"Tokens of a session rotate once", (*suite).tokensRotateOnce},
 		{"States of the accounts API", (*suite).loginStates},
+		{"Passkeys", (*suite).passkeys},
 	}
 }
 
