@@ -11,7 +11,13 @@ const (
 	CookieLogin   = "gatehouse_login"   // a sign-in between two factors
 	CookieBrowser = "gatehouse_browser" // marks the browser that starts an authorization request
 	CookieName    = "gatehouse_name"    // the account whose password a link has just set
-	CookieDevice  = "gatehouse_device"  // by which accounts know the browser
+	// What a browser that asked for a message to sign in with has to bring back, the link of the
+	// message while its page is open, and the sign-in that goes on afterwards.
+	CookieEmail        = "gatehouse_email"
+	CookieEmailLink    = "gatehouse_email_link"
+	CookieEmailContext = "gatehouse_email_context"
+
+	CookieDevice = "gatehouse_device" // by which accounts know the browser
 
 	CookieLanguage = "gatehouse_language" // the language that was chosen on a page
 )

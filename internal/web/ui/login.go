@@ -59,6 +59,7 @@ func (s *Server) loginView(r *http.Request, lc loginContext) *LoginView {
 		Base:     lc.base(r),
 		Form:     lc.form(),
 		Password: s.login.PasswordAllowed(),
+		EmailURL: s.emailURL(lc),
 		CanStay:  s.login.StayOffered(),
 	}
 }

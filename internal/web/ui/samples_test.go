@@ -53,6 +53,12 @@ func loginSamples(b Base) []View {
 		&SetupView{Base: b, Token: "gth_su_example", Email: account, Rules: sampleRules()},
 		&ForgotView{Base: b, Form: form, Email: account},
 		&ForgotView{Base: b, Closed: true},
+		&EmailView{Base: client, Form: form, Email: account},
+		&EmailCodeView{Base: client, Form: form, Email: account, HasCode: true, HasLink: true, CanStay: true, Mailbox: true, OtherURL: "/login/email?other=1"},
+		&EmailCodeView{Base: b, Form: form, Email: account, HasCode: true},
+		&EmailCodeView{Base: b, Form: form, Email: account, HasLink: true},
+		&EmailLinkView{Base: client, Form: form, Account: account, CanStay: true},
+		&EmailLinkView{Base: b, Account: account, Code: "48213907"},
 		&ForgotSentView{Base: b, Form: form, Email: account, Mailbox: true},
 		&MailboxView{Base: b, Letters: []LetterLine{{
 			URL: "/dev/mail/1", Subject: "Reset your password", To: account, At: b.Now.Add(-time.Minute),

@@ -27,6 +27,7 @@ type LoginView struct {
 	Form
 	Username string        // pre-filled: the login_hint, or what was typed before
 	Password bool          // people sign in with passwords
+	EmailURL string        // sends a message to sign in with, or ""
 	CanStay  bool          // the page offers to stay signed in
 	Stay     bool          // its check box is checked
 	Wait     time.Duration // until a lockout ends; 0: none, over a year: until somebody unlocks it
