@@ -42,7 +42,9 @@ type Error struct {
 	Kind   Kind
 	Reason string        // a stable code for decisions and the audit log, such as wrong_secret, or ""
 	Field  string        // the input at fault, or ""
-	Text   string        // what happened and what to do; safe to show
+	Text   string        // what happened and what to do, in English; safe to show
+	Format string        // what Text was made of, by which an edge finds it in other languages, or ""
+	Args   []any         // the values in Format
 	After  time.Duration // for Limited and Unavailable: when to try again; 0 means unknown
 	Cause  error         // for the log only
 	More   []*Error      // the errors of further inputs; see Join
@@ -72,7 +74,13 @@ func (e *Error) Unwrap() error { return e.Cause }
 
 // New returns an error of a kind. The text must be safe to show.
 func New(k Kind, format string, args ...any) *Error {
-	return &Error{Kind: k, Text: fmt.Sprintf(format, args...)}
+	return newError(k, format, args)
+}
+
+// newError keeps the format: an edge that speaks other languages knows texts by it, so formats are
+// constants, and what differs from error to error is an argument.
+func newError(k Kind, format string, args []any) *Error {
+	return &Error{Kind: k, Text: fmt.Sprintf(format, args...), Format: format, Args: args}
 }
 
 // WithReason returns an error of a kind with a reason code and no text.
@@ -80,7 +88,9 @@ func WithReason(k Kind, reason string) *Error { return &Error{Kind: k, Reason: r
 
 // InvalidField returns an Invalid error that names the input at fault.
 func InvalidField(field, format string, args ...any) *Error {
-	return &Error{Kind: Invalid, Field: field, Text: fmt.Sprintf(format, args...)}
+	e := newError(Invalid, format, args)
+	e.Field = field
+	return e
 }
 
 // Wrap returns err with a kind and a text that is safe to show. Wrap(k, nil, …) returns nil.
@@ -88,7 +98,9 @@ func Wrap(k Kind, err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Kind: k, Text: fmt.Sprintf(format, args...), Cause: err}
+	e := newError(k, format, args)
+	e.Cause = err
+	return e
 }
 
 // Join returns one error about all inputs at fault, so that a form can show what is wrong with each
@@ -123,7 +135,9 @@ func (e *Error) Inputs() []*Error {
 
 // RetryAfter returns a Limited or Unavailable error with the time to wait.
 func RetryAfter(k Kind, after time.Duration, format string, args ...any) *Error {
-	return &Error{Kind: k, After: after, Text: fmt.Sprintf(format, args...)}
+	e := newError(k, format, args)
+	e.After = after
+	return e
 }
 
 // KindOf returns the kind of the outermost classified error in err's chain, or Internal.

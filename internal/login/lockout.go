@@ -260,12 +260,12 @@ func (s *Server) errLocked(v Visit, l Lock) error {
 	}
 	left := l.LockedUntil.Sub(v.Now)
 	minutes := int(math.Ceil(left.Minutes()))
-	unit := "minutes"
 	if minutes == 1 {
-		unit = "minute"
+		return fault.RetryAfter(fault.Limited, left,
+			"Too many failed attempts. Try again in 1 minute, or ask your administrator.")
 	}
 	return fault.RetryAfter(fault.Limited, left,
-		"Too many failed attempts. Try again in %d %s, or ask your administrator.", minutes, unit)
+		"Too many failed attempts. Try again in %d minutes, or ask your administrator.", minutes)
 }
 
 // resetFailures forgets the failures of a user, or of the browser if the user's account knows it:

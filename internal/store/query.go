@@ -132,7 +132,10 @@ func asNotFound(err error, what string) error {
 	return err
 }
 
-func notFound(what string) error { return fault.New(fault.NotFound, "there is no such %s", what) }
+// notFound does not keep its format: hot paths ask for what is not there.
+func notFound(what string) error {
+	return &fault.Error{Kind: fault.NotFound, Text: "there is no such " + what}
+}
 
 func consumed(what string) error {
 	return fault.New(fault.Consumed, "this %s has been used before", what)

@@ -63,11 +63,15 @@ func (c *Catalogues) add(name string, raw []byte) error {
 		i, c.texts = len(c.texts), append(c.texts, newTexts(c, file.Tag))
 	}
 	t := c.texts[i]
+	entries := t.entries
+	if strings.HasPrefix(name, errorsArea) {
+		entries = t.sentences
+	}
 	for _, m := range file.Messages {
-		if t.entries[m.ID] != nil {
+		if entries[m.ID] != nil {
 			return fmt.Errorf("%s is defined twice", m.ID)
 		}
-		if t.entries[m.ID], err = compile(t, m); err != nil {
+		if entries[m.ID], err = compile(t, m); err != nil {
 			return fmt.Errorf("%s: %w", m.ID, err)
 		}
 	}

@@ -3,7 +3,9 @@ package text
 import (
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -46,8 +48,12 @@ func differences(tag string, english, entry map[string]string) (faults []string)
 			faults = append(faults, "the form "+form+" is missing")
 			continue
 		}
-		if got, want := placeholders(text), placeholders(english["other"]); !slices.Equal(got, want) {
+		got, want := values(text), values(english["other"])
+		if !slices.Equal(got, want) && !(exact(tag, form) && slices.Equal(got, withoutCount(want))) {
 			faults = append(faults, fmt.Sprintf("%s has the placeholders %v, English has %v", form, got, want))
+		}
+		if got, want := tags(text), tags(english["other"]); !slices.Equal(got, want) {
+			faults = append(faults, fmt.Sprintf("%s has the markup %v, English has %v", form, got, want))
 		}
 	}
 	return faults
@@ -61,10 +67,35 @@ func TestDifferences(t *testing.T) {
 		"empty":             {"other": " "},
 		"other placeholder": {"other": "{{.Count}}"},
 		"no placeholder":    {"other": "minutes"},
+		"markup":            {"other": "<strong>{{.PluralCount}}</strong>"},
 		"missing form":      {"one": "{{.PluralCount}} minuta", "other": "{{.PluralCount}} minuty"},
 	} {
 		if len(differences("pl", counted, entry)) == 0 {
 			t.Errorf("%s: not found", name)
+		}
+	}
+	for name, row := range map[string]struct {
+		tag, english string
+		entry        map[string]string
+		faults       int
+	}{
+		"numbered verbs":     {"de", "The %s of %d", map[string]string{"other": "%[2]d: %[1]s"}, 0},
+		"verbs in order":     {"de", "The %s of %d", map[string]string{"other": "%s, %d"}, 0},
+		"another verb":       {"de", "The %s of %d", map[string]string{"other": "%s, %s"}, 1},
+		"verbs exchanged":    {"de", "The %s of %d", map[string]string{"other": "%d: %s"}, 1},
+		"a verb is missing":  {"de", "The %s of %d", map[string]string{"other": "%s"}, 1},
+		"other emphasis":     {"de", "a <strong>b</strong>", map[string]string{"other": "a <em>b</em>"}, 1},
+		"tag is not closed":  {"de", "a <strong>b</strong>", map[string]string{"other": "a <strong>b"}, 1},
+		"number left out":    {"ar", "{{.PluralCount}} x", map[string]string{"zero": "a", "one": "b", "two": "c", "few": "{{.PluralCount}} d", "many": "{{.PluralCount}} e", "other": "{{.PluralCount}} f"}, 0},
+		"number needed":      {"ar", "{{.PluralCount}} x", map[string]string{"zero": "a", "one": "b", "two": "c", "few": "d", "many": "e", "other": "{{.PluralCount}} f"}, 2},
+		"number needed by 0": {"fr", "{{.PluralCount}} x", map[string]string{"one": "b", "other": "{{.PluralCount}} f"}, 1},
+	} {
+		english := map[string]string{"other": row.english}
+		if len(row.entry) > 1 {
+			english["one"] = row.english
+		}
+		if got := differences(row.tag, english, row.entry); len(got) != row.faults {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }
@@ -97,14 +128,18 @@ func entries(t *testing.T, tag string) map[string]map[string]string {
 	return all
 }
 
-// pluralForms returns the CLDR forms that whole numbers of a language take.
-func pluralForms(tag language.Tag) (forms []string) {
-	names := map[plural.Form]string{
+// formName returns the name of the plural form that a whole number takes.
+func formName(tag language.Tag, n int) string {
+	return map[plural.Form]string{
 		plural.Zero: "zero", plural.One: "one", plural.Two: "two",
 		plural.Few: "few", plural.Many: "many", plural.Other: "other",
-	}
+	}[formOf(tag, n)]
+}
+
+// pluralForms returns the CLDR forms that whole numbers of a language take.
+func pluralForms(tag language.Tag) (forms []string) {
 	for n := range 200 {
-		if name := names[plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)]; !slices.Contains(forms, name) {
+		if name := formName(tag, n); !slices.Contains(forms, name) {
 			forms = append(forms, name)
 		}
 	}
@@ -114,12 +149,51 @@ func pluralForms(tag language.Tag) (forms []string) {
 	return forms
 }
 
-func placeholders(s string) (names []string) {
+// values returns what a text takes from outside: placeholders by name, verbs of fmt by number.
+func values(s string) (names []string) {
 	for _, m := range placeholder.FindAllStringSubmatch(s, -1) {
 		names = append(names, m[1])
 	}
+	next := 1
+	for _, m := range verb.FindAllStringSubmatch(s, -1) {
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			next = n
+		}
+		names = append(names, strconv.Itoa(next)+m[2])
+		next++
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+var verb = regexp.MustCompile(`%(?:\[(\d+)\])?([dsqv])`)
+
+func tags(s string) []string {
+	found := tag.FindAllString(s, -1)
+	slices.Sort(found)
+	return found
+}
+
+// exact reports whether a plural form stands for one number only, which the text may then spell
+// out or leave away.
+func exact(in, form string) bool {
+	numbers := 0
+	for n := range 200 {
+		if formName(language.MustParse(in), n) == form {
+			numbers++
+		}
+	}
+	return numbers == 1
+}
+
+// withoutCount returns values without the number that selects the plural form.
+func withoutCount(values []string) []string {
+	counted := false
+	return slices.DeleteFunc(slices.Clone(values), func(v string) bool {
+		number := v == countName || !counted && len(v) == 2 && v[1] == 'd'
+		counted = counted || number
+		return number
+	})
 }
 
 // TestFor selects the language of a person.

@@ -17,13 +17,21 @@ type Texts struct {
 	direction string
 	all       *Catalogues
 	entries   map[string]*entry
+	sentences map[string]*entry // by what they are in English
 }
 
 // rightToLeft lists the languages among ours, present and planned, that are written so.
 var rightToLeft = []string{"ar", "fa", "he", "ur"}
 
 func newTexts(all *Catalogues, tag language.Tag) *Texts {
-	t := &Texts{all: all, parsed: tag, tag: tag.String(), direction: "ltr", entries: map[string]*entry{}}
+	t := &Texts{
+		all:       all,
+		parsed:    tag,
+		tag:       tag.String(),
+		direction: "ltr",
+		entries:   map[string]*entry{},
+		sentences: map[string]*entry{},
+	}
 	if base, _, _ := strings.Cut(t.tag, "-"); slices.Contains(rightToLeft, base) {
 		t.direction = "rtl"
 	}

@@ -30,9 +30,13 @@ func (s *Server) ErrorPage(w http.ResponseWriter, r *http.Request, err error) {
 // errorView returns the page about an error.
 func (s *Server) errorView(r *http.Request, err error) *ErrorView {
 	p := web.ProblemOf(err)
+	b := begin(r)
+	if b.texts == nil { // outside of a request
+		b.texts = s.pages.fallback
+	}
 	v := &ErrorView{
-		Base:     begin(r),
-		Text:     p.Text,
+		Base:     b,
+		Text:     b.ErrorText(err),
 		NextURL:  "/account",
 		NextText: "Go to your account",
 	}

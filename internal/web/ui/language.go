@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"html/template"
@@ -208,6 +209,19 @@ func localAddress(to string) string {
 		return "/"
 	}
 	return to
+}
+
+// ErrorText returns what a person may know of an error, in the page's language.
+func (b Base) ErrorText(err error) string {
+	public := web.ProblemOf(err).Text
+	var f *fault.Error
+	for errors.As(err, &f) && f.Text == public {
+		if f.Format != "" {
+			return b.texts.Sentence(f.Format, f.Args...)
+		}
+		err = f.Cause // an error that repeats the text of another
+	}
+	return b.texts.Sentence(public)
 }
 
 // Link returns an address for a link: one of our own pages with the ui_locales of this one, so that

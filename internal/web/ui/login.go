@@ -160,12 +160,12 @@ func (s *Server) rerender(
 	b := v.base()
 	switch {
 	case f.Kind == fault.Unavailable:
-		b.Problem = "This can’t be done right now. Try again in a minute."
+		b.Problem = b.texts.Sentence("This can’t be done right now. Try again in a minute.")
 	case f.Field == "":
-		b.Problem = web.ProblemOf(err).Text
+		b.Problem = b.ErrorText(err)
 	default: // shown in the summary and at the fields
 		for _, input := range f.Inputs() {
-			b.Errors = append(b.Errors, FieldError{Field: input.Field, Message: input.Text})
+			b.Errors = append(b.Errors, FieldError{Field: input.Field, Message: b.ErrorText(input)})
 		}
 	}
 	web.RetryAfter(w.Header(), err)

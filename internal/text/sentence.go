@@ -1,0 +1,53 @@
+package text
+
+import (
+	"fmt"
+	"strings"
+)
+
+// errorsArea is the area of the catalogues whose ids are English sentences, or words in them. The
+// packages that make them know no catalogue.
+const errorsArea = "errors" // and those whose names begin so
+
+// Sentence returns an English sentence with values for the verbs of package fmt in this language.
+// The first whole number selects the plural form. A value that is a sentence or word with an entry
+// of its own is translated, too. What has no entry stays English.
+func (t *Texts) Sentence(format string, args ...any) string {
+	n := 0
+	values := make([]any, len(args))
+	for i, arg := range args {
+		switch v := arg.(type) {
+		case int:
+			if n == 0 {
+				n = v
+			}
+		case string:
+			arg = t.word(v)
+		}
+		values[i] = arg
+	}
+	m := t.sentences[format]
+	switch {
+	case m != nil:
+		format = m.form(n).literals[0]
+	case len(args) == 0:
+		return format
+	}
+	return fmt.Sprintf(format, values...)
+}
+
+// HasSentence reports whether there is an entry for an English sentence.
+func (t *Texts) HasSentence(format string) bool { return t.sentences[format] != nil }
+
+// word returns a value of a sentence in this language. A code point in brackets at its end is kept.
+func (t *Texts) word(v string) string {
+	name, code, _ := strings.Cut(v, " (U+")
+	if e := t.sentences[name]; e != nil {
+		name = e.form(0).literals[0]
+		if code != "" {
+			name += " (U+" + code
+		}
+		return name
+	}
+	return Isolate(t, v)
+}
