@@ -15,6 +15,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/picture"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
 )
 
 // InactiveAfter is how long a session or an app's access must be unused to count as inactive.
@@ -51,23 +54,63 @@ type Store interface {
 	// DeleteConsent deletes what the user allowed an app, and ends its grants. NotFound if nothing.
 	DeleteConsent(ctx context.Context, u identity.UserID, c client.ID, now time.Time,
 		ev ...audit.Event) error
+
+	DataStore
+}
+
+// DataStore holds what an account knows about itself.
+type DataStore interface {
+	// SignIns returns up to limit attempts to sign in to an account, newest first: those before
+	// the one with an ID, or the newest if it is "".
+	SignIns(ctx context.Context, u identity.UserID, before string, limit int) ([]audit.Event, error)
+	// Credentials returns a user's credentials of all kinds, oldest first.
+	Credentials(ctx context.Context, u identity.UserID) ([]identity.Credential, error)
+	// Record writes audit events, and what must be delivered because of them.
+	Record(ctx context.Context, ev ...audit.Event) error
+	// MailFailure returns when mail to a user's present address was rejected for good, and what
+	// the server said; zero and "" if it was not.
+	MailFailure(ctx context.Context, u *identity.User) (at time.Time, answer string, err error)
+
+	// Picture returns the picture with an ID, or NotFound.
+	Picture(ctx context.Context, id string) (*Picture, error)
+	// SetPicture replaces the picture of a user, and its address in the user's profile. If p is
+	// nil, the picture is deleted.
+	SetPicture(ctx context.Context, u identity.UserID, p *Picture, address string, now time.Time,
+		ev ...audit.Event) error
+
+	// RequestDeletion disables an account until it is erased, and ends all access to it. Conflict
+	// for the last active administrator, and for an account that is disabled.
+	RequestDeletion(ctx context.Context, d *identity.Deletion, ev ...audit.Event) error
+	// DueDeletions returns up to limit accounts that are to be erased by now.
+	DueDeletions(ctx context.Context, now time.Time, limit int) ([]identity.Deletion, error)
+	// EraseUser erases an account whose deletion is due, or returns NotFound.
+	EraseUser(ctx context.Context, u *identity.User, now time.Time, ev ...audit.Event) error
+	// RemindersDue returns up to limit accounts that are to be erased before a time, and whose
+	// owners were not reminded of it.
+	RemindersDue(ctx context.Context, before time.Time, limit int) ([]identity.Deletion, error)
+	// MarkReminded records a reminder and stores its deliveries, once: Consumed if there was one.
+	MarkReminded(ctx context.Context, u identity.UserID, now time.Time, all ...outbox.Delivery) error
 }
 
 // Config is what the operator decides about accounts.
 type Config struct {
-	RevokeTokens bool // tokens issued in a session end with it
+	RevokeTokens  bool           // tokens issued in a session end with it
+	BaseURL       string         // of pictures and of links in messages, without a slash at the end
+	DeletionGrace time.Duration  // between the wish to delete an account and its end
+	Places        visitor.Places // finds places of addresses; or nil
 }
 
 // Server performs the operations. It is safe for concurrent use.
 type Server struct {
-	cfg   Config
-	store Store
-	login *login.Server
+	cfg       Config
+	store     Store
+	login     *login.Server
+	portraits *picture.Maker
 }
 
 // New returns a Server over a store and the sign-in that knows passwords and factors.
 func New(cfg Config, st Store, l *login.Server) *Server {
-	return &Server{cfg: cfg, store: st, login: l}
+	return &Server{cfg: cfg, store: st, login: l, portraits: picture.NewMaker()}
 }
 
 // Caller is a signed-in person who acts on their own account.

@@ -148,6 +148,11 @@ func (s *server) startMail(e *env) (*mail.Mailbox, error) {
 			}
 		},
 	}
+	engine.OnRejected = func(ctx context.Context, d *outbox.Delivery) {
+		if err := p.db.MarkAddress(ctx, d); err != nil {
+			s.log.Error("an address could not be marked as rejected", "error", err)
+		}
+	}
 	s.behind = append(s.behind, engine.Run)
 	return mailbox, nil
 }

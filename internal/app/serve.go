@@ -181,8 +181,8 @@ func (s *server) run(
 	for _, w := range cfg.Warnings() {
 		log.Warn(w)
 	}
-	if cfg.Sessions.NotifyNew {
-		log.Warn("NOTIFY_NEW_SESSION has no effect: this release does not send mail")
+	if cfg.Sessions.NotifyNew && !canMail(cfg) {
+		log.Warn("NOTIFY_NEW_SESSION has no effect without SMTP_HOST")
 	}
 	// Starting leaves more garbage behind than an idle server needs memory.
 	go debug.FreeOSMemory()

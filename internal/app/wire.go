@@ -73,6 +73,7 @@ type parts struct {
 	passwords *secret.Passwords
 	policies  login.Config
 	login     *login.Server
+	places    *places
 }
 
 // openParts opens the database, brings its schema up to date and loads what is cached in memory.
@@ -134,6 +135,8 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	p.places = new(places)
+	signIn.Places = p.places
 	p.policies = signIn
 	p.login = login.New(signIn, p.db, p.keys, p.passwords)
 	return nil
@@ -259,6 +262,7 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		Idle:             c.Sessions.Idle,
 		StaySignedIn:     c.Sessions.Stay != "off",
 		SingleSession:    c.Sessions.Single,
+		NotifyNew:        c.Sessions.NotifyNew,
 		RevokeTokens:     c.Sessions.RevokeTokens,
 		LockThreshold:    c.Lockout.Threshold,
 		LockDuration:     c.Lockout.Duration,
@@ -268,6 +272,7 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		IPThreshold:      c.Lockout.IPThreshold,
 		LockWhitelist:    c.Lockout.Whitelist,
 		Mail:             canMail(c),
+		Locale:           c.Accounts.DefaultLocale,
 		BaseURL:          c.Server.BaseURL,
 		ResetTTL:         c.Accounts.PasswordResetTTL,
 		ResetLimit:       c.Accounts.PasswordResets,
@@ -391,7 +396,10 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	if err != nil {
 		return nil, err
 	}
-	accounts := account.New(account.Config{RevokeTokens: p.cfg.Sessions.RevokeTokens}, p.db, p.login)
+	accounts, err := s.newAccounts()
+	if err != nil {
+		return nil, err
+	}
 	browser = ui.NewServer(ui.Config{
 		Kit:         kit,
 		Pages:       pages,
@@ -418,7 +426,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	}
 	handler.Routes(mux)
 	s.handler = front(kit, g, mux)
-	s.addJobs(e)
+	s.addJobs(e, accounts)
 	return s, nil
 }
 
@@ -461,7 +469,7 @@ func (s *server) ensureRouteKey(ctx context.Context, now time.Time) error {
 }
 
 // addJobs adds the tasks of which one server at a time runs each.
-func (s *server) addJobs(e *env) {
+func (s *server) addJobs(e *env, accounts *account.Server) {
 	db := s.parts.db
 	s.jobs = job.Runner{
 		Leases: db,
@@ -479,6 +487,7 @@ func (s *server) addJobs(e *env) {
 			return err
 		},
 	})
+	s.jobs.Add(job.Job{Name: "deletions", Every: time.Minute, Run: accounts.EraseDue})
 }
 
 // work runs the background tasks of the server until ctx ends.

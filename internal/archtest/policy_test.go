@@ -5,7 +5,7 @@ package archtest
 import "slices"
 
 // basics are the packages of the core that every other one of the core may use.
-var basics = []string{"fault", "secret", "jose", "identity", "outbox", "audit", "client", "field", "netaddr", "palette", "spell"}
+var basics = []string{"fault", "secret", "jose", "identity", "outbox", "audit", "client", "field", "netaddr", "palette", "picture", "spell", "visitor"}
 
 // core lists the packages that turn values into values. config is as pure, but only cli and app may import it.
 var core = with(basics, "oauth", "oauth/token", "login", "access", "account", "admin")
@@ -18,6 +18,8 @@ var policy = map[string][]string{
 	"spell":   {},
 	"field":   {"fault"},
 	"palette": {},
+	"picture": {"fault"},
+	"visitor": {},
 	"config":  {"netaddr", "palette", "spell"},
 	"testkit": {},
 
@@ -42,6 +44,7 @@ var policy = map[string][]string{
 	"cache/cachetest":  with(core, "cache", "testkit"),
 	"fetch":            {"fault", "netaddr"},
 	"passkey":          with(basics, "login"),
+	"geoip":            {"fault", "visitor"},
 	"job":              {"fault"},
 	"mail":             with(core, "text"),
 	"text":             {},

@@ -28,6 +28,13 @@ const (
 	BackupCodeUsed  Type = "BACKUP_CODE_USED"
 	LoginCodeSent   Type = "LOGIN_CODE_SENT"
 	SetupCompleted  Type = "SETUP_COMPLETED"
+	SignInDisowned  Type = "SIGN_IN_DISOWNED"
+
+	DataExported      Type = "ACCOUNT_DATA_EXPORTED"
+	DeletionRequested Type = "ACCOUNT_DELETION_REQUESTED"
+	DeletionCancelled Type = "ACCOUNT_DELETION_CANCELLED"
+	AccountErased     Type = "ACCOUNT_ERASED"
+	PictureChanged    Type = "PICTURE_CHANGED"
 
 	PasskeyAdded      Type = "PASSKEY_ADDED"
 	PasskeyRemoved    Type = "PASSKEY_REMOVED"
@@ -109,6 +116,12 @@ func accountTypes() []Type {
 		PasskeyRemoved,
 		PasskeyRenamed,
 		PasskeyRolledBack,
+		SignInDisowned,
+		DataExported,
+		DeletionRequested,
+		DeletionCancelled,
+		AccountErased,
+		PictureChanged,
 		SetupLinkMade,
 		PasswordLinkMade,
 		PasswordResetRequested,

@@ -171,6 +171,8 @@ type Accounts struct {
 	ResetWindow      time.Duration // the window of PasswordResets
 	LoginMethods     []string      // the kinds of factors that begin a sign-in
 	DefaultLocale    string        // BCP 47
+	DeletionGrace    time.Duration // between the wish to delete an account and its end
+	Places           string        // a MaxMind database; "" means none
 }
 
 // Passkeys holds the policy for passkeys.

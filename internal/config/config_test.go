@@ -84,6 +84,7 @@ func TestDefaults(t *testing.T) {
 			ResetWindow:      time.Hour,
 			LoginMethods:     []string{"password", "passkey"},
 			DefaultLocale:    "en",
+			DeletionGrace:    14 * 24 * time.Hour,
 		},
 		Passkeys: Passkeys{Attestation: "none", Verification: "preferred"},
 		Mail:     Mail{Port: 587, Security: "starttls", GiveUp: 72 * time.Hour},

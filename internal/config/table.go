@@ -60,6 +60,7 @@ func Settings() []Setting {
 		{"Lockout", lockoutRows()},
 		{"Two-step verification", mfaRows()},
 		{"Accounts", accountRows()},
+		{"Accounts", accountDataRows()},
 		{"Accounts", passkeyRows()},
 		{"Mail", mailRows()},
 		{"Rate limits", rateRows()},
@@ -567,9 +568,8 @@ func sessionRows() []Setting {
 		{
 			Name:    "NOTIFY_NEW_SESSION",
 			Default: "false",
-			Doc: "Email users when they sign in from a new device. Not available in this " +
-				"release, which sends no email: the server logs that at its start and " +
-				"ignores the setting.",
+			Doc: "Email people when they have signed in from a browser that their account does " +
+				"not know, with a link that signs all devices out. Needs mail.",
 			place: func(c *Config) value { return boolean{&c.Sessions.NotifyNew} },
 		},
 		{
@@ -988,6 +988,33 @@ func passkeyRows() []Setting {
 			Doc: "Other origins whose pages may use the same passkeys, such as https://example.org. " +
 				"They are listed at /.well-known/webauthn. The default is none.",
 			place: func(c *Config) value { return list{&c.Passkeys.Related, "origins", isOrigin} },
+		},
+	}
+}
+
+// accountDataRows returns the settings of what accounts know and tell.
+func accountDataRows() []Setting {
+	return []Setting{
+		{
+			Name:    "ACCOUNT_DELETION_GRACE_DAYS",
+			Default: "14",
+			Doc: "For how many days people can keep an account after they asked to delete it; 0 " +
+				"erases it at once.",
+			place: func(c *Config) value {
+				return duration{
+					p:     &c.Accounts.DeletionGrace,
+					unit:  day,
+					max:   year,
+					plain: true,
+				}
+			},
+		},
+		{
+			Name: "GEOIP_DATABASE",
+			Doc: "A file of cities or countries in MaxMind's format (.mmdb), by which people see the " +
+				"places of their sign-ins. The server holds it in memory, and reads it again when it " +
+				"is replaced.",
+			place: func(c *Config) value { return text{&c.Accounts.Places, "a file"} },
 		},
 	}
 }

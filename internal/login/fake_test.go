@@ -19,6 +19,7 @@ import (
 
 // memory is a Store in maps.
 type memory struct {
+	dataMemory
 	mu       sync.Mutex
 	users    map[identity.UserID]*identity.User
 	history  map[identity.UserID][]string // newest first
@@ -51,7 +52,8 @@ type memoryCode struct {
 
 func newMemory() *memory {
 	return &memory{
-		users: map[identity.UserID]*identity.User{}, history: map[identity.UserID][]string{},
+		dataMemory: newDataMemory(),
+		users:      map[identity.UserID]*identity.User{}, history: map[identity.UserID][]string{},
 		backup: map[identity.UserID]map[secret.Hash]bool{}, locks: map[string]Lock{},
 		sessions: map[secret.Hash]*identity.Session{}, links: map[secret.Hash]*memoryLink{},
 		handles: map[identity.UserID]string{}, once: map[string]time.Time{},
@@ -400,6 +402,7 @@ func (m *memory) PutSession(
 	}
 	c := *s
 	m.sessions[h] = &c
+	m.users[s.User].LastLoginAt = s.CreatedAt
 	m.events = append(m.events, ev...)
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
 )
 
 // Config is what the operator decides about signing in.
@@ -46,6 +47,10 @@ type Config struct {
 	LockByIP      bool          // addresses are locked too
 	IPThreshold   int           // failures that lock an address
 	LockWhitelist []netip.Prefix
+
+	NotifyNew bool           // people get a notice of a sign-in from a new browser
+	Places    visitor.Places // finds places of addresses; or nil
+	Locale    string         // of messages to people without a language
 
 	Mail        bool          // messages can be sent
 	BaseURL     string        // of links in messages, without a slash at the end
@@ -76,11 +81,12 @@ const (
 	StepNewPassword = "new_password" // the parameter `new_password`
 	StepEnroll      = "enroll"       // the inputs that confirm a factor; `factor` names its kind
 	StepSkip        = "skip"         // answers StepEnroll within the days of grace
+	StepDeletion    = "deletion"     // keeps an account that is to be deleted; no parameter
 )
 
 // Step is what a sign-in needs next, or its end. Exactly one of Next and Done is set.
 type Step struct {
-	Next    string        // StepFactor, StepNewPassword or StepEnroll
+	Next    string        // StepFactor, StepNewPassword, StepEnroll or StepDeletion
 	Kind    string        // at StepFactor: the kind of factor asked for
 	Pending string        // what the browser stores and brings back, for ten minutes
 	Grace   time.Duration // at StepEnroll: how long it may still be skipped; 0 is not at all
@@ -147,7 +153,13 @@ func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
 	if len(methods) == 0 {
 		methods = []string{kindPassword}
 	}
-	n := notices{on: cfg.Mail, sealer: outbox.NewSealer(keys), baseURL: cfg.BaseURL}
+	n := notices{
+		on:      cfg.Mail,
+		sealer:  outbox.NewSealer(keys),
+		baseURL: cfg.BaseURL,
+		places:  cfg.Places,
+		locale:  cfg.Locale,
+	}
 	return &Server{
 		cfg:     cfg,
 		store:   st,

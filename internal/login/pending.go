@@ -104,8 +104,8 @@ func (s *Server) open(ctx context.Context, v Visit, sealed string) (*signIn, err
 	if err != nil {
 		return nil, err
 	}
-	if u.Disabled {
-		return nil, s.disabled(ctx, v, u)
+	if err := s.checkEnabled(ctx, v, u); err != nil {
+		return nil, err
 	}
 	si := &signIn{
 		user:    u,

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
 )
 
 // resetRequest is the content of an outbox.KindResetRequest.
@@ -84,8 +86,14 @@ func (r resetSender) Send(ctx context.Context, d *outbox.Delivery) error {
 		return fault.Wrap(fault.Invalid, err, "the request cannot be read")
 	}
 	u, err := r.s.store.UserByLogin(ctx, identity.LoginKey(in.Login))
-	if fault.Is(err, fault.NotFound) || err == nil && (u.Disabled || u.Email == "") {
+	if fault.Is(err, fault.NotFound) || err == nil && u.Email == "" {
 		return nil
+	}
+	if err == nil && u.Disabled {
+		var open bool
+		if open, err = r.s.deleting(ctx, u); err == nil && !open {
+			return nil
+		}
 	}
 	if err != nil {
 		return err
@@ -158,6 +166,8 @@ type notices struct {
 	on      bool // the server has mail
 	sealer  *outbox.Sealer
 	baseURL string
+	places  visitor.Places // or nil
+	locale  string         // of people without a language
 }
 
 // attach adds a message to a user to an event. It adds nothing if the server has no mail or the
@@ -175,7 +185,7 @@ func (n notices) attach(ev *audit.Event, u *identity.User, m outbox.Mail) {
 
 // notify adds a notice about what happened to an account, with a link to one of our pages.
 func (n notices) notify(ev *audit.Event, u *identity.User, message, page string) {
-	values := map[string]string{"time": ev.At.UTC().Format(time.RFC3339), "ip": ev.IP}
+	values := n.where(ev, u)
 	if page != "" {
 		values["link"] = n.baseURL + page
 	}
@@ -184,12 +194,22 @@ func (n notices) notify(ev *audit.Event, u *identity.User, message, page string)
 
 // notifyPasskey adds a notice about a passkey, which it names.
 func (n notices) notifyPasskey(ev *audit.Event, u *identity.User, message, name string) {
-	n.attach(ev, u, outbox.Mail{Message: message, Values: map[string]string{
-		"passkey": name,
-		"time":    ev.At.UTC().Format(time.RFC3339),
-		"ip":      ev.IP,
-		"link":    n.baseURL + pagePasskeys,
-	}})
+	values := n.where(ev, u)
+	values["passkey"], values["link"] = name, n.baseURL+pagePasskeys
+	n.attach(ev, u, outbox.Mail{Message: message, Values: values})
+}
+
+// where returns when and where something happened, for a message to a user: the time, the device,
+// and the address with its place.
+func (n notices) where(ev *audit.Event, u *identity.User) map[string]string {
+	values := map[string]string{"time": ev.At.UTC().Format(time.RFC3339), "ip": ev.IP}
+	if a := visitor.Describe(ev.Agent); a.Known() {
+		values["program"], values["system"] = a.Program, a.System
+	}
+	if n.places != nil {
+		values["city"], values["country"] = n.places.Find(ev.IP).In(cmp.Or(u.Locale, n.locale))
+	}
+	return values
 }
 
 // NotifyTwoStepOff adds the notice that two-step verification was turned off to an event of an
@@ -197,6 +217,15 @@ func (n notices) notifyPasskey(ev *audit.Event, u *identity.User, message, name 
 func (s *Server) NotifyTwoStepOff(ev *audit.Event, u *identity.User) {
 	s.notices.notify(ev, u, outbox.MessageTwoStepOff, pageSecurity)
 }
+
+// Notify adds a notice about what happened to an account to an event, with a link to one of our
+// pages.
+func (s *Server) Notify(ev *audit.Event, u *identity.User, message, page string) {
+	s.notices.notify(ev, u, message, page)
+}
+
+// Attach adds a message to a user to an event.
+func (s *Server) Attach(ev *audit.Event, u *identity.User, m outbox.Mail) { s.notices.attach(ev, u, m) }
 
 // The pages that notices link to.
 const (

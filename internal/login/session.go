@@ -182,7 +182,11 @@ func (s *Server) openSession(
 	}
 	sess := identity.NewSession(si.user.ID, si.amr, v.Now, s.cfg.SessionTTL, identity.Browser{IP: v.IP, Agent: v.agent()})
 	sess.Stay = si.stay
-	err = s.store.PutSession(ctx, h, sess, s.terms(si), s.succeeded(v, si, sess))
+	ev := s.succeeded(v, si, sess)
+	if err := s.noticeNewDevice(ctx, v, si.user, &ev); err != nil {
+		return nil, err
+	}
+	err = s.store.PutSession(ctx, h, sess, s.terms(si), ev)
 	if err != nil {
 		return nil, sessionRejected(err)
 	}

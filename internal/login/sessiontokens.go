@@ -130,6 +130,9 @@ func (s *Server) openTokenSession(ctx context.Context, v Visit, si *signIn) (*Do
 	tokens.Client = client.ID(si.client)
 	ev := s.succeeded(v, si, sess)
 	ev.Client = si.client
+	if err := s.noticeNewProgram(ctx, v, si.user, &ev); err != nil {
+		return nil, err
+	}
 	err := s.store.PutTokenSession(ctx, sess, tokens, s.terms(si), ev)
 	if err != nil {
 		return nil, sessionRejected(err)

@@ -139,8 +139,8 @@ func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity
 	if u.PasswordChangedAt.After(l.CreatedAt) { // an old link does not undo a newer password
 		return nil, errLink()
 	}
-	if u.Disabled {
-		return nil, s.disabled(ctx, v, u)
+	if err := s.checkEnabled(ctx, v, u); err != nil {
+		return nil, err
 	}
 	return u, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -129,8 +130,8 @@ func (s *Server) checkFirst(
 	if err != nil {
 		return nil, nil, Proof{}, err
 	}
-	if u.Disabled {
-		return nil, nil, Proof{}, s.disabled(ctx, v, u)
+	if err := s.checkEnabled(ctx, v, u); err != nil {
+		return nil, nil, Proof{}, err
 	}
 	if a.Kind == kindPassword {
 		err = s.rehash(ctx, u, a.Password)
@@ -194,7 +195,7 @@ func (s *Server) userByLogin(ctx context.Context, key string) (*identity.User, e
 // Pending is a sign-in that waits for an answer.
 type Pending struct {
 	User   *identity.User
-	Step   string   // StepFactor, StepNewPassword or StepEnroll
+	Step   string   // StepFactor, StepNewPassword, StepEnroll or StepDeletion
 	Kind   string   // at StepFactor: the kind of factor asked for
 	Others []string // at StepFactor: the kinds that the person may choose instead
 	state  []byte
@@ -259,6 +260,8 @@ func (s *Server) Continue(
 		err = s.answerEnroll(ctx, v, si, in)
 	case StepSkip:
 		err = s.answerSkip(v, si)
+	case StepDeletion:
+		err = s.answerDeletion(ctx, v, si)
 	default:
 		err = s.answerFactor(ctx, v, si, in)
 	}
@@ -314,6 +317,48 @@ func (s *Server) disabled(ctx context.Context, v Visit, u *identity.User) error 
 		return err
 	}
 	return fault.New(fault.Denied, "This account is disabled. Ask your administrator.")
+}
+
+// checkEnabled returns the error of a disabled account, unless its owner wished its deletion: then
+// the sign-in goes on, to StepDeletion.
+func (s *Server) checkEnabled(ctx context.Context, v Visit, u *identity.User) error {
+	if !u.Disabled {
+		return nil
+	}
+	deleting, err := s.deleting(ctx, u)
+	if err != nil || deleting {
+		return err
+	}
+	return s.disabled(ctx, v, u)
+}
+
+// deleting reports whether a disabled account waits for its deletion, which its owner may cancel.
+func (s *Server) deleting(ctx context.Context, u *identity.User) (bool, error) {
+	d, err := s.store.Deletion(ctx, u.ID)
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil && !d.Held, err
+}
+
+// Deletion returns when the account of a sign-in at StepDeletion will be erased.
+func (s *Server) Deletion(ctx context.Context, p *Pending) (*identity.Deletion, error) {
+	return s.store.Deletion(ctx, p.User.ID)
+}
+
+// answerDeletion keeps an account that was to be deleted.
+func (s *Server) answerDeletion(ctx context.Context, v Visit, si *signIn) error {
+	ev := v.event(audit.DeletionCancelled, si.user.ID)
+	s.notices.notify(&ev, si.user, outbox.MessageDeletionCancelled, pageSecurity)
+	err := s.store.CancelDeletion(ctx, si.user.ID, v.Now, ev)
+	if fault.Is(err, fault.NotFound) {
+		return errStale()
+	}
+	if err != nil {
+		return err
+	}
+	si.user.Disabled = false
+	return nil
 }
 
 // advance asks for what is missing, or ends the sign-in.
@@ -375,6 +420,8 @@ func (s *Server) missing(ctx context.Context, v Visit, si *signIn) (string, erro
 	switch {
 	case s.asksSecond(si, creds, second) && identity.ACRFor(si.amr) != identity.ACR2:
 		return StepFactor, nil
+	case si.user.Disabled:
+		return StepDeletion, nil
 	case si.raise:
 		return "", nil
 	case s.PasswordAllowed() && (si.user.MustChange || s.expired(v, si.user)):

@@ -21,6 +21,7 @@ type Store interface {
 	EmailCodeStore
 	TokenSessionStore
 	PasskeyStore
+	DeletionStore
 
 	// Queue stores deliveries that belong to no change.
 	Queue(ctx context.Context, all ...outbox.Delivery) error
@@ -157,6 +158,27 @@ type LinkStore interface {
 	// transaction. Consumed: there is an administrator.
 	CompleteSetup(ctx context.Context, h secret.Hash, u *identity.User, now time.Time,
 		ev ...audit.Event) error
+}
+
+// DeletionStore holds what ends by the wish of an account's owner.
+type DeletionStore interface {
+	// Deletion returns the deletion that a user waits for, or NotFound.
+	Deletion(ctx context.Context, id identity.UserID) (*identity.Deletion, error)
+	// CancelDeletion enables an account that waits for its deletion, once: NotFound if it does not,
+	// or if an administrator disabled it meanwhile.
+	CancelDeletion(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error
+
+	// BrowsersSince returns the time before which no browser counts as known to a user; zero if
+	// all do.
+	BrowsersSince(ctx context.Context, id identity.UserID) (time.Time, error)
+	// SignIns returns up to limit attempts to sign in to an account, newest first: those before
+	// the one with an ID, or the newest if it is "".
+	SignIns(ctx context.Context, id identity.UserID, before string, limit int) ([]audit.Event, error)
+	// UsedOnce reports whether a name is stored by an operation that works once.
+	UsedOnce(ctx context.Context, name string, now time.Time) (bool, error)
+	// Disown ends all access to an account, and if asked its password, in one transaction with the
+	// name of the link that works once: Consumed if the name is stored already.
+	Disown(ctx context.Context, d Disowning, now time.Time, ev ...audit.Event) error
 }
 
 // Lock is a counter of failures, of a user, an unknown name or an address.

@@ -76,7 +76,7 @@ type Message struct {
 }
 
 // facts are the values that a message lists, in this order.
-var facts = []string{"passkey", "time", "device", "place", "ip"}
+var facts = []string{"client", "by", "until", "passkey", "time", "device", "place", "ip"}
 
 // view is what the templates show.
 type view struct {
@@ -163,14 +163,31 @@ func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
 func listFacts(t *text.Texts, entry func(string) string, m *outbox.Mail) (list []fact) {
 	for _, name := range facts {
 		value := m.Values[name]
-		if at, err := time.Parse(time.RFC3339, value); err == nil && name == "time" {
-			value = inZone(at, m.Zone)
+		switch name {
+		case "time", "until":
+			if at, err := time.Parse(time.RFC3339, value); err == nil {
+				value = inZone(at, m.Zone)
+			}
+		case "device":
+			value = joined(t, "mail.device", m.Values["program"], m.Values["system"])
+		case "place":
+			value = joined(t, "mail.place", m.Values["city"], m.Values["country"])
 		}
 		if value != "" {
 			list = append(list, fact{entry("fact." + name), text.Isolate(t, value)})
 		}
 	}
 	return list
+}
+
+// joined returns two values by an entry with the placeholders First and Second, or the one that is
+// there.
+func joined(t *text.Texts, id, first, second string) string {
+	if first == "" || second == "" {
+		return first + second
+	}
+	s, _ := t.Text(id, map[string]string{"First": first, "Second": second})
+	return s
 }
 
 // inZone returns a time in words of no language: 2026-11-28 13:17 UTC.

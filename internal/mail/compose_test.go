@@ -20,7 +20,8 @@ func TestEveryMessage(t *testing.T) {
 	c := composer(t)
 	values := map[string]string{
 		"link": "https://id.example.com/reset-password?token=x1", "minutes": "60",
-		"time": "2026-11-28T12:17:00Z", "device": "Firefox on Linux", "ip": "192.0.2.7", "place": "Paris",
+		"time": "2026-11-28T12:17:00Z", "ip": "192.0.2.7",
+		"program": "Firefox", "system": "Linux", "city": "Paris", "country": "Frankreich",
 	}
 	for _, language := range texts.Languages() {
 		for _, name := range outbox.Messages() {
@@ -32,7 +33,7 @@ func TestEveryMessage(t *testing.T) {
 			testkit.Equal(t, name+" language", m.Language, language)
 			shown := html.UnescapeString(tags.ReplaceAllString(m.HTML, " "))
 			for _, want := range []string{
-				values["link"], "Ada", "Firefox on Linux", "192.0.2.7", "Paris", "2026-11-28 13:17 CET", "60", "Example Ltd",
+				values["link"], "Ada", "Firefox", "Linux", "192.0.2.7", "Paris", "Frankreich", "2026-11-28 13:17 CET", "60", "Example Ltd",
 			} {
 				if !strings.Contains(m.Text, want) || !strings.Contains(shown, want) {
 					t.Errorf("%s in %s: %q is missing in a part", name, language, want)

@@ -169,6 +169,14 @@ func (s *Sender) sendOn(ctx context.Context, c *conn, msg *gomail.Msg) error {
 		return fault.Wrap(fault.Unavailable, err, "the mail server is closing its connections")
 	}
 	s.put(c)
+	if failed.ErrorCode() >= 500 && failed.Reason == gomail.ErrSMTPRcptTo {
+		return &fault.Error{
+			Kind:   fault.Denied,
+			Reason: outbox.ReasonRecipient,
+			Text:   "the mail server rejected the address",
+			Cause:  answer(err),
+		}
+	}
 	if failed.ErrorCode() >= 500 {
 		return fault.Wrap(fault.Denied, answer(err), "the mail server rejected the message")
 	}

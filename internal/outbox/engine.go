@@ -76,6 +76,8 @@ type Engine struct {
 	OnError func(error)   // receives errors of the store
 	// OnDead receives deliveries that were given up on, after they were stored.
 	OnDead func(context.Context, *Delivery)
+	// OnRejected receives those of them whose recipient the target rejected for good.
+	OnRejected func(context.Context, *Delivery)
 
 	away    map[Kind]*outage
 	holding bool // the last round had the lease
@@ -256,6 +258,7 @@ func (e *Engine) sendTarget(ctx context.Context, s Sender, target []*item, l *wo
 			continue
 		}
 		err := e.attempt(ctx, s, d.Delivery)
+		d.rejected = fault.Reason(err) == ReasonRecipient
 		e.settle(d.Delivery, err, e.Now())
 		l.note(err)
 		d.away = d.State == Queued && fault.Is(err, fault.Unavailable)
@@ -281,8 +284,14 @@ func (e *Engine) finish(ctx context.Context, d *item) {
 		return
 	}
 	d.stored = true
-	if d.State == Dead && e.OnDead != nil {
+	if d.State != Dead {
+		return
+	}
+	if e.OnDead != nil {
 		e.OnDead(ctx, d.Delivery)
+	}
+	if d.rejected && e.OnRejected != nil {
+		e.OnRejected(ctx, d.Delivery)
 	}
 }
 

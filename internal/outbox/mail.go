@@ -19,6 +19,14 @@ const (
 	MessageSignInLink      = "sign-in-link"
 	MessagePasskeyAdded    = "passkey-added"
 	MessagePasskeyRemoved  = "passkey-removed"
+
+	MessageNewSession        = "new-sign-in"
+	MessageDataExported      = "data-exported"
+	MessageDeletionRequested = "deletion-requested"
+	MessageDeletionSoon      = "deletion-soon"
+	MessageDeletionCancelled = "deletion-cancelled"
+	MessageAccountDeleted    = "account-deleted"
+	MessageSecretRotated     = "secret-rotated"
 )
 
 // Messages returns the names of all messages.
@@ -34,6 +42,13 @@ func Messages() []string {
 		MessageSignInLink,
 		MessagePasskeyAdded,
 		MessagePasskeyRemoved,
+		MessageNewSession,
+		MessageDataExported,
+		MessageDeletionRequested,
+		MessageDeletionSoon,
+		MessageDeletionCancelled,
+		MessageAccountDeleted,
+		MessageSecretRotated,
 	}
 }
 

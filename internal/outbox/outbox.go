@@ -42,6 +42,9 @@ const (
 // States returns the states, in the order above.
 func States() []State { return []State{Queued, Sent, Expired, Dead} }
 
+// ReasonRecipient marks the error of a target that rejects a recipient for good.
+const ReasonRecipient = "recipient_rejected"
+
 // ID identifies a delivery: a UUIDv7, so that identifiers sort by creation time.
 type ID string
 

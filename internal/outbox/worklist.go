@@ -11,6 +11,7 @@ import (
 type item struct {
 	*Delivery
 	tried     bool
+	rejected  bool      // the target rejected its recipient
 	away      bool      // it was tried, and nothing of its kind could be sent
 	stored    bool      // its outcome is
 	notBefore time.Time // of one that waits behind another to the same target

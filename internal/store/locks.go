@@ -81,10 +81,11 @@ func (d *DB) ClearLock(ctx context.Context, key string) error {
 
 // ClearLocks deletes a counter, and those whose keys begin with the key and a colon.
 func (d *DB) ClearLocks(ctx context.Context, key string, ev ...audit.Event) error {
-	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		below := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(clean(key)) + ":%"
-		_, err := tx.Exec(ctx, "DELETE FROM locks WHERE name = $1 OR name LIKE $2 ESCAPE '!'",
-			clean(key), below)
-		return err
-	})
+	return d.write(ctx, ev, func(tx sqldb.Tx) error { return clearLocks(ctx, tx, key) })
+}
+
+func clearLocks(ctx context.Context, tx sqldb.Tx, key string) error {
+	below := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(clean(key)) + ":%"
+	_, err := tx.Exec(ctx, "DELETE FROM locks WHERE name = $1 OR name LIKE $2 ESCAPE '!'", clean(key), below)
+	return err
 }

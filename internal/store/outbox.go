@@ -124,7 +124,10 @@ func (d *DB) FinishDeliveries(ctx context.Context, all []outbox.Delivery) error 
 	if len(finished) == 0 {
 		return nil
 	}
-	return d.sql.ExecAll(ctx, finishDelivery, finished)
+	if err := d.sql.ExecAll(ctx, finishDelivery, finished); err != nil {
+		return err
+	}
+	return d.clearAddresses(ctx, all)
 }
 
 // isRequest reports whether deliveries of a kind are requests that are processed, not sent.

@@ -135,6 +135,9 @@ func (d *DB) CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event
 }
 
 func createUser(ctx context.Context, tx sqldb.Tx, u *identity.User) error {
+	if err := freeUsername(ctx, tx, u.Username); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, insertUser, userTable.args(u)...)
 	return nameTaken(err)
 }
@@ -184,12 +187,26 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 			return nil, err
 		}
 		next.UpdatedAt = new.UpdatedAt
+		if next.Username != current.Username {
+			if err := freeUsername(ctx, tx, next.Username); err != nil {
+				return nil, err
+			}
+		}
 		if _, err := userTable.update(ctx, tx, current, &next); err != nil {
 			return nil, nameTaken(err)
 		}
 		if next.Email != current.Email { // a link may be in the mailbox of the former address
-			_, err := tx.Exec(ctx, "DELETE FROM links WHERE user_id = $1 AND used_at = 0", new.ID)
-			if err != nil {
+			for _, text := range []string{
+				"DELETE FROM links WHERE user_id = $1 AND used_at = 0",
+				"DELETE FROM mail_failures WHERE user_id = $1",
+			} {
+				if _, err := tx.Exec(ctx, text, new.ID); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if next.Disabled != current.Disabled {
+			if err := holdDeletion(ctx, tx, new.ID, next.Disabled); err != nil {
 				return nil, err
 			}
 		}
@@ -276,6 +293,9 @@ func (d *DB) SetUserDisabled(
 			if err := keepAdmin(ctx, tx, id); err != nil {
 				return nil, err
 			}
+		}
+		if err := holdDeletion(ctx, tx, id, disabled); err != nil {
+			return nil, err
 		}
 		n, err := tx.Exec(ctx, "UPDATE users SET disabled = $1, updated_at = $2 WHERE id = $3",
 			disabled, unixMilli(now), id)

@@ -1,25 +1,33 @@
-package ui
+// Package visitor describes where a request comes from: the device that its User-Agent header
+// names, and the place of its address. Both only help people to recognize their own sign-ins.
+package visitor
 
 import (
 	"strings"
 	"unicode"
 )
 
-// Agent is a User-Agent header in words.
+// Agent is what a User-Agent header says about a device.
 type Agent struct {
-	Words string // "Chrome on Windows"
-	Icon  string // laptop, mobile, tablet, tv, terminal
+	Words   string // in English: "Chrome on Windows"
+	Program string // "Chrome", or ""
+	System  string // "Windows", or ""
+	Icon    string // laptop, mobile, tablet, tv, terminal
 }
+
+// Known reports whether the header says anything about the device.
+func (a Agent) Known() bool { return a.Program != "" || a.System != "" }
 
 // maxProduct is how many characters of an unknown program's own name are shown.
 const maxProduct = 40
 
-// DescribeAgent returns the program and the system that a User-Agent header names. It only helps
+// Describe returns the program and the system that a User-Agent header names. It only helps
 // people to recognize their devices: senders write what they like, so no decision may depend on it.
-func DescribeAgent(ua string) Agent {
+func Describe(ua string) Agent {
 	ua = strings.TrimSpace(ua)
+	unknown := Agent{Words: "Unknown device", Icon: "terminal"}
 	if ua == "" {
-		return Agent{Words: "Unknown device", Icon: "terminal"}
+		return unknown
 	}
 	system, icon := agentSystem(ua)
 	program := agentProgram(ua)
@@ -32,15 +40,16 @@ func DescribeAgent(ua string) Agent {
 	case icon == "":
 		icon = "laptop"
 	}
+	a := Agent{Words: program + " on " + system, Program: program, System: system, Icon: icon}
 	switch {
 	case program == "" && system == "":
-		return Agent{Words: "Unknown device", Icon: "terminal"}
+		a.Words, a.Icon = unknown.Words, unknown.Icon
 	case program == "":
-		return Agent{Words: system, Icon: icon}
+		a.Words = system
 	case system == "":
-		return Agent{Words: program, Icon: icon}
+		a.Words = program
 	}
-	return Agent{Words: program + " on " + system, Icon: icon}
+	return a
 }
 
 // agentSystem returns the operating system. Systems whose headers also name another one come first.

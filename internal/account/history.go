@@ -1,0 +1,86 @@
+package account
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
+)
+
+// SignIn is one attempt to sign in to an account.
+type SignIn struct {
+	ID         string
+	At         time.Time
+	Failed     bool
+	Reason     string   // of a failure: one of the audit reasons
+	Times      string   // of failures that were counted together: how many, or ""
+	Methods    []string // how the person proved who they are (RFC 8176)
+	StepUp     bool     // a signed-in person proved more
+	Client     client.ID
+	IP, Agent  string
+	Place      visitor.Place
+	NewDevice  bool
+	NewCountry bool
+}
+
+// SignInsPage is how many attempts a page of the history has.
+const SignInsPage = 25
+
+// SignIns returns a page of the caller's sign-ins, newest first: those before the one with an ID,
+// or the newest if it is "". next is the ID to continue with, or "" at the end.
+func (s *Server) SignIns(ctx context.Context, c Caller, before string) (page []SignIn, next string, err error) {
+	events, err := s.store.SignIns(ctx, c.User.ID, before, SignInsPage+1)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(events) > SignInsPage {
+		events = events[:SignInsPage]
+		next = events[SignInsPage-1].ID
+	}
+	for i := range events {
+		page = append(page, s.signIn(&events[i]))
+	}
+	return page, next, nil
+}
+
+func (s *Server) signIn(e *audit.Event) SignIn {
+	out := SignIn{
+		ID:         e.ID,
+		At:         e.At,
+		Failed:     e.Type == audit.LoginFailed,
+		Reason:     e.Reason,
+		Times:      e.Detail["count"],
+		Methods:    strings.Fields(e.Detail["amr"]),
+		StepUp:     e.Detail["step_up"] != "",
+		Client:     client.ID(e.Client),
+		IP:         e.IP,
+		Agent:      e.Agent,
+		NewDevice:  e.Detail["device"] == "new",
+		NewCountry: e.Detail["country"] == "new",
+	}
+	out.Place = s.Place(e.IP)
+	return out
+}
+
+// Place returns the place of an address, as far as it is known.
+func (s *Server) Place(ip string) visitor.Place {
+	if s.cfg.Places == nil || ip == "" {
+		return visitor.Place{}
+	}
+	return s.cfg.Places.Find(ip)
+}
+
+// MailFailure is the rejection of mail to the caller's address.
+type MailFailure struct {
+	At     time.Time // zero: mail arrives, as far as we know
+	Answer string    // what the mail server said
+}
+
+// MailFailure returns whether mail to the caller's address was rejected for good.
+func (s *Server) MailFailure(ctx context.Context, c Caller) (MailFailure, error) {
+	at, answer, err := s.store.MailFailure(ctx, c.User)
+	return MailFailure{at, answer}, err
+}

@@ -1,0 +1,276 @@
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+const (
+	disownTTL     = 7 * 24 * time.Hour // of the link in a notice of a new sign-in
+	disownContext = "disown/1"
+	maxDisown     = 1200 // bytes of a token
+
+	maxNewSessions   = 10 // notices of new sign-ins that a person gets in a window
+	newSessionWindow = 24 * time.Hour
+)
+
+// PageDisown is the page that the notice of a new sign-in links to.
+const PageDisown = "/login/not-me"
+
+// newDevice reports whether a sign-in comes from a browser that its account does not know. The
+// first sign-in of an account is none: nobody could be warned of it. A browser stays known when the
+// password changes elsewhere, unless the owner has said since that somebody else had signed in.
+func (s *Server) newDevice(ctx context.Context, v Visit, u *identity.User) (bool, error) {
+	if u.LastLoginAt.IsZero() {
+		return false, nil
+	}
+	for _, a := range s.knownAccounts(v) {
+		if a.User != u.ID {
+			continue
+		}
+		since, err := s.store.BrowsersSince(ctx, u.ID)
+		return a.Issued < since.UnixMilli() && !since.IsZero(), err
+	}
+	return true, nil
+}
+
+// disownToken is the content of the link in a notice of a new sign-in. It is sealed, so that
+// neither mail nor sign-ins leave a row behind.
+type disownToken struct {
+	User    identity.UserID    `json:"u"`
+	Session identity.SessionID `json:"s"`
+	Mailbox string             `json:"m"` // names the address that the notice went to
+	Agent   string             `json:"a"`
+	IP      string             `json:"p"`
+	Issued  int64              `json:"i"` // Unix milliseconds
+}
+
+// newProgram reports whether a sign-in comes from a program that none of the last ones came from.
+// Programs carry no device cookie.
+func (s *Server) newProgram(ctx context.Context, u *identity.User, ev *audit.Event) (bool, error) {
+	if u.LastLoginAt.IsZero() {
+		return false, nil
+	}
+	last, err := s.store.SignIns(ctx, u.ID, "", recentSignIns)
+	for _, e := range last {
+		if e.Type == audit.LoginSucceeded && e.Client == ev.Client && e.Agent == ev.Agent {
+			return false, err
+		}
+	}
+	return true, err
+}
+
+// noticeNewDevice marks the event of a sign-in from a new browser, and attaches a notice to it
+// where the operator wishes one.
+func (s *Server) noticeNewDevice(ctx context.Context, v Visit, u *identity.User, ev *audit.Event) error {
+	fresh, err := s.newDevice(ctx, v, u)
+	if err != nil || !fresh {
+		return err
+	}
+	return s.noticeNewSession(ctx, v, u, ev)
+}
+
+// noticeNewProgram does the same for a sign-in from a new program.
+func (s *Server) noticeNewProgram(ctx context.Context, v Visit, u *identity.User, ev *audit.Event) error {
+	fresh, err := s.newProgram(ctx, u, ev)
+	if err != nil || !fresh {
+		return err
+	}
+	return s.noticeNewSession(ctx, v, u, ev)
+}
+
+func (s *Server) noticeNewSession(ctx context.Context, v Visit, u *identity.User, ev *audit.Event) error {
+	ev.Detail["device"] = "new"
+	if err := s.markCountry(ctx, u, ev); err != nil {
+		return err
+	}
+	if !s.cfg.NotifyNew || !s.notices.on || u.Email == "" {
+		return nil
+	}
+	// Whoever has the password and signs in again and again fills no mailbox.
+	c := Failure{
+		Key:       "new-session:" + string(u.ID),
+		Now:       v.Now,
+		Threshold: maxNewSessions,
+		Duration:  newSessionWindow,
+		Window:    newSessionWindow,
+	}
+	count, err := s.store.Lock(ctx, c.Key, v.Now)
+	if err != nil || count.Locked(v.Now) {
+		return err
+	}
+	if _, err := s.store.RecordFailure(ctx, c); err != nil {
+		return err
+	}
+	s.attachDisownLink(v, u, ev)
+	return nil
+}
+
+// recentSignIns is how many sign-ins say which countries an account is used in.
+const recentSignIns = 50
+
+// markCountry marks the event of a sign-in from a country that the last ones did not come from.
+func (s *Server) markCountry(ctx context.Context, u *identity.User, ev *audit.Event) error {
+	if s.cfg.Places == nil {
+		return nil
+	}
+	country := s.cfg.Places.Find(ev.IP).Country
+	if country == "" {
+		return nil
+	}
+	last, err := s.store.SignIns(ctx, u.ID, "", recentSignIns)
+	if err != nil {
+		return err
+	}
+	known := false
+	for _, e := range last {
+		if e.Type != audit.LoginSucceeded {
+			continue
+		}
+		switch s.cfg.Places.Find(e.IP).Country {
+		case country:
+			return nil
+		case "":
+		default:
+			known = true
+		}
+	}
+	if known {
+		ev.Detail["country"] = "new"
+	}
+	return nil
+}
+
+// attachDisownLink attaches the notice of a sign-in to its event.
+func (s *Server) attachDisownLink(v Visit, u *identity.User, ev *audit.Event) {
+	plain, err := json.Marshal(disownToken{
+		User:    u.ID,
+		Session: identity.SessionID(ev.Session),
+		Mailbox: s.mailboxMark(u.Email),
+		Agent:   clipAgent(ev.Agent),
+		IP:      ev.IP,
+		Issued:  v.Now.UnixMilli(),
+	})
+	if err != nil { // strings and numbers always encode
+		panic(err)
+	}
+	token := s.pending.Seal(plain, disownContext)
+	for strings.HasSuffix(token, "-") || strings.HasSuffix(token, "_") { // see newLinkToken
+		token = s.pending.Seal(plain, disownContext)
+	}
+	values := s.notices.where(ev, u)
+	values["link"] = s.cfg.BaseURL + PageDisown + "?token=" + token
+	s.notices.attach(ev, u, outbox.Mail{
+		Message: outbox.MessageNewSession,
+		Values:  values,
+		Expires: v.Now.Add(disownTTL),
+	})
+}
+
+// clipAgent bounds a User-Agent header in a link.
+func clipAgent(agent string) string {
+	const most = 200
+	return strings.ToValidUTF8(agent[:min(len(agent), most)], "")
+}
+
+// mailboxMark names an address without revealing it.
+func (s *Server) mailboxMark(address string) string {
+	return string(s.keys.Hash("disown:" + identity.LoginKey(address)))[:16]
+}
+
+// Disowned is the sign-in that the link in a notice is about.
+type Disowned struct {
+	User      *identity.User
+	At        time.Time
+	Agent, IP string
+	// Moved says that the account has another address since the notice was sent: no link for a new
+	// password goes to an address that its owner may never have seen.
+	Moved bool
+
+	session identity.SessionID
+}
+
+// Disowned returns the sign-in that a link is about, or Consumed if the link cannot be used.
+func (s *Server) Disowned(ctx context.Context, v Visit, token string) (*Disowned, error) {
+	if token == "" || len(token) > maxDisown {
+		return nil, errLink()
+	}
+	plain, err := s.pending.Open(token, disownContext)
+	if err != nil {
+		return nil, errLink()
+	}
+	var t disownToken
+	if json.Unmarshal(plain, &t) != nil || !inTime(v.Now, t.Issued, disownTTL) {
+		return nil, errLink()
+	}
+	used, err := s.store.UsedOnce(ctx, disownKey(t.Session), v.Now)
+	if err != nil {
+		return nil, err
+	}
+	if used {
+		return nil, errLink()
+	}
+	u, err := s.store.User(ctx, t.User)
+	if fault.Is(err, fault.NotFound) {
+		return nil, errLink()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Disowned{
+		User:    u,
+		At:      time.UnixMilli(t.Issued),
+		Agent:   t.Agent,
+		IP:      t.IP,
+		Moved:   !secret.Equal(t.Mailbox, s.mailboxMark(u.Email)),
+		session: t.Session,
+	}, nil
+}
+
+func disownKey(id identity.SessionID) string { return "disown:" + string(id) }
+
+// Disown ends everything that a sign-in which was not the owner's may have left: all sessions, the
+// access of all apps, and the password. It sends a link to choose a new one. The link of the notice
+// works once: Consumed.
+func (s *Server) Disown(ctx context.Context, v Visit, token, locale string) (*Disowned, error) {
+	d, err := s.Disowned(ctx, v, token)
+	if err != nil {
+		return nil, err
+	}
+	ev := v.event(audit.SignInDisowned, d.User.ID)
+	ev.Session = string(d.session)
+	ev.Actor = "" // whoever has the mailbox
+	err = s.store.Disown(ctx, Disowning{
+		User:          d.User.ID,
+		Once:          disownKey(d.session),
+		Until:         v.Now.Add(disownTTL),
+		ClearPassword: !d.Moved && s.CanMail(),
+	}, v.Now, ev)
+	if err != nil {
+		return nil, linkError(err)
+	}
+	if d.Moved || d.User.Disabled {
+		return d, nil
+	}
+	u, err := s.store.User(ctx, d.User.ID)
+	if err != nil {
+		return nil, err
+	}
+	return d, s.mailPasswordLink(ctx, v, u, locale)
+}
+
+// Disowning is what ends when the owner of an account says that somebody else has signed in.
+type Disowning struct {
+	User          identity.UserID
+	Once          string // names the link, which works once
+	Until         time.Time
+	ClearPassword bool // the password no longer opens the account
+}
