@@ -87,10 +87,13 @@ func (s *Server) EndGrant(ctx context.Context, c Caller, id oauth.GrantID) error
 }
 
 // SignOutEverywhere ends all sessions of the caller but the present one, and the access of all apps
-// and devices.
+// and devices. No other browser skips the second step any more.
 func (s *Server) SignOutEverywhere(ctx context.Context, c Caller) error {
 	ev := c.event(audit.SessionRevoked)
 	ev.Detail = map[string]string{"which": "all_but_this"}
+	if err := s.login.DistrustOthers(ctx, c.Visit, c.User); err != nil {
+		return err
+	}
 	return s.store.EndUserAccess(ctx, c.User.ID, c.Now, c.Session, ev)
 }
 

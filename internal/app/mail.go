@@ -118,6 +118,7 @@ func (s *server) startMail(e *env) (*mail.Mailbox, error) {
 	senders := map[outbox.Kind]outbox.Sender{
 		outbox.KindResetRequest: p.login.ResetSender(e.now),
 		outbox.KindCodeRequest:  p.login.EmailCodeSender(e.now),
+		outbox.KindRecovery:     p.login.RecoverySender(e.now),
 	}
 	sender, err := smtpSender(p.cfg, p.keys, composer)
 	if err != nil {

@@ -261,6 +261,7 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		SessionTTL:       c.Sessions.TTL,
 		Idle:             c.Sessions.Idle,
 		StaySignedIn:     c.Sessions.Stay != "off",
+		TrustFor:         c.MFA.TrustBrowser,
 		SingleSession:    c.Sessions.Single,
 		NotifyNew:        c.Sessions.NotifyNew,
 		RevokeTokens:     c.Sessions.RevokeTokens,

@@ -40,6 +40,12 @@ const (
 	PasskeyRemoved    Type = "PASSKEY_REMOVED"
 	PasskeyRenamed    Type = "PASSKEY_RENAMED"
 	PasskeyRolledBack Type = "PASSKEY_COUNTER_ROLLED_BACK"
+	BrowserTrusted    Type = "BROWSER_TRUSTED"
+	BrowserDistrusted Type = "BROWSER_DISTRUSTED"
+	RecoveryRequested Type = "RECOVERY_REQUESTED"
+	RecoveryStarted   Type = "RECOVERY_STARTED"
+	RecoveryRefused   Type = "RECOVERY_REFUSED"
+	RecoveryCompleted Type = "RECOVERY_COMPLETED"
 
 	SetupLinkMade          Type = "SETUP_LINK_CREATED"
 	PasswordLinkMade       Type = "PASSWORD_LINK_CREATED"
@@ -122,6 +128,12 @@ func accountTypes() []Type {
 		DeletionCancelled,
 		AccountErased,
 		PictureChanged,
+		BrowserTrusted,
+		BrowserDistrusted,
+		RecoveryRequested,
+		RecoveryStarted,
+		RecoveryRefused,
+		RecoveryCompleted,
 		SetupLinkMade,
 		PasswordLinkMade,
 		PasswordResetRequested,

@@ -161,6 +161,7 @@ type Lockout struct {
 type MFA struct {
 	Require      bool
 	RequireAdmin bool
+	TrustBrowser time.Duration // how long a browser may skip the second step; 0 means never
 	Grace        time.Duration
 }
 

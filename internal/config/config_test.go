@@ -77,7 +77,7 @@ func TestDefaults(t *testing.T) {
 			AutoUnlock:  true,
 			IPThreshold: 10,
 		},
-		MFA: MFA{Grace: 7 * day},
+		MFA: MFA{TrustBrowser: 30 * day, Grace: 7 * day},
 		Accounts: Accounts{
 			PasswordResetTTL: time.Hour,
 			PasswordResets:   3,

@@ -772,6 +772,21 @@ func mfaRows() []Setting {
 				}
 			},
 		},
+		{
+			Name:    "TRUST_BROWSER_DAYS",
+			Default: "30",
+			Doc: "For how many days a browser skips the second step if its user trusts it; 0 " +
+				"never does. Such a sign-in does not count as one with two factors, and " +
+				"administrators under REQUIRE_ADMIN_MFA never skip it.",
+			place: func(c *Config) value {
+				return duration{
+					p:     &c.MFA.TrustBrowser,
+					unit:  day,
+					max:   year,
+					plain: true,
+				}
+			},
+		},
 	}
 }
 

@@ -90,25 +90,41 @@ func deviceKey(id identity.UserID, device string) string { return LockKey(id) + 
 // Remember returns a device cookie by which the account knows the browser from now on. It is called
 // when the person has signed in, or has changed what protects the account.
 func (s *Server) Remember(ctx context.Context, v Visit, id identity.UserID) (string, error) {
+	cookie, _, err := s.remember(ctx, v, id)
+	return cookie, err
+}
+
+// remember returns a device cookie, and what it says of the account.
+func (s *Server) remember(
+	ctx context.Context, v Visit, id identity.UserID,
+) (string, knownAccount, error) {
+	a := knownAccount{User: id, Issued: v.Now.UnixMilli()}
 	u, err := s.store.User(ctx, id)
 	if err != nil {
-		return "", err
+		return "", a, err
 	}
-	a := knownAccount{User: id, Issued: v.Now.UnixMilli()}
 	if a.State, err = s.currentState(ctx, u); err != nil {
-		return "", err
+		return "", a, err
 	}
 	if a.Device, err = s.device(ctx, v, u); err != nil {
-		return "", err
+		return "", a, err
 	}
 	if a.Device == "" {
 		a.Device = secret.NewID(v.Now)
 	}
-	known := slices.DeleteFunc(s.knownAccounts(v), func(k knownAccount) bool { return k.User == id })
-	known = slices.Insert(known, 0, a)
-	plain, err := json.Marshal(known[:min(len(known), maxKnown)])
+	known := slices.Insert(s.knownBesides(v, id), 0, a)
+	return s.sealKnown(known[:min(len(known), maxKnown)]), a, nil
+}
+
+// knownBesides returns the accounts that know the browser, but for one.
+func (s *Server) knownBesides(v Visit, id identity.UserID) []knownAccount {
+	return slices.DeleteFunc(s.knownAccounts(v), func(k knownAccount) bool { return k.User == id })
+}
+
+func (s *Server) sealKnown(known []knownAccount) string {
+	plain, err := json.Marshal(known)
 	if err != nil { // strings and numbers always encode
 		panic(err)
 	}
-	return s.pending.Seal(plain, deviceContext), nil
+	return s.pending.Seal(plain, deviceContext)
 }

@@ -37,7 +37,11 @@ type memory struct {
 	handles  map[identity.UserID]string
 	once     map[string]time.Time
 	touches  int
-	broken   error // what every read of a user answers, if set
+
+	trust      map[string]TrustedBrowser
+	recoveries map[identity.UserID]*memoryRecovery
+
+	broken error // what every read of a user answers, if set
 }
 
 type memoryLink struct {
@@ -57,6 +61,7 @@ func newMemory() *memory {
 		backup: map[identity.UserID]map[secret.Hash]bool{}, locks: map[string]Lock{},
 		sessions: map[secret.Hash]*identity.Session{}, links: map[secret.Hash]*memoryLink{},
 		handles: map[identity.UserID]string{}, once: map[string]time.Time{},
+		trust: map[string]TrustedBrowser{}, recoveries: map[identity.UserID]*memoryRecovery{},
 	}
 }
 

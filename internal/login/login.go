@@ -36,6 +36,7 @@ type Config struct {
 
 	SessionTTL    time.Duration // absolute
 	Idle          time.Duration // between two requests, unless the person stays signed in
+	TrustFor      time.Duration // how long a browser may skip the second step; 0 is never
 	StaySignedIn  bool          // people may choose to stay signed in
 	SingleSession bool          // a new session ends the user's others
 	RevokeTokens  bool          // the end of a session ends the tokens issued in it
@@ -58,8 +59,9 @@ type Config struct {
 	ResetLimit  int           // such links that one mailbox is sent in ResetWindow
 	ResetWindow time.Duration
 
-	Passkeys         RelyingParty // nil: this server cannot use passkeys
-	PasskeysVerified bool         // a passkey must verify the person, as a second step too
+	Passkeys         RelyingParty  // nil: this server cannot use passkeys
+	PasskeysVerified bool          // a passkey must verify the person, as a second step too
+	RecoveryDelay    time.Duration // how long a request to remove a lost second factor waits; 0 is none
 
 	RequireMFA      bool // everybody needs two-step verification
 	RequireAdminMFA bool // administrators do
@@ -211,11 +213,14 @@ type signIn struct {
 	raise   bool                    // a signed-in person proves more; nothing else is asked for
 	skipped bool                    // enrollment was put off
 	stay    bool                    // the person stays signed in
+	trust   bool                    // the person trusts the browser from now on
 
 	client string // that gets tokens instead of a cookie, or ""
 
 	backup  []string // not sealed: new backup codes
 	choices []string // not sealed: at StepFactor, the kinds that are accepted
+	trusted string   // not sealed: the trusted browser in which the second step was skipped, or ""
+	noTrust bool     // not sealed: no browser takes part, so none is trusted
 }
 
 func (si *signIn) add(amr ...string) {

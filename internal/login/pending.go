@@ -32,6 +32,7 @@ type pendingState struct {
 	Skipped bool            `json:"s,omitempty"`
 	Stay    bool            `json:"y,omitempty"`
 	Client  string          `json:"l,omitempty"`
+	Trust   bool            `json:"w,omitempty"`
 	Proved  string          `json:"p"` // names the account's state, so that a change ends the sign-in
 	Issued  int64           `json:"i"` // Unix milliseconds
 }
@@ -54,6 +55,7 @@ func (s *Server) seal(v Visit, si *signIn) string {
 		Skipped: si.skipped,
 		Client:  si.client,
 		Stay:    si.stay,
+		Trust:   si.trust,
 		Proved:  s.stateMark(si),
 		Issued:  v.Now.UnixMilli(),
 	})
@@ -119,6 +121,7 @@ func (s *Server) open(ctx context.Context, v Visit, sealed string) (*signIn, err
 		skipped: p.Skipped,
 		client:  p.Client,
 		stay:    p.Stay,
+		trust:   p.Trust,
 	}
 	step, err := s.missing(ctx, v, si)
 	if err != nil {

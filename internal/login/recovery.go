@@ -185,11 +185,16 @@ func (n notices) attach(ev *audit.Event, u *identity.User, m outbox.Mail) {
 
 // notify adds a notice about what happened to an account, with a link to one of our pages.
 func (n notices) notify(ev *audit.Event, u *identity.User, message, page string) {
+	n.attach(ev, u, n.notice(ev, u, message, page))
+}
+
+// notice returns a message about what happened to an account, with a link to one of our pages.
+func (n notices) notice(ev *audit.Event, u *identity.User, message, page string) outbox.Mail {
 	values := n.where(ev, u)
 	if page != "" {
 		values["link"] = n.baseURL + page
 	}
-	n.attach(ev, u, outbox.Mail{Message: message, Values: values})
+	return outbox.Mail{Message: message, Values: values}
 }
 
 // notifyPasskey adds a notice about a passkey, which it names.

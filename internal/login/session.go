@@ -236,6 +236,9 @@ func (s *Server) succeeded(v Visit, si *signIn, sess *identity.Session) audit.Ev
 	if si.raise {
 		ev.Detail["step_up"] = "true"
 	}
+	if si.trusted != "" {
+		ev.Detail["trusted_browser"] = si.trusted
+	}
 	if si.skipped {
 		ev.Detail["enrolment"] = "put_off"
 	}

@@ -198,6 +198,7 @@ type Pending struct {
 	Step   string   // StepFactor, StepNewPassword, StepEnroll or StepDeletion
 	Kind   string   // at StepFactor: the kind of factor asked for
 	Others []string // at StepFactor: the kinds that the person may choose instead
+	Trust  bool     // at StepFactor: the person may trust the browser
 	state  []byte
 }
 
@@ -207,7 +208,13 @@ func (s *Server) Pending(ctx context.Context, v Visit, pending string) (*Pending
 	if err != nil {
 		return nil, err
 	}
-	p := &Pending{User: si.user, Step: si.step, Kind: si.kind, state: si.state}
+	p := &Pending{
+		User:  si.user,
+		Step:  si.step,
+		Kind:  si.kind,
+		Trust: si.step == StepFactor && s.mayTrust(si),
+		state: si.state,
+	}
 	for _, kind := range si.choices {
 		if kind != si.kind {
 			p.Others = append(p.Others, kind)
@@ -285,7 +292,7 @@ func (s *Server) ResourceOwner(
 	if err != nil {
 		return nil, err
 	}
-	si := &signIn{user: u, amr: f.AMR()}
+	si := &signIn{user: u, amr: f.AMR(), noTrust: true}
 	missing, err := s.missing(ctx, v, si)
 	if err != nil {
 		return nil, err
@@ -417,8 +424,14 @@ func (s *Server) missing(ctx context.Context, v Visit, si *signIn) (string, erro
 	if len(second) > 0 {
 		si.choices = slices.Concat(passkeyFirst(second), s.Kinds(UseSubstitute))
 	}
+	lacking := s.asksSecond(si, creds, second) && identity.ACRFor(si.amr) != identity.ACR2
+	if lacking {
+		if si.trusted, err = s.trustedBrowser(ctx, v, si); err != nil {
+			return "", err
+		}
+	}
 	switch {
-	case s.asksSecond(si, creds, second) && identity.ACRFor(si.amr) != identity.ACR2:
+	case lacking && si.trusted == "":
 		return StepFactor, nil
 	case si.user.Disabled:
 		return StepDeletion, nil
@@ -448,6 +461,7 @@ func (s *Server) answerFactor(ctx context.Context, v Visit, si *signIn, in url.V
 	si.add(f.AMR()...)
 	si.add(proof.AMR...)
 	si.add(identity.AMRMultiFactor)
+	si.trust = in.Get("trust_browser") != "" && s.mayTrust(si)
 	return nil
 }
 
@@ -495,6 +509,9 @@ func (s *Server) finish(ctx context.Context, v Visit, si *signIn) (Step, error) 
 			return Step{}, err
 		}
 	}
+	if err := s.endByFactor(ctx, v, si); err != nil {
+		return Step{}, err
+	}
 	if si.client != "" {
 		done, err := s.openTokenSession(ctx, v, si)
 		return Step{Done: done}, err
@@ -504,8 +521,11 @@ func (s *Server) finish(ctx context.Context, v Visit, si *signIn) (Step, error) 
 	if err != nil {
 		return Step{}, err
 	}
-	device, err := s.Remember(ctx, v, si.user.ID)
+	device, known, err := s.remember(ctx, v, si.user.ID)
 	if err != nil {
+		return Step{}, err
+	}
+	if err := s.keepTrust(ctx, v, si, known); err != nil {
 		return Step{}, err
 	}
 	return Step{Done: &Done{

@@ -22,6 +22,8 @@ type Store interface {
 	TokenSessionStore
 	PasskeyStore
 	DeletionStore
+	TrustStore
+	RecoveryStore
 
 	// Queue stores deliveries that belong to no change.
 	Queue(ctx context.Context, all ...outbox.Delivery) error
@@ -144,6 +146,49 @@ type SessionStore interface {
 	// one transaction.
 	EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time,
 		tokens bool, ev ...audit.Event) error
+}
+
+// TrustStore holds the browsers in which people skip the second step.
+type TrustStore interface {
+	// TrustedBrowser returns a browser that a user trusts, or NotFound.
+	TrustedBrowser(ctx context.Context, u identity.UserID, id string,
+		now time.Time) (*TrustedBrowser, error)
+	// TrustedBrowsers returns the browsers that a user trusts, the latest first.
+	TrustedBrowsers(ctx context.Context, u identity.UserID, now time.Time) ([]TrustedBrowser, error)
+	// PutTrustedBrowser stores a browser in place of what is stored of it, and deletes the user's
+	// oldest ones beyond bound.
+	PutTrustedBrowser(ctx context.Context, b *TrustedBrowser, bound int, ev ...audit.Event) error
+	// TouchTrustedBrowser notes that the trust in a browser was used.
+	TouchTrustedBrowser(ctx context.Context, id string, now time.Time, ip, agent string) error
+	// DeleteTrustedBrowser ends the trust in one browser of a user, or NotFound.
+	DeleteTrustedBrowser(ctx context.Context, u identity.UserID, id string, ev ...audit.Event) error
+	// DeleteTrustedBrowsers ends the trust in all browsers of a user but for one.
+	DeleteTrustedBrowsers(ctx context.Context, u identity.UserID, except string) error
+}
+
+// RecoveryStore holds requests to remove second factors that are lost, at most one of each user.
+type RecoveryStore interface {
+	// Recovery returns the request of a user that has not expired, or NotFound.
+	Recovery(ctx context.Context, u identity.UserID, now time.Time) (*Recovery, error)
+	// RecoveryByLink returns the request that a link belongs to, or NotFound.
+	RecoveryByLink(ctx context.Context, kind RecoveryLink, h secret.Hash,
+		now time.Time) (*Recovery, error)
+	// PutRecovery stores a request in place of one that has not started its wait, or of one of
+	// another state of the account. Conflict while one waits.
+	PutRecovery(ctx context.Context, r *Recovery, start secret.Hash, ev ...audit.Event) error
+	// StartRecovery starts the wait of a request, once, by the hash of its link: Consumed.
+	StartRecovery(ctx context.Context, r *Recovery, start, stop secret.Hash, ev ...audit.Event) error
+	// OfferRecovery stores the hash of the link that completes a request whose wait is over.
+	// NotFound if there is none, and unless again if it has such a link.
+	OfferRecovery(ctx context.Context, id string, finish secret.Hash, now time.Time, again bool,
+		ev ...audit.Event) error
+	// EndRecovery ends a request that waits, or NotFound.
+	EndRecovery(ctx context.Context, id string, ev ...audit.Event) error
+	// FinishRecovery completes a request, once, by the hash of its link, while the account's state
+	// is the one that was proved: Consumed. It deletes the user's second factors, backup codes and
+	// trusted browsers, and ends all sessions.
+	FinishRecovery(ctx context.Context, r *Recovery, finish secret.Hash,
+		proved *identity.AccountState, now time.Time, tokens bool, ev ...audit.Event) error
 }
 
 // LinkStore holds one-time links.

@@ -76,7 +76,7 @@ type Message struct {
 }
 
 // facts are the values that a message lists, in this order.
-var facts = []string{"client", "by", "until", "passkey", "time", "device", "place", "ip"}
+var facts = []string{"client", "by", "until", "passkey", "time", "ready", "device", "place", "ip"}
 
 // view is what the templates show.
 type view struct {
@@ -164,7 +164,7 @@ func listFacts(t *text.Texts, entry func(string) string, m *outbox.Mail) (list [
 	for _, name := range facts {
 		value := m.Values[name]
 		switch name {
-		case "time", "until":
+		case "time", "until", "ready":
 			if at, err := time.Parse(time.RFC3339, value); err == nil {
 				value = inZone(at, m.Zone)
 			}

@@ -27,6 +27,9 @@ const (
 	MessageDeletionCancelled = "deletion-cancelled"
 	MessageAccountDeleted    = "account-deleted"
 	MessageSecretRotated     = "secret-rotated"
+	MessageRecoveryStart     = "recovery-start"
+	MessageRecoveryWaiting   = "recovery-waiting"
+	MessageRecoveryReady     = "recovery-ready"
 )
 
 // Messages returns the names of all messages.
@@ -49,6 +52,9 @@ func Messages() []string {
 		MessageDeletionCancelled,
 		MessageAccountDeleted,
 		MessageSecretRotated,
+		MessageRecoveryStart,
+		MessageRecoveryWaiting,
+		MessageRecoveryReady,
 	}
 }
 

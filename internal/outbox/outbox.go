@@ -25,6 +25,9 @@ const (
 	KindResetRequest Kind = "password-reset-request"
 	// KindCodeRequest is a request for a message to sign in with, for the same reason.
 	KindCodeRequest Kind = "sign-in-code-request"
+	// KindRecovery is a task that is due during the wait of a request to remove a lost second
+	// factor.
+	KindRecovery Kind = "recovery"
 )
 
 // State is how far a delivery has come.

@@ -53,10 +53,15 @@ func (d *DB) ConfirmCredential(
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, "UPDATE credentials SET confirmed_at = $1, last_used_at = $1, last_step = $2"+
 			" WHERE id = $3 AND confirmed_at = 0", unixMilli(now), step, id)
-		if err != nil || n > 0 {
+		if err != nil {
 			return err
 		}
-		return credentialError(ctx, tx, id)
+		if n == 0 {
+			return credentialError(ctx, tx, id)
+		}
+		_, err = tx.Exec(ctx, "DELETE FROM trusted_browsers WHERE user_id ="+
+			" (SELECT user_id FROM credentials WHERE id = $1)", id)
+		return err
 	})
 }
 
@@ -97,6 +102,10 @@ func (d *DB) DeleteCredentials(
 		}
 		_, err = tx.Exec(ctx, "DELETE FROM backup_codes WHERE user_id = $1"+
 			" AND NOT EXISTS (SELECT 1 FROM credentials WHERE user_id = $1 AND confirmed_at <> 0)", id)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, deleteTrust, id)
 		return err
 	})
 }
@@ -117,23 +126,14 @@ func (d *DB) ResetSecondFactors(
 		if err := lockUser(ctx, tx, id); err != nil {
 			return nil, err
 		}
-		var deleted int64
-		for _, table := range []string{"credentials", "backup_codes"} {
-			n, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE user_id = $1", id)
-			if err != nil {
-				return nil, err
-			}
-			deleted += n
+		deleted, err := deleteSecondFactors(ctx, tx, id)
+		if err != nil {
+			return nil, err
 		}
 		if deleted == 0 {
 			return nil, notFound("second factor")
 		}
-		sessions, err := listStrings[identity.SessionID](ctx, tx,
-			"SELECT id FROM sessions WHERE user_id = $1", id)
-		if err != nil {
-			return nil, err
-		}
-		return endSessions(ctx, tx, sessions, now, tokens)
+		return endAllSessions(ctx, tx, id, now, tokens)
 	})
 }
 

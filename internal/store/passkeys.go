@@ -70,6 +70,10 @@ func (d *DB) DeleteCredential(
 		}
 		_, err = tx.Exec(ctx, "DELETE FROM backup_codes WHERE user_id = $1"+
 			" AND NOT EXISTS (SELECT 1 FROM credentials WHERE user_id = $1 AND confirmed_at <> 0)", u)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, deleteTrust, u)
 		return err
 	})
 }

@@ -57,6 +57,9 @@ const (
 	sweepEmailCodes  = "DELETE FROM email_codes WHERE attempt IN (SELECT attempt FROM email_codes WHERE expires_at <= $1 LIMIT $2)"
 	sweepLoginStates = "DELETE FROM login_states WHERE hash IN (SELECT hash FROM login_states WHERE expires_at <= $1 LIMIT $2)"
 	sweepSessions    = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)"
+	sweepTrust       = "DELETE FROM trusted_browsers WHERE id IN (SELECT id FROM trusted_browsers" +
+		" WHERE expires_at <= $1 LIMIT $2)"
+	sweepRecoveries  = "DELETE FROM recoveries WHERE id IN (SELECT id FROM recoveries WHERE expires_at <= $1 LIMIT $2)"
 	sweepAppSessions = "DELETE FROM app_sessions WHERE id IN (SELECT id FROM app_sessions WHERE expires_at <= $1 LIMIT $2)"
 	sweepGrants      = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)"
 	sweepRevocations = "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1 LIMIT $2)"
@@ -107,6 +110,8 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepEmailCodes, before: now},
 		{text: sweepLoginStates, before: now},
 		{text: sweepSessions, before: now},
+		{text: sweepTrust, before: now},
+		{text: sweepRecoveries, before: now},
 		{text: sweepAppGrants, before: now}, // before the sessions by which it finds them
 		{text: sweepAppSessions, before: now},
 		{text: sweepGrants, before: now},

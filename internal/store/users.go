@@ -320,6 +320,11 @@ func (d *DB) DeleteUser(
 		if err != nil {
 			return nil, err
 		}
+		for _, text := range []string{deleteTrust, deleteRecovery} {
+			if _, err := tx.Exec(ctx, text, id); err != nil {
+				return nil, err
+			}
+		}
 		n, err := tx.Exec(ctx, "DELETE FROM users WHERE id = $1", id)
 		if err := requireOne(n, err, "user"); err != nil {
 			return nil, err
@@ -365,6 +370,10 @@ func (d *DB) SetPassword(
 		}
 		_, err := tx.Exec(ctx, "UPDATE users SET password_hash = $1, password_changed_at = $2, must_change = FALSE, "+
 			"updated_at = $2 WHERE id = $3", hash, unixMilli(now), id)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, deleteTrust, id)
 		return err
 	})
 }

@@ -68,7 +68,7 @@ type suite struct {
 func Run(t *testing.T, url func(testing.TB) string) {
 	s := &suite{url: url, now: time.UnixMilli(1_790_000_000_000).UTC()}
 	s.db = Open(t, store.Options{URL: url(t)})
-	for _, c := range slices.Concat(cases(), outboxCases(), accountCases()) {
+	for _, c := range slices.Concat(cases(), outboxCases(), accountCases(), browserCases()) {
 		t.Run(c.name, func(t *testing.T) { c.test(s, t) })
 	}
 }

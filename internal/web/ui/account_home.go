@@ -48,12 +48,12 @@ func (s *Server) member(
 func (m *member) base(r *http.Request) Base {
 	b := begin(r)
 	b.setUser(m.caller.User)
-	b.Notice = m.notice()
+	b.Notice = m.notice(&b)
 	return b
 }
 
 // notice returns a sentence about what the form of the page has just done, or "".
-func (m *member) notice() string {
+func (m *member) notice(b *Base) string {
 	switch done := m.form.Get("done"); done {
 	case "profile":
 		return "Your changes were saved."
@@ -63,6 +63,8 @@ func (m *member) notice() string {
 		return "The browser was signed out."
 	case "removed":
 		return "Access removed."
+	case "distrusted":
+		return b.T("browsers.trusted.removed")
 	case "revoked_all":
 		return "You’re signed out everywhere except this browser."
 	case "revoked_inactive":

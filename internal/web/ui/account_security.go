@@ -39,7 +39,26 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 			HasPassword: v.HasPassword,
 		})
 	}
-	return v, nil
+	trusted, err := s.account.TrustedBrowsers(r.Context(), m.caller)
+	for _, b := range trusted {
+		v.Trusted = append(v.Trusted, TrustedView{
+			ID:         b.ID,
+			Agent:      b.Agent,
+			IP:         b.IP,
+			Current:    b.Current,
+			LastUsedAt: b.LastUsedAt,
+			ExpiresAt:  b.ExpiresAt,
+		})
+	}
+	return v, err
+}
+
+// postDistrust ends the trust in a browser.
+func (s *Server) postDistrust(w http.ResponseWriter, r *http.Request, m *member) error {
+	if err := s.account.Distrust(r.Context(), m.caller, m.form.Get("id")); err != nil {
+		return err
+	}
+	return seeOther(w, r, "/account/security?done=distrusted")
 }
 
 func (s *Server) showSecurity(w http.ResponseWriter, r *http.Request, m *member) error {

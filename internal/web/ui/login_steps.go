@@ -74,11 +74,17 @@ func (s *Server) codeView(r *http.Request, p *pendingSignIn) (*CodeView, error) 
 		Options:  c.Options,
 		StartURL: p.lc.url("/login", "other", "1"),
 	}
+	if p.Trust {
+		v.TrustFor, v.Trust = s.login.TrustFor(), p.form.Get(fieldTrust) != ""
+	}
 	for _, kind := range p.Others {
 		v.Others = append(v.Others, FactorChoice{Kind: kind})
 	}
 	return v, nil
 }
+
+// fieldTrust names the check box by which a person trusts the browser.
+const fieldTrust = "trust_browser"
 
 // postCode checks the answer to a second factor, or switches to another one.
 func (s *Server) postCode(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {

@@ -71,7 +71,7 @@ func loginSamples(b Base) []View {
 		&LoginView{Password: true, Base: client, Form: form, CanStay: true, Stay: true},
 		&LoginView{Password: true, Base: failed, Form: form, Username: account},
 		&LoginView{Password: true, Base: client, Form: form, Username: account, Wait: 12 * time.Minute},
-		&CodeView{Base: client, Form: form, Account: account, Kind: "totp", StartURL: "/login", Others: []FactorChoice{{Kind: "backup_code"}}},
+		&CodeView{Base: client, Form: form, Account: account, Kind: "totp", StartURL: "/login", TrustFor: 30 * day, Trust: true, Others: []FactorChoice{{Kind: "backup_code"}}},
 		&CodeView{Base: client, Form: form, Account: account, Kind: "backup_code", Wait: time.Minute, Others: []FactorChoice{{Kind: "totp"}}},
 		&CodeView{Base: client, Form: form, Account: account, Kind: "totp"},
 		sampleEnroll(b, form, account),
@@ -155,7 +155,7 @@ func accountSamples(b Base) []View {
 				Base: &wrong, Kind: "totp", Enabled: true, Only: true, HasPassword: true, Since: since, LastUsedAt: b.Now.Add(-3 * time.Hour),
 			}},
 		},
-		&AccountSecurityView{Base: b, SecondFactor: true, BackupCodesLeft: 10, Factors: []FactorView{
+		&AccountSecurityView{Base: b, SecondFactor: true, BackupCodesLeft: 10, Trusted: []TrustedView{{ID: "t1", Agent: sampleWindows, IP: "192.0.2.17", Current: true, LastUsedAt: b.Now, ExpiresAt: b.Now.Add(9 * day)}, {ID: "t2", Agent: sampleIPhone, LastUsedAt: since, ExpiresAt: b.Now.Add(day)}}, Factors: []FactorView{
 			{Base: &b, Kind: "totp", Enabled: true, Only: true, Required: true, Since: since},
 		}},
 		&AccountView{Base: b, Email: "ada@example.com", Required: true, RequiredBy: b.Now.Add(3 * day)},

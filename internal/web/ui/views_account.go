@@ -73,6 +73,7 @@ func (*AccountProfileView) Page() PageName { return PageAccountProfile }
 //	/account/security/KIND/enable   current_password  (key of errors: KIND_enable_password)
 //	/account/security/KIND/disable  current_password, code  (keys: KIND_disable_password, …_code)
 //	/account/security/backup-codes  current_password, code  (keys: backup_password, backup_code)
+//	/account/security/trusted/remove  id
 type AccountSecurityView struct {
 	Base
 	LoginName         string // password managers file the new password under it
@@ -84,10 +85,24 @@ type AccountSecurityView struct {
 	RequiredBy        time.Time // when the days of grace end; zero: at the next sign-in
 	Factors           []FactorView
 	BackupCodesLeft   int
+	Trusted           []TrustedView // where the second step is skipped
 }
 
 // Page names the template.
 func (*AccountSecurityView) Page() PageName { return PageAccountSecurity }
+
+// TrustedView is a browser in which the second step is skipped.
+type TrustedView struct {
+	ID         string
+	Agent      string // User-Agent
+	IP         string
+	Current    bool // the browser that shows the page
+	LastUsedAt time.Time
+	ExpiresAt  time.Time
+}
+
+// Device returns the browser in words.
+func (t TrustedView) Device() Agent { return DescribeAgent(t.Agent) }
 
 // AccountSessionsView lists where the person is signed in and what has access. Its forms
 // lead to pages that ask for a confirmation and post to the same address:

@@ -39,8 +39,8 @@ func (*LoginView) Page() PageName { return PageLogin }
 // WaitWords returns what to do about the lockout.
 func (v *LoginView) WaitWords() string { return waitWords(v.Wait) }
 
-// CodeView asks for a second factor. Fields: the inputs of the factor's template; `choose` with
-// another kind switches to that one. Posted to /login/code.
+// CodeView asks for a second factor. Fields: the inputs of the factor's template, and
+// `trust_browser`; `choose` with another kind switches to that one. Posted to /login/code.
 type CodeView struct {
 	Base
 	Form
@@ -50,11 +50,16 @@ type CodeView struct {
 	Options  string         // JSON for the browser's credential API, or ""
 	Others   []FactorChoice // what the person may use instead
 	StartURL string         // starts the sign-in again, with another account
+	TrustFor time.Duration  // for how long the browser may be trusted; 0: it may not
+	Trust    bool           // the check box to trust it is checked
 	Wait     time.Duration  // until a lockout ends; 0: none, over a year: until somebody unlocks it
 }
 
 // Page names the template.
 func (*CodeView) Page() PageName { return PageCode }
+
+// TrustDays returns for how many days the browser may be trusted.
+func (v *CodeView) TrustDays() int { return int(v.TrustFor / day) }
 
 // WaitWords returns what to do about the lockout.
 func (v *CodeView) WaitWords() string { return waitWords(v.Wait) }

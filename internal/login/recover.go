@@ -1,0 +1,426 @@
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+)
+
+// How long the links of a recovery work: the one that starts the wait, and after the wait the one
+// that completes it.
+const (
+	recoveryStartTTL  = time.Hour
+	recoveryFinishTTL = 7 * 24 * time.Hour
+)
+
+// RecoveryLink is a kind of link that belongs to a request for recovery.
+type RecoveryLink string
+
+// The links. Each is sent by mail.
+const (
+	RecoveryStart  RecoveryLink = "start"  // proves the mailbox and starts the wait
+	RecoveryStop   RecoveryLink = "stop"   // refuses the request
+	RecoveryFinish RecoveryLink = "finish" // completes it after the wait
+)
+
+// Recovery is a request to remove the second factors of an account whose owner has lost them. The
+// person has proved the password before it is made, and proves the mailbox to start its wait, which
+// gives the owner time to refuse it.
+type Recovery struct {
+	ID        string
+	User      identity.UserID
+	State     string // names the account's state: a change ends the request
+	IP, Agent string // who asked
+	CreatedAt time.Time
+	StartedAt time.Time // when the mailbox answered; zero: not yet
+	ReadyAt   time.Time // from when it can be completed; zero: not started
+	ExpiresAt time.Time
+}
+
+// RecoveryState is what a person in the middle of signing in can do about a lost second factor.
+type RecoveryState struct {
+	Possible bool      // a request can be made
+	Mailbox  string    // where its link is sent, shortened so that it gives nothing away
+	Waiting  *Recovery // a request that waits or can be completed, or nil
+}
+
+// recoverable reports whether the person of a sign-in may ask for a recovery: the password was
+// proved, and remains as the way in.
+func (s *Server) recoverable(si *signIn) bool {
+	return s.cfg.RecoveryDelay > 0 && s.notices.on && si.step == StepFactor && !si.raise &&
+		si.user.Email != "" && si.user.PasswordHash != "" &&
+		slices.Contains(si.amr, s.factor(kindPassword, UseFirst).AMR()[0])
+}
+
+// RecoveryState returns what the person of a pending sign-in can do.
+func (s *Server) RecoveryState(ctx context.Context, v Visit, pending string) (RecoveryState, error) {
+	si, err := s.open(ctx, v, pending)
+	if err != nil {
+		return RecoveryState{}, err
+	}
+	out := RecoveryState{Possible: s.recoverable(si)}
+	if !out.Possible {
+		return out, nil
+	}
+	out.Mailbox = maskedAddress(si.user.Email)
+	out.Waiting, err = s.WaitingRecovery(ctx, v, si.user)
+	return out, err
+}
+
+// maskedAddress returns an address of which only its owner knows the rest: a…@example.com.
+func maskedAddress(address string) string {
+	local, domain, _ := strings.Cut(address, "@")
+	first, _ := splitRune(local)
+	return first + "…@" + domain
+}
+
+func splitRune(s string) (first, rest string) {
+	for i := range s {
+		if i > 0 {
+			return s[:i], s[i:]
+		}
+	}
+	return s, ""
+}
+
+// WaitingRecovery returns the request of a user that waits or can be completed, or nil.
+func (s *Server) WaitingRecovery(
+	ctx context.Context, v Visit, u *identity.User,
+) (*Recovery, error) {
+	if s.cfg.RecoveryDelay <= 0 {
+		return nil, nil
+	}
+	r, err := s.store.Recovery(ctx, u.ID, v.Now)
+	if fault.Is(err, fault.NotFound) || err == nil && r.StartedAt.IsZero() {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	state, err := s.currentState(ctx, u)
+	if err != nil || r.State != state {
+		return nil, err
+	}
+	return r, nil
+}
+
+// RequestRecovery sends a link by mail to the person of a pending sign-in: the one that starts a
+// request, or the one that completes a request whose wait is over. While a request waits, it sends
+// nothing. Denied if the person may not ask.
+func (s *Server) RequestRecovery(ctx context.Context, v Visit, pending string) error {
+	si, err := s.open(ctx, v, pending)
+	if err != nil {
+		return err
+	}
+	if !s.recoverable(si) {
+		return fault.New(fault.Denied, "Your second step cannot be removed here. Ask your administrator.")
+	}
+	waiting, err := s.WaitingRecovery(ctx, v, si.user)
+	if err != nil || waiting != nil && v.Now.Before(waiting.ReadyAt) {
+		return err
+	}
+	c := Failure{
+		Key:       "recovery:" + string(si.user.ID),
+		Now:       v.Now,
+		Threshold: max(s.cfg.ResetLimit, 1),
+		Duration:  s.cfg.ResetWindow,
+		Window:    s.cfg.ResetWindow,
+	}
+	count, err := s.store.Lock(ctx, c.Key, v.Now)
+	if err != nil || count.Locked(v.Now) {
+		return err
+	}
+	if _, err := s.store.RecordFailure(ctx, c); err != nil {
+		return err
+	}
+	if waiting != nil {
+		return ignoreMissing(s.offerRecovery(ctx, v, waiting, si.user, true))
+	}
+	return s.putRecovery(ctx, v, si)
+}
+
+// putRecovery stores a request and queues the link that starts its wait.
+func (s *Server) putRecovery(ctx context.Context, v Visit, si *signIn) error {
+	r := &Recovery{
+		ID:        secret.NewID(v.Now),
+		User:      si.user.ID,
+		State:     s.stateMark(si),
+		IP:        v.IP,
+		Agent:     v.agent(),
+		CreatedAt: v.Now,
+		ExpiresAt: v.Now.Add(recoveryStartTTL),
+	}
+	token := newLinkToken()
+	ev := v.event(audit.RecoveryRequested, r.User)
+	ev.Detail = map[string]string{"recovery": r.ID}
+	s.notices.attach(&ev, si.user, s.recoveryMail(outbox.MessageRecoveryStart, v.Locale, RecoveryStart, token, r))
+	err := s.store.PutRecovery(ctx, r, s.keys.Hash(token), ev)
+	if fault.Is(err, fault.Conflict) { // it has started at the same moment
+		return nil
+	}
+	return err
+}
+
+// recoveryMail returns a message with a link of a request.
+func (s *Server) recoveryMail(
+	message, locale string, kind RecoveryLink, token string, r *Recovery,
+) outbox.Mail {
+	m := outbox.Mail{
+		Message: message,
+		Locale:  locale,
+		Expires: r.ExpiresAt,
+		Values: map[string]string{
+			"link": s.cfg.BaseURL + "/recover/" + string(kind) + "?token=" + token,
+			"time": r.CreatedAt.UTC().Format(time.RFC3339),
+			"ip":   r.IP,
+		},
+	}
+	if kind == RecoveryStop {
+		m.Values["ready"] = r.ReadyAt.UTC().Format(time.RFC3339)
+	}
+	return m
+}
+
+// RecoveryByLink returns the request that a link belongs to and its user. It changes nothing.
+// NotFound if the link was used, has expired, or its request has ended.
+func (s *Server) RecoveryByLink(
+	ctx context.Context, v Visit, kind RecoveryLink, token string,
+) (*Recovery, *identity.User, error) {
+	if s.cfg.RecoveryDelay <= 0 || !secret.WellFormed(secret.PrefixLink, token) {
+		return nil, nil, errRecoveryLink(nil)
+	}
+	r, err := s.store.RecoveryByLink(ctx, kind, s.keys.Hash(token), v.Now)
+	if err != nil {
+		return nil, nil, errRecoveryLink(err)
+	}
+	u, err := s.store.User(ctx, r.User)
+	if err != nil {
+		return nil, nil, errRecoveryLink(err)
+	}
+	state, err := s.currentState(ctx, u)
+	if err != nil {
+		return nil, nil, err
+	}
+	if u.Disabled || r.State != state {
+		return nil, nil, errRecoveryLink(nil)
+	}
+	return r, u, nil
+}
+
+// errRecoveryLink returns the error of a link that does not work, or err if it is another one.
+func errRecoveryLink(err error) error {
+	switch fault.KindOf(err) {
+	case fault.NotFound, fault.Consumed:
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.NotFound, "This link was used already, has expired, or its request has ended.")
+}
+
+// StartRecovery starts the wait of a request by the link that proves the mailbox. The owner is
+// notified at once, and again halfway.
+func (s *Server) StartRecovery(ctx context.Context, v Visit, token string) (*Recovery, error) {
+	r, u, err := s.RecoveryByLink(ctx, v, RecoveryStart, token)
+	if err != nil {
+		return nil, err
+	}
+	started := *r
+	started.StartedAt, started.ReadyAt = v.Now, v.Now.Add(s.cfg.RecoveryDelay)
+	started.ExpiresAt = started.ReadyAt.Add(recoveryFinishTTL)
+	stop := newLinkToken()
+	ev := v.event(audit.RecoveryStarted, r.User)
+	ev.Detail = map[string]string{"recovery": r.ID, "ready_at": started.ReadyAt.UTC().Format(time.RFC3339)}
+	if err := s.notifyOfRecovery(ctx, &ev, &started, u, stop, v.Locale); err != nil {
+		return nil, err
+	}
+	halfway := v.Now.Add(s.cfg.RecoveryDelay / 2)
+	ev.Deliveries = append(ev.Deliveries,
+		s.recoveryTask(recoveryTask{ID: r.ID, User: r.User, Stop: stop, Locale: v.Locale}, v.Now, halfway),
+		s.recoveryTask(recoveryTask{ID: r.ID, User: r.User, Locale: v.Locale}, v.Now, started.ReadyAt))
+	err = s.store.StartRecovery(ctx, &started, s.keys.Hash(token), s.keys.Hash(stop), ev)
+	if err != nil {
+		return nil, errRecoveryLink(err)
+	}
+	return &started, nil
+}
+
+// notifyOfRecovery adds the notice that a request waits, with the link that refuses it.
+func (s *Server) notifyOfRecovery(
+	ctx context.Context, ev *audit.Event, r *Recovery, u *identity.User, stop, locale string,
+) error {
+	m := s.recoveryMail(outbox.MessageRecoveryWaiting, locale, RecoveryStop, stop, r)
+	m.Expires = r.ReadyAt
+	return s.attachToAll(ctx, ev, u, m)
+}
+
+// attachToAll adds a message to every address of a user.
+func (s *Server) attachToAll(
+	_ context.Context, ev *audit.Event, u *identity.User, m outbox.Mail,
+) error {
+	s.notices.attach(ev, u, m)
+	return nil
+}
+
+// StopRecovery refuses a request by the link of its notices.
+func (s *Server) StopRecovery(ctx context.Context, v Visit, token string) error {
+	r, _, err := s.RecoveryByLink(ctx, v, RecoveryStop, token)
+	if err != nil {
+		return err
+	}
+	return errRecoveryOf(s.endRecovery(ctx, v, r, "link"))
+}
+
+func errRecoveryOf(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errRecoveryLink(err)
+}
+
+// RefuseRecovery refuses the request of a signed-in person, if there is one.
+func (s *Server) RefuseRecovery(ctx context.Context, v Visit, u *identity.User) error {
+	r, err := s.WaitingRecovery(ctx, v, u)
+	if err != nil || r == nil {
+		return err
+	}
+	return ignoreMissing(s.endRecovery(ctx, v, r, "session"))
+}
+
+// endRecovery ends a request, in the way that the audit log names.
+func (s *Server) endRecovery(ctx context.Context, v Visit, r *Recovery, by string) error {
+	ev := v.event(audit.RecoveryRefused, r.User)
+	ev.Detail = map[string]string{"recovery": r.ID, "by": by}
+	return s.store.EndRecovery(ctx, r.ID, ev)
+}
+
+// endByFactor ends a request after a sign-in with the second factor that it calls lost.
+func (s *Server) endByFactor(ctx context.Context, v Visit, si *signIn) error {
+	if s.cfg.RecoveryDelay <= 0 || identity.ACRFor(si.amr) != identity.ACR2 {
+		return nil
+	}
+	r, err := s.WaitingRecovery(ctx, v, si.user)
+	if err != nil || r == nil {
+		return err
+	}
+	return ignoreMissing(s.endRecovery(ctx, v, r, "factor"))
+}
+
+// FinishRecovery completes a request by the link that is sent after its wait: the second factors,
+// backup codes and trusted browsers are deleted, and all sessions end. The counters of failed
+// attempts stay. It returns the user, who signs in with the password from now on.
+func (s *Server) FinishRecovery(ctx context.Context, v Visit, token string) (*identity.User, error) {
+	r, u, err := s.RecoveryByLink(ctx, v, RecoveryFinish, token)
+	if err != nil {
+		return nil, err
+	}
+	if !s.PasswordAllowed() || u.PasswordHash == "" { // the last way in stays
+		return nil, fault.New(fault.Denied, "Your second step cannot be removed here. Ask your administrator.")
+	}
+	creds, err := s.store.Credentials(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	proved := &identity.AccountState{PasswordChangedAt: u.PasswordChangedAt, Factors: confirmedFactors(creds)}
+	ev := v.event(audit.RecoveryCompleted, u.ID)
+	ev.Detail = map[string]string{"recovery": r.ID}
+	err = s.attachToAll(ctx, &ev, u, s.notices.notice(&ev, u, outbox.MessageTwoStepOff, pageSecurity))
+	if err != nil {
+		return nil, err
+	}
+	err = s.store.FinishRecovery(ctx, r, s.keys.Hash(token), proved, v.Now, s.cfg.RevokeTokens, ev)
+	if err != nil {
+		return nil, errRecoveryLink(err)
+	}
+	return u, nil
+}
+
+// offerRecovery queues the link that completes a request whose wait is over. NotFound if the
+// request has ended, or unless again has such a link.
+func (s *Server) offerRecovery(
+	ctx context.Context, v Visit, r *Recovery, u *identity.User, again bool,
+) error {
+	token := newLinkToken()
+	ev := v.event(audit.RecoveryRequested, r.User)
+	ev.Actor = "" // nobody has proved anything now
+	ev.Detail = map[string]string{"recovery": r.ID, "link": "finish"}
+	s.notices.attach(&ev, u, s.recoveryMail(outbox.MessageRecoveryReady, v.Locale, RecoveryFinish, token, r))
+	return s.store.OfferRecovery(ctx, r.ID, s.keys.Hash(token), v.Now, again, ev)
+}
+
+// recoveryTask is the content of an outbox.KindRecovery: what is due during the wait of a request.
+type recoveryTask struct {
+	ID     string          `json:"id"`
+	User   identity.UserID `json:"user"`
+	Stop   string          `json:"stop,omitempty"` // repeats the notice with this link; "": the wait is over
+	Locale string          `json:"locale,omitempty"`
+}
+
+func (s *Server) recoveryTask(task recoveryTask, now, due time.Time) outbox.Delivery {
+	content, err := json.Marshal(task)
+	if err != nil { // strings always encode
+		panic(err)
+	}
+	d := s.notices.sealer.New(outbox.KindRecovery, task.ID, content, now)
+	d.NextAttemptAt = due
+	return d
+}
+
+// recoverySender processes what is due during the waits of recoveries.
+type recoverySender struct {
+	s   *Server
+	now func() time.Time
+}
+
+// RecoverySender returns the sender of outbox.KindRecovery.
+func (s *Server) RecoverySender(now func() time.Time) outbox.Sender { return recoverySender{s, now} }
+
+// Parallel returns how many tasks are processed at a time.
+func (recoverySender) Parallel() int { return 2 }
+
+// Send repeats the notice of a request, or sends the link that completes it. A request that has
+// ended meanwhile is done.
+func (r recoverySender) Send(ctx context.Context, d *outbox.Delivery) error {
+	content, err := r.s.notices.sealer.Open(d)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err, "the task cannot be read")
+	}
+	var task recoveryTask
+	if err := json.Unmarshal(content, &task); err != nil {
+		return fault.Wrap(fault.Invalid, err, "the task cannot be read")
+	}
+	u, err := r.s.store.User(ctx, task.User)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	v := Visit{Now: r.now(), Locale: task.Locale}
+	waiting, err := r.s.WaitingRecovery(ctx, v, u)
+	if err != nil || waiting == nil || waiting.ID != task.ID || u.Disabled {
+		return err
+	}
+	if task.Stop == "" {
+		return ignoreMissing(r.s.offerRecovery(ctx, v, waiting, u, false))
+	}
+	ev := v.event(audit.RecoveryStarted, u.ID)
+	ev.Actor, ev.Detail = "", map[string]string{"recovery": waiting.ID, "notice": "repeated"}
+	if err := r.s.notifyOfRecovery(ctx, &ev, waiting, u, task.Stop, task.Locale); err != nil {
+		return err
+	}
+	return r.s.store.Record(ctx, ev)
+}
+
+func ignoreMissing(err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
+}

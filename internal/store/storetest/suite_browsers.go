@@ -1,0 +1,256 @@
+package storetest
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+)
+
+func browserCases() []testCase {
+	return []testCase{
+		{"Trusted browsers", (*suite).trust},
+		{"Trust ends with the credentials", (*suite).trustEnds},
+		{"Recoveries", (*suite).recoveries},
+		{"Recoveries complete once", (*suite).finishRecovery},
+		{"Recoveries end", (*suite).endRecovery},
+	}
+}
+
+func (s *suite) trustedBrowser(u *identity.User, at time.Time) *login.TrustedBrowser {
+	return &login.TrustedBrowser{
+		ID:         secret.NewID(at),
+		User:       u.ID,
+		State:      "state",
+		IP:         "192.0.2.7",
+		Agent:      "Browser/2",
+		CreatedAt:  at,
+		LastUsedAt: at,
+		ExpiresAt:  at.Add(time.Hour),
+	}
+}
+
+func (s *suite) trust(t *testing.T) {
+	ctx, u, other := t.Context(), s.user(t), s.user(t)
+	b := s.trustedBrowser(u, s.now)
+	ev := audit.Event{At: s.now, Type: audit.BrowserTrusted, User: string(u.ID)}
+	testkit.Must(t, s.db.PutTrustedBrowser(ctx, b, 2, ev))
+	got, err := s.db.TrustedBrowser(ctx, u.ID, b.ID, s.now)
+	testkit.Must(t, err)
+	if d := cmp.Diff(b, got); d != "" {
+		t.Fatal(d)
+	}
+	_, err = s.db.TrustedBrowser(ctx, other.ID, b.ID, s.now)
+	want(t, err, fault.NotFound)
+	_, err = s.db.TrustedBrowser(ctx, u.ID, b.ID, s.now.Add(time.Hour))
+	want(t, err, fault.NotFound)
+	n, err := s.db.CountAudit(ctx, store.AuditQuery{Type: audit.BrowserTrusted, User: string(u.ID)})
+	testkit.Must(t, err)
+	testkit.Equal(t, "events", n, 1)
+
+	testkit.Must(t, s.db.TouchTrustedBrowser(ctx, b.ID, s.now.Add(time.Minute), "192.0.2.8", "Browser/3"))
+	got, err = s.db.TrustedBrowser(ctx, u.ID, b.ID, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "address", got.IP, "192.0.2.8")
+	testkit.Equal(t, "use", got.LastUsedAt, s.now.Add(time.Minute))
+
+	// The same browser again takes its own place; of others, the oldest goes.
+	again := *b
+	again.CreatedAt, again.ExpiresAt = s.now.Add(time.Minute), s.now.Add(2*time.Hour)
+	testkit.Must(t, s.db.PutTrustedBrowser(ctx, &again, 2))
+	second, third := s.trustedBrowser(u, s.now.Add(2*time.Minute)), s.trustedBrowser(u, s.now.Add(3*time.Minute))
+	testkit.Must(t, s.db.PutTrustedBrowser(ctx, second, 2))
+	testkit.Must(t, s.db.PutTrustedBrowser(ctx, third, 2))
+	all, err := s.db.TrustedBrowsers(ctx, u.ID, s.now)
+	testkit.Must(t, err)
+	if len(all) != 2 || all[0].ID != third.ID || all[1].ID != second.ID {
+		t.Fatalf("%+v", all)
+	}
+	want(t, s.db.DeleteTrustedBrowser(ctx, other.ID, third.ID), fault.NotFound)
+	testkit.Must(t, s.db.DeleteTrustedBrowsers(ctx, u.ID, third.ID))
+	testkit.Must(t, s.db.DeleteTrustedBrowser(ctx, u.ID, third.ID))
+	want(t, s.db.DeleteTrustedBrowser(ctx, u.ID, third.ID), fault.NotFound)
+	all, err = s.db.TrustedBrowsers(ctx, u.ID, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "browsers", len(all), 0)
+}
+
+// Every change of what protects an account ends the trust in its browsers, and of no other's.
+func (s *suite) trustEnds(t *testing.T) {
+	ctx := t.Context()
+	for name, change := range map[string]func(u *identity.User) error{
+		"password": func(u *identity.User) error { return s.db.SetPassword(ctx, u.ID, "hash", 1, s.now) },
+		"factor": func(u *identity.User) error {
+			c := &identity.Credential{ID: identity.CredentialID(s.name("c")), User: u.ID, Kind: "totp", CreatedAt: s.now}
+			testkit.Must(t, s.db.PutCredential(ctx, c))
+			return s.db.ConfirmCredential(ctx, c.ID, 1, s.now)
+		},
+		"factor removed": func(u *identity.User) error { return s.db.DeleteCredentials(ctx, u.ID, "totp") },
+		"passkey removed": func(u *identity.User) error {
+			c := &identity.Credential{ID: identity.CredentialID(s.name("c")), User: u.ID, Kind: "passkey", CreatedAt: s.now}
+			testkit.Must(t, s.db.PutCredential(ctx, c))
+			return s.db.DeleteCredential(ctx, u.ID, c.ID, "")
+		},
+		"reset": func(u *identity.User) error {
+			testkit.Must(t, s.db.PutBackupCodes(ctx, u.ID, []secret.Hash{"h"}, s.now))
+			return s.db.ResetSecondFactors(ctx, u.ID, s.now, true)
+		},
+		"deletion": func(u *identity.User) error { return s.db.DeleteUser(ctx, u.ID, s.now) },
+	} {
+		u, other := s.user(t), s.user(t)
+		testkit.Must(t, s.db.PutTrustedBrowser(ctx, s.trustedBrowser(u, s.now), 9))
+		testkit.Must(t, s.db.PutTrustedBrowser(ctx, s.trustedBrowser(other, s.now), 9))
+		testkit.Must(t, change(u))
+		all, err := s.db.TrustedBrowsers(ctx, u.ID, s.now)
+		testkit.Must(t, err)
+		testkit.Equal(t, name, len(all), 0)
+		all, err = s.db.TrustedBrowsers(ctx, other.ID, s.now)
+		testkit.Must(t, err)
+		testkit.Equal(t, name+" of another", len(all), 1)
+	}
+}
+
+func (s *suite) recovery(u *identity.User) *login.Recovery {
+	return &login.Recovery{
+		ID:        secret.NewID(s.now),
+		User:      u.ID,
+		State:     "state",
+		IP:        "192.0.2.7",
+		Agent:     "Browser/2",
+		CreatedAt: s.now,
+		ExpiresAt: s.now.Add(time.Hour),
+	}
+}
+
+// started stores a request that waits for a minute, and returns it with the hash of the link that
+// refuses it.
+func (s *suite) started(t *testing.T, u *identity.User) (*login.Recovery, secret.Hash) {
+	t.Helper()
+	r := s.recovery(u)
+	start, stop := secret.Hash(s.name("start")), secret.Hash(s.name("stop"))
+	testkit.Must(t, s.db.PutRecovery(t.Context(), r, start))
+	r.StartedAt, r.ReadyAt, r.ExpiresAt = s.now, s.now.Add(time.Minute), s.now.Add(2*time.Hour)
+	testkit.Must(t, s.db.StartRecovery(t.Context(), r, start, stop))
+	return r, stop
+}
+
+func (s *suite) recoveries(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	_, err := s.db.Recovery(ctx, u.ID, s.now)
+	want(t, err, fault.NotFound)
+	_, err = s.db.RecoveryByLink(ctx, login.RecoveryStart, "", s.now)
+	want(t, err, fault.NotFound)
+	first, again := s.recovery(u), s.recovery(u)
+	testkit.Must(t, s.db.PutRecovery(ctx, first, secret.Hash(s.name("start"))))
+	start, stop := secret.Hash(s.name("start")), secret.Hash(s.name("stop"))
+	testkit.Must(t, s.db.PutRecovery(ctx, again, start)) // the newest link counts
+	got, err := s.db.RecoveryByLink(ctx, login.RecoveryStart, start, s.now)
+	testkit.Must(t, err)
+	if d := cmp.Diff(again, got); d != "" {
+		t.Fatal(d)
+	}
+	_, err = s.db.RecoveryByLink(ctx, login.RecoveryStop, start, s.now)
+	want(t, err, fault.NotFound)
+	_, err = s.db.RecoveryByLink(ctx, login.RecoveryStart, start, s.now.Add(time.Hour))
+	want(t, err, fault.NotFound)
+	want(t, s.db.EndRecovery(ctx, again.ID), fault.NotFound) // it does not wait yet
+
+	waiting := *again
+	waiting.StartedAt, waiting.ReadyAt, waiting.ExpiresAt = s.now, s.now.Add(time.Minute), s.now.Add(time.Hour)
+	want(t, s.db.StartRecovery(ctx, &waiting, "other", stop), fault.Consumed)
+	s.onlyOne(t, func() error { return s.db.StartRecovery(ctx, &waiting, start, stop) })
+	got, err = s.db.RecoveryByLink(ctx, login.RecoveryStop, stop, s.now)
+	testkit.Must(t, err)
+	if d := cmp.Diff(&waiting, got); d != "" {
+		t.Fatal(d)
+	}
+	want(t, s.db.PutRecovery(ctx, s.recovery(u), "late"), fault.Conflict)
+	changed := s.recovery(u)
+	changed.State = "another"
+	testkit.Must(t, s.db.PutRecovery(ctx, changed, "changed"))
+	got, err = s.db.Recovery(ctx, u.ID, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "request", got.ID, changed.ID)
+	if !got.StartedAt.IsZero() || !got.ReadyAt.IsZero() {
+		t.Errorf("the new request has started: %+v", got)
+	}
+}
+
+// onlyOne makes many calls at once, of which one succeeds and the others are Consumed or NotFound.
+func (s *suite) onlyOne(t *testing.T, call func() error) {
+	t.Helper()
+	var wg sync.WaitGroup
+	var won atomic.Int64
+	for range racers {
+		wg.Go(func() {
+			err := call()
+			switch {
+			case err == nil:
+				won.Add(1)
+			case !fault.Is(err, fault.Consumed) && !fault.Is(err, fault.NotFound):
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	wg.Wait()
+	testkit.Equal(t, "winners", won.Load(), 1)
+}
+
+func (s *suite) finishRecovery(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	c := &identity.Credential{ID: identity.CredentialID(s.name("c")), User: u.ID, Kind: "totp", CreatedAt: s.now}
+	testkit.Must(t, s.db.PutCredential(ctx, c))
+	testkit.Must(t, s.db.ConfirmCredential(ctx, c.ID, 1, s.now))
+	testkit.Must(t, s.db.PutBackupCodes(ctx, u.ID, []secret.Hash{"h"}, s.now))
+	testkit.Must(t, s.db.PutTrustedBrowser(ctx, s.trustedBrowser(u, s.now), 9))
+	sess := s.session(t, u)
+	r, _ := s.started(t, u)
+	finish, later := secret.Hash(s.name("finish")), s.now.Add(time.Minute)
+	want(t, s.db.OfferRecovery(ctx, r.ID, finish, s.now, false), fault.NotFound) // too early
+	testkit.Must(t, s.db.OfferRecovery(ctx, r.ID, finish, later, false))
+	want(t, s.db.OfferRecovery(ctx, r.ID, "another", later, false), fault.NotFound)
+	newer := secret.Hash(s.name("finish"))
+	testkit.Must(t, s.db.OfferRecovery(ctx, r.ID, newer, later, true))
+
+	proved := &identity.AccountState{PasswordChangedAt: u.PasswordChangedAt, Factors: []identity.CredentialID{c.ID}}
+	complete := func(h secret.Hash, proved *identity.AccountState, at time.Time) error {
+		return s.db.FinishRecovery(ctx, r, h, proved, at, true)
+	}
+	want(t, complete(finish, proved, later), fault.Consumed) // replaced by the newer link
+	want(t, complete(newer, proved, s.now), fault.Consumed)  // too early
+	want(t, complete(newer, &identity.AccountState{PasswordChangedAt: u.PasswordChangedAt}, later), fault.Consumed)
+	s.onlyOne(t, func() error { return complete(newer, proved, later) })
+
+	creds, err := s.db.Credentials(ctx, u.ID)
+	testkit.Must(t, err)
+	left, err := s.db.BackupCodesLeft(ctx, u.ID)
+	testkit.Must(t, err)
+	trusted, err := s.db.TrustedBrowsers(ctx, u.ID, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "what is left", len(creds)+left+len(trusted), 0)
+	_, err = s.db.Session(ctx, sess.ID, s.now)
+	want(t, err, fault.NotFound)
+}
+
+func (s *suite) endRecovery(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	r, stop := s.started(t, u)
+	s.onlyOne(t, func() error { return s.db.EndRecovery(ctx, r.ID) })
+	_, err := s.db.RecoveryByLink(ctx, login.RecoveryStop, stop, s.now)
+	want(t, err, fault.NotFound)
+
+	r, _ = s.started(t, u)
+	testkit.Must(t, s.db.DeleteUser(ctx, u.ID, s.now))
+	_, err = s.db.Recovery(ctx, r.User, s.now)
+	want(t, err, fault.NotFound)
+}
