@@ -3,8 +3,6 @@ package app
 import (
 	"context"
 	"net/url"
-	"path"
-	"slices"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -38,22 +36,15 @@ func newComposer(c *config.Config) (*mail.Composer, error) {
 		return nil, fault.New(fault.Invalid, "DEFAULT_LOCALE is %q; there is no such language: the languages are %s",
 			c.Accounts.DefaultLocale, strings.Join(texts.Languages(), ", "))
 	}
-	return mail.NewComposer(mailBrand(c), texts, c.Accounts.DefaultLocale)
-}
-
-// mailBrand returns how messages present the server. It leaves out a logo that mail programs do not
-// show, such as an SVG.
-func mailBrand(c *config.Config) mail.Brand {
-	b := c.Branding
-	out := mail.Brand{App: b.AppName, Company: b.CompanyName, Address: b.CompanyAddress, Primary: b.PrimaryColor}
-	u, err := url.Parse(b.LogoURL)
-	if err != nil || !slices.Contains([]string{".png", ".jpg", ".jpeg", ".gif"}, strings.ToLower(path.Ext(u.Path))) {
-		return out
+	custom, err := customFiles(c)
+	if err != nil {
+		return nil, err
 	}
-	if out.Logo = b.LogoURL; u.Scheme == "" {
-		out.Logo = c.Server.BaseURL + b.LogoURL
+	composer, err := mail.NewComposer(mailBrand(c, custom), texts, c.Accounts.DefaultLocale, custom)
+	if err != nil {
+		return nil, inTemplates(c, err)
 	}
-	return out
+	return composer, nil
 }
 
 // smtpSender returns the sender of messages, or nil if no mail server is configured.

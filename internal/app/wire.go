@@ -385,7 +385,11 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	limiter := s.limiter(e, shared)
 	s.browser = oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher})
 	s.tokens = newTokenServer(p, shared, keyFetcher{fetcher})
-	pages, err := ui.NewPages(pageBrand(p.cfg))
+	custom, err := customFiles(p.cfg)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := newPages(p.cfg, custom, log)
 	if err != nil {
 		return nil, err
 	}
@@ -729,24 +733,4 @@ func portOf(address string) string {
 		return ""
 	}
 	return u.Port()
-}
-
-// pageBrand returns how pages present the server.
-func pageBrand(c *config.Config) ui.Brand {
-	b := c.Branding
-	return ui.Brand{
-		Name:       b.AppName,
-		Tagline:    b.Tagline,
-		Company:    b.CompanyName,
-		Address:    b.CompanyAddress,
-		Logo:       b.LogoURL,
-		LogoDark:   b.LogoDarkURL,
-		Favicon:    b.FaviconURL,
-		TermsURL:   b.TermsURL,
-		PrivacyURL: b.PrivacyURL,
-		SupportURL: b.SupportURL,
-		Theme:      string(b.Theme),
-		Primary:    b.PrimaryColor,
-		Locale:     c.Accounts.DefaultLocale,
-	}
 }

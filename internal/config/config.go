@@ -80,6 +80,7 @@ type Branding struct {
 	SupportURL     string // the same, or mailto: where people get help
 	Theme          Theme
 	PrimaryColor   string // #rrggbb, or ""
+	TemplatesPath  string // a directory, or ""
 }
 
 // Theme says whether pages are light or dark.

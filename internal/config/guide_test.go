@@ -32,3 +32,17 @@ func TestSettingsInTheGuides(t *testing.T) {
 		}
 	}
 }
+
+// The settings that the guide about the look shows can be used as they are.
+func TestSettingsOfTheLook(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/guides/branding.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, file, _ := strings.Cut(string(guide), "```yaml\n")
+	file, _, _ = strings.Cut(file, "```")
+	c, err := Load(Source{File: []byte(file), FileName: "gatehouse.yaml"})
+	if err != nil || c.Branding.PrimaryColor != "#7c3aed" || c.Branding.CompanyAddress == "" {
+		t.Errorf("%v in\n%s", err, file)
+	}
+}

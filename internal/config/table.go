@@ -267,19 +267,19 @@ func lookRows() []Setting {
 		{
 			Name: "LOGO_URL",
 			Doc: "The logo on pages and, if it is a PNG, JPEG or GIF file, in messages. The default " +
-				"is APP_NAME beside a mark.",
+				"is images/logo.png below TEMPLATES_PATH/public, if it exists, and else APP_NAME beside a mark.",
 			place: func(c *Config) value { return text{&c.Branding.LogoURL, pictureForm} },
 		},
 		{
 			Name: "LOGO_DARK_URL",
-			Doc: "The logo on dark pages. The default is LOGO_URL on a white " +
-				"ground.",
+			Doc: "The logo on dark pages. The default is images/logo-dark.png below " +
+				"TEMPLATES_PATH/public, if it exists, and else LOGO_URL on a white ground.",
 			place: func(c *Config) value { return text{&c.Branding.LogoDarkURL, pictureForm} },
 		},
 		{
 			Name: "FAVICON_URL",
-			Doc: "The icon in the browser's tab. The default is a mark in " +
-				"PRIMARY_COLOR.",
+			Doc: "The icon in the browser's tab. The default is images/favicon.ico below " +
+				"TEMPLATES_PATH/public, if it exists, and else a mark in PRIMARY_COLOR.",
 			place: func(c *Config) value { return text{&c.Branding.FaviconURL, pictureForm} },
 		},
 		{
@@ -298,6 +298,13 @@ func lookRows() []Setting {
 			place: func(c *Config) value {
 				return shade{&c.Branding.PrimaryColor}
 			},
+		},
+		{
+			Name: "TEMPLATES_PATH",
+			path: true,
+			Doc: "A directory with templates that replace single pages and messages, and with files to " +
+				"serve below public. It is checked at the start; in development, changes show at once.",
+			place: func(c *Config) value { return text{&c.Branding.TemplatesPath, "a directory"} },
 		},
 	}
 }

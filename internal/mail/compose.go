@@ -3,9 +3,11 @@ package mail
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	html "html/template"
+	"io/fs"
 	"strconv"
 	plain "text/template"
 	"time"
@@ -28,20 +30,20 @@ type Brand struct {
 }
 
 // colors are the colors of a message that the brand decides.
-type colors struct{ Button, OnButton, Link, DarkLink string }
+type colors struct{ Fill, OnFill, Accent, DarkAccent string }
 
 // colors returns the colors of the brand, or the server's own.
 func (b Brand) colors() colors {
 	c, err := palette.Parse(b.Primary)
 	if err != nil {
-		return colors{Button: "#0f6557", OnButton: "#ffffff", Link: "#0f6557", DarkLink: "#6fd0bb"}
+		return colors{Fill: "#0f6557", OnFill: "#ffffff", Accent: "#0f6557", DarkAccent: "#6fd0bb"}
 	}
 	day, night := palette.Light(c), palette.Dark(c)
 	return colors{
-		Button:   day.Fill.String(),
-		OnButton: day.OnFill.String(),
-		Link:     day.Accent.String(),
-		DarkLink: night.Accent.String(),
+		Fill:       day.Fill.String(),
+		OnFill:     day.OnFill.String(),
+		Accent:     day.Accent.String(),
+		DarkAccent: night.Accent.String(),
 	}
 }
 
@@ -52,10 +54,12 @@ type Composer struct {
 	locale string // of people without a language
 	html   *html.Template
 	plain  *plain.Template
+	own    map[string]ownTemplate // of the operator, by the name of the message; "" is for all
 }
 
-// NewComposer returns a Composer. Locale is the language of people who have chosen none.
-func NewComposer(b Brand, texts *text.Catalogues, locale string) (*Composer, error) {
+// NewComposer returns a Composer. Locale is the language of people who have chosen none. Custom
+// holds the operator's templates below emails, or is nil.
+func NewComposer(b Brand, texts *text.Catalogues, locale string, custom fs.FS) (*Composer, error) {
 	h, err := html.ParseFS(templates, "templates/message.html")
 	if err != nil {
 		return nil, err
@@ -64,7 +68,9 @@ func NewComposer(b Brand, texts *text.Catalogues, locale string) (*Composer, err
 	if err != nil {
 		return nil, err
 	}
-	return &Composer{brand: b, texts: texts, locale: locale, html: h, plain: p}, nil
+	c := &Composer{brand: b, texts: texts, locale: locale, html: h, plain: p}
+	c.own, err = loadOwn(custom)
+	return c, err
 }
 
 // Message is a composed message: one text as HTML and as plain text.
@@ -101,19 +107,30 @@ func (c *Composer) Compose(m *outbox.Mail) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	var asHTML, asText bytes.Buffer
-	if err := c.html.Execute(&asHTML, v); err != nil {
+	asHTML, asText, err := c.render(m.Message, v)
+	if err != nil {
 		return nil, err
 	}
-	if err := c.plain.Execute(&asText, v); err != nil {
-		return nil, err
+	return &Message{Subject: v.Subject, HTML: asHTML, Text: asText, Language: t.Language()}, nil
+}
+
+// render writes a message with the operator's templates for it, for all messages, or ours.
+func (c *Composer) render(message string, v *view) (asHTML, asText string, err error) {
+	var h, p bytes.Buffer
+	if t := cmp.Or(c.own[message].html, c.own[""].html); t != nil {
+		err = t.Execute(&h, v.variables())
+	} else {
+		err = c.html.Execute(&h, v)
 	}
-	return &Message{
-		Subject:  v.Subject,
-		HTML:     asHTML.String(),
-		Text:     asText.String(),
-		Language: t.Language(),
-	}, nil
+	if err != nil {
+		return "", "", err
+	}
+	if t := cmp.Or(c.own[message].plain, c.own[""].plain); t != nil {
+		err = t.Execute(&p, v.variables())
+	} else {
+		err = c.plain.Execute(&p, v)
+	}
+	return h.String(), p.String(), err
 }
 
 func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {

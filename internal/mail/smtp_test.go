@@ -33,7 +33,7 @@ func composer(t *testing.T) *Composer {
 	t.Helper()
 	texts, err := text.Load()
 	testkit.Must(t, err)
-	c, err := NewComposer(Brand{App: "Gatehouse", Company: "Example Ltd", Address: "1 High St"}, texts, "en")
+	c, err := NewComposer(Brand{App: "Gatehouse", Company: "Example Ltd", Address: "1 High St"}, texts, "en", nil)
 	testkit.Must(t, err)
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"html/template"
 	"net/http"
 	"strings"
 
@@ -105,8 +106,8 @@ func composeStyles(b Brand, rules []byte) ([]byte, error) {
 	}
 	day, night := string(light), string(dark)
 	if c, ok := b.color(); ok {
-		day += declarations(palette.Light(c))
-		night += declarations(palette.Dark(c))
+		day += declarations(palette.Light(c), true)
+		night += declarations(palette.Dark(c), true)
 	}
 	var out bytes.Buffer
 	switch {
@@ -125,30 +126,35 @@ func composeStyles(b Brand, rules []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// declarations returns the custom properties of a scheme.
-func declarations(s palette.Scheme) string {
+// declarations returns the custom properties of a scheme. With public, a style sheet of the
+// operator may set those that have a name for it, as in theme/light.css.
+func declarations(s palette.Scheme, public bool) string {
 	var out strings.Builder
 	for _, p := range []struct {
-		name  string
-		value palette.Color
+		name, public string
+		value        palette.Color
 	}{
-		{"accent", s.Accent},
-		{"accent-deep", s.AccentDeep},
-		{"fill", s.Fill},
-		{"fill-deep", s.FillDeep},
-		{"on-fill", s.OnFill},
-		{"fill-edge", s.Edge},
-		{"leaf", s.Leaf},
-		{"tint", s.Tint},
+		{"accent", "accent-color", s.Accent},
+		{"accent-deep", "", s.AccentDeep},
+		{"fill", "primary-color", s.Fill},
+		{"fill-deep", "primary-hover", s.FillDeep},
+		{"on-fill", "", s.OnFill},
+		{"fill-edge", "", s.Edge},
+		{"leaf", "", s.Leaf},
+		{"tint", "primary-light", s.Tint},
 	} {
-		fmt.Fprintf(&out, "--%s: %s;\n", p.name, p.value)
+		if public && p.public != "" {
+			fmt.Fprintf(&out, "--%s: var(--%s, %s);\n", p.name, p.public, p.value)
+		} else {
+			fmt.Fprintf(&out, "--%s: %s;\n", p.name, p.value)
+		}
 	}
 	return out.String()
 }
 
 // clientStyles returns the style sheet of an app's pages, which follows that of all pages.
 func clientStyles(b Brand, c palette.Color) []byte {
-	day, night := declarations(palette.Light(c)), declarations(palette.Dark(c))
+	day, night := declarations(palette.Light(c), false), declarations(palette.Dark(c), false)
 	switch {
 	case !b.dark():
 		return fmt.Appendf(nil, ":root {\n%s}\n", day)
@@ -187,12 +193,41 @@ func (p *Pages) clientStylesAt(path string) ([]byte, bool) {
 	}
 }
 
+// lookFuncs returns the functions of templates that are about how pages look.
+func (p *Pages) lookFuncs() template.FuncMap {
+	return template.FuncMap{
+		"look":      func() Brand { return p.brand },
+		"variables": p.variables,
+		"favicon":   p.faviconURL,
+		"theme":     p.themeURL,
+		"touchicon": p.touchIconURL,
+		"styles":    p.clientStylesURL,
+	}
+}
+
 // faviconURL returns the icon in the browser's tab.
 func (p *Pages) faviconURL() string {
 	if p.brand.Favicon != "" {
 		return p.brand.Favicon
 	}
 	return p.Assets.urls["icon.svg"]
+}
+
+// themeURL returns the operator's style sheet, which every page loads after ours, or "".
+func (p *Pages) themeURL() string {
+	if p.publicAt("/theme.css") == nil {
+		return ""
+	}
+	return "/theme.css"
+}
+
+// touchIconURL returns the icon for home screens: the operator's, or our mark.
+func (p *Pages) touchIconURL() string {
+	const own = "/images/apple-touch-icon.png"
+	if p.publicAt(own) != nil {
+		return own
+	}
+	return p.Assets.urls["homescreen.png"]
 }
 
 // favicon redirects browsers that look for an icon at its traditional address.

@@ -71,7 +71,7 @@ func TestTheme(t *testing.T) {
 		if strings.Contains(styles, "prefers-color-scheme") != (want.light && want.dark) {
 			t.Errorf("%s: the style sheet asks the browser", theme)
 		}
-		if !strings.Contains(styles, "--fill: #7c3aed;") {
+		if !strings.Contains(styles, "--fill: var(--primary-color, #7c3aed);") {
 			t.Errorf("%s: the button has another color", theme)
 		}
 		if got := strings.Contains(page, `src="/d.png"`); got != (theme == ThemeDark) {

@@ -15,6 +15,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/text"
@@ -28,6 +29,11 @@ type Pages struct {
 	Assets *Assets
 	brand  Brand
 	pages  map[PageName]*template.Template
+
+	custom  Custom
+	frames  *template.Template // cloned for each page, never executed itself
+	current atomic.Pointer[customSet]
+	public  map[string]*publicFile // by address
 
 	texts    *text.Catalogues
 	fallback *text.Texts // the language of Brand.Locale
@@ -79,17 +85,21 @@ func catalog() map[View]string {
 
 // NewPages parses every template and renders every page once without data: a template that does
 // not parse, or that writes a value where it cannot be escaped, stops the start of the server.
-func NewPages(brand Brand) (*Pages, error) {
+func NewPages(brand Brand) (*Pages, error) { return NewCustomPages(brand, Custom{}) }
+
+// NewCustomPages returns pages of which the operator has replaced some.
+func NewCustomPages(brand Brand, custom Custom) (*Pages, error) {
 	assets, err := NewAssets(brand)
 	if err != nil {
 		return nil, err
 	}
-	p := &Pages{Assets: assets, brand: brand, pages: map[PageName]*template.Template{}}
+	p := &Pages{Assets: assets, brand: brand, custom: custom, pages: map[PageName]*template.Template{}}
+	p.current.Store(&customSet{})
 	if p.texts, err = text.Load(); err != nil {
 		return nil, err
 	}
 	p.fallback = p.texts.For(brand.Locale)
-	frames, err := template.New("frame").Funcs(p.funcs()).
+	frames, err := template.New("frame").Funcs(p.funcs()).Funcs(p.lookFuncs()).
 		ParseFS(templateFiles, "templates/frame/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("parsing the frames of the pages: %w", err)
@@ -97,11 +107,20 @@ func NewPages(brand Brand) (*Pages, error) {
 	if err := addFactors(frames); err != nil {
 		return nil, fmt.Errorf("parsing the templates of factors: %w", err)
 	}
+	p.frames = frames
 	for view, frame := range catalog() {
 		if err := p.add(frames, frame, view); err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", view.Page(), err)
 		}
 	}
+	if p.public, err = loadPublic(custom.Files); err != nil {
+		return nil, err
+	}
+	set, err := p.loadCustom()
+	if err != nil {
+		return nil, err
+	}
+	p.current.Store(set)
 	return p, nil
 }
 
@@ -118,7 +137,8 @@ func (p *Pages) add(frames *template.Template, frame string, view View) error {
 		return err
 	}
 	p.pages[view.Page()] = t.Lookup(frame)
-	return p.Write(io.Discard, view)
+	view.base().texts = p.fallback
+	return p.pages[view.Page()].Execute(io.Discard, view)
 }
 
 // Render returns a page: the whole of it, or an error and nothing.
@@ -133,8 +153,7 @@ func (p *Pages) Render(v View) ([]byte, error) {
 
 // Write renders a page into w. On an error w may hold a part of the page.
 func (p *Pages) Write(w io.Writer, v View) error {
-	t, ok := p.pages[v.Page()]
-	if !ok {
+	if p.pages[v.Page()] == nil {
 		return fmt.Errorf("no page %q", v.Page())
 	}
 	if b := v.base(); b.texts == nil {
@@ -143,7 +162,7 @@ func (p *Pages) Write(w io.Writer, v View) error {
 	if p.rendered != nil {
 		p.rendered(v)
 	}
-	if err := t.Execute(w, v); err != nil {
+	if err := p.executeTemplate(w, v); err != nil {
 		return fmt.Errorf("rendering page %s: %w", v.Page(), err)
 	}
 	return nil
@@ -152,10 +171,7 @@ func (p *Pages) Write(w io.Writer, v View) error {
 func (p *Pages) funcs() template.FuncMap {
 	return template.FuncMap{
 		"brand":    func() string { return p.brand.Name },
-		"look":     func() Brand { return p.brand },
 		"link":     link,
-		"favicon":  p.faviconURL,
-		"styles":   p.clientStylesURL,
 		"support":  func() template.URL { return template.URL(p.brand.SupportURL) },
 		"asset":    p.Assets.URL,
 		"field":    newField,

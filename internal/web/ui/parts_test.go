@@ -5,12 +5,14 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
+	"github.com/gatehouse-id/gatehouse/internal/web/ui"
 )
 
 // nativeApp registers a public app on the person's device, with a logo.
@@ -105,4 +107,73 @@ func TestStylesOfAnApp(t *testing.T) {
 	}
 	b.get("/static/color-ff5722-000000000000.css")
 	b.shows(404)
+}
+
+// Files of the operator are served with safe types, behind all pages of ours; an SVG that is opened
+// by itself runs nothing.
+func TestPublicFiles(t *testing.T) {
+	fsys := fstest.MapFS{
+		"public/images/logo.svg": {Data: []byte("<svg xmlns='http://www.w3.org/2000/svg'/>")},
+		"public/fonts/a.woff2":   {Data: []byte("font")},
+		"public/theme.css":       {Data: []byte(":root{--bg-primary:#fafafa}")},
+		"public/login.txt":       {Data: []byte("x")},
+		"public/.secret.txt":     {Data: []byte("x")},
+		"signin.html":            {Data: []byte(`<form method="post" action="/login"><input name="username" required><input name="password" required><button id="submit">Go</button></form>`)},
+	}
+	for _, reload := range []bool{false, true} {
+		s := newSite(t)
+		pages, err := ui.NewCustomPages(ui.Brand{Name: "Example ID"}, ui.Custom{Files: fsys, Reload: reload})
+		testkit.Must(t, err)
+		g := *s.ground
+		g.pages = pages
+		s.ground = &g
+		s.serve()
+		b := s.browser()
+		for path, want := range map[string]string{"/images/logo.svg": "image/svg+xml", "/fonts/a.woff2": "font/woff2", "/theme.css": "text/css; charset=utf-8"} {
+			h := b.get(path).Header()
+			if b.last.Code != 200 || h.Get("Content-Type") != want || h.Get("X-Content-Type-Options") != "nosniff" ||
+				!strings.Contains(h.Get("Content-Security-Policy"), "sandbox") || h.Get("Cache-Control") != "public, max-age=300" {
+				t.Errorf("%s: %d %v", path, b.last.Code, h)
+			}
+			r := httptest.NewRequest("GET", origin+path, nil)
+			r.Header.Set("If-None-Match", h.Get("ETag"))
+			if w := b.send(r); w.Code != 304 {
+				t.Errorf("%s again: %d", path, w.Code)
+			}
+		}
+		for _, path := range []string{
+			"/signin.html", "/public/theme.css", "/.secret.txt", "/images", "/images/", "/images/../signin.html", "/images/..%2f..%2fsignin.html",
+			"/IMAGES/logo.svg", "/theme.css/",
+		} {
+			if b.get(path); b.last.Code == 200 {
+				t.Errorf("%s is served", path)
+			}
+		}
+		b.post("/theme.css", url.Values{})
+		b.shows(404)
+		b.get("/login")
+		b.shows(200, `<link rel="stylesheet" href="/theme.css">`, `<button id="submit">Go</button>`)
+		if csp := b.last.Header().Get("Content-Security-Policy"); !strings.HasSuffix(csp, "; font-src 'self'") {
+			t.Error(csp)
+		}
+	}
+}
+
+// Sites can tell that this server answers unknown addresses with an error, and so that its address
+// for a change of the password means something (W3C, A Well-Known URL for Changing Passwords).
+func TestWellKnownAddresses(t *testing.T) {
+	s := newSite(t)
+	b := s.browser()
+	for path, want := range map[string]int{
+		"/.well-known/change-password": 303,
+		"/.well-known/resource-that-should-not-exist-whose-status-code-should-not-be-200": 404,
+	} {
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, httptest.NewRequest("GET", origin+path, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+	b.get("/.well-known/change-password")
+	b.shows(200, `name="username"`) // and then the form
 }

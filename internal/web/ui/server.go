@@ -237,7 +237,7 @@ func (s *Server) show(w http.ResponseWriter, status int, v View) error {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Content-Security-Policy", policy(v.base().Leaves))
+	h.Set("Content-Security-Policy", s.pages.policy(v.base().Leaves))
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
@@ -258,6 +258,15 @@ func policy(leaves bool) string {
 	return p + "; form-action 'self'"
 }
 
+// policy returns the content security policy of pages, which may load fonts if the operator serves
+// any.
+func (p *Pages) policy(leaves bool) string {
+	if p.custom.Files == nil {
+		return policy(leaves)
+	}
+	return policy(leaves) + "; font-src 'self'"
+}
+
 // root redirects the server's plain address to the account pages.
 func (s *Server) root(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, "/account")
@@ -272,6 +281,9 @@ func (s *Server) changePassword(w http.ResponseWriter, r *http.Request) error {
 // notFound rejects addresses that nothing is served at, or not by the request's method.
 func (s *Server) notFound(mux *http.ServeMux) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
+		if s.servePublic(w, r) {
+			return nil
+		}
 		if allow := web.AllowedMethods(mux, r); allow != "" {
 			return web.WrongMethod(w.Header(), allow)
 		}

@@ -117,6 +117,8 @@ type Form struct {
 	Hidden []Pair // further hidden fields
 }
 
+func (f *Form) fields() *Form { return f }
+
 // Pair is one hidden field.
 type Pair struct{ Name, Value string }
 
