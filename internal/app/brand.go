@@ -38,7 +38,11 @@ func inTemplates(c *config.Config, err error) error {
 }
 
 // newPages returns the pages with what the operator has replaced of them.
-func newPages(c *config.Config, custom fs.FS, log *slog.Logger) (*ui.Pages, error) {
+func newPages(c *config.Config, log *slog.Logger) (*ui.Pages, error) {
+	custom, err := customFiles(c)
+	if err != nil {
+		return nil, err
+	}
 	pages, err := ui.NewCustomPages(pageBrand(c, custom), ui.Custom{
 		Files:   custom,
 		Reload:  !c.Production(),

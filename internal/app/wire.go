@@ -385,11 +385,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	limiter := s.limiter(e, shared)
 	s.browser = oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher})
 	s.tokens = newTokenServer(p, shared, keyFetcher{fetcher})
-	custom, err := customFiles(p.cfg)
-	if err != nil {
-		return nil, err
-	}
-	pages, err := newPages(p.cfg, custom, log)
+	pages, err := newPages(p.cfg, log)
 	if err != nil {
 		return nil, err
 	}

@@ -282,6 +282,9 @@ func (c customPage) check(t *template.Template) error {
 		if full.data {
 			fillSample(reflect.ValueOf(v).Elem(), full.flags)
 		}
+		if login, ok := v.(*LoginView); ok {
+			login.Password = true // other ways to sign in have pages of their own
+		}
 		v.base().texts = c.pages.fallback
 		var ours, theirs bytes.Buffer
 		if err := c.pages.pages[v.Page()].Execute(&ours, v); err != nil {

@@ -181,14 +181,12 @@ func (c *variableCheck) name(n parse.Node, name string) {
 	c.err = fault.New(fault.Invalid, "%s", words)
 }
 
-// languageAction is where the choice of a language is posted to.
-const languageAction = "/language"
-
 // pageForms is what people and scripts rely on in a page.
 type pageForms struct {
 	lang, dir string
 	mains     int
-	submit    bool
+	submit    bool            // there is a main button or link
+	main      string          // the action of the form that has it
 	controls  map[string]bool // "action name=value" or "action name"
 	leaves    string          // the action of a form that leads to another site, or ""
 }
@@ -209,7 +207,7 @@ func (f *pageForms) read(n *html.Node, form string) {
 		attr[a.Key] = a.Val
 	}
 	if attr["id"] == "submit" {
-		f.submit = true
+		f.submit, f.main = true, form
 	}
 	if n.Type == html.ElementNode {
 		switch n.Data {
@@ -244,8 +242,8 @@ func (f *pageForms) addInput(form string, attr map[string]string) {
 	f.controls[form+" "+attr["name"]] = required || f.controls[form+" "+attr["name"]]
 }
 
-// comparePages returns an error about what our page has and the operator's lacks: fields and
-// buttons with their names, hidden fields, and the main button.
+// comparePages returns an error about what our page has and the operator's lacks: the main button,
+// and the fields, buttons and hidden fields of its form.
 func comparePages(file string, ours, theirs io.Reader, layout bool) error {
 	want, err := readForms(ours)
 	if err != nil {
@@ -270,7 +268,7 @@ func comparePages(file string, ours, theirs io.Reader, layout bool) error {
 			continue
 		}
 		form, name, _ := strings.Cut(control, " ")
-		if form == languageAction { // belongs to the frame, not to the page
+		if form != want.main { // the choice of a language, another way to sign in
 			continue
 		}
 		if name, value, fixed := strings.Cut(name, "="); fixed {

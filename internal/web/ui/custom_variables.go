@@ -83,7 +83,13 @@ func (p *Pages) variables(v View) Variables {
 func pageVariables(v View) Variables {
 	switch v := v.(type) {
 	case *LoginView:
-		return Variables{"username": v.Username, "forward_url": v.Next, "forgot_url": v.Link(v.ForgotURL())}
+		return Variables{
+			"username":    v.Username,
+			"forward_url": v.Next,
+			"forgot_url":  v.Link(v.ForgotURL()),
+			"email_url":   v.EmailURL,
+			"password":    v.Password,
+		}
 	case *ForgotView:
 		return Variables{"email": v.Email, "signin_url": v.SignInURL()}
 	case *NewPasswordView:
