@@ -15,8 +15,9 @@ func ownPaths() []string {
 	return []string{
 		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "consent", "dev",
 		"device", "favicon.ico", "forgot-password", "gateway", "health", "health_check", "healthz",
-		"livez", "login", "logout", "metrics", "oauth", "oauth2", "readyz", "register",
-		"reset-password", "session", "setup", "signin", "signup", "static", "token", "userinfo",
+		"invitation", "livez", "login", "logout", "metrics", "oauth", "oauth2", "readyz", "register",
+		"reset-password", "session", "setup", "signin", "signup", "static", "token",
+		"undo-email", "userinfo", "verify-email",
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/mail"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -45,6 +46,17 @@ func newComposer(c *config.Config) (*mail.Composer, error) {
 		return nil, inTemplates(c, err)
 	}
 	return composer, nil
+}
+
+// mailDomains returns domains as they are stored in addresses: in lower case, with A-labels.
+func mailDomains(domains []string) []string {
+	var all []string
+	for _, d := range domains {
+		if address, ok := identity.NormalAddress("a@" + d); ok {
+			all = append(all, strings.TrimPrefix(address, "a@"))
+		}
+	}
+	return all
 }
 
 // smtpSender returns the sender of messages, or nil if no mail server is configured.
@@ -107,9 +119,10 @@ func (s *server) startMail(e *env) (*mail.Mailbox, error) {
 		return nil, err
 	}
 	senders := map[outbox.Kind]outbox.Sender{
-		outbox.KindResetRequest: p.login.ResetSender(e.now),
-		outbox.KindCodeRequest:  p.login.EmailCodeSender(e.now),
-		outbox.KindRecovery:     p.login.RecoverySender(e.now),
+		outbox.KindResetRequest:   p.login.ResetSender(e.now),
+		outbox.KindCodeRequest:    p.login.EmailCodeSender(e.now),
+		outbox.KindRecovery:       p.login.RecoverySender(e.now),
+		outbox.KindAddressRequest: p.login.AddressSender(e.now),
 	}
 	sender, err := smtpSender(p.cfg, p.keys, composer)
 	if err != nil {

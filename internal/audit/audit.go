@@ -50,6 +50,17 @@ const (
 	SetupLinkMade          Type = "SETUP_LINK_CREATED"
 	PasswordLinkMade       Type = "PASSWORD_LINK_CREATED"
 	PasswordResetRequested Type = "PASSWORD_RESET_REQUESTED"
+	VerificationSent       Type = "EMAIL_VERIFICATION_SENT"
+	EmailVerified          Type = "EMAIL_VERIFIED"
+	AddressInUse           Type = "EMAIL_IN_USE"
+	EmailRequested         Type = "EMAIL_CHANGE_REQUESTED"
+	EmailChanged           Type = "EMAIL_CHANGED"
+	EmailChangeUndone      Type = "EMAIL_CHANGE_UNDONE"
+	EmailAdded             Type = "EMAIL_ADDED"
+	EmailRemoved           Type = "EMAIL_REMOVED"
+	UsernameChanged        Type = "USERNAME_CHANGED"
+	InvitationSent         Type = "INVITATION_SENT"
+	InvitationAccepted     Type = "INVITATION_ACCEPTED"
 
 	UserCreated  Type = "USER_CREATED"
 	UserUpdated  Type = "USER_UPDATED"
@@ -137,6 +148,17 @@ func accountTypes() []Type {
 		SetupLinkMade,
 		PasswordLinkMade,
 		PasswordResetRequested,
+		VerificationSent,
+		EmailVerified,
+		AddressInUse,
+		EmailRequested,
+		EmailChanged,
+		EmailChangeUndone,
+		EmailAdded,
+		EmailRemoved,
+		UsernameChanged,
+		InvitationSent,
+		InvitationAccepted,
 	}
 }
 

@@ -166,8 +166,14 @@ type MFA struct {
 	Grace        time.Duration
 }
 
-// Accounts holds the settings of recovery, and the language of people who have chosen none.
+// Accounts holds the settings of joining and recovery, and the language of people who have chosen
+// none.
 type Accounts struct {
+	SignUp           bool
+	SignUpDomains    []string // as they were written; none is any
+	VerifyRequired   bool     // who must verify the email address does so to sign in
+	VerifyTTL        time.Duration
+	HideExistence    bool // no page says whether an address has an account
 	PasswordResetTTL time.Duration
 	PasswordResets   int           // links that one mailbox is sent in PasswordResetWindow
 	ResetWindow      time.Duration // the window of PasswordResets

@@ -79,6 +79,9 @@ func TestDefaults(t *testing.T) {
 		},
 		MFA: MFA{TrustBrowser: 30 * day, Grace: 7 * day},
 		Accounts: Accounts{
+			VerifyRequired:   true,
+			VerifyTTL:        24 * time.Hour,
+			HideExistence:    true,
 			PasswordResetTTL: time.Hour,
 			PasswordResets:   3,
 			ResetWindow:      time.Hour,

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/net/idna"
 )
 
 // A Setting is one row of the table: what an operator may set, and where its value goes.
@@ -873,7 +875,7 @@ func endpointLimits() []endpointLimit {
 			func(r *RateLimits) *Limit { return &r.PasswordReset },
 		},
 		{
-			"REGISTER", "10", "3600", "registrations (not available in this release)",
+			"REGISTER", "10", "3600", "sign-ups and codes of sign-ups",
 			func(r *RateLimits) *Limit { return &r.Register },
 		},
 		{
@@ -927,8 +929,56 @@ func gatewayRows() []Setting {
 	}
 }
 
-func accountRows() []Setting {
+// signUpRows returns the settings of joining.
+func signUpRows() []Setting {
 	return []Setting{
+		{
+			Name:    "ENABLE_SIGNUP",
+			Default: "false",
+			Doc:     "Whether people may make an account of their own at /signup. It needs mail.",
+			place:   func(c *Config) value { return boolean{&c.Accounts.SignUp} },
+		},
+		{
+			Name: "SIGNUP_EMAIL_DOMAINS",
+			Doc: "The domains whose addresses may sign up, without their subdomains; none means any. " +
+				"Invitations go to any address.",
+			place: func(c *Config) value {
+				return list{&c.Accounts.SignUpDomains, "domains, such as example.com", mailDomain}
+			},
+		},
+		{
+			Name:    "EMAIL_VERIFICATION_REQUIRED",
+			Default: "true",
+			Doc: "Whether people with --must-verify-email confirm their email address when they sign in, " +
+				"before any app gets anything. Who signs up always confirms the address first.",
+			place: func(c *Config) value { return boolean{&c.Accounts.VerifyRequired} },
+		},
+		{
+			Name:    "EMAIL_VERIFICATION_TTL",
+			Default: "86400",
+			Doc:     "How long a link or a code to confirm an email address works.",
+			place: func(c *Config) value {
+				return seconds(&c.Accounts.VerifyTTL, 5*time.Minute, 30*day)
+			},
+		},
+		{
+			Name:    "HIDE_EMAIL_EXISTENCE",
+			Default: "true",
+			Doc: "Whether the pages for signing up and for a forgotten password answer alike for every address. " +
+				"With false they say whether there is an account: strangers can find out who has one.",
+			place: func(c *Config) value { return boolean{&c.Accounts.HideExistence} },
+		},
+	}
+}
+
+// mailDomain reports whether s may be the domain of email addresses.
+func mailDomain(s string) bool {
+	a, err := idna.Lookup.ToASCII(s)
+	return err == nil && strings.Contains(a, ".") && !strings.ContainsAny(a, "@*/:")
+}
+
+func accountRows() []Setting {
+	return append(signUpRows(), []Setting{
 		{
 			Name:    "LOGIN_METHODS",
 			Default: "password passkey",
@@ -969,7 +1019,7 @@ func accountRows() []Setting {
 				"ar, de, es, fr, it, ja, nl, pl, pt-BR, tr or zh-Hans.",
 			place: func(c *Config) value { return text{&c.Accounts.DefaultLocale, "a language tag"} },
 		},
-	}
+	}...)
 }
 
 func passkeyRows() []Setting {

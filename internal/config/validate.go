@@ -149,6 +149,10 @@ func (c *Config) checkMail(p *Problems) {
 			p.add("LOGIN_METHODS names %s, but SMTP_HOST is not set, so no message can be sent", w)
 		}
 	}
+	if c.Accounts.SignUp && m.Host == "" && (c.Production() || !c.Local()) {
+		p.add("ENABLE_SIGNUP is on, but SMTP_HOST is not set: nobody could confirm an address; set it, or turn " +
+			"ENABLE_SIGNUP off")
+	}
 	switch {
 	case m.Host == "":
 		if m.From != "" || m.User != "" {

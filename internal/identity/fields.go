@@ -100,6 +100,15 @@ func accountFields() []UserField {
 		},
 		{
 			Field: field.Field[User]{
+				Name: "must_verify_email",
+				Flag: "must-verify-email",
+				Help: "Whether the person must confirm the email address before applications get anything. " +
+					"EMAIL_VERIFICATION_REQUIRED must be on.",
+				Switch: func(u *User) *bool { return &u.MustVerify },
+			},
+		},
+		{
+			Field: field.Field[User]{
 				Name: "username",
 				Flag: "username",
 				Help: "A username to sign in with.",

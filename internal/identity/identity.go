@@ -22,6 +22,7 @@ type User struct {
 	Username      string // "" if the person signs in by email only
 	Email         string // "" if none
 	EmailVerified bool
+	MustVerify    bool // the address must be confirmed before applications get anything
 	Phone         string
 	PhoneVerified bool
 	Name          string
@@ -46,6 +47,18 @@ type User struct {
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
 	LastLoginAt       time.Time
+	InvitedAt         time.Time // of the last invitation; zero once the account is the person's
+}
+
+// Unclaimed reports whether the person was invited and has not accepted yet.
+func (u *User) Unclaimed() bool { return !u.InvitedAt.IsZero() }
+
+// OtherEmail is a verified address of an account beside User.Email.
+type OtherEmail struct {
+	User       UserID
+	Email      string
+	VerifiedAt time.Time
+	CreatedAt  time.Time
 }
 
 // Address is the postal address claim (OpenID Connect Core §5.1.1).

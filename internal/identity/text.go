@@ -69,10 +69,19 @@ func invalidInLogin(r rune) string {
 }
 
 // LoginKey returns the form in which usernames and email addresses are looked up and unique:
-// without white space around it, in the compatibility form of Unicode (NFKC), and in lower case.
-// So full-width, half-width and decomposed letters, ligatures and capitals make no second account.
+// without white space around it, in the compatibility form of Unicode (NFKC), in lower case, and
+// the host of an address with A-labels. So full-width, half-width and decomposed letters,
+// ligatures, capitals and the two spellings of an internationalized host make no second account.
 // It keeps invisible characters, which Validate rejects in new names, and the letters of different
 // scripts that look alike.
 func LoginKey(s string) string {
-	return strings.ToLower(norm.NFKC.String(strings.TrimSpace(s)))
+	key := strings.ToLower(norm.NFKC.String(strings.TrimSpace(s)))
+	at := strings.LastIndexByte(key, '@')
+	if at < 0 || ascii(key[at+1:]) {
+		return key
+	}
+	if host, ok := asciiHost(key[at+1:]); ok {
+		return key[:at+1] + host
+	}
+	return key
 }

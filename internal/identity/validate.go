@@ -57,10 +57,11 @@ func (u *User) ValidateChange(old *User) error {
 
 // ValidEmail reports whether s has the form of an email address: a dot-atom (RFC 5322 §3.2.3, with
 // the letters of RFC 6531) and a domain of host name labels. Quoted local parts and addresses of
-// hosts by number are rejected, and characters that can be invisible. Its LoginKey must have the
-// same form. Whether the address works is known when a message has arrived.
+// hosts by number are rejected, and characters that can be invisible. Its normal form and its
+// LoginKey must have the same form. Whether the address works is known when a message has arrived.
 func ValidEmail(s string) bool {
-	return invalidLogin(s) == "" && emailForm(s) && emailForm(LoginKey(s))
+	_, ok := NormalAddress(s)
+	return ok && s == strings.TrimSpace(s)
 }
 
 func emailForm(s string) bool {

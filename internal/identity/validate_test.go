@@ -137,7 +137,7 @@ func TestValidateChangeLeavesOldValuesAlone(t *testing.T) {
 func TestUserFieldsCoverTheUser(t *testing.T) {
 	elsewhere := map[string]bool{
 		"ID": true, "PasswordHash": true, "PasswordChangedAt": true,
-		"CreatedAt": true, "UpdatedAt": true, "LastLoginAt": true,
+		"CreatedAt": true, "UpdatedAt": true, "LastLoginAt": true, "InvitedAt": true,
 	}
 	places, names := map[any]string{}, map[string]bool{}
 	var u identity.User

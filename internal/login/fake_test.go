@@ -20,6 +20,8 @@ import (
 // memory is a Store in maps.
 type memory struct {
 	dataMemory
+	ConfirmationStore // nil: those tests use the real store
+
 	mu       sync.Mutex
 	users    map[identity.UserID]*identity.User
 	history  map[identity.UserID][]string // newest first
@@ -66,6 +68,24 @@ func newMemory() *memory {
 }
 
 var _ Store = (*memory)(nil)
+
+func (m *memory) UserEmails(context.Context, identity.UserID) ([]identity.OtherEmail, error) {
+	return nil, nil
+}
+
+func (m *memory) EndUserAccess(
+	ctx context.Context, u identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event,
+) error {
+	return m.EndOtherSessions(ctx, u, except, now, true, ev...)
+}
+
+func (m *memory) ProveEmail(_ context.Context, p Proven, _ time.Time, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.users[p.User].EmailVerified = true
+	m.events = append(m.events, ev...)
+	return nil
+}
 
 func missing() error  { return fault.New(fault.NotFound, "not there") }
 func consumed() error { return fault.New(fault.Consumed, "used before") }

@@ -62,6 +62,11 @@ type Config struct {
 	Passkeys         RelyingParty  // nil: this server cannot use passkeys
 	PasskeysVerified bool          // a passkey must verify the person, as a second step too
 	RecoveryDelay    time.Duration // how long a request to remove a lost second factor waits; 0 is none
+	SignUp           bool          // new people may make an account of their own
+	SignUpDomains    []string      // only with addresses at these domains, with A-labels; none is any
+	RequireVerified  bool          // who must verify the email address does so to sign in
+	VerifyTTL        time.Duration // of a link that proves an address
+	ShowExistence    bool          // pages may say whether an address has an account
 
 	RequireMFA      bool // everybody needs two-step verification
 	RequireAdminMFA bool // administrators do
@@ -81,6 +86,7 @@ type Visit struct {
 const (
 	StepFactor      = "factor"       // the input of the second factor in Pending.Kind
 	StepNewPassword = "new_password" // the parameter `new_password`
+	StepVerifyEmail = "verify_email" // `code` or `token` of the message to the person's address
 	StepEnroll      = "enroll"       // the inputs that confirm a factor; `factor` names its kind
 	StepSkip        = "skip"         // answers StepEnroll within the days of grace
 	StepDeletion    = "deletion"     // keeps an account that is to be deleted; no parameter
@@ -88,7 +94,8 @@ const (
 
 // Step is what a sign-in needs next, or its end. Exactly one of Next and Done is set.
 type Step struct {
-	Next    string        // StepFactor, StepNewPassword, StepEnroll or StepDeletion
+	// StepFactor, StepVerifyEmail, StepNewPassword, StepEnroll or StepDeletion
+	Next    string
 	Kind    string        // at StepFactor: the kind of factor asked for
 	Pending string        // what the browser stores and brings back, for ten minutes
 	Grace   time.Duration // at StepEnroll: how long it may still be skipped; 0 is not at all

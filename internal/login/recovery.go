@@ -98,40 +98,47 @@ func (r resetSender) Send(ctx context.Context, d *outbox.Delivery) error {
 	if err != nil {
 		return err
 	}
-	v := Visit{IP: in.IP, Agent: in.Agent, RequestID: in.RequestID, Now: r.now()}
-	return r.s.mailPasswordLink(ctx, v, u, in.Locale)
-}
-
-// mailPasswordLink sends a user a link to set a new password, unless the mailbox was sent as many
-// as it may be in the window. The last of them still works then, so that a stranger who uses the
-// limit up keeps nobody out.
-func (s *Server) mailPasswordLink(ctx context.Context, v Visit, u *identity.User, locale string) error {
-	c := Failure{
-		Key:       "mailbox:" + string(s.keys.Hash("mailbox:"+mailbox(u.Email))),
-		Now:       v.Now,
-		Threshold: s.cfg.ResetLimit,
-		Duration:  s.cfg.ResetWindow,
-		Window:    s.cfg.ResetWindow,
-	}
-	count, err := s.store.Lock(ctx, c.Key, v.Now)
-	if err != nil || count.Locked(v.Now) {
+	v := Visit{IP: in.IP, Agent: in.Agent, RequestID: in.RequestID, Now: r.now(), Locale: in.Locale}
+	to, err := r.s.recoveryAddress(ctx, u, in.Login)
+	if err != nil {
 		return err
 	}
-	if _, err := s.store.RecordFailure(ctx, c); err != nil {
+	return r.s.mailPasswordLink(ctx, v, u, to)
+}
+
+// recoveryAddress returns the address of a user that gets a link: the one that the person typed, as
+// it is stored, or the primary one.
+func (s *Server) recoveryAddress(ctx context.Context, u *identity.User, typed string) (string, error) {
+	all, err := s.VerifiedEmails(ctx, u)
+	for _, email := range all {
+		if identity.LoginKey(email) == identity.LoginKey(typed) {
+			return email, nil
+		}
+	}
+	return u.Email, err
+}
+
+// mailPasswordLink sends a link to set a new password to an address of a user, unless the mailbox
+// was sent as many as it may be in the window. The last of them still works then, so that a
+// stranger who uses the limit up keeps nobody out.
+func (s *Server) mailPasswordLink(ctx context.Context, v Visit, u *identity.User, to string) error {
+	send, err := s.brake(ctx, v, brakeReset, to)
+	if err != nil || !send {
 		return err
 	}
 	token := newLinkToken()
 	l := &Link{
 		Kind:      LinkPassword,
 		User:      u.ID,
+		Email:     to,
 		CreatedAt: v.Now,
 		ExpiresAt: v.Now.Add(s.cfg.ResetTTL),
 	}
 	ev := v.event(audit.PasswordResetRequested, u.ID)
 	ev.Actor = "" // nobody has proved who asks
-	s.notices.attach(&ev, u, outbox.Mail{
+	s.notices.attachTo(&ev, u, to, outbox.Mail{
 		Message: outbox.MessagePasswordReset,
-		Locale:  locale,
+		Locale:  v.Locale,
 		Expires: l.ExpiresAt,
 		Values: map[string]string{
 			"link":    s.cfg.BaseURL + "/reset-password?token=" + token,
@@ -173,10 +180,15 @@ type notices struct {
 // attach adds a message to a user to an event. It adds nothing if the server has no mail or the
 // user no address.
 func (n notices) attach(ev *audit.Event, u *identity.User, m outbox.Mail) {
-	if !n.on || u.Email == "" {
+	n.attachTo(ev, u, u.Email, m)
+}
+
+// attachTo adds a message to one of a user's addresses to an event.
+func (n notices) attachTo(ev *audit.Event, u *identity.User, to string, m outbox.Mail) {
+	if !n.on || to == "" {
 		return
 	}
-	m.To, m.Name, m.Zone = u.Email, u.Name, u.Zoneinfo
+	m.To, m.Name, m.Zone = to, u.Name, u.Zoneinfo
 	if u.Locale != "" {
 		m.Locale = u.Locale
 	}

@@ -155,6 +155,10 @@ func (s *Server) UsePasswordLink(
 	if err != nil {
 		return nil, err
 	}
+	l, _, err := s.link(ctx, v, token, LinkPassword)
+	if err != nil {
+		return nil, err
+	}
 	c := change{password: password, field: "new_password", how: "link"}
 	if err := s.checkNewPassword(ctx, u, c); err != nil {
 		return nil, err
@@ -162,8 +166,27 @@ func (s *Server) UsePasswordLink(
 	if err := s.store.ConsumeLink(ctx, s.keys.Hash(token), v.Now); err != nil {
 		return nil, linkError(err)
 	}
+	if err := s.proveByReset(ctx, v, u, l); err != nil {
+		return nil, err
+	}
 	if err := s.storePassword(ctx, v, u, c); err != nil {
 		return nil, err
 	}
 	return u, s.resetByPassword(ctx, v, u)
+}
+
+// proveByReset ends all access to the account of a link that sets a password. A link that was
+// mailed to the account's own address proves it; at the first proof of an address that nobody has
+// vouched for, all that was there before ends.
+func (s *Server) proveByReset(ctx context.Context, v Visit, u *identity.User, l *Link) error {
+	mailed := l.Email != "" && identity.LoginKey(l.Email) == identity.LoginKey(u.Email)
+	if !mailed || u.EmailVerified {
+		ev := v.event(audit.SessionRevoked, u.ID)
+		ev.Detail = map[string]string{"because": "password_reset"}
+		return s.store.EndUserAccess(ctx, u.ID, v.Now, "", ev)
+	}
+	err := s.store.ProveEmail(ctx, Proven{
+		User: u.ID, Email: u.Email, Access: true, Factors: u.MustVerify,
+	}, v.Now, v.event(audit.EmailVerified, u.ID))
+	return linkError(err)
 }

@@ -261,6 +261,8 @@ func (s *Server) Continue(
 		return Step{}, errStale()
 	}
 	switch step {
+	case StepVerifyEmail:
+		err = s.answerVerifyEmail(ctx, v, si, in)
 	case StepNewPassword:
 		err = s.answerNewPassword(ctx, v, si, in)
 	case StepEnroll:
@@ -383,6 +385,13 @@ func (s *Server) advance(ctx context.Context, v Visit, si *signIn) (Step, error)
 			return Step{}, err
 		}
 	}
+	if step == StepVerifyEmail {
+		// The person may have had as many messages as they may: the page says where to look.
+		err := s.SendVerification(ctx, v, si.user)
+		if err != nil && !fault.Is(err, fault.Limited) {
+			return Step{}, err
+		}
+	}
 	return s.wait(v, si), nil
 }
 
@@ -437,6 +446,8 @@ func (s *Server) missing(ctx context.Context, v Visit, si *signIn) (string, erro
 		return StepDeletion, nil
 	case si.raise:
 		return "", nil
+	case s.mustVerify(si.user):
+		return StepVerifyEmail, nil
 	case s.PasswordAllowed() && (si.user.MustChange || s.expired(v, si.user)):
 		return StepNewPassword, nil
 	case len(second) == 0 && s.MFARequired(si.user) && !si.skipped:

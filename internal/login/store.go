@@ -24,6 +24,7 @@ type Store interface {
 	DeletionStore
 	TrustStore
 	RecoveryStore
+	ConfirmationStore
 
 	// Queue stores deliveries that belong to no change.
 	Queue(ctx context.Context, all ...outbox.Delivery) error
@@ -146,6 +147,9 @@ type SessionStore interface {
 	// one transaction.
 	EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time,
 		tokens bool, ev ...audit.Event) error
+	// EndUserAccess ends all of a user's sessions but except ("" ends all), and all grants.
+	EndUserAccess(ctx context.Context, u identity.UserID, now time.Time, except identity.SessionID,
+		ev ...audit.Event) error
 }
 
 // TrustStore holds the browsers in which people skip the second step.
@@ -226,6 +230,101 @@ type DeletionStore interface {
 	Disown(ctx context.Context, d Disowning, now time.Time, ev ...audit.Event) error
 }
 
+// ConfirmationStore holds addresses that wait for a proof by mail, and the addresses of accounts.
+type ConfirmationStore interface {
+	// PutConfirmation stores a confirmation, with what must be delivered because of it. The user's
+	// earlier one of the same kind and address ends; of ConfirmChange there is one at a time.
+	// Limited if most of its kind wait already.
+	PutConfirmation(ctx context.Context, c *Confirmation, most int, deliver []outbox.Delivery,
+		ev ...audit.Event) error
+	// Confirmation returns the confirmation of a link that can still be used, or NotFound.
+	Confirmation(ctx context.Context, h secret.Hash, now time.Time) (*Confirmation, error)
+	// ConfirmationByID returns a confirmation that can still be used, or NotFound.
+	ConfirmationByID(ctx context.Context, id string, now time.Time) (*Confirmation, error)
+	// UserConfirmations returns those of a user that can still be used, oldest first.
+	UserConfirmations(ctx context.Context, id identity.UserID, now time.Time) ([]Confirmation, error)
+	// GuessConfirmation counts a guess at the code and returns the confirmation: NotFound if there
+	// is none, or if most guesses were counted before.
+	GuessConfirmation(ctx context.Context, id string, most int, now time.Time) (*Confirmation, error)
+	// LatestSignUp returns the latest sign-up with an address that waits, or NotFound.
+	LatestSignUp(ctx context.Context, email string, now time.Time) (*Confirmation, error)
+	// DeleteConfirmation deletes a confirmation, if it is there.
+	DeleteConfirmation(ctx context.Context, id string) error
+
+	// CompleteSignUp consumes a ConfirmSignUp and creates the account: Consumed, or Conflict with
+	// the field for a name that is taken, which consumes nothing.
+	CompleteSignUp(ctx context.Context, id string, u *identity.User, now time.Time, ev ...audit.Event) error
+	// ProveEmail marks the address of an account verified: Consumed if the confirmation was used or
+	// the address is no longer the account's.
+	ProveEmail(ctx context.Context, p Proven, now time.Time, ev ...audit.Event) error
+
+	// UserEmails returns the verified addresses of a user beside the primary one.
+	UserEmails(ctx context.Context, id identity.UserID) ([]identity.OtherEmail, error)
+	// AddEmail consumes a ConfirmAdd and adds its address: Consumed, or Conflict if the address
+	// belongs to an account.
+	AddEmail(ctx context.Context, id string, most int, now time.Time, ev ...audit.Event) error
+	// RemoveEmail removes an address beside the primary one, or NotFound.
+	RemoveEmail(ctx context.Context, id identity.UserID, email string, ev ...audit.Event) error
+	// ChangeEmail makes another address the primary one, by consuming a ConfirmChange, or with id
+	// "" one that the account has.
+	ChangeEmail(ctx context.Context, id string, change EmailChange, now time.Time, ev ...audit.Event) error
+	// UndoEmail consumes a ConfirmUndo and restores the account as it was, with that password hash
+	// if the password was changed since.
+	UndoEmail(ctx context.Context, id, password string, now time.Time, ev ...audit.Event) error
+	// ChangeUsername replaces the username and holds the former one for the account.
+	ChangeUsername(ctx context.Context, id identity.UserID, username string, hold time.Time, most int,
+		now time.Time, ev ...audit.Event) error
+
+	// Invite stores a LinkInvite; all earlier links of the account end. Conflict if the account was
+	// claimed.
+	Invite(ctx context.Context, h secret.Hash, l *Link, ev ...audit.Event) error
+	// AcceptInvitation consumes a LinkInvite and stores the names and the password of u.
+	AcceptInvitation(ctx context.Context, h secret.Hash, u *identity.User, now time.Time,
+		ev ...audit.Event) error
+}
+
+// Confirmation kinds.
+const (
+	ConfirmSignUp  = "signup" // makes an account
+	ConfirmAddress = "verify" // verifies the primary address of an account
+	ConfirmAdd     = "add"    // adds an address to an account
+	ConfirmChange  = "change" // replaces the primary address of an account
+	ConfirmUndo    = "undo"   // brings the former primary address back
+)
+
+// Confirmation is an address that waits for a proof: the link or the code that was mailed to it.
+type Confirmation struct {
+	ID        string
+	Kind      string
+	User      identity.UserID // "" for ConfirmSignUp
+	Email     string          // what is proved; for ConfirmUndo the former address
+	Token     secret.Hash
+	Code      secret.Hash // "" for none
+	Guesses   int         // at the code
+	Sealed    string      // what belongs to it, encrypted
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// Proven is the proof of an account's own address.
+type Proven struct {
+	User         identity.UserID
+	Email        string
+	Confirmation string // consumed with it, or ""
+
+	// What was on the account before the proof, and ends with it.
+	Access   bool   // sessions, grants, mailed links, and what waits to be confirmed
+	Factors  bool   // second factors, former passwords, further addresses, and connected apps
+	Password string // the hash of a new password; "" leaves it
+}
+
+// EmailChange is another primary address of an account.
+type EmailChange struct {
+	User  identity.UserID
+	Email string
+	Undo  *Confirmation // brings the former one back, or nil
+}
+
 // Lock is a counter of failures, of a user, an unknown name or an address.
 type Lock struct {
 	Key         string
@@ -298,12 +397,14 @@ type TokenSessionStore interface {
 const (
 	LinkSetup    = "setup"    // makes the first administrator
 	LinkPassword = "password" // sets a user's password
+	LinkInvite   = "invite"   // hands an invited person the account
 )
 
 // Link is a one-time link that was handed to a person.
 type Link struct {
 	Kind      string
 	User      identity.UserID // "" for LinkSetup
+	Email     string          // the address that it was mailed to; "" if it was handed over
 	CreatedAt time.Time
 	ExpiresAt time.Time
 }

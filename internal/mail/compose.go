@@ -82,7 +82,9 @@ type Message struct {
 }
 
 // facts are the values that a message lists, in this order.
-var facts = []string{"client", "by", "until", "passkey", "time", "ready", "device", "place", "ip"}
+var facts = []string{
+	"email", "username", "client", "by", "until", "passkey", "time", "ready", "device", "place", "ip",
+}
 
 // view is what the templates show.
 type view struct {
@@ -94,6 +96,7 @@ type view struct {
 	Body, Note                string // Note stands at the end, or is ""
 	CodeIntro, Code           string // a code to type, alone on its line; "" where there is none
 	Link, Button, Fallback    string // Link is "" where the message has none
+	Link2, Button2            string // a second link, or ""
 	Lifetime                  string
 	Facts                     []fact
 }
@@ -163,17 +166,38 @@ func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
 	if link := m.Values["link"]; link != "" {
 		v.Link, v.Button, v.Fallback = link, entry(m.Message+".button"), entry("link-fallback")
 	}
+	if link := m.Values["link2"]; link != "" {
+		v.Link2, v.Button2 = link, entry(m.Message+".button2")
+	}
 	if v.Code = m.Values["code"]; v.Code != "" {
 		v.CodeIntro = entry("code-intro")
 	}
 	if n, err := strconv.Atoi(m.Values["minutes"]); err == nil {
-		id := "mail.lifetime-minutes"
-		if v.Code != "" {
-			id = "mail.lifetime-code-minutes"
-		}
-		v.Lifetime, _ = t.Plural(id, n, nil)
+		v.Lifetime = lifetime(t, n, v.Link != "", v.Code != "")
 	}
 	return v, nil
+}
+
+// lifetime returns how long the link and the code of a message work, in the largest whole unit.
+func lifetime(t *text.Texts, minutes int, link, code bool) string {
+	id, n := "mail.lifetime-", minutes
+	switch {
+	case link && code:
+		id += "both-"
+	case code:
+		id += "code-"
+	}
+	const hour, day = 60, 24 * 60
+	switch {
+	case code && !link || n < 2*hour || n%hour != 0:
+		id += "minutes"
+	case n < 2*day || n%day != 0:
+		id, n = id+"hours", n/hour
+	default:
+		id, n = id+"days", n/day
+	}
+	s, _ := t.Plural(id, n, nil)
+	return s
 }
 
 // listFacts returns the facts that a message mentions, with times in the person's time zone.

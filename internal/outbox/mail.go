@@ -30,6 +30,18 @@ const (
 	MessageRecoveryStart     = "recovery-start"
 	MessageRecoveryWaiting   = "recovery-waiting"
 	MessageRecoveryReady     = "recovery-ready"
+	MessageWelcome           = "welcome"
+	MessageVerification      = "verification"
+	MessageAddressInUse      = "address-in-use"
+	MessageInvitation        = "invitation"
+	MessageEmailConfirm      = "email-confirm" // to a new address of an account
+	MessageEmailChange       = "email-change"  // a change was asked for
+	MessageEmailChanged      = "email-changed" // it was made
+	MessageEmailUndo         = "email-undo"    // the same, to the former address
+	MessageEmailUndone       = "email-undone"  // the former address is back
+	MessageEmailAdded        = "email-added"   // a further address
+	MessageEmailRemoved      = "email-removed" // a further address
+	MessageUsernameChanged   = "username-changed"
 )
 
 // Messages returns the names of all messages.
@@ -55,6 +67,18 @@ func Messages() []string {
 		MessageRecoveryStart,
 		MessageRecoveryWaiting,
 		MessageRecoveryReady,
+		MessageWelcome,
+		MessageVerification,
+		MessageAddressInUse,
+		MessageInvitation,
+		MessageEmailConfirm,
+		MessageEmailChange,
+		MessageEmailChanged,
+		MessageEmailUndo,
+		MessageEmailUndone,
+		MessageEmailAdded,
+		MessageEmailRemoved,
+		MessageUsernameChanged,
 	}
 }
 

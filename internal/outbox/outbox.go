@@ -28,6 +28,9 @@ const (
 	// KindRecovery is a task that is due during the wait of a request to remove a lost second
 	// factor.
 	KindRecovery Kind = "recovery"
+	// KindAddressRequest is a request to prove an address: of a sign-up, or of a new address of an
+	// account. It is processed apart for the same reason.
+	KindAddressRequest Kind = "address-request"
 )
 
 // State is how far a delivery has come.

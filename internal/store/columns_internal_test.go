@@ -24,7 +24,7 @@ func TestFieldsHaveColumnsAndFaces(t *testing.T) {
 	})
 	t.Run("user", func(t *testing.T) {
 		testFields(t, &userTable, identity.UserFields(), []string{
-			"ID", "PasswordHash", "PasswordChangedAt", "CreatedAt", "UpdatedAt", "LastLoginAt",
+			"ID", "PasswordHash", "PasswordChangedAt", "CreatedAt", "UpdatedAt", "LastLoginAt", "InvitedAt",
 		})
 	})
 	t.Run("route", func(t *testing.T) {

@@ -18,6 +18,7 @@ var linkTable = table[login.Link]{
 		{"user_id", func(l *login.Link) any { return optional{(*string)(&l.User)} }},
 		{"created_at", func(l *login.Link) any { return unixMillis{&l.CreatedAt} }},
 		{"expires_at", func(l *login.Link) any { return unixMillis{&l.ExpiresAt} }},
+		{"email", func(l *login.Link) any { return &l.Email }},
 	},
 }
 

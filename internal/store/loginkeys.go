@@ -11,7 +11,7 @@ import (
 // The entry of meta that names the form of the stored login keys.
 const (
 	metaLoginKeys = "login_keys"
-	loginKeysNFKC = "nfkc"
+	loginKeysForm = "nfkc,a-labels"
 )
 
 // The users whose keys can differ from those of an earlier form: a key of ASCII alone is the same.
@@ -26,11 +26,11 @@ type staleKey struct {
 }
 
 // renewLoginKeys brings the stored keys of names into the form of identity.LoginKey, once per
-// database. A name keeps its former key where another account has the new one: it is found by its
-// identifier until an administrator changes it.
+// database. A name keeps its former key where another account has the new one, and is reported: it
+// is found by its former spelling, or by its identifier, until an administrator changes it.
 func (d *DB) renewLoginKeys(ctx context.Context) error {
 	form, err := d.Meta(ctx, metaLoginKeys)
-	if form == loginKeysNFKC || err != nil && !fault.Is(err, fault.NotFound) {
+	if form == loginKeysForm || err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
 	stale, err := d.staleLoginKeys(ctx)
@@ -38,13 +38,37 @@ func (d *DB) renewLoginKeys(ctx context.Context) error {
 		return err
 	}
 	for _, s := range stale {
-		_, err := d.sql.Exec(ctx, "UPDATE users SET "+s.column+" = $1 WHERE id = $2"+
+		n, err := d.sql.Exec(ctx, "UPDATE users SET "+s.column+" = $1 WHERE id = $2"+
 			" AND NOT EXISTS (SELECT 1 FROM users WHERE "+s.column+" = $1)", s.key, s.user)
 		if err != nil {
 			return err
 		}
+		if n == 0 {
+			if err := d.reportCollision(ctx, s); err != nil {
+				return err
+			}
+		}
 	}
-	return d.SetMeta(ctx, metaLoginKeys, loginKeysNFKC)
+	return d.SetMeta(ctx, metaLoginKeys, loginKeysForm)
+}
+
+// reportCollision reports two accounts whose names are spellings of one.
+func (d *DB) reportCollision(ctx context.Context, s staleKey) error {
+	var other string
+	err := d.sql.Row(ctx, "SELECT id FROM users WHERE "+s.column+" = $1", s.key).Scan(&other)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	what := "username"
+	if s.column == "email_key" {
+		what = "email address"
+	}
+	d.o.Report(fault.New(fault.Conflict, "the accounts %s and %s have two spellings of one %s; both stay as they are: "+
+		"change one of them with gatehouse user update", other, s.user, what))
+	return nil
 }
 
 func (d *DB) staleLoginKeys(ctx context.Context) (stale []staleKey, err error) {

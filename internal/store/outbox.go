@@ -132,7 +132,7 @@ func (d *DB) FinishDeliveries(ctx context.Context, all []outbox.Delivery) error 
 
 // isRequest reports whether deliveries of a kind are requests that are processed, not sent.
 func isRequest(k outbox.Kind) bool {
-	return k == outbox.KindResetRequest || k == outbox.KindCodeRequest
+	return k == outbox.KindResetRequest || k == outbox.KindCodeRequest || k == outbox.KindAddressRequest
 }
 
 // Delivery returns a delivery, or NotFound.

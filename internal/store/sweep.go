@@ -52,12 +52,16 @@ const (
 	sweepDevices = "DELETE FROM devices WHERE hash IN (SELECT hash FROM devices WHERE expires_at <= $1 LIMIT $2)"
 	sweepOpaque  = "DELETE FROM opaque_tokens WHERE hash IN (SELECT hash FROM opaque_tokens" +
 		" WHERE expires_at <= $1 LIMIT $2)"
-	sweepOnce        = "DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)"
-	sweepLinks       = "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)"
-	sweepEmailCodes  = "DELETE FROM email_codes WHERE attempt IN (SELECT attempt FROM email_codes WHERE expires_at <= $1 LIMIT $2)"
-	sweepLoginStates = "DELETE FROM login_states WHERE hash IN (SELECT hash FROM login_states WHERE expires_at <= $1 LIMIT $2)"
-	sweepSessions    = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)"
-	sweepTrust       = "DELETE FROM trusted_browsers WHERE id IN (SELECT id FROM trusted_browsers" +
+	sweepOnce          = "DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)"
+	sweepLinks         = "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)"
+	sweepEmailCodes    = "DELETE FROM email_codes WHERE attempt IN (SELECT attempt FROM email_codes WHERE expires_at <= $1 LIMIT $2)"
+	sweepLoginStates   = "DELETE FROM login_states WHERE hash IN (SELECT hash FROM login_states WHERE expires_at <= $1 LIMIT $2)"
+	sweepConfirmations = "DELETE FROM confirmations WHERE id IN (SELECT id FROM confirmations" +
+		" WHERE expires_at <= $1 LIMIT $2)"
+	sweepUsernames = "DELETE FROM held_usernames WHERE username_key IN (SELECT username_key FROM held_usernames" +
+		" WHERE until <= $1 LIMIT $2)"
+	sweepSessions = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)"
+	sweepTrust    = "DELETE FROM trusted_browsers WHERE id IN (SELECT id FROM trusted_browsers" +
 		" WHERE expires_at <= $1 LIMIT $2)"
 	sweepRecoveries  = "DELETE FROM recoveries WHERE id IN (SELECT id FROM recoveries WHERE expires_at <= $1 LIMIT $2)"
 	sweepAppSessions = "DELETE FROM app_sessions WHERE id IN (SELECT id FROM app_sessions WHERE expires_at <= $1 LIMIT $2)"
@@ -109,6 +113,8 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepLinks, before: now.Add(-linkGrace)},
 		{text: sweepEmailCodes, before: now},
 		{text: sweepLoginStates, before: now},
+		{text: sweepConfirmations, before: now},
+		{text: sweepUsernames, before: now},
 		{text: sweepSessions, before: now},
 		{text: sweepTrust, before: now},
 		{text: sweepRecoveries, before: now},

@@ -47,6 +47,8 @@ var userTable = table[identity.User]{
 		{"website", func(u *identity.User) any { return &u.Website }},
 		{"gender", func(u *identity.User) any { return &u.Gender }},
 		{"birthdate", func(u *identity.User) any { return &u.Birthdate }},
+		{"must_verify_email", func(u *identity.User) any { return &u.MustVerify }},
+		{"invited_at", func(u *identity.User) any { return unixMillis{&u.InvitedAt} }},
 	},
 	derived: []column[identity.User]{
 		{"username_key", func(u *identity.User) any { return orNull(identity.LoginKey(u.Username)) }},
@@ -59,7 +61,8 @@ var (
 	selectUser        = "SELECT " + userTable.list() + " FROM users"
 	selectUserByID    = selectUser + " WHERE id = $1"
 	selectUserByLogin = selectUser + " WHERE email_key = $1 OR username_key = $1" +
-		" ORDER BY CASE WHEN email_key = $1 THEN 0 ELSE 1 END LIMIT 1"
+		" OR id = (SELECT user_id FROM user_emails WHERE email_key = $1)" +
+		" ORDER BY CASE WHEN email_key = $1 THEN 0 WHEN username_key = $1 THEN 1 ELSE 2 END LIMIT 1"
 	insertUser = userTable.insert()
 	lockedUser = "UPDATE users SET updated_at = updated_at WHERE id = $1 RETURNING " + userTable.list()
 )
@@ -99,8 +102,8 @@ func (d *DB) User(ctx context.Context, id identity.UserID) (*identity.User, erro
 	return u, asNotFound(err, "user")
 }
 
-// UserByLogin finds a user by the LoginKey of a username or email address, or NotFound. Where
-// one person's username is another's address, the address wins.
+// UserByLogin finds a user by the LoginKey of a username or of any of their addresses, or NotFound.
+// Where one person's username is another's address, the address wins.
 func (d *DB) UserByLogin(ctx context.Context, key string) (*identity.User, error) {
 	if key == "" {
 		return nil, notFound("user")
@@ -135,22 +138,58 @@ func (d *DB) CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event
 }
 
 func createUser(ctx context.Context, tx sqldb.Tx, u *identity.User) error {
-	if err := freeUsername(ctx, tx, u.Username); err != nil {
+	if err := namesFree(ctx, tx, u, u.UpdatedAt); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, insertUser, userTable.args(u)...)
 	return nameTaken(err)
 }
 
+// namesFree returns Conflict if the email address of a user is a further one of somebody else, or
+// if the username was somebody else's until a short while ago.
+func namesFree(ctx context.Context, tx sqldb.Tx, u *identity.User, now time.Time) error {
+	if u.Email != "" {
+		found, err := exists(ctx, tx, "SELECT 1 FROM user_emails WHERE email_key = $1 AND user_id <> $2",
+			identity.LoginKey(u.Email), u.ID)
+		if err != nil {
+			return err
+		}
+		if found {
+			return errEmailTaken(nil)
+		}
+	}
+	if u.Username == "" {
+		return nil
+	}
+	if err := freeUsername(ctx, tx, u.Username); err != nil {
+		return err
+	}
+	found, err := exists(ctx, tx,
+		"SELECT 1 FROM held_usernames WHERE username_key = $1 AND user_id <> $2 AND until > $3",
+		identity.LoginKey(u.Username), u.ID, unixMilli(now))
+	if err == nil && found {
+		err = errUsernameTaken(nil)
+	}
+	return err
+}
+
+func errEmailTaken(cause error) error {
+	return &fault.Error{
+		Kind: fault.Conflict, Field: "email", Text: "this email address belongs to another account", Cause: cause,
+	}
+}
+
+func errUsernameTaken(cause error) error {
+	return &fault.Error{Kind: fault.Conflict, Field: "username", Text: "this username is taken", Cause: cause}
+}
+
 // nameTaken returns a Conflict that names the field, where err is that a name is taken.
 func nameTaken(err error) error {
 	switch sqldb.Violated(err) {
 	case "users_email_key":
-		return &fault.Error{
-			Kind: fault.Conflict, Field: "email", Text: "this email address belongs to another account", Cause: err,
-		}
+		return errEmailTaken(err)
 	case "users_username_key":
-		return &fault.Error{Kind: fault.Conflict, Field: "username", Text: "this username is taken", Cause: err}
+		return errUsernameTaken(err)
 	}
 	return err
 }
@@ -163,7 +202,7 @@ func nameTaken(err error) error {
 // Conflict with admin.ReasonStale. Where nothing differs, only the events are recorded.
 func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error {
 	changes := userTable.differences(old, new, "id", "password_hash", "password_changed_at",
-		"created_at", "updated_at", "last_login_at")
+		"created_at", "updated_at", "last_login_at", "invited_at")
 	if len(changes) == 0 {
 		return d.Record(ctx, ev...)
 	}
@@ -187,8 +226,8 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 			return nil, err
 		}
 		next.UpdatedAt = new.UpdatedAt
-		if next.Username != current.Username {
-			if err := freeUsername(ctx, tx, next.Username); err != nil {
+		if next.Email != current.Email || next.Username != current.Username {
+			if err := namesFree(ctx, tx, &next, new.UpdatedAt); err != nil {
 				return nil, err
 			}
 		}
@@ -196,13 +235,8 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 			return nil, nameTaken(err)
 		}
 		if next.Email != current.Email { // a link may be in the mailbox of the former address
-			for _, text := range []string{
-				"DELETE FROM links WHERE user_id = $1 AND used_at = 0",
-				"DELETE FROM mail_failures WHERE user_id = $1",
-			} {
-				if _, err := tx.Exec(ctx, text, new.ID); err != nil {
-					return nil, err
-				}
+			if err := endMailed(ctx, tx, new.ID); err != nil {
+				return nil, err
 			}
 		}
 		if next.Disabled != current.Disabled {
@@ -352,7 +386,8 @@ func (d *DB) ListUsers(
 }
 
 // SetPassword replaces the password hash, clears MustChange and adds the former hash to the
-// history, of which the newest historySize entries stay.
+// history, of which the newest historySize entries stay. Changes of addresses that wait for a
+// confirmation end: somebody else may have asked for them.
 func (d *DB) SetPassword(
 	ctx context.Context, id identity.UserID, hash string, historySize int, now time.Time, ev ...audit.Event,
 ) error {
@@ -368,8 +403,11 @@ func (d *DB) SetPassword(
 		if err := addToHistory(ctx, tx, id, old, historySize, now); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, endRequests, id); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, "UPDATE users SET password_hash = $1, password_changed_at = $2, must_change = FALSE, "+
-			"updated_at = $2 WHERE id = $3", hash, unixMilli(now), id)
+			"invited_at = 0, updated_at = $2 WHERE id = $3", hash, unixMilli(now), id)
 		if err != nil {
 			return err
 		}

@@ -117,7 +117,7 @@ func (s *suite) userFields(t *testing.T, f *filler) {
 	next.ID = u.ID
 	testkit.Must(t, s.db.UpdateUser(ctx, &u, &next))
 	next.PasswordHash, next.PasswordChangedAt = u.PasswordHash, u.PasswordChangedAt
-	next.CreatedAt, next.LastLoginAt = u.CreatedAt, u.LastLoginAt
+	next.CreatedAt, next.LastLoginAt, next.InvitedAt = u.CreatedAt, u.LastLoginAt, u.InvitedAt
 	s.userReads(t, "updated", &next)
 
 	next.UpdatedAt, next.Disabled = s.now, !next.Disabled
@@ -148,7 +148,7 @@ func (s *suite) passwordFields(t *testing.T, f *filler) {
 	testkit.Must(t, s.db.CreateUser(ctx, &u))
 	history := []string{u.PasswordHash}
 	for i := range 3 {
-		u.PasswordHash, u.MustChange = s.name("hash"), false
+		u.PasswordHash, u.MustChange, u.InvitedAt = s.name("hash"), false, time.Time{}
 		u.UpdatedAt = s.now.Add(time.Duration(i) * time.Second)
 		u.PasswordChangedAt = u.UpdatedAt
 		testkit.Must(t, s.db.SetPassword(ctx, u.ID, u.PasswordHash, 9, u.UpdatedAt))
