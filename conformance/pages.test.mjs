@@ -184,9 +184,9 @@ describe("signing in", () => {
     await main.getByRole("heading", { name: "Sign in", level: 1 }).waitFor();
     await main.getByRole("textbox", { name: "Email or username" }).waitFor();
     await main.getByLabel("Password", { exact: true }).waitFor();
-    await main.getByRole("button", { name: "Show password" }).click();
+    await main.getByRole("button", { name: "Show: Password" }).click();
     assert.equal(await mine.locator("[name=password]").getAttribute("type"), "text");
-    await main.getByRole("button", { name: "Hide password" }).waitFor();
+    await main.getByRole("button", { name: "Hide: Password" }).waitFor();
     await main.getByRole("textbox", { name: "Email or username" }).fill("ada");
     await main.getByLabel("Password", { exact: true }).fill("wrong 1Aa");
     await main.getByRole("button", { name: "Sign in" }).click();

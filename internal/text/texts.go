@@ -155,11 +155,10 @@ func fragment(value any, inTag bool) string {
 
 // message returns an entry in the form for a number, or nil.
 func (t *Texts) message(id string, n int) *message {
-	e := t.entries[id]
-	if e == nil {
+	if t == nil || t.entries[id] == nil {
 		return nil
 	}
-	return e.form(n)
+	return t.entries[id].form(n)
 }
 
 func valueOf(pairs []string, name string) string {

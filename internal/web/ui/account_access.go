@@ -40,7 +40,7 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 			IP:           g.IP,
 			AuthorizedAt: g.CreatedAt,
 			LastUsedAt:   g.LastUsedAt,
-			Scopes:       s.scopeViews(g.Scopes),
+			Scopes:       s.scopeViews(v.Base, g.Scopes),
 			Inactive:     g.Inactive,
 		})
 	}
@@ -104,7 +104,7 @@ func (s *Server) showAuthorizations(w http.ResponseWriter, r *http.Request, m *m
 		v.Consents = append(v.Consents, ConsentEntry{
 			ClientID: string(c.Client),
 			Client:   s.namedClient(r, c.Client),
-			Scopes:   s.scopeViews(c.Scopes),
+			Scopes:   s.scopeViews(v.Base, c.Scopes),
 			Since:    c.CreatedAt,
 		})
 	}

@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"fmt"
 	"net/http"
 
 	"github.com/gatehouse-id/gatehouse/internal/account"
@@ -48,10 +47,10 @@ func (v *AccountConfirmView) describeSession(sessions []account.Session, id stri
 		if string(x.ID) != id {
 			continue
 		}
-		v.Heading, v.Button = "Sign out of "+DescribeAgent(x.Agent).Words+"?", "Sign out"
-		v.Text = "Whoever uses that browser has to sign in again."
+		v.Heading = v.T("account.confirm.sign-out", "Device", v.Device(x.Agent).Words)
+		v.Text, v.Button = v.T("account.confirm.sign-out-text"), v.T("common.sign-out")
 		if x.Current {
-			v.Heading, v.Text = "Sign out of this browser?", "You’ll have to sign in again to return here."
+			v.Heading, v.Text = v.T("account.confirm.this"), v.T("account.confirm.this-text")
 		}
 	}
 }
@@ -63,16 +62,15 @@ func (s *Server) describeGrant(
 		if string(g.ID) != id {
 			continue
 		}
-		v.Heading = "Remove the access of " + s.namedClient(r, g.Client).Name + "?"
-		v.Text = "The app is signed out of your account. It stays connected, and you can sign in to it again."
-		v.Button = "Remove access"
+		v.Heading = v.T("account.confirm.grant", "App", s.namedClient(r, g.Client).Name)
+		v.Text, v.Button = v.T("account.confirm.grant-text"), v.T("account.devices.remove")
 	}
 }
 
 func (s *Server) showRevokeAll(w http.ResponseWriter, r *http.Request, m *member) error {
 	v := m.confirmView(r, "/account/sessions")
-	v.Heading, v.Button = "Sign out everywhere else?", "Sign out all others"
-	v.Text = "All other browsers, apps, and devices are signed out. You stay signed in here."
+	v.Heading, v.Button = v.T("account.confirm.all"), v.T("account.devices.out-all")
+	v.Text = v.T("account.confirm.all-text")
 	return s.show(w, http.StatusOK, v)
 }
 
@@ -87,18 +85,9 @@ func (s *Server) showRevokeInactive(w http.ResponseWriter, r *http.Request, m *m
 		return seeOther(w, r, "/account/sessions?done=revoked_inactive")
 	}
 	v := m.confirmView(r, "/account/sessions")
-	v.Heading, v.Button = "Sign out "+inactive(n)+"?", "Sign out inactive"
-	v.Text = fmt.Sprintf("Devices and apps count as inactive when they were not used for %d days.",
-		int(account.InactiveAfter/day))
+	v.Heading, v.Button = v.N("account.confirm.inactive", n), v.T("account.devices.out-inactive")
+	v.Text = v.N("account.confirm.inactive-text", int(account.InactiveAfter/day))
 	return s.show(w, http.StatusOK, v)
-}
-
-// inactive returns a number of inactive devices and apps in words.
-func inactive(n int) string {
-	if n == 1 {
-		return "1 inactive device or app"
-	}
-	return fmt.Sprintf("%d inactive devices and apps", n)
 }
 
 // showRemoveAuthorization asks before an app is disconnected. An app that is not connected leads
@@ -116,9 +105,8 @@ func (s *Server) showRemoveAuthorization(
 			continue
 		}
 		v := m.confirmView(r, "/account/authorizations", "client_id")
-		v.Heading = "Remove " + s.namedClient(r, id).Name + "?"
-		v.Text = "The app is signed out of your account and has to ask for access again."
-		v.Button = "Remove"
+		v.Heading = v.T("account.confirm.app", "App", s.namedClient(r, id).Name)
+		v.Text, v.Button = v.T("account.confirm.app-text"), v.T("account.apps.remove")
 		return s.show(w, http.StatusOK, v)
 	}
 	return seeOther(w, r, "/account/authorizations")

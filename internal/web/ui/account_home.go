@@ -56,28 +56,25 @@ func (m *member) base(r *http.Request) Base {
 func (m *member) notice(b *Base) string {
 	switch done := m.form.Get("done"); done {
 	case "profile":
-		return "Your changes were saved."
+		return b.T("account.profile.saved")
 	case "password":
-		return "Your password was changed. You’re signed out everywhere else."
+		return b.T("account.done.password")
 	case "signed_out":
-		return "The browser was signed out."
+		return b.T("account.done.signed-out")
 	case "removed":
-		return "Access removed."
+		return b.T("account.done.removed")
 	case "distrusted":
 		return b.T("browsers.trusted.removed")
 	case "revoked_all":
-		return "You’re signed out everywhere except this browser."
+		return b.T("account.done.all")
 	case "revoked_inactive":
 		n, _ := strconv.Atoi(m.form.Get("count"))
-		switch {
-		case n <= 0:
-			return "There were no inactive devices or apps."
-		case n == 1:
-			return inactive(n) + " was signed out."
+		if n <= 0 {
+			return b.T("account.done.no-inactive")
 		}
-		return inactive(n) + " were signed out."
+		return b.N("account.done.inactive", n)
 	default:
-		return factorNotice(done)
+		return b.factorNotice(done)
 	}
 }
 

@@ -77,7 +77,7 @@ func (s *Server) postActivate(w http.ResponseWriter, r *http.Request) error {
 	confirm := &ActivateConfirmView{
 		Base:        v.Base,
 		UserCode:    oauth.FormatUserCode(p.Device.UserCode),
-		Scopes:      s.scopeViews(p.Device.Scopes),
+		Scopes:      s.scopeViews(v.Base, p.Device.Scopes),
 		IP:          p.Device.IP,
 		Agent:       p.Device.Agent,
 		RequestedAt: p.Device.CreatedAt,

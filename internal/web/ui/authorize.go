@@ -49,17 +49,27 @@ func (s *Server) reply(w http.ResponseWriter, r *http.Request, reply *oauth.Repl
 }
 
 // scopeViews returns scopes with their descriptions.
-func (s *Server) scopeViews(names []string) []ScopeView {
+func (s *Server) scopeViews(b Base, names []string) []ScopeView {
 	defined := s.storage.Scopes()
 	out := make([]ScopeView, 0, len(names))
 	for _, name := range names {
 		v := ScopeView{Name: name}
 		if d := defined[name]; d != nil {
-			v.Words = d.Description
+			v.Words = b.scopeWords(d)
 		}
 		out = append(out, v)
 	}
 	return out
+}
+
+// scopeWords returns the description of a scope: that of a scope of our own in the page's language,
+// unless the operator has changed it.
+func (b Base) scopeWords(s *oauth.Scope) string {
+	id := "scope." + s.Name
+	if english := b.texts.Catalogues().All()[0]; !english.Has(id) || english.Get(id) != s.Description {
+		return s.Description
+	}
+	return b.T(id)
 }
 
 // showConsent asks the person whether the app may have the access that it requests.
@@ -86,12 +96,14 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 	v := &ConsentView{
 		Base:      lc.base(r),
 		Form:      Form{Flow: sealed},
-		Scopes:    s.scopeViews(cr.Flow.Scopes),
 		SwitchURL: with("/login", "flow", cr.Switch, "other", "1"),
 	}
 	v.setUser(u)
+	v.Scopes = s.scopeViews(v.Base, cr.Flow.Scopes)
 	for i := range v.Scopes {
-		v.Scopes[i].New = slices.Contains(cr.Added, v.Scopes[i].Name)
+		if slices.Contains(cr.Added, v.Scopes[i].Name) {
+			v.Scopes[i].Badge = v.T("common.new")
+		}
 	}
 	return s.show(w, http.StatusOK, v)
 }

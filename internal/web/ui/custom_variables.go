@@ -101,7 +101,7 @@ func pageVariables(v View) Variables {
 	case *ConsentView:
 		scopes := make([]map[string]any, len(v.Scopes))
 		for i, s := range v.Scopes {
-			scopes[i] = map[string]any{"name": s.Name, "description": s.Text(), "icon": s.Icon(), "new": s.New}
+			scopes[i] = map[string]any{"name": s.Name, "description": s.Text(), "icon": s.Icon(), "new": s.Badge != ""}
 		}
 		return Variables{"scopes": scopes, "switch_url": v.SwitchURL, "redirect_host": redirectHost(v.Client)}
 	case *ActivateView:

@@ -38,9 +38,10 @@ func (s *Server) errorView(r *http.Request, err error) *ErrorView {
 		Base:     b,
 		Text:     b.ErrorText(err),
 		NextURL:  "/account",
-		NextText: "Go to your account",
+		NextText: b.T("problem.to-account"),
 	}
-	if v.Heading = headings()[fault.Reason(err)]; v.Heading != "" {
+	if id := headings()[fault.Reason(err)]; id != "" {
+		v.Heading = b.T(id)
 		var flow *oauth.InterruptedFlow
 		if errors.As(err, &flow) {
 			s.offerRestart(r, v, flow)
@@ -49,27 +50,27 @@ func (s *Server) errorView(r *http.Request, err error) *ErrorView {
 	}
 	switch p.Status {
 	case http.StatusNotFound:
-		v.Heading = "Page not found"
+		v.Heading = b.T("problem.not-found")
 	case http.StatusForbidden:
-		v.Heading = "You don't have access to this page"
+		v.Heading = b.T("problem.denied")
 	case http.StatusConflict:
-		v.Heading = "This link is no longer valid"
-		v.NextURL, v.NextText = "/login", "Go to sign-in"
+		v.Heading = b.T("problem.conflict")
+		v.NextURL, v.NextText = "/login", b.T("problem.to-login")
 		if r.URL.Path == "/reset-password" && s.login.CanMail() {
-			v.NextURL, v.NextText = "/forgot-password", "Get a new link"
+			v.NextURL, v.NextText = "/forgot-password", b.T("problem.new-link")
 		}
 	case http.StatusTooManyRequests:
-		v.Heading = "Too many requests"
-		v.NextURL, v.NextText = retryURL(r), "Try again"
+		v.Heading = b.T("problem.limited")
+		v.NextURL, v.NextText = retryURL(r), b.T("problem.again")
 	case http.StatusServiceUnavailable:
-		v.Heading = "Temporarily unavailable"
-		v.NextURL, v.NextText = retryURL(r), "Try again"
+		v.Heading = b.T("problem.unavailable")
+		v.NextURL, v.NextText = retryURL(r), b.T("problem.again")
 	case http.StatusInternalServerError:
-		v.Heading = "Something went wrong on our side"
-		v.Text = "Try again. If it happens again, give your administrator the request ID below."
-		v.NextURL, v.NextText = retryURL(r), "Try again"
+		v.Heading = b.T("problem.internal")
+		v.Text = b.T("problem.internal-text")
+		v.NextURL, v.NextText = retryURL(r), b.T("problem.again")
 	default:
-		v.Heading = "This request cannot continue"
+		v.Heading = b.T("problem.invalid")
 	}
 	return v
 }
@@ -78,9 +79,9 @@ func (s *Server) errorView(r *http.Request, err error) *ErrorView {
 // it: to the home page that is registered, never to an address that a request names.
 func (s *Server) offerRestart(r *http.Request, v *ErrorView, flow *oauth.InterruptedFlow) {
 	if flow.Restart != "" {
-		v.NextURL, v.NextText = with("/oauth/authorize", "flow", flow.Restart), "Continue"
+		v.NextURL, v.NextText = with("/oauth/authorize", "flow", flow.Restart), v.T("common.continue")
 		if fault.Reason(flow) == oauth.ReasonFlowExpired {
-			v.NextText = "Sign in again"
+			v.NextText = v.T("problem.sign-in-again")
 		}
 		return
 	}
@@ -90,34 +91,34 @@ func (s *Server) offerRestart(r *http.Request, v *ErrorView, flow *oauth.Interru
 	}
 	app := clientView(cl, "")
 	if fault.Reason(flow) != oauth.ReasonFlowUsed {
-		v.Text = "This sign-in was started too long ago. Go back to the app and sign in there again."
+		v.Text = v.T("problem.too-long-ago")
 	}
 	if app.Home != "" {
-		v.NextURL, v.NextText = app.Home, "Go to "+app.Name
+		v.NextURL, v.NextText = app.Home, v.T("problem.to-app", "App", app.Name)
 	}
 }
 
 // reasonCrossSite is the reason of a form that was sent from another site.
 const reasonCrossSite = "cross_site_form"
 
-// headings returns the headings of errors whose cause has a name, by reason.
+// headings returns the texts of the headings of errors whose cause has a name, by reason.
 func headings() map[string]string {
 	return map[string]string{
-		audit.ReasonUnknownClient:    "Unknown app",
-		audit.ReasonClientDisabled:   "App disabled",
-		oauth.ReasonClientMissing:    "Missing client_id",
-		oauth.ReasonRedirectMissing:  "Missing redirect address",
-		oauth.ReasonRedirectUnknown:  "Redirect address not allowed",
-		oauth.ReasonRequestObject:    "Signed request not accepted",
-		oauth.ReasonScopeNotAllowed:  "Access not allowed",
-		oauth.ReasonRequestTooLong:   "Request too long",
-		oauth.ReasonFlowDamaged:      "This link is damaged",
-		oauth.ReasonFlowUsed:         "This request has been answered",
-		oauth.ReasonFlowExpired:      "This page has expired",
-		oauth.ReasonSessionChanged:   "Your sign-in changed",
-		oauth.ReasonLogoutRedirect:   "Redirect address not allowed",
-		oauth.ReasonLogoutNotAllowed: "Sign-out request not allowed",
-		reasonCrossSite:              "Form blocked",
+		audit.ReasonUnknownClient:    "problem.unknown-client",
+		audit.ReasonClientDisabled:   "problem.client-disabled",
+		oauth.ReasonClientMissing:    "problem.client-missing",
+		oauth.ReasonRedirectMissing:  "problem.redirect-missing",
+		oauth.ReasonRedirectUnknown:  "problem.redirect-unknown",
+		oauth.ReasonRequestObject:    "problem.request-object",
+		oauth.ReasonScopeNotAllowed:  "problem.scope",
+		oauth.ReasonRequestTooLong:   "problem.too-long",
+		oauth.ReasonFlowDamaged:      "problem.damaged",
+		oauth.ReasonFlowUsed:         "problem.answered",
+		oauth.ReasonFlowExpired:      "problem.expired",
+		oauth.ReasonSessionChanged:   "problem.session",
+		oauth.ReasonLogoutRedirect:   "problem.redirect-unknown",
+		oauth.ReasonLogoutNotAllowed: "problem.logout",
+		reasonCrossSite:              "problem.cross-site",
 	}
 }
 

@@ -18,6 +18,15 @@ type FactorChoice struct {
 	URL  string // the page that sets it up; "" where a form chooses it
 }
 
+// FactorWords is what the parts of a factor's template that name it are run with.
+type FactorWords struct {
+	Base
+	Kind string
+}
+
+// Factor returns what names a factor in the page's language.
+func (b Base) Factor(kind string) FactorWords { return FactorWords{Base: b, Kind: kind} }
+
 // FactorView is a second factor on the page of one's account.
 type FactorView struct {
 	*Base       // the page's, whose errors belong to the factor's forms, too
@@ -52,14 +61,14 @@ func disableForm(kind string) string { return kind + "_disable" }
 
 // factorNotice returns the notice for a value of `done` from postConfirmFactor or
 // postDisableFactor, or "".
-func factorNotice(done string) string {
+func (b Base) factorNotice(done string) string {
 	switch {
 	case strings.HasSuffix(done, doneOn):
-		return "Two-step verification is on."
+		return b.T("account.done.two-step-on")
 	case strings.HasSuffix(done, doneOff):
-		return "Two-step verification is off."
+		return b.T("account.done.two-step-off")
 	case strings.HasSuffix(done, doneRemoved):
-		return "The sign-in method is turned off. Two-step verification is still on."
+		return b.T("account.done.factor-off")
 	}
 	return ""
 }

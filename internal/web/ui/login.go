@@ -45,7 +45,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 		if v.Username == "" {
 			v.Username = s.rememberedName(r)
 		}
-		v.Notice = "Your password was changed. Sign in to continue."
+		v.Notice = v.T("login.changed")
 	}
 	return s.show(w, http.StatusOK, v)
 }

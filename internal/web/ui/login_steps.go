@@ -158,12 +158,13 @@ func (s *Server) showNewPassword(w http.ResponseWriter, r *http.Request, p *pend
 }
 
 func (s *Server) newPasswordView(r *http.Request, p *pendingSignIn) *NewPasswordView {
+	b := p.lc.base(r)
 	return &NewPasswordView{
-		Base:    p.lc.base(r),
+		Base:    b,
 		Form:    p.lc.form(),
 		Account: p.User.LoginName(),
 		Rules:   s.login.PasswordRules(p.User),
-		Reason:  "You need to change your password before you can continue.",
+		Reason:  b.T("login.new-password.required"),
 	}
 }
 

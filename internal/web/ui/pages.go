@@ -175,7 +175,6 @@ func (p *Pages) funcs() template.FuncMap {
 		"support":  func() template.URL { return template.URL(p.brand.SupportURL) },
 		"asset":    p.Assets.URL,
 		"field":    newField,
-		"count":    count,
 		"describe": describe,
 		"rules":    newPasswordRules,
 		"qr":       QRCode,
@@ -200,6 +199,7 @@ type field struct {
 	Required, Autofocus    bool
 	Readonly, Area, Plain  bool
 	Maxlength              int
+	Show, Hide             string // what the button does that reveals a password
 }
 
 // DescribedBy returns the ids of the elements that describe the input, for assistive technology.
@@ -220,7 +220,14 @@ func (f field) DescribedBy() string {
 // newField builds a field from options written in a template: "type=password", "required",
 // "hint=At least …". An unknown option is an error, found at start-up.
 func newField(b Base, name, label, value string, options ...string) (field, error) {
-	f := field{Name: name, Label: label, Value: value, Type: "text"}
+	f := field{
+		Name:  name,
+		Label: label,
+		Value: value,
+		Type:  "text",
+		Show:  b.T("common.show"),
+		Hide:  b.T("common.hide"),
+	}
 	key := name
 	for _, o := range options {
 		option, arg, _ := strings.Cut(o, "=")

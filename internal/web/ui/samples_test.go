@@ -4,13 +4,18 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/text"
 )
 
 // samples returns full views of every page, in the order in which people see them. All names and
 // addresses are reserved for examples (RFC 2606, RFC 5737).
 func samples() []View {
 	now := time.Date(2026, time.November, 21, 14, 5, 0, 0, time.UTC)
-	b := Base{RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
+	c, err := text.Load()
+	if err != nil {
+		panic(err)
+	}
+	b := Base{texts: c.For("en"), RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
 	return append(loginSamples(b), accountSamples(b)...)
 }
 
@@ -30,7 +35,7 @@ func sampleScopes() []ScopeView {
 		{Name: "openid", Words: "confirm your identity"},
 		{Name: "profile", Words: "view your name and photo"},
 		{Name: "email", Words: "view your email address"},
-		{Name: "notes:write", Words: "read and change your notes", New: true},
+		{Name: "notes:write", Words: "read and change your notes", Badge: "New"},
 		{Name: "offline_access", Words: "keep access when you're not using it"},
 	}
 }

@@ -61,12 +61,14 @@ func (s *Server) showReset(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) resetView(r *http.Request, u *identity.User, token string) *NewPasswordView {
+	b := begin(r)
+	b.setLanguage(u)
 	return &NewPasswordView{
-		Base:    begin(r),
+		Base:    b,
 		Form:    Form{Action: "/reset-password", Hidden: []Pair{{Name: "token", Value: token}}},
 		Account: u.LoginName(),
 		Rules:   s.login.PasswordRules(u),
-		Reason:  "You'll use this password to sign in.",
+		Reason:  b.T("login.new-password.link"),
 	}
 }
 

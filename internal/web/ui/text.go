@@ -1,7 +1,10 @@
 package ui
 
 import (
-	"fmt"
+	"html"
+	"html/template"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -11,6 +14,31 @@ type Moment struct {
 	Absolute string // "21 Nov 2026, 14:05 UTC"
 	Relative string // "2 hours ago", or "" when the page does not know the present
 	Local    bool   // no time zone is known: times.js writes Absolute in the browser's
+	Never    string // stands for a time that is not known
+}
+
+// Short returns the relative time, or the absolute one where the page does not know the present.
+func (m Moment) Short() string {
+	if m.Relative == "" {
+		return m.Absolute
+	}
+	return m.Relative
+}
+
+// HTML returns the time as an element, for a place in a text.
+func (m Moment) HTML() template.HTML {
+	if !m.Known() {
+		return template.HTML(html.EscapeString(m.Never))
+	}
+	local := ""
+	if m.Local {
+		local = " data-local"
+	}
+	words := html.EscapeString(m.Absolute)
+	if m.Relative != "" {
+		words = html.EscapeString(m.Relative) + ` <span class="exact">(` + words + ")</span>"
+	}
+	return template.HTML(`<time datetime="` + html.EscapeString(m.Machine) + `"` + local + ">" + words + "</time>")
 }
 
 // Known reports whether there is a time to show.
@@ -20,7 +48,7 @@ func (m Moment) Known() bool { return m.Machine != "" }
 // gives the zero Moment.
 func (b Base) When(t time.Time) Moment {
 	if t.IsZero() {
-		return Moment{}
+		return Moment{Never: b.T("common.never")}
 	}
 	zone := b.Zone
 	if zone == nil {
@@ -28,24 +56,36 @@ func (b Base) When(t time.Time) Moment {
 	}
 	m := Moment{
 		Machine:  t.UTC().Format(time.RFC3339),
-		Absolute: t.In(zone).Format("2 Jan 2006, 15:04 MST"),
+		Absolute: b.date(t.In(zone)),
 		Local:    b.Zone == nil,
 	}
 	if !b.Now.IsZero() {
-		m.Relative = relative(b.Now.Sub(t))
+		m.Relative = b.relative(b.Now.Sub(t))
 	}
 	return m
 }
 
+// date returns a time in the page's language.
+func (b Base) date(t time.Time) string {
+	months := strings.Split(b.T("common.months"), "|")
+	return b.T("common.date",
+		"Day", strconv.Itoa(t.Day()),
+		"Month", months[int(t.Month()-1)%len(months)],
+		"Year", strconv.Itoa(t.Year()),
+		"Time", t.Format("15:04 MST"))
+}
+
 // relative returns how long ago a time is, or how soon it comes.
-func relative(past time.Duration) string {
+func (b Base) relative(past time.Duration) string {
 	switch {
 	case past < -time.Minute:
-		return "in " + DurationWords(-past)
+		n, unit := largestUnit(-past)
+		return b.N("common.time.in."+unit, n)
 	case past < time.Minute:
-		return "just now"
+		return b.T("common.time.now")
 	}
-	return DurationWords(past) + " ago"
+	n, unit := largestUnit(past)
+	return b.N("common.time.ago."+unit, n)
 }
 
 const (
@@ -55,46 +95,38 @@ const (
 	year  = 365 * day
 )
 
-// DurationWords returns a duration in its largest whole unit, at least "1 minute": "2 hours".
-func DurationWords(d time.Duration) string {
+// largestUnit returns a duration in its largest whole unit, at least 1 minute.
+func largestUnit(d time.Duration) (n int, unit string) {
 	units := [...]struct {
 		length, from time.Duration
 		name         string
 	}{
-		{year, year, "year"},
-		{month, 2 * month, "month"},
-		{week, 2 * week, "week"},
-		{day, day, "day"},
-		{time.Hour, time.Hour, "hour"},
-		{time.Minute, time.Minute, "minute"},
+		{year, year, "years"},
+		{month, 2 * month, "months"},
+		{week, 2 * week, "weeks"},
+		{day, day, "days"},
+		{time.Hour, time.Hour, "hours"},
+		{time.Minute, time.Minute, "minutes"},
 	}
 	for _, u := range units {
 		if d >= u.from {
-			return count(int(d/u.length), u.name)
+			return int(d / u.length), u.name
 		}
 	}
-	return "1 minute"
-}
-
-// count returns a number of things in English: "1 device", "2 devices".
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
+	return 1, "minutes"
 }
 
 // waitWords returns what to do about a lockout. It rounds up, so that a person who waits as long as
 // the page says is not rejected again.
-func waitWords(d time.Duration) string {
+func (b Base) waitWords(d time.Duration) string {
 	up := func(unit time.Duration) int { return int((d + unit - 1) / unit) }
 	switch {
 	case d > year:
-		return "Ask your administrator to unlock your account."
+		return b.T("login.wait.admin")
 	case d > 2*day:
-		return "Try again in " + count(up(day), "day") + "."
+		return b.N("login.wait.days", up(day))
 	case d > 2*time.Hour:
-		return "Try again in " + count(up(time.Hour), "hour") + "."
+		return b.N("login.wait.hours", up(time.Hour))
 	}
-	return "Try again in " + count(max(1, up(time.Minute)), "minute") + "."
+	return b.N("login.wait.minutes", max(1, up(time.Minute)))
 }

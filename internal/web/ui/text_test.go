@@ -3,9 +3,13 @@ package ui
 import (
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+	"github.com/gatehouse-id/gatehouse/internal/text"
 )
 
 func TestWhen(t *testing.T) {
+	english := language(t, "en")
 	now := time.Date(2026, time.November, 21, 14, 5, 0, 0, time.UTC)
 	tests := []struct {
 		past time.Duration
@@ -25,24 +29,25 @@ func TestWhen(t *testing.T) {
 		{-3 * time.Hour, "in 3 hours"},
 	}
 	for _, tt := range tests {
-		if got := (Base{Now: now}).When(now.Add(-tt.past)); got.Relative != tt.want {
+		if got := (Base{Now: now, texts: english}).When(now.Add(-tt.past)); got.Relative != tt.want {
 			t.Errorf("%v: %q, want %q", tt.past, got.Relative, tt.want)
 		}
 	}
-	if (Base{Now: now}).When(time.Time{}).Known() {
+	if (Base{Now: now, texts: english}).When(time.Time{}).Known() {
 		t.Error("the zero time is shown")
 	}
-	m := Base{Zone: time.FixedZone("CET", 3600)}.When(now)
-	if want := (Moment{"2026-11-21T14:05:00Z", "21 Nov 2026, 15:05 CET", "", false}); m != want {
+	m := Base{Zone: time.FixedZone("CET", 3600), texts: english}.When(now)
+	if want := (Moment{"2026-11-21T14:05:00Z", "21 Nov 2026, 15:05 CET", "", false, ""}); m != want {
 		t.Errorf("%+v, want %+v", m, want)
 	}
-	m = Base{}.When(now)
-	if want := (Moment{"2026-11-21T14:05:00Z", "21 Nov 2026, 14:05 UTC", "", true}); m != want {
+	m = Base{texts: english}.When(now)
+	if want := (Moment{"2026-11-21T14:05:00Z", "21 Nov 2026, 14:05 UTC", "", true, ""}); m != want {
 		t.Errorf("without a time zone %+v, want %+v", m, want)
 	}
 }
 
 func TestWaitingIsRoundedUp(t *testing.T) {
+	b := Base{texts: language(t, "en")}
 	for d, want := range map[time.Duration]string{
 		20 * time.Second:               "Try again in 1 minute.",
 		time.Minute + time.Millisecond: "Try again in 2 minutes.",
@@ -52,10 +57,18 @@ func TestWaitingIsRoundedUp(t *testing.T) {
 		5*day + time.Second:            "Try again in 6 days.",
 		100 * year:                     "Ask your administrator to unlock your account.",
 	} {
-		if got := waitWords(d); got != want {
+		if got := b.waitWords(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}
+}
+
+// language returns the texts of a language.
+func language(t *testing.T, tag string) *text.Texts {
+	t.Helper()
+	c, err := text.Load()
+	testkit.Must(t, err)
+	return c.For(tag)
 }
 
 func TestInitials(t *testing.T) {

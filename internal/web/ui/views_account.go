@@ -101,9 +101,6 @@ type TrustedView struct {
 	ExpiresAt  time.Time
 }
 
-// Device returns the browser in words.
-func (t TrustedView) Device() Agent { return DescribeAgent(t.Agent) }
-
 // AccountSessionsView lists where the person is signed in and what has access. Its forms
 // lead to pages that ask for a confirmation and post to the same address:
 //
@@ -131,9 +128,6 @@ type SessionView struct {
 	LastUsedAt time.Time
 }
 
-// Device returns the browser in words.
-func (s SessionView) Device() Agent { return DescribeAgent(s.Agent) }
-
 // GrantView is the access of one app or device.
 type GrantView struct {
 	ID           string
@@ -145,9 +139,6 @@ type GrantView struct {
 	Scopes       []ScopeView
 	Inactive     bool // not used for a long time
 }
-
-// Device returns the program of the newest use in words.
-func (g GrantView) Device() Agent { return DescribeAgent(g.Agent) }
 
 // AccountAuthorizationsView lists the connected apps. Its form, /account/authorizations/remove with
 // `client_id`, leads to a page that asks for a confirmation and posts to the same address.

@@ -40,6 +40,14 @@ type Base struct {
 
 func (b *Base) base() *Base { return b }
 
+// AppName returns the name of the app that the page is about.
+func (b Base) AppName() string {
+	if b.Client == nil {
+		return b.T("common.this-app")
+	}
+	return b.Client.Name
+}
+
 // Failed reports whether the page shows a problem.
 func (b Base) Failed() bool { return b.Problem != "" || len(b.Errors) > 0 }
 
@@ -126,7 +134,7 @@ type Pair struct{ Name, Value string }
 type ScopeView struct {
 	Name  string // as in the protocol
 	Words string // what it lets the app do; the name is shown when empty
-	New   bool   // not allowed before, in a consent that asks for more
+	Badge string // shown beside it: it was not allowed before, in a consent that asks for more
 }
 
 // Text returns what people read: the description with a capital first letter, or the name.

@@ -28,7 +28,7 @@ func (*ConsentView) Page() PageName { return PageConsent }
 
 // More reports whether the app has access already and now asks for more.
 func (v *ConsentView) More() bool {
-	return slices.ContainsFunc(v.Scopes, func(s ScopeView) bool { return s.New })
+	return slices.ContainsFunc(v.Scopes, func(s ScopeView) bool { return s.Badge != "" })
 }
 
 // ActivateView asks for the code that a device shows (RFC 8628 §3.3). Field: `user_code`. Posted
@@ -57,7 +57,7 @@ type ActivateConfirmView struct {
 func (*ActivateConfirmView) Page() PageName { return PageActivateConfirm }
 
 // AgentWords returns the requesting device in words.
-func (v *ActivateConfirmView) AgentWords() string { return DescribeAgent(v.Agent).Words }
+func (v *ActivateConfirmView) AgentWords() string { return v.Device(v.Agent).Words }
 
 // ActivateDoneView shows how a device request ended.
 type ActivateDoneView struct {

@@ -37,7 +37,7 @@ type LoginView struct {
 func (*LoginView) Page() PageName { return PageLogin }
 
 // WaitWords returns what to do about the lockout.
-func (v *LoginView) WaitWords() string { return waitWords(v.Wait) }
+func (v *LoginView) WaitWords() string { return v.waitWords(v.Wait) }
 
 // CodeView asks for a second factor. Fields: the inputs of the factor's template, and
 // `trust_browser`; `choose` with another kind switches to that one. Posted to /login/code.
@@ -62,7 +62,7 @@ func (*CodeView) Page() PageName { return PageCode }
 func (v *CodeView) TrustDays() int { return int(v.TrustFor / day) }
 
 // WaitWords returns what to do about the lockout.
-func (v *CodeView) WaitWords() string { return waitWords(v.Wait) }
+func (v *CodeView) WaitWords() string { return v.waitWords(v.Wait) }
 
 // EnrollView sets up a second factor. Fields: the inputs of the factor's template; the hidden
 // fields `factor` and `enrollment`; `skip`=1 from the skip button. Posted to /login/enroll unless

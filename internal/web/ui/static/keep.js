@@ -15,23 +15,23 @@ for (const tools of document.querySelectorAll("[data-keep]")) {
     tools.append(button);
   };
   if (navigator.clipboard) {
-    add(codes.length > 0 ? "Copy" : "Copy key", async () => {
+    add(codes.length > 0 ? tools.dataset.copy : tools.dataset.copyKey, async () => {
       try {
         await navigator.clipboard.writeText(text);
-        said.textContent = "Copied";
+        said.textContent = tools.dataset.copied;
       } catch {
-        said.textContent = "This browser does not allow copying";
+        said.textContent = tools.dataset.failed;
       }
     });
   }
   if (codes.length > 0) {
-    add("Download", () => {
+    add(tools.dataset.download, () => {
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
       link.download = "backup-codes.txt";
       link.click();
     });
-    add("Print", () => print());
+    add(tools.dataset.print, () => print());
   }
   tools.append(said);
 }

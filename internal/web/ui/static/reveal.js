@@ -5,13 +5,12 @@ for (const box of document.querySelectorAll("[data-reveal]")) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "reveal";
-  button.textContent = "Show";
   button.setAttribute("aria-controls", input.id);
-  const name = document.querySelector(`label[for="${input.id}"]`)?.textContent.toLowerCase() ?? "password";
+  const name = document.querySelector(`label[for="${input.id}"]`)?.textContent ?? "";
   const show = (on) => {
     input.type = on ? "text" : "password";
-    button.textContent = on ? "Hide" : "Show";
-    button.setAttribute("aria-label", `${button.textContent} ${name}`);
+    button.textContent = on ? box.dataset.hide : box.dataset.show;
+    button.setAttribute("aria-label", `${button.textContent}: ${name}`);
   };
   button.addEventListener("click", () => show(input.type === "password"));
   input.form?.addEventListener("submit", () => show(false));
