@@ -264,7 +264,8 @@ func (s *Server) Disown(ctx context.Context, v Visit, token, locale string) (*Di
 	if err != nil {
 		return nil, err
 	}
-	return d, s.mailPasswordLink(ctx, v, u, locale)
+	v.Locale = locale
+	return d, s.mailPasswordLink(ctx, v, u, u.Email)
 }
 
 // Disowning is what ends when the owner of an account says that somebody else has signed in.
