@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -53,7 +54,7 @@ func NewAssets(b Brand) (*Assets, error) {
 			body = colorIcon(b, body)
 		}
 		if err == nil {
-			err = a.add(e.Name(), body)
+			err = a.add(e.Name(), condense(e.Name(), body))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("preparing asset %s: %w", e.Name(), err)
@@ -63,6 +64,34 @@ func NewAssets(b Brand) (*Assets, error) {
 		return nil, fmt.Errorf("preparing the icon for home screens: %w", err)
 	}
 	return a, nil
+}
+
+// comment matches a comment of a style sheet.
+var comment = regexp.MustCompile(`(?s)/\*.*?\*/`)
+
+// condense returns a style sheet or a script without comments and indentation. In scripts only
+// lines that begin with // are comments, and no text spans lines.
+func condense(name string, body []byte) []byte {
+	ext := path.Ext(name)
+	if ext == ".css" {
+		body = comment.ReplaceAll(body, nil)
+	}
+	if ext != ".css" && ext != ".js" {
+		return body
+	}
+	var out bytes.Buffer
+	for line := range bytes.Lines(body) {
+		line = bytes.TrimSpace(line)
+		switch {
+		case len(line) == 0 || ext == ".js" && bytes.HasPrefix(line, []byte("//")):
+		case ext == ".css": // a rule may end in the middle of a line; a selector or value may not
+			out.Write(line)
+		default:
+			out.Write(line)
+			out.WriteByte('\n')
+		}
+	}
+	return out.Bytes()
 }
 
 // addHomeScreen adds the icon and the manifest for home screens.
