@@ -177,12 +177,7 @@ func (s *server) newGateway(
 	if err := ensure(); err != nil {
 		return nil, nil, err
 	}
-	handler := bff.New(kit, s.tokens, p.db, p.keys, bff.Options{
-		TTL:      p.cfg.Sessions.TTL,
-		Idle:     p.cfg.Sessions.Idle,
-		Fail:     browser.Fail,
-		Mismatch: s.browser.RecordMismatch,
-	})
+	handler := s.newTokenHandler(kit, browser)
 	transport := upstream.NewTransport(upstream.TransportOptions{})
 	s.close = append(s.close, transport.Close)
 	g, err := gateway.New(gateway.Options{
@@ -197,6 +192,7 @@ func (s *server) newGateway(
 		Sessions:       p.db,
 		SessionsRevoke: p.cfg.Sessions.RevokeTokens,
 		Apps:           handler,
+		SessionTokens:  p.login,
 		Signer:         p.ring,
 		StoreDenials:   p.db.PutDenials,
 	})
@@ -226,4 +222,15 @@ type pageSignIn struct{ *ui.Server }
 
 func (p pageSignIn) SignIn(w http.ResponseWriter, r *http.Request, want gateway.SignIn) error {
 	return p.SignInFor(w, r, want.Next, want.ACR, want.Again)
+}
+
+// newTokenHandler returns the token handler of browser apps.
+func (s *server) newTokenHandler(kit *web.Kit, browser *ui.Server) *bff.Server {
+	p := s.parts
+	return bff.New(kit, s.tokens, p.db, p.keys, bff.Options{
+		TTL:      p.cfg.Sessions.TTL,
+		Idle:     p.cfg.Sessions.Idle,
+		Fail:     browser.Fail,
+		Mismatch: s.browser.RecordMismatch,
+	})
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/web"
+	accountsapi "github.com/gatehouse-id/gatehouse/internal/web/accounts"
 	"github.com/gatehouse-id/gatehouse/internal/web/api"
 	"github.com/gatehouse-id/gatehouse/internal/web/protocol"
 	"github.com/gatehouse-id/gatehouse/internal/web/ui"
@@ -420,11 +421,9 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		browser.ShowMailbox(letters{mailbox})
 	}
 	mux := http.NewServeMux()
-	endpoints := protocol.New(kit, s.browser, s.tokens, browser)
-	endpoints.Routes(mux)
-	s.drain = endpoints.Drain
+	s.protocolRoutes(mux, kit, browser)
 	browser.Routes(mux)
-	api.New(kit, p.login).Routes(mux)
+	s.apiRoutes(mux, kit, accounts)
 	s.healthRoutes(mux)
 	ensure := func() error { return s.ensureRouteKey(context.WithoutCancel(ctx), e.now()) }
 	g, handler, err := s.newGateway(kit, browser, ensure)
@@ -443,6 +442,26 @@ func (s *server) healthRoutes(mux *http.ServeMux) {
 		mux.HandleFunc("GET "+path, s.health)
 	}
 	mux.HandleFunc("GET /readyz", s.ready)
+}
+
+// protocolRoutes adds the endpoints of OAuth and OpenID Connect.
+func (s *server) protocolRoutes(mux *http.ServeMux, kit *web.Kit, browser *ui.Server) {
+	endpoints := protocol.New(kit, s.browser, s.tokens, browser)
+	endpoints.Routes(mux)
+	s.drain = endpoints.Drain
+}
+
+// apiRoutes adds the JSON interfaces.
+func (s *server) apiRoutes(mux *http.ServeMux, kit *web.Kit, accounts *account.Server) {
+	api.New(kit, s.parts.login).Routes(mux)
+	accountsapi.New(accountsapi.Config{
+		Kit:     kit,
+		Login:   s.parts.login,
+		Account: accounts,
+		Clients: s.tokens,
+		Tokens:  s.tokens,
+		Users:   s.parts.db,
+	}).Routes(mux)
 }
 
 // ensureKeys creates the signing keys that are missing of the algorithms in use, and follows
@@ -566,6 +585,7 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 	} {
 		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
 	}
+	rates[accountsapi.RateName] = accountsapi.Rate()
 	return web.Options{
 		Now:        e.now,
 		Log:        log,

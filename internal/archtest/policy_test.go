@@ -53,6 +53,7 @@ var policy = map[string][]string{
 	"web/protocol":     with(core, "web"),
 	"web/ui":           with(core, "web", "text"),
 	"web/api":          with(core, "web"),
+	"web/accounts":     with(core, "web", "gateway"), // reads the same Authorization header
 	"bff":              with(core, "web", "bff/session"),
 	"bff/session":      with(basics, "oauth"),
 	"gateway":          with(core, "web", "gateway/upstream", "bearer", "bearer/dpop"),

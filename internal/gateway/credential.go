@@ -15,6 +15,7 @@ import (
 type credentials struct {
 	scheme  string // of the token: Bearer or DPoP
 	token   string
+	session string    // a session token of the accounts API, in the place of token
 	client  client.ID // of Basic
 	secret  string    // of Basic
 	basic   bool
@@ -113,13 +114,21 @@ func (c *credentials) readAuthorization(line string) error {
 }
 
 func (c *credentials) addToken(scheme, token string) error {
+	session, isSession := strings.CutPrefix(token, SessionTokenMark)
 	switch {
-	case c.token != "":
+	case c.token != "" || c.session != "":
 		return ambiguous("The Authorization header contains two tokens.")
 	case token == "":
 		return ambiguous("The Authorization header contains a scheme without a token.")
 	case len(token) > jose.MaxToken:
 		return badToken("The token is longer than any that is accepted.")
+	}
+	if isSession && scheme == schemeBearer {
+		c.session = session
+		if session == "" {
+			return badToken("The session token is empty.")
+		}
+		return nil
 	}
 	c.scheme, c.token = scheme, token
 	return nil
@@ -163,4 +172,33 @@ func visibleASCII(s string) bool {
 		}
 	}
 	return true
+}
+
+// SessionTokenMark begins a token of the Bearer scheme that is a session token.
+const SessionTokenMark = "session:"
+
+// Authorization is what an Authorization header contains. Nothing of it is verified.
+type Authorization struct {
+	Scheme, Token string // Bearer or DPoP, and a token; or ""
+	Session       string // a session token in its place, or ""
+	Basic         bool   // a client's credentials
+	Client        client.ID
+	Secret        string
+}
+
+// ParseAuthorization reads an Authorization header: one credential, or a client's and a token
+// separated by a comma. The error is a Denial.
+func ParseAuthorization(line string) (Authorization, error) {
+	var c credentials
+	if err := c.readAuthorization(line); err != nil {
+		return Authorization{}, err
+	}
+	return Authorization{
+		Scheme:  c.scheme,
+		Token:   c.token,
+		Session: c.session,
+		Basic:   c.basic,
+		Client:  c.client,
+		Secret:  c.secret,
+	}, nil
 }

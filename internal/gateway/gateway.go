@@ -122,8 +122,11 @@ type Options struct {
 	Browser  Browser
 	Sessions Sessions // to check open streams; nil: only revocations end them
 	Apps     Apps
-	Signer   Signer
-	Alg      string // of X-Auth-Info; "": ES256, which signs much faster than RS256
+
+	SessionTokens SessionTokens // nil: no request has one
+
+	Signer Signer
+	Alg    string // of X-Auth-Info; "": ES256, which signs much faster than RS256
 
 	// StoreDenials stores denials for gatehouse explain. nil: they are not stored.
 	StoreDenials func(context.Context, []*access.DenialRecord) error

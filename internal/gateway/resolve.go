@@ -56,6 +56,7 @@ type resolver interface {
 // resolvers returns one resolver for each kind of credential, in the order in which they are asked.
 func resolvers(g *Gateway) []resolver {
 	return []resolver{
+		sessionTokenResolver{g},
 		foreignResolver{g},
 		tokenResolver{g},
 		appResolver{g}, // before the session of this server, because it says more

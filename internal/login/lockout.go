@@ -144,7 +144,13 @@ func (s *Server) provePossession(
 	if err := s.recordFailureEvent(ctx, fl.Visit, fl.failure(who.id(), proof.Reason)); err != nil {
 		return Proof{}, err
 	}
-	return Proof{}, &fault.Error{Kind: fault.Denied, Reason: proof.Reason, Text: proof.Text}
+	return Proof{}, wrongAnswer(proof)
+}
+
+// wrongAnswer returns the error of an answer that is wrong. Its text is its own format, by which
+// pages find it in other languages.
+func wrongAnswer(p Proof) error {
+	return &fault.Error{Kind: fault.Denied, Reason: p.Reason, Text: p.Text, Format: p.Text}
 }
 
 // checkLocked returns Limited while the subject or the address is locked.
@@ -175,7 +181,7 @@ func (s *Server) recordFailure(ctx context.Context, v Visit, who subject, proof 
 	if recorded {
 		events = append(events, v.failure(who.id(), proof.Reason))
 	}
-	var result error = fault.New(fault.Denied, "%s", proof.Text)
+	var result error = wrongAnswer(proof)
 	if !s.exempt(v.IP) {
 		for _, c := range s.counters(v, who) {
 			l, err := s.store.RecordFailure(ctx, c)
@@ -207,11 +213,13 @@ func (s *Server) lockedEvent(v Visit, who subject, c Failure, round int) audit.E
 	switch {
 	case c.Key != who.key:
 		scope = "address"
+	case who.codes:
+		scope = "email_codes"
 	case who.device:
 		scope = "browser"
 	}
 	ev.Detail = map[string]string{"scope": scope, "threshold": strconv.Itoa(c.Threshold)}
-	if who.user != nil && c.Key == who.key && round&(round-1) == 0 {
+	if who.user != nil && c.Key == who.key && !who.codes && round&(round-1) == 0 {
 		s.notices.notify(&ev, who.user, outbox.MessageAccountLocked, "")
 	}
 	return ev

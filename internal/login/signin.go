@@ -325,7 +325,11 @@ func (s *Server) disabled(ctx context.Context, v Visit, u *identity.User) error 
 	if err := s.recordFailureEvent(ctx, v, v.failure(u.ID, audit.ReasonDisabled)); err != nil {
 		return err
 	}
-	return fault.New(fault.Denied, "This account is disabled. Ask your administrator.")
+	return &fault.Error{
+		Kind:   fault.Denied,
+		Reason: audit.ReasonDisabled,
+		Text:   "This account is disabled. Ask your administrator.",
+	}
 }
 
 // checkEnabled returns the error of a disabled account, unless its owner wished its deletion: then

@@ -46,6 +46,8 @@ type Subject struct {
 	// registered one, is counted at each address separately, so that nobody uses up its limit from
 	// elsewhere. A claimed user counts for the address, since inventing names must gain nothing.
 	Claimed bool
+
+	each string // what is counted separately at each address, or ""
 }
 
 // Allow counts a request against the named rate and returns a Limited error beyond it. The headers
@@ -70,6 +72,12 @@ func (k *Kit) Allow(w http.ResponseWriter, r *http.Request, name string, who Sub
 		"Too many requests. Please retry after %d seconds.", int(wait/time.Second))
 }
 
+// AllowEach counts a request against the named rate for one thing that the caller names, such as
+// an account, at the caller's address. Others at other addresses do not count.
+func (k *Kit) AllowEach(w http.ResponseWriter, r *http.Request, name, thing string) error {
+	return k.Allow(w, r, name, Subject{each: thing})
+}
+
 // setRateHeaders reports a rate and what is left of it.
 func setRateHeaders(h http.Header, rate Rate, v LimitResult, now time.Time) {
 	var buf [64]byte // one text holds the three numbers: every request comes here
@@ -90,6 +98,9 @@ func (k *Kit) rateKey(name string, ip netip.Addr, who Subject) string {
 	var buf [128]byte
 	b := append(buf[:0], name...)
 	switch {
+	case who.each != "":
+		b = append(append(b, ":each:"...), clean(who.each, 320)...)
+		b = netaddr.AppendKey(append(b, ':'), ip)
 	case k.RateBy == RateByClient && who.Client != "":
 		b = append(append(b, ":client:"...), clean(who.Client, 128)...)
 		if who.Claimed {

@@ -183,6 +183,11 @@ func (s *Server) Active(t *oauth.AccessToken, now time.Time) bool {
 	return t.Expires.After(now) && (t.KeyID == "" || s.ring.Has(t.KeyID)) && !s.store.Revoked(t)
 }
 
+// Caller returns the access token of a request to one of our own resources, after all checks.
+func (s *Server) Caller(ctx context.Context, c *oauth.Call) (*oauth.AccessToken, error) {
+	return s.callerToken(ctx, c)
+}
+
 // callerToken returns the access token of a request to one of our own protected resources, after
 // all checks.
 func (s *Server) callerToken(ctx context.Context, c *oauth.Call) (*oauth.AccessToken, error) {

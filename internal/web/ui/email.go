@@ -16,8 +16,8 @@ const (
 	pathEmailLink = "/login/email/link"
 
 	emailTTL = 10 * time.Minute // of the cookies; what they contain has an expiry of its own
-	// maxEmailContext bounds the sign-in that a link goes on with, which a cookie carries, in bytes.
-	// What is longer goes on in the tab that asked.
+	// maxEmailContext bounds the sign-in that a link goes on with, which a cookie carries, in
+	// bytes. What is longer goes on in the tab that asked.
 	maxEmailContext = 2500
 )
 
@@ -130,9 +130,9 @@ func (s *Server) sendEmail(
 		return s.rerender(w, r, err, s.emailView(r, lc, email))
 	}
 	s.kit.SetCookie(w, web.CookieEmail, o.Token, emailTTL)
-	kept := url.Values{"flow": {lc.sealed}, "next": {lc.next}}.Encode()
-	if len(kept) <= maxEmailContext {
-		s.kit.SetCookie(w, web.CookieEmailContext, kept, emailTTL)
+	context := url.Values{"flow": {lc.sealed}, "next": {lc.next}}.Encode()
+	if len(context) <= maxEmailContext {
+		s.kit.SetCookie(w, web.CookieEmailContext, context, emailTTL)
 	} else {
 		s.kit.ClearCookie(w, web.CookieEmailContext)
 	}
@@ -195,7 +195,7 @@ func (s *Server) showEmailLink(w http.ResponseWriter, r *http.Request) error {
 	}
 	var lc loginContext
 	if l.Own {
-		if lc, err = s.keptContext(r); err != nil {
+		if lc, err = s.storedContext(r); err != nil {
 			return err
 		}
 	}
@@ -209,14 +209,14 @@ func (s *Server) showEmailLink(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, http.StatusOK, v)
 }
 
-// keptContext returns the sign-in in which the browser asked for a message. One that cannot be
+// storedContext returns the sign-in in which the browser asked for a message. One that cannot be
 // opened any more is left out: the person is signed in all the same.
-func (s *Server) keptContext(r *http.Request) (loginContext, error) {
-	kept, err := url.ParseQuery(s.kit.Cookie(r, web.CookieEmailContext))
+func (s *Server) storedContext(r *http.Request) (loginContext, error) {
+	stored, err := url.ParseQuery(s.kit.Cookie(r, web.CookieEmailContext))
 	if err != nil {
 		return loginContext{}, nil
 	}
-	lc, err := s.loginContext(r, kept)
+	lc, err := s.loginContext(r, stored)
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.Denied, fault.Consumed, fault.NotFound:
 		return loginContext{}, nil

@@ -246,7 +246,7 @@ func TestEmailRefused(t *testing.T) {
 	b.shows(http.StatusTooManyRequests)
 }
 
-// Where nobody signs in by mail, there is no page.
+// Where nobody signs in by mail, no page offers it.
 func TestEmailIsOff(t *testing.T) {
 	s := newSite(t)
 	s.withMail()

@@ -33,7 +33,8 @@ type EmailCodeView struct {
 // Page names the template.
 func (*EmailCodeView) Page() PageName { return PageEmailCode }
 
-// EmailLinkView is what the link of the message opens. Hidden field: `link`. Posted to /login/email.
+// EmailLinkView is what the link of the message opens. Hidden field: `link`. Posted to
+// /login/email.
 type EmailLinkView struct {
 	Base
 	Form
