@@ -8,6 +8,7 @@ package account
 
 import (
 	"context"
+	"net/url"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -116,8 +117,10 @@ func New(cfg Config, st Store, l *login.Server) *Server {
 // Caller is a signed-in person who acts on their own account.
 type Caller struct {
 	login.Visit
-	User    *identity.User
-	Session identity.SessionID
+	User     *identity.User
+	Session  identity.SessionID
+	AuthTime time.Time  // when the session's person last proved who they are
+	Proof    url.Values // an answer of a passkey in place of the password, or nil
 }
 
 // event begins an audit event of the caller about their own account.
@@ -142,7 +145,7 @@ func (s *Server) Caller(
 	if err != nil {
 		return Caller{}, err
 	}
-	return Caller{Visit: v, User: u, Session: sess.ID}, nil
+	return Caller{Visit: v, User: u, Session: sess.ID, AuthTime: sess.AuthTime}, nil
 }
 
 // Overview is the state of an account in short.

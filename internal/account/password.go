@@ -7,7 +7,6 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
-	"github.com/gatehouse-id/gatehouse/internal/login"
 )
 
 // PasswordChange is what a person enters to change their password.
@@ -25,12 +24,10 @@ func (s *Server) ChangePassword(ctx context.Context, c Caller, in PasswordChange
 	if wrong != nil {
 		return fault.Join(s.reauthenticate(ctx, c, in.Current), wrong)
 	}
-	err := s.login.ChangePassword(ctx, c.Visit, c.User, login.Change{
-		Current: in.Current,
-		New:     in.New,
-		Keep:    c.Session,
-	})
-	return renameInput(err, "password", "current_password")
+	if err := s.reauthenticate(ctx, c, in.Current); err != nil {
+		return err
+	}
+	return s.login.ReplacePassword(ctx, c.Visit, c.User, in.New, c.Session)
 }
 
 // PasswordRules describes what the caller's new password must be like.
@@ -38,7 +35,14 @@ func (s *Server) PasswordRules(c Caller) []identity.Rule { return s.login.Passwo
 
 // reauthenticate asks for the password before a dangerous change, so that whoever finds an unlocked
 // screen cannot take over the account. Input: current_password.
+// A passkey takes its place.
 func (s *Server) reauthenticate(ctx context.Context, c Caller, password string) error {
+	if len(c.Proof) > 0 {
+		return s.login.ProveFresh(ctx, c.Visit, c.User, c.Proof)
+	}
+	if c.User.PasswordHash == "" {
+		return s.recent(ctx, c)
+	}
 	err := s.login.CheckPassword(ctx, c.Visit, c.User, password)
 	return renameInput(err, "password", "current_password")
 }
@@ -46,6 +50,9 @@ func (s *Server) reauthenticate(ctx context.Context, c Caller, password string) 
 // reauthenticateFully also asks for a code of the second factor, or a backup code, where there is
 // a second factor. Inputs: current_password, code.
 func (s *Server) reauthenticateFully(ctx context.Context, c Caller, in url.Values) error {
+	if len(c.Proof) > 0 || c.User.PasswordHash == "" {
+		return s.reauthenticate(ctx, c, "")
+	}
 	err := s.login.Reauthenticate(ctx, c.Visit, c.User, url.Values{
 		"password": {in.Get("current_password")},
 		"code":     {in.Get("code")},

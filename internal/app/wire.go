@@ -284,7 +284,6 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		ResetTTL:         c.Accounts.PasswordResetTTL,
 		ResetLimit:       c.Accounts.PasswordResets,
 		ResetWindow:      c.Accounts.ResetWindow,
-		RecoveryDelay:    c.Accounts.RecoveryDelay,
 		Passkeys:         relyingParty(c),
 		PasskeysVerified: c.Passkeys.Verification == "required",
 		RequireMFA:       c.MFA.Require,
@@ -416,6 +415,8 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		Account:     accounts,
 		Storage:     p.db,
 		StayChecked: p.cfg.Sessions.Stay == "checked",
+
+		RelatedOrigins: p.cfg.Passkeys.Related,
 	})
 	if mailbox != nil {
 		browser.ShowMailbox(letters{mailbox})

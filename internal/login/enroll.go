@@ -61,12 +61,15 @@ func (s *Server) Factors(ctx context.Context, id identity.UserID) (Factors, erro
 		return Factors{}, err
 	}
 	var out Factors
+	on := s.twoStep(creds, s.kindsOf(creds))
 	for _, f := range s.factors {
 		_, enrolls := f.(Enroller)
 		if f.Use()&UseSecond == 0 || !enrolls && !f.Enrolled(creds) {
 			continue
 		}
-		out.Second = append(out.Second, status(f, creds))
+		x := status(f, creds)
+		x.Enabled = x.Enabled && on // a passkey that replaces the password is not a second step
+		out.Second = append(out.Second, x)
 	}
 	if !out.Enabled() {
 		return out, nil
@@ -131,6 +134,10 @@ func (s *Server) ConfirmEnrollment(
 		}
 		return nil, fault.New(fault.Denied, "%s", proof.Text)
 	}
+	second, err := s.enrolledKinds(ctx, u.ID)
+	if err != nil || len(second) == 0 && !s.MFARequired(u) {
+		return nil, err
+	}
 	return s.firstBackupCodes(ctx, v, u.ID)
 }
 
@@ -138,6 +145,9 @@ func (s *Server) ConfirmEnrollment(
 func (s *Server) RemoveFactor(ctx context.Context, v Visit, u *identity.User, kind string) error {
 	if _, err := s.enroller(kind); err != nil {
 		return err
+	}
+	if kind == kindPasskey { // they are removed one by one, and the last way in stays
+		return fault.New(fault.NotFound, "There is no second step that is called %q.", kind)
 	}
 	ev := v.event(audit.MFADisabled, u.ID)
 	ev.Detail = map[string]string{"kind": kind}

@@ -170,13 +170,18 @@ func (s *Server) EnrollableKinds() []string {
 	return kinds
 }
 
-// enrolledKinds returns the kinds of second factors that the user has set up.
+// enrolledKinds returns the kinds of second factors of a user who has turned on two-step
+// verification.
 func (s *Server) enrolledKinds(ctx context.Context, id identity.UserID) ([]string, error) {
 	creds, err := s.store.Credentials(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return s.kindsOf(creds), nil
+	kinds := s.kindsOf(creds)
+	if !s.twoStep(creds, kinds) {
+		return nil, nil
+	}
+	return kinds, nil
 }
 
 // kindsOf returns the kinds of second factors that are set up by a user's credentials.

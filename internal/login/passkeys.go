@@ -147,28 +147,46 @@ func (s *Server) passkey(
 func (s *Server) RemovePasskey(
 	ctx context.Context, v Visit, u *identity.User, id identity.CredentialID,
 ) error {
-	c, creds, err := s.passkey(ctx, u.ID, id)
+	c, rest, err := s.withoutPasskey(ctx, u, id)
 	if err != nil {
 		return err
-	}
-	rest := slices.DeleteFunc(slices.Clone(creds), func(x identity.Credential) bool { return x.ID == id })
-	ways := s.WaysIn(u, rest)
-	if len(ways) == 0 {
-		return fault.New(fault.Conflict, "This is the only way to sign in to your account. "+
-			"Add another one before you remove it.")
-	}
-	if s.MFARequired(u) && len(s.kindsOf(rest)) == 0 {
-		return fault.New(fault.Conflict, "Your account requires two-step verification. "+
-			"Set up another second step before you remove this passkey.")
 	}
 	ev := v.event(audit.PasskeyRemoved, u.ID)
 	ev.Detail = passkeyDetail(c)
 	s.notices.notifyPasskey(&ev, u, outbox.MessagePasskeyRemoved, c.Label)
-	err = s.store.DeleteCredential(ctx, u.ID, id, s.remaining(ways, rest), ev)
+	err = s.store.DeleteCredential(ctx, u.ID, id, s.remaining(u, rest), ev)
 	if fault.Is(err, fault.Consumed) { // another page removed the other passkey at the same moment
 		return fault.New(fault.Conflict, "Your passkeys were changed meanwhile. Try again.")
 	}
 	return err
+}
+
+// CanRemovePasskey returns the error of RemovePasskey where a passkey has to stay.
+func (s *Server) CanRemovePasskey(
+	ctx context.Context, u *identity.User, id identity.CredentialID,
+) error {
+	_, _, err := s.withoutPasskey(ctx, u, id)
+	return err
+}
+
+// withoutPasskey returns a passkey and what a user has besides it, or Conflict if it has to stay.
+func (s *Server) withoutPasskey(
+	ctx context.Context, u *identity.User, id identity.CredentialID,
+) (*identity.Credential, []identity.Credential, error) {
+	c, creds, err := s.passkey(ctx, u.ID, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	rest := slices.DeleteFunc(slices.Clone(creds), func(x identity.Credential) bool { return x.ID == id })
+	if len(s.WaysIn(u, rest)) == 0 {
+		return nil, nil, fault.New(fault.Conflict, "This is the only way to sign in to your account. "+
+			"Add another one before you remove it.")
+	}
+	if s.MFARequired(u) && len(s.kindsOf(rest)) == 0 {
+		return nil, nil, fault.New(fault.Conflict, "Your account requires two-step verification. "+
+			"Set up another second step before you remove this passkey.")
+	}
+	return c, rest, nil
 }
 
 // WaysIn returns the kinds of factors by which a user with these credentials can begin and complete
@@ -194,8 +212,8 @@ func (s *Server) WaysIn(u *identity.User, creds []identity.Credential) []string 
 
 // remaining returns the passkey that must still be there when another one is removed, or "" where
 // there is another way in.
-func (s *Server) remaining(ways []string, rest []identity.Credential) identity.CredentialID {
-	if !slices.Equal(ways, []string{kindPasskey}) {
+func (s *Server) remaining(u *identity.User, rest []identity.Credential) identity.CredentialID {
+	if !slices.Equal(s.WaysIn(u, rest), []string{kindPasskey}) {
 		return ""
 	}
 	for i := range rest {

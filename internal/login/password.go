@@ -94,11 +94,22 @@ func (s *Server) ChangePassword(ctx context.Context, v Visit, u *identity.User, 
 	if err := s.CheckPassword(ctx, v, u, c.Current); err != nil {
 		return err
 	}
+	return s.ReplacePassword(ctx, v, u, c.New, c.Keep)
+}
+
+// ReplacePassword replaces the password of a person who has just proved to be its owner, and ends
+// their sessions except keep. Denied where people sign in without passwords.
+func (s *Server) ReplacePassword(
+	ctx context.Context, v Visit, u *identity.User, password string, keep identity.SessionID,
+) error {
+	if !s.PasswordAllowed() {
+		return errNoPasswords()
+	}
 	return s.replacePassword(ctx, v, u, change{
-		password: c.New,
+		password: password,
 		field:    "new_password",
 		how:      "self",
-		keep:     c.Keep,
+		keep:     keep,
 	})
 }
 

@@ -24,7 +24,6 @@ const (
 	pathTokenInfo  = "/oauth/tokeninfo"
 	pathUserInfo   = "/oauth/userinfo"
 	pathLogin      = "/login"
-	pathAuthorize  = "/oauth/authorize"
 	pathAccount    = "/account"
 )
 

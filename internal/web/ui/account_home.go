@@ -12,9 +12,8 @@ import (
 
 // member is a request to one's own account.
 type member struct {
-	caller   account.Caller
-	recovery *RecoveryNotice // or nil
-	form     url.Values
+	caller account.Caller
+	form   url.Values
 }
 
 // member serves a page to a person who is signed in. Other browsers are redirected to sign in
@@ -41,13 +40,8 @@ func (s *Server) member(
 		if m.form, err = s.form(r); err != nil {
 			return err
 		}
-		waiting, err := s.login.WaitingRecovery(r.Context(), m.caller.Visit, m.caller.User)
-		if err != nil {
-			return err
-		}
-		if waiting != nil {
-			ready := !m.caller.Now.Before(waiting.ReadyAt)
-			m.recovery = &RecoveryNotice{ReadyAt: waiting.ReadyAt, Ready: ready}
+		if answer := m.form.Get("passkey"); answer != "" && m.form.Get("passkey_token") != "" {
+			m.caller.Proof = url.Values{"passkey": {answer}, "passkey_token": {m.form.Get("passkey_token")}}
 		}
 		return h(w, r, m)
 	}
@@ -57,7 +51,7 @@ func (s *Server) member(
 func (m *member) base(r *http.Request) Base {
 	b := begin(r)
 	b.setUser(m.caller.User)
-	b.Notice, b.Recovery = m.notice(&b), m.recovery
+	b.Notice = m.notice(&b)
 	return b
 }
 
@@ -72,8 +66,6 @@ func (m *member) notice(b *Base) string {
 		return b.T("account.done.signed-out")
 	case "removed":
 		return b.T("account.done.removed")
-	case "recovery_refused":
-		return b.T("recovery.banner.done")
 	case "distrusted":
 		return b.T("browsers.trusted.removed")
 	case "revoked_all":

@@ -19,6 +19,7 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 	v := &AccountSecurityView{
 		Base:              m.base(r),
 		LoginName:         u.LoginName(),
+		PasswordOn:        s.login.PasswordAllowed(),
 		HasPassword:       u.PasswordHash != "",
 		PasswordChangedAt: u.PasswordChangedAt,
 		Rules:             s.account.PasswordRules(m.caller),
@@ -26,6 +27,13 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 		Required:          f.Required,
 		RequiredBy:        f.RequiredBy,
 		BackupCodesLeft:   f.BackupLeft,
+	}
+	if v.PasskeysOn = s.login.PasskeyServer() != ""; v.PasskeysOn {
+		all, err := s.account.Passkeys(r.Context(), m.caller)
+		if err != nil {
+			return nil, err
+		}
+		v.Passkeys, v.Fresh = len(all), m.caller.Fresh()
 	}
 	for _, x := range f.Second {
 		v.Factors = append(v.Factors, FactorView{

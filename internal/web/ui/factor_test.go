@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/passkey"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -17,7 +18,11 @@ func TestFactorsAndTemplatesMatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := login.New(login.Config{}, nil, keys, secret.NewPasswords(1, 1))
+	rp, err := passkey.New(passkey.Config{Name: "x", Origin: "https://id.example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := login.New(login.Config{Passkeys: rp}, nil, keys, secret.NewPasswords(1, 1))
 	kinds := s.Kinds(login.UseSecond | login.UseSubstitute)
 	withTemplate, err := factorKinds()
 	if err != nil {

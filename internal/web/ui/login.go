@@ -31,7 +31,10 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	v := s.loginView(r, lc)
+	v, err := s.loginView(r, lc)
+	if err != nil {
+		return err
+	}
 	v.Stay = s.cfg.StayChecked
 	if lc.flow != nil && !other {
 		v.Username = lc.flow.Hint
@@ -40,9 +43,6 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 				v.Username = u.LoginName()
 			}
 		}
-	}
-	if done := form.Get("done"); done == "recovered" && v.Username == "" {
-		v.Username = s.rememberedName(r)
 	}
 	if form.Get("done") == "password" {
 		if v.Username == "" {
@@ -57,14 +57,17 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 const fieldStay = "stay_signed_in"
 
 // loginView returns the first page of a sign-in, empty.
-func (s *Server) loginView(r *http.Request, lc loginContext) *LoginView {
-	return &LoginView{
+func (s *Server) loginView(r *http.Request, lc loginContext) (*LoginView, error) {
+	v := &LoginView{
 		Base:     lc.base(r),
 		Form:     lc.form(),
 		Password: s.login.PasswordAllowed(),
 		EmailURL: s.emailURL(lc),
 		CanStay:  s.login.StayOffered(),
 	}
+	var err error
+	v.Passkey, err = s.passkeyView(r)
+	return v, err
 }
 
 // nameTTL is how long the sign-in page fills in the account whose password a link has set.
@@ -132,7 +135,10 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	name := form.Get("username")
-	v := s.loginView(r, lc)
+	v, err := s.loginView(r, lc)
+	if err != nil {
+		return err
+	}
 	v.Username, v.Stay = name, form.Get(fieldStay) != ""
 	err = s.kit.Allow(w, r, "login", web.Subject{User: identity.LoginKey(name), Claimed: true})
 	var st login.Step

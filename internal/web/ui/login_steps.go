@@ -66,14 +66,13 @@ func (s *Server) codeView(r *http.Request, p *pendingSignIn) (*CodeView, error) 
 		return nil, err
 	}
 	v := &CodeView{
-		Base:       p.lc.base(r),
-		Form:       p.lc.form(),
-		Account:    p.User.LoginName(),
-		Kind:       p.Kind,
-		SentTo:     c.SentTo,
-		Options:    c.Options,
-		StartURL:   p.lc.url("/login", "other", "1"),
-		RecoverURL: p.lc.url("/recover"),
+		Base:     p.lc.base(r),
+		Form:     p.lc.form(),
+		Account:  p.User.LoginName(),
+		Kind:     p.Kind,
+		SentTo:   c.SentTo,
+		Options:  c.Options,
+		StartURL: p.lc.url("/login", "other", "1"),
 	}
 	if p.Trust {
 		v.TrustFor, v.Trust = s.login.TrustFor(), p.form.Get(fieldTrust) != ""
@@ -143,6 +142,7 @@ func (s *Server) postEnroll(w http.ResponseWriter, r *http.Request, p *pendingSi
 	if p.form.Get("skip") != "" {
 		step = login.StepSkip
 	}
+	nameDevice(r, p.form)
 	st, err := s.login.Continue(r.Context(), s.visit(r), p.sealed, step, p.form)
 	if err == nil {
 		return s.followStep(w, r, p.lc, st)

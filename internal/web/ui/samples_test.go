@@ -1,6 +1,8 @@
 package ui
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -16,7 +18,9 @@ func samples() []View {
 		panic(err)
 	}
 	b := Base{texts: c.For("en"), RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
-	return append(loginSamples(b), accountSamples(b)...)
+	signed := b
+	signed.Signed = samplePerson()
+	return slices.Concat(loginSamples(b), accountSamples(b), samplePasskeys(signed))
 }
 
 func sampleClient() *ClientView {
@@ -37,6 +41,24 @@ func sampleScopes() []ScopeView {
 		{Name: "email", Words: "view your email address"},
 		{Name: "notes:write", Words: "read and change your notes", Badge: "New"},
 		{Name: "offline_access", Words: "keep access when you're not using it"},
+	}
+}
+
+func samplePasskey() *PasskeyView {
+	return &PasskeyView{Options: `{"challenge":"AAAA","rpId":"example.com"}`, Token: strings.Repeat("s", 200)}
+}
+
+func samplePasskeys(b Base) []View {
+	form := Form{Action: "/account/security/passkeys/remove", Hidden: []Pair{{"id", "p1"}}}
+	return []View{
+		&AccountPasskeysView{Base: b, HasPassword: true, Fresh: true},
+		&AccountPasskeysView{Base: b, HasPassword: true, Accepted: `{"rpId":"x"}`, Passkeys: []PasskeyLine{
+			{ID: "p1", Name: "Apple Passwords", CreatedAt: b.Now.Add(-40 * day), LastUsedAt: b.Now.Add(-time.Hour), Synced: true},
+			{ID: "p2", Name: "Chrome on Linux", CreatedAt: b.Now.Add(-3 * day), Second: true},
+		}},
+		&AccountPasskeyRenameView{Base: b, Form: form, Name: "Apple Passwords"},
+		&AccountPasskeyRemoveView{Base: b, Form: form, Name: "Apple Passwords", HasPassword: true, TwoStep: true},
+		&AccountPasskeyRemoveView{Base: b, Form: form, Name: "Apple Passwords"},
 	}
 }
 
@@ -65,20 +87,6 @@ func loginSamples(b Base) []View {
 		&EmailLinkView{Base: client, Form: form, Account: account, CanStay: true},
 		&EmailLinkView{Base: b, Account: account, Code: "48213907"},
 		&ForgotSentView{Base: b, Form: form, Email: account, Mailbox: true},
-		&RecoverView{
-			Base: client, Form: form, Account: account, Possible: true, Mailbox: "a…@example.com", Wait: day, CodeURL: "/login/code",
-			Others: []FactorChoice{{Kind: "backup_code"}},
-		},
-		&RecoverView{Base: b, Account: account, Possible: true, Mailbox: "a…@example.com", Sent: true, CodeURL: "/login/code", DevMail: true},
-		&RecoverView{Base: b, Account: account, Possible: true, ReadyAt: b.Now.Add(20 * time.Hour), CodeURL: "/login/code"},
-		&RecoverView{Base: b, Account: account, Possible: true, Mailbox: "a…@example.com", ReadyAt: b.Now, Ready: true, DevMail: true},
-		&RecoverView{Base: b, Account: account, CodeURL: "/login/code"},
-		&RecoverLinkView{Base: b, Stage: "start", Account: account, Wait: day},
-		&RecoverLinkView{Base: b, Stage: "finish", Account: account},
-		&RecoverLinkView{Base: b, Stage: "stop", Account: account},
-		&RecoverDoneView{Base: b, Stage: "start", ReadyAt: b.Now.Add(day), NextURL: "/login"},
-		&RecoverDoneView{Base: b, Stage: "finish", NextURL: "/login?done=recovered"},
-		&RecoverDoneView{Base: b, Stage: "stop", NextURL: "/account/security"},
 		&MailboxView{Base: b, Letters: []LetterLine{{
 			URL: "/dev/mail/1", Subject: "Reset your password", To: account, At: b.Now.Add(-time.Minute),
 		}}},
@@ -87,10 +95,11 @@ func loginSamples(b Base) []View {
 			Base: b, Subject: "Reset your password", To: account, At: b.Now, HTMLURL: "/dev/mail/1/html",
 			Parts: []LetterPart{{Text: "Choose a new password:\n\n"}, {Text: "https://id.example.com/x", Link: true}},
 		},
-		&LoginView{Password: true, Base: client, Form: form, CanStay: true, Stay: true},
-		&LoginView{Password: true, Base: failed, Form: form, Username: account},
+		&LoginView{Password: true, Base: client, Form: form, Passkey: samplePasskey(), CanStay: true, Stay: true},
+		&LoginView{Base: client, Form: form, Passkey: samplePasskey()},
+		&LoginView{Password: true, Base: failed, Passkey: samplePasskey(), Forget: `{"rpId":"x"}`, Form: form, Username: account},
 		&LoginView{Password: true, Base: client, Form: form, Username: account, Wait: 12 * time.Minute},
-		&CodeView{Base: client, Form: form, Account: account, Kind: "totp", StartURL: "/login", RecoverURL: "/recover", TrustFor: 30 * day, Trust: true, Others: []FactorChoice{{Kind: "backup_code"}}},
+		&CodeView{Base: client, Form: form, Account: account, Kind: "totp", StartURL: "/login", TrustFor: 30 * day, Trust: true, Others: []FactorChoice{{Kind: "backup_code"}}},
 		&CodeView{Base: client, Form: form, Account: account, Kind: "backup_code", Wait: time.Minute, Others: []FactorChoice{{Kind: "totp"}}},
 		&CodeView{Base: client, Form: form, Account: account, Kind: "totp"},
 		sampleEnroll(b, form, account),
@@ -165,11 +174,12 @@ func accountSamples(b Base) []View {
 			StreetAddress: "12 St James's Square", Locality: "London", PostalCode: "SW1Y 4JH", Country: "United Kingdom",
 		},
 		&AccountSecurityView{
-			Base: b, LoginName: "ada@example.com", HasPassword: true, PasswordChangedAt: since, Rules: sampleRules(),
+			Base: b, LoginName: "ada@example.com", PasswordOn: true, HasPassword: true, PasswordChangedAt: since, Rules: sampleRules(),
+			PasskeysOn: true, Passkeys: 2,
 			Factors: []FactorView{{Base: &b, Kind: "totp", HasPassword: true}},
 		},
 		&AccountSecurityView{
-			Base: wrong, LoginName: "ada@example.com", HasPassword: true, PasswordChangedAt: since, Rules: sampleRules(),
+			Base: wrong, LoginName: "ada@example.com", PasswordOn: true, HasPassword: true, PasswordChangedAt: since, Rules: sampleRules(),
 			SecondFactor: true, BackupCodesLeft: 2, Factors: []FactorView{{
 				Base: &wrong, Kind: "totp", Enabled: true, Only: true, HasPassword: true, Since: since, LastUsedAt: b.Now.Add(-3 * time.Hour),
 			}},
@@ -179,7 +189,7 @@ func accountSamples(b Base) []View {
 		}},
 		&AccountView{Base: b, Email: "ada@example.com", Required: true, RequiredBy: b.Now.Add(3 * day)},
 		&AccountSecurityView{
-			Base: b, LoginName: "ada@example.com", HasPassword: true, Rules: sampleRules(), Required: true,
+			Base: b, LoginName: "ada@example.com", PasswordOn: true, HasPassword: true, Rules: sampleRules(), Required: true,
 			Factors: []FactorView{{Base: &b, Kind: "totp", HasPassword: true}},
 		},
 		sampleSessions(b),

@@ -1,7 +1,6 @@
 package ui
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"net/url"
@@ -37,7 +36,8 @@ type Config struct {
 	Account *account.Server
 	Storage Storage
 
-	StayChecked bool // the check box to stay signed in is checked at first
+	StayChecked    bool     // the check box to stay signed in is checked at first
+	RelatedOrigins []string // whose pages may use the same passkeys
 }
 
 // Server serves the pages.
@@ -77,7 +77,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 				"Open the page on this site and try again.",
 		})
 	}))
-	for _, row := range slices.Concat(s.routes(), s.recoveryRoutes(), s.recoverRoutes(), s.emailRoutes(), s.mailboxRoutes()) {
+	for _, row := range slices.Concat(s.routes(), s.recoveryRoutes(), s.passkeyRoutes(), s.emailRoutes(), s.mailboxRoutes()) {
 		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
 	}
 	mux.Handle("/", guard.Handler(s.page(s.notFound(mux))))
@@ -231,13 +231,10 @@ func (b *Base) setUser(u *identity.User) {
 
 // show writes a page.
 func (s *Server) show(w http.ResponseWriter, status int, v View) error {
-	buf := s.pages.buffers.Get().(*bytes.Buffer)
-	defer s.pages.buffers.Put(buf)
-	buf.Reset()
-	if err := s.pages.Write(buf, v); err != nil {
+	body, err := s.pages.Render(v)
+	if err != nil {
 		return err
 	}
-	body := buf.Bytes()
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -14,6 +14,10 @@ const (
 	PageAccountSessions       PageName = "account_sessions"
 	PageAccountAuthorizations PageName = "account_authorizations"
 	PageAccountConfirm        PageName = "account_confirm"
+
+	PageAccountPasskeys      PageName = "account_passkeys"
+	PageAccountPasskeyRename PageName = "account_passkey_rename"
+	PageAccountPasskeyRemove PageName = "account_passkey_remove"
 )
 
 // AccountView is the overview.
@@ -77,6 +81,7 @@ func (*AccountProfileView) Page() PageName { return PageAccountProfile }
 type AccountSecurityView struct {
 	Base
 	LoginName         string // password managers file the new password under it
+	PasswordOn        bool   // people sign in with passwords
 	HasPassword       bool
 	PasswordChangedAt time.Time
 	Rules             []identity.Rule
@@ -86,6 +91,9 @@ type AccountSecurityView struct {
 	Factors           []FactorView
 	BackupCodesLeft   int
 	Trusted           []TrustedView // where the second step is skipped
+	PasskeysOn        bool          // this server uses passkeys
+	Passkeys          int
+	Fresh             bool // adding a passkey needs no proof
 }
 
 // Page names the template.

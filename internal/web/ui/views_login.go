@@ -28,6 +28,8 @@ type LoginView struct {
 	Username string        // pre-filled: the login_hint, or what was typed before
 	Password bool          // people sign in with passwords
 	EmailURL string        // sends a message to sign in with, or ""
+	Passkey  *PasskeyView  // people sign in with passkeys, or nil
+	Forget   string        // JSON of a passkey that the device may forget, or ""
 	CanStay  bool          // the page offers to stay signed in
 	Stay     bool          // its check box is checked
 	Wait     time.Duration // until a lockout ends; 0: none, over a year: until somebody unlocks it
@@ -35,6 +37,21 @@ type LoginView struct {
 
 // Page names the template.
 func (*LoginView) Page() PageName { return PageLogin }
+
+// Autocomplete returns what browsers fill in for the name, as an option of a field: passkeys, too
+// (HTML, autofill; `webauthn` comes last).
+func (v *LoginView) Autocomplete() string {
+	if v.Passkey != nil {
+		return "autocomplete=username webauthn"
+	}
+	return "autocomplete=username"
+}
+
+// PasskeyView is a question to an authenticator.
+type PasskeyView struct {
+	Options string // JSON for the browser's credential API
+	Token   string // carried by the page and sent back with the answer
+}
 
 // WaitWords returns what to do about the lockout.
 func (v *LoginView) WaitWords() string { return v.waitWords(v.Wait) }
@@ -44,16 +61,15 @@ func (v *LoginView) WaitWords() string { return v.waitWords(v.Wait) }
 type CodeView struct {
 	Base
 	Form
-	Account    string         // the account that signs in
-	Kind       string         // names the factor's template
-	SentTo     string         // where a message was sent, shortened, or ""
-	Options    string         // JSON for the browser's credential API, or ""
-	Others     []FactorChoice // what the person may use instead
-	StartURL   string         // starts the sign-in again, with another account
-	RecoverURL string         // for people who cannot use any of the factors
-	TrustFor   time.Duration  // for how long the browser may be trusted; 0: it may not
-	Trust      bool           // the check box to trust it is checked
-	Wait       time.Duration  // until a lockout ends; 0: none, over a year: until somebody unlocks it
+	Account  string         // the account that signs in
+	Kind     string         // names the factor's template
+	SentTo   string         // where a message was sent, shortened, or ""
+	Options  string         // JSON for the browser's credential API, or ""
+	Others   []FactorChoice // what the person may use instead
+	StartURL string         // starts the sign-in again, with another account
+	TrustFor time.Duration  // for how long the browser may be trusted; 0: it may not
+	Trust    bool           // the check box to trust it is checked
+	Wait     time.Duration  // until a lockout ends; 0: none, over a year: until somebody unlocks it
 }
 
 // Page names the template.
