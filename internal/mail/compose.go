@@ -8,7 +8,9 @@ import (
 	"fmt"
 	html "html/template"
 	"io/fs"
+	"net/url"
 	"strconv"
+	"strings"
 	plain "text/template"
 	"time"
 
@@ -164,10 +166,10 @@ func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
 		v.Greeting = entry("greeting-unnamed")
 	}
 	if link := m.Values["link"]; link != "" {
-		v.Link, v.Button, v.Fallback = link, entry(m.Message+".button"), entry("link-fallback")
+		v.Link, v.Button, v.Fallback = c.inLanguage(t, link), entry(m.Message+".button"), entry("link-fallback")
 	}
 	if link := m.Values["link2"]; link != "" {
-		v.Link2, v.Button2 = link, entry(m.Message+".button2")
+		v.Link2, v.Button2 = c.inLanguage(t, link), entry(m.Message+".button2")
 	}
 	if v.Code = m.Values["code"]; v.Code != "" {
 		v.CodeIntro = entry("code-intro")
@@ -176,6 +178,19 @@ func (c *Composer) view(t *text.Texts, m *outbox.Mail) (*view, error) {
 		v.Lifetime = lifetime(t, n, v.Link != "", v.Code != "")
 	}
 	return v, nil
+}
+
+// inLanguage returns an address of ours that opens in the language of the message, whatever browser
+// opens it. Pages in the server's own language need no parameter.
+func (c *Composer) inLanguage(t *text.Texts, link string) string {
+	if t == c.texts.For(c.locale) {
+		return link
+	}
+	page, query, found := strings.Cut(link, "?")
+	if page += "?ui_locales=" + url.QueryEscape(t.Language()); found {
+		page += "&" + query
+	}
+	return page
 }
 
 // lifetime returns how long the link and the code of a message work, in the largest whole unit.
@@ -210,7 +225,9 @@ func listFacts(t *text.Texts, entry func(string) string, m *outbox.Mail) (list [
 				value = inZone(at, m.Zone)
 			}
 		case "device":
-			value = joined(t, "mail.device", m.Values["program"], m.Values["system"])
+			if value == "" && m.Values["program"]+m.Values["system"] != "" {
+				value = t.Device(m.Values["program"], m.Values["system"])
+			}
 		case "place":
 			value = joined(t, "mail.place", m.Values["city"], m.Values["country"])
 		}

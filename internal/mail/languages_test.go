@@ -69,13 +69,13 @@ func TestRightToLeft(t *testing.T) {
 	}
 	for _, want := range []string{
 		`<html lang="ar" dir="rtl">`, `<bdi>Gatehouse</bdi>`, `<bdi>Example Ltd, 1 High St</bdi>`,
-		`dir="ltr" href="https://id.example.com/a"`,
+		`dir="ltr" href="https://id.example.com/a?ui_locales=ar"`,
 	} {
 		if !strings.Contains(m.HTML, want) {
 			t.Errorf("%s is missing:\n%s", want, m.HTML)
 		}
 	}
-	if !strings.Contains(m.Text, "\nhttps://id.example.com/a\n") {
+	if !strings.Contains(m.Text, "\nhttps://id.example.com/a?ui_locales=ar\n") {
 		t.Errorf("the link does not stand alone:\n%s", m.Text)
 	}
 	test, err := c.Compose(&outbox.Mail{Message: outbox.MessageTest, Locale: "ar"})

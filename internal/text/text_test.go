@@ -22,17 +22,19 @@ func TestCatalogues(t *testing.T) {
 	c, err := Load()
 	testkit.Must(t, err)
 	for _, tag := range c.Languages() {
-		all := entries(t, tag)
-		for id := range all {
-			if _, ok := english[id]; !ok {
-				t.Errorf("%s: %s is not in the English catalogue", tag, id)
+		t.Run(tag, func(t *testing.T) {
+			all := entries(t, tag)
+			for id := range all {
+				if _, ok := english[id]; !ok {
+					t.Errorf("%s: %s is not in the English catalogue", tag, id)
+				}
 			}
-		}
-		for id, want := range english {
-			for _, fault := range differences(tag, want, all[id]) {
-				t.Errorf("%s: %s: %s", tag, id, fault)
+			for id, want := range english {
+				for _, fault := range differences(tag, want, all[id]) {
+					t.Errorf("%s: %s: %s", tag, id, fault)
+				}
 			}
-		}
+		})
 	}
 }
 

@@ -42,7 +42,12 @@ func newTexts(all *Catalogues, tag language.Tag) *Texts {
 func (t *Texts) Language() string { return t.tag }
 
 // Direction returns "rtl" for a language that is written from right to left, and "ltr" otherwise.
-func (t *Texts) Direction() string { return t.direction }
+func (t *Texts) Direction() string {
+	if t == nil {
+		return "ltr"
+	}
+	return t.direction
+}
 
 // Catalogues returns all languages.
 func (t *Texts) Catalogues() *Catalogues { return t.all }

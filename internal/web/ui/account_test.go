@@ -77,7 +77,7 @@ func TestSecurityChangesRenewTheCookie(t *testing.T) {
 // shownKey returns the key of the authenticator app on the current page.
 func shownKey(b *browser) string {
 	page := b.last.Body.String()
-	_, key, _ := strings.Cut(page, `<p class="key" id="key" translate="no">`)
+	_, key, _ := strings.Cut(page, `<p class="key" id="key" dir="ltr" translate="no">`)
 	key, _, _ = strings.Cut(key, "</p>")
 	return strings.NewReplacer("<span>", "", "</span>", "", " ", "").Replace(key)
 }

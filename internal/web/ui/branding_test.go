@@ -24,7 +24,7 @@ func TestAuthenticatorLink(t *testing.T) {
 	}
 	u, err := url.Parse(html.UnescapeString(m[1]))
 	testkit.Must(t, err)
-	_, key, _ := strings.Cut(page, `<p class="key" id="key" translate="no">`)
+	_, key, _ := strings.Cut(page, `<p class="key" id="key" dir="ltr" translate="no">`)
 	key, _, _ = strings.Cut(key, "</p>")
 	key = strings.Join(regexp.MustCompile(`[A-Z2-7]{4}`).FindAllString(key, -1), "")
 	if u.Path != "/Example ID:"+s.user.Email || u.Query().Get("issuer") != "Example ID" || u.Query().Get("secret") != key || len(key) != 32 {

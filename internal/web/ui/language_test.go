@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/text"
 )
@@ -162,6 +163,51 @@ func TestPlainLocales(t *testing.T) {
 	b.speaks("ar")
 	b.get("/oauth/authorize?client_id=x&ui_locales=ar")
 	b.speaks("ar")
+}
+
+// TestMailOfAForeignBrowser opens the link of a message in a browser that speaks another language:
+// the page speaks the account's, or else that of the message.
+func TestMailOfAForeignBrowser(t *testing.T) {
+	s := newSite(t)
+	link, err := s.login.PasswordLink(t.Context(), login.Visit{Now: s.now}, s.user)
+	testkit.Must(t, err)
+	b := s.browser()
+	r := httptest.NewRequest("GET", origin+"/reset-password?ui_locales=de&token="+link, nil)
+	r.Header.Set("Accept-Language", "en")
+	b.send(r)
+	b.speaks("de")
+	b.submit("new_password", "x", "confirm_password", "y")
+	b.shows(400)
+	b.speaks("de")
+	u := *s.user
+	u.Locale = "ja"
+	testkit.Must(t, s.db.UpdateUser(t.Context(), s.user, &u))
+	b = s.browser()
+	b.get("/reset-password?token=" + link)
+	b.speaks("ja")
+}
+
+// TestNamesAreIsolated shows names whose letters are written from right to left, and an Arabic page
+// with addresses and codes.
+func TestNamesAreIsolated(t *testing.T) {
+	s := newSite(t)
+	u := *s.user
+	u.Name, u.Locale = "שלום (admin)", "ar"
+	testkit.Must(t, s.db.UpdateUser(t.Context(), s.user, &u))
+	b := s.signedIn(&u)
+	b.get("/account")
+	b.speaks("ar")
+	b.shows(200, "<bdi>שלום (admin)</bdi>", "<bdi>"+u.Email+"</bdi>")
+	b.post("/account/security/totp/enable", url.Values{"current_password": {"password"}})
+	b.shows(200, `id="key" dir="ltr"`, `name="code" type="text" value="" dir="ltr"`)
+	b.get("/account/sessions")
+	b.shows(200, `<code dir="ltr">`)
+	b.get("/account/profile")
+	b.shows(200, `name="name" type="text" value="שלום (admin)" dir="auto"`)
+	b.post("/account/profile", url.Values{"name": {"\u202Eevil"}})
+	b.shows(400)
+	b.post("/account/profile", url.Values{"name": {"می\u200cخواهم"}}) // joiners are needed in Persian
+	b.shows(200, "می\u200cخواهم")
 }
 
 // TestLanguageChoice rejects what no page of ours sends.

@@ -203,6 +203,7 @@ type field struct {
 	Readonly, Area, Plain  bool
 	Maxlength              int
 	Show, Hide             string // what the button does that reveals a password
+	Dir                    string // the direction of what is typed, or "" for that of the page
 }
 
 // DescribedBy returns the ids of the elements that describe the input, for assistive technology.
@@ -242,11 +243,23 @@ func newField(b Base, name, label, value string, options ...string) (field, erro
 			return field{}, fmt.Errorf("field %s: %w", name, err)
 		}
 	}
-	f.ID, f.Error = FieldID(key), b.ErrorFor(key)
+	f.ID, f.Error, f.Dir = FieldID(key), b.ErrorFor(key), f.direction(b)
 	if len(b.Errors) > 0 {
 		f.Autofocus = b.Errors[0].Field == key // start at the first field to correct
 	}
 	return f, nil
+}
+
+// direction returns the direction of what is typed: addresses, codes and passwords are written
+// from left to right in every language, names in that of their letters.
+func (f *field) direction(b Base) string {
+	switch {
+	case !f.Plain && (f.Type == "text" || f.Area):
+		return "auto"
+	case b.texts.Direction() == "rtl":
+		return "ltr"
+	}
+	return ""
 }
 
 func (f *field) set(option, arg string) error {

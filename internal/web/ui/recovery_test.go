@@ -101,7 +101,7 @@ func TestMailbox(t *testing.T) {
 	b.local("/dev/mail")
 	b.shows(http.StatusOK, "Reset your password", "ada@example.com")
 	b.local(b.link("/dev/mail/"))
-	b.shows(http.StatusOK, `<a href="https://id.example/reset-password?token=x1">`, "Thanks")
+	b.shows(http.StatusOK, `<a href="https://id.example/reset-password?token=x1" dir="ltr">`, "Thanks")
 	b.local("/dev/mail/id1/html")
 	b.shows(http.StatusOK, "<h1>Reset your password</h1>")
 	if p := b.last.Header().Get("Content-Security-Policy"); !strings.HasPrefix(p, "sandbox ") {

@@ -161,8 +161,8 @@ func (s *Server) page(h web.Handler) http.Handler {
 func (s *Server) visit(r *http.Request) login.Visit {
 	ev := web.EventOf(r.Context())
 	locale := ""
-	if ev.Texts != nil {
-		locale = ev.Texts.Language()
+	if ev.Texts != nil && ev.Texts != s.pages.fallback {
+		locale = ev.Texts.Language() // else that of DEFAULT_LOCALE
 	}
 	return login.Visit{
 		Locale:    locale,
