@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/url"
@@ -188,6 +189,9 @@ func (s *Server) FlowLocales(sealed string) string {
 		raw, err := s.flows.Open(sealed, step)
 		if err != nil {
 			continue
+		}
+		if !bytes.Contains(raw, []byte("ui_locales=")) { // Query is as url.Values encodes it
+			return ""
 		}
 		var f Flow
 		if json.Unmarshal(raw, &f) != nil {

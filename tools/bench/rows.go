@@ -122,7 +122,7 @@ func rows() []row {
 			row{name: "client credentials RS256, audited in aggregate", settings: aggregate, plan: credentials("RS256"), goals: always(ofCeiling(0.85, "RSA signing"), even(3))},
 		)
 	}
-	return append(list, gatewayRows()...)
+	return append(append(list, pageRows()...), gatewayRows()...)
 }
 
 func refreshGoals(e engine) []goal {

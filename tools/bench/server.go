@@ -24,6 +24,7 @@ const (
 	pathTokenInfo  = "/oauth/tokeninfo"
 	pathUserInfo   = "/oauth/userinfo"
 	pathLogin      = "/login"
+	pathAuthorize  = "/oauth/authorize"
 	pathAccount    = "/account"
 )
 

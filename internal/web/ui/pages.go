@@ -15,6 +15,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -33,6 +34,8 @@ type Pages struct {
 	custom  Custom
 	frames  *template.Template // cloned for each page, never executed itself
 	current atomic.Pointer[customSet]
+	holed   *holedPages
+	buffers sync.Pool              // of *bytes.Buffer, which show reuses
 	public  map[string]*publicFile // by address
 
 	texts    *text.Catalogues
@@ -97,6 +100,8 @@ func NewCustomPages(brand Brand, custom Custom) (*Pages, error) {
 		return nil, err
 	}
 	p := &Pages{Assets: assets, brand: brand, custom: custom, pages: map[PageName]*template.Template{}}
+	p.holed = newHoledPages()
+	p.buffers.New = func() any { return bytes.NewBuffer(make([]byte, 0, pageSize)) }
 	p.current.Store(&customSet{})
 	if p.texts, err = text.Load(); err != nil {
 		return nil, err
@@ -147,15 +152,18 @@ func (p *Pages) add(frames *template.Template, frame string, view View) error {
 // Render returns a page: the whole of it, or an error and nothing.
 func (p *Pages) Render(v View) ([]byte, error) {
 	var buf bytes.Buffer
-	buf.Grow(8 << 10)
+	buf.Grow(pageSize)
 	if err := p.Write(&buf, v); err != nil {
 		return nil, err
 	}
 	return buf.Bytes(), nil
 }
 
+// pageSize is what buffers of pages begin with, in bytes.
+const pageSize = 16 << 10
+
 // Write renders a page into w. On an error w may hold a part of the page.
-func (p *Pages) Write(w io.Writer, v View) error {
+func (p *Pages) Write(w *bytes.Buffer, v View) error {
 	if p.pages[v.Page()] == nil {
 		return fmt.Errorf("no page %q", v.Page())
 	}
@@ -164,6 +172,12 @@ func (p *Pages) Write(w io.Writer, v View) error {
 	}
 	if p.rendered != nil {
 		p.rendered(v)
+	}
+	if login, ok := v.(*LoginView); ok {
+		if page, ok := p.appendLogin(w.AvailableBuffer(), login); ok {
+			_, _ = w.Write(page) // never fails
+			return nil
+		}
 	}
 	if err := p.executeTemplate(w, v); err != nil {
 		return fmt.Errorf("rendering page %s: %w", v.Page(), err)

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"net/url"
@@ -231,10 +232,13 @@ func (b *Base) setUser(u *identity.User) {
 
 // show writes a page.
 func (s *Server) show(w http.ResponseWriter, status int, v View) error {
-	body, err := s.pages.Render(v)
-	if err != nil {
+	buf := s.pages.buffers.Get().(*bytes.Buffer)
+	defer s.pages.buffers.Put(buf)
+	buf.Reset()
+	if err := s.pages.Write(buf, v); err != nil {
 		return err
 	}
+	body := buf.Bytes()
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
