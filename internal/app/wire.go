@@ -284,6 +284,7 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		ResetTTL:         c.Accounts.PasswordResetTTL,
 		ResetLimit:       c.Accounts.PasswordResets,
 		ResetWindow:      c.Accounts.ResetWindow,
+		RecoveryDelay:    c.Accounts.RecoveryDelay,
 		Passkeys:         relyingParty(c),
 		PasskeysVerified: c.Passkeys.Verification == "required",
 		RequireMFA:       c.MFA.Require,

@@ -177,6 +177,7 @@ type Accounts struct {
 	PasswordResetTTL time.Duration
 	PasswordResets   int           // links that one mailbox is sent in PasswordResetWindow
 	ResetWindow      time.Duration // the window of PasswordResets
+	RecoveryDelay    time.Duration // the wait before a lost second step can be removed; 0 means it cannot
 	LoginMethods     []string      // the kinds of factors that begin a sign-in
 	DefaultLocale    string        // BCP 47
 	DeletionGrace    time.Duration // between the wish to delete an account and its end

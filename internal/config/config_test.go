@@ -85,6 +85,7 @@ func TestDefaults(t *testing.T) {
 			PasswordResetTTL: time.Hour,
 			PasswordResets:   3,
 			ResetWindow:      time.Hour,
+			RecoveryDelay:    24 * time.Hour,
 			LoginMethods:     []string{"password", "passkey"},
 			DefaultLocale:    "en",
 			DeletionGrace:    14 * 24 * time.Hour,

@@ -1013,6 +1013,14 @@ func accountRows() []Setting {
 			},
 		},
 		{
+			Name:    "RECOVERY_DELAY",
+			Default: "24h",
+			Doc: "How long a person who has lost the second step, and has proved the password and " +
+				"the mailbox, waits before it can be turned off; 0 means that only an administrator " +
+				"can.",
+			place: func(c *Config) value { return seconds(&c.Accounts.RecoveryDelay, 0, 30*day) },
+		},
+		{
 			Name:    "DEFAULT_LOCALE",
 			Default: "en",
 			Doc: "The language of messages to people who have chosen none: en, " +

@@ -52,6 +52,9 @@ type RecoveryState struct {
 	Waiting  *Recovery // a request that waits or can be completed, or nil
 }
 
+// RecoveryDelay returns how long a request waits before it can be completed, or 0.
+func (s *Server) RecoveryDelay() time.Duration { return s.cfg.RecoveryDelay }
+
 // recoverable reports whether the person of a sign-in may ask for a recovery: the password was
 // proved, and remains as the way in.
 func (s *Server) recoverable(si *signIn) bool {
@@ -265,10 +268,13 @@ func (s *Server) notifyOfRecovery(
 
 // attachToAll adds a message to every address of a user.
 func (s *Server) attachToAll(
-	_ context.Context, ev *audit.Event, u *identity.User, m outbox.Mail,
+	ctx context.Context, ev *audit.Event, u *identity.User, m outbox.Mail,
 ) error {
-	s.notices.attach(ev, u, m)
-	return nil
+	all, err := s.VerifiedEmails(ctx, u)
+	for _, to := range all {
+		s.notices.attachTo(ev, u, to, m)
+	}
+	return err
 }
 
 // StopRecovery refuses a request by the link of its notices.

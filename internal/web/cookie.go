@@ -17,6 +17,8 @@ const (
 	CookieEmailLink    = "gatehouse_email_link"
 	CookieEmailContext = "gatehouse_email_context"
 
+	CookieRecovery = "gatehouse_recovery" // the link about a lost second step, while its page is open
+
 	CookieDevice = "gatehouse_device" // by which accounts know the browser
 
 	CookieLanguage = "gatehouse_language" // the language that was chosen on a page

@@ -12,8 +12,9 @@ import (
 
 // member is a request to one's own account.
 type member struct {
-	caller account.Caller
-	form   url.Values
+	caller   account.Caller
+	recovery *RecoveryNotice // or nil
+	form     url.Values
 }
 
 // member serves a page to a person who is signed in. Other browsers are redirected to sign in
@@ -43,6 +44,14 @@ func (s *Server) member(
 		if answer := m.form.Get("passkey"); answer != "" && m.form.Get("passkey_token") != "" {
 			m.caller.Proof = url.Values{"passkey": {answer}, "passkey_token": {m.form.Get("passkey_token")}}
 		}
+		waiting, err := s.login.WaitingRecovery(r.Context(), m.caller.Visit, m.caller.User)
+		if err != nil {
+			return err
+		}
+		if waiting != nil {
+			ready := !m.caller.Now.Before(waiting.ReadyAt)
+			m.recovery = &RecoveryNotice{ReadyAt: waiting.ReadyAt, Ready: ready}
+		}
 		return h(w, r, m)
 	}
 }
@@ -51,7 +60,7 @@ func (s *Server) member(
 func (m *member) base(r *http.Request) Base {
 	b := begin(r)
 	b.setUser(m.caller.User)
-	b.Notice = m.notice(&b)
+	b.Notice, b.Recovery = m.notice(&b), m.recovery
 	return b
 }
 
@@ -66,6 +75,8 @@ func (m *member) notice(b *Base) string {
 		return b.T("account.done.signed-out")
 	case "removed":
 		return b.T("account.done.removed")
+	case "recovery_refused":
+		return b.T("recovery.banner.done")
 	case "distrusted":
 		return b.T("browsers.trusted.removed")
 	case "revoked_all":

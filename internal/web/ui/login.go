@@ -44,6 +44,9 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 	}
+	if done := form.Get("done"); done == "recovered" && v.Username == "" {
+		v.Username = s.rememberedName(r)
+	}
 	if form.Get("done") == "password" {
 		if v.Username == "" {
 			v.Username = s.rememberedName(r)

@@ -66,13 +66,14 @@ func (s *Server) codeView(r *http.Request, p *pendingSignIn) (*CodeView, error) 
 		return nil, err
 	}
 	v := &CodeView{
-		Base:     p.lc.base(r),
-		Form:     p.lc.form(),
-		Account:  p.User.LoginName(),
-		Kind:     p.Kind,
-		SentTo:   c.SentTo,
-		Options:  c.Options,
-		StartURL: p.lc.url("/login", "other", "1"),
+		Base:       p.lc.base(r),
+		Form:       p.lc.form(),
+		Account:    p.User.LoginName(),
+		Kind:       p.Kind,
+		SentTo:     c.SentTo,
+		Options:    c.Options,
+		StartURL:   p.lc.url("/login", "other", "1"),
+		RecoverURL: p.lc.url("/recover"),
 	}
 	if p.Trust {
 		v.TrustFor, v.Trust = s.login.TrustFor(), p.form.Get(fieldTrust) != ""

@@ -78,7 +78,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 				"Open the page on this site and try again.",
 		})
 	}))
-	for _, row := range slices.Concat(s.routes(), s.recoveryRoutes(), s.passkeyRoutes(), s.emailRoutes(), s.mailboxRoutes()) {
+	for _, row := range slices.Concat(s.routes(), s.recoveryRoutes(), s.recoverRoutes(), s.passkeyRoutes(), s.emailRoutes(), s.mailboxRoutes()) {
 		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
 	}
 	mux.Handle("/", guard.Handler(s.page(s.notFound(mux))))

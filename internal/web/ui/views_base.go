@@ -22,15 +22,16 @@ type PageName string
 // Base is what every page may show. The zero value is a plain page for a person who is not
 // signed in.
 type Base struct {
-	RequestID string         // shown where a person may have to quote it
-	Now       time.Time      // the request's time, which relative times ("2 hours ago") count from
-	Zone      *time.Location // for absolute times; nil: the browser's, or UTC without scripts
-	Signed    *Signed        // the account that is signed in, or nil
-	Notice    string         // one sentence about what has just been done
-	Problem   string         // one sentence about what went wrong; the title then begins with "Error:"
-	Errors    []FieldError   // what is wrong with single fields
-	Client    *ClientView    // the app that the page is about, or nil
-	Leaves    bool           // a form of the page leads to another site
+	RequestID string          // shown where a person may have to quote it
+	Now       time.Time       // the request's time, which relative times ("2 hours ago") count from
+	Zone      *time.Location  // for absolute times; nil: the browser's, or UTC without scripts
+	Signed    *Signed         // the account that is signed in, or nil
+	Notice    string          // one sentence about what has just been done
+	Problem   string          // one sentence about what went wrong; the title then begins with "Error:"
+	Errors    []FieldError    // what is wrong with single fields
+	Client    *ClientView     // the app that the page is about, or nil
+	Recovery  *RecoveryNotice // on account pages: a request to turn off two-step verification waits
+	Leaves    bool            // a form of the page leads to another site
 
 	UILocales string      // the request's parameter, which its forms and links carry on
 	Return    string      // the address that opens the page, for the choice of a language
@@ -60,6 +61,12 @@ func (b Base) ErrorFor(field string) string {
 		}
 	}
 	return strings.Join(all, " ")
+}
+
+// RecoveryNotice tells of a request to turn off two-step verification.
+type RecoveryNotice struct {
+	ReadyAt time.Time // from when it can be completed
+	Ready   bool      // it can be completed
 }
 
 // FieldError is what is wrong with one field and what to do about it, in a sentence.

@@ -61,15 +61,16 @@ func (v *LoginView) WaitWords() string { return v.waitWords(v.Wait) }
 type CodeView struct {
 	Base
 	Form
-	Account  string         // the account that signs in
-	Kind     string         // names the factor's template
-	SentTo   string         // where a message was sent, shortened, or ""
-	Options  string         // JSON for the browser's credential API, or ""
-	Others   []FactorChoice // what the person may use instead
-	StartURL string         // starts the sign-in again, with another account
-	TrustFor time.Duration  // for how long the browser may be trusted; 0: it may not
-	Trust    bool           // the check box to trust it is checked
-	Wait     time.Duration  // until a lockout ends; 0: none, over a year: until somebody unlocks it
+	Account    string         // the account that signs in
+	Kind       string         // names the factor's template
+	SentTo     string         // where a message was sent, shortened, or ""
+	Options    string         // JSON for the browser's credential API, or ""
+	Others     []FactorChoice // what the person may use instead
+	StartURL   string         // starts the sign-in again, with another account
+	RecoverURL string         // for people who cannot use any of the factors
+	TrustFor   time.Duration  // for how long the browser may be trusted; 0: it may not
+	Trust      bool           // the check box to trust it is checked
+	Wait       time.Duration  // until a lockout ends; 0: none, over a year: until somebody unlocks it
 }
 
 // Page names the template.
