@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -52,11 +53,8 @@ func NewAssets(b Brand) (*Assets, error) {
 		case "icon.svg":
 			body = colorIcon(b, body)
 		}
-		if path.Ext(e.Name()) == ".js" {
-			body = withoutComments(body)
-		}
 		if err == nil {
-			err = a.add(e.Name(), body)
+			err = a.add(e.Name(), condense(e.Name(), body))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("preparing asset %s: %w", e.Name(), err)
@@ -68,13 +66,29 @@ func NewAssets(b Brand) (*Assets, error) {
 	return a, nil
 }
 
-// withoutComments returns a script without the lines that are comments, and without indentation.
-func withoutComments(script []byte) []byte {
+// comment matches a comment of a style sheet.
+var comment = regexp.MustCompile(`(?s)/\*.*?\*/`)
+
+// condense returns a style sheet or a script without comments and indentation. In scripts only
+// lines that begin with // are comments, and no text spans lines.
+func condense(name string, body []byte) []byte {
+	ext := path.Ext(name)
+	if ext == ".css" {
+		body = comment.ReplaceAll(body, nil)
+	}
+	if ext != ".css" && ext != ".js" {
+		return body
+	}
 	var out bytes.Buffer
-	for line := range bytes.Lines(script) {
-		line = bytes.TrimLeft(line, " ")
-		if !bytes.HasPrefix(line, []byte("//")) && len(bytes.TrimSpace(line)) > 0 {
+	for line := range bytes.Lines(body) {
+		line = bytes.TrimSpace(line)
+		switch {
+		case len(line) == 0 || ext == ".js" && bytes.HasPrefix(line, []byte("//")):
+		case ext == ".css": // a rule may end in the middle of a line; a selector or value may not
 			out.Write(line)
+		default:
+			out.Write(line)
+			out.WriteByte('\n')
 		}
 	}
 	return out.Bytes()

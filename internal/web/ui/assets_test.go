@@ -47,6 +47,39 @@ func TestAssets(t *testing.T) {
 	}
 }
 
+// What people download has neither comments nor indentation, and is otherwise what stands in the
+// file.
+func TestAssetsAreCondensed(t *testing.T) {
+	for name, c := range map[string][2]string{
+		"a.css": {"/* Colors:\n   a */\n:root {\n  --a: b;\n  --c: d /* e */ f;\n}\n\n.x,\n.y { z: 1 }\n", ":root {--a: b;--c: d  f;}.x,.y { z: 1 }"},
+		"a.js":  {"// Does.\nconst a = 1; // b\n  a();\n\nlet u = \"https://x\";\n", "const a = 1; // b\na();\nlet u = \"https://x\";\n"},
+		"a.svg": {"<svg>\n</svg>", "<svg>\n</svg>"},
+	} {
+		if got := string(condense(name, []byte(c[0]))); got != c[1] {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	entries, err := staticFiles.ReadDir("static")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		body, _ := staticFiles.ReadFile("static/" + e.Name())
+		if strings.HasSuffix(e.Name(), ".js") && strings.Contains(string(body), "`\n") {
+			t.Errorf("%s: a text may span lines", e.Name())
+		}
+		if !strings.HasSuffix(e.Name(), ".css") {
+			continue
+		}
+		for i, line := range strings.Split(string(comment.ReplaceAll(body, nil)), "\n") {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasSuffix(line, "{") && !strings.HasSuffix(line, "}") &&
+				!strings.HasSuffix(line, ";") && !strings.HasSuffix(line, ",") {
+				t.Errorf("%s:%d: a line that ends within a selector or value: %s", e.Name(), i+1, line)
+			}
+		}
+	}
+}
+
 // Assets may load nothing from elsewhere.
 func TestAssetsStayHere(t *testing.T) {
 	a, err := NewAssets(Brand{Name: "Gatehouse"})

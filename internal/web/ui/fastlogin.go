@@ -22,7 +22,7 @@ type loginKey struct {
 	texts             *text.Texts
 	name, logo, color string // of the app
 	app, flow         bool   // there is an app, a flow
-	password          bool
+	password, passkey bool
 	canStay, stay     bool
 	before, after     string // of the flow in EmailURL
 }
@@ -33,6 +33,8 @@ type hole int
 const (
 	holeFlow hole = iota
 	holeReturn
+	holeOptions // of the question to an authenticator
+	holeToken
 	holes // how many there are
 )
 
@@ -67,7 +69,7 @@ func newHoledPages() *holedPages {
 // the plain form.
 func keyOf(v *LoginView) (loginKey, bool) {
 	plain := v.Problem == "" && v.Notice == "" && len(v.Errors) == 0 && v.Signed == nil && v.Wait == 0 &&
-		v.Username == "" && v.UILocales == "" && v.Action == "" && v.Next == "" && len(v.Hidden) == 0
+		v.Username == "" && v.Forget == "" && v.UILocales == "" && v.Action == "" && v.Next == "" && len(v.Hidden) == 0
 	if !plain || !unescaped(v.Flow) {
 		return loginKey{}, false
 	}
@@ -75,6 +77,7 @@ func keyOf(v *LoginView) (loginKey, bool) {
 		texts:    v.texts,
 		flow:     v.Flow != "",
 		password: v.Password,
+		passkey:  v.Passkey != nil,
 		canStay:  v.CanStay,
 		stay:     v.Stay,
 		before:   v.EmailURL,
@@ -115,6 +118,9 @@ func (h *holedPages) holedView(k loginKey) *LoginView {
 			v.EmailURL = k.before + v.Flow + k.after
 		}
 	}
+	if k.passkey {
+		v.Passkey = &PasskeyView{Options: h.marks[holeOptions], Token: h.marks[holeToken]}
+	}
 	if k.app {
 		v.Client = &ClientView{Name: k.name, Logo: k.logo, Color: k.color}
 	}
@@ -152,6 +158,10 @@ func (p *holedPage) fill(out []byte, v *LoginView) []byte {
 			out = append(out, v.Flow...)
 		case holeReturn:
 			out = appendAttribute(out, v.Return)
+		case holeOptions:
+			out = appendAttribute(out, v.Passkey.Options)
+		case holeToken:
+			out = appendAttribute(out, v.Passkey.Token)
 		}
 	}
 	return out

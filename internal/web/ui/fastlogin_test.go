@@ -29,6 +29,7 @@ func plainLogin() *LoginView {
 			RequestID: "r1", Now: time.Unix(1, 0), Return: "/login?flow=f1.A_b-2", Leaves: true, Client: &ClientView{Name: "Notes <b>", Logo: "https://a.example/l.png"},
 		},
 		Form: Form{Flow: "f1.A_b-2"}, Password: true, CanStay: true, EmailURL: "/login/email?flow=f1.A_b-2",
+		Passkey: &PasskeyView{Options: `{"challenge":"c1+/","rpId":"id.example"}`, Token: "t1"},
 	}
 }
 
@@ -53,7 +54,7 @@ func TestPageWithHolesIsTheTemplates(t *testing.T) {
 		v := plainLogin()
 		v.texts = texts
 		compare(texts.Language(), v)
-		v.Flow, v.EmailURL, v.Client = "", "", nil
+		v.Flow, v.EmailURL, v.Client, v.Passkey = "", "", nil, nil
 		compare(texts.Language()+" alone", v)
 	}
 	for _, text := range hostile {
@@ -76,7 +77,7 @@ func eachField(t reflect.Type, index []int, f func(name string, index []int, kin
 		at := append(append([]int(nil), index...), i)
 		if field.Type.Kind() == reflect.Struct && field.Type.PkgPath() == reflect.TypeFor[Base]().PkgPath() {
 			eachField(field.Type, at, f)
-		} else if field.Type == reflect.TypeFor[*ClientView]() {
+		} else if field.Type == reflect.TypeFor[*ClientView]() || field.Type == reflect.TypeFor[*PasskeyView]() {
 			eachField(field.Type.Elem(), at, f)
 		}
 		f(field.Name, at, field.Type)
