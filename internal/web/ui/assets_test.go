@@ -47,8 +47,8 @@ func TestAssets(t *testing.T) {
 	}
 }
 
-// What people download has neither comments nor indentation, and is otherwise what stands in the
-// file.
+// Served style sheets and scripts have neither comments nor indentation, and otherwise the text of
+// their files.
 func TestAssetsAreCondensed(t *testing.T) {
 	for name, c := range map[string][2]string{
 		"a.css": {"/* Colors:\n   a */\n:root {\n  --a: b;\n  --c: d /* e */ f;\n}\n\n.x,\n.y { z: 1 }\n", ":root {--a: b;--c: d  f;}.x,.y { z: 1 }"},
