@@ -193,3 +193,14 @@ func TestIconHasTheColor(t *testing.T) {
 		t.Errorf("%s", s)
 	}
 }
+
+// The tagline stands below the name on the sign-in page only.
+func TestTagline(t *testing.T) {
+	p := brandPages(t, Brand{Tagline: "For <coyotes>"})
+	if page := render(t, p, &LoginView{}); !strings.Contains(page, `<p class="tagline"><bdi>For &lt;coyotes&gt;</bdi></p>`) {
+		t.Errorf("no tagline\n%s", page)
+	}
+	if page := render(t, p, &ErrorView{}); strings.Contains(page, "tagline") {
+		t.Error("the tagline is on other pages")
+	}
+}
