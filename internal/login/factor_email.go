@@ -126,7 +126,8 @@ func (f emailFactor) Check(
 	if u == nil {
 		u = &identity.User{}
 	}
-	use.User, use.Code = u.ID, f.codeHash(u, code)
+	to := mailedTo(u, fl.Login)
+	use.User, use.Code = u.ID, f.codeHash(u, to, code)
 	err := f.store.ConsumeEmailCode(ctx, use)
 	switch {
 	case fault.Is(err, fault.Consumed):
@@ -139,7 +140,7 @@ func (f emailFactor) Check(
 	case err != nil:
 		return Proof{}, err
 	}
-	return Proof{OK: true, Mailbox: u.Email}, nil
+	return Proof{OK: true, Mailbox: to}, nil
 }
 
 // code returns the code of a request.
@@ -155,15 +156,24 @@ func (f emailFactor) attemptHash(attempt string) secret.Hash {
 	return f.keys.Hash("email-attempt:" + attempt)
 }
 
+// mailedTo returns the login key of the address that a message goes to: the one that was typed,
+// which is one of the account's, or its primary one.
+func mailedTo(u *identity.User, login string) string {
+	if strings.Contains(login, "@") {
+		return login
+	}
+	return identity.LoginKey(u.Email)
+}
+
 // codeHash returns the stored form of a code. It names what the code proves: a code that was sent
-// to another address, or before the password was changed, is worthless.
-func (f emailFactor) codeHash(u *identity.User, code string) secret.Hash {
+// to an address that is no longer the account's, or before the password was changed, is worthless.
+func (f emailFactor) codeHash(u *identity.User, to, code string) secret.Hash {
 	changed := int64(0)
 	if at := u.PasswordChangedAt; !at.IsZero() {
 		changed = at.UnixMilli()
 	}
 	return f.keys.Hash("email-code:" + string(u.ID) + ":" + strconv.FormatInt(changed, 10) + ":" +
-		identity.LoginKey(u.Email) + ":" + code)
+		to + ":" + code)
 }
 
 // emailCode parses a code as people type it.
@@ -215,14 +225,14 @@ func (e emailCodeSender) Send(ctx context.Context, d *outbox.Delivery) error {
 		Device:    in.Device,
 		Locale:    in.Locale,
 	}
-	return e.s.mailCode(ctx, v, u, in.Attempt)
+	return e.s.mailCode(ctx, v, u, in)
 }
 
 // mailCode sends a user a message to sign in with, unless the mailbox was sent as many as it may be
 // in the window. The last of them works as long as no other is sent, for every browser that has
 // asked: a stranger who uses the limit up keeps nobody out. A browser that the account knows has a
 // limit of its own.
-func (s *Server) mailCode(ctx context.Context, v Visit, u *identity.User, attempt string) error {
+func (s *Server) mailCode(ctx context.Context, v Visit, u *identity.User, in emailRequest) error {
 	f, ok := s.emailFactor()
 	if !ok {
 		return nil
@@ -236,7 +246,11 @@ func (s *Server) mailCode(ctx context.Context, v Visit, u *identity.User, attemp
 			return err
 		}
 	}
-	count := s.emailBrake(v, u, who)
+	to, err := s.recoveryAddress(ctx, u, in.Login)
+	if err != nil {
+		return err
+	}
+	count := s.emailBrake(v, u, to, who)
 	l, err := s.store.Lock(ctx, count.Key, v.Now)
 	if err != nil || l.Locked(v.Now) {
 		return err
@@ -249,18 +263,18 @@ func (s *Server) mailCode(ctx context.Context, v Visit, u *identity.User, attemp
 		expires = l.LockedUntil
 	}
 	c := &EmailCode{
-		Attempt:   f.attemptHash(attempt),
+		Attempt:   f.attemptHash(in.Attempt),
 		User:      u.ID,
-		Code:      f.codeHash(u, f.code(attempt)),
+		Code:      f.codeHash(u, identity.LoginKey(to), f.code(in.Attempt)),
 		CreatedAt: v.Now,
 		ExpiresAt: expires,
 	}
-	return s.store.PutEmailCode(ctx, c, s.codeMailed(v, u, c, attempt))
+	return s.store.PutEmailCode(ctx, c, s.codeMailed(v, u, to, c, in.Attempt))
 }
 
 // emailBrake returns what a message to sign in with adds to.
-func (s *Server) emailBrake(v Visit, u *identity.User, who subject) Failure {
-	key := "mailbox:" + string(s.keys.Hash("sign-in:"+mailbox(u.Email)))
+func (s *Server) emailBrake(v Visit, u *identity.User, to string, who subject) Failure {
+	key := "mailbox:" + string(s.keys.Hash("sign-in:"+mailbox(to)))
 	if who.device {
 		key += ":" + who.key[len(LockKey(u.ID))+1:]
 	}
@@ -274,7 +288,9 @@ func (s *Server) emailBrake(v Visit, u *identity.User, who subject) Failure {
 }
 
 // codeMailed returns the event of a message to sign in with, and the message.
-func (s *Server) codeMailed(v Visit, u *identity.User, c *EmailCode, attempt string) audit.Event {
+func (s *Server) codeMailed(
+	v Visit, u *identity.User, to string, c *EmailCode, attempt string,
+) audit.Event {
 	ev := v.event(audit.LoginCodeSent, u.ID)
 	ev.Actor = "" // nobody has proved who asks
 	values := map[string]string{
@@ -290,7 +306,7 @@ func (s *Server) codeMailed(v Visit, u *identity.User, c *EmailCode, attempt str
 		values["link"] = s.cfg.BaseURL + "/login/email?token=" + attempt
 		message = outbox.MessageSignInLink
 	}
-	s.notices.attach(&ev, u, outbox.Mail{
+	s.notices.attachTo(&ev, u, to, outbox.Mail{
 		Message: message,
 		Locale:  v.Locale,
 		Expires: c.ExpiresAt,
@@ -345,7 +361,11 @@ func (s *Server) EmailLink(ctx context.Context, v Visit, token, opening string) 
 		return nil, linkError(err)
 	}
 	code := f.code(token)
-	if u.Disabled || !secret.Equal(string(c.Code), string(f.codeHash(u, code))) {
+	valid, err := s.sentTo(ctx, f, u, c, code)
+	if err != nil {
+		return nil, err
+	}
+	if u.Disabled || !valid {
 		return nil, errLink()
 	}
 	out := &EmailLink{User: u, Code: code}
@@ -356,15 +376,53 @@ func (s *Server) EmailLink(ctx context.Context, v Visit, token, opening string) 
 	return out, nil
 }
 
-// provedMailbox takes note that a person has read a message in the mailbox of the account: it was
-// no unwanted one, so it does not count against the number that the mailbox is sent.
-func (s *Server) provedMailbox(ctx context.Context, v Visit, u *identity.User, address string) error {
-	if address == "" || address != u.Email {
-		return nil
+// sentTo reports whether a code was sent to an address that is still the user's, and proves the
+// account as it is.
+func (s *Server) sentTo(
+	ctx context.Context, f emailFactor, u *identity.User, c *EmailCode, code string,
+) (bool, error) {
+	all, err := s.VerifiedEmails(ctx, u)
+	if err != nil {
+		return false, err
+	}
+	for _, to := range all {
+		h := f.codeHash(u, identity.LoginKey(to), code)
+		if secret.Equal(string(c.Code), string(h)) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// provedMailbox takes note that a person has read a message in a mailbox of the account, and returns
+// the account as it is then. The message was not an unwanted one, so it does not count against the
+// number that the mailbox is sent. It verifies the primary address. At the first proof of an
+// address that nobody has vouched for, all that was there before ends, the password included.
+func (s *Server) provedMailbox(
+	ctx context.Context, v Visit, u *identity.User, to string,
+) (*identity.User, error) {
+	if to == "" {
+		return u, nil
 	}
 	who, err := s.known(ctx, v, s.subject(u, ""))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.store.ClearLock(ctx, s.emailBrake(v, u, who).Key)
+	if err := s.store.ClearLock(ctx, s.emailBrake(v, u, to, who).Key); err != nil {
+		return nil, err
+	}
+	if u.EmailVerified || to != identity.LoginKey(u.Email) {
+		return u, nil
+	}
+	p := Proven{User: u.ID, Email: u.Email, Access: u.MustVerify, Factors: u.MustVerify}
+	if u.MustVerify && u.PasswordHash != "" {
+		if p.Password, err = s.pw.Hash(ctx, secret.NewToken("")); err != nil { // nobody knows it
+			return nil, err
+		}
+	}
+	err = s.store.ProveEmail(ctx, p, v.Now, v.event(audit.EmailVerified, u.ID))
+	if err != nil {
+		return nil, linkError(err)
+	}
+	return s.store.User(ctx, u.ID)
 }

@@ -136,7 +136,7 @@ func (s *Server) checkFirst(
 	if a.Kind == kindPassword {
 		err = s.rehash(ctx, u, a.Password)
 	} else {
-		err = s.provedMailbox(ctx, v, u, proof.Mailbox)
+		u, err = s.provedMailbox(ctx, v, u, proof.Mailbox)
 	}
 	return u, f, proof, err
 }
@@ -160,7 +160,7 @@ func (s *Server) proveFirst(
 	if err != nil {
 		return nil, Proof{}, err
 	}
-	fl := Flow{Visit: v, First: true, Alone: true, State: state}
+	fl := Flow{Visit: v, First: true, Alone: true, State: state, Login: key}
 	proof, err := s.prove(ctx, fl, f, s.subject(u, key), a.Input)
 	if err != nil {
 		return nil, Proof{}, err

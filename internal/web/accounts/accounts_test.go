@@ -56,6 +56,7 @@ type harness struct {
 	app, public *client.Client
 	appSecret   string
 	ada         *identity.User
+	app2FA      func() string // the authenticator app of enroll
 }
 
 // Take counts; the limits of a test are its own.
@@ -265,6 +266,14 @@ func (h *harness) signIn() (token, refresh string) {
 	return a.get("token"), a.get("refresh")
 }
 
+// signInByTOTP signs ada in by password and authenticator app.
+func (h *harness) signInByTOTP() (token, refresh string) {
+	h.Helper()
+	a := h.call("POST", "/sessions/login/password", h.basic(), body("email", "ada@example.com", "password", password, "state", state)).ok()
+	a = h.call("POST", "/sessions/login/totp", h.basic(), body("totp", h.app2FA(), "code", a.get("code"), "state", state)).ok()
+	return a.get("token"), a.get("refresh")
+}
+
 // enroll gives ada an authenticator app; the function returned is the app.
 func (h *harness) enroll() func() string {
 	h.Helper()
@@ -273,16 +282,16 @@ func (h *harness) enroll() func() string {
 	testkit.Must(h.T, err)
 	seed, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ReplaceAll(e.Secret, " ", ""))
 	testkit.Must(h.T, err)
-	app := func() string {
+	h.app2FA = func() string {
 		m := hmac.New(sha1.New, seed)
 		_ = binary.Write(m, binary.BigEndian, h.now.Unix()/30)
 		sum := m.Sum(nil)
 		return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[sum[19]&15:])&0x7fffffff%1_000_000)
 	}
-	_, err = h.login.ConfirmEnrollment(h.Context(), v, h.ada, "totp", url.Values{"code": {app()}})
+	_, err = h.login.ConfirmEnrollment(h.Context(), v, h.ada, "totp", url.Values{"code": {h.app2FA()}})
 	testkit.Must(h.T, err)
 	h.now = h.now.Add(time.Minute)
-	return app
+	return h.app2FA
 }
 
 // ownCaller returns ada as her account page does.

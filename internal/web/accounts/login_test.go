@@ -425,3 +425,27 @@ func TestChangePassword(t *testing.T) {
 	change(h.basic(), "type", "forgot-password", "token", link, "newPassword", third).ok()
 	change(h.basic(), "type", "forgot-password", "token", link, "newPassword", password).fails(http.StatusUnauthorized, "TOKEN-INVALID")
 }
+
+// A code verifies the address that it was sent to. At the first proof of an address that nobody has
+// vouched for, what an early stranger left is gone: sessions, second factors and the password.
+func TestCodeProvesTheMailbox(t *testing.T) {
+	h := newHarness(t)
+	h.enroll()
+	token, _ := h.signInByTOTP()
+	early, err := h.db.User(t.Context(), h.ada.ID)
+	testkit.Must(t, err)
+	unproved := *early
+	unproved.MustVerify = true
+	testkit.Must(t, h.db.UpdateUser(t.Context(), early, &unproved))
+
+	h.call("POST", "/sessions/login/email", h.basic(), body("email", "ada@example.com", "state", state)).ok()
+	a := h.call("POST", "/sessions/login/code", h.basic(), body("code", h.code(), "state", state)).ok()
+	testkit.Equal(t, "t", a.get("t"), "session")
+	u := h.call("GET", "/users/current", h.as(a.get("token")), "").ok()
+	if !strings.Contains(u.raw, `"2fa":false`) || strings.Contains(u.raw, `"verifiedMs":null`) {
+		t.Error(u.raw)
+	}
+	h.call("GET", "/sessions", h.as(token), "").fails(http.StatusUnauthorized, "SESSION-INVALIDATED")
+	h.call("POST", "/sessions/login/password", h.basic(), body("email", "ada@example.com", "password", password, "state", state)).
+		fails(http.StatusUnauthorized, "INCORRECT-PASSWORD")
+}
