@@ -263,6 +263,7 @@ type SignUpProof struct {
 	NewPassword string // instead of Password
 	Name        string // with NewPassword
 	Username    string // with NewPassword, or instead of one that is taken
+	Client      string // of the accounts API, which gets tokens; "" for a browser
 }
 
 // ConfirmSignUp makes the account of a sign-up whose address is proved, and signs the person in.
@@ -287,7 +288,8 @@ func (s *Server) ConfirmSignUp(ctx context.Context, v Visit, p SignUpProof) (Ste
 	if err != nil {
 		return Step{}, signUpError(err)
 	}
-	return s.advance(ctx, v, &signIn{user: u, amr: s.factor(kindPassword, UseFirst).AMR()})
+	si := &signIn{user: u, amr: s.factor(kindPassword, UseFirst).AMR(), client: p.Client}
+	return s.advance(ctx, v, si)
 }
 
 // signUpError returns the error of a sign-up that cannot be completed, in words for the person.

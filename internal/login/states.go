@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
@@ -41,21 +42,37 @@ func (s *Server) OpenState(
 	return s.store.PutLoginState(ctx, s.stateHash(by, state), o.Token, until)
 }
 
+// signUpMark begins what is stored under the state of a sign-up.
+const signUpMark = "signup:"
+
+// SignUpState begins the account of a new person, on behalf of a client, and binds the code that is
+// mailed to a state. See SignUp.
+func (s *Server) SignUpState(
+	ctx context.Context, v Visit, by client.ID, state string, form SignUpForm,
+) error {
+	cookie, err := s.SignUp(ctx, v, form)
+	if err != nil {
+		return err
+	}
+	until := v.Now.Add(s.cfg.VerifyTTL)
+	return s.store.PutLoginState(ctx, s.stateHash(by, state), signUpMark+cookie, until)
+}
+
 // AnswerState signs in with the code of a message that the client has requested under a state.
 // Denied with ReasonStateUnknown if it has requested none, Consumed if the message is too old.
 func (s *Server) AnswerState(
 	ctx context.Context, v Visit, by client.ID, state, code string,
 ) (Step, error) {
 	kind := s.EmailKind()
-	if kind == "" {
-		return Step{}, errNoFirstFactor(kind)
-	}
 	opening, err := s.store.LoginState(ctx, s.stateHash(by, state), v.Now)
 	if fault.Is(err, fault.NotFound) {
 		return Step{}, errToken(ReasonStateUnknown, "No code was requested with this state.")
 	}
 	if err != nil {
 		return Step{}, err
+	}
+	if cookie, ok := strings.CutPrefix(opening, signUpMark); ok {
+		return s.ConfirmSignUp(ctx, v, SignUpProof{Code: code, Cookie: cookie, Client: string(by)})
 	}
 	name, err := s.OpenedFor(v, kind, opening)
 	if err != nil {

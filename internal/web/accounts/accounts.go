@@ -47,6 +47,8 @@ type Tokens interface {
 type Users interface {
 	// User returns a user, or NotFound.
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
+	// UserEmails returns the addresses of a user beside the primary one.
+	UserEmails(ctx context.Context, id identity.UserID) ([]identity.OtherEmail, error)
 }
 
 // Config is what the interface is served with.
@@ -91,6 +93,13 @@ func (s *Server) operations() []operation {
 		{"GET /users/{id}", needUser, s.getUser},
 		{"PATCH /users/{id}", needUser, s.patchUser},
 		{"GET /users/{id}/roles", needUser, s.listRoles},
+		{"POST /users", needClient, s.createUser},
+		{"DELETE /users/{id}", needUser, s.deleteUser},
+		{"GET /users/{id}/emails", needUser, s.listEmails},
+		{"POST /users/{id}/emails", needUser, s.addEmail},
+		{"DELETE /users/{id}/emails/{email}", needUser, s.removeEmail},
+		{"POST /users/{id}/emails/{email}/generate-verification", needUser, s.sendVerification},
+		{"POST /users/{id}/emails/{email}/verify", needUser, s.verifyEmail},
 		{"POST /users/{id}/change-password", needClient, s.changePassword},
 	}
 }

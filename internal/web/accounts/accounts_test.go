@@ -86,6 +86,7 @@ func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 		SessionTTL: 24 * time.Hour, Idle: time.Hour, RevokeTokens: true,
 		LockThreshold: 5, LockDuration: 30 * time.Minute, AutoUnlock: true,
 		Mail: true, BaseURL: origin, ResetTTL: time.Hour, ResetLimit: 3, ResetWindow: time.Hour,
+		SignUp: true, VerifyTTL: 24 * time.Hour,
 	}
 	for _, f := range set {
 		f(&cfg)
@@ -236,10 +237,14 @@ func (h *harness) code() (code string) {
 			switch d := &due[i]; d.Kind {
 			case outbox.KindCodeRequest:
 				testkit.Must(h.T, sender.Send(ctx, d))
+			case outbox.KindAddressRequest:
+				testkit.Must(h.T, h.login.AddressSender(func() time.Time { return h.now }).Send(ctx, d))
 			case outbox.KindMail:
 				m, err := sealer.OpenMail(d)
 				testkit.Must(h.T, err)
-				code = m.Values["code"]
+				if m.Values["code"] != "" {
+					code = m.Values["code"]
+				}
 			}
 			due[i].State, due[i].FinishedAt = outbox.Sent, h.now
 		}

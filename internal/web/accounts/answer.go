@@ -51,6 +51,10 @@ const (
 	codeTokenInvalid       = "TOKEN-INVALID"
 	codeSessionExpired     = "SESSION-EXPIRED"
 	codeSessionInvalidated = "SESSION-INVALIDATED"
+	codeLoginRequired      = "LOGIN-REQUIRED"
+	codeLastEmail          = "LAST-EMAIL"
+	codeDuplicateEmail     = "DUPLICATE-EMAIL"
+	codeEmailCode          = "EMAIL-VERIFY-CODE-NOT-VALID"
 	codeNoSession          = "NO-SESSION-TO-INVALIDATE"
 )
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/account"
@@ -36,8 +37,9 @@ type call struct {
 	client client.ID
 	user   *identity.User // the person on whose behalf the request is made, or nil
 	// The session of the person: "" for an access token without one.
-	session identity.SessionID
-	token   string // the session token, or ""
+	session  identity.SessionID
+	authTime time.Time // when the person last proved who they are
+	token    string    // the session token, or ""
 }
 
 // visit returns the caller's details for the login package.
@@ -53,7 +55,12 @@ func (c *call) visit() login.Visit {
 
 // caller returns the person for the account package.
 func (c *call) caller() account.Caller {
-	return account.Caller{Visit: c.visit(), User: c.user, Session: c.session}
+	return account.Caller{
+		Visit:    c.visit(),
+		User:     c.user,
+		Session:  c.session,
+		AuthTime: c.authTime,
+	}
 }
 
 // authenticate finds out who makes a request, by the credentials in its Authorization header: a
@@ -154,6 +161,7 @@ func (s *Server) authenticateSession(c *call, token string) error {
 		return clientProblem(err)
 	}
 	c.client, c.session, c.token = sess.Tokens.Client, sess.ID, token
+	c.authTime = sess.AuthTime
 	return s.setUser(c, sess.User)
 }
 
@@ -176,7 +184,7 @@ func (s *Server) authenticateToken(c *call, a gateway.Authorization) error {
 		return newProblem(http.StatusForbidden, codeScope,
 			"The access token must be a person's, with the scope accounts.")
 	}
-	c.client, c.session = t.Client, t.Session
+	c.client, c.session, c.authTime = t.Client, t.Session, t.AuthTime
 	return s.setUser(c, t.User)
 }
 

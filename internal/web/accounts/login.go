@@ -104,6 +104,9 @@ func (s *Server) loginCode(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	st, err := s.Login.AnswerState(c.r.Context(), c.visit(), c.client, in["state"], in["code"])
+	if f := fieldError(err); f != nil && f.Kind == fault.Denied { // of a sign-up
+		err = newProblem(http.StatusUnauthorized, codeCodeNotValid, f.Text)
+	}
 	if fault.Is(err, fault.NotFound) {
 		err = newProblem(http.StatusForbidden, codeStepUnavailable,
 			"This server does not let people sign in by mail.")

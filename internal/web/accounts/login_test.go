@@ -136,7 +136,7 @@ func TestCodeStep(t *testing.T) {
 	h = newHarness(t, func(c *login.Config) { c.Methods = []string{"password"} })
 	ask2 := h.call("POST", "/sessions/login/email", h.basic(), body("email", "ada@example.com", "state", state))
 	ask2.fails(http.StatusForbidden, "STEP-NOT-AVAILABLE")
-	answer(h.basic(), "12345678", state).fails(http.StatusForbidden, "STEP-NOT-AVAILABLE")
+	answer(h.basic(), "12345678", state).fails(http.StatusUnauthorized, "CODE-NOT-FOUND")
 }
 
 // The second step is bound to the state and the client of the first, and works once.

@@ -46,16 +46,9 @@ func (s *Server) view(c *call, u *identity.User) (*userView, error) {
 		Roles:     append([]string{}, u.Roles...),
 		TwoFactor: f.Enabled(),
 		CreatedMs: millis(u.CreatedAt),
-		Emails:    emailList{Data: []emailView{}},
 	}
-	if u.Email != "" {
-		e := emailView{ID: u.Email, Type: "emails", CreatedMs: millis(u.CreatedAt)}
-		if u.EmailVerified { // when is not recorded
-			e.VerifiedMs = millis(u.CreatedAt)
-		}
-		v.Emails.Data = append(v.Emails.Data, e)
-	}
-	return v, nil
+	v.Emails.Data, err = s.emails(c, u)
+	return v, err
 }
 
 // listUsers lists the users that the caller may see: the caller alone.
@@ -186,8 +179,5 @@ func (s *Server) changeOwnPassword(c *call, in map[string]string) error {
 		New:     in["newPassword"],
 		Keep:    c.session,
 	})
-	if f := fieldError(err); f != nil && f.Kind == fault.Denied {
-		return newProblem(http.StatusUnauthorized, codeIncorrectPassword, f.Text)
-	}
-	return err
+	return wrongPassword(err)
 }

@@ -1,0 +1,109 @@
+package accounts_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+)
+
+// A new person signs up: the code that is mailed makes the account and opens the session.
+func TestSignUp(t *testing.T) {
+	h := newHarness(t)
+	up := func(pairs ...string) *answer {
+		t.Helper()
+		return h.call("POST", "/users", h.basic(), body(pairs...))
+	}
+	up("email", "new@example.com", "password", password).fails(http.StatusBadRequest, "STATE-INVALID")
+	up("email", "new@example.com", "password", "short", "state", state).fails(http.StatusBadRequest, "DATA-INVALID")
+	up("email", "x", "password", password, "state", state).fails(http.StatusBadRequest, "DATA-INVALID")
+	up("email", "new@example.com", "password", password, "passwordConf", another, "state", state).fails(http.StatusBadRequest, "DATA-INVALID")
+
+	// An address that has an account gets the same answer, and no code.
+	taken := up("email", "ada@example.com", "password", password, "name", "X", "state", state).ok()
+	fresh := up("email", "new@example.com", "password", password, "name", "New Person", "state", state).ok()
+	testkit.Equal(t, "answer", fresh.raw, taken.raw)
+	testkit.Equal(t, "status", fresh.status, http.StatusCreated)
+	testkit.Equal(t, "step", fresh.get("step"), "code")
+	code := h.code()
+	answer := func(code string) *answer {
+		t.Helper()
+		return h.call("POST", "/sessions/login/code", h.basic(), body("code", code, "state", state))
+	}
+	answer("BBBBBBBB").fails(http.StatusUnauthorized, "CODE-NOT-VALID")
+	a := answer(code).ok()
+	testkit.Equal(t, "t", a.get("t"), "session")
+	u := h.call("GET", "/users/current", h.as(a.get("token")), "").ok()
+	testkit.Equal(t, "name", u.get("data", "name"), "New Person")
+	answer(code).fails(http.StatusUnauthorized, "CODE-NOT-VALID")
+
+	h = newHarness(t, func(c *login.Config) { c.SignUp = false })
+	a = h.call("POST", "/users", h.basic(), body("email", "new@example.com", "password", password, "state", state))
+	testkit.Equal(t, "status", a.status, http.StatusForbidden)
+}
+
+// A further address needs a recent sign-in or the password, and the code that was sent to it.
+func TestEmails(t *testing.T) {
+	h := newHarness(t)
+	h.user("bob@example.com")
+	token, _ := h.signIn()
+	add := func(pairs ...string) *answer {
+		t.Helper()
+		return h.call("POST", "/users/current/emails", h.as(token), body(pairs...))
+	}
+	verify := func(email, code string) *answer {
+		t.Helper()
+		return h.call("POST", "/users/current/emails/"+email+"/verify", h.as(token), body("type", "verification-codes", "code", code))
+	}
+	add("email", "x").fails(http.StatusBadRequest, "DATA-INVALID")
+	add("email", "ada@example.com").fails(http.StatusBadRequest, "DATA-INVALID")
+	taken, free := add("email", "bob@example.com").ok(), add("email", "ada@example.net").ok()
+	testkit.Equal(t, "status", free.status, taken.status)
+	code := h.code()
+	verify("ada@example.net", "BBBBBBBB").fails(http.StatusUnauthorized, "EMAIL-VERIFY-CODE-NOT-VALID")
+	verify("ada@example.net", "").fails(http.StatusBadRequest, "DATA-INVALID")
+	verify("ada@example.net", code).ok()
+	verify("ada@example.net", code).fails(http.StatusUnauthorized, "EMAIL-VERIFY-CODE-NOT-VALID")
+	list := h.call("GET", "/users/current/emails", h.as(token), "").ok()
+	if all := list.doc["data"].([]any); len(all) != 2 || !strings.Contains(list.raw, "ada@example.net") {
+		t.Fatal(list.raw)
+	}
+
+	h.call("POST", "/users/current/emails/ada@example.com/generate-verification", h.as(token), "").ok()
+	verify("ada@example.com", h.code()).ok()
+	h.call("POST", "/users/current/emails/ada@example.com/generate-verification", h.as(token), "").fails(http.StatusConflict, "DUPLICATE")
+
+	remove := func(email, body string) *answer {
+		t.Helper()
+		return h.call("DELETE", "/users/current/emails/"+email, h.as(token), body)
+	}
+	remove("ada@example.com", "").fails(http.StatusConflict, "LAST-EMAIL")
+	remove("none@example.com", "").fails(http.StatusNotFound, "NOT-FOUND")
+	h.now = h.now.Add(19 * time.Minute) // the sign-in is no longer recent
+	remove("ada@example.net", "").fails(http.StatusForbidden, "LOGIN-REQUIRED")
+	add("email", "third@example.com").fails(http.StatusForbidden, "LOGIN-REQUIRED")
+	remove("ada@example.net", body("currentPassword", "wrong")).fails(http.StatusUnauthorized, "INCORRECT-PASSWORD")
+	remove("ada@example.net", body("currentPassword", password)).ok()
+	h.call("GET", "/users/x/emails", h.as(token), "").fails(http.StatusNotFound, "NOT-FOUND")
+}
+
+// Deleting the account needs the password, and ends all access at once.
+func TestDeleteUser(t *testing.T) {
+	h := newHarness(t)
+	token, _ := h.signIn()
+	h.call("DELETE", "/users/x", h.as(token), body("currentPassword", password)).fails(http.StatusNotFound, "NOT-FOUND")
+	h.call("DELETE", "/users/current", h.as(token), body("currentPassword", "wrong")).fails(http.StatusUnauthorized, "INCORRECT-PASSWORD")
+	h.call("DELETE", "/users/current", h.as(token), "").fails(http.StatusBadRequest, "DATA-INVALID")
+	h.call("DELETE", "/users/current", h.as(token), `{"data":`+body("currentPassword", password)+`}`).ok()
+	a := h.call("GET", "/users/current", h.as(token), "")
+	if a.status < 400 {
+		t.Error(a.raw)
+	}
+	if u, err := h.db.User(t.Context(), h.ada.ID); err == nil && !u.Disabled || err != nil && !fault.Is(err, fault.NotFound) {
+		t.Errorf("the account still works: %v", err)
+	}
+}
