@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/geoip"
 	"github.com/gatehouse-id/gatehouse/internal/visitor"
+	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 // places finds places in GEOIP_DATABASE, once the server has opened it: commands need none.
@@ -54,3 +56,10 @@ func (s *server) newAccounts() (*account.Server, error) {
 		Places:        p.places,
 	}, p.db, p.login), nil
 }
+
+// maxUpload bounds the request that uploads a picture. It is more than a picture may have, so that
+// a person whose picture is too large gets an answer instead of a broken connection.
+const maxUpload = 32 << 20
+
+// exportRate returns how often a person may download a copy of their data.
+func exportRate() web.Rate { return web.Rate{Max: 10, Window: time.Hour} }

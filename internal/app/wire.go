@@ -588,11 +588,13 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
 	}
 	rates[accountsapi.RateName] = accountsapi.Rate()
+	rates["export"] = exportRate()
 	return web.Options{
 		Now:        e.now,
 		Log:        log,
 		Proxies:    c.Server.TrustedProxies,
 		BodyLimit:  c.Server.RequestBodyLimit,
+		BodyLimits: map[string]int64{ui.PathPicture: maxUpload},
 		Deadline:   30 * time.Second,
 		StaticDocs: static,
 		Port:       portOf(c.Server.BaseURL),

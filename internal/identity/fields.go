@@ -222,7 +222,6 @@ func personalFields() []UserField {
 				Help: "The https address of a picture.",
 				Text: func(u *User) *string { return &u.Picture },
 			},
-			Own:   true,
 			label: "picture",
 			check: checkPicture,
 		},

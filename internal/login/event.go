@@ -38,7 +38,7 @@ func (v Visit) event(t audit.Type, u identity.UserID) audit.Event {
 // passwords there.
 func (v Visit) failure(u identity.UserID, reason string) audit.Event {
 	ev := v.event(audit.LoginFailed, u)
-	ev.Actor, ev.Reason = v.Actor, reason
+	ev.Actor, ev.Client, ev.Reason = v.Actor, v.Client, reason
 	return ev
 }
 

@@ -79,6 +79,7 @@ type Visit struct {
 	Now                  time.Time // read once per request
 	Locale               string    // of the page, in BCP 47, or ""
 	Device               string    // the browser's device cookie, or ""
+	Client               string    // the app that a sign-in was started for, or ""
 	Actor                string    // who acts in a person's place (an administrator's id, "cli"), or ""
 }
 

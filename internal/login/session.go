@@ -228,6 +228,7 @@ func (s *Server) raiseSession(
 
 func (s *Server) succeeded(v Visit, si *signIn, sess *identity.Session) audit.Event {
 	ev := v.event(audit.LoginSucceeded, sess.User)
+	ev.Client = v.Client
 	ev.Session = string(sess.ID)
 	ev.Detail = map[string]string{"amr": strings.Join(sess.AMR, " "), "acr": sess.ACR}
 	if si.needACR != "" {

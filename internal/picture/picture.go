@@ -97,7 +97,7 @@ func sniff(data []byte) (format, error) {
 		return format{}, invalid("Choose a picture to upload.")
 	}
 	if len(data) > MaxUpload {
-		return format{}, invalid("The picture is too large. Choose a file of at most %d MB.", MaxUpload>>20)
+		return format{}, TooLarge()
 	}
 	for _, f := range formats() {
 		if matches(data, f.magic) {
@@ -117,6 +117,11 @@ func matches(data []byte, magic string) bool {
 		}
 	}
 	return true
+}
+
+// TooLarge returns the error of an upload of more than MaxUpload bytes.
+func TooLarge() error {
+	return invalid("The picture is too large. Choose a file of at most %d MB.", MaxUpload>>20)
 }
 
 func invalid(format string, args ...any) error {

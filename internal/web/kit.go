@@ -35,6 +35,7 @@ type Options struct {
 	Log        *slog.Logger
 	Proxies    []netip.Prefix       // trusted for X-Forwarded-For and X-Request-Id
 	BodyLimit  int64                // bytes of a request body
+	BodyLimits map[string]int64     // the same for single paths that take files
 	Deadline   time.Duration        // for one request
 	StaticDocs map[string]StaticDoc // public documents in memory, by path
 	Port       string               // the issuer's, in cookie names without https; "": none
@@ -157,7 +158,11 @@ func (k *Kit) outer(w http.ResponseWriter, r *http.Request, next http.Handler, o
 	}
 	r = r.WithContext(ctx)
 	if own && r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(w, r.Body, k.BodyLimit)
+		limit := k.BodyLimit
+		if own, ok := k.BodyLimits[r.URL.Path]; ok {
+			limit = own
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 	}
 	defer k.finish(&x.rec, r, ev, ev.Now)
 	next.ServeHTTP(&x.rec, r)

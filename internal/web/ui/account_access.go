@@ -26,6 +26,7 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 			ID:         string(x.ID),
 			Agent:      x.Agent,
 			IP:         x.IP,
+			Place:      s.account.Place(x.IP),
 			Current:    x.Current,
 			Stay:       x.Stay,
 			SignedInAt: x.AuthTime,

@@ -15,6 +15,7 @@ type member struct {
 	caller   account.Caller
 	recovery *RecoveryNotice // or nil
 	form     url.Values
+	rejected *MailRejectedView
 }
 
 // member serves a page to a person who is signed in. Other browsers are redirected to sign in
@@ -52,6 +53,11 @@ func (s *Server) member(
 			ready := !m.caller.Now.Before(waiting.ReadyAt)
 			m.recovery = &RecoveryNotice{ReadyAt: waiting.ReadyAt, Ready: ready}
 		}
+		if r.Method == http.MethodGet {
+			if m.rejected, err = s.mailRejected(r, m.caller); err != nil {
+				return err
+			}
+		}
 		return h(w, r, m)
 	}
 }
@@ -60,7 +66,7 @@ func (s *Server) member(
 func (m *member) base(r *http.Request) Base {
 	b := begin(r)
 	b.setUser(m.caller.User)
-	b.Notice, b.Recovery = m.notice(&b), m.recovery
+	b.Notice, b.Recovery, b.MailRejected = m.notice(&b), m.recovery, m.rejected
 	return b
 }
 
@@ -79,6 +85,10 @@ func (m *member) notice(b *Base) string {
 		return b.T("recovery.banner.done")
 	case "distrusted":
 		return b.T("browsers.trusted.removed")
+	case "picture":
+		return b.T("data.picture.saved")
+	case "picture_removed":
+		return b.T("data.picture.removed")
 	case "revoked_all":
 		return b.T("account.done.all")
 	case "revoked_inactive":

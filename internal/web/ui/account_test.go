@@ -295,7 +295,7 @@ func TestAllMistakesAtOnce(t *testing.T) {
 		}
 	}
 	wrong("/setup", url.Values{"token": {token}, "email": {"not an address"}, "username": {"a b"}, "name": {"Ada"}, "password": {"Short7!"}}, 400, "email", "username", "password")
-	wrong("/account/profile", url.Values{"picture": {"ftp://x"}, "zoneinfo": {"Mars/Olympus"}, "name": {strings.Repeat("x", 201)}}, 400, "picture", "zoneinfo", "name")
+	wrong("/account/profile", url.Values{"website": {"ftp://x"}, "zoneinfo": {"Mars/Olympus"}, "name": {strings.Repeat("x", 201)}}, 400, "website", "zoneinfo", "name")
 	wrong("/account/security/password", url.Values{"current_password": {"Wrong7!"}, "new_password": {"Short7!"}, "confirm_password": {"Other7!"}}, 403, "current_password", "new_password", "confirm_password")
 	link, err := s.login.PasswordLink(t.Context(), login.Visit{Now: s.now}, s.user)
 	testkit.Must(t, err)

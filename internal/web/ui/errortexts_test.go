@@ -20,7 +20,7 @@ func TestErrorsAreTranslated(t *testing.T) {
 	c, err := text.Load()
 	testkit.Must(t, err)
 	found := map[string]bool{}
-	for _, dir := range []string{"../../identity", "../../login", "../../account", "../../oauth", "..", "."} {
+	for _, dir := range []string{"../../identity", "../../login", "../../account", "../../picture", "../../oauth", "..", "."} {
 		for _, s := range sentences(t, dir, inPages(dir)) {
 			found[s] = true
 			if !c.All()[0].HasSentence(s) {

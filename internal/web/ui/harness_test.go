@@ -81,6 +81,8 @@ type site struct {
 	handler http.Handler
 	fail    func(w http.ResponseWriter, r *http.Request, err error)
 	login   *login.Server
+	account *account.Server
+	grace   time.Duration // of deletions
 	limiter *limiter
 	mailbox ui.Mailbox // served at /dev/mail, if set
 	user    *identity.User
@@ -93,7 +95,7 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	g, err := shared()
 	testkit.Must(t, err)
-	s := &site{ground: g, t: t, now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC), limiter: &limiter{}}
+	s := &site{ground: g, t: t, now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC), limiter: &limiter{}, grace: 14 * 24 * time.Hour}
 	s.login = s.newLogin(nil)
 	s.serve()
 	s.user = s.newUser()
@@ -131,12 +133,13 @@ func (s *site) serve() {
 	var pages *ui.Server
 	kit := web.New(web.Options{
 		ErrorPage: func(w http.ResponseWriter, r *http.Request, err error) { pages.ErrorPage(w, r, err) },
-		Now:       func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true, Origin: origin,
+		Now:       func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, BodyLimits: map[string]int64{ui.PathPicture: 32 << 20}, Deadline: time.Minute, Secure: true, Origin: origin,
 		Limiter: s.limiter, Rates: map[string]web.Rate{"login": {Max: 5, Window: time.Minute}, "password_reset": {Max: 3, Window: time.Hour}, "device": {Max: 5, Window: time.Minute}},
 	})
+	s.account = account.New(account.Config{RevokeTokens: true, BaseURL: origin, DeletionGrace: s.grace, Places: atlas{}}, g.db, s.login)
 	pages = ui.NewServer(ui.Config{
 		Kit: kit, Pages: g.pages, Login: s.login, OAuth: core, Storage: g.db,
-		Account:     account.New(account.Config{RevokeTokens: true}, g.db, s.login),
+		Account:     s.account,
 		StayChecked: s.stayChecked,
 	})
 	if s.mailbox != nil {

@@ -207,6 +207,8 @@ func (s *Server) followStep(
 	switch st.Next {
 	case login.StepFactor:
 		return seeOther(w, r, lc.url("/login/code"))
+	case login.StepDeletion:
+		return seeOther(w, r, lc.url("/login/deletion"))
 	case login.StepNewPassword:
 		return seeOther(w, r, lc.url("/login/password"))
 	case login.StepEnroll:

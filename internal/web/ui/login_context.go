@@ -27,6 +27,9 @@ func (s *Server) loginContext(r *http.Request, form url.Values) (loginContext, e
 	now := web.EventOf(r.Context()).Now
 	var err error
 	lc.flow, err = s.oauth.OpenFlow(r.Context(), lc.sealed, oauth.StepLogin, now)
+	if err == nil {
+		web.EventOf(r.Context()).Client = string(lc.flow.Client.ID)
+	}
 	return lc, err
 }
 

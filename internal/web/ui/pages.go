@@ -80,6 +80,12 @@ func catalog() map[View]string {
 		&FormPostView{}:        frameCard,
 		&ErrorView{}:           frameCard,
 
+		&NotMeView{}:             frameCard,
+		&DeletionView{}:          frameCard,
+		&DeletionRequestedView{}: frameCard,
+		&AccountDataView{}:       frameAccount,
+		&AccountSignInsView{}:    frameAccount,
+
 		&AccountView{}:               frameAccount,
 		&AccountProfileView{}:        frameAccount,
 		&AccountSecurityView{}:       frameAccount,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/text"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
 )
 
 // samples returns full views of every page, in the order in which people see them. All names and
@@ -128,6 +129,14 @@ func loginSamples(b Base) []View {
 		},
 		&ChooserView{Base: signed, Form: form},
 		&ConsentView{Base: signed, Form: form, Scopes: sampleScopes(), SwitchURL: "/login?prompt=login"},
+		&NotMeView{
+			Base: b, Form: Form{Action: "/login/not-me", Hidden: []Pair{{"token", "x"}}}, Account: account, Agent: sampleWindows,
+			IP: "192.0.2.17", Place: samplePlace(), At: b.Now.Add(-time.Hour),
+		},
+		&NotMeView{Base: b, Account: account, Done: true, Mailed: true, Mailbox: true},
+		&NotMeView{Base: b, Account: account, Done: true},
+		&DeletionView{Base: client, Form: form, Account: account, Due: b.Now.Add(9 * day)},
+		&DeletionRequestedView{Base: b, Due: b.Now.Add(14 * day)},
 		&ActivateView{Base: b, UserCode: "WDJB-MJHT", PhoneURL: "https://id.example.com/activate?user_code=WDJB-MJHT"},
 		sampleDevice(signed),
 		&ActivateDoneView{Base: client, Approved: true},
@@ -179,6 +188,8 @@ func accountSamples(b Base) []View {
 		{Field: "backup_password", Message: "That is not your password."},
 	}
 	since := b.Now.Add(-40 * day)
+	rejected := b
+	rejected.MailRejected = &MailRejectedView{Address: "ada@example.com", Answer: "550 5.1.1 no such mailbox", At: since}
 	return []View{
 		&AccountView{Base: b, Email: "ada@example.com", EmailVerified: true, PasswordChangedAt: since, Sessions: 2, Grants: 3, Consents: 2},
 		&AccountProfileView{
@@ -207,6 +218,10 @@ func accountSamples(b Base) []View {
 			Factors: []FactorView{{Base: &b, Kind: "totp", HasPassword: true}},
 		},
 		sampleSessions(b),
+		&AccountDataView{Base: rejected, LoginName: "ada@example.com", SecondFactor: true, GraceDays: 14, Due: b.Now.Add(14 * day)},
+		&AccountDataView{Base: b, LoginName: "ada@example.com"},
+		sampleSignIns(b),
+		&AccountSignInsView{Base: b, NewerURL: "/account/security/sign-ins"},
 		&AccountConfirmView{
 			Base: b, Form: Form{Action: "/account/sessions/revoke", Hidden: []Pair{{"kind", "grant"}, {"id", "g1"}}},
 			Heading: "Remove the access of Acme Notes?", Text: "The app is signed out of your account.", Button: "Remove access", CancelURL: "/account/sessions",
@@ -215,6 +230,21 @@ func accountSamples(b Base) []View {
 			{ClientID: "notes", Client: *sampleClient(), Scopes: sampleScopes()[:3], Since: since},
 			{ClientID: "mail", Client: ClientView{Name: "Post Office"}, Scopes: sampleScopes()[2:3], Since: b.Now.Add(-2 * time.Hour)},
 		}},
+	}
+}
+
+func samplePlace() visitor.Place {
+	return visitor.Place{Country: "DE", Countries: map[string]string{"en": "Germany"}, Cities: map[string]string{"en": "Cologne"}}
+}
+
+func sampleSignIns(b Base) View {
+	return &AccountSignInsView{
+		Base: b, OlderURL: "/account/security/sign-ins?before=1", SignIns: []SignInView{
+			{At: b.Now.Add(-time.Hour), Methods: []string{"pwd", "otp", "mfa"}, Client: sampleClient(), Agent: sampleWindows, IP: "192.0.2.17", Place: samplePlace(), NewDevice: true, NewCountry: true},
+			{At: b.Now.Add(-2 * time.Hour), Failed: true, Agent: sampleIPhone, IP: "203.0.113.5"},
+			{At: b.Now.Add(-3 * time.Hour), Failed: true, Count: 1234},
+			{At: b.Now.Add(-day), Methods: []string{"swk"}, StepUp: true},
+		},
 	}
 }
 

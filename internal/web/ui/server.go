@@ -78,11 +78,12 @@ func (s *Server) Routes(mux *http.ServeMux) {
 				"Open the page on this site and try again.",
 		})
 	}))
-	for _, row := range slices.Concat(s.routes(), s.recoveryRoutes(), s.recoverRoutes(), s.passkeyRoutes(), s.emailRoutes(), s.mailboxRoutes()) {
+	for _, row := range slices.Concat(s.routes(), s.recoveryRoutes(), s.recoverRoutes(), s.passkeyRoutes(), s.emailRoutes(), s.dataRoutes(), s.mailboxRoutes()) {
 		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
 	}
 	mux.Handle("/", guard.Handler(s.page(s.notFound(mux))))
 	mux.HandleFunc("GET /static/{file}", s.asset)
+	mux.HandleFunc("GET "+account.PicturePath+"{id}", s.picture)
 	mux.HandleFunc("GET /favicon.ico", s.favicon)
 }
 
@@ -172,6 +173,7 @@ func (s *Server) visit(r *http.Request) login.Visit {
 		RequestID: ev.ID,
 		Now:       ev.Now,
 		Device:    s.kit.Cookie(r, web.CookieDevice),
+		Client:    ev.Client,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
 )
 
 // Pages of one's own account.
@@ -130,6 +131,7 @@ type SessionView struct {
 	ID         string
 	Agent      string // User-Agent
 	IP         string
+	Place      visitor.Place
 	Current    bool // the browser that shows the page
 	Stay       bool // it does not end by not being used
 	SignedInAt time.Time

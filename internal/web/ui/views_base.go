@@ -33,6 +33,8 @@ type Base struct {
 	Recovery  *RecoveryNotice // on account pages: a request to turn off two-step verification waits
 	Leaves    bool            // a form of the page leads to another site
 
+	MailRejected *MailRejectedView // mail to the person does not arrive; or nil
+
 	UILocales string      // the request's parameter, which its forms and links carry on
 	Return    string      // the address that opens the page, for the choice of a language
 	texts     *text.Texts // the language of the page
