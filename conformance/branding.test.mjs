@@ -91,6 +91,8 @@ describe("files and templates", () => {
       await page.goto(site.at("/login"));
       const logo = () => page.locator(".wordmark").evaluate((img) => [img.currentSrc.replace(/.*\//, ""), img.naturalWidth > 0, img.alt]);
       assert.deepEqual(await logo(), ["logo.svg", true, "Acme ID"]);
+      const box = await page.locator(".wordmark").boundingBox();
+      assert.ok(Math.abs(box.width - 160) < 2 && Math.abs(box.height - 40) < 2, `the logo has ${box.width} × ${box.height} pixels`);
       assert.equal(await style(page, "#submit", "borderRadius"), "3px");
       assert.equal(await style(page, "body", "backgroundColor"), "rgb(238, 238, 255)");
       await page.emulateMedia({ colorScheme: "dark" });
