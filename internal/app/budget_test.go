@@ -24,6 +24,7 @@ type testServer struct {
 	handler http.Handler
 	now     time.Time
 	secret  string
+	parts   *parts
 	access  string // of a user, with openid
 	refresh string
 }
@@ -53,7 +54,7 @@ func newTestServer(t testing.TB, settings ...string) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.handler = s.handler
+	h.handler, h.parts = s.handler, p
 	h.seed(t, ctx, p)
 	return h
 }

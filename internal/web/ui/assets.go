@@ -112,7 +112,7 @@ func (a *Assets) addHomeScreen(b Brand) error {
 		Background: cmp.Or(b.LightColor(), b.DarkColor()),
 		Theme:      cmp.Or(b.LightColor(), b.DarkColor()),
 		Icons: []manifestIcon{
-			{Src: a.urls["homescreen.png"], Sizes: "180x180", Type: "image/png"},
+			{Src: cmp.Or(b.touchIcon, a.urls["homescreen.png"]), Sizes: "180x180", Type: "image/png"},
 			{Src: a.urls["icon.svg"], Sizes: "any", Type: "image/svg+xml"},
 		},
 	})

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"html/template"
@@ -29,6 +30,8 @@ type Brand struct {
 	Theme      string // ThemeAuto, ThemeLight or ThemeDark; "" is ThemeAuto
 	Primary    string // the brand's color as #rrggbb; "" is the server's own
 	Locale     string // the language of people whose own is not known or not supported, or ""
+
+	touchIcon string // own path of the icon for home screens
 }
 
 // The themes of pages.
@@ -221,13 +224,12 @@ func (p *Pages) themeURL() string {
 	return "/theme.css"
 }
 
+// touchIconPath is where an operator's icon for home screens is, of 180 × 180 pixels.
+const touchIconPath = "/images/apple-touch-icon.png"
+
 // touchIconURL returns the icon for home screens: the operator's, or our mark.
 func (p *Pages) touchIconURL() string {
-	const own = "/images/apple-touch-icon.png"
-	if p.publicAt(own) != nil {
-		return own
-	}
-	return p.Assets.urls["homescreen.png"]
+	return cmp.Or(p.brand.touchIcon, p.Assets.urls["homescreen.png"])
 }
 
 // favicon redirects browsers that look for an icon at its traditional address.

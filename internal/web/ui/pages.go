@@ -104,11 +104,24 @@ func NewPages(brand Brand) (*Pages, error) { return NewCustomPages(brand, Custom
 
 // NewCustomPages returns pages of which the operator has replaced some.
 func NewCustomPages(brand Brand, custom Custom) (*Pages, error) {
+	public, err := loadPublic(custom.Files)
+	if err != nil {
+		return nil, err
+	}
+	if public[touchIconPath] != nil {
+		brand.touchIcon = touchIconPath
+	}
 	assets, err := NewAssets(brand)
 	if err != nil {
 		return nil, err
 	}
-	p := &Pages{Assets: assets, brand: brand, custom: custom, pages: map[PageName]*template.Template{}}
+	p := &Pages{
+		Assets: assets,
+		brand:  brand,
+		custom: custom,
+		public: public,
+		pages:  map[PageName]*template.Template{},
+	}
 	p.holed = newHoledPages()
 	p.buffers.New = func() any { return bytes.NewBuffer(make([]byte, 0, pageSize)) }
 	p.current.Store(&customSet{})
@@ -129,9 +142,6 @@ func NewCustomPages(brand Brand, custom Custom) (*Pages, error) {
 		if err := p.add(frames, frame, view); err != nil {
 			return nil, fmt.Errorf("parsing page %s: %w", view.Page(), err)
 		}
-	}
-	if p.public, err = loadPublic(custom.Files); err != nil {
-		return nil, err
 	}
 	set, err := p.loadCustom()
 	if err != nil {

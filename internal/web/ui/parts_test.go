@@ -115,10 +115,12 @@ func TestPublicFiles(t *testing.T) {
 	fsys := fstest.MapFS{
 		"public/images/logo.svg": {Data: []byte("<svg xmlns='http://www.w3.org/2000/svg'/>")},
 		"public/fonts/a.woff2":   {Data: []byte("font")},
-		"public/theme.css":       {Data: []byte(":root{--bg-primary:#fafafa}")},
-		"public/login.txt":       {Data: []byte("x")},
-		"public/.secret.txt":     {Data: []byte("x")},
-		"signin.html":            {Data: []byte(`<form method="post" action="/login"><input name="username" required><input name="password" required><button id="submit">Go</button></form>`)},
+
+		"public/images/apple-touch-icon.png": {Data: []byte("png")},
+		"public/theme.css":                   {Data: []byte(":root{--bg-primary:#fafafa}")},
+		"public/login.txt":                   {Data: []byte("x")},
+		"public/.secret.txt":                 {Data: []byte("x")},
+		"signin.html":                        {Data: []byte(`<form method="post" action="/login"><input name="username" required><input name="password" required><button id="submit">Go</button></form>`)},
 	}
 	for _, reload := range []bool{false, true} {
 		s := newSite(t)
@@ -152,7 +154,7 @@ func TestPublicFiles(t *testing.T) {
 		b.post("/theme.css", url.Values{})
 		b.shows(404)
 		b.get("/login")
-		b.shows(200, `<link rel="stylesheet" href="/theme.css">`, `<button id="submit">Go</button>`)
+		b.shows(200, `<link rel="stylesheet" href="/theme.css">`, `<link rel="apple-touch-icon" href="/images/apple-touch-icon.png">`, `<button id="submit">Go</button>`)
 		if csp := b.last.Header().Get("Content-Security-Policy"); !strings.HasSuffix(csp, "; font-src 'self'") {
 			t.Error(csp)
 		}
