@@ -66,9 +66,13 @@ func (s *Server) showLoginQuestion(w http.ResponseWriter, r *http.Request) error
 	return writeJSON(w, question{v.Options, v.Token})
 }
 
-// showProof returns a question by which a person proves in place of the password who they are.
+// showProof returns a question by which a person proves in place of the password who they are; it
+// is empty for people without a passkey that can.
 func (s *Server) showProof(w http.ResponseWriter, r *http.Request, m *member) error {
 	o, err := s.account.ProofByPasskey(r.Context(), m.caller)
+	if fault.Is(err, fault.NotFound) {
+		return writeJSON(w, question{})
+	}
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ async function start(form) {
     if (form.elements.password) form.elements.password.disabled = true;
     if (fresh) form.action = fresh;
     button.setAttribute("aria-busy", "true");
-    form.submit();
+    HTMLFormElement.prototype.submit.call(form); // a button is called submit
   };
   const can = fresh && (await PublicKeyCredential.isConditionalMediationAvailable?.().catch(() => 0));
   const suggest = () => can && ask(q, { mediation: "conditional" }).then(send, () => {});

@@ -9,7 +9,8 @@ async function offer(main) {
   if (!forms.length) return;
   const { ask, fill, old, renew } = await import(main.dataset.passkeyScript);
   const q = { fresh: main.dataset.passkeyProof, at: 0 };
-  await renew(q); // which fails for people without a passkey that can
+  await renew(q);
+  if (!q.options) return; // the person has no passkey that can
   for (const form of forms) {
     const button = document.createElement("button");
     Object.assign(button, { type: "button", className: "plain", textContent: main.dataset.passkeyUse });
