@@ -32,6 +32,11 @@ type Store interface {
 	// UpdateUser writes the fields in which old and new differ.
 	UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error
 
+	// UserEmails returns the verified addresses of a user beside the primary one.
+	UserEmails(ctx context.Context, id identity.UserID) ([]identity.OtherEmail, error)
+	// UserConfirmations returns what waits for a proof by mail, oldest first.
+	UserConfirmations(ctx context.Context, id identity.UserID, now time.Time) ([]login.Confirmation, error)
+
 	// UserSessions returns a user's active browser sessions.
 	UserSessions(ctx context.Context, u identity.UserID, now time.Time) ([]identity.Session, error)
 	// UserGrants returns the active grants of apps and devices for a user.

@@ -47,6 +47,13 @@ func (s *Server) RequestPasswordReset(ctx context.Context, v Visit, name, locale
 	if name == "" || len(name) > maxLoginName {
 		return fault.InvalidField("email", "Enter the email address of your account.")
 	}
+	if s.cfg.ShowExistence {
+		if u, err := s.userByLogin(ctx, identity.LoginKey(name)); err != nil {
+			return err
+		} else if u == nil {
+			return fault.InvalidField("email", "There is no account with this address.")
+		}
+	}
 	content, err := json.Marshal(resetRequest{
 		Login:     name,
 		IP:        v.IP,

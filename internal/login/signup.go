@@ -40,8 +40,11 @@ type signUpCookie struct {
 	Issued int64  `json:"t"` // Unix milliseconds
 }
 
-// CanSignUp reports whether new people may make an account of their own.
-func (s *Server) CanSignUp() bool { return s.cfg.SignUp && s.CanMail() }
+// CanSignUp reports whether new people may make an account of their own. It begins with a password.
+func (s *Server) CanSignUp() bool { return s.cfg.SignUp && s.CanMail() && s.PasswordAllowed() }
+
+// SignUpDomains returns the domains whose addresses may sign up, separated by commas; "" is any.
+func (s *Server) SignUpDomains() string { return strings.Join(s.cfg.SignUpDomains, ", ") }
 
 // SignUp begins the account of a new person: a message to the address carries a link and a code
 // that prove it, and the account is made by ConfirmSignUp. Until then nothing but an encrypted row
@@ -269,13 +272,23 @@ type SignUpProof struct {
 // ConfirmSignUp makes the account of a sign-up whose address is proved, and signs the person in.
 // Inputs: code, password, new_password, name, username.
 func (s *Server) ConfirmSignUp(ctx context.Context, v Visit, p SignUpProof) (Step, error) {
-	c, own, err := s.provenSignUp(ctx, v, p)
+	u, err := s.createSignedUp(ctx, v, p)
 	if err != nil {
 		return Step{}, err
 	}
+	si := &signIn{user: u, amr: s.factor(kindPassword, UseFirst).AMR(), client: p.Client}
+	return s.advance(ctx, v, si)
+}
+
+// createSignedUp makes the account of a sign-up whose address is proved.
+func (s *Server) createSignedUp(ctx context.Context, v Visit, p SignUpProof) (*identity.User, error) {
+	c, own, err := s.provenSignUp(ctx, v, p)
+	if err != nil {
+		return nil, err
+	}
 	u, err := s.signedUpUser(ctx, v, c, p, own)
 	if err != nil {
-		return Step{}, err
+		return nil, err
 	}
 	created := v.event(audit.UserCreated, u.ID)
 	created.Detail = map[string]string{"email": u.Email, "how": "signup"}
@@ -286,10 +299,9 @@ func (s *Server) ConfirmSignUp(ctx context.Context, v Visit, p SignUpProof) (Ste
 	verified := v.event(audit.EmailVerified, u.ID)
 	err = s.store.CompleteSignUp(ctx, c.ID, u, v.Now, created, verified)
 	if err != nil {
-		return Step{}, signUpError(err)
+		return nil, signUpError(err)
 	}
-	si := &signIn{user: u, amr: s.factor(kindPassword, UseFirst).AMR(), client: p.Client}
-	return s.advance(ctx, v, si)
+	return u, nil
 }
 
 // signUpError returns the error of a sign-up that cannot be completed, in words for the person.

@@ -259,3 +259,29 @@ func (s *Server) answerVerifyEmail(ctx context.Context, v Visit, si *signIn, in 
 	}
 	return err
 }
+
+// VerifyByToken proves an address by a mailed link, for a program, and opens no session. It asks
+// for the password of the account, or of the sign-up, unless an administrator has vouched for the
+// address, or the sign-up began in the same browser. Inputs: token, password, username.
+func (s *Server) VerifyByToken(ctx context.Context, v Visit, p SignUpProof) error {
+	m, err := s.OpenLink(ctx, v, p.Token, p.Cookie)
+	if err != nil {
+		return err
+	}
+	switch m.Kind {
+	case ConfirmSignUp:
+		if !m.Own && p.Password == "" {
+			return fault.InvalidField("password", "Enter the password that was chosen at the sign-up.")
+		}
+		_, err := s.createSignedUp(ctx, v, p)
+		return err
+	case ConfirmAddress:
+		if m.User.MustVerify {
+			if err := s.CheckPassword(ctx, v, m.User, p.Password); err != nil {
+				return err
+			}
+		}
+		return s.ConfirmByLink(ctx, v, m.User, p.Token)
+	}
+	return fault.New(fault.Denied, "Open this link in a browser that is signed in to the account.")
+}

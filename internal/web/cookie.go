@@ -18,6 +18,8 @@ const (
 	CookieEmailContext = "gatehouse_email_context"
 
 	CookieRecovery = "gatehouse_recovery" // the link about a lost second step, while its page is open
+	CookieSignUp   = "gatehouse_signup"   // the sign-up that waits for a confirmation
+	CookieLink     = "gatehouse_link"     // the token of the mailed link whose page is open
 
 	CookieDevice = "gatehouse_device" // by which accounts know the browser
 

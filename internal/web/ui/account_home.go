@@ -79,6 +79,16 @@ func (m *member) notice(b *Base) string {
 		return b.T("account.done.password")
 	case "signed_out":
 		return b.T("account.done.signed-out")
+	case "username":
+		return b.T("joining.username.done")
+	case "email_sent":
+		return b.T("joining.emails.sent")
+	case "confirmed":
+		return b.T("joining.emails.confirmed")
+	case "email_primary":
+		return b.T("joining.emails.primary-done")
+	case "email_removed":
+		return b.T("joining.emails.removed")
 	case "removed":
 		return b.T("account.done.removed")
 	case "recovery_refused":

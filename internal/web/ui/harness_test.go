@@ -134,7 +134,7 @@ func (s *site) serve() {
 	kit := web.New(web.Options{
 		ErrorPage: func(w http.ResponseWriter, r *http.Request, err error) { pages.ErrorPage(w, r, err) },
 		Now:       func() time.Time { return s.now }, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, BodyLimits: map[string]int64{ui.PathPicture: 32 << 20}, Deadline: time.Minute, Secure: true, Origin: origin,
-		Limiter: s.limiter, Rates: map[string]web.Rate{"login": {Max: 5, Window: time.Minute}, "password_reset": {Max: 3, Window: time.Hour}, "device": {Max: 5, Window: time.Minute}},
+		Limiter: s.limiter, Rates: map[string]web.Rate{"login": {Max: 5, Window: time.Minute}, "register": {Max: 5, Window: time.Minute}, "password_reset": {Max: 3, Window: time.Hour}, "device": {Max: 5, Window: time.Minute}},
 	})
 	s.account = account.New(account.Config{RevokeTokens: true, BaseURL: origin, DeletionGrace: s.grace, Places: atlas{}}, g.db, s.login)
 	pages = ui.NewServer(ui.Config{

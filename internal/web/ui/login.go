@@ -68,6 +68,13 @@ func (s *Server) loginView(r *http.Request, lc loginContext) (*LoginView, error)
 		EmailURL: s.emailURL(lc),
 		CanStay:  s.login.StayOffered(),
 	}
+	if s.login.CanSignUp() {
+		v.SignUpURL = lc.url(pathSignUp)
+		v.Waiting = s.login.SignUpEmail(s.visit(r), s.kit.Cookie(r, web.CookieSignUp))
+	}
+	if v.Waiting != "" {
+		v.WaitingURL = lc.url(pathConfirm)
+	}
 	var err error
 	v.Passkey, err = s.passkeyView(r)
 	return v, err
@@ -154,6 +161,9 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
 			Stay:     v.Stay,
 		})
 	}
+	if fault.Is(err, fault.Denied) && v.Waiting != "" && identity.LoginKey(name) == identity.LoginKey(v.Waiting) {
+		return seeOther(w, r, v.WaitingURL) // the account exists once the address is confirmed
+	}
 	if err != nil {
 		return s.rerender(w, r, err, v)
 	}
@@ -213,6 +223,8 @@ func (s *Server) followStep(
 		return seeOther(w, r, lc.url("/login/password"))
 	case login.StepEnroll:
 		return seeOther(w, r, lc.url("/login/enroll"))
+	case login.StepVerifyEmail:
+		return seeOther(w, r, lc.url(pathStep))
 	}
 	return fault.New(fault.Internal, "no page for step %s", st.Next)
 }

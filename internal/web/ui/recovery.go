@@ -21,7 +21,11 @@ func (s *Server) showForgot(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.show(w, http.StatusOK, s.forgotView(r, form))
+	v := s.forgotView(r, form)
+	if form.Get("done") == "undone" {
+		v.Notice = v.T("joining.undo.done")
+	}
+	return s.show(w, http.StatusOK, v)
 }
 
 func (s *Server) forgotView(r *http.Request, form url.Values) *ForgotView {

@@ -21,7 +21,7 @@ func samples() []View {
 	b := Base{texts: c.For("en"), RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
 	signed := b
 	signed.Signed = samplePerson()
-	return slices.Concat(loginSamples(b), accountSamples(b), samplePasskeys(signed))
+	return slices.Concat(loginSamples(b), joiningSamples(b), accountSamples(b), samplePasskeys(signed))
 }
 
 func sampleClient() *ClientView {

@@ -78,7 +78,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 				"Open the page on this site and try again.",
 		})
 	}))
-	for _, row := range slices.Concat(s.routes(), s.recoveryRoutes(), s.recoverRoutes(), s.passkeyRoutes(), s.emailRoutes(), s.dataRoutes(), s.mailboxRoutes()) {
+	for _, row := range slices.Concat(s.routes(), s.joiningRoutes(), s.recoveryRoutes(), s.recoverRoutes(), s.passkeyRoutes(), s.emailRoutes(), s.dataRoutes(), s.mailboxRoutes()) {
 		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
 	}
 	mux.Handle("/", guard.Handler(s.page(s.notFound(mux))))
@@ -336,7 +336,7 @@ func ownPath(next string) string {
 		q := u.Query()
 		return with(u.Path, "back", q.Get("back"), "return_to", q.Get("return_to"))
 	}
-	for _, p := range []string{"/account", "/activate", "/device"} {
+	for _, p := range []string{"/account", "/activate", "/device", pathVerify} {
 		if u.Path == p || strings.HasPrefix(u.Path, p+"/") && !strings.Contains(u.Path, "..") {
 			return with(u.Path, "user_code", u.Query().Get("user_code"))
 		}

@@ -53,11 +53,15 @@ func (s *Server) showReset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	u, err := s.login.LinkUser(r.Context(), s.visit(r), form.Get("token"))
+	token, done, err := s.mailedToken(w, r, form)
+	if done || err != nil {
+		return err
+	}
+	u, err := s.login.LinkUser(r.Context(), s.visit(r), token)
 	if err != nil {
 		return err
 	}
-	return s.show(w, http.StatusOK, s.resetView(r, u, form.Get("token")))
+	return s.show(w, http.StatusOK, s.resetView(r, u, token))
 }
 
 func (s *Server) resetView(r *http.Request, u *identity.User, token string) *NewPasswordView {
@@ -77,25 +81,38 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	token := form.Get("token")
+	token, _, err := s.mailedToken(w, r, form)
+	if err != nil {
+		return err
+	}
 	u, err := s.login.LinkUser(r.Context(), s.visit(r), token)
 	if err != nil {
 		return err
 	}
+	password, repeated := form.Get("new_password"), form.Get("confirm_password")
+	if !form.Has("new_password") { // the names that scripts use
+		password, repeated = form.Get("password"), form.Get("password_confirmation")
+	}
 	// A password that the policy rejects costs little and is not counted: the link is a secret.
 	err = fault.Join(
-		s.login.CheckPolicy(r.Context(), u, form.Get("new_password")),
-		identity.CheckRepeated(form.Get("new_password"), form.Get("confirm_password")),
+		s.login.CheckPolicy(r.Context(), u, password),
+		identity.CheckRepeated(password, repeated),
 	)
 	if err == nil {
 		err = s.kit.Allow(w, r, "password_reset", web.Subject{User: string(u.ID)})
 	}
 	if err == nil {
-		_, err = s.login.UsePasswordLink(r.Context(), s.visit(r), token, form.Get("new_password"))
+		_, err = s.login.UsePasswordLink(r.Context(), s.visit(r), token, password)
 	}
 	if err != nil {
 		return s.rerender(w, r, err, s.resetView(r, u, token))
 	}
+	return s.passwordSet(w, r, u)
+}
+
+// passwordSet sends a person whose password a link has set to sign in with it.
+func (s *Server) passwordSet(w http.ResponseWriter, r *http.Request, u *identity.User) error {
+	s.kit.ClearCookie(w, web.CookieLink)
 	name := base64.RawURLEncoding.EncodeToString([]byte(u.LoginName()))
 	s.kit.SetCookie(w, web.CookieName, name, nameTTL)
 	return seeOther(w, r, with("/login", "done", "password"))

@@ -33,6 +33,10 @@ type LoginView struct {
 	CanStay  bool          // the page offers to stay signed in
 	Stay     bool          // its check box is checked
 	Wait     time.Duration // until a lockout ends; 0: none, over a year: until somebody unlocks it
+
+	SignUpURL  string // makes an account, or ""
+	Waiting    string // the address whose sign-up waits in this browser, or ""
+	WaitingURL string // confirms it
 }
 
 // Page names the template.
