@@ -2,6 +2,7 @@ package text
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -26,14 +27,15 @@ func (t *Texts) Sentence(format string, args ...any) string {
 		}
 		values[i] = arg
 	}
-	m := t.sentences[format]
-	switch {
-	case m != nil:
+	if m := t.sentences[format]; m != nil {
 		format = m.form(n).literals[0]
-	case len(args) == 0:
+	}
+	if len(args) == 0 {
 		return format
 	}
-	return fmt.Sprintf(format, values...)
+	// A form that stands for one number only may leave it away. A numbered verb at the end, for
+	// nothing, tells package fmt that not all values need to occur.
+	return fmt.Sprintf(format+"%["+strconv.Itoa(len(values)+1)+"]s", append(values, "")...)
 }
 
 // HasSentence reports whether there is an entry for an English sentence.

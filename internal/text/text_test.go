@@ -241,3 +241,59 @@ func TestFor(t *testing.T) {
 		t.Error("an unknown entry has a text")
 	}
 }
+
+// TestSentence translates errors by what they are in English.
+func TestSentence(t *testing.T) {
+	c, err := Load()
+	testkit.Must(t, err)
+	for _, row := range []struct {
+		tag, format string
+		args        []any
+		want        string
+	}{
+		{"en", "Use at least %d characters.", []any{1}, "Use at least 1 character."},
+		{"de", "Use at least %d characters.", []any{12}, "Verwenden Sie mindestens 12 Zeichen."},
+		{"ar", "Use at least %d characters.", []any{2}, "استخدم حرفين على الأقل."},
+		{"ar", "Use at least %d characters.", []any{12}, "استخدم 12 حرفًا على الأقل."},
+		{"de", "The %s may have at most %d characters.", []any{"given name", 200}, "„Vorname“ darf höchstens 200 Zeichen haben."},
+		{"de", "A username must not contain %s.", []any{"a control character (U+0007)"}, "Ein Benutzername darf Folgendes nicht enthalten: ein Steuerzeichen (U+0007)."},
+		{"ar", "There is no way to sign in that is called %q.", []any{"x"}, "لا توجد طريقة لتسجيل الدخول باسم \"\u2068x\u2069\"."},
+		{"de", "%s", []any{"Incorrect password."}, "Falsches Passwort."},
+		{"de", "No entry has this: 100 % of %d.", nil, "No entry has this: 100 % of %d."},
+		{"de", "No entry for %s.", []any{"x"}, "No entry for x."},
+	} {
+		testkit.Equal(t, row.tag+" "+row.format, c.For(row.tag).Sentence(row.format, row.args...), row.want)
+	}
+}
+
+// TestTexts fills in placeholders and markup.
+func TestTexts(t *testing.T) {
+	c, err := Load()
+	testkit.Must(t, err)
+	en, ar := c.For("en"), c.For("ar")
+	testkit.Equal(t, "an unknown entry", en.Get("no.such.entry"), "no.such.entry")
+	testkit.Equal(t, "no language", (*Texts)(nil).Get("login.title"), "login.title")
+	testkit.Equal(t, "left to right", en.Get("login.to-account", "Brand", "Zoë & Co"), "to your Zoë & Co account")
+	testkit.Equal(t, "a name from right to left", en.Get("login.to-account", "Brand", "\u202eשלום"), "to your \u2068שלום\u2069 account")
+	testkit.Equal(t, "in Arabic", ar.Get("login.to-account", "Brand", "Acme"), "إلى حسابك في \u2068Acme\u2069")
+	testkit.Equal(t, "one", en.Count("common.time.ago.days", 1), "1 day ago")
+	testkit.Equal(t, "a form without the number", ar.Count("common.time.ago.days", 2), "قبل يومين")
+	testkit.Equal(t, "few", ar.Count("common.time.ago.days", 103), "قبل 103 أيام")
+	testkit.Equal(t, "markup", en.Markup("login.to-app", 0, "App", "<b>A</b>"), "to continue to <strong><bdi>&lt;b&gt;A&lt;/b&gt;</bdi></strong>")
+	testkit.Equal(t, "a fragment", en.Markup("login.to-app", 0, "App", Fragment("<i>A</i>")), "to continue to <strong><i>A</i></strong>")
+	for address, want := range map[string]string{
+		"/dev/mail": "/dev/mail", "https://a.example/?x&y": "https://a.example/?x&amp;y",
+		"javascript:alert(1)": "", "//evil.example": "", `"><script>`: "",
+	} {
+		testkit.Equal(t, address, en.Markup("login.sent.mailbox", 0, "URL", address),
+			`This is a development server: <a href="`+want+`">read its mail here</a>.`)
+	}
+	for _, bad := range []string{"{{.Name", "{{ Name }}", "{{.Name | html}}"} {
+		if _, err := newMessage(bad); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
+	}
+	for _, texts := range c.All() {
+		testkit.Equal(t, texts.Language()+" months", strings.Count(texts.Get("common.months"), "|"), 11)
+	}
+}
