@@ -236,17 +236,7 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 	if err != nil {
 		return login.Config{}, err
 	}
-	policy := identity.Policy{
-		MinLength: c.Passwords.MinLength,
-		Upper:     c.Passwords.Uppercase,
-		Lower:     c.Passwords.Lowercase,
-		Number:    c.Passwords.Numbers,
-		Special:   c.Passwords.Special,
-		Common:    c.Passwords.CheckCommon,
-		List:      list,
-	}
-	admin := policy
-	admin.MinLength = max(policy.MinLength, c.Passwords.AdminMinLength)
+	policy, admin := passwordPolicies(c, list)
 	host := c.Server.BaseURL
 	if u, err := url.Parse(host); err == nil {
 		host = u.Host
@@ -262,6 +252,8 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		SessionTTL:       c.Sessions.TTL,
 		Idle:             c.Sessions.Idle,
 		StaySignedIn:     c.Sessions.Stay != "off",
+		BrowserAccounts:  c.Sessions.Accounts,
+		RememberAccounts: c.Sessions.Remember,
 		TrustFor:         c.MFA.TrustBrowser,
 		SingleSession:    c.Sessions.Single,
 		NotifyNew:        c.Sessions.NotifyNew,
@@ -291,6 +283,24 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		RequireAdminMFA:  c.MFA.RequireAdmin,
 		MFAGrace:         c.MFA.Grace,
 	}, nil
+}
+
+// passwordPolicies returns the policies for new passwords of users and of administrators.
+func passwordPolicies(
+	c *config.Config, list *identity.PasswordList,
+) (policy, admin identity.Policy) {
+	policy = identity.Policy{
+		MinLength: c.Passwords.MinLength,
+		Upper:     c.Passwords.Uppercase,
+		Lower:     c.Passwords.Lowercase,
+		Number:    c.Passwords.Numbers,
+		Special:   c.Passwords.Special,
+		Common:    c.Passwords.CheckCommon,
+		List:      list,
+	}
+	admin = policy
+	admin.MinLength = max(policy.MinLength, c.Passwords.AdminMinLength)
+	return policy, admin
 }
 
 // maxPasswordList bounds COMMON_PASSWORDS_FILE, which is held in memory.

@@ -127,6 +127,8 @@ type Sessions struct {
 	TTL          time.Duration
 	Idle         time.Duration // 0 means no idle timeout
 	Stay         string        // off, unchecked, checked
+	Accounts     int           // that one browser may be signed in to at once
+	Remember     bool          // browsers offer accounts after people have signed out
 	Single       bool
 	NotifyNew    bool
 	RevokeTokens bool

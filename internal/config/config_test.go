@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 			PKCERequired:       "true",
 		},
 		Branding: Branding{AppName: "Gatehouse", Theme: ThemeAuto},
-		Sessions: Sessions{TTL: 7 * day, Idle: 30 * time.Minute, Stay: "unchecked", RevokeTokens: true},
+		Sessions: Sessions{TTL: 7 * day, Idle: 30 * time.Minute, Stay: "unchecked", Accounts: 5, Remember: true, RevokeTokens: true},
 		Passwords: Passwords{
 			MinLength:      12,
 			AdminMinLength: 16,

@@ -595,6 +595,20 @@ func sessionRows() []Setting {
 func browserRows() []Setting {
 	return []Setting{
 		{
+			Name:    "BROWSER_ACCOUNTS",
+			Default: "5",
+			Doc: "How many accounts one browser may be signed in to at once, from which people " +
+				"choose; 1 ends the session of another account at each sign-in.",
+			place: func(c *Config) value { return number[int]{&c.Sessions.Accounts, 1, 5} },
+		},
+		{
+			Name:    "REMEMBER_ACCOUNTS",
+			Default: "true",
+			Doc: "Offer an account in a browser after its user has signed out there, if the user " +
+				"had chosen to stay signed in.",
+			place: func(c *Config) value { return boolean{&c.Sessions.Remember} },
+		},
+		{
 			Name:    "STAY_SIGNED_IN",
 			Default: "unchecked",
 			Doc: "Whether the sign-in page offers to stay signed in, and whether its check " +

@@ -34,12 +34,14 @@ type Config struct {
 	HistoryCount int             // how many former passwords may not be used again
 	ExpiryDays   int             // after how many days a password must be changed; 0 is never
 
-	SessionTTL    time.Duration // absolute
-	Idle          time.Duration // between two requests, unless the person stays signed in
-	TrustFor      time.Duration // how long a browser may skip the second step; 0 is never
-	StaySignedIn  bool          // people may choose to stay signed in
-	SingleSession bool          // a new session ends the user's others
-	RevokeTokens  bool          // the end of a session ends the tokens issued in it
+	SessionTTL       time.Duration // absolute
+	Idle             time.Duration // between two requests, unless the person stays signed in
+	TrustFor         time.Duration // how long a browser may skip the second step; 0 is never
+	BrowserAccounts  int           // accounts that one browser may be signed in to at once
+	RememberAccounts bool          // browsers offer accounts after people have signed out
+	StaySignedIn     bool          // people may choose to stay signed in
+	SingleSession    bool          // a new session ends the user's others
+	RevokeTokens     bool          // the end of a session ends the tokens issued in it
 
 	LockThreshold int           // failures that lock an account; 0 never locks
 	LockDuration  time.Duration // of the first lock
@@ -117,10 +119,11 @@ type Done struct {
 type Attempt struct {
 	Username string // or email address; "" where the factor finds out whose input it is
 	Password string
-	NeedACR  string // the context class that the application requests, or ""
-	Cookie   string // the browser's present session cookie, or ""
-	Stay     bool   // the person chose to stay signed in
-	Client   string // of the accounts API, which gets tokens instead of a cookie; "" for a browser
+	NeedACR  string   // the context class that the application requests, or ""
+	Cookie   string   // the browser's present session cookie, or ""
+	Others   []string // the cookies of the browser's other sessions
+	Stay     bool     // the person chose to stay signed in
+	Client   string   // of the accounts API, which gets tokens instead of a cookie; "" for a browser
 
 	Kind  string     // the factor that begins the sign-in; "" is the password
 	Token string     // Opening.Token, if Open was called

@@ -157,7 +157,8 @@ func (s *Server) currentSession(
 }
 
 // openSession opens a session under a new cookie, so that a cookie planted in the browser is
-// worthless. A session of the same person goes on under it; another person's ends.
+// worthless. A session of the same person goes on under it; another person's ends unless a browser
+// may be signed in to several accounts.
 func (s *Server) openSession(
 	ctx context.Context, v Visit, si *signIn, h secret.Hash,
 ) (*identity.Session, error) {
@@ -175,7 +176,7 @@ func (s *Server) openSession(
 	if si.raise {
 		return nil, errStale()
 	}
-	if old != nil {
+	if old != nil && !s.SeveralAccounts() {
 		if err := s.end(ctx, v, old, audit.ReasonAnotherUser); err != nil {
 			return nil, err
 		}

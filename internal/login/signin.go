@@ -109,8 +109,12 @@ func (s *Server) SignIn(ctx context.Context, v Visit, a Attempt) (Step, error) {
 	if identity.ACRRank(a.NeedACR) > 0 {
 		si.needACR = a.NeedACR
 	}
-	if secret.WellFormed(secret.PrefixSession, a.Cookie) {
-		si.cookie = s.keys.Hash(a.Cookie)
+	cookie, err := s.ownCookie(ctx, v, u.ID, append([]string{a.Cookie}, a.Others...))
+	if err != nil {
+		return Step{}, err
+	}
+	if secret.WellFormed(secret.PrefixSession, cookie) {
+		si.cookie = s.keys.Hash(cookie)
 	}
 	return s.advance(ctx, v, si)
 }

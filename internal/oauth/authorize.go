@@ -34,6 +34,7 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 	if err := s.readRequest(req, flow.Form); err != nil {
 		return s.replyError(req, err)
 	}
+	c, flow.Account = req.chooseAccount(c, flow)
 	if login, err := s.needsLogin(req, flow, c.Session, c.Now); err != nil {
 		return s.replyError(req, err)
 	} else if login {
@@ -48,6 +49,43 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 		return &Step{Consent: flow}, nil
 	}
 	return s.replyCode(ctx, req, c, flow)
+}
+
+// chooseAccount returns the call with the session that the request's hints name among those of the
+// browser, and its id if it is not the one in use. An id_token_hint counts before a login_hint.
+// A login_hint does not count against an account that the person has chosen since. Nothing is
+// switched: the session in use stays the one of all other requests.
+func (req *authorization) chooseAccount(c *Call, f *Flow) (*Call, identity.SessionID) {
+	hint := identity.LoginKey(req.hint)
+	matches := func(a BrowserAccount) bool {
+		if req.subject != "" {
+			return string(a.Session.User) == req.subject
+		}
+		return hint != "" && slices.Contains(a.Logins, hint)
+	}
+	i := slices.IndexFunc(c.Accounts, matches)
+	if i < 0 || slices.Contains(req.prompts, "select_account") {
+		return c, ""
+	}
+	sess := c.Accounts[i].Session
+	if c.Session != nil {
+		chosen := f.Chosen == c.Session.ID || f.signedInSince(c.Session)
+		if c.Session.ID == sess.ID || req.subject == "" && chosen {
+			return c, ""
+		}
+	}
+	chosen := *c
+	chosen.Session = sess
+	return &chosen, sess.ID
+}
+
+// FlowSession returns the session that a sealed consent is bound to, or "".
+func (s *Server) FlowSession(sealed string, now time.Time) identity.SessionID {
+	f, err := s.unseal(sealed, StepConsent, now)
+	if err != nil {
+		return ""
+	}
+	return f.Session
 }
 
 // resume opens the flow of a browser that comes back from a page, or starts a flow. The second

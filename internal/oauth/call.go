@@ -20,10 +20,17 @@ type Call struct {
 	Method        string
 	URL           string            // the address as the client sees it, without a query
 	Session       *identity.Session // the browser's session, or nil
+	Accounts      []BrowserAccount  // all its sessions, if there are several; else nil
 	Browser       string            // the secret that its cookie marks the browser with, or ""
 	IP, Agent     string
 	RequestID     string
 	Now           time.Time // read once per request
+}
+
+// BrowserAccount is one of several accounts that a browser is signed in to.
+type BrowserAccount struct {
+	Session *identity.Session
+	Logins  []string // what its person may type to sign in, as identity.LoginKey returns it
 }
 
 // Get returns the value of a parameter, or "".

@@ -36,6 +36,7 @@ type Flow struct {
 	Browser string             `json:"w,omitempty"` // the hash of the browser that started it, or ""
 	Session identity.SessionID `json:"b,omitempty"` // the session that a consent is bound to
 	Chosen  identity.SessionID `json:"c,omitempty"` // the choice after prompt=select_account
+	Account identity.SessionID `json:"d,omitempty"` // the session that a hint chose among several
 	Tried   bool               `json:"r,omitempty"` // a stronger sign-in is not possible
 
 	// What the sign-in page asks for.

@@ -14,9 +14,10 @@ import (
 
 // LogoutStep says what happens after a request to end the session.
 type LogoutStep struct {
-	Confirm  *Flow  // ask the person first
-	Redirect string // where to send the browser; "" for the page that confirms the sign-out
-	Ended    bool   // the session has ended: delete its cookie
+	Confirm  *Flow              // ask the person first
+	Redirect string             // where to send the browser; "" for the page that confirms the sign-out
+	Ended    bool               // the session has ended: delete its cookie
+	Session  identity.SessionID // with Ended: which one, or ""
 	Client   *client.Client
 	User     identity.UserID // with Confirm: the person who is asked
 }
@@ -41,6 +42,7 @@ func (s *Server) Logout(ctx context.Context, c *Call) (*LogoutStep, error) {
 	if err != nil {
 		return nil, err
 	}
+	c = accountOf(c, hint)
 	if c.Session == nil {
 		return &LogoutStep{Redirect: target, Client: cl}, nil
 	}
@@ -60,6 +62,22 @@ func (s *Server) Logout(ctx context.Context, c *Call) (*LogoutStep, error) {
 	}
 	f.Query = f.Form.Encode()
 	return &LogoutStep{Confirm: f, Client: cl, User: c.Session.User}, nil
+}
+
+// accountOf returns the call with the session of the person whom an ID token names, if the browser
+// has several.
+func accountOf(c *Call, hint *idTokenHint) *Call {
+	if hint == nil {
+		return c
+	}
+	for _, a := range c.Accounts {
+		if string(a.Session.User) == hint.Subject {
+			chosen := *c
+			chosen.Session = a.Session
+			return &chosen
+		}
+	}
+	return c
 }
 
 // ConfirmLogout ends the session after the person has agreed.
@@ -107,7 +125,7 @@ func (s *Server) endSession(
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return nil, err
 	}
-	return &LogoutStep{Redirect: target, Ended: true, Client: cl}, nil
+	return &LogoutStep{Redirect: target, Ended: true, Session: c.Session.ID, Client: cl}, nil
 }
 
 // logoutClient returns the client of a logout request, from the ID token or from client_id, which

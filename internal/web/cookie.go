@@ -21,6 +21,10 @@ const (
 	CookieSignUp   = "gatehouse_signup"   // the sign-up that waits for a confirmation
 	CookieLink     = "gatehouse_link"     // the token of the mailed link whose page is open
 
+	// The browser's further sessions, numbered from 1, and the accounts that it remembers.
+	CookieOther    = "gatehouse_other"
+	CookieAccounts = "gatehouse_accounts"
+
 	CookieDevice = "gatehouse_device" // by which accounts know the browser
 
 	CookieLanguage = "gatehouse_language" // the language that was chosen on a page

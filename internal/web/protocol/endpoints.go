@@ -120,7 +120,12 @@ func (s *Server) browserCall(r *http.Request) (*oauth.Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.kit.ParseCall(r, web.FromQuery|web.FromForm, sess)
+	c, err := s.kit.ParseCall(r, web.FromQuery|web.FromForm, sess)
+	if err != nil {
+		return nil, err
+	}
+	c.Accounts, err = s.browser.Accounts(r)
+	return c, err
 }
 
 // withoutCookie reports whether a request may lack its session cookie because another site sent

@@ -22,6 +22,8 @@ import (
 type Browser interface {
 	// Session returns the browser's session, or nil.
 	Session(r *http.Request) (*identity.Session, error)
+	// Accounts returns all sessions of the browser if there are several, else nil.
+	Accounts(r *http.Request) ([]oauth.BrowserAccount, error)
 	// FollowStep carries out a Step: on to a page, or back to the client.
 	FollowStep(w http.ResponseWriter, r *http.Request, st *oauth.Step) error
 	// FollowLogout carries out a LogoutStep.

@@ -108,6 +108,8 @@ func (l *limiter) Take(context.Context, string, web.Rate) web.LimitResult {
 // browser replaces the pages: it writes the steps that it gets.
 type browser struct{ session *identity.Session }
 
+func (b *browser) Accounts(*http.Request) ([]oauth.BrowserAccount, error) { return nil, nil }
+
 func (b *browser) Session(r *http.Request) (*identity.Session, error) {
 	if r.Header.Get("Cookie") == "" {
 		return nil, nil

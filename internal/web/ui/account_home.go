@@ -14,6 +14,7 @@ import (
 type member struct {
 	caller   account.Caller
 	recovery *RecoveryNotice // or nil
+	several  bool            // the browser may be signed in to several accounts
 	form     url.Values
 	rejected *MailRejectedView
 }
@@ -35,7 +36,7 @@ func (s *Server) member(
 			}
 			return seeOther(w, r, with("/login", "next", next))
 		}
-		m := &member{}
+		m := &member{several: s.login.SeveralAccounts()}
 		if m.caller, err = s.account.Caller(r.Context(), s.visit(r), sess); err != nil {
 			return err
 		}
@@ -67,6 +68,7 @@ func (m *member) base(r *http.Request) Base {
 	b := begin(r)
 	b.setUser(m.caller.User)
 	b.Notice, b.Recovery, b.MailRejected = m.notice(&b), m.recovery, m.rejected
+	b.Switch = m.several
 	return b
 }
 

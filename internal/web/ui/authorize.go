@@ -6,6 +6,8 @@ import (
 	"sort"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
@@ -78,12 +80,12 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sealed := form.Get("flow")
-	sess, err := s.Session(r)
+	sealed, now := form.Get("flow"), web.EventOf(r.Context()).Now
+	current, err := s.sessionOf(r, s.oauth.FlowSession(sealed, now))
 	if err != nil {
 		return err
 	}
-	now := web.EventOf(r.Context()).Now
+	sess := current.Session
 	cr, err := s.oauth.ConsentRequest(r.Context(), sealed, sess, now)
 	if err != nil {
 		return err
@@ -117,6 +119,11 @@ func (s *Server) postConsent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	current, err := s.sessionOf(r, s.oauth.FlowSession(c.Get("flow"), c.Now))
+	if err != nil {
+		return err
+	}
+	c.Session = current.Session
 	action := c.Get("consent_action")
 	if action != "approve" && action != "deny" {
 		return fault.New(fault.Invalid, "Your decision is missing. Go back and select Allow or Cancel.")
@@ -143,18 +150,60 @@ func (s *Server) FollowLogout(w http.ResponseWriter, r *http.Request, st *oauth.
 		v := &LogoutView{Base: begin(r), Form: Form{Action: "/logout/confirm", Flow: sealed}}
 		v.setUser(u)
 		v.Leaves, v.Client = true, clientView(st.Client, "")
+		if err := s.offerForget(r, v, st.User); err != nil {
+			return err
+		}
 		return s.show(w, http.StatusOK, v)
 	}
+	others := false
 	if st.Ended {
-		s.kit.ClearCookie(w, web.CookieSession)
+		var err error
+		if others, err = s.clearEnded(w, r, st.Session); err != nil {
+			return err
+		}
 		s.kit.ClearCookie(w, web.CookieLogin)
 	}
 	if st.Redirect != "" {
 		return seeOther(w, r, st.Redirect)
 	}
-	v := &LoggedOutView{Base: begin(r)}
+	v := &LoggedOutView{Base: begin(r), Others: others}
 	v.Client = clientView(st.Client, "")
 	return s.show(w, http.StatusOK, v)
+}
+
+// offerForget fills in what the page that signs out offers beside that.
+func (s *Server) offerForget(r *http.Request, v *LogoutView, id identity.UserID) error {
+	choices, err := s.accountChoices(r)
+	for _, c := range choices {
+		v.Several = v.Several || c.SignedIn && c.user != id
+	}
+	for _, a := range s.login.RememberedAccounts(s.visit(r), s.kit.Cookie(r, web.CookieAccounts)) {
+		v.Remembered = v.Remembered || a.User == id
+	}
+	return err
+}
+
+// clearEnded removes the cookie of a session that has ended, and reports whether others remain.
+func (s *Server) clearEnded(
+	w http.ResponseWriter, r *http.Request, ended identity.SessionID,
+) (others bool, err error) {
+	if len(s.otherCookies(r)) == 0 {
+		s.kit.ClearCookie(w, web.CookieSession)
+		return false, nil
+	}
+	rest, err := s.browserSessions(r) // without those that have ended
+	if err != nil {
+		return false, err
+	}
+	inUse := s.kit.Cookie(r, web.CookieSession)
+	var active *login.BrowserSession
+	rest = slices.DeleteFunc(rest, func(b login.BrowserSession) bool {
+		if b.Cookie == inUse && b.Session.ID != ended {
+			active = &b
+		}
+		return b.Cookie == inUse || b.Session.ID == ended
+	})
+	return len(rest) > 0, s.setSessions(w, r, active, rest)
 }
 
 func (s *Server) postLogout(w http.ResponseWriter, r *http.Request) error {
@@ -168,6 +217,17 @@ func (s *Server) postLogout(w http.ResponseWriter, r *http.Request) error {
 	}
 	if c.Get("choice") == "stay" {
 		return seeOther(w, r, "/account")
+	}
+	if c.Get("forget") != "" && sess != nil {
+		if err := s.forgetAccount(w, r, sess.User); err != nil {
+			return err
+		}
+	}
+	if c.Get("choice") == "all" {
+		others := func(u identity.UserID) bool { return sess == nil || u != sess.User }
+		if err := s.endSessions(w, r, others); err != nil {
+			return err
+		}
 	}
 	st, err := s.oauth.ConfirmLogout(r.Context(), c, c.Get("flow"))
 	if err != nil {

@@ -158,6 +158,7 @@ func (s *Server) postEmailAnswer(
 			Input:    url.Values{field: {form.Get(field)}},
 			NeedACR:  lc.acr(),
 			Cookie:   s.kit.Cookie(r, web.CookieSession),
+			Others:   s.otherCookies(r),
 			Stay:     form.Get(fieldStay) != "",
 		})
 		if err == nil || fault.Is(err, fault.Limited) {

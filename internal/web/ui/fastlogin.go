@@ -69,7 +69,8 @@ func newHoledPages() *holedPages {
 // the plain form.
 func keyOf(v *LoginView) (loginKey, bool) {
 	plain := v.Problem == "" && v.Notice == "" && len(v.Errors) == 0 && v.Signed == nil && v.Wait == 0 &&
-		v.Username == "" && v.Forget == "" && v.UILocales == "" && v.Action == "" && v.Next == "" && len(v.Hidden) == 0
+		v.Username == "" && v.OtherURL == "" && v.Forget == "" &&
+		v.UILocales == "" && v.Action == "" && v.Next == "" && len(v.Hidden) == 0
 	if !plain || !unescaped(v.Flow) {
 		return loginKey{}, false
 	}

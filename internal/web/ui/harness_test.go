@@ -112,7 +112,7 @@ func newSite(t *testing.T) *site {
 // newLogin returns a sign-in, with settings that change may change.
 func (s *site) newLogin(change func(*login.Config)) *login.Server {
 	cfg := login.Config{
-		AppName: "Example ID", SessionTTL: 24 * time.Hour, Idle: time.Hour, StaySignedIn: true, TrustFor: 30 * 24 * time.Hour, RecoveryDelay: 24 * time.Hour, RevokeTokens: true, LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true,
+		AppName: "Example ID", SessionTTL: 24 * time.Hour, Idle: time.Hour, StaySignedIn: true, BrowserAccounts: 5, RememberAccounts: true, TrustFor: 30 * 24 * time.Hour, RecoveryDelay: 24 * time.Hour, RevokeTokens: true, LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true,
 		Policy: identity.Policy{MinLength: 12}, AdminPolicy: identity.Policy{MinLength: 12},
 	}
 	if change != nil {

@@ -25,10 +25,20 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	other := form.Get("other") != ""
-	if sess != nil && !other {
-		if done, err := s.continueSession(w, r, lc, sess); done || err != nil {
+	other, chosen := form.Get("other") != "", form.Has("account")
+	if sess != nil && !other && !chosen {
+		if done, err := s.continueSession(w, r, lc); done || err != nil {
 			return err
+		}
+	}
+	choosing := !other && !chosen && !form.Has("done") && (lc.flow == nil || !lc.flow.Reauth)
+	if choosing && sess == nil {
+		choices, err := s.accountChoices(r)
+		if err != nil {
+			return err
+		}
+		if len(choices) > 1 || len(choices) == 1 && choices[0].SignedIn {
+			return s.showChoices(w, r, lc, choices)
 		}
 	}
 	v, err := s.loginView(r, lc)
@@ -36,13 +46,17 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v.Stay = s.cfg.StayChecked
-	if lc.flow != nil && !other {
+	if lc.flow != nil && !other && !chosen {
 		v.Username = lc.flow.Hint
 		if lc.flow.Reauth && sess != nil && v.Username == "" {
 			if u, err := s.storage.User(r.Context(), sess.User); err == nil {
 				v.Username = u.LoginName()
 			}
 		}
+	}
+	if v.Username == "" && !other {
+		v.Username = s.chosenLogin(r, form)
+		v.OtherURL = s.otherURL(lc, v.Username)
 	}
 	if done := form.Get("done"); done == "recovered" && v.Username == "" {
 		v.Username = s.rememberedName(r)
@@ -92,23 +106,39 @@ func (s *Server) rememberedName(r *http.Request) string {
 	return string(name)
 }
 
-// continueSession continues with the browser's session, and reports false if the request wants the
-// person to sign in again.
+// otherURL returns the address of the sign-in page without a remembered account, if one is filled
+// in.
+func (s *Server) otherURL(lc loginContext, login string) string {
+	if login == "" {
+		return ""
+	}
+	return lc.url("/login", "other", "1")
+}
+
+// continueSession continues with the session of the browser that the request is for, and reports
+// false if the request wants the person to sign in again.
 func (s *Server) continueSession(
-	w http.ResponseWriter, r *http.Request, lc loginContext, sess *identity.Session,
+	w http.ResponseWriter, r *http.Request, lc loginContext,
 ) (done bool, err error) {
 	need := oauth.NeedNothing
+	current, err := s.sessionOf(r, lc.account())
+	if err != nil {
+		return true, err
+	}
 	if lc.flow != nil {
-		need = lc.flow.Need(sess)
+		need = lc.flow.Need(current.Session)
 	}
 	switch need {
 	case oauth.NeedSignIn:
 		return false, nil
 	case oauth.NeedChoice:
-		return true, s.showChooser(w, r, lc, sess)
+		choices, err := s.accountChoices(r)
+		if err != nil {
+			return true, err
+		}
+		return true, s.showChoices(w, r, lc, choices)
 	case oauth.NeedStepUp:
-		cookie := s.kit.Cookie(r, web.CookieSession)
-		st, err := s.login.BeginStepUp(r.Context(), s.visit(r), cookie, lc.flow.ACR)
+		st, err := s.login.BeginStepUp(r.Context(), s.visit(r), current.Cookie, lc.flow.ACR)
 		if err != nil {
 			return true, err
 		}
@@ -120,19 +150,6 @@ func (s *Server) continueSession(
 		}
 	}
 	return true, seeOther(w, r, lc.nextURL())
-}
-
-// showChooser asks whether to continue with the account that is signed in.
-func (s *Server) showChooser(
-	w http.ResponseWriter, r *http.Request, lc loginContext, sess *identity.Session,
-) error {
-	u, err := s.storage.User(r.Context(), sess.User)
-	if err != nil {
-		return err
-	}
-	v := &ChooserView{Base: lc.base(r), Form: lc.form()}
-	v.setUser(u)
-	return s.show(w, http.StatusOK, v)
 }
 
 func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
@@ -158,6 +175,7 @@ func (s *Server) postLogin(w http.ResponseWriter, r *http.Request) error {
 			Password: form.Get("password"),
 			NeedACR:  lc.acr(),
 			Cookie:   s.kit.Cookie(r, web.CookieSession),
+			Others:   s.otherCookies(r),
 			Stay:     v.Stay,
 		})
 	}
@@ -233,7 +251,9 @@ func (s *Server) followStep(
 func (s *Server) finishLogin(
 	w http.ResponseWriter, r *http.Request, lc loginContext, d *login.Done,
 ) error {
-	s.kit.SetCookie(w, web.CookieSession, d.Cookie, login.CookieTTL(s.visit(r), d.Session))
+	if err := s.addSession(w, r, d); err != nil {
+		return err
+	}
 	s.kit.SetCookie(w, web.CookieDevice, d.Device, login.DeviceTTL)
 	s.kit.ClearCookie(w, web.CookieLogin)
 	web.EventOf(r.Context()).User = string(d.User.ID)
@@ -253,19 +273,4 @@ func (s *Server) finishLogin(
 // atField returns err as a mistake in a field of the form, which is shown there.
 func atField(field string, err error) error {
 	return &fault.Error{Kind: fault.Invalid, Field: field, Text: fault.Text(err), Cause: err}
-}
-
-// postChoose handles the answer to prompt=select_account.
-func (s *Server) postChoose(w http.ResponseWriter, r *http.Request) error {
-	form, lc, sess, err := s.loadContext(r)
-	if err != nil {
-		return err
-	}
-	if lc.flow == nil || sess == nil || form.Get("choice") != "continue" {
-		return seeOther(w, r, lc.url("/login", "other", "1"))
-	}
-	if lc.sealed, err = s.oauth.Choose(lc.flow, sess); err != nil {
-		return err
-	}
-	return seeOther(w, r, lc.nextURL())
 }

@@ -141,6 +141,14 @@ func (lc loginContext) base(r *http.Request) Base {
 	return b
 }
 
+// account returns the session of the browser that the request is for, or "" for the one in use.
+func (lc loginContext) account() identity.SessionID {
+	if lc.flow == nil {
+		return ""
+	}
+	return lc.flow.Account
+}
+
 // acr returns the authentication class that the request asks for, or "".
 func (lc loginContext) acr() string {
 	if lc.flow == nil {

@@ -326,7 +326,7 @@ func TestFieldNames(t *testing.T) {
 		PageCode:                  {`name="code"`, `autocomplete="one-time-code"`, `inputmode="numeric"`},
 		PageEnroll:                {`name="code"`, `inputmode="numeric"`, `<svg class="qr"`},
 		PageNewPassword:           {`name="new_password"`, `name="confirm_password"`, `autocomplete="new-password"`, `aria-invalid="true"`, `aria-describedby="f-confirm_password-error"`},
-		PageChooser:               {`name="choice" value="continue"`, `name="choice" value="other"`},
+		PageChooser:               {`action="/chooser/forget"`, `name="account"`, `name="choice" value="other"`},
 		PageConsent:               {`name="consent_action" value="approve"`, `name="consent_action" value="deny"`, `notes.example.com`},
 		PageActivate:              {`name="user_code"`, `value="WDJB-MJHT"`},
 		PageActivateConfirm:       {`name="user_code" value="WDJB-MJHT"`, `name="consent_action" value="approve"`, `203.0.113.24`, `Samsung TV`},

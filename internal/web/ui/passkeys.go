@@ -108,6 +108,7 @@ func (s *Server) postLoginPasskey(w http.ResponseWriter, r *http.Request) error 
 			Input:   url.Values{"passkey": {form.Get("passkey")}},
 			NeedACR: lc.acr(),
 			Cookie:  s.kit.Cookie(r, web.CookieSession),
+			Others:  s.otherCookies(r),
 			Stay:    stay,
 		})
 	}

@@ -11,15 +11,16 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// recoverRoutes returns the pages for people who have lost their second step.
+// recoverRoutes returns the pages for people who have lost their second step, and those that choose
+// among accounts.
 func (s *Server) recoverRoutes() []route {
-	return []route{
+	return append(s.accountRoutes(), []route{
 		{"GET /recover", s.atStep(login.StepFactor, s.showRecover)},
 		{"POST /recover", s.atStep(login.StepFactor, s.postRecover)},
 		{"GET /recover/{stage}", s.showRecoverLink},
 		{"POST /recover/{stage}", s.postRecoverLink},
 		{"POST /account/recovery/refuse", s.member(s.postRefuseRecovery)},
-	}
+	}...)
 }
 
 // linkTTL is how long the browser keeps the token of a link that it has opened.

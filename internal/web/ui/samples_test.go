@@ -127,7 +127,11 @@ func loginSamples(b Base) []View {
 			Base: mismatch, Form: form, Account: account, Rules: sampleRules(),
 			Reason: "Your password has expired. Choose one that you use nowhere else.",
 		},
-		&ChooserView{Base: signed, Form: form},
+		&ChooserView{Base: client, Form: form, Accounts: []AccountChoice{
+			{ID: "a1", Label: "Ada Lovelace", Login: account, SignedIn: true, Current: true},
+			{ID: "a2", Label: "grace@example.com", SignedIn: true},
+			{ID: "a3", Label: "Alan Turing", Login: "alan@example.com"},
+		}},
 		&ConsentView{Base: signed, Form: form, Scopes: sampleScopes(), SwitchURL: "/login?prompt=login"},
 		&NotMeView{
 			Base: b, Form: Form{Action: "/login/not-me", Hidden: []Pair{{"token", "x"}}}, Account: account, Agent: sampleWindows,
@@ -141,8 +145,8 @@ func loginSamples(b Base) []View {
 		sampleDevice(signed),
 		&ActivateDoneView{Base: client, Approved: true},
 		&ActivateDoneView{Base: client},
-		&LogoutView{Base: signed, Form: Form{Action: "/logout/confirm", Flow: "flow-1"}},
-		&LoggedOutView{Base: client},
+		&LogoutView{Base: signed, Form: Form{Action: "/logout/confirm", Flow: "flow-1"}, Several: true, Remembered: true},
+		&LoggedOutView{Base: client, Others: true},
 		&FormPostView{
 			Base: client, Action: "https://notes.example.com/callback",
 			Params: []Pair{{"code", "gth_ac_example"}, {"state", "af0ifjsldkj"}, {"iss", "https://id.example.com"}},

@@ -103,7 +103,6 @@ func (s *Server) routes() []route {
 		{"GET /signin", s.showLogin},
 		{"POST /login", s.postLogin},
 		{"POST /signin", s.postLogin},
-		{"POST /login/choose", s.postChoose},
 		{"GET /login/code", s.atStep(login.StepFactor, s.showCode)},
 		{"POST /login/code", s.atStep(login.StepFactor, s.postCode)},
 		{"GET /login/enroll", s.atStep(login.StepEnroll, s.showEnroll)},

@@ -30,6 +30,7 @@ type Base struct {
 	Problem   string          // one sentence about what went wrong; the title then begins with "Error:"
 	Errors    []FieldError    // what is wrong with single fields
 	Client    *ClientView     // the app that the page is about, or nil
+	Switch    bool            // on account pages: the browser may be signed in to several accounts
 	Recovery  *RecoveryNotice // on account pages: a request to turn off two-step verification waits
 	Leaves    bool            // a form of the page leads to another site
 

@@ -30,6 +30,7 @@ type LoginView struct {
 	EmailURL string        // sends a message to sign in with, or ""
 	Passkey  *PasskeyView  // people sign in with passkeys, or nil
 	Forget   string        // JSON of a passkey that the device may forget, or ""
+	OtherURL string        // leaves the account that is filled in; "" if none is
 	CanStay  bool          // the page offers to stay signed in
 	Stay     bool          // its check box is checked
 	Wait     time.Duration // until a lockout ends; 0: none, over a year: until somebody unlocks it
@@ -135,12 +136,28 @@ type NewPasswordView struct {
 // Page names the template.
 func (*NewPasswordView) Page() PageName { return PageNewPassword }
 
-// ChooserView asks which account to use (prompt=select_account). Base.Signed is the account
-// offered. Field: `choice` = continue | other. Posted to /login/choose.
+// ChooserView asks which account to use. Field: `choice` = an account's ID | other. Posted to
+// /chooser; `account` to /chooser/forget removes one.
 type ChooserView struct {
 	Base
 	Form
+	Accounts []AccountChoice
 }
+
+// AccountChoice is an account that a browser offers.
+type AccountChoice struct {
+	ID       string // names it among the browser's accounts
+	Label    string // name, username or email address
+	Login    string // second line below the label; may be empty
+	SignedIn bool
+	Current  bool // it is in use
+
+	user  identity.UserID
+	typed string // what its person types to sign in
+}
+
+// Mark returns the account's initials.
+func (c AccountChoice) Mark() string { return Initials(c.Label) }
 
 // Page names the template.
 func (*ChooserView) Page() PageName { return PageChooser }
@@ -150,6 +167,8 @@ func (*ChooserView) Page() PageName { return PageChooser }
 type LogoutView struct {
 	Base
 	Form
+	Several    bool // the browser is signed in to other accounts, too
+	Remembered bool // the browser remembers the account
 }
 
 // Page names the template.
@@ -158,6 +177,7 @@ func (*LogoutView) Page() PageName { return PageLogout }
 // LoggedOutView confirms that the browser is signed out.
 type LoggedOutView struct {
 	Base
+	Others bool // the browser is still signed in to other accounts
 }
 
 // Page names the template.
