@@ -45,6 +45,9 @@ func newComposer(c *config.Config) (*mail.Composer, error) {
 	if err != nil {
 		return nil, inTemplates(c, err)
 	}
+	if !c.Production() {
+		composer.Reload(custom)
+	}
 	return composer, nil
 }
 

@@ -107,3 +107,22 @@ func TestOwnTemplatesAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// In development a changed template is used at once, and one with a mistake is not.
+func TestOwnTemplatesAreReadAgain(t *testing.T) {
+	files := templatesOf("message.txt", "ONE"+ownText)
+	c, err := brandComposer(t, Brand{App: "Acme"}, files)
+	testkit.Must(t, err)
+	begins := func(want string) {
+		t.Helper()
+		if m := resetMessage(t, c); !strings.HasPrefix(m.Text, want) {
+			t.Errorf("the message does not begin with %s:\n%s", want, m.Text)
+		}
+	}
+	files["emails/message.txt"].Data = []byte("TWO" + ownText)
+	begins("ONE") // as in production
+	c.Reload(files)
+	begins("TWO")
+	files["emails/message.txt"].Data = []byte("{{.bodi}}")
+	begins("ONE")
+}

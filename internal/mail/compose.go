@@ -57,6 +57,7 @@ type Composer struct {
 	html   *html.Template
 	plain  *plain.Template
 	own    map[string]ownTemplate // of the operator, by the name of the message; "" is for all
+	custom fs.FS                  // read again for each message; nil: own stays
 }
 
 // NewComposer returns a Composer. Locale is the language of people who have chosen none. Custom
@@ -119,10 +120,25 @@ func (c *Composer) Compose(m *outbox.Mail) (*Message, error) {
 	return &Message{Subject: v.Subject, HTML: asHTML, Text: asText, Language: t.Language()}, nil
 }
 
+// Reload reads the operator's templates again for each message, for development. Templates that do
+// not pass the checks are not used.
+func (c *Composer) Reload(custom fs.FS) { c.custom = custom }
+
+// templates returns the operator's templates.
+func (c *Composer) templates() map[string]ownTemplate {
+	if c.custom != nil {
+		if own, err := loadOwn(c.custom); err == nil {
+			return own
+		}
+	}
+	return c.own
+}
+
 // render writes a message with the operator's templates for it, for all messages, or ours.
 func (c *Composer) render(message string, v *view) (asHTML, asText string, err error) {
 	var h, p bytes.Buffer
-	if t := cmp.Or(c.own[message].html, c.own[""].html); t != nil {
+	own := c.templates()
+	if t := cmp.Or(own[message].html, own[""].html); t != nil {
 		err = t.Execute(&h, v.variables())
 	} else {
 		err = c.html.Execute(&h, v)
@@ -130,7 +146,7 @@ func (c *Composer) render(message string, v *view) (asHTML, asText string, err e
 	if err != nil {
 		return "", "", err
 	}
-	if t := cmp.Or(c.own[message].plain, c.own[""].plain); t != nil {
+	if t := cmp.Or(own[message].plain, own[""].plain); t != nil {
 		err = t.Execute(&p, v.variables())
 	} else {
 		err = c.plain.Execute(&p, v)

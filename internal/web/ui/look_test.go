@@ -207,3 +207,13 @@ func TestTagline(t *testing.T) {
 		t.Error("the tagline is on other pages")
 	}
 }
+
+// Help is in the footer of pages where somebody is signed in, and beside the form elsewhere.
+func TestHelpInTheFooter(t *testing.T) {
+	p := brandPages(t, Brand{SupportURL: "mailto:help@example.com"})
+	for _, v := range []View{&AccountView{Base: Base{Signed: &Signed{Label: "Ada"}}}, &ConsentView{Base: Base{Signed: &Signed{Label: "Ada"}}}, &LoginView{}} {
+		if n := strings.Count(render(t, p, v), `href="mailto:help@example.com"`); n != 1 {
+			t.Errorf("%s: %d links to help", v.Page(), n)
+		}
+	}
+}
