@@ -394,8 +394,8 @@ func (s *Server) sentTo(
 	return false, nil
 }
 
-// provedMailbox takes note that a person has read a message in a mailbox of the account, and returns
-// the account as it is then. The message was not an unwanted one, so it does not count against the
+// provedMailbox takes note that a person has read a message in a mailbox of the account, and
+// returns the account as it is then. The message was not an unwanted one, so it does not count against the
 // number that the mailbox is sent. It verifies the primary address. At the first proof of an
 // address that nobody has vouched for, all that was there before ends, the password included.
 func (s *Server) provedMailbox(

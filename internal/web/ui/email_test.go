@@ -115,7 +115,7 @@ func TestMagicLink(t *testing.T) {
 	if strings.Contains(other.path, "token") {
 		t.Errorf("the token stays in the address: %s", other.path)
 	}
-	code := regexp.MustCompile(`<code dir="ltr">(\d{8})</code>`).FindStringSubmatch(other.last.Body.String())
+	code := regexp.MustCompile(`<p class="big-code" dir="ltr" translate="no">(\d{8})</p>`).FindStringSubmatch(other.last.Body.String())
 	if code == nil {
 		t.Fatal("no code")
 	}
