@@ -25,6 +25,8 @@ type Config struct {
 	RoutesFile   string // the name of the routes file, or ""
 	RevokeTokens bool   // the end of a session revokes the tokens that it gave
 
+	NotifyRotation bool // administrators get a message when a client's secret is rotated
+
 	PasswordGrant   bool     // the password grant is switched on
 	PasswordClients []string // the ids of the clients that may use it
 }

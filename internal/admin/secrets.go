@@ -141,6 +141,9 @@ func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grac
 	}
 	ev := clientEvent(a, audit.ClientSecretRotated, c.ID, now)
 	ev.Detail = map[string]string{"grace": grace.String()}
+	if err := o.noticeRotation(ctx, a, c, &ev, now); err != nil {
+		return nil, err
+	}
 	return out, o.store.RotateSecret(ctx, c.ID, o.newSecret(out.Secret, now), rotatedSecrets, ends, ev)
 }
 

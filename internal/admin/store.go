@@ -67,6 +67,8 @@ type UserStore interface {
 	ListUsers(ctx context.Context, q UserQuery) (users []identity.User, total int, err error)
 	// CountAdmins returns how many active administrators there are.
 	CountAdmins(ctx context.Context) (int, error)
+	// Admins returns up to limit active administrators.
+	Admins(ctx context.Context, limit int) ([]identity.User, error)
 	// CreateUser stores a new user, or returns fault.Conflict for a name that is in use.
 	CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error
 	// UpdateUser returns fault.Conflict for a name that is in use, with ReasonLastAdministrator if

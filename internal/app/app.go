@@ -97,6 +97,7 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			Algorithm:       t.Algorithm,
 			RoutesFile:      p.cfg.Gateway.RoutesFile,
 			RevokeTokens:    p.cfg.Sessions.RevokeTokens,
+			NotifyRotation:  p.cfg.Mail.NotifyRotation && canMail(p.cfg),
 			PasswordGrant:   t.PasswordGrant,
 			PasswordClients: t.PasswordClients,
 		},

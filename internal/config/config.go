@@ -206,6 +206,8 @@ type Mail struct {
 	Security string // starttls, tls, none
 	MaxRate  int    // messages a second; 0 means no limit
 	GiveUp   time.Duration
+
+	NotifyRotation bool // of client secrets, to administrators
 }
 
 // A Limit is a maximum number of requests per window. Max 0 means no limit.

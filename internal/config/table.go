@@ -1110,6 +1110,12 @@ func accountDataRows() []Setting {
 				"is replaced.",
 			place: func(c *Config) value { return text{&c.Accounts.Places, "a file"} },
 		},
+		{
+			Name:    "NOTIFY_ON_SECRET_ROTATION",
+			Default: "false",
+			Doc:     "Email all administrators when the secret of a client is rotated. Needs mail.",
+			place:   func(c *Config) value { return boolean{&c.Mail.NotifyRotation} },
+		},
 	}
 }
 

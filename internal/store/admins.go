@@ -18,6 +18,11 @@ func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
+// Admins returns up to limit active administrators, those first who have been here longest.
+func (d *DB) Admins(ctx context.Context, limit int) ([]identity.User, error) {
+	return list(ctx, d.sql, userTable.scan, selectUser+" WHERE "+activeAdmin+" ORDER BY created_at, id LIMIT $1", limit)
+}
+
 // keepAdmin returns a Conflict with admin.ReasonLastAdministrator if the user, whom the
 // transaction disables, deletes or takes the role from, is the last active administrator. It locks
 // a row until the transaction ends, so that two administrators cannot be removed at once.

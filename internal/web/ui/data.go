@@ -29,8 +29,8 @@ func (s *Server) dataRoutes() []route {
 		{"POST /account/data/download", s.member(s.postDownload)},
 		{"POST /account/data/delete", s.member(s.postDeleteAccount)},
 		{"GET /account/security/sign-ins", s.member(s.showSignIns)},
-		{"POST " + PathPicture, s.uploader(s.postPicture)},
-		{"POST " + PathPicture + "/remove", s.member(s.postRemovePicture)},
+		{"POST /account/profile/picture", s.uploader(s.postPicture)},
+		{"POST /account/profile/picture/remove", s.member(s.postRemovePicture)},
 	}
 }
 
