@@ -33,8 +33,8 @@ func (t *Texts) Sentence(format string, args ...any) string {
 	if len(args) == 0 {
 		return format
 	}
-	// A form that stands for one number only may leave it away. A numbered verb at the end, for
-	// nothing, tells package fmt that not all values need to occur.
+	// A form that stands for one number only may leave it away. A numbered verb for an empty value
+	// tells package fmt that not all values need to occur.
 	return fmt.Sprintf(format+"%["+strconv.Itoa(len(values)+1)+"]s", append(values, "")...)
 }
 
