@@ -24,7 +24,29 @@ type loginKey struct {
 	app, flow         bool   // there is an app, a flow
 	password, passkey bool
 	canStay, stay     bool
-	before, after     string // of the flow in EmailURL
+	email, signUp     cutURL
+}
+
+// cutURL is an address before and after the flow in it.
+type cutURL struct {
+	before, after string
+	flow          bool // it is in the address
+}
+
+// cutAt returns an address without the flow in it, if there is one.
+func cutAt(address, flow string) cutURL {
+	if i := strings.LastIndex(address, flow); flow != "" && i >= 0 {
+		return cutURL{before: address[:i], after: address[i+len(flow):], flow: true}
+	}
+	return cutURL{before: address}
+}
+
+// with returns the address with a flow.
+func (c cutURL) with(flow string) string {
+	if !c.flow {
+		return c.before
+	}
+	return c.before + flow + c.after
 }
 
 // The holes of a page.
@@ -69,7 +91,7 @@ func newHoledPages() *holedPages {
 // the plain form.
 func keyOf(v *LoginView) (loginKey, bool) {
 	plain := v.Problem == "" && v.Notice == "" && len(v.Errors) == 0 && v.Signed == nil && v.Wait == 0 &&
-		v.Username == "" && v.OtherURL == "" && v.Forget == "" &&
+		v.Username == "" && v.OtherURL == "" && v.Waiting == "" && v.WaitingURL == "" && v.Forget == "" &&
 		v.UILocales == "" && v.Action == "" && v.Next == "" && len(v.Hidden) == 0
 	if !plain || !unescaped(v.Flow) {
 		return loginKey{}, false
@@ -81,10 +103,8 @@ func keyOf(v *LoginView) (loginKey, bool) {
 		passkey:  v.Passkey != nil,
 		canStay:  v.CanStay,
 		stay:     v.Stay,
-		before:   v.EmailURL,
-	}
-	if i := strings.LastIndex(v.EmailURL, v.Flow); k.flow && i >= 0 {
-		k.before, k.after = v.EmailURL[:i], v.EmailURL[i+len(v.Flow):]
+		email:    cutAt(v.EmailURL, v.Flow),
+		signUp:   cutAt(v.SignUpURL, v.Flow),
 	}
 	if v.Client != nil {
 		k.app, k.name, k.logo, k.color = true, v.Client.Name, v.Client.Logo, v.Client.Color
@@ -109,16 +129,13 @@ func (h *holedPages) holedView(k loginKey) *LoginView {
 	v := &LoginView{
 		Base:     Base{Return: h.marks[holeReturn], texts: k.texts},
 		Password: k.password,
-		EmailURL: k.before,
 		CanStay:  k.canStay,
 		Stay:     k.stay,
 	}
 	if k.flow {
 		v.Flow = h.marks[holeFlow]
-		if k.before != "" {
-			v.EmailURL = k.before + v.Flow + k.after
-		}
 	}
+	v.EmailURL, v.SignUpURL = k.email.with(v.Flow), k.signUp.with(v.Flow)
 	if k.passkey {
 		v.Passkey = &PasskeyView{Options: h.marks[holeOptions], Token: h.marks[holeToken]}
 	}

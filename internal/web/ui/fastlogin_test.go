@@ -28,7 +28,7 @@ func plainLogin() *LoginView {
 		Base: Base{
 			RequestID: "r1", Now: time.Unix(1, 0), Return: "/login?flow=f1.A_b-2", Leaves: true, Client: &ClientView{Name: "Notes <b>", Logo: "https://a.example/l.png"},
 		},
-		Form: Form{Flow: "f1.A_b-2"}, Password: true, CanStay: true, EmailURL: "/login/email?flow=f1.A_b-2",
+		Form: Form{Flow: "f1.A_b-2"}, Password: true, CanStay: true, EmailURL: "/login/email?flow=f1.A_b-2", SignUpURL: "/signup?flow=f1.A_b-2",
 		Passkey: &PasskeyView{Options: `{"challenge":"c1+/","rpId":"id.example"}`, Token: "t1"},
 	}
 }
@@ -54,7 +54,7 @@ func TestPageWithHolesIsTheTemplates(t *testing.T) {
 		v := plainLogin()
 		v.texts = texts
 		compare(texts.Language(), v)
-		v.Flow, v.EmailURL, v.Client, v.Passkey = "", "", nil, nil
+		v.Flow, v.EmailURL, v.SignUpURL, v.Client, v.Passkey = "", "", "", nil, nil
 		compare(texts.Language()+" alone", v)
 	}
 	for _, text := range hostile {
@@ -128,7 +128,8 @@ func TestPagesWithHolesAreBounded(t *testing.T) {
 	for i := range 200 {
 		v := plainLogin()
 		v.Flow = strings.Repeat("f", i+1)
-		v.EmailURL, v.Return = "/login/email?flow="+v.Flow, "/login?flow="+v.Flow+strings.Repeat("&x", i)
+		v.EmailURL, v.SignUpURL = "/login/email?flow="+v.Flow, "/signup?flow="+v.Flow
+		v.Return = "/login?flow=" + v.Flow + strings.Repeat("&x", i)
 		v.RequestID, v.Client.RedirectHost = v.Flow, v.Flow
 		render(t, p, v)
 	}

@@ -174,7 +174,7 @@ func TestMailOfAForeignBrowser(t *testing.T) {
 	b := s.browser()
 	r := httptest.NewRequest("GET", origin+"/reset-password?ui_locales=de&token="+link, nil)
 	r.Header.Set("Accept-Language", "en")
-	b.send(r)
+	b.get(b.send(r).Header().Get("Location"))
 	b.speaks("de")
 	b.submit("new_password", "x", "confirm_password", "y")
 	b.shows(400)
