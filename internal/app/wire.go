@@ -241,7 +241,7 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 	if u, err := url.Parse(host); err == nil {
 		host = u.Host
 	}
-	return login.Config{
+	return withPasskeys(c, login.Config{
 		Methods:          c.Accounts.LoginMethods,
 		AppName:          c.Branding.AppName,
 		Host:             host,
@@ -277,12 +277,10 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		ResetLimit:       c.Accounts.PasswordResets,
 		ResetWindow:      c.Accounts.ResetWindow,
 		RecoveryDelay:    c.Accounts.RecoveryDelay,
-		Passkeys:         relyingParty(c),
-		PasskeysVerified: c.Passkeys.Verification == "required",
 		RequireMFA:       c.MFA.Require,
 		RequireAdminMFA:  c.MFA.RequireAdmin,
 		MFAGrace:         c.MFA.Grace,
-	}, nil
+	}), nil
 }
 
 // passwordPolicies returns the policies for new passwords of users and of administrators.

@@ -80,12 +80,13 @@ func New(c Config) (*RelyingParty, error) {
 // ID returns the host name that passkeys are bound to.
 func (rp *RelyingParty) ID() string { return rp.lib.Config.RPID }
 
-// verification returns what is asked about the person, which is also what is checked.
+// verification returns what is asked about the person, which is also what is checked: a second step
+// after the password needs the device alone, and asks nothing more of people.
 func verification(c login.Ceremony) protocol.UserVerificationRequirement {
 	if c.Required {
 		return protocol.VerificationRequired
 	}
-	return protocol.VerificationPreferred
+	return protocol.VerificationDiscouraged
 }
 
 // RequestOptions returns the options by which a page asks for a passkey, as JSON.
@@ -159,6 +160,10 @@ func (rp *RelyingParty) CreationOptions(
 	if err != nil {
 		return "", err
 	}
+	verify := protocol.VerificationPreferred // what can, becomes a way to sign in
+	if c.Required {
+		verify = protocol.VerificationRequired
+	}
 	return encode(protocol.PublicKeyCredentialCreationOptions{
 		RelyingParty: protocol.RelyingPartyEntity{
 			CredentialEntity: protocol.CredentialEntity{Name: rp.lib.Config.RPDisplayName},
@@ -176,7 +181,7 @@ func (rp *RelyingParty) CreationOptions(
 		AuthenticatorSelection: protocol.AuthenticatorSelection{
 			ResidentKey:        protocol.ResidentKeyRequirementRequired,
 			RequireResidentKey: protocol.ResidentKeyRequired(),
-			UserVerification:   verification(c),
+			UserVerification:   verify,
 		},
 		Attestation: rp.lib.Config.AttestationPreference,
 	})

@@ -341,7 +341,7 @@ func TestUserVerification(t *testing.T) {
 	testkit.Must(t, err)
 	testkit.Equal(t, "step", st.Next+" "+st.Kind, "factor passkey")
 	c := s.challenge(st)
-	if !strings.Contains(c.Options, `"userVerification":"preferred"`) || !strings.Contains(c.Options, "allowCredentials") {
+	if !strings.Contains(c.Options, `"userVerification":"discouraged"`) || !strings.Contains(c.Options, "allowCredentials") {
 		t.Errorf("asks with %s", c.Options)
 	}
 	done := s.wantDone(s.login.Continue(t.Context(), s.visit(), st.Pending, login.StepFactor,
