@@ -211,10 +211,13 @@ func (e emailCodeSender) Send(ctx context.Context, d *outbox.Delivery) error {
 		return fault.Wrap(fault.Invalid, err, "the request cannot be read")
 	}
 	u, err := e.s.store.UserByLogin(ctx, identity.LoginKey(in.Login))
-	if fault.Is(err, fault.NotFound) || err == nil && (u.Disabled || u.Email == "") {
+	if fault.Is(err, fault.NotFound) {
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	if signsIn, err := e.s.signsIn(ctx, u); err != nil || !signsIn || u.Email == "" {
 		return err
 	}
 	v := Visit{
@@ -226,6 +229,15 @@ func (e emailCodeSender) Send(ctx context.Context, d *outbox.Delivery) error {
 		Locale:    in.Locale,
 	}
 	return e.s.mailCode(ctx, v, u, in)
+}
+
+// signsIn reports whether a user may sign in: the account is enabled, or waits for a deletion that
+// its owner may cancel.
+func (s *Server) signsIn(ctx context.Context, u *identity.User) (bool, error) {
+	if !u.Disabled {
+		return true, nil
+	}
+	return s.deleting(ctx, u)
 }
 
 // mailCode sends a user a message to sign in with, unless the mailbox was sent as many as it may be
@@ -365,7 +377,11 @@ func (s *Server) EmailLink(ctx context.Context, v Visit, token, opening string) 
 	if err != nil {
 		return nil, err
 	}
-	if u.Disabled || !valid {
+	signsIn, err := s.signsIn(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	if !signsIn || !valid {
 		return nil, errLink()
 	}
 	out := &EmailLink{User: u, Code: code}
@@ -395,9 +411,9 @@ func (s *Server) sentTo(
 }
 
 // provedMailbox takes note that a person has read a message in a mailbox of the account, and
-// returns the account as it is then. The message was not an unwanted one, so it does not count against the
-// number that the mailbox is sent. It verifies the primary address. At the first proof of an
-// address that nobody has vouched for, all that was there before ends, the password included.
+// returns the account as it is then. The message was not an unwanted one, so it does not count
+// against the number that the mailbox is sent. It verifies the primary address. At the first proof
+// of an address that nobody has vouched for, all that was there before ends, the password included.
 func (s *Server) provedMailbox(
 	ctx context.Context, v Visit, u *identity.User, to string,
 ) (*identity.User, error) {

@@ -195,6 +195,10 @@ func (s *Server) skipEnrollment(c *call, st login.Step) (login.Step, error) {
 // chooseTOTP returns the step that asks for a code of an authenticator app. All other steps need a
 // browser.
 func (s *Server) chooseTOTP(c *call, st login.Step) (login.Step, error) {
+	if st.Next == login.StepDeletion {
+		return st, newProblem(http.StatusForbidden, codeUserDeleted,
+			"The account waits for its deletion. Sign in at the sign-in page to keep it.")
+	}
 	if st.Next != login.StepFactor {
 		return st, needsBrowser()
 	}

@@ -2,6 +2,7 @@ package accounts_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,40 @@ func TestEmails(t *testing.T) {
 	remove("ada@example.net", body("currentPassword", "wrong")).fails(http.StatusUnauthorized, "INCORRECT-PASSWORD")
 	remove("ada@example.net", body("currentPassword", password)).ok()
 	h.call("GET", "/users/x/emails", h.as(token), "").fails(http.StatusNotFound, "NOT-FOUND")
+}
+
+// The language of the header is that of the account; one that is none does not matter.
+func TestSignUpLanguage(t *testing.T) {
+	for header, want := range map[string]string{
+		"de-AT,de;q=0.9,en;q=0.5": "de-AT", "": "", "*": "", "!": "", strings.Repeat("de,", 100): "",
+	} {
+		h := newHarness(t)
+		send := func(path, body string) *answer {
+			t.Helper()
+			r := httptest.NewRequest("POST", origin+"/accounts/v1"+path, strings.NewReader(body))
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Authorization", h.basic())
+			r.Header.Set("Accept-Language", header)
+			return h.do(r).ok()
+		}
+		send("/users", body("email", "new@example.com", "password", password, "state", state))
+		send("/sessions/login/code", body("code", h.code(), "state", state))
+		u, err := h.db.UserByLogin(t.Context(), "new@example.com")
+		testkit.Must(t, err)
+		testkit.Equal(t, header, u.Locale, want)
+	}
+}
+
+// An account that waits for its deletion is kept at the sign-in page only.
+func TestSignInOfADeletedUser(t *testing.T) {
+	h := newHarness(t)
+	token, _ := h.signIn()
+	h.call("DELETE", "/users/current", h.as(token), body("currentPassword", password)).ok()
+	h.call("POST", "/sessions/login/password", h.basic(), body("email", "ada@example.com", "password", password, "state", state)).
+		fails(http.StatusForbidden, "USER-DELETED")
+	h.call("POST", "/sessions/login/email", h.basic(), body("email", "ada@example.com", "state", state)).ok()
+	h.call("POST", "/sessions/login/code", h.basic(), body("code", h.code(), "state", state)).
+		fails(http.StatusForbidden, "USER-DELETED")
 }
 
 // Deleting the account needs the password, and ends all access at once.
