@@ -161,7 +161,7 @@ func operations() map[string]call {
 			return only(o.RetireKey(ctx, a, "x"))
 		}},
 		"Sessions": {admin.ScopeSessionsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			return page(o.Sessions(ctx, a, "", admin.SessionQuery{}))
+			return page(o.Sessions(ctx, a, "", admin.SessionSelection{}, admin.SessionQuery{}))
 		}},
 		"RevokeSession": {admin.ScopeSessionsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.RevokeSession(ctx, a, "x"))

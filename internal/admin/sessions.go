@@ -8,11 +8,14 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
 
-// Sessions returns a page of the browsers that are signed in, newest first, and how many match in
-// all. User is an id, email address or username, or "" for all; it takes the place of q.User.
-func (o *Operations) Sessions(ctx context.Context, a Actor, user string, q SessionQuery,
+// Sessions returns a page of the browsers that are signed in and that a selection selects, newest
+// first, and how many match in all. User is an id, email address or username, or "" for all; it
+// takes the place of q.User.
+func (o *Operations) Sessions(
+	ctx context.Context, a Actor, user string, sel SessionSelection, q SessionQuery,
 ) ([]identity.Session, int, error) {
 	if err := a.require(ScopeSessionsRead); err != nil {
 		return nil, 0, err
@@ -24,6 +27,9 @@ func (o *Operations) Sessions(ctx context.Context, a Actor, user string, q Sessi
 			return nil, 0, err
 		}
 		q.User = u.ID
+	}
+	if some, err := o.selectSessions(ctx, &q, sel); err != nil || !some {
+		return nil, 0, err
 	}
 	return o.store.ListSessions(ctx, q)
 }
@@ -64,7 +70,38 @@ func (o *Operations) RevokeUserAccess(ctx context.Context, a Actor, user string)
 // SessionSelection selects sessions of all users. The zero value selects every session.
 type SessionSelection struct {
 	OlderThan time.Duration // only those that began longer ago; 0: any
-	IP        netip.Addr    // only those last seen at this address; zero: any
+	Network   netip.Prefix  // only those last seen at an address in it; zero: any
+}
+
+// maxSessionAddresses bounds how many addresses of a network a selection may have.
+const maxSessionAddresses = 10_000
+
+// selectSessions adds the conditions of a selection to a query. It reports false if no session can
+// match.
+func (o *Operations) selectSessions(
+	ctx context.Context, q *SessionQuery, sel SessionSelection,
+) (bool, error) {
+	if sel.OlderThan > 0 {
+		q.Before = q.Now.Add(-sel.OlderThan)
+	}
+	if !sel.Network.IsValid() {
+		return true, nil
+	}
+	// Addresses are stored as text, which no database compares with a network.
+	all, err := o.store.SessionAddresses(ctx, q.Now)
+	if err != nil {
+		return false, err
+	}
+	for _, address := range all {
+		if ip, err := netip.ParseAddr(address); err == nil && sel.Network.Contains(netaddr.Canonical(ip)) {
+			q.IPs = append(q.IPs, address)
+		}
+	}
+	if len(q.IPs) > maxSessionAddresses {
+		return false, fault.New(fault.Invalid,
+			"sessions were seen at more than %d addresses in %s; name a smaller network", maxSessionAddresses, sel.Network)
+	}
+	return len(q.IPs) > 0, nil
 }
 
 // RevokeSessions ends all browser sessions that a selection selects, of whichever user, and returns
@@ -74,14 +111,15 @@ func (o *Operations) RevokeSessions(ctx context.Context, a Actor, sel SessionSel
 		return 0, err
 	}
 	q := SessionQuery{Now: o.parts.Now(), Limit: MaxPage}
-	detail := "every_session"
-	if sel.OlderThan > 0 {
-		q.Before = q.Now.Add(-sel.OlderThan)
-		detail = "older_sessions"
+	if some, err := o.selectSessions(ctx, &q, sel); err != nil || !some {
+		return 0, err
 	}
-	if sel.IP.IsValid() {
-		q.IP = sel.IP.Unmap().String()
+	detail := "every_session"
+	switch {
+	case sel.Network.IsValid():
 		detail = "sessions_of_address"
+	case sel.OlderThan > 0:
+		detail = "older_sessions"
 	}
 	for total := 0; ; {
 		n, err := o.store.EndSessions(ctx, q, o.cfg.RevokeTokens, func(s *identity.Session) audit.Event {

@@ -143,6 +143,8 @@ type SessionStore interface {
 	UserSessions(ctx context.Context, id identity.UserID, now time.Time) ([]identity.Session, error)
 	// ListSessions returns a page of active sessions, newest first, and how many match in all.
 	ListSessions(ctx context.Context, q SessionQuery) (sessions []identity.Session, total int, err error)
+	// SessionAddresses returns the different addresses at which active sessions were last seen.
+	SessionAddresses(ctx context.Context, now time.Time) ([]string, error)
 	// EndSession and EndOtherSessions also revoke the tokens that the sessions gave, if tokens is
 	// true.
 	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
@@ -171,7 +173,7 @@ type ClientQuery struct {
 // SessionQuery selects sessions.
 type SessionQuery struct {
 	User          identity.UserID // "" for all
-	IP            string          // the address last seen; "" for all
+	IPs           []string        // the addresses last seen; none for all
 	Before        time.Time       // only those that began before; zero for all
 	Now           time.Time
 	Limit, Offset int // default limit 100

@@ -2,13 +2,13 @@ package cli
 
 import (
 	"context"
-	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 )
 
 // sessionCommands show who is signed in, and end sessions.
@@ -49,6 +49,9 @@ func viewSession(s *identity.Session) sessionView {
 // sessionList lists sessions.
 type sessionList struct {
 	User string `placeholder:"USER" help:"Only this user's: an id, email address or username."`
+
+	OlderThan duration `placeholder:"DURATION" help:"Only sessions that began longer ago, such as 30d."`
+	IP        string   `name:"ip" placeholder:"ADDRESS" help:"Only sessions last seen at this IP address, or in this network, such as 192.0.2.0/24."`
 	pageFlags
 }
 
@@ -57,8 +60,12 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	sel, err := selection(f.OlderThan, f.IP)
+	if err != nil {
+		return err
+	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
-		sessions, total, err := ops.Sessions(ctx, a, f.User, admin.SessionQuery{
+		sessions, total, err := ops.Sessions(ctx, a, f.User, sel, admin.SessionQuery{
 			Limit:  f.Limit,
 			Offset: f.Offset,
 		})
@@ -88,7 +95,7 @@ type sessionRevoke struct {
 
 	All       bool     `help:"End the browser sessions of everybody."`
 	OlderThan duration `placeholder:"DURATION" help:"End the browser sessions that began longer ago, such as 30d."`
-	IP        string   `name:"ip" placeholder:"ADDRESS" help:"End the browser sessions last seen at this IP address."`
+	IP        string   `name:"ip" placeholder:"ADDRESS" help:"End the browser sessions last seen at this IP address, or in this network."`
 }
 
 // Run ends what the command line names.
@@ -122,12 +129,9 @@ func (f *sessionRevoke) Run(ctx context.Context, c *call) error {
 
 // revokeSelected ends sessions of whichever users.
 func (f *sessionRevoke) revokeSelected(ctx context.Context, c *call) error {
-	sel := admin.SessionSelection{OlderThan: time.Duration(f.OlderThan)}
-	if f.IP != "" {
-		var err error
-		if sel.IP, err = netip.ParseAddr(f.IP); err != nil {
-			return wrong("--ip: %q is not an IP address", f.IP)
-		}
+	sel, err := selection(f.OlderThan, f.IP)
+	if err != nil {
+		return err
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
 		n, err := ops.RevokeSessions(ctx, a, sel)
@@ -136,6 +140,19 @@ func (f *sessionRevoke) revokeSelected(ctx context.Context, c *call) error {
 		}
 		return c.done(object{{"result", "ended"}, {"sessions", n}}, "Sessions ended: %d.", n)
 	})
+}
+
+// selection returns what --older-than and --ip select.
+func selection(olderThan duration, ip string) (admin.SessionSelection, error) {
+	sel := admin.SessionSelection{OlderThan: time.Duration(olderThan)}
+	if ip == "" {
+		return sel, nil
+	}
+	var err error
+	if sel.Network, err = netaddr.ParsePrefix(ip); err != nil {
+		return sel, wrong("--ip: %q %v", ip, err)
+	}
+	return sel, nil
 }
 
 func (f *sessionRevoke) revokeOne(ctx context.Context, c *call, ops *admin.Operations, a admin.Actor) error {

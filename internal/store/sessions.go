@@ -199,12 +199,24 @@ func (d *DB) ListSessions(
 func (d *DB) sessionWhere(q SessionQuery) *where {
 	w := &where{}
 	w.add("user_id = ", string(q.User), q.User != "")
-	w.add("ip = ", q.IP, q.IP != "")
+	if len(q.IPs) > 0 {
+		params := make([]string, len(q.IPs))
+		for i, ip := range q.IPs {
+			params[i] = w.param(ip)
+		}
+		w.terms = append(w.terms, "ip IN ("+strings.Join(params, ", ")+")")
+	}
 	w.add("created_at < ", unixMilli(q.Before), !q.Before.IsZero())
 	w.add("expires_at > ", unixMilli(q.Now), true)
 	w.terms = append(w.terms,
 		"(last_seen_at >= "+w.param(seenSince(q.Now, d.o.IdleTimeout))+" OR stay)")
 	return w
+}
+
+// SessionAddresses returns the different addresses at which active sessions were last seen.
+func (d *DB) SessionAddresses(ctx context.Context, now time.Time) ([]string, error) {
+	w := d.sessionWhere(SessionQuery{Now: now})
+	return listStrings[string](ctx, d.sql, "SELECT DISTINCT ip FROM sessions"+w.String(), w.args...)
 }
 
 // EndSessions ends up to q.Limit of the active sessions that a query selects, as EndSession does,

@@ -306,10 +306,14 @@ func (s *suite) endSessions(t *testing.T) {
 		testkit.Must(t, err)
 		return n
 	}
-	testkit.Equal(t, "the first of an address", end(store.SessionQuery{IP: "192.0.2.1", Limit: 1}), 1)
-	testkit.Equal(t, "the second", end(store.SessionQuery{IP: "192.0.2.1", Limit: 5}), 1)
+	seen, err := db.SessionAddresses(ctx, now)
+	testkit.Must(t, err)
+	slices.Sort(seen)
+	testkit.Equal(t, "addresses", strings.Join(seen, " "), "192.0.2.1 192.0.2.2 192.0.2.3")
+	testkit.Equal(t, "the first of an address", end(store.SessionQuery{IPs: []string{"192.0.2.1", "192.0.2.9"}, Limit: 1}), 1)
+	testkit.Equal(t, "the second", end(store.SessionQuery{IPs: []string{"192.0.2.1", "192.0.2.9"}, Limit: 5}), 1)
 	testkit.Equal(t, "older ones", end(store.SessionQuery{Before: s.now.Add(3 * time.Hour)}), 1)
-	_, err := db.Session(ctx, all[3].ID, now)
+	_, err = db.Session(ctx, all[3].ID, now)
 	testkit.Must(t, err)
 	testkit.Equal(t, "the rest", end(store.SessionQuery{}), 1)
 	testkit.Equal(t, "none", end(store.SessionQuery{}), 0)
