@@ -189,6 +189,32 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// Only an answer to the recipient marks the address: one to the message may be about its content.
+func TestRejectedRecipient(t *testing.T) {
+	sink := &sink{
+		rcpt: func(to string) error {
+			switch to {
+			case "gone@example.org":
+				return smtpError(550, "no such mailbox")
+			case "full@example.org":
+				return smtpError(452, "mailbox full")
+			}
+			return nil
+		},
+		data: func(int) error { return smtpError(554, "looks like spam") },
+	}
+	s := sender(t, sink, nil)
+	for to, want := range map[string]string{
+		"gone@example.org": outbox.ReasonRecipient, "full@example.org": "", "ada@example.org": "",
+	} {
+		err := s.Send(t.Context(), s.reset(to))
+		testkit.Equal(t, to, fault.Reason(err), want)
+		if err == nil {
+			t.Errorf("%s: sent", to)
+		}
+	}
+}
+
 // Several messages share a connection, which is closed after a number of them.
 func TestConnectionsAreReused(t *testing.T) {
 	sink := &sink{}

@@ -152,6 +152,8 @@ type story struct {
 	target *target
 	sealer *outbox.Sealer
 	dead   []outbox.ID
+
+	rejected []outbox.ID
 }
 
 func run(t *testing.T, play func(s *story)) {
@@ -173,12 +175,13 @@ func (s *story) start(holder string) (stop func()) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	done := make(chan struct{})
 	e := &outbox.Engine{
-		Store:   s.store,
-		Senders: map[outbox.Kind]outbox.Sender{outbox.KindMail: s.target},
-		Holder:  holder,
-		Now:     time.Now,
-		OnError: func(err error) { s.t.Error(err) },
-		OnDead:  func(_ context.Context, d *outbox.Delivery) { s.dead = append(s.dead, d.ID) },
+		Store:      s.store,
+		Senders:    map[outbox.Kind]outbox.Sender{outbox.KindMail: s.target},
+		Holder:     holder,
+		Now:        time.Now,
+		OnError:    func(err error) { s.t.Error(err) },
+		OnDead:     func(_ context.Context, d *outbox.Delivery) { s.dead = append(s.dead, d.ID) },
+		OnRejected: func(_ context.Context, d *outbox.Delivery) { s.rejected = append(s.rejected, d.ID) },
 	}
 	go func() { defer close(done); e.Run(ctx) }()
 	return func() { cancel(); <-done }
@@ -224,6 +227,24 @@ func TestRejectionStopsNobodyElse(t *testing.T) {
 		s.state(other, outbox.Sent)
 		testkit.Equal(t, "error", s.store.get(bad).LastError, "550 no such mailbox")
 		testkit.Equal(t, "given up on", fmt.Sprint(s.dead), fmt.Sprint([]outbox.ID{bad}))
+	})
+}
+
+// Of what is given up on, rejected recipients are told apart.
+func TestRejectedRecipients(t *testing.T) {
+	run(t, func(s *story) {
+		s.target.send = func(_ context.Context, d *outbox.Delivery) error {
+			if d.To == "gone@example.org" {
+				return &fault.Error{Kind: fault.Denied, Reason: outbox.ReasonRecipient, Text: "550 5.1.1 gone"}
+			}
+			return fault.New(fault.Denied, "554 spam")
+		}
+		gone := s.queue("gone@example.org", "1", 0)
+		s.queue("ada@example.org", "2", 0)
+		defer s.start("a")()
+		time.Sleep(2 * time.Second)
+		testkit.Equal(t, "given up on", len(s.dead), 2)
+		testkit.Equal(t, "rejected", fmt.Sprint(s.rejected), fmt.Sprint([]outbox.ID{gone}))
 	})
 }
 
