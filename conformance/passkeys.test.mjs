@@ -132,11 +132,14 @@ describe("passkeys", () => {
   });
 
   it("work on a page that was open for two hours", async () => {
-    await tab.context().clearCookies();
-    const late = watch(await tab.context().newPage());
-    await late.clock.install();
+    const late = watch(await open(chrome));
     const another = await device(late);
-    for (const credential of await authenticator.credentials()) await another.put(credential);
+    await late.goto(server.at("/login").href);
+    await signIn(late, home.user({ name: "Grace Hopper" }));
+    await at(late, "/account");
+    await add(late, server);
+    await late.getByText("Your passkey was added.").waitFor();
+    await late.clock.install();
     await waiting(late, server, another);
     const [question] = await Promise.all([
       late.waitForResponse((r) => new URL(r.url()).pathname === "/login/passkey"),
@@ -144,7 +147,7 @@ describe("passkeys", () => {
     ]);
     assert.equal(question.status(), 200);
     await at(late, "/account");
-    await late.close();
+    await late.context().close();
   });
 
   it("take the place of the password on pages of the account", async () => {
