@@ -23,7 +23,11 @@ func (f Factors) Removable(kind string) bool { return !f.Required || !f.Only(kin
 func (s *Server) Factors(ctx context.Context, c Caller) (Factors, error) {
 	f, err := s.login.Factors(ctx, c.User.ID)
 	out := Factors{Factors: f, Required: s.login.MFARequired(c.User)}
-	if left := s.login.Grace(c.Visit, c.User); out.Required && left > 0 {
+	if err != nil {
+		return out, err
+	}
+	left, err := s.login.Grace(ctx, c.Visit, c.User)
+	if left > 0 {
 		out.RequiredBy = c.Now.Add(left)
 	}
 	return out, err

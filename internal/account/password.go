@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -28,6 +29,15 @@ func (s *Server) ChangePassword(ctx context.Context, c Caller, in PasswordChange
 		return err
 	}
 	return s.login.ReplacePassword(ctx, c.Visit, c.User, in.New, c.Session)
+}
+
+// PasswordEnd returns when the caller's password expires, and until when the change can be put off.
+// Both are zero if it does not expire, or not soon.
+func (s *Server) PasswordEnd(c Caller) (expires, must time.Time) {
+	if end := s.login.PasswordEnd(c.Visit, c.User); end.Warn {
+		return end.At, end.Must
+	}
+	return time.Time{}, time.Time{}
 }
 
 // PasswordRules describes what the caller's new password must be like.

@@ -199,6 +199,7 @@ type Hasher interface {
 
 // Accounts is what the operations need of the login.
 type Accounts interface {
+	RestartGrace(ctx context.Context, old, new *identity.User) error
 	AssessPassword(ctx context.Context, u *identity.User, password string) (identity.Assessment, error)
 	SetPassword(ctx context.Context, v login.Visit, u *identity.User, password string) error
 	PasswordLink(ctx context.Context, v login.Visit, u *identity.User) (token string, err error)

@@ -75,7 +75,10 @@ func (o *Operations) updateUser(ctx context.Context, a Actor, ref string, in Use
 	if taken := without(old.Roles, u.Roles); len(taken) > 0 {
 		ev.Detail["roles_taken"] = strings.Join(taken, " ")
 	}
-	return out, lastAdministrator(u, o.store.UpdateUser(ctx, old, u, ev))
+	if err := o.store.UpdateUser(ctx, old, u, ev); err != nil {
+		return out, lastAdministrator(u, err)
+	}
+	return out, o.parts.Accounts.RestartGrace(ctx, old, u)
 }
 
 // apply returns the account as the change makes it.

@@ -35,6 +35,9 @@ type CreatedUser struct {
 type UserDetail struct {
 	User        *identity.User
 	LockedUntil time.Time             // zero: not locked
+	LockedAt    time.Time             // when that lock began, where it is known
+	UnlockAt    time.Time             // when it ends by itself; zero: never, or not locked
+	Failures    int                   // failed attempts that count towards a lock
 	Factors     []identity.Credential // confirmed second factors
 	Sessions    int
 	Grants      int
@@ -81,11 +84,17 @@ func (o *Operations) UserDetail(ctx context.Context, a Actor, ref string) (*User
 			d.Factors = append(d.Factors, c)
 		}
 	}
-	locks, err := o.Locks(ctx, a, []identity.UserID{u.ID})
+	lock, err := o.parts.Accounts.LockOf(ctx, a.visit(now), u.ID)
 	if err != nil {
 		return nil, err
 	}
-	d.LockedUntil = locks[u.ID]
+	d.Failures = lock.Failures
+	if lock.Locked(now) {
+		d.LockedAt, d.LockedUntil = lock.LockedAt, lock.LockedUntil
+		if !lock.Endless(now) {
+			d.UnlockAt = lock.LockedUntil
+		}
+	}
 	sessions, err := o.store.UserSessions(ctx, u.ID, now)
 	if err != nil {
 		return nil, err

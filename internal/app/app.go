@@ -59,8 +59,9 @@ func program(e *env) cli.Program {
 			}
 			return ops, p.Close, nil
 		},
-		Migrate: migrate,
-		Serve:   func(ctx context.Context, cfg *config.Config) error { return serve(ctx, e, cfg) },
+		Migrate:  migrate,
+		Breached: breachedLists(),
+		Serve:    func(ctx context.Context, cfg *config.Config) error { return serve(ctx, e, cfg) },
 	}
 }
 

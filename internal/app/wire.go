@@ -22,6 +22,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/account"
+	"github.com/gatehouse-id/gatehouse/internal/breached"
 	"github.com/gatehouse-id/gatehouse/internal/cache"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/config"
@@ -73,8 +74,10 @@ type parts struct {
 	ring      *jose.Ring
 	passwords *secret.Passwords
 	policies  login.Config
+	breached  *breached.List // or nil
 	login     *login.Server
 	places    *places
+	report    func(error) // of errors of background tasks
 }
 
 // openParts opens the database, brings its schema up to date and loads what is cached in memory.
@@ -104,7 +107,7 @@ func openPartsWith(ctx context.Context, e *env, cfg *config.Config, o store.Opti
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{cfg: cfg, keys: keys, db: db}
+	p := &parts{cfg: cfg, keys: keys, db: db, report: o.Report}
 	if err := p.prepare(ctx, e); err != nil {
 		if made != "" && fault.Reason(err) == reasonOtherKey {
 			// The database has a key already: beside it, a new one would only be taken for it.
@@ -139,12 +142,20 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	p.places = new(places)
 	signIn.Places = p.places
 	p.policies = signIn
-	p.login = login.New(signIn, p.db, p.keys, p.passwords)
+	if err := p.openBreached(); err != nil {
+		return err
+	}
+	p.login = login.New(p.policies, p.db, p.keys, p.passwords)
 	return nil
 }
 
-// Close closes the database.
-func (p *parts) Close() error { return p.db.Close() }
+// Close closes the database, and the list of breached passwords.
+func (p *parts) Close() error {
+	if p.breached != nil {
+		return errors.Join(p.db.Close(), p.breached.Close())
+	}
+	return p.db.Close()
+}
 
 // checkMasterKey returns an error if the database was created with another master key, which would
 // make every secret in it wrong.
@@ -230,13 +241,12 @@ func placeKey(name string) error {
 	return os.Rename(f.Name(), name) // a file system without links
 }
 
-// LoginConfig returns what the settings say about signing in. It reads COMMON_PASSWORDS_FILE.
+// LoginConfig returns what the settings say about signing in. It reads COMMON_PASSWORD_LIST.
 func LoginConfig(c *config.Config) (login.Config, error) {
-	list, err := commonPasswords(c.Passwords.CommonFile)
+	policy, admin, err := passwordPolicy(c)
 	if err != nil {
 		return login.Config{}, err
 	}
-	policy, admin := passwordPolicies(c, list)
 	host := c.Server.BaseURL
 	if u, err := url.Parse(host); err == nil {
 		host = u.Host
@@ -249,6 +259,9 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		AdminPolicy:      admin,
 		HistoryCount:     c.Passwords.History,
 		ExpiryDays:       int(c.Passwords.Expiry / (24 * time.Hour)),
+		AdminExpiryDays:  int(c.Passwords.AdminExpiry / (24 * time.Hour)),
+		ExpiryWarning:    c.Passwords.ExpiryWarning,
+		ExpiryGrace:      c.Passwords.ExpiryGrace,
 		SessionTTL:       c.Sessions.TTL,
 		Idle:             c.Sessions.Idle,
 		StaySignedIn:     c.Sessions.Stay != "off",
@@ -280,48 +293,8 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		RequireMFA:       c.MFA.Require,
 		RequireAdminMFA:  c.MFA.RequireAdmin,
 		MFAGrace:         c.MFA.Grace,
+		MFARoles:         roleGraces(c),
 	}), nil
-}
-
-// passwordPolicies returns the policies for new passwords of users and of administrators.
-func passwordPolicies(
-	c *config.Config, list *identity.PasswordList,
-) (policy, admin identity.Policy) {
-	policy = identity.Policy{
-		MinLength: c.Passwords.MinLength,
-		Upper:     c.Passwords.Uppercase,
-		Lower:     c.Passwords.Lowercase,
-		Number:    c.Passwords.Numbers,
-		Special:   c.Passwords.Special,
-		Common:    c.Passwords.CheckCommon,
-		List:      list,
-	}
-	admin = policy
-	admin.MinLength = max(policy.MinLength, c.Passwords.AdminMinLength)
-	return policy, admin
-}
-
-// maxPasswordList bounds COMMON_PASSWORDS_FILE, which is held in memory.
-const maxPasswordList = 64 << 20
-
-// commonPasswords returns the list in a file, or nil if name is "".
-func commonPasswords(name string) (*identity.PasswordList, error) {
-	if name == "" {
-		return nil, nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "COMMON_PASSWORDS_FILE cannot be read")
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxPasswordList+1))
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "COMMON_PASSWORDS_FILE cannot be read")
-	}
-	if len(raw) > maxPasswordList {
-		return nil, fault.New(fault.Invalid, "COMMON_PASSWORDS_FILE is larger than %d MiB", maxPasswordList>>20)
-	}
-	return identity.NewPasswordList(string(raw)), nil
 }
 
 // oauthConfig returns what the settings say about the protocol.
@@ -524,7 +497,18 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 		},
 	})
 	s.jobs.Add(job.Job{Name: "deletions", Every: time.Minute, Run: accounts.EraseDue})
+	s.jobs.Add(job.Job{
+		Name:  "password-expiry",
+		Every: expiryEvery,
+		Run: func(ctx context.Context, now time.Time) error {
+			_, err := s.parts.login.WarnOfExpiry(ctx, now)
+			return err
+		},
+	})
 }
+
+// expiryEvery is how often people are told that their passwords expire.
+const expiryEvery = 24 * time.Hour
 
 // work runs the background tasks of the server until ctx ends.
 func (s *server) work(ctx context.Context) {
@@ -534,7 +518,7 @@ func (s *server) work(ctx context.Context) {
 		_ = s.parts.db.Follow(ctx) // it reports its own errors and ends with ctx only
 	}()
 	var others sync.WaitGroup
-	for _, f := range append(s.behind, s.recordCounts) {
+	for _, f := range append(s.behind, s.recordCounts, s.watchPasswords) {
 		others.Go(func() { f(ctx) })
 	}
 	s.jobs.Run(ctx)

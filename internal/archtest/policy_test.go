@@ -47,6 +47,7 @@ var policy = map[string][]string{
 	"geoip":            {"fault", "visitor"},
 	"job":              {"fault"},
 	"mail":             with(core, "text"),
+	"breached":         {},
 	"text":             {},
 	"idp":              with(core, "fetch"),
 	"web":              with(core, "text"),

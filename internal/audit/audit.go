@@ -35,6 +35,8 @@ const (
 	DeletionCancelled Type = "ACCOUNT_DELETION_CANCELLED"
 	AccountErased     Type = "ACCOUNT_ERASED"
 	PictureChanged    Type = "PICTURE_CHANGED"
+	// The person was told by mail when the password expires.
+	PasswordExpiryNotice Type = "PASSWORD_EXPIRY_NOTICE"
 
 	PasskeyAdded      Type = "PASSKEY_ADDED"
 	PasskeyRemoved    Type = "PASSKEY_REMOVED"
@@ -123,6 +125,7 @@ func accountTypes() []Type {
 		LogoutFailed,
 		SessionRevoked,
 		PasswordChanged,
+		PasswordExpiryNotice,
 		MFAEnabled,
 		MFADisabled,
 		BackupCodesMade,

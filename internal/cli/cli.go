@@ -43,6 +43,8 @@ type Program struct {
 	// Migrate brings the schema up to date and returns the names of the migrations applied, or
 	// with dryRun those that are pending.
 	Migrate func(ctx context.Context, cfg *config.Config, dryRun bool) ([]string, error)
+	// Breached works with lists of breached passwords.
+	Breached BreachedLists
 	// Serve runs the server until ctx ends.
 	Serve func(ctx context.Context, cfg *config.Config) error
 }

@@ -25,6 +25,7 @@ func commands(rules client.Rules) []command {
 		{"route", "Manage what the gateway forwards, and for whom.", newRouteCommands()},
 		{"key", "Manage the keys that sign tokens.", &keyCommands{}},
 		{"session", "See who is signed in, and end sessions.", &sessionCommands{}},
+		{"passwords", "Work with lists of breached passwords.", &passwordCommands{}},
 		{"mail", "Test the mail server, and see what became of messages.", &mailCommands{}},
 		{"audit", "Read the audit log.", &auditCommands{}},
 		{"explain", "Explain why a request was denied, and how to fix it.", &explainCommand{}},

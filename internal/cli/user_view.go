@@ -48,6 +48,10 @@ func userDetailMembers(d *admin.UserDetail) object {
 		factors = append(factors, factorView{f.Kind, f.Label, timestamp{f.CreatedAt}, timestamp{f.LastUsedAt}})
 	}
 	return append(userMembers(d.User), object{
+		{"locked", !d.LockedUntil.IsZero()},
+		{"locked_at", timestamp{d.LockedAt}},
+		{"failed_attempts", d.Failures},
+		{"unlock_at", timestamp{d.UnlockAt}},
 		{"locked_until", timestamp{d.LockedUntil}},
 		{"second_factors", factors},
 		{"sessions", d.Sessions},
@@ -60,7 +64,11 @@ func printUser(s *table, d *admin.UserDetail) {
 	s.pair("id", string(u.ID))
 	printFields(s, identity.UserFields(), u)
 	s.pair("state", userState(u, d.LockedUntil))
+	s.pair("locked_at", timestamp{d.LockedAt}.String())
 	s.pair("locked_until", timestamp{d.LockedUntil}.String())
+	if d.Failures > 0 {
+		s.pair("failed_attempts", strconv.Itoa(d.Failures))
+	}
 	s.pair("password_changed_at", timestamp{u.PasswordChangedAt}.String())
 	for _, f := range d.Factors {
 		s.pair("second_factor", strings.TrimSpace(f.Kind+" "+f.Label))

@@ -140,14 +140,28 @@ type Passwords struct {
 	AdminMinLength int
 	History        int
 	Expiry         time.Duration // 0 means never
+	AdminExpiry    time.Duration // of administrators; 0 means as Expiry
+	ExpiryWarning  time.Duration // before the end, in which people are warned
+	ExpiryGrace    time.Duration // after the end, in which the change may be put off
+	Policy         string        // composition, nist
 	Uppercase      bool
 	Lowercase      bool
 	Numbers        bool
 	Special        bool
 	CheckCommon    bool
 	CommonFile     string // further common passwords, one per line; "" means none
+	Breached       string // a list of breached passwords; "" means none
 	HashQueue      int
 }
+
+// Values of PASSWORD_POLICY.
+const (
+	PolicyComposition = "composition"
+	PolicyNIST        = "nist"
+)
+
+// Nist reports whether new passwords are judged by length and lists alone.
+func (p Passwords) Nist() bool { return p.Policy == PolicyNIST }
 
 // Lockout holds the settings of locks after repeated wrong passwords.
 type Lockout struct {
@@ -166,6 +180,13 @@ type MFA struct {
 	RequireAdmin bool
 	TrustBrowser time.Duration // how long a browser may skip the second step; 0 means never
 	Grace        time.Duration
+	Roles        []RoleGrace // roles that need it, besides
+}
+
+// RoleGrace is a role whose bearers need two-step verification.
+type RoleGrace struct {
+	Role  string
+	Grace time.Duration // negative: MFA.Grace
 }
 
 // Accounts holds the settings of joining and recovery, and the language of people who have chosen

@@ -65,6 +65,9 @@ func TestDefaults(t *testing.T) {
 			MinLength:      12,
 			AdminMinLength: 16,
 			History:        5,
+			ExpiryWarning:  14 * day,
+			ExpiryGrace:    7 * day,
+			Policy:         "composition",
 			Uppercase:      true,
 			Lowercase:      true,
 			Numbers:        true,
@@ -195,6 +198,10 @@ func TestValues(t *testing.T) {
 		{"HOST=192.0.2.1", func(c *Config) any { return c.Hosts() }, []string{"192.0.2.1"}},
 		{"HOST=*", func(c *Config) any { return c.Hosts() }, []string{""}},
 		{"PORT=9090", func(c *Config) any { return c.Server.BaseURL }, "http://localhost:9090"},
+		{"REQUIRE_MFA_ROLES=finance=0, editor=14 auditor", func(c *Config) any { return c.MFA.Roles }, []RoleGrace{
+			{"finance", 0}, {"editor", 14 * day}, {"auditor", -1},
+		}},
+		{"PASSWORD_POLICY=NIST", func(c *Config) any { return c.Passwords.Nist() }, true},
 		{"RATE_LIMIT_LOGIN_MAX=7", func(c *Config) any { return c.RateLimits.Login.Max }, 7},
 		{"RATE_LIMIT_PASSWORD_RESET_WINDOW=2h", func(c *Config) any { return c.RateLimits.PasswordReset.Window }, 2 * time.Hour},
 	} {

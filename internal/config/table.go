@@ -58,7 +58,9 @@ func Settings() []Setting {
 		{"Sessions", sessionRows()},
 		{"Sessions", browserRows()},
 		{"Passwords", passwordRows()},
+		{"Passwords", expiryRows()},
 		{"Passwords", characterRows()},
+		{"Passwords", passwordListRows()},
 		{"Lockout", lockoutRows()},
 		{"Two-step verification", mfaRows()},
 		{"Accounts", accountRows()},
@@ -658,8 +660,48 @@ func passwordRows() []Setting {
 	}
 }
 
+func expiryRows() []Setting {
+	days := func(of func(*Config) *time.Duration, most time.Duration) func(*Config) value {
+		return func(c *Config) value { return duration{p: of(c), unit: day, max: most, plain: true} }
+	}
+	return []Setting{
+		{
+			Name:    "ADMIN_PASSWORD_EXPIRY_DAYS",
+			Default: "0",
+			Doc: "After how many days administrators must change their passwords, where that is " +
+				"sooner than PASSWORD_EXPIRY_DAYS; 0 sets no other time.",
+			place: days(func(c *Config) *time.Duration { return &c.Passwords.AdminExpiry }, 10*year),
+		},
+		{
+			Name:    "PASSWORD_EXPIRY_WARNING_DAYS",
+			Default: "14",
+			Doc: "For how many days before a password expires its owner is warned, on the account " +
+				"pages and once by mail.",
+			place: days(func(c *Config) *time.Duration { return &c.Passwords.ExpiryWarning }, year),
+		},
+		{
+			Name:    "PASSWORD_EXPIRY_GRACE_DAYS",
+			Default: "7",
+			Doc: "For how many days after a password has expired its owner can still sign in " +
+				"without changing it.",
+			place: days(func(c *Config) *time.Duration { return &c.Passwords.ExpiryGrace }, year),
+		},
+	}
+}
+
 func characterRows() []Setting {
 	return []Setting{
+		{
+			Name:    "PASSWORD_POLICY",
+			Default: PolicyComposition,
+			Doc: "What new passwords are judged by: composition requires kinds of characters and " +
+				"estimates the strength; nist (NIST SP 800-63B-4) requires length, at least 15 " +
+				"characters where the password alone is enough to sign in, and rejects what is in " +
+				"lists. With nist the settings REQUIRE_UPPERCASE to REQUIRE_SPECIAL do not count.",
+			place: func(c *Config) value {
+				return choice[string]{&c.Passwords.Policy, []string{PolicyComposition, PolicyNIST}}
+			},
+		},
 		{
 			Name:    "REQUIRE_UPPERCASE",
 			Default: "true",
@@ -684,6 +726,11 @@ func characterRows() []Setting {
 			Doc:     "Require a character that is neither a letter nor a digit in passwords.",
 			place:   func(c *Config) value { return boolean{&c.Passwords.Special} },
 		},
+	}
+}
+
+func passwordListRows() []Setting {
+	return []Setting{
 		{
 			Name:    "CHECK_COMMON_PASSWORDS",
 			Default: "true",
@@ -692,12 +739,21 @@ func characterRows() []Setting {
 			place: func(c *Config) value { return boolean{&c.Passwords.CheckCommon} },
 		},
 		{
-			Name: "COMMON_PASSWORDS_FILE",
+			Name: "COMMON_PASSWORD_LIST",
 			path: true,
 			Doc: "A text file with passwords that CHECK_COMMON_PASSWORDS rejects in addition, " +
-				"one per line; it is read at startup. Case is ignored, and digits and special " +
-				"characters around a word are too.",
+				"one per line. A changed file takes effect within a few seconds. Case is " +
+				"ignored, and digits and special characters around a word are too.",
 			place: func(c *Config) value { return text{&c.Passwords.CommonFile, "a path"} },
+		},
+		{
+			Name: "BREACHED_PASSWORDS",
+			path: true,
+			Doc: "A file with passwords that were published after breaches: lines of SHA-1 hash, " +
+				"colon and count in the order of the hashes, or the filter that gatehouse " +
+				"passwords build makes of them. None of them can be chosen, and a person who " +
+				"signs in with one has to change it. The file is opened at startup.",
+			place: func(c *Config) value { return text{&c.Passwords.Breached, "a path"} },
 		},
 		{
 			Name:    "LOGIN_HASH_QUEUE",
@@ -742,8 +798,10 @@ func lockoutRows() []Setting {
 		{
 			Name:    "PROGRESSIVE_LOCKOUT",
 			Default: "false",
-			Doc:     "Double the duration of each further lock of an account.",
-			place:   func(c *Config) value { return boolean{&c.Lockout.Progressive} },
+			Doc: "Make the first lock of an account half as long as LOCKOUT_DURATION, and each " +
+				"further one twice as long as the one before, up to four times " +
+				"LOCKOUT_DURATION: 15, 30, 60 and 120 minutes with its default.",
+			place: func(c *Config) value { return boolean{&c.Lockout.Progressive} },
 		},
 		{
 			Name:    "LOCKOUT_BY_IP",
@@ -782,10 +840,17 @@ func mfaRows() []Setting {
 			place: func(c *Config) value { return boolean{&c.MFA.RequireAdmin} },
 		},
 		{
+			Name: "REQUIRE_MFA_ROLES",
+			Doc: "Roles whose bearers need two-step verification, each with the days for which " +
+				"they can sign in without it, or without a number for MFA_GRACE_PERIOD_DAYS: " +
+				"finance=0 editor=14 auditor.",
+			place: func(c *Config) value { return roleGraces{&c.MFA.Roles} },
+		},
+		{
 			Name:    "MFA_GRACE_PERIOD_DAYS",
 			Default: "7",
 			Doc: "For how many days users who need two-step verification can sign in without " +
-				"it.",
+				"it. They count from the first sign-in at which the user needs it.",
 			place: func(c *Config) value {
 				return duration{
 					p:     &c.MFA.Grace,

@@ -264,6 +264,35 @@ func (v list) parse(s string) error {
 func (v list) accepts() string { return v.what + ", separated by commas or spaces" }
 func (v list) isBool() bool    { return false }
 
+// roleGraces is a list of roles, each of which may have a number of days after an equals sign.
+type roleGraces struct{ p *[]RoleGrace }
+
+func (v roleGraces) parse(s string) error {
+	var all []RoleGrace
+	for i, w := range split(s) {
+		role, days, found := strings.Cut(w, "=")
+		g := RoleGrace{Role: role, Grace: -1}
+		if found {
+			n, err := strconv.Atoi(days)
+			if err != nil || n < 0 || n > 365 {
+				return accept(fmt.Sprintf("must be %s; the days of item %d are not", v.accepts(), i+1))
+			}
+			g.Grace = time.Duration(n) * day
+		}
+		if role == "" || !printable(role) || slices.ContainsFunc(all, func(o RoleGrace) bool { return o.Role == role }) {
+			return accept(fmt.Sprintf("must be %s; item %d is not, or is there twice", v.accepts(), i+1))
+		}
+		all = append(all, g)
+	}
+	*v.p = all
+	return nil
+}
+
+func (v roleGraces) accepts() string {
+	return "roles such as editor or finance=0 (days from 0 to 365), separated by commas or spaces"
+}
+func (v roleGraces) isBool() bool { return false }
+
 // subset is one or more of a few words.
 type subset struct {
 	p   *[]string

@@ -23,6 +23,10 @@ func (c *Config) Warnings() []string {
 		out = append(out, "PASSWORD_RESET_TTL is shorter than PASSWORD_RESET_RATE_WINDOW: whoever requests many "+
 			"links for an account keeps its owner from resetting the password until the window ends")
 	}
+	if p := c.Passwords; p.Nist() && (p.Expiry > 0 || p.AdminExpiry > 0) {
+		out = append(out, "PASSWORD_POLICY is nist, but passwords expire: NIST SP 800-63B-4 forbids changes at "+
+			"fixed times; set PASSWORD_EXPIRY_DAYS and ADMIN_PASSWORD_EXPIRY_DAYS to 0")
+	}
 	behind := strings.HasPrefix(c.Server.BaseURL, "https:") && !c.TLS()
 	if c.Production() && behind && len(c.Server.TrustedProxies) == 0 {
 		out = append(out, "BASE_URL is https, but neither SSL_CERT nor TRUSTED_PROXIES is set: behind a proxy, "+
@@ -35,25 +39,21 @@ func (c *Config) Warnings() []string {
 // that a later release will have, with "".
 func elsewhere() map[string]string {
 	out := map[string]string{
-		"CRYSTAL_ENV":                  "ENVIRONMENT",
-		"CRYSTAL_LOG_LEVEL":            "LOG_LEVEL",
-		"CRYSTAL_WORKERS":              "GOMAXPROCS",
-		"JWT_SECRET":                   "SECRET_KEY",
-		"JWT_EXPIRATION":               "ACCESS_TOKEN_TTL",
-		"REFRESH_TOKEN_EXPIRATION":     "REFRESH_TOKEN_TTL",
-		"ENABLE_TOKEN_ROTATION":        "REFRESH_TOKEN_ROTATION",
-		"SESSION_SECRET":               "SECRET_KEY",
-		"SERVER_ADDR":                  "HOST and PORT",
-		"DATABASE_DSN":                 "DATABASE_URL",
-		"REDIS_ADDR":                   "REDIS_URL",
-		"COMMON_PASSWORD_LIST":         "COMMON_PASSWORDS_FILE",
-		"ENABLE_RATE_LIMIT":            "RATE_LIMIT_ENABLED",
-		"AUDIT_LOG_RETENTION":          "AUDIT_LOG_RETENTION_DAYS",
-		"DEVICE_CODE_EXPIRATION":       "DEVICE_CODE_TTL",
-		"AUDIT_LOG_CLEANUP_SCHEDULE":   "AUDIT_LOG_RETENTION_DAYS",
-		"ADMIN_PASSWORD_EXPIRY_DAYS":   "PASSWORD_EXPIRY_DAYS",
-		"PASSWORD_EXPIRY_WARNING_DAYS": "PASSWORD_EXPIRY_DAYS",
-		"PASSWORD_EXPIRY_GRACE_DAYS":   "PASSWORD_EXPIRY_DAYS",
+		"CRYSTAL_ENV":                "ENVIRONMENT",
+		"CRYSTAL_LOG_LEVEL":          "LOG_LEVEL",
+		"CRYSTAL_WORKERS":            "GOMAXPROCS",
+		"JWT_SECRET":                 "SECRET_KEY",
+		"JWT_EXPIRATION":             "ACCESS_TOKEN_TTL",
+		"REFRESH_TOKEN_EXPIRATION":   "REFRESH_TOKEN_TTL",
+		"ENABLE_TOKEN_ROTATION":      "REFRESH_TOKEN_ROTATION",
+		"SESSION_SECRET":             "SECRET_KEY",
+		"SERVER_ADDR":                "HOST and PORT",
+		"DATABASE_DSN":               "DATABASE_URL",
+		"REDIS_ADDR":                 "REDIS_URL",
+		"ENABLE_RATE_LIMIT":          "RATE_LIMIT_ENABLED",
+		"AUDIT_LOG_RETENTION":        "AUDIT_LOG_RETENTION_DAYS",
+		"DEVICE_CODE_EXPIRATION":     "DEVICE_CODE_TTL",
+		"AUDIT_LOG_CLEANUP_SCHEDULE": "AUDIT_LOG_RETENTION_DAYS",
 	}
 	for _, name := range []string{
 		"ADMIN_ALLOWED_IPS", "ADMIN_EMAIL", "ADMIN_PASSWORD", "AUDIT_LOG_FILE", "AUDIT_LOG_SYSLOG",

@@ -3,6 +3,7 @@ package identity
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -31,19 +32,28 @@ type Policy struct {
 	List *PasswordList // with Common: passwords that the operator rejects besides; nil is none
 }
 
-// PasswordList is a set of passwords that an operator rejects.
-type PasswordList struct{ words map[string]struct{} }
+// PasswordList is a set of passwords that an operator rejects. It is safe for concurrent use.
+type PasswordList struct {
+	words atomic.Pointer[map[string]struct{}]
+}
 
 // NewPasswordList returns the set of the lines of a text. Empty lines and lines that begin with #
 // are ignored, and so are case and the space around a line.
 func NewPasswordList(text string) *PasswordList {
-	l := &PasswordList{words: map[string]struct{}{}}
+	l := &PasswordList{}
+	l.Replace(text)
+	return l
+}
+
+// Replace makes the list that of another text.
+func (l *PasswordList) Replace(text string) {
+	words := map[string]struct{}{}
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			l.words[foldPassword(line)] = struct{}{}
+			words[foldPassword(line)] = struct{}{}
 		}
 	}
-	return l
+	l.words.Store(&words)
 }
 
 // contains reports whether a password in lower case, or what remains of it without the digits and
@@ -52,9 +62,10 @@ func (l *PasswordList) contains(lower string) bool {
 	if l == nil {
 		return false
 	}
+	words := *l.words.Load()
 	core := strings.TrimFunc(lower, func(r rune) bool { return !unicode.IsLetter(r) })
 	for _, s := range []string{lower, unleet(lower), core, unleet(core)} {
-		if _, ok := l.words[s]; ok {
+		if _, ok := words[s]; ok {
 			return true
 		}
 	}

@@ -31,6 +31,7 @@ func (backupFactor) AMR() []string                       { return []string{"otp"
 func (backupFactor) Use() Use                            { return UseSubstitute }
 func (backupFactor) Enrolled([]identity.Credential) bool { return false }
 func (backupFactor) Serial() bool                        { return true }
+func (backupFactor) Counter() string                     { return secondCounter }
 
 func (backupFactor) Begin(context.Context, Flow, *identity.User) (Challenge, error) {
 	return Challenge{}, nil

@@ -44,10 +44,11 @@ type totpFactor struct {
 	issuer  string // the name that apps show
 }
 
-func (totpFactor) Kind() string  { return kindTOTP }
-func (totpFactor) AMR() []string { return []string{"otp"} }
-func (totpFactor) Use() Use      { return UseSecond }
-func (totpFactor) Serial() bool  { return true }
+func (totpFactor) Kind() string    { return kindTOTP }
+func (totpFactor) AMR() []string   { return []string{"otp"} }
+func (totpFactor) Use() Use        { return UseSecond }
+func (totpFactor) Serial() bool    { return true }
+func (totpFactor) Counter() string { return secondCounter }
 
 func (totpFactor) Enrolled(creds []identity.Credential) bool {
 	for _, c := range creds {

@@ -43,7 +43,9 @@ type memory struct {
 	trust      map[string]TrustedBrowser
 	recoveries map[identity.UserID]*memoryRecovery
 
-	broken error // what every read of a user answers, if set
+	required map[identity.UserID]time.Time // since when they need a second factor
+	notified map[identity.UserID]time.Time // of whose password they were told that it ends
+	broken   error                         // what every read of a user answers, if set
 }
 
 type memoryLink struct {
@@ -59,6 +61,8 @@ type memoryCode struct {
 func newMemory() *memory {
 	return &memory{
 		dataMemory: newDataMemory(),
+		notified:   map[identity.UserID]time.Time{},
+		required:   map[identity.UserID]time.Time{},
 		users:      map[identity.UserID]*identity.User{}, history: map[identity.UserID][]string{},
 		backup: map[identity.UserID]map[secret.Hash]bool{}, locks: map[string]Lock{},
 		sessions: map[secret.Hash]*identity.Session{}, links: map[secret.Hash]*memoryLink{},
@@ -149,6 +153,48 @@ func (m *memory) PasswordHistory(_ context.Context, id identity.UserID, n int) (
 	defer m.mu.Unlock()
 	h := m.history[id]
 	return slices.Clone(h[:min(n, len(h))]), nil
+}
+
+func (m *memory) MFARequiredSince(_ context.Context, id identity.UserID) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.required[id], nil
+}
+
+func (m *memory) SetMFARequiredSince(_ context.Context, id identity.UserID, since time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if since.IsZero() || m.required[id].IsZero() {
+		m.required[id] = since
+	}
+	return nil
+}
+
+func (m *memory) OldPasswords(
+	_ context.Context, after identity.UserID, before time.Time, limit int,
+) (out []identity.User, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(m.users)) {
+		u := m.users[id]
+		set := passwordSet(u)
+		if id > after && !set.After(before) && u.PasswordHash != "" && u.Email != "" && !u.Disabled &&
+			!m.notified[id].Equal(set) && len(out) < limit {
+			out = append(out, *u)
+		}
+	}
+	return out, nil
+}
+
+func (m *memory) MarkExpiryNotice(_ context.Context, id identity.UserID, set time.Time, ev ...audit.Event) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.notified[id].Equal(set) || !passwordSet(m.users[id]).Equal(set) {
+		return consumed()
+	}
+	m.notified[id] = set
+	m.events = append(m.events, ev...)
+	return nil
 }
 
 func (m *memory) Credentials(_ context.Context, id identity.UserID) ([]identity.Credential, error) {
@@ -367,14 +413,14 @@ func (m *memory) RecordFailure(_ context.Context, f Failure) (Lock, error) {
 	case quiet || !l.LockedUntil.IsZero():
 		l.Failures = 0
 	}
-	l.Key, l.LastAt, l.LockedUntil = f.Key, f.Now, time.Time{}
+	l.Key, l.LastAt, l.LockedAt, l.LockedUntil = f.Key, f.Now, time.Time{}, time.Time{}
 	l.Failures++
 	if l.Failures >= f.Threshold {
 		d := f.Duration
 		if f.Progressive {
-			d <<= min(l.Rounds, 5)
+			d <<= min(l.Rounds, 3)
 		}
-		l.Rounds, l.LockedUntil = l.Rounds+1, f.Now.Add(d)
+		l.Rounds, l.LockedAt, l.LockedUntil = l.Rounds+1, f.Now, f.Now.Add(d)
 	}
 	m.locks[f.Key] = l
 	return l, nil

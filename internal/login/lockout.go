@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -219,7 +220,15 @@ func (s *Server) lockedEvent(v Visit, who subject, c Failure, round int) audit.E
 		scope = "browser"
 	}
 	ev.Detail = map[string]string{"scope": scope, "threshold": strconv.Itoa(c.Threshold)}
-	if who.user != nil && c.Key == who.key && !who.codes && round&(round-1) == 0 {
+	second := strings.HasSuffix(c.Key, ":"+secondCounter)
+	if second {
+		ev.Detail["step"] = secondCounter
+	}
+	notify := who.user != nil && c.Key == who.key && round&(round-1) == 0
+	switch {
+	case notify && second:
+		s.notices.notify(&ev, who.user, outbox.MessageCodesLocked, pageForgot)
+	case notify && !who.codes:
 		s.notices.notify(&ev, who.user, outbox.MessageAccountLocked, "")
 	}
 	return ev
@@ -228,6 +237,9 @@ func (s *Server) lockedEvent(v Visit, who subject, c Failure, round int) audit.E
 // counters returns what one failure adds to.
 func (s *Server) counters(v Visit, who subject) []Failure {
 	lasts := s.cfg.LockDuration
+	if s.cfg.Progressive {
+		lasts /= 2 // of the first one; see Config.Progressive
+	}
 	if !s.cfg.AutoUnlock {
 		lasts = forever
 	}
@@ -263,50 +275,111 @@ func (s *Server) counters(v Visit, who subject) []Failure {
 // errLocked returns the error for accounts that exist, names that do not, and addresses alike.
 func (s *Server) errLocked(v Visit, l Lock) error {
 	if !s.cfg.AutoUnlock {
-		return fault.New(fault.Limited, "Too many failed attempts: signing in is locked. "+
-			"Ask your administrator to unlock it.")
+		return &fault.Error{
+			Kind:   fault.Limited,
+			Reason: audit.ReasonLocked,
+			Text: "Too many failed attempts: signing in is locked. " +
+				"Ask your administrator to unlock it.",
+		}
 	}
 	left := l.LockedUntil.Sub(v.Now)
 	minutes := int(math.Ceil(left.Minutes()))
+	err := fault.RetryAfter(fault.Limited, left,
+		"Too many failed attempts. Try again in %d minutes, or ask your administrator.", minutes)
 	if minutes == 1 {
-		return fault.RetryAfter(fault.Limited, left,
+		err = fault.RetryAfter(fault.Limited, left,
 			"Too many failed attempts. Try again in 1 minute, or ask your administrator.")
 	}
-	return fault.RetryAfter(fault.Limited, left,
-		"Too many failed attempts. Try again in %d minutes, or ask your administrator.", minutes)
+	err.Reason = audit.ReasonLocked
+	return err
 }
 
 // resetFailures forgets the failures of a user, or of the browser if the user's account knows it:
 // what strangers have failed elsewhere still counts against them. It is called only once everything
-// has been proved: if the password alone reset them, its holder could guess at the second factor
-// without end.
+// has been proved.
 func (s *Server) resetFailures(ctx context.Context, v Visit, u *identity.User) error {
+	return s.clearCounters(ctx, v, u, "", secondCounter, emailCounter)
+}
+
+// resetByPassword forgets the wrong passwords after a right one. Wrong codes still count: whoever
+// guesses them may know the password.
+func (s *Server) resetByPassword(ctx context.Context, v Visit, u *identity.User) error {
+	return s.clearCounters(ctx, v, u, "")
+}
+
+// clearCounters deletes counters of a user, or of the browser if the user's account knows it. They
+// are named by what ends their keys.
+func (s *Server) clearCounters(ctx context.Context, v Visit, u *identity.User, ends ...string) error {
 	who, err := s.known(ctx, v, s.subject(u, ""))
 	if err != nil {
 		return err
 	}
-	keys := []string{who.key}
-	if s.EmailKind() != "" {
-		keys = append(keys, who.key+":"+emailCounter)
-	}
-	for _, key := range keys {
-		l, err := s.store.Lock(ctx, key, v.Now)
+	for _, end := range ends {
+		l, err := s.store.Lock(ctx, below(who.key, end), v.Now)
 		if err != nil {
 			return err
 		}
 		if l.Failures == 0 && l.Rounds == 0 && l.LockedUntil.IsZero() {
 			continue
 		}
-		if err := s.store.ClearLock(ctx, key); err != nil {
+		if err := s.store.ClearLock(ctx, l.Key); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// LockOf returns the counter of a user's failures.
+// secondCounter ends the names of the counters of wrong answers to a second step.
+const secondCounter = "second"
+
+// below returns the key of a counter below another one, or that one if end is "".
+func below(key, end string) string {
+	if end == "" {
+		return key
+	}
+	return key + ":" + end
+}
+
+// LockOf returns what is counted against a user: the failures that still count, and the lock that
+// lasts longest.
 func (s *Server) LockOf(ctx context.Context, v Visit, id identity.UserID) (Lock, error) {
-	return s.store.Lock(ctx, LockKey(id), v.Now)
+	out := Lock{Key: LockKey(id)}
+	for _, end := range []string{"", secondCounter, emailCounter} {
+		l, err := s.store.Lock(ctx, below(out.Key, end), v.Now)
+		if err != nil {
+			return Lock{}, err
+		}
+		locked := l.Locked(v.Now)
+		if locked || l.LockedUntil.IsZero() && l.LastAt.After(v.Now.Add(-userWindow)) {
+			out.Failures += l.Failures
+		}
+		if locked && l.LockedUntil.After(out.LockedUntil) {
+			out.LockedAt, out.LockedUntil, out.Rounds = l.LockedAt, l.LockedUntil, l.Rounds
+		}
+	}
+	return out, nil
+}
+
+// endedByLock returns an error for a sign-in that waits for a second factor that was locked:
+// Limited while the lock lasts, then Consumed, so that whoever answers starts again.
+func (s *Server) endedByLock(ctx context.Context, v Visit, si *signIn, issued time.Time) error {
+	f := s.factor(si.kind, UseSecond|UseSubstitute)
+	if f == nil || !guessable(f) {
+		return nil
+	}
+	who, err := s.known(ctx, v, s.subject(si.user, ""))
+	if err != nil {
+		return err
+	}
+	who = who.apart(f)
+	if err := s.checkLocked(ctx, v, who); err != nil {
+		return err
+	}
+	l, err := s.store.Lock(ctx, who.key, v.Now)
+	if err == nil && !l.LockedAt.IsZero() && !l.LockedAt.Before(issued) {
+		return errStale()
+	}
+	return err
 }
 
 // Unlock ends a user's lock and those of browsers that the account knows, and forgets the failures,

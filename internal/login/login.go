@@ -33,6 +33,10 @@ type Config struct {
 	Breached     Breached        // nil: there is no list
 	HistoryCount int             // how many former passwords may not be used again
 	ExpiryDays   int             // after how many days a password must be changed; 0 is never
+	// The same for administrators, where that is sooner; 0 sets no other time.
+	AdminExpiryDays int
+	ExpiryWarning   time.Duration // before a password ends, in which its owner is told
+	ExpiryGrace     time.Duration // after its end, in which the change may be put off
 
 	SessionTTL       time.Duration // absolute
 	Idle             time.Duration // between two requests, unless the person stays signed in
@@ -46,9 +50,10 @@ type Config struct {
 	LockThreshold int           // failures that lock an account; 0 never locks
 	LockDuration  time.Duration // of the first lock
 	AutoUnlock    bool          // a lock ends by itself; else an administrator ends it
-	Progressive   bool          // each lock lasts twice as long as the one before
-	LockByIP      bool          // addresses are locked too
-	IPThreshold   int           // failures that lock an address
+	// The locks in a row last half of LockDuration, then all of it, twice and four times as long.
+	Progressive   bool
+	LockByIP      bool // addresses are locked too
+	IPThreshold   int  // failures that lock an address
 	LockWhitelist []netip.Prefix
 
 	NotifyNew bool           // people get a notice of a sign-in from a new browser
@@ -73,6 +78,7 @@ type Config struct {
 	RequireMFA      bool // everybody needs two-step verification
 	RequireAdminMFA bool // administrators do
 	MFAGrace        time.Duration
+	MFARoles        map[string]time.Duration // roles whose bearers do, with their own grace
 }
 
 // Visit is one request of a person: from where, and when.
@@ -101,7 +107,8 @@ type Step struct {
 	Next    string
 	Kind    string        // at StepFactor: the kind of factor asked for
 	Pending string        // what the browser stores and brings back, for ten minutes
-	Grace   time.Duration // at StepEnroll: how long it may still be skipped; 0 is not at all
+	Reason  string        // at StepNewPassword: ReasonExpired or another constant
+	Grace   time.Duration // how long the step may still be skipped; 0 is not at all
 	Done    *Done
 }
 
@@ -190,41 +197,22 @@ func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
 	}
 }
 
-// MFARequired reports whether the user has to have a second factor.
-func (s *Server) MFARequired(u *identity.User) bool {
-	return s.cfg.RequireMFA || s.cfg.RequireAdminMFA && u.Admin()
-}
-
-// Grace returns how long the user may still go without a second factor.
-func (s *Server) Grace(v Visit, u *identity.User) time.Duration {
-	return max(u.CreatedAt.Add(s.cfg.MFAGrace).Sub(v.Now), 0)
-}
-
-func (s *Server) expired(v Visit, u *identity.User) bool {
-	if u.PasswordHash == "" { // people who sign in without one
-		return false
-	}
-	since := u.PasswordChangedAt
-	if since.IsZero() {
-		since = u.CreatedAt
-	}
-	return s.cfg.ExpiryDays > 0 && !v.Now.Before(since.AddDate(0, 0, s.cfg.ExpiryDays))
-}
-
 // signIn is a sign-in that has begun.
 type signIn struct {
-	user    *identity.User
-	step    string // what it waits for
-	kind    string // at StepFactor: the factor asked for
-	state   []byte // at StepFactor: what the factor's Begin returned
-	amr     []string
-	factors []identity.CredentialID // the confirmed ones when the first step was proved
-	needACR string                  // the context class requested, or ""
-	cookie  secret.Hash             // of the session cookie that the browser came with, or ""
-	raise   bool                    // a signed-in person proves more; nothing else is asked for
-	skipped bool                    // enrollment was put off
-	stay    bool                    // the person stays signed in
-	trust   bool                    // the person trusts the browser from now on
+	user      *identity.User
+	step      string // what it waits for
+	kind      string // at StepFactor: the factor asked for
+	state     []byte // at StepFactor: what the factor's Begin returned
+	amr       []string
+	factors   []identity.CredentialID // the confirmed ones when the first step was proved
+	needACR   string                  // the context class requested, or ""
+	cookie    secret.Hash             // of the session cookie that the browser came with, or ""
+	raise     bool                    // a signed-in person proves more; nothing else is asked for
+	skipped   bool                    // enrollment was put off
+	postponed bool                    // the change of an expired password was put off
+	leaked    bool                    // the password that was proved is known from a breach
+	stay      bool                    // the person stays signed in
+	trust     bool                    // the person trusts the browser from now on
 
 	client string // that gets tokens instead of a cookie, or ""
 

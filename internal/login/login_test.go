@@ -415,7 +415,7 @@ func TestWithoutAutoUnlockALockStays(t *testing.T) {
 
 func TestProgressiveLocksGetLonger(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.Progressive = true })
-	for round, want := range []time.Duration{30 * time.Minute, time.Hour, 2 * time.Hour} {
+	for round, want := range []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 2 * time.Hour} {
 		var err error
 		for range 5 {
 			_, err = h.signIn("alice", "wrong")
@@ -752,11 +752,12 @@ func TestANewFactorIsNotPassedByAnOldPending(t *testing.T) {
 func TestEnrollmentIsRequired(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.RequireAdminMFA = true })
 	h.wantDone(h.signIn("alice", right)) // no administrator
-	h.user("root", "the right password of root", identity.RoleAdmin)
+	root := h.user("root", "the right password of root", identity.RoleAdmin)
+	h.m.required[root] = h.now.AddDate(0, 0, -8)
 	st, err := h.signIn("root", "the right password of root")
 	p := h.wantStep(st, StepEnroll, err)
 	if st.Grace != 0 {
-		t.Fatalf("grace of %v a month after the account was made", st.Grace)
+		t.Fatalf("grace of %v eight days after it was first needed", st.Grace)
 	}
 	_, err = h.answer(p, StepSkip)
 	h.wantErr(err, fault.Denied, "needs two-step verification")
@@ -787,9 +788,14 @@ func TestEnrollmentIsRequired(t *testing.T) {
 
 func TestEnrolmentCanBePutOffForSomeDays(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.RequireMFA = true })
-	h.m.users[h.alice].CreatedAt = h.now.Add(-6 * 24 * time.Hour)
-	st, err := h.signIn("alice", right)
+	st, err := h.signIn("alice", right) // an account of a month: the days count from now
 	p := h.wantStep(st, StepEnroll, err)
+	if st.Grace != 7*24*time.Hour {
+		t.Fatalf("grace %v", st.Grace)
+	}
+	h.now = h.now.Add(6 * 24 * time.Hour)
+	st, err = h.signIn("alice", right)
+	p = h.wantStep(st, StepEnroll, err)
 	if st.Grace != 24*time.Hour {
 		t.Fatalf("grace %v", st.Grace)
 	}

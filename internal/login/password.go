@@ -258,13 +258,3 @@ func (s *Server) checkNewPassword(ctx context.Context, u *identity.User, c chang
 }
 
 func (s *Server) history() int { return min(max(s.cfg.HistoryCount, 0), maxHistory) }
-
-// resetByPassword forgets failures after a new password, unless there is a second factor: guesses
-// at that one are not undone by a password.
-func (s *Server) resetByPassword(ctx context.Context, v Visit, u *identity.User) error {
-	second, err := s.enrolledKinds(ctx, u.ID)
-	if err != nil || len(second) > 0 {
-		return err
-	}
-	return s.resetFailures(ctx, v, u)
-}

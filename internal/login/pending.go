@@ -21,20 +21,22 @@ const (
 // pendingState is a sign-in between two steps, as it is sealed. The names are short because it is
 // carried in a cookie.
 type pendingState struct {
-	User    identity.UserID `json:"u"`
-	Step    string          `json:"n"`
-	Kind    string          `json:"k,omitempty"`
-	State   []byte          `json:"t,omitempty"`
-	AMR     []string        `json:"m"`
-	NeedACR string          `json:"a,omitempty"`
-	Cookie  secret.Hash     `json:"c,omitempty"`
-	Raise   bool            `json:"r,omitempty"`
-	Skipped bool            `json:"s,omitempty"`
-	Stay    bool            `json:"y,omitempty"`
-	Client  string          `json:"l,omitempty"`
-	Trust   bool            `json:"w,omitempty"`
-	Proved  string          `json:"p"` // names the account's state, so that a change ends the sign-in
-	Issued  int64           `json:"i"` // Unix milliseconds
+	User      identity.UserID `json:"u"`
+	Step      string          `json:"n"`
+	Kind      string          `json:"k,omitempty"`
+	State     []byte          `json:"t,omitempty"`
+	AMR       []string        `json:"m"`
+	NeedACR   string          `json:"a,omitempty"`
+	Cookie    secret.Hash     `json:"c,omitempty"`
+	Raise     bool            `json:"r,omitempty"`
+	Skipped   bool            `json:"s,omitempty"`
+	Stay      bool            `json:"y,omitempty"`
+	Postponed bool            `json:"x,omitempty"`
+	Leaked    bool            `json:"b,omitempty"`
+	Client    string          `json:"l,omitempty"`
+	Trust     bool            `json:"w,omitempty"`
+	Proved    string          `json:"p"` // names the account's state, so that a change ends the sign-in
+	Issued    int64           `json:"i"` // Unix milliseconds
 }
 
 func errStale() error {
@@ -44,20 +46,22 @@ func errStale() error {
 
 func (s *Server) seal(v Visit, si *signIn) string {
 	plain, err := json.Marshal(pendingState{
-		User:    si.user.ID,
-		Step:    si.step,
-		Kind:    si.kind,
-		State:   si.state,
-		AMR:     si.amr,
-		NeedACR: si.needACR,
-		Cookie:  si.cookie,
-		Raise:   si.raise,
-		Skipped: si.skipped,
-		Client:  si.client,
-		Stay:    si.stay,
-		Trust:   si.trust,
-		Proved:  s.stateMark(si),
-		Issued:  v.Now.UnixMilli(),
+		User:      si.user.ID,
+		Step:      si.step,
+		Kind:      si.kind,
+		State:     si.state,
+		AMR:       si.amr,
+		NeedACR:   si.needACR,
+		Cookie:    si.cookie,
+		Raise:     si.raise,
+		Skipped:   si.skipped,
+		Postponed: si.postponed,
+		Leaked:    si.leaked,
+		Client:    si.client,
+		Stay:      si.stay,
+		Trust:     si.trust,
+		Proved:    s.stateMark(si),
+		Issued:    v.Now.UnixMilli(),
 	})
 	if err != nil { // strings and numbers always encode
 		panic(err)
@@ -110,18 +114,20 @@ func (s *Server) open(ctx context.Context, v Visit, sealed string) (*signIn, err
 		return nil, err
 	}
 	si := &signIn{
-		user:    u,
-		step:    p.Step,
-		kind:    p.Kind,
-		state:   p.State,
-		amr:     p.AMR,
-		needACR: p.NeedACR,
-		cookie:  p.Cookie,
-		raise:   p.Raise,
-		skipped: p.Skipped,
-		client:  p.Client,
-		stay:    p.Stay,
-		trust:   p.Trust,
+		user:      u,
+		step:      p.Step,
+		kind:      p.Kind,
+		state:     p.State,
+		amr:       p.AMR,
+		needACR:   p.NeedACR,
+		cookie:    p.Cookie,
+		raise:     p.Raise,
+		skipped:   p.Skipped,
+		postponed: p.Postponed,
+		leaked:    p.Leaked,
+		client:    p.Client,
+		stay:      p.Stay,
+		trust:     p.Trust,
 	}
 	step, err := s.missing(ctx, v, si)
 	if err != nil {
@@ -132,6 +138,9 @@ func (s *Server) open(ctx context.Context, v Visit, sealed string) (*signIn, err
 	}
 	if step == "" || step != si.step || step == StepFactor && !si.accepts(si.kind) {
 		return nil, errStale()
+	}
+	if step == StepFactor {
+		return si, s.endedByLock(ctx, v, si, time.UnixMilli(p.Issued))
 	}
 	return si, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -104,6 +105,7 @@ func (s *Server) SignIn(ctx context.Context, v Visit, a Attempt) (Step, error) {
 		return Step{}, err
 	}
 	si := &signIn{user: u, stay: a.Stay && s.cfg.StaySignedIn, client: a.Client}
+	si.leaked = s.leaked(ctx, a)
 	si.add(f.AMR()...)
 	si.add(proof.AMR...)
 	if identity.ACRRank(a.NeedACR) > 0 {
@@ -203,7 +205,11 @@ type Pending struct {
 	Kind   string   // at StepFactor: the kind of factor asked for
 	Others []string // at StepFactor: the kinds that the person may choose instead
 	Trust  bool     // at StepFactor: the person may trust the browser
+	Reason string   // at StepNewPassword: ReasonExpired or another constant
 	state  []byte
+
+	// Grace is how long the step may still be skipped; 0 is not at all.
+	Grace time.Duration
 }
 
 // Pending returns the sign-in that a browser is in the middle of, or Consumed.
@@ -224,7 +230,8 @@ func (s *Server) Pending(ctx context.Context, v Visit, pending string) (*Pending
 			p.Others = append(p.Others, kind)
 		}
 	}
-	return p, nil
+	p.Reason, p.Grace, err = s.skippable(ctx, v, si)
+	return p, err
 }
 
 // Challenge returns what the page of a sign-in at StepFactor shows. It sends nothing: that was done
@@ -250,7 +257,7 @@ func (s *Server) Choose(ctx context.Context, v Visit, pending, kind string) (Ste
 	if err := s.enter(ctx, v, si, kind); err != nil {
 		return Step{}, err
 	}
-	return s.wait(v, si), nil
+	return s.wait(ctx, v, si)
 }
 
 // Continue answers the step that a pending sign-in waits for.
@@ -261,7 +268,7 @@ func (s *Server) Continue(
 	if err != nil {
 		return Step{}, err
 	}
-	if step != si.step && (step != StepSkip || si.step != StepEnroll) {
+	if step != si.step && (step != StepSkip || si.step == StepFactor) {
 		return Step{}, errStale()
 	}
 	switch step {
@@ -272,7 +279,7 @@ func (s *Server) Continue(
 	case StepEnroll:
 		err = s.answerEnroll(ctx, v, si, in)
 	case StepSkip:
-		err = s.answerSkip(v, si)
+		err = s.answerSkip(ctx, v, si)
 	case StepDeletion:
 		err = s.answerDeletion(ctx, v, si)
 	default:
@@ -289,16 +296,17 @@ func (s *Server) Continue(
 func (s *Server) ResourceOwner(
 	ctx context.Context, v Visit, username, password string,
 ) (*identity.User, error) {
-	u, f, _, err := s.checkFirst(ctx, v, Attempt{
+	a := Attempt{
 		Username: username,
 		Password: password,
 		Kind:     kindPassword,
 		Input:    url.Values{"password": {password}},
-	})
+	}
+	u, f, _, err := s.checkFirst(ctx, v, a)
 	if err != nil {
 		return nil, err
 	}
-	si := &signIn{user: u, amr: f.AMR(), noTrust: true}
+	si := &signIn{user: u, amr: f.AMR(), noTrust: true, leaked: s.leaked(ctx, a), postponed: true}
 	missing, err := s.missing(ctx, v, si)
 	if err != nil {
 		return nil, err
@@ -388,6 +396,11 @@ func (s *Server) advance(ctx context.Context, v Visit, si *signIn) (Step, error)
 		return s.finish(ctx, v, si)
 	}
 	si.step, si.kind, si.state = step, "", nil
+	if step == StepEnroll {
+		if err := s.store.SetMFARequiredSince(ctx, si.user.ID, v.Now); err != nil {
+			return Step{}, err
+		}
+	}
 	if step == StepFactor {
 		if err := s.enter(ctx, v, si, si.choices[0]); err != nil {
 			return Step{}, err
@@ -400,23 +413,30 @@ func (s *Server) advance(ctx context.Context, v Visit, si *signIn) (Step, error)
 			return Step{}, err
 		}
 	}
-	return s.wait(v, si), nil
+	return s.wait(ctx, v, si)
 }
 
 // wait seals the sign-in into the step that the browser takes next.
-func (s *Server) wait(v Visit, si *signIn) Step {
-	step := Step{Next: si.step, Kind: si.kind, Pending: s.seal(v, si)}
-	if si.step == StepEnroll {
-		step.Grace = s.Grace(v, si.user)
-	}
-	return step
+func (s *Server) wait(ctx context.Context, v Visit, si *signIn) (step Step, err error) {
+	step = Step{Next: si.step, Kind: si.kind, Pending: s.seal(v, si)}
+	step.Reason, step.Grace, err = s.skippable(ctx, v, si)
+	return step, err
 }
 
-// enter begins the step of a second factor.
+// enter begins the step of a second factor. It is Limited while that is locked.
 func (s *Server) enter(ctx context.Context, v Visit, si *signIn, kind string) error {
 	f := s.factor(kind, UseSecond|UseSubstitute)
 	if f == nil {
 		return errStale()
+	}
+	if guessable(f) {
+		who, err := s.known(ctx, v, s.subject(si.user, ""))
+		if err != nil {
+			return err
+		}
+		if err := s.checkLocked(ctx, v, who.apart(f)); err != nil {
+			return err
+		}
 	}
 	c, err := f.Begin(ctx, Flow{Visit: v, Alone: si.alone()}, si.user)
 	if err != nil {
@@ -456,7 +476,7 @@ func (s *Server) missing(ctx context.Context, v Visit, si *signIn) (string, erro
 		return "", nil
 	case s.mustVerify(si.user):
 		return StepVerifyEmail, nil
-	case s.PasswordAllowed() && (si.user.MustChange || s.expired(v, si.user)):
+	case s.wantsPassword(v, si):
 		return StepNewPassword, nil
 	case len(second) == 0 && s.MFARequired(si.user) && !si.skipped:
 		return StepEnroll, nil
@@ -491,7 +511,11 @@ func (s *Server) answerNewPassword(ctx context.Context, v Visit, si *signIn, in 
 	} else if old != nil && old.User == si.user.ID {
 		c.keep = old.ID
 	}
-	return s.replacePassword(ctx, v, si.user, c)
+	err := s.replacePassword(ctx, v, si.user, c)
+	if err == nil {
+		si.leaked = false
+	}
+	return err
 }
 
 func (s *Server) answerEnroll(ctx context.Context, v Visit, si *signIn, in url.Values) error {
@@ -512,8 +536,19 @@ func (s *Server) answerEnroll(ctx context.Context, v Visit, si *signIn, in url.V
 	return nil
 }
 
-func (s *Server) answerSkip(v Visit, si *signIn) error {
-	if s.Grace(v, si.user) <= 0 {
+func (s *Server) answerSkip(ctx context.Context, v Visit, si *signIn) error {
+	if si.step == StepNewPassword {
+		if _, grace := s.newPassword(v, si); grace <= 0 {
+			return fault.New(fault.Denied, "You have to change your password now to continue.")
+		}
+		si.postponed = true
+		return nil
+	}
+	grace, err := s.Grace(ctx, v, si.user)
+	if err != nil {
+		return err
+	}
+	if grace <= 0 {
 		return fault.New(fault.Denied,
 			"Your account needs two-step verification now. Set it up to continue.")
 	}

@@ -47,6 +47,19 @@ type UserStore interface {
 	RehashPassword(ctx context.Context, id identity.UserID, old, hash string) error
 	// PasswordHistory returns the newest n former hashes.
 	PasswordHistory(ctx context.Context, id identity.UserID, n int) ([]string, error)
+	// MFARequiredSince returns from when an account needs a second factor; zero if it is not
+	// stored.
+	MFARequiredSince(ctx context.Context, id identity.UserID) (time.Time, error)
+	// SetMFARequiredSince stores from when an account needs a second factor, unless a time is
+	// stored. The zero time deletes it.
+	SetMFARequiredSince(ctx context.Context, id identity.UserID, since time.Time) error
+	// OldPasswords returns up to limit active users with an email address, after an id, whose
+	// passwords were set at a time or before, and who were not told yet that they end.
+	OldPasswords(ctx context.Context, after identity.UserID, before time.Time,
+		limit int) ([]identity.User, error)
+	// MarkExpiryNotice takes note that a user was told of the end of the password that was set at a
+	// time, once: Consumed if that was done, or the password is another one.
+	MarkExpiryNotice(ctx context.Context, id identity.UserID, set time.Time, ev ...audit.Event) error
 }
 
 // CredentialStore holds second factors and backup codes.
@@ -114,7 +127,7 @@ type LockStore interface {
 	Lock(ctx context.Context, key string, now time.Time) (Lock, error)
 	// RecordFailure counts one failure in one statement and returns the counter after it. Counting
 	// starts again when the last failure was more than Window ago. At Threshold, LockedUntil is set
-	// to Now plus Duration, doubled for every further round if Progressive.
+	// to Now plus Duration, doubled for every further round up to 8 times if Progressive.
 	RecordFailure(ctx context.Context, f Failure) (Lock, error)
 	// ClearLock deletes a counter.
 	ClearLock(ctx context.Context, key string) error
@@ -331,11 +344,15 @@ type Lock struct {
 	Failures    int
 	Rounds      int // how often the threshold has been reached
 	LastAt      time.Time
+	LockedAt    time.Time // when the lock began; zero with LockedUntil
 	LockedUntil time.Time // zero: not locked
 }
 
 // Locked reports whether the lock is in force at now.
 func (l Lock) Locked(now time.Time) bool { return l.LockedUntil.After(now) }
+
+// Endless reports whether only an administrator ends the lock.
+func (l Lock) Endless(now time.Time) bool { return l.LockedUntil.Sub(now) > forever/2 }
 
 // Failure is one failed attempt to count.
 type Failure struct {

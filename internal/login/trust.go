@@ -41,7 +41,7 @@ func (s *Server) mayTrust(si *signIn) bool {
 // new password needs.
 func (s *Server) trustedBrowser(ctx context.Context, v Visit, si *signIn) (string, error) {
 	if v.Device == "" || !s.mayTrust(si) || identity.ACRRank(si.needACR) > identity.ACRRank(identity.ACR1) ||
-		si.user.MustChange || s.expired(v, si.user) {
+		s.wantsPassword(v, si) {
 		return "", nil
 	}
 	device, err := s.device(ctx, v, si.user)

@@ -15,6 +15,8 @@ const (
 	MessageTwoStepOn       = "two-step-on"
 	MessageTwoStepOff      = "two-step-off"
 	MessageAccountLocked   = "account-locked"
+	MessageCodesLocked     = "codes-locked"
+	MessagePasswordExpires = "password-expires"
 	MessageSignInCode      = "sign-in-code"
 	MessageSignInLink      = "sign-in-link"
 	MessagePasskeyAdded    = "passkey-added"
@@ -53,6 +55,8 @@ func Messages() []string {
 		MessageTwoStepOn,
 		MessageTwoStepOff,
 		MessageAccountLocked,
+		MessageCodesLocked,
+		MessagePasswordExpires,
 		MessageSignInCode,
 		MessageSignInLink,
 		MessagePasskeyAdded,

@@ -18,6 +18,7 @@ var lockTable = table[login.Lock]{
 		{"rounds", func(l *login.Lock) any { return &l.Rounds }},
 		{"last_at", func(l *login.Lock) any { return unixMillis{&l.LastAt} }},
 		{"locked_until", func(l *login.Lock) any { return unixMillis{&l.LockedUntil} }},
+		{"locked_at", func(l *login.Lock) any { return unixMillis{&l.LockedAt} }},
 	},
 }
 
@@ -47,9 +48,9 @@ var (
 	nextFailures = "(CASE WHEN " + whileLocked + " THEN locks.failures + 1" +
 		" WHEN locks.locked_until > 0 OR locks.last_at < " + quietSince + " THEN 1 ELSE locks.failures + 1 END)"
 	nextRounds = "(CASE WHEN " + isQuiet + " THEN 0 ELSE locks.rounds END)"
-	// With progressive, every further round doubles the time, up to 32 times.
+	// With progressive, every further round doubles the time, up to 8 times.
 	multiplier = "(CASE WHEN NOT " + progressive + " OR " + isQuiet + " THEN 1 ELSE CASE locks.rounds" +
-		" WHEN 0 THEN 1 WHEN 1 THEN 2 WHEN 2 THEN 4 WHEN 3 THEN 8 WHEN 4 THEN 16 ELSE 32 END END)"
+		" WHEN 0 THEN 1 WHEN 1 THEN 2 WHEN 2 THEN 4 ELSE 8 END END)"
 	isReached = nextFailures + " >= " + threshold
 
 	selectLock   = "SELECT " + lockTable.list() + " FROM locks WHERE name = $1"
@@ -59,6 +60,8 @@ var (
 		" + 1 ELSE " + nextRounds + " END" +
 		", locked_until = CASE WHEN " + whileLocked + " THEN locks.locked_until WHEN " + isReached +
 		" THEN excluded.last_at + " + duration + " * " + multiplier + " ELSE 0 END" +
+		", locked_at = CASE WHEN " + whileLocked + " THEN locks.locked_at WHEN " + isReached +
+		" THEN excluded.last_at ELSE 0 END" +
 		" RETURNING " + lockTable.list()
 )
 
@@ -66,7 +69,7 @@ var (
 func (d *DB) RecordFailure(ctx context.Context, f login.Failure) (login.Lock, error) {
 	first := login.Lock{Key: f.Key, Failures: 1, LastAt: f.Now}
 	if f.Threshold <= 1 {
-		first.Rounds, first.LockedUntil = 1, f.Now.Add(f.Duration)
+		first.Rounds, first.LockedAt, first.LockedUntil = 1, f.Now, f.Now.Add(f.Duration)
 	}
 	l, err := lockTable.scan(d.sql.Row(ctx, countFailure, lockTable.args(&first,
 		unixMilli(f.Now.Add(-f.Window)), max(f.Threshold, 1), f.Duration.Milliseconds(), f.Progressive)...))

@@ -458,7 +458,7 @@ func (s *suite) lockFields(t *testing.T, f *filler) {
 		fail.Now = fail.Now.Add(time.Second)
 		l.Failures, l.LastAt = l.Failures+1, fail.Now
 		if l.Failures == fail.Threshold {
-			l.Rounds, l.LockedUntil = 1, fail.Now.Add(fail.Duration)
+			l.Rounds, l.LockedAt, l.LockedUntil = 1, fail.Now, fail.Now.Add(fail.Duration)
 		}
 		counted, err := s.db.RecordFailure(ctx, fail)
 		testkit.Must(t, err)
@@ -476,6 +476,7 @@ func (s *suite) lockFields(t *testing.T, f *filler) {
 			Failures:    1,
 			Rounds:      1,
 			LastAt:      fail.Now,
+			LockedAt:    fail.Now,
 			LockedUntil: fail.Now.Add(fail.Duration),
 		})
 }

@@ -346,21 +346,22 @@ func (s *suite) locks(t *testing.T) {
 	if l := fail(0); l.Failures != 2 || l.Locked(f.Now) {
 		t.Fatalf("after two failures: %+v", l)
 	}
-	for round, minutes := range []int{1, 2, 4} {
+	for round, minutes := range []int{1, 2, 4, 8, 8} {
 		var l login.Lock
 		if round > 0 {
 			fail(10 * time.Minute) // the lock has run out: counting starts anew
 			fail(0)
 		}
 		l = fail(0)
-		if l.Rounds != round+1 || !l.LockedUntil.Equal(f.Now.Add(time.Duration(minutes)*time.Minute)) {
+		if l.Rounds != round+1 || !l.LockedAt.Equal(f.Now) ||
+			!l.LockedUntil.Equal(f.Now.Add(time.Duration(minutes)*time.Minute)) {
 			t.Fatalf("round %d: %+v", round+1, l)
 		}
-		if again := fail(time.Second); !again.LockedUntil.Equal(l.LockedUntil) || again.Rounds != l.Rounds || again.Failures != 4 {
+		if again := fail(time.Second); !again.LockedUntil.Equal(l.LockedUntil) || !again.LockedAt.Equal(l.LockedAt) || again.Rounds != l.Rounds || again.Failures != 4 {
 			t.Fatalf("a failure while locked moved the lock from %+v to %+v", l, again)
 		}
 	}
-	if l := fail(2 * time.Hour); l.Failures != 1 || l.Rounds != 0 {
+	if l := fail(2 * time.Hour); l.Failures != 1 || l.Rounds != 0 || !l.LockedAt.IsZero() {
 		t.Fatalf("after a quiet window: %+v", l)
 	}
 	got, err := s.db.Lock(ctx, f.Key, f.Now)

@@ -23,6 +23,8 @@ func signInCases() []testCase {
 		{"Tokens of a session rotate once", (*suite).tokensRotateOnce},
 		{"States of the accounts API", (*suite).loginStates},
 		{"Passkeys", (*suite).passkeys},
+		{"Required second steps", (*suite).requiredMFA},
+		{"Passwords that expire", (*suite).oldPasswords},
 	}
 }
 

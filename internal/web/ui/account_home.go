@@ -120,11 +120,14 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) 
 		return err
 	}
 	u := m.caller.User
+	ends, must := s.account.PasswordEnd(m.caller)
 	return s.show(w, http.StatusOK, &AccountView{
 		Base:              m.base(r),
 		Email:             u.Email,
 		EmailVerified:     u.EmailVerified,
 		PasswordChangedAt: u.PasswordChangedAt,
+		PasswordEnd:       ends,
+		PasswordMust:      must,
 		SecondFactor:      o.Factors.Enabled(),
 		BackupCodesLeft:   o.Factors.BackupLeft,
 		Required:          o.Factors.Required,

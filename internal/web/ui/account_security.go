@@ -16,12 +16,15 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 		return nil, err
 	}
 	u := m.caller.User
+	ends, must := s.account.PasswordEnd(m.caller)
 	v := &AccountSecurityView{
 		Base:              m.base(r),
 		LoginName:         u.LoginName(),
 		PasswordOn:        s.login.PasswordAllowed(),
 		HasPassword:       u.PasswordHash != "",
 		PasswordChangedAt: u.PasswordChangedAt,
+		PasswordEnd:       ends,
+		PasswordMust:      must,
 		Rules:             s.account.PasswordRules(m.caller),
 		SecondFactor:      f.Enabled(),
 		Required:          f.Required,

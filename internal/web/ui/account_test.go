@@ -251,6 +251,7 @@ func TestRequiredTwoStepIsAnnounced(t *testing.T) {
 	s.login = s.newLogin(func(c *login.Config) { c.RequireMFA, c.MFAGrace = true, 72*time.Hour })
 	s.serve()
 	b := s.signedIn(s.user)
+	testkit.Must(t, s.db.SetMFARequiredSince(t.Context(), s.user.ID, s.now.Add(-time.Hour)))
 	for _, path := range []string{"/account", "/account/security"} {
 		b.get(path)
 		b.shows(200, "requires two-step verification", "Set it up by 7 May 2026, 09:00 UTC")

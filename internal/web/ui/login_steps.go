@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -40,6 +41,9 @@ func (s *Server) atStep(
 		if err == nil && p.Step == step {
 			return h(w, r, p)
 		}
+		if fault.Reason(err) == audit.ReasonLocked {
+			return s.showLocked(w, r, lc, err)
+		}
 		switch fault.KindOf(err) {
 		case fault.Invalid, fault.Consumed, fault.Denied, fault.NotFound:
 			err = nil
@@ -50,6 +54,19 @@ func (s *Server) atStep(
 		s.kit.ClearCookie(w, web.CookieLogin)
 		return seeOther(w, r, lc.url("/login"))
 	}
+}
+
+// showLocked shows the sign-in page while a second step is locked. The sign-in that waited for it
+// has ended.
+func (s *Server) showLocked(
+	w http.ResponseWriter, r *http.Request, lc loginContext, err error,
+) error {
+	s.kit.ClearCookie(w, web.CookieLogin)
+	v, viewErr := s.loginView(r, lc)
+	if viewErr != nil {
+		return viewErr
+	}
+	return s.rerender(w, r, err, v)
 }
 
 func (s *Server) showCode(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
@@ -99,6 +116,9 @@ func (s *Server) postCode(w http.ResponseWriter, r *http.Request, p *pendingSign
 	if err == nil {
 		return s.followStep(w, r, p.lc, st)
 	}
+	if fault.Reason(err) == audit.ReasonLocked {
+		return s.showLocked(w, r, p.lc, err)
+	}
 	v, viewErr := s.codeView(r, p)
 	if viewErr != nil {
 		return viewErr
@@ -132,8 +152,8 @@ func (s *Server) loginEnrollView(r *http.Request, p *pendingSignIn) (*EnrollView
 			v.Others = append(v.Others, FactorChoice{Kind: other, URL: url})
 		}
 	}
-	if left := s.login.Grace(s.visit(r), p.User); left > 0 {
-		v.CanSkip, v.SkipUntil = true, web.EventOf(r.Context()).Now.Add(left)
+	if p.Grace > 0 {
+		v.CanSkip, v.SkipUntil = true, web.EventOf(r.Context()).Now.Add(p.Grace)
 	}
 	return v, nil
 }
@@ -161,16 +181,38 @@ func (s *Server) showNewPassword(w http.ResponseWriter, r *http.Request, p *pend
 
 func (s *Server) newPasswordView(r *http.Request, p *pendingSignIn) *NewPasswordView {
 	b := p.lc.base(r)
-	return &NewPasswordView{
+	v := &NewPasswordView{
 		Base:    b,
 		Form:    p.lc.form(),
 		Account: p.User.LoginName(),
 		Rules:   s.login.PasswordRules(p.User),
 		Reason:  b.T("login.new-password.required"),
 	}
+	switch p.Reason {
+	case login.ReasonExpired:
+		v.Reason = b.T("password.reason.expired")
+	case login.ReasonBreached:
+		v.Reason = b.T("password.reason.breached")
+	}
+	if p.Grace > 0 {
+		v.SkipUntil = b.Now.Add(p.Grace)
+	}
+	return v
+}
+
+// skipNewPassword goes on with a password that has expired, in the days of grace.
+func (s *Server) skipNewPassword(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
+	st, err := s.login.Continue(r.Context(), s.visit(r), p.sealed, login.StepSkip, p.form)
+	if err != nil {
+		return s.rerender(w, r, err, s.newPasswordView(r, p))
+	}
+	return s.followStep(w, r, p.lc, st)
 }
 
 func (s *Server) postNewPassword(w http.ResponseWriter, r *http.Request, p *pendingSignIn) error {
+	if p.form.Get("skip") != "" {
+		return s.skipNewPassword(w, r, p)
+	}
 	err := fault.Join(
 		s.login.CheckPolicy(r.Context(), p.User, p.form.Get("new_password")),
 		identity.CheckRepeated(p.form.Get("new_password"), p.form.Get("confirm_password")),

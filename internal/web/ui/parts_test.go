@@ -78,7 +78,7 @@ func TestOptionalPartsOfASignIn(t *testing.T) {
 	b := s.browser()
 	b.get("/login")
 	b.submit("username", s.user.Email, "password", "password")
-	b.shows(200, "Your account requires it.", "You can skip this until 7 May 2026, 09:00 UTC.", `value="1" formnovalidate>Not now`)
+	b.shows(200, "Your account requires it.", "You can skip this until 7 May 2026, 10:00 UTC.", `value="1" formnovalidate>Not now`)
 	b.submit("skip", "1")
 	b.shows(200, "Hello, <bdi>Ada</bdi>")
 	s.enroll(s.user)

@@ -127,6 +127,10 @@ func loginSamples(b Base) []View {
 			Base: mismatch, Form: form, Account: account, Rules: sampleRules(),
 			Reason: "Your password has expired. Choose one that you use nowhere else.",
 		},
+		&NewPasswordView{
+			Base: b, Form: form, Account: account, Rules: sampleRules(), SkipUntil: b.Now.Add(3 * 24 * time.Hour),
+			Reason: "Your password has expired. Choose a new one.",
+		},
 		&ChooserView{Base: client, Form: form, Accounts: []AccountChoice{
 			{ID: "a1", Label: "Ada Lovelace", Login: account, SignedIn: true, Current: true},
 			{ID: "a2", Label: "grace@example.com", SignedIn: true},
@@ -217,6 +221,11 @@ func accountSamples(b Base) []View {
 			{Base: &b, Kind: "totp", Enabled: true, Only: true, Required: true, Since: since},
 		}},
 		&AccountView{Base: b, Email: "ada@example.com", Required: true, RequiredBy: b.Now.Add(3 * day)},
+		&AccountView{Base: b, Email: "ada@example.com", SecondFactor: true, PasswordEnd: b.Now.Add(3 * day), PasswordMust: b.Now.Add(10 * day)},
+		&AccountSecurityView{
+			Base: b, LoginName: "ada", HasPassword: true, Rules: sampleRules(),
+			PasswordEnd: b.Now.Add(-3 * day), PasswordMust: b.Now.Add(4 * day),
+		},
 		&AccountSecurityView{
 			Base: b, LoginName: "ada@example.com", PasswordOn: true, HasPassword: true, Rules: sampleRules(), Required: true,
 			Factors: []FactorView{{Base: &b, Kind: "totp", HasPassword: true}},

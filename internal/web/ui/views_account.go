@@ -27,6 +27,8 @@ type AccountView struct {
 	Email             string
 	EmailVerified     bool
 	PasswordChangedAt time.Time // zero: unknown
+	PasswordEnd       time.Time // when the password expires, if that is near or past; else zero
+	PasswordMust      time.Time // with PasswordEnd: until when the change can be put off
 	SecondFactor      bool      // a second factor is set up
 	BackupCodesLeft   int
 	Required          bool      // the account must have a second factor
@@ -85,6 +87,8 @@ type AccountSecurityView struct {
 	PasswordOn        bool   // people sign in with passwords
 	HasPassword       bool
 	PasswordChangedAt time.Time
+	PasswordEnd       time.Time // when the password expires, if that is near or past; else zero
+	PasswordMust      time.Time // with PasswordEnd: until when the change can be put off
 	Rules             []identity.Rule
 	SecondFactor      bool      // at least one is set up
 	Required          bool      // the account must have one

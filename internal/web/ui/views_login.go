@@ -131,6 +131,8 @@ type NewPasswordView struct {
 	Account string // login name; password managers file the new password under it
 	Reason  string // why the person has to choose one, in a sentence
 	Rules   []identity.Rule
+
+	SkipUntil time.Time // until when the change can be put off, by `skip`=1; zero: it cannot
 }
 
 // Page names the template.
