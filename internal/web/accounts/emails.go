@@ -7,6 +7,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 // confirm checks that it is the person who asks for a change that could hand the account over: by a
@@ -201,6 +202,10 @@ func (s *Server) createUser(w http.ResponseWriter, c *call) error {
 	}
 	if conf := in["passwordConf"]; conf != "" && conf != in["password"] {
 		return invalidField("passwordConf", "The two passwords are not the same.")
+	}
+	// Counted by address alone, as on the page: the caller has proved nothing.
+	if err := s.Kit.Allow(w, c.r, "register", web.Subject{}); err != nil {
+		return err
 	}
 	if err := s.Kit.AllowEach(w, c.r, RateName, identity.LoginKey(in["email"])); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 // userView is an account.
@@ -153,6 +154,9 @@ func (s *Server) changePassword(w http.ResponseWriter, c *call) error {
 	case "change-password":
 		err = s.changeOwnPassword(c, in)
 	case "forgot-password":
+		if err := s.Kit.Allow(w, c.r, "password_reset", web.Subject{}); err != nil {
+			return err
+		}
 		_, err = s.Login.UsePasswordLink(c.r.Context(), c.visit(), in["token"], in["newPassword"])
 		if fault.Is(err, fault.Consumed) {
 			err = newProblem(http.StatusUnauthorized, codeTokenInvalid, fault.Text(err))
