@@ -39,6 +39,7 @@ const layoutFile = "layout.html"
 func replacedPages() map[string]PageName {
 	return map[string]PageName{
 		"signin.html":          PageLogin,
+		"signup.html":          PageSignUp,
 		"authorize.html":       PageConsent,
 		"activate.html":        PageActivate,
 		"forgot-password.html": PageForgot,

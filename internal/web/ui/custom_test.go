@@ -140,6 +140,9 @@ func TestEveryPageCanBeReplaced(t *testing.T) {
 		"authorize.html": `<h1>{{.client_name}}</h1>{{range .scopes}}<p>{{.name}} {{.description}} {{.icon}}</p>{{end}}{{.redirect_host}}
 			<form method="post" action="/consent"><button id="submit" name="consent_action" value="approve">Yes</button>
 			<button name="consent_action" value="deny">No</button></form>`,
+		"signup.html": `{{if .closed}}<a id="submit" href="{{.signin_url}}">Back</a>{{else}}<form method="post" action="/signup">
+			<input name="email" required value="{{.email}}"><input name="name"><input name="username"><input name="password" type="password" required>
+			{{template "rules" rules .page.Base .page.Rules}}<button id="submit">Go</button></form>{{end}}`,
 		"activate.html": `<form method="POST" action="/activate"><input name="user_code" value="{{.user_code}}" required><button id="submit">Go</button></form>`,
 		"forgot-password.html": `<form method="post" action="/forgot-password"><input name="email" required value="{{.email}}">
 			<button id="submit">Go</button></form>`,

@@ -29,7 +29,7 @@ func variableNames() []string {
 	var p Pages
 	names := map[string]bool{}
 	for _, view := range []View{
-		&LoginView{}, &ConsentView{}, &ActivateView{}, &ForgotView{}, &NewPasswordView{}, &ErrorView{},
+		&LoginView{}, &SignUpView{}, &ConsentView{}, &ActivateView{}, &ForgotView{}, &NewPasswordView{}, &ErrorView{},
 	} {
 		for name := range p.variables(view) {
 			names[name] = true
@@ -88,7 +88,17 @@ func pageVariables(v View) Variables {
 			"forward_url": v.Next,
 			"forgot_url":  v.Link(v.ForgotURL()),
 			"email_url":   v.EmailURL,
+			"signup_url":  v.SignUpURL,
 			"password":    v.Password,
+		}
+	case *SignUpView:
+		return Variables{
+			"email":      v.Email,
+			"name":       v.Name,
+			"username":   v.Username,
+			"domains":    v.Domains,
+			"closed":     v.Closed,
+			"signin_url": v.SignInURL(),
 		}
 	case *ForgotView:
 		return Variables{"email": v.Email, "signin_url": v.SignInURL()}
