@@ -54,6 +54,9 @@ func operations() map[string]call {
 		"CreatePasswordLink": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.CreatePasswordLink(ctx, a, "x"))
 		}},
+		"InviteUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.InviteUser(ctx, a, admin.NewUser{}))
+		}},
 		"UnlockUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.UnlockUser(ctx, a, "x"))
 		}},

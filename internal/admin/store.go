@@ -203,6 +203,7 @@ type Accounts interface {
 	AssessPassword(ctx context.Context, u *identity.User, password string) (identity.Assessment, error)
 	SetPassword(ctx context.Context, v login.Visit, u *identity.User, password string) error
 	PasswordLink(ctx context.Context, v login.Visit, u *identity.User) (token string, err error)
+	Invite(ctx context.Context, v login.Visit, u *identity.User) (link string, err error)
 	SetupLink(ctx context.Context, now time.Time) (token string, err error)
 	Unlock(ctx context.Context, v login.Visit, id identity.UserID) error
 	LockOf(ctx context.Context, v login.Visit, id identity.UserID) (login.Lock, error)

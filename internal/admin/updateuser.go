@@ -85,6 +85,9 @@ func (o *Operations) updateUser(ctx context.Context, a Actor, ref string, in Use
 func (in *UserUpdate) apply(old *identity.User) *identity.User {
 	u := *old
 	in.Fields.Apply(identity.UserFields(), &u)
+	if u.Email != old.Email {
+		u.NormalizeEmail()
+	}
 	u.Roles = without(u.Roles, in.RemoveRoles)
 	for _, role := range in.AddRoles {
 		if !slices.Contains(u.Roles, role) {

@@ -134,6 +134,7 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 	now := o.parts.Now()
 	u := &identity.User{ID: identity.UserID(secret.NewID(now)), CreatedAt: now, UpdatedAt: now}
 	in.Fields.Apply(identity.UserFields(), u)
+	u.NormalizeEmail()
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}
@@ -160,6 +161,56 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 			u.ID, err)
 	}
 	return out, nil
+}
+
+// InviteUser sends a link by which a person takes over an account, and returns it for servers that
+// send no mail. It makes the account, with the fields, unless there is one that nobody has taken over
+// yet: of that one, all earlier links end, and only its roles are set anew where the fields name
+// some. An account that is in use is fault.Conflict.
+func (o *Operations) InviteUser(ctx context.Context, a Actor, in NewUser) (*CreatedUser, error) {
+	if err := a.require(ScopeUsersWrite); err != nil {
+		return nil, err
+	}
+	now := o.parts.Now()
+	u := &identity.User{ID: identity.UserID(secret.NewID(now)), CreatedAt: now, UpdatedAt: now}
+	in.Fields.Apply(identity.UserFields(), u)
+	u.NormalizeEmail()
+	if u.Email == "" {
+		return nil, fault.InvalidField("email", "an invitation needs an email address")
+	}
+	if err := u.Validate(); err != nil {
+		return nil, err
+	}
+	out := &CreatedUser{}
+	known, err := o.store.UserByRef(ctx, u.Email)
+	switch {
+	case err == nil:
+		roles := u.Roles
+		if u = known; len(roles) > 0 && u.PasswordHash == "" {
+			changed, err := o.UpdateUser(ctx, a, string(u.ID), UserUpdate{AddRoles: roles})
+			if err != nil {
+				return nil, err
+			}
+			u, out.Warnings = changed.User, changed.Warnings
+		}
+	case fault.Is(err, fault.NotFound):
+		if out.Warnings, err = o.roleWarnings(ctx, u.Roles); err != nil {
+			return nil, err
+		}
+		ev := a.event(audit.UserCreated, now)
+		ev.User, ev.Detail = string(u.ID), createdDetail(u)
+		if err := o.store.CreateUser(ctx, u, ev); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, err
+	}
+	out.User = u
+	out.Link, err = o.parts.Accounts.Invite(ctx, a.visit(o.parts.Now()), u)
+	if fault.Is(err, fault.Conflict) {
+		err = fault.New(fault.Conflict, "%s has an account that is in use; there is nothing to invite to", u.LoginName())
+	}
+	return out, err
 }
 
 // createdDetail returns what the audit log says of a new account: its names and roles, which may be

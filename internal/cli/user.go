@@ -16,6 +16,7 @@ type userCommands struct {
 	List         userList         `cmd:"" help:"List accounts."`
 	Show         userShow         `cmd:"" help:"Show one account."`
 	Update       userUpdate       `cmd:"" help:"Change an account. Only what is named changes."`
+	Invite       userInvite       `cmd:"" help:"Invite a person by email to take over an account."`
 	SetPassword  userSetPassword  `cmd:"" help:"Set a new password for an account, or get a one-time link to choose one."`
 	Unlock       userUnlock       `cmd:"" help:"Lift a lock after too many failed attempts to sign in."`
 	ResetTwoStep userResetTwoStep `cmd:"" name:"reset-two-step" help:"Remove all second factors and backup codes of an account, and end its sessions."`
@@ -70,6 +71,39 @@ func (f *userCreate) Run(ctx context.Context, c *call) error {
 		return c.show(doc, func(s *table) {
 			s.pair("id", string(u.User.ID))
 			printLink(s, u.Link)
+		})
+	})
+}
+
+// userInvite invites a person.
+type userInvite struct {
+	Email string   `arg:"" help:"The person's email address."`
+	Role  []string `sep:"none" placeholder:"ROLE" help:"A role that the account has. May be repeated."`
+	Name  string   `help:"The person's full name."`
+}
+
+// inviteResult is an invitation.
+type inviteResult struct {
+	ID   identity.UserID `json:"id"`
+	Link string          `json:"invitation_link"`
+}
+
+// Run sends the invitation and prints its link.
+func (f *userInvite) Run(ctx context.Context, c *call) error {
+	p := admin.UserPatch{
+		Values: identity.User{Email: f.Email, Name: f.Name, Roles: f.Role},
+		Names:  []string{"email", "name", "roles"},
+	}
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		out, err := ops.InviteUser(ctx, a, admin.NewUser{Fields: p})
+		if err != nil {
+			return err
+		}
+		c.warn(out.Warnings)
+		return c.show(inviteResult{out.User.ID, out.Link}, func(s *table) {
+			s.pair("id", string(out.User.ID))
+			s.pair("invitation_link", out.Link)
+			s.line("The link works once, for 7 days. It is sent by email, too, if the server has mail.")
 		})
 	})
 }

@@ -28,6 +28,8 @@ func userState(u *identity.User, locked time.Time) string {
 		return "disabled"
 	case !locked.IsZero():
 		return "locked"
+	case u.Unclaimed():
+		return "invited"
 	case u.PasswordHash == "":
 		return "no password"
 	}

@@ -43,3 +43,11 @@ func ascii(s string) bool {
 	}
 	return true
 }
+
+// NormalizeEmail sets the email address to its normal form. It leaves what is not an address as it
+// is, for Validate to reject.
+func (u *User) NormalizeEmail() {
+	if normal, ok := NormalAddress(u.Email); ok {
+		u.Email = normal
+	}
+}

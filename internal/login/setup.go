@@ -114,6 +114,7 @@ func (s *Server) firstAdmin(
 		CreatedAt:         v.Now,
 		UpdatedAt:         v.Now,
 	}
+	u.NormalizeEmail()
 	c := change{password: form.Password, field: "password"}
 	if err := fault.Join(u.Validate(), s.checkNewPassword(ctx, u, c)); err != nil {
 		return nil, err

@@ -95,9 +95,7 @@ func (s *Server) newUser(v Visit, form SignUpForm) *identity.User {
 		CreatedAt:         v.Now,
 		UpdatedAt:         v.Now,
 	}
-	if normal, ok := identity.NormalAddress(u.Email); ok {
-		u.Email = normal
-	}
+	u.NormalizeEmail()
 	return u
 }
 
