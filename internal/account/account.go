@@ -125,6 +125,7 @@ type Caller struct {
 	User     *identity.User
 	Session  identity.SessionID
 	AuthTime time.Time  // when the session's person last proved who they are
+	AMR      []string   // how
 	Proof    url.Values // an answer of a passkey in place of the password, or nil
 }
 
@@ -150,7 +151,7 @@ func (s *Server) Caller(
 	if err != nil {
 		return Caller{}, err
 	}
-	return Caller{Visit: v, User: u, Session: sess.ID, AuthTime: sess.AuthTime}, nil
+	return Caller{Visit: v, User: u, Session: sess.ID, AuthTime: sess.AuthTime, AMR: sess.AMR}, nil
 }
 
 // Overview is the state of an account in short.

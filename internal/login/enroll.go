@@ -18,6 +18,7 @@ const enrollContext = "enroll/1"
 type Factors struct {
 	Second     []FactorStatus // every kind that can be set up, in the order of the table
 	BackupLeft int            // backup codes not yet used
+	Passkeys   int            // whether they are a second step or not
 }
 
 // FactorStatus is the state of one kind of second factor.
@@ -62,6 +63,11 @@ func (s *Server) Factors(ctx context.Context, id identity.UserID) (Factors, erro
 	}
 	var out Factors
 	on := s.twoStep(creds, s.kindsOf(creds))
+	for _, c := range creds {
+		if confirmedPasskey(c) {
+			out.Passkeys++
+		}
+	}
 	for _, f := range s.factors {
 		_, enrolls := f.(Enroller)
 		if f.Use()&UseSecond == 0 || !enrolls && !f.Enrolled(creds) {

@@ -26,6 +26,7 @@ const (
 	CookieAccounts = "gatehouse_accounts"
 
 	CookieDevice = "gatehouse_device" // by which accounts know the browser
+	CookieOffer  = "gatehouse_offer"  // the person wants no passkey on this browser
 
 	CookieLanguage = "gatehouse_language" // the language that was chosen on a page
 )

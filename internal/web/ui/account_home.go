@@ -135,6 +135,7 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) 
 		Sessions:          o.Sessions,
 		Grants:            o.Grants,
 		Consents:          o.Apps,
+		Offer:             o.Factors.Passkeys == 0 && s.offersPasskey(r, m),
 	})
 }
 
@@ -166,7 +167,14 @@ func profileView(b Base, u *identity.User) *AccountProfileView {
 }
 
 func (s *Server) showProfile(w http.ResponseWriter, r *http.Request, m *member) error {
-	return s.show(w, http.StatusOK, profileView(m.base(r), m.caller.User))
+	v := profileView(m.base(r), m.caller.User)
+	if m.form.Get("done") == "profile" {
+		var err error
+		if v.Details, err = s.details(r, m); err != nil {
+			return err
+		}
+	}
+	return s.show(w, http.StatusOK, v)
 }
 
 func (s *Server) postProfile(w http.ResponseWriter, r *http.Request, m *member) error {

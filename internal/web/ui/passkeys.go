@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -29,6 +31,7 @@ func (s *Server) passkeyRoutes() []route {
 		{"POST " + pagePasskeys + "/rename", s.member(s.postRenamePasskey)},
 		{"GET " + pagePasskeys + "/remove", s.member(s.showRemovePasskey)},
 		{"POST " + pagePasskeys + "/remove", s.member(s.postRemovePasskey)},
+		{"POST " + pagePasskeys + "/later", s.member(s.postLater)},
 		{"GET " + pagePasskeys + "/proof", s.member(s.showProof)},
 		{"GET /.well-known/passkey-endpoints", s.passkeyEndpoints},
 		{"GET /.well-known/webauthn", s.relatedOrigins},
@@ -366,6 +369,39 @@ func (s *Server) postRemovePasskey(w http.ResponseWriter, r *http.Request, m *me
 		return seeOther(w, r, pagePasskeys)
 	}
 	return s.rerender(w, r, err, v)
+}
+
+// offerTTL is how long a browser remembers that its person wants no passkey.
+const offerTTL = 365 * 24 * time.Hour
+
+// offersPasskey reports whether a person without a passkey is offered one after a sign-in with the
+// password.
+func (s *Server) offersPasskey(r *http.Request, m *member) bool {
+	return s.login.Begins(kindPasskey) && slices.Contains(m.caller.AMR, "pwd") &&
+		s.kit.Cookie(r, web.CookieOffer) == ""
+}
+
+// postLater remembers that the person wants no passkey on this browser.
+func (s *Server) postLater(w http.ResponseWriter, r *http.Request, _ *member) error {
+	s.kit.SetCookie(w, web.CookieOffer, "later", offerTTL)
+	return seeOther(w, r, "/account")
+}
+
+// details returns what tells the device how the account is called now, or "" for people without
+// passkeys.
+func (s *Server) details(r *http.Request, m *member) (string, error) {
+	all, err := s.account.Passkeys(r.Context(), m.caller)
+	if err != nil || len(all) == 0 || s.login.PasskeyServer() == "" {
+		return "", err
+	}
+	u := m.caller.User
+	handle, err := s.login.PasskeyHandle(r.Context(), u)
+	return jsonText(map[string]string{
+		"rpId":        s.login.PasskeyServer(),
+		"userId":      handle,
+		"name":        u.LoginName(),
+		"displayName": u.Label(),
+	}), err
 }
 
 // passkeyEndpoints returns where people add and manage passkeys, for programs that store them (W3C,

@@ -106,6 +106,8 @@ func TestPasskeys(t *testing.T) {
 	s, a := passkeySite(t, "password", "passkey"), newAuthenticator(true)
 	b := s.signedIn(s.user)
 	b.agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+	b.get("/account")
+	b.shows(200, "Sign in faster next time")
 	b.get("/account/security")
 	b.shows(200, `id="add-passkey"`)
 	b.post("/account/security/passkeys/add", nil) // just signed in: nothing more is asked
@@ -114,6 +116,13 @@ func TestPasskeys(t *testing.T) {
 	b.shows(200, "Your passkey was added.", "Firefox on Linux")
 	b.get("/account/security")
 	b.shows(200, "You have 1 passkey.")
+
+	b.get("/account/profile")
+	b.hides("signalCurrentUserDetails")
+	b.post("/account/profile", url.Values{"name": {"Countess"}})
+	b.shows(200, "signalCurrentUserDetails", "Countess")
+	b.get("/account")
+	b.hides("Sign in faster")
 
 	other := s.browser()
 	other.get("/login")
@@ -258,6 +267,24 @@ func TestForeignProof(t *testing.T) {
 	}
 	eve.get("/account/security/passkeys/proof")
 	eve.shows(200, `{"options":"","token":""}`)
+}
+
+// The offer of a passkey is made after a sign-in with the password, until the person declines it.
+func TestPasskeyOffer(t *testing.T) {
+	s := passkeySite(t, "password", "passkey")
+	b := s.signedIn(s.user)
+	b.get("/account")
+	b.shows(200, "Sign in faster next time", "Not now")
+	b.post("/account/security/passkeys/later", nil)
+	b.shows(200, "Hello, ")
+	b.hides("Sign in faster")
+	b = s.signedIn(s.user)
+	b.get("/account")
+	b.shows(200, "Sign in faster next time")
+	s = passkeySite(t, "password")
+	b = s.signedIn(s.user)
+	b.get("/account")
+	b.hides("Sign in faster")
 }
 
 func TestPasskeyAddresses(t *testing.T) {

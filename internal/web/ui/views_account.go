@@ -36,6 +36,7 @@ type AccountView struct {
 	Sessions          int       // signed-in browsers
 	Grants            int       // apps and devices with access
 	Consents          int       // connected apps
+	Offer             bool      // to make a passkey, after a sign-in with the password
 }
 
 // Page names the template.
@@ -47,6 +48,7 @@ func (*AccountView) Page() PageName { return PageAccount }
 // `street_address`, `locality`, `region`, `postal_code`, `country`. Posted to /account/profile.
 type AccountProfileView struct {
 	Base
+	Details       string // JSON of the account's names for the device, after a change, or ""
 	Email         string // shown only
 	EmailVerified bool
 	Username      string // shown only
