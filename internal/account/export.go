@@ -32,6 +32,7 @@ type exportedAccount struct {
 	Username          string          `json:"username,omitempty"`
 	Email             string          `json:"email,omitempty"`
 	EmailVerified     bool            `json:"email_verified"`
+	OtherEmails       []string        `json:"other_emails,omitempty"`
 	PhoneVerified     bool            `json:"phone_number_verified"`
 	Roles             []string        `json:"roles"`
 	CreatedAt         time.Time       `json:"created_at"`
@@ -136,6 +137,13 @@ func (s *Server) collect(ctx context.Context, c Caller) (*exported, error) {
 		if value := *f.Text(u); value != "" {
 			out.Profile[f.Input()] = value
 		}
+	}
+	others, err := s.store.UserEmails(ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range others {
+		out.Account.OtherEmails = append(out.Account.OtherEmails, x.Email)
 	}
 	if err := s.collectFactors(ctx, c, out); err != nil {
 		return nil, err

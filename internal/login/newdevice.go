@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
 )
 
 const (
@@ -48,7 +49,8 @@ type disownToken struct {
 	User    identity.UserID    `json:"u"`
 	Session identity.SessionID `json:"s"`
 	Mailbox string             `json:"m"` // names the address that the notice went to
-	Agent   string             `json:"a"`
+	Program string             `json:"g"`
+	System  string             `json:"y"`
 	IP      string             `json:"p"`
 	Issued  int64              `json:"i"` // Unix milliseconds
 }
@@ -151,11 +153,13 @@ func (s *Server) markCountry(ctx context.Context, u *identity.User, ev *audit.Ev
 
 // attachDisownLink attaches the notice of a sign-in to its event.
 func (s *Server) attachDisownLink(v Visit, u *identity.User, ev *audit.Event) {
+	device := visitor.Describe(ev.Agent) // short, for a link
 	plain, err := json.Marshal(disownToken{
 		User:    u.ID,
 		Session: identity.SessionID(ev.Session),
 		Mailbox: s.mailboxMark(u.Email),
-		Agent:   clipAgent(ev.Agent),
+		Program: device.Program,
+		System:  device.System,
 		IP:      ev.IP,
 		Issued:  v.Now.UnixMilli(),
 	})
@@ -175,12 +179,6 @@ func (s *Server) attachDisownLink(v Visit, u *identity.User, ev *audit.Event) {
 	})
 }
 
-// clipAgent bounds a User-Agent header in a link.
-func clipAgent(agent string) string {
-	const most = 200
-	return strings.ToValidUTF8(agent[:min(len(agent), most)], "")
-}
-
 // mailboxMark names an address without revealing it.
 func (s *Server) mailboxMark(address string) string {
 	return string(s.keys.Hash("disown:" + identity.LoginKey(address)))[:16]
@@ -188,9 +186,11 @@ func (s *Server) mailboxMark(address string) string {
 
 // Disowned is the sign-in that the link in a notice is about.
 type Disowned struct {
-	User      *identity.User
-	At        time.Time
-	Agent, IP string
+	User    *identity.User
+	At      time.Time
+	Program string // of the device, such as a browser; or ""
+	System  string // of the device, or ""
+	IP      string
 	// Moved says that the account has another address since the notice was sent: no link for a new
 	// password goes to an address that its owner may never have seen.
 	Moved bool
@@ -228,7 +228,8 @@ func (s *Server) Disowned(ctx context.Context, v Visit, token string) (*Disowned
 	return &Disowned{
 		User:    u,
 		At:      time.UnixMilli(t.Issued),
-		Agent:   t.Agent,
+		Program: t.Program,
+		System:  t.System,
 		IP:      t.IP,
 		Moved:   !secret.Equal(t.Mailbox, s.mailboxMark(u.Email)),
 		session: t.Session,

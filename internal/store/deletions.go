@@ -146,16 +146,18 @@ func eraseUser(ctx context.Context, tx sqldb.Tx, u *identity.User, now time.Time
 			return err
 		}
 	}
-	if u.Email != "" {
-		if _, err := tx.Exec(ctx, "DELETE FROM outbox WHERE recipient = $1", clean(u.Email)); err != nil {
-			return err
-		}
+	_, err := tx.Exec(ctx, "DELETE FROM outbox WHERE recipient <> '' AND (recipient = $1 OR recipient IN"+
+		" (SELECT email FROM user_emails WHERE user_id = $2))", clean(u.Email), u.ID)
+	if err != nil {
+		return err
 	}
 	if err := clearLocks(ctx, tx, login.LockKey(u.ID)); err != nil {
 		return err
 	}
 	for _, text := range []string{
 		"UPDATE audit_log SET ip = '', agent = '', detail = '' WHERE user_id = $1",
+		"DELETE FROM trusted_browsers WHERE user_id = $1",
+		"DELETE FROM recoveries WHERE user_id = $1",
 		"DELETE FROM users WHERE id = $1",
 	} {
 		if _, err := tx.Exec(ctx, text, u.ID); err != nil {

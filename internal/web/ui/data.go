@@ -53,13 +53,13 @@ func (s *Server) notMeView(r *http.Request, d *login.Disowned, token string) *No
 		Base:    begin(r),
 		Form:    Form{Action: login.PageDisown, Hidden: []Pair{{Name: "token", Value: token}}},
 		Account: d.User.LoginName(),
-		Agent:   d.Agent,
 		IP:      d.IP,
 		Place:   s.account.Place(d.IP),
 		At:      d.At,
 		Mailbox: s.mailbox != nil,
 	}
 	v.setLanguage(d.User)
+	v.Device = v.texts.Device(d.Program, d.System)
 	return v
 }
 

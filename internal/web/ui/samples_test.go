@@ -138,7 +138,7 @@ func loginSamples(b Base) []View {
 		}},
 		&ConsentView{Base: signed, Form: form, Scopes: sampleScopes(), SwitchURL: "/login?prompt=login"},
 		&NotMeView{
-			Base: b, Form: Form{Action: "/login/not-me", Hidden: []Pair{{"token", "x"}}}, Account: account, Agent: sampleWindows,
+			Base: b, Form: Form{Action: "/login/not-me", Hidden: []Pair{{"token", "x"}}}, Account: account, Device: "Chrome on Windows",
 			IP: "192.0.2.17", Place: samplePlace(), At: b.Now.Add(-time.Hour),
 		},
 		&NotMeView{Base: b, Account: account, Done: true, Mailed: true, Mailbox: true},

@@ -23,7 +23,7 @@ type NotMeView struct {
 	Base
 	Form
 	Account string
-	Agent   string // User-Agent
+	Device  string // in the page's language
 	IP      string
 	Place   visitor.Place
 	At      time.Time
