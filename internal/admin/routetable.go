@@ -13,11 +13,11 @@ import (
 // announced features. A route must not cover them.
 func ownPaths() []string {
 	return []string{
-		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "consent", "dev",
-		"device", "favicon.ico", "forgot-password", "gateway", "health", "health_check", "healthz",
-		"invitation", "language", "livez", "login", "logout", "metrics", "oauth", "oauth2", "readyz", "register",
-		"reset-password", "session", "setup", "signin", "signup", "static", "token",
-		"undo-email", "userinfo", "verify-email",
+		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "chooser",
+		"consent", "dev", "device", "favicon.ico", "forgot-password", "gateway", "health",
+		"health_check", "healthz", "invitation", "language", "livez", "login", "logout", "metrics",
+		"oauth", "oauth2", "readyz", "recover", "register", "reset-password", "session", "setup",
+		"signin", "signup", "static", "token", "undo-email", "userinfo", "verify-email",
 	}
 }
 

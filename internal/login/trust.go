@@ -29,11 +29,22 @@ type TrustedBrowser struct {
 // TrustFor returns how long a browser may skip the second step, or 0.
 func (s *Server) TrustFor() time.Duration { return s.cfg.TrustFor }
 
-// mayTrust reports whether the person of a sign-in may trust the browser. Administrators who must
-// have a second factor prove it each time.
+// alwaysAsked reports whether a user must have a second factor for a role, and so proves it each
+// time.
+func (s *Server) alwaysAsked(u *identity.User) bool {
+	if s.cfg.RequireAdminMFA && u.Admin() {
+		return true
+	}
+	return slices.ContainsFunc(u.Roles, func(role string) bool {
+		_, ok := s.cfg.MFARoles[role]
+		return ok
+	})
+}
+
+// mayTrust reports whether the person of a sign-in may trust the browser.
 func (s *Server) mayTrust(si *signIn) bool {
 	browser := !si.raise && !si.noTrust && si.client == ""
-	return s.cfg.TrustFor > 0 && browser && !(s.cfg.RequireAdminMFA && si.user.Admin())
+	return s.cfg.TrustFor > 0 && browser && !s.alwaysAsked(si.user)
 }
 
 // trustedBrowser returns the name of the browser if the second step is skipped in it, else "".

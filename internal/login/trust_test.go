@@ -162,6 +162,7 @@ func TestTrustIsRuledOut(t *testing.T) {
 	for name, set := range map[string]func(*Config){
 		"off":   func(*Config) {},
 		"admin": func(c *Config) { trusting(c); c.RequireAdminMFA = true },
+		"role":  func(c *Config) { trusting(c); c.MFARoles = map[string]time.Duration{identity.RoleAdmin: 0} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t, set)

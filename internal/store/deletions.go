@@ -226,6 +226,11 @@ func (d *DB) Disown(ctx context.Context, x login.Disowning, now time.Time, ev ..
 				return nil, err
 			}
 		}
+		for _, text := range []string{deleteTrust, deleteRecovery} {
+			if _, err := tx.Exec(ctx, text, x.User); err != nil {
+				return nil, err
+			}
+		}
 		return endUserAccess(ctx, tx, x.User, now, "")
 	})
 }
