@@ -34,7 +34,7 @@ const (
 
 // site is a sign-in with passkeys over SQLite, with one user.
 type site struct {
-	*testing.T
+	testing.TB
 	db    *store.DB
 	login *login.Server
 	now   time.Time
@@ -43,7 +43,7 @@ type site struct {
 	cfg   login.Config
 }
 
-func newSite(t *testing.T, change ...func(*login.Config, *passkey.Config)) *site {
+func newSite(t testing.TB, change ...func(*login.Config, *passkey.Config)) *site {
 	t.Helper()
 	db, err := store.Open(t.Context(), store.Options{URL: "sqlite::memory:"})
 	testkit.Must(t, err)
@@ -68,7 +68,7 @@ func newSite(t *testing.T, change ...func(*login.Config, *passkey.Config)) *site
 	testkit.Must(t, err)
 	cfg.Passkeys = rp
 	passwords := secret.NewPasswords(1, 8)
-	s := &site{T: t, db: db, now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC), keys: keys, cfg: cfg}
+	s := &site{TB: t, db: db, now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC), keys: keys, cfg: cfg}
 	s.login = login.New(cfg, db, keys, passwords)
 	hash, err := passwords.Hash(t.Context(), password)
 	testkit.Must(t, err)
@@ -124,7 +124,7 @@ func synced(o *virtualwebauthn.AuthenticatorOptions)     { o.BackupEligible, o.B
 func unverified(o *virtualwebauthn.AuthenticatorOptions) { o.UserNotVerified = true }
 
 // make answers options to make a passkey, and keeps the handle like a discoverable one.
-func (d *device) make(t *testing.T, options string) string {
+func (d *device) make(t testing.TB, options string) string {
 	t.Helper()
 	o, err := virtualwebauthn.ParseAttestationOptions(options)
 	testkit.Must(t, err)
@@ -133,7 +133,7 @@ func (d *device) make(t *testing.T, options string) string {
 }
 
 // answer answers options that ask for a passkey.
-func (d *device) answer(t *testing.T, options string) string {
+func (d *device) answer(t testing.TB, options string) string {
 	t.Helper()
 	o, err := virtualwebauthn.ParseAssertionOptions(options)
 	testkit.Must(t, err)
@@ -146,7 +146,7 @@ func (s *site) add(u *identity.User, d *device) error {
 	e, err := s.login.Enroll(s.Context(), s.visit(), u, "passkey", "")
 	testkit.Must(s, err)
 	_, err = s.login.ConfirmEnrollment(s.Context(), s.visit(), u, "passkey", url.Values{
-		"passkey": {d.make(s.T, e.Options)}, "enrollment": {e.Token},
+		"passkey": {d.make(s.TB, e.Options)}, "enrollment": {e.Token},
 	})
 	return err
 }
@@ -177,7 +177,7 @@ func (s *site) signIn(o *login.Opening, answer string) (login.Step, error) {
 func (s *site) use(d *device) (login.Step, error) {
 	s.Helper()
 	o := s.open()
-	return s.signIn(o, d.answer(s.T, o.Challenge.Options))
+	return s.signIn(o, d.answer(s.TB, o.Challenge.Options))
 }
 
 func (s *site) wantDone(st login.Step, err error) *login.Done {
