@@ -36,6 +36,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/text"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	accountsapi "github.com/gatehouse-id/gatehouse/internal/web/accounts"
 	"github.com/gatehouse-id/gatehouse/internal/web/api"
@@ -319,6 +320,7 @@ func oauthConfig(c *config.Config) oauth.Config {
 		CountIssuances:  c.Audit.Issuance == "aggregate",
 		DPoPNonce:       t.DPoPNonce == "required",
 		ClientCerts:     c.Server.ClientCerts,
+		UILocales:       text.Tags(),
 	}
 	for _, id := range t.PasswordClients {
 		out.PasswordClients = append(out.PasswordClients, client.ID(id))

@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +43,12 @@ func TestMetadataGolden(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The document names the languages of the pages, if the server has pages.
+func TestMetadataNamesTheLanguages(t *testing.T) {
+	w := worldOver(t, storetest.Memory(t), func(c *oauth.Config) { c.UILocales = []string{"en", "ar"} })
+	testkit.Equal(t, "languages", fmt.Sprint(w.srv.Metadata().UILocales), "[en ar]")
 }
 
 // What is advertised is served.

@@ -48,7 +48,9 @@ type Config struct {
 	EndWithSession  bool // tokens issued in a browser session end with it
 	CountIssuances  bool // audit tokens of machines by number; see token.Server.RecordIssuances
 	DPoPNonce       bool // proofs must carry a nonce of ours (RFC 9449 §8)
-	ClientCerts     bool // clients may present a TLS certificate (RFC 8705 §3)
+
+	UILocales   []string // BCP 47 tags of the languages of the pages
+	ClientCerts bool     // clients may present a TLS certificate (RFC 8705 §3)
 }
 
 // Access token formats.

@@ -10,9 +10,9 @@ func (t *Texts) Device(program, system string) string {
 	case program == "" && system == "":
 		return t.Get("common.device.unknown")
 	case program == "":
-		return system
+		return Isolate(t, system)
 	case system == "":
-		return program
+		return Isolate(t, program)
 	}
 	return t.Get("common.device.on", "Program", program, "System", system)
 }

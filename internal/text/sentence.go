@@ -23,7 +23,7 @@ func (t *Texts) Sentence(format string, args ...any) string {
 				n = v
 			}
 		case string:
-			arg = t.word(v)
+			arg = isolated{t, t.word(v)}
 		}
 		values[i] = arg
 	}
@@ -51,5 +51,21 @@ func (t *Texts) word(v string) string {
 		}
 		return name
 	}
-	return Isolate(t, v)
+	return v
+}
+
+// isolated is a value that others may have chosen. It is isolated as a whole, with its quotation
+// marks.
+type isolated struct {
+	texts *Texts
+	value string
+}
+
+// Format writes the value, in quotation marks for the verb %q.
+func (v isolated) Format(f fmt.State, verb rune) {
+	s := v.value
+	if verb == 'q' {
+		s = strconv.Quote(s)
+	}
+	_, _ = f.Write([]byte(Isolate(v.texts, s))) // a buffer of package fmt
 }

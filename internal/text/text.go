@@ -52,6 +52,19 @@ func Load() (*Catalogues, error) {
 	return c, c.complete()
 }
 
+// Tags returns the BCP 47 tags of the languages, English first. It does not read the catalogues.
+func Tags() []string {
+	tags := []string{fallback.String()}
+	names, _ := fs.Glob(embedded, "locales/common.*.yaml") // the pattern is well-formed
+	for _, name := range names {
+		tag := strings.TrimSuffix(strings.TrimPrefix(path.Base(name), "common."), ".yaml")
+		if tag != tags[0] {
+			tags = append(tags, tag)
+		}
+	}
+	return tags
+}
+
 // add compiles the entries of a file.
 func (c *Catalogues) add(name string, raw []byte) error {
 	file, err := i18n.ParseMessageFileBytes(raw, name, map[string]i18n.UnmarshalFunc{"yaml": yaml.Unmarshal})
@@ -80,6 +93,7 @@ func (c *Catalogues) add(name string, raw []byte) error {
 
 // complete sorts English first, and fills in its entries where others lack them.
 func (c *Catalogues) complete() error {
+	slices.SortFunc(c.texts, func(a, b *Texts) int { return strings.Compare(a.tag, b.tag) })
 	english := slices.IndexFunc(c.texts, func(t *Texts) bool { return t.parsed == fallback })
 	if english < 0 {
 		return fmt.Errorf("there is no catalogue for %s", fallback)

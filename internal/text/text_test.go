@@ -257,7 +257,7 @@ func TestSentence(t *testing.T) {
 		{"ar", "Use at least %d characters.", []any{12}, "استخدم 12 حرفًا على الأقل."},
 		{"de", "The %s may have at most %d characters.", []any{"given name", 200}, "„Vorname“ darf höchstens 200 Zeichen haben."},
 		{"de", "A username must not contain %s.", []any{"a control character (U+0007)"}, "Ein Benutzername darf Folgendes nicht enthalten: ein Steuerzeichen (U+0007)."},
-		{"ar", "There is no way to sign in that is called %q.", []any{"x"}, "لا توجد طريقة لتسجيل الدخول باسم \"\u2068x\u2069\"."},
+		{"ar", "There is no way to sign in that is called %q.", []any{"x"}, "لا توجد طريقة لتسجيل الدخول باسم \u2068\"x\"\u2069."},
 		{"de", "%s", []any{"Incorrect password."}, "Falsches Passwort."},
 		{"de", "No entry has this: 100 % of %d.", nil, "No entry has this: 100 % of %d."},
 		{"de", "No entry for %s.", []any{"x"}, "No entry for x."},
@@ -270,6 +270,7 @@ func TestSentence(t *testing.T) {
 func TestTexts(t *testing.T) {
 	c, err := Load()
 	testkit.Must(t, err)
+	testkit.Equal(t, "tags", strings.Join(Tags(), " "), strings.Join(c.Languages(), " "))
 	en, ar := c.For("en"), c.For("ar")
 	testkit.Equal(t, "an unknown entry", en.Get("no.such.entry"), "no.such.entry")
 	testkit.Equal(t, "no language", (*Texts)(nil).Get("login.title"), "login.title")

@@ -33,6 +33,7 @@ type Metadata struct {
 	Claims                []string `json:"claims_supported"`
 	ACRs                  []string `json:"acr_values_supported"`
 	Prompts               []string `json:"prompt_values_supported"`
+	UILocales             []string `json:"ui_locales_supported,omitempty"`
 	ChallengeMethods      []string `json:"code_challenge_methods_supported"`
 	TokenAuth             []string `json:"token_endpoint_auth_methods_supported"`
 	TokenAuthAlgs         []string `json:"token_endpoint_auth_signing_alg_values_supported"`
@@ -68,6 +69,7 @@ func (s *Server) Metadata() *Metadata {
 		IDTokenAlgs:         s.signingAlgs(),
 		ACRs:                []string{identity.ACR1, identity.ACR2},
 		Prompts:             oauth.PromptValues(),
+		UILocales:           s.cfg.UILocales,
 		ChallengeMethods:    []string{oauth.PKCES256},
 		ClaimsParameter:     true,
 		RequestParameter:    true,

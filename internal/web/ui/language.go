@@ -139,6 +139,12 @@ func (b Base) H(id string, pairs ...any) template.HTML {
 	return template.HTML(b.texts.Markup(id, 0, values...))
 }
 
+// Own returns words of the page's own language for a place in H: they need no direction of their
+// own, and would get a wrong one if they began with a name.
+func (b Base) Own(words string) template.HTML {
+	return template.HTML(template.HTMLEscapeString(words))
+}
+
 func plainPairs(pairs []any) []string {
 	if len(pairs) == 0 {
 		return nil
