@@ -164,9 +164,9 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 }
 
 // InviteUser sends a link by which a person takes over an account, and returns it for servers that
-// send no mail. It makes the account, with the fields, unless there is one that nobody has taken over
-// yet: of that one, all earlier links end, and only its roles are set anew where the fields name
-// some. An account that is in use is fault.Conflict.
+// send no mail. It makes the account, with the fields, unless there is one that nobody has taken
+// over yet: of that one, all earlier links end, and only its roles are set anew where the fields
+// name some. An account that is in use is fault.Conflict.
 func (o *Operations) InviteUser(ctx context.Context, a Actor, in NewUser) (*CreatedUser, error) {
 	if err := a.require(ScopeUsersWrite); err != nil {
 		return nil, err

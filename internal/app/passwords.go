@@ -84,7 +84,7 @@ func (s *server) watchPasswords(ctx context.Context) {
 	}
 	tick := time.NewTicker(pollPasswords)
 	defer tick.Stop()
-	for state := fileState(name); ; {
+	for state := s.parts.commonState; ; {
 		select {
 		case <-ctx.Done():
 			return

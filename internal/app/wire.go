@@ -76,9 +76,11 @@ type parts struct {
 	passwords *secret.Passwords
 	policies  login.Config
 	breached  *breached.List // or nil
-	login     *login.Server
-	places    *places
-	report    func(error) // of errors of background tasks
+	// The state of COMMON_PASSWORD_LIST before it was read.
+	commonState string
+	login       *login.Server
+	places      *places
+	report      func(error) // of errors of background tasks
 }
 
 // openParts opens the database, brings its schema up to date and loads what is cached in memory.
@@ -136,6 +138,7 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 		return err
 	}
 	p.passwords = secret.NewPasswords(runtime.GOMAXPROCS(0), p.cfg.Passwords.HashQueue)
+	p.commonState = fileState(p.cfg.Passwords.CommonFile)
 	signIn, err := LoginConfig(p.cfg)
 	if err != nil {
 		return err
