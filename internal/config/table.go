@@ -954,7 +954,7 @@ func endpointLimits() []endpointLimit {
 			func(r *RateLimits) *Limit { return &r.PasswordReset },
 		},
 		{
-			"REGISTER", "10", "3600", "sign-ups and codes of sign-ups",
+			"REGISTER", "10", "3600", "sign-ups",
 			func(r *RateLimits) *Limit { return &r.Register },
 		},
 		{
