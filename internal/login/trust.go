@@ -29,9 +29,9 @@ type TrustedBrowser struct {
 // TrustFor returns how long a browser may skip the second step, or 0.
 func (s *Server) TrustFor() time.Duration { return s.cfg.TrustFor }
 
-// alwaysAsked reports whether a user must have a second factor for a role, and so proves it each
+// provesAlways reports whether a user must have a second factor for a role, and so proves it each
 // time.
-func (s *Server) alwaysAsked(u *identity.User) bool {
+func (s *Server) provesAlways(u *identity.User) bool {
 	if s.cfg.RequireAdminMFA && u.Admin() {
 		return true
 	}
@@ -44,7 +44,7 @@ func (s *Server) alwaysAsked(u *identity.User) bool {
 // mayTrust reports whether the person of a sign-in may trust the browser.
 func (s *Server) mayTrust(si *signIn) bool {
 	browser := !si.raise && !si.noTrust && si.client == ""
-	return s.cfg.TrustFor > 0 && browser && !s.alwaysAsked(si.user)
+	return s.cfg.TrustFor > 0 && browser && !s.provesAlways(si.user)
 }
 
 // trustedBrowser returns the name of the browser if the second step is skipped in it, else "".
