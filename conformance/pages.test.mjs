@@ -189,7 +189,7 @@ describe("signing in", () => {
     await main.getByRole("button", { name: "Hide: Password" }).waitFor();
     await main.getByRole("textbox", { name: "Email or username" }).fill("ada");
     await main.getByLabel("Password", { exact: true }).fill("wrong 1Aa");
-    await main.getByRole("button", { name: "Sign in" }).click();
+    await main.getByRole("button", { name: "Sign in", exact: true }).click();
     await mine.getByRole("alert").waitFor();
   });
 
@@ -295,13 +295,13 @@ describe("a second step", () => {
     await page.getByRole("button", { name: "Set up an authenticator app" }).click();
     await page.getByRole("img", { name: /QR code/ }).waitFor();
     await look(page, "enroll");
-    await page.locator("summary").click();
+    await page.locator("main summary").click();
     key = await page.locator(".key").innerText();
     await page.getByLabel("Six-digit code").fill("000000");
     await submit(page).click();
     await page.getByRole("alert").waitFor();
     await look(page, "enroll-wrong");
-    await page.locator("summary").click();
+    await page.locator("main summary").click();
     key = await page.locator(".key").innerText();
     await page.getByLabel("Six-digit code").fill(await totp(key, -1));
     await submit(page).click();
