@@ -50,7 +50,11 @@ func newTown(t *testing.T, change func(*login.Config)) *town {
 	if change != nil {
 		change(&cfg)
 	}
-	w := &town{T: t, db: storetest.Memory(t), keys: keys, now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)}
+	url := "sqlite::memory:"
+	if strings.HasPrefix(t.Name(), "TestJoiningOnPostgreSQL/") {
+		url = storetest.Postgres(t)
+	}
+	w := &town{T: t, db: storetest.Open(t, store.Options{URL: url}), keys: keys, now: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)}
 	w.s = login.New(cfg, w.db, keys, secret.NewPasswords(2, 100))
 	return w
 }
@@ -427,5 +431,18 @@ func TestVerifyAtSignIn(t *testing.T) {
 	testkit.Must(t, err)
 	if st.Done == nil {
 		t.Fatalf("got %+v", st)
+	}
+}
+
+// The stories of sign-ups, addresses and invitations pass on the other engine, too.
+func TestJoiningOnPostgreSQL(t *testing.T) {
+	for name, story := range map[string]func(*testing.T){
+		"sign-up": TestSignUp, "by code": TestSignUpByCode, "a stranger": TestSignUpByAStranger,
+		"at once": TestSignUpLinkAtOnce, "expired": TestSignUpsExpire, "at sign-in": TestVerifyAtSignIn,
+		"change": TestChangeOfEmail, "taken": TestChangeToATakenAddress, "undo": TestUndoChangeOfEmail,
+		"several": TestSeveralAddresses, "username": TestChangeOfUsername, "reset": TestResetProvesTheMailbox,
+		"claim": TestClaimByLink, "invitation": TestInvitation, "corrected": TestInvitationCorrected,
+	} {
+		t.Run(name, story)
 	}
 }
