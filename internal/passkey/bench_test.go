@@ -19,8 +19,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// BenchmarkSignIn compares a sign-in by passkey with the least that it can cost: the verification of
-// one ES256 signature and the statements of a sign-in. The sign-in should reach half of that.
+// BenchmarkSignIn compares a sign-in by passkey with the least that it can cost: verifying
+// one ES256 signature, and the statements of a sign-in. The sign-in should reach half of that.
 func BenchmarkSignIn(b *testing.B) {
 	var sess *identity.Session
 	s, d := newSite(b), newDevice()

@@ -60,8 +60,8 @@ func TestReadAllocations(t *testing.T) {
 		{"Client", 0, func() error { _, err := db.Client(ctx, "c"); return err }},
 		{"User", 95, func() error { _, err := db.User(ctx, u.ID); return err }},
 		{"UserByLogin", 94, func() error { _, err := db.UserByLogin(ctx, "ada"); return err }},
-		{"SessionByCookie", 58, func() error { _, err := db.SessionByCookie(ctx, "cookie", now, time.Hour); return err }},
-		{"Session", 57, func() error { _, err := db.Session(ctx, s.ID, now); return err }},
+		{"SessionByCookie", 60, func() error { _, err := db.SessionByCookie(ctx, "cookie", now, time.Hour); return err }},
+		{"Session", 59, func() error { _, err := db.Session(ctx, s.ID, now); return err }},
 		{"Grant", 80, func() error { _, err := db.Grant(ctx, g.ID); return err }},
 		{"GrantAndUser", 159, func() error { _, _, err := db.GrantAndUser(ctx, g.ID); return err }},
 	} {
