@@ -399,23 +399,32 @@ describe("a second step", () => {
 });
 
 describe("times on pages", () => {
+  const arabic = ["يناير", "فبراير", "مارس", "أبريل", "مايو", "يونيو", "يوليو", "أغسطس", "سبتمبر", "أكتوبر", "نوفمبر", "ديسمبر"];
+
   it("are in the browser's time zone where the profile names none, and in UTC without scripts", async () => {
     const mary = home.user({ email: "mary@example.com", name: "Mary Somerville" });
-    for (const [options, zone, offset] of [
+    for (const [options, zone, offset, language = "en"] of [
       [{ timezoneId: "Asia/Kolkata", locale: "en-GB" }, "GMT+5:30", 330],
       [{ timezoneId: "America/Phoenix", locale: "en-US" }, "MST", -420],
-      [{ timezoneId: "Asia/Kolkata", locale: "ar-EG" }, "GMT+5:30", 330],
+      [{ timezoneId: "Asia/Kolkata", locale: "ar-EG" }, "غرينتش+5:30", 330, "ar"],
+      [{ timezoneId: "Asia/Kolkata", locale: "ar-EG" }, "GMT+5:30", 330], // the page is in English, the browser is not
       [{ timezoneId: "Asia/Kolkata", javaScriptEnabled: false }, "UTC", 0],
     ]) {
       const mine = await fresh(options);
       await mine.goto(server.at("/login").href);
+      if (await mine.locator("html").getAttribute("lang") !== language) {
+        await mine.locator(".languages summary").click();
+        await mine.locator(`.languages button[value="${language}"]`).click();
+        await mine.waitForURL("**/login");
+      }
       await signIn(mine, mary);
       await mine.waitForURL("**/account");
       await mine.goto(server.at("/account/sessions").href);
       const time = mine.locator("time").first();
       const at = new Date(Date.parse(await time.getAttribute("datetime")) + offset * 60_000);
       const [, day, month, year] = at.toUTCString().split(" ");
-      const words = `${Number(day)} ${month} ${year}, ${at.toISOString().slice(11, 16)} ${zone}`;
+      const clock = `${at.toISOString().slice(11, 16)} ${zone}`;
+      const words = language === "ar" ? `${Number(day)} ${arabic[at.getUTCMonth()]} ${year}، ${clock}` : `${Number(day)} ${month} ${year}, ${clock}`;
       assert.equal(await time.locator(".exact").innerText(), `(${words})`);
       await mine.context().close();
     }
@@ -442,14 +451,16 @@ describe("a person's account", () => {
     await look(page, "profile");
     await page.getByLabel("First name").fill("Alan Mathison");
     await page.getByLabel("Time zone").fill("Asia/Kolkata");
-    await page.getByLabel("Picture").fill("javascript:alert(1)");
+    for (const label of ["Profile page", "Website"]) await page.getByLabel(label).fill("javascript:alert(1)");
     await submit(page).click();
     await page.getByRole("alert").waitFor();
+    assert.equal(await page.locator("[aria-invalid=true]").count(), 2);
     await look(page, "profile-wrong");
-    await page.getByLabel("Picture").fill("https://example.com/alan.png");
+    for (const label of ["Profile page", "Website"]) await page.getByLabel(label).fill("https://example.com/alan");
     await submit(page).click();
     await page.getByRole("status").waitFor();
     assert.equal(await page.getByLabel("First name").inputValue(), "Alan Mathison");
+    assert.equal(await page.getByLabel("Website").inputValue(), "https://example.com/alan");
   });
 
   it("revokes one application, and its tokens end", async () => {
@@ -535,7 +546,7 @@ describe("a person's account", () => {
     }
     await look(page, "security-password-wrong");
     await change(password, next, next);
-    await page.getByRole("status").waitFor();
+    await page.getByRole("status").filter({ hasText: "Your password was changed." }).waitFor();
     assert.equal((await elsewhere.go("/account")).url.pathname, "/login");
     const mine = await fresh();
     await mine.goto(server.at("/login").href);
