@@ -55,6 +55,15 @@ describe("languages", () => {
         assert.deepEqual(await language(page), [tag, dir], name);
         await look(page, `account${name.replace("/", "-")}-${tag}`);
       }
+      await page.goto(server.at("/chooser").href);
+      await page.locator("[name=choice][value=other]").click();
+      await signIn(page, home.user({ name: "Grace Hopper" }));
+      await page.waitForURL("**/account");
+      await look(page, `account-second-${tag}`);
+      await page.setViewportSize({ width: 360, height: 740 });
+      assert.ok(await page.locator(".bar .switch").isVisible());
+      const height = await page.locator(".bar").evaluate((e) => e.getBoundingClientRect().height);
+      assert.ok(height < 80, `the head of a page fits one line of a phone, ${tag}: ${height}`);
     });
   }
 
