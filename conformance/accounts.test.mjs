@@ -109,6 +109,7 @@ for (const reader of [
       await mine.bringToFront();
       await mine.locator("#submit").click();
       await eventually(async () => assert.equal(await device.passkeys(), 1), 8_000);
+      await mine.waitForURL((url) => url.pathname !== "/account/security/passkeys/add"); // the server has the passkey, too
       await mine.goto(server.at("/account/security/passkeys").href);
       await see(mine, "passkeys");
       assert.equal(await mine.locator("section.panel h2 bdi").count(), 1);
