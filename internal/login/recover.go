@@ -56,11 +56,48 @@ type RecoveryState struct {
 func (s *Server) RecoveryDelay() time.Duration { return s.cfg.RecoveryDelay }
 
 // recoverable reports whether the person of a sign-in may ask for a recovery: the password was
-// proved, and remains as the way in.
-func (s *Server) recoverable(si *signIn) bool {
-	return s.cfg.RecoveryDelay > 0 && s.notices.on && si.step == StepFactor && !si.raise &&
+// proved, proves more than the mailbox, and remains as the way in.
+func (s *Server) recoverable(ctx context.Context, v Visit, si *signIn) (bool, error) {
+	possible := s.cfg.RecoveryDelay > 0 && s.notices.on && si.step == StepFactor && !si.raise &&
 		si.user.Email != "" && si.user.PasswordHash != "" &&
 		slices.Contains(si.amr, s.factor(kindPassword, UseFirst).AMR()[0])
+	if !possible {
+		return false, nil
+	}
+	mark, err := s.store.Lock(ctx, mailedPasswordKey(si.user.ID), v.Now)
+	return err == nil && !mark.Locked(v.Now), err
+}
+
+// mailedPasswordTTL is so long that only a second factor ends what markMailedPassword stores.
+const mailedPasswordTTL = 50 * 365 * 24 * time.Hour
+
+func mailedPasswordKey(id identity.UserID) string { return "mailed-password:" + string(id) }
+
+// markMailedPassword stores that the password of a user with second factors is set by a mailed
+// link. Until a second factor is proved again, that password proves no more than the mailbox does,
+// and a recovery asks for both: whoever holds the mailbox alone must not get past the factors.
+func (s *Server) markMailedPassword(ctx context.Context, v Visit, u *identity.User) error {
+	kinds, err := s.enrolledKinds(ctx, u.ID)
+	if err != nil || len(kinds) == 0 {
+		return err
+	}
+	_, err = s.store.RecordFailure(ctx, Failure{
+		Key:       mailedPasswordKey(u.ID),
+		Now:       v.Now,
+		Threshold: 1,
+		Duration:  mailedPasswordTTL,
+		Window:    mailedPasswordTTL,
+	})
+	return err
+}
+
+// clearMailedPassword ends what markMailedPassword stored, after a second factor was proved.
+func (s *Server) clearMailedPassword(ctx context.Context, v Visit, id identity.UserID) error {
+	mark, err := s.store.Lock(ctx, mailedPasswordKey(id), v.Now)
+	if err != nil || !mark.Locked(v.Now) {
+		return err
+	}
+	return s.store.ClearLock(ctx, mailedPasswordKey(id))
 }
 
 // RecoveryState returns what the person of a pending sign-in can do.
@@ -69,9 +106,9 @@ func (s *Server) RecoveryState(ctx context.Context, v Visit, pending string) (Re
 	if err != nil {
 		return RecoveryState{}, err
 	}
-	out := RecoveryState{Possible: s.recoverable(si)}
-	if !out.Possible {
-		return out, nil
+	var out RecoveryState
+	if out.Possible, err = s.recoverable(ctx, v, si); err != nil || !out.Possible {
+		return out, err
 	}
 	out.Mailbox = maskedAddress(si.user.Email)
 	out.Waiting, err = s.WaitingRecovery(ctx, v, si.user)
@@ -123,7 +160,11 @@ func (s *Server) RequestRecovery(ctx context.Context, v Visit, pending string) e
 	if err != nil {
 		return err
 	}
-	if !s.recoverable(si) {
+	possible, err := s.recoverable(ctx, v, si)
+	if err != nil {
+		return err
+	}
+	if !possible {
 		return fault.New(fault.Denied, "Your second step cannot be removed here. Ask your administrator.")
 	}
 	waiting, err := s.WaitingRecovery(ctx, v, si.user)
@@ -309,10 +350,14 @@ func (s *Server) endRecovery(ctx context.Context, v Visit, r *Recovery, by strin
 	return s.store.EndRecovery(ctx, r.ID, ev)
 }
 
-// endByFactor ends a request after a sign-in with the second factor that it calls lost.
+// endByFactor ends a request after a sign-in with the second factor that it calls lost. From then
+// on the password counts for another request, however it was set.
 func (s *Server) endByFactor(ctx context.Context, v Visit, si *signIn) error {
 	if s.cfg.RecoveryDelay <= 0 || identity.ACRFor(si.amr) != identity.ACR2 {
 		return nil
+	}
+	if err := s.clearMailedPassword(ctx, v, si.user.ID); err != nil {
+		return err
 	}
 	r, err := s.WaitingRecovery(ctx, v, si.user)
 	if err != nil || r == nil {

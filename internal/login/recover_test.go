@@ -308,3 +308,44 @@ func TestRecoveryForgetsNoGuesses(t *testing.T) {
 	_, err := l.s.Continue(ctx, l.visit(), l.pending, StepFactor, url.Values{"code": {"000000"}})
 	l.wantErr(err, fault.Limited, "")
 }
+
+// A mailbox alone does not remove a second factor: a password that was set by a mailed link counts
+// for a recovery only after the factor was proved again.
+func TestRecoveryNeedsMoreThanTheMailbox(t *testing.T) {
+	l := newLost(t)
+	reset := func(email, password string) {
+		t.Helper()
+		token := newLinkToken()
+		link := &Link{
+			Kind:      LinkPassword,
+			User:      l.alice,
+			Email:     email,
+			CreatedAt: l.now,
+			ExpiresAt: l.now.Add(time.Hour),
+		}
+		testkit.Must(t, l.m.PutLink(ctx, l.s.keys.Hash(token), link))
+		must(l.s.UsePasswordLink(ctx, l.visit(), token, password))
+	}
+	possible := func(password string) bool {
+		t.Helper()
+		step, err := l.signIn("alice", password)
+		testkit.Must(t, err)
+		l.pending = step.Pending
+		return must(l.s.RecoveryState(ctx, l.visit(), l.pending)).Possible
+	}
+
+	reset(l.get(l.alice).Email, chosen)
+	for range 3 { // no wait is long enough
+		testkit.Equal(t, "possible after a mailed link", possible(chosen), false)
+		l.wantErr(l.s.RequestRecovery(ctx, l.visit(), l.pending), fault.Denied, "")
+		l.now = l.now.Add(400 * 24 * time.Hour)
+	}
+	testkit.Equal(t, "messages", len(l.mails()), 0)
+
+	testkit.Equal(t, "possible before the factor", possible(chosen), false)
+	l.wantDone(l.s.Continue(ctx, l.visit(), l.pending, StepFactor, url.Values{"code": {l.app()}}))
+	testkit.Equal(t, "possible after the factor", possible(chosen), true)
+
+	reset("", right+" again") // an administrator vouches for whoever got this link
+	testkit.Equal(t, "possible after an administrator's link", possible(right+" again"), true)
+}

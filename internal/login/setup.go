@@ -170,6 +170,11 @@ func (s *Server) UsePasswordLink(
 	if err := s.proveByReset(ctx, v, u, l); err != nil {
 		return nil, err
 	}
+	if l.Email != "" {
+		if err := s.markMailedPassword(ctx, v, u); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.storePassword(ctx, v, u, c); err != nil {
 		return nil, err
 	}

@@ -183,6 +183,11 @@ func (s *Server) ClaimByLink(
 	if err != nil {
 		return nil, err
 	}
+	if !u.MustVerify { // else the factors end
+		if err := s.markMailedPassword(ctx, v, u); err != nil {
+			return nil, err
+		}
+	}
 	changed := v.event(audit.PasswordChanged, u.ID)
 	changed.Detail = map[string]string{"how": c.how}
 	s.notices.notify(&changed, u, outbox.MessagePasswordChanged, pageForgot)
