@@ -172,8 +172,8 @@ func TestTOTPStep(t *testing.T) {
 // factor that cannot wait.
 func TestStepsForTheBrowser(t *testing.T) {
 	h := newHarness(t, func(c *login.Config) { c.RequireMFA, c.MFAGrace = true, 2*time.Hour })
-	h.signIn() // an hour is left
-	h.now = h.now.Add(90 * time.Minute)
+	h.signIn() // the grace begins
+	h.now = h.now.Add(3 * time.Hour)
 	h.call("POST", "/sessions/login/password", h.basic(), body("email", "ada@example.com", "password", password, "state", state)).
 		fails(http.StatusForbidden, "BROWSER-REQUIRED")
 }
