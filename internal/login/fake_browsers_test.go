@@ -19,9 +19,9 @@ type memoryRecovery struct {
 }
 
 func (m *memory) TrustedBrowser(
-	_ context.Context, u identity.UserID, id string, now time.Time,
+	ctx context.Context, u identity.UserID, id string, now time.Time,
 ) (*TrustedBrowser, error) {
-	all, _ := m.TrustedBrowsers(nil, u, now)
+	all, _ := m.TrustedBrowsers(ctx, u, now)
 	for _, b := range all {
 		if b.ID == id {
 			return &b, nil

@@ -789,13 +789,13 @@ func TestEnrollmentIsRequired(t *testing.T) {
 func TestEnrolmentCanBePutOffForSomeDays(t *testing.T) {
 	h := newHarness(t, func(c *Config) { c.RequireMFA = true })
 	st, err := h.signIn("alice", right) // an account of a month: the days count from now
-	p := h.wantStep(st, StepEnroll, err)
+	h.wantStep(st, StepEnroll, err)
 	if st.Grace != 7*24*time.Hour {
 		t.Fatalf("grace %v", st.Grace)
 	}
 	h.now = h.now.Add(6 * 24 * time.Hour)
 	st, err = h.signIn("alice", right)
-	p = h.wantStep(st, StepEnroll, err)
+	p := h.wantStep(st, StepEnroll, err)
 	if st.Grace != 24*time.Hour {
 		t.Fatalf("grace %v", st.Grace)
 	}
