@@ -82,6 +82,18 @@ func (m *memory) Disown(_ context.Context, d Disowning, now time.Time, ev ...aud
 	if d.ClearPassword {
 		m.users[d.User].PasswordHash, m.users[d.User].PasswordChangedAt = "", now
 	}
+	if !d.Since.IsZero() {
+		var own []identity.Credential
+		for _, c := range m.creds {
+			if c.User == d.User {
+				own = append(own, c)
+			}
+		}
+		ended := d.Passkeys(own)
+		m.creds = slices.DeleteFunc(m.creds, func(c identity.Credential) bool {
+			return slices.Contains(ended, c.ID)
+		})
+	}
 	m.events = append(m.events, ev...)
 	return nil
 }

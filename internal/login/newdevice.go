@@ -239,8 +239,8 @@ func (s *Server) Disowned(ctx context.Context, v Visit, token string) (*Disowned
 func disownKey(id identity.SessionID) string { return "disown:" + string(id) }
 
 // Disown ends everything that a sign-in which was not the owner's may have left: all sessions, the
-// access of all apps, and the password. It sends a link to choose a new one. The link of the notice
-// works once: Consumed.
+// access of all apps, the password, and the addresses and passkeys that were added since. It sends
+// a link to choose a new password. The link of the notice works once: Consumed.
 func (s *Server) Disown(ctx context.Context, v Visit, token, locale string) (*Disowned, error) {
 	d, err := s.Disowned(ctx, v, token)
 	if err != nil {
@@ -249,12 +249,16 @@ func (s *Server) Disown(ctx context.Context, v Visit, token, locale string) (*Di
 	ev := v.event(audit.SignInDisowned, d.User.ID)
 	ev.Session = string(d.session)
 	ev.Actor = "" // whoever has the mailbox
-	err = s.store.Disown(ctx, Disowning{
+	end := Disowning{
 		User:          d.User.ID,
 		Once:          disownKey(d.session),
 		Until:         v.Now.Add(disownTTL),
 		ClearPassword: !d.Moved && s.CanMail(),
-	}, v.Now, ev)
+	}
+	if !d.Moved {
+		end.Since, end.Passkeys = d.At, s.passkeysSince(d.User, d.At)
+	}
+	err = s.store.Disown(ctx, end, v.Now, ev)
 	if err != nil {
 		return nil, linkError(err)
 	}
@@ -269,10 +273,48 @@ func (s *Server) Disown(ctx context.Context, v Visit, token, locale string) (*Di
 	return d, s.mailPasswordLink(ctx, v, u, u.Email)
 }
 
+// passkeysSince returns a function that selects, of a user's credentials, the passkeys created
+// since a time that begin a sign-in alone. The function selects none if the user would have no way
+// in without them, not even a link for a new password.
+func (s *Server) passkeysSince(
+	u *identity.User, since time.Time,
+) func([]identity.Credential) []identity.CredentialID {
+	return func(all []identity.Credential) []identity.CredentialID {
+		var added []identity.CredentialID
+		var rest []identity.Credential
+		for i := range all {
+			if s.beginsAlone(&all[i]) && !all[i].CreatedAt.Before(since) {
+				added = append(added, all[i].ID)
+			} else {
+				rest = append(rest, all[i])
+			}
+		}
+		byLink := s.PasswordAllowed() && s.CanMail()
+		if !byLink && len(s.WaysIn(u, rest)) == 0 {
+			return nil
+		}
+		return added
+	}
+}
+
+// Details of audit.SignInDisowned: how many ways into the account ended.
+const (
+	DetailEmailsRemoved   = "emails_removed"
+	DetailPasskeysRemoved = "passkeys_removed"
+)
+
 // Disowning is what ends when the owner of an account says that somebody else has signed in.
 type Disowning struct {
 	User          identity.UserID
 	Once          string // names the link, which works once
 	Until         time.Time
 	ClearPassword bool // the password no longer opens the account
+
+	// Since is the time of the sign-in, or zero if nothing that was added to the account ends. The
+	// further addresses added since then end, and so do all links, codes and requests to change an
+	// address that wait.
+	Since time.Time
+	// Passkeys selects the credentials that end with Since. The store calls it inside the
+	// transaction, with all credentials of the user.
+	Passkeys func([]identity.Credential) []identity.CredentialID
 }

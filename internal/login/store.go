@@ -238,8 +238,9 @@ type DeletionStore interface {
 	SignIns(ctx context.Context, id identity.UserID, before string, limit int) ([]audit.Event, error)
 	// UsedOnce reports whether a name is stored by an operation that works once.
 	UsedOnce(ctx context.Context, name string, now time.Time) (bool, error)
-	// Disown ends all access to an account, and if asked its password, in one transaction with the
-	// name of the link that works once: Consumed if the name is stored already.
+	// Disown ends all access to an account, and if asked its password and what was added to it, in
+	// one transaction with the name of the link that works once: Consumed if the name is stored
+	// already. It adds to the details of the events how many addresses and passkeys ended.
 	Disown(ctx context.Context, d Disowning, now time.Time, ev ...audit.Event) error
 }
 

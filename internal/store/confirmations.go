@@ -240,7 +240,6 @@ func purgeFactors(ctx context.Context, tx sqldb.Tx, id identity.UserID, since ti
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, "DELETE FROM backup_codes WHERE user_id = $1"+
-		" AND NOT EXISTS (SELECT 1 FROM credentials WHERE user_id = $1 AND confirmed_at <> 0)", id)
+	_, err = tx.Exec(ctx, deleteStrayBackupCodes, id)
 	return err
 }

@@ -32,6 +32,10 @@ var (
 	insertCredential  = credentialTable.insert()
 )
 
+// deleteStrayBackupCodes deletes the backup codes of a user who has no second factor.
+const deleteStrayBackupCodes = "DELETE FROM backup_codes WHERE user_id = $1" +
+	" AND NOT EXISTS (SELECT 1 FROM credentials WHERE user_id = $1 AND confirmed_at <> 0)"
+
 // Credentials returns a user's credentials of all kinds, oldest first.
 func (d *DB) Credentials(ctx context.Context, id identity.UserID) ([]identity.Credential, error) {
 	return list(ctx, d.sql, credentialTable.scan, selectCredentials, id)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
+	"strconv"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -203,8 +205,8 @@ func (d *DB) UsedOnce(ctx context.Context, name string, now time.Time) (bool, er
 	return exists(ctx, d.sql, "SELECT 1 FROM once WHERE name = $1 AND expires_at > $2", name, unixMilli(now))
 }
 
-// Disown ends all access to an account, and if asked its password. No browser counts as known
-// afterwards. Consumed if the link was used before.
+// Disown ends all access to an account, and if asked its password and what was added to it. No
+// browser counts as known afterwards. Consumed if the link was used before.
 func (d *DB) Disown(ctx context.Context, x login.Disowning, now time.Time, ev ...audit.Event) error {
 	defer d.users.Invalidate(x.User)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
@@ -231,6 +233,74 @@ func (d *DB) Disown(ctx context.Context, x login.Disowning, now time.Time, ev ..
 				return nil, err
 			}
 		}
+		if !x.Since.IsZero() {
+			if err := endAdditions(ctx, tx, x, now, ev); err != nil {
+				return nil, err
+			}
+		}
 		return endUserAccess(ctx, tx, x.User, now, "")
 	})
+}
+
+// endAdditions ends the ways into an account that were added to it since a sign-in which its owner
+// disowns, and writes their numbers into the events.
+func endAdditions(
+	ctx context.Context, tx sqldb.Tx, x login.Disowning, now time.Time, ev []audit.Event,
+) error {
+	since := unixMilli(x.Since)
+	emails, err := tx.Exec(ctx, "DELETE FROM user_emails WHERE user_id = $1 AND created_at >= $2", x.User, since)
+	if err != nil {
+		return err
+	}
+	// What was mailed may have gone to such an address. A link that undoes a change since then
+	// would bring back an address which is not the owner's: the account has the owner's now.
+	for _, text := range []string{endRequests, endLinks} {
+		if _, err := tx.Exec(ctx, text, x.User); err != nil {
+			return err
+		}
+	}
+	_, err = tx.Exec(ctx, "DELETE FROM confirmations WHERE user_id = $1 AND kind = $2 AND created_at >= $3",
+		x.User, login.ConfirmUndo, since)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, endEmailCodes, unixMilli(now), x.User); err != nil {
+		return err
+	}
+	passkeys, err := endPasskeys(ctx, tx, x)
+	if err != nil {
+		return err
+	}
+	for i := range ev {
+		detail := map[string]string{}
+		maps.Copy(detail, ev[i].Detail)
+		detail[login.DetailEmailsRemoved] = strconv.FormatInt(emails, 10)
+		detail[login.DetailPasskeysRemoved] = strconv.Itoa(passkeys)
+		ev[i].Detail = detail
+	}
+	return nil
+}
+
+// endPasskeys deletes the credentials that a disowned sign-in takes with it, and with the last
+// confirmed one the backup codes. It returns how many it deleted.
+func endPasskeys(ctx context.Context, tx sqldb.Tx, x login.Disowning) (int, error) {
+	if x.Passkeys == nil {
+		return 0, nil
+	}
+	all, err := list(ctx, tx, credentialTable.scan, selectCredentials, x.User)
+	if err != nil {
+		return 0, err
+	}
+	ended := x.Passkeys(all)
+	if len(ended) == 0 {
+		return 0, nil
+	}
+	for _, id := range ended {
+		_, err := tx.Exec(ctx, "DELETE FROM credentials WHERE id = $1 AND user_id = $2", id, x.User)
+		if err != nil {
+			return 0, err
+		}
+	}
+	_, err = tx.Exec(ctx, deleteStrayBackupCodes, x.User)
+	return len(ended), err
 }

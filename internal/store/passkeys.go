@@ -68,8 +68,7 @@ func (d *DB) DeleteCredential(
 		if err := requireOne(n, err, "passkey"); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, "DELETE FROM backup_codes WHERE user_id = $1"+
-			" AND NOT EXISTS (SELECT 1 FROM credentials WHERE user_id = $1 AND confirmed_at <> 0)", u)
+		_, err = tx.Exec(ctx, deleteStrayBackupCodes, u)
 		if err != nil {
 			return err
 		}

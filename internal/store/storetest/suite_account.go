@@ -28,6 +28,7 @@ func accountCases() []testCase {
 		{"Pictures", (*suite).pictures},
 		{"Sign-ins of an account", (*suite).signIns},
 		{"Sign-ins that were not the owner's", (*suite).disown},
+		{"What was added since such a sign-in", (*suite).disownAdditions},
 		{"Addresses that reject mail", (*suite).mailFailures},
 	}
 }
@@ -268,6 +269,96 @@ func (s *suite) disown(t *testing.T) {
 	since, err = db.BrowsersSince(ctx, u.ID)
 	testkit.Must(t, err)
 	testkit.Equal(t, "since", since.UnixMilli(), s.now.UnixMilli())
+}
+
+// disownAdditions ends addresses, requests, links and the selected passkeys since a time, and keeps
+// what is older, other factors, and all of other users.
+func (s *suite) disownAdditions(t *testing.T) {
+	ctx, db := t.Context(), s.db
+	u, other, since := s.user(t), s.user(t), s.now.Add(time.Minute)
+	old, added := s.additions(t, u, s.now), s.additions(t, u, since)
+	s.additions(t, other, since)
+	link := secret.Hash(s.name("link"))
+	testkit.Must(t, db.PutLink(ctx, link, &login.Link{
+		Kind: login.LinkPassword, User: u.ID, CreatedAt: since, ExpiresAt: since.Add(time.Hour),
+	}))
+	var seen int
+	x := login.Disowning{
+		User:  u.ID,
+		Once:  s.name("once"),
+		Until: since.Add(time.Hour),
+		Since: since,
+		Passkeys: func(all []identity.Credential) []identity.CredentialID {
+			seen = len(all)
+			return []identity.CredentialID{added}
+		},
+	}
+	ev := event(audit.SignInDisowned, u, since)
+	testkit.Must(t, db.Disown(ctx, x, since.Add(time.Second), ev))
+	testkit.Equal(t, "credentials seen", seen, 2)
+	s.hasAdditions(t, u, 1, 3) // two of the own address, and an older undo
+	s.hasAdditions(t, other, 1, 4)
+	creds, err := db.Credentials(ctx, u.ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "credentials", len(creds), 1)
+	testkit.Equal(t, "the older one stays", creds[0].ID, old)
+	_, err = db.Link(ctx, link, since)
+	want(t, err, fault.NotFound)
+	events, err := db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.SignInDisowned})
+	testkit.Must(t, err)
+	testkit.Equal(t, "addresses", events[0].Detail[login.DetailEmailsRemoved], "1")
+	testkit.Equal(t, "passkeys", events[0].Detail[login.DetailPasskeysRemoved], "1")
+
+	// Without a time nothing that was added ends.
+	x = login.Disowning{User: other.ID, Once: s.name("once"), Until: since.Add(time.Hour)}
+	testkit.Must(t, db.Disown(ctx, x, since.Add(time.Second)))
+	s.hasAdditions(t, other, 1, 4)
+}
+
+// additions adds an address, confirmations of all kinds and a passkey to an account.
+func (s *suite) additions(t *testing.T, u *identity.User, at time.Time) identity.CredentialID {
+	t.Helper()
+	ctx := t.Context()
+	put := func(kind string) string {
+		c := &login.Confirmation{
+			ID:        s.name("confirmation"),
+			Kind:      kind,
+			User:      u.ID,
+			Email:     s.name(kind) + "@example.com",
+			Token:     secret.Hash(s.name("token")),
+			CreatedAt: at,
+			ExpiresAt: at.Add(time.Hour),
+		}
+		testkit.Must(t, s.db.PutConfirmation(ctx, c, 1e6, nil))
+		return c.ID
+	}
+	testkit.Must(t, s.db.AddEmail(ctx, put(login.ConfirmAdd), 9, at))
+	for _, kind := range []string{
+		login.ConfirmAdd, login.ConfirmChange, login.ConfirmUndo, login.ConfirmAddress,
+	} {
+		put(kind)
+	}
+	c := &identity.Credential{
+		ID:          identity.CredentialID(s.name("passkey")),
+		User:        u.ID,
+		Kind:        "passkey",
+		CreatedAt:   at,
+		ConfirmedAt: at,
+		Lookup:      secret.Hash(s.name("lookup")),
+	}
+	testkit.Must(t, s.db.PutCredential(ctx, c))
+	return c.ID
+}
+
+// hasAdditions checks how many further addresses and confirmations a user has.
+func (s *suite) hasAdditions(t *testing.T, u *identity.User, addresses, waiting int) {
+	t.Helper()
+	emails, err := s.db.UserEmails(t.Context(), u.ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "further addresses", len(emails), addresses)
+	all, err := s.db.UserConfirmations(t.Context(), u.ID, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "confirmations", len(all), waiting)
 }
 
 func (s *suite) mailFailures(t *testing.T) {

@@ -18,6 +18,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/passkey"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/visitor"
 	"github.com/gatehouse-id/gatehouse/internal/web/ui"
@@ -38,10 +41,13 @@ func (atlas) Find(ip string) visitor.Place {
 }
 
 // withNotices serves a site that sends notices of new sign-ins.
-func (s *site) withNotices() {
+func (s *site) withNotices(more ...func(*login.Config)) {
 	s.login = s.newLogin(func(c *login.Config) {
 		c.Mail, c.BaseURL, c.ResetTTL, c.ResetLimit, c.ResetWindow = true, origin, time.Hour, 3, time.Hour
 		c.NotifyNew, c.Places = true, atlas{}
+		for _, change := range more {
+			change(c)
+		}
 	})
 	s.serve()
 }
@@ -113,6 +119,148 @@ func TestThisWasNotMe(t *testing.T) {
 	mailbox.shows(409)
 	mailbox.get(login.PageDisown + "?token=x")
 	mailbox.shows(409)
+}
+
+// addEmail adds a further address to the account of the site's user, as its confirmation does.
+func (s *site) addEmail(email string) {
+	s.t.Helper()
+	c := s.waiting(login.ConfirmAdd, email)
+	testkit.Must(s.t, s.db.AddEmail(s.t.Context(), c.ID, 5, s.now))
+}
+
+// waiting stores an address of the site's user that waits for its confirmation.
+func (s *site) waiting(kind, email string) *login.Confirmation {
+	s.t.Helper()
+	c := &login.Confirmation{
+		ID:        secret.NewID(s.now),
+		Kind:      kind,
+		User:      s.user.ID,
+		Email:     email,
+		Token:     secret.Hash(secret.NewID(s.now)),
+		CreatedAt: s.now,
+		ExpiresAt: s.now.Add(24 * time.Hour),
+	}
+	testkit.Must(s.t, s.db.PutConfirmation(s.t.Context(), c, 1e6, nil))
+	return c
+}
+
+// addPasskey adds a passkey to the account that a browser is signed in to.
+func (a *authenticator) addPasskey(b *browser) {
+	b.t.Helper()
+	b.post("/account/security/passkeys/add", nil)
+	b.submit("passkey", a.make(b), "passkey_name", "")
+	b.shows(200, "Your passkey was added.")
+}
+
+// disownSite returns a site with passkeys and notices, and the link in the notice of a sign-in by
+// somebody else, whose browser it returns too. The owner has added an address and passkey before.
+func disownSite(t *testing.T) (s *site, owner *authenticator, thief *browser, link string) {
+	t.Helper()
+	s, owner = newSite(t), newAuthenticator(true)
+	rp, err := passkey.New(passkey.Config{Name: "Example", Origin: origin})
+	testkit.Must(t, err)
+	s.withNotices(func(c *login.Config) { c.Methods, c.Passkeys = []string{"password", "passkey"}, rp })
+	home := s.browser()
+	s.enters(home)
+	s.addEmail("own-" + s.fresh())
+	owner.addPasskey(home)
+	s.now = s.now.Add(time.Minute)
+	thief = s.browser()
+	s.enters(thief)
+	thief.shows(200, "Ada")
+	link = strings.TrimPrefix(s.letters(outbox.MessageNewSession)[0].Values["link"], origin)
+	s.now = s.now.Add(time.Second)
+	return s, owner, thief, link
+}
+
+// The ways into the account that somebody else has added end with the sign-in: addresses, requests
+// to change them, links mailed to them, and passkeys. What the owner had before stays.
+func TestThisWasNotMeEndsWhatWasAdded(t *testing.T) {
+	s, owner, thief, link := disownSite(t)
+	ctx, added := t.Context(), newAuthenticator(true)
+	s.addEmail("thief-" + s.fresh())
+	for _, kind := range []string{login.ConfirmAdd, login.ConfirmChange, login.ConfirmUndo} {
+		s.waiting(kind, kind+"-"+s.fresh())
+	}
+	mailed := secret.Hash(secret.NewID(s.now))
+	testkit.Must(t, s.db.PutLink(ctx, mailed, &login.Link{
+		Kind: login.LinkPassword, User: s.user.ID, CreatedAt: s.now, ExpiresAt: s.now.Add(time.Hour),
+	}))
+	added.addPasskey(thief)
+
+	mailbox := s.browser()
+	mailbox.get(link)
+	mailbox.submit()
+	mailbox.shows(200, "Everyone is signed out")
+	emails, err := s.db.UserEmails(ctx, s.user.ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "further addresses", len(emails), 1)
+	testkit.Equal(t, "the owner's stays", strings.HasPrefix(emails[0].Email, "own-"), true)
+	waiting, err := s.db.UserConfirmations(ctx, s.user.ID, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "addresses that wait", len(waiting), 0)
+	_, err = s.db.Link(ctx, mailed, s.now)
+	testkit.Equal(t, "the mailed link ended", fault.Is(err, fault.NotFound), true)
+	thief = s.browser()
+	thief.get("/login")
+	added.signIn(thief)
+	thief.shows(403, "This passkey was removed")
+	home := s.browser()
+	home.get("/login")
+	owner.signIn(home)
+	home.shows(200, "Hello, ")
+
+	events, err := s.db.ListAudit(ctx, store.AuditQuery{
+		User: string(s.user.ID), Type: audit.SignInDisowned,
+	})
+	testkit.Must(t, err)
+	testkit.Equal(t, "addresses in the log", events[0].Detail["emails_removed"], "1")
+	testkit.Equal(t, "passkeys in the log", events[0].Detail["passkeys_removed"], "1")
+}
+
+// An old mailbox removes nothing from an account that has another address now.
+func TestThisWasNotMeOfAMovedAccountRemovesNothing(t *testing.T) {
+	s, _, thief, link := disownSite(t)
+	s.addEmail("later-" + s.fresh())
+	added := newAuthenticator(true)
+	added.addPasskey(thief)
+	moved := *s.user
+	moved.Email = "moved-" + s.fresh()
+	testkit.Must(t, s.db.UpdateUser(t.Context(), s.user, &moved))
+	mailbox := s.browser()
+	mailbox.get(link)
+	mailbox.submit()
+	emails, err := s.db.UserEmails(t.Context(), s.user.ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "further addresses", len(emails), 2)
+	creds, err := s.db.Credentials(t.Context(), s.user.ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "passkeys", len(creds), 2)
+}
+
+// Where nobody signs in with a password, the last way into an account stays; passkeys beside the
+// owner's end.
+func TestThisWasNotMeKeepsTheLastWayIn(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		s, _, thief, link := disownSite(t)
+		ctx := t.Context()
+		if alone {
+			creds, err := s.db.Credentials(ctx, s.user.ID)
+			testkit.Must(t, err)
+			testkit.Must(t, s.db.DeleteCredential(ctx, s.user.ID, creds[0].ID, ""))
+		}
+		newAuthenticator(true).addPasskey(thief)
+		rp, err := passkey.New(passkey.Config{Name: "Example", Origin: origin})
+		testkit.Must(t, err)
+		s.withNotices(func(c *login.Config) { c.Methods, c.Passkeys = []string{"passkey"}, rp })
+		mailbox := s.browser()
+		mailbox.get(link)
+		mailbox.submit()
+		creds, err := s.db.Credentials(ctx, s.user.ID)
+		testkit.Must(t, err)
+		testkit.Equal(t, "passkeys", len(creds), 1)
+		testkit.Equal(t, "the added one stays", creds[0].CreatedAt.Equal(s.now), alone)
+	}
 }
 
 // Where messages are shown in the browser, the page leads there.
