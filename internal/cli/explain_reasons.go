@@ -15,6 +15,7 @@ const (
 	remedyKeys       = "Register the key that it signs with: gatehouse client update CLIENT --jwks FILE."
 	remedyCode       = "Enter the code that the app shows now; if it stays wrong, set the clock of the phone."
 	remedyLock       = "Wait until the lock ends, or run gatehouse user unlock USER."
+	remedyPasskey    = "Open the login page again and use the passkey once more, or sign in another way."
 	remedyPassword   = "Type it again, or run gatehouse user set-password USER."
 )
 
@@ -136,6 +137,26 @@ func userReasons() map[string]reasonText {
 		audit.ReasonEnrollWrongCode: {
 			"The code that should prove the new authenticator app is wrong.",
 			remedyCode,
+		},
+		audit.ReasonUnknownPasskey: {
+			"The passkey belongs to no account here: it was removed, or its account was deleted.",
+			"Sign in another way, and delete the passkey from the device.",
+		},
+		audit.ReasonWrongPasskey: {
+			"The passkey belongs to another account, or its answer does not verify.",
+			remedyPasskey,
+		},
+		audit.ReasonUnverifiedPasskey: {
+			"The device did not check that the person is its owner.",
+			"Turn on a fingerprint, face or PIN on the device, or sign in another way.",
+		},
+		audit.ReasonReplayedPasskey: {
+			"The passkey's answer was used before.",
+			remedyPasskey,
+		},
+		audit.ReasonClonedPasskey: {
+			"The passkey's counter went back, so that there may be a copy of it.",
+			"Remove the passkey from the account, and add a new one.",
 		},
 		audit.ReasonInteractionRequired: {
 			"The account needs a step in a browser, which the password grant does not have.",
