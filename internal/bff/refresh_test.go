@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -111,12 +112,17 @@ func TestWarmAllocations(t *testing.T) {
 	w.signIn("")
 	w.who()
 	r := w.request("GET", "/who")
-	if n := testing.AllocsPerRun(100, func() {
-		if c, err := w.apps.Caller(r.Context(), r); c == nil || err != nil {
-			t.Error(err)
-		}
-	}); n > 12 {
-		t.Errorf("%v allocations", n)
+	// What goes on beside the test is counted, too, so the least of several runs counts.
+	least := math.Inf(1)
+	for range 5 {
+		least = min(least, testing.AllocsPerRun(100, func() {
+			if c, err := w.apps.Caller(r.Context(), r); c == nil || err != nil {
+				t.Error(err)
+			}
+		}))
+	}
+	if least > 12 {
+		t.Errorf("%v allocations", least)
 	}
 }
 

@@ -252,9 +252,10 @@ func TestRecoveryLinks(t *testing.T) {
 	testkit.Must(t, l.s.RequestRecovery(ctx, l.visit(), l.pending))
 	var wg sync.WaitGroup
 	var won atomic.Int64
+	token, visit := l.token(RecoveryStart), l.visit()
 	for range 20 {
 		wg.Go(func() {
-			if _, err := l.s.StartRecovery(ctx, l.visit(), l.token(RecoveryStart)); err == nil {
+			if _, err := l.s.StartRecovery(ctx, visit, token); err == nil {
 				won.Add(1)
 			}
 		})
