@@ -243,6 +243,7 @@ func TestRejectedRecipients(t *testing.T) {
 		s.queue("ada@example.org", "2", 0)
 		defer s.start("a")()
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		testkit.Equal(t, "given up on", len(s.dead), 2)
 		testkit.Equal(t, "rejected", fmt.Sprint(s.rejected), fmt.Sprint([]outbox.ID{gone}))
 	})
