@@ -112,7 +112,7 @@ func TestWarmAllocations(t *testing.T) {
 	w.signIn("")
 	w.who()
 	r := w.request("GET", "/who")
-	// What goes on beside the test is counted, too, so the least of several runs counts.
+	// Allocations of other goroutines are counted, too, so the least of several runs counts.
 	least := math.Inf(1)
 	for range 5 {
 		least = min(least, testing.AllocsPerRun(100, func() {

@@ -27,7 +27,7 @@ func (t *Texts) Sentence(format string, args ...any) string {
 		}
 		values[i] = arg
 	}
-	if m := t.sentences[format]; m != nil {
+	if m := t.sentence(format); m != nil {
 		format = m.form(n).literals[0]
 	}
 	if len(args) == 0 {
@@ -39,12 +39,12 @@ func (t *Texts) Sentence(format string, args ...any) string {
 }
 
 // HasSentence reports whether there is an entry for an English sentence.
-func (t *Texts) HasSentence(format string) bool { return t.sentences[format] != nil }
+func (t *Texts) HasSentence(format string) bool { return t.sentence(format) != nil }
 
 // word returns a value of a sentence in this language. A code point in brackets at its end is kept.
 func (t *Texts) word(v string) string {
 	name, code, _ := strings.Cut(v, " (U+")
-	if e := t.sentences[name]; e != nil {
+	if e := t.sentence(name); e != nil {
 		name = e.form(0).literals[0]
 		if code != "" {
 			name += " (U+" + code

@@ -2,8 +2,8 @@
 // forms of CLDR.
 //
 // A catalogue is a YAML file in locales called AREA.TAG.yaml: the area is a part of the product,
-// the tag a language of BCP 47. Entries are compiled when they are loaded, so that a text costs a
-// map access and a concatenation. A test ensures that all languages have the same entries with the
+// the tag a language of BCP 47. Entries are compiled when they are read, so that a text costs a map
+// access and a concatenation. A test ensures that all languages have the same entries with the
 // same placeholders and markup, and every plural form that they need.
 package text
 
@@ -15,8 +15,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nicksnyder/go-i18n/v2/i18n"
-	"go.yaml.in/yaml/v3"
 	"golang.org/x/text/language"
 )
 
@@ -28,12 +26,24 @@ var fallback = language.English
 
 // Catalogues holds all languages. It is safe for concurrent use.
 type Catalogues struct {
-	texts   []*Texts // English first
+	texts   list // English first
 	byBase  map[string]*Texts
 	matcher language.Matcher
 }
 
-// Load reads the catalogues that are part of the program.
+// list is the texts of several languages.
+type list []*Texts
+
+// of returns the texts of a language, or nil.
+func (l list) of(tag language.Tag) *Texts {
+	if i := slices.IndexFunc(l, func(t *Texts) bool { return t.parsed == tag }); i >= 0 {
+		return l[i]
+	}
+	return nil
+}
+
+// Load finds the catalogues that are part of the program and reads the English one. Each other one
+// is read when a text of it is first asked for, because most programs and servers need few.
 func Load() (*Catalogues, error) {
 	names, err := fs.Glob(embedded, "locales/*.yaml")
 	if err != nil {
@@ -41,15 +51,23 @@ func Load() (*Catalogues, error) {
 	}
 	c := &Catalogues{byBase: map[string]*Texts{}}
 	for _, name := range names {
-		raw, err := embedded.ReadFile(name)
+		_, tag, _ := strings.Cut(strings.TrimSuffix(path.Base(name), ".yaml"), ".")
+		parsed, err := language.Parse(tag)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the catalogue %s is of no language: %w", name, err)
 		}
-		if err := c.add(path.Base(name), raw); err != nil {
-			return nil, fmt.Errorf("the catalogue %s cannot be read: %w", name, err)
+		t := c.texts.of(parsed)
+		if t == nil {
+			t = newTexts(c, parsed)
+			c.texts = append(c.texts, t)
 		}
+		t.files = append(t.files, name)
 	}
-	return c, c.complete()
+	if err := c.sort(); err != nil {
+		return nil, err
+	}
+	_, err = c.texts[0].read()
+	return c, err
 }
 
 // Tags returns the BCP 47 tags of the languages, English first. It does not read the catalogues.
@@ -65,51 +83,30 @@ func Tags() []string {
 	return tags
 }
 
-// add compiles the entries of a file.
-func (c *Catalogues) add(name string, raw []byte) error {
-	file, err := i18n.ParseMessageFileBytes(raw, name, map[string]i18n.UnmarshalFunc{"yaml": yaml.Unmarshal})
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(c.texts, func(t *Texts) bool { return t.parsed == file.Tag })
-	if i < 0 {
-		i, c.texts = len(c.texts), append(c.texts, newTexts(c, file.Tag))
-	}
-	t := c.texts[i]
-	entries := t.entries
-	if strings.HasPrefix(name, errorsArea) {
-		entries = t.sentences
-	}
-	for _, m := range file.Messages {
-		if entries[m.ID] != nil {
-			return fmt.Errorf("%s is defined twice", m.ID)
-		}
-		if entries[m.ID], err = compile(t, m); err != nil {
-			return fmt.Errorf("%s: %w", m.ID, err)
+// Check reads all catalogues, and returns what is wrong with the first that cannot be read.
+func (c *Catalogues) Check() error {
+	for _, t := range c.texts {
+		if _, err := t.read(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// complete sorts English first, and fills in its entries where others lack them.
-func (c *Catalogues) complete() error {
+// sort sorts English first, and indexes the languages by their tags.
+func (c *Catalogues) sort() error {
 	slices.SortFunc(c.texts, func(a, b *Texts) int { return strings.Compare(a.tag, b.tag) })
-	english := slices.IndexFunc(c.texts, func(t *Texts) bool { return t.parsed == fallback })
-	if english < 0 {
+	english := c.texts.of(fallback)
+	if english == nil {
 		return fmt.Errorf("there is no catalogue for %s", fallback)
 	}
-	first := c.texts[english]
-	c.texts = slices.Insert(slices.Delete(c.texts, english, english+1), 0, first)
+	i := slices.Index(c.texts, english)
+	c.texts = slices.Insert(slices.Delete(c.texts, i, i+1), 0, english)
 	tags := make([]language.Tag, len(c.texts))
 	for i, t := range c.texts {
 		tags[i] = t.parsed
 		if base, _, region := strings.Cut(t.tag, "-"); !region || base == "pt" {
 			c.byBase[base] = t
-		}
-		for id, e := range c.texts[0].entries {
-			if t.entries[id] == nil {
-				t.entries[id] = e
-			}
 		}
 	}
 	c.matcher = language.NewMatcher(tags)

@@ -21,9 +21,11 @@ func TestCatalogues(t *testing.T) {
 	english := entries(t, "en")
 	c, err := Load()
 	testkit.Must(t, err)
+	testkit.Must(t, c.Check())
 	for _, tag := range c.Languages() {
 		t.Run(tag, func(t *testing.T) {
 			all := entries(t, tag)
+			testkit.Equal(t, "name", c.For(tag).Name(), all["common.language.name"]["other"])
 			for id := range all {
 				if _, ok := english[id]; !ok {
 					t.Errorf("%s: %s is not in the English catalogue", tag, id)

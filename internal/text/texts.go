@@ -1,11 +1,16 @@
 package text
 
 import (
+	"fmt"
 	"html"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
+	"github.com/nicksnyder/go-i18n/v2/i18n"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
 )
@@ -16,12 +21,33 @@ type Texts struct {
 	tag       string
 	direction string
 	all       *Catalogues
+	files     []string // names of the catalogue's files
+
+	once      sync.Once // reads the files
+	failed    error
 	entries   map[string]*entry
 	sentences map[string]*entry // by what they are in English
 }
 
 // rightToLeft lists the languages among ours, present and planned, that are written so.
 var rightToLeft = []string{"ar", "fa", "he", "ur"}
+
+// ownNames holds the names of the languages in themselves. They are not read from the catalogues,
+// because every page lists all of them; a test compares them.
+var ownNames = map[string]string{
+	"ar":      "العربية",
+	"de":      "Deutsch",
+	"en":      "English",
+	"es":      "Español",
+	"fr":      "Français",
+	"it":      "Italiano",
+	"ja":      "日本語",
+	"nl":      "Nederlands",
+	"pl":      "Polski",
+	"pt-BR":   "Português (Brasil)",
+	"tr":      "Türkçe",
+	"zh-Hans": "简体中文",
+}
 
 func newTexts(all *Catalogues, tag language.Tag) *Texts {
 	t := &Texts{
@@ -38,8 +64,70 @@ func newTexts(all *Catalogues, tag language.Tag) *Texts {
 	return t
 }
 
+// read reads the catalogue once, and returns the texts. What cannot be read stays English; a test
+// reads all catalogues, so that this does not happen.
+func (t *Texts) read() (*Texts, error) {
+	t.once.Do(func() {
+		for _, name := range t.files {
+			if err := t.add(name); err != nil {
+				t.failed = fmt.Errorf("the catalogue %s cannot be read: %w", name, err)
+				break
+			}
+		}
+		if english := t.all.texts[0]; english != t {
+			for id, e := range english.entries {
+				if t.entries[id] == nil {
+					t.entries[id] = e
+				}
+			}
+		}
+	})
+	return t, t.failed
+}
+
+// add compiles the entries of a file.
+func (t *Texts) add(name string) error {
+	raw, err := embedded.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	base := path.Base(name)
+	file, err := i18n.ParseMessageFileBytes(raw, base, map[string]i18n.UnmarshalFunc{"yaml": yaml.Unmarshal})
+	if err != nil {
+		return err
+	}
+	entries := t.entries
+	if strings.HasPrefix(base, errorsArea) {
+		entries = t.sentences
+	}
+	for _, m := range file.Messages {
+		if entries[m.ID] != nil {
+			return fmt.Errorf("%s is defined twice", m.ID)
+		}
+		if entries[m.ID], err = compile(t, m); err != nil {
+			return fmt.Errorf("%s: %w", m.ID, err)
+		}
+	}
+	return nil
+}
+
+// entry returns an entry, or nil.
+func (t *Texts) entry(id string) *entry {
+	_, _ = t.read() // what cannot be read is English
+	return t.entries[id]
+}
+
+// sentence returns the entry of an English sentence or word, or nil.
+func (t *Texts) sentence(english string) *entry {
+	_, _ = t.read() // what cannot be read is English
+	return t.sentences[english]
+}
+
 // Language returns the BCP 47 tag of the language.
 func (t *Texts) Language() string { return t.tag }
+
+// Name returns the name of the language in itself.
+func (t *Texts) Name() string { return ownNames[t.tag] }
 
 // Direction returns "rtl" for a language that is written from right to left, and "ltr" otherwise.
 func (t *Texts) Direction() string {
@@ -53,12 +141,12 @@ func (t *Texts) Direction() string {
 func (t *Texts) Catalogues() *Catalogues { return t.all }
 
 // Has reports whether there is an entry.
-func (t *Texts) Has(id string) bool { return t.entries[id] != nil }
+func (t *Texts) Has(id string) bool { return t.entry(id) != nil }
 
 // Placeholders returns the names of the placeholders of an entry, sorted, and whether it has plural
 // forms and markup. Ok is false if there is no such entry.
 func (t *Texts) Placeholders(id string) (names []string, plural, markup, ok bool) {
-	e := t.entries[id]
+	e := t.entry(id)
 	if e == nil {
 		return nil, false, false, false
 	}
@@ -160,10 +248,14 @@ func fragment(value any, inTag bool) string {
 
 // message returns an entry in the form for a number, or nil.
 func (t *Texts) message(id string, n int) *message {
-	if t == nil || t.entries[id] == nil {
+	if t == nil {
 		return nil
 	}
-	return t.entries[id].form(n)
+	e := t.entry(id)
+	if e == nil {
+		return nil
+	}
+	return e.form(n)
 }
 
 func valueOf(pairs []string, name string) string {

@@ -175,7 +175,7 @@ func (b Base) Languages() []LanguageChoice {
 	for i, t := range all {
 		choices[i] = LanguageChoice{
 			Tag:     t.Language(),
-			Name:    t.Get("common.language.name"),
+			Name:    t.Name(),
 			Dir:     t.Direction(),
 			Current: t == b.texts,
 		}
