@@ -89,6 +89,10 @@ describe("files and templates", () => {
     try {
       const page = await fresh({ colorScheme: "light" });
       await page.goto(site.at("/login"));
+      const shown = (file) => page.waitForFunction((end) => {
+        const img = document.querySelector(".wordmark");
+        return img.currentSrc.endsWith(`/${end}`) && img.complete && img.naturalWidth > 0;
+      }, file);
       const logo = () => page.locator(".wordmark").evaluate((img) => [img.currentSrc.replace(/.*\//, ""), img.naturalWidth > 0, img.alt]);
       assert.deepEqual(await logo(), ["logo.svg", true, "Acme ID"]);
       const box = await page.locator(".wordmark").boundingBox();
@@ -96,6 +100,7 @@ describe("files and templates", () => {
       assert.equal(await style(page, "#submit", "borderRadius"), "3px");
       assert.equal(await style(page, "body", "backgroundColor"), "rgb(238, 238, 255)");
       await page.emulateMedia({ colorScheme: "dark" });
+      await shown("logo-dark.svg"); // it is loaded when the colors change
       assert.deepEqual(await logo(), ["logo-dark.svg", true, "Acme ID"]);
       await page.emulateMedia({ colorScheme: "light" });
       await picture(page, "branding-template");
