@@ -34,7 +34,8 @@ type Store interface {
 
 	// UserEmails returns the verified addresses of a user beside the primary one.
 	UserEmails(ctx context.Context, id identity.UserID) ([]identity.OtherEmail, error)
-	// UserConfirmations returns what waits for a proof by mail, oldest first.
+	// UserConfirmations returns the user's addresses and changes of address that wait to be
+	// confirmed by mail, oldest first.
 	UserConfirmations(ctx context.Context, id identity.UserID, now time.Time) ([]login.Confirmation, error)
 
 	// UserSessions returns a user's active browser sessions.

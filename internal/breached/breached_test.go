@@ -59,7 +59,7 @@ func write(t *testing.T, text string) string {
 	return name
 }
 
-// check looks up what is in a list made of listOf(n), and as much that is not.
+// check looks up all n entries of a list made by listOf(n), and n passwords that it does not hold.
 func check(t *testing.T, l *List, n int, wrong float64) {
 	t.Helper()
 	found := 0

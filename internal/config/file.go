@@ -54,7 +54,8 @@ func (l *loader) file(data []byte, name string) {
 	}
 }
 
-// isColorComment reports whether a comment begins with what is a color in quotes.
+// isColorComment reports whether a comment begins with a color, which YAML reads as a comment
+// unless it is in quotes.
 func isColorComment(comment string) bool {
 	word, _, _ := strings.Cut(comment, " ")
 	_, err := palette.Parse(word)

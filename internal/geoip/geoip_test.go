@@ -83,7 +83,8 @@ func TestOpenRejects(t *testing.T) {
 	}
 }
 
-// A replaced file is read again; a broken one leaves what was read before, and is said once.
+// A replaced file is read again. With a broken one, the former content stays, and the error is
+// reported once.
 func TestWatch(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "places.mmdb")
 	write(t, path, "192.0.2.0/24", "Cologne")

@@ -44,8 +44,8 @@ func ascii(s string) bool {
 	return true
 }
 
-// NormalizeEmail sets the email address to its normal form. It leaves what is not an address as it
-// is, for Validate to reject.
+// NormalizeEmail sets the email address to its normal form. It leaves invalid addresses unchanged,
+// for Validate to reject.
 func (u *User) NormalizeEmail() {
 	if normal, ok := NormalAddress(u.Email); ok {
 		u.Email = normal

@@ -216,7 +216,8 @@ func finding(rule, format string, args ...any) *fault.Error {
 	return e
 }
 
-// unusable returns what is wrong with a password that cannot be looked at any further, or nil.
+// unusable returns the fault of a password that the other rules cannot check, such as one that is
+// not UTF-8, or nil.
 func unusable(password string) *fault.Error {
 	if len(password) <= MaxPassword && !utf8.ValidString(password) {
 		return finding(RuleText, "Use characters that can be read as text (UTF-8).")

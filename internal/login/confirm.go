@@ -166,13 +166,9 @@ func (addressSender) Parallel() int { return 2 }
 // Send queues the message of a confirmation. If the address belongs to an account already, its
 // owner gets another message, and the confirmation ends.
 func (r addressSender) Send(ctx context.Context, d *outbox.Delivery) error {
-	content, err := r.s.notices.sealer.Open(d)
+	in, err := readTask[addressRequest](r.s.notices.sealer, d)
 	if err != nil {
-		return fault.Wrap(fault.Invalid, err, "the request cannot be read")
-	}
-	var in addressRequest
-	if err := json.Unmarshal(content, &in); err != nil {
-		return fault.Wrap(fault.Invalid, err, "the request cannot be read")
+		return err
 	}
 	v := Visit{IP: in.IP, Agent: in.Agent, RequestID: in.RequestID, Now: r.now(), Locale: in.Locale}
 	if in.ID == "" {

@@ -246,8 +246,8 @@ func (s *Server) RemoveEmail(ctx context.Context, v Visit, u *identity.User, ema
 
 // UndoEmail brings back the address of an account that was changed, by the link that was mailed to
 // it. The person proves to be the owner by the password as it was before the change, or by a code
-// of the second factor. All sessions end, and what was added since ends with them; the password is
-// as it was. Inputs: password, code.
+// of the second factor. All sessions end; addresses and second factors that were added since are
+// deleted; a password that was changed since is the former one again. Inputs: password, code.
 func (s *Server) UndoEmail(
 	ctx context.Context, v Visit, token string, in url.Values,
 ) (*identity.User, error) {

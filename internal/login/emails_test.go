@@ -87,8 +87,8 @@ func TestChangeToATakenAddress(t *testing.T) {
 	}
 }
 
-// The old mailbox undoes the change: with the password as it was, even if it was changed since;
-// what was added since is gone, and so is all access.
+// The old mailbox undoes the change: with the password as it was, even if it was changed since.
+// Addresses and factors added since are deleted, and all access ends.
 func TestUndoChangeOfEmail(t *testing.T) {
 	w := newTown(t, nil)
 	u := w.user("old@example.com", nil)
@@ -228,8 +228,8 @@ func TestChangeOfUsername(t *testing.T) {
 	testkit.Must(t, w.s.ChangeUsername(t.Context(), w.visit(), w.read(bo.ID), "Ada"))
 }
 
-// A reset by mail proves the mailbox. Where nobody vouched for the address, what was there before
-// is gone; where it was proved, the second factor is asked for all the same.
+// A reset by mail proves the mailbox. If nobody vouched for the address, earlier sessions and
+// factors are deleted; if it was proved, the second factor is still required.
 func TestResetProvesTheMailbox(t *testing.T) {
 	for name, stranger := range map[string]bool{"vouched": false, "stranger": true} {
 		t.Run(name, func(t *testing.T) {
@@ -268,7 +268,7 @@ func TestHandedLinkProvesNothing(t *testing.T) {
 	testkit.Equal(t, "verified", w.read(u.ID).EmailVerified, false)
 }
 
-// The verification of an account opened by a person who does not know its password.
+// A person who does not know the password of an account opens the link that verifies its address.
 func TestClaimByLink(t *testing.T) {
 	w := newTown(t, nil)
 	u := w.user("ada@example.com", func(u *identity.User) { u.EmailVerified, u.MustVerify = false, true })

@@ -202,13 +202,9 @@ func (emailCodeSender) Parallel() int { return 2 }
 // Send makes a code for the account that a request names, and queues the message with it. A request
 // that names no account is done.
 func (e emailCodeSender) Send(ctx context.Context, d *outbox.Delivery) error {
-	content, err := e.s.notices.sealer.Open(d)
+	in, err := readTask[emailRequest](e.s.notices.sealer, d)
 	if err != nil {
-		return fault.Wrap(fault.Invalid, err, "the request cannot be read")
-	}
-	var in emailRequest
-	if err := json.Unmarshal(content, &in); err != nil {
-		return fault.Wrap(fault.Invalid, err, "the request cannot be read")
+		return err
 	}
 	u, err := e.s.store.UserByLogin(ctx, identity.LoginKey(in.Login))
 	if fault.Is(err, fault.NotFound) {

@@ -181,7 +181,10 @@ func (f passkeyFactor) Check(
 }
 
 func wrongPasskey() Proof {
-	return Proof{Reason: audit.ReasonWrongPasskey, Text: "This passkey was not accepted. Try again, or sign in another way."}
+	return Proof{
+		Reason: audit.ReasonWrongPasskey,
+		Text:   "This passkey was not accepted. Try again, or sign in another way.",
+	}
 }
 
 // accept records the use of a passkey whose answer was verified.

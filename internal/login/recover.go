@@ -441,13 +441,9 @@ func (recoverySender) Parallel() int { return 2 }
 // Send repeats the notice of a request, or sends the link that completes it. A request that has
 // ended meanwhile is done.
 func (r recoverySender) Send(ctx context.Context, d *outbox.Delivery) error {
-	content, err := r.s.notices.sealer.Open(d)
+	task, err := readTask[recoveryTask](r.s.notices.sealer, d)
 	if err != nil {
-		return fault.Wrap(fault.Invalid, err, "the task cannot be read")
-	}
-	var task recoveryTask
-	if err := json.Unmarshal(content, &task); err != nil {
-		return fault.Wrap(fault.Invalid, err, "the task cannot be read")
+		return err
 	}
 	u, err := r.s.store.User(ctx, task.User)
 	if err != nil {

@@ -69,6 +69,19 @@ func (s *Server) RequestPasswordReset(ctx context.Context, v Visit, name, locale
 	return s.store.Queue(ctx, s.notices.sealer.New(outbox.KindResetRequest, target, content, v.Now))
 }
 
+// readTask returns the content of a delivery that a sender of this package processes. Invalid if it
+// cannot be read, which ends the delivery.
+func readTask[T any](sealer *outbox.Sealer, d *outbox.Delivery) (task T, err error) {
+	content, err := sealer.Open(d)
+	if err == nil {
+		err = json.Unmarshal(content, &task)
+	}
+	if err != nil {
+		return task, fault.Wrap(fault.Invalid, err, "the task cannot be read")
+	}
+	return task, nil
+}
+
 // resetSender processes requests to reset a password.
 type resetSender struct {
 	s   *Server
@@ -84,13 +97,9 @@ func (resetSender) Parallel() int { return 2 }
 // Send makes a link for the account that a request names, and queues the message with it. A request
 // that names no account is done.
 func (r resetSender) Send(ctx context.Context, d *outbox.Delivery) error {
-	content, err := r.s.notices.sealer.Open(d)
+	in, err := readTask[resetRequest](r.s.notices.sealer, d)
 	if err != nil {
-		return fault.Wrap(fault.Invalid, err, "the request cannot be read")
-	}
-	var in resetRequest
-	if err := json.Unmarshal(content, &in); err != nil {
-		return fault.Wrap(fault.Invalid, err, "the request cannot be read")
+		return err
 	}
 	u, err := r.s.store.UserByLogin(ctx, identity.LoginKey(in.Login))
 	if fault.Is(err, fault.NotFound) || err == nil && u.Email == "" {

@@ -254,8 +254,8 @@ func listFacts(t *text.Texts, entry func(string) string, m *outbox.Mail) (list [
 	return list
 }
 
-// joined returns two values by an entry with the placeholders First and Second, or the one that is
-// there.
+// joined returns two values in an entry with the placeholders First and Second. If one is empty, it
+// returns the other.
 func joined(t *text.Texts, id, first, second string) string {
 	if first == "" || second == "" {
 		return first + second

@@ -52,10 +52,12 @@ const (
 	sweepDevices = "DELETE FROM devices WHERE hash IN (SELECT hash FROM devices WHERE expires_at <= $1 LIMIT $2)"
 	sweepOpaque  = "DELETE FROM opaque_tokens WHERE hash IN (SELECT hash FROM opaque_tokens" +
 		" WHERE expires_at <= $1 LIMIT $2)"
-	sweepOnce          = "DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)"
-	sweepLinks         = "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)"
-	sweepEmailCodes    = "DELETE FROM email_codes WHERE attempt IN (SELECT attempt FROM email_codes WHERE expires_at <= $1 LIMIT $2)"
-	sweepLoginStates   = "DELETE FROM login_states WHERE hash IN (SELECT hash FROM login_states WHERE expires_at <= $1 LIMIT $2)"
+	sweepOnce       = "DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)"
+	sweepLinks      = "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)"
+	sweepEmailCodes = "DELETE FROM email_codes WHERE attempt IN (" +
+		"SELECT attempt FROM email_codes WHERE expires_at <= $1 LIMIT $2)"
+	sweepLoginStates = "DELETE FROM login_states WHERE hash IN (" +
+		"SELECT hash FROM login_states WHERE expires_at <= $1 LIMIT $2)"
 	sweepConfirmations = "DELETE FROM confirmations WHERE id IN (SELECT id FROM confirmations" +
 		" WHERE expires_at <= $1 LIMIT $2)"
 	sweepUsernames = "DELETE FROM held_usernames WHERE username_key IN (SELECT username_key FROM held_usernames" +

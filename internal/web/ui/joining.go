@@ -33,13 +33,13 @@ func (s *Server) joiningRoutes() []route {
 		{"POST " + pathSignUp, s.postSignUp},
 		{"GET " + pathConfirm, s.showConfirm},
 		{"POST " + pathConfirm, s.postConfirm},
-		{"GET " + pathVerify, s.showVerify},
+		{"GET " + pathVerify, s.mailedPage(s.showVerify)},
 		{"POST " + pathVerify, s.postVerify},
 		{"GET " + pathStep, s.atStep(login.StepVerifyEmail, s.showVerifyStep)},
 		{"POST " + pathStep, s.atStep(login.StepVerifyEmail, s.postVerifyStep)},
-		{"GET " + pathInvite, s.showInvitation},
+		{"GET " + pathInvite, s.mailedPage(s.showInvitation)},
 		{"POST " + pathInvite, s.postInvitation},
-		{"GET " + pathUndo, s.showUndo},
+		{"GET " + pathUndo, s.mailedPage(s.showUndo)},
 		{"POST " + pathUndo, s.postUndo},
 		{"GET /account/email", s.member(s.showEmails)},
 		{"POST /account/email", s.member(s.postEmails)},
@@ -72,6 +72,28 @@ func (s *Server) mailedToken(
 	}
 	s.kit.SetCookie(w, web.CookieLink, token, mailedTTL)
 	return "", true, seeOther(w, r, with(r.URL.Path, "ui_locales", form.Get("ui_locales")))
+}
+
+// mailedPage serves the page that a mailed link opens, once the token has left the address. view
+// returns what the page shows, and changes nothing: mail programs open links, too.
+func (s *Server) mailedPage(
+	view func(r *http.Request, form url.Values, token string) (View, error),
+) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		form, err := s.form(r)
+		if err != nil {
+			return err
+		}
+		token, done, err := s.mailedToken(w, r, form)
+		if done || err != nil {
+			return err
+		}
+		v, err := view(r, form, token)
+		if err != nil {
+			return err
+		}
+		return s.show(w, http.StatusOK, v)
+	}
 }
 
 func errBadLink() error {
@@ -222,20 +244,9 @@ func (s *Server) joined(w http.ResponseWriter, r *http.Request, lc loginContext,
 
 // showVerify shows what a mailed link that proves an address would do. It changes nothing: mail
 // programs open links, too.
-func (s *Server) showVerify(w http.ResponseWriter, r *http.Request) error {
-	form, err := s.form(r)
-	if err != nil {
-		return err
-	}
-	token, done, err := s.mailedToken(w, r, form)
-	if done || err != nil {
-		return err
-	}
+func (s *Server) showVerify(r *http.Request, form url.Values, token string) (View, error) {
 	v, _, err := s.verifyView(r, form, token)
-	if err != nil {
-		return err
-	}
-	return s.show(w, http.StatusOK, v)
+	return v, err
 }
 
 // verifyView returns the page of a mailed link for this browser, and whom the browser is signed in
@@ -381,20 +392,8 @@ func (s *Server) postVerifyStep(w http.ResponseWriter, r *http.Request, p *pendi
 }
 
 // showInvitation opens the link of an invitation.
-func (s *Server) showInvitation(w http.ResponseWriter, r *http.Request) error {
-	form, err := s.form(r)
-	if err != nil {
-		return err
-	}
-	token, done, err := s.mailedToken(w, r, form)
-	if done || err != nil {
-		return err
-	}
-	v, err := s.invitationView(r, form, token)
-	if err != nil {
-		return err
-	}
-	return s.show(w, http.StatusOK, v)
+func (s *Server) showInvitation(r *http.Request, form url.Values, token string) (View, error) {
+	return s.invitationView(r, form, token)
 }
 
 // invitationView returns the page of an invitation. A browser that is signed in to another account
@@ -459,20 +458,8 @@ func (s *Server) postInvitation(w http.ResponseWriter, r *http.Request) error {
 }
 
 // showUndo opens the link that undoes a change of the address.
-func (s *Server) showUndo(w http.ResponseWriter, r *http.Request) error {
-	form, err := s.form(r)
-	if err != nil {
-		return err
-	}
-	token, done, err := s.mailedToken(w, r, form)
-	if done || err != nil {
-		return err
-	}
-	v, err := s.undoView(r, token)
-	if err != nil {
-		return err
-	}
-	return s.show(w, http.StatusOK, v)
+func (s *Server) showUndo(r *http.Request, _ url.Values, token string) (View, error) {
+	return s.undoView(r, token)
 }
 
 func (s *Server) undoView(r *http.Request, token string) (*UndoEmailView, error) {

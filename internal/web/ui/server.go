@@ -78,7 +78,16 @@ func (s *Server) Routes(mux *http.ServeMux) {
 				"Open the page on this site and try again.",
 		})
 	}))
-	for _, row := range slices.Concat(s.routes(), s.joiningRoutes(), s.recoveryRoutes(), s.recoverRoutes(), s.passkeyRoutes(), s.emailRoutes(), s.dataRoutes(), s.mailboxRoutes()) {
+	for _, row := range slices.Concat(
+		s.routes(),
+		s.joiningRoutes(),
+		s.recoveryRoutes(),
+		s.recoverRoutes(),
+		s.passkeyRoutes(),
+		s.emailRoutes(),
+		s.dataRoutes(),
+		s.mailboxRoutes(),
+	) {
 		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
 	}
 	mux.Handle("/", guard.Handler(s.page(s.notFound(mux))))
@@ -111,7 +120,7 @@ func (s *Server) routes() []route {
 		{"POST /login/password", s.atStep(login.StepNewPassword, s.postNewPassword)},
 		{"GET /setup", s.showSetup},
 		{"POST /setup", s.postSetup},
-		{"GET /reset-password", s.showReset},
+		{"GET /reset-password", s.mailedPage(s.showReset)},
 		{"POST /reset-password", s.postReset},
 		{"GET /consent", s.showConsent},
 		{"POST /consent", s.postConsent},

@@ -3,6 +3,7 @@ package ui
 import (
 	"encoding/base64"
 	"net/http"
+	"net/url"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -48,20 +49,12 @@ func (s *Server) postSetup(w http.ResponseWriter, r *http.Request) error {
 }
 
 // showReset opens a one-time link that sets a password.
-func (s *Server) showReset(w http.ResponseWriter, r *http.Request) error {
-	form, err := s.form(r)
-	if err != nil {
-		return err
-	}
-	token, done, err := s.mailedToken(w, r, form)
-	if done || err != nil {
-		return err
-	}
+func (s *Server) showReset(r *http.Request, _ url.Values, token string) (View, error) {
 	u, err := s.login.LinkUser(r.Context(), s.visit(r), token)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.show(w, http.StatusOK, s.resetView(r, u, token))
+	return s.resetView(r, u, token), nil
 }
 
 func (s *Server) resetView(r *http.Request, u *identity.User, token string) *NewPasswordView {
