@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -30,9 +31,29 @@ const (
 	detailFormerMail = "former_email"
 )
 
-// undo is what the link that undoes a change of the address restores, encrypted.
+// undo is what the link that undoes a change of the address needs, encrypted.
 type undo struct {
-	Hash string `json:"h"` // of the password as it was
+	Hash string `json:"h"` // of the password when the address changed
+	// Then is the hash of the password UndoTTL before: whoever has changed the address may have
+	// changed the password first. "" if there was none, nil if it was the same one.
+	Then *string `json:"t,omitempty"`
+}
+
+// passwords returns the hashes of the passwords that prove the owner, the one to restore first.
+func (x undo) passwords() []string {
+	all := []string{x.Hash}
+	if x.Then != nil {
+		all = []string{*x.Then, x.Hash}
+	}
+	return slices.DeleteFunc(all, func(hash string) bool { return hash == "" })
+}
+
+// restored returns the hash of the password to restore where none was typed; "" is none.
+func (x undo) restored() string {
+	if x.Then != nil {
+		return *x.Then
+	}
+	return x.Hash
 }
 
 // RequestEmail sends a link and a code to an address that a signed-in user wants to have: kind is
@@ -194,7 +215,7 @@ func (s *Server) changeEmail(
 	if undoable && u.Email != "" && s.notices.on {
 		var link string
 		var err error
-		if change.Undo, link, err = s.newUndo(v, u); err != nil {
+		if change.Undo, link, err = s.newUndo(ctx, v, u); err != nil {
 			return err
 		}
 		// The message to the former address, which is the first, has the link.
@@ -208,11 +229,21 @@ func (s *Server) changeEmail(
 }
 
 // newUndo returns the confirmation by which a user gets the present address back, and its link.
-func (s *Server) newUndo(v Visit, u *identity.User) (*Confirmation, string, error) {
+func (s *Server) newUndo(
+	ctx context.Context, v Visit, u *identity.User,
+) (*Confirmation, string, error) {
 	c, secrets := s.newConfirmation(v, Confirmation{
 		Kind: ConfirmUndo, User: u.ID, Email: u.Email,
 	}, UndoTTL)
-	plain, err := json.Marshal(undo{Hash: u.PasswordHash})
+	content := undo{Hash: u.PasswordHash}
+	then, replaced, err := s.store.PasswordAt(ctx, u.ID, v.Now.Add(-UndoTTL))
+	if err != nil {
+		return nil, "", err
+	}
+	if replaced {
+		content.Then = &then
+	}
+	plain, err := json.Marshal(content)
 	if err != nil {
 		return nil, "", err
 	}
@@ -245,9 +276,10 @@ func (s *Server) RemoveEmail(ctx context.Context, v Visit, u *identity.User, ema
 }
 
 // UndoEmail brings back the address of an account that was changed, by the link that was mailed to
-// it. The person proves to be the owner by the password as it was before the change, or by a code
-// of the second factor. All sessions end; addresses and second factors that were added since are
-// deleted; a password that was changed since is the former one again. Inputs: password, code.
+// it. The person proves to be the owner by the password as it was before the change or UndoTTL
+// earlier, or by a code of the second factor. The account gets that password back. All sessions
+// end; addresses and second factors that were added since, or shortly before, are deleted. Inputs:
+// password, code.
 func (s *Server) UndoEmail(
 	ctx context.Context, v Visit, token string, in url.Values,
 ) (*identity.User, error) {
@@ -270,7 +302,8 @@ func (s *Server) UndoEmail(
 	if u.Disabled {
 		return nil, s.disabled(ctx, v, u)
 	}
-	if err := s.proveFormerOwner(ctx, v, u, c, before, in); err != nil {
+	x, err := s.proveFormerOwner(ctx, v, u, c, before, in)
+	if err != nil {
 		return nil, err
 	}
 	ev := v.event(audit.EmailChangeUndone, u.ID)
@@ -278,54 +311,85 @@ func (s *Server) UndoEmail(
 	restored := *u
 	restored.Email = c.Email
 	s.notices.attachTo(&ev, &restored, c.Email, s.notice(ev, outbox.MessageEmailUndone, pageForgot, ""))
-	err = s.store.UndoEmail(ctx, c.ID, before.Hash, v.Now, ev)
+	err = s.store.UndoEmail(ctx, c.ID, x, v.Now, ev)
 	return &restored, emailError(err)
 }
 
-// proveFormerOwner asks for the password as it was before a change, or a code of a second factor
-// that was set up before it.
+// proveFormerOwner asks for a password as it was before a change, or a code of a second factor that
+// was set up before it, and returns what becomes of the account.
 func (s *Server) proveFormerOwner(
 	ctx context.Context, v Visit, u *identity.User, c *Confirmation, before undo, in url.Values,
-) error {
-	was := *u
-	was.PasswordHash = before.Hash
-	if in.Get("code") == "" && before.Hash != "" {
-		f := s.factor(kindPassword, UseFirst)
-		if err := f.CheckInput(in); err != nil {
-			return err
-		}
-		_, err := s.prove(ctx, Flow{Visit: v}, f, s.subject(&was, ""), in)
-		if fault.Is(err, fault.Denied) {
-			return &fault.Error{Kind: fault.Denied, Field: "password", Text: "Incorrect password."}
-		}
-		return err
+) (Undoing, error) {
+	x := Undoing{Password: before.restored(), Since: c.CreatedAt.Add(-UndoTTL)}
+	passwords := before.passwords()
+	if in.Get("code") == "" && len(passwords) > 0 {
+		var err error
+		x.Password, err = s.proveFormerPassword(ctx, v, u, passwords, in)
+		return x, err
 	}
 	creds, err := s.store.Credentials(ctx, u.ID)
 	if err != nil {
-		return err
+		return x, err
 	}
-	older := creds[:0]
-	for _, x := range creds {
-		if x.CreatedAt.Before(c.CreatedAt) {
-			older = append(older, x)
-		}
-	}
-	kinds := s.kindsOf(older)
+	kinds := s.kindsOf(createdBefore(creds, x.Since))
 	if len(kinds) == 0 {
-		if before.Hash == "" { // the account had neither: the mailbox is all that it had
-			return nil
+		x.Since = c.CreatedAt
+		kinds = s.kindsOf(createdBefore(creds, x.Since))
+	}
+	if len(kinds) == 0 {
+		if len(passwords) == 0 { // the account had neither: the mailbox is all that it had
+			return x, nil
 		}
-		return fault.InvalidField("password", "Enter your password.")
+		return x, fault.InvalidField("password", "Enter your password.")
 	}
 	f, err := s.claimant(kinds[0], in)
 	if err != nil {
-		return err
+		return x, err
 	}
 	_, err = s.prove(ctx, Flow{Visit: v}, f, s.subject(u, ""), in)
 	if fault.Is(err, fault.Denied) {
-		return &fault.Error{Kind: fault.Denied, Field: "code", Text: fault.Text(err), Cause: err}
+		return x, &fault.Error{Kind: fault.Denied, Field: "code", Text: fault.Text(err), Cause: err}
 	}
-	return err
+	return x, err
+}
+
+// createdBefore returns the credentials that were created before a time.
+func createdBefore(creds []identity.Credential, at time.Time) []identity.Credential {
+	var older []identity.Credential
+	for _, x := range creds {
+		if x.CreatedAt.Before(at) {
+			older = append(older, x)
+		}
+	}
+	return older
+}
+
+// proveFormerPassword asks for one of several former passwords and returns the hash of the one that
+// was typed. A wrong password counts as one failed attempt.
+func (s *Server) proveFormerPassword(
+	ctx context.Context, v Visit, u *identity.User, hashes []string, in url.Values,
+) (string, error) {
+	f := s.password()
+	if err := f.CheckInput(in); err != nil {
+		return "", err
+	}
+	was := *u
+	was.PasswordHash = hashes[len(hashes)-1]
+	for _, hash := range hashes[:len(hashes)-1] {
+		ok, err := s.pw.Verify(ctx, in.Get("password"), hash)
+		if err != nil && !fault.Is(err, fault.Invalid) { // Invalid: a kind of hash that cannot be compared
+			return "", err
+		}
+		if ok {
+			was.PasswordHash = hash
+			break
+		}
+	}
+	_, err := s.prove(ctx, Flow{Visit: v}, f, s.subject(&was, ""), in)
+	if fault.Is(err, fault.Denied) {
+		return "", &fault.Error{Kind: fault.Denied, Field: "password", Text: "Incorrect password."}
+	}
+	return was.PasswordHash, err
 }
 
 // ChangeUsername replaces the username of a user. The former one stays theirs for 90 days. Input:

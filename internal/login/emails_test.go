@@ -132,6 +132,65 @@ func TestUndoChangeOfEmail(t *testing.T) {
 	w.wants(err, fault.Consumed, "used already")
 }
 
+// A thief who changes the password first, adds a second factor, and then changes the address does
+// not keep the owner out: the password of three days before counts, and what was added since ends.
+func TestUndoAfterThePasswordWasChanged(t *testing.T) {
+	w := newTown(t, nil)
+	u := w.user("old@example.com", nil)
+	w.now = w.now.Add(30 * 24 * time.Hour)
+	testkit.Must(t, w.s.ChangePassword(t.Context(), w.visit(), w.read(u.ID), login.Change{Current: phrase, New: phrase2}))
+	w.now = w.now.Add(time.Minute)
+	w.factor(w.read(u.ID))
+	w.now = w.now.Add(time.Hour)
+	m := w.request(w.read(u.ID), login.ConfirmChange, "thief@example.com")
+	testkit.Must(t, w.s.ConfirmByLink(t.Context(), w.visit(), w.read(u.ID), token(m)))
+	undo := token(w.one(outbox.MessageEmailUndo, "old@example.com"))
+	w.now = w.now.Add(time.Hour)
+	testkit.Must(t, w.s.ChangePassword(t.Context(), w.visit(), w.read(u.ID), login.Change{Current: phrase2, New: phrase3}))
+
+	// The mailbox alone is not enough, nor is a password of later.
+	for _, wrong := range []string{"", "Seven otters", phrase3} {
+		_, err := w.s.UndoEmail(t.Context(), w.visit(), undo, url.Values{"password": {wrong}})
+		if !fault.Is(err, fault.Denied) && !fault.Is(err, fault.Invalid) {
+			t.Fatalf("%q: got %v", wrong, err)
+		}
+	}
+	_, err := w.s.UndoEmail(t.Context(), w.visit(), undo, url.Values{"password": {phrase}})
+	testkit.Must(t, err)
+	for _, thief := range []string{phrase2, phrase3} {
+		_, err := w.signIn("old@example.com", thief)
+		w.wants(err, fault.Denied, "Incorrect")
+	}
+	st, err := w.signIn("old@example.com", phrase)
+	testkit.Must(t, err)
+	if st.Done == nil {
+		t.Fatalf("the second factor of the thief is left: %+v", st)
+	}
+}
+
+// Whoever has the mailbox alone, and set a password by it which the owner replaced, undoes nothing:
+// of the passwords between, none counts.
+func TestUndoByTheMailboxAlone(t *testing.T) {
+	w := newTown(t, nil)
+	u := w.user("old@example.com", nil)
+	w.now = w.now.Add(30 * 24 * time.Hour)
+	for _, next := range []string{phrase2, phrase3} { // the stranger's, then the owner's
+		testkit.Must(t, w.s.RequestPasswordReset(t.Context(), w.visit(), "old@example.com", ""))
+		_, err := w.s.UsePasswordLink(t.Context(), w.visit(), token(w.one(outbox.MessagePasswordReset, "old@example.com")), next)
+		testkit.Must(t, err)
+		w.now = w.now.Add(time.Minute)
+	}
+	m := w.request(w.read(u.ID), login.ConfirmChange, "new@example.com")
+	testkit.Must(t, w.s.ConfirmByLink(t.Context(), w.visit(), w.read(u.ID), token(m)))
+	undo := token(w.one(outbox.MessageEmailUndo, "old@example.com"))
+	_, err := w.s.UndoEmail(t.Context(), w.visit(), undo, url.Values{"password": {phrase2}})
+	w.wants(err, fault.Denied, "Incorrect password")
+	_, err = w.s.UndoEmail(t.Context(), w.visit(), undo, url.Values{"password": {phrase3}})
+	testkit.Must(t, err)
+	_, err = w.signIn("old@example.com", phrase3)
+	testkit.Must(t, err)
+}
+
 // Undoing needs no password where a second factor proves the owner, ends after 72 hours, and is not
 // offered to a person who lost the old mailbox.
 func TestUndoByFactorAndItsEnd(t *testing.T) {
@@ -288,6 +347,35 @@ func TestClaimByLink(t *testing.T) {
 	}
 	_, err = w.s.ClaimByLink(t.Context(), w.visit(), token(m), phrase3)
 	w.wants(err, fault.Consumed, "")
+}
+
+// A link that proves the primary address, and could set a password, ends at the first proof and
+// with every change of the credentials.
+func TestLeftoverVerificationEnds(t *testing.T) {
+	for name, change := range map[string]func(*town, *identity.User, outbox.Mail){
+		"proof by the code": func(w *town, u *identity.User, m outbox.Mail) {
+			testkit.Must(w.T, w.s.ConfirmByCode(w.Context(), w.visit(), u, u.Email, m.Values["code"]))
+		},
+		"another password": func(w *town, u *identity.User, _ outbox.Mail) {
+			testkit.Must(w.T, w.s.ChangePassword(w.Context(), w.visit(), u, login.Change{Current: phrase, New: phrase2}))
+		},
+		"a second factor": func(w *town, u *identity.User, _ outbox.Mail) { w.factor(u) },
+		"an administrator": func(w *town, u *identity.User, _ outbox.Mail) {
+			next := *u
+			next.EmailVerified = true
+			testkit.Must(w.T, w.db.UpdateUser(w.Context(), u, &next))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newTown(t, nil)
+			u := w.user("ada@example.com", func(u *identity.User) { u.EmailVerified = false })
+			testkit.Must(t, w.s.SendVerification(t.Context(), w.visit(), u))
+			m := w.one(outbox.MessageVerification, "ada@example.com")
+			change(w, u, m)
+			_, err := w.s.ClaimByLink(t.Context(), w.visit(), token(m), phrase3)
+			w.wants(err, fault.Consumed, "")
+		})
+	}
 }
 
 // An invitation is for its address, once, and the last one only.

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // dataMemory is the part of memory that is a DeletionStore.
 type dataMemory struct {
+	moveTo   string // the address that the user of the next Disown gets at the same moment
 	deleting map[identity.UserID]*identity.Deletion
 	since    map[identity.UserID]time.Time
 	disowned map[string]bool
@@ -76,6 +78,12 @@ func (m *memory) Disown(_ context.Context, d Disowning, now time.Time, ev ...aud
 	defer m.mu.Unlock()
 	if m.disowned[d.Once] {
 		return consumed()
+	}
+	if m.moveTo != "" {
+		m.users[d.User].Email, m.moveTo = m.moveTo, ""
+	}
+	if d.Email != m.users[d.User].Email {
+		return fault.New(fault.Conflict, "moved")
 	}
 	m.disowned[d.Once], m.since[d.User] = true, now
 	maps.DeleteFunc(m.sessions, func(_ secret.Hash, s *identity.Session) bool { return s.User == d.User })

@@ -77,6 +77,10 @@ func (m *memory) UserEmails(context.Context, identity.UserID) ([]identity.OtherE
 	return nil, nil
 }
 
+func (m *memory) PasswordAt(context.Context, identity.UserID, time.Time) (string, bool, error) {
+	return "", false, nil
+}
+
 func (m *memory) EndUserAccess(
 	ctx context.Context, u identity.UserID, now time.Time, except identity.SessionID, ev ...audit.Event,
 ) error {

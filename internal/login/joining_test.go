@@ -440,6 +440,7 @@ func TestJoiningOnPostgreSQL(t *testing.T) {
 		"sign-up": TestSignUp, "by code": TestSignUpByCode, "a stranger": TestSignUpByAStranger,
 		"at once": TestSignUpLinkAtOnce, "expired": TestSignUpsExpire, "at sign-in": TestVerifyAtSignIn,
 		"change": TestChangeOfEmail, "taken": TestChangeToATakenAddress, "undo": TestUndoChangeOfEmail,
+		"undo after a thief": TestUndoAfterThePasswordWasChanged, "undo by the mailbox": TestUndoByTheMailboxAlone,
 		"several": TestSeveralAddresses, "username": TestChangeOfUsername, "reset": TestResetProvesTheMailbox,
 		"claim": TestClaimByLink, "invitation": TestInvitation, "corrected": TestInvitationCorrected,
 	} {

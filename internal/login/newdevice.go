@@ -240,8 +240,34 @@ func disownKey(id identity.SessionID) string { return "disown:" + string(id) }
 
 // Disown ends everything that a sign-in which was not the owner's may have left: all sessions, the
 // access of all apps, the password, and the addresses and passkeys that were added since. It sends
-// a link to choose a new password. The link of the notice works once: Consumed.
+// a link to choose a new password, to the address that the notice went to and to no other. The link
+// of the notice works once: Consumed.
 func (s *Server) Disown(ctx context.Context, v Visit, token, locale string) (*Disowned, error) {
+	d, err := s.disown(ctx, v, token)
+	for range 3 { // the address changes while it is looked at
+		if !fault.Is(err, fault.Conflict) {
+			break
+		}
+		d, err = s.disown(ctx, v, token)
+	}
+	if err != nil || d.Moved || d.User.Disabled {
+		return d, err
+	}
+	u, err := s.store.User(ctx, d.User.ID)
+	if err != nil {
+		return nil, err
+	}
+	if identity.LoginKey(u.Email) != identity.LoginKey(d.User.Email) {
+		d.Moved = true
+		return d, nil
+	}
+	v.Locale = locale
+	return d, s.mailPasswordLink(ctx, v, u, d.User.Email)
+}
+
+// disown ends everything in one transaction. Conflict if the address of the account has changed
+// since it was read.
+func (s *Server) disown(ctx context.Context, v Visit, token string) (*Disowned, error) {
 	d, err := s.Disowned(ctx, v, token)
 	if err != nil {
 		return nil, err
@@ -251,6 +277,7 @@ func (s *Server) Disown(ctx context.Context, v Visit, token, locale string) (*Di
 	ev.Actor = "" // whoever has the mailbox
 	end := Disowning{
 		User:          d.User.ID,
+		Email:         d.User.Email,
 		Once:          disownKey(d.session),
 		Until:         v.Now.Add(disownTTL),
 		ClearPassword: !d.Moved && s.CanMail(),
@@ -258,19 +285,7 @@ func (s *Server) Disown(ctx context.Context, v Visit, token, locale string) (*Di
 	if !d.Moved {
 		end.Since, end.Passkeys = d.At, s.passkeysSince(d.User, d.At)
 	}
-	err = s.store.Disown(ctx, end, v.Now, ev)
-	if err != nil {
-		return nil, linkError(err)
-	}
-	if d.Moved || d.User.Disabled {
-		return d, nil
-	}
-	u, err := s.store.User(ctx, d.User.ID)
-	if err != nil {
-		return nil, err
-	}
-	v.Locale = locale
-	return d, s.mailPasswordLink(ctx, v, u, u.Email)
+	return d, linkError(s.store.Disown(ctx, end, v.Now, ev))
 }
 
 // passkeysSince returns a function that selects, of a user's credentials, the passkeys created
@@ -306,6 +321,7 @@ const (
 // Disowning is what ends when the owner of an account says that somebody else has signed in.
 type Disowning struct {
 	User          identity.UserID
+	Email         string // the primary address; the change is made only while the account has it
 	Once          string // names the link, which works once
 	Until         time.Time
 	ClearPassword bool // the password no longer opens the account

@@ -190,6 +190,26 @@ func TestLinksThatCannotDisown(t *testing.T) {
 	late.wantErr(err, fault.Consumed, "")
 }
 
+// An address that changes at the very moment of "This wasn't me" gets no link, and the password
+// stays.
+func TestDisownWhileTheAddressChanges(t *testing.T) {
+	h := newHarness(t, withNotices)
+	h.browser("", "alice", right)
+	h.browser("", "alice", right)
+	token := strings.TrimPrefix(h.newSignIns()[0].Values["link"], "https://id.example.com/login/not-me?token=")
+	h.m.moveTo = "thief@example.com"
+	d, err := h.s.Disown(ctx, h.visit(), token, "")
+	testkit.Must(t, err)
+	testkit.Equal(t, "moved", d.Moved, true)
+	testkit.Equal(t, "sessions", len(h.m.sessions), 0)
+	for _, m := range h.letters() {
+		if m.Message == outbox.MessagePasswordReset {
+			t.Errorf("a link for a new password went to %s", m.To)
+		}
+	}
+	h.wantDone(h.signIn("alice", right))
+}
+
 // During the days of grace, a whole sign-in leads to one step, which keeps the account.
 func TestSignInOfAnAccountToBeDeleted(t *testing.T) {
 	h := newHarness(t, withMail)

@@ -240,7 +240,7 @@ type DeletionStore interface {
 	UsedOnce(ctx context.Context, name string, now time.Time) (bool, error)
 	// Disown ends all access to an account, and if asked its password and what was added to it, in
 	// one transaction with the name of the link that works once: Consumed if the name is stored
-	// already. It adds to the details of the events how many addresses and passkeys ended.
+	// already, Conflict if the account has another address than d.Email. It adds to the details of the events how many addresses and passkeys ended.
 	Disown(ctx context.Context, d Disowning, now time.Time, ev ...audit.Event) error
 }
 
@@ -282,9 +282,12 @@ type ConfirmationStore interface {
 	// ChangeEmail makes another address the primary one, by consuming a ConfirmChange, or with id
 	// "" one that the account has.
 	ChangeEmail(ctx context.Context, id string, change EmailChange, now time.Time, ev ...audit.Event) error
-	// UndoEmail consumes a ConfirmUndo and restores the account as it was, with that password hash
-	// if the password was changed since.
-	UndoEmail(ctx context.Context, id, password string, now time.Time, ev ...audit.Event) error
+	// UndoEmail consumes a ConfirmUndo and restores the account: Consumed, or Conflict if the
+	// former address belongs to another account.
+	UndoEmail(ctx context.Context, id string, x Undoing, now time.Time, ev ...audit.Event) error
+	// PasswordAt returns the hash of the password that a user had at a time of the last days; ok is
+	// false if the present one was in force then.
+	PasswordAt(ctx context.Context, id identity.UserID, at time.Time) (hash string, ok bool, err error)
 	// ChangeUsername replaces the username and holds the former one for the account.
 	ChangeUsername(ctx context.Context, id identity.UserID, username string, hold time.Time, most int,
 		now time.Time, ev ...audit.Event) error
@@ -337,6 +340,12 @@ type EmailChange struct {
 	User  identity.UserID
 	Email string
 	Undo  *Confirmation // brings the former one back, or nil
+}
+
+// Undoing is what becomes of an account whose change of address is undone.
+type Undoing struct {
+	Password string    // the hash of its password; "" is none
+	Since    time.Time // addresses and second factors that were added since then are deleted
 }
 
 // Lock is a counter of failures, of a user, an unknown name or an address.

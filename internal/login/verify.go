@@ -171,7 +171,7 @@ func (s *Server) ClaimByLink(
 	if err != nil {
 		return nil, err
 	}
-	if m.Kind != ConfirmAddress {
+	if m.Kind != ConfirmAddress || m.User.EmailVerified {
 		return nil, errLink()
 	}
 	u := m.User

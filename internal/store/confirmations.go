@@ -47,7 +47,9 @@ var (
 	// What a person has asked for and not confirmed yet.
 	endRequests = "DELETE FROM confirmations WHERE user_id = $1 AND kind IN ('" + login.ConfirmAdd + "', '" +
 		login.ConfirmChange + "')"
-	endLinks = "DELETE FROM links WHERE user_id = $1 AND used_at = 0"
+	// What proves the primary address, and sets a password where nobody has proved it.
+	endVerifications = "DELETE FROM confirmations WHERE user_id = $1 AND kind = '" + login.ConfirmAddress + "'"
+	endLinks         = "DELETE FROM links WHERE user_id = $1 AND used_at = 0"
 )
 
 // endMailed ends what was mailed to a user to a former address: links, and confirmations of
@@ -199,7 +201,13 @@ func (d *DB) ProveEmail(ctx context.Context, p login.Proven, now time.Time, ev .
 		if n == 0 {
 			return nil, consumed("confirmation")
 		}
+		if _, err := tx.Exec(ctx, endVerifications, p.User); err != nil {
+			return nil, err
+		}
 		if p.Password != "" {
+			if err := replaceNow(ctx, tx, p.User, now); err != nil {
+				return nil, err
+			}
 			_, err := tx.Exec(ctx, "UPDATE users SET password_hash = $1, password_changed_at = $2, must_change = FALSE"+
 				" WHERE id = $3", p.Password, unixMilli(now), p.User)
 			if err != nil {
@@ -212,12 +220,16 @@ func (d *DB) ProveEmail(ctx context.Context, p login.Proven, now time.Time, ev .
 			}
 			for _, text := range []string{
 				"DELETE FROM password_history WHERE user_id = $1",
+				"DELETE FROM replaced_passwords WHERE user_id = $1",
 				"DELETE FROM user_emails WHERE user_id = $1",
 				"DELETE FROM consents WHERE user_id = $1",
 			} {
 				if _, err := tx.Exec(ctx, text, p.User); err != nil {
 					return nil, err
 				}
+			}
+			if err := releaseEmails(ctx, tx, p.User); err != nil {
+				return nil, err
 			}
 		}
 		if !p.Access {

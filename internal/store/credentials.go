@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
@@ -45,6 +46,9 @@ func (d *DB) Credentials(ctx context.Context, id identity.UserID) ([]identity.Cr
 func (d *DB) PutCredential(ctx context.Context, c *identity.Credential, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		_, err := tx.Exec(ctx, insertCredential, credentialTable.args(c)...)
+		if err == nil && !c.ConfirmedAt.IsZero() {
+			_, err = tx.Exec(ctx, endVerifications, c.User)
+		}
 		return err
 	})
 }
@@ -63,9 +67,16 @@ func (d *DB) ConfirmCredential(
 		if n == 0 {
 			return credentialError(ctx, tx, id)
 		}
-		_, err = tx.Exec(ctx, "DELETE FROM trusted_browsers WHERE user_id ="+
-			" (SELECT user_id FROM credentials WHERE id = $1)", id)
-		return err
+		const owner = " (SELECT user_id FROM credentials WHERE id = $1)"
+		for _, text := range []string{
+			"DELETE FROM trusted_browsers WHERE user_id =" + owner,
+			"DELETE FROM confirmations WHERE kind = '" + login.ConfirmAddress + "' AND user_id =" + owner,
+		} {
+			if _, err := tx.Exec(ctx, text, id); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -109,8 +120,12 @@ func (d *DB) DeleteCredentials(
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, deleteTrust, id)
-		return err
+		for _, text := range []string{deleteTrust, endVerifications} {
+			if _, err := tx.Exec(ctx, text, id); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -213,15 +213,22 @@ func (d *DB) Disown(ctx context.Context, x login.Disowning, now time.Time, ev ..
 		if err := once(ctx, tx, x.Once, x.Until, now); err != nil {
 			return nil, err
 		}
-		if err := lockUser(ctx, tx, x.User); err != nil {
-			return nil, err
+		current, err := userTable.scan(tx.Row(ctx, lockedUser, x.User))
+		if err != nil {
+			return nil, asNotFound(err, "user")
 		}
-		_, err := tx.Exec(ctx, "INSERT INTO distrusted_browsers (user_id, before) VALUES ($1, $2)"+
+		if identity.LoginKey(current.Email) != identity.LoginKey(x.Email) {
+			return nil, fault.New(fault.Conflict, "the address of the account has changed meanwhile")
+		}
+		_, err = tx.Exec(ctx, "INSERT INTO distrusted_browsers (user_id, before) VALUES ($1, $2)"+
 			" ON CONFLICT (user_id) DO UPDATE SET before = excluded.before", x.User, unixMilli(now))
 		if err != nil {
 			return nil, err
 		}
 		if x.ClearPassword {
+			if err := replaceNow(ctx, tx, x.User, now); err != nil {
+				return nil, err
+			}
 			_, err := tx.Exec(ctx, "UPDATE users SET password_hash = '', password_changed_at = $1, updated_at = $1"+
 				" WHERE id = $2", unixMilli(now), x.User)
 			if err != nil {
@@ -254,7 +261,10 @@ func endAdditions(
 	}
 	// What was mailed may have gone to such an address. A link that undoes a change since then
 	// would bring back an address which is not the owner's: the account has the owner's now.
-	for _, text := range []string{endRequests, endLinks} {
+	if err := releaseEmails(ctx, tx, x.User); err != nil {
+		return err
+	}
+	for _, text := range []string{endRequests, endVerifications, endLinks} {
 		if _, err := tx.Exec(ctx, text, x.User); err != nil {
 			return err
 		}

@@ -61,6 +61,9 @@ func (d *DB) AddEmail(
 }
 
 func addEmail(ctx context.Context, tx sqldb.Tx, e *identity.OtherEmail) error {
+	if err := claimEmail(ctx, tx, e.User, e.Email); err != nil {
+		return err
+	}
 	taken, err := exists(ctx, tx, "SELECT 1 FROM users WHERE email_key = $1", identity.LoginKey(e.Email))
 	if err != nil {
 		return err
@@ -75,6 +78,36 @@ func addEmail(ctx context.Context, tx sqldb.Tx, e *identity.OtherEmail) error {
 	return err
 }
 
+const (
+	// An address that the account has already stays its own.
+	insertClaim = "INSERT INTO email_claims (email_key, user_id) VALUES ($1, $2)" +
+		" ON CONFLICT (email_key) DO UPDATE SET user_id = email_claims.user_id" +
+		" WHERE email_claims.user_id = excluded.user_id"
+	releaseClaims = "DELETE FROM email_claims WHERE user_id = $1" +
+		" AND email_key NOT IN (SELECT email_key FROM users WHERE id = $1 AND email_key IS NOT NULL)" +
+		" AND email_key NOT IN (SELECT email_key FROM user_emails WHERE user_id = $1)"
+)
+
+// claimEmail makes an address one of a user's, in one statement: of two accounts that claim it at
+// the same moment, one gets Conflict. No address is claimed for "".
+func claimEmail(ctx context.Context, tx sqldb.Tx, id identity.UserID, email string) error {
+	key := identity.LoginKey(email)
+	if key == "" {
+		return nil
+	}
+	n, err := tx.Exec(ctx, insertClaim, clean(key), id)
+	if err == nil && n == 0 {
+		err = errEmailTaken(nil)
+	}
+	return err
+}
+
+// releaseEmails gives back the claims of addresses that a user no longer has.
+func releaseEmails(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
+	_, err := tx.Exec(ctx, releaseClaims, id)
+	return err
+}
+
 // RemoveEmail removes a further address of an account, and ends the links that were mailed to the
 // account. It returns NotFound if the account has no such address.
 func (d *DB) RemoveEmail(
@@ -84,6 +117,9 @@ func (d *DB) RemoveEmail(
 		n, err := tx.Exec(ctx, "DELETE FROM user_emails WHERE user_id = $1 AND email_key = $2",
 			id, identity.LoginKey(email))
 		if err := requireOne(n, err, "address"); err != nil {
+			return err
+		}
+		if err := releaseEmails(ctx, tx, id); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, endLinks, id)
@@ -129,6 +165,9 @@ func (d *DB) ChangeEmail(
 				return err
 			}
 		}
+		if err := releaseEmails(ctx, tx, change.User); err != nil {
+			return err
+		}
 		if change.Undo == nil {
 			return nil
 		}
@@ -143,6 +182,9 @@ func replaceEmail(ctx context.Context, tx sqldb.Tx, current, next *identity.User
 	if err := namesFree(ctx, tx, next, next.UpdatedAt); err != nil {
 		return err
 	}
+	if err := claimEmail(ctx, tx, next.ID, next.Email); err != nil {
+		return err
+	}
 	if _, err := userTable.update(ctx, tx, current, next); err != nil {
 		return nameTaken(err)
 	}
@@ -155,12 +197,12 @@ func replaceEmail(ctx context.Context, tx sqldb.Tx, current, next *identity.User
 	return err
 }
 
-// UndoEmail consumes the link that undoes a change of the address, and restores the account as it
-// was then: its address, its password where it was changed since, without the addresses and second
-// factors that were added since. All access ends. It returns Consumed if the link was used, and
-// Conflict if the former address belongs to another account now.
+// UndoEmail consumes the link that undoes a change of the address, and restores the account: its
+// former address, and the password of x. The addresses and second factors that were added since
+// x.Since are deleted. All access ends. It returns Consumed if the link was used, and Conflict if
+// the former address belongs to another account now.
 func (d *DB) UndoEmail(
-	ctx context.Context, id, password string, now time.Time, ev ...audit.Event,
+	ctx context.Context, id string, x login.Undoing, now time.Time, ev ...audit.Event,
 ) error {
 	var user identity.UserID
 	defer func() { d.users.Invalidate(user) }()
@@ -174,28 +216,40 @@ func (d *DB) UndoEmail(
 		if err != nil {
 			return nil, asNotFound(err, "user")
 		}
+		since := unixMilli(x.Since)
 		_, err = tx.Exec(ctx, "DELETE FROM user_emails WHERE user_id = $1 AND (created_at >= $2 OR email_key = $3)",
-			c.User, unixMilli(c.CreatedAt), identity.LoginKey(c.Email))
+			c.User, since, identity.LoginKey(c.Email))
 		if err != nil {
 			return nil, err
 		}
 		next := *current
 		next.Email, next.EmailVerified, next.MustVerify, next.UpdatedAt = c.Email, true, false, now
-		if current.PasswordChangedAt.After(c.CreatedAt) {
-			next.PasswordHash, next.PasswordChangedAt = password, now
+		if x.Password != current.PasswordHash {
+			next.PasswordHash, next.PasswordChangedAt = x.Password, now
 		}
 		if err := replaceEmail(ctx, tx, current, &next); err != nil {
 			return nil, err
 		}
-		_, err = tx.Exec(ctx, "DELETE FROM confirmations WHERE user_id = $1 AND created_at >= $2",
-			c.User, unixMilli(c.CreatedAt))
-		if err != nil {
+		if err := releaseEmails(ctx, tx, c.User); err != nil {
 			return nil, err
 		}
-		if err := purgeFactors(ctx, tx, c.User, c.CreatedAt); err != nil {
+		for _, text := range []string{
+			"DELETE FROM confirmations WHERE user_id = $1 AND created_at >= $2",
+			"DELETE FROM replaced_passwords WHERE user_id = $1 AND ended_at >= $2",
+		} {
+			if _, err := tx.Exec(ctx, text, c.User, since); err != nil {
+				return nil, err
+			}
+		}
+		if err := purgeFactors(ctx, tx, c.User, x.Since); err != nil {
 			return nil, err
 		}
-		if _, err := tx.Exec(ctx, deleteTrust, c.User); err != nil {
+		for _, text := range []string{deleteTrust, deleteRecovery} {
+			if _, err := tx.Exec(ctx, text, c.User); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := tx.Exec(ctx, endEmailCodes, unixMilli(now), c.User); err != nil {
 			return nil, err
 		}
 		return endUserAccess(ctx, tx, c.User, now, "")

@@ -49,7 +49,27 @@ func (d *DB) renewLoginKeys(ctx context.Context) error {
 			}
 		}
 	}
+	if err := d.renewClaims(ctx); err != nil {
+		return err
+	}
 	return d.SetMeta(ctx, metaLoginKeys, loginKeysForm)
+}
+
+// renewClaims makes the claims of addresses those of the stored keys.
+func (d *DB) renewClaims(ctx context.Context) error {
+	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
+		for _, text := range []string{
+			"DELETE FROM email_claims WHERE NOT EXISTS (SELECT 1 FROM users WHERE users.email_key = email_claims.email_key)" +
+				" AND NOT EXISTS (SELECT 1 FROM user_emails e WHERE e.email_key = email_claims.email_key)",
+			"INSERT INTO email_claims (email_key, user_id) SELECT email_key, id FROM users WHERE email_key IS NOT NULL" +
+				" AND NOT EXISTS (SELECT 1 FROM email_claims c WHERE c.email_key = users.email_key)",
+		} {
+			if _, err := tx.Exec(ctx, text); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // reportCollision reports two accounts whose names are spellings of one.

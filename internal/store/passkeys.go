@@ -68,12 +68,12 @@ func (d *DB) DeleteCredential(
 		if err := requireOne(n, err, "passkey"); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, deleteStrayBackupCodes, u)
-		if err != nil {
-			return err
+		for _, text := range []string{deleteStrayBackupCodes, deleteTrust, endVerifications} {
+			if _, err := tx.Exec(ctx, text, u); err != nil {
+				return err
+			}
 		}
-		_, err = tx.Exec(ctx, deleteTrust, u)
-		return err
+		return nil
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
@@ -56,4 +57,50 @@ func (d *DB) MarkExpiryNotice(
 		}
 		return err
 	})
+}
+
+// maxReplaced is how many replaced passwords of a user are stored at most. The oldest count.
+const maxReplaced = 20
+
+const (
+	// That there was no password is of interest only where there never was one.
+	insertReplaced = "INSERT INTO replaced_passwords (user_id, ended_at, hash) SELECT $1, $2, $3" +
+		" WHERE (SELECT COUNT(*) FROM replaced_passwords WHERE user_id = $1) < $4" +
+		" AND ($3 <> '' OR NOT EXISTS (SELECT 1 FROM replaced_passwords WHERE user_id = $1))" +
+		" ON CONFLICT (user_id, ended_at) DO NOTHING"
+	selectReplaced = "SELECT hash FROM replaced_passwords WHERE user_id = $1 AND ended_at > $2" +
+		" ORDER BY ended_at LIMIT 1"
+	sweepReplaced = "DELETE FROM replaced_passwords WHERE (user_id, ended_at) IN" +
+		" (SELECT user_id, ended_at FROM replaced_passwords WHERE ended_at <= $1 LIMIT $2)"
+	replacedGrace = 2 * login.UndoTTL
+)
+
+// keepReplaced stores, for some days, a password hash that is replaced now.
+func keepReplaced(
+	ctx context.Context, tx sqldb.Tx, id identity.UserID, hash string, now time.Time,
+) error {
+	_, err := tx.Exec(ctx, insertReplaced, id, unixMilli(now), hash, int64(maxReplaced))
+	return err
+}
+
+// replaceNow stores, for some days, the present password hash of a user, which is replaced now.
+func replaceNow(ctx context.Context, tx sqldb.Tx, id identity.UserID, now time.Time) error {
+	var hash string
+	err := tx.Row(ctx, "SELECT password_hash FROM users WHERE id = $1", id).Scan(&hash)
+	if err != nil {
+		return asNotFound(err, "user")
+	}
+	return keepReplaced(ctx, tx, id, hash, now)
+}
+
+// PasswordAt returns the hash of the password that a user had at a time of the last days: ok is
+// false if the present one was in force then.
+func (d *DB) PasswordAt(
+	ctx context.Context, id identity.UserID, at time.Time,
+) (hash string, ok bool, err error) {
+	err = each(ctx, d.sql, func(r sqldb.Row) error {
+		ok = true
+		return r.Scan(&hash)
+	}, selectReplaced, id, unixMilli(at))
+	return hash, ok, err
 }

@@ -170,11 +170,12 @@ func deleteSecondFactors(ctx context.Context, tx sqldb.Tx, id identity.UserID) (
 		}
 		deleted += n
 	}
-	if _, err := tx.Exec(ctx, deleteTrust, id); err != nil {
-		return 0, err
+	for _, text := range []string{deleteTrust, deleteRecovery, endVerifications} {
+		if _, err := tx.Exec(ctx, text, id); err != nil {
+			return 0, err
+		}
 	}
-	_, err = tx.Exec(ctx, deleteRecovery, id)
-	return deleted, err
+	return deleted, nil
 }
 
 // endAllSessions ends a user's sessions as EndSession does.

@@ -117,6 +117,7 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepLoginStates, before: now},
 		{text: sweepConfirmations, before: now},
 		{text: sweepUsernames, before: now},
+		{text: sweepReplaced, before: now.Add(-replacedGrace)},
 		{text: sweepSessions, before: now},
 		{text: sweepTrust, before: now},
 		{text: sweepRecoveries, before: now},

@@ -141,8 +141,10 @@ func createUser(ctx context.Context, tx sqldb.Tx, u *identity.User) error {
 	if err := namesFree(ctx, tx, u, u.UpdatedAt); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, insertUser, userTable.args(u)...)
-	return nameTaken(err)
+	if _, err := tx.Exec(ctx, insertUser, userTable.args(u)...); err != nil {
+		return nameTaken(err)
+	}
+	return claimEmail(ctx, tx, u.ID, u.Email)
 }
 
 // namesFree returns Conflict if the email address of a user is a further one of somebody else, or
@@ -231,11 +233,21 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 				return nil, err
 			}
 		}
+		if next.Email != current.Email {
+			if err := claimEmail(ctx, tx, new.ID, next.Email); err != nil {
+				return nil, err
+			}
+		}
 		if _, err := userTable.update(ctx, tx, current, &next); err != nil {
 			return nil, nameTaken(err)
 		}
 		if next.Email != current.Email { // a link may be in the mailbox of the former address
-			if err := endMailed(ctx, tx, new.ID); err != nil {
+			if err := fault.Join(releaseEmails(ctx, tx, new.ID), endMailed(ctx, tx, new.ID)); err != nil {
+				return nil, err
+			}
+		}
+		if next.EmailVerified && !current.EmailVerified {
+			if _, err := tx.Exec(ctx, endVerifications, new.ID); err != nil {
 				return nil, err
 			}
 		}
@@ -403,7 +415,12 @@ func (d *DB) SetPassword(
 		if err := addToHistory(ctx, tx, id, old, historySize, now); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, endRequests, id); err != nil {
+		for _, text := range []string{endRequests, endVerifications} {
+			if _, err := tx.Exec(ctx, text, id); err != nil {
+				return err
+			}
+		}
+		if err := keepReplaced(ctx, tx, id, old, now); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, "UPDATE users SET password_hash = $1, password_changed_at = $2, must_change = FALSE, "+

@@ -30,6 +30,8 @@ func accountCases() []testCase {
 		{"Sign-ins that were not the owner's", (*suite).disown},
 		{"What was added since such a sign-in", (*suite).disownAdditions},
 		{"Addresses that reject mail", (*suite).mailFailures},
+		{"Addresses belong to one account", (*suite).addressClaims},
+		{"Passwords that were replaced", (*suite).replacedPasswords},
 	}
 }
 
@@ -252,7 +254,7 @@ func (s *suite) disown(t *testing.T) {
 	testkit.Must(t, err)
 	testkit.Equal(t, "all browsers are known", since.IsZero(), true)
 
-	x := login.Disowning{User: u.ID, Once: s.name("once"), Until: s.now.Add(time.Hour), ClearPassword: true}
+	x := login.Disowning{User: u.ID, Email: u.Email, Once: s.name("once"), Until: s.now.Add(time.Hour), ClearPassword: true}
 	used, err := db.UsedOnce(ctx, x.Once, s.now)
 	testkit.Must(t, err)
 	testkit.Equal(t, "used before", used, false)
@@ -285,6 +287,7 @@ func (s *suite) disownAdditions(t *testing.T) {
 	var seen int
 	x := login.Disowning{
 		User:  u.ID,
+		Email: u.Email,
 		Once:  s.name("once"),
 		Until: since.Add(time.Hour),
 		Since: since,
@@ -294,10 +297,13 @@ func (s *suite) disownAdditions(t *testing.T) {
 		},
 	}
 	ev := event(audit.SignInDisowned, u, since)
+	moved := x
+	moved.Email = "elsewhere@example.com"
+	want(t, db.Disown(ctx, moved, since.Add(time.Second), ev), fault.Conflict)
 	testkit.Must(t, db.Disown(ctx, x, since.Add(time.Second), ev))
 	testkit.Equal(t, "credentials seen", seen, 2)
-	s.hasAdditions(t, u, 1, 3) // two of the own address, and an older undo
-	s.hasAdditions(t, other, 1, 4)
+	s.hasAdditions(t, u, 1, 1) // an older undo
+	s.hasAdditions(t, other, 1, 3)
 	creds, err := db.Credentials(ctx, u.ID)
 	testkit.Must(t, err)
 	testkit.Equal(t, "credentials", len(creds), 1)
@@ -310,9 +316,9 @@ func (s *suite) disownAdditions(t *testing.T) {
 	testkit.Equal(t, "passkeys", events[0].Detail[login.DetailPasskeysRemoved], "1")
 
 	// Without a time nothing that was added ends.
-	x = login.Disowning{User: other.ID, Once: s.name("once"), Until: since.Add(time.Hour)}
+	x = login.Disowning{User: other.ID, Email: other.Email, Once: s.name("once"), Until: since.Add(time.Hour)}
 	testkit.Must(t, db.Disown(ctx, x, since.Add(time.Second)))
-	s.hasAdditions(t, other, 1, 4)
+	s.hasAdditions(t, other, 1, 3)
 }
 
 // additions adds an address, confirmations of all kinds and a passkey to an account.
@@ -396,4 +402,78 @@ func (s *suite) mailFailures(t *testing.T) {
 	at, _, err = db.MailFailure(ctx, u)
 	testkit.Must(t, err)
 	testkit.Equal(t, "cleared for good", at.IsZero(), true)
+}
+
+// addressClaims lets accounts take one address in every way at the same moment: one gets it.
+func (s *suite) addressClaims(t *testing.T) {
+	ctx, db := t.Context(), s.db
+	wanted := s.name("wanted") + "@example.com"
+	users := make([]*identity.User, racers)
+	ids := make([]string, racers)
+	for i := range users {
+		users[i], ids[i] = s.user(t), s.name("confirmation")
+		c := &login.Confirmation{
+			ID:        ids[i],
+			Kind:      []string{login.ConfirmAdd, login.ConfirmChange}[i%2],
+			User:      users[i].ID,
+			Email:     wanted,
+			Token:     secret.Hash(s.name("token")),
+			CreatedAt: s.now,
+			ExpiresAt: s.now.Add(time.Hour),
+		}
+		testkit.Must(t, db.PutConfirmation(ctx, c, 1e6, nil))
+	}
+	oneWins(t, "one address", fault.Conflict, func(i int) error {
+		u := users[i]
+		switch i % 4 {
+		case 0:
+			return db.AddEmail(ctx, ids[i], 9, s.now)
+		case 1:
+			return db.ChangeEmail(ctx, ids[i], login.EmailChange{User: u.ID, Email: wanted}, s.now)
+		case 2:
+			next := *u
+			next.Email = wanted
+			return db.UpdateUser(ctx, u, &next)
+		}
+		return db.CreateUser(ctx, &identity.User{ID: identity.UserID(s.name("new")), Email: wanted, CreatedAt: s.now, UpdatedAt: s.now})
+	})
+
+	// What an account gives back is free, what it has stays its own.
+	u, other := s.user(t), s.user(t)
+	former := u.Email
+	next := *u
+	next.Email = s.name("next") + "@example.com"
+	testkit.Must(t, db.UpdateUser(ctx, u, &next))
+	taken := *other
+	taken.Email = former
+	testkit.Must(t, db.UpdateUser(ctx, other, &taken))
+	back := next
+	back.Email = former
+	want(t, db.UpdateUser(ctx, &next, &back), fault.Conflict)
+	testkit.Must(t, db.DeleteUser(ctx, other.ID, s.now))
+	testkit.Must(t, db.UpdateUser(ctx, &next, &back))
+}
+
+// replacedPasswords finds the password of a time in the last days, however often it was changed
+// since.
+func (s *suite) replacedPasswords(t *testing.T) {
+	ctx, db := t.Context(), s.db
+	u := s.user(t)
+	_, replaced, err := db.PasswordAt(ctx, u.ID, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "replaced", replaced, false)
+	first, at := u.PasswordHash, s.now
+	for i := range 30 {
+		at = at.Add(time.Minute)
+		testkit.Must(t, db.SetPassword(ctx, u.ID, fmt.Sprint("hash", i), 2, at))
+	}
+	for minutes, hash := range map[time.Duration]string{0: first, 1: "hash0", 2: "hash1"} {
+		got, replaced, err := db.PasswordAt(ctx, u.ID, s.now.Add(minutes*time.Minute))
+		testkit.Must(t, err)
+		testkit.Equal(t, "replaced", replaced, true)
+		testkit.Equal(t, "hash", got, hash)
+	}
+	_, replaced, err = db.PasswordAt(ctx, u.ID, at)
+	testkit.Must(t, err)
+	testkit.Equal(t, "replaced after the last change", replaced, false)
 }
