@@ -99,6 +99,7 @@ check() {
   [ -z "$unformatted" ] || { printf 'These files are not formatted; run make fmt:\n%s\n' "$unformatted" >&2; exit 1; }
   go vet ./...
   lint_tool staticcheck ./...
+  go run ./tools/openapi -check
   # modernc.org/sqlite works with exactly one libc, and go get can leave another one behind.
   go list -m modernc.org/libc | grep -qx 'modernc.org/libc v1.77.1' ||
     { echo "go.mod: modernc.org/libc must be v1.77.1, the version that modernc.org/sqlite was made for" >&2; exit 1; }

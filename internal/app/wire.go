@@ -411,7 +411,9 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	mux := http.NewServeMux()
 	s.protocolRoutes(mux, kit, browser)
 	browser.Routes(mux)
-	s.apiRoutes(mux, kit, accounts)
+	if err := s.apiRoutes(e, mux, kit, accounts); err != nil {
+		return nil, err
+	}
 	s.healthRoutes(mux)
 	ensure := func() error { return s.ensureRouteKey(context.WithoutCancel(ctx), e.now()) }
 	g, handler, err := s.newGateway(kit, browser, ensure)
@@ -440,8 +442,22 @@ func (s *server) protocolRoutes(mux *http.ServeMux, kit *web.Kit, browser *ui.Se
 }
 
 // apiRoutes adds the JSON interfaces.
-func (s *server) apiRoutes(mux *http.ServeMux, kit *web.Kit, accounts *account.Server) {
-	api.New(kit, s.parts.login).Routes(mux)
+func (s *server) apiRoutes(e *env, mux *http.ServeMux, kit *web.Kit, accounts *account.Server) error {
+	ops, err := s.parts.operations(e)
+	if err != nil {
+		return err
+	}
+	management, err := api.New(api.Config{
+		Kit:        kit,
+		Login:      s.parts.login,
+		Operations: ops,
+		Tokens:     s.tokens,
+		ActorOf:    s.actorOf,
+	})
+	if err != nil {
+		return err
+	}
+	management.Routes(mux)
 	accountsapi.New(accountsapi.Config{
 		Kit:     kit,
 		Login:   s.parts.login,
@@ -450,6 +466,7 @@ func (s *server) apiRoutes(mux *http.ServeMux, kit *web.Kit, accounts *account.S
 		Tokens:  s.tokens,
 		Users:   s.parts.db,
 	}).Routes(mux)
+	return nil
 }
 
 // ensureKeys creates the signing keys that are missing of the algorithms in use, and follows
@@ -585,6 +602,7 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
 	}
 	rates[accountsapi.RateName] = accountsapi.Rate()
+	rates[api.RateName] = api.Rate()
 	rates["export"] = exportRate()
 	return web.Options{
 		Now:        e.now,

@@ -53,7 +53,8 @@ var policy = map[string][]string{
 	"web":              with(core, "text"),
 	"web/protocol":     with(core, "web"),
 	"web/ui":           with(core, "web", "text"),
-	"web/api":          with(core, "web"),
+	"web/api":          with(core, "web", "web/api/gen", "management"),
+	"web/api/gen":      {"management"}, // generated, but for the embedded document
 	"web/accounts":     with(core, "web", "gateway"), // reads the same Authorization header
 	"bff":              with(core, "web", "bff/session"),
 	"bff/session":      with(basics, "oauth"),
@@ -86,7 +87,7 @@ var vague = []string{
 // import or copy, which know nothing of ours; and drivers that may know anything.
 var (
 	commands = []string{"cmd/"}
-	public   = []string{"bearer", "examples/"}
+	public   = []string{"bearer", "management", "examples/"}
 	drivers  = []string{"tools/", "conformance"}
 )
 

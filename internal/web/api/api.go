@@ -1,75 +1,132 @@
-// Package api serves the JSON interface below /api/v1, which is answered below /api as well.
+// Package api serves the management API below /api/v1, which is answered below /api as well. The
+// document that spec/ is merged into describes it: routing, parameters and bodies are checked
+// against the document, the handlers implement the interface that is generated from it, and each of
+// them calls one operation of admin.
 package api
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
-	"net/url"
-	"slices"
 	"strconv"
+	"strings"
 
-	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
+	"github.com/gatehouse-id/gatehouse/internal/web/api/gen"
 )
+
+// Tokens checks access tokens for this server.
+type Tokens interface {
+	Caller(ctx context.Context, c *oauth.Call) (*oauth.AccessToken, error)
+}
+
+// Config holds what the interface works with.
+type Config struct {
+	Kit        *web.Kit
+	Login      *login.Server
+	Operations *admin.Operations
+	Tokens     Tokens
+
+	// ActorOf returns the actor who presents an access token.
+	ActorOf func(ctx context.Context, t *oauth.AccessToken, v login.Visit) (admin.Actor, error)
+}
 
 // Server serves the interface.
 type Server struct {
-	kit   *web.Kit
-	login *login.Server
+	Config
+	doc *document
 }
 
-// New returns a Server.
-func New(kit *web.Kit, l *login.Server) *Server { return &Server{kit: kit, login: l} }
-
-// operation is one method of the interface.
-type operation struct {
-	path  string // below /api/v1 and /api
-	serve web.Handler
-}
-
-func (s *Server) operations() []operation {
-	return []operation{
-		{"/validate-password", s.validatePassword},
-		{"/password-reset", s.requestReset},
-		{"/password-reset/complete", s.completeReset},
-	}
-}
-
-// Routes adds the interface to a mux. All operations are POST; a browser sends them for a page of
-// another origin only after it has asked, since the body is JSON.
-func (s *Server) Routes(mux *http.ServeMux) {
-	for _, op := range s.operations() {
-		mux.Handle("POST /api/v1"+op.path, s.handler(op.serve))
-		mux.Handle("POST /api"+op.path, s.handler(op.serve))
-	}
-	mux.Handle("POST /account/password/reset", s.handler(s.requestReset))
-	mux.Handle("POST /account/password/confirm", s.handler(s.completeReset))
-}
-
-func (s *Server) handler(h web.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		if err := h(w, r); err != nil {
-			web.EventOf(r.Context()).Err = err
-			writeProblem(w, r, problemOf(err))
-		}
-	})
-}
-
-// members reads the body of a request: a JSON object with some of the named members, each a text.
-// Others are Invalid.
-func (s *Server) members(r *http.Request, names ...string) (url.Values, error) {
-	c, err := s.kit.ParseCall(r, web.FromJSON, nil)
+// New returns a Server. The error is about the document, which is part of the program.
+func New(c Config) (*Server, error) {
+	doc, err := readDocument(gen.Document)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("the document of the management API: %w", err)
 	}
-	for name := range c.Form {
-		if !slices.Contains(names, name) {
-			return nil, fault.InvalidField(shorten(name), "This operation has no such member.")
+	s := &Server{Config: c, doc: doc}
+	return s, s.bind()
+}
+
+// bind connects the operations of the document with the generated server.
+func (s *Server) bind() error {
+	bound := binder{}
+	strict := gen.NewStrictHandlerWithOptions(handlers{s}, nil, gen.StrictHTTPServerOptions{
+		RequestErrorHandlerFunc:  s.rejected,
+		ResponseErrorHandlerFunc: s.fail,
+	})
+	gen.HandlerWithOptions(strict, gen.StdHTTPServerOptions{
+		BaseRouter:       bound,
+		ErrorHandlerFunc: s.rejected,
+	})
+	for _, op := range s.doc.operations {
+		if op.serve = bound[op.method+" "+op.path]; op.serve == nil {
+			return fmt.Errorf("%s %s has no handler; run: go generate ./internal/web/api", op.method, op.path)
 		}
 	}
-	return c.Form, nil
+	return nil
+}
+
+// binder collects the generated handlers by method and path.
+type binder map[string]http.HandlerFunc
+
+// HandleFunc adds a handler.
+func (b binder) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request)) {
+	b[pattern] = h
+}
+
+// ServeHTTP answers 404. The generated code never calls it.
+func (b binder) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
+
+// handlers implements the generated interface.
+type handlers struct{ *Server }
+
+// Where the interface is.
+const (
+	root      = "/api/"
+	versioned = "/api/v1/"
+)
+
+// Routes adds the interface to a mux.
+func (s *Server) Routes(mux *http.ServeMux) {
+	mux.Handle(root, s)
+	for alias, path := range map[string]string{
+		"POST /account/password/reset":   "/password-reset",
+		"POST /account/password/confirm": "/password-reset/complete",
+	} {
+		mux.HandleFunc(alias, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, path) })
+	}
+}
+
+// ServeHTTP serves a request below /api.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.EscapedPath()
+	path, ok := strings.CutPrefix(path, versioned)
+	if !ok {
+		path = strings.TrimPrefix(path, root)
+	}
+	s.answer(w, r, "/"+path)
+}
+
+// answer serves a request for an escaped path below the root of the interface.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, path string) {
+	w.Header().Set("Cache-Control", "no-store, no-transform")
+	if path == "/openapi.json" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		w.Header().Set("Content-Type", typeJSON)
+		w.Header().Set("Access-Control-Allow-Origin", "*") // it holds nothing of anybody
+		_, _ = w.Write(gen.Document)                       // the caller is gone if it fails
+		return
+	}
+	x := &exchange{w: w}
+	if err := s.prepare(x, r, path); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	web.EventOf(r.Context()).Route = x.op.method + " " + versioned + strings.TrimPrefix(x.op.path, "/")
+	x.op.serve(w, x.r)
 }
 
 // shorten bounds what a caller sent, for an answer.
@@ -81,8 +138,8 @@ func shorten(s string) string {
 }
 
 // visit returns the caller's details for the login package.
-func visit(r *http.Request) login.Visit {
-	ev := web.EventOf(r.Context())
+func visit(ctx context.Context) login.Visit {
+	ev := web.EventOf(ctx)
 	return login.Visit{IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Now: ev.Now}
 }
 

@@ -11,8 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -40,8 +46,39 @@ func (l limits) Take(_ context.Context, key string, r web.Rate) web.LimitResult 
 	return web.LimitResult{Allowed: l[name] <= r.Max, RetryAfter: time.Minute}
 }
 
+// scopeTokens reads access tokens that are lists of scopes, separated by commas. They belong to a
+// client that acts for itself, or with the prefix USER@ to a user.
+type scopeTokens struct{}
+
+func (scopeTokens) Caller(_ context.Context, c *oauth.Call) (*oauth.AccessToken, error) {
+	scheme, text, _ := strings.Cut(c.Authorization, " ")
+	switch {
+	case c.Authorization == "":
+		e := oauth.NewError("", 401, "")
+		e.Challenge = oauth.SchemeBearer
+		return nil, e
+	case scheme != "Bearer":
+		return nil, oauth.InvalidToken("The access token is invalid, expired or revoked.")
+	}
+	t := &oauth.AccessToken{Client: "machine"}
+	if user, scopes, ok := strings.Cut(text, "@"); ok {
+		t.User, text = identity.UserID(user), scopes
+	}
+	t.Scopes = strings.Split(text, ",")
+	return t, nil
+}
+
+func actorOf(_ context.Context, t *oauth.AccessToken, v login.Visit) (admin.Actor, error) {
+	a := admin.Actor{User: t.User, Client: t.Client, RequestID: v.RequestID}
+	for _, scope := range t.Scopes {
+		a.Scopes = append(a.Scopes, admin.Scope(scope))
+	}
+	return a, nil
+}
+
 type harness struct {
 	*testing.T
+	judge *judge
 	db    *store.DB
 	login *login.Server
 	log   strings.Builder
@@ -52,7 +89,7 @@ type harness struct {
 
 func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 	t.Helper()
-	h := &harness{T: t, now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)}
+	h := &harness{T: t, judge: newJudge(t), now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)}
 	db, err := store.Open(t.Context(), store.Options{URL: "sqlite::memory:"})
 	h.must(err)
 	t.Cleanup(func() { _ = db.Close() })
@@ -71,10 +108,20 @@ func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 	h.db, h.login = db, login.New(cfg, db, keys, secret.NewPasswords(2, 8))
 	kit := web.New(web.Options{
 		Now: func() time.Time { return h.now }, Log: slog.New(slog.NewTextHandler(&h.log, nil)), BodyLimit: 4096, Deadline: time.Minute,
-		Limiter: limits{}, Rates: map[string]web.Rate{"validate_password": {Max: 30, Window: time.Minute}, "password_reset": {Max: 30, Window: time.Minute}},
+		Limiter: limits{}, Rates: map[string]web.Rate{api.RateName: api.Rate(), "validate_password": {Max: 30, Window: time.Minute}, "password_reset": {Max: 30, Window: time.Minute}},
 	})
 	mux := http.NewServeMux()
-	api.New(kit, h.login).Routes(mux)
+	passwords := secret.NewPasswords(2, 8)
+	ops := admin.New(admin.Config{Issuer: "https://id.example"}, admin.Parts{
+		Store: db, Keys: keys, Ring: jose.NewRing(db, keys), Passwords: passwords, Accounts: h.login,
+		Rules: token.ClientRules(), Routes: func() (*access.File, error) { return &access.File{}, nil },
+		Now: func() time.Time { return h.now }, Sealer: outbox.NewSealer(keys),
+	})
+	server, err := api.New(api.Config{
+		Kit: kit, Login: h.login, Operations: ops, Tokens: scopeTokens{}, ActorOf: actorOf,
+	})
+	h.must(err)
+	server.Routes(mux)
 	h.serve = kit.Stack(mux)
 	h.ada = &identity.User{ID: identity.UserID(secret.NewID(h.now)), Email: "ada@example.com", CreatedAt: h.now, UpdatedAt: h.now}
 	h.must(db.CreateUser(t.Context(), h.ada))
@@ -88,22 +135,54 @@ func (h *harness) must(err error) {
 	}
 }
 
-// post sends a body and returns the status, the media type and the document.
-func (h *harness) post(path, body string, headers ...string) (int, string, map[string]any) {
+// call sends a request and checks the answer against the document.
+func (h *harness) call(method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	h.Helper()
-	r := httptest.NewRequest("POST", path, strings.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
 	w := httptest.NewRecorder()
 	h.serve.ServeHTTP(w, r)
-	if w.Header().Get("Cache-Control") != "no-store" {
+	if w.Header().Get("Cache-Control") != "no-store, no-transform" {
 		h.Errorf("%s may be cached", path)
 	}
+	if strings.HasPrefix(path, "/api/") {
+		if err := h.judge.check(r, w); err != nil {
+			h.Errorf("%s %s: %d %s\n%v", method, path, w.Code, w.Body, err)
+		}
+	}
+	return w
+}
+
+// document returns the JSON of an answer.
+func (h *harness) document(w *httptest.ResponseRecorder) map[string]any {
+	h.Helper()
 	doc := map[string]any{}
-	h.must(json.Unmarshal(w.Body.Bytes(), &doc))
-	return w.Code, w.Header().Get("Content-Type"), doc
+	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
+		h.Fatalf("%d %q: %v", w.Code, w.Body, err)
+	}
+	return doc
+}
+
+// get returns what a caller with some scopes is answered, which must be a success.
+func (h *harness) get(path, scopes string) map[string]any {
+	h.Helper()
+	w := h.call("GET", path, "", "Authorization", "Bearer "+scopes)
+	if w.Code != http.StatusOK {
+		h.Fatalf("%s: %d %s", path, w.Code, w.Body)
+	}
+	return h.document(w)
+}
+
+// post sends a body and returns the status, the media type and the document.
+func (h *harness) post(path, body string, headers ...string) (int, string, map[string]any) {
+	h.Helper()
+	w := h.call("POST", path, body, headers...)
+	return w.Code, w.Header().Get("Content-Type"), h.document(w)
 }
 
 func body(kv ...string) string {
@@ -158,14 +237,15 @@ func TestProblems(t *testing.T) {
 	}{
 		{"/api/v1/validate-password", `{}`, "", 400, "validation_error", "password"},
 		{"/api/v1/validate-password", `{"password":"x","Email":"y"}`, "", 400, "validation_error", "Email"},
-		{"/api/v1/validate-password", `{"password":"x","password":"y"}`, "", 400, "invalid_request", ""},
-		{"/api/v1/validate-password", `{"password":["x"]}`, "", 400, "invalid_request", ""},
-		{"/api/v1/validate-password", `password=x`, "application/x-www-form-urlencoded", 400, "invalid_request", ""},
-		{"/api/v1/validate-password", `{"password":"x"}`, "text/plain", 400, "invalid_request", ""},
+		{"/api/v1/validate-password", `{"password":"x","password":"y"}`, "", 400, "validation_error", "password"},
+		{"/api/v1/validate-password", `{"password":["x"]}`, "", 400, "validation_error", "password"},
+		{"/api/v1/validate-password", `password=x`, "application/x-www-form-urlencoded", 415, "unsupported_media_type", ""},
+		{"/api/v1/validate-password", `{"password":"x"}`, "text/plain", 415, "unsupported_media_type", ""},
 		{"/api/v1/validate-password", body("password", strings.Repeat("x", 5000)), "", 413, "invalid_request", ""},
 		{"/api/v1/validate-password", body("password", "x", "name", strings.Repeat("x", 321)), "", 400, "validation_error", "name"},
 		{"/api/v1/password-reset", `{}`, "", 400, "validation_error", "email"},
-		{"/api/v1/password-reset/complete", `{"password":"x"}`, "", 400, "invalid_token", ""},
+		{"/api/v1/password-reset/complete", `{"password":"x"}`, "", 400, "validation_error", "token"},
+		{"/api/v1/password-reset/complete", `{"token":"x","password":"x"}`, "", 400, "invalid_token", ""},
 		{"/account/password/confirm", `{"token":"x","password":"y"}`, "", 400, "invalid_token", ""},
 	} {
 		kind := tt.contentType

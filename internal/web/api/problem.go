@@ -2,63 +2,140 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/web"
+	"github.com/gatehouse-id/gatehouse/management"
 )
-
-// problem is an error in the form of RFC 9457, with the members that OAuth clients know.
-type problem struct {
-	Type        string   `json:"type"`
-	Title       string   `json:"title"`
-	Status      int      `json:"status"`
-	Detail      string   `json:"detail,omitempty"`
-	Instance    string   `json:"instance,omitempty"` // names the request
-	Error       string   `json:"error"`
-	Description string   `json:"error_description,omitempty"`
-	Details     []detail `json:"details,omitempty"`
-	RetryAfter  int64    `json:"retry_after,omitempty"` // seconds
-}
-
-// detail is what is wrong with one member of the request.
-type detail struct {
-	Field   string `json:"field"`
-	Message string `json:"message"`
-}
 
 // Codes of errors beside those of web.ProblemOf.
 const (
-	codeValidation   = "validation_error"
-	codeInvalidToken = "invalid_token"
+	codeValidation     = "validation_error"
+	codeInvalidToken   = "invalid_token"
+	codeAuthentication = "authentication_required"
+	codeConflict       = "conflict"
 )
 
-// problemOf returns what a caller may know of an error.
-func problemOf(err error) problem {
-	p := web.ProblemOf(err)
-	out := problem{
-		Type:        "about:blank",
-		Title:       http.StatusText(p.Status),
-		Status:      p.Status,
-		Detail:      p.Text,
-		Error:       p.Code,
-		Description: p.Text,
-		RetryAfter:  int64(p.RetryAfter / time.Second),
-	}
-	var f *fault.Error
-	if errors.As(err, &f) && f.Kind == fault.Invalid && f.Field != "" {
-		out.Error = codeValidation
-		for _, input := range f.Inputs() {
-			out.Details = append(out.Details, detail{input.Field, input.Text})
-		}
-	}
-	return out
+// statusError is an error that an operation answers in another way than its kind says.
+type statusError struct {
+	error
+	status int
+	code   string
 }
 
-func writeProblem(w http.ResponseWriter, r *http.Request, p problem) {
-	if p.Status >= http.StatusInternalServerError {
-		p.Instance = "urn:gatehouse:request:" + web.EventOf(r.Context()).ID
+// Unwrap returns the error itself.
+func (e *statusError) Unwrap() error { return e.error }
+
+// problemOf returns what a caller may know of an error.
+func problemOf(err error) (management.Problem, web.Problem) {
+	p := web.ProblemOf(err)
+	var f *fault.Error
+	isFault := errors.As(err, &f)
+	switch {
+	case p.Status == http.StatusUnauthorized && p.Code == "":
+		p.Code, p.Text = codeAuthentication, "Send an access token in the Authorization header."
+	case p.Status == http.StatusConflict:
+		p.Code = codeConflict
+		if isFault && f.Reason != "" {
+			p.Code = f.Reason
+		}
+	case isFault && f.Reason == admin.ReasonInsufficientScope:
+		p.Code = f.Reason
+	case isFault && f.Kind == fault.Invalid && f.Field != "":
+		p.Code = codeValidation
 	}
-	write(w, p.Status, "application/problem+json", p)
+	var own *statusError
+	if errors.As(err, &own) {
+		p.Status, p.Code = own.status, own.code
+	}
+	out := management.Problem{
+		Type:             "about:blank",
+		Title:            http.StatusText(p.Status),
+		Status:           p.Status,
+		Error:            p.Code,
+		Detail:           optional(p.Text),
+		ErrorDescription: optional(p.Text),
+		Scope:            optional(p.Scope),
+		RetryAfter:       optional(int(p.RetryAfter / time.Second)),
+	}
+	if isFault && f.Field != "" && p.Status < http.StatusInternalServerError {
+		var details []management.ProblemDetail
+		for _, input := range f.Inputs() {
+			details = append(details, management.ProblemDetail{Field: input.Field, Message: input.Text})
+		}
+		out.Details = &details
+	}
+	return out, p
+}
+
+// optional returns the address of a value, or nil for the zero value.
+func optional[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// rejected answers what the generated code cannot read. The document was checked before, so that
+// this is rare; the words of the error are for the log.
+func (s *Server) rejected(w http.ResponseWriter, r *http.Request, err error) {
+	s.fail(w, r, fault.Wrap(fault.Invalid, err, "The request does not have the form that the document describes."))
+}
+
+// fail answers a request with an error.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	ev := web.EventOf(r.Context())
+	ev.Err = err
+	body, p := problemOf(err)
+	if p.Status >= http.StatusInternalServerError {
+		body.Instance = optional("urn:gatehouse:request:" + ev.ID)
+	}
+	h := w.Header()
+	for _, c := range challenges(r, p) {
+		h.Add("WWW-Authenticate", c)
+	}
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(p.RetryAfter/time.Second)))
+	}
+	write(w, p.Status, typeProblem, body)
+}
+
+// challenges returns the WWW-Authenticate headers of an error (RFC 6750 §3, RFC 9449 §7.1).
+func challenges(r *http.Request, p web.Problem) []string {
+	needScope := p.Code == admin.ReasonInsufficientScope
+	if p.Challenge == "" && p.Status != http.StatusUnauthorized && !needScope {
+		return nil
+	}
+	params := fmt.Sprintf(`realm="%s"`, "Gatehouse")
+	if p.Code != codeAuthentication {
+		params += fmt.Sprintf(`, error="%s", error_description="%s"`, p.Code, quotable(p.Text))
+	}
+	if p.Scope != "" {
+		params += fmt.Sprintf(`, scope="%s"`, p.Scope)
+	}
+	algs := strings.Join(token.ProofAlgorithms(), " ")
+	bearer := oauth.SchemeBearer + " " + params
+	dpop := oauth.SchemeDPoP + " " + params + fmt.Sprintf(`, algs="%s"`, algs)
+	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	switch {
+	case p.Code == codeAuthentication:
+		return []string{bearer, dpop}
+	case strings.EqualFold(scheme, oauth.SchemeDPoP):
+		return []string{dpop}
+	}
+	return []string{bearer}
+}
+
+// quotable returns a text for a quoted string of a header.
+func quotable(s string) string {
+	return strings.NewReplacer(`"`, "'", `\`, "/").Replace(oauth.Printable(s))
 }
