@@ -435,6 +435,39 @@ func TestVerifyAtSignIn(t *testing.T) {
 }
 
 // The stories of sign-ups, addresses and invitations pass on the other engine, too.
+// waitingSignUp stores a sign-up of a network that waits.
+func (w *town) waitingSignUp(i int, network string, most int) {
+	w.Helper()
+	at := w.now.Add(time.Duration(i) * time.Millisecond)
+	testkit.Must(w.T, w.db.PutConfirmation(w.Context(), &login.Confirmation{
+		ID: secret.NewID(at), Kind: login.ConfirmSignUp, Email: fmt.Sprintf("p%d@example.com", i), Token: secret.Hash(secret.NewID(at)),
+		Network: network, CreatedAt: at, ExpiresAt: at.Add(time.Hour),
+	}, most, nil))
+}
+
+// A stranger who signs up again and again loses their own sign-ups, and whoever fills the table
+// keeps nobody from signing up.
+func TestSignUpsThatWaitAreBounded(t *testing.T) {
+	w := newTown(t, nil)
+	cookie := w.signUp("ada@example.com")
+	m := w.one(outbox.MessageVerification, "ada@example.com")
+	for i := range 2 * login.MaxOfNetwork {
+		w.waitingSignUp(i, "stranger", 1e6)
+	}
+	for i, there := range map[int]bool{0: false, login.MaxOfNetwork - 1: false, login.MaxOfNetwork: true, 2*login.MaxOfNetwork - 1: true} {
+		_, err := w.db.LatestSignUp(t.Context(), fmt.Sprintf("p%d@example.com", i), w.now)
+		testkit.Equal(t, fmt.Sprint("sign-up ", i), err == nil, there)
+	}
+	_, err := w.s.OpenLink(t.Context(), w.visit(), token(m), cookie)
+	testkit.Must(t, err)
+	const most = login.MaxOfNetwork + 1
+	for i := range 20 { // full, from many networks: the oldest end
+		w.waitingSignUp(10_000+i, fmt.Sprint("network ", i), most)
+	}
+	_, err = w.db.LatestSignUp(t.Context(), "p10019@example.com", w.now)
+	testkit.Must(t, err)
+}
+
 func TestJoiningOnPostgreSQL(t *testing.T) {
 	for name, story := range map[string]func(*testing.T){
 		"sign-up": TestSignUp, "by code": TestSignUpByCode, "a stranger": TestSignUpByAStranger,
@@ -442,7 +475,8 @@ func TestJoiningOnPostgreSQL(t *testing.T) {
 		"change": TestChangeOfEmail, "taken": TestChangeToATakenAddress, "undo": TestUndoChangeOfEmail,
 		"undo after a thief": TestUndoAfterThePasswordWasChanged, "undo by the mailbox": TestUndoByTheMailboxAlone,
 		"several": TestSeveralAddresses, "username": TestChangeOfUsername, "reset": TestResetProvesTheMailbox,
-		"claim": TestClaimByLink, "invitation": TestInvitation, "corrected": TestInvitationCorrected,
+		"bounded": TestSignUpsThatWaitAreBounded,
+		"claim":   TestClaimByLink, "invitation": TestInvitation, "corrected": TestInvitationCorrected,
 	} {
 		t.Run(name, story)
 	}

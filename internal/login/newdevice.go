@@ -179,6 +179,12 @@ func (s *Server) attachDisownLink(v Visit, u *identity.User, ev *audit.Event) {
 	})
 }
 
+// DisownToken reports whether a text can be the token of the link in a notice of a new sign-in.
+func DisownToken(token string) bool {
+	return token != "" && len(token) <= maxDisown && strings.Trim(token,
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == ""
+}
+
 // mailboxMark names an address without revealing it.
 func (s *Server) mailboxMark(address string) string {
 	return string(s.keys.Hash("disown:" + identity.LoginKey(address)))[:16]

@@ -25,6 +25,9 @@ type resetRequest struct {
 	Locale    string `json:"locale"`
 }
 
+// maxLocale bounds the name of a language (RFC 5646 §4.4.1), in bytes.
+const maxLocale = 35
+
 // maxLoginName bounds what may be typed as the name of an account, in bytes.
 const maxLoginName = 320
 
@@ -46,6 +49,9 @@ func (s *Server) RequestPasswordReset(ctx context.Context, v Visit, name, locale
 	name = strings.TrimSpace(name)
 	if name == "" || len(name) > maxLoginName {
 		return fault.InvalidField("email", "Enter the email address of your account.")
+	}
+	if len(locale) > maxLocale {
+		locale = ""
 	}
 	if s.cfg.ShowExistence {
 		if u, err := s.userByLogin(ctx, identity.LoginKey(name)); err != nil {

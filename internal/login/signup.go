@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
@@ -119,7 +121,9 @@ func (s *Server) checkDomain(email string) error {
 // putSignUp stores a sign-up, asks for its message, and returns the cookie of its browser. Without
 // content, the person chooses a password when the address is proved.
 func (s *Server) putSignUp(ctx context.Context, v Visit, email string, content *signUp) (string, error) {
-	c, secrets := s.newConfirmation(v, Confirmation{Kind: ConfirmSignUp, Email: email}, s.cfg.VerifyTTL)
+	c, secrets := s.newConfirmation(v, Confirmation{
+		Kind: ConfirmSignUp, Email: email, Network: s.networkMark(v),
+	}, s.cfg.VerifyTTL)
 	if content != nil {
 		plain, err := json.Marshal(content)
 		if err != nil {
@@ -136,6 +140,15 @@ func (s *Server) putSignUp(ctx context.Context, v Visit, email string, content *
 		return "", err
 	}
 	return s.pending.Seal(plain, cookieContext), nil
+}
+
+// networkMark names the network of a request without revealing it.
+func (s *Server) networkMark(v Visit) string {
+	network := v.IP
+	if a, err := netip.ParseAddr(v.IP); err == nil {
+		network = netaddr.Key(a)
+	}
+	return string(s.keys.Hash("signup-network:" + network))[:16]
 }
 
 // openSignUpCookie returns the sign-up of a browser, or nil.

@@ -248,7 +248,8 @@ type DeletionStore interface {
 type ConfirmationStore interface {
 	// PutConfirmation stores a confirmation, with what must be delivered because of it. The user's
 	// earlier one of the same kind and address ends; of ConfirmChange there is one at a time.
-	// Limited if most of its kind wait already.
+	// Limited if most of its kind wait already; of those with a Network, the oldest end instead,
+	// and the network's own if MaxOfNetwork wait.
 	PutConfirmation(ctx context.Context, c *Confirmation, most int, deliver []outbox.Delivery,
 		ev ...audit.Event) error
 	// Confirmation returns the confirmation of a link that can still be used, or NotFound.
@@ -285,8 +286,8 @@ type ConfirmationStore interface {
 	// UndoEmail consumes a ConfirmUndo and restores the account: Consumed, or Conflict if the
 	// former address belongs to another account.
 	UndoEmail(ctx context.Context, id string, x Undoing, now time.Time, ev ...audit.Event) error
-	// PasswordAt returns the hash of the password that a user had at a time of the last days; ok is
-	// false if the present one was in force then.
+	// PasswordAt returns the hash of the password that a user had at a time of the last days; ok
+	// is false if the present one was in force then.
 	PasswordAt(ctx context.Context, id identity.UserID, at time.Time) (hash string, ok bool, err error)
 	// ChangeUsername replaces the username and holds the former one for the account.
 	ChangeUsername(ctx context.Context, id identity.UserID, username string, hold time.Time, most int,
@@ -319,9 +320,13 @@ type Confirmation struct {
 	Code      secret.Hash // "" for none
 	Guesses   int         // at the code
 	Sealed    string      // what belongs to it, encrypted
+	Network   string      // of a sign-up: names the network that it came from; else ""
 	CreatedAt time.Time
 	ExpiresAt time.Time
 }
+
+// MaxOfNetwork is how many sign-ups from one network wait at most.
+const MaxOfNetwork = 500
 
 // Proven is the proof of an account's own address.
 type Proven struct {

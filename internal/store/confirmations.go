@@ -27,6 +27,7 @@ var confirmationTable = table[login.Confirmation]{
 		{"sealed", func(c *login.Confirmation) any { return &c.Sealed }},
 		{"created_at", func(c *login.Confirmation) any { return unixMillis{&c.CreatedAt} }},
 		{"expires_at", func(c *login.Confirmation) any { return unixMillis{&c.ExpiresAt} }},
+		{"network", func(c *login.Confirmation) any { return &c.Network }},
 	},
 	derived: []column[login.Confirmation]{
 		{"email_key", func(c *login.Confirmation) any { return identity.LoginKey(c.Email) }},
@@ -39,6 +40,10 @@ var (
 	insertConfirmation = confirmationTable.into() + " SELECT " + confirmationTable.params() +
 		" WHERE (SELECT COUNT(*) FROM confirmations WHERE kind = " + confirmationTable.next(1) + ") < " +
 		confirmationTable.next(2)
+	endOldestOfNetwork = "DELETE FROM confirmations WHERE id IN (SELECT id FROM confirmations" +
+		" WHERE kind = $1 AND network = $2 ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $3)"
+	endOldest = "DELETE FROM confirmations WHERE id IN (SELECT id FROM confirmations" +
+		" WHERE kind = $1 ORDER BY expires_at, id LIMIT $2)"
 	guessConfirmation = "UPDATE confirmations SET guesses = guesses + 1" +
 		" WHERE id = $1 AND code_hash <> '' AND guesses < $2 AND expires_at > $3 RETURNING " + confirmationTable.list()
 	consumeConfirmation = "DELETE FROM confirmations WHERE id = $1 AND kind = $2 AND expires_at > $3" +
@@ -67,7 +72,9 @@ func endMailed(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 
 // PutConfirmation stores an address that waits for its proof, with what must be delivered because
 // of it. The user's earlier confirmation of the same kind and address ends; of a change of the
-// address, the user has one at a time. It returns Limited if most of its kind wait already.
+// address, the user has one at a time. It returns Limited if most of its kind wait already. Of those
+// that have a network, the oldest end instead, and those of the network if it has as many as it may
+// have: whoever fills the table keeps nobody else from signing up.
 func (d *DB) PutConfirmation(
 	ctx context.Context, c *login.Confirmation, most int, deliver []outbox.Delivery, ev ...audit.Event,
 ) error {
@@ -83,7 +90,19 @@ func (d *DB) PutConfirmation(
 				return err
 			}
 		}
+		if c.Network != "" {
+			_, err := tx.Exec(ctx, endOldestOfNetwork, c.Kind, c.Network, int64(login.MaxOfNetwork-1))
+			if err != nil {
+				return err
+			}
+		}
 		n, err := tx.Exec(ctx, insertConfirmation, confirmationTable.args(c, c.Kind, int64(most))...)
+		if err == nil && n == 0 && c.Network != "" {
+			if _, err := tx.Exec(ctx, endOldest, c.Kind, int64(most/100+1)); err != nil {
+				return err
+			}
+			n, err = tx.Exec(ctx, insertConfirmation, confirmationTable.args(c, c.Kind, int64(most))...)
+		}
 		if err != nil {
 			return err
 		}

@@ -102,7 +102,7 @@ func claimEmail(ctx context.Context, tx sqldb.Tx, id identity.UserID, email stri
 	return err
 }
 
-// releaseEmails gives back the claims of addresses that a user no longer has.
+// releaseEmails deletes the claims of addresses that a user no longer has.
 func releaseEmails(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 	_, err := tx.Exec(ctx, releaseClaims, id)
 	return err

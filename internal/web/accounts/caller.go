@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/text/language"
-
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/client"
@@ -51,27 +49,7 @@ func (c *call) visit() login.Visit {
 		Agent:     c.ev.Agent,
 		RequestID: c.ev.ID,
 		Now:       c.ev.Now,
-		Locale:    locale(c.r.Header.Get("Accept-Language")),
-	}
-}
-
-// maxLanguages bounds the header Accept-Language, in bytes.
-const maxLanguages = 200
-
-// locale returns the language that a caller likes best, or "".
-func locale(acceptLanguage string) string {
-	if len(acceptLanguage) > maxLanguages {
-		return ""
-	}
-	tags, _, err := language.ParseAcceptLanguage(acceptLanguage)
-	if err != nil || len(tags) == 0 {
-		return ""
-	}
-	switch tag := tags[0].String(); tag {
-	case "und", "mul": // none, or any
-		return ""
-	default:
-		return tag
+		Locale:    web.Locale(c.r),
 	}
 }
 

