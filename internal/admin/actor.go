@@ -97,6 +97,12 @@ func (a Actor) event(t audit.Type, now time.Time) audit.Event {
 	if a.IP.IsValid() {
 		ev.IP = a.IP.String()
 	}
+	switch {
+	case a.User != "":
+		ev.ActorType = audit.ActorUser
+	case a.Client != "":
+		ev.ActorType = audit.ActorClient
+	}
 	return ev
 }
 

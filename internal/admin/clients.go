@@ -166,6 +166,7 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 	}
 	ev := clientEvent(a, audit.ClientUpdated, c.ID, now)
 	ev.Detail = map[string]string{"changed": strings.Join(changed, " ")}
+	ev.Changes = field.Changes(fields, old, &c)
 	if err := o.store.UpdateClient(ctx, old, &c, ev); err != nil {
 		return nil, err
 	}

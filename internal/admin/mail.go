@@ -86,6 +86,7 @@ func (o *Operations) RetryMail(ctx context.Context, a Actor, id outbox.ID) (*out
 	}
 	now := o.parts.Now()
 	ev := a.event(audit.DeliveryRetried, now)
+	ev.TargetType, ev.TargetID = audit.TargetDelivery, string(id)
 	ev.Detail = map[string]string{"delivery": string(id)}
 	if err := o.store.RetryDelivery(ctx, id, now, ev); err != nil {
 		return nil, err
@@ -98,7 +99,10 @@ func DeliveryDead(d *outbox.Delivery) audit.Event {
 	return audit.Event{
 		At:    d.FinishedAt,
 		Type:  audit.DeliveryDead,
-		Actor: "system",
+		Actor: audit.ActorSystem,
+
+		TargetType: audit.TargetDelivery,
+		TargetID:   string(d.ID),
 		Detail: map[string]string{
 			"delivery": string(d.ID),
 			"message":  d.About,

@@ -186,6 +186,7 @@ func (o *Operations) UpdateRoute(ctx context.Context, a Actor, ref string, p Rou
 	}
 	ev := routeEvent(a, audit.RouteUpdated, out, now)
 	ev.Detail["changed"] = strings.Join(s.describe(old).differences(out), " ")
+	ev.Changes = field.Changes(access.RouteFields(), old, &r)
 	out.Warnings = o.routeWarnings(ctx, &r)
 	return out, o.store.UpdateRoute(ctx, old, &r, s.check(r.ID), ev)
 }
@@ -278,6 +279,7 @@ func (s *routeSet) check(changed string) func([]access.Route) error {
 
 func routeEvent(a Actor, t audit.Type, r *Route, now time.Time) audit.Event {
 	ev := a.event(t, now)
+	ev.TargetType, ev.TargetID = audit.TargetRoute, r.ID
 	ev.Detail = map[string]string{"route": r.ID, "address": r.Address}
 	return ev
 }

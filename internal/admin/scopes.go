@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
@@ -25,6 +26,7 @@ func ScopeFields() []field.Field[oauth.Scope] {
 	return []field.Field[oauth.Scope]{
 		{
 			Name:        "description",
+			Audited:     true,
 			Flag:        "description",
 			Placeholder: "TEXT",
 			Required:    true,
@@ -33,10 +35,11 @@ func ScopeFields() []field.Field[oauth.Scope] {
 			Normalize:   strings.TrimSpace,
 		},
 		{
-			Name:   "default",
-			Flag:   "default",
-			Help:   "Grant it to clients that request no scope.",
-			Switch: func(s *oauth.Scope) *bool { return &s.Default },
+			Name:    "default",
+			Audited: true,
+			Flag:    "default",
+			Help:    "Grant it to clients that request no scope.",
+			Switch:  func(s *oauth.Scope) *bool { return &s.Default },
 		},
 	}
 }
@@ -81,8 +84,8 @@ func (o *Operations) CreateScope(ctx context.Context, a Actor, name string, p Sc
 	if err := checkScope(s, &oauth.Scope{}); err != nil {
 		return nil, err
 	}
-	ev := a.event(audit.ScopeCreated, now)
-	ev.Detail = map[string]string{"scope": s.Name}
+	ev := scopeEvent(a, audit.ScopeCreated, s.Name, now)
+	ev.Changes = field.Changes(ScopeFields(), &oauth.Scope{}, s)
 	err := o.store.CreateScope(ctx, s, ev)
 	if fault.Is(err, fault.Conflict) {
 		return nil, fault.New(fault.Conflict, "there is a scope %q already; update it instead", name)
@@ -122,8 +125,8 @@ func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p Sc
 	if err := checkScope(&s, old); err != nil {
 		return nil, err
 	}
-	ev := a.event(audit.ScopeUpdated, o.parts.Now())
-	ev.Detail = map[string]string{"scope": s.Name}
+	ev := scopeEvent(a, audit.ScopeUpdated, s.Name, o.parts.Now())
+	ev.Changes = field.Changes(ScopeFields(), old, &s)
 	return &s, o.store.UpdateScope(ctx, old, &s, ev)
 }
 
@@ -155,7 +158,12 @@ func (o *Operations) DeleteScope(ctx context.Context, a Actor, name string) (*oa
 	if err != nil {
 		return nil, err
 	}
-	ev := a.event(audit.ScopeDeleted, o.parts.Now())
+	return s, o.store.DeleteScope(ctx, name, scopeEvent(a, audit.ScopeDeleted, name, o.parts.Now()))
+}
+
+func scopeEvent(a Actor, t audit.Type, name string, now time.Time) audit.Event {
+	ev := a.event(t, now)
+	ev.TargetType, ev.TargetID = audit.TargetScope, name
 	ev.Detail = map[string]string{"scope": name}
-	return s, o.store.DeleteScope(ctx, name, ev)
+	return ev
 }

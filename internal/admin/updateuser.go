@@ -69,6 +69,7 @@ func (o *Operations) updateUser(ctx context.Context, a Actor, ref string, in Use
 	ev := a.event(audit.UserUpdated, u.UpdatedAt)
 	ev.User = string(u.ID)
 	ev.Detail = map[string]string{"changed": strings.Join(out.Changed, " ")}
+	ev.Changes = field.Changes(identity.UserFields(), old, u)
 	if len(added) > 0 {
 		ev.Detail["roles_given"] = strings.Join(added, " ")
 	}

@@ -16,7 +16,7 @@ var policy = map[string][]string{
 	"fault":   {},
 	"netaddr": {},
 	"spell":   {},
-	"field":   {"fault"},
+	"field":   {"fault", "audit"},
 	"palette": {},
 	"picture": {"fault"},
 	"visitor": {},

@@ -17,7 +17,56 @@ type Field = field.Field[Client]
 // shown. Names are those of RFC 7591 §2, RFC 8705 §3.4 and RFC 9449 §5.2 where these have one.
 // The rules provide the words for grant types and may be empty where only names matter.
 func Fields(r Rules) []Field {
-	return slices.Concat(nameFields(), flowFields(r), authFields(r), accessFields(), tokenFields(r), pageFields())
+	all := slices.Concat(nameFields(), flowFields(r), authFields(r), accessFields(), tokenFields(r), pageFields())
+	return field.Audit(all, auditedFields()...)
+}
+
+// auditedFields returns the names of the fields whose values the audit log shows. Key sets are left
+// out: a private key may get into one by mistake.
+func auditedFields() []string {
+	return []string{
+		"client_name",
+		"description",
+		"public",
+		"disabled",
+		"grant_types",
+		"redirect_uris",
+		"allow_custom_schemes",
+		"post_logout_redirect_uris",
+		"scope",
+		"resources",
+		"token_endpoint_auth_method",
+		"jwks_uri",
+		"token_endpoint_auth_signing_alg",
+		"strict_assertion_audience",
+		"request_object_signing_alg",
+		"roles",
+		"from_networks",
+		"from_origins",
+		"to_hosts",
+		"to_routes",
+		"introspect_any",
+		"access_token_ttl",
+		"id_token_ttl",
+		"refresh_token_ttl",
+		"refresh_rotation",
+		"token_format",
+		"token_typ",
+		"id_token_profile",
+		"alg",
+		"first_party",
+		"allow_plain_pkce",
+		"require_pkce",
+		"dpop_bound_access_tokens",
+		"tls_client_certificate_bound_access_tokens",
+		"keep_refresh",
+		"client_uri",
+		"logo_uri",
+		"brand_color",
+		"tos_uri",
+		"policy_uri",
+		"contacts",
+	}
 }
 
 func nameFields() []Field {

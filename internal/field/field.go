@@ -6,11 +6,13 @@ package field
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
@@ -23,6 +25,7 @@ type Field[T any] struct {
 	Placeholder string // stands for the value in the usage text
 	Help        string // what the field means: whole sentences
 	Required    bool   // it cannot be cleared
+	Audited     bool   // the audit log shows its values before and after a change
 
 	Text   func(*T) *string
 	Switch func(*T) *bool
@@ -61,6 +64,44 @@ func Differences[T any](fields []Field[T], a, b *T) []string {
 	slices.Sort(names)
 	return names
 }
+
+// Changes returns the fields in which a and b differ, in alphabetical order of their names. Only
+// fields that are Audited come with their values: what is not marked may be a secret.
+func Changes[T any](fields []Field[T], a, b *T) []audit.Change {
+	var changes []audit.Change
+	for _, f := range fields {
+		if f.Equal(a, b) {
+			continue
+		}
+		c := audit.Change{Field: f.Name}
+		if f.Audited {
+			c.Before, c.After = f.shown(a), f.shown(b)
+		}
+		changes = append(changes, c)
+	}
+	slices.SortFunc(changes, func(x, y audit.Change) int { return strings.Compare(x.Field, y.Field) })
+	return changes
+}
+
+// Audit returns the fields with those of the names marked as Audited.
+func Audit[T any](fields []Field[T], names ...string) []Field[T] {
+	for i := range fields {
+		fields[i].Audited = fields[i].Audited || slices.Contains(names, fields[i].Name)
+	}
+	return fields
+}
+
+// shown returns a value for the audit log: nothing where it is not set, and addresses without the
+// passwords that they may contain.
+func (f Field[T]) shown(t *T) string {
+	if f.IsZero(t) && f.Switch == nil {
+		return ""
+	}
+	return userinfo.ReplaceAllString(f.String(t), "://***@")
+}
+
+// userinfo matches the user name and password in an address (RFC 3986 §3.2.1).
+var userinfo = regexp.MustCompile(`://[^/?#\s]*@`)
 
 // Title returns the label for people.
 func (f Field[T]) Title() string {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 )
 
 type thing struct {
@@ -143,5 +145,30 @@ func TestDurations(t *testing.T) {
 		if got := FormatDuration(d); got != want {
 			t.Errorf("%v: got %s, want %s", d, got, want)
 		}
+	}
+}
+
+// TestChanges checks that only marked fields show their values.
+func TestChanges(t *testing.T) {
+	all := fields()
+	for i := range all {
+		all[i].Audited = all[i].Name == "name" || all[i].Name == "on" || all[i].Name == "ttl" || all[i].Name == "scope"
+	}
+	was := thing{name: "a", doc: json.RawMessage(`{"d":"secret"}`)}
+	is := thing{name: "b", on: true, ttl: time.Minute, hosts: []string{"secret"}}
+	is.scope = []string{"https://user:secret@host/a@b", "http://u@h:1"}
+	want := []audit.Change{
+		{Field: "doc"},
+		{Field: "hosts"},
+		{Field: "name", Before: "a", After: "b"},
+		{Field: "on", Before: "false", After: "true"},
+		{Field: "scope", After: "https://***@host/a@b http://***@h:1"},
+		{Field: "ttl", After: "1m0s"},
+	}
+	if got := Changes(all, &was, &is); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := Changes(all, &was, &was); got != nil {
+		t.Errorf("nothing differs, got %v", got)
 	}
 }

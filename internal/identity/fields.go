@@ -55,7 +55,41 @@ func UserFields() []field.Field[User] {
 	for i, f := range rules {
 		out[i] = f.Field
 	}
-	return out
+	return field.Audit(out, auditedFields()...)
+}
+
+// auditedFields returns the names of the fields whose values the audit log shows. They leave the
+// log when the person is erased.
+func auditedFields() []string {
+	return []string{
+		"email",
+		"email_verified",
+		"must_verify_email",
+		"username",
+		"roles",
+		"disabled",
+		"must_change_password",
+		"name",
+		"given_name",
+		"middle_name",
+		"family_name",
+		"nickname",
+		"picture",
+		"profile",
+		"website",
+		"gender",
+		"birthdate",
+		"phone",
+		"phone_verified",
+		"locale",
+		"zoneinfo",
+		"formatted",
+		"street_address",
+		"locality",
+		"region",
+		"postal_code",
+		"country",
+	}
 }
 
 // ProfileFields returns the fields that a person may change themselves.

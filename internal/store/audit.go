@@ -28,6 +28,12 @@ var eventTable = table[audit.Event]{
 		{"request_id", func(e *audit.Event) any { return cleanText{&e.RequestID} }},
 		{"reason", func(e *audit.Event) any { return cleanText{&e.Reason} }},
 		{"detail", func(e *audit.Event) any { return detailJSON{&e.Detail} }},
+		{"actor_type", func(e *audit.Event) any { return cleanText{&e.ActorType} }},
+		{"target_type", func(e *audit.Event) any { return cleanText{&e.TargetType} }},
+		{"target_id", func(e *audit.Event) any { return cleanText{&e.TargetID} }},
+		{"changes", func(e *audit.Event) any { return changesJSON{&e.Changes} }},
+		{"salt", func(e *audit.Event) any { return &e.Salt }},
+		{"erased", func(e *audit.Event) any { return &e.Erased }},
 	},
 }
 
@@ -60,6 +66,38 @@ func (c detailJSON) stored() any {
 	}
 	b, err := json.Marshal(cleaned)
 	if err != nil { // not for a map of strings
+		panic(err)
+	}
+	return string(b)
+}
+
+// changesJSON is the changes of an event, stored as a JSON array with cleaned texts. No changes are
+// an empty text.
+type changesJSON struct{ list *[]audit.Change }
+
+// Scan reads a JSON array or an empty text.
+func (c changesJSON) Scan(v any) error {
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("store: the changes of an event cannot be read from %T", v)
+	}
+	*c.list = nil
+	if s == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(s), c.list)
+}
+
+func (c changesJSON) stored() any {
+	if len(*c.list) == 0 {
+		return ""
+	}
+	cleaned := make([]audit.Change, len(*c.list))
+	for i, x := range *c.list {
+		cleaned[i] = audit.Change{Field: clean(x.Field), Before: clean(x.Before), After: clean(x.After)}
+	}
+	b, err := json.Marshal(cleaned)
+	if err != nil { // not for texts
 		panic(err)
 	}
 	return string(b)
@@ -134,7 +172,7 @@ func (d *DB) SignIns(
 	ctx context.Context, id identity.UserID, before string, limit int,
 ) ([]audit.Event, error) {
 	w := &where{}
-	w.add("user_id = ", string(id), true)
+	w.add("user_id <> '' AND user_id = ", string(id), true)
 	w.add("id < ", clean(before), before != "")
 	text := "SELECT " + eventTable.list() + " FROM audit_log" + w.String() +
 		" AND type IN ('LOGIN_SUCCEEDED', 'LOGIN_FAILED') ORDER BY id DESC LIMIT " + w.param(limit)
@@ -146,8 +184,9 @@ func auditWhere(q AuditQuery) *where {
 	w := &where{}
 	w.add("id = ", q.ID, q.ID != "")
 	w.add("type = ", string(q.Type), q.Type != "")
-	w.add("user_id = ", q.User, q.User != "")
-	w.add("client_id = ", q.Client, q.Client != "")
+	// The words of the partial indexes.
+	w.add("user_id <> '' AND user_id = ", q.User, q.User != "")
+	w.add("client_id <> '' AND client_id = ", q.Client, q.Client != "")
 	w.add("request_id = ", q.RequestID, q.RequestID != "")
 	w.add("ip = ", q.IP, q.IP != "")
 	// Ids are in order of time (RFC 9562 §6.2), so that the primary key serves all three.
