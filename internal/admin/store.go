@@ -100,6 +100,9 @@ type ClientStore interface {
 	ClientAlgorithms(ctx context.Context) ([]string, error)
 	// CreateClient stores a new client, or returns fault.Conflict for an id that is in use.
 	CreateClient(ctx context.Context, c *client.Client, ev ...audit.Event) error
+	// CreateClientOnce stores a new client unless the database has the mark, and sets it. If a
+	// client has the id already, nothing is changed.
+	CreateClientOnce(ctx context.Context, mark string, c *client.Client, ev ...audit.Event) error
 	UpdateClient(ctx context.Context, old, new *client.Client, ev ...audit.Event) error
 	// AddSecret stores a further secret. It returns fault.Conflict with ReasonTooManySecrets if the
 	// client has maxSecrets active ones.

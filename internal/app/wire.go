@@ -367,7 +367,7 @@ type server struct {
 // newServer connects the parts: config → core → adapters → handlers → jobs.
 func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server, error) {
 	s := &server{parts: p, log: log}
-	if err := s.ensureKeys(ctx, e.now()); err != nil {
+	if err := s.prepare(ctx, e); err != nil {
 		return nil, err
 	}
 	fetcher := s.fetcher(e)
@@ -492,6 +492,19 @@ func (s *server) ensureKeys(ctx context.Context, now time.Time) error {
 	}
 	p.db.OnChange(store.TopicKeys, func() error { return p.ring.Reload(context.WithoutCancel(ctx)) })
 	return nil
+}
+
+// prepare creates what a server needs in its database: signing keys, and once in the life of a
+// database the client of "gatehouse login".
+func (s *server) prepare(ctx context.Context, e *env) error {
+	if err := s.ensureKeys(ctx, e.now()); err != nil {
+		return err
+	}
+	ops, err := s.parts.operations(e)
+	if err != nil {
+		return err
+	}
+	return ops.CreateCommandLineClient(ctx)
 }
 
 // ensureRouteKey creates the key that signs X-Auth-Info, once there are routes.

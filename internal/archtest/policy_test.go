@@ -61,7 +61,8 @@ var policy = map[string][]string{
 	"gateway":          with(core, "web", "gateway/upstream", "bearer", "bearer/dpop"),
 	"gateway/upstream": {"fault"},
 
-	"cli":      with(core, "config"), // storage only through admin
+	"cli":        with(core, "config", "cli/signin"), // storage only through admin
+	"cli/signin": {},
 	"app":      {everything},
 	"archtest": {},
 }

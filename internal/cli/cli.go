@@ -139,6 +139,7 @@ func (l *line) parser(ctx context.Context, e *env, args []string) (*kong.Kong, e
 		kong.PostBuild(attachFields),
 		kong.PostBuild(l.settings.attach),
 		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Vars{"cliClient": admin.CommandLineClient},
 	}
 	for _, c := range commands(e.Rules) {
 		options = append(options, kong.DynamicCommand(c.name, c.help, "", c.grammar))

@@ -163,6 +163,32 @@ func (d *DB) CreateClient(ctx context.Context, c *client.Client, ev ...audit.Eve
 	})
 }
 
+// CreateClientOnce stores a new client without secrets unless the database has the mark, and sets
+// the mark. If a client has the id already, nothing is changed.
+func (d *DB) CreateClientOnce(
+	ctx context.Context, mark string, c *client.Client, ev ...audit.Event,
+) error {
+	if _, err := d.Meta(ctx, mark); !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	err := d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		n, err := tx.Exec(ctx,
+			"INSERT INTO meta (name, value) VALUES ($1, 'done') ON CONFLICT (name) DO NOTHING", mark)
+		if err := requireOne(n, err, "mark"); err != nil {
+			return nil, err // another process has set it
+		}
+		n, err = tx.Exec(ctx, insertClient+" ON CONFLICT (id) DO NOTHING", clientTable.args(c)...)
+		if err := requireOne(n, err, "free id"); err != nil {
+			return nil, err
+		}
+		return nil, raiseTokenTTL(ctx, tx, c.AccessTTL)
+	})
+	if fault.Is(err, fault.NotFound) { // nothing was changed
+		return nil
+	}
+	return err
+}
+
 // UpdateClient stores the fields in which new differs from old, and the time new.UpdatedAt with
 // them; of all other fields the stored values stay, whatever old and new say. Secrets and
 // CreatedAt are not updated here. Disabling a client revokes its tokens. Where nothing differs,
