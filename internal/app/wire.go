@@ -394,24 +394,15 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	if err != nil {
 		return nil, err
 	}
-	browser = ui.NewServer(ui.Config{
-		Kit:         kit,
-		Pages:       pages,
-		Login:       p.login,
-		OAuth:       s.browser,
-		Account:     accounts,
-		Storage:     p.db,
-		StayChecked: p.cfg.Sessions.Stay == "checked",
-
-		RelatedOrigins: p.cfg.Passkeys.Related,
-	})
+	browser = s.newBrowser(kit, pages, accounts)
 	if mailbox != nil {
 		browser.ShowMailbox(letters{mailbox})
 	}
 	mux := http.NewServeMux()
 	s.protocolRoutes(mux, kit, browser)
-	browser.Routes(mux)
-	if err := s.apiRoutes(e, mux, kit, accounts); err != nil {
+	if err := errors.Join(
+		s.pageRoutes(e, mux, kit, browser, pages), s.apiRoutes(e, mux, kit, accounts),
+	); err != nil {
 		return nil, err
 	}
 	s.healthRoutes(mux)
@@ -424,6 +415,22 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	s.handler = front(kit, g, mux)
 	s.addJobs(e, accounts)
 	return s, nil
+}
+
+// newBrowser returns the pages that people see.
+func (s *server) newBrowser(kit *web.Kit, pages *ui.Pages, accounts *account.Server) *ui.Server {
+	return ui.NewServer(ui.Config{
+		Kit:         kit,
+		Pages:       pages,
+		Login:       s.parts.login,
+		OAuth:       s.browser,
+		Account:     accounts,
+		Storage:     s.parts.db,
+		StayChecked: s.parts.cfg.Sessions.Stay == "checked",
+
+		RelatedOrigins: s.parts.cfg.Passkeys.Related,
+		Administers:    administers,
+	})
 }
 
 // healthRoutes adds the endpoints that orchestrators ask.

@@ -53,8 +53,9 @@ var policy = map[string][]string{
 	"web":              with(core, "text"),
 	"web/protocol":     with(core, "web"),
 	"web/ui":           with(core, "web", "text"),
+	"web/console":      with(core, "web"),
 	"web/api":          with(core, "web", "web/api/gen", "management"),
-	"web/api/gen":      {"management"}, // generated, but for the embedded document
+	"web/api/gen":      {"management"},               // generated, but for the embedded document
 	"web/accounts":     with(core, "web", "gateway"), // reads the same Authorization header
 	"bff":              with(core, "web", "bff/session"),
 	"bff/session":      with(basics, "oauth"),

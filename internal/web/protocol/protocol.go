@@ -180,7 +180,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 			mux.HandleFunc(path, s.wrongMethod(row, path))
 		}
 	}
-	for _, prefix := range []string{"/oauth/", "/.well-known/", "/api/"} {
+	for _, prefix := range []string{"/oauth/", "/.well-known/"} {
 		mux.HandleFunc(prefix, s.notFound(mux))
 	}
 }

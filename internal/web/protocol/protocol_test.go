@@ -390,7 +390,7 @@ func TestWrongMethod(t *testing.T) {
 
 func TestUnknownAddress(t *testing.T) {
 	s := newSite(t)
-	for _, path := range []string{"/oauth/nothing", "/.well-known/nothing", "/api/v9", "/oauth/token/"} {
+	for _, path := range []string{"/oauth/nothing", "/.well-known/nothing", "/oauth/token/"} {
 		failed(t, s.do("POST", path, formType, "x=y"), 404, "not_found")
 	}
 }

@@ -66,6 +66,9 @@ func NewAssets(b Brand) (*Assets, error) {
 	return a, nil
 }
 
+// Add adds a style sheet, script or image of other pages, before the first request.
+func (a *Assets) Add(name string, body []byte) error { return a.add(name, condense(name, body)) }
+
 // comment matches a comment of a style sheet.
 var comment = regexp.MustCompile(`(?s)/\*.*?\*/`)
 

@@ -201,23 +201,26 @@ func (p *Pages) lookFuncs() template.FuncMap {
 	return template.FuncMap{
 		"look":      func() Brand { return p.brand },
 		"variables": p.variables,
-		"favicon":   p.faviconURL,
-		"theme":     p.themeURL,
+		"favicon":   p.FaviconURL,
+		"theme":     p.ThemeURL,
 		"touchicon": p.touchIconURL,
 		"styles":    p.clientStylesURL,
 	}
 }
 
-// faviconURL returns the icon in the browser's tab.
-func (p *Pages) faviconURL() string {
+// Brand returns how the server presents itself.
+func (p *Pages) Brand() Brand { return p.brand }
+
+// FaviconURL returns the icon in the browser's tab.
+func (p *Pages) FaviconURL() string {
 	if p.brand.Favicon != "" {
 		return p.brand.Favicon
 	}
 	return p.Assets.urls["icon.svg"]
 }
 
-// themeURL returns the operator's style sheet, which every page loads after ours, or "".
-func (p *Pages) themeURL() string {
+// ThemeURL returns the operator's style sheet, which every page loads after ours, or "".
+func (p *Pages) ThemeURL() string {
 	if p.publicAt("/theme.css") == nil {
 		return ""
 	}
@@ -234,5 +237,5 @@ func (p *Pages) touchIconURL() string {
 
 // favicon redirects browsers that look for an icon at its traditional address.
 func (s *Server) favicon(w http.ResponseWriter, r *http.Request) {
-	http.Redirect(w, r, s.pages.faviconURL(), http.StatusSeeOther)
+	http.Redirect(w, r, s.pages.FaviconURL(), http.StatusSeeOther)
 }

@@ -191,7 +191,7 @@ func visit(t *testing.T, p *Pages, page string) (total int, parts string) {
 // The mark of the server has the brand's color.
 func TestIconHasTheColor(t *testing.T) {
 	p := brandPages(t, Brand{Primary: "#ffeb3b"})
-	body, _, _, _, _ := p.Assets.Lookup(p.faviconURL())
+	body, _, _, _, _ := p.Assets.Lookup(p.FaviconURL())
 	if s := string(body); !strings.Contains(s, `fill="#ffeb3b"`) || !strings.Contains(s, `fill="#000000"`) || strings.Contains(s, "#0f6557") {
 		t.Errorf("%s", s)
 	}

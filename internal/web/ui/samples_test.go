@@ -199,7 +199,7 @@ func accountSamples(b Base) []View {
 	rejected := b
 	rejected.MailRejected = &MailRejectedView{Address: "ada@example.com", Answer: "550 5.1.1 no such mailbox", At: since}
 	return []View{
-		&AccountView{Offer: true, Base: b, Email: "ada@example.com", EmailVerified: true, PasswordChangedAt: since, Sessions: 2, Grants: 3, Consents: 2},
+		&AccountView{Offer: true, Administers: true, Base: b, Email: "ada@example.com", EmailVerified: true, PasswordChangedAt: since, Sessions: 2, Grants: 3, Consents: 2},
 		&AccountProfileView{
 			Base: saved, Email: "ada@example.com", EmailVerified: true, Username: "ada", Name: "Ada Lovelace", GivenName: "Ada",
 			FamilyName: "Lovelace", MiddleName: "King", Nickname: "Ada", Birthdate: "1815-12-10", Gender: "female",

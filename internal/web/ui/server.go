@@ -39,6 +39,8 @@ type Config struct {
 
 	StayChecked    bool     // the check box to stay signed in is checked at first
 	RelatedOrigins []string // whose pages may use the same passkeys
+
+	Administers func(*identity.User) bool // reports whether the console is open to a person; or nil
 }
 
 // Server serves the pages.
@@ -344,12 +346,26 @@ func ownPath(next string) string {
 		q := u.Query()
 		return with(u.Path, "back", q.Get("back"), "return_to", q.Get("return_to"))
 	}
+	if u.Path == pathConsole || strings.HasPrefix(u.Path, pathConsole+"/") && !strings.Contains(u.Path, "..") {
+		return keepQuery(u)
+	}
 	for _, p := range []string{"/account", "/activate", "/device", pathVerify} {
 		if u.Path == p || strings.HasPrefix(u.Path, p+"/") && !strings.Contains(u.Path, "..") {
 			return with(u.Path, "user_code", u.Query().Get("user_code"))
 		}
 	}
 	return ""
+}
+
+// pathConsole is the path of the pages of administrators, which package console serves.
+const pathConsole = "/admin"
+
+// keepQuery returns the path and the parameters of an address. Following it changes nothing.
+func keepQuery(u *url.URL) string {
+	if len(u.Query()) == 0 {
+		return u.Path
+	}
+	return u.Path + "?" + u.Query().Encode()
 }
 
 // clientView returns an app as the pages show it, or nil.

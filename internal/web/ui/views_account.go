@@ -37,6 +37,7 @@ type AccountView struct {
 	Grants            int       // apps and devices with access
 	Consents          int       // connected apps
 	Offer             bool      // to make a passkey, after a sign-in with the password
+	Administers       bool      // the console is open to the person
 }
 
 // Page names the template.

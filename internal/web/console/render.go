@@ -1,0 +1,130 @@
+package console
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS
+
+// staticNames lists the files of the console beside those of all pages.
+var staticNames = [...]string{"console.css", "console.js"}
+
+// addAssets adds the style sheet and the script of the console to those of the pages.
+func addAssets(a Assets) error {
+	for _, name := range staticNames {
+		body, err := staticFiles.ReadFile("static/" + name)
+		if err != nil {
+			return err
+		}
+		if err := a.Add(name, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pages renders views. It is safe for concurrent use.
+type pages struct {
+	byName   map[string]*template.Template
+	rendered func(View) // tests learn here what handlers show; else nil
+}
+
+// newPages parses the templates of views and renders each once without data: a template that does
+// not parse, or that writes a value where it cannot be escaped, stops the start of the server.
+func newPages(a Assets, look Look, views []View) (*pages, error) {
+	frame, err := template.New("frame").Funcs(template.FuncMap{
+		"asset": a.URL,
+		"look":  func() Look { return look },
+		"root":  func() string { return Root },
+		"input": func(v View, name, label string, options ...string) (Input, error) {
+			return newInput(*v.base(), name, label, options...)
+		},
+		"check": func(v View, name, label string, options ...string) (Input, error) {
+			return newCheck(*v.base(), name, label, options...)
+		},
+		"pick": func(v View, name, label string, choices ...string) (Input, error) {
+			return newChoice(*v.base(), name, label, choices...)
+		},
+		"fail":  func(what string) (string, error) { return "", fmt.Errorf("template: %s", what) },
+		"count": count,
+		"num":   grouped,
+		"href":  href,
+	}).ParseFS(templateFiles, "templates/frame/*.html")
+	if err != nil {
+		return nil, err
+	}
+	p := &pages{byName: map[string]*template.Template{}}
+	for _, v := range views {
+		t, err := frame.Clone()
+		if err != nil {
+			return nil, err
+		}
+		if t, err = t.ParseFS(templateFiles, "templates/"+v.Page()+".html"); err != nil {
+			return nil, err
+		}
+		p.byName[v.Page()] = t.Lookup("page")
+		if err := p.byName[v.Page()].Execute(io.Discard, v); err != nil {
+			return nil, fmt.Errorf("page %s: %w", v.Page(), err)
+		}
+	}
+	return p, nil
+}
+
+// render returns a page: the whole of it, or an error and nothing.
+func (p *pages) render(v View) ([]byte, error) {
+	t := p.byName[v.Page()]
+	if t == nil {
+		return nil, fmt.Errorf("no page %q", v.Page())
+	}
+	if p.rendered != nil {
+		p.rendered(v)
+	}
+	var out bytes.Buffer
+	if err := t.Execute(&out, v); err != nil {
+		return nil, fmt.Errorf("rendering page %s: %w", v.Page(), err)
+	}
+	return out.Bytes(), nil
+}
+
+// policy is the content security policy: nothing inline, nothing from other origins, no frames.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
+	"connect-src 'self'; font-src 'self'; manifest-src 'self'; form-action 'self'; " +
+	"frame-ancestors 'none'; base-uri 'none'"
+
+// show writes a page.
+func (s *Server) show(w http.ResponseWriter, status int, v View) error {
+	body, err := s.pages.render(v)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the person has gone if it fails
+	return nil
+}
+
+// href returns an address that somebody else has chosen if it leads to a web site, else "".
+func href(address string) string {
+	lower := strings.ToLower(address)
+	if strings.HasPrefix(lower, "https://") || strings.HasPrefix(lower, "http://") {
+		return address
+	}
+	return ""
+}

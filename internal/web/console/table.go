@@ -1,0 +1,163 @@
+package console
+
+import (
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Table is a list of things: one row each, with a link to its page.
+type Table struct {
+	Caption string // what the table lists, for assistive technology
+	Columns []Column
+	Rows    []Row
+	Picks   bool // each row has a check box, for the forms of bulk actions
+}
+
+// Column is a column of a table.
+type Column struct {
+	Name string
+	Wide bool // hidden where the page is narrow
+	Num  bool // numbers, which stand at the end
+	Sort Sort
+}
+
+// Sort is what the heading of a column does.
+type Sort struct {
+	URL     string // sorts by the column, or turns the order around; "" where it cannot
+	Current string // ascending or descending, or ""
+}
+
+// Row is one thing of a table.
+type Row struct {
+	ID    string // in the name of the check box
+	Name  string // what assistive technology calls the row
+	Faint bool
+	Cells []Cell
+	Do    []Button // what can be done with the thing at once
+	Links []Link   // pages that ask before they do something with the thing
+}
+
+// Cell is what a row says in a column.
+type Cell struct {
+	Text  string
+	Sub   string // a second line
+	URL   string // of our own; Text is a link
+	Code  bool   // Text is an identifier
+	Badge string // tone of a badge: good, bad, warn or plain; "" for plain text
+	Time  Moment // instead of Text
+	Mark  string // initials before the text
+	Never string // stands for a time that is not known
+}
+
+// cells of a table.
+func textCell(s string) Cell             { return Cell{Text: s} }
+func codeCell(s string) Cell             { return Cell{Text: s, Code: true} }
+func badgeCell(tone, text string) Cell   { return Cell{Badge: tone, Text: text} }
+func linkCell(text, address string) Cell { return Cell{Text: text, URL: address} }
+
+// timeCell returns a time, or never for a time that is not known.
+func (b Base) timeCell(t time.Time, never string) Cell {
+	return Cell{Time: b.When(t), Never: never}
+}
+
+// Search is the form that searches and filters a list. It is sent with GET, so that its address can
+// be shared.
+type Search struct {
+	Action  string
+	Label   string // of the search box; "" where there is none
+	Text    string
+	Hint    string // in the empty box
+	Texts   []TextFilter
+	Filters []Filter // lists to choose from
+	Keep    []Pair   // further parameters of the address
+	Active  bool     // something is searched or filtered
+}
+
+// TextFilter is an input of a filter.
+type TextFilter struct{ Name, Label, Value, Hint string }
+
+// Filter is a list of one filter's values; the first means all.
+type Filter struct {
+	Name, Label string
+	Choices     []Choice
+}
+
+// newFilter returns a filter with the chosen value: pairs of a value and its text.
+func newFilter(form url.Values, name, label string, choices ...string) Filter {
+	f := Filter{Name: name, Label: label}
+	for i := 0; i+1 < len(choices); i += 2 {
+		f.Choices = append(f.Choices, Choice{
+			Value:  choices[i],
+			Text:   choices[i+1],
+			Chosen: form.Get(name) == choices[i],
+		})
+	}
+	return f
+}
+
+// Pager leads to the other pages of a list.
+type Pager struct {
+	Total     string // "1,204 users" or "more than 10,000 users", or ""
+	Prev      string // address of the first page, or of the page before; "" on the first
+	Next      string // "" on the last page
+	Of, Shown int
+}
+
+// pageSize is how many things a page lists.
+const pageSize = 50
+
+// pageOf returns the number of things before the page that an address names.
+func pageOf(form url.Values) int {
+	n, err := strconv.Atoi(form.Get("offset"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+// keep returns an address with the parameters of the form that are named, and others in their
+// place.
+func keep(path string, form url.Values, names []string, change ...string) string {
+	q := url.Values{}
+	for _, n := range names {
+		if v := form.Get(n); v != "" {
+			q.Set(n, v)
+		}
+	}
+	for i := 0; i+1 < len(change); i += 2 {
+		if change[i+1] == "" {
+			q.Del(change[i])
+		} else {
+			q.Set(change[i], change[i+1])
+		}
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}
+
+// Acts reports whether something can be done with a row.
+func (t Table) Acts() bool {
+	for _, r := range t.Rows {
+		if len(r.Do) > 0 || len(r.Links) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Fact is one line about a thing.
+type Fact struct {
+	Name string
+	Cell Cell
+	Note *Cell // a badge after it, or nil
+}
+
+// Empty teaches what a list will hold, in the place of a list without rows.
+type Empty struct {
+	Icon, Title, Text string
+	Command           string // makes the first thing, or ""
+	Link              *Link  // or nil
+}

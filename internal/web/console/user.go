@@ -1,0 +1,194 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
+)
+
+// UserView shows one account with what belongs to it.
+type UserView struct {
+	Base
+	Locked   *Lock // or nil
+	Profile  []Fact
+	Access   []Fact
+	Factors  Table
+	Sessions Table
+	Events   Table
+	Actions  []Link   // pages that ask before they act
+	Buttons  []Button // what can be done at once, since it can be undone
+	More     string   // the address of all events of the account, or ""
+	Same     Same
+}
+
+// Lock is why an account cannot sign in at the moment.
+type Lock struct {
+	Since  Moment
+	Until  Moment // unknown: until an administrator unlocks it
+	Reason string
+}
+
+// Page names the template.
+func (*UserView) Page() string { return "user" }
+
+func (s *Server) showUser(w http.ResponseWriter, r *http.Request, q *request) error {
+	ctx, ref := r.Context(), r.PathValue("id")
+	d, err := s.ops.UserDetail(ctx, q.actor, ref)
+	if err != nil {
+		return err
+	}
+	u := d.User
+	v := &UserView{Base: s.begin(r, q, u.Label())}
+	v.Crumbs = []Link{{"Users", Root + "/users"}}
+	v.Undo = userUndo(u, q.form.Get("done"))
+	if !d.LockedUntil.IsZero() {
+		v.Locked = &Lock{Since: v.When(d.LockedAt), Until: v.When(d.UnlockAt)}
+	}
+	v.Profile, v.Access = v.profileFacts(u), v.accessFacts(d)
+	v.Factors = v.factorTable(d.Factors)
+	if q.actor.Can(admin.ScopeSessionsRead) {
+		if v.Sessions, err = s.userSessions(ctx, &v.Base, q, u); err != nil {
+			return err
+		}
+	}
+	if q.actor.Can(admin.ScopeAuditRead) {
+		if v.Events, err = s.userEvents(ctx, &v.Base, q, u); err != nil {
+			return err
+		}
+	}
+	if q.actor.Can(admin.ScopeUsersWrite) {
+		v.Primary = &Link{Text: "Edit", URL: at("/users", string(u.ID), "edit")}
+		v.Actions, v.Buttons = s.userActionsOf(d)
+	}
+	v.Same = s.same("GET", "/api/v1/users/"+string(u.ID), nil, "user", "show", string(u.ID))
+	return s.show(w, http.StatusOK, v)
+}
+
+// profileFacts returns who a person is.
+func (b *Base) profileFacts(u *identity.User) []Fact {
+	facts := []Fact{{Name: "Email", Cell: textCell(u.Email)}}
+	switch {
+	case u.Email == "":
+	case u.EmailVerified:
+		facts[0].Note = &Cell{Badge: "good", Text: "Verified"}
+	default:
+		facts[0].Note = &Cell{Badge: "warn", Text: "Not verified"}
+	}
+	for _, f := range []struct{ name, value string }{
+		{"Username", u.Username},
+		{"Name", u.Name},
+		{"Phone", u.Phone},
+		{"Language", u.Locale},
+		{"Time zone", u.Zoneinfo},
+	} {
+		if f.value != "" {
+			facts = append(facts, Fact{Name: f.name, Cell: textCell(f.value)})
+		}
+	}
+	return append(facts,
+		Fact{Name: "Roles", Cell: textCell(strings.Join(u.Roles, ", "))},
+		Fact{Name: "Created", Cell: b.timeCell(u.CreatedAt, "")},
+		Fact{Name: "ID", Cell: codeCell(string(u.ID))},
+	)
+}
+
+// accessFacts returns how a person signs in.
+func (b *Base) accessFacts(d *admin.UserDetail) []Fact {
+	u := d.User
+	locked := !d.LockedUntil.IsZero()
+	password := b.timeCell(u.PasswordChangedAt, "Set")
+	if u.PasswordHash == "" {
+		password = Cell{Never: "None"}
+	}
+	facts := []Fact{
+		{Name: "Status", Cell: userStatus(u, locked)},
+		{Name: "Last sign-in", Cell: b.timeCell(u.LastLoginAt, "Never")},
+		{Name: "Password", Cell: password},
+		{Name: "Sessions", Cell: textCell(grouped(d.Sessions))},
+		{Name: "Connected apps", Cell: textCell(grouped(d.Grants))},
+	}
+	if u.PasswordHash != "" && u.MustChange {
+		facts[2].Note = &Cell{Badge: "warn", Text: "To be changed"}
+	}
+	if d.Failures > 0 {
+		facts = append(facts, Fact{Name: "Failed attempts", Cell: textCell(grouped(d.Failures))})
+	}
+	return facts
+}
+
+// factorNames returns what people call the kinds of second factors.
+func factorNames() map[string]string {
+	return map[string]string{
+		"totp":        "Authenticator app",
+		"passkey":     "Passkey",
+		"backup_code": "Backup codes",
+		"email":       "Code by email",
+	}
+}
+
+// factorTable lists the second factors of an account.
+func (b *Base) factorTable(all []identity.Credential) Table {
+	t := Table{
+		Caption: "Second factors and passkeys",
+		Columns: []Column{{Name: "Factor"}, {Name: "Added"}, {Name: "Last used", Wide: true}},
+	}
+	names := factorNames()
+	for _, c := range all {
+		name := Cell{Text: names[c.Kind], Sub: c.Label}
+		if name.Text == "" {
+			name.Text = c.Kind
+		}
+		t.Rows = append(t.Rows, Row{
+			ID:    string(c.ID),
+			Name:  name.Text,
+			Cells: []Cell{name, b.timeCell(c.ConfirmedAt, ""), b.timeCell(c.LastUsedAt, "Never")},
+		})
+	}
+	return t
+}
+
+// device returns what a User-Agent header says in words.
+func device(agent string) string {
+	a := visitor.Describe(agent)
+	switch {
+	case a.Program != "" && a.System != "":
+		return a.Program + " on " + a.System
+	case a.Program != "":
+		return a.Program
+	case a.System != "":
+		return a.System
+	}
+	return "Unknown device"
+}
+
+// place returns an address with where it is, as far as that is known.
+func (s *Server) place(ip string) Cell {
+	c := Cell{Text: ip, Code: true, Never: "Unknown"}
+	if s.cfg.Places == nil || ip == "" {
+		return c
+	}
+	city, country := s.cfg.Places.Find(ip).In("en")
+	switch {
+	case city != "" && country != "":
+		c.Sub = city + ", " + country
+	case country != "":
+		c.Sub = country
+	}
+	return c
+}
+
+// eventName returns the type of an event in words: LOGIN_FAILED is "Login failed".
+func eventName(t audit.Type) string {
+	words := strings.ToLower(strings.ReplaceAll(string(t), "_", " "))
+	if words == "" {
+		return ""
+	}
+	return strings.ToUpper(words[:1]) + words[1:]
+}
+
+// reasonName returns the reason of a failure in words.
+func reasonName(reason string) string { return sentence(strings.ReplaceAll(reason, "_", " ")) }

@@ -1,0 +1,236 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+)
+
+// userNotes returns what has been done to an account, by the parameter done of its address.
+func userNotes() map[string]string {
+	return map[string]string{
+		"created":         "The account was created.",
+		"updated":         "The changes were saved.",
+		"disabled":        "The account is disabled. Its sessions and tokens have ended.",
+		"enabled":         "The account can sign in again.",
+		"unlocked":        "The account is unlocked.",
+		"deleted":         "The account was deleted.",
+		"two-step":        "Two-step verification was reset, and all sessions have ended.",
+		"signed-out":      "All browser sessions of the account have ended.",
+		"access":          "All sessions and connected apps of the account have ended.",
+		"session-revoked": "The session has ended.",
+		"password":        "The password was set, and all sessions have ended.",
+	}
+}
+
+// userUndo returns the form that takes back what has just been done, or nil.
+func userUndo(u *identity.User, done string) *Button {
+	if done == "disabled" && u.Disabled {
+		return &Button{Text: "Undo", Action: at("/users", string(u.ID), "enable")}
+	}
+	return nil
+}
+
+// userActionRoutes returns the routes of what can be done to an account.
+func (s *Server) userActionRoutes() []route {
+	var all []route
+	for _, a := range s.userActions() {
+		all = append(all, actionRoutes("/admin/users/{id}", a, s.loadUser)...)
+	}
+	return append(all,
+		route{"POST /admin/users/{id}/enable", []string{"EnableUser"}, s.atOnce("enabled", s.ops.EnableUser)},
+		route{"POST /admin/users/{id}/unlock", []string{"UnlockUser"}, s.atOnce("unlocked", s.ops.UnlockUser)},
+	)
+}
+
+func (s *Server) loadUser(r *http.Request, q *request) (*admin.UserDetail, error) {
+	return s.ops.UserDetail(r.Context(), q.actor, r.PathValue("id"))
+}
+
+// atOnce does something that needs no question, because it can be undone.
+func (s *Server) atOnce(done string,
+	do func(context.Context, admin.Actor, string) (*identity.User, error),
+) handler {
+	return func(w http.ResponseWriter, r *http.Request, q *request) error {
+		u, err := do(r.Context(), q.actor, r.PathValue("id"))
+		if err != nil {
+			return err
+		}
+		return seeOther(w, r, with(at("/users", string(u.ID)), "done", done))
+	}
+}
+
+// userActionsOf returns what can be done to an account now: the pages that ask, and what is done at
+// once.
+func (s *Server) userActionsOf(d *admin.UserDetail) (links []Link, buttons []Button) {
+	u := d.User
+	if !d.LockedUntil.IsZero() || d.Failures > 0 {
+		buttons = append(buttons, Button{Text: "Unlock", Action: at("/users", string(u.ID), "unlock")})
+	}
+	if u.Disabled {
+		buttons = append(buttons, Button{Text: "Enable", Action: at("/users", string(u.ID), "enable")})
+	}
+	links = append(links, Link{"Set password", at("/users", string(u.ID), "password")})
+	for _, x := range s.userActions() {
+		if x.offers == nil || x.offers(d) {
+			links = append(links, Link{x.link, at("/users", string(u.ID), x.name)})
+		}
+	}
+	return links, buttons
+}
+
+func userID(d *admin.UserDetail) string { return string(d.User.ID) }
+func userLink(d *admin.UserDetail) Link { return Link{d.User.Label(), at("/users", userID(d))} }
+func doneTo(done string) func(*admin.UserDetail) string {
+	return func(d *admin.UserDetail) string { return with(at("/users", userID(d)), "done", done) }
+}
+
+// userEnds returns what an account loses with its sessions and, with grants, its connected apps.
+func userEnds(d *admin.UserDetail, grants bool) []string {
+	var out []string
+	if d.Sessions > 0 {
+		out = append(out, count(d.Sessions, "browser session")+" will end.")
+	}
+	if grants && d.Grants > 0 {
+		out = append(out, count(d.Grants, "app or device")+" will lose access.")
+	}
+	return out
+}
+
+// userActions returns what can be done to an account after a page has asked.
+func (s *Server) userActions() []action[*admin.UserDetail] {
+	return []action[*admin.UserDetail]{
+		s.signOutAction(),
+		s.revokeAccessAction(),
+		s.resetTwoStepAction(),
+		s.disableAction(),
+		s.deleteAction(),
+	}
+}
+
+func (s *Server) signOutAction() action[*admin.UserDetail] {
+	return action[*admin.UserDetail]{
+		server: s,
+		name:   "sign-out", link: "Sign out", ops: []string{"RevokeUserSessions"},
+		title: "Sign out everywhere", button: "End all sessions",
+		offers: func(d *admin.UserDetail) bool { return d.Sessions > 0 },
+		text:   func(d *admin.UserDetail) string { return "Ends all browser sessions of " + d.User.Label() + "." },
+		ends:   func(d *admin.UserDetail) []string { return userEnds(d, false) },
+		same: func(d *admin.UserDetail, _ url.Values) Same {
+			return s.same("DELETE", "/api/v1/users/"+userID(d)+"/sessions", nil,
+				"session", "revoke", "--user="+userID(d))
+		},
+		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {
+			_, err := s.ops.RevokeUserSessions(ctx, q.actor, userID(d))
+			return err
+		},
+		done: doneTo("signed-out"), back: userLink,
+	}
+}
+
+func (s *Server) revokeAccessAction() action[*admin.UserDetail] {
+	return action[*admin.UserDetail]{
+		server: s,
+		name:   "revoke-access", link: "Revoke access", ops: []string{"RevokeUserAccess"},
+		title: "Revoke all access", button: "End all sessions and apps", danger: true,
+		offers: func(d *admin.UserDetail) bool { return d.Grants > 0 },
+		text: func(d *admin.UserDetail) string {
+			return "Ends all that is open in the name of " + d.User.Label() + ". The account itself stays as it is."
+		},
+		ends: func(d *admin.UserDetail) []string { return userEnds(d, true) },
+		same: func(d *admin.UserDetail, _ url.Values) Same {
+			return s.same("POST", "/api/v1/users/"+userID(d)+"/revoke_tokens", nil,
+				"session", "revoke", "--all-of-user="+userID(d))
+		},
+		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {
+			_, err := s.ops.RevokeUserAccess(ctx, q.actor, userID(d))
+			return err
+		},
+		done: doneTo("access"), back: userLink,
+	}
+}
+
+func (s *Server) resetTwoStepAction() action[*admin.UserDetail] {
+	return action[*admin.UserDetail]{
+		server: s,
+		name:   "reset-two-step", link: "Reset two-step", ops: []string{"ResetTwoStep"},
+		title: "Reset two-step verification", button: "Remove all second factors", danger: true,
+		offers: func(d *admin.UserDetail) bool { return len(d.Factors) > 0 },
+		text: func(d *admin.UserDetail) string {
+			return "Removes all second factors and backup codes of " + d.User.Label() +
+				", so that the password alone signs in. Be sure that it is the person who asks."
+		},
+		ends: func(d *admin.UserDetail) []string {
+			return append([]string{count(len(d.Factors), "factor") + " will be removed. The person is told by mail."},
+				userEnds(d, false)...)
+		},
+		same: func(d *admin.UserDetail, _ url.Values) Same {
+			return s.same("DELETE", "/api/v1/users/"+userID(d)+"/factors", nil, "user", "reset-two-step", userID(d))
+		},
+		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {
+			_, err := s.ops.ResetTwoStep(ctx, q.actor, userID(d))
+			return err
+		},
+		done: doneTo("two-step"), back: userLink,
+	}
+}
+
+func (s *Server) disableAction() action[*admin.UserDetail] {
+	return action[*admin.UserDetail]{
+		server: s,
+		name:   "disable", link: "Disable", ops: []string{"DisableUser"},
+		title: "Disable account", button: "Disable account", danger: true,
+		offers: func(d *admin.UserDetail) bool { return !d.User.Disabled },
+		text: func(d *admin.UserDetail) string {
+			return d.User.Label() + " will not be able to sign in until you enable the account again. Nothing is deleted."
+		},
+		ends: func(d *admin.UserDetail) []string { return userEnds(d, true) },
+		same: func(d *admin.UserDetail, _ url.Values) Same {
+			return s.same("PATCH", "/api/v1/users/"+userID(d), map[string]any{"active": false},
+				"user", "disable", userID(d))
+		},
+		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {
+			_, err := s.ops.DisableUser(ctx, q.actor, userID(d))
+			return err
+		},
+		done: doneTo("disabled"), back: userLink,
+	}
+}
+
+func (s *Server) deleteAction() action[*admin.UserDetail] {
+	return action[*admin.UserDetail]{
+		server: s,
+		name:   "delete", link: "Delete", ops: []string{"DeleteUser"},
+		title: "Delete account", button: "Delete account", danger: true,
+		text: func(d *admin.UserDetail) string {
+			return "Deletes " + d.User.Label() + " with all that belongs to the account. This cannot be undone."
+		},
+		ends: func(d *admin.UserDetail) []string {
+			return append(userEnds(d, true), "The audit log stays; it names the account by its id.")
+		},
+		inputs: func(b Base) ([]Input, error) {
+			in, err := newInput(b, "confirm", "Type the email address or username of the account", "plain", "required",
+				"autocomplete=off")
+			return []Input{in}, err
+		},
+		same: func(d *admin.UserDetail, _ url.Values) Same {
+			return s.same("DELETE", "/api/v1/users/"+userID(d), nil, "user", "delete", userID(d), "--yes")
+		},
+		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {
+			typed := strings.TrimSpace(q.form.Get("confirm"))
+			u := d.User
+			if typed == "" || typed != u.Email && typed != u.Username && typed != userID(d) {
+				return fault.InvalidField("confirm", "Type %s to delete this account.", u.LoginName())
+			}
+			_, err := s.ops.DeleteUser(ctx, q.actor, userID(d))
+			return err
+		},
+		done: func(*admin.UserDetail) string { return with(Root+"/users", "done", "deleted") },
+		back: userLink,
+	}
+}
