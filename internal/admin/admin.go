@@ -4,6 +4,7 @@
 package admin
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
@@ -24,6 +25,10 @@ type Config struct {
 	Algorithm    string // signs tokens of clients that choose none
 	RoutesFile   string // the name of the routes file, or ""
 	RevokeTokens bool   // the end of a session revokes the tokens that it gave
+
+	AllowedIPs []netip.Prefix // from where the server may be managed; none: from everywhere
+	Reauth     time.Duration  // the greatest age of a sign-in that may make changes; 0: any
+	RequireMFA bool           // changes need a sign-in in two steps
 
 	NotifyRotation bool // administrators get a message when a client's secret is rotated
 

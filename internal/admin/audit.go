@@ -22,7 +22,7 @@ type EventPage struct {
 // Events returns a page of the audit log. q.User may be an id, email address or username; an id
 // may be that of a deleted user.
 func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) (*EventPage, error) {
-	if err := a.require(ScopeAuditRead); err != nil {
+	if err := o.authorize(a, ScopeAuditRead); err != nil {
 		return nil, err
 	}
 	if err := o.prepare(ctx, &q); err != nil {
@@ -44,7 +44,7 @@ func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) (*EventP
 
 // Event returns one event of the audit log with the names of its users, or NotFound.
 func (o *Operations) Event(ctx context.Context, a Actor, id string) (*EventPage, error) {
-	if err := a.require(ScopeAuditRead); err != nil {
+	if err := o.authorize(a, ScopeAuditRead); err != nil {
 		return nil, err
 	}
 	notFound := fault.New(fault.NotFound, "there is no event %.64q in the audit log", id)
@@ -83,7 +83,7 @@ func (o *Operations) userNames(ctx context.Context, events []audit.Event) (map[s
 // ExportEvents calls write with every event that matches, newest first, and stops at its first
 // error.
 func (o *Operations) ExportEvents(ctx context.Context, a Actor, q AuditQuery, write func(*audit.Event) error) error {
-	if err := a.require(ScopeAuditExport); err != nil {
+	if err := o.authorize(a, ScopeAuditExport); err != nil {
 		return err
 	}
 	if err := o.prepare(ctx, &q); err != nil {
@@ -170,7 +170,7 @@ const (
 
 // Explain returns the denial and the events of a request.
 func (o *Operations) Explain(ctx context.Context, a Actor, requestID string) (*Explanation, error) {
-	if err := a.require(ScopeAuditRead); err != nil {
+	if err := o.authorize(a, ScopeAuditRead); err != nil {
 		return nil, err
 	}
 	requestID = strings.TrimSpace(requestID)

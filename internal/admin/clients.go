@@ -34,7 +34,7 @@ type ChangedClient struct {
 // Clients returns a page of clients by name, and how many match in all. The values are shared and
 // must not be changed.
 func (o *Operations) Clients(ctx context.Context, a Actor, q ClientQuery) ([]*client.Client, int, error) {
-	if err := a.require(ScopeClientsRead); err != nil {
+	if err := o.authorize(a, ScopeClientsRead); err != nil {
 		return nil, 0, err
 	}
 	return o.store.ListClients(ctx, q)
@@ -42,7 +42,7 @@ func (o *Operations) Clients(ctx context.Context, a Actor, q ClientQuery) ([]*cl
 
 // Client returns the client with that id, or with that name if only one client has it.
 func (o *Operations) Client(ctx context.Context, a Actor, ref string) (*client.Client, error) {
-	if err := a.require(ScopeClientsRead); err != nil {
+	if err := o.authorize(a, ScopeClientsRead); err != nil {
 		return nil, err
 	}
 	return o.client(ctx, ref)
@@ -74,7 +74,7 @@ func (o *Operations) clientByName(ctx context.Context, name string) (*client.Cli
 
 // CreateClient registers a client, with a secret if it authenticates by one.
 func (o *Operations) CreateClient(ctx context.Context, a Actor, in NewClient) (*ChangedClient, error) {
-	if err := a.require(ScopeClientsWrite); err != nil {
+	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
 	now := o.parts.Now()
@@ -133,7 +133,7 @@ func (o *Operations) clientWarnings(c *client.Client) []Warning {
 // UpdateClient changes fields of a registration and checks it as a whole. Where nothing differs,
 // nothing is stored or recorded.
 func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p ClientPatch) (*ChangedClient, error) {
-	if err := a.require(ScopeClientsWrite); err != nil {
+	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
 	old, err := o.client(ctx, ref)
@@ -179,7 +179,7 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 func (o *Operations) RevokeClientTokens(
 	ctx context.Context, a Actor, ref string,
 ) (*client.Client, error) {
-	if err := a.require(ScopeClientsWrite); err != nil {
+	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
 	c, err := o.client(ctx, ref)
@@ -193,7 +193,7 @@ func (o *Operations) RevokeClientTokens(
 
 // DeleteClient deletes a client and revokes all its tokens.
 func (o *Operations) DeleteClient(ctx context.Context, a Actor, ref string) (*client.Client, error) {
-	if err := a.require(ScopeClientsWrite); err != nil {
+	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
 	c, err := o.client(ctx, ref)

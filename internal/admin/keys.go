@@ -35,7 +35,7 @@ type RotatedKey struct {
 
 // Keys returns the signing keys, oldest first.
 func (o *Operations) Keys(_ context.Context, a Actor) ([]jose.StoredKey, error) {
-	if err := a.require(ScopeKeysRead); err != nil {
+	if err := o.authorize(a, ScopeKeysRead); err != nil {
 		return nil, err
 	}
 	return o.parts.Ring.Keys(), nil
@@ -43,7 +43,7 @@ func (o *Operations) Keys(_ context.Context, a Actor) ([]jose.StoredKey, error) 
 
 // RotateKey stores the next key of an algorithm and sets the end of the keys before it.
 func (o *Operations) RotateKey(ctx context.Context, a Actor, in KeyRotation) (*RotatedKey, error) {
-	if err := a.require(ScopeKeysWrite); err != nil {
+	if err := o.authorize(a, ScopeKeysWrite); err != nil {
 		return nil, err
 	}
 	if in.Algorithm == "" {
@@ -149,7 +149,7 @@ func (o *Operations) longestToken(ctx context.Context) (time.Duration, error) {
 // RetirableKey returns the key with that id if it can be withdrawn: another one signs with its
 // algorithm, or nothing uses the algorithm.
 func (o *Operations) RetirableKey(ctx context.Context, a Actor, id string) (jose.StoredKey, error) {
-	if err := a.require(ScopeKeysRead); err != nil {
+	if err := o.authorize(a, ScopeKeysRead); err != nil {
 		return jose.StoredKey{}, err
 	}
 	return o.retirable(ctx, id, o.parts.Now())
@@ -157,7 +157,7 @@ func (o *Operations) RetirableKey(ctx context.Context, a Actor, id string) (jose
 
 // RetireKey withdraws a key at once, with all tokens that it signed.
 func (o *Operations) RetireKey(ctx context.Context, a Actor, id string) (jose.StoredKey, error) {
-	if err := a.require(ScopeKeysWrite); err != nil {
+	if err := o.authorize(a, ScopeKeysWrite); err != nil {
 		return jose.StoredKey{}, err
 	}
 	now := o.parts.Now()

@@ -21,7 +21,7 @@ type MailTest struct {
 // TestMail sends a message at once, past the queue, so that the answer of the mail server is known.
 // It returns fault.Conflict if no mail server is configured.
 func (o *Operations) TestMail(ctx context.Context, a Actor, in MailTest) error {
-	if err := a.require(ScopeMailWrite); err != nil {
+	if err := o.authorize(a, ScopeMailWrite); err != nil {
 		return err
 	}
 	if in.Message == "" {
@@ -63,7 +63,7 @@ func sampleValues(issuer, message, now string) map[string]string {
 // Mail returns a page of messages, newest first, and how many there are on all pages. Their
 // contents are never shown.
 func (o *Operations) Mail(ctx context.Context, a Actor, q outbox.Query) ([]outbox.Delivery, int, error) {
-	if err := a.require(ScopeMailRead); err != nil {
+	if err := o.authorize(a, ScopeMailRead); err != nil {
 		return nil, 0, err
 	}
 	if q.State != "" && !slices.Contains(outbox.States(), q.State) {
@@ -81,7 +81,7 @@ func (o *Operations) Mail(ctx context.Context, a Actor, q outbox.Query) ([]outbo
 
 // RetryMail queues a dead message again, due at once.
 func (o *Operations) RetryMail(ctx context.Context, a Actor, id outbox.ID) (*outbox.Delivery, error) {
-	if err := a.require(ScopeMailWrite); err != nil {
+	if err := o.authorize(a, ScopeMailWrite); err != nil {
 		return nil, err
 	}
 	now := o.parts.Now()

@@ -103,7 +103,7 @@ func (s *routeSet) findStored(ref string) (*access.Route, error) {
 
 // Routes returns a page of routes, those of the routes file first, and how many match in all.
 func (o *Operations) Routes(_ context.Context, a Actor, q RouteQuery) ([]*Route, int, error) {
-	if err := a.require(ScopeRoutesRead); err != nil {
+	if err := o.authorize(a, ScopeRoutesRead); err != nil {
 		return nil, 0, err
 	}
 	s, err := o.routeSet()
@@ -129,7 +129,7 @@ func (r *Route) matches(search string) bool {
 
 // Route returns the route with that id, name or address.
 func (o *Operations) Route(_ context.Context, a Actor, ref string) (*Route, error) {
-	if err := a.require(ScopeRoutesRead); err != nil {
+	if err := o.authorize(a, ScopeRoutesRead); err != nil {
 		return nil, err
 	}
 	s, err := o.routeSet()
@@ -145,7 +145,7 @@ func (o *Operations) Route(_ context.Context, a Actor, ref string) (*Route, erro
 
 // CreateRoute creates a route. Running servers use it within a second.
 func (o *Operations) CreateRoute(ctx context.Context, a Actor, p RoutePatch) (*Route, error) {
-	if err := a.require(ScopeRoutesWrite); err != nil {
+	if err := o.authorize(a, ScopeRoutesWrite); err != nil {
 		return nil, err
 	}
 	s, err := o.routeSet()
@@ -165,7 +165,7 @@ func (o *Operations) CreateRoute(ctx context.Context, a Actor, p RoutePatch) (*R
 
 // UpdateRoute changes fields of a route. Running servers follow within a second.
 func (o *Operations) UpdateRoute(ctx context.Context, a Actor, ref string, p RoutePatch) (*Route, error) {
-	if err := a.require(ScopeRoutesWrite); err != nil {
+	if err := o.authorize(a, ScopeRoutesWrite); err != nil {
 		return nil, err
 	}
 	s, err := o.routeSet()
@@ -207,7 +207,7 @@ func (r *Route) differences(after *Route) []string {
 
 // DeleteRoute deletes a route.
 func (o *Operations) DeleteRoute(ctx context.Context, a Actor, ref string) (*Route, error) {
-	if err := a.require(ScopeRoutesWrite); err != nil {
+	if err := o.authorize(a, ScopeRoutesWrite); err != nil {
 		return nil, err
 	}
 	s, err := o.routeSet()
@@ -224,7 +224,7 @@ func (o *Operations) DeleteRoute(ctx context.Context, a Actor, ref string) (*Rou
 
 // StoredRoute returns the route with that id, name or address if it can be changed.
 func (o *Operations) StoredRoute(_ context.Context, a Actor, ref string) (*Route, error) {
-	if err := a.require(ScopeRoutesRead); err != nil {
+	if err := o.authorize(a, ScopeRoutesRead); err != nil {
 		return nil, err
 	}
 	s, err := o.routeSet()

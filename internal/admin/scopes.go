@@ -46,7 +46,7 @@ func ScopeFields() []field.Field[oauth.Scope] {
 
 // Scopes returns all scopes by name.
 func (o *Operations) Scopes(_ context.Context, a Actor) ([]oauth.Scope, error) {
-	if err := a.require(ScopeScopesRead); err != nil {
+	if err := o.authorize(a, ScopeScopesRead); err != nil {
 		return nil, err
 	}
 	var out []oauth.Scope
@@ -59,7 +59,7 @@ func (o *Operations) Scopes(_ context.Context, a Actor) ([]oauth.Scope, error) {
 
 // Scope returns the scope with that name.
 func (o *Operations) Scope(_ context.Context, a Actor, name string) (*oauth.Scope, error) {
-	if err := a.require(ScopeScopesRead); err != nil {
+	if err := o.authorize(a, ScopeScopesRead); err != nil {
 		return nil, err
 	}
 	return o.scope(name)
@@ -75,7 +75,7 @@ func (o *Operations) scope(name string) (*oauth.Scope, error) {
 
 // CreateScope defines a scope.
 func (o *Operations) CreateScope(ctx context.Context, a Actor, name string, p ScopePatch) (*oauth.Scope, error) {
-	if err := a.require(ScopeScopesWrite); err != nil {
+	if err := o.authorize(a, ScopeScopesWrite); err != nil {
 		return nil, err
 	}
 	now := o.parts.Now()
@@ -113,7 +113,7 @@ func checkScope(s, old *oauth.Scope) error {
 
 // UpdateScope changes fields of a scope.
 func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p ScopePatch) (*oauth.Scope, error) {
-	if err := a.require(ScopeScopesWrite); err != nil {
+	if err := o.authorize(a, ScopeScopesWrite); err != nil {
 		return nil, err
 	}
 	old, err := o.scope(name)
@@ -132,7 +132,7 @@ func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p Sc
 
 // CanDeleteScope returns why a scope cannot be deleted, or nil.
 func (o *Operations) CanDeleteScope(_ context.Context, a Actor, name string) error {
-	if err := a.require(ScopeScopesWrite); err != nil {
+	if err := o.authorize(a, ScopeScopesWrite); err != nil {
 		return err
 	}
 	_, err := o.deletableScope(name)
@@ -151,7 +151,7 @@ func (o *Operations) deletableScope(name string) (*oauth.Scope, error) {
 // DeleteScope deletes a scope. Clients that may request it keep its name. The scopes of OpenID
 // Connect cannot be deleted.
 func (o *Operations) DeleteScope(ctx context.Context, a Actor, name string) (*oauth.Scope, error) {
-	if err := a.require(ScopeScopesWrite); err != nil {
+	if err := o.authorize(a, ScopeScopesWrite); err != nil {
 		return nil, err
 	}
 	s, err := o.deletableScope(name)

@@ -17,9 +17,9 @@ func TestRotationIsNoticed(t *testing.T) {
 	w.parts.Sealer = outbox.NewSealer(w.parts.Keys)
 	first := w.createClient(map[string]string{"client_name": "App", "grant_types": "client_credentials"})
 	for _, u := range []identity.User{
-		{Email: "boss@example.com", Name: "Boss", Locale: "de", Roles: []string{identity.RoleAdmin}},
-		{Username: "unreachable", Roles: []string{identity.RoleAdmin}},
-		{Email: "former@example.com", Roles: []string{identity.RoleAdmin}, Disabled: true},
+		{Email: "boss@example.com", Name: "Boss", Locale: "de", Roles: []string{identity.RoleSuperAdmin}},
+		{Username: "unreachable", Roles: []string{identity.RoleSuperAdmin}},
+		{Email: "former@example.com", Roles: []string{identity.RoleSuperAdmin}, Disabled: true},
 		{Email: "ada@example.com"},
 	} {
 		u.ID, u.CreatedAt = identity.UserID(secret.NewID(w.now)), w.now

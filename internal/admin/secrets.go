@@ -47,7 +47,7 @@ func (o *Operations) clientWithSecret(ctx context.Context, ref string) (*client.
 func (o *Operations) AddSecret(
 	ctx context.Context, a Actor, ref string, ttl time.Duration,
 ) (*AddedSecret, error) {
-	if err := a.require(ScopeClientsWrite); err != nil {
+	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
 	c, err := o.clientWithSecret(ctx, ref)
@@ -85,7 +85,7 @@ func (o *Operations) AddSecret(
 func (o *Operations) RemoveSecret(
 	ctx context.Context, a Actor, ref, secretID string, force bool,
 ) (*ChangedClient, error) {
-	if err := a.require(ScopeClientsWrite); err != nil {
+	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
 	c, err := o.client(ctx, ref)
@@ -123,7 +123,7 @@ func (o *Operations) RemoveSecret(
 // which may be 0; older ones end at once.
 func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grace time.Duration,
 ) (*ChangedClient, error) {
-	if err := a.require(ScopeClientsWrite); err != nil {
+	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
 	c, err := o.clientWithSecret(ctx, ref)

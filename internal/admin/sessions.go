@@ -17,7 +17,7 @@ import (
 func (o *Operations) Sessions(
 	ctx context.Context, a Actor, user string, sel SessionSelection, q SessionQuery,
 ) ([]identity.Session, int, error) {
-	if err := a.require(ScopeSessionsRead); err != nil {
+	if err := o.authorize(a, ScopeSessionsRead); err != nil {
 		return nil, 0, err
 	}
 	q.Now = o.parts.Now()
@@ -36,7 +36,7 @@ func (o *Operations) Sessions(
 
 // RevokeSession ends one session.
 func (o *Operations) RevokeSession(ctx context.Context, a Actor, id identity.SessionID) (*identity.Session, error) {
-	if err := a.require(ScopeSessionsWrite); err != nil {
+	if err := o.authorize(a, ScopeSessionsWrite); err != nil {
 		return nil, err
 	}
 	now := o.parts.Now()
@@ -107,7 +107,7 @@ func (o *Operations) selectSessions(
 // RevokeSessions ends all browser sessions that a selection selects, of whichever user, and returns
 // how many. Each is recorded for its user.
 func (o *Operations) RevokeSessions(ctx context.Context, a Actor, sel SessionSelection) (int, error) {
-	if err := a.require(ScopeSessionsWrite); err != nil {
+	if err := o.authorize(a, ScopeSessionsWrite); err != nil {
 		return 0, err
 	}
 	q := SessionQuery{Now: o.parts.Now(), Limit: MaxPage}
@@ -138,7 +138,7 @@ func (o *Operations) RevokeSessions(ctx context.Context, a Actor, sel SessionSel
 func (o *Operations) revokeAll(ctx context.Context, a Actor, user, scope string,
 	end func(*identity.User, audit.Event) error,
 ) (*identity.User, error) {
-	if err := a.require(ScopeSessionsWrite); err != nil {
+	if err := o.authorize(a, ScopeSessionsWrite); err != nil {
 		return nil, err
 	}
 	u, err := o.user(ctx, user)

@@ -18,6 +18,7 @@ import (
 const (
 	ReasonLastAdministrator = "last_administrator" // the change would leave no administrator
 	ReasonStale             = "stale"              // another change came between reading and writing
+	ReasonHeld              = "held"               // somebody has what is to be deleted or created
 	ReasonTooManySecrets    = "too_many_secrets"   // the client has as many active secrets as it may have
 	ReasonLastSecret        = "last_secret"        // the change would leave the client no active secret
 )
@@ -28,6 +29,7 @@ type Store interface {
 	UserStore
 	ClientStore
 	ScopeStore
+	RoleStore
 	RouteStore
 	SessionStore
 	DeliveryStore
@@ -61,6 +63,8 @@ type DeliveryStore interface {
 
 // UserStore is what the operations on users need of storage.
 type UserStore interface {
+	// User returns the user with that id, or fault.NotFound.
+	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 	// UserByRef returns the user with that id, email address or username, or fault.NotFound.
 	UserByRef(ctx context.Context, ref string) (*identity.User, error)
 	// ListUsers returns a page of users, oldest first, and how many match in all.
@@ -127,6 +131,19 @@ type ScopeStore interface {
 	CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error
 	UpdateScope(ctx context.Context, old, new *oauth.Scope, ev ...audit.Event) error
 	DeleteScope(ctx context.Context, name string, ev ...audit.Event) error
+}
+
+// RoleStore is what the operations on roles need of storage.
+type RoleStore interface {
+	// RoleDefinitions returns all roles by name, shared.
+	RoleDefinitions() map[string]*identity.Role
+	// CreateRole stores a new role. It returns fault.Conflict for a name that is in use, and with
+	// ReasonHeld for a role with scopes whose name somebody has.
+	CreateRole(ctx context.Context, r *identity.Role, ev ...audit.Event) error
+	// UpdateRole returns fault.Conflict with ReasonStale for a role that is not in the state of old.
+	UpdateRole(ctx context.Context, old, new *identity.Role, ev ...audit.Event) error
+	// DeleteRole returns fault.Conflict with ReasonHeld for a role that somebody has.
+	DeleteRole(ctx context.Context, name string, ev ...audit.Event) error
 }
 
 // RouteStore is what the operations on routes need of storage.

@@ -31,10 +31,10 @@ type UpdatedUser struct {
 const staleTries = 5
 
 // UpdateUser changes fields of an account. A new email address or telephone number is not verified
-// unless the change says so. The last active administrator keeps the role admin. Where nothing
+// unless the change says so. The last active administrator keeps the role super_admin. Where nothing
 // differs, nothing is stored or recorded.
 func (o *Operations) UpdateUser(ctx context.Context, a Actor, ref string, in UserUpdate) (*UpdatedUser, error) {
-	if err := a.require(ScopeUsersWrite); err != nil {
+	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
 	}
 	for try := 1; ; try++ {
@@ -129,12 +129,13 @@ func lastAdministrator(u *identity.User, err error) error {
 // maxRoleLists bounds how many different lists of roles are searched for a known one.
 const maxRoleLists = 1000
 
-// roleWarnings returns a warning for each role that no user has and no route names.
+// roleWarnings returns a warning for each role that is not defined, that no user has and no route
+// names.
 func (o *Operations) roleWarnings(ctx context.Context, roles []string) ([]Warning, error) {
 	if len(roles) == 0 {
 		return nil, nil
 	}
-	known := []string{identity.RoleAdmin}
+	known := slices.Collect(maps.Keys(o.store.RoleDefinitions()))
 	for _, r := range o.store.Routes() {
 		known = append(known, r.Roles...)
 	}

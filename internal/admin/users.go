@@ -45,7 +45,7 @@ type UserDetail struct {
 
 // Users returns a page of accounts, oldest first, and how many match in all.
 func (o *Operations) Users(ctx context.Context, a Actor, q UserQuery) ([]identity.User, int, error) {
-	if err := a.require(ScopeUsersRead); err != nil {
+	if err := o.authorize(a, ScopeUsersRead); err != nil {
 		return nil, 0, err
 	}
 	return o.store.ListUsers(ctx, q)
@@ -53,7 +53,7 @@ func (o *Operations) Users(ctx context.Context, a Actor, q UserQuery) ([]identit
 
 // User returns the account with that id, email address or username.
 func (o *Operations) User(ctx context.Context, a Actor, ref string) (*identity.User, error) {
-	if err := a.require(ScopeUsersRead); err != nil {
+	if err := o.authorize(a, ScopeUsersRead); err != nil {
 		return nil, err
 	}
 	return o.user(ctx, ref)
@@ -109,7 +109,7 @@ func (o *Operations) UserDetail(ctx context.Context, a Actor, ref string) (*User
 func (o *Operations) Locks(ctx context.Context, a Actor, ids []identity.UserID) (
 	map[identity.UserID]time.Time, error,
 ) {
-	if err := a.require(ScopeUsersRead); err != nil {
+	if err := o.authorize(a, ScopeUsersRead); err != nil {
 		return nil, err
 	}
 	now := o.parts.Now()
@@ -128,7 +128,7 @@ func (o *Operations) Locks(ctx context.Context, a Actor, ids []identity.UserID) 
 
 // CreateUser creates an account with a password, or with a one-time link to choose one.
 func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*CreatedUser, error) {
-	if err := a.require(ScopeUsersWrite); err != nil {
+	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
 	}
 	now := o.parts.Now()
@@ -168,7 +168,7 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 // over yet: of that one, all earlier links end, and only its roles are set anew where the fields
 // name some. An account that is in use is fault.Conflict.
 func (o *Operations) InviteUser(ctx context.Context, a Actor, in NewUser) (*CreatedUser, error) {
-	if err := a.require(ScopeUsersWrite); err != nil {
+	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
 	}
 	now := o.parts.Now()
@@ -254,7 +254,7 @@ func (o *Operations) passwordLink(ctx context.Context, a Actor, u *identity.User
 
 // SetPassword replaces the password of an account, which ends its sessions.
 func (o *Operations) SetPassword(ctx context.Context, a Actor, ref, password string) (*identity.User, error) {
-	if err := a.require(ScopeUsersWrite); err != nil {
+	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
 	}
 	u, err := o.user(ctx, ref)
@@ -266,7 +266,7 @@ func (o *Operations) SetPassword(ctx context.Context, a Actor, ref, password str
 
 // CreatePasswordLink returns a one-time link to choose a new password. It is valid for an hour.
 func (o *Operations) CreatePasswordLink(ctx context.Context, a Actor, ref string) (*CreatedUser, error) {
-	if err := a.require(ScopeUsersWrite); err != nil {
+	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
 	}
 	u, err := o.user(ctx, ref)
@@ -279,7 +279,7 @@ func (o *Operations) CreatePasswordLink(ctx context.Context, a Actor, ref string
 
 // UnlockUser ends the lock of an account after too many failed attempts to sign in.
 func (o *Operations) UnlockUser(ctx context.Context, a Actor, ref string) (*identity.User, error) {
-	if err := a.require(ScopeUsersWrite); err != nil {
+	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
 	}
 	u, err := o.user(ctx, ref)
@@ -331,7 +331,7 @@ func (o *Operations) DeleteUser(ctx context.Context, a Actor, ref string) (*iden
 func (o *Operations) changeUser(ctx context.Context, a Actor, ref string, t audit.Type,
 	change func(*identity.User, audit.Event) error,
 ) (*identity.User, error) {
-	if err := a.require(ScopeUsersWrite); err != nil {
+	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
 	}
 	u, err := o.user(ctx, ref)
@@ -346,7 +346,7 @@ func (o *Operations) changeUser(ctx context.Context, a Actor, ref string, t audi
 // SetupLink returns a one-time link to become the first administrator, which works for a day. It
 // returns fault.Conflict if there is an administrator.
 func (o *Operations) SetupLink(ctx context.Context, a Actor) (string, error) {
-	if err := a.require(ScopeUsersWrite); err != nil {
+	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return "", err
 	}
 	n, err := o.store.CountAdmins(ctx)
@@ -355,7 +355,7 @@ func (o *Operations) SetupLink(ctx context.Context, a Actor) (string, error) {
 	}
 	if n > 0 {
 		return "", fault.New(fault.Conflict, "there is an administrator already; "+
-			"create another one with: gatehouse user create --email EMAIL --role admin")
+			"create another one with: gatehouse user create --email EMAIL --role super_admin")
 	}
 	token, err := o.parts.Accounts.SetupLink(ctx, o.parts.Now())
 	if err != nil {

@@ -84,6 +84,9 @@ const (
 	ScopeCreated        Type = "SCOPE_CREATED"
 	ScopeUpdated        Type = "SCOPE_UPDATED"
 	ScopeDeleted        Type = "SCOPE_DELETED"
+	RoleCreated         Type = "ROLE_CREATED"
+	RoleUpdated         Type = "ROLE_UPDATED"
+	RoleDeleted         Type = "ROLE_DELETED"
 	RouteCreated        Type = "ROUTE_CREATED"
 	RouteUpdated        Type = "ROUTE_UPDATED"
 	RouteDeleted        Type = "ROUTE_DELETED"
@@ -93,8 +96,15 @@ const (
 	DeliveryDead        Type = "DELIVERY_DEAD"
 	DeliveryRetried     Type = "DELIVERY_RETRIED"
 
-	AdminCreated        Type = "ADMIN_CREATED"
-	AdminRoleChanged    Type = "ADMIN_ROLE_CHANGED"
+	AdminCreated       Type = "ADMIN_CREATED"
+	AdminRoleChanged   Type = "ADMIN_ROLE_CHANGED"
+	AdminAddressDenied Type = "ADMIN_ADDRESS_DENIED"
+
+	// An administrator acts as another person.
+	ImpersonationLinkMade Type = "IMPERSONATION_LINK_CREATED"
+	ImpersonationStarted  Type = "IMPERSONATION_STARTED"
+	ImpersonationEnded    Type = "IMPERSONATION_ENDED"
+
 	ClientSecretExpired Type = "CLIENT_SECRET_EXPIRED"
 	SettingsChanged     Type = "SETTINGS_CHANGED"
 
@@ -274,6 +284,9 @@ func managementTypes() []named {
 		{ScopeCreated, "scope.created"},
 		{ScopeUpdated, "scope.updated"},
 		{ScopeDeleted, "scope.deleted"},
+		{RoleCreated, "role.created"},
+		{RoleUpdated, "role.updated"},
+		{RoleDeleted, "role.deleted"},
 		{RouteCreated, "route.created"},
 		{RouteUpdated, "route.updated"},
 		{RouteDeleted, "route.deleted"},
@@ -284,6 +297,10 @@ func managementTypes() []named {
 		{DeliveryRetried, "delivery.retried"},
 		{AdminCreated, "admin.created"},
 		{AdminRoleChanged, "admin.role_changed"},
+		{AdminAddressDenied, "admin.address_denied"},
+		{ImpersonationLinkMade, "impersonation.link_created"},
+		{ImpersonationStarted, "impersonation.started"},
+		{ImpersonationEnded, "impersonation.ended"},
 		{ClientSecretExpired, "client.secret_expired"},
 		{SettingsChanged, "settings.changed"},
 	}

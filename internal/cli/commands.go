@@ -22,6 +22,7 @@ func commands(rules client.Rules) []command {
 		{"user", "Manage the people who can sign in.", newUserCommands()},
 		{"client", "Manage the applications that may request tokens.", newClientCommands(rules)},
 		{"scope", "Manage what clients can request.", newScopeCommands()},
+		{"role", "Manage what people with a role may do.", newRoleCommands()},
 		{"route", "Manage what the gateway forwards, and for whom.", newRouteCommands()},
 		{"key", "Manage the keys that sign tokens.", &keyCommands{}},
 		{"session", "See who is signed in, and end sessions.", &sessionCommands{}},

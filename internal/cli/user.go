@@ -342,7 +342,7 @@ func (f *userDelete) Run(ctx context.Context, c *call) error {
 // userDone prints what was done to an account, or returns the error with what to do next.
 func (c *call) userDone(u *identity.User, verb string, err error) error {
 	if fault.Reason(err) == admin.ReasonLastAdministrator {
-		return withHint(err, fault.Conflict, "run %s user create --role %s --email …", program, identity.RoleAdmin)
+		return withHint(err, fault.Conflict, "run %s user create --role %s --email …", program, identity.RoleSuperAdmin)
 	}
 	if err != nil {
 		return noUser(err)

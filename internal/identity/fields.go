@@ -155,7 +155,7 @@ func accountFields() []UserField {
 			Field: field.Field[User]{
 				Name: "roles",
 				Flag: "role",
-				Help: "A role. The role admin administers the server. May be repeated.",
+				Help: "A role. The role super_admin may do everything. May be repeated.",
 				List: func(u *User) *[]string { return &u.Roles },
 			},
 			label: "role",

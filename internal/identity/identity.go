@@ -71,11 +71,11 @@ type Address struct {
 	Country       string `json:"country,omitempty"`
 }
 
-// RoleAdmin is the role whose bearer administers the whole server.
-const RoleAdmin = "admin"
+// SuperAdmin reports whether the user may do everything.
+func (u *User) SuperAdmin() bool { return slices.Contains(u.Roles, RoleSuperAdmin) }
 
-// Admin reports whether the user administers the server.
-func (u *User) Admin() bool { return slices.Contains(u.Roles, RoleAdmin) }
+// Admin reports whether the user has one of the system roles that administer the server.
+func (u *User) Admin() bool { return u.SuperAdmin() || slices.Contains(u.Roles, RoleAdmin) }
 
 // Label returns the shortest name that a person recognizes the account by.
 func (u *User) Label() string {

@@ -133,11 +133,16 @@ func checkUsername(f UserField, value string) error {
 
 // checkRole accepts a role that stands in a list and in a token without quoting.
 func checkRole(f UserField, role string) error {
-	outside := func(r rune) bool { return !asciiAlphanumeric(r) && !strings.ContainsRune("._:-", r) }
-	if role == "" || len(role) > maxRole || strings.ContainsFunc(role, outside) {
+	if !ValidRoleName(role) {
 		return f.invalid("The role %q must be one word of letters, digits and . _ : -", clip(role))
 	}
 	return nil
+}
+
+// ValidRoleName reports whether a role can have a name: one word of letters, digits and . _ : -
+func ValidRoleName(role string) bool {
+	outside := func(r rune) bool { return !asciiAlphanumeric(r) && !strings.ContainsRune("._:-", r) }
+	return role != "" && len(role) <= maxRole && !strings.ContainsFunc(role, outside)
 }
 
 // name returns the check of a name, or of what is shown like one.

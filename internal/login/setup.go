@@ -109,7 +109,7 @@ func (s *Server) firstAdmin(
 		Email:             strings.TrimSpace(form.Email),
 		Username:          strings.TrimSpace(form.Username),
 		Name:              strings.TrimSpace(form.Name),
-		Roles:             []string{identity.RoleAdmin},
+		Roles:             []string{identity.RoleSuperAdmin},
 		PasswordChangedAt: v.Now,
 		CreatedAt:         v.Now,
 		UpdatedAt:         v.Now,

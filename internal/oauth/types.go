@@ -14,11 +14,16 @@ type GrantID string
 
 // Scope is one defined scope, with the text that the consent page shows for it.
 type Scope struct {
+	ID          string // UUIDv7
 	Name        string
 	Description string // completes "This application wants to …" on the consent page
 	Default     bool   // given when a client asks for no scope
 	System      bool   // built in; cannot be deleted
 	CreatedAt   time.Time
+
+	Requires []string // scopes that are granted with this one
+	Role     string   // the role whose people may hand it out; "": everybody may
+	Icon     string   // a name of the icons of the consent page, or ""
 }
 
 // Code is the record of an authorization code (RFC 6749 §4.1.2).

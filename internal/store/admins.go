@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-// activeAdmin selects the users who administer the server. The role is one word of a list.
-const activeAdmin = "disabled = FALSE AND ' ' || roles || ' ' LIKE '% " + identity.RoleAdmin + " %'"
+// activeAdmin selects the active users who may do everything. The role is one word of a list.
+var activeAdmin = "disabled = FALSE AND " + hasRole("roles", "'"+identity.RoleSuperAdmin+"'")
 
 // CountAdmins returns how many active administrators there are.
 func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {

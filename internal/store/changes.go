@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
@@ -20,6 +21,7 @@ const (
 	TopicScopes      = "scopes"
 	TopicRevocations = "revocations"
 	TopicRoutes      = "routes"
+	TopicRoles       = "roles"
 )
 
 const (
@@ -33,6 +35,7 @@ const (
 type memory struct {
 	clients atomic.Pointer[map[client.ID]*client.Client]
 	scopes  atomic.Pointer[map[string]*oauth.Scope]
+	roles   atomic.Pointer[map[string]*identity.Role]
 	routes  atomic.Pointer[[]access.Route]
 	revoked revocationSet
 
@@ -48,6 +51,7 @@ type memory struct {
 func (m *memory) start() {
 	m.clients.Store(&map[client.ID]*client.Client{})
 	m.scopes.Store(&map[string]*oauth.Scope{})
+	m.roles.Store(&map[string]*identity.Role{})
 	m.routes.Store(&[]access.Route{})
 	m.revoked.start()
 	m.loaded, m.notified = make(map[string]int64), make(map[string]int64)
@@ -75,7 +79,7 @@ func (d *DB) OnChange(topic string, f func() error) {
 	d.memory.onChange[topic] = append(d.memory.onChange[topic], f)
 }
 
-// Load reads all clients, scopes, routes and revocations into memory.
+// Load reads all clients, scopes, roles, routes and revocations into memory.
 func (d *DB) Load(ctx context.Context) error {
 	if err := d.refresh(ctx, true); err != nil {
 		return err
@@ -211,6 +215,8 @@ func (d *DB) load(ctx context.Context, topic string) error {
 		return d.loadClients(ctx)
 	case TopicScopes:
 		return d.loadScopes(ctx)
+	case TopicRoles:
+		return d.loadRoles(ctx)
 	case TopicRevocations:
 		return d.loadRevocations(ctx)
 	case TopicRoutes:

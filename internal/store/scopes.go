@@ -2,11 +2,14 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
@@ -18,6 +21,10 @@ var scopeTable = table[oauth.Scope]{
 		{"is_default", func(s *oauth.Scope) any { return &s.Default }},
 		{"is_system", func(s *oauth.Scope) any { return &s.System }},
 		{"created_at", func(s *oauth.Scope) any { return unixMillis{&s.CreatedAt} }},
+		{"id", func(s *oauth.Scope) any { return &s.ID }},
+		{"requires", func(s *oauth.Scope) any { return spaceList{&s.Requires} }},
+		{"role", func(s *oauth.Scope) any { return &s.Role }},
+		{"icon", func(s *oauth.Scope) any { return &s.Icon }},
 	},
 }
 
@@ -27,11 +34,11 @@ var (
 	createScope = insertScope + " ON CONFLICT (name) DO NOTHING"
 )
 
-// systemScopes returns the scopes of OpenID Connect Core (§5.4, §11), and those that give a
-// person's roles. Each description completes
-// the sentence "This application wants to …".
+// systemScopes returns the scopes of OpenID Connect Core (§5.4, §11), those that give a person's
+// roles, and those of the management API. Each description completes the sentence "This application
+// wants to …".
 func systemScopes() []oauth.Scope {
-	return []oauth.Scope{
+	own := []oauth.Scope{
 		{Name: "openid", Description: "confirm your identity"},
 		{Name: "profile", Description: "view your name and photo"},
 		{Name: "email", Description: "view your email address"},
@@ -41,20 +48,27 @@ func systemScopes() []oauth.Scope {
 		{Name: "roles", Description: "view your roles"},
 		{Name: "groups", Description: "view your groups"},
 	}
+	return append(own, admin.SystemScopes()...)
 }
 
 // seedScopes creates the system scopes that do not exist. Existing ones keep the description and
 // default that an operator gave them.
 func (d *DB) seedScopes(ctx context.Context) error {
 	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
-		added := int64(0)
+		added, opened := int64(0), []string{}
 		for _, s := range systemScopes() {
 			s.System, s.CreatedAt = true, time.Now()
+			s.ID = secret.NewID(s.CreatedAt)
 			n, err := tx.Exec(ctx, seedScope, scopeTable.args(&s)...)
 			if err != nil {
 				return err
 			}
-			added += n
+			if added += n; n > 0 && oauth.IsAdminScope(s.Name) {
+				opened = append(opened, s.Name)
+			}
+		}
+		if err := forgetScopes(ctx, tx, opened); err != nil {
+			return err
 		}
 		if added == 0 {
 			return nil
@@ -109,10 +123,11 @@ func (d *DB) CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event)
 	})
 }
 
-// UpdateScope stores the description and the default of a scope where they differ in new and old.
+// UpdateScope stores the fields of a scope that can be set where they differ in new and old.
 func (d *DB) UpdateScope(ctx context.Context, old, new *oauth.Scope, ev ...audit.Event) error {
 	next := *old
 	next.Description, next.Default = new.Description, new.Default
+	next.Requires, next.Role, next.Icon = slices.Clone(new.Requires), new.Role, new.Icon
 	if len(scopeTable.differences(old, &next)) == 0 {
 		return d.Record(ctx, ev...)
 	}
@@ -135,4 +150,40 @@ func (d *DB) DeleteScope(ctx context.Context, name string, ev ...audit.Event) er
 		}
 		return requireOne(0, err, "scope")
 	})
+}
+
+// forgetScopes takes names that open the management API from now on from the lists of clients,
+// from what people have allowed and from what was granted: they are nobody's by accident.
+func forgetScopes(ctx context.Context, tx sqldb.Tx, names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	for _, table := range []string{"clients", "consents", "grants"} {
+		const some = " WHERE scopes LIKE '%" + oauth.ScopeAdmin + "%'" // most often there are none
+		if found, err := exists(ctx, tx, "SELECT 1 FROM "+table+some+" LIMIT 1"); err != nil || !found {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		for _, name := range names {
+			if err := forgetScope(ctx, tx, table, name); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := bump(ctx, tx, TopicClients, 1)
+	return err
+}
+
+// forgetScope takes the name of a scope from the lists of scopes in a table.
+func forgetScope(ctx context.Context, tx sqldb.Tx, table, name string) error {
+	_, err := tx.Exec(ctx, "UPDATE "+table+" SET scopes = "+withoutWord("scopes", "$1")+
+		" WHERE "+hasRole("scopes", "$1"), name)
+	return err
+}
+
+// withoutWord returns a list of words without the word in a parameter.
+func withoutWord(column, param string) string {
+	return "TRIM(REPLACE(' ' || " + column + " || ' ', ' ' || " + param + " || ' ', ' '))"
 }

@@ -125,7 +125,7 @@ func (d *DB) UserByRef(ctx context.Context, ref string) (*identity.User, error) 
 // username is taken. With an administrator, it deletes the setup links that are left.
 func (d *DB) CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		if u.Admin() {
+		if u.SuperAdmin() {
 			if err := lockAdmins(ctx, tx); err != nil {
 				return err
 			}
@@ -211,7 +211,7 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 	defer d.users.Invalidate(new.ID)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		newRoles := !slices.Equal(old.Roles, new.Roles)
-		if new.Disabled && !old.Disabled || newRoles && !new.Admin() {
+		if new.Disabled && !old.Disabled || newRoles && !new.SuperAdmin() {
 			if err := keepAdmin(ctx, tx, new.ID); err != nil {
 				return nil, err
 			}
@@ -470,7 +470,7 @@ func (d *DB) PasswordHistory(
 		"SELECT hash FROM password_history WHERE user_id = $1 ORDER BY seq DESC LIMIT $2", id, max(n, 0))
 }
 
-// SetRoles replaces the roles of a user. The last active administrator keeps the role admin.
+// SetRoles replaces the roles of a user. The last active administrator keeps the role super_admin.
 func (d *DB) SetRoles(
 	ctx context.Context, id identity.UserID, roles []string, now time.Time, ev ...audit.Event,
 ) error {
@@ -483,7 +483,7 @@ func (d *DB) SetRoles(
 	roles = slices.Clone(roles)
 	slices.Sort(roles)
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		if !slices.Contains(roles, identity.RoleAdmin) {
+		if !slices.Contains(roles, identity.RoleSuperAdmin) {
 			if err := keepAdmin(ctx, tx, id); err != nil {
 				return err
 			}

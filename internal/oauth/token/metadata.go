@@ -82,7 +82,8 @@ func (s *Server) Metadata() *Metadata {
 		m.GrantTypes = append(m.GrantTypes, g.Name)
 	}
 	s.fillAuthMethods(m)
-	m.Scopes = slices.Sorted(maps.Keys(s.store.Scopes()))
+	// Not those of the management API: there are clients that request whatever is listed.
+	m.Scopes = slices.DeleteFunc(slices.Sorted(maps.Keys(s.store.Scopes())), oauth.IsAdminScope)
 	m.Claims = []string{
 		"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash",
 	}

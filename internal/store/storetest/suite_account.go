@@ -174,7 +174,7 @@ func (s *suite) boss(t *testing.T, db *store.DB) *identity.User {
 	u := &identity.User{
 		ID:        identity.UserID(secret.NewID(s.now)),
 		Username:  s.name("boss"),
-		Roles:     []string{identity.RoleAdmin},
+		Roles:     []string{identity.RoleSuperAdmin},
 		CreatedAt: s.now,
 		UpdatedAt: s.now,
 	}

@@ -21,7 +21,7 @@ func (s *suite) lastAdmin(t *testing.T) {
 		return &identity.User{
 			ID:        identity.UserID(fmt.Sprintf("admin-%d", i)),
 			Email:     fmt.Sprintf("admin%d@example.com", i),
-			Roles:     []string{"staff", identity.RoleAdmin},
+			Roles:     []string{"staff", identity.RoleSuperAdmin},
 			CreatedAt: s.now,
 			UpdatedAt: s.now,
 		}

@@ -524,7 +524,7 @@ func (s *suite) scopeFields(t *testing.T, f *filler) {
 	sc.System = false
 	same(t, "created", s.db.Scopes()[sc.Name], &sc)
 	f.change(&next)
-	next.Name = sc.Name
+	next.Name, next.ID = sc.Name, sc.ID
 	testkit.Must(t, s.db.UpdateScope(ctx, &sc, &next))
 	next.System, next.CreatedAt = false, sc.CreatedAt
 	same(t, "updated", s.db.Scopes()[sc.Name], &next)

@@ -37,7 +37,7 @@ func (s *suite) users(t *testing.T) {
 	want(t, err, fault.NotFound)
 
 	renamed := *u
-	renamed.Name, renamed.Roles = "Ümit 100%_!", []string{identity.RoleAdmin, "staff"}
+	renamed.Name, renamed.Roles = "Ümit 100%_!", []string{identity.RoleSuperAdmin, "staff"}
 	renamed.UpdatedAt = s.now.Add(time.Minute)
 	testkit.Must(t, s.db.UpdateUser(ctx, u, &renamed))
 	for _, search := range []string{"ümit", "100%_!", " 100%"} {
@@ -572,7 +572,7 @@ func (s *suite) links(t *testing.T) {
 	u := &identity.User{
 		ID:        identity.UserID(secret.NewID(s.now)),
 		Email:     "admin@example.org",
-		Roles:     []string{identity.RoleAdmin},
+		Roles:     []string{identity.RoleSuperAdmin},
 		CreatedAt: s.now,
 	}
 	for _, h := range []secret.Hash{"setup1", "setup2"} {
@@ -642,7 +642,7 @@ func (s *suite) lateSetupLink(t *testing.T, db *store.DB) {
 	late := &identity.User{
 		ID:        identity.UserID(secret.NewID(s.now)),
 		Email:     "late@example.org",
-		Roles:     []string{identity.RoleAdmin},
+		Roles:     []string{identity.RoleSuperAdmin},
 		CreatedAt: s.now,
 	}
 	want(t, db.CompleteSetup(ctx, "late", late, s.now), fault.Consumed)

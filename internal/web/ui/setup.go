@@ -25,7 +25,7 @@ func (s *Server) showSetup(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) setupView(r *http.Request, token string) *SetupView {
-	admin := &identity.User{Roles: []string{identity.RoleAdmin}}
+	admin := &identity.User{Roles: []string{identity.RoleSuperAdmin}}
 	return &SetupView{Base: begin(r), Token: token, Rules: s.login.PasswordRules(admin)}
 }
 
