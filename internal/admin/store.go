@@ -140,7 +140,8 @@ type RoleStore interface {
 	// CreateRole stores a new role. It returns fault.Conflict for a name that is in use, and with
 	// ReasonHeld for a role with scopes whose name somebody has.
 	CreateRole(ctx context.Context, r *identity.Role, ev ...audit.Event) error
-	// UpdateRole returns fault.Conflict with ReasonStale for a role that is not in the state of old.
+	// UpdateRole returns fault.Conflict with ReasonStale for a role that is not in the state of
+	// old.
 	UpdateRole(ctx context.Context, old, new *identity.Role, ev ...audit.Event) error
 	// DeleteRole returns fault.Conflict with ReasonHeld for a role that somebody has.
 	DeleteRole(ctx context.Context, name string, ev ...audit.Event) error

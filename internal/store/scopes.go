@@ -153,7 +153,7 @@ func (d *DB) DeleteScope(ctx context.Context, name string, ev ...audit.Event) er
 }
 
 // forgetScopes takes names that open the management API from now on from the lists of clients,
-// from what people have allowed and from what was granted: they are nobody's by accident.
+// from what people have allowed and from what was granted: no client has them by accident.
 func forgetScopes(ctx context.Context, tx sqldb.Tx, names []string) error {
 	if len(names) == 0 {
 		return nil

@@ -118,8 +118,8 @@ func (d *DB) Pending(ctx context.Context) ([]string, error) {
 	return sqldb.Pending(ctx, d.sql, d.files)
 }
 
-// Migrate brings the schema and the login keys up to date, creates the system scopes and
-// roles that are missing and loads what is in memory. It returns the names of the migrations it applied.
+// Migrate brings the schema and the login keys up to date, creates the system scopes and roles that
+// are missing and loads what is in memory. It returns the names of the migrations it applied.
 func (d *DB) Migrate(ctx context.Context) ([]string, error) {
 	applied, err := sqldb.Migrate(ctx, d.sql, d.files)
 	if err != nil {
