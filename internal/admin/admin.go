@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
 
 // MaxPage is the longest page of a list, in items.
@@ -32,6 +33,9 @@ type Config struct {
 
 	NotifyRotation bool // administrators get a message when a client's secret is rotated
 
+	Webhooks       webhook.Rules
+	SecretLifetime time.Duration // of new client secrets; 0: forever
+
 	PasswordGrant   bool     // the password grant is switched on
 	PasswordClients []string // the ids of the clients that may use it
 }
@@ -48,6 +52,9 @@ type Parts struct {
 	Mail      outbox.Sender                // nil: no mail server is configured
 	Sealer    *outbox.Sealer
 	Now       func() time.Time
+
+	WebhookKeys *webhook.Keys
+	Webhooks    WebhookSender
 }
 
 // Operations are the operations of administrators.

@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
 
 // call is one operation with the scope that it requires.
@@ -104,6 +105,39 @@ func operations() map[string]call {
 		}},
 		"DeleteClient": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.DeleteClient(ctx, a, "x"))
+		}},
+		"ListWebhooks": {admin.ScopeWebhooksRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ListWebhooks(ctx, a))
+		}},
+		"Webhook": {admin.ScopeWebhooksRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Webhook(ctx, a, "x"))
+		}},
+		"CreateWebhook": {admin.ScopeWebhooksWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.CreateWebhook(ctx, a, webhook.Patch{}))
+		}},
+		"UpdateWebhook": {admin.ScopeWebhooksWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.UpdateWebhook(ctx, a, "x", webhook.Patch{}, 0))
+		}},
+		"DeleteWebhook": {admin.ScopeWebhooksWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.DeleteWebhook(ctx, a, "x", 0))
+		}},
+		"RotateWebhookSecret": {admin.ScopeWebhooksWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RotateWebhookSecret(ctx, a, "x", 0))
+		}},
+		"WebhookDeliveries": {admin.ScopeWebhooksRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return page(o.WebhookDeliveries(ctx, a, "x", webhook.Query{}))
+		}},
+		"ResendDelivery": {admin.ScopeWebhooksWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ResendDelivery(ctx, a, "x", "y"))
+		}},
+		"TestWebhook": {admin.ScopeWebhooksWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.TestWebhook(ctx, a, "x"))
+		}},
+		"AuditSinks": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.AuditSinks(ctx, a))
+		}},
+		"AuditGaps": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.AuditGaps(ctx, a, admin.GapQuery{}))
 		}},
 		"Scopes": {admin.ScopeScopesRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Scopes(ctx, a))

@@ -33,6 +33,7 @@ type Store interface {
 	RouteStore
 	SessionStore
 	DeliveryStore
+	WebhookStore
 
 	// RotateKeys stores a new key and sets the end of others that have none.
 	RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time,

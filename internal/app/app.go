@@ -16,7 +16,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/ship"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
 
 // Main runs one command line, given without the program's name, and returns the exit status: 0
@@ -99,6 +101,8 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			RoutesFile:      p.cfg.Gateway.RoutesFile,
 			RevokeTokens:    p.cfg.Sessions.RevokeTokens,
 			NotifyRotation:  p.cfg.Mail.NotifyRotation && canMail(p.cfg),
+			Webhooks:        webhookRules(p.cfg),
+			SecretLifetime:  p.cfg.Notices.SecretTTL,
 			PasswordGrant:   t.PasswordGrant,
 			PasswordClients: t.PasswordClients,
 		},
@@ -113,6 +117,12 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			Now:       e.now,
 			Mail:      sender,
 			Sealer:    outbox.NewSealer(p.keys),
+
+			WebhookKeys: webhook.NewKeys(p.keys),
+			Webhooks: webhookSender{
+				ship.HTTPPoster{Client: newPoster(e, p.cfg), Now: e.now},
+				webhook.NewKeys(p.keys),
+			},
 		},
 	), nil
 }

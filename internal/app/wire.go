@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -390,6 +389,9 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	if err != nil {
 		return nil, err
 	}
+	if err := s.startShipping(e); err != nil {
+		return nil, err
+	}
 	accounts, err := s.newAccounts()
 	if err != nil {
 		return nil, err
@@ -642,14 +644,9 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 	}
 }
 
-// fetcher returns the client that fetches key sets of clients. In development their servers may be
-// on this machine.
+// fetcher returns the client that fetches key sets of clients.
 func (s *server) fetcher(e *env) *fetch.Client {
-	var allow []netip.Prefix
-	if !s.parts.cfg.Production() {
-		allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	}
-	f := fetch.New(fetch.Options{AllowPrivate: allow, Now: e.now})
+	f := fetch.New(fetch.Options{AllowPrivate: outboundAllow(s.parts.cfg), Now: e.now})
 	s.close = append(s.close, f.Close)
 	return f
 }

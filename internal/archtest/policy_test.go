@@ -8,7 +8,7 @@ import "slices"
 var basics = []string{"fault", "secret", "jose", "identity", "outbox", "audit", "client", "field", "netaddr", "palette", "picture", "spell", "visitor"}
 
 // core lists the packages that turn values into values. config is as pure, but only cli and app may import it.
-var core = with(basics, "oauth", "oauth/token", "login", "access", "account", "admin")
+var core = with(basics, "oauth", "oauth/token", "login", "access", "account", "webhook", "admin")
 
 // policy lists, for every package under internal/, the packages it may import: by their path under internal/, and those
 // of bearer/ by their path in the module. A new package needs a line here.
@@ -34,7 +34,8 @@ var policy = map[string][]string{
 	"login":       basics,
 	"access":      basics,
 	"account":     with(basics, "login", "oauth"),
-	"admin":       with(basics, "oauth", "oauth/token", "login", "access", "account"),
+	"webhook":     {"fault", "secret", "field", "audit"},
+	"admin":       with(basics, "oauth", "oauth/token", "login", "access", "account", "webhook"),
 
 	"store/sqldb":      {"fault"},
 	"store/migrations": {},
@@ -47,6 +48,7 @@ var policy = map[string][]string{
 	"geoip":            {"fault", "visitor"},
 	"job":              {"fault"},
 	"mail":             with(core, "text"),
+	"ship":             with(core, "fetch"),
 	"breached":         {},
 	"text":             {},
 	"idp":              with(core, "fetch"),
@@ -64,8 +66,8 @@ var policy = map[string][]string{
 
 	"cli":        with(core, "config", "cli/signin"), // storage only through admin
 	"cli/signin": {},
-	"app":      {everything},
-	"archtest": {},
+	"app":        {everything},
+	"archtest":   {},
 }
 
 const everything = "*"

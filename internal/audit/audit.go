@@ -60,6 +60,7 @@ const (
 	TargetKey      = "key"
 	TargetDelivery = "delivery"
 	TargetAudit    = "audit_log"
+	TargetWebhook  = "webhook"
 )
 
 // A Change is one field that an update changed. Fields whose values are not shown have neither a

@@ -108,6 +108,16 @@ const (
 	ClientSecretExpired Type = "CLIENT_SECRET_EXPIRED"
 	SettingsChanged     Type = "SETTINGS_CHANGED"
 
+	// Of webhooks, alerts and notices.
+	WebhookCreated       Type = "WEBHOOK_CREATED"
+	WebhookUpdated       Type = "WEBHOOK_UPDATED"
+	WebhookDeleted       Type = "WEBHOOK_DELETED"
+	WebhookSecretRotated Type = "WEBHOOK_SECRET_ROTATED"
+	WebhookTested        Type = "WEBHOOK_TESTED"
+	WebhookEnded         Type = "WEBHOOK_ENDED" // the server switched it off: its target is gone
+	ClientSecretExpiring Type = "CLIENT_SECRET_EXPIRING"
+	AlertRaised          Type = "ALERT_RAISED" // something that administrators should look at
+
 	// Of the log itself.
 	LogViewed    Type = "AUDIT_LOG_VIEWED"
 	LogExported  Type = "AUDIT_LOG_EXPORTED"
@@ -146,7 +156,7 @@ type named struct {
 
 // catalogue returns all types with their names, in the order above.
 func catalogue() []named {
-	return slices.Concat(accountTypes(), linkTypes(), managementTypes(), logTypes(), protocolTypes())
+	return slices.Concat(accountTypes(), linkTypes(), managementTypes(), deliveryTypes(), logTypes(), protocolTypes())
 }
 
 // Types returns the types of events, in the order above.
@@ -303,6 +313,20 @@ func managementTypes() []named {
 		{ImpersonationEnded, "impersonation.ended"},
 		{ClientSecretExpired, "client.secret_expired"},
 		{SettingsChanged, "settings.changed"},
+	}
+}
+
+// deliveryTypes returns the types of events of webhooks, alerts and notices.
+func deliveryTypes() []named {
+	return []named{
+		{WebhookCreated, "webhook.created"},
+		{WebhookUpdated, "webhook.updated"},
+		{WebhookDeleted, "webhook.deleted"},
+		{WebhookSecretRotated, "webhook.secret_rotated"},
+		{WebhookTested, "webhook.tested"},
+		{WebhookEnded, "webhook.ended"},
+		{ClientSecretExpiring, "client.secret_expiring"},
+		{AlertRaised, "alert.raised"},
 	}
 }
 

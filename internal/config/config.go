@@ -33,6 +33,9 @@ type Config struct {
 	RateLimits RateLimits
 	Gateway    Gateway
 	Audit      Audit
+	Outbound   Outbound
+	Shipping   Shipping
+	Notices    Notices
 
 	strangers []string // see Warnings
 

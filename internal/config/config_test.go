@@ -113,6 +113,14 @@ func TestDefaults(t *testing.T) {
 			ValidatePassword: Limit{120, time.Minute},
 		},
 		Audit: Audit{Retention: 90 * day, Issuance: "each"},
+		Shipping: Shipping{
+			Format:         "json",
+			FileKeep:       10,
+			SyslogPort:     514,
+			SyslogProtocol: "udp",
+			ElasticIndex:   "gatehouse-audit",
+		},
+		Notices: Notices{Alerts: true, SecretWarning: 14 * day},
 	}
 	c.origins = nil
 	// Printing would hide what differs in a Secret; nothing here is one.

@@ -48,6 +48,7 @@ func Settings() []Setting {
 		{"Server", addressRows()},
 		{"Server", processRows()},
 		{"Server", stopRows()},
+		{"Server", outboundRows()},
 		{"Branding", brandingRows()},
 		{"Storage", storageRows()},
 		{"Storage", sharedStoreRows()},
@@ -68,6 +69,10 @@ func Settings() []Setting {
 		{"Rate limits", rateRows()},
 		{"Gateway", gatewayRows()},
 		{"Audit", auditRows()},
+		{"Audit", fileSinkRows()},
+		{"Audit", syslogRows()},
+		{"Audit", logServerRows()},
+		{"Notices to administrators", noticeRows()},
 	} {
 		for _, row := range g.rows {
 			row.Group = g.name

@@ -517,8 +517,9 @@ func accountDataRows() []Setting {
 		{
 			Name:    "NOTIFY_ON_SECRET_ROTATION",
 			Default: "false",
-			Doc:     "Email all administrators when the secret of a client is rotated. Needs mail.",
-			place:   func(c *Config) value { return boolean{&c.Mail.NotifyRotation} },
+			Doc: "Tell all administrators by mail, and NOTIFICATION_WEBHOOK, when the secret of a " +
+				"client is rotated.",
+			place: func(c *Config) value { return boolean{&c.Mail.NotifyRotation} },
 		},
 	}
 }
@@ -581,7 +582,8 @@ func messageRows() []Setting {
 		{
 			Name:    "DELIVERY_GIVE_UP",
 			Default: "72h",
-			Doc:     "How long a message is tried before it is given up on.",
+			Doc: "How long a message, an event for a webhook or a record for a log server is tried " +
+				"before it is given up on.",
 			place: func(c *Config) value {
 				return seconds(&c.Mail.GiveUp, time.Minute, 30*day)
 			},

@@ -28,6 +28,7 @@ func (c *Config) Validate() error {
 	c.checkPolicy(&p)
 	c.checkMail(&p)
 	c.checkPasskeys(&p)
+	c.checkShipping(&p)
 	return p.orNil()
 }
 

@@ -45,6 +45,19 @@ func (g guard) control(network, address string, _ syscall.RawConn) error {
 	return nil
 }
 
+// controlFunc is the type of a net.Dialer's Control.
+type controlFunc = func(network, address string, c syscall.RawConn) error
+
+// controlAllowed rejects a connection unless the address is explicitly allowed: without TLS, public
+// ones are not.
+func (g guard) controlAllowed(network, address string, c syscall.RawConn) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil || !netaddr.Contains(g.allow, ap.Addr().WithZone("").Unmap()) {
+		return &blockedError{address: network + " " + address}
+	}
+	return g.control(network, address, c)
+}
+
 // permits reports whether an address is public or explicitly allowed.
 func (g guard) permits(a netip.Addr) bool {
 	a = a.WithZone("").Unmap()

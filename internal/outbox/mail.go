@@ -44,7 +44,17 @@ const (
 	MessageEmailAdded        = "email-added"   // a further address
 	MessageEmailRemoved      = "email-removed" // a further address
 	MessageUsernameChanged   = "username-changed"
+
+	MessageAlertReplay        = "alert-replay" // to administrators, like all that follow
+	MessageAlertLockouts      = "alert-lockouts"
+	MessageAlertDeliveries    = "alert-deliveries"
+	MessageAlertAdministrator = "alert-administrator"
+	MessageSecretExpires      = "secret-expires"
+	MessageSecretExpired      = "secret-expired"
 )
+
+// AlertMessage returns the name of the message about a kind of alert.
+func AlertMessage(kind string) string { return "alert-" + kind }
 
 // Messages returns the names of all messages.
 func Messages() []string {

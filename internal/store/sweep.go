@@ -23,9 +23,10 @@ const (
 	onceGrace       = time.Hour
 	revocationGrace = time.Hour
 	denialGrace     = 24 * time.Hour
-	maxDenials      = 10_000  // rows
-	maxUnknownNames = 250_000 // rows, of names that nobody has
-	sweepChunk      = 500     // rows a statement, so that other changes run in between
+	gapRetention    = 365 * 24 * time.Hour // of what a sink does not have
+	maxDenials      = 10_000               // rows
+	maxUnknownNames = 250_000              // rows, of names that nobody has
+	sweepChunk      = 500                  // rows a statement, so that other changes run in between
 )
 
 // A sweep is one kind of row that expires.
@@ -85,6 +86,8 @@ const (
 		" WHERE state <> 'queued' AND state IN ('sent', 'expired') AND finished_at <= $1 LIMIT $2)"
 	sweepDeadDeliveries = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox" +
 		" WHERE state <> 'queued' AND state = 'dead' AND finished_at <= $1 LIMIT $2)"
+	sweepGaps = "DELETE FROM sink_gaps WHERE id IN (SELECT id FROM sink_gaps" +
+		" WHERE state = 'parked' AND created_at <= $1 LIMIT $2)"
 	sweepDenials = "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals" +
 		" WHERE at <= $1 LIMIT $2)"
 	sweepSurplusDenials = "DELETE FROM refusals WHERE request_id IN (SELECT request_id FROM refusals" +
@@ -134,6 +137,9 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepRevocations, before: now.Add(-revocationGrace)},
 		{text: sweepSentDeliveries, before: now.Add(-outbox.SentRetention)},
 		{text: sweepDeadDeliveries, before: now.Add(-outbox.DeadRetention)},
+		{text: sweepSentHooks, before: now.Add(-outbox.SentRetention)},
+		{text: sweepDeadHooks, before: now.Add(-outbox.DeadRetention)},
+		{text: sweepGaps, before: now.Add(-gapRetention)},
 		{text: sweepDenials, before: now.Add(-denialGrace)},
 		{text: sweepSurplusDenials, max: maxDenials},
 	}
