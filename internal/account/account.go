@@ -78,6 +78,10 @@ type DataStore interface {
 	// the server said; zero and "" if it was not.
 	MailFailure(ctx context.Context, u *identity.User) (at time.Time, answer string, err error)
 
+	// RejectedEmails returns which addresses of a user, by their identity.LoginKey, rejected mail
+	// for good.
+	RejectedEmails(ctx context.Context, u identity.UserID) ([]string, error)
+
 	// Picture returns the picture with an ID, or NotFound.
 	Picture(ctx context.Context, id string) (*Picture, error)
 	// SetPicture replaces the picture of a user, and its address in the user's profile. If p is

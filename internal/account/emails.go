@@ -15,6 +15,7 @@ type Emails struct {
 	Primary  string // "" if none
 	Verified bool   // the primary one
 	Others   []identity.OtherEmail
+	Rejected []string // of all of them, by identity.LoginKey: mail to them was rejected for good
 	Waiting  []WaitingEmail
 }
 
@@ -29,6 +30,9 @@ func (s *Server) Emails(ctx context.Context, c Caller) (*Emails, error) {
 	out := &Emails{Primary: c.User.Email, Verified: c.User.EmailVerified}
 	var err error
 	if out.Others, err = s.store.UserEmails(ctx, c.User.ID); err != nil {
+		return nil, err
+	}
+	if out.Rejected, err = s.store.RejectedEmails(ctx, c.User.ID); err != nil {
 		return nil, err
 	}
 	waiting, err := s.store.UserConfirmations(ctx, c.User.ID, c.Now)

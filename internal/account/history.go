@@ -7,12 +7,14 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/visitor"
 )
 
 // SignIn is one attempt to sign in to an account.
 type SignIn struct {
 	ID         string
+	Session    identity.SessionID // that it opened, or ""
 	At         time.Time
 	Failed     bool
 	Reason     string   // of a failure: one of the audit reasons
@@ -49,6 +51,7 @@ func (s *Server) SignIns(ctx context.Context, c Caller, before string) (page []S
 func (s *Server) signIn(e *audit.Event) SignIn {
 	out := SignIn{
 		ID:         e.ID,
+		Session:    identity.SessionID(e.Session),
 		At:         e.At,
 		Failed:     e.Type == audit.LoginFailed,
 		Reason:     e.Reason,
@@ -63,6 +66,26 @@ func (s *Server) signIn(e *audit.Event) SignIn {
 	}
 	out.Place = s.Place(e.IP)
 	return out
+}
+
+// recentSignIns is how many attempts are searched for those that opened sessions.
+const recentSignIns = 200
+
+// Unfamiliar returns, by session, the recent sign-ins of the caller that came from a browser or a
+// country that the account did not know then.
+func (s *Server) Unfamiliar(ctx context.Context, c Caller) (map[identity.SessionID]SignIn, error) {
+	events, err := s.store.SignIns(ctx, c.User.ID, "", recentSignIns)
+	if err != nil {
+		return nil, err
+	}
+	out := map[identity.SessionID]SignIn{}
+	for i := range events {
+		x := s.signIn(&events[i])
+		if !x.Failed && x.Session != "" && (x.NewDevice || x.NewCountry) {
+			out[x.Session] = x
+		}
+	}
+	return out, nil
 }
 
 // Place returns the place of an address, as far as it is known.

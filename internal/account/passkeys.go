@@ -87,3 +87,12 @@ func (s *Server) RemovePasskey(
 func (s *Server) ProofByPasskey(ctx context.Context, c Caller) (*login.Opening, error) {
 	return s.login.OpenProof(ctx, c.Visit, c.User)
 }
+
+// AskSecond stores whether the caller, who has passkeys, is asked for one after the password.
+// Conflict if there is none. Inputs: current_password, code.
+func (s *Server) AskSecond(ctx context.Context, c Caller, ask bool, in url.Values) error {
+	if err := s.reauthenticateFully(ctx, c, in); err != nil {
+		return err
+	}
+	return s.login.SetAskSecond(ctx, c.Visit, c.User, ask)
+}

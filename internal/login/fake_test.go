@@ -43,9 +43,10 @@ type memory struct {
 	trust      map[string]TrustedBrowser
 	recoveries map[identity.UserID]*memoryRecovery
 
-	required map[identity.UserID]time.Time // since when they need a second factor
-	notified map[identity.UserID]time.Time // of whose password they were told that it ends
-	broken   error                         // what every read of a user answers, if set
+	required  map[identity.UserID]time.Time // since when they need a second factor
+	notified  map[identity.UserID]time.Time // of whose password they were told that it ends
+	askSecond map[identity.UserID]bool
+	broken    error // what every read of a user answers, if set
 }
 
 type memoryLink struct {
@@ -61,6 +62,7 @@ type memoryCode struct {
 func newMemory() *memory {
 	return &memory{
 		dataMemory: newDataMemory(),
+		askSecond:  map[identity.UserID]bool{},
 		notified:   map[identity.UserID]time.Time{},
 		required:   map[identity.UserID]time.Time{},
 		users:      map[identity.UserID]*identity.User{}, history: map[identity.UserID][]string{},
@@ -79,6 +81,22 @@ func (m *memory) UserEmails(context.Context, identity.UserID) ([]identity.OtherE
 
 func (m *memory) PasswordAt(context.Context, identity.UserID, time.Time) (string, bool, error) {
 	return "", false, nil
+}
+
+func (m *memory) AskSecond(_ context.Context, id identity.UserID) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.askSecond[id], nil
+}
+
+func (m *memory) SetAskSecond(
+	_ context.Context, id identity.UserID, ask bool, _ time.Time, ev ...audit.Event,
+) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.askSecond[id] = ask
+	m.events = append(m.events, ev...)
+	return nil
 }
 
 func (m *memory) EndUserAccess(

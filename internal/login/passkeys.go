@@ -75,15 +75,51 @@ func passkeyFirst(kinds []string) []string {
 
 // asksSecond reports whether a sign-in needs a second factor, of those kinds that the user has set
 // up. A passkey that verifies the person replaces the password; it does not by itself make every
-// sign-in with the password depend on one device.
-func (s *Server) asksSecond(si *signIn, creds []identity.Credential, kinds []string) bool {
+// sign-in with the password depend on one device, unless the person wishes it.
+func (s *Server) asksSecond(
+	ctx context.Context, si *signIn, creds []identity.Credential, kinds []string,
+) (bool, error) {
 	if len(kinds) == 0 {
-		return false
+		return false, nil
 	}
-	if si.raise || si.needACR == identity.ACR2 || s.MFARequired(si.user) {
-		return true
+	if si.raise || si.needACR == identity.ACR2 || s.MFARequired(si.user) || s.twoStep(creds, kinds) {
+		return true, nil
 	}
-	return s.twoStep(creds, kinds)
+	return s.store.AskSecond(ctx, si.user.ID)
+}
+
+// AskSecond reports whether a user who has passkeys and no other second step has the choice to be
+// asked for one after the password, and whether the user has chosen so.
+func (s *Server) AskSecond(ctx context.Context, u *identity.User) (choice, asks bool, err error) {
+	creds, err := s.store.Credentials(ctx, u.ID)
+	if err != nil {
+		return false, false, err
+	}
+	kinds := s.kindsOf(creds)
+	if len(kinds) == 0 || s.twoStep(creds, kinds) || s.MFARequired(u) || u.PasswordHash == "" {
+		return false, false, nil
+	}
+	asks, err = s.store.AskSecond(ctx, u.ID)
+	return true, asks, err
+}
+
+// SetAskSecond stores whether a user who has passkeys is asked for one after the password.
+func (s *Server) SetAskSecond(ctx context.Context, v Visit, u *identity.User, ask bool) error {
+	choice, asks, err := s.AskSecond(ctx, u)
+	if err != nil || asks == ask {
+		return err
+	}
+	if !choice {
+		return fault.New(fault.Conflict, "Add a passkey first.")
+	}
+	kind, message := audit.MFAEnabled, outbox.MessageTwoStepOn
+	if !ask {
+		kind, message = audit.MFADisabled, outbox.MessageTwoStepOff
+	}
+	ev := v.event(kind, u.ID)
+	ev.Detail = map[string]string{"kind": kindPasskey, "after": kindPassword}
+	s.notices.notify(&ev, u, message, pageSecurity)
+	return s.store.SetAskSecond(ctx, u.ID, ask, v.Now, ev)
 }
 
 // twoStep reports whether a user has turned on two-step verification: by a factor that serves

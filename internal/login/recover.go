@@ -78,8 +78,13 @@ func mailedPasswordKey(id identity.UserID) string { return "mailed-password:" + 
 // and a recovery asks for both: whoever holds the mailbox alone must not get past the factors.
 func (s *Server) markMailedPassword(ctx context.Context, v Visit, u *identity.User) error {
 	kinds, err := s.enrolledKinds(ctx, u.ID)
-	if err != nil || len(kinds) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(kinds) == 0 {
+		if asks, err := s.store.AskSecond(ctx, u.ID); err != nil || !asks {
+			return err
+		}
 	}
 	_, err = s.store.RecordFailure(ctx, Failure{
 		Key:       mailedPasswordKey(u.ID),

@@ -461,7 +461,12 @@ func (s *Server) missing(ctx context.Context, v Visit, si *signIn) (string, erro
 	if len(second) > 0 {
 		si.choices = slices.Concat(passkeyFirst(second), s.Kinds(UseSubstitute))
 	}
-	lacking := s.asksSecond(si, creds, second) && identity.ACRFor(si.amr) != identity.ACR2
+	lacking := identity.ACRFor(si.amr) != identity.ACR2
+	if lacking {
+		if lacking, err = s.asksSecond(ctx, si, creds, second); err != nil {
+			return "", err
+		}
+	}
 	if lacking {
 		if si.trusted, err = s.trustedBrowser(ctx, v, si); err != nil {
 			return "", err

@@ -53,6 +53,12 @@ type UserStore interface {
 	// SetMFARequiredSince stores from when an account needs a second factor, unless a time is
 	// stored. The zero time deletes it.
 	SetMFARequiredSince(ctx context.Context, id identity.UserID, since time.Time) error
+	// AskSecond reports whether a user wishes to be asked for the second step after the password,
+	// also where that is a passkey.
+	AskSecond(ctx context.Context, id identity.UserID) (bool, error)
+	// SetAskSecond stores that wish. All trusted browsers end.
+	SetAskSecond(ctx context.Context, id identity.UserID, ask bool, now time.Time,
+		ev ...audit.Event) error
 	// OldPasswords returns up to limit active users with an email address, after an id, whose
 	// passwords were set at a time or before, and who were not told yet that they end.
 	OldPasswords(ctx context.Context, after identity.UserID, before time.Time,

@@ -238,7 +238,7 @@ func listFacts(t *text.Texts, entry func(string) string, m *outbox.Mail) (list [
 		switch name {
 		case "time", "until", "expires", "ready":
 			if at, err := time.Parse(time.RFC3339, value); err == nil {
-				value = inZone(at, m.Zone)
+				value = t.Date(inZone(at, m.Zone))
 			}
 		case "device":
 			if value == "" && m.Values["program"]+m.Values["system"] != "" {
@@ -264,11 +264,11 @@ func joined(t *text.Texts, id, first, second string) string {
 	return s
 }
 
-// inZone returns a time in words of no language: 2026-11-28 13:17 UTC.
-func inZone(at time.Time, zone string) string {
+// inZone returns a time in a time zone, or in UTC if there is none of that name.
+func inZone(at time.Time, zone string) time.Time {
 	where, err := time.LoadLocation(zone)
 	if err != nil {
 		where = time.UTC
 	}
-	return at.In(where).Format("2006-01-02 15:04 MST")
+	return at.In(where)
 }

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
@@ -23,7 +24,12 @@ func TestEveryMessage(t *testing.T) {
 		"time": "2026-11-28T12:17:00Z", "ip": "192.0.2.7",
 		"program": "Firefox", "system": "Linux", "city": "Paris", "country": "Frankreich",
 	}
+	at := time.Date(2026, 11, 28, 13, 17, 0, 0, time.FixedZone("CET", 3600))
+	dates := map[string]bool{}
 	for _, language := range texts.Languages() {
+		// In the person's time zone, as the language writes it; the whole is isolated, not its parts.
+		date := strings.NewReplacer("\u2068", "", "\u2069", "").Replace(texts.For(language).Date(at))
+		dates[date] = true
 		link := values["link"]
 		if language != "en" { // the page speaks the language of the message
 			link = "https://id.example.com/reset-password?ui_locales=" + language + "&token=x1"
@@ -37,7 +43,7 @@ func TestEveryMessage(t *testing.T) {
 			testkit.Equal(t, name+" language", m.Language, language)
 			shown := html.UnescapeString(tags.ReplaceAllString(m.HTML, " "))
 			for _, want := range []string{
-				link, "Ada", "Firefox", "Linux", "192.0.2.7", "Paris", "Frankreich", "2026-11-28 13:17 CET", "60", "Example Ltd",
+				link, "Ada", "Firefox", "Linux", "192.0.2.7", "Paris", "Frankreich", date, "60", "Example Ltd",
 			} {
 				if !strings.Contains(m.Text, want) || !strings.Contains(shown, want) {
 					t.Errorf("%s in %s: %q is missing in a part", name, language, want)
@@ -49,6 +55,9 @@ func TestEveryMessage(t *testing.T) {
 				}
 			}
 		}
+	}
+	if !dates["28 Nov 2026, 13:17 CET"] || !dates["28. Nov. 2026, 13:17 CET"] || !dates["2026年11月28日 13:17 CET"] {
+		t.Errorf("got %v", dates)
 	}
 	if _, err := c.Compose(&outbox.Mail{Message: "no-such"}); err == nil {
 		t.Error("a message without an entry was composed")

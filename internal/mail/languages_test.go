@@ -62,7 +62,7 @@ func TestRightToLeft(t *testing.T) {
 		Values: map[string]string{"time": "2026-11-28T12:17:00Z", "link": "https://id.example.com/a"},
 	})
 	testkit.Must(t, err)
-	for _, want := range []string{"Ada (2)", "Gatehouse", "2026-11-28 12:17 UTC"} {
+	for _, want := range []string{"Ada (2)", "Gatehouse", "28 نوفمبر 2026، 12:17 UTC"} {
 		if isolated := "\u2068" + want + "\u2069"; !strings.Contains(m.Text, isolated) {
 			t.Errorf("%q is not isolated:\n%s", want, m.Text)
 		}

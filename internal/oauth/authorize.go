@@ -81,7 +81,7 @@ func (req *authorization) chooseAccount(c *Call, f *Flow) (*Call, identity.Sessi
 
 // FlowSession returns the session that a sealed consent is bound to, or "".
 func (s *Server) FlowSession(sealed string, now time.Time) identity.SessionID {
-	f, err := s.unseal(sealed, StepConsent, now)
+	f, err := s.unseal(nil, sealed, StepConsent, now)
 	if err != nil {
 		return ""
 	}
@@ -93,7 +93,7 @@ func (s *Server) FlowSession(sealed string, now time.Time) identity.SessionID {
 func (s *Server) resume(ctx context.Context, c *Call) (f *Flow, refused, err error) {
 	browser := s.browserHash(c)
 	if sealed := c.Get("flow"); sealed != "" {
-		if f, err = s.unseal(sealed, StepLogin, c.Now); err != nil {
+		if f, err = s.unseal(nil, sealed, StepLogin, c.Now); err != nil {
 			return nil, nil, err
 		}
 		if browser == "" || !secret.Equal(f.Browser, browser) {

@@ -129,7 +129,14 @@ func (s *Server) Choose(f *Flow, sess *identity.Session) (string, error) {
 func (s *Server) OpenFlow(
 	ctx context.Context, sealed, step string, now time.Time,
 ) (*Flow, error) {
-	f, err := s.unseal(sealed, step, now)
+	return s.OpenUnsealed(ctx, nil, sealed, step, now)
+}
+
+// OpenUnsealed does the same for a flow that Unseal has opened in this request; nil opens it.
+func (s *Server) OpenUnsealed(
+	ctx context.Context, u *Unsealed, sealed, step string, now time.Time,
+) (*Flow, error) {
+	f, err := s.unseal(u, sealed, step, now)
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +164,14 @@ func requestedClaims(form url.Values) ClaimsRequest {
 
 // unseal opens a flow at a step. It rejects one that was altered, is at another step, or is too
 // old.
-func (s *Server) unseal(sealed, step string, now time.Time) (*Flow, error) {
-	raw, err := s.flows.Open(sealed, step)
+func (s *Server) unseal(u *Unsealed, sealed, step string, now time.Time) (*Flow, error) {
+	var raw []byte
+	var err error
+	if u != nil && u.sealed == sealed && u.step == step {
+		raw = u.raw
+	} else {
+		raw, err = s.flows.Open(sealed, step)
+	}
 	if err != nil {
 		return nil, invalidBecause(err, ReasonFlowDamaged, "This sign-in link is damaged or "+
 			"belongs to another step. Go back to the app and start again.")
@@ -183,28 +196,38 @@ func (s *Server) unseal(sealed, step string, now time.Time) (*Flow, error) {
 	return nil, s.interrupted(f, now, expired)
 }
 
-// FlowLocales returns the ui_locales of a flow at whichever step, also of one that has ended, or
-// "": an error page about a flow that does not open is in its language, too.
-func (s *Server) FlowLocales(sealed string) string {
+// Unsealed is the content of a flow at whichever step, before anything of it is checked. A request
+// whose language and whose page need the flow opens it once.
+type Unsealed struct {
+	sealed, step string
+	raw          []byte
+}
+
+// Unseal returns the content of a flow, also of one that has ended, or nil.
+func (s *Server) Unseal(sealed string) *Unsealed {
 	for _, step := range []string{StepLogin, StepConsent, StepLogout} {
-		raw, err := s.flows.Open(sealed, step)
-		if err != nil {
-			continue
+		if raw, err := s.flows.Open(sealed, step); err == nil {
+			return &Unsealed{sealed: sealed, step: step, raw: raw}
 		}
-		if !bytes.Contains(raw, []byte("ui_locales=")) { // Query is as url.Values encodes it
-			return ""
-		}
-		var f Flow
-		if json.Unmarshal(raw, &f) != nil {
-			return ""
-		}
-		form, err := url.ParseQuery(f.Query)
-		if err != nil {
-			return ""
-		}
-		return form.Get("ui_locales")
 	}
-	return ""
+	return nil
+}
+
+// Locales returns the ui_locales of a flow, or "": an error page about a flow that does not open is
+// in its language, too.
+func (u *Unsealed) Locales() string {
+	if u == nil || !bytes.Contains(u.raw, []byte("ui_locales=")) { // Query is as url.Values encodes it
+		return ""
+	}
+	var f Flow
+	if json.Unmarshal(u.raw, &f) != nil {
+		return ""
+	}
+	form, err := url.ParseQuery(f.Query)
+	if err != nil {
+		return ""
+	}
+	return form.Get("ui_locales")
 }
 
 // signedInSince reports whether the person of a session has signed in since the request began.

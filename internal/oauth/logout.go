@@ -186,7 +186,7 @@ func logoutTarget(cl *client.Client, c *Call) (string, error) {
 
 // openLogout opens the flow of a logout page.
 func (s *Server) openLogout(sealed string, now time.Time) (*Flow, error) {
-	f, err := s.unseal(sealed, StepLogout, now)
+	f, err := s.unseal(nil, sealed, StepLogout, now)
 	if err != nil {
 		return nil, invalidBecause(err, ReasonFlowExpired,
 			"This page is too old or damaged. Open your account page to sign out.")

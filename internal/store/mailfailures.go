@@ -12,7 +12,7 @@ import (
 // An address that no account has is not marked: strangers choose those.
 const (
 	markFailure = "INSERT INTO mail_failures (address, user_id, failed_at, error)" +
-		" SELECT email_key, id, $2, $3 FROM users WHERE email_key = $1" +
+		" SELECT email_key, user_id, $2, $3 FROM email_claims WHERE email_key = $1" +
 		" ON CONFLICT (address) DO UPDATE SET user_id = excluded.user_id," +
 		" failed_at = excluded.failed_at, error = excluded.error"
 	clearFailure = "DELETE FROM mail_failures WHERE address = $1"
@@ -40,6 +40,12 @@ func (d *DB) clearAddresses(ctx context.Context, all []outbox.Delivery) error {
 		return err
 	}
 	return d.sql.ExecAll(ctx, clearFailure, sent)
+}
+
+// RejectedEmails returns which addresses of a user, by their identity.LoginKey, rejected mail for
+// good.
+func (d *DB) RejectedEmails(ctx context.Context, id identity.UserID) ([]string, error) {
+	return listStrings[string](ctx, d.sql, "SELECT address FROM mail_failures WHERE user_id = $1", id)
 }
 
 // MailFailure returns when mail to a user's present address was rejected for good, and what the

@@ -29,6 +29,28 @@ func (d *DB) MFARequiredSince(ctx context.Context, id identity.UserID) (since ti
 	return since, asNotFound(err, "user")
 }
 
+// AskSecond reports whether a user wishes to be asked for the second step after the password, also
+// where that is a passkey.
+func (d *DB) AskSecond(ctx context.Context, id identity.UserID) (ask bool, err error) {
+	err = d.sql.Row(ctx, "SELECT ask_second FROM users WHERE id = $1", id).Scan(&ask)
+	return ask, asNotFound(err, "user")
+}
+
+// SetAskSecond stores whether a user wishes that. All trusted browsers of the user end.
+func (d *DB) SetAskSecond(
+	ctx context.Context, id identity.UserID, ask bool, now time.Time, ev ...audit.Event,
+) error {
+	defer d.users.Invalidate(id)
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		n, err := tx.Exec(ctx, "UPDATE users SET ask_second = $1, updated_at = $2 WHERE id = $3", ask, unixMilli(now), id)
+		if err := requireOne(n, err, "user"); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, deleteTrust, id)
+		return err
+	})
+}
+
 // passwordTime is when the password of a user was set.
 const passwordTime = "(CASE WHEN password_changed_at = 0 THEN created_at ELSE password_changed_at END)"
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
 	"go.yaml.in/yaml/v3"
@@ -188,6 +189,17 @@ func (t *Texts) Plural(id string, n int, values map[string]string) (string, bool
 // Get returns an entry with its placeholders filled by pairs of names and values. Without such an
 // entry it returns the id: a page with a strange word helps more than one with a hole.
 func (t *Texts) Get(id string, pairs ...string) string { return t.Count(id, 0, pairs...) }
+
+// Date returns a time as the language writes it, with the name of its time zone:
+// 28 Nov 2026, 13:17 UTC.
+func (t *Texts) Date(at time.Time) string {
+	months := strings.Split(t.Get("common.months"), "|")
+	return t.Get("common.date",
+		"Day", strconv.Itoa(at.Day()),
+		"Month", months[int(at.Month()-1)%len(months)],
+		"Year", strconv.Itoa(at.Year()),
+		"Time", at.Format("15:04 MST"))
+}
 
 // Count returns an entry in the form for a number, which is its placeholder PluralCount.
 func (t *Texts) Count(id string, n int, pairs ...string) string {

@@ -98,6 +98,7 @@ type Event struct {
 	LanguageFixed bool        // it was asked for, so that of the account does not replace it
 	UILocales     string      // the parameter ui_locales of the request itself
 	Return        string      // the address at which a page that a form made can be opened, or ""
+	Unsealed      any         // what a page has opened of a parameter already, or nil
 
 	base context.Context // the connection's, without the deadline of the request
 }

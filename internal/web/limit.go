@@ -68,6 +68,10 @@ func (k *Kit) Allow(w http.ResponseWriter, r *http.Request, name string, who Sub
 		return nil
 	}
 	wait := max((v.RetryAfter + time.Second - 1).Truncate(time.Second), time.Second)
+	if wait > 2*time.Minute {
+		return fault.RetryAfter(fault.Limited, wait, "Too many requests. Try again in %d minutes.",
+			int((wait+time.Minute-1)/time.Minute))
+	}
 	return fault.RetryAfter(fault.Limited, wait,
 		"Too many requests. Please retry after %d seconds.", int(wait/time.Second))
 }

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/gatehouse-id/gatehouse/internal/account"
@@ -9,6 +10,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -21,8 +23,12 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 		Base:         m.base(r),
 		InactiveDays: int(account.InactiveAfter / day),
 	}
+	unfamiliar, err := s.account.Unfamiliar(r.Context(), m.caller)
+	if err != nil {
+		return err
+	}
 	for _, x := range access.Sessions {
-		v.Sessions = append(v.Sessions, SessionView{
+		v.addSession(SessionView{
 			ID:         string(x.ID),
 			Agent:      x.Agent,
 			IP:         x.IP,
@@ -31,6 +37,8 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 			Stay:       x.Stay,
 			SignedInAt: x.AuthTime,
 			LastUsedAt: x.LastSeenAt,
+			NewDevice:  !x.Current && unfamiliar[x.ID].NewDevice,
+			NewCountry: !x.Current && unfamiliar[x.ID].NewCountry,
 		})
 	}
 	for _, g := range access.Grants {
@@ -46,6 +54,21 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 		})
 	}
 	return s.show(w, http.StatusOK, v)
+}
+
+// addSession adds a session to the device that it is on. Browsers do not say which device they are
+// on, so devices are of one kind: a browser on a system. The one in use is the first.
+func (v *AccountSessionsView) addSession(x SessionView) {
+	d := visitor.Describe(x.Agent)
+	i := slices.IndexFunc(v.Devices, func(g DeviceView) bool { return visitor.Describe(g.Agent) == d })
+	if i < 0 {
+		i = len(v.Devices)
+		v.Devices = append(v.Devices, DeviceView{Agent: x.Agent})
+	}
+	v.Devices[i].Sessions = append(v.Devices[i].Sessions, x)
+	if x.Current && i > 0 {
+		v.Devices = slices.Insert(slices.Delete(v.Devices, i, i+1), 0, v.Devices[i])
+	}
 }
 
 // namedClient returns a client for a list. A client that was deleted has its id as its name.

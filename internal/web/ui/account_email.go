@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
@@ -42,7 +44,11 @@ func (s *Server) emailsView(r *http.Request, m *member) (*EmailsView, error) {
 		Mailbox:     s.mailbox != nil,
 	}
 	for i, e := range all.Others {
-		v.Others = append(v.Others, OtherEmail{Email: e.Email, Key: "other" + strconv.Itoa(i)})
+		v.Others = append(v.Others, OtherEmail{
+			Email:    e.Email,
+			Key:      "other" + strconv.Itoa(i),
+			Rejected: slices.Contains(all.Rejected, identity.LoginKey(e.Email)),
+		})
 	}
 	for i, e := range all.Waiting {
 		v.Waiting = append(v.Waiting, WaitingEmail{Email: e.Email, Key: "waiting" + strconv.Itoa(i), Change: e.Change})

@@ -95,6 +95,10 @@ func (m *member) notice(b *Base) string {
 		return b.T("account.done.removed")
 	case "recovery_refused":
 		return b.T("recovery.banner.done")
+	case "asks":
+		return b.T("passkey.ask.done-on")
+	case "asks_not":
+		return b.T("passkey.ask.done-off")
 	case "distrusted":
 		return b.T("browsers.trusted.removed")
 	case "picture":

@@ -37,6 +37,9 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 			return nil, err
 		}
 		v.Passkeys, v.Fresh = len(all), m.caller.Fresh()
+		if v.AskChoice, v.Asks, err = s.login.AskSecond(r.Context(), u); err != nil {
+			return nil, err
+		}
 	}
 	for _, x := range f.Second {
 		v.Factors = append(v.Factors, FactorView{
@@ -62,6 +65,26 @@ func (s *Server) securityView(r *http.Request, m *member) (*AccountSecurityView,
 		})
 	}
 	return v, err
+}
+
+// postAskSecond stores whether the person is asked for a passkey after the password.
+func (s *Server) postAskSecond(w http.ResponseWriter, r *http.Request, m *member) error {
+	err := s.allow(w, r, m)
+	ask := m.form.Get("ask") != ""
+	if err == nil {
+		err = s.account.AskSecond(r.Context(), m.caller, ask, m.form)
+	}
+	if err != nil {
+		return s.rerenderSecurity(w, r, m, err, "ask")
+	}
+	if err := s.renewSession(w, r, m); err != nil {
+		return err
+	}
+	done := "asks"
+	if !ask {
+		done = "asks_not"
+	}
+	return seeOther(w, r, with("/account/security", "done", done))
 }
 
 // postDistrust ends the trust in a browser.

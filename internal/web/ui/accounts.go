@@ -5,7 +5,9 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -181,6 +183,9 @@ func (s *Server) accountChoices(r *http.Request) ([]AccountChoice, error) {
 		c := AccountChoice{ID: s.login.AccountMark(u.ID), Label: u.Label(), SignedIn: true, user: u.ID}
 		if u.Email != c.Label {
 			c.Login = u.Email
+		}
+		if own := s.kit.Origin + account.PicturePath; strings.HasPrefix(u.Picture, own) {
+			c.Picture = strings.TrimPrefix(u.Picture, s.kit.Origin)
 		}
 		c.Current = active != nil && active.ID == b.Session.ID
 		seen[u.ID] = true

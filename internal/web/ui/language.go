@@ -56,13 +56,16 @@ func digest(wanted string) string {
 	return strconv.FormatUint(uint64(h.Sum32()), 36)
 }
 
-// wanted returns the ui_locales of a request's parameters, or those of the flow that they carry.
-func (s *Server) wanted(form url.Values) string {
+// wanted returns the ui_locales of a request's parameters, or those of the flow that they carry,
+// which it leaves opened in the event.
+func (s *Server) wanted(ev *web.Event, form url.Values) string {
 	if plain := form.Get("ui_locales"); plain != "" {
 		return plain
 	}
 	if flow := form.Get("flow"); flow != "" {
-		return s.oauth.FlowLocales(flow)
+		u := s.oauth.Unseal(flow)
+		ev.Unsealed = u
+		return u.Locales()
 	}
 	return ""
 }
@@ -72,7 +75,7 @@ func (s *Server) wanted(form url.Values) string {
 func (s *Server) readLanguage(r *http.Request, form url.Values) {
 	ev := web.EventOf(r.Context())
 	ev.UILocales = form.Get("ui_locales")
-	if wanted := s.wanted(form); wanted != "" || ev.Texts == nil {
+	if wanted := s.wanted(ev, form); wanted != "" || ev.Texts == nil {
 		s.choose(r, wanted)
 	}
 	if r.Method == http.MethodPost {
@@ -198,7 +201,7 @@ func (s *Server) postLanguage(w http.ResponseWriter, r *http.Request) error {
 	back := localAddress(form.Get("back"))
 	value := all[chosen].Language()
 	if u, err := url.Parse(back); err == nil {
-		if wanted := s.wanted(u.Query()); wanted != "" {
+		if wanted := s.wanted(web.EventOf(r.Context()), u.Query()); wanted != "" {
 			value += "." + digest(wanted)
 		}
 	}

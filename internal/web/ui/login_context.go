@@ -24,11 +24,12 @@ func (s *Server) loginContext(r *http.Request, form url.Values) (loginContext, e
 	if lc.sealed == "" {
 		return lc, nil
 	}
-	now := web.EventOf(r.Context()).Now
+	ev := web.EventOf(r.Context())
+	opened, _ := ev.Unsealed.(*oauth.Unsealed)
 	var err error
-	lc.flow, err = s.oauth.OpenFlow(r.Context(), lc.sealed, oauth.StepLogin, now)
+	lc.flow, err = s.oauth.OpenUnsealed(r.Context(), opened, lc.sealed, oauth.StepLogin, ev.Now)
 	if err == nil {
-		web.EventOf(r.Context()).Client = string(lc.flow.Client.ID)
+		ev.Client = string(lc.flow.Client.ID)
 	}
 	return lc, err
 }

@@ -12,10 +12,12 @@ import (
 
 	"github.com/descope/virtualwebauthn"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/passkey"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -315,4 +317,39 @@ func TestStepUpByPasskey(t *testing.T) {
 	b.shows(200, "Use your passkey")
 	b.submit("passkey", a.answer(t, b.part(optionsOf)))
 	b.shows(200, "Allow")
+}
+
+// A person who has passkeys may wish to be asked for one after the password; a password that was
+// set by a mailed link then gets nobody past it.
+func TestPasskeyAfterThePassword(t *testing.T) {
+	s, a := passkeySite(t, "password", "passkey"), newAuthenticator(true)
+	b := s.signedIn(s.user)
+	b.get("/account/security")
+	b.hides("/account/security/ask-second")
+	a.addPasskey(b)
+	b.get("/account/security")
+	b.shows(200, "Also ask for my passkey after my password")
+	b.post("/account/security/ask-second", url.Values{"ask": {"1"}, "current_password": {"wrong"}})
+	b.shows(403, "Incorrect password")
+	b.post("/account/security/ask-second", url.Values{"ask": {"1"}, "current_password": {"password"}})
+	b.shows(200, "your passkey is asked for after your password", "Stop asking")
+	events, err := s.db.ListAudit(t.Context(), store.AuditQuery{User: string(s.user.ID), Type: audit.MFAEnabled})
+	testkit.Must(t, err)
+	testkit.Equal(t, "events", len(events), 1)
+
+	s.now = s.now.Add(time.Minute)
+	thief := s.browser()
+	s.enters(thief)
+	thief.shows(200, "Use your passkey")
+	thief.get("/account")
+	thief.shows(200, "Sign in")
+	owner := s.browser()
+	owner.get("/login")
+	a.signIn(owner)
+	owner.shows(200, "Hello, ")
+	owner.post("/account/security/ask-second", url.Values{"ask": {""}, "current_password": {"password"}})
+	owner.shows(200, "no longer asked for")
+	alone := s.browser()
+	s.enters(alone)
+	alone.shows(200, "Hello, ")
 }

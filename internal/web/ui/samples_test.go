@@ -208,7 +208,7 @@ func accountSamples(b Base) []View {
 		},
 		&AccountSecurityView{
 			Base: b, LoginName: "ada@example.com", PasswordOn: true, HasPassword: true, PasswordChangedAt: since, Rules: sampleRules(),
-			PasskeysOn: true, Passkeys: 2,
+			PasskeysOn: true, Passkeys: 2, AskChoice: true,
 			Factors: []FactorView{{Base: &b, Kind: "totp", HasPassword: true}},
 		},
 		&AccountSecurityView{
@@ -225,6 +225,7 @@ func accountSamples(b Base) []View {
 		&AccountSecurityView{
 			Base: b, LoginName: "ada", HasPassword: true, Rules: sampleRules(),
 			PasswordEnd: b.Now.Add(-3 * day), PasswordMust: b.Now.Add(4 * day),
+			PasskeysOn: true, Passkeys: 1, AskChoice: true, Asks: true,
 		},
 		&AccountSecurityView{
 			Base: b, LoginName: "ada@example.com", PasswordOn: true, HasPassword: true, Rules: sampleRules(), Required: true,
@@ -265,10 +266,12 @@ func sampleSessions(b Base) View {
 	return &AccountSessionsView{
 		Base:         b,
 		InactiveDays: 30,
-		Sessions: []SessionView{
+		Devices: []DeviceView{{Agent: sampleWindows, Sessions: []SessionView{
 			{ID: "s1", Agent: sampleWindows, IP: "192.0.2.17", Current: true, Stay: true, SignedInAt: b.Now.Add(-5 * time.Hour), LastUsedAt: b.Now},
+			{ID: "s3", Agent: sampleWindows, IP: "203.0.113.9", NewDevice: true, NewCountry: true, SignedInAt: b.Now.Add(-day), LastUsedAt: b.Now.Add(-day)},
+		}}, {Agent: sampleIPhone, Sessions: []SessionView{
 			{ID: "s2", Agent: sampleIPhone, IP: "2001:db8::7a", SignedInAt: b.Now.Add(-2 * day), LastUsedAt: b.Now.Add(-26 * time.Hour)},
-		},
+		}}},
 		Grants: []GrantView{
 			{
 				ID: "g1", Client: *sampleClient(), Agent: sampleIPhone, IP: "198.51.100.9", AuthorizedAt: b.Now.Add(-3 * day),

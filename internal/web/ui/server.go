@@ -139,6 +139,7 @@ func (s *Server) routes() []route {
 		{"POST /account/security/{kind}/enable", s.member(s.postEnableFactor)},
 		{"POST /account/security/{kind}/confirm", s.member(s.postConfirmFactor)},
 		{"POST /account/security/{kind}/disable", s.member(s.postDisableFactor)},
+		{"POST /account/security/ask-second", s.member(s.postAskSecond)},
 		{"POST /account/security/backup-codes", s.member(s.postBackupCodes)},
 		{"POST /account/security/trusted/remove", s.member(s.postDistrust)},
 		{"GET /account/sessions", s.member(s.showSessions)},

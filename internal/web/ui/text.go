@@ -3,8 +3,6 @@ package ui
 import (
 	"html"
 	"html/template"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -56,23 +54,13 @@ func (b Base) When(t time.Time) Moment {
 	}
 	m := Moment{
 		Machine:  t.UTC().Format(time.RFC3339),
-		Absolute: b.date(t.In(zone)),
+		Absolute: b.texts.Date(t.In(zone)),
 		Local:    b.Zone == nil,
 	}
 	if !b.Now.IsZero() {
 		m.Relative = b.relative(b.Now.Sub(t))
 	}
 	return m
-}
-
-// date returns a time in the page's language.
-func (b Base) date(t time.Time) string {
-	months := strings.Split(b.T("common.months"), "|")
-	return b.T("common.date",
-		"Day", strconv.Itoa(t.Day()),
-		"Month", months[int(t.Month()-1)%len(months)],
-		"Year", strconv.Itoa(t.Year()),
-		"Time", t.Format("15:04 MST"))
 }
 
 // relative returns how long ago a time is, or how soon it comes.

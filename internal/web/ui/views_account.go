@@ -102,6 +102,8 @@ type AccountSecurityView struct {
 	PasskeysOn        bool          // this server uses passkeys
 	Passkeys          int
 	Fresh             bool // adding a passkey needs no proof
+	AskChoice         bool // the person may wish to be asked for a passkey after the password
+	Asks              bool // and does
 }
 
 // Page names the template.
@@ -125,13 +127,19 @@ type TrustedView struct {
 //	/account/sessions/revoke-all
 type AccountSessionsView struct {
 	Base
-	Sessions     []SessionView
+	Devices      []DeviceView
 	Grants       []GrantView
 	InactiveDays int // how long something is unused before it counts as inactive
 }
 
 // Page names the template.
 func (*AccountSessionsView) Page() PageName { return PageAccountSessions }
+
+// DeviceView is the sessions of one kind of device, such as Firefox on Linux.
+type DeviceView struct {
+	Agent    string // User-Agent of one of them
+	Sessions []SessionView
+}
 
 // SessionView is one signed-in browser.
 type SessionView struct {
@@ -141,6 +149,8 @@ type SessionView struct {
 	Place      visitor.Place
 	Current    bool // the browser that shows the page
 	Stay       bool // it does not end by not being used
+	NewDevice  bool // the account did not know the browser when it signed in
+	NewCountry bool // nor the country
 	SignedInAt time.Time
 	LastUsedAt time.Time
 }

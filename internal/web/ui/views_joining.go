@@ -109,6 +109,8 @@ func (*EmailsView) Page() PageName { return PageEmails }
 type OtherEmail struct {
 	Email string
 	Key   string // names the inputs of its form
+
+	Rejected bool // mail to it was rejected for good
 }
 
 // WaitingEmail is an address that waits for its confirmation.

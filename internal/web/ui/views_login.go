@@ -152,7 +152,8 @@ type AccountChoice struct {
 	Label    string // name, username or email address
 	Login    string // second line below the label; may be empty
 	SignedIn bool
-	Current  bool // it is in use
+	Current  bool   // it is in use
+	Picture  string // the address of the person's own picture on this server, or ""
 
 	user  identity.UserID
 	typed string // what its person types to sign in
