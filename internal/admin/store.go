@@ -34,6 +34,7 @@ type Store interface {
 	SessionStore
 	DeliveryStore
 	WebhookStore
+	OverviewStore
 
 	// RotateKeys stores a new key and sets the end of others that have none.
 	RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time,

@@ -540,6 +540,7 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 			return err
 		},
 	})
+	s.jobs.Add(job.Job{Name: "count-events", Every: time.Minute, Run: db.CountEvents})
 	s.jobs.Add(job.Job{Name: "deletions", Every: time.Minute, Run: accounts.EraseDue})
 	s.jobs.Add(job.Job{
 		Name:  "password-expiry",

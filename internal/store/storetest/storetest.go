@@ -129,6 +129,7 @@ func cases() []testCase {
 		{"Keys", (*suite).keys},
 		{"Audit", (*suite).audit},
 		{"Asynchronous audit", (*suite).auditAsync},
+		{"Counts by the hour", (*suite).hourly},
 		{"Cached users", (*suite).cachedUsers},
 		{"Meta, once and leases", (*suite).meta},
 		{"Sweep", (*suite).sweep},

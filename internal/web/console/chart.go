@@ -10,7 +10,7 @@ type Chart struct {
 	ID    string
 	Title string
 	Total string // the sum, or the last number
-	Tone  string // good, bad or plain
+	Tone  string // alarm, quiet or ""
 	Bars  []Bar
 	Top   string // the greatest number
 	From  string // the times at both ends

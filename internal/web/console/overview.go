@@ -12,7 +12,7 @@ func (s *Server) overviewSection() section {
 		name: "Overview",
 		icon: "home",
 		routes: []route{
-			{"GET /admin", []string{"Events"}, s.showOverview},
+			{"GET /admin", []string{"Overview", "Events"}, s.showOverview},
 			{"GET /admin/{$}", nil, func(w http.ResponseWriter, r *http.Request, _ *request) error {
 				return seeOther(w, r, Root)
 			}},
@@ -24,14 +24,38 @@ func (s *Server) overviewSection() section {
 // OverviewView is the first page.
 type OverviewView struct {
 	Base
-	Events Table
+	Attention []Task
+	Numbers   []Number
+	Periods   []MenuItem
+	Charts    []Chart
+	Events    Table
+	Same      Same
 }
+
+// Task is something that needs attention.
+type Task struct {
+	Text string
+	Link Link
+}
+
+// Number is how many things there are.
+type Number struct{ Value, Text, URL string }
 
 // Page names the template.
 func (*OverviewView) Page() string { return "overview" }
 
 func (s *Server) showOverview(w http.ResponseWriter, r *http.Request, q *request) error {
 	v := &OverviewView{Base: s.begin(r, q, "Overview")}
+	if q.actor.Can(admin.ScopeMetricsRead) {
+		x, err := s.ops.Overview(r.Context(), q.actor, q.form.Get("period"))
+		if err != nil {
+			return err
+		}
+		v.Periods, v.Charts = periods(x.Period), v.overviewCharts(x)
+		v.Numbers, v.Attention = sizeNumbers(&x.Sizes, q.actor), sizeTasks(&x.Sizes, q.actor)
+		v.Same = s.same("GET", with("/api/v1/metrics/overview", "period", x.Period), nil,
+			"overview", "--period="+x.Period)
+	}
 	if q.actor.Can(admin.ScopeAuditRead) {
 		page, err := s.ops.Events(r.Context(), q.actor, admin.AuditQuery{Limit: fewEvents})
 		if err != nil {
@@ -40,4 +64,83 @@ func (s *Server) showOverview(w http.ResponseWriter, r *http.Request, q *request
 		v.Events = s.eventTable(&v.Base, "Last events", page, true)
 	}
 	return s.show(w, http.StatusOK, v)
+}
+
+// periods returns the links to the periods of the overview.
+func periods(current string) []MenuItem {
+	var out []MenuItem
+	for _, p := range []struct{ period, name string }{
+		{admin.PeriodDay, "24 hours"}, {admin.PeriodWeek, "7 days"}, {admin.PeriodMonth, "30 days"},
+	} {
+		out = append(out, MenuItem{
+			Name:    p.name,
+			URL:     with(Root, "period", p.period),
+			Current: p.period == current,
+		})
+	}
+	return out
+}
+
+// overviewCharts draws the series of an overview.
+func (b *Base) overviewCharts(x *admin.Overview) []Chart {
+	var out []Chart
+	for _, c := range []struct {
+		id, title, tone string
+		numbers         []int
+	}{
+		{"c-sign-ins", "Sign-ins", "", x.SignIns},
+		{"c-failures", "Failed sign-ins", "alarm", x.Failures},
+		{"c-locks", "Locked accounts", "alarm", x.Locks},
+		{"c-tokens", "Tokens issued", "", x.Tokens},
+		{"c-sessions", "Active sessions", "quiet", x.Sessions},
+	} {
+		chart := newChart(*b, Series{ID: c.id, Title: c.title, From: x.From, Step: x.Step, Numbers: c.numbers})
+		if c.id == "c-sessions" {
+			chart.Total = grouped(c.numbers[len(c.numbers)-1])
+		}
+		chart.Tone = c.tone
+		out = append(out, chart)
+	}
+	return out
+}
+
+func sizeText(s admin.Size) string {
+	if s.AtLeast {
+		return grouped(s.N) + "+"
+	}
+	return grouped(s.N)
+}
+
+// sizeNumbers returns how many things there are, with links to those that the actor may see.
+func sizeNumbers(s *admin.Sizes, a admin.Actor) []Number {
+	out := []Number{
+		{sizeText(s.Users), "Users", Root + "/users"},
+		{sizeText(s.Sessions), "Active sessions", Root + "/sessions"},
+		{sizeText(s.Clients), "Apps", ""},
+	}
+	if !a.Can(admin.ScopeUsersRead) {
+		out[0].URL = ""
+	}
+	if !a.Can(admin.ScopeSessionsRead) {
+		out[1].URL = ""
+	}
+	return out
+}
+
+// sizeTasks returns what needs attention.
+func sizeTasks(s *admin.Sizes, a admin.Actor) []Task {
+	var out []Task
+	if s.LockedUsers.N > 0 && a.Can(admin.ScopeUsersRead) {
+		out = append(out, Task{
+			count(s.LockedUsers.N, "account") + " locked after failed attempts to sign in.",
+			Link{"Show", Root + "/users?status=locked"},
+		})
+	}
+	if s.DeadMail.N > 0 && a.Can(admin.ScopeMailRead) {
+		out = append(out, Task{
+			count(s.DeadMail.N, "message") + " could not be delivered.",
+			Link{"Show", Root + "/mail?state=dead"},
+		})
+	}
+	return out
 }

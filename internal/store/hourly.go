@@ -1,0 +1,162 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+)
+
+const (
+	metaCounted   = "events_counted" // the id of the last event that is in hourly_counts
+	countedChunk  = 5000             // events that are read at once
+	countedChunks = 200              // in one run of the job, so that it ends
+	countedBefore = 30 * 24 * time.Hour
+	// Events of the last seconds may still be on their way to storage.
+	countedDelay = 10 * time.Second
+	hourlyStays  = 400 * 24 * time.Hour
+	maxSize      = 100_000 // how far Sizes counts
+	addHourly    = "INSERT INTO hourly_counts (hour, name, n) VALUES ($1, $2, $3)" +
+		" ON CONFLICT (hour, name) DO UPDATE SET n = hourly_counts.n + excluded.n"
+	setHourly = "INSERT INTO hourly_counts (hour, name, n) VALUES ($1, $2, $3)" +
+		" ON CONFLICT (hour, name) DO UPDATE SET n = excluded.n"
+	moveCounted  = "UPDATE meta SET value = $1 WHERE name = $2 AND value = $3"
+	sweepHourly  = "DELETE FROM hourly_counts WHERE hour <= $1"
+	selectHourly = "SELECT hour, name, n FROM hourly_counts WHERE hour >= $1 ORDER BY hour, name"
+)
+
+// CountEvents adds the events of the audit log that have not been counted yet to the counts of
+// their hours. It stores each part of the work together with how far it has come, so that neither a
+// crash nor two servers count an event twice.
+func (d *DB) CountEvents(ctx context.Context, now time.Time) error {
+	start := secret.IDAt(now.Add(-countedBefore))
+	last, err := d.InitMeta(ctx, metaCounted, start)
+	if err != nil {
+		return err
+	}
+	for range countedChunks {
+		next, err := d.countChunk(ctx, last, secret.IDAt(now.Add(-countedDelay)))
+		if err != nil {
+			return err
+		}
+		if next == "" {
+			break
+		}
+		last = next
+	}
+	sessions, err := d.sizeOf(ctx, "sessions WHERE expires_at > $1 AND (last_seen_at >= $2 OR stay)",
+		unixMilli(now), seenSince(now, d.o.IdleTimeout))
+	if err != nil {
+		return err
+	}
+	hour := unixMilli(now.UTC().Truncate(time.Hour))
+	if _, err := d.sql.Exec(ctx, setHourly, hour, admin.CountSessions, sessions.N); err != nil {
+		return err
+	}
+	_, err = d.sql.Exec(ctx, sweepHourly, unixMilli(now.Add(-hourlyStays)))
+	return err
+}
+
+type hourlyKey struct {
+	hour int64
+	name string
+}
+
+// countChunk counts events after the one with an id and before another id. It returns the id of the
+// last one, or "" where there is none or another server was faster.
+func (d *DB) countChunk(ctx context.Context, after, before string) (string, error) {
+	types := slices.DeleteFunc(audit.Types(), func(t audit.Type) bool { return admin.Counted(t) == "" })
+	w := &where{}
+	w.add("id > ", after, true)
+	w.add("id < ", before, true)
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = w.param(string(t))
+	}
+	text := "SELECT id, at, type, detail FROM audit_log" + w.String() +
+		" AND type IN (" + strings.Join(names, ", ") + ") ORDER BY id LIMIT " + w.param(countedChunk)
+	counts, last := map[hourlyKey]int64{}, ""
+	err := each(ctx, d.sql, func(r sqldb.Row) error {
+		var e audit.Event
+		if err := r.Scan(&e.ID, unixMillis{&e.At}, (*string)(&e.Type), detailJSON{&e.Detail}); err != nil {
+			return err
+		}
+		n, err := strconv.ParseInt(e.Detail["count"], 10, 64)
+		if err != nil || n < 1 { // most events stand for themselves
+			n = 1
+		}
+		last = e.ID
+		counts[hourlyKey{unixMilli(e.At.UTC().Truncate(time.Hour)), admin.Counted(e.Type)}] += n
+		return nil
+	}, text, w.args...)
+	if err != nil || last == "" {
+		return "", err
+	}
+	moved := false
+	err = d.sql.Write(ctx, func(tx sqldb.Tx) error {
+		n, err := tx.Exec(ctx, moveCounted, last, metaCounted, after)
+		if moved = n == 1; err != nil || !moved {
+			return err
+		}
+		for key, n := range counts {
+			if _, err := tx.Exec(ctx, addHourly, key.hour, key.name, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || !moved {
+		return "", err
+	}
+	return last, nil
+}
+
+// HourlyCounts returns what was counted in the hours that begin from a time on.
+func (d *DB) HourlyCounts(ctx context.Context, from time.Time) ([]admin.HourlyCount, error) {
+	return list(ctx, d.sql, func(r sqldb.Row) (*admin.HourlyCount, error) {
+		var c admin.HourlyCount
+		err := r.Scan(unixMillis{&c.Hour}, &c.Name, &c.N)
+		return &c, err
+	}, selectHourly, unixMilli(from))
+}
+
+// Sizes returns how many things there are, each up to a bound.
+func (d *DB) Sizes(ctx context.Context, now time.Time) (out admin.Sizes, err error) {
+	for _, s := range []struct {
+		to   *admin.Size
+		from string
+		args []any
+	}{
+		{&out.Users, "users", nil},
+		{&out.Clients, "clients", nil},
+		{
+			&out.Sessions, "sessions WHERE expires_at > $1 AND (last_seen_at >= $2 OR stay)",
+			[]any{unixMilli(now), seenSince(now, d.o.IdleTimeout)},
+		},
+		{&out.DeadMail, "outbox WHERE state <> 'queued' AND state = 'dead' AND kind = 'mail'", nil},
+		{&out.LockedUsers, "locks WHERE locked_until > 0 AND locked_until > $1 AND name LIKE 'user:%'", []any{unixMilli(now)}},
+	} {
+		if *s.to, err = d.sizeOf(ctx, s.from, s.args...); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// sizeOf counts rows up to a bound.
+func (d *DB) sizeOf(ctx context.Context, from string, args ...any) (admin.Size, error) {
+	var n int
+	text := "SELECT COUNT(*) FROM (SELECT 1 AS one FROM " + from + " LIMIT " + strconv.Itoa(maxSize+1) + ") AS bounded"
+	err := d.sql.Row(ctx, text, args...).Scan(&n)
+	if fault.Is(err, fault.NotFound) {
+		err = nil
+	}
+	return admin.Size{N: min(n, maxSize), AtLeast: n > maxSize}, err
+}
