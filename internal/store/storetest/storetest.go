@@ -129,7 +129,6 @@ func cases() []testCase {
 		{"Keys", (*suite).keys},
 		{"Audit", (*suite).audit},
 		{"Asynchronous audit", (*suite).auditAsync},
-		{"Counts by the hour", (*suite).hourly},
 		{"Cached users", (*suite).cachedUsers},
 		{"Meta, once and leases", (*suite).meta},
 		{"Sweep", (*suite).sweep},
@@ -138,7 +137,7 @@ func cases() []testCase {
 		{"Two processes", (*suite).twoProcesses},
 		{"Follower callbacks", (*suite).callbacks},
 		{"Reopened", (*suite).reopened},
-	}, signInCases()...)
+	}, append(overviewCases(), signInCases()...)...)
 }
 
 // newDB opens an empty database.

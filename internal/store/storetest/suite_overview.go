@@ -15,6 +15,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
+// overviewCases returns the tests of what the overview shows.
+func overviewCases() []testCase { return []testCase{{"Counts by the hour", (*suite).hourly}} }
+
 // hourly counts events by the hour, once each, however many servers count at once and whenever
 // they are asked again.
 func (s *suite) hourly(t *testing.T) {
