@@ -80,7 +80,7 @@ type Overview struct {
 // Overview returns what happened in a period that ends now, "" for a day. Events are counted up to
 // a minute after they happen.
 func (o *Operations) Overview(ctx context.Context, a Actor, period string) (*Overview, error) {
-	if err := a.require(ScopeMetricsRead); err != nil {
+	if err := o.authorize(a, ScopeMetricsRead); err != nil {
 		return nil, err
 	}
 	out := &Overview{Period: period}

@@ -3,32 +3,30 @@ package app
 import (
 	"context"
 	"net/http"
-	"net/netip"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	"github.com/gatehouse-id/gatehouse/internal/web/console"
 	"github.com/gatehouse-id/gatehouse/internal/web/ui"
 )
 
-// administers reports whether the console is open to a person.
-func administers(u *identity.User) bool { return u.Admin() }
-
 // pageRoutes adds the pages of people and those of administrators.
 func (s *server) pageRoutes(
 	e *env, mux *http.ServeMux, kit *web.Kit, browser *ui.Server, pages *ui.Pages,
 ) error {
-	browser.Routes(mux)
 	ops, err := s.parts.operations(e)
 	if err != nil {
 		return err
 	}
+	browser.ShowConsole(ops.Administers)
+	browser.Routes(mux)
 	c, err := console.New(console.Config{
 		Kit:     kit,
 		Ops:     ops,
 		Browser: browser,
-		Who:     s.administrator,
+		Who:     s.administratorOf(ops),
 		Assets:  pages.Assets,
 		Look:    consoleLook(pages),
 		Keys:    s.parts.keys,
@@ -44,21 +42,24 @@ func (s *server) pageRoutes(
 	return nil
 }
 
-// administrator returns the account of a session, and what it may do.
-func (s *server) administrator(ctx context.Context, _ *http.Request, sess *identity.Session) (
-	*identity.User, admin.Actor, error,
-) {
-	u, err := s.parts.db.User(ctx, sess.User)
-	if err != nil {
-		return nil, admin.Actor{}, err
+// administratorOf returns a function that returns the account of a session, and what it may do.
+func (s *server) administratorOf(ops *admin.Operations) console.Who {
+	return func(ctx context.Context, _ *http.Request, sess *identity.Session) (
+		*identity.User, admin.Actor, error,
+	) {
+		u, err := s.parts.db.User(ctx, sess.User)
+		if err != nil {
+			return nil, admin.Actor{}, err
+		}
+		ev := web.EventOf(ctx)
+		a, err := ops.SessionActor(ctx, sess, login.Visit{
+			Now:       ev.Now,
+			IP:        ev.IP,
+			Agent:     ev.Agent,
+			RequestID: ev.ID,
+		})
+		return u, a, err
 	}
-	ev := web.EventOf(ctx)
-	a := admin.Actor{User: u.ID, Session: sess.ID, Agent: ev.Agent, RequestID: ev.ID}
-	a.IP, _ = netip.ParseAddr(ev.IP)
-	if administers(u) && !u.Disabled {
-		a.Scopes = []admin.Scope{admin.ScopeAll}
-	}
-	return u, a, nil
 }
 
 // consoleLook returns how the pages of administrators present the server.

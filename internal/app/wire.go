@@ -431,7 +431,6 @@ func (s *server) newBrowser(kit *web.Kit, pages *ui.Pages, accounts *account.Ser
 		StayChecked: s.parts.cfg.Sessions.Stay == "checked",
 
 		RelatedOrigins: s.parts.cfg.Passkeys.Related,
-		Administers:    administers,
 	})
 }
 

@@ -192,7 +192,7 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request) (*request, erro
 	if q.user, q.actor, err = s.cfg.Who(r.Context(), r, sess); err != nil {
 		return nil, err
 	}
-	if len(q.actor.Scopes) == 0 {
+	if !q.actor.Administers() {
 		return nil, fault.New(fault.Denied, "This part of the site is for administrators. "+
 			"Your account has no role that opens it.")
 	}
@@ -210,8 +210,8 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request) (*request, erro
 // answer answers a request whose operation failed: it asks for a proof where one is needed, and
 // else shows the error.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, q *request, err error) {
-	if acr, again, ok := neededProof(err); ok {
-		if err = s.prove(w, r, q, acr, again); err == nil {
+	if need := neededProof(err); need != nil {
+		if err = s.prove(w, r, q, need); err == nil {
 			return
 		}
 	}

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
@@ -36,19 +38,17 @@ type draft struct {
 // secretFields are inputs that are never stored; the person enters them again.
 var secretFields = []string{"password", "secret", "code"}
 
-// reasonStepUp is the reason of a denial for a sign-in that is too old or too weak.
-const reasonStepUp = "insufficient_user_authentication"
-
-// neededProof reports whether an operation needs a newer or stronger sign-in, and of which class.
-func neededProof(err error) (acr string, again, ok bool) {
-	if fault.Reason(err) != reasonStepUp {
-		return "", false, false
+// neededProof returns what sign-in an operation needs, if its error is about that, or nil.
+func neededProof(err error) *admin.AccessError {
+	var e *admin.AccessError
+	if fault.Reason(err) != admin.ReasonStepUp || !errors.As(err, &e) {
+		return nil
 	}
-	return identity.ACR2, true, true
+	return e
 }
 
 // prove asks the person to sign in again, and leads back to the page of the form.
-func (s *Server) prove(w http.ResponseWriter, r *http.Request, q *request, acr string, again bool) error {
+func (s *Server) prove(w http.ResponseWriter, r *http.Request, q *request, need *admin.AccessError) error {
 	page := formPage(r, q)
 	next := page
 	if r.Method == http.MethodPost {
@@ -65,7 +65,8 @@ func (s *Server) prove(w http.ResponseWriter, r *http.Request, q *request, acr s
 			next = page + sep + "draft=1"
 		}
 	}
-	return s.cfg.Browser.SignInFor(w, r, next, acr, again)
+	old := need.MaxAge > 0 && q.now.Sub(q.session.AuthTime) >= need.MaxAge
+	return s.cfg.Browser.SignInFor(w, r, next, need.ACR, old)
 }
 
 // formPage returns the page that shows a form: what the form names, or the address itself.
@@ -130,4 +131,12 @@ func (s *Server) openDraft(w http.ResponseWriter, r *http.Request, q *request) {
 		return
 	}
 	q.form, q.draft = d.Form, true
+}
+
+// showConfirm asks for a newer sign-in before a form is filled in, and leads back to its page.
+func (s *Server) showConfirm(w http.ResponseWriter, r *http.Request, q *request) error {
+	if err := s.ops.StepUpNeeded(q.actor); err != nil {
+		return err
+	}
+	return seeOther(w, r, formPage(r, q))
 }

@@ -13,6 +13,7 @@ func (s *Server) overviewSection() section {
 		icon: "home",
 		routes: []route{
 			{"GET /admin", []string{"Overview", "Events"}, s.showOverview},
+			{"GET /admin/confirm", nil, s.showConfirm},
 			{"GET /admin/{$}", nil, func(w http.ResponseWriter, r *http.Request, _ *request) error {
 				return seeOther(w, r, Root)
 			}},

@@ -41,6 +41,7 @@ type Base struct {
 	Draft   bool         // the form has come back filled in after a new sign-in
 	Form    url.Values   // the values of inputs
 	Version string       // of the thing that a form changes, or ""
+	Confirm string       // address that asks for a newer sign-in, which changes need; or ""
 }
 
 func (b *Base) base() *Base { return b }
@@ -96,6 +97,9 @@ func (s *Server) begin(r *http.Request, q *request, title string) Base {
 		Signed:    q.user.Label(),
 		Notice:    s.note(q),
 	}
+	if neededProof(s.ops.StepUpNeeded(q.actor)) != nil {
+		b.Confirm = with(Root+"/confirm", "page", b.Return)
+	}
 	if s.cfg.Banners != nil {
 		b.Banners = s.cfg.Banners()
 	}
@@ -130,7 +134,7 @@ func retry(b *Base, q *request, err error) error {
 	default:
 		return err
 	}
-	if _, _, ok := neededProof(err); ok {
+	if neededProof(err) != nil {
 		return err
 	}
 	b.Return = q.form.Get("page")

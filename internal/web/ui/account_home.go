@@ -140,7 +140,7 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) 
 		Grants:            o.Grants,
 		Consents:          o.Apps,
 		Offer:             o.Factors.Passkeys == 0 && s.offersPasskey(r, m),
-		Administers:       s.cfg.Administers != nil && s.cfg.Administers(u),
+		Administers:       s.administers != nil && s.administers(u),
 	})
 }
 

@@ -141,8 +141,8 @@ func (s *site) serve() {
 		Kit: kit, Pages: g.pages, Login: s.login, OAuth: core, Storage: g.db,
 		Account:     s.account,
 		StayChecked: s.stayChecked,
-		Administers: func(u *identity.User) bool { return u.Name == "Ada" },
 	})
+	pages.ShowConsole(func(u *identity.User) bool { return u.Name == "Ada" })
 	if s.mailbox != nil {
 		pages.ShowMailbox(s.mailbox)
 	}

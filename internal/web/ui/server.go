@@ -39,8 +39,6 @@ type Config struct {
 
 	StayChecked    bool     // the check box to stay signed in is checked at first
 	RelatedOrigins []string // whose pages may use the same passkeys
-
-	Administers func(*identity.User) bool // reports whether the console is open to a person; or nil
 }
 
 // Server serves the pages.
@@ -53,6 +51,8 @@ type Server struct {
 	account *account.Server
 	storage Storage
 	mailbox Mailbox // nil but in development
+
+	administers func(*identity.User) bool // reports whether the console is open to a person
 }
 
 // NewServer returns a server of the pages.
@@ -67,6 +67,9 @@ func NewServer(c Config) *Server {
 		storage: c.Storage,
 	}
 }
+
+// ShowConsole offers the pages of administrators to the people for whom f returns true.
+func (s *Server) ShowConsole(f func(*identity.User) bool) { s.administers = f }
 
 // Routes adds the pages. Forms are protected against cross-origin requests; endpoints of the
 // protocol on the same paths are not affected.
