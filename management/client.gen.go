@@ -18,15 +18,180 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for ClientListTotalIs.
+const (
+	ClientListTotalIsAtLeast ClientListTotalIs = "at_least"
+)
+
+// Valid indicates whether the value is a known member of the ClientListTotalIs enum.
+func (e ClientListTotalIs) Valid() bool {
+	switch e {
+	case ClientListTotalIsAtLeast:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for KeyListTotalIs.
+const (
+	KeyListTotalIsAtLeast KeyListTotalIs = "at_least"
+)
+
+// Valid indicates whether the value is a known member of the KeyListTotalIs enum.
+func (e KeyListTotalIs) Valid() bool {
+	switch e {
+	case KeyListTotalIsAtLeast:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MailListTotalIs.
+const (
+	MailListTotalIsAtLeast MailListTotalIs = "at_least"
+)
+
+// Valid indicates whether the value is a known member of the MailListTotalIs enum.
+func (e MailListTotalIs) Valid() bool {
+	switch e {
+	case MailListTotalIsAtLeast:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewSecretAction.
+const (
+	Add NewSecretAction = "add"
+)
+
+// Valid indicates whether the value is a known member of the NewSecretAction enum.
+func (e NewSecretAction) Valid() bool {
+	switch e {
+	case Add:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewUserRole.
+const (
+	NewUserRoleAdmin       NewUserRole = "admin"
+	NewUserRoleLessThanNil NewUserRole = "<nil>"
+	NewUserRoleSuperAdmin  NewUserRole = "super_admin"
+	NewUserRoleUser        NewUserRole = "user"
+)
+
+// Valid indicates whether the value is a known member of the NewUserRole enum.
+func (e NewUserRole) Valid() bool {
+	switch e {
+	case NewUserRoleAdmin:
+		return true
+	case NewUserRoleLessThanNil:
+		return true
+	case NewUserRoleSuperAdmin:
+		return true
+	case NewUserRoleUser:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RouteListTotalIs.
+const (
+	RouteListTotalIsAtLeast RouteListTotalIs = "at_least"
+)
+
+// Valid indicates whether the value is a known member of the RouteListTotalIs enum.
+func (e RouteListTotalIs) Valid() bool {
+	switch e {
+	case RouteListTotalIsAtLeast:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ScopeListTotalIs.
+const (
+	ScopeListTotalIsAtLeast ScopeListTotalIs = "at_least"
+)
+
+// Valid indicates whether the value is a known member of the ScopeListTotalIs enum.
+func (e ScopeListTotalIs) Valid() bool {
+	switch e {
+	case ScopeListTotalIsAtLeast:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SessionListTotalIs.
+const (
+	SessionListTotalIsAtLeast SessionListTotalIs = "at_least"
+)
+
+// Valid indicates whether the value is a known member of the SessionListTotalIs enum.
+func (e SessionListTotalIs) Valid() bool {
+	switch e {
+	case SessionListTotalIsAtLeast:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SettingListTotalIs.
+const (
+	SettingListTotalIsAtLeast SettingListTotalIs = "at_least"
+)
+
+// Valid indicates whether the value is a known member of the SettingListTotalIs enum.
+func (e SettingListTotalIs) Valid() bool {
+	switch e {
+	case SettingListTotalIsAtLeast:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UserListTotalIs.
 const (
-	AtLeast UserListTotalIs = "at_least"
+	UserListTotalIsAtLeast UserListTotalIs = "at_least"
 )
 
 // Valid indicates whether the value is a known member of the UserListTotalIs enum.
 func (e UserListTotalIs) Valid() bool {
 	switch e {
-	case AtLeast:
+	case UserListTotalIsAtLeast:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UserPatchRole.
+const (
+	UserPatchRoleAdmin      UserPatchRole = "admin"
+	UserPatchRoleSuperAdmin UserPatchRole = "super_admin"
+	UserPatchRoleUser       UserPatchRole = "user"
+)
+
+// Valid indicates whether the value is a known member of the UserPatchRole enum.
+func (e UserPatchRole) Valid() bool {
+	switch e {
+	case UserPatchRoleAdmin:
+		return true
+	case UserPatchRoleSuperAdmin:
+		return true
+	case UserPatchRoleUser:
 		return true
 	default:
 		return false
@@ -35,17 +200,616 @@ func (e UserListTotalIs) Valid() bool {
 
 // Defines values for Total.
 const (
-	Exact Total = "exact"
+	TotalExact Total = "exact"
 )
 
 // Valid indicates whether the value is a known member of the Total enum.
 func (e Total) Valid() bool {
 	switch e {
-	case Exact:
+	case TotalExact:
 		return true
 	default:
 		return false
 	}
+}
+
+// Defines values for ClientsParamsTotal.
+const (
+	ClientsParamsTotalExact ClientsParamsTotal = "exact"
+)
+
+// Valid indicates whether the value is a known member of the ClientsParamsTotal enum.
+func (e ClientsParamsTotal) Valid() bool {
+	switch e {
+	case ClientsParamsTotalExact:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MailParamsState.
+const (
+	Dead    MailParamsState = "dead"
+	Expired MailParamsState = "expired"
+	Queued  MailParamsState = "queued"
+	Sent    MailParamsState = "sent"
+)
+
+// Valid indicates whether the value is a known member of the MailParamsState enum.
+func (e MailParamsState) Valid() bool {
+	switch e {
+	case Dead:
+		return true
+	case Expired:
+		return true
+	case Queued:
+		return true
+	case Sent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MailParamsTotal.
+const (
+	MailParamsTotalExact MailParamsTotal = "exact"
+)
+
+// Valid indicates whether the value is a known member of the MailParamsTotal enum.
+func (e MailParamsTotal) Valid() bool {
+	switch e {
+	case MailParamsTotalExact:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SessionsParamsTotal.
+const (
+	SessionsParamsTotalExact SessionsParamsTotal = "exact"
+)
+
+// Valid indicates whether the value is a known member of the SessionsParamsTotal enum.
+func (e SessionsParamsTotal) Valid() bool {
+	switch e {
+	case SessionsParamsTotalExact:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UsersParamsTotal.
+const (
+	UsersParamsTotalExact UsersParamsTotal = "exact"
+)
+
+// Valid indicates whether the value is a known member of the UsersParamsTotal enum.
+func (e UsersParamsTotal) Valid() bool {
+	switch e {
+	case UsersParamsTotalExact:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UserSessionsParamsTotal.
+const (
+	UserSessionsParamsTotalExact UserSessionsParamsTotal = "exact"
+)
+
+// Valid indicates whether the value is a known member of the UserSessionsParamsTotal enum.
+func (e UserSessionsParamsTotal) Valid() bool {
+	switch e {
+	case UserSessionsParamsTotalExact:
+		return true
+	default:
+		return false
+	}
+}
+
+// Authorization What a person has allowed an application, and the access that it has now.
+type Authorization struct {
+	ClientID   string `json:"client_id"`
+	ClientName string `json:"client_name"`
+
+	// CreatedAt When the person agreed first.
+	CreatedAt nullable.Nullable[time.Time] `json:"created_at"`
+
+	// Grants How many devices and browsers use it now.
+	Grants     int                          `json:"grants"`
+	LastUsedAt nullable.Nullable[time.Time] `json:"last_used_at"`
+
+	// Scope What the person agreed to, separated by spaces. Empty for applications that do not ask.
+	Scope string `json:"scope"`
+}
+
+// AuthorizationList defines model for AuthorizationList.
+type AuthorizationList struct {
+	Data  []Authorization `json:"data"`
+	Total int             `json:"total"`
+}
+
+// Client defines model for Client.
+type Client struct {
+	// AccessTokenTTL How long its access tokens are valid in seconds. null: as the server's settings say; so in the others.
+	AccessTokenTTL nullable.Nullable[int] `json:"access_token_ttl"`
+
+	// Alg The algorithm that signs its tokens: RS256, ES256, EdDSA, PS256.
+	Alg string `json:"alg"`
+
+	// AllowCustomSchemes Accept redirect URIs with an app's own scheme that any other app could take, such as cursor://.
+	AllowCustomSchemes bool `json:"allow_custom_schemes"`
+
+	// AllowPlainPKCE Accept the PKCE method plain, for old clients.
+	AllowPlainPKCE bool `json:"allow_plain_pkce"`
+
+	// BrandColor Its color on the sign-in and consent pages.
+	BrandColor string `json:"brand_color"`
+	ClientID   string `json:"client_id"`
+
+	// ClientIDIssuedAt When it was registered, in seconds since 1970.
+	ClientIDIssuedAt int `json:"client_id_issued_at"`
+
+	// ClientName The name that people see on the consent page.
+	ClientName string `json:"client_name"`
+
+	// ClientSecret A new secret. It is shown this once.
+	ClientSecret *string `json:"client_secret,omitempty"`
+
+	// ClientSecretExpiresAt When the new secret expires, in seconds since 1970. 0: never.
+	ClientSecretExpiresAt *int `json:"client_secret_expires_at,omitempty"`
+
+	// ClientURI Its home page, shown on the consent page.
+	ClientURI string `json:"client_uri"`
+
+	// Contacts The email addresses of the people who look after it.
+	Contacts  []string  `json:"contacts"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Description A note for administrators.
+	Description string `json:"description"`
+
+	// Disabled Reject every request of the client, but keep its registration.
+	Disabled bool `json:"disabled"`
+
+	// DPoPBoundAccessTokens Issue only tokens that are bound to its key (RFC 9449).
+	DPoPBoundAccessTokens bool `json:"dpop_bound_access_tokens"`
+
+	// FirstParty The client is your own: people are not asked for consent.
+	FirstParty bool `json:"first_party"`
+
+	// FromNetworks The networks that it may call the gateway from. Empty: any.
+	FromNetworks []string `json:"from_networks"`
+
+	// FromOrigins The origins, one of which the Origin header of its calls to the gateway must be. Empty: any, or none.
+	FromOrigins []string `json:"from_origins"`
+
+	// GrantTypes The ways in which it gets tokens: authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code, urn:ietf:params:oauth:grant-type:token-exchange, password.
+	GrantTypes []string `json:"grant_types"`
+
+	// IDTokenProfile Whether its ID tokens carry the claims of profile, email, phone and address. Off: only user info does, unless the claims parameter requests one. Default: on.
+	IDTokenProfile string `json:"id_token_profile"`
+
+	// IDTokenTTL How long its ID tokens are valid in seconds.
+	IDTokenTTL nullable.Nullable[int] `json:"id_token_ttl"`
+
+	// IntrospectAny Show it every token at introspection and in the revocation feed, not only those meant for it.
+	IntrospectAny bool `json:"introspect_any"`
+
+	// Jwks Its public keys, for private_key_jwt.
+	Jwks nullable.Nullable[map[string]interface{}] `json:"jwks,omitempty"`
+
+	// JwksURI The address of its public keys, for private_key_jwt.
+	JwksURI string `json:"jwks_uri"`
+
+	// KeepRefresh Keep its refresh tokens on the server: it exchanges an old access token for a new one.
+	KeepRefresh bool `json:"keep_refresh"`
+
+	// LogoURI Its logo, shown on the consent page.
+	LogoURI string `json:"logo_uri"`
+
+	// PolicyURI Its privacy policy, linked on the consent page.
+	PolicyURI string `json:"policy_uri"`
+
+	// PostLogoutRedirectUris The addresses that people may be sent to after signing out.
+	PostLogoutRedirectUris []string `json:"post_logout_redirect_uris"`
+
+	// Public The client cannot keep a secret: a browser, mobile or command-line app.
+	Public bool `json:"public"`
+
+	// RedirectUris The addresses that people are sent back to, exactly as the client sends them.
+	RedirectUris []string `json:"redirect_uris"`
+
+	// RefreshTokenRotation Whether each use of a refresh token replaces it. null: as the server's settings say.
+	RefreshTokenRotation nullable.Nullable[bool] `json:"refresh_token_rotation"`
+
+	// RefreshTokenTTL How long its refresh tokens are valid after their last use in seconds.
+	RefreshTokenTTL nullable.Nullable[int] `json:"refresh_token_ttl"`
+
+	// RequestObjectSigningAlg The only algorithm that its request objects may have: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. Default: any.
+	RequestObjectSigningAlg string `json:"request_object_signing_alg"`
+
+	// RequirePKCE Require PKCE although the client is confidential.
+	RequirePKCE bool `json:"require_pkce"`
+
+	// Resources APIs, besides the issuer, that its tokens may be meant for (RFC 8707).
+	Resources []string `json:"resources"`
+
+	// Roles Its roles when it acts for itself.
+	Roles []string `json:"roles"`
+
+	// Scope The scopes it may request, separated by spaces.
+	Scope string `json:"scope"`
+
+	// Secrets Its secrets that have not expired, newest first, without the secrets themselves.
+	Secrets []ClientSecret `json:"secrets"`
+
+	// StrictAssertionAudience Accept only client assertions whose aud is the issuer, as one text (FAPI 2.0).
+	StrictAssertionAudience bool `json:"strict_assertion_audience"`
+
+	// TLSClientCertificateBoundAccessTokens Issue only tokens that are bound to its TLS certificate (RFC 8705).
+	TLSClientCertificateBoundAccessTokens bool `json:"tls_client_certificate_bound_access_tokens"`
+
+	// ToHosts The hosts of the gateway that it may call, such as api.example.com or *.example.com. Empty: any.
+	ToHosts []string `json:"to_hosts"`
+
+	// ToRoutes The routes of the gateway that it may call, as domain/version, domain or an id. Empty: any.
+	ToRoutes []string `json:"to_routes"`
+
+	// TokenEndpointAuthMethod How it authenticates: client_secret_basic, client_secret_post, private_key_jwt, none. Default: accept client_secret_basic and client_secret_post.
+	TokenEndpointAuthMethod string `json:"token_endpoint_auth_method"`
+
+	// TokenEndpointAuthSigningAlg The only algorithm that its client assertions may have: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. Default: any.
+	TokenEndpointAuthSigningAlg string `json:"token_endpoint_auth_signing_alg"`
+
+	// TokenFormat The format of its access tokens.
+	TokenFormat string `json:"token_format"`
+
+	// TokenTyp The type header of its JWT access tokens. JWT suits APIs whose libraries reject at+jwt.
+	TokenTyp string `json:"token_typ"`
+
+	// TosURI Its terms of service, linked on the consent page.
+	TosURI    string    `json:"tos_uri"`
+	UpdatedAt time.Time `json:"updated_at"`
+
+	// Version Rises with each change; the `ETag` is made of it.
+	Version int `json:"version"`
+
+	// Warnings What may not have the effect that was meant. Only in the answer to a change.
+	Warnings *[]Warning `json:"warnings,omitempty"`
+}
+
+// ClientList defines model for ClientList.
+type ClientList struct {
+	Data  []Client `json:"data"`
+	Limit int      `json:"limit"`
+
+	// Next The `cursor` of the next page. Missing on the last one.
+	Next   *string `json:"next,omitempty"`
+	Offset int     `json:"offset"`
+
+	// Total How many clients match.
+	Total int `json:"total"`
+
+	// TotalIs Present if there are more than `total`.
+	TotalIs *ClientListTotalIs `json:"total_is,omitempty"`
+}
+
+// ClientListTotalIs Present if there are more than `total`.
+type ClientListTotalIs string
+
+// ClientPatch defines model for ClientPatch.
+type ClientPatch struct {
+	// AccessTokenTTL How long its access tokens are valid in seconds. null: as the server's settings say; so in the others.
+	AccessTokenTTL nullable.Nullable[int] `json:"access_token_ttl,omitempty"`
+
+	// Alg The algorithm that signs its tokens: RS256, ES256, EdDSA, PS256.
+	Alg nullable.Nullable[string] `json:"alg,omitempty"`
+
+	// AllowCustomSchemes Accept redirect URIs with an app's own scheme that any other app could take, such as cursor://.
+	AllowCustomSchemes nullable.Nullable[bool] `json:"allow_custom_schemes,omitempty"`
+
+	// AllowPlainPKCE Accept the PKCE method plain, for old clients.
+	AllowPlainPKCE nullable.Nullable[bool] `json:"allow_plain_pkce,omitempty"`
+
+	// BrandColor Its color on the sign-in and consent pages.
+	BrandColor nullable.Nullable[string] `json:"brand_color,omitempty"`
+	ClientID   *string                   `json:"client_id,omitempty"`
+
+	// ClientIDIssuedAt When it was registered, in seconds since 1970.
+	ClientIDIssuedAt *int `json:"client_id_issued_at,omitempty"`
+
+	// ClientName The name that people see on the consent page.
+	ClientName *string `json:"client_name,omitempty"`
+
+	// ClientSecret A new secret. It is shown this once.
+	ClientSecret *string `json:"client_secret,omitempty"`
+
+	// ClientSecretExpiresAt When the new secret expires, in seconds since 1970. 0: never.
+	ClientSecretExpiresAt *int `json:"client_secret_expires_at,omitempty"`
+
+	// ClientURI Its home page, shown on the consent page.
+	ClientURI nullable.Nullable[string] `json:"client_uri,omitempty"`
+
+	// Contacts The email addresses of the people who look after it.
+	Contacts  nullable.Nullable[[]string] `json:"contacts,omitempty"`
+	CreatedAt *time.Time                  `json:"created_at,omitempty"`
+
+	// Description A note for administrators.
+	Description nullable.Nullable[string] `json:"description,omitempty"`
+
+	// Disabled Reject every request of the client, but keep its registration.
+	Disabled nullable.Nullable[bool] `json:"disabled,omitempty"`
+
+	// DPoPBoundAccessTokens Issue only tokens that are bound to its key (RFC 9449).
+	DPoPBoundAccessTokens nullable.Nullable[bool] `json:"dpop_bound_access_tokens,omitempty"`
+
+	// FirstParty The client is your own: people are not asked for consent.
+	FirstParty nullable.Nullable[bool] `json:"first_party,omitempty"`
+
+	// FromNetworks The networks that it may call the gateway from. Empty: any.
+	FromNetworks nullable.Nullable[[]string] `json:"from_networks,omitempty"`
+
+	// FromOrigins The origins, one of which the Origin header of its calls to the gateway must be. Empty: any, or none.
+	FromOrigins nullable.Nullable[[]string] `json:"from_origins,omitempty"`
+
+	// GrantTypes The ways in which it gets tokens: authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code, urn:ietf:params:oauth:grant-type:token-exchange, password.
+	GrantTypes nullable.Nullable[[]string] `json:"grant_types,omitempty"`
+
+	// IDTokenProfile Whether its ID tokens carry the claims of profile, email, phone and address. Off: only user info does, unless the claims parameter requests one. Default: on.
+	IDTokenProfile nullable.Nullable[string] `json:"id_token_profile,omitempty"`
+
+	// IDTokenTTL How long its ID tokens are valid in seconds.
+	IDTokenTTL nullable.Nullable[int] `json:"id_token_ttl,omitempty"`
+
+	// IntrospectAny Show it every token at introspection and in the revocation feed, not only those meant for it.
+	IntrospectAny nullable.Nullable[bool] `json:"introspect_any,omitempty"`
+
+	// Jwks Its public keys, for private_key_jwt.
+	Jwks nullable.Nullable[map[string]interface{}] `json:"jwks,omitempty"`
+
+	// JwksURI The address of its public keys, for private_key_jwt.
+	JwksURI nullable.Nullable[string] `json:"jwks_uri,omitempty"`
+
+	// KeepRefresh Keep its refresh tokens on the server: it exchanges an old access token for a new one.
+	KeepRefresh nullable.Nullable[bool] `json:"keep_refresh,omitempty"`
+
+	// LogoURI Its logo, shown on the consent page.
+	LogoURI nullable.Nullable[string] `json:"logo_uri,omitempty"`
+
+	// PolicyURI Its privacy policy, linked on the consent page.
+	PolicyURI nullable.Nullable[string] `json:"policy_uri,omitempty"`
+
+	// PostLogoutRedirectUris The addresses that people may be sent to after signing out.
+	PostLogoutRedirectUris nullable.Nullable[[]string] `json:"post_logout_redirect_uris,omitempty"`
+
+	// Public The client cannot keep a secret: a browser, mobile or command-line app.
+	Public nullable.Nullable[bool] `json:"public,omitempty"`
+
+	// RedirectUris The addresses that people are sent back to, exactly as the client sends them.
+	RedirectUris nullable.Nullable[[]string] `json:"redirect_uris,omitempty"`
+
+	// RefreshTokenRotation Whether each use of a refresh token replaces it. null: as the server's settings say.
+	RefreshTokenRotation nullable.Nullable[bool] `json:"refresh_token_rotation,omitempty"`
+
+	// RefreshTokenTTL How long its refresh tokens are valid after their last use in seconds.
+	RefreshTokenTTL nullable.Nullable[int] `json:"refresh_token_ttl,omitempty"`
+
+	// RequestObjectSigningAlg The only algorithm that its request objects may have: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. Default: any.
+	RequestObjectSigningAlg nullable.Nullable[string] `json:"request_object_signing_alg,omitempty"`
+
+	// RequirePKCE Require PKCE although the client is confidential.
+	RequirePKCE nullable.Nullable[bool] `json:"require_pkce,omitempty"`
+
+	// Resources APIs, besides the issuer, that its tokens may be meant for (RFC 8707).
+	Resources nullable.Nullable[[]string] `json:"resources,omitempty"`
+
+	// Roles Its roles when it acts for itself.
+	Roles nullable.Nullable[[]string] `json:"roles,omitempty"`
+
+	// Scope The scopes it may request, separated by spaces.
+	Scope nullable.Nullable[string] `json:"scope,omitempty"`
+
+	// Secrets Its secrets that have not expired, newest first, without the secrets themselves.
+	Secrets *[]ClientSecret `json:"secrets,omitempty"`
+
+	// StrictAssertionAudience Accept only client assertions whose aud is the issuer, as one text (FAPI 2.0).
+	StrictAssertionAudience nullable.Nullable[bool] `json:"strict_assertion_audience,omitempty"`
+
+	// TLSClientCertificateBoundAccessTokens Issue only tokens that are bound to its TLS certificate (RFC 8705).
+	TLSClientCertificateBoundAccessTokens nullable.Nullable[bool] `json:"tls_client_certificate_bound_access_tokens,omitempty"`
+
+	// ToHosts The hosts of the gateway that it may call, such as api.example.com or *.example.com. Empty: any.
+	ToHosts nullable.Nullable[[]string] `json:"to_hosts,omitempty"`
+
+	// ToRoutes The routes of the gateway that it may call, as domain/version, domain or an id. Empty: any.
+	ToRoutes nullable.Nullable[[]string] `json:"to_routes,omitempty"`
+
+	// TokenEndpointAuthMethod How it authenticates: client_secret_basic, client_secret_post, private_key_jwt, none. Default: accept client_secret_basic and client_secret_post.
+	TokenEndpointAuthMethod nullable.Nullable[string] `json:"token_endpoint_auth_method,omitempty"`
+
+	// TokenEndpointAuthSigningAlg The only algorithm that its client assertions may have: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. Default: any.
+	TokenEndpointAuthSigningAlg nullable.Nullable[string] `json:"token_endpoint_auth_signing_alg,omitempty"`
+
+	// TokenFormat The format of its access tokens.
+	TokenFormat nullable.Nullable[string] `json:"token_format,omitempty"`
+
+	// TokenTyp The type header of its JWT access tokens. JWT suits APIs whose libraries reject at+jwt.
+	TokenTyp nullable.Nullable[string] `json:"token_typ,omitempty"`
+
+	// TosURI Its terms of service, linked on the consent page.
+	TosURI    nullable.Nullable[string] `json:"tos_uri,omitempty"`
+	UpdatedAt *time.Time                `json:"updated_at,omitempty"`
+
+	// Version Rises with each change; the `ETag` is made of it.
+	Version *int `json:"version,omitempty"`
+
+	// Warnings What may not have the effect that was meant. Only in the answer to a change.
+	Warnings *[]Warning `json:"warnings,omitempty"`
+}
+
+// ClientRegistration defines model for ClientRegistration.
+type ClientRegistration struct {
+	// AccessTokenTTL How long its access tokens are valid in seconds. null: as the server's settings say; so in the others.
+	AccessTokenTTL nullable.Nullable[int] `json:"access_token_ttl,omitempty"`
+
+	// Alg The algorithm that signs its tokens: RS256, ES256, EdDSA, PS256.
+	Alg nullable.Nullable[string] `json:"alg,omitempty"`
+
+	// AllowCustomSchemes Accept redirect URIs with an app's own scheme that any other app could take, such as cursor://.
+	AllowCustomSchemes nullable.Nullable[bool] `json:"allow_custom_schemes,omitempty"`
+
+	// AllowPlainPKCE Accept the PKCE method plain, for old clients.
+	AllowPlainPKCE nullable.Nullable[bool] `json:"allow_plain_pkce,omitempty"`
+
+	// BrandColor Its color on the sign-in and consent pages.
+	BrandColor nullable.Nullable[string] `json:"brand_color,omitempty"`
+
+	// ClientID An id of your own. Without it the server chooses one.
+	ClientID nullable.Nullable[string] `json:"client_id,omitempty"`
+
+	// ClientName The name that people see on the consent page.
+	ClientName string `json:"client_name"`
+
+	// ClientURI Its home page, shown on the consent page.
+	ClientURI nullable.Nullable[string] `json:"client_uri,omitempty"`
+
+	// Contacts The email addresses of the people who look after it.
+	Contacts nullable.Nullable[[]string] `json:"contacts,omitempty"`
+
+	// Description A note for administrators.
+	Description nullable.Nullable[string] `json:"description,omitempty"`
+
+	// Disabled Reject every request of the client, but keep its registration.
+	Disabled nullable.Nullable[bool] `json:"disabled,omitempty"`
+
+	// DPoPBoundAccessTokens Issue only tokens that are bound to its key (RFC 9449).
+	DPoPBoundAccessTokens nullable.Nullable[bool] `json:"dpop_bound_access_tokens,omitempty"`
+
+	// FirstParty The client is your own: people are not asked for consent.
+	FirstParty nullable.Nullable[bool] `json:"first_party,omitempty"`
+
+	// FromNetworks The networks that it may call the gateway from. Empty: any.
+	FromNetworks nullable.Nullable[[]string] `json:"from_networks,omitempty"`
+
+	// FromOrigins The origins, one of which the Origin header of its calls to the gateway must be. Empty: any, or none.
+	FromOrigins nullable.Nullable[[]string] `json:"from_origins,omitempty"`
+
+	// GrantTypes The ways in which it gets tokens: authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code, urn:ietf:params:oauth:grant-type:token-exchange, password.
+	GrantTypes nullable.Nullable[[]string] `json:"grant_types,omitempty"`
+
+	// IDTokenProfile Whether its ID tokens carry the claims of profile, email, phone and address. Off: only user info does, unless the claims parameter requests one. Default: on.
+	IDTokenProfile nullable.Nullable[string] `json:"id_token_profile,omitempty"`
+
+	// IDTokenTTL How long its ID tokens are valid in seconds.
+	IDTokenTTL nullable.Nullable[int] `json:"id_token_ttl,omitempty"`
+
+	// IntrospectAny Show it every token at introspection and in the revocation feed, not only those meant for it.
+	IntrospectAny nullable.Nullable[bool] `json:"introspect_any,omitempty"`
+
+	// Jwks Its public keys, for private_key_jwt.
+	Jwks nullable.Nullable[map[string]interface{}] `json:"jwks,omitempty"`
+
+	// JwksURI The address of its public keys, for private_key_jwt.
+	JwksURI nullable.Nullable[string] `json:"jwks_uri,omitempty"`
+
+	// KeepRefresh Keep its refresh tokens on the server: it exchanges an old access token for a new one.
+	KeepRefresh nullable.Nullable[bool] `json:"keep_refresh,omitempty"`
+
+	// LogoURI Its logo, shown on the consent page.
+	LogoURI nullable.Nullable[string] `json:"logo_uri,omitempty"`
+
+	// PolicyURI Its privacy policy, linked on the consent page.
+	PolicyURI nullable.Nullable[string] `json:"policy_uri,omitempty"`
+
+	// PostLogoutRedirectUris The addresses that people may be sent to after signing out.
+	PostLogoutRedirectUris nullable.Nullable[[]string] `json:"post_logout_redirect_uris,omitempty"`
+
+	// Public The client cannot keep a secret: a browser, mobile or command-line app.
+	Public nullable.Nullable[bool] `json:"public,omitempty"`
+
+	// RedirectUris The addresses that people are sent back to, exactly as the client sends them.
+	RedirectUris nullable.Nullable[[]string] `json:"redirect_uris,omitempty"`
+
+	// RefreshTokenRotation Whether each use of a refresh token replaces it. null: as the server's settings say.
+	RefreshTokenRotation nullable.Nullable[bool] `json:"refresh_token_rotation,omitempty"`
+
+	// RefreshTokenTTL How long its refresh tokens are valid after their last use in seconds.
+	RefreshTokenTTL nullable.Nullable[int] `json:"refresh_token_ttl,omitempty"`
+
+	// RequestObjectSigningAlg The only algorithm that its request objects may have: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. Default: any.
+	RequestObjectSigningAlg nullable.Nullable[string] `json:"request_object_signing_alg,omitempty"`
+
+	// RequirePKCE Require PKCE although the client is confidential.
+	RequirePKCE nullable.Nullable[bool] `json:"require_pkce,omitempty"`
+
+	// Resources APIs, besides the issuer, that its tokens may be meant for (RFC 8707).
+	Resources nullable.Nullable[[]string] `json:"resources,omitempty"`
+
+	// Roles Its roles when it acts for itself.
+	Roles nullable.Nullable[[]string] `json:"roles,omitempty"`
+
+	// Scope The scopes it may request, separated by spaces.
+	Scope nullable.Nullable[string] `json:"scope,omitempty"`
+
+	// StrictAssertionAudience Accept only client assertions whose aud is the issuer, as one text (FAPI 2.0).
+	StrictAssertionAudience nullable.Nullable[bool] `json:"strict_assertion_audience,omitempty"`
+
+	// TLSClientCertificateBoundAccessTokens Issue only tokens that are bound to its TLS certificate (RFC 8705).
+	TLSClientCertificateBoundAccessTokens nullable.Nullable[bool] `json:"tls_client_certificate_bound_access_tokens,omitempty"`
+
+	// ToHosts The hosts of the gateway that it may call, such as api.example.com or *.example.com. Empty: any.
+	ToHosts nullable.Nullable[[]string] `json:"to_hosts,omitempty"`
+
+	// ToRoutes The routes of the gateway that it may call, as domain/version, domain or an id. Empty: any.
+	ToRoutes nullable.Nullable[[]string] `json:"to_routes,omitempty"`
+
+	// TokenEndpointAuthMethod How it authenticates: client_secret_basic, client_secret_post, private_key_jwt, none. Default: accept client_secret_basic and client_secret_post.
+	TokenEndpointAuthMethod nullable.Nullable[string] `json:"token_endpoint_auth_method,omitempty"`
+
+	// TokenEndpointAuthSigningAlg The only algorithm that its client assertions may have: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. Default: any.
+	TokenEndpointAuthSigningAlg nullable.Nullable[string] `json:"token_endpoint_auth_signing_alg,omitempty"`
+
+	// TokenFormat The format of its access tokens.
+	TokenFormat nullable.Nullable[string] `json:"token_format,omitempty"`
+
+	// TokenTyp The type header of its JWT access tokens. JWT suits APIs whose libraries reject at+jwt.
+	TokenTyp nullable.Nullable[string] `json:"token_typ,omitempty"`
+
+	// TosURI Its terms of service, linked on the consent page.
+	TosURI nullable.Nullable[string] `json:"tos_uri,omitempty"`
+}
+
+// ClientSecret defines model for ClientSecret.
+type ClientSecret struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// ExpiresAt null: never.
+	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at"`
+	ID        string                       `json:"id"`
+}
+
+// ClientSecretCreated defines model for ClientSecretCreated.
+type ClientSecretCreated struct {
+	ClientID string `json:"client_id"`
+
+	// ClientSecret It is shown this once.
+	ClientSecret string `json:"client_secret"`
+
+	// ClientSecretExpiresAt In seconds since 1970. 0: never.
+	ClientSecretExpiresAt int `json:"client_secret_expires_at"`
+
+	// PreviousSecretExpiresAt When the secret before it ends.
+	PreviousSecretExpiresAt nullable.Nullable[time.Time] `json:"previous_secret_expires_at,omitempty"`
+
+	// SecretID The id of the secret. Missing after a rotation.
+	SecretID *string    `json:"secret_id,omitempty"`
+	Warnings *[]Warning `json:"warnings,omitempty"`
 }
 
 // Done defines model for Done.
@@ -53,6 +817,316 @@ type Done struct {
 	Message *string `json:"message,omitempty"`
 	Success bool    `json:"success"`
 }
+
+// Factor defines model for Factor.
+type Factor struct {
+	CreatedAt time.Time `json:"created_at"`
+	ID        string    `json:"id"`
+
+	// Kind Such as totp or passkey.
+	Kind       string                       `json:"kind"`
+	Label      string                       `json:"label"`
+	LastUsedAt nullable.Nullable[time.Time] `json:"last_used_at"`
+}
+
+// FactorList defines model for FactorList.
+type FactorList struct {
+	Data  []Factor `json:"data"`
+	Total int      `json:"total"`
+}
+
+// Key defines model for Key.
+type Key struct {
+	// ActiveAt When it begins to sign.
+	ActiveAt  time.Time `json:"active_at"`
+	Alg       string    `json:"alg"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// ExpiresAt When it is withdrawn.
+	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at"`
+
+	// ID The `kid` of the tokens that it signs.
+	ID string `json:"id"`
+
+	// RetiredAt When it stops to sign.
+	RetiredAt nullable.Nullable[time.Time] `json:"retired_at"`
+
+	// State next, active or retired.
+	State string `json:"state"`
+}
+
+// KeyList defines model for KeyList.
+type KeyList struct {
+	Data  []Key `json:"data"`
+	Limit int   `json:"limit"`
+
+	// Next The `cursor` of the next page. Missing on the last one.
+	Next   *string `json:"next,omitempty"`
+	Offset int     `json:"offset"`
+
+	// Total How many keys match.
+	Total int `json:"total"`
+
+	// TotalIs Present if there are more than `total`.
+	TotalIs *KeyListTotalIs `json:"total_is,omitempty"`
+}
+
+// KeyListTotalIs Present if there are more than `total`.
+type KeyListTotalIs string
+
+// KeyRotation defines model for KeyRotation.
+type KeyRotation struct {
+	// Alg RS256, PS256, ES256 or EdDSA. Without it that of the settings.
+	Alg *string `json:"alg,omitempty"`
+
+	// Now Whether the new key signs at once.
+	Now *bool `json:"now,omitempty"`
+
+	// PublishAhead For how many seconds it is published before it signs. Without it an hour.
+	PublishAhead *int `json:"publish_ahead,omitempty"`
+}
+
+// MailDelivery defines model for MailDelivery.
+type MailDelivery struct {
+	Attempts   int                          `json:"attempts"`
+	CreatedAt  time.Time                    `json:"created_at"`
+	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
+	ID         string                       `json:"id"`
+
+	// Kind Which message it is.
+	Kind          string                       `json:"kind"`
+	LastError     string                       `json:"last_error"`
+	NextAttemptAt nullable.Nullable[time.Time] `json:"next_attempt_at"`
+
+	// State queued, sent, expired or dead.
+	State string `json:"state"`
+	To    string `json:"to"`
+}
+
+// MailList defines model for MailList.
+type MailList struct {
+	Data  []MailDelivery `json:"data"`
+	Limit int            `json:"limit"`
+
+	// Next The `cursor` of the next page. Missing on the last one.
+	Next   *string `json:"next,omitempty"`
+	Offset int     `json:"offset"`
+
+	// Total How many messages match.
+	Total int `json:"total"`
+
+	// TotalIs Present if there are more than `total`.
+	TotalIs *MailListTotalIs `json:"total_is,omitempty"`
+}
+
+// MailListTotalIs Present if there are more than `total`.
+type MailListTotalIs string
+
+// MailTest defines model for MailTest.
+type MailTest struct {
+	Locale *string `json:"locale,omitempty"`
+
+	// Template Which message, such as password-reset. Without it a short test.
+	Template *string `json:"template,omitempty"`
+	To       string  `json:"to"`
+}
+
+// NewRoute defines model for NewRoute.
+type NewRoute struct {
+	// ACR How strongly a person must have signed in: aal2 requires two-step verification.
+	ACR nullable.Nullable[string] `json:"acr,omitempty"`
+
+	// AllowClientID Accept a client's id in X-Client-Id without proof.
+	AllowClientID nullable.Nullable[bool] `json:"allow_client_id,omitempty"`
+
+	// AllowEncodedSlash Pass paths with an escaped slash (%2F) on as they are, instead of rejecting them.
+	AllowEncodedSlash nullable.Nullable[bool] `json:"allow_encoded_slash,omitempty"`
+
+	// AllowUnidentified Allow unauthenticated requests.
+	AllowUnidentified nullable.Nullable[bool] `json:"allow_unidentified,omitempty"`
+
+	// Audiences An audience that a token may have, instead of the issuer and the route's own resource identifier.
+	Audiences nullable.Nullable[[]string] `json:"audiences,omitempty"`
+
+	// BodyLimit The largest request body. 0 is no limit.
+	BodyLimit nullable.Nullable[int] `json:"body_limit,omitempty"`
+
+	// Browser The route serves web pages: redirect unauthenticated users to sign in.
+	Browser nullable.Nullable[bool] `json:"browser,omitempty"`
+
+	// Clients The clients that may call. Empty: any.
+	Clients nullable.Nullable[[]string] `json:"clients,omitempty"`
+
+	// Cors An origin whose scripts may call; * is any origin, without cookies.
+	Cors nullable.Nullable[[]string] `json:"cors,omitempty"`
+
+	// Domain With version: the route serves the paths below /domain/version.
+	Domain nullable.Nullable[string] `json:"domain,omitempty"`
+
+	// HealthEvery How often to request it. null: 10s.
+	HealthEvery nullable.Nullable[string] `json:"health_every,omitempty"`
+
+	// HealthPath Request this path of each upstream, and skip those that do not answer with success.
+	HealthPath nullable.Nullable[string] `json:"health_path,omitempty"`
+
+	// Host A host name, or a wildcard such as *.example.com. Default: any host.
+	Host nullable.Nullable[string] `json:"host,omitempty"`
+
+	// Inactive Answer as if the route did not exist.
+	Inactive nullable.Nullable[bool] `json:"inactive,omitempty"`
+
+	// Issuers An external issuer of ROUTES_FILE whose tokens are accepted, too.
+	Issuers nullable.Nullable[[]string] `json:"issuers,omitempty"`
+
+	// KeepHost Send the caller's Host header to the upstream.
+	KeepHost nullable.Nullable[bool] `json:"keep_host,omitempty"`
+
+	// KeepPath Pass the whole path on, without cutting the prefix off.
+	KeepPath nullable.Nullable[bool] `json:"keep_path,omitempty"`
+
+	// MaxAge How long ago the person may have signed in, such as 15m.
+	MaxAge nullable.Nullable[string] `json:"max_age,omitempty"`
+
+	// Methods The methods to pass on. Empty: all.
+	Methods nullable.Nullable[[]string] `json:"methods,omitempty"`
+
+	// Name The name for people. Default: DOMAIN/VERSION.
+	Name nullable.Nullable[string] `json:"name,omitempty"`
+
+	// Networks The networks, in one of which callers must be.
+	Networks nullable.Nullable[[]string] `json:"networks,omitempty"`
+
+	// Origins An origin such as https://app.example.com that the Origin header of requests must be; one of them is enough.
+	Origins nullable.Nullable[[]string] `json:"origins,omitempty"`
+
+	// PassBasic HTTP Basic is the upstream's own: pass it on, and do not read it as a client's id and secret.
+	PassBasic nullable.Nullable[bool] `json:"pass_basic,omitempty"`
+
+	// Prefix Instead of domain and version: a path such as /shop, or / for a whole host.
+	Prefix nullable.Nullable[string] `json:"prefix,omitempty"`
+
+	// Rate How many requests each caller may make in rate_per. 0 is the default: one per second and address for unauthenticated callers, no limit for others. -1 is no limit.
+	Rate nullable.Nullable[int] `json:"rate,omitempty"`
+
+	// RateBy How rate tells callers apart: address, client or user. Empty: by client, or else by user, or else by address.
+	RateBy nullable.Nullable[string] `json:"rate_by,omitempty"`
+
+	// RatePer The time that rate counts over, such as 30s. null: a minute.
+	RatePer nullable.Nullable[string] `json:"rate_per,omitempty"`
+
+	// RewriteLocation Change the upstream's own addresses in Location, Content-Location and the paths and domains of cookies into the route's.
+	RewriteLocation nullable.Nullable[bool] `json:"rewrite_location,omitempty"`
+
+	// Roles The roles, one of which the user must have, or the client when it acts for itself.
+	Roles nullable.Nullable[[]string] `json:"roles,omitempty"`
+
+	// Scopes The scopes that a token must have; all are needed.
+	Scopes nullable.Nullable[[]string] `json:"scopes,omitempty"`
+
+	// Timeout How long the upstream may take to begin its response. null: 30s.
+	Timeout nullable.Nullable[string] `json:"timeout,omitempty"`
+
+	// Upstreams The servers that requests go to: http://HOST:PORT, https://HOST, or h2c:// for HTTP/2 without TLS.
+	Upstreams []string `json:"upstreams"`
+
+	// Version For example v1.
+	Version nullable.Nullable[string] `json:"version,omitempty"`
+}
+
+// NewScope defines model for NewScope.
+type NewScope struct {
+	// Default Whether clients that request no scope get it.
+	Default nullable.Nullable[bool] `json:"default,omitempty"`
+
+	// Description What the consent page says; it completes "This application wants to …".
+	Description string `json:"description"`
+
+	// Name ASCII without spaces, quotes and backslashes (RFC 6749, section 3.3).
+	Name string `json:"name"`
+}
+
+// NewSecret defines model for NewSecret.
+type NewSecret struct {
+	// Action Accepted for scripts that name it.
+	Action *NewSecretAction `json:"action,omitempty"`
+
+	// ExpiresIn After how many seconds it expires. 0: never.
+	ExpiresIn *int `json:"expires_in,omitempty"`
+
+	// GracePeriod With rotate: for how many seconds the secret before it still works.
+	GracePeriod *int `json:"grace_period,omitempty"`
+
+	// Rotate Whether it takes the place of the other secrets.
+	Rotate *bool `json:"rotate,omitempty"`
+}
+
+// NewSecretAction Accepted for scripts that name it.
+type NewSecretAction string
+
+// NewUser defines model for NewUser.
+type NewUser struct {
+	// Active Whether the account can sign in.
+	Active *bool `json:"active,omitempty"`
+
+	// Address The postal address (OpenID Connect Core, section 5.1.1).
+	Address *PostalAddress `json:"address,omitempty"`
+
+	// Birthdate YYYY-MM-DD, 0000-MM-DD or YYYY.
+	Birthdate nullable.Nullable[string] `json:"birthdate,omitempty"`
+
+	// Email The email address to sign in with, or empty.
+	Email nullable.Nullable[string] `json:"email,omitempty"`
+
+	// EmailVerified Whether the address is known to belong to the person.
+	EmailVerified nullable.Nullable[bool]   `json:"email_verified,omitempty"`
+	FamilyName    nullable.Nullable[string] `json:"family_name,omitempty"`
+	Gender        nullable.Nullable[string] `json:"gender,omitempty"`
+	GivenName     nullable.Nullable[string] `json:"given_name,omitempty"`
+
+	// Invite Whether to mail a link by which the person takes over the account.
+	Invite nullable.Nullable[bool] `json:"invite,omitempty"`
+
+	// Locale The language (BCP 47).
+	Locale     nullable.Nullable[string] `json:"locale,omitempty"`
+	MiddleName nullable.Nullable[string] `json:"middle_name,omitempty"`
+
+	// MustChangePassword Whether the next sign-in must set a new password.
+	MustChangePassword nullable.Nullable[bool] `json:"must_change_password,omitempty"`
+
+	// MustVerifyEmail Whether the person must confirm the address before applications get anything.
+	MustVerifyEmail nullable.Nullable[bool] `json:"must_verify_email,omitempty"`
+
+	// Name The full name.
+	Name     nullable.Nullable[string] `json:"name,omitempty"`
+	Nickname nullable.Nullable[string] `json:"nickname,omitempty"`
+
+	// Password Checked by the policy. Without it, the person chooses one.
+	Password            nullable.Nullable[string] `json:"password,omitempty"`
+	PhoneNumber         nullable.Nullable[string] `json:"phone_number,omitempty"`
+	PhoneNumberVerified nullable.Nullable[bool]   `json:"phone_number_verified,omitempty"`
+
+	// Picture The https address of a picture.
+	Picture nullable.Nullable[string] `json:"picture,omitempty"`
+
+	// Profile The address of a page about the person.
+	Profile nullable.Nullable[string] `json:"profile,omitempty"`
+
+	// Role One of the roles super_admin, admin and user.
+	Role nullable.Nullable[NewUserRole] `json:"role,omitempty"`
+
+	// Roles The roles that the person was given.
+	Roles nullable.Nullable[[]string] `json:"roles,omitempty"`
+
+	// Username A name to sign in with, or empty.
+	Username nullable.Nullable[string] `json:"username,omitempty"`
+	Website  nullable.Nullable[string] `json:"website,omitempty"`
+
+	// Zoneinfo The time zone (IANA).
+	Zoneinfo nullable.Nullable[string] `json:"zoneinfo,omitempty"`
+}
+
+// NewUserRole One of the roles super_admin, admin and user.
+type NewUserRole string
 
 // PasswordAssessment defines model for PasswordAssessment.
 type PasswordAssessment struct {
@@ -79,6 +1153,11 @@ type PasswordCheck struct {
 	Username *string `json:"username,omitempty"`
 }
 
+// PasswordLink defines model for PasswordLink.
+type PasswordLink struct {
+	Link string `json:"link"`
+}
+
 // PasswordResetCompletion defines model for PasswordResetCompletion.
 type PasswordResetCompletion struct {
 	// Password The new password.
@@ -93,18 +1172,31 @@ type PasswordResetRequest struct {
 	Email string `json:"email"`
 }
 
+// PasswordStatus defines model for PasswordStatus.
+type PasswordStatus struct {
+	// DaysUntilExpiry Whole days; 0 or less if it has expired.
+	DaysUntilExpiry nullable.Nullable[int] `json:"days_until_expiry"`
+
+	// ExpiresAt null: never.
+	ExpiresAt   nullable.Nullable[time.Time] `json:"expires_at"`
+	LastChanged nullable.Nullable[time.Time] `json:"last_changed"`
+
+	// RequiresChange Whether the next sign-in must set a new password.
+	RequiresChange bool `json:"requires_change"`
+}
+
 // PostalAddress The postal address (OpenID Connect Core, section 5.1.1).
 type PostalAddress struct {
-	Country *string `json:"country,omitempty"`
+	Country nullable.Nullable[string] `json:"country,omitempty"`
 
 	// Formatted The whole address, as on a letter.
-	Formatted *string `json:"formatted,omitempty"`
+	Formatted nullable.Nullable[string] `json:"formatted,omitempty"`
 
 	// Locality City or town.
-	Locality      *string `json:"locality,omitempty"`
-	PostalCode    *string `json:"postal_code,omitempty"`
-	Region        *string `json:"region,omitempty"`
-	StreetAddress *string `json:"street_address,omitempty"`
+	Locality      nullable.Nullable[string] `json:"locality,omitempty"`
+	PostalCode    nullable.Nullable[string] `json:"postal_code,omitempty"`
+	Region        nullable.Nullable[string] `json:"region,omitempty"`
+	StreetAddress nullable.Nullable[string] `json:"street_address,omitempty"`
 }
 
 // Problem An error (RFC 9457), with the members that OAuth clients know.
@@ -163,6 +1255,430 @@ type Revoked struct {
 	Revoked int `json:"revoked"`
 }
 
+// RotatedKey defines model for RotatedKey.
+type RotatedKey struct {
+	Key Key `json:"key"`
+
+	// PublishedUntil When those are withdrawn.
+	PublishedUntil nullable.Nullable[time.Time] `json:"published_until"`
+
+	// Retires The keys that stop to sign when it begins.
+	Retires []string `json:"retires"`
+}
+
+// Route defines model for Route.
+type Route struct {
+	// ACR How strongly a person must have signed in: aal2 requires two-step verification.
+	ACR string `json:"acr"`
+
+	// Address Host and path that it serves.
+	Address string `json:"address"`
+
+	// AllowClientID Accept a client's id in X-Client-Id without proof.
+	AllowClientID bool `json:"allow_client_id"`
+
+	// AllowEncodedSlash Pass paths with an escaped slash (%2F) on as they are, instead of rejecting them.
+	AllowEncodedSlash bool `json:"allow_encoded_slash"`
+
+	// AllowUnidentified Allow unauthenticated requests.
+	AllowUnidentified bool `json:"allow_unidentified"`
+
+	// Audiences An audience that a token may have, instead of the issuer and the route's own resource identifier.
+	Audiences []string `json:"audiences"`
+
+	// BodyLimit The largest request body. 0 is no limit.
+	BodyLimit int `json:"body_limit"`
+
+	// Browser The route serves web pages: redirect unauthenticated users to sign in.
+	Browser bool `json:"browser"`
+
+	// Clients The clients that may call. Empty: any.
+	Clients []string `json:"clients"`
+
+	// Cors An origin whose scripts may call; * is any origin, without cookies.
+	Cors      []string                     `json:"cors"`
+	CreatedAt nullable.Nullable[time.Time] `json:"created_at"`
+
+	// Domain With version: the route serves the paths below /domain/version.
+	Domain string `json:"domain"`
+
+	// HealthEvery How often to request it. null: 10s.
+	HealthEvery nullable.Nullable[string] `json:"health_every"`
+
+	// HealthPath Request this path of each upstream, and skip those that do not answer with success.
+	HealthPath string `json:"health_path"`
+
+	// Host A host name, or a wildcard such as *.example.com. Default: any host.
+	Host string `json:"host"`
+	ID   string `json:"id"`
+
+	// Inactive Answer as if the route did not exist.
+	Inactive bool `json:"inactive"`
+
+	// Issuers An external issuer of ROUTES_FILE whose tokens are accepted, too.
+	Issuers []string `json:"issuers"`
+
+	// KeepHost Send the caller's Host header to the upstream.
+	KeepHost bool `json:"keep_host"`
+
+	// KeepPath Pass the whole path on, without cutting the prefix off.
+	KeepPath bool `json:"keep_path"`
+
+	// MaxAge How long ago the person may have signed in, such as 15m.
+	MaxAge nullable.Nullable[string] `json:"max_age"`
+
+	// Methods The methods to pass on. Empty: all.
+	Methods []string `json:"methods"`
+
+	// Name The name for people. Default: DOMAIN/VERSION.
+	Name string `json:"name"`
+
+	// Networks The networks, in one of which callers must be.
+	Networks []string `json:"networks"`
+
+	// Origins An origin such as https://app.example.com that the Origin header of requests must be; one of them is enough.
+	Origins []string `json:"origins"`
+
+	// PassBasic HTTP Basic is the upstream's own: pass it on, and do not read it as a client's id and secret.
+	PassBasic bool `json:"pass_basic"`
+
+	// Prefix Instead of domain and version: a path such as /shop, or / for a whole host.
+	Prefix string `json:"prefix"`
+
+	// Problem Why it cannot be used, or empty.
+	Problem string `json:"problem"`
+
+	// Rate How many requests each caller may make in rate_per. 0 is the default: one per second and address for unauthenticated callers, no limit for others. -1 is no limit.
+	Rate int `json:"rate"`
+
+	// RateBy How rate tells callers apart: address, client or user. Empty: by client, or else by user, or else by address.
+	RateBy string `json:"rate_by"`
+
+	// RatePer The time that rate counts over, such as 30s. null: a minute.
+	RatePer nullable.Nullable[string] `json:"rate_per"`
+
+	// Resource Its resource identifier (RFC 9728), or empty.
+	Resource string `json:"resource"`
+
+	// RewriteLocation Change the upstream's own addresses in Location, Content-Location and the paths and domains of cookies into the route's.
+	RewriteLocation bool `json:"rewrite_location"`
+
+	// Roles The roles, one of which the user must have, or the client when it acts for itself.
+	Roles []string `json:"roles"`
+
+	// RowVersion Rises with each change; the `ETag` is made of it. `version` is a part of the address.
+	RowVersion int `json:"row_version"`
+
+	// Scopes The scopes that a token must have; all are needed.
+	Scopes []string `json:"scopes"`
+
+	// Source database, or file for a route of the routes file, which cannot be changed here.
+	Source string `json:"source"`
+
+	// Timeout How long the upstream may take to begin its response. null: 30s.
+	Timeout   nullable.Nullable[string]    `json:"timeout"`
+	UpdatedAt nullable.Nullable[time.Time] `json:"updated_at"`
+
+	// Upstreams The servers that requests go to: http://HOST:PORT, https://HOST, or h2c:// for HTTP/2 without TLS.
+	Upstreams []string `json:"upstreams"`
+
+	// Version For example v1.
+	Version string `json:"version"`
+
+	// Warnings What may not have the effect that was meant. Only in the answer to a change.
+	Warnings *[]Warning `json:"warnings,omitempty"`
+}
+
+// RouteList defines model for RouteList.
+type RouteList struct {
+	Data  []Route `json:"data"`
+	Limit int     `json:"limit"`
+
+	// Next The `cursor` of the next page. Missing on the last one.
+	Next   *string `json:"next,omitempty"`
+	Offset int     `json:"offset"`
+
+	// Total How many routes match.
+	Total int `json:"total"`
+
+	// TotalIs Present if there are more than `total`.
+	TotalIs *RouteListTotalIs `json:"total_is,omitempty"`
+}
+
+// RouteListTotalIs Present if there are more than `total`.
+type RouteListTotalIs string
+
+// RoutePatch defines model for RoutePatch.
+type RoutePatch struct {
+	// ACR How strongly a person must have signed in: aal2 requires two-step verification.
+	ACR nullable.Nullable[string] `json:"acr,omitempty"`
+
+	// Address Host and path that it serves.
+	Address *string `json:"address,omitempty"`
+
+	// AllowClientID Accept a client's id in X-Client-Id without proof.
+	AllowClientID nullable.Nullable[bool] `json:"allow_client_id,omitempty"`
+
+	// AllowEncodedSlash Pass paths with an escaped slash (%2F) on as they are, instead of rejecting them.
+	AllowEncodedSlash nullable.Nullable[bool] `json:"allow_encoded_slash,omitempty"`
+
+	// AllowUnidentified Allow unauthenticated requests.
+	AllowUnidentified nullable.Nullable[bool] `json:"allow_unidentified,omitempty"`
+
+	// Audiences An audience that a token may have, instead of the issuer and the route's own resource identifier.
+	Audiences nullable.Nullable[[]string] `json:"audiences,omitempty"`
+
+	// BodyLimit The largest request body. 0 is no limit.
+	BodyLimit nullable.Nullable[int] `json:"body_limit,omitempty"`
+
+	// Browser The route serves web pages: redirect unauthenticated users to sign in.
+	Browser nullable.Nullable[bool] `json:"browser,omitempty"`
+
+	// Clients The clients that may call. Empty: any.
+	Clients nullable.Nullable[[]string] `json:"clients,omitempty"`
+
+	// Cors An origin whose scripts may call; * is any origin, without cookies.
+	Cors      nullable.Nullable[[]string]  `json:"cors,omitempty"`
+	CreatedAt nullable.Nullable[time.Time] `json:"created_at,omitempty"`
+
+	// Domain With version: the route serves the paths below /domain/version.
+	Domain nullable.Nullable[string] `json:"domain,omitempty"`
+
+	// HealthEvery How often to request it. null: 10s.
+	HealthEvery nullable.Nullable[string] `json:"health_every,omitempty"`
+
+	// HealthPath Request this path of each upstream, and skip those that do not answer with success.
+	HealthPath nullable.Nullable[string] `json:"health_path,omitempty"`
+
+	// Host A host name, or a wildcard such as *.example.com. Default: any host.
+	Host nullable.Nullable[string] `json:"host,omitempty"`
+	ID   *string                   `json:"id,omitempty"`
+
+	// Inactive Answer as if the route did not exist.
+	Inactive nullable.Nullable[bool] `json:"inactive,omitempty"`
+
+	// Issuers An external issuer of ROUTES_FILE whose tokens are accepted, too.
+	Issuers nullable.Nullable[[]string] `json:"issuers,omitempty"`
+
+	// KeepHost Send the caller's Host header to the upstream.
+	KeepHost nullable.Nullable[bool] `json:"keep_host,omitempty"`
+
+	// KeepPath Pass the whole path on, without cutting the prefix off.
+	KeepPath nullable.Nullable[bool] `json:"keep_path,omitempty"`
+
+	// MaxAge How long ago the person may have signed in, such as 15m.
+	MaxAge nullable.Nullable[string] `json:"max_age,omitempty"`
+
+	// Methods The methods to pass on. Empty: all.
+	Methods nullable.Nullable[[]string] `json:"methods,omitempty"`
+
+	// Name The name for people. Default: DOMAIN/VERSION.
+	Name nullable.Nullable[string] `json:"name,omitempty"`
+
+	// Networks The networks, in one of which callers must be.
+	Networks nullable.Nullable[[]string] `json:"networks,omitempty"`
+
+	// Origins An origin such as https://app.example.com that the Origin header of requests must be; one of them is enough.
+	Origins nullable.Nullable[[]string] `json:"origins,omitempty"`
+
+	// PassBasic HTTP Basic is the upstream's own: pass it on, and do not read it as a client's id and secret.
+	PassBasic nullable.Nullable[bool] `json:"pass_basic,omitempty"`
+
+	// Prefix Instead of domain and version: a path such as /shop, or / for a whole host.
+	Prefix nullable.Nullable[string] `json:"prefix,omitempty"`
+
+	// Problem Why it cannot be used, or empty.
+	Problem *string `json:"problem,omitempty"`
+
+	// Rate How many requests each caller may make in rate_per. 0 is the default: one per second and address for unauthenticated callers, no limit for others. -1 is no limit.
+	Rate nullable.Nullable[int] `json:"rate,omitempty"`
+
+	// RateBy How rate tells callers apart: address, client or user. Empty: by client, or else by user, or else by address.
+	RateBy nullable.Nullable[string] `json:"rate_by,omitempty"`
+
+	// RatePer The time that rate counts over, such as 30s. null: a minute.
+	RatePer nullable.Nullable[string] `json:"rate_per,omitempty"`
+
+	// Resource Its resource identifier (RFC 9728), or empty.
+	Resource *string `json:"resource,omitempty"`
+
+	// RewriteLocation Change the upstream's own addresses in Location, Content-Location and the paths and domains of cookies into the route's.
+	RewriteLocation nullable.Nullable[bool] `json:"rewrite_location,omitempty"`
+
+	// Roles The roles, one of which the user must have, or the client when it acts for itself.
+	Roles nullable.Nullable[[]string] `json:"roles,omitempty"`
+
+	// RowVersion Rises with each change; the `ETag` is made of it. `version` is a part of the address.
+	RowVersion *int `json:"row_version,omitempty"`
+
+	// Scopes The scopes that a token must have; all are needed.
+	Scopes nullable.Nullable[[]string] `json:"scopes,omitempty"`
+
+	// Source database, or file for a route of the routes file, which cannot be changed here.
+	Source *string `json:"source,omitempty"`
+
+	// Timeout How long the upstream may take to begin its response. null: 30s.
+	Timeout   nullable.Nullable[string]    `json:"timeout,omitempty"`
+	UpdatedAt nullable.Nullable[time.Time] `json:"updated_at,omitempty"`
+
+	// Upstreams The servers that requests go to: http://HOST:PORT, https://HOST, or h2c:// for HTTP/2 without TLS.
+	Upstreams *[]string `json:"upstreams,omitempty"`
+
+	// Version For example v1.
+	Version nullable.Nullable[string] `json:"version,omitempty"`
+
+	// Warnings What may not have the effect that was meant. Only in the answer to a change.
+	Warnings *[]Warning `json:"warnings,omitempty"`
+}
+
+// Scope defines model for Scope.
+type Scope struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Default Whether clients that request no scope get it.
+	Default bool `json:"default"`
+
+	// Description What the consent page says; it completes "This application wants to …".
+	Description string `json:"description"`
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+
+	// System Whether it belongs to OpenID Connect or to this server and cannot be deleted.
+	System  bool `json:"system"`
+	Version int  `json:"version"`
+}
+
+// ScopeList defines model for ScopeList.
+type ScopeList struct {
+	Data  []Scope `json:"data"`
+	Limit int     `json:"limit"`
+
+	// Next The `cursor` of the next page. Missing on the last one.
+	Next   *string `json:"next,omitempty"`
+	Offset int     `json:"offset"`
+
+	// Total How many scopes match.
+	Total int `json:"total"`
+
+	// TotalIs Present if there are more than `total`.
+	TotalIs *ScopeListTotalIs `json:"total_is,omitempty"`
+}
+
+// ScopeListTotalIs Present if there are more than `total`.
+type ScopeListTotalIs string
+
+// ScopePatch defines model for ScopePatch.
+type ScopePatch struct {
+	CreatedAt *time.Time `json:"created_at,omitempty"`
+
+	// Default Whether clients that request no scope get it.
+	Default nullable.Nullable[bool] `json:"default,omitempty"`
+
+	// Description What the consent page says; it completes "This application wants to …".
+	Description *string `json:"description,omitempty"`
+	ID          *string `json:"id,omitempty"`
+	Name        *string `json:"name,omitempty"`
+
+	// System Whether it belongs to OpenID Connect or to this server and cannot be deleted.
+	System  *bool `json:"system,omitempty"`
+	Version *int  `json:"version,omitempty"`
+}
+
+// Session defines model for Session.
+type Session struct {
+	// ACR How strongly: aal1 or aal2.
+	ACR string `json:"acr"`
+
+	// AMR By what (RFC 8176).
+	AMR []string `json:"amr"`
+
+	// AuthTime When the person last proved who they are.
+	AuthTime  time.Time `json:"auth_time"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Device Such as Chrome on macOS.
+	Device    string    `json:"device"`
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// ID The `sid` of its tokens.
+	ID           string    `json:"id"`
+	IPAddress    string    `json:"ip_address"`
+	LastActivity time.Time `json:"last_activity"`
+
+	// Location Such as San Francisco, US. null if it is not known.
+	Location  nullable.Nullable[string] `json:"location"`
+	UserAgent string                    `json:"user_agent"`
+	UserID    string                    `json:"user_id"`
+}
+
+// SessionList defines model for SessionList.
+type SessionList struct {
+	Data  []Session `json:"data"`
+	Limit int       `json:"limit"`
+
+	// Next The `cursor` of the next page. Missing on the last one.
+	Next   *string `json:"next,omitempty"`
+	Offset int     `json:"offset"`
+
+	// Total How many sessions match.
+	Total int `json:"total"`
+
+	// TotalIs Present if there are more than `total`.
+	TotalIs *SessionListTotalIs `json:"total_is,omitempty"`
+}
+
+// SessionListTotalIs Present if there are more than `total`.
+type SessionListTotalIs string
+
+// SessionMetrics defines model for SessionMetrics.
+type SessionMetrics struct {
+	ActiveSessions int `json:"active_sessions"`
+
+	// SessionsToday Sessions that began today (UTC) and are active.
+	SessionsToday int `json:"sessions_today"`
+
+	// UniqueUsers People with an active session.
+	UniqueUsers int `json:"unique_users"`
+}
+
+// Setting defines model for Setting.
+type Setting struct {
+	Default     string `json:"default"`
+	Description string `json:"description"`
+	Group       string `json:"group"`
+	Name        string `json:"name"`
+
+	// Source Where the value comes from: default, a file with a line, the environment or a flag.
+	Source string `json:"source"`
+
+	// Value null if it is a secret that is set.
+	Value nullable.Nullable[string] `json:"value"`
+}
+
+// SettingList defines model for SettingList.
+type SettingList struct {
+	Data  []Setting `json:"data"`
+	Limit int       `json:"limit"`
+
+	// Next The `cursor` of the next page. Missing on the last one.
+	Next   *string `json:"next,omitempty"`
+	Offset int     `json:"offset"`
+
+	// Total How many settings match.
+	Total int `json:"total"`
+
+	// TotalIs Present if there are more than `total`.
+	TotalIs *SettingListTotalIs `json:"total_is,omitempty"`
+}
+
+// SettingListTotalIs Present if there are more than `total`.
+type SettingListTotalIs string
+
+// TokensRevoked defines model for TokensRevoked.
+type TokensRevoked struct {
+	Revoked bool `json:"revoked"`
+}
+
 // User defines model for User.
 type User struct {
 	// Active Whether the account can sign in.
@@ -196,11 +1712,14 @@ type User struct {
 	Invited     bool                         `json:"invited"`
 	LastLoginAt nullable.Nullable[time.Time] `json:"last_login_at"`
 
+	// Link A one-time link to choose a password, for a new user without one. It is shown this once.
+	Link *string `json:"link,omitempty"`
+
 	// Locale The language (BCP 47).
 	Locale string `json:"locale"`
 
 	// Locked Whether the account is locked after failed attempts to sign in.
-	Locked bool `json:"locked"`
+	Locked *bool `json:"locked,omitempty"`
 
 	// LockedAt Only when a single user is shown.
 	LockedAt nullable.Nullable[time.Time] `json:"locked_at,omitempty"`
@@ -248,8 +1767,11 @@ type User struct {
 	Username string `json:"username"`
 
 	// Version Rises with each change; the `ETag` is made of it.
-	Version int    `json:"version"`
-	Website string `json:"website"`
+	Version int `json:"version"`
+
+	// Warnings What may not have the effect that was meant. Only in the answer to a change.
+	Warnings *[]Warning `json:"warnings,omitempty"`
+	Website  string     `json:"website"`
 
 	// Zoneinfo The time zone (IANA).
 	Zoneinfo string `json:"zoneinfo"`
@@ -274,6 +1796,124 @@ type UserList struct {
 // UserListTotalIs Present if there are more than `total`.
 type UserListTotalIs string
 
+// UserPatch defines model for UserPatch.
+type UserPatch struct {
+	// Active Whether the account can sign in.
+	Active *bool `json:"active,omitempty"`
+
+	// Address The postal address (OpenID Connect Core, section 5.1.1).
+	Address *PostalAddress `json:"address,omitempty"`
+
+	// Authorizations How many applications and devices act for the person. Only when a single user is shown.
+	Authorizations *int `json:"authorizations,omitempty"`
+
+	// Birthdate YYYY-MM-DD, 0000-MM-DD or YYYY.
+	Birthdate nullable.Nullable[string] `json:"birthdate,omitempty"`
+	CreatedAt *time.Time                `json:"created_at,omitempty"`
+
+	// Email The email address to sign in with, or empty.
+	Email nullable.Nullable[string] `json:"email,omitempty"`
+
+	// EmailVerified Whether the address is known to belong to the person.
+	EmailVerified nullable.Nullable[bool] `json:"email_verified,omitempty"`
+
+	// FailedAttempts Only when a single user is shown.
+	FailedAttempts *int                      `json:"failed_attempts,omitempty"`
+	FamilyName     nullable.Nullable[string] `json:"family_name,omitempty"`
+	Gender         nullable.Nullable[string] `json:"gender,omitempty"`
+	GivenName      nullable.Nullable[string] `json:"given_name,omitempty"`
+	HasPassword    *bool                     `json:"has_password,omitempty"`
+	ID             *string                   `json:"id,omitempty"`
+
+	// Invited Whether the person has been invited and has not accepted yet.
+	Invited     *bool                        `json:"invited,omitempty"`
+	LastLoginAt nullable.Nullable[time.Time] `json:"last_login_at,omitempty"`
+
+	// Link A one-time link to choose a password, for a new user without one. It is shown this once.
+	Link *string `json:"link,omitempty"`
+
+	// Locale The language (BCP 47).
+	Locale nullable.Nullable[string] `json:"locale,omitempty"`
+
+	// Locked Whether the account is locked after failed attempts to sign in.
+	Locked *bool `json:"locked,omitempty"`
+
+	// LockedAt Only when a single user is shown.
+	LockedAt nullable.Nullable[time.Time] `json:"locked_at,omitempty"`
+
+	// MFAConfiguredAt When it was set up.
+	MFAConfiguredAt nullable.Nullable[time.Time] `json:"mfa_configured_at,omitempty"`
+
+	// MFAEnabled Whether two-step verification is set up. Only when a single user is shown.
+	MFAEnabled *bool                     `json:"mfa_enabled,omitempty"`
+	MiddleName nullable.Nullable[string] `json:"middle_name,omitempty"`
+
+	// MustChangePassword Whether the next sign-in must set a new password.
+	MustChangePassword nullable.Nullable[bool] `json:"must_change_password,omitempty"`
+
+	// MustVerifyEmail Whether the person must confirm the address before applications get anything.
+	MustVerifyEmail nullable.Nullable[bool] `json:"must_verify_email,omitempty"`
+
+	// Name The full name.
+	Name     nullable.Nullable[string] `json:"name,omitempty"`
+	Nickname nullable.Nullable[string] `json:"nickname,omitempty"`
+
+	// Password Checked by the policy. All sessions of the user end.
+	Password            *string                      `json:"password,omitempty"`
+	PasswordChangedAt   nullable.Nullable[time.Time] `json:"password_changed_at,omitempty"`
+	PhoneNumber         nullable.Nullable[string]    `json:"phone_number,omitempty"`
+	PhoneNumberVerified nullable.Nullable[bool]      `json:"phone_number_verified,omitempty"`
+
+	// Picture The https address of a picture.
+	Picture nullable.Nullable[string] `json:"picture,omitempty"`
+
+	// Profile The address of a page about the person.
+	Profile nullable.Nullable[string] `json:"profile,omitempty"`
+
+	// Role One of the roles super_admin, admin and user. Other roles stay.
+	Role *UserPatchRole `json:"role,omitempty"`
+
+	// Roles The roles that the person was given.
+	Roles nullable.Nullable[[]string] `json:"roles,omitempty"`
+
+	// Sessions How many browsers are signed in. Only when a single user is shown.
+	Sessions *int `json:"sessions,omitempty"`
+
+	// UnlockAt When the lock ends by itself.
+	UnlockAt  nullable.Nullable[time.Time] `json:"unlock_at,omitempty"`
+	UpdatedAt *time.Time                   `json:"updated_at,omitempty"`
+
+	// Username A name to sign in with, or empty.
+	Username nullable.Nullable[string] `json:"username,omitempty"`
+
+	// Version Rises with each change; the `ETag` is made of it.
+	Version *int `json:"version,omitempty"`
+
+	// Warnings What may not have the effect that was meant. Only in the answer to a change.
+	Warnings *[]Warning                `json:"warnings,omitempty"`
+	Website  nullable.Nullable[string] `json:"website,omitempty"`
+
+	// Zoneinfo The time zone (IANA).
+	Zoneinfo nullable.Nullable[string] `json:"zoneinfo,omitempty"`
+}
+
+// UserPatchRole One of the roles super_admin, admin and user. Other roles stay.
+type UserPatchRole string
+
+// Warning A change was stored, but may not have the effect that was meant.
+type Warning struct {
+	Code string `json:"code"`
+
+	// Nearest The known name that was probably meant.
+	Nearest *string `json:"nearest,omitempty"`
+
+	// Subject The id or name concerned.
+	Subject string `json:"subject"`
+}
+
+// ClientRef defines model for ClientRef.
+type ClientRef = string
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -283,17 +1923,212 @@ type IdempotencyKey = string
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
+// KeyRef defines model for KeyRef.
+type KeyRef = string
+
 // Limit defines model for Limit.
 type Limit = int
 
 // Offset defines model for Offset.
 type Offset = int
 
+// RouteRef defines model for RouteRef.
+type RouteRef = string
+
+// ScopeRef defines model for ScopeRef.
+type ScopeRef = string
+
 // Total defines model for Total.
 type Total string
 
 // UserRef defines model for UserRef.
 type UserRef = string
+
+// ClientsParams defines parameters for Clients.
+type ClientsParams struct {
+	// Search The beginning of a word of the name, or of the id.
+	Search *string `form:"search,omitempty" json:"search,omitempty"`
+
+	// SecretExpiresBefore Only clients with a secret that expires before this date, or time (RFC 3339).
+	SecretExpiresBefore *string `form:"secret_expires_before,omitempty" json:"secret_expires_before,omitempty"`
+
+	// Limit How many items a page has at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to skip. Beyond 10,000 use `cursor`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor The `next` of the page before this one. Other parameters must stay as they were.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Total `exact` counts all items, however many there are; without it `total` stops at 10,000.
+	Total *ClientsParamsTotal `form:"total,omitempty" json:"total,omitempty"`
+}
+
+// ClientsParamsTotal defines parameters for Clients.
+type ClientsParamsTotal string
+
+// CreateClientParams defines parameters for CreateClient.
+type CreateClientParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteClientParams defines parameters for DeleteClient.
+type DeleteClientParams struct {
+	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateClientParams defines parameters for UpdateClient.
+type UpdateClientParams struct {
+	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// AddSecretParams defines parameters for AddSecret.
+type AddSecretParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RemoveSecretParams defines parameters for RemoveSecret.
+type RemoveSecretParams struct {
+	// Force Also if it is the only active one.
+	Force *bool `form:"force,omitempty" json:"force,omitempty"`
+}
+
+// RotateKeyParams defines parameters for RotateKey.
+type RotateKeyParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// MailParams defines parameters for Mail.
+type MailParams struct {
+	// State Only messages in this state.
+	State *MailParamsState `form:"state,omitempty" json:"state,omitempty"`
+
+	// To Only messages to this address.
+	To *string `form:"to,omitempty" json:"to,omitempty"`
+
+	// Limit How many items a page has at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to skip. Beyond 10,000 use `cursor`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor The `next` of the page before this one. Other parameters must stay as they were.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Total `exact` counts all items, however many there are; without it `total` stops at 10,000.
+	Total *MailParamsTotal `form:"total,omitempty" json:"total,omitempty"`
+}
+
+// MailParamsState defines parameters for Mail.
+type MailParamsState string
+
+// MailParamsTotal defines parameters for Mail.
+type MailParamsTotal string
+
+// RoutesParams defines parameters for Routes.
+type RoutesParams struct {
+	// Search A part of an id, name, address or upstream.
+	Search *string `form:"search,omitempty" json:"search,omitempty"`
+
+	// Limit How many items a page has at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to skip. Beyond 10,000 use `cursor`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+}
+
+// CreateRouteParams defines parameters for CreateRoute.
+type CreateRouteParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteRouteParams defines parameters for DeleteRoute.
+type DeleteRouteParams struct {
+	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateRouteParams defines parameters for UpdateRoute.
+type UpdateRouteParams struct {
+	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ScopesParams defines parameters for Scopes.
+type ScopesParams struct {
+	// Name Only the scope with exactly this name.
+	Name *string `form:"name,omitempty" json:"name,omitempty"`
+
+	// Limit How many items a page has at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to skip. Beyond 10,000 use `cursor`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+}
+
+// CreateScopeParams defines parameters for CreateScope.
+type CreateScopeParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteScopeParams defines parameters for DeleteScope.
+type DeleteScopeParams struct {
+	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateScopeParams defines parameters for UpdateScope.
+type UpdateScopeParams struct {
+	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// RevokeSessionsParams defines parameters for RevokeSessions.
+type RevokeSessionsParams struct {
+	// OlderThan Only sessions that began longer ago: 30d, 12h, or a number of seconds.
+	OlderThan *string `form:"older_than,omitempty" json:"older_than,omitempty"`
+
+	// IP Only sessions last seen at this address, or in this network.
+	IP *string `form:"ip,omitempty" json:"ip,omitempty"`
+
+	// All Ends every session. Without it, a selection is required.
+	All *bool `form:"all,omitempty" json:"all,omitempty"`
+}
+
+// SessionsParams defines parameters for Sessions.
+type SessionsParams struct {
+	// User Only those of this user: an id, email address or user name.
+	User *string `form:"user,omitempty" json:"user,omitempty"`
+
+	// OlderThan Only sessions that began longer ago: 30d, 12h, or a number of seconds.
+	OlderThan *string `form:"older_than,omitempty" json:"older_than,omitempty"`
+
+	// IP Only sessions last seen at this address, or in this network.
+	IP *string `form:"ip,omitempty" json:"ip,omitempty"`
+
+	// Limit How many items a page has at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to skip. Beyond 10,000 use `cursor`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor The `next` of the page before this one. Other parameters must stay as they were.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Total `exact` counts all items, however many there are; without it `total` stops at 10,000.
+	Total *SessionsParamsTotal `form:"total,omitempty" json:"total,omitempty"`
+}
+
+// SessionsParamsTotal defines parameters for Sessions.
+type SessionsParamsTotal string
 
 // UsersParams defines parameters for Users.
 type UsersParams struct {
@@ -305,13 +2140,103 @@ type UsersParams struct {
 
 	// Offset How many items to skip. Beyond 10,000 use `cursor`.
 	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor The `next` of the page before this one. Other parameters must stay as they were.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Total `exact` counts all items, however many there are; without it `total` stops at 10,000.
+	Total *UsersParamsTotal `form:"total,omitempty" json:"total,omitempty"`
 }
+
+// UsersParamsTotal defines parameters for Users.
+type UsersParamsTotal string
+
+// CreateUserParams defines parameters for CreateUser.
+type CreateUserParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteUserParams defines parameters for DeleteUser.
+type DeleteUserParams struct {
+	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateUserParams defines parameters for UpdateUser.
+type UpdateUserParams struct {
+	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// RevokeUserAuthorizationsParams defines parameters for RevokeUserAuthorizations.
+type RevokeUserAuthorizationsParams struct {
+	// ClientID Only this application. Without it, all.
+	ClientID *string `form:"client_id,omitempty" json:"client_id,omitempty"`
+}
+
+// RevokeUserSessionsParams defines parameters for RevokeUserSessions.
+type RevokeUserSessionsParams struct {
+	// Grants Also ends what applications and devices hold in the name of the user.
+	Grants *bool `form:"grants,omitempty" json:"grants,omitempty"`
+}
+
+// UserSessionsParams defines parameters for UserSessions.
+type UserSessionsParams struct {
+	// Limit How many items a page has at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to skip. Beyond 10,000 use `cursor`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Cursor The `next` of the page before this one. Other parameters must stay as they were.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Total `exact` counts all items, however many there are; without it `total` stops at 10,000.
+	Total *UserSessionsParamsTotal `form:"total,omitempty" json:"total,omitempty"`
+}
+
+// UserSessionsParamsTotal defines parameters for UserSessions.
+type UserSessionsParamsTotal string
+
+// CreateClientJSONRequestBody defines body for CreateClient for application/json ContentType.
+type CreateClientJSONRequestBody = ClientRegistration
+
+// UpdateClientJSONRequestBody defines body for UpdateClient for application/json ContentType.
+type UpdateClientJSONRequestBody = ClientPatch
+
+// AddSecretJSONRequestBody defines body for AddSecret for application/json ContentType.
+type AddSecretJSONRequestBody = NewSecret
+
+// RotateKeyJSONRequestBody defines body for RotateKey for application/json ContentType.
+type RotateKeyJSONRequestBody = KeyRotation
+
+// TestMailJSONRequestBody defines body for TestMail for application/json ContentType.
+type TestMailJSONRequestBody = MailTest
 
 // RequestPasswordResetJSONRequestBody defines body for RequestPasswordReset for application/json ContentType.
 type RequestPasswordResetJSONRequestBody = PasswordResetRequest
 
 // CompletePasswordResetJSONRequestBody defines body for CompletePasswordReset for application/json ContentType.
 type CompletePasswordResetJSONRequestBody = PasswordResetCompletion
+
+// CreateRouteJSONRequestBody defines body for CreateRoute for application/json ContentType.
+type CreateRouteJSONRequestBody = NewRoute
+
+// UpdateRouteJSONRequestBody defines body for UpdateRoute for application/json ContentType.
+type UpdateRouteJSONRequestBody = RoutePatch
+
+// CreateScopeJSONRequestBody defines body for CreateScope for application/json ContentType.
+type CreateScopeJSONRequestBody = NewScope
+
+// UpdateScopeJSONRequestBody defines body for UpdateScope for application/json ContentType.
+type UpdateScopeJSONRequestBody = ScopePatch
+
+// CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
+type CreateUserJSONRequestBody = NewUser
+
+// UpdateUserJSONRequestBody defines body for UpdateUser for application/json ContentType.
+type UpdateUserJSONRequestBody = UserPatch
 
 // ValidatePasswordJSONRequestBody defines body for ValidatePassword for application/json ContentType.
 type ValidatePasswordJSONRequestBody = PasswordCheck
@@ -390,6 +2315,149 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// Clients List clients
+	//
+	// Corresponds with GET /clients (the `Clients` operationId).
+	Clients(ctx context.Context, params *ClientsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateClientWithBody Register a client
+	//
+	// A client that authenticates by a secret gets one, which is shown this once.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /clients (the `CreateClient` operationId).
+	CreateClientWithBody(ctx context.Context, params *CreateClientParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateClient Register a client
+	//
+	// A client that authenticates by a secret gets one, which is shown this once.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /clients (the `CreateClient` operationId).
+	CreateClient(ctx context.Context, params *CreateClientParams, body CreateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteClient Delete a client, and end all its tokens
+	//
+	// Corresponds with DELETE /clients/{id} (the `DeleteClient` operationId).
+	DeleteClient(ctx context.Context, id ClientRef, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetClient Show a client
+	//
+	// Corresponds with GET /clients/{id} (the `GetClient` operationId).
+	GetClient(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateClientWithBody Change a client
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
+	UpdateClientWithBody(ctx context.Context, id ClientRef, params *UpdateClientParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateClient Change a client
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
+	UpdateClient(ctx context.Context, id ClientRef, params *UpdateClientParams, body UpdateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeClientTokens End all tokens of a client
+	//
+	// People and devices have to sign in again. The client, its secrets and people's consent stay.
+	//
+	// Corresponds with POST /clients/{id}/revoke_tokens (the `RevokeClientTokens` operationId).
+	RevokeClientTokens(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveSecrets Remove all secrets but the newest
+	//
+	// Corresponds with DELETE /clients/{id}/secrets (the `RemoveSecrets` operationId).
+	RemoveSecrets(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddSecretWithBody Add a secret beside those that the client has
+	//
+	// With `rotate` the new secret takes the place of the others, of which the newest one ends after the grace period.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /clients/{id}/secrets (the `AddSecret` operationId).
+	AddSecretWithBody(ctx context.Context, id ClientRef, params *AddSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddSecret Add a secret beside those that the client has
+	//
+	// With `rotate` the new secret takes the place of the others, of which the newest one ends after the grace period.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /clients/{id}/secrets (the `AddSecret` operationId).
+	AddSecret(ctx context.Context, id ClientRef, params *AddSecretParams, body AddSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveSecret Remove a secret
+	//
+	// Corresponds with DELETE /clients/{id}/secrets/{secret_id} (the `RemoveSecret` operationId).
+	RemoveSecret(ctx context.Context, id ClientRef, secretID string, params *RemoveSecretParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Keys List signing keys
+	//
+	// Corresponds with GET /keys (the `Keys` operationId).
+	Keys(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RotateKeyWithBody Make a new signing key
+	//
+	// The new key is published first, and signs once everybody has had the time to fetch it. The keys before it stay published until no token that they signed is valid.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /keys/rotate (the `RotateKey` operationId).
+	RotateKeyWithBody(ctx context.Context, params *RotateKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RotateKey Make a new signing key
+	//
+	// The new key is published first, and signs once everybody has had the time to fetch it. The keys before it stay published until no token that they signed is valid.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /keys/rotate (the `RotateKey` operationId).
+	RotateKey(ctx context.Context, params *RotateKeyParams, body RotateKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RetireKey Withdraw a key at once, with all tokens that it signed
+	//
+	// Corresponds with DELETE /keys/{id} (the `RetireKey` operationId).
+	RetireKey(ctx context.Context, id KeyRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Mail List messages
+	//
+	// Corresponds with GET /mail (the `Mail` operationId).
+	Mail(ctx context.Context, params *MailParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TestMailWithBody Send a message now
+	//
+	// It is sent past the queue, so that the answer is that of the mail server.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /mail/test (the `TestMail` operationId).
+	TestMailWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TestMail Send a message now
+	//
+	// It is sent past the queue, so that the answer is that of the mail server.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /mail/test (the `TestMail` operationId).
+	TestMail(ctx context.Context, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RetryMail Queue a message again that was given up on
+	//
+	// Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
+	RetryMail(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SessionMetrics Count sessions
+	//
+	// Corresponds with GET /metrics/sessions (the `SessionMetrics` operationId).
+	SessionMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RequestPasswordResetWithBody Mail a link to set a new password
 	//
 	// The answer is the same whether the account exists or not.
@@ -422,15 +2490,239 @@ type ClientInterface interface {
 	// Corresponds with POST /password-reset/complete (the `CompletePasswordReset` operationId).
 	CompletePasswordReset(ctx context.Context, body CompletePasswordResetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// Routes List routes
+	//
+	// Corresponds with GET /routes (the `Routes` operationId).
+	Routes(ctx context.Context, params *RoutesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateRouteWithBody Create a route
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /routes (the `CreateRoute` operationId).
+	CreateRouteWithBody(ctx context.Context, params *CreateRouteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateRoute Create a route
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /routes (the `CreateRoute` operationId).
+	CreateRoute(ctx context.Context, params *CreateRouteParams, body CreateRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteRoute Delete a route
+	//
+	// Corresponds with DELETE /routes/{id} (the `DeleteRoute` operationId).
+	DeleteRoute(ctx context.Context, id RouteRef, params *DeleteRouteParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Route Show a route
+	//
+	// Corresponds with GET /routes/{id} (the `Route` operationId).
+	Route(ctx context.Context, id RouteRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateRouteWithBody Change a route
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /routes/{id} (the `UpdateRoute` operationId).
+	UpdateRouteWithBody(ctx context.Context, id RouteRef, params *UpdateRouteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateRoute Change a route
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /routes/{id} (the `UpdateRoute` operationId).
+	UpdateRoute(ctx context.Context, id RouteRef, params *UpdateRouteParams, body UpdateRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Scopes List scopes
+	//
+	// Corresponds with GET /scopes (the `Scopes` operationId).
+	Scopes(ctx context.Context, params *ScopesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateScopeWithBody Define a scope
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /scopes (the `CreateScope` operationId).
+	CreateScopeWithBody(ctx context.Context, params *CreateScopeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateScope Define a scope
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /scopes (the `CreateScope` operationId).
+	CreateScope(ctx context.Context, params *CreateScopeParams, body CreateScopeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteScope Delete a scope
+	//
+	// Clients that may request it keep its name. Scopes of the system cannot be deleted.
+	//
+	// Corresponds with DELETE /scopes/{id} (the `DeleteScope` operationId).
+	DeleteScope(ctx context.Context, id ScopeRef, params *DeleteScopeParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Scope Show a scope
+	//
+	// Corresponds with GET /scopes/{id} (the `Scope` operationId).
+	Scope(ctx context.Context, id ScopeRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateScopeWithBody Change a scope
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /scopes/{id} (the `UpdateScope` operationId).
+	UpdateScopeWithBody(ctx context.Context, id ScopeRef, params *UpdateScopeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateScope Change a scope
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /scopes/{id} (the `UpdateScope` operationId).
+	UpdateScope(ctx context.Context, id ScopeRef, params *UpdateScopeParams, body UpdateScopeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeSessions End the sessions of everybody that a selection selects
+	//
+	// Corresponds with DELETE /sessions (the `RevokeSessions` operationId).
+	RevokeSessions(ctx context.Context, params *RevokeSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Sessions List sessions
+	//
+	// Corresponds with GET /sessions (the `Sessions` operationId).
+	Sessions(ctx context.Context, params *SessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeSession End a session
+	//
+	// Corresponds with DELETE /sessions/{id} (the `RevokeSession` operationId).
+	RevokeSession(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Settings List settings
+	//
+	// Corresponds with GET /settings (the `Settings` operationId).
+	Settings(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// Users List users
 	//
 	// Corresponds with GET /users (the `Users` operationId).
 	Users(ctx context.Context, params *UsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CreateUserWithBody Create a user
+	//
+	// Without a password, the account gets a link to choose one. With `invite`, the link is mailed to the person.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /users (the `CreateUser` operationId).
+	CreateUserWithBody(ctx context.Context, params *CreateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateUser Create a user
+	//
+	// Without a password, the account gets a link to choose one. With `invite`, the link is mailed to the person.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /users (the `CreateUser` operationId).
+	CreateUser(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteUser Delete a user with all that belongs to them
+	//
+	// Corresponds with DELETE /users/{id} (the `DeleteUser` operationId).
+	DeleteUser(ctx context.Context, id UserRef, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// UserDetail Show a user
 	//
 	// Corresponds with GET /users/{id} (the `UserDetail` operationId).
 	UserDetail(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateUserWithBody Change a user
+	//
+	// A new email address is not verified unless the change says so. A password ends all sessions of the user; so does `active: false`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /users/{id} (the `UpdateUser` operationId).
+	UpdateUserWithBody(ctx context.Context, id UserRef, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateUser Change a user
+	//
+	// A new email address is not verified unless the change says so. A password ends all sessions of the user; so does `active: false`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /users/{id} (the `UpdateUser` operationId).
+	UpdateUser(ctx context.Context, id UserRef, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeUserAuthorizations Disconnect applications from a user
+	//
+	// Deletes the consent and ends all access.
+	//
+	// Corresponds with DELETE /users/{id}/authorizations (the `RevokeUserAuthorizations` operationId).
+	RevokeUserAuthorizations(ctx context.Context, id UserRef, params *RevokeUserAuthorizationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UserAuthorizations List what a user has allowed which applications
+	//
+	// Corresponds with GET /users/{id}/authorizations (the `UserAuthorizations` operationId).
+	UserAuthorizations(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResetTwoStep Remove all second factors of a user
+	//
+	// For a person who has lost them. Backup codes go, too, and all sessions end. 409 if there are none.
+	//
+	// Corresponds with DELETE /users/{id}/factors (the `ResetTwoStep` operationId).
+	ResetTwoStep(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UserFactors List the second factors of a user
+	//
+	// Corresponds with GET /users/{id}/factors (the `UserFactors` operationId).
+	UserFactors(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveFactor Remove a second factor of a user
+	//
+	// Corresponds with DELETE /users/{id}/factors/{factor_id} (the `RemoveFactor` operationId).
+	RemoveFactor(ctx context.Context, id UserRef, factorID string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreatePasswordLink Make a one-time link to set a new password
+	//
+	// For servers that send no mail.
+	//
+	// Corresponds with POST /users/{id}/password-link (the `CreatePasswordLink` operationId).
+	CreatePasswordLink(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PasswordStatus Say when the password of a user expires
+	//
+	// A person's own token needs no scope to ask about that person.
+	//
+	// Corresponds with GET /users/{id}/password-status (the `PasswordStatus` operationId).
+	PasswordStatus(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeUserTokens End all tokens of a user
+	//
+	// Applications and devices have to ask the person again. Browsers stay signed in, and consents stay.
+	//
+	// Corresponds with POST /users/{id}/revoke_tokens (the `RevokeUserTokens` operationId).
+	RevokeUserTokens(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SendPasswordReset Mail a link to set a new password
+	//
+	// Corresponds with POST /users/{id}/send-password-reset (the `SendPasswordReset` operationId).
+	SendPasswordReset(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SendVerification Mail a link that proves the email address
+	//
+	// Corresponds with POST /users/{id}/send-verification (the `SendVerification` operationId).
+	SendVerification(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeUserSessions Sign a user out of all browsers
+	//
+	// Corresponds with DELETE /users/{id}/sessions (the `RevokeUserSessions` operationId).
+	RevokeUserSessions(ctx context.Context, id UserRef, params *RevokeUserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UserSessions List the browsers that a user is signed in with
+	//
+	// Corresponds with GET /users/{id}/sessions (the `UserSessions` operationId).
+	UserSessions(ctx context.Context, id UserRef, params *UserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UnlockUser End the lock after failed attempts to sign in
+	//
+	// Corresponds with POST /users/{id}/unlock (the `UnlockUser` operationId).
+	UnlockUser(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ValidatePasswordWithBody Say whether a password could be set
 	//
@@ -449,6 +2741,359 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /validate-password (the `ValidatePassword` operationId).
 	ValidatePassword(ctx context.Context, body ValidatePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// Clients List clients
+//
+// Corresponds with GET /clients (the `Clients` operationId).
+func (c *RawClient) Clients(ctx context.Context, params *ClientsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClientsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateClientWithBody Register a client
+//
+// A client that authenticates by a secret gets one, which is shown this once.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /clients (the `CreateClient` operationId).
+func (c *RawClient) CreateClientWithBody(ctx context.Context, params *CreateClientParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateClientRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateClient Register a client
+//
+// A client that authenticates by a secret gets one, which is shown this once.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /clients (the `CreateClient` operationId).
+func (c *RawClient) CreateClient(ctx context.Context, params *CreateClientParams, body CreateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateClientRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteClient Delete a client, and end all its tokens
+//
+// Corresponds with DELETE /clients/{id} (the `DeleteClient` operationId).
+func (c *RawClient) DeleteClient(ctx context.Context, id ClientRef, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteClientRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetClient Show a client
+//
+// Corresponds with GET /clients/{id} (the `GetClient` operationId).
+func (c *RawClient) GetClient(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetClientRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateClientWithBody Change a client
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
+func (c *RawClient) UpdateClientWithBody(ctx context.Context, id ClientRef, params *UpdateClientParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateClientRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateClient Change a client
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
+func (c *RawClient) UpdateClient(ctx context.Context, id ClientRef, params *UpdateClientParams, body UpdateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateClientRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeClientTokens End all tokens of a client
+//
+// People and devices have to sign in again. The client, its secrets and people's consent stay.
+//
+// Corresponds with POST /clients/{id}/revoke_tokens (the `RevokeClientTokens` operationId).
+func (c *RawClient) RevokeClientTokens(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeClientTokensRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveSecrets Remove all secrets but the newest
+//
+// Corresponds with DELETE /clients/{id}/secrets (the `RemoveSecrets` operationId).
+func (c *RawClient) RemoveSecrets(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveSecretsRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddSecretWithBody Add a secret beside those that the client has
+//
+// With `rotate` the new secret takes the place of the others, of which the newest one ends after the grace period.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /clients/{id}/secrets (the `AddSecret` operationId).
+func (c *RawClient) AddSecretWithBody(ctx context.Context, id ClientRef, params *AddSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddSecretRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddSecret Add a secret beside those that the client has
+//
+// With `rotate` the new secret takes the place of the others, of which the newest one ends after the grace period.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /clients/{id}/secrets (the `AddSecret` operationId).
+func (c *RawClient) AddSecret(ctx context.Context, id ClientRef, params *AddSecretParams, body AddSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddSecretRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveSecret Remove a secret
+//
+// Corresponds with DELETE /clients/{id}/secrets/{secret_id} (the `RemoveSecret` operationId).
+func (c *RawClient) RemoveSecret(ctx context.Context, id ClientRef, secretID string, params *RemoveSecretParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveSecretRequest(c.Server, id, secretID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Keys List signing keys
+//
+// Corresponds with GET /keys (the `Keys` operationId).
+func (c *RawClient) Keys(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewKeysRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateKeyWithBody Make a new signing key
+//
+// The new key is published first, and signs once everybody has had the time to fetch it. The keys before it stay published until no token that they signed is valid.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /keys/rotate (the `RotateKey` operationId).
+func (c *RawClient) RotateKeyWithBody(ctx context.Context, params *RotateKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateKeyRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateKey Make a new signing key
+//
+// The new key is published first, and signs once everybody has had the time to fetch it. The keys before it stay published until no token that they signed is valid.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /keys/rotate (the `RotateKey` operationId).
+func (c *RawClient) RotateKey(ctx context.Context, params *RotateKeyParams, body RotateKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateKeyRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RetireKey Withdraw a key at once, with all tokens that it signed
+//
+// Corresponds with DELETE /keys/{id} (the `RetireKey` operationId).
+func (c *RawClient) RetireKey(ctx context.Context, id KeyRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetireKeyRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Mail List messages
+//
+// Corresponds with GET /mail (the `Mail` operationId).
+func (c *RawClient) Mail(ctx context.Context, params *MailParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMailRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TestMailWithBody Send a message now
+//
+// It is sent past the queue, so that the answer is that of the mail server.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /mail/test (the `TestMail` operationId).
+func (c *RawClient) TestMailWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestMailRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TestMail Send a message now
+//
+// It is sent past the queue, so that the answer is that of the mail server.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /mail/test (the `TestMail` operationId).
+func (c *RawClient) TestMail(ctx context.Context, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestMailRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RetryMail Queue a message again that was given up on
+//
+// Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
+func (c *RawClient) RetryMail(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetryMailRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SessionMetrics Count sessions
+//
+// Corresponds with GET /metrics/sessions (the `SessionMetrics` operationId).
+func (c *RawClient) SessionMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSessionMetricsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // RequestPasswordResetWithBody Mail a link to set a new password
@@ -523,6 +3168,294 @@ func (c *RawClient) CompletePasswordReset(ctx context.Context, body CompletePass
 	return c.Client.Do(req)
 }
 
+// Routes List routes
+//
+// Corresponds with GET /routes (the `Routes` operationId).
+func (c *RawClient) Routes(ctx context.Context, params *RoutesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRoutesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateRouteWithBody Create a route
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /routes (the `CreateRoute` operationId).
+func (c *RawClient) CreateRouteWithBody(ctx context.Context, params *CreateRouteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRouteRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateRoute Create a route
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /routes (the `CreateRoute` operationId).
+func (c *RawClient) CreateRoute(ctx context.Context, params *CreateRouteParams, body CreateRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRouteRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteRoute Delete a route
+//
+// Corresponds with DELETE /routes/{id} (the `DeleteRoute` operationId).
+func (c *RawClient) DeleteRoute(ctx context.Context, id RouteRef, params *DeleteRouteParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteRouteRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Route Show a route
+//
+// Corresponds with GET /routes/{id} (the `Route` operationId).
+func (c *RawClient) Route(ctx context.Context, id RouteRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRouteRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateRouteWithBody Change a route
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /routes/{id} (the `UpdateRoute` operationId).
+func (c *RawClient) UpdateRouteWithBody(ctx context.Context, id RouteRef, params *UpdateRouteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRouteRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateRoute Change a route
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /routes/{id} (the `UpdateRoute` operationId).
+func (c *RawClient) UpdateRoute(ctx context.Context, id RouteRef, params *UpdateRouteParams, body UpdateRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRouteRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Scopes List scopes
+//
+// Corresponds with GET /scopes (the `Scopes` operationId).
+func (c *RawClient) Scopes(ctx context.Context, params *ScopesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewScopesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateScopeWithBody Define a scope
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /scopes (the `CreateScope` operationId).
+func (c *RawClient) CreateScopeWithBody(ctx context.Context, params *CreateScopeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateScopeRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateScope Define a scope
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /scopes (the `CreateScope` operationId).
+func (c *RawClient) CreateScope(ctx context.Context, params *CreateScopeParams, body CreateScopeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateScopeRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteScope Delete a scope
+//
+// Clients that may request it keep its name. Scopes of the system cannot be deleted.
+//
+// Corresponds with DELETE /scopes/{id} (the `DeleteScope` operationId).
+func (c *RawClient) DeleteScope(ctx context.Context, id ScopeRef, params *DeleteScopeParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteScopeRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Scope Show a scope
+//
+// Corresponds with GET /scopes/{id} (the `Scope` operationId).
+func (c *RawClient) Scope(ctx context.Context, id ScopeRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewScopeRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateScopeWithBody Change a scope
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /scopes/{id} (the `UpdateScope` operationId).
+func (c *RawClient) UpdateScopeWithBody(ctx context.Context, id ScopeRef, params *UpdateScopeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateScopeRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateScope Change a scope
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /scopes/{id} (the `UpdateScope` operationId).
+func (c *RawClient) UpdateScope(ctx context.Context, id ScopeRef, params *UpdateScopeParams, body UpdateScopeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateScopeRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeSessions End the sessions of everybody that a selection selects
+//
+// Corresponds with DELETE /sessions (the `RevokeSessions` operationId).
+func (c *RawClient) RevokeSessions(ctx context.Context, params *RevokeSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeSessionsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Sessions List sessions
+//
+// Corresponds with GET /sessions (the `Sessions` operationId).
+func (c *RawClient) Sessions(ctx context.Context, params *SessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSessionsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeSession End a session
+//
+// Corresponds with DELETE /sessions/{id} (the `RevokeSession` operationId).
+func (c *RawClient) RevokeSession(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeSessionRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Settings List settings
+//
+// Corresponds with GET /settings (the `Settings` operationId).
+func (c *RawClient) Settings(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSettingsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // Users List users
 //
 // Corresponds with GET /users (the `Users` operationId).
@@ -538,11 +3471,307 @@ func (c *RawClient) Users(ctx context.Context, params *UsersParams, reqEditors .
 	return c.Client.Do(req)
 }
 
+// CreateUserWithBody Create a user
+//
+// Without a password, the account gets a link to choose one. With `invite`, the link is mailed to the person.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /users (the `CreateUser` operationId).
+func (c *RawClient) CreateUserWithBody(ctx context.Context, params *CreateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateUserRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateUser Create a user
+//
+// Without a password, the account gets a link to choose one. With `invite`, the link is mailed to the person.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /users (the `CreateUser` operationId).
+func (c *RawClient) CreateUser(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateUserRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteUser Delete a user with all that belongs to them
+//
+// Corresponds with DELETE /users/{id} (the `DeleteUser` operationId).
+func (c *RawClient) DeleteUser(ctx context.Context, id UserRef, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteUserRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // UserDetail Show a user
 //
 // Corresponds with GET /users/{id} (the `UserDetail` operationId).
 func (c *RawClient) UserDetail(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUserDetailRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateUserWithBody Change a user
+//
+// A new email address is not verified unless the change says so. A password ends all sessions of the user; so does `active: false`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /users/{id} (the `UpdateUser` operationId).
+func (c *RawClient) UpdateUserWithBody(ctx context.Context, id UserRef, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateUserRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateUser Change a user
+//
+// A new email address is not verified unless the change says so. A password ends all sessions of the user; so does `active: false`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /users/{id} (the `UpdateUser` operationId).
+func (c *RawClient) UpdateUser(ctx context.Context, id UserRef, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateUserRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeUserAuthorizations Disconnect applications from a user
+//
+// Deletes the consent and ends all access.
+//
+// Corresponds with DELETE /users/{id}/authorizations (the `RevokeUserAuthorizations` operationId).
+func (c *RawClient) RevokeUserAuthorizations(ctx context.Context, id UserRef, params *RevokeUserAuthorizationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeUserAuthorizationsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UserAuthorizations List what a user has allowed which applications
+//
+// Corresponds with GET /users/{id}/authorizations (the `UserAuthorizations` operationId).
+func (c *RawClient) UserAuthorizations(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUserAuthorizationsRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResetTwoStep Remove all second factors of a user
+//
+// For a person who has lost them. Backup codes go, too, and all sessions end. 409 if there are none.
+//
+// Corresponds with DELETE /users/{id}/factors (the `ResetTwoStep` operationId).
+func (c *RawClient) ResetTwoStep(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResetTwoStepRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UserFactors List the second factors of a user
+//
+// Corresponds with GET /users/{id}/factors (the `UserFactors` operationId).
+func (c *RawClient) UserFactors(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUserFactorsRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveFactor Remove a second factor of a user
+//
+// Corresponds with DELETE /users/{id}/factors/{factor_id} (the `RemoveFactor` operationId).
+func (c *RawClient) RemoveFactor(ctx context.Context, id UserRef, factorID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveFactorRequest(c.Server, id, factorID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreatePasswordLink Make a one-time link to set a new password
+//
+// For servers that send no mail.
+//
+// Corresponds with POST /users/{id}/password-link (the `CreatePasswordLink` operationId).
+func (c *RawClient) CreatePasswordLink(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreatePasswordLinkRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PasswordStatus Say when the password of a user expires
+//
+// A person's own token needs no scope to ask about that person.
+//
+// Corresponds with GET /users/{id}/password-status (the `PasswordStatus` operationId).
+func (c *RawClient) PasswordStatus(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPasswordStatusRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeUserTokens End all tokens of a user
+//
+// Applications and devices have to ask the person again. Browsers stay signed in, and consents stay.
+//
+// Corresponds with POST /users/{id}/revoke_tokens (the `RevokeUserTokens` operationId).
+func (c *RawClient) RevokeUserTokens(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeUserTokensRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SendPasswordReset Mail a link to set a new password
+//
+// Corresponds with POST /users/{id}/send-password-reset (the `SendPasswordReset` operationId).
+func (c *RawClient) SendPasswordReset(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendPasswordResetRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SendVerification Mail a link that proves the email address
+//
+// Corresponds with POST /users/{id}/send-verification (the `SendVerification` operationId).
+func (c *RawClient) SendVerification(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendVerificationRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeUserSessions Sign a user out of all browsers
+//
+// Corresponds with DELETE /users/{id}/sessions (the `RevokeUserSessions` operationId).
+func (c *RawClient) RevokeUserSessions(ctx context.Context, id UserRef, params *RevokeUserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeUserSessionsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UserSessions List the browsers that a user is signed in with
+//
+// Corresponds with GET /users/{id}/sessions (the `UserSessions` operationId).
+func (c *RawClient) UserSessions(ctx context.Context, id UserRef, params *UserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUserSessionsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UnlockUser End the lock after failed attempts to sign in
+//
+// Corresponds with POST /users/{id}/unlock (the `UnlockUser` operationId).
+func (c *RawClient) UnlockUser(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUnlockUserRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -589,6 +3818,849 @@ func (c *RawClient) ValidatePassword(ctx context.Context, body ValidatePasswordJ
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewClientsRequest constructs an http.Request for the Clients method
+func NewClientsRequest(server string, params *ClientsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Search != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "search", *params.Search, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SecretExpiresBefore != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "secret_expires_before", *params.SecretExpiresBefore, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Total != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "total", *params.Total, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateClientRequest calls the generic CreateClient builder with application/json body
+func NewCreateClientRequest(server string, params *CreateClientParams, body CreateClientJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateClientRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateClientRequestWithBody constructs an http.Request for the CreateClient method, with any body, and a specified content type
+func NewCreateClientRequestWithBody(server string, params *CreateClientParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteClientRequest constructs an http.Request for the DeleteClient method
+func NewDeleteClientRequest(server string, id ClientRef, params *DeleteClientParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetClientRequest constructs an http.Request for the GetClient method
+func NewGetClientRequest(server string, id ClientRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateClientRequest calls the generic UpdateClient builder with application/json body
+func NewUpdateClientRequest(server string, id ClientRef, params *UpdateClientParams, body UpdateClientJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateClientRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewUpdateClientRequestWithBody constructs an http.Request for the UpdateClient method, with any body, and a specified content type
+func NewUpdateClientRequestWithBody(server string, id ClientRef, params *UpdateClientParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRevokeClientTokensRequest constructs an http.Request for the RevokeClientTokens method
+func NewRevokeClientTokensRequest(server string, id ClientRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/%s/revoke_tokens", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRemoveSecretsRequest constructs an http.Request for the RemoveSecrets method
+func NewRemoveSecretsRequest(server string, id ClientRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/%s/secrets", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddSecretRequest calls the generic AddSecret builder with application/json body
+func NewAddSecretRequest(server string, id ClientRef, params *AddSecretParams, body AddSecretJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddSecretRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewAddSecretRequestWithBody constructs an http.Request for the AddSecret method, with any body, and a specified content type
+func NewAddSecretRequestWithBody(server string, id ClientRef, params *AddSecretParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/%s/secrets", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRemoveSecretRequest constructs an http.Request for the RemoveSecret method
+func NewRemoveSecretRequest(server string, id ClientRef, secretID string, params *RemoveSecretParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "secret_id", secretID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/%s/secrets/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewKeysRequest constructs an http.Request for the Keys method
+func NewKeysRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRotateKeyRequest calls the generic RotateKey builder with application/json body
+func NewRotateKeyRequest(server string, params *RotateKeyParams, body RotateKeyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRotateKeyRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewRotateKeyRequestWithBody constructs an http.Request for the RotateKey method, with any body, and a specified content type
+func NewRotateKeyRequestWithBody(server string, params *RotateKeyParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/rotate")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRetireKeyRequest constructs an http.Request for the RetireKey method
+func NewRetireKeyRequest(server string, id KeyRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/keys/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMailRequest constructs an http.Request for the Mail method
+func NewMailRequest(server string, params *MailParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/mail")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Total != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "total", *params.Total, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewTestMailRequest calls the generic TestMail builder with application/json body
+func NewTestMailRequest(server string, body TestMailJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewTestMailRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewTestMailRequestWithBody constructs an http.Request for the TestMail method, with any body, and a specified content type
+func NewTestMailRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/mail/test")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRetryMailRequest constructs an http.Request for the RetryMail method
+func NewRetryMailRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/mail/%s/retry", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSessionMetricsRequest constructs an http.Request for the SessionMetrics method
+func NewSessionMetricsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/metrics/sessions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewRequestPasswordResetRequest calls the generic RequestPasswordReset builder with application/json body
@@ -671,8 +4743,8 @@ func NewCompletePasswordResetRequestWithBody(server string, contentType string, 
 	return req, nil
 }
 
-// NewUsersRequest constructs an http.Request for the Users method
-func NewUsersRequest(server string, params *UsersParams) (*http.Request, error) {
+// NewRoutesRequest constructs an http.Request for the Routes method
+func NewRoutesRequest(server string, params *RoutesParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -680,7 +4752,7 @@ func NewUsersRequest(server string, params *UsersParams) (*http.Request, error) 
 		return nil, err
 	}
 
-	operationPath := fmt.Sprintf("/users")
+	operationPath := fmt.Sprintf("/routes")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -749,6 +4821,955 @@ func NewUsersRequest(server string, params *UsersParams) (*http.Request, error) 
 	return req, nil
 }
 
+// NewCreateRouteRequest calls the generic CreateRoute builder with application/json body
+func NewCreateRouteRequest(server string, params *CreateRouteParams, body CreateRouteJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateRouteRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateRouteRequestWithBody constructs an http.Request for the CreateRoute method, with any body, and a specified content type
+func NewCreateRouteRequestWithBody(server string, params *CreateRouteParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/routes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteRouteRequest constructs an http.Request for the DeleteRoute method
+func NewDeleteRouteRequest(server string, id RouteRef, params *DeleteRouteParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/routes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRouteRequest constructs an http.Request for the Route method
+func NewRouteRequest(server string, id RouteRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/routes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateRouteRequest calls the generic UpdateRoute builder with application/json body
+func NewUpdateRouteRequest(server string, id RouteRef, params *UpdateRouteParams, body UpdateRouteJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateRouteRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewUpdateRouteRequestWithBody constructs an http.Request for the UpdateRoute method, with any body, and a specified content type
+func NewUpdateRouteRequestWithBody(server string, id RouteRef, params *UpdateRouteParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/routes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewScopesRequest constructs an http.Request for the Scopes method
+func NewScopesRequest(server string, params *ScopesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/scopes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Name != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", *params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateScopeRequest calls the generic CreateScope builder with application/json body
+func NewCreateScopeRequest(server string, params *CreateScopeParams, body CreateScopeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateScopeRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateScopeRequestWithBody constructs an http.Request for the CreateScope method, with any body, and a specified content type
+func NewCreateScopeRequestWithBody(server string, params *CreateScopeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/scopes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteScopeRequest constructs an http.Request for the DeleteScope method
+func NewDeleteScopeRequest(server string, id ScopeRef, params *DeleteScopeParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/scopes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewScopeRequest constructs an http.Request for the Scope method
+func NewScopeRequest(server string, id ScopeRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/scopes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateScopeRequest calls the generic UpdateScope builder with application/json body
+func NewUpdateScopeRequest(server string, id ScopeRef, params *UpdateScopeParams, body UpdateScopeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateScopeRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewUpdateScopeRequestWithBody constructs an http.Request for the UpdateScope method, with any body, and a specified content type
+func NewUpdateScopeRequestWithBody(server string, id ScopeRef, params *UpdateScopeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/scopes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRevokeSessionsRequest constructs an http.Request for the RevokeSessions method
+func NewRevokeSessionsRequest(server string, params *RevokeSessionsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/sessions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.OlderThan != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "older_than", *params.OlderThan, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IP != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ip", *params.IP, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.All != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "all", *params.All, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSessionsRequest constructs an http.Request for the Sessions method
+func NewSessionsRequest(server string, params *SessionsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/sessions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.User != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "user", *params.User, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OlderThan != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "older_than", *params.OlderThan, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.IP != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ip", *params.IP, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Total != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "total", *params.Total, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRevokeSessionRequest constructs an http.Request for the RevokeSession method
+func NewRevokeSessionRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/sessions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSettingsRequest constructs an http.Request for the Settings method
+func NewSettingsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/settings")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUsersRequest constructs an http.Request for the Users method
+func NewUsersRequest(server string, params *UsersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Search != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "search", *params.Search, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Total != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "total", *params.Total, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateUserRequest calls the generic CreateUser builder with application/json body
+func NewCreateUserRequest(server string, params *CreateUserParams, body CreateUserJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateUserRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateUserRequestWithBody constructs an http.Request for the CreateUser method, with any body, and a specified content type
+func NewCreateUserRequestWithBody(server string, params *CreateUserParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteUserRequest constructs an http.Request for the DeleteUser method
+func NewDeleteUserRequest(server string, id UserRef, params *DeleteUserParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewUserDetailRequest constructs an http.Request for the UserDetail method
 func NewUserDetailRequest(server string, id UserRef) (*http.Request, error) {
 	var err error
@@ -776,6 +5797,634 @@ func NewUserDetailRequest(server string, id UserRef) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateUserRequest calls the generic UpdateUser builder with application/json body
+func NewUpdateUserRequest(server string, id UserRef, params *UpdateUserParams, body UpdateUserJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateUserRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewUpdateUserRequestWithBody constructs an http.Request for the UpdateUser method, with any body, and a specified content type
+func NewUpdateUserRequestWithBody(server string, id UserRef, params *UpdateUserParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRevokeUserAuthorizationsRequest constructs an http.Request for the RevokeUserAuthorizations method
+func NewRevokeUserAuthorizationsRequest(server string, id UserRef, params *RevokeUserAuthorizationsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/authorizations", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.ClientID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "client_id", *params.ClientID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUserAuthorizationsRequest constructs an http.Request for the UserAuthorizations method
+func NewUserAuthorizationsRequest(server string, id UserRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/authorizations", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewResetTwoStepRequest constructs an http.Request for the ResetTwoStep method
+func NewResetTwoStepRequest(server string, id UserRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/factors", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUserFactorsRequest constructs an http.Request for the UserFactors method
+func NewUserFactorsRequest(server string, id UserRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/factors", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRemoveFactorRequest constructs an http.Request for the RemoveFactor method
+func NewRemoveFactorRequest(server string, id UserRef, factorID string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "factor_id", factorID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/factors/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreatePasswordLinkRequest constructs an http.Request for the CreatePasswordLink method
+func NewCreatePasswordLinkRequest(server string, id UserRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/password-link", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPasswordStatusRequest constructs an http.Request for the PasswordStatus method
+func NewPasswordStatusRequest(server string, id UserRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/password-status", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRevokeUserTokensRequest constructs an http.Request for the RevokeUserTokens method
+func NewRevokeUserTokensRequest(server string, id UserRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/revoke_tokens", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSendPasswordResetRequest constructs an http.Request for the SendPasswordReset method
+func NewSendPasswordResetRequest(server string, id UserRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/send-password-reset", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSendVerificationRequest constructs an http.Request for the SendVerification method
+func NewSendVerificationRequest(server string, id UserRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/send-verification", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRevokeUserSessionsRequest constructs an http.Request for the RevokeUserSessions method
+func NewRevokeUserSessionsRequest(server string, id UserRef, params *RevokeUserSessionsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/sessions", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Grants != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "grants", *params.Grants, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUserSessionsRequest constructs an http.Request for the UserSessions method
+func NewUserSessionsRequest(server string, id UserRef, params *UserSessionsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/sessions", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Total != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "total", *params.Total, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUnlockUserRequest constructs an http.Request for the UnlockUser method
+func NewUnlockUserRequest(server string, id UserRef) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/unlock", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -867,6 +6516,171 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// ClientsWithResponse List clients
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /clients (the `Clients` operationId).
+	ClientsWithResponse(ctx context.Context, params *ClientsParams, reqEditors ...RequestEditorFn) (*ClientsResponse, error)
+
+	// CreateClientWithBodyWithResponse Register a client
+	//
+	// A client that authenticates by a secret gets one, which is shown this once.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clients (the `CreateClient` operationId).
+	CreateClientWithBodyWithResponse(ctx context.Context, params *CreateClientParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateClientResponse, error)
+
+	// CreateClientWithResponse Register a client
+	//
+	// A client that authenticates by a secret gets one, which is shown this once.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clients (the `CreateClient` operationId).
+	CreateClientWithResponse(ctx context.Context, params *CreateClientParams, body CreateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateClientResponse, error)
+
+	// DeleteClientWithResponse Delete a client, and end all its tokens
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /clients/{id} (the `DeleteClient` operationId).
+	DeleteClientWithResponse(ctx context.Context, id ClientRef, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*DeleteClientResponse, error)
+
+	// GetClientWithResponse Show a client
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /clients/{id} (the `GetClient` operationId).
+	GetClientWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*GetClientResponse, error)
+
+	// UpdateClientWithBodyWithResponse Change a client
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
+	UpdateClientWithBodyWithResponse(ctx context.Context, id ClientRef, params *UpdateClientParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateClientResponse, error)
+
+	// UpdateClientWithResponse Change a client
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
+	UpdateClientWithResponse(ctx context.Context, id ClientRef, params *UpdateClientParams, body UpdateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateClientResponse, error)
+
+	// RevokeClientTokensWithResponse End all tokens of a client
+	//
+	// People and devices have to sign in again. The client, its secrets and people's consent stay.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clients/{id}/revoke_tokens (the `RevokeClientTokens` operationId).
+	RevokeClientTokensWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RevokeClientTokensResponse, error)
+
+	// RemoveSecretsWithResponse Remove all secrets but the newest
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /clients/{id}/secrets (the `RemoveSecrets` operationId).
+	RemoveSecretsWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RemoveSecretsResponse, error)
+
+	// AddSecretWithBodyWithResponse Add a secret beside those that the client has
+	//
+	// With `rotate` the new secret takes the place of the others, of which the newest one ends after the grace period.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clients/{id}/secrets (the `AddSecret` operationId).
+	AddSecretWithBodyWithResponse(ctx context.Context, id ClientRef, params *AddSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddSecretResponse, error)
+
+	// AddSecretWithResponse Add a secret beside those that the client has
+	//
+	// With `rotate` the new secret takes the place of the others, of which the newest one ends after the grace period.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clients/{id}/secrets (the `AddSecret` operationId).
+	AddSecretWithResponse(ctx context.Context, id ClientRef, params *AddSecretParams, body AddSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*AddSecretResponse, error)
+
+	// RemoveSecretWithResponse Remove a secret
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /clients/{id}/secrets/{secret_id} (the `RemoveSecret` operationId).
+	RemoveSecretWithResponse(ctx context.Context, id ClientRef, secretID string, params *RemoveSecretParams, reqEditors ...RequestEditorFn) (*RemoveSecretResponse, error)
+
+	// KeysWithResponse List signing keys
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /keys (the `Keys` operationId).
+	KeysWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*KeysResponse, error)
+
+	// RotateKeyWithBodyWithResponse Make a new signing key
+	//
+	// The new key is published first, and signs once everybody has had the time to fetch it. The keys before it stay published until no token that they signed is valid.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /keys/rotate (the `RotateKey` operationId).
+	RotateKeyWithBodyWithResponse(ctx context.Context, params *RotateKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RotateKeyResponse, error)
+
+	// RotateKeyWithResponse Make a new signing key
+	//
+	// The new key is published first, and signs once everybody has had the time to fetch it. The keys before it stay published until no token that they signed is valid.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /keys/rotate (the `RotateKey` operationId).
+	RotateKeyWithResponse(ctx context.Context, params *RotateKeyParams, body RotateKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*RotateKeyResponse, error)
+
+	// RetireKeyWithResponse Withdraw a key at once, with all tokens that it signed
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /keys/{id} (the `RetireKey` operationId).
+	RetireKeyWithResponse(ctx context.Context, id KeyRef, reqEditors ...RequestEditorFn) (*RetireKeyResponse, error)
+
+	// MailWithResponse List messages
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /mail (the `Mail` operationId).
+	MailWithResponse(ctx context.Context, params *MailParams, reqEditors ...RequestEditorFn) (*MailResponse, error)
+
+	// TestMailWithBodyWithResponse Send a message now
+	//
+	// It is sent past the queue, so that the answer is that of the mail server.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /mail/test (the `TestMail` operationId).
+	TestMailWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TestMailResponse, error)
+
+	// TestMailWithResponse Send a message now
+	//
+	// It is sent past the queue, so that the answer is that of the mail server.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /mail/test (the `TestMail` operationId).
+	TestMailWithResponse(ctx context.Context, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*TestMailResponse, error)
+
+	// RetryMailWithResponse Queue a message again that was given up on
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
+	RetryMailWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RetryMailResponse, error)
+
+	// SessionMetricsWithResponse Count sessions
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /metrics/sessions (the `SessionMetrics` operationId).
+	SessionMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*SessionMetricsResponse, error)
+
 	// RequestPasswordResetWithBodyWithResponse Mail a link to set a new password
 	//
 	// The answer is the same whether the account exists or not.
@@ -899,6 +6713,134 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /password-reset/complete (the `CompletePasswordReset` operationId).
 	CompletePasswordResetWithResponse(ctx context.Context, body CompletePasswordResetJSONRequestBody, reqEditors ...RequestEditorFn) (*CompletePasswordResetResponse, error)
 
+	// RoutesWithResponse List routes
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /routes (the `Routes` operationId).
+	RoutesWithResponse(ctx context.Context, params *RoutesParams, reqEditors ...RequestEditorFn) (*RoutesResponse, error)
+
+	// CreateRouteWithBodyWithResponse Create a route
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /routes (the `CreateRoute` operationId).
+	CreateRouteWithBodyWithResponse(ctx context.Context, params *CreateRouteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRouteResponse, error)
+
+	// CreateRouteWithResponse Create a route
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /routes (the `CreateRoute` operationId).
+	CreateRouteWithResponse(ctx context.Context, params *CreateRouteParams, body CreateRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRouteResponse, error)
+
+	// DeleteRouteWithResponse Delete a route
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /routes/{id} (the `DeleteRoute` operationId).
+	DeleteRouteWithResponse(ctx context.Context, id RouteRef, params *DeleteRouteParams, reqEditors ...RequestEditorFn) (*DeleteRouteResponse, error)
+
+	// RouteWithResponse Show a route
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /routes/{id} (the `Route` operationId).
+	RouteWithResponse(ctx context.Context, id RouteRef, reqEditors ...RequestEditorFn) (*RouteResponse, error)
+
+	// UpdateRouteWithBodyWithResponse Change a route
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /routes/{id} (the `UpdateRoute` operationId).
+	UpdateRouteWithBodyWithResponse(ctx context.Context, id RouteRef, params *UpdateRouteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRouteResponse, error)
+
+	// UpdateRouteWithResponse Change a route
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /routes/{id} (the `UpdateRoute` operationId).
+	UpdateRouteWithResponse(ctx context.Context, id RouteRef, params *UpdateRouteParams, body UpdateRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRouteResponse, error)
+
+	// ScopesWithResponse List scopes
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /scopes (the `Scopes` operationId).
+	ScopesWithResponse(ctx context.Context, params *ScopesParams, reqEditors ...RequestEditorFn) (*ScopesResponse, error)
+
+	// CreateScopeWithBodyWithResponse Define a scope
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /scopes (the `CreateScope` operationId).
+	CreateScopeWithBodyWithResponse(ctx context.Context, params *CreateScopeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateScopeResponse, error)
+
+	// CreateScopeWithResponse Define a scope
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /scopes (the `CreateScope` operationId).
+	CreateScopeWithResponse(ctx context.Context, params *CreateScopeParams, body CreateScopeJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateScopeResponse, error)
+
+	// DeleteScopeWithResponse Delete a scope
+	//
+	// Clients that may request it keep its name. Scopes of the system cannot be deleted.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /scopes/{id} (the `DeleteScope` operationId).
+	DeleteScopeWithResponse(ctx context.Context, id ScopeRef, params *DeleteScopeParams, reqEditors ...RequestEditorFn) (*DeleteScopeResponse, error)
+
+	// ScopeWithResponse Show a scope
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /scopes/{id} (the `Scope` operationId).
+	ScopeWithResponse(ctx context.Context, id ScopeRef, reqEditors ...RequestEditorFn) (*ScopeResponse, error)
+
+	// UpdateScopeWithBodyWithResponse Change a scope
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /scopes/{id} (the `UpdateScope` operationId).
+	UpdateScopeWithBodyWithResponse(ctx context.Context, id ScopeRef, params *UpdateScopeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateScopeResponse, error)
+
+	// UpdateScopeWithResponse Change a scope
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /scopes/{id} (the `UpdateScope` operationId).
+	UpdateScopeWithResponse(ctx context.Context, id ScopeRef, params *UpdateScopeParams, body UpdateScopeJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateScopeResponse, error)
+
+	// RevokeSessionsWithResponse End the sessions of everybody that a selection selects
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /sessions (the `RevokeSessions` operationId).
+	RevokeSessionsWithResponse(ctx context.Context, params *RevokeSessionsParams, reqEditors ...RequestEditorFn) (*RevokeSessionsResponse, error)
+
+	// SessionsWithResponse List sessions
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /sessions (the `Sessions` operationId).
+	SessionsWithResponse(ctx context.Context, params *SessionsParams, reqEditors ...RequestEditorFn) (*SessionsResponse, error)
+
+	// RevokeSessionWithResponse End a session
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /sessions/{id} (the `RevokeSession` operationId).
+	RevokeSessionWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RevokeSessionResponse, error)
+
+	// SettingsWithResponse List settings
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /settings (the `Settings` operationId).
+	SettingsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*SettingsResponse, error)
+
 	// UsersWithResponse List users
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -906,12 +6848,156 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /users (the `Users` operationId).
 	UsersWithResponse(ctx context.Context, params *UsersParams, reqEditors ...RequestEditorFn) (*UsersResponse, error)
 
+	// CreateUserWithBodyWithResponse Create a user
+	//
+	// Without a password, the account gets a link to choose one. With `invite`, the link is mailed to the person.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users (the `CreateUser` operationId).
+	CreateUserWithBodyWithResponse(ctx context.Context, params *CreateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateUserResponse, error)
+
+	// CreateUserWithResponse Create a user
+	//
+	// Without a password, the account gets a link to choose one. With `invite`, the link is mailed to the person.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users (the `CreateUser` operationId).
+	CreateUserWithResponse(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateUserResponse, error)
+
+	// DeleteUserWithResponse Delete a user with all that belongs to them
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /users/{id} (the `DeleteUser` operationId).
+	DeleteUserWithResponse(ctx context.Context, id UserRef, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error)
+
 	// UserDetailWithResponse Show a user
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /users/{id} (the `UserDetail` operationId).
 	UserDetailWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*UserDetailResponse, error)
+
+	// UpdateUserWithBodyWithResponse Change a user
+	//
+	// A new email address is not verified unless the change says so. A password ends all sessions of the user; so does `active: false`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /users/{id} (the `UpdateUser` operationId).
+	UpdateUserWithBodyWithResponse(ctx context.Context, id UserRef, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateUserResponse, error)
+
+	// UpdateUserWithResponse Change a user
+	//
+	// A new email address is not verified unless the change says so. A password ends all sessions of the user; so does `active: false`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /users/{id} (the `UpdateUser` operationId).
+	UpdateUserWithResponse(ctx context.Context, id UserRef, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateUserResponse, error)
+
+	// RevokeUserAuthorizationsWithResponse Disconnect applications from a user
+	//
+	// Deletes the consent and ends all access.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /users/{id}/authorizations (the `RevokeUserAuthorizations` operationId).
+	RevokeUserAuthorizationsWithResponse(ctx context.Context, id UserRef, params *RevokeUserAuthorizationsParams, reqEditors ...RequestEditorFn) (*RevokeUserAuthorizationsResponse, error)
+
+	// UserAuthorizationsWithResponse List what a user has allowed which applications
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /users/{id}/authorizations (the `UserAuthorizations` operationId).
+	UserAuthorizationsWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*UserAuthorizationsResponse, error)
+
+	// ResetTwoStepWithResponse Remove all second factors of a user
+	//
+	// For a person who has lost them. Backup codes go, too, and all sessions end. 409 if there are none.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /users/{id}/factors (the `ResetTwoStep` operationId).
+	ResetTwoStepWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*ResetTwoStepResponse, error)
+
+	// UserFactorsWithResponse List the second factors of a user
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /users/{id}/factors (the `UserFactors` operationId).
+	UserFactorsWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*UserFactorsResponse, error)
+
+	// RemoveFactorWithResponse Remove a second factor of a user
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /users/{id}/factors/{factor_id} (the `RemoveFactor` operationId).
+	RemoveFactorWithResponse(ctx context.Context, id UserRef, factorID string, reqEditors ...RequestEditorFn) (*RemoveFactorResponse, error)
+
+	// CreatePasswordLinkWithResponse Make a one-time link to set a new password
+	//
+	// For servers that send no mail.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/{id}/password-link (the `CreatePasswordLink` operationId).
+	CreatePasswordLinkWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*CreatePasswordLinkResponse, error)
+
+	// PasswordStatusWithResponse Say when the password of a user expires
+	//
+	// A person's own token needs no scope to ask about that person.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /users/{id}/password-status (the `PasswordStatus` operationId).
+	PasswordStatusWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*PasswordStatusResponse, error)
+
+	// RevokeUserTokensWithResponse End all tokens of a user
+	//
+	// Applications and devices have to ask the person again. Browsers stay signed in, and consents stay.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/{id}/revoke_tokens (the `RevokeUserTokens` operationId).
+	RevokeUserTokensWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*RevokeUserTokensResponse, error)
+
+	// SendPasswordResetWithResponse Mail a link to set a new password
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/{id}/send-password-reset (the `SendPasswordReset` operationId).
+	SendPasswordResetWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*SendPasswordResetResponse, error)
+
+	// SendVerificationWithResponse Mail a link that proves the email address
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/{id}/send-verification (the `SendVerification` operationId).
+	SendVerificationWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*SendVerificationResponse, error)
+
+	// RevokeUserSessionsWithResponse Sign a user out of all browsers
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /users/{id}/sessions (the `RevokeUserSessions` operationId).
+	RevokeUserSessionsWithResponse(ctx context.Context, id UserRef, params *RevokeUserSessionsParams, reqEditors ...RequestEditorFn) (*RevokeUserSessionsResponse, error)
+
+	// UserSessionsWithResponse List the browsers that a user is signed in with
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /users/{id}/sessions (the `UserSessions` operationId).
+	UserSessionsWithResponse(ctx context.Context, id UserRef, params *UserSessionsParams, reqEditors ...RequestEditorFn) (*UserSessionsResponse, error)
+
+	// UnlockUserWithResponse End the lock after failed attempts to sign in
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/{id}/unlock (the `UnlockUser` operationId).
+	UnlockUserWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*UnlockUserResponse, error)
 
 	// ValidatePasswordWithBodyWithResponse Say whether a password could be set
 	//
@@ -930,6 +7016,775 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /validate-password (the `ValidatePassword` operationId).
 	ValidatePasswordWithResponse(ctx context.Context, body ValidatePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*ValidatePasswordResponse, error)
+}
+
+type ClientsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClientList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClientsResponse) GetJSON200() *ClientList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ClientsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClientsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClientsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClientsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClientsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateClientResponse201Headers the declared response headers of an HTTP 201 response for CreateClient
+type CreateClientResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+type CreateClientResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Client
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateClientResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateClientResponse) GetJSON201() *Client {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateClientResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateClientResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateClientResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateClientResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateClientResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteClientResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteClientResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteClientResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteClientResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteClientResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteClientResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetClientResponse200Headers the declared response headers of an HTTP 200 response for GetClient
+type GetClientResponse200Headers struct {
+	ETag string
+}
+
+type GetClientResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Client
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetClientResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetClientResponse) GetJSON200() *Client {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetClientResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetClientResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetClientResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetClientResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetClientResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateClientResponse200Headers the declared response headers of an HTTP 200 response for UpdateClient
+type UpdateClientResponse200Headers struct {
+	ETag string
+}
+
+type UpdateClientResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Client
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateClientResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateClientResponse) GetJSON200() *Client {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateClientResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateClientResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateClientResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateClientResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateClientResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeClientTokensResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TokensRevoked
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RevokeClientTokensResponse) GetJSON200() *TokensRevoked {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeClientTokensResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeClientTokensResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeClientTokensResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeClientTokensResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeClientTokensResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveSecretsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Revoked
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RemoveSecretsResponse) GetJSON200() *Revoked {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveSecretsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveSecretsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveSecretsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveSecretsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveSecretsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AddSecretResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ClientSecretCreated
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddSecretResponse) GetJSON201() *ClientSecretCreated {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddSecretResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddSecretResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddSecretResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddSecretResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveSecretResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveSecretResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveSecretResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveSecretResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveSecretResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type KeysResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *KeyList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r KeysResponse) GetJSON200() *KeyList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r KeysResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r KeysResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r KeysResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r KeysResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r KeysResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RotateKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *RotatedKey
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r RotateKeyResponse) GetJSON201() *RotatedKey {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RotateKeyResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RotateKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RotateKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RotateKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RotateKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RetireKeyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RetireKeyResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RetireKeyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RetireKeyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RetireKeyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RetireKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MailResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *MailList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r MailResponse) GetJSON200() *MailList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r MailResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MailResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MailResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MailResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MailResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type TestMailResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Done
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r TestMailResponse) GetJSON200() *Done {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r TestMailResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TestMailResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TestMailResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TestMailResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TestMailResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RetryMailResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *MailDelivery
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RetryMailResponse) GetJSON200() *MailDelivery {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RetryMailResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RetryMailResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RetryMailResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RetryMailResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RetryMailResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SessionMetricsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SessionMetrics
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SessionMetricsResponse) GetJSON200() *SessionMetrics {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SessionMetricsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SessionMetricsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SessionMetricsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SessionMetricsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SessionMetricsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 type RequestPasswordResetResponse struct {
@@ -1028,6 +7883,701 @@ func (r CompletePasswordResetResponse) ContentType() string {
 	return ""
 }
 
+type RoutesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RouteList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RoutesResponse) GetJSON200() *RouteList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RoutesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RoutesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RoutesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RoutesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RoutesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateRouteResponse201Headers the declared response headers of an HTTP 201 response for CreateRoute
+type CreateRouteResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+type CreateRouteResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Route
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateRouteResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateRouteResponse) GetJSON201() *Route {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateRouteResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateRouteResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateRouteResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateRouteResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateRouteResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteRouteResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteRouteResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteRouteResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteRouteResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteRouteResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteRouteResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RouteResponse200Headers the declared response headers of an HTTP 200 response for Route
+type RouteResponse200Headers struct {
+	ETag string
+}
+
+type RouteResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Route
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *RouteResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RouteResponse) GetJSON200() *Route {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RouteResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RouteResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RouteResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RouteResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RouteResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateRouteResponse200Headers the declared response headers of an HTTP 200 response for UpdateRoute
+type UpdateRouteResponse200Headers struct {
+	ETag string
+}
+
+type UpdateRouteResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Route
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateRouteResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateRouteResponse) GetJSON200() *Route {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateRouteResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateRouteResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateRouteResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateRouteResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateRouteResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ScopesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ScopeList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ScopesResponse) GetJSON200() *ScopeList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ScopesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ScopesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ScopesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ScopesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ScopesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateScopeResponse201Headers the declared response headers of an HTTP 201 response for CreateScope
+type CreateScopeResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+type CreateScopeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Scope
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateScopeResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateScopeResponse) GetJSON201() *Scope {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateScopeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateScopeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateScopeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateScopeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateScopeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteScopeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteScopeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteScopeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteScopeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteScopeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteScopeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ScopeResponse200Headers the declared response headers of an HTTP 200 response for Scope
+type ScopeResponse200Headers struct {
+	ETag string
+}
+
+type ScopeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Scope
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ScopeResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ScopeResponse) GetJSON200() *Scope {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ScopeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ScopeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ScopeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ScopeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ScopeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateScopeResponse200Headers the declared response headers of an HTTP 200 response for UpdateScope
+type UpdateScopeResponse200Headers struct {
+	ETag string
+}
+
+type UpdateScopeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Scope
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateScopeResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateScopeResponse) GetJSON200() *Scope {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateScopeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateScopeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateScopeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateScopeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateScopeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeSessionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Revoked
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RevokeSessionsResponse) GetJSON200() *Revoked {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeSessionsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeSessionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeSessionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeSessionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeSessionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SessionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SessionList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SessionsResponse) GetJSON200() *SessionList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SessionsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SessionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SessionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SessionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SessionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeSessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeSessionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeSessionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeSessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeSessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeSessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SettingsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SettingList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SettingsResponse) GetJSON200() *SettingList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SettingsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SettingsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SettingsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SettingsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SettingsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type UsersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1070,6 +8620,103 @@ func (r UsersResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r UsersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateUserResponse201Headers the declared response headers of an HTTP 201 response for CreateUser
+type CreateUserResponse201Headers struct {
+	ETag     string
+	Location string
+}
+
+type CreateUserResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *User
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateUserResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateUserResponse) GetJSON201() *User {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateUserResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateUserResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateUserResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateUserResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateUserResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeleteUserResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteUserResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteUserResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteUserResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteUserResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteUserResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -1131,6 +8778,664 @@ func (r UserDetailResponse) ContentType() string {
 	return ""
 }
 
+// UpdateUserResponse200Headers the declared response headers of an HTTP 200 response for UpdateUser
+type UpdateUserResponse200Headers struct {
+	ETag string
+}
+
+type UpdateUserResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *User
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UpdateUserResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateUserResponse) GetJSON200() *User {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateUserResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateUserResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateUserResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateUserResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateUserResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeUserAuthorizationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Revoked
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RevokeUserAuthorizationsResponse) GetJSON200() *Revoked {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeUserAuthorizationsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeUserAuthorizationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeUserAuthorizationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeUserAuthorizationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeUserAuthorizationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UserAuthorizationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AuthorizationList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UserAuthorizationsResponse) GetJSON200() *AuthorizationList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UserAuthorizationsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UserAuthorizationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UserAuthorizationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UserAuthorizationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UserAuthorizationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ResetTwoStepResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ResetTwoStepResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ResetTwoStepResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ResetTwoStepResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ResetTwoStepResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ResetTwoStepResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UserFactorsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FactorList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UserFactorsResponse) GetJSON200() *FactorList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UserFactorsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UserFactorsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UserFactorsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UserFactorsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UserFactorsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveFactorResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveFactorResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveFactorResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveFactorResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveFactorResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveFactorResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreatePasswordLinkResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *PasswordLink
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreatePasswordLinkResponse) GetJSON201() *PasswordLink {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreatePasswordLinkResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreatePasswordLinkResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreatePasswordLinkResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreatePasswordLinkResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreatePasswordLinkResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PasswordStatusResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PasswordStatus
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PasswordStatusResponse) GetJSON200() *PasswordStatus {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PasswordStatusResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PasswordStatusResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PasswordStatusResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PasswordStatusResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PasswordStatusResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeUserTokensResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TokensRevoked
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RevokeUserTokensResponse) GetJSON200() *TokensRevoked {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeUserTokensResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeUserTokensResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeUserTokensResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeUserTokensResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeUserTokensResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SendPasswordResetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SendPasswordResetResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SendPasswordResetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SendPasswordResetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SendPasswordResetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SendPasswordResetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SendVerificationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SendVerificationResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SendVerificationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SendVerificationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SendVerificationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SendVerificationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeUserSessionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Revoked
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RevokeUserSessionsResponse) GetJSON200() *Revoked {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeUserSessionsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeUserSessionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeUserSessionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeUserSessionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeUserSessionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type UserSessionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SessionList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UserSessionsResponse) GetJSON200() *SessionList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UserSessionsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UserSessionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UserSessionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UserSessionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UserSessionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UnlockUserResponse200Headers the declared response headers of an HTTP 200 response for UnlockUser
+type UnlockUserResponse200Headers struct {
+	ETag string
+}
+
+type UnlockUserResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *User
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *UnlockUserResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UnlockUserResponse) GetJSON200() *User {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UnlockUserResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UnlockUserResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UnlockUserResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UnlockUserResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UnlockUserResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ValidatePasswordResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -1177,6 +9482,297 @@ func (r ValidatePasswordResponse) ContentType() string {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
 	return ""
+}
+
+// ClientsWithResponse List clients
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /clients (the `Clients` operationId).
+func (c *ClientWithResponses) ClientsWithResponse(ctx context.Context, params *ClientsParams, reqEditors ...RequestEditorFn) (*ClientsResponse, error) {
+	rsp, err := c.Clients(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClientsResponse(rsp)
+}
+
+// CreateClientWithBodyWithResponse Register a client
+//
+// A client that authenticates by a secret gets one, which is shown this once.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clients (the `CreateClient` operationId).
+func (c *ClientWithResponses) CreateClientWithBodyWithResponse(ctx context.Context, params *CreateClientParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateClientResponse, error) {
+	rsp, err := c.CreateClientWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateClientResponse(rsp)
+}
+
+// CreateClientWithResponse Register a client
+//
+// A client that authenticates by a secret gets one, which is shown this once.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clients (the `CreateClient` operationId).
+func (c *ClientWithResponses) CreateClientWithResponse(ctx context.Context, params *CreateClientParams, body CreateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateClientResponse, error) {
+	rsp, err := c.CreateClient(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateClientResponse(rsp)
+}
+
+// DeleteClientWithResponse Delete a client, and end all its tokens
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /clients/{id} (the `DeleteClient` operationId).
+func (c *ClientWithResponses) DeleteClientWithResponse(ctx context.Context, id ClientRef, params *DeleteClientParams, reqEditors ...RequestEditorFn) (*DeleteClientResponse, error) {
+	rsp, err := c.DeleteClient(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteClientResponse(rsp)
+}
+
+// GetClientWithResponse Show a client
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /clients/{id} (the `GetClient` operationId).
+func (c *ClientWithResponses) GetClientWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*GetClientResponse, error) {
+	rsp, err := c.GetClient(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetClientResponse(rsp)
+}
+
+// UpdateClientWithBodyWithResponse Change a client
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
+func (c *ClientWithResponses) UpdateClientWithBodyWithResponse(ctx context.Context, id ClientRef, params *UpdateClientParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateClientResponse, error) {
+	rsp, err := c.UpdateClientWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateClientResponse(rsp)
+}
+
+// UpdateClientWithResponse Change a client
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
+func (c *ClientWithResponses) UpdateClientWithResponse(ctx context.Context, id ClientRef, params *UpdateClientParams, body UpdateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateClientResponse, error) {
+	rsp, err := c.UpdateClient(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateClientResponse(rsp)
+}
+
+// RevokeClientTokensWithResponse End all tokens of a client
+//
+// People and devices have to sign in again. The client, its secrets and people's consent stay.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clients/{id}/revoke_tokens (the `RevokeClientTokens` operationId).
+func (c *ClientWithResponses) RevokeClientTokensWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RevokeClientTokensResponse, error) {
+	rsp, err := c.RevokeClientTokens(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeClientTokensResponse(rsp)
+}
+
+// RemoveSecretsWithResponse Remove all secrets but the newest
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /clients/{id}/secrets (the `RemoveSecrets` operationId).
+func (c *ClientWithResponses) RemoveSecretsWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RemoveSecretsResponse, error) {
+	rsp, err := c.RemoveSecrets(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveSecretsResponse(rsp)
+}
+
+// AddSecretWithBodyWithResponse Add a secret beside those that the client has
+//
+// With `rotate` the new secret takes the place of the others, of which the newest one ends after the grace period.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clients/{id}/secrets (the `AddSecret` operationId).
+func (c *ClientWithResponses) AddSecretWithBodyWithResponse(ctx context.Context, id ClientRef, params *AddSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddSecretResponse, error) {
+	rsp, err := c.AddSecretWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddSecretResponse(rsp)
+}
+
+// AddSecretWithResponse Add a secret beside those that the client has
+//
+// With `rotate` the new secret takes the place of the others, of which the newest one ends after the grace period.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clients/{id}/secrets (the `AddSecret` operationId).
+func (c *ClientWithResponses) AddSecretWithResponse(ctx context.Context, id ClientRef, params *AddSecretParams, body AddSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*AddSecretResponse, error) {
+	rsp, err := c.AddSecret(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddSecretResponse(rsp)
+}
+
+// RemoveSecretWithResponse Remove a secret
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /clients/{id}/secrets/{secret_id} (the `RemoveSecret` operationId).
+func (c *ClientWithResponses) RemoveSecretWithResponse(ctx context.Context, id ClientRef, secretID string, params *RemoveSecretParams, reqEditors ...RequestEditorFn) (*RemoveSecretResponse, error) {
+	rsp, err := c.RemoveSecret(ctx, id, secretID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveSecretResponse(rsp)
+}
+
+// KeysWithResponse List signing keys
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /keys (the `Keys` operationId).
+func (c *ClientWithResponses) KeysWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*KeysResponse, error) {
+	rsp, err := c.Keys(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseKeysResponse(rsp)
+}
+
+// RotateKeyWithBodyWithResponse Make a new signing key
+//
+// The new key is published first, and signs once everybody has had the time to fetch it. The keys before it stay published until no token that they signed is valid.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /keys/rotate (the `RotateKey` operationId).
+func (c *ClientWithResponses) RotateKeyWithBodyWithResponse(ctx context.Context, params *RotateKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RotateKeyResponse, error) {
+	rsp, err := c.RotateKeyWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRotateKeyResponse(rsp)
+}
+
+// RotateKeyWithResponse Make a new signing key
+//
+// The new key is published first, and signs once everybody has had the time to fetch it. The keys before it stay published until no token that they signed is valid.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /keys/rotate (the `RotateKey` operationId).
+func (c *ClientWithResponses) RotateKeyWithResponse(ctx context.Context, params *RotateKeyParams, body RotateKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*RotateKeyResponse, error) {
+	rsp, err := c.RotateKey(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRotateKeyResponse(rsp)
+}
+
+// RetireKeyWithResponse Withdraw a key at once, with all tokens that it signed
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /keys/{id} (the `RetireKey` operationId).
+func (c *ClientWithResponses) RetireKeyWithResponse(ctx context.Context, id KeyRef, reqEditors ...RequestEditorFn) (*RetireKeyResponse, error) {
+	rsp, err := c.RetireKey(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRetireKeyResponse(rsp)
+}
+
+// MailWithResponse List messages
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /mail (the `Mail` operationId).
+func (c *ClientWithResponses) MailWithResponse(ctx context.Context, params *MailParams, reqEditors ...RequestEditorFn) (*MailResponse, error) {
+	rsp, err := c.Mail(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMailResponse(rsp)
+}
+
+// TestMailWithBodyWithResponse Send a message now
+//
+// It is sent past the queue, so that the answer is that of the mail server.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /mail/test (the `TestMail` operationId).
+func (c *ClientWithResponses) TestMailWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*TestMailResponse, error) {
+	rsp, err := c.TestMailWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTestMailResponse(rsp)
+}
+
+// TestMailWithResponse Send a message now
+//
+// It is sent past the queue, so that the answer is that of the mail server.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /mail/test (the `TestMail` operationId).
+func (c *ClientWithResponses) TestMailWithResponse(ctx context.Context, body TestMailJSONRequestBody, reqEditors ...RequestEditorFn) (*TestMailResponse, error) {
+	rsp, err := c.TestMail(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTestMailResponse(rsp)
+}
+
+// RetryMailWithResponse Queue a message again that was given up on
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
+func (c *ClientWithResponses) RetryMailWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RetryMailResponse, error) {
+	rsp, err := c.RetryMail(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRetryMailResponse(rsp)
+}
+
+// SessionMetricsWithResponse Count sessions
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /metrics/sessions (the `SessionMetrics` operationId).
+func (c *ClientWithResponses) SessionMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*SessionMetricsResponse, error) {
+	rsp, err := c.SessionMetrics(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSessionMetricsResponse(rsp)
 }
 
 // RequestPasswordResetWithBodyWithResponse Mail a link to set a new password
@@ -1235,6 +9831,242 @@ func (c *ClientWithResponses) CompletePasswordResetWithResponse(ctx context.Cont
 	return ParseCompletePasswordResetResponse(rsp)
 }
 
+// RoutesWithResponse List routes
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /routes (the `Routes` operationId).
+func (c *ClientWithResponses) RoutesWithResponse(ctx context.Context, params *RoutesParams, reqEditors ...RequestEditorFn) (*RoutesResponse, error) {
+	rsp, err := c.Routes(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRoutesResponse(rsp)
+}
+
+// CreateRouteWithBodyWithResponse Create a route
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /routes (the `CreateRoute` operationId).
+func (c *ClientWithResponses) CreateRouteWithBodyWithResponse(ctx context.Context, params *CreateRouteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRouteResponse, error) {
+	rsp, err := c.CreateRouteWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateRouteResponse(rsp)
+}
+
+// CreateRouteWithResponse Create a route
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /routes (the `CreateRoute` operationId).
+func (c *ClientWithResponses) CreateRouteWithResponse(ctx context.Context, params *CreateRouteParams, body CreateRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRouteResponse, error) {
+	rsp, err := c.CreateRoute(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateRouteResponse(rsp)
+}
+
+// DeleteRouteWithResponse Delete a route
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /routes/{id} (the `DeleteRoute` operationId).
+func (c *ClientWithResponses) DeleteRouteWithResponse(ctx context.Context, id RouteRef, params *DeleteRouteParams, reqEditors ...RequestEditorFn) (*DeleteRouteResponse, error) {
+	rsp, err := c.DeleteRoute(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteRouteResponse(rsp)
+}
+
+// RouteWithResponse Show a route
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /routes/{id} (the `Route` operationId).
+func (c *ClientWithResponses) RouteWithResponse(ctx context.Context, id RouteRef, reqEditors ...RequestEditorFn) (*RouteResponse, error) {
+	rsp, err := c.Route(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRouteResponse(rsp)
+}
+
+// UpdateRouteWithBodyWithResponse Change a route
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /routes/{id} (the `UpdateRoute` operationId).
+func (c *ClientWithResponses) UpdateRouteWithBodyWithResponse(ctx context.Context, id RouteRef, params *UpdateRouteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRouteResponse, error) {
+	rsp, err := c.UpdateRouteWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateRouteResponse(rsp)
+}
+
+// UpdateRouteWithResponse Change a route
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /routes/{id} (the `UpdateRoute` operationId).
+func (c *ClientWithResponses) UpdateRouteWithResponse(ctx context.Context, id RouteRef, params *UpdateRouteParams, body UpdateRouteJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRouteResponse, error) {
+	rsp, err := c.UpdateRoute(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateRouteResponse(rsp)
+}
+
+// ScopesWithResponse List scopes
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /scopes (the `Scopes` operationId).
+func (c *ClientWithResponses) ScopesWithResponse(ctx context.Context, params *ScopesParams, reqEditors ...RequestEditorFn) (*ScopesResponse, error) {
+	rsp, err := c.Scopes(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseScopesResponse(rsp)
+}
+
+// CreateScopeWithBodyWithResponse Define a scope
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /scopes (the `CreateScope` operationId).
+func (c *ClientWithResponses) CreateScopeWithBodyWithResponse(ctx context.Context, params *CreateScopeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateScopeResponse, error) {
+	rsp, err := c.CreateScopeWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateScopeResponse(rsp)
+}
+
+// CreateScopeWithResponse Define a scope
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /scopes (the `CreateScope` operationId).
+func (c *ClientWithResponses) CreateScopeWithResponse(ctx context.Context, params *CreateScopeParams, body CreateScopeJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateScopeResponse, error) {
+	rsp, err := c.CreateScope(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateScopeResponse(rsp)
+}
+
+// DeleteScopeWithResponse Delete a scope
+//
+// Clients that may request it keep its name. Scopes of the system cannot be deleted.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /scopes/{id} (the `DeleteScope` operationId).
+func (c *ClientWithResponses) DeleteScopeWithResponse(ctx context.Context, id ScopeRef, params *DeleteScopeParams, reqEditors ...RequestEditorFn) (*DeleteScopeResponse, error) {
+	rsp, err := c.DeleteScope(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteScopeResponse(rsp)
+}
+
+// ScopeWithResponse Show a scope
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /scopes/{id} (the `Scope` operationId).
+func (c *ClientWithResponses) ScopeWithResponse(ctx context.Context, id ScopeRef, reqEditors ...RequestEditorFn) (*ScopeResponse, error) {
+	rsp, err := c.Scope(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseScopeResponse(rsp)
+}
+
+// UpdateScopeWithBodyWithResponse Change a scope
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /scopes/{id} (the `UpdateScope` operationId).
+func (c *ClientWithResponses) UpdateScopeWithBodyWithResponse(ctx context.Context, id ScopeRef, params *UpdateScopeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateScopeResponse, error) {
+	rsp, err := c.UpdateScopeWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateScopeResponse(rsp)
+}
+
+// UpdateScopeWithResponse Change a scope
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /scopes/{id} (the `UpdateScope` operationId).
+func (c *ClientWithResponses) UpdateScopeWithResponse(ctx context.Context, id ScopeRef, params *UpdateScopeParams, body UpdateScopeJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateScopeResponse, error) {
+	rsp, err := c.UpdateScope(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateScopeResponse(rsp)
+}
+
+// RevokeSessionsWithResponse End the sessions of everybody that a selection selects
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /sessions (the `RevokeSessions` operationId).
+func (c *ClientWithResponses) RevokeSessionsWithResponse(ctx context.Context, params *RevokeSessionsParams, reqEditors ...RequestEditorFn) (*RevokeSessionsResponse, error) {
+	rsp, err := c.RevokeSessions(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeSessionsResponse(rsp)
+}
+
+// SessionsWithResponse List sessions
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /sessions (the `Sessions` operationId).
+func (c *ClientWithResponses) SessionsWithResponse(ctx context.Context, params *SessionsParams, reqEditors ...RequestEditorFn) (*SessionsResponse, error) {
+	rsp, err := c.Sessions(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSessionsResponse(rsp)
+}
+
+// RevokeSessionWithResponse End a session
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /sessions/{id} (the `RevokeSession` operationId).
+func (c *ClientWithResponses) RevokeSessionWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RevokeSessionResponse, error) {
+	rsp, err := c.RevokeSession(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeSessionResponse(rsp)
+}
+
+// SettingsWithResponse List settings
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /settings (the `Settings` operationId).
+func (c *ClientWithResponses) SettingsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*SettingsResponse, error) {
+	rsp, err := c.Settings(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSettingsResponse(rsp)
+}
+
 // UsersWithResponse List users
 //
 // Returns a wrapper object for the known response body format(s).
@@ -1248,6 +10080,49 @@ func (c *ClientWithResponses) UsersWithResponse(ctx context.Context, params *Use
 	return ParseUsersResponse(rsp)
 }
 
+// CreateUserWithBodyWithResponse Create a user
+//
+// Without a password, the account gets a link to choose one. With `invite`, the link is mailed to the person.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users (the `CreateUser` operationId).
+func (c *ClientWithResponses) CreateUserWithBodyWithResponse(ctx context.Context, params *CreateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateUserResponse, error) {
+	rsp, err := c.CreateUserWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateUserResponse(rsp)
+}
+
+// CreateUserWithResponse Create a user
+//
+// Without a password, the account gets a link to choose one. With `invite`, the link is mailed to the person.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users (the `CreateUser` operationId).
+func (c *ClientWithResponses) CreateUserWithResponse(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateUserResponse, error) {
+	rsp, err := c.CreateUser(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateUserResponse(rsp)
+}
+
+// DeleteUserWithResponse Delete a user with all that belongs to them
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /users/{id} (the `DeleteUser` operationId).
+func (c *ClientWithResponses) DeleteUserWithResponse(ctx context.Context, id UserRef, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*DeleteUserResponse, error) {
+	rsp, err := c.DeleteUser(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteUserResponse(rsp)
+}
+
 // UserDetailWithResponse Show a user
 //
 // Returns a wrapper object for the known response body format(s).
@@ -1259,6 +10134,215 @@ func (c *ClientWithResponses) UserDetailWithResponse(ctx context.Context, id Use
 		return nil, err
 	}
 	return ParseUserDetailResponse(rsp)
+}
+
+// UpdateUserWithBodyWithResponse Change a user
+//
+// A new email address is not verified unless the change says so. A password ends all sessions of the user; so does `active: false`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /users/{id} (the `UpdateUser` operationId).
+func (c *ClientWithResponses) UpdateUserWithBodyWithResponse(ctx context.Context, id UserRef, params *UpdateUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateUserResponse, error) {
+	rsp, err := c.UpdateUserWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateUserResponse(rsp)
+}
+
+// UpdateUserWithResponse Change a user
+//
+// A new email address is not verified unless the change says so. A password ends all sessions of the user; so does `active: false`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /users/{id} (the `UpdateUser` operationId).
+func (c *ClientWithResponses) UpdateUserWithResponse(ctx context.Context, id UserRef, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateUserResponse, error) {
+	rsp, err := c.UpdateUser(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateUserResponse(rsp)
+}
+
+// RevokeUserAuthorizationsWithResponse Disconnect applications from a user
+//
+// Deletes the consent and ends all access.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /users/{id}/authorizations (the `RevokeUserAuthorizations` operationId).
+func (c *ClientWithResponses) RevokeUserAuthorizationsWithResponse(ctx context.Context, id UserRef, params *RevokeUserAuthorizationsParams, reqEditors ...RequestEditorFn) (*RevokeUserAuthorizationsResponse, error) {
+	rsp, err := c.RevokeUserAuthorizations(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeUserAuthorizationsResponse(rsp)
+}
+
+// UserAuthorizationsWithResponse List what a user has allowed which applications
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /users/{id}/authorizations (the `UserAuthorizations` operationId).
+func (c *ClientWithResponses) UserAuthorizationsWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*UserAuthorizationsResponse, error) {
+	rsp, err := c.UserAuthorizations(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUserAuthorizationsResponse(rsp)
+}
+
+// ResetTwoStepWithResponse Remove all second factors of a user
+//
+// For a person who has lost them. Backup codes go, too, and all sessions end. 409 if there are none.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /users/{id}/factors (the `ResetTwoStep` operationId).
+func (c *ClientWithResponses) ResetTwoStepWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*ResetTwoStepResponse, error) {
+	rsp, err := c.ResetTwoStep(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseResetTwoStepResponse(rsp)
+}
+
+// UserFactorsWithResponse List the second factors of a user
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /users/{id}/factors (the `UserFactors` operationId).
+func (c *ClientWithResponses) UserFactorsWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*UserFactorsResponse, error) {
+	rsp, err := c.UserFactors(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUserFactorsResponse(rsp)
+}
+
+// RemoveFactorWithResponse Remove a second factor of a user
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /users/{id}/factors/{factor_id} (the `RemoveFactor` operationId).
+func (c *ClientWithResponses) RemoveFactorWithResponse(ctx context.Context, id UserRef, factorID string, reqEditors ...RequestEditorFn) (*RemoveFactorResponse, error) {
+	rsp, err := c.RemoveFactor(ctx, id, factorID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveFactorResponse(rsp)
+}
+
+// CreatePasswordLinkWithResponse Make a one-time link to set a new password
+//
+// For servers that send no mail.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/{id}/password-link (the `CreatePasswordLink` operationId).
+func (c *ClientWithResponses) CreatePasswordLinkWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*CreatePasswordLinkResponse, error) {
+	rsp, err := c.CreatePasswordLink(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreatePasswordLinkResponse(rsp)
+}
+
+// PasswordStatusWithResponse Say when the password of a user expires
+//
+// A person's own token needs no scope to ask about that person.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /users/{id}/password-status (the `PasswordStatus` operationId).
+func (c *ClientWithResponses) PasswordStatusWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*PasswordStatusResponse, error) {
+	rsp, err := c.PasswordStatus(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePasswordStatusResponse(rsp)
+}
+
+// RevokeUserTokensWithResponse End all tokens of a user
+//
+// Applications and devices have to ask the person again. Browsers stay signed in, and consents stay.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/{id}/revoke_tokens (the `RevokeUserTokens` operationId).
+func (c *ClientWithResponses) RevokeUserTokensWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*RevokeUserTokensResponse, error) {
+	rsp, err := c.RevokeUserTokens(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeUserTokensResponse(rsp)
+}
+
+// SendPasswordResetWithResponse Mail a link to set a new password
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/{id}/send-password-reset (the `SendPasswordReset` operationId).
+func (c *ClientWithResponses) SendPasswordResetWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*SendPasswordResetResponse, error) {
+	rsp, err := c.SendPasswordReset(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSendPasswordResetResponse(rsp)
+}
+
+// SendVerificationWithResponse Mail a link that proves the email address
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/{id}/send-verification (the `SendVerification` operationId).
+func (c *ClientWithResponses) SendVerificationWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*SendVerificationResponse, error) {
+	rsp, err := c.SendVerification(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSendVerificationResponse(rsp)
+}
+
+// RevokeUserSessionsWithResponse Sign a user out of all browsers
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /users/{id}/sessions (the `RevokeUserSessions` operationId).
+func (c *ClientWithResponses) RevokeUserSessionsWithResponse(ctx context.Context, id UserRef, params *RevokeUserSessionsParams, reqEditors ...RequestEditorFn) (*RevokeUserSessionsResponse, error) {
+	rsp, err := c.RevokeUserSessions(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeUserSessionsResponse(rsp)
+}
+
+// UserSessionsWithResponse List the browsers that a user is signed in with
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /users/{id}/sessions (the `UserSessions` operationId).
+func (c *ClientWithResponses) UserSessionsWithResponse(ctx context.Context, id UserRef, params *UserSessionsParams, reqEditors ...RequestEditorFn) (*UserSessionsResponse, error) {
+	rsp, err := c.UserSessions(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUserSessionsResponse(rsp)
+}
+
+// UnlockUserWithResponse End the lock after failed attempts to sign in
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/{id}/unlock (the `UnlockUser` operationId).
+func (c *ClientWithResponses) UnlockUserWithResponse(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*UnlockUserResponse, error) {
+	rsp, err := c.UnlockUser(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUnlockUserResponse(rsp)
 }
 
 // ValidatePasswordWithBodyWithResponse Say whether a password could be set
@@ -1289,6 +10373,568 @@ func (c *ClientWithResponses) ValidatePasswordWithResponse(ctx context.Context, 
 		return nil, err
 	}
 	return ParseValidatePasswordResponse(rsp)
+}
+
+// ParseClientsResponse parses an HTTP response from a ClientsWithResponse call
+func ParseClientsResponse(rsp *http.Response) (*ClientsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClientsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClientList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateClientResponse parses an HTTP response from a CreateClientWithResponse call
+func ParseCreateClientResponse(rsp *http.Response) (*CreateClientResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateClientResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Client
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateClientResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteClientResponse parses an HTTP response from a DeleteClientWithResponse call
+func ParseDeleteClientResponse(rsp *http.Response) (*DeleteClientResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteClientResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetClientResponse parses an HTTP response from a GetClientWithResponse call
+func ParseGetClientResponse(rsp *http.Response) (*GetClientResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetClientResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Client
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetClientResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateClientResponse parses an HTTP response from a UpdateClientWithResponse call
+func ParseUpdateClientResponse(rsp *http.Response) (*UpdateClientResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateClientResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Client
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateClientResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeClientTokensResponse parses an HTTP response from a RevokeClientTokensWithResponse call
+func ParseRevokeClientTokensResponse(rsp *http.Response) (*RevokeClientTokensResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeClientTokensResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TokensRevoked
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveSecretsResponse parses an HTTP response from a RemoveSecretsWithResponse call
+func ParseRemoveSecretsResponse(rsp *http.Response) (*RemoveSecretsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveSecretsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Revoked
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddSecretResponse parses an HTTP response from a AddSecretWithResponse call
+func ParseAddSecretResponse(rsp *http.Response) (*AddSecretResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddSecretResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ClientSecretCreated
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveSecretResponse parses an HTTP response from a RemoveSecretWithResponse call
+func ParseRemoveSecretResponse(rsp *http.Response) (*RemoveSecretResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveSecretResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseKeysResponse parses an HTTP response from a KeysWithResponse call
+func ParseKeysResponse(rsp *http.Response) (*KeysResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &KeysResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest KeyList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRotateKeyResponse parses an HTTP response from a RotateKeyWithResponse call
+func ParseRotateKeyResponse(rsp *http.Response) (*RotateKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RotateKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest RotatedKey
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRetireKeyResponse parses an HTTP response from a RetireKeyWithResponse call
+func ParseRetireKeyResponse(rsp *http.Response) (*RetireKeyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RetireKeyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMailResponse parses an HTTP response from a MailWithResponse call
+func ParseMailResponse(rsp *http.Response) (*MailResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MailResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest MailList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseTestMailResponse parses an HTTP response from a TestMailWithResponse call
+func ParseTestMailResponse(rsp *http.Response) (*TestMailResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TestMailResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Done
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRetryMailResponse parses an HTTP response from a RetryMailWithResponse call
+func ParseRetryMailResponse(rsp *http.Response) (*RetryMailResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RetryMailResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest MailDelivery
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSessionMetricsResponse parses an HTTP response from a SessionMetricsWithResponse call
+func ParseSessionMetricsResponse(rsp *http.Response) (*SessionMetricsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SessionMetricsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SessionMetrics
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
 }
 
 // ParseRequestPasswordResetResponse parses an HTTP response from a RequestPasswordResetWithResponse call
@@ -1357,6 +11003,548 @@ func ParseCompletePasswordResetResponse(rsp *http.Response) (*CompletePasswordRe
 	return response, nil
 }
 
+// ParseRoutesResponse parses an HTTP response from a RoutesWithResponse call
+func ParseRoutesResponse(rsp *http.Response) (*RoutesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RoutesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RouteList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateRouteResponse parses an HTTP response from a CreateRouteWithResponse call
+func ParseCreateRouteResponse(rsp *http.Response) (*CreateRouteResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateRouteResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Route
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateRouteResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteRouteResponse parses an HTTP response from a DeleteRouteWithResponse call
+func ParseDeleteRouteResponse(rsp *http.Response) (*DeleteRouteResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteRouteResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRouteResponse parses an HTTP response from a RouteWithResponse call
+func ParseRouteResponse(rsp *http.Response) (*RouteResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RouteResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Route
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers RouteResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateRouteResponse parses an HTTP response from a UpdateRouteWithResponse call
+func ParseUpdateRouteResponse(rsp *http.Response) (*UpdateRouteResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateRouteResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Route
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateRouteResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseScopesResponse parses an HTTP response from a ScopesWithResponse call
+func ParseScopesResponse(rsp *http.Response) (*ScopesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ScopesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ScopeList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateScopeResponse parses an HTTP response from a CreateScopeWithResponse call
+func ParseCreateScopeResponse(rsp *http.Response) (*CreateScopeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateScopeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Scope
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateScopeResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteScopeResponse parses an HTTP response from a DeleteScopeWithResponse call
+func ParseDeleteScopeResponse(rsp *http.Response) (*DeleteScopeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteScopeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseScopeResponse parses an HTTP response from a ScopeWithResponse call
+func ParseScopeResponse(rsp *http.Response) (*ScopeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ScopeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Scope
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ScopeResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateScopeResponse parses an HTTP response from a UpdateScopeWithResponse call
+func ParseUpdateScopeResponse(rsp *http.Response) (*UpdateScopeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateScopeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Scope
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateScopeResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeSessionsResponse parses an HTTP response from a RevokeSessionsWithResponse call
+func ParseRevokeSessionsResponse(rsp *http.Response) (*RevokeSessionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeSessionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Revoked
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSessionsResponse parses an HTTP response from a SessionsWithResponse call
+func ParseSessionsResponse(rsp *http.Response) (*SessionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SessionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SessionList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRevokeSessionResponse parses an HTTP response from a RevokeSessionWithResponse call
+func ParseRevokeSessionResponse(rsp *http.Response) (*RevokeSessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeSessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSettingsResponse parses an HTTP response from a SettingsWithResponse call
+func ParseSettingsResponse(rsp *http.Response) (*SettingsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SettingsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SettingList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseUsersResponse parses an HTTP response from a UsersWithResponse call
 func ParseUsersResponse(rsp *http.Response) (*UsersResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -1377,6 +11565,88 @@ func ParseUsersResponse(rsp *http.Response) (*UsersResponse, error) {
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateUserResponse parses an HTTP response from a CreateUserWithResponse call
+func ParseCreateUserResponse(rsp *http.Response) (*CreateUserResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateUserResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest User
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateUserResponse201Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteUserResponse parses an HTTP response from a DeleteUserWithResponse call
+func ParseDeleteUserResponse(rsp *http.Response) (*DeleteUserResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteUserResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -1423,6 +11693,478 @@ func ParseUserDetailResponse(rsp *http.Response) (*UserDetailResponse, error) {
 	switch {
 	case rsp.StatusCode == 200:
 		var headers UserDetailResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateUserResponse parses an HTTP response from a UpdateUserWithResponse call
+func ParseUpdateUserResponse(rsp *http.Response) (*UpdateUserResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateUserResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest User
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UpdateUserResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeUserAuthorizationsResponse parses an HTTP response from a RevokeUserAuthorizationsWithResponse call
+func ParseRevokeUserAuthorizationsResponse(rsp *http.Response) (*RevokeUserAuthorizationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeUserAuthorizationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Revoked
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUserAuthorizationsResponse parses an HTTP response from a UserAuthorizationsWithResponse call
+func ParseUserAuthorizationsResponse(rsp *http.Response) (*UserAuthorizationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UserAuthorizationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AuthorizationList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseResetTwoStepResponse parses an HTTP response from a ResetTwoStepWithResponse call
+func ParseResetTwoStepResponse(rsp *http.Response) (*ResetTwoStepResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ResetTwoStepResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUserFactorsResponse parses an HTTP response from a UserFactorsWithResponse call
+func ParseUserFactorsResponse(rsp *http.Response) (*UserFactorsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UserFactorsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FactorList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveFactorResponse parses an HTTP response from a RemoveFactorWithResponse call
+func ParseRemoveFactorResponse(rsp *http.Response) (*RemoveFactorResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveFactorResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreatePasswordLinkResponse parses an HTTP response from a CreatePasswordLinkWithResponse call
+func ParseCreatePasswordLinkResponse(rsp *http.Response) (*CreatePasswordLinkResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreatePasswordLinkResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest PasswordLink
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePasswordStatusResponse parses an HTTP response from a PasswordStatusWithResponse call
+func ParsePasswordStatusResponse(rsp *http.Response) (*PasswordStatusResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PasswordStatusResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PasswordStatus
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRevokeUserTokensResponse parses an HTTP response from a RevokeUserTokensWithResponse call
+func ParseRevokeUserTokensResponse(rsp *http.Response) (*RevokeUserTokensResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeUserTokensResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TokensRevoked
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSendPasswordResetResponse parses an HTTP response from a SendPasswordResetWithResponse call
+func ParseSendPasswordResetResponse(rsp *http.Response) (*SendPasswordResetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SendPasswordResetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSendVerificationResponse parses an HTTP response from a SendVerificationWithResponse call
+func ParseSendVerificationResponse(rsp *http.Response) (*SendVerificationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SendVerificationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRevokeUserSessionsResponse parses an HTTP response from a RevokeUserSessionsWithResponse call
+func ParseRevokeUserSessionsResponse(rsp *http.Response) (*RevokeUserSessionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeUserSessionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Revoked
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUserSessionsResponse parses an HTTP response from a UserSessionsWithResponse call
+func ParseUserSessionsResponse(rsp *http.Response) (*UserSessionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UserSessionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SessionList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUnlockUserResponse parses an HTTP response from a UnlockUserWithResponse call
+func ParseUnlockUserResponse(rsp *http.Response) (*UnlockUserResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UnlockUserResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest User
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers UnlockUserResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {

@@ -52,6 +52,7 @@ type Parts struct {
 	Mail      outbox.Sender                // nil: no mail server is configured
 	Sealer    *outbox.Sealer
 	Now       func() time.Time
+	Settings  func() []Setting // of the server; nil: none are shown
 
 	WebhookKeys *webhook.Keys
 	Webhooks    WebhookSender

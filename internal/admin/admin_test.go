@@ -212,6 +212,39 @@ func operations() map[string]call {
 		"RevokeSessions": {admin.ScopeSessionsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.RevokeSessions(ctx, a, admin.SessionSelection{}))
 		}},
+		"PasswordStatus": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.PasswordStatus(ctx, a, "x"))
+		}},
+		"RemoveFactor": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return o.RemoveFactor(ctx, a, "x", "y")
+		}},
+		"RemoveOldSecrets": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RemoveOldSecrets(ctx, a, "x"))
+		}},
+		"RevokeUserAuthorizations": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RevokeUserAuthorizations(ctx, a, "x", ""))
+		}},
+		"RevokeUserTokens": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.RevokeUserTokens(ctx, a, "x"))
+		}},
+		"SendPasswordReset": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.SendPasswordReset(ctx, a, "x"))
+		}},
+		"SendVerification": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.SendVerification(ctx, a, "x"))
+		}},
+		"SessionMetrics": {admin.ScopeMetricsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.SessionMetrics(ctx, a))
+		}},
+		"Settings": {admin.ScopeSettingsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Settings(ctx, a))
+		}},
+		"UserAuthorizations": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.UserAuthorizations(ctx, a, "x"))
+		}},
+		"UserFactors": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.UserFactors(ctx, a, "x"))
+		}},
 		"Locks": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Locks(ctx, a, nil))
 		}},
@@ -644,7 +677,7 @@ func TestScopes(t *testing.T) {
 	if err != nil || i < 0 || !all[i].Default || all[i].Description != "read metrics" {
 		t.Errorf("got %+v, %v", all, err)
 	}
-	if _, err := w.ops.DeleteScope(t.Context(), cli, "openid"); !fault.Is(err, fault.Denied) {
+	if _, err := w.ops.DeleteScope(t.Context(), cli, "openid"); !fault.Is(err, fault.Conflict) {
 		t.Errorf("openid is deleted: %v", err)
 	}
 	if _, err := w.ops.DeleteScope(t.Context(), cli, "metrics:read"); err != nil {

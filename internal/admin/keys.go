@@ -241,7 +241,7 @@ func (o *Operations) retirable(
 	if err != nil || user == "" {
 		return k, err
 	}
-	return k, fault.New(fault.Denied, "key %s is the only one that signs with %s, which %s uses; "+
+	return k, fault.New(fault.Conflict, "key %s is the only one that signs with %s, which %s uses; "+
 		"rotate to a new key first", k.ID, k.Alg, user)
 }
 

@@ -83,7 +83,7 @@ func TestRetireUnusedAlgorithm(t *testing.T) {
 	refused := func(alg, words string) {
 		t.Helper()
 		_, err := w.ops.RetireKey(ctx, admin.CommandLine(), w.key(alg).ID)
-		if !fault.Is(err, fault.Denied) || !strings.Contains(fault.Text(err), words) {
+		if !fault.Is(err, fault.Conflict) || !strings.Contains(fault.Text(err), words) {
 			t.Errorf("%s: got %v", alg, err)
 		}
 	}
@@ -115,7 +115,7 @@ func TestRetireKeyOfRoutes(t *testing.T) {
 	id := w.key(access.AuthInfoAlg).ID
 	route := access.Route{ID: "r", Domain: "shop", Version: "v1", Upstreams: []string{"http://127.0.0.1:1"}}
 	testkit.Must(t, w.db.CreateRoute(ctx, &route, func([]access.Route) error { return nil }))
-	if _, err := ops.RetireKey(ctx, admin.CommandLine(), id); !fault.Is(err, fault.Denied) || !strings.Contains(fault.Text(err), "X-Auth-Info") {
+	if _, err := ops.RetireKey(ctx, admin.CommandLine(), id); !fault.Is(err, fault.Conflict) || !strings.Contains(fault.Text(err), "X-Auth-Info") {
 		t.Fatalf("got %v", err)
 	}
 	testkit.Must(t, w.db.DeleteRoute(ctx, "r"))

@@ -142,7 +142,7 @@ func (o *Operations) CanDeleteScope(_ context.Context, a Actor, name string) err
 func (o *Operations) deletableScope(name string) (*oauth.Scope, error) {
 	s, err := o.scope(name)
 	if err == nil && s.System {
-		return nil, fault.New(fault.Denied,
+		return nil, fault.New(fault.Conflict,
 			"scope %s belongs to OpenID Connect and cannot be deleted; it has no effect until a client may request it", name)
 	}
 	return s, err

@@ -119,6 +119,34 @@ func (o *Operations) RemoveSecret(
 	return out, nil
 }
 
+// RemoveOldSecrets deletes all secrets of a client but the newest active one, and returns how many.
+func (o *Operations) RemoveOldSecrets(ctx context.Context, a Actor, ref string) (int, error) {
+	if err := o.authorize(a, ScopeClientsWrite); err != nil {
+		return 0, err
+	}
+	c, err := o.client(ctx, ref)
+	if err != nil {
+		return 0, err
+	}
+	now, removed, keeps := o.parts.Now(), 0, false
+	for i := range c.Secrets {
+		s := &c.Secrets[i]
+		if !keeps && s.Active(now) {
+			keeps = true
+			continue
+		}
+		_, err := o.RemoveSecret(ctx, a, string(c.ID), s.ID, false)
+		switch {
+		case fault.Is(err, fault.NotFound): // removed by somebody else
+		case err != nil:
+			return removed, err
+		default:
+			removed++
+		}
+	}
+	return removed, nil
+}
+
 // RotateSecret adds a new secret to a client. The one before it expires after the grace period,
 // which may be 0; older ones end at once.
 func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grace time.Duration,

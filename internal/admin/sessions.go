@@ -52,8 +52,14 @@ func (o *Operations) RevokeSession(ctx context.Context, a Actor, id identity.Ses
 	return s, o.store.EndSession(ctx, s.ID, now, o.cfg.RevokeTokens, ev)
 }
 
+// EndedAccess is a user whose sessions were ended.
+type EndedAccess struct {
+	User     *identity.User
+	Sessions int // how many there were
+}
+
 // RevokeUserSessions ends all browser sessions of a user.
-func (o *Operations) RevokeUserSessions(ctx context.Context, a Actor, user string) (*identity.User, error) {
+func (o *Operations) RevokeUserSessions(ctx context.Context, a Actor, user string) (*EndedAccess, error) {
 	return o.revokeAll(ctx, a, user, "all_sessions", func(u *identity.User, ev audit.Event) error {
 		return o.store.EndOtherSessions(ctx, u.ID, "", ev.At, o.cfg.RevokeTokens, ev)
 	})
@@ -61,7 +67,7 @@ func (o *Operations) RevokeUserSessions(ctx context.Context, a Actor, user strin
 
 // RevokeUserAccess ends all sessions of a user and all that applications and devices hold in
 // their name, offline access included.
-func (o *Operations) RevokeUserAccess(ctx context.Context, a Actor, user string) (*identity.User, error) {
+func (o *Operations) RevokeUserAccess(ctx context.Context, a Actor, user string) (*EndedAccess, error) {
 	return o.revokeAll(ctx, a, user, "all_sessions_and_grants", func(u *identity.User, ev audit.Event) error {
 		return o.store.EndUserAccess(ctx, u.ID, ev.At, "", ev)
 	})
@@ -137,7 +143,7 @@ func (o *Operations) RevokeSessions(ctx context.Context, a Actor, sel SessionSel
 
 func (o *Operations) revokeAll(ctx context.Context, a Actor, user, scope string,
 	end func(*identity.User, audit.Event) error,
-) (*identity.User, error) {
+) (*EndedAccess, error) {
 	if err := o.authorize(a, ScopeSessionsWrite); err != nil {
 		return nil, err
 	}
@@ -145,8 +151,12 @@ func (o *Operations) revokeAll(ctx context.Context, a Actor, user, scope string,
 	if err != nil {
 		return nil, err
 	}
+	before, err := o.store.UserSessions(ctx, u.ID, o.parts.Now())
+	if err != nil {
+		return nil, err
+	}
 	ev := a.event(audit.SessionRevoked, o.parts.Now())
 	ev.User = string(u.ID)
 	ev.Detail = map[string]string{"scope": scope}
-	return u, end(u, ev)
+	return &EndedAccess{u, len(before)}, end(u, ev)
 }

@@ -33,6 +33,7 @@ type Store interface {
 	RouteStore
 	SessionStore
 	DeliveryStore
+	AccessStore
 	WebhookStore
 	OverviewStore
 
@@ -231,4 +232,7 @@ type Accounts interface {
 	Unlock(ctx context.Context, v login.Visit, id identity.UserID) error
 	LockOf(ctx context.Context, v login.Visit, id identity.UserID) (login.Lock, error)
 	NotifyTwoStepOff(ev *audit.Event, u *identity.User)
+	MailPasswordLink(ctx context.Context, v login.Visit, u *identity.User) error
+	SendVerification(ctx context.Context, v login.Visit, u *identity.User) error
+	PasswordEnd(v login.Visit, u *identity.User) login.PasswordEnd
 }

@@ -18,6 +18,8 @@ type UserUpdate struct {
 	Fields      UserPatch
 	AddRoles    []string // given beside those that the account has
 	RemoveRoles []string // taken from those that the account has
+	Password    string   // a new password; "" for none. It ends all sessions
+	Active      *bool    // whether the account can sign in; nil: as before
 }
 
 // UpdatedUser is a changed account.
@@ -36,6 +38,9 @@ const staleTries = 5
 func (o *Operations) UpdateUser(ctx context.Context, a Actor, ref string, in UserUpdate) (*UpdatedUser, error) {
 	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
+	}
+	if in.Password != "" || in.Active != nil {
+		return o.updateAccount(ctx, a, ref, in)
 	}
 	for try := 1; ; try++ {
 		out, err := o.updateUser(ctx, a, ref, in)

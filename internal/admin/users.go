@@ -232,12 +232,8 @@ func createdDetail(u *identity.User) map[string]string {
 // firstPassword sets a password that the policy accepts before the account is stored: an account
 // whose password is rejected is not created.
 func (o *Operations) firstPassword(ctx context.Context, u *identity.User, password string) error {
-	a, err := o.parts.Accounts.AssessPassword(ctx, u, password)
-	if err != nil {
+	if err := o.checkPassword(ctx, u, password); err != nil {
 		return err
-	}
-	if len(a.Wrong) > 0 {
-		return fault.InvalidField("password", "the password is rejected: %s", strings.Join(a.Texts(), " "))
 	}
 	hash, err := o.parts.Passwords.Hash(ctx, password)
 	u.PasswordHash, u.PasswordChangedAt = hash, u.CreatedAt

@@ -117,6 +117,7 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			Now:       e.now,
 			Mail:      sender,
 			Sealer:    outbox.NewSealer(p.keys),
+			Settings:  func() []admin.Setting { return settings(p.cfg) },
 
 			WebhookKeys: webhook.NewKeys(p.keys),
 			Webhooks: webhookSender{
@@ -125,6 +126,29 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			},
 		},
 	), nil
+}
+
+// settings returns the settings that are in force. A secret says no more than that it is set.
+func settings(c *config.Config) []admin.Setting {
+	var out []admin.Setting
+	for _, s := range config.Settings() {
+		source := c.Origin(s.Name)
+		set := source != "default"
+		x := admin.Setting{
+			Name:        s.Name,
+			Group:       s.Group,
+			Value:       s.Default,
+			Secret:      s.Secret && set,
+			Default:     s.Default,
+			Source:      source,
+			Description: s.Doc,
+		}
+		if set {
+			x.Value = c.Text(s.Name)
+		}
+		out = append(out, x)
+	}
+	return out
 }
 
 // migrate brings the schema up to date and returns the migrations applied, or with dryRun those

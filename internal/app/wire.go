@@ -460,7 +460,7 @@ func (s *server) apiRoutes(e *env, mux *http.ServeMux, kit *web.Kit, accounts *a
 		Login:      s.parts.login,
 		Operations: ops,
 		Tokens:     s.tokens,
-		ActorOf:    s.actorOf,
+		Places:     s.parts.places,
 	})
 	if err != nil {
 		return err

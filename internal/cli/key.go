@@ -137,5 +137,5 @@ func (f *keyRetire) Run(ctx context.Context, c *call) error {
 // noKey adds what to do next to the error for a key that does not exist or cannot be withdrawn.
 func noKey(err error, k jose.StoredKey) error {
 	err = withHint(err, fault.NotFound, "see %s key list", program)
-	return withHint(err, fault.Denied, "run %s key rotate --alg %s --now", program, k.Alg)
+	return withHint(err, fault.Conflict, "run %s key rotate --alg %s --now", program, k.Alg)
 }

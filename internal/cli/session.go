@@ -169,9 +169,10 @@ func (f *sessionRevoke) revokeAll(ctx context.Context, c *call, ops *admin.Opera
 	if f.AllOfUser != "" {
 		end, text = ops.RevokeUserAccess, "All sessions of %s are ended, and every token is revoked."
 	}
-	u, err := end(ctx, a, f.User+f.AllOfUser)
+	ended, err := end(ctx, a, f.User+f.AllOfUser)
 	if err != nil {
 		return noUser(err)
 	}
+	u := ended.User
 	return c.done(map[string]string{"user_id": string(u.ID), "result": "ended"}, text, u.LoginName())
 }

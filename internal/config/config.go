@@ -40,6 +40,7 @@ type Config struct {
 	strangers []string // see Warnings
 
 	origins map[string]string // setting name → where its value came from; absent for defaults
+	texts   map[string]string // setting name → its value as it was given; absent for secrets and defaults
 }
 
 // Environment is the deployment mode.
@@ -333,6 +334,9 @@ func (c *Config) Origin(name string) string {
 	}
 	return "default"
 }
+
+// Text returns the value of a setting as it was given. A default is "", and so is a secret.
+func (c *Config) Text(name string) string { return c.texts[name] }
 
 // MasterKey returns the bytes of SECRET_KEY: decoded if it is hexadecimal or base64 that yields
 // at least 32 bytes, otherwise its characters. It returns nil if SECRET_KEY is not set.

@@ -122,7 +122,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Notices: Notices{Alerts: true, SecretWarning: 14 * day},
 	}
-	c.origins = nil
+	c.origins, c.texts = nil, nil
 	// Printing would hide what differs in a Secret; nothing here is one.
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got  %+v\nwant %+v", *c, want)

@@ -44,7 +44,7 @@ func (p Problems) orNil() error {
 // like a setting is a warning (see [Config.Warnings]), and others are ignored.
 func Load(src Source) (*Config, error) {
 	l := loader{
-		cfg:    &Config{origins: map[string]string{}},
+		cfg:    &Config{origins: map[string]string{}, texts: map[string]string{}},
 		byName: map[string]Setting{},
 	}
 	for _, s := range Settings() {
@@ -95,6 +95,9 @@ func (l *loader) set(s Setting, raw, origin, shown string) {
 	switch {
 	case err == nil:
 		l.cfg.origins[s.Name] = origin
+		if !s.Secret {
+			l.cfg.texts[s.Name] = raw
+		}
 	case s.Secret:
 		l.problems.add("%s: %s %v", origin, shown, err)
 	default:

@@ -148,6 +148,11 @@ func (s *Server) mailPasswordLink(ctx context.Context, v Visit, u *identity.User
 	if err != nil || !send {
 		return err
 	}
+	return s.sendPasswordLink(ctx, v, u, to)
+}
+
+// sendPasswordLink sends a link to set a new password to an address of a user.
+func (s *Server) sendPasswordLink(ctx context.Context, v Visit, u *identity.User, to string) error {
 	token := newLinkToken()
 	l := &Link{
 		Kind:      LinkPassword,
@@ -157,7 +162,7 @@ func (s *Server) mailPasswordLink(ctx context.Context, v Visit, u *identity.User
 		ExpiresAt: v.Now.Add(s.cfg.ResetTTL),
 	}
 	ev := v.event(audit.PasswordResetRequested, u.ID)
-	ev.Actor = "" // nobody has proved who asks
+	ev.Actor = v.Actor // without one, nobody has proved who asks
 	s.notices.attachTo(&ev, u, to, outbox.Mail{
 		Message: outbox.MessagePasswordReset,
 		Locale:  v.Locale,

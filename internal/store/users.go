@@ -294,14 +294,7 @@ func endUserAccess(
 	if _, err := tx.Exec(ctx, "DELETE FROM sessions WHERE user_id = $1 AND id <> $2", id, except); err != nil {
 		return nil, err
 	}
-	revoked, err := revokeRecentGrants(ctx, tx, id, now)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := tx.Exec(ctx, "DELETE FROM grants WHERE user_id = $1", id); err != nil {
-		return nil, err
-	}
-	return append(revoked, newRevocation(oauth.RevokeUser, string(id), now)), nil
+	return endAllGrants(ctx, tx, id, now)
 }
 
 // recentUse is longer than a code or a device authorization waits to be redeemed.

@@ -64,13 +64,15 @@ func run(check bool) error {
 	}
 	defer os.RemoveAll(work)
 	for _, o := range outputs() {
-		input := served
+		input := renamed(doc)
 		if strings.HasSuffix(o.config, "server.yaml") {
-			if input, err = encode(serverDocument(doc)); err != nil {
-				return err
-			}
+			input = serverDocument(input)
 		}
-		if files[o.path], err = generate(work, o, input); err != nil {
+		raw, err := encode(input)
+		if err != nil {
+			return err
+		}
+		if files[o.path], err = generate(work, o, raw); err != nil {
 			return err
 		}
 	}

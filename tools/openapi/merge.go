@@ -46,6 +46,11 @@ func readSpec(dir string) (object, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
+	components, _ := doc["components"].(object)
+	schemas, _ := components["schemas"].(object)
+	if err := derive(schemas); err != nil {
+		return nil, err
+	}
 	if err := complete(doc); err != nil {
 		return nil, err
 	}
@@ -197,20 +202,35 @@ func closeSchema(s any, schemas object) {
 // serverDocument returns the document without the answers that are written in one place for all
 // operations, so that no code is generated for them.
 func serverDocument(doc object) object {
+	return withOperations(doc, func(op object) {
+		responses := maps.Clone(op["responses"].(object))
+		delete(responses, "default")
+		op["responses"] = responses
+	})
+}
+
+// renamed returns the document with operations renamed whose Go names would mean something else in
+// generated code.
+func renamed(doc object) object {
+	return withOperations(doc, func(op object) {
+		if op["operationId"] == "client" {
+			op["operationId"] = "getClient"
+		}
+	})
+}
+
+// withOperations returns a copy of a document whose operations are changed.
+func withOperations(doc object, change func(op object)) object {
 	out := maps.Clone(doc)
 	paths := maps.Clone(out["paths"].(object))
 	for path, item := range paths {
 		item := maps.Clone(item.(object))
 		for _, method := range methods {
-			op, ok := item[method].(object)
-			if !ok {
-				continue
+			if op, ok := item[method].(object); ok {
+				op = maps.Clone(op)
+				change(op)
+				item[method] = op
 			}
-			op = maps.Clone(op)
-			responses := maps.Clone(op["responses"].(object))
-			delete(responses, "default")
-			op["responses"] = responses
-			item[method] = op
 		}
 		paths[path] = item
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	"github.com/gatehouse-id/gatehouse/internal/web/api/gen"
 )
@@ -31,8 +32,7 @@ type Config struct {
 	Operations *admin.Operations
 	Tokens     Tokens
 
-	// ActorOf returns the actor who presents an access token.
-	ActorOf func(ctx context.Context, t *oauth.AccessToken, v login.Visit) (admin.Actor, error)
+	Places visitor.Places // finds the places of sessions; or nil
 }
 
 // Server serves the interface.
@@ -108,7 +108,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		path = strings.TrimPrefix(path, root)
 	}
-	s.answer(w, r, "/"+path)
+	s.answer(w, r, alias("/"+path))
+}
+
+// alias returns the path of the document for one that is answered for old scripts.
+func alias(path string) string {
+	if user, ok := strings.CutSuffix(path, "/mfa"); ok && strings.HasPrefix(path, "/users/") {
+		return user + "/factors"
+	}
+	return path
 }
 
 // answer serves a request for an escaped path below the root of the interface.
@@ -122,6 +130,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, path string) {
 	}
 	x := &exchange{w: w}
 	if err := s.prepare(x, r, path); err != nil {
+		if x.r != nil {
+			r = x.r
+		}
 		s.fail(w, r, err)
 		return
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -68,14 +69,6 @@ func (scopeTokens) Caller(_ context.Context, c *oauth.Call) (*oauth.AccessToken,
 	return t, nil
 }
 
-func actorOf(_ context.Context, t *oauth.AccessToken, v login.Visit) (admin.Actor, error) {
-	a := admin.Actor{User: t.User, Client: t.Client, RequestID: v.RequestID}
-	for _, scope := range t.Scopes {
-		a.Scopes = append(a.Scopes, admin.Scope(scope))
-	}
-	return a, nil
-}
-
 type harness struct {
 	*testing.T
 	judge *judge
@@ -116,15 +109,20 @@ func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 		Store: db, Keys: keys, Ring: jose.NewRing(db, keys), Passwords: passwords, Accounts: h.login,
 		Rules: token.ClientRules(), Routes: func() (*access.File, error) { return &access.File{}, nil },
 		Now: func() time.Time { return h.now }, Sealer: outbox.NewSealer(keys),
+		Settings: func() []admin.Setting { return []admin.Setting{{Name: "SECRET_KEY", Secret: true}} },
 	})
 	server, err := api.New(api.Config{
-		Kit: kit, Login: h.login, Operations: ops, Tokens: scopeTokens{}, ActorOf: actorOf,
+		Kit: kit, Login: h.login, Operations: ops, Tokens: scopeTokens{},
 	})
 	h.must(err)
 	server.Routes(mux)
 	h.serve = kit.Stack(mux)
 	h.ada = &identity.User{ID: identity.UserID(secret.NewID(h.now)), Email: "ada@example.com", CreatedAt: h.now, UpdatedAt: h.now}
 	h.must(db.CreateUser(t.Context(), h.ada))
+	h.must(db.CreateClient(t.Context(), &client.Client{
+		ID: "machine", Name: "Machine", Grants: []string{client.GrantTypeClient}, Scopes: []string{"admin", "openid"},
+		CreatedAt: h.now, UpdatedAt: h.now,
+	}))
 	return h
 }
 

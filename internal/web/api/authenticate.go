@@ -2,8 +2,11 @@ package api
 
 import (
 	"net/http"
+	"net/netip"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -19,6 +22,11 @@ func (s *Server) authenticate(x *exchange) error {
 		return nil
 	}
 	ctx := x.r.Context()
+	v := visit(ctx)
+	ip, _ := netip.ParseAddr(v.IP) // an address that cannot be read is not an allowed one
+	if err := s.Operations.AllowAddress(ip); err != nil {
+		return err
+	}
 	c, err := s.Kit.ParseCall(withoutBody(x.r), 0, nil)
 	if err != nil {
 		return err
@@ -33,7 +41,10 @@ func (s *Server) authenticate(x *exchange) error {
 	if err := s.Kit.Allow(x.w, x.r, RateName, who); err != nil {
 		return err
 	}
-	x.actor, err = s.ActorOf(ctx, t, visit(ctx))
+	x.actor, err = s.Operations.ActorOf(ctx, t, v)
+	if fault.Is(err, fault.NotFound) {
+		return oauth.InvalidToken("The user or the client of the access token does not exist any more.")
+	}
 	return err
 }
 

@@ -139,6 +139,18 @@ func (d *document) resolve(op *operation) error {
 // public reports whether the operation needs no token.
 func (op *operation) public() bool { return len(op.Security) == 0 }
 
+// scope returns the scope that the operation needs, or "".
+func (op *operation) scope() string {
+	for _, need := range op.Security {
+		for _, scopes := range need {
+			if len(scopes) > 0 {
+				return string(scopes[0])
+			}
+		}
+	}
+	return ""
+}
+
 // parameter returns the parameter with that name and place, or nil.
 func (op *operation) parameter(in, name string) *parameter {
 	for _, p := range op.Parameters {

@@ -1,7 +1,5 @@
 package api
 
-import "strconv"
-
 // defaultLimit is how many items a page has unless the caller says otherwise.
 const defaultLimit = 50
 
@@ -12,5 +10,8 @@ func limit(p *int) int {
 	return *p
 }
 
-// etag returns the tag of a version (RFC 9110 §8.8.3).
-func etag(version int64) string { return `"v` + strconv.FormatInt(version, 10) + `"` }
+// part returns a page of a list that is read whole.
+func part[T any](all []T, limit, offset int) []T {
+	offset = min(offset, len(all))
+	return all[offset:min(offset+limit, len(all))]
+}

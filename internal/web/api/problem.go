@@ -49,8 +49,14 @@ func problemOf(err error) (management.Problem, web.Problem) {
 		}
 	case isFault && f.Reason == admin.ReasonInsufficientScope:
 		p.Code = f.Reason
+	case isFault && f.Reason == admin.ReasonStepUp:
+		p.Code, p.Status = f.Reason, http.StatusUnauthorized
 	case isFault && f.Kind == fault.Invalid && f.Field != "":
 		p.Code = codeValidation
+	}
+	var denied *admin.AccessError
+	if errors.As(err, &denied) {
+		p.Scope = string(denied.Scope)
 	}
 	var own *statusError
 	if errors.As(err, &own) {
@@ -65,6 +71,10 @@ func problemOf(err error) (management.Problem, web.Problem) {
 		ErrorDescription: optional(p.Text),
 		Scope:            optional(p.Scope),
 		RetryAfter:       optional(int(p.RetryAfter / time.Second)),
+	}
+	if denied != nil {
+		out.ACRValues = optional(denied.ACR)
+		out.MaxAge = optional(int(denied.MaxAge / time.Second))
 	}
 	if isFault && f.Field != "" && p.Status < http.StatusInternalServerError {
 		var details []management.ProblemDetail
@@ -96,11 +106,15 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	ev := web.EventOf(r.Context())
 	ev.Err = err
 	body, p := problemOf(err)
+	if x := exchangeOf(r.Context()); x != nil && p.Code == admin.ReasonInsufficientScope && p.Scope == "" {
+		p.Scope = x.op.scope()
+		body.Scope = optional(p.Scope)
+	}
 	if p.Status >= http.StatusInternalServerError {
 		body.Instance = optional("urn:gatehouse:request:" + ev.ID)
 	}
 	h := w.Header()
-	for _, c := range challenges(r, p) {
+	for _, c := range challenges(r, p, body) {
 		h.Add("WWW-Authenticate", c)
 	}
 	if p.RetryAfter > 0 {
@@ -109,8 +123,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	write(w, p.Status, typeProblem, body)
 }
 
-// challenges returns the WWW-Authenticate headers of an error (RFC 6750 §3, RFC 9449 §7.1).
-func challenges(r *http.Request, p web.Problem) []string {
+// challenges returns the WWW-Authenticate headers of an error (RFC 6750 §3, RFC 9449 §7.1, RFC 9470
+// §3).
+func challenges(r *http.Request, p web.Problem, body management.Problem) []string {
 	needScope := p.Code == admin.ReasonInsufficientScope
 	if p.Challenge == "" && p.Status != http.StatusUnauthorized && !needScope {
 		return nil
@@ -121,6 +136,12 @@ func challenges(r *http.Request, p web.Problem) []string {
 	}
 	if p.Scope != "" {
 		params += fmt.Sprintf(`, scope="%s"`, p.Scope)
+	}
+	if body.ACRValues != nil {
+		params += fmt.Sprintf(`, acr_values="%s"`, *body.ACRValues)
+	}
+	if body.MaxAge != nil {
+		params += fmt.Sprintf(`, max_age="%d"`, *body.MaxAge)
 	}
 	algs := strings.Join(token.ProofAlgorithms(), " ")
 	bearer := oauth.SchemeBearer + " " + params

@@ -33,6 +33,7 @@ type schema struct {
 	MaxItems   *int               `json:"maxItems"`
 	Unique     bool               `json:"uniqueItems"`
 	Additional json.RawMessage    `json:"additionalProperties"`
+	ReadOnly   bool               `json:"readOnly"`
 
 	pattern *regexp.Regexp
 }

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+)
+
+// EndUserGrants ends all grants of a user, and revokes every token issued so far. Sessions and
+// consents stay.
+func (d *DB) EndUserGrants(
+	ctx context.Context, user identity.UserID, now time.Time, ev ...audit.Event,
+) error {
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if err := lockUser(ctx, tx, user); err != nil {
+			return nil, err
+		}
+		return endAllGrants(ctx, tx, user, now)
+	})
+}
+
+// DeleteConsents deletes all consents of a user, ends all grants, and revokes every token issued so
+// far. Sessions stay.
+func (d *DB) DeleteConsents(
+	ctx context.Context, user identity.UserID, now time.Time, ev ...audit.Event,
+) error {
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if err := lockUser(ctx, tx, user); err != nil {
+			return nil, err
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM consents WHERE user_id = $1", user); err != nil {
+			return nil, err
+		}
+		return endAllGrants(ctx, tx, user, now)
+	})
+}
+
+// endAllGrants ends all grants of a user.
+func endAllGrants(
+	ctx context.Context, tx sqldb.Tx, user identity.UserID, now time.Time,
+) ([]oauth.Revocation, error) {
+	revoked, err := revokeRecentGrants(ctx, tx, user, now)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM grants WHERE user_id = $1", user); err != nil {
+		return nil, err
+	}
+	return append(revoked, newRevocation(oauth.RevokeUser, string(user), now)), nil
+}
+
+// SessionMetrics counts active sessions, those of them that began since a time, and their users.
+func (d *DB) SessionMetrics(ctx context.Context, now, since time.Time) (m admin.SessionMetrics, err error) {
+	w := d.sessionWhere(SessionQuery{Now: now})
+	text := "SELECT COUNT(*), COALESCE(SUM(CASE WHEN created_at >= " + w.param(unixMilli(since)) +
+		" THEN 1 ELSE 0 END), 0), COUNT(DISTINCT user_id) FROM sessions" + w.String()
+	err = d.sql.Row(ctx, text, w.args...).Scan(&m.Active, &m.Today, &m.Users)
+	return m, err
+}
