@@ -65,3 +65,22 @@ type Gap struct {
 	NextAttemptAt time.Time
 	Error         string
 }
+
+// State returns how a sink is, in one word: active, failing, or off.
+func (s *Sink) State() string {
+	switch {
+	case !s.Active:
+		return "off"
+	case !s.FailingSince.IsZero():
+		return "failing"
+	}
+	return "active"
+}
+
+// State returns what becomes of the events of a gap, in one word: waiting, or parked.
+func (g *Gap) State() string {
+	if g.Parked {
+		return "parked"
+	}
+	return "waiting"
+}

@@ -20,6 +20,7 @@ type auditCommands struct {
 	List   auditList   `cmd:"" help:"List events, newest first."`
 	Show   auditShow   `cmd:"" help:"Show one event."`
 	Export auditExport `cmd:"" help:"Write all events as JSON lines or CSV, newest first."`
+	Sinks  auditSinks  `cmd:"" help:"Show where the log is delivered to, and how far each has come."`
 }
 
 // auditFlags select events.

@@ -29,6 +29,7 @@ func commands(rules client.Rules) []command {
 		{"passwords", "Work with lists of breached passwords.", &passwordCommands{}},
 		{"mail", "Test the mail server, and see what became of messages.", &mailCommands{}},
 		{"audit", "Read the audit log.", &auditCommands{}},
+		{"webhook", "Manage which addresses receive audit events.", newWebhookCommands()},
 		{"explain", "Explain why a request was denied, and how to fix it.", &explainCommand{}},
 		{"login", "Sign in to a Gatehouse server, or to another OpenID provider.", &loginCommand{}},
 		{"token", "Print an access token of the person who is signed in.", &tokenCommand{}},

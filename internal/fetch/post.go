@@ -115,6 +115,10 @@ func (p *Poster) Post(ctx context.Context, address string, header http.Header, b
 // noAnswer returns the error of an attempt without an answer. Its text tells the operator, who
 // chose the address, which step failed; it says nothing about the server's own network.
 func noAnswer(u *url.URL, err error) error {
+	var request *url.Error
+	if errors.As(err, &request) { // it repeats the whole address, which may contain a token
+		err = request.Err
+	}
 	var blocked *blockedError
 	var dns *net.DNSError
 	if errors.As(err, &blocked) {

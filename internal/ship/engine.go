@@ -123,6 +123,7 @@ type Engine struct {
 	Now     func() time.Time
 	GiveUp  time.Duration // how long an event is tried
 	OnError func(error)   // receives errors of the store
+	Poll    time.Duration // how late new events are noticed; 0 means pollEvery
 
 	mu   sync.Mutex
 	head audit.Position
@@ -132,6 +133,9 @@ type Engine struct {
 // Run delivers until ctx ends.
 func (e *Engine) Run(ctx context.Context) {
 	e.wake = make(chan struct{})
+	if e.Poll <= 0 {
+		e.Poll = pollEvery
+	}
 	defer func() {
 		for _, t := range e.Targets {
 			t.Close()
@@ -211,7 +215,7 @@ func (e *Engine) follow(ctx context.Context) {
 		} else {
 			e.grow(head)
 		}
-		if !pause(ctx, pollEvery, nil) {
+		if !pause(ctx, e.Poll, nil) {
 			return
 		}
 	}
@@ -273,7 +277,7 @@ func (e *Engine) runWebhooks(ctx context.Context) {
 		} else {
 			e.adjust(ctx, &wg, running, all)
 		}
-		if !pause(ctx, pollEvery, nil) {
+		if !pause(ctx, e.Poll, nil) {
 			return
 		}
 	}

@@ -136,7 +136,7 @@ func (r *hookRunner) step(ctx context.Context) (wait time.Duration, wake <-chan 
 	}
 	if !w.Active {
 		r.active, r.first = false, nil
-		return pollEvery, nil, r.flush(ctx)
+		return r.e.Poll, nil, r.flush(ctx)
 	}
 	if !r.active { // its position was moved when it was switched on
 		if err := r.open(ctx); err != nil {
@@ -145,7 +145,7 @@ func (r *hookRunner) step(ctx context.Context) (wait time.Duration, wake <-chan 
 		r.active = true
 	}
 	if r.wait(r.e.Now()) > 0 {
-		return pollEvery, nil, nil
+		return r.e.Poll, nil, nil
 	}
 	b, err := r.e.Store.EventsAfter(ctx, r.sink.Position, w.Types(), batchSize)
 	if err != nil {
@@ -158,7 +158,7 @@ func (r *hookRunner) step(ctx context.Context) (wait time.Duration, wake <-chan 
 		if err := r.flush(ctx); err != nil || b.More {
 			return 0, nil, err
 		}
-		return pollEvery, r.e.grown(r.sink.Position), nil
+		return r.e.Poll, r.e.grown(r.sink.Position), nil
 	}
 	return 0, nil, r.deliver(ctx, w, b)
 }
