@@ -21,6 +21,7 @@ import (
 // form as it was filled in; the person sends it once more. It is never sent by itself.
 
 const (
+	confirmPath = Root + "/confirm"
 	cookieDraft = "gatehouse_draft"
 	draftTTL    = 15 * time.Minute
 	maxDraft    = 3500     // bytes of the cookie
@@ -69,13 +70,14 @@ func (s *Server) prove(w http.ResponseWriter, r *http.Request, q *request, need 
 	return s.cfg.Browser.SignInFor(w, r, next, need.ACR, old)
 }
 
-// formPage returns the page that shows a form: what the form names, or the address itself.
+// formPage returns the page that shows a form: what the form names, if that is of the console, or
+// the address itself.
 func formPage(r *http.Request, q *request) string {
 	page := q.form.Get("page")
-	if page == Root || strings.HasPrefix(page, Root+"/") || strings.HasPrefix(page, Root+"?") {
+	switch {
+	case page == Root, strings.HasPrefix(page, Root+"/"), strings.HasPrefix(page, Root+"?"):
 		return page
-	}
-	if r.Method == http.MethodGet {
+	case r.Method == http.MethodGet && r.URL.Path != confirmPath:
 		return r.URL.RequestURI()
 	}
 	return Root + q.section

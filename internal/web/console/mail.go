@@ -173,7 +173,7 @@ func (s *Server) postMailTest(w http.ResponseWriter, r *http.Request, q *request
 	}
 	v := s.mailTestView(r, q)
 	if fault.KindOf(err) == fault.Internal { // the words of the mail server, which an operator needs
-		v.Problem = sentence("the message was not sent: " + err.Error())
+		v.Problem, v.code = sentence("the message was not sent: "+err.Error()), http.StatusBadGateway
 	} else if err := retry(&v.Base, q, err); err != nil {
 		return err
 	}

@@ -89,10 +89,13 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, q *request
 		sessions, total, err = s.ops.Sessions(r.Context(), q.actor, q.form.Get("user"), sel,
 			admin.SessionQuery{Limit: pageSize, Offset: pageOf(q.form)})
 	}
-	if err != nil && !fault.Is(err, fault.NotFound) {
+	switch {
+	case fault.Is(err, fault.Invalid):
 		if err := retry(&v.Base, q, err); err != nil {
 			return err
 		}
+	case err != nil && !fault.Is(err, fault.NotFound):
+		return err
 	}
 	names, err := s.userNames(r.Context(), q, sessions)
 	if err != nil {

@@ -41,6 +41,7 @@ type Base struct {
 	Draft   bool         // the form has come back filled in after a new sign-in
 	Form    url.Values   // the values of inputs
 	Version string       // of the thing that a form changes, or ""
+	code    int          // the status of the error of the form; 0: none
 	Confirm string       // address that asks for a newer sign-in, which changes need; or ""
 }
 
@@ -98,7 +99,7 @@ func (s *Server) begin(r *http.Request, q *request, title string) Base {
 		Notice:    s.note(q),
 	}
 	if neededProof(s.ops.StepUpNeeded(q.actor)) != nil {
-		b.Confirm = with(Root+"/confirm", "page", b.Return)
+		b.Confirm = with(confirmPath, "page", b.Return)
 	}
 	if s.cfg.Banners != nil {
 		b.Banners = s.cfg.Banners()
@@ -137,7 +138,7 @@ func retry(b *Base, q *request, err error) error {
 	if neededProof(err) != nil {
 		return err
 	}
-	b.Return = q.form.Get("page")
+	b.Return, b.code = q.form.Get("page"), web.Status(err)
 	for _, input := range f.Inputs() {
 		if input.Field == "" {
 			b.Problem = sentence(input.Text)
@@ -161,10 +162,10 @@ func sentence(s string) string {
 	return s + "."
 }
 
-// status returns the status of a page: that of a form with an error is Bad Request.
+// status returns the status of a page: that of the error of its form, or OK.
 func (b *Base) status() int {
-	if b.Failed() {
-		return http.StatusBadRequest
+	if b.code != 0 {
+		return b.code
 	}
 	return http.StatusOK
 }
