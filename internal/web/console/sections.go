@@ -27,6 +27,7 @@ func (s *Server) allSections() []section {
 	return []section{
 		s.overviewSection(),
 		s.userSection(),
+		s.roleSection(),
 		s.sessionSection(),
 		s.mailSection(),
 		s.keySection(),

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,6 +16,7 @@ import (
 // `email_verified`, `by` (invite, link or password) and `password`.
 type NewUserView struct {
 	Base
+	Roles  []ScopeChoice
 	Ways   []Choice // how the person gets in
 	Result *Result  // the account that was created, with what is shown this once; or nil
 	Same   Same
@@ -38,7 +40,7 @@ const (
 	byPassword   = "password"
 )
 
-func (s *Server) newUserView(r *http.Request, q *request) *NewUserView {
+func (s *Server) newUserView(r *http.Request, q *request) (*NewUserView, error) {
 	v := &NewUserView{Base: s.begin(r, q, "New user")}
 	v.Notice = ""
 	v.Crumbs = []Link{{"Users", Root + "/users"}}
@@ -56,12 +58,17 @@ func (s *Server) newUserView(r *http.Request, q *request) *NewUserView {
 		Choice{byLink, "Show a one-time link, for you to pass on", chosen == byLink},
 		Choice{byPassword, "Set a password now", chosen == byPassword},
 	)
-	v.Same = s.newUserSame(q.form)
-	return v
+	v.Same = s.newUserSame(q)
+	var err error
+	var further string
+	v.Roles, further, err = s.roleChoices(r.Context(), q, chosenRoles(q))
+	q.form.Set("roles", further)
+	return v, err
 }
 
 // newUserSame returns what creates an account with the values of a form.
-func (s *Server) newUserSame(form url.Values) Same {
+func (s *Server) newUserSame(q *request) Same {
+	form := q.form
 	body := map[string]any{"email": "EMAIL"}
 	args := []string{"user", "create", "--email=EMAIL"}
 	for _, name := range []string{"email", "username", "name"} {
@@ -76,7 +83,7 @@ func (s *Server) newUserSame(form url.Values) Same {
 			args = append(args, "--"+name+"="+value)
 		}
 	}
-	if roles := strings.Fields(form.Get("roles")); len(roles) > 0 {
+	if roles := chosenRoles(q); len(roles) > 0 {
 		body["roles"] = roles
 		for _, role := range roles {
 			args = append(args, "--role="+role)
@@ -93,7 +100,11 @@ func (s *Server) showNewUser(w http.ResponseWriter, r *http.Request, q *request)
 	if err := s.mayChange(q, admin.ScopeUsersWrite); err != nil {
 		return err
 	}
-	return s.show(w, http.StatusOK, s.newUserView(r, q))
+	v, err := s.newUserView(r, q)
+	if err != nil {
+		return err
+	}
+	return s.show(w, http.StatusOK, v)
 }
 
 // mayChange returns an error for a form that the administrator may not send.
@@ -111,7 +122,7 @@ func (s *Server) postNewUser(w http.ResponseWriter, r *http.Request, q *request)
 			Username:      q.form.Get("username"),
 			Name:          q.form.Get("name"),
 			EmailVerified: q.form.Get("email_verified") != "",
-			Roles:         strings.Fields(q.form.Get("roles")),
+			Roles:         chosenRoles(q),
 		},
 		Names: []string{"email", "username", "name", "email_verified", "roles"},
 	}}
@@ -132,7 +143,10 @@ func (s *Server) postNewUser(w http.ResponseWriter, r *http.Request, q *request)
 	if out.Link == "" || q.form.Get("by") == byInvitation {
 		return seeOther(w, r, with(page, "done", "created"))
 	}
-	v := s.newUserView(r, q)
+	v, err := s.newUserView(r, q)
+	if err != nil {
+		return err
+	}
 	v.Title = "The account was created"
 	v.Result = &Result{
 		Text:   "Pass this link on to " + out.User.Label() + ". It works once, for an hour, and is not shown again.",
@@ -143,7 +157,10 @@ func (s *Server) postNewUser(w http.ResponseWriter, r *http.Request, q *request)
 }
 
 func (s *Server) retryNewUser(w http.ResponseWriter, r *http.Request, q *request, err error) error {
-	v := s.newUserView(r, q)
+	v, viewErr := s.newUserView(r, q)
+	if viewErr != nil {
+		return viewErr
+	}
 	if err := retry(&v.Base, q, err); err != nil {
 		return err
 	}
@@ -154,6 +171,7 @@ func (s *Server) retryNewUser(w http.ResponseWriter, r *http.Request, q *request
 type EditUserView struct {
 	Base
 	Inputs []Input
+	Roles  []ScopeChoice
 	Back   Link
 	Same   Same
 }
@@ -181,7 +199,7 @@ func userInputs(b Base) ([]Input, error) {
 		"phone":                {"Phone", "type=tel", "autocomplete=off"},
 		"locale":               {"Language", "plain", "hint=A language tag, such as en or pt-BR.", "autocomplete=off"},
 		"zoneinfo":             {"Time zone", "plain", "hint=As in Europe/Berlin.", "autocomplete=off"},
-		"roles":                {"Roles", "plain", "hint=Separated by spaces.", "autocomplete=off"},
+		"roles":                {"Further roles", "plain", "hint=Of your own apps, separated by spaces.", "autocomplete=off"},
 		"must_change_password": {"The next sign-in must set a new password"},
 	}
 	var out []Input
@@ -222,19 +240,19 @@ func userValues(u *identity.User) url.Values {
 }
 
 // userPatch returns the change that a form asks for: all of its fields, as absent ones are empty.
-func userPatch(form url.Values) admin.UserPatch {
+func userPatch(q *request) admin.UserPatch {
 	var p admin.UserPatch
 	for _, f := range identity.UserFields() {
 		if !slices.Contains(editedFields(), f.Name) {
 			continue
 		}
 		p.Names = append(p.Names, f.Name)
-		value := strings.TrimSpace(form.Get(f.Name))
+		value := strings.TrimSpace(q.form.Get(f.Name))
 		switch {
 		case f.Switch != nil:
 			*f.Switch(&p.Values) = value != ""
 		case f.List != nil:
-			*f.List(&p.Values) = strings.Fields(value)
+			*f.List(&p.Values) = chosenRoles(q)
 		default:
 			*f.Text(&p.Values) = value
 		}
@@ -253,13 +271,20 @@ func (s *Server) showEditUser(w http.ResponseWriter, r *http.Request, q *request
 	if !q.draft {
 		q.form = userValues(u)
 	}
-	return s.writeEditUser(w, q, u, s.begin(r, q, "Edit "+u.Label()))
+	return s.writeEditUser(r.Context(), w, q, u, s.begin(r, q, "Edit "+u.Label()))
 }
 
-func (s *Server) writeEditUser(w http.ResponseWriter, q *request, u *identity.User, b Base) error {
+func (s *Server) writeEditUser(
+	ctx context.Context, w http.ResponseWriter, q *request, u *identity.User, b Base,
+) error {
 	v := &EditUserView{Base: b, Back: Link{u.Label(), at("/users", string(u.ID))}}
 	v.Crumbs = []Link{{"Users", Root + "/users"}, v.Back}
 	var err error
+	var further string
+	if v.Roles, further, err = s.roleChoices(ctx, q, chosenRoles(q)); err != nil {
+		return err
+	}
+	q.form.Set("roles", further)
 	if v.Inputs, err = userInputs(v.Base); err != nil {
 		return err
 	}
@@ -270,7 +295,7 @@ func (s *Server) writeEditUser(w http.ResponseWriter, q *request, u *identity.Us
 
 func (s *Server) postEditUser(w http.ResponseWriter, r *http.Request, q *request) error {
 	id := r.PathValue("id")
-	out, err := s.ops.UpdateUser(r.Context(), q.actor, id, admin.UserUpdate{Fields: userPatch(q.form)})
+	out, err := s.ops.UpdateUser(r.Context(), q.actor, id, admin.UserUpdate{Fields: userPatch(q)})
 	if err == nil {
 		return seeOther(w, r, with(at("/users", string(out.User.ID)), "done", "updated"))
 	}
@@ -282,7 +307,7 @@ func (s *Server) postEditUser(w http.ResponseWriter, r *http.Request, q *request
 	if err := retry(&b, q, err); err != nil {
 		return err
 	}
-	return s.writeEditUser(w, q, u, b)
+	return s.writeEditUser(r.Context(), w, q, u, b)
 }
 
 // PasswordView sets a password, or makes a link to choose one.
