@@ -57,6 +57,8 @@ func TestEveryPage(t *testing.T) {
 				p.leads("/admin")
 			case strings.HasSuffix(path, "/retire"):
 				p.shows(403, "only one that signs")
+			case strings.HasSuffix(path, "/roles/admin/delete"):
+				p.shows(409, "built in")
 			default:
 				p.shows(200, "<h1>", `aria-label="Administration"`, "Set SMTP_HOST.", `href="/theme.css"`).wellFormed()
 			}
