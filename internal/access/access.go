@@ -73,6 +73,7 @@ type Route struct {
 
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
+	Revision  int64     `json:"-"` // raised by changes; 0: not stored
 }
 
 // What a rate is counted by.

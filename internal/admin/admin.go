@@ -15,9 +15,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
 
-// MaxPage is the longest page of a list, in items.
-const MaxPage = 1000
-
 // Config is what the settings say about management.
 type Config struct {
 	Issuer       string // the server's base URL

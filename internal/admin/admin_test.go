@@ -20,7 +20,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
-	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/webhook"
@@ -38,7 +37,7 @@ func operations() map[string]call {
 	page := func(_ any, _ int, err error) error { return err }
 	return map[string]call{
 		"Users": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			return page(o.Users(ctx, a, admin.UserQuery{}))
+			return only(o.Users(ctx, a, admin.UserQuery{}))
 		}},
 		"User": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.User(ctx, a, "x"))
@@ -74,13 +73,13 @@ func operations() map[string]call {
 			return only(o.EnableUser(ctx, a, "x"))
 		}},
 		"DeleteUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			return only(o.DeleteUser(ctx, a, "x"))
+			return only(o.DeleteUser(ctx, a, "x", 0))
 		}},
 		"SetupLink": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.SetupLink(ctx, a))
 		}},
 		"Clients": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			return page(o.Clients(ctx, a, admin.ClientQuery{}))
+			return only(o.Clients(ctx, a, admin.ClientQuery{}))
 		}},
 		"Client": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Client(ctx, a, "x"))
@@ -104,7 +103,7 @@ func operations() map[string]call {
 			return only(o.RevokeClientTokens(ctx, a, "x"))
 		}},
 		"DeleteClient": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			return only(o.DeleteClient(ctx, a, "x"))
+			return only(o.DeleteClient(ctx, a, "x", 0))
 		}},
 		"ListWebhooks": {admin.ScopeWebhooksRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.ListWebhooks(ctx, a))
@@ -155,7 +154,7 @@ func operations() map[string]call {
 			return o.CanDeleteScope(ctx, a, "x")
 		}},
 		"DeleteScope": {admin.ScopeScopesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			return only(o.DeleteScope(ctx, a, "x"))
+			return only(o.DeleteScope(ctx, a, "x", 0))
 		}},
 		"Routes": {admin.ScopeRoutesRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return page(o.Routes(ctx, a, admin.RouteQuery{}))
@@ -173,13 +172,13 @@ func operations() map[string]call {
 			return only(o.UpdateRoute(ctx, a, "x", admin.RoutePatch{}))
 		}},
 		"DeleteRoute": {admin.ScopeRoutesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			return only(o.DeleteRoute(ctx, a, "x"))
+			return only(o.DeleteRoute(ctx, a, "x", 0))
 		}},
 		"TestMail": {admin.ScopeMailWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return o.TestMail(ctx, a, admin.MailTest{To: "a@example.com"})
 		}},
 		"Mail": {admin.ScopeMailRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			_, _, err := o.Mail(ctx, a, outbox.Query{})
+			_, err := o.Mail(ctx, a, admin.DeliveryQuery{})
 			return err
 		}},
 		"RetryMail": {admin.ScopeMailWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
@@ -198,7 +197,7 @@ func operations() map[string]call {
 			return only(o.RetireKey(ctx, a, "x"))
 		}},
 		"Sessions": {admin.ScopeSessionsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			return page(o.Sessions(ctx, a, "", admin.SessionSelection{}, admin.SessionQuery{}))
+			return only(o.Sessions(ctx, a, "", admin.SessionSelection{}, admin.Page{}))
 		}},
 		"RevokeSession": {admin.ScopeSessionsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.RevokeSession(ctx, a, "x"))
@@ -490,7 +489,10 @@ func TestTheLastAdministratorStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, op := range map[string]func(context.Context, admin.Actor, string) (*identity.User, error){
-		"disable": w.ops.DisableUser, "delete": w.ops.DeleteUser,
+		"disable": w.ops.DisableUser,
+		"delete": func(ctx context.Context, a admin.Actor, ref string) (*identity.User, error) {
+			return w.ops.DeleteUser(ctx, a, ref, 0)
+		},
 	} {
 		_, err := op(t.Context(), cli, string(second.ID))
 		if fault.Reason(err) != admin.ReasonLastAdministrator || !strings.Contains(err.Error(), "second@example.com is the last") {
@@ -498,7 +500,7 @@ func TestTheLastAdministratorStays(t *testing.T) {
 		}
 	}
 	for _, ref := range []string{"first@example.com", "ada@example.com"} {
-		if _, err := w.ops.DeleteUser(t.Context(), cli, ref); err != nil {
+		if _, err := w.ops.DeleteUser(t.Context(), cli, ref, 0); err != nil {
 			t.Errorf("%s: %v", ref, err)
 		}
 	}
@@ -677,10 +679,10 @@ func TestScopes(t *testing.T) {
 	if err != nil || i < 0 || !all[i].Default || all[i].Description != "read metrics" {
 		t.Errorf("got %+v, %v", all, err)
 	}
-	if _, err := w.ops.DeleteScope(t.Context(), cli, "openid"); !fault.Is(err, fault.Conflict) {
+	if _, err := w.ops.DeleteScope(t.Context(), cli, "openid", 0); !fault.Is(err, fault.Conflict) {
 		t.Errorf("openid is deleted: %v", err)
 	}
-	if _, err := w.ops.DeleteScope(t.Context(), cli, "metrics:read"); err != nil {
+	if _, err := w.ops.DeleteScope(t.Context(), cli, "metrics:read", 0); err != nil {
 		t.Error(err)
 	}
 }

@@ -31,13 +31,21 @@ type ChangedClient struct {
 	Warnings []Warning
 }
 
-// Clients returns a page of clients by name, and how many match in all. The values are shared and
-// must not be changed.
-func (o *Operations) Clients(ctx context.Context, a Actor, q ClientQuery) ([]*client.Client, int, error) {
+// Clients returns a page of clients, by name where no other order is asked for. The values are
+// shared and must not be changed.
+func (o *Operations) Clients(ctx context.Context, a Actor, q ClientQuery) (*List[*client.Client], error) {
 	if err := o.authorize(a, ScopeClientsRead); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return o.store.ListClients(ctx, q)
+	var err error
+	if q.Sort, err = checkSort(q.Sort, OrderName, OrderCreated); err != nil {
+		return nil, err
+	}
+	q.Search = strings.TrimSpace(q.Search)
+	return listQuery(o, "clients", q, q.Page, func(p Page, after *Position) (Rows[*client.Client], error) {
+		q.Page = p
+		return o.store.ListClients(ctx, q, after)
+	})
 }
 
 // Client returns the client with that id, or with that name if only one client has it.
@@ -52,24 +60,25 @@ func (o *Operations) Client(ctx context.Context, a Actor, ref string) (*client.C
 func (o *Operations) client(ctx context.Context, ref string) (*client.Client, error) {
 	c, err := o.store.Client(ctx, client.ID(ref))
 	if fault.Is(err, fault.NotFound) {
-		return o.clientByName(ctx, ref)
+		return o.clientByName(ref)
 	}
 	return c, err
 }
 
-func (o *Operations) clientByName(ctx context.Context, name string) (*client.Client, error) {
-	found, _, err := o.store.ListClients(ctx, ClientQuery{Search: name, Limit: MaxPage})
-	if err != nil {
-		return nil, err
+func (o *Operations) clientByName(name string) (*client.Client, error) {
+	var found []*client.Client
+	for _, c := range o.store.Clients() {
+		if strings.EqualFold(c.Name, name) {
+			found = append(found, c)
+		}
 	}
-	found = slices.DeleteFunc(slices.Clone(found), func(c *client.Client) bool { return !strings.EqualFold(c.Name, name) })
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
 		return nil, fault.New(fault.NotFound, "there is no client %q", name)
 	}
-	return nil, fault.New(fault.Conflict, "%d clients are called %q; use the id of the one you mean", len(found), name)
+	return nil, fault.New(fault.Conflict, "several clients are called %q; use the id of the one you mean", name)
 }
 
 // CreateClient registers a client, with a secret if it authenticates by one.
@@ -155,6 +164,9 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 	now := o.parts.Now()
 	c.UpdatedAt = now
 	changed := field.Differences(fields, old, &c)
+	if err := CheckVersion(p.IfVersion, old.Version, changed); err != nil {
+		return nil, err
+	}
 	if len(changed) == 0 {
 		return &ChangedClient{Client: old, Warnings: o.clientWarnings(old)}, nil
 	}
@@ -167,7 +179,7 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 	ev := clientEvent(a, audit.ClientUpdated, c.ID, now)
 	ev.Detail = map[string]string{"changed": strings.Join(changed, " ")}
 	ev.Changes = field.Changes(fields, old, &c)
-	if err := o.store.UpdateClient(ctx, old, &c, ev); err != nil {
+	if err := o.store.UpdateClientAt(ctx, p.IfVersion, old, &c, ev); err != nil {
 		return nil, err
 	}
 	warnings := slices.Concat(fresh, o.clientWarnings(&c), o.scopeWarnings(without(c.Scopes, old.Scopes)))
@@ -191,8 +203,9 @@ func (o *Operations) RevokeClientTokens(
 	return c, o.store.RevokeClientTokens(ctx, c.ID, now, ev)
 }
 
-// DeleteClient deletes a client and revokes all its tokens.
-func (o *Operations) DeleteClient(ctx context.Context, a Actor, ref string) (*client.Client, error) {
+// DeleteClient deletes a client and revokes all its tokens. A version other than 0 is the one that
+// the client must have.
+func (o *Operations) DeleteClient(ctx context.Context, a Actor, ref string, version int64) (*client.Client, error) {
 	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
@@ -203,5 +216,5 @@ func (o *Operations) DeleteClient(ctx context.Context, a Actor, ref string) (*cl
 	now := o.parts.Now()
 	ev := clientEvent(a, audit.ClientDeleted, c.ID, now)
 	ev.Detail = map[string]string{"name": c.Name}
-	return c, o.store.DeleteClient(ctx, c.ID, now, ev)
+	return c, o.store.DeleteClientAt(ctx, version, c.ID, now, ev)
 }

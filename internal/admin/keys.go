@@ -89,11 +89,7 @@ func (o *Operations) planRotation(ctx context.Context, in KeyRotation, now time.
 	if in.Now {
 		starts = now
 	}
-	longest, err := o.longestToken(ctx)
-	if err != nil {
-		return nil, err
-	}
-	r := &rotation{expires: starts.Add(longest)}
+	r := &rotation{expires: starts.Add(o.longestToken())}
 	for _, k := range o.parts.Ring.Keys() {
 		switch state := k.State(now); {
 		case k.Alg != in.Algorithm || state != keyNext && state != keyActive:
@@ -107,6 +103,7 @@ func (o *Operations) planRotation(ctx context.Context, in KeyRotation, now time.
 			r.hasten = append(r.hasten, k.ID)
 		}
 	}
+	var err error
 	r.key, err = o.parts.Ring.NewKey(in.Algorithm, now, starts)
 	return r, err
 }
@@ -130,20 +127,12 @@ func (o *Operations) rotate(ctx context.Context, a Actor, r *rotation) error {
 }
 
 // longestToken returns how long a token that is signed now is valid at most, for any client.
-func (o *Operations) longestToken(ctx context.Context) (time.Duration, error) {
+func (o *Operations) longestToken() time.Duration {
 	longest := max(o.cfg.AccessTTL, o.cfg.IDTokenTTL)
-	for offset := 0; ; offset += MaxPage {
-		clients, total, err := o.store.ListClients(ctx, ClientQuery{Limit: MaxPage, Offset: offset})
-		if err != nil {
-			return 0, err
-		}
-		for _, c := range clients {
-			longest = max(longest, c.AccessTTL, c.IDTokenTTL)
-		}
-		if offset+len(clients) >= total || len(clients) == 0 {
-			return longest, nil
-		}
+	for _, c := range o.store.Clients() {
+		longest = max(longest, c.AccessTTL, c.IDTokenTTL)
 	}
+	return longest
 }
 
 // RetirableKey returns the key with that id if it can be withdrawn: another one signs with its

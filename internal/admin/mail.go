@@ -60,23 +60,20 @@ func sampleValues(issuer, message, now string) map[string]string {
 	return map[string]string{"link": issuer + "/", "time": now, "ip": "192.0.2.1"}
 }
 
-// Mail returns a page of messages, newest first, and how many there are on all pages. Their
-// contents are never shown.
-func (o *Operations) Mail(ctx context.Context, a Actor, q outbox.Query) ([]outbox.Delivery, int, error) {
+// Mail returns a page of messages, newest first. Their contents are never shown.
+func (o *Operations) Mail(ctx context.Context, a Actor, q DeliveryQuery) (*List[outbox.Delivery], error) {
 	if err := o.authorize(a, ScopeMailRead); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if q.State != "" && !slices.Contains(outbox.States(), q.State) {
-		return nil, 0, fault.InvalidField("state", "there is no state %q; the states are queued, sent, expired and dead",
+		return nil, fault.InvalidField("state", "there is no state %q; the states are queued, sent, expired and dead",
 			q.State)
 	}
 	q.Kind = outbox.KindMail
-	total, err := o.store.CountDeliveries(ctx, q)
-	if err != nil {
-		return nil, 0, err
-	}
-	all, err := o.store.ListDeliveries(ctx, q)
-	return all, total, err
+	return listQuery(o, "deliveries", q, q.Page, func(p Page, after *Position) (Rows[outbox.Delivery], error) {
+		q.Page = p
+		return o.store.PageDeliveries(ctx, q, after)
+	})
 }
 
 // RetryMail queues a dead message again, due at once.

@@ -184,11 +184,15 @@ func (o *Operations) UpdateRoute(ctx context.Context, a Actor, ref string, p Rou
 	if err != nil {
 		return nil, err
 	}
+	differ := field.Differences(access.RouteFields(), old, &r)
+	if err := CheckVersion(p.IfVersion, old.Revision, differ); err != nil {
+		return nil, err
+	}
 	ev := routeEvent(a, audit.RouteUpdated, out, now)
 	ev.Detail["changed"] = strings.Join(s.describe(old).differences(out), " ")
 	ev.Changes = field.Changes(access.RouteFields(), old, &r)
 	out.Warnings = o.routeWarnings(ctx, &r)
-	return out, o.store.UpdateRoute(ctx, old, &r, s.check(r.ID), ev)
+	return out, o.store.UpdateRouteAt(ctx, p.IfVersion, old, &r, s.check(r.ID), ev)
 }
 
 // differences returns the names of the fields in which two states of a route differ, with what
@@ -205,8 +209,8 @@ func (r *Route) differences(after *Route) []string {
 	return names
 }
 
-// DeleteRoute deletes a route.
-func (o *Operations) DeleteRoute(ctx context.Context, a Actor, ref string) (*Route, error) {
+// DeleteRoute deletes a route. A version other than 0 is the one that the route must have.
+func (o *Operations) DeleteRoute(ctx context.Context, a Actor, ref string, version int64) (*Route, error) {
 	if err := o.authorize(a, ScopeRoutesWrite); err != nil {
 		return nil, err
 	}
@@ -219,7 +223,7 @@ func (o *Operations) DeleteRoute(ctx context.Context, a Actor, ref string) (*Rou
 		return nil, err
 	}
 	out := s.describe(r)
-	return out, o.store.DeleteRoute(ctx, r.ID, routeEvent(a, audit.RouteDeleted, out, o.parts.Now()))
+	return out, o.store.DeleteRouteAt(ctx, version, r.ID, routeEvent(a, audit.RouteDeleted, out, o.parts.Now()))
 }
 
 // StoredRoute returns the route with that id, name or address if it can be changed.

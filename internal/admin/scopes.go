@@ -125,9 +125,12 @@ func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p Sc
 	if err := checkScope(&s, old); err != nil {
 		return nil, err
 	}
+	if err := CheckVersion(p.IfVersion, old.Version, field.Differences(ScopeFields(), old, &s)); err != nil {
+		return nil, err
+	}
 	ev := scopeEvent(a, audit.ScopeUpdated, s.Name, o.parts.Now())
 	ev.Changes = field.Changes(ScopeFields(), old, &s)
-	return &s, o.store.UpdateScope(ctx, old, &s, ev)
+	return &s, o.store.UpdateScopeAt(ctx, p.IfVersion, old, &s, ev)
 }
 
 // CanDeleteScope returns why a scope cannot be deleted, or nil.
@@ -149,8 +152,8 @@ func (o *Operations) deletableScope(name string) (*oauth.Scope, error) {
 }
 
 // DeleteScope deletes a scope. Clients that may request it keep its name. The scopes of OpenID
-// Connect cannot be deleted.
-func (o *Operations) DeleteScope(ctx context.Context, a Actor, name string) (*oauth.Scope, error) {
+// Connect cannot be deleted. A version other than 0 is the one that the scope must have.
+func (o *Operations) DeleteScope(ctx context.Context, a Actor, name string, version int64) (*oauth.Scope, error) {
 	if err := o.authorize(a, ScopeScopesWrite); err != nil {
 		return nil, err
 	}
@@ -158,7 +161,8 @@ func (o *Operations) DeleteScope(ctx context.Context, a Actor, name string) (*oa
 	if err != nil {
 		return nil, err
 	}
-	return s, o.store.DeleteScope(ctx, name, scopeEvent(a, audit.ScopeDeleted, name, o.parts.Now()))
+	ev := scopeEvent(a, audit.ScopeDeleted, name, o.parts.Now())
+	return s, o.store.DeleteScopeAt(ctx, version, name, ev)
 }
 
 func scopeEvent(a Actor, t audit.Type, name string, now time.Time) audit.Event {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -12,26 +13,36 @@ import (
 )
 
 // Sessions returns a page of the browsers that are signed in and that a selection selects, newest
-// first, and how many match in all. User is an id, email address or username, or "" for all; it
-// takes the place of q.User.
+// first. User is an id, email address or username, or "" for all.
 func (o *Operations) Sessions(
-	ctx context.Context, a Actor, user string, sel SessionSelection, q SessionQuery,
-) ([]identity.Session, int, error) {
+	ctx context.Context, a Actor, user string, sel SessionSelection, p Page,
+) (*List[identity.Session], error) {
 	if err := o.authorize(a, ScopeSessionsRead); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	q.Now = o.parts.Now()
+	q := SessionQuery{Now: o.parts.Now()}
 	if user != "" {
 		u, err := o.user(ctx, user)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		q.User = u.ID
 	}
-	if some, err := o.selectSessions(ctx, &q, sel); err != nil || !some {
-		return nil, 0, err
+	some, err := o.selectSessions(ctx, &q, sel)
+	if err != nil {
+		return nil, err
 	}
-	return o.store.ListSessions(ctx, q)
+	if !some {
+		return &List[identity.Session]{Order: OrderCreated}, nil
+	}
+	filter := struct {
+		User identity.UserID
+		Sel  SessionSelection
+	}{q.User, sel}
+	return listQuery(o, "sessions", filter, p, func(p Page, after *Position) (Rows[identity.Session], error) {
+		q.Page = p
+		return o.store.ListSessions(ctx, q, after)
+	})
 }
 
 // RevokeSession ends one session.
@@ -94,7 +105,8 @@ func (o *Operations) selectSessions(
 		return true, nil
 	}
 	// Addresses are stored as text, which no database compares with a network.
-	all, err := o.store.SessionAddresses(ctx, q.Now)
+	from, until := addressRange(sel.Network)
+	all, err := o.store.SessionAddresses(ctx, from, until, maxSessionAddresses+1)
 	if err != nil {
 		return false, err
 	}
@@ -103,11 +115,31 @@ func (o *Operations) selectSessions(
 			q.IPs = append(q.IPs, address)
 		}
 	}
-	if len(q.IPs) > maxSessionAddresses {
+	if len(all) > maxSessionAddresses {
 		return false, fault.New(fault.Invalid,
 			"sessions were seen at more than %d addresses in %s; name a smaller network", maxSessionAddresses, sel.Network)
 	}
 	return len(q.IPs) > 0, nil
+}
+
+// addressRange returns texts between which the addresses of a network are: what all of them begin
+// with, as far as whole parts go.
+func addressRange(n netip.Prefix) (from, until string) {
+	begin := ""
+	parts, mark, bits := strings.Split(n.Masked().Addr().String(), ":"), ":", 16
+	if n.Addr().Is4() {
+		parts, mark, bits = strings.Split(n.Masked().Addr().String(), "."), ".", 8
+	}
+	for i, part := range parts {
+		if (i+1)*bits > n.Bits() || part == "" || part == "0" && mark == ":" {
+			break // a run of zeros may be written in several ways
+		}
+		begin += part
+		if i+1 < len(parts) {
+			begin += mark
+		}
+	}
+	return begin, begin + "\U0010FFFF"
 }
 
 // RevokeSessions ends all browser sessions that a selection selects, of whichever user, and returns
@@ -116,7 +148,7 @@ func (o *Operations) RevokeSessions(ctx context.Context, a Actor, sel SessionSel
 	if err := o.authorize(a, ScopeSessionsWrite); err != nil {
 		return 0, err
 	}
-	q := SessionQuery{Now: o.parts.Now(), Limit: MaxPage}
+	q := SessionQuery{Now: o.parts.Now(), Page: Page{Limit: MaxPage}}
 	if some, err := o.selectSessions(ctx, &q, sel); err != nil || !some {
 		return 0, err
 	}
@@ -135,7 +167,7 @@ func (o *Operations) RevokeSessions(ctx context.Context, a Actor, sel SessionSel
 			return ev
 		})
 		total += n
-		if err != nil || n < q.Limit {
+		if err != nil || n < q.Page.Limit {
 			return total, err
 		}
 	}

@@ -19,6 +19,7 @@ const (
 	ReasonLastAdministrator = "last_administrator" // the change would leave no administrator
 	ReasonStale             = "stale"              // another change came between reading and writing
 	ReasonHeld              = "held"               // somebody has what is to be deleted or created
+	ReasonVersion           = "version"            // the thing has another version than the change expects
 	ReasonTooManySecrets    = "too_many_secrets"   // the client has as many active secrets as it may have
 	ReasonLastSecret        = "last_secret"        // the change would leave the client no active secret
 )
@@ -53,10 +54,9 @@ type Store interface {
 
 // DeliveryStore is what the operations on deliveries need of storage.
 type DeliveryStore interface {
-	// ListDeliveries returns deliveries, newest first, without their contents.
-	ListDeliveries(ctx context.Context, q outbox.Query) ([]outbox.Delivery, error)
-	// CountDeliveries returns how many deliveries the query selects on all pages.
-	CountDeliveries(ctx context.Context, q outbox.Query) (int, error)
+	// PageDeliveries returns the page of deliveries, newest first and without their contents, that
+	// follows a position, nil for the first.
+	PageDeliveries(ctx context.Context, q DeliveryQuery, after *Position) (Rows[outbox.Delivery], error)
 	// Delivery returns a delivery, or fault.NotFound.
 	Delivery(ctx context.Context, id outbox.ID) (*outbox.Delivery, error)
 	// RetryDelivery queues a dead delivery again. It returns fault.NotFound if there is none, and
@@ -70,8 +70,8 @@ type UserStore interface {
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 	// UserByRef returns the user with that id, email address or username, or fault.NotFound.
 	UserByRef(ctx context.Context, ref string) (*identity.User, error)
-	// ListUsers returns a page of users, oldest first, and how many match in all.
-	ListUsers(ctx context.Context, q UserQuery) (users []identity.User, total int, err error)
+	// ListUsers returns the page of users that follows a position, nil for the first.
+	ListUsers(ctx context.Context, q UserQuery, after *Position) (Rows[identity.User], error)
 	// CountAdmins returns how many active administrators there are.
 	CountAdmins(ctx context.Context) (int, error)
 	// Admins returns up to limit active administrators.
@@ -82,12 +82,15 @@ type UserStore interface {
 	// no active administrator would be left, and with ReasonStale for roles that are not those of
 	// old.
 	UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error
+	// UpdateUserAt and the other methods in …At return fault.Stale unless the thing has the version;
+	// 0 is any.
+	UpdateUserAt(ctx context.Context, version int64, old, new *identity.User, ev ...audit.Event) error
 	// Roles returns up to limit different lists of roles that users have, each separated by spaces.
 	Roles(ctx context.Context, limit int) ([]string, error)
-	// SetUserDisabled and DeleteUser end everything the user has open. They return fault.Conflict
+	// SetUserDisabled and DeleteUserAt end everything the user has open. They return fault.Conflict
 	// with ReasonLastAdministrator rather than leave the server without an active administrator.
 	SetUserDisabled(ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event) error
-	DeleteUser(ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event) error
+	DeleteUserAt(ctx context.Context, version int64, id identity.UserID, now time.Time, ev ...audit.Event) error
 	// Credentials returns the user's second factors, also those that are not confirmed.
 	Credentials(ctx context.Context, id identity.UserID) ([]identity.Credential, error)
 	// ResetSecondFactors deletes all of them with the backup codes, and ends the user's sessions;
@@ -101,8 +104,10 @@ type UserStore interface {
 type ClientStore interface {
 	// Client returns a shared value that must not be changed, or fault.NotFound.
 	Client(ctx context.Context, id client.ID) (*client.Client, error)
-	// ListClients returns a page of clients by name, shared, and how many match in all.
-	ListClients(ctx context.Context, q ClientQuery) (clients []*client.Client, total int, err error)
+	// ListClients returns the page of clients, shared, that follows a position, nil for the first.
+	ListClients(ctx context.Context, q ClientQuery, after *Position) (Rows[*client.Client], error)
+	// Clients returns all clients, shared.
+	Clients() map[client.ID]*client.Client
 	// ClientAlgorithms returns the algorithms that clients have chosen for their tokens.
 	ClientAlgorithms(ctx context.Context) ([]string, error)
 	// CreateClient stores a new client, or returns fault.Conflict for an id that is in use.
@@ -110,7 +115,7 @@ type ClientStore interface {
 	// CreateClientOnce stores a new client unless the database has the mark, and sets it. If a
 	// client has the id already, nothing is changed.
 	CreateClientOnce(ctx context.Context, mark string, c *client.Client, ev ...audit.Event) error
-	UpdateClient(ctx context.Context, old, new *client.Client, ev ...audit.Event) error
+	UpdateClientAt(ctx context.Context, version int64, old, new *client.Client, ev ...audit.Event) error
 	// AddSecret stores a further secret. It returns fault.Conflict with ReasonTooManySecrets if the
 	// client has maxSecrets active ones.
 	AddSecret(ctx context.Context, id client.ID, s client.Secret, maxSecrets int, ev ...audit.Event) error
@@ -122,7 +127,7 @@ type ClientStore interface {
 	// keepNewest says; the older ones among these expire at oldExpires.
 	RotateSecret(ctx context.Context, id client.ID, s client.Secret, keepNewest int, oldExpires time.Time,
 		ev ...audit.Event) error
-	DeleteClient(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error
+	DeleteClientAt(ctx context.Context, version int64, id client.ID, now time.Time, ev ...audit.Event) error
 	RevokeClientTokens(ctx context.Context, id client.ID, now time.Time, ev ...audit.Event) error
 }
 
@@ -132,8 +137,8 @@ type ScopeStore interface {
 	Scopes() map[string]*oauth.Scope
 	// CreateScope stores a new scope, or returns fault.Conflict for a name that is in use.
 	CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error
-	UpdateScope(ctx context.Context, old, new *oauth.Scope, ev ...audit.Event) error
-	DeleteScope(ctx context.Context, name string, ev ...audit.Event) error
+	UpdateScopeAt(ctx context.Context, version int64, old, new *oauth.Scope, ev ...audit.Event) error
+	DeleteScopeAt(ctx context.Context, version int64, name string, ev ...audit.Event) error
 }
 
 // RoleStore is what the operations on roles need of storage.
@@ -154,21 +159,23 @@ type RoleStore interface {
 type RouteStore interface {
 	// Routes returns the stored routes, shared.
 	Routes() []access.Route
-	// CreateRoute and UpdateRoute call check with all routes as they will be; its error undoes
+	// CreateRoute and UpdateRouteAt call check with all routes as they will be; its error undoes
 	// the change.
 	CreateRoute(ctx context.Context, r *access.Route, check func([]access.Route) error, ev ...audit.Event) error
-	UpdateRoute(ctx context.Context, old, new *access.Route, check func([]access.Route) error, ev ...audit.Event) error
-	DeleteRoute(ctx context.Context, id string, ev ...audit.Event) error
+	UpdateRouteAt(ctx context.Context, version int64, old, new *access.Route, check func([]access.Route) error,
+		ev ...audit.Event) error
+	DeleteRouteAt(ctx context.Context, version int64, id string, ev ...audit.Event) error
 }
 
 // SessionStore is what the operations on sessions need of storage.
 type SessionStore interface {
 	Session(ctx context.Context, id identity.SessionID, now time.Time) (*identity.Session, error)
 	UserSessions(ctx context.Context, id identity.UserID, now time.Time) ([]identity.Session, error)
-	// ListSessions returns a page of active sessions, newest first, and how many match in all.
-	ListSessions(ctx context.Context, q SessionQuery) (sessions []identity.Session, total int, err error)
-	// SessionAddresses returns the different addresses at which active sessions were last seen.
-	SessionAddresses(ctx context.Context, now time.Time) ([]string, error)
+	// ListSessions returns the page of active sessions that follows a position, nil for the first.
+	ListSessions(ctx context.Context, q SessionQuery, after *Position) (Rows[identity.Session], error)
+	// SessionAddresses returns up to limit different addresses at which sessions were last seen: those
+	// from one text up to, but not including, another.
+	SessionAddresses(ctx context.Context, from, until string, limit int) ([]string, error)
 	// EndSession and EndOtherSessions also revoke the tokens that the sessions gave, if tokens is
 	// true.
 	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
@@ -182,25 +189,56 @@ type SessionStore interface {
 		ev ...audit.Event) error
 }
 
+// States of accounts that a query selects.
+const (
+	UserActive   = "active" // neither locked nor disabled
+	UserLocked   = "locked" // by an administrator, or after failed attempts to sign in
+	UserDisabled = "disabled"
+)
+
 // UserQuery selects users.
 type UserQuery struct {
-	Search        string // part of a username, email address or name; "" for all
-	Limit, Offset int    // default limit 100
+	// Search has the beginnings of words of the user name, the email address or the name, or the
+	// beginning of an address or an id; "" for all.
+	Search    string
+	Status    string // one of the User… states, or "" for all
+	Role      string // "" for all
+	Verified  *bool  // whether the email address is; nil for all
+	Created   TimeRange
+	LastLogin TimeRange
+	Sort      Sort // by OrderCreated, OrderName or OrderLastLogin
+
+	Now  time.Time `json:"-"`
+	Page Page      `json:"-"`
 }
 
 // ClientQuery selects clients.
 type ClientQuery struct {
-	Search        string // part of an id or name; "" for all
-	Limit, Offset int    // default limit 100
+	Search string // beginnings of words of the name or the id; "" for all
+	// SecretExpiresBefore selects clients with a secret that expires before a time; zero for all.
+	SecretExpiresBefore time.Time
+	Sort                Sort // by OrderName or OrderCreated
+
+	Page Page `json:"-"`
 }
 
-// SessionQuery selects sessions.
+// SessionQuery selects sessions. They are sorted by their beginning.
 type SessionQuery struct {
-	User          identity.UserID // "" for all
-	IPs           []string        // the addresses last seen; none for all
-	Before        time.Time       // only those that began before; zero for all
-	Now           time.Time
-	Limit, Offset int // default limit 100
+	User   identity.UserID // "" for all
+	IPs    []string        // the addresses last seen; none for all
+	Before time.Time       `json:"-"` // only those that began before; zero for all
+
+	Now  time.Time `json:"-"`
+	Page Page      `json:"-"`
+}
+
+// DeliveryQuery selects deliveries.
+type DeliveryQuery struct {
+	Kind  outbox.Kind  // "" for all
+	State outbox.State // "" for all
+	To    string       // "" for all
+
+	Page Page `json:"-"`
 }
 
 // AuditQuery selects events.

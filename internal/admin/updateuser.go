@@ -60,6 +60,9 @@ func (o *Operations) updateUser(ctx context.Context, a Actor, ref string, in Use
 		return nil, err
 	}
 	out := &UpdatedUser{User: u, Changed: field.Differences(identity.UserFields(), old, u)}
+	if err := CheckVersion(in.Fields.IfVersion, old.Version, out.Changed); err != nil {
+		return nil, err
+	}
 	if len(out.Changed) == 0 {
 		return out, nil
 	}
@@ -81,7 +84,7 @@ func (o *Operations) updateUser(ctx context.Context, a Actor, ref string, in Use
 	if taken := without(old.Roles, u.Roles); len(taken) > 0 {
 		ev.Detail["roles_taken"] = strings.Join(taken, " ")
 	}
-	if err := o.store.UpdateUser(ctx, old, u, ev); err != nil {
+	if err := o.store.UpdateUserAt(ctx, in.Fields.IfVersion, old, u, ev); err != nil {
 		return out, lastAdministrator(u, err)
 	}
 	return out, o.parts.Accounts.RestartGrace(ctx, old, u)

@@ -43,12 +43,37 @@ type UserDetail struct {
 	Grants      int
 }
 
-// Users returns a page of accounts, oldest first, and how many match in all.
-func (o *Operations) Users(ctx context.Context, a Actor, q UserQuery) ([]identity.User, int, error) {
+// Users returns a page of accounts. Without another order they are sorted by creation, oldest
+// first, or by what a range of times is about.
+func (o *Operations) Users(ctx context.Context, a Actor, q UserQuery) (*List[identity.User], error) {
 	if err := o.authorize(a, ScopeUsersRead); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return o.store.ListUsers(ctx, q)
+	q, err := o.checkUserQuery(q)
+	if err != nil {
+		return nil, err
+	}
+	return listQuery(o, "users", q, q.Page, func(p Page, after *Position) (Rows[identity.User], error) {
+		q.Page = p
+		return o.store.ListUsers(ctx, q, after)
+	})
+}
+
+// checkUserQuery returns a query with its order and the time, or what is wrong with it.
+func (o *Operations) checkUserQuery(q UserQuery) (UserQuery, error) {
+	q.Now = o.parts.Now()
+	q.Search = strings.TrimSpace(q.Search)
+	switch q.Status {
+	case "", UserActive, UserLocked, UserDisabled:
+	default:
+		return q, fault.InvalidField("status", "there is no status %q; an account is active, locked or disabled", q.Status)
+	}
+	if q.Sort.By == "" && q.Created.IsZero() && !q.LastLogin.IsZero() {
+		q.Sort.By = OrderLastLogin // whose index the range is of
+	}
+	var err error
+	q.Sort, err = checkSort(q.Sort, OrderCreated, OrderName, OrderLastLogin)
+	return q, err
 }
 
 // User returns the account with that id, email address or username.
@@ -317,10 +342,10 @@ func (o *Operations) EnableUser(ctx context.Context, a Actor, ref string) (*iden
 }
 
 // DeleteUser deletes an account with all that belongs to it. The last active administrator cannot
-// be deleted.
-func (o *Operations) DeleteUser(ctx context.Context, a Actor, ref string) (*identity.User, error) {
+// be deleted. A version other than 0 is the one that the account must have.
+func (o *Operations) DeleteUser(ctx context.Context, a Actor, ref string, version int64) (*identity.User, error) {
 	return o.changeUser(ctx, a, ref, audit.UserDeleted, func(u *identity.User, ev audit.Event) error {
-		return o.store.DeleteUser(ctx, u.ID, ev.At, ev)
+		return o.store.DeleteUserAt(ctx, version, u.ID, ev.At, ev)
 	})
 }
 

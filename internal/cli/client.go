@@ -110,8 +110,10 @@ func noClient(err error) error {
 
 // clientList lists clients.
 type clientList struct {
-	Search string `help:"Only clients whose id or name contains this."`
-	pageFlags
+	Search              string `help:"Only clients with words in id or name that begin like this."`
+	SecretExpiresBefore moment `placeholder:"TIME" help:"Only clients with a secret that expires before this time."`
+	Sort                string `placeholder:"ORDER" help:"The order: name (default) or created. A minus before it reverses it."`
+	listFlags
 }
 
 // Run prints a page of clients.
@@ -120,25 +122,26 @@ func (f *clientList) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
-		clients, total, err := ops.Clients(ctx, a, admin.ClientQuery{
-			Search: f.Search,
-			Limit:  f.Limit,
-			Offset: f.Offset,
+		page, err := ops.Clients(ctx, a, admin.ClientQuery{
+			Search:              f.Search,
+			SecretExpiresBefore: f.SecretExpiresBefore.Time,
+			Sort:                sortOf(f.Sort),
+			Page:                f.page(),
 		})
 		if err != nil {
-			return err
+			return explainQuery(err)
 		}
+		clients := page.Items
 		fields := client.Fields(c.Rules)
 		docs := make([]object, 0, len(clients))
 		for _, cl := range clients {
 			docs = append(docs, clientMembers(fields, cl, c.Now()))
 		}
-		return showList(c, docs, total, func(s *table) {
+		return showPage(c, f.listFlags, page, docs, func(s *table) {
 			s.row("CLIENT ID", "NAME", "TYPE", "GRANTS", "STATE")
 			for _, cl := range clients {
 				s.row(string(cl.ID), cl.Name, clientType(cl), strings.Join(c.Rules.ShortGrants(cl.Grants), " "), clientState(cl))
 			}
-			s.more(len(clients), f.Offset, total)
 		})
 	})
 }
@@ -249,7 +252,7 @@ func (f *clientDelete) Run(ctx context.Context, c *call) error {
 		if err := c.confirm(f.Yes, "client", string(cl.ID)); err != nil {
 			return err
 		}
-		if _, err := ops.DeleteClient(ctx, a, string(cl.ID)); err != nil {
+		if _, err := ops.DeleteClient(ctx, a, string(cl.ID), 0); err != nil {
 			return noClient(err)
 		}
 		doc := map[string]string{"client_id": string(cl.ID), "result": "deleted"}

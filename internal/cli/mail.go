@@ -77,7 +77,7 @@ func viewDelivery(d *outbox.Delivery) deliveryView {
 type mailList struct {
 	State string `placeholder:"STATE" help:"Only queued, sent, expired or dead ones."`
 	To    string `placeholder:"ADDRESS" help:"Only those to this address."`
-	pageFlags
+	listFlags
 }
 
 // Run prints a page of messages.
@@ -86,26 +86,25 @@ func (f *mailList) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
-		all, total, err := ops.Mail(ctx, a, outbox.Query{
-			State:  outbox.State(f.State),
-			To:     f.To,
-			Limit:  f.Limit,
-			Offset: f.Offset,
+		page, err := ops.Mail(ctx, a, admin.DeliveryQuery{
+			State: outbox.State(f.State),
+			To:    f.To,
+			Page:  f.page(),
 		})
 		if err != nil {
 			return explainQuery(err)
 		}
+		all := page.Items
 		views := make([]deliveryView, 0, len(all))
 		for i := range all {
 			views = append(views, viewDelivery(&all[i]))
 		}
-		return showList(c, views, total, func(s *table) {
+		return showPage(c, f.listFlags, page, views, func(s *table) {
 			s.row("ID", "TO", "MESSAGE", "STATE", "ATTEMPTS", "CREATED", "NEXT ATTEMPT", "LAST ERROR")
 			for _, v := range views {
 				s.row(string(v.ID), v.To, v.Message, string(v.State), fmt.Sprint(v.Attempts),
 					v.CreatedAt.String(), v.NextAttemptAt.String(), v.LastError)
 			}
-			s.more(len(views), f.Offset, total)
 		})
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 )
 
 // show writes a command's output at once: as one JSON document, or as text.
@@ -30,8 +32,10 @@ func (c *call) show(doc any, text func(s *table)) error {
 
 // listing is the JSON form of all lists.
 type listing[T any] struct {
-	Data  []T `json:"data"`
-	Total int `json:"total"`
+	Data    []T    `json:"data"`
+	Total   int    `json:"total"`
+	TotalIs string `json:"total_is,omitempty"` // "at_least"
+	Next    string `json:"next,omitempty"`     // the cursor of the next page
 }
 
 // showList writes a page of a list; total counts the items on all pages.
@@ -39,7 +43,30 @@ func showList[T any](c *call, data []T, total int, text func(s *table)) error {
 	if data == nil {
 		data = []T{}
 	}
-	return c.show(listing[T]{data, total}, text)
+	return c.show(listing[T]{Data: data, Total: total}, text)
+}
+
+// showPage writes a page of a long list. Data has its items as they are shown.
+func showPage[T, V any](c *call, f listFlags, l *admin.List[T], data []V, text func(s *table)) error {
+	if data == nil {
+		data = []V{}
+	}
+	doc := listing[V]{Data: data, Total: l.Total, Next: l.Next}
+	total := strconv.Itoa(l.Total)
+	if l.AtLeast {
+		doc.TotalIs = "at_least"
+		total = "at least " + total
+	}
+	return c.show(doc, func(s *table) {
+		text(s)
+		switch shown := f.Offset + len(l.Items); {
+		case l.Next == "":
+		case f.Cursor == "" && shown < l.Total && shown <= admin.MaxOffset:
+			s.line("%d of %s shown; continue with --offset %d", len(l.Items), total, shown)
+		default:
+			s.line("%d of %s shown; continue with --cursor %s", len(l.Items), total, l.Next)
+		}
+	})
 }
 
 // done writes what was done: a document for scripts, a sentence for people.

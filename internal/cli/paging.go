@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -10,7 +11,19 @@ import (
 // pageFlags select a part of a list.
 type pageFlags struct {
 	Limit  int `default:"100" help:"How many items to show, at most 1000."`
-	Offset int `help:"How many items to skip."`
+	Offset int `help:"How many items to skip, at most 10000."`
+}
+
+// listFlags select a part of a list that may be long.
+type listFlags struct {
+	pageFlags
+	Cursor string `placeholder:"CURSOR" help:"Continue behind the page that printed this cursor."`
+	Exact  bool   `help:"Count all items, however long it takes. Default: up to 10000."`
+}
+
+// page returns the part of the list.
+func (f listFlags) page() admin.Page {
+	return admin.Page{Limit: f.Limit, Offset: f.Offset, Cursor: f.Cursor, Exact: f.Exact}
 }
 
 func (p pageFlags) check() error {
@@ -20,7 +33,16 @@ func (p pageFlags) check() error {
 	if p.Offset < 0 {
 		return wrong("--offset is %d; it cannot be negative", p.Offset)
 	}
+	if p.Offset > admin.MaxOffset {
+		return wrong("--offset is %d; go further than %d with --cursor", p.Offset, admin.MaxOffset)
+	}
 	return nil
+}
+
+// sortOf returns the order that a flag names.
+func sortOf(flag string) admin.Sort {
+	by, desc := strings.CutPrefix(flag, "-")
+	return admin.Sort{By: by, Desc: desc}
 }
 
 // moment is a time on the command line: RFC 3339, or a day, which begins at midnight UTC.

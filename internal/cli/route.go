@@ -147,7 +147,7 @@ func (f *routeDelete) Run(ctx context.Context, c *call) error {
 		if err := c.confirm(f.Yes, "route", r.Name); err != nil {
 			return err
 		}
-		if _, err := ops.DeleteRoute(ctx, a, r.ID); err != nil {
+		if _, err := ops.DeleteRoute(ctx, a, r.ID, 0); err != nil {
 			return noRoute(err)
 		}
 		return c.done(map[string]string{"id": r.ID, "result": "deleted"}, "Route %s is deleted.", r.Name)

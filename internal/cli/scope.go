@@ -121,7 +121,7 @@ func (f *scopeDelete) Run(ctx context.Context, c *call) error {
 		if err := c.confirm(f.Yes, "scope", f.Name); err != nil {
 			return err
 		}
-		s, err := ops.DeleteScope(ctx, a, f.Name)
+		s, err := ops.DeleteScope(ctx, a, f.Name, 0)
 		if err != nil {
 			return noScope(err)
 		}

@@ -52,7 +52,7 @@ type sessionList struct {
 
 	OlderThan duration `placeholder:"DURATION" help:"Only sessions that began longer ago, such as 30d."`
 	IP        string   `name:"ip" placeholder:"ADDRESS" help:"Only sessions last seen at this IP address, or in this network, such as 192.0.2.0/24."`
-	pageFlags
+	listFlags
 }
 
 // Run prints a page of sessions, newest first.
@@ -65,24 +65,21 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
-		sessions, total, err := ops.Sessions(ctx, a, f.User, sel, admin.SessionQuery{
-			Limit:  f.Limit,
-			Offset: f.Offset,
-		})
+		page, err := ops.Sessions(ctx, a, f.User, sel, f.page())
 		if err != nil {
-			return noUser(err)
+			return explainQuery(noUser(err))
 		}
+		sessions := page.Items
 		views := make([]sessionView, 0, len(sessions))
 		for i := range sessions {
 			views = append(views, viewSession(&sessions[i]))
 		}
-		return showList(c, views, total, func(s *table) {
+		return showPage(c, f.listFlags, page, views, func(s *table) {
 			s.row("ID", "USER", "SIGNED IN", "LAST SEEN", "BY", "ADDRESS", "AGENT")
 			for _, v := range views {
 				s.row(string(v.ID), string(v.User), v.CreatedAt.String(), v.LastSeenAt.String(),
 					strings.Join(v.AMR, " "), v.IP, v.Agent)
 			}
-			s.more(len(views), f.Offset, total)
 		})
 	})
 }

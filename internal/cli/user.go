@@ -127,8 +127,22 @@ func printLink(s *table, link string) {
 
 // userList lists accounts.
 type userList struct {
-	Search string `help:"Only accounts whose username, address or name contains this."`
-	pageFlags
+	Search   string `help:"Only accounts with words in username, address or name that begin like this."`
+	Status   string `placeholder:"STATUS" help:"Only active, locked or disabled accounts."`
+	Role     string `placeholder:"ROLE" help:"Only accounts with this role."`
+	Verified string `enum:",yes,no" default:"" placeholder:"yes|no" help:"Only accounts whose address is verified, or is not."`
+	Sort     string `placeholder:"ORDER" help:"The order: created (default), name or last_login. A minus before it reverses it."`
+	listFlags
+}
+
+// query returns what the flags select.
+func (f *userList) query() admin.UserQuery {
+	q := admin.UserQuery{Search: f.Search, Status: f.Status, Role: f.Role, Sort: sortOf(f.Sort), Page: f.page()}
+	if f.Verified != "" {
+		yes := f.Verified == "yes"
+		q.Verified = &yes
+	}
+	return q
 }
 
 // Run prints a page of accounts.
@@ -137,14 +151,11 @@ func (f *userList) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
-		users, total, err := ops.Users(ctx, a, admin.UserQuery{
-			Search: f.Search,
-			Limit:  f.Limit,
-			Offset: f.Offset,
-		})
+		page, err := ops.Users(ctx, a, f.query())
 		if err != nil {
-			return err
+			return explainQuery(err)
 		}
+		users := page.Items
 		ids := make([]identity.UserID, len(users))
 		for i := range users {
 			ids[i] = users[i].ID
@@ -157,13 +168,12 @@ func (f *userList) Run(ctx context.Context, c *call) error {
 		for i := range users {
 			docs = append(docs, append(userMembers(&users[i]), member{"locked_until", timestamp{locks[ids[i]]}}))
 		}
-		return showList(c, docs, total, func(s *table) {
+		return showPage(c, f.listFlags, page, docs, func(s *table) {
 			s.row("ID", "EMAIL", "USERNAME", "NAME", "ROLES", "STATE", "LAST LOGIN")
 			for _, u := range users {
 				s.row(string(u.ID), u.Email, u.Username, u.Name, strings.Join(u.Roles, " "), userState(&u, locks[u.ID]),
 					timestamp{u.LastLoginAt}.String())
 			}
-			s.more(len(users), f.Offset, total)
 		})
 	})
 }
@@ -334,7 +344,7 @@ func (f *userDelete) Run(ctx context.Context, c *call) error {
 		if err := c.confirm(f.Yes, "user", u.LoginName()); err != nil {
 			return err
 		}
-		_, err = ops.DeleteUser(ctx, a, string(u.ID))
+		_, err = ops.DeleteUser(ctx, a, string(u.ID), 0)
 		return c.userDone(u, "deleted", err)
 	})
 }

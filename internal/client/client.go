@@ -59,6 +59,7 @@ type Client struct {
 	Disabled          bool
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
+	Version           int64 // raised by changes of what an administrator sets; 0: not stored
 }
 
 // Secret is the stored form of a client secret.

@@ -25,9 +25,10 @@ const (
 	Invalid          // the input cannot be accepted as it is
 	Limited          // too many or too much; try later
 	Unavailable      // we cannot keep our promise now; try later
+	Stale            // the version that the change is based on has been replaced
 )
 
-var names = [...]string{"internal", "not found", "conflict", "consumed", "denied", "invalid", "limited", "unavailable"}
+var names = [...]string{"internal", "not found", "conflict", "consumed", "denied", "invalid", "limited", "unavailable", "stale"}
 
 // String returns the kind in lower-case words.
 func (k Kind) String() string {
@@ -46,6 +47,8 @@ type Error struct {
 	Format string        // what Text was made of, by which an edge finds it in other languages, or ""
 	Args   []any         // the values in Format
 	After  time.Duration // for Limited and Unavailable: when to try again; 0 means unknown
+	At     int64         // for Stale: the version that the thing has now
+	Fields []string      // for Stale: the names of the requested fields whose values differ now
 	Cause  error         // for the log only
 	More   []*Error      // the errors of further inputs; see Join
 }

@@ -6,6 +6,8 @@ import "slices"
 type Patch[T any] struct {
 	Values T        // holds the new values
 	Names  []string // the fields that change; with a zero value in Values, the field is cleared
+
+	IfVersion int64 // the version of the thing that the change is for; 0: any
 }
 
 // Has reports whether the patch changes the field with that name.

@@ -48,6 +48,9 @@ type User struct {
 	UpdatedAt         time.Time
 	LastLoginAt       time.Time
 	InvitedAt         time.Time // of the last invitation; zero once the account is the person's
+	LockedAt          time.Time // of an administrator's lock; zero if there is none
+	LockReason        string    // of that lock, for administrators
+	Version           int64     // raised by changes of what an administrator sets; 0: not stored
 }
 
 // Unclaimed reports whether the person was invited and has not accepted yet.

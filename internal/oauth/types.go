@@ -24,6 +24,7 @@ type Scope struct {
 	Requires []string // scopes that are granted with this one
 	Role     string   // the role whose people may hand it out; "": everybody may
 	Icon     string   // a name of the icons of the consent page, or ""
+	Version  int64    // raised by changes; 0: not stored
 }
 
 // Code is the record of an authorization code (RFC 6749 §4.1.2).

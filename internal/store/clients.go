@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
@@ -63,6 +63,10 @@ var clientTable = table[client.Client]{
 		{"custom_schemes", func(c *client.Client) any { return &c.CustomSchemes }},
 		{"introspect_any", func(c *client.Client) any { return &c.IntrospectAny }},
 		{"from_origins", func(c *client.Client) any { return spaceList{&c.Origins} }},
+		{"version", func(c *client.Client) any { return &c.Version }},
+	},
+	derived: []column[client.Client]{
+		{"name_key", func(c *client.Client) any { return clean(identity.SortKey(c.Name)) }},
 	},
 }
 
@@ -151,7 +155,11 @@ func (d *DB) changeClients(
 // CreateClient stores a new client with its secrets. It returns Conflict if the id is taken.
 func (d *DB) CreateClient(ctx context.Context, c *client.Client, ev ...audit.Event) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		c.Version = max(c.Version, 1)
 		if _, err := tx.Exec(ctx, insertClient, clientTable.args(c)...); err != nil {
+			return nil, err
+		}
+		if err := d.indexNewClient(ctx, tx, c); err != nil {
 			return nil, err
 		}
 		for i := range c.Secrets {
@@ -177,8 +185,12 @@ func (d *DB) CreateClientOnce(
 		if err := requireOne(n, err, "mark"); err != nil {
 			return nil, err // another process has set it
 		}
+		c.Version = max(c.Version, 1)
 		n, err = tx.Exec(ctx, insertClient+" ON CONFLICT (id) DO NOTHING", clientTable.args(c)...)
 		if err := requireOne(n, err, "free id"); err != nil {
+			return nil, err
+		}
+		if err := d.indexNewClient(ctx, tx, c); err != nil {
 			return nil, err
 		}
 		return nil, raiseTokenTTL(ctx, tx, c.AccessTTL)
@@ -194,13 +206,24 @@ func (d *DB) CreateClientOnce(
 // CreatedAt are not updated here. Disabling a client revokes its tokens. Where nothing differs,
 // only the events are recorded.
 func (d *DB) UpdateClient(ctx context.Context, old, new *client.Client, ev ...audit.Event) error {
-	if len(clientTable.differences(old, new, "id", "created_at", "updated_at")) == 0 {
+	return d.UpdateClientAt(ctx, 0, old, new, ev...)
+}
+
+// UpdateClientAt does what UpdateClient does, or returns Stale unless the client has a version; 0
+// is any.
+func (d *DB) UpdateClientAt(
+	ctx context.Context, version int64, old, new *client.Client, ev ...audit.Event,
+) error {
+	if len(clientTable.differences(old, new, "id", "created_at", "updated_at", "version")) == 0 {
 		return d.Record(ctx, ev...)
 	}
 	next := *new
 	next.CreatedAt = old.CreatedAt
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		var revoked []oauth.Revocation
+		if err := atVersion(ctx, tx, clientTable.name, "id", string(new.ID), version); err != nil {
+			return nil, err
+		}
 		if new.Disabled && !old.Disabled {
 			active, err := exists(ctx, tx, "SELECT 1 FROM clients WHERE id = $1 AND disabled = FALSE", new.ID)
 			if err != nil {
@@ -210,10 +233,24 @@ func (d *DB) UpdateClient(ctx context.Context, old, new *client.Client, ev ...au
 				revoked = append(revoked, newRevocation(oauth.RevokeClient, string(new.ID), new.UpdatedAt))
 			}
 		}
+		// Changes of clients come one after another: nothing comes between these two statements.
+		var name string
+		err := tx.Row(ctx, "SELECT name, version FROM clients WHERE id = $1", new.ID).Scan(&name, &next.Version)
+		if err != nil {
+			return nil, asNotFound(err, "client")
+		}
+		next.Version++
 		n, err := clientTable.update(ctx, tx, old, &next)
 		if err := requireOne(n, err, "client"); err != nil {
 			return nil, err
 		}
+		if next.Name != old.Name {
+			before, after := clientTerms(name, new.ID), clientTerms(next.Name, new.ID)
+			if err := updateTerms(ctx, tx, "client_terms", string(new.ID), before, after); err != nil {
+				return nil, err
+			}
+		}
+		new.Version = next.Version
 		return revoked, raiseTokenTTL(ctx, tx, new.AccessTTL)
 	})
 }
@@ -222,7 +259,28 @@ func (d *DB) UpdateClient(ctx context.Context, old, new *client.Client, ev ...au
 func (d *DB) DeleteClient(
 	ctx context.Context, id client.ID, now time.Time, ev ...audit.Event,
 ) error {
+	return d.DeleteClientAt(ctx, 0, id, now, ev...)
+}
+
+// DeleteClientAt does what DeleteClient does, or returns Stale unless the client has a version; 0
+// is any.
+func (d *DB) DeleteClientAt(
+	ctx context.Context, version int64, id client.ID, now time.Time, ev ...audit.Event,
+) error {
 	return d.changeClients(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if err := atVersion(ctx, tx, clientTable.name, "id", string(id), version); err != nil {
+			return nil, asNotFound(err, "client")
+		}
+		var name string
+		if err := tx.Row(ctx, "SELECT name FROM clients WHERE id = $1", id).Scan(&name); err != nil {
+			return nil, asNotFound(err, "client")
+		}
+		if err := updateTerms(ctx, tx, "client_terms", string(id), clientTerms(name, id), nil); err != nil {
+			return nil, err
+		}
+		if err := d.addCount(ctx, tx, countClients, -1); err != nil {
+			return nil, err
+		}
 		n, err := tx.Exec(ctx, "DELETE FROM clients WHERE id = $1", id)
 		if err := requireOne(n, err, "client"); err != nil {
 			return nil, err
@@ -349,29 +407,6 @@ func (d *DB) RotateSecret(
 
 // ClientQuery selects clients.
 type ClientQuery = admin.ClientQuery
-
-// ListClients returns clients by name, from memory, and the number of clients that the query
-// selects in all. The values are shared and must not be changed.
-func (d *DB) ListClients(
-	_ context.Context, q ClientQuery,
-) (clients []*client.Client, total int, err error) {
-	search := strings.ToLower(strings.TrimSpace(q.Search))
-	for _, c := range *d.memory.clients.Load() {
-		if strings.Contains(strings.ToLower(c.Name), search) || strings.Contains(strings.ToLower(string(c.ID)), search) {
-			clients = append(clients, c)
-		}
-	}
-	slices.SortFunc(clients, func(a, b *client.Client) int {
-		return cmp.Or(
-			strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)),
-			strings.Compare(string(a.ID), string(b.ID)),
-		)
-	})
-	total = len(clients)
-	from := min(max(q.Offset, 0), total)
-	to := min(from+int(limit(q.Limit)), total)
-	return clients[from:to], total, nil
-}
 
 // OriginRegistered reports whether an enabled client has registered a redirect or post-logout
 // address of this origin, from memory. The origin is as in the addresses, such as

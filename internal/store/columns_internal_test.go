@@ -19,16 +19,17 @@ import (
 func TestFieldsHaveColumnsAndFaces(t *testing.T) {
 	t.Run("client", func(t *testing.T) {
 		testFields(t, &clientTable, client.Fields(client.Rules{}), []string{
-			"ID", "Secrets", "CreatedAt", "UpdatedAt",
+			"ID", "Secrets", "CreatedAt", "UpdatedAt", "Version",
 		})
 	})
 	t.Run("user", func(t *testing.T) {
 		testFields(t, &userTable, identity.UserFields(), []string{
 			"ID", "PasswordHash", "PasswordChangedAt", "CreatedAt", "UpdatedAt", "LastLoginAt", "InvitedAt",
+			"LockedAt", "LockReason", "Version",
 		})
 	})
 	t.Run("route", func(t *testing.T) {
-		testFields(t, &routeTable, access.RouteFields(), []string{"ID", "CreatedAt", "UpdatedAt"})
+		testFields(t, &routeTable, access.RouteFields(), []string{"ID", "CreatedAt", "UpdatedAt", "Revision"})
 	})
 }
 

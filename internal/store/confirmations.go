@@ -197,7 +197,7 @@ func (d *DB) CompleteSignUp(
 		if err != nil {
 			return err
 		}
-		return createUser(ctx, tx, u)
+		return d.createUser(ctx, tx, u)
 	})
 }
 
@@ -213,7 +213,7 @@ func (d *DB) ProveEmail(ctx context.Context, p login.Proven, now time.Time, ev .
 			}
 		}
 		n, err := tx.Exec(ctx, "UPDATE users SET email_verified = TRUE, must_verify_email = FALSE, invited_at = 0,"+
-			" updated_at = $1 WHERE id = $2 AND email_key = $3", unixMilli(now), p.User, identity.LoginKey(p.Email))
+			" updated_at = $1, version = version + 1 WHERE id = $2 AND email_key = $3", unixMilli(now), p.User, identity.LoginKey(p.Email))
 		if err != nil {
 			return nil, err
 		}

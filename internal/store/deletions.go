@@ -47,7 +47,7 @@ func (d *DB) RequestDeletion(ctx context.Context, x *identity.Deletion, ev ...au
 		if err := keepAdmin(ctx, tx, x.User); err != nil {
 			return nil, err
 		}
-		n, err := tx.Exec(ctx, "UPDATE users SET disabled = TRUE, updated_at = $1 WHERE id = $2 AND disabled = FALSE",
+		n, err := tx.Exec(ctx, "UPDATE users SET disabled = TRUE, updated_at = $1, version = version + 1 WHERE id = $2 AND disabled = FALSE",
 			unixMilli(x.RequestedAt), x.User)
 		if err != nil {
 			return nil, err
@@ -74,7 +74,7 @@ func (d *DB) CancelDeletion(ctx context.Context, id identity.UserID, now time.Ti
 		if err := requireOne(n, err, "deletion"); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, "UPDATE users SET disabled = FALSE, updated_at = $1 WHERE id = $2", unixMilli(now), id)
+		_, err = tx.Exec(ctx, "UPDATE users SET disabled = FALSE, updated_at = $1, version = version + 1 WHERE id = $2", unixMilli(now), id)
 		return err
 	})
 }
@@ -133,14 +133,14 @@ func (d *DB) EraseUser(ctx context.Context, u *identity.User, now time.Time, ev 
 		if err := keepAdmin(ctx, tx, u.ID); err != nil {
 			return nil, err
 		}
-		if err := eraseUser(ctx, tx, u, now); err != nil {
+		if err := d.eraseUser(ctx, tx, u, now); err != nil {
 			return nil, err
 		}
 		return []oauth.Revocation{newRevocation(oauth.RevokeUser, string(u.ID), now)}, nil
 	})
 }
 
-func eraseUser(ctx context.Context, tx sqldb.Tx, u *identity.User, now time.Time) error {
+func (d *DB) eraseUser(ctx context.Context, tx sqldb.Tx, u *identity.User, now time.Time) error {
 	if hash := usernameHash(u.Username); hash != "" {
 		_, err := tx.Exec(ctx, "INSERT INTO former_usernames (hash, deleted_at) VALUES ($1, $2)"+
 			" ON CONFLICT (hash) DO NOTHING", hash, unixMilli(now))
@@ -154,6 +154,9 @@ func eraseUser(ctx context.Context, tx sqldb.Tx, u *identity.User, now time.Time
 		return err
 	}
 	if err := clearLocks(ctx, tx, login.LockKey(u.ID)); err != nil {
+		return err
+	}
+	if err := d.deleteUserTerms(ctx, tx, u.ID); err != nil {
 		return err
 	}
 	for _, text := range []string{

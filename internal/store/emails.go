@@ -185,8 +185,8 @@ func replaceEmail(ctx context.Context, tx sqldb.Tx, current, next *identity.User
 	if err := claimEmail(ctx, tx, next.ID, next.Email); err != nil {
 		return err
 	}
-	if _, err := userTable.update(ctx, tx, current, next); err != nil {
-		return nameTaken(err)
+	if err := saveUser(ctx, tx, current, next); err != nil {
+		return err
 	}
 	for _, text := range []string{endLinks, "DELETE FROM mail_failures WHERE user_id = $1"} {
 		if _, err := tx.Exec(ctx, text, next.ID); err != nil {
@@ -289,8 +289,7 @@ func (d *DB) ChangeUsername(
 				return err
 			}
 		}
-		_, err = userTable.update(ctx, tx, current, &next)
-		return nameTaken(err)
+		return saveUser(ctx, tx, current, &next)
 	})
 }
 
@@ -357,8 +356,8 @@ func (d *DB) AcceptInvitation(
 		if err := namesFree(ctx, tx, &next, now); err != nil {
 			return nil, err
 		}
-		if _, err := userTable.update(ctx, tx, current, &next); err != nil {
-			return nil, nameTaken(err)
+		if err := saveUser(ctx, tx, current, &next); err != nil {
+			return nil, err
 		}
 		if err := endMailed(ctx, tx, u.ID); err != nil {
 			return nil, err

@@ -102,6 +102,6 @@ func (d *DB) CompleteSetup(
 		if _, err := tx.Exec(ctx, "DELETE FROM links WHERE kind = $1 AND hash <> $2", login.LinkSetup, h); err != nil {
 			return err
 		}
-		return createUser(ctx, tx, u)
+		return d.createUser(ctx, tx, u)
 	})
 }

@@ -1,6 +1,10 @@
 package store
 
-import "context"
+import (
+	"context"
+
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+)
 
 // Meta reads a value that concerns the whole database, or NotFound.
 func (d *DB) Meta(ctx context.Context, name string) (value string, err error) {
@@ -10,7 +14,11 @@ func (d *DB) Meta(ctx context.Context, name string) (value string, err error) {
 
 // SetMeta stores a value that concerns the whole database.
 func (d *DB) SetMeta(ctx context.Context, name, value string) error {
-	_, err := d.sql.Exec(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2)"+
+	return setMeta(ctx, d.sql, name, value)
+}
+
+func setMeta(ctx context.Context, c sqldb.Conn, name, value string) error {
+	_, err := c.Exec(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2)"+
 		" ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
 	return err
 }

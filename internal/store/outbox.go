@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
@@ -179,6 +180,48 @@ func (d *DB) ListDeliveries(ctx context.Context, q outbox.Query) ([]outbox.Deliv
 		all[i].Content = ""
 	}
 	return all, err
+}
+
+// PageDeliveries returns the page of deliveries, newest first and without their contents, that
+// follows a position, nil for the first page.
+func (d *DB) PageDeliveries(
+	ctx context.Context, q admin.DeliveryQuery, after *admin.Position,
+) (admin.Rows[outbox.Delivery], error) {
+	l := &listing[outbox.Delivery]{
+		table: &deliveryTable,
+		sort:  "id",
+		order: admin.OrderCreated,
+		desc:  true,
+		key:   func(x *outbox.Delivery) admin.Position { return admin.Position{ID: string(x.ID)} },
+	}
+	if q.Kind != "" {
+		l.served = append(l.served, equal("outbox.kind", string(q.Kind)))
+	}
+	if q.To != "" {
+		to := clean(q.To)
+		match := func(w *where) string { return "outbox.recipient <> '' AND outbox.recipient = " + w.param(to) }
+		l.postings = append(l.postings, posting{
+			match: match,
+			ids:   func(w *where) string { return "SELECT id FROM outbox WHERE " + match(w) },
+		})
+	}
+	if q.State != "" {
+		match := func(w *where) string {
+			if q.State == outbox.Queued {
+				return "outbox.state = 'queued'"
+			}
+			return "outbox.state <> 'queued' AND outbox.state = " + w.param(string(q.State))
+		}
+		l.postings = append(l.postings, posting{
+			match: match,
+			ids:   func(w *where) string { return "SELECT id FROM outbox WHERE " + match(w) },
+		})
+	}
+	rows, err := l.read(ctx, d.sql, q.Page, after)
+	for i := range rows.Items {
+		rows.Items[i].Content = ""
+	}
+	return rows, err
 }
 
 func deliveryWhere(q outbox.Query) *where {

@@ -31,7 +31,7 @@ func (d *DB) SetPicture(
 ) error {
 	defer d.users.Invalidate(id)
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		n, err := tx.Exec(ctx, "UPDATE users SET picture = $1, updated_at = $2 WHERE id = $3", address, unixMilli(now), id)
+		n, err := tx.Exec(ctx, "UPDATE users SET picture = $1, updated_at = $2, version = version + 1 WHERE id = $3", address, unixMilli(now), id)
 		if err := requireOne(n, err, "user"); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
@@ -19,6 +20,7 @@ var routeTable = table[access.Route]{
 		{"definition", func(r *access.Route) any { return definitionJSON{r} }},
 		{"created_at", func(r *access.Route) any { return unixMillis{&r.CreatedAt} }},
 		{"updated_at", func(r *access.Route) any { return unixMillis{&r.UpdatedAt} }},
+		{"version", func(r *access.Route) any { return &r.Revision }},
 	},
 }
 
@@ -43,7 +45,7 @@ func (c definitionJSON) Scan(v any) error {
 	if err := dec.Decode(&route); err != nil {
 		return err
 	}
-	route.ID, route.CreatedAt, route.UpdatedAt = c.r.ID, c.r.CreatedAt, c.r.UpdatedAt
+	route.ID, route.CreatedAt, route.UpdatedAt, route.Revision = c.r.ID, c.r.CreatedAt, c.r.UpdatedAt, c.r.Revision
 	*c.r = route
 	return nil
 }
@@ -115,6 +117,7 @@ func (d *DB) CreateRoute(
 	ctx context.Context, r *access.Route, check func([]access.Route) error, ev ...audit.Event,
 ) error {
 	return d.changeRoutes(ctx, check, ev, func(tx sqldb.Tx) error {
+		r.Revision = max(r.Revision, 1)
 		_, err := tx.Exec(ctx, insertRoute, routeTable.args(r)...)
 		return err
 	})
@@ -125,6 +128,15 @@ func (d *DB) CreateRoute(
 // updated. check is as for CreateRoute. Where nothing differs, only the events are recorded.
 func (d *DB) UpdateRoute(
 	ctx context.Context, old, new *access.Route, check func([]access.Route) error, ev ...audit.Event,
+) error {
+	return d.UpdateRouteAt(ctx, 0, old, new, check, ev...)
+}
+
+// UpdateRouteAt does what UpdateRoute does, or returns Stale unless the route has a version; 0 is
+// any.
+func (d *DB) UpdateRouteAt(
+	ctx context.Context, version int64, old, new *access.Route, check func([]access.Route) error,
+	ev ...audit.Event,
 ) error {
 	changes, err := routeChanges(old, new)
 	if err != nil {
@@ -138,11 +150,15 @@ func (d *DB) UpdateRoute(
 		if err != nil {
 			return asNotFound(err, "route")
 		}
+		if err := admin.CheckVersion(version, current.Revision, nil); err != nil {
+			return err
+		}
 		next, err := withChanges(current, changes)
 		if err != nil {
 			return err
 		}
-		next.UpdatedAt = new.UpdatedAt
+		next.UpdatedAt, next.Revision = new.UpdatedAt, current.Revision+1
+		new.Revision = next.Revision
 		_, err = routeTable.update(ctx, tx, current, next)
 		return err
 	})
@@ -196,13 +212,22 @@ func withChanges(r *access.Route, changes map[string]json.RawMessage) (*access.R
 	if err != nil {
 		return nil, err
 	}
-	next := &access.Route{ID: r.ID, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
+	next := &access.Route{ID: r.ID, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Revision: r.Revision}
 	return next, definitionJSON{next}.Scan(string(text))
 }
 
 // DeleteRoute deletes a route.
 func (d *DB) DeleteRoute(ctx context.Context, id string, ev ...audit.Event) error {
+	return d.DeleteRouteAt(ctx, 0, id, ev...)
+}
+
+// DeleteRouteAt does what DeleteRoute does, or returns Stale unless the route has a version; 0 is
+// any.
+func (d *DB) DeleteRouteAt(ctx context.Context, version int64, id string, ev ...audit.Event) error {
 	return d.changeRoutes(ctx, nil, ev, func(tx sqldb.Tx) error {
+		if err := atVersion(ctx, tx, routeTable.name, "id", id, version); err != nil {
+			return asNotFound(err, "route")
+		}
 		n, err := tx.Exec(ctx, "DELETE FROM routes WHERE id = $1", id)
 		return requireOne(n, err, "route")
 	})

@@ -25,6 +25,7 @@ var scopeTable = table[oauth.Scope]{
 		{"requires", func(s *oauth.Scope) any { return spaceList{&s.Requires} }},
 		{"role", func(s *oauth.Scope) any { return &s.Role }},
 		{"icon", func(s *oauth.Scope) any { return &s.Icon }},
+		{"version", func(s *oauth.Scope) any { return &s.Version }},
 	},
 }
 
@@ -57,7 +58,7 @@ func (d *DB) seedScopes(ctx context.Context) error {
 	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		added, opened := int64(0), []string{}
 		for _, s := range systemScopes() {
-			s.System, s.CreatedAt = true, time.Now()
+			s.System, s.CreatedAt, s.Version = true, time.Now(), 1
 			s.ID = secret.NewID(s.CreatedAt)
 			n, err := tx.Exec(ctx, seedScope, scopeTable.args(&s)...)
 			if err != nil {
@@ -112,6 +113,7 @@ func (d *DB) changeScopes(ctx context.Context, ev []audit.Event, f func(tx sqldb
 // CreateScope stores a new scope, or returns Conflict if the name is taken. It never creates a
 // system scope.
 func (d *DB) CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error {
+	s.Version = max(s.Version, 1)
 	custom := *s
 	custom.System = false
 	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
@@ -125,6 +127,14 @@ func (d *DB) CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event)
 
 // UpdateScope stores the fields of a scope that can be set where they differ in new and old.
 func (d *DB) UpdateScope(ctx context.Context, old, new *oauth.Scope, ev ...audit.Event) error {
+	return d.UpdateScopeAt(ctx, 0, old, new, ev...)
+}
+
+// UpdateScopeAt does what UpdateScope does, or returns Stale unless the scope has a version; 0 is
+// any.
+func (d *DB) UpdateScopeAt(
+	ctx context.Context, version int64, old, new *oauth.Scope, ev ...audit.Event,
+) error {
 	next := *old
 	next.Description, next.Default = new.Description, new.Default
 	next.Requires, next.Role, next.Icon = slices.Clone(new.Requires), new.Role, new.Icon
@@ -132,14 +142,33 @@ func (d *DB) UpdateScope(ctx context.Context, old, new *oauth.Scope, ev ...audit
 		return d.Record(ctx, ev...)
 	}
 	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
+		if err := atVersion(ctx, tx, scopeTable.name, "name", old.Name, version); err != nil {
+			return asNotFound(err, "scope")
+		}
+		// Changes of scopes come one after another: nothing comes between these two statements.
+		err := tx.Row(ctx, "SELECT version FROM scopes WHERE name = $1", old.Name).Scan(&next.Version)
+		if err != nil {
+			return asNotFound(err, "scope")
+		}
+		next.Version++
 		n, err := scopeTable.update(ctx, tx, old, &next)
+		new.Version = next.Version
 		return requireOne(n, err, "scope")
 	})
 }
 
 // DeleteScope deletes a scope. It returns Denied for a system scope.
 func (d *DB) DeleteScope(ctx context.Context, name string, ev ...audit.Event) error {
+	return d.DeleteScopeAt(ctx, 0, name, ev...)
+}
+
+// DeleteScopeAt does what DeleteScope does, or returns Stale unless the scope has a version; 0 is
+// any.
+func (d *DB) DeleteScopeAt(ctx context.Context, version int64, name string, ev ...audit.Event) error {
 	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
+		if err := atVersion(ctx, tx, scopeTable.name, "name", name, version); err != nil {
+			return asNotFound(err, "scope")
+		}
 		n, err := tx.Exec(ctx, "DELETE FROM scopes WHERE name = $1 AND is_system = FALSE", name)
 		if err != nil || n > 0 {
 			return err

@@ -180,43 +180,63 @@ func (d *DB) UserSessions(
 // SessionQuery selects sessions.
 type SessionQuery = admin.SessionQuery
 
-// ListSessions returns active sessions, newest first, and the number of sessions that the query
-// selects in all.
+// ListSessions returns the page of active sessions, newest first, that follows a position, nil for
+// the first page.
 func (d *DB) ListSessions(
-	ctx context.Context, q SessionQuery,
-) (sessions []identity.Session, total int, err error) {
-	w := d.sessionWhere(q)
-	if err := d.sql.Row(ctx, "SELECT COUNT(*) FROM sessions"+w.String(), w.args...).Scan(&total); err != nil {
-		return nil, 0, err
-	}
-	text := selectSession + w.String() + " ORDER BY created_at DESC, id DESC LIMIT " + w.param(limit(q.Limit)) +
-		" OFFSET " + w.param(max(q.Offset, 0))
-	sessions, err = list(ctx, d.sql, sessionTable.scan, text, w.args...)
-	return sessions, total, err
+	ctx context.Context, q SessionQuery, after *admin.Position,
+) (admin.Rows[identity.Session], error) {
+	return d.sessionListing(q).read(ctx, d.sql, q.Page, after)
 }
 
-// sessionWhere returns the condition of a query.
-func (d *DB) sessionWhere(q SessionQuery) *where {
-	w := &where{}
-	w.add("user_id = ", string(q.User), q.User != "")
+// sessionListing returns what a query selects.
+func (d *DB) sessionListing(q SessionQuery) *listing[identity.Session] {
+	l := &listing[identity.Session]{
+		table: &sessionTable,
+		sort:  "created_at",
+		order: admin.OrderCreated,
+		desc:  true,
+		key: func(s *identity.Session) admin.Position {
+			return admin.Position{Number: unixMilli(s.CreatedAt), ID: string(s.ID)}
+		},
+		filters: []condition{func(w *where) string {
+			return "sessions.expires_at > " + w.param(unixMilli(q.Now)) +
+				" AND (sessions.last_seen_at >= " + w.param(seenSince(q.Now, d.o.IdleTimeout)) + " OR sessions.stay)"
+		}},
+	}
+	l.within("created_at", admin.TimeRange{Until: q.Before})
+	ip := sqldb.ByBytes(d.Engine(), "sessions.ip")
+	switch {
+	case q.User != "":
+		l.served = append(l.served, equal("sessions.user_id", string(q.User)))
+	case len(q.IPs) == 1:
+		l.served = append(l.served, equal(ip, q.IPs[0]))
+		return l
+	}
 	if len(q.IPs) > 0 {
-		params := make([]string, len(q.IPs))
-		for i, ip := range q.IPs {
-			params[i] = w.param(ip)
+		some := func(w *where) string {
+			params := make([]string, len(q.IPs))
+			for i, ip := range q.IPs {
+				params[i] = w.param(ip)
+			}
+			return ip + " IN (" + strings.Join(params, ", ") + ")"
 		}
-		w.terms = append(w.terms, "ip IN ("+strings.Join(params, ", ")+")")
+		l.postings = append(l.postings, posting{
+			match: some,
+			ids:   func(w *where) string { return "SELECT id FROM sessions WHERE " + some(w) },
+		})
 	}
-	w.add("created_at < ", unixMilli(q.Before), !q.Before.IsZero())
-	w.add("expires_at > ", unixMilli(q.Now), true)
-	w.terms = append(w.terms,
-		"(last_seen_at >= "+w.param(seenSince(q.Now, d.o.IdleTimeout))+" OR stay)")
-	return w
+	return l
 }
 
-// SessionAddresses returns the different addresses at which active sessions were last seen.
-func (d *DB) SessionAddresses(ctx context.Context, now time.Time) ([]string, error) {
-	w := d.sessionWhere(SessionQuery{Now: now})
-	return listStrings[string](ctx, d.sql, "SELECT DISTINCT ip FROM sessions"+w.String(), w.args...)
+// SessionAddresses returns up to limit different addresses at which sessions were last seen, in the
+// order of their bytes: those from one text up to, but not including, another.
+func (d *DB) SessionAddresses(ctx context.Context, from, until string, limit int) ([]string, error) {
+	// Each step of the recursion finds the next address in the index.
+	ip := sqldb.ByBytes(d.Engine(), "ip")
+	return listStrings[string](ctx, d.sql, "WITH RECURSIVE seen (at) AS ("+
+		"SELECT MIN("+ip+") FROM sessions WHERE "+ip+" >= $1 AND "+ip+" < $2 UNION ALL "+
+		"SELECT (SELECT MIN("+ip+") FROM sessions WHERE "+ip+" > seen.at AND "+ip+" < $2) FROM seen"+
+		" WHERE seen.at IS NOT NULL) SELECT at FROM seen WHERE at IS NOT NULL LIMIT $3", from, until, int64(limit))
 }
 
 // EndSessions ends up to q.Limit of the active sessions that a query selects, as EndSession does,
@@ -224,8 +244,9 @@ func (d *DB) SessionAddresses(ctx context.Context, now time.Time) ([]string, err
 func (d *DB) EndSessions(
 	ctx context.Context, q SessionQuery, tokens bool, ev func(*identity.Session) audit.Event,
 ) (n int, err error) {
-	w := d.sessionWhere(q)
-	text := selectSession + w.String() + " ORDER BY created_at, id LIMIT " + w.param(limit(q.Limit))
+	w := where{}
+	d.sessionListing(q).conditions(&w, -1)
+	text := selectSession + w.String() + " ORDER BY created_at, id LIMIT " + w.param(limit(q.Page.Limit))
 	err = d.withRevocations(ctx, nil, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		found, err := list(ctx, tx, sessionTable.scan, text, w.args...)
 		if err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
@@ -67,6 +68,7 @@ type DB struct {
 
 	recorder *sqldb.Batcher[[]any]
 	users    *otter.Cache[identity.UserID, cachedUser]
+	writer   string // names this process among those that change counters
 }
 
 // Open opens the database and, if its schema is up to date, loads what is in memory. It does not
@@ -99,6 +101,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		o:        o,
 		recorder: newRecorder(db),
 		users:    newUserCache(),
+		writer:   secret.NewID(time.Now()),
 	}
 	d.memory.start()
 	pending, err := d.Pending(ctx)
@@ -126,6 +129,9 @@ func (d *DB) Migrate(ctx context.Context) ([]string, error) {
 		return applied, err
 	}
 	if err := d.renewLoginKeys(ctx); err != nil {
+		return applied, err
+	}
+	if err := d.writeTerms(ctx); err != nil {
 		return applied, err
 	}
 	if err := d.seedScopes(ctx); err != nil {

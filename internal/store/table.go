@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
@@ -164,6 +165,20 @@ func (t *table[T]) update(ctx context.Context, tx sqldb.Tx, old, new *T) (int64,
 	key := t.columns[0]
 	text := "UPDATE " + t.name + " SET " + assignments(s.columns) + " WHERE " + key.name + " = " + s.next(1)
 	return tx.Exec(ctx, text, append(args, stored(key.field(old)))...)
+}
+
+// atVersion returns Stale unless a row has a version, and locks it until the transaction ends. A
+// version of 0 is any.
+func atVersion(ctx context.Context, tx sqldb.Tx, table, key, value string, version int64) error {
+	if version == 0 {
+		return nil
+	}
+	var current int64
+	err := tx.Row(ctx, "UPDATE "+table+" SET version = version WHERE "+key+" = $1 RETURNING version", value).Scan(&current)
+	if err != nil {
+		return err
+	}
+	return admin.CheckVersion(version, current, nil)
 }
 
 // copyColumns sets fields of one value of T to those of another.

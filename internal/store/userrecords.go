@@ -56,7 +56,8 @@ func endAllGrants(
 
 // SessionMetrics counts active sessions, those of them that began since a time, and their users.
 func (d *DB) SessionMetrics(ctx context.Context, now, since time.Time) (m admin.SessionMetrics, err error) {
-	w := d.sessionWhere(SessionQuery{Now: now})
+	w := where{}
+	d.sessionListing(SessionQuery{Now: now}).conditions(&w, -1)
 	text := "SELECT COUNT(*), COALESCE(SUM(CASE WHEN created_at >= " + w.param(unixMilli(since)) +
 		" THEN 1 ELSE 0 END), 0), COUNT(DISTINCT user_id) FROM sessions" + w.String()
 	err = d.sql.Row(ctx, text, w.args...).Scan(&m.Active, &m.Today, &m.Users)

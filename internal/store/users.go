@@ -49,11 +49,14 @@ var userTable = table[identity.User]{
 		{"birthdate", func(u *identity.User) any { return &u.Birthdate }},
 		{"must_verify_email", func(u *identity.User) any { return &u.MustVerify }},
 		{"invited_at", func(u *identity.User) any { return unixMillis{&u.InvitedAt} }},
+		{"locked_at", func(u *identity.User) any { return unixMillis{&u.LockedAt} }},
+		{"lock_reason", func(u *identity.User) any { return &u.LockReason }},
+		{"version", func(u *identity.User) any { return &u.Version }},
 	},
 	derived: []column[identity.User]{
 		{"username_key", func(u *identity.User) any { return orNull(identity.LoginKey(u.Username)) }},
 		{"email_key", func(u *identity.User) any { return orNull(identity.LoginKey(u.Email)) }},
-		{"search_key", func(u *identity.User) any { return searchKey(u) }},
+		{"name_key", func(u *identity.User) any { return clean(u.NameKey()) }},
 	},
 }
 
@@ -89,11 +92,6 @@ func (c addressJSON) stored() any {
 		panic(err)
 	}
 	return string(b)
-}
-
-// searchKey returns the text in which ListUsers searches.
-func searchKey(u *identity.User) string {
-	return strings.ToLower(strings.Join([]string{u.Username, u.Email, u.Name}, " "))
 }
 
 // User reads a user, or NotFound.
@@ -133,18 +131,25 @@ func (d *DB) CreateUser(ctx context.Context, u *identity.User, ev ...audit.Event
 				return err
 			}
 		}
-		return createUser(ctx, tx, u)
+		return d.createUser(ctx, tx, u)
 	})
 }
 
-func createUser(ctx context.Context, tx sqldb.Tx, u *identity.User) error {
+func (d *DB) createUser(ctx context.Context, tx sqldb.Tx, u *identity.User) error {
 	if err := namesFree(ctx, tx, u, u.UpdatedAt); err != nil {
 		return err
 	}
+	u.Version = max(u.Version, 1)
 	if _, err := tx.Exec(ctx, insertUser, userTable.args(u)...); err != nil {
 		return nameTaken(err)
 	}
-	return claimEmail(ctx, tx, u.ID, u.Email)
+	if err := claimEmail(ctx, tx, u.ID, u.Email); err != nil {
+		return err
+	}
+	if err := insertTerms(ctx, tx, "user_terms", string(u.ID), u.Terms()); err != nil {
+		return err
+	}
+	return d.addCount(ctx, tx, countUsers, 1)
 }
 
 // namesFree returns Conflict if the email address of a user is a further one of somebody else, or
@@ -203,8 +208,15 @@ func nameTaken(err error) error {
 // last active administrator keeps the role. A change of roles that are no longer those of old is a
 // Conflict with admin.ReasonStale. Where nothing differs, only the events are recorded.
 func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error {
+	return d.UpdateUserAt(ctx, 0, old, new, ev...)
+}
+
+// UpdateUserAt does what UpdateUser does, or returns Stale unless the user has a version; 0 is any.
+func (d *DB) UpdateUserAt(
+	ctx context.Context, version int64, old, new *identity.User, ev ...audit.Event,
+) error {
 	changes := userTable.differences(old, new, "id", "password_hash", "password_changed_at",
-		"created_at", "updated_at", "last_login_at", "invited_at")
+		"created_at", "updated_at", "last_login_at", "invited_at", "locked_at", "lock_reason", "version")
 	if len(changes) == 0 {
 		return d.Record(ctx, ev...)
 	}
@@ -220,6 +232,9 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 		if err != nil {
 			return nil, asNotFound(err, "user")
 		}
+		if err := admin.CheckVersion(version, current.Version, nil); err != nil {
+			return nil, err
+		}
 		if newRoles && !slices.Equal(current.Roles, old.Roles) {
 			return nil, staleRoles()
 		}
@@ -228,6 +243,7 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 			return nil, err
 		}
 		next.UpdatedAt = new.UpdatedAt
+		defer func() { new.Version = next.Version }()
 		if next.Email != current.Email || next.Username != current.Username {
 			if err := namesFree(ctx, tx, &next, new.UpdatedAt); err != nil {
 				return nil, err
@@ -238,8 +254,8 @@ func (d *DB) UpdateUser(ctx context.Context, old, new *identity.User, ev ...audi
 				return nil, err
 			}
 		}
-		if _, err := userTable.update(ctx, tx, current, &next); err != nil {
-			return nil, nameTaken(err)
+		if err := saveUser(ctx, tx, current, &next); err != nil {
+			return nil, err
 		}
 		if next.Email != current.Email { // a link may be in the mailbox of the former address
 			if err := fault.Join(releaseEmails(ctx, tx, new.ID), endMailed(ctx, tx, new.ID)); err != nil {
@@ -336,7 +352,7 @@ func (d *DB) SetUserDisabled(
 		if err := holdDeletion(ctx, tx, id, disabled); err != nil {
 			return nil, err
 		}
-		n, err := tx.Exec(ctx, "UPDATE users SET disabled = $1, updated_at = $2 WHERE id = $3",
+		n, err := tx.Exec(ctx, "UPDATE users SET disabled = $1, updated_at = $2, version = version + 1 WHERE id = $3",
 			disabled, unixMilli(now), id)
 		if err := requireOne(n, err, "user"); err != nil || !disabled {
 			return nil, err
@@ -350,8 +366,18 @@ func (d *DB) SetUserDisabled(
 func (d *DB) DeleteUser(
 	ctx context.Context, id identity.UserID, now time.Time, ev ...audit.Event,
 ) error {
+	return d.DeleteUserAt(ctx, 0, id, now, ev...)
+}
+
+// DeleteUserAt does what DeleteUser does, or returns Stale unless the user has a version; 0 is any.
+func (d *DB) DeleteUserAt(
+	ctx context.Context, version int64, id identity.UserID, now time.Time, ev ...audit.Event,
+) error {
 	defer d.users.Invalidate(id)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if err := atVersion(ctx, tx, userTable.name, "id", string(id), version); err != nil {
+			return nil, err
+		}
 		if err := keepAdmin(ctx, tx, id); err != nil {
 			return nil, err
 		}
@@ -364,6 +390,9 @@ func (d *DB) DeleteUser(
 				return nil, err
 			}
 		}
+		if err := d.deleteUserTerms(ctx, tx, id); err != nil {
+			return nil, err
+		}
 		n, err := tx.Exec(ctx, "DELETE FROM users WHERE id = $1", id)
 		if err := requireOne(n, err, "user"); err != nil {
 			return nil, err
@@ -374,21 +403,6 @@ func (d *DB) DeleteUser(
 
 // UserQuery selects users.
 type UserQuery = admin.UserQuery
-
-// ListUsers returns users, oldest first, and the number of users that the query selects in all.
-func (d *DB) ListUsers(
-	ctx context.Context, q UserQuery,
-) (users []identity.User, total int, err error) {
-	w := where{}
-	w.contains("search_key", clean(q.Search))
-	if err := d.sql.Row(ctx, "SELECT COUNT(*) FROM users"+w.String(), w.args...).Scan(&total); err != nil {
-		return nil, 0, err
-	}
-	text := selectUser + w.String() + " ORDER BY created_at, id LIMIT " + w.param(limit(q.Limit)) +
-		" OFFSET " + w.param(max(q.Offset, 0))
-	users, err = list(ctx, d.sql, userTable.scan, text, w.args...)
-	return users, total, err
-}
 
 // SetPassword replaces the password hash, clears MustChange and adds the former hash to the
 // history, of which the newest historySize entries stay. Changes of addresses that wait for a
@@ -481,8 +495,12 @@ func (d *DB) SetRoles(
 				return err
 			}
 		}
-		n, err := tx.Exec(ctx, "UPDATE users SET roles = $1, updated_at = $2 WHERE id = $3",
-			strings.Join(slices.Compact(roles), " "), unixMilli(now), id)
-		return requireOne(n, err, fmt.Sprintf("user %s", id))
+		current, err := userTable.scan(tx.Row(ctx, lockedUser, id))
+		if err != nil {
+			return asNotFound(err, fmt.Sprintf("user %s", id))
+		}
+		next := *current
+		next.Roles, next.UpdatedAt = slices.Compact(roles), now
+		return saveUser(ctx, tx, current, &next)
 	})
 }

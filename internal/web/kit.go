@@ -418,6 +418,8 @@ func Status(err error) int {
 		return http.StatusBadRequest
 	case fault.Limited:
 		return http.StatusTooManyRequests
+	case fault.Stale:
+		return http.StatusPreconditionFailed
 	case fault.Unavailable:
 		return http.StatusServiceUnavailable
 	}

@@ -88,14 +88,38 @@ func migrateNext(ctx context.Context, db DB, all []migration) (name string, err 
 			return err
 		}
 		name = todo[0].name
-		return apply(ctx, tx, todo[0])
+		return apply(ctx, tx, db.Engine(), todo[0])
 	})
 	return name, err
 }
 
-func apply(ctx context.Context, tx Tx, m migration) error {
+// Clauses of migrations that one of the engines does not know. With them, both sort a column by
+// bytes, which SQLite does anyway, and neither keeps a table beside its only index, which
+// PostgreSQL cannot do.
+const (
+	clauseByBytes = ` COLLATE "C"`
+	clauseNoRowID = " WITHOUT ROWID"
+)
+
+// ByBytes returns a column of text as a term that sorts and compares by bytes.
+func ByBytes(e Engine, column string) string {
+	if e == Postgres {
+		return column + clauseByBytes
+	}
+	return column
+}
+
+// forEngine removes from a statement of a migration the clauses that an engine does not know.
+func forEngine(e Engine, s string) string {
+	if e == Postgres {
+		return strings.ReplaceAll(s, clauseNoRowID, "")
+	}
+	return strings.ReplaceAll(s, clauseByBytes, "")
+}
+
+func apply(ctx context.Context, tx Tx, e Engine, m migration) error {
 	for _, s := range statements(m.text) {
-		if _, err := tx.Exec(ctx, s); err != nil {
+		if _, err := tx.Exec(ctx, forEngine(e, s)); err != nil {
 			kind := fault.KindOf(err)
 			return fault.Wrap(kind, err, "migration %s failed and was undone; the database is as it was", m.name)
 		}

@@ -96,10 +96,10 @@ func (s *suite) userReads(t *testing.T, what string, u *identity.User) {
 		same(t, what+", by "+name, got, u)
 	}
 	for _, part := range []string{u.Username, u.Email, u.Name} {
-		found, n, err := s.db.ListUsers(ctx, store.UserQuery{Search: part})
+		found, err := s.db.ListUsers(ctx, store.UserQuery{Search: part}, nil)
 		testkit.Must(t, err)
-		testkit.Equal(t, "users found by "+part, n, 1)
-		same(t, what+", listed", &found[0], u)
+		testkit.Equal(t, "users found by "+part, found.Total, 1)
+		same(t, what+", listed", &found.Items[0], u)
 	}
 	got, err = s.db.CachedUser(ctx, u.ID, time.Now())
 	testkit.Must(t, err)
@@ -118,12 +118,14 @@ func (s *suite) userFields(t *testing.T, f *filler) {
 	testkit.Must(t, s.db.UpdateUser(ctx, &u, &next))
 	next.PasswordHash, next.PasswordChangedAt = u.PasswordHash, u.PasswordChangedAt
 	next.CreatedAt, next.LastLoginAt, next.InvitedAt = u.CreatedAt, u.LastLoginAt, u.InvitedAt
+	next.LockedAt, next.LockReason, next.Version = u.LockedAt, u.LockReason, u.Version+1
 	s.userReads(t, "updated", &next)
 
-	next.UpdatedAt, next.Disabled = s.now, !next.Disabled
+	next.UpdatedAt, next.Disabled, next.Version = s.now, !next.Disabled, next.Version+1
 	testkit.Must(t, s.db.SetUserDisabled(ctx, u.ID, next.Disabled, next.UpdatedAt))
 	s.userReads(t, "enabled or disabled", &next)
 	next.UpdatedAt, next.Roles = s.now.Add(time.Second), []string{"auditor", "operator"}
+	next.Version++
 	testkit.Must(t, s.db.SetRoles(ctx, u.ID, next.Roles, next.UpdatedAt))
 	s.userReads(t, "with new roles", &next)
 
@@ -343,9 +345,9 @@ func (s *suite) sessionReads(t *testing.T, what string, h secret.Hash, v *identi
 	all, err := s.db.UserSessions(ctx, v.User, s.now)
 	testkit.Must(t, err)
 	same(t, what+", of its user", all, []identity.Session{*v})
-	all, _, err = s.db.ListSessions(ctx, store.SessionQuery{User: v.User, Now: s.now})
+	listed, err := s.db.ListSessions(ctx, store.SessionQuery{User: v.User, Now: s.now}, nil)
 	testkit.Must(t, err)
-	same(t, what+", listed", all, []identity.Session{*v})
+	same(t, what+", listed", listed.Items, []identity.Session{*v})
 }
 
 func (s *suite) sessionFields(t *testing.T, f *filler) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -40,15 +41,17 @@ func (s *suite) users(t *testing.T) {
 	renamed.Name, renamed.Roles = "Ümit 100%_!", []string{identity.RoleSuperAdmin, "staff"}
 	renamed.UpdatedAt = s.now.Add(time.Minute)
 	testkit.Must(t, s.db.UpdateUser(ctx, u, &renamed))
-	for _, search := range []string{"ümit", "100%_!", " 100%"} {
-		found, total, err := s.db.ListUsers(ctx, store.UserQuery{Search: search})
+	for _, search := range []string{"ümit", "UMI", "100%_!", " 100%", "10 üm"} {
+		found, err := s.db.ListUsers(ctx, store.UserQuery{Search: search}, nil)
 		testkit.Must(t, err)
-		if total != 1 || len(found) != 1 || found[0].ID != u.ID || !found[0].Admin() {
-			t.Fatalf("searching %q found %d users", search, total)
+		if found.Total != 1 || len(found.Items) != 1 || found.Items[0].ID != u.ID || !found.Items[0].Admin() {
+			t.Fatalf("searching %q found %d users", search, found.Total)
 		}
 	}
-	if found, _, err := s.db.ListUsers(ctx, store.UserQuery{Search: "1__%"}); err != nil || len(found) != 0 {
-		t.Fatalf("wildcards in a search matched %d users (%v)", len(found), err)
+	for _, search := range []string{"mit", "ümit nobody", "%", "'"} {
+		if found, err := s.db.ListUsers(ctx, store.UserQuery{Search: search}, nil); err != nil || len(found.Items) != 0 {
+			t.Fatalf("searching %q matched %d users (%v)", search, len(found.Items), err)
+		}
 	}
 	n, err := s.db.CountAdmins(ctx)
 	testkit.Must(t, err)
@@ -306,12 +309,12 @@ func (s *suite) endSessions(t *testing.T) {
 		testkit.Must(t, err)
 		return n
 	}
-	seen, err := db.SessionAddresses(ctx, now)
+	seen, err := db.SessionAddresses(ctx, "192.0.", "192.0.\U0010FFFF", 10)
 	testkit.Must(t, err)
 	slices.Sort(seen)
 	testkit.Equal(t, "addresses", strings.Join(seen, " "), "192.0.2.1 192.0.2.2 192.0.2.3")
-	testkit.Equal(t, "the first of an address", end(store.SessionQuery{IPs: []string{"192.0.2.1", "192.0.2.9"}, Limit: 1}), 1)
-	testkit.Equal(t, "the second", end(store.SessionQuery{IPs: []string{"192.0.2.1", "192.0.2.9"}, Limit: 5}), 1)
+	testkit.Equal(t, "the first of an address", end(store.SessionQuery{IPs: []string{"192.0.2.1", "192.0.2.9"}, Page: admin.Page{Limit: 1}}), 1)
+	testkit.Equal(t, "the second", end(store.SessionQuery{IPs: []string{"192.0.2.1", "192.0.2.9"}, Page: admin.Page{Limit: 5}}), 1)
 	testkit.Equal(t, "older ones", end(store.SessionQuery{Before: s.now.Add(3 * time.Hour)}), 1)
 	_, err = db.Session(ctx, all[3].ID, now)
 	testkit.Must(t, err)
@@ -475,9 +478,9 @@ func (s *suite) sessions(t *testing.T) {
 	if len(all) != 1 || all[0].ID != single.ID {
 		t.Fatalf("a single session left %d", len(all))
 	}
-	listed, total, err := s.db.ListSessions(ctx, store.SessionQuery{User: u.ID, Now: s.now})
+	listed, err := s.db.ListSessions(ctx, store.SessionQuery{User: u.ID, Now: s.now}, nil)
 	testkit.Must(t, err)
-	testkit.Equal(t, "listed sessions", len(listed)*10+total, 11)
+	testkit.Equal(t, "listed sessions", len(listed.Items)*10+listed.Total, 11)
 	u2, _ := s.db.User(ctx, u.ID)
 	testkit.Equal(t, "last login", u2.LastLoginAt, s.now)
 

@@ -62,10 +62,10 @@ func (s *suite) clients(t *testing.T) {
 	want(t, s.db.UpdateClient(ctx, &client.Client{ID: "nobody"}, &client.Client{ID: "nobody", Name: "N"}), fault.NotFound)
 	_, err = s.db.Client(ctx, "nobody")
 	want(t, err, fault.NotFound)
-	listed, total, err := s.db.ListClients(ctx, store.ClientQuery{Search: "other NAME"})
+	listed, err := s.db.ListClients(ctx, store.ClientQuery{Search: "other NAME"}, nil)
 	testkit.Must(t, err)
-	if total != 1 || listed[0].ID != c.ID {
-		t.Fatalf("searching found %d clients", total)
+	if listed.Total != 1 || listed.Items[0].ID != c.ID {
+		t.Fatalf("searching found %d clients", listed.Total)
 	}
 }
 

@@ -237,7 +237,7 @@ func (s *suite) hostileText(t *testing.T) {
 		testkit.Must(t, s.db.PutSession(ctx, secret.Hash(s.name("cookie")), v, identity.SessionTerms{}))
 		_, err = s.db.UserByLogin(ctx, bad)
 		want(t, err, fault.NotFound)
-		_, _, err = s.db.ListUsers(ctx, store.UserQuery{Search: bad})
+		_, err = s.db.ListUsers(ctx, store.UserQuery{Search: bad}, nil)
 		testkit.Must(t, err)
 		_, err = s.db.DeviceByUserCode(ctx, bad, s.now)
 		want(t, err, fault.NotFound)

@@ -36,13 +36,14 @@ func (s *suite) staleUser(t *testing.T) {
 	want.Address, want.UpdatedAt = profile.Address, profile.UpdatedAt
 	want.PasswordHash, want.PasswordChangedAt = "hash1", s.now.Add(2*time.Minute)
 	want.MustChange = false // by the new password
+	want.Version++
 	s.userReads(t, "after a stale profile was saved", &want)
 
 	// The other way round: enabling with a stale copy leaves the profile as it is.
 	enabled := byAdmin
 	enabled.Disabled, enabled.UpdatedAt = false, s.now.Add(4*time.Minute)
 	testkit.Must(t, s.db.UpdateUser(ctx, &byAdmin, &enabled))
-	want.Disabled, want.UpdatedAt = false, enabled.UpdatedAt
+	want.Disabled, want.UpdatedAt, want.Version = false, enabled.UpdatedAt, want.Version+1
 	s.userReads(t, "after it was enabled by a stale copy", &want)
 }
 
@@ -59,7 +60,7 @@ func (s *suite) staleClient(t *testing.T) {
 	renamed.Name, renamed.UpdatedAt = s.name("Renamed "), s.now.Add(2*time.Minute)
 	testkit.Must(t, s.db.UpdateClient(ctx, stale, &renamed))
 	want := disabled
-	want.Name, want.UpdatedAt = renamed.Name, renamed.UpdatedAt
+	want.Name, want.UpdatedAt, want.Version = renamed.Name, renamed.UpdatedAt, 3
 	got, err := s.db.Client(ctx, c.ID)
 	testkit.Must(t, err)
 	same(t, "after two changes", got, &want, nilIsEmpty())
@@ -79,6 +80,7 @@ func (s *suite) staleRoute(t *testing.T) {
 	testkit.Must(t, db.UpdateRoute(ctx, &stale, &moved, nil))
 	want := guarded
 	want.Upstreams, want.KeepPath, want.UpdatedAt = moved.Upstreams, false, moved.UpdatedAt
+	want.Revision = 3
 	same(t, "after two changes", stored(db, r.ID), &want)
 }
 

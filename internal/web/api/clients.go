@@ -23,15 +23,16 @@ const (
 func (s handlers) Clients(ctx context.Context, in gen.ClientsRequestObject) (gen.ClientsResponseObject, error) {
 	q := admin.ClientQuery{
 		Search: value(in.Params.Search),
-		Limit:  limit(in.Params.Limit),
-		Offset: value(in.Params.Offset),
+		Page:   admin.Page{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)},
 	}
-	found, total, err := s.Operations.Clients(ctx, actorOf(ctx), q)
+	found, err := s.Operations.Clients(ctx, actorOf(ctx), q)
 	if err != nil {
 		return nil, err
 	}
-	out := gen.Clients200JSONResponse{Data: []management.Client{}, Total: total, Limit: q.Limit, Offset: q.Offset}
-	for _, c := range found {
+	out := gen.Clients200JSONResponse{
+		Data: []management.Client{}, Total: found.Total, Limit: q.Page.Limit, Offset: q.Page.Offset,
+	}
+	for _, c := range found.Items {
 		view, err := s.clientView(ctx, c)
 		if err != nil {
 			return nil, err
@@ -122,7 +123,7 @@ func (s handlers) clientUnchanged(ctx context.Context, ref string) error {
 func (s handlers) DeleteClient(
 	ctx context.Context, in gen.DeleteClientRequestObject,
 ) (gen.DeleteClientResponseObject, error) {
-	_, err := s.Operations.DeleteClient(ctx, actorOf(ctx), in.ID)
+	_, err := s.Operations.DeleteClient(ctx, actorOf(ctx), in.ID, 0)
 	return gen.DeleteClient204Response{}, err
 }
 

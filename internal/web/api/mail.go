@@ -13,19 +13,20 @@ import (
 
 // Mail answers a page of messages.
 func (s handlers) Mail(ctx context.Context, in gen.MailRequestObject) (gen.MailResponseObject, error) {
-	q := outbox.Query{
-		State:  outbox.State(value(in.Params.State)),
-		To:     value(in.Params.To),
-		Limit:  limit(in.Params.Limit),
-		Offset: value(in.Params.Offset),
+	q := admin.DeliveryQuery{
+		State: outbox.State(value(in.Params.State)),
+		To:    value(in.Params.To),
+		Page:  admin.Page{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)},
 	}
-	found, total, err := s.Operations.Mail(ctx, actorOf(ctx), q)
+	found, err := s.Operations.Mail(ctx, actorOf(ctx), q)
 	if err != nil {
 		return nil, err
 	}
-	out := gen.Mail200JSONResponse{Data: []management.MailDelivery{}, Total: total, Limit: q.Limit, Offset: q.Offset}
-	for i := range found {
-		out.Data = append(out.Data, mailView(&found[i]))
+	out := gen.Mail200JSONResponse{
+		Data: []management.MailDelivery{}, Total: found.Total, Limit: q.Page.Limit, Offset: q.Page.Offset,
+	}
+	for i := range found.Items {
+		out.Data = append(out.Data, mailView(&found.Items[i]))
 	}
 	return out, nil
 }

@@ -103,7 +103,7 @@ func (s handlers) UpdateRoute(
 func (s handlers) DeleteRoute(
 	ctx context.Context, in gen.DeleteRouteRequestObject,
 ) (gen.DeleteRouteResponseObject, error) {
-	_, err := s.Operations.DeleteRoute(ctx, actorOf(ctx), in.ID)
+	_, err := s.Operations.DeleteRoute(ctx, actorOf(ctx), in.ID, 0)
 	return gen.DeleteRoute204Response{}, err
 }
 

@@ -97,7 +97,7 @@ func (s handlers) UpdateScope(
 func (s handlers) DeleteScope(
 	ctx context.Context, in gen.DeleteScopeRequestObject,
 ) (gen.DeleteScopeResponseObject, error) {
-	_, err := s.Operations.DeleteScope(ctx, actorOf(ctx), in.ID)
+	_, err := s.Operations.DeleteScope(ctx, actorOf(ctx), in.ID, 0)
 	return gen.DeleteScope204Response{}, err
 }
 

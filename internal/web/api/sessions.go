@@ -52,14 +52,17 @@ func network(s string) (netip.Prefix, error) {
 
 // sessionPage answers a page of sessions.
 func (s handlers) sessionPage(
-	ctx context.Context, user string, sel admin.SessionSelection, q admin.SessionQuery,
+	ctx context.Context, user string, sel admin.SessionSelection, p admin.Page,
 ) (management.SessionList, error) {
-	found, total, err := s.Operations.Sessions(ctx, actorOf(ctx), user, sel, q)
-	out := management.SessionList{Data: []management.Session{}, Total: total, Limit: q.Limit, Offset: q.Offset}
-	for i := range found {
-		out.Data = append(out.Data, s.sessionView(&found[i]))
+	found, err := s.Operations.Sessions(ctx, actorOf(ctx), user, sel, p)
+	if err != nil {
+		return management.SessionList{}, err
 	}
-	return out, err
+	out := management.SessionList{Data: []management.Session{}, Total: found.Total, Limit: p.Limit, Offset: p.Offset}
+	for i := range found.Items {
+		out.Data = append(out.Data, s.sessionView(&found.Items[i]))
+	}
+	return out, nil
 }
 
 // Sessions answers a page of everybody's sessions.
@@ -69,7 +72,7 @@ func (s handlers) Sessions(ctx context.Context, in gen.SessionsRequestObject) (g
 		return nil, err
 	}
 	out, err := s.sessionPage(ctx, value(in.Params.User), sel,
-		admin.SessionQuery{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)})
+		admin.Page{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)})
 	return gen.Sessions200JSONResponse(out), err
 }
 
@@ -78,7 +81,7 @@ func (s handlers) UserSessions(
 	ctx context.Context, in gen.UserSessionsRequestObject,
 ) (gen.UserSessionsResponseObject, error) {
 	out, err := s.sessionPage(ctx, in.ID, admin.SessionSelection{},
-		admin.SessionQuery{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)})
+		admin.Page{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)})
 	return gen.UserSessions200JSONResponse(out), err
 }
 

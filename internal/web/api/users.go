@@ -20,13 +20,13 @@ import (
 func (s handlers) Users(ctx context.Context, in gen.UsersRequestObject) (gen.UsersResponseObject, error) {
 	q := admin.UserQuery{
 		Search: value(in.Params.Search),
-		Limit:  limit(in.Params.Limit),
-		Offset: value(in.Params.Offset),
+		Page:   admin.Page{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)},
 	}
-	users, total, err := s.Operations.Users(ctx, actorOf(ctx), q)
+	page, err := s.Operations.Users(ctx, actorOf(ctx), q)
 	if err != nil {
 		return nil, err
 	}
+	users := page.Items
 	ids := make([]identity.UserID, len(users))
 	for i := range users {
 		ids[i] = users[i].ID
@@ -35,7 +35,7 @@ func (s handlers) Users(ctx context.Context, in gen.UsersRequestObject) (gen.Use
 	if err != nil {
 		return nil, err
 	}
-	out := gen.Users200JSONResponse{Data: []management.User{}, Total: total, Limit: q.Limit, Offset: q.Offset}
+	out := gen.Users200JSONResponse{Data: []management.User{}, Total: page.Total, Limit: q.Page.Limit, Offset: q.Page.Offset}
 	for i := range users {
 		u := userView(&users[i])
 		locked := !locks[users[i].ID].IsZero()
@@ -158,7 +158,7 @@ func (s handlers) UpdateUser(
 func (s handlers) DeleteUser(
 	ctx context.Context, in gen.DeleteUserRequestObject,
 ) (gen.DeleteUserResponseObject, error) {
-	_, err := s.Operations.DeleteUser(ctx, actorOf(ctx), in.ID)
+	_, err := s.Operations.DeleteUser(ctx, actorOf(ctx), in.ID, 0)
 	return gen.DeleteUser204Response{}, err
 }
 
@@ -251,7 +251,7 @@ func userView(u *identity.User) management.User {
 		CreatedAt:          u.CreatedAt.UTC(),
 		UpdatedAt:          u.UpdatedAt.UTC(),
 		LastLoginAt:        moment(u.LastLoginAt),
-		Version:            0,
+		Version:            int(u.Version),
 	}
 }
 

@@ -47,16 +47,16 @@ func (*MailView) Page() string { return "mail" }
 func mailFilters() []string { return []string{"state", "to", "offset"} }
 
 func (s *Server) showMail(w http.ResponseWriter, r *http.Request, q *request) error {
-	query := outbox.Query{
-		State:  outbox.State(q.form.Get("state")),
-		To:     q.form.Get("to"),
-		Limit:  pageSize,
-		Offset: pageOf(q.form),
+	query := admin.DeliveryQuery{
+		State: outbox.State(q.form.Get("state")),
+		To:    q.form.Get("to"),
+		Page:  admin.Page{Limit: pageSize, Offset: pageOf(q.form)},
 	}
-	all, total, err := s.ops.Mail(r.Context(), q.actor, query)
+	page, err := s.ops.Mail(r.Context(), q.actor, query)
 	if err != nil {
 		return err
 	}
+	all, total := page.Items, page.Total
 	v := &MailView{Base: s.begin(r, q, "Mail")}
 	v.Lead = "Messages to people and what became of them. Their contents are never shown."
 	write := q.actor.Can(admin.ScopeMailWrite)

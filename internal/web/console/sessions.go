@@ -83,11 +83,10 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, q *request
 	v := &SessionsView{Base: s.begin(r, q, "Sessions")}
 	v.Lead = "Browsers that are signed in."
 	sel, err := selectionOf(q.form)
-	var sessions []identity.Session
-	total := 0
+	page := &admin.List[identity.Session]{}
 	if err == nil {
-		sessions, total, err = s.ops.Sessions(r.Context(), q.actor, q.form.Get("user"), sel,
-			admin.SessionQuery{Limit: pageSize, Offset: pageOf(q.form)})
+		page, err = s.ops.Sessions(r.Context(), q.actor, q.form.Get("user"), sel,
+			admin.Page{Limit: pageSize, Offset: pageOf(q.form)})
 	}
 	switch {
 	case fault.Is(err, fault.Invalid):
@@ -97,6 +96,10 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, q *request
 	case err != nil && !fault.Is(err, fault.NotFound):
 		return err
 	}
+	if page == nil {
+		page = &admin.List[identity.Session]{}
+	}
+	sessions, total := page.Items, page.Total
 	names, err := s.userNames(r.Context(), q, sessions)
 	if err != nil {
 		return err
@@ -195,9 +198,11 @@ func (s *Server) sessionTable(
 
 // userSessions lists the sessions of one account.
 func (s *Server) userSessions(ctx context.Context, b *Base, q *request, u *identity.User) (Table, error) {
-	sessions, _, err := s.ops.Sessions(ctx, q.actor, string(u.ID), admin.SessionSelection{},
-		admin.SessionQuery{Limit: pageSize})
-	return s.sessionTable(b, q, sessions, nil), err
+	page, err := s.ops.Sessions(ctx, q.actor, string(u.ID), admin.SessionSelection{}, admin.Page{Limit: pageSize})
+	if err != nil {
+		return Table{}, err
+	}
+	return s.sessionTable(b, q, page.Items, nil), nil
 }
 
 func (s *Server) postUserSession(w http.ResponseWriter, r *http.Request, q *request) error {
@@ -239,8 +244,11 @@ func (s *Server) loadSelection(r *http.Request, q *request) (*selectedSessions, 
 	if err != nil {
 		return nil, err
 	}
-	_, total, err := s.ops.Sessions(r.Context(), q.actor, "", sel, admin.SessionQuery{Limit: 1})
-	return &selectedSessions{q.form, sel, total}, err
+	page, err := s.ops.Sessions(r.Context(), q.actor, "", sel, admin.Page{Limit: 1, Exact: true})
+	if err != nil {
+		return nil, err
+	}
+	return &selectedSessions{q.form, sel, page.Total}, nil
 }
 
 func (s *Server) endSessionsAction() action[*selectedSessions] {

@@ -227,7 +227,7 @@ func (s *Server) deleteAction() action[*admin.UserDetail] {
 			if typed == "" || typed != u.Email && typed != u.Username && typed != userID(d) {
 				return fault.InvalidField("confirm", "Type %s to delete this account.", u.LoginName())
 			}
-			_, err := s.ops.DeleteUser(ctx, q.actor, userID(d))
+			_, err := s.ops.DeleteUser(ctx, q.actor, userID(d), 0)
 			return err
 		},
 		done: func(*admin.UserDetail) string { return with(Root+"/users", "done", "deleted") },

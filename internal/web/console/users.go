@@ -53,13 +53,13 @@ func userFilters() []string { return []string{"search", "offset"} }
 func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, q *request) error {
 	query := admin.UserQuery{
 		Search: q.form.Get("search"),
-		Limit:  pageSize,
-		Offset: pageOf(q.form),
+		Page:   admin.Page{Limit: pageSize, Offset: pageOf(q.form)},
 	}
-	users, total, err := s.ops.Users(r.Context(), q.actor, query)
+	page, err := s.ops.Users(r.Context(), q.actor, query)
 	if err != nil {
 		return err
 	}
+	users, total := page.Items, page.Total
 	ids := make([]identity.UserID, len(users))
 	for i := range users {
 		ids[i] = users[i].ID

@@ -1,0 +1,574 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+)
+
+// Bounds of the work for one page of a list.
+const (
+	// smallPosting is how many rows are read and sorted for a page. Where an index finds more, the
+	// list is read in the order of an index.
+	smallPosting = 1000
+	// scanWindow is how many rows are looked at for a page where no index serves the whole filter.
+	// The page may be short then, and the next one goes on.
+	scanWindow = 5000
+)
+
+// A condition adds its parameters to a statement and returns its text.
+type condition func(w *where) string
+
+// equal returns the condition that a column has a value.
+func equal(column string, value any) condition {
+	return func(w *where) string { return column + " = " + w.param(value) }
+}
+
+// literal returns a condition without parameters.
+func literal(text string) condition { return func(*where) string { return text } }
+
+// A posting is a condition with an index of its own.
+type posting struct {
+	ids   condition // a SELECT of the ids that it selects, which may repeat
+	match condition // the same as a condition on a row of the table, or nil with keep
+	most  int       // how many ids are read and sorted; 0: smallPosting
+
+	// How a list is read where there are more: in the order of the terms, or of the index on
+	// created_at that has match as its predicate. With neither, rows are filtered.
+	prefix  string // of terms
+	exact   bool   // prefix is the whole term
+	created bool
+
+	keep func(any) bool // what match says, for a pointer to a row, where no statement can say it
+}
+
+// A listing reads the pages of a list, and counts it, by one set of conditions. T is a row.
+type listing[T any] struct {
+	table *table[T]
+	terms string // the table of terms, or ""
+	// count is the name of a counter of all rows, or "".
+	count string
+	sort  string // a column that is unique with the id, or the id itself
+	order string // what callers call it
+	desc  bool
+
+	served   []condition // conditions that the index on sort serves
+	filters  []condition // other conditions on columns
+	postings []posting
+	key      func(*T) admin.Position
+}
+
+// Plans of reading a list. That of a posting ends in its number.
+const (
+	planSort    = "s"
+	planSmall   = "c"
+	planTerms   = "t"
+	planCreated = "p"
+)
+
+// plan is how a list is read: which posting leads, and the order.
+type plan struct {
+	name   string
+	lead   int // index of the leading posting, or -1
+	column string
+	terms  bool // the order is that of the terms
+}
+
+// read returns a page that follows a position, nil for the first page.
+func (l *listing[T]) read(
+	ctx context.Context, c sqldb.Conn, p admin.Page, after *admin.Position,
+) (out admin.Rows[T], err error) {
+	use, err := l.plan(ctx, c, after)
+	if err != nil {
+		return out, err
+	}
+	out.Order = l.order
+	if use.terms {
+		out.Order = admin.OrderMatch
+	} else if use.column != l.sort {
+		out.Order = admin.OrderCreated
+	}
+	if use.name[:1] == planSmall {
+		return out, l.readSmall(ctx, c, use, p, after, &out)
+	}
+	if err := l.walk(ctx, c, use, p, after, &out); err != nil {
+		return out, err
+	}
+	switch {
+	case after != nil && !p.Exact:
+		out.Total, out.AtLeast = after.Total, after.AtLeast
+	default:
+		out.Total, out.AtLeast, err = l.total(ctx, c, use, p.Exact)
+	}
+	// A page may know of more than the count has looked at.
+	if seen := p.Offset + len(out.Items); out.AtLeast && out.Total < seen {
+		out.Total = seen
+	}
+	l.finish(use, &out)
+	return out, err
+}
+
+// finish adds to the next position what all positions of a list have in common.
+func (l *listing[T]) finish(use plan, out *admin.Rows[T]) {
+	if out.Next != nil {
+		out.Next.Plan, out.Next.Total, out.Next.AtLeast = use.name, out.Total, out.AtLeast
+	}
+}
+
+// plan returns how the list is read: as the page before, or by the counts of the postings.
+func (l *listing[T]) plan(ctx context.Context, c sqldb.Conn, after *admin.Position) (plan, error) {
+	if after != nil {
+		return l.planNamed(after.Plan), nil
+	}
+	lead, least := -1, 0
+	for i, p := range l.postings {
+		n, err := p.size(ctx, c)
+		if err != nil {
+			return plan{}, err
+		}
+		if n <= p.limit() && (lead < 0 || n < least) {
+			lead, least = i, n
+		}
+	}
+	if lead >= 0 {
+		return l.planNamed(planSmall + string(rune('0'+lead))), nil
+	}
+	for i, p := range l.postings {
+		if p.prefix != "" {
+			return l.planNamed(planTerms + string(rune('0'+i))), nil
+		}
+	}
+	for i, p := range l.postings {
+		if p.created {
+			return l.planNamed(planCreated + string(rune('0'+i))), nil
+		}
+	}
+	return l.planNamed(planSort), nil
+}
+
+func (l *listing[T]) planNamed(name string) plan {
+	use := plan{name: name, lead: -1, column: l.sort}
+	if len(name) < 2 {
+		use.name = planSort
+		return use
+	}
+	use.lead = min(max(int(name[1]-'0'), 0), len(l.postings)-1)
+	switch name[:1] {
+	case planTerms:
+		use.terms, use.column = true, "term"
+	case planCreated:
+		use.column = "created_at"
+	}
+	return use
+}
+
+func (p *posting) limit() int {
+	if p.most > 0 {
+		return p.most
+	}
+	return smallPosting
+}
+
+// size returns how many ids a posting selects, up to one more than its limit.
+func (p *posting) size(ctx context.Context, c sqldb.Conn) (n int, err error) {
+	w := where{}
+	text := "SELECT COUNT(*) FROM (" + p.ids(&w) + " LIMIT " + w.param(p.limit()+1) + ") found"
+	err = c.Row(ctx, text, w.args...).Scan(&n)
+	return n, err
+}
+
+// conditions adds the conditions of a list, but those of the leading posting.
+func (l *listing[T]) conditions(w *where, lead int) {
+	for _, f := range slices.Concat(l.served, l.filters) {
+		w.terms = append(w.terms, f(w))
+	}
+	for i, p := range l.postings {
+		if i != lead && p.match != nil {
+			w.terms = append(w.terms, p.match(w))
+		}
+	}
+}
+
+// kept reports whether a row satisfies what no statement says.
+func (l *listing[T]) kept(use plan, v *T) bool {
+	for i, p := range l.postings {
+		if i != use.lead && p.keep != nil && !p.keep(v) {
+			return false
+		}
+	}
+	return true
+}
+
+// keeps reports whether rows must be looked at one by one.
+func (l *listing[T]) keeps(use plan) bool {
+	for i, p := range l.postings {
+		if i != use.lead && p.keep != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// readSmall reads all rows that a posting selects, in the order that was asked for.
+func (l *listing[T]) readSmall(
+	ctx context.Context, c sqldb.Conn, use plan, p admin.Page, after *admin.Position, out *admin.Rows[T],
+) error {
+	lead := &l.postings[use.lead]
+	w := where{}
+	text := "SELECT " + l.table.qualified() + " FROM (SELECT DISTINCT id FROM (" + lead.ids(&w) + ") every LIMIT " +
+		w.param(lead.limit()+1) + ") few CROSS JOIN " + l.table.name
+	w.terms = append(w.terms, l.table.name+".id = few.id")
+	l.conditions(&w, use.lead)
+	name := l.table.name + "."
+	text += w.String() + orderBy(l.desc, name+l.sort, name+"id")
+	all, err := list(ctx, c, l.table.scan, text, w.args...)
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(v T) bool { return !l.kept(use, &v) })
+	out.Total = len(all)
+	if after != nil {
+		all = slices.DeleteFunc(all, func(v T) bool { return !l.follows(&v, after) })
+	}
+	all = all[min(p.Offset, len(all)):]
+	if n := int(limit(p.Limit)); len(all) > n {
+		all = all[:n]
+		next := l.key(&all[n-1])
+		out.Next = &next
+	}
+	out.Items = all
+	l.finish(use, out)
+	return nil
+}
+
+// follows reports whether a row comes after a position in the order of the list.
+func (l *listing[T]) follows(v *T, after *admin.Position) bool {
+	at := l.key(v)
+	d := strings.Compare(at.Text, after.Text)
+	if d == 0 && at.Number != after.Number {
+		d = 1
+		if at.Number < after.Number {
+			d = -1
+		}
+	}
+	if d == 0 {
+		d = strings.Compare(at.ID, after.ID)
+	}
+	return d > 0 && !l.desc || d < 0 && l.desc
+}
+
+// driver is the table that gives the order of a walk.
+func (l *listing[T]) driver(use plan) string {
+	if use.terms {
+		return l.terms
+	}
+	return l.table.name
+}
+
+// bounds adds the conditions that the index of a walk serves, and that rows follow a position.
+func (l *listing[T]) bounds(w *where, use plan, after *admin.Position) {
+	name := l.driver(use) + "."
+	switch {
+	case use.terms:
+		p := l.postings[use.lead]
+		w.add(name+"term = ", p.prefix, p.exact)
+		w.add(name+"term >= ", p.prefix, !p.exact)
+		w.add(name+"term < ", p.prefix+lastRune, !p.exact)
+	case use.lead >= 0:
+		w.terms = append(w.terms, l.postings[use.lead].match(w))
+	default:
+		for _, f := range l.served {
+			w.terms = append(w.terms, f(w))
+		}
+	}
+	if after != nil {
+		w.terms = append(w.terms, l.compare(w, use, l.operator(use, ">"), after))
+	}
+}
+
+// lastRune is greater than every character of a term.
+const lastRune = "\U0010FFFF"
+
+// operator returns > or >= in the direction of a walk.
+func (l *listing[T]) operator(use plan, op string) string {
+	if l.descends(use) {
+		return strings.Replace(op, ">", "<", 1)
+	}
+	return op
+}
+
+func (l *listing[T]) descends(use plan) bool { return l.desc && !use.terms }
+
+// compare returns a comparison of a row's place with a position.
+func (l *listing[T]) compare(w *where, use plan, op string, at *admin.Position) string {
+	name := l.driver(use) + "."
+	if use.column == "id" {
+		return name + "id " + op + " " + w.param(at.ID)
+	}
+	value := any(at.Number)
+	if use.terms || use.column == "name_key" {
+		value = at.Text
+	}
+	return "(" + name + use.column + ", " + name + "id) " + op + " (" + w.param(value) + ", " + w.param(at.ID) + ")"
+}
+
+func orderBy(desc bool, columns ...string) string {
+	if desc {
+		for i := range columns {
+			columns[i] += " DESC"
+		}
+	}
+	return " ORDER BY " + strings.Join(slices.Compact(columns), ", ")
+}
+
+func (l *listing[T]) orderOf(use plan) string {
+	name := l.driver(use) + "."
+	return orderBy(l.descends(use), name+use.column, name+"id")
+}
+
+// filtered reports whether a walk meets rows that are not of the list.
+func (l *listing[T]) filtered(use plan) bool {
+	others := len(l.postings)
+	if use.lead >= 0 {
+		others--
+	}
+	if use.column != l.sort && len(l.served) > 0 {
+		return true
+	}
+	return others > 0 || len(l.filters) > 0
+}
+
+// edge returns the place n rows after a position, or nil if there are fewer.
+func (l *listing[T]) edge(
+	ctx context.Context, c sqldb.Conn, use plan, after *admin.Position, n int,
+) (*admin.Position, error) {
+	w := where{}
+	l.bounds(&w, use, after)
+	name := l.driver(use) + "."
+	text := "SELECT " + name + use.column + ", " + name + "id FROM " + l.driver(use) + w.String() + l.orderOf(use) +
+		" LIMIT 1 OFFSET " + w.param(n-1)
+	var at *admin.Position
+	err := each(ctx, c, func(r sqldb.Row) error {
+		at = new(admin.Position)
+		if use.column == "id" {
+			return r.Scan(&at.ID, &at.ID)
+		}
+		if use.terms || use.column == "name_key" {
+			return r.Scan(&at.Text, &at.ID)
+		}
+		return r.Scan(&at.Number, &at.ID)
+	}, text, w.args...)
+	return at, err
+}
+
+// found is a row of a walk with its place.
+type found[T any] struct {
+	value *T
+	at    admin.Position
+}
+
+// walk reads a page in the order of an index. Where rows are filtered it looks at no more than
+// scanWindow of them beyond the offset; the page may be short then.
+func (l *listing[T]) walk(
+	ctx context.Context, c sqldb.Conn, use plan, p admin.Page, after *admin.Position, out *admin.Rows[T],
+) error {
+	var edge *admin.Position
+	if l.filtered(use) {
+		var err error
+		if edge, err = l.edge(ctx, c, use, after, scanWindow+p.Offset); err != nil {
+			return err
+		}
+	}
+	n, skip := int(limit(p.Limit)), p.Offset
+	for {
+		want := n - len(out.Items) + 1
+		offset := 0
+		if !use.terms && !l.keeps(use) {
+			offset, skip = skip, 0 // every row counts
+		}
+		rows, err := l.window(ctx, c, use, after, edge, want+skip, offset)
+		if err != nil {
+			return err
+		}
+		for i, r := range rows {
+			after = &rows[i].at
+			if use.terms && !l.firstTerm(use, r) || !l.kept(use, r.value) {
+				continue
+			}
+			if skip > 0 {
+				skip--
+				continue
+			}
+			if len(out.Items) == n {
+				return nil // Next is the place of the last item
+			}
+			out.Items = append(out.Items, *r.value)
+			out.Next = &rows[i].at
+		}
+		if len(rows) < want+skip {
+			out.Next = edge // nil: the end
+			return nil
+		}
+	}
+}
+
+// firstTerm reports whether the term of a row is the first one of the thing that has the prefix: a
+// thing with several is listed once.
+func (l *listing[T]) firstTerm(use plan, r found[T]) bool {
+	t, ok := any(r.value).(interface{ Terms() []string })
+	if !ok {
+		return true
+	}
+	p := l.postings[use.lead]
+	if p.exact {
+		return true
+	}
+	for _, term := range t.Terms() {
+		if strings.HasPrefix(term, p.prefix) && term < r.at.Text {
+			return false
+		}
+	}
+	return true
+}
+
+// window reads up to n rows of a walk.
+func (l *listing[T]) window(
+	ctx context.Context, c sqldb.Conn, use plan, after, edge *admin.Position, n, offset int,
+) (out []found[T], err error) {
+	w := where{}
+	l.bounds(&w, use, after)
+	if edge != nil {
+		w.terms = append(w.terms, l.compare(&w, use, l.operator(use, "<="), edge))
+	}
+	text := "SELECT " + l.table.qualified()
+	if use.terms {
+		text += ", " + l.terms + ".term FROM " + l.terms + " CROSS JOIN " + l.table.name
+		w.terms = append(w.terms, l.table.name+".id = "+l.terms+".id")
+	} else {
+		text += " FROM " + l.table.name
+	}
+	l.remaining(&w, use)
+	text += w.String() + l.orderOf(use) + " LIMIT " + w.param(n) + " OFFSET " + w.param(offset)
+	err = each(ctx, c, func(r sqldb.Row) error {
+		v := new(T)
+		at := admin.Position{}
+		dest := l.table.dest(nil, v)
+		if use.terms {
+			dest = append(dest, &at.Text)
+		}
+		if err := r.Scan(dest...); err != nil {
+			return err
+		}
+		place := l.key(v)
+		at.ID = place.ID
+		if !use.terms {
+			at = l.place(use, v)
+		}
+		out = append(out, found[T]{v, at})
+		return nil
+	}, text, w.args...)
+	return out, err
+}
+
+// remaining adds the conditions that bounds has not.
+func (l *listing[T]) remaining(w *where, use plan) {
+	conditions := l.filters
+	if use.lead >= 0 {
+		conditions = slices.Concat(l.served, l.filters)
+	}
+	for _, f := range conditions {
+		w.terms = append(w.terms, f(w))
+	}
+	for i, p := range l.postings {
+		if i != use.lead && p.match != nil {
+			w.terms = append(w.terms, p.match(w))
+		}
+	}
+}
+
+// place returns where a row stands in a walk along a column.
+func (l *listing[T]) place(use plan, v *T) admin.Position {
+	if use.column == l.sort {
+		return l.key(v)
+	}
+	at := l.key(v)
+	i := slices.IndexFunc(l.table.columns, func(c column[T]) bool { return c.name == use.column })
+	n, _ := stored(l.table.columns[i].field(v)).(int64)
+	return admin.Position{Number: n, ID: at.ID}
+}
+
+// total counts the list: exactly up to admin.MaxTotal, or all if asked. Where rows are filtered it
+// looks at no more than admin.MaxTotal of them unless asked.
+func (l *listing[T]) total(
+	ctx context.Context, c sqldb.Conn, use plan, exact bool,
+) (n int, atLeast bool, err error) {
+	if l.count != "" && use.lead < 0 && !l.filtered(use) && len(l.served) == 0 {
+		n, err = countOf(ctx, c, l.count)
+		return n, false, err
+	}
+	if l.keeps(use) {
+		return l.countKept(ctx, c, use, exact)
+	}
+	most, different := admin.MaxTotal+1, "COUNT(*)"
+	var edge *admin.Position
+	if l.filtered(use) && !exact {
+		if edge, err = l.edge(ctx, c, use, nil, most); err != nil {
+			return 0, false, err
+		}
+	}
+	w := where{}
+	l.bounds(&w, use, nil)
+	if edge != nil {
+		w.terms = append(w.terms, l.compare(&w, use, l.operator(use, "<="), edge))
+	}
+	from := " FROM " + l.driver(use)
+	if use.terms {
+		from += " CROSS JOIN " + l.table.name
+		w.terms = append(w.terms, l.table.name+".id = "+l.terms+".id")
+		most *= 2 // a thing may have several terms with the prefix
+		different = "COUNT(DISTINCT id)"
+	}
+	l.remaining(&w, use)
+	text := "SELECT " + l.driver(use) + ".id" + from + w.String()
+	if !exact {
+		text += " LIMIT " + w.param(most)
+	}
+	var rows int
+	text = "SELECT COUNT(*), " + different + " FROM (" + text + ") found"
+	if err := c.Row(ctx, text, w.args...).Scan(&rows, &n); err != nil {
+		return 0, false, err
+	}
+	if !exact && (n > admin.MaxTotal || rows == most) {
+		return min(n, admin.MaxTotal), true, nil
+	}
+	return n, edge != nil, nil
+}
+
+// countKept counts a list whose rows must be looked at one by one.
+func (l *listing[T]) countKept(
+	ctx context.Context, c sqldb.Conn, use plan, exact bool,
+) (n int, atLeast bool, err error) {
+	var after *admin.Position
+	for looked := 0; ; {
+		rows, err := l.window(ctx, c, use, after, nil, smallPosting, 0)
+		if err != nil {
+			return n, false, err
+		}
+		for i, r := range rows {
+			after = &rows[i].at
+			if l.kept(use, r.value) && (!use.terms || l.firstTerm(use, r)) {
+				n++
+			}
+		}
+		looked += len(rows)
+		if len(rows) < smallPosting {
+			return n, false, nil
+		}
+		if !exact && looked >= smallPosting {
+			return n, true, nil
+		}
+	}
+}
