@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	"github.com/gatehouse-id/gatehouse/internal/web/api"
+	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
 
 const goodPassword = "Tr4verse-the-Quiet-Valley"
@@ -108,7 +109,7 @@ func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 	ops := admin.New(admin.Config{Issuer: "https://id.example"}, admin.Parts{
 		Store: db, Keys: keys, Ring: jose.NewRing(db, keys), Passwords: passwords, Accounts: h.login,
 		Rules: token.ClientRules(), Routes: func() (*access.File, error) { return &access.File{}, nil },
-		Now: func() time.Time { return h.now }, Sealer: outbox.NewSealer(keys),
+		Now: func() time.Time { return h.now }, Sealer: outbox.NewSealer(keys), WebhookKeys: webhook.NewKeys(keys),
 		Settings: func() []admin.Setting { return []admin.Setting{{Name: "SECRET_KEY", Secret: true}} },
 	})
 	server, err := api.New(api.Config{

@@ -204,6 +204,7 @@ func TestEveryOperationNeedsItsScope(t *testing.T) {
 			body := map[string]string{
 				"createUser": `{"email":"a@example.com"}`, "createClient": `{"client_name":"x"}`, "createScope": `{"name":"x","description":"x"}`,
 				"createRoute": `{"upstreams":["http://x"]}`, "testMail": `{"to":"a@example.com"}`,
+				"createWebhook": `{"url":"https://example.com/","events":["*"]}`,
 			}[op.OperationID]
 			if body == "" && op.RequestBody != nil {
 				body = "{}"
