@@ -83,10 +83,8 @@ func (s *Server) AcceptInvitation(
 	u := *old
 	u.Name, u.Username = strings.TrimSpace(form.Name), strings.TrimSpace(form.Username)
 	c := change{password: form.Password, field: "password"}
-	if err := fault.Join(u.ValidateChange(old), s.checkNewPassword(ctx, &u, c)); err != nil {
-		return Step{}, err
-	}
-	if u.PasswordHash, err = s.pw.Hash(ctx, form.Password); err != nil {
+	u.PasswordHash, err = s.firstPassword(ctx, &u, c)
+	if err := fault.Join(u.ValidateChange(old), err); err != nil {
 		return Step{}, err
 	}
 	u.EmailVerified, u.PasswordChangedAt = true, v.Now
@@ -103,5 +101,5 @@ func (s *Server) AcceptInvitation(
 	if err != nil {
 		return Step{}, err
 	}
-	return s.advance(ctx, v, &signIn{user: fresh, amr: s.factor(kindPassword, UseFirst).AMR()})
+	return s.advance(ctx, v, &signIn{user: fresh, amr: s.joinedBy(fresh)})
 }

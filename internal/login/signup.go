@@ -31,7 +31,7 @@ type SignUpForm struct {
 type signUp struct {
 	Name     string `json:"n,omitempty"`
 	Username string `json:"u,omitempty"`
-	Hash     string `json:"h"`
+	Hash     string `json:"h"` // "" where people join without a password
 	Locale   string `json:"l,omitempty"`
 }
 
@@ -42,8 +42,31 @@ type signUpCookie struct {
 	Issued int64  `json:"t"` // Unix milliseconds
 }
 
-// CanSignUp reports whether new people may make an account of their own. It begins with a password.
-func (s *Server) CanSignUp() bool { return s.cfg.SignUp && s.CanMail() && s.PasswordAllowed() }
+// CanSignUp reports whether new people may make an account of their own. It begins with a password,
+// or where there are none, with messages to sign in with: the proof of the address is the way in.
+func (s *Server) CanSignUp() bool {
+	return s.cfg.SignUp && s.CanMail() && (s.PasswordAllowed() || s.EmailKind() != "")
+}
+
+// firstPassword checks the first password of a new person and returns its hash. Where people sign
+// in without passwords, it returns "", whatever was entered.
+func (s *Server) firstPassword(ctx context.Context, u *identity.User, c change) (string, error) {
+	if !s.PasswordAllowed() {
+		return "", nil
+	}
+	if err := s.checkNewPassword(ctx, u, c); err != nil {
+		return "", err
+	}
+	return s.pw.Hash(ctx, c.password)
+}
+
+// joinedBy returns the authentication methods of a person who has just got an account.
+func (s *Server) joinedBy(u *identity.User) []string {
+	if f := s.factor(s.EmailKind(), UseFirst); u.PasswordHash == "" && f != nil {
+		return f.AMR()
+	}
+	return s.password().AMR()
+}
 
 // SignUpDomains returns the domains whose addresses may sign up, separated by commas; "" is any.
 func (s *Server) SignUpDomains() string { return strings.Join(s.cfg.SignUpDomains, ", ") }
@@ -58,14 +81,14 @@ func (s *Server) SignUp(ctx context.Context, v Visit, form SignUpForm) (cookie s
 		return "", fault.New(fault.Denied, "Nobody can sign up here. Ask your administrator for an account.")
 	}
 	u := s.newUser(v, form)
+	c := change{password: form.Password, field: "password"}
 	if err := fault.Join(u.Validate(), s.checkDomain(u.Email), requireEmail(u.Email)); err != nil {
-		return "", fault.Join(err, s.checkPolicy(ctx, u, change{password: form.Password, field: "password"}))
-	}
-	err = s.checkNewPassword(ctx, u, change{password: form.Password, field: "password"})
-	if err != nil {
+		if s.PasswordAllowed() {
+			err = fault.Join(err, s.checkPolicy(ctx, u, c))
+		}
 		return "", err
 	}
-	hash, err := s.pw.Hash(ctx, form.Password)
+	hash, err := s.firstPassword(ctx, u, c)
 	if err != nil {
 		return "", err
 	}
@@ -287,7 +310,7 @@ func (s *Server) ConfirmSignUp(ctx context.Context, v Visit, p SignUpProof) (Ste
 	if err != nil {
 		return Step{}, err
 	}
-	si := &signIn{user: u, amr: s.factor(kindPassword, UseFirst).AMR(), client: p.Client}
+	si := &signIn{user: u, amr: s.joinedBy(u), client: p.Client}
 	return s.advance(ctx, v, si)
 }
 
@@ -353,7 +376,7 @@ func (s *Server) signedUpUser(
 	ctx context.Context, v Visit, c *Confirmation, p SignUpProof, own bool,
 ) (*identity.User, error) {
 	content := s.openSignUp(c)
-	if content == nil || !own && p.NewPassword != "" {
+	if content == nil || !own && (p.NewPassword != "" || content.Hash == "") {
 		return s.claimedUser(ctx, v, c, p)
 	}
 	if !own {
@@ -377,12 +400,9 @@ func (s *Server) claimedUser(
 	u := s.newUser(v, SignUpForm{Email: c.Email, Name: p.Name, Username: p.Username})
 	u.EmailVerified, u.Locale = true, v.Locale
 	password := change{password: p.NewPassword, field: "new_password"}
-	if err := fault.Join(u.Validate(), s.checkNewPassword(ctx, u, password)); err != nil {
-		return nil, err
-	}
-	var err error
-	u.PasswordHash, err = s.pw.Hash(ctx, p.NewPassword)
-	return u, err
+	hash, err := s.firstPassword(ctx, u, password)
+	u.PasswordHash = hash
+	return u, fault.Join(u.Validate(), err)
 }
 
 // checkSignUpPassword asks for the password that was chosen at a sign-up. Every try counts.

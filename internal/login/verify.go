@@ -226,7 +226,10 @@ func (s *Server) OpenLink(ctx context.Context, v Visit, token, cookie string) (*
 	m := &MailedLink{Kind: c.Kind, Email: c.Email, id: c.ID}
 	if c.Kind == ConfirmSignUp {
 		mine := s.openSignUpCookie(v, cookie)
-		m.Own, m.Blank = mine != nil && mine.ID == c.ID, s.openSignUp(c) == nil
+		m.Own = mine != nil && mine.ID == c.ID
+		content := s.openSignUp(c)
+		// Where there is no password to prove it by, nothing that somebody else entered counts.
+		m.Blank = content == nil || content.Hash == "" && !m.Own
 		return m, nil
 	}
 	m.User, err = s.store.User(ctx, c.User)
@@ -275,7 +278,7 @@ func (s *Server) VerifyByToken(ctx context.Context, v Visit, p SignUpProof) erro
 	}
 	switch m.Kind {
 	case ConfirmSignUp:
-		if !m.Own && p.Password == "" {
+		if !m.Own && p.Password == "" && s.PasswordAllowed() {
 			return fault.InvalidField("password", "Enter the password that was chosen at the sign-up.")
 		}
 		_, err := s.createSignedUp(ctx, v, p)

@@ -125,9 +125,18 @@ func (s *Server) signUpView(r *http.Request, lc loginContext, form url.Values) *
 		Name:     form.Get("name"),
 		Username: form.Get("username"),
 		Domains:  s.login.SignUpDomains(),
-		Rules:    s.login.PasswordRules(nil),
+		Rules:    s.passwordRules(nil),
 		Closed:   !s.login.CanSignUp(),
 	}
+}
+
+// passwordRules returns what the first password of a user must be like, or nil where people join
+// without one.
+func (s *Server) passwordRules(u *identity.User) []identity.Rule {
+	if !s.login.PasswordAllowed() {
+		return nil
+	}
+	return s.login.PasswordRules(u)
 }
 
 // postSignUp begins an account. The answer is the same whether the address has one or not.
@@ -297,7 +306,7 @@ func (s *Server) verifyView(
 	}
 	if v.Fresh {
 		v.Hidden = append(v.Hidden, Pair{Name: "new", Value: "1"})
-		v.Rules = s.login.PasswordRules(link.User)
+		v.Rules = s.passwordRules(link.User)
 	}
 	return v, nil, nil
 }
@@ -411,7 +420,7 @@ func (s *Server) invitationView(
 		Email:    u.Email,
 		Name:     u.Name,
 		Username: u.Username,
-		Rules:    s.login.PasswordRules(u),
+		Rules:    s.passwordRules(u),
 	}
 	if r.Method == http.MethodPost {
 		v.Name, v.Username = form.Get("name"), form.Get("username")

@@ -550,3 +550,50 @@ func TestVerifyByPrograms(t *testing.T) {
 	s.limiter.full = true
 	wants("/account/email/verify", `{"token":"x"}`, 429, "rate_limited")
 }
+
+// Where people sign in by messages and not by passwords, they join without one: in the browser that
+// signed up by the code or the link, in another one by entering everything anew.
+func TestJoiningWithoutAPassword(t *testing.T) {
+	s := newSite(t)
+	s.login = s.newLogin(func(c *login.Config) {
+		c.Mail, c.BaseURL, c.ResetTTL, c.ResetLimit, c.ResetWindow = true, origin, time.Hour, 3, time.Hour
+		c.SignUp, c.RequireVerified, c.VerifyTTL = true, true, 24*time.Hour
+		c.Methods = []string{"email_code"}
+	})
+	s.serve()
+	begin := func(b *browser, email string) outbox.Mail {
+		b.get("/signup")
+		b.shows(200, `name="email"`)
+		b.hides(`name="password"`)
+		b.submit("email", email, "name", "Bo")
+		return s.letter(outbox.MessageVerification, email)
+	}
+	email, own := s.fresh(), s.browser()
+	begin(own, email)
+	m := begin(own, email)
+	own.submit("code", m.Values["code"])
+	own.shows(200, "Hello, <bdi>Bo")
+
+	// Somebody else's name for the address does not get into the account of its owner.
+	email = s.fresh()
+	m = begin(s.browser(), email)
+	owner := s.browser()
+	owner.get(strings.TrimPrefix(m.Values["link"], origin))
+	owner.shows(200, `name="name"`)
+	owner.hides(`name="new_password"`, `name="password"`, `value="Bo"`)
+	owner.submit("name", "Vera")
+	owner.shows(200, "Hello, <bdi>Vera")
+
+	u := &identity.User{ID: identity.UserID(s.fresh()), Email: s.fresh(), CreatedAt: s.now, UpdatedAt: s.now}
+	testkit.Must(t, s.db.CreateUser(t.Context(), u))
+	_, err := s.login.Invite(t.Context(), s.person(), u)
+	testkit.Must(t, err)
+	guest := s.browser()
+	guest.get(strings.TrimPrefix(s.letter(outbox.MessageInvitation, u.Email).Values["link"], origin))
+	guest.hides(`name="password"`)
+	guest.submit("name", "Gus")
+	guest.shows(200, "Hello, <bdi>Gus")
+	stored, err := s.db.User(t.Context(), u.ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "password", stored.PasswordHash, "")
+}

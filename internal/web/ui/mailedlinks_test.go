@@ -36,7 +36,10 @@ func TestMailedLinksSurviveMailScanners(t *testing.T) {
 				testkit.Must(s.t, s.login.RequestPasswordReset(s.t.Context(), s.person(), s.user.Email, ""))
 				return s.letter(outbox.MessagePasswordReset, s.user.Email).Values["link"]
 			},
-			works: func(b *browser) { b.submit("new_password", phrase2, "confirm_password", phrase2); b.shows(200, "Sign in") },
+			works: func(b *browser) {
+				b.submit("new_password", phrase2, "confirm_password", phrase2)
+				b.shows(200, "Sign in")
+			},
 		},
 		"invitation": {
 			link: func(s *site) string {

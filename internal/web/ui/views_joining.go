@@ -20,7 +20,7 @@ type SignUpView struct {
 	Form
 	Email, Name, Username string          // what was entered before
 	Domains               string          // whose addresses may sign up, separated by commas; "" is any
-	Rules                 []identity.Rule // of passwords
+	Rules                 []identity.Rule // of passwords; none where people join without one
 	Closed                bool            // nobody can sign up here
 }
 
