@@ -369,3 +369,17 @@ func TestGatewaySection(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 }
+
+// The statistic finds a shift, and none where there is none.
+func TestRankSum(t *testing.T) {
+	var a, shifted []time.Duration
+	for i := range 200 {
+		a, shifted = append(a, time.Duration(i*7%200)), append(shifted, time.Duration(i*7%200+60))
+	}
+	if z := rankSum(a, a); z != 0 {
+		t.Errorf("the same values differ by %f", z)
+	}
+	if z := rankSum(a, shifted); z > -5 {
+		t.Errorf("a shift gives %f", z)
+	}
+}

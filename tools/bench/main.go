@@ -38,6 +38,7 @@ type options struct {
 	place       string
 	out         string
 	quick       bool
+	timings     int // of each form and kind of address; 0 measures the rows instead
 }
 
 func main() {
@@ -81,6 +82,7 @@ func parseOptions(args []string) (o options, err error) {
 	f.StringVar(&o.profiles, "profiles", "", "directory for profiles (default: a new one; it stays)")
 	f.StringVar(&o.place, "place", "/var/tmp", "directory for databases, on the disk that is measured")
 	f.StringVar(&o.out, "out", "tools/bench/report.md", "file for the report, or empty")
+	f.IntVar(&o.timings, "timings", 0, "take so many times of known and unknown addresses, and nothing else")
 	if err = f.Parse(args); err != nil {
 		return o, err
 	}
@@ -114,6 +116,9 @@ func runBench(ctx context.Context, o options) error {
 		return err
 	}
 	defer b.cleanUp()
+	if o.timings > 0 {
+		return b.timings(ctx, o.timings)
+	}
 	list := slices.DeleteFunc(rows(), func(r row) bool { return !o.wanted(r.name) })
 	rep := &report{bench: b, began: time.Now()}
 	if err = b.measureAlone(ctx, rep); err != nil {
