@@ -15,9 +15,11 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -44,6 +46,7 @@ type site struct {
 	now     time.Time
 	handler http.Handler
 	console *console.Server
+	ring    *jose.Ring
 	mail    *sender
 
 	user    *identity.User // who is signed in; nil: nobody
@@ -85,12 +88,13 @@ func newSite(t *testing.T) *site {
 		now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC),
 	}
 	s.login = login.New(login.Config{
-		AppName: "Example ID", SessionTTL: 24 * time.Hour, Idle: time.Hour, BrowserAccounts: 1,
+		Methods: []string{"password"}, AppName: "Example ID", SessionTTL: 24 * time.Hour, Idle: time.Hour, BrowserAccounts: 1,
 		LockThreshold: 5, LockDuration: time.Minute, AutoUnlock: true, RevokeTokens: true, Mail: true, BaseURL: origin,
 		Policy: identity.Policy{MinLength: 12}, AdminPolicy: identity.Policy{MinLength: 12},
 	}, s.db, keys, secret.NewPasswords(2, 8))
 	ring := jose.NewRing(s.db, keys)
 	testkit.Must(t, ring.Ensure(t.Context(), jose.EdDSA, s.now))
+	s.ring = ring
 	now := func() time.Time { return s.now }
 	s.ops = admin.New(admin.Config{Issuer: origin, AccessTTL: time.Hour, Algorithm: jose.EdDSA, RevokeTokens: true, Reauth: 15 * time.Minute, RequireMFA: true}, admin.Parts{
 		Store: s.db, Keys: keys, Ring: ring, Passwords: secret.NewPasswords(2, 8), Accounts: s.login,
@@ -239,4 +243,24 @@ func (p page) leads(to string) page {
 		p.t.Fatalf("%s: %d to %q, want %q\n%s", p.path, p.Code, got, to, p.Body)
 	}
 	return p
+}
+
+// furnish gives an account a second factor and a connected app, and returns their ids.
+func (s *site) furnish(u *identity.User) (factor, app string) {
+	s.t.Helper()
+	c := &identity.Credential{
+		ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: "totp", Label: hostile, Sealed: "x",
+		CreatedAt: s.now, ConfirmedAt: s.now, LastUsedAt: s.now,
+	}
+	testkit.Must(s.t, s.db.PutCredential(s.t.Context(), c))
+	cl := &client.Client{
+		ID: client.ID(secret.NewID(s.now)), Name: hostile, Redirects: []string{"https://app.example/callback"}, Public: true,
+		Grants: []string{client.GrantTypeCode}, Scopes: []string{"openid"}, CreatedAt: s.now, UpdatedAt: s.now,
+	}
+	testkit.Must(s.t, s.db.CreateClient(s.t.Context(), cl))
+	testkit.Must(s.t, s.db.AddConsent(s.t.Context(), &oauth.Consent{User: u.ID, Client: cl.ID, Scopes: []string{"openid"}, CreatedAt: s.now, UpdatedAt: s.now}))
+	testkit.Must(s.t, s.db.PutGrant(s.t.Context(), &oauth.Grant{
+		ID: oauth.GrantID(secret.NewID(s.now)), User: u.ID, Client: cl.ID, Scopes: []string{"openid"}, CreatedAt: s.now, LastUsedAt: s.now, ExpiresAt: s.now.Add(time.Hour),
+	}))
+	return string(c.ID), string(cl.ID)
 }

@@ -59,11 +59,11 @@ func quote(s string) string {
 		}
 		return c
 	}, s)
-	if s != "" && strings.Trim(s, plainBytes) == "" {
+	if s != "" && s[0] != '=' && strings.Trim(s, plainBytes) == "" {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // plainBytes are the characters that mean themselves in every place of a shell's words.
-const plainBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+,"
+const plainBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+,="

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -17,6 +18,7 @@ type UserView struct {
 	Profile  []Fact
 	Access   []Fact
 	Factors  Table
+	Apps     Table
 	Sessions Table
 	Events   Table
 	Actions  []Link   // pages that ask before they act
@@ -49,7 +51,13 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, q *request) er
 		v.Locked = &Lock{Since: v.When(d.LockedAt), Until: v.When(d.UnlockAt)}
 	}
 	v.Profile, v.Access = v.profileFacts(u), v.accessFacts(d)
-	v.Factors = v.factorTable(d.Factors)
+	write := q.actor.Can(admin.ScopeUsersWrite)
+	v.Factors = v.factorTable(d, write)
+	apps, err := s.ops.UserAuthorizations(ctx, q.actor, string(u.ID))
+	if err != nil {
+		return err
+	}
+	v.Apps = v.appTable(u, apps, write)
 	if q.actor.Can(admin.ScopeSessionsRead) {
 		if v.Sessions, err = s.userSessions(ctx, &v.Base, q, u); err != nil {
 			return err
@@ -60,7 +68,7 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, q *request) er
 			return err
 		}
 	}
-	if q.actor.Can(admin.ScopeUsersWrite) {
+	if write {
 		v.Primary = &Link{Text: "Edit", URL: at("/users", string(u.ID), "edit")}
 		v.Actions, v.Buttons = s.userActionsOf(d)
 	}
@@ -131,22 +139,49 @@ func factorNames() map[string]string {
 }
 
 // factorTable lists the second factors of an account.
-func (b *Base) factorTable(all []identity.Credential) Table {
+func (b *Base) factorTable(d *admin.UserDetail, write bool) Table {
 	t := Table{
 		Caption: "Second factors and passkeys",
 		Columns: []Column{{Name: "Factor"}, {Name: "Added"}, {Name: "Last used", Wide: true}},
 	}
 	names := factorNames()
-	for _, c := range all {
+	for _, c := range d.Factors {
 		name := Cell{Text: names[c.Kind], Sub: c.Label}
 		if name.Text == "" {
 			name.Text = c.Kind
 		}
-		t.Rows = append(t.Rows, Row{
+		row := Row{
 			ID:    string(c.ID),
 			Name:  name.Text,
 			Cells: []Cell{name, b.timeCell(c.ConfirmedAt, ""), b.timeCell(c.LastUsedAt, "Never")},
-		})
+		}
+		if write {
+			row.Links = []Link{{"Remove", at("/users", userID(d), "factors", url.PathEscape(string(c.ID)), "remove")}}
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// appTable lists the apps that a person has connected.
+func (b *Base) appTable(u *identity.User, apps []admin.Authorization, write bool) Table {
+	t := Table{
+		Caption: "Connected apps",
+		Columns: []Column{{Name: "App"}, {Name: "Scopes", Wide: true}, {Name: "Last used"}},
+	}
+	for i := range apps {
+		x := &apps[i]
+		name := Cell{Text: x.ClientName, Sub: string(x.Client)}
+		if name.Text == "" {
+			name = Cell{Text: string(x.Client)}
+		}
+		row := Row{ID: string(x.Client), Name: name.Text, Cells: []Cell{
+			name, textCell(strings.Join(x.Scopes, " ")), b.timeCell(x.LastUsedAt, "Not in use"),
+		}}
+		if write {
+			row.Links = []Link{{"Revoke", at("/users", string(u.ID), "apps", url.PathEscape(string(x.Client)), "revoke")}}
+		}
+		t.Rows = append(t.Rows, row)
 	}
 	return t
 }

@@ -24,6 +24,10 @@ func userNotes() map[string]string {
 		"signed-out":      "All browser sessions of the account have ended.",
 		"access":          "All sessions and connected apps of the account have ended.",
 		"session-revoked": "The session has ended.",
+		"reset-sent":      "A link to set a new password was sent.",
+		"verify-sent":     "A link that proves the address was sent.",
+		"factor":          "The factor was removed.",
+		"app":             "The app was disconnected.",
 		"password":        "The password was set, and all sessions have ended.",
 	}
 }
@@ -105,6 +109,8 @@ func userEnds(d *admin.UserDetail, grants bool) []string {
 // userActions returns what can be done to an account after a page has asked.
 func (s *Server) userActions() []action[*admin.UserDetail] {
 	return []action[*admin.UserDetail]{
+		s.sendResetAction(),
+		s.sendVerificationAction(),
 		s.signOutAction(),
 		s.revokeAccessAction(),
 		s.resetTwoStepAction(),
