@@ -44,19 +44,19 @@ type MailView struct {
 func (*MailView) Page() string { return "mail" }
 
 // mailFilters returns the parameters of the list's address.
-func mailFilters() []string { return []string{"state", "to", "offset"} }
+func mailFilters() []string { return []string{"state", "to"} }
 
 func (s *Server) showMail(w http.ResponseWriter, r *http.Request, q *request) error {
 	query := admin.DeliveryQuery{
 		State: outbox.State(q.form.Get("state")),
 		To:    q.form.Get("to"),
-		Page:  admin.Page{Limit: pageSize, Offset: pageOf(q.form)},
+		Page:  pageOf(q.form),
 	}
 	page, err := s.ops.Mail(r.Context(), q.actor, query)
 	if err != nil {
 		return err
 	}
-	all, total := page.Items, page.Total
+	all := page.Items
 	v := &MailView{Base: s.begin(r, q, "Mail")}
 	v.Lead = "Messages to people and what became of them. Their contents are never shown."
 	write := q.actor.Can(admin.ScopeMailWrite)
@@ -71,7 +71,7 @@ func (s *Server) showMail(w http.ResponseWriter, r *http.Request, q *request) er
 			"expired", "Expired", "dead", "Given up")},
 	}
 	v.Table = v.mailTable(all, write)
-	v.Pager = offsetPager(Root+"/mail", q.form, mailFilters(), total, "message")
+	v.Pager = pagerOf(page, Root+"/mail", q.form, mailFilters(), "message")
 	if len(all) == 0 {
 		v.Empty = &Empty{Icon: "mail", Title: "No message", Text: "There is no message that the filters select. " +
 			"What was sent is listed for a while, what failed until it is sent or expires."}

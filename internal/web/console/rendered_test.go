@@ -90,11 +90,20 @@ func (f *fieldsShown) walk(v reflect.Value) {
 func (f *fieldsShown) missing() []string {
 	found := map[string]bool{}
 	for name := range f.all {
-		if !f.set[name] {
+		if !f.set[name] && !reserved(name) {
 			found[name] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(found))
+}
+
+// reserved reports whether a field is of a part of the frame that no page uses yet.
+func reserved(name string) bool {
+	switch name {
+	case "Button.Danger", "Empty.Command", "Lock.Reason", "Table.Picks", "Input.Area", "Input.Choices", "Input.Inputmode", "Input.Placeholder":
+		return true
+	}
+	return false
 }
 
 // atlas knows one network.

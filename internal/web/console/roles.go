@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
@@ -245,6 +247,7 @@ func (s *Server) showRole(w http.ResponseWriter, r *http.Request, q *request) er
 		for _, name := range role.Scopes {
 			q.form.Set("scope-"+name, "on")
 		}
+		q.form.Set("version", strconv.FormatInt(role.Version, 10))
 		b.Form = q.form
 	}
 	return s.writeRole(w, q, role, b)
@@ -252,7 +255,7 @@ func (s *Server) showRole(w http.ResponseWriter, r *http.Request, q *request) er
 
 func (s *Server) writeRole(w http.ResponseWriter, q *request, role *identity.Role, b Base) error {
 	v := &RoleView{Base: b, Action: at("/roles", role.Name), Groups: scopeGroups(chosenScopes(q))}
-	v.Lead = role.Description
+	v.Lead, v.Version = role.Description, q.form.Get("version")
 	v.Crumbs = []Link{{"Roles", Root + "/roles"}}
 	v.Locked = role.System || !q.actor.Can(admin.ScopeRolesWrite)
 	if !v.Locked {
@@ -268,9 +271,26 @@ func (s *Server) writeRole(w http.ResponseWriter, q *request, role *identity.Rol
 	return s.show(w, v.status(), v)
 }
 
+// roleMoves returns where a form differs from what is stored.
+func roleMoves(q *request, role *identity.Role) []Move {
+	var out []Move
+	p := rolePatch(q)
+	for _, f := range admin.RoleFields() {
+		if !f.Equal(&p.Values, role) {
+			out = append(out, Move{Name: f.Title(), Entered: f.String(&p.Values), Stored: f.String(role)})
+		}
+	}
+	return out
+}
+
 func (s *Server) postRole(w http.ResponseWriter, r *http.Request, q *request) error {
 	name := r.PathValue("role")
-	role, err := s.ops.UpdateRole(r.Context(), q.actor, name, rolePatch(q))
+	patch := rolePatch(q)
+	var err error
+	if patch.IfVersion, err = versionOf(q); err != nil {
+		return err
+	}
+	role, err := s.ops.UpdateRole(r.Context(), q.actor, name, patch)
 	if err == nil {
 		return seeOther(w, r, with(at("/roles", role.Name), "done", "updated"))
 	}
@@ -279,6 +299,9 @@ func (s *Server) postRole(w http.ResponseWriter, r *http.Request, q *request) er
 		return readErr
 	}
 	b := s.begin(r, q, role.Name)
+	if fault.Is(err, fault.Stale) {
+		return s.showStale(w, b, at("/roles", role.Name), roleMoves(q, role))
+	}
 	if err := retry(&b, q, err); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ type SessionsView struct {
 func (*SessionsView) Page() string { return "sessions" }
 
 // sessionFilters returns the parameters of the list's address.
-func sessionFilters() []string { return []string{"user", "ip", "older_than", "offset"} }
+func sessionFilters() []string { return []string{"user", "ip", "older_than"} }
 
 // selectionOf returns which sessions a form selects.
 func selectionOf(form url.Values) (sel admin.SessionSelection, err error) {
@@ -86,7 +86,7 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, q *request
 	page := &admin.List[identity.Session]{}
 	if err == nil {
 		page, err = s.ops.Sessions(r.Context(), q.actor, q.form.Get("user"), sel,
-			admin.Page{Limit: pageSize, Offset: pageOf(q.form)})
+			pageOf(q.form))
 	}
 	switch {
 	case fault.Is(err, fault.Invalid):
@@ -99,18 +99,18 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, q *request
 	if page == nil {
 		page = &admin.List[identity.Session]{}
 	}
-	sessions, total := page.Items, page.Total
+	sessions := page.Items
 	names, err := s.userNames(r.Context(), q, sessions)
 	if err != nil {
 		return err
 	}
 	v.Search = sessionSearch(q.form)
 	v.Table = s.sessionTable(&v.Base, q, sessions, names)
-	v.Pager = offsetPager(Root+"/sessions", q.form, sessionFilters(), total, "session")
+	v.Pager = pagerOf(page, Root+"/sessions", q.form, sessionFilters(), "session")
 	if len(sessions) == 0 {
 		v.Empty = &Empty{Icon: "laptop", Title: "No session", Text: "No browser is signed in that the filters select."}
 	}
-	if total > 0 && q.form.Get("user") == "" && q.actor.Can(admin.ScopeSessionsWrite) {
+	if len(sessions) > 0 && q.form.Get("user") == "" && q.actor.Can(admin.ScopeSessionsWrite) {
 		v.End = &Link{"End all of these", keep(Root+"/sessions/end", q.form, []string{"ip", "older_than"})}
 	}
 	v.Same = s.same("GET", keep("/api/v1/sessions", q.form, []string{"ip", "older_than"}), nil,

@@ -2,8 +2,10 @@ package console
 
 import (
 	"net/url"
-	"strconv"
+	"strings"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 )
 
 // Table is a list of things: one row each, with a link to its page.
@@ -32,7 +34,6 @@ type Sort struct {
 type Row struct {
 	ID    string // in the name of the check box
 	Name  string // what assistive technology calls the row
-	Faint bool
 	Cells []Cell
 	Do    []Button // what can be done with the thing at once
 	Links []Link   // pages that ask before they do something with the thing
@@ -98,22 +99,52 @@ func newFilter(form url.Values, name, label string, choices ...string) Filter {
 
 // Pager leads to the other pages of a list.
 type Pager struct {
-	Total     string // "1,204 users" or "more than 10,000 users", or ""
-	Prev      string // address of the first page, or of the page before; "" on the first
-	Next      string // "" on the last page
-	Of, Shown int
+	Total string // "1,204 users" or "more than 10,000 users", or ""
+	First string // address of the first page; "" on it
+	Next  string // "" on the last page
 }
 
 // pageSize is how many things a page lists.
 const pageSize = 50
 
-// pageOf returns the number of things before the page that an address names.
-func pageOf(form url.Values) int {
-	n, err := strconv.Atoi(form.Get("offset"))
-	if err != nil || n < 0 {
-		return 0
+// pageOf returns the page that an address names by a cursor.
+func pageOf(form url.Values) admin.Page {
+	return admin.Page{Limit: pageSize, Cursor: form.Get("cursor")}
+}
+
+// pagerOf leads to the other pages of a list, with the parameters of its address.
+func pagerOf[T any](l *admin.List[T], path string, form url.Values, names []string, noun string) Pager {
+	p := Pager{Total: count(l.Total, noun)}
+	if l.AtLeast {
+		p.Total = "more than " + p.Total
 	}
-	return n
+	if form.Get("cursor") != "" {
+		p.First = keep(path, form, names)
+	}
+	if l.Next != "" {
+		p.Next = keep(path, form, names, "cursor", l.Next)
+	}
+	return p
+}
+
+// sortOf returns the order that an address names: that of a column, with a dash before it from the
+// greatest on.
+func sortOf(form url.Values) admin.Sort {
+	by, desc := strings.CutPrefix(form.Get("sort"), "-")
+	return admin.Sort{By: by, Desc: desc}
+}
+
+// sortBy returns what the heading of a column does: it sorts by the column, and turns the order
+// around where the list is sorted by it.
+func sortBy(path string, form url.Values, names []string, by string) Sort {
+	now := sortOf(form)
+	switch {
+	case now.By != by:
+		return Sort{URL: keep(path, form, names, "sort", by)}
+	case now.Desc:
+		return Sort{URL: keep(path, form, names, "sort", by), Current: "descending"}
+	}
+	return Sort{URL: keep(path, form, names, "sort", "-"+by), Current: "ascending"}
 }
 
 // keep returns an address with the parameters of the form that are named, and others in their

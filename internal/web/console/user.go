@@ -23,7 +23,6 @@ type UserView struct {
 	Events   Table
 	Actions  []Link   // pages that ask before they act
 	Buttons  []Button // what can be done at once, since it can be undone
-	More     string   // the address of all events of the account, or ""
 	Same     Same
 }
 

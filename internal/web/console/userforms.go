@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -26,7 +27,6 @@ type NewUserView struct {
 type Result struct {
 	Text   string
 	Secret string // to copy, or ""
-	Hint   string
 	Next   Link
 }
 
@@ -270,6 +270,7 @@ func (s *Server) showEditUser(w http.ResponseWriter, r *http.Request, q *request
 	}
 	if !q.draft {
 		q.form = userValues(u)
+		q.form.Set("version", strconv.FormatInt(u.Version, 10))
 	}
 	return s.writeEditUser(r.Context(), w, q, u, s.begin(r, q, "Edit "+u.Label()))
 }
@@ -277,6 +278,7 @@ func (s *Server) showEditUser(w http.ResponseWriter, r *http.Request, q *request
 func (s *Server) writeEditUser(
 	ctx context.Context, w http.ResponseWriter, q *request, u *identity.User, b Base,
 ) error {
+	b.Form, b.Version = q.form, q.form.Get("version")
 	v := &EditUserView{Base: b, Back: Link{u.Label(), at("/users", string(u.ID))}}
 	v.Crumbs = []Link{{"Users", Root + "/users"}, v.Back}
 	var err error
@@ -293,9 +295,26 @@ func (s *Server) writeEditUser(
 	return s.show(w, v.status(), v)
 }
 
+// userMoves returns where a form differs from what is stored.
+func userMoves(q *request, u *identity.User) []Move {
+	var out []Move
+	p := userPatch(q)
+	for _, f := range identity.UserFields() {
+		if slices.Contains(p.Names, f.Name) && !f.Equal(&p.Values, u) {
+			out = append(out, Move{Name: f.Title(), Entered: f.String(&p.Values), Stored: f.String(u)})
+		}
+	}
+	return out
+}
+
 func (s *Server) postEditUser(w http.ResponseWriter, r *http.Request, q *request) error {
 	id := r.PathValue("id")
-	out, err := s.ops.UpdateUser(r.Context(), q.actor, id, admin.UserUpdate{Fields: userPatch(q)})
+	patch := userPatch(q)
+	var err error
+	if patch.IfVersion, err = versionOf(q); err != nil {
+		return err
+	}
+	out, err := s.ops.UpdateUser(r.Context(), q.actor, id, admin.UserUpdate{Fields: patch})
 	if err == nil {
 		return seeOther(w, r, with(at("/users", string(out.User.ID)), "done", "updated"))
 	}
@@ -304,6 +323,9 @@ func (s *Server) postEditUser(w http.ResponseWriter, r *http.Request, q *request
 		return readErr
 	}
 	b := s.begin(r, q, "Edit "+u.Label())
+	if fault.Is(err, fault.Stale) {
+		return s.showStale(w, b, at("/users", id, "edit"), userMoves(q, u))
+	}
 	if err := retry(&b, q, err); err != nil {
 		return err
 	}

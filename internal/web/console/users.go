@@ -1,9 +1,10 @@
 package console
 
 import (
+	"context"
 	"net/http"
+	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -49,24 +50,32 @@ type UsersView struct {
 // Page names the template.
 func (*UsersView) Page() string { return "users" }
 
-// userFilters returns the parameters of the list's address.
-func userFilters() []string { return []string{"search", "offset"} }
+// userFilters returns the parameters of the list's address that select and sort accounts.
+func userFilters() []string { return []string{"search", "status", "role", "verified", "sort"} }
+
+// userQuery returns which accounts a form selects.
+func userQuery(form url.Values) admin.UserQuery {
+	query := admin.UserQuery{
+		Search: form.Get("search"),
+		Status: form.Get("status"),
+		Role:   form.Get("role"),
+		Page:   pageOf(form),
+		Sort:   sortOf(form),
+	}
+	if v := form.Get("verified"); v != "" {
+		verified := v == "yes"
+		query.Verified = &verified
+	}
+	return query
+}
 
 func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, q *request) error {
-	query := admin.UserQuery{
-		Search: q.form.Get("search"),
-		Page:   admin.Page{Limit: pageSize, Offset: pageOf(q.form)},
-	}
+	query := userQuery(q.form)
 	page, err := s.ops.Users(r.Context(), q.actor, query)
 	if err != nil {
 		return err
 	}
-	users, total := page.Items, page.Total
-	ids := make([]identity.UserID, len(users))
-	for i := range users {
-		ids[i] = users[i].ID
-	}
-	locks, err := s.ops.Locks(r.Context(), q.actor, ids)
+	locks, err := s.ops.Locks(r.Context(), q.actor, idsOf(page.Items))
 	if err != nil {
 		return err
 	}
@@ -74,33 +83,86 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, q *request) e
 	if q.actor.Can(admin.ScopeUsersWrite) {
 		v.Primary = &Link{Text: "New user", URL: Root + "/users/new"}
 	}
-	v.Search = Search{
+	if v.Search, err = s.userSearch(r.Context(), q); err != nil {
+		return err
+	}
+	v.Table = userTable(q.form)
+	for i := range page.Items {
+		u := &page.Items[i]
+		_, locked := locks[u.ID]
+		v.Table.Rows = append(v.Table.Rows, v.userRow(u, locked || !u.LockedAt.IsZero()))
+	}
+	v.Pager = pagerOf(page, Root+"/users", q.form, userFilters(), "user")
+	v.Empty = noUsers(v.Search.Active, len(page.Items))
+	v.Same = s.userListSame(q.form)
+	return s.show(w, http.StatusOK, v)
+}
+
+func idsOf(users []identity.User) []identity.UserID {
+	ids := make([]identity.UserID, len(users))
+	for i := range users {
+		ids[i] = users[i].ID
+	}
+	return ids
+}
+
+// userListSame returns what lists the accounts that a form selects.
+func (s *Server) userListSame(form url.Values) Same {
+	path := keep("/api/v1/users", form, []string{"search", "status", "role"})
+	return s.same("GET", path, nil, "user", "list", "--search="+form.Get("search"))
+}
+
+// userSearch returns the form that searches and filters the list.
+func (s *Server) userSearch(ctx context.Context, q *request) (Search, error) {
+	out := Search{
 		Action: Root + "/users",
 		Label:  "Search users",
 		Hint:   "Name, username or email",
-		Text:   query.Search,
-		Active: query.Search != "",
+		Text:   q.form.Get("search"),
 	}
-	v.Table = Table{
+	for _, name := range []string{"search", "status", "role", "verified"} {
+		out.Active = out.Active || q.form.Get(name) != ""
+	}
+	if sort := q.form.Get("sort"); sort != "" {
+		out.Keep = []Pair{{"sort", sort}}
+	}
+	out.Filters = []Filter{
+		newFilter(q.form, "status", "Status", "", "All", admin.UserActive, "Active", admin.UserLocked, "Locked",
+			admin.UserDisabled, "Disabled"),
+		newFilter(q.form, "verified", "Email", "", "All", "yes", "Verified", "no", "Not verified"),
+	}
+	var chosen []string
+	if role := q.form.Get("role"); role != "" {
+		chosen = []string{role}
+	}
+	roles, further, err := s.roleChoices(ctx, q, chosen)
+	if err != nil {
+		return out, err
+	}
+	choices := []string{"", "All"}
+	for _, x := range roles {
+		choices = append(choices, x.Name, x.Name)
+	}
+	if further != "" {
+		choices = append(choices, further, further)
+	}
+	out.Filters = append(out.Filters, newFilter(q.form, "role", "Role", choices...))
+	return out, nil
+}
+
+// userTable returns the list without its rows.
+func userTable(form url.Values) Table {
+	sorted := func(by string) Sort { return sortBy(Root+"/users", form, userFilters(), by) }
+	return Table{
 		Caption: "Users",
 		Columns: []Column{
-			{Name: "Name"},
+			{Name: "Name", Sort: sorted(admin.OrderName)},
 			{Name: "Status"},
 			{Name: "Roles", Wide: true},
-			{Name: "Last sign-in", Wide: true},
-			{Name: "Created", Wide: true},
+			{Name: "Last sign-in", Wide: true, Sort: sorted(admin.OrderLastLogin)},
+			{Name: "Created", Wide: true, Sort: sorted(admin.OrderCreated)},
 		},
 	}
-	for i := range users {
-		u := &users[i]
-		_, locked := locks[u.ID]
-		v.Table.Rows = append(v.Table.Rows, v.userRow(u, locked))
-	}
-	v.Pager = offsetPager(Root+"/users", q.form, userFilters(), total, "user")
-	v.Empty = noUsers(query.Search != "", len(users))
-	v.Same = s.same("GET", with("/api/v1/users", "search", query.Search), nil,
-		"user", "list", "--search="+query.Search)
-	return s.show(w, http.StatusOK, v)
 }
 
 // noUsers returns the hint in the place of an empty list, or nil.
@@ -154,19 +216,6 @@ func userStatus(u *identity.User, locked bool) Cell {
 		return badgeCell("warn", "Invited")
 	}
 	return badgeCell("good", "Active")
-}
-
-// offsetPager leads to the next page of a list that is paged by an offset.
-func offsetPager(path string, form map[string][]string, names []string, total int, noun string) Pager {
-	offset := pageOf(form)
-	p := Pager{Total: count(total, noun)}
-	if offset > 0 {
-		p.Prev = keep(path, form, names, "offset", "")
-	}
-	if offset+pageSize < total {
-		p.Next = keep(path, form, names, "offset", strconv.Itoa(offset+pageSize))
-	}
-	return p
 }
 
 // same returns the API call and the command that do the same as a page.

@@ -56,6 +56,13 @@ func TestEditUser(t *testing.T) {
 	s.get(path+"?done=updated").shows(200, "The changes were saved", "To be changed", "Verified")
 	s.get(path+"/edit").shows(200, `name="email_verified" type="checkbox" value="on" checked`)
 	s.get("/admin/users?done=updated").shows(200)
+	s.post(path+"/edit", "name", "x").shows(400, "lost its version")
+	// Somebody else changes the account while the form is open.
+	p = s.get(path + "/edit")
+	_, err := s.ops.UpdateUser(t.Context(), s.actor(), string(u.ID), admin.UserUpdate{Fields: admin.UserPatch{Values: identity.User{Name: "Amazing Grace"}, Names: []string{"name"}}})
+	testkit.Must(t, err)
+	p.submit(path+"/edit", "name", "Admiral", "email", u.Email).shows(412, "Somebody changed this", "<td><bdi>Admiral</bdi></td><td><bdi>Amazing Grace</bdi></td>", "Edit what is stored now")
+	testkit.Equal(t, "name", s.stored(u.ID).Name, "Amazing Grace")
 }
 
 // What is done to an account takes effect, says so, and says before what will end.
@@ -128,6 +135,10 @@ func TestSearchAndPages(t *testing.T) {
 	p := s.get("/admin/users").shows(200, "53 users", "Next page")
 	next := regexp.MustCompile(`href="([^"]+)" rel="next"`).FindStringSubmatch(p.Body.String())[1]
 	s.get(strings.ReplaceAll(next, "&amp;", "&")).shows(200, "First page").hides("Next page")
+	s.get("/admin/users?sort=name").shows(200, `aria-sort="ascending"><a href="/admin/users?sort=-name"`)
+	s.get("/admin/users?sort=-created&status=active&verified=no&role=super_admin").shows(200, `aria-sort="descending"`, "Ada Lovelace", `value="no" selected`, `name="sort" value="-created"`).hides("Somebody")
+	s.get("/admin/users?role=captain").shows(200, "No user matches", `<option value="captain" selected`)
+	s.get("/admin/users?sort=height").shows(400, "There is no order")
 	s.get("/admin/users?search=hopper").shows(200, string(grace.ID), "1 user", "Clear").hides("Somebody")
 	s.get("/admin/users?search=nothing").shows(200, "No user matches", "Show all users")
 	s.get("/admin/users?search="+"%22%3E%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E").shows(200, "No user matches").wellFormed()
@@ -141,14 +152,14 @@ func TestRoles(t *testing.T) {
 	s.post("/admin/roles", "name", "helpdesk", "more", "nonsense").shows(400, `id="f-scopes"`)
 	s.post("/admin/roles", "name", "helpdesk", "description", "<b>Helps", "scope-admin:users:read", "on").leads("/admin/roles/helpdesk?done=created")
 	s.get("/admin/roles/helpdesk?done=created").shows(200, "Give it to people", "&lt;b&gt;Helps", "Delete role", "&#39;--description=&lt;b&gt;Helps&#39;").wellFormed()
-	s.post("/admin/roles/helpdesk", "scope-admin:users:read", "on", "scope-admin:users:write", "on").leads("/admin/roles/helpdesk?done=updated")
-	s.post("/admin/roles/helpdesk", "more", "nonsense").shows(400)
+	s.get("/admin/roles/helpdesk").submit("/admin/roles/helpdesk", "scope-admin:users:read", "on", "scope-admin:users:write", "on").leads("/admin/roles/helpdesk?done=updated")
+	s.get("/admin/roles/helpdesk").submit("/admin/roles/helpdesk", "more", "nonsense").shows(400)
 	r, err := s.ops.Role(t.Context(), s.actor(), "helpdesk")
 	testkit.Must(t, err)
 	testkit.Equal(t, "scopes", strings.Join(r.Scopes, " "), "admin:users:read admin:users:write")
 	s.get("/admin/roles/helpdesk/delete").shows(200, "Deletes the role helpdesk")
 	s.post("/admin/roles/helpdesk/delete").leads("/admin/roles?done=deleted")
-	s.post("/admin/roles/admin", "more", "x").shows(409)
+	s.get("/admin/roles/admin").submit("/admin/roles/admin", "more", "x", "version", "1").shows(409)
 }
 
 func TestSessions(t *testing.T) {

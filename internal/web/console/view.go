@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -202,7 +203,6 @@ func (*ErrorView) Page() string { return "error" }
 // StaleView shows a change that was not stored, because the thing was changed meanwhile.
 type StaleView struct {
 	Base
-	Thing string // what was changed, such as the name of an account
 	Moved []Move // where what was entered differs from what is stored
 	Back  Link   // opens the form with what is stored now
 }
@@ -212,6 +212,24 @@ type Move struct{ Name, Entered, Stored string }
 
 // Page names the template.
 func (*StaleView) Page() string { return "stale" }
+
+// versionOf returns the version of the thing that a form was made from. A form without one is not
+// accepted: it would undo what somebody else has changed.
+func versionOf(q *request) (int64, error) {
+	n, err := strconv.ParseInt(q.form.Get("version"), 10, 64)
+	if err != nil || n < 1 {
+		return 0, fault.New(fault.Invalid, "The form has lost its version. Open the page again.")
+	}
+	return n, nil
+}
+
+// showStale shows what differs between a form and what is stored by now. The form at the address
+// begins with what is stored.
+func (s *Server) showStale(w http.ResponseWriter, b Base, form string, moved []Move) error {
+	v := &StaleView{Base: b, Moved: moved, Back: Link{"Edit what is stored now", form}}
+	v.Problem = "Somebody changed this while the form was open. Nothing of yours was stored."
+	return s.show(w, http.StatusPreconditionFailed, v)
+}
 
 // fail shows an error inside the console. The text of an unexpected error is logged and not shown.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, q *request, err error) {
