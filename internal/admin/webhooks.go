@@ -28,7 +28,7 @@ type WebhookStore interface {
 	Webhook(ctx context.Context, id webhook.ID) (*webhook.Webhook, error)
 	CreateWebhook(ctx context.Context, w *webhook.Webhook, ev ...audit.Event) error
 	// UpdateWebhook stores the fields in which new differs from old, and raises the version. It
-	// returns fault.Conflict with ReasonStale if the stored version is another one.
+	// returns fault.Stale if the stored version is another one.
 	UpdateWebhook(ctx context.Context, old, new *webhook.Webhook, ev ...audit.Event) error
 	// DeleteWebhook deletes a webhook with its deliveries.
 	DeleteWebhook(ctx context.Context, id webhook.ID, ev ...audit.Event) error
@@ -151,12 +151,23 @@ func (o *Operations) UpdateWebhook(
 	if err := o.authorize(a, ScopeWebhooksWrite); err != nil {
 		return nil, err
 	}
+	for try := 1; ; try++ {
+		w, err := o.updateWebhook(ctx, a, ref, p, ifVersion)
+		if ifVersion != 0 || !fault.Is(err, fault.Stale) || try == staleTries {
+			return w, err
+		}
+	}
+}
+
+func (o *Operations) updateWebhook(
+	ctx context.Context, a Actor, ref string, p webhook.Patch, ifVersion int64,
+) (*webhook.Webhook, error) {
 	old, err := o.webhook(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	if ifVersion != 0 && ifVersion != old.Version {
-		return nil, staleWebhook(old)
+	if err := CheckVersion(ifVersion, old.Version, nil); err != nil {
+		return nil, err
 	}
 	now := o.parts.Now()
 	w := *old
@@ -180,15 +191,6 @@ func (o *Operations) UpdateWebhook(
 	return &w, o.store.UpdateWebhook(ctx, old, &w, ev)
 }
 
-// staleWebhook returns the error of a change that is based on another version.
-func staleWebhook(w *webhook.Webhook) error {
-	return &fault.Error{
-		Kind:   fault.Conflict,
-		Reason: ReasonStale,
-		Text:   "the webhook has changed since: its version is now " + strconv.FormatInt(w.Version, 10),
-	}
-}
-
 // DeleteWebhook deletes a webhook with the record of its deliveries.
 func (o *Operations) DeleteWebhook(ctx context.Context, a Actor, ref string, ifVersion int64) (*webhook.Webhook, error) {
 	if err := o.authorize(a, ScopeWebhooksWrite); err != nil {
@@ -198,8 +200,8 @@ func (o *Operations) DeleteWebhook(ctx context.Context, a Actor, ref string, ifV
 	if err != nil {
 		return nil, err
 	}
-	if ifVersion != 0 && ifVersion != w.Version {
-		return nil, staleWebhook(w)
+	if err := CheckVersion(ifVersion, w.Version, nil); err != nil {
+		return nil, err
 	}
 	return w, o.store.DeleteWebhook(ctx, w.ID, webhookEvent(a, audit.WebhookDeleted, w, o.parts.Now()))
 }

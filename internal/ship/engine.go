@@ -124,6 +124,8 @@ type Engine struct {
 	GiveUp  time.Duration // how long an event is tried
 	OnError func(error)   // receives errors of the store
 	Poll    time.Duration // how late new events are noticed; 0 means pollEvery
+	// FirstPause is how long a webhook waits after the first failure; 0 means firstHook.
+	FirstPause time.Duration
 
 	mu   sync.Mutex
 	head audit.Position
@@ -135,6 +137,9 @@ func (e *Engine) Run(ctx context.Context) {
 	e.wake = make(chan struct{})
 	if e.Poll <= 0 {
 		e.Poll = pollEvery
+	}
+	if e.FirstPause <= 0 {
+		e.FirstPause = firstHook
 	}
 	defer func() {
 		for _, t := range e.Targets {

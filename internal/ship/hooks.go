@@ -55,7 +55,9 @@ func newHookRunner(e *Engine, w *webhook.Webhook) *hookRunner {
 func (r *hookRunner) update(w *webhook.Webhook) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.w = w
+	if w.Version > r.w.Version { // what was read before this server changed it comes too late
+		r.w = w
+	}
 }
 
 func (r *hookRunner) current() *webhook.Webhook {
@@ -252,7 +254,7 @@ func (r *hookRunner) failed(
 	ctx context.Context, w *webhook.Webhook, at audit.Position, ev *audit.Event, answer webhook.Answer,
 ) error {
 	now := r.e.Now()
-	r.progress.failed(answer.Err, now, firstHook, longestHook, answer.RetryAfter)
+	r.progress.failed(answer.Err, now, r.e.FirstPause, longestHook, answer.RetryAfter)
 	if answer.Gone() {
 		r.pending = append(r.pending, r.record(ev, webhook.Dead, answer))
 		r.first = nil
@@ -326,7 +328,7 @@ func (r *hookRunner) end(ctx context.Context, w *webhook.Webhook, now time.Time)
 	ctx, cancel := saving(ctx)
 	defer cancel()
 	off := *w
-	off.Active, off.Ended = false, webhook.EndedGone
+	off.Active, off.Ended, off.Version = false, webhook.EndedGone, w.Version+1
 	r.update(&off)
 	return r.e.Store.EndWebhook(ctx, w, webhook.EndedGone, now, audit.Event{
 		At:         now,

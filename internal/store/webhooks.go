@@ -104,7 +104,7 @@ func (d *DB) CreateWebhook(ctx context.Context, w *webhook.Webhook, ev ...audit.
 }
 
 // UpdateWebhook stores the fields in which new differs from old, if the stored version is still
-// that of old; otherwise it returns Conflict. One that is switched on receives what happens from
+// that of old; otherwise it returns Stale. One that is switched on receives what happens from
 // now on.
 func (d *DB) UpdateWebhook(ctx context.Context, old, new *webhook.Webhook, ev ...audit.Event) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
@@ -112,12 +112,8 @@ func (d *DB) UpdateWebhook(ctx context.Context, old, new *webhook.Webhook, ev ..
 		if err != nil {
 			return asNotFound(err, "webhook")
 		}
-		if current.Version != old.Version {
-			return &fault.Error{
-				Kind:   fault.Conflict,
-				Reason: admin.ReasonStale,
-				Text:   "the webhook was changed meanwhile; try again",
-			}
+		if err := admin.CheckVersion(old.Version, current.Version, nil); err != nil {
+			return err
 		}
 		next := *new
 		next.Version = old.Version + 1

@@ -55,3 +55,29 @@ func TestWebhooksShowTheLog(t *testing.T) {
 		}
 	}
 }
+
+// TestWebhooksKeepTheirVersion checks that a change that is based on an old version is rejected.
+func TestWebhooksKeepTheirVersion(t *testing.T) {
+	h := newHarness(t)
+	created := h.document(h.call("POST", "/api/v1/webhooks", `{"url":"https://example.com/","events":["*"]}`,
+		"Authorization", all))
+	at := "/api/v1/webhooks/" + created["id"].(string)
+	for _, tt := range []struct {
+		tag, description string
+		status           int
+	}{
+		{`"v1"`, "first", 200},
+		{`"v1"`, "second", 412},
+		{`W/"v2"`, "third", 412},
+		{`"v2"`, "fourth", 200},
+		{`*`, "fifth", 200},
+	} {
+		w := h.call("PATCH", at, `{"description":"`+tt.description+`"}`, "Authorization", all, "If-Match", tt.tag)
+		if w.Code != tt.status {
+			t.Errorf("%s: %d %s", tt.tag, w.Code, w.Body)
+		}
+	}
+	if w := h.call("DELETE", at, "", "Authorization", all, "If-Match", `"v1"`); w.Code != 412 {
+		t.Errorf("delete: %d %s", w.Code, w.Body)
+	}
+}
