@@ -202,7 +202,7 @@ func (a Actor) event(t audit.Type, now time.Time) audit.Event {
 	switch {
 	case a.User != "":
 		ev.ActorType = audit.ActorUser
-	case a.Client != "":
+	case a.Client != "", strings.HasPrefix(a.name, client.ByInitialToken):
 		ev.ActorType = audit.ActorClient
 	}
 	return ev

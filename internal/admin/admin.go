@@ -28,6 +28,7 @@ type Config struct {
 	Reauth     time.Duration  // the greatest age of a sign-in that may make changes; 0: any
 	RequireMFA bool           // changes need a sign-in in two steps
 
+	Registration   Registration
 	NotifyRotation bool // administrators get a message when a client's secret is rotated
 
 	Webhooks       webhook.Rules

@@ -138,6 +138,16 @@ func operations() map[string]call {
 		"AuditGaps": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.AuditGaps(ctx, a, admin.GapQuery{}))
 		}},
+		"CreateInitialToken": {admin.ScopeRegistrationsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			_, _, err := o.CreateInitialToken(ctx, a, admin.NewInitialToken{})
+			return err
+		}},
+		"ListInitialTokens": {admin.ScopeRegistrationsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return page(o.ListInitialTokens(ctx, a, 1, 0))
+		}},
+		"RevokeInitialToken": {admin.ScopeRegistrationsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return o.RevokeInitialToken(ctx, a, "x")
+		}},
 		"Scopes": {admin.ScopeScopesRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Scopes(ctx, a))
 		}},

@@ -21,6 +21,8 @@ type ClientPatch = field.Patch[client.Client]
 type NewClient struct {
 	ID     client.ID // "": a UUIDv7
 	Fields ClientPatch
+
+	registration client.Registration
 }
 
 // ChangedClient is a client after it was created, updated or given a secret.
@@ -86,8 +88,13 @@ func (o *Operations) CreateClient(ctx context.Context, a Actor, in NewClient) (*
 	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
+	return o.createClient(ctx, a, in)
+}
+
+// createClient registers a client for an actor that may do so.
+func (o *Operations) createClient(ctx context.Context, a Actor, in NewClient) (*ChangedClient, error) {
 	now := o.parts.Now()
-	c := &client.Client{ID: in.ID, CreatedAt: now, UpdatedAt: now}
+	c := &client.Client{ID: in.ID, CreatedAt: now, UpdatedAt: now, Registration: in.registration}
 	if c.ID == "" {
 		c.ID = client.ID(secret.NewID(now))
 	}
@@ -110,7 +117,11 @@ func (o *Operations) CreateClient(ctx context.Context, a Actor, in NewClient) (*
 	if err != nil {
 		return nil, err
 	}
-	err = o.store.CreateClient(ctx, c, clientEvent(a, audit.ClientCreated, c.ID, now))
+	ev := clientEvent(a, audit.ClientCreated, c.ID, now)
+	if by := c.Registration.By; by != "" {
+		ev.Detail = map[string]string{"registered_by": by}
+	}
+	err = o.store.CreateClient(ctx, c, ev)
 	if fault.Is(err, fault.Conflict) {
 		return nil, fault.New(fault.Conflict, "there is a client %q already; choose another id, or update it", c.ID)
 	}
@@ -145,6 +156,11 @@ func (o *Operations) UpdateClient(ctx context.Context, a Actor, ref string, p Cl
 	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
+	return o.updateClient(ctx, a, ref, p)
+}
+
+// updateClient changes a registration for an actor that may do so.
+func (o *Operations) updateClient(ctx context.Context, a Actor, ref string, p ClientPatch) (*ChangedClient, error) {
 	old, err := o.client(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -209,6 +225,11 @@ func (o *Operations) DeleteClient(ctx context.Context, a Actor, ref string, vers
 	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
+	return o.deleteClient(ctx, a, ref, version)
+}
+
+// deleteClient deletes a client for an actor that may do so.
+func (o *Operations) deleteClient(ctx context.Context, a Actor, ref string, version int64) (*client.Client, error) {
 	c, err := o.client(ctx, ref)
 	if err != nil {
 		return nil, err

@@ -25,8 +25,13 @@ type AddedSecret struct {
 	ExpiresAt time.Time // zero: never
 }
 
+// newSecret returns a secret that expires after the time of the settings, or never.
 func (o *Operations) newSecret(plain string, now time.Time) client.Secret {
-	return client.Secret{ID: secret.NewID(now), Hash: o.parts.Keys.Hash(plain), CreatedAt: now}
+	s := client.Secret{ID: secret.NewID(now), Hash: o.parts.Keys.Hash(plain), CreatedAt: now}
+	if o.cfg.SecretLifetime > 0 {
+		s.ExpiresAt = now.Add(o.cfg.SecretLifetime)
+	}
+	return s
 }
 
 // clientWithSecret returns a client that authenticates by a secret, or a denial.
@@ -43,13 +48,20 @@ func (o *Operations) clientWithSecret(ctx context.Context, ref string) (*client.
 }
 
 // AddSecret adds a secret to a client beside those that it has. It expires after ttl; 0 means
-// never.
+// the lifetime of the settings.
 func (o *Operations) AddSecret(
 	ctx context.Context, a Actor, ref string, ttl time.Duration,
 ) (*AddedSecret, error) {
 	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
+	return o.addSecret(ctx, a, ref, ttl)
+}
+
+// addSecret adds a secret for an actor that may do so.
+func (o *Operations) addSecret(
+	ctx context.Context, a Actor, ref string, ttl time.Duration,
+) (*AddedSecret, error) {
 	c, err := o.clientWithSecret(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -61,6 +73,8 @@ func (o *Operations) AddSecret(
 	ev.Detail = map[string]string{"secret_id": s.ID}
 	if ttl > 0 {
 		s.ExpiresAt = now.Add(ttl)
+	}
+	if !s.ExpiresAt.IsZero() {
 		ev.Detail["expires_at"] = s.ExpiresAt.UTC().Format(time.RFC3339)
 	}
 	out.ID, out.ExpiresAt = s.ID, s.ExpiresAt
@@ -88,6 +102,13 @@ func (o *Operations) RemoveSecret(
 	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
+	return o.removeSecret(ctx, a, ref, secretID, force)
+}
+
+// removeSecret deletes a secret for an actor that may do so.
+func (o *Operations) removeSecret(
+	ctx context.Context, a Actor, ref, secretID string, force bool,
+) (*ChangedClient, error) {
 	c, err := o.client(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -154,6 +175,12 @@ func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grac
 	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
+	return o.rotateSecret(ctx, a, ref, grace)
+}
+
+// rotateSecret adds a new secret and ends the others for an actor that may do so.
+func (o *Operations) rotateSecret(ctx context.Context, a Actor, ref string, grace time.Duration,
+) (*ChangedClient, error) {
 	c, err := o.clientWithSecret(ctx, ref)
 	if err != nil {
 		return nil, err

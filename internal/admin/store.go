@@ -37,6 +37,7 @@ type Store interface {
 	AccessStore
 	WebhookStore
 	OverviewStore
+	RegistrationStore
 
 	// RotateKeys stores a new key and sets the end of others that have none.
 	RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time,

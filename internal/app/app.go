@@ -100,6 +100,7 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			Algorithm:       t.Algorithm,
 			RoutesFile:      p.cfg.Gateway.RoutesFile,
 			RevokeTokens:    p.cfg.Sessions.RevokeTokens,
+			Registration:    registrationConfig(p.cfg),
 			NotifyRotation:  p.cfg.Mail.NotifyRotation && canMail(p.cfg),
 			Webhooks:        webhookRules(p.cfg),
 			SecretLifetime:  p.cfg.Notices.SecretTTL,

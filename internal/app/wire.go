@@ -21,6 +21,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/account"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/breached"
 	"github.com/gatehouse-id/gatehouse/internal/cache"
 	"github.com/gatehouse-id/gatehouse/internal/client"
@@ -359,6 +360,8 @@ type server struct {
 	log     *slog.Logger
 	close   []func()
 
+	registrar *admin.Registrar
+
 	shared   *cache.Redis // or nil
 	stopping atomic.Bool  // the server finishes the requests in progress
 }
@@ -466,6 +469,15 @@ func (s *server) apiRoutes(e *env, mux *http.ServeMux, kit *web.Kit, accounts *a
 		return err
 	}
 	management.Routes(mux)
+	s.registrar = admin.NewRegistrar(ops)
+	registrations := &protocol.Registrations{
+		Kit:       kit,
+		Registrar: s.registrar,
+		Issuer:    s.tokens.Issuer(),
+		Caller:    s.tokens.Caller,
+		ActorOf:   ops.ActorOf,
+	}
+	registrations.Routes(mux)
 	accountsapi.New(accountsapi.Config{
 		Kit:     kit,
 		Login:   s.parts.login,
@@ -540,6 +552,14 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 		},
 	})
 	s.jobs.Add(job.Job{Name: "count-events", Every: time.Minute, Run: db.CountEvents})
+	s.jobs.Add(job.Job{
+		Name:  "unused-clients",
+		Every: 10 * time.Minute,
+		Run: func(ctx context.Context, _ time.Time) error {
+			_, err := s.registrar.DeleteUnused(ctx)
+			return err
+		},
+	})
 	s.jobs.Add(job.Job{Name: "deletions", Every: time.Minute, Run: accounts.EraseDue})
 	s.jobs.Add(job.Job{
 		Name:  "password-expiry",
@@ -620,12 +640,17 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 		"register":       r.Register,
 
 		"validate_password": r.ValidatePassword,
+		"authorize":         r.Authorize,
+
+		protocol.RateRegistration: r.Registration,
+		protocol.RateOpen:         r.OpenRegistration,
 	} {
 		rates[name] = web.Rate{Max: l.Max, Window: l.Window}
 	}
 	rates[accountsapi.RateName] = accountsapi.Rate()
 	rates[api.RateName] = api.Rate()
 	rates["export"] = exportRate()
+	rates[protocol.RateOpenInAll] = openRegistrationRate()
 	return web.Options{
 		Now:        e.now,
 		Log:        log,

@@ -61,6 +61,7 @@ const (
 	TargetDelivery = "delivery"
 	TargetAudit    = "audit_log"
 	TargetWebhook  = "webhook"
+	TargetInitial  = "initial_token"
 )
 
 // A Change is one field that an update changed. Fields whose values are not shown have neither a

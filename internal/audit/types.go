@@ -81,20 +81,25 @@ const (
 	ClientSecretRemoved Type = "CLIENT_SECRET_REMOVED"
 	ClientSecretRotated Type = "CLIENT_SECRET_ROTATED"
 	ClientTokensRevoked Type = "CLIENT_TOKENS_REVOKED_ALL"
-	ScopeCreated        Type = "SCOPE_CREATED"
-	ScopeUpdated        Type = "SCOPE_UPDATED"
-	ScopeDeleted        Type = "SCOPE_DELETED"
-	RoleCreated         Type = "ROLE_CREATED"
-	RoleUpdated         Type = "ROLE_UPDATED"
-	RoleDeleted         Type = "ROLE_DELETED"
-	RouteCreated        Type = "ROUTE_CREATED"
-	RouteUpdated        Type = "ROUTE_UPDATED"
-	RouteDeleted        Type = "ROUTE_DELETED"
-	KeyCreated          Type = "KEY_CREATED"
-	KeyRotated          Type = "KEY_ROTATED"
-	KeyRetired          Type = "KEY_RETIRED"
-	DeliveryDead        Type = "DELIVERY_DEAD"
-	DeliveryRetried     Type = "DELIVERY_RETRIED"
+	// Of dynamic registration.
+	InitialTokenCreated       Type = "INITIAL_TOKEN_CREATED"
+	InitialTokenRevoked       Type = "INITIAL_TOKEN_REVOKED"
+	RegistrationTokenReplayed Type = "REGISTRATION_TOKEN_REPLAYED"
+
+	ScopeCreated    Type = "SCOPE_CREATED"
+	ScopeUpdated    Type = "SCOPE_UPDATED"
+	ScopeDeleted    Type = "SCOPE_DELETED"
+	RoleCreated     Type = "ROLE_CREATED"
+	RoleUpdated     Type = "ROLE_UPDATED"
+	RoleDeleted     Type = "ROLE_DELETED"
+	RouteCreated    Type = "ROUTE_CREATED"
+	RouteUpdated    Type = "ROUTE_UPDATED"
+	RouteDeleted    Type = "ROUTE_DELETED"
+	KeyCreated      Type = "KEY_CREATED"
+	KeyRotated      Type = "KEY_ROTATED"
+	KeyRetired      Type = "KEY_RETIRED"
+	DeliveryDead    Type = "DELIVERY_DEAD"
+	DeliveryRetried Type = "DELIVERY_RETRIED"
 
 	AdminCreated       Type = "ADMIN_CREATED"
 	AdminRoleChanged   Type = "ADMIN_ROLE_CHANGED"
@@ -291,6 +296,9 @@ func managementTypes() []named {
 		{ClientSecretRemoved, "client.secret_removed"},
 		{ClientSecretRotated, "client.secret_rotated"},
 		{ClientTokensRevoked, "client.tokens_revoked_all"},
+		{InitialTokenCreated, "registration.token_created"},
+		{InitialTokenRevoked, "registration.token_revoked"},
+		{RegistrationTokenReplayed, "registration.token_replayed"},
 		{ScopeCreated, "scope.created"},
 		{ScopeUpdated, "scope.updated"},
 		{ScopeDeleted, "scope.deleted"},

@@ -21,6 +21,7 @@ func commands(rules client.Rules) []command {
 		{"setup-link", "Print a one-time link to become the first administrator.", &setupLinkCommand{}},
 		{"user", "Manage the people who can sign in.", newUserCommands()},
 		{"client", "Manage the applications that may request tokens.", newClientCommands(rules)},
+		{"registration", "Manage the tokens by which programs register clients.", &registrationCommands{}},
 		{"scope", "Manage what clients can request.", newScopeCommands()},
 		{"role", "Manage what people with a role may do.", newRoleCommands()},
 		{"route", "Manage what the gateway forwards, and for whom.", newRouteCommands()},

@@ -106,7 +106,7 @@ func (f *fieldFlags[T]) patch() (field.Patch[T], error) {
 			continue
 		}
 		values, _ := flag.Target.Interface().([]string)
-		if fd.JSON != nil {
+		if fd.JSON != nil && fd.Parse == nil {
 			doc, err := readDocument(values[len(values)-1])
 			if err != nil {
 				return p, wrong("--%s: %w", fd.Flag, err)

@@ -56,11 +56,34 @@ type Client struct {
 	DPoPBound         bool     // its tokens are always bound to a key (RFC 9449 §5.2, dpop_bound_access_tokens)
 	CertBound         bool     // its tokens are always bound to its TLS certificate (RFC 8705 §3)
 	ServerSideRefresh bool     // it gets access tokens only, and exchanges an old one for a new one
+	RateLimits        json.RawMessage // its own limits: see RateLimit; or empty
+	LoopbackOnly      bool            // it is served only to this machine, past no proxy
 	Disabled          bool
+	Registration      Registration
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
 	Version           int64 // raised by changes of what an administrator sets; 0: not stored
 }
+
+// Registration says how a client was registered, and holds the token by which it manages its own
+// registration (RFC 7592).
+type Registration struct {
+	By     string          // ByAnybody, ByInitialToken and an id, or "" for an administrator
+	Policy json.RawMessage // what it may register of itself, or empty
+	Chain  string          // the series that its registration access tokens belong to; "": none
+	Hash   secret.Hash     // of the current registration access token
+	Next   secret.Hash     // of its successor, which has been issued but not used yet; or ""
+	UsedAt time.Time       // when somebody last signed in to it; only of ByAnybody
+}
+
+// Values of Registration.By.
+const (
+	ByAnybody      = "anybody" // nobody has checked the client
+	ByInitialToken = "token:"  // followed by the id of the initial access token
+)
+
+// Unverified reports whether nobody has checked who the client is.
+func (c *Client) Unverified() bool { return c.Registration.By == ByAnybody }
 
 // Secret is the stored form of a client secret.
 type Secret struct {

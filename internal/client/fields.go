@@ -355,6 +355,22 @@ func formFields(r Rules) []Field {
 func switchFields() []Field {
 	return []Field{
 		{
+			Name:        "rate_limits",
+			Flag:        "rate-limit",
+			Placeholder: "WHAT=MAX/WINDOW",
+			Help: "How many requests it may make: token=1000/60s at the token endpoint, in place of the " +
+				"limit of an address; gateway=10/1s through the gateway, beside the routes' rates. May be repeated.",
+			JSON:  func(c *Client) *json.RawMessage { return &c.RateLimits },
+			Parse: readRateLimits,
+			Show:  showRateLimits,
+		},
+		{
+			Name:   "loopback_only",
+			Flag:   "loopback-only",
+			Help:   "Serve it only to programs on the server's own machine that call a loopback address, past no proxy.",
+			Switch: func(c *Client) *bool { return &c.LoopbackOnly },
+		},
+		{
 			Name:   "first_party",
 			Flag:   "first-party",
 			Help:   "The client is your own: people are not asked for consent.",

@@ -51,7 +51,8 @@ func (c *Client) Normalize(r Rules) error {
 	if c.Public && c.AuthMethod == "" {
 		c.AuthMethod = MethodNone
 	}
-	return nil
+	c.RateLimits, err = normalRateLimits(c.RateLimits)
+	return err
 }
 
 // HasSecret reports whether the client authenticates with a shared secret.

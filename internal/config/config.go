@@ -37,6 +37,8 @@ type Config struct {
 	Shipping   Shipping
 	Notices    Notices
 
+	Registration Registration
+
 	strangers []string // see Warnings
 
 	origins map[string]string // setting name → where its value came from; absent for defaults
@@ -259,6 +261,9 @@ type RateLimits struct {
 	Register      Limit
 
 	ValidatePassword Limit
+	Authorize        Limit
+	Registration     Limit
+	OpenRegistration Limit
 }
 
 // Gateway holds the settings of the gateway.

@@ -109,6 +109,10 @@ func TestDefaults(t *testing.T) {
 			Device:        Limit{60, time.Minute},
 			PasswordReset: Limit{3, time.Hour},
 			Register:      Limit{10, time.Hour},
+			Authorize:     Limit{600, time.Minute},
+			Registration:  Limit{120, time.Minute},
+
+			OpenRegistration: Limit{10, time.Hour},
 
 			ValidatePassword: Limit{120, time.Minute},
 		},
@@ -121,6 +125,12 @@ func TestDefaults(t *testing.T) {
 			ElasticIndex:   "gatehouse-audit",
 		},
 		Notices: Notices{Alerts: true, SecretWarning: 14 * day},
+		Registration: Registration{
+			Enabled: true,
+			Open:    "off",
+			Scopes:  []string{"openid", "profile", "email", "offline_access"},
+			Sweep:   30 * 24 * time.Hour,
+		},
 	}
 	c.origins, c.texts = nil, nil
 	// Printing would hide what differs in a Secret; nothing here is one.

@@ -73,6 +73,7 @@ func Settings() []Setting {
 		{"Audit", syslogRows()},
 		{"Audit", logServerRows()},
 		{"Notices to administrators", noticeRows()},
+		{"Registration", registrationRows()},
 	} {
 		for _, row := range g.rows {
 			row.Group = g.name
@@ -625,6 +626,18 @@ func endpointLimits() []endpointLimit {
 		{
 			"VALIDATE_PASSWORD", "120", "60", "checks of passwords while people choose them",
 			func(r *RateLimits) *Limit { return &r.ValidatePassword },
+		},
+		{
+			"AUTHORIZE", "600", "60", "authorization requests",
+			func(r *RateLimits) *Limit { return &r.Authorize },
+		},
+		{
+			"REGISTRATION", "120", "60", "requests that register clients or manage registrations",
+			func(r *RateLimits) *Limit { return &r.Registration },
+		},
+		{
+			"OPEN_REGISTRATION", "10", "3600", "clients that anybody registers",
+			func(r *RateLimits) *Limit { return &r.OpenRegistration },
 		},
 	}
 }

@@ -26,6 +26,7 @@ func (c *Config) Validate() error {
 	c.checkBranding(&p)
 	c.checkStorage(&p)
 	c.checkPolicy(&p)
+	c.checkRegistration(&p)
 	c.checkMail(&p)
 	c.checkPasskeys(&p)
 	c.checkShipping(&p)

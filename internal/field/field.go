@@ -40,6 +40,9 @@ type Field[T any] struct {
 	Rows       bool   // List: a table shows one row per item
 	Spelled    bool   // TTL: JSON text such as "1m30s" instead of a number of seconds
 
+	// Parse reads a document from the texts of a command line; nil: the text names a file.
+	Parse func([]string) (json.RawMessage, error)
+
 	Normalize func(string) string // brings a text or an item of a list into its stored form, or nil
 	Show      func(*T) string     // the value in a table; "" hides the row. nil: the value itself, and zero is hidden
 }
@@ -185,6 +188,11 @@ func (f Field[T]) Set(t *T, values ...string) error {
 	if len(values) == 0 {
 		f.Clear(t)
 		return nil
+	}
+	if f.JSON != nil && f.Parse != nil {
+		doc, err := f.Parse(values)
+		*f.JSON(t) = doc
+		return err
 	}
 	return f.setOne(t, values[len(values)-1])
 }

@@ -38,6 +38,9 @@ const (
 	PrefixSession      = "gth_ss_"
 	PrefixSessionToken = "gth_st_"
 	PrefixAppSession   = "gth_as_"
+
+	PrefixInitialAccess      = "gth_ia_" // registers clients (RFC 7591 §3)
+	PrefixRegistrationAccess = "gth_ra_" // manages one registration (RFC 7592)
 )
 
 const (

@@ -63,6 +63,14 @@ var clientTable = table[client.Client]{
 		{"custom_schemes", func(c *client.Client) any { return &c.CustomSchemes }},
 		{"introspect_any", func(c *client.Client) any { return &c.IntrospectAny }},
 		{"from_origins", func(c *client.Client) any { return spaceList{&c.Origins} }},
+		{"rate_limits", func(c *client.Client) any { return jsonText{&c.RateLimits} }},
+		{"loopback_only", func(c *client.Client) any { return &c.LoopbackOnly }},
+		{"registered_by", func(c *client.Client) any { return &c.Registration.By }},
+		{"registration_policy", func(c *client.Client) any { return jsonText{&c.Registration.Policy} }},
+		{"registration_chain", func(c *client.Client) any { return &c.Registration.Chain }},
+		{"registration_hash", func(c *client.Client) any { return (*string)(&c.Registration.Hash) }},
+		{"registration_next", func(c *client.Client) any { return (*string)(&c.Registration.Next) }},
+		{"used_at", func(c *client.Client) any { return unixMillis{&c.Registration.UsedAt} }},
 		{"version", func(c *client.Client) any { return &c.Version }},
 	},
 	derived: []column[client.Client]{
@@ -408,16 +416,16 @@ func (d *DB) RotateSecret(
 // ClientQuery selects clients.
 type ClientQuery = admin.ClientQuery
 
-// OriginRegistered reports whether an enabled client has registered a redirect or post-logout
-// address of this origin, from memory. The origin is as in the addresses, such as
-// https://app.example.
+// OriginRegistered reports whether an enabled client that somebody has checked has registered a
+// redirect or post-logout address of this origin, from memory. The origin is as in the addresses,
+// such as https://app.example.
 func (d *DB) OriginRegistered(origin string) bool {
 	below := func(address string) bool {
 		rest, ok := strings.CutPrefix(address, origin)
 		return ok && (rest == "" || rest[0] == '/' || rest[0] == '?')
 	}
 	for _, c := range *d.memory.clients.Load() {
-		if !c.Disabled &&
+		if !c.Disabled && !c.Unverified() && // anybody could register an origin of theirs
 			(slices.ContainsFunc(c.Redirects, below) || slices.ContainsFunc(c.PostLogout, below)) {
 			return true
 		}

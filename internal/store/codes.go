@@ -146,7 +146,7 @@ var (
 
 // PutCode stores an authorization code under its hash, with the events.
 func (d *DB) PutCode(ctx context.Context, h secret.Hash, c *oauth.Code, ev ...audit.Event) error {
-	return d.write(ctx, ev, func(tx sqldb.Tx) error { return putCode(ctx, tx, h, c) })
+	return d.write(ctx, ev, func(tx sqldb.Tx) error { return d.putCode(ctx, tx, h, c) })
 }
 
 // PutFlowCode stores the code of a flow, with the events. It returns Consumed, and stores nothing,
@@ -159,15 +159,17 @@ func (d *DB) PutFlowCode(
 		if err != nil {
 			return err
 		}
-		return putCode(ctx, tx, h, c)
+		return d.putCode(ctx, tx, h, c)
 	})
 }
 
-func putCode(ctx context.Context, tx sqldb.Tx, h secret.Hash, c *oauth.Code) error {
+func (d *DB) putCode(ctx context.Context, tx sqldb.Tx, h secret.Hash, c *oauth.Code) error {
 	hashed := *c
 	hashed.Hash = h
-	_, err := tx.Exec(ctx, insertCode, codeTable.args(&hashed, int64(0))...)
-	return err
+	if _, err := tx.Exec(ctx, insertCode, codeTable.args(&hashed, int64(0))...); err != nil {
+		return err
+	}
+	return d.noteUse(ctx, tx, c.Grant.Client, c.Grant.CreatedAt)
 }
 
 // Code reads a code. It returns NotFound if there is none or it has expired, and Consumed if it

@@ -20,6 +20,7 @@ func TestFieldsHaveColumnsAndFaces(t *testing.T) {
 	t.Run("client", func(t *testing.T) {
 		testFields(t, &clientTable, client.Fields(client.Rules{}), []string{
 			"ID", "Secrets", "CreatedAt", "UpdatedAt", "Version",
+			"By", "Policy", "Chain", "Hash", "Next", "UsedAt",
 		})
 	})
 	t.Run("user", func(t *testing.T) {

@@ -67,19 +67,54 @@ func (k *Kit) Allow(w http.ResponseWriter, r *http.Request, name string, who Sub
 	if v.Allowed {
 		return nil
 	}
-	wait := max((v.RetryAfter + time.Second - 1).Truncate(time.Second), time.Second)
-	if wait > 2*time.Minute {
-		return fault.RetryAfter(fault.Limited, wait, "Too many requests. Try again in %d minutes.",
-			int((wait+time.Minute-1)/time.Minute))
-	}
-	return fault.RetryAfter(fault.Limited, wait,
-		"Too many requests. Please retry after %d seconds.", int(wait/time.Second))
+	return tooMany(v.RetryAfter)
 }
 
 // AllowEach counts a request against the named rate for one thing that the caller names, such as
 // an account, at the caller's address. Others at other addresses do not count.
 func (k *Kit) AllowEach(w http.ResponseWriter, r *http.Request, name, thing string) error {
 	return k.Allow(w, r, name, Subject{each: thing})
+}
+
+// AllowInAll counts a request of anybody against the named rate.
+func (k *Kit) AllowInAll(r *http.Request, name string) error {
+	rate, ok := k.Rates[name]
+	if k.Limiter == nil || !ok || rate.Max <= 0 {
+		return nil
+	}
+	v := k.Limiter.Take(r.Context(), name+":all", rate)
+	if v.Allowed {
+		return nil
+	}
+	return tooMany(v.RetryAfter)
+}
+
+// AllowClient counts a request against a rate of one client's own, under a key that names the client.
+func (k *Kit) AllowClient(w http.ResponseWriter, r *http.Request, key string, rate Rate) error {
+	if k.Limiter == nil || rate.Max <= 0 {
+		return nil
+	}
+	ev := EventOf(r.Context())
+	if ip, _ := netip.ParseAddr(ev.IP); netaddr.Contains(k.Exempt, ip) {
+		return nil
+	}
+	v := k.Limiter.Take(r.Context(), key, rate)
+	setRateHeaders(w.Header(), rate, v, ev.Now)
+	if v.Allowed {
+		return nil
+	}
+	return tooMany(v.RetryAfter)
+}
+
+// tooMany returns the error of a request beyond a rate.
+func tooMany(after time.Duration) error {
+	wait := max((after + time.Second - 1).Truncate(time.Second), time.Second)
+	if wait > 2*time.Minute {
+		return fault.RetryAfter(fault.Limited, wait, "Too many requests. Try again in %d minutes.",
+			int((wait+time.Minute-1)/time.Minute))
+	}
+	return fault.RetryAfter(fault.Limited, wait,
+		"Too many requests. Please retry after %d seconds.", int(wait/time.Second))
 }
 
 // setRateHeaders reports a rate and what is left of it.

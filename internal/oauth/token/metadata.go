@@ -24,6 +24,7 @@ type Metadata struct {
 	Revocation            string   `json:"revocation_endpoint"`
 	DeviceAuthorization   string   `json:"device_authorization_endpoint"`
 	EndSession            string   `json:"end_session_endpoint"`
+	Registration          string   `json:"registration_endpoint"`
 	ResponseTypes         []string `json:"response_types_supported"`
 	ResponseModes         []string `json:"response_modes_supported"`
 	GrantTypes            []string `json:"grant_types_supported"`
@@ -63,6 +64,7 @@ func (s *Server) Metadata() *Metadata {
 		Revocation:          iss + "/oauth/revoke",
 		DeviceAuthorization: iss + "/oauth/device/code",
 		EndSession:          iss + "/oauth/logout",
+		Registration:        iss + "/oauth/register",
 		ResponseTypes:       []string{"code"},
 		ResponseModes:       oauth.ResponseModes(),
 		SubjectTypes:        []string{"public"},
