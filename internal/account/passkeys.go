@@ -88,8 +88,8 @@ func (s *Server) ProofByPasskey(ctx context.Context, c Caller) (*login.Opening, 
 	return s.login.OpenProof(ctx, c.Visit, c.User)
 }
 
-// AskSecond stores whether the caller, who has passkeys, is asked for one after the password.
-// Conflict if there is none. Inputs: current_password, code.
+// AskSecond stores whether a caller with passkeys is asked for one after the password. Conflict if
+// there is none. Inputs: current_password, code.
 func (s *Server) AskSecond(ctx context.Context, c Caller, ask bool, in url.Values) error {
 	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return err

@@ -246,7 +246,8 @@ type DeletionStore interface {
 	UsedOnce(ctx context.Context, name string, now time.Time) (bool, error)
 	// Disown ends all access to an account, and if asked its password and what was added to it, in
 	// one transaction with the name of the link that works once: Consumed if the name is stored
-	// already, Conflict if the account has another address than d.Email. It adds to the details of the events how many addresses and passkeys ended.
+	// already, Conflict if the account has another address than d.Email. It adds to the details of
+	// the events how many addresses and passkeys ended.
 	Disown(ctx context.Context, d Disowning, now time.Time, ev ...audit.Event) error
 }
 

@@ -257,15 +257,8 @@ func (d *DB) UpdateUserAt(
 		if err := saveUser(ctx, tx, current, &next); err != nil {
 			return nil, err
 		}
-		if next.Email != current.Email { // a link may be in the mailbox of the former address
-			if err := fault.Join(releaseEmails(ctx, tx, new.ID), endMailed(ctx, tx, new.ID)); err != nil {
-				return nil, err
-			}
-		}
-		if next.EmailVerified && !current.EmailVerified {
-			if _, err := tx.Exec(ctx, endVerifications, new.ID); err != nil {
-				return nil, err
-			}
+		if err := endFormerMail(ctx, tx, current, &next); err != nil {
+			return nil, err
 		}
 		if next.Disabled != current.Disabled {
 			if err := holdDeletion(ctx, tx, new.ID, next.Disabled); err != nil {
@@ -277,6 +270,19 @@ func (d *DB) UpdateUserAt(
 		}
 		return endUserAccess(ctx, tx, new.ID, new.UpdatedAt, "")
 	})
+}
+
+// endFormerMail ends what was mailed to a user before an update: to the former address, and to prove
+// an address that is verified now.
+func endFormerMail(ctx context.Context, tx sqldb.Tx, current, next *identity.User) error {
+	if next.Email != current.Email { // a link may be in the mailbox of the former address
+		return fault.Join(releaseEmails(ctx, tx, next.ID), endMailed(ctx, tx, next.ID))
+	}
+	if next.EmailVerified && !current.EmailVerified {
+		_, err := tx.Exec(ctx, endVerifications, next.ID)
+		return err
+	}
+	return nil
 }
 
 // staleRoles returns the Conflict of a change that is based on roles which another change has
