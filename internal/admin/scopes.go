@@ -57,7 +57,7 @@ func (o *Operations) Scopes(_ context.Context, a Actor) ([]oauth.Scope, error) {
 	return out, nil
 }
 
-// Scope returns the scope with that name.
+// Scope returns the scope with that name or id.
 func (o *Operations) Scope(_ context.Context, a Actor, name string) (*oauth.Scope, error) {
 	if err := o.authorize(a, ScopeScopesRead); err != nil {
 		return nil, err
@@ -66,11 +66,16 @@ func (o *Operations) Scope(_ context.Context, a Actor, name string) (*oauth.Scop
 }
 
 func (o *Operations) scope(name string) (*oauth.Scope, error) {
-	s := o.store.Scopes()[name]
-	if s == nil {
-		return nil, fault.New(fault.NotFound, "there is no scope %q", name)
+	all := o.store.Scopes()
+	if s := all[name]; s != nil {
+		return s, nil
 	}
-	return s, nil
+	for _, s := range all {
+		if s.ID == name {
+			return s, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, "there is no scope %q", name)
 }
 
 // CreateScope defines a scope.
@@ -146,7 +151,7 @@ func (o *Operations) deletableScope(name string) (*oauth.Scope, error) {
 	s, err := o.scope(name)
 	if err == nil && s.System {
 		return nil, fault.New(fault.Conflict,
-			"scope %s belongs to OpenID Connect and cannot be deleted; it has no effect until a client may request it", name)
+			"scope %s belongs to OpenID Connect and cannot be deleted; it has no effect until a client may request it", s.Name)
 	}
 	return s, err
 }
@@ -161,8 +166,8 @@ func (o *Operations) DeleteScope(ctx context.Context, a Actor, name string, vers
 	if err != nil {
 		return nil, err
 	}
-	ev := scopeEvent(a, audit.ScopeDeleted, name, o.parts.Now())
-	return s, o.store.DeleteScopeAt(ctx, version, name, ev)
+	ev := scopeEvent(a, audit.ScopeDeleted, s.Name, o.parts.Now())
+	return s, o.store.DeleteScopeAt(ctx, version, s.Name, ev)
 }
 
 func scopeEvent(a Actor, t audit.Type, name string, now time.Time) audit.Event {

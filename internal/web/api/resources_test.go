@@ -1,11 +1,16 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -200,18 +205,7 @@ func TestEveryOperationNeedsItsScope(t *testing.T) {
 			if op.Security == nil || len(*op.Security) == 0 {
 				continue
 			}
-			address := "/api/v1" + strings.NewReplacer("{id}", "x", "{secret_id}", "x", "{factor_id}", "x").Replace(path)
-			body := map[string]string{
-				"createUser": `{"email":"a@example.com"}`, "createClient": `{"client_name":"x"}`, "createScope": `{"name":"x","description":"x"}`,
-				"createRoute": `{"upstreams":["http://x"]}`, "testMail": `{"to":"a@example.com"}`,
-				"createWebhook": `{"url":"https://example.com/","events":["*"]}`,
-			}[op.OperationID]
-			if body == "" && op.RequestBody != nil {
-				body = "{}"
-			}
-			if op.OperationID == "revokeSessions" {
-				address += "?all=true"
-			}
+			address, body := sampleRequest(path, op)
 			w := h.call(method, address, body)
 			if w.Code != http.StatusUnauthorized || len(w.Header()["Www-Authenticate"]) != 2 || h.document(w)["error"] != "authentication_required" {
 				t.Errorf("%s %s without a token: %d %s", method, path, w.Code, w.Body)
@@ -225,4 +219,67 @@ func TestEveryOperationNeedsItsScope(t *testing.T) {
 			}
 		}
 	}
+}
+
+// sampleRequest returns an address and a body that the document allows for an operation.
+func sampleRequest(path string, op *openapi3.Operation) (address, body string) {
+	address = "/api/v1" + regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(path, "x")
+	query := url.Values{}
+	if op.OperationID == "revokeSessions" { // it needs one of several parameters
+		query.Set("all", "true")
+	}
+	for _, p := range op.Parameters {
+		if p.Value.In == "query" && p.Value.Required {
+			query.Set(p.Value.Name, fmt.Sprint(sample(p.Value.Schema.Value)))
+		}
+	}
+	if len(query) > 0 {
+		address += "?" + query.Encode()
+	}
+	if op.RequestBody == nil {
+		return address, ""
+	}
+	for kind, media := range op.RequestBody.Value.Content {
+		if kind == "application/json" {
+			raw, _ := json.Marshal(sample(media.Schema.Value))
+			return address, string(raw)
+		}
+	}
+	return address, ""
+}
+
+// sample returns a value that a schema allows.
+func sample(s *openapi3.Schema) any {
+	switch {
+	case len(s.Enum) > 0:
+		return s.Enum[0]
+	case s.Type.Is("object"):
+		out := map[string]any{}
+		for _, name := range s.Required {
+			out[name] = sample(s.Properties[name].Value)
+		}
+		return out
+	case s.Type.Is("array"):
+		return []any{sample(s.Items.Value)}
+	case s.Type.Is("integer"):
+		return 1
+	case s.Type.Is("boolean"):
+		return true
+	}
+	return "xx"
+}
+
+func TestStoryOfRoles(t *testing.T) {
+	h := newHarness(t)
+	h.play([]step{
+		{"GET", "/api/v1/roles", "", 200, is{"total": 3}},
+		{"POST", "/api/v1/roles", `{"name":"helpdesk","scopes":["admin:users:read"],"description":"First aid"}`, 201, is{"scopes": "[admin:users:read]"}},
+		{"POST", "/api/v1/roles", `{"name":"helpdesk"}`, 409, nil},
+		{"POST", "/api/v1/roles", `{"name":"other","scopes":["nothing"]}`, 400, is{"error": "validation_error"}},
+		{"GET", "/api/v1/roles/helpdesk", "", 200, is{"system": false, "version": 1}},
+		{"PATCH", "/api/v1/roles/{id}", `{"description":null,"scopes":["admin:users:read","admin:sessions:read"]}`, 200, is{"description": "", "version": 2}},
+		{"PATCH", "/api/v1/roles/super_admin", `{"scopes":[]}`, 409, nil},
+		{"DELETE", "/api/v1/roles/{id}", "", 204, nil},
+		{"GET", "/api/v1/roles/helpdesk", "", 404, nil},
+	})
 }

@@ -59,7 +59,7 @@ func (s handlers) CreateScope(
 		Body: view,
 		Headers: gen.CreateScope201ResponseHeaders{
 			ETag:     etag(int64(view.Version)),
-			Location: address(ctx, "scopes", view.ID),
+			Location: address(ctx, "scopes", x.ID),
 		},
 	}, nil
 }
@@ -103,10 +103,13 @@ func (s handlers) DeleteScope(
 
 func scopeView(x *oauth.Scope) management.Scope {
 	return management.Scope{
-		ID:          x.Name,
+		ID:          x.ID,
 		Name:        x.Name,
 		Description: x.Description,
 		Default:     x.Default,
+		Requires:    append([]string{}, x.Requires...),
+		Role:        x.Role,
+		Icon:        x.Icon,
 		System:      x.System,
 		CreatedAt:   x.CreatedAt.UTC(),
 		Version:     1,
