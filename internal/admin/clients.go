@@ -93,6 +93,9 @@ func (o *Operations) CreateClient(ctx context.Context, a Actor, in NewClient) (*
 
 // createClient registers a client for an actor that may do so.
 func (o *Operations) createClient(ctx context.Context, a Actor, in NewClient) (*ChangedClient, error) {
+	if err := checkClientID(in.ID); err != nil {
+		return nil, err
+	}
 	now := o.parts.Now()
 	c := &client.Client{ID: in.ID, CreatedAt: now, UpdatedAt: now, Registration: in.registration}
 	if c.ID == "" {
