@@ -78,51 +78,6 @@ func (e AuditSinkState) Valid() bool {
 	}
 }
 
-// Defines values for ClientListTotalIs.
-const (
-	ClientListTotalIsAtLeast ClientListTotalIs = "at_least"
-)
-
-// Valid indicates whether the value is a known member of the ClientListTotalIs enum.
-func (e ClientListTotalIs) Valid() bool {
-	switch e {
-	case ClientListTotalIsAtLeast:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for KeyListTotalIs.
-const (
-	KeyListTotalIsAtLeast KeyListTotalIs = "at_least"
-)
-
-// Valid indicates whether the value is a known member of the KeyListTotalIs enum.
-func (e KeyListTotalIs) Valid() bool {
-	switch e {
-	case KeyListTotalIsAtLeast:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for MailListTotalIs.
-const (
-	MailListTotalIsAtLeast MailListTotalIs = "at_least"
-)
-
-// Valid indicates whether the value is a known member of the MailListTotalIs enum.
-func (e MailListTotalIs) Valid() bool {
-	switch e {
-	case MailListTotalIsAtLeast:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for NewSecretAction.
 const (
 	Add NewSecretAction = "add"
@@ -156,96 +111,6 @@ func (e NewUserRole) Valid() bool {
 	case NewUserRoleSuperAdmin:
 		return true
 	case NewUserRoleUser:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for RoleListTotalIs.
-const (
-	RoleListTotalIsAtLeast RoleListTotalIs = "at_least"
-)
-
-// Valid indicates whether the value is a known member of the RoleListTotalIs enum.
-func (e RoleListTotalIs) Valid() bool {
-	switch e {
-	case RoleListTotalIsAtLeast:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for RouteListTotalIs.
-const (
-	RouteListTotalIsAtLeast RouteListTotalIs = "at_least"
-)
-
-// Valid indicates whether the value is a known member of the RouteListTotalIs enum.
-func (e RouteListTotalIs) Valid() bool {
-	switch e {
-	case RouteListTotalIsAtLeast:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for ScopeListTotalIs.
-const (
-	ScopeListTotalIsAtLeast ScopeListTotalIs = "at_least"
-)
-
-// Valid indicates whether the value is a known member of the ScopeListTotalIs enum.
-func (e ScopeListTotalIs) Valid() bool {
-	switch e {
-	case ScopeListTotalIsAtLeast:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for SessionListTotalIs.
-const (
-	SessionListTotalIsAtLeast SessionListTotalIs = "at_least"
-)
-
-// Valid indicates whether the value is a known member of the SessionListTotalIs enum.
-func (e SessionListTotalIs) Valid() bool {
-	switch e {
-	case SessionListTotalIsAtLeast:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for SettingListTotalIs.
-const (
-	SettingListTotalIsAtLeast SettingListTotalIs = "at_least"
-)
-
-// Valid indicates whether the value is a known member of the SettingListTotalIs enum.
-func (e SettingListTotalIs) Valid() bool {
-	switch e {
-	case SettingListTotalIsAtLeast:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for UserListTotalIs.
-const (
-	UserListTotalIsAtLeast UserListTotalIs = "at_least"
-)
-
-// Valid indicates whether the value is a known member of the UserListTotalIs enum.
-func (e UserListTotalIs) Valid() bool {
-	switch e {
-	case UserListTotalIsAtLeast:
 		return true
 	default:
 		return false
@@ -306,6 +171,30 @@ const (
 func (e Total) Valid() bool {
 	switch e {
 	case TotalExact:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ClientsParamsSort.
+const (
+	ClientsParamsSortCreated      ClientsParamsSort = "created"
+	ClientsParamsSortMinusCreated ClientsParamsSort = "-created"
+	ClientsParamsSortMinusName    ClientsParamsSort = "-name"
+	ClientsParamsSortName         ClientsParamsSort = "name"
+)
+
+// Valid indicates whether the value is a known member of the ClientsParamsSort enum.
+func (e ClientsParamsSort) Valid() bool {
+	switch e {
+	case ClientsParamsSortCreated:
+		return true
+	case ClientsParamsSortMinusCreated:
+		return true
+	case ClientsParamsSortMinusName:
+		return true
+	case ClientsParamsSortName:
 		return true
 	default:
 		return false
@@ -375,6 +264,57 @@ const (
 func (e SessionsParamsTotal) Valid() bool {
 	switch e {
 	case SessionsParamsTotalExact:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UsersParamsStatus.
+const (
+	UsersParamsStatusActive   UsersParamsStatus = "active"
+	UsersParamsStatusDisabled UsersParamsStatus = "disabled"
+	UsersParamsStatusLocked   UsersParamsStatus = "locked"
+)
+
+// Valid indicates whether the value is a known member of the UsersParamsStatus enum.
+func (e UsersParamsStatus) Valid() bool {
+	switch e {
+	case UsersParamsStatusActive:
+		return true
+	case UsersParamsStatusDisabled:
+		return true
+	case UsersParamsStatusLocked:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UsersParamsSort.
+const (
+	UsersParamsSortCreated        UsersParamsSort = "created"
+	UsersParamsSortLastLogin      UsersParamsSort = "last_login"
+	UsersParamsSortMinusCreated   UsersParamsSort = "-created"
+	UsersParamsSortMinusLastLogin UsersParamsSort = "-last_login"
+	UsersParamsSortMinusName      UsersParamsSort = "-name"
+	UsersParamsSortName           UsersParamsSort = "name"
+)
+
+// Valid indicates whether the value is a known member of the UsersParamsSort enum.
+func (e UsersParamsSort) Valid() bool {
+	switch e {
+	case UsersParamsSortCreated:
+		return true
+	case UsersParamsSortLastLogin:
+		return true
+	case UsersParamsSortMinusCreated:
+		return true
+	case UsersParamsSortMinusLastLogin:
+		return true
+	case UsersParamsSortMinusName:
+		return true
+	case UsersParamsSortName:
 		return true
 	default:
 		return false
@@ -678,12 +618,9 @@ type ClientList struct {
 	// Total How many clients match.
 	Total int `json:"total"`
 
-	// TotalIs Present if there are more than `total`.
-	TotalIs *ClientListTotalIs `json:"total_is,omitempty"`
+	// TotalIs `at_least` if there may be more than `total`; missing otherwise.
+	TotalIs *string `json:"total_is,omitempty"`
 }
-
-// ClientListTotalIs Present if there are more than `total`.
-type ClientListTotalIs string
 
 // ClientPatch defines model for ClientPatch.
 type ClientPatch struct {
@@ -1049,12 +986,9 @@ type KeyList struct {
 	// Total How many keys match.
 	Total int `json:"total"`
 
-	// TotalIs Present if there are more than `total`.
-	TotalIs *KeyListTotalIs `json:"total_is,omitempty"`
+	// TotalIs `at_least` if there may be more than `total`; missing otherwise.
+	TotalIs *string `json:"total_is,omitempty"`
 }
-
-// KeyListTotalIs Present if there are more than `total`.
-type KeyListTotalIs string
 
 // KeyRotation defines model for KeyRotation.
 type KeyRotation struct {
@@ -1097,12 +1031,9 @@ type MailList struct {
 	// Total How many messages match.
 	Total int `json:"total"`
 
-	// TotalIs Present if there are more than `total`.
-	TotalIs *MailListTotalIs `json:"total_is,omitempty"`
+	// TotalIs `at_least` if there may be more than `total`; missing otherwise.
+	TotalIs *string `json:"total_is,omitempty"`
 }
-
-// MailListTotalIs Present if there are more than `total`.
-type MailListTotalIs string
 
 // MailTest defines model for MailTest.
 type MailTest struct {
@@ -1481,12 +1412,9 @@ type RoleList struct {
 	// Total How many roles match.
 	Total int `json:"total"`
 
-	// TotalIs Present if there are more than `total`.
-	TotalIs *RoleListTotalIs `json:"total_is,omitempty"`
+	// TotalIs `at_least` if there may be more than `total`; missing otherwise.
+	TotalIs *string `json:"total_is,omitempty"`
 }
-
-// RoleListTotalIs Present if there are more than `total`.
-type RoleListTotalIs string
 
 // RolePatch defines model for RolePatch.
 type RolePatch struct {
@@ -1654,12 +1582,9 @@ type RouteList struct {
 	// Total How many routes match.
 	Total int `json:"total"`
 
-	// TotalIs Present if there are more than `total`.
-	TotalIs *RouteListTotalIs `json:"total_is,omitempty"`
+	// TotalIs `at_least` if there may be more than `total`; missing otherwise.
+	TotalIs *string `json:"total_is,omitempty"`
 }
-
-// RouteListTotalIs Present if there are more than `total`.
-type RouteListTotalIs string
 
 // RoutePatch defines model for RoutePatch.
 type RoutePatch struct {
@@ -1822,12 +1747,9 @@ type ScopeList struct {
 	// Total How many scopes match.
 	Total int `json:"total"`
 
-	// TotalIs Present if there are more than `total`.
-	TotalIs *ScopeListTotalIs `json:"total_is,omitempty"`
+	// TotalIs `at_least` if there may be more than `total`; missing otherwise.
+	TotalIs *string `json:"total_is,omitempty"`
 }
-
-// ScopeListTotalIs Present if there are more than `total`.
-type ScopeListTotalIs string
 
 // ScopePatch defines model for ScopePatch.
 type ScopePatch struct {
@@ -1894,12 +1816,9 @@ type SessionList struct {
 	// Total How many sessions match.
 	Total int `json:"total"`
 
-	// TotalIs Present if there are more than `total`.
-	TotalIs *SessionListTotalIs `json:"total_is,omitempty"`
+	// TotalIs `at_least` if there may be more than `total`; missing otherwise.
+	TotalIs *string `json:"total_is,omitempty"`
 }
-
-// SessionListTotalIs Present if there are more than `total`.
-type SessionListTotalIs string
 
 // SessionMetrics defines model for SessionMetrics.
 type SessionMetrics struct {
@@ -1938,12 +1857,9 @@ type SettingList struct {
 	// Total How many settings match.
 	Total int `json:"total"`
 
-	// TotalIs Present if there are more than `total`.
-	TotalIs *SettingListTotalIs `json:"total_is,omitempty"`
+	// TotalIs `at_least` if there may be more than `total`; missing otherwise.
+	TotalIs *string `json:"total_is,omitempty"`
 }
-
-// SettingListTotalIs Present if there are more than `total`.
-type SettingListTotalIs string
 
 // TokensRevoked defines model for TokensRevoked.
 type TokensRevoked struct {
@@ -2060,12 +1976,9 @@ type UserList struct {
 	// Total How many users match.
 	Total int `json:"total"`
 
-	// TotalIs Present if there are more than `total`.
-	TotalIs *UserListTotalIs `json:"total_is,omitempty"`
+	// TotalIs `at_least` if there may be more than `total`; missing otherwise.
+	TotalIs *string `json:"total_is,omitempty"`
 }
-
-// UserListTotalIs Present if there are more than `total`.
-type UserListTotalIs string
 
 // UserPatch defines model for UserPatch.
 type UserPatch struct {
@@ -2367,6 +2280,9 @@ type ClientsParams struct {
 	// SecretExpiresBefore Only clients with a secret that expires before this date, or time (RFC 3339).
 	SecretExpiresBefore *string `form:"secret_expires_before,omitempty" json:"secret_expires_before,omitempty"`
 
+	// Sort The order; - reverses it.
+	Sort *ClientsParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+
 	// Limit How many items a page has at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -2379,6 +2295,9 @@ type ClientsParams struct {
 	// Total `exact` counts all items, however many there are; without it `total` stops at 10,000.
 	Total *ClientsParamsTotal `form:"total,omitempty" json:"total,omitempty"`
 }
+
+// ClientsParamsSort defines parameters for Clients.
+type ClientsParamsSort string
 
 // ClientsParamsTotal defines parameters for Clients.
 type ClientsParamsTotal string
@@ -2462,12 +2381,6 @@ type ListRolesParams struct {
 type CreateRoleParams struct {
 	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
-// DeleteRoleParams defines parameters for DeleteRole.
-type DeleteRoleParams struct {
-	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
-	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateRoleParams defines parameters for UpdateRole.
@@ -2580,6 +2493,30 @@ type UsersParams struct {
 	// Search The beginning of a word of the name, user name or email address.
 	Search *string `form:"search,omitempty" json:"search,omitempty"`
 
+	// Status Only accounts in this state.
+	Status *UsersParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Role Only people with this role.
+	Role *string `form:"role,omitempty" json:"role,omitempty"`
+
+	// EmailVerified Only people whose email address is verified, or not.
+	EmailVerified *bool `form:"email_verified,omitempty" json:"email_verified,omitempty"`
+
+	// CreatedFrom Only accounts created on this date (UTC), or at this time, or later.
+	CreatedFrom *string `form:"created_from,omitempty" json:"created_from,omitempty"`
+
+	// CreatedTo Only accounts created up to the end of this date (UTC), or before this time.
+	CreatedTo *string `form:"created_to,omitempty" json:"created_to,omitempty"`
+
+	// LastLoginFrom Only people who signed in last on this date (UTC), or at this time, or later.
+	LastLoginFrom *string `form:"last_login_from,omitempty" json:"last_login_from,omitempty"`
+
+	// LastLoginTo Only people who signed in last up to the end of this date (UTC), or before this time.
+	LastLoginTo *string `form:"last_login_to,omitempty" json:"last_login_to,omitempty"`
+
+	// Sort The order; - reverses it.
+	Sort *UsersParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+
 	// Limit How many items a page has at most.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -2592,6 +2529,12 @@ type UsersParams struct {
 	// Total `exact` counts all items, however many there are; without it `total` stops at 10,000.
 	Total *UsersParamsTotal `form:"total,omitempty" json:"total,omitempty"`
 }
+
+// UsersParamsStatus defines parameters for Users.
+type UsersParamsStatus string
+
+// UsersParamsSort defines parameters for Users.
+type UsersParamsSort string
 
 // UsersParamsTotal defines parameters for Users.
 type UsersParamsTotal string
@@ -3023,7 +2966,7 @@ type ClientInterface interface {
 	// A role that somebody has, or that a scope or a route names, cannot be deleted; nor can the roles super_admin, admin and user.
 	//
 	// Corresponds with DELETE /roles/{id} (the `DeleteRole` operationId).
-	DeleteRole(ctx context.Context, id RoleRef, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteRole(ctx context.Context, id RoleRef, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Role Show a role
 	//
@@ -3896,8 +3839,8 @@ func (c *RawClient) CreateRole(ctx context.Context, params *CreateRoleParams, bo
 // A role that somebody has, or that a scope or a route names, cannot be deleted; nor can the roles super_admin, admin and user.
 //
 // Corresponds with DELETE /roles/{id} (the `DeleteRole` operationId).
-func (c *RawClient) DeleteRole(ctx context.Context, id RoleRef, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteRoleRequest(c.Server, id, params)
+func (c *RawClient) DeleteRole(ctx context.Context, id RoleRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteRoleRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -4964,6 +4907,18 @@ func NewClientsRequest(server string, params *ClientsParams) (*http.Request, err
 
 		}
 
+		if params.Sort != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sort", *params.Sort, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Limit != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
@@ -5969,7 +5924,7 @@ func NewCreateRoleRequestWithBody(server string, params *CreateRoleParams, conte
 }
 
 // NewDeleteRoleRequest constructs an http.Request for the DeleteRole method
-func NewDeleteRoleRequest(server string, id RoleRef, params *DeleteRoleParams) (*http.Request, error) {
+func NewDeleteRoleRequest(server string, id RoleRef) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5997,21 +5952,6 @@ func NewDeleteRoleRequest(server string, id RoleRef, params *DeleteRoleParams) (
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
-	}
-
-	if params != nil {
-
-		if params.IfMatch != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("If-Match", headerParam0)
-		}
-
 	}
 
 	return req, nil
@@ -6965,6 +6905,102 @@ func NewUsersRequest(server string, params *UsersParams) (*http.Request, error) 
 		if params.Search != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "search", *params.Search, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Role != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "role", *params.Role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.EmailVerified != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "email_verified", *params.EmailVerified, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CreatedFrom != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "created_from", *params.CreatedFrom, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CreatedTo != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "created_to", *params.CreatedTo, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LastLoginFrom != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_login_from", *params.LastLoginFrom, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LastLoginTo != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "last_login_to", *params.LastLoginTo, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Sort != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sort", *params.Sort, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -8574,7 +8610,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /roles/{id} (the `DeleteRole` operationId).
-	DeleteRoleWithResponse(ctx context.Context, id RoleRef, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error)
+	DeleteRoleWithResponse(ctx context.Context, id RoleRef, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error)
 
 	// RoleWithResponse Show a role
 	//
@@ -12694,8 +12730,8 @@ func (c *ClientWithResponses) CreateRoleWithResponse(ctx context.Context, params
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /roles/{id} (the `DeleteRole` operationId).
-func (c *ClientWithResponses) DeleteRoleWithResponse(ctx context.Context, id RoleRef, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error) {
-	rsp, err := c.DeleteRole(ctx, id, params, reqEditors...)
+func (c *ClientWithResponses) DeleteRoleWithResponse(ctx context.Context, id RoleRef, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error) {
+	rsp, err := c.DeleteRole(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

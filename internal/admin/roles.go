@@ -165,7 +165,11 @@ func (o *Operations) UpdateRole(
 	if err := o.checkRole(&r, old); err != nil {
 		return nil, err
 	}
-	if len(field.Differences(RoleFields(), old, &r)) == 0 {
+	differ := field.Differences(RoleFields(), old, &r)
+	if err := CheckVersion(p.IfVersion, old.Version, differ); err != nil {
+		return nil, err
+	}
+	if len(differ) == 0 {
 		return old, nil
 	}
 	r.UpdatedAt, r.Version = o.parts.Now(), old.Version+1

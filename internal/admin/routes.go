@@ -192,7 +192,9 @@ func (o *Operations) UpdateRoute(ctx context.Context, a Actor, ref string, p Rou
 	ev.Detail["changed"] = strings.Join(s.describe(old).differences(out), " ")
 	ev.Changes = field.Changes(access.RouteFields(), old, &r)
 	out.Warnings = o.routeWarnings(ctx, &r)
-	return out, o.store.UpdateRouteAt(ctx, p.IfVersion, old, &r, s.check(r.ID), ev)
+	err = o.store.UpdateRouteAt(ctx, p.IfVersion, old, &r, s.check(r.ID), ev)
+	out.Revision = r.Revision
+	return out, err
 }
 
 // differences returns the names of the fields in which two states of a route differ, with what

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/oapi-codegen/nullable"
@@ -21,16 +22,28 @@ const (
 
 // Clients answers a page of clients.
 func (s handlers) Clients(ctx context.Context, in gen.ClientsRequestObject) (gen.ClientsResponseObject, error) {
+	before, err := bound("secret_expires_before", in.Params.SecretExpiresBefore, false)
+	if err != nil {
+		return nil, err
+	}
+	by, desc := strings.CutPrefix(string(value(in.Params.Sort)), "-")
 	q := admin.ClientQuery{
-		Search: value(in.Params.Search),
-		Page:   admin.Page{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)},
+		Search:              value(in.Params.Search),
+		SecretExpiresBefore: before,
+		Sort:                admin.Sort{By: by, Desc: desc},
+		Page:                page(in.Params.Limit, in.Params.Offset, in.Params.Cursor, in.Params.Total != nil),
 	}
 	found, err := s.Operations.Clients(ctx, actorOf(ctx), q)
 	if err != nil {
 		return nil, err
 	}
 	out := gen.Clients200JSONResponse{
-		Data: []management.Client{}, Total: found.Total, Limit: q.Page.Limit, Offset: q.Page.Offset,
+		Data:    []management.Client{},
+		Total:   found.Total,
+		TotalIs: atLeast(found.AtLeast),
+		Limit:   q.Page.Limit,
+		Offset:  q.Page.Offset,
+		Next:    optional(found.Next),
 	}
 	for _, c := range found.Items {
 		view, err := s.clientView(ctx, c)
@@ -91,6 +104,7 @@ func (s handlers) UpdateClient(
 	if err != nil {
 		return nil, err
 	}
+	p.IfVersion = ifVersion(in.Params.IfMatch)
 	changed, err := s.Operations.UpdateClient(ctx, actorOf(ctx), in.ID, p)
 	if err != nil {
 		return nil, err
@@ -123,7 +137,7 @@ func (s handlers) clientUnchanged(ctx context.Context, ref string) error {
 func (s handlers) DeleteClient(
 	ctx context.Context, in gen.DeleteClientRequestObject,
 ) (gen.DeleteClientResponseObject, error) {
-	_, err := s.Operations.DeleteClient(ctx, actorOf(ctx), in.ID, 0)
+	_, err := s.Operations.DeleteClient(ctx, actorOf(ctx), in.ID, ifVersion(in.Params.IfMatch))
 	return gen.DeleteClient204Response{}, err
 }
 
@@ -210,7 +224,7 @@ func (s handlers) clientView(ctx context.Context, c *client.Client) (management.
 	}
 	out.ClientID, out.ClientIDIssuedAt = string(c.ID), seconds(c.CreatedAt)
 	out.CreatedAt, out.UpdatedAt = c.CreatedAt.UTC(), c.UpdatedAt.UTC()
-	out.Version = 1
+	out.Version = int(c.Version)
 	switch c.Rotation {
 	case "on":
 		out.RefreshTokenRotation = nullable.NewNullableWithValue(true)

@@ -180,8 +180,15 @@ func TestSchemasNameTheFields(t *testing.T) {
 	check("RolePatch", names(admin.RoleFields()))
 	users := names(identity.UserFields())
 	for _, old := range [][2]string{
-		{"phone", "phone_number"}, {"phone_verified", "phone_number_verified"}, {"disabled", "active"},
-		{"formatted", "address"}, {"street_address", ""}, {"locality", ""}, {"region", ""}, {"postal_code", ""}, {"country", ""},
+		{"phone", "phone_number"},
+		{"phone_verified", "phone_number_verified"},
+		{"disabled", "active"},
+		{"formatted", "address"},
+		{"street_address", ""},
+		{"locality", ""},
+		{"region", ""},
+		{"postal_code", ""},
+		{"country", ""},
 	} {
 		users = rename(users, old[0], old[1])
 	}

@@ -16,14 +16,19 @@ func (s handlers) Mail(ctx context.Context, in gen.MailRequestObject) (gen.MailR
 	q := admin.DeliveryQuery{
 		State: outbox.State(value(in.Params.State)),
 		To:    value(in.Params.To),
-		Page:  admin.Page{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)},
+		Page:  page(in.Params.Limit, in.Params.Offset, in.Params.Cursor, in.Params.Total != nil),
 	}
 	found, err := s.Operations.Mail(ctx, actorOf(ctx), q)
 	if err != nil {
 		return nil, err
 	}
 	out := gen.Mail200JSONResponse{
-		Data: []management.MailDelivery{}, Total: found.Total, Limit: q.Page.Limit, Offset: q.Page.Offset,
+		Data:    []management.MailDelivery{},
+		Total:   found.Total,
+		TotalIs: atLeast(found.AtLeast),
+		Limit:   q.Page.Limit,
+		Offset:  q.Page.Offset,
+		Next:    optional(found.Next),
 	}
 	for i := range found.Items {
 		out.Data = append(out.Data, mailView(&found.Items[i]))

@@ -22,6 +22,7 @@ const (
 	codeInvalidToken   = "invalid_token"
 	codeAuthentication = "authentication_required"
 	codeConflict       = "conflict"
+	codePrecondition   = "precondition_failed"
 )
 
 // statusError is an error that an operation answers in another way than its kind says.
@@ -49,6 +50,8 @@ func problemOf(err error) (management.Problem, web.Problem) {
 		}
 	case isFault && f.Reason == admin.ReasonInsufficientScope:
 		p.Code = f.Reason
+	case isFault && f.Kind == fault.Stale:
+		p.Code = codePrecondition
 	case isFault && f.Reason == admin.ReasonStepUp:
 		p.Code, p.Status = f.Reason, http.StatusUnauthorized
 	case isFault && f.Kind == fault.Invalid && f.Field != "":
@@ -76,6 +79,9 @@ func problemOf(err error) (management.Problem, web.Problem) {
 		out.ACRValues = optional(denied.ACR)
 		out.MaxAge = optional(int(denied.MaxAge / time.Second))
 	}
+	if isFault && f.Kind == fault.Stale {
+		describeStale(&out, f)
+	}
 	if isFault && f.Field != "" && p.Status < http.StatusInternalServerError {
 		var details []management.ProblemDetail
 		for _, input := range f.Inputs() {
@@ -84,6 +90,21 @@ func problemOf(err error) (management.Problem, web.Problem) {
 		out.Details = &details
 	}
 	return out, p
+}
+
+// describeStale adds the present version of a thing to a problem, and in which of the requested
+// fields it differs.
+func describeStale(p *management.Problem, f *fault.Error) {
+	if f.At > 0 {
+		p.Etag = optional(etag(f.At))
+	}
+	var details []management.ProblemDetail
+	for _, name := range f.Fields {
+		details = append(details, management.ProblemDetail{Field: name, Message: "This differs from what is stored now."})
+	}
+	if details != nil {
+		p.Details = &details
+	}
 }
 
 // optional returns the address of a value, or nil for the zero value.
@@ -116,6 +137,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	h := w.Header()
 	for _, c := range challenges(r, p, body) {
 		h.Add("WWW-Authenticate", c)
+	}
+	if body.Etag != nil {
+		h.Set("ETag", *body.Etag)
 	}
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(p.RetryAfter/time.Second)))

@@ -82,6 +82,7 @@ func (s handlers) UpdateRole(
 	if err != nil {
 		return nil, err
 	}
+	p.IfVersion = ifVersion(in.Params.IfMatch)
 	changed, err := s.Operations.UpdateRole(ctx, x.actor, in.ID, p)
 	if err != nil {
 		return nil, err

@@ -88,6 +88,7 @@ func (s handlers) UpdateRoute(
 	if err != nil {
 		return nil, err
 	}
+	p.IfVersion = ifVersion(in.Params.IfMatch)
 	r, err := s.Operations.UpdateRoute(ctx, x.actor, in.ID, p)
 	if err != nil {
 		return nil, err
@@ -103,7 +104,7 @@ func (s handlers) UpdateRoute(
 func (s handlers) DeleteRoute(
 	ctx context.Context, in gen.DeleteRouteRequestObject,
 ) (gen.DeleteRouteResponseObject, error) {
-	_, err := s.Operations.DeleteRoute(ctx, actorOf(ctx), in.ID, 0)
+	_, err := s.Operations.DeleteRoute(ctx, actorOf(ctx), in.ID, ifVersion(in.Params.IfMatch))
 	return gen.DeleteRoute204Response{}, err
 }
 
@@ -119,7 +120,7 @@ func routeView(r *admin.Route) (management.Route, error) {
 	}
 	out.Address, out.Resource, out.Problem = r.Address, r.Resource, r.Problem
 	out.CreatedAt, out.UpdatedAt = moment(r.CreatedAt), moment(r.UpdatedAt)
-	out.RowVersion = 1
+	out.RowVersion = int(r.Revision)
 	out.Warnings = warnings(r.Warnings)
 	return out, nil
 }

@@ -82,6 +82,7 @@ func (s handlers) UpdateScope(
 	if err != nil {
 		return nil, err
 	}
+	p.IfVersion = ifVersion(in.Params.IfMatch)
 	changed, err := s.Operations.UpdateScope(ctx, x.actor, in.ID, p)
 	if err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func (s handlers) UpdateScope(
 func (s handlers) DeleteScope(
 	ctx context.Context, in gen.DeleteScopeRequestObject,
 ) (gen.DeleteScopeResponseObject, error) {
-	_, err := s.Operations.DeleteScope(ctx, actorOf(ctx), in.ID, 0)
+	_, err := s.Operations.DeleteScope(ctx, actorOf(ctx), in.ID, ifVersion(in.Params.IfMatch))
 	return gen.DeleteScope204Response{}, err
 }
 
@@ -112,6 +113,6 @@ func scopeView(x *oauth.Scope) management.Scope {
 		Icon:        x.Icon,
 		System:      x.System,
 		CreatedAt:   x.CreatedAt.UTC(),
-		Version:     1,
+		Version:     int(x.Version),
 	}
 }

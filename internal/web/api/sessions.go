@@ -58,7 +58,14 @@ func (s handlers) sessionPage(
 	if err != nil {
 		return management.SessionList{}, err
 	}
-	out := management.SessionList{Data: []management.Session{}, Total: found.Total, Limit: p.Limit, Offset: p.Offset}
+	out := management.SessionList{
+		Data:    []management.Session{},
+		Total:   found.Total,
+		TotalIs: atLeast(found.AtLeast),
+		Limit:   p.Limit,
+		Offset:  p.Offset,
+		Next:    optional(found.Next),
+	}
 	for i := range found.Items {
 		out.Data = append(out.Data, s.sessionView(&found.Items[i]))
 	}
@@ -72,7 +79,7 @@ func (s handlers) Sessions(ctx context.Context, in gen.SessionsRequestObject) (g
 		return nil, err
 	}
 	out, err := s.sessionPage(ctx, value(in.Params.User), sel,
-		admin.Page{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)})
+		page(in.Params.Limit, in.Params.Offset, in.Params.Cursor, in.Params.Total != nil))
 	return gen.Sessions200JSONResponse(out), err
 }
 
@@ -81,7 +88,7 @@ func (s handlers) UserSessions(
 	ctx context.Context, in gen.UserSessionsRequestObject,
 ) (gen.UserSessionsResponseObject, error) {
 	out, err := s.sessionPage(ctx, in.ID, admin.SessionSelection{},
-		admin.Page{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)})
+		page(in.Params.Limit, in.Params.Offset, in.Params.Cursor, in.Params.Total != nil))
 	return gen.UserSessions200JSONResponse(out), err
 }
 

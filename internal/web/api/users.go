@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oapi-codegen/nullable"
@@ -18,15 +19,15 @@ import (
 
 // Users answers a page of users.
 func (s handlers) Users(ctx context.Context, in gen.UsersRequestObject) (gen.UsersResponseObject, error) {
-	q := admin.UserQuery{
-		Search: value(in.Params.Search),
-		Page:   admin.Page{Limit: limit(in.Params.Limit), Offset: value(in.Params.Offset)},
-	}
-	page, err := s.Operations.Users(ctx, actorOf(ctx), q)
+	q, err := userQuery(in.Params)
 	if err != nil {
 		return nil, err
 	}
-	users := page.Items
+	found, err := s.Operations.Users(ctx, actorOf(ctx), q)
+	if err != nil {
+		return nil, err
+	}
+	users := found.Items
 	ids := make([]identity.UserID, len(users))
 	for i := range users {
 		ids[i] = users[i].ID
@@ -35,7 +36,14 @@ func (s handlers) Users(ctx context.Context, in gen.UsersRequestObject) (gen.Use
 	if err != nil {
 		return nil, err
 	}
-	out := gen.Users200JSONResponse{Data: []management.User{}, Total: page.Total, Limit: q.Page.Limit, Offset: q.Page.Offset}
+	out := gen.Users200JSONResponse{
+		Data:    []management.User{},
+		Total:   found.Total,
+		TotalIs: atLeast(found.AtLeast),
+		Limit:   q.Page.Limit,
+		Offset:  q.Page.Offset,
+		Next:    optional(found.Next),
+	}
 	for i := range users {
 		u := userView(&users[i])
 		locked := !locks[users[i].ID].IsZero()
@@ -43,6 +51,25 @@ func (s handlers) Users(ctx context.Context, in gen.UsersRequestObject) (gen.Use
 		out.Data = append(out.Data, u)
 	}
 	return out, nil
+}
+
+// userQuery returns which users a request is for.
+func userQuery(p management.UsersParams) (admin.UserQuery, error) {
+	q := admin.UserQuery{
+		Search:   value(p.Search),
+		Status:   string(value(p.Status)),
+		Role:     value(p.Role),
+		Verified: p.EmailVerified,
+		Page:     page(p.Limit, p.Offset, p.Cursor, p.Total != nil),
+	}
+	by, desc := strings.CutPrefix(string(value(p.Sort)), "-")
+	q.Sort = admin.Sort{By: by, Desc: desc}
+	var errs [4]error
+	q.Created.From, errs[0] = bound("created_from", p.CreatedFrom, false)
+	q.Created.Until, errs[1] = bound("created_to", p.CreatedTo, true)
+	q.LastLogin.From, errs[2] = bound("last_login_from", p.LastLoginFrom, false)
+	q.LastLogin.Until, errs[3] = bound("last_login_to", p.LastLoginTo, true)
+	return q, fault.Join(errs[:]...)
 }
 
 // UserDetail answers one user.
@@ -135,6 +162,7 @@ func (s handlers) UpdateUser(
 	if err != nil {
 		return nil, err
 	}
+	p.IfVersion = ifVersion(in.Params.IfMatch)
 	change := admin.UserUpdate{Fields: p, Password: value(in.Body.Password)}
 	if role, _ := x.body["role"].(string); role != "" {
 		change.AddRoles, change.RemoveRoles = roleChange(role)
@@ -158,7 +186,7 @@ func (s handlers) UpdateUser(
 func (s handlers) DeleteUser(
 	ctx context.Context, in gen.DeleteUserRequestObject,
 ) (gen.DeleteUserResponseObject, error) {
-	_, err := s.Operations.DeleteUser(ctx, actorOf(ctx), in.ID, 0)
+	_, err := s.Operations.DeleteUser(ctx, actorOf(ctx), in.ID, ifVersion(in.Params.IfMatch))
 	return gen.DeleteUser204Response{}, err
 }
 
