@@ -260,6 +260,9 @@ func operations() map[string]call {
 		"Events": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Events(ctx, a, admin.AuditQuery{}))
 		}},
+		"VerifyAudit": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.VerifyAudit(ctx, a, admin.VerifyInput{}))
+		}},
 		"ExportEvents": {admin.ScopeAuditExport, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return o.ExportEvents(ctx, a, admin.AuditQuery{}, func(*audit.Event) error { return nil })
 		}},

@@ -38,6 +38,7 @@ type Store interface {
 	WebhookStore
 	OverviewStore
 	RegistrationStore
+	AuditTreeStore
 
 	// RotateKeys stores a new key and sets the end of others that have none.
 	RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time,

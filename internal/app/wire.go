@@ -106,6 +106,7 @@ func openPartsWith(ctx context.Context, e *env, cfg *config.Config, o store.Opti
 	o.Statements, o.ListenURL = cfg.Storage.Statements, string(cfg.Storage.ListenURL)
 	o.ExternalCheckpoint = cfg.Storage.Checkpoint == "external"
 	o.IdleTimeout, o.AuditRetention = cfg.Sessions.Idle, cfg.Audit.Retention
+	o.AuditKey, o.NoAuditTree = keys.Derive("audit pages"), !cfg.Audit.Tree
 	db, err := store.Open(ctx, o)
 	if err != nil {
 		return nil, err
@@ -390,6 +391,9 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	kit := web.New(options)
 	mailbox, err := s.startMail(e)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.startAudit(e); err != nil {
 		return nil, err
 	}
 	if err := s.startShipping(e); err != nil {

@@ -49,6 +49,7 @@ var policy = map[string][]string{
 	"job":              {"fault"},
 	"mail":             with(core, "text"),
 	"ship":             with(core, "fetch"),
+	"checkpoint":       core,
 	"breached":         {},
 	"text":             {},
 	"idp":              with(core, "fetch"),

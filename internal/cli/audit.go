@@ -21,6 +21,8 @@ type auditCommands struct {
 	Show   auditShow   `cmd:"" help:"Show one event."`
 	Export auditExport `cmd:"" help:"Write all events as JSON lines or CSV, newest first."`
 	Sinks  auditSinks  `cmd:"" help:"Show where the log is delivered to, and how far each has come."`
+	Verify auditVerify `cmd:"" help:"Check that no event was altered, removed or added."`
+	Key    auditKey    `cmd:"" help:"Make a key that signs checkpoints of the audit log, for AUDIT_CHECKPOINT_KEY."`
 }
 
 // auditFlags select events.

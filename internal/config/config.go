@@ -274,7 +274,14 @@ type Gateway struct {
 // Audit holds the settings of the audit log.
 type Audit struct {
 	Retention time.Duration // 0 means forever
+	Cleanup   string        // when what is older is removed: five fields of cron
 	Issuance  string        // each, aggregate
+	Tree      bool          // the log is proved by a tree of hashes
+
+	CheckpointFile  string // or ""
+	CheckpointURL   string // or ""
+	CheckpointKey   Secret // private keys, separated by spaces
+	CheckpointEvery time.Duration
 }
 
 // A Secret is a value that no format verb, error or JSON document shows. Convert it to a string

@@ -116,7 +116,13 @@ func TestDefaults(t *testing.T) {
 
 			ValidatePassword: Limit{120, time.Minute},
 		},
-		Audit: Audit{Retention: 90 * day, Issuance: "each"},
+		Audit: Audit{
+			Retention:       90 * day,
+			Cleanup:         "0 2 * * *",
+			Issuance:        "each",
+			Tree:            true,
+			CheckpointEvery: time.Minute,
+		},
 		Shipping: Shipping{
 			Format:         "json",
 			FileKeep:       10,

@@ -103,14 +103,23 @@ func (c changesJSON) stored() any {
 	return string(b)
 }
 
-// storable returns an event with an id: its own, or one made of its time.
-func storable(e *audit.Event) *audit.Event {
-	if e.ID != "" {
-		return e
+// storable returns the stored form of an event, and what is attached to its transaction: nil if the
+// server keeps no tree. An event without an id gets one of its time, and one that belongs to a user
+// a salt.
+func (d *DB) storable(e *audit.Event) (args []any, entry any) {
+	args = eventTable.args(e)
+	if e.ID == "" {
+		args[eventID] = secret.NewID(e.At)
 	}
-	withID := *e
-	withID.ID = secret.NewID(e.At)
-	return &withID
+	if d.o.NoAuditTree {
+		return args, nil
+	}
+	row := rowOf(args)
+	if row.Salt == "" && row.Erased == "" && row.Personal() {
+		row.Salt = audit.NewSalt()
+		args[eventSalt] = row.Salt
+	}
+	return args, newEntry(&row)
 }
 
 // Record writes audit events that belong to no change, and what must be delivered because of them.
@@ -124,12 +133,16 @@ func (d *DB) Record(ctx context.Context, ev ...audit.Event) error {
 }
 
 // record writes events, and what must be delivered because of them, with a change.
-func record(ctx context.Context, c sqldb.Conn, ev []audit.Event) error {
+func (d *DB) record(ctx context.Context, tx sqldb.Tx, ev []audit.Event) error {
 	for i := range ev {
-		if _, err := c.Exec(ctx, insertEvent, eventTable.args(storable(&ev[i]))...); err != nil {
+		args, entry := d.storable(&ev[i])
+		if _, err := tx.Exec(ctx, insertEvent, args...); err != nil {
 			return err
 		}
-		if err := insertDeliveries(ctx, c, ev[i].Deliveries); err != nil {
+		if entry != nil {
+			tx.Attach(entry)
+		}
+		if err := insertDeliveries(ctx, tx, ev[i].Deliveries); err != nil {
 			return err
 		}
 	}
@@ -142,7 +155,7 @@ func (d *DB) write(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) er
 		if err := f(tx); err != nil {
 			return err
 		}
-		return record(ctx, tx, ev)
+		return d.record(ctx, tx, ev)
 	})
 }
 

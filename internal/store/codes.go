@@ -243,7 +243,7 @@ func (d *DB) redeem(
 		if err != nil {
 			return err
 		}
-		return record(ctx, tx, ev)
+		return d.record(ctx, tx, ev)
 	})
 	if err == nil && revoked {
 		return fault.New(fault.Denied, "this approval has been revoked")

@@ -183,13 +183,15 @@ func (d *DB) rotate(ctx context.Context, r oauth.RefreshRotation, ev []audit.Eve
 		n, err := d.sql.Exec(ctx, rotateRefresh, args...)
 		return requireOne(n, err, "grant")
 	case 1:
+		then, entry := d.storable(&ev[0])
 		n, err := d.sql.ExecIfChanged(ctx, sqldb.Conditional{
 			Key:        string(r.Grant),
 			Change:     rotateRefresh,
 			Then:       insertEvent,
 			Both:       rotateAndRecord,
 			ChangeArgs: args,
-			ThenArgs:   eventTable.args(storable(&ev[0])),
+			ThenArgs:   then,
+			Attach:     entry,
 		})
 		return requireOne(n, err, "grant")
 	}

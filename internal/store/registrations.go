@@ -148,7 +148,7 @@ func (d *DB) EndRegistrationTokens(
 		if err != nil || n == 0 {
 			return err
 		}
-		return record(ctx, tx, ev)
+		return d.record(ctx, tx, ev)
 	})
 }
 

@@ -199,7 +199,7 @@ func (d *DB) withRevocations(
 		if revoked, err = f(tx); err != nil {
 			return err
 		}
-		if err := record(ctx, tx, ev); err != nil {
+		if err := d.record(ctx, tx, ev); err != nil {
 			return err
 		}
 		return appendRevocations(ctx, tx, revoked)

@@ -31,7 +31,8 @@ func TestStoredRows(t *testing.T) {
 	}
 	defer db.Close()
 	var lines []string
-	const tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'migrations'"
+	// Pages of the audit log contain hashes of random values.
+	const tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('migrations', 'audit_pending')"
 	for _, table := range dump(t, db, begun, tables) {
 		name := strings.TrimPrefix(table, "name=")
 		for _, row := range dump(t, db, begun, "SELECT * FROM "+name) {

@@ -258,7 +258,7 @@ func (d *DB) EndSessions(
 		for i := range found {
 			ids[i], events[i] = found[i].ID, ev(&found[i])
 		}
-		if err := record(ctx, tx, events); err != nil {
+		if err := d.record(ctx, tx, events); err != nil {
 			return nil, err
 		}
 		return endSessions(ctx, tx, ids, q.Now, tokens)

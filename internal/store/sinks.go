@@ -87,14 +87,14 @@ var (
 // that has everything up to the end of the log.
 func (d *DB) OpenSink(ctx context.Context, name string, now time.Time) (s *audit.Sink, err error) {
 	err = d.sql.Write(ctx, func(tx sqldb.Tx) error {
-		s, err = openSink(ctx, tx, name, now)
+		s, err = d.openSink(ctx, tx, name, now)
 		return err
 	})
 	return s, err
 }
 
-func openSink(ctx context.Context, tx sqldb.Tx, name string, now time.Time) (*audit.Sink, error) {
-	head, err := auditHead(ctx, tx)
+func (d *DB) openSink(ctx context.Context, tx sqldb.Tx, name string, now time.Time) (*audit.Sink, error) {
+	head, err := d.auditHead(ctx, tx)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,8 @@ import (
 	"context"
 	"embed"
 	"io/fs"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -48,6 +50,8 @@ type Options struct {
 	MaxPendingDevices int           // device authorizations at a time. Default 20,000
 	UnknownNames      int           // counters of names that nobody has. Default 250,000
 	AuditRetention    time.Duration // how long Sweep leaves audit events. 0: forever
+	AuditKey          []byte        // marks the pages of the audit log that this server has written
+	NoAuditTree       bool          // keeps no proof of the audit log; for measurements
 	Readers           int           // connections; see sqldb.Options
 	Report            func(error)   // receives errors in the background, if set
 
@@ -66,9 +70,13 @@ type DB struct {
 	o      Options
 	memory memory
 
-	recorder *sqldb.Batcher[[]any]
+	recorder *sqldb.Batcher[storedEvent]
+	pages    atomic.Int64 // how many it has begun to write
+	lastPage atomic.Int64 // the time in the id of the last one
+	sealers  sync.Pool
+	tree     tree
 	users    *otter.Cache[identity.UserID, cachedUser]
-	writer   string // names this process among those that change counters
+	writer   string // names this process: among those that change counters, and in the audit log
 }
 
 // Open opens the database and, if its schema is up to date, loads what is in memory. It does not
@@ -84,32 +92,27 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqldb.Open(ctx, o.URL, sqldb.Options{
+	d := &DB{files: files, o: o, users: newUserCache(), writer: secret.NewID(time.Now())}
+	d.sql, err = sqldb.Open(ctx, o.URL, sqldb.Options{
 		Readers:    o.Readers,
 		Statements: o.Statements,
 		ListenURL:  o.ListenURL,
 		Notice:     o.Notice,
 
 		ExternalCheckpoint: o.ExternalCheckpoint,
+		Seal:               d.seal,
 	})
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{
-		sql:      db,
-		files:    files,
-		o:        o,
-		recorder: newRecorder(db),
-		users:    newUserCache(),
-		writer:   secret.NewID(time.Now()),
-	}
+	d.recorder = newRecorder(d.sql)
 	d.memory.start()
 	pending, err := d.Pending(ctx)
 	if err == nil && len(pending) == 0 {
 		err = d.Load(ctx)
 	}
 	if err != nil {
-		_ = db.Close()
+		_ = d.sql.Close()
 		return nil, err
 	}
 	return d, nil

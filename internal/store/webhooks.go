@@ -98,7 +98,7 @@ func (d *DB) CreateWebhook(ctx context.Context, w *webhook.Webhook, ev ...audit.
 		if n == 0 {
 			return fault.New(fault.Conflict, "there are %d webhooks, and there may not be more; delete one first", webhook.Max)
 		}
-		_, err = openSink(ctx, tx, webhook.SinkPrefix+string(w.ID), w.CreatedAt)
+		_, err = d.openSink(ctx, tx, webhook.SinkPrefix+string(w.ID), w.CreatedAt)
 		return err
 	})
 }
@@ -124,7 +124,7 @@ func (d *DB) UpdateWebhook(ctx context.Context, old, new *webhook.Webhook, ev ..
 		if current.Active || !new.Active {
 			return nil
 		}
-		head, err := auditHead(ctx, tx)
+		head, err := d.auditHead(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (d *DB) EndWebhook(
 		if err != nil || n == 0 {
 			return err
 		}
-		return record(ctx, tx, ev)
+		return d.record(ctx, tx, ev)
 	})
 }
 

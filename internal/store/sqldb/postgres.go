@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -32,6 +34,7 @@ type postgresDB struct {
 	listener   *pgx.ConnConfig // where to listen, if that is not where the pool connects to
 	listening  atomic.Bool     // notifications arrive
 	notice     func(text string)
+	seal       func(attached []any) Statement // or nil
 }
 
 func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
@@ -40,7 +43,7 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 		// The parser's message may quote the URL, and the URL holds a password.
 		return nil, fault.InvalidField("DATABASE_URL", "the postgres:// URL cannot be read")
 	}
-	db := &postgresDB{notice: o.Notice}
+	db := &postgresDB{notice: o.Notice, seal: o.Seal}
 	if db.notice == nil {
 		db.notice = func(string) {}
 	}
@@ -138,18 +141,27 @@ func (db *postgresDB) Write(ctx context.Context, f func(Tx) error) error {
 func (db *postgresDB) write(ctx context.Context, f func(Tx) error) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	tx, err := db.pool.Begin(ctx)
+	conn, err := db.pool.Acquire(ctx)
 	if err != nil {
+		return err
+	}
+	defer conn.Release() // closes a connection that is within a transaction
+	if _, err := conn.Exec(ctx, "BEGIN"); err != nil {
 		return err
 	}
 	// Commit and Rollback have a timeout of their own: a caller who leaves must not make the
 	// outcome unknown.
-	defer func() { // no-op after a commit; also on panic
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
-		defer cancel()
-		_ = tx.Rollback(end)
+	open := true
+	defer func() { // also on panic
+		if open {
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+			defer cancel()
+			_, _ = conn.Exec(end, "ROLLBACK")
+			open = false
+		}
 	}()
-	if err := f(pgTx{pgConn{tx}}); err != nil {
+	tx := &pgTx{pgConn: pgConn{&txQuerier{conn, &open}}}
+	if err := f(tx); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -157,7 +169,52 @@ func (db *postgresDB) write(ctx context.Context, f func(Tx) error) error {
 	}
 	end, stop := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer stop()
-	return tx.Commit(end)
+	open = false // whatever comes: COMMIT ends the transaction, and an error closes the connection
+	return db.commit(end, conn, tx.attached)
+}
+
+// txQuerier is the connection of a transaction, as long as that is open.
+type txQuerier struct {
+	conn *pgxpool.Conn
+	open *bool
+}
+
+// Query runs a statement, or returns an error if the transaction is over.
+func (q *txQuerier) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if !*q.open {
+		return nil, errTxOver
+	}
+	return q.conn.Query(ctx, sql, args...)
+}
+
+// commit ends a transaction, with the statement for what was attached to it in the same round trip.
+func (db *postgresDB) commit(ctx context.Context, conn *pgxpool.Conn, attached []any) error {
+	if db.seal == nil || len(attached) == 0 {
+		tag, err := conn.Exec(ctx, "COMMIT")
+		return committed(tag, err)
+	}
+	s := db.seal(attached)
+	batch := &pgx.Batch{}
+	batch.Queue(s.Text, plainAll(s.Args)...)
+	batch.Queue("COMMIT")
+	results := conn.SendBatch(ctx, batch)
+	if _, err := results.Exec(); err != nil {
+		return errors.Join(err, results.Close())
+	}
+	tag, err := results.Exec()
+	if err := errors.Join(err, results.Close()); err != nil {
+		return err
+	}
+	return committed(tag, nil)
+}
+
+// committed returns an error unless COMMIT has committed: of a transaction in which a statement
+// failed PostgreSQL makes a ROLLBACK.
+func committed(tag pgconn.CommandTag, err error) error {
+	if err == nil && tag.String() != "COMMIT" {
+		return pgx.ErrTxCommitRollback
+	}
+	return err
 }
 
 // bounded adds queryTimeout to a context with a deadline. A context without one, as that of a
@@ -245,8 +302,9 @@ func (r *boundedRows) again() bool {
 
 // ExecAll sends a statement with all lists of arguments at once. PostgreSQL runs what is sent
 // together in one transaction.
-func (db *postgresDB) ExecAll(ctx context.Context, text string, args [][]any) error {
-	if len(args) == 1 {
+func (db *postgresDB) ExecAll(ctx context.Context, text string, args [][]any, attach ...any) error {
+	sealed := db.seal != nil && len(attach) > 0
+	if len(args) == 1 && !sealed {
 		_, err := db.Exec(ctx, text, args[0]...)
 		return err
 	}
@@ -256,6 +314,10 @@ func (db *postgresDB) ExecAll(ctx context.Context, text string, args [][]any) er
 		batch := &pgx.Batch{} // a batch that was sent holds the names of its statements
 		for _, a := range args {
 			batch.Queue(text, plainAll(a)...)
+		}
+		if sealed {
+			s := db.seal(attach)
+			batch.Queue(s.Text, plainAll(s.Args)...)
 		}
 		err := db.pool.SendBatch(ctx, batch).Close()
 		if err == nil || attempt == maxLost || !db.lostStatement(ctx, err) {
@@ -298,10 +360,16 @@ func (c pgConn) Rows(ctx context.Context, text string, args ...any) (Rows, error
 }
 
 // pgTx is a transaction.
-type pgTx struct{ pgConn }
+type pgTx struct {
+	pgConn
+	attached []any
+}
+
+// Attach adds a value for the statement that ends the transaction.
+func (tx *pgTx) Attach(v any) { tx.attached = append(tx.attached, v) }
 
 // Notify sends a notification at commit.
-func (tx pgTx) Notify(ctx context.Context) error {
+func (tx *pgTx) Notify(ctx context.Context) error {
 	_, err := tx.Exec(ctx, "SELECT pg_notify($1, '')", channel)
 	return err
 }

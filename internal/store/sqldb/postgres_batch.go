@@ -21,6 +21,9 @@ type pgChange struct {
 	key  string
 	text string
 	args []any
+
+	attach any // if a row was changed, or nil
+
 	rows int64
 	err  error
 
@@ -36,7 +39,7 @@ func (db *postgresDB) ExecIfChanged(ctx context.Context, c Conditional) (int64, 
 		return 0, cancelled(err)
 	}
 	args := append(slices.Clip(c.ChangeArgs), c.ThenArgs...)
-	change := &pgChange{key: c.Key, text: c.Both, args: plainAll(args)}
+	change := &pgChange{key: c.Key, text: c.Both, args: plainAll(args), attach: c.Attach}
 	if err := db.changes.Wait(ctx, db.changes.Add(change)); err != nil {
 		change.begun.Store(true) // a worker that comes later must not send it
 		return 0, err
@@ -60,9 +63,23 @@ func (db *postgresDB) execBatch(ctx context.Context, changes []*pgChange) error 
 		return postgresError(err) // of an error on the way the outcome is unknown
 	}
 	for _, c := range changes {
-		c.rows, c.err = db.Exec(ctx, c.text, c.args...)
+		c.rows, c.err = db.execOne(ctx, c)
 	}
 	return nil
+}
+
+// execOne sends a change on its own.
+func (db *postgresDB) execOne(ctx context.Context, c *pgChange) (rows int64, err error) {
+	if c.attach == nil {
+		return db.Exec(ctx, c.text, c.args...)
+	}
+	err = db.Write(ctx, func(tx Tx) error {
+		if rows, err = tx.Exec(ctx, c.text, c.args...); err == nil && rows > 0 {
+			tx.Attach(c.attach)
+		}
+		return err
+	})
+	return rows, err
 }
 
 // sendBatch sends the changes in one round trip and commits them in a second one. A database that
@@ -86,8 +103,13 @@ func (db *postgresDB) sendBatch(ctx context.Context, changes []*pgChange) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, "COMMIT")
-	return err
+	var attached []any
+	for _, c := range changes {
+		if c.attach != nil && c.rows > 0 {
+			attached = append(attached, c.attach)
+		}
+	}
+	return db.commit(ctx, conn, attached)
 }
 
 func readResults(results pgx.BatchResults, changes []*pgChange) error {

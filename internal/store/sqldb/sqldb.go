@@ -49,6 +49,12 @@ type Conn interface {
 	Rows(ctx context.Context, sql string, args ...any) (Rows, error)
 }
 
+// A Statement is a text of SQL with its arguments.
+type Statement struct {
+	Text string
+	Args []any
+}
+
 // A Conditional is a change of one row, and a statement that runs only if the change changed the
 // row.
 type Conditional struct {
@@ -59,6 +65,9 @@ type Conditional struct {
 	// followed by those of Then. It reports the number of rows that Then changed.
 	Both                 string
 	ChangeArgs, ThenArgs []any
+	// Attach is attached to the transaction if the change changed the row, as by Tx.Attach. nil:
+	// nothing.
+	Attach any
 }
 
 // Tx is a transaction. It is valid only until the function that received it returns, and only in
@@ -67,6 +76,8 @@ type Tx interface {
 	Conn
 	// Notify wakes the watchers of all processes when, and only if, the transaction commits.
 	Notify(ctx context.Context) error
+	// Attach passes a value to Options.Seal, if the change succeeds.
+	Attach(v any)
 }
 
 // Engine names a database engine.
@@ -91,7 +102,8 @@ type DB interface {
 	// the contents of dest are undefined.
 	Read(ctx context.Context, dest []any, sql string, args ...any) error
 	// ExecAll runs one statement with each of the lists of arguments, sent together: all or none.
-	ExecAll(ctx context.Context, sql string, args [][]any) error
+	// It attaches the values of attach, as by Tx.Attach.
+	ExecAll(ctx context.Context, sql string, args [][]any, attach ...any) error
 	// ExecIfChanged runs both statements of a Conditional or neither. It returns the number of
 	// rows that the change changed.
 	ExecIfChanged(ctx context.Context, c Conditional) (rows int64, err error)
@@ -146,6 +158,10 @@ type Options struct {
 	// ExternalCheckpoint leaves SQLite's write-ahead log to another program, which moves it into
 	// the main file.
 	ExternalCheckpoint bool
+	// Seal returns the statement that ends a transaction to whose changes values were attached. On
+	// SQLite it gets those of all changes that are committed together. It is called by several
+	// goroutines. nil: nothing is ever attached.
+	Seal func(attached []any) Statement
 	// Queue is the number of changes that may wait for SQLite's writer before further ones fail.
 	// Default 4096.
 	Queue int

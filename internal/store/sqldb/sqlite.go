@@ -57,7 +57,7 @@ func openSQLite(path string, o Options) (DB, error) {
 	for range o.Readers {
 		db.readers <- nil
 	}
-	db.writer = newWriter(first, db.openWriter, o.Queue, db.auto > 0)
+	db.writer = newWriter(first, db.openWriter, o.Queue, db.auto > 0, o.Seal)
 	return db, nil
 }
 
@@ -215,16 +215,18 @@ func (db *sqliteDB) Read(ctx context.Context, dest []any, text string, args ...a
 }
 
 // ExecAll runs a statement for each list of arguments.
-func (db *sqliteDB) ExecAll(ctx context.Context, text string, args [][]any) error {
+func (db *sqliteDB) ExecAll(ctx context.Context, text string, args [][]any, attach ...any) error {
 	if len(args) == 1 {
-		_, err := db.Exec(ctx, text, args[0]...)
-		return err
+		return db.writer.do(ctx, &op{text: text, args: args[0], attached: attach})
 	}
 	return db.Write(ctx, func(tx Tx) error {
 		for _, a := range args {
 			if _, err := tx.Exec(ctx, text, a...); err != nil {
 				return err
 			}
+		}
+		for _, v := range attach {
+			tx.Attach(v)
 		}
 		return nil
 	})
@@ -235,6 +237,9 @@ func (db *sqliteDB) ExecIfChanged(ctx context.Context, c Conditional) (n int64, 
 	err = db.Write(ctx, func(tx Tx) error {
 		if n, err = tx.Exec(ctx, c.Change, c.ChangeArgs...); err != nil || n == 0 {
 			return err
+		}
+		if c.Attach != nil {
+			tx.Attach(c.Attach)
 		}
 		_, err = tx.Exec(ctx, c.Then, c.ThenArgs...)
 		return err

@@ -27,6 +27,9 @@ type writer struct {
 
 	checkpoints bool // the log is ours to move into the main file
 
+	seal     func(attached []any) Statement // or nil
+	attached []any                          // by the changes of a batch
+
 	idle  *time.Timer // fires when the changes are to be copied into the main file
 	dirty time.Time   // of the first change that is in the log alone; zero if there is none
 }
@@ -37,6 +40,7 @@ type op struct {
 	args      []any
 	returning bool
 	change    func(Tx) error
+	attached  []any // for the statement that ends the batch, if this change succeeds
 
 	state    atomic.Int32
 	done     chan struct{}
@@ -54,7 +58,9 @@ const (
 	opCancelled
 )
 
-func newWriter(first *liteConn, open func() (*liteConn, error), queue int, checkpoints bool) *writer {
+func newWriter(
+	first *liteConn, open func() (*liteConn, error), queue int, checkpoints bool, seal func([]any) Statement,
+) *writer {
 	w := &writer{
 		queue:   make(chan *op, queue),
 		closing: make(chan struct{}),
@@ -64,6 +70,7 @@ func newWriter(first *liteConn, open func() (*liteConn, error), queue int, check
 		idle:    time.NewTimer(checkpointIdle),
 
 		checkpoints: checkpoints,
+		seal:        seal,
 	}
 	w.idle.Stop()
 	go w.loop()
@@ -224,11 +231,35 @@ func (w *writer) transact(taken []*op) (err error) {
 			return err
 		}
 	}
+	if err := w.sealBatch(taken); err != nil {
+		w.drop()
+		return err
+	}
 	if _, err := w.conn.exec("COMMIT"); err != nil {
 		w.drop()
 		return err
 	}
 	return nil
+}
+
+// sealBatch runs the statement that ends the batch, if changes that succeeded have attached values.
+func (w *writer) sealBatch(taken []*op) error {
+	if w.seal == nil {
+		return nil
+	}
+	w.attached = w.attached[:0]
+	for _, o := range taken {
+		if o.err == nil && o.panicked == nil {
+			w.attached = append(w.attached, o.attached...)
+		}
+	}
+	if len(w.attached) == 0 {
+		return nil
+	}
+	s := w.seal(w.attached)
+	clear(w.attached)
+	_, err := w.conn.exec(s.Text, s.Args...)
+	return err
 }
 
 func (w *writer) drop() {
@@ -265,6 +296,7 @@ func (w *writer) runChange(o *op) error {
 	tx := &liteTx{conn: w.conn}
 	call(o, tx)
 	tx.conn = nil
+	o.attached = append(o.attached, tx.attached...)
 	if tx.lost != nil {
 		return tx.lost
 	}
@@ -288,6 +320,8 @@ func call(o *op, tx Tx) {
 type liteTx struct {
 	conn *liteConn
 	lost error // the error that undid the transaction of the whole batch
+
+	attached []any
 }
 
 var errTxOver = errors.New("sqldb: a transaction was used after its function returned")
@@ -336,6 +370,9 @@ func (tx *liteTx) table(text string, args []any) (*table, error) {
 	t, err := tx.conn.query(context.Background(), 0, text, args)
 	return t, tx.note(err)
 }
+
+// Attach adds a value for the statement that ends the batch.
+func (tx *liteTx) Attach(v any) { tx.attached = append(tx.attached, v) }
 
 // Notify does nothing: SQLite changes data_version at every commit.
 func (tx *liteTx) Notify(context.Context) error { return nil }
