@@ -535,6 +535,9 @@ type Client struct {
 	// LogoURI Its logo, shown on the consent page.
 	LogoURI string `json:"logo_uri"`
 
+	// LoopbackOnly Whether its calls are taken only over a connection from this machine.
+	LoopbackOnly bool `json:"loopback_only"`
+
 	// PolicyURI Its privacy policy, linked on the consent page.
 	PolicyURI string `json:"policy_uri"`
 
@@ -543,6 +546,9 @@ type Client struct {
 
 	// Public The client cannot keep a secret: a browser, mobile or command-line app.
 	Public bool `json:"public"`
+
+	// RateLimits Limits of its own, by what they limit: `{"token":{"max":1000,"window":60}}`; the window is in seconds. null: those of the settings.
+	RateLimits nullable.Nullable[map[string]interface{}] `json:"rate_limits,omitempty"`
 
 	// RedirectUris The addresses that people are sent back to, exactly as the client sends them.
 	RedirectUris []string `json:"redirect_uris"`
@@ -701,6 +707,9 @@ type ClientPatch struct {
 	// LogoURI Its logo, shown on the consent page.
 	LogoURI nullable.Nullable[string] `json:"logo_uri,omitempty"`
 
+	// LoopbackOnly Whether its calls are taken only over a connection from this machine.
+	LoopbackOnly nullable.Nullable[bool] `json:"loopback_only,omitempty"`
+
 	// PolicyURI Its privacy policy, linked on the consent page.
 	PolicyURI nullable.Nullable[string] `json:"policy_uri,omitempty"`
 
@@ -709,6 +718,9 @@ type ClientPatch struct {
 
 	// Public The client cannot keep a secret: a browser, mobile or command-line app.
 	Public nullable.Nullable[bool] `json:"public,omitempty"`
+
+	// RateLimits Limits of its own, by what they limit: `{"token":{"max":1000,"window":60}}`; the window is in seconds. null: those of the settings.
+	RateLimits nullable.Nullable[map[string]interface{}] `json:"rate_limits,omitempty"`
 
 	// RedirectUris The addresses that people are sent back to, exactly as the client sends them.
 	RedirectUris nullable.Nullable[[]string] `json:"redirect_uris,omitempty"`
@@ -843,6 +855,9 @@ type ClientRegistration struct {
 	// LogoURI Its logo, shown on the consent page.
 	LogoURI nullable.Nullable[string] `json:"logo_uri,omitempty"`
 
+	// LoopbackOnly Whether its calls are taken only over a connection from this machine.
+	LoopbackOnly nullable.Nullable[bool] `json:"loopback_only,omitempty"`
+
 	// PolicyURI Its privacy policy, linked on the consent page.
 	PolicyURI nullable.Nullable[string] `json:"policy_uri,omitempty"`
 
@@ -851,6 +866,9 @@ type ClientRegistration struct {
 
 	// Public The client cannot keep a secret: a browser, mobile or command-line app.
 	Public nullable.Nullable[bool] `json:"public,omitempty"`
+
+	// RateLimits Limits of its own, by what they limit: `{"token":{"max":1000,"window":60}}`; the window is in seconds. null: those of the settings.
+	RateLimits nullable.Nullable[map[string]interface{}] `json:"rate_limits,omitempty"`
 
 	// RedirectUris The addresses that people are sent back to, exactly as the client sends them.
 	RedirectUris nullable.Nullable[[]string] `json:"redirect_uris,omitempty"`

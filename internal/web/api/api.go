@@ -38,7 +38,8 @@ type Config struct {
 // Server serves the interface.
 type Server struct {
 	Config
-	doc *document
+	doc  *document
+	docs *published
 }
 
 // New returns a Server. The error is about the document, which is part of the program.
@@ -48,6 +49,9 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("the document of the management API: %w", err)
 	}
 	s := &Server{Config: c, doc: doc}
+	if s.docs, err = s.publish(); err != nil {
+		return nil, err
+	}
 	return s, s.bind()
 }
 
@@ -122,10 +126,7 @@ func alias(path string) string {
 // answer serves a request for an escaped path below the root of the interface.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, path string) {
 	w.Header().Set("Cache-Control", "no-store, no-transform")
-	if path == "/openapi.json" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		w.Header().Set("Content-Type", typeJSON)
-		w.Header().Set("Access-Control-Allow-Origin", "*") // it holds nothing of anybody
-		_, _ = w.Write(gen.Document)                       // the caller is gone if it fails
+	if s.docs.serve(w, r, path) {
 		return
 	}
 	x := &exchange{w: w}

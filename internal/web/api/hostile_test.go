@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
+	"github.com/gatehouse-id/gatehouse/internal/web/api/gen"
 )
 
 func TestBadInput(t *testing.T) {
@@ -216,4 +219,37 @@ func rename(names []string, from, to string) []string {
 		}
 	}
 	return out
+}
+
+// The page shows the document of this server and nothing else, and needs no script.
+func TestDocs(t *testing.T) {
+	h := newHarness(t)
+	get := func(path string) (*httptest.ResponseRecorder, string) {
+		w := httptest.NewRecorder()
+		h.serve.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		return w, w.Body.String()
+	}
+	w, page := get("/api/docs")
+	csp := w.Header().Get("Content-Security-Policy")
+	if w.Code != 200 || !strings.Contains(page, `id="updateUser"`) || !strings.Contains(page, `href="#schema-UserPatch"`) ||
+		strings.Contains(page, "<script") || strings.Contains(page, " style=") || !strings.HasPrefix(csp, "default-src 'none'") {
+		t.Errorf("%d %s %.200s", w.Code, csp, page)
+	}
+	for _, address := range regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		if !strings.HasPrefix(address[1], "#") && !strings.HasPrefix(address[1], "/") || strings.HasPrefix(address[1], "//") {
+			t.Errorf("the page leads to %s", address[1])
+		}
+	}
+	for _, m := range regexp.MustCompile(`href="#([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		if !strings.Contains(page, `id="`+m[1]+`"`) {
+			t.Errorf("#%s leads nowhere", m[1])
+		}
+	}
+	if _, other := get("/api/docs?url=https://evil.example/spec.json&configUrl=//evil.example"); other != page {
+		t.Error("a parameter changes the page")
+	}
+	if w, doc := get("/api/openapi.json"); w.Code != 200 || doc != string(gen.Document) {
+		t.Error(w.Code)
+	}
+	t.Logf("%d bytes", len(page))
 }

@@ -34,6 +34,7 @@ type schema struct {
 	Unique     bool               `json:"uniqueItems"`
 	Additional json.RawMessage    `json:"additionalProperties"`
 	ReadOnly   bool               `json:"readOnly"`
+	Text       string             `json:"description"`
 
 	pattern *regexp.Regexp
 }
