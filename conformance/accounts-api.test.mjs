@@ -1,7 +1,9 @@
 // The guide "Sign people in from a program": its commands, run as a reader runs them.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { Person } from "./kit/person.mjs";
 import { basic, eventually, Installation, password } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
 
@@ -79,5 +81,45 @@ describe("the steps as they were printed", () => {
     assert.deepEqual(await ask("nobody@example.com"), await ask(user.email));
     const wrong = (email) => call("/sessions/login/password", { email, password: "wrong", state });
     assert.deepEqual(await wrong("nobody@example.com"), await wrong(home.user().email));
+  });
+});
+
+describe("an access token of this server", () => {
+  let web;
+  before(() => {
+    home.command("scope", "create", "accounts", "--description", "manage your account");
+    web = home.client({ name: "Portal", grant: "authorization_code", redirectUri: "https://portal.example/cb", scope: "openid accounts" });
+  });
+
+  /** The access token that the person allows the portal, with a scope. */
+  async function token(scope) {
+    const verifier = randomBytes(32).toString("base64url");
+    const query = new URLSearchParams({
+      response_type: "code", client_id: web.client_id, redirect_uri: "https://portal.example/cb", scope, state,
+      code_challenge: createHash("sha256").update(verifier).digest("base64url"), code_challenge_method: "S256",
+    });
+    const away = await new Person(server, user).authorize(`/oauth/authorize?${query}`);
+    const answer = await fetch(server.at("/oauth/token"), {
+      method: "POST", headers: basic(web),
+      body: new URLSearchParams({
+        grant_type: "authorization_code", code: away.searchParams.get("code"), redirect_uri: "https://portal.example/cb", code_verifier: verifier,
+      }),
+    });
+    return (await answer.json()).access_token;
+  }
+
+  it("stands for its person, with the scope accounts only", async () => {
+    const mine = { authorization: `Bearer ${await token("openid accounts")}` };
+    const found = await call("/users/current", undefined, mine, "GET");
+    assert.equal(found.data?.id, user.id, JSON.stringify(found));
+    const without = await call("/users/current", undefined, { authorization: `Bearer ${await token("openid")}` }, "GET");
+    assert.deepEqual([without.status, without.error.code], [403, "SCOPE-INSUFFICIENT"], JSON.stringify(without));
+    const other = await call("/users/" + home.user().id, undefined, mine, "GET");
+    assert.equal(other.status, 404);
+    const machineToken = await fetch(server.at("/oauth/token"), {
+      method: "POST", headers: basic(machine), body: new URLSearchParams({ grant_type: "client_credentials" }),
+    });
+    const ofClient = { authorization: `Bearer ${(await machineToken.json()).access_token}` };
+    assert.equal((await call("/users/current", undefined, ofClient, "GET")).status, 403);
   });
 });
