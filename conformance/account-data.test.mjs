@@ -109,7 +109,7 @@ describe("what an account knows and tells", () => {
     await thief.waitForURL((url) => url.pathname === "/account");
     const reader = watch(await page(chrome));
     const address = await link(reader, "New sign-in to your account");
-    for (const method of ["HEAD", "GET"]) assert.equal((await fetch(address, { method })).status, 200);
+    for (const method of ["HEAD", "GET"]) assert.equal((await fetch(address, { method, redirect: "manual" })).status, 303);
     await thief.goto(server.at("/account/profile").href);
     assert.equal(new URL(thief.url()).pathname, "/account/profile", "looking at the link changes nothing");
 
