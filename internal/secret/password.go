@@ -89,7 +89,8 @@ func (p *Passwords) Hash(ctx context.Context, typed string) (string, error) {
 // Verify reports whether a password, as a person typed it, matches a PHC string. A hash of an
 // earlier release may match in the compatible form; then Outdated reports true. With an empty
 // stored hash it does the same work and returns false, so that an unknown user costs as much time
-// as a known one. A hash of an unknown kind is fault.Invalid.
+// as a known one. Hashes that other programs made (see CheckHash) are checked at their own cost. A
+// hash of an unknown kind is fault.Invalid.
 func (p *Passwords) Verify(ctx context.Context, typed, stored string) (bool, error) {
 	leave, err := p.enter(ctx)
 	if err != nil {
@@ -100,14 +101,21 @@ func (p *Passwords) Verify(ctx context.Context, typed, stored string) (bool, err
 	if !known {
 		stored = p.dummy
 	}
-	normal, compatible := NormalPassword(typed), compatiblePassword(typed)
-	ok, err := verifyArgon(normal, stored)
-	if err != nil || ok || normal == compatible {
+	verify, err := parseHash(stored)
+	if err != nil {
+		return false, err
+	}
+	normal, other := NormalPassword(typed), compatiblePassword(typed)
+	if !strings.HasPrefix(stored, "$argon2id$") {
+		other = typed // what other programs have hashed, mostly
+	}
+	ok, err := verify(normal)
+	if err != nil || ok || normal == other {
 		return ok && known, err
 	}
 	// The second try depends on what was typed alone. Where the form is known, it is made for the
 	// time that it takes.
-	ok, err = verifyArgon(compatible, stored)
+	ok, err = verify(other)
 	return ok && known && !strings.Contains(stored, formMark+"$"), err
 }
 
@@ -143,28 +151,38 @@ func hashArgon(password string, salt []byte) string {
 		e.EncodeToString(salt), e.EncodeToString(key))
 }
 
-func verifyArgon(password, stored string) (bool, error) {
+// argonHash is a parsed hash of argon2id.
+type argonHash struct {
+	time, memory, lanes int
+	salt, key           []byte
+}
+
+// parseArgon reads a PHC string of argon2id.
+func parseArgon(stored string) (h argonHash, err error) {
 	parts := strings.Split(stored, "$")
 	if len(parts) != 6 || parts[1] != "argon2id" {
-		return false, fault.New(fault.Invalid, "the stored password hash is of an unknown kind")
+		return h, errUnreadable()
 	}
-	var version, memory, time, lanes int
-	_, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d",
-		&version, &memory, &time, &lanes)
+	var version int
+	_, err = fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d", &version, &h.memory, &h.time, &h.lanes)
 	if err != nil || version != argon2.Version {
-		return false, fault.New(fault.Invalid, "the stored password hash cannot be read")
+		return h, errUnreadable()
 	}
-	if memory < 8 || memory > argonMaxMemory || time < 1 || time > argonMaxTime ||
-		lanes < 1 || lanes > argonMaxLanes {
-		return false, fault.New(fault.Invalid,
-			"the stored password hash asks for more work than is allowed")
+	if h.memory < 8 || h.memory > argonMaxMemory || h.time < 1 || h.time > argonMaxTime ||
+		h.lanes < 1 || h.lanes > argonMaxLanes {
+		return h, errCostly()
 	}
-	salt, err1 := base64.RawStdEncoding.DecodeString(parts[4])
-	want, err2 := base64.RawStdEncoding.DecodeString(parts[5])
-	if err1 != nil || err2 != nil || len(want) < 16 || len(want) > 64 || len(salt) > 64 {
-		return false, fault.New(fault.Invalid, "the stored password hash cannot be read")
+	var err1, err2 error
+	h.salt, err1 = base64.RawStdEncoding.DecodeString(parts[4])
+	h.key, err2 = base64.RawStdEncoding.DecodeString(parts[5])
+	if err1 != nil || err2 != nil || len(h.key) < 16 || len(h.key) > 64 || len(h.salt) > 64 {
+		return h, errUnreadable()
 	}
-	got := argon2.IDKey([]byte(password), salt,
-		uint32(time), uint32(memory), uint8(lanes), uint32(len(want)))
-	return subtle.ConstantTimeCompare(got, want) == 1, nil
+	return h, nil
+}
+
+func (h argonHash) verify(password string) (bool, error) {
+	got := argon2.IDKey([]byte(password), h.salt,
+		uint32(h.time), uint32(h.memory), uint8(h.lanes), uint32(len(h.key)))
+	return subtle.ConstantTimeCompare(got, h.key) == 1, nil
 }
