@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -56,6 +57,17 @@ func operations() map[string]call {
 		}},
 		"InviteUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.InviteUser(ctx, a, admin.NewUser{}))
+		}},
+		"LockUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.LockUser(ctx, a, "x", "reason"))
+		}},
+		"ImportUsers": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			none := func() (io.Reader, error) { return strings.NewReader(""), nil }
+			return only(o.ImportUsers(ctx, a, admin.ImportOptions{Format: admin.FormatJSON}, none,
+				func(admin.LineResult) error { return nil }))
+		}},
+		"ExportUsers": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ExportUsers(ctx, a, admin.ExportOptions{Format: admin.FormatJSON}, io.Discard))
 		}},
 		"UnlockUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.UnlockUser(ctx, a, "x"))

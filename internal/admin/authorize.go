@@ -143,7 +143,7 @@ func (o *Operations) withRights(ctx context.Context, a Actor, bound oauth.Rights
 		if err != nil {
 			return Actor{}, err
 		}
-		if u.Disabled {
+		if u.Blocked() {
 			return Actor{}, fault.New(fault.Denied, "the account is disabled")
 		}
 		bound = bound.And(o.definitions().RoleRights(u.Roles))

@@ -46,6 +46,8 @@ type Store interface {
 	// RetireKeys sets an end of keys earlier than the one they have.
 	RetireKeys(ctx context.Context, ids []string, retiredAt, expiresAt time.Time, ev ...audit.Event) error
 
+	// Record stores events that belong to no change.
+	Record(ctx context.Context, ev ...audit.Event) error
 	// ListAudit returns events, newest first.
 	ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error)
 	// CountAudit returns how many events the query selects on all pages.
@@ -84,6 +86,12 @@ type UserStore interface {
 	// no active administrator would be left, and with ReasonStale for roles that are not those of
 	// old.
 	UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error
+	// KnownUsers returns which users of an import are here already.
+	KnownUsers(ctx context.Context, users []*identity.User, now time.Time) (*KnownUsers, error)
+	// ImportUsers stores new users, all or none, or returns fault.Conflict for a name that is in use.
+	ImportUsers(ctx context.Context, users []*identity.User, ev []audit.Event) error
+	// ExportUsers calls f with the users that a query selects, page by page.
+	ExportUsers(ctx context.Context, q UserQuery, f func(*identity.User) error) error
 	// UpdateUserAt and the other methods in …At return fault.Stale unless the thing has the version;
 	// 0 is any.
 	UpdateUserAt(ctx context.Context, version int64, old, new *identity.User, ev ...audit.Event) error
@@ -92,6 +100,10 @@ type UserStore interface {
 	// SetUserDisabled and DeleteUserAt end everything the user has open. They return fault.Conflict
 	// with ReasonLastAdministrator rather than leave the server without an active administrator.
 	SetUserDisabled(ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event) error
+	// SetUserLocked locks an account, or ends the lock if the time is zero. Locking does what disabling
+	// does.
+	SetUserLocked(ctx context.Context, id identity.UserID, at time.Time, reason string, now time.Time,
+		ev ...audit.Event) error
 	DeleteUserAt(ctx context.Context, version int64, id identity.UserID, now time.Time, ev ...audit.Event) error
 	// Credentials returns the user's second factors, also those that are not confirmed.
 	Credentials(ctx context.Context, id identity.UserID) ([]identity.Credential, error)

@@ -37,6 +37,7 @@ type UserDetail struct {
 	LockedUntil time.Time             // zero: not locked
 	LockedAt    time.Time             // when that lock began, where it is known
 	UnlockAt    time.Time             // when it ends by itself; zero: never, or not locked
+	LockReason  string                // of an administrator's lock
 	Failures    int                   // failed attempts that count towards a lock
 	Factors     []identity.Credential // confirmed second factors
 	Sessions    int
@@ -114,7 +115,9 @@ func (o *Operations) UserDetail(ctx context.Context, a Actor, ref string) (*User
 		return nil, err
 	}
 	d.Failures = lock.Failures
-	if lock.Locked(now) {
+	if !u.LockedAt.IsZero() {
+		d.LockedAt, d.LockedUntil, d.LockReason = u.LockedAt, u.LockedAt.Add(endlessLock), u.LockReason
+	} else if lock.Locked(now) {
 		d.LockedAt, d.LockedUntil = lock.LockedAt, lock.LockedUntil
 		if !lock.Endless(now) {
 			d.UnlockAt = lock.LockedUntil
@@ -296,18 +299,6 @@ func (o *Operations) CreatePasswordLink(ctx context.Context, a Actor, ref string
 	}
 	link, err := o.passwordLink(ctx, a, u)
 	return &CreatedUser{User: u, Link: link}, err
-}
-
-// UnlockUser ends the lock of an account after too many failed attempts to sign in.
-func (o *Operations) UnlockUser(ctx context.Context, a Actor, ref string) (*identity.User, error) {
-	if err := o.authorize(a, ScopeUsersWrite); err != nil {
-		return nil, err
-	}
-	u, err := o.user(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	return u, o.parts.Accounts.Unlock(ctx, a.visit(o.parts.Now()), u.ID)
 }
 
 // ResetTwoStep removes all second factors and backup codes of an account and ends its sessions, so

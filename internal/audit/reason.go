@@ -42,6 +42,7 @@ const (
 	ReasonWrongPassword       = "wrong_password"
 	ReasonUnusableHash        = "unusable_hash"
 	ReasonDisabled            = "disabled"
+	ReasonLockedByAdmin       = "locked_by_admin"
 	ReasonLocked              = "locked"
 	ReasonTooManyFailures     = "too_many_failures"
 	ReasonWrongCode           = "wrong_code"

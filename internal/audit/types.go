@@ -72,7 +72,10 @@ const (
 	UserUpdated  Type = "USER_UPDATED"
 	UserDisabled Type = "USER_DISABLED"
 	UserEnabled  Type = "USER_ENABLED"
-	UserDeleted  Type = "USER_DELETED"
+	UserLocked   Type = "USER_LOCKED" // by an administrator
+	// UsersExported is the export of accounts.
+	UsersExported Type = "USERS_EXPORTED"
+	UserDeleted   Type = "USER_DELETED"
 
 	ClientCreated       Type = "CLIENT_CREATED"
 	ClientUpdated       Type = "CLIENT_UPDATED"
@@ -288,6 +291,8 @@ func managementTypes() []named {
 		{UserUpdated, "user.updated"},
 		{UserDisabled, "user.disabled"},
 		{UserEnabled, "user.enabled"},
+		{UserLocked, "user.locked_by_admin"},
+		{UsersExported, "users.exported"},
 		{UserDeleted, "user.deleted"},
 		{ClientCreated, "client.created"},
 		{ClientUpdated, "client.updated"},

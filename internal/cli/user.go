@@ -18,10 +18,13 @@ type userCommands struct {
 	Update       userUpdate       `cmd:"" help:"Change an account. Only what is named changes."`
 	Invite       userInvite       `cmd:"" help:"Invite a person by email to take over an account."`
 	SetPassword  userSetPassword  `cmd:"" help:"Set a new password for an account, or get a one-time link to choose one."`
-	Unlock       userUnlock       `cmd:"" help:"Lift a lock after too many failed attempts to sign in."`
+	Lock         userLock         `cmd:"" help:"Keep an account from signing in until it is unlocked, and end its sessions and tokens."`
+	Unlock       userUnlock       `cmd:"" help:"Lift the lock of an account, whoever or whatever has locked it."`
 	ResetTwoStep userResetTwoStep `cmd:"" name:"reset-two-step" help:"Remove all second factors and backup codes of an account, and end its sessions."`
 	Disable      userDisable      `cmd:"" help:"Keep an account from signing in, and end its sessions and tokens."`
 	Enable       userEnable       `cmd:"" help:"Let a disabled account sign in again."`
+	Import       userImport       `cmd:"" help:"Create the accounts of a file."`
+	Export       userExport       `cmd:"" help:"Write accounts to a file."`
 	Delete       userDelete       `cmd:"" help:"Delete an account with all that belongs to it."`
 }
 

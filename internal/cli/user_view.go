@@ -26,7 +26,7 @@ func userState(u *identity.User, locked time.Time) string {
 	switch {
 	case u.Disabled:
 		return "disabled"
-	case !locked.IsZero():
+	case !locked.IsZero() || !u.LockedAt.IsZero():
 		return "locked"
 	case u.Unclaimed():
 		return "invited"
@@ -55,6 +55,7 @@ func userDetailMembers(d *admin.UserDetail) object {
 		{"failed_attempts", d.Failures},
 		{"unlock_at", timestamp{d.UnlockAt}},
 		{"locked_until", timestamp{d.LockedUntil}},
+		{"lock_reason", d.LockReason},
 		{"second_factors", factors},
 		{"sessions", d.Sessions},
 		{"grants", d.Grants},
@@ -68,6 +69,7 @@ func printUser(s *table, d *admin.UserDetail) {
 	s.pair("state", userState(u, d.LockedUntil))
 	s.pair("locked_at", timestamp{d.LockedAt}.String())
 	s.pair("locked_until", timestamp{d.LockedUntil}.String())
+	s.pair("lock_reason", d.LockReason)
 	if d.Failures > 0 {
 		s.pair("failed_attempts", strconv.Itoa(d.Failures))
 	}

@@ -125,7 +125,7 @@ func (g *Gateway) setUser(ctx context.Context, c *Caller, id identity.UserID, no
 		return badToken("The person's account has been deleted.")
 	case err != nil:
 		return err
-	case u.Disabled:
+	case u.Blocked():
 		return badToken("The person's account is disabled.")
 	}
 	c.user, c.UserName, c.UserRoles = u, u.Label(), u.Roles

@@ -138,7 +138,7 @@ func (g *Gateway) readAccount(
 	}
 	u, err := g.Users.User(ctx, c.user.ID)
 	switch {
-	case fault.Is(err, fault.NotFound) || err == nil && u.Disabled:
+	case fault.Is(err, fault.NotFound) || err == nil && u.Blocked():
 		return nil, badToken("The person's account is disabled or has been deleted.")
 	case err != nil || u.Label() == c.user.Label() && slices.Equal(u.Roles, c.user.Roles):
 		return c, nil

@@ -53,6 +53,10 @@ type User struct {
 	Version           int64     // raised by changes of what an administrator sets; 0: not stored
 }
 
+// Blocked reports whether an administrator keeps the person from signing in: the account is
+// disabled or locked.
+func (u *User) Blocked() bool { return u.Disabled || !u.LockedAt.IsZero() }
+
 // Unclaimed reports whether the person was invited and has not accepted yet.
 func (u *User) Unclaimed() bool { return !u.InvitedAt.IsZero() }
 

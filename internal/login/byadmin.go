@@ -18,7 +18,7 @@ func (s *Server) MailPasswordLink(ctx context.Context, v Visit, u *identity.User
 		return fault.New(fault.Conflict, "no mail server is configured; set SMTP_HOST and SMTP_FROM")
 	case u.Email == "":
 		return fault.New(fault.Conflict, "%s has no email address", u.LoginName())
-	case u.Disabled:
+	case u.Blocked():
 		return fault.New(fault.Conflict, "the account of %s is disabled", u.LoginName())
 	}
 	send, err := s.brake(ctx, v, brakeReset, u.Email)

@@ -299,7 +299,7 @@ func (s *Server) UndoEmail(
 	if err != nil {
 		return nil, linkError(err)
 	}
-	if u.Disabled {
+	if u.Blocked() {
 		return nil, s.disabled(ctx, v, u)
 	}
 	x, err := s.proveFormerOwner(ctx, v, u, c, before, in)

@@ -60,7 +60,7 @@ func (s *Server) InvitedUser(ctx context.Context, v Visit, token string) (*ident
 	if !u.Unclaimed() || identity.LoginKey(u.Email) != identity.LoginKey(l.Email) {
 		return nil, errLink()
 	}
-	if u.Disabled {
+	if u.Blocked() {
 		return nil, s.disabled(ctx, v, u)
 	}
 	return u, nil

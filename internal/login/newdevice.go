@@ -256,7 +256,7 @@ func (s *Server) Disown(ctx context.Context, v Visit, token, locale string) (*Di
 		}
 		d, err = s.disown(ctx, v, token)
 	}
-	if err != nil || d.Moved || d.User.Disabled {
+	if err != nil || d.Moved || d.User.Blocked() {
 		return d, err
 	}
 	u, err := s.store.User(ctx, d.User.ID)

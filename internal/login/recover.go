@@ -258,7 +258,7 @@ func (s *Server) RecoveryByLink(
 	if err != nil {
 		return nil, nil, err
 	}
-	if u.Disabled || r.State != state {
+	if u.Blocked() || r.State != state {
 		return nil, nil, errRecoveryLink(nil)
 	}
 	return r, u, nil
@@ -456,7 +456,7 @@ func (r recoverySender) Send(ctx context.Context, d *outbox.Delivery) error {
 	}
 	v := Visit{Now: r.now(), Locale: task.Locale}
 	waiting, err := r.s.WaitingRecovery(ctx, v, u)
-	if err != nil || waiting == nil || waiting.ID != task.ID || u.Disabled {
+	if err != nil || waiting == nil || waiting.ID != task.ID || u.Blocked() {
 		return err
 	}
 	if task.Stop == "" {

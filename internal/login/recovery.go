@@ -111,7 +111,7 @@ func (r resetSender) Send(ctx context.Context, d *outbox.Delivery) error {
 	if fault.Is(err, fault.NotFound) || err == nil && u.Email == "" {
 		return nil
 	}
-	if err == nil && u.Disabled {
+	if err == nil && u.Blocked() {
 		var open bool
 		if open, err = r.s.deleting(ctx, u); err == nil && !open {
 			return nil

@@ -94,7 +94,7 @@ func (s *Server) BeginStepUp(ctx context.Context, v Visit, cookie, needACR strin
 	if err != nil {
 		return Step{}, err
 	}
-	if u.Disabled {
+	if u.Blocked() {
 		return Step{}, s.disabled(ctx, v, u)
 	}
 	si := &signIn{user: u, cookie: s.keys.Hash(cookie), raise: true, stay: sess.Stay}

@@ -238,7 +238,7 @@ func (s *Server) refresh(
 	if err != nil {
 		return nil, nil, err
 	}
-	if u.Disabled {
+	if u.Blocked() {
 		return nil, nil, s.disabled(ctx, v, u)
 	}
 	pair, tokens := s.tokens.pair(sess.ID, v.Now)

@@ -331,15 +331,20 @@ func (s *Server) ResourceOwner(
 	return u, s.store.Record(ctx, ev)
 }
 
-// disabled returns the error of a disabled account. It is shown only after the first factor was
+// disabled returns the error of an account that is disabled, or locked by an administrator, whose
+// reason it does not show. It is shown only after the first factor was
 // proved, so that it does not reveal who has an account.
 func (s *Server) disabled(ctx context.Context, v Visit, u *identity.User) error {
-	if err := s.recordFailureEvent(ctx, v, v.failure(u.ID, audit.ReasonDisabled)); err != nil {
+	reason := audit.ReasonDisabled
+	if !u.Disabled {
+		reason = audit.ReasonLockedByAdmin
+	}
+	if err := s.recordFailureEvent(ctx, v, v.failure(u.ID, reason)); err != nil {
 		return err
 	}
 	return &fault.Error{
 		Kind:   fault.Denied,
-		Reason: audit.ReasonDisabled,
+		Reason: reason,
 		Text:   "This account is disabled. Ask your administrator.",
 	}
 }
@@ -347,6 +352,9 @@ func (s *Server) disabled(ctx context.Context, v Visit, u *identity.User) error 
 // checkEnabled returns the error of a disabled account, unless its owner wished its deletion: then
 // the sign-in goes on, to StepDeletion.
 func (s *Server) checkEnabled(ctx context.Context, v Visit, u *identity.User) error {
+	if !u.LockedAt.IsZero() {
+		return s.disabled(ctx, v, u)
+	}
 	if !u.Disabled {
 		return nil
 	}

@@ -82,7 +82,7 @@ func (s *Server) sendAgain(ctx context.Context, v Visit, email string) error {
 	if u == nil {
 		return s.signUpAgain(ctx, v, email)
 	}
-	if u.Disabled || u.EmailVerified || identity.LoginKey(u.Email) != identity.LoginKey(email) {
+	if u.Blocked() || u.EmailVerified || identity.LoginKey(u.Email) != identity.LoginKey(email) {
 		return nil
 	}
 	if u.Unclaimed() {
@@ -236,7 +236,7 @@ func (s *Server) OpenLink(ctx context.Context, v Visit, token, cookie string) (*
 	if err != nil {
 		return nil, linkError(err)
 	}
-	if m.User.Disabled {
+	if m.User.Blocked() {
 		return nil, s.disabled(ctx, v, m.User)
 	}
 	return m, nil

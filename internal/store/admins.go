@@ -10,7 +10,7 @@ import (
 )
 
 // activeAdmin selects the active users who may do everything. The role is one word of a list.
-var activeAdmin = "disabled = FALSE AND " + hasRole("roles", "'"+identity.RoleSuperAdmin+"'")
+var activeAdmin = "disabled = FALSE AND locked_at = 0 AND " + hasRole("roles", "'"+identity.RoleSuperAdmin+"'")
 
 // CountAdmins returns how many active administrators there are.
 func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {

@@ -93,7 +93,7 @@ func (d *DB) PutProvedGrant(
 ) error {
 	w := where{args: grantTable.args(g)}
 	text := insertGrant + " AND EXISTS (SELECT 1 FROM users WHERE id = " + w.param(g.User) +
-		" AND disabled = FALSE" + w.state(&proved, g.User) + ")"
+		" AND disabled = FALSE AND locked_at = 0" + w.state(&proved, g.User) + ")"
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		n, err := tx.Exec(ctx, text, w.args...)
 		if err == nil && n == 0 {

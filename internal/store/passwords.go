@@ -56,7 +56,7 @@ const passwordTime = "(CASE WHEN password_changed_at = 0 THEN created_at ELSE pa
 
 var selectOldPasswords = selectUser + " WHERE id > $1 AND " + passwordTime + " <= $2" +
 	" AND expiry_notice_for <> " + passwordTime +
-	" AND password_hash <> '' AND email <> '' AND disabled = FALSE ORDER BY id LIMIT $3"
+	" AND password_hash <> '' AND email <> '' AND disabled = FALSE AND locked_at = 0 ORDER BY id LIMIT $3"
 
 // OldPasswords returns up to limit active users with an email address, after an id, whose passwords
 // were set at a time or before, and who were not told yet that they end.

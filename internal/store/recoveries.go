@@ -144,7 +144,7 @@ func (d *DB) FinishRecovery(
 		text := "DELETE FROM recoveries WHERE id = " + w.param(r.ID) + " AND finish_hash = " + w.param(finish) +
 			" AND ready_at <= " + w.param(unixMilli(now)) + " AND expires_at > " + w.param(unixMilli(now)) +
 			" AND EXISTS (SELECT 1 FROM users WHERE id = " + w.param(r.User) +
-			" AND disabled = FALSE AND password_hash <> ''" + w.state(proved, r.User) + ")"
+			" AND disabled = FALSE AND locked_at = 0 AND password_hash <> ''" + w.state(proved, r.User) + ")"
 		n, err := tx.Exec(ctx, text, w.args...)
 		if err != nil {
 			return nil, err

@@ -63,7 +63,7 @@ func putSession(
 	// password or disabling.
 	w := where{}
 	text := "UPDATE users SET last_login_at = " + w.param(unixMilli(s.CreatedAt)) +
-		" WHERE id = " + w.param(s.User) + " AND disabled = FALSE" + w.state(t.Proved, s.User)
+		" WHERE id = " + w.param(s.User) + " AND disabled = FALSE AND locked_at = 0" + w.state(t.Proved, s.User)
 	n, err := tx.Exec(ctx, text, w.args...)
 	if err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func putSession(
 
 // sessionError returns why a session was not stored.
 func sessionError(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
-	found, err := exists(ctx, tx, "SELECT 1 FROM users WHERE id = $1 AND disabled = FALSE", id)
+	found, err := exists(ctx, tx, "SELECT 1 FROM users WHERE id = $1 AND disabled = FALSE AND locked_at = 0", id)
 	switch {
 	case err != nil:
 		return err
@@ -283,7 +283,7 @@ func (d *DB) RaiseSession(
 	w := where{args: raisedColumns.args(s, new, s.ID, old)}
 	text := raiseSession
 	if proved != nil {
-		text += " AND EXISTS (SELECT 1 FROM users WHERE id = " + w.param(s.User) + " AND disabled = FALSE" +
+		text += " AND EXISTS (SELECT 1 FROM users WHERE id = " + w.param(s.User) + " AND disabled = FALSE AND locked_at = 0" +
 			w.state(proved, s.User) + ")"
 	}
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {

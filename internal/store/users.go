@@ -367,6 +367,28 @@ func (d *DB) SetUserDisabled(
 	})
 }
 
+// SetUserLocked locks an account for an administrator, with a reason, or ends that lock if the time
+// is zero. Locking ends sessions and grants and revokes tokens, as disabling does; the last active
+// administrator cannot be locked.
+func (d *DB) SetUserLocked(
+	ctx context.Context, id identity.UserID, at time.Time, reason string, now time.Time, ev ...audit.Event,
+) error {
+	defer d.users.Invalidate(id)
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if !at.IsZero() {
+			if err := keepAdmin(ctx, tx, id); err != nil {
+				return nil, err
+			}
+		}
+		n, err := tx.Exec(ctx, "UPDATE users SET locked_at = $1, lock_reason = $2, updated_at = $3,"+
+			" version = version + 1 WHERE id = $4", unixMilli(at), clean(reason), unixMilli(now), id)
+		if err := requireOne(n, err, "user"); err != nil || at.IsZero() {
+			return nil, err
+		}
+		return endUserAccess(ctx, tx, id, now, "")
+	})
+}
+
 // DeleteUser deletes a user with all that belongs to them, and revokes their tokens. The last
 // active administrator cannot be deleted.
 func (d *DB) DeleteUser(

@@ -127,7 +127,7 @@ func checkUser(u *identity.User) error {
 	switch {
 	case u == nil:
 		return oauth.InvalidGrant("The user has been deleted.")
-	case u.Disabled:
+	case u.Blocked():
 		return oauth.InvalidGrant("The user's account is disabled.")
 	}
 	return nil

@@ -109,7 +109,7 @@ func (s *Server) username(
 ) (name string, active bool, err error) {
 	u, err := s.store.CachedUser(ctx, id, now)
 	switch {
-	case fault.Is(err, fault.NotFound) || (err == nil && u.Disabled):
+	case fault.Is(err, fault.NotFound) || (err == nil && u.Blocked()):
 		return "", false, nil
 	case fault.Is(err, fault.Unavailable):
 		return "", true, nil

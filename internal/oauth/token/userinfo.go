@@ -133,7 +133,7 @@ func (s *Server) UserInfo(ctx context.Context, c *oauth.Call) (*UserInfo, error)
 			"The access token is not one of a user with the scope openid, profile or email.")
 	}
 	u, err := s.store.CachedUser(ctx, t.User, c.Now)
-	if fault.Is(err, fault.NotFound) || (err == nil && u.Disabled) {
+	if fault.Is(err, fault.NotFound) || (err == nil && u.Blocked()) {
 		return nil, oauth.InvalidToken("The user's account has been disabled or deleted.")
 	}
 	if err != nil {

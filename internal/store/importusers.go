@@ -1,0 +1,175 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+)
+
+// Rows of one statement that inserts many.
+const (
+	rowsOfUsers = 50
+	rowsOfTerms = 200
+)
+
+// KnownUsers returns which of the users that an import has are here already, by their ids, email
+// addresses and user names, and which names cannot be taken.
+func (d *DB) KnownUsers(ctx context.Context, users []*identity.User, now time.Time) (*admin.KnownUsers, error) {
+	var ids, emails, usernames, hashes []any
+	byHash := make(map[string]string)
+	for _, u := range users {
+		ids = append(ids, string(u.ID))
+		if u.Email != "" {
+			emails = append(emails, identity.LoginKey(u.Email))
+		}
+		if key := identity.LoginKey(u.Username); key != "" {
+			usernames = append(usernames, key)
+			hash := usernameHash(u.Username)
+			hashes, byHash[hash] = append(hashes, hash), key
+		}
+	}
+	known := &admin.KnownUsers{
+		ByID:       make(map[identity.UserID]*identity.User),
+		ByEmail:    make(map[string]*identity.User),
+		ByUsername: make(map[string]*identity.User),
+		Taken:      make(map[string]bool),
+	}
+	add := func(r sqldb.Row) error {
+		u, err := userTable.scan(r)
+		known.ByID[u.ID] = u
+		if u.Email != "" {
+			known.ByEmail[identity.LoginKey(u.Email)] = u
+		}
+		if u.Username != "" {
+			known.ByUsername[identity.LoginKey(u.Username)] = u
+		}
+		return err
+	}
+	taken := func(r sqldb.Row) error {
+		var key string
+		err := r.Scan(&key)
+		if name, ok := byHash[key]; ok {
+			key = name
+		}
+		known.Taken[key] = true
+		return err
+	}
+	for _, q := range []struct {
+		text string // ends where the list of values follows
+		end  string
+		in   []any
+		read func(sqldb.Row) error
+	}{
+		{selectUser + " WHERE id IN (", ")", ids, add},
+		{selectUser + " WHERE email_key IN (", ")", emails, add},
+		{selectUser + " WHERE username_key IN (", ")", usernames, add},
+		{"SELECT email_key FROM email_claims WHERE email_key IN (", ")", emails, taken},
+		{"SELECT hash FROM former_usernames WHERE hash IN (", ")", hashes, taken},
+		{"SELECT username_key FROM held_usernames WHERE username_key IN (", ") AND until > ", usernames, taken},
+	} {
+		if len(q.in) == 0 {
+			continue
+		}
+		w := where{}
+		params := make([]string, len(q.in))
+		for i, v := range q.in {
+			params[i] = w.param(v)
+		}
+		text := q.text + strings.Join(params, ", ") + q.end
+		if strings.HasSuffix(text, "> ") {
+			text += w.param(unixMilli(now))
+		}
+		if err := each(ctx, d.sql, q.read, text, w.args...); err != nil {
+			return nil, err
+		}
+	}
+	return known, nil
+}
+
+// ImportUsers stores new users with their events: all of them, or none. It returns Conflict for a
+// name that has been taken meanwhile.
+func (d *DB) ImportUsers(ctx context.Context, users []*identity.User, ev []audit.Event) error {
+	super := slices.ContainsFunc(users, (*identity.User).SuperAdmin)
+	var rows, claims, terms [][]any
+	for _, u := range users {
+		u.Version = max(u.Version, 1)
+		rows = append(rows, userTable.args(u))
+		if key := identity.LoginKey(u.Email); key != "" {
+			claims = append(claims, []any{clean(key), string(u.ID)})
+		}
+		for _, t := range u.Terms() {
+			terms = append(terms, []any{clean(t), string(u.ID)})
+		}
+	}
+	// Sorted rows reach a page of the index together.
+	slices.SortFunc(terms, func(a, b []any) int {
+		return cmp.Or(strings.Compare(a[0].(string), b[0].(string)), strings.Compare(a[1].(string), b[1].(string)))
+	})
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		if super {
+			if err := lockAdmins(ctx, tx); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "DELETE FROM links WHERE kind = $1", login.LinkSetup); err != nil {
+				return err
+			}
+		}
+		if err := insertMany(ctx, tx, userTable.into(), "", rowsOfUsers, rows); err != nil {
+			return nameTaken(err)
+		}
+		const intoClaims = "INSERT INTO email_claims (email_key, user_id)"
+		if err := insertMany(ctx, tx, intoClaims, "", rowsOfTerms, claims); err != nil {
+			return err
+		}
+		const intoTerms = "INSERT INTO user_terms (term, id)"
+		if err := insertMany(ctx, tx, intoTerms, " ON CONFLICT (term, id) DO NOTHING", rowsOfTerms, terms); err != nil {
+			return err
+		}
+		return d.addCount(ctx, tx, countUsers, len(users))
+	})
+}
+
+// insertMany inserts rows, as many as most with each statement.
+func insertMany(ctx context.Context, tx sqldb.Tx, into, end string, most int, rows [][]any) error {
+	for part := range slices.Chunk(rows, most) {
+		w := where{}
+		all := make([]string, len(part))
+		for i, row := range part {
+			all[i] = "(" + placeholders(len(w.args)+1, len(row)) + ")"
+			w.args = append(w.args, row...)
+		}
+		if _, err := tx.Exec(ctx, into+" VALUES "+strings.Join(all, ", ")+end, w.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ExportUsers calls f with the users that a query selects, in the order of their ids, and reads
+// them page by page: a slow receiver holds no snapshot of the database.
+func (d *DB) ExportUsers(ctx context.Context, q UserQuery, f func(*identity.User) error) error {
+	q.Sort = admin.Sort{}
+	q.Page = admin.Page{Limit: maxLimit}
+	for after := (*admin.Position)(nil); ; {
+		rows, err := userListing(q).next(ctx, d.sql, q.Page, after)
+		if err != nil {
+			return err
+		}
+		for i := range rows.Items {
+			if err := f(&rows.Items[i]); err != nil {
+				return err
+			}
+		}
+		if after = rows.Next; after == nil {
+			return nil
+		}
+	}
+}
