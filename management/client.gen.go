@@ -255,6 +255,27 @@ func (e MailParamsTotal) Valid() bool {
 	}
 }
 
+// Defines values for OverviewParamsPeriod.
+const (
+	N24H OverviewParamsPeriod = "24h"
+	N30D OverviewParamsPeriod = "30d"
+	N7D  OverviewParamsPeriod = "7d"
+)
+
+// Valid indicates whether the value is a known member of the OverviewParamsPeriod enum.
+func (e OverviewParamsPeriod) Valid() bool {
+	switch e {
+	case N24H:
+		return true
+	case N30D:
+		return true
+	case N7D:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SessionsParamsTotal.
 const (
 	SessionsParamsTotalExact SessionsParamsTotal = "exact"
@@ -1271,6 +1292,35 @@ type NewUser struct {
 // NewUserRole One of the roles super_admin, admin and user.
 type NewUserRole string
 
+// Overview defines model for Overview.
+type Overview struct {
+	ActiveSessions Size `json:"active_sessions"`
+	Clients        Size `json:"clients"`
+	DeadMessages   Size `json:"dead_messages"`
+
+	// Failures Failed attempts to sign in.
+	Failures []int `json:"failures"`
+
+	// From When the first part of each series begins.
+	From        time.Time `json:"from"`
+	LockedUsers Size      `json:"locked_users"`
+
+	// Locks Accounts that were locked after failed attempts.
+	Locks  []int  `json:"locks"`
+	Period string `json:"period"`
+
+	// Sessions The most active sessions in an hour of the part.
+	Sessions []int `json:"sessions"`
+	SignIns  []int `json:"sign_ins"`
+
+	// StepSeconds The length of a part.
+	StepSeconds int `json:"step_seconds"`
+
+	// Tokens How often tokens were issued.
+	Tokens []int `json:"tokens"`
+	Users  Size  `json:"users"`
+}
+
 // PasswordAssessment defines model for PasswordAssessment.
 type PasswordAssessment struct {
 	// Errors What is wrong in whole sentences.
@@ -1879,6 +1929,13 @@ type SettingList struct {
 	TotalIs *string `json:"total_is,omitempty"`
 }
 
+// Size defines model for Size.
+type Size struct {
+	// AtLeast Present and true if there are more.
+	AtLeast *bool `json:"at_least,omitempty"`
+	N       int   `json:"n"`
+}
+
 // TokensRevoked defines model for TokensRevoked.
 type TokensRevoked struct {
 	Revoked bool `json:"revoked"`
@@ -2382,6 +2439,15 @@ type MailParamsState string
 
 // MailParamsTotal defines parameters for Mail.
 type MailParamsTotal string
+
+// OverviewParams defines parameters for Overview.
+type OverviewParams struct {
+	// Period How long back. Without it, a day.
+	Period *OverviewParamsPeriod `form:"period,omitempty" json:"period,omitempty"`
+}
+
+// OverviewParamsPeriod defines parameters for Overview.
+type OverviewParamsPeriod string
 
 // ListRolesParams defines parameters for ListRoles.
 type ListRolesParams struct {
@@ -2922,6 +2988,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
 	RetryMail(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Overview What has happened on the server
+	//
+	// Events are counted up to a minute after they happen.
+	//
+	// Corresponds with GET /metrics/overview (the `Overview` operationId).
+	Overview(ctx context.Context, params *OverviewParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SessionMetrics Count sessions
 	//
@@ -3706,6 +3779,23 @@ func (c *RawClient) TestMail(ctx context.Context, body TestMailJSONRequestBody, 
 // Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
 func (c *RawClient) RetryMail(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRetryMailRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Overview What has happened on the server
+//
+// Events are counted up to a minute after they happen.
+//
+// Corresponds with GET /metrics/overview (the `Overview` operationId).
+func (c *RawClient) Overview(ctx context.Context, params *OverviewParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewOverviewRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5694,6 +5784,60 @@ func NewRetryMailRequest(server string, id string) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewOverviewRequest constructs an http.Request for the Overview method
+func NewOverviewRequest(server string, params *OverviewParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/metrics/overview")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Period != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "period", *params.Period, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -8561,6 +8705,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /mail/{id}/retry (the `RetryMail` operationId).
 	RetryMailWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RetryMailResponse, error)
 
+	// OverviewWithResponse What has happened on the server
+	//
+	// Events are counted up to a minute after they happen.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /metrics/overview (the `Overview` operationId).
+	OverviewWithResponse(ctx context.Context, params *OverviewParams, reqEditors ...RequestEditorFn) (*OverviewResponse, error)
+
 	// SessionMetricsWithResponse Count sessions
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -9869,6 +10022,54 @@ func (r RetryMailResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RetryMailResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type OverviewResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Overview
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r OverviewResponse) GetJSON200() *Overview {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r OverviewResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r OverviewResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r OverviewResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r OverviewResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r OverviewResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12633,6 +12834,21 @@ func (c *ClientWithResponses) RetryMailWithResponse(ctx context.Context, id stri
 	return ParseRetryMailResponse(rsp)
 }
 
+// OverviewWithResponse What has happened on the server
+//
+// Events are counted up to a minute after they happen.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /metrics/overview (the `Overview` operationId).
+func (c *ClientWithResponses) OverviewWithResponse(ctx context.Context, params *OverviewParams, reqEditors ...RequestEditorFn) (*OverviewResponse, error) {
+	rsp, err := c.Overview(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseOverviewResponse(rsp)
+}
+
 // SessionMetricsWithResponse Count sessions
 //
 // Returns a wrapper object for the known response body format(s).
@@ -14091,6 +14307,39 @@ func ParseRetryMailResponse(rsp *http.Response) (*RetryMailResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest MailDelivery
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseOverviewResponse parses an HTTP response from a OverviewWithResponse call
+func ParseOverviewResponse(rsp *http.Response) (*OverviewResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &OverviewResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Overview
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

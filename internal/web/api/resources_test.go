@@ -184,6 +184,8 @@ func TestStoryOfSessions(t *testing.T) {
 	}
 	h.play([]step{
 		{"GET", "/api/v1/metrics/sessions", "", 200, is{"active_sessions": 3, "sessions_today": 1, "unique_users": 1}},
+		{"GET", "/api/v1/metrics/overview?period=7d", "", 200, is{"period": "7d", "step_seconds": 21600}},
+		{"GET", "/api/v1/metrics/overview?period=1y", "", 400, nil},
 		{"GET", "/api/v1/sessions?older_than=36h", "", 200, is{"total": 2}},
 		{"GET", "/api/v1/sessions?ip=192.0.2.0/24&user={ada}", "", 200, is{"total": 3}},
 		{"DELETE", "/api/v1/sessions", "", 400, nil},

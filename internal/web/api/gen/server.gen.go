@@ -71,6 +71,9 @@ type ServerInterface interface {
 	// RetryMail Queue a message again that was given up on
 	// (POST /mail/{id}/retry)
 	RetryMail(w http.ResponseWriter, r *http.Request, id string)
+	// Overview What has happened on the server
+	// (GET /metrics/overview)
+	Overview(w http.ResponseWriter, r *http.Request, params OverviewParams)
 	// SessionMetrics Count sessions
 	// (GET /metrics/sessions)
 	SessionMetrics(w http.ResponseWriter, r *http.Request)
@@ -933,6 +936,39 @@ func (siw *ServerInterfaceWrapper) RetryMail(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RetryMail(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// Overview operation middleware
+func (siw *ServerInterfaceWrapper) Overview(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params OverviewParams
+
+	// ------------- Optional query parameter "period" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "period", r.URL.Query(), &params.Period, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "period"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "period", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Overview(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3149,6 +3185,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/mail", wrapper.Mail)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/mail/test", wrapper.TestMail)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/mail/{id}/retry", wrapper.RetryMail)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/metrics/overview", wrapper.Overview)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/metrics/sessions", wrapper.SessionMetrics)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/password-reset", wrapper.RequestPasswordReset)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/password-reset/complete", wrapper.CompletePasswordReset)
@@ -3583,6 +3620,28 @@ type RetryMailResponseObject interface {
 type RetryMail200JSONResponse MailDelivery
 
 func (response RetryMail200JSONResponse) VisitRetryMailResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type OverviewRequestObject struct {
+	Params OverviewParams
+}
+
+type OverviewResponseObject interface {
+	VisitOverviewResponse(w http.ResponseWriter) error
+}
+
+type Overview200JSONResponse Overview
+
+func (response Overview200JSONResponse) VisitOverviewResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -4857,6 +4916,9 @@ type StrictServerInterface interface {
 	// RetryMail Queue a message again that was given up on
 	// (POST /mail/{id}/retry)
 	RetryMail(ctx context.Context, request RetryMailRequestObject) (RetryMailResponseObject, error)
+	// Overview What has happened on the server
+	// (GET /metrics/overview)
+	Overview(ctx context.Context, request OverviewRequestObject) (OverviewResponseObject, error)
 	// SessionMetrics Count sessions
 	// (GET /metrics/sessions)
 	SessionMetrics(ctx context.Context, request SessionMetricsRequestObject) (SessionMetricsResponseObject, error)
@@ -5517,6 +5579,32 @@ func (sh *strictHandler) RetryMail(w http.ResponseWriter, r *http.Request, id st
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RetryMailResponseObject); ok {
 		if err := validResponse.VisitRetryMailResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// Overview operation middleware
+func (sh *strictHandler) Overview(w http.ResponseWriter, r *http.Request, params OverviewParams) {
+	var request OverviewRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.Overview(ctx, request.(OverviewRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Overview")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(OverviewResponseObject); ok {
+		if err := validResponse.VisitOverviewResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
