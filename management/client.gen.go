@@ -177,6 +177,24 @@ func (e Total) Valid() bool {
 	}
 }
 
+// Defines values for ClientsParamsType.
+const (
+	Confidential ClientsParamsType = "confidential"
+	Public       ClientsParamsType = "public"
+)
+
+// Valid indicates whether the value is a known member of the ClientsParamsType enum.
+func (e ClientsParamsType) Valid() bool {
+	switch e {
+	case Confidential:
+		return true
+	case Public:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ClientsParamsSort.
 const (
 	ClientsParamsSortCreated      ClientsParamsSort = "created"
@@ -2352,6 +2370,9 @@ type ClientsParams struct {
 	// Search The beginning of a word of the name, or of the id.
 	Search *string `form:"search,omitempty" json:"search,omitempty"`
 
+	// Type Only clients of this type.
+	Type *ClientsParamsType `form:"type,omitempty" json:"type,omitempty"`
+
 	// SecretExpiresBefore Only clients with a secret that expires before this date, or time (RFC 3339).
 	SecretExpiresBefore *string `form:"secret_expires_before,omitempty" json:"secret_expires_before,omitempty"`
 
@@ -2370,6 +2391,9 @@ type ClientsParams struct {
 	// Total `exact` counts all items, however many there are; without it `total` stops at 10,000.
 	Total *ClientsParamsTotal `form:"total,omitempty" json:"total,omitempty"`
 }
+
+// ClientsParamsType defines parameters for Clients.
+type ClientsParamsType string
 
 // ClientsParamsSort defines parameters for Clients.
 type ClientsParamsSort string
@@ -4994,6 +5018,18 @@ func NewClientsRequest(server string, params *ClientsParams) (*http.Request, err
 		if params.Search != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "search", *params.Search, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

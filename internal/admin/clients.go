@@ -43,6 +43,9 @@ func (o *Operations) Clients(ctx context.Context, a Actor, q ClientQuery) (*List
 	if q.Sort, err = checkSort(q.Sort, OrderName, OrderCreated); err != nil {
 		return nil, err
 	}
+	if q.Type != "" && q.Type != ClientPublic && q.Type != ClientConfidential {
+		return nil, fault.InvalidField("type", "there is no type %.32q; the types are public and confidential", q.Type)
+	}
 	q.Search = strings.TrimSpace(q.Search)
 	return listQuery(o, "clients", q, q.Page, func(p Page, after *Position) (Rows[*client.Client], error) {
 		q.Page = p

@@ -229,12 +229,19 @@ type UserQuery struct {
 // ClientQuery selects clients.
 type ClientQuery struct {
 	Search string // beginnings of words of the name or the id; "" for all
+	Type   string // ClientPublic, ClientConfidential, or "" for both
 	// SecretExpiresBefore selects clients with a secret that expires before a time; zero for all.
 	SecretExpiresBefore time.Time
 	Sort                Sort // by OrderName or OrderCreated
 
 	Page Page `json:"-"`
 }
+
+// Types of clients.
+const (
+	ClientPublic       = "public"
+	ClientConfidential = "confidential"
+)
 
 // SessionQuery selects sessions. They are sorted by their beginning.
 type SessionQuery struct {

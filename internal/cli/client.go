@@ -111,6 +111,7 @@ func noClient(err error) error {
 // clientList lists clients.
 type clientList struct {
 	Search              string `help:"Only clients with words in id or name that begin like this."`
+	Type                string `placeholder:"TYPE" help:"Only clients of this type: public or confidential."`
 	SecretExpiresBefore moment `placeholder:"TIME" help:"Only clients with a secret that expires before this time."`
 	Sort                string `placeholder:"ORDER" help:"The order: name (default) or created. A minus before it reverses it."`
 	listFlags
@@ -124,6 +125,7 @@ func (f *clientList) Run(ctx context.Context, c *call) error {
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
 		page, err := ops.Clients(ctx, a, admin.ClientQuery{
 			Search:              f.Search,
+			Type:                f.Type,
 			SecretExpiresBefore: f.SecretExpiresBefore.Time,
 			Sort:                sortOf(f.Sort),
 			Page:                f.page(),

@@ -246,6 +246,9 @@ func clientListing(q ClientQuery) *listing[clientRow] {
 		}
 	}
 	l.search(q.Search)
+	if q.Type != "" {
+		l.filters = append(l.filters, equal("public", q.Type == admin.ClientPublic))
+	}
 	if !q.SecretExpiresBefore.IsZero() {
 		before := unixMilli(q.SecretExpiresBefore)
 		l.postings = append(l.postings, posting{

@@ -29,6 +29,7 @@ func (s handlers) Clients(ctx context.Context, in gen.ClientsRequestObject) (gen
 	by, desc := strings.CutPrefix(string(value(in.Params.Sort)), "-")
 	q := admin.ClientQuery{
 		Search:              value(in.Params.Search),
+		Type:                string(value(in.Params.Type)),
 		SecretExpiresBefore: before,
 		Sort:                admin.Sort{By: by, Desc: desc},
 		Page:                page(in.Params.Limit, in.Params.Offset, in.Params.Cursor, in.Params.Total != nil),

@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -40,6 +41,7 @@ func TestEveryPage(t *testing.T) {
 	testkit.Must(t, err)
 	ids := map[string]string{"id": string(victim.ID), "session": string(sess.ID), "role": "admin", "factor": factor, "app": app}
 	root := s.user
+	maps.Copy(ids, s.furnishApps())
 	for pattern := range s.console.Patterns() {
 		if !strings.HasPrefix(pattern, "GET ") || strings.Contains(pattern, "{$}") {
 			continue

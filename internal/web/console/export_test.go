@@ -1,5 +1,7 @@
 package console
 
+import "github.com/gatehouse-id/gatehouse/internal/client"
+
 // OnRender makes f learn which views are shown.
 func OnRender(s *Server, f func(View)) { s.pages.rendered = f }
 
@@ -12,4 +14,9 @@ func (s *Server) Patterns() map[string][]string {
 		}
 	}
 	return out
+}
+
+// Snippets returns the snippets of a client.
+func Snippets(issuer string, c *client.Client) []Snippet {
+	return (&Server{cfg: Config{Issuer: issuer}}).snippets(c)
 }

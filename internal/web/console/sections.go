@@ -29,6 +29,7 @@ func (s *Server) allSections() []section {
 		s.userSection(),
 		s.roleSection(),
 		s.sessionSection(),
+		s.clientSection(),
 		s.mailSection(),
 		s.keySection(),
 	}

@@ -317,6 +317,19 @@ func (siw *ServerInterfaceWrapper) Clients(w http.ResponseWriter, r *http.Reques
 		return
 	}
 
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", r.URL.Query(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "type", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "secret_expires_before" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "secret_expires_before", r.URL.Query(), &params.SecretExpiresBefore, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
