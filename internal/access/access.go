@@ -12,6 +12,8 @@ package access
 import (
 	"net/netip"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/client"
 )
 
 // Route says where requests to one address go, and who may make them. Values in a Table are shared
@@ -94,6 +96,7 @@ type Target struct {
 	IP     netip.Addr // the caller's
 	Origin string     // of a browser's script, or ""
 	Page   bool       // a browser opens a page, so that a redirect makes sense
+	Local  bool       // a program on this machine calls, past no proxy
 	Now    time.Time
 }
 
@@ -133,4 +136,7 @@ type Caller struct {
 	Origins  []string       // the Origin header of this client's calls is one of them; empty: any
 	Hosts    []string       // the hosts that this client may call; empty: any
 	Routes   []string       // domain/version, domain or id of routes it may call; empty: any
+
+	LoopbackOnly bool             // this client's calls come from this machine only
+	Rate         client.RateLimit // of this client on all routes together; zero: none
 }

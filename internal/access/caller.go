@@ -16,6 +16,7 @@ import (
 func (c *Caller) SetClient(cl *client.Client) error {
 	c.Client, c.ClientRoles, c.Hosts, c.Routes = string(cl.ID), cl.Roles, cl.Hosts, cl.Routes
 	c.Origins, c.Networks = cl.Origins, nil
+	c.LoopbackOnly, c.Rate = cl.LoopbackOnly, cl.RateLimit(client.RateGateway)
 	var failed error
 	for _, text := range cl.Networks {
 		network, err := netaddr.ParsePrefix(text)

@@ -24,6 +24,15 @@ func compileRestriction(c *Compiled, _ *Options) (rule, error) {
 
 func (r restrictionRule) check(t *Target, c *Caller) *Denial {
 	switch {
+	case c.LoopbackOnly && !t.Local:
+		return &Denial{
+			Rule:   "network",
+			Reason: fmt.Sprintf("The client %q may only call from the server's own machine.", clip(c.Client)),
+			Needed: shown("loopback"),
+			Had:    []string{address(t.IP)},
+			Remedy: "Call a loopback address of the gateway from the same machine, past no proxy; or use " +
+				"another client.",
+		}
 	case len(c.Networks) > 0 && !netaddr.Contains(c.Networks, t.IP):
 		return outside(t, c)
 	case len(c.Origins) > 0 && !slices.Contains(c.Origins, t.Origin):

@@ -7,6 +7,7 @@ const (
 
 	ReasonUnknownClient  = "unknown_client"
 	ReasonClientDisabled = "client_disabled"
+	ReasonNotLocal       = "not_on_this_machine" // of a client for programs on the server's machine
 	ReasonWrongMethod    = "wrong_method"
 	ReasonWrongSecret    = "wrong_secret"
 	ReasonNoSecret       = "no_secret"

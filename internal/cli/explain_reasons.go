@@ -68,6 +68,11 @@ func clientReasons() map[string]reasonText {
 			"The client is disabled.",
 			"Run gatehouse client update CLIENT --no-disabled.",
 		},
+		audit.ReasonNotLocal: {
+			"The client is only served to programs on the server's own machine.",
+			"Call a loopback address of the server from the same machine, past no proxy; or run " +
+				"gatehouse client update CLIENT --no-loopback-only.",
+		},
 		audit.ReasonWrongMethod: {
 			"The client did not authenticate with the method that it is registered with.",
 			remedyShowClient,

@@ -47,15 +47,15 @@ type Client struct {
 	AccessTTL         time.Duration   // 0: the server's default; likewise below
 	IDTokenTTL        time.Duration
 	RefreshTTL        time.Duration
-	Roles             []string // of the client when it acts for itself
-	Networks          []string // CIDR it may call the gateway from; empty: anywhere
-	Origins           []string // the Origin header of its calls is one of them; empty: any, or none
-	Hosts             []string // hosts of the gateway it may call; empty: any
-	Routes            []string // routes of the gateway it may call, as domain/version, domain or an id; empty: any
-	IntrospectAny     bool     // it sees every token at introspection and in the revocation feed
-	DPoPBound         bool     // its tokens are always bound to a key (RFC 9449 §5.2, dpop_bound_access_tokens)
-	CertBound         bool     // its tokens are always bound to its TLS certificate (RFC 8705 §3)
-	ServerSideRefresh bool     // it gets access tokens only, and exchanges an old one for a new one
+	Roles             []string        // of the client when it acts for itself
+	Networks          []string        // CIDR it may call the gateway from; empty: anywhere
+	Origins           []string        // the Origin header of its calls is one of them; empty: any, or none
+	Hosts             []string        // hosts of the gateway it may call; empty: any
+	Routes            []string        // routes of the gateway it may call, as domain/version, domain or an id; empty: any
+	IntrospectAny     bool            // it sees every token at introspection and in the revocation feed
+	DPoPBound         bool            // its tokens are always bound to a key (RFC 9449 §5.2, dpop_bound_access_tokens)
+	CertBound         bool            // its tokens are always bound to its TLS certificate (RFC 8705 §3)
+	ServerSideRefresh bool            // it gets access tokens only, and exchanges an old one for a new one
 	RateLimits        json.RawMessage // its own limits: see RateLimit; or empty
 	LoopbackOnly      bool            // it is served only to this machine, past no proxy
 	Disabled          bool

@@ -15,11 +15,36 @@ func (g *Gateway) limited(w http.ResponseWriter, req *Request, d Decision) Decis
 	if d.Denial != nil {
 		return d
 	}
+	if d = g.limitedClient(w, req, d); d.Denial != nil {
+		return d
+	}
 	limit := d.Route.limit(d.Caller)
 	if limit.Max <= 0 || g.Kit.Limiter == nil || netaddr.Contains(g.Kit.Exempt, req.Target.IP) {
 		return d
 	}
-	key := "route:" + d.Route.id() + ":" + d.Route.rateKey(req, d.Caller)
+	return g.take(w, req, d, "route:"+d.Route.id()+":"+d.Route.rateKey(req, d.Caller), limit)
+}
+
+// limitedClient counts a request against the client's own limit, on all routes together. A client
+// that has not proved itself is counted at each address.
+func (g *Gateway) limitedClient(w http.ResponseWriter, req *Request, d Decision) Decision {
+	c := d.Caller
+	if c.Rate.Max <= 0 || g.Kit.Limiter == nil || netaddr.Contains(g.Kit.Exempt, req.Target.IP) {
+		return d
+	}
+	key := "gateway:client:" + c.Client
+	if !c.Proven {
+		key += ":" + netaddr.Key(req.Target.IP)
+	}
+	d = g.take(w, req, d, key, web.Rate{Max: c.Rate.Max, Window: c.Rate.Window})
+	if d.Denial != nil {
+		d.Denial.Remedy = "Wait, or raise the client's rate limit gateway."
+	}
+	return d
+}
+
+// take counts a request under a key, and returns the decision with a denial beyond the limit.
+func (g *Gateway) take(w http.ResponseWriter, req *Request, d Decision, key string, limit web.Rate) Decision {
 	v := g.Kit.Limiter.Take(req.Context(), key, limit)
 	h := w.Header()
 	h["X-Ratelimit-Limit"] = []string{itoa(int64(limit.Max))}

@@ -54,6 +54,7 @@ func (g *Gateway) newRequest(r *http.Request) *Request {
 		path:      rawPath(r),
 		query:     r.URL.RawQuery,
 	})
+	req.Target.Local = g.Kit.Local(r)
 	if g.trusted(r) {
 		req.ProxyPort = proxyPort(req)
 	}

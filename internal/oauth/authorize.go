@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
@@ -30,6 +32,9 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 	req, err := s.newAuthorization(ctx, flow.Form)
 	if err != nil {
 		return nil, s.recordRedirect(ctx, c, flow.Form, err)
+	}
+	if req.client.LoopbackOnly && !c.Local {
+		return nil, pageError(fault.WithReason(fault.Denied, audit.ReasonNotLocal))
 	}
 	if err := s.readRequest(req, flow.Form); err != nil {
 		return s.replyError(req, err)

@@ -22,9 +22,13 @@ type Call struct {
 	Session       *identity.Session // the browser's session, or nil
 	Accounts      []BrowserAccount  // all its sessions, if there are several; else nil
 	Browser       string            // the secret that its cookie marks the browser with, or ""
+	Local         bool              // a program on this machine calls, past no proxy
 	IP, Agent     string
 	RequestID     string
 	Now           time.Time // read once per request
+
+	// Admit counts a request of an authenticated client against the client's own limit; nil: none.
+	Admit func(*client.Client) error
 }
 
 // BrowserAccount is one of several accounts that a browser is signed in to.

@@ -43,6 +43,7 @@ func (k *Kit) ParseCall(r *http.Request, from Bodies, sess *identity.Session) (*
 		DPoP:          r.Header["Dpop"],
 		Method:        r.Method,
 		Session:       sess,
+		Local:         k.Local(r),
 		IP:            ev.IP,
 		Agent:         ev.Agent,
 		RequestID:     ev.ID,

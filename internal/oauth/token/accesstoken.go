@@ -206,6 +206,11 @@ func (s *Server) callerToken(ctx context.Context, c *oauth.Call) (*oauth.AccessT
 		return nil, oauth.InvalidToken("The access token is for another API. " +
 			"Request one without resource, or with the issuer as a resource.")
 	}
+	if !c.Local { // of a client that memory does not know, no token is restricted
+		if cl, err := s.store.Client(ctx, t.Client); err == nil && cl.LoopbackOnly {
+			return nil, oauth.InvalidToken("The access token is only accepted from the server's own machine.")
+		}
+	}
 	proof, err := s.VerifyBinding(t, &p)
 	if err != nil {
 		return nil, err

@@ -71,6 +71,9 @@ func (s *Server) Authenticate(ctx context.Context, c *oauth.Call) (*client.Clien
 	if err == nil && !cl.AcceptsMethod(method.Describe().Name) {
 		err = denied(audit.ReasonWrongMethod)
 	}
+	if err == nil && cl.LoopbackOnly && !c.Local {
+		err = denied(audit.ReasonNotLocal)
+	}
 	if err == nil {
 		cl, err = s.prove(ctx, method, cl, c)
 	}

@@ -23,6 +23,11 @@ func (s *Server) Token(ctx context.Context, c *oauth.Call) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Admit != nil {
+		if err := c.Admit(cl); err != nil {
+			return nil, err
+		}
+	}
 	grant, err := s.grantType(cl, c.Get("grant_type"))
 	if err != nil {
 		return nil, err

@@ -5,10 +5,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -66,7 +68,37 @@ func (s *Server) parse(
 	if s.tokens.ClientCached(r.Context(), client.ID(id)) {
 		subject.Client = id
 	}
+	if rate == "token" && subject.Client != "" {
+		if own, err := s.ownLimit(w, r, c, client.ID(id)); own || err != nil {
+			return c, err
+		}
+	}
 	return c, s.kit.Allow(w, r, rate, subject)
+}
+
+// ownLimit counts a token request against the limit of the client that it names, which takes the
+// place of the address's limit: at this address while the client has proved nothing, and of a client
+// that authenticates in all when it has. It returns false for a client without a limit of its own.
+func (s *Server) ownLimit(
+	w http.ResponseWriter, r *http.Request, c *oauth.Call, id client.ID,
+) (bool, error) {
+	cl, err := s.tokens.LookupClient(r.Context(), id)
+	if err != nil { // the endpoint says what is wrong
+		return false, nil
+	}
+	own := cl.RateLimit(client.RateToken)
+	if own.Max == 0 {
+		return false, nil
+	}
+	rate := web.Rate{Max: own.Max, Window: own.Window}
+	c.Admit = func(proved *client.Client) error {
+		if proved.Public {
+			return nil
+		}
+		return s.kit.AllowClient(w, r, "token:client:"+string(id)+":own", rate)
+	}
+	ip, _ := netip.ParseAddr(c.IP)
+	return true, s.kit.AllowClient(w, r, "token:client:"+string(id)+":"+netaddr.Key(ip), rate)
 }
 
 // sendNonce adds the current nonce to every response to a request with a proof, so that clients
@@ -137,6 +169,9 @@ func withoutCookie(r *http.Request, c *oauth.Call) bool {
 
 // authorize serves the authorization endpoint (RFC 6749 §3.1).
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request, c *oauth.Call) error {
+	if err := s.kit.Allow(w, r, "authorize", web.Subject{}); err != nil {
+		return err
+	}
 	if withoutCookie(r, c) && c.Get("flow") == "" {
 		step, err := s.oauth.Repeat(r.Context(), c)
 		if err != nil {

@@ -347,6 +347,9 @@ func (p *Pages) customTemplate(name PageName) *template.Template {
 // checks at the start make unlikely.
 func (p *Pages) executeTemplate(w io.Writer, v View) error {
 	t, own := p.customTemplate(v.Page()), p.pages[v.Page()]
+	if c, ok := v.(*ConsentView); ok && c.Client != nil && c.Client.Unverified {
+		t = nil // only ours has the warning for certain
+	}
 	if t == nil {
 		return own.Execute(w, v)
 	}

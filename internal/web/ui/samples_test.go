@@ -28,6 +28,7 @@ func sampleClient() *ClientView {
 	return &ClientView{
 		Name: "Acme Notes", Home: "https://notes.example.com/", Terms: "https://notes.example.com/terms",
 		Policy: "https://notes.example.com/privacy", RedirectHost: "notes.example.com",
+		Contacts: []string{"help@notes.example.com"},
 	}
 }
 
@@ -71,6 +72,8 @@ func loginSamples(b Base) []View {
 	client, signed := b, b
 	client.Client = sampleClient()
 	signed.Client, signed.Signed = sampleClient(), samplePerson()
+	unverified := signed
+	unverified.Client = &ClientView{Name: "Editor", RedirectHost: "editor.example", Unverified: true}
 	failed := client
 	failed.Problem = "That name and password do not match."
 	mismatch := b
@@ -137,6 +140,7 @@ func loginSamples(b Base) []View {
 			{ID: "a3", Label: "Alan Turing", Login: "alan@example.com"},
 		}},
 		&ConsentView{Base: signed, Form: form, Scopes: sampleScopes(), SwitchURL: "/login?prompt=login"},
+		&ConsentView{Base: unverified, Form: form, Scopes: sampleScopes()},
 		&NotMeView{
 			Base: b, Form: Form{Action: "/login/not-me", Hidden: []Pair{{"token", "x"}}}, Account: account, Device: "Chrome on Windows",
 			IP: "192.0.2.17", Place: samplePlace(), At: b.Now.Add(-time.Hour),

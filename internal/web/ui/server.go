@@ -384,6 +384,9 @@ func clientView(cl *client.Client, redirect string) *ClientView {
 		Terms:  cl.TermsURI,
 		Policy: cl.PolicyURI,
 		Color:  cl.BrandColor,
+
+		Contacts:   cl.Contacts,
+		Unverified: cl.Unverified(),
 	}
 	if v.Name == "" {
 		v.Name = string(cl.ID)

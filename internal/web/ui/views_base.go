@@ -96,7 +96,9 @@ type ClientView struct {
 	Policy       string // https address of its privacy policy, or ""
 	Color        string // #rrggbb, or ""
 	RedirectHost string // where the browser goes afterwards: host, host:port, or an app's scheme:
-	ThisDevice   bool   // RedirectHost is a loopback address (RFC 8252 §7.3)
+	Unverified   bool   // anybody has registered it; nobody has checked who is behind it
+	Contacts     []string
+	ThisDevice   bool // RedirectHost is a loopback address (RFC 8252 §7.3)
 }
 
 // Initial returns the letter that stands for the app when it has no logo.
