@@ -1011,6 +1011,36 @@ type FactorList struct {
 	Total int      `json:"total"`
 }
 
+// InitialToken defines model for InitialToken.
+type InitialToken struct {
+	// Count How many clients it registers.
+	Count     int       `json:"count"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy The id of who created it.
+	CreatedBy   string             `json:"created_by"`
+	Description string             `json:"description"`
+	ExpiresAt   time.Time          `json:"expires_at"`
+	ID          string             `json:"id"`
+	Policy      RegistrationPolicy `json:"policy"`
+
+	// Token The text of the token. Only in the answer to its creation.
+	Token *string `json:"token,omitempty"`
+
+	// Used How many it has registered.
+	Used int `json:"used"`
+}
+
+// InitialTokenList defines model for InitialTokenList.
+type InitialTokenList struct {
+	Data   []InitialToken `json:"data"`
+	Limit  int            `json:"limit"`
+	Offset int            `json:"offset"`
+
+	// Total How many tokens there are.
+	Total int `json:"total"`
+}
+
 // Key defines model for Key.
 type Key struct {
 	// ActiveAt When it begins to sign.
@@ -1099,6 +1129,19 @@ type MailTest struct {
 	// Template Which message, such as password-reset. Without it a short test.
 	Template *string `json:"template,omitempty"`
 	To       string  `json:"to"`
+}
+
+// NewInitialToken defines model for NewInitialToken.
+type NewInitialToken struct {
+	// Count How many clients it registers. Default: 1.
+	Count *int `json:"count,omitempty"`
+
+	// Description A note for administrators.
+	Description *string `json:"description,omitempty"`
+
+	// ExpiresIn For how many seconds it is valid. Default: a day.
+	ExpiresIn *int                `json:"expires_in,omitempty"`
+	Policy    *RegistrationPolicy `json:"policy,omitempty"`
 }
 
 // NewRole defines model for NewRole.
@@ -1459,6 +1502,24 @@ type ProblemDetail struct {
 
 	// Message What is wrong with it.
 	Message string `json:"message"`
+}
+
+// RegistrationPolicy defines model for RegistrationPolicy.
+type RegistrationPolicy struct {
+	// GrantTypes The grant types that the clients may have. Default: authorization_code and refresh_token.
+	GrantTypes *[]string `json:"grant_types,omitempty"`
+
+	// RedirectHosts The hosts of their redirect URIs, such as app.example.com or *.example.com. Default: any.
+	RedirectHosts *[]string `json:"redirect_hosts,omitempty"`
+
+	// Resources The APIs that their tokens may be meant for, beside this server.
+	Resources *[]string `json:"resources,omitempty"`
+
+	// Scopes The scopes that they may have. Default: openid, profile, email and offline_access.
+	Scopes *[]string `json:"scopes,omitempty"`
+
+	// TokenEndpointAuthMethods How they may authenticate. Default: any way.
+	TokenEndpointAuthMethods *[]string `json:"token_endpoint_auth_methods,omitempty"`
 }
 
 // Revoked How many were ended.
@@ -2473,6 +2534,21 @@ type OverviewParams struct {
 // OverviewParamsPeriod defines parameters for Overview.
 type OverviewParamsPeriod string
 
+// ListInitialTokensParams defines parameters for ListInitialTokens.
+type ListInitialTokensParams struct {
+	// Limit How many items a page has at most.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Offset How many items to skip. Beyond 10,000 use `cursor`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+}
+
+// CreateInitialTokenParams defines parameters for CreateInitialToken.
+type CreateInitialTokenParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListRolesParams defines parameters for ListRoles.
 type ListRolesParams struct {
 	// Name Only the role with exactly this name.
@@ -2754,6 +2830,9 @@ type RequestPasswordResetJSONRequestBody = PasswordResetRequest
 
 // CompletePasswordResetJSONRequestBody defines body for CompletePasswordReset for application/json ContentType.
 type CompletePasswordResetJSONRequestBody = PasswordResetCompletion
+
+// CreateInitialTokenJSONRequestBody defines body for CreateInitialToken for application/json ContentType.
+type CreateInitialTokenJSONRequestBody = NewInitialToken
 
 // CreateRoleJSONRequestBody defines body for CreateRole for application/json ContentType.
 type CreateRoleJSONRequestBody = NewRole
@@ -3056,6 +3135,36 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /password-reset/complete (the `CompletePasswordReset` operationId).
 	CompletePasswordReset(ctx context.Context, body CompletePasswordResetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListInitialTokens List initial access tokens
+	//
+	// Corresponds with GET /registrations (the `ListInitialTokens` operationId).
+	ListInitialTokens(ctx context.Context, params *ListInitialTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateInitialTokenWithBody Create an initial access token
+	//
+	// Whoever has the token registers clients with it at /oauth/register, within its policy. No policy gives scopes of administration.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /registrations (the `CreateInitialToken` operationId).
+	CreateInitialTokenWithBody(ctx context.Context, params *CreateInitialTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateInitialToken Create an initial access token
+	//
+	// Whoever has the token registers clients with it at /oauth/register, within its policy. No policy gives scopes of administration.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /registrations (the `CreateInitialToken` operationId).
+	CreateInitialToken(ctx context.Context, params *CreateInitialTokenParams, body CreateInitialTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeInitialToken Delete an initial access token
+	//
+	// The clients that it registered stay.
+	//
+	// Corresponds with DELETE /registrations/{id} (the `RevokeInitialToken` operationId).
+	RevokeInitialToken(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRoles List roles
 	//
@@ -3907,6 +4016,76 @@ func (c *RawClient) CompletePasswordResetWithBody(ctx context.Context, contentTy
 // Corresponds with POST /password-reset/complete (the `CompletePasswordReset` operationId).
 func (c *RawClient) CompletePasswordReset(ctx context.Context, body CompletePasswordResetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCompletePasswordResetRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListInitialTokens List initial access tokens
+//
+// Corresponds with GET /registrations (the `ListInitialTokens` operationId).
+func (c *RawClient) ListInitialTokens(ctx context.Context, params *ListInitialTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListInitialTokensRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateInitialTokenWithBody Create an initial access token
+//
+// Whoever has the token registers clients with it at /oauth/register, within its policy. No policy gives scopes of administration.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /registrations (the `CreateInitialToken` operationId).
+func (c *RawClient) CreateInitialTokenWithBody(ctx context.Context, params *CreateInitialTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateInitialTokenRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateInitialToken Create an initial access token
+//
+// Whoever has the token registers clients with it at /oauth/register, within its policy. No policy gives scopes of administration.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /registrations (the `CreateInitialToken` operationId).
+func (c *RawClient) CreateInitialToken(ctx context.Context, params *CreateInitialTokenParams, body CreateInitialTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateInitialTokenRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeInitialToken Delete an initial access token
+//
+// The clients that it registered stay.
+//
+// Corresponds with DELETE /registrations/{id} (the `RevokeInitialToken` operationId).
+func (c *RawClient) RevokeInitialToken(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeInitialTokenRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -5984,6 +6163,161 @@ func NewCompletePasswordResetRequestWithBody(server string, contentType string, 
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListInitialTokensRequest constructs an http.Request for the ListInitialTokens method
+func NewListInitialTokensRequest(server string, params *ListInitialTokensParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/registrations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateInitialTokenRequest calls the generic CreateInitialToken builder with application/json body
+func NewCreateInitialTokenRequest(server string, params *CreateInitialTokenParams, body CreateInitialTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateInitialTokenRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateInitialTokenRequestWithBody constructs an http.Request for the CreateInitialToken method, with any body, and a specified content type
+func NewCreateInitialTokenRequestWithBody(server string, params *CreateInitialTokenParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/registrations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRevokeInitialTokenRequest constructs an http.Request for the RevokeInitialToken method
+func NewRevokeInitialTokenRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/registrations/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -8789,6 +9123,40 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /password-reset/complete (the `CompletePasswordReset` operationId).
 	CompletePasswordResetWithResponse(ctx context.Context, body CompletePasswordResetJSONRequestBody, reqEditors ...RequestEditorFn) (*CompletePasswordResetResponse, error)
 
+	// ListInitialTokensWithResponse List initial access tokens
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /registrations (the `ListInitialTokens` operationId).
+	ListInitialTokensWithResponse(ctx context.Context, params *ListInitialTokensParams, reqEditors ...RequestEditorFn) (*ListInitialTokensResponse, error)
+
+	// CreateInitialTokenWithBodyWithResponse Create an initial access token
+	//
+	// Whoever has the token registers clients with it at /oauth/register, within its policy. No policy gives scopes of administration.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /registrations (the `CreateInitialToken` operationId).
+	CreateInitialTokenWithBodyWithResponse(ctx context.Context, params *CreateInitialTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateInitialTokenResponse, error)
+
+	// CreateInitialTokenWithResponse Create an initial access token
+	//
+	// Whoever has the token registers clients with it at /oauth/register, within its policy. No policy gives scopes of administration.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /registrations (the `CreateInitialToken` operationId).
+	CreateInitialTokenWithResponse(ctx context.Context, params *CreateInitialTokenParams, body CreateInitialTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateInitialTokenResponse, error)
+
+	// RevokeInitialTokenWithResponse Delete an initial access token
+	//
+	// The clients that it registered stay.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /registrations/{id} (the `RevokeInitialToken` operationId).
+	RevokeInitialTokenWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RevokeInitialTokenResponse, error)
+
 	// ListRolesWithResponse List roles
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -10250,6 +10618,143 @@ func (r CompletePasswordResetResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CompletePasswordResetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListInitialTokensResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *InitialTokenList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListInitialTokensResponse) GetJSON200() *InitialTokenList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListInitialTokensResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListInitialTokensResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListInitialTokensResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListInitialTokensResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListInitialTokensResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreateInitialTokenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *InitialToken
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateInitialTokenResponse) GetJSON201() *InitialToken {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateInitialTokenResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateInitialTokenResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateInitialTokenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateInitialTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateInitialTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeInitialTokenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeInitialTokenResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeInitialTokenResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeInitialTokenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeInitialTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeInitialTokenResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12954,6 +13459,64 @@ func (c *ClientWithResponses) CompletePasswordResetWithResponse(ctx context.Cont
 	return ParseCompletePasswordResetResponse(rsp)
 }
 
+// ListInitialTokensWithResponse List initial access tokens
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /registrations (the `ListInitialTokens` operationId).
+func (c *ClientWithResponses) ListInitialTokensWithResponse(ctx context.Context, params *ListInitialTokensParams, reqEditors ...RequestEditorFn) (*ListInitialTokensResponse, error) {
+	rsp, err := c.ListInitialTokens(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListInitialTokensResponse(rsp)
+}
+
+// CreateInitialTokenWithBodyWithResponse Create an initial access token
+//
+// Whoever has the token registers clients with it at /oauth/register, within its policy. No policy gives scopes of administration.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /registrations (the `CreateInitialToken` operationId).
+func (c *ClientWithResponses) CreateInitialTokenWithBodyWithResponse(ctx context.Context, params *CreateInitialTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateInitialTokenResponse, error) {
+	rsp, err := c.CreateInitialTokenWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateInitialTokenResponse(rsp)
+}
+
+// CreateInitialTokenWithResponse Create an initial access token
+//
+// Whoever has the token registers clients with it at /oauth/register, within its policy. No policy gives scopes of administration.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /registrations (the `CreateInitialToken` operationId).
+func (c *ClientWithResponses) CreateInitialTokenWithResponse(ctx context.Context, params *CreateInitialTokenParams, body CreateInitialTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateInitialTokenResponse, error) {
+	rsp, err := c.CreateInitialToken(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateInitialTokenResponse(rsp)
+}
+
+// RevokeInitialTokenWithResponse Delete an initial access token
+//
+// The clients that it registered stay.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /registrations/{id} (the `RevokeInitialToken` operationId).
+func (c *ClientWithResponses) RevokeInitialTokenWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RevokeInitialTokenResponse, error) {
+	rsp, err := c.RevokeInitialToken(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeInitialTokenResponse(rsp)
+}
+
 // ListRolesWithResponse List roles
 //
 // Returns a wrapper object for the known response body format(s).
@@ -14479,6 +15042,101 @@ func ParseCompletePasswordResetResponse(rsp *http.Response) (*CompletePasswordRe
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListInitialTokensResponse parses an HTTP response from a ListInitialTokensWithResponse call
+func ParseListInitialTokensResponse(rsp *http.Response) (*ListInitialTokensResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListInitialTokensResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest InitialTokenList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateInitialTokenResponse parses an HTTP response from a CreateInitialTokenWithResponse call
+func ParseCreateInitialTokenResponse(rsp *http.Response) (*CreateInitialTokenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateInitialTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest InitialToken
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRevokeInitialTokenResponse parses an HTTP response from a RevokeInitialTokenWithResponse call
+func ParseRevokeInitialTokenResponse(rsp *http.Response) (*RevokeInitialTokenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeInitialTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -461,3 +461,118 @@ func TestUnusedClientsAreDeleted(t *testing.T) {
 		t.Errorf("left over: %v, %v, %v", errUnused, errUsed, err)
 	}
 }
+
+func TestOwnRateOfAClient(t *testing.T) {
+	r := newRegistrar(t, "RATE_LIMIT_TOKEN_MAX=1000")
+	old, err := r.parts.db.Client(t.Context(), "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := *old
+	next.RateLimits = json.RawMessage(`{"token":{"max":2,"window":60}}`)
+	if err := r.parts.db.UpdateClient(t.Context(), old, &next); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(address, pass string) *httptest.ResponseRecorder {
+		form := url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}}
+		req := r.request("POST", "/oauth/token", form, "")
+		req.RemoteAddr = address + ":50000"
+		req.SetBasicAuth("web", pass)
+		w := httptest.NewRecorder()
+		r.handler.ServeHTTP(w, req)
+		return w
+	}
+	// A stranger uses up nothing but the share of their own address.
+	for i, status := range []int{401, 401, 429} {
+		if w := ask("192.0.2.1", "guess"); w.Code != status {
+			t.Errorf("guess %d: %d", i+1, w.Code)
+		}
+	}
+	for i, c := range []struct {
+		address string
+		status  int
+	}{{"192.0.2.2", 200}, {"192.0.2.3", 200}, {"192.0.2.4", 429}} {
+		w := ask(c.address, r.secret)
+		if w.Code != c.status || w.Header().Get("X-RateLimit-Limit") != "2" {
+			t.Errorf("request %d: %d %v", i+1, w.Code, w.Header())
+		}
+		if c.status == 429 && (w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), `"rate_limit_exceeded"`)) {
+			t.Errorf("limited: %v %s", w.Header(), w.Body)
+		}
+	}
+}
+
+func TestLoopbackOnlyClients(t *testing.T) {
+	local := func(t *testing.T, settings ...string) *registrar {
+		r := newRegistrar(t, settings...)
+		old, err := r.parts.db.Client(t.Context(), "web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := *old
+		next.LoopbackOnly = true
+		if err := r.parts.db.UpdateClient(t.Context(), old, &next); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	shared := local(t)
+	for name, c := range map[string]struct {
+		settings []string
+		change   func(*http.Request)
+		status   int
+	}{
+		"this machine":      {nil, func(*http.Request) {}, 200},
+		"localhost":         {nil, func(r *http.Request) { r.Host = "localhost:8080" }, 200},
+		"IPv6":              {nil, func(r *http.Request) { r.RemoteAddr, r.Host = "[::1]:5", "[::1]:8080" }, 200},
+		"mapped IPv4":       {nil, func(r *http.Request) { r.RemoteAddr = "[::ffff:127.0.0.1]:5" }, 200},
+		"another machine":   {nil, func(r *http.Request) { r.RemoteAddr = "192.0.2.1:5" }, 401},
+		"another host":      {nil, func(r *http.Request) { r.Host = "id.example" }, 401},
+		"rebound name":      {nil, func(r *http.Request) { r.Host = "localhost.evil.example" }, 401},
+		"no host":           {nil, func(r *http.Request) { r.Host = "" }, 401},
+		"X-Forwarded-For":   {nil, func(r *http.Request) { r.Header.Set("X-Forwarded-For", "127.0.0.1") }, 401},
+		"an empty header":   {nil, func(r *http.Request) { r.Header["X-Forwarded-For"] = []string{""} }, 401},
+		"Forwarded":         {nil, func(r *http.Request) { r.Header.Set("Forwarded", "for=127.0.0.1") }, 401},
+		"X-Real-IP":         {nil, func(r *http.Request) { r.Header.Set("X-Real-IP", "127.0.0.1") }, 401},
+		"X-Forwarded-Proto": {nil, func(r *http.Request) { r.Header.Set("X-Forwarded-Proto", "https") }, 401},
+		"a tunnel":          {nil, func(r *http.Request) { r.Header.Set("CF-Connecting-IP", "192.0.2.1") }, 401},
+		"Via":               {nil, func(r *http.Request) { r.Header.Set("Via", "1.1 x") }, 401},
+		"trusted proxy":     {[]string{"TRUSTED_PROXIES=127.0.0.1"}, func(*http.Request) {}, 401},
+		"trusted network":   {[]string{"TRUSTED_PROXIES=127.0.0.0/8"}, func(*http.Request) {}, 401},
+		"trusted IPv6":      {[]string{"TRUSTED_PROXIES=::1"}, func(*http.Request) {}, 401},
+		"trusted everybody": {[]string{"TRUSTED_PROXIES=0.0.0.0/0"}, func(*http.Request) {}, 401},
+		"trusted others":    {[]string{"TRUSTED_PROXIES=10.0.0.0/8"}, func(*http.Request) {}, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := shared
+			if c.settings != nil {
+				r = local(t, c.settings...)
+			}
+			for path, form := range map[string]url.Values{
+				"/oauth/token":    {"grant_type": {"client_credentials"}, "scope": {"read"}},
+				"/oauth/userinfo": nil,
+			} {
+				method, bearer := "POST", ""
+				if form == nil {
+					method, bearer = "GET", r.access
+				}
+				req := r.request(method, path, form, bearer)
+				req.Host = "127.0.0.1:8080"
+				c.change(req)
+				w := httptest.NewRecorder()
+				r.handler.ServeHTTP(w, req)
+				if w.Code != c.status {
+					t.Errorf("%s: %d %s", path, w.Code, w.Body)
+				}
+			}
+			req := r.request("GET", "/oauth/authorize?response_type=code&client_id=web&redirect_uri=https://a.example/cb", nil, "")
+			req.Host = "127.0.0.1:8080"
+			c.change(req)
+			w := httptest.NewRecorder()
+			r.handler.ServeHTTP(w, req)
+			if served := w.Code == http.StatusFound || w.Code == http.StatusSeeOther; served != (c.status == 200) {
+				t.Errorf("authorize: %d", w.Code)
+			}
+		})
+	}
+}

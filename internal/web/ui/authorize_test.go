@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -49,6 +50,25 @@ func TestConsentLinksTermsAndPolicy(t *testing.T) {
 	b.get(s.ask())
 	const tab = `" target="_blank" rel="noopener noreferrer">`
 	b.shows(200, `<a href="https://app.example/terms`+tab+"Terms of service", `<a href="https://app.example/privacy`+tab+"Privacy policy")
+}
+
+// An app that anybody registered is announced by the address that it leads to, and with a warning.
+func TestConsentOfUnverifiedApp(t *testing.T) {
+	s := newSite(t)
+	next := *s.app
+	next.Registration.By, next.Contacts = client.ByAnybody, []string{"<help>@app.example"}
+	b := s.signedIn(s.user)
+	b.get(s.ask())
+	if page := b.last.Body.String(); strings.Contains(page, "Not a verified app") {
+		t.Error("a verified app has the warning")
+	}
+	testkit.Must(t, s.db.UpdateClient(t.Context(), s.app, &next))
+	b.get(s.ask())
+	b.shows(200, "Not a verified app", "Contact: <bdi>&lt;help&gt;@app.example</bdi>")
+	page := b.last.Body.String()
+	if host, name := strings.Index(page, "<strong>app.example</strong>"), strings.Index(page, "Demo &lt;App&gt;"); host < 0 || host > name {
+		t.Errorf("the host is at %d, the name at %d", host, name)
+	}
 }
 
 func TestConsentDenied(t *testing.T) {

@@ -83,6 +83,15 @@ type ServerInterface interface {
 	// CompletePasswordReset Set the password of a mailed link
 	// (POST /password-reset/complete)
 	CompletePasswordReset(w http.ResponseWriter, r *http.Request)
+	// ListInitialTokens List initial access tokens
+	// (GET /registrations)
+	ListInitialTokens(w http.ResponseWriter, r *http.Request, params ListInitialTokensParams)
+	// CreateInitialToken Create an initial access token
+	// (POST /registrations)
+	CreateInitialToken(w http.ResponseWriter, r *http.Request, params CreateInitialTokenParams)
+	// RevokeInitialToken Delete an initial access token
+	// (DELETE /registrations/{id})
+	RevokeInitialToken(w http.ResponseWriter, r *http.Request, id string)
 	// ListRoles List roles
 	// (GET /roles)
 	ListRoles(w http.ResponseWriter, r *http.Request, params ListRolesParams)
@@ -1024,6 +1033,119 @@ func (siw *ServerInterfaceWrapper) CompletePasswordReset(w http.ResponseWriter, 
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CompletePasswordReset(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListInitialTokens operation middleware
+func (siw *ServerInterfaceWrapper) ListInitialTokens(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListInitialTokensParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", r.URL.Query(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "offset"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "offset", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListInitialTokens(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateInitialToken operation middleware
+func (siw *ServerInterfaceWrapper) CreateInitialToken(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateInitialTokenParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateInitialToken(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RevokeInitialToken operation middleware
+func (siw *ServerInterfaceWrapper) RevokeInitialToken(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RevokeInitialToken(w, r, id)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3202,6 +3324,9 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/metrics/sessions", wrapper.SessionMetrics)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/password-reset", wrapper.RequestPasswordReset)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/password-reset/complete", wrapper.CompletePasswordReset)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/registrations", wrapper.ListInitialTokens)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/registrations", wrapper.CreateInitialToken)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/registrations/{id}", wrapper.RevokeInitialToken)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/roles", wrapper.ListRoles)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/roles", wrapper.CreateRole)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/roles/{id}", wrapper.DeleteRole)
@@ -3729,6 +3854,67 @@ func (response CompletePasswordReset200JSONResponse) VisitCompletePasswordResetR
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ListInitialTokensRequestObject struct {
+	Params ListInitialTokensParams
+}
+
+type ListInitialTokensResponseObject interface {
+	VisitListInitialTokensResponse(w http.ResponseWriter) error
+}
+
+type ListInitialTokens200JSONResponse InitialTokenList
+
+func (response ListInitialTokens200JSONResponse) VisitListInitialTokensResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateInitialTokenRequestObject struct {
+	Params CreateInitialTokenParams
+	Body   *CreateInitialTokenJSONRequestBody
+}
+
+type CreateInitialTokenResponseObject interface {
+	VisitCreateInitialTokenResponse(w http.ResponseWriter) error
+}
+
+type CreateInitialToken201JSONResponse InitialToken
+
+func (response CreateInitialToken201JSONResponse) VisitCreateInitialTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeInitialTokenRequestObject struct {
+	ID string `json:"id"`
+}
+
+type RevokeInitialTokenResponseObject interface {
+	VisitRevokeInitialTokenResponse(w http.ResponseWriter) error
+}
+
+type RevokeInitialToken204Response struct {
+}
+
+func (response RevokeInitialToken204Response) VisitRevokeInitialTokenResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type ListRolesRequestObject struct {
@@ -4941,6 +5127,15 @@ type StrictServerInterface interface {
 	// CompletePasswordReset Set the password of a mailed link
 	// (POST /password-reset/complete)
 	CompletePasswordReset(ctx context.Context, request CompletePasswordResetRequestObject) (CompletePasswordResetResponseObject, error)
+	// ListInitialTokens List initial access tokens
+	// (GET /registrations)
+	ListInitialTokens(ctx context.Context, request ListInitialTokensRequestObject) (ListInitialTokensResponseObject, error)
+	// CreateInitialToken Create an initial access token
+	// (POST /registrations)
+	CreateInitialToken(ctx context.Context, request CreateInitialTokenRequestObject) (CreateInitialTokenResponseObject, error)
+	// RevokeInitialToken Delete an initial access token
+	// (DELETE /registrations/{id})
+	RevokeInitialToken(ctx context.Context, request RevokeInitialTokenRequestObject) (RevokeInitialTokenResponseObject, error)
 	// ListRoles List roles
 	// (GET /roles)
 	ListRoles(ctx context.Context, request ListRolesRequestObject) (ListRolesResponseObject, error)
@@ -5704,6 +5899,91 @@ func (sh *strictHandler) CompletePasswordReset(w http.ResponseWriter, r *http.Re
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CompletePasswordResetResponseObject); ok {
 		if err := validResponse.VisitCompletePasswordResetResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListInitialTokens operation middleware
+func (sh *strictHandler) ListInitialTokens(w http.ResponseWriter, r *http.Request, params ListInitialTokensParams) {
+	var request ListInitialTokensRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListInitialTokens(ctx, request.(ListInitialTokensRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListInitialTokens")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListInitialTokensResponseObject); ok {
+		if err := validResponse.VisitListInitialTokensResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateInitialToken operation middleware
+func (sh *strictHandler) CreateInitialToken(w http.ResponseWriter, r *http.Request, params CreateInitialTokenParams) {
+	var request CreateInitialTokenRequestObject
+
+	request.Params = params
+
+	var body CreateInitialTokenJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateInitialToken(ctx, request.(CreateInitialTokenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateInitialToken")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateInitialTokenResponseObject); ok {
+		if err := validResponse.VisitCreateInitialTokenResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RevokeInitialToken operation middleware
+func (sh *strictHandler) RevokeInitialToken(w http.ResponseWriter, r *http.Request, id string) {
+	var request RevokeInitialTokenRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeInitialToken(ctx, request.(RevokeInitialTokenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeInitialToken")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RevokeInitialTokenResponseObject); ok {
+		if err := validResponse.VisitRevokeInitialTokenResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
