@@ -56,6 +56,12 @@ func sampleValues(issuer, message, now string) map[string]string {
 		return map[string]string{"link": issuer + "/", "minutes": "60", "ip": "192.0.2.1"}
 	case outbox.MessageAccountLocked:
 		return map[string]string{"time": now, "ip": "192.0.2.1"}
+	case outbox.MessageAlertReplay, outbox.MessageSecretExpires, outbox.MessageSecretExpired:
+		return map[string]string{"client": "Example", "time": now}
+	case outbox.MessageAlertLockouts, outbox.MessageAlertDeliveries:
+		return map[string]string{"count": "12", "time": now}
+	case outbox.MessageAlertAdministrator:
+		return map[string]string{"username": "ada@example.com", "by": "grace@example.com", "time": now}
 	}
 	return map[string]string{"link": issuer + "/", "time": now, "ip": "192.0.2.1"}
 }

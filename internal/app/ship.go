@@ -73,6 +73,7 @@ func (s *server) startShipping(e *env) error {
 	targets = append(targets, &ship.Alerts{
 		People: p.db,
 		Sealer: outbox.NewSealer(p.keys),
+		Mail:   p.cfg.Notices.Alerts && canMail(p.cfg),
 		Now:    e.now,
 	})
 	engine := &ship.Engine{

@@ -86,7 +86,7 @@ type Message struct {
 
 // facts are the values that a message lists, in this order.
 var facts = []string{
-	"email", "username", "client", "by", "until", "expires", "passkey", "time", "ready", "device", "place", "ip",
+	"email", "username", "client", "target", "count", "by", "until", "expires", "passkey", "time", "ready", "device", "place", "ip",
 }
 
 // view is what the templates show.

@@ -93,6 +93,12 @@ func Messages() []string {
 		MessageEmailAdded,
 		MessageEmailRemoved,
 		MessageUsernameChanged,
+		MessageAlertReplay,
+		MessageAlertLockouts,
+		MessageAlertDeliveries,
+		MessageAlertAdministrator,
+		MessageSecretExpires,
+		MessageSecretExpired,
 	}
 }
 
