@@ -207,3 +207,14 @@ func onHangUp(ctx context.Context, f func()) {
 		}
 	}
 }
+
+// secretNotices returns what tells administrators about secrets of clients that expire.
+func (s *server) secretNotices() *ship.Secrets {
+	p := s.parts
+	return &ship.Secrets{
+		Store:   p.db,
+		Sealer:  outbox.NewSealer(p.keys),
+		Mail:    canMail(p.cfg),
+		Warning: p.cfg.Notices.SecretWarning,
+	}
+}

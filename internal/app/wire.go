@@ -565,6 +565,7 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 		},
 	})
 	s.jobs.Add(job.Job{Name: "deletions", Every: time.Minute, Run: accounts.EraseDue})
+	s.jobs.Add(job.Job{Name: "secret-expiry", Every: secretEvery, Run: s.secretNotices().Notice})
 	s.jobs.Add(job.Job{
 		Name:  "password-expiry",
 		Every: expiryEvery,
@@ -574,6 +575,9 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 		},
 	})
 }
+
+// secretEvery is how often secrets of clients that expire are looked for.
+const secretEvery = 10 * time.Minute
 
 // expiryEvery is how often people are told that their passwords expire.
 const expiryEvery = 24 * time.Hour

@@ -67,7 +67,7 @@ type Gap struct {
 }
 
 // State returns how a sink is, in one word: active, failing, or off.
-func (s *Sink) State() string {
+func (s Sink) State() string {
 	switch {
 	case !s.Active:
 		return "off"
@@ -78,7 +78,7 @@ func (s *Sink) State() string {
 }
 
 // State returns what becomes of the events of a gap, in one word: waiting, or parked.
-func (g *Gap) State() string {
+func (g Gap) State() string {
 	if g.Parked {
 		return "parked"
 	}

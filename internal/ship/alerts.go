@@ -37,8 +37,8 @@ const (
 
 // People is what alerts need of storage.
 type People interface {
-	// Admins returns up to limit active administrators.
-	Admins(ctx context.Context, limit int) ([]identity.User, error)
+	// Administrators returns up to limit active users with an administrator's role.
+	Administrators(ctx context.Context, limit int) ([]identity.User, error)
 	// User returns the user with that id, or fault.NotFound.
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 	// Client returns a shared value that must not be changed, or fault.NotFound.
@@ -212,7 +212,7 @@ func (a *Alerts) notify(ctx context.Context, alert, cause *audit.Event) error {
 	if !a.Mail {
 		return nil
 	}
-	admins, err := a.People.Admins(ctx, maxAdmins)
+	admins, err := a.People.Administrators(ctx, maxAdmins)
 	if err != nil {
 		return err
 	}
@@ -234,20 +234,28 @@ func (a *Alerts) notify(ctx context.Context, alert, cause *audit.Event) error {
 			values[name] = v
 		}
 	}
+	alert.Deliveries = toAdmins(a.Sealer, admins, outbox.AlertMessage(alert.Detail["alert"]), values, alert.At)
+	return nil
+}
+
+// toAdmins returns a message to each administrator with an address.
+func toAdmins(
+	s *outbox.Sealer, admins []identity.User, message string, values map[string]string, now time.Time,
+) (all []outbox.Delivery) {
 	for i := range admins {
 		if admins[i].Email == "" {
 			continue
 		}
-		alert.Deliveries = append(alert.Deliveries, a.Sealer.Mail(outbox.Mail{
+		all = append(all, s.Mail(outbox.Mail{
 			To:      admins[i].Email,
 			Name:    admins[i].Name,
 			Locale:  admins[i].Locale,
 			Zone:    admins[i].Zoneinfo,
-			Message: outbox.AlertMessage(alert.Detail["alert"]),
+			Message: message,
 			Values:  values,
-		}, alert.At))
+		}, now))
 	}
-	return nil
+	return all
 }
 
 // clientName returns the name and the id of a client, or its id alone.

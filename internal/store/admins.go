@@ -12,6 +12,10 @@ import (
 // activeAdmin selects the active users who may do everything. The role is one word of a list.
 var activeAdmin = "disabled = FALSE AND locked_at = 0 AND " + hasRole("roles", "'"+identity.RoleSuperAdmin+"'")
 
+// activeAdministrator selects the active users with one of the roles of administrators.
+var activeAdministrator = "disabled = FALSE AND (" + hasRole("roles", "'"+identity.RoleSuperAdmin+"'") +
+	" OR " + hasRole("roles", "'"+identity.RoleAdmin+"'") + ")"
+
 // CountAdmins returns how many active administrators there are.
 func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {
 	err = d.sql.Row(ctx, "SELECT COUNT(*) FROM users WHERE "+activeAdmin).Scan(&n)
@@ -21,6 +25,13 @@ func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {
 // Admins returns up to limit active administrators, those first who have been here longest.
 func (d *DB) Admins(ctx context.Context, limit int) ([]identity.User, error) {
 	return list(ctx, d.sql, userTable.scan, selectUser+" WHERE "+activeAdmin+" ORDER BY created_at, id LIMIT $1", limit)
+}
+
+// Administrators returns up to limit active users with an administrator's role, those first who have
+// been here longest.
+func (d *DB) Administrators(ctx context.Context, limit int) ([]identity.User, error) {
+	return list(ctx, d.sql, userTable.scan, selectUser+" WHERE "+activeAdministrator+
+		" ORDER BY created_at, id LIMIT $1", limit)
 }
 
 // keepAdmin returns a Conflict with admin.ReasonLastAdministrator if the user, whom the
