@@ -49,6 +49,6 @@ func (d *DB) NoticeSecret(ctx context.Context, id string, n client.Notice, ev ..
 		if err != nil || changed == 0 {
 			return err
 		}
-		return record(ctx, tx, ev)
+		return d.record(ctx, tx, ev)
 	})
 }
