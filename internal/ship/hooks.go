@@ -40,7 +40,7 @@ type hookRunner struct {
 	w  *webhook.Webhook // its newest version
 
 	progress
-	active  bool               // when the last step began
+	version int64              // of the webhook when the state was read
 	first   *webhook.Delivery  // the event that has failed, or nil
 	pending []webhook.Delivery // outcomes that are not stored
 	since   time.Time          // of the first of pending
@@ -117,7 +117,7 @@ func (r *hookRunner) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.progress = newProgress(r.e, s)
+	r.progress, r.version, r.first = newProgress(r.e, s), w.Version, nil
 	all, err := r.e.Store.PendingDeliveries(ctx, w.ID)
 	for i := range all {
 		if all[i].State == webhook.Queued {
@@ -137,14 +137,16 @@ func (r *hookRunner) step(ctx context.Context) (wait time.Duration, wake <-chan 
 		return 0, nil, err
 	}
 	if !w.Active {
-		r.active, r.first = false, nil
+		r.first = nil
 		return r.e.Poll, nil, r.flush(ctx)
 	}
-	if !r.active { // its position was moved when it was switched on
+	if r.version != w.Version { // switching it on moves its position
+		if err := r.flush(ctx); err != nil {
+			return 0, nil, err
+		}
 		if err := r.open(ctx); err != nil {
 			return 0, nil, err
 		}
-		r.active = true
 	}
 	if r.wait(r.e.Now()) > 0 {
 		return r.e.Poll, nil, nil

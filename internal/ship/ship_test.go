@@ -299,6 +299,8 @@ func TestWhatIsNotSuccess(t *testing.T) {
 	a, b := w.hook(redirecting.URL+"/?token=abc"), w.hook(gone.URL)
 	c := w.hook("http://10.255.255.1/?token=abc")
 	d := w.hook("http://[::ffff:169.254.169.254]/latest")
+	good := newReceiver(t, nil)
+	w.hook(good.URL)
 	w.run(time.Hour)
 	w.record(2, audit.ScopeCreated)
 	w.eventually("the redirect", func() bool { return len(w.deliveries(a.Webhook.ID, webhook.Queued)) == 1 })
@@ -319,6 +321,7 @@ func TestWhatIsNotSuccess(t *testing.T) {
 	if n := len(other.messages()); n != 0 {
 		t.Error("the redirect was followed")
 	}
+	w.eventually("both events", func() bool { return len(good.messages()) == 2 })
 	// Switched on again, it receives what happens from then on.
 	_, err := w.ops.UpdateWebhook(t.Context(), admin.CommandLine(), string(b.Webhook.ID), webhook.Patch{
 		Values: webhook.Webhook{Active: true}, Names: []string{"active"},
