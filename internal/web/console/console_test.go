@@ -56,6 +56,10 @@ func TestEveryPage(t *testing.T) {
 			s.signIn(root)
 			p := s.get(path)
 			switch {
+			case strings.HasSuffix(path, "/bulk"):
+				p.shows(400, "Choose what to do")
+			case strings.HasSuffix(path, "/export"):
+				p.shows(200, "email")
 			case strings.HasSuffix(path, "/confirm"):
 				p.leads("/admin")
 			case strings.HasSuffix(path, "/retire"):

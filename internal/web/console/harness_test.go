@@ -49,14 +49,14 @@ type site struct {
 	ring    *jose.Ring
 	mail    *sender
 
-	user    *identity.User // who is signed in; nil: nobody
+	user    *identity.User // the person who uses the console; nil: nobody
 	session *identity.Session
 	went    string // where the browser was sent to sign in for
 }
 
 var errServer = errors.New("535 wrong password")
 
-// actor returns who is signed in, as the operations know them.
+// actor returns the user of the console as the operations know them.
 func (s *site) actor() admin.Actor {
 	s.t.Helper()
 	_, a, err := s.who(s.t.Context(), nil, s.session)

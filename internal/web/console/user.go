@@ -46,7 +46,10 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, q *request) er
 	v := &UserView{Base: s.begin(r, q, u.Label())}
 	v.Crumbs = []Link{{"Users", Root + "/users"}}
 	v.Undo = userUndo(u, q.form.Get("done"))
-	if !d.LockedUntil.IsZero() {
+	switch {
+	case !u.LockedAt.IsZero():
+		v.Locked = &Lock{Since: v.When(u.LockedAt), Reason: sentence(u.LockReason)}
+	case !d.LockedUntil.IsZero():
 		v.Locked = &Lock{Since: v.When(d.LockedAt), Until: v.When(d.UnlockAt)}
 	}
 	v.Profile, v.Access = v.profileFacts(u), v.accessFacts(d)

@@ -19,6 +19,7 @@ func userNotes() map[string]string {
 		"disabled":        "The account is disabled. Its sessions and tokens have ended.",
 		"enabled":         "The account can sign in again.",
 		"unlocked":        "The account is unlocked.",
+		"locked":          "The account is locked. Its sessions and tokens have ended.",
 		"deleted":         "The account was deleted.",
 		"two-step":        "Two-step verification was reset, and all sessions have ended.",
 		"signed-out":      "All browser sessions of the account have ended.",
@@ -36,6 +37,9 @@ func userNotes() map[string]string {
 func userUndo(u *identity.User, done string) *Button {
 	if done == "disabled" && u.Disabled {
 		return &Button{Text: "Undo", Action: at("/users", string(u.ID), "enable")}
+	}
+	if done == "locked" && !u.LockedAt.IsZero() {
+		return &Button{Text: "Undo", Action: at("/users", string(u.ID), "unlock")}
 	}
 	return nil
 }
@@ -73,7 +77,7 @@ func (s *Server) atOnce(done string,
 // once.
 func (s *Server) userActionsOf(d *admin.UserDetail) (links []Link, buttons []Button) {
 	u := d.User
-	if !d.LockedUntil.IsZero() || d.Failures > 0 {
+	if !d.LockedUntil.IsZero() || d.Failures > 0 || !u.LockedAt.IsZero() {
 		buttons = append(buttons, Button{Text: "Unlock", Action: at("/users", string(u.ID), "unlock")})
 	}
 	if u.Disabled {
@@ -114,6 +118,7 @@ func (s *Server) userActions() []action[*admin.UserDetail] {
 		s.signOutAction(),
 		s.revokeAccessAction(),
 		s.resetTwoStepAction(),
+		s.lockAction(),
 		s.disableAction(),
 		s.deleteAction(),
 	}
@@ -183,6 +188,37 @@ func (s *Server) resetTwoStepAction() action[*admin.UserDetail] {
 			return err
 		},
 		done: doneTo("two-step"), back: userLink,
+	}
+}
+
+func (s *Server) lockAction() action[*admin.UserDetail] {
+	return action[*admin.UserDetail]{
+		server: s,
+		name:   "lock", link: "Lock", ops: []string{"LockUser"},
+		title: "Lock account", button: "Lock account", danger: true,
+		offers: func(d *admin.UserDetail) bool { return d.User.LockedAt.IsZero() && !d.User.Disabled },
+		text: func(d *admin.UserDetail) string {
+			return d.User.Label() + " will not be able to sign in until you unlock the account."
+		},
+		ends: func(d *admin.UserDetail) []string { return userEnds(d, true) },
+		inputs: func(b Base) ([]Input, error) {
+			in, err := newInput(b, "reason", "Reason", "required", "autocomplete=off",
+				"hint=For administrators and the audit log. The person does not see it.")
+			return []Input{in}, err
+		},
+		same: func(d *admin.UserDetail, form url.Values) Same {
+			reason := form.Get("reason")
+			if reason == "" {
+				reason = "REASON"
+			}
+			return s.same("POST", "/api/v1/users/"+userID(d)+"/lock", map[string]any{"reason": reason},
+				"user", "lock", userID(d), "--reason="+reason)
+		},
+		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {
+			_, err := s.ops.LockUser(ctx, q.actor, userID(d), q.form.Get("reason"))
+			return err
+		},
+		done: doneTo("locked"), back: userLink,
 	}
 }
 

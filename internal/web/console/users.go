@@ -22,6 +22,9 @@ func (s *Server) userSection() section {
 		routes: slices.Concat([]route{
 			{"GET /admin/users", []string{"Users", "Locks"}, s.showUsers},
 			{"GET /admin/users/new", nil, s.showNewUser},
+			{"GET /admin/users/bulk", nil, s.showBulk},
+			{"POST /admin/users/bulk", []string{"LockUser", "DeleteUser"}, s.postBulk},
+			{"GET /admin/users/export", []string{"ExportUsers"}, s.exportUsers},
 			{"POST /admin/users", []string{"CreateUser", "InviteUser"}, s.postNewUser},
 			{"GET /admin/users/{id}", []string{"UserDetail", "Sessions", "UserAuthorizations", "UserFactors", "Events"}, s.showUser},
 			{"GET /admin/users/{id}/edit", nil, s.showEditUser},
@@ -32,7 +35,7 @@ func (s *Server) userSection() section {
 		}, s.userActionRoutes(),
 			actionRoutes("/admin/users/{id}/factors/{factor}", s.removeFactorAction(), s.loadPart),
 			actionRoutes("/admin/users/{id}/apps/{app}", s.revokeAppAction(), s.loadPart)),
-		views: []View{&UsersView{}, &UserView{}, &NewUserView{}, &EditUserView{}, &PasswordView{}},
+		views: []View{&UsersView{}, &UserView{}, &NewUserView{}, &EditUserView{}, &PasswordView{}, &BulkView{}},
 		notes: userNotes(),
 	}
 }
@@ -43,7 +46,9 @@ type UsersView struct {
 	Search Search
 	Table  Table
 	Pager  Pager
-	Empty  *Empty // instead of the list, or nil
+	Empty  *Empty   // instead of the list, or nil
+	Bulk   []Choice // what can be done with the selected users
+	Export string   // address of the list as CSV
 	Same   Same
 }
 
@@ -82,11 +87,16 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, q *request) e
 	v := &UsersView{Base: s.begin(r, q, "Users")}
 	if q.actor.Can(admin.ScopeUsersWrite) {
 		v.Primary = &Link{Text: "New user", URL: Root + "/users/new"}
+		for _, a := range s.bulkActions() {
+			v.Bulk = append(v.Bulk, Choice{Value: a.name, Text: a.button})
+		}
 	}
+	v.Export = keep(Root+"/users/export", q.form, userFilters())
 	if v.Search, err = s.userSearch(r.Context(), q); err != nil {
 		return err
 	}
 	v.Table = userTable(q.form)
+	v.Table.Picks = len(v.Bulk) > 0
 	for i := range page.Items {
 		u := &page.Items[i]
 		_, locked := locks[u.ID]
@@ -210,7 +220,7 @@ func userStatus(u *identity.User, locked bool) Cell {
 	switch {
 	case u.Disabled:
 		return badgeCell("plain", "Disabled")
-	case locked:
+	case locked || !u.LockedAt.IsZero():
 		return badgeCell("bad", "Locked")
 	case u.Unclaimed():
 		return badgeCell("warn", "Invited")

@@ -222,3 +222,50 @@ func TestOverview(t *testing.T) {
 		t.Error("anybody may see the overview")
 	}
 }
+
+// A bulk action does what its page said to exactly the rows that were selected, and names those
+// that were refused. Nothing selected does nothing.
+func TestBulk(t *testing.T) {
+	s := newSite(t)
+	root := s.user
+	grace, ada := s.newUser("Grace Hopper"), s.newUser(hostile)
+	other := s.newUser("Not selected")
+	pick := func(u *identity.User) string { return "pick-" + string(u.ID) }
+	s.get("/admin/users").shows(200, "With selected", pick(grace), "Export CSV")
+	s.get("/admin/users/bulk?action=delete").shows(400, "No user is selected")
+	s.get("/admin/users/bulk?action=explode&"+pick(grace)+"=on").shows(400, "Choose what to do")
+	s.post("/admin/users/bulk", "action", "delete").shows(400, "nothing was done")
+	p := s.get("/admin/users/bulk?action=lock&" + pick(grace) + "=on&" + pick(ada) + "=on&" + pick(root) + "=on&pick-gone=on")
+	p.shows(200, "Lock 3 users", "Grace Hopper", "Reason").hides("Not selected").wellFormed()
+	p.submit("/admin/users/bulk").shows(400, `id="f-reason-error"`)
+	testkit.Equal(t, "locked", s.stored(grace.ID).LockedAt.IsZero(), true)
+	p.submit("/admin/users/bulk", "reason", "Left "+hostile).shows(200, "Locked: 2 users", "1 user could not be changed", "Not done").wellFormed()
+	testkit.Equal(t, "locked", s.stored(grace.ID).LockReason, "Left "+hostile)
+	testkit.Equal(t, "not locked", s.stored(other.ID).LockedAt.IsZero(), true)
+	testkit.Equal(t, "not locked", s.stored(root.ID).LockedAt.IsZero(), true)
+	s.get("/admin/users/"+string(grace.ID)).shows(200, "Locked.", "It stays locked").wellFormed()
+	s.post("/admin/users/bulk", "action", "unlock", pick(grace), "on").shows(200, "Unlocked: 1 user")
+	for _, action := range []string{"disable", "enable", "sign-out", "delete"} {
+		s.post("/admin/users/bulk", "action", action, pick(grace), "on").shows(200, ": 1 user")
+	}
+	s.get("/admin/users/" + string(grace.ID)).shows(404)
+	s.now = s.now.Add(time.Hour) // the sign-in is too old: nothing is done before the proof
+	s.post("/admin/users/bulk", "action", "delete", pick(other), "on", "page", "/admin/users/bulk?action=delete&"+pick(other)+"=on")
+	testkit.Equal(t, "after the proof", s.went, "/admin/users/bulk?action=delete&"+pick(other)+"=on&draft=1")
+	s.stored(other.ID)
+}
+
+func TestLockAndExport(t *testing.T) {
+	s := newSite(t)
+	u := s.newUser("=1+1")
+	path := "/admin/users/" + string(u.ID)
+	s.get(path+"/lock").shows(200, "user lock "+string(u.ID)+" --reason=REASON")
+	s.post(path+"/lock").shows(400, `id="f-reason-error"`)
+	s.post(path+"/lock", "reason", "stolen laptop").leads(path + "?done=locked")
+	s.get(path+"?done=locked").shows(200, "Stolen laptop.", "Undo", "/unlock")
+	s.post(path + "/unlock").leads(path + "?done=unlocked")
+	p := s.get("/admin/users/export?search=" + u.Email)
+	p.shows(200, "'=1+1").hides("Ada Lovelace")
+	testkit.Equal(t, "Content-Disposition", p.Header().Get("Content-Disposition"), `attachment; filename="users.csv"`)
+	s.get("/admin/users/export?status=odd").shows(400, "There is no status")
+}

@@ -1,0 +1,31 @@
+package console
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gatehouse-id/gatehouse/internal/web"
+)
+
+// download sends a file. Its headers follow with the first byte, so that an error before can still
+// be shown as a page.
+type download struct {
+	http.ResponseWriter
+	name, kind string
+	begun      bool
+}
+
+// Write sends a part of the file.
+func (d *download) Write(b []byte) (int, error) {
+	if !d.begun {
+		d.begun = true
+		h := d.Header()
+		h.Set("Content-Type", d.kind)
+		h.Set("Content-Disposition", `attachment; filename="`+d.name+`"`)
+	}
+	return d.ResponseWriter.Write(b)
+}
+
+// persistent returns the context of a request without its deadline, for a download that may take
+// long.
+func persistent(r *http.Request) context.Context { return web.Persistent(r.Context()) }
