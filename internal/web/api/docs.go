@@ -299,7 +299,7 @@ func (s *schema) sample() any {
 	return "…"
 }
 
-// prose returns a text as paragraphs, with what stands between backquotes as code.
+// prose returns a text as paragraphs, with the pieces between backquotes as code.
 func prose(text string) template.HTML {
 	var b strings.Builder
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
