@@ -143,6 +143,9 @@ install_venv() {
 # The libraries in Python that docs/guides/integrations is about.
 install_python() { install_venv python requirements; }
 
+# Schemathesis, which tests the management API by its document.
+install_schemathesis() { install_venv schemathesis schemathesis; }
+
 # oauth2-proxy, for its guide: its version is in a module file of its own.
 install_oauth2_proxy() {
   go build -modfile=conformance/oauth2-proxy.mod -o .cache/oauth2-proxy/oauth2-proxy github.com/oauth2-proxy/oauth2-proxy/v7
@@ -168,7 +171,7 @@ install_npm() {
 }
 
 # fetch downloads what the conformance tests use.
-fetch() { install_node_modules; install_proxies; install_python; install_oauth2_proxy; }
+fetch() { install_node_modules; install_proxies; install_python; install_schemathesis; install_oauth2_proxy; }
 
 conformance() {
   say "relying parties and proxies that others wrote, and a real browser"

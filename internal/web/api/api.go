@@ -137,7 +137,6 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, path string) {
 		s.fail(w, r, err)
 		return
 	}
-	web.EventOf(r.Context()).Route = x.op.method + " " + versioned + strings.TrimPrefix(x.op.path, "/")
 	x.op.serve(w, x.r)
 }
 

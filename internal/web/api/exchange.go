@@ -55,6 +55,7 @@ func (s *Server) prepare(x *exchange, r *http.Request, path string) error {
 	switch {
 	case op != nil:
 		x.op = op
+		web.EventOf(r.Context()).Route = op.method + " " + versioned + strings.TrimPrefix(op.path, "/")
 	case len(allow) > 0:
 		slices.Sort(allow)
 		return web.WrongMethod(x.w.Header(), strings.Join(slices.Compact(allow), ", "))
@@ -147,7 +148,7 @@ func (x *exchange) checkQuery() ([]error, error) {
 		case len(all[name]) > 1:
 			errs = append(errs, wrong(name, "This parameter is sent more than once."))
 			continue
-		case all.Get(name) == "":
+		case all.Get(name) == "" && p.Schema.MinLength == 0:
 			delete(all, name)
 			continue
 		}
