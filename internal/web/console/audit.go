@@ -1,6 +1,380 @@
 package console
 
-import "github.com/gatehouse-id/gatehouse/internal/audit"
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+)
+
+// auditSection lists what has happened.
+func (s *Server) auditSection() section {
+	return section{
+		path:  "/audit",
+		name:  "Audit log",
+		icon:  "list",
+		group: "Events",
+		scope: admin.ScopeAuditRead,
+		routes: []route{
+			{"GET /admin/audit", []string{"Events"}, s.showAudit},
+			{"GET /admin/audit/explain", []string{"Explain"}, s.showExplain},
+			{"GET /admin/audit/{event}", []string{"Event"}, s.showEvent},
+		},
+		views: []View{&AuditView{}, &EventView{}, &ExplainView{}},
+	}
+}
+
+// AuditView lists events.
+type AuditView struct {
+	Base
+	Search Search
+	Table  Table
+	Pager  Pager
+	Empty  *Empty // instead of the list, or nil
+	Links  []Link // further pages of the log
+	Same   Same
+}
+
+// Page names the template.
+func (*AuditView) Page() string { return "audit" }
+
+// auditFilters returns the parameters of the list's address.
+func auditFilters() []string {
+	return []string{"event", "user", "client", "ip", "from", "to"}
+}
+
+// auditQuery returns which events a form selects.
+func auditQuery(form url.Values) (admin.AuditQuery, error) {
+	q := admin.AuditQuery{
+		Type:   audit.Type(form.Get("event")),
+		User:   strings.TrimSpace(form.Get("user")),
+		Client: strings.TrimSpace(form.Get("client")),
+		IP:     strings.TrimSpace(form.Get("ip")),
+		Limit:  pageSize,
+		Before: form.Get("cursor"),
+	}
+	var err, err2 error
+	q.Since, err = dateOf(form, "from", false)
+	q.Until, err2 = dateOf(form, "to", true)
+	return q, fault.Join(err, err2)
+}
+
+// dateOf reads a date or a time of a form. The end of a range includes its day.
+func dateOf(form url.Values, name string, end bool) (time.Time, error) {
+	value := strings.TrimSpace(form.Get(name))
+	if value == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, value); err == nil {
+		return t, nil
+	}
+	t, err := time.Parse(time.DateOnly, value)
+	if err != nil {
+		return t, fault.InvalidField(name, "%q is not a date such as 2026-05-04, or a time such as 2026-05-04T10:00:00Z.", value)
+	}
+	if end {
+		t = t.AddDate(0, 0, 1)
+	}
+	return t, nil
+}
+
+func (s *Server) showAudit(w http.ResponseWriter, r *http.Request, q *request) error {
+	v := &AuditView{Base: s.begin(r, q, "Audit log")}
+	v.Lead = "What people, apps and administrators did, newest first."
+	query, err := auditQuery(q.form)
+	page := &admin.EventPage{}
+	if err == nil {
+		var found *admin.EventPage
+		if found, err = s.ops.Events(r.Context(), q.actor, query); err == nil {
+			page = found
+		}
+	}
+	if err != nil {
+		if err := retry(&v.Base, q, err); err != nil {
+			return err
+		}
+	}
+	v.Search = auditSearch(q.form)
+	v.Table = s.auditTable(&v.Base, page)
+	v.Pager = auditPager(q.form, page)
+	if len(page.Events) == 0 {
+		v.Empty = &Empty{Icon: "list", Title: "No event", Text: "Nothing has happened that the filters select."}
+	}
+	v.Links = s.auditLinks(q)
+	args := []string{"audit", "list", "--type=" + q.form.Get("event")}
+	for _, name := range auditFilters()[1:] {
+		args = append(args, "--"+name+"="+q.form.Get(name))
+	}
+	path := keep("/api/v1/audit-logs", q.form, []string{"event", "ip", "from", "to"},
+		"user_id", query.User, "client_id", query.Client)
+	v.Same = s.same("GET", path, nil, args...)
+	return s.show(w, v.status(), v)
+}
+
+// auditLinks returns further pages of the log that the administrator may see.
+func (s *Server) auditLinks(*request) []Link {
+	return []Link{{"Explain a request", Root + "/audit/explain"}}
+}
+
+// auditSearch returns the form that searches the log.
+func auditSearch(form url.Values) Search {
+	out := Search{Action: Root + "/audit"}
+	types := []string{"", "All"}
+	names := audit.Types()
+	slices.SortFunc(names, func(a, b audit.Type) int { return strings.Compare(a.Name(), b.Name()) })
+	for _, t := range names {
+		types = append(types, string(t), t.Name()+" ("+eventName(t)+")")
+	}
+	out.Filters = []Filter{newFilter(form, "event", "Event", types...)}
+	for _, x := range []TextFilter{
+		{Name: "user", Label: "User", Hint: "Email, username or id"},
+		{Name: "client", Label: "Client", Hint: "Client ID"},
+		{Name: "ip", Label: "Address", Hint: "192.0.2.1"},
+		{Name: "from", Label: "From", Hint: "2026-05-04"},
+		{Name: "to", Label: "To", Hint: "2026-05-04"},
+	} {
+		x.Value = form.Get(x.Name)
+		out.Texts = append(out.Texts, x)
+	}
+	for _, name := range auditFilters() {
+		out.Active = out.Active || form.Get(name) != ""
+	}
+	return out
+}
+
+// auditPager leads to the other pages of the log.
+func auditPager(form url.Values, page *admin.EventPage) Pager {
+	p := Pager{Total: count(page.Total, "event")}
+	if form.Get("cursor") != "" {
+		p.First = keep(Root+"/audit", form, auditFilters())
+	}
+	if n := len(page.Events); n == pageSize {
+		p.Next = keep(Root+"/audit", form, auditFilters(), "cursor", page.Events[n-1].ID)
+	}
+	return p
+}
+
+// auditTable lists events with who caused them and what they concern.
+func (s *Server) auditTable(b *Base, page *admin.EventPage) Table {
+	t := Table{Caption: "Events", Columns: []Column{
+		{Name: "Event"}, {Name: "By"}, {Name: "Concerns", Wide: true}, {Name: "From", Wide: true}, {Name: "Time"},
+	}}
+	for i := range page.Events {
+		e := &page.Events[i]
+		what := Cell{Text: eventName(e.Type), URL: at("/audit", e.ID), Sub: e.Type.Name()}
+		if e.Reason != "" {
+			what.Sub = reasonName(e.Reason)
+		}
+		t.Rows = append(t.Rows, Row{ID: e.ID, Name: what.Text, Cells: []Cell{
+			what, actorCell(e, page.Names), targetCell(e, page.Names), s.place(e.IP), b.timeCell(e.At, ""),
+		}})
+	}
+	return t
+}
+
+// actorCell names who caused an event.
+func actorCell(e *audit.Event, names map[string]string) Cell {
+	switch {
+	case e.Actor == "":
+		return Cell{Never: "Somebody unknown"}
+	case e.ActorKind() == audit.ActorCLI:
+		return textCell("Command line")
+	case e.ActorKind() == audit.ActorSystem:
+		return textCell("The server")
+	}
+	return thingCell(e.ActorKind(), e.Actor, names)
+}
+
+// targetCell names what an event concerns.
+func targetCell(e *audit.Event, names map[string]string) Cell {
+	kind, id := e.Target()
+	if kind == "" {
+		return Cell{}
+	}
+	c := thingCell(kind, id, names)
+	c.Sub = fieldLabel(kind)
+	return c
+}
+
+// thingCell returns the name of a thing of the audit log, with a link to its page where it has one.
+func thingCell(kind, id string, names map[string]string) Cell {
+	c := Cell{Text: id}
+	if name := names[id]; name != "" {
+		c.Text = name
+	}
+	pages := map[string]string{
+		audit.TargetUser:    "/users",
+		audit.TargetClient:  "/clients",
+		audit.TargetRole:    "/roles",
+		audit.TargetWebhook: "/webhooks",
+		audit.TargetScope:   "/scopes",
+		audit.TargetRoute:   "/routes",
+	}
+	switch path := pages[kind]; {
+	case id == "":
+		return Cell{}
+	case path != "":
+		c.URL = at(path, id)
+	default:
+		c.Code = true
+	}
+	return c
+}
+
+// EventView shows one event.
+type EventView struct {
+	Base
+	Facts   []Fact
+	Changes []Move
+	Detail  []Fact
+	Explain *Link // what is known of the request, or nil
+	Same    Same
+}
+
+// Page names the template.
+func (*EventView) Page() string { return "event" }
+
+func (s *Server) showEvent(w http.ResponseWriter, r *http.Request, q *request) error {
+	page, err := s.ops.Event(r.Context(), q.actor, r.PathValue("event"))
+	if err != nil {
+		return err
+	}
+	e := &page.Events[0]
+	v := &EventView{Base: s.begin(r, q, eventName(e.Type))}
+	v.Lead, v.Crumbs = reasonName(e.Reason), []Link{{"Audit log", Root + "/audit"}}
+	v.Facts = s.eventFacts(&v.Base, e, page.Names)
+	for _, c := range e.Changes {
+		v.Changes = append(v.Changes, Move{Name: fieldLabel(c.Field), Entered: c.Before, Stored: c.After})
+	}
+	for _, name := range sortedKeys(e.Detail) {
+		v.Detail = append(v.Detail, Fact{Name: fieldLabel(name), Cell: textCell(e.Detail[name])})
+	}
+	if e.RequestID != "" {
+		v.Explain = &Link{"What is known of the request", with(Root+"/audit/explain", "request", e.RequestID)}
+	}
+	v.Same = s.same("GET", "/api/v1/audit-logs/"+url.PathEscape(e.ID), nil, "audit", "show", e.ID)
+	return s.show(w, http.StatusOK, v)
+}
+
+func sortedKeys(m map[string]string) []string {
+	var out []string
+	for k := range m {
+		if k != "" {
+			out = append(out, k)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// eventFacts returns what is known of an event, without its changes and details.
+func (s *Server) eventFacts(b *Base, e *audit.Event, names map[string]string) []Fact {
+	facts := []Fact{
+		{Name: "Event", Cell: codeCell(e.Type.Name())},
+		{Name: "Type", Cell: codeCell(string(e.Type))},
+		{Name: "Time", Cell: Cell{Text: b.When(e.At).Absolute, Sub: b.When(e.At).Relative}},
+		{Name: "By", Cell: actorCell(e, names)},
+		{Name: "Concerns", Cell: targetCell(e, names)},
+	}
+	for _, x := range []struct {
+		name string
+		cell Cell
+	}{
+		{"User", thingCell(audit.TargetUser, e.User, names)},
+		{"Client", thingCell(audit.TargetClient, e.Client, names)},
+		{"Session", codeCell(e.Session)},
+		{"Authorization", codeCell(e.Grant)},
+		{"Address", s.place(e.IP)},
+		{"Browser", textCell(e.Agent)},
+		{"Request", codeCell(e.RequestID)},
+	} {
+		if x.cell.Text != "" {
+			facts = append(facts, Fact{Name: x.name, Cell: x.cell})
+		}
+	}
+	return append(facts, Fact{Name: "ID", Cell: codeCell(e.ID)})
+}
+
+// ExplainView shows why a request was denied.
+type ExplainView struct {
+	Base
+	Search Search
+	Denial []Fact // by the gateway
+	Remedy string // of that, or ""
+	Events Table
+	Found  bool
+	Same   Same
+}
+
+// Page names the template.
+func (*ExplainView) Page() string { return "explain" }
+
+func (s *Server) showExplain(w http.ResponseWriter, r *http.Request, q *request) error {
+	id := strings.TrimSpace(q.form.Get("request"))
+	v := &ExplainView{Base: s.begin(r, q, "Explain a request")}
+	v.Lead = "Enter the id that an error page or the header X-Request-Id shows."
+	v.Crumbs = []Link{{"Audit log", Root + "/audit"}}
+	v.Search = Search{
+		Action: Root + "/audit/explain",
+		Active: id != "",
+		Texts:  []TextFilter{{Name: "request", Label: "Request ID", Value: id}},
+	}
+	v.Same = s.same("", "", nil, "explain", "REQUEST-ID")
+	if id == "" {
+		return s.show(w, http.StatusOK, v)
+	}
+	v.Same = s.same("", "", nil, "explain", id)
+	if err := s.explain(r.Context(), v, q, id); err != nil {
+		if !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		v.Problem, v.code = sentence(err.Error()), http.StatusNotFound
+	}
+	return s.show(w, v.status(), v)
+}
+
+// explain sets what is known of a request.
+func (s *Server) explain(ctx context.Context, v *ExplainView, q *request, id string) error {
+	x, err := s.ops.Explain(ctx, q.actor, id)
+	if err != nil {
+		return err
+	}
+	v.Found = true
+	if len(x.Events) > 0 {
+		v.Events = s.auditTable(&v.Base, &admin.EventPage{Events: x.Events})
+	}
+	d := x.Denial
+	if d == nil {
+		return nil
+	}
+	v.Remedy = sentence(d.Denial.Remedy)
+	v.Denial = []Fact{
+		{Name: "Request", Cell: codeCell(d.Method + " " + d.Host + d.Path)},
+		{Name: "Time", Cell: v.timeCell(d.At, "")},
+		{Name: "Address", Cell: s.place(d.IP)},
+		{Name: "Answer", Cell: textCell(grouped(d.Status) + " " + http.StatusText(d.Status))},
+		{Name: "Route", Cell: Cell{Text: d.RouteName, Sub: d.Route, Never: "No route has this address"}},
+		{Name: "Client", Cell: thingCell(audit.TargetClient, d.Caller.Client, nil)},
+		{Name: "User", Cell: thingCell(audit.TargetUser, d.Caller.User, nil)},
+		{Name: "Rule", Cell: codeCell(d.Denial.Rule)},
+		{Name: "Reason", Cell: textCell(sentence(d.Denial.Reason))},
+		{Name: "Needed", Cell: textCell(strings.Join(d.Denial.Needed, " "))},
+		{Name: "Found", Cell: textCell(strings.Join(d.Denial.Had, " "))},
+	}
+	switch x.RouteState {
+	case admin.RouteChanged:
+		v.Denial[4].Note = &Cell{Badge: "warn", Text: "Changed since"}
+	case admin.RouteDeleted:
+		v.Denial[4].Note = &Cell{Badge: "warn", Text: "Deleted since"}
+	}
+	return nil
+}
 
 // explainRows adds a link to the explanation of each failed request.
 func explainRows(t *Table, events []audit.Event) {

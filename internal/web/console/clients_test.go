@@ -36,7 +36,10 @@ func (s *site) furnishApps() map[string]string {
 	c := webApp()
 	c.Name, c.Description = hostile, hostile
 	id := s.newClient(c)
-	return map[string]string{"client": id, "secret": s.clientNow(id).Secrets[0].ID}
+	return map[string]string{
+		"client": id, "secret": s.clientNow(id).Secrets[0].ID,
+		"event": s.record(audit.Event{Type: audit.LoginFailed, User: hostile, Actor: hostile, Agent: hostile, IP: "192.0.2.1", Reason: "wrong_password", RequestID: hostile}),
+	}
 }
 
 // clientNow returns a client as it is stored now.

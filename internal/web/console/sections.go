@@ -30,6 +30,7 @@ func (s *Server) allSections() []section {
 		s.roleSection(),
 		s.sessionSection(),
 		s.clientSection(),
+		s.auditSection(),
 		s.mailSection(),
 		s.keySection(),
 	}
