@@ -46,6 +46,9 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 		flow.Step, flow.Client = StepLogin, req.client
 		return &Step{Login: flow}, nil
 	}
+	if err := s.limitScopes(ctx, req, c.Session.User); err != nil {
+		return s.replyError(req, err)
+	}
 	if consent, err := s.needsConsent(ctx, req, c.Session); err != nil {
 		return s.replyError(req, err)
 	} else if consent {

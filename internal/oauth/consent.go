@@ -79,6 +79,9 @@ func (s *Server) Consent(
 	if err := s.readRequest(req, flow.Form); err != nil {
 		return s.replyError(req, err)
 	}
+	if err := s.limitScopes(ctx, req, c.Session.User); err != nil {
+		return s.replyError(req, err)
+	}
 	ev := c.Event(audit.ConsentDenied, req.client)
 	if !approve {
 		if err := s.store.Record(ctx, ev); err != nil {
@@ -148,4 +151,31 @@ func missing(allowed, scopes []string) []string {
 		}
 	}
 	return out
+}
+
+// limitScopes takes from a request the scopes that the person may not hand to an app.
+func (s *Server) limitScopes(ctx context.Context, req *authorization, u identity.UserID) error {
+	scopes, err := s.scopesFor(ctx, u, req.scopes)
+	if err != nil || len(scopes) == len(req.scopes) {
+		return err
+	}
+	taken := missing(scopes, req.scopes)
+	req.consents = missing(taken, req.consents)
+	req.scopes = scopes
+	return nil
+}
+
+// scopesFor returns the scopes that a person may hand to an app, of those in names.
+func (s *Server) scopesFor(
+	ctx context.Context, id identity.UserID, names []string,
+) ([]string, error) {
+	d := s.scopes.Definitions()
+	if !d.Special(names) {
+		return names, nil
+	}
+	u, err := s.store.User(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return d.ForPerson(u.Roles, names), nil
 }

@@ -60,6 +60,10 @@ func (s *Server) DecideDevice(
 	ev := c.Event(audit.DeviceCodeDenied, p.Client)
 	if approve {
 		decision.Grant = deviceGrant(p.Device, c.Session, c.Now)
+		decision.Grant.Scopes, err = s.scopesFor(ctx, c.Session.User, p.Device.Scopes)
+		if err != nil {
+			return nil, err
+		}
 		ev.Type, ev.Grant = audit.DeviceCodeApproved, string(decision.Grant.ID)
 	}
 	err = s.store.DecideDevice(ctx, decision, ev)

@@ -121,16 +121,21 @@ func (d Definitions) Powers(names ...string) Rights {
 // names. The scopes of the management API, those that name a role, and those that require one of
 // these are for people whose roles have them. It returns names itself where nothing is taken away.
 func (d Definitions) ForPerson(roles, names []string) []string {
-	special := func(name string) bool {
-		return d.restricted(name) || d.Scopes[name] != nil && len(d.Scopes[name].Requires) > 0
-	}
-	if !slices.ContainsFunc(names, special) {
+	if !d.Special(names) {
 		return names
 	}
 	rights := d.RoleRights(roles)
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return special(name) && rights.Missing(d.Powers(name)) != ""
+		return d.special(name) && rights.Missing(d.Powers(name)) != ""
 	})
+}
+
+// Special reports whether there is a scope in names that not everybody may hand to an app, or that
+// may require one.
+func (d Definitions) Special(names []string) bool { return slices.ContainsFunc(names, d.special) }
+
+func (d Definitions) special(name string) bool {
+	return d.restricted(name) || d.Scopes[name] != nil && len(d.Scopes[name].Requires) > 0
 }
 
 // WithRequired returns names followed by the scopes that these require and that are not among them,

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
 // Scopes with a meaning of their own (OpenID Connect Core §5.4, §11).
@@ -66,6 +67,13 @@ func ValidScope(name string) bool { return client.ValidScope(name) }
 type ScopePolicy struct {
 	Defaults []string                 // DEFAULT_SCOPES
 	Defined  func() map[string]*Scope // all scopes by name; not to be changed
+
+	Roles func() map[string]*identity.Role // all roles by name; not to be changed
+}
+
+// Definitions returns the scopes and roles that are defined now.
+func (p ScopePolicy) Definitions() Definitions {
+	return Definitions{Scopes: p.Defined(), Roles: p.Roles()}
 }
 
 // ForUser returns the scopes of a request that a user will approve, from its scope parameter.
@@ -81,7 +89,7 @@ func (p ScopePolicy) ForUser(cl *client.Client, scope string) ([]string, error) 
 				names = append(names, name)
 			}
 		}
-		return names, nil
+		return p.Definitions().WithRequired(names), nil
 	}
 	return p.allowed(cl, slices.DeleteFunc(names, func(name string) bool {
 		// Means nothing to a client that cannot refresh; some ask because discovery lists it.
@@ -103,7 +111,7 @@ func (p ScopePolicy) ForClient(cl *client.Client, scope string) ([]string, error
 				names = append(names, name)
 			}
 		}
-		return names, nil
+		return p.Definitions().WithRequired(names), nil
 	}
 	return p.allowed(cl, slices.DeleteFunc(names, func(name string) bool {
 		return slices.Contains(userScopes[:], name)
@@ -127,8 +135,8 @@ func (p ScopePolicy) known(cl *client.Client, name string) bool {
 	return slices.Contains(cl.Scopes, name) || p.Defined()[name] != nil
 }
 
-// allowed returns the known ones of the requested scopes (OpenID Connect Core §3.1.2.1), and
-// rejects the first that the client may not have. It changes the list.
+// allowed returns the known ones of the requested scopes (OpenID Connect Core §3.1.2.1) with those
+// that they require, and rejects the first that the client may not have. It changes the list.
 func (p ScopePolicy) allowed(cl *client.Client, names []string) ([]string, error) {
 	names = slices.DeleteFunc(names, func(name string) bool { return !p.known(cl, name) })
 	for _, name := range names {
@@ -136,7 +144,7 @@ func (p ScopePolicy) allowed(cl *client.Client, names []string) ([]string, error
 			return nil, InvalidScope("The client may not ask for scope %s.", name)
 		}
 	}
-	return names, nil
+	return p.Definitions().WithRequired(names), nil
 }
 
 // Narrow returns the requested scopes if all of them were granted, or all granted ones if the

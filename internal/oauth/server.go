@@ -79,10 +79,12 @@ func New(
 	cfg Config, st Store, ring *jose.Ring, keys *secret.Keys, fetch KeyFetcher,
 ) *Server {
 	return &Server{
-		cfg:        cfg,
-		store:      st,
-		clients:    Clients{st},
-		scopes:     ScopePolicy{Defaults: cfg.DefaultScopes, Defined: st.Scopes},
+		cfg:     cfg,
+		store:   st,
+		clients: Clients{st},
+		scopes: ScopePolicy{
+			Defaults: cfg.DefaultScopes, Defined: st.Scopes, Roles: st.RoleDefinitions,
+		},
 		ring:       ring,
 		keys:       keys,
 		flows:      keys.Box("flow"),

@@ -19,6 +19,11 @@ type Store interface {
 
 	// Scopes returns all defined scopes by name, from memory. Never change the map.
 	Scopes() map[string]*Scope
+	// RoleDefinitions returns all roles by name, from memory. Never change the map.
+	RoleDefinitions() map[string]*identity.Role
+
+	// User returns a user, or NotFound.
+	User(ctx context.Context, id identity.UserID) (*identity.User, error)
 
 	// PutCode stores an authorization code under its hash, with the events, in one transaction.
 	PutCode(ctx context.Context, h secret.Hash, c *Code, ev ...audit.Event) error

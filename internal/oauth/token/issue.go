@@ -18,6 +18,9 @@ import (
 // crash can take back what a client has got.
 func (s *Server) issue(ctx context.Context, r *Request, red Redemption) (*Response, error) {
 	a := red.access()
+	if a.User != nil { // of what was approved, what the person may hand out by now
+		a.Scopes = s.scopes.Definitions().ForPerson(a.User.Roles, a.Scopes)
+	}
 	t := s.newAccessToken(r, a)
 	resp := &Response{
 		TokenType: tokenType(t.Bound),

@@ -74,10 +74,12 @@ func New(cfg oauth.Config, p Parts) *Server {
 		p.Replays = NewReplays()
 	}
 	s := &Server{
-		cfg:       cfg,
-		store:     p.Store,
-		clients:   oauth.Clients{Store: p.Store},
-		scopes:    oauth.ScopePolicy{Defaults: cfg.DefaultScopes, Defined: p.Store.Scopes},
+		cfg:     cfg,
+		store:   p.Store,
+		clients: oauth.Clients{Store: p.Store},
+		scopes: oauth.ScopePolicy{
+			Defaults: cfg.DefaultScopes, Defined: p.Store.Scopes, Roles: p.Store.RoleDefinitions,
+		},
 		ring:      p.Ring,
 		keys:      p.Keys,
 		fetch:     p.Fetch,

@@ -22,6 +22,8 @@ type Store interface {
 
 	// Scopes returns all defined scopes by name, from memory. Never change the map.
 	Scopes() map[string]*oauth.Scope
+	// RoleDefinitions returns all roles by name, from memory. Never change the map.
+	RoleDefinitions() map[string]*identity.Role
 
 	CodeStore
 	GrantStore
