@@ -114,12 +114,15 @@ func (o *Operations) ActorOf(ctx context.Context, t *oauth.AccessToken, v login.
 	a := visitor(v)
 	a.User, a.Client, a.Session = t.User, t.Client, t.Session
 	a.AuthTime, a.ACR, a.Machine = t.AuthTime, t.ACR, t.User == ""
-	rights := o.definitions().Closure(t.Scopes...)
 	c, err := o.store.Client(ctx, t.Client)
+	if fault.Is(err, fault.NotFound) {
+		err = fault.New(fault.Denied, "the client of the access token does not exist any more")
+	}
 	if err != nil {
 		return Actor{}, err
 	}
-	return o.withRights(ctx, a, rights.And(o.definitions().Closure(c.Scopes...)))
+	d := o.definitions()
+	return o.withRights(ctx, a, d.Powers(t.Scopes...).And(d.ClientPowers(c)))
 }
 
 // SessionActor returns the person of a browser session as an actor, with the rights that they have

@@ -123,16 +123,25 @@ func (o *Operations) createClient(ctx context.Context, a Actor, in NewClient) (*
 	if err != nil {
 		return nil, err
 	}
-	ev := clientEvent(a, audit.ClientCreated, c.ID, now)
+	ev := o.clientChange(a, audit.ClientCreated, c.ID, now)
 	if by := c.Registration.By; by != "" {
 		ev.Detail = map[string]string{"registered_by": by}
 	}
+	ev.Guard = o.covers(a, ScopeClientsWrite, ofScopes(c.Scopes...), ofRoles(c.Roles...))
 	err = o.store.CreateClient(ctx, c, ev)
 	if fault.Is(err, fault.Conflict) {
 		return nil, fault.New(fault.Conflict, "there is a client %q already; choose another id, or update it", c.ID)
 	}
 	out.Warnings = slices.Concat(fresh, o.clientWarnings(c), o.scopeWarnings(c.Scopes))
 	return out, err
+}
+
+// clientChange returns an event of a change of a client, with the guard that nobody changes a client
+// that confers more than they have.
+func (o *Operations) clientChange(a Actor, t audit.Type, id client.ID, now time.Time) audit.Event {
+	ev := clientEvent(a, t, id, now)
+	ev.Guard = o.covers(a, ScopeClientsWrite, storedClient(id))
+	return ev
 }
 
 func clientEvent(a Actor, t audit.Type, id client.ID, now time.Time) audit.Event {
@@ -198,7 +207,8 @@ func (o *Operations) updateClient(ctx context.Context, a Actor, ref string, p Cl
 			return nil, err
 		}
 	}
-	ev := clientEvent(a, audit.ClientUpdated, c.ID, now)
+	ev := o.clientChange(a, audit.ClientUpdated, c.ID, now)
+	ev.Guard = o.covers(a, ScopeClientsWrite, storedClient(c.ID), ofScopes(c.Scopes...), ofRoles(c.Roles...))
 	ev.Detail = map[string]string{"changed": strings.Join(changed, " ")}
 	ev.Changes = field.Changes(fields, old, &c)
 	if err := o.store.UpdateClientAt(ctx, p.IfVersion, old, &c, ev); err != nil {
@@ -221,7 +231,7 @@ func (o *Operations) RevokeClientTokens(
 		return nil, err
 	}
 	now := o.parts.Now()
-	ev := clientEvent(a, audit.ClientTokensRevoked, c.ID, now)
+	ev := o.clientChange(a, audit.ClientTokensRevoked, c.ID, now)
 	return c, o.store.RevokeClientTokens(ctx, c.ID, now, ev)
 }
 
@@ -241,7 +251,7 @@ func (o *Operations) deleteClient(ctx context.Context, a Actor, ref string, vers
 		return nil, err
 	}
 	now := o.parts.Now()
-	ev := clientEvent(a, audit.ClientDeleted, c.ID, now)
+	ev := o.clientChange(a, audit.ClientDeleted, c.ID, now)
 	ev.Detail = map[string]string{"name": c.Name}
 	return c, o.store.DeleteClientAt(ctx, version, c.ID, now, ev)
 }

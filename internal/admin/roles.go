@@ -103,6 +103,7 @@ func (o *Operations) CreateRole(
 		return nil, err
 	}
 	ev := roleEvent(a, audit.RoleCreated, r.Name, now)
+	ev.Guard = o.covers(a, ScopeRolesWrite, ofScopes(r.Scopes...))
 	ev.Changes = field.Changes(RoleFields(), &identity.Role{}, r)
 	err := o.store.CreateRole(ctx, r, ev)
 	if fault.Is(err, fault.Conflict) && fault.Reason(err) == "" {
@@ -174,6 +175,7 @@ func (o *Operations) UpdateRole(
 	}
 	r.UpdatedAt, r.Version = o.parts.Now(), old.Version+1
 	ev := roleEvent(a, audit.RoleUpdated, r.Name, r.UpdatedAt)
+	ev.Guard = o.covers(a, ScopeRolesWrite, ofRoles(r.Name), ofScopes(r.Scopes...))
 	ev.Changes = field.Changes(RoleFields(), old, &r)
 	return &r, o.store.UpdateRole(ctx, old, &r, ev)
 }
@@ -210,11 +212,8 @@ func (o *Operations) deletableRole(ref string) (*identity.Role, error) {
 	}
 	for i := range s.all {
 		if slices.Contains(s.all[i].Roles, r.Name) {
-			return nil, &fault.Error{
-				Kind:   fault.Conflict,
-				Reason: ReasonHeld,
-				Text:   "the route " + s.describe(&s.all[i]).Address + " is for people with the role " + r.Name + "; change it first",
-			}
+			return nil, held("the route %s is for people with the role %s; change it first",
+				s.describe(&s.all[i]).Address, r.Name)
 		}
 	}
 	return r, nil
@@ -230,6 +229,7 @@ func (o *Operations) DeleteRole(ctx context.Context, a Actor, ref string) (*iden
 		return nil, err
 	}
 	ev := roleEvent(a, audit.RoleDeleted, r.Name, o.parts.Now())
+	ev.Guard = o.covers(a, ScopeRolesWrite, ofRoles(r.Name))
 	return r, o.store.DeleteRole(ctx, r.Name, ev)
 }
 

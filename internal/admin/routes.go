@@ -160,7 +160,9 @@ func (o *Operations) CreateRoute(ctx context.Context, a Actor, p RoutePatch) (*R
 		return nil, err
 	}
 	out.Warnings = o.routeWarnings(ctx, r)
-	return out, o.store.CreateRoute(ctx, r, s.check(r.ID), routeEvent(a, audit.RouteCreated, out, now))
+	ev := routeEvent(a, audit.RouteCreated, out, now)
+	ev.Guard = o.covers(a, ScopeRoutesWrite, ofRoles(r.Roles...))
+	return out, o.store.CreateRoute(ctx, r, s.check(r.ID), ev)
 }
 
 // UpdateRoute changes fields of a route. Running servers follow within a second.
@@ -189,6 +191,7 @@ func (o *Operations) UpdateRoute(ctx context.Context, a Actor, ref string, p Rou
 		return nil, err
 	}
 	ev := routeEvent(a, audit.RouteUpdated, out, now)
+	ev.Guard = o.covers(a, ScopeRoutesWrite, ofRoles(old.Roles...), ofRoles(r.Roles...))
 	ev.Detail["changed"] = strings.Join(s.describe(old).differences(out), " ")
 	ev.Changes = field.Changes(access.RouteFields(), old, &r)
 	out.Warnings = o.routeWarnings(ctx, &r)
@@ -225,7 +228,9 @@ func (o *Operations) DeleteRoute(ctx context.Context, a Actor, ref string, versi
 		return nil, err
 	}
 	out := s.describe(r)
-	return out, o.store.DeleteRouteAt(ctx, version, r.ID, routeEvent(a, audit.RouteDeleted, out, o.parts.Now()))
+	ev := routeEvent(a, audit.RouteDeleted, out, o.parts.Now())
+	ev.Guard = o.covers(a, ScopeRoutesWrite, ofRoles(r.Roles...))
+	return out, o.store.DeleteRouteAt(ctx, version, r.ID, ev)
 }
 
 // StoredRoute returns the route with that id, name or address if it can be changed.

@@ -14,6 +14,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/field"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/spell"
 )
 
 const maxScopeDescription = 200 // bytes
@@ -40,6 +42,27 @@ func ScopeFields() []field.Field[oauth.Scope] {
 			Flag:    "default",
 			Help:    "Grant it to clients that request no scope.",
 			Switch:  func(s *oauth.Scope) *bool { return &s.Default },
+		},
+		{
+			Name:    "requires",
+			Flag:    "requires",
+			Audited: true,
+			Help:    "A scope that is granted with this one. May be repeated.",
+			List:    func(s *oauth.Scope) *[]string { return &s.Requires },
+		},
+		{
+			Name:    "role",
+			Flag:    "role",
+			Audited: true,
+			Help:    "Only people with this role can allow it to an app.",
+			Text:    func(s *oauth.Scope) *string { return &s.Role },
+		},
+		{
+			Name:    "icon",
+			Flag:    "icon",
+			Audited: true,
+			Help:    "The icon on the consent page: " + strings.Join(oauth.ScopeIcons(), ", ") + ".",
+			Text:    func(s *oauth.Scope) *string { return &s.Icon },
 		},
 	}
 }
@@ -84,15 +107,16 @@ func (o *Operations) CreateScope(ctx context.Context, a Actor, name string, p Sc
 		return nil, err
 	}
 	now := o.parts.Now()
-	s := &oauth.Scope{Name: name, CreatedAt: now}
+	s := &oauth.Scope{ID: secret.NewID(now), Name: name, CreatedAt: now}
 	p.Apply(ScopeFields(), s)
-	if err := checkScope(s, &oauth.Scope{}); err != nil {
+	if err := o.checkScope(s, &oauth.Scope{}); err != nil {
 		return nil, err
 	}
 	ev := scopeEvent(a, audit.ScopeCreated, s.Name, now)
 	ev.Changes = field.Changes(ScopeFields(), &oauth.Scope{}, s)
+	ev.Guard = o.covers(a, ScopeScopesWrite, ofScopes(s.Requires...))
 	err := o.store.CreateScope(ctx, s, ev)
-	if fault.Is(err, fault.Conflict) {
+	if fault.Is(err, fault.Conflict) && fault.Reason(err) == "" {
 		return nil, fault.New(fault.Conflict, "there is a scope %q already; update it instead", name)
 	}
 	return s, err
@@ -100,12 +124,15 @@ func (o *Operations) CreateScope(ctx context.Context, a Actor, name string, p Sc
 
 // checkScope checks a scope that replaces old. A description that stays is not checked for
 // characters.
-func checkScope(s, old *oauth.Scope) error {
+func (o *Operations) checkScope(s, old *oauth.Scope) error {
 	d := s.Description
 	switch {
 	case !client.ValidScope(s.Name):
 		return fault.InvalidField("name",
 			"%q cannot name a scope: use ASCII without spaces, quotes and backslashes (RFC 6749 section 3.3)", s.Name)
+	case old.Name == "" && (oauth.IsAdminScope(s.Name) || shapedLikeID(s.Name)):
+		return fault.InvalidField("name", "%q cannot name a scope: names that begin with admin: belong to the "+
+			"management API, and others must not have the form of an id", s.Name)
 	case d == "" || len(d) > maxScopeDescription:
 		return fault.InvalidField("description", "the description of a scope has 1 to %d bytes of text", maxScopeDescription)
 	}
@@ -113,7 +140,44 @@ func checkScope(s, old *oauth.Scope) error {
 		return fault.InvalidField("description",
 			"the description of a scope contains %s; remove it, or type the text again", what)
 	}
+	return o.checkScopeRules(s, old)
+}
+
+// checkScopeRules checks what a scope requires, its role and its icon. The scopes that it requires
+// come in the order of their names.
+func (o *Operations) checkScopeRules(s, old *oauth.Scope) error {
+	s.Requires = slices.Compact(slices.Sorted(slices.Values(s.Requires)))
+	if old.System && (!slices.Equal(s.Requires, old.Requires) || s.Role != old.Role) {
+		return fault.InvalidField("requires",
+			"what the scope %s means is built in; only its text, icon and default can be changed", s.Name)
+	}
+	defs := o.definitions()
+	for _, name := range s.Requires {
+		if defs.Scopes[name] == nil {
+			return fault.InvalidField("requires", "there is no scope %.80q%s; define it first", name,
+				didYouMean(name, slices.Sorted(maps.Keys(defs.Scopes))))
+		}
+	}
+	if defs.Closure(s.Requires...)[s.Name] {
+		return fault.InvalidField("requires", "the scope %s would require itself", s.Name)
+	}
+	if s.Role != old.Role && s.Role != "" && defs.Roles[s.Role] == nil {
+		return fault.InvalidField("role", "there is no role %.80q%s; define it first", s.Role,
+			didYouMean(s.Role, slices.Sorted(maps.Keys(defs.Roles))))
+	}
+	if s.Icon != old.Icon && s.Icon != "" && !slices.Contains(oauth.ScopeIcons(), s.Icon) {
+		return fault.InvalidField("icon", "there is no icon %.80q; use one of %s", s.Icon,
+			strings.Join(oauth.ScopeIcons(), ", "))
+	}
 	return nil
+}
+
+// didYouMean returns a question about the nearest known name, to be put into a sentence, or "".
+func didYouMean(name string, known []string) string {
+	if near := spell.Nearest(name, known); near != "" {
+		return " (did you mean " + near + "?)"
+	}
+	return ""
 }
 
 // UpdateScope changes fields of a scope.
@@ -127,7 +191,7 @@ func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p Sc
 	}
 	s := *old
 	p.Apply(ScopeFields(), &s)
-	if err := checkScope(&s, old); err != nil {
+	if err := o.checkScope(&s, old); err != nil {
 		return nil, err
 	}
 	if err := CheckVersion(p.IfVersion, old.Version, field.Differences(ScopeFields(), old, &s)); err != nil {
@@ -135,6 +199,7 @@ func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p Sc
 	}
 	ev := scopeEvent(a, audit.ScopeUpdated, s.Name, o.parts.Now())
 	ev.Changes = field.Changes(ScopeFields(), old, &s)
+	ev.Guard = o.covers(a, ScopeScopesWrite, ofScopes(s.Name), ofScopes(s.Requires...))
 	return &s, o.store.UpdateScopeAt(ctx, p.IfVersion, old, &s, ev)
 }
 
@@ -149,15 +214,35 @@ func (o *Operations) CanDeleteScope(_ context.Context, a Actor, name string) err
 
 func (o *Operations) deletableScope(name string) (*oauth.Scope, error) {
 	s, err := o.scope(name)
-	if err == nil && s.System {
-		return nil, fault.New(fault.Conflict,
-			"scope %s belongs to OpenID Connect and cannot be deleted; it has no effect until a client may request it", s.Name)
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	if s.System {
+		return nil, fault.New(fault.Conflict,
+			"scope %s is built in and cannot be deleted; it has no effect until a client may request it", s.Name)
+	}
+	set, err := o.routeSet()
+	if err != nil {
+		return nil, err
+	}
+	for i := range set.all {
+		if r := &set.all[i]; slices.Contains(r.Scopes, s.Name) && len(r.Issuers) == 0 {
+			return nil, held("the route %s needs the scope %s; change it first", set.describe(r).Address, s.Name)
+		}
+	}
+	return s, nil
 }
 
-// DeleteScope deletes a scope. Clients that may request it keep its name. The scopes of OpenID
-// Connect cannot be deleted. A version other than 0 is the one that the scope must have.
+// held returns the error for a thing that cannot be deleted while something has or names it.
+func held(format string, args ...any) error {
+	e := fault.New(fault.Conflict, format, args...)
+	e.Reason = ReasonHeld
+	return e
+}
+
+// DeleteScope deletes a scope that no client, role, route or other scope names. What people have
+// allowed and what was granted loses it, so that nothing has a later scope of the same name. The
+// built-in scopes cannot be deleted. A version other than 0 is the one that the scope must have.
 func (o *Operations) DeleteScope(ctx context.Context, a Actor, name string, version int64) (*oauth.Scope, error) {
 	if err := o.authorize(a, ScopeScopesWrite); err != nil {
 		return nil, err
@@ -167,6 +252,7 @@ func (o *Operations) DeleteScope(ctx context.Context, a Actor, name string, vers
 		return nil, err
 	}
 	ev := scopeEvent(a, audit.ScopeDeleted, s.Name, o.parts.Now())
+	ev.Guard = o.covers(a, ScopeScopesWrite, ofScopes(s.Name))
 	return s, o.store.DeleteScopeAt(ctx, version, s.Name, ev)
 }
 

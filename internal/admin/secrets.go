@@ -69,7 +69,7 @@ func (o *Operations) addSecret(
 	now := o.parts.Now()
 	out := &AddedSecret{Client: c, Secret: secret.NewToken(secret.PrefixClientSecret)}
 	s := o.newSecret(out.Secret, now)
-	ev := clientEvent(a, audit.ClientSecretAdded, c.ID, now)
+	ev := o.clientChange(a, audit.ClientSecretAdded, c.ID, now)
 	ev.Detail = map[string]string{"secret_id": s.ID}
 	if ttl > 0 {
 		s.ExpiresAt = now.Add(ttl)
@@ -114,7 +114,7 @@ func (o *Operations) removeSecret(
 		return nil, err
 	}
 	now := o.parts.Now()
-	ev := clientEvent(a, audit.ClientSecretRemoved, c.ID, now)
+	ev := o.clientChange(a, audit.ClientSecretRemoved, c.ID, now)
 	ev.Detail = map[string]string{"secret_id": secretID}
 	err = o.store.RemoveSecret(ctx, c.ID, secretID, c.HasSecret() && !force, now, ev)
 	switch {
@@ -194,7 +194,7 @@ func (o *Operations) rotateSecret(ctx context.Context, a Actor, ref string, grac
 	if grace > 0 {
 		out.Warnings = rotationWarnings(c, ends)
 	}
-	ev := clientEvent(a, audit.ClientSecretRotated, c.ID, now)
+	ev := o.clientChange(a, audit.ClientSecretRotated, c.ID, now)
 	ev.Detail = map[string]string{"grace": grace.String()}
 	if err := o.noticeRotation(ctx, a, c, &ev, now); err != nil {
 		return nil, err

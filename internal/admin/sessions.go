@@ -60,6 +60,7 @@ func (o *Operations) RevokeSession(ctx context.Context, a Actor, id identity.Ses
 	}
 	ev := a.event(audit.SessionRevoked, now)
 	ev.User, ev.Session = string(s.User), string(s.ID)
+	ev.Guard = o.covers(a, ScopeSessionsWrite, sessionOf(s.ID))
 	return s, o.store.EndSession(ctx, s.ID, now, o.cfg.RevokeTokens, ev)
 }
 
@@ -143,12 +144,12 @@ func addressRange(n netip.Prefix) (from, until string) {
 }
 
 // RevokeSessions ends all browser sessions that a selection selects, of whichever user, and returns
-// how many. Each is recorded for its user.
+// how many. Each is recorded for its user. The sessions of people who have more than the actor stay.
 func (o *Operations) RevokeSessions(ctx context.Context, a Actor, sel SessionSelection) (int, error) {
 	if err := o.authorize(a, ScopeSessionsWrite); err != nil {
 		return 0, err
 	}
-	q := SessionQuery{Now: o.parts.Now(), Page: Page{Limit: MaxPage}}
+	q := SessionQuery{Now: o.parts.Now(), Page: Page{Limit: MaxPage}, ExceptRoles: o.strongerRoles(a)}
 	if some, err := o.selectSessions(ctx, &q, sel); err != nil || !some {
 		return 0, err
 	}
@@ -190,5 +191,9 @@ func (o *Operations) revokeAll(ctx context.Context, a Actor, user, scope string,
 	ev := a.event(audit.SessionRevoked, o.parts.Now())
 	ev.User = string(u.ID)
 	ev.Detail = map[string]string{"scope": scope}
+	ev.Guard = o.covers(a, ScopeSessionsWrite, account(u.ID))
+	if a.User == u.ID { // ending one's own sessions gives nothing
+		ev.Guard = o.covers(a, ScopeSessionsWrite)
+	}
 	return &EndedAccess{u, len(before)}, end(u, ev)
 }

@@ -249,6 +249,8 @@ type SessionQuery struct {
 	IPs    []string        // the addresses last seen; none for all
 	Before time.Time       `json:"-"` // only those that began before; zero for all
 
+	ExceptRoles []string `json:"-"` // not of people who have one of these roles
+
 	Now  time.Time `json:"-"`
 	Page Page      `json:"-"`
 }

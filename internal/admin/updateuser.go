@@ -78,6 +78,10 @@ func (o *Operations) updateUser(ctx context.Context, a Actor, ref string, in Use
 	ev.User = string(u.ID)
 	ev.Detail = map[string]string{"changed": strings.Join(out.Changed, " ")}
 	ev.Changes = field.Changes(identity.UserFields(), old, u)
+	ev.Guard = o.covers(a, ScopeUsersWrite, account(u.ID), ofRoles(added...))
+	if a.User == u.ID && len(added) == 0 && slices.Equal(out.Changed, []string{"roles"}) {
+		ev.Guard = o.covers(a, ScopeUsersWrite) // they lower themselves
+	}
 	if len(added) > 0 {
 		ev.Detail["roles_given"] = strings.Join(added, " ")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/field"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
@@ -175,8 +176,7 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 			return nil, err
 		}
 	}
-	ev := a.event(audit.UserCreated, now)
-	ev.User, ev.Detail = string(u.ID), createdDetail(u)
+	ev := o.createdEvent(a, u)
 	if err := o.store.CreateUser(ctx, u, ev); err != nil {
 		return nil, err
 	}
@@ -225,8 +225,7 @@ func (o *Operations) InviteUser(ctx context.Context, a Actor, in NewUser) (*Crea
 		if out.Warnings, err = o.roleWarnings(ctx, u.Roles); err != nil {
 			return nil, err
 		}
-		ev := a.event(audit.UserCreated, now)
-		ev.User, ev.Detail = string(u.ID), createdDetail(u)
+		ev := o.createdEvent(a, u)
 		if err := o.store.CreateUser(ctx, u, ev); err != nil {
 			return nil, err
 		}
@@ -234,11 +233,20 @@ func (o *Operations) InviteUser(ctx context.Context, a Actor, in NewUser) (*Crea
 		return nil, err
 	}
 	out.User = u
-	out.Link, err = o.parts.Accounts.Invite(ctx, a.visit(o.parts.Now()), u)
+	out.Link, err = o.parts.Accounts.Invite(ctx, o.visitTo(a, u.ID), u)
 	if fault.Is(err, fault.Conflict) {
 		err = fault.New(fault.Conflict, "%s has an account that is in use; there is nothing to invite to", u.LoginName())
 	}
 	return out, err
+}
+
+// createdEvent returns the event of a new account, with the guard that nobody gives roles which
+// confer more than they have.
+func (o *Operations) createdEvent(a Actor, u *identity.User) audit.Event {
+	ev := a.event(audit.UserCreated, u.CreatedAt)
+	ev.User, ev.Detail = string(u.ID), createdDetail(u)
+	ev.Guard = o.covers(a, ScopeUsersWrite, ofRoles(u.Roles...))
+	return ev
 }
 
 // createdDetail returns what the audit log says of a new account: its names and roles, which may be
@@ -268,8 +276,16 @@ func (o *Operations) firstPassword(ctx context.Context, u *identity.User, passwo
 	return err
 }
 
+// visitTo returns the actor as the login sees them when they change an account, with the guard that
+// nobody changes an account that has more than they have.
+func (o *Operations) visitTo(a Actor, id identity.UserID) login.Visit {
+	v := a.visit(o.parts.Now())
+	v.Guard = o.covers(a, ScopeUsersWrite, account(id))
+	return v
+}
+
 func (o *Operations) passwordLink(ctx context.Context, a Actor, u *identity.User) (string, error) {
-	token, err := o.parts.Accounts.PasswordLink(ctx, a.visit(o.parts.Now()), u)
+	token, err := o.parts.Accounts.PasswordLink(ctx, o.visitTo(a, u.ID), u)
 	if err != nil {
 		return "", err
 	}
@@ -285,7 +301,7 @@ func (o *Operations) SetPassword(ctx context.Context, a Actor, ref, password str
 	if err != nil {
 		return nil, err
 	}
-	return u, o.parts.Accounts.SetPassword(ctx, a.visit(o.parts.Now()), u, password)
+	return u, o.parts.Accounts.SetPassword(ctx, o.visitTo(a, u.ID), u, password)
 }
 
 // CreatePasswordLink returns a one-time link to choose a new password. It is valid for an hour.
@@ -352,13 +368,17 @@ func (o *Operations) changeUser(ctx context.Context, a Actor, ref string, t audi
 	}
 	ev := a.event(t, o.parts.Now())
 	ev.User = string(u.ID)
+	ev.Guard = o.covers(a, ScopeUsersWrite, account(u.ID))
+	if a.User == u.ID && (t == audit.UserDisabled || t == audit.UserDeleted) { // they lower themselves
+		ev.Guard = o.covers(a, ScopeUsersWrite)
+	}
 	return u, lastAdministrator(u, change(u, ev))
 }
 
 // SetupLink returns a one-time link to become the first administrator, which works for a day. It
 // returns fault.Conflict if there is an administrator.
 func (o *Operations) SetupLink(ctx context.Context, a Actor) (string, error) {
-	if err := o.authorize(a, ScopeUsersWrite); err != nil {
+	if err := o.authorize(a, ScopeAll); err != nil {
 		return "", err
 	}
 	n, err := o.store.CountAdmins(ctx)

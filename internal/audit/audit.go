@@ -35,6 +35,9 @@ type Event struct {
 	Salt   string
 	Erased string
 
+	// Guard decides in the transaction of the event whether the change may be made; nil: it may.
+	Guard Guard
+
 	// Deliveries are what must be sent because of the event, such as a notice by mail. They are
 	// stored in the transaction of the event, and are not part of the log.
 	Deliveries []outbox.Delivery

@@ -13,7 +13,7 @@ type scopeCommands struct {
 	Create scopeCreate `cmd:"" help:"Define a scope."`
 	List   scopeList   `cmd:"" help:"List the scopes."`
 	Update scopeUpdate `cmd:"" help:"Change a scope. Only what is named changes."`
-	Delete scopeDelete `cmd:"" help:"Delete a scope. Clients that may request it keep its name."`
+	Delete scopeDelete `cmd:"" help:"Delete a scope that no client, role, route or other scope names."`
 }
 
 func newScopeCommands() *scopeCommands {

@@ -26,6 +26,7 @@ func (v Visit) event(t audit.Type, u identity.UserID) audit.Event {
 		IP:        v.IP,
 		Agent:     v.agent(),
 		RequestID: v.RequestID,
+		Guard:     v.Guard,
 	}
 	if ev.Actor == "" {
 		ev.Actor = string(u)

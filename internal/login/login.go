@@ -89,6 +89,8 @@ type Visit struct {
 	Device               string    // the browser's device cookie, or ""
 	Client               string    // the app that a sign-in was started for, or ""
 	Actor                string    // who acts in a person's place (an administrator's id, "cli"), or ""
+
+	Guard audit.Guard // decides in the transaction of each change whether it may be made; or nil
 }
 
 // The steps of a sign-in after the first.

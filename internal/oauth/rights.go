@@ -17,6 +17,14 @@ func IsAdminScope(name string) bool {
 	return name == ScopeAdmin || strings.HasPrefix(name, ScopeAdmin+":")
 }
 
+// ScopeIcons returns the names of the icons that a scope may have on the consent page.
+func ScopeIcons() []string {
+	return []string{
+		"user", "home", "mail", "mobile", "laptop", "terminal", "pin", "key", "shield", "clock", "apps",
+		"box", "check", "plus",
+	}
+}
+
 // Rights is a set of scopes together with all that these require. ScopeAdmin in it stands for
 // everything.
 type Rights map[string]bool
@@ -79,11 +87,11 @@ func (d Definitions) Closure(names ...string) Rights {
 	return out
 }
 
-// RoleRights returns what people with these roles may do: the scopes of the roles, and those that
-// name one of the roles. A role that is not defined has no scopes.
+// RoleRights returns what people with these roles may do beyond everybody: the scopes of the roles,
+// and those that name one of the roles. A role that is not defined has no scopes.
 func (d Definitions) RoleRights(roles []string) Rights {
 	if slices.Contains(roles, identity.RoleSuperAdmin) {
-		return d.Closure(ScopeAdmin)
+		return Rights{ScopeAdmin: true}
 	}
 	var names []string
 	for _, name := range roles {
@@ -96,7 +104,7 @@ func (d Definitions) RoleRights(roles []string) Rights {
 			names = append(names, name)
 		}
 	}
-	return d.Closure(names...)
+	return d.Powers(names...)
 }
 
 // restricted reports whether a scope means something that not everybody may hand out, by itself.

@@ -73,7 +73,11 @@ type ScopePolicy struct {
 
 // Definitions returns the scopes and roles that are defined now.
 func (p ScopePolicy) Definitions() Definitions {
-	return Definitions{Scopes: p.Defined(), Roles: p.Roles()}
+	d := Definitions{Scopes: p.Defined()}
+	if p.Roles != nil {
+		d.Roles = p.Roles()
+	}
+	return d
 }
 
 // ForUser returns the scopes of a request that a user will approve, from its scope parameter.

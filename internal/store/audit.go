@@ -125,7 +125,7 @@ func (d *DB) storable(e *audit.Event) (args []any, entry any) {
 // Record writes audit events that belong to no change, and what must be delivered because of them.
 func (d *DB) Record(ctx context.Context, ev ...audit.Event) error {
 	for i := range ev {
-		if len(ev[i].Deliveries) > 0 {
+		if len(ev[i].Deliveries) > 0 || ev[i].Guard != nil {
 			return d.write(ctx, ev, func(sqldb.Tx) error { return nil })
 		}
 	}
@@ -152,6 +152,9 @@ func (d *DB) record(ctx context.Context, tx sqldb.Tx, ev []audit.Event) error {
 // write runs a change and records its events in one transaction.
 func (d *DB) write(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) error) error {
 	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
+		if err := checkGuards(ctx, tx, ev); err != nil {
+			return err
+		}
 		if err := f(tx); err != nil {
 			return err
 		}

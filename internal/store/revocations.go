@@ -195,7 +195,10 @@ func (d *DB) withRevocations(
 ) error {
 	var revoked []oauth.Revocation
 	err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
-		var err error
+		err := checkGuards(ctx, tx, ev)
+		if err != nil {
+			return err
+		}
 		if revoked, err = f(tx); err != nil {
 			return err
 		}

@@ -165,7 +165,8 @@ func (d *DB) DeleteRole(ctx context.Context, name string, ev ...audit.Event) err
 	})
 }
 
-// roleFree returns Conflict with admin.ReasonHeld if a user has a role, or a scope names it.
+// roleFree returns Conflict with admin.ReasonHeld if a user or a client has a role, or a scope names
+// it.
 func roleFree(ctx context.Context, tx sqldb.Tx, name string) error {
 	var users int
 	err := tx.Row(ctx, "SELECT COUNT(*) FROM users WHERE "+hasRole("roles", "$1"), name).Scan(&users)
@@ -174,6 +175,14 @@ func roleFree(ctx context.Context, tx sqldb.Tx, name string) error {
 	}
 	if users > 0 {
 		return held("%d people have the role %s; take it from them first", users, name)
+	}
+	clients, err := listStrings[string](ctx, tx, "SELECT id FROM clients WHERE "+hasRole("roles", "$1")+
+		" ORDER BY id LIMIT 1", name)
+	if err != nil {
+		return err
+	}
+	if len(clients) > 0 {
+		return held("the client %s has the role %s; take it from it first", clients[0], name)
 	}
 	scopes, err := listStrings[string](ctx, tx, "SELECT name FROM scopes WHERE role = $1 ORDER BY name LIMIT 1", name)
 	if err == nil && len(scopes) > 0 {

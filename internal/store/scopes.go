@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -110,13 +111,19 @@ func (d *DB) changeScopes(ctx context.Context, ev []audit.Event, f func(tx sqldb
 	return err
 }
 
-// CreateScope stores a new scope, or returns Conflict if the name is taken. It never creates a
-// system scope.
+// CreateScope stores a new scope, or returns Conflict if the name is taken; with admin.ReasonHeld if
+// the scope requires others and a client or a role has its name already. It never creates a system
+// scope.
 func (d *DB) CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error {
 	s.Version = max(s.Version, 1)
 	custom := *s
 	custom.System = false
 	return d.changeScopes(ctx, ev, func(tx sqldb.Tx) error {
+		if len(custom.Requires) > 0 {
+			if err := scopeFree(ctx, tx, custom.Name); err != nil {
+				return err
+			}
+		}
 		n, err := tx.Exec(ctx, createScope, scopeTable.args(&custom)...)
 		if err == nil && n == 0 {
 			err = fault.New(fault.Conflict, "there is a scope %q already", s.Name)
@@ -157,7 +164,9 @@ func (d *DB) UpdateScopeAt(
 	})
 }
 
-// DeleteScope deletes a scope. It returns Denied for a system scope.
+// DeleteScope deletes a scope, also from what people have allowed and from what was granted. It
+// returns Denied for a system scope, and Conflict with admin.ReasonHeld for one that a client, a
+// role or another scope names.
 func (d *DB) DeleteScope(ctx context.Context, name string, ev ...audit.Event) error {
 	return d.DeleteScopeAt(ctx, 0, name, ev...)
 }
@@ -170,8 +179,12 @@ func (d *DB) DeleteScopeAt(ctx context.Context, version int64, name string, ev .
 			return asNotFound(err, "scope")
 		}
 		n, err := tx.Exec(ctx, "DELETE FROM scopes WHERE name = $1 AND is_system = FALSE", name)
-		if err != nil || n > 0 {
+		if err != nil {
 			return err
+		}
+		if n > 0 {
+			return errors.Join(scopeFree(ctx, tx, name),
+				forgetScope(ctx, tx, "consents", name), forgetScope(ctx, tx, "grants", name))
 		}
 		found, err := exists(ctx, tx, "SELECT 1 FROM scopes WHERE name = $1", name)
 		if err == nil && found {
@@ -179,6 +192,25 @@ func (d *DB) DeleteScopeAt(ctx context.Context, version int64, name string, ev .
 		}
 		return requireOne(0, err, "scope")
 	})
+}
+
+// scopeFree returns Conflict with admin.ReasonHeld if a client, a role or another scope names a
+// scope.
+func scopeFree(ctx context.Context, tx sqldb.Tx, name string) error {
+	for _, in := range []struct{ query, text string }{
+		{"SELECT id FROM clients WHERE " + hasRole("scopes", "$1"), "the client %s may have the scope %s"},
+		{"SELECT name FROM roles WHERE " + hasRole("scopes", "$1"), "the role %s has the scope %s"},
+		{"SELECT name FROM scopes WHERE " + hasRole("requires", "$1"), "the scope %s requires the scope %s"},
+	} {
+		found, err := listStrings[string](ctx, tx, in.query+" ORDER BY 1 LIMIT 1", name)
+		if err != nil {
+			return err
+		}
+		if len(found) > 0 {
+			return held(in.text+"; change that first", found[0], name)
+		}
+	}
+	return nil
 }
 
 // forgetScopes takes names that open the management API from now on from the lists of clients,

@@ -203,6 +203,9 @@ func (d *DB) sessionListing(q SessionQuery) *listing[identity.Session] {
 				" AND (sessions.last_seen_at >= " + w.param(seenSince(q.Now, d.o.IdleTimeout)) + " OR sessions.stay)"
 		}},
 	}
+	if len(q.ExceptRoles) > 0 {
+		l.filters = append(l.filters, exceptRoles(q.ExceptRoles))
+	}
 	l.within("created_at", admin.TimeRange{Until: q.Before})
 	ip := sqldb.ByBytes(d.Engine(), "sessions.ip")
 	switch {
@@ -226,6 +229,18 @@ func (d *DB) sessionListing(q SessionQuery) *listing[identity.Session] {
 		})
 	}
 	return l
+}
+
+// exceptRoles selects sessions of people who have none of the roles.
+func exceptRoles(roles []string) condition {
+	return func(w *where) string {
+		some := make([]string, len(roles))
+		for i, role := range roles {
+			some[i] = hasRole("u.roles", w.param(role))
+		}
+		return "NOT EXISTS (SELECT 1 FROM users u WHERE u.id = sessions.user_id AND (" +
+			strings.Join(some, " OR ") + "))"
+	}
 }
 
 // SessionAddresses returns up to limit different addresses at which sessions were last seen, in the

@@ -57,7 +57,7 @@ func (s *Server) scopeViews(b Base, names []string) []ScopeView {
 	for _, name := range names {
 		v := ScopeView{Name: name}
 		if d := defined[name]; d != nil {
-			v.Words = b.scopeWords(d)
+			v.Words, v.Symbol = b.scopeWords(d), d.Icon
 		}
 		out = append(out, v)
 	}

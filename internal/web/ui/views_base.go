@@ -1,11 +1,13 @@
 package ui
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/text"
 )
 
@@ -144,9 +146,10 @@ type Pair struct{ Name, Value string }
 
 // ScopeView is one scope in words.
 type ScopeView struct {
-	Name  string // as in the protocol
-	Words string // what it lets the app do; the name is shown when empty
-	Badge string // shown beside it: it was not allowed before, in a consent that asks for more
+	Name   string // as in the protocol
+	Words  string // what it lets the app do; the name is shown when empty
+	Symbol string // the icon that the operator has chosen, or ""
+	Badge  string // shown beside it: it was not allowed before, in a consent that asks for more
 }
 
 // Text returns what people read: the description with a capital first letter, or the name.
@@ -160,6 +163,9 @@ func (s ScopeView) Text() string {
 
 // Icon returns the name of the scope's icon.
 func (s ScopeView) Icon() string {
+	if slices.Contains(oauth.ScopeIcons(), s.Symbol) {
+		return s.Symbol
+	}
 	switch s.Name {
 	case "openid":
 		return "shield"
