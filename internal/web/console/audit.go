@@ -24,9 +24,10 @@ func (s *Server) auditSection() section {
 		routes: []route{
 			{"GET /admin/audit", []string{"Events"}, s.showAudit},
 			{"GET /admin/audit/explain", []string{"Explain"}, s.showExplain},
+			{"GET /admin/audit/sinks", []string{"AuditSinks", "AuditGaps"}, s.showSinks},
 			{"GET /admin/audit/{event}", []string{"Event"}, s.showEvent},
 		},
-		views: []View{&AuditView{}, &EventView{}, &ExplainView{}},
+		views: []View{&AuditView{}, &EventView{}, &ExplainView{}, &SinksView{}},
 	}
 }
 
@@ -119,7 +120,10 @@ func (s *Server) showAudit(w http.ResponseWriter, r *http.Request, q *request) e
 
 // auditLinks returns further pages of the log that the administrator may see.
 func (s *Server) auditLinks(*request) []Link {
-	return []Link{{"Explain a request", Root + "/audit/explain"}}
+	return []Link{
+		{"Explain a request", Root + "/audit/explain"},
+		{"Where it is delivered to", Root + "/audit/sinks"},
+	}
 }
 
 // auditSearch returns the form that searches the log.

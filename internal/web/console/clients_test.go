@@ -37,7 +37,8 @@ func (s *site) furnishApps() map[string]string {
 	c.Name, c.Description = hostile, hostile
 	id := s.newClient(c)
 	return map[string]string{
-		"client": id, "secret": s.clientNow(id).Secrets[0].ID,
+		"webhook": s.newWebhook("https://hooks.example.com/x"),
+		"client":  id, "secret": s.clientNow(id).Secrets[0].ID,
 		"event": s.record(audit.Event{Type: audit.LoginFailed, User: hostile, Actor: hostile, Agent: hostile, IP: "192.0.2.1", Reason: "wrong_password", RequestID: hostile}),
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	"github.com/gatehouse-id/gatehouse/internal/web/console"
+	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
 
 const (
@@ -100,6 +101,7 @@ func newSite(t *testing.T) *site {
 		Store: s.db, Keys: keys, Ring: ring, Passwords: secret.NewPasswords(2, 8), Accounts: s.login,
 		Rules: token.ClientRules(), Routes: func() (*access.File, error) { return &access.File{}, nil },
 		Mail: s.mail, Sealer: outbox.NewSealer(keys), Now: now,
+		WebhookKeys: webhook.NewKeys(keys), Webhooks: s, Settings: settings,
 	})
 	kit := web.New(web.Options{
 		Now: now, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true, Origin: origin,

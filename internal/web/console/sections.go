@@ -31,6 +31,7 @@ func (s *Server) allSections() []section {
 		s.sessionSection(),
 		s.clientSection(),
 		s.auditSection(),
+		s.webhookSection(),
 		s.mailSection(),
 		s.keySection(),
 	}

@@ -1,0 +1,97 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/webhook"
+)
+
+// SinksView shows where the audit log is delivered to.
+type SinksView struct {
+	Base
+	Table Table
+	Gaps  Table
+	Empty *Empty // instead of the list, or nil
+	Same  Same
+}
+
+// Page names the template.
+func (*SinksView) Page() string { return "sinks" }
+
+func (s *Server) showSinks(w http.ResponseWriter, r *http.Request, q *request) error {
+	all, err := s.ops.AuditSinks(r.Context(), q.actor)
+	if err != nil {
+		return err
+	}
+	gaps, err := s.ops.AuditGaps(r.Context(), q.actor, admin.GapQuery{Limit: pageSize})
+	if err != nil {
+		return err
+	}
+	v := &SinksView{Base: s.begin(r, q, "Where the log is delivered to")}
+	v.Crumbs = []Link{{"Audit log", Root + "/audit"}}
+	v.Table = Table{Caption: "Sinks", Columns: []Column{
+		{Name: "Sink"}, {Name: "State"}, {Name: "Delivered", Num: true}, {Name: "Waiting", Num: true, Wide: true}, {Name: "Last", Wide: true},
+	}}
+	for i := range all {
+		x := &all[i]
+		name := Cell{Text: x.Name, Code: true}
+		if id, ok := strings.CutPrefix(x.Name, webhook.SinkPrefix); ok {
+			name = Cell{Text: x.Name, URL: at("/webhooks", id)}
+		}
+		v.Table.Rows = append(v.Table.Rows, Row{ID: x.Name, Name: x.Name, Cells: []Cell{
+			name, v.sinkState(x), textCell(grouped(int(x.Delivered))), textCell(grouped(int(x.Waiting))),
+			v.timeCell(x.DeliveredAt, "Never"),
+		}})
+	}
+	v.Gaps = v.gapTable(gaps)
+	if len(all) == 0 {
+		v.Empty = &Empty{
+			Icon:  "list",
+			Title: "The log is not delivered anywhere",
+			Text:  "Syslog, a file, Splunk and Elasticsearch are set up by the settings AUDIT_LOG_…, programs of your own by webhooks.",
+			Link:  &Link{"Settings", Root + "/settings?search=AUDIT_LOG"},
+		}
+	}
+	v.Same = s.same("GET", "/api/v1/audit-sinks", nil, "audit", "sinks")
+	return s.show(w, http.StatusOK, v)
+}
+
+func (b *Base) sinkState(x *audit.Sink) Cell {
+	switch x.State() {
+	case "active":
+		return badgeCell("good", "Active")
+	case "failing":
+		c := badgeCell("bad", "Failing")
+		c.Sub = x.LastError
+		if next := b.When(x.NextAttemptAt); next.Known() {
+			c.Sub += " (next attempt " + next.Relative + ")"
+		}
+		return c
+	}
+	return badgeCell("plain", "Off")
+}
+
+// gapTable lists the events that sinks do not have.
+func (b *Base) gapTable(all []audit.Gap) Table {
+	t := Table{Caption: "Gaps", Columns: []Column{
+		{Name: "Sink"}, {Name: "Events", Num: true}, {Name: "State"}, {Name: "Since", Wide: true},
+	}}
+	for i := range all {
+		x := &all[i]
+		state := badgeCell("warn", "Tried again")
+		if x.Parked {
+			state = badgeCell("bad", "Given up")
+		}
+		state.Sub = reasonName(x.Reason)
+		if x.Error != "" {
+			state.Sub = x.Error
+		}
+		t.Rows = append(t.Rows, Row{ID: x.ID, Name: x.Sink, Cells: []Cell{
+			codeCell(x.Sink), textCell(grouped(int(x.Events))), state, b.timeCell(x.CreatedAt, ""),
+		}})
+	}
+	return t
+}
