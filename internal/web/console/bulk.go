@@ -81,8 +81,8 @@ func (s *Server) bulkActions() []bulkAction {
 	}
 }
 
-// bulkRequest returns the action and the accounts that a form names. Nothing that is selected, or an
-// action that does not exist, is an error: nothing is done by default.
+// bulkRequest returns the action and the accounts that a form names. A form that selects nothing, or
+// whose action does not exist, is an error.
 func (s *Server) bulkRequest(ctx context.Context, q *request) (bulkAction, []*identity.User, error) {
 	name := q.form.Get("action")
 	actions := s.bulkActions()

@@ -124,7 +124,7 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-// Session returns the session of who is signed in.
+// Session returns the session of the user of the console.
 func (s *site) Session(*http.Request) (*identity.Session, error) { return s.session, nil }
 
 // SignInFor records that the browser was sent to sign in.
