@@ -1,0 +1,92 @@
+// The pages of administrators, in a real browser: what they look like at three sizes, with a keyboard, and without scripts.
+import assert from "node:assert/strict";
+import { browser, page as open } from "./kit/browser.mjs";
+import { look, watch } from "./kit/eye.mjs";
+import { freePort, Installation } from "./kit/server.mjs";
+import { after, before, describe, it } from "./kit/story.mjs";
+
+const hostile = `"><img src=x onerror=alert(1)>`;
+let home, server, chrome, root, grace;
+
+before(async () => {
+  const PORT = await freePort();
+  home = new Installation({ PORT, BASE_URL: `http://localhost:${PORT}` });
+  chrome = await browser();
+  root = home.user({ email: "root@example.com", name: "Ada Lovelace", roles: ["super_admin"], password: "a Lantern for 7 gates and more" });
+  grace = home.user({ email: "grace@example.com", name: "Grace Hopper" });
+  home.user({ email: "evil@example.com", name: hostile });
+  server = await home.serve();
+});
+
+after(async () => {
+  await chrome?.close();
+  await server?.stop();
+});
+
+/** A browser in which the administrator is signed in, at a page of the console. */
+async function admin(path, options = {}) {
+  const page = watch(await open(chrome, { viewport: { width: 1280, height: 800 }, ...options }));
+  page.on("dialog", (dialog) => page.problems.push(`a dialog: ${dialog.message()}`));
+  await page.goto(server.at(path).href);
+  await page.fill("[name=username]", root.email);
+  await page.fill("[name=password]", root.password);
+  await page.click("#submit");
+  await page.waitForURL((url) => url.pathname + url.search === path);
+  return page;
+}
+
+describe("pages", () => {
+  it("can be used by everybody, at every size, and are small", async () => {
+    const page = await admin("/admin");
+    let bytes = 0;
+    page.on("response", async (r) => (bytes += (await r.request().sizes()).responseBodySize));
+    await page.reload();
+    await page.waitForLoadState("networkidle");
+    assert.ok(bytes < 60_000, `${bytes} bytes on a first visit`);
+    for (const path of ["/admin", "/admin/users", `/admin/users/${grace.id}`, "/admin/users/new", "/admin/roles/new", "/admin/sessions", "/admin/keys/rotate"]) {
+      await page.goto(server.at(path).href);
+      await look(page, `console${path.replace(grace.id, "one").replaceAll("/", "-")}`);
+      await page.setViewportSize({ width: 320, height: 640 });
+      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, `${path} at 320 pixels`);
+      await page.setViewportSize({ width: 1280, height: 800 });
+    }
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.goto(server.at("/admin").href);
+    await page.click("[popovertarget=menu]");
+    await page.click("#menu >> text=Users");
+    await page.waitForURL(/\/admin\/users$/);
+    assert.deepEqual(page.problems, []);
+  });
+
+  it("go to the search with a key", async () => {
+    const page = await admin("/admin/users");
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
+    await page.keyboard.press("/");
+    await page.keyboard.type("hopp");
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/search=hopp/);
+    assert.deepEqual(await page.locator("tbody tr td:nth-child(2) a").allTextContents(), ["Grace Hopper"]);
+    await page.selectOption("[name=status]", "locked");
+    await page.waitForURL(/status=locked/);
+    await page.getByText("No user matches").waitFor();
+    assert.deepEqual(page.problems, []);
+  });
+});
+
+describe("without scripts", () => {
+  it("an account is locked with a reason, and the lock is taken back", async () => {
+    const page = await admin("/admin/users?search=grace", { javaScriptEnabled: false });
+    await page.check(`[name="pick-${grace.id}"]`);
+    await page.selectOption("[name=action]", "lock");
+    await page.click("text=Continue");
+    await page.fill("[name=reason]", "Left the company");
+    await page.click("#submit");
+    await page.getByText("Locked: 1 user.").waitFor();
+    await page.getByRole("link", { name: "Grace Hopper" }).click();
+    await page.getByText("Left the company.").waitFor();
+    await page.getByRole("button", { name: "Unlock" }).click();
+    await page.getByText("The account is unlocked.").waitFor();
+    assert.equal((await page.content()).includes(hostile), false);
+  });
+});
