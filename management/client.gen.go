@@ -2059,6 +2059,9 @@ type User struct {
 	// Locale The language (BCP 47).
 	Locale string `json:"locale"`
 
+	// LockReason Why an administrator has locked the account. Only when a single user is shown.
+	LockReason nullable.Nullable[string] `json:"lock_reason,omitempty"`
+
 	// Locked Whether the account is locked after failed attempts to sign in.
 	Locked *bool `json:"locked,omitempty"`
 
@@ -2134,6 +2137,12 @@ type UserList struct {
 	TotalIs *string `json:"total_is,omitempty"`
 }
 
+// UserLock defines model for UserLock.
+type UserLock struct {
+	// Reason Why the account is locked.
+	Reason string `json:"reason"`
+}
+
 // UserPatch defines model for UserPatch.
 type UserPatch struct {
 	// Active Whether the account can sign in.
@@ -2172,6 +2181,9 @@ type UserPatch struct {
 
 	// Locale The language (BCP 47).
 	Locale nullable.Nullable[string] `json:"locale,omitempty"`
+
+	// LockReason Why an administrator has locked the account. Only when a single user is shown.
+	LockReason nullable.Nullable[string] `json:"lock_reason,omitempty"`
 
 	// Locked Whether the account is locked after failed attempts to sign in.
 	Locked *bool `json:"locked,omitempty"`
@@ -2858,6 +2870,9 @@ type CreateUserJSONRequestBody = NewUser
 // UpdateUserJSONRequestBody defines body for UpdateUser for application/json ContentType.
 type UpdateUserJSONRequestBody = UserPatch
 
+// LockUserJSONRequestBody defines body for LockUser for application/json ContentType.
+type LockUserJSONRequestBody = UserLock
+
 // ValidatePasswordJSONRequestBody defines body for ValidatePassword for application/json ContentType.
 type ValidatePasswordJSONRequestBody = PasswordCheck
 
@@ -3008,10 +3023,10 @@ type ClientInterface interface {
 	// Corresponds with POST /clients/{id}/revoke_tokens (the `RevokeClientTokens` operationId).
 	RevokeClientTokens(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RemoveSecrets Remove all secrets but the newest
+	// RemoveOldSecrets Remove all secrets but the newest
 	//
-	// Corresponds with DELETE /clients/{id}/secrets (the `RemoveSecrets` operationId).
-	RemoveSecrets(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with DELETE /clients/{id}/secrets (the `RemoveOldSecrets` operationId).
+	RemoveOldSecrets(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AddSecretWithBody Add a secret beside those that the client has
 	//
@@ -3399,6 +3414,24 @@ type ClientInterface interface {
 	// Corresponds with DELETE /users/{id}/factors/{factor_id} (the `RemoveFactor` operationId).
 	RemoveFactor(ctx context.Context, id UserRef, factorID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// LockUserWithBody Keep a user from signing in until an administrator unlocks them
+	//
+	// Ends everything that the account has open. The reason is for administrators; the person does not see it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
+	LockUserWithBody(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LockUser Keep a user from signing in until an administrator unlocks them
+	//
+	// Ends everything that the account has open. The reason is for administrators; the person does not see it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
+	LockUser(ctx context.Context, id UserRef, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CreatePasswordLink Make a one-time link to set a new password
 	//
 	// For servers that send no mail.
@@ -3440,7 +3473,7 @@ type ClientInterface interface {
 	// Corresponds with GET /users/{id}/sessions (the `UserSessions` operationId).
 	UserSessions(ctx context.Context, id UserRef, params *UserSessionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UnlockUser End the lock after failed attempts to sign in
+	// UnlockUser End the lock of an account
 	//
 	// Corresponds with POST /users/{id}/unlock (the `UnlockUser` operationId).
 	UnlockUser(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3718,11 +3751,11 @@ func (c *RawClient) RevokeClientTokens(ctx context.Context, id ClientRef, reqEdi
 	return c.Client.Do(req)
 }
 
-// RemoveSecrets Remove all secrets but the newest
+// RemoveOldSecrets Remove all secrets but the newest
 //
-// Corresponds with DELETE /clients/{id}/secrets (the `RemoveSecrets` operationId).
-func (c *RawClient) RemoveSecrets(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRemoveSecretsRequest(c.Server, id)
+// Corresponds with DELETE /clients/{id}/secrets (the `RemoveOldSecrets` operationId).
+func (c *RawClient) RemoveOldSecrets(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveOldSecretsRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -4699,6 +4732,44 @@ func (c *RawClient) RemoveFactor(ctx context.Context, id UserRef, factorID strin
 	return c.Client.Do(req)
 }
 
+// LockUserWithBody Keep a user from signing in until an administrator unlocks them
+//
+// Ends everything that the account has open. The reason is for administrators; the person does not see it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
+func (c *RawClient) LockUserWithBody(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLockUserRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LockUser Keep a user from signing in until an administrator unlocks them
+//
+// Ends everything that the account has open. The reason is for administrators; the person does not see it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
+func (c *RawClient) LockUser(ctx context.Context, id UserRef, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLockUserRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // CreatePasswordLink Make a one-time link to set a new password
 //
 // For servers that send no mail.
@@ -4810,7 +4881,7 @@ func (c *RawClient) UserSessions(ctx context.Context, id UserRef, params *UserSe
 	return c.Client.Do(req)
 }
 
-// UnlockUser End the lock after failed attempts to sign in
+// UnlockUser End the lock of an account
 //
 // Corresponds with POST /users/{id}/unlock (the `UnlockUser` operationId).
 func (c *RawClient) UnlockUser(ctx context.Context, id UserRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5538,8 +5609,8 @@ func NewRevokeClientTokensRequest(server string, id ClientRef) (*http.Request, e
 	return req, nil
 }
 
-// NewRemoveSecretsRequest constructs an http.Request for the RemoveSecrets method
-func NewRemoveSecretsRequest(server string, id ClientRef) (*http.Request, error) {
+// NewRemoveOldSecretsRequest constructs an http.Request for the RemoveOldSecrets method
+func NewRemoveOldSecretsRequest(server string, id ClientRef) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8008,6 +8079,53 @@ func NewRemoveFactorRequest(server string, id UserRef, factorID string) (*http.R
 	return req, nil
 }
 
+// NewLockUserRequest calls the generic LockUser builder with application/json body
+func NewLockUserRequest(server string, id UserRef, body LockUserJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewLockUserRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewLockUserRequestWithBody constructs an http.Request for the LockUser method, with any body, and a specified content type
+func NewLockUserRequestWithBody(server string, id UserRef, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/lock", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewCreatePasswordLinkRequest constructs an http.Request for the CreatePasswordLink method
 func NewCreatePasswordLinkRequest(server string, id UserRef) (*http.Request, error) {
 	var err error
@@ -8979,12 +9097,12 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /clients/{id}/revoke_tokens (the `RevokeClientTokens` operationId).
 	RevokeClientTokensWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RevokeClientTokensResponse, error)
 
-	// RemoveSecretsWithResponse Remove all secrets but the newest
+	// RemoveOldSecretsWithResponse Remove all secrets but the newest
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with DELETE /clients/{id}/secrets (the `RemoveSecrets` operationId).
-	RemoveSecretsWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RemoveSecretsResponse, error)
+	// Corresponds with DELETE /clients/{id}/secrets (the `RemoveOldSecrets` operationId).
+	RemoveOldSecretsWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RemoveOldSecretsResponse, error)
 
 	// AddSecretWithBodyWithResponse Add a secret beside those that the client has
 	//
@@ -9432,6 +9550,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /users/{id}/factors/{factor_id} (the `RemoveFactor` operationId).
 	RemoveFactorWithResponse(ctx context.Context, id UserRef, factorID string, reqEditors ...RequestEditorFn) (*RemoveFactorResponse, error)
 
+	// LockUserWithBodyWithResponse Keep a user from signing in until an administrator unlocks them
+	//
+	// Ends everything that the account has open. The reason is for administrators; the person does not see it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
+	LockUserWithBodyWithResponse(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LockUserResponse, error)
+
+	// LockUserWithResponse Keep a user from signing in until an administrator unlocks them
+	//
+	// Ends everything that the account has open. The reason is for administrators; the person does not see it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
+	LockUserWithResponse(ctx context.Context, id UserRef, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*LockUserResponse, error)
+
 	// CreatePasswordLinkWithResponse Make a one-time link to set a new password
 	//
 	// For servers that send no mail.
@@ -9487,7 +9623,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /users/{id}/sessions (the `UserSessions` operationId).
 	UserSessionsWithResponse(ctx context.Context, id UserRef, params *UserSessionsParams, reqEditors ...RequestEditorFn) (*UserSessionsResponse, error)
 
-	// UnlockUserWithResponse End the lock after failed attempts to sign in
+	// UnlockUserWithResponse End the lock of an account
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10014,7 +10150,7 @@ func (r RevokeClientTokensResponse) ContentType() string {
 	return ""
 }
 
-type RemoveSecretsResponse struct {
+type RemoveOldSecretsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -10024,22 +10160,22 @@ type RemoveSecretsResponse struct {
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r RemoveSecretsResponse) GetJSON200() *Revoked {
+func (r RemoveOldSecretsResponse) GetJSON200() *Revoked {
 	return r.JSON200
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r RemoveSecretsResponse) GetApplicationProblemJSONDefault() *Problem {
+func (r RemoveOldSecretsResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
-func (r RemoveSecretsResponse) GetBody() []byte {
+func (r RemoveOldSecretsResponse) GetBody() []byte {
 	return r.Body
 }
 
 // Status returns HTTPResponse.Status
-func (r RemoveSecretsResponse) Status() string {
+func (r RemoveOldSecretsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -10047,7 +10183,7 @@ func (r RemoveSecretsResponse) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r RemoveSecretsResponse) StatusCode() int {
+func (r RemoveOldSecretsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -10055,7 +10191,7 @@ func (r RemoveSecretsResponse) StatusCode() int {
 }
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r RemoveSecretsResponse) ContentType() string {
+func (r RemoveOldSecretsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12192,6 +12328,61 @@ func (r RemoveFactorResponse) ContentType() string {
 	return ""
 }
 
+// LockUserResponse200Headers the declared response headers of an HTTP 200 response for LockUser
+type LockUserResponse200Headers struct {
+	ETag string
+}
+
+type LockUserResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *User
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *LockUserResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r LockUserResponse) GetJSON200() *User {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r LockUserResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r LockUserResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r LockUserResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LockUserResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LockUserResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type CreatePasswordLinkResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -13207,17 +13398,17 @@ func (c *ClientWithResponses) RevokeClientTokensWithResponse(ctx context.Context
 	return ParseRevokeClientTokensResponse(rsp)
 }
 
-// RemoveSecretsWithResponse Remove all secrets but the newest
+// RemoveOldSecretsWithResponse Remove all secrets but the newest
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with DELETE /clients/{id}/secrets (the `RemoveSecrets` operationId).
-func (c *ClientWithResponses) RemoveSecretsWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RemoveSecretsResponse, error) {
-	rsp, err := c.RemoveSecrets(ctx, id, reqEditors...)
+// Corresponds with DELETE /clients/{id}/secrets (the `RemoveOldSecrets` operationId).
+func (c *ClientWithResponses) RemoveOldSecretsWithResponse(ctx context.Context, id ClientRef, reqEditors ...RequestEditorFn) (*RemoveOldSecretsResponse, error) {
+	rsp, err := c.RemoveOldSecrets(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseRemoveSecretsResponse(rsp)
+	return ParseRemoveOldSecretsResponse(rsp)
 }
 
 // AddSecretWithBodyWithResponse Add a secret beside those that the client has
@@ -14014,6 +14205,36 @@ func (c *ClientWithResponses) RemoveFactorWithResponse(ctx context.Context, id U
 	return ParseRemoveFactorResponse(rsp)
 }
 
+// LockUserWithBodyWithResponse Keep a user from signing in until an administrator unlocks them
+//
+// Ends everything that the account has open. The reason is for administrators; the person does not see it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
+func (c *ClientWithResponses) LockUserWithBodyWithResponse(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LockUserResponse, error) {
+	rsp, err := c.LockUserWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLockUserResponse(rsp)
+}
+
+// LockUserWithResponse Keep a user from signing in until an administrator unlocks them
+//
+// Ends everything that the account has open. The reason is for administrators; the person does not see it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/{id}/lock (the `LockUser` operationId).
+func (c *ClientWithResponses) LockUserWithResponse(ctx context.Context, id UserRef, body LockUserJSONRequestBody, reqEditors ...RequestEditorFn) (*LockUserResponse, error) {
+	rsp, err := c.LockUser(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLockUserResponse(rsp)
+}
+
 // CreatePasswordLinkWithResponse Make a one-time link to set a new password
 //
 // For servers that send no mail.
@@ -14111,7 +14332,7 @@ func (c *ClientWithResponses) UserSessionsWithResponse(ctx context.Context, id U
 	return ParseUserSessionsResponse(rsp)
 }
 
-// UnlockUserWithResponse End the lock after failed attempts to sign in
+// UnlockUserWithResponse End the lock of an account
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14634,15 +14855,15 @@ func ParseRevokeClientTokensResponse(rsp *http.Response) (*RevokeClientTokensRes
 	return response, nil
 }
 
-// ParseRemoveSecretsResponse parses an HTTP response from a RemoveSecretsWithResponse call
-func ParseRemoveSecretsResponse(rsp *http.Response) (*RemoveSecretsResponse, error) {
+// ParseRemoveOldSecretsResponse parses an HTTP response from a RemoveOldSecretsWithResponse call
+func ParseRemoveOldSecretsResponse(rsp *http.Response) (*RemoveOldSecretsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &RemoveSecretsResponse{
+	response := &RemoveOldSecretsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -16258,6 +16479,52 @@ func ParseRemoveFactorResponse(rsp *http.Response) (*RemoveFactorResponse, error
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseLockUserResponse parses an HTTP response from a LockUserWithResponse call
+func ParseLockUserResponse(rsp *http.Response) (*LockUserResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LockUserResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest User
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers LockUserResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

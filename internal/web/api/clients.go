@@ -192,12 +192,12 @@ func (s handlers) RemoveSecret(
 	return gen.RemoveSecret204Response{}, err
 }
 
-// RemoveSecrets deletes all secrets of a client but the newest.
-func (s handlers) RemoveSecrets(
-	ctx context.Context, in gen.RemoveSecretsRequestObject,
-) (gen.RemoveSecretsResponseObject, error) {
+// RemoveOldSecrets deletes all secrets of a client but the newest.
+func (s handlers) RemoveOldSecrets(
+	ctx context.Context, in gen.RemoveOldSecretsRequestObject,
+) (gen.RemoveOldSecretsResponseObject, error) {
 	n, err := s.Operations.RemoveOldSecrets(ctx, actorOf(ctx), in.ID)
-	return gen.RemoveSecrets200JSONResponse{Revoked: n}, err
+	return gen.RemoveOldSecrets200JSONResponse{Revoked: n}, err
 }
 
 // clientPatch returns what a body changes of a client.

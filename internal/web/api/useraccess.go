@@ -14,6 +14,19 @@ import (
 	"github.com/gatehouse-id/gatehouse/management"
 )
 
+// LockUser keeps a user from signing in.
+func (s handlers) LockUser(ctx context.Context, in gen.LockUserRequestObject) (gen.LockUserResponseObject, error) {
+	u, err := s.Operations.LockUser(ctx, actorOf(ctx), in.ID, in.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.after(ctx, u)
+	return gen.LockUser200JSONResponse{
+		Body:    view,
+		Headers: gen.LockUser200ResponseHeaders{ETag: etag(int64(view.Version))},
+	}, err
+}
+
 // UnlockUser ends the lock of an account.
 func (s handlers) UnlockUser(
 	ctx context.Context, in gen.UnlockUserRequestObject,

@@ -290,6 +290,11 @@ func userDetailView(d *admin.UserDetail) management.User {
 	out.Locked = &locked
 	out.LockedAt, out.UnlockAt = moment(d.LockedAt), moment(d.UnlockAt)
 	out.FailedAttempts = &d.Failures
+	if d.LockReason != "" {
+		out.LockReason = nullable.NewNullableWithValue(d.LockReason)
+	} else {
+		out.LockReason = nullable.NewNullNullable[string]()
+	}
 	enabled := len(d.Factors) > 0
 	var since time.Time
 	for _, f := range d.Factors {

@@ -44,9 +44,9 @@ type ServerInterface interface {
 	// RevokeClientTokens End all tokens of a client
 	// (POST /clients/{id}/revoke_tokens)
 	RevokeClientTokens(w http.ResponseWriter, r *http.Request, id ClientRef)
-	// RemoveSecrets Remove all secrets but the newest
+	// RemoveOldSecrets Remove all secrets but the newest
 	// (DELETE /clients/{id}/secrets)
-	RemoveSecrets(w http.ResponseWriter, r *http.Request, id ClientRef)
+	RemoveOldSecrets(w http.ResponseWriter, r *http.Request, id ClientRef)
 	// AddSecret Add a secret beside those that the client has
 	// (POST /clients/{id}/secrets)
 	AddSecret(w http.ResponseWriter, r *http.Request, id ClientRef, params AddSecretParams)
@@ -179,6 +179,9 @@ type ServerInterface interface {
 	// RemoveFactor Remove a second factor of a user
 	// (DELETE /users/{id}/factors/{factor_id})
 	RemoveFactor(w http.ResponseWriter, r *http.Request, id UserRef, factorID string)
+	// LockUser Keep a user from signing in until an administrator unlocks them
+	// (POST /users/{id}/lock)
+	LockUser(w http.ResponseWriter, r *http.Request, id UserRef)
 	// CreatePasswordLink Make a one-time link to set a new password
 	// (POST /users/{id}/password-link)
 	CreatePasswordLink(w http.ResponseWriter, r *http.Request, id UserRef)
@@ -200,7 +203,7 @@ type ServerInterface interface {
 	// UserSessions List the browsers that a user is signed in with
 	// (GET /users/{id}/sessions)
 	UserSessions(w http.ResponseWriter, r *http.Request, id UserRef, params UserSessionsParams)
-	// UnlockUser End the lock after failed attempts to sign in
+	// UnlockUser End the lock of an account
 	// (POST /users/{id}/unlock)
 	UnlockUser(w http.ResponseWriter, r *http.Request, id UserRef)
 	// ValidatePassword Say whether a password could be set
@@ -621,8 +624,8 @@ func (siw *ServerInterfaceWrapper) RevokeClientTokens(w http.ResponseWriter, r *
 	handler.ServeHTTP(w, r)
 }
 
-// RemoveSecrets operation middleware
-func (siw *ServerInterfaceWrapper) RemoveSecrets(w http.ResponseWriter, r *http.Request) {
+// RemoveOldSecrets operation middleware
+func (siw *ServerInterfaceWrapper) RemoveOldSecrets(w http.ResponseWriter, r *http.Request) {
 
 	var err error
 	_ = err
@@ -637,7 +640,7 @@ func (siw *ServerInterfaceWrapper) RemoveSecrets(w http.ResponseWriter, r *http.
 	}
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RemoveSecrets(w, r, id)
+		siw.Handler.RemoveOldSecrets(w, r, id)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2530,6 +2533,32 @@ func (siw *ServerInterfaceWrapper) RemoveFactor(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// LockUser operation middleware
+func (siw *ServerInterfaceWrapper) LockUser(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id UserRef
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.LockUser(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CreatePasswordLink operation middleware
 func (siw *ServerInterfaceWrapper) CreatePasswordLink(w http.ResponseWriter, r *http.Request) {
 
@@ -3311,7 +3340,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/clients/{id}", wrapper.GetClient)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/clients/{id}", wrapper.UpdateClient)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/{id}/revoke_tokens", wrapper.RevokeClientTokens)
-	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}/secrets", wrapper.RemoveSecrets)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}/secrets", wrapper.RemoveOldSecrets)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/{id}/secrets", wrapper.AddSecret)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}/secrets/{secret_id}", wrapper.RemoveSecret)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/keys", wrapper.Keys)
@@ -3356,6 +3385,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/users/{id}/factors", wrapper.ResetTwoStep)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/users/{id}/factors", wrapper.UserFactors)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/users/{id}/factors/{factor_id}", wrapper.RemoveFactor)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/lock", wrapper.LockUser)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/password-link", wrapper.CreatePasswordLink)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/users/{id}/password-status", wrapper.PasswordStatus)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/revoke_tokens", wrapper.RevokeUserTokens)
@@ -3579,17 +3609,17 @@ func (response RevokeClientTokens200JSONResponse) VisitRevokeClientTokensRespons
 	return err
 }
 
-type RemoveSecretsRequestObject struct {
+type RemoveOldSecretsRequestObject struct {
 	ID ClientRef `json:"id"`
 }
 
-type RemoveSecretsResponseObject interface {
-	VisitRemoveSecretsResponse(w http.ResponseWriter) error
+type RemoveOldSecretsResponseObject interface {
+	VisitRemoveOldSecretsResponse(w http.ResponseWriter) error
 }
 
-type RemoveSecrets200JSONResponse Revoked
+type RemoveOldSecrets200JSONResponse Revoked
 
-func (response RemoveSecrets200JSONResponse) VisitRemoveSecretsResponse(w http.ResponseWriter) error {
+func (response RemoveOldSecrets200JSONResponse) VisitRemoveOldSecretsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -4633,6 +4663,37 @@ func (response RemoveFactor204Response) VisitRemoveFactorResponse(w http.Respons
 	return nil
 }
 
+type LockUserRequestObject struct {
+	ID   UserRef `json:"id"`
+	Body *LockUserJSONRequestBody
+}
+
+type LockUserResponseObject interface {
+	VisitLockUserResponse(w http.ResponseWriter) error
+}
+
+type LockUser200ResponseHeaders struct {
+	ETag string
+}
+
+type LockUser200JSONResponse struct {
+	Body    User
+	Headers LockUser200ResponseHeaders
+}
+
+func (response LockUser200JSONResponse) VisitLockUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreatePasswordLinkRequestObject struct {
 	ID UserRef `json:"id"`
 }
@@ -5088,9 +5149,9 @@ type StrictServerInterface interface {
 	// RevokeClientTokens End all tokens of a client
 	// (POST /clients/{id}/revoke_tokens)
 	RevokeClientTokens(ctx context.Context, request RevokeClientTokensRequestObject) (RevokeClientTokensResponseObject, error)
-	// RemoveSecrets Remove all secrets but the newest
+	// RemoveOldSecrets Remove all secrets but the newest
 	// (DELETE /clients/{id}/secrets)
-	RemoveSecrets(ctx context.Context, request RemoveSecretsRequestObject) (RemoveSecretsResponseObject, error)
+	RemoveOldSecrets(ctx context.Context, request RemoveOldSecretsRequestObject) (RemoveOldSecretsResponseObject, error)
 	// AddSecret Add a secret beside those that the client has
 	// (POST /clients/{id}/secrets)
 	AddSecret(ctx context.Context, request AddSecretRequestObject) (AddSecretResponseObject, error)
@@ -5223,6 +5284,9 @@ type StrictServerInterface interface {
 	// RemoveFactor Remove a second factor of a user
 	// (DELETE /users/{id}/factors/{factor_id})
 	RemoveFactor(ctx context.Context, request RemoveFactorRequestObject) (RemoveFactorResponseObject, error)
+	// LockUser Keep a user from signing in until an administrator unlocks them
+	// (POST /users/{id}/lock)
+	LockUser(ctx context.Context, request LockUserRequestObject) (LockUserResponseObject, error)
 	// CreatePasswordLink Make a one-time link to set a new password
 	// (POST /users/{id}/password-link)
 	CreatePasswordLink(ctx context.Context, request CreatePasswordLinkRequestObject) (CreatePasswordLinkResponseObject, error)
@@ -5244,7 +5308,7 @@ type StrictServerInterface interface {
 	// UserSessions List the browsers that a user is signed in with
 	// (GET /users/{id}/sessions)
 	UserSessions(ctx context.Context, request UserSessionsRequestObject) (UserSessionsResponseObject, error)
-	// UnlockUser End the lock after failed attempts to sign in
+	// UnlockUser End the lock of an account
 	// (POST /users/{id}/unlock)
 	UnlockUser(ctx context.Context, request UnlockUserRequestObject) (UnlockUserResponseObject, error)
 	// ValidatePassword Say whether a password could be set
@@ -5540,25 +5604,25 @@ func (sh *strictHandler) RevokeClientTokens(w http.ResponseWriter, r *http.Reque
 	}
 }
 
-// RemoveSecrets operation middleware
-func (sh *strictHandler) RemoveSecrets(w http.ResponseWriter, r *http.Request, id ClientRef) {
-	var request RemoveSecretsRequestObject
+// RemoveOldSecrets operation middleware
+func (sh *strictHandler) RemoveOldSecrets(w http.ResponseWriter, r *http.Request, id ClientRef) {
+	var request RemoveOldSecretsRequestObject
 
 	request.ID = id
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.RemoveSecrets(ctx, request.(RemoveSecretsRequestObject))
+		return sh.ssi.RemoveOldSecrets(ctx, request.(RemoveOldSecretsRequestObject))
 	}
 	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "RemoveSecrets")
+		handler = middleware(handler, "RemoveOldSecrets")
 	}
 
 	response, err := handler(r.Context(), w, r, request)
 
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(RemoveSecretsResponseObject); ok {
-		if err := validResponse.VisitRemoveSecretsResponse(w); err != nil {
+	} else if validResponse, ok := response.(RemoveOldSecretsResponseObject); ok {
+		if err := validResponse.VisitRemoveOldSecretsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -6801,6 +6865,39 @@ func (sh *strictHandler) RemoveFactor(w http.ResponseWriter, r *http.Request, id
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RemoveFactorResponseObject); ok {
 		if err := validResponse.VisitRemoveFactorResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LockUser operation middleware
+func (sh *strictHandler) LockUser(w http.ResponseWriter, r *http.Request, id UserRef) {
+	var request LockUserRequestObject
+
+	request.ID = id
+
+	var body LockUserJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.LockUser(ctx, request.(LockUserRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LockUser")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(LockUserResponseObject); ok {
+		if err := validResponse.VisitLockUserResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
