@@ -1266,8 +1266,17 @@ type NewScope struct {
 	// Description What the consent page says; it completes "This application wants to …".
 	Description string `json:"description"`
 
+	// Icon The icon on the consent page.
+	Icon nullable.Nullable[string] `json:"icon,omitempty"`
+
 	// Name ASCII without spaces, quotes and backslashes (RFC 6749, section 3.3).
 	Name string `json:"name"`
+
+	// Requires The scopes that are granted with this one.
+	Requires nullable.Nullable[[]string] `json:"requires,omitempty"`
+
+	// Role The role whose people may hand it out. Empty: everybody may.
+	Role nullable.Nullable[string] `json:"role,omitempty"`
 }
 
 // NewSecret defines model for NewSecret.
@@ -1909,15 +1918,15 @@ type ScopePatch struct {
 	Description *string `json:"description,omitempty"`
 
 	// Icon The icon on the consent page.
-	Icon *string `json:"icon,omitempty"`
-	ID   *string `json:"id,omitempty"`
-	Name *string `json:"name,omitempty"`
+	Icon nullable.Nullable[string] `json:"icon,omitempty"`
+	ID   *string                   `json:"id,omitempty"`
+	Name *string                   `json:"name,omitempty"`
 
 	// Requires The scopes that are granted with this one.
-	Requires *[]string `json:"requires,omitempty"`
+	Requires nullable.Nullable[[]string] `json:"requires,omitempty"`
 
 	// Role The role whose people may hand it out. Empty: everybody may.
-	Role *string `json:"role,omitempty"`
+	Role nullable.Nullable[string] `json:"role,omitempty"`
 
 	// System Whether it belongs to OpenID Connect or to this server and cannot be deleted.
 	System  *bool `json:"system,omitempty"`

@@ -148,6 +148,8 @@ func TestStoryOfScopesRoutesKeysAndMail(t *testing.T) {
 		{"PATCH", "/api/v1/scopes/https:%2F%2Fapi.example.com%2Fread", `{"description":"read it","name":"https://api.example.com/read"}`, 200, is{"description": "read it"}},
 		{"PATCH", "/api/v1/scopes/https:%2F%2Fapi.example.com%2Fread", `{"name":"other"}`, 400, nil},
 		{"PATCH", "/api/v1/scopes/openid", `{"description":null}`, 400, nil},
+		{"POST", "/api/v1/scopes", `{"name":"shop:admin","description":"all","requires":["openid"],"role":"admin"}`, 201, is{"requires": "[openid]", "role": "admin"}},
+		{"PATCH", "/api/v1/scopes/shop:admin", `{"requires":[],"role":null}`, 200, is{"requires": "[]", "role": ""}},
 		{"DELETE", "/api/v1/scopes/https:%2F%2Fapi.example.com%2Fread", "", 204, nil},
 		{"DELETE", "/api/v1/scopes/openid", "", 409, nil},
 
