@@ -164,6 +164,8 @@ type Actor struct {
 	Machine      bool            // a client acts for itself; it cannot sign in again
 	Impersonator identity.UserID // who acts as the person, or ""
 
+	unattended bool // a job acts for the person, who had signed in when they asked for it
+
 	name string // in the audit log where there is neither a user nor a client
 }
 

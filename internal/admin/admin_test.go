@@ -58,6 +58,15 @@ func operations() map[string]call {
 		"InviteUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.InviteUser(ctx, a, admin.NewUser{}))
 		}},
+		"BulkUsers": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.BulkUsers(ctx, a, admin.BulkRequest{Action: admin.BulkDisable}))
+		}},
+		"BulkAction": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.BulkAction(ctx, a, "x"))
+		}},
+		"StopBulkAction": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.StopBulkAction(ctx, a, "x"))
+		}},
 		"LockUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.LockUser(ctx, a, "x", "reason"))
 		}},
@@ -311,7 +320,10 @@ func scopes() []admin.Scope { return admin.AllScopes()[1:] }
 // notOperations returns the methods that an actor needs no scope for: they make actors, check them,
 // or return what is public.
 func notOperations() []string {
-	return []string{"Rules", "ActorOf", "SessionActor", "AllowAddress", "StepUpNeeded", "CreateCommandLineClient"}
+	return []string{
+		"Rules", "ActorOf", "SessionActor", "AllowAddress", "StepUpNeeded", "CreateCommandLineClient",
+		"BeginIdempotent", "RunBulkActions",
+	}
 }
 
 // TestEveryOperationChecksTheActor calls each operation with every scope but its own. The

@@ -83,7 +83,7 @@ func (o *Operations) stepUp(a Actor) error {
 			Reason: ReasonImpersonated,
 			Text:   "this cannot be done while you act as another person",
 		}}
-	case a.User == "" || a.Machine || o.cfg.Reauth <= 0:
+	case a.User == "" || a.Machine || a.unattended || o.cfg.Reauth <= 0:
 		return nil
 	}
 	e := &AccessError{MaxAge: o.cfg.Reauth, cause: &fault.Error{

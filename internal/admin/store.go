@@ -34,6 +34,8 @@ type Store interface {
 	RouteStore
 	SessionStore
 	DeliveryStore
+	BulkStore
+	IdempotencyStore
 	AccessStore
 	WebhookStore
 	OverviewStore
@@ -54,6 +56,31 @@ type Store interface {
 	CountAudit(ctx context.Context, q AuditQuery) (int, error)
 	// Denial returns why the gateway denied a request, or fault.NotFound.
 	Denial(ctx context.Context, requestID string) (*access.DenialRecord, error)
+}
+
+// IdempotencyStore is what requests with an Idempotency-Key need of storage.
+type IdempotencyStore interface {
+	// BeginIdempotent stores that a request has begun and returns nil, or returns what is known of it.
+	BeginIdempotent(ctx context.Context, key, body string, now, expires time.Time) (*IdempotentRecord, error)
+	// FinishIdempotent stores the answer, DropIdempotent forgets a request without one.
+	FinishIdempotent(ctx context.Context, key string, status int, resource, sealed string) error
+	DropIdempotent(ctx context.Context, key string) error
+}
+
+// BulkStore is what actions on many users need of storage.
+type BulkStore interface {
+	// CreateBulkAction stores a job, whose users each adds in parts, and sets its total and state.
+	CreateBulkAction(ctx context.Context, b *BulkJob, each func(add func(ids []string) error) error) error
+	// BulkAction returns a job, or fault.NotFound.
+	BulkAction(ctx context.Context, id string) (*BulkJob, error)
+	RunningBulkActions(ctx context.Context) ([]BulkJob, error)
+	// StopBulkAction returns fault.Conflict for a job that has ended.
+	StopBulkAction(ctx context.Context, id string, now time.Time) error
+	// NextBulkUsers returns users that a running job has yet to come to.
+	NextBulkUsers(ctx context.Context, id string, limit int) ([]BulkItem, error)
+	FinishBulkUsers(ctx context.Context, id string, items []BulkItem, now time.Time) error
+	EndBulkAction(ctx context.Context, id string, now time.Time) error
+	RefusedBulkUsers(ctx context.Context, id string, limit int) ([]BulkItem, error)
 }
 
 // DeliveryStore is what the operations on deliveries need of storage.

@@ -357,7 +357,8 @@ type server struct {
 	handler http.Handler
 	drain   func() // ends streams, so that a stop need not wait for them
 	jobs    job.Runner
-	behind  []func(context.Context) // further background tasks, which run until their context ends
+	bulk    func(context.Context) error // carries out actions on many users
+	behind  []func(context.Context)     // further background tasks, which run until their context ends
 	log     *slog.Logger
 	close   []func()
 
@@ -482,6 +483,7 @@ func (s *server) apiRoutes(e *env, mux *http.ServeMux, kit *web.Kit, accounts *a
 		ActorOf:   ops.ActorOf,
 	}
 	registrations.Routes(mux)
+	s.bulk = ops.RunBulkActions
 	accountsapi.New(accountsapi.Config{
 		Kit:     kit,
 		Login:   s.parts.login,
@@ -555,6 +557,21 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 			return err
 		},
 	})
+	if s.bulk != nil {
+		s.jobs.Add(job.Job{
+			Name:  "bulk-actions",
+			Every: bulkEvery,
+			Run:   func(ctx context.Context, _ time.Time) error { return s.bulk(ctx) },
+		})
+	}
+	s.jobs.Add(job.Job{
+		Name:  "row-counts",
+		Every: 24 * time.Hour,
+		Run: func(ctx context.Context, now time.Time) error {
+			_, err := db.CorrectCounts(ctx, now)
+			return err
+		},
+	})
 	s.jobs.Add(job.Job{Name: "count-events", Every: time.Minute, Run: db.CountEvents})
 	s.jobs.Add(job.Job{
 		Name:  "unused-clients",
@@ -578,6 +595,9 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 
 // secretEvery is how often secrets of clients that expire are looked for.
 const secretEvery = 10 * time.Minute
+
+// bulkEvery is how often the server looks for actions on many users.
+const bulkEvery = 2 * time.Second
 
 // expiryEvery is how often people are told that their passwords expire.
 const expiryEvery = 24 * time.Hour

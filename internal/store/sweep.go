@@ -22,6 +22,7 @@ const (
 	// clock that was ahead for a while, and is corrected, must not have deleted them too early.
 	onceGrace       = time.Hour
 	revocationGrace = time.Hour
+	bulkGrace       = 7 * 24 * time.Hour // in which what an action did to many users can be read
 	denialGrace     = 24 * time.Hour
 	gapRetention    = 365 * 24 * time.Hour // of what a sink does not have
 	maxDenials      = 10_000               // rows
@@ -63,6 +64,10 @@ const (
 		" WHERE expires_at <= $1 LIMIT $2)"
 	sweepUsernames = "DELETE FROM held_usernames WHERE username_key IN (SELECT username_key FROM held_usernames" +
 		" WHERE until <= $1 LIMIT $2)"
+	sweepIdempotent = "DELETE FROM idempotent_requests WHERE key_hash IN (SELECT key_hash FROM idempotent_requests" +
+		" WHERE expires_at <= $1 LIMIT $2)"
+	sweepBulk = "DELETE FROM bulk_actions WHERE id IN (SELECT id FROM bulk_actions WHERE created_at <= $1" +
+		" AND state <> 'running' LIMIT $2)"
 	sweepSessions = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)"
 	sweepTrust    = "DELETE FROM trusted_browsers WHERE id IN (SELECT id FROM trusted_browsers" +
 		" WHERE expires_at <= $1 LIMIT $2)"
@@ -122,6 +127,8 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepUsernames, before: now},
 		{text: sweepReplaced, before: now.Add(-replacedGrace)},
 		{text: sweepSessions, before: now},
+		{text: sweepIdempotent, before: now},
+		{text: sweepBulk, before: now.Add(-bulkGrace)},
 		{text: sweepTrust, before: now},
 		{text: sweepRecoveries, before: now},
 		{text: sweepAppGrants, before: now}, // before the sessions by which it finds them
