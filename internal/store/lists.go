@@ -550,7 +550,7 @@ func (l *listing[T]) total(
 	l.remaining(&w, use)
 	text := "SELECT " + l.driver(use) + ".id" + from + w.String()
 	if !exact {
-		text += " LIMIT " + w.param(most)
+		text += l.orderOf(use) + " LIMIT " + w.param(most)
 	}
 	var rows int
 	text = "SELECT COUNT(*), " + different + " FROM (" + text + ") found"

@@ -155,7 +155,7 @@ func (l *listing[T]) inState(q UserQuery) {
 		l.postings = append(l.postings, posting{
 			most: mostLocked,
 			ids: func(w *where) string {
-				return "SELECT id FROM users WHERE users.locked_at > 0 UNION SELECT substr(name, " +
+				return "SELECT id FROM users WHERE users.locked_at > 0 UNION ALL SELECT substr(name, " +
 					w.param(len(prefix)+1) + ") AS id FROM locks WHERE locked_until > 0 AND locked_until > " + w.param(now) +
 					" AND length(name) = " + w.param(len(prefix)+idLength)
 			},
