@@ -29,8 +29,11 @@ func (s *Server) eventTable(b *Base, caption string, page *admin.EventPage, peop
 	t.Columns = append(t.Columns, Column{Name: "From", Wide: true}, Column{Name: "Time"})
 	for i := range page.Events {
 		e := &page.Events[i]
-		what := Cell{Text: eventName(e.Type), Sub: reasonName(e.Reason)}
+		what := Cell{Text: eventName(e.Type), Sub: reasonName(e.Reason), URL: at("/audit", e.ID)}
 		row := Row{ID: e.ID, Name: what.Text, Cells: []Cell{what}}
+		if e.Reason != "" && e.RequestID != "" {
+			row.Links = []Link{{"Explain", with(Root+"/audit/explain", "request", e.RequestID)}}
+		}
 		if people {
 			row.Cells = append(row.Cells, whoCell(e, page.Names))
 		}

@@ -21,6 +21,7 @@ type UserView struct {
 	Apps     Table
 	Sessions Table
 	Events   Table
+	More     string   // the address of all events of the account, or ""
 	Actions  []Link   // pages that ask before they act
 	Buttons  []Button // what can be done at once, since it can be undone
 	Same     Same
@@ -69,6 +70,7 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, q *request) er
 		if v.Events, err = s.userEvents(ctx, &v.Base, q, u); err != nil {
 			return err
 		}
+		v.More = with(Root+"/audit", "user", string(u.ID))
 	}
 	if write {
 		v.Primary = &Link{Text: "Edit", URL: at("/users", string(u.ID), "edit")}

@@ -114,13 +114,13 @@ func TestLockedUser(t *testing.T) {
 	s := newSite(t)
 	u := s.newUser("Grace Hopper")
 	for range 5 {
-		if _, err := s.login.SignIn(t.Context(), login.Visit{Now: s.now, IP: "192.0.2.1"}, login.Attempt{Kind: "password", Username: u.Email, Input: url.Values{"password": {"wrong"}}}); err == nil {
+		if _, err := s.login.SignIn(t.Context(), login.Visit{Now: s.now, IP: "192.0.2.1", RequestID: "REQ1"}, login.Attempt{Kind: "password", Username: u.Email, Input: url.Values{"password": {"wrong"}}}); err == nil {
 			t.Fatal("signed in")
 		}
 	}
 	path := "/admin/users/" + string(u.ID)
 	s.get("/admin/users").shows(200, "Locked")
-	s.get(path).shows(200, "It can sign in again", "Failed attempts", "Unlock", "Account locked")
+	s.get(path).shows(200, "It can sign in again", "Failed attempts", "Unlock", "Account locked", "/admin/audit/explain?request=REQ1", "All events of this account")
 	s.get("/admin").shows(200, "1 account locked", "/admin/users?status=locked")
 	s.post(path + "/unlock").leads(path + "?done=unlocked")
 	s.get(path).shows(200).hides("It can sign in again")
