@@ -29,6 +29,8 @@ type Config struct {
 	RequireMFA bool           // changes need a sign-in in two steps
 
 	Registration   Registration
+	AuditRetention time.Duration // how long audit events stay; 0: forever
+
 	NotifyRotation bool // administrators get a message when a client's secret is rotated
 
 	Webhooks       webhook.Rules
@@ -61,6 +63,7 @@ type Operations struct {
 	cfg   Config
 	parts Parts
 	store Store
+	views views // into the audit log
 }
 
 // New returns the operations on what the parts hold.

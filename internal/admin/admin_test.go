@@ -281,6 +281,15 @@ func operations() map[string]call {
 		"Events": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Events(ctx, a, admin.AuditQuery{}))
 		}},
+		"ProveEvent": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ProveEvent(ctx, a, "x"))
+		}},
+		"AuditCheckpoint": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.AuditCheckpoint(ctx, a))
+		}},
+		"CleanupAudit": {admin.ScopeAll, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.CleanupAudit(ctx, a))
+		}},
 		"VerifyAudit": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.VerifyAudit(ctx, a, admin.VerifyInput{}))
 		}},

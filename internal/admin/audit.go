@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -14,13 +16,16 @@ import (
 
 // EventPage is a page of the audit log.
 type EventPage struct {
-	Events []audit.Event     // newest first
-	Total  int               // how many the query selects on all pages
-	Names  map[string]string // of the users on the page by their ids, if the actor may read users
+	Events  []audit.Event     // newest first
+	Total   int               // how many the query selects on all pages
+	AtLeast bool              // Total is a lower bound
+	Next    string            // the cursor of the next page, or "" at the end
+	Names   map[string]string // of the users on the page by their ids, if the actor may read users
 }
 
-// Events returns a page of the audit log. q.User may be an id, email address or username; an id
-// may be that of a deleted user.
+// Events returns a page of the audit log. q.User and q.Actor may be an id, email address or
+// username; an id may be that of a deleted user. That the actor looks into the log is recorded,
+// once in a while.
 func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) (*EventPage, error) {
 	if err := o.authorize(a, ScopeAuditRead); err != nil {
 		return nil, err
@@ -28,18 +33,62 @@ func (o *Operations) Events(ctx context.Context, a Actor, q AuditQuery) (*EventP
 	if err := o.prepare(ctx, &q); err != nil {
 		return nil, err
 	}
-	page := &EventPage{}
-	var err error
-	if page.Total, err = o.store.CountAudit(ctx, q); err != nil {
+	p := Page{Limit: q.Limit, Offset: q.Offset, Cursor: q.Cursor, Exact: q.Exact}
+	q.Limit, q.Offset, q.Cursor, q.Exact = 0, 0, "", false
+	found, err := listQuery(o, "audit", q, p, func(p Page, after *Position) (Rows[audit.Event], error) {
+		return o.store.SearchAudit(ctx, q, p, after)
+	})
+	if err != nil {
 		return nil, err
 	}
-	if page.Events, err = o.store.ListAudit(ctx, q); err != nil {
-		return nil, err
-	}
+	page := &EventPage{Events: found.Items, Total: found.Total, AtLeast: found.AtLeast, Next: found.Next}
 	if a.Can(ScopeUsersRead) {
-		page.Names, err = o.userNames(ctx, page.Events)
+		if page.Names, err = o.userNames(ctx, page.Events); err != nil {
+			return nil, err
+		}
 	}
-	return page, err
+	return page, o.viewed(ctx, a)
+}
+
+// viewedEvery is how often it is recorded that the same person or client looks into the log.
+const viewedEvery = 10 * time.Minute
+
+// viewed records that the actor looked into the log, unless that was recorded a short while ago.
+// The command line on the database is not recorded: whoever has the database can read it anyway.
+func (o *Operations) viewed(ctx context.Context, a Actor) error {
+	if a.name != "" {
+		return nil
+	}
+	now := o.parts.Now()
+	if !o.views.first(a.Name(), now) {
+		return nil
+	}
+	ev := a.event(audit.LogViewed, now)
+	ev.TargetType = audit.TargetAudit
+	return o.store.Record(ctx, ev)
+}
+
+// views remembers who looked into the log. It is safe for concurrent use.
+type views struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// maxViews bounds the memory: administrators are few.
+const maxViews = 1000
+
+// first reports whether the last time that is to be recorded was long enough ago.
+func (v *views) first(name string, now time.Time) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if at, ok := v.last[name]; ok && now.Sub(at) < viewedEvery && !now.Before(at) {
+		return false
+	}
+	if v.last == nil || len(v.last) >= maxViews {
+		v.last = map[string]time.Time{}
+	}
+	v.last[name] = now
+	return true
 }
 
 // Event returns one event of the audit log with the names of its users, or NotFound.
@@ -81,7 +130,8 @@ func (o *Operations) userNames(ctx context.Context, events []audit.Event) (map[s
 }
 
 // ExportEvents calls write with every event that matches, newest first, and stops at its first
-// error.
+// error. It reads a page at a time: a slow reader holds nothing of the database. The export is
+// recorded.
 func (o *Operations) ExportEvents(ctx context.Context, a Actor, q AuditQuery, write func(*audit.Event) error) error {
 	if err := o.authorize(a, ScopeAuditExport); err != nil {
 		return err
@@ -89,63 +139,159 @@ func (o *Operations) ExportEvents(ctx context.Context, a Actor, q AuditQuery, wr
 	if err := o.prepare(ctx, &q); err != nil {
 		return err
 	}
-	q.Limit = MaxPage
+	ev := a.event(audit.LogExported, o.parts.Now())
+	ev.TargetType, ev.Detail = audit.TargetAudit, q.describe()
+	if err := o.store.Record(ctx, ev); err != nil {
+		return err
+	}
+	// What is recorded from now on is not part of the export.
+	if now := o.parts.Now(); q.Until.IsZero() || q.Until.After(now) {
+		q.Until = now
+	}
+	q.Limit, q.Offset, q.Cursor = 0, 0, ""
+	var after *Position
 	for {
-		events, err := o.store.ListAudit(ctx, q)
+		rows, err := o.store.SearchAudit(ctx, q, Page{Limit: MaxPage}, after)
 		if err != nil {
 			return err
 		}
-		for i := range events {
-			if err := write(&events[i]); err != nil {
+		for i := range rows.Items {
+			if err := write(&rows.Items[i]); err != nil {
 				return err
 			}
 		}
-		if len(events) < MaxPage {
+		if rows.Next == nil {
 			return nil
 		}
-		q.Before = events[len(events)-1].ID
+		after = rows.Next
 	}
 }
 
+// describe returns what a query selects, for the record of an export.
+func (q *AuditQuery) describe() map[string]string {
+	out := map[string]string{}
+	types := make([]string, len(q.Types))
+	for i, t := range q.Types {
+		types[i] = string(t)
+	}
+	for name, value := range map[string]string{
+		"types":       strings.Join(types, " "),
+		"actor":       q.Actor,
+		"user":        q.User,
+		"client":      q.Client,
+		"target_type": q.TargetType,
+		"target_id":   q.TargetID,
+		"ip":          q.IP,
+		"reason":      q.Reason,
+		"text":        q.Text,
+	} {
+		if value != "" {
+			out[name] = value
+		}
+	}
+	if !q.Since.IsZero() {
+		out["from"] = q.Since.UTC().Format(time.RFC3339)
+	}
+	if !q.Until.IsZero() {
+		out["to"] = q.Until.UTC().Format(time.RFC3339)
+	}
+	return out
+}
+
+// Bounds of a text that is searched for.
+const (
+	minSearch = 2
+	maxSearch = 100
+)
+
 // prepare checks a query, and brings what people write into the stored form.
 func (o *Operations) prepare(ctx context.Context, q *AuditQuery) error {
-	if types := audit.Types(); q.Type != "" && !slices.Contains(types, q.Type) {
-		known := make([]string, len(types))
-		for i, t := range types {
-			known[i] = string(t)
-		}
-		if near := spell.Nearest(string(q.Type), known); near != "" {
-			return fault.InvalidField("type", "there is no type of event %q; did you mean %s?", q.Type, near)
-		}
-		return fault.InvalidField("type", "there is no type of event %q; use one of %s",
-			q.Type, strings.Join(known, ", "))
+	if err := q.prepareTypes(); err != nil {
+		return err
 	}
 	if q.IP != "" {
-		ip, err := netip.ParseAddr(q.IP)
-		if err != nil {
-			return fault.InvalidField("ip", "%q is not an IP address", q.IP)
+		if err := q.prepareAddress(); err != nil {
+			return err
 		}
-		q.IP = ip.Unmap().String()
+	}
+	q.Text = strings.TrimSpace(q.Text)
+	if n := len(q.Text); n > 0 && (n < minSearch || n > maxSearch) {
+		return fault.InvalidField("text", "search for %d to %d characters", minSearch, maxSearch)
 	}
 	if !q.Since.IsZero() && !q.Until.IsZero() && !q.Since.Before(q.Until) {
 		return fault.InvalidField("to", "the end must be after the beginning")
 	}
-	return o.resolveUser(ctx, q)
+	for _, ref := range []*string{&q.User, &q.Actor} {
+		if err := o.resolveUser(ctx, ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepareTypes finds the types that Event names.
+func (q *AuditQuery) prepareTypes() error {
+	if q.Type != "" {
+		q.Event, q.Type = strings.Trim(q.Event+","+string(q.Type), ","), ""
+	}
+	if q.Event == "" {
+		return nil
+	}
+	for part := range strings.SplitSeq(q.Event, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		found := audit.Matching(part)
+		if len(found) > 0 {
+			q.Types = append(q.Types, found...)
+			continue
+		}
+		known := audit.Names()
+		for _, t := range audit.Types() {
+			known = append(known, string(t))
+		}
+		near := spell.Nearest(part, known)
+		if near == "" {
+			near = spell.Nearest(strings.ToUpper(part), known)
+		}
+		if near != "" {
+			return fault.InvalidField("event", "there is no type of event %.64q; did you mean %s?", part, near)
+		}
+		return fault.InvalidField("event", "there is no type of event %.64q; use a name such as user.login, several "+
+			"separated by commas, or a group such as user.*", part)
+	}
+	slices.Sort(q.Types)
+	q.Types, q.Event = slices.Compact(q.Types), ""
+	return nil
+}
+
+// prepareAddress reads an address or a network.
+func (q *AuditQuery) prepareAddress() error {
+	if ip, err := netip.ParseAddr(q.IP); err == nil {
+		q.IP = ip.Unmap().String()
+		return nil
+	}
+	network, err := netip.ParsePrefix(q.IP)
+	if err != nil {
+		return fault.InvalidField("ip", "%.64q is not an IP address or a network", q.IP)
+	}
+	q.Network, q.IP = network.Masked(), ""
+	return nil
 }
 
 // resolveUser replaces a user's name by their id. The events of a deleted user stay.
-func (o *Operations) resolveUser(ctx context.Context, q *AuditQuery) error {
-	if q.User == "" {
+func (o *Operations) resolveUser(ctx context.Context, ref *string) error {
+	if !strings.Contains(*ref, "@") && strings.Count(*ref, "-") == 4 || *ref == "" { // an id, or none
 		return nil
 	}
-	u, err := o.store.UserByRef(ctx, q.User)
+	u, err := o.store.UserByRef(ctx, *ref)
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return nil
 	case err != nil:
 		return err
 	}
-	q.User = string(u.ID)
+	*ref = string(u.ID)
 	return nil
 }
 
@@ -199,7 +345,7 @@ func (o *Operations) explain(ctx context.Context, id string) (*Explanation, erro
 	case !fault.Is(err, fault.NotFound):
 		return nil, err
 	}
-	if x.Events, err = o.store.ListAudit(ctx, AuditQuery{RequestID: id}); err != nil {
+	if x.Events, err = o.requestEvents(ctx, id); err != nil {
 		return nil, err
 	}
 	slices.Reverse(x.Events)
@@ -208,6 +354,24 @@ func (o *Operations) explain(ctx context.Context, id string) (*Explanation, erro
 	}
 	return x, nil
 }
+
+// requestEvents returns the events of a request, newest first: those around its failures, which an
+// index finds, or else those of the last day.
+func (o *Operations) requestEvents(ctx context.Context, id string) ([]audit.Event, error) {
+	failed, err := o.store.ListAudit(ctx, AuditQuery{Failed: id})
+	if err != nil {
+		return nil, err
+	}
+	q := AuditQuery{RequestID: id, Since: o.parts.Now().Add(-24 * time.Hour)}
+	if len(failed) > 0 {
+		q.Since = failed[len(failed)-1].At.Add(-requestSpan)
+		q.Until = failed[0].At.Add(requestSpan)
+	}
+	return o.store.ListAudit(ctx, q)
+}
+
+// requestSpan is how far apart the events of one request are at most.
+const requestSpan = 5 * time.Minute
 
 // routeState reports whether the route has changed: a request that it denied may pass by now.
 func (o *Operations) routeState(d *access.DenialRecord) RouteState {

@@ -590,3 +590,76 @@ const (
 	PrunedEvents = "events"
 	PrunedUntil  = "until" // the time of the policy
 )
+
+// AuditProof is a proof with the event that it is about, and the checkpoint that it leads to.
+type AuditProof struct {
+	Event      *audit.Event
+	Proof      *audit.Proof
+	Origin     string
+	Checkpoint *SignedCheckpoint // of the size of the proof; nil where none is signed
+}
+
+// ProveEvent returns the proof that an event is in the log, up to the newest signed checkpoint
+// where that contains it.
+func (o *Operations) ProveEvent(ctx context.Context, a Actor, id string) (*AuditProof, error) {
+	if err := o.authorize(a, ScopeAuditRead); err != nil {
+		return nil, err
+	}
+	page, err := o.Event(ctx, a, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &AuditProof{Event: &page.Events[0]}
+	size := int64(0)
+	signed, err := o.store.AuditCheckpoint(ctx)
+	switch {
+	case err == nil:
+		size = signed.Size
+	case !fault.Is(err, fault.NotFound):
+		return nil, err
+	}
+	if out.Proof, err = o.store.ProveEvent(ctx, id, size); err != nil {
+		return nil, err
+	}
+	if signed != nil && out.Proof.Size == signed.Size && !out.Proof.Pending {
+		out.Checkpoint, out.Origin = signed, signed.Origin
+	}
+	return out, out.Proof.Check()
+}
+
+// AuditState is the head of the tree with its newest signed checkpoint.
+type AuditState struct {
+	Head       *audit.Head
+	Checkpoint *SignedCheckpoint // nil where none is signed
+	Keys       []string          // the public keys that have signed checkpoints
+}
+
+// AuditCheckpoint returns the head of the tree, and what was signed of it.
+func (o *Operations) AuditCheckpoint(ctx context.Context, a Actor) (*AuditState, error) {
+	if err := o.authorize(a, ScopeAuditRead); err != nil {
+		return nil, err
+	}
+	out := &AuditState{}
+	var err error
+	if out.Head, err = o.store.AuditTree(ctx); err != nil {
+		return nil, err
+	}
+	if out.Checkpoint, err = o.store.AuditCheckpoint(ctx); err != nil && !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	out.Keys, err = o.store.AuditKeys(ctx)
+	return out, err
+}
+
+// CleanupAudit removes the events that are older than AUDIT_LOG_RETENTION_DAYS, and that every sink
+// has. It returns how many.
+func (o *Operations) CleanupAudit(ctx context.Context, a Actor) (int64, error) {
+	if err := o.authorize(a, ScopeAll); err != nil {
+		return 0, err
+	}
+	if o.cfg.AuditRetention <= 0 {
+		return 0, fault.New(fault.Conflict, "AUDIT_LOG_RETENTION_DAYS is 0: audit events are kept forever")
+	}
+	now := o.parts.Now()
+	return o.store.PruneAudit(ctx, now.Add(-o.cfg.AuditRetention), now, a.Name())
+}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
@@ -52,8 +53,12 @@ type Store interface {
 	Record(ctx context.Context, ev ...audit.Event) error
 	// ListAudit returns events, newest first.
 	ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error)
-	// CountAudit returns how many events the query selects on all pages.
-	CountAudit(ctx context.Context, q AuditQuery) (int, error)
+	// Record stores audit events that belong to no change.
+	Record(ctx context.Context, ev ...audit.Event) error
+	// SearchAudit returns a page of events, newest first.
+	SearchAudit(ctx context.Context, q AuditQuery, p Page, after *Position) (Rows[audit.Event], error)
+	// PruneAudit removes the events from before a time that every sink has, and returns how many.
+	PruneAudit(ctx context.Context, before, now time.Time, actor string) (int64, error)
 	// Denial returns why the gateway denied a request, or fault.NotFound.
 	Denial(ctx context.Context, requestID string) (*access.DenialRecord, error)
 }
@@ -294,14 +299,28 @@ type DeliveryQuery struct {
 // AuditQuery selects events.
 type AuditQuery struct {
 	ID           string
-	Type         audit.Type
+	Event        string       // what audit.Matching reads: a type, a dotted name, or its beginning; several with commas
+	Type         audit.Type   // the same as one of Types
+	Types        []audit.Type // none for all
+	Actor        string       // who caused it: an id, or the address or name of a user
 	User, Client string
+	TargetType   string
+	TargetID     string
+	Session      string
+	Grant        string
 	RequestID    string
-	IP           string
-	Since, Until time.Time // Since inclusive, Until exclusive
-	Limit        int       // default 100
-	Offset       int
-	Before       string // id of the last event of the page before this one
+	Failed       string // id of a request: only its failures, which are found at once
+	Reason       string
+	IP           string       // an address, or a network as in 192.0.2.0/24
+	Network      netip.Prefix // of IP, if that is a network
+	Text         string       // part of any text of the event, whatever the case
+	Since, Until time.Time    // Since inclusive, Until exclusive
+
+	Limit  int    // default 100
+	Offset int    // of ListAudit and Events
+	Cursor string // of Events: Next of the page before
+	Exact  bool   // of Events: count all
+	Before string // of ListAudit: id of the last event of the page before
 }
 
 // Hasher hashes passwords.

@@ -101,6 +101,7 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			RoutesFile:      p.cfg.Gateway.RoutesFile,
 			RevokeTokens:    p.cfg.Sessions.RevokeTokens,
 			Registration:    registrationConfig(p.cfg),
+			AuditRetention:  p.cfg.Audit.Retention,
 			NotifyRotation:  p.cfg.Mail.NotifyRotation && canMail(p.cfg),
 			Webhooks:        webhookRules(p.cfg),
 			SecretLifetime:  p.cfg.Notices.SecretTTL,

@@ -48,6 +48,24 @@ func (s *server) startAudit(e *env) error {
 	return nil
 }
 
+// cleanupMissed is for how long a time of AUDIT_LOG_CLEANUP_SCHEDULE is made up for at a start.
+const cleanupMissed = 24 * time.Hour
+
+// cleanUp returns the task that removes old audit records when AUDIT_LOG_CLEANUP_SCHEDULE says so.
+func (s *server) cleanUp(last time.Time) func(context.Context, time.Time) error {
+	c := s.parts.cfg.Audit
+	return func(ctx context.Context, now time.Time) error {
+		if !c.Cleanup.Due(last, now) {
+			return nil
+		}
+		_, err := s.parts.db.PruneAudit(ctx, now.Add(-c.Retention), now, audit.ActorSystem)
+		if err == nil {
+			last = now
+		}
+		return err
+	}
+}
+
 // A treeTask places the pages of the audit log in its tree and signs it, if this server has the
 // lease.
 type treeTask struct {

@@ -105,7 +105,7 @@ func openPartsWith(ctx context.Context, e *env, cfg *config.Config, o store.Opti
 	o.URL = string(cfg.Storage.DatabaseURL)
 	o.Statements, o.ListenURL = cfg.Storage.Statements, string(cfg.Storage.ListenURL)
 	o.ExternalCheckpoint = cfg.Storage.Checkpoint == "external"
-	o.IdleTimeout, o.AuditRetention = cfg.Sessions.Idle, cfg.Audit.Retention
+	o.IdleTimeout = cfg.Sessions.Idle
 	o.AuditKey, o.NoAuditTree = keys.Derive("audit pages"), !cfg.Audit.Tree
 	db, err := store.Open(ctx, o)
 	if err != nil {
@@ -581,6 +581,10 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 			return err
 		},
 	})
+	if s.parts.cfg.Audit.Retention > 0 {
+		run := s.cleanUp(e.now().Add(-cleanupMissed))
+		s.jobs.Add(job.Job{Name: "audit-cleanup", Every: time.Minute, Run: run})
+	}
 	s.jobs.Add(job.Job{Name: "deletions", Every: time.Minute, Run: accounts.EraseDue})
 	s.jobs.Add(job.Job{Name: "secret-expiry", Every: secretEvery, Run: s.secretNotices().Notice})
 	s.jobs.Add(job.Job{

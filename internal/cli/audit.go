@@ -21,31 +21,42 @@ type auditCommands struct {
 	Show   auditShow   `cmd:"" help:"Show one event."`
 	Export auditExport `cmd:"" help:"Write all events as JSON lines or CSV, newest first."`
 	Sinks  auditSinks  `cmd:"" help:"Show where the log is delivered to, and how far each has come."`
+	Clean  auditClean  `cmd:"" name:"cleanup" help:"Remove events that are older than AUDIT_LOG_RETENTION_DAYS now."`
 	Verify auditVerify `cmd:"" help:"Check that no event was altered, removed or added."`
 	Key    auditKey    `cmd:"" help:"Make a key that signs checkpoints of the audit log, for AUDIT_CHECKPOINT_KEY."`
 }
 
 // auditFlags select events.
 type auditFlags struct {
-	Type   string   `placeholder:"TYPE" help:"Only this type, such as LOGIN_FAILED."`
-	User   string   `placeholder:"USER" help:"Only events about this user: an id, email address or username."`
-	Client string   `placeholder:"CLIENT" help:"Only events about the client with this id."`
-	IP     string   `name:"ip" placeholder:"ADDRESS" help:"Only events from this IP address."`
-	Since  duration `placeholder:"DURATION" help:"Only events of this last while, such as 24h or 7d."`
-	From   moment   `placeholder:"TIME" help:"Only events at this time or later, such as 2026-11-28 or 2026-11-28T13:00:00Z."`
-	To     moment   `placeholder:"TIME" help:"Only events before this time."`
+	Type    string   `placeholder:"TYPE" help:"Only these types: as in LOGIN_FAILED, user.login_failed, or user.* for all of a group. Several are separated by commas."`
+	Actor   string   `placeholder:"ACTOR" help:"Only what this user, client, cli or system caused."`
+	User    string   `placeholder:"USER" help:"Only events about this user: an id, email address or username."`
+	Client  string   `placeholder:"CLIENT" help:"Only events about the client with this id."`
+	Target  string   `placeholder:"KIND:ID" help:"Only events about this thing, as in scope:read or route:ID."`
+	Request string   `placeholder:"ID" help:"Only events of the request with this id."`
+	Reason  string   `placeholder:"REASON" help:"Only failures for this reason, as in wrong_password."`
+	IP      string   `name:"ip" placeholder:"ADDRESS" help:"Only events from this IP address or network."`
+	Text    string   `placeholder:"TEXT" help:"Only events that contain this text. Narrow the time: it is searched event by event."`
+	Since   duration `placeholder:"DURATION" help:"Only events of this last while, such as 24h or 7d."`
+	From    moment   `placeholder:"TIME" help:"Only events at this time or later, such as 2026-11-28 or 2026-11-28T13:00:00Z."`
+	To      moment   `placeholder:"TIME" help:"Only events before this time."`
 }
 
 // query returns what the flags select.
 func (f *auditFlags) query(c *call) (admin.AuditQuery, error) {
 	q := admin.AuditQuery{
-		Type:   audit.Type(strings.ToUpper(f.Type)),
-		Client: f.Client,
-		User:   f.User,
-		IP:     f.IP,
-		Since:  f.From.Time,
-		Until:  f.To.Time,
+		Event:     f.Type,
+		Actor:     f.Actor,
+		Client:    f.Client,
+		User:      f.User,
+		RequestID: f.Request,
+		Reason:    f.Reason,
+		IP:        f.IP,
+		Text:      f.Text,
+		Since:     f.From.Time,
+		Until:     f.To.Time,
 	}
+	q.TargetType, q.TargetID, _ = strings.Cut(f.Target, ":")
 	if f.Since > 0 {
 		if !f.From.IsZero() {
 			return q, wrong("--since and --from both say where to begin; leave out one of them")
@@ -59,7 +70,11 @@ func (f *auditFlags) query(c *call) (admin.AuditQuery, error) {
 func explainQuery(err error) error {
 	var found *fault.Error
 	if errors.As(err, &found) && found.Kind == fault.Invalid {
-		return usageError{fmt.Errorf("--%s: %w", found.Field, err)}
+		flag := found.Field
+		if flag == "event" {
+			flag = "type"
+		}
+		return usageError{fmt.Errorf("--%s: %w", flag, err)}
 	}
 	return err
 }
@@ -81,6 +96,11 @@ type eventView struct {
 	RequestID string            `json:"request_id"`
 	Reason    string            `json:"reason"`
 	Detail    map[string]string `json:"detail"`
+	Event     string            `json:"event"` // the dotted name
+	ActorType string            `json:"actor_type"`
+	Target    string            `json:"resource_type"`
+	TargetID  string            `json:"resource_id"`
+	Changes   []audit.Change    `json:"changes,omitempty"`
 }
 
 func viewEvent(e *audit.Event) eventView {
@@ -98,7 +118,11 @@ func viewEvent(e *audit.Event) eventView {
 		RequestID: e.RequestID,
 		Reason:    e.Reason,
 		Detail:    e.Detail,
+		Event:     e.Type.Name(),
+		ActorType: e.ActorKind(),
+		Changes:   e.Changes,
 	}
+	v.Target, v.TargetID = e.Target()
 	if v.Detail == nil {
 		v.Detail = map[string]string{}
 	}
@@ -144,7 +168,7 @@ func (v eventView) actor() string {
 // auditList lists events.
 type auditList struct {
 	auditFlags
-	pageFlags
+	listFlags
 }
 
 // Run prints a page of events.
@@ -156,7 +180,7 @@ func (f *auditList) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	q.Limit, q.Offset = f.Limit, f.Offset
+	q.Limit, q.Offset, q.Cursor, q.Exact = f.Limit, f.Offset, f.Cursor, f.Exact
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
 		page, err := ops.Events(ctx, a, q)
 		if err != nil {
@@ -207,15 +231,16 @@ func (f *auditShow) Run(ctx context.Context, c *call) error {
 					s.pair(pair[0], pair[1])
 				}
 			}
+			for _, x := range v.Changes {
+				text := x.Field
+				if x.Before != "" || x.After != "" {
+					text = fmt.Sprintf("%s: %q → %q", x.Field, x.Before, x.After)
+				}
+				s.pair("changed", text)
+			}
 		})
 	})
 }
-
-// Formats of audit export.
-const (
-	formatJSON = "json"
-	formatCSV  = "csv"
-)
 
 // auditExport writes events.
 type auditExport struct {
@@ -226,9 +251,9 @@ type auditExport struct {
 // Run writes one event per line, as it reads: the log may be long. --json changes nothing.
 func (f *auditExport) Run(ctx context.Context, c *call) error {
 	switch {
-	case f.Format != formatJSON && f.Format != formatCSV:
-		return wrong("--format: there is no format %.64q; use one of %s, %s", f.Format, formatJSON, formatCSV)
-	case f.Format == formatCSV && c.json:
+	case f.Format != audit.FormatJSON && f.Format != audit.FormatCSV:
+		return wrong("--format: there is no format %.64q; use one of %s, %s", f.Format, audit.FormatJSON, audit.FormatCSV)
+	case f.Format == audit.FormatCSV && c.json:
 		return wrong("--json and --format csv exclude each other; leave out one of them")
 	}
 	q, err := f.query(c)
@@ -237,16 +262,33 @@ func (f *auditExport) Run(ctx context.Context, c *call) error {
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
 		out := bufio.NewWriter(c.stdout)
-		write := func(e *audit.Event) error { return encode(out, viewEvent(e), "") }
-		if f.Format == formatCSV {
-			if err := writeCSV(out, eventColumns()...); err != nil {
-				return err
-			}
-			write = func(e *audit.Event) error { return writeEventCSV(out, viewEvent(e)) }
+		x := audit.NewExporter(out, f.Format)
+		if err := x.Begin(); err != nil {
+			return err
 		}
-		if err := ops.ExportEvents(ctx, a, q, write); err != nil {
+		if err := ops.ExportEvents(ctx, a, q, x.Write); err != nil {
 			return explainQuery(err)
 		}
+		if err := x.End(); err != nil {
+			return err
+		}
 		return out.Flush()
+	})
+}
+
+// auditClean removes old events.
+type auditClean struct{}
+
+// Run removes them and prints how many.
+func (*auditClean) Run(ctx context.Context, c *call) error {
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		n, err := ops.CleanupAudit(ctx, a)
+		if err != nil {
+			return err
+		}
+		view := struct {
+			Removed int64 `json:"removed"`
+		}{n}
+		return c.show(view, func(s *table) { s.line("%d events were removed.", n) })
 	})
 }

@@ -274,7 +274,7 @@ type Gateway struct {
 // Audit holds the settings of the audit log.
 type Audit struct {
 	Retention time.Duration // 0 means forever
-	Cleanup   string        // when what is older is removed: five fields of cron
+	Cleanup   Schedule      // when what is older is removed
 	Issuance  string        // each, aggregate
 	Tree      bool          // the log is proved by a tree of hashes
 

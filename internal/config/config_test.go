@@ -118,7 +118,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Audit: Audit{
 			Retention:       90 * day,
-			Cleanup:         "0 2 * * *",
+			Cleanup:         nightly(t),
 			Issuance:        "each",
 			Tree:            true,
 			CheckpointEvery: time.Minute,
@@ -652,4 +652,13 @@ func TestPasskeySettings(t *testing.T) {
 			t.Errorf("%s: %v, want %q", setting, err, want)
 		}
 	}
+}
+
+// nightly returns the default of AUDIT_LOG_CLEANUP_SCHEDULE.
+func nightly(t *testing.T) (s Schedule) {
+	t.Helper()
+	if err := (schedule{&s}).parse("0 2 * * *"); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -707,7 +707,7 @@ func auditRows() []Setting {
 			Default: "0 2 * * *",
 			Doc: "When records older than AUDIT_LOG_RETENTION_DAYS are removed, in UTC: minute, hour, " +
 				"day of the month, month and day of the week, as cron reads them.",
-			place: func(c *Config) value { return text{&c.Audit.Cleanup, "five fields of cron"} },
+			place: func(c *Config) value { return schedule{&c.Audit.Cleanup} },
 		},
 		{
 			Name:    "AUDIT_ISSUANCE",

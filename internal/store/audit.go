@@ -166,19 +166,47 @@ func (d *DB) write(ctx context.Context, ev []audit.Event, f func(tx sqldb.Tx) er
 type AuditQuery = admin.AuditQuery
 
 // CountAudit returns how many events a query selects on all pages.
-func (d *DB) CountAudit(ctx context.Context, q AuditQuery) (n int, err error) {
+func (d *DB) CountAudit(ctx context.Context, q AuditQuery) (int, error) {
 	q.Before = ""
-	w := auditWhere(q)
-	err = d.sql.Row(ctx, "SELECT COUNT(*) FROM audit_log"+w.String(), w.args...).Scan(&n)
+	n, _, err := newAuditSearch(&q).count(ctx, d.sql, 0)
 	return n, err
 }
 
-// ListAudit returns events, newest first.
+// ListAudit returns events, newest first. It looks at as many as it takes to fill the page.
 func (d *DB) ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error) {
-	w := auditWhere(q)
-	text := "SELECT " + eventTable.list() + " FROM audit_log" + w.String() +
-		" ORDER BY id DESC LIMIT " + w.param(limit(q.Limit)) + " OFFSET " + w.param(max(q.Offset, 0))
-	return list(ctx, d.sql, eventTable.scan, text, w.args...)
+	s := newAuditSearch(&q)
+	s.windows = 0
+	events, _, err := s.page(ctx, d.sql, q.Before, int(limit(q.Limit)), max(q.Offset, 0))
+	return events, err
+}
+
+// SearchAudit returns a page of events, newest first. A page may be short where no index serves the
+// whole query; then the next one goes on.
+func (d *DB) SearchAudit(
+	ctx context.Context, q AuditQuery, p admin.Page, after *admin.Position,
+) (out admin.Rows[audit.Event], err error) {
+	s := newAuditSearch(&q)
+	before := ""
+	if after != nil {
+		before, out.Total, out.AtLeast = after.ID, after.Total, after.AtLeast
+	}
+	var next string
+	if out.Items, next, err = s.page(ctx, d.sql, before, p.Limit, p.Offset); err != nil {
+		return out, err
+	}
+	switch {
+	case p.Exact:
+		out.Total, out.AtLeast, err = s.count(ctx, d.sql, 0)
+	case after == nil && !s.filtered():
+		out.Total, out.AtLeast, err = s.count(ctx, d.sql, admin.MaxTotal)
+	case s.filtered():
+		out.Total += len(out.Items)
+		out.AtLeast = next != ""
+	}
+	if next != "" {
+		out.Next = &admin.Position{ID: next, Total: out.Total, AtLeast: out.AtLeast}
+	}
+	return out, err
 }
 
 // SignIns returns up to limit attempts to sign in to an account, newest first: those before the
@@ -193,21 +221,4 @@ func (d *DB) SignIns(
 	text := "SELECT " + eventTable.list() + " FROM audit_log" + w.String() +
 		" AND type IN ('LOGIN_SUCCEEDED', 'LOGIN_FAILED') ORDER BY id DESC LIMIT " + w.param(limit)
 	return list(ctx, d.sql, eventTable.scan, text, w.args...)
-}
-
-// auditWhere returns the condition of a query.
-func auditWhere(q AuditQuery) *where {
-	w := &where{}
-	w.add("id = ", q.ID, q.ID != "")
-	w.add("type = ", string(q.Type), q.Type != "")
-	// The words of the partial indexes.
-	w.add("user_id <> '' AND user_id = ", q.User, q.User != "")
-	w.add("client_id <> '' AND client_id = ", q.Client, q.Client != "")
-	w.add("request_id = ", q.RequestID, q.RequestID != "")
-	w.add("ip = ", q.IP, q.IP != "")
-	// Ids are in order of time (RFC 9562 §6.2), so that the primary key serves all three.
-	w.add("id >= ", secret.IDAt(q.Since), !q.Since.IsZero())
-	w.add("id < ", secret.IDAt(q.Until), !q.Until.IsZero())
-	w.add("id < ", q.Before, q.Before != "")
-	return w
 }

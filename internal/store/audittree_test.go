@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -323,5 +324,123 @@ func TestProof(t *testing.T) {
 		if !fault.Is(err, fault.NotFound) {
 			t.Errorf("an unknown event: %v", err)
 		}
+	})
+}
+
+// TestErasedPerson deletes a user in both ways: nothing that belongs to them stays, and the log
+// still verifies.
+func TestErasedPerson(t *testing.T) {
+	onBoth(t, func(t *testing.T, url func(testing.TB) string) {
+		at := url(t)
+		l := newLedger(t, at)
+		ctx := t.Context()
+		u := &identity.User{
+			ID: identity.UserID(secret.NewID(l.now)), Username: "zacharias", Email: "zach@forget.example", Name: "Zacharias Nobody",
+			CreatedAt: l.now, UpdatedAt: l.now,
+		}
+		other := &identity.User{ID: identity.UserID(secret.NewID(l.now)), Username: "stays", CreatedAt: l.now, UpdatedAt: l.now}
+		testkit.Must(t, l.db.CreateUser(ctx, other))
+		testkit.Must(t, l.db.CreateUser(ctx, u, audit.Event{
+			At: l.now, Type: audit.UserCreated, Actor: string(other.ID), ActorType: audit.ActorUser, User: string(u.ID), IP: "198.51.100.1",
+			Detail:  map[string]string{"email": u.Email, "username": u.Username},
+			Changes: []audit.Change{{Field: "name", After: u.Name}},
+		}))
+		testkit.Must(t, l.db.Record(ctx,
+			audit.Event{At: l.now, Type: audit.LoginSucceeded, Actor: string(u.ID), User: string(u.ID), IP: "203.0.113.77", Agent: "Zach/1"},
+			audit.Event{At: l.now, Type: audit.LoginFailed, User: string(u.ID), IP: "203.0.113.78"},
+			audit.Event{At: l.now, Type: audit.RefreshTokenUsed, Actor: "c", Client: "c", User: string(u.ID), IP: "203.0.113.79"},
+			audit.Event{
+				At: l.now, Type: audit.UserUpdated, Actor: string(u.ID), ActorType: audit.ActorUser, User: string(other.ID),
+				IP: "203.0.113.80", Detail: map[string]string{"changed": "name"},
+			},
+		))
+		l.sequence(t)
+		before, err := l.db.AuditTree(ctx)
+		testkit.Must(t, err)
+		testkit.Must(t, l.db.DeleteUser(ctx, u.ID, l.now, audit.Event{
+			At: l.now, Type: audit.UserDeleted, Actor: "cli", User: string(u.ID), Detail: map[string]string{"x": "y"},
+		}))
+		l.record(t, 1, string(u.ID)) // while the deletion was under way
+		_, err = l.db.Sweep(ctx, l.now.Add(3*time.Minute))
+		testkit.Must(t, err)
+		v := l.verify(t, audit.Checkpoint{Origin: "here/audit", Size: before.Size, Root: before.Root})
+		testkit.Equal(t, "findings", fmt.Sprint(v.Findings), "[]")
+		testkit.Equal(t, "erased events", v.Erased > 4, true)
+		for _, text := range []string{"zach", "Zach", "203.0.113", "192.0.2.7", "Browser/1"} {
+			var n int
+			testkit.Must(t, l.raw.Row(ctx, "SELECT COUNT(*) FROM audit_log WHERE ip LIKE '%"+text+"%' OR agent LIKE '%"+text+
+				"%' OR detail LIKE '%"+text+"%' OR changes LIKE '%"+text+"%'").Scan(&n))
+			testkit.Equal(t, "events with "+text, n, 0)
+		}
+		var n int
+		testkit.Must(t, l.raw.Row(ctx, "SELECT COUNT(*) FROM audit_log WHERE ip = '198.51.100.1'").Scan(&n))
+		testkit.Equal(t, "what belongs to the administrator", n, 1)
+		l.gone(t, at, "zach@forget.example", "Zacharias", "203.0.113.77")
+	})
+}
+
+// gone expects that the files of a SQLite database contain none of the texts, a while after they
+// were erased.
+func (l *ledger) gone(t *testing.T, url string, texts ...string) {
+	t.Helper()
+	path, ok := strings.CutPrefix(url, "sqlite:")
+	if !ok {
+		return
+	}
+	testkit.Eventually(t, "the files are rid of the person", func() bool {
+		for _, name := range []string{path, path + "-wal"} {
+			// In another process: closing the file in this one would release SQLite's locks.
+			raw, err := exec.CommandContext(t.Context(), "cat", name).Output()
+			if err != nil {
+				continue
+			}
+			for _, text := range texts {
+				if strings.Contains(string(raw), text) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// TestRetention removes old pages by policy, but not what a sink still needs.
+func TestRetention(t *testing.T) {
+	onBoth(t, func(t *testing.T, url func(testing.TB) string) {
+		l := newLedger(t, url(t))
+		ctx := t.Context()
+		l.record(t, 20, "u1")
+		testkit.Must(t, l.db.Record(ctx, audit.Event{At: l.now, Type: audit.UserDeleted, Actor: "cli", User: "gone"}))
+		l.record(t, 9, "u1")
+		l.sequence(t)
+		cutoff := l.now.Add(time.Millisecond)
+		l.now = l.now.Add(24 * time.Hour)
+		l.record(t, 10, "u1")
+		l.sequence(t)
+		_, err := l.db.OpenSink(ctx, "file", l.now)
+		testkit.Must(t, err)
+		l.exec(t, "UPDATE sinks SET position = 12, position_event = ''")
+		prune := func(what string, want int64) {
+			t.Helper()
+			n, err := l.db.PruneAudit(ctx, cutoff, l.now, "system")
+			testkit.Must(t, err)
+			testkit.Equal(t, what, n, want)
+			v := l.verify(t)
+			testkit.Equal(t, "findings after "+what, fmt.Sprint(v.Findings), "[]")
+		}
+		prune("removed while a sink waits", 12)
+		l.exec(t, "UPDATE sinks SET active = FALSE")
+		prune("removed afterwards", 17)
+		prune("removed again", 0)
+		v := l.verify(t)
+		testkit.Equal(t, "removed by policy", v.Pruned, 29)
+		events, err := l.db.ListAudit(ctx, store.AuditQuery{Type: audit.LogPruned})
+		testkit.Must(t, err)
+		testkit.Equal(t, "records of removals", len(events), 2)
+		// Somebody removes more than the policy did.
+		pages, err := l.db.AuditPages(ctx, 33, 1)
+		testkit.Must(t, err)
+		l.exec(t, "DELETE FROM audit_log WHERE id = $1", pages[0].Entries[0].ID)
+		testkit.Equal(t, "findings", kinds(l.verify(t)), "removed")
 	})
 }

@@ -125,7 +125,8 @@ func (d *DB) MarkReminded(ctx context.Context, id identity.UserID, now time.Time
 // those of the events.
 func (d *DB) EraseUser(ctx context.Context, u *identity.User, now time.Time, ev ...audit.Event) error {
 	defer d.users.Invalidate(u.ID)
-	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+	d.sql.Scrub()
+	err := d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		n, err := tx.Exec(ctx, "DELETE FROM account_deletions WHERE user_id = $1 AND due_at <= $2", u.ID, unixMilli(now))
 		if err := requireOne(n, err, "deletion"); err != nil {
 			return nil, err
@@ -138,6 +139,10 @@ func (d *DB) EraseUser(ctx context.Context, u *identity.User, now time.Time, ev 
 		}
 		return []oauth.Revocation{newRevocation(oauth.RevokeUser, string(u.ID), now)}, nil
 	})
+	if err != nil {
+		return err
+	}
+	return d.eraseRest(ctx, u.ID)
 }
 
 func (d *DB) eraseUser(ctx context.Context, tx sqldb.Tx, u *identity.User, now time.Time) error {
@@ -148,28 +153,14 @@ func (d *DB) eraseUser(ctx context.Context, tx sqldb.Tx, u *identity.User, now t
 			return err
 		}
 	}
-	_, err := tx.Exec(ctx, "DELETE FROM outbox WHERE recipient <> '' AND (recipient = $1 OR recipient IN"+
-		" (SELECT email FROM user_emails WHERE user_id = $2))", clean(u.Email), u.ID)
-	if err != nil {
-		return err
-	}
-	if err := clearLocks(ctx, tx, login.LockKey(u.ID)); err != nil {
+	if err := d.eraseTraces(ctx, tx, u.ID); err != nil {
 		return err
 	}
 	if err := d.deleteUserTerms(ctx, tx, u.ID); err != nil {
 		return err
 	}
-	for _, text := range []string{
-		"UPDATE audit_log SET ip = '', agent = '', detail = '' WHERE user_id = $1",
-		"DELETE FROM trusted_browsers WHERE user_id = $1",
-		"DELETE FROM recoveries WHERE user_id = $1",
-		"DELETE FROM users WHERE id = $1",
-	} {
-		if _, err := tx.Exec(ctx, text, u.ID); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := tx.Exec(ctx, "DELETE FROM users WHERE id = $1", u.ID)
+	return err
 }
 
 // usernameHash returns what is kept of the user name of an account that its owner deleted, or "".

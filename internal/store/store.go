@@ -47,13 +47,12 @@ type Options struct {
 	// IdleTimeout ends browser sessions that have not been seen for longer. 0: only their
 	// absolute end counts.
 	IdleTimeout       time.Duration
-	MaxPendingDevices int           // device authorizations at a time. Default 20,000
-	UnknownNames      int           // counters of names that nobody has. Default 250,000
-	AuditRetention    time.Duration // how long Sweep leaves audit events. 0: forever
-	AuditKey          []byte        // marks the pages of the audit log that this server has written
-	NoAuditTree       bool          // keeps no proof of the audit log; for measurements
-	Readers           int           // connections; see sqldb.Options
-	Report            func(error)   // receives errors in the background, if set
+	MaxPendingDevices int         // device authorizations at a time. Default 20,000
+	UnknownNames      int         // counters of names that nobody has. Default 250,000
+	AuditKey          []byte      // marks the pages of the audit log that this server has written
+	NoAuditTree       bool        // keeps no proof of the audit log; for measurements
+	Readers           int         // connections; see sqldb.Options
+	Report            func(error) // receives errors in the background, if set
 
 	// Statements, ListenURL and Notice are for PostgreSQL; see sqldb.Options.
 	Statements string
@@ -74,6 +73,7 @@ type DB struct {
 	pages    atomic.Int64 // how many it has begun to write
 	lastPage atomic.Int64 // the time in the id of the last one
 	sealers  sync.Pool
+	erased   sync.Map // users whose audit events are erased, by their ids
 	tree     tree
 	users    *otter.Cache[identity.UserID, cachedUser]
 	writer   string // names this process: among those that change counters, and in the audit log

@@ -7,7 +7,6 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
-	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // How long rows stay after they have expired, so that a late request can be answered with what
@@ -34,15 +33,12 @@ const (
 type sweep struct {
 	text   string // ends in the placeholders of before, or what takes its place, and of the chunk
 	before time.Time
-	id     string // in place of before, where ids are in order of time
-	max    int64  // in place of before, where a number of rows stays
+	max    int64 // in place of before, where a number of rows stays
 }
 
 // from returns the first argument of the statement.
 func (s *sweep) from() any {
 	switch {
-	case s.id != "":
-		return s.id
 	case s.max > 0:
 		return s.max
 	}
@@ -150,9 +146,6 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepDenials, before: now.Add(-denialGrace)},
 		{text: sweepSurplusDenials, max: maxDenials},
 	}
-	if d.o.AuditRetention > 0 {
-		all = append(all, sweep{text: sweepAudit, id: secret.IDAt(now.Add(-d.o.AuditRetention))})
-	}
 	return all
 }
 
@@ -171,5 +164,5 @@ func (d *DB) Sweep(ctx context.Context, now time.Time) (deleted int64, err error
 		}
 	}
 	d.memory.revoked.sweep(now)
-	return deleted, nil
+	return deleted, d.eraseLate(ctx, now)
 }

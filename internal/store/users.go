@@ -402,7 +402,8 @@ func (d *DB) DeleteUserAt(
 	ctx context.Context, version int64, id identity.UserID, now time.Time, ev ...audit.Event,
 ) error {
 	defer d.users.Invalidate(id)
-	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+	d.sql.Scrub()
+	err := d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if err := atVersion(ctx, tx, userTable.name, "id", string(id), version); err != nil {
 			return nil, err
 		}
@@ -413,10 +414,8 @@ func (d *DB) DeleteUserAt(
 		if err != nil {
 			return nil, err
 		}
-		for _, text := range []string{deleteTrust, deleteRecovery} {
-			if _, err := tx.Exec(ctx, text, id); err != nil {
-				return nil, err
-			}
+		if err := d.eraseTraces(ctx, tx, id); err != nil {
+			return nil, err
 		}
 		if err := d.deleteUserTerms(ctx, tx, id); err != nil {
 			return nil, err
@@ -427,6 +426,10 @@ func (d *DB) DeleteUserAt(
 		}
 		return append(revoked, newRevocation(oauth.RevokeUser, string(id), now)), nil
 	})
+	if err != nil {
+		return err
+	}
+	return d.eraseRest(ctx, id)
 }
 
 // UserQuery selects users.

@@ -94,6 +94,9 @@ func setConnectDefaults(c *pgx.ConnConfig) {
 // Engine returns Postgres.
 func (db *postgresDB) Engine() Engine { return Postgres }
 
+// Scrub does nothing.
+func (db *postgresDB) Scrub() {}
+
 // Ping returns an error unless the database runs a statement as others are run.
 func (db *postgresDB) Ping(ctx context.Context) error {
 	var one int64

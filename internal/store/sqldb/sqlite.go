@@ -100,7 +100,7 @@ func (db *sqliteDB) openWriter() (*liteConn, error) {
 	for end := time.Now().Add(busyTimeout); ; time.Sleep(openRetry) {
 		l, err := openLite(db.path, busyPragma(), "journal_mode = WAL", "synchronous = "+db.sync,
 			fmt.Sprintf("wal_autocheckpoint = %d", db.auto),
-			"foreign_keys = ON", "trusted_schema = OFF", "temp_store = MEMORY")
+			"foreign_keys = ON", "trusted_schema = OFF", "temp_store = MEMORY", "secure_delete = ON")
 		if err == nil || !isBusy(err) || time.Now().After(end) {
 			return l, err
 		}
@@ -246,6 +246,9 @@ func (db *sqliteDB) ExecIfChanged(ctx context.Context, c Conditional) (n int64, 
 	})
 	return n, err
 }
+
+// Scrub has the write-ahead log emptied at the next checkpoint.
+func (db *sqliteDB) Scrub() { db.writer.scrub.Store(true) }
 
 // Ping returns an error unless a value can be read.
 func (db *sqliteDB) Ping(ctx context.Context) error {

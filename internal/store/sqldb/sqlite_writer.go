@@ -30,6 +30,8 @@ type writer struct {
 	seal     func(attached []any) Statement // or nil
 	attached []any                          // by the changes of a batch
 
+	scrub atomic.Bool // the next checkpoint empties the log
+
 	idle  *time.Timer // fires when the changes are to be copied into the main file
 	dirty time.Time   // of the first change that is in the log alone; zero if there is none
 }
@@ -162,7 +164,12 @@ func (w *writer) checkpoint() {
 	if w.conn == nil || w.dirty.IsZero() {
 		return
 	}
-	t, err := w.conn.query(context.Background(), 1, "PRAGMA wal_checkpoint(PASSIVE)", nil)
+	mode := "PASSIVE"
+	scrub := w.scrub.Load()
+	if scrub {
+		mode = "TRUNCATE"
+	}
+	t, err := w.conn.query(context.Background(), 1, "PRAGMA wal_checkpoint("+mode+")", nil)
 	var busy, logged, copied int64
 	if err == nil {
 		err = tableRow{t, nil}.Scan(&busy, &logged, &copied)
@@ -172,6 +179,9 @@ func (w *writer) checkpoint() {
 		return
 	}
 	w.dirty = time.Time{}
+	if scrub {
+		w.scrub.Store(false)
+	}
 }
 
 // collect adds the changes that wait, as many as one batch takes.

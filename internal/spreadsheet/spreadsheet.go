@@ -1,37 +1,17 @@
-package cli
+// Package spreadsheet writes CSV (RFC 4180) that spreadsheets show without evaluating it.
+package spreadsheet
 
 import (
-	"bytes"
 	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// eventColumns returns the header line of exported events: the members of the JSON form.
-func eventColumns() []string {
-	return []string{
-		"id", "at", "type", "actor", "user_id", "client_id", "session_id", "grant_id",
-		"ip", "user_agent", "request_id", "reason", "detail",
-	}
-}
-
-// writeEventCSV writes an event in the order of eventColumns. The detail is one cell of JSON.
-func writeEventCSV(w io.Writer, v eventView) error {
-	var detail bytes.Buffer
-	if err := encode(&detail, v.Detail, ""); err != nil {
-		return err
-	}
-	return writeCSV(w,
-		v.ID, v.At.String(), string(v.Type), v.Actor, v.User, v.Client, v.Session, v.Grant,
-		v.IP, v.Agent, v.RequestID, v.Reason, strings.TrimSpace(detail.String()),
-	)
-}
-
-// writeCSV writes one record of RFC 4180. Cells that a spreadsheet would take for a formula begin
+// WriteRow writes one record of RFC 4180. Cells that a spreadsheet would take for a formula begin
 // with an apostrophe, and control characters other than tabs and line breaks become U+FFFD.
 // encoding/csv is not used because it drops carriage returns inside cells.
-func writeCSV(w io.Writer, cells ...string) error {
+func WriteRow(w io.Writer, cells ...string) error {
 	var b strings.Builder
 	for i, cell := range cells {
 		if i > 0 {
