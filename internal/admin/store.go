@@ -53,8 +53,6 @@ type Store interface {
 	Record(ctx context.Context, ev ...audit.Event) error
 	// ListAudit returns events, newest first.
 	ListAudit(ctx context.Context, q AuditQuery) ([]audit.Event, error)
-	// Record stores audit events that belong to no change.
-	Record(ctx context.Context, ev ...audit.Event) error
 	// SearchAudit returns a page of events, newest first.
 	SearchAudit(ctx context.Context, q AuditQuery, p Page, after *Position) (Rows[audit.Event], error)
 	// PruneAudit removes the events from before a time that every sink has, and returns how many.

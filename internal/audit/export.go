@@ -26,7 +26,7 @@ func NewExporter(w io.Writer, format string) *Exporter {
 	return &Exporter{w: w, csv: format == FormatCSV}
 }
 
-// Begin writes what comes before the first record.
+// Begin writes the header, if the format has one.
 func (x *Exporter) Begin() error {
 	if !x.csv {
 		return nil

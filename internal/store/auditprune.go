@@ -15,9 +15,9 @@ import (
 // pruneChunk is how many pages lose their events in one transaction.
 const pruneChunk = 16
 
-// keptEvents returns the types of events that retention leaves: verification needs them to tell
+// lastingEvents returns the types of events that retention leaves: verification needs them to tell
 // what was removed by policy, and who was erased.
-func keptEvents() []audit.Type {
+func lastingEvents() []audit.Type {
 	return []audit.Type{audit.LogPruned, audit.EpochStarted, audit.UserDeleted, audit.AccountErased}
 }
 
@@ -107,13 +107,13 @@ func (d *DB) acknowledged(ctx context.Context, size int64) (int64, error) {
 	return end, err
 }
 
-// prunePages removes the events of pages, but for those that are kept.
+// prunePages removes the events of pages, but for the lasting ones.
 func (d *DB) prunePages(ctx context.Context, from, to int64) (removed int64, err error) {
 	pages, err := d.AuditPages(ctx, from, int(to-from))
 	if err != nil {
 		return 0, err
 	}
-	kept := keptEvents()
+	lasting := lastingEvents()
 	err = d.sql.Write(ctx, func(tx sqldb.Tx) error {
 		removed = 0
 		for i := range pages {
@@ -127,9 +127,9 @@ func (d *DB) prunePages(ctx context.Context, from, to int64) (removed int64, err
 				ids[j] = w.param(p.Entries[j].ID)
 			}
 			in := " WHERE id IN (" + strings.Join(ids, ", ") + ")"
-			types := make([]string, len(kept))
-			for j := range kept {
-				types[j] = w.param(string(kept[j]))
+			types := make([]string, len(lasting))
+			for j := range lasting {
+				types[j] = w.param(string(lasting[j]))
 			}
 			n, err := tx.Exec(ctx, "DELETE FROM audit_log"+in+" AND type NOT IN ("+strings.Join(types, ", ")+")", w.args...)
 			if err != nil {

@@ -271,7 +271,7 @@ func (s *auditSearch) read(
 // may be more.
 func (s *auditSearch) count(ctx context.Context, c sqldb.Conn, most int) (n int, more bool, err error) {
 	if s.keep != nil {
-		return s.countKept(ctx, c)
+		return s.countEach(ctx, c)
 	}
 	for _, b := range s.branches {
 		w := &where{}
@@ -293,8 +293,8 @@ func (s *auditSearch) count(ctx context.Context, c sqldb.Conn, most int) (n int,
 	return n, false, nil
 }
 
-// countKept counts events one by one.
-func (s *auditSearch) countKept(ctx context.Context, c sqldb.Conn) (n int, more bool, err error) {
+// countEach counts events one by one.
+func (s *auditSearch) countEach(ctx context.Context, c sqldb.Conn) (n int, more bool, err error) {
 	every := *s
 	every.windows = 0
 	for before := ""; ; {

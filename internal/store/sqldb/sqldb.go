@@ -107,9 +107,9 @@ type DB interface {
 	// ExecIfChanged runs both statements of a Conditional or neither. It returns the number of
 	// rows that the change changed.
 	ExecIfChanged(ctx context.Context, c Conditional) (rows int64, err error)
-	// Scrub asks that what the next changes delete is soon gone from the disk as well. On SQLite the
-	// write-ahead log is emptied once there is time; PostgreSQL does so by VACUUM and checkpoints of
-	// its own.
+	// Scrub asks that what the next changes delete is soon gone from the disk as well. On SQLite
+	// the write-ahead log is emptied once there is time; PostgreSQL does so by VACUUM and
+	// checkpoints of its own.
 	Scrub()
 	// Engine returns which engine this is.
 	Engine() Engine
