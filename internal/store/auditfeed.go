@@ -73,13 +73,22 @@ func (d *DB) EventsAfter(
 	if err := d.placePages(ctx); err != nil {
 		return b, err
 	}
+	size := feedPages
+	if len(types) > 0 {
+		size = typedPages
+	}
 	for range feedReads {
-		pages, err := d.AuditPages(ctx, b.Next.Page, feedPages)
+		if len(types) > 0 {
+			if end, err := d.skipPages(ctx, &b.Next, types); err != nil || end {
+				return b, err
+			}
+		}
+		pages, err := d.AuditPages(ctx, b.Next.Page, size)
 		if err != nil {
 			return b, err
 		}
 		full, err := d.feed(ctx, &b, pages, types, limit)
-		if err != nil || full || len(pages) < feedPages {
+		if err != nil || full || len(pages) < size {
 			return b, err
 		}
 	}
