@@ -28,6 +28,8 @@ find_missing() {
   need pip3 python3-pip
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   need openssl openssl
+  need /usr/sbin/rsyslogd rsyslog
+  ls /usr/lib/*/rsyslog/lmnsd_gtls.so >/dev/null 2>&1 || missing+=(rsyslog-gnutls)
   need runuser util-linux
   need strace strace
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || missing+=(postgresql)

@@ -20,7 +20,7 @@ import (
 
 const (
 	lease      = "sinks"
-	leaseTTL   = 30 * time.Second
+	leaseTTL   = 15 * time.Second
 	renewEvery = leaseTTL / 3
 	pollEvery  = time.Second      // how late the engine notices new events
 	idleSave   = 30 * time.Second // how often positions are stored that moved past nothing of interest
