@@ -130,14 +130,16 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, path string) {
 		return
 	}
 	x := &exchange{w: w}
-	if err := s.prepare(x, r, path); err != nil {
-		if x.r != nil {
-			r = x.r
-		}
-		s.fail(w, r, err)
-		return
+	err := s.prepare(x, r, path)
+	if x.r != nil {
+		r = x.r
 	}
-	x.op.serve(w, x.r)
+	if err == nil {
+		err = s.serve(x, path)
+	}
+	if err != nil {
+		s.fail(w, r, err)
+	}
 }
 
 // shorten bounds what a caller sent, for an answer.

@@ -34,7 +34,8 @@ type exchange struct {
 	r     *http.Request
 	op    *operation
 	actor admin.Actor
-	body  map[string]any // what the JSON body holds, as encoding/json reads it with UseNumber
+	raw   []byte         // the JSON body
+	body  map[string]any // what it holds, as encoding/json reads it with UseNumber
 }
 
 type exchangeKey struct{}
@@ -196,6 +197,7 @@ func (x *exchange) readBody() ([]error, error) {
 	if err != nil {
 		return nil, err
 	}
+	x.raw = raw
 	x.body, _ = v.(map[string]any)
 	x.r.Body = io.NopCloser(bytes.NewReader(raw))
 	return media.Schema.check("", v), nil

@@ -43,10 +43,15 @@ func problemOf(err error) (management.Problem, web.Problem) {
 	switch {
 	case p.Status == http.StatusUnauthorized && p.Code == "":
 		p.Code, p.Text = codeAuthentication, "Send an access token in the Authorization header."
+	case isFault && f.Reason == admin.ReasonOtherBody:
+		p.Status, p.Code = http.StatusUnprocessableEntity, f.Reason
 	case p.Status == http.StatusConflict:
 		p.Code = codeConflict
 		if isFault && f.Reason != "" {
 			p.Code = f.Reason
+		}
+		if isFault {
+			p.RetryAfter = f.After
 		}
 	case isFault && f.Reason == admin.ReasonInsufficientScope:
 		p.Code = f.Reason
