@@ -575,7 +575,7 @@ type Client struct {
 	LogoURI string `json:"logo_uri"`
 
 	// LoopbackOnly Whether its calls are taken only over a connection from this machine.
-	LoopbackOnly bool `json:"loopback_only"`
+	LoopbackOnly *bool `json:"loopback_only,omitempty"`
 
 	// PolicyURI Its privacy policy, linked on the consent page.
 	PolicyURI string `json:"policy_uri"`

@@ -56,6 +56,7 @@ export class Installation {
       REFRESH_TOKEN_REUSE_INTERVAL: "0", // a replay is noticed at once
       RATE_LIMIT_DEVICE_MAX: "0",
       RATE_LIMIT_TOKEN_MAX: "0",
+      RATE_LIMIT_AUTHORIZE_MAX: "0",
       RATE_LIMIT_REVOCATIONS_MAX: "0",
       ...settings,
     };

@@ -97,8 +97,8 @@ func (o *Operations) CreateInitialToken(
 	return t, text, o.store.CreateInitialToken(ctx, t, ev)
 }
 
-// ListInitialTokens returns a page of initial access tokens, newest first, and how many there are. None
-// of them holds its text.
+// ListInitialTokens returns a page of initial access tokens, newest first, and how many there are.
+// None of them holds its text.
 func (o *Operations) ListInitialTokens(
 	ctx context.Context, a Actor, limit, offset int,
 ) ([]InitialToken, int, error) {

@@ -80,7 +80,8 @@ func union(a, b []string) []string {
 	return out
 }
 
-// answer returns a client as its own registration requests are answered, with the token to use next.
+// answer returns a client as its own registration requests are answered, with the token to use
+// next.
 func (r *Registrar) answer(
 	ctx context.Context, in *managed, c *client.Client, changed bool,
 ) (*RegisteredClient, error) {
@@ -214,7 +215,7 @@ func (r *Registrar) Delete(ctx context.Context, g Registrant, id client.ID) erro
 	return err
 }
 
-// RenewSecret gives a client a new secret; all others end at once.
+// RenewSecret adds a new secret to a client and ends all others at once.
 func (r *Registrar) RenewSecret(
 	ctx context.Context, g Registrant, id client.ID,
 ) (*RegisteredClient, error) {
@@ -291,7 +292,8 @@ func (r *Registrar) DeleteUnused(ctx context.Context) (int, error) {
 const (
 	// maxUnused bounds the clients that DeleteUnused deletes at a time.
 	maxUnused = 200
-	// neverUsed is how long a client that anybody registered may wait for its first sign-in. As many
-	// as may be registered in this time are fewer than may exist, so that nobody can fill the place.
+	// neverUsed is how long a client that anybody registered may wait for its first sign-in. As
+	// many as may be registered in this time are fewer than may exist, so that nobody can fill the
+	// place.
 	neverUsed = 24 * time.Hour
 )

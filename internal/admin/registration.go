@@ -44,8 +44,8 @@ type RegistrationStore interface {
 	// EndRegistrationTokens ends a series of registration access tokens.
 	EndRegistrationTokens(ctx context.Context, id client.ID, chain string, ev ...audit.Event) error
 	// UnusedClients returns clients that anybody has registered and that have no grant: those that
-	// nobody has signed in to since a time, and those registered before another one that nobody ever
-	// has signed in to.
+	// nobody has signed in to since a time, and those registered before another one that nobody
+	// ever has signed in to.
 	UnusedClients(ctx context.Context, since, registered time.Time, limit int) ([]client.ID, error)
 	// VerifiedNames returns the names of the clients that somebody has checked.
 	VerifiedNames(ctx context.Context) ([]string, error)
@@ -62,7 +62,7 @@ type RegistrationStore interface {
 	ConsumeInitialToken(ctx context.Context, id string, now time.Time) error
 	// RestoreInitialToken takes back one use that led to nothing.
 	RestoreInitialToken(ctx context.Context, id string) error
-	// DeleteInitialToken returns fault.NotFound if there is no such token.
+	// DeleteInitialToken returns fault.NotFound for an unknown id.
 	DeleteInitialToken(ctx context.Context, id string, ev ...audit.Event) error
 }
 
@@ -331,8 +331,8 @@ func invalidRegistrationToken() error {
 	return oauth.InvalidToken("The token is not valid here: it is unknown, has expired or was used up.")
 }
 
-// RegisteredMetadata returns the metadata of a client by the names of RFC 7591 §2. Members without a
-// value are left out.
+// RegisteredMetadata returns the metadata of a client by the names of RFC 7591 §2. Members without
+// a value are left out.
 func RegisteredMetadata(c *client.Client) map[string]json.RawMessage {
 	fields := client.Fields(client.Rules{})
 	doc := map[string]json.RawMessage{}

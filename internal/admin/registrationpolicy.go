@@ -53,7 +53,7 @@ func (r *Registrar) openPolicy() *RegistrationPolicy {
 
 // applyPolicy brings the fields of a client within the policy, or says what is outside of it. What
 // anybody registers is narrowed, since RFC 7591 §3.2.1 allows it and programs that people install
-// request more than they need; who has a token is told what it does not allow.
+// request more than they need. The owner of a token is told what it does not allow.
 func (r *Registrar) applyPolicy(may *permission, m *client.Metadata, c *client.Client) error {
 	p := may.policy
 	if p == nil {

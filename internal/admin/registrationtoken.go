@@ -88,8 +88,8 @@ type registrationAccess struct {
 	client    *client.Client
 }
 
-// openRegistration returns what a registration access token gives access to. An unknown token, and a
-// token for another or a deleted client, are the same error (RFC 7592 §2.1). A token that was
+// openRegistration returns what a registration access token gives access to. An unknown token, and
+// a token for another or a deleted client, are the same error (RFC 7592 §2.1). A token that was
 // replaced ends its series: one of two holders is not the client.
 func (r *Registrar) openRegistration(
 	ctx context.Context, g Registrant, id client.ID,

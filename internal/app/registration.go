@@ -8,8 +8,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-// maxOpenClients bounds the clients that anybody has registered. In a day, after which those without
-// a sign-in are deleted, openRegistrationRate accepts fewer.
+// maxOpenClients bounds the clients that anybody has registered. In a day, after which those
+// without a sign-in are deleted, openRegistrationRate accepts fewer.
 const maxOpenClients = 10_000
 
 // openRegistrationRate bounds the clients that anybody registers, from all addresses together.

@@ -1,6 +1,10 @@
 package cli
 
-import "github.com/gatehouse-id/gatehouse/internal/audit"
+import (
+	"maps"
+
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+)
 
 // reasonText explains a reason of the audit log. CLIENT and USER stand for the ids.
 type reasonText struct{ what, remedy string }
@@ -22,6 +26,7 @@ const (
 // reasonTexts returns the texts for the reasons of failed sign-ins and client authentications.
 func reasonTexts() map[string]reasonText {
 	texts := clientReasons()
+	maps.Copy(texts, assertionReasons())
 	texts[audit.ReasonRedirectUnknown] = redirectReason()
 	texts[audit.ReasonPostLogoutUnknown] = reasonText{
 		"The post_logout_redirect_uri that the app sent is not among those registered; they are compared " +
@@ -86,6 +91,12 @@ func clientReasons() map[string]reasonText {
 			"The client's secret has been replaced and has expired.",
 			remedySecret,
 		},
+	}
+}
+
+// assertionReasons returns the texts for what is wrong with assertions and keys of clients.
+func assertionReasons() map[string]reasonText {
+	return map[string]reasonText{
 		audit.ReasonAssertionMalformed: {"The client's assertion is not a signed JWT.", remedyAssertion},
 		audit.ReasonAssertionReplayed:  {"The client's assertion was used before.", remedyUniqueID},
 		audit.ReasonAssertionWrongIssuer: {

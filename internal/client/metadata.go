@@ -233,9 +233,9 @@ func wrongType(name, want string) error {
 	return fault.InvalidField(name, "%s must be %s", name, want)
 }
 
-// SelfServiceFields returns the names of the fields that a client may set of itself: the metadata of
-// RFC 7591 §2, RFC 8705 §3.4, RFC 9449 §5.2 and OpenID Connect Dynamic Client Registration 1.0. All
-// others belong to administrators.
+// SelfServiceFields returns the names of the fields that a client may set of itself: the metadata
+// of RFC 7591 §2, RFC 8705 §3.4, RFC 9449 §5.2 and OpenID Connect Dynamic Client Registration 1.0.
+// All others belong to administrators.
 func SelfServiceFields() []string {
 	return []string{
 		"client_name", "client_uri", "logo_uri", "tos_uri", "policy_uri", "contacts",

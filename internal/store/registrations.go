@@ -174,9 +174,9 @@ func (d *DB) CountUnverified(context.Context) (int, error) {
 	return n, nil
 }
 
-// UnusedClients returns up to max clients that nobody has checked and that have no grant: those that
-// nobody has signed in to since a time, and those registered before another one that nobody ever
-// has signed in to.
+// UnusedClients returns up to max clients that nobody has checked and that have no grant: those
+// that nobody has signed in to since a time, and those registered before another one that nobody
+// ever has signed in to.
 func (d *DB) UnusedClients(
 	ctx context.Context, since, registered time.Time, max int,
 ) ([]client.ID, error) {

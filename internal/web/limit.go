@@ -89,7 +89,8 @@ func (k *Kit) AllowInAll(r *http.Request, name string) error {
 	return tooMany(v.RetryAfter)
 }
 
-// AllowClient counts a request against a rate of one client's own, under a key that names the client.
+// AllowClient counts a request against a rate of one client's own, under a key that names the
+// client.
 func (k *Kit) AllowClient(w http.ResponseWriter, r *http.Request, key string, rate Rate) error {
 	if k.Limiter == nil || rate.Max <= 0 {
 		return nil
