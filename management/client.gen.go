@@ -375,6 +375,84 @@ func (e UsersParamsTotal) Valid() bool {
 	}
 }
 
+// Defines values for ExportUsersParamsFormat.
+const (
+	ExportUsersParamsFormatCsv  ExportUsersParamsFormat = "csv"
+	ExportUsersParamsFormatJSON ExportUsersParamsFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the ExportUsersParamsFormat enum.
+func (e ExportUsersParamsFormat) Valid() bool {
+	switch e {
+	case ExportUsersParamsFormatCsv:
+		return true
+	case ExportUsersParamsFormatJSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ExportUsersParamsStatus.
+const (
+	ExportUsersParamsStatusActive   ExportUsersParamsStatus = "active"
+	ExportUsersParamsStatusDisabled ExportUsersParamsStatus = "disabled"
+	ExportUsersParamsStatusLocked   ExportUsersParamsStatus = "locked"
+)
+
+// Valid indicates whether the value is a known member of the ExportUsersParamsStatus enum.
+func (e ExportUsersParamsStatus) Valid() bool {
+	switch e {
+	case ExportUsersParamsStatusActive:
+		return true
+	case ExportUsersParamsStatusDisabled:
+		return true
+	case ExportUsersParamsStatusLocked:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportUsersParamsOnError.
+const (
+	Skip ImportUsersParamsOnError = "skip"
+	Stop ImportUsersParamsOnError = "stop"
+)
+
+// Valid indicates whether the value is a known member of the ImportUsersParamsOnError enum.
+func (e ImportUsersParamsOnError) Valid() bool {
+	switch e {
+	case Skip:
+		return true
+	case Stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ImportUsersParamsFormat.
+const (
+	ImportUsersParamsFormatCsv      ImportUsersParamsFormat = "csv"
+	ImportUsersParamsFormatJSON     ImportUsersParamsFormat = "json"
+	ImportUsersParamsFormatKeycloak ImportUsersParamsFormat = "keycloak"
+)
+
+// Valid indicates whether the value is a known member of the ImportUsersParamsFormat enum.
+func (e ImportUsersParamsFormat) Valid() bool {
+	switch e {
+	case ImportUsersParamsFormatCsv:
+		return true
+	case ImportUsersParamsFormatJSON:
+		return true
+	case ImportUsersParamsFormatKeycloak:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UserSessionsParamsTotal.
 const (
 	UserSessionsParamsTotalExact UserSessionsParamsTotal = "exact"
@@ -2750,6 +2828,48 @@ type CreateUserParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ExportUsersParams defines parameters for ExportUsers.
+type ExportUsersParams struct {
+	// Format The form of the file. Without it, json.
+	Format *ExportUsersParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// PasswordHashes With the hashes of passwords, which needs the scope admin:backup.
+	PasswordHashes *bool `form:"password_hashes,omitempty" json:"password_hashes,omitempty"`
+
+	// Search The beginnings of words of the name
+	Search *string `form:"search,omitempty" json:"search,omitempty"`
+
+	// Status Only users in this state.
+	Status *ExportUsersParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// Role Only users with this role.
+	Role *string `form:"role,omitempty" json:"role,omitempty"`
+}
+
+// ExportUsersParamsFormat defines parameters for ExportUsers.
+type ExportUsersParamsFormat string
+
+// ExportUsersParamsStatus defines parameters for ExportUsers.
+type ExportUsersParamsStatus string
+
+// ImportUsersParams defines parameters for ImportUsers.
+type ImportUsersParams struct {
+	// OnError What a wrong line does: stop (usual) stores nothing unless the whole file is right, skip leaves it out.
+	OnError *ImportUsersParamsOnError `form:"on_error,omitempty" json:"on_error,omitempty"`
+
+	// DryRun Check every line and store nothing.
+	DryRun *bool `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+
+	// Format The form of the file. Without it, json.
+	Format *ImportUsersParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+}
+
+// ImportUsersParamsOnError defines parameters for ImportUsers.
+type ImportUsersParamsOnError string
+
+// ImportUsersParamsFormat defines parameters for ImportUsers.
+type ImportUsersParamsFormat string
+
 // DeleteUserParams defines parameters for DeleteUser.
 type DeleteUserParams struct {
 	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
@@ -3365,6 +3485,27 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /users (the `CreateUser` operationId).
 	CreateUser(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExportUsers Write users to a file
+	//
+	// The answer is a file that an import reads. As JSON, its last line is `{"end":true,"count":N}`; without it the
+	// file is not whole.
+	//
+	// Corresponds with GET /users/export (the `ExportUsers` operationId).
+	ExportUsers(ctx context.Context, params *ExportUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ImportUsersWithBody Create the users of a file
+	//
+	// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak. Each line
+	// is stored whole or not at all, and answered with a line of JSON: `line`, and `id` with the `result` created or
+	// unchanged, or `error` and `field`. The last line has `end`, the sums, and whether the import has stopped. An
+	// import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
+	// than the caller has.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /users/import (the `ImportUsers` operationId).
+	ImportUsersWithBody(ctx context.Context, params *ImportUsersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteUser Delete a user with all that belongs to them
 	//
@@ -4584,6 +4725,47 @@ func (c *RawClient) CreateUserWithBody(ctx context.Context, params *CreateUserPa
 // Corresponds with POST /users (the `CreateUser` operationId).
 func (c *RawClient) CreateUser(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateUserRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportUsers Write users to a file
+//
+// The answer is a file that an import reads. As JSON, its last line is `{"end":true,"count":N}`; without it the
+// file is not whole.
+//
+// Corresponds with GET /users/export (the `ExportUsers` operationId).
+func (c *RawClient) ExportUsers(ctx context.Context, params *ExportUsersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportUsersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ImportUsersWithBody Create the users of a file
+//
+// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak. Each line
+// is stored whole or not at all, and answered with a line of JSON: `line`, and `id` with the `result` created or
+// unchanged, or `error` and `field`. The last line has `end`, the sums, and whether the import has stopped. An
+// import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
+// than the caller has.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /users/import (the `ImportUsers` operationId).
+func (c *RawClient) ImportUsersWithBody(ctx context.Context, params *ImportUsersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportUsersRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7739,6 +7921,188 @@ func NewCreateUserRequestWithBody(server string, params *CreateUserParams, conte
 	return req, nil
 }
 
+// NewExportUsersRequest constructs an http.Request for the ExportUsers method
+func NewExportUsersRequest(server string, params *ExportUsersParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/export")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PasswordHashes != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "password_hashes", *params.PasswordHashes, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Search != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "search", *params.Search, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Role != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "role", *params.Role, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewImportUsersRequestWithBody constructs an http.Request for the ImportUsers method, with any body, and a specified content type
+func NewImportUsersRequestWithBody(server string, params *ImportUsersParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/import")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.OnError != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "on_error", *params.OnError, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewDeleteUserRequest constructs an http.Request for the DeleteUser method
 func NewDeleteUserRequest(server string, id UserRef, params *DeleteUserParams) (*http.Request, error) {
 	var err error
@@ -9487,6 +9851,29 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /users (the `CreateUser` operationId).
 	CreateUserWithResponse(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateUserResponse, error)
+
+	// ExportUsersWithResponse Write users to a file
+	//
+	// The answer is a file that an import reads. As JSON, its last line is `{"end":true,"count":N}`; without it the
+	// file is not whole.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /users/export (the `ExportUsers` operationId).
+	ExportUsersWithResponse(ctx context.Context, params *ExportUsersParams, reqEditors ...RequestEditorFn) (*ExportUsersResponse, error)
+
+	// ImportUsersWithBodyWithResponse Create the users of a file
+	//
+	// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak. Each line
+	// is stored whole or not at all, and answered with a line of JSON: `line`, and `id` with the `result` created or
+	// unchanged, or `error` and `field`. The last line has `end`, the sums, and whether the import has stopped. An
+	// import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
+	// than the caller has.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/import (the `ImportUsers` operationId).
+	ImportUsersWithBodyWithResponse(ctx context.Context, params *ImportUsersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportUsersResponse, error)
 
 	// DeleteUserWithResponse Delete a user with all that belongs to them
 	//
@@ -11960,6 +12347,88 @@ func (r CreateUserResponse) ContentType() string {
 	return ""
 }
 
+type ExportUsersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExportUsersResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportUsersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportUsersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportUsersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportUsersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ImportUsersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ImportUsersResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ImportUsersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ImportUsersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ImportUsersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ImportUsersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type DeleteUserResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14089,6 +14558,41 @@ func (c *ClientWithResponses) CreateUserWithResponse(ctx context.Context, params
 	return ParseCreateUserResponse(rsp)
 }
 
+// ExportUsersWithResponse Write users to a file
+//
+// The answer is a file that an import reads. As JSON, its last line is `{"end":true,"count":N}`; without it the
+// file is not whole.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /users/export (the `ExportUsers` operationId).
+func (c *ClientWithResponses) ExportUsersWithResponse(ctx context.Context, params *ExportUsersParams, reqEditors ...RequestEditorFn) (*ExportUsersResponse, error) {
+	rsp, err := c.ExportUsers(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportUsersResponse(rsp)
+}
+
+// ImportUsersWithBodyWithResponse Create the users of a file
+//
+// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak. Each line
+// is stored whole or not at all, and answered with a line of JSON: `line`, and `id` with the `result` created or
+// unchanged, or `error` and `field`. The last line has `end`, the sums, and whether the import has stopped. An
+// import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
+// than the caller has.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/import (the `ImportUsers` operationId).
+func (c *ClientWithResponses) ImportUsersWithBodyWithResponse(ctx context.Context, params *ImportUsersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportUsersResponse, error) {
+	rsp, err := c.ImportUsersWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseImportUsersResponse(rsp)
+}
+
 // DeleteUserWithResponse Delete a user with all that belongs to them
 //
 // Returns a wrapper object for the known response body format(s).
@@ -16210,6 +16714,58 @@ func ParseCreateUserResponse(rsp *http.Response) (*CreateUserResponse, error) {
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseExportUsersResponse parses an HTTP response from a ExportUsersWithResponse call
+func ParseExportUsersResponse(rsp *http.Response) (*ExportUsersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportUsersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseImportUsersResponse parses an HTTP response from a ImportUsersWithResponse call
+func ParseImportUsersResponse(rsp *http.Response) (*ImportUsersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ImportUsersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil

@@ -600,6 +600,18 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 // secretEvery is how often secrets of clients that expire are looked for.
 const secretEvery = 10 * time.Minute
 
+// maxImport is the size of a file of accounts, in bytes.
+const maxImport = 8 << 30
+
+// bodyLimits returns the sizes of bodies at paths that take files.
+func bodyLimits() map[string]int64 {
+	limits := map[string]int64{ui.PathPicture: maxUpload}
+	for _, path := range api.PathsOfFiles() {
+		limits[path] = maxImport
+	}
+	return limits
+}
+
 // bulkEvery is how often the server looks for actions on many users.
 const bulkEvery = 2 * time.Second
 
@@ -688,7 +700,7 @@ func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 		Log:        log,
 		Proxies:    c.Server.TrustedProxies,
 		BodyLimit:  c.Server.RequestBodyLimit,
-		BodyLimits: map[string]int64{ui.PathPicture: maxUpload},
+		BodyLimits: bodyLimits(),
 		Deadline:   30 * time.Second,
 		StaticDocs: static,
 		Port:       portOf(c.Server.BaseURL),
