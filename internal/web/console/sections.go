@@ -30,6 +30,8 @@ func (s *Server) allSections() []section {
 		s.roleSection(),
 		s.sessionSection(),
 		s.clientSection(),
+		s.scopeSection(),
+		s.routeSection(),
 		s.auditSection(),
 		s.webhookSection(),
 		s.mailSection(),
