@@ -83,6 +83,7 @@ describe("without scripts", () => {
     await page.fill("[name=reason]", "Left the company");
     await page.click("#submit");
     await page.getByText("Locked: 1 user.").waitFor();
+    await page.goto(server.at("/admin/users?search=grace").href);
     await page.getByRole("link", { name: "Grace Hopper" }).click();
     await page.getByText("Left the company.").waitFor();
     await page.getByRole("button", { name: "Unlock" }).click();

@@ -2,136 +2,187 @@ package console
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
-// BulkView asks before something is done to several accounts, and says afterwards what became of
-// each.
+// BulkView asks before something is done to several accounts.
 type BulkView struct {
 	Base
-	Ends    []string
-	Inputs  []Input
-	Users   Table
-	Button  string
-	Danger  bool
-	Hidden  []Pair
-	Results bool // it has been done: Users says what became of each
-	Back    Link
+	Ends   []string
+	Inputs []Input
+	Users  Table // those that were selected one by one
+	Button string
+	Danger bool
+	Hidden []Pair
+	Back   Link
 }
 
 // Page names the template.
 func (*BulkView) Page() string { return "bulk" }
 
+// JobView shows what became of an action on several accounts.
+type JobView struct {
+	Base
+	Facts   []Fact
+	Refused Table   // at most as many as a page lists
+	Stop    *Button // while it runs, or nil
+	Again   string  // address that shows how far it is now, while it runs
+	Back    Link
+}
+
+// Page names the template.
+func (*JobView) Page() string { return "job" }
+
 // bulkAction is something that is done to several accounts, each by itself.
 type bulkAction struct {
-	name, title, button, done string
-	danger, reason            bool
-	ends                      string
-	do                        func(context.Context, *request, identity.UserID) error
+	action         admin.BulkAction
+	title, button  string
+	done           string // what has been done
+	ends           string
+	danger, reason bool
 }
 
 // bulkActions returns what can be done to several accounts.
-func (s *Server) bulkActions() []bulkAction {
-	each := func(f func(context.Context, admin.Actor, string) (*identity.User, error)) func(
-		context.Context, *request, identity.UserID) error {
-		return func(ctx context.Context, q *request, id identity.UserID) error {
-			_, err := f(ctx, q.actor, string(id))
-			return err
-		}
-	}
+func bulkActions() []bulkAction {
 	return []bulkAction{
 		{
-			name: "lock", title: "Lock accounts", button: "Lock", done: "Locked", danger: true, reason: true,
+			action: admin.BulkLock, title: "Lock accounts", button: "Lock", done: "Locked", danger: true, reason: true,
 			ends: "They cannot sign in until an administrator unlocks them. Their sessions and tokens end.",
-			do: func(ctx context.Context, q *request, id identity.UserID) error {
-				_, err := s.ops.LockUser(ctx, q.actor, string(id), q.form.Get("reason"))
-				return err
-			},
 		},
-		{name: "unlock", title: "Unlock accounts", button: "Unlock", done: "Unlocked", do: each(s.ops.UnlockUser)},
+		{action: admin.BulkUnlock, title: "Unlock accounts", button: "Unlock", done: "Unlocked"},
 		{
-			name: "disable", title: "Disable accounts", button: "Disable", done: "Disabled", danger: true,
+			action: admin.BulkDisable, title: "Disable accounts", button: "Disable", done: "Disabled", danger: true,
 			ends: "They cannot sign in until you enable them again. Their sessions and tokens end.",
-			do:   each(s.ops.DisableUser),
 		},
-		{name: "enable", title: "Enable accounts", button: "Enable", done: "Enabled", do: each(s.ops.EnableUser)},
+		{action: admin.BulkEnable, title: "Enable accounts", button: "Enable", done: "Enabled"},
 		{
-			name: "sign-out", title: "End sessions", button: "End all sessions", done: "Signed out",
+			action: admin.BulkEndSessions, title: "End sessions", button: "End all sessions", done: "Signed out",
 			ends: "All their browser sessions end.",
-			do: func(ctx context.Context, q *request, id identity.UserID) error {
-				_, err := s.ops.RevokeUserSessions(ctx, q.actor, string(id))
-				return err
-			},
 		},
 		{
-			name: "delete", title: "Delete accounts", button: "Delete", done: "Deleted", danger: true,
+			action: admin.BulkDelete, title: "Delete accounts", button: "Delete", done: "Deleted", danger: true,
 			ends: "All that belongs to the accounts is deleted. This cannot be undone.",
-			do: func(ctx context.Context, q *request, id identity.UserID) error {
-				_, err := s.ops.DeleteUser(ctx, q.actor, string(id), 0)
-				return err
-			},
 		},
 	}
 }
 
-// bulkRequest returns the action and the accounts that a form names. A form that selects nothing, or
-// whose action does not exist, is an error.
-func (s *Server) bulkRequest(ctx context.Context, q *request) (bulkAction, []*identity.User, error) {
-	name := q.form.Get("action")
-	actions := s.bulkActions()
-	i := slices.IndexFunc(actions, func(a bulkAction) bool { return a.name == name })
+func bulkActionNamed(name admin.BulkAction) (bulkAction, bool) {
+	all := bulkActions()
+	i := slices.IndexFunc(all, func(a bulkAction) bool { return a.action == name })
 	if i < 0 {
-		return bulkAction{}, nil, fault.New(fault.Invalid, "Choose what to do with the selected users.")
+		return bulkAction{}, false
+	}
+	return all[i], true
+}
+
+// bulkForm is an action on several accounts as a form names it.
+type bulkForm struct {
+	bulkAction
+	selection admin.UserSelection
+	hidden    []Pair
+	users     []*identity.User // where they were selected one by one
+	number    int
+}
+
+// bulkFormOf returns what a form asks for. A form that selects nothing, or whose action does not
+// exist, is an error. A filter selects the accounts that match now; the number and the time are
+// those that the page shows, and a form that is sent brings them back.
+func (s *Server) bulkFormOf(ctx context.Context, q *request) (*bulkForm, error) {
+	a, ok := bulkActionNamed(admin.BulkAction(q.form.Get("action")))
+	if !ok {
+		return nil, fault.New(fault.Invalid, "Choose what to do with the selected users.")
+	}
+	f := &bulkForm{bulkAction: a, hidden: []Pair{{"action", string(a.action)}}}
+	if q.form.Get("all") != "" {
+		return f, s.selectAll(ctx, q, f)
 	}
 	ids := q.picked("pick-")
-	if len(ids) == 0 {
-		return bulkAction{}, nil, fault.New(fault.Invalid, "No user is selected, so nothing was done.")
-	}
-	if len(ids) > pageSize {
-		return bulkAction{}, nil, fault.New(fault.Invalid, "Select at most %d users at once.", pageSize)
-	}
 	slices.Sort(ids)
-	var users []*identity.User
+	switch {
+	case len(ids) == 0:
+		return nil, fault.New(fault.Invalid, "No user is selected, so nothing was done.")
+	case len(ids) > pageSize:
+		return nil, fault.New(fault.Invalid, "Select at most %d users one by one.", pageSize)
+	}
 	for _, id := range ids {
 		u, err := s.ops.User(ctx, q.actor, id)
 		switch {
 		case err == nil && string(u.ID) == id:
-			users = append(users, u)
+			f.users = append(f.users, u)
+			f.selection.IDs = append(f.selection.IDs, u.ID)
+			f.hidden = append(f.hidden, Pair{"pick-" + id, "on"})
 		case err != nil && !fault.Is(err, fault.NotFound): // it has been deleted meanwhile
-			return bulkAction{}, nil, err
+			return nil, err
 		}
 	}
-	return actions[i], users, nil
+	f.number = len(f.users)
+	return f, nil
+}
+
+// selectAll selects the accounts that a filter selects.
+func (s *Server) selectAll(ctx context.Context, q *request, f *bulkForm) error {
+	filter := userQuery(q.form)
+	filter.Page, filter.Sort = admin.Page{}, admin.Sort{}
+	f.selection.Filter = &filter
+	f.hidden = append(f.hidden, Pair{"all", "on"})
+	for _, name := range userFilters() {
+		if v := q.form.Get(name); v != "" && name != "sort" {
+			f.hidden = append(f.hidden, Pair{name, v})
+		}
+	}
+	n, err := strconv.Atoi(q.form.Get("count"))
+	at, atErr := strconv.ParseInt(q.form.Get("at"), 10, 64)
+	if err == nil && atErr == nil {
+		f.selection.Count, f.selection.At = n, time.UnixMilli(at)
+	} else {
+		filter.Page = admin.Page{Limit: 1, Exact: true}
+		page, err := s.ops.Users(ctx, q.actor, filter)
+		if err != nil {
+			return err
+		}
+		filter.Page = admin.Page{}
+		f.selection.Count, f.selection.At = page.Total, q.now
+	}
+	f.number = f.selection.Count
+	f.hidden = append(f.hidden, Pair{"count", strconv.Itoa(f.selection.Count)},
+		Pair{"at", strconv.FormatInt(f.selection.At.UnixMilli(), 10)})
+	return nil
 }
 
 func (s *Server) showBulk(w http.ResponseWriter, r *http.Request, q *request) error {
 	if err := s.mayChange(q, admin.ScopeUsersWrite); err != nil {
 		return err
 	}
-	a, users, err := s.bulkRequest(r.Context(), q)
+	if !q.draft { // a page counts for itself
+		q.form.Del("count")
+	}
+	f, err := s.bulkFormOf(r.Context(), q)
 	if err != nil {
 		return err
 	}
-	return s.writeBulk(w, q, a, users, s.begin(r, q, a.title))
+	return s.writeBulk(w, q, f, s.begin(r, q, f.title))
 }
 
-func (s *Server) writeBulk(
-	w http.ResponseWriter, q *request, a bulkAction, users []*identity.User, b Base,
-) error {
-	v := &BulkView{Base: b, Button: a.button + " " + count(len(users), "user"), Danger: a.danger}
+func (s *Server) writeBulk(w http.ResponseWriter, q *request, f *bulkForm, b Base) error {
+	v := &BulkView{Base: b, Button: f.button + " " + count(f.number, "user"), Danger: f.danger, Hidden: f.hidden}
 	v.Back = Link{"Users", Root + "/users"}
 	v.Crumbs = []Link{v.Back}
-	if a.ends != "" {
-		v.Ends = []string{a.ends}
+	if f.selection.Filter != nil {
+		v.Lead = "All " + count(f.number, "user") + " that the filters of the list select now."
+		v.Back.URL = keep(v.Back.URL, q.form, userFilters())
 	}
-	if a.reason {
+	if f.ends != "" {
+		v.Ends = []string{f.ends}
+	}
+	if f.reason {
 		in, err := newInput(v.Base, "reason", "Reason", "required", "autocomplete=off",
 			"hint=For administrators and the audit log. The people do not see it.")
 		if err != nil {
@@ -139,10 +190,8 @@ func (s *Server) writeBulk(
 		}
 		v.Inputs = []Input{in}
 	}
-	v.Hidden = []Pair{{"action", a.name}}
 	v.Users = Table{Caption: "Selected users", Columns: []Column{{Name: "User"}, {Name: "Roles", Wide: true}}}
-	for _, u := range users {
-		v.Hidden = append(v.Hidden, Pair{"pick-" + string(u.ID), "on"})
+	for _, u := range f.users {
 		v.Users.Rows = append(v.Users.Rows, Row{ID: string(u.ID), Name: u.Label(), Cells: []Cell{
 			{Text: u.Label(), URL: at("/users", string(u.ID)), Sub: u.LoginName()},
 			textCell(strings.Join(u.Roles, ", ")),
@@ -151,44 +200,91 @@ func (s *Server) writeBulk(
 	return s.show(w, v.status(), v)
 }
 
-// postBulk does the action to each of the accounts, and shows which were refused and why. Where the
-// first one needs a newer sign-in or another input, nothing has been done yet and the form is shown
-// again.
+// postBulk does the action, and shows which accounts were refused and why. Beyond a bound it is a
+// job, whose page shows how far it is.
 func (s *Server) postBulk(w http.ResponseWriter, r *http.Request, q *request) error {
-	a, users, err := s.bulkRequest(r.Context(), q)
+	f, err := s.bulkFormOf(r.Context(), q)
 	if err != nil {
 		return err
 	}
-	v := &BulkView{Base: s.begin(r, q, a.title), Results: true, Back: Link{"Users", Root + "/users"}}
+	job, err := s.ops.BulkUsers(r.Context(), q.actor, admin.BulkRequest{
+		Action:    f.action,
+		Reason:    q.form.Get("reason"),
+		Selection: f.selection,
+	})
+	if fault.Reason(err) == admin.ReasonOtherCount {
+		q.form.Del("count")
+		again, countErr := s.bulkFormOf(r.Context(), q)
+		if countErr != nil {
+			return countErr
+		}
+		f = again
+	}
+	if err != nil {
+		b := s.begin(r, q, f.title)
+		if err := retry(&b, q, err); err != nil {
+			return err
+		}
+		return s.writeBulk(w, q, f, b)
+	}
+	if job.ID != "" {
+		return seeOther(w, r, at("/jobs", job.ID))
+	}
+	return s.writeJob(w, r, q, job)
+}
+
+func (s *Server) showJob(w http.ResponseWriter, r *http.Request, q *request) error {
+	job, err := s.ops.BulkAction(r.Context(), q.actor, r.PathValue("job"))
+	if err != nil {
+		return err
+	}
+	return s.writeJob(w, r, q, job)
+}
+
+func (s *Server) postStopJob(w http.ResponseWriter, r *http.Request, q *request) error {
+	id := r.PathValue("job")
+	if _, err := s.ops.StopBulkAction(r.Context(), q.actor, id); err != nil {
+		return err
+	}
+	return seeOther(w, r, at("/jobs", id))
+}
+
+func (s *Server) writeJob(w http.ResponseWriter, r *http.Request, q *request, job *admin.BulkJob) error {
+	a, _ := bulkActionNamed(job.Action)
+	v := &JobView{Base: s.begin(r, q, a.title), Back: Link{"Users", Root + "/users"}}
 	v.Crumbs = []Link{v.Back}
-	v.Users = Table{Caption: "What became of each", Columns: []Column{{Name: "User"}, {Name: "Result"}}}
-	refused := 0
-	for i, u := range users {
-		err := a.do(r.Context(), q, u.ID)
-		var f *fault.Error
-		if i == 0 && (neededProof(err) != nil || errors.As(err, &f) && f.Field != "") {
-			if err := retry(&v.Base, q, err); err != nil {
-				return err
-			}
-			return s.writeBulk(w, q, a, users, v.Base)
-		}
-		result := badgeCell("good", a.done)
-		if err != nil {
-			if fault.KindOf(err) == fault.Internal {
-				return err
-			}
-			refused++
-			result = badgeCell("bad", "Not done")
-			result.Sub = sentence(fault.Text(err))
-		}
-		who := Cell{Text: u.Label(), URL: at("/users", string(u.ID)), Sub: u.LoginName()}
-		v.Users.Rows = append(v.Users.Rows, Row{ID: string(u.ID), Name: u.Label(), Cells: []Cell{who, result}})
+	state := badgeCell("good", "Done")
+	switch job.State {
+	case admin.BulkRunning:
+		state = badgeCell("warn", "Running")
+		v.Again = at("/jobs", job.ID)
+		v.Stop = &Button{Text: "Stop", Danger: true, Action: at("/jobs", job.ID, "stop")}
+	case admin.BulkStopped:
+		state = badgeCell("plain", "Stopped")
 	}
-	if done := len(users) - refused; done > 0 {
-		v.Notice = a.done + ": " + count(done, "user") + "."
+	v.Facts = []Fact{
+		{Name: "State", Cell: state},
+		{Name: a.done, Cell: textCell(grouped(job.Done) + " of " + count(job.Total, "user"))},
+		{Name: "Refused", Cell: textCell(grouped(job.Refused))},
 	}
-	if refused > 0 {
-		v.Problem = count(refused, "user") + " could not be changed. The list says why."
+	if job.Reason != "" {
+		v.Facts = append(v.Facts, Fact{Name: "Reason", Cell: textCell(job.Reason)})
+	}
+	if job.Done > 0 {
+		v.Notice = a.done + ": " + count(job.Done, "user") + "."
+	}
+	if job.Refused > 0 {
+		v.Problem = count(job.Refused, "user") + " could not be changed. The list says why."
+	}
+	v.Refused = Table{Caption: "Refused", Columns: []Column{{Name: "User"}, {Name: "Why"}}}
+	for _, item := range job.Items[:min(len(job.Items), pageSize)] {
+		who := Cell{Text: string(item.User), Code: true}
+		if u, err := s.ops.User(r.Context(), q.actor, string(item.User)); err == nil {
+			who = Cell{Text: u.Label(), URL: at("/users", string(u.ID)), Sub: u.LoginName()}
+		}
+		v.Refused.Rows = append(v.Refused.Rows, Row{ID: string(item.User), Name: who.Text, Cells: []Cell{
+			who, textCell(sentence(item.Error)),
+		}})
 	}
 	return s.show(w, http.StatusOK, v)
 }

@@ -39,7 +39,7 @@ func TestEveryPage(t *testing.T) {
 	factor, app := s.furnish(victim)
 	keys, err := s.ops.Keys(t.Context(), s.actor())
 	testkit.Must(t, err)
-	ids := map[string]string{"id": string(victim.ID), "session": string(sess.ID), "role": "admin", "factor": factor, "app": app}
+	ids := map[string]string{"id": string(victim.ID), "session": string(sess.ID), "job": "none", "role": "admin", "factor": factor, "app": app}
 	root := s.user
 	maps.Copy(ids, s.furnishApps())
 	for pattern := range s.console.Patterns() {
@@ -58,6 +58,8 @@ func TestEveryPage(t *testing.T) {
 			switch {
 			case strings.HasSuffix(path, "/bulk"):
 				p.shows(400, "Choose what to do")
+			case strings.HasSuffix(path, "/jobs/none"):
+				p.shows(404)
 			case strings.HasSuffix(path, "/export"):
 				p.shows(200, "email")
 			case strings.HasSuffix(path, "/confirm"):

@@ -23,7 +23,9 @@ func (s *Server) userSection() section {
 			{"GET /admin/users", []string{"Users", "Locks"}, s.showUsers},
 			{"GET /admin/users/new", nil, s.showNewUser},
 			{"GET /admin/users/bulk", nil, s.showBulk},
-			{"POST /admin/users/bulk", []string{"LockUser", "DeleteUser"}, s.postBulk},
+			{"POST /admin/users/bulk", []string{"BulkUsers"}, s.postBulk},
+			{"GET /admin/jobs/{job}", []string{"BulkAction"}, s.showJob},
+			{"POST /admin/jobs/{job}/stop", []string{"StopBulkAction"}, s.postStopJob},
 			{"GET /admin/users/export", []string{"ExportUsers"}, s.exportUsers},
 			{"POST /admin/users", []string{"CreateUser", "InviteUser"}, s.postNewUser},
 			{"GET /admin/users/{id}", []string{"UserDetail", "Sessions", "UserAuthorizations", "UserFactors", "Events"}, s.showUser},
@@ -35,7 +37,7 @@ func (s *Server) userSection() section {
 		}, s.userActionRoutes(),
 			actionRoutes("/admin/users/{id}/factors/{factor}", s.removeFactorAction(), s.loadPart),
 			actionRoutes("/admin/users/{id}/apps/{app}", s.revokeAppAction(), s.loadPart)),
-		views: []View{&UsersView{}, &UserView{}, &NewUserView{}, &EditUserView{}, &PasswordView{}, &BulkView{}},
+		views: []View{&UsersView{}, &UserView{}, &NewUserView{}, &EditUserView{}, &PasswordView{}, &BulkView{}, &JobView{}},
 		notes: userNotes(),
 	}
 }
@@ -48,6 +50,8 @@ type UsersView struct {
 	Pager  Pager
 	Empty  *Empty   // instead of the list, or nil
 	Bulk   []Choice // what can be done with the selected users
+	All    string   // "all 1,204 users", where the list has more than this page; or ""
+	Filter []Pair   // what selects all of them
 	Export string   // address of the list as CSV
 	Same   Same
 }
@@ -87,8 +91,8 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, q *request) e
 	v := &UsersView{Base: s.begin(r, q, "Users")}
 	if q.actor.Can(admin.ScopeUsersWrite) {
 		v.Primary = &Link{Text: "New user", URL: Root + "/users/new"}
-		for _, a := range s.bulkActions() {
-			v.Bulk = append(v.Bulk, Choice{Value: a.name, Text: a.button})
+		for _, a := range bulkActions() {
+			v.Bulk = append(v.Bulk, Choice{Value: string(a.action), Text: a.button})
 		}
 	}
 	v.Export = keep(Root+"/users/export", q.form, userFilters())
@@ -103,6 +107,14 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, q *request) e
 		v.Table.Rows = append(v.Table.Rows, v.userRow(u, locked || !u.LockedAt.IsZero()))
 	}
 	v.Pager = pagerOf(page, Root+"/users", q.form, userFilters(), "user")
+	if v.Pager.Next != "" || v.Pager.First != "" {
+		v.All = "all " + v.Pager.Total
+		for _, name := range []string{"search", "status", "role", "verified"} {
+			if value := q.form.Get(name); value != "" {
+				v.Filter = append(v.Filter, Pair{name, value})
+			}
+		}
+	}
 	v.Empty = noUsers(v.Search.Active, len(page.Items))
 	v.Same = s.userListSame(q.form)
 	return s.show(w, http.StatusOK, v)

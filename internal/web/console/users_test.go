@@ -239,13 +239,13 @@ func TestBulk(t *testing.T) {
 	p.shows(200, "Lock 3 users", "Grace Hopper", "Reason").hides("Not selected").wellFormed()
 	p.submit("/admin/users/bulk").shows(400, `id="f-reason-error"`)
 	testkit.Equal(t, "locked", s.stored(grace.ID).LockedAt.IsZero(), true)
-	p.submit("/admin/users/bulk", "reason", "Left "+hostile).shows(200, "Locked: 2 users", "1 user could not be changed", "Not done").wellFormed()
+	p.submit("/admin/users/bulk", "reason", "Left "+hostile).shows(200, "Locked: 2 users", "1 user could not be changed", "Ada Lovelace").wellFormed()
 	testkit.Equal(t, "locked", s.stored(grace.ID).LockReason, "Left "+hostile)
 	testkit.Equal(t, "not locked", s.stored(other.ID).LockedAt.IsZero(), true)
 	testkit.Equal(t, "not locked", s.stored(root.ID).LockedAt.IsZero(), true)
 	s.get("/admin/users/"+string(grace.ID)).shows(200, "Locked.", "It stays locked").wellFormed()
 	s.post("/admin/users/bulk", "action", "unlock", pick(grace), "on").shows(200, "Unlocked: 1 user")
-	for _, action := range []string{"disable", "enable", "sign-out", "delete"} {
+	for _, action := range []string{"disable", "enable", "end_sessions", "delete"} {
 		s.post("/admin/users/bulk", "action", action, pick(grace), "on").shows(200, ": 1 user")
 	}
 	s.get("/admin/users/" + string(grace.ID)).shows(404)
@@ -268,4 +268,30 @@ func TestLockAndExport(t *testing.T) {
 	p.shows(200, "'=1+1").hides("Ada Lovelace")
 	testkit.Equal(t, "Content-Disposition", p.Header().Get("Content-Disposition"), `attachment; filename="users.csv"`)
 	s.get("/admin/users/export?status=odd").shows(400, "There is no status")
+}
+
+// All users that a filter selects are changed if they are as many as the page said; else it asks
+// again. Many of them are a job that can be stopped.
+func TestBulkAll(t *testing.T) {
+	s := newSite(t)
+	for range 52 {
+		s.newUser("Somebody")
+	}
+	s.get("/admin/users?search=somebody").shows(200, "all 52 users, not only those on this page", `name="search" value="somebody"`)
+	p := s.get("/admin/users/bulk?action=disable&all=on&search=somebody&count=1&at=1").shows(200, "Disable 52 users", "All 52 users that the filters", `name="count" value="52"`)
+	s.now = s.now.Add(-time.Minute)
+	s.newUser("Somebody") // which was there when the page was made, unseen
+	s.now = s.now.Add(time.Minute)
+	p = p.submit("/admin/users/bulk").shows(409, "selects 53 users now", "Disable 53 users")
+	p.submit("/admin/users/bulk").shows(200, "Disabled: 53 users", "Done")
+	s.get("/admin/users?search=somebody&status=active").shows(200, "No user matches")
+	for range 450 {
+		s.newUser("Somebody")
+	}
+	p = s.get("/admin/users/bulk?action=lock&all=on&search=somebody").submit("/admin/users/bulk", "reason", "Cleaning")
+	at := p.Header().Get("Location")
+	s.get(at).shows(200, "Running", "0 of 503 users", "Cleaning", "Show how far it is now", "Stop").wellFormed()
+	s.post(at + "/stop").leads(at)
+	s.get(at).shows(200, "Stopped").hides("Show how far it is now")
+	s.get("/admin/jobs/none").shows(404)
 }
