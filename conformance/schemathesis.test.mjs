@@ -13,12 +13,9 @@ before(async () => {
   const home = new Installation({ RATE_LIMIT_ENABLED: "false" });
   server = await home.serve();
   const client = home.command("client", "create", "--name", "Tester", "--grant", "client_credentials", "--scope", "admin");
-  const answer = await fetch(server.at("/oauth/token"), {
-    method: "POST",
-    headers: { authorization: basic(client) },
-    body: new URLSearchParams({ grant_type: "client_credentials", scope: "admin" }),
-  });
-  token = (await answer.json()).access_token;
+  const answer = await server.post("/oauth/token", { grant_type: "client_credentials", scope: "admin" }, basic(client));
+  assert.equal(answer.status, 200, answer.text);
+  token = answer.body.access_token;
 });
 
 after(() => server?.stop());
@@ -36,5 +33,6 @@ describe("the management API", () => {
     const { stdout } = await run.catch((e) => assert.fail(`${e.message}\n${e.stdout?.slice(-8000)}`));
     const [, passed] = stdout.match(/(\d+) generated, \d+ passed/) ?? assert.fail(stdout.slice(-2000));
     assert.ok(Number(passed) > 1000, stdout.slice(-2000));
+    assert.doesNotMatch(stdout, /Authentication failed/, "the token has ended on the way");
   });
 });

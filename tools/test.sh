@@ -160,10 +160,10 @@ install_node_modules() (
   cp package-lock.json node_modules/.lock-used
 )
 
-# install_npm NAME: what conformance/strangers/NAME/package.json lists, for a guide. An application may be
-# built beside it.
+# install_npm NAME [TO]: what conformance/strangers/NAME/package.json lists, for a guide. An application may
+# be built beside it.
 install_npm() {
-  local to=.cache/$1 from=conformance/strangers/$1
+  local to=.cache/${2:-$1} from=conformance/strangers/$1
   cmp -s "$from/package-lock.json" "$to/.used" && return
   rm -rf "$to"
   mkdir -p "$to"
@@ -189,6 +189,8 @@ strangers() {
   install_npm nextjs
   install_npm jupyterhub-proxy
   install_venv jupyterhub jupyterhub
+  install_venv openapi-client openapi-client
+  install_npm openapi-client openapi-client-npm
   (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=8 --test-timeout=900000 strangers/*.test.mjs)
 }
 
