@@ -38,8 +38,17 @@ const (
 // facts measures what has to do with starting and with memory, on a database of the engine's own.
 func (b *bench) facts(ctx context.Context, e engine) ([]fact, error) {
 	wantStart, wantSessions := b.wanted(factStart) || b.wanted(factIdle), b.wanted(factSessions)
+	var out []fact
+	if b.wanted(factHooks) {
+		b.say("%s, %s", factHooks, e)
+		f, err := b.drainHooks(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
 	if !wantStart && !wantSessions {
-		return nil, nil
+		return out, nil
 	}
 	url, err := b.fresh(ctx, e, "facts")
 	if err != nil {
@@ -49,12 +58,13 @@ func (b *bench) facts(ctx context.Context, e engine) ([]fact, error) {
 	if st.world, err = b.newWorld(ctx, e, url, b.users); err != nil {
 		return nil, err
 	}
-	var out []fact
 	if wantStart {
 		b.say("%s and %s, %s", factStart, factIdle, e)
-		if out, err = st.starting(ctx); err != nil {
+		more, err := st.starting(ctx)
+		if err != nil {
 			return nil, err
 		}
+		out = append(out, more...)
 	}
 	if wantSessions {
 		b.say("%s, %s", factSessions, e)
