@@ -5,10 +5,12 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/checkpoint"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/web/ui"
 )
 
 const (
@@ -134,4 +136,19 @@ func (t *treeTask) work(ctx context.Context, publish bool) error {
 		return err
 	}
 	return nil
+}
+
+// browserActor returns a function that returns who has signed in to the console in a browser.
+func (s *server) browserActor(
+	ops *admin.Operations, pages *ui.Server,
+) func(*http.Request) (admin.Actor, bool, error) {
+	who := s.administratorOf(ops)
+	return func(r *http.Request) (a admin.Actor, ok bool, err error) {
+		sess, err := pages.Session(r)
+		if err != nil || sess == nil {
+			return a, false, err
+		}
+		_, a, err = who(r.Context(), r, sess)
+		return a, err == nil, err
+	}
 }

@@ -411,7 +411,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	mux := http.NewServeMux()
 	s.protocolRoutes(mux, kit, browser)
 	if err := errors.Join(
-		s.pageRoutes(e, mux, kit, browser, pages), s.apiRoutes(e, mux, kit, accounts),
+		s.pageRoutes(e, mux, kit, browser, pages), s.apiRoutes(e, mux, kit, browser, accounts),
 	); err != nil {
 		return nil, err
 	}
@@ -458,7 +458,9 @@ func (s *server) protocolRoutes(mux *http.ServeMux, kit *web.Kit, browser *ui.Se
 }
 
 // apiRoutes adds the JSON interfaces.
-func (s *server) apiRoutes(e *env, mux *http.ServeMux, kit *web.Kit, accounts *account.Server) error {
+func (s *server) apiRoutes(
+	e *env, mux *http.ServeMux, kit *web.Kit, pages *ui.Server, accounts *account.Server,
+) error {
 	ops, err := s.parts.operations(e)
 	if err != nil {
 		return err
@@ -469,6 +471,7 @@ func (s *server) apiRoutes(e *env, mux *http.ServeMux, kit *web.Kit, accounts *a
 		Operations: ops,
 		Tokens:     s.tokens,
 		Places:     s.parts.places,
+		Browser:    s.browserActor(ops, pages),
 	})
 	if err != nil {
 		return err

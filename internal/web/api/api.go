@@ -33,6 +33,10 @@ type Config struct {
 	Tokens     Tokens
 
 	Places visitor.Places // finds the places of sessions; or nil
+
+	// Browser returns who has signed in to the console in the browser of a request, or false. Only
+	// the addresses of the audit log below /admin take a session in place of a token.
+	Browser func(r *http.Request) (a admin.Actor, ok bool, err error)
 }
 
 // Server serves the interface.
@@ -103,6 +107,14 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc(alias, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, path) })
 	}
+	for alias, path := range map[string]string{
+		"GET /admin/audit/api":    "/audit-logs",
+		"GET /admin/audit/export": "/audit-logs/export",
+	} {
+		mux.HandleFunc(alias, func(w http.ResponseWriter, r *http.Request) {
+			s.answerTo(&exchange{w: w, browser: true}, r, path)
+		})
+	}
 }
 
 // ServeHTTP serves a request below /api.
@@ -125,11 +137,16 @@ func alias(path string) string {
 
 // answer serves a request for an escaped path below the root of the interface.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, path string) {
+	s.answerTo(&exchange{w: w}, r, path)
+}
+
+// answerTo serves an exchange that has begun.
+func (s *Server) answerTo(x *exchange, r *http.Request, path string) {
+	w := x.w
 	w.Header().Set("Cache-Control", "no-store, no-transform")
 	if s.docs.serve(w, r, path) {
 		return
 	}
-	x := &exchange{w: w}
 	err := s.prepare(x, r, path)
 	if x.r != nil {
 		r = x.r

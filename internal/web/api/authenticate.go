@@ -27,6 +27,13 @@ func (s *Server) authenticate(x *exchange) error {
 	if err := s.Operations.AllowAddress(ip); err != nil {
 		return err
 	}
+	if x.browser && s.Browser != nil && x.r.Header.Get("Authorization") == "" {
+		a, ok, err := s.Browser(x.r)
+		if err != nil || ok {
+			x.actor = a
+			return err
+		}
+	}
 	c, err := s.Kit.ParseCall(withoutBody(x.r), 0, nil)
 	if err != nil {
 		return err

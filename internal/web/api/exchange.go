@@ -36,6 +36,8 @@ type exchange struct {
 	actor admin.Actor
 	raw   []byte         // the JSON body
 	body  map[string]any // what it holds, as encoding/json reads it with UseNumber
+
+	browser bool // the session of a browser counts as well as a token
 }
 
 type exchangeKey struct{}
