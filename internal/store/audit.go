@@ -203,6 +203,9 @@ func (d *DB) SearchAudit(
 		out.Total += len(out.Items)
 		out.AtLeast = next != ""
 	}
+	if whole := !out.AtLeast && p.Offset+len(out.Items) >= out.Total; after == nil && whole && !s.filtered() {
+		next = "" // the page ends with the list
+	}
 	if next != "" {
 		out.Next = &admin.Position{ID: next, Total: out.Total, AtLeast: out.AtLeast}
 	}
