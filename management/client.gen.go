@@ -194,16 +194,16 @@ func (e EventsParamsTotal) Valid() bool {
 
 // Defines values for ExportEventsParamsFormat.
 const (
-	Csv  ExportEventsParamsFormat = "csv"
-	JSON ExportEventsParamsFormat = "json"
+	ExportEventsParamsFormatCsv  ExportEventsParamsFormat = "csv"
+	ExportEventsParamsFormatJSON ExportEventsParamsFormat = "json"
 )
 
 // Valid indicates whether the value is a known member of the ExportEventsParamsFormat enum.
 func (e ExportEventsParamsFormat) Valid() bool {
 	switch e {
-	case Csv:
+	case ExportEventsParamsFormatCsv:
 		return true
-	case JSON:
+	case ExportEventsParamsFormatJSON:
 		return true
 	default:
 		return false
