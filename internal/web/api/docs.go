@@ -145,7 +145,7 @@ func (d *document) view() docView {
 			}
 		}
 		slices.SortStableFunc(g.Operations, func(a, b docOperation) int {
-			return strings.Compare(a.Path+order(a.Method), b.Path+order(b.Method))
+			return strings.Compare(a.Path+"\x00"+order(a.Method), b.Path+"\x00"+order(b.Method))
 		})
 		out.Groups = append(out.Groups, g)
 	}
