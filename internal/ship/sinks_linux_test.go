@@ -1,5 +1,3 @@
-//go:build linux
-
 package ship_test
 
 import (
@@ -99,5 +97,44 @@ input(type="imtcp" address="127.0.0.1" port="%[6]d" ruleset="tls" streamDriver.n
 		if err := json.Unmarshal([]byte(doc), &r); !ok || err != nil || r.ID != "e0" || r.UserAgent != event("").Agent {
 			t.Errorf("%s: %v %s", name, err, first)
 		}
+	}
+}
+
+// TestFullDisk checks that a full disk leaves whole lines only, and that everything is written once
+// there is space again.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=16k"); err != nil {
+		t.Skipf("no disk of its own: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	filler := filepath.Join(dir, "filler")
+	testkit.Must(t, os.WriteFile(filler, make([]byte, 8192), 0o600))
+	path := filepath.Join(dir, "audit.log")
+	f := ship.NewFile(ship.FileOptions{Path: path, Format: ship.JSON})
+	defer f.Close()
+	all := events(30)
+	done, failed := 0, 0
+	for done < len(all) && failed < 5 {
+		out := f.Deliver(t.Context(), all[done:min(done+4, len(all))])
+		done += out.Done
+		if out.Err == nil {
+			continue
+		}
+		failed++
+		raw, err := os.ReadFile(path)
+		testkit.Must(t, err)
+		if n := bytes.Count(raw, []byte("\n")); n != done || len(raw) > 0 && raw[len(raw)-1] != '\n' {
+			t.Errorf("%d lines of %d events on the full disk", n, done)
+		}
+		if failed == 2 {
+			testkit.Must(t, os.Remove(filler))
+			testkit.Must(t, os.Rename(path, path+".1"))
+			testkit.Must(t, os.Truncate(path+".1", 0))
+		}
+	}
+	if failed != 2 || done != len(all) {
+		t.Errorf("%d failures, %d of %d events", failed, done, len(all))
 	}
 }
