@@ -14,10 +14,11 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-// Rows of one statement that inserts many.
+// Rows of one statement that inserts many. SQLite's driver looks each parameter up in a list of all
+// of the statement, so that long statements cost more than they save.
 const (
-	rowsOfUsers = 50
-	rowsOfTerms = 200
+	rowsOfUsers = 5
+	rowsOfTerms = 40
 )
 
 // KnownUsers returns which of the users that an import has are here already, by their ids, email
