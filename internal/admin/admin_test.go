@@ -296,6 +296,9 @@ func operations() map[string]call {
 		"ExportEvents": {admin.ScopeAuditExport, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return o.ExportEvents(ctx, a, admin.AuditQuery{}, func(*audit.Event) error { return nil })
 		}},
+		"Overview": {admin.ScopeMetricsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Overview(ctx, a, ""))
+		}},
 		"ListRoles": {admin.ScopeRolesRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.ListRoles(ctx, a))
 		}},
@@ -331,7 +334,7 @@ func scopes() []admin.Scope { return admin.AllScopes()[1:] }
 func notOperations() []string {
 	return []string{
 		"Rules", "ActorOf", "SessionActor", "AllowAddress", "StepUpNeeded", "CreateCommandLineClient",
-		"BeginIdempotent", "RunBulkActions",
+		"Administers", "BeginIdempotent", "RunBulkActions",
 	}
 }
 

@@ -48,6 +48,6 @@ func (o *Operations) UnlockUser(ctx context.Context, a Actor, ref string) (*iden
 			}
 			u.LockedAt, u.LockReason = time.Time{}, ""
 		}
-		return o.parts.Accounts.Unlock(ctx, a.visit(ev.At), u.ID)
+		return o.parts.Accounts.Unlock(ctx, o.visitTo(a, u.ID), u.ID)
 	})
 }

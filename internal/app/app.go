@@ -107,6 +107,9 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			SecretLifetime:  p.cfg.Notices.SecretTTL,
 			PasswordGrant:   t.PasswordGrant,
 			PasswordClients: t.PasswordClients,
+			AllowedIPs:      p.cfg.Administration.AllowedIPs,
+			Reauth:          p.cfg.Administration.Reauth,
+			RequireMFA:      p.cfg.MFA.RequireAdmin,
 		},
 		admin.Parts{
 			Store:     p.db,

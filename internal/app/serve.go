@@ -63,6 +63,9 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := createFirstAdmin(ctx, e, p); err != nil {
+		return err
+	}
 	if err := announce(ctx, e, p); err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func TestSetupLinkCommand(t *testing.T) {
 	if status != 0 || err != nil || u.Path != "/setup" || u.Query().Get("token") == "" {
 		t.Fatalf("status %d: %s", status, text)
 	}
-	status, text = run(database, "user", "create", "--email", "root@example.com", "--role", "admin", "--password-stdin")
+	status, text = run(database, "user", "create", "--email", "root@example.com", "--role", "super_admin", "--password-stdin")
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, text)
 	}

@@ -422,7 +422,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		return nil, err
 	}
 	handler.Routes(mux)
-	s.handler = front(kit, g, mux)
+	s.handler = front(kit, g, s.adminGate(kit, mux))
 	s.addJobs(e, accounts)
 	return s, nil
 }

@@ -39,6 +39,8 @@ type Config struct {
 
 	Registration Registration
 
+	Administration Administration
+
 	strangers []string // see Warnings
 
 	origins map[string]string // setting name → where its value came from; absent for defaults

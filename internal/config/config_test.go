@@ -130,7 +130,8 @@ func TestDefaults(t *testing.T) {
 			SyslogProtocol: "udp",
 			ElasticIndex:   "gatehouse-audit",
 		},
-		Notices: Notices{Alerts: true, SecretWarning: 14 * day},
+		Notices:        Notices{Alerts: true, SecretWarning: 14 * day},
+		Administration: Administration{Reauth: 15 * time.Minute},
 		Registration: Registration{
 			Enabled: true,
 			Open:    "off",

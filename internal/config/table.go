@@ -75,6 +75,7 @@ func Settings() []Setting {
 		{"Audit", logServerRows()},
 		{"Notices to administrators", noticeRows()},
 		{"Registration", registrationRows()},
+		{"Administration", administrationRows()},
 	} {
 		for _, row := range g.rows {
 			row.Group = g.name

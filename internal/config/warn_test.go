@@ -19,7 +19,7 @@ func TestWarnings(t *testing.T) {
 		"misspelled, empty":            {[]string{"LOG_LEVLE="}, ""},
 		"another program's":            {[]string{"CRYSTAL_ENV=production"}, "use ENVIRONMENT"},
 		"JWT_SECRET":                   {[]string{"JWT_SECRET=x"}, "use SECRET_KEY"},
-		"not in this release":          {[]string{"ADMIN_ALLOWED_IPS=10.0.0.0/8"}, "no effect in this release"},
+		"not in this release":          {[]string{"EMAIL_PREVIEW=1"}, "no effect in this release"},
 		"another program's, not built": {[]string{"APPLE_TEAM_ID=x"}, "APPLE_TEAM_ID has no effect in this release"},
 		"threads":                      {[]string{"CRYSTAL_WORKERS=8"}, "use GOMAXPROCS"},
 		"Kubernetes Services":          {[]string{"PORT=tcp://10.0.0.1:8080", "GATEHOUSE_PORT=tcp://10.0.0.2:80", "REDIS_PORT=tcp://10.0.0.3:6379", "OTHER_PORT=tcp://10.0.0.4:1"}, "environment: GATEHOUSE_PORT, PORT, REDIS_PORT holds the address of a Kubernetes Service"},

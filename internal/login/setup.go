@@ -101,6 +101,14 @@ func (s *Server) CompleteSetup(
 	return s.advance(ctx, v, &signIn{user: u, amr: s.password().AMR()})
 }
 
+// NewAdministrator returns an account that may do everything, with a password that the policy
+// accepts. It is not stored yet.
+func (s *Server) NewAdministrator(
+	ctx context.Context, v Visit, form SetupForm,
+) (*identity.User, error) {
+	return s.firstAdmin(ctx, v, form)
+}
+
 func (s *Server) firstAdmin(
 	ctx context.Context, v Visit, form SetupForm,
 ) (*identity.User, error) {

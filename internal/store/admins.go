@@ -16,6 +16,12 @@ var activeAdmin = "disabled = FALSE AND locked_at = 0 AND " + hasRole("roles", "
 var activeAdministrator = "disabled = FALSE AND (" + hasRole("roles", "'"+identity.RoleSuperAdmin+"'") +
 	" OR " + hasRole("roles", "'"+identity.RoleAdmin+"'") + ")"
 
+// ableAdmin selects the active administrators who can sign in: with a password or a passkey, or in
+// the way in which they have done so before, and not locked for good.
+var ableAdmin = activeAdmin + " AND (password_hash <> '' OR last_login_at > 0 OR EXISTS (SELECT 1 FROM credentials" +
+	" WHERE credentials.user_id = users.id AND credentials.kind = 'passkey' AND credentials.confirmed_at > 0))" +
+	" AND locked_at = 0"
+
 // CountAdmins returns how many active administrators there are.
 func (d *DB) CountAdmins(ctx context.Context) (n int, err error) {
 	err = d.sql.Row(ctx, "SELECT COUNT(*) FROM users WHERE "+activeAdmin).Scan(&n)
@@ -42,7 +48,7 @@ func keepAdmin(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 		return err
 	}
 	last, err := exists(ctx, tx, "SELECT 1 FROM users WHERE id = $1 AND "+activeAdmin+
-		" AND NOT EXISTS (SELECT 1 FROM users WHERE id <> $1 AND "+activeAdmin+")", id)
+		" AND NOT EXISTS (SELECT 1 FROM users WHERE id <> $1 AND "+ableAdmin+")", id)
 	if err == nil && last {
 		err = &fault.Error{
 			Kind:   fault.Conflict,

@@ -172,11 +172,12 @@ func (s *suite) lastAdminDeletion(t *testing.T) {
 func (s *suite) boss(t *testing.T, db *store.DB) *identity.User {
 	t.Helper()
 	u := &identity.User{
-		ID:        identity.UserID(secret.NewID(s.now)),
-		Username:  s.name("boss"),
-		Roles:     []string{identity.RoleSuperAdmin},
-		CreatedAt: s.now,
-		UpdatedAt: s.now,
+		ID:           identity.UserID(secret.NewID(s.now)),
+		Username:     s.name("boss"),
+		Roles:        []string{identity.RoleSuperAdmin},
+		PasswordHash: "x",
+		CreatedAt:    s.now,
+		UpdatedAt:    s.now,
 	}
 	testkit.Must(t, db.CreateUser(t.Context(), u))
 	return u

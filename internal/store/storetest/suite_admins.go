@@ -19,11 +19,12 @@ func (s *suite) lastAdmin(t *testing.T) {
 	db := Open(t, store.Options{URL: s.url(t)})
 	administrator := func(i int) *identity.User {
 		return &identity.User{
-			ID:        identity.UserID(fmt.Sprintf("admin-%d", i)),
-			Email:     fmt.Sprintf("admin%d@example.com", i),
-			Roles:     []string{"staff", identity.RoleSuperAdmin},
-			CreatedAt: s.now,
-			UpdatedAt: s.now,
+			ID:           identity.UserID(fmt.Sprintf("admin-%d", i)),
+			Email:        fmt.Sprintf("admin%d@example.com", i),
+			Roles:        []string{"staff", identity.RoleSuperAdmin},
+			PasswordHash: "x",
+			CreatedAt:    s.now,
+			UpdatedAt:    s.now,
 		}
 	}
 	demoted := func(i int) *identity.User {
