@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
@@ -195,6 +196,15 @@ func (r *Registrar) initialPermission(ctx context.Context, g Registrant) (*permi
 		return nil, err
 	}
 	if !t.Usable(r.parts.Now()) {
+		return nil, invalidRegistrationToken()
+	}
+	// The token is worth no more than its maker is now.
+	maker, err := r.store.User(ctx, identity.UserID(t.CreatedBy))
+	if err != nil && !fault.Is(err, fault.NotFound) { // a client's, or of the command line
+		return nil, err
+	}
+	if err == nil && (maker.Disabled ||
+		!r.definitions().RoleRights(maker.Roles).Has(string(ScopeRegistrationsWrite))) {
 		return nil, invalidRegistrationToken()
 	}
 	may := &permission{actor: g.Actor, by: client.ByInitialToken + t.ID, policy: &t.Policy, token: t.ID}

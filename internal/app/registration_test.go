@@ -15,6 +15,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/field"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
@@ -575,4 +577,114 @@ func TestLoopbackOnlyClients(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A program of the server's machine gets a token by its administrator's password, and registers
+// clients with it, as older programs do.
+func TestSuperuserOnThisMachine(t *testing.T) {
+	r := newRegistrar(t, "ENABLE_PASSWORD_GRANT=true", "PASSWORD_GRANT_ALLOWED_CLIENTS=loopback")
+	ctx := t.Context()
+	fields := admin.ScopeFields()
+	var p admin.ScopePatch
+	for name, value := range map[string]string{"description": "administer everything", "requires": "admin"} {
+		f, ok := field.Named(fields, name)
+		if !ok {
+			t.Fatalf("scopes have no field %s", name)
+		}
+		if err := p.Set(f, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.ops.CreateScope(ctx, r.cli, admin.ScopeSuperuser, p); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.ops.CreateClient(ctx, r.cli, admin.NewClient{ID: "loopback", Fields: admin.ClientPatch{
+		Values: client.Client{
+			Name: "loopback", Public: true, Grants: []string{"password"},
+			Scopes: []string{admin.ScopeSuperuser}, LoopbackOnly: true,
+		},
+		Names: []string{"client_name", "public", "grant_types", "scope", "loopback_only"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, err := r.parts.passwords.Hash(ctx, "4Lo7W-y73P7HxUZ4FXBfdgGb4yLhylGs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	err = r.parts.db.CreateUser(ctx, &identity.User{
+		ID: identity.UserID(secret.NewID(now)), Username: "admin", PasswordHash: hash, PasswordChangedAt: now,
+		Roles: []string{identity.RoleSuperAdmin}, CreatedAt: now, UpdatedAt: now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := url.Values{
+		"grant_type": {"password"}, "username": {"admin"}, "password": {"4Lo7W-y73P7HxUZ4FXBfdgGb4yLhylGs"},
+		"client_id": {"loopback"}, "scope": {"superuser"},
+	}
+	ask := func(host string) (int, string) {
+		req := r.request("POST", "/api/v1/token", form, "")
+		req.Header.Del("Authorization")
+		req.Host = host
+		w := httptest.NewRecorder()
+		r.handler.ServeHTTP(w, req)
+		return w.Code, w.Body.String()
+	}
+	if status, _ := ask("id.example"); status != 401 {
+		t.Errorf("from elsewhere: %d", status)
+	}
+	status, body := ask("localhost:8080")
+	if status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+	token := member(body, "access_token")
+	show := func(method, path, body string) (int, string) {
+		req := httptest.NewRequest(method, path, strings.NewReader(body))
+		req.RemoteAddr, req.Host = "127.0.0.1:50000", "localhost:8080"
+		req.Header.Set("Authorization", token)
+		req.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		r.handler.ServeHTTP(w, req)
+		return w.Code, w.Body.String()
+	}
+	const shown = `{"client_id":"loopback","client_name":"loopback","grants":["password"],"scopes":["superuser"]}`
+	if status, body := show("GET", "/api/v1/client/loopback", ""); status != 200 || body != shown {
+		t.Errorf("%d %s", status, body)
+	}
+	status, body = show("POST", "/api/v1/client",
+		`{"client_name":"foo","scopes":["superuser"],"grants":["password","refresh_token"]}`)
+	if status != 200 || len(body) != 52 {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// An initial access token works while the person who made it may make one.
+func TestInitialTokenOfAFormerAdministrator(t *testing.T) {
+	r := newRegistrar(t)
+	now := time.Now()
+	id := identity.UserID(secret.NewID(now))
+	old := &identity.User{ID: id, Username: "root", Roles: []string{identity.RoleSuperAdmin}, CreatedAt: now, UpdatedAt: now}
+	if err := r.parts.db.CreateUser(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	maker := admin.Actor{User: id, Scopes: []admin.Scope{admin.ScopeAll}, AuthTime: now, ACR: identity.ACR2}
+	_, text, err := r.ops.CreateInitialToken(t.Context(), maker, admin.NewInitialToken{Count: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const body = `{"redirect_uris":["https://a.example/cb"]}`
+	r.expect(201, "POST", "/register", "Bearer "+text, body)
+	other := *old // the last administrator cannot lose the role
+	other.ID, other.Username = identity.UserID(secret.NewID(now)), "other"
+	if err := r.parts.db.CreateUser(t.Context(), &other); err != nil {
+		t.Fatal(err)
+	}
+	next := *old
+	next.Roles = []string{"editor"}
+	if err := r.parts.db.UpdateUser(t.Context(), old, &next); err != nil {
+		t.Fatal(err)
+	}
+	r.expect(401, "POST", "/register", "Bearer "+text, body)
 }
