@@ -13,8 +13,8 @@ import (
 const keyHeader = "Idempotency-Key"
 
 // serve carries out the operation of a request whose input was checked. A request with an
-// Idempotency-Key that was carried out before gets the same answer again. A caller without the scope
-// of the operation gets no stored answer: the operation denies it.
+// Idempotency-Key that was carried out before gets the same answer again. A caller without the
+// scope of the operation gets no stored answer: the operation denies it.
 func (s *Server) serve(x *exchange, path string) error {
 	key := x.r.Header.Get(keyHeader)
 	if key == "" || x.op.parameter("header", keyHeader) == nil || !x.actor.Can(admin.Scope(x.op.scope())) {
