@@ -36,7 +36,8 @@ func Counted(t audit.Type) string {
 type OverviewStore interface {
 	// HourlyCounts returns what was counted in the hours that begin from a time on.
 	HourlyCounts(ctx context.Context, from time.Time) ([]HourlyCount, error)
-	// Sizes returns how many things there are. Beyond a bound of storage a size is a lower bound.
+	// Sizes returns how many things there are, but for sessions. Beyond a bound of storage a size is a
+	// lower bound.
 	Sizes(ctx context.Context, now time.Time) (Sizes, error)
 }
 
@@ -106,6 +107,11 @@ func (o *Operations) Overview(ctx context.Context, a Actor, period string) (*Ove
 	out.fill(counts, parts)
 	if out.Sizes, err = o.store.Sizes(ctx, now); err != nil {
 		return nil, err
+	}
+	for _, c := range counts { // the last count, since counting them anew would read them all
+		if c.Name == CountSessions {
+			out.Sizes.Sessions = Size{N: c.N}
+		}
 	}
 	return out, nil
 }

@@ -27,9 +27,10 @@ const (
 		" ON CONFLICT (hour, name) DO UPDATE SET n = hourly_counts.n + excluded.n"
 	setHourly = "INSERT INTO hourly_counts (hour, name, n) VALUES ($1, $2, $3)" +
 		" ON CONFLICT (hour, name) DO UPDATE SET n = excluded.n"
-	moveCounted  = "UPDATE meta SET value = $1 WHERE name = $2 AND value = $3"
-	sweepHourly  = "DELETE FROM hourly_counts WHERE hour <= $1"
-	selectHourly = "SELECT hour, name, n FROM hourly_counts WHERE hour >= $1 ORDER BY hour, name"
+	countSessions = "SELECT COUNT(*) FROM sessions WHERE expires_at > $1 AND (last_seen_at >= $2 OR stay)"
+	moveCounted   = "UPDATE meta SET value = $1 WHERE name = $2 AND value = $3"
+	sweepHourly   = "DELETE FROM hourly_counts WHERE hour <= $1"
+	selectHourly  = "SELECT hour, name, n FROM hourly_counts WHERE hour >= $1 ORDER BY hour, name"
 )
 
 // CountEvents adds the events of the audit log that have not been counted yet to the counts of
@@ -51,16 +52,26 @@ func (d *DB) CountEvents(ctx context.Context, now time.Time) error {
 		}
 		last = next
 	}
-	sessions, err := d.sizeOf(ctx, "sessions WHERE expires_at > $1 AND (last_seen_at >= $2 OR stay)",
-		unixMilli(now), seenSince(now, d.o.IdleTimeout))
-	if err != nil {
-		return err
-	}
-	hour := unixMilli(now.UTC().Truncate(time.Hour))
-	if _, err := d.sql.Exec(ctx, setHourly, hour, admin.CountSessions, sessions.N); err != nil {
+	if err := d.sampleSessions(ctx, now); err != nil {
 		return err
 	}
 	_, err = d.sql.Exec(ctx, sweepHourly, unixMilli(now.Add(-hourlyStays)))
+	return err
+}
+
+// sampleSessions counts the active sessions every ten minutes, and in each hour at least once: it
+// reads all of them.
+func (d *DB) sampleSessions(ctx context.Context, now time.Time) error {
+	hour := unixMilli(now.UTC().Truncate(time.Hour))
+	done, err := exists(ctx, d.sql, "SELECT 1 FROM hourly_counts WHERE hour = $1 AND name = $2", hour, admin.CountSessions)
+	if err != nil || done && now.Minute()%10 != 0 {
+		return err
+	}
+	var n int64
+	err = d.sql.Row(ctx, countSessions, unixMilli(now), seenSince(now, d.o.IdleTimeout)).Scan(&n)
+	if err == nil {
+		_, err = d.sql.Exec(ctx, setHourly, hour, admin.CountSessions, n)
+	}
 	return err
 }
 
@@ -136,10 +147,6 @@ func (d *DB) Sizes(ctx context.Context, now time.Time) (out admin.Sizes, err err
 	}{
 		{&out.Users, "users", nil},
 		{&out.Clients, "clients", nil},
-		{
-			&out.Sessions, "sessions WHERE expires_at > $1 AND (last_seen_at >= $2 OR stay)",
-			[]any{unixMilli(now), seenSince(now, d.o.IdleTimeout)},
-		},
 		{&out.DeadMail, "outbox WHERE state <> 'queued' AND state = 'dead' AND kind = 'mail'", nil},
 		{&out.LockedUsers, "locks WHERE locked_until > 0 AND locked_until > $1 AND name LIKE 'user:%'", []any{unixMilli(now)}},
 	} {
