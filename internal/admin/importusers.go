@@ -217,7 +217,7 @@ func scopeNames(scopes []Scope) []string {
 	return out
 }
 
-// add puts a line into the chunk, which is stored when it is full, or when the line names what
+// add appends a line to the chunk, which is stored when it is full, or when the line names what
 // another line of it names.
 func (im *importer) add(ctx context.Context, l importLine) error {
 	if l.result.Result == "" {

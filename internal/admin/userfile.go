@@ -444,24 +444,27 @@ func (o *objectUsers) next() (userRecord, error) {
 	return rec, err
 }
 
+// keycloakRepresentation is what an import needs of a user of Keycloak.
+type keycloakRepresentation struct {
+	ID               string
+	Username, Email  string
+	FirstName        string `json:"firstName"`
+	LastName         string `json:"lastName"`
+	EmailVerified    bool   `json:"emailVerified"`
+	Enabled          *bool
+	CreatedTimestamp int64    `json:"createdTimestamp"`
+	RealmRoles       []string `json:"realmRoles"`
+	RequiredActions  []string `json:"requiredActions"`
+	Credentials      []struct {
+		Type                       string
+		CredentialData, SecretData string
+	}
+	ServiceAccountClientID string `json:"serviceAccountClientId"`
+}
+
 // keycloakUser reads a user representation of Keycloak.
 func keycloakUser(raw json.RawMessage) (rec userRecord, err error) {
-	var in struct {
-		ID               string
-		Username, Email  string
-		FirstName        string `json:"firstName"`
-		LastName         string `json:"lastName"`
-		EmailVerified    bool   `json:"emailVerified"`
-		Enabled          *bool
-		CreatedTimestamp int64    `json:"createdTimestamp"`
-		RealmRoles       []string `json:"realmRoles"`
-		RequiredActions  []string `json:"requiredActions"`
-		Credentials      []struct {
-			Type                       string
-			CredentialData, SecretData string
-		}
-		ServiceAccountClientID string `json:"serviceAccountClientId"`
-	}
+	var in keycloakRepresentation
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return rec, fault.New(fault.Invalid, "this is not a user of Keycloak: %v", err)
 	}
@@ -496,15 +499,23 @@ func keycloakUser(raw json.RawMessage) (rec userRecord, err error) {
 	if in.CreatedTimestamp > 0 {
 		rec.user.CreatedAt = time.UnixMilli(in.CreatedTimestamp).UTC()
 	}
+	rec.user.PasswordHash, err = in.hash()
+	return rec, err
+}
+
+// hash returns the stored form of the user's password, or "".
+func (in *keycloakRepresentation) hash() (string, error) {
 	for _, c := range in.Credentials {
-		if c.Type == "password" {
-			if rec.user.PasswordHash, err = keycloakHash(c.CredentialData, c.SecretData); err != nil {
-				err = fault.InvalidField("credentials", "%s", fault.Text(err))
-			}
-			return rec, err
+		if c.Type != "password" {
+			continue
 		}
+		hash, err := keycloakHash(c.CredentialData, c.SecretData)
+		if err != nil {
+			err = fault.InvalidField("credentials", "%s", fault.Text(err))
+		}
+		return hash, err
 	}
-	return rec, nil
+	return "", nil
 }
 
 // setAll sets the members that have a value.

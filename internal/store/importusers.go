@@ -25,7 +25,15 @@ const (
 // addresses and user names, and which names cannot be taken.
 func (d *DB) KnownUsers(ctx context.Context, users []*identity.User, now time.Time) (*admin.KnownUsers, error) {
 	var ids, emails, usernames, hashes []any
-	byHash := make(map[string]string)
+	r := &knownReader{
+		byHash: make(map[string]string),
+		known: &admin.KnownUsers{
+			ByID:       make(map[identity.UserID]*identity.User),
+			ByEmail:    make(map[string]*identity.User),
+			ByUsername: make(map[string]*identity.User),
+			Taken:      make(map[string]bool),
+		},
+	}
 	for _, u := range users {
 		ids = append(ids, string(u.ID))
 		if u.Email != "" {
@@ -34,34 +42,8 @@ func (d *DB) KnownUsers(ctx context.Context, users []*identity.User, now time.Ti
 		if key := identity.LoginKey(u.Username); key != "" {
 			usernames = append(usernames, key)
 			hash := usernameHash(u.Username)
-			hashes, byHash[hash] = append(hashes, hash), key
+			hashes, r.byHash[hash] = append(hashes, hash), key
 		}
-	}
-	known := &admin.KnownUsers{
-		ByID:       make(map[identity.UserID]*identity.User),
-		ByEmail:    make(map[string]*identity.User),
-		ByUsername: make(map[string]*identity.User),
-		Taken:      make(map[string]bool),
-	}
-	add := func(r sqldb.Row) error {
-		u, err := userTable.scan(r)
-		known.ByID[u.ID] = u
-		if u.Email != "" {
-			known.ByEmail[identity.LoginKey(u.Email)] = u
-		}
-		if u.Username != "" {
-			known.ByUsername[identity.LoginKey(u.Username)] = u
-		}
-		return err
-	}
-	taken := func(r sqldb.Row) error {
-		var key string
-		err := r.Scan(&key)
-		if name, ok := byHash[key]; ok {
-			key = name
-		}
-		known.Taken[key] = true
-		return err
 	}
 	for _, q := range []struct {
 		text string // ends where the list of values follows
@@ -69,22 +51,18 @@ func (d *DB) KnownUsers(ctx context.Context, users []*identity.User, now time.Ti
 		in   []any
 		read func(sqldb.Row) error
 	}{
-		{selectUser + " WHERE id IN (", ")", ids, add},
-		{selectUser + " WHERE email_key IN (", ")", emails, add},
-		{selectUser + " WHERE username_key IN (", ")", usernames, add},
-		{"SELECT email_key FROM email_claims WHERE email_key IN (", ")", emails, taken},
-		{"SELECT hash FROM former_usernames WHERE hash IN (", ")", hashes, taken},
-		{"SELECT username_key FROM held_usernames WHERE username_key IN (", ") AND until > ", usernames, taken},
+		{selectUser + " WHERE id IN (", ")", ids, r.add},
+		{selectUser + " WHERE email_key IN (", ")", emails, r.add},
+		{selectUser + " WHERE username_key IN (", ")", usernames, r.add},
+		{"SELECT email_key FROM email_claims WHERE email_key IN (", ")", emails, r.take},
+		{"SELECT hash FROM former_usernames WHERE hash IN (", ")", hashes, r.take},
+		{"SELECT username_key FROM held_usernames WHERE username_key IN (", ") AND until > ", usernames, r.take},
 	} {
 		if len(q.in) == 0 {
 			continue
 		}
-		w := where{}
-		params := make([]string, len(q.in))
-		for i, v := range q.in {
-			params[i] = w.param(v)
-		}
-		text := q.text + strings.Join(params, ", ") + q.end
+		w := where{args: q.in}
+		text := q.text + placeholders(1, len(q.in)) + q.end
 		if strings.HasSuffix(text, "> ") {
 			text += w.param(unixMilli(now))
 		}
@@ -92,7 +70,37 @@ func (d *DB) KnownUsers(ctx context.Context, users []*identity.User, now time.Ti
 			return nil, err
 		}
 	}
-	return known, nil
+	return r.known, nil
+}
+
+// knownReader reads what KnownUsers returns.
+type knownReader struct {
+	known  *admin.KnownUsers
+	byHash map[string]string // the names of hashes of former user names
+}
+
+// add reads a user who is here.
+func (k *knownReader) add(r sqldb.Row) error {
+	u, err := userTable.scan(r)
+	k.known.ByID[u.ID] = u
+	if u.Email != "" {
+		k.known.ByEmail[identity.LoginKey(u.Email)] = u
+	}
+	if u.Username != "" {
+		k.known.ByUsername[identity.LoginKey(u.Username)] = u
+	}
+	return err
+}
+
+// take reads a name that cannot be taken.
+func (k *knownReader) take(r sqldb.Row) error {
+	var key string
+	err := r.Scan(&key)
+	if name, ok := k.byHash[key]; ok {
+		key = name
+	}
+	k.known.Taken[key] = true
+	return err
 }
 
 // ImportUsers stores new users with their events: all of them, or none. It returns Conflict for a

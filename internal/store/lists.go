@@ -208,8 +208,8 @@ func (l *listing[T]) conditions(w *where, lead int) {
 	}
 }
 
-// kept reports whether a row satisfies what no statement says.
-func (l *listing[T]) kept(use plan, v *T) bool {
+// matches reports whether a row satisfies what no statement says.
+func (l *listing[T]) matches(use plan, v *T) bool {
 	for i, p := range l.postings {
 		if i != use.lead && p.keep != nil && !p.keep(v) {
 			return false
@@ -244,7 +244,7 @@ func (l *listing[T]) readSmall(
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(v T) bool { return !l.kept(use, &v) })
+	all = slices.DeleteFunc(all, func(v T) bool { return !l.matches(use, &v) })
 	out.Total = len(all)
 	if after != nil {
 		all = slices.DeleteFunc(all, func(v T) bool { return !l.follows(&v, after) })
@@ -276,7 +276,7 @@ func (l *listing[T]) follows(v *T, after *admin.Position) bool {
 	return d > 0 && !l.desc || d < 0 && l.desc
 }
 
-// driver is the table that gives the order of a walk.
+// driver returns the table that gives the order of a walk.
 func (l *listing[T]) driver(use plan) string {
 	if use.terms {
 		return l.terms
@@ -405,13 +405,13 @@ func (l *listing[T]) walk(
 		if !use.terms && !l.keeps(use) {
 			offset, skip = skip, 0 // every row counts
 		}
-		rows, err := l.window(ctx, c, use, after, edge, want+skip, offset)
+		rows, err := l.window(ctx, c, use, span{after, edge, want + skip, offset})
 		if err != nil {
 			return err
 		}
 		for i, r := range rows {
 			after = &rows[i].at
-			if use.terms && !l.firstTerm(use, r) || !l.kept(use, r.value) {
+			if use.terms && !l.firstTerm(use, r) || !l.matches(use, r.value) {
 				continue
 			}
 			if skip > 0 {
@@ -450,10 +450,15 @@ func (l *listing[T]) firstTerm(use plan, r found[T]) bool {
 	return true
 }
 
-// window reads up to n rows of a walk.
-func (l *listing[T]) window(
-	ctx context.Context, c sqldb.Conn, use plan, after, edge *admin.Position, n, offset int,
-) (out []found[T], err error) {
+// span is a part of a walk: n rows, or fewer, between two places, or from and to the ends.
+type span struct {
+	after, edge *admin.Position
+	n, offset   int
+}
+
+// window reads a part of a walk.
+func (l *listing[T]) window(ctx context.Context, c sqldb.Conn, use plan, in span) (out []found[T], err error) {
+	after, edge, n, offset := in.after, in.edge, in.n, in.offset
 	w := where{}
 	l.bounds(&w, use, after)
 	if edge != nil {
@@ -526,7 +531,7 @@ func (l *listing[T]) total(
 		return n, false, err
 	}
 	if l.keeps(use) {
-		return l.countKept(ctx, c, use, exact)
+		return l.countMatching(ctx, c, use, exact)
 	}
 	most, different := admin.MaxTotal+1, "COUNT(*)"
 	var edge *admin.Position
@@ -563,19 +568,19 @@ func (l *listing[T]) total(
 	return n, edge != nil, nil
 }
 
-// countKept counts a list whose rows must be looked at one by one.
-func (l *listing[T]) countKept(
+// countMatching counts a list whose rows must be looked at one by one.
+func (l *listing[T]) countMatching(
 	ctx context.Context, c sqldb.Conn, use plan, exact bool,
 ) (n int, atLeast bool, err error) {
 	var after *admin.Position
 	for looked := 0; ; {
-		rows, err := l.window(ctx, c, use, after, nil, smallPosting, 0)
+		rows, err := l.window(ctx, c, use, span{after: after, n: smallPosting})
 		if err != nil {
 			return n, false, err
 		}
 		for i, r := range rows {
 			after = &rows[i].at
-			if l.kept(use, r.value) && (!use.terms || l.firstTerm(use, r)) {
+			if l.matches(use, r.value) && (!use.terms || l.firstTerm(use, r)) {
 				n++
 			}
 		}
