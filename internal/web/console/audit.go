@@ -1,7 +1,9 @@
 package console
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -24,7 +26,8 @@ func (s *Server) auditSection() section {
 		routes: []route{
 			{"GET /admin/audit", []string{"Events"}, s.showAudit},
 			{"GET /admin/audit/explain", []string{"Explain"}, s.showExplain},
-			{"GET /admin/audit/sinks", []string{"AuditSinks", "AuditGaps"}, s.showSinks},
+			{"GET /admin/audit/export", []string{"ExportEvents"}, s.exportAudit},
+			{"GET /admin/audit/sinks", []string{"AuditSinks", "AuditGaps", "AuditCheckpoint"}, s.showSinks},
 			{"GET /admin/audit/{event}", []string{"Event"}, s.showEvent},
 		},
 		views: []View{&AuditView{}, &EventView{}, &ExplainView{}, &SinksView{}},
@@ -47,18 +50,20 @@ func (*AuditView) Page() string { return "audit" }
 
 // auditFilters returns the parameters of the list's address.
 func auditFilters() []string {
-	return []string{"event", "user", "client", "ip", "from", "to"}
+	return []string{"event", "actor", "user", "client", "ip", "text", "from", "to"}
 }
 
 // auditQuery returns which events a form selects.
 func auditQuery(form url.Values) (admin.AuditQuery, error) {
 	q := admin.AuditQuery{
-		Type:   audit.Type(form.Get("event")),
+		Event:  strings.TrimSpace(form.Get("event")),
+		Actor:  strings.TrimSpace(form.Get("actor")),
+		Text:   strings.TrimSpace(form.Get("text")),
 		User:   strings.TrimSpace(form.Get("user")),
 		Client: strings.TrimSpace(form.Get("client")),
 		IP:     strings.TrimSpace(form.Get("ip")),
 		Limit:  pageSize,
-		Before: form.Get("cursor"),
+		Cursor: form.Get("cursor"),
 	}
 	var err, err2 error
 	q.Since, err = dateOf(form, "from", false)
@@ -108,38 +113,88 @@ func (s *Server) showAudit(w http.ResponseWriter, r *http.Request, q *request) e
 		v.Empty = &Empty{Icon: "list", Title: "No event", Text: "Nothing has happened that the filters select."}
 	}
 	v.Links = s.auditLinks(q)
-	args := []string{"audit", "list", "--type=" + q.form.Get("event")}
+	args := []string{"audit", "list", "--type=" + query.Event}
 	for _, name := range auditFilters()[1:] {
 		args = append(args, "--"+name+"="+q.form.Get(name))
 	}
-	path := keep("/api/v1/audit-logs", q.form, []string{"event", "ip", "from", "to"},
-		"user_id", query.User, "client_id", query.Client)
+	path := keep("/api/v1/audit-logs", q.form, []string{"event", "ip", "text", "from", "to"},
+		"actor_id", query.Actor, "user_id", query.User, "client_id", query.Client)
 	v.Same = s.same("GET", path, nil, args...)
 	return s.show(w, v.status(), v)
 }
 
 // auditLinks returns further pages of the log that the administrator may see.
-func (s *Server) auditLinks(*request) []Link {
-	return []Link{
+func (s *Server) auditLinks(q *request) []Link {
+	out := []Link{
 		{"Explain a request", Root + "/audit/explain"},
-		{"Where it is delivered to", Root + "/audit/sinks"},
+		{"Proof and delivery", Root + "/audit/sinks"},
 	}
+	if q.actor.Can(admin.ScopeAuditExport) {
+		for _, format := range []string{audit.FormatCSV, audit.FormatJSON} {
+			out = append(out, Link{"Export " + strings.ToUpper(format),
+				keep(Root+"/audit/export", q.form, auditFilters(), "format", format)})
+		}
+	}
+	return out
 }
+
+// exportAudit writes the events that a form selects as a file. An export that breaks off ends the
+// connection, so that nobody takes it for whole.
+func (s *Server) exportAudit(w http.ResponseWriter, r *http.Request, q *request) error {
+	query, err := auditQuery(q.form)
+	if err != nil {
+		return err
+	}
+	format, kind, name := audit.FormatJSON, "application/x-ndjson", "audit-log.jsonl"
+	if q.form.Get("format") == audit.FormatCSV {
+		format, kind, name = audit.FormatCSV, "text/csv; charset=utf-8", "audit-log.csv"
+	}
+	control := http.NewResponseController(w)
+	out := bufio.NewWriterSize(w, exportBuffer)
+	x := audit.NewExporter(out, format)
+	begun := false
+	begin := func() error {
+		if begun {
+			return nil
+		}
+		begun = true
+		w.Header().Set("Content-Type", kind)
+		w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
+		return x.Begin()
+	}
+	// An export may take longer than a request may. A reader who is gone ends it by a failed write.
+	err = s.ops.ExportEvents(context.WithoutCancel(r.Context()), q.actor, query, func(e *audit.Event) error {
+		_ = control.SetWriteDeadline(time.Now().Add(exportStall)) // not every writer has one
+		return errors.Join(begin(), x.Write(e))
+	})
+	if err != nil && !begun {
+		return err
+	}
+	if err = errors.Join(err, begin()); err == nil {
+		err = errors.Join(x.End(), out.Flush())
+	}
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// Bounds of an export.
+const (
+	exportBuffer = 32 << 10
+	exportStall  = 30 * time.Second // how long the reader may take for a part of it
+)
 
 // auditSearch returns the form that searches the log.
 func auditSearch(form url.Values) Search {
 	out := Search{Action: Root + "/audit"}
-	types := []string{"", "All"}
-	names := audit.Types()
-	slices.SortFunc(names, func(a, b audit.Type) int { return strings.Compare(a.Name(), b.Name()) })
-	for _, t := range names {
-		types = append(types, string(t), t.Name()+" ("+eventName(t)+")")
-	}
-	out.Filters = []Filter{newFilter(form, "event", "Event", types...)}
 	for _, x := range []TextFilter{
+		{Name: "event", Label: "Event", Hint: "user.login_failed, or user.*"},
+		{Name: "actor", Label: "By", Hint: "Email, id, cli or system"},
 		{Name: "user", Label: "User", Hint: "Email, username or id"},
 		{Name: "client", Label: "Client", Hint: "Client ID"},
-		{Name: "ip", Label: "Address", Hint: "192.0.2.1"},
+		{Name: "ip", Label: "Address", Hint: "192.0.2.1 or 192.0.2.0/24"},
+		{Name: "text", Label: "Text", Hint: "In any part of the event"},
 		{Name: "from", Label: "From", Hint: "2026-05-04"},
 		{Name: "to", Label: "To", Hint: "2026-05-04"},
 	} {
@@ -155,11 +210,14 @@ func auditSearch(form url.Values) Search {
 // auditPager leads to the other pages of the log.
 func auditPager(form url.Values, page *admin.EventPage) Pager {
 	p := Pager{Total: count(page.Total, "event")}
+	if page.AtLeast {
+		p.Total = "more than " + p.Total
+	}
 	if form.Get("cursor") != "" {
 		p.First = keep(Root+"/audit", form, auditFilters())
 	}
-	if n := len(page.Events); n == pageSize {
-		p.Next = keep(Root+"/audit", form, auditFilters(), "cursor", page.Events[n-1].ID)
+	if page.Next != "" {
+		p.Next = keep(Root+"/audit", form, auditFilters(), "cursor", page.Next)
 	}
 	return p
 }

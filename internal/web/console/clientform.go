@@ -148,14 +148,7 @@ func (s *Server) clientFormView(r *http.Request, q *request, b Base) (*ClientFor
 		{"", "Confidential: a server that can keep a secret", q.form.Get("public") == ""},
 		{"on", "Public: a browser, mobile or command-line app", q.form.Get("public") != ""},
 	}
-	chosen, _ := rules.ResolveGrants(q.picked(fieldGrants + "-")) // the operation says what is wrong
-	for _, g := range rules.Grants {
-		v.Grants = append(v.Grants, ScopeChoice{
-			Name:   g.Title(),
-			Text:   g.Summary,
-			Chosen: slices.Contains(chosen, g.Name),
-		})
-	}
+	v.Grants = grantChoices(rules, q)
 	hint, err := s.scopeHint(r, q)
 	if err != nil {
 		return nil, err

@@ -39,6 +39,7 @@ func (s *site) furnishApps() map[string]string {
 	id := s.newClient(c)
 	return map[string]string{
 		"webhook": s.newWebhook("https://hooks.example.com/x"),
+		"initial": "0123",
 		"scope":   s.newScope("things:read"), "route": s.newRoute(access.Route{Prefix: "/shop", Upstreams: []string{"http://x:1"}, Name: hostile}),
 		"client": id, "secret": s.clientNow(id).Secrets[0].ID,
 		"event": s.record(audit.Event{Type: audit.LoginFailed, User: hostile, Actor: hostile, Agent: hostile, IP: "192.0.2.1", Reason: "wrong_password", RequestID: hostile}),

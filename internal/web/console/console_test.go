@@ -60,8 +60,10 @@ func TestEveryPage(t *testing.T) {
 				p.shows(400, "Choose what to do")
 			case strings.HasSuffix(path, "/jobs/none"):
 				p.shows(404)
-			case strings.HasSuffix(path, "/export"):
+			case strings.HasSuffix(path, "/users/export"):
 				p.shows(200, "email")
+			case strings.HasSuffix(path, "/audit/export"):
+				p.shows(200, `"end":true`).hides("<html")
 			case strings.HasSuffix(path, "/confirm"):
 				p.leads("/admin")
 			case strings.HasSuffix(path, "/retire"):

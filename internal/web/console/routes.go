@@ -162,7 +162,7 @@ func routePatch(q *request) (admin.RoutePatch, error) {
 	return p, err
 }
 
-// retryRoute is retry for the form of a route.
+// retryRoute shows the form of a route again, as retry does.
 func retryRoute(b *Base, q *request, err error) error {
 	if err := retry(b, q, err); err != nil {
 		return err

@@ -32,10 +32,12 @@ func (s *Server) allSections() []section {
 		s.clientSection(),
 		s.scopeSection(),
 		s.routeSection(),
+		s.registrationSection(),
 		s.auditSection(),
 		s.webhookSection(),
 		s.mailSection(),
 		s.keySection(),
+		s.settingSection(),
 	}
 }
 

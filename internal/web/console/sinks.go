@@ -12,6 +12,7 @@ import (
 // SinksView shows where the audit log is delivered to.
 type SinksView struct {
 	Base
+	State []Fact // of the tree that proves the log
 	Table Table
 	Gaps  Table
 	Empty *Empty // instead of the list, or nil
@@ -30,7 +31,12 @@ func (s *Server) showSinks(w http.ResponseWriter, r *http.Request, q *request) e
 	if err != nil {
 		return err
 	}
-	v := &SinksView{Base: s.begin(r, q, "Where the log is delivered to")}
+	v := &SinksView{Base: s.begin(r, q, "Proof and delivery of the log")}
+	state, err := s.ops.AuditCheckpoint(r.Context(), q.actor)
+	if err != nil {
+		return err
+	}
+	v.State = v.treeFacts(state)
 	v.Crumbs = []Link{{"Audit log", Root + "/audit"}}
 	v.Table = Table{Caption: "Sinks", Columns: []Column{
 		{Name: "Sink"}, {Name: "State"}, {Name: "Delivered", Num: true}, {Name: "Waiting", Num: true, Wide: true}, {Name: "Last", Wide: true},
@@ -57,6 +63,25 @@ func (s *Server) showSinks(w http.ResponseWriter, r *http.Request, q *request) e
 	}
 	v.Same = s.same("GET", "/api/v1/audit-sinks", nil, "audit", "sinks")
 	return s.show(w, http.StatusOK, v)
+}
+
+// treeFacts returns how far the log can be proved.
+func (b *Base) treeFacts(x *admin.AuditState) []Fact {
+	var facts []Fact
+	if x.Head != nil {
+		facts = append(facts,
+			Fact{Name: "Pages in the tree", Cell: textCell(grouped(int(x.Head.Size)))},
+			Fact{Name: "Root", Cell: codeCell(x.Head.Root.String())})
+	}
+	signed := Cell{Never: "None yet"}
+	if c := x.Checkpoint; c != nil {
+		signed = Cell{Text: "Of " + count(int(c.Size), "page") + ", " + b.When(c.At).Relative}
+	}
+	facts = append(facts, Fact{Name: "Last checkpoint", Cell: signed})
+	for _, key := range x.Keys {
+		facts = append(facts, Fact{Name: "Signed by", Cell: codeCell(key)})
+	}
+	return append(facts, Fact{Name: "To verify the log", Cell: codeCell("gatehouse audit verify")})
 }
 
 func (b *Base) sinkState(x *audit.Sink) Cell {
