@@ -677,7 +677,7 @@ func TestInitialTokenOfAFormerAdministrator(t *testing.T) {
 	const body = `{"redirect_uris":["https://a.example/cb"]}`
 	r.expect(201, "POST", "/register", "Bearer "+text, body)
 	other := *old // the last administrator cannot lose the role
-	other.ID, other.Username = identity.UserID(secret.NewID(now)), "other"
+	other.ID, other.Username, other.PasswordHash = identity.UserID(secret.NewID(now)), "other", "a hash"
 	if err := r.parts.db.CreateUser(t.Context(), &other); err != nil {
 		t.Fatal(err)
 	}
