@@ -91,7 +91,7 @@ describe("the first start", () => {
     await submit(page).click();
     await page.waitForURL("**/account");
     assert.match(await page.locator("h1").innerText(), /Root/);
-    assert.deepEqual(home.command("user", "show", "root@example.com").roles, ["admin"]);
+    assert.deepEqual(home.command("user", "show", "root@example.com").roles, ["super_admin"]);
   });
 
   it("and the link works once", async () => {
