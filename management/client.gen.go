@@ -3107,7 +3107,7 @@ type ExportUsersParams struct {
 	// PasswordHashes With the hashes of passwords, which needs the scope admin:backup.
 	PasswordHashes *bool `form:"password_hashes,omitempty" json:"password_hashes,omitempty"`
 
-	// Search The beginnings of words of the name
+	// Search The beginnings of words of the name, user name or address.
 	Search *string `form:"search,omitempty" json:"search,omitempty"`
 
 	// Status Only users in this state.
