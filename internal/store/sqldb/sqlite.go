@@ -19,8 +19,8 @@ const (
 	openRetry     = 5 * time.Millisecond
 	watchInterval = 100 * time.Millisecond
 
-	// writerCache is how much memory the writer may use for pages, in KiB. A transaction that changes
-	// more of them, such as an import's, writes some twice.
+	// writerCache is how much memory the writer may use for pages, in KiB. A transaction that
+	// changes more of them, such as an import's, writes some twice.
 	writerCache = 32 << 10
 
 	autoCheckpoint = 1000 // pages in the write-ahead log; SQLite's own default

@@ -35,7 +35,7 @@ type Config struct {
 	Places visitor.Places // finds the places of sessions; or nil
 
 	// Browser returns who has signed in to the console in the browser of a request, or false. Only
-	// the addresses of the audit log below /admin take a session in place of a token.
+	// GET /admin/audit/api takes a session in place of a token.
 	Browser func(r *http.Request) (a admin.Actor, ok bool, err error)
 }
 
@@ -107,14 +107,9 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc(alias, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, path) })
 	}
-	for alias, path := range map[string]string{
-		"GET /admin/audit/api":    "/audit-logs",
-		"GET /admin/audit/export": "/audit-logs/export",
-	} {
-		mux.HandleFunc(alias, func(w http.ResponseWriter, r *http.Request) {
-			s.answerTo(&exchange{w: w, browser: true}, r, path)
-		})
-	}
+	mux.HandleFunc("GET /admin/audit/api", func(w http.ResponseWriter, r *http.Request) {
+		s.answerTo(&exchange{w: w, browser: true}, r, "/audit-logs")
+	})
 }
 
 // ServeHTTP serves a request below /api.

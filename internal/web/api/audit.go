@@ -225,7 +225,8 @@ func (x *eventStream) VisitExportEventsResponse(w http.ResponseWriter) error {
 	if x.format == audit.FormatCSV {
 		kind = "text/csv; charset=utf-8"
 	}
-	// The export may take longer than a request may; a reader who is gone ends it by a failed write.
+	// The export may take longer than a request may; a reader who is gone ends it by a failed
+	// write.
 	ctx := context.WithoutCancel(x.ctx)
 	s := &stalling{w: w, control: http.NewResponseController(w)}
 	out := bufio.NewWriterSize(s, streamBuffer)
