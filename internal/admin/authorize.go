@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -169,4 +170,24 @@ func scopesOf(r oauth.Rights) []Scope {
 // definitions returns the scopes and roles that are defined, from memory.
 func (o *Operations) definitions() oauth.Definitions {
 	return oauth.Definitions{Scopes: o.store.Scopes(), Roles: o.store.RoleDefinitions()}
+}
+
+// AddressDenied returns the event of a caller outside of ADMIN_ALLOWED_IPS who asked for a path.
+func AddressDenied(v login.Visit, path string) audit.Event {
+	return audit.Event{
+		At:        v.Now,
+		Type:      audit.AdminAddressDenied,
+		IP:        v.IP,
+		Agent:     v.Agent,
+		RequestID: v.RequestID,
+		Reason:    ReasonAddress,
+		Detail:    map[string]string{"path": path},
+	}
+}
+
+// FirstAdministrator returns the event of the administrator whom the settings name.
+func FirstAdministrator(u *identity.User, now time.Time) audit.Event {
+	ev := Actor{name: audit.ActorSystem}.event(audit.UserCreated, now)
+	ev.User, ev.Detail = string(u.ID), createdDetail(u)
+	return ev
 }

@@ -41,7 +41,7 @@ func (o *Operations) covers(a Actor, s Scope, subjects ...subject) audit.Guard {
 		if err != nil {
 			return err
 		}
-		// Who has no scopes was let in by another permission, such as a token for registering
+		// An actor without scopes was let in by another permission, such as a token for registering
 		// clients, and may touch only what confers nothing.
 		if len(a.Scopes) > 0 && !have.Has(string(s)) {
 			return insufficientScope(s, "this operation needs the scope "+string(s))
@@ -122,8 +122,8 @@ func (d decision) conferred(roles []string) oauth.Rights {
 	return r
 }
 
-// account returns the subject of an account: who can change it can become its person. People manage their own account by
-// what they have themselves.
+// account returns the subject of an account: who can change it can become its person. People manage
+// their own account by what they have themselves.
 func account(id identity.UserID) subject {
 	return func(ctx context.Context, d decision) (oauth.Rights, error) {
 		roles, err := d.rows.UserRoles(ctx, string(id))

@@ -8,8 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
@@ -35,15 +36,8 @@ func (s *server) adminGate(kit *web.Kit, next http.Handler) http.Handler {
 			return
 		}
 		if denied.first(ip, ev.Now) {
-			s.parts.db.RecordAsync(audit.Event{
-				At:        ev.Now,
-				Type:      audit.AdminAddressDenied,
-				IP:        ev.IP,
-				Agent:     ev.Agent,
-				RequestID: ev.ID,
-				Reason:    "address_not_allowed",
-				Detail:    map[string]string{"path": r.URL.Path},
-			})
+			v := login.Visit{Now: ev.Now, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID}
+			s.parts.db.RecordAsync(admin.AddressDenied(v, r.URL.Path))
 		}
 		kit.Fail(w, r, fault.New(fault.Denied, "This address may not manage the server."))
 	})

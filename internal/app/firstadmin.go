@@ -3,8 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
-	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -29,13 +29,7 @@ func createFirstAdmin(ctx context.Context, e *env, p *parts) error {
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err, "ADMIN_EMAIL and ADMIN_PASSWORD cannot make the first administrator")
 	}
-	created, err := p.db.CreateFirstAdmin(ctx, u, audit.Event{
-		At:     v.Now,
-		Type:   audit.UserCreated,
-		Actor:  audit.ActorSystem,
-		User:   string(u.ID),
-		Detail: map[string]string{"email": u.Email, "roles": strings.Join(u.Roles, " ")},
-	})
+	created, err := p.db.CreateFirstAdmin(ctx, u, admin.FirstAdministrator(u, v.Now))
 	if created {
 		fmt.Fprintf(e.stdout, "The first administrator is %s, from ADMIN_EMAIL.\n", u.Email)
 	}

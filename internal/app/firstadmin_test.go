@@ -82,8 +82,8 @@ func TestManagementAddresses(t *testing.T) {
 	}
 }
 
-// TestAllowedAddressesAreThoseOfThePeer: an address in X-Forwarded-For of a stranger does not count,
-// and one of a network that is written in IPv6 does.
+// TestAllowedAddressesAreThoseOfThePeer: an address in X-Forwarded-For of a stranger does not
+// count, and one of a network that is written in IPv6 does.
 func TestAllowedAddressesAreThoseOfThePeer(t *testing.T) {
 	h := newTestServer(t, "ADMIN_ALLOWED_IPS=10.0.0.0/8")
 	for _, tt := range []struct {

@@ -8,7 +8,8 @@ import (
 )
 
 // checkGuards calls the guards of events in the transaction of their change, before it. They hold
-// the lock of decisions about who administers the server, so that they are called one after another.
+// the lock of decisions about who administers the server, so that they are called one after
+// another.
 func checkGuards(ctx context.Context, tx sqldb.Tx, ev []audit.Event) error {
 	locked := false
 	for i := range ev {

@@ -165,8 +165,8 @@ func (d *DB) DeleteRole(ctx context.Context, name string, ev ...audit.Event) err
 	})
 }
 
-// roleFree returns Conflict with admin.ReasonHeld if a user or a client has a role, or a scope names
-// it.
+// roleFree returns Conflict with admin.ReasonHeld if a user or a client has a role, or a scope
+// names it.
 func roleFree(ctx context.Context, tx sqldb.Tx, name string) error {
 	var users int
 	err := tx.Row(ctx, "SELECT COUNT(*) FROM users WHERE "+hasRole("roles", "$1"), name).Scan(&users)
