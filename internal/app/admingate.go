@@ -37,7 +37,10 @@ func (s *server) adminGate(kit *web.Kit, next http.Handler) http.Handler {
 		}
 		if denied.first(ip, ev.Now) {
 			v := login.Visit{Now: ev.Now, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID}
-			s.parts.db.RecordAsync(admin.AddressDenied(v, r.URL.Path))
+			if err := s.parts.db.Record(r.Context(), admin.AddressDenied(v, r.URL.Path)); err != nil {
+				kit.Fail(w, r, err)
+				return
+			}
 		}
 		kit.Fail(w, r, fault.New(fault.Denied, "This address may not manage the server."))
 	})
