@@ -49,8 +49,10 @@ func newHierarchy(t *testing.T) *hierarchy {
 	cli := admin.CommandLine()
 	for name, scopes := range map[string][]string{
 		"helpdesk": {"admin:users:read", "admin:users:write", "admin:sessions:read", "admin:sessions:write"},
-		"editor": {"admin:clients:read", "admin:clients:write", "admin:scopes:write", "admin:roles:write",
-			"admin:roles:read", "admin:routes:write"},
+		"editor": {
+			"admin:clients:read", "admin:clients:write", "admin:scopes:write", "admin:roles:write",
+			"admin:roles:read", "admin:routes:write",
+		},
 	} {
 		_, err := h.ops.CreateRole(t.Context(), cli, name, patchOf(t, admin.RoleFields(), map[string][]string{"scopes": scopes}))
 		testkit.Must(t, err)
@@ -320,7 +322,8 @@ func TestTokensAreOnlyAnUpperBound(t *testing.T) {
 	testkit.Equal(t, "of a super_admin", actor(token(h.people["super_admin"].ID, "openid", "admin:users:read")),
 		[]admin.Scope{"admin:users:read"})
 	testkit.Equal(t, "of a helpdesk", actor(token(h.people["helpdesk"].ID, "admin")), []admin.Scope{
-		"admin:sessions:read", "admin:sessions:write", "admin:users:read", "admin:users:write"})
+		"admin:sessions:read", "admin:sessions:write", "admin:users:read", "admin:users:write",
+	})
 	testkit.Equal(t, "of a user", len(actor(token(h.people["user"].ID, "admin"))), 0)
 	machine := &oauth.AccessToken{Client: "capable", Scopes: []string{"admin"}}
 	testkit.Equal(t, "of a machine", actor(machine), []admin.Scope{"admin:users:write"})

@@ -131,8 +131,10 @@ func (s *Server) auditLinks(q *request) []Link {
 	}
 	if q.actor.Can(admin.ScopeAuditExport) {
 		for _, format := range []string{audit.FormatCSV, audit.FormatJSON} {
-			out = append(out, Link{"Export " + strings.ToUpper(format),
-				keep(Root+"/audit/export", q.form, auditFilters(), "format", format)})
+			out = append(out, Link{
+				"Export " + strings.ToUpper(format),
+				keep(Root+"/audit/export", q.form, auditFilters(), "format", format),
+			})
 		}
 	}
 	return out

@@ -39,8 +39,10 @@ func TestAudit(t *testing.T) {
 		Type: audit.LoginFailed, User: string(u.ID), Actor: string(u.ID), Reason: "wrong_password", IP: "192.0.2.1", Agent: hostile, RequestID: "R1",
 		Client: client, Session: "SESS", Grant: "GRANT", Detail: map[string]string{"method": hostile},
 	})
-	changed := s.record(audit.Event{Type: audit.ScopeUpdated, Actor: "cli", TargetType: audit.TargetScope, TargetID: "read", RequestID: "R2",
-		Changes: []audit.Change{{Field: "description", Before: "<b>", After: "more"}, {Field: "jwks"}}})
+	changed := s.record(audit.Event{
+		Type: audit.ScopeUpdated, Actor: "cli", TargetType: audit.TargetScope, TargetID: "read", RequestID: "R2",
+		Changes: []audit.Change{{Field: "description", Before: "<b>", After: "more"}, {Field: "jwks"}},
+	})
 	s.record(audit.Event{Type: audit.AccountLocked, RequestID: "R3"})
 	s.get("/admin/audit").shows(200, "Login failed", "Wrong password", u.Email, "Cologne", "/admin/audit/"+id, "Command line", "Somebody unknown", "/admin/scopes/read", "/admin/audit/export?format=csv").wellFormed()
 	s.get("/admin/audit?event=user.login_failed&actor="+u.Email+"&text=metho&user="+u.Email+"&client="+client+"&ip=192.0.2.1&from=2026-05-04&to=2026-05-04").shows(200, "Wrong password", "1 event", "--type=user.login_failed", "client_id="+client).hides("Command line")

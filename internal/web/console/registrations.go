@@ -131,8 +131,10 @@ func initialInputs() (token, policy [][]string) {
 	policy = [][]string{
 		{"scopes", "Scopes", "plain", "autocomplete=off", "hint=Separated by spaces. Empty: openid profile email offline_access."},
 		{"redirect_hosts", "Hosts of redirect URIs", "plain", "area", "hint=Such as *.example.com. Empty: any. One a line."},
-		{"token_endpoint_auth_methods", "Authentication methods", "plain", "autocomplete=off",
-			"hint=Separated by spaces. Empty: any."},
+		{
+			"token_endpoint_auth_methods", "Authentication methods", "plain", "autocomplete=off",
+			"hint=Separated by spaces. Empty: any.",
+		},
 		{"resources", "APIs that their tokens may be for", "plain", "area", "hint=One a line."},
 	}
 	return token, policy

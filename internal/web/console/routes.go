@@ -203,8 +203,11 @@ func routeInputs() []fieldInputs {
 func advancedRouteInputs() []fieldInputs {
 	return []fieldInputs{
 		{"Further rules", []fieldInput{
-			{name: "methods", label: "Methods"}, {name: "networks", label: "Networks"}, {name: "origins", label: "Origins"},
-			{name: "audiences", label: "Audiences"}, {name: "issuers", label: "External issuers"},
+			{name: "methods", label: "Methods"},
+			{name: "networks", label: "Networks"},
+			{name: "origins", label: "Origins"},
+			{name: "audiences", label: "Audiences"},
+			{name: "issuers", label: "External issuers"},
 			{name: "acr", label: "Strength of the sign-in", choices: choicesOf("Any", "aal1", "aal2")},
 			{name: "max_age", label: "Greatest age of the sign-in", hint: "Such as 1h. Empty: any."},
 			{name: "allow_client_id", label: "Accept a client's ID without proof"},
@@ -219,7 +222,8 @@ func advancedRouteInputs() []fieldInputs {
 			{name: "cors", label: "Origins of scripts (CORS)"},
 		}},
 		{"Forwarding", []fieldInput{
-			{name: "keep_path", label: "Pass the whole path on"}, {name: "keep_host", label: "Pass the Host header on"},
+			{name: "keep_path", label: "Pass the whole path on"},
+			{name: "keep_host", label: "Pass the Host header on"},
 			{name: "rewrite_location", label: "Rewrite addresses in responses"},
 			{name: "allow_encoded_slash", label: "Accept escaped slashes"},
 			{name: "health_path", label: "Path of health checks"},
