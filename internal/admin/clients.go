@@ -136,8 +136,8 @@ func (o *Operations) createClient(ctx context.Context, a Actor, in NewClient) (*
 	return out, err
 }
 
-// clientChange returns an event of a change of a client, with the guard that nobody changes a client
-// that confers more than they have.
+// clientChange returns an event of a change of a client, with the guard that nobody changes a
+// client that confers more than they have.
 func (o *Operations) clientChange(a Actor, t audit.Type, id client.ID, now time.Time) audit.Event {
 	ev := clientEvent(a, t, id, now)
 	ev.Guard = o.covers(a, ScopeClientsWrite, storedClient(id))

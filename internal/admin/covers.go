@@ -168,11 +168,6 @@ func storedClient(id client.ID) subject {
 	}
 }
 
-// everything returns what gives power over everybody, such as an identity provider.
-func everything(context.Context, decision) (oauth.Rights, error) {
-	return oauth.Rights{oauth.ScopeAdmin: true}, nil
-}
-
 // strongerRoles returns the names of the roles that confer more than an actor has, for changes of
 // many accounts at once: those with one of these roles are left out.
 func (o *Operations) strongerRoles(a Actor) []string {

@@ -36,8 +36,8 @@ func Counted(t audit.Type) string {
 type OverviewStore interface {
 	// HourlyCounts returns what was counted in the hours that begin from a time on.
 	HourlyCounts(ctx context.Context, from time.Time) ([]HourlyCount, error)
-	// Sizes returns how many things there are, but for sessions. Beyond a bound of storage a size is a
-	// lower bound.
+	// Sizes returns how many things there are, but for sessions. Beyond a bound of storage a size
+	// is a lower bound.
 	Sizes(ctx context.Context, now time.Time) (Sizes, error)
 }
 

@@ -144,7 +144,8 @@ func addressRange(n netip.Prefix) (from, until string) {
 }
 
 // RevokeSessions ends all browser sessions that a selection selects, of whichever user, and returns
-// how many. Each is recorded for its user. The sessions of people who have more than the actor stay.
+// how many. Each is recorded for its user. The sessions of people who have more than the actor
+// stay.
 func (o *Operations) RevokeSessions(ctx context.Context, a Actor, sel SessionSelection) (int, error) {
 	if err := o.authorize(a, ScopeSessionsWrite); err != nil {
 		return 0, err

@@ -63,7 +63,8 @@ type Store interface {
 
 // IdempotencyStore is what requests with an Idempotency-Key need of storage.
 type IdempotencyStore interface {
-	// BeginIdempotent stores that a request has begun and returns nil, or returns what is known of it.
+	// BeginIdempotent stores that a request has begun and returns nil, or returns what is known of
+	// it.
 	BeginIdempotent(ctx context.Context, key, body string, now, expires time.Time) (*IdempotentRecord, error)
 	// FinishIdempotent stores the answer, DropIdempotent forgets a request without one.
 	FinishIdempotent(ctx context.Context, key string, status int, resource, sealed string) error
@@ -118,20 +119,21 @@ type UserStore interface {
 	UpdateUser(ctx context.Context, old, new *identity.User, ev ...audit.Event) error
 	// KnownUsers returns which users of an import are here already.
 	KnownUsers(ctx context.Context, users []*identity.User, now time.Time) (*KnownUsers, error)
-	// ImportUsers stores new users, all or none, or returns fault.Conflict for a name that is in use.
+	// ImportUsers stores new users, all or none, or returns fault.Conflict for a name that is in
+	// use.
 	ImportUsers(ctx context.Context, users []*identity.User, ev []audit.Event) error
 	// ExportUsers calls f with the users that a query selects, page by page.
 	ExportUsers(ctx context.Context, q UserQuery, f func(*identity.User) error) error
-	// UpdateUserAt and the other methods in …At return fault.Stale unless the thing has the version;
-	// 0 is any.
+	// UpdateUserAt and the other methods in …At return fault.Stale unless the thing has the
+	// version; 0 is any.
 	UpdateUserAt(ctx context.Context, version int64, old, new *identity.User, ev ...audit.Event) error
 	// Roles returns up to limit different lists of roles that users have, each separated by spaces.
 	Roles(ctx context.Context, limit int) ([]string, error)
 	// SetUserDisabled and DeleteUserAt end everything the user has open. They return fault.Conflict
 	// with ReasonLastAdministrator rather than leave the server without an active administrator.
 	SetUserDisabled(ctx context.Context, id identity.UserID, disabled bool, now time.Time, ev ...audit.Event) error
-	// SetUserLocked locks an account, or ends the lock if the time is zero. Locking does what disabling
-	// does.
+	// SetUserLocked locks an account, or ends the lock if the time is zero. Locking does what
+	// disabling does.
 	SetUserLocked(ctx context.Context, id identity.UserID, at time.Time, reason string, now time.Time,
 		ev ...audit.Event) error
 	DeleteUserAt(ctx context.Context, version int64, id identity.UserID, now time.Time, ev ...audit.Event) error
@@ -217,8 +219,8 @@ type SessionStore interface {
 	UserSessions(ctx context.Context, id identity.UserID, now time.Time) ([]identity.Session, error)
 	// ListSessions returns the page of active sessions that follows a position, nil for the first.
 	ListSessions(ctx context.Context, q SessionQuery, after *Position) (Rows[identity.Session], error)
-	// SessionAddresses returns up to limit different addresses at which sessions were last seen: those
-	// from one text up to, but not including, another.
+	// SessionAddresses returns up to limit different addresses at which sessions were last seen:
+	// those from one text up to, but not including, another.
 	SessionAddresses(ctx context.Context, from, until string, limit int) ([]string, error)
 	// EndSession and EndOtherSessions also revoke the tokens that the sessions gave, if tokens is
 	// true.

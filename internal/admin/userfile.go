@@ -374,7 +374,6 @@ type objectUsers struct {
 	dec  *json.Decoder
 	read func(json.RawMessage) (userRecord, error)
 	n    int
-	over bool
 }
 
 func newObjectUsers(r io.Reader, read func(json.RawMessage) (userRecord, error)) (*objectUsers, error) {

@@ -6,8 +6,8 @@ import "context"
 // its error undoes it.
 type Guard func(ctx context.Context, rows Rows) error
 
-// Rows reads what a Guard decides by, in the transaction of the change. While a Guard runs and until
-// the transaction ends, no other guarded change is made.
+// Rows reads what a Guard decides by, in the transaction of the change. While a Guard runs and
+// until the transaction ends, no other guarded change is made.
 type Rows interface {
 	// UserRoles returns the roles of a user, or fault.NotFound. ActiveUserRoles does not find a
 	// user who is disabled.

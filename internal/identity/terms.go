@@ -41,8 +41,8 @@ func Fold(s string) string {
 	return plainLetters.Replace(folded)
 }
 
-// Words returns the words of texts, folded, without repeats. A character that is neither a letter nor
-// a digit separates words.
+// Words returns the words of texts, folded, without repeats. A character that is neither a letter
+// nor a digit separates words.
 func Words(texts ...string) []string {
 	var out []string
 	for _, text := range texts {

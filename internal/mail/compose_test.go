@@ -27,7 +27,8 @@ func TestEveryMessage(t *testing.T) {
 	at := time.Date(2026, 11, 28, 13, 17, 0, 0, time.FixedZone("CET", 3600))
 	dates := map[string]bool{}
 	for _, language := range texts.Languages() {
-		// In the person's time zone, as the language writes it; the whole is isolated, not its parts.
+		// In the person's time zone, as the language writes it; the whole is isolated, not its
+		// parts.
 		date := strings.NewReplacer("\u2068", "", "\u2069", "").Replace(texts.For(language).Date(at))
 		dates[date] = true
 		link := values["link"]

@@ -118,12 +118,12 @@ func TestTextLines(t *testing.T) {
 
 // collector is a Splunk HTTP Event Collector, as it answers.
 type collector struct {
-	mu    sync.Mutex
-	got   map[string]int
-	bad   string
-	busy  int
-	acks  bool
-	asked int
+	mu       sync.Mutex
+	got      map[string]int
+	bad      string
+	busy     int
+	acks     bool
+	requests int
 }
 
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -138,8 +138,8 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.URL.Path == "/services/collector/ack" {
-		c.asked++
-		fmt.Fprintf(w, `{"acks":{"7":%t}}`, c.asked > 2)
+		c.requests++
+		fmt.Fprintf(w, `{"acks":{"7":%t}}`, c.requests > 2)
 		return
 	}
 	if c.busy > 0 {
@@ -195,8 +195,8 @@ func TestSplunk(t *testing.T) {
 		}
 	}
 	c.acks = true
-	if out := s.Deliver(t.Context(), events(2)); out.Err != nil || out.Done != 2 || c.asked != 3 {
-		t.Errorf("acknowledgment: %+v after %d questions", out, c.asked)
+	if out := s.Deliver(t.Context(), events(2)); out.Err != nil || out.Done != 2 || c.requests != 3 {
+		t.Errorf("acknowledgment: %+v after %d questions", out, c.requests)
 	}
 }
 
@@ -273,8 +273,8 @@ func TestElasticsearch(t *testing.T) {
 	}
 }
 
-// TestSinks delivers to a sink that is away first, and refuses one event for ever: it is parked, and
-// everything else is there once.
+// TestSinks delivers to a sink that is away first, and refuses one event for ever: it is parked,
+// and everything else is there once.
 func TestSinks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

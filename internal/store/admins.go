@@ -33,8 +33,8 @@ func (d *DB) Admins(ctx context.Context, limit int) ([]identity.User, error) {
 	return list(ctx, d.sql, userTable.scan, selectUser+" WHERE "+activeAdmin+" ORDER BY created_at, id LIMIT $1", limit)
 }
 
-// Administrators returns up to limit active users with an administrator's role, those first who have
-// been here longest.
+// Administrators returns up to limit active users with an administrator's role, those first who
+// have been here longest.
 func (d *DB) Administrators(ctx context.Context, limit int) ([]identity.User, error) {
 	return list(ctx, d.sql, userTable.scan, selectUser+" WHERE "+activeAdministrator+
 		" ORDER BY created_at, id LIMIT $1", limit)

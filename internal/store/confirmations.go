@@ -73,8 +73,8 @@ func endMailed(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
 // PutConfirmation stores an address that waits for its proof, with what must be delivered because
 // of it. The user's earlier confirmation of the same kind and address ends; of a change of the
 // address, the user has one at a time. It returns Limited if most of its kind wait already. Of
-// those that have a network, the oldest end instead, and those of the network if it has as many as it may
-// have: whoever fills the table keeps nobody else from signing up.
+// those that have a network, the oldest end instead, and those of the network if it has as many as
+// it may have: whoever fills the table keeps nobody else from signing up.
 func (d *DB) PutConfirmation(
 	ctx context.Context, c *login.Confirmation, most int, deliver []outbox.Delivery, ev ...audit.Event,
 ) error {

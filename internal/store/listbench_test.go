@@ -21,7 +21,7 @@ import (
 // BenchmarkManyUsers measures imports, exports and lists with as many users as
 // GATEHOUSE_BENCH_USERS says, 20,000 without it:
 //
-//	GATEHOUSE_BENCH_USERS=1000000 go test ./internal/store -run '^$' -bench ManyUsers -benchtime 300x -timeout 0
+//	GATEHOUSE_BENCH_USERS=1000000 go test ./internal/store -run '^$' -bench ManyUsers -timeout 0
 //
 // The database of GATEHOUSE_BENCH_DATABASE is filled up to that number and stays, so that a second
 // run measures lists at once.

@@ -21,16 +21,6 @@ func (w *where) add(term string, arg any, on bool) {
 	}
 }
 
-// contains adds a substring search of a normalised key column, if text is not empty.
-func (w *where) contains(column, text string) {
-	text = strings.ToLower(strings.TrimSpace(text))
-	if text == "" {
-		return
-	}
-	pattern := "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(text) + "%"
-	w.terms = append(w.terms, column+" LIKE "+w.param(pattern)+" ESCAPE '!'")
-}
-
 // param adds a parameter and returns its placeholder.
 func (w *where) param(arg any) string {
 	w.args = append(w.args, arg)

@@ -111,9 +111,9 @@ func (d *DB) changeScopes(ctx context.Context, ev []audit.Event, f func(tx sqldb
 	return err
 }
 
-// CreateScope stores a new scope, or returns Conflict if the name is taken; with admin.ReasonHeld if
-// the scope requires others and a client or a role has its name already. It never creates a system
-// scope.
+// CreateScope stores a new scope, or returns Conflict if the name is taken; with admin.ReasonHeld
+// if the scope requires others and a client or a role has its name already. It never creates a
+// system scope.
 func (d *DB) CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error {
 	s.Version = max(s.Version, 1)
 	custom := *s

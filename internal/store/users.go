@@ -272,8 +272,8 @@ func (d *DB) UpdateUserAt(
 	})
 }
 
-// endFormerMail ends what was mailed to a user before an update: to the former address, and to prove
-// an address that is verified now.
+// endFormerMail ends what was mailed to a user before an update: to the former address, and to
+// prove an address that is verified now.
 func endFormerMail(ctx context.Context, tx sqldb.Tx, current, next *identity.User) error {
 	if next.Email != current.Email { // a link may be in the mailbox of the former address
 		return fault.Join(releaseEmails(ctx, tx, next.ID), endMailed(ctx, tx, next.ID))

@@ -103,7 +103,7 @@ func (db *sqliteDB) createFile(path string) error {
 func (db *sqliteDB) openWriter() (*liteConn, error) {
 	for end := time.Now().Add(busyTimeout); ; time.Sleep(openRetry) {
 		l, err := openLite(db.path, busyPragma(), "journal_mode = WAL", "synchronous = "+db.sync,
-			fmt.Sprintf("wal_autocheckpoint = %d", db.auto),
+			fmt.Sprintf("wal_autocheckpoint = %d", db.auto), fmt.Sprintf("cache_size = -%d", writerCache),
 			"foreign_keys = ON", "trusted_schema = OFF", "temp_store = MEMORY", "secure_delete = ON")
 		if err == nil || !isBusy(err) || time.Now().After(end) {
 			return l, err

@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -260,12 +259,4 @@ func errorHeading(status int) string {
 		return "There is a problem"
 	}
 	return "Something went wrong"
-}
-
-// label returns what a page calls an account.
-func label(u *identity.User) string {
-	if u == nil {
-		return "a deleted account"
-	}
-	return u.Label()
 }

@@ -44,7 +44,7 @@ func TestWebhooks(t *testing.T) {
 	id := regexp.MustCompile(`/admin/webhooks/([0-9a-f-]{36})`).FindStringSubmatch(p.Body.String())[1]
 	path := "/admin/webhooks/" + id
 	s.get("/admin/webhooks").shows(200, "client.created, user.*", "On", "&lt;img").wellFormed()
-	p = s.get(path).shows(200, "Send a test", "Rotate secret", "Nothing was sent").wellFormed()
+	s.get(path).shows(200, "Send a test", "Rotate secret", "Nothing was sent").wellFormed()
 	s.post(path + "/test").leads(path + "?done=tested")
 	s.get(path+"?done=tested").shows(200, "has accepted", "204 No Content, 12ms", "webhook.tested").hides("whsec_")
 	s.get(path+"/edit").shows(200, `name="events-user.*" value="on" checked`, "webhook update "+id)

@@ -77,8 +77,9 @@ func (s *Server) parse(
 }
 
 // ownLimit counts a token request against the limit of the client that it names, which takes the
-// place of the address's limit: at this address while the client has proved nothing, and of a client
-// that authenticates in all when it has. It returns false for a client without a limit of its own.
+// place of the address's limit: at this address while the client has proved nothing, and of a
+// client that authenticates in all when it has. It returns false for a client without a limit of
+// its own.
 func (s *Server) ownLimit(
 	w http.ResponseWriter, r *http.Request, c *oauth.Call, id client.ID,
 ) (bool, error) {

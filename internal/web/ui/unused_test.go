@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// A text that no page and no message uses would be translated for nothing.
+// A text that no page and no message uses would be translated without a use.
 func TestEveryTextIsUsed(t *testing.T) {
 	var sources strings.Builder
 	testkit.Must(t, filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
