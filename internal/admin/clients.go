@@ -91,6 +91,9 @@ func (o *Operations) CreateClient(ctx context.Context, a Actor, in NewClient) (*
 	if err := o.authorize(a, ScopeClientsWrite); err != nil {
 		return nil, err
 	}
+	if err := o.checkChosenID(ctx, a, in.ID); err != nil {
+		return nil, err
+	}
 	return o.createClient(ctx, a, in)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/field"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -311,6 +312,10 @@ func (im *importer) store(ctx context.Context, chunk []importLine) error {
 			l.fail(err)
 		} else if same != nil {
 			l.result.Result, l.result.ID = ImportUnchanged, same.ID
+		} else if taken, err := im.clientHas(ctx, l.record.user.ID); err != nil {
+			return err
+		} else if taken {
+			l.fail(conflictOf(memberID, "is the id of a client"))
 		} else {
 			fresh = append(fresh, l)
 		}
@@ -327,21 +332,40 @@ func (im *importer) store(ctx context.Context, chunk []importLine) error {
 	return im.create(ctx, fresh, now)
 }
 
+// clientHas reports whether an id is a client's. An account with such an id could be taken for the
+// client, since the tokens of both would name the same subject.
+func (im *importer) clientHas(ctx context.Context, id identity.UserID) (bool, error) {
+	if id == "" {
+		return false, nil
+	}
+	_, err := im.o.store.Client(ctx, client.ID(id))
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // create stores new accounts together, or one by one where another account has taken a name.
 func (im *importer) create(ctx context.Context, fresh []*importLine, now time.Time) error {
 	users, events := make([]*identity.User, len(fresh)), make([]audit.Event, len(fresh))
+	var roles []string
 	for i, l := range fresh {
 		u := &l.record.user
 		ev := im.a.event(audit.UserCreated, now)
 		ev.User, ev.Detail = string(u.ID), createdDetail(u)
 		ev.Detail["by"] = "import"
 		users[i], events[i] = u, ev
+		roles = append(roles, u.Roles...)
 	}
+	slices.Sort(roles)
+	// One guard decides for all of them.
+	events[0].Guard = im.o.covers(im.a, ScopeUsersWrite, ofRoles(slices.Compact(roles)...))
 	err := im.o.store.ImportUsers(ctx, users, events)
 	if !fault.Is(err, fault.Conflict) {
 		return err
 	}
 	for i, l := range fresh {
+		events[i].Guard = im.o.covers(im.a, ScopeUsersWrite, ofRoles(users[i].Roles...))
 		err := im.o.store.CreateUser(ctx, users[i], events[i])
 		switch {
 		case fault.Is(err, fault.Conflict), fault.Is(err, fault.Invalid):

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
@@ -77,6 +78,13 @@ func TestImportNamesEachLine(t *testing.T) {
 // are stored.
 func TestImportConfersNoMoreThanTheActorHas(t *testing.T) {
 	w := newWorld(t)
+	c, err := w.ops.CreateClient(t.Context(), admin.CommandLine(), admin.NewClient{
+		ID: "app",
+		Fields: patchOf(t, client.Fields(w.ops.Rules()), map[string][]string{
+			"client_name": {"App"}, "grant_types": {"client_credentials"}, "scope": {"admin:users:write"},
+		}),
+	})
+	testkit.Must(t, err)
 	a := admin.Actor{Client: "app", Machine: true, Scopes: []admin.Scope{admin.ScopeUsersWrite}}
 	var file strings.Builder
 	for _, role := range []string{"staff", identity.RoleAdmin, identity.RoleSuperAdmin} {
@@ -84,6 +92,44 @@ func TestImportConfersNoMoreThanTheActorHas(t *testing.T) {
 	}
 	_, results := w.importText(t, a, admin.ImportOptions{Format: admin.FormatJSON}, file.String())
 	testkit.Equal(t, "results", strings.Join(results, ", "), "1 created, 2 error, 3 error")
+
+	// The right is taken away while the file is read.
+	old := c.Client
+	next := *old
+	next.Scopes = []string{"openid"}
+	testkit.Must(t, w.db.UpdateClient(t.Context(), old, &next))
+	_, err = w.ops.ImportUsers(t.Context(), a, admin.ImportOptions{Format: admin.FormatJSON},
+		func() (io.Reader, error) { return strings.NewReader(`{"email":"late@example.com"}`), nil },
+		func(admin.LineResult) error { return nil })
+	testkit.Equal(t, "reason", fault.Reason(err), admin.ReasonInsufficientScope)
+}
+
+// An account does not get the id of a client, nor a client that of an account: tokens of both would
+// have the same subject.
+func TestPeopleAndClientsShareNoID(t *testing.T) {
+	w, cli := newWorld(t), admin.CommandLine()
+	const id = "01900000-0000-7000-8000-000000000001"
+	named := patchOf(t, client.Fields(w.ops.Rules()), map[string][]string{
+		"client_name": {"App"}, "grant_types": {"client_credentials"},
+	})
+	_, err := w.ops.CreateClient(t.Context(), cli, admin.NewClient{ID: id, Fields: named})
+	testkit.Must(t, err)
+	_, results := w.importText(t, cli, admin.ImportOptions{Format: admin.FormatJSON},
+		`{"id":"`+id+`","email":"ada@example.com"}`)
+	testkit.Equal(t, "account with a client's id", strings.Join(results, ", "), "1 error id")
+
+	made, err := w.ops.CreateUser(t.Context(), cli, admin.NewUser{
+		Fields: patchOf(t, identity.UserFields(), map[string][]string{"email": {"bob@example.com"}}),
+	})
+	testkit.Must(t, err)
+	u := made.User
+	_, err = w.ops.CreateClient(t.Context(), cli, admin.NewClient{ID: client.ID(u.ID), Fields: named})
+	testkit.Equal(t, "client with an account's id", fault.Is(err, fault.Conflict), true)
+	editor := admin.Actor{Client: id, Machine: true, Scopes: []admin.Scope{admin.ScopeClientsWrite}}
+	for _, chosen := range []client.ID{"01900000-0000-7000-8000-000000000002", "cli", "system", ".."} {
+		_, err = w.ops.CreateClient(t.Context(), editor, admin.NewClient{ID: chosen, Fields: named})
+		testkit.Equal(t, string(chosen), fault.Is(err, fault.Invalid), true)
+	}
 }
 
 // What is exported comes back unchanged, in both forms, whatever the names are.

@@ -90,6 +90,7 @@ func (o *Operations) CreateInitialToken(
 	}
 	ev := a.event(audit.InitialTokenCreated, now)
 	ev.TargetType, ev.TargetID = audit.TargetInitial, t.ID
+	ev.Guard = o.covers(a, ScopeRegistrationsWrite)
 	ev.Detail = map[string]string{
 		"count":      strconv.Itoa(t.Count),
 		"expires_at": t.ExpiresAt.UTC().Format(time.RFC3339),
@@ -115,6 +116,7 @@ func (o *Operations) RevokeInitialToken(ctx context.Context, a Actor, id string)
 	}
 	ev := a.event(audit.InitialTokenRevoked, o.parts.Now())
 	ev.TargetType, ev.TargetID = audit.TargetInitial, id
+	ev.Guard = o.covers(a, ScopeRegistrationsWrite)
 	err := o.store.DeleteInitialToken(ctx, id, ev)
 	if fault.Is(err, fault.NotFound) {
 		return fault.New(fault.NotFound, "there is no initial access token %.64q", id)

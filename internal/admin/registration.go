@@ -199,17 +199,34 @@ func (r *Registrar) initialPermission(ctx context.Context, g Registrant) (*permi
 		return nil, invalidRegistrationToken()
 	}
 	// The token is worth no more than its maker is now.
-	maker, err := r.store.User(ctx, identity.UserID(t.CreatedBy))
-	if err != nil && !fault.Is(err, fault.NotFound) { // a client's, or of the command line
+	if ok, err := r.mayStill(ctx, t.CreatedBy); err != nil {
 		return nil, err
-	}
-	if err == nil && (maker.Disabled ||
-		!r.definitions().RoleRights(maker.Roles).Has(string(ScopeRegistrationsWrite))) {
+	} else if !ok {
 		return nil, invalidRegistrationToken()
 	}
 	may := &permission{actor: g.Actor, by: client.ByInitialToken + t.ID, policy: &t.Policy, token: t.ID}
 	may.actor.name = may.by
 	return may, nil
+}
+
+// mayStill reports whether the maker of an initial access token may make one now. A maker that has
+// been deleted may not.
+func (r *Registrar) mayStill(ctx context.Context, maker string) (bool, error) {
+	if maker == audit.ActorCLI {
+		return true, nil
+	}
+	u, err := r.store.User(ctx, identity.UserID(maker))
+	if err == nil {
+		return !u.Blocked() && r.definitions().RoleRights(u.Roles).Has(string(ScopeRegistrationsWrite)), nil
+	}
+	if !fault.Is(err, fault.NotFound) {
+		return false, err
+	}
+	c, err := r.store.Client(ctx, client.ID(maker))
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil && !c.Disabled && r.definitions().Closure(c.Scopes...).Has(string(ScopeRegistrationsWrite)), err
 }
 
 // newRegistration returns the client that metadata describes, within what the caller may register.

@@ -203,6 +203,9 @@ func (o *Operations) DeleteWebhook(ctx context.Context, a Actor, ref string, ifV
 	if err := CheckVersion(ifVersion, w.Version, nil); err != nil {
 		return nil, err
 	}
+	if err := showsLog(a); err != nil { // an actor who cannot give the log away cannot take it away
+		return nil, err
+	}
 	return w, o.store.DeleteWebhook(ctx, w.ID, webhookEvent(a, audit.WebhookDeleted, w, o.parts.Now()))
 }
 

@@ -169,9 +169,9 @@ func (h *testServer) work(t testing.TB) []struct {
 		{"client credentials", 270, func() {
 			h.post(t, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}})
 		}},
-		{"introspection", 80, func() { h.post(t, "/oauth/introspect", url.Values{"token": {h.access}}) }},
+		{"introspection", 82, func() { h.post(t, "/oauth/introspect", url.Values{"token": {h.access}}) }},
 		{"userinfo", 70, func() { h.do(t, h.request("GET", "/oauth/userinfo", nil, h.access)) }},
-		{"tokeninfo", 60, func() { h.do(t, h.request("GET", "/oauth/tokeninfo", nil, h.access)) }},
+		{"tokeninfo", 62, func() { h.do(t, h.request("GET", "/oauth/tokeninfo", nil, h.access)) }},
 		{"refresh", 580, func() {
 			h.refresh = member(h.post(t, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {h.refresh}}), "refresh_token")
 		}},

@@ -687,4 +687,21 @@ func TestInitialTokenOfAFormerAdministrator(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.expect(401, "POST", "/register", "Bearer "+text, body)
+
+	// Nor once the maker is gone.
+	maker.User = other.ID
+	_, text, err = r.ops.CreateInitialToken(t.Context(), maker, admin.NewInitialToken{Count: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.expect(201, "POST", "/register", "Bearer "+text, body)
+	third := other // the last administrator cannot be deleted
+	third.ID, third.Username = identity.UserID(secret.NewID(now)), "third"
+	if err := r.parts.db.CreateUser(t.Context(), &third); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.parts.db.DeleteUser(t.Context(), other.ID, now); err != nil {
+		t.Fatal(err)
+	}
+	r.expect(401, "POST", "/register", "Bearer "+text, body)
 }

@@ -3,9 +3,11 @@ package api_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -217,7 +219,7 @@ func TestEveryOperationNeedsItsScope(t *testing.T) {
 				t.Errorf("%s %s without a token: %d %s", method, path, w.Code, w.Body)
 			}
 			scope := (*op.Security)[0]["token"][0]
-			w = h.call(method, address, body, "Authorization", "Bearer openid")
+			w = h.call(method, address, body, "Authorization", "Bearer openid", "Content-Type", contentType(op))
 			doc := h.document(w)
 			if w.Code != http.StatusForbidden || doc["error"] != "insufficient_scope" || doc["scope"] != scope ||
 				!strings.Contains(w.Header().Get("WWW-Authenticate"), `scope="`+scope+`"`) {
@@ -225,6 +227,14 @@ func TestEveryOperationNeedsItsScope(t *testing.T) {
 			}
 		}
 	}
+}
+
+// contentType returns the media type of an operation's body: JSON where the document allows it.
+func contentType(op *openapi3.Operation) string {
+	if op.RequestBody == nil || op.RequestBody.Value.Content["application/json"] != nil {
+		return "application/json"
+	}
+	return slices.Sorted(maps.Keys(op.RequestBody.Value.Content))[0]
 }
 
 // sampleRequest returns an address and a body that the document allows for an operation.

@@ -254,3 +254,17 @@ func TestPrompts(t *testing.T) {
 	b.submit("username", u.Email, "password", "password")
 	b.shows(200, u.Email, `value="approve"`)
 }
+
+// The icon that an operator has chosen for a scope stands beside it.
+func TestConsentShowsTheIconOfAScope(t *testing.T) {
+	s := newSite(t)
+	old := s.db.Scopes()["email"]
+	next := *old
+	next.Icon = "key"
+	b := s.signedIn(s.user)
+	b.get(s.ask())
+	before := strings.Count(b.last.Body.String(), `<circle cx="8" cy="15.5" r="4.5"/>`)
+	testkit.Must(t, s.db.UpdateScope(t.Context(), old, &next))
+	b.get(s.ask())
+	testkit.Equal(t, "icons of a key", strings.Count(b.last.Body.String(), `<circle cx="8" cy="15.5" r="4.5"/>`), before+1)
+}

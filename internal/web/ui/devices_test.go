@@ -28,6 +28,13 @@ func TestSessionsByDevice(t *testing.T) {
 	home.shows(200, "This device", "New device", "Signed in 2 times")
 	page := home.last.Body.String()
 	testkit.Equal(t, "marks", strings.Count(page, "New device"), 2)
+	all, err := s.db.SignIns(t.Context(), s.user.ID, "", 10)
+	testkit.Must(t, err)
+	ev := all[0]
+	ev.ID, ev.Detail = "", map[string]string{"country": "new"}
+	testkit.Must(t, s.db.Record(t.Context(), ev))
+	home.get("/account/sessions")
+	home.shows(200, "New country")
 	if strings.Index(page, "Signed in 2 times") > strings.Index(page, "iPhone") {
 		t.Error("the device in use is not the first")
 	}
