@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+
 	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
@@ -66,11 +68,7 @@ type harness struct {
 
 func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 	t.Helper()
-	db, err := store.Open(ctx, store.Options{URL: "sqlite::memory:"})
-	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
-	_, err = db.Migrate(ctx)
-	must(t, err)
+	db := storetest.Memory(t)
 	keys, err := secret.NewKeys([]byte(strings.Repeat("k", secret.MinMaster)))
 	must(t, err)
 	cfg := login.Config{

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+
 	"github.com/descope/virtualwebauthn"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -45,11 +47,7 @@ type site struct {
 
 func newSite(t testing.TB, change ...func(*login.Config, *passkey.Config)) *site {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{URL: "sqlite::memory:"})
-	testkit.Must(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	_, err = db.Migrate(t.Context())
-	testkit.Must(t, err)
+	db := storetest.Memory(t)
 	keys, err := secret.NewKeys([]byte(strings.Repeat("s", secret.MinMaster)))
 	testkit.Must(t, err)
 	cfg := login.Config{

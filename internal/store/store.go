@@ -58,8 +58,9 @@ type Options struct {
 	Statements string
 	ListenURL  string
 	Notice     func(text string)
-	// ExternalCheckpoint is for SQLite; see sqldb.Options.
+	// ExternalCheckpoint and Image are for SQLite; see sqldb.Options.
 	ExternalCheckpoint bool
+	Image              string
 }
 
 // DB is the store. It is safe for concurrent use.
@@ -79,6 +80,15 @@ type DB struct {
 	writer   string // names this process: among those that change counters, and in the audit log
 }
 
+// Migrations returns the files of the schema, in the order of their names.
+func Migrations() fs.FS {
+	files, err := fs.Sub(embedded, "migrations")
+	if err != nil { // not for a constant name
+		panic(err)
+	}
+	return files
+}
+
 // Open opens the database and, if its schema is up to date, loads what is in memory. It does not
 // migrate: see Pending and Migrate.
 func Open(ctx context.Context, o Options) (*DB, error) {
@@ -88,10 +98,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Report == nil {
 		o.Report = func(error) {}
 	}
-	files, err := fs.Sub(embedded, "migrations")
-	if err != nil {
-		return nil, err
-	}
+	files := Migrations()
+	var err error
 	d := &DB{files: files, o: o, users: newUserCache(), writer: secret.NewID(time.Now())}
 	d.sql, err = sqldb.Open(ctx, o.URL, sqldb.Options{
 		Readers:    o.Readers,
@@ -100,6 +108,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		Notice:     o.Notice,
 
 		ExternalCheckpoint: o.ExternalCheckpoint,
+		Image:              o.Image,
 		Seal:               d.seal,
 	})
 	if err != nil {

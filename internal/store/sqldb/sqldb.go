@@ -166,6 +166,8 @@ type Options struct {
 	// SQLite it gets those of all changes that are committed together. It is called by several
 	// goroutines. nil: nothing is ever attached.
 	Seal func(attached []any) Statement
+	// Image is the database file that sqlite::memory: begins as a copy of, or "".
+	Image string
 	// Queue is the number of changes that may wait for SQLite's writer before further ones fail.
 	// Default 4096.
 	Queue int

@@ -43,7 +43,7 @@ func openSQLite(path string, o Options) (DB, error) {
 	if o.ExternalCheckpoint {
 		db.auto = 0
 	}
-	if err := db.createFile(path); err != nil {
+	if err := db.createFile(path, o.Image); err != nil {
 		return nil, err
 	}
 	first, err := db.openWriter()
@@ -67,14 +67,14 @@ func openSQLite(path string, o Options) (DB, error) {
 
 // createFile creates the file if it does not exist, and its directory. It never opens a file that
 // exists: closing it again would release the POSIX locks that this process may have on it.
-func (db *sqliteDB) createFile(path string) error {
+func (db *sqliteDB) createFile(path, image string) error {
 	if path == ":memory:" {
 		dir, err := os.MkdirTemp("", "gatehouse-")
 		if err != nil {
 			return fault.Wrap(fault.Unavailable, err, "a directory for a temporary database cannot be created")
 		}
 		db.tempDir, db.path, db.sync = dir, filepath.Join(dir, "memory.db"), "OFF"
-		return nil
+		return copyImage(db.path, image)
 	}
 	if path == "" || strings.ContainsAny(path, "?\x00") {
 		return fault.InvalidField("DATABASE_URL", "sqlite: must be followed by the path of a file, without a question mark")
@@ -95,6 +95,18 @@ func (db *sqliteDB) createFile(path string) error {
 		return fault.Wrap(fault.Unavailable, err, "the database file %s cannot be created", abs)
 	}
 	return f.Close()
+}
+
+// copyImage writes the database file that a temporary database begins as, if there is one.
+func copyImage(path, image string) error {
+	if image == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(image)
+	if err == nil {
+		err = os.WriteFile(path, raw, 0o600)
+	}
+	return err
 }
 
 // openWriter opens the connection of the writer. While several processes switch a new file to

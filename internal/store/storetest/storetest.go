@@ -5,8 +5,11 @@ package storetest
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -36,6 +39,9 @@ func Open(t testing.TB, o store.Options) *store.DB {
 	if o.Report == nil {
 		o.Report = func(err error) { t.Log("background error:", err) }
 	}
+	if o.URL == memory {
+		o.Image = image(t)
+	}
 	db, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -47,10 +53,43 @@ func Open(t testing.TB, o store.Options) *store.DB {
 	return db
 }
 
+// memory is the URL of a new SQLite database.
+const memory = "sqlite::memory:"
+
+// image returns a migrated database file for new databases to begin as: with the race detector, the
+// migrations alone take more than a second. The processes of a run share it, by the content of the
+// migrations. Open migrates the copy, too, so that an image can be stale but not wrong.
+func image(t testing.TB) string {
+	t.Helper()
+	sum := sha256.New()
+	testkit.Must(t, fs.WalkDir(store.Migrations(), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := fs.ReadFile(store.Migrations(), path)
+		sum.Write(raw)
+		return err
+	}))
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("gatehouse-test-%x.db", sum.Sum(nil)[:8]))
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	file := filepath.Join(t.TempDir(), "image.db")
+	db, err := store.Open(context.WithoutCancel(t.Context()), store.Options{URL: "sqlite:" + file})
+	testkit.Must(t, err)
+	_, err = db.Migrate(t.Context())
+	testkit.Must(t, errors.Join(err, db.Close()))
+	raw, err := os.ReadFile(file)
+	testkit.Must(t, err)
+	next := path + fmt.Sprint(".", os.Getpid())
+	testkit.Must(t, errors.Join(os.WriteFile(next, raw, 0o600), os.Rename(next, path)))
+	return path
+}
+
 // Memory opens a new SQLite database, which is deleted when the test ends.
 func Memory(t testing.TB) *store.DB {
 	t.Helper()
-	return Open(t, store.Options{URL: "sqlite::memory:"})
+	return Open(t, store.Options{URL: memory})
 }
 
 // racers is the number of callers that try to consume one thing at once.

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+
 	"github.com/gatehouse-id/gatehouse/internal/account"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -72,12 +74,9 @@ func (h *harness) Take(_ context.Context, key string, r web.Rate) web.LimitResul
 func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 	t.Helper()
 	h := &harness{T: t, now: time.Now().Truncate(time.Second), rates: map[string]int{}}
-	db, err := store.Open(t.Context(), store.Options{URL: "sqlite::memory:", IdleTimeout: time.Hour})
-	testkit.Must(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	_, err = db.Migrate(t.Context())
-	testkit.Must(t, err)
+	db := storetest.Open(t, store.Options{URL: "sqlite::memory:", IdleTimeout: time.Hour})
 	h.db = db
+	var err error
 	h.keys, err = secret.NewKeys([]byte(strings.Repeat("k", secret.MinMaster)))
 	testkit.Must(t, err)
 	cfg := login.Config{

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
+
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/client"
@@ -84,11 +86,7 @@ type harness struct {
 func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 	t.Helper()
 	h := &harness{T: t, judge: newJudge(t), now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)}
-	db, err := store.Open(t.Context(), store.Options{URL: "sqlite::memory:"})
-	h.must(err)
-	t.Cleanup(func() { _ = db.Close() })
-	_, err = db.Migrate(t.Context())
-	h.must(err)
+	db := storetest.Memory(t)
 	keys, err := secret.NewKeys([]byte(strings.Repeat("k", secret.MinMaster)))
 	h.must(err)
 	cfg := login.Config{
