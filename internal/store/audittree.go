@@ -397,8 +397,23 @@ func (d *DB) pendingPageOf(ctx context.Context, id string) (*audit.Page, error) 
 	return nil, fault.New(fault.NotFound, "the event is in no page of the audit log")
 }
 
+// checkRow returns a Conflict unless the row of an event has that hash now.
+func (d *DB) checkRow(ctx context.Context, id string, want tlog.Hash) error {
+	rows, err := d.AuditRows(ctx, []string{id})
+	if err != nil {
+		return err
+	}
+	if row := rows[id]; row != nil {
+		if hash, err := row.Hash(); err == nil && hash == want {
+			return nil
+		}
+	}
+	return fault.New(fault.Conflict, "the event %s is not as it was recorded; "+
+		"run gatehouse audit verify to see what has been changed", id)
+}
+
 // ProveEvent returns the proof that an event is in the tree of some size, 0 for its present size.
-// NotFound: the event is in no page.
+// NotFound: the event is in no page. Conflict: it is not as it was recorded, so nothing is proved.
 func (d *DB) ProveEvent(ctx context.Context, id string, size int64) (*audit.Proof, error) {
 	p, err := d.AuditPageOf(ctx, id)
 	if err != nil {
@@ -410,6 +425,9 @@ func (d *DB) ProveEvent(ctx context.Context, id string, size int64) (*audit.Proo
 	}
 	x := &audit.Proof{Index: int64(p.Find(id)), Page: p, Pending: p.Position < 0, Size: head.Size, Root: head.Root}
 	x.Row = p.Entries[x.Index].Hash
+	if err := d.checkRow(ctx, id, x.Row); err != nil {
+		return nil, err
+	}
 	if x.InPage, err = p.ProveInPage(x.Index); err != nil || x.Pending {
 		return x, err
 	}

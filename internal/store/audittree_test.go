@@ -320,6 +320,10 @@ func TestProof(t *testing.T) {
 				}
 			}
 		}
+		_, err = l.raw.Exec(t.Context(), "UPDATE audit_log SET reason = 'altered' WHERE id = $1", more[0])
+		testkit.Must(t, err)
+		_, err = l.db.ProveEvent(t.Context(), more[0], 0)
+		testkit.Equal(t, "proof of an altered event", fault.Is(err, fault.Conflict), true)
 		_, err = l.db.ProveEvent(t.Context(), secret.NewID(l.now), 0)
 		if !fault.Is(err, fault.NotFound) {
 			t.Errorf("an unknown event: %v", err)
