@@ -67,7 +67,8 @@ func (v *AccountSessionsView) addSession(x SessionView) {
 	}
 	v.Devices[i].Sessions = append(v.Devices[i].Sessions, x)
 	if x.Current && i > 0 {
-		v.Devices = slices.Insert(slices.Delete(v.Devices, i, i+1), 0, v.Devices[i])
+		here := v.Devices[i] // Delete clears its place
+		v.Devices = slices.Insert(slices.Delete(v.Devices, i, i+1), 0, here)
 	}
 }
 

@@ -41,6 +41,18 @@ func TestSessionsByDevice(t *testing.T) {
 	}
 }
 
+// The device in use is shown when others have signed in later.
+func TestOlderDeviceInUse(t *testing.T) {
+	s := newSite(t)
+	home := s.browser()
+	home.agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+	s.enters(home)
+	s.now = s.now.Add(time.Minute)
+	s.enters(s.browser())
+	home.get("/account/sessions")
+	home.shows(200, "This device", "Firefox on Linux")
+}
+
 // A further address that rejects mail is marked on its page.
 func TestFurtherAddressThatRejectsMail(t *testing.T) {
 	s := newSite(t)
