@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -43,7 +44,7 @@ type Config struct {
 type Server struct {
 	Config
 	doc  *document
-	docs *published
+	docs func() (*published, error) // rendered when they are first read
 }
 
 // New returns a Server. The error is about the document, which is part of the program.
@@ -53,9 +54,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("the document of the management API: %w", err)
 	}
 	s := &Server{Config: c, doc: doc}
-	if s.docs, err = s.publish(); err != nil {
-		return nil, err
-	}
+	s.docs = sync.OnceValues(s.publish)
 	return s, s.bind()
 }
 
@@ -139,7 +138,13 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, path string) {
 func (s *Server) answerTo(x *exchange, r *http.Request, path string) {
 	w := x.w
 	w.Header().Set("Cache-Control", "no-store, no-transform")
-	if s.docs.serve(w, r, path) {
+	if isDocument(r, path) {
+		docs, err := s.docs()
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		docs.serve(w, r, path)
 		return
 	}
 	err := s.prepare(x, r, path)

@@ -58,11 +58,14 @@ func compress(body []byte) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// serve answers the addresses of documents. It reports false for others.
-func (p *published) serve(w http.ResponseWriter, r *http.Request, path string) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return false
-	}
+// isDocument reports whether a request reads one of the documents.
+func isDocument(r *http.Request, path string) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
+		slices.Contains([]string{"/openapi.json", "/docs", "/docs/", "/docs.css"}, path)
+}
+
+// serve answers the addresses of documents. See isDocument.
+func (p *published) serve(w http.ResponseWriter, r *http.Request, path string) {
 	h := w.Header()
 	body, gz := gen.Document, p.openAPIGz
 	switch path {
@@ -78,8 +81,6 @@ func (p *published) serve(w http.ResponseWriter, r *http.Request, path string) b
 		h.Set("Content-Type", "text/css; charset=utf-8")
 		h.Set("Cache-Control", "public, max-age=300")
 		body, gz = p.style, nil
-	default:
-		return false
 	}
 	h.Set("Vary", "Accept-Encoding")
 	if gz != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
@@ -87,7 +88,6 @@ func (p *published) serve(w http.ResponseWriter, r *http.Request, path string) b
 		body = gz
 	}
 	_, _ = w.Write(body) // the caller is gone if it fails
-	return true
 }
 
 // docView is what the page shows.

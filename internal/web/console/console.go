@@ -86,7 +86,7 @@ type Server struct {
 	drafts   *secret.Box
 }
 
-// New returns a server of the console. It parses every template and renders every page once.
+// New returns a server of the console.
 func New(c Config) (*Server, error) {
 	s := &Server{cfg: c, kit: c.Kit, ops: c.Ops, drafts: c.Keys.Box("console draft")}
 	s.sections = s.allSections()

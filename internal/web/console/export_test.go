@@ -20,3 +20,6 @@ func (s *Server) Patterns() map[string][]string {
 func Snippets(issuer string, c *client.Client) []Snippet {
 	return (&Server{cfg: Config{Issuer: issuer}}).snippets(c)
 }
+
+// Check returns what is wrong with the first template that does not parse.
+func Check(s *Server) error { return s.pages.check() }

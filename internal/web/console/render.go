@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 //go:embed templates
@@ -36,12 +37,22 @@ func addAssets(a Assets) error {
 
 // pages renders views. It is safe for concurrent use.
 type pages struct {
-	byName   map[string]*template.Template
+	frame    *template.Template // cloned for each page, never executed itself
+	byName   map[string]*page
 	rendered func(View) // tests learn here what handlers show; else nil
 }
 
-// newPages parses the templates of views and renders each once without data: a template that does
-// not parse, or that writes a value where it cannot be escaped, stops the start of the server.
+// page is the template of a page. It is parsed when the page is first shown: most servers show few
+// pages of the console.
+type page struct {
+	view View // without data
+
+	once     sync.Once
+	template *template.Template
+	err      error
+}
+
+// newPages returns the pages of views.
 func newPages(a Assets, look Look, views []View) (*pages, error) {
 	frame, err := template.New("frame").Funcs(template.FuncMap{
 		"asset": a.URL,
@@ -64,28 +75,56 @@ func newPages(a Assets, look Look, views []View) (*pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pages{byName: map[string]*template.Template{}}
+	p := &pages{frame: frame, byName: map[string]*page{}}
 	for _, v := range views {
-		t, err := frame.Clone()
-		if err != nil {
-			return nil, err
-		}
-		if t, err = t.ParseFS(templateFiles, "templates/"+v.Page()+".html"); err != nil {
-			return nil, err
-		}
-		p.byName[v.Page()] = t.Lookup("page")
-		if err := p.byName[v.Page()].Execute(io.Discard, v); err != nil {
-			return nil, fmt.Errorf("page %s: %w", v.Page(), err)
-		}
+		p.byName[v.Page()] = &page{view: v}
 	}
 	return p, nil
 }
 
+// check parses every template. The tests call it. See template.
+func (p *pages) check() error {
+	for name := range p.byName {
+		if _, err := p.template(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// template returns the template of a page. When it parses the template, it renders the page without
+// data: one that writes a value where it cannot be escaped is an error.
+func (p *pages) template(name string) (*template.Template, error) {
+	one := p.byName[name]
+	if one == nil {
+		return nil, fmt.Errorf("no page %q", name)
+	}
+	one.once.Do(func() {
+		if one.template, one.err = p.parse(one.view); one.err != nil {
+			one.err = fmt.Errorf("page %s: %w", name, one.err)
+		}
+	})
+	return one.template, one.err
+}
+
+// parse returns the template of a view's page.
+func (p *pages) parse(v View) (*template.Template, error) {
+	t, err := p.frame.Clone()
+	if err != nil {
+		return nil, err
+	}
+	if t, err = t.ParseFS(templateFiles, "templates/"+v.Page()+".html"); err != nil {
+		return nil, err
+	}
+	t = t.Lookup("page")
+	return t, t.Execute(io.Discard, v)
+}
+
 // render returns a page: the whole of it, or an error and nothing.
 func (p *pages) render(v View) ([]byte, error) {
-	t := p.byName[v.Page()]
-	if t == nil {
-		return nil, fmt.Errorf("no page %q", v.Page())
+	t, err := p.template(v.Page())
+	if err != nil {
+		return nil, err
 	}
 	if p.rendered != nil {
 		p.rendered(v)

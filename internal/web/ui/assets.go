@@ -13,6 +13,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 //go:embed static
@@ -29,13 +30,13 @@ type Assets struct {
 }
 
 type asset struct {
-	body, gz    []byte
+	body        []byte
+	gz          func() []byte // compressed, when it is first asked for
 	contentType string
 	immutable   bool
 }
 
-// NewAssets reads and compresses the embedded assets, and makes those that differ from brand to
-// brand.
+// NewAssets reads the embedded assets, and makes those that differ from brand to brand.
 func NewAssets(b Brand) (*Assets, error) {
 	a := &Assets{files: map[string]*asset{}, urls: map[string]string{}}
 	entries, err := fs.ReadDir(staticFiles, "static")
@@ -138,10 +139,7 @@ func (a *Assets) add(name string, body []byte) error {
 	if !ok {
 		return fmt.Errorf("no content type for %q", ext)
 	}
-	gz, err := compressed(body)
-	if err != nil {
-		return err
-	}
+	gz := sync.OnceValue(func() []byte { return compressed(body) })
 	hashed := assetRoot + hashedName(name, body)
 	a.urls[name] = hashed
 	a.files[hashed] = &asset{body: body, gz: gz, contentType: contentType, immutable: true}
@@ -156,19 +154,13 @@ func hashedName(name string, body []byte) string {
 	return strings.TrimSuffix(name, ext) + "-" + hex.EncodeToString(sum[:6]) + ext
 }
 
-func compressed(body []byte) ([]byte, error) {
+// compressed returns body compressed by gzip, as small as it gets.
+func compressed(body []byte) []byte {
 	var buf bytes.Buffer
-	w, err := gzip.NewWriterLevel(&buf, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(body); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return buf.Bytes(), nil
+	w, _ := gzip.NewWriterLevel(&buf, gzip.BestCompression) // the level is a valid one
+	_, _ = w.Write(body)                                    // a buffer takes everything
+	_ = w.Close()
+	return buf.Bytes()
 }
 
 // URL returns the address of an asset by its plain name.
@@ -187,5 +179,5 @@ func (a *Assets) Lookup(path string) (body, gz []byte, contentType string, immut
 	if !ok {
 		return nil, nil, "", false, false
 	}
-	return f.body, f.gz, f.contentType, f.immutable, true
+	return f.body, f.gz(), f.contentType, f.immutable, true
 }

@@ -288,7 +288,11 @@ func (c customPage) check(t *template.Template) error {
 		}
 		v.base().texts = c.pages.fallback
 		var ours, theirs bytes.Buffer
-		if err := c.pages.pages[v.Page()].Execute(&ours, v); err != nil {
+		own, err := c.pages.template(v.Page())
+		if err != nil {
+			return err
+		}
+		if err := own.Execute(&ours, v); err != nil {
 			if !full.data {
 				return err
 			}
@@ -346,7 +350,11 @@ func (p *Pages) customTemplate(name PageName) *template.Template {
 // executeTemplate renders a page; the operator's page falls back to ours if it fails, which the
 // checks at the start make unlikely.
 func (p *Pages) executeTemplate(w io.Writer, v View) error {
-	t, own := p.customTemplate(v.Page()), p.pages[v.Page()]
+	own, err := p.template(v.Page())
+	if err != nil {
+		return err
+	}
+	t := p.customTemplate(v.Page())
 	if c, ok := v.(*ConsentView); ok && c.Client != nil && c.Client.Unverified {
 		t = nil // only ours has the warning for certain
 	}
@@ -360,6 +368,6 @@ func (p *Pages) executeTemplate(w io.Writer, v View) error {
 		}
 		return own.Execute(w, v)
 	}
-	_, err := w.Write(buf.Bytes())
+	_, err = w.Write(buf.Bytes())
 	return err
 }

@@ -247,8 +247,9 @@ func (p *Pages) appendLogin(out []byte, v *LoginView) ([]byte, bool) {
 // that has the key. If they differ, it returns a page without parts.
 func (p *Pages) holePage(k loginKey, v *LoginView) *holedPage {
 	var marked, want bytes.Buffer
-	t := p.pages[PageLogin]
-	if t.Execute(&marked, p.holed.holedView(k)) != nil || t.Execute(&want, v) != nil {
+	t, err := p.template(PageLogin)
+	if err != nil || t.Execute(&marked, p.holed.holedView(k)) != nil ||
+		t.Execute(&want, v) != nil {
 		return &holedPage{}
 	}
 	page := p.holed.cut(marked.Bytes())

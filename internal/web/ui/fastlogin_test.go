@@ -16,7 +16,11 @@ func viaTemplate(t testing.TB, p *Pages, v View) string {
 		v.base().texts = p.fallback
 	}
 	var buf bytes.Buffer
-	if err := p.pages[v.Page()].Execute(&buf, v); err != nil {
+	own, err := p.template(v.Page())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := own.Execute(&buf, v); err != nil {
 		t.Fatal(err)
 	}
 	return buf.String()

@@ -29,7 +29,7 @@ var templateFiles embed.FS
 type Pages struct {
 	Assets *Assets
 	brand  Brand
-	pages  map[PageName]*template.Template
+	pages  map[PageName]*page
 
 	custom  Custom
 	frames  *template.Template // cloned for each page, never executed itself
@@ -105,8 +105,7 @@ func catalog() map[View]string {
 	}
 }
 
-// NewPages parses every template and renders every page once without data: a template that does
-// not parse, or that writes a value where it cannot be escaped, stops the start of the server.
+// NewPages returns the pages of the program. See Check.
 func NewPages(brand Brand) (*Pages, error) { return NewCustomPages(brand, Custom{}) }
 
 // NewCustomPages returns pages of which the operator has replaced some.
@@ -127,7 +126,7 @@ func NewCustomPages(brand Brand, custom Custom) (*Pages, error) {
 		brand:  brand,
 		custom: custom,
 		public: public,
-		pages:  map[PageName]*template.Template{},
+		pages:  map[PageName]*page{},
 	}
 	p.holed = newHoledPages()
 	p.buffers.New = func() any { return bytes.NewBuffer(make([]byte, 0, pageSize)) }
@@ -146,9 +145,7 @@ func NewCustomPages(brand Brand, custom Custom) (*Pages, error) {
 	}
 	p.frames = frames
 	for view, frame := range catalog() {
-		if err := p.add(frames, frame, view); err != nil {
-			return nil, fmt.Errorf("parsing page %s: %w", view.Page(), err)
-		}
+		p.pages[view.Page()] = &page{view: view, frame: frame}
 	}
 	set, err := p.loadCustom()
 	if err != nil {
@@ -158,21 +155,58 @@ func NewCustomPages(brand Brand, custom Custom) (*Pages, error) {
 	return p, nil
 }
 
-// add parses the template of a view and renders it without data.
-func (p *Pages) add(frames *template.Template, frame string, view View) error {
-	t, err := frames.Clone()
-	if err != nil {
-		return err
+// page is the template of a page. It is parsed when the page is first shown: a server that starts
+// needs none of them, and most never show all.
+type page struct {
+	view  View // without data
+	frame string
+
+	once     sync.Once
+	template *template.Template
+	err      error
+}
+
+// Check parses every template and renders every page once without data. It returns what is wrong
+// with the first that does not parse, or that writes a value where it cannot be escaped. The tests
+// of the program call it for the templates that are part of it.
+func (p *Pages) Check() error {
+	for name := range p.pages {
+		if _, err := p.template(name); err != nil {
+			return err
+		}
 	}
-	if t, err = t.ParseFS(templateFiles, "templates/"+string(view.Page())+".html"); err != nil {
-		return err
+	return nil
+}
+
+// template returns the program's own template of a page.
+func (p *Pages) template(name PageName) (*template.Template, error) {
+	one := p.pages[name]
+	if one == nil {
+		return nil, fmt.Errorf("no page %q", name)
+	}
+	one.once.Do(func() {
+		if one.template, one.err = p.parse(one); one.err != nil {
+			one.err = fmt.Errorf("parsing page %s: %w", name, one.err)
+		}
+	})
+	return one.template, one.err
+}
+
+// parse returns the template of a page, which it has rendered without data.
+func (p *Pages) parse(one *page) (*template.Template, error) {
+	t, err := p.frames.Clone()
+	if err != nil {
+		return nil, err
+	}
+	if t, err = t.ParseFS(templateFiles, "templates/"+string(one.view.Page())+".html"); err != nil {
+		return nil, err
 	}
 	if err := checkTexts(t, p.texts); err != nil {
-		return err
+		return nil, err
 	}
-	p.pages[view.Page()] = t.Lookup(frame)
-	view.base().texts = p.fallback
-	return p.pages[view.Page()].Execute(io.Discard, view)
+	t = t.Lookup(one.frame)
+	one.view.base().texts = p.fallback
+	return t, t.Execute(io.Discard, one.view)
 }
 
 // Render returns a page: the whole of it, or an error and nothing.

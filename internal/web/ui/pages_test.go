@@ -47,6 +47,17 @@ func everyView() []View {
 }
 
 // Every template has a view, every view a template, a layout and a sample.
+// Servers parse a page when it is first shown, so that here is where a mistake is found.
+func TestEveryPageParses(t *testing.T) {
+	p, err := NewPages(Brand{Name: "Gatehouse", Locale: "en"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPagesAndTemplatesMatch(t *testing.T) {
 	var files, named, sampled []string
 	entries, err := fs.ReadDir(templateFiles, "templates")
