@@ -23,7 +23,10 @@ const (
 	// changes more of them, such as an import's, writes some twice.
 	writerCache = 32 << 10
 
-	autoCheckpoint = 1000 // pages in the write-ahead log; SQLite's own default
+	// autoCheckpoint is how many pages the write-ahead log holds before they are copied: 16 MB.
+	// The pages at the end of the indexes change in almost every transaction; the more
+	// transactions a checkpoint covers, the fewer times they are copied.
+	autoCheckpoint = 4000
 )
 
 // sqliteDB is a SQLite database: one writer, many readers (WAL).
