@@ -30,7 +30,7 @@ func TestFirstAdministratorOfTheSettings(t *testing.T) {
 			testkit.Must(t, err)
 			e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now}
 			open := func() *parts {
-				p, err := openPartsWith(ctx, e, cfg, store.Options{Report: func(err error) { t.Error(err) }})
+				p, err := openPartsWith(ctx, e, cfg, store.Options{Report: func(err error) { t.Error(err) }}, nil)
 				testkit.Must(t, err)
 				t.Cleanup(func() { _ = p.Close() })
 				return p

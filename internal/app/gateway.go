@@ -195,6 +195,7 @@ func (s *server) newGateway(
 		SessionTokens:  p.login,
 		Signer:         p.ring,
 		StoreDenials:   p.db.PutDenials,
+		Meter:          p.monitor.gatewayMeter(),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -2,14 +2,18 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/metric"
+	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 // newLogger returns a logger as LOG_LEVEL and LOG_FORMAT say.
@@ -19,10 +23,61 @@ func newLogger(w io.Writer, cfg *config.Config) *slog.Logger {
 		level = slog.LevelInfo // the settings have validated it
 	}
 	opt := &slog.HandlerOptions{Level: level}
+	h := &logHandler{counts: new(atomic.Pointer[metric.Logs])}
 	if cfg.Server.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, opt))
+		h.Handler = slog.NewJSONHandler(w, opt)
+	} else {
+		h.Handler = slog.NewTextHandler(w, opt)
 	}
-	return slog.New(slog.NewTextHandler(w, opt))
+	return slog.New(h)
+}
+
+// logHandler adds the ids of the request and of its trace to lines that are logged in its context,
+// and counts the lines that ask for attention.
+type logHandler struct {
+	slog.Handler
+	counts *atomic.Pointer[metric.Logs]
+}
+
+// messageRequest is the line of a request itself, which has its ids.
+const messageRequest = "request"
+
+// Handle writes one line.
+func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
+	if c := h.counts.Load(); c != nil && r.Level >= slog.LevelWarn {
+		if r.Level >= slog.LevelError {
+			c.Error()
+		} else {
+			c.Warn()
+		}
+	}
+	if r.Message != messageRequest {
+		ev := web.EventOf(ctx)
+		if ev.ID != "" {
+			r.AddAttrs(slog.String("request_id", ev.ID))
+		}
+		if ev.Trace != "" {
+			r.AddAttrs(slog.String("trace_id", ev.Trace))
+		}
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs returns a handler that adds attributes to all lines.
+func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &logHandler{h.Handler.WithAttrs(attrs), h.counts}
+}
+
+// WithGroup returns a handler that puts the attributes of all lines in a group.
+func (h *logHandler) WithGroup(name string) slog.Handler {
+	return &logHandler{h.Handler.WithGroup(name), h.counts}
+}
+
+// countLines counts the lines of a logger that newLogger made.
+func countLines(log *slog.Logger, m *monitor) {
+	if h, ok := log.Handler().(*logHandler); ok && m != nil && m.metrics != nil {
+		h.counts.Store(m.metrics.Logs)
+	}
 }
 
 // catchStandardLog sends what Go's own packages write to the standard logger, such as net/http

@@ -51,10 +51,18 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	}
 	defer closeAll(listeners)
 	defer catchStandardLog(log)()
+	scrapes, err := listenMetrics(cfg)
+	if err != nil {
+		return err
+	}
+	watch := newMonitor(cfg, log)
+	countLines(log, watch)
+	defer watch.close()
+	defer watch.serveMetrics(scrapes, log)()
 	p, err := openPartsWith(ctx, e, cfg, store.Options{
 		Report: func(err error) { log.Error("background task failed", "error", err) },
 		Notice: func(text string) { log.Warn(text) },
-	})
+	}, watch)
 	if err != nil {
 		return err
 	}
@@ -75,6 +83,7 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 		// The limits of signing and hashing were computed from the number of cores before.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
+	s.secure = secure
 	return s.run(ctx, cfg, listeners, secure, log)
 }
 

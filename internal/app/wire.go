@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/fetch"
+	"github.com/gatehouse-id/gatehouse/internal/gateway"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/job"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -81,16 +83,19 @@ type parts struct {
 	login       *login.Server
 	places      *places
 	report      func(error) // of errors of background tasks
+	monitor     *monitor    // nil: nobody watches
 }
 
 // openParts opens the database, brings its schema up to date and loads what is cached in memory.
 // It passes errors of background tasks to report.
 func openParts(ctx context.Context, e *env, cfg *config.Config, report func(error)) (*parts, error) {
-	return openPartsWith(ctx, e, cfg, store.Options{Report: report})
+	return openPartsWith(ctx, e, cfg, store.Options{Report: report}, nil)
 }
 
 // openPartsWith opens the parts like openParts. o holds what receives the messages of the store.
-func openPartsWith(ctx context.Context, e *env, cfg *config.Config, o store.Options) (*parts, error) {
+func openPartsWith(
+	ctx context.Context, e *env, cfg *config.Config, o store.Options, m *monitor,
+) (*parts, error) {
 	master, made, err := masterKey(cfg)
 	if err != nil {
 		return nil, err
@@ -107,11 +112,12 @@ func openPartsWith(ctx context.Context, e *env, cfg *config.Config, o store.Opti
 	o.ExternalCheckpoint = cfg.Storage.Checkpoint == "external"
 	o.IdleTimeout = cfg.Sessions.Idle
 	o.AuditKey, o.NoAuditTree = keys.Derive("audit pages"), !cfg.Audit.Tree
+	m.storeOptions(&o)
 	db, err := store.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{cfg: cfg, keys: keys, db: db, report: o.Report}
+	p := &parts{cfg: cfg, keys: keys, db: db, report: o.Report, monitor: m}
 	if err := p.prepare(ctx, e); err != nil {
 		if made != "" && fault.Reason(err) == reasonOtherKey {
 			// The database has a key already: beside it, a new one would only be taken for it.
@@ -146,6 +152,10 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	}
 	p.places = new(places)
 	signIn.Places = p.places
+	if p.monitor != nil && p.monitor.metrics != nil {
+		p.passwords.Watch(p.monitor.metrics.Hashing)
+		signIn.OnCheck = p.monitor.check
+	}
 	p.policies = signIn
 	if err := p.openBreached(); err != nil {
 		return err
@@ -365,7 +375,9 @@ type server struct {
 	registrar *admin.Registrar
 
 	shared   *cache.Redis // or nil
-	stopping atomic.Bool  // the server finishes the requests in progress
+	gateway  *gateway.Gateway
+	secure   *tls.Config // nil: no https
+	stopping atomic.Bool // the server finishes the requests in progress
 }
 
 // newServer connects the parts: config → core → adapters → handlers → jobs.
@@ -387,7 +399,9 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		return nil, err
 	}
 	var browser *ui.Server
-	options := kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(s.tokens))
+	static := protocol.StaticDocs(s.tokens)
+	options := kitOptions(e, p.cfg, log, limiter, static)
+	options.Observer = p.monitor.requestObserver(static)
 	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.ErrorPage(w, r, err) }
 	kit := web.New(options)
 	mailbox, err := s.startMail(e)
@@ -422,6 +436,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		return nil, err
 	}
 	handler.Routes(mux)
+	s.gateway = g
 	s.handler = front(kit, g, s.adminGate(kit, mux))
 	s.addJobs(e, accounts)
 	return s, nil
@@ -629,7 +644,7 @@ func (s *server) work(ctx context.Context) {
 		_ = s.parts.db.Follow(ctx) // it reports its own errors and ends with ctx only
 	}()
 	var others sync.WaitGroup
-	for _, f := range append(s.behind, s.recordCounts, s.watchPasswords) {
+	for _, f := range append(s.behind, s.recordCounts, s.watchPasswords, s.sample) {
 		others.Go(func() { f(ctx) })
 	}
 	s.jobs.Run(ctx)
@@ -733,6 +748,9 @@ func (s *server) redis(e *env, log *slog.Logger) (*cache.Redis, error) {
 		Now:      e.now,
 		Fallback: cache.NewMemory(0, e.now),
 		OnOutage: func(err error) {
+			if m := s.parts.monitor; m != nil && m.metrics != nil {
+				m.metrics.State.RedisOutage()
+			}
 			log.Error("Redis is unavailable; this server counts rate limits and used proofs on its own",
 				"error", err)
 		},

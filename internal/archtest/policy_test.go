@@ -48,6 +48,8 @@ var policy = map[string][]string{
 	"passkey":          with(basics, "login"),
 	"geoip":            {"fault", "visitor"},
 	"job":              {"fault"},
+	"metric":           {},
+	"trace":            {},
 	"mail":             with(core, "text"),
 	"ship":             with(core, "fetch"),
 	"checkpoint":       core,

@@ -41,6 +41,8 @@ type Config struct {
 
 	Administration Administration
 
+	Monitoring Monitoring
+
 	strangers []string // see Warnings
 
 	origins map[string]string // setting name → where its value came from; absent for defaults

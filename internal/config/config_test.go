@@ -132,6 +132,8 @@ func TestDefaults(t *testing.T) {
 		},
 		Notices:        Notices{Alerts: true, SecretWarning: 14 * day},
 		Administration: Administration{Reauth: 15 * time.Minute},
+
+		Monitoring: Monitoring{MetricsHost: "127.0.0.1"},
 		Registration: Registration{
 			Enabled: true,
 			Open:    "off",

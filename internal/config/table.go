@@ -76,6 +76,8 @@ func Settings() []Setting {
 		{"Notices to administrators", noticeRows()},
 		{"Registration", registrationRows()},
 		{"Administration", administrationRows()},
+		{"Monitoring", monitoringRows()},
+		{"Monitoring", telemetryRows()},
 	} {
 		for _, row := range g.rows {
 			row.Group = g.name

@@ -18,6 +18,7 @@ import (
 // explain.
 func (g *Gateway) deny(w http.ResponseWriter, req *Request, d Decision) {
 	req.event.Err = d.Denial
+	g.meterOf(d).Deny(d.Denial.Status, d.Denial.Rule)
 	g.denials.put(recordOf(req, d), req.Target.Now)
 	h := w.Header()
 	h["Cache-Control"] = []string{"no-store"}

@@ -28,6 +28,7 @@ func (g *Gateway) proxy(w http.ResponseWriter, r *http.Request) {
 		r.Pattern = d.Route.name() // for the log of requests
 	}
 	if d.Preflight {
+		g.meterOf(d).Allow()
 		answerPreflight(w, req, d.Route)
 		return
 	}
@@ -64,6 +65,7 @@ func (g *Gateway) Check(w http.ResponseWriter, r *http.Request) {
 		g.deny(w, req, d)
 		return
 	}
+	g.meterOf(d).Allow()
 	g.approve(w, d, headers)
 }
 

@@ -103,6 +103,20 @@ type Sessions interface {
 	Session(ctx context.Context, id identity.SessionID, now time.Time) (*identity.Session, error)
 }
 
+// Meter counts what the gateway decides. It is called by several goroutines.
+type Meter interface {
+	// Route returns the counters of a route, or with "" those of requests to none. Each call needs
+	// a Release when the route is no longer in force, but for "".
+	Route(name string) RouteMeter
+	Release(name string)
+}
+
+// RouteMeter counts the requests to one route.
+type RouteMeter interface {
+	Allow()
+	Deny(status int, rule string)
+}
+
 // Setup is what a gateway serves. It may change while the gateway runs.
 type Setup struct {
 	Routes  []access.Route // from storage and files
@@ -131,6 +145,9 @@ type Options struct {
 	// StoreDenials stores denials for gatehouse explain. nil: they are not stored.
 	StoreDenials func(context.Context, []*access.DenialRecord) error
 
+	// Meter counts decisions; nil: nobody counts them.
+	Meter Meter
+
 	// SessionsRevoke is set if the end of a session is among the revocations, and so in memory.
 	SessionsRevoke bool
 }
@@ -147,6 +164,7 @@ type Gateway struct {
 	anonymous *Caller
 	denials   denialQueue
 	seed      maphash.Seed // of the hashes of callers
+	unrouted  RouteMeter   // of requests that no route has
 
 	loading sync.Mutex      // guards the two below
 	running context.Context // Run's, for pools that come later; nil before Run
@@ -168,6 +186,10 @@ func New(o Options) (*Gateway, error) {
 	host, _ := hostOf(base.Host)
 	g := &Gateway{Options: o, base: base, host: host, anonymous: &Caller{}, seed: maphash.MakeSeed()}
 	g.resolvers = resolvers(g)
+	g.unrouted = noMeter{}
+	if o.Meter != nil {
+		g.unrouted = o.Meter.Route("")
+	}
 	g.callers = otter.Must(&otter.Options[credentialKey, *Caller]{MaximumSize: maxCallers})
 	g.apps = otter.Must(&otter.Options[*access.Caller, *Caller]{MaximumSize: maxCallers})
 	g.denials.start()

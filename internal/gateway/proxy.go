@@ -57,7 +57,9 @@ func (g *Gateway) forward(w http.ResponseWriter, req *Request, d Decision) {
 	if err := d.Route.pool.Serve(w, r, out); err != nil {
 		d.Denial = upstreamDenial(err)
 		g.deny(w, req, d)
+		return
 	}
+	g.meterOf(d).Allow()
 }
 
 // callerHash returns a number for who makes a request: the same for all requests of one caller, and

@@ -22,6 +22,7 @@ type Route struct {
 	origins []string    // of the upstreams: the audience of X-Auth-Info
 	headers headerCache // of anonymous callers
 	watched bool        // the health of the upstreams is being checked
+	meter   RouteMeter
 }
 
 func (rt *Route) id() string   { return rt.Compiled.Route().ID }
@@ -84,6 +85,12 @@ func (g *Gateway) Reload() {
 		return
 	}
 	next.size = len(good)
+	// The new ones begin before the old ones end: of a route that was changed, the counters go on.
+	for _, rt := range next.entries {
+		if rt.meter == nil {
+			g.meterRoute(rt)
+		}
+	}
 	g.table.Store(next)
 	g.settle(before, next)
 }
@@ -104,6 +111,9 @@ func (g *Gateway) settle(before map[string]*Route, now *table) {
 	for _, rt := range before {
 		if !used[rt.pool] {
 			rt.pool.Close()
+		}
+		if now.entries[rt.Compiled] != rt {
+			g.unmeterRoute(rt)
 		}
 	}
 }

@@ -96,6 +96,17 @@ func (s *Server) exempt(ip string) bool {
 func (s *Server) prove(
 	ctx context.Context, fl Flow, f Factor, who subject, in url.Values,
 ) (Proof, error) {
+	proof, err := s.proveOnce(ctx, fl, f, who, in)
+	if s.cfg.OnCheck != nil {
+		s.cfg.OnCheck(f.Kind(), err)
+	}
+	return proof, err
+}
+
+// proveOnce does what prove does, and reports to nobody.
+func (s *Server) proveOnce(
+	ctx context.Context, fl Flow, f Factor, who subject, in url.Values,
+) (Proof, error) {
 	if !guessable(f) {
 		return s.provePossession(ctx, fl, f, who, in)
 	}

@@ -56,6 +56,10 @@ type Config struct {
 	IPThreshold   int  // failures that lock an address
 	LockWhitelist []netip.Prefix
 
+	// OnCheck gets the kind of each factor whose answer was checked, and the error of that. It is
+	// called by several goroutines; nil: nobody wants to know.
+	OnCheck func(kind string, err error)
+
 	NotifyNew bool           // people get a notice of a sign-in from a new browser
 	Places    visitor.Places // finds places of addresses; or nil
 	Locale    string         // of messages to people without a language

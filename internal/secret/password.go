@@ -59,7 +59,20 @@ type Passwords struct {
 	slots chan struct{}
 	line  chan struct{}
 	dummy string // a hash that no password is known for, which costs as much to verify as any other
+	watch Queue  // or nil
 }
+
+// Queue counts the callers that wait. It is called by several goroutines.
+type Queue interface {
+	// Enter is called when a caller begins to wait. What it returns is called when the waiting has
+	// ended: with true the caller hashes, and leave is called at the end of that.
+	Enter() func(entered bool) (leave func())
+	// Reject is called when there is no room for a caller.
+	Reject()
+}
+
+// Watch sets what counts the callers that wait. Call it before any other method.
+func (p *Passwords) Watch(q Queue) { p.watch = q }
 
 // NewPasswords returns a pool in which up to wide hashes run and up to queue callers wait, each at
 // least 1.
@@ -131,13 +144,22 @@ func (p *Passwords) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case p.line <- struct{}{}:
 	default:
+		if p.watch != nil {
+			p.watch.Reject()
+		}
 		return nil, fault.RetryAfter(fault.Unavailable, 2*time.Second,
 			"Too many people are signing in. Try again in a moment.")
 	}
+	waited := func(bool) func() { return func() {} }
+	if p.watch != nil {
+		waited = p.watch.Enter()
+	}
 	select {
 	case p.slots <- struct{}{}:
-		return func() { <-p.slots; <-p.line }, nil
+		hashed := waited(true)
+		return func() { hashed(); <-p.slots; <-p.line }, nil
 	case <-ctx.Done():
+		waited(false)
 		<-p.line
 		return nil, fault.Wrap(fault.Unavailable, ctx.Err(),
 			"The server is busy. Try again in a moment.")

@@ -107,6 +107,9 @@ func (c changesJSON) stored() any {
 // server keeps no tree. An event without an id gets one of its time, and one that belongs to a user
 // a salt.
 func (d *DB) storable(e *audit.Event) (args []any, entry any) {
+	if d.o.OnEvent != nil {
+		d.o.OnEvent(e)
+	}
 	args = eventTable.args(e)
 	if e.ID == "" {
 		args[eventID] = secret.NewID(e.At)

@@ -39,6 +39,7 @@ type memory struct {
 	routes  atomic.Pointer[[]access.Route]
 	revoked revocationSet
 
+	compared atomic.Int64     // Unix milliseconds: memory was last compared with the database then
 	started  atomic.Int64     // the number of refreshes that have begun
 	mu       sync.Mutex       // one refresh at a time: an older one must not replace a newer one
 	newest   int64            // the number of the last refresh that succeeded
@@ -184,7 +185,7 @@ func (d *DB) refresh(ctx context.Context, all bool) error {
 // after them is at least as new.
 func (d *DB) refreshLocked(ctx context.Context, all bool) error {
 	m := &d.memory
-	number := m.started.Add(1)
+	number, began := m.started.Add(1), time.Now()
 	now := make(map[string]int64)
 	err := each(ctx, d.sql, func(r sqldb.Row) error {
 		var topic string
@@ -206,8 +207,13 @@ func (d *DB) refreshLocked(ctx context.Context, all bool) error {
 		m.loaded[topic] = seq
 	}
 	m.newest = number
+	m.compared.Store(unixMilli(began))
 	return nil
 }
+
+// ComparedAt returns when memory was last compared with the database: what other processes have
+// changed before is known to this one.
+func (d *DB) ComparedAt() time.Time { return time.UnixMilli(d.memory.compared.Load()) }
 
 func (d *DB) load(ctx context.Context, topic string) error {
 	switch topic {

@@ -170,6 +170,24 @@ func (d *DB) CountDeliveries(ctx context.Context, q outbox.Query) (n int, err er
 	return n, err
 }
 
+// countedDeliveries bounds the numbers of OutboxState: more would only cost time.
+const countedDeliveries = 10_000
+
+// OutboxState returns how many deliveries are queued and dead, at most 10,000 of each, and when the
+// oldest of those queued was stored, or the zero time. With very many, the oldest is that of those
+// that have been due for longest.
+func (d *DB) OutboxState(ctx context.Context) (queued, dead int, oldest time.Time, err error) {
+	err = d.sql.Row(ctx, "SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM"+
+		" (SELECT created_at FROM outbox WHERE state = 'queued' ORDER BY next_attempt_at LIMIT $1) q",
+		int64(countedDeliveries)).Scan(&queued, unixMillis{&oldest})
+	if err != nil {
+		return 0, 0, time.Time{}, err
+	}
+	err = d.sql.Row(ctx, "SELECT COUNT(*) FROM (SELECT id FROM outbox WHERE state <> 'queued'"+
+		" AND state = 'dead' LIMIT $1) q", int64(countedDeliveries)).Scan(&dead)
+	return queued, dead, oldest, err
+}
+
 // ListDeliveries returns deliveries, newest first, without their contents.
 func (d *DB) ListDeliveries(ctx context.Context, q outbox.Query) ([]outbox.Delivery, error) {
 	w := deliveryWhere(q)

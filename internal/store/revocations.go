@@ -162,6 +162,17 @@ func (d *DB) RevocationHead() (seq int64, moved <-chan struct{}) {
 	return r.seq, r.moved
 }
 
+// RevocationCount returns the number of revocations in memory.
+func (d *DB) RevocationCount() (n int) {
+	r := &d.memory.revoked
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, targets := range r.byKind {
+		n += len(targets)
+	}
+	return n
+}
+
 // RevocationsSince returns at most max entries of the log after a sequence number, oldest first:
 // for a resource server that follows the log.
 func (d *DB) RevocationsSince(ctx context.Context, seq int64, max int) ([]oauth.Revocation, error) {
@@ -181,6 +192,11 @@ func (d *DB) loadRevocations(ctx context.Context) error {
 			return err
 		}
 		r.put(part, true)
+		if d.o.OnRevocation != nil && d.memory.compared.Load() > 0 { // not what was there at the start
+			for i := range part {
+				d.o.OnRevocation(part[i].NotBefore)
+			}
+		}
 		if len(part) < maxLimit {
 			return nil
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -54,6 +55,13 @@ type Options struct {
 	Readers           int         // connections; see sqldb.Options
 	Report            func(error) // receives errors in the background, if set
 
+	// Observer watches the operations on the database, OnEvent gets the events that are written to
+	// the audit log, and OnRevocation the times of revocations by any server when they are in
+	// force here. They are called by several goroutines, and may be nil.
+	Observer     sqldb.Observer
+	OnEvent      func(*audit.Event)
+	OnRevocation func(at time.Time)
+
 	// Statements, ListenURL and Notice are for PostgreSQL; see sqldb.Options.
 	Statements string
 	ListenURL  string
@@ -62,6 +70,9 @@ type Options struct {
 	ExternalCheckpoint bool
 	Image              string
 }
+
+// Operation is one operation on the database, for Options.Observer.
+type Operation = sqldb.Operation
 
 // DB is the store. It is safe for concurrent use.
 type DB struct {
@@ -114,6 +125,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Observer != nil {
+		d.sql = sqldb.Observe(d.sql, o.Observer)
+	}
 	d.recorder = newRecorder(d.sql)
 	d.memory.start()
 	pending, err := d.Pending(ctx)
@@ -163,6 +177,12 @@ func (d *DB) Ping(ctx context.Context) error { return d.sql.Ping(ctx) }
 
 // Status returns how the database is used now.
 func (d *DB) Status() sqldb.Status { return d.sql.Status() }
+
+// Usage returns how much of the database is in use now.
+func (d *DB) Usage() sqldb.Usage { return d.sql.Usage() }
+
+// Size returns the size of the database in bytes, and on SQLite that of its write-ahead log.
+func (d *DB) Size(ctx context.Context) (main, wal int64, err error) { return d.sql.Size(ctx) }
 
 // Close waits for the changes that have begun, then closes the database.
 func (d *DB) Close() error { return d.sql.Close() }

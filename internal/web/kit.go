@@ -46,8 +46,21 @@ type Options struct {
 	RateBy     string         // RateByIP, RateByClient or RateByUser
 	Exempt     []netip.Prefix // never limited
 
+	Observer Observer // nil: nobody watches
+
 	// ErrorPage shows an error to a person; nil answers everybody with JSON. It sets the status.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err error)
+}
+
+// Observer watches requests, for metrics and traces. It is called by several goroutines.
+type Observer interface {
+	// Begin is called when a request begins. It returns the context to serve it with, which is the
+	// request's own unless the request is traced, and then the id of the trace.
+	Begin(r *http.Request) (ctx context.Context, trace string)
+	// End is called when the request has been answered, with the context that Begin returned.
+	End(ctx context.Context, r *http.Request, ev *Event, took time.Duration)
+	// Static is called instead of both when a StaticDoc was served.
+	Static(path string, took time.Duration)
 }
 
 // StaticDoc returns a public JSON document from memory. Every client reads these documents now and
@@ -87,6 +100,9 @@ type Event struct {
 	IP     string
 	Agent  string
 	Route  string
+	Grant  string // the grant_type of a request for tokens
+	Trace  string // the id of its trace, or ""
+	Passed bool   // it was one to a route of the gateway
 	Status int
 	Bytes  int64
 	Client string
@@ -148,7 +164,13 @@ func (k *Kit) outer(w http.ResponseWriter, r *http.Request, next http.Handler, o
 	x.id[0] = ev.ID
 	h := w.Header()
 	h["X-Request-Id"] = x.id[:]
-	ctx := context.WithValue(r.Context(), eventKey{}, ev)
+	ctx := r.Context()
+	if k.Observer != nil {
+		ctx, ev.Trace = k.Observer.Begin(r)
+	}
+	x.observed = ctx
+	ctx = context.WithValue(ctx, eventKey{}, ev)
+	ev.Passed = !own
 	if own {
 		for name, v := range k.fixed {
 			h[name] = v
@@ -165,7 +187,7 @@ func (k *Kit) outer(w http.ResponseWriter, r *http.Request, next http.Handler, o
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 	}
-	defer k.finish(&x.rec, r, ev, ev.Now)
+	defer k.finish(x, r)
 	next.ServeHTTP(&x.rec, r)
 }
 
@@ -175,7 +197,8 @@ func (k *Kit) serveStatic(w http.ResponseWriter, r *http.Request, doc StaticDoc)
 	if r.Method != http.MethodGet || k.Log.Enabled(r.Context(), slog.LevelDebug) {
 		return false
 	}
-	body, err := doc(k.Now())
+	now := k.Now()
+	body, err := doc(now)
 	if err != nil {
 		return false
 	}
@@ -190,6 +213,9 @@ func (k *Kit) serveStatic(w http.ResponseWriter, r *http.Request, doc StaticDoc)
 		h[name] = v
 	}
 	_, _ = w.Write(body) // the client has gone if it fails
+	if k.Observer != nil {
+		k.Observer.Static(r.URL.Path, k.Now().Sub(now))
+	}
 	return true
 }
 
@@ -198,12 +224,16 @@ type exchange struct {
 	ev  Event
 	rec recorder
 	id  [1]string
+
+	observed context.Context // the observer's
 }
 
-// finish recovers from a panic and writes the log record.
-func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time) {
+// finish recovers from a panic, and reports the request to the observer and the log.
+func (k *Kit) finish(x *exchange, r *http.Request) {
+	rec, ev := &x.rec, &x.ev
 	if p := recover(); p != nil {
 		if p == http.ErrAbortHandler { // compared as net/http compares it
+			k.observe(x, r)
 			panic(p)
 		}
 		ev.Err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
@@ -216,12 +246,7 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 			k.Fail(rec, r, ev.Err)
 		}
 	}
-	if ev.Route == "" {
-		ev.Route = r.Pattern
-	}
-	if ev.Route == "" {
-		ev.Route = "none"
-	}
+	took := k.observe(x, r)
 	level := slog.LevelInfo
 	if rec.status() < 400 && k.StaticDocs[r.URL.Path] != nil {
 		level = slog.LevelDebug // every client reads the metadata now and then
@@ -232,14 +257,17 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 	if !k.Log.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := append(make([]slog.Attr, 0, 10),
-		slog.String("id", ev.ID),
+	attrs := append(make([]slog.Attr, 0, 11),
+		slog.String("request_id", ev.ID),
 		slog.String("method", clean(r.Method, 16)),
 		slog.String("route", ev.Route),
 		slog.Int("status", rec.status()),
-		slog.Float64("took_ms", float64(k.Now().Sub(start).Microseconds())/1000),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 		slog.Int64("bytes", rec.bytes),
 		slog.String("ip", ev.IP))
+	if ev.Trace != "" {
+		attrs = append(attrs, slog.String("trace_id", ev.Trace))
+	}
 	if ev.Client != "" {
 		attrs = append(attrs, slog.String("client", ev.Client))
 	}
@@ -250,6 +278,24 @@ func (k *Kit) finish(rec *recorder, r *http.Request, ev *Event, start time.Time)
 		attrs = append(attrs, slog.String("error", ev.Err.Error()))
 	}
 	k.Log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// observe completes the event of a request that has been answered, passes it to the observer, and
+// returns how long the request took.
+func (k *Kit) observe(x *exchange, r *http.Request) time.Duration {
+	ev := &x.ev
+	if ev.Route == "" {
+		ev.Route = r.Pattern
+	}
+	if ev.Route == "" {
+		ev.Route = "none"
+	}
+	ev.Status, ev.Bytes = x.rec.status(), x.rec.bytes
+	took := k.Now().Sub(ev.Now)
+	if k.Observer != nil {
+		k.Observer.End(x.observed, r, ev, took)
+	}
+	return took
 }
 
 // recorder records the status and size of an answer.

@@ -98,6 +98,16 @@ func (b *breaker) failure(caller uint64, now func() time.Time) (opened bool) {
 	return opened
 }
 
+// isOpen reports whether the target is skipped.
+func (b *breaker) isOpen() bool {
+	if !b.nonzero.Load() {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open
+}
+
 // unknown ends a request that says nothing about the target, as when its caller went away.
 func (b *breaker) unknown() {
 	if b.nonzero.Load() {

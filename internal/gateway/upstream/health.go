@@ -88,3 +88,18 @@ func (p *Pool) check(ctx context.Context, t *target) error {
 	}
 	return nil
 }
+
+// State is whether an upstream is in use.
+type State struct {
+	Address string
+	Up      bool // false while it is skipped, because it failed
+}
+
+// States returns the states of all upstreams, in their order.
+func (p *Pool) States() []State {
+	all := make([]State, len(p.targets))
+	for i, t := range p.targets {
+		all[i] = State{Address: t.name, Up: !t.down.Load() && !t.breaker.isOpen()}
+	}
+	return all
+}

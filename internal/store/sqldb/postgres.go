@@ -103,6 +103,23 @@ func (db *postgresDB) Ping(ctx context.Context) error {
 	return db.Row(ctx, "SELECT CAST($1 AS BIGINT)", int64(1)).Scan(&one)
 }
 
+// Usage returns how much is in use now.
+func (db *postgresDB) Usage() Usage {
+	s := db.pool.Stat()
+	return Usage{
+		InUse: int(s.AcquiredConns()),
+		Idle:  int(s.IdleConns()),
+		Max:   int(s.MaxConns()),
+		Waits: s.EmptyAcquireCount(),
+	}
+}
+
+// Size asks PostgreSQL, which adds up the sizes of its files.
+func (db *postgresDB) Size(ctx context.Context) (main, wal int64, err error) {
+	err = db.Row(ctx, "SELECT pg_database_size(current_database())").Scan(&main)
+	return main, 0, err
+}
+
 // Close waits for the connections in use and closes all connections.
 func (db *postgresDB) Close() error {
 	db.pool.Close()

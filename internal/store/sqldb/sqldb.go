@@ -120,6 +120,10 @@ type DB interface {
 	Ping(ctx context.Context) error
 	// Status returns how the database is used now.
 	Status() Status
+	// Usage returns how much is in use now.
+	Usage() Usage
+	// Size returns the size of the database in bytes, and on SQLite that of its write-ahead log.
+	Size(ctx context.Context) (main, wal int64, err error)
 	// Close waits for the statements that have begun, then closes all connections.
 	Close() error
 }
@@ -129,6 +133,13 @@ type Status struct {
 	Pooler     bool   // PostgreSQL is reached through a connection pooler
 	Statements string // how statements are sent to PostgreSQL: one of the Statements… words
 	Changes    string // how commits by other processes are noticed: ChangesListen or ChangesPoll
+}
+
+// Usage is how much of what a database has is in use.
+type Usage struct {
+	InUse, Idle, Max int   // connections: all on PostgreSQL, those that read on SQLite
+	Queue            int   // changes that wait for SQLite's writer
+	Waits            int64 // operations that had to wait for a connection to PostgreSQL
 }
 
 // How statements are sent to PostgreSQL. Behind a pooler that changes the server connection between

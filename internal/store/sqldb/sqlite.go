@@ -278,6 +278,29 @@ func (db *sqliteDB) Ping(ctx context.Context) error {
 // Status returns that changes are polled.
 func (db *sqliteDB) Status() Status { return Status{Changes: ChangesPoll} }
 
+// Usage returns how much is in use now.
+func (db *sqliteDB) Usage() Usage {
+	readers, idle := cap(db.readers), len(db.readers)
+	return Usage{
+		InUse: readers - idle,
+		Idle:  idle,
+		Max:   readers,
+		Queue: len(db.writer.queue),
+	}
+}
+
+// Size asks the file system: it must not open a file that SQLite has locked.
+func (db *sqliteDB) Size(context.Context) (main, wal int64, err error) {
+	info, err := os.Stat(db.path)
+	if err != nil {
+		return 0, 0, fault.Wrap(fault.Unavailable, err, "the size of the database file is unknown")
+	}
+	if log, err := os.Stat(db.path + "-wal"); err == nil { // missing until the first change
+		wal = log.Size()
+	}
+	return info.Size(), wal, nil
+}
+
 // Watch polls data_version, which SQLite changes at every commit by another connection, in any
 // process.
 func (db *sqliteDB) Watch(ctx context.Context, wake func()) {

@@ -44,6 +44,17 @@ func endpoint[T any](
 	}
 }
 
+// rateToken is the rate of the token endpoint.
+const rateToken = "token"
+
+// forTokens marks a request as one for tokens, also if its grant_type never becomes known.
+func forTokens(next handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) (any, error) {
+		web.EventOf(r.Context()).Grant = "none"
+		return next(w, r)
+	}
+}
+
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) (any, error) {
 	c, err := s.parse(w, r, web.FromForm, "revoke")
 	if err != nil {
@@ -62,13 +73,17 @@ func (s *Server) parse(
 	}
 	s.sendNonce(w, c)
 	id := claimedClient(c)
-	web.EventOf(r.Context()).Client = id
+	ev := web.EventOf(r.Context())
+	ev.Client = id
+	if ev.Grant != "" {
+		ev.Grant = c.Get("grant_type")
+	}
 	subject := web.Subject{User: c.Get("username"), Claimed: true}
 	// Invented ids must not escape the limit of the caller's address.
 	if s.tokens.ClientCached(r.Context(), client.ID(id)) {
 		subject.Client = id
 	}
-	if rate == "token" && subject.Client != "" {
+	if rate == rateToken && subject.Client != "" {
 		if own, err := s.ownLimit(w, r, c, client.ID(id)); own || err != nil {
 			return c, err
 		}

@@ -114,7 +114,7 @@ func (s *Server) clientRoutes() []route {
 		{
 			"POST",
 			[]string{"/oauth/token", "/token", "/api/v1/token"},
-			s.anyOrigin(endpoint(s, web.FromForm|web.FromJSON, "token", t.Token)),
+			s.anyOrigin(forTokens(endpoint(s, web.FromForm|web.FromJSON, rateToken, t.Token))),
 			true,
 		},
 		{
