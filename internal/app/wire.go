@@ -644,7 +644,7 @@ func (s *server) work(ctx context.Context) {
 		_ = s.parts.db.Follow(ctx) // it reports its own errors and ends with ctx only
 	}()
 	var others sync.WaitGroup
-	for _, f := range append(s.behind, s.recordCounts, s.watchPasswords, s.sample) {
+	for _, f := range append(s.behind, s.recordCounts, s.watchPasswords, s.sample, s.beKnown) {
 		others.Go(func() { f(ctx) })
 	}
 	s.jobs.Run(ctx)
@@ -653,6 +653,11 @@ func (s *server) work(ctx context.Context) {
 	for _, f := range s.close {
 		f()
 	}
+}
+
+// beKnown keeps this process known as a server of the database.
+func (s *server) beKnown(ctx context.Context) {
+	s.parts.db.Serve(ctx, store.Server{Version: version(), Schema: store.Schema()})
 }
 
 // countsEvery is the interval at which counted events are recorded.

@@ -64,6 +64,7 @@ type Grant struct {
 	RefreshHash secret.Hash // of the current refresh token; "" if there is none
 	PrevHash    secret.Hash // of the one before
 	RotatedAt   time.Time
+	Attempt     string    // the store's name of the rotation that wrote RefreshHash, or ""
 	ExpiresAt   time.Time // the refresh token's, or the access token's end without a refresh token
 	AbsoluteEnd time.Time // no refresh moves ExpiresAt past it; zero without a refresh token
 
@@ -80,6 +81,9 @@ type RefreshRotation struct {
 	Now       time.Time
 	ExpiresAt time.Time // the new expiry; the store lowers it to the grant's AbsoluteEnd
 	IP, Agent string
+	Attempt   string // the store's name of this attempt, or ""
+	// Repeats is set if the rotation has probably been stored before, and its answer was lost.
+	Repeats bool
 }
 
 // AccessToken is the content of an access token in any format.

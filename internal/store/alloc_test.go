@@ -62,8 +62,8 @@ func TestReadAllocations(t *testing.T) {
 		{"UserByLogin", 100, func() error { _, err := db.UserByLogin(ctx, "ada"); return err }},
 		{"SessionByCookie", 60, func() error { _, err := db.SessionByCookie(ctx, "cookie", now, time.Hour); return err }},
 		{"Session", 59, func() error { _, err := db.Session(ctx, s.ID, now); return err }},
-		{"Grant", 80, func() error { _, err := db.Grant(ctx, g.ID); return err }},
-		{"GrantAndUser", 165, func() error { _, _, err := db.GrantAndUser(ctx, g.ID); return err }},
+		{"Grant", 82, func() error { _, err := db.Grant(ctx, g.ID); return err }},
+		{"GrantAndUser", 167, func() error { _, _, err := db.GrantAndUser(ctx, g.ID); return err }},
 	} {
 		if got := testing.AllocsPerRun(100, func() { must(c.read()) }); got > c.budget {
 			t.Errorf("%s: %v allocations, budget %v", c.name, got, c.budget)

@@ -39,6 +39,7 @@ var grantTable = table[oauth.Grant]{
 		{"created_at", func(g *oauth.Grant) any { return unixMillis{&g.CreatedAt} }},
 		{"last_used_at", func(g *oauth.Grant) any { return unixMillis{&g.LastUsedAt} }},
 		{"bound", func(g *oauth.Grant) any { return &g.Bound }},
+		{"attempt", func(g *oauth.Grant) any { return &g.Attempt }},
 	},
 	derived: []column[oauth.Grant]{
 		{"offline", func(g *oauth.Grant) any { return slices.Contains(g.Scopes, scopeOffline) }},
@@ -143,16 +144,16 @@ const rotateRefresh = "UPDATE grants SET" +
 	" rotated_at = CASE WHEN refresh_hash = $1 THEN rotated_at ELSE CAST($2 AS BIGINT) END," +
 	" refresh_hash = $1, last_used_at = $2, expires_at = CASE" +
 	" WHEN absolute_end <> 0 AND absolute_end < CAST($3 AS BIGINT) THEN absolute_end ELSE CAST($3 AS BIGINT) END," +
-	" ip = $4, agent = $5" +
-	" WHERE id = $6 AND client_id = $7 AND refresh_hash = $8 AND refresh_hash <> '' AND expires_at > $2 AND " + notRevoked
+	" ip = $4, agent = $5, attempt = $6" +
+	" WHERE id = $7 AND client_id = $8 AND refresh_hash = $9 AND refresh_hash <> '' AND expires_at > $2 AND " + notRevoked
 
 // rotateAndRecord is rotateRefresh and insertEvent in one statement, for PostgreSQL. The
-// arguments of the event follow the eight of the rotation.
+// arguments of the event follow those of the rotation.
 var rotateAndRecord = "WITH rotated AS (" + rotateRefresh + " RETURNING 1) " + eventTable.into() +
 	" SELECT " + placeholders(rotateArgs+1, len(eventTable.columns)) + " FROM rotated"
 
 // rotateArgs is the number of arguments of rotateRefresh.
-const rotateArgs = 8
+const rotateArgs = 9
 
 // RotateRefresh replaces the refresh hash of an active grant of that client, with the events. If
 // nothing was replaced it returns NotFound when the grant is gone, ended, expired or another
@@ -173,32 +174,49 @@ func (d *DB) RotateRefresh(ctx context.Context, r oauth.RefreshRotation, ev ...a
 	return err
 }
 
-// rotate runs the statement with its events, in one round trip where there is at most one event.
+// rotate runs the statement with its events.
 func (d *DB) rotate(ctx context.Context, r oauth.RefreshRotation, ev []audit.Event) error {
 	args := []any{ // rotateArgs of them
-		r.New, unixMilli(r.Now), unixMilli(r.ExpiresAt), clean(r.IP), clean(r.Agent), r.Grant, r.Client, r.Old,
+		r.New, unixMilli(r.Now), unixMilli(r.ExpiresAt), clean(r.IP), clean(r.Agent), r.Attempt,
+		r.Grant, r.Client, r.Old,
 	}
+	n, err := d.changeGrant(ctx, r.Grant, grantChange{rotateRefresh, rotateAndRecord}, args, ev)
+	return requireOne(n, err, "grant")
+}
+
+// grantChange is a conditional change of one grant.
+type grantChange struct {
+	text string
+	both string // the change and insertEvent in one statement
+}
+
+// changeGrant runs a change with its events, in one round trip where there is at most one event.
+func (d *DB) changeGrant(
+	ctx context.Context, id oauth.GrantID, c grantChange, args []any, ev []audit.Event,
+) (n int64, err error) {
 	switch len(ev) {
 	case 0:
-		n, err := d.sql.Exec(ctx, rotateRefresh, args...)
-		return requireOne(n, err, "grant")
+		return d.sql.Exec(ctx, c.text, args...)
 	case 1:
 		then, entry := d.storable(&ev[0])
-		n, err := d.sql.ExecIfChanged(ctx, sqldb.Conditional{
-			Key:        string(r.Grant),
-			Change:     rotateRefresh,
+		return d.sql.ExecIfChanged(ctx, sqldb.Conditional{
+			Key:        string(id),
+			Change:     c.text,
 			Then:       insertEvent,
-			Both:       rotateAndRecord,
+			Both:       c.both,
 			ChangeArgs: args,
 			ThenArgs:   then,
 			Attach:     entry,
 		})
-		return requireOne(n, err, "grant")
 	}
-	return d.write(ctx, ev, func(tx sqldb.Tx) error {
-		n, err := tx.Exec(ctx, rotateRefresh, args...)
+	err = d.write(ctx, ev, func(tx sqldb.Tx) error {
+		n, err = tx.Exec(ctx, c.text, args...)
 		return requireOne(n, err, "grant")
 	})
+	if fault.Is(err, fault.NotFound) && n == 0 {
+		return 0, nil
+	}
+	return n, err
 }
 
 // EndGrant ends a grant and appends its revocation. For a grant that has ended before it records

@@ -87,6 +87,7 @@ type DB struct {
 	sealers  sync.Pool
 	erased   sync.Map // users whose audit events are erased, by their ids
 	tree     tree
+	attempts attempts
 	users    *otter.Cache[identity.UserID, cachedUser]
 	writer   string // names this process: among those that change counters, and in the audit log
 }
@@ -99,6 +100,9 @@ func Migrations() fs.FS {
 	}
 	return files
 }
+
+// Schema returns the name of the newest migration of this program.
+func Schema() string { return sqldb.Newest(Migrations()) }
 
 // Open opens the database and, if its schema is up to date, loads what is in memory. It does not
 // migrate: see Pending and Migrate.
@@ -130,6 +134,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	}
 	d.recorder = newRecorder(d.sql)
 	d.memory.start()
+	d.attempts.start()
 	pending, err := d.Pending(ctx)
 	if err == nil && len(pending) == 0 {
 		err = d.Load(ctx)

@@ -163,6 +163,9 @@ func (d *DB) Sweep(ctx context.Context, now time.Time) (deleted int64, err error
 			}
 		}
 	}
+	if err := d.forgetServers(ctx); err != nil {
+		return deleted, err
+	}
 	d.memory.revoked.sweep(now)
 	return deleted, d.eraseLate(ctx, now)
 }

@@ -88,7 +88,8 @@ func narrow(a *Access, scopes oauth.ScopePolicy, issuer string, r *Request) erro
 
 // rotation returns how to replace the credential that a request presents by its successor, given
 // the hashes of both; or nil if that was done a moment ago and the response may have been lost.
-// Any other credential than the current one ends the grant.
+// The predecessor of the current credential may be presented again while it is not known whether
+// its response reached the client. Any other credential ends the grant.
 func (t *refreshTokens) rotation(
 	ctx context.Context, r *Request, g *oauth.Grant, old, next secret.Hash,
 ) (*oauth.RefreshRotation, error) {
@@ -105,8 +106,12 @@ func (t *refreshTokens) rotation(
 	if secret.Equal(string(g.RefreshHash), string(old)) {
 		return rotation, nil
 	}
-	if t.mayRepeat(g, rotation) {
+	if !isLast(g, rotation) {
+		return nil, t.endReplayed(ctx, r, g)
+	}
+	if g.Attempt == "" && t.isRecent(g, rotation) {
 		return nil, nil
 	}
-	return nil, t.endReplayed(ctx, r, g)
+	rotation.Repeats = true
+	return rotation, nil
 }

@@ -16,19 +16,20 @@ import (
 
 // issue makes the tokens of a redemption. Everything is stored before it returns, so that no
 // crash can take back what a client has got.
-func (s *Server) issue(ctx context.Context, r *Request, red Redemption) (*Response, error) {
+func (s *Server) issue(
+	ctx context.Context, r *Request, red Redemption,
+) (resp *Response, err error) {
 	a := red.access()
 	if a.User != nil { // of what was approved, what the person may hand out by now
 		a.Scopes = s.scopes.Definitions().ForPerson(a.User.Roles, a.Scopes)
 	}
 	t := s.newAccessToken(r, a)
-	resp := &Response{
+	resp = &Response{
 		TokenType: tokenType(t.Bound),
 		ExpiresIn: t.Expires.Unix() - t.IssuedAt.Unix(),
 		Scope:     strings.Join(a.Scopes, " "),
 	}
 	nonce, wait := "", noWait
-	var err error
 	switch red := red.(type) {
 	case *NewGrant:
 		nonce = red.Nonce
@@ -38,6 +39,7 @@ func (s *Server) issue(ctx context.Context, r *Request, red Redemption) (*Respon
 			t.ID = red.TokenID
 		}
 		resp.RefreshToken, resp.IssuedType = red.RefreshToken, red.IssuedType
+		defer func() { s.refresh.end(ctx, red.Rotate, err) }()
 		wait, err = s.storeRotation(ctx, r, red, t)
 	case *Stateless:
 		wait = s.recordIssuance(r, red, t)

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"slices"
 	"time"
 
@@ -141,13 +142,17 @@ func (t *refreshTokens) nextID(g oauth.GrantID, jti string) string {
 	return secret.FormatID(u)
 }
 
-// mayRepeat reports whether a rotation repeats the grant's last one, which happened so recently
-// that its response may have been lost. The clocks of two servers may differ a little.
-func (t *refreshTokens) mayRepeat(g *oauth.Grant, r *oauth.RefreshRotation) bool {
-	return t.reuse > 0 && g.PrevHash != "" &&
+// isLast reports whether a rotation is the grant's last one: its successor has not been used.
+func isLast(g *oauth.Grant, r *oauth.RefreshRotation) bool {
+	return g.PrevHash != "" &&
 		secret.Equal(string(g.PrevHash), string(r.Old)) &&
-		secret.Equal(string(g.RefreshHash), string(r.New)) &&
-		r.Now.Sub(g.RotatedAt).Abs() <= t.reuse
+		secret.Equal(string(g.RefreshHash), string(r.New))
+}
+
+// isRecent reports whether the grant's last rotation happened so recently that its response may
+// have been lost on its way. The clocks of two servers may differ a little.
+func (t *refreshTokens) isRecent(g *oauth.Grant, r *oauth.RefreshRotation) bool {
+	return t.reuse > 0 && r.Now.Sub(g.RotatedAt).Abs() <= t.reuse
 }
 
 // store carries a rotation out, with its audit events, in one change. Another request may have
@@ -155,18 +160,63 @@ func (t *refreshTokens) mayRepeat(g *oauth.Grant, r *oauth.RefreshRotation) bool
 func (t *refreshTokens) store(
 	ctx context.Context, r *Request, rotation *oauth.RefreshRotation, ev ...audit.Event,
 ) error {
-	err := t.grants.RotateRefresh(ctx, *rotation, ev...)
-	var g *oauth.Grant
-	if fault.Is(err, fault.Consumed) {
-		g, err = t.grants.Grant(ctx, rotation.Grant)
+	t.grants.BeginRotation(rotation)
+	if !rotation.Repeats {
+		err := t.grants.RotateRefresh(ctx, *rotation, ev...)
+		switch {
+		case fault.Is(err, fault.NotFound):
+			return approvalRevoked()
+		case !fault.Is(err, fault.Consumed):
+			return err
+		}
+	}
+	return t.repeat(ctx, r, rotation, ev...)
+}
+
+// repeat answers a rotation that has been stored before: at any time if no answer to it was ready,
+// else only for a moment. Otherwise the grant ends.
+func (t *refreshTokens) repeat(
+	ctx context.Context, r *Request, rotation *oauth.RefreshRotation, ev ...audit.Event,
+) error {
+	g, err := t.grants.Grant(ctx, rotation.Grant)
+	if err == nil && isLast(g, rotation) {
+		recent := t.isRecent(g, rotation)
+		if err = t.grants.RepeatRotation(ctx, *rotation, recent, ev...); err == nil {
+			return nil
+		}
+	} else if err == nil {
+		err = fault.New(fault.Consumed, "the refresh token has been used before")
 	}
 	switch {
 	case fault.Is(err, fault.NotFound):
 		return approvalRevoked()
-	case err != nil || g == nil || t.mayRepeat(g, rotation):
-		return err
+	case fault.Is(err, fault.Consumed):
+		return t.endReplayed(ctx, r, g)
 	}
-	return t.endReplayed(ctx, r, g)
+	return err
+}
+
+// end reports to the store how an attempt to rotate ended. Without an answer, and unless it is
+// known that nothing was stored, the client may repeat its request.
+func (t *refreshTokens) end(ctx context.Context, rotation *oauth.RefreshRotation, err error) {
+	if rotation == nil || rotation.Attempt == "" {
+		return
+	}
+	unanswered := ctx.Err() != nil || err != nil && !rejected(err)
+	t.grants.EndRotation(rotation, unanswered)
+}
+
+// rejected reports whether an error is a decision of ours, and not a failure.
+func rejected(err error) bool {
+	var e *oauth.Error
+	if errors.As(err, &e) {
+		return true
+	}
+	switch fault.KindOf(err) {
+	case fault.Internal, fault.Unavailable:
+		return false
+	}
+	return true
 }
 
 // endReplayed ends a grant whose credential was presented twice: one of two holders is not the

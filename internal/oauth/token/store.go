@@ -83,6 +83,16 @@ type GrantStore interface {
 	// statement, with the events. NotFound: the grant is gone, ended, expired or another
 	// client's. Consumed: it is active, but has another refresh hash.
 	RotateRefresh(ctx context.Context, r oauth.RefreshRotation, ev ...audit.Event) error
+	// BeginRotation names an attempt to rotate or repeat. EndRotation reports its end: whether
+	// the caller may be left without an answer although the rotation may have been stored, so
+	// that the client may repeat its request at any time.
+	BeginRotation(r *oauth.RefreshRotation)
+	EndRotation(r *oauth.RefreshRotation, unanswered bool)
+	// RepeatRotation makes this attempt the one that answers a rotation which is stored, and
+	// whose successor has not been used. Consumed: it was answered before, or the grant has
+	// another refresh hash. Unavailable: whether it was answered is not known yet. With recent,
+	// a rotation that was answered may be repeated, too, and its time stays.
+	RepeatRotation(ctx context.Context, r oauth.RefreshRotation, recent bool, ev ...audit.Event) error
 	// EndGrant ends a grant and appends its revocation to the log, in one transaction. It is not
 	// an error to end a grant twice.
 	EndGrant(ctx context.Context, id oauth.GrantID, now time.Time, ev ...audit.Event) error

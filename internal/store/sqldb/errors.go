@@ -140,6 +140,9 @@ func postgresError(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return noRow()
 	}
+	if errors.As(err, new(*unknownOutcome)) {
+		return unavailable(err, "it is not known whether the change was stored; try again in a moment")
+	}
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) {
 		return postgresCode(pe, err)
@@ -183,6 +186,66 @@ func postgresCode(pe *pgconn.PgError, err error) error {
 		return unavailable(err, "the database is out of resources; try again in a moment")
 	}
 	return err
+}
+
+// unknownOutcome is the error of a COMMIT that may have been executed: it was cancelled while it
+// waited for a standby, the connection broke, or a pooler reported its end in place of PostgreSQL.
+// Such a transaction is neither reported as undone nor sent again.
+type unknownOutcome struct{ cause error }
+
+func (u *unknownOutcome) Error() string {
+	return "it is not known whether the change was stored: " + u.cause.Error()
+}
+func (u *unknownOutcome) Unwrap() error { return u.cause }
+
+// errCommittedAlone is the cause when PostgreSQL has committed without its synchronous standby.
+var errCommittedAlone = errors.New("the synchronous standby has not confirmed it")
+
+// undone reports whether PostgreSQL has undone the transaction for which it, and not a pooler,
+// reported an error. FATAL errors end the connection, whatever has become of the transaction.
+func undone(err error) bool {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) || len(pe.Code) != 5 || severity(pe) != "ERROR" || pe.Code == "40003" {
+		return false // 40003: statement_completion_unknown
+	}
+	switch pe.Code[:2] { // connection, resources, intervention, system, internal
+	case "08", "53", "57", "58", "XX":
+		return false
+	}
+	return true
+}
+
+// severity returns the severity of an error in English. Servers before PostgreSQL 9.6, and some
+// poolers, send it in the language of the server only.
+func severity(pe *pgconn.PgError) string {
+	if pe.SeverityUnlocalized != "" {
+		return pe.SeverityUnlocalized
+	}
+	return pe.Severity
+}
+
+// warningKey is where a connection has the number of warnings that the server has sent.
+const warningKey = "gatehouse warnings"
+
+// countWarnings counts the warnings of a connection.
+func countWarnings(conn *pgconn.PgConn, n *pgconn.Notice) {
+	if n.SeverityUnlocalized != "WARNING" && n.Severity != "WARNING" {
+		return
+	}
+	if count, ok := conn.CustomData()[warningKey].(*int); ok {
+		*count++
+	}
+}
+
+// warningsOf returns the counter of warnings of a connection, set to zero.
+func warningsOf(conn *pgconn.PgConn) *int {
+	count, ok := conn.CustomData()[warningKey].(*int)
+	if !ok {
+		count = new(int)
+		conn.CustomData()[warningKey] = count
+	}
+	*count = 0
+	return count
 }
 
 // retriable reports whether PostgreSQL aborted a transaction so that another could finish.

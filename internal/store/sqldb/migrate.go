@@ -65,6 +65,15 @@ func Pending(ctx context.Context, db DB, files fs.FS) ([]string, error) {
 	return names, err
 }
 
+// Newest returns the name of the newest migration, or "".
+func Newest(files fs.FS) string {
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil || len(names) == 0 {
+		return ""
+	}
+	return strings.TrimSuffix(slices.Max(names), ".sql")
+}
+
 // migrateNext applies the oldest migration that is missing, and returns its name, or "" when
 // there is none. It takes the lock before it reads the list, so that a second process finds the
 // migration of the first one applied.

@@ -54,6 +54,7 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 		return nil, err
 	}
 	configurePool(cfg, url, o)
+	cfg.ConnConfig.OnNotice = countWarnings
 	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
 		c.DefaultQueryExecMode = db.statements.get()
 		return nil
@@ -208,10 +209,12 @@ func (q *txQuerier) Query(ctx context.Context, sql string, args ...any) (pgx.Row
 }
 
 // commit ends a transaction, with the statement for what was attached to it in the same round trip.
+// It returns an *unknownOutcome unless it is known whether the transaction has committed.
 func (db *postgresDB) commit(ctx context.Context, conn *pgxpool.Conn, attached []any) error {
+	warnings := warningsOf(conn.Conn().PgConn())
 	if db.seal == nil || len(attached) == 0 {
 		tag, err := conn.Exec(ctx, "COMMIT")
-		return committed(tag, err)
+		return committed(tag, err, warnings)
 	}
 	s := db.seal(attached)
 	batch := &pgx.Batch{}
@@ -219,22 +222,29 @@ func (db *postgresDB) commit(ctx context.Context, conn *pgxpool.Conn, attached [
 	batch.Queue("COMMIT")
 	results := conn.SendBatch(ctx, batch)
 	if _, err := results.Exec(); err != nil {
-		return errors.Join(err, results.Close())
+		if err = errors.Join(err, results.Close()); undone(err) {
+			return err
+		}
+		return &unknownOutcome{err} // both have been sent
 	}
 	tag, err := results.Exec()
-	if err := errors.Join(err, results.Close()); err != nil {
-		return err
-	}
-	return committed(tag, nil)
+	return committed(tag, errors.Join(err, results.Close()), warnings)
 }
 
 // committed returns an error unless COMMIT has committed: of a transaction in which a statement
 // failed PostgreSQL makes a ROLLBACK.
-func committed(tag pgconn.CommandTag, err error) error {
-	if err == nil && tag.String() != "COMMIT" {
+func committed(tag pgconn.CommandTag, err error, warnings *int) error {
+	switch {
+	case err != nil && undone(err):
+		return err
+	case err != nil:
+		return &unknownOutcome{err}
+	case tag.String() != "COMMIT":
 		return pgx.ErrTxCommitRollback
+	case *warnings > 0: // the wait for the standby was cancelled: it is committed here alone
+		return &unknownOutcome{errCommittedAlone}
 	}
-	return err
+	return nil
 }
 
 // bounded adds queryTimeout to a context with a deadline. A context without one, as that of a

@@ -50,7 +50,7 @@ func (db *postgresDB) ExecIfChanged(ctx context.Context, c Conditional) (int64, 
 // execBatch sends changes in one transaction. They lock their rows in the order of their keys, so
 // that the batches of two servers do not wait for each other. An error that PostgreSQL reports
 // has undone the whole batch: then each change is sent on its own, and succeeds or fails on its
-// own.
+// own. A batch whose COMMIT may have been executed is not sent again.
 func (db *postgresDB) execBatch(ctx context.Context, changes []*pgChange) error {
 	changes = slices.DeleteFunc(changes, func(c *pgChange) bool { return c.begun.Swap(true) })
 	if len(changes) == 0 {
@@ -59,7 +59,7 @@ func (db *postgresDB) execBatch(ctx context.Context, changes []*pgChange) error 
 	slices.SortStableFunc(changes, func(a, b *pgChange) int { return strings.Compare(a.key, b.key) })
 	err := db.sendBatch(ctx, changes)
 	var reported *pgconn.PgError
-	if err == nil || !errors.As(err, &reported) {
+	if err == nil || !errors.As(err, &reported) || errors.As(err, new(*unknownOutcome)) {
 		return postgresError(err) // of an error on the way the outcome is unknown
 	}
 	for _, c := range changes {

@@ -198,3 +198,12 @@ func Open(ctx context.Context, url string, o Options) (DB, error) {
 	}
 	return nil, fault.InvalidField("DATABASE_URL", "the database URL must begin with sqlite: or postgres://")
 }
+
+// Clock returns a term for the time by the clock of the database, in Unix milliseconds: what
+// several servers compare with it does not depend on their own clocks.
+func Clock(e Engine) string {
+	if e == Postgres {
+		return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+	}
+	return "CAST((julianday('now') - 2440587.5) * 86400000 AS BIGINT)"
+}

@@ -97,17 +97,19 @@ const racers = 64
 
 // suite is one engine under test.
 type suite struct {
-	url func(testing.TB) string
-	db  *store.DB // shared by the tests that do not count rows
-	ids atomic.Int64
-	now time.Time
+	url       func(testing.TB) string
+	sharedURL string    // of db
+	db        *store.DB // shared by the tests that do not count rows
+	ids       atomic.Int64
+	now       time.Time
 }
 
 // Run runs the whole suite. Each call of url returns the URL of an empty database.
 func Run(t *testing.T, url func(testing.TB) string) {
 	s := &suite{url: url, now: time.UnixMilli(1_790_000_000_000).UTC()}
-	s.db = Open(t, store.Options{URL: url(t)})
-	for _, c := range slices.Concat(cases(), outboxCases(), accountCases(), browserCases()) {
+	s.sharedURL = url(t)
+	s.db = Open(t, store.Options{URL: s.sharedURL})
+	for _, c := range slices.Concat(cases(), attemptCases(), outboxCases(), accountCases(), browserCases()) {
 		t.Run(c.name, func(t *testing.T) { c.test(s, t) })
 	}
 }

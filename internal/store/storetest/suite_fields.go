@@ -260,7 +260,7 @@ func (s *suite) rotationFields(t *testing.T, f *filler) {
 		r.ExpiresAt = r.ExpiresAt.Add(1500 * time.Hour) // after the next use, before the absolute end
 		testkit.Must(t, s.db.RotateRefresh(ctx, r, events...))
 		g.PrevHash, g.RefreshHash, g.RotatedAt, g.LastUsedAt = r.Old, r.New, r.Now, r.Now
-		g.ExpiresAt, g.IP, g.Agent = r.ExpiresAt, r.IP, r.Agent
+		g.ExpiresAt, g.IP, g.Agent, g.Attempt = r.ExpiresAt, r.IP, r.Agent, r.Attempt
 		s.grantReads(t, "rotated", &g, u)
 		for i := range events {
 			s.eventReads(t, &events[i])
@@ -271,7 +271,7 @@ func (s *suite) rotationFields(t *testing.T, f *filler) {
 // withoutRefresh clears what a grant does not have yet that waits within a code or a device
 // authorization.
 func withoutRefresh(g oauth.Grant) oauth.Grant {
-	g.RefreshHash, g.PrevHash, g.RotatedAt = "", "", time.Time{}
+	g.RefreshHash, g.PrevHash, g.RotatedAt, g.Attempt = "", "", time.Time{}, ""
 	return g
 }
 
