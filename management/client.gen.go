@@ -78,6 +78,30 @@ func (e AuditSinkState) Valid() bool {
 	}
 }
 
+// Defines values for FindingLevel.
+const (
+	FindingLevelNote    FindingLevel = "note"
+	FindingLevelOk      FindingLevel = "ok"
+	FindingLevelProblem FindingLevel = "problem"
+	FindingLevelWarning FindingLevel = "warning"
+)
+
+// Valid indicates whether the value is a known member of the FindingLevel enum.
+func (e FindingLevel) Valid() bool {
+	switch e {
+	case FindingLevelNote:
+		return true
+	case FindingLevelOk:
+		return true
+	case FindingLevelProblem:
+		return true
+	case FindingLevelWarning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewSecretAction.
 const (
 	Add NewSecretAction = "add"
@@ -1202,6 +1226,18 @@ type ClientSecretCreated struct {
 	Warnings *[]Warning `json:"warnings,omitempty"`
 }
 
+// DoctorReport defines model for DoctorReport.
+type DoctorReport struct {
+	Findings []Finding `json:"findings"`
+
+	// Problems How many findings are problems.
+	Problems int `json:"problems"`
+
+	// Warnings How many findings are warnings.
+	Warnings int          `json:"warnings"`
+	Worst    FindingLevel `json:"worst"`
+}
+
 // Done defines model for Done.
 type Done struct {
 	Message *string `json:"message,omitempty"`
@@ -1224,6 +1260,25 @@ type FactorList struct {
 	Data  []Factor `json:"data"`
 	Total int      `json:"total"`
 }
+
+// Finding defines model for Finding.
+type Finding struct {
+	// Area The part of the installation, in words.
+	Area string `json:"area"`
+
+	// Check A stable name of the check.
+	Check string `json:"check"`
+
+	// Fix What to do about it. Missing where nothing needs to be done.
+	Fix   *string      `json:"fix,omitempty"`
+	Level FindingLevel `json:"level"`
+
+	// Title What was found.
+	Title string `json:"title"`
+}
+
+// FindingLevel defines model for FindingLevel.
+type FindingLevel string
 
 // InitialToken defines model for InitialToken.
 type InitialToken struct {
@@ -3482,6 +3537,13 @@ type ClientInterface interface {
 	// Corresponds with DELETE /clients/{id}/secrets/{secret_id} (the `RemoveSecret` operationId).
 	RemoveSecret(ctx context.Context, id ClientRef, secretID string, params *RemoveSecretParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// Examine Examine the installation
+	//
+	// The server asks the network, the mail server and the database, so that this may take some seconds.
+	//
+	// Corresponds with GET /doctor (the `Examine` operationId).
+	Examine(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// Keys List signing keys
 	//
 	// Corresponds with GET /keys (the `Keys` operationId).
@@ -4342,6 +4404,23 @@ func (c *RawClient) AddSecret(ctx context.Context, id ClientRef, params *AddSecr
 // Corresponds with DELETE /clients/{id}/secrets/{secret_id} (the `RemoveSecret` operationId).
 func (c *RawClient) RemoveSecret(ctx context.Context, id ClientRef, secretID string, params *RemoveSecretParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemoveSecretRequest(c.Server, id, secretID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Examine Examine the installation
+//
+// The server asks the network, the mail server and the database, so that this may take some seconds.
+//
+// Corresponds with GET /doctor (the `Examine` operationId).
+func (c *RawClient) Examine(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExamineRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -6843,6 +6922,33 @@ func NewRemoveSecretRequest(server string, id ClientRef, secretID string, params
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewExamineRequest constructs an http.Request for the Examine method
+func NewExamineRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/doctor")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -10429,6 +10535,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /clients/{id}/secrets/{secret_id} (the `RemoveSecret` operationId).
 	RemoveSecretWithResponse(ctx context.Context, id ClientRef, secretID string, params *RemoveSecretParams, reqEditors ...RequestEditorFn) (*RemoveSecretResponse, error)
 
+	// ExamineWithResponse Examine the installation
+	//
+	// The server asks the network, the mail server and the database, so that this may take some seconds.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /doctor (the `Examine` operationId).
+	ExamineWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ExamineResponse, error)
+
 	// KeysWithResponse List signing keys
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -11837,6 +11952,54 @@ func (r RemoveSecretResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RemoveSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ExamineResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DoctorReport
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExamineResponse) GetJSON200() *DoctorReport {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExamineResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExamineResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExamineResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExamineResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExamineResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -15163,6 +15326,21 @@ func (c *ClientWithResponses) RemoveSecretWithResponse(ctx context.Context, id C
 	return ParseRemoveSecretResponse(rsp)
 }
 
+// ExamineWithResponse Examine the installation
+//
+// The server asks the network, the mail server and the database, so that this may take some seconds.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /doctor (the `Examine` operationId).
+func (c *ClientWithResponses) ExamineWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ExamineResponse, error) {
+	rsp, err := c.Examine(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExamineResponse(rsp)
+}
+
 // KeysWithResponse List signing keys
 //
 // Returns a wrapper object for the known response body format(s).
@@ -16839,6 +17017,39 @@ func ParseRemoveSecretResponse(rsp *http.Response) (*RemoveSecretResponse, error
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseExamineResponse parses an HTTP response from a ExamineWithResponse call
+func ParseExamineResponse(rsp *http.Response) (*ExamineResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExamineResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DoctorReport
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -4,11 +4,13 @@
 package admin
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/doctor"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -53,6 +55,8 @@ type Parts struct {
 	Sealer    *outbox.Sealer
 	Now       func() time.Time
 	Settings  func() []Setting // of the server; nil: none are shown
+	// Facts gathers what is known about the installation; nil: nothing is examined.
+	Facts func(ctx context.Context) *doctor.Facts
 
 	WebhookKeys *webhook.Keys
 	Webhooks    WebhookSender

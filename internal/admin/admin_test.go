@@ -271,6 +271,9 @@ func operations() map[string]call {
 		"Settings": {admin.ScopeSettingsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Settings(ctx, a))
 		}},
+		"Examine": {admin.ScopeSettingsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Examine(ctx, a))
+		}},
 		"UserAuthorizations": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.UserAuthorizations(ctx, a, "x"))
 		}},

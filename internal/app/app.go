@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/cli"
 	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/doctor"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/ship"
@@ -61,6 +62,10 @@ func program(e *env) cli.Program {
 			}
 			return ops, p.Close, nil
 		},
+		Examine: func(ctx context.Context, cfg *config.Config) *doctor.Report {
+			return diagnose(ctx, e, cfg)
+		},
+		Repair:   repair,
 		Migrate:  migrate,
 		Breached: breachedLists(),
 		Serve:    func(ctx context.Context, cfg *config.Config) error { return serve(ctx, e, cfg) },
@@ -123,6 +128,7 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			Mail:      sender,
 			Sealer:    outbox.NewSealer(p.keys),
 			Settings:  func() []admin.Setting { return settings(p.cfg) },
+			Facts:     func(ctx context.Context) *doctor.Facts { return p.facts(ctx, e) },
 
 			WebhookKeys: webhook.NewKeys(p.keys),
 			Webhooks: webhookSender{

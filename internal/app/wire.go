@@ -823,6 +823,9 @@ func (o owner) ResourceOwner(ctx context.Context, c *oauth.Call, username, passw
 
 // health responds 200 while the process lives, and lists the parts that do not answer.
 func (s *server) health(w http.ResponseWriter, r *http.Request) {
+	if s.answerProbe(w, r) {
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	bounded, cancel := context.WithTimeout(r.Context(), healthTimeout)

@@ -73,6 +73,11 @@ func OpenRedis(url string, opt RedisOptions) (*Redis, error) {
 // Down reports whether Redis did not answer when it was last asked.
 func (r *Redis) Down() bool { return r.down.Load() }
 
+// Ping returns an error unless Redis answers.
+func (r *Redis) Ping(ctx context.Context) error {
+	return r.client.Do(ctx, r.client.B().Ping().Build()).Error()
+}
+
 // Close ends the connection.
 func (r *Redis) Close() { r.client.Close() }
 

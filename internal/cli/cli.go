@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/doctor"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
@@ -45,6 +46,10 @@ type Program struct {
 	Migrate func(ctx context.Context, cfg *config.Config, dryRun bool) ([]string, error)
 	// Breached works with lists of breached passwords.
 	Breached BreachedLists
+	// Examine looks for what is wrong with the installation on this machine. It changes nothing.
+	Examine func(ctx context.Context, cfg *config.Config) *doctor.Report
+	// Repair does what doctor.Finding.Repair says.
+	Repair func(ctx context.Context, what string) error
 	// Serve runs the server until ctx ends.
 	Serve func(ctx context.Context, cfg *config.Config) error
 }

@@ -382,3 +382,11 @@ func (c *Config) ownAddress() string {
 	}
 	return scheme + "://localhost:" + strconv.Itoa(c.Server.Port)
 }
+
+// Engine returns the name of the database engine: sqlite or postgres.
+func (c *Config) Engine() string {
+	if strings.HasPrefix(string(c.Storage.DatabaseURL), "sqlite:") {
+		return "sqlite"
+	}
+	return "postgres"
+}

@@ -234,6 +234,16 @@ func (s *Sender) conn(ctx context.Context) (*conn, error) {
 	return &conn{smtp: dialed}, nil
 }
 
+// Check connects to the mail server and signs in, without sending a message.
+func (s *Sender) Check(ctx context.Context) error {
+	c, err := s.conn(ctx)
+	if err != nil {
+		return err
+	}
+	c.close()
+	return nil
+}
+
 // put keeps a connection for the next message.
 func (s *Sender) put(c *conn) {
 	if c.sent >= maxPerConn {

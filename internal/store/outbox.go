@@ -249,3 +249,11 @@ func deliveryWhere(q outbox.Query) *where {
 	w.add("recipient = ", clean(q.To), q.To != "")
 	return w
 }
+
+// OldestDelivery returns when the delivery of a kind was made that has waited longest, or NotFound.
+func (d *DB) OldestDelivery(ctx context.Context, kind outbox.Kind) (time.Time, error) {
+	var at int64
+	err := d.sql.Row(ctx, "SELECT created_at FROM outbox WHERE state = 'queued' AND kind = $1"+
+		" ORDER BY created_at LIMIT 1", string(kind)).Scan(&at)
+	return fromMilli(at), asNotFound(err, "message")
+}

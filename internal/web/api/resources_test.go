@@ -172,6 +172,7 @@ func TestStoryOfScopesRoutesKeysAndMail(t *testing.T) {
 		{"POST", "/api/v1/mail/test", `{"to":"a@example.com"}`, 409, nil},
 		{"POST", "/api/v1/mail/nothing/retry", "", 404, nil},
 		{"GET", "/api/v1/settings", "", 200, is{"total": 1}},
+		{"GET", "/api/v1/doctor", "", 200, is{"worst": "ok", "problems": 0, "findings": "[]"}},
 	})
 }
 

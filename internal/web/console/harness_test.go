@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/doctor"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -49,6 +50,7 @@ type site struct {
 	console *console.Server
 	ring    *jose.Ring
 	mail    *sender
+	facts   *doctor.Facts // what is known about the installation
 
 	user    *identity.User // the person who uses the console; nil: nobody
 	session *identity.Session
@@ -86,7 +88,7 @@ func newSite(t *testing.T) *site {
 	testkit.Must(t, err)
 	s := &site{
 		t: t, db: storetest.Memory(t), keys: keys, mail: &sender{},
-		now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC),
+		now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC), facts: &doctor.Facts{},
 	}
 	s.login = login.New(login.Config{
 		Methods: []string{"password"}, AppName: "Example ID", SessionTTL: 24 * time.Hour, Idle: time.Hour, BrowserAccounts: 1,
@@ -102,6 +104,7 @@ func newSite(t *testing.T) *site {
 		Rules: token.ClientRules(), Routes: func() (*access.File, error) { return &access.File{}, nil },
 		Mail: s.mail, Sealer: outbox.NewSealer(keys), Now: now,
 		WebhookKeys: webhook.NewKeys(keys), Webhooks: s, Settings: settings,
+		Facts: func(context.Context) *doctor.Facts { return s.facts },
 	})
 	kit := web.New(web.Options{
 		Now: now, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true, Origin: origin,

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/doctor"
 )
 
 func TestSettings(t *testing.T) {
@@ -13,6 +15,19 @@ func TestSettings(t *testing.T) {
 	s.get("/admin/settings?show=set").shows(200, "APP_NAME").hides("PORT")
 	s.get("/admin/settings?show=default").shows(200, "PORT").hides("APP_NAME")
 	s.get("/admin/settings?search=nothing").shows(200, "No setting matches", "Clear")
+}
+
+// The page says first what needs somebody; what a name of a client says is shown as text.
+func TestDoctor(t *testing.T) {
+	s := newSite(t)
+	s.get("/admin/doctor").shows(200, "All is well").wellFormed()
+	s.facts.Now = s.now
+	s.facts.Disks = []doctor.Disk{{Path: "/", Free: 50 << 30, Total: 100 << 30}}
+	s.facts.Clock = &doctor.Clock{Unsynchronized: true}
+	s.get("/admin/doctor").shows(200, "Nothing is broken; 1 warning found", "chrony", "Checks that passed", "gatehouse doctor").wellFormed()
+	s.facts.Clients = []doctor.Client{{Name: hostile, PlainPKCE: true}}
+	s.facts.Database = &doctor.Database{Err: "refused"}
+	s.get("/admin/doctor").shows(200, "1 problem found", "DATABASE_URL", "plain").wellFormed()
 }
 
 func TestRegistrations(t *testing.T) {

@@ -68,6 +68,9 @@ type ServerInterface interface {
 	// RemoveSecret Remove a secret
 	// (DELETE /clients/{id}/secrets/{secret_id})
 	RemoveSecret(w http.ResponseWriter, r *http.Request, id ClientRef, secretID string, params RemoveSecretParams)
+	// Examine Examine the installation
+	// (GET /doctor)
+	Examine(w http.ResponseWriter, r *http.Request)
 	// Keys List signing keys
 	// (GET /keys)
 	Keys(w http.ResponseWriter, r *http.Request)
@@ -1220,6 +1223,20 @@ func (siw *ServerInterfaceWrapper) RemoveSecret(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RemoveSecret(w, r, id, secretID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// Examine operation middleware
+func (siw *ServerInterfaceWrapper) Examine(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Examine(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3970,6 +3987,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}/secrets", wrapper.RemoveOldSecrets)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/{id}/secrets", wrapper.AddSecret)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}/secrets/{secret_id}", wrapper.RemoveSecret)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/doctor", wrapper.Examine)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/keys", wrapper.Keys)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/keys/rotate", wrapper.RotateKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/keys/{id}", wrapper.RetireKey)
@@ -4458,6 +4476,27 @@ type RemoveSecret204Response struct {
 func (response RemoveSecret204Response) VisitRemoveSecretResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
+}
+
+type ExamineRequestObject struct {
+}
+
+type ExamineResponseObject interface {
+	VisitExamineResponse(w http.ResponseWriter) error
+}
+
+type Examine200JSONResponse DoctorReport
+
+func (response Examine200JSONResponse) VisitExamineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type KeysRequestObject struct {
@@ -6083,6 +6122,9 @@ type StrictServerInterface interface {
 	// RemoveSecret Remove a secret
 	// (DELETE /clients/{id}/secrets/{secret_id})
 	RemoveSecret(ctx context.Context, request RemoveSecretRequestObject) (RemoveSecretResponseObject, error)
+	// Examine Examine the installation
+	// (GET /doctor)
+	Examine(ctx context.Context, request ExamineRequestObject) (ExamineResponseObject, error)
 	// Keys List signing keys
 	// (GET /keys)
 	Keys(ctx context.Context, request KeysRequestObject) (KeysResponseObject, error)
@@ -6744,6 +6786,30 @@ func (sh *strictHandler) RemoveSecret(w http.ResponseWriter, r *http.Request, id
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RemoveSecretResponseObject); ok {
 		if err := validResponse.VisitRemoveSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// Examine operation middleware
+func (sh *strictHandler) Examine(w http.ResponseWriter, r *http.Request) {
+	var request ExamineRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.Examine(ctx, request.(ExamineRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Examine")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExamineResponseObject); ok {
+		if err := validResponse.VisitExamineResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

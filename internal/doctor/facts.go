@@ -1,0 +1,203 @@
+package doctor
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Facts are what is known about an installation. A nil pointer and an empty list mean that nothing
+// is known; the areas that need it have no finding then.
+type Facts struct {
+	Now        time.Time
+	Version    string
+	Production bool
+
+	Server      *Server
+	Probe       *Probe
+	Certificate *Certificate
+	Clock       *Clock
+	Database    *Database
+	Redis       *Redis
+	Files       []File
+	Disks       []Disk
+	Backups     *Backups
+	MasterKey   *MasterKey
+	SigningKeys []SigningKey
+	Mail        *Mail
+	Admins      *Admins
+	Passwords   *Passwords
+	Clients     []Client
+	Migrations  []string // that are pending
+}
+
+// Server is what the settings say about the server.
+type Server struct {
+	BaseURL        string
+	Scheme, Host   string // of BaseURL
+	Local          bool   // BaseURL is of this machine only
+	OwnTLS         bool   // the server serves https itself
+	TrustedProxies []netip.Prefix
+	MetricsOpen    bool // metrics can be read from other machines
+	PasswordGrant  bool
+	OpenSignUp     bool
+	OpenRegister   bool // any program may register as a client
+	AdminNetworks  bool // ADMIN_ALLOWED_IPS is set
+	AccessTTL      time.Duration
+}
+
+// Probe is what the server saw of a request that was sent to its public address.
+type Probe struct {
+	Err       string   // why nothing answered, or ""
+	Other     bool     // somebody else answered
+	Addresses []string // that the host name stands for
+	Peer      string   // the address of the connection, as the server saw it
+	Client    string   // whom the server took for the caller
+	Scheme    string   // how the server took the request to be sent: http or https
+	Host      string
+	Forwarded []string // names of the forwarding headers that arrived
+	Took      time.Duration
+}
+
+// Certificate is a TLS certificate as callers get it.
+type Certificate struct {
+	Err      string // why it is not accepted, or ""
+	NotAfter time.Time
+	Names    []string
+	Self     bool // it is signed by nobody else
+	Managed  bool // the server renews it itself
+}
+
+// Clock compares the clock of this machine with others.
+type Clock struct {
+	Unsynchronized bool           // the system says that nothing sets its clock
+	Database       *time.Duration // how far the clock of the database is ahead of ours
+}
+
+// Database is the state of the database.
+type Database struct {
+	Engine     string // "sqlite" or "postgres"
+	Err        string // why it cannot be used, or ""
+	Version    string
+	FileSystem string        // of an SQLite file, such as "ext4"
+	Size, WAL  int64         // bytes
+	Latency    time.Duration // of the simplest query
+	Litestream bool          // its tables are in the database
+	External   bool          // SQLITE_CHECKPOINT=external
+	Corrupt    string        // what the check of the file says, or ""
+
+	ReadOnly         bool
+	Settings         map[string]string // of PostgreSQL
+	Statements       string            // how queries are sent: see DATABASE_STATEMENTS
+	MaxConnections   int
+	SynchronousNames string // synchronous_standby_names
+	SynchronousAlive int    // standbys that are synchronous now
+	Slow             []SlowQuery
+	Polling          bool // a pooler stands between; changes of other servers are found by asking, since LISTEN does not work
+}
+
+// SlowQuery is a query that takes long on average.
+type SlowQuery struct {
+	Text  string // without values
+	Mean  time.Duration
+	Calls int64
+}
+
+// Redis is the state of the shared store.
+type Redis struct {
+	Err     string
+	Latency time.Duration
+	Plain   bool // the connection to another machine is not encrypted
+}
+
+// File is a file or directory that holds secrets or data.
+type File struct {
+	Path   string
+	What   string // such as "the database"
+	Mode   uint32 // permission bits
+	Dir    bool
+	Owner  int // user id
+	Our    int // the user id of this process
+	Err    string
+	Secret bool // nobody but its owner may read it
+}
+
+// Disk is a file system that the server writes to.
+type Disk struct {
+	Path        string
+	Free, Total uint64
+}
+
+// Backups says when backups are made.
+type Backups struct {
+	To     string        // where they go, or "" for none
+	Every  time.Duration // 0: no schedule
+	Newest time.Time     // when the newest good one was made, or zero
+	Err    string        // why the list cannot be read
+	Sealed bool          // backups are encrypted
+}
+
+// MasterKey says how good SECRET_KEY is.
+type MasterKey struct {
+	Generated bool // made by the server and kept beside the database
+	Bytes     int
+	Distinct  int  // different bytes in it
+	Previous  bool // SECRET_KEY_PREVIOUS is set
+}
+
+// SigningKey is a key that signs tokens.
+type SigningKey struct {
+	ID, Algorithm string
+	Since         time.Time
+	Active        bool
+}
+
+// Mail says how mail is sent.
+type Mail struct {
+	Host      string // "" without a mail server
+	Security  string
+	From      string // address
+	Err       string // of the mail server, asked now
+	DNSErr    string
+	SPF       []string // records of the sender's domain
+	DMARC     []string
+	Dead      int       // messages that were given up on
+	Oldest    time.Time // the oldest that waits, or zero
+	Passwords bool      // a user name and a password are set
+}
+
+// Admins are the people who may administer.
+type Admins struct {
+	Super        int // super administrators who can sign in
+	WithoutMFA   []string
+	RequireMFA   bool
+	SetupPending bool // nobody is an administrator yet
+}
+
+// Passwords says what passwords must fulfil.
+type Passwords struct {
+	Allowed      bool // people may sign in with a password
+	MinLength    int
+	Characters   bool // kinds of characters are required
+	ExpiryDays   int
+	BreachedList bool
+	BreachedFrom time.Time // when the list was made, or zero
+	MFARequired  bool
+	LockoutOff   bool
+	RateLimitOff bool
+}
+
+// Client is what matters of a client's registration.
+type Client struct {
+	ID, Name       string
+	Public         bool
+	Grants         []string
+	PlainPKCE      bool
+	RequirePKCE    bool
+	Redirects      []string
+	SecretExpires  time.Time // of its last secret, or zero
+	SecretSince    time.Time // of its newest secret, or zero
+	HasSecret      bool
+	Unverified     bool
+	IntrospectAny  bool
+	Administrative bool // it may be given a scope of administrators
+}
