@@ -74,11 +74,16 @@ func NewFeed(c FeedConfig) (*Feed, error) {
 		c.StaleAfter = defaultStaleAfter
 	}
 	f := &Feed{cfg: c, revoked: map[string]map[string]revocation{}}
-	for _, kind := range []string{"token", "grant", "session", "user", "client"} {
+	for _, kind := range []string{"token", "grant", "session", "user", "client", unknownKind} {
 		f.revoked[kind] = map[string]revocation{}
 	}
 	return f, nil
 }
+
+// unknownKind stands for all kinds of revocations that a newer server sends and this release does
+// not know. What such an entry revokes cannot be said, so that every token issued before it counts
+// as revoked.
+const unknownKind = ""
 
 // Run follows the feed until ctx ends. When the stream breaks, it reconnects and resumes at the
 // entry where it broke.
@@ -136,7 +141,8 @@ func (f *Feed) Revoked(t TokenRef) bool {
 			return true
 		}
 	}
-	return false
+	r, ok := f.revoked[unknownKind][""]
+	return ok && r.covers(t)
 }
 
 // covers reports whether a token was issued before the time at which all tokens of its user or
@@ -242,10 +248,15 @@ func (f *Feed) apply(event, data string, now time.Time) error {
 	defer f.mu.Unlock()
 	switch event {
 	case "revocation":
-		if kind := f.revoked[e.Kind]; kind != nil {
-			old := kind[e.ID]
-			kind[e.ID] = revocation{max(old.notBefore, e.NotBefore), max(old.expires, e.Expires)}
+		if f.revoked[e.Kind] == nil || e.Kind == unknownKind {
+			e.Kind, e.ID = unknownKind, ""
+			if e.NotBefore <= 0 {
+				e.NotBefore = e.Expires * 1000
+			}
 		}
+		kind := f.revoked[e.Kind]
+		old := kind[e.ID]
+		kind[e.ID] = revocation{max(old.notBefore, e.NotBefore), max(old.expires, e.Expires)}
 		f.seq = max(f.seq, e.Seq)
 	case "beat":
 		f.seq, f.heard = max(f.seq, e.Seq), now

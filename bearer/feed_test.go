@@ -26,7 +26,7 @@ func TestRevoked(t *testing.T) {
 	nbf := `,"nbf":1777636800500`
 	for _, line := range []string{
 		`{"seq":1,"kind":"token","id":"jti-1"` + far, `{"seq":2,"kind":"grant","id":"gid-1"` + far, `{"seq":3,"kind":"session","id":"sid-1"` + far,
-		`{"seq":4,"kind":"user","id":"user-1"` + nbf + far, `{"seq":5,"kind":"client","id":"client-1"` + nbf + far, `{"seq":6,"kind":"planet","id":"x"` + far,
+		`{"seq":4,"kind":"user","id":"user-1"` + nbf + far, `{"seq":5,"kind":"client","id":"client-1"` + nbf + far, `{"seq":6,"kind":"token","id":"jti-6"` + far,
 	} {
 		if err := f.apply("revocation", line, cut); err != nil {
 			t.Fatal(err)
@@ -57,6 +57,36 @@ func TestRevoked(t *testing.T) {
 	}
 	if f.Seq() != 6 {
 		t.Errorf("seq is %d", f.Seq())
+	}
+}
+
+// A newer server revokes what this release cannot name. Every token from before counts as revoked,
+// and goes on to do so until the last of them has expired.
+func TestUnknownKindsOfRevocation(t *testing.T) {
+	cut := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	old, later := TokenRef{ID: "a", IssuedAt: cut.Add(-time.Minute)}, TokenRef{ID: "b", IssuedAt: cut.Add(time.Minute)}
+	for name, entry := range map[string]string{
+		"with a time": `{"seq":6,"kind":"planet","id":"x","nbf":1777636800000,"exp":1777723200}`,
+		"no kind":     `{"seq":6,"id":"x","nbf":1777636800000,"exp":1777723200}`,
+	} {
+		f := newFeed(t, "https://id.example")
+		if err := f.apply("revocation", entry, cut); err != nil {
+			t.Fatal(err)
+		}
+		if !f.Revoked(old) || f.Revoked(later) || f.Seq() != 6 {
+			t.Errorf("%s: before it %v, after it %v, seq %d", name, f.Revoked(old), f.Revoked(later), f.Seq())
+		}
+		_ = f.apply("beat", `{"seq":6}`, cut.Add(25*time.Hour))
+		if f.Revoked(old) {
+			t.Errorf("%s: it stays when all tokens have expired", name)
+		}
+	}
+	f := newFeed(t, "https://id.example")
+	if err := f.apply("revocation", `{"seq":6,"kind":"planet","id":"x","exp":1777723200}`, cut); err != nil {
+		t.Fatal(err)
+	}
+	if !f.Revoked(old) || !f.Revoked(later) {
+		t.Error("without a time: a token issued before the end of the entry is active")
 	}
 }
 

@@ -115,6 +115,9 @@ func putGrant(ctx context.Context, c sqldb.Conn, g *oauth.Grant) error {
 // Grant reads one grant that has not ended, or NotFound.
 func (d *DB) Grant(ctx context.Context, id oauth.GrantID) (*oauth.Grant, error) {
 	g, err := grantTable.scan(d.sql.Row(ctx, selectGrantByID, id))
+	if err == nil && d.endedUnknown(g) {
+		return nil, notFound("grant")
+	}
 	return g, asNotFound(err, "grant")
 }
 
@@ -133,6 +136,9 @@ func (d *DB) GrantAndUser(
 	}
 	if err != nil {
 		return nil, nil, err
+	}
+	if d.endedUnknown(&g) {
+		return nil, nil, notFound("grant")
 	}
 	return &g, &u, nil
 }

@@ -40,6 +40,23 @@ type revocationSet struct {
 	moved  chan struct{} // closed and replaced when seq moves
 }
 
+// unknownKind stands for all kinds that a newer release writes and this one does not know. What
+// such an entry revokes cannot be said, so that everything issued before it counts as revoked.
+const unknownKind = ""
+
+// known returns an entry as this release understands it.
+func known(e oauth.Revocation) oauth.Revocation {
+	switch e.Kind {
+	case oauth.RevokeToken, oauth.RevokeGrant, oauth.RevokeSession, oauth.RevokeUser, oauth.RevokeClient:
+		return e
+	}
+	if e.NotBefore.IsZero() {
+		e.NotBefore = e.Until
+	}
+	e.Kind, e.ID = unknownKind, ""
+	return e
+}
+
 // cutoff is one entry. notBefore counts for users and clients only; after until the entry can go.
 // Both are Unix milliseconds.
 type cutoff struct{ notBefore, until int64 }
@@ -47,7 +64,7 @@ type cutoff struct{ notBefore, until int64 }
 func (r *revocationSet) start() {
 	r.byKind, r.moved = make(map[string]map[string]cutoff), make(chan struct{})
 	for _, kind := range []string{
-		oauth.RevokeToken, oauth.RevokeGrant, oauth.RevokeSession, oauth.RevokeUser, oauth.RevokeClient,
+		oauth.RevokeToken, oauth.RevokeGrant, oauth.RevokeSession, oauth.RevokeUser, oauth.RevokeClient, unknownKind,
 	} {
 		r.byKind[kind] = make(map[string]cutoff)
 	}
@@ -62,15 +79,13 @@ func (r *revocationSet) put(entries []oauth.Revocation, read bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range entries {
-		targets := r.byKind[e.Kind]
-		if targets == nil { // a kind of a newer release
-			continue
-		}
-		c, n := targets[e.ID], cutoff{unixMilli(e.NotBefore), unixMilli(e.Until)}
-		targets[e.ID] = cutoff{max(c.notBefore, n.notBefore), max(c.until, n.until)}
 		if read {
 			r.seq = max(r.seq, e.Seq)
 		}
+		e = known(e)
+		targets := r.byKind[e.Kind]
+		c, n := targets[e.ID], cutoff{unixMilli(e.NotBefore), unixMilli(e.Until)}
+		targets[e.ID] = cutoff{max(c.notBefore, n.notBefore), max(c.until, n.until)}
 	}
 	r.some.Store(true)
 	if read {
@@ -122,8 +137,24 @@ func (d *DB) Revoked(t *oauth.AccessToken) bool {
 	if c, ok := r.byKind[oauth.RevokeUser][string(t.User)]; ok && t.User != "" && c.covers(t) {
 		return true
 	}
+	if c, ok := r.byKind[unknownKind][""]; ok && c.covers(t) {
+		return true
+	}
 	c, ok := r.byKind[oauth.RevokeClient][string(t.Client)]
 	return ok && c.covers(t)
+}
+
+// endedUnknown reports whether a newer release has revoked what this one cannot name, after the
+// grant began.
+func (d *DB) endedUnknown(g *oauth.Grant) bool {
+	r := &d.memory.revoked
+	if !r.some.Load() {
+		return false
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	c, ok := r.byKind[unknownKind][""]
+	return ok && unixMilli(g.CreatedAt) <= c.notBefore
 }
 
 // covers reports whether a token was issued before the revocation.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ func attemptCases() []testCase {
 		{"Unanswered rotations", (*suite).unanswered},
 		{"Rotations of a dead server", (*suite).deadServer},
 		{"Servers", (*suite).servers},
+		{"Revocations of newer releases", (*suite).newerRevocations},
 	}
 }
 
@@ -63,75 +65,98 @@ func (s *suite) rotation(id oauth.GrantID, c client.ID, old secret.Hash) oauth.R
 	}
 }
 
+// A repeater is two servers on one database, and a person whose client refreshes there.
+type repeater struct {
+	*suite
+	t          *testing.T
+	one, other *store.DB
+	person     *identity.User
+}
+
+// rotate stores a rotation, which is answered or not.
+func (r repeater) rotate(db *store.DB, rot oauth.RefreshRotation, unanswered bool) {
+	r.t.Helper()
+	db.BeginRotation(&rot)
+	testkit.Must(r.t, db.RotateRefresh(r.t.Context(), rot, event(audit.RefreshTokenUsed, r.person, r.now)))
+	db.EndRotation(&rot, unanswered)
+}
+
+// repeat repeats a rotation an hour later.
+func (r repeater) repeat(db *store.DB, rot oauth.RefreshRotation, recent bool) error {
+	r.t.Helper()
+	rot.Now = r.now.Add(time.Hour)
+	db.BeginRotation(&rot)
+	err := db.RepeatRotation(r.t.Context(), rot, recent, event(audit.RefreshTokenUsed, r.person, r.now))
+	db.EndRotation(&rot, false)
+	return err
+}
+
+// outcome repeats a rotation until it is known whether it was answered.
+func (r repeater) outcome(db *store.DB, rot oauth.RefreshRotation) (err error) {
+	r.t.Helper()
+	testkit.Eventually(r.t, "the outcome is known", func() bool {
+		err = r.repeat(db, rot, false)
+		return !fault.Is(err, fault.Unavailable)
+	})
+	return err
+}
+
+// answeredAt checks when the rotation of a grant was answered.
+func (r repeater) answeredAt(id oauth.GrantID, when time.Time) {
+	r.t.Helper()
+	g, err := r.one.Grant(r.t.Context(), id)
+	testkit.Must(r.t, err)
+	testkit.Equal(r.t, "time of the answer", g.RotatedAt, when)
+}
+
 // A rotation whose answer nobody got can be repeated once, at any time, by any server, while its
 // successor has not been used. One that was answered cannot.
 func (s *suite) unanswered(t *testing.T) {
-	ctx := t.Context()
 	stop := s.server(t, s.db)
 	defer stop()
 	other := Open(t, store.Options{URL: s.sharedURL})
 	stopOther := s.server(t, other)
 	defer stopOther()
 	u, first := s.firstRotation(t)
-	used := func() audit.Event { return event(audit.RefreshTokenUsed, u, s.now) }
-
-	rotate := func(db *store.DB, r oauth.RefreshRotation, unanswered bool) {
-		t.Helper()
-		db.BeginRotation(&r)
-		testkit.Must(t, db.RotateRefresh(ctx, r, used()))
-		db.EndRotation(&r, unanswered)
+	r := repeater{s, t, s.db, other, u}
+	next := func(after oauth.RefreshRotation) oauth.RefreshRotation {
+		return s.rotation(first.Grant, first.Client, after.New)
 	}
-	repeat := func(db *store.DB, r oauth.RefreshRotation, recent bool) error {
-		t.Helper()
-		r.Now = s.now.Add(time.Hour)
-		db.BeginRotation(&r)
-		err := db.RepeatRotation(ctx, r, recent, used())
-		db.EndRotation(&r, false)
-		return err
-	}
-	known := func(db *store.DB, r oauth.RefreshRotation) (err error) {
-		t.Helper()
-		testkit.Eventually(t, "the outcome is known", func() bool {
-			err = repeat(db, r, false)
-			return !fault.Is(err, fault.Unavailable)
-		})
-		return err
-	}
-	rotate(s.db, first, false)
-	want(t, repeat(s.db, first, false), fault.Consumed)
-	want(t, known(other, first), fault.Consumed)
+	r.rotate(s.db, first, false)
+	want(t, r.repeat(s.db, first, false), fault.Consumed)
+	want(t, r.outcome(other, first), fault.Consumed)
 
-	second := s.rotation(first.Grant, first.Client, first.New)
-	rotate(s.db, second, true)
-	testkit.Must(t, known(other, second))
-	g, err := s.db.Grant(ctx, second.Grant)
-	testkit.Must(t, err)
-	testkit.Equal(t, "time of the answer", g.RotatedAt, s.now.Add(time.Hour))
-	want(t, known(s.db, second), fault.Consumed) // it has been answered now
-	testkit.Must(t, repeat(s.db, second, true))  // that answer may be lost on its way
-	g, err = s.db.Grant(ctx, second.Grant)
-	testkit.Must(t, err)
-	testkit.Equal(t, "time of the answer", g.RotatedAt, s.now.Add(time.Hour))
+	second := next(first)
+	r.rotate(s.db, second, true)
+	testkit.Must(t, r.outcome(other, second))
+	r.answeredAt(first.Grant, s.now.Add(time.Hour))
+	want(t, r.outcome(s.db, second), fault.Consumed) // it has been answered now
+	testkit.Must(t, r.repeat(s.db, second, true))    // that answer may be lost on its way
+	r.answeredAt(first.Grant, s.now.Add(time.Hour))
 
-	third := s.rotation(first.Grant, first.Client, second.New)
-	rotate(other, third, true)
-	fourth := s.rotation(first.Grant, first.Client, third.New)
-	rotate(s.db, fourth, false)
-	want(t, known(other, third), fault.Consumed)        // its successor has been used
-	want(t, repeat(other, third, true), fault.Consumed) // however early
+	third := next(second)
+	r.rotate(other, third, true)
+	fourth := next(third)
+	r.rotate(s.db, fourth, false)
+	want(t, r.outcome(other, third), fault.Consumed)      // its successor has been used
+	want(t, r.repeat(other, third, true), fault.Consumed) // however early
+	r.earlierRelease(next(fourth))
+}
 
-	// A release that names no attempts has rotated after the mark.
-	fifth, sixth := s.rotation(first.Grant, first.Client, fourth.New), oauth.RefreshRotation{}
-	rotate(s.db, fifth, true)
-	testkit.Eventually(t, "the rotation is written as unanswered", func() bool {
-		g, err := s.db.Grant(ctx, fifth.Grant)
-		testkit.Must(t, err)
-		return len(g.Attempt) > 10 && g.Attempt[:10] == "unanswered"
+// earlierRelease stores an unanswered rotation, after which a release that names no attempts stores
+// another one: that one was answered.
+func (r repeater) earlierRelease(rot oauth.RefreshRotation) {
+	r.t.Helper()
+	r.rotate(r.one, rot, true)
+	testkit.Eventually(r.t, "the rotation is written as unanswered", func() bool {
+		g, err := r.one.Grant(r.t.Context(), rot.Grant)
+		testkit.Must(r.t, err)
+		return strings.HasPrefix(g.Attempt, "unanswered")
 	})
-	sixth = s.rotation(first.Grant, first.Client, fifth.New)
-	s.exec(t, "UPDATE grants SET prev_hash = refresh_hash, refresh_hash = $1 WHERE id = $2",
-		sixth.New, string(sixth.Grant))
-	want(t, repeat(s.db, sixth, false), fault.Consumed)
+	next := r.rotation(rot.Grant, rot.Client, rot.New)
+	r.exec(r.t, "UPDATE grants SET prev_hash = refresh_hash, refresh_hash = $1 WHERE id = $2",
+		next.New, string(next.Grant))
+	want(r.t, r.repeat(r.one, next, false), fault.Consumed)
 }
 
 // Of the last rotations of a server that died nobody knows whether they were answered: they count
@@ -188,4 +213,34 @@ func (s *suite) exec(t *testing.T, text string, args ...any) {
 	defer db.Close()
 	_, err = db.Exec(t.Context(), text, args...)
 	testkit.Must(t, err)
+}
+
+// A newer release has revoked what this one cannot name: everything from before counts as revoked,
+// at a server that was running and at one that starts then.
+func (s *suite) newerRevocations(t *testing.T) {
+	ctx, when := t.Context(), s.now.Add(time.Minute)
+	url := s.url(t)
+	db := Open(t, store.Options{URL: url})
+	on := &suite{url: s.url, db: db, sharedURL: url, now: s.now}
+	u, c := on.user(t), on.client(t)
+	before, after := on.grant(u, c), on.grant(u, c)
+	after.ID, after.CreatedAt = oauth.GrantID(secret.NewID(when.Add(time.Second))), when.Add(time.Second)
+	for _, g := range []*oauth.Grant{before, after} {
+		testkit.Must(t, db.PutGrant(ctx, g))
+	}
+	on.exec(t, "INSERT INTO revocations (seq, kind, target, not_before, until, client_id, audience)"+
+		" VALUES (1, 'planet', 'x', $1, $2, '', '')", when.UnixMilli(), when.Add(time.Hour).UnixMilli())
+	on.exec(t, "UPDATE changes SET seq = 1 WHERE topic = 'revocations'")
+	testkit.Must(t, db.SyncCache(ctx))
+	for name, db := range map[string]*store.DB{"running": db, "started": Open(t, store.Options{URL: url})} {
+		head, _ := db.RevocationHead()
+		testkit.Equal(t, name+": head", head, int64(1))
+		for g, ended := range map[*oauth.Grant]bool{before: true, after: false} {
+			testkit.Equal(t, name+": revoked", db.Revoked(token(g, g.CreatedAt)), ended)
+			_, err := db.Grant(ctx, g.ID)
+			testkit.Equal(t, name+": grant has ended", fault.Is(err, fault.NotFound), ended)
+			_, _, err = db.GrantAndUser(ctx, g.ID)
+			testkit.Equal(t, name+": grant and user have ended", fault.Is(err, fault.NotFound), ended)
+		}
+	}
 }
