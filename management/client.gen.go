@@ -234,6 +234,27 @@ func (e ExportEventsParamsFormat) Valid() bool {
 	}
 }
 
+// Defines values for AuditStatsParamsPeriod.
+const (
+	AuditStatsParamsPeriodN24H AuditStatsParamsPeriod = "24h"
+	AuditStatsParamsPeriodN30D AuditStatsParamsPeriod = "30d"
+	AuditStatsParamsPeriodN7D  AuditStatsParamsPeriod = "7d"
+)
+
+// Valid indicates whether the value is a known member of the AuditStatsParamsPeriod enum.
+func (e AuditStatsParamsPeriod) Valid() bool {
+	switch e {
+	case AuditStatsParamsPeriodN24H:
+		return true
+	case AuditStatsParamsPeriodN30D:
+		return true
+	case AuditStatsParamsPeriodN7D:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ClientsParamsType.
 const (
 	Confidential ClientsParamsType = "confidential"
@@ -332,19 +353,19 @@ func (e MailParamsTotal) Valid() bool {
 
 // Defines values for OverviewParamsPeriod.
 const (
-	N24H OverviewParamsPeriod = "24h"
-	N30D OverviewParamsPeriod = "30d"
-	N7D  OverviewParamsPeriod = "7d"
+	OverviewParamsPeriodN24H OverviewParamsPeriod = "24h"
+	OverviewParamsPeriodN30D OverviewParamsPeriod = "30d"
+	OverviewParamsPeriodN7D  OverviewParamsPeriod = "7d"
 )
 
 // Valid indicates whether the value is a known member of the OverviewParamsPeriod enum.
 func (e OverviewParamsPeriod) Valid() bool {
 	switch e {
-	case N24H:
+	case OverviewParamsPeriodN24H:
 		return true
-	case N30D:
+	case OverviewParamsPeriodN30D:
 		return true
-	case N7D:
+	case OverviewParamsPeriodN7D:
 		return true
 	default:
 		return false
@@ -2842,6 +2863,15 @@ type ExportEventsParams struct {
 // ExportEventsParamsFormat defines parameters for ExportEvents.
 type ExportEventsParamsFormat string
 
+// AuditStatsParams defines parameters for AuditStats.
+type AuditStatsParams struct {
+	// Period How long back. Without it, a day.
+	Period *AuditStatsParamsPeriod `form:"period,omitempty" json:"period,omitempty"`
+}
+
+// AuditStatsParamsPeriod defines parameters for AuditStats.
+type AuditStatsParamsPeriod string
+
 // AuditGapsParams defines parameters for AuditGaps.
 type AuditGapsParams struct {
 	// Sink Only those of this sink.
@@ -3432,6 +3462,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /audit-logs/export (the `ExportEvents` operationId).
 	ExportEvents(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AuditStats Show the numbers of the log
+	//
+	// The numbers of `/metrics/overview`, which are counted by the hour. Events are counted up to a minute after they happen.
+	//
+	// Corresponds with GET /audit-logs/stats (the `AuditStats` operationId).
+	AuditStats(ctx context.Context, params *AuditStatsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Event Show an event
 	//
@@ -4140,6 +4177,23 @@ func (c *RawClient) AuditCheckpoint(ctx context.Context, reqEditors ...RequestEd
 // Corresponds with GET /audit-logs/export (the `ExportEvents` operationId).
 func (c *RawClient) ExportEvents(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewExportEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AuditStats Show the numbers of the log
+//
+// The numbers of `/metrics/overview`, which are counted by the hour. Events are counted up to a minute after they happen.
+//
+// Corresponds with GET /audit-logs/stats (the `AuditStats` operationId).
+func (c *RawClient) AuditStats(ctx context.Context, params *AuditStatsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAuditStatsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6209,6 +6263,60 @@ func NewExportEventsRequest(server string, params *ExportEventsParams) (*http.Re
 		if params.To != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAuditStatsRequest constructs an http.Request for the AuditStats method
+func NewAuditStatsRequest(server string, params *AuditStatsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/audit-logs/stats")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Period != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "period", *params.Period, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -10411,6 +10519,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /audit-logs/export (the `ExportEvents` operationId).
 	ExportEventsWithResponse(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*ExportEventsResponse, error)
 
+	// AuditStatsWithResponse Show the numbers of the log
+	//
+	// The numbers of `/metrics/overview`, which are counted by the hour. Events are counted up to a minute after they happen.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /audit-logs/stats (the `AuditStats` operationId).
+	AuditStatsWithResponse(ctx context.Context, params *AuditStatsParams, reqEditors ...RequestEditorFn) (*AuditStatsResponse, error)
+
 	// EventWithResponse Show an event
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -11320,6 +11437,54 @@ func (r ExportEventsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ExportEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AuditStatsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Overview
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AuditStatsResponse) GetJSON200() *Overview {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AuditStatsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AuditStatsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AuditStatsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AuditStatsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AuditStatsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -15106,6 +15271,21 @@ func (c *ClientWithResponses) ExportEventsWithResponse(ctx context.Context, para
 	return ParseExportEventsResponse(rsp)
 }
 
+// AuditStatsWithResponse Show the numbers of the log
+//
+// The numbers of `/metrics/overview`, which are counted by the hour. Events are counted up to a minute after they happen.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /audit-logs/stats (the `AuditStats` operationId).
+func (c *ClientWithResponses) AuditStatsWithResponse(ctx context.Context, params *AuditStatsParams, reqEditors ...RequestEditorFn) (*AuditStatsResponse, error) {
+	rsp, err := c.AuditStats(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAuditStatsResponse(rsp)
+}
+
 // EventWithResponse Show an event
 //
 // Returns a wrapper object for the known response body format(s).
@@ -16551,6 +16731,39 @@ func ParseExportEventsResponse(rsp *http.Response) (*ExportEventsResponse, error
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAuditStatsResponse parses an HTTP response from a AuditStatsWithResponse call
+func ParseAuditStatsResponse(rsp *http.Response) (*AuditStatsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AuditStatsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Overview
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

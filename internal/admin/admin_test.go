@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
 
@@ -523,6 +524,62 @@ func TestTheActorIsInTheAuditLog(t *testing.T) {
 	events := page.Events
 	if len(events) != 1 || events[0].Actor != string(root.ID) || events[0].Type != audit.UserCreated {
 		t.Errorf("got %+v", events)
+	}
+}
+
+// TestAdministratorsAreRecorded makes administrators, and takes their roles away.
+func TestAdministratorsAreRecorded(t *testing.T) {
+	w := newWorld(t)
+	cli := admin.CommandLine()
+	w.createUser("root@example.com", identity.RoleSuperAdmin)
+	ada := w.createUser("ada@example.com", "staff")
+	of := func(id identity.UserID) (types []audit.Type) {
+		page, err := w.ops.Events(t.Context(), cli, admin.AuditQuery{User: string(id), Event: "admin."})
+		testkit.Must(t, err)
+		for _, ev := range page.Events {
+			types = append(types, ev.Type)
+		}
+		slices.Sort(types) // the clock stands still
+		return types
+	}
+	testkit.Equal(t, "of somebody else", len(of(ada.ID)), 0)
+	for _, step := range []struct {
+		change admin.UserUpdate
+		want   []audit.Type
+	}{
+		{admin.UserUpdate{AddRoles: []string{"editor"}}, nil},
+		{admin.UserUpdate{AddRoles: []string{identity.RoleAdmin}}, []audit.Type{audit.AdminCreated}},
+		{admin.UserUpdate{AddRoles: []string{identity.RoleSuperAdmin}}, []audit.Type{audit.AdminCreated, audit.AdminRoleChanged}},
+		{
+			admin.UserUpdate{RemoveRoles: []string{identity.RoleAdmin, identity.RoleSuperAdmin}},
+			[]audit.Type{audit.AdminCreated, audit.AdminRoleChanged, audit.AdminRoleChanged},
+		},
+	} {
+		_, err := w.ops.UpdateUser(t.Context(), cli, string(ada.ID), step.change)
+		testkit.Must(t, err)
+		testkit.Equal(t, "events", of(ada.ID), step.want)
+	}
+}
+
+// TestSettingsChange compares settings of two starts. Values of secrets are never recorded.
+func TestSettingsChange(t *testing.T) {
+	text := func(host, secret string) string {
+		return admin.SettingsText([]admin.Setting{
+			{Name: "SMTP_HOST", Value: host, Default: ""}, {Name: "SMTP_PASSWORD", Value: secret, Secret: secret != ""},
+			{Name: "PORT", Value: "8080", Default: "8080"},
+		})
+	}
+	now := time.Now()
+	if _, changed := admin.SettingsChange(text("a", "hidden"), text("a", "hidden"), now); changed {
+		t.Error("the same settings are a change")
+	}
+	ev, changed := admin.SettingsChange(text("a", ""), text("b", "hidden"), now)
+	testkit.Equal(t, "changed", changed, true)
+	testkit.Equal(t, "changes", ev.Changes, []audit.Change{
+		{Field: "SMTP_HOST", Before: "a", After: "b"}, {Field: "SMTP_PASSWORD", After: "***"},
+	})
+	if _, changed := admin.SettingsChange("not ours", text("a", ""), now); changed {
+		t.Error("settings that cannot be read are a change")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -185,9 +186,26 @@ func AddressDenied(v login.Visit, path string) audit.Event {
 	}
 }
 
-// FirstAdministrator returns the event of the administrator whom the settings name.
-func FirstAdministrator(u *identity.User, now time.Time) audit.Event {
+// RateExceeded returns the event of a caller, or of a client that has proved itself, whose request
+// a rate refused.
+func RateExceeded(v login.Visit, rate string) audit.Event {
+	return audit.Event{
+		At:         v.Now,
+		Type:       audit.RateLimitExceeded,
+		Client:     v.Client,
+		IP:         v.IP,
+		Agent:      v.Agent,
+		RequestID:  v.RequestID,
+		TargetType: audit.TargetRequests,
+		Detail:     map[string]string{"rate": rate},
+	}
+}
+
+// FirstAdministrator returns the events of the administrator whom the settings name.
+func FirstAdministrator(u *identity.User, now time.Time) []audit.Event {
 	ev := Actor{name: audit.ActorSystem}.event(audit.UserCreated, now)
 	ev.User, ev.Detail = string(u.ID), createdDetail(u)
-	return ev
+	first := Actor{name: audit.ActorSystem}.event(audit.AdminCreated, now)
+	first.User, first.Detail = ev.User, map[string]string{"roles_after": strings.Join(u.Roles, " ")}
+	return []audit.Event{ev, first}
 }

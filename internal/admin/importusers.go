@@ -347,26 +347,27 @@ func (im *importer) clientHas(ctx context.Context, id identity.UserID) (bool, er
 
 // create stores new accounts together, or one by one where another account has taken a name.
 func (im *importer) create(ctx context.Context, fresh []*importLine, now time.Time) error {
-	users, events := make([]*identity.User, len(fresh)), make([]audit.Event, len(fresh))
+	users, events := make([]*identity.User, len(fresh)), make([][]audit.Event, len(fresh))
 	var roles []string
 	for i, l := range fresh {
 		u := &l.record.user
 		ev := im.a.event(audit.UserCreated, now)
 		ev.User, ev.Detail = string(u.ID), createdDetail(u)
 		ev.Detail["by"] = "import"
-		users[i], events[i] = u, ev
+		users[i] = u
+		events[i] = append([]audit.Event{ev}, im.o.administratorEvents(im.a, u.ID, now, nil, u.Roles)...)
 		roles = append(roles, u.Roles...)
 	}
 	slices.Sort(roles)
 	// One guard decides for all of them.
-	events[0].Guard = im.o.covers(im.a, ScopeUsersWrite, ofRoles(slices.Compact(roles)...))
-	err := im.o.store.ImportUsers(ctx, users, events)
+	events[0][0].Guard = im.o.covers(im.a, ScopeUsersWrite, ofRoles(slices.Compact(roles)...))
+	err := im.o.store.ImportUsers(ctx, users, slices.Concat(events...))
 	if !fault.Is(err, fault.Conflict) {
 		return err
 	}
 	for i, l := range fresh {
-		events[i].Guard = im.o.covers(im.a, ScopeUsersWrite, ofRoles(users[i].Roles...))
-		err := im.o.store.CreateUser(ctx, users[i], events[i])
+		events[i][0].Guard = im.o.covers(im.a, ScopeUsersWrite, ofRoles(users[i].Roles...))
+		err := im.o.store.CreateUser(ctx, users[i], events[i]...)
 		switch {
 		case fault.Is(err, fault.Conflict), fault.Is(err, fault.Invalid):
 			l.fail(err)

@@ -88,7 +88,8 @@ func (o *Operations) updateUser(ctx context.Context, a Actor, ref string, in Use
 	if taken := without(old.Roles, u.Roles); len(taken) > 0 {
 		ev.Detail["roles_taken"] = strings.Join(taken, " ")
 	}
-	if err := o.store.UpdateUserAt(ctx, in.Fields.IfVersion, old, u, ev); err != nil {
+	evs := append([]audit.Event{ev}, o.administratorEvents(a, u.ID, u.UpdatedAt, old.Roles, u.Roles)...)
+	if err := o.store.UpdateUserAt(ctx, in.Fields.IfVersion, old, u, evs...); err != nil {
 		return out, lastAdministrator(u, err)
 	}
 	return out, o.parts.Accounts.RestartGrace(ctx, old, u)

@@ -176,8 +176,7 @@ func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*Crea
 			return nil, err
 		}
 	}
-	ev := o.createdEvent(a, u)
-	if err := o.store.CreateUser(ctx, u, ev); err != nil {
+	if err := o.store.CreateUser(ctx, u, o.createdEvents(a, u)...); err != nil {
 		return nil, err
 	}
 	out := &CreatedUser{User: u, Warnings: warnings}
@@ -225,8 +224,7 @@ func (o *Operations) InviteUser(ctx context.Context, a Actor, in NewUser) (*Crea
 		if out.Warnings, err = o.roleWarnings(ctx, u.Roles); err != nil {
 			return nil, err
 		}
-		ev := o.createdEvent(a, u)
-		if err := o.store.CreateUser(ctx, u, ev); err != nil {
+		if err := o.store.CreateUser(ctx, u, o.createdEvents(a, u)...); err != nil {
 			return nil, err
 		}
 	default:
@@ -240,13 +238,13 @@ func (o *Operations) InviteUser(ctx context.Context, a Actor, in NewUser) (*Crea
 	return out, err
 }
 
-// createdEvent returns the event of a new account, with the guard that nobody gives roles which
+// createdEvents returns the events of a new account, with the guard that nobody gives roles which
 // confer more than they have.
-func (o *Operations) createdEvent(a Actor, u *identity.User) audit.Event {
+func (o *Operations) createdEvents(a Actor, u *identity.User) []audit.Event {
 	ev := a.event(audit.UserCreated, u.CreatedAt)
 	ev.User, ev.Detail = string(u.ID), createdDetail(u)
 	ev.Guard = o.covers(a, ScopeUsersWrite, ofRoles(u.Roles...))
-	return ev
+	return append([]audit.Event{ev}, o.administratorEvents(a, u.ID, u.CreatedAt, nil, u.Roles)...)
 }
 
 // createdDetail returns what the audit log says of a new account: its names and roles, which may be

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"path"
@@ -23,7 +24,7 @@ func (s *server) adminGate(kit *web.Kit, next http.Handler) http.Handler {
 	if len(allowed) == 0 {
 		return next
 	}
-	denied := &deniedPeers{}
+	denied := &callers{}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !managementPath(r.URL.Path) {
 			next.ServeHTTP(w, r)
@@ -35,7 +36,7 @@ func (s *server) adminGate(kit *web.Kit, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if denied.first(ip, ev.Now) {
+		if denied.first(ip.String(), ev.Now) {
 			v := login.Visit{Now: ev.Now, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID}
 			if err := s.parts.db.Record(r.Context(), admin.AddressDenied(v, r.URL.Path)); err != nil {
 				kit.Fail(w, r, err)
@@ -64,26 +65,47 @@ func managementPath(p string) bool {
 	return false
 }
 
-// maxDeniedPeers bounds how many peers are recorded in a minute.
-const maxDeniedPeers = 1000
+// maxCallers bounds how many callers are recorded in a minute.
+const maxCallers = 1000
 
-// deniedPeers remembers which peers have been denied in this minute.
-type deniedPeers struct {
+// callers remembers which callers have been recorded in this minute.
+type callers struct {
 	mu     sync.Mutex
 	minute time.Time
-	peers  map[netip.Addr]bool
+	names  map[string]bool
 }
 
-// first reports whether a peer is to be recorded: once in a minute.
-func (d *deniedPeers) first(ip netip.Addr, now time.Time) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if m := now.Truncate(time.Minute); !m.Equal(d.minute) {
-		d.minute, d.peers = m, map[netip.Addr]bool{}
+// first reports whether a caller is to be recorded: once in a minute.
+func (c *callers) first(name string, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := now.Truncate(time.Minute); !m.Equal(c.minute) {
+		c.minute, c.names = m, map[string]bool{}
 	}
-	if d.peers[ip] || len(d.peers) >= maxDeniedPeers {
+	if c.names[name] || len(c.names) >= maxCallers {
 		return false
 	}
-	d.peers[ip] = true
+	c.names[name] = true
 	return true
+}
+
+// recordLimited returns what records requests that a rate refuses, once for each caller and minute:
+// a client that has proved itself, or the network of an address. The answer
+// is the same if it cannot be recorded.
+func (s *server) recordLimited() func(ctx context.Context, rate, client string) {
+	recorded := &callers{}
+	return func(ctx context.Context, rate, client string) {
+		ev, caller := web.EventOf(ctx), "client:"+client
+		if client == "" {
+			ip, _ := netip.ParseAddr(ev.IP) // callers without an address are one
+			caller = netaddr.Key(ip)
+		}
+		if !recorded.first(caller, ev.Now) {
+			return
+		}
+		v := login.Visit{Now: ev.Now, IP: ev.IP, Agent: ev.Agent, RequestID: ev.ID, Client: client}
+		if err := s.parts.db.Record(ctx, admin.RateExceeded(v, rate)); err != nil {
+			s.parts.report(err)
+		}
+	}
 }

@@ -29,7 +29,7 @@ func createFirstAdmin(ctx context.Context, e *env, p *parts) error {
 	if err != nil {
 		return fault.Wrap(fault.Invalid, err, "ADMIN_EMAIL and ADMIN_PASSWORD cannot make the first administrator")
 	}
-	created, err := p.db.CreateFirstAdmin(ctx, u, admin.FirstAdministrator(u, v.Now))
+	created, err := p.db.CreateFirstAdmin(ctx, u, admin.FirstAdministrator(u, v.Now)...)
 	if created {
 		fmt.Fprintf(e.stdout, "The first administrator is %s, from ADMIN_EMAIL.\n", u.Email)
 	}

@@ -69,9 +69,9 @@ func TestManagementAddresses(t *testing.T) {
 	} {
 		testkit.Equal(t, p, managementPath(p), want)
 	}
-	d := &deniedPeers{}
+	d := &callers{}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	a, b := "192.0.2.1", "192.0.2.2"
 	got := []bool{d.first(a, now), d.first(a, now), d.first(b, now), d.first(a, now.Add(time.Minute))}
 	testkit.Equal(t, "recorded", got, []bool{true, false, true, true})
 	for value, valid := range map[string]bool{

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/store"
@@ -74,6 +75,9 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	if err := createFirstAdmin(ctx, e, p); err != nil {
 		return err
 	}
+	if err := recordSettings(ctx, e, p); err != nil {
+		return err
+	}
 	if err := announce(ctx, e, p); err != nil {
 		return err
 	}
@@ -85,6 +89,20 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	}
 	s.secure = secure
 	return s.run(ctx, cfg, listeners, secure, log)
+}
+
+// recordSettings records which settings are different from those of the server that started last.
+func recordSettings(ctx context.Context, e *env, p *parts) error {
+	now := admin.SettingsText(settings(p.cfg))
+	last, err := p.db.LastSettings(ctx, now)
+	if err != nil {
+		return err
+	}
+	ev, changed := admin.SettingsChange(last, now, e.now())
+	if !changed {
+		return nil
+	}
+	return p.db.SettingsStarted(ctx, last, now, ev)
 }
 
 // listen opens the ports before the database, which a server that cannot listen must not touch.

@@ -156,6 +156,9 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 		p.passwords.Watch(p.monitor.metrics.Hashing)
 		signIn.OnCheck = p.monitor.check
 	}
+	signIn.Administers = func(u *identity.User) bool {
+		return admin.Administers(oauth.Definitions{Scopes: p.db.Scopes(), Roles: p.db.RoleDefinitions()}, u)
+	}
 	p.policies = signIn
 	if err := p.openBreached(); err != nil {
 		return err
@@ -403,6 +406,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	options := kitOptions(e, p.cfg, log, limiter, static)
 	options.Observer = p.monitor.requestObserver(static)
 	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.ErrorPage(w, r, err) }
+	options.Limited = s.recordLimited()
 	kit := web.New(options)
 	mailbox, err := s.startMail(e)
 	if err != nil {

@@ -65,6 +65,8 @@ const (
 	TargetAudit    = "audit_log"
 	TargetWebhook  = "webhook"
 	TargetInitial  = "initial_token"
+	TargetSettings = "settings"
+	TargetRequests = "requests" // of one caller
 )
 
 // A Change is one field that an update changed. Fields whose values are not shown have neither a

@@ -57,6 +57,9 @@ const (
 	ReasonClonedPasskey       = "cloned_passkey" // the counter of a device went back
 )
 
+// ReasonUnusableLink is the reason of a link that was used already, has expired or never existed.
+const ReasonUnusableLink = "unusable_link"
+
 // Reasons why a browser session ended, beside its owner's wish.
 const (
 	ReasonAnotherUser = "another_user"

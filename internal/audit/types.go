@@ -50,8 +50,6 @@ const (
 	SessionCreated         Type = "SESSION_CREATED"
 	SessionExpired         Type = "SESSION_EXPIRED"
 	AdminLogin             Type = "ADMIN_LOGIN"
-	AccountLinked          Type = "SOCIAL_ACCOUNT_LINKED"
-	AccountUnlinked        Type = "SOCIAL_ACCOUNT_UNLINKED"
 
 	SetupLinkMade          Type = "SETUP_LINK_CREATED"
 	PasswordLinkMade       Type = "PASSWORD_LINK_CREATED"
@@ -108,11 +106,6 @@ const (
 	AdminRoleChanged   Type = "ADMIN_ROLE_CHANGED"
 	AdminAddressDenied Type = "ADMIN_ADDRESS_DENIED"
 
-	// An administrator acts as another person.
-	ImpersonationLinkMade Type = "IMPERSONATION_LINK_CREATED"
-	ImpersonationStarted  Type = "IMPERSONATION_STARTED"
-	ImpersonationEnded    Type = "IMPERSONATION_ENDED"
-
 	ClientSecretExpired Type = "CLIENT_SECRET_EXPIRED"
 	SettingsChanged     Type = "SETTINGS_CHANGED"
 
@@ -130,7 +123,6 @@ const (
 	LogViewed    Type = "AUDIT_LOG_VIEWED"
 	LogExported  Type = "AUDIT_LOG_EXPORTED"
 	LogPruned    Type = "AUDIT_PRUNED"
-	TreeStarted  Type = "AUDIT_TREE_STARTED"
 	EpochStarted Type = "AUDIT_EPOCH_STARTED"
 
 	ConsentGranted            Type = "CONSENT_GRANTED"
@@ -152,7 +144,6 @@ const (
 	DeviceCodeDenied          Type = "DEVICE_CODE_DENIED"
 	ClientAuthFailed          Type = "CLIENT_AUTHENTICATION_FAILED"
 	RateLimitExceeded         Type = "RATE_LIMIT_EXCEEDED"
-	SuspiciousActivity        Type = "SUSPICIOUS_ACTIVITY"
 )
 
 // A named is a type with the dotted name that the management API, exports and shipped lines show
@@ -259,8 +250,6 @@ func accountTypes() []named {
 		{SessionCreated, "session.created"},
 		{SessionExpired, "session.expired"},
 		{AdminLogin, "admin.login"},
-		{AccountLinked, "social_account.linked"},
-		{AccountUnlinked, "social_account.unlinked"},
 	}
 }
 
@@ -321,9 +310,6 @@ func managementTypes() []named {
 		{AdminCreated, "admin.created"},
 		{AdminRoleChanged, "admin.role_changed"},
 		{AdminAddressDenied, "admin.address_denied"},
-		{ImpersonationLinkMade, "impersonation.link_created"},
-		{ImpersonationStarted, "impersonation.started"},
-		{ImpersonationEnded, "impersonation.ended"},
 		{ClientSecretExpired, "client.secret_expired"},
 		{SettingsChanged, "settings.changed"},
 	}
@@ -349,7 +335,6 @@ func logTypes() []named {
 		{LogViewed, "audit.viewed"},
 		{LogExported, "audit.exported"},
 		{LogPruned, "audit.pruned"},
-		{TreeStarted, "audit.tree_started"},
 		{EpochStarted, "audit.epoch_started"},
 	}
 }
@@ -376,6 +361,5 @@ func protocolTypes() []named {
 		{DeviceCodeDenied, "device.code_denied"},
 		{ClientAuthFailed, "client.authentication_failed"},
 		{RateLimitExceeded, "rate_limit.exceeded"},
-		{SuspiciousActivity, "security.suspicious_activity"},
 	}
 }

@@ -52,6 +52,13 @@ func (g *Gateway) take(w http.ResponseWriter, req *Request, d Decision, key stri
 	h["X-Ratelimit-Reset"] = []string{itoa(req.Target.Now.Add(v.Reset + time.Second - 1).Unix())}
 	if !v.Allowed {
 		d.Denial = tooMany(limit, v.RetryAfter)
+		if g.Kit.Limited != nil {
+			client := ""
+			if d.Caller.Proven {
+				client = d.Caller.Client
+			}
+			g.Kit.Limited(req.Context(), "gateway", client)
+		}
 	}
 	return d
 }

@@ -58,9 +58,24 @@ func (s *Server) recordsFailure(v Visit, u identity.UserID) bool {
 	if u != "" {
 		return s.accountFailures.Add(v.Now, audit.FailureKey{Subject: string(u)})
 	}
+	return s.unknownFailures.Add(v.Now, v.failureKey())
+}
+
+// failureKey returns the key of failures that are counted by the address of the caller.
+func (v Visit) failureKey() audit.FailureKey {
 	a, _ := netip.ParseAddr(v.IP) // callers without an address are one
-	key := audit.FailureKey{Address: cmp.Or(netaddr.Key(a), "unknown")}
-	return s.unknownFailures.Add(v.Now, key)
+	return audit.FailureKey{Address: cmp.Or(netaddr.Key(a), "unknown")}
+}
+
+// recordResetFailure records that a link to set a password was refused, or counts it if there are
+// too many. Nobody has proved who asks.
+func (s *Server) recordResetFailure(ctx context.Context, v Visit) error {
+	if !s.linkFailures.Add(v.Now, v.failureKey()) {
+		return nil
+	}
+	ev := v.event(audit.PasswordResetFailed, "")
+	ev.Reason = audit.ReasonUnusableLink
+	return s.store.Record(ctx, ev)
 }
 
 // recordFailureEvent records a failed attempt, or counts it if there are too many.
@@ -74,16 +89,23 @@ func (s *Server) recordFailureEvent(ctx context.Context, v Visit, ev audit.Event
 // RecordFailures stores audit events of the failed attempts that were counted since the last call.
 // If storage fails, the next call tries again.
 func (s *Server) RecordFailures(ctx context.Context, now time.Time) error {
-	for _, counter := range []*audit.FailureCounter{s.accountFailures, s.unknownFailures} {
-		counts := counter.Take()
+	for _, c := range []struct {
+		counter *audit.FailureCounter
+		typ     audit.Type
+	}{
+		{s.accountFailures, audit.LoginFailed},
+		{s.unknownFailures, audit.LoginFailed},
+		{s.linkFailures, audit.PasswordResetFailed},
+	} {
+		counts := c.counter.Take()
 		evs := counts.Events(now, func(key audit.FailureKey, ev *audit.Event) {
-			ev.Type, ev.User = audit.LoginFailed, key.Subject
+			ev.Type, ev.User = c.typ, key.Subject
 		})
 		if len(evs) == 0 {
 			continue
 		}
 		if err := s.store.Record(ctx, evs...); err != nil {
-			counter.Restore(counts)
+			c.counter.Restore(counts)
 			return err
 		}
 	}

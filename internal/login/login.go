@@ -59,6 +59,8 @@ type Config struct {
 	// OnCheck gets the kind of each factor whose answer was checked, and the error of that. It is
 	// called by several goroutines; nil: nobody wants to know.
 	OnCheck func(kind string, err error)
+	// Administers reports whether an account may manage the server; nil: none may.
+	Administers func(*identity.User) bool
 
 	NotifyNew bool           // people get a notice of a sign-in from a new browser
 	Places    visitor.Places // finds places of addresses; or nil
@@ -160,6 +162,7 @@ type Server struct {
 
 	accountFailures *audit.FailureCounter // of accounts
 	unknownFailures *audit.FailureCounter // of names that nobody has, by address
+	linkFailures    *audit.FailureCounter // of links to set a password, by address
 }
 
 // hasher is what this package needs of secret.Passwords.
@@ -200,6 +203,7 @@ func build(cfg Config, st Store, keys *secret.Keys, pw hasher) *Server {
 
 		accountFailures: audit.NewFailureCounter(),
 		unknownFailures: audit.NewFailureCounter(),
+		linkFailures:    audit.NewFailureCounter(),
 	}
 }
 

@@ -182,8 +182,8 @@ func TestPasswordSignsIn(t *testing.T) {
 			s.IP != h.ip {
 			t.Fatalf("session %+v", s)
 		}
-		h.wantEvents(0, "LOGIN_SUCCEEDED")
-		if ev := h.m.events[0]; ev.User != string(h.alice) || ev.Actor != ev.User ||
+		h.wantEvents(0, "SESSION_CREATED", "LOGIN_SUCCEEDED")
+		if ev := h.m.events[1]; ev.User != string(h.alice) || ev.Actor != ev.User ||
 			ev.Session != string(d.Session.ID) ||
 			ev.RequestID != "r1" {
 			t.Fatalf("event %+v", ev)
@@ -220,6 +220,43 @@ func TestFormerPasswordsAreComparedInBothForms(t *testing.T) {
 	h.wantErr(set("Lighthouse B2 rows past"), fault.Invalid, "used before")
 	if err := set("Lighthouse \uff22\uff12 rows past"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What a reset and a sign-in of an administrator leave in the log.
+func TestResetsAndAdministratorsAreRecorded(t *testing.T) {
+	h := newHarness(t, func(c *Config) { c.Administers = (*identity.User).Admin })
+	for range 15 {
+		_, err := h.s.UsePasswordLink(ctx, h.visit(), newLinkToken(), "Lantern 9 Lantern 9")
+		h.wantErr(err, fault.Consumed, "")
+	}
+	count := func(t audit.Type) (n int) {
+		for _, ev := range h.m.events {
+			if ev.Type == t {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(audit.PasswordResetFailed); n != 10 {
+		t.Errorf("%d failures are recorded one by one", n)
+	}
+	if err := h.s.RecordFailures(ctx, h.now); err != nil || count(audit.PasswordResetFailed) != 11 {
+		t.Errorf("%v: the others are not counted", err)
+	}
+	token := must(h.s.PasswordLink(ctx, h.visit(), h.get(h.alice)))
+	must(h.s.UsePasswordLink(ctx, h.visit(), token, "Lantern 9 Lantern 9"))
+	if count(audit.PasswordResetCompleted) != 1 || count(audit.PasswordChanged) != 1 {
+		t.Errorf("%+v", h.m.events)
+	}
+	h.wantDone(h.signIn("alice", "Lantern 9 Lantern 9"))
+	if count(audit.AdminLogin) != 0 {
+		t.Error("alice is no administrator")
+	}
+	h.user("root", "the right password of root", identity.RoleSuperAdmin)
+	h.wantDone(h.signIn("root", "the right password of root"))
+	if count(audit.AdminLogin) != 1 || count(audit.SessionCreated) != 2 {
+		t.Errorf("%+v", h.m.events)
 	}
 }
 
@@ -478,7 +515,7 @@ func TestAddressesAreLocked(t *testing.T) {
 	h.wantErr(err, fault.Limited, "Too many")
 	h.ip = "2001:db8:1:3::b"
 	h.wantDone(h.signIn("bob", "the right password of bob"))
-	if ev := h.m.events[len(h.m.events)-3]; ev.Type != audit.AccountLocked || ev.Detail["scope"] != "address" {
+	if ev := h.m.events[len(h.m.events)-4]; ev.Type != audit.AccountLocked || ev.Detail["scope"] != "address" {
 		t.Fatalf("event %+v", ev)
 	}
 	for _, odd := range []string{"", "unix", "203.0.113.7:99"} {
@@ -563,7 +600,8 @@ func TestSecondFactor(t *testing.T) {
 	}
 	_, err = h.answer(p, StepFactor, "code", code)
 	h.wantErr(err, fault.Denied, "used already")
-	h.wantEvents(from, "LOGIN_FAILED wrong_code", "LOGIN_SUCCEEDED", "LOGIN_FAILED replayed_code")
+	h.wantEvents(from, "LOGIN_FAILED wrong_code", "SESSION_CREATED", "LOGIN_SUCCEEDED",
+		"LOGIN_FAILED replayed_code")
 
 	from = len(h.m.events)
 	d = h.wantDone(h.answer(p, StepFactor, "code", strings.ToUpper(backup[3])))
@@ -574,7 +612,8 @@ func TestSecondFactor(t *testing.T) {
 	h.wantErr(err, fault.Denied, "used already")
 	_, err = h.answer(p, StepFactor, "code", "zzzzz-zzzzz")
 	h.wantErr(err, fault.Denied, "Incorrect")
-	h.wantEvents(from, "BACKUP_CODE_USED", "LOGIN_SUCCEEDED", "LOGIN_FAILED replayed_code", "LOGIN_FAILED wrong_code")
+	h.wantEvents(from, "BACKUP_CODE_USED", "SESSION_CREATED", "LOGIN_SUCCEEDED", "LOGIN_FAILED replayed_code",
+		"LOGIN_FAILED wrong_code")
 	f, err := h.s.Factors(ctx, h.alice)
 	if err != nil || !f.Has(kindTOTP) || f.BackupLeft != 9 || f.Second[0].Since.IsZero() {
 		t.Fatalf("factors %+v %v", f, err)
@@ -776,7 +815,8 @@ func TestEnrollmentIsRequired(t *testing.T) {
 	if d.Session.ACR != identity.ACR2 || len(d.Backup) != 10 {
 		t.Fatalf("%+v", d)
 	}
-	h.wantEvents(from, "LOGIN_FAILED enroll_wrong_code", "MFA_ENABLED", "BACKUP_CODES_GENERATED", "LOGIN_SUCCEEDED")
+	h.wantEvents(from, "LOGIN_FAILED enroll_wrong_code", "MFA_ENABLED", "BACKUP_CODES_GENERATED", "SESSION_CREATED",
+		"LOGIN_SUCCEEDED")
 	for _, kind := range []string{StepEnroll, StepSkip} {
 		_, err = h.answer(p, kind, "code", code)
 		h.wantErr(err, fault.Consumed, "")

@@ -20,6 +20,7 @@ type change struct {
 	password string
 	field    string             // the input that an error is about
 	how      string             // for the audit log
+	reset    bool               // the person did not know the former one
 	keep     identity.SessionID // the session that goes on
 }
 
@@ -157,7 +158,11 @@ func (s *Server) storePassword(ctx context.Context, v Visit, u *identity.User, c
 	ev := v.event(audit.PasswordChanged, u.ID)
 	ev.Detail = map[string]string{"how": c.how}
 	s.notices.notify(&ev, u, outbox.MessagePasswordChanged, pageForgot)
-	if err := s.store.SetPassword(ctx, u.ID, hash, s.history(), v.Now, ev); err != nil {
+	evs := []audit.Event{ev}
+	if c.reset {
+		evs = append(evs, v.event(audit.PasswordResetCompleted, u.ID))
+	}
+	if err := s.store.SetPassword(ctx, u.ID, hash, s.history(), v.Now, evs...); err != nil {
 		return err
 	}
 	u.PasswordHash, u.PasswordChangedAt, u.MustChange = hash, v.Now, false

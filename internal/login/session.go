@@ -187,7 +187,7 @@ func (s *Server) openSession(
 	if err := s.noticeNewDevice(ctx, v, si.user, &ev); err != nil {
 		return nil, err
 	}
-	err = s.store.PutSession(ctx, h, sess, s.terms(si), ev)
+	err = s.store.PutSession(ctx, h, sess, s.terms(si), s.opened(v, si.user, sess, ev)...)
 	if err != nil {
 		return nil, sessionRejected(err)
 	}
@@ -225,6 +225,27 @@ func (s *Server) raiseSession(
 		return nil, err
 	}
 	return &sess, nil
+}
+
+// opened returns the events of a new session: what else a successful sign-in means, and the
+// sign-in.
+func (s *Server) opened(
+	v Visit, u *identity.User, sess *identity.Session, signIn audit.Event,
+) []audit.Event {
+	created := v.event(audit.SessionCreated, u.ID)
+	created.Session, created.Client = signIn.Session, signIn.Client
+	created.Detail = map[string]string{"expires": sess.ExpiresAt.UTC().Format(time.RFC3339)}
+	return append(s.administers(v, u, signIn), created, signIn)
+}
+
+// administers returns the event that an administrator has signed in, or nothing for others.
+func (s *Server) administers(v Visit, u *identity.User, signIn audit.Event) []audit.Event {
+	if s.cfg.Administers == nil || !s.cfg.Administers(u) {
+		return nil
+	}
+	ev := v.event(audit.AdminLogin, u.ID)
+	ev.Session, ev.Client, ev.Detail = signIn.Session, signIn.Client, signIn.Detail
+	return []audit.Event{ev}
 }
 
 func (s *Server) succeeded(v Visit, si *signIn, sess *identity.Session) audit.Event {

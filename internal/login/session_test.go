@@ -66,7 +66,7 @@ func TestEnd(t *testing.T) {
 	}
 	_, err := h.s.Resume(ctx, h.visit(), d.Cookie)
 	h.wantErr(err, fault.NotFound, "")
-	h.wantEvents(0, "LOGIN_SUCCEEDED", "LOGOUT")
+	h.wantEvents(0, "SESSION_CREATED", "LOGIN_SUCCEEDED", "LOGOUT")
 }
 
 func TestSigningInAgainRenewsTheSessionUnderANewCookie(t *testing.T) {
@@ -100,7 +100,7 @@ func TestAPlantedCookieIsWorthNothing(t *testing.T) {
 	}
 	_, err := h.s.Resume(ctx, h.visit(), planted.Cookie)
 	h.wantErr(err, fault.NotFound, "")
-	h.wantEvents(from, "LOGOUT", "LOGIN_SUCCEEDED")
+	h.wantEvents(from, "LOGOUT", "SESSION_CREATED", "LOGIN_SUCCEEDED")
 	chosen := secret.NewToken(secret.PrefixSession)
 	if d := h.wantDone(h.signInWith("alice", right, chosen)); d.Cookie == chosen {
 		t.Fatal("the browser chose its own cookie")

@@ -133,7 +133,7 @@ func (s *Server) openTokenSession(ctx context.Context, v Visit, si *signIn) (*Do
 	if err := s.noticeNewProgram(ctx, v, si.user, &ev); err != nil {
 		return nil, err
 	}
-	err := s.store.PutTokenSession(ctx, sess, tokens, s.terms(si), ev)
+	err := s.store.PutTokenSession(ctx, sess, tokens, s.terms(si), s.opened(v, si.user, sess, ev)...)
 	if err != nil {
 		return nil, sessionRejected(err)
 	}

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -94,7 +95,7 @@ func (s *Server) CompleteSetup(
 	}
 	created := v.event(audit.UserCreated, u.ID)
 	created.Detail = map[string]string{"email": u.Email, "roles": strings.Join(u.Roles, " ")}
-	err = s.store.CompleteSetup(ctx, h, u, v.Now, created, v.event(audit.SetupCompleted, u.ID))
+	err = s.store.CompleteSetup(ctx, h, u, v.Now, created, v.event(audit.AdminCreated, u.ID), v.event(audit.SetupCompleted, u.ID))
 	if err != nil {
 		return Step{}, linkError(err)
 	}
@@ -156,8 +157,18 @@ func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity
 
 // UsePasswordLink sets the password of the link's user and ends all of the user's sessions. It
 // opens no session: the next sign-in asks for the new password and for the second factor. A
-// password that is rejected leaves the link usable.
+// password that is rejected leaves the link usable. A link that is not usable is recorded.
 func (s *Server) UsePasswordLink(
+	ctx context.Context, v Visit, token, password string,
+) (*identity.User, error) {
+	u, err := s.usePasswordLink(ctx, v, token, password)
+	if fault.Is(err, fault.Consumed) {
+		err = cmp.Or(s.recordResetFailure(ctx, v), err)
+	}
+	return u, err
+}
+
+func (s *Server) usePasswordLink(
 	ctx context.Context, v Visit, token, password string,
 ) (*identity.User, error) {
 	u, err := s.LinkUser(ctx, v, token)
@@ -168,7 +179,7 @@ func (s *Server) UsePasswordLink(
 	if err != nil {
 		return nil, err
 	}
-	c := change{password: password, field: "new_password", how: "link"}
+	c := change{password: password, field: "new_password", how: "link", reset: true}
 	if err := s.checkNewPassword(ctx, u, c); err != nil {
 		return nil, err
 	}

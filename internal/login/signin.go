@@ -328,7 +328,7 @@ func (s *Server) ResourceOwner(
 	}
 	ev := v.event(audit.LoginSucceeded, u.ID)
 	ev.Detail = map[string]string{"by": "password_grant"}
-	return u, s.store.Record(ctx, ev)
+	return u, s.store.Record(ctx, append(s.administers(v, u, ev), ev)...)
 }
 
 // disabled returns the error of an account that is disabled, or locked by an administrator, whose

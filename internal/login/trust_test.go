@@ -48,7 +48,7 @@ func TestTrustedBrowser(t *testing.T) {
 	app, _ := h.enroll(h.alice)
 	from := len(h.m.events)
 	device := h.trustBrowser(app)
-	h.wantEvents(from, "LOGIN_SUCCEEDED", "BROWSER_TRUSTED")
+	h.wantEvents(from, "SESSION_CREATED", "LOGIN_SUCCEEDED", "BROWSER_TRUSTED")
 	if h.asks(device) {
 		t.Error("the trusted browser asks")
 	}

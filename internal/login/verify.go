@@ -198,7 +198,7 @@ func (s *Server) ClaimByLink(
 		Access:       true,
 		Factors:      u.MustVerify,
 		Password:     hash,
-	}, v.Now, v.event(audit.EmailVerified, u.ID), changed)
+	}, v.Now, v.event(audit.EmailVerified, u.ID), changed, v.event(audit.PasswordResetCompleted, u.ID))
 	if err != nil {
 		return nil, linkError(err)
 	}

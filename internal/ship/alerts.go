@@ -154,6 +154,9 @@ func (a *Alerts) alert(ev *audit.Event) (audit.Event, bool) {
 		out.Detail["target"] = targetOf(ev)
 		out.Detail["count"] = ev.Detail["events"]
 	default:
+		if ev.Actor == ev.User { // the first administrator, or one who lowers themselves
+			return audit.Event{}, false
+		}
 		kind, subject = AlertAdministrator, ev.User
 		out.Detail["by"] = ev.Actor
 	}

@@ -39,6 +39,9 @@ var eventTable = table[audit.Event]{
 
 var insertEvent = eventTable.insert()
 
+// rowsOfEvents is how many events one statement stores.
+const rowsOfEvents = 50
+
 // detailJSON is the detail of an event, stored as a JSON object with cleaned names and values. No
 // detail is an empty text.
 type detailJSON struct{ m *map[string]string }
@@ -137,14 +140,21 @@ func (d *DB) Record(ctx context.Context, ev ...audit.Event) error {
 
 // record writes events, and what must be delivered because of them, with a change.
 func (d *DB) record(ctx context.Context, tx sqldb.Tx, ev []audit.Event) error {
+	rows := make([][]any, len(ev))
 	for i := range ev {
 		args, entry := d.storable(&ev[i])
-		if _, err := tx.Exec(ctx, insertEvent, args...); err != nil {
-			return err
-		}
-		if entry != nil {
+		if rows[i] = args; entry != nil {
 			tx.Attach(entry)
 		}
+	}
+	if len(rows) == 1 {
+		if _, err := tx.Exec(ctx, insertEvent, rows[0]...); err != nil {
+			return err
+		}
+	} else if err := insertMany(ctx, tx, eventTable.into(), "", rowsOfEvents, rows); err != nil {
+		return err
+	}
+	for i := range ev {
 		if err := insertDeliveries(ctx, tx, ev[i].Deliveries); err != nil {
 			return err
 		}

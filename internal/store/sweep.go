@@ -5,8 +5,10 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
 // How long rows stay after they have expired, so that a late request can be answered with what
@@ -64,8 +66,9 @@ const (
 		" WHERE expires_at <= $1 LIMIT $2)"
 	sweepBulk = "DELETE FROM bulk_actions WHERE id IN (SELECT id FROM bulk_actions WHERE created_at <= $1" +
 		" AND state <> 'running' LIMIT $2)"
-	sweepSessions = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)"
-	sweepTrust    = "DELETE FROM trusted_browsers WHERE id IN (SELECT id FROM trusted_browsers" +
+	sweepSessions = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)" +
+		" RETURNING id, user_id, last_seen_at"
+	sweepTrust = "DELETE FROM trusted_browsers WHERE id IN (SELECT id FROM trusted_browsers" +
 		" WHERE expires_at <= $1 LIMIT $2)"
 	sweepRecoveries  = "DELETE FROM recoveries WHERE id IN (SELECT id FROM recoveries WHERE expires_at <= $1 LIMIT $2)"
 	sweepAppSessions = "DELETE FROM app_sessions WHERE id IN (SELECT id FROM app_sessions WHERE expires_at <= $1 LIMIT $2)"
@@ -122,7 +125,6 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepConfirmations, before: now},
 		{text: sweepUsernames, before: now},
 		{text: sweepReplaced, before: now.Add(-replacedGrace)},
-		{text: sweepSessions, before: now},
 		{text: sweepIdempotent, before: now},
 		{text: sweepBulk, before: now.Add(-bulkGrace)},
 		{text: sweepTrust, before: now},
@@ -166,6 +168,38 @@ func (d *DB) Sweep(ctx context.Context, now time.Time) (deleted int64, err error
 	if err := d.forgetServers(ctx); err != nil {
 		return deleted, err
 	}
+	n, err := d.sweepSessions(ctx, now)
+	if deleted += n; err != nil {
+		return deleted, err
+	}
 	d.memory.revoked.sweep(now)
 	return deleted, d.eraseLate(ctx, now)
+}
+
+// sweepSessions deletes the sessions that are past their end, and records that they have ended.
+func (d *DB) sweepSessions(ctx context.Context, now time.Time) (deleted int64, err error) {
+	for {
+		var ended []audit.Event
+		err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
+			ended = ended[:0]
+			err := each(ctx, tx, func(r sqldb.Row) error {
+				var seen time.Time
+				ev := audit.Event{At: now, Type: audit.SessionExpired, Actor: audit.ActorSystem}
+				err := r.Scan(&ev.Session, &ev.User, unixMillis{&seen})
+				ev.Detail = map[string]string{"last_seen": audit.Timestamp(seen)}
+				ended = append(ended, ev)
+				return err
+			}, sweepSessions, unixMilli(now), sweepChunk)
+			if err != nil {
+				return err
+			}
+			return d.record(ctx, tx, ended)
+		})
+		if err != nil {
+			return deleted, err
+		}
+		if deleted += int64(len(ended)); len(ended) < sweepChunk {
+			return deleted, nil
+		}
+	}
 }

@@ -47,6 +47,9 @@ type Options struct {
 	Exempt     []netip.Prefix // never limited
 
 	Observer Observer // nil: nobody watches
+	// Limited, if set, is called for each request that a rate refuses, with the name of the rate
+	// and the client that the caller has proved to be, or "".
+	Limited func(ctx context.Context, rate, client string)
 
 	// ErrorPage shows an error to a person; nil answers everybody with JSON. It sets the status.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err error)

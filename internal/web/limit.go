@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -67,6 +68,18 @@ func (k *Kit) Allow(w http.ResponseWriter, r *http.Request, name string, who Sub
 	if v.Allowed {
 		return nil
 	}
+	known := who.Client
+	if who.Claimed {
+		known = ""
+	}
+	return k.refuse(r.Context(), name, known, v)
+}
+
+// refuse calls Limited, and returns the error of a request beyond a rate.
+func (k *Kit) refuse(ctx context.Context, rate, client string, v LimitResult) error {
+	if k.Limited != nil {
+		k.Limited(ctx, rate, client)
+	}
 	return tooMany(v.RetryAfter)
 }
 
@@ -86,11 +99,11 @@ func (k *Kit) AllowInAll(r *http.Request, name string) error {
 	if v.Allowed {
 		return nil
 	}
-	return tooMany(v.RetryAfter)
+	return k.refuse(r.Context(), name, "", v)
 }
 
 // AllowClient counts a request against a rate of one client's own, under a key that names the
-// client.
+// client and begins with the name of the rate.
 func (k *Kit) AllowClient(w http.ResponseWriter, r *http.Request, key string, rate Rate) error {
 	if k.Limiter == nil || rate.Max <= 0 {
 		return nil
@@ -104,7 +117,8 @@ func (k *Kit) AllowClient(w http.ResponseWriter, r *http.Request, key string, ra
 	if v.Allowed {
 		return nil
 	}
-	return tooMany(v.RetryAfter)
+	name, _, _ := strings.Cut(key, ":")
+	return k.refuse(r.Context(), name, "", v)
 }
 
 // tooMany returns the error of a request beyond a rate.

@@ -221,6 +221,10 @@ func (s *suite) sweep(t *testing.T) {
 	n, err = db.Sweep(ctx, s.now.Add(72*time.Hour))
 	testkit.Must(t, err)
 	testkit.Equal(t, "rows swept in the end", n, 3*8+1+1) // and the last device, and the revocation
+	ended, err := db.ListAudit(ctx, store.AuditQuery{Type: audit.SessionExpired})
+	testkit.Must(t, err)
+	testkit.Equal(t, "sessions whose end is recorded", len(ended), 3)
+	testkit.Equal(t, "whose they were", ended[0].User != "" && ended[0].Session != "", true)
 	testkit.Equal(t, "revoked after", db.Revoked(token(revoked, s.now)), false)
 }
 

@@ -36,7 +36,7 @@ type Config struct {
 	Places visitor.Places // finds the places of sessions; or nil
 
 	// Browser returns who has signed in to the console in the browser of a request, or false. Only
-	// GET /admin/audit/api takes a session in place of a token.
+	// GET /admin/audit/api, and /stats below it, take a session in place of a token.
 	Browser func(r *http.Request) (a admin.Actor, ok bool, err error)
 }
 
@@ -106,9 +106,14 @@ func (s *Server) Routes(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc(alias, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, path) })
 	}
-	mux.HandleFunc("GET /admin/audit/api", func(w http.ResponseWriter, r *http.Request) {
-		s.answerTo(&exchange{w: w, browser: true}, r, "/audit-logs")
-	})
+	for alias, path := range map[string]string{
+		"GET /admin/audit/api":       "/audit-logs",
+		"GET /admin/audit/api/stats": "/audit-logs/stats",
+	} {
+		mux.HandleFunc(alias, func(w http.ResponseWriter, r *http.Request) {
+			s.answerTo(&exchange{w: w, browser: true}, r, path)
+		})
+	}
 }
 
 // ServeHTTP serves a request below /api.

@@ -13,15 +13,30 @@ import (
 func (s handlers) Overview(
 	ctx context.Context, r gen.OverviewRequestObject,
 ) (gen.OverviewResponseObject, error) {
-	period := ""
-	if r.Params.Period != nil {
-		period = string(*r.Params.Period)
+	x, err := s.overview(ctx, string(value(r.Params.Period)))
+	if err != nil {
+		return nil, err
 	}
+	return gen.Overview200JSONResponse(*x), nil
+}
+
+// AuditStats answers the same at the address where old scripts look for it.
+func (s handlers) AuditStats(
+	ctx context.Context, r gen.AuditStatsRequestObject,
+) (gen.AuditStatsResponseObject, error) {
+	x, err := s.overview(ctx, string(value(r.Params.Period)))
+	if err != nil {
+		return nil, err
+	}
+	return gen.AuditStats200JSONResponse(*x), nil
+}
+
+func (s handlers) overview(ctx context.Context, period string) (*management.Overview, error) {
 	x, err := s.Operations.Overview(ctx, actorOf(ctx), period)
 	if err != nil {
 		return nil, err
 	}
-	return gen.Overview200JSONResponse(management.Overview{
+	return &management.Overview{
 		Period:         x.Period,
 		From:           x.From.UTC(),
 		StepSeconds:    int(x.Step / time.Second),
@@ -35,7 +50,7 @@ func (s handlers) Overview(
 		ActiveSessions: sizeView(x.Sizes.Sessions),
 		DeadMessages:   sizeView(x.Sizes.DeadMail),
 		LockedUsers:    sizeView(x.Sizes.LockedUsers),
-	}), nil
+	}, nil
 }
 
 func sizeView(s admin.Size) management.Size {

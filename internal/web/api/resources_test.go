@@ -300,3 +300,18 @@ func TestStoryOfRoles(t *testing.T) {
 		{"GET", "/api/v1/roles/helpdesk", "", 404, nil},
 	})
 }
+
+// The numbers of the audit log have the addresses of old scripts, and the scope of the numbers.
+func TestNumbersOfTheAuditLog(t *testing.T) {
+	h := newHarness(t)
+	h.play([]step{
+		{"GET", "/api/v1/audit-logs/stats", "", 200, is{"period": "24h", "step_seconds": 3600}},
+		{"GET", "/api/audit-logs/stats?period=30d", "", 200, is{"period": "30d"}},
+		{"GET", "/admin/audit/api/stats?period=7d", "", 200, is{"period": "7d"}},
+		{"GET", "/admin/audit/api/stats?period=9d", "", 400, nil},
+	})
+	w := h.call("GET", "/admin/audit/api/stats", "", "Authorization", "Bearer openid")
+	if doc := h.document(w); w.Code != http.StatusForbidden || doc["scope"] != "admin:metrics:read" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

@@ -29,6 +29,9 @@ type ServerInterface interface {
 	// ExportEvents Export the audit log
 	// (GET /audit-logs/export)
 	ExportEvents(w http.ResponseWriter, r *http.Request, params ExportEventsParams)
+	// AuditStats Show the numbers of the log
+	// (GET /audit-logs/stats)
+	AuditStats(w http.ResponseWriter, r *http.Request, params AuditStatsParams)
 	// Event Show an event
 	// (GET /audit-logs/{id})
 	Event(w http.ResponseWriter, r *http.Request, id FindID)
@@ -667,6 +670,39 @@ func (siw *ServerInterfaceWrapper) ExportEvents(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ExportEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AuditStats operation middleware
+func (siw *ServerInterfaceWrapper) AuditStats(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AuditStatsParams
+
+	// ------------- Optional query parameter "period" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "period", r.URL.Query(), &params.Period, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "period"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "period", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AuditStats(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3974,6 +4010,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs", wrapper.Events)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/checkpoint", wrapper.AuditCheckpoint)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/export", wrapper.ExportEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/stats", wrapper.AuditStats)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/{id}", wrapper.Event)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/{id}/proof", wrapper.ProveEvent)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-sinks", wrapper.AuditSinks)
@@ -4168,6 +4205,28 @@ func (response ExportEvents200TextCsvResponse) VisitExportEventsResponse(w http.
 		defer closer.Close()
 	}
 	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type AuditStatsRequestObject struct {
+	Params AuditStatsParams
+}
+
+type AuditStatsResponseObject interface {
+	VisitAuditStatsResponse(w http.ResponseWriter) error
+}
+
+type AuditStats200JSONResponse Overview
+
+func (response AuditStats200JSONResponse) VisitAuditStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
 	return err
 }
 
@@ -6083,6 +6142,9 @@ type StrictServerInterface interface {
 	// ExportEvents Export the audit log
 	// (GET /audit-logs/export)
 	ExportEvents(ctx context.Context, request ExportEventsRequestObject) (ExportEventsResponseObject, error)
+	// AuditStats Show the numbers of the log
+	// (GET /audit-logs/stats)
+	AuditStats(ctx context.Context, request AuditStatsRequestObject) (AuditStatsResponseObject, error)
 	// Event Show an event
 	// (GET /audit-logs/{id})
 	Event(ctx context.Context, request EventRequestObject) (EventResponseObject, error)
@@ -6424,6 +6486,32 @@ func (sh *strictHandler) ExportEvents(w http.ResponseWriter, r *http.Request, pa
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ExportEventsResponseObject); ok {
 		if err := validResponse.VisitExportEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AuditStats operation middleware
+func (sh *strictHandler) AuditStats(w http.ResponseWriter, r *http.Request, params AuditStatsParams) {
+	var request AuditStatsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AuditStats(ctx, request.(AuditStatsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AuditStats")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AuditStatsResponseObject); ok {
+		if err := validResponse.VisitAuditStatsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
