@@ -402,9 +402,8 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 		return nil, err
 	}
 	var browser *ui.Server
-	static := protocol.StaticDocs(s.tokens)
-	options := kitOptions(e, p.cfg, log, limiter, static)
-	options.Observer = p.monitor.requestObserver(static)
+	options := kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(s.tokens))
+	options.Observer = p.monitor.requestObserver(options.StaticDocs)
 	options.ErrorPage = func(w http.ResponseWriter, r *http.Request, err error) { browser.ErrorPage(w, r, err) }
 	options.Limited = s.recordLimited()
 	kit := web.New(options)

@@ -7,8 +7,8 @@ type Monitoring struct {
 	MetricsPort int // 0: no metrics are served
 	MetricsHost string
 
-	// The values of OpenTelemetry's settings, in the order of telemetryRows. They are texts as their
-	// specification defines them: what it does not know is ignored there, with a warning.
+	// The values of OpenTelemetry's settings, in the order of telemetryRows. They are texts as
+	// their specification defines them: what it does not know is ignored there, with a warning.
 	telemetry [23]string
 }
 

@@ -50,7 +50,7 @@ func (d *DB) diagnosePostgres(ctx context.Context, out *doctor.Database) {
 	out.Version = out.Settings["server_version"]
 	out.SynchronousNames = out.Settings["synchronous_standby_names"]
 	out.ReadOnly = out.Settings["transaction_read_only"] == "on"
-	out.MaxConnections = int(d.number(ctx, "SELECT current_setting('max_connections')::bigint"))
+	out.MaxConnections = int(d.number(ctx, "SELECT CAST(current_setting('max_connections') AS BIGINT)"))
 	out.SynchronousAlive = int(d.number(ctx,
 		"SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')"))
 	out.Size = d.number(ctx, "SELECT pg_database_size(current_database())")
@@ -80,7 +80,7 @@ func (d *DB) ClockSkew(ctx context.Context) (time.Duration, bool) {
 		return 0, false
 	}
 	begin := time.Now()
-	millis := d.number(ctx, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+	millis := d.number(ctx, "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)")
 	if millis == 0 {
 		return 0, false
 	}
