@@ -196,6 +196,7 @@ func (s *server) newGateway(
 		Signer:         p.ring,
 		StoreDenials:   p.db.PutDenials,
 		Meter:          p.monitor.gatewayMeter(),
+		Tracing:        p.monitor != nil && p.monitor.tracer.Propagates(),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -65,7 +65,7 @@ func (s *server) startShipping(e *env) error {
 	p := s.parts
 	client := newPoster(e, p.cfg)
 	s.close = append(s.close, client.Close)
-	poster := ship.HTTPPoster{Client: client, Now: e.now}
+	poster := ship.HTTPPoster{Client: client, Now: e.now, Trace: p.monitor.traceDelivery()}
 	targets, err := s.shipTargets(poster)
 	if err != nil {
 		return err

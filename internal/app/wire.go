@@ -381,6 +381,7 @@ type server struct {
 	gateway  *gateway.Gateway
 	secure   *tls.Config // nil: no https
 	stopping atomic.Bool // the server finishes the requests in progress
+	database databaseProbe
 }
 
 // newServer connects the parts: config → core → adapters → handlers → jobs.
@@ -458,14 +459,6 @@ func (s *server) newBrowser(kit *web.Kit, pages *ui.Pages, accounts *account.Ser
 
 		RelatedOrigins: s.parts.cfg.Passkeys.Related,
 	})
-}
-
-// healthRoutes adds the endpoints that orchestrators ask.
-func (s *server) healthRoutes(mux *http.ServeMux) {
-	for _, path := range []string{"/health", "/healthz", "/livez", "/health_check"} {
-		mux.HandleFunc("GET "+path, s.health)
-	}
-	mux.HandleFunc("GET /readyz", s.ready)
 }
 
 // protocolRoutes adds the endpoints of OAuth and OpenID Connect.
@@ -822,67 +815,6 @@ func (o owner) ResourceOwner(ctx context.Context, c *oauth.Call, username, passw
 		RequestID: c.RequestID,
 		Now:       c.Now,
 	}, username, password)
-}
-
-// health responds 200 while the process lives, and lists the parts that do not answer.
-func (s *server) health(w http.ResponseWriter, r *http.Request) {
-	if s.answerProbe(w, r) {
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	bounded, cancel := context.WithTimeout(r.Context(), healthTimeout)
-	defer cancel()
-	var away []string
-	if err := s.parts.db.Ping(bounded); err != nil {
-		web.EventOf(r.Context()).Err = err
-		away = append(away, `"database"`)
-	}
-	if s.shared != nil && s.shared.Down() {
-		away = append(away, `"redis"`)
-	}
-	if len(away) > 0 {
-		fmt.Fprintf(w, `{"status":"ok","unavailable":[%s]}`, strings.Join(away, ","))
-		return
-	}
-	s.writeOK(w)
-}
-
-// healthTimeout bounds how long a health check waits for the database: its caller waits, too.
-const healthTimeout = 2 * time.Second
-
-// ready responds 200 while the server can serve requests: not while it stops, nor while the
-// database does not answer.
-func (s *server) ready(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	reason := ""
-	bounded, cancel := context.WithTimeout(r.Context(), healthTimeout)
-	defer cancel()
-	if s.stopping.Load() {
-		reason = "the server is shutting down"
-	} else if err := s.parts.db.Ping(bounded); err != nil {
-		web.EventOf(r.Context()).Err = err
-		reason = "the database does not answer"
-	}
-	if reason != "" {
-		w.Header().Set("Retry-After", "1")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintf(w, `{"status":"unavailable","reason":"%s"}`, reason)
-		return
-	}
-	s.writeOK(w)
-}
-
-// writeOK writes that all is well, and behind a connection pooler how the database is used.
-func (s *server) writeOK(w http.ResponseWriter) {
-	at := s.parts.db.Status()
-	if !at.Pooler {
-		fmt.Fprint(w, `{"status":"ok"}`)
-		return
-	}
-	fmt.Fprintf(w, `{"status":"ok","database":{"pooler":true,"statements":%q,"changes":%q}}`,
-		at.Statements, at.Changes)
 }
 
 // portOf returns the port that an address names, or "".

@@ -66,7 +66,7 @@ var policy = map[string][]string{
 	"web/accounts":     with(core, "web", "gateway"), // reads the same Authorization header
 	"bff":              with(core, "web", "bff/session"),
 	"bff/session":      with(basics, "oauth"),
-	"gateway":          with(core, "web", "gateway/upstream", "bearer", "bearer/dpop"),
+	"gateway":          with(core, "web", "trace", "gateway/upstream", "bearer", "bearer/dpop"),
 	"gateway/upstream": {"fault"},
 
 	"cli":        with(core, "config", "cli/signin"), // storage only through admin

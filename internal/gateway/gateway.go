@@ -148,6 +148,9 @@ type Options struct {
 	// Meter counts decisions; nil: nobody counts them.
 	Meter Meter
 
+	// Tracing is set if requests are traced: then upstreams get the server's own traceparent.
+	Tracing bool
+
 	// SessionsRevoke is set if the end of a session is among the revocations, and so in memory.
 	SessionsRevoke bool
 }

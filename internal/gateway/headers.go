@@ -75,7 +75,7 @@ func forwardHeaders(h http.Header, req *Request, route *Route, headers *identity
 	h["X-Forwarded-Proto"] = []string{req.Target.Scheme}
 	h["X-Forwarded-Host"] = []string{req.Authority}
 	h["X-Request-Id"] = []string{req.event.ID}
-	trace(h)
+	keepTrace(h)
 }
 
 // ownCookie reports whether a cookie is one of this server's, which no upstream may see or set: all

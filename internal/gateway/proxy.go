@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/gateway/upstream"
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
+	"github.com/gatehouse-id/gatehouse/internal/trace"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
@@ -23,6 +24,7 @@ type forwarding struct {
 	path    string // the request's, without the route's prefix
 	headers *identityHeaders
 	guard   *streamGuard // nil until the request has been served for half a second
+	span    trace.Span   // of the request to the upstream
 }
 
 // forward passes a request to the route's upstream, and its response to the caller.
@@ -36,7 +38,12 @@ func (g *Gateway) forward(w http.ResponseWriter, req *Request, d Decision) {
 	if d.Nonce != "" {
 		w.Header()["Dpop-Nonce"] = []string{d.Nonce}
 	}
-	f := &forwarding{g: g, w: w, req: req, d: d, path: d.Route.Rest(req.Target.Path), headers: headers}
+	_, span := trace.Start(req.http.Context(), "upstream", trace.Client)
+	defer span.End()
+	span.Set("gatehouse.route", d.Route.name())
+	f := &forwarding{
+		g: g, w: w, req: req, d: d, path: d.Route.Rest(req.Target.Path), headers: headers, span: span,
+	}
 	out := upstream.Out{
 		Path:      f.path,
 		RawQuery:  req.Target.Query,
@@ -55,6 +62,7 @@ func (g *Gateway) forward(w http.ResponseWriter, req *Request, d Decision) {
 		r = r.WithContext(ctx)
 	}
 	if err := d.Route.pool.Serve(w, r, out); err != nil {
+		span.Fail("upstream")
 		d.Denial = upstreamDenial(err)
 		g.deny(w, req, d)
 		return
@@ -89,6 +97,12 @@ func (f *forwarding) recheck() error {
 // rewriteRequest replaces the headers that the caller sent by those that the upstream gets.
 func (f *forwarding) rewriteRequest(h http.Header, _ *url.URL) {
 	forwardHeaders(h, f.req, f.d.Route, f.headers)
+	if f.g.Tracing {
+		// A trace goes on at the upstream. What callers say beside it ends here: anybody could fill
+		// the traces behind the gateway with it.
+		f.span.Inject(h)
+		delete(h, "Baggage")
+	}
 	if prefix := f.req.Target.Path[:len(f.req.Target.Path)-len(f.path)]; prefix != "" {
 		h["X-Forwarded-Prefix"] = []string{prefix}
 	}
@@ -96,6 +110,7 @@ func (f *forwarding) rewriteRequest(h http.Header, _ *url.URL) {
 
 // rewriteResponse removes what an upstream's response may not say.
 func (f *forwarding) rewriteResponse(h http.Header, target *url.URL) {
+	f.span.Set("server.address", target.Host)
 	if f.d.Route.source.RewriteLocation {
 		f.addressMap(target).rewrite(h)
 	}

@@ -9,9 +9,9 @@ import (
 
 const traceLength = 55 // 00-, 32 digits, -, 16 digits, -, 2 digits
 
-// trace keeps a well-formed traceparent with its tracestate, or writes a new one (W3C Trace Context
-// §2.2, §4). With a malformed one, each upstream would begin a trace of its own.
-func trace(h http.Header) {
+// keepTrace keeps a well-formed traceparent with its tracestate, or writes a new one (W3C Trace
+// Context §2.2, §4). With a malformed one, each upstream would begin a trace of its own.
+func keepTrace(h http.Header) {
 	if v := h["Traceparent"]; len(v) == 1 && validTrace(v[0]) {
 		// §3.3.1.5: what is longer may be dropped
 		if len(h["Tracestate"]) > 1 || len(first(h, "Tracestate")) > 512 {

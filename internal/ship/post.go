@@ -16,6 +16,9 @@ import (
 type HTTPPoster struct {
 	Client *fetch.Poster
 	Now    func() time.Time
+	// Trace begins the trace of an attempt, whose headers it may extend. It returns what ends it,
+	// with the error of the attempt. nil: there are no traces.
+	Trace func(header http.Header) (end func(status int, err error))
 }
 
 // Post makes one attempt (Standard Webhooks 1.0).
@@ -28,7 +31,12 @@ func (p HTTPPoster) Post(ctx context.Context, m Message) webhook.Answer {
 		header.Set(webhook.HeaderSignature, signature)
 	}
 	begin := p.Now()
+	end := func(int, error) {}
+	if p.Trace != nil {
+		end = p.Trace(header)
+	}
 	res, err := p.Client.Post(ctx, m.URL, header, m.Body)
+	end(res.Status, err)
 	answer := webhook.Answer{
 		Status:     res.Status,
 		Body:       excerpt(res.Body, webhook.MaxAnswer),

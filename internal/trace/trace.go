@@ -80,6 +80,9 @@ func New(o Options) *Tracer {
 	return t
 }
 
+// Propagates reports whether other servers are to go on with traces of this one.
+func (t *Tracer) Propagates() bool { return t != nil && t.o.Propagate }
+
 // maxValue bounds a value in a span, in characters.
 const maxValue = 1024
 
