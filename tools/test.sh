@@ -22,6 +22,7 @@ find_missing() {
   need pgbouncer pgbouncer
   need memcached memcached
   need nginx nginx-light
+  need promtool prometheus
   need chromium chromium
   need node nodejs
   need npm npm

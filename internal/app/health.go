@@ -19,8 +19,8 @@ const (
 	healthTimeout = 2 * time.Second
 )
 
-// databaseProbe asks whether the database answers. All that ask at a time share one question, so that a
-// database that hangs costs one goroutine, and nobody waits longer than they want to.
+// databaseProbe asks whether the database answers. All that ask at a time share one question, so
+// that a database that hangs costs one goroutine, and nobody waits longer than they want to.
 type databaseProbe struct {
 	mu      sync.Mutex
 	current *question // or nil

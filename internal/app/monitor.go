@@ -147,6 +147,13 @@ func (m *monitor) check(kind string, err error) {
 	m.metrics.SignIns.Count(kind, outcome)
 }
 
+// jobRan counts a run of a job.
+func (m *monitor) jobRan(name string, err error) {
+	if m != nil && m.metrics != nil {
+		m.metrics.Jobs.Ran(name, err, time.Now())
+	}
+}
+
 // requestObserver returns what watches requests, or nil. static are the public documents.
 func (m *monitor) requestObserver(static map[string]web.StaticDoc) web.Observer {
 	if m == nil {

@@ -562,6 +562,7 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 		OnError: func(name string, err error) {
 			s.log.Error("a job failed", "job", name, "error", err)
 		},
+		OnRun: s.parts.monitor.jobRan,
 	}
 	s.jobs.Add(job.Job{
 		Name:  "sweep",

@@ -38,6 +38,7 @@ type Runner struct {
 	Holder  string                      // names this server; unique
 	Now     func() time.Time            // nil for time.Now
 	OnError func(job string, err error) // receives errors and panics, in several goroutines; may be nil
+	OnRun   func(job string, err error) // is called after each run, in several goroutines; may be nil
 
 	jobs []Job
 }
@@ -106,6 +107,9 @@ func (r *Runner) once(ctx context.Context, j Job) error {
 		return nil
 	}
 	err = call(ctx, j, now)
+	if r.OnRun != nil {
+		r.OnRun(j.Name, err)
+	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil {
 		return fmt.Errorf("the job did not end within %s: %w", ttl, err)
 	}

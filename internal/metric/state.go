@@ -155,10 +155,10 @@ type Jobs struct {
 func newJobs(m *Metrics) *Jobs {
 	return &Jobs{
 		runs: m.counters("gatehouse_job_runs_total",
-			"Runs of periodic work on this server, by job and outcome (success, error). One of the servers "+
-				"runs each.", "job", "outcome"),
+			"Runs of periodic work on this server, by name and outcome (success, error). One of the servers "+
+				"runs each.", "job_name", "outcome"),
 		last: m.gauges("gatehouse_job_last_success_timestamp_seconds",
-			"When this server last ran a job with success. Compare the newest of all servers.", "job"),
+			"When this server last ran a job with success. Compare the newest of all servers.", "job_name"),
 	}
 }
 

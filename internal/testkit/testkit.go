@@ -136,6 +136,8 @@ func packageOf(program string) string {
 		return "nodejs"
 	case "nginx":
 		return "nginx-light"
+	case "promtool":
+		return "prometheus"
 	case "prlimit", "runuser", "unshare", "mount":
 		return "util-linux"
 	}
