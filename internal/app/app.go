@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -65,8 +66,10 @@ func program(e *env) cli.Program {
 		Examine: func(ctx context.Context, cfg *config.Config) *doctor.Report {
 			return diagnose(ctx, e, cfg)
 		},
-		Repair:   repair,
-		Migrate:  migrate,
+		Repair: repair,
+		Migrate: func(ctx context.Context, cfg *config.Config, dryRun bool) ([]cli.Migration, error) {
+			return migrate(ctx, cfg, dryRun, func(text string) { fmt.Fprintf(e.stderr, "gatehouse: %s\n", text) })
+		},
 		Breached: breachedLists(),
 		Serve:    func(ctx context.Context, cfg *config.Config) error { return serve(ctx, e, cfg) },
 	}
@@ -164,11 +167,14 @@ func settings(c *config.Config) []admin.Setting {
 
 // migrate brings the schema up to date and returns the migrations applied, or with dryRun those
 // that are pending.
-func migrate(ctx context.Context, cfg *config.Config, dryRun bool) (names []string, err error) {
+func migrate(
+	ctx context.Context, cfg *config.Config, dryRun bool, notice func(text string),
+) (out []cli.Migration, err error) {
 	db, err := store.Open(ctx, store.Options{
 		URL:        string(cfg.Storage.DatabaseURL),
-		Readers:    1,
+		Readers:    2, // a migration may run beside the transaction that has its lock
 		Statements: cfg.Storage.Statements,
+		Notice:     notice,
 
 		ExternalCheckpoint: cfg.Storage.Checkpoint == "external",
 	})
@@ -176,8 +182,16 @@ func migrate(ctx context.Context, cfg *config.Config, dryRun bool) (names []stri
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if dryRun {
-		return db.Pending(ctx)
+	pending, err := db.PendingMigrations(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return db.Migrate(ctx)
+	for _, m := range pending {
+		out = append(out, cli.Migration{Name: m.Name, Oldest: m.Oldest})
+	}
+	if dryRun {
+		return out, nil
+	}
+	_, err = db.Migrate(ctx)
+	return out, err
 }

@@ -41,9 +41,9 @@ type Program struct {
 	// Open opens the database, brings its schema up to date and returns the operations on it.
 	// Close ends them.
 	Open func(ctx context.Context, cfg *config.Config) (ops *admin.Operations, close func() error, err error)
-	// Migrate brings the schema up to date and returns the names of the migrations applied, or
-	// with dryRun those that are pending.
-	Migrate func(ctx context.Context, cfg *config.Config, dryRun bool) ([]string, error)
+	// Migrate brings the schema up to date and returns the migrations applied, or with dryRun
+	// those that are pending.
+	Migrate func(ctx context.Context, cfg *config.Config, dryRun bool) ([]Migration, error)
 	// Breached works with lists of breached passwords.
 	Breached BreachedLists
 	// Examine looks for what is wrong with the installation on this machine. It changes nothing.

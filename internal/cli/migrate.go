@@ -1,10 +1,35 @@
 package cli
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // migrateCommand brings the database schema up to date.
 type migrateCommand struct {
-	DryRun bool `help:"Only list what would be applied."`
+	DryRun bool `help:"Only list what would be applied, and whether earlier releases can run afterwards."`
+}
+
+// A Migration is one step of the database schema.
+type Migration struct {
+	Name string
+	// Oldest is the number of the oldest migration whose program may use the schema afterwards.
+	Oldest string
+}
+
+// contracts reports whether a migration ends the use of the schema by all earlier programs.
+func (m Migration) contracts() bool {
+	number, _, _ := strings.Cut(m.Name, "_")
+	return m.Oldest == number
+}
+
+// migratedView is the output of the command.
+type migratedView struct {
+	Applied []string `json:"applied,omitzero"`
+	Pending []string `json:"pending,omitzero"`
+	// OldestProgram is the number of the migration that a program must have to use the database
+	// afterwards; "" if that does not change.
+	OldestProgram string `json:"oldest_program,omitempty"`
 }
 
 // Run applies the pending migrations, or lists them.
@@ -13,24 +38,45 @@ func (f *migrateCommand) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	names, err := c.Migrate(ctx, cfg, f.DryRun)
+	all, err := c.Migrate(ctx, cfg, f.DryRun)
 	if err != nil {
 		return err
 	}
-	what := "applied"
-	if f.DryRun {
-		what = "pending"
+	names, oldest := []string{}, ""
+	for _, m := range all {
+		names, oldest = append(names, m.Name), max(oldest, m.Oldest)
 	}
-	return c.show(map[string][]string{
-		what: orEmpty(names),
-	}, func(s *table) { listMigrations(s, what, names) })
+	v, what := migratedView{Applied: names, OldestProgram: oldest}, "applied"
+	if f.DryRun {
+		v, what = migratedView{Pending: names, OldestProgram: oldest}, "pending"
+	}
+	return c.show(v, func(s *table) { listMigrations(s, what, all) })
 }
 
-func listMigrations(s *table, what string, names []string) {
-	for _, n := range names {
-		s.pair(what, n)
+// listMigrations lists migrations, and says whether the release before can run afterwards.
+func listMigrations(s *table, what string, all []Migration) {
+	contracting := ""
+	for _, m := range all {
+		s.pair(what, m.Name)
+		if m.contracts() {
+			contracting = m.Name
+		}
 	}
-	if len(names) == 0 {
+	switch {
+	case len(all) == 0:
 		s.line("The database is up to date.")
+	case contracting != "":
+		s.line("Programs without %s cannot use the database afterwards: stop them first. "+
+			"The way back is the backup made before.", contracting)
+	default:
+		s.line("Programs that have migration %s can use the database afterwards, "+
+			"beside this release or again instead of it.", oldestOf(all))
 	}
+}
+
+func oldestOf(all []Migration) (oldest string) {
+	for _, m := range all {
+		oldest = max(oldest, m.Oldest)
+	}
+	return oldest
 }

@@ -106,16 +106,26 @@ func (d *DB) endServer(ctx context.Context, s *Server) error {
 }
 
 // Servers returns the servers of this database, the newest first.
-func (d *DB) Servers(ctx context.Context) ([]Server, error) {
-	return list(ctx, d.sql, func(r sqldb.Row) (*Server, error) {
+func (d *DB) Servers(ctx context.Context) ([]Server, error) { return servers(ctx, d.sql, d.Engine()) }
+
+func servers(ctx context.Context, c sqldb.Conn, e sqldb.Engine) ([]Server, error) {
+	return list(ctx, c, func(r sqldb.Row) (*Server, error) {
 		var s Server
 		var quiet int64
 		err := r.Scan(&s.ID, &s.Version, &s.Schema, &s.KeyID, unixMillis{&s.StartedAt}, unixMillis{&s.SeenAt},
 			&s.Settled, &quiet)
 		s.Quiet = time.Duration(quiet) * time.Millisecond
 		return &s, err
-	}, "SELECT id, version, schema, key_id, started_at, seen_at, settled, "+sqldb.Clock(d.Engine())+" - seen_at"+
+	}, "SELECT id, version, schema, key_id, started_at, seen_at, settled, "+sqldb.Clock(e)+" - seen_at"+
 		" FROM servers ORDER BY started_at DESC, id")
+}
+
+// firstWithServers is the migration since which there is a list of servers.
+const firstWithServers = "0024"
+
+// hasServers reports whether the schema has the list of servers.
+func (d *DB) hasServers(ctx context.Context, c sqldb.Conn) (bool, error) {
+	return exists(ctx, c, "SELECT 1 FROM migrations WHERE name = $1", firstWithServers+"_upgrade")
 }
 
 // forgetServers deletes the rows of servers that ended long ago.

@@ -13,7 +13,10 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"sync"
 	"sync/atomic"
@@ -21,7 +24,9 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -149,29 +154,89 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 // Pending returns the names of the migrations that Migrate would apply. It fails where Migrate
 // would fail.
 func (d *DB) Pending(ctx context.Context) ([]string, error) {
+	all, err := d.PendingMigrations(ctx)
+	names := make([]string, len(all))
+	for i, m := range all {
+		names[i] = m.Name
+	}
+	return names, err
+}
+
+// PendingMigrations returns what Migrate would apply, and which programs may use the schema then.
+func (d *DB) PendingMigrations(ctx context.Context) ([]sqldb.Migration, error) {
 	return sqldb.Pending(ctx, d.sql, d.files)
 }
 
 // Migrate brings the schema and the login keys up to date, creates the system scopes and roles that
-// are missing and loads what is in memory. It returns the names of the migrations it applied.
+// are missing and loads what is in memory. It returns the names of the migrations it applied. On
+// the schema of a newer program it changes nothing.
 func (d *DB) Migrate(ctx context.Context) ([]string, error) {
-	applied, err := sqldb.Migrate(ctx, d.sql, d.files)
+	m := sqldb.Migrator{DB: d.sql, Files: d.files, Allow: d.allowMigration, Notice: d.o.Notice}
+	applied, err := m.Run(ctx)
 	if err != nil {
 		return applied, err
 	}
-	if err := d.renewLoginKeys(ctx); err != nil {
+	newer, err := sqldb.IsNewer(ctx, d.sql, d.files)
+	if err != nil {
 		return applied, err
 	}
-	if err := d.writeTerms(ctx); err != nil {
-		return applied, err
-	}
-	if err := d.seedScopes(ctx); err != nil {
-		return applied, err
-	}
-	if err := d.seedRoles(ctx); err != nil {
-		return applied, err
+	if !newer {
+		if err := d.seed(ctx); err != nil {
+			return applied, err
+		}
 	}
 	return applied, d.Load(ctx)
+}
+
+// seed writes what this release has besides the schema.
+func (d *DB) seed(ctx context.Context) error {
+	for _, f := range []func(context.Context) error{d.renewLoginKeys, d.writeTerms} {
+		if err := f(ctx); err != nil {
+			return err
+		}
+	}
+	mark := seedMark()
+	if at, err := d.Meta(ctx, metaSeeds); at == mark || err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	for _, f := range []func(context.Context) error{d.seedScopes, d.seedRoles} {
+		if err := f(ctx); err != nil {
+			return err
+		}
+	}
+	return d.SetMeta(ctx, metaSeeds, mark)
+}
+
+// metaSeeds has the mark of the system scopes and roles that have been written.
+const metaSeeds = "seeds"
+
+// seedMark names the system scopes and roles of this release.
+func seedMark() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%+v %+v", systemScopes(), admin.SystemRoles())
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// allowMigration returns an error while servers run that could not use the schema afterwards.
+func (d *DB) allowMigration(ctx context.Context, c sqldb.Conn, m sqldb.Migration) error {
+	if m.Oldest < firstWithServers { // before there was a list of servers
+		return nil
+	}
+	has, err := d.hasServers(ctx, c)
+	if err != nil || !has {
+		return err
+	}
+	all, err := servers(ctx, c, d.Engine())
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.Active() && s.Schema != "" && sqldb.Number(s.Schema) < m.Oldest {
+			return fault.New(fault.Conflict, "migration %s ends the use of the database by programs without migration %s, "+
+				"and a server of %s is running; stop it first, and start it with this release", m.Name, m.Oldest, s.Version)
+		}
+	}
+	return nil
 }
 
 // Engine returns the database engine in use.

@@ -248,6 +248,12 @@ func warningsOf(conn *pgconn.PgConn) *int {
 	return count
 }
 
+// lockTimedOut reports whether a statement waited for a lock for longer than it may.
+func lockTimedOut(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "55P03" // lock_not_available
+}
+
 // retriable reports whether PostgreSQL aborted a transaction so that another could finish.
 func retriable(err error) bool {
 	var pe *pgconn.PgError

@@ -1,11 +1,15 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io/fs"
+	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -13,32 +17,85 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
-// migrationLock is an advisory lock that keeps two processes from migrating one PostgreSQL
-// database at once. On SQLite the transaction does.
-const migrationLock = 0x6761746568 // "gateh"
+// MigrationLock is an advisory lock that keeps two processes from migrating one PostgreSQL
+// database at once. A backup holds it shared, so that no migration waits for it with a lock that
+// all requests need. On SQLite the transaction does.
+const MigrationLock = 0x6761746568 // "gateh"
+
+const (
+	// setLockTimeout bounds how long a statement of a migration waits for a lock on PostgreSQL:
+	// all who come later to the table wait behind it.
+	setLockTimeout = "SET LOCAL lock_timeout = '2s'"
+
+	lockPause = 3 * time.Second // between two tries
+	lockTries = 120             // of a lock that others have, such as a backup
+	waitTries = 15              // of what Allow does not allow: a dead server counts for a while
+)
 
 const createMigrations = `CREATE TABLE IF NOT EXISTS migrations (
-    name       TEXT   NOT NULL PRIMARY KEY,
-    checksum   TEXT   NOT NULL,
-    applied_at BIGINT NOT NULL
+    name            TEXT   NOT NULL PRIMARY KEY,
+    checksum        TEXT   NOT NULL,
+    applied_at      BIGINT NOT NULL,
+    compatible_from TEXT   NOT NULL DEFAULT ''
 )`
+
+// addCompatible brings the table of an earlier release up to date.
+const addCompatible = "ALTER TABLE migrations ADD COLUMN compatible_from TEXT NOT NULL DEFAULT ''"
 
 // migration is one file: NNNN_name.sql.
 type migration struct {
 	name, checksum, text string
+	// oldest is the number of the oldest migration whose program may use the schema afterwards.
+	oldest string
+	apart  bool // its statements run one after another outside of a transaction, on PostgreSQL
 }
 
-// Migrate applies the .sql files that the database lacks, in the order of their names, each in a
-// transaction of its own, and returns the names of those applied. It goes forward only. It
-// returns Conflict for a database with a migration that this program does not have, and for one
-// whose applied migrations have been edited since.
+// Lines at the beginning of a migration that say how it may be applied.
+const (
+	headCompatible = "-- compatible-from: "
+	headApart      = "-- outside-transaction"
+)
+
+// A Migration is one that is to be applied.
+type Migration struct {
+	Name string
+	// Oldest is the number of the oldest migration whose program may use the schema afterwards:
+	// programs that do not have it refuse the database.
+	Oldest string
+}
+
+// A Migrator brings the schema of a database up to date.
+type Migrator struct {
+	DB    DB
+	Files fs.FS
+	// Allow returns an error while a migration must wait, as while programs run that could not
+	// use the schema afterwards; nil allows all. It runs under the lock.
+	Allow func(ctx context.Context, c Conn, m Migration) error
+	// Notice receives why a migration waits, if set.
+	Notice func(text string)
+	// Pause is the pause between two tries. Default lockPause.
+	Pause time.Duration
+}
+
+// Migrate applies the .sql files that the database lacks; see Migrator.Run.
 func Migrate(ctx context.Context, db DB, files fs.FS) (applied []string, err error) {
-	all, err := readMigrations(files)
+	return (&Migrator{DB: db, Files: files}).Run(ctx)
+}
+
+// Run applies the .sql files that the database lacks, in the order of their names, each in a
+// transaction of its own, and returns the names of those applied. It goes forward only. It
+// returns Conflict for a database with a migration after which this program must not use it, and
+// for one whose applied migrations have been edited since.
+func (m *Migrator) Run(ctx context.Context) (applied []string, err error) {
+	all, err := readMigrations(m.Files)
 	if err != nil {
 		return nil, err
 	}
+	if todo, _, err := m.state(ctx, all); err != nil || len(todo) == 0 {
+		return nil, err // a start that changes nothing writes nothing
+	}
 	for {
-		name, err := migrateNext(ctx, db, all)
+		name, err := m.patiently(ctx, all)
 		if err != nil || name == "" {
 			return applied, err
 		}
@@ -46,23 +103,72 @@ func Migrate(ctx context.Context, db DB, files fs.FS) (applied []string, err err
 	}
 }
 
-// Pending returns the names of the migrations that Migrate would apply. It fails where Migrate
-// would fail.
-func Pending(ctx context.Context, db DB, files fs.FS) ([]string, error) {
+// state returns what is to be applied, and whether the database has migrations of a newer program.
+func (m *Migrator) state(ctx context.Context, all []migration) (todo []migration, newer bool, err error) {
+	done, err := appliedMigrations(ctx, m.DB, m.DB.Engine())
+	if err != nil {
+		return nil, false, err
+	}
+	return compare(all, done)
+}
+
+// patiently applies the oldest migration that is missing, and again while others have locks that
+// it needs. In between, they and all requests go on.
+func (m *Migrator) patiently(ctx context.Context, all []migration) (name string, err error) {
+	pause := m.Pause
+	if pause <= 0 {
+		pause = lockPause
+	}
+	for try := 1; ; try++ {
+		name, err = m.next(ctx, all)
+		var wait *mustWait
+		tries := lockTries
+		if errors.As(err, &wait) {
+			tries = waitTries
+		}
+		if err == nil || wait == nil && !lockTimedOut(err) || try >= tries {
+			return name, err
+		}
+		if m.Notice != nil && try == 1 {
+			m.Notice("a migration waits, and is tried again: " + err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return "", err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// mustWait is the error of a migration that is not allowed now.
+type mustWait struct{ cause error }
+
+func (w *mustWait) Error() string { return w.cause.Error() }
+func (w *mustWait) Unwrap() error { return w.cause }
+
+// Pending returns the migrations that Migrate would apply. It fails where Migrate would fail.
+func Pending(ctx context.Context, db DB, files fs.FS) ([]Migration, error) {
 	all, err := readMigrations(files)
 	if err != nil {
 		return nil, err
 	}
-	done, err := appliedMigrations(ctx, db, db.Engine())
-	if err != nil {
-		return nil, err
-	}
-	todo, err := compare(all, done)
-	names := make([]string, len(todo))
+	todo, _, err := (&Migrator{DB: db}).state(ctx, all)
+	out := make([]Migration, len(todo))
 	for i, m := range todo {
-		names[i] = m.name
+		out[i] = Migration{m.name, m.oldest}
 	}
-	return names, err
+	return out, err
+}
+
+// IsNewer reports whether the database has migrations that this program does not have. It may use
+// the database, but leaves to the newer one what only that may change.
+func IsNewer(ctx context.Context, db DB, files fs.FS) (bool, error) {
+	all, err := readMigrations(files)
+	if err != nil {
+		return false, err
+	}
+	_, newer, err := (&Migrator{DB: db}).state(ctx, all)
+	return newer, err
 }
 
 // Newest returns the name of the newest migration, or "".
@@ -74,32 +180,52 @@ func Newest(files fs.FS) string {
 	return strings.TrimSuffix(slices.Max(names), ".sql")
 }
 
-// migrateNext applies the oldest migration that is missing, and returns its name, or "" when
-// there is none. It takes the lock before it reads the list, so that a second process finds the
-// migration of the first one applied.
-func migrateNext(ctx context.Context, db DB, all []migration) (name string, err error) {
-	err = db.Write(ctx, func(tx Tx) error {
+// next applies the oldest migration that is missing, and returns its name, or "" when there is
+// none. It takes the lock before it reads the list, so that a second process finds the migration
+// of the first one applied.
+func (m *Migrator) next(ctx context.Context, all []migration) (name string, err error) {
+	err = m.DB.Write(ctx, func(tx Tx) error {
 		name = ""
-		if db.Engine() == Postgres {
-			if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", migrationLock); err != nil {
-				return err
-			}
-		}
-		if _, err := tx.Exec(ctx, createMigrations); err != nil {
+		if err := m.lock(ctx, tx); err != nil {
 			return err
 		}
-		done, err := appliedMigrations(ctx, tx, db.Engine())
+		done, err := appliedMigrations(ctx, tx, m.DB.Engine())
 		if err != nil {
 			return err
 		}
-		todo, err := compare(all, done)
+		todo, _, err := compare(all, done)
 		if err != nil || len(todo) == 0 {
 			return err
 		}
+		if m.Allow != nil {
+			if err := m.Allow(ctx, tx, Migration{todo[0].name, todo[0].oldest}); err != nil {
+				return &mustWait{err}
+			}
+		}
 		name = todo[0].name
-		return apply(ctx, tx, db.Engine(), todo[0])
+		return m.apply(ctx, tx, todo[0])
 	})
 	return name, err
+}
+
+// lock takes the lock, and brings the table of migrations up to date.
+func (m *Migrator) lock(ctx context.Context, tx Tx) error {
+	if m.DB.Engine() == Postgres {
+		if _, err := tx.Exec(ctx, setLockTimeout); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", MigrationLock); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(ctx, createMigrations); err != nil {
+		return err
+	}
+	if has, err := hasCompatible(ctx, tx, m.DB.Engine()); err != nil || has {
+		return err
+	}
+	_, err := tx.Exec(ctx, addCompatible)
+	return err
 }
 
 // Clauses of migrations that one of the engines does not know. With them, both sort a column by
@@ -118,29 +244,80 @@ func ByBytes(e Engine, column string) string {
 	return column
 }
 
+// clauseConcurrently builds an index while others write to its table, on PostgreSQL.
+const clauseConcurrently = " INDEX CONCURRENTLY"
+
 // forEngine removes from a statement of a migration the clauses that an engine does not know.
 func forEngine(e Engine, s string) string {
 	if e == Postgres {
 		return strings.ReplaceAll(s, clauseNoRowID, "")
 	}
-	return strings.ReplaceAll(s, clauseByBytes, "")
+	return strings.ReplaceAll(strings.ReplaceAll(s, clauseByBytes, ""), clauseConcurrently, " INDEX")
 }
 
-func apply(ctx context.Context, tx Tx, e Engine, m migration) error {
-	for _, s := range statements(m.text) {
-		if _, err := tx.Exec(ctx, forEngine(e, s)); err != nil {
-			kind := fault.KindOf(err)
-			return fault.Wrap(kind, err, "migration %s failed and was undone; the database is as it was", m.name)
+func (m *Migrator) apply(ctx context.Context, tx Tx, one migration) error {
+	e := m.DB.Engine()
+	var c Conn = tx
+	undone := "was undone; the database is as it was"
+	if one.apart && e == Postgres {
+		c, undone = m.DB, "can be applied again"
+		// The last SELECT keeps its snapshot until another statement takes its place, and whoever
+		// builds an index waits for all snapshots.
+		if _, err := tx.Exec(ctx, setLockTimeout); err != nil {
+			return err
 		}
 	}
-	_, err := tx.Exec(ctx, "INSERT INTO migrations (name, checksum, applied_at) VALUES ($1, $2, $3)",
-		m.name, m.checksum, time.Now().UnixMilli())
+	for _, s := range statements(one.text) {
+		if err := m.dropInvalid(ctx, c, one, s); err != nil {
+			return err
+		}
+		if _, err := c.Exec(ctx, forEngine(e, s)); err != nil {
+			kind := fault.KindOf(err)
+			return fault.Wrap(kind, err, "migration %s failed and %s", one.name, undone)
+		}
+	}
+	_, err := tx.Exec(ctx, "INSERT INTO migrations (name, checksum, applied_at, compatible_from) VALUES ($1, $2, $3, $4)",
+		one.name, one.checksum, time.Now().UnixMilli(), one.oldest)
 	return err
 }
 
-// appliedMigrations returns the checksums of the applied migrations by name, and an empty map if
-// the table does not exist yet.
-func appliedMigrations(ctx context.Context, c Conn, e Engine) (map[string]string, error) {
+// indexName finds the name in a statement that builds an index concurrently.
+var indexName = regexp.MustCompile(`(?i)INDEX CONCURRENTLY IF NOT EXISTS (\w+)`)
+
+// dropInvalid drops the index that a statement builds if an earlier try was broken off: PostgreSQL
+// leaves an invalid one behind, which IF NOT EXISTS would take for the whole.
+func (m *Migrator) dropInvalid(ctx context.Context, c Conn, one migration, s string) error {
+	found := indexName.FindStringSubmatch(s)
+	if !one.apart || found == nil || m.DB.Engine() != Postgres {
+		return nil
+	}
+	var n int
+	err := c.Row(ctx, "SELECT COUNT(*) FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid", found[1]).Scan(&n)
+	if err != nil || n == 0 {
+		return err
+	}
+	_, err = c.Exec(ctx, "DROP INDEX CONCURRENTLY "+found[1])
+	return err
+}
+
+// An applied migration is what the database says of one.
+type appliedMigration struct{ checksum, oldest string }
+
+// hasCompatible reports whether the table of migrations is that of this release.
+func hasCompatible(ctx context.Context, c Conn, e Engine) (bool, error) {
+	text := "SELECT COUNT(*) FROM pragma_table_info('migrations') WHERE name = 'compatible_from'"
+	if e == Postgres {
+		text = "SELECT COUNT(*) FROM pg_attribute WHERE attrelid = to_regclass('migrations')" +
+			" AND attname = 'compatible_from' AND NOT attisdropped"
+	}
+	var n int
+	err := c.Row(ctx, text).Scan(&n)
+	return n > 0, err
+}
+
+// appliedMigrations returns the applied migrations by name, and an empty map if the table does not
+// exist yet.
+func appliedMigrations(ctx context.Context, c Conn, e Engine) (map[string]appliedMigration, error) {
 	exists := "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'migrations'"
 	if e == Postgres {
 		exists = "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass('migrations')"
@@ -149,50 +326,76 @@ func appliedMigrations(ctx context.Context, c Conn, e Engine) (map[string]string
 	if err := c.Row(ctx, exists).Scan(&n); err != nil {
 		return nil, err
 	}
-	done := make(map[string]string)
+	done := make(map[string]appliedMigration)
 	if n == 0 {
 		return done, nil
 	}
-	rows, err := c.Rows(ctx, "SELECT name, checksum FROM migrations")
+	columns := "name, checksum, ''"
+	if has, err := hasCompatible(ctx, c, e); err != nil {
+		return nil, err
+	} else if has {
+		columns = "name, checksum, compatible_from"
+	}
+	rows, err := c.Rows(ctx, "SELECT "+columns+" FROM migrations")
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var name, sum string
-		if err := rows.Scan(&name, &sum); err != nil {
+		var name string
+		var a appliedMigration
+		if err := rows.Scan(&name, &a.checksum, &a.oldest); err != nil {
 			return nil, err
 		}
-		done[name] = sum
+		done[name] = a
 	}
 	return done, rows.Err()
 }
 
-// compare returns the migrations still to apply, or why this program and this database do not
-// fit.
-func compare(all []migration, done map[string]string) (todo []migration, err error) {
+// compare returns the migrations still to apply, and whether a newer program has applied further
+// ones; or why this program and this database do not fit.
+func compare(all []migration, done map[string]appliedMigration) (todo []migration, newer bool, err error) {
 	ours := make(map[string]bool, len(all))
 	for _, m := range all {
 		ours[m.name] = true
-		sum, applied := done[m.name]
+		has, applied := done[m.name]
 		switch {
 		case !applied:
 			todo = append(todo, m)
-		case sum != m.checksum:
-			return nil, fault.New(fault.Conflict, "migration %s in this program is not the one that made the database; "+
+		case has.checksum != m.checksum:
+			return nil, false, fault.New(fault.Conflict, "migration %s in this program is not the one that made the database; "+
 				"run the release that made it, or restore a backup", m.name)
 		case len(todo) > 0:
-			return nil, fault.New(fault.Conflict, "the database has migration %s but lacks the earlier %s; "+
+			return nil, false, fault.New(fault.Conflict, "the database has migration %s but lacks the earlier %s; "+
 				"run an official release, or restore a backup", m.name, todo[0].name)
 		}
 	}
-	for name := range done {
-		if !ours[name] {
-			return nil, fault.New(fault.Conflict, "the database is newer than this program: it has migration %s; "+
-				"run the newer release, or restore the backup made before the upgrade", name)
+	newest := ""
+	if len(all) > 0 {
+		newest = Number(all[len(all)-1].name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(done)) {
+		if ours[name] {
+			continue
+		}
+		newer = true
+		if oldest := done[name].oldest; oldest == "" || oldest > newest {
+			return nil, true, fault.New(fault.Conflict, "the database is newer than this program: it has migration %s, "+
+				"and programs that know less than migration %s must not use it; "+
+				"run the newer release, or restore the backup made before the upgrade", name, cmp.Or(oldest, Number(name)))
 		}
 	}
-	return todo, nil
+	if newer && len(todo) > 0 {
+		return nil, true, fault.New(fault.Conflict, "the database is newer than this program, but lacks its migration %s; "+
+			"run an official release, or restore a backup", todo[0].name)
+	}
+	return todo, newer, nil
+}
+
+// Number returns the number of a migration, by which programs are compared with it.
+func Number(name string) string {
+	number, _, _ := strings.Cut(name, "_")
+	return number
 }
 
 func readMigrations(files fs.FS) ([]migration, error) {
@@ -208,9 +411,26 @@ func readMigrations(files fs.FS) ([]migration, error) {
 			return nil, err
 		}
 		sum := sha256.Sum256(text)
-		all = append(all, migration{strings.TrimSuffix(path.Base(name), ".sql"), hex.EncodeToString(sum[:]), string(text)})
+		all = append(all, newMigration(strings.TrimSuffix(path.Base(name), ".sql"), hex.EncodeToString(sum[:]), string(text)))
 	}
 	return all, nil
+}
+
+// newMigration reads the lines at the beginning of a migration. One that says nothing ends the use
+// of the schema by all earlier programs.
+func newMigration(name, checksum, text string) migration {
+	m := migration{name: name, checksum: checksum, text: text, oldest: Number(name)}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "--") {
+			break
+		}
+		if oldest, ok := strings.CutPrefix(line, headCompatible); ok {
+			m.oldest = strings.TrimSpace(oldest)
+		}
+		m.apart = m.apart || line == headApart
+	}
+	return m
 }
 
 // statements splits a script at the semicolons outside of comments and quotes.

@@ -344,7 +344,7 @@ func TestMigrate(t *testing.T) {
 			"0002_next.sql":  {Data: []byte("CREATE TABLE b (x TEXT);")},
 		}
 		pending, err := sqldb.Pending(ctx, db, files)
-		if err != nil || !slices.Equal(pending, []string{"0001_first", "0002_next"}) {
+		if err != nil || !slices.Equal(pending, []sqldb.Migration{{"0001_first", "0001"}, {"0002_next", "0002"}}) {
 			t.Fatalf("pending %v, %v", pending, err)
 		}
 		// Of several processes that start at once, one applies each migration.
