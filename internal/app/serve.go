@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -33,12 +32,7 @@ const (
 
 // serve runs the server until ctx ends, and then finishes the requests in progress.
 func serve(ctx context.Context, e *env, cfg *config.Config) error {
-	if e.getenv("GOGC") == "" {
-		// The heap is small, and most of what a request allocates is garbage when it ends. A
-		// collection at four times the heap instead of twice costs some megabytes and saves a
-		// tenth of the CPU time.
-		debug.SetGCPercent(300)
-	}
+	tuneMemory(e)
 	out := newLogWriter(e.stderr)
 	defer out.Close()
 	log := newLogger(out, cfg)
@@ -51,6 +45,11 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 		return err
 	}
 	defer closeAll(listeners)
+	plain, err := listenPlain(cfg)
+	if err != nil {
+		return err
+	}
+	defer closeAll(plain)
 	defer catchStandardLog(log)()
 	scrapes, err := listenMetrics(cfg)
 	if err != nil {
@@ -78,16 +77,18 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	if err := recordSettings(ctx, e, p); err != nil {
 		return err
 	}
+	stopHTTPS, err := startHTTPS(ctx, e, p, secureParts{plain, secure, log})
+	if err != nil {
+		return err
+	}
+	defer stopHTTPS()
 	if err := announce(ctx, e, p); err != nil {
 		return err
 	}
-	if e.getenv("GOMAXPROCS") == "" {
-		// One more than there are cores: signing and hashing take milliseconds without yielding,
-		// and a thread may wait for the disk. The additional thread accepts requests meanwhile.
-		// The limits of signing and hashing were computed from the number of cores before.
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	}
+	tuneThreads(e)
+	s.behind = append(s.behind, func(ctx context.Context) { followQuota(ctx, e) })
 	s.secure = secure
+	s.notify = func(state string) { notify(e, state) }
 	return s.run(ctx, cfg, listeners, secure, log)
 }
 
@@ -107,20 +108,43 @@ func recordSettings(ctx context.Context, e *env, p *parts) error {
 
 // listen opens the ports before the database, which a server that cannot listen must not touch.
 func listen(cfg *config.Config) ([]net.Listener, error) {
+	out, err := listenAt(cfg, cfg.Server.Port)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on port %d: %w; stop the program that uses it, "+
+			"or choose another port with --port", cfg.Server.Port, err)
+	}
+	if cfg.Server.Port == 0 {
+		cfg.ListeningOn(out[0].Addr().(*net.TCPAddr).Port)
+	}
+	return out, nil
+}
+
+// listenPlain opens HTTP_PORT, if there is one.
+func listenPlain(cfg *config.Config) ([]net.Listener, error) {
+	if cfg.HTTPS.HTTPPort == 0 {
+		return nil, nil
+	}
+	out, err := listenAt(cfg, cfg.HTTPS.HTTPPort)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on port %d: %w; stop the program that uses it, "+
+			"or choose another port with --http-port", cfg.HTTPS.HTTPPort, err)
+	}
+	return out, nil
+}
+
+// listenAt opens a port on all addresses of HOST; 0 lets the system choose one for all of them.
+func listenAt(cfg *config.Config, port int) ([]net.Listener, error) {
 	var out []net.Listener
 	for i, host := range cfg.Hosts() {
-		l, err := net.Listen(network(host), net.JoinHostPort(host, strconv.Itoa(cfg.Server.Port)))
+		l, err := net.Listen(network(host), net.JoinHostPort(host, strconv.Itoa(port)))
 		if err != nil {
 			if i > 0 && host == "::1" { // a machine without IPv6 still has a localhost
 				continue
 			}
 			closeAll(out)
-			return nil, fmt.Errorf("cannot listen on port %d: %w; stop the program that uses it, "+
-				"or choose another port with --port", cfg.Server.Port, err)
+			return nil, err
 		}
-		if cfg.Server.Port == 0 {
-			cfg.ListeningOn(l.Addr().(*net.TCPAddr).Port)
-		}
+		port = l.Addr().(*net.TCPAddr).Port
 		out = append(out, l)
 	}
 	return out, nil
@@ -166,14 +190,16 @@ func tlsConfig(cfg *config.Config, log *slog.Logger) (*tls.Config, error) {
 	if !cfg.TLS() {
 		return nil, nil
 	}
-	pair, err := newKeyPair(cfg.Server.CertFile, cfg.Server.KeyFile, log)
-	if err != nil {
-		return nil, err
-	}
 	out := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		CipherSuites:   tls12Suites(),
-		GetCertificate: pair.get,
+		MinVersion:   tls.VersionTLS12,
+		CipherSuites: tls12Suites(),
+	}
+	if !cfg.ACME() { // whose certificates need the database
+		pair, err := newKeyPair(cfg.Server.CertFile, cfg.Server.KeyFile, log)
+		if err != nil {
+			return nil, err
+		}
+		out.GetCertificate = pair.get
 	}
 	// A certificate is optional and may have any issuer: tokens are bound to the certificate itself
 	// (RFC 8705 §3).
@@ -218,6 +244,7 @@ func (s *server) run(
 	go debug.FreeOSMemory()
 	log.Info("serving", "address", listeners[0].Addr().String(), "issuer", cfg.Server.BaseURL,
 		"version", version())
+	s.reportState("READY=1")
 	select {
 	case err := <-failed:
 		_ = hs.Close()
@@ -225,6 +252,7 @@ func (s *server) run(
 	case <-ctx.Done():
 	}
 	s.stopping.Store(true)
+	s.reportState("STOPPING=1")
 	if err := drainBefore(ctx, cfg.Server.DrainDelay, failed, log); err != nil {
 		_ = hs.Close()
 		return err
@@ -238,6 +266,13 @@ func (s *server) run(
 			"some requests did not end within SHUTDOWN_TIMEOUT and were aborted")
 	}
 	return nil
+}
+
+// reportState sends a state to the service manager, if there is one.
+func (s *server) reportState(state string) {
+	if s.notify != nil {
+		s.notify(state)
+	}
 }
 
 // Interrupted is the cause of the end of a context when a person stopped the program at the

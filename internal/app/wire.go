@@ -144,7 +144,7 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	if err := p.ring.Reload(ctx); err != nil {
 		return err
 	}
-	p.passwords = secret.NewPasswords(runtime.GOMAXPROCS(0), p.cfg.Passwords.HashQueue)
+	p.passwords = secret.NewPasswords(hashWidth(runtime.GOMAXPROCS(0), memoryLimit(os.ReadFile)), p.cfg.Passwords.HashQueue)
 	p.commonState = fileState(p.cfg.Passwords.CommonFile)
 	signIn, err := LoginConfig(p.cfg)
 	if err != nil {
@@ -382,6 +382,7 @@ type server struct {
 	secure   *tls.Config // nil: no https
 	stopping atomic.Bool // the server finishes the requests in progress
 	database databaseProbe
+	notify   func(state string) // informs the service manager; may be nil
 }
 
 // newServer connects the parts: config → core → adapters → handlers → jobs.

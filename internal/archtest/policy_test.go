@@ -48,6 +48,7 @@ var policy = map[string][]string{
 	"fetch":            {"fault", "netaddr"},
 	"passkey":          with(basics, "login"),
 	"geoip":            {"fault", "visitor"},
+	"acme":             {"fault", "secret"},
 	"job":              {"fault"},
 	"metric":           {},
 	"trace":            {},

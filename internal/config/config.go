@@ -42,6 +42,7 @@ type Config struct {
 	Administration Administration
 
 	Monitoring Monitoring
+	HTTPS      HTTPS
 
 	strangers []string // see Warnings
 
@@ -319,7 +320,7 @@ func (c *Config) Local() bool {
 }
 
 // TLS reports whether the server itself serves HTTPS.
-func (c *Config) TLS() bool { return c.Server.CertFile != "" }
+func (c *Config) TLS() bool { return c.Server.CertFile != "" || c.ACME() }
 
 // Hosts returns the addresses to listen on: both loopback addresses for localhost,
 // one empty string for all interfaces, or the one address in HOST.
@@ -377,6 +378,9 @@ func (c *Config) isSet(name string) bool { _, ok := c.origins[name]; return ok }
 // ownAddress returns the BASE_URL of a server for which none is set.
 func (c *Config) ownAddress() string {
 	scheme := "http"
+	if c.ACME() {
+		return "https://" + c.HTTPS.Domains[0]
+	}
 	if c.TLS() {
 		scheme = "https"
 	}

@@ -134,6 +134,7 @@ func TestDefaults(t *testing.T) {
 		Administration: Administration{Reauth: 15 * time.Minute},
 
 		Monitoring: Monitoring{MetricsHost: "127.0.0.1"},
+		HTTPS:      HTTPS{Directory: "https://acme-v02.api.letsencrypt.org/directory"},
 		Registration: Registration{
 			Enabled: true,
 			Open:    "off",
@@ -353,6 +354,11 @@ func TestRefusedValues(t *testing.T) {
 		"HOST=http://x":                           "HOST is",
 		"SSL_CERT=/c.pem":                         "SSL_CERT and SSL_KEY belong together",
 		"SSL_KEY=/k.pem":                          "SSL_CERT and SSL_KEY belong together",
+		"HTTP_PORT=8081":                          "HTTP_PORT redirects to https",
+		"ACME_EMAIL=ops@example.com":              "ACME_DOMAINS is not; set it, too",
+		"ACME_EAB_KID=k":                          "ACME_EAB_KID and ACME_EAB_HMAC belong together",
+		"ACME_DOMAINS=*.example.com":              "must be host names",
+		"ACME_DOMAINS=192.0.2.7":                  "must be host names",
 		"TLS_CLIENT_CERTS=true":                   "TLS_CLIENT_CERTS needs SSL_CERT and SSL_KEY",
 		"BASE_URL=id.example.com":                 "must be an absolute address",
 		"BASE_URL=ftp://id.example.com":           "must be an absolute address",

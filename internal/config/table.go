@@ -47,6 +47,7 @@ func Settings() []Setting {
 	}{
 		{"Server", addressRows()},
 		{"Server", processRows()},
+		{"Server", httpsRows()},
 		{"Server", stopRows()},
 		{"Server", outboundRows()},
 		{"Branding", brandingRows()},

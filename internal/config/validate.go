@@ -23,6 +23,7 @@ const (
 func (c *Config) Validate() error {
 	var p Problems
 	c.checkAddress(&p)
+	c.checkHTTPS(&p)
 	c.checkBranding(&p)
 	c.checkStorage(&p)
 	c.checkPolicy(&p)
@@ -40,8 +41,8 @@ func (c *Config) checkAddress(p *Problems) {
 	if (c.Server.CertFile == "") != (c.Server.KeyFile == "") {
 		p.add("SSL_CERT and SSL_KEY belong together; set both or neither")
 	}
-	if c.Server.ClientCerts && c.Server.CertFile == "" {
-		p.add("TLS_CLIENT_CERTS needs SSL_CERT and SSL_KEY: " +
+	if c.Server.ClientCerts && !c.TLS() {
+		p.add("TLS_CLIENT_CERTS needs SSL_CERT and SSL_KEY, or ACME_DOMAINS: " +
 			"a proxy that ends TLS does not pass on the client's certificate")
 	}
 	u, err := url.Parse(c.Server.BaseURL)
@@ -59,8 +60,8 @@ func (c *Config) checkAddress(p *Problems) {
 		p.add("BASE_URL is %q; the server needs a host name of its own, without a path: use %s://%s",
 			clip(c.Server.BaseURL), u.Scheme, u.Host)
 	case u.Scheme == "http" && c.Production() && !isLoopback(u.Hostname()):
-		p.add("BASE_URL is %q; production needs https: write https://%s and either set SSL_CERT and SSL_KEY "+
-			"or put a proxy that speaks TLS in front and name it in TRUSTED_PROXIES", clip(c.Server.BaseURL), u.Host)
+		p.add("BASE_URL is %q; production needs https: write https://%s and set ACME_DOMAINS, "+
+			"or SSL_CERT and SSL_KEY, or put a proxy that speaks TLS in front and name it in TRUSTED_PROXIES", clip(c.Server.BaseURL), u.Host)
 	}
 }
 

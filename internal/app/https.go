@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/acme"
+	"github.com/gatehouse-id/gatehouse/internal/config"
+)
+
+// newCertificates returns what gets the server's certificates, or nil if it has them in files or
+// serves no https.
+func newCertificates(e *env, p *parts, log *slog.Logger) (*acme.Manager, error) {
+	c := p.cfg
+	if !c.ACME() {
+		return nil, nil
+	}
+	host := c.Hosts()[0]
+	return acme.New(acme.Options{
+		Domains:   slices.Clone(c.HTTPS.Domains),
+		Email:     c.HTTPS.Email,
+		Directory: c.HTTPS.Directory,
+		KeyID:     c.HTTPS.KeyID,
+		HMAC:      string(c.HTTPS.HMAC),
+		Host:      host,
+		Port:      c.Server.Port,
+		HTTPPort:  c.HTTPS.HTTPPort,
+		Store:     p.db,
+		Box:       p.keys.Box("certificates"),
+		Now:       e.now,
+		Log:       log,
+	})
+}
+
+// secureParts is what https needs beside the server: the listeners of HTTP_PORT, the configuration
+// of TLS, or nil, and the log.
+type secureParts struct {
+	plain  []net.Listener
+	secure *tls.Config
+	log    *slog.Logger
+}
+
+// startHTTPS begins to get and renew certificates, if they come by ACME, and serves HTTP_PORT,
+// until the returned function is called.
+func startHTTPS(ctx context.Context, e *env, p *parts, h secureParts) (stop func(), err error) {
+	certificates, err := newCertificates(e, p, h.log)
+	if err != nil {
+		return nil, err
+	}
+	stopPlain := servePlain(h.plain, plainHandler(p.cfg, certificates), h.log)
+	if certificates == nil {
+		return stopPlain, nil
+	}
+	certificates.TLS(h.secure)
+	stop = func() { stopPlain(); certificates.Close() }
+	if err := certificates.Start(ctx); err != nil {
+		stop()
+		return nil, err
+	}
+	return stop, nil
+}
+
+// plainHandler answers at HTTP_PORT: challenges of ACME if there is a manager, and a redirect to
+// https for all else.
+func plainHandler(c *config.Config, m *acme.Manager) http.Handler {
+	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			// What was sent may be a secret, and has crossed the network in plain text already.
+			http.Error(w, "This address needs https.", http.StatusForbidden)
+			return
+		}
+		http.Redirect(w, r, secureAddress(c, r), http.StatusPermanentRedirect)
+	})
+	if m != nil {
+		h = m.Handler(h)
+	}
+	return h
+}
+
+// secureAddress returns the https address of what was asked for by http. A host that is not ours
+// becomes that of BASE_URL.
+func secureAddress(c *config.Config, r *http.Request) string {
+	to, err := url.Parse(c.Server.BaseURL)
+	if err != nil { // the settings have validated it
+		return c.Server.BaseURL
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ours := func(name string) bool { return strings.EqualFold(name, host) }
+	if i := slices.IndexFunc(c.HTTPS.Domains, ours); i >= 0 && !ours(to.Hostname()) {
+		port := to.Port()
+		if to.Host = c.HTTPS.Domains[i]; port != "" {
+			to.Host = net.JoinHostPort(c.HTTPS.Domains[i], port)
+		}
+	}
+	if strings.HasPrefix(r.URL.Path, "/") {
+		to.Path, to.RawPath, to.RawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
+	}
+	return to.String()
+}
+
+// servePlain serves HTTP_PORT on its listeners until the returned function is called.
+func servePlain(listeners []net.Listener, h http.Handler, log *slog.Logger) (stop func()) {
+	hs := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      readTimeout,
+		IdleTimeout:       5 * time.Second,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	for _, l := range listeners {
+		go func() {
+			if err := hs.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				log.Error("HTTP_PORT does not answer any more", "error", err)
+			}
+		}()
+	}
+	return func() { _ = hs.Close() }
+}
