@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,6 +15,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
 // testServer is a server with one confidential client and one user's tokens, for the most
@@ -25,6 +25,7 @@ type testServer struct {
 	now     time.Time
 	secret  string
 	parts   *parts
+	server  *server
 	access  string // of a user, with openid
 	refresh string
 }
@@ -45,16 +46,19 @@ func newTestServer(t testing.TB, settings ...string) *testServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := openParts(ctx, e, cfg, nil)
+	log := newLogger(io.Discard, cfg)
+	watch := newMonitor(cfg, log)
+	t.Cleanup(watch.close)
+	p, err := openPartsWith(ctx, e, cfg, store.Options{}, watch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Close() })
-	s, err := newServer(ctx, e, p, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s, err := newServer(ctx, e, p, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.handler, h.parts = s.handler, p
+	h.handler, h.parts, h.server = s.handler, p, s
 	h.seed(t, ctx, p)
 	return h
 }
