@@ -1,7 +1,9 @@
 package metric
 
 import (
+	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,10 +18,10 @@ type HTTP struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	errors   fixed
-	inFlight prometheus.Gauge
+	inFlight atomic.Int64
 
-	mu     sync.RWMutex
-	routes map[string]*route
+	mu     sync.Mutex // of changes
+	routes atomic.Pointer[map[string]*route]
 }
 
 // route is the series of one pattern, resolved when it is first used.
@@ -46,7 +48,7 @@ func errorCodes() []string {
 }
 
 func newHTTP(m *Metrics) *HTTP {
-	return &HTTP{
+	h := &HTTP{
 		requests: m.counters("gatehouse_http_requests_total",
 			"Requests answered, by the pattern of their route and the class of the status (2xx).",
 			"route", "code"),
@@ -56,16 +58,18 @@ func newHTTP(m *Metrics) *HTTP {
 		errors: newFixed(m.counters("gatehouse_http_errors_total",
 			"Requests answered with an error, by its code: why they were refused.", "error"),
 			errorCodes()),
-		inFlight: m.gauge("gatehouse_http_requests_in_flight", "Requests being answered now."),
-		routes:   map[string]*route{},
 	}
+	h.routes.Store(&map[string]*route{})
+	m.gaugeFunc("gatehouse_http_requests_in_flight", "Requests being answered now.",
+		func() float64 { return float64(h.inFlight.Load()) })
+	return h
 }
 
 // Begin counts a request that begins.
-func (h *HTTP) Begin() { h.inFlight.Inc() }
+func (h *HTTP) Begin() { h.inFlight.Add(1) }
 
 // End counts a request that has begun as answered.
-func (h *HTTP) End() { h.inFlight.Dec() }
+func (h *HTTP) End() { h.inFlight.Add(-1) }
 
 // Observe counts an answered request. A trace that is not "" becomes the exemplar of its duration;
 // code is the code of its error, or "".
@@ -82,30 +86,29 @@ func (h *HTTP) Observe(pattern string, status int, took time.Duration, trace, co
 	}
 }
 
+// route returns the series of a pattern. The map is replaced as a whole, so that requests read it
+// without a lock.
 func (h *HTTP) route(pattern string) *route {
-	h.mu.RLock()
-	r := h.routes[pattern]
-	h.mu.RUnlock()
-	if r != nil {
+	if r := (*h.routes.Load())[pattern]; r != nil {
 		return r
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if r := h.routes[pattern]; r != nil {
-		return r
-	}
+	all := *h.routes.Load()
 	name := pattern
-	if len(h.routes) >= maxRoutes {
-		if r := h.routes[other]; r != nil {
-			return r
-		}
+	if len(all) >= maxRoutes {
 		name = other
 	}
-	r = &route{duration: h.duration.WithLabelValues(name)}
+	if r := all[name]; r != nil {
+		return r
+	}
+	r := &route{duration: h.duration.WithLabelValues(name)}
 	for i, class := range []string{other, "1xx", "2xx", "3xx", "4xx", "5xx"} {
 		r.byClass[i] = lazy(h.requests, name, class)
 	}
-	h.routes[name] = r
+	all = maps.Clone(all)
+	all[name] = r
+	h.routes.Store(&all)
 	return r
 }
 

@@ -131,6 +131,11 @@ func (m *Metrics) gauge(name, help string) prometheus.Gauge {
 	return g
 }
 
+func (m *Metrics) gaugeFunc(name, help string, f func() float64) {
+	m.add(kindGauge, name, help, nil,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+}
+
 func (m *Metrics) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 	m.add(kindHistogram, name, help, labels, h)

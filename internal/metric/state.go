@@ -58,16 +58,15 @@ func newState(m *Metrics, b Build) *State {
 		sampled: m.gauge("gatehouse_sampled_timestamp_seconds",
 			"When the values that are read from the database now and then were last read."),
 	}
-	const age = "gatehouse_revocation_knowledge_age_seconds"
-	const help = "Time since this server last compared its memory with the database. Until then, a " +
-		"revocation by another server may be unknown to it."
-	m.add(kindGauge, age, help, nil, prometheus.NewGaugeFunc(
-		prometheus.GaugeOpts{Name: age, Help: help}, func() float64 {
+	m.gaugeFunc("gatehouse_revocation_knowledge_age_seconds",
+		"Time since this server last compared its memory with the database. Until then, a revocation by "+
+			"another server may be unknown to it.",
+		func() float64 {
 			if f := s.knowledge.Load(); f != nil {
 				return (*f)().Seconds()
 			}
 			return 0
-		}))
+		})
 	m.gauges("gatehouse_build_info", "Always 1; the labels say which program runs.",
 		"version", "go_version", "database").WithLabelValues(b.Version, b.GoVersion, b.Engine).Set(1)
 	return s

@@ -6,6 +6,7 @@
 //	go run ./tools/bench                 every row on both engines, and tools/bench/report.md
 //	go run ./tools/bench -quick -rows refresh -engines sqlite -out ''
 //	go run ./tools/bench -growth         also with ten million users and grants
+//	go run ./tools/bench -watch 8        the hot rows with metrics and traces on and off, by turns
 package main
 
 import (
@@ -38,6 +39,7 @@ type options struct {
 	place       string
 	out         string
 	quick       bool
+	watch       int // rounds of the comparison with metrics and traces; 0 measures the rows instead
 	timings     int // of each form and kind of address; 0 measures the rows instead
 }
 
@@ -83,6 +85,7 @@ func parseOptions(args []string) (o options, err error) {
 	f.StringVar(&o.place, "place", "/var/tmp", "directory for databases, on the disk that is measured")
 	f.StringVar(&o.out, "out", "tools/bench/report.md", "file for the report, or empty")
 	f.IntVar(&o.timings, "timings", 0, "take so many times of known and unknown addresses, and nothing else")
+	f.IntVar(&o.watch, "watch", 0, "compare the hot rows with metrics and traces on and off in so many rounds, and nothing else")
 	if err = f.Parse(args); err != nil {
 		return o, err
 	}
@@ -120,6 +123,12 @@ func runBench(ctx context.Context, o options) error {
 		return b.timings(ctx, o.timings)
 	}
 	list := slices.DeleteFunc(rows(), func(r row) bool { return !o.wanted(r.name) })
+	if o.watch > 0 {
+		if o.rows.String() == "(?i)" {
+			list = slices.DeleteFunc(list, func(r row) bool { return !slices.Contains(hotRows(), r.name) })
+		}
+		return b.watching(ctx, list, o.watch)
+	}
 	rep := &report{bench: b, began: time.Now()}
 	if err = b.measureAlone(ctx, rep); err != nil {
 		return err
