@@ -18,7 +18,6 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
-	"github.com/gatehouse-id/gatehouse/internal/store"
 )
 
 // Limits of connections. The header must have room for a sealed request and cookies.
@@ -59,24 +58,16 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	countLines(log, watch)
 	defer watch.close()
 	defer watch.serveMetrics(scrapes, log)()
-	p, err := openPartsWith(ctx, e, cfg, store.Options{
-		Report: func(err error) { log.Error("background task failed", "error", err) },
-		Notice: func(text string) { log.Warn(text) },
-	}, watch)
+	start := starter{env: e, cfg: cfg, log: log, watch: watch}
+	s, err := start.whenAnswered(ctx, listeners, secure)
 	if err != nil {
 		return err
 	}
+	if s == nil { // stopped while it waited for the database
+		return nil
+	}
+	p := s.parts
 	defer p.Close()
-	s, err := newServer(ctx, e, p, log)
-	if err != nil {
-		return err
-	}
-	if err := createFirstAdmin(ctx, e, p); err != nil {
-		return err
-	}
-	if err := recordSettings(ctx, e, p); err != nil {
-		return err
-	}
 	stopHTTPS, err := startHTTPS(ctx, e, p, secureParts{plain, secure, log})
 	if err != nil {
 		return err

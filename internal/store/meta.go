@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
@@ -23,8 +24,12 @@ func setMeta(ctx context.Context, c sqldb.Conn, name, value string) error {
 	return err
 }
 
-// InitMeta stores such a value unless there is one, and returns the one that is stored then.
+// InitMeta stores such a value unless there is one, and returns the one that is stored then. It
+// writes nothing if there is one, so that a start does not need a database that can be written.
 func (d *DB) InitMeta(ctx context.Context, name, value string) (current string, err error) {
+	if current, err = d.Meta(ctx, name); !fault.Is(err, fault.NotFound) {
+		return current, err
+	}
 	err = d.sql.Row(ctx, "INSERT INTO meta (name, value) VALUES ($1, $2)"+
 		" ON CONFLICT (name) DO UPDATE SET value = meta.value RETURNING value", name, value).Scan(&current)
 	return current, err

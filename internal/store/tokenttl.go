@@ -23,6 +23,13 @@ const raiseTTL = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (na
 // RaiseTokenTTL makes sure that revocations are stored at least as long as access tokens with
 // this TTL are valid.
 func (d *DB) RaiseTokenTTL(ctx context.Context, ttl time.Duration) error {
+	text, err := d.Meta(ctx, metaTokenTTL)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if ms, err := strconv.ParseInt(text, 10, 64); err == nil && ms >= ttl.Milliseconds() {
+		return nil // a start that changes nothing writes nothing
+	}
 	return raiseTokenTTL(ctx, d.sql, ttl)
 }
 

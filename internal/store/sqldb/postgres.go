@@ -35,6 +35,7 @@ type postgresDB struct {
 	listening  atomic.Bool     // notifications arrive
 	notice     func(text string)
 	seal       func(attached []any) Statement // or nil
+	resets     resets
 }
 
 func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
@@ -54,6 +55,7 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 		return nil, err
 	}
 	configurePool(cfg, url, o)
+	preferAnswering(cfg.ConnConfig, url)
 	cfg.ConnConfig.OnNotice = countWarnings
 	cfg.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
 		c.DefaultQueryExecMode = db.statements.get()
@@ -129,7 +131,8 @@ func (db *postgresDB) Close() error {
 
 // Exec runs a statement and returns the number of rows it changed.
 func (db *postgresDB) Exec(ctx context.Context, text string, args ...any) (int64, error) {
-	return pgConn{pgPool{db}}.Exec(ctx, text, args...)
+	n, err := pgConn{pgPool{db}}.Exec(ctx, text, args...)
+	return n, db.noticeReadOnly(err)
 }
 
 // Row runs a statement with at most one row.
@@ -146,7 +149,7 @@ func (db *postgresDB) Rows(ctx context.Context, text string, args ...any) (Rows,
 // if a pooler lost a prepared statement: either has undone the transaction.
 func (db *postgresDB) Write(ctx context.Context, f func(Tx) error) error {
 	for attempt := 1; ; attempt++ {
-		err := db.write(ctx, f)
+		err := db.noticeReadOnly(db.write(ctx, f))
 		if err == nil || attempt == maxAttempts || !retriable(err) && !db.lostStatement(ctx, err) {
 			return postgresError(err)
 		}
@@ -349,7 +352,7 @@ func (db *postgresDB) ExecAll(ctx context.Context, text string, args [][]any, at
 			s := db.seal(attach)
 			batch.Queue(s.Text, plainAll(s.Args)...)
 		}
-		err := db.pool.SendBatch(ctx, batch).Close()
+		err := db.noticeReadOnly(db.pool.SendBatch(ctx, batch).Close())
 		if err == nil || attempt == maxLost || !db.lostStatement(ctx, err) {
 			return postgresError(err)
 		}

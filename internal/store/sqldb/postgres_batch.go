@@ -57,7 +57,7 @@ func (db *postgresDB) execBatch(ctx context.Context, changes []*pgChange) error 
 		return nil
 	}
 	slices.SortStableFunc(changes, func(a, b *pgChange) int { return strings.Compare(a.key, b.key) })
-	err := db.sendBatch(ctx, changes)
+	err := db.noticeReadOnly(db.sendBatch(ctx, changes))
 	var reported *pgconn.PgError
 	if err == nil || !errors.As(err, &reported) || errors.As(err, new(*unknownOutcome)) {
 		return postgresError(err) // of an error on the way the outcome is unknown
