@@ -1,7 +1,10 @@
 package app
 
 import (
+	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -9,7 +12,11 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -218,5 +225,110 @@ func TestTraceThroughGateway(t *testing.T) {
 	}
 	if strings.Contains(c.Raw(), "MARK") {
 		t.Error("the query or the baggage is in the trace")
+	}
+}
+
+// The series of a route that an administrator deletes are deleted.
+func TestDeletedRouteHasNoSeries(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer upstream.Close()
+	h := newTestServer(t, "METRICS_PORT=9464", "OUTBOUND_ALLOW=127.0.0.0/8")
+	route := &access.Route{
+		ID:           secret.NewID(h.now),
+		Name:         "shop",
+		Prefix:       "/shop",
+		Upstreams:    []string{upstream.URL},
+		Unidentified: true,
+		CreatedAt:    h.now,
+		UpdatedAt:    h.now,
+	}
+	testkit.Must(t, h.parts.db.CreateRoute(t.Context(), route, nil))
+	h.server.gateway.Reload()
+	get := func() {
+		r := httptest.NewRequest("GET", "http://localhost:8080/shop/x", nil)
+		r.RemoteAddr = "127.0.0.1:5000"
+		h.send(r)
+		h.server.sampleOnce(t.Context(), h.parts.monitor.metrics, false)
+	}
+	has := func() bool { return strings.Contains(h.scrape("text/plain"), `route="shop"`) }
+	get()
+	if text := h.scrape("text/plain"); !strings.Contains(text, `decision="allowed",route="shop"} 1`) ||
+		!strings.Contains(text, `gatehouse_gateway_upstream_up{route="shop"`) {
+		t.Error("the route is not counted")
+	}
+	changed := *route
+	changed.Prefix = "/store"
+	testkit.Must(t, h.parts.db.UpdateRoute(t.Context(), route, &changed, nil))
+	h.server.gateway.Reload()
+	if !has() {
+		t.Error("a route that was changed is not counted any more")
+	}
+	testkit.Must(t, h.parts.db.DeleteRoute(t.Context(), route.ID))
+	h.server.gateway.Reload()
+	get()
+	if has() {
+		t.Errorf("a deleted route has series")
+	}
+}
+
+// Sign-ins and locks are counted.
+func TestSignInsAreCounted(t *testing.T) {
+	h := newTestServer(t, "METRICS_PORT=9464", "LOCKOUT_THRESHOLD=2", "RATE_LIMIT_ENABLED=false")
+	for range 3 {
+		_, err := h.parts.login.Password(t.Context(), login.Visit{Now: time.Now(), IP: "192.0.2.1"},
+			login.Attempt{Username: "ada@example.com", Password: "wrong"})
+		if err == nil {
+			t.Fatal("signed in with a wrong password")
+		}
+	}
+	text := h.scrape("text/plain")
+	for _, line := range []string{
+		`gatehouse_sign_in_checks_total{method="password",outcome="locked"} 2`,
+		`gatehouse_sign_in_checks_total{method="password",outcome="rejected"} 1`,
+		`gatehouse_account_locks_total{scope="account"} 1`,
+		`gatehouse_password_hash_wait_seconds_count 2`,
+		`gatehouse_audit_events_total{type="ACCOUNT_LOCKED"} 1`,
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("missing: %s", line)
+		}
+	}
+}
+
+// METRICS_PORT serves the metrics and nothing else, and no other port serves them. A collector that
+// does not answer does not hold the stop.
+func TestMetricsPort(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
+	testkit.Must(t, err)
+	defer silent.Close()
+	port, scrapes := testkit.FreePort(t), testkit.FreePort(t)
+	var out testLog
+	e := &env{stdout: io.Discard, stderr: &out, now: time.Now, getenv: func(string) string { return "x" }}
+	e.environ = []string{
+		"DATABASE_URL=sqlite::memory:", "DRAIN_DELAY=0", "JWT_ALGORITHM=ES256", fmt.Sprint("PORT=", port),
+		fmt.Sprint("METRICS_PORT=", scrapes), "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + silent.Addr().String(),
+		"OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_BSP_SCHEDULE_DELAY=1",
+	}
+	cfg, err := loadConfig(e, nil, "")
+	testkit.Must(t, err)
+	ctx, stop := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, e, cfg) }()
+	status := func(port int, path string) int {
+		res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
+		if err != nil {
+			return 0
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+	testkit.Eventually(t, "the server", func() bool { return status(port, "/readyz") == 200 })
+	testkit.Equal(t, "metrics", status(scrapes, "/metrics"), 200)
+	testkit.Equal(t, "another path", status(scrapes, "/livez"), 404)
+	testkit.Equal(t, "metrics at the public port", status(port, "/metrics"), 404)
+	stop(Interrupted{})
+	testkit.Must(t, testkit.Receive(t, "the end", ended))
+	if _, err := net.DialTimeout("tcp", fmt.Sprint("127.0.0.1:", scrapes), time.Second); err == nil {
+		t.Error("METRICS_PORT is still open")
 	}
 }

@@ -26,11 +26,11 @@ func TestMemoryLimit(t *testing.T) {
 		}, 32 * mib},
 		{"in a container", map[string]string{"/proc/self/cgroup": "0::/\n", "/sys/fs/cgroup/memory.max": "67108864\n"}, 64 * mib},
 		{"version 1 in a container", map[string]string{
-			"/proc/self/cgroup": "5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n",
+			"/proc/self/cgroup":                           "5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n",
 			"/sys/fs/cgroup/memory/memory.limit_in_bytes": "67108864\n",
 		}, 64 * mib},
 		{"version 1 without a limit", map[string]string{
-			"/proc/self/cgroup": "4:memory:/\n",
+			"/proc/self/cgroup":                           "4:memory:/\n",
 			"/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
 		}, 0},
 	} {

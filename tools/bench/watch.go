@@ -18,7 +18,7 @@ const (
 	goalTraces  = 0.95
 )
 
-// hotRows are the rows that are measured watched and not, unless -rows names others.
+// hotRows returns the names of the rows that are compared unless -rows names others.
 func hotRows() []string {
 	return []string{
 		"discovery", "introspection, user's JWT seen before", "tokeninfo", "userinfo",
@@ -95,7 +95,7 @@ func (b *bench) watchRow(
 	}
 	each := max(time.Second, st.seconds/time.Duration(rounds))
 	for i := range rounds {
-		for j := range servers { // who comes first changes, since the machine may slow down
+		for j := range servers { // another one is first each time: the machine may slow down
 			s := servers[(i+j)%len(servers)]
 			out, err := b.pass(ctx, p.load, s.server, each, false)
 			if err != nil {

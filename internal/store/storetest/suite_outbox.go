@@ -1,7 +1,10 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +21,8 @@ func outboxCases() []testCase {
 		{"Claims of deliveries", (*suite).claims},
 		{"Finished deliveries", (*suite).finishedDeliveries},
 		{"Deliveries are swept", (*suite).sweptDeliveries},
+		{"State of the outbox", (*suite).outboxState},
+		{"Observed operations", (*suite).observedOperations},
 	}
 }
 
@@ -206,5 +211,81 @@ func (s *suite) sweptDeliveries(t *testing.T) {
 		n, err := db.CountDeliveries(ctx, outbox.Query{})
 		testkit.Must(t, err)
 		testkit.Equal(t, "left after "+row.after.String(), n, row.left)
+	}
+}
+
+// The state counts what is queued and dead, and knows since when the oldest delivery waits.
+func (s *suite) outboxState(t *testing.T) {
+	ctx, db := t.Context(), s.newDB(t, store.Options{})
+	want := func(queued, dead int, oldest time.Time) {
+		t.Helper()
+		q, d, at, err := db.OutboxState(ctx)
+		testkit.Must(t, err)
+		if q != queued || d != dead || !at.Equal(oldest) && queued > 0 {
+			t.Errorf("%d queued since %v, %d dead; want %d since %v, %d", q, at, d, queued, oldest, dead)
+		}
+	}
+	want(0, 0, time.Time{})
+	first, second, third := s.queued("a"), s.queued("b"), s.queued("c")
+	second.CreatedAt = s.now.Add(-time.Hour)
+	testkit.Must(t, db.Queue(ctx, first, second, third))
+	want(3, 0, second.CreatedAt)
+	second.State, second.FinishedAt = outbox.Dead, s.now
+	third.State, third.FinishedAt = outbox.Sent, s.now
+	testkit.Must(t, db.FinishDeliveries(ctx, []outbox.Delivery{second, third}))
+	want(1, 1, first.CreatedAt)
+}
+
+// operations records what an observer sees.
+type operations struct {
+	mu    sync.Mutex
+	texts []string
+	ended []store.Operation
+}
+
+// Begin implements sqldb.Observer.
+func (o *operations) Begin(ctx context.Context, _ bool, text string) (context.Context, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.texts = append(o.texts, text)
+	return ctx, true
+}
+
+// End implements sqldb.Observer.
+func (o *operations) End(_ context.Context, op store.Operation) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = append(o.ended, op)
+}
+
+// An observer sees each operation begin and end, those inside of a transaction as part of it, and
+// changes nothing. Texts hold no values.
+func (s *suite) observedOperations(t *testing.T) {
+	ctx, o := t.Context(), &operations{}
+	types := map[audit.Type]int{}
+	db := s.newDB(t, store.Options{Observer: o, OnEvent: func(ev *audit.Event) { types[ev.Type]++ }})
+	o.texts, o.ended = nil, nil
+	testkit.Must(t, db.Queue(ctx, s.queued("ada@example.com")))
+	testkit.Must(t, db.Record(ctx, audit.Event{At: s.now, Type: audit.UserUpdated}))
+	if _, err := db.Delivery(ctx, "none"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("got %v", err)
+	}
+	testkit.Equal(t, "events", types[audit.UserUpdated], 1)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	testkit.Equal(t, "operations that ended", len(o.ended), len(o.texts))
+	inside, writes := 0, 0
+	for _, op := range o.ended {
+		if op.Inside {
+			inside++
+		} else if op.Write {
+			writes++
+		}
+	}
+	if inside == 0 || writes < 2 || !fault.Is(o.ended[len(o.ended)-1].Err, fault.NotFound) {
+		t.Errorf("%d statements in transactions, %d changes of %+v", inside, writes, o.ended)
+	}
+	if text := strings.Join(o.texts, "\n"); strings.Contains(text, "ada@") || !strings.Contains(text, "INSERT INTO outbox") {
+		t.Errorf("the texts are %s", text)
 	}
 }
