@@ -73,6 +73,16 @@ bench-quick:
 bench-growth:
 	go run ./tools/bench -growth
 
+# The container image as a file, for docker load or podman load; without a container engine.
+.PHONY: image
+image:
+	go run ./tools/image -out gatehouse-image.tar -version "$(VERSION)"
+
+# The package of Debian and Ubuntu, for this machine's architecture or ARCH=arm64.
+.PHONY: deb
+deb:
+	./deploy/debian/build "$(VERSION)" "$(ARCH)"
+
 .PHONY: clean
 clean:
 	rm -f gatehouse cover.out cover.html

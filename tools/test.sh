@@ -90,7 +90,7 @@ install() {
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-go_dirs=(bearer cmd conformance examples internal tools)
+go_dirs=(bearer cmd conformance deploy examples internal tools)
 lint_tool() { go tool -modfile=tools/lint.mod "$@"; }
 
 fmt() { lint_tool gofumpt -w "${go_dirs[@]}"; }

@@ -7,6 +7,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // an image made from scratch has no time zones
+
+	_ "golang.org/x/crypto/x509roots/fallback" // nor authorities; those of the system come first
 
 	"github.com/gatehouse-id/gatehouse/internal/app"
 )

@@ -115,7 +115,7 @@ func openPartsWith(
 	m.storeOptions(&o)
 	db, err := store.Open(ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, explainOwner(err, o.URL)
 	}
 	p := &parts{cfg: cfg, keys: keys, db: db, report: o.Report, monitor: m}
 	if err := p.prepare(ctx, e); err != nil {

@@ -49,6 +49,7 @@ var policy = map[string][]string{
 	"passkey":          with(basics, "login"),
 	"geoip":            {"fault", "visitor"},
 	"acme":             {"fault", "secret"},
+	"install":          {"fault", "deploy/systemd"},
 	"job":              {"fault"},
 	"metric":           {},
 	"trace":            {},
@@ -70,7 +71,7 @@ var policy = map[string][]string{
 	"gateway":          with(core, "web", "trace", "gateway/upstream", "bearer", "bearer/dpop"),
 	"gateway/upstream": {"fault"},
 
-	"cli":        with(core, "config", "cli/signin"), // storage only through admin
+	"cli":        with(core, "install", "config", "cli/signin"), // storage only through admin
 	"cli/signin": {},
 	"app":        {everything},
 	"archtest":   {},
@@ -97,7 +98,7 @@ var vague = []string{
 // import or copy, which know nothing of ours; and drivers that may know anything.
 var (
 	commands = []string{"cmd/"}
-	public   = []string{"bearer", "management", "examples/"}
+	public   = []string{"bearer", "management", "examples/", "deploy/"}
 	drivers  = []string{"tools/", "conformance"}
 )
 

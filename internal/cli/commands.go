@@ -37,6 +37,7 @@ func commands(rules client.Rules) []command {
 		{"token", "Print an access token of the person who is signed in.", &tokenCommand{}},
 		{"logout", "Sign out, and revoke the tokens.", &logoutCommand{}},
 		{"doctor", "Examine the installation, and say what to do about what is wrong.", &doctorCommand{}},
+		{"install", "Set up the server as a service of this machine.", &installCommands{}},
 		{"healthcheck", "Check the health of the server on this machine.", &healthCommand{}},
 		{"version", "Print the version, as gatehouse --version does.", &versionCommand{}},
 		{"help", "Show help for a command, or the settings.", &helpCommand{}},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -538,18 +539,35 @@ func TestTableIsWellFormed(t *testing.T) {
 }
 
 func TestReference(t *testing.T) {
-	const page = "../../docs/SETTINGS.md"
-	if *update {
-		if err := os.WriteFile(page, []byte(Reference()), 0o644); err != nil {
+	for page, want := range map[string]string{
+		"../../docs/SETTINGS.md":    Reference(),
+		"../../deploy/.env.example": EnvExample(),
+	} {
+		if *update {
+			if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(page)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if d := cmp.Diff(want, string(got)); d != "" {
+			t.Errorf("%s is out of date; run go test ./internal/config -update\n%s", page, d)
+		}
 	}
-	got, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// The example can be used with a key, and its comments are the defaults.
+func TestEnvExample(t *testing.T) {
+	key := fmt.Sprintf("%x", sha256.Sum256([]byte("the example")))
+	env := strings.Split(strings.Replace(EnvExample(), "\nSECRET_KEY=", "\nSECRET_KEY="+key, 1), "\n")
+	for i, line := range env {
+		env[i] = strings.TrimPrefix(line, "#")
 	}
-	if d := cmp.Diff(Reference(), string(got)); d != "" {
-		t.Errorf("%s is out of date; run go test ./internal/config -update\n%s", page, d)
+	c, err := Load(Source{Env: env})
+	if err != nil || c.Server.Port != 8080 || !strings.EqualFold(string(c.Storage.SecretKey), key) {
+		t.Errorf("%v", err)
 	}
 }
 
