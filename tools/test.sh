@@ -22,6 +22,9 @@ find_missing() {
   need pgbouncer pgbouncer
   need memcached memcached
   need nginx nginx-light
+  need haproxy haproxy
+  need /usr/sbin/apache2 apache2
+  need systemd-analyze systemd
   need promtool prometheus
   need chromium chromium
   need node nodejs
