@@ -78,6 +78,57 @@ func (e AuditSinkState) Valid() bool {
 	}
 }
 
+// Defines values for BulkFilterStatus.
+const (
+	BulkFilterStatusActive   BulkFilterStatus = "active"
+	BulkFilterStatusDisabled BulkFilterStatus = "disabled"
+	BulkFilterStatusLocked   BulkFilterStatus = "locked"
+)
+
+// Valid indicates whether the value is a known member of the BulkFilterStatus enum.
+func (e BulkFilterStatus) Valid() bool {
+	switch e {
+	case BulkFilterStatusActive:
+		return true
+	case BulkFilterStatusDisabled:
+		return true
+	case BulkFilterStatusLocked:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for BulkRequestAction.
+const (
+	Delete      BulkRequestAction = "delete"
+	Disable     BulkRequestAction = "disable"
+	Enable      BulkRequestAction = "enable"
+	EndSessions BulkRequestAction = "end_sessions"
+	Lock        BulkRequestAction = "lock"
+	Unlock      BulkRequestAction = "unlock"
+)
+
+// Valid indicates whether the value is a known member of the BulkRequestAction enum.
+func (e BulkRequestAction) Valid() bool {
+	switch e {
+	case Delete:
+		return true
+	case Disable:
+		return true
+	case Enable:
+		return true
+	case EndSessions:
+		return true
+	case Lock:
+		return true
+	case Unlock:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FindingLevel.
 const (
 	FindingLevelNote    FindingLevel = "note"
@@ -596,6 +647,11 @@ type AuditCheckpoint struct {
 	Size int `json:"size"`
 }
 
+// AuditCleanup defines model for AuditCleanup.
+type AuditCleanup struct {
+	Removed int `json:"removed"`
+}
+
 // AuditEvent An event.
 type AuditEvent struct {
 	// ActorID Who caused it: the id of a user or client, cli, system, or nothing for a stranger.
@@ -753,6 +809,63 @@ type AuthorizationList struct {
 	Data  []Authorization `json:"data"`
 	Total int             `json:"total"`
 }
+
+// BulkFilter Selects users as the parameters of the list do. An empty one selects all.
+type BulkFilter struct {
+	CreatedFrom   *string           `json:"created_from,omitempty"`
+	CreatedTo     *string           `json:"created_to,omitempty"`
+	EmailVerified *bool             `json:"email_verified,omitempty"`
+	LastLoginFrom *string           `json:"last_login_from,omitempty"`
+	LastLoginTo   *string           `json:"last_login_to,omitempty"`
+	Role          *string           `json:"role,omitempty"`
+	Search        *string           `json:"search,omitempty"`
+	Status        *BulkFilterStatus `json:"status,omitempty"`
+}
+
+// BulkFilterStatus defines model for BulkFilter.Status.
+type BulkFilterStatus string
+
+// BulkJob defines model for BulkJob.
+type BulkJob struct {
+	Action string `json:"action"`
+	Done   int    `json:"done"`
+
+	// ID The id of the job, or empty if everything was done at once.
+	ID      string `json:"id"`
+	Refused int    `json:"refused"`
+
+	// RefusedUsers The users for whom it was refused, up to 500.
+	RefusedUsers []RefusedUser `json:"refused_users"`
+
+	// State running, stopped or done.
+	State string `json:"state"`
+
+	// Total How many users are selected.
+	Total int `json:"total"`
+}
+
+// BulkRequest defines model for BulkRequest.
+type BulkRequest struct {
+	Action BulkRequestAction `json:"action"`
+
+	// At When the filter selected them. Users created later are left out.
+	At *time.Time `json:"at,omitempty"`
+
+	// Count How many users the filter selected, exactly.
+	Count *int `json:"count,omitempty"`
+
+	// Filter Selects users as the parameters of the list do. An empty one selects all.
+	Filter *BulkFilter `json:"filter,omitempty"`
+
+	// Ids The ids of the users.
+	Ids *[]string `json:"ids,omitempty"`
+
+	// Reason Why the accounts are locked, for `lock`.
+	Reason *string `json:"reason,omitempty"`
+}
+
+// BulkRequestAction defines model for BulkRequest.Action.
+type BulkRequestAction string
 
 // Client defines model for Client.
 type Client struct {
@@ -1265,6 +1378,19 @@ type Done struct {
 	Success bool    `json:"success"`
 }
 
+// Explanation defines model for Explanation.
+type Explanation struct {
+	// Denial How the gateway denied the request. Missing if it did not.
+	Denial *GatewayDenial `json:"denial,omitempty"`
+
+	// Events The events of the request in the audit log, oldest first.
+	Events    []AuditEvent `json:"events"`
+	RequestID string       `json:"request_id"`
+
+	// RouteState What became of the route since: unchanged, changed, deleted, or empty if that is not known.
+	RouteState string `json:"route_state"`
+}
+
 // Factor defines model for Factor.
 type Factor struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1300,6 +1426,42 @@ type Finding struct {
 
 // FindingLevel defines model for FindingLevel.
 type FindingLevel string
+
+// GatewayDenial How the gateway denied the request. Missing if it did not.
+type GatewayDenial struct {
+	At time.Time `json:"at"`
+
+	// ClientID The client that called.
+	ClientID *string  `json:"client_id,omitempty"`
+	Found    []string `json:"found"`
+	Host     string   `json:"host"`
+
+	// IdentifiedBy How the caller was identified.
+	IdentifiedBy *string  `json:"identified_by,omitempty"`
+	IPAddress    string   `json:"ip_address"`
+	Method       string   `json:"method"`
+	Needed       []string `json:"needed"`
+	Path         string   `json:"path"`
+
+	// Reason What was found.
+	Reason string `json:"reason"`
+
+	// Remedy What would let the request pass.
+	Remedy string `json:"remedy"`
+
+	// RouteID Missing if no route has the address.
+	RouteID   *string `json:"route_id,omitempty"`
+	RouteName *string `json:"route_name,omitempty"`
+
+	// Rule The rule that denied the request.
+	Rule string `json:"rule"`
+
+	// Status The status code of the answer.
+	Status int `json:"status"`
+
+	// UserID The user who called.
+	UserID *string `json:"user_id,omitempty"`
+}
 
 // InitialToken defines model for InitialToken.
 type InitialToken struct {
@@ -1801,6 +1963,13 @@ type ProblemDetail struct {
 
 	// Message What is wrong with it.
 	Message string `json:"message"`
+}
+
+// RefusedUser defines model for RefusedUser.
+type RefusedUser struct {
+	// Error Why.
+	Error string `json:"error"`
+	ID    string `json:"id"`
 }
 
 // RegistrationPolicy defines model for RegistrationPolicy.
@@ -2689,6 +2858,9 @@ type WebhookSecret struct {
 	Version int `json:"version"`
 }
 
+// BulkID defines model for BulkID.
+type BulkID = string
+
 // ClientRef defines model for ClientRef.
 type ClientRef = string
 
@@ -3184,6 +3356,12 @@ type CreateUserParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// BulkUsersParams defines parameters for BulkUsers.
+type BulkUsersParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ExportUsersParams defines parameters for ExportUsers.
 type ExportUsersParams struct {
 	// Format The form of the file. Without it, json.
@@ -3352,6 +3530,9 @@ type UpdateScopeJSONRequestBody = ScopePatch
 // CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
 type CreateUserJSONRequestBody = NewUser
 
+// BulkUsersJSONRequestBody defines body for BulkUsers for application/json ContentType.
+type BulkUsersJSONRequestBody = BulkRequest
+
 // UpdateUserJSONRequestBody defines body for UpdateUser for application/json ContentType.
 type UpdateUserJSONRequestBody = UserPatch
 
@@ -3456,6 +3637,13 @@ type ClientInterface interface {
 	// Corresponds with GET /audit-logs/checkpoint (the `AuditCheckpoint` operationId).
 	AuditCheckpoint(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CleanupAudit Remove events that are older than AUDIT_LOG_RETENTION_DAYS now
+	//
+	// Events that a log server or webhook has not received yet stay. 409 if events are kept forever.
+	//
+	// Corresponds with POST /audit-logs/cleanup (the `CleanupAudit` operationId).
+	CleanupAudit(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ExportEvents Export the audit log
 	//
 	// A stream, newest first. As JSON, each line is a record, and the last line is `{"end":true,"count":N}`: without it the export is broken. A broken export of either format ends the connection.
@@ -3491,6 +3679,18 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /audit-sinks/gaps (the `AuditGaps` operationId).
 	AuditGaps(ctx context.Context, params *AuditGapsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BulkAction Show how far a job on many users is
+	//
+	// Corresponds with GET /bulk-actions/{id} (the `BulkAction` operationId).
+	BulkAction(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StopBulkAction Stop a job on many users
+	//
+	// What it has done stays done.
+	//
+	// Corresponds with POST /bulk-actions/{id}/stop (the `StopBulkAction` operationId).
+	StopBulkAction(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Clients List clients
 	//
@@ -3580,6 +3780,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /doctor (the `Examine` operationId).
 	Examine(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Explain Say why a request was denied
+	//
+	// Denials of the gateway are stored for a day, other failures as long as the audit log.
+	//
+	// Corresponds with GET /explain/{request_id} (the `Explain` operationId).
+	Explain(ctx context.Context, requestID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Keys List signing keys
 	//
@@ -3887,6 +4094,24 @@ type ClientInterface interface {
 	// Corresponds with POST /users (the `CreateUser` operationId).
 	CreateUser(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// BulkUsersWithBody Act on many users
+	//
+	// Name the users by `ids`, or select them by a `filter` with its `count` and `at`: what the list showed, and when. 409 if the filter selects another number now. Each user is decided by itself; `refused_users` says for whom the action was refused. More than 500 users are a job. `end_sessions` needs the scope `admin:sessions:write` instead.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /users/bulk (the `BulkUsers` operationId).
+	BulkUsersWithBody(ctx context.Context, params *BulkUsersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BulkUsers Act on many users
+	//
+	// Name the users by `ids`, or select them by a `filter` with its `count` and `at`: what the list showed, and when. 409 if the filter selects another number now. Each user is decided by itself; `refused_users` says for whom the action was refused. More than 500 users are a job. `end_sessions` needs the scope `admin:sessions:write` instead.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /users/bulk (the `BulkUsers` operationId).
+	BulkUsers(ctx context.Context, params *BulkUsersParams, body BulkUsersJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ExportUsers Write users to a file
 	//
 	// The answer is a file that an import reads. As JSON, its last line is `{"end":true,"count":N}`; without it the
@@ -4170,6 +4395,23 @@ func (c *RawClient) AuditCheckpoint(ctx context.Context, reqEditors ...RequestEd
 	return c.Client.Do(req)
 }
 
+// CleanupAudit Remove events that are older than AUDIT_LOG_RETENTION_DAYS now
+//
+// Events that a log server or webhook has not received yet stay. 409 if events are kept forever.
+//
+// Corresponds with POST /audit-logs/cleanup (the `CleanupAudit` operationId).
+func (c *RawClient) CleanupAudit(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCleanupAuditRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ExportEvents Export the audit log
 //
 // A stream, newest first. As JSON, each line is a record, and the last line is `{"end":true,"count":N}`: without it the export is broken. A broken export of either format ends the connection.
@@ -4256,6 +4498,38 @@ func (c *RawClient) AuditSinks(ctx context.Context, reqEditors ...RequestEditorF
 // Corresponds with GET /audit-sinks/gaps (the `AuditGaps` operationId).
 func (c *RawClient) AuditGaps(ctx context.Context, params *AuditGapsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAuditGapsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BulkAction Show how far a job on many users is
+//
+// Corresponds with GET /bulk-actions/{id} (the `BulkAction` operationId).
+func (c *RawClient) BulkAction(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBulkActionRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StopBulkAction Stop a job on many users
+//
+// What it has done stays done.
+//
+// Corresponds with POST /bulk-actions/{id}/stop (the `StopBulkAction` operationId).
+func (c *RawClient) StopBulkAction(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStopBulkActionRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -4475,6 +4749,23 @@ func (c *RawClient) RemoveSecret(ctx context.Context, id ClientRef, secretID str
 // Corresponds with GET /doctor (the `Examine` operationId).
 func (c *RawClient) Examine(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewExamineRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Explain Say why a request was denied
+//
+// Denials of the gateway are stored for a day, other failures as long as the audit log.
+//
+// Corresponds with GET /explain/{request_id} (the `Explain` operationId).
+func (c *RawClient) Explain(ctx context.Context, requestID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExplainRequest(c.Server, requestID)
 	if err != nil {
 		return nil, err
 	}
@@ -5241,6 +5532,44 @@ func (c *RawClient) CreateUserWithBody(ctx context.Context, params *CreateUserPa
 // Corresponds with POST /users (the `CreateUser` operationId).
 func (c *RawClient) CreateUser(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateUserRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BulkUsersWithBody Act on many users
+//
+// Name the users by `ids`, or select them by a `filter` with its `count` and `at`: what the list showed, and when. 409 if the filter selects another number now. Each user is decided by itself; `refused_users` says for whom the action was refused. More than 500 users are a job. `end_sessions` needs the scope `admin:sessions:write` instead.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /users/bulk (the `BulkUsers` operationId).
+func (c *RawClient) BulkUsersWithBody(ctx context.Context, params *BulkUsersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBulkUsersRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BulkUsers Act on many users
+//
+// Name the users by `ids`, or select them by a `filter` with its `count` and `at`: what the list showed, and when. 409 if the filter selects another number now. Each user is decided by itself; `refused_users` says for whom the action was refused. More than 500 users are a job. `end_sessions` needs the scope `admin:sessions:write` instead.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /users/bulk (the `BulkUsers` operationId).
+func (c *RawClient) BulkUsers(ctx context.Context, params *BulkUsersParams, body BulkUsersJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBulkUsersRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6124,6 +6453,33 @@ func NewAuditCheckpointRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewCleanupAuditRequest constructs an http.Request for the CleanupAudit method
+func NewCleanupAuditRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/audit-logs/cleanup")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewExportEventsRequest constructs an http.Request for the ExportEvents method
 func NewExportEventsRequest(server string, params *ExportEventsParams) (*http.Request, error) {
 	var err error
@@ -6494,6 +6850,74 @@ func NewAuditGapsRequest(server string, params *AuditGapsParams) (*http.Request,
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewBulkActionRequest constructs an http.Request for the BulkAction method
+func NewBulkActionRequest(server string, id BulkID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/bulk-actions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStopBulkActionRequest constructs an http.Request for the StopBulkAction method
+func NewStopBulkActionRequest(server string, id BulkID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/bulk-actions/%s/stop", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -7047,6 +7471,40 @@ func NewExamineRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/doctor")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewExplainRequest constructs an http.Request for the Explain method
+func NewExplainRequest(server string, requestID string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "request_id", requestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/explain/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9021,6 +9479,61 @@ func NewCreateUserRequestWithBody(server string, params *CreateUserParams, conte
 	return req, nil
 }
 
+// NewBulkUsersRequest calls the generic BulkUsers builder with application/json body
+func NewBulkUsersRequest(server string, params *BulkUsersParams, body BulkUsersJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBulkUsersRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewBulkUsersRequestWithBody constructs an http.Request for the BulkUsers method, with any body, and a specified content type
+func NewBulkUsersRequestWithBody(server string, params *BulkUsersParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/bulk")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewExportUsersRequest constructs an http.Request for the ExportUsers method
 func NewExportUsersRequest(server string, params *ExportUsersParams) (*http.Request, error) {
 	var err error
@@ -10510,6 +11023,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /audit-logs/checkpoint (the `AuditCheckpoint` operationId).
 	AuditCheckpointWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*AuditCheckpointResponse, error)
 
+	// CleanupAuditWithResponse Remove events that are older than AUDIT_LOG_RETENTION_DAYS now
+	//
+	// Events that a log server or webhook has not received yet stay. 409 if events are kept forever.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /audit-logs/cleanup (the `CleanupAudit` operationId).
+	CleanupAuditWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CleanupAuditResponse, error)
+
 	// ExportEventsWithResponse Export the audit log
 	//
 	// A stream, newest first. As JSON, each line is a record, and the last line is `{"end":true,"count":N}`: without it the export is broken. A broken export of either format ends the connection.
@@ -10557,6 +11079,22 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /audit-sinks/gaps (the `AuditGaps` operationId).
 	AuditGapsWithResponse(ctx context.Context, params *AuditGapsParams, reqEditors ...RequestEditorFn) (*AuditGapsResponse, error)
+
+	// BulkActionWithResponse Show how far a job on many users is
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /bulk-actions/{id} (the `BulkAction` operationId).
+	BulkActionWithResponse(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*BulkActionResponse, error)
+
+	// StopBulkActionWithResponse Stop a job on many users
+	//
+	// What it has done stays done.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /bulk-actions/{id}/stop (the `StopBulkAction` operationId).
+	StopBulkActionWithResponse(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*StopBulkActionResponse, error)
 
 	// ClientsWithResponse List clients
 	//
@@ -10660,6 +11198,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /doctor (the `Examine` operationId).
 	ExamineWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ExamineResponse, error)
+
+	// ExplainWithResponse Say why a request was denied
+	//
+	// Denials of the gateway are stored for a day, other failures as long as the audit log.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /explain/{request_id} (the `Explain` operationId).
+	ExplainWithResponse(ctx context.Context, requestID string, reqEditors ...RequestEditorFn) (*ExplainResponse, error)
 
 	// KeysWithResponse List signing keys
 	//
@@ -11010,6 +11557,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /users (the `CreateUser` operationId).
 	CreateUserWithResponse(ctx context.Context, params *CreateUserParams, body CreateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateUserResponse, error)
+
+	// BulkUsersWithBodyWithResponse Act on many users
+	//
+	// Name the users by `ids`, or select them by a `filter` with its `count` and `at`: what the list showed, and when. 409 if the filter selects another number now. Each user is decided by itself; `refused_users` says for whom the action was refused. More than 500 users are a job. `end_sessions` needs the scope `admin:sessions:write` instead.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/bulk (the `BulkUsers` operationId).
+	BulkUsersWithBodyWithResponse(ctx context.Context, params *BulkUsersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BulkUsersResponse, error)
+
+	// BulkUsersWithResponse Act on many users
+	//
+	// Name the users by `ids`, or select them by a `filter` with its `count` and `at`: what the list showed, and when. 409 if the filter selects another number now. Each user is decided by itself; `refused_users` says for whom the action was refused. More than 500 users are a job. `end_sessions` needs the scope `admin:sessions:write` instead.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/bulk (the `BulkUsers` operationId).
+	BulkUsersWithResponse(ctx context.Context, params *BulkUsersParams, body BulkUsersJSONRequestBody, reqEditors ...RequestEditorFn) (*BulkUsersResponse, error)
 
 	// ExportUsersWithResponse Write users to a file
 	//
@@ -11402,6 +11967,54 @@ func (r AuditCheckpointResponse) ContentType() string {
 	return ""
 }
 
+type CleanupAuditResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AuditCleanup
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CleanupAuditResponse) GetJSON200() *AuditCleanup {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CleanupAuditResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CleanupAuditResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CleanupAuditResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CleanupAuditResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CleanupAuditResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ExportEventsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -11677,6 +12290,102 @@ func (r AuditGapsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AuditGapsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type BulkActionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BulkJob
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r BulkActionResponse) GetJSON200() *BulkJob {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r BulkActionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r BulkActionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r BulkActionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r BulkActionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r BulkActionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type StopBulkActionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BulkJob
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r StopBulkActionResponse) GetJSON200() *BulkJob {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StopBulkActionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StopBulkActionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StopBulkActionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StopBulkActionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StopBulkActionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12165,6 +12874,54 @@ func (r ExamineResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ExamineResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ExplainResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Explanation
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExplainResponse) GetJSON200() *Explanation {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExplainResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExplainResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExplainResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExplainResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExplainResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13835,6 +14592,68 @@ func (r CreateUserResponse) ContentType() string {
 	return ""
 }
 
+// BulkUsersResponse202Headers the declared response headers of an HTTP 202 response for BulkUsers
+type BulkUsersResponse202Headers struct {
+	Location string
+}
+
+type BulkUsersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BulkJob
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *BulkJob
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *BulkUsersResponse202Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r BulkUsersResponse) GetJSON200() *BulkJob {
+	return r.JSON200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r BulkUsersResponse) GetJSON202() *BulkJob {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r BulkUsersResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r BulkUsersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r BulkUsersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r BulkUsersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r BulkUsersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ExportUsersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15256,6 +16075,21 @@ func (c *ClientWithResponses) AuditCheckpointWithResponse(ctx context.Context, r
 	return ParseAuditCheckpointResponse(rsp)
 }
 
+// CleanupAuditWithResponse Remove events that are older than AUDIT_LOG_RETENTION_DAYS now
+//
+// Events that a log server or webhook has not received yet stay. 409 if events are kept forever.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /audit-logs/cleanup (the `CleanupAudit` operationId).
+func (c *ClientWithResponses) CleanupAuditWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CleanupAuditResponse, error) {
+	rsp, err := c.CleanupAudit(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCleanupAuditResponse(rsp)
+}
+
 // ExportEventsWithResponse Export the audit log
 //
 // A stream, newest first. As JSON, each line is a record, and the last line is `{"end":true,"count":N}`: without it the export is broken. A broken export of either format ends the connection.
@@ -15338,6 +16172,34 @@ func (c *ClientWithResponses) AuditGapsWithResponse(ctx context.Context, params 
 		return nil, err
 	}
 	return ParseAuditGapsResponse(rsp)
+}
+
+// BulkActionWithResponse Show how far a job on many users is
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /bulk-actions/{id} (the `BulkAction` operationId).
+func (c *ClientWithResponses) BulkActionWithResponse(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*BulkActionResponse, error) {
+	rsp, err := c.BulkAction(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBulkActionResponse(rsp)
+}
+
+// StopBulkActionWithResponse Stop a job on many users
+//
+// What it has done stays done.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /bulk-actions/{id}/stop (the `StopBulkAction` operationId).
+func (c *ClientWithResponses) StopBulkActionWithResponse(ctx context.Context, id BulkID, reqEditors ...RequestEditorFn) (*StopBulkActionResponse, error) {
+	rsp, err := c.StopBulkAction(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStopBulkActionResponse(rsp)
 }
 
 // ClientsWithResponse List clients
@@ -15519,6 +16381,21 @@ func (c *ClientWithResponses) ExamineWithResponse(ctx context.Context, reqEditor
 		return nil, err
 	}
 	return ParseExamineResponse(rsp)
+}
+
+// ExplainWithResponse Say why a request was denied
+//
+// Denials of the gateway are stored for a day, other failures as long as the audit log.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /explain/{request_id} (the `Explain` operationId).
+func (c *ClientWithResponses) ExplainWithResponse(ctx context.Context, requestID string, reqEditors ...RequestEditorFn) (*ExplainResponse, error) {
+	rsp, err := c.Explain(ctx, requestID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExplainResponse(rsp)
 }
 
 // KeysWithResponse List signing keys
@@ -16147,6 +17024,36 @@ func (c *ClientWithResponses) CreateUserWithResponse(ctx context.Context, params
 	return ParseCreateUserResponse(rsp)
 }
 
+// BulkUsersWithBodyWithResponse Act on many users
+//
+// Name the users by `ids`, or select them by a `filter` with its `count` and `at`: what the list showed, and when. 409 if the filter selects another number now. Each user is decided by itself; `refused_users` says for whom the action was refused. More than 500 users are a job. `end_sessions` needs the scope `admin:sessions:write` instead.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/bulk (the `BulkUsers` operationId).
+func (c *ClientWithResponses) BulkUsersWithBodyWithResponse(ctx context.Context, params *BulkUsersParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BulkUsersResponse, error) {
+	rsp, err := c.BulkUsersWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBulkUsersResponse(rsp)
+}
+
+// BulkUsersWithResponse Act on many users
+//
+// Name the users by `ids`, or select them by a `filter` with its `count` and `at`: what the list showed, and when. 409 if the filter selects another number now. Each user is decided by itself; `refused_users` says for whom the action was refused. More than 500 users are a job. `end_sessions` needs the scope `admin:sessions:write` instead.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/bulk (the `BulkUsers` operationId).
+func (c *ClientWithResponses) BulkUsersWithResponse(ctx context.Context, params *BulkUsersParams, body BulkUsersJSONRequestBody, reqEditors ...RequestEditorFn) (*BulkUsersResponse, error) {
+	rsp, err := c.BulkUsers(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBulkUsersResponse(rsp)
+}
+
 // ExportUsersWithResponse Write users to a file
 //
 // The answer is a file that an import reads. As JSON, its last line is `{"end":true,"count":N}`; without it the
@@ -16717,6 +17624,39 @@ func ParseAuditCheckpointResponse(rsp *http.Response) (*AuditCheckpointResponse,
 	return response, nil
 }
 
+// ParseCleanupAuditResponse parses an HTTP response from a CleanupAuditWithResponse call
+func ParseCleanupAuditResponse(rsp *http.Response) (*CleanupAuditResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CleanupAuditResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AuditCleanup
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseExportEventsResponse parses an HTTP response from a ExportEventsWithResponse call
 func ParseExportEventsResponse(rsp *http.Response) (*ExportEventsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16891,6 +17831,72 @@ func ParseAuditGapsResponse(rsp *http.Response) (*AuditGapsResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest AuditGapList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseBulkActionResponse parses an HTTP response from a BulkActionWithResponse call
+func ParseBulkActionResponse(rsp *http.Response) (*BulkActionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &BulkActionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BulkJob
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStopBulkActionResponse parses an HTTP response from a StopBulkActionWithResponse call
+func ParseStopBulkActionResponse(rsp *http.Response) (*StopBulkActionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StopBulkActionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BulkJob
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -17259,6 +18265,39 @@ func ParseExamineResponse(rsp *http.Response) (*ExamineResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest DoctorReport
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseExplainResponse parses an HTTP response from a ExplainWithResponse call
+func ParseExplainResponse(rsp *http.Response) (*ExplainResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExplainResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Explanation
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -18527,6 +19566,59 @@ func ParseCreateUserResponse(rsp *http.Response) (*CreateUserResponse, error) {
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseBulkUsersResponse parses an HTTP response from a BulkUsersWithResponse call
+func ParseBulkUsersResponse(rsp *http.Response) (*BulkUsersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &BulkUsersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BulkJob
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest BulkJob
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers BulkUsersResponse202Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers202 = &headers
 	}
 
 	return response, nil

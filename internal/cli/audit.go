@@ -17,13 +17,15 @@ import (
 
 // auditCommands read the audit log.
 type auditCommands struct {
-	List   auditList   `cmd:"" help:"List events, newest first."`
-	Show   auditShow   `cmd:"" help:"Show one event."`
-	Export auditExport `cmd:"" help:"Write all events as JSON lines or CSV, newest first."`
-	Sinks  auditSinks  `cmd:"" help:"Show where the log is delivered to, and how far each has come."`
-	Clean  auditClean  `cmd:"" name:"cleanup" help:"Remove events that are older than AUDIT_LOG_RETENTION_DAYS now."`
-	Verify auditVerify `cmd:"" help:"Check that no event was altered, removed or added."`
-	Key    auditKey    `cmd:"" help:"Make a key that signs checkpoints of the audit log, for AUDIT_CHECKPOINT_KEY."`
+	List   auditList       `cmd:"" help:"List events, newest first."`
+	Show   auditShow       `cmd:"" help:"Show one event."`
+	Export auditExport     `cmd:"" help:"Write all events as JSON lines or CSV, newest first."`
+	Sinks  auditSinks      `cmd:"" help:"Show where the log is delivered to, and how far each has come."`
+	Clean  auditClean      `cmd:"" name:"cleanup" help:"Remove events that are older than AUDIT_LOG_RETENTION_DAYS now."`
+	Proof  auditProof      `cmd:"" help:"Prove that an event is in the log."`
+	Check  auditCheckpoint `cmd:"" name:"checkpoint" help:"Show the head of the log's tree, and what was signed of it."`
+	Verify auditVerify     `cmd:"" help:"Check that no event was altered, removed or added."`
+	Key    auditKey        `cmd:"" help:"Make a key that signs checkpoints of the audit log, for AUDIT_CHECKPOINT_KEY."`
 }
 
 // auditFlags select events.

@@ -13,6 +13,8 @@ type secretCommands struct {
 	Add    secretAdd    `cmd:"" help:"Add a secret beside the others; prints it once only."`
 	List   secretList   `cmd:"" help:"List the secrets of a client, newest first: ids and dates only."`
 	Remove secretRemove `cmd:"" help:"Remove a secret; the client can no longer authenticate by it."`
+
+	RemoveOld secretRemoveOld `cmd:"" help:"Remove all secrets of a client but the newest active one."`
 }
 
 // secretAdd adds a secret to a client.
@@ -123,5 +125,30 @@ func (f *secretRemove) Run(ctx context.Context, c *call) error {
 		c.warn(done.Warnings)
 		doc := map[string]string{"client_id": string(cl.ID), "secret_id": f.Secret, "result": "removed"}
 		return c.done(doc, "Secret %s of client %s (%s) is removed.", f.Secret, cl.Name, cl.ID)
+	})
+}
+
+// secretRemoveOld removes the old secrets of a client.
+type secretRemoveOld struct {
+	clientRef
+	Yes bool `help:"Do not ask for confirmation."`
+}
+
+// Run removes the secrets after confirmation.
+func (f *secretRemoveOld) Run(ctx context.Context, c *call) error {
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		cl, err := ops.Client(ctx, a, f.Ref)
+		if err != nil {
+			return noClient(err)
+		}
+		if err := c.confirm(f.Yes, "the old secrets of client", string(cl.ID)); err != nil {
+			return err
+		}
+		n, err := ops.RemoveOldSecrets(ctx, a, string(cl.ID))
+		if err != nil {
+			return noSecret(err, string(cl.ID))
+		}
+		doc := object{{"client_id", cl.ID}, {"removed", n}}
+		return c.done(doc, "Secrets of client %s (%s) removed: %d.", cl.Name, cl.ID, n)
 	})
 }

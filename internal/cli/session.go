@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 type sessionCommands struct {
 	List   sessionList   `cmd:"" help:"List the browsers that are signed in."`
 	Revoke sessionRevoke `cmd:"" help:"End a session, or all sessions of a user."`
+
+	Metrics sessionMetrics `cmd:"" help:"Count the sessions."`
 }
 
 // sessionView is a session as the command line shows it.
@@ -172,4 +175,29 @@ func (f *sessionRevoke) revokeAll(ctx context.Context, c *call, ops *admin.Opera
 	}
 	u := ended.User
 	return c.done(map[string]string{"user_id": string(u.ID), "result": "ended"}, text, u.LoginName())
+}
+
+// sessionMetrics counts sessions.
+type sessionMetrics struct{}
+
+// sessionCounts are numbers of sessions as the command line shows them.
+type sessionCounts struct {
+	Active int `json:"active"`
+	Today  int `json:"today"`
+	Users  int `json:"users"`
+}
+
+// Run prints the numbers.
+func (*sessionMetrics) Run(ctx context.Context, c *call) error {
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		m, err := ops.SessionMetrics(ctx, a)
+		if err != nil {
+			return err
+		}
+		return c.show(sessionCounts(m), func(s *table) {
+			s.pair("active", strconv.Itoa(m.Active))
+			s.pair("began_today", strconv.Itoa(m.Today))
+			s.pair("users", strconv.Itoa(m.Users))
+		})
+	})
 }

@@ -23,9 +23,17 @@ type userCommands struct {
 	ResetTwoStep userResetTwoStep `cmd:"" name:"reset-two-step" help:"Remove all second factors and backup codes of an account, and end its sessions."`
 	Disable      userDisable      `cmd:"" help:"Keep an account from signing in, and end its sessions and tokens."`
 	Enable       userEnable       `cmd:"" help:"Let a disabled account sign in again."`
-	Import       userImport       `cmd:"" help:"Create the accounts of a file."`
-	Export       userExport       `cmd:"" help:"Write accounts to a file."`
-	Delete       userDelete       `cmd:"" help:"Delete an account with all that belongs to it."`
+
+	SendPasswordReset userSendPasswordReset     `cmd:"" help:"Mail a person a link to set a new password."`
+	SendVerification  userSendVerification      `cmd:"" help:"Mail a person a link that proves the email address."`
+	RevokeTokens      userRevokeTokens          `cmd:"" help:"Revoke all tokens of an account. Browsers stay signed in, and consents stay."`
+	Factors           userFactorCommands        `cmd:"" help:"Manage the second factors of an account one by one."`
+	Authorizations    userAuthorizationCommands `cmd:"" help:"Manage what an account has allowed applications."`
+	Bulk              userBulkCommands          `cmd:"" help:"Act on many accounts at once."`
+
+	Import userImport `cmd:"" help:"Create the accounts of a file."`
+	Export userExport `cmd:"" help:"Write accounts to a file."`
+	Delete userDelete `cmd:"" help:"Delete an account with all that belongs to it."`
 }
 
 func newUserCommands() *userCommands {
@@ -191,7 +199,11 @@ func (f *userShow) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return noUser(err)
 		}
-		return c.show(userDetailMembers(d), func(s *table) { printUser(s, d) })
+		p, err := ops.PasswordStatus(ctx, a, string(d.User.ID))
+		if err != nil {
+			return noUser(err)
+		}
+		return c.show(userDetailMembers(d, p), func(s *table) { printUser(s, d, p) })
 	})
 }
 

@@ -44,7 +44,7 @@ type factorView struct {
 	LastUsedAt timestamp `json:"last_used_at"`
 }
 
-func userDetailMembers(d *admin.UserDetail) object {
+func userDetailMembers(d *admin.UserDetail, p *admin.PasswordStatus) object {
 	factors := []factorView{}
 	for _, f := range d.Factors {
 		factors = append(factors, factorView{f.Kind, f.Label, timestamp{f.CreatedAt}, timestamp{f.LastUsedAt}})
@@ -56,13 +56,15 @@ func userDetailMembers(d *admin.UserDetail) object {
 		{"unlock_at", timestamp{d.UnlockAt}},
 		{"locked_until", timestamp{d.LockedUntil}},
 		{"lock_reason", d.LockReason},
+		{"password_expires_at", timestamp{p.ExpiresAt}},
+		{"password_requires_change", p.RequiresChange},
 		{"second_factors", factors},
 		{"sessions", d.Sessions},
 		{"grants", d.Grants},
 	}...)
 }
 
-func printUser(s *table, d *admin.UserDetail) {
+func printUser(s *table, d *admin.UserDetail, p *admin.PasswordStatus) {
 	u := d.User
 	s.pair("id", string(u.ID))
 	printFields(s, identity.UserFields(), u)
@@ -74,6 +76,10 @@ func printUser(s *table, d *admin.UserDetail) {
 		s.pair("failed_attempts", strconv.Itoa(d.Failures))
 	}
 	s.pair("password_changed_at", timestamp{u.PasswordChangedAt}.String())
+	s.pair("password_expires_at", timestamp{p.ExpiresAt}.String())
+	if p.RequiresChange {
+		s.pair("password", "must be changed at the next sign-in")
+	}
 	for _, f := range d.Factors {
 		s.pair("second_factor", strings.TrimSpace(f.Kind+" "+f.Label))
 	}

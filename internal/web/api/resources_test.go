@@ -108,6 +108,24 @@ func TestStoryOfUsers(t *testing.T) {
 	})
 }
 
+func TestStoryOfManyUsers(t *testing.T) {
+	h := newHarness(t)
+	h.play([]step{
+		{"POST", "/api/v1/users", `{"email":"bob@example.com"}`, 201, nil},
+		{"POST", "/api/v1/users/bulk", `{"action":"lock","ids":["{id}"]}`, 400, is{"error": "validation_error"}},
+		{"POST", "/api/v1/users/bulk", `{"action":"lock","ids":["{id}"],"reason":"left us"}`, 200, is{"state": "done", "done": 1, "refused": 0}},
+		{"POST", "/api/v1/users/bulk", `{"action":"unlock","filter":{"status":"locked"},"count":2,"at":"2100-01-01T00:00:00Z"}`, 409, nil},
+		{"POST", "/api/v1/users/bulk", `{"action":"unlock","filter":{"status":"locked"},"count":1}`, 400, nil},
+		{"POST", "/api/v1/users/bulk", `{"action":"unlock","filter":{"status":"locked"},"count":1,"at":"2100-01-01T00:00:00Z"}`, 200, is{"done": 1}},
+		{"POST", "/api/v1/users/bulk", `{"action":"dance","ids":["x"]}`, 400, nil},
+		{"POST", "/api/v1/users/bulk", `{"action":"delete"}`, 400, nil},
+		{"GET", "/api/v1/bulk-actions/none", "", 404, nil},
+		{"POST", "/api/v1/bulk-actions/none/stop", "", 404, nil},
+		{"GET", "/api/v1/explain/NOTHING", "", 404, is{"error": "not_found"}},
+		{"POST", "/api/v1/audit-logs/cleanup", "", 409, nil},
+	})
+}
+
 func TestStoryOfClients(t *testing.T) {
 	h := newHarness(t)
 	h.play([]step{

@@ -26,6 +26,9 @@ type ServerInterface interface {
 	// AuditCheckpoint Show the head of the log's tree
 	// (GET /audit-logs/checkpoint)
 	AuditCheckpoint(w http.ResponseWriter, r *http.Request)
+	// CleanupAudit Remove events that are older than AUDIT_LOG_RETENTION_DAYS now
+	// (POST /audit-logs/cleanup)
+	CleanupAudit(w http.ResponseWriter, r *http.Request)
 	// ExportEvents Export the audit log
 	// (GET /audit-logs/export)
 	ExportEvents(w http.ResponseWriter, r *http.Request, params ExportEventsParams)
@@ -44,6 +47,12 @@ type ServerInterface interface {
 	// AuditGaps List the events that a sink does not have
 	// (GET /audit-sinks/gaps)
 	AuditGaps(w http.ResponseWriter, r *http.Request, params AuditGapsParams)
+	// BulkAction Show how far a job on many users is
+	// (GET /bulk-actions/{id})
+	BulkAction(w http.ResponseWriter, r *http.Request, id BulkID)
+	// StopBulkAction Stop a job on many users
+	// (POST /bulk-actions/{id}/stop)
+	StopBulkAction(w http.ResponseWriter, r *http.Request, id BulkID)
 	// Clients List clients
 	// (GET /clients)
 	Clients(w http.ResponseWriter, r *http.Request, params ClientsParams)
@@ -74,6 +83,9 @@ type ServerInterface interface {
 	// Examine Examine the installation
 	// (GET /doctor)
 	Examine(w http.ResponseWriter, r *http.Request)
+	// Explain Say why a request was denied
+	// (GET /explain/{request_id})
+	Explain(w http.ResponseWriter, r *http.Request, requestID string)
 	// Keys List signing keys
 	// (GET /keys)
 	Keys(w http.ResponseWriter, r *http.Request)
@@ -176,6 +188,9 @@ type ServerInterface interface {
 	// CreateUser Create a user
 	// (POST /users)
 	CreateUser(w http.ResponseWriter, r *http.Request, params CreateUserParams)
+	// BulkUsers Act on many users
+	// (POST /users/bulk)
+	BulkUsers(w http.ResponseWriter, r *http.Request, params BulkUsersParams)
 	// ExportUsers Write users to a file
 	// (GET /users/export)
 	ExportUsers(w http.ResponseWriter, r *http.Request, params ExportUsersParams)
@@ -529,6 +544,20 @@ func (siw *ServerInterfaceWrapper) AuditCheckpoint(w http.ResponseWriter, r *htt
 	handler.ServeHTTP(w, r)
 }
 
+// CleanupAudit operation middleware
+func (siw *ServerInterfaceWrapper) CleanupAudit(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CleanupAudit(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ExportEvents operation middleware
 func (siw *ServerInterfaceWrapper) ExportEvents(w http.ResponseWriter, r *http.Request) {
 
@@ -815,6 +844,58 @@ func (siw *ServerInterfaceWrapper) AuditGaps(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.AuditGaps(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// BulkAction operation middleware
+func (siw *ServerInterfaceWrapper) BulkAction(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id BulkID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.BulkAction(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StopBulkAction operation middleware
+func (siw *ServerInterfaceWrapper) StopBulkAction(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id BulkID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StopBulkAction(w, r, id)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -1273,6 +1354,32 @@ func (siw *ServerInterfaceWrapper) Examine(w http.ResponseWriter, r *http.Reques
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Examine(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// Explain operation middleware
+func (siw *ServerInterfaceWrapper) Explain(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "request_id" -------------
+	var requestID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "request_id", r.PathValue("request_id"), &requestID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "request_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Explain(w, r, requestID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2783,6 +2890,47 @@ func (siw *ServerInterfaceWrapper) CreateUser(w http.ResponseWriter, r *http.Req
 	handler.ServeHTTP(w, r)
 }
 
+// BulkUsers operation middleware
+func (siw *ServerInterfaceWrapper) BulkUsers(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params BulkUsersParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.BulkUsers(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ExportUsers operation middleware
 func (siw *ServerInterfaceWrapper) ExportUsers(w http.ResponseWriter, r *http.Request) {
 
@@ -4009,12 +4157,15 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs", wrapper.Events)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/checkpoint", wrapper.AuditCheckpoint)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/audit-logs/cleanup", wrapper.CleanupAudit)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/export", wrapper.ExportEvents)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/stats", wrapper.AuditStats)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/{id}", wrapper.Event)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/{id}/proof", wrapper.ProveEvent)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-sinks", wrapper.AuditSinks)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-sinks/gaps", wrapper.AuditGaps)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/bulk-actions/{id}", wrapper.BulkAction)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/bulk-actions/{id}/stop", wrapper.StopBulkAction)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/clients", wrapper.Clients)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients", wrapper.CreateClient)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}", wrapper.DeleteClient)
@@ -4025,6 +4176,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/{id}/secrets", wrapper.AddSecret)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}/secrets/{secret_id}", wrapper.RemoveSecret)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/doctor", wrapper.Examine)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/explain/{request_id}", wrapper.Explain)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/keys", wrapper.Keys)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/keys/rotate", wrapper.RotateKey)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/keys/{id}", wrapper.RetireKey)
@@ -4059,6 +4211,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/settings", wrapper.Settings)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/users", wrapper.Users)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users", wrapper.CreateUser)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/bulk", wrapper.BulkUsers)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/users/export", wrapper.ExportUsers)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/import", wrapper.ImportUsers)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/users/{id}", wrapper.DeleteUser)
@@ -4126,6 +4279,27 @@ type AuditCheckpointResponseObject interface {
 type AuditCheckpoint200JSONResponse AuditCheckpoint
 
 func (response AuditCheckpoint200JSONResponse) VisitAuditCheckpointResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CleanupAuditRequestObject struct {
+}
+
+type CleanupAuditResponseObject interface {
+	VisitCleanupAuditResponse(w http.ResponseWriter) error
+}
+
+type CleanupAudit200JSONResponse AuditCleanup
+
+func (response CleanupAudit200JSONResponse) VisitCleanupAuditResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -4306,6 +4480,50 @@ type AuditGapsResponseObject interface {
 type AuditGaps200JSONResponse AuditGapList
 
 func (response AuditGaps200JSONResponse) VisitAuditGapsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BulkActionRequestObject struct {
+	ID BulkID `json:"id"`
+}
+
+type BulkActionResponseObject interface {
+	VisitBulkActionResponse(w http.ResponseWriter) error
+}
+
+type BulkAction200JSONResponse BulkJob
+
+func (response BulkAction200JSONResponse) VisitBulkActionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopBulkActionRequestObject struct {
+	ID BulkID `json:"id"`
+}
+
+type StopBulkActionResponseObject interface {
+	VisitStopBulkActionResponse(w http.ResponseWriter) error
+}
+
+type StopBulkAction200JSONResponse BulkJob
+
+func (response StopBulkAction200JSONResponse) VisitStopBulkActionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -4547,6 +4765,28 @@ type ExamineResponseObject interface {
 type Examine200JSONResponse DoctorReport
 
 func (response Examine200JSONResponse) VisitExamineResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExplainRequestObject struct {
+	RequestID string `json:"request_id"`
+}
+
+type ExplainResponseObject interface {
+	VisitExplainResponse(w http.ResponseWriter) error
+}
+
+type Explain200JSONResponse Explanation
+
+func (response Explain200JSONResponse) VisitExplainResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response); err != nil {
@@ -5369,6 +5609,51 @@ func (response CreateUser201JSONResponse) VisitCreateUserResponse(w http.Respons
 	return err
 }
 
+type BulkUsersRequestObject struct {
+	Params BulkUsersParams
+	Body   *BulkUsersJSONRequestBody
+}
+
+type BulkUsersResponseObject interface {
+	VisitBulkUsersResponse(w http.ResponseWriter) error
+}
+
+type BulkUsers200JSONResponse BulkJob
+
+func (response BulkUsers200JSONResponse) VisitBulkUsersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BulkUsers202ResponseHeaders struct {
+	Location string
+}
+
+type BulkUsers202JSONResponse struct {
+	Body    BulkJob
+	Headers BulkUsers202ResponseHeaders
+}
+
+func (response BulkUsers202JSONResponse) VisitBulkUsersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ExportUsersRequestObject struct {
 	Params ExportUsersParams
 }
@@ -6139,6 +6424,9 @@ type StrictServerInterface interface {
 	// AuditCheckpoint Show the head of the log's tree
 	// (GET /audit-logs/checkpoint)
 	AuditCheckpoint(ctx context.Context, request AuditCheckpointRequestObject) (AuditCheckpointResponseObject, error)
+	// CleanupAudit Remove events that are older than AUDIT_LOG_RETENTION_DAYS now
+	// (POST /audit-logs/cleanup)
+	CleanupAudit(ctx context.Context, request CleanupAuditRequestObject) (CleanupAuditResponseObject, error)
 	// ExportEvents Export the audit log
 	// (GET /audit-logs/export)
 	ExportEvents(ctx context.Context, request ExportEventsRequestObject) (ExportEventsResponseObject, error)
@@ -6157,6 +6445,12 @@ type StrictServerInterface interface {
 	// AuditGaps List the events that a sink does not have
 	// (GET /audit-sinks/gaps)
 	AuditGaps(ctx context.Context, request AuditGapsRequestObject) (AuditGapsResponseObject, error)
+	// BulkAction Show how far a job on many users is
+	// (GET /bulk-actions/{id})
+	BulkAction(ctx context.Context, request BulkActionRequestObject) (BulkActionResponseObject, error)
+	// StopBulkAction Stop a job on many users
+	// (POST /bulk-actions/{id}/stop)
+	StopBulkAction(ctx context.Context, request StopBulkActionRequestObject) (StopBulkActionResponseObject, error)
 	// Clients List clients
 	// (GET /clients)
 	Clients(ctx context.Context, request ClientsRequestObject) (ClientsResponseObject, error)
@@ -6187,6 +6481,9 @@ type StrictServerInterface interface {
 	// Examine Examine the installation
 	// (GET /doctor)
 	Examine(ctx context.Context, request ExamineRequestObject) (ExamineResponseObject, error)
+	// Explain Say why a request was denied
+	// (GET /explain/{request_id})
+	Explain(ctx context.Context, request ExplainRequestObject) (ExplainResponseObject, error)
 	// Keys List signing keys
 	// (GET /keys)
 	Keys(ctx context.Context, request KeysRequestObject) (KeysResponseObject, error)
@@ -6289,6 +6586,9 @@ type StrictServerInterface interface {
 	// CreateUser Create a user
 	// (POST /users)
 	CreateUser(ctx context.Context, request CreateUserRequestObject) (CreateUserResponseObject, error)
+	// BulkUsers Act on many users
+	// (POST /users/bulk)
+	BulkUsers(ctx context.Context, request BulkUsersRequestObject) (BulkUsersResponseObject, error)
 	// ExportUsers Write users to a file
 	// (GET /users/export)
 	ExportUsers(ctx context.Context, request ExportUsersRequestObject) (ExportUsersResponseObject, error)
@@ -6467,6 +6767,30 @@ func (sh *strictHandler) AuditCheckpoint(w http.ResponseWriter, r *http.Request)
 	}
 }
 
+// CleanupAudit operation middleware
+func (sh *strictHandler) CleanupAudit(w http.ResponseWriter, r *http.Request) {
+	var request CleanupAuditRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CleanupAudit(ctx, request.(CleanupAuditRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CleanupAudit")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CleanupAuditResponseObject); ok {
+		if err := validResponse.VisitCleanupAuditResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ExportEvents operation middleware
 func (sh *strictHandler) ExportEvents(w http.ResponseWriter, r *http.Request, params ExportEventsParams) {
 	var request ExportEventsRequestObject
@@ -6614,6 +6938,58 @@ func (sh *strictHandler) AuditGaps(w http.ResponseWriter, r *http.Request, param
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AuditGapsResponseObject); ok {
 		if err := validResponse.VisitAuditGapsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// BulkAction operation middleware
+func (sh *strictHandler) BulkAction(w http.ResponseWriter, r *http.Request, id BulkID) {
+	var request BulkActionRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.BulkAction(ctx, request.(BulkActionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "BulkAction")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(BulkActionResponseObject); ok {
+		if err := validResponse.VisitBulkActionResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StopBulkAction operation middleware
+func (sh *strictHandler) StopBulkAction(w http.ResponseWriter, r *http.Request, id BulkID) {
+	var request StopBulkActionRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StopBulkAction(ctx, request.(StopBulkActionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StopBulkAction")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StopBulkActionResponseObject); ok {
+		if err := validResponse.VisitStopBulkActionResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -6898,6 +7274,32 @@ func (sh *strictHandler) Examine(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ExamineResponseObject); ok {
 		if err := validResponse.VisitExamineResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// Explain operation middleware
+func (sh *strictHandler) Explain(w http.ResponseWriter, r *http.Request, requestID string) {
+	var request ExplainRequestObject
+
+	request.RequestID = requestID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.Explain(ctx, request.(ExplainRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Explain")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExplainResponseObject); ok {
+		if err := validResponse.VisitExplainResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -7859,6 +8261,39 @@ func (sh *strictHandler) CreateUser(w http.ResponseWriter, r *http.Request, para
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CreateUserResponseObject); ok {
 		if err := validResponse.VisitCreateUserResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// BulkUsers operation middleware
+func (sh *strictHandler) BulkUsers(w http.ResponseWriter, r *http.Request, params BulkUsersParams) {
+	var request BulkUsersRequestObject
+
+	request.Params = params
+
+	var body BulkUsersJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.BulkUsers(ctx, request.(BulkUsersRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "BulkUsers")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(BulkUsersResponseObject); ok {
+		if err := validResponse.VisitBulkUsersResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

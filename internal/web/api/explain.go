@@ -1,0 +1,58 @@
+package api
+
+import (
+	"context"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/web/api/gen"
+	"github.com/gatehouse-id/gatehouse/management"
+)
+
+// Explain answers why a request was denied.
+func (s handlers) Explain(ctx context.Context, in gen.ExplainRequestObject) (gen.ExplainResponseObject, error) {
+	x, err := s.Operations.Explain(ctx, actorOf(ctx), in.RequestID)
+	if err != nil {
+		return nil, err
+	}
+	out := gen.Explain200JSONResponse{
+		RequestID:  x.RequestID,
+		RouteState: string(x.RouteState),
+		Events:     []management.AuditEvent{},
+	}
+	if x.Denial != nil {
+		out.Denial = denialView(x.Denial)
+	}
+	for i := range x.Events {
+		out.Events = append(out.Events, eventView(&x.Events[i]))
+	}
+	return out, nil
+}
+
+func denialView(r *access.DenialRecord) *management.GatewayDenial {
+	return &management.GatewayDenial{
+		At:           r.At.UTC(),
+		Method:       r.Method,
+		Host:         r.Host,
+		Path:         r.Path,
+		IPAddress:    r.IP,
+		Status:       r.Status,
+		RouteID:      optional(r.Route),
+		RouteName:    optional(r.RouteName),
+		ClientID:     optional(r.Caller.Client),
+		UserID:       optional(r.Caller.User),
+		IdentifiedBy: optional(r.Caller.By),
+		Rule:         r.Denial.Rule,
+		Reason:       r.Denial.Reason,
+		Remedy:       r.Denial.Remedy,
+		Needed:       append([]string{}, r.Denial.Needed...),
+		Found:        append([]string{}, r.Denial.Had...),
+	}
+}
+
+// CleanupAudit removes old events from the audit log.
+func (s handlers) CleanupAudit(
+	ctx context.Context, _ gen.CleanupAuditRequestObject,
+) (gen.CleanupAuditResponseObject, error) {
+	n, err := s.Operations.CleanupAudit(ctx, actorOf(ctx))
+	return gen.CleanupAudit200JSONResponse{Removed: int(n)}, err
+}
