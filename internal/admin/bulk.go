@@ -288,6 +288,9 @@ func (o *Operations) StopBulkAction(ctx context.Context, a Actor, id string) (*B
 	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
 	}
+	if _, err := o.bulkJob(ctx, id); err != nil {
+		return nil, err
+	}
 	if err := o.store.StopBulkAction(ctx, id, o.parts.Now()); err != nil {
 		return nil, err
 	}
