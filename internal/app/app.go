@@ -32,6 +32,7 @@ func Main(ctx context.Context, args, environ []string, stdin io.Reader, stdout, 
 		terminal: isTerminal(stdout),
 		getenv:   lookup(environ),
 		environ:  environ,
+		args:     args,
 		now:      time.Now,
 	}
 	return cli.Main(ctx, program(e), cli.Streams{In: stdin, Out: stdout, Err: stderr}, args)

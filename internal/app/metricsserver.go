@@ -19,7 +19,10 @@ import (
 )
 
 // listenMetrics opens METRICS_PORT, or returns nil if there is none.
-func listenMetrics(cfg *config.Config) (net.Listener, error) {
+func listenMetrics(cfg *config.Config, given []net.Listener) (net.Listener, error) {
+	if len(given) > 0 {
+		return given[0], nil
+	}
 	port := cfg.Monitoring.MetricsPort
 	if port == 0 {
 		return nil, nil

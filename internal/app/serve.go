@@ -39,18 +39,22 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := listen(cfg)
+	given, err := inherit(e)
+	if err != nil {
+		return err
+	}
+	listeners, err := listen(cfg, given.listeners[socketMain])
 	if err != nil {
 		return err
 	}
 	defer closeAll(listeners)
-	plain, err := listenPlain(cfg)
+	plain, err := listenPlain(cfg, given.listeners[socketPlain])
 	if err != nil {
 		return err
 	}
 	defer closeAll(plain)
 	defer catchStandardLog(log)()
-	scrapes, err := listenMetrics(cfg)
+	scrapes, err := listenMetrics(cfg, given.listeners[socketMetrics])
 	if err != nil {
 		return err
 	}
@@ -79,7 +83,14 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	tuneThreads(e)
 	s.behind = append(s.behind, func(ctx context.Context) { followQuota(ctx, e) })
 	s.secure = secure
-	s.notify = func(state string) { notify(e, state) }
+	s.notify = func(state string) {
+		notify(e, state)
+		given.reportReady()
+	}
+	s.next = newHandover(e, log, map[string][]net.Listener{
+		socketMain: listeners, socketPlain: plain, socketMetrics: present(scrapes),
+	})
+	defer s.next.close()
 	return s.run(ctx, cfg, listeners, secure, log)
 }
 
@@ -97,8 +108,15 @@ func recordSettings(ctx context.Context, e *env, p *parts) error {
 	return p.db.SettingsStarted(ctx, last, now, ev)
 }
 
-// listen opens the ports before the database, which a server that cannot listen must not touch.
-func listen(cfg *config.Config) ([]net.Listener, error) {
+// listen opens the ports before the database, which a server that cannot listen must not touch. It
+// uses the sockets that the process was given, if there are any.
+func listen(cfg *config.Config, given []net.Listener) ([]net.Listener, error) {
+	if len(given) > 0 {
+		if at, ok := given[0].Addr().(*net.TCPAddr); ok && cfg.Server.Port == 0 {
+			cfg.ListeningOn(at.Port)
+		}
+		return given, nil
+	}
 	out, err := listenAt(cfg, cfg.Server.Port)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on port %d: %w; stop the program that uses it, "+
@@ -111,7 +129,10 @@ func listen(cfg *config.Config) ([]net.Listener, error) {
 }
 
 // listenPlain opens HTTP_PORT, if there is one.
-func listenPlain(cfg *config.Config) ([]net.Listener, error) {
+func listenPlain(cfg *config.Config, given []net.Listener) ([]net.Listener, error) {
+	if len(given) > 0 {
+		return given, nil
+	}
 	if cfg.HTTPS.HTTPPort == 0 {
 		return nil, nil
 	}
@@ -158,7 +179,7 @@ func closeAll(ls []net.Listener) {
 // newHTTPServer returns the HTTP server with its limits and protocols.
 func (s *server) newHTTPServer(secure *tls.Config, log *slog.Logger) *http.Server {
 	hs := &http.Server{
-		Handler:           s.handler,
+		Handler:           s.closesConnections(s.handler),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -215,7 +236,7 @@ func (s *server) run(
 	for _, l := range listeners {
 		wg.Go(func() {
 			err := serveOn(hs, l, cfg.TLS())
-			if !errors.Is(err, http.ErrServerClosed) {
+			if !errors.Is(err, http.ErrServerClosed) && !s.handedOver.Load() {
 				failed <- err
 			}
 		})
@@ -236,15 +257,24 @@ func (s *server) run(
 	log.Info("serving", "address", listeners[0].Addr().String(), "issuer", cfg.Server.BaseURL,
 		"version", version())
 	s.reportState("READY=1")
+	replaced := s.whenReplaced(tasks)
 	select {
 	case err := <-failed:
 		_ = hs.Close()
 		return err
+	case <-replaced: // the new process has the sockets
+		s.handedOver.Store(true)
+		s.stopping.Store(true)
+		closeAll(listeners)
 	case <-ctx.Done():
+		s.stopping.Store(true)
+		s.reportState("STOPPING=1")
 	}
-	s.stopping.Store(true)
-	s.reportState("STOPPING=1")
-	if err := drainBefore(ctx, cfg.Server.DrainDelay, failed, log); err != nil {
+	delay := cfg.Server.DrainDelay
+	if s.handedOver.Load() { // clients' connections are still here
+		delay = max(delay, handoverDrain)
+	}
+	if err := drainBefore(ctx, delay, failed, log); err != nil {
 		_ = hs.Close()
 		return err
 	}
@@ -257,6 +287,20 @@ func (s *server) run(
 			"some requests did not end within SHUTDOWN_TIMEOUT and were aborted")
 	}
 	return nil
+}
+
+// whenReplaced returns a channel that is closed once a new process serves on the sockets.
+func (s *server) whenReplaced(ctx context.Context) <-chan struct{} {
+	if s.next == nil {
+		return nil
+	}
+	done := make(chan struct{})
+	go func() {
+		if s.next.wait(ctx) == nil {
+			close(done)
+		}
+	}()
+	return done
 }
 
 // reportState sends a state to the service manager, if there is one.

@@ -44,7 +44,7 @@ func TestListenOnIPv4Alone(t *testing.T) {
 	_ = l6.Close()
 	for host, both := range map[string]bool{"0.0.0.0": false, "*": true, "::": true} {
 		cfg := &config.Config{Server: config.Server{Host: host}}
-		listeners, err := listen(cfg)
+		listeners, err := listen(cfg, nil)
 		testkit.Must(t, err)
 		_, port, err := net.SplitHostPort(listeners[0].Addr().String())
 		testkit.Must(t, err)

@@ -51,6 +51,7 @@ type env struct {
 	stdout, stderr io.Writer
 	terminal       bool     // stdout is a terminal
 	environ        []string // NAME=value
+	args           []string // of the command line, without the program's name
 	getenv         func(string) string
 	now            func() time.Time
 }
@@ -381,8 +382,11 @@ type server struct {
 	gateway  *gateway.Gateway
 	secure   *tls.Config // nil: no https
 	stopping atomic.Bool // the server finishes the requests in progress
-	database databaseProbe
-	notify   func(state string) // informs the service manager; may be nil
+
+	next       *handover   // to a new process; nil in tests
+	handedOver atomic.Bool // a new process serves on the sockets
+	database   databaseProbe
+	notify     func(state string) // informs the service manager; may be nil
 }
 
 // newServer connects the parts: config → core → adapters → handlers → jobs.

@@ -1,0 +1,210 @@
+package faults_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+)
+
+// manager is a service manager that hears what processes report.
+func manager(t testing.TB) (socket string, states <-chan string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gh-notify-")
+	testkit.Must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket = filepath.Join(dir, "s")
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	testkit.Must(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	out := make(chan string, 64)
+	go func() {
+		b := make([]byte, 1024)
+		for {
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			out <- string(b[:n])
+		}
+	}()
+	return socket, out
+}
+
+// posts sends requests on one kept connection and never sends one again: each failure counts.
+func posts(ctx context.Context, addr string, answered *atomic.Int64, failed func(error)) {
+	var conn net.Conn
+	var in *bufio.Reader
+	defer func() {
+		if conn != nil {
+			_ = conn.Close()
+		}
+	}()
+	const body = "token=x"
+	for ctx.Err() == nil {
+		if conn == nil {
+			var err error
+			if conn, err = net.Dial("tcp", addr); err != nil {
+				failed(fmt.Errorf("connecting: %w", err))
+				return
+			}
+			in = bufio.NewReader(conn)
+		}
+		_, werr := fmt.Fprintf(conn, "POST /oauth/revoke HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\n"+
+			"Content-Length: %d\r\n\r\n%s", addr, len(body), body)
+		a, err := http.ReadResponse(in, nil)
+		if err = errors.Join(werr, err); err != nil {
+			failed(err)
+			return
+		}
+		_, _ = io.Copy(io.Discard, a.Body)
+		answered.Add(1)
+		if a.StatusCode >= 500 {
+			failed(fmt.Errorf("status %d", a.StatusCode))
+		}
+		if a.Close {
+			_ = conn.Close()
+			conn = nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// A new process takes the sockets over, again and again, while clients send requests on kept
+// connections, on new ones and by HTTP/2. No request fails. The manager hears who is the main
+// process, and a process that does not start leaves the old one as it was.
+func TestHandover(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), nil)
+	socket, states := manager(t)
+	s := h.serveOn(h.port, map[string]string{
+		"NOTIFY_SOCKET": socket, "METRICS_PORT": strconv.Itoa(testkit.FreePort(t)),
+	})
+	testkit.Equal(t, "first state", testkit.Receive(t, "READY", states), "READY=1")
+	addr := strings.TrimPrefix(s.url, "http://")
+
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	var answered, again atomic.Int64
+	failed := func(err error) { t.Errorf("a request failed: %v", err) }
+	for range 8 {
+		wg.Go(func() { posts(ctx, addr, &answered, failed) })
+	}
+	h2 := &http.Client{Transport: &http2.Transport{
+		AllowHTTP: true,
+		DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	}}
+	each := func(c *http.Client) {
+		for ctx.Err() == nil {
+			a, err := c.Get(s.url + "/.well-known/openid-configuration")
+			if err != nil {
+				failed(err)
+				return
+			}
+			_, _ = io.Copy(io.Discard, a.Body)
+			_ = a.Body.Close()
+			again.Add(1)
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	wg.Go(func() { each(h2) })
+	wg.Go(func() { each(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}) })
+
+	pid, ended := s.cmd.Process.Pid, s.dead
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	for range 3 {
+		testkit.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
+		testkit.Equal(t, "state", testkit.Receive(t, "READY of the new process", states), "READY=1")
+		main := testkit.Receive(t, "MAINPID", states)
+		next, err := strconv.Atoi(strings.TrimPrefix(main, "MAINPID="))
+		if err != nil || next == pid {
+			t.Fatalf("%q after process %d", main, pid)
+		}
+		if ended != nil {
+			testkit.Receive(t, "the end of the old process", ended)
+			ended = nil
+		} else {
+			gone(t, pid)
+		}
+		pid = next
+	}
+	stop()
+	wg.Wait()
+	if t.Logf("%d and %d requests", answered.Load(), again.Load()); answered.Load() < 100 || again.Load() < 100 {
+		t.Error("too few requests for a test")
+	}
+	testkit.Must(t, syscall.Kill(pid, syscall.SIGTERM))
+	testkit.Equal(t, "state", testkit.Receive(t, "STOPPING", states), "STOPPING=1")
+	gone(t, pid)
+}
+
+// gone waits for the end of a process that is not a child of this one.
+func gone(t testing.TB, pid int) {
+	t.Helper()
+	eventually(t, "the old process ends", func() error {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return want(err != nil || strings.Contains(string(raw), ") Z "), "process %d is there", pid)
+	})
+}
+
+// A new process that does not start leaves the old one as it was.
+func TestFailedHandover(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), nil)
+	file := filepath.Join(h.dir, "routes.yaml")
+	testkit.Must(t, os.WriteFile(file, []byte("routes: []\n"), 0o600))
+	s := h.serveOn(h.port, map[string]string{"ROUTES_FILE": file})
+	testkit.Must(t, os.WriteFile(file, []byte("rutes: 7\n"), 0o600))
+	testkit.Must(t, s.cmd.Process.Signal(syscall.SIGUSR2))
+	eventually(t, "the failure is logged", func() error {
+		return want(strings.Contains(s.logTail(), "the new process did not start"), "%s", s.logTail())
+	})
+	if a := newCaller(t, s.url).get("/readyz"); a.status != http.StatusOK {
+		t.Errorf("afterwards: %v", a)
+	}
+}
+
+// A server takes the socket that systemd listens on.
+func TestSocketActivation(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.Must(t, err)
+	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), map[string]string{"PORT": "1", "LISTEN_FDS": "1"})
+	f, err := l.(*net.TCPListener).File()
+	testkit.Must(t, err)
+	bin, err := program()
+	testkit.Must(t, err)
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" serve`, bin)
+	cmd.Env, cmd.Dir, cmd.ExtraFiles = h.environment(nil), h.dir, []*os.File{f}
+	testkit.Must(t, cmd.Start())
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	testkit.Must(t, errors.Join(f.Close(), l.Close()))
+	eventually(t, "the server answers on the socket", func() error {
+		a, err := http.Get("http://" + l.Addr().String() + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer a.Body.Close()
+		return want(a.StatusCode == http.StatusOK, "%d", a.StatusCode)
+	})
+}
