@@ -324,7 +324,7 @@ func drainBefore(ctx context.Context, delay time.Duration, failed <-chan error, 
 	if delay == 0 || errors.As(context.Cause(ctx), new(Interrupted)) {
 		return nil
 	}
-	log.Info("draining; requests are still accepted, but /readyz answers 503", "for", delay.String())
+	log.Info("draining; requests are still accepted, but /readyz answers 503", "duration_ms", delay.Milliseconds())
 	over := time.NewTimer(delay)
 	defer over.Stop()
 	select {

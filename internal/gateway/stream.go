@@ -95,11 +95,11 @@ func (s *streamGuard) currentCaller(ctx context.Context) (*Caller, error) {
 // report logs and stores why a request was ended. Most of them have been answered already.
 func (s *streamGuard) report(d *access.Denial) {
 	s.g.Kit.Log.LogAttrs(context.Background(), slog.LevelInfo, "a request was ended while it was being served",
-		slog.String("id", s.req.event.ID),
+		slog.String("request_id", s.req.event.ID),
 		slog.String("route", s.route.name()),
 		slog.String("client", s.caller.Client),
 		slog.String("user", s.caller.User),
-		slog.Duration("after", s.target.Now.Sub(s.req.Target.Now)),
+		slog.Int64("duration_ms", s.target.Now.Sub(s.req.Target.Now).Milliseconds()),
 		slog.String("rule", d.Rule),
 		slog.String("reason", d.Reason))
 	record := recordOf(s.req, Decision{Route: s.route, Caller: s.caller, Denial: d})

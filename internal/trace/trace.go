@@ -83,6 +83,9 @@ func New(o Options) *Tracer {
 // Propagates reports whether other servers are to go on with traces of this one.
 func (t *Tracer) Propagates() bool { return t != nil && t.o.Propagate }
 
+// maxState bounds the tracestate of a caller, in bytes.
+const maxState = 512
+
 // maxValue bounds a value in a span, in characters.
 const maxValue = 1024
 
@@ -102,8 +105,14 @@ func (t *Tracer) Request(ctx context.Context, name string, h http.Header, truste
 	}
 	var parent oteltrace.SpanContext
 	if t.o.Propagate && len(h["Traceparent"]) == 1 {
-		in := propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(h))
-		parent = oteltrace.SpanContextFromContext(in)
+		in := http.Header{"Traceparent": h["Traceparent"]}
+		// What strangers say in tracestate would be kept with every span (W3C Trace Context §3.3.1.5
+		// lets us drop it).
+		if state := h["Tracestate"]; trusted && len(state) == 1 && len(state[0]) <= maxState {
+			in["Tracestate"] = state
+		}
+		parent = oteltrace.SpanContextFromContext(propagation.TraceContext{}.Extract(
+			context.Background(), propagation.HeaderCarrier(in)))
 	}
 	if !t.sampled(parent, trusted) {
 		return ctx, Span{}

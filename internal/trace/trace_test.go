@@ -85,6 +85,28 @@ func TestExport(t *testing.T) {
 	}
 }
 
+// What a stranger says in tracestate goes nowhere, nor does a long one.
+func TestStateOfStrangers(t *testing.T) {
+	c := testkit.StartCollector(t)
+	tracer := New(options(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL))
+	for _, h := range []http.Header{
+		{"Traceparent": {stranger}, "Tracestate": {"k=STATEMARK"}},
+		{"Traceparent": {stranger}, "Tracestate": {"k=" + strings.Repeat("STATEMARK", 100)}},
+		{"Traceparent": {stranger, stranger}, "Tracestate": {"k=STATEMARK"}},
+		{"Traceparent": {"00-STATEMARK"}, "Tracestate": {"k=STATEMARK"}},
+	} {
+		_, span := tracer.Request(t.Context(), "GET", h, len(h.Get("Tracestate")) > maxState)
+		out := http.Header{}
+		span.Inject(out)
+		span.End()
+		testkit.Equal(t, "the state for the next server", out.Get("Tracestate"), "")
+	}
+	tracer.Close(t.Context())
+	if len(c.Spans()) != 4 || strings.Contains(c.Raw(), "STATEMARK") {
+		t.Errorf("%d spans, with what callers said: %q", len(c.Spans()), c.Raw())
+	}
+}
+
 // The decision of a caller counts only if it is trusted.
 func TestSampling(t *testing.T) {
 	sampled, not := stranger, stranger[:53]+"00"

@@ -55,7 +55,8 @@ func (s *Server) serve(x *exchange, path string) error {
 	}
 	err = run.Finish(ctx, &admin.IdempotentAnswer{Status: rec.status, Header: header, Body: rec.body.Bytes()})
 	if err != nil { // the answer is on its way; only its repetition is lost
-		s.Kit.Log.Error("cannot store the answer to a request with an Idempotency-Key", "error", err)
+		s.Kit.Log.ErrorContext(ctx, "cannot store the answer to a request with an Idempotency-Key",
+			"error", err)
 	}
 	return nil
 }
