@@ -41,6 +41,7 @@ find_missing() {
 
 # find_missing_strangers adds what strangers needs besides.
 find_missing_strangers() {
+  chart
   find_missing
   [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ] || missing+=(libapache2-mod-auth-openidc)
   need oidc-agent oidc-agent-cli
@@ -105,6 +106,7 @@ check() {
   [ -z "$unformatted" ] || { printf 'These files are not formatted; run make fmt:\n%s\n' "$unformatted" >&2; exit 1; }
   go vet ./...
   lint_tool staticcheck ./...
+  lint_tool actionlint -shellcheck= -pyflakes=
   go run ./tools/openapi -check
   # modernc.org/sqlite works with exactly one libc, and go get can leave another one behind.
   go list -m modernc.org/libc | grep -qx 'modernc.org/libc v1.77.1' ||
@@ -183,6 +185,12 @@ conformance() {
   say "relying parties and proxies that others wrote, and a real browser"
   fetch
   (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=1 --test-timeout=300000 ./*.test.mjs)
+}
+
+# The Helm chart and the manifests, with Helm's own code and the types of Kubernetes: a module of its own.
+chart() {
+  say "Helm chart and Kubernetes manifests"
+  (cd conformance/chart && go vet ./... && go test ./...)
 }
 
 # Whole programs of others, for which the conformance tests have no toolchain. They build and wait at
