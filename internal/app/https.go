@@ -60,6 +60,7 @@ func startHTTPS(ctx context.Context, e *env, p *parts, h secureParts) (stop func
 		return stopPlain, nil
 	}
 	certificates.TLS(h.secure)
+	p.expiries = certificates.Expiry
 	stop = func() { stopPlain(); certificates.Close() }
 	if err := certificates.Start(ctx); err != nil {
 		stop()

@@ -20,12 +20,13 @@ import (
 
 // listenMetrics opens METRICS_PORT, or returns nil if there is none.
 func listenMetrics(cfg *config.Config, given []net.Listener) (net.Listener, error) {
+	port := cfg.Monitoring.MetricsPort
+	if port == 0 { // also if the process before this one had it
+		closeAll(given)
+		return nil, nil
+	}
 	if len(given) > 0 {
 		return given[0], nil
-	}
-	port := cfg.Monitoring.MetricsPort
-	if port == 0 {
-		return nil, nil
 	}
 	host := cfg.Monitoring.MetricsHost
 	if host == "*" {
@@ -38,11 +39,25 @@ func listenMetrics(cfg *config.Config, given []net.Listener) (net.Listener, erro
 	return l, nil
 }
 
+// startMonitor begins to watch the server: with its metrics on METRICS_PORT, whose listener it
+// returns if there is one, and its traces. given are listeners that the process has got.
+func startMonitor(
+	cfg *config.Config, log *slog.Logger, given []net.Listener,
+) (*monitor, net.Listener, error) {
+	scrapes, err := listenMetrics(cfg, given)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := newMonitor(cfg, log)
+	countLines(log, m)
+	if scrapes != nil {
+		m.stopMetrics = m.serveMetrics(scrapes, log)
+	}
+	return m, scrapes, nil
+}
+
 // serveMetrics serves the metrics, and nothing else, until stop is called.
 func (m *monitor) serveMetrics(l net.Listener, log *slog.Logger) (stop func()) {
-	if l == nil {
-		return func() {}
-	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.metrics.Handler())
 	hs := &http.Server{
@@ -118,7 +133,11 @@ func (s *server) sampleOnce(ctx context.Context, m *metric.Metrics, sizes bool) 
 		m.State.Redis(!s.shared.Down())
 	}
 	m.State.Keys(signingKeys(s.parts.ring.Keys(), now))
-	if leaf := certificate(s.secure); !leaf.IsZero() {
+	if s.parts.expiries != nil {
+		for name, at := range s.parts.expiries() {
+			m.State.Certificate("acme "+name, at)
+		}
+	} else if leaf := certificate(s.secure); !leaf.IsZero() {
 		m.State.Certificate("SSL_CERT", leaf)
 	}
 	seq, _ := db.RevocationHead()

@@ -27,6 +27,8 @@ type monitor struct {
 	tracer  *trace.Tracer   // nil: no collector
 	proxies []netip.Prefix
 	static  map[string]string // path of a public document → its route
+
+	stopMetrics func() // ends the serving of metrics; or nil
 }
 
 // newMonitor returns what the settings ask for, or nil if that is nothing.
@@ -62,10 +64,14 @@ func newMonitor(cfg *config.Config, log *slog.Logger) *monitor {
 	return m
 }
 
-// close sends the spans that wait. It has little time: the collector may be the one that is away.
+// close ends the serving of metrics, and sends the spans that wait. It has little time: the
+// collector may be the one that is away.
 func (m *monitor) close() {
 	if m == nil {
 		return
+	}
+	if m.stopMetrics != nil {
+		m.stopMetrics()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()

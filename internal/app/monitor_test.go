@@ -303,7 +303,8 @@ func TestMetricsPort(t *testing.T) {
 	defer silent.Close()
 	port, scrapes := testkit.FreePort(t), testkit.FreePort(t)
 	var out testLog
-	e := &env{stdout: io.Discard, stderr: &out, now: time.Now, getenv: func(string) string { return "x" }}
+	e := &env{stdout: io.Discard, stderr: &out, now: time.Now}
+	e.getenv = lookup([]string{"GOGC=100", "GOMAXPROCS=2"}) // the test's own settings stay
 	e.environ = []string{
 		"DATABASE_URL=sqlite::memory:", "DRAIN_DELAY=0", "JWT_ALGORITHM=ES256", fmt.Sprint("PORT=", port),
 		fmt.Sprint("METRICS_PORT=", scrapes), "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + silent.Addr().String(),

@@ -54,14 +54,11 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	}
 	defer closeAll(plain)
 	defer catchStandardLog(log)()
-	scrapes, err := listenMetrics(cfg, given.listeners[socketMetrics])
+	watch, scrapes, err := startMonitor(cfg, log, given.listeners[socketMetrics])
 	if err != nil {
 		return err
 	}
-	watch := newMonitor(cfg, log)
-	countLines(log, watch)
 	defer watch.close()
-	defer watch.serveMetrics(scrapes, log)()
 	start := starter{env: e, cfg: cfg, log: log, watch: watch}
 	s, err := start.whenAnswered(ctx, listeners, secure)
 	if err != nil {

@@ -85,6 +85,8 @@ type parts struct {
 	places      *places
 	report      func(error) // of errors of background tasks
 	monitor     *monitor    // nil: nobody watches
+	// expiries returns when the certificates of ACME end; nil: there are none.
+	expiries func() map[string]time.Time
 }
 
 // openParts opens the database, brings its schema up to date and loads what is cached in memory.

@@ -106,8 +106,8 @@ func (t *Tracer) Request(ctx context.Context, name string, h http.Header, truste
 	var parent oteltrace.SpanContext
 	if t.o.Propagate && len(h["Traceparent"]) == 1 {
 		in := http.Header{"Traceparent": h["Traceparent"]}
-		// What strangers say in tracestate would be kept with every span (W3C Trace Context §3.3.1.5
-		// lets us drop it).
+		// What strangers say in tracestate would be kept with every span (W3C Trace Context
+		// §3.3.1.5 lets us drop it).
 		if state := h["Tracestate"]; trusted && len(state) == 1 && len(state[0]) <= maxState {
 			in["Tracestate"] = state
 		}
