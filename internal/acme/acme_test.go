@@ -41,6 +41,7 @@ const eabKey = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W
 type authority struct {
 	directory string
 	roots     *x509.CertPool // of its own certificate
+	cert      []byte         // its own certificate
 	orders    atomic.Int32
 	http, tls int // the ports at which it asks for challenges
 }
@@ -71,6 +72,7 @@ func startAuthority(t *testing.T, eab bool) *authority {
 	a.directory = server.URL + wfe.DirectoryPath
 	a.roots = x509.NewCertPool()
 	a.roots.AddCert(server.Certificate())
+	a.cert = server.Certificate().Raw
 	return a
 }
 
