@@ -9,12 +9,11 @@ import (
 	"syscall"
 	_ "time/tzdata" // an image made from scratch has no time zones
 
-	_ "golang.org/x/crypto/x509roots/fallback" // nor authorities; those of the system come first
-
 	"github.com/gatehouse-id/gatehouse/internal/app"
 )
 
 func main() {
+	app.EnsureRoots()
 	ctx, stop := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
