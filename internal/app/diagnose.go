@@ -72,6 +72,13 @@ func diagnose(ctx context.Context, e *env, cfg *config.Config) *doctor.Report {
 		return d.report(ctx, nil, keys)
 	}
 	defer db.Close()
+	var previous *secret.Keys
+	if raw := cfg.PreviousMasterKey(); raw != nil {
+		previous, _ = secret.NewKeys(raw) // too short a key is none
+	}
+	if data, err := dataKeys(ctx, db, keys, previous); err == nil {
+		keys = data
+	}
 	return d.report(ctx, db, keys)
 }
 
@@ -181,7 +188,7 @@ func (d *diagnosis) masterKey() {
 	for _, b := range key {
 		seen[b] = true
 	}
-	d.out.MasterKey = &doctor.MasterKey{Bytes: len(key), Distinct: len(seen)}
+	d.out.MasterKey = &doctor.MasterKey{Bytes: len(key), Distinct: len(seen), Previous: d.cfg.PreviousMasterKey() != nil}
 }
 
 // sqliteFile returns the path of the database file, or "" for PostgreSQL and databases in memory.

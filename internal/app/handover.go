@@ -86,7 +86,7 @@ func present(l net.Listener) []net.Listener {
 	return []net.Listener{l}
 }
 
-// reportReady tells the process before that this one serves.
+// reportReady reports to the process before that this one serves.
 func (in *inherited) reportReady() {
 	if in.ready != nil {
 		_, _ = in.ready.WriteString("ready\n")
@@ -117,6 +117,19 @@ func newHandover(e *env, log *slog.Logger, sockets map[string][]net.Listener) *h
 	}
 	signal.Notify(h.signals, syscall.SIGUSR2)
 	return h
+}
+
+// handOver makes the server report its state, and hand its sockets on when it gets the signal,
+// until stop is called.
+func (s *server) handOver(
+	e *env, given *inherited, sockets map[string][]net.Listener,
+) (stop func()) {
+	s.notify = func(state string) {
+		notify(e, state)
+		given.reportReady()
+	}
+	s.next = newHandover(e, s.log, sockets)
+	return s.next.close
 }
 
 func (h *handover) close() { signal.Stop(h.signals) }

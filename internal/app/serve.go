@@ -80,14 +80,9 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	tuneThreads(e)
 	s.behind = append(s.behind, func(ctx context.Context) { followQuota(ctx, e) })
 	s.secure = secure
-	s.notify = func(state string) {
-		notify(e, state)
-		given.reportReady()
-	}
-	s.next = newHandover(e, log, map[string][]net.Listener{
+	defer s.handOver(e, given, map[string][]net.Listener{
 		socketMain: listeners, socketPlain: plain, socketMetrics: present(scrapes),
-	})
-	defer s.next.close()
+	})()
 	return s.run(ctx, cfg, listeners, secure, log)
 }
 
@@ -253,25 +248,7 @@ func (s *server) run(
 	go debug.FreeOSMemory()
 	log.Info("serving", "address", listeners[0].Addr().String(), "issuer", cfg.Server.BaseURL,
 		"version", version())
-	s.reportState("READY=1")
-	replaced := s.whenReplaced(tasks)
-	select {
-	case err := <-failed:
-		_ = hs.Close()
-		return err
-	case <-replaced: // the new process has the sockets
-		s.handedOver.Store(true)
-		s.stopping.Store(true)
-		closeAll(listeners)
-	case <-ctx.Done():
-		s.stopping.Store(true)
-		s.reportState("STOPPING=1")
-	}
-	delay := cfg.Server.DrainDelay
-	if s.handedOver.Load() { // clients' connections are still here
-		delay = max(delay, handoverDrain)
-	}
-	if err := drainBefore(ctx, delay, failed, log); err != nil {
+	if err := s.untilEnd(ctx, tasks, listeners, failed); err != nil {
 		_ = hs.Close()
 		return err
 	}
@@ -284,6 +261,28 @@ func (s *server) run(
 			"some requests did not end within SHUTDOWN_TIMEOUT and were aborted")
 	}
 	return nil
+}
+
+// untilEnd serves until ctx ends or a new process has the sockets, and then for DRAIN_DELAY. It
+// returns the error of a listener that fails.
+func (s *server) untilEnd(
+	ctx, tasks context.Context, listeners []net.Listener, failed <-chan error,
+) error {
+	s.reportState("READY=1")
+	delay := s.parts.cfg.Server.DrainDelay
+	select {
+	case err := <-failed:
+		return err
+	case <-s.whenReplaced(tasks): // clients' connections are still here
+		s.handedOver.Store(true)
+		s.stopping.Store(true)
+		closeAll(listeners)
+		delay = max(delay, handoverDrain)
+	case <-ctx.Done():
+		s.stopping.Store(true)
+		s.reportState("STOPPING=1")
+	}
+	return drainBefore(ctx, delay, failed, s.log)
 }
 
 // whenReplaced returns a channel that is closed once a new process serves on the sockets.

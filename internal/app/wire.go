@@ -73,7 +73,8 @@ func loadConfig(e *env, flags map[string]string, file string) (*config.Config, e
 // parts are the opened parts that commands and the server work with.
 type parts struct {
 	cfg       *config.Config
-	keys      *secret.Keys
+	keys      *secret.Keys // of the data key
+	keyName   string       // of SECRET_KEY
 	db        *store.DB
 	ring      *jose.Ring
 	passwords *secret.Passwords
@@ -137,7 +138,7 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	if _, err := p.db.Migrate(ctx); err != nil {
 		return err
 	}
-	if err := p.checkMasterKey(ctx); err != nil {
+	if err := p.openDataKey(ctx); err != nil {
 		return err
 	}
 	if err := p.db.RaiseTokenTTL(ctx, p.cfg.Tokens.AccessTTL); err != nil {
@@ -176,25 +177,6 @@ func (p *parts) Close() error {
 		return errors.Join(p.db.Close(), p.breached.Close())
 	}
 	return p.db.Close()
-}
-
-// checkMasterKey returns an error if the database was created with another master key, which would
-// make every secret in it wrong.
-func (p *parts) checkMasterKey(ctx context.Context) error {
-	mark := string(p.keys.Hash("master key check"))
-	stays, err := p.db.InitMeta(ctx, "master_key_check", mark)
-	if err != nil {
-		return err
-	}
-	if !secret.Equal(stays, mark) {
-		return &fault.Error{
-			Kind:   fault.Invalid,
-			Reason: reasonOtherKey,
-			Text: "SECRET_KEY is not the one that this database was created with; " +
-				"set that one (beside an SQLite database it is in the file secret.key)",
-		}
-	}
-	return nil
 }
 
 // reasonOtherKey marks the error of a database that was created with another master key.
@@ -648,7 +630,7 @@ func (s *server) work(ctx context.Context) {
 		_ = s.parts.db.Follow(ctx) // it reports its own errors and ends with ctx only
 	}()
 	var others sync.WaitGroup
-	for _, f := range append(s.behind, s.recordCounts, s.watchPasswords, s.sample, s.beKnown) {
+	for _, f := range append(s.behind, s.recordCounts, s.watchPasswords, s.sample, s.beKnown, s.watchPrevious) {
 		others.Go(func() { f(ctx) })
 	}
 	s.jobs.Run(ctx)
@@ -661,7 +643,11 @@ func (s *server) work(ctx context.Context) {
 
 // beKnown keeps this process known as a server of the database.
 func (s *server) beKnown(ctx context.Context) {
-	s.parts.db.Serve(ctx, store.Server{Version: version(), Schema: store.Schema()})
+	s.parts.db.Serve(ctx, store.Server{
+		Version: version(),
+		Schema:  store.Schema(),
+		KeyID:   s.parts.keyName,
+	})
 }
 
 // countsEvery is the interval at which counted events are recorded.

@@ -112,6 +112,7 @@ type Storage struct {
 	Checkpoint  string // who moves SQLite's log into the main file: own, external
 	RedisURL    Secret // redis://…, or empty
 	SecretKey   Secret // as written; see Config.MasterKey
+	PreviousKey Secret // as written; see Config.PreviousMasterKey
 }
 
 // Tokens holds the lifetimes and formats of what the authorization server issues.
@@ -357,8 +358,12 @@ func (c *Config) Text(name string) string { return c.texts[name] }
 
 // MasterKey returns the bytes of SECRET_KEY: decoded if it is hexadecimal or base64 that yields
 // at least 32 bytes, otherwise its characters. It returns nil if SECRET_KEY is not set.
-func (c *Config) MasterKey() []byte {
-	s := string(c.Storage.SecretKey)
+func (c *Config) MasterKey() []byte { return keyBytes(string(c.Storage.SecretKey)) }
+
+// PreviousMasterKey returns the bytes of SECRET_KEY_PREVIOUS, or nil.
+func (c *Config) PreviousMasterKey() []byte { return keyBytes(string(c.Storage.PreviousKey)) }
+
+func keyBytes(s string) []byte {
 	if s == "" {
 		return nil
 	}

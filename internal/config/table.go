@@ -393,6 +393,15 @@ func sharedStoreRows() []Setting {
 				return sealed{&c.Storage.SecretKey, "at least 32 bytes, for example from `openssl rand -hex 32`"}
 			},
 		},
+		{
+			Name:   "SECRET_KEY_PREVIOUS",
+			Secret: true,
+			Doc: "The SECRET_KEY of before, while servers change over to a new one. The server " +
+				"says in its log when it can be removed.",
+			place: func(c *Config) value {
+				return sealed{&c.Storage.PreviousKey, "the former SECRET_KEY"}
+			},
+		},
 	}
 }
 

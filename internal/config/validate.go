@@ -130,6 +130,9 @@ func (c *Config) checkStorage(p *Problems) {
 	case len(key) > 0 && len(key) < minKey:
 		p.add("SECRET_KEY has %d bytes; it needs at least %d: make one with `openssl rand -hex 32`", len(key), minKey)
 	}
+	if previous := c.PreviousMasterKey(); len(previous) > 0 && c.MasterKey() == nil {
+		p.add("SECRET_KEY_PREVIOUS is set without SECRET_KEY; set the new key as SECRET_KEY")
+	}
 	if c.Storage.ListenURL != "" && strings.HasPrefix(string(c.Storage.DatabaseURL), "sqlite:") {
 		p.add("DATABASE_LISTEN_URL is set, but DATABASE_URL is an SQLite database; remove it")
 	}

@@ -74,6 +74,9 @@ func NewKeys(master []byte) (*Keys, error) {
 	return k, nil
 }
 
+// Master returns a copy of the master key, to be sealed with another one.
+func (k *Keys) Master() []byte { return append([]byte(nil), k.master...) }
+
 // Derive returns the 32-byte key for one purpose.
 func (k *Keys) Derive(purpose string) []byte {
 	out, err := hkdf.Key(sha256.New, k.master, nil, "gatehouse/v1/"+purpose, 32)

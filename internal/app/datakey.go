@@ -1,0 +1,167 @@
+package app
+
+import (
+	"context"
+	"encoding/base64"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
+)
+
+// What is hashed cannot be hashed anew without the secret itself. So secrets are hashed and sealed
+// with a data key, which stays, and SECRET_KEY seals the data key: a change of SECRET_KEY rewraps
+// one row. While servers change over there is a row for each SECRET_KEY, so that a server with
+// either setting starts. The data key of a database is the SECRET_KEY that it was created with.
+const (
+	dataKeyPurpose = "data key"
+	keyNamePurpose = "name of the key"
+
+	previousEvery = 30 * time.Second // between two looks at which keys the servers have
+)
+
+// masterCheck is the row with the keyed hash that belongs to the data key.
+const masterCheck = "master_key_check"
+
+// keyName names a SECRET_KEY, and says nothing about it.
+func keyName(k *secret.Keys) string {
+	return base64.RawURLEncoding.EncodeToString(k.Derive(keyNamePurpose)[:9])
+}
+
+// metaReader reads values that concern the whole database.
+type metaReader interface {
+	Meta(ctx context.Context, name string) (string, error)
+	DataKeyNames(ctx context.Context) ([]string, error)
+}
+
+// dataKeys returns the keys of the data key, opened with one of the masters: SECRET_KEY, and
+// SECRET_KEY_PREVIOUS or nil.
+func dataKeys(ctx context.Context, db metaReader, masters ...*secret.Keys) (*secret.Keys, error) {
+	for _, k := range masters {
+		if k == nil {
+			continue
+		}
+		row, err := db.Meta(ctx, store.DataKeyPrefix+keyName(k))
+		if fault.Is(err, fault.NotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		data, err := k.Box(dataKeyPurpose).Open(row, store.DataKeyPrefix)
+		if err != nil {
+			return nil, fault.Wrap(fault.Invalid, err, "the data key of this database is damaged; restore a backup")
+		}
+		return secret.NewKeys(data)
+	}
+	names, err := db.DataKeyNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) > 0 {
+		return nil, otherMasterKey()
+	}
+	return legacyKeys(ctx, db, masters)
+}
+
+// legacyKeys returns the master key that is the data key of a database of an earlier release, or of
+// a new one.
+func legacyKeys(ctx context.Context, db metaReader, masters []*secret.Keys) (*secret.Keys, error) {
+	check, err := db.Meta(ctx, masterCheck)
+	if fault.Is(err, fault.NotFound) {
+		return masters[0], nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range masters {
+		if k != nil && secret.Equal(check, checkOf(k)) {
+			return k, nil
+		}
+	}
+	return nil, otherMasterKey()
+}
+
+func checkOf(k *secret.Keys) string { return string(k.Hash("master key check")) }
+
+func otherMasterKey() error {
+	return &fault.Error{
+		Kind:   fault.Invalid,
+		Reason: reasonOtherKey,
+		Text: "SECRET_KEY is not the one that this database was created with, nor one that it was changed to; " +
+			"set that one, or while you change it also SECRET_KEY_PREVIOUS " +
+			"(beside an SQLite database the key is in the file secret.key)",
+	}
+}
+
+// openDataKey replaces the keys of SECRET_KEY by those of the data key, and stores that sealed with
+// SECRET_KEY unless it is there.
+func (p *parts) openDataKey(ctx context.Context) error {
+	master, previous := p.keys, (*secret.Keys)(nil)
+	if raw := p.cfg.PreviousMasterKey(); raw != nil {
+		var err error
+		if previous, err = secret.NewKeys(raw); err != nil {
+			return err
+		}
+	}
+	keys, err := dataKeys(ctx, p.db, master, previous)
+	if err != nil {
+		return err
+	}
+	name := store.DataKeyPrefix + keyName(master)
+	sealed := master.Box(dataKeyPurpose).Seal(keys.Master(), store.DataKeyPrefix)
+	if _, err := p.db.InitMeta(ctx, name, sealed); err != nil {
+		return err
+	}
+	p.keyName, p.keys = keyName(master), keys
+	p.db.UseAuditKey(keys.Derive("audit pages"))
+	check, err := p.db.InitMeta(ctx, masterCheck, checkOf(keys))
+	if err == nil && !secret.Equal(check, checkOf(keys)) {
+		return otherMasterKey()
+	}
+	return err
+}
+
+// watchPrevious reports when SECRET_KEY_PREVIOUS can be removed. Without it, the data key is taken
+// from the keys of before, once no server has one of them.
+func (s *server) watchPrevious(ctx context.Context) {
+	tick := time.NewTicker(previousEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		done, err := s.previousDone(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("cannot look at the keys of the servers; will retry", "error", err)
+		}
+		if done {
+			return
+		}
+	}
+}
+
+func (s *server) previousDone(ctx context.Context) (bool, error) {
+	p := s.parts
+	if p.cfg.PreviousMasterKey() == nil {
+		n, err := p.db.DropDataKeys(ctx, p.keyName)
+		if n > 0 {
+			s.log.Info("the former SECRET_KEY does not open this database any more")
+		}
+		return false, err
+	}
+	all, err := p.db.Servers(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, other := range all {
+		if other.Active() && other.KeyID != p.keyName {
+			return false, nil
+		}
+	}
+	s.log.Info("SECRET_KEY_PREVIOUS is no longer needed: all servers have the new SECRET_KEY; remove it")
+	return true, nil
+}
