@@ -22,8 +22,9 @@ func systemRoots() []string {
 	}
 }
 
-// EnsureRoots lets the process trust the authorities that the program has with it, if the system has
-// none, as in an image made from scratch. Go does that only once in a process, so main calls it.
+// EnsureRoots lets the process trust the authorities that the program has with it, if the system
+// has none, as in an image made from scratch. Go does that only once in a process, so main calls
+// it.
 func EnsureRoots() {
 	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" ||
 		os.Getenv("SSL_CERT_FILE") != "" || os.Getenv("SSL_CERT_DIR") != "" {
