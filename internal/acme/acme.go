@@ -56,7 +56,12 @@ type Manager struct {
 
 	fallback *tls.Certificate
 	cancel   context.CancelFunc // ends attempts in progress; nil before Start
+	lookups  chan struct{}      // one place for each challenge that is being looked up
 }
+
+// maxLookups is how many challenges are looked up in the database at once: anybody may ask. An
+// authority asks from several places at the same time.
+const maxLookups = 16
 
 // New returns a manager. Start begins its work.
 func New(o Options) (*Manager, error) {
@@ -64,7 +69,7 @@ func New(o Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{o: o, fallback: fallback}
+	m := &Manager{o: o, fallback: fallback, lookups: make(chan struct{}, maxLookups)}
 	for i, name := range m.o.Domains {
 		m.o.Domains[i] = strings.ToLower(name)
 	}
@@ -156,22 +161,52 @@ func (m *Manager) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 	if !slices.Contains(m.o.Domains, name) {
 		return nil, errNotOurs
 	}
-	challenge := slices.Equal(hello.SupportedProtos, []string{acmez.ACMETLS1Protocol})
+	if slices.Equal(hello.SupportedProtos, []string{acmez.ACMETLS1Protocol}) {
+		if !m.enter() {
+			return nil, errBusy
+		}
+		defer m.leave()
+		return m.config.GetCertificate(hello)
+	}
 	cert, err := m.config.GetCertificate(hello)
-	if err != nil && !challenge {
+	if err != nil {
 		return m.fallback, nil
 	}
-	return cert, err
+	return cert, nil
 }
+
+// errBusy is the error of a challenge that came while too many were being looked up.
+var errBusy = errors.New("too many challenges of ACME at once")
+
+// enter takes a place for looking a challenge up, and reports whether there was one.
+func (m *Manager) enter() bool {
+	select {
+	case m.lookups <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (m *Manager) leave() { <-m.lookups }
 
 // Handler answers the challenges of ACME for our names (HTTP-01), and leaves all other requests to
 // next.
 func (m *Manager) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if m.ours(r.Host) && m.issuer.HandleHTTPChallenge(w, r) {
+		if !m.ours(r.Host) || !certmagic.LooksLikeHTTPChallenge(r) {
+			next.ServeHTTP(w, r)
 			return
 		}
-		next.ServeHTTP(w, r)
+		if !m.enter() {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "Too many challenges at once.", http.StatusServiceUnavailable)
+			return
+		}
+		defer m.leave()
+		if !m.issuer.HandleHTTPChallenge(w, r) {
+			next.ServeHTTP(w, r)
+		}
 	})
 }
 

@@ -216,6 +216,11 @@ func TestSeveralServers(t *testing.T) {
 			t.Fatalf("a handshake for a name that is not ours gets %v", got.DNSNames)
 		}
 	}
+	if _, err := tls.Dial("tcp", (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: a.tls}).String(), &tls.Config{
+		ServerName: name, NextProtos: []string{"acme-tls/1"}, InsecureSkipVerify: true,
+	}); err == nil || second.log.has("level=WARN") || second.log.has("level=ERROR") {
+		t.Errorf("a stranger's challenge: %v, and a line in the log: %v", err, second.log.has("level="))
+	}
 	testkit.Equal(t, "orders", a.orders.Load(), 1)
 	allSealed(t, s)
 }

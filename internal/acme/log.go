@@ -19,12 +19,15 @@ type logCore struct {
 }
 
 func level(l zapcore.Level) slog.Level {
-	switch {
-	case l >= zapcore.WarnLevel:
+	if l >= zapcore.WarnLevel {
 		return slog.LevelWarn
-	default:
-		return slog.LevelDebug
 	}
+	return slog.LevelDebug
+}
+
+// byStrangers reports whether anybody can cause a message as often as they like.
+func byStrangers(message string) bool {
+	return message == "tls-alpn challenge" || message == "looking up info for HTTP challenge"
 }
 
 // Enabled reports whether records of a level are written.
@@ -39,6 +42,9 @@ func (c logCore) With(fields []zapcore.Field) zapcore.Core {
 
 // Check adds the core to those that write an entry.
 func (c logCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if byStrangers(e.Message) {
+		e.Level = zapcore.DebugLevel
+	}
 	if c.Enabled(e.Level) {
 		return ce.AddCore(e, c)
 	}
