@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// The whole program, with the settings of the guide: it is healthy before it has a certificate, gets
-// one, and leads from http to https.
+// The whole program, with the settings of the guide: it is healthy before it has a certificate,
+// gets one, and leads from http to https.
 func TestServe(t *testing.T) {
 	a := startAuthority(t, false)
 	dir := t.TempDir()
