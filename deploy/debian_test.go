@@ -30,7 +30,11 @@ func TestDebianPackage(t *testing.T) {
 		testkit.Must(t, os.MkdirAll(filepath.Join(root, d), 0o755))
 	}
 	testkit.Must(t, os.MkdirAll(bin, 0o755))
-	status := "Package: init-system-helpers\nStatus: install ok installed\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.com>\nDescription: x\n\n"
+	status := ""
+	for _, name := range []string{"init-system-helpers", "systemd"} {
+		status += "Package: " + name + "\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n" +
+			"Maintainer: x <x@example.com>\nDescription: x\n\n"
+	}
 	testkit.Must(t, os.WriteFile(filepath.Join(root, "var/lib/dpkg/status"), []byte(status), 0o644))
 	testkit.Must(t, os.WriteFile(filepath.Join(root, "etc/group"), []byte("root:x:0:\n"), 0o644))
 	for _, name := range []string{"systemctl", "deb-systemd-invoke", "systemd-sysusers"} {
@@ -54,11 +58,11 @@ func TestDebianPackage(t *testing.T) {
 	}
 	build := func(version string) string {
 		t.Helper()
-		out, err := exec.Command("./debian/build", version, "", binary).Output()
+		cmd := exec.Command("./debian/build", version, "", binary)
+		cmd.Env = append(os.Environ(), "OUT="+dir)
+		out, err := cmd.Output()
 		testkit.Must(t, err)
-		to := filepath.Join(dir, version+".deb")
-		testkit.Must(t, os.Rename(strings.TrimSpace(string(out)), to))
-		return to
+		return strings.TrimSpace(string(out))
 	}
 	old, next := build("1.0.0"), build("1.1.0")
 	got := dpkg("-i", old)
