@@ -26,6 +26,7 @@ var faceless = map[string]map[string]string{
 		"CanDeleteScope": "a question before a confirmation; a program just deletes",
 		"DisableUser":    "a part of PATCH /users/{id}",
 		"EnableUser":     "a part of PATCH /users/{id}",
+		"ExportProofs":   "not built yet: exports of the interface have no proofs",
 		"RetirableKey":   "a question before a confirmation; a program just retires",
 		"SetPassword":    "a part of PATCH /users/{id}",
 		"SetupLink":      "needs the machine: it makes the first administrator",
@@ -36,6 +37,7 @@ var faceless = map[string]map[string]string{
 	"web/console": {
 		"BeginIdempotent":  "forms bring the version of what they change instead",
 		"CleanupAudit":     "not built yet: a button on the page Proof and delivery",
+		"ExportProofs":     "not built yet: the command line makes exports with proofs",
 		"ImportUsers":      "not built yet: a form that takes a file",
 		"PasswordStatus":   "not built yet: a line on the page of a user",
 		"ProveEvent":       "not built yet: a part of the page of an event",

@@ -48,7 +48,6 @@ type Sink struct {
 const (
 	GapRefused = "refused" // the target rejected them
 	GapAway    = "away"    // the target could not be reached for too long
-	GapOff     = "off"     // the sink was off, and they are no longer in the log
 )
 
 // Gap is a run of events that a sink does not have.

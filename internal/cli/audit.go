@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -247,7 +248,9 @@ func (f *auditShow) Run(ctx context.Context, c *call) error {
 // auditExport writes events.
 type auditExport struct {
 	auditFlags
-	Format string `default:"json" placeholder:"FORMAT" help:"json: one document per line; csv: for spreadsheets, with a header."`
+	Format     string `default:"json" placeholder:"FORMAT" help:"json: one document per line; csv: for spreadsheets, with a header."`
+	Proofs     bool   `help:"Write whole pages of the log, oldest first, with what proves each line. Of the filters, only the times go with it."`
+	Checkpoint string `placeholder:"FILE" help:"With --proofs: a published checkpoint that the proofs lead to. Default: the newest one."`
 }
 
 // Run writes one event per line, as it reads: the log may be long. --json changes nothing.
@@ -258,9 +261,15 @@ func (f *auditExport) Run(ctx context.Context, c *call) error {
 	case f.Format == audit.FormatCSV && c.json:
 		return wrong("--json and --format csv exclude each other; leave out one of them")
 	}
+	if f.Checkpoint != "" && !f.Proofs {
+		return wrong("--checkpoint goes with --proofs")
+	}
 	q, err := f.query(c)
 	if err != nil {
 		return err
+	}
+	if f.Proofs {
+		return f.proofs(ctx, c, q)
 	}
 	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
 		out := bufio.NewWriter(c.stdout)
@@ -272,6 +281,33 @@ func (f *auditExport) Run(ctx context.Context, c *call) error {
 			return explainQuery(err)
 		}
 		if err := x.End(); err != nil {
+			return err
+		}
+		return out.Flush()
+	})
+}
+
+// proofs writes whole pages with their proofs.
+func (f *auditExport) proofs(ctx context.Context, c *call, q admin.AuditQuery) error {
+	if f.Format == audit.FormatCSV {
+		return wrong("--proofs goes with --format json")
+	}
+	rest := f.auditFlags
+	rest.Since, rest.From, rest.To = 0, moment{}, moment{}
+	if rest != (auditFlags{}) {
+		return wrong("an export with proofs has whole pages: of the filters, only --since, --from and --to go with --proofs")
+	}
+	in := admin.ProofsInput{Since: q.Since, Until: q.Until}
+	if f.Checkpoint != "" {
+		raw, err := os.ReadFile(f.Checkpoint)
+		if err != nil {
+			return fmt.Errorf("the checkpoint cannot be read: %w", err)
+		}
+		in.Checkpoint = string(raw)
+	}
+	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+		out := bufio.NewWriter(c.stdout)
+		if err := ops.ExportProofs(ctx, a, in, out); err != nil {
 			return err
 		}
 		return out.Flush()
