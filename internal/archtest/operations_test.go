@@ -40,7 +40,6 @@ var faceless = map[string]map[string]string{
 		"ExportProofs":     "not built yet: the command line makes exports with proofs",
 		"ImportUsers":      "not built yet: a form that takes a file",
 		"PasswordStatus":   "not built yet: a line on the page of a user",
-		"ProveEvent":       "not built yet: a part of the page of an event",
 		"RevokeUserTokens": "not built yet: the page of a user ends sessions and access together",
 		"SessionMetrics":   "not built yet: the overview shows active sessions only",
 		"SetupLink":        "needs the machine: it makes the first administrator",

@@ -321,7 +321,8 @@ func TestSinks(t *testing.T) {
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	now := time.Now()
+	now := time.Now() // all of it happens at one moment: alerts count by time
+	at := func() time.Time { return now }
 	ada := &identity.User{
 		ID: identity.UserID(secret.NewID(now)), Email: "ada@example.com", Name: "Ada", Roles: []string{identity.RoleAdmin},
 		CreatedAt: now, UpdatedAt: now,
@@ -331,14 +332,14 @@ func TestAlerts(t *testing.T) {
 	client := fetch.NewPoster(fetch.Options{AllowPrivate: fetch.Allowed(nil, true)})
 	defer client.Close()
 	w.run(time.Hour,
-		&ship.Alerts{People: w.db, Sealer: outbox.NewSealer(w.keys), Mail: true, Now: time.Now},
-		&ship.Notifier{URL: r.URL, Poster: ship.HTTPPoster{Client: client, Now: time.Now}, People: w.db, App: "<Gatehouse>", Now: time.Now})
+		&ship.Alerts{People: w.db, Sealer: outbox.NewSealer(w.keys), Mail: true, Now: at},
+		&ship.Notifier{URL: r.URL, Poster: ship.HTTPPoster{Client: client, Now: at}, People: w.db, App: "<Gatehouse>", Now: at})
 	w.eventually("the sinks", func() bool { return w.sink("alerts").Active && w.sink("notification").Active })
 	for range 3 { // the same grant again
-		testkit.Must(t, w.db.Record(t.Context(), audit.Event{At: time.Now(), Type: audit.RefreshTokenReplayed, Client: "app", User: "u1"}))
+		testkit.Must(t, w.db.Record(t.Context(), audit.Event{At: now, Type: audit.RefreshTokenReplayed, Client: "app", User: "u1"}))
 	}
 	for i := range 12 {
-		testkit.Must(t, w.db.Record(t.Context(), audit.Event{At: time.Now(), Type: audit.AccountLocked, User: fmt.Sprint("u", i)}))
+		testkit.Must(t, w.db.Record(t.Context(), audit.Event{At: now, Type: audit.AccountLocked, User: fmt.Sprint("u", i)}))
 	}
 	mails := func() (names []string) {
 		all, err := w.db.ListDeliveries(t.Context(), outbox.Query{Kind: outbox.KindMail})
@@ -358,9 +359,9 @@ func TestAlerts(t *testing.T) {
 	}
 	// Another server that takes over raises none of them again.
 	w.stop()
-	w.run(time.Hour, &ship.Alerts{People: w.db, Sealer: outbox.NewSealer(w.keys), Mail: true, Now: time.Now})
-	testkit.Must(t, w.db.Record(t.Context(), audit.Event{At: time.Now(), Type: audit.RefreshTokenReplayed, Client: "app", User: "u1"}))
-	testkit.Must(t, w.db.Record(t.Context(), audit.Event{At: time.Now(), Type: audit.AdminRoleChanged, User: string(ada.ID)}))
+	w.run(time.Hour, &ship.Alerts{People: w.db, Sealer: outbox.NewSealer(w.keys), Mail: true, Now: at})
+	testkit.Must(t, w.db.Record(t.Context(), audit.Event{At: now, Type: audit.RefreshTokenReplayed, Client: "app", User: "u1"}))
+	testkit.Must(t, w.db.Record(t.Context(), audit.Event{At: now, Type: audit.AdminRoleChanged, User: string(ada.ID)}))
 	want = slices.Insert(want, 0, outbox.MessageAlertAdministrator)
 	w.eventually("another alert", func() bool { return slices.Equal(mails(), want) })
 }

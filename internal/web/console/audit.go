@@ -28,7 +28,7 @@ func (s *Server) auditSection() section {
 			{"GET /admin/audit/explain", []string{"Explain"}, s.showExplain},
 			{"GET /admin/audit/export", []string{"ExportEvents"}, s.exportAudit},
 			{"GET /admin/audit/sinks", []string{"AuditSinks", "AuditGaps", "AuditCheckpoint"}, s.showSinks},
-			{"GET /admin/audit/{event}", []string{"Event"}, s.showEvent},
+			{"GET /admin/audit/{event}", []string{"Event", "ProveEvent"}, s.showEvent},
 		},
 		views: []View{&AuditView{}, &EventView{}, &ExplainView{}, &SinksView{}},
 	}
@@ -298,6 +298,8 @@ type EventView struct {
 	Changes []Move
 	Detail  []Fact
 	Explain *Link // what is known of the request, or nil
+	Prove   *Link // shows the proof, or nil where that is shown
+	Proof   []Fact
 	Same    Same
 }
 
@@ -323,7 +325,42 @@ func (s *Server) showEvent(w http.ResponseWriter, r *http.Request, q *request) e
 		v.Explain = &Link{"What is known of the request", with(Root+"/audit/explain", "request", e.RequestID)}
 	}
 	v.Same = s.same("GET", "/api/v1/audit-logs/"+url.PathEscape(e.ID), nil, "audit", "show", e.ID)
+	if q.form.Get("proof") == "" {
+		v.Prove = &Link{"Prove this event", with(at("/audit", e.ID), "proof", "1")}
+		return s.show(w, http.StatusOK, v)
+	}
+	v.Same = s.same("GET", "/api/v1/audit-logs/"+url.PathEscape(e.ID)+"/proof", nil, "audit", "proof", e.ID)
+	if v.Proof, err = s.proofFacts(r.Context(), q, e.ID); err != nil {
+		return err
+	}
 	return s.show(w, http.StatusOK, v)
+}
+
+// proofFacts returns what proves an event, or why nothing does.
+func (s *Server) proofFacts(ctx context.Context, q *request, id string) ([]Fact, error) {
+	x, err := s.ops.ProveEvent(ctx, q.actor, id)
+	switch {
+	case fault.Is(err, fault.NotFound), fault.Is(err, fault.Conflict):
+		return []Fact{{Name: "Result", Cell: Cell{Badge: "bad", Text: "Not proved", Sub: sentence(err.Error())}}}, nil
+	case err != nil:
+		return nil, err
+	}
+	p := x.Proof
+	facts := []Fact{
+		{Name: "Result", Cell: badgeCell("good", "As it was recorded")},
+		{Name: "Hash", Cell: codeCell(p.Row.String())},
+		{Name: "Page", Cell: codeCell(p.Page.ID)},
+	}
+	if p.Pending {
+		return append(facts, Fact{Name: "Place", Cell: Cell{Never: "Waits for its place in the tree"}}), nil
+	}
+	facts = append(facts,
+		Fact{Name: "Place", Cell: textCell("Page " + grouped(int(p.Page.Position)) + " of " + grouped(int(p.Size)))},
+		Fact{Name: "Root", Cell: codeCell(p.Root.String())})
+	if x.Checkpoint == nil {
+		return append(facts, Fact{Name: "Checkpoint", Cell: Cell{Never: "None is signed that has this event"}}), nil
+	}
+	return append(facts, Fact{Name: "Checkpoint", Cell: codeCell(x.Checkpoint.Note)}), nil
 }
 
 func sortedKeys(m map[string]string) []string {

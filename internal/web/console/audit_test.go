@@ -51,6 +51,8 @@ func TestAudit(t *testing.T) {
 	s.get("/admin/audit?ip=nonsense").shows(400, "is not an IP address")
 	s.get("/admin/audit/"+id).shows(200, "GRANT", "SESS", "/admin/clients/"+client, "What is known of the request", "Method", "audit show "+id).wellFormed()
 	s.get("/admin/audit/"+changed).shows(200, "&lt;b&gt;", "more", "does not show the values").wellFormed()
+	s.get("/admin/audit/"+id).shows(200, "Prove this event")
+	s.get("/admin/audit/"+id+"?proof=1").shows(200, "As it was recorded", "audit proof "+id).wellFormed()
 	s.get("/admin/audit/nothing").shows(404)
 	for range 51 {
 		testkit.Must(t, s.db.Record(t.Context(), audit.Event{At: s.now, Type: audit.LoginSucceeded, Actor: "system"}))
