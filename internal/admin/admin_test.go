@@ -302,6 +302,9 @@ func operations() map[string]call {
 		"ExportEvents": {admin.ScopeAuditExport, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return o.ExportEvents(ctx, a, admin.AuditQuery{}, func(*audit.Event) error { return nil })
 		}},
+		"ExportProofs": {admin.ScopeAuditExport, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return o.ExportProofs(ctx, a, admin.ProofsInput{}, io.Discard)
+		}},
 		"Overview": {admin.ScopeMetricsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Overview(ctx, a, ""))
 		}},
