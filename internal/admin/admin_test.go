@@ -184,6 +184,10 @@ func operations() map[string]call {
 		"UpdateScope": {admin.ScopeScopesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.UpdateScope(ctx, a, "x", admin.ScopePatch{}))
 		}},
+		"ScopeUse": {admin.ScopeScopesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			_, err := o.ScopeUse(ctx, a, "x")
+			return err
+		}},
 		"CanDeleteScope": {admin.ScopeScopesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return o.CanDeleteScope(ctx, a, "x")
 		}},

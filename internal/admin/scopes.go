@@ -218,8 +218,7 @@ func (o *Operations) deletableScope(name string) (*oauth.Scope, error) {
 		return nil, err
 	}
 	if s.System {
-		return nil, fault.New(fault.Conflict,
-			"scope %s is built in and cannot be deleted; it has no effect until a client may request it", s.Name)
+		return nil, builtInScope(s)
 	}
 	set, err := o.routeSet()
 	if err != nil {
@@ -231,6 +230,57 @@ func (o *Operations) deletableScope(name string) (*oauth.Scope, error) {
 		}
 	}
 	return s, nil
+}
+
+// ScopeUse is what names a scope, so that it cannot be deleted.
+type ScopeUse struct {
+	Clients []client.ID // at most MaxScopeUse of each
+	Roles   []string
+	Scopes  []string // that require it
+	Routes  []string // addresses
+}
+
+// MaxScopeUse is how many clients, roles, scopes and routes a ScopeUse names.
+const MaxScopeUse = 20
+
+// None reports whether nothing names the scope.
+func (u *ScopeUse) None() bool {
+	return len(u.Clients)+len(u.Roles)+len(u.Scopes)+len(u.Routes) == 0
+}
+
+// ScopeUse returns what names a scope, for a page that asks before the scope is deleted. It returns
+// fault.Conflict for a built-in one, which is never deleted.
+func (o *Operations) ScopeUse(ctx context.Context, a Actor, name string) (*ScopeUse, error) {
+	if err := o.authorize(a, ScopeScopesWrite); err != nil {
+		return nil, err
+	}
+	s, err := o.scope(name)
+	if err != nil {
+		return nil, err
+	}
+	if s.System {
+		return nil, builtInScope(s)
+	}
+	use, err := o.store.ScopeUse(ctx, s.Name, MaxScopeUse)
+	if err != nil {
+		return nil, err
+	}
+	set, err := o.routeSet()
+	if err != nil {
+		return nil, err
+	}
+	for i := range set.all {
+		r := &set.all[i]
+		if slices.Contains(r.Scopes, s.Name) && len(r.Issuers) == 0 && len(use.Routes) < MaxScopeUse {
+			use.Routes = append(use.Routes, set.describe(r).Address)
+		}
+	}
+	return use, nil
+}
+
+func builtInScope(s *oauth.Scope) error {
+	return fault.New(fault.Conflict,
+		"scope %s is built in and cannot be deleted; it has no effect until a client may request it", s.Name)
 }
 
 // held returns the error for a thing that cannot be deleted while something has or names it.

@@ -184,6 +184,8 @@ type ScopeStore interface {
 	// CreateScope stores a new scope, or returns fault.Conflict for a name that is in use.
 	CreateScope(ctx context.Context, s *oauth.Scope, ev ...audit.Event) error
 	UpdateScopeAt(ctx context.Context, version int64, old, new *oauth.Scope, ev ...audit.Event) error
+	// ScopeUse returns up to limit clients, roles and scopes each that name a scope.
+	ScopeUse(ctx context.Context, name string, limit int) (*ScopeUse, error)
 	DeleteScopeAt(ctx context.Context, version int64, name string, ev ...audit.Event) error
 }
 

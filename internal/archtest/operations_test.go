@@ -19,6 +19,7 @@ var operationFaces = []string{"cli", "web/api", "web/console"}
 var faceless = map[string]map[string]string{
 	"cli": {
 		"BeginIdempotent": "remembers the answers to HTTP requests",
+		"ScopeUse":        "a refused scope delete names what holds the scope",
 		"StepUpNeeded":    "the command line on the database has no sign-in",
 	},
 	"web/api": {
@@ -28,6 +29,7 @@ var faceless = map[string]map[string]string{
 		"EnableUser":     "a part of PATCH /users/{id}",
 		"ExportProofs":   "not built yet: exports of the interface have no proofs",
 		"RetirableKey":   "a question before a confirmation; a program just retires",
+		"ScopeUse":       "a question before a confirmation; a refused DELETE names what holds the scope",
 		"SetPassword":    "a part of PATCH /users/{id}",
 		"SetupLink":      "needs the machine: it makes the first administrator",
 		"StepUpNeeded":   "a refused request says it in its answer",
@@ -35,16 +37,13 @@ var faceless = map[string]map[string]string{
 		"VerifyAudit":    "reads the whole database, and must not trust the server",
 	},
 	"web/console": {
-		"BeginIdempotent":  "forms bring the version of what they change instead",
-		"CleanupAudit":     "not built yet: a button on the page Proof and delivery",
-		"ExportProofs":     "not built yet: the command line makes exports with proofs",
-		"ImportUsers":      "not built yet: a form that takes a file",
-		"PasswordStatus":   "not built yet: a line on the page of a user",
-		"RevokeUserTokens": "not built yet: the page of a user ends sessions and access together",
-		"SessionMetrics":   "not built yet: the overview shows active sessions only",
-		"SetupLink":        "needs the machine: it makes the first administrator",
-		"UserFactors":      "the page of a user has them from UserDetail",
-		"VerifyAudit":      "reads the whole database, and must not trust the server",
+		"BeginIdempotent": "forms bring the version of what they change instead",
+		"CanDeleteScope":  "ScopeUse names all that holds a scope",
+		"ExportProofs":    "not built yet: the command line makes exports with proofs",
+		"ImportUsers":     "not built yet: a form that takes a file",
+		"SetupLink":       "needs the machine: it makes the first administrator",
+		"UserFactors":     "the page of a user has them from UserDetail",
+		"VerifyAudit":     "reads the whole database, and must not trust the server",
 	},
 }
 

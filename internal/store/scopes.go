@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -192,6 +193,19 @@ func (d *DB) DeleteScopeAt(ctx context.Context, version int64, name string, ev .
 		}
 		return requireOne(0, err, "scope")
 	})
+}
+
+// ScopeUse returns up to limit clients, roles and scopes each that name a scope.
+func (d *DB) ScopeUse(ctx context.Context, name string, limit int) (*admin.ScopeUse, error) {
+	out := &admin.ScopeUse{}
+	var errs [3]error
+	out.Clients, errs[0] = listStrings[client.ID](ctx, d.sql,
+		"SELECT id FROM clients WHERE "+hasRole("scopes", "$1")+" ORDER BY 1 LIMIT $2", name, int64(limit))
+	out.Roles, errs[1] = listStrings[string](ctx, d.sql,
+		"SELECT name FROM roles WHERE "+hasRole("scopes", "$1")+" ORDER BY 1 LIMIT $2", name, int64(limit))
+	out.Scopes, errs[2] = listStrings[string](ctx, d.sql,
+		"SELECT name FROM scopes WHERE "+hasRole("requires", "$1")+" ORDER BY 1 LIMIT $2", name, int64(limit))
+	return out, errors.Join(errs[:]...)
 }
 
 // scopeFree returns Conflict with admin.ReasonHeld if a client, a role or another scope names a

@@ -23,14 +23,15 @@ func (s *Server) auditSection() section {
 		icon:  "list",
 		group: "Events",
 		scope: admin.ScopeAuditRead,
-		routes: []route{
+		routes: append([]route{
 			{"GET /admin/audit", []string{"Events"}, s.showAudit},
 			{"GET /admin/audit/explain", []string{"Explain"}, s.showExplain},
 			{"GET /admin/audit/export", []string{"ExportEvents"}, s.exportAudit},
 			{"GET /admin/audit/sinks", []string{"AuditSinks", "AuditGaps", "AuditCheckpoint"}, s.showSinks},
 			{"GET /admin/audit/{event}", []string{"Event", "ProveEvent"}, s.showEvent},
-		},
+		}, actionRoutes("/admin/audit/sinks", s.cleanupAction(), s.loadSinks)...),
 		views: []View{&AuditView{}, &EventView{}, &ExplainView{}, &SinksView{}},
+		notes: map[string]string{"cleaned": "The old events were removed."},
 	}
 }
 

@@ -204,7 +204,8 @@ func (s *Server) oldSecretsAction() action[*client.Client] {
 			return "Removes all secrets of " + clientName(c) + " but the newest. Whoever uses an older one can no longer authenticate."
 		},
 		same: func(c *client.Client, _ url.Values) Same {
-			return s.same("DELETE", clientAPI(c, "secrets"), nil)
+			return s.same("DELETE", clientAPI(c, "secrets"), nil,
+				"client", "secret", "remove-old", string(c.ID), "--yes")
 		},
 		do: func(ctx context.Context, q *request, c *client.Client) error {
 			_, err := s.ops.RemoveOldSecrets(ctx, q.actor, string(c.ID))

@@ -19,15 +19,17 @@ import (
 // its name. A new client may also have a `client_id`.
 type ClientFormView struct {
 	Base
-	Types    []Choice
-	Grants   []ScopeChoice
-	Groups   []InputGroup
-	Advanced []InputGroup
-	Open     bool // the advanced groups are shown at once
-	Create   bool
-	Action   string
-	Back     Link
-	Same     Same
+	Types       []Choice
+	Grants      []ScopeChoice
+	Groups      []InputGroup
+	Consent     []InputGroup // what people see when they are asked
+	OpenConsent bool         // the part about consent is shown at once
+	Advanced    []InputGroup
+	Open        bool // the advanced groups are shown at once
+	Create      bool
+	Action      string
+	Back        Link
+	Same        Same
 }
 
 // Page names the template.
@@ -43,18 +45,22 @@ func clientGroups(scopes string) []fieldInputs {
 			{name: "redirect_uris", label: "Redirect URIs", hint: "Where people are sent back to, exactly as the app sends it."},
 			{name: "post_logout_redirect_uris", label: "Redirect URIs after signing out"},
 			{name: "scope", label: "Scopes", hint: scopes},
+			{name: "first_party", label: "This app is our own: do not ask people for consent", hint: " "},
 			{name: "description", label: "Note for administrators"},
 		}},
-		{"Consent page", []fieldInput{
-			{name: "first_party", label: "This app is our own: do not ask people for consent", hint: " "},
-			{name: "client_uri", label: "Home page"},
-			{name: "logo_uri", label: "Logo"},
-			{name: "brand_color", label: "Color"},
-			{name: "tos_uri", label: "Terms of service"},
-			{name: "policy_uri", label: "Privacy policy"},
-			{name: "contacts", label: "Contacts"},
-		}},
 	}
+}
+
+// consentGroup returns the inputs of what people see of a client when they are asked.
+func consentGroup() fieldInputs {
+	return fieldInputs{"", []fieldInput{
+		{name: "client_uri", label: "Home page"},
+		{name: "logo_uri", label: "Logo"},
+		{name: "brand_color", label: "Color"},
+		{name: "tos_uri", label: "Terms of service"},
+		{name: "policy_uri", label: "Privacy policy"},
+		{name: "contacts", label: "Contacts"},
+	}}
 }
 
 // choicesOf returns values as a list to choose from, after a text for none of them.
@@ -154,8 +160,10 @@ func (s *Server) clientFormView(r *http.Request, q *request, b Base) (*ClientFor
 		return nil, err
 	}
 	groups, advanced := clientGroups(hint), advancedClientGroups(rules)
-	rest := restOf(fields, slices.Concat(groups, advanced), "client_name", "public", fieldGrants)
+	rest := restOf(fields, slices.Concat(groups, []fieldInputs{consentGroup()}, advanced), "client_name", "public", fieldGrants)
 	v.Groups = groupsOf(v.Base, fields, groups)
+	v.Consent = groupsOf(v.Base, fields, []fieldInputs{consentGroup()})
+	v.OpenConsent = opened(v.Consent)
 	v.Advanced = groupsOf(v.Base, fields, append(advanced, rest))
 	v.Open = opened(v.Advanced)
 	return v, nil

@@ -12,7 +12,7 @@ type ConfirmView struct {
 	Text   string   // what the person is about to do
 	Ends   []string // what else happens
 	Inputs []Input
-	Button string
+	Button string // "": it cannot be done now, and there is no form
 	Danger bool
 	Action string // address that the form is posted to
 	Hidden []Pair
@@ -33,6 +33,7 @@ type action[T any] struct {
 	title  string
 	button string
 	danger bool
+	held   func(t T) bool // whether it cannot be done now: the page says why, without a form
 	offers func(t T) bool // whether the action makes sense now; nil: always
 	text   func(t T) string
 	ends   func(t T) []string
@@ -63,6 +64,9 @@ func (a action[T]) write(w http.ResponseWriter, q *request, t T, b Base) error {
 		v.Action = a.at(t)
 	}
 	v.Crumbs = []Link{v.Back}
+	if a.held != nil && a.held(t) {
+		v.Button = ""
+	}
 	if a.text != nil {
 		v.Text = a.text(t)
 	}

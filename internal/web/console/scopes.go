@@ -25,7 +25,7 @@ func (s *Server) scopeSection() section {
 			{"GET /admin/scopes/new", nil, s.showNewScope},
 			{"POST /admin/scopes", []string{"CreateScope"}, s.postNewScope},
 			{"GET /admin/scopes/{scope}", []string{"Scope"}, s.showScope},
-			{"POST /admin/scopes/{scope}", []string{"UpdateScope", "CanDeleteScope"}, s.postScope},
+			{"POST /admin/scopes/{scope}", []string{"UpdateScope", "ScopeUse"}, s.postScope},
 		}, actionRoutes("/admin/scopes/{scope}", s.deleteScopeAction(), s.loadDeletableScope)...),
 		views: []View{&ScopesView{}, &FieldFormView{}},
 		notes: map[string]string{
@@ -167,13 +167,43 @@ func (s *Server) loadScope(r *http.Request, q *request) (*oauth.Scope, error) {
 	return s.ops.Scope(r.Context(), q.actor, r.PathValue("scope"))
 }
 
-// loadDeletableScope returns a scope, or why it cannot be deleted.
-func (s *Server) loadDeletableScope(r *http.Request, q *request) (*oauth.Scope, error) {
+// usedScope is a scope with what names it.
+type usedScope struct {
+	*oauth.Scope
+	use *admin.ScopeUse
+}
+
+// loadDeletableScope returns a scope with what names it, or why it is never deleted.
+func (s *Server) loadDeletableScope(r *http.Request, q *request) (*usedScope, error) {
 	x, err := s.loadScope(r, q)
-	if err == nil {
-		err = s.ops.CanDeleteScope(r.Context(), q.actor, x.Name)
+	if err != nil {
+		return nil, err
 	}
-	return x, err
+	use, err := s.ops.ScopeUse(r.Context(), q.actor, x.Name)
+	return &usedScope{x, use}, err
+}
+
+// holders returns what names the scope, a line for each kind of thing.
+func (x *usedScope) holders() []string {
+	var out []string
+	add := func(what string, names []string) {
+		if n := len(names); n > 0 {
+			more := ""
+			if n == admin.MaxScopeUse {
+				more = " and perhaps more"
+			}
+			out = append(out, what+": "+strings.Join(names, ", ")+more+".")
+		}
+	}
+	clients := make([]string, len(x.use.Clients))
+	for i, id := range x.use.Clients {
+		clients[i] = string(id)
+	}
+	add("Clients that may request it", clients)
+	add("Roles that have it", x.use.Roles)
+	add("Routes that need it", x.use.Routes)
+	add("Scopes that require it", x.use.Scopes)
+	return out
 }
 
 func (s *Server) showScope(w http.ResponseWriter, r *http.Request, q *request) error {
@@ -241,26 +271,27 @@ func (s *Server) postScope(w http.ResponseWriter, r *http.Request, q *request) e
 	return s.writeScope(w, q, x, b)
 }
 
-func (s *Server) deleteScopeAction() action[*oauth.Scope] {
-	return action[*oauth.Scope]{
+func (s *Server) deleteScopeAction() action[*usedScope] {
+	return action[*usedScope]{
 		server: s, ops: []string{"DeleteScope"},
 		name: "delete", title: "Delete scope", button: "Delete scope", danger: true,
-		text: func(x *oauth.Scope) string { return "Deletes the scope " + x.Name + "." },
-		ends: func(*oauth.Scope) []string {
-			return []string{
+		text: func(x *usedScope) string { return "Deletes the scope " + x.Name + "." },
+		held: func(x *usedScope) bool { return !x.use.None() },
+		ends: func(x *usedScope) []string {
+			return append(x.holders(),
 				"It works only once no client, role, route or other scope names it.",
-				"What people have allowed loses the scope, and so do the tokens that apps renew. " +
+				"What people have allowed loses the scope, and so do the tokens that apps renew. "+
 					"An API that checks for it rejects their requests.",
-			}
+			)
 		},
-		same: func(x *oauth.Scope, _ url.Values) Same {
+		same: func(x *usedScope, _ url.Values) Same {
 			return s.same("DELETE", "/api/v1/scopes/"+url.PathEscape(x.Name), nil, "scope", "delete", x.Name, "--yes")
 		},
-		do: func(ctx context.Context, q *request, x *oauth.Scope) error {
+		do: func(ctx context.Context, q *request, x *usedScope) error {
 			_, err := s.ops.DeleteScope(ctx, q.actor, x.Name, 0)
 			return err
 		},
-		done: func(*oauth.Scope) string { return Root + "/scopes?done=deleted" },
-		back: func(x *oauth.Scope) Link { return Link{x.Name, at("/scopes", x.Name)} },
+		done: func(*usedScope) string { return Root + "/scopes?done=deleted" },
+		back: func(x *usedScope) Link { return Link{x.Name, at("/scopes", x.Name)} },
 	}
 }

@@ -57,6 +57,8 @@ func TestScopes(t *testing.T) {
 	c.Scopes = []string{"a:read"}
 	s.newClient(c)
 	s.post("/admin/scopes/a:read/delete").shows(409, "Error")
+	s.newRoute(access.Route{Prefix: "/held", Upstreams: []string{"http://x:1"}, Scopes: []string{"a:read"}})
+	s.get("/admin/scopes/a:read/delete").shows(200, "Clients that may request it: ", "Routes that need it: ", "/held").hides(`id="submit"`).wellFormed()
 	s.post("/admin/scopes/" + s.newScope("b:read") + "/delete").leads("/admin/scopes?done=deleted")
 	s.get("/admin/scopes/b:read").shows(404)
 }

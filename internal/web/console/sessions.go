@@ -24,7 +24,7 @@ func (s *Server) sessionSection() section {
 		group: "People",
 		scope: admin.ScopeSessionsRead,
 		routes: append([]route{
-			{"GET /admin/sessions", []string{"Sessions"}, s.showSessions},
+			{"GET /admin/sessions", []string{"Sessions", "SessionMetrics"}, s.showSessions},
 			{"POST /admin/sessions/{session}/revoke", []string{"RevokeSession"}, s.postSession},
 		}, actionRoutes("/admin/sessions", s.endSessionsAction(), s.loadSelection)...),
 		views: []View{&SessionsView{}, &ConfirmView{}},
@@ -81,7 +81,11 @@ func networkOf(s string) (netip.Prefix, error) {
 
 func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, q *request) error {
 	v := &SessionsView{Base: s.begin(r, q, "Sessions")}
-	v.Lead = "Browsers that are signed in."
+	lead, err := s.sessionLead(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	v.Lead = lead
 	sel, err := selectionOf(q.form)
 	page := &admin.List[identity.Session]{}
 	if err == nil {
@@ -116,6 +120,21 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, q *request
 	v.Same = s.same("GET", keep("/api/v1/sessions", q.form, []string{"ip", "older_than"}), nil,
 		"session", "list", "--user="+q.form.Get("user"), "--older-than="+q.form.Get("older_than"), "--ip="+q.form.Get("ip"))
 	return s.show(w, v.status(), v)
+}
+
+// sessionLead returns what the page lists and, for those who may read the numbers, how many there
+// are.
+func (s *Server) sessionLead(ctx context.Context, q *request) (string, error) {
+	const lead = "Browsers that are signed in."
+	if !q.actor.Can(admin.ScopeMetricsRead) {
+		return lead, nil
+	}
+	m, err := s.ops.SessionMetrics(ctx, q.actor)
+	if err != nil {
+		return "", err
+	}
+	return lead + " " + count(m.Active, "session") + " of " + count(m.Users, "user") + "; " +
+		grouped(m.Today) + " began today.", nil
 }
 
 // sessionSearch returns the form that filters the list.

@@ -1,7 +1,9 @@
 package console
 
 import (
+	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -16,6 +18,7 @@ type SinksView struct {
 	Table Table
 	Gaps  Table
 	Empty *Empty // instead of the list, or nil
+	Clean *Link  // removes old events, or nil
 	Same  Same
 }
 
@@ -61,8 +64,42 @@ func (s *Server) showSinks(w http.ResponseWriter, r *http.Request, q *request) e
 			Link:  &Link{"Settings", Root + "/settings?search=AUDIT_LOG"},
 		}
 	}
+	if q.actor.Can(admin.ScopeAll) {
+		v.Clean = &Link{"Remove old events", Root + "/audit/sinks/cleanup"}
+	}
 	v.Same = s.same("GET", "/api/v1/audit-sinks", nil, "audit", "sinks")
 	return s.show(w, http.StatusOK, v)
+}
+
+// cleanupAction removes the events that are older than the settings keep them.
+func (s *Server) cleanupAction() action[*Link] {
+	return action[*Link]{
+		server: s, ops: []string{"CleanupAudit"},
+		name: "cleanup", title: "Remove old events", button: "Remove them now", danger: true,
+		text: func(*Link) string {
+			return "Removes the events that are older than AUDIT_LOG_RETENTION_DAYS says, as the server does by itself at its time."
+		},
+		ends: func(*Link) []string {
+			return []string{
+				"Events that a sink or a webhook has not received yet stay.",
+				"The log can still be verified: what was removed is recorded.",
+			}
+		},
+		same: func(*Link, url.Values) Same {
+			return s.same("POST", "/api/v1/audit-logs/cleanup", nil, "audit", "cleanup")
+		},
+		do: func(ctx context.Context, q *request, _ *Link) error {
+			_, err := s.ops.CleanupAudit(ctx, q.actor)
+			return err
+		},
+		done: func(back *Link) string { return with(back.URL, "done", "cleaned") },
+		back: func(back *Link) Link { return *back },
+	}
+}
+
+// loadSinks returns the link to the page of sinks, for those who may remove events.
+func (s *Server) loadSinks(_ *http.Request, q *request) (*Link, error) {
+	return &Link{"Proof and delivery of the log", Root + "/audit/sinks"}, s.mayChange(q, admin.ScopeAll)
 }
 
 // treeFacts returns how far the log can be proved.

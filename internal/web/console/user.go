@@ -53,7 +53,11 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, q *request) er
 	case !d.LockedUntil.IsZero():
 		v.Locked = &Lock{Since: v.When(d.LockedAt), Until: v.When(d.UnlockAt)}
 	}
-	v.Profile, v.Access = v.profileFacts(u), v.accessFacts(d)
+	password, err := s.ops.PasswordStatus(ctx, q.actor, string(u.ID))
+	if err != nil {
+		return err
+	}
+	v.Profile, v.Access = v.profileFacts(u), v.accessFacts(d, password)
 	write := q.actor.Can(admin.ScopeUsersWrite)
 	v.Factors = v.factorTable(d, write)
 	apps, err := s.ops.UserAuthorizations(ctx, q.actor, string(u.ID))
@@ -109,7 +113,7 @@ func (b *Base) profileFacts(u *identity.User) []Fact {
 }
 
 // accessFacts returns how a person signs in.
-func (b *Base) accessFacts(d *admin.UserDetail) []Fact {
+func (b *Base) accessFacts(d *admin.UserDetail, status *admin.PasswordStatus) []Fact {
 	u := d.User
 	locked := !d.LockedUntil.IsZero()
 	password := b.timeCell(u.PasswordChangedAt, "Set")
@@ -123,8 +127,12 @@ func (b *Base) accessFacts(d *admin.UserDetail) []Fact {
 		{Name: "Sessions", Cell: textCell(grouped(d.Sessions))},
 		{Name: "Connected apps", Cell: textCell(grouped(d.Grants))},
 	}
-	if u.PasswordHash != "" && u.MustChange {
+	switch {
+	case u.PasswordHash == "":
+	case status.RequiresChange:
 		facts[2].Note = &Cell{Badge: "warn", Text: "To be changed"}
+	case !status.ExpiresAt.IsZero():
+		facts[2].Note = &Cell{Badge: "plain", Text: "Expires " + b.When(status.ExpiresAt).Relative}
 	}
 	if d.Failures > 0 {
 		facts = append(facts, Fact{Name: "Failed attempts", Cell: textCell(grouped(d.Failures))})

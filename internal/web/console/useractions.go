@@ -23,6 +23,7 @@ func userNotes() map[string]string {
 		"deleted":         "The account was deleted.",
 		"two-step":        "Two-step verification was reset, and all sessions have ended.",
 		"signed-out":      "All browser sessions of the account have ended.",
+		"tokens":          "All tokens of the account were revoked. Browsers stay signed in.",
 		"access":          "All sessions and connected apps of the account have ended.",
 		"session-revoked": "The session has ended.",
 		"reset-sent":      "A link to set a new password was sent.",
@@ -105,9 +106,17 @@ func userEnds(d *admin.UserDetail, grants bool) []string {
 		out = append(out, count(d.Sessions, "browser session")+" will end.")
 	}
 	if grants && d.Grants > 0 {
-		out = append(out, count(d.Grants, "app or device")+" will lose access.")
+		out = append(out, appsOrDevices(d.Grants)+" will lose access.")
 	}
 	return out
+}
+
+// appsOrDevices returns a number of them in words.
+func appsOrDevices(n int) string {
+	if n == 1 {
+		return "1 app or device"
+	}
+	return grouped(n) + " apps or devices"
 }
 
 // userActions returns what can be done to an account after a page has asked.
@@ -116,6 +125,7 @@ func (s *Server) userActions() []action[*admin.UserDetail] {
 		s.sendResetAction(),
 		s.sendVerificationAction(),
 		s.signOutAction(),
+		s.revokeTokensAction(),
 		s.revokeAccessAction(),
 		s.resetTwoStepAction(),
 		s.lockAction(),
@@ -144,6 +154,30 @@ func (s *Server) signOutAction() action[*admin.UserDetail] {
 	}
 }
 
+func (s *Server) revokeTokensAction() action[*admin.UserDetail] {
+	return action[*admin.UserDetail]{
+		server: s,
+		name:   "revoke-tokens", link: "Revoke tokens", ops: []string{"RevokeUserTokens"},
+		title: "Revoke all tokens", button: "Revoke all tokens", danger: true,
+		offers: func(d *admin.UserDetail) bool { return d.Grants > 0 },
+		text: func(d *admin.UserDetail) string {
+			return "Revokes all tokens that apps and devices have in the name of " + d.User.Label() +
+				". Browsers stay signed in, and what the person has allowed stays."
+		},
+		ends: func(d *admin.UserDetail) []string {
+			return []string{appsOrDevices(d.Grants) + " must get new tokens."}
+		},
+		same: func(d *admin.UserDetail, _ url.Values) Same {
+			return s.same("POST", "/api/v1/users/"+userID(d)+"/revoke_tokens", nil, "user", "revoke-tokens", userID(d))
+		},
+		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {
+			_, err := s.ops.RevokeUserTokens(ctx, q.actor, userID(d))
+			return err
+		},
+		done: doneTo("tokens"), back: userLink,
+	}
+}
+
 func (s *Server) revokeAccessAction() action[*admin.UserDetail] {
 	return action[*admin.UserDetail]{
 		server: s,
@@ -155,7 +189,7 @@ func (s *Server) revokeAccessAction() action[*admin.UserDetail] {
 		},
 		ends: func(d *admin.UserDetail) []string { return userEnds(d, true) },
 		same: func(d *admin.UserDetail, _ url.Values) Same {
-			return s.same("POST", "/api/v1/users/"+userID(d)+"/revoke_tokens", nil,
+			return s.same("DELETE", "/api/v1/users/"+userID(d)+"/sessions?grants=true", nil,
 				"session", "revoke", "--all-of-user="+userID(d))
 		},
 		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {

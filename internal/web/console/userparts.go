@@ -20,7 +20,8 @@ func (s *Server) sendResetAction() action[*admin.UserDetail] {
 			return "Sends a link to set a new password to " + d.User.Email + ". The old password works until the link is used."
 		},
 		same: func(d *admin.UserDetail, _ url.Values) Same {
-			return s.same("POST", "/api/v1/users/"+userID(d)+"/send-password-reset", nil)
+			return s.same("POST", "/api/v1/users/"+userID(d)+"/send-password-reset", nil,
+				"user", "send-password-reset", userID(d))
 		},
 		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {
 			_, err := s.ops.SendPasswordReset(ctx, q.actor, userID(d))
@@ -42,7 +43,8 @@ func (s *Server) sendVerificationAction() action[*admin.UserDetail] {
 			return "Sends a link to " + d.User.Email + " that proves that the address belongs to the person."
 		},
 		same: func(d *admin.UserDetail, _ url.Values) Same {
-			return s.same("POST", "/api/v1/users/"+userID(d)+"/send-verification", nil)
+			return s.same("POST", "/api/v1/users/"+userID(d)+"/send-verification", nil,
+				"user", "send-verification", userID(d))
 		},
 		do: func(ctx context.Context, q *request, d *admin.UserDetail) error {
 			_, err := s.ops.SendVerification(ctx, q.actor, userID(d))
@@ -106,7 +108,8 @@ func (s *Server) removeFactorAction() action[*userPart] {
 			return append(out, "The person is told by mail.")
 		},
 		same: func(p *userPart, _ url.Values) Same {
-			return s.same("DELETE", "/api/v1/users/"+userID(p.detail)+"/factors/"+url.PathEscape(p.id), nil)
+			return s.same("DELETE", "/api/v1/users/"+userID(p.detail)+"/factors/"+url.PathEscape(p.id), nil,
+				"user", "factors", "remove", userID(p.detail), p.id, "--yes")
 		},
 		do: func(ctx context.Context, q *request, p *userPart) error {
 			return s.ops.RemoveFactor(ctx, q.actor, userID(p.detail), identity.CredentialID(p.id))
@@ -128,7 +131,8 @@ func (s *Server) revokeAppAction() action[*userPart] {
 				". The app asks for permission again when the person uses it next."
 		},
 		same: func(p *userPart, _ url.Values) Same {
-			return s.same("DELETE", with("/api/v1/users/"+userID(p.detail)+"/authorizations", "client_id", p.id), nil)
+			return s.same("DELETE", with("/api/v1/users/"+userID(p.detail)+"/authorizations", "client_id", p.id), nil,
+				"user", "authorizations", "revoke", userID(p.detail), p.id)
 		},
 		do: func(ctx context.Context, q *request, p *userPart) error {
 			_, err := s.ops.RevokeUserAuthorizations(ctx, q.actor, userID(p.detail), p.id)

@@ -28,7 +28,7 @@ func (s *Server) userSection() section {
 			{"POST /admin/jobs/{job}/stop", []string{"StopBulkAction"}, s.postStopJob},
 			{"GET /admin/users/export", []string{"ExportUsers"}, s.exportUsers},
 			{"POST /admin/users", []string{"CreateUser", "InviteUser"}, s.postNewUser},
-			{"GET /admin/users/{id}", []string{"UserDetail", "Sessions", "UserAuthorizations", "UserFactors", "Events"}, s.showUser},
+			{"GET /admin/users/{id}", []string{"UserDetail", "Sessions", "UserAuthorizations", "PasswordStatus", "Events"}, s.showUser},
 			{"GET /admin/users/{id}/edit", nil, s.showEditUser},
 			{"POST /admin/users/{id}/edit", []string{"UpdateUser"}, s.postEditUser},
 			{"GET /admin/users/{id}/password", nil, s.showPassword},

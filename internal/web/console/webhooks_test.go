@@ -91,7 +91,9 @@ func TestDeliveries(t *testing.T) {
 
 func TestSinks(t *testing.T) {
 	s := newSite(t)
-	s.get("/admin/audit/sinks").shows(200, "The log is not delivered anywhere")
+	s.get("/admin/audit/sinks").shows(200, "The log is not delivered anywhere", "/admin/audit/sinks/cleanup")
+	s.get("/admin/audit/sinks/cleanup").shows(200, "gatehouse audit cleanup", "what was removed is recorded")
+	s.post("/admin/audit/sinks/cleanup").shows(409, "events are kept forever")
 	id := s.newWebhook("https://hooks.example.com/x")
 	for _, name := range []string{webhook.SinkPrefix + id, "syslog", "file"} {
 		x, err := s.db.OpenSink(t.Context(), name, s.now)
