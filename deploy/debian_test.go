@@ -16,8 +16,8 @@ echo "$(basename "$0") $*" >>"$CALLS"
 [ "$(basename "$0")" != systemd-sysusers ] || grep -q '^gatehouse:' "$DPKG_ROOT/etc/group" || echo gatehouse:x:998: >>"$DPKG_ROOT/etc/group"
 `
 
-// The package is installed, upgraded, removed and purged: nothing starts before it is configured, the
-// socket is never restarted, changed settings stay, and so do the data.
+// The package is installed, upgraded, removed and purged: nothing starts before it is configured,
+// the socket is never restarted, changed settings stay, and so do the data.
 func TestDebianPackage(t *testing.T) {
 	testkit.Need(t, "dpkg-deb")
 	if os.Geteuid() != 0 {
@@ -79,9 +79,9 @@ func TestDebianPackage(t *testing.T) {
 	if strings.Contains(got, "socket") || strings.Count(got, "try-restart gatehouse.service") != 1 || strings.Contains(got, "stop") {
 		t.Errorf("the upgrade calls\n%s", got)
 	}
-	kept, err := os.ReadFile(settings)
+	left, err := os.ReadFile(settings)
 	testkit.Must(t, err)
-	testkit.Equal(t, "the settings after the upgrade", string(kept), "base_url: https://id.example.com\n")
+	testkit.Equal(t, "the settings after the upgrade", string(left), "base_url: https://id.example.com\n")
 	if got = dpkg("-r", "gatehouse"); !strings.Contains(got, "stop gatehouse.socket gatehouse.service") {
 		t.Errorf("the removal calls\n%s", got)
 	}

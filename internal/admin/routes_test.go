@@ -58,7 +58,7 @@ func TestNoRouteCoversOurOwnPaths(t *testing.T) {
 	elsewhere := []string{
 		"debug",                                                // PPROF_PORT has a listener of its own
 		"confirm", "add", "rename", "remove", "proof", "later", // ends of longer paths
-		"proc", "sys", // files of Linux
+		"etc", "proc", "sys", "usr", // files of Linux
 		"images", "theme.css", // files of the operator, who decides about routes as well
 	}
 	for first := range found {
