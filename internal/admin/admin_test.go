@@ -572,7 +572,8 @@ func TestAdministratorsAreRecorded(t *testing.T) {
 func TestSettingsChange(t *testing.T) {
 	text := func(host, secret string) string {
 		return admin.SettingsText([]admin.Setting{
-			{Name: "SMTP_HOST", Value: host, Default: ""}, {Name: "SMTP_PASSWORD", Value: secret, Secret: secret != ""},
+			{Name: "SMTP_HOST", Value: host, Default: ""},
+			{Name: "SMTP_PASSWORD", Value: secret, Secret: secret != ""},
 			{Name: "PORT", Value: "8080", Default: "8080"},
 		})
 	}

@@ -136,6 +136,8 @@ func (s *findings) add(name string, l Level, title, fix string) *Finding {
 }
 
 func (s *findings) problem(name, title, fix string) *Finding { return s.add(name, Problem, title, fix) }
-func (s *findings) warn(name, title, fix string) *Finding    { return s.add(name, Warning, title, fix) }
-func (s *findings) note(name, title, fix string) *Finding    { return s.add(name, Note, title, fix) }
-func (s *findings) good(name, title string) *Finding         { return s.add(name, Good, title, "") }
+
+func (s *findings) warn(name, title, fix string) *Finding { return s.add(name, Warning, title, fix) }
+
+func (s *findings) note(name, title, fix string) *Finding { return s.add(name, Note, title, fix) }
+func (s *findings) good(name, title string) *Finding      { return s.add(name, Good, title, "") }

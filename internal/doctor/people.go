@@ -134,26 +134,44 @@ func examineClients(f *Facts, s *findings) {
 		level           Level
 		has             func(*Client) bool
 	}{
-		{"password-grant", "may use the password grant, which shows people's passwords to the app and skips the second step (RFC 9700 §2.4)",
-			"Move them to the authorization code grant.", Warning, grants(client.GrantTypePassword)},
-		{"plain-pkce", "may use PKCE with the method plain", "Set code_challenge_method plain off.", Warning,
-			func(c *Client) bool { return c.PlainPKCE }},
-		{"pkce", "use the authorization code grant without PKCE being required (RFC 9700 §2.1.1)", "Set require_pkce once they send it.", Note,
-			func(c *Client) bool { return !c.Public && !c.RequirePKCE && grants(client.GrantTypeCode)(c) }},
+		{
+			"password-grant", "may use the password grant, which shows people's passwords to the app and skips the second step (RFC 9700 §2.4)",
+			"Move them to the authorization code grant.", Warning, grants(client.GrantTypePassword),
+		},
+		{
+			"plain-pkce", "may use PKCE with the method plain", "Set code_challenge_method plain off.", Warning,
+			func(c *Client) bool { return c.PlainPKCE },
+		},
+		{
+			"pkce", "use the authorization code grant without PKCE being required (RFC 9700 §2.1.1)", "Set require_pkce once they send it.", Note,
+			func(c *Client) bool { return !c.Public && !c.RequirePKCE && grants(client.GrantTypeCode)(c) },
+		},
 		{"redirect", "have a redirect address with http:// that is not of the person's own machine", "Replace it by https://.", Warning, openRedirect},
-		{"expired", "have no secret that is valid", "Run: gatehouse client rotate-secret ID", Problem,
-			func(c *Client) bool { return c.HasSecret && !c.SecretExpires.IsZero() && !c.SecretExpires.After(f.Now) }},
-		{"expiring", "have a secret that expires within 30 days", "Run: gatehouse client rotate-secret ID", Warning,
-			func(c *Client) bool { return c.SecretExpires.After(f.Now) && c.SecretExpires.Before(f.Now.Add(soon)) }},
-		{"old", "have a secret that is older than a year", "Run: gatehouse client rotate-secret ID", Note,
-			func(c *Client) bool { return c.HasSecret && f.Now.Sub(c.SecretSince) > oldSecret }},
-		{"admin-secret", "may administer this server with a secret that never expires",
+		{
+			"expired", "have no secret that is valid", "Run: gatehouse client rotate-secret ID", Problem,
+			func(c *Client) bool { return c.HasSecret && !c.SecretExpires.IsZero() && !c.SecretExpires.After(f.Now) },
+		},
+		{
+			"expiring", "have a secret that expires within 30 days", "Run: gatehouse client rotate-secret ID", Warning,
+			func(c *Client) bool { return c.SecretExpires.After(f.Now) && c.SecretExpires.Before(f.Now.Add(soon)) },
+		},
+		{
+			"old", "have a secret that is older than a year", "Run: gatehouse client rotate-secret ID", Note,
+			func(c *Client) bool { return c.HasSecret && f.Now.Sub(c.SecretSince) > oldSecret },
+		},
+		{
+			"admin-secret", "may administer this server with a secret that never expires",
 			"Give the secret an end, or use private_key_jwt.", Warning,
-			func(c *Client) bool { return c.Administrative && c.HasSecret && c.SecretExpires.IsZero() }},
-		{"unverified", "registered themselves and were checked by nobody", "Look at them in the console.", Note,
-			func(c *Client) bool { return c.Unverified }},
-		{"introspect", "see every token at introspection", "Keep this to gateways: introspect_any off.", Note,
-			func(c *Client) bool { return c.IntrospectAny }},
+			func(c *Client) bool { return c.Administrative && c.HasSecret && c.SecretExpires.IsZero() },
+		},
+		{
+			"unverified", "registered themselves and were checked by nobody", "Look at them in the console.", Note,
+			func(c *Client) bool { return c.Unverified },
+		},
+		{
+			"introspect", "see every token at introspection", "Keep this to gateways: introspect_any off.", Note,
+			func(c *Client) bool { return c.IntrospectAny },
+		},
 	} {
 		var names []string
 		for i := range f.Clients {
