@@ -22,13 +22,14 @@ type disk interface {
 	database(s *server) string // the path of the database, or of a readable copy
 }
 
-// smallDisk starts a server on a disk of 8 MiB: a tmpfs in the server's own mount namespace. Where
-// mounting is not permitted, it limits the size of every file that the server writes instead.
+// smallDisk starts a server on a disk of 24 MiB, which has room for a full write-ahead log: a tmpfs
+// in the server's own mount namespace. Where mounting is not permitted, it limits the size of every
+// file that the server writes instead.
 func smallDisk(t *testing.T) (*server, disk) {
 	t.Helper()
 	dir := t.TempDir()
 	h := newHost(t, "sqlite:"+filepath.Join(dir, "gatehouse.db"), nil)
-	mount := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=8m,mode=700 tmpfs "$0" && exec "$@"`, dir}
+	mount := []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=24m,mode=700 tmpfs "$0" && exec "$@"`, dir}
 	if os.Getuid() != 0 {
 		mount = append([]string{"unshare", "--map-root-user"}, mount[1:]...)
 	}
