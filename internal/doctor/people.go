@@ -125,15 +125,37 @@ func examinePasswords(f *Facts, s *findings) {
 	}
 }
 
+// posture is what the registration of a client may lack.
+type posture struct {
+	name, what, fix string
+	level           Level
+	has             func(*Client) bool
+}
+
 func examineClients(f *Facts, s *findings) {
 	if f.Clients == nil {
 		return
 	}
-	for _, p := range []struct {
-		name, what, fix string
-		level           Level
-		has             func(*Client) bool
-	}{
+	for _, p := range append(grantPostures(), secretPostures(f.Now)...) {
+		var names []string
+		for i := range f.Clients {
+			if p.has(&f.Clients[i]) {
+				names = append(names, f.Clients[i].Name)
+			}
+		}
+		if len(names) > 0 {
+			slices.Sort(names)
+			s.add(p.name, p.level, fmt.Sprintf("%s %s: %s.", plural(len(names), "client", "clients"), p.what, some(names)), p.fix)
+		}
+	}
+	if len(s.all) == 0 {
+		s.good("posture", plural(len(f.Clients), "client was", "clients were")+" examined.")
+	}
+}
+
+// grantPostures look at how a client may get tokens and what it sees of them.
+func grantPostures() []posture {
+	return []posture{
 		{
 			"password-grant", "may use the password grant, which shows people's passwords to the app and skips the second step (RFC 9700 §2.4)",
 			"Move them to the authorization code grant.", Warning, grants(client.GrantTypePassword),
@@ -148,23 +170,6 @@ func examineClients(f *Facts, s *findings) {
 		},
 		{"redirect", "have a redirect address with http:// that is not of the person's own machine", "Replace it by https://.", Warning, openRedirect},
 		{
-			"expired", "have no secret that is valid", "Run: gatehouse client rotate-secret ID", Problem,
-			func(c *Client) bool { return c.HasSecret && !c.SecretExpires.IsZero() && !c.SecretExpires.After(f.Now) },
-		},
-		{
-			"expiring", "have a secret that expires within 30 days", "Run: gatehouse client rotate-secret ID", Warning,
-			func(c *Client) bool { return c.SecretExpires.After(f.Now) && c.SecretExpires.Before(f.Now.Add(soon)) },
-		},
-		{
-			"old", "have a secret that is older than a year", "Run: gatehouse client rotate-secret ID", Note,
-			func(c *Client) bool { return c.HasSecret && f.Now.Sub(c.SecretSince) > oldSecret },
-		},
-		{
-			"admin-secret", "may administer this server with a secret that never expires",
-			"Give the secret an end, or use private_key_jwt.", Warning,
-			func(c *Client) bool { return c.Administrative && c.HasSecret && c.SecretExpires.IsZero() },
-		},
-		{
 			"unverified", "registered themselves and were checked by nobody", "Look at them in the console.", Note,
 			func(c *Client) bool { return c.Unverified },
 		},
@@ -172,20 +177,29 @@ func examineClients(f *Facts, s *findings) {
 			"introspect", "see every token at introspection", "Keep this to gateways: introspect_any off.", Note,
 			func(c *Client) bool { return c.IntrospectAny },
 		},
-	} {
-		var names []string
-		for i := range f.Clients {
-			if p.has(&f.Clients[i]) {
-				names = append(names, f.Clients[i].Name)
-			}
-		}
-		if len(names) > 0 {
-			slices.Sort(names)
-			s.add(p.name, p.level, fmt.Sprintf("%s %s: %s.", plural(len(names), "client", "clients"), p.what, some(names)), p.fix)
-		}
 	}
-	if len(s.all) == 0 {
-		s.good("posture", plural(len(f.Clients), "client was", "clients were")+" examined.")
+}
+
+// secretPostures look at the secrets of a client.
+func secretPostures(now time.Time) []posture {
+	return []posture{
+		{
+			"expired", "have no secret that is valid", "Run: gatehouse client rotate-secret ID", Problem,
+			func(c *Client) bool { return c.HasSecret && !c.SecretExpires.IsZero() && !c.SecretExpires.After(now) },
+		},
+		{
+			"expiring", "have a secret that expires within 30 days", "Run: gatehouse client rotate-secret ID", Warning,
+			func(c *Client) bool { return c.SecretExpires.After(now) && c.SecretExpires.Before(now.Add(soon)) },
+		},
+		{
+			"old", "have a secret that is older than a year", "Run: gatehouse client rotate-secret ID", Note,
+			func(c *Client) bool { return c.HasSecret && now.Sub(c.SecretSince) > oldSecret },
+		},
+		{
+			"admin-secret", "may administer this server with a secret that never expires",
+			"Give the secret an end, or use private_key_jwt.", Warning,
+			func(c *Client) bool { return c.Administrative && c.HasSecret && c.SecretExpires.IsZero() },
+		},
 	}
 }
 
