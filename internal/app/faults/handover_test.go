@@ -3,7 +3,6 @@ package faults_test
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,8 +18,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
@@ -108,12 +105,9 @@ func TestHandover(t *testing.T) {
 	for range 8 {
 		wg.Go(func() { posts(ctx, addr, &answered, failed) })
 	}
-	h2 := &http.Client{Transport: &http2.Transport{
-		AllowHTTP: true,
-		DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, addr)
-		},
-	}}
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	h2 := &http.Client{Transport: &http.Transport{Protocols: protocols}}
 	each := func(c *http.Client) {
 		for ctx.Err() == nil {
 			a, err := c.Get(s.url + "/.well-known/openid-configuration")
