@@ -857,7 +857,7 @@ type BulkRequest struct {
 	// Filter Selects users as the parameters of the list do. An empty one selects all.
 	Filter *BulkFilter `json:"filter,omitempty"`
 
-	// Ids The ids of the users.
+	// Ids The ids of the users. More are selected by a filter.
 	Ids *[]string `json:"ids,omitempty"`
 
 	// Reason Why the accounts are locked, for `lock`.
