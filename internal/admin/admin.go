@@ -55,7 +55,7 @@ type Parts struct {
 	Sealer    *outbox.Sealer
 	Now       func() time.Time
 	Settings  func() []Setting // of the server; nil: none are shown
-	// Facts gathers what is known about the installation; nil: nothing is examined.
+	// Facts collects the state of the installation for Examine. Without it, Examine finds nothing.
 	Facts func(ctx context.Context) *doctor.Facts
 
 	WebhookKeys *webhook.Keys

@@ -6,8 +6,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/doctor"
 )
 
-// Examine looks for what is wrong with the installation, or will be. It asks the network, so that
-// it may take some seconds.
+// Examine reports what is wrong with the installation or will be. It sends requests to other
+// machines, so that it may take some seconds.
 func (o *Operations) Examine(ctx context.Context, a Actor) (*doctor.Report, error) {
 	if err := o.authorize(a, ScopeSettingsRead); err != nil {
 		return nil, err

@@ -31,6 +31,9 @@ const (
 	diagnosisTimeout = 15 * time.Second // of all that is asked over the network
 	dialTimeout      = 5 * time.Second
 	namedAdmins      = 10 // administrators that a finding may name
+
+	// maxChecked is how many bytes of a database file are read to check it, some seconds' worth.
+	maxChecked = 1 << 30
 )
 
 // diagnosis gathers the facts about an installation.
@@ -38,6 +41,9 @@ type diagnosis struct {
 	e   *env
 	cfg *config.Config
 	out *doctor.Facts
+
+	thorough bool   // the file of the database is checked, which reads all of it
+	keyError string // why SECRET_KEY does not open the database, or ""
 }
 
 // diagnose examines the installation from the command line. It works without a database, and
@@ -67,19 +73,20 @@ func diagnose(ctx context.Context, e *env, cfg *config.Config) *doctor.Report {
 		ExternalCheckpoint: cfg.Storage.Checkpoint == "external",
 	}
 	db, err := store.Open(ctx, o)
-	if err != nil {
-		d.out.Database = &doctor.Database{Engine: cfg.Engine(), Err: err.Error()}
-		return d.report(ctx, nil, keys)
+	if err != nil { // without it nobody knows the server's keys either
+		return unusable(err.Error())
 	}
 	defer db.Close()
+	d.thorough = true
 	var previous *secret.Keys
 	if raw := cfg.PreviousMasterKey(); raw != nil {
 		previous, _ = secret.NewKeys(raw) // too short a key is none
 	}
-	if data, err := dataKeys(ctx, db, keys, previous); err == nil {
-		keys = data
+	data, err := dataKeys(ctx, db, keys, previous)
+	if err != nil {
+		d.keyError = plainError(err)
 	}
-	return d.report(ctx, db, keys)
+	return d.report(ctx, db, data)
 }
 
 // missingFile returns why an SQLite database cannot be opened as it is: it or the file of its key
@@ -109,7 +116,6 @@ func (p *parts) facts(ctx context.Context, e *env) *doctor.Facts {
 func newDiagnosis(e *env, cfg *config.Config) *diagnosis {
 	return &diagnosis{e: e, cfg: cfg, out: &doctor.Facts{
 		Now:        e.now(),
-		Version:    version(),
 		Production: cfg.Production(),
 	}}
 }
@@ -156,6 +162,7 @@ func (d *diagnosis) server() {
 		Local:          c.Local(),
 		TrustedProxies: c.Server.TrustedProxies,
 		AdminNetworks:  len(c.Administration.AllowedIPs) > 0,
+		MetricsOpen:    c.Monitoring.Open(),
 		AccessTTL:      c.Tokens.AccessTTL,
 	}
 }
@@ -181,14 +188,18 @@ func (d *diagnosis) passwords() {
 func (d *diagnosis) masterKey() {
 	key := d.cfg.MasterKey()
 	if key == nil {
-		d.out.MasterKey = &doctor.MasterKey{Generated: true}
+		d.out.MasterKey = &doctor.MasterKey{Err: d.keyError, Generated: true}
 		return
 	}
 	seen := map[byte]bool{}
 	for _, b := range key {
 		seen[b] = true
 	}
-	d.out.MasterKey = &doctor.MasterKey{Bytes: len(key), Distinct: len(seen), Previous: d.cfg.PreviousMasterKey() != nil}
+	d.out.MasterKey = &doctor.MasterKey{
+		Err:      d.keyError,
+		Distinct: len(seen),
+		Previous: d.cfg.PreviousMasterKey() != nil,
+	}
 }
 
 // sqliteFile returns the path of the database file, or "" for PostgreSQL and databases in memory.
@@ -279,8 +290,7 @@ func (d *diagnosis) certificate(ctx context.Context) {
 	leaf := chain[0]
 	out := &doctor.Certificate{
 		NotAfter: leaf.NotAfter,
-		Names:    leaf.DNSNames,
-		Self:     leaf.CheckSignatureFrom(leaf) == nil,
+		Managed:  slices.Contains(d.cfg.HTTPS.Domains, u.Hostname()),
 	}
 	d.out.Certificate = out
 	between := x509.NewCertPool()
@@ -334,13 +344,16 @@ func (d *diagnosis) mail(ctx context.Context, keys *secret.Keys) {
 
 // database asks the database about itself, and what it holds.
 func (d *diagnosis) database(ctx context.Context, db *store.DB) {
-	out := db.Diagnose(ctx)
+	path := sqliteFile(d.cfg)
+	small := path != "" && fileSize(path) <= maxChecked
+	out := db.Diagnose(ctx, d.thorough && small)
+	out.Unchecked = d.thorough && path != "" && !small
 	d.out.Database = out
 	if out.Err != "" {
 		return
 	}
-	if path := sqliteFile(d.cfg); path != "" {
-		out.Size, out.WAL, out.FileSystem = fileSize(path), fileSize(path+"-wal"), fileSystem(path)
+	if path != "" {
+		out.WAL, out.FileSystem = fileSize(path+"-wal"), fileSystem(path)
 	}
 	if skew, ok := db.ClockSkew(ctx); ok {
 		d.out.Clock.Database = &skew

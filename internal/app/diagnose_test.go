@@ -133,7 +133,7 @@ func TestDoctorBehindProxies(t *testing.T) {
 	expect(t, in.examine(t.Context()), "proxy.reachable", doctor.Warning, "refused")
 }
 
-// Only who has the master key learns how a request arrived.
+// Nobody without the master key learns how a request arrived.
 func TestProbeOfAStranger(t *testing.T) {
 	in := install(t, "DATABASE_URL=sqlite::memory:", "SECRET_KEY="+strings.Repeat("k1", 20))
 	h := in.start(t)
@@ -186,6 +186,12 @@ func TestDoctorOnPostgres(t *testing.T) {
 		if area := strings.Split(check, ".")[0]; !slices.Contains(doctor.Areas(), area) {
 			t.Errorf("%s is in no area", check)
 		}
+	}
+	other := install(t, in.e.environ[0], "SECRET_KEY="+strings.Repeat("k2", 20))
+	found = other.examine(t.Context())
+	expect(t, found, "secrets.master", doctor.Problem, "does not fit the database")
+	if f, ok := found["proxy.other"]; ok { // with the wrong key nobody can tell
+		t.Errorf("%+v", f)
 	}
 	in = install(t, "DATABASE_URL=postgres://nobody@127.0.0.1:1/none", "SECRET_KEY="+strings.Repeat("k1", 20))
 	expect(t, in.examine(t.Context()), "database.reachable", doctor.Problem, "DATABASE_URL")

@@ -7,10 +7,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +21,7 @@ import (
 )
 
 // A probe is a request by which an installation looks at itself from outside: /health with a header
-// that only who has the master key can write. The answer says how the request arrived, and proves
+// that needs the master key to be written. The answer says how the request arrived, and proves
 // that the server has the same key.
 const (
 	probeHeader  = "Gatehouse-Probe"
@@ -36,7 +34,6 @@ const (
 type probeSight struct {
 	Proof     string   `json:"proof"`
 	Peer      string   `json:"peer"`
-	Client    string   `json:"client"`
 	Scheme    string   `json:"scheme"`
 	Host      string   `json:"host"`
 	Forwarded []string `json:"forwarded"`
@@ -57,13 +54,12 @@ func (s *server) answerProbe(w http.ResponseWriter, r *http.Request) bool {
 	}
 	seconds, mac, _ := strings.Cut(header, ".")
 	at, err := strconv.ParseInt(seconds, 10, 64)
-	ev := web.EventOf(r.Context())
-	if err != nil || ev.Now.Sub(time.Unix(at, 0)).Abs() > probeLasts ||
+	if err != nil || web.EventOf(r.Context()).Now.Sub(time.Unix(at, 0)).Abs() > probeLasts ||
 		!hmac.Equal([]byte(mac), []byte(probeMAC(s.parts.keys, "question", seconds))) {
 		return false
 	}
 	sight := probeSight{
-		Proof: probeMAC(s.parts.keys, "answer", seconds), Client: ev.IP, Host: r.Host, Scheme: "http",
+		Proof: probeMAC(s.parts.keys, "answer", seconds), Host: r.Host, Scheme: "http",
 	}
 	if r.TLS != nil {
 		sight.Scheme = "https"
@@ -101,9 +97,6 @@ func probe(ctx context.Context, client *http.Client, keys *secret.Keys, base str
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	out := &doctor.Probe{}
-	if u, err := url.Parse(base); err == nil {
-		out.Addresses, _ = net.DefaultResolver.LookupHost(ctx, u.Hostname()) // the request says why it fails
-	}
 	seconds := strconv.FormatInt(now.Unix(), 10)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/health", nil)
 	if err != nil {
@@ -126,7 +119,6 @@ func probe(ctx context.Context, client *http.Client, keys *secret.Keys, base str
 		out.Other = true
 		return out
 	}
-	out.Peer, out.Client, out.Scheme, out.Host, out.Forwarded =
-		sight.Peer, sight.Client, sight.Scheme, sight.Host, sight.Forwarded
+	out.Peer, out.Scheme, out.Host, out.Forwarded = sight.Peer, sight.Scheme, sight.Host, sight.Forwarded
 	return out
 }

@@ -12,6 +12,11 @@ type Monitoring struct {
 	telemetry [23]string
 }
 
+// Open reports whether metrics can be read from other machines.
+func (m *Monitoring) Open() bool {
+	return m.MetricsPort != 0 && !isLoopback(m.MetricsHost)
+}
+
 // Telemetry returns the settings of OpenTelemetry that are set, by their names.
 func (m *Monitoring) Telemetry() map[string]string {
 	set := map[string]string{}

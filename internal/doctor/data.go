@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -54,6 +53,10 @@ func engineName(engine string) string {
 func examineSQLite(d *Database, s *findings) {
 	if d.Corrupt != "" {
 		s.problem("corrupt", "The database file is damaged: "+d.Corrupt+".", "Stop the server, keep a copy of the files, and restore the newest backup.")
+	}
+	if d.Unchecked {
+		s.note("unchecked", "The database file is large, so that it was not checked for damage.",
+			"Check it when there is time: sqlite3 FILE 'PRAGMA quick_check'")
 	}
 	switch d.FileSystem {
 	case "nfs", "cifs", "smb2", "9p", "virtiofs", "fuse":
@@ -164,34 +167,12 @@ func examineDisk(f *Facts, s *findings) {
 	}
 }
 
-func examineBackups(f *Facts, s *findings) {
-	b := f.Backups
-	if b == nil {
-		return
-	}
-	switch age := f.Now.Sub(b.Newest); {
-	case b.Err != "":
-		s.problem("list", "The backups cannot be read: "+b.Err+".", "Check BACKUP_TO and its permissions.")
-	case b.To == "" && !f.Production:
-		s.note("schedule", "No backups are made.", "Set BACKUP_TO and BACKUP_EVERY; the guide \"Back up and restore\" says how.")
-	case b.To == "":
-		s.warn("schedule", "The server makes no backups.", "Set BACKUP_TO and BACKUP_EVERY, unless you back up the database by other means.")
-	case b.Newest.IsZero():
-		s.problem("age", "There is no backup yet.", "Run: gatehouse backup "+b.To)
-	case b.Every > 0 && age > 2*b.Every:
-		s.problem("age", fmt.Sprintf("The newest backup is %s old, though one should be made every %s.", days(age), days(b.Every)),
-			"Look for \"backup\" in the server's log.")
-	default:
-		s.good("age", "The newest backup is "+days(age)+" old.")
-	}
-	if b.To != "" && !b.Sealed && strings.HasPrefix(b.To, "s3:") {
-		s.warn("sealed", "Backups leave this machine without being encrypted.", "Set BACKUP_RECIPIENTS to an age public key.")
-	}
-}
-
 func examineSecrets(f *Facts, s *findings) {
 	if k := f.MasterKey; k != nil {
 		switch {
+		case k.Err != "":
+			s.problem("master", "SECRET_KEY does not fit the database: "+k.Err+".",
+				"Nobody can sign in until it does; take it from where the server was set up.")
 		case k.Generated:
 			s.note("master", "The server made SECRET_KEY itself and keeps it beside the database.", "Keep a copy of the file elsewhere: without it a backup is worth nothing.")
 		case k.Distinct < weakKey:

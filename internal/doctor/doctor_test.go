@@ -23,10 +23,10 @@ func healthy() *doctor.Facts {
 			AdminNetworks:  true, AccessTTL: time.Hour,
 		},
 		Probe: &doctor.Probe{
-			Peer: "10.0.0.7", Client: "203.0.113.9", Scheme: "https", Host: "id.example",
+			Peer: "10.0.0.7", Scheme: "https", Host: "id.example",
 			Forwarded: []string{"X-Forwarded-For"}, Took: 20 * time.Millisecond,
 		},
-		Certificate: &doctor.Certificate{NotAfter: now.Add(60 * 24 * time.Hour), Names: []string{"id.example"}},
+		Certificate: &doctor.Certificate{NotAfter: now.Add(60 * 24 * time.Hour)},
 		Clock:       &doctor.Clock{Database: new(time.Duration)},
 		Database: &doctor.Database{
 			Engine: "postgres", Version: "17.2", Latency: time.Millisecond, MaxConnections: 100,
@@ -36,8 +36,7 @@ func healthy() *doctor.Facts {
 		Redis:     &doctor.Redis{Latency: time.Millisecond},
 		Files:     []doctor.File{{Path: "/etc/key.pem", What: "the private key", Mode: 0o600, Secret: true}},
 		Disks:     []doctor.Disk{{Path: "/", Free: 50 << 30, Total: 100 << 30}},
-		Backups:   &doctor.Backups{To: "s3://b", Every: 24 * time.Hour, Newest: now.Add(-6 * time.Hour), Sealed: true},
-		MasterKey: &doctor.MasterKey{Bytes: 32, Distinct: 30},
+		MasterKey: &doctor.MasterKey{Distinct: 30},
 		SigningKeys: []doctor.SigningKey{
 			{ID: "k2", Algorithm: "ES256", Since: now.Add(-24 * time.Hour), Active: true},
 			{ID: "k1", Algorithm: "ES256", Since: now.Add(-800 * 24 * time.Hour)},
@@ -59,7 +58,7 @@ func TestHealthy(t *testing.T) {
 			t.Errorf("%s: %s", f.Check, f.Title)
 		}
 	}
-	for _, area := range []string{"server", "proxy", "tls", "clock", "database", "files", "disk", "backup", "secrets", "mail", "clients"} {
+	for _, area := range []string{"server", "proxy", "tls", "clock", "database", "files", "disk", "secrets", "mail", "clients"} {
 		if !areas[area] {
 			t.Errorf("nothing is said about %s", area)
 		}
@@ -88,7 +87,7 @@ func TestFindings(t *testing.T) {
 		"development, local":     {func(f facts) { f.Production, f.Server.Local = false, true }, "server.environment", doctor.Note, "development"},
 		"pending migrations":     {func(f facts) { f.Migrations = []string{"x"} }, "server.migrations", doctor.Problem, "gatehouse migrate"},
 		"long tokens":            {func(f facts) { f.Server.AccessTTL = 72 * time.Hour }, "server.access-ttl", doctor.Warning, "3 days"},
-		"open metrics":           {func(f facts) { f.Server.MetricsOpen = true }, "server.metrics", doctor.Warning, "METRICS_HOST"},
+		"open metrics":           {func(f facts) { f.Server.MetricsOpen = true }, "server.metrics", doctor.Note, "METRICS_HOST"},
 		"Redis away":             {func(f facts) { f.Redis.Err = "refused" }, "server.redis", doctor.Problem, "refused"},
 		"Redis in the open":      {func(f facts) { f.Redis.Plain = true }, "server.redis", doctor.Warning, "rediss://"},
 		"http":                   {func(f facts) { f.Server.Scheme, f.Probe.Scheme = "http", "http" }, "proxy.https", doctor.Problem, "https://"},
@@ -126,12 +125,9 @@ func TestFindings(t *testing.T) {
 		"file of another":        {func(f facts) { f.Files[0].Owner = 7 }, "files.owner", doctor.Warning, "chown"},
 		"little room":            {func(f facts) { f.Disks[0].Free = 5 << 30 }, "disk.space", doctor.Warning, "5.4 GB"},
 		"full":                   {func(f facts) { f.Disks[0].Free = 1 << 20 }, "disk.space", doctor.Problem, "1.0 MB"},
-		"no backups":             {func(f facts) { *f.Backups = doctor.Backups{} }, "backup.schedule", doctor.Warning, "BACKUP_TO"},
-		"first backup":           {func(f facts) { f.Backups.Newest = time.Time{} }, "backup.age", doctor.Problem, "gatehouse backup"},
-		"old backup":             {func(f facts) { f.Backups.Newest = now.Add(-73 * time.Hour) }, "backup.age", doctor.Problem, "3 days"},
-		"backups unreadable":     {func(f facts) { f.Backups.Err = "403" }, "backup.list", doctor.Problem, "403"},
-		"open backups":           {func(f facts) { f.Backups.Sealed = false }, "backup.sealed", doctor.Warning, "BACKUP_RECIPIENTS"},
 		"weak key":               {func(f facts) { f.MasterKey.Distinct = 9 }, "secrets.master", doctor.Problem, "openssl"},
+		"another key":            {func(f facts) { f.MasterKey.Err = "it is another" }, "secrets.master", doctor.Problem, "it is another"},
+		"large SQLite file":      {func(f facts) { *f.Database = doctor.Database{Engine: "sqlite", Unchecked: true} }, "database.unchecked", doctor.Note, "quick_check"},
 		"made key":               {func(f facts) { f.MasterKey.Generated = true }, "secrets.master", doctor.Note, "copy"},
 		"previous key":           {func(f facts) { f.MasterKey.Previous = true }, "secrets.previous", doctor.Note, "SECRET_KEY_PREVIOUS"},
 		"old signing key":        {func(f facts) { f.SigningKeys[0].Since = now.Add(-400 * 24 * time.Hour) }, "secrets.signing", doctor.Warning, "key rotate"},

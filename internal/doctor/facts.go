@@ -9,7 +9,6 @@ import (
 // is known; the areas that need it have no finding then.
 type Facts struct {
 	Now        time.Time
-	Version    string
 	Production bool
 
 	Server      *Server
@@ -20,7 +19,6 @@ type Facts struct {
 	Redis       *Redis
 	Files       []File
 	Disks       []Disk
-	Backups     *Backups
 	MasterKey   *MasterKey
 	SigningKeys []SigningKey
 	Mail        *Mail
@@ -35,24 +33,18 @@ type Server struct {
 	BaseURL        string
 	Scheme, Host   string // of BaseURL
 	Local          bool   // BaseURL is of this machine only
-	OwnTLS         bool   // the server serves https itself
 	TrustedProxies []netip.Prefix
 	MetricsOpen    bool // metrics can be read from other machines
-	PasswordGrant  bool
-	OpenSignUp     bool
-	OpenRegister   bool // any program may register as a client
 	AdminNetworks  bool // ADMIN_ALLOWED_IPS is set
 	AccessTTL      time.Duration
 }
 
 // Probe is what the server saw of a request that was sent to its public address.
 type Probe struct {
-	Err       string   // why nothing answered, or ""
-	Other     bool     // somebody else answered
-	Addresses []string // that the host name stands for
-	Peer      string   // the address of the connection, as the server saw it
-	Client    string   // whom the server took for the caller
-	Scheme    string   // how the server took the request to be sent: http or https
+	Err       string // why nothing answered, or ""
+	Other     bool   // somebody else answered
+	Peer      string // the address of the connection, as the server saw it
+	Scheme    string // how the server took the request to be sent: http or https
 	Host      string
 	Forwarded []string // names of the forwarding headers that arrived
 	Took      time.Duration
@@ -62,8 +54,6 @@ type Probe struct {
 type Certificate struct {
 	Err      string // why it is not accepted, or ""
 	NotAfter time.Time
-	Names    []string
-	Self     bool // it is signed by nobody else
 	Managed  bool // the server renews it itself
 }
 
@@ -79,11 +69,12 @@ type Database struct {
 	Err        string // why it cannot be used, or ""
 	Version    string
 	FileSystem string        // of an SQLite file, such as "ext4"
-	Size, WAL  int64         // bytes
+	WAL        int64         // bytes
 	Latency    time.Duration // of the simplest query
 	Litestream bool          // its tables are in the database
 	External   bool          // SQLITE_CHECKPOINT=external
 	Corrupt    string        // what the check of the file says, or ""
+	Unchecked  bool          // the file is too large to be checked meanwhile
 
 	ReadOnly         bool
 	Settings         map[string]string // of PostgreSQL
@@ -92,7 +83,9 @@ type Database struct {
 	SynchronousNames string // synchronous_standby_names
 	SynchronousAlive int    // standbys that are synchronous now
 	Slow             []SlowQuery
-	Polling          bool // a pooler stands between; changes of other servers are found by asking, since LISTEN does not work
+	// A pooler stands between, where LISTEN does not work, so that changes of other servers are
+	// found by asking.
+	Polling bool
 }
 
 // SlowQuery is a query that takes long on average.
@@ -127,21 +120,12 @@ type Disk struct {
 	Free, Total uint64
 }
 
-// Backups says when backups are made.
-type Backups struct {
-	To     string        // where they go, or "" for none
-	Every  time.Duration // 0: no schedule
-	Newest time.Time     // when the newest good one was made, or zero
-	Err    string        // why the list cannot be read
-	Sealed bool          // backups are encrypted
-}
-
 // MasterKey says how good SECRET_KEY is.
 type MasterKey struct {
-	Generated bool // made by the server and kept beside the database
-	Bytes     int
-	Distinct  int  // different bytes in it
-	Previous  bool // SECRET_KEY_PREVIOUS is set
+	Err       string // why it does not open the database, or ""
+	Generated bool   // made by the server, in a file beside the database
+	Distinct  int    // different bytes in it
+	Previous  bool   // SECRET_KEY_PREVIOUS is set
 }
 
 // SigningKey is a key that signs tokens.

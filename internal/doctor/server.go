@@ -37,7 +37,7 @@ func examineServer(f *Facts, s *findings) {
 			"Shorten ACCESS_TOKEN_TTL to an hour: an API that checks tokens without the list of revocations accepts them until they expire.")
 	}
 	if f.Server.MetricsOpen {
-		s.warn("metrics", "Metrics can be read from other machines without a password.",
+		s.note("metrics", "Metrics can be read from other machines without a password.",
 			"Set METRICS_HOST to an address that only the monitoring can reach, or close the port in the firewall.")
 	}
 	examineRedis(f.Redis, s)

@@ -12,8 +12,9 @@ import (
 // slowQueries is how many of the slowest queries Diagnose reads.
 const slowQueries = 5
 
-// Diagnose examines the database itself. What it may not read it leaves out.
-func (d *DB) Diagnose(ctx context.Context) *doctor.Database {
+// Diagnose examines the database itself. What it may not read it leaves out. With check it reads the
+// whole file of an SQLite database.
+func (d *DB) Diagnose(ctx context.Context, check bool) *doctor.Database {
 	out := &doctor.Database{Engine: string(d.Engine()), External: d.o.ExternalCheckpoint}
 	begin := time.Now()
 	if err := d.sql.Ping(ctx); err != nil {
@@ -22,7 +23,7 @@ func (d *DB) Diagnose(ctx context.Context) *doctor.Database {
 	}
 	out.Latency = time.Since(begin)
 	if d.Engine() == sqldb.SQLite {
-		d.diagnoseSQLite(ctx, out)
+		d.diagnoseSQLite(ctx, out, check)
 		return out
 	}
 	status := d.sql.Status()
@@ -31,9 +32,12 @@ func (d *DB) Diagnose(ctx context.Context) *doctor.Database {
 	return out
 }
 
-func (d *DB) diagnoseSQLite(ctx context.Context, out *doctor.Database) {
+func (d *DB) diagnoseSQLite(ctx context.Context, out *doctor.Database, check bool) {
 	out.Version = d.text(ctx, "SELECT sqlite_version()")
 	out.Litestream = d.text(ctx, "SELECT name FROM sqlite_master WHERE name = '_litestream_seq'") != ""
+	if !check {
+		return
+	}
 	if problem := d.text(ctx, "PRAGMA quick_check(1)"); problem != "ok" {
 		out.Corrupt = problem
 	}
@@ -53,7 +57,6 @@ func (d *DB) diagnosePostgres(ctx context.Context, out *doctor.Database) {
 	out.MaxConnections = int(d.number(ctx, "SELECT CAST(current_setting('max_connections') AS BIGINT)"))
 	out.SynchronousAlive = int(d.number(ctx,
 		"SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')"))
-	out.Size = d.number(ctx, "SELECT pg_database_size(current_database())")
 	out.Slow = d.slowQueries(ctx)
 }
 
