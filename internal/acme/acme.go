@@ -40,7 +40,7 @@ type Options struct {
 	HTTPPort int    // at which it serves http, for HTTP-01; 0: none
 
 	Store Store
-	Box   *secret.Box // seals what is stored
+	Box   *secret.Box // encrypts accounts, keys and certificates
 	Now   func() time.Time
 	Log   *slog.Logger
 	Roots *x509.CertPool // that the authority's own certificate has; nil: those of the system
@@ -123,7 +123,8 @@ func (m *Manager) Start(ctx context.Context) error {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return fmt.Errorf("the certificate of %s cannot be loaded from the database: %w", name, err)
-		case cert.NeedsRenewal(m.config): // what is loaded already would not be looked at now
+		case cert.NeedsRenewal(m.config):
+			// certmagic renews a certificate at once only when it loads it.
 			m.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: name}})
 		}
 	}

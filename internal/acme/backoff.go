@@ -16,7 +16,7 @@ const (
 	longest   = 6 * time.Hour
 )
 
-// failures is what is stored of failed attempts for one name.
+// failures counts the failed attempts for one name, in the form that is stored.
 type failures struct {
 	Count int       `json:"count"`
 	Until time.Time `json:"until"` // no attempt before

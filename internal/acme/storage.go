@@ -90,7 +90,7 @@ func (s *storage) Exists(ctx context.Context, key string) bool {
 	return err == nil
 }
 
-// List returns what is below a name: all names, or only the next step of each.
+// List returns the names below a path: all of them, or only those of the next level.
 func (s *storage) List(ctx context.Context, path string, recursive bool) ([]string, error) {
 	names, err := s.store.CertificateFiles(ctx, path)
 	if err != nil {

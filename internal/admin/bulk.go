@@ -165,7 +165,8 @@ func (o *Operations) selected(ctx context.Context, s *UserSelection) ([]identity
 		return ids, nil
 	}
 	if len(s.IDs) > 0 || s.At.IsZero() {
-		return nil, fault.InvalidField("filter", "a filter comes with the number of users and the time of its page, without ids")
+		return nil, fault.InvalidField("filter", "a filter comes with the number of users and the time of "+
+			"its page, without ids")
 	}
 	q, err := o.checkUserQuery(*s.Filter)
 	if err != nil {

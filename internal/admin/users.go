@@ -68,7 +68,8 @@ func (o *Operations) checkUserQuery(q UserQuery) (UserQuery, error) {
 	switch q.Status {
 	case "", UserActive, UserLocked, UserDisabled:
 	default:
-		return q, fault.InvalidField("status", "there is no status %q; an account is active, locked or disabled", q.Status)
+		return q, fault.InvalidField("status", "there is no status %q; an account is active, locked or "+
+			"disabled", q.Status)
 	}
 	if q.Sort.By == "" && q.Created.IsZero() && !q.LastLogin.IsZero() {
 		q.Sort.By = OrderLastLogin // whose index the range is of

@@ -87,8 +87,8 @@ func plainHandler(c *config.Config, m *acme.Manager) http.Handler {
 	return h
 }
 
-// secureAddress returns the https address of what was asked for by http. A host that is not ours
-// becomes that of BASE_URL.
+// secureAddress returns the https address of a request that came by http. It replaces a host that
+// is not ours by that of BASE_URL.
 func secureAddress(c *config.Config, r *http.Request) string {
 	to, err := url.Parse(c.Server.BaseURL)
 	if err != nil { // the settings have validated it

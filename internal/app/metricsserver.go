@@ -150,7 +150,8 @@ func (s *server) sampleOnce(ctx context.Context, m *metric.Metrics, sizes bool) 
 	}
 }
 
-// sampleDatabase reads what is in the database, and makes sure that memory is as new.
+// sampleDatabase reads the gauges that come from the database. It first brings what is cached in
+// memory up to date.
 func (s *server) sampleDatabase(ctx context.Context, m *metric.Metrics, now time.Time) {
 	db := s.parts.db
 	if err := db.SyncCache(ctx); err != nil {

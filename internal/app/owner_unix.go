@@ -24,7 +24,8 @@ func explainOwner(err error, databaseURL string) error {
 		}
 		sys, ok := st.Sys().(*syscall.Stat_t)
 		if me := os.Geteuid(); ok && me != 0 && int(sys.Uid) != me {
-			return fmt.Errorf("%w; %s belongs to user %d with mode %04o, and this is user %d: run as that user, or change the owner",
+			return fmt.Errorf("%w; %s belongs to user %d with mode %04o, and this is user %d: run as that "+
+				"user, or change the owner",
 				err, name, sys.Uid, st.Mode().Perm(), me)
 		}
 	}

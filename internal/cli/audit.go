@@ -295,7 +295,8 @@ func (f *auditExport) proofs(ctx context.Context, c *call, q admin.AuditQuery) e
 	rest := f.auditFlags
 	rest.Since, rest.From, rest.To = 0, moment{}, moment{}
 	if rest != (auditFlags{}) {
-		return wrong("an export with proofs has whole pages: of the filters, only --since, --from and --to go with --proofs")
+		return wrong("an export with proofs has whole pages: of the filters, only --since, --from and " +
+			"--to go with --proofs")
 	}
 	in := admin.ProofsInput{Since: q.Since, Until: q.Until}
 	if f.Checkpoint != "" {

@@ -61,7 +61,8 @@ func (c *Config) checkAddress(p *Problems) {
 			clip(c.Server.BaseURL), u.Scheme, u.Host)
 	case u.Scheme == "http" && c.Production() && !isLoopback(u.Hostname()):
 		p.add("BASE_URL is %q; production needs https: write https://%s and set ACME_DOMAINS, "+
-			"or SSL_CERT and SSL_KEY, or put a proxy that speaks TLS in front and name it in TRUSTED_PROXIES", clip(c.Server.BaseURL), u.Host)
+			"or SSL_CERT and SSL_KEY, or put a proxy that speaks TLS in front and name it in "+
+			"TRUSTED_PROXIES", clip(c.Server.BaseURL), u.Host)
 	}
 }
 
@@ -126,7 +127,8 @@ func (c *Config) checkStorage(p *Problems) {
 		p.add("SECRET_KEY is required with a PostgreSQL database, whose servers must share it; " +
 			"make one with `openssl rand -hex 32`")
 	case c.Production() && weakKey(string(c.Storage.SecretKey), key):
-		p.add("SECRET_KEY is easy to guess: it repeats or counts, or is a placeholder; make one with `openssl rand -hex 32`")
+		p.add("SECRET_KEY is easy to guess: it repeats or counts, or is a placeholder; make one with " +
+			"`openssl rand -hex 32`")
 	case len(key) > 0 && len(key) < minKey:
 		p.add("SECRET_KEY has %d bytes; it needs at least %d: make one with `openssl rand -hex 32`", len(key), minKey)
 	}

@@ -26,15 +26,18 @@ func examineDatabase(f *Facts, s *findings) {
 	case d == nil:
 		return
 	case d.Err != "":
-		s.problem("reachable", "The database cannot be used: "+d.Err+".", "Check DATABASE_URL, and that the database runs.")
+		s.problem("reachable", "The database cannot be used: "+d.Err+".",
+			"Check DATABASE_URL, and that the database runs.")
 		return
 	}
 	s.good("reachable", fmt.Sprintf("%s %s answers in %s.", engineName(d.Engine), d.Version, milliseconds(d.Latency)))
 	if d.Latency > slowDatabase {
-		s.warn("latency", "The simplest query takes "+milliseconds(d.Latency)+".", "Move the database closer, or look at its load and its disk.")
+		s.warn("latency", "The simplest query takes "+milliseconds(d.Latency)+".",
+			"Move the database closer, or look at its load and its disk.")
 	}
 	if d.ReadOnly {
-		s.problem("read-only", "The database accepts no changes.", "Check whether it is a standby that was not promoted, or whether its disk is full.")
+		s.problem("read-only", "The database accepts no changes.", "Check whether it is a standby that "+
+			"was not promoted, or whether its disk is full.")
 	}
 	if d.Engine == "sqlite" {
 		examineSQLite(d, s)
@@ -52,7 +55,8 @@ func engineName(engine string) string {
 
 func examineSQLite(d *Database, s *findings) {
 	if d.Corrupt != "" {
-		s.problem("corrupt", "The database file is damaged: "+d.Corrupt+".", "Stop the server, keep a copy of the files, and restore the newest backup.")
+		s.problem("corrupt", "The database file is damaged: "+d.Corrupt+".",
+			"Stop the server, keep a copy of the files, and restore the newest backup.")
 	}
 	if d.Unchecked {
 		s.note("unchecked", "The database file is large, so that it was not checked for damage.",
@@ -60,19 +64,24 @@ func examineSQLite(d *Database, s *findings) {
 	}
 	switch d.FileSystem {
 	case "nfs", "cifs", "smb2", "9p", "virtiofs", "fuse":
-		s.problem("file-system", "The database file is on "+d.FileSystem+", where SQLite's locks and shared memory are not reliable.",
+		s.problem("file-system", "The database file is on "+d.FileSystem+", where SQLite's locks and "+
+			"shared memory are not reliable.",
 			"Move it to a local disk, or use PostgreSQL.")
 	case "overlay":
-		s.warn("file-system", "The database file is in the container's own layer: it is gone when the container is removed.", "Mount a volume for it.")
+		s.warn("file-system", "The database file is in the container's own layer: it is gone when the "+
+			"container is removed.", "Mount a volume for it.")
 	case "tmpfs":
-		s.warn("file-system", "The database file is in memory (tmpfs): it is gone when the machine restarts.", "Move it to a disk.")
+		s.warn("file-system", "The database file is in memory (tmpfs): it is gone when the machine "+
+			"restarts.", "Move it to a disk.")
 	}
 	if d.Litestream && !d.External {
-		s.problem("litestream", "Litestream replicates this database, but the server copies the write-ahead log itself.",
+		s.problem("litestream", "Litestream replicates this database, but the server copies the "+
+			"write-ahead log itself.",
 			"Set SQLITE_CHECKPOINT=external, or Litestream loses its place and starts over.")
 	}
 	if d.External && !d.Litestream {
-		s.warn("checkpoint", "SQLITE_CHECKPOINT is external, but there is no trace of a program that copies the write-ahead log.",
+		s.warn("checkpoint", "SQLITE_CHECKPOINT is external, but there is no trace of a program that "+
+			"copies the write-ahead log.",
 			"Start that program, or set SQLITE_CHECKPOINT=own: the log grows without bound.")
 	}
 	if d.WAL > largeLog {
@@ -104,11 +113,13 @@ func examinePostgres(d *Database, s *findings) {
 			"Raise max_connections, or put PgBouncer between.")
 	}
 	if d.Statements == "exec" {
-		s.note("statements", "Queries are sent without prepared statements, since a pooler stands between; that costs a few percent.",
+		s.note("statements", "Queries are sent without prepared statements, since a pooler stands "+
+			"between; that costs a few percent.",
 			"PgBouncer 1.21 or later with max_prepared_statements, and DATABASE_STATEMENTS=prepare, avoid it.")
 	}
 	if d.Polling {
-		s.note("listen", "Changes by other servers are found by asking each second: LISTEN does not work through the pooler.",
+		s.note("listen", "Changes by other servers are found by asking each second: LISTEN does not work "+
+			"through the pooler.",
 			"Set DATABASE_LISTEN_URL to an address of PostgreSQL past the pooler.")
 	}
 	slices.SortFunc(d.Slow, func(a, b SlowQuery) int { return cmp.Compare(b.Mean, a.Mean) })
@@ -125,7 +136,8 @@ func examineFiles(f *Facts, s *findings) {
 	for _, x := range f.Files {
 		switch {
 		case x.Err != "":
-			s.problem("readable", fmt.Sprintf("%s (%s) cannot be examined: %s.", x.Path, x.What, x.Err), "Check the path and its owner.")
+			s.problem("readable", fmt.Sprintf("%s (%s) cannot be examined: %s.", x.Path, x.What, x.Err),
+				"Check the path and its owner.")
 		case x.Owner != x.Our && x.Owner != 0:
 			s.warn("owner", fmt.Sprintf("%s (%s) belongs to the user %d, and this program runs as %d.", x.Path, x.What, x.Owner, x.Our),
 				fmt.Sprintf("Run: chown %d %s", x.Our, x.Path))
@@ -160,7 +172,8 @@ func examineDisk(f *Facts, s *findings) {
 				l = s.problem
 			}
 			l("space", fmt.Sprintf("%s of %s are free at %s.", bytes(int64(d.Free)), bytes(int64(d.Total)), d.Path),
-				"Make room, or shorten AUDIT_LOG_RETENTION_DAYS: nothing can be stored on a full disk, and nobody can sign in.")
+				"Make room, or shorten AUDIT_LOG_RETENTION_DAYS: nothing can be stored on a full disk, "+
+					"and nobody can sign in.")
 		default:
 			s.good("space", fmt.Sprintf("%s of %s are free at %s.", bytes(int64(d.Free)), bytes(int64(d.Total)), d.Path))
 		}
@@ -174,10 +187,12 @@ func examineSecrets(f *Facts, s *findings) {
 			s.problem("master", "SECRET_KEY does not fit the database: "+k.Err+".",
 				"Nobody can sign in until it does; take it from where the server was set up.")
 		case k.Generated:
-			s.note("master", "The server made SECRET_KEY itself and keeps it beside the database.", "Keep a copy of the file elsewhere: without it a backup is worth nothing.")
+			s.note("master", "The server made SECRET_KEY itself and keeps it beside the database.",
+				"Keep a copy of the file elsewhere: without it a backup is worth nothing.")
 		case k.Distinct < weakKey:
-			s.problem("master", "SECRET_KEY looks as if a person had chosen it.", "Create a random one with: openssl rand -hex 32. "+
-				"Set the present one as SECRET_KEY_PREVIOUS while servers change over.")
+			s.problem("master", "SECRET_KEY looks as if a person had chosen it.",
+				"Create a random one with: openssl rand -hex 32. "+
+					"Set the present one as SECRET_KEY_PREVIOUS while servers change over.")
 		default:
 			s.good("master", "SECRET_KEY is random enough.")
 		}
@@ -187,7 +202,8 @@ func examineSecrets(f *Facts, s *findings) {
 	}
 	for _, k := range f.SigningKeys {
 		if age := f.Now.Sub(k.Since); k.Active && age > oldSigningKey {
-			s.warn("signing", fmt.Sprintf("The %s key %s has signed tokens for %s.", k.Algorithm, k.ID, days(age)), "Run: gatehouse key rotate")
+			s.warn("signing", fmt.Sprintf("The %s key %s has signed tokens for %s.", k.Algorithm, k.ID, days(age)),
+				"Run: gatehouse key rotate")
 		}
 	}
 }

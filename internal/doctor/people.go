@@ -23,7 +23,8 @@ func examineMail(f *Facts, s *findings) {
 	}
 	if m.Host == "" {
 		if f.Production {
-			s.warn("server", "There is no mail server: nobody can reset a password, confirm an address or be told of a new sign-in.",
+			s.warn("server", "There is no mail server: nobody can reset a password, confirm an address or "+
+				"be told of a new sign-in.",
 				"Set SMTP_HOST and SMTP_FROM; the guide \"Accounts and mail\" says how.")
 		} else {
 			s.note("server", "Mail is not sent; messages are shown at /dev/mail.", "")
@@ -31,16 +32,19 @@ func examineMail(f *Facts, s *findings) {
 		return
 	}
 	if m.Err != "" {
-		s.problem("server", "The mail server does not take mail: "+m.Err+".", "Check the SMTP settings, then run: gatehouse mail test")
+		s.problem("server", "The mail server does not take mail: "+m.Err+".",
+			"Check the SMTP settings, then run: gatehouse mail test")
 	} else {
 		s.good("server", "The mail server "+m.Host+" accepts our connection.")
 	}
 	if m.Security == "none" && m.Passwords {
-		s.problem("security", "The password of the mail server is sent without encryption.", "Set SMTP_SECURITY to starttls or tls.")
+		s.problem("security", "The password of the mail server is sent without encryption.",
+			"Set SMTP_SECURITY to starttls or tls.")
 	}
 	examineSenderDomain(m, s)
 	if m.Dead > 0 {
-		s.warn("dead", plural(m.Dead, "message was", "messages were")+" given up on.", "See why with: gatehouse mail list --state dead. Send again with: gatehouse mail retry")
+		s.warn("dead", plural(m.Dead, "message was", "messages were")+" given up on.",
+			"See why with: gatehouse mail list --state dead. Send again with: gatehouse mail retry")
 	}
 	if age := f.Now.Sub(m.Oldest); !m.Oldest.IsZero() && age > oldMail {
 		s.warn("queue", "A message has waited for "+days(age)+".", "See why with: gatehouse mail list")
@@ -66,7 +70,8 @@ func examineSenderDomain(m *Mail, s *findings) {
 		s.good("spf", domain+" has an SPF record.")
 	}
 	if len(m.DMARC) == 0 {
-		s.note("dmarc", domain+" has no DMARC record.", "Publish one at _dmarc."+domain+" (RFC 7489). To check DKIM, run gatehouse mail test and read the header of the message.")
+		s.note("dmarc", domain+" has no DMARC record.", "Publish one at _dmarc."+domain+" (RFC 7489). To "+
+			"check DKIM, run gatehouse mail test and read the header of the message.")
 	}
 }
 
@@ -76,21 +81,24 @@ func examinePeople(f *Facts, s *findings) {
 		case a.SetupPending:
 			s.problem("setup", "Nobody is an administrator yet.", "Run: gatehouse setup-link")
 		case a.Super == 1:
-			s.note("single", "Only one person has the role super_admin.", "Give it to a second one, in case the first is not there.")
+			s.note("single", "Only one person has the role super_admin.",
+				"Give it to a second one, in case the first is not there.")
 		}
 		if len(a.WithoutMFA) > 0 {
 			l := s.warn
 			if a.RequireMFA {
 				l = s.note
 			}
-			l("mfa", "Administrators without two-step verification or a passkey: "+some(a.WithoutMFA)+".", "Ask them to set it up at /account/security.")
+			l("mfa", "Administrators without two-step verification or a passkey: "+some(a.WithoutMFA)+".",
+				"Ask them to set it up at /account/security.")
 		}
 		if !a.RequireMFA && f.Production {
 			s.problem("admin-mfa", "Administrators may sign in with a password alone.", "Set REQUIRE_ADMIN_MFA=true.")
 		}
 	}
 	if srv := f.Server; srv != nil && f.Production && !srv.AdminNetworks {
-		s.note("networks", "Administrators may sign in from anywhere.", "Set ADMIN_ALLOWED_IPS to the networks that they work from.")
+		s.note("networks", "Administrators may sign in from anywhere.",
+			"Set ADMIN_ALLOWED_IPS to the networks that they work from.")
 	}
 	examinePasswords(f, s)
 }
@@ -111,13 +119,16 @@ func examinePasswords(f *Facts, s *findings) {
 	}
 	if p.Characters || p.ExpiryDays > 0 {
 		s.note("policy", "Passwords must have several kinds of characters, or expire.",
-			"NIST advises neither: length and a list of breached passwords protect better (SP 800-63B-4). See PASSWORD_POLICY.")
+			"NIST advises neither: length and a list of breached passwords protect better (SP 800-63B-4). "+
+				"See PASSWORD_POLICY.")
 	}
 	switch {
 	case !p.BreachedList:
-		s.note("breached", "Passwords are not compared with a list of breached ones.", "Build one with: gatehouse passwords build")
+		s.note("breached", "Passwords are not compared with a list of breached ones.",
+			"Build one with: gatehouse passwords build")
 	case f.Now.Sub(p.BreachedFrom) > oldBreachedList:
-		s.note("breached", "The list of breached passwords is "+days(f.Now.Sub(p.BreachedFrom))+" old.", "Build a new one with: gatehouse passwords build")
+		s.note("breached", "The list of breached passwords is "+days(f.Now.Sub(p.BreachedFrom))+" old.",
+			"Build a new one with: gatehouse passwords build")
 	}
 	if p.MinLength < advisedLength && !p.MFARequired && !p.Characters {
 		s.note("length", fmt.Sprintf("Passwords of %d characters are enough, and may be the only factor.", p.MinLength),
@@ -157,7 +168,8 @@ func examineClients(f *Facts, s *findings) {
 func grantPostures() []posture {
 	return []posture{
 		{
-			"password-grant", "may use the password grant, which shows people's passwords to the app and skips the second step (RFC 9700 §2.4)",
+			"password-grant", "may use the password grant, which shows people's passwords to the app and " +
+				"skips the second step (RFC 9700 §2.4)",
 			"Move them to the authorization code grant.", Warning, grants(client.GrantTypePassword),
 		},
 		{
@@ -165,7 +177,8 @@ func grantPostures() []posture {
 			func(c *Client) bool { return c.PlainPKCE },
 		},
 		{
-			"pkce", "use the authorization code grant without PKCE being required (RFC 9700 §2.1.1)", "Set require_pkce once they send it.", Note,
+			"pkce", "use the authorization code grant without PKCE being required (RFC 9700 §2.1.1)",
+			"Set require_pkce once they send it.", Note,
 			func(c *Client) bool { return !c.Public && !c.RequirePKCE && grants(client.GrantTypeCode)(c) },
 		},
 		{"redirect", "have a redirect address with http:// that is not of the person's own machine", "Replace it by https://.", Warning, openRedirect},

@@ -34,7 +34,8 @@ func examineServer(f *Facts, s *findings) {
 	}
 	if f.Server.AccessTTL > 24*time.Hour {
 		s.warn("access-ttl", fmt.Sprintf("Access tokens are valid for %s.", days(f.Server.AccessTTL)),
-			"Shorten ACCESS_TOKEN_TTL to an hour: an API that checks tokens without the list of revocations accepts them until they expire.")
+			"Shorten ACCESS_TOKEN_TTL to an hour: an API that checks tokens without the list of "+
+				"revocations accepts them until they expire.")
 	}
 	if f.Server.MetricsOpen {
 		s.note("metrics", "Metrics can be read from other machines without a password.",
@@ -50,7 +51,8 @@ func examineRedis(r *Redis, s *findings) {
 		s.problem("redis", "Redis does not answer: "+r.Err+".", "Check REDIS_URL, and that the Redis server runs. "+
 			"Until then each server counts for itself.")
 	case r.Plain:
-		s.warn("redis", "The connection to Redis is not encrypted and leaves this machine.", "Use rediss:// in REDIS_URL, or a private network.")
+		s.warn("redis", "The connection to Redis is not encrypted and leaves this machine.",
+			"Use rediss:// in REDIS_URL, or a private network.")
 	default:
 		s.good("redis", "Redis answers in "+milliseconds(r.Latency)+".")
 	}
@@ -62,7 +64,8 @@ func examineProxy(f *Facts, s *findings) {
 	}
 	if f.Server.Scheme == "http" && !f.Server.Local {
 		s.problem("https", "BASE_URL begins with http://, so that passwords and tokens travel in the open.",
-			"Serve https: set SSL_CERT and SSL_KEY, or ACME_DOMAINS, or end TLS at a proxy, and make BASE_URL begin with https://.")
+			"Serve https: set SSL_CERT and SSL_KEY, or ACME_DOMAINS, or end TLS at a proxy, and make "+
+				"BASE_URL begin with https://.")
 	}
 	p := f.Probe
 	switch {
@@ -70,7 +73,8 @@ func examineProxy(f *Facts, s *findings) {
 		return
 	case p.Err != "":
 		s.warn("reachable", "The server's address "+f.Server.BaseURL+" does not answer from here: "+p.Err+".",
-			"If the server runs, check the DNS entry, the proxy and the firewall. Some networks do not let a machine reach its own public address; then try from another one.")
+			"If the server runs, check the DNS entry, the proxy and the firewall. Some networks do not "+
+				"let a machine reach its own public address; then try from another one.")
 		return
 	case p.Other:
 		s.problem("other", "Something else answers at "+f.Server.BaseURL+": it does not know this installation's keys.",
@@ -79,7 +83,8 @@ func examineProxy(f *Facts, s *findings) {
 	}
 	s.good("reachable", fmt.Sprintf("%s answers in %s.", f.Server.BaseURL, milliseconds(p.Took)))
 	if p.Took > slowProbe {
-		s.warn("slow", "A request to the server's own address took "+milliseconds(p.Took)+".", "Look at the proxy and the network between.")
+		s.warn("slow", "A request to the server's own address took "+milliseconds(p.Took)+".",
+			"Look at the proxy and the network between.")
 	}
 	examineForwarding(f.Server, p, s)
 }
@@ -93,7 +98,8 @@ func examineForwarding(srv *Server, p *Probe, s *findings) {
 	}
 	switch {
 	case len(p.Forwarded) > 0 && !trusted:
-		s.problem("untrusted", fmt.Sprintf("A proxy at %s sends %s, but is not trusted: everybody has its address for rate limits, locks and the audit log.",
+		s.problem("untrusted", fmt.Sprintf("A proxy at %s sends %s, but is not trusted: everybody has its "+
+			"address for rate limits, locks and the audit log.",
 			p.Peer, strings.Join(p.Forwarded, ", ")), "Add "+p.Peer+" to TRUSTED_PROXIES.")
 	case len(p.Forwarded) == 0 && trusted:
 		s.problem("headers", "The trusted proxy at "+p.Peer+" does not say whom it forwards for.",
@@ -123,7 +129,8 @@ func examineTLS(f *Facts, s *findings) {
 	}
 	switch {
 	case c.Err != "":
-		s.problem("invalid", "The certificate is not accepted: "+c.Err+".", "Install a certificate for the host of BASE_URL, with its intermediate certificates.")
+		s.problem("invalid", "The certificate is not accepted: "+c.Err+".",
+			"Install a certificate for the host of BASE_URL, with its intermediate certificates.")
 	case left <= 0:
 		s.problem("expiry", "The certificate expired "+days(-left)+" ago.", renew)
 	case left < certificateEnd:

@@ -51,7 +51,8 @@ func Systemd(ctx context.Context, p Plan) (steps []Step, err error) {
 		p.Run = run
 	}
 	if p.Root == "/" && os.Geteuid() != 0 && !p.DryRun {
-		return nil, fault.New(fault.Invalid, "only root can install a service; run it with sudo, or see what it would do with --dry-run")
+		return nil, fault.New(fault.Invalid, "only root can install a service; run it with sudo, or see "+
+			"what it would do with --dry-run")
 	}
 	for _, f := range []func(context.Context) (Step, error){
 		p.binary, p.users, p.unit("gatehouse.service"), p.unit("gatehouse.socket"), p.config, p.reload,
@@ -153,7 +154,8 @@ func (p Plan) group() (int, error) {
 			return strconv.Atoi(f[2])
 		}
 	}
-	return 0, fault.New(fault.Invalid, "the group gatehouse does not exist, although systemd-sysusers has run; create it with: "+
+	return 0, fault.New(fault.Invalid, "the group gatehouse does not exist, although systemd-sysusers has "+
+		"run; create it with: "+
 		"useradd --system --user-group gatehouse")
 }
 

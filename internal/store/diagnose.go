@@ -12,8 +12,8 @@ import (
 // slowQueries is how many of the slowest queries Diagnose reads.
 const slowQueries = 5
 
-// Diagnose examines the database itself. What it may not read it leaves out. With check it reads the
-// whole file of an SQLite database.
+// Diagnose examines the database itself. What it may not read it leaves out. With check it reads
+// the whole file of an SQLite database.
 func (d *DB) Diagnose(ctx context.Context, check bool) *doctor.Database {
 	out := &doctor.Database{Engine: string(d.Engine()), External: d.o.ExternalCheckpoint}
 	begin := time.Now()

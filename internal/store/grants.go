@@ -151,7 +151,8 @@ const rotateRefresh = "UPDATE grants SET" +
 	" refresh_hash = $1, last_used_at = $2, expires_at = CASE" +
 	" WHEN absolute_end <> 0 AND absolute_end < CAST($3 AS BIGINT) THEN absolute_end ELSE CAST($3 AS BIGINT) END," +
 	" ip = $4, agent = $5, attempt = $6" +
-	" WHERE id = $7 AND client_id = $8 AND refresh_hash = $9 AND refresh_hash <> '' AND expires_at > $2 AND " + notRevoked
+	" WHERE id = $7 AND client_id = $8 AND refresh_hash = $9 AND refresh_hash <> '' AND expires_at > $2 " +
+	"AND " + notRevoked
 
 // rotateAndRecord is rotateRefresh and insertEvent in one statement, for PostgreSQL. The
 // arguments of the event follow those of the rotation.

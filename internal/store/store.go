@@ -232,7 +232,8 @@ func (d *DB) allowMigration(ctx context.Context, c sqldb.Conn, m sqldb.Migration
 	}
 	for _, s := range all {
 		if s.Active() && s.Schema != "" && sqldb.Number(s.Schema) < m.Oldest {
-			return fault.New(fault.Conflict, "migration %s ends the use of the database by programs without migration %s, "+
+			return fault.New(fault.Conflict, "migration %s ends the use of the database by programs "+
+				"without migration %s, "+
 				"and a server of %s is running; stop it first, and start it with this release", m.Name, m.Oldest, s.Version)
 		}
 	}

@@ -71,7 +71,8 @@ const (
 	sweepTrust = "DELETE FROM trusted_browsers WHERE id IN (SELECT id FROM trusted_browsers" +
 		" WHERE expires_at <= $1 LIMIT $2)"
 	sweepRecoveries  = "DELETE FROM recoveries WHERE id IN (SELECT id FROM recoveries WHERE expires_at <= $1 LIMIT $2)"
-	sweepAppSessions = "DELETE FROM app_sessions WHERE id IN (SELECT id FROM app_sessions WHERE expires_at <= $1 LIMIT $2)"
+	sweepAppSessions = "DELETE FROM app_sessions WHERE id IN (SELECT id FROM app_sessions WHERE " +
+		"expires_at <= $1 LIMIT $2)"
 	sweepGrants      = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)"
 	sweepRevocations = "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1 LIMIT $2)"
 	sweepAudit       = "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id <= $1 LIMIT $2)"

@@ -85,7 +85,8 @@ func parseOptions(args []string) (o options, err error) {
 	f.StringVar(&o.place, "place", "/var/tmp", "directory for databases, on the disk that is measured")
 	f.StringVar(&o.out, "out", "tools/bench/report.md", "file for the report, or empty")
 	f.IntVar(&o.timings, "timings", 0, "take so many times of known and unknown addresses, and nothing else")
-	f.IntVar(&o.watch, "watch", 0, "compare the hot rows with metrics and traces on and off in so many rounds, and nothing else")
+	f.IntVar(&o.watch, "watch", 0, "compare the hot rows with metrics and traces on and off in so many "+
+		"rounds, and nothing else")
 	if err = f.Parse(args); err != nil {
 		return o, err
 	}

@@ -86,8 +86,8 @@ func posts(ctx context.Context, addr string, answered *atomic.Int64, failed func
 }
 
 // A new process takes the sockets over, again and again, while clients send requests on kept
-// connections, on new ones and by HTTP/2. No request fails. The manager hears who is the main
-// process, and a process that does not start leaves the old one as it was.
+// connections, on new ones and by HTTP/2. No request fails. The service manager is told which
+// process is the main one, and a process that does not start leaves the old one as it was.
 func TestHandover(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), nil)

@@ -276,7 +276,8 @@ func (m *Migrator) apply(ctx context.Context, tx Tx, one migration) error {
 			return fault.Wrap(kind, err, "migration %s failed and %s", one.name, undone)
 		}
 	}
-	_, err := tx.Exec(ctx, "INSERT INTO migrations (name, checksum, applied_at, compatible_from) VALUES ($1, $2, $3, $4)",
+	_, err := tx.Exec(ctx, "INSERT INTO migrations (name, checksum, applied_at, compatible_from) VALUES "+
+		"($1, $2, $3, $4)",
 		one.name, one.checksum, time.Now().UnixMilli(), one.oldest)
 	return err
 }
@@ -363,7 +364,8 @@ func compare(all []migration, done map[string]appliedMigration) (todo []migratio
 		case !applied:
 			todo = append(todo, m)
 		case has.checksum != m.checksum:
-			return nil, false, fault.New(fault.Conflict, "migration %s in this program is not the one that made the database; "+
+			return nil, false, fault.New(fault.Conflict, "migration %s in this program is not the one "+
+				"that made the database; "+
 				"run the release that made it, or restore a backup", m.name)
 		case len(todo) > 0:
 			return nil, false, fault.New(fault.Conflict, "the database has migration %s but lacks the earlier %s; "+
@@ -380,13 +382,15 @@ func compare(all []migration, done map[string]appliedMigration) (todo []migratio
 		}
 		newer = true
 		if oldest := done[name].oldest; oldest == "" || oldest > newest {
-			return nil, true, fault.New(fault.Conflict, "the database is newer than this program: it has migration %s, "+
+			return nil, true, fault.New(fault.Conflict, "the database is newer than this program: it has "+
+				"migration %s, "+
 				"and programs that know less than migration %s must not use it; "+
 				"run the newer release, or restore the backup made before the upgrade", name, cmp.Or(oldest, Number(name)))
 		}
 	}
 	if newer && len(todo) > 0 {
-		return nil, true, fault.New(fault.Conflict, "the database is newer than this program, but lacks its migration %s; "+
+		return nil, true, fault.New(fault.Conflict, "the database is newer than this program, but lacks "+
+			"its migration %s; "+
 			"run an official release, or restore a backup", todo[0].name)
 	}
 	return todo, newer, nil

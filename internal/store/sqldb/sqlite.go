@@ -80,7 +80,8 @@ func (db *sqliteDB) createFile(path, image string) error {
 		return copyImage(db.path, image)
 	}
 	if path == "" || strings.ContainsAny(path, "?\x00") {
-		return fault.InvalidField("DATABASE_URL", "sqlite: must be followed by the path of a file, without a question mark")
+		return fault.InvalidField("DATABASE_URL", "sqlite: must be followed by the path of a file, "+
+			"without a question mark")
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {

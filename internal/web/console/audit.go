@@ -83,7 +83,8 @@ func dateOf(form url.Values, name string, end bool) (time.Time, error) {
 	}
 	t, err := time.Parse(time.DateOnly, value)
 	if err != nil {
-		return t, fault.InvalidField(name, "%q is not a date such as 2026-05-04, or a time such as 2026-05-04T10:00:00Z.", value)
+		return t, fault.InvalidField(name, "%q is not a date such as 2026-05-04, or a time such as "+
+			"2026-05-04T10:00:00Z.", value)
 	}
 	if end {
 		t = t.AddDate(0, 0, 1)

@@ -145,7 +145,8 @@ func (s *Server) rotateSecretAction() action[*client.Client] {
 		name:   "rotate", link: "Rotate secret", title: "Rotate the secret", button: "Make a new secret",
 		offers: (*client.Client).HasSecret,
 		text: func(c *client.Client) string {
-			return "Makes a new secret of " + clientName(c) + ". The one before it works for a while, so that you can replace it in the app."
+			return "Makes a new secret of " + clientName(c) + ". The one before it works for a while, so " +
+				"that you can replace it in the app."
 		},
 		ends: func(c *client.Client) []string {
 			if n := len(c.Secrets); n > 1 {
@@ -198,10 +199,12 @@ func (s *Server) postRotateSecret(w http.ResponseWriter, r *http.Request, q *req
 func (s *Server) oldSecretsAction() action[*client.Client] {
 	return action[*client.Client]{
 		server: s, ops: []string{"RemoveOldSecrets"},
-		name: "old-secrets", link: "Remove old secrets", title: "Remove old secrets", button: "Remove all but the newest", danger: true,
+		name: "old-secrets", link: "Remove old secrets", title: "Remove old secrets", button: "Remove all " +
+			"but the newest", danger: true,
 		offers: func(c *client.Client) bool { return len(c.Secrets) > 1 },
 		text: func(c *client.Client) string {
-			return "Removes all secrets of " + clientName(c) + " but the newest. Whoever uses an older one can no longer authenticate."
+			return "Removes all secrets of " + clientName(c) + " but the newest. Whoever uses an older " +
+				"one can no longer authenticate."
 		},
 		same: func(c *client.Client, _ url.Values) Same {
 			return s.same("DELETE", clientAPI(c, "secrets"), nil,
@@ -260,7 +263,8 @@ func (s *Server) disableClientAction() action[*client.Client] {
 		name: "disable", link: "Disable", title: "Disable client", button: "Disable client", danger: true,
 		offers: func(c *client.Client) bool { return !c.Disabled },
 		text: func(c *client.Client) string {
-			return "Every request of " + clientName(c) + " will be rejected until you enable it again. Nothing is deleted."
+			return "Every request of " + clientName(c) + " will be rejected until you enable it again. " +
+				"Nothing is deleted."
 		},
 		same: func(c *client.Client, _ url.Values) Same {
 			return s.same("PATCH", clientAPI(c), map[string]any{"disabled": true},
@@ -352,7 +356,8 @@ func (s *Server) removeSecretAction() action[*clientSecret] {
 		do: func(ctx context.Context, q *request, x *clientSecret) error {
 			force := q.form.Get("force") != ""
 			if last(x, q.now) && !force {
-				return fault.InvalidField("force", "This is the only active secret. Add another one first, or check this box.")
+				return fault.InvalidField("force", "This is the only active secret. Add another one "+
+					"first, or check this box.")
 			}
 			_, err := s.ops.RemoveSecret(ctx, q.actor, string(x.client.ID), x.secret.ID, force)
 			return err

@@ -42,7 +42,8 @@ const fieldGrants = "grant_types"
 func clientGroups(scopes string) []fieldInputs {
 	return []fieldInputs{
 		{"", []fieldInput{
-			{name: "redirect_uris", label: "Redirect URIs", hint: "Where people are sent back to, exactly as the app sends it."},
+			{name: "redirect_uris", label: "Redirect URIs", hint: "Where people are sent back to, exactly " +
+				"as the app sends it."},
 			{name: "post_logout_redirect_uris", label: "Redirect URIs after signing out"},
 			{name: "scope", label: "Scopes", hint: scopes},
 			{name: "first_party", label: "This app is our own: do not ask people for consent", hint: " "},
@@ -84,7 +85,8 @@ func advancedClientGroups(r client.Rules) []fieldInputs {
 	onOff := choicesOf("As the server's settings say", "on", "off")
 	return []fieldInputs{
 		{"How it authenticates", []fieldInput{
-			{name: "token_endpoint_auth_method", label: "Method", choices: methods, hint: "Usual are client_secret_basic and client_secret_post, or none for a public client."},
+			{name: "token_endpoint_auth_method", label: "Method", choices: methods, hint: "Usual are " +
+				"client_secret_basic and client_secret_post, or none for a public client."},
 			{name: "jwks", label: "Public keys", hint: "A JSON Web Key Set, for private_key_jwt."},
 			{name: "jwks_uri", label: "Address of its public keys"},
 			{name: "token_endpoint_auth_signing_alg", label: "Algorithm of its assertions", choices: algs, hint: " "},
@@ -96,7 +98,8 @@ func advancedClientGroups(r client.Rules) []fieldInputs {
 			{name: "id_token_ttl", label: "ID tokens are valid for"},
 			{name: "refresh_token_ttl", label: "Refresh tokens are valid for"},
 			{name: "refresh_rotation", label: "Replace refresh tokens at each use", choices: onOff, hint: " "},
-			{name: "token_format", label: "Format of access tokens", choices: choicesOf("As the server's settings say", "jwt", "opaque"), hint: " "},
+			{name: "token_format", label: "Format of access tokens", choices: choicesOf("As the server's "+
+				"settings say", "jwt", "opaque"), hint: " "},
 			{name: "token_typ", label: "Type header of access tokens", choices: choicesOf("at+jwt", client.TypJWT)},
 			{name: "alg", label: "Signature algorithm", choices: choicesOf("As the server's settings say", r.Algorithms...), hint: " "},
 			{name: "id_token_profile", label: "Profile in ID tokens", choices: choicesOf("on", "off")},
@@ -361,11 +364,14 @@ func (s *Server) writeClientResult(
 // warningText returns a warning in words.
 func warningText(x admin.Warning) string {
 	text := map[string]string{
-		admin.WarnPasswordGrantOff: "The password grant works once ENABLE_PASSWORD_GRANT is true and PASSWORD_GRANT_ALLOWED_CLIENTS names the client",
-		admin.WarnNoSecret:         "The client has no secret yet. Add one on its page",
-		admin.WarnNoActiveSecret:   "The client has no active secret and cannot authenticate. Add one on its page",
-		admin.WarnSecretEnded:      "A further secret has ended: a rotation leaves the new secret and the one before it",
-		admin.WarnCustomScheme: "Any other app on a person's device can register the scheme of a redirect URI and receive the responses. " +
+		admin.WarnPasswordGrantOff: "The password grant works once ENABLE_PASSWORD_GRANT is true and " +
+			"PASSWORD_GRANT_ALLOWED_CLIENTS names the client",
+		admin.WarnNoSecret:       "The client has no secret yet. Add one on its page",
+		admin.WarnNoActiveSecret: "The client has no active secret and cannot authenticate. Add one on its page",
+		admin.WarnSecretEnded: "A further secret has ended: a rotation leaves the new secret and the " +
+			"one before it",
+		admin.WarnCustomScheme: "Any other app on a person's device can register the scheme of a redirect " +
+			"URI and receive the responses. " +
 			"A domain name in reverse is safer",
 		admin.WarnFirstKey: "The first key of this algorithm is published now and signs at once. " +
 			"Programs that have cached the key set must fetch it again",

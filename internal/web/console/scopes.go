@@ -108,7 +108,8 @@ func scopeInputs() []fieldInputs {
 		{name: "default", label: "Grant it to clients that request no scope", hint: " "},
 		{name: "requires", label: "Requires", hint: "Scopes that are granted with this one."},
 		{name: "role", label: "Role", hint: "Only people with this role can allow it to an app. Empty: everybody can."},
-		{name: "icon", label: "Icon", choices: choicesOf("None", oauth.ScopeIcons()...), hint: "It stands beside the description on the consent page."},
+		{name: "icon", label: "Icon", choices: choicesOf("None", oauth.ScopeIcons()...), hint: "It stands " +
+			"beside the description on the consent page."},
 	}}}
 }
 

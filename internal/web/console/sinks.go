@@ -60,8 +60,9 @@ func (s *Server) showSinks(w http.ResponseWriter, r *http.Request, q *request) e
 		v.Empty = &Empty{
 			Icon:  "list",
 			Title: "The log is not delivered anywhere",
-			Text:  "Syslog, a file, Splunk and Elasticsearch are set up by the settings AUDIT_LOG_…, programs of your own by webhooks.",
-			Link:  &Link{"Settings", Root + "/settings?search=AUDIT_LOG"},
+			Text: "Syslog, a file, Splunk and Elasticsearch are set up by the settings AUDIT_LOG_…, " +
+				"programs of your own by webhooks.",
+			Link: &Link{"Settings", Root + "/settings?search=AUDIT_LOG"},
 		}
 	}
 	if q.actor.Can(admin.ScopeAll) {
@@ -77,7 +78,8 @@ func (s *Server) cleanupAction() action[*Link] {
 		server: s, ops: []string{"CleanupAudit"},
 		name: "cleanup", title: "Remove old events", button: "Remove them now", danger: true,
 		text: func(*Link) string {
-			return "Removes the events that are older than AUDIT_LOG_RETENTION_DAYS says, as the server does by itself at its time."
+			return "Removes the events that are older than AUDIT_LOG_RETENTION_DAYS says, as the server " +
+				"does by itself at its time."
 		},
 		ends: func(*Link) []string {
 			return []string{

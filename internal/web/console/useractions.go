@@ -263,7 +263,8 @@ func (s *Server) disableAction() action[*admin.UserDetail] {
 		title: "Disable account", button: "Disable account", danger: true,
 		offers: func(d *admin.UserDetail) bool { return !d.User.Disabled },
 		text: func(d *admin.UserDetail) string {
-			return d.User.Label() + " will not be able to sign in until you enable the account again. Nothing is deleted."
+			return d.User.Label() + " will not be able to sign in until you enable the account again. " +
+				"Nothing is deleted."
 		},
 		ends: func(d *admin.UserDetail) []string { return userEnds(d, true) },
 		same: func(d *admin.UserDetail, _ url.Values) Same {

@@ -17,7 +17,8 @@ func (s *Server) sendResetAction() action[*admin.UserDetail] {
 		title: "Send a password reset", button: "Send the link",
 		offers: func(d *admin.UserDetail) bool { return s.cfg.CanMail && d.User.Email != "" && !d.User.Disabled },
 		text: func(d *admin.UserDetail) string {
-			return "Sends a link to set a new password to " + d.User.Email + ". The old password works until the link is used."
+			return "Sends a link to set a new password to " + d.User.Email + ". The old password works " +
+				"until the link is used."
 		},
 		same: func(d *admin.UserDetail, _ url.Values) Same {
 			return s.same("POST", "/api/v1/users/"+userID(d)+"/send-password-reset", nil,
@@ -103,7 +104,8 @@ func (s *Server) removeFactorAction() action[*userPart] {
 		ends: func(p *userPart) []string {
 			var out []string
 			if len(p.detail.Factors) == 1 {
-				out = append(out, "It is the last one: the password alone signs in afterwards, and backup codes are gone.")
+				out = append(out, "It is the last one: the password alone signs in afterwards, and backup "+
+					"codes are gone.")
 			}
 			return append(out, "The person is told by mail.")
 		},

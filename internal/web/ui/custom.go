@@ -106,7 +106,8 @@ func readTemplates(files fs.FS) (map[string]string, error) {
 			if n := spell.Nearest(name, known); n != "" {
 				near = n
 			}
-			return nil, fault.New(fault.Invalid, "%s: there is no page of this name to replace; use one of: %s", name, near)
+			return nil, fault.New(fault.Invalid, "%s: there is no page of this name to replace; use one "+
+				"of: %s", name, near)
 		}
 		body, err := fs.ReadFile(files, name)
 		if err != nil {
