@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +15,9 @@ import (
 func TestHangingDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p databaseProbe
-		begun, hangs := 0, make(chan struct{})
-		ping := func(context.Context) error { begun++; <-hangs; return nil }
+		var begun atomic.Int64
+		hangs := make(chan struct{})
+		ping := func(context.Context) error { begun.Add(1); <-hangs; return nil }
 		begin := time.Now()
 		for range 50 {
 			if err := p.ask(liveTimeout, ping); !errors.Is(err, errHangs) {
@@ -23,10 +25,10 @@ func TestHangingDatabase(t *testing.T) {
 			}
 		}
 		testkit.Equal(t, "the time of all", time.Since(begin), 50*liveTimeout)
-		testkit.Equal(t, "questions", begun, 1)
+		testkit.Equal(t, "questions", begun.Load(), 1)
 		close(hangs)
 		synctest.Wait()
 		testkit.Must(t, p.ask(liveTimeout, ping))
-		testkit.Equal(t, "questions", begun, 2)
+		testkit.Equal(t, "questions", begun.Load(), 2)
 	})
 }
