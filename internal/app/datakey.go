@@ -3,8 +3,13 @@ package app
 import (
 	"context"
 	"encoding/base64"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
@@ -165,3 +170,68 @@ func (s *server) previousDone(ctx context.Context) (bool, error) {
 	s.log.Info("SECRET_KEY_PREVIOUS is no longer needed: all servers have the new SECRET_KEY; remove it")
 	return true, nil
 }
+
+// masterKey returns SECRET_KEY, or in development the key in a file beside the SQLite database, and
+// the file's name if it was created now.
+func masterKey(cfg *config.Config) (key []byte, made string, err error) {
+	if key := cfg.MasterKey(); key != nil {
+		return key, "", nil
+	}
+	path, ok := strings.CutPrefix(string(cfg.Storage.DatabaseURL), "sqlite:")
+	if !ok {
+		return nil, "", fault.New(fault.Invalid,
+			"SECRET_KEY is required; create one with: openssl rand -hex 32")
+	}
+	if path == ":memory:" {
+		return []byte(secret.NewToken("")), "", nil
+	}
+	return storedKey(filepath.Join(filepath.Dir(path), "secret.key"))
+}
+
+// storedKey returns the content of a key file, which it creates if there is none. Then made is its
+// name.
+func storedKey(name string) (key []byte, made string, err error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return nil, "", err
+	}
+	raw, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := placeKey(name); err != nil {
+			return nil, "", err
+		}
+		made = name
+		raw, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	text := strings.TrimSpace(string(raw))
+	if len(text) < secret.MinMaster {
+		return nil, "", fault.New(fault.Invalid, "the key file %s is damaged: it has fewer than %d characters",
+			name, secret.MinMaster)
+	}
+	return []byte(text), made, nil
+}
+
+// placeKey creates a key file completely or not at all: it writes another file and links it to the
+// name, unless another process was faster. A crash leaves nothing that the next start would use as
+// the key.
+func placeKey(name string) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".secret-*") // its mode is 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, werr := f.WriteString(secret.NewToken("") + "\n")
+	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	err = os.Link(f.Name(), name)
+	if err == nil || errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return os.Rename(f.Name(), name) // a file system without links
+}
+
+// reasonOtherKey marks the error of a database that was created with another master key.
+const reasonOtherKey = "other_master_key"

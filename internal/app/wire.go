@@ -12,11 +12,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -177,71 +175,6 @@ func (p *parts) Close() error {
 		return errors.Join(p.db.Close(), p.breached.Close())
 	}
 	return p.db.Close()
-}
-
-// reasonOtherKey marks the error of a database that was created with another master key.
-const reasonOtherKey = "other_master_key"
-
-// masterKey returns SECRET_KEY, or in development the key in a file beside the SQLite database, and
-// the file's name if it was created now.
-func masterKey(cfg *config.Config) (key []byte, made string, err error) {
-	if key := cfg.MasterKey(); key != nil {
-		return key, "", nil
-	}
-	path, ok := strings.CutPrefix(string(cfg.Storage.DatabaseURL), "sqlite:")
-	if !ok {
-		return nil, "", fault.New(fault.Invalid,
-			"SECRET_KEY is required; create one with: openssl rand -hex 32")
-	}
-	if path == ":memory:" {
-		return []byte(secret.NewToken("")), "", nil
-	}
-	return storedKey(filepath.Join(filepath.Dir(path), "secret.key"))
-}
-
-// storedKey returns the content of a key file, which it creates if there is none. Then made is its
-// name.
-func storedKey(name string) (key []byte, made string, err error) {
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return nil, "", err
-	}
-	raw, err := os.ReadFile(name)
-	if errors.Is(err, os.ErrNotExist) {
-		if err := placeKey(name); err != nil {
-			return nil, "", err
-		}
-		made = name
-		raw, err = os.ReadFile(name)
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	text := strings.TrimSpace(string(raw))
-	if len(text) < secret.MinMaster {
-		return nil, "", fault.New(fault.Invalid, "the key file %s is damaged: it has fewer than %d characters",
-			name, secret.MinMaster)
-	}
-	return []byte(text), made, nil
-}
-
-// placeKey creates a key file completely or not at all: it writes another file and links it to the
-// name, unless another process was faster. A crash leaves nothing that the next start would use as
-// the key.
-func placeKey(name string) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".secret-*") // its mode is 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, werr := f.WriteString(secret.NewToken("") + "\n")
-	if err := errors.Join(werr, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	err = os.Link(f.Name(), name)
-	if err == nil || errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	return os.Rename(f.Name(), name) // a file system without links
 }
 
 // LoginConfig returns what the settings say about signing in. It reads COMMON_PASSWORD_LIST.
@@ -541,69 +474,6 @@ func (s *server) ensureRouteKey(ctx context.Context, now time.Time) error {
 	return s.parts.ring.Ensure(ctx, access.AuthInfoAlg, now)
 }
 
-// addJobs adds the tasks of which one server at a time runs each.
-func (s *server) addJobs(e *env, accounts *account.Server) {
-	db := s.parts.db
-	s.jobs = job.Runner{
-		Leases: db,
-		Holder: secret.NewID(e.now()),
-		Now:    e.now,
-		OnError: func(name string, err error) {
-			s.log.Error("a job failed", "job", name, "error", err)
-		},
-		OnRun: s.parts.monitor.jobRan,
-	}
-	s.jobs.Add(job.Job{
-		Name:  "sweep",
-		Every: time.Minute,
-		Run: func(ctx context.Context, now time.Time) error {
-			_, err := db.Sweep(ctx, now)
-			return err
-		},
-	})
-	if s.bulk != nil {
-		s.jobs.Add(job.Job{
-			Name:  "bulk-actions",
-			Every: bulkEvery,
-			Run:   func(ctx context.Context, _ time.Time) error { return s.bulk(ctx) },
-		})
-	}
-	s.jobs.Add(job.Job{
-		Name:  "row-counts",
-		Every: 24 * time.Hour,
-		Run: func(ctx context.Context, now time.Time) error {
-			_, err := db.CorrectCounts(ctx, now)
-			return err
-		},
-	})
-	s.jobs.Add(job.Job{Name: "count-events", Every: time.Minute, Run: db.CountEvents})
-	s.jobs.Add(job.Job{
-		Name:  "unused-clients",
-		Every: 10 * time.Minute,
-		Run: func(ctx context.Context, _ time.Time) error {
-			_, err := s.registrar.DeleteUnused(ctx)
-			return err
-		},
-	})
-	if s.parts.cfg.Audit.Retention > 0 {
-		run := s.cleanUp(e.now().Add(-cleanupMissed))
-		s.jobs.Add(job.Job{Name: "audit-cleanup", Every: time.Minute, Run: run})
-	}
-	s.jobs.Add(job.Job{Name: "deletions", Every: time.Minute, Run: accounts.EraseDue})
-	s.jobs.Add(job.Job{Name: "secret-expiry", Every: secretEvery, Run: s.secretNotices().Notice})
-	s.jobs.Add(job.Job{
-		Name:  "password-expiry",
-		Every: expiryEvery,
-		Run: func(ctx context.Context, now time.Time) error {
-			_, err := s.parts.login.WarnOfExpiry(ctx, now)
-			return err
-		},
-	})
-}
-
-// secretEvery is how often secrets of clients that expire are looked for.
-const secretEvery = 10 * time.Minute
-
 // maxImport is the size of a file of accounts, in bytes.
 const maxImport = 8 << 30
 
@@ -616,69 +486,7 @@ func bodyLimits() map[string]int64 {
 	return limits
 }
 
-// bulkEvery is how often the server looks for actions on many users.
-const bulkEvery = 2 * time.Second
-
-// expiryEvery is how often people are told that their passwords expire.
-const expiryEvery = 24 * time.Hour
-
-// work runs the background tasks of the server until ctx ends.
-func (s *server) work(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = s.parts.db.Follow(ctx) // it reports its own errors and ends with ctx only
-	}()
-	var others sync.WaitGroup
-	for _, f := range append(s.behind, s.recordCounts, s.watchPasswords, s.sample, s.beKnown, s.watchPrevious) {
-		others.Go(func() { f(ctx) })
-	}
-	s.jobs.Run(ctx)
-	<-done
-	others.Wait()
-	for _, f := range s.close {
-		f()
-	}
-}
-
-// beKnown keeps this process known as a server of the database.
-func (s *server) beKnown(ctx context.Context) {
-	s.parts.db.Serve(ctx, store.Server{
-		Version: version(),
-		Schema:  store.Schema(),
-		KeyID:   s.parts.keyName,
-	})
-}
-
-// countsEvery is the interval at which counted events are recorded.
-const countsEvery = 10 * time.Second
-
-// recordCounts records what this server counts instead of recording it one by one: issued tokens
-// with AUDIT_ISSUANCE=aggregate, and repeated failures of client authentication and of signing in.
-// It records the rest when ctx ends.
-func (s *server) recordCounts(ctx context.Context) {
-	tick := time.NewTicker(countsEvery)
-	defer tick.Stop()
-	for done := false; !done; {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			done = true
-		}
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), countsEvery/2)
-		if err := s.tokens.RecordIssuances(last, time.Now()); err != nil {
-			s.log.Error("cannot record issued tokens; will retry", "error", err)
-		}
-		if err := s.tokens.RecordFailures(last, time.Now()); err != nil {
-			s.log.Error("cannot record failed client authentications; will retry", "error", err)
-		}
-		if err := s.parts.login.RecordFailures(last, time.Now()); err != nil {
-			s.log.Error("cannot record failed sign-ins; will retry", "error", err)
-		}
-		cancel()
-	}
-}
-
+// kitOptions returns what the settings say about requests: limits, rates, proxies and origins.
 func kitOptions(e *env, c *config.Config, log *slog.Logger, limiter web.Limiter,
 	static map[string]web.StaticDoc,
 ) web.Options {
