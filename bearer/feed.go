@@ -46,6 +46,7 @@ type Feed struct {
 	mu      sync.RWMutex
 	revoked map[string]map[string]revocation // kind → id
 	seq     int64
+	last    string    // the id of the newest event, which names the log as well
 	heard   time.Time // when the server last confirmed that there is nothing newer
 }
 
@@ -179,13 +180,16 @@ func (f *Feed) follow(ctx context.Context) error {
 	}
 	req.SetBasicAuth(url.QueryEscape(f.cfg.Client.ID), url.QueryEscape(f.cfg.Client.Secret)) // RFC 6749 §2.3.1
 	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Last-Event-ID", strconv.FormatInt(f.Seq(), 10))
+	req.Header.Set("Last-Event-ID", f.lastID())
 	res, err := f.cfg.HTTPClient.Do(req)
 	if err != nil {
 		return fmt.Errorf("bearer: the revocation feed cannot be reached: %w", err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
+		if res.StatusCode == http.StatusBadRequest { // a server of a former release knows no such ids
+			f.forgetID()
+		}
 		body, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
 		return fmt.Errorf("bearer: the revocation feed responded %s: %s", res.Status, body)
 	}
@@ -206,7 +210,7 @@ func (f *Feed) address() string {
 func (f *Feed) read(r io.Reader, heard func()) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 4<<10), maxLine)
-	var event, data string
+	var event, data, id string
 	for lines.Scan() {
 		field, value, _ := strings.Cut(lines.Text(), ":")
 		value = strings.TrimPrefix(value, " ")
@@ -215,11 +219,13 @@ func (f *Feed) read(r io.Reader, heard func()) error {
 			event = value
 		case "data":
 			data += value
+		case "id":
+			id = value
 		case "":
-			if err := f.apply(event, data, time.Now()); err != nil {
+			if err := f.apply(event, id, data, time.Now()); err != nil {
 				return err
 			}
-			event, data = "", ""
+			event, data, id = "", "", ""
 			heard()
 		}
 	}
@@ -230,7 +236,7 @@ func (f *Feed) read(r io.Reader, heard func()) error {
 }
 
 // apply applies one event.
-func (f *Feed) apply(event, data string, now time.Time) error {
+func (f *Feed) apply(event, id, data string, now time.Time) error {
 	if data == "" {
 		return nil
 	}
@@ -261,10 +267,47 @@ func (f *Feed) apply(event, data string, now time.Time) error {
 	case "beat":
 		f.seq, f.heard = max(f.seq, e.Seq), now
 		f.removeExpired(now.Unix())
-	case "reset": // the log was restored and is sent again from its start; what we know stays
-		f.seq = 0
+	case "reset":
+		// The log is another one and is sent from its start. What we know stays, but until all of
+		// it has come, a token may have been revoked unnoticed.
+		f.seq, f.last, f.heard = 0, "", time.Time{}
+		return nil
+	}
+	if validID(id) {
+		f.last = id
 	}
 	return nil
+}
+
+// maxID bounds the length of the id of an event.
+const maxID = 128
+
+// validID reports whether an id can be sent back in a header.
+func validID(id string) bool {
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= maxID
+}
+
+// lastID returns the id of the newest event, by which the server knows whether its log is still the
+// one that was followed.
+func (f *Feed) lastID() string {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if f.last == "" {
+		return "0"
+	}
+	return f.last
+}
+
+// forgetID makes the next stream begin at the start of the log.
+func (f *Feed) forgetID() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = ""
 }
 
 // removeExpired removes revocations whose last token has expired. The caller holds the lock.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -28,7 +29,7 @@ func TestRevoked(t *testing.T) {
 		`{"seq":1,"kind":"token","id":"jti-1"` + far, `{"seq":2,"kind":"grant","id":"gid-1"` + far, `{"seq":3,"kind":"session","id":"sid-1"` + far,
 		`{"seq":4,"kind":"user","id":"user-1"` + nbf + far, `{"seq":5,"kind":"client","id":"client-1"` + nbf + far, `{"seq":6,"kind":"token","id":"jti-6"` + far,
 	} {
-		if err := f.apply("revocation", line, cut); err != nil {
+		if err := f.apply("revocation", "", line, cut); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,19 +71,19 @@ func TestUnknownKindsOfRevocation(t *testing.T) {
 		"no kind":     `{"seq":6,"id":"x","nbf":1777636800000,"exp":1777723200}`,
 	} {
 		f := newFeed(t, "https://id.example")
-		if err := f.apply("revocation", entry, cut); err != nil {
+		if err := f.apply("revocation", "", entry, cut); err != nil {
 			t.Fatal(err)
 		}
 		if !f.Revoked(old) || f.Revoked(later) || f.Seq() != 6 {
 			t.Errorf("%s: before it %v, after it %v, seq %d", name, f.Revoked(old), f.Revoked(later), f.Seq())
 		}
-		_ = f.apply("beat", `{"seq":6}`, cut.Add(25*time.Hour))
+		_ = f.apply("beat", "", `{"seq":6}`, cut.Add(25*time.Hour))
 		if f.Revoked(old) {
 			t.Errorf("%s: it stays when all tokens have expired", name)
 		}
 	}
 	f := newFeed(t, "https://id.example")
-	if err := f.apply("revocation", `{"seq":6,"kind":"planet","id":"x","exp":1777723200}`, cut); err != nil {
+	if err := f.apply("revocation", "", `{"seq":6,"kind":"planet","id":"x","exp":1777723200}`, cut); err != nil {
 		t.Fatal(err)
 	}
 	if !f.Revoked(old) || !f.Revoked(later) {
@@ -92,9 +93,9 @@ func TestUnknownKindsOfRevocation(t *testing.T) {
 
 func TestExpiredRevocationsAreRemoved(t *testing.T) {
 	f, now := newFeed(t, "https://id.example"), time.Unix(1_800_000_000, 0)
-	_ = f.apply("revocation", `{"seq":1,"kind":"token","id":"old","exp":1799999999}`, now)
-	_ = f.apply("revocation", `{"seq":2,"kind":"token","id":"live","exp":1800000001}`, now)
-	_ = f.apply("beat", `{"seq":2}`, now)
+	_ = f.apply("revocation", "", `{"seq":1,"kind":"token","id":"old","exp":1799999999}`, now)
+	_ = f.apply("revocation", "", `{"seq":2,"kind":"token","id":"live","exp":1800000001}`, now)
+	_ = f.apply("beat", "", `{"seq":2}`, now)
 	if f.Revoked(TokenRef{ID: "old"}) || !f.Revoked(TokenRef{ID: "live"}) {
 		t.Error("the wrong entry was removed")
 	}
@@ -185,3 +186,56 @@ func FuzzFeed(f *testing.F) {
 		feed.Revoked(TokenRef{ID: "a", Grant: stream, Subject: "u"})
 	})
 }
+
+// A log that is another one than before is not trusted until all of it has come, and then resumed
+// by the id of its newest event. What the former one revoked stays revoked.
+func TestAnotherLog(t *testing.T) {
+	f, now := newFeed(t, "https://id.example"), time.Now()
+	far := `,"exp":4102444800}`
+	_ = f.apply("revocation", "9.first", `{"seq":9,"kind":"token","id":"lost"`+far, now)
+	_ = f.apply("beat", "9.first", `{"seq":9}`, now)
+	if f.lastID() != "9.first" || !f.Current() {
+		t.Fatalf("at %q, current %v", f.lastID(), f.Current())
+	}
+	_ = f.apply("reset", "0", `{"seq":12}`, now)
+	if f.lastID() != "0" || f.Seq() != 0 || f.Current() || !f.Revoked(TokenRef{ID: "lost"}) {
+		t.Errorf("after the reset: at %q, %d, current %v", f.lastID(), f.Seq(), f.Current())
+	}
+	_ = f.apply("revocation", "8.other", `{"seq":8,"kind":"token","id":"new"`+far, now)
+	if f.Current() {
+		t.Error("current before the log has come to its end")
+	}
+	_ = f.apply("beat", "12.other", `{"seq":12}`, now)
+	if f.lastID() != "12.other" || !f.Current() || !f.Revoked(TokenRef{ID: "new"}) || !f.Revoked(TokenRef{ID: "lost"}) {
+		t.Errorf("at the end: at %q, current %v", f.lastID(), f.Current())
+	}
+	_ = f.apply("beat", "12.bad\x00id", `{"seq":12}`, now)
+	if f.lastID() != "12.other" {
+		t.Errorf("an id that no header can have: %q", f.lastID())
+	}
+}
+
+// A server of a former release, beside a newer one, does not know the ids of events: the next
+// stream begins at the start of the log.
+func TestIDsOfNewerServers(t *testing.T) {
+	f, now := newFeed(t, "https://id.example"), time.Now()
+	_ = f.apply("beat", "9.mark", `{"seq":9}`, now)
+	var sent []string
+	f.cfg.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		sent = append(sent, r.Header.Get("Last-Event-ID"))
+		return &http.Response{StatusCode: http.StatusBadRequest, Body: http.NoBody}, nil
+	})}
+	for range 2 {
+		if err := f.follow(t.Context()); err == nil {
+			t.Error("a response 400 is not an error")
+		}
+	}
+	if want := []string{"9.mark", "0"}; !slices.Equal(sent, want) || !f.Current() {
+		t.Errorf("sent %q, current %v", sent, f.Current())
+	}
+}
+
+// roundTrip is a transport that is one function.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -140,8 +140,8 @@ func (s *server) sampleOnce(ctx context.Context, m *metric.Metrics, sizes bool) 
 	} else if leaf := certificate(s.secure); !leaf.IsZero() {
 		m.State.Certificate("SSL_CERT", leaf)
 	}
-	seq, _ := db.RevocationHead()
-	m.State.Revocations(db.RevocationCount(), seq)
+	head, _ := db.RevocationHead()
+	m.State.Revocations(db.RevocationCount(), head.Seq)
 	if s.gateway != nil {
 		m.Gateway.Upstreams(upstreams(s.gateway.Health()))
 	}

@@ -107,7 +107,7 @@ func TestFeedAcrossClients(t *testing.T) {
 	all := w.client(func(c *client.Client) { c.Resources, c.IntrospectAny = nil, true })
 	since, _ := w.srv.FeedHead()
 	seen := func(cl *client.Client) (kinds []string, last int64) {
-		page, err := w.srv.Feed(t.Context(), cl.ID, since)
+		page, err := w.srv.Feed(t.Context(), cl.ID, since.Seq)
 		testkit.Must(t, err)
 		for _, e := range page.Entries {
 			kinds = append(kinds, e.Kind)
@@ -133,7 +133,7 @@ func TestFeedAcrossClients(t *testing.T) {
 	_, last := seen(none)
 	_, head := seen(all)
 	testkit.Equal(t, "entries that are left out count as read", last, head)
-	_, err := w.srv.Feed(t.Context(), owner.ID, since)
+	_, err := w.srv.Feed(t.Context(), owner.ID, since.Seq)
 	wantError(t, err, "invalid_client", 401)
 }
 

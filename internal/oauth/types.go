@@ -119,6 +119,7 @@ const (
 // Revocation is one entry of the ordered log of revocations.
 type Revocation struct {
 	Seq       int64  // assigned by the log
+	Mark      string // assigned by the log; another history has another one at the same number
 	Kind      string // one of the above
 	ID        string
 	NotBefore time.Time // for users and clients: tokens issued before it are revoked
@@ -128,6 +129,13 @@ type Revocation struct {
 	// may be meant for any API, and all followers of the feed see the entry.
 	Client   client.ID
 	Audience []string
+}
+
+// LogHead is the newest entry of the log of revocations that a server has read.
+type LogHead struct {
+	Seq     int64
+	Mark    string
+	History int64 // grows when the server finds that the log is another one than before
 }
 
 // Device states.

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
@@ -43,8 +44,8 @@ type memory struct {
 	started  atomic.Int64     // the number of refreshes that have begun
 	mu       sync.Mutex       // one refresh at a time: an older one must not replace a newer one
 	newest   int64            // the number of the last refresh that succeeded
-	loaded   map[string]int64 // topic → the seq that memory is at least as new as
-	notified map[string]int64 // topic → the seq that the callbacks have been called for
+	loaded   map[string]state // topic → what memory is at least as new as
+	notified map[string]state // topic → what the callbacks have been called for
 	onChange map[string][]func() error
 	wake     chan struct{} // wakes the follower for a change by this process
 }
@@ -55,7 +56,7 @@ func (m *memory) start() {
 	m.roles.Store(&map[string]*identity.Role{})
 	m.routes.Store(&[]access.Route{})
 	m.revoked.start()
-	m.loaded, m.notified = make(map[string]int64), make(map[string]int64)
+	m.loaded, m.notified = make(map[string]state), make(map[string]state)
 	m.onChange = make(map[string][]func() error)
 	m.wake = make(chan struct{}, 1)
 }
@@ -64,11 +65,25 @@ func (m *memory) start() {
 // commit. It returns the new seq. The row stays locked until the commit, so that changes of a
 // topic come one after another.
 func bump(ctx context.Context, tx sqldb.Tx, topic string, by int) (seq int64, err error) {
-	err = tx.Row(ctx, "UPDATE changes SET seq = seq + $1 WHERE topic = $2 RETURNING seq", by, topic).Scan(&seq)
+	v, err := bumpMarked(ctx, tx, topic, by)
+	return v.seq, err
+}
+
+// A state is the number of a topic, with the mark that only one history has at that number.
+type state struct {
+	seq  int64
+	mark string
+}
+
+// bumpMarked does what bump does, and returns the new mark as well.
+func bumpMarked(ctx context.Context, tx sqldb.Tx, topic string, by int) (v state, err error) {
+	v.mark = secret.NewID(time.Now())
+	err = tx.Row(ctx, "UPDATE changes SET seq = seq + $1, mark = $2 WHERE topic = $3 RETURNING seq", by, v.mark, topic).
+		Scan(&v.seq)
 	if err != nil {
-		return 0, err
+		return v, err
 	}
-	return seq, tx.Notify(ctx)
+	return v, tx.Notify(ctx)
 }
 
 // OnChange registers a callback for changes of a topic by any process. Callbacks run one after
@@ -87,9 +102,9 @@ func (d *DB) Load(ctx context.Context) error {
 	}
 	d.memory.mu.Lock()
 	defer d.memory.mu.Unlock()
-	for topic, seq := range d.memory.loaded {
-		if d.memory.notified[topic] == 0 {
-			d.memory.notified[topic] = seq
+	for topic, now := range d.memory.loaded {
+		if _, ok := d.memory.notified[topic]; !ok {
+			d.memory.notified[topic] = now
 		}
 	}
 	return nil
@@ -186,25 +201,25 @@ func (d *DB) refresh(ctx context.Context, all bool) error {
 func (d *DB) refreshLocked(ctx context.Context, all bool) error {
 	m := &d.memory
 	number, began := m.started.Add(1), time.Now()
-	now := make(map[string]int64)
+	now := make(map[string]state)
 	err := each(ctx, d.sql, func(r sqldb.Row) error {
 		var topic string
-		var seq int64
-		err := r.Scan(&topic, &seq)
-		now[topic] = seq
+		var v state
+		err := r.Scan(&topic, &v.seq, &v.mark)
+		now[topic] = v
 		return err
-	}, "SELECT topic, seq FROM changes")
+	}, "SELECT topic, seq, mark FROM changes")
 	if err != nil {
 		return err
 	}
-	for topic, seq := range now {
-		if !all && seq == m.loaded[topic] {
+	for topic, v := range now {
+		if !all && v == m.loaded[topic] {
 			continue
 		}
 		if err := d.load(ctx, topic); err != nil {
 			return err
 		}
-		m.loaded[topic] = seq
+		m.loaded[topic] = v
 	}
 	m.newest = number
 	m.compared.Store(unixMilli(began))
@@ -234,7 +249,7 @@ func (d *DB) load(ctx context.Context, topic string) error {
 // notice is a topic that has changed, and its callbacks.
 type notice struct {
 	topic     string
-	seq       int64
+	at        state
 	callbacks []func() error
 }
 
@@ -252,7 +267,7 @@ func (d *DB) runCallbacks() error {
 			continue
 		}
 		d.memory.mu.Lock()
-		d.memory.notified[n.topic] = n.seq
+		d.memory.notified[n.topic] = n.at
 		d.memory.mu.Unlock()
 	}
 	return failed
@@ -263,9 +278,9 @@ func (d *DB) notices() (due []notice) {
 	m := &d.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for topic, seq := range m.loaded {
-		if m.notified[topic] != seq {
-			due = append(due, notice{topic, seq, m.onChange[topic]})
+	for topic, v := range m.loaded {
+		if m.notified[topic] != v {
+			due = append(due, notice{topic, v, m.onChange[topic]})
 		}
 	}
 	return due

@@ -16,6 +16,7 @@ var revocationTable = table[oauth.Revocation]{
 	name: "revocations",
 	columns: []column[oauth.Revocation]{
 		{"seq", func(r *oauth.Revocation) any { return &r.Seq }},
+		{"mark", func(r *oauth.Revocation) any { return &r.Mark }},
 		{"kind", func(r *oauth.Revocation) any { return &r.Kind }},
 		{"target", func(r *oauth.Revocation) any { return &r.ID }},
 		{"not_before", func(r *oauth.Revocation) any { return unixMillis{&r.NotBefore} }},
@@ -36,8 +37,8 @@ type revocationSet struct {
 	some   atomic.Bool // false while there are none: the usual case costs one load
 	mu     sync.RWMutex
 	byKind map[string]map[string]cutoff
-	seq    int64         // the newest entry that has been read in order
-	moved  chan struct{} // closed and replaced when seq moves
+	head   oauth.LogHead // the newest entry that has been read in order
+	moved  chan struct{} // closed and replaced when head moves
 }
 
 // unknownKind stands for all kinds that a newer release writes and this one does not know. What
@@ -70,28 +71,32 @@ func (r *revocationSet) start() {
 	}
 }
 
-// put adds entries; a second one for the same target only ever widens the first. With read, they
-// have been read from the log in order.
-func (r *revocationSet) put(entries []oauth.Revocation, read bool) {
+// put adds entries; a second one for the same target only ever widens the first.
+func (r *revocationSet) put(entries []oauth.Revocation) {
 	if len(entries) == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range entries {
-		if read {
-			r.seq = max(r.seq, e.Seq)
-		}
 		e = known(e)
 		targets := r.byKind[e.Kind]
 		c, n := targets[e.ID], cutoff{unixMilli(e.NotBefore), unixMilli(e.Until)}
 		targets[e.ID] = cutoff{max(c.notBefore, n.notBefore), max(c.until, n.until)}
 	}
 	r.some.Store(true)
-	if read {
-		close(r.moved)
-		r.moved = make(chan struct{})
+}
+
+// move sets the newest entry that has been read in order, and wakes those who wait for it.
+func (r *revocationSet) move(head oauth.LogHead) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.head == head {
+		return
 	}
+	r.head = head
+	close(r.moved)
+	r.moved = make(chan struct{})
 }
 
 // sweep deletes the entries that have expired.
@@ -184,13 +189,13 @@ func (d *DB) Revoke(ctx context.Context, r oauth.Revocation, ev ...audit.Event) 
 	})
 }
 
-// RevocationHead returns the sequence number of the newest entry of the log that this process has
-// read, and a channel that is closed when there is a newer one.
-func (d *DB) RevocationHead() (seq int64, moved <-chan struct{}) {
+// RevocationHead returns the newest entry of the log that this process has read, and a channel that
+// is closed when there is a newer one, or another history.
+func (d *DB) RevocationHead() (head oauth.LogHead, moved <-chan struct{}) {
 	r := &d.memory.revoked
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.seq, r.moved
+	return r.head, r.moved
 }
 
 // RevocationCount returns the number of revocations in memory.
@@ -212,26 +217,46 @@ func (d *DB) RevocationsSince(ctx context.Context, seq int64, max int) ([]oauth.
 
 // loadRevocations reads the new entries of the log. Sequence numbers become visible in order,
 // because the row that counts them stays locked until its change has committed.
+//
+// The newest entry that was read before is read again: if it is not there, or has another mark, the
+// log is another one than it was, as after the promotion of a standby that lacked its end. Then all
+// of it is read. What the former one revoked stays in force, since none of it was taken back. The
+// head moves when all has been read, so that no follower takes a part for the whole.
 func (d *DB) loadRevocations(ctx context.Context) error {
 	r := &d.memory.revoked
+	head, _ := d.RevocationHead()
 	for {
-		r.mu.RLock()
-		seq := r.seq
-		r.mu.RUnlock()
-		part, err := d.RevocationsSince(ctx, seq, maxLimit)
+		part, err := d.RevocationsSince(ctx, max(head.Seq-1, 0), maxLimit)
 		if err != nil {
 			return err
 		}
-		r.put(part, true)
+		last := len(part) < maxLimit
+		if head.Seq > 0 {
+			if len(part) == 0 || part[0].Seq != head.Seq || part[0].Mark != head.Mark {
+				head = oauth.LogHead{History: head.History + 1}
+				continue
+			}
+			part = part[1:]
+		}
+		r.put(part)
 		if d.o.OnRevocation != nil && d.memory.compared.Load() > 0 { // not what was there at the start
 			for i := range part {
 				d.o.OnRevocation(part[i].NotBefore)
 			}
 		}
-		if len(part) < maxLimit {
+		if n := len(part); n > 0 {
+			head.Seq, head.Mark = part[n-1].Seq, part[n-1].Mark
+		}
+		if last {
+			r.move(head)
 			return nil
 		}
 	}
+}
+
+// RevocationAt reports whether the log has an entry with this number and mark.
+func (d *DB) RevocationAt(ctx context.Context, seq int64, mark string) (bool, error) {
+	return exists(ctx, d.sql, "SELECT 1 FROM revocations WHERE seq = $1 AND mark = $2", seq, mark)
 }
 
 // withRevocations runs a change and appends the revocations that it returns as its last act, so
@@ -257,7 +282,7 @@ func (d *DB) withRevocations(
 	if err != nil {
 		return err
 	}
-	d.memory.revoked.put(revoked, false)
+	d.memory.revoked.put(revoked)
 	d.wakeFollower()
 	return nil
 }
@@ -270,7 +295,7 @@ func appendRevocations(ctx context.Context, tx sqldb.Tx, revoked []oauth.Revocat
 	if err != nil {
 		return err
 	}
-	last, err := bump(ctx, tx, TopicRevocations, len(revoked))
+	last, err := bumpMarked(ctx, tx, TopicRevocations, len(revoked))
 	if err != nil {
 		return err
 	}
@@ -279,7 +304,7 @@ func appendRevocations(ctx context.Context, tx sqldb.Tx, revoked []oauth.Revocat
 		if r.Until.IsZero() {
 			r.Until = r.NotBefore.Add(ttl)
 		}
-		r.Seq = last - int64(len(revoked)-1-i)
+		r.Seq, r.Mark = last.seq-int64(len(revoked)-1-i), last.mark
 		if _, err := tx.Exec(ctx, insertRevocation, revocationTable.args(r)...); err != nil {
 			return err
 		}

@@ -74,9 +74,11 @@ const (
 	sweepAppSessions = "DELETE FROM app_sessions WHERE id IN (SELECT id FROM app_sessions WHERE " +
 		"expires_at <= $1 LIMIT $2)"
 	sweepGrants      = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)"
-	sweepRevocations = "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1 LIMIT $2)"
-	sweepAudit       = "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id <= $1 LIMIT $2)"
-	sweepLocks       = "DELETE FROM locks WHERE name IN (SELECT name FROM locks" +
+	// The newest entry stays: by its mark servers and followers know that the log is the same.
+	sweepRevocations = "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1" +
+		" AND seq < (SELECT MAX(seq) FROM revocations) LIMIT $2)"
+	sweepAudit = "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id <= $1 LIMIT $2)"
+	sweepLocks = "DELETE FROM locks WHERE name IN (SELECT name FROM locks" +
 		" WHERE last_at <= $1 AND locked_until <= $1 LIMIT $2)"
 	// Names with fewer failures go first: to make the server forget a name that it has counted a
 	// few times, a stranger must fail at all these other names as often.

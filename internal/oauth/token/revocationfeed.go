@@ -11,6 +11,7 @@ import (
 // FeedEntry is one revocation as the feed sends it.
 type FeedEntry struct {
 	Seq       int64             `json:"seq"`
+	Mark      string            `json:"-"`
 	Kind      string            `json:"kind"` // token, grant, session, user or client
 	ID        string            `json:"id"`   // jti, gid, sid, sub or client_id of the revoked tokens
 	NotBefore int64             `json:"nbf"`  // Unix milliseconds: user and client tokens up to then
@@ -56,14 +57,26 @@ func (s *Server) followerByToken(ctx context.Context, c *oauth.Call) (*client.Cl
 	return cl, oauth.CheckFollowed(s.cfg.Issuer, cl, c.Form["resource"])
 }
 
-// FeedHead returns the sequence number of the newest revocation, and a channel that is closed
-// when there is a newer one.
-func (s *Server) FeedHead() (seq int64, moved <-chan struct{}) { return s.store.RevocationHead() }
+// FeedHead returns the newest revocation, and a channel that is closed when there is a newer one,
+// or another history.
+func (s *Server) FeedHead() (head oauth.LogHead, moved <-chan struct{}) {
+	return s.store.RevocationHead()
+}
+
+// FeedKnows reports whether the log has an entry that a follower has seen. Without a mark that
+// cannot be known.
+func (s *Server) FeedKnows(ctx context.Context, seq int64, mark string) (bool, error) {
+	if mark == "" {
+		return false, nil
+	}
+	return s.store.RevocationAt(ctx, seq, mark)
+}
 
 // FeedPage is a part of the feed.
 type FeedPage struct {
 	Entries []FeedEntry // those that the follower may see, oldest first
 	Last    int64       // the sequence number up to which the log has been read
+	Mark    string      // of that entry
 	More    bool        // whether there may be more after Last
 }
 
@@ -81,12 +94,13 @@ func (s *Server) Feed(ctx context.Context, id client.ID, since int64) (*FeedPage
 	}
 	p := &FeedPage{Last: since, More: len(revocations) == feedBatch}
 	for _, r := range revocations {
-		p.Last = r.Seq
+		p.Last, p.Mark = r.Seq, r.Mark
 		if len(r.Audience) > 0 && !oauth.CanSee(s.cfg.Issuer, cl, r.Client, r.Audience) {
 			continue
 		}
 		p.Entries = append(p.Entries, FeedEntry{
 			Seq:       r.Seq,
+			Mark:      r.Mark,
 			Kind:      r.Kind,
 			ID:        r.ID,
 			NotBefore: r.NotBefore.UnixMilli(),

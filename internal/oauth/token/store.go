@@ -123,8 +123,10 @@ type RevocationStore interface {
 	// Revoked reports whether an access token has been revoked, from memory.
 	Revoked(t *oauth.AccessToken) bool
 	// RevocationHead returns the newest entry that this process has read, and a channel that is
-	// closed when there is a newer one.
-	RevocationHead() (seq int64, moved <-chan struct{})
+	// closed when there is a newer one, or another history.
+	RevocationHead() (head oauth.LogHead, moved <-chan struct{})
+	// RevocationAt reports whether the log has an entry with this number and mark.
+	RevocationAt(ctx context.Context, seq int64, mark string) (bool, error)
 	// RevocationsSince returns at most max entries after seq, oldest first, without those that
 	// concern only expired tokens.
 	RevocationsSince(ctx context.Context, seq int64, max int) ([]oauth.Revocation, error)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func attemptCases() []testCase {
 		{"Rotations of a dead server", (*suite).deadServer},
 		{"Servers", (*suite).servers},
 		{"Revocations of newer releases", (*suite).newerRevocations},
+		{"Revocations after a promotion", (*suite).promotedRevocations},
 	}
 }
 
@@ -234,7 +236,7 @@ func (s *suite) newerRevocations(t *testing.T) {
 	testkit.Must(t, db.SyncCache(ctx))
 	for name, db := range map[string]*store.DB{"running": db, "started": Open(t, store.Options{URL: url})} {
 		head, _ := db.RevocationHead()
-		testkit.Equal(t, name+": head", head, int64(1))
+		testkit.Equal(t, name+": head", head.Seq, int64(1))
 		for g, ended := range map[*oauth.Grant]bool{before: true, after: false} {
 			testkit.Equal(t, name+": revoked", db.Revoked(token(g, g.CreatedAt)), ended)
 			_, err := db.Grant(ctx, g.ID)
@@ -242,5 +244,64 @@ func (s *suite) newerRevocations(t *testing.T) {
 			_, _, err = db.GrantAndUser(ctx, g.ID)
 			testkit.Equal(t, name+": grant and user have ended", fault.Is(err, fault.NotFound), ended)
 		}
+	}
+}
+
+// A standby that lacked the end of the log is promoted, and more is revoked before a running server
+// looks: what is new is in force, and so is what was lost. A follower cannot go on in the other
+// log.
+func (s *suite) promotedRevocations(t *testing.T) {
+	const before, lost, more = 10, 24, 30
+	ctx := t.Context()
+	url := s.url(t)
+	running, other := Open(t, store.Options{URL: url}), Open(t, store.Options{URL: url})
+	on := &suite{url: s.url, db: other, sharedURL: url, now: s.now}
+	revoke := func(name string, n int) {
+		t.Helper()
+		for i := range n {
+			testkit.Must(t, other.Revoke(ctx, oauth.Revocation{
+				Kind:      oauth.RevokeToken,
+				ID:        fmt.Sprintf("%s-%d", name, i),
+				NotBefore: s.now,
+			}))
+		}
+		testkit.Must(t, other.SyncCache(ctx))
+	}
+	revoke("old", before)
+	standby, _ := other.RevocationHead()
+	revoke("lost", lost)
+	testkit.Must(t, running.SyncCache(ctx))
+	follower, moved := running.RevocationHead()
+
+	on.exec(t, "DELETE FROM revocations WHERE seq > $1", standby.Seq)
+	on.exec(t, "UPDATE changes SET seq = $1, mark = $2 WHERE topic = 'revocations'", standby.Seq, standby.Mark)
+	testkit.Must(t, other.SyncCache(ctx))
+	revoke("new", more)
+	testkit.Must(t, running.SyncCache(ctx))
+
+	head, _ := running.RevocationHead()
+	testkit.Equal(t, "newest entry", head.Seq, standby.Seq+more)
+	if head.History == follower.History {
+		t.Error("the server took the log for the one of before")
+	}
+	select {
+	case <-moved:
+	default:
+		t.Error("streams were not woken")
+	}
+	for name, n := range map[string]int{"old": before, "lost": lost, "new": more} {
+		for i := range n {
+			if id := fmt.Sprintf("%s-%d", name, i); !running.Revoked(&oauth.AccessToken{ID: id}) {
+				t.Errorf("%s is not in force", id)
+			}
+		}
+	}
+	for _, c := range []struct {
+		at   oauth.LogHead
+		want bool
+	}{{follower, false}, {standby, true}, {head, true}, {oauth.LogHead{Seq: head.Seq}, false}} {
+		known, err := running.RevocationAt(ctx, c.at.Seq, c.at.Mark)
+		testkit.Must(t, err)
+		testkit.Equal(t, fmt.Sprintf("entry %d is known", c.at.Seq), known, c.want)
 	}
 }

@@ -618,7 +618,7 @@ func (s *suite) revocationFields(t *testing.T, f *filler) {
 	testkit.Must(t, s.db.Revoke(ctx, r))
 	all, err := s.db.RevocationsSince(ctx, 0, 1000)
 	testkit.Must(t, err)
-	r.Seq = int64(len(all))
+	r.Seq, r.Mark = int64(len(all)), all[len(all)-1].Mark
 	same(t, "revocation", all[len(all)-1], r)
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 )
 
@@ -28,21 +29,21 @@ func TestHiddenEntriesCountAsSent(t *testing.T) {
 		}
 		return w.Body.String()
 	}
-	if got := send(batch{FeedPage: token.FeedPage{Last: 503, More: true}, head: 600}); got != "" || f.since != 503 {
+	if got := send(batch{FeedPage: token.FeedPage{Last: 503, More: true}, head: oauth.LogHead{Seq: 600}}); got != "" || f.since != 503 {
 		t.Errorf("a full page of hidden entries: %q, since %d", got, f.since)
 	}
 	got := send(batch{
 		FeedPage: token.FeedPage{Entries: []token.FeedEntry{{Seq: 550, Kind: "token", ID: "a"}}, Last: 598},
-		head:     600,
+		head:     oauth.LogHead{Seq: 600},
 	})
 	if !strings.HasPrefix(got, "event: revocation\nid: 550\n") ||
 		!strings.HasSuffix(got, "event: beat\nid: 600\ndata: {\"seq\":600,\"time\":5}\n\n") || f.since != 600 {
 		t.Errorf("the last page: %q, since %d", got, f.since)
 	}
-	if got := send(batch{FeedPage: token.FeedPage{Last: 600}, head: 600}); !strings.HasPrefix(got, "event: beat\nid: 600\n") {
+	if got := send(batch{FeedPage: token.FeedPage{Last: 600}, head: oauth.LogHead{Seq: 600}}); !strings.HasPrefix(got, "event: beat\nid: 600\n") {
 		t.Errorf("nothing new: %q", got)
 	}
-	if got := send(batch{FeedPage: token.FeedPage{Last: 600}, head: 20}); !strings.HasPrefix(got, "event: reset\n") || f.since != 0 {
+	if got := send(batch{FeedPage: token.FeedPage{Last: 600}, head: oauth.LogHead{Seq: 20, History: 1}}); !strings.HasPrefix(got, "event: reset\n") || f.since != 0 {
 		t.Errorf("a log that was restored: %q, since %d", got, f.since)
 	}
 }
