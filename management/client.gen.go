@@ -564,6 +564,7 @@ func (e ImportUsersParamsOnError) Valid() bool {
 // Defines values for ImportUsersParamsFormat.
 const (
 	ImportUsersParamsFormatCsv      ImportUsersParamsFormat = "csv"
+	ImportUsersParamsFormatFirebase ImportUsersParamsFormat = "firebase"
 	ImportUsersParamsFormatJSON     ImportUsersParamsFormat = "json"
 	ImportUsersParamsFormatKeycloak ImportUsersParamsFormat = "keycloak"
 )
@@ -572,6 +573,8 @@ const (
 func (e ImportUsersParamsFormat) Valid() bool {
 	switch e {
 	case ImportUsersParamsFormatCsv:
+		return true
+	case ImportUsersParamsFormatFirebase:
 		return true
 	case ImportUsersParamsFormatJSON:
 		return true
@@ -657,6 +660,9 @@ type AuditEvent struct {
 	// ActorID Who caused it: the id of a user or client, cli, system, or nothing for a stranger.
 	ActorID string `json:"actor_id"`
 
+	// ActorName Likewise of a person who caused the event.
+	ActorName *string `json:"actor_name,omitempty"`
+
 	// ActorType user, client, cli, system, or nothing.
 	ActorType string         `json:"actor_type"`
 	Changes   *[]AuditChange `json:"changes,omitempty"`
@@ -681,6 +687,9 @@ type AuditEvent struct {
 	Type      string  `json:"type"`
 	UserAgent string  `json:"user_agent"`
 	UserID    *string `json:"user_id,omitempty"`
+
+	// UserName What the user signs in with, where the caller may read users.
+	UserName *string `json:"user_name,omitempty"`
 }
 
 // AuditEventList A page of events.
@@ -913,6 +922,9 @@ type Client struct {
 	// DPoPBoundAccessTokens Issue only tokens that are bound to its key (RFC 9449).
 	DPoPBoundAccessTokens bool `json:"dpop_bound_access_tokens"`
 
+	// ExpiredSecrets Its secrets that have expired and are still stored. Missing if there are none.
+	ExpiredSecrets *[]ClientSecret `json:"expired_secrets,omitempty"`
+
 	// FirstParty The client is your own: people are not asked for consent.
 	FirstParty bool `json:"first_party"`
 
@@ -1084,6 +1096,9 @@ type ClientPatch struct {
 
 	// DPoPBoundAccessTokens Issue only tokens that are bound to its key (RFC 9449).
 	DPoPBoundAccessTokens nullable.Nullable[bool] `json:"dpop_bound_access_tokens,omitempty"`
+
+	// ExpiredSecrets Its secrets that have expired and are still stored. Missing if there are none.
+	ExpiredSecrets *[]ClientSecret `json:"expired_secrets,omitempty"`
 
 	// FirstParty The client is your own: people are not asked for consent.
 	FirstParty nullable.Nullable[bool] `json:"first_party,omitempty"`
@@ -1429,19 +1444,27 @@ type FindingLevel string
 
 // GatewayDenial How the gateway denied the request. Missing if it did not.
 type GatewayDenial struct {
-	At time.Time `json:"at"`
+	// ACR The class of sign-in that it named.
+	ACR *string   `json:"acr,omitempty"`
+	At  time.Time `json:"at"`
 
 	// ClientID The client that called.
-	ClientID *string  `json:"client_id,omitempty"`
-	Found    []string `json:"found"`
-	Host     string   `json:"host"`
+	ClientID *string `json:"client_id,omitempty"`
+
+	// Code The error code of the answer, where an RFC defines it.
+	Code  *string  `json:"code,omitempty"`
+	Found []string `json:"found"`
+	Host  string   `json:"host"`
 
 	// IdentifiedBy How the caller was identified.
-	IdentifiedBy *string  `json:"identified_by,omitempty"`
-	IPAddress    string   `json:"ip_address"`
-	Method       string   `json:"method"`
-	Needed       []string `json:"needed"`
-	Path         string   `json:"path"`
+	IdentifiedBy *string `json:"identified_by,omitempty"`
+	IPAddress    string  `json:"ip_address"`
+
+	// MaxAge The greatest age of the sign-in that it named, in seconds.
+	MaxAge *int     `json:"max_age,omitempty"`
+	Method string   `json:"method"`
+	Needed []string `json:"needed"`
+	Path   string   `json:"path"`
 
 	// Reason What was found.
 	Reason string `json:"reason"`
@@ -1455,6 +1478,9 @@ type GatewayDenial struct {
 
 	// Rule The rule that denied the request.
 	Rule string `json:"rule"`
+
+	// Scope The scopes that the challenge of the answer named.
+	Scope *[]string `json:"scope,omitempty"`
 
 	// Status The status code of the answer.
 	Status int `json:"status"`
@@ -2500,7 +2526,10 @@ type User struct {
 	Authorizations *int `json:"authorizations,omitempty"`
 
 	// Birthdate YYYY-MM-DD, 0000-MM-DD or YYYY.
-	Birthdate string    `json:"birthdate"`
+	Birthdate string `json:"birthdate"`
+
+	// Changed The names of the fields that a change has changed. Only in the answer to it.
+	Changed   *[]string `json:"changed,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 
 	// Email The email address to sign in with, or empty.
@@ -2530,11 +2559,14 @@ type User struct {
 	// LockReason Why an administrator has locked the account. Only when a single user is shown.
 	LockReason nullable.Nullable[string] `json:"lock_reason,omitempty"`
 
-	// Locked Whether the account is locked after failed attempts to sign in.
+	// Locked Whether the account is locked, by an administrator or after failed attempts to sign in.
 	Locked *bool `json:"locked,omitempty"`
 
-	// LockedAt Only when a single user is shown.
+	// LockedAt Since when. In a list, of the locks of administrators only.
 	LockedAt nullable.Nullable[time.Time] `json:"locked_at,omitempty"`
+
+	// LockedUntil Until when the account is locked. For the lock of an administrator, a time that nobody reaches, or in a list null.
+	LockedUntil nullable.Nullable[time.Time] `json:"locked_until,omitempty"`
 
 	// MFAConfiguredAt When it was set up.
 	MFAConfiguredAt nullable.Nullable[time.Time] `json:"mfa_configured_at,omitempty"`
@@ -2616,6 +2648,9 @@ type UserPatch struct {
 	// Active Whether the account can sign in.
 	Active *bool `json:"active,omitempty"`
 
+	// AddRoles Roles to give beside those that the person has.
+	AddRoles *[]string `json:"add_roles,omitempty"`
+
 	// Address The postal address (OpenID Connect Core, section 5.1.1).
 	Address *PostalAddress `json:"address,omitempty"`
 
@@ -2624,7 +2659,10 @@ type UserPatch struct {
 
 	// Birthdate YYYY-MM-DD, 0000-MM-DD or YYYY.
 	Birthdate nullable.Nullable[string] `json:"birthdate,omitempty"`
-	CreatedAt *time.Time                `json:"created_at,omitempty"`
+
+	// Changed The names of the fields that a change has changed. Only in the answer to it.
+	Changed   *[]string  `json:"changed,omitempty"`
+	CreatedAt *time.Time `json:"created_at,omitempty"`
 
 	// Email The email address to sign in with, or empty.
 	Email nullable.Nullable[string] `json:"email,omitempty"`
@@ -2653,11 +2691,14 @@ type UserPatch struct {
 	// LockReason Why an administrator has locked the account. Only when a single user is shown.
 	LockReason nullable.Nullable[string] `json:"lock_reason,omitempty"`
 
-	// Locked Whether the account is locked after failed attempts to sign in.
+	// Locked Whether the account is locked, by an administrator or after failed attempts to sign in.
 	Locked *bool `json:"locked,omitempty"`
 
-	// LockedAt Only when a single user is shown.
+	// LockedAt Since when. In a list, of the locks of administrators only.
 	LockedAt nullable.Nullable[time.Time] `json:"locked_at,omitempty"`
+
+	// LockedUntil Until when the account is locked. For the lock of an administrator, a time that nobody reaches, or in a list null.
+	LockedUntil nullable.Nullable[time.Time] `json:"locked_until,omitempty"`
 
 	// MFAConfiguredAt When it was set up.
 	MFAConfiguredAt nullable.Nullable[time.Time] `json:"mfa_configured_at,omitempty"`
@@ -2687,6 +2728,9 @@ type UserPatch struct {
 
 	// Profile The address of a page about the person.
 	Profile nullable.Nullable[string] `json:"profile,omitempty"`
+
+	// RemoveRoles Roles to take from those that the person has.
+	RemoveRoles *[]string `json:"remove_roles,omitempty"`
 
 	// Role One of the roles super_admin, admin and user. Other roles stay.
 	Role *UserPatchRole `json:"role,omitempty"`
@@ -3016,6 +3060,18 @@ type ExportEventsParams struct {
 	// ClientID Only events about this client.
 	ClientID *FindClient `form:"client_id,omitempty" json:"client_id,omitempty"`
 
+	// ResourceType Only events about this kind of thing.
+	ResourceType *FindResourceType `form:"resource_type,omitempty" json:"resource_type,omitempty"`
+
+	// ResourceID Only events about the thing with this id.
+	ResourceID *FindResourceID `form:"resource_id,omitempty" json:"resource_id,omitempty"`
+
+	// RequestID Only events of this request.
+	RequestID *FindRequest `form:"request_id,omitempty" json:"request_id,omitempty"`
+
+	// Reason Only failures for this reason, such as wrong_password.
+	Reason *FindReason `form:"reason,omitempty" json:"reason,omitempty"`
+
 	// IP Only events from this IP address or network.
 	IP *FindAddress `form:"ip,omitempty" json:"ip,omitempty"`
 
@@ -3192,6 +3248,12 @@ type ListRolesParams struct {
 type CreateRoleParams struct {
 	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteRoleParams defines parameters for DeleteRole.
+type DeleteRoleParams struct {
+	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateRoleParams defines parameters for UpdateRole.
@@ -3396,6 +3458,18 @@ type ImportUsersParams struct {
 
 	// Format The form of the file. Without it, json.
 	Format *ImportUsersParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// FirebaseSignerKey The base64_signer_key of the project that a Firebase file is from.
+	FirebaseSignerKey *string `json:"Firebase-Signer-Key,omitempty"`
+
+	// FirebaseSaltSeparator Its base64_salt_separator.
+	FirebaseSaltSeparator *string `json:"Firebase-Salt-Separator,omitempty"`
+
+	// FirebaseRounds Its rounds. Without it, 8.
+	FirebaseRounds *int `json:"Firebase-Rounds,omitempty"`
+
+	// FirebaseMemCost Its mem_cost. Without it, 14.
+	FirebaseMemCost *int `json:"Firebase-Mem-Cost,omitempty"`
 }
 
 // ImportUsersParamsOnError defines parameters for ImportUsers.
@@ -3942,7 +4016,7 @@ type ClientInterface interface {
 	// A role that somebody has, or that a scope or a route names, cannot be deleted; nor can the roles super_admin, admin and user.
 	//
 	// Corresponds with DELETE /roles/{id} (the `DeleteRole` operationId).
-	DeleteRole(ctx context.Context, id RoleRef, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeleteRole(ctx context.Context, id RoleRef, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Role Show a role
 	//
@@ -4066,6 +4140,11 @@ type ClientInterface interface {
 	// Corresponds with DELETE /sessions/{id} (the `RevokeSession` operationId).
 	RevokeSession(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// Session Show a session
+	//
+	// Corresponds with GET /sessions/{id} (the `Session` operationId).
+	Session(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// Settings List settings
 	//
 	// Corresponds with GET /settings (the `Settings` operationId).
@@ -4122,7 +4201,7 @@ type ClientInterface interface {
 
 	// ImportUsersWithBody Create the users of a file
 	//
-	// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak. Each line
+	// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak or Firebase. Each line
 	// is stored whole or not at all, and answered with a line of JSON: `line`, and `id` with the `result` created or
 	// unchanged, or `error` and `field`. The last line has `end`, the sums, and whether the import has stopped. An
 	// import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
@@ -5140,8 +5219,8 @@ func (c *RawClient) CreateRole(ctx context.Context, params *CreateRoleParams, bo
 // A role that somebody has, or that a scope or a route names, cannot be deleted; nor can the roles super_admin, admin and user.
 //
 // Corresponds with DELETE /roles/{id} (the `DeleteRole` operationId).
-func (c *RawClient) DeleteRole(ctx context.Context, id RoleRef, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteRoleRequest(c.Server, id)
+func (c *RawClient) DeleteRole(ctx context.Context, id RoleRef, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteRoleRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5474,6 +5553,21 @@ func (c *RawClient) RevokeSession(ctx context.Context, id string, reqEditors ...
 	return c.Client.Do(req)
 }
 
+// Session Show a session
+//
+// Corresponds with GET /sessions/{id} (the `Session` operationId).
+func (c *RawClient) Session(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSessionRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // Settings List settings
 //
 // Corresponds with GET /settings (the `Settings` operationId).
@@ -5600,7 +5694,7 @@ func (c *RawClient) ExportUsers(ctx context.Context, params *ExportUsersParams, 
 
 // ImportUsersWithBody Create the users of a file
 //
-// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak. Each line
+// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak or Firebase. Each line
 // is stored whole or not at all, and answered with a line of JSON: `line`, and `id` with the `result` created or
 // unchanged, or `error` and `field`. The last line has `end`, the sums, and whether the import has stopped. An
 // import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
@@ -6559,6 +6653,54 @@ func NewExportEventsRequest(server string, params *ExportEventsParams) (*http.Re
 		if params.ClientID != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "client_id", *params.ClientID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceType != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resource_type", *params.ResourceType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ResourceID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resource_id", *params.ResourceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.RequestID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "request_id", *params.RequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Reason != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "reason", *params.Reason, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -8276,7 +8418,7 @@ func NewCreateRoleRequestWithBody(server string, params *CreateRoleParams, conte
 }
 
 // NewDeleteRoleRequest constructs an http.Request for the DeleteRole method
-func NewDeleteRoleRequest(server string, id RoleRef) (*http.Request, error) {
+func NewDeleteRoleRequest(server string, id RoleRef, params *DeleteRoleParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8304,6 +8446,21 @@ func NewDeleteRoleRequest(server string, id RoleRef) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -9199,6 +9356,40 @@ func NewRevokeSessionRequest(server string, id string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewSessionRequest constructs an http.Request for the Session method
+func NewSessionRequest(server string, id string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/sessions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewSettingsRequest constructs an http.Request for the Settings method
 func NewSettingsRequest(server string) (*http.Request, error) {
 	var err error
@@ -9712,6 +9903,54 @@ func NewImportUsersRequestWithBody(server string, params *ImportUsersParams, con
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.FirebaseSignerKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Firebase-Signer-Key", *params.FirebaseSignerKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Firebase-Signer-Key", headerParam0)
+		}
+
+		if params.FirebaseSaltSeparator != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Firebase-Salt-Separator", *params.FirebaseSaltSeparator, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Firebase-Salt-Separator", headerParam1)
+		}
+
+		if params.FirebaseRounds != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Firebase-Rounds", *params.FirebaseRounds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "integer", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Firebase-Rounds", headerParam2)
+		}
+
+		if params.FirebaseMemCost != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "Firebase-Mem-Cost", *params.FirebaseMemCost, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "integer", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Firebase-Mem-Cost", headerParam3)
+		}
+
+	}
 
 	return req, nil
 }
@@ -11382,7 +11621,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /roles/{id} (the `DeleteRole` operationId).
-	DeleteRoleWithResponse(ctx context.Context, id RoleRef, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error)
+	DeleteRoleWithResponse(ctx context.Context, id RoleRef, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error)
 
 	// RoleWithResponse Show a role
 	//
@@ -11526,6 +11765,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /sessions/{id} (the `RevokeSession` operationId).
 	RevokeSessionWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*RevokeSessionResponse, error)
 
+	// SessionWithResponse Show a session
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /sessions/{id} (the `Session` operationId).
+	SessionWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*SessionResponse, error)
+
 	// SettingsWithResponse List settings
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -11588,7 +11834,7 @@ type ClientWithResponsesInterface interface {
 
 	// ImportUsersWithBodyWithResponse Create the users of a file
 	//
-	// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak. Each line
+	// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak or Firebase. Each line
 	// is stored whole or not at all, and answered with a line of JSON: `line`, and `id` with the `result` created or
 	// unchanged, or `error` and `field`. The last line has `end`, the sums, and whether the import has stopped. An
 	// import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
@@ -14440,6 +14686,54 @@ func (r RevokeSessionResponse) ContentType() string {
 	return ""
 }
 
+type SessionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Session
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SessionResponse) GetJSON200() *Session {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SessionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SessionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SessionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SessionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SessionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type SettingsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16698,8 +16992,8 @@ func (c *ClientWithResponses) CreateRoleWithResponse(ctx context.Context, params
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /roles/{id} (the `DeleteRole` operationId).
-func (c *ClientWithResponses) DeleteRoleWithResponse(ctx context.Context, id RoleRef, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error) {
-	rsp, err := c.DeleteRole(ctx, id, reqEditors...)
+func (c *ClientWithResponses) DeleteRoleWithResponse(ctx context.Context, id RoleRef, params *DeleteRoleParams, reqEditors ...RequestEditorFn) (*DeleteRoleResponse, error) {
+	rsp, err := c.DeleteRole(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -16968,6 +17262,19 @@ func (c *ClientWithResponses) RevokeSessionWithResponse(ctx context.Context, id 
 	return ParseRevokeSessionResponse(rsp)
 }
 
+// SessionWithResponse Show a session
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /sessions/{id} (the `Session` operationId).
+func (c *ClientWithResponses) SessionWithResponse(ctx context.Context, id string, reqEditors ...RequestEditorFn) (*SessionResponse, error) {
+	rsp, err := c.Session(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSessionResponse(rsp)
+}
+
 // SettingsWithResponse List settings
 //
 // Returns a wrapper object for the known response body format(s).
@@ -17072,7 +17379,7 @@ func (c *ClientWithResponses) ExportUsersWithResponse(ctx context.Context, param
 
 // ImportUsersWithBodyWithResponse Create the users of a file
 //
-// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak. Each line
+// The body is a file of users: one JSON object a line, CSV with a header, or an export of Keycloak or Firebase. Each line
 // is stored whole or not at all, and answered with a line of JSON: `line`, and `id` with the `result` created or
 // unchanged, or `error` and `field`. The last line has `end`, the sums, and whether the import has stopped. An
 // import that was interrupted is sent again: users who are here already are unchanged. Roles may confer no more
@@ -19439,6 +19746,39 @@ func ParseRevokeSessionResponse(rsp *http.Response) (*RevokeSessionResponse, err
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSessionResponse parses an HTTP response from a SessionWithResponse call
+func ParseSessionResponse(rsp *http.Response) (*SessionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SessionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Session
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -237,6 +237,9 @@ func operations() map[string]call {
 		"Sessions": {admin.ScopeSessionsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Sessions(ctx, a, "", admin.SessionSelection{}, admin.Page{}))
 		}},
+		"Session": {admin.ScopeSessionsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Session(ctx, a, "x"))
+		}},
 		"RevokeSession": {admin.ScopeSessionsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.RevokeSession(ctx, a, "x"))
 		}},
@@ -328,7 +331,7 @@ func operations() map[string]call {
 			return o.CanDeleteRole(ctx, a, "x")
 		}},
 		"DeleteRole": {admin.ScopeRolesWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
-			return only(o.DeleteRole(ctx, a, "x"))
+			return only(o.DeleteRole(ctx, a, "x", 0))
 		}},
 		"Event": {admin.ScopeAuditRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Event(ctx, a, "x"))

@@ -27,7 +27,7 @@ func checkClientID(id client.ID) error {
 // §4.15). Only who may do everything chooses an id of the form of ours, for clients that come from
 // another server.
 func (o *Operations) checkChosenID(ctx context.Context, a Actor, id client.ID) error {
-	if !shapedLikeID(string(id)) {
+	if !identity.ShapedLikeID(string(id)) {
 		return nil
 	}
 	if !a.Can(ScopeAll) {

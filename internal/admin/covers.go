@@ -85,27 +85,27 @@ func definitionsOf(ctx context.Context, rows audit.Rows) (oauth.Definitions, err
 	return d, err
 }
 
-// rights returns what the actor may do: of the scopes that they came with, those that the person,
-// or the client that acts for itself, has in the transaction.
+// rights returns what the actor may do: of the scopes that they came with, those that the person
+// and the client have in the transaction. Those that are disabled or locked by then have none.
 func (d decision) rights(ctx context.Context) (oauth.Rights, error) {
 	var names []string
 	for _, s := range d.a.Scopes {
 		names = append(names, string(s))
 	}
 	bound := d.defs.Closure(names...)
-	switch {
-	case d.a.User != "":
+	if d.a.User != "" {
 		roles, err := d.rows.ActiveUserRoles(ctx, string(d.a.User))
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, err
 		}
-		return bound.And(d.defs.RoleRights(roles)), nil
-	case d.a.Client != "":
-		scopes, _, err := d.rows.Client(ctx, string(d.a.Client))
+		bound = bound.And(d.defs.RoleRights(roles))
+	}
+	if d.a.Client != "" {
+		scopes, err := d.rows.ActiveClient(ctx, string(d.a.Client))
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, err
 		}
-		return bound.And(d.defs.Closure(scopes...)), nil
+		bound = bound.And(d.defs.Closure(scopes...))
 	}
 	return bound, nil
 }

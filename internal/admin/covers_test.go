@@ -299,7 +299,7 @@ func TestRolesAndScopesGiveNothingMore(t *testing.T) {
 	testkit.Must(t, err)
 	checkDecision(t, "weaken", false, errOf(h.ops.UpdateRole(t.Context(), a, "keys",
 		patchOf(t, admin.RoleFields(), map[string][]string{"scopes": {}}))))
-	checkDecision(t, "delete", false, errOf(h.ops.DeleteRole(t.Context(), a, "keys")))
+	checkDecision(t, "delete", false, errOf(h.ops.DeleteRole(t.Context(), a, "keys", 0)))
 	if _, err := h.ops.UpdateRole(t.Context(), cli, "super_admin", admin.RolePatch{}); !fault.Is(err, fault.Conflict) {
 		t.Errorf("a system role is changed: %v", err)
 	}

@@ -27,6 +27,7 @@ const (
 // IdempotentRequest is a request that has its effect once, however often it is sent.
 type IdempotentRequest struct {
 	Method, Path, Key string
+	Query             string // of the address, in one spelling
 	Body              []byte
 }
 
@@ -71,7 +72,7 @@ func (o *Operations) BeginIdempotent(
 	now := o.parts.Now()
 	i := &Idempotency{o: o, key: r.Key}
 	i.hash = string(o.parts.Keys.Hash(strings.Join([]string{"idempotency", a.Name(), r.Method, r.Path, r.Key}, "\x00")))
-	body := string(o.parts.Keys.Hash("idempotency\x00" + string(canonical(r.Body))))
+	body := string(o.parts.Keys.Hash("idempotency\x00" + string(canonical(r.Body)) + query(r.Query)))
 	known, err := o.store.BeginIdempotent(ctx, i.hash, body, now, now.Add(idempotencyTTL))
 	if err != nil {
 		return nil, nil, err
@@ -126,6 +127,14 @@ func (i *Idempotency) Finish(ctx context.Context, answer *IdempotentAnswer) erro
 // Abandon forgets the request, which has had no effect: it was wrong, or has failed.
 func (i *Idempotency) Abandon(ctx context.Context) error {
 	return i.o.store.DropIdempotent(context.WithoutCancel(ctx), i.hash)
+}
+
+// query returns what a query adds to the body of a request. Bodies are UTF-8, so that none has it.
+func query(q string) string {
+	if q == "" {
+		return ""
+	}
+	return "\xff" + q
 }
 
 // canonical returns a JSON document in one spelling, or what is not JSON as it is.

@@ -111,7 +111,7 @@ func (o *Operations) planRotation(ctx context.Context, in KeyRotation, now time.
 // rotate stores the rotation. The new key comes first, so that there is one to sign with at every
 // moment.
 func (o *Operations) rotate(ctx context.Context, a Actor, r *rotation) error {
-	ev := keyEvent(a, audit.KeyRotated, r.key.ID, r.key.CreatedAt)
+	ev := o.keyEvent(a, audit.KeyRotated, r.key.ID, r.key.CreatedAt)
 	ev.Detail = map[string]string{
 		"kid":     r.key.ID,
 		"alg":     r.key.Alg,
@@ -121,7 +121,7 @@ func (o *Operations) rotate(ctx context.Context, a Actor, r *rotation) error {
 	if err != nil || len(r.hasten) == 0 {
 		return err
 	}
-	ev = keyEvent(a, audit.KeyRetired, r.hasten[0], r.key.CreatedAt)
+	ev = o.keyEvent(a, audit.KeyRetired, r.hasten[0], r.key.CreatedAt)
 	ev.Detail = map[string]string{"kid": strings.Join(r.hasten, " ")}
 	return o.store.RetireKeys(ctx, r.hasten, r.key.ActiveAt, r.expires, ev)
 }
@@ -154,7 +154,7 @@ func (o *Operations) RetireKey(ctx context.Context, a Actor, id string) (jose.St
 	if err != nil {
 		return k, err
 	}
-	ev := keyEvent(a, audit.KeyRetired, k.ID, now)
+	ev := o.keyEvent(a, audit.KeyRetired, k.ID, now)
 	ev.Detail = map[string]string{"kid": k.ID, "alg": k.Alg}
 	k.RetiredAt, k.ExpiresAt = now, now
 	return k, o.store.RetireKeys(ctx, []string{k.ID}, now, now, ev)
@@ -234,8 +234,9 @@ func (o *Operations) retirable(
 		"rotate to a new key first", k.ID, k.Alg, user)
 }
 
-func keyEvent(a Actor, t audit.Type, id string, now time.Time) audit.Event {
+func (o *Operations) keyEvent(a Actor, t audit.Type, id string, now time.Time) audit.Event {
 	ev := a.event(t, now)
+	ev.Guard = o.covers(a, ScopeKeysWrite)
 	ev.TargetType, ev.TargetID = audit.TargetKey, id
 	return ev
 }

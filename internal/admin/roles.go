@@ -122,7 +122,7 @@ func roleEvent(a Actor, t audit.Type, name string, now time.Time) audit.Event {
 func (o *Operations) checkRole(r, old *identity.Role) error {
 	d := r.Description
 	switch {
-	case !identity.ValidRoleName(r.Name) || shapedLikeID(r.Name):
+	case !identity.ValidRoleName(r.Name) || identity.ShapedLikeID(r.Name):
 		return fault.InvalidField("name",
 			"%.80q cannot name a role: use one word of at most 64 letters, digits and . _ : - that is not an id", r.Name)
 	case utf8.RuneCountInString(d) > maxRoleDescription:
@@ -219,8 +219,11 @@ func (o *Operations) deletableRole(ref string) (*identity.Role, error) {
 	return r, nil
 }
 
-// DeleteRole deletes a role that nobody has and that no scope or route names.
-func (o *Operations) DeleteRole(ctx context.Context, a Actor, ref string) (*identity.Role, error) {
+// DeleteRole deletes a role that nobody has and that no scope or route names. A version other than
+// 0 is the one that the role must have.
+func (o *Operations) DeleteRole(
+	ctx context.Context, a Actor, ref string, version int64,
+) (*identity.Role, error) {
 	if err := o.authorize(a, ScopeRolesWrite); err != nil {
 		return nil, err
 	}
@@ -230,20 +233,5 @@ func (o *Operations) DeleteRole(ctx context.Context, a Actor, ref string) (*iden
 	}
 	ev := roleEvent(a, audit.RoleDeleted, r.Name, o.parts.Now())
 	ev.Guard = o.covers(a, ScopeRolesWrite, ofRoles(r.Name))
-	return r, o.store.DeleteRole(ctx, r.Name, ev)
-}
-
-// shapedLikeID reports whether a name has the form of an identifier. Such a name could be taken for
-// the id of something else.
-func shapedLikeID(name string) bool {
-	const form = "00000000-0000-0000-0000-000000000000"
-	if len(name) != len(form) {
-		return false
-	}
-	for i := range len(form) {
-		if (form[i] == '-') != (name[i] == '-') || form[i] != '-' && !strings.ContainsRune("0123456789abcdefABCDEF", rune(name[i])) {
-			return false
-		}
-	}
-	return true
+	return r, o.store.DeleteRoleAt(ctx, version, r.Name, ev)
 }

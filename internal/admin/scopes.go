@@ -130,7 +130,7 @@ func (o *Operations) checkScope(s, old *oauth.Scope) error {
 	case !client.ValidScope(s.Name):
 		return fault.InvalidField("name",
 			"%q cannot name a scope: use ASCII without spaces, quotes and backslashes (RFC 6749 section 3.3)", s.Name)
-	case old.Name == "" && (oauth.IsAdminScope(s.Name) || shapedLikeID(s.Name)):
+	case old.Name == "" && (oauth.IsAdminScope(s.Name) || identity.ShapedLikeID(s.Name)):
 		return fault.InvalidField("name", "%q cannot name a scope: names that begin with admin: belong to the "+
 			"management API, and others must not have the form of an id", s.Name)
 	case d == "" || len(d) > maxScopeDescription:

@@ -45,16 +45,29 @@ func (o *Operations) Sessions(
 	})
 }
 
+// Session returns a session that is active.
+func (o *Operations) Session(ctx context.Context, a Actor, id identity.SessionID) (*identity.Session, error) {
+	if err := o.authorize(a, ScopeSessionsRead); err != nil {
+		return nil, err
+	}
+	return o.session(ctx, id, o.parts.Now())
+}
+
+func (o *Operations) session(ctx context.Context, id identity.SessionID, now time.Time) (*identity.Session, error) {
+	s, err := o.store.Session(ctx, id, now)
+	if fault.Is(err, fault.NotFound) {
+		return nil, fault.New(fault.NotFound, "there is no session %q", id)
+	}
+	return s, err
+}
+
 // RevokeSession ends one session.
 func (o *Operations) RevokeSession(ctx context.Context, a Actor, id identity.SessionID) (*identity.Session, error) {
 	if err := o.authorize(a, ScopeSessionsWrite); err != nil {
 		return nil, err
 	}
 	now := o.parts.Now()
-	s, err := o.store.Session(ctx, id, now)
-	if fault.Is(err, fault.NotFound) {
-		return nil, fault.New(fault.NotFound, "there is no session %q", id)
-	}
+	s, err := o.session(ctx, id, now)
 	if err != nil {
 		return nil, err
 	}

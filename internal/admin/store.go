@@ -200,7 +200,7 @@ type RoleStore interface {
 	// old.
 	UpdateRole(ctx context.Context, old, new *identity.Role, ev ...audit.Event) error
 	// DeleteRole returns fault.Conflict with ReasonHeld for a role that somebody has.
-	DeleteRole(ctx context.Context, name string, ev ...audit.Event) error
+	DeleteRoleAt(ctx context.Context, version int64, name string, ev ...audit.Event) error
 }
 
 // RouteStore is what the operations on routes need of storage.

@@ -300,6 +300,9 @@ func (o *Operations) SetPassword(ctx context.Context, a Actor, ref, password str
 	if err != nil {
 		return nil, err
 	}
+	if err := o.checkPassword(ctx, u, password); err != nil {
+		return nil, err
+	}
 	return u, o.parts.Accounts.SetPassword(ctx, o.visitTo(a, u.ID), u, password)
 }
 

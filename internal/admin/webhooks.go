@@ -139,7 +139,7 @@ func (o *Operations) CreateWebhook(ctx context.Context, a Actor, p webhook.Patch
 	}
 	out := &CreatedWebhook{Webhook: w}
 	out.Secret, w.Secret = o.parts.WebhookKeys.New(w.ID)
-	ev := webhookEvent(a, audit.WebhookCreated, w, now)
+	ev := o.webhookEvent(a, audit.WebhookCreated, w, now)
 	ev.Detail["events"] = strings.Join(w.Events, " ")
 	return out, o.store.CreateWebhook(ctx, w, ev)
 }
@@ -186,7 +186,7 @@ func (o *Operations) updateWebhook(
 		w.Ended = ""
 	}
 	w.UpdatedAt = now
-	ev := webhookEvent(a, audit.WebhookUpdated, &w, now)
+	ev := o.webhookEvent(a, audit.WebhookUpdated, &w, now)
 	ev.Changes = field.Changes(webhook.Fields(), old, &w)
 	return &w, o.store.UpdateWebhook(ctx, old, &w, ev)
 }
@@ -206,7 +206,7 @@ func (o *Operations) DeleteWebhook(ctx context.Context, a Actor, ref string, ifV
 	if err := showsLog(a); err != nil { // an actor who cannot give the log away cannot take it away
 		return nil, err
 	}
-	return w, o.store.DeleteWebhook(ctx, w.ID, webhookEvent(a, audit.WebhookDeleted, w, o.parts.Now()))
+	return w, o.store.DeleteWebhook(ctx, w.ID, o.webhookEvent(a, audit.WebhookDeleted, w, o.parts.Now()))
 }
 
 // RotateWebhookSecret makes a new secret. For the overlap, messages carry the signatures of both
@@ -239,7 +239,7 @@ func (o *Operations) RotateWebhookSecret(
 	}
 	out.Secret, w.Secret = o.parts.WebhookKeys.New(w.ID)
 	w.UpdatedAt = now
-	ev := webhookEvent(a, audit.WebhookSecretRotated, &w, now)
+	ev := o.webhookEvent(a, audit.WebhookSecretRotated, &w, now)
 	ev.Detail["overlap"] = overlap.String()
 	return out, o.store.UpdateWebhook(ctx, old, &w, ev)
 }
@@ -279,7 +279,7 @@ func (o *Operations) ResendDelivery(ctx context.Context, a Actor, ref, delivery 
 	if err != nil {
 		return nil, err
 	}
-	ev := webhookEvent(a, audit.DeliveryRetried, w, o.parts.Now())
+	ev := o.webhookEvent(a, audit.DeliveryRetried, w, o.parts.Now())
 	ev.Detail["delivery"] = delivery
 	if err := o.store.ResendDelivery(ctx, w.ID, delivery, ev); err != nil {
 		return nil, err
@@ -298,7 +298,7 @@ func (o *Operations) TestWebhook(ctx context.Context, a Actor, ref string) (*web
 		return nil, err
 	}
 	now := o.parts.Now()
-	ev := webhookEvent(a, audit.WebhookTested, w, now)
+	ev := o.webhookEvent(a, audit.WebhookTested, w, now)
 	ev.ID = secret.NewID(now)
 	d := &webhook.Delivery{
 		ID:        secret.NewID(now),
@@ -320,10 +320,15 @@ func (o *Operations) TestWebhook(ctx context.Context, a Actor, ref string) (*web
 }
 
 // webhookEvent returns an event about a webhook. It names the host only: the rest of the address
-// may be a secret.
-func webhookEvent(a Actor, t audit.Type, w *webhook.Webhook, now time.Time) audit.Event {
+// may be a secret. Its guard decides again, in the transaction, by the scopes of the operation and
+// of the log that a webhook shows.
+func (o *Operations) webhookEvent(a Actor, t audit.Type, w *webhook.Webhook, now time.Time) audit.Event {
 	ev := a.event(t, now)
 	ev.TargetType, ev.TargetID = audit.TargetWebhook, string(w.ID)
+	ev.Guard = o.covers(a, ScopeWebhooksWrite)
+	if t != audit.DeliveryRetried && t != audit.WebhookTested {
+		ev.Guard = o.covers(a, ScopeWebhooksWrite, ofScopes(string(ScopeAuditRead)))
+	}
 	ev.Detail = map[string]string{"webhook": string(w.ID), "host": w.Host()}
 	return ev
 }

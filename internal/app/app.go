@@ -49,6 +49,7 @@ func program(e *env) cli.Program {
 	return cli.Program{
 		Version: version(),
 		Now:     e.now,
+		Getenv:  e.getenv,
 		Rules:   token.ClientRules(),
 		Settings: func(flags map[string]string, file string) (*config.Config, error) {
 			return loadConfig(e, flags, file)

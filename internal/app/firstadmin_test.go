@@ -104,6 +104,33 @@ func TestAllowedAddressesAreThoseOfThePeer(t *testing.T) {
 		h.handler.ServeHTTP(w, r)
 		testkit.Equal(t, tt.peer+" "+tt.forwarded, w.Code, tt.status)
 	}
+	// Behind a proxy, the address before it counts, and nothing that a stranger has written.
+	h = newTestServer(t, "ADMIN_ALLOWED_IPS=198.51.100.0/24", "TRUSTED_PROXIES=10.0.0.0/8")
+	for forwarded, status := range map[string]int{
+		"198.51.100.1":                 http.StatusUnauthorized,
+		"203.0.113.9":                  http.StatusForbidden,
+		"198.51.100.1, 203.0.113.9":    http.StatusForbidden,
+		"198.51.100.1, unknown":        http.StatusForbidden,
+		"unknown":                      http.StatusForbidden,
+		"198.51.100.1,":                http.StatusForbidden,
+		"[::ffff:203.0.113.9]":         http.StatusForbidden,
+		"198.51.100.1.evil.example":    http.StatusForbidden,
+		"203.0.113.9, 198.51.100.1":    http.StatusUnauthorized,
+		"198.51.100.1:99999999, 10.1.": http.StatusForbidden,
+	} {
+		for _, path := range []string{"/api/v1/users", "/api/users", "/api/v1/users/x", "/api/v1/keys", "/admin/audit/api"} {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.RemoteAddr = "10.1.2.3:5"
+			r.Header.Set("X-Forwarded-For", forwarded)
+			r.Header.Set("X-Real-IP", "198.51.100.1")
+			r.Header.Set("Forwarded", "for=198.51.100.1")
+			r.Header.Set("CF-Connecting-IP", "198.51.100.1")
+			w := httptest.NewRecorder()
+			h.handler.ServeHTTP(w, r)
+			testkit.Equal(t, path+" "+forwarded, w.Code, status)
+		}
+	}
+	h = newTestServer(t, "ADMIN_ALLOWED_IPS=10.0.0.0/8")
 	ops, err := h.parts.operations(&env{now: time.Now})
 	testkit.Must(t, err)
 	a := admin.Actor{Scopes: []admin.Scope{admin.ScopeUsersRead}, IP: netip.MustParseAddr("192.0.2.1")}

@@ -71,7 +71,8 @@ var policy = map[string][]string{
 	"gateway":          with(core, "web", "trace", "gateway/upstream", "bearer", "bearer/dpop"),
 	"gateway/upstream": {"fault"},
 
-	"cli":        with(core, "install", "config", "cli/signin"), // storage only through admin
+	"cli":        with(core, "install", "config", "cli/signin", "cli/remote"), // storage only through admin
+	"cli/remote": core,
 	"cli/signin": {},
 	"app":        {everything},
 	"archtest":   {},

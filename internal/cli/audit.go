@@ -184,7 +184,7 @@ func (f *auditList) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	q.Limit, q.Offset, q.Cursor, q.Exact = f.Limit, f.Offset, f.Cursor, f.Exact
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		page, err := ops.Events(ctx, a, q)
 		if err != nil {
 			return explainQuery(err)
@@ -212,7 +212,7 @@ type auditShow struct {
 
 // Run prints all fields of the event.
 func (f *auditShow) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		page, err := ops.Event(ctx, a, f.ID)
 		if err != nil {
 			return err
@@ -271,7 +271,7 @@ func (f *auditExport) Run(ctx context.Context, c *call) error {
 	if f.Proofs {
 		return f.proofs(ctx, c, q)
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		out := bufio.NewWriter(c.stdout)
 		x := audit.NewExporter(out, f.Format)
 		if err := x.Begin(); err != nil {
@@ -292,6 +292,9 @@ func (f *auditExport) proofs(ctx context.Context, c *call, q admin.AuditQuery) e
 	if f.Format == audit.FormatCSV {
 		return wrong("--proofs goes with --format json")
 	}
+	if server := c.remote(); server != "" {
+		return wrong("an export with proofs is made on the machine with the database, and not by %s", server)
+	}
 	rest := f.auditFlags
 	rest.Since, rest.From, rest.To = 0, moment{}, moment{}
 	if rest != (auditFlags{}) {
@@ -306,7 +309,7 @@ func (f *auditExport) proofs(ctx context.Context, c *call, q admin.AuditQuery) e
 		}
 		in.Checkpoint = string(raw)
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		out := bufio.NewWriter(c.stdout)
 		if err := ops.ExportProofs(ctx, a, in, out); err != nil {
 			return err
@@ -320,7 +323,7 @@ type auditClean struct{}
 
 // Run removes them and prints how many.
 func (*auditClean) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		n, err := ops.CleanupAudit(ctx, a)
 		if err != nil {
 			return err

@@ -42,7 +42,7 @@ type treeView struct {
 
 // Run prints the proof, which has been checked.
 func (f *auditProof) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		x, err := ops.ProveEvent(ctx, a, f.ID)
 		if err != nil {
 			return err
@@ -117,7 +117,7 @@ type checkpointView struct {
 
 // Run prints the head of the tree and the newest signed checkpoint.
 func (*auditCheckpoint) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		x, err := ops.AuditCheckpoint(ctx, a)
 		if err != nil {
 			return err

@@ -52,6 +52,10 @@ func (f *auditVerify) Run(ctx context.Context, c *call) error {
 	if f.Export != "" {
 		return f.export(c)
 	}
+	if server := c.remote(); server != "" {
+		return wrong("the check reads the whole database and must not trust the server %s; run it there, or make an "+
+			"export with --proofs there and give it to --export", server)
+	}
 	in := admin.VerifyInput{Keys: f.Key}
 	files := f.Checkpoint
 	if len(files) == 0 {
@@ -73,7 +77,7 @@ func (f *auditVerify) Run(ctx context.Context, c *call) error {
 		}
 		in.Checkpoints = append(in.Checkpoints, string(raw))
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		v, err := ops.VerifyAudit(ctx, a, in)
 		if err != nil {
 			return err

@@ -33,6 +33,8 @@ const program = "gatehouse"
 type Program struct {
 	Version string
 	Now     func() time.Time
+	// Getenv returns a variable of the environment, or "". nil: there is none.
+	Getenv func(name string) string
 	// Settings reads the settings. The flags are those of the command line, by flag name; file
 	// names a YAML file, or is "".
 	Settings func(flags map[string]string, file string) (*config.Config, error)
@@ -93,6 +95,7 @@ func Main(ctx context.Context, p Program, s Streams, args []string) int {
 type grammar struct {
 	JSON   bool   `name:"json" help:"Print one JSON document."`
 	Config string `placeholder:"FILE" help:"Read settings from this YAML file."`
+	Server string `placeholder:"URL" help:"Work on this server, as whoever gatehouse login signed in. Default: GATEHOUSE_SERVER, or the database of this machine."`
 }
 
 // run reads the arguments and runs the command that they name.
@@ -112,12 +115,18 @@ func run(ctx context.Context, e *env, args []string) error {
 	case err != nil:
 		return usageError{fmt.Errorf("%w; see %s --help", err, helpFor(err))}
 	}
-	return parsed.Run(&call{
-		env:   e,
-		json:  l.grammar.JSON,
-		flags: l.settings.given(),
-		file:  l.grammar.Config,
-	})
+	c := &call{
+		env:     e,
+		command: commandOf(parsed),
+		json:    l.grammar.JSON,
+		flags:   l.settings.given(),
+		file:    l.grammar.Config,
+		server:  l.grammar.Server,
+	}
+	if err := c.checkServer(); err != nil {
+		return err
+	}
+	return parsed.Run(c)
 }
 
 // line is a parsed command line.
@@ -166,15 +175,25 @@ func helpFor(err error) string {
 // call is one run of one command.
 type call struct {
 	*env
-	json  bool
-	flags map[string]string // the settings given as flags
-	file  string            // the YAML file with settings, or ""
+	command string // its words, such as "user list"
+	json    bool
+	flags   map[string]string // the settings given as flags
+	file    string            // the YAML file with settings, or ""
+	server  string            // the flag --server, or ""
 }
 
 func (c *call) config() (*config.Config, error) { return c.Settings(c.flags, c.file) }
 
-// manage runs f with the operations of administrators, and closes the database after it.
-func (c *call) manage(ctx context.Context, f func(ops *admin.Operations, a admin.Actor) error) error {
+// manage runs f with the operations of administrators: of the server that --server or
+// GATEHOUSE_SERVER names, or on the database, which it closes after that.
+func (c *call) manage(ctx context.Context, f func(ops operations, a admin.Actor) error) error {
+	if c.remote() != "" {
+		ops, err := c.connect()
+		if err != nil {
+			return err
+		}
+		return f(ops, admin.Actor{})
+	}
 	cfg, err := c.config()
 	if err != nil {
 		return err

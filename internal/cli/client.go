@@ -47,7 +47,7 @@ func (f *clientCreate) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		done, err := ops.CreateClient(ctx, a, admin.NewClient{ID: client.ID(f.ID), Fields: p})
 		if err != nil {
 			return f.explain(err)
@@ -122,7 +122,7 @@ func (f *clientList) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		page, err := ops.Clients(ctx, a, admin.ClientQuery{
 			Search:              f.Search,
 			Type:                f.Type,
@@ -153,7 +153,7 @@ type clientShow struct{ clientRef }
 
 // Run prints the registration.
 func (f *clientShow) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		cl, err := ops.Client(ctx, a, f.Ref)
 		if err != nil {
 			return noClient(err)
@@ -178,7 +178,7 @@ func (f *clientUpdate) Run(ctx context.Context, c *call) error {
 	if err := f.unset(&p, f.Unset); err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		done, err := ops.UpdateClient(ctx, a, f.Ref, p)
 		if err != nil {
 			return noClient(f.explain(err))
@@ -196,7 +196,7 @@ type clientRotateSecret struct {
 
 // Run stores the new secret and prints it.
 func (f *clientRotateSecret) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		done, err := ops.RotateSecret(ctx, a, f.Ref, time.Duration(f.Grace))
 		if err != nil {
 			return noClient(err)
@@ -222,7 +222,7 @@ type clientRevokeTokens struct {
 
 // Run revokes the tokens after confirmation.
 func (f *clientRevokeTokens) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		cl, err := ops.Client(ctx, a, f.Ref)
 		if err != nil {
 			return noClient(err)
@@ -246,7 +246,7 @@ type clientDelete struct {
 
 // Run deletes the client after confirmation.
 func (f *clientDelete) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		cl, err := ops.Client(ctx, a, f.Ref)
 		if err != nil {
 			return noClient(err)

@@ -31,7 +31,7 @@ func (f *secretAdd) Run(ctx context.Context, c *call) error {
 			return wrong("--expires: a new secret must be valid for a while; leave it out for one that does not expire")
 		}
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		cl, err := ops.Client(ctx, a, f.Ref)
 		if err != nil {
 			return noClient(err)
@@ -74,7 +74,7 @@ type listedSecret struct {
 
 // Run prints the ids and dates of all secrets, also of those that have expired.
 func (f *secretList) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		cl, err := ops.Client(ctx, a, f.Ref)
 		if err != nil {
 			return noClient(err)
@@ -107,7 +107,7 @@ type secretRemove struct {
 
 // Run removes the secret after confirmation.
 func (f *secretRemove) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		cl, err := ops.Client(ctx, a, f.Ref)
 		if err != nil {
 			return noClient(err)
@@ -136,7 +136,7 @@ type secretRemoveOld struct {
 
 // Run removes the secrets after confirmation.
 func (f *secretRemoveOld) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		cl, err := ops.Client(ctx, a, f.Ref)
 		if err != nil {
 			return noClient(err)

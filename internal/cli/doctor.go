@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/doctor"
 )
 
@@ -35,11 +36,10 @@ type doctorView struct {
 
 // Run examines the installation on this machine. It fails if there is a problem.
 func (f *doctorCommand) Run(ctx context.Context, c *call) error {
-	cfg, err := c.config()
+	report, err := f.examine(ctx, c)
 	if err != nil {
 		return err
 	}
-	report := c.Examine(ctx, cfg)
 	v := doctorView{Findings: []findingView{}}
 	for i := range report.Findings {
 		x := &report.Findings[i]
@@ -64,6 +64,26 @@ func (f *doctorCommand) Run(ctx context.Context, c *call) error {
 		return fmt.Errorf("%s found; see above what to do", countOf(v.Warnings, "warning was", "warnings were"))
 	}
 	return nil
+}
+
+// examine returns what is wrong with the installation on this machine, or with that of the server
+// that is named.
+func (f *doctorCommand) examine(ctx context.Context, c *call) (report *doctor.Report, err error) {
+	if c.remote() == "" {
+		cfg, err := c.config()
+		if err != nil {
+			return nil, err
+		}
+		return c.Examine(ctx, cfg), nil
+	}
+	if f.Fix {
+		return nil, wrong("--fix repairs files of this machine only; run it on the server")
+	}
+	err = c.manage(ctx, func(ops operations, a admin.Actor) error {
+		report, err = ops.Examine(ctx, a)
+		return err
+	})
+	return report, err
 }
 
 // print writes the findings by area. What is as it should be takes one line, unless all is shown.

@@ -33,7 +33,7 @@ type explainedEvent struct {
 
 // Run prints the gateway's denial of the request and its events in the audit log.
 func (f *explainCommand) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		found, err := ops.Explain(ctx, a, f.RequestID)
 		if err != nil {
 			return err

@@ -44,7 +44,7 @@ type keyList struct{}
 
 // Run prints the keys, oldest first.
 func (*keyList) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		keys, err := ops.Keys(ctx, a)
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ type rotatedView struct {
 
 // Run stores the new key and prints when the others stop.
 func (f *keyRotate) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		r, err := ops.RotateKey(ctx, a, admin.KeyRotation{
 			Algorithm:    f.Alg,
 			Now:          f.Now,
@@ -119,7 +119,7 @@ type keyRetire struct {
 
 // Run withdraws the key after confirmation.
 func (f *keyRetire) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		k, err := ops.RetirableKey(ctx, a, f.KID)
 		if err != nil {
 			return noKey(err, k)

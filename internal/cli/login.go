@@ -20,12 +20,12 @@ import (
 
 // issuerArg names an OpenID provider. Without it, the server that the commands work on is meant.
 type issuerArg struct {
-	Issuer string `arg:"" optional:"" env:"GATEHOUSE_SERVER" help:"Address of the OpenID provider. Default: the last one that you signed in to"`
+	Issuer string `arg:"" optional:"" help:"Address of the OpenID provider. Default: the last one that you signed in to"`
 }
 
 // loginCommand signs a person in to an OpenID provider.
 type loginCommand struct {
-	Issuer   string   `arg:"" optional:"" env:"GATEHOUSE_SERVER" help:"Address of the OpenID provider. Default: this machine's server"`
+	Issuer   string   `arg:"" optional:"" help:"Address of the OpenID provider. Default: this machine's server"`
 	ClientID string   `default:"${cliClient}" placeholder:"ID" help:"The public client to sign in as. Default: the one that every Gatehouse server has for its command line."`
 	Scope    []string `sep:" " placeholder:"SCOPE" help:"What to ask for. Default: your profile, and all that your roles let you manage."`
 	Resource string   `placeholder:"URI" help:"The API that the access token is for (RFC 8707)."`
@@ -33,6 +33,9 @@ type loginCommand struct {
 	Browser  bool     `xor:"way" help:"Sign in with the browser of this machine. Default, where one can be opened."`
 	StepUp   bool     `help:"Ask for a new sign-in with a second step, as changes of what matters need."`
 	MaxAge   duration `placeholder:"DURATION" help:"Sign in again if the last sign-in is older."`
+
+	again bool   // a new sign-in, whatever the browser remembers
+	acr   string // its class, or ""
 }
 
 // signedInView is a sign-in as the command line shows it. It has no token.
@@ -93,8 +96,8 @@ func (f *loginCommand) Run(ctx context.Context, c *call) error {
 
 // issuer returns the address of the provider.
 func (f *loginCommand) issuer(c *call) (string, error) {
-	if f.Issuer != "" {
-		return f.Issuer, nil
+	if issuer := c.issuer(f.Issuer); issuer != "" {
+		return issuer, nil
 	}
 	cfg, err := c.config()
 	if err != nil {
@@ -112,11 +115,19 @@ func (f *loginCommand) signIn(ctx context.Context, c *call, p *signin.Provider) 
 	}
 	if len(q.Scopes) == 0 {
 		q.Scopes = defaultScopes(p.Scopes)
+		if f.ClientID == admin.CommandLineClient && f.Resource == "" {
+			// Discovery does not list the scopes of the management API. The server gives of them
+			// what the person's roles allow.
+			q.Scopes = append(q.Scopes, string(admin.ScopeAll))
+		}
 	}
 	if f.MaxAge > 0 {
 		q.MaxAge = fmt.Sprint(int64(time.Duration(f.MaxAge) / time.Second))
 	}
-	if f.StepUp {
+	switch {
+	case f.again:
+		q.ACR, q.Prompt = f.acr, "login"
+	case f.StepUp:
 		q.ACR, q.Prompt = identity.ACR2, "login"
 	}
 	s := &screen{out: c.stderr}
@@ -129,7 +140,7 @@ func (f *loginCommand) signIn(ctx context.Context, c *call, p *signin.Provider) 
 // defaultScopes returns what the command line asks for, of the scopes that a provider lists.
 func defaultScopes(offered []string) []string {
 	out := []string{"openid"}
-	for _, name := range []string{"profile", "email", "offline_access", string(admin.ScopeAll)} {
+	for _, name := range []string{"profile", "email", "offline_access"} {
 		for _, o := range offered {
 			if o == name {
 				out = append(out, name)
@@ -251,7 +262,7 @@ func (f *tokenCommand) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	a, err := file.Fresh(ctx, strings.TrimSuffix(f.Issuer, "/"), time.Duration(f.ValidFor))
+	a, err := file.Fresh(ctx, c.issuer(f.Issuer), time.Duration(f.ValidFor))
 	if err != nil {
 		return err
 	}
@@ -288,7 +299,7 @@ func (f *logoutCommand) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	accounts, err := f.accounts(file)
+	accounts, err := f.accounts(c, file)
 	if err != nil {
 		return err
 	}
@@ -310,7 +321,7 @@ func (f *logoutCommand) Run(ctx context.Context, c *call) error {
 	return c.done(v, "You are signed out of %s.", strings.Join(v.Issuers, ", "))
 }
 
-func (f *logoutCommand) accounts(file *signin.File) ([]signin.Account, error) {
+func (f *logoutCommand) accounts(c *call, file *signin.File) ([]signin.Account, error) {
 	if f.All {
 		all, err := file.Accounts()
 		if err == nil && len(all) == 0 {
@@ -318,7 +329,7 @@ func (f *logoutCommand) accounts(file *signin.File) ([]signin.Account, error) {
 		}
 		return all, err
 	}
-	a, err := file.Account(strings.TrimSuffix(f.Issuer, "/"))
+	a, err := file.Account(c.issuer(f.Issuer))
 	if err != nil {
 		return nil, err
 	}

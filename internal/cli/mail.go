@@ -25,7 +25,7 @@ type mailTest struct {
 
 // Run sends the message.
 func (f *mailTest) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		err := ops.TestMail(ctx, a, admin.MailTest{To: f.To, Message: f.Template, Locale: f.Locale})
 		if fault.Is(err, fault.Invalid) {
 			return explainQuery(err)
@@ -85,7 +85,7 @@ func (f *mailList) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		page, err := ops.Mail(ctx, a, admin.DeliveryQuery{
 			State: outbox.State(f.State),
 			To:    f.To,
@@ -116,7 +116,7 @@ type mailRetry struct {
 
 // Run queues the message.
 func (f *mailRetry) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		d, err := ops.RetryMail(ctx, a, outbox.ID(f.ID))
 		if err != nil {
 			return withHint(err, fault.NotFound, "see %s mail list", program)

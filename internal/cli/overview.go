@@ -31,7 +31,7 @@ type overviewView struct {
 
 // Run prints a line for each part of the period.
 func (f *overviewCommand) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		x, err := ops.Overview(ctx, a, f.Period)
 		if err != nil {
 			return explainQuery(err)

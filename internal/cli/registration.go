@@ -31,7 +31,7 @@ type registrationCreate struct {
 
 // Run stores the token and prints it.
 func (f *registrationCreate) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		t, text, err := ops.CreateInitialToken(ctx, a, admin.NewInitialToken{
 			Description: f.Description,
 			Count:       f.Count,
@@ -82,7 +82,7 @@ func (f *registrationList) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		all, total, err := ops.ListInitialTokens(ctx, a, f.Limit, f.Offset)
 		if err != nil {
 			return err
@@ -113,7 +113,7 @@ type registrationRevoke struct {
 
 // Run deletes the token.
 func (f *registrationRevoke) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		if err := ops.RevokeInitialToken(ctx, a, f.ID); err != nil {
 			return withHint(err, fault.NotFound, "see %s registration list", program)
 		}

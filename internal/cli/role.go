@@ -52,7 +52,7 @@ func (f *roleCreate) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		r, err := ops.CreateRole(ctx, a, f.Name, p)
 		if err != nil {
 			return f.explain(err)
@@ -67,7 +67,7 @@ type roleList struct{}
 
 // Run prints all roles by name.
 func (*roleList) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		roles, err := ops.ListRoles(ctx, a)
 		if err != nil {
 			return err
@@ -104,7 +104,7 @@ type roleShow struct{ roleRef }
 
 // Run prints the role.
 func (f *roleShow) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		r, err := ops.Role(ctx, a, f.Name)
 		if err != nil {
 			return noRole(err)
@@ -133,7 +133,7 @@ func (f *roleUpdate) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		r, err := ops.UpdateRole(ctx, a, f.Name, p)
 		if err != nil {
 			return noRole(f.explain(err))
@@ -150,14 +150,14 @@ type roleDelete struct {
 
 // Run deletes the role after confirmation.
 func (f *roleDelete) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		if err := ops.CanDeleteRole(ctx, a, f.Name); err != nil {
 			return noRole(err)
 		}
 		if err := c.confirm(f.Yes, "role", f.Name); err != nil {
 			return err
 		}
-		r, err := ops.DeleteRole(ctx, a, f.Name)
+		r, err := ops.DeleteRole(ctx, a, f.Name, 0)
 		if err != nil {
 			return noRole(err)
 		}

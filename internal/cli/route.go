@@ -32,7 +32,7 @@ func (f *routeCreate) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		r, err := ops.CreateRoute(ctx, a, p)
 		if err != nil {
 			return f.explain(err)
@@ -57,7 +57,7 @@ func (f *routeList) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		routes, total, err := ops.Routes(ctx, a, admin.RouteQuery{
 			Search: f.Search,
 			Limit:  f.Limit,
@@ -96,7 +96,7 @@ type routeShow struct{ routeRef }
 
 // Run prints the route.
 func (f *routeShow) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		r, err := ops.Route(ctx, a, f.Ref)
 		if err != nil {
 			return noRoute(err)
@@ -121,7 +121,7 @@ func (f *routeUpdate) Run(ctx context.Context, c *call) error {
 	if err := f.unset(&p, f.Unset); err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		r, err := ops.UpdateRoute(ctx, a, f.Ref, p)
 		if err != nil {
 			return noRoute(f.explain(err))
@@ -139,7 +139,7 @@ type routeDelete struct {
 
 // Run deletes the route after confirmation.
 func (f *routeDelete) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		r, err := ops.StoredRoute(ctx, a, f.Ref)
 		if err != nil {
 			return noRoute(err)

@@ -47,7 +47,7 @@ func (f *scopeCreate) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		s, err := ops.CreateScope(ctx, a, f.Name, p)
 		if err != nil {
 			err = withHint(err, fault.Conflict, "run %s scope update", program)
@@ -62,7 +62,7 @@ type scopeList struct{}
 
 // Run prints all scopes by name.
 func (*scopeList) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		scopes, err := ops.Scopes(ctx, a)
 		if err != nil {
 			return err
@@ -97,7 +97,7 @@ func (f *scopeUpdate) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		s, err := ops.UpdateScope(ctx, a, f.Name, p)
 		if err != nil {
 			return noScope(f.explain(err))
@@ -114,7 +114,7 @@ type scopeDelete struct {
 
 // Run deletes the scope after confirmation.
 func (f *scopeDelete) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		if err := ops.CanDeleteScope(ctx, a, f.Name); err != nil {
 			return noScope(err)
 		}

@@ -15,6 +15,7 @@ import (
 // sessionCommands show who is signed in, and end sessions.
 type sessionCommands struct {
 	List   sessionList   `cmd:"" help:"List the browsers that are signed in."`
+	Show   sessionShow   `cmd:"" help:"Show one session."`
 	Revoke sessionRevoke `cmd:"" help:"End a session, or all sessions of a user."`
 
 	Metrics sessionMetrics `cmd:"" help:"Count the sessions."`
@@ -67,7 +68,7 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		page, err := ops.Sessions(ctx, a, f.User, sel, f.page())
 		if err != nil {
 			return explainQuery(noUser(err))
@@ -83,6 +84,34 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 				s.row(string(v.ID), string(v.User), v.CreatedAt.String(), v.LastSeenAt.String(),
 					strings.Join(v.AMR, " "), v.IP, v.Agent)
 			}
+		})
+	})
+}
+
+// sessionShow shows one session.
+type sessionShow struct {
+	ID string `arg:"" help:"The session's id, as session list shows it."`
+}
+
+// Run prints the session.
+func (f *sessionShow) Run(ctx context.Context, c *call) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
+		x, err := ops.Session(ctx, a, identity.SessionID(f.ID))
+		if err != nil {
+			return withHint(err, fault.NotFound, "see %s session list", program)
+		}
+		v := viewSession(x)
+		return c.show(v, func(s *table) {
+			s.pair("id", string(v.ID))
+			s.pair("user", string(v.User))
+			s.pair("signed_in_at", v.CreatedAt.String())
+			s.pair("proved_at", v.AuthTime.String())
+			s.pair("by", strings.Join(v.AMR, " "))
+			s.pair("acr", v.ACR)
+			s.pair("last_seen_at", v.LastSeenAt.String())
+			s.pair("expires_at", v.ExpiresAt.String())
+			s.pair("address", v.IP)
+			s.pair("agent", v.Agent)
 		})
 	})
 }
@@ -119,7 +148,7 @@ func (f *sessionRevoke) Run(ctx context.Context, c *call) error {
 	if f.All || selects {
 		return f.revokeSelected(ctx, c)
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		if f.ID != "" {
 			return f.revokeOne(ctx, c, ops, a)
 		}
@@ -133,7 +162,7 @@ func (f *sessionRevoke) revokeSelected(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		n, err := ops.RevokeSessions(ctx, a, sel)
 		if err != nil {
 			return err
@@ -155,7 +184,7 @@ func selection(olderThan duration, ip string) (admin.SessionSelection, error) {
 	return sel, nil
 }
 
-func (f *sessionRevoke) revokeOne(ctx context.Context, c *call, ops *admin.Operations, a admin.Actor) error {
+func (f *sessionRevoke) revokeOne(ctx context.Context, c *call, ops operations, a admin.Actor) error {
 	s, err := ops.RevokeSession(ctx, a, identity.SessionID(f.ID))
 	if err != nil {
 		return withHint(err, fault.NotFound, "see %s session list", program)
@@ -164,7 +193,7 @@ func (f *sessionRevoke) revokeOne(ctx context.Context, c *call, ops *admin.Opera
 	return c.done(doc, "Session %s is ended.", s.ID)
 }
 
-func (f *sessionRevoke) revokeAll(ctx context.Context, c *call, ops *admin.Operations, a admin.Actor) error {
+func (f *sessionRevoke) revokeAll(ctx context.Context, c *call, ops operations, a admin.Actor) error {
 	end, text := ops.RevokeUserSessions, "All browser sessions of %s are ended."
 	if f.AllOfUser != "" {
 		end, text = ops.RevokeUserAccess, "All sessions of %s are ended, and every token is revoked."
@@ -189,7 +218,7 @@ type sessionCounts struct {
 
 // Run prints the numbers.
 func (*sessionMetrics) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		m, err := ops.SessionMetrics(ctx, a)
 		if err != nil {
 			return err

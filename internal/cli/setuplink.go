@@ -12,7 +12,7 @@ type setupLinkCommand struct{}
 
 // Run prints the link.
 func (*setupLinkCommand) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		link, err := ops.SetupLink(ctx, a)
 		if err != nil {
 			return err

@@ -76,7 +76,7 @@ func viewGap(g *audit.Gap) gapView {
 
 // Run prints the sinks, or the gaps.
 func (f *auditSinks) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		if f.Gaps {
 			return printGaps(ctx, c, ops, a)
 		}
@@ -98,7 +98,7 @@ func (f *auditSinks) Run(ctx context.Context, c *call) error {
 	})
 }
 
-func printGaps(ctx context.Context, c *call, ops *admin.Operations, a admin.Actor) error {
+func printGaps(ctx context.Context, c *call, ops operations, a admin.Actor) error {
 	all, err := ops.AuditGaps(ctx, a, admin.GapQuery{Limit: admin.MaxPage})
 	if err != nil {
 		return err

@@ -64,7 +64,7 @@ func (f *userCreate) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	in := admin.NewUser{Fields: p}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		if f.PasswordStdin {
 			if in.Password, err = c.password(); err != nil {
 				return err
@@ -105,7 +105,7 @@ func (f *userInvite) Run(ctx context.Context, c *call) error {
 		Values: identity.User{Email: f.Email, Name: f.Name, Roles: f.Role},
 		Names:  []string{"email", "name", "roles"},
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		out, err := ops.InviteUser(ctx, a, admin.NewUser{Fields: p})
 		if err != nil {
 			return err
@@ -161,7 +161,7 @@ func (f *userList) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		page, err := ops.Users(ctx, a, f.query())
 		if err != nil {
 			return explainQuery(err)
@@ -194,7 +194,7 @@ type userShow struct{ userRef }
 
 // Run prints the account, its second factors and its lock.
 func (f *userShow) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		d, err := ops.UserDetail(ctx, a, f.Ref)
 		if err != nil {
 			return noUser(err)
@@ -229,7 +229,7 @@ func (f *userUpdate) Run(ctx context.Context, c *call) error {
 		return wrong("--role and --unset role replace all roles; leave out --add-role and --remove-role, or --role")
 	}
 	in := admin.UserUpdate{Fields: p, AddRoles: f.AddRole, RemoveRoles: f.RemoveRole}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		out, err := ops.UpdateUser(ctx, a, f.Ref, in)
 		switch {
 		case fault.Reason(err) == admin.ReasonLastAdministrator:
@@ -261,7 +261,7 @@ type passwordResult struct {
 
 // Run sets the password, which ends the user's sessions, or prints a link.
 func (f *userSetPassword) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		if f.PasswordStdin {
 			return f.set(ctx, c, ops, a)
 		}
@@ -276,7 +276,7 @@ func (f *userSetPassword) Run(ctx context.Context, c *call) error {
 	})
 }
 
-func (f *userSetPassword) set(ctx context.Context, c *call, ops *admin.Operations, a admin.Actor) error {
+func (f *userSetPassword) set(ctx context.Context, c *call, ops operations, a admin.Actor) error {
 	if _, err := ops.User(ctx, a, f.Ref); err != nil { // before a password is typed
 		return noUser(err)
 	}
@@ -299,7 +299,7 @@ type userUnlock struct{ userRef }
 
 // Run resets the failures counted against the account.
 func (f *userUnlock) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.UnlockUser(ctx, a, f.Ref)
 		return c.userDone(u, "unlocked", err)
 	})
@@ -310,7 +310,7 @@ type userResetTwoStep struct{ userRef }
 
 // Run removes the second factors and backup codes of the account.
 func (f *userResetTwoStep) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.ResetTwoStep(ctx, a, f.Ref)
 		if err != nil {
 			return noUser(err)
@@ -326,7 +326,7 @@ type userDisable struct{ userRef }
 
 // Run disables the account and ends all it has open.
 func (f *userDisable) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.DisableUser(ctx, a, f.Ref)
 		return c.userDone(u, "disabled", err)
 	})
@@ -337,7 +337,7 @@ type userEnable struct{ userRef }
 
 // Run enables the account.
 func (f *userEnable) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.EnableUser(ctx, a, f.Ref)
 		return c.userDone(u, "enabled", err)
 	})
@@ -351,7 +351,7 @@ type userDelete struct {
 
 // Run deletes the account after confirmation.
 func (f *userDelete) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.User(ctx, a, f.Ref)
 		if err != nil {
 			return noUser(err)

@@ -48,7 +48,7 @@ func (f *userBulkRun) Run(ctx context.Context, c *call) error {
 	case f.Reason != "" && f.Action != admin.BulkLock:
 		return wrong("--reason is for lock only")
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		in := admin.BulkRequest{Action: f.Action, Reason: f.Reason}
 		var err error
 		if in.Selection, err = f.selection(ctx, c, ops, a); err != nil {
@@ -70,7 +70,7 @@ func (f *userBulkRun) Run(ctx context.Context, c *call) error {
 
 // selection returns the accounts of the command line.
 func (f *userBulkRun) selection(
-	ctx context.Context, c *call, ops *admin.Operations, a admin.Actor,
+	ctx context.Context, c *call, ops operations, a admin.Actor,
 ) (admin.UserSelection, error) {
 	if !f.filters() {
 		return f.named(ctx, ops, a)
@@ -92,7 +92,7 @@ func (f *userBulkRun) selection(
 }
 
 // named returns the accounts that the command line names.
-func (f *userBulkRun) named(ctx context.Context, ops *admin.Operations, a admin.Actor) (admin.UserSelection, error) {
+func (f *userBulkRun) named(ctx context.Context, ops operations, a admin.Actor) (admin.UserSelection, error) {
 	var s admin.UserSelection
 	seen := map[identity.UserID]bool{}
 	for _, ref := range f.Users {
@@ -121,7 +121,7 @@ type userBulkShow struct{ jobRef }
 
 // Run prints how far the action is.
 func (f *userBulkShow) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		job, err := ops.BulkAction(ctx, a, f.ID)
 		if err != nil {
 			return err
@@ -135,7 +135,7 @@ type userBulkStop struct{ jobRef }
 
 // Run stops the action and prints how far it has come.
 func (f *userBulkStop) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		job, err := ops.StopBulkAction(ctx, a, f.ID)
 		if err != nil {
 			return err

@@ -21,7 +21,7 @@ type userLock struct {
 
 // Run locks the account.
 func (f *userLock) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.LockUser(ctx, a, f.Ref, f.Reason)
 		return c.userDone(u, "locked", err)
 	})
@@ -111,7 +111,7 @@ func (f *userImport) Run(ctx context.Context, c *call) (err error) {
 		return err
 	}
 	var sum admin.ImportSummary
-	err = c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	err = c.manage(ctx, func(ops operations, a admin.Actor) error {
 		sum, err = ops.ImportUsers(ctx, a, in, open, report)
 		return err
 	})
@@ -220,7 +220,7 @@ func (f *userExport) Run(ctx context.Context, c *call) error {
 		out = file
 	}
 	n := 0
-	err := c.manage(ctx, func(ops *admin.Operations, a admin.Actor) (err error) {
+	err := c.manage(ctx, func(ops operations, a admin.Actor) (err error) {
 		n, err = ops.ExportUsers(ctx, a, in, out)
 		return err
 	})

@@ -26,7 +26,7 @@ type listedFactor struct {
 
 // Run prints the second factors.
 func (f *userFactorList) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		factors, err := ops.UserFactors(ctx, a, f.Ref)
 		if err != nil {
 			return noUser(err)
@@ -59,7 +59,7 @@ type userFactorRemove struct {
 
 // Run removes the factor after confirmation.
 func (f *userFactorRemove) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.User(ctx, a, f.Ref)
 		if err != nil {
 			return noUser(err)
@@ -96,7 +96,7 @@ type authorizationView struct {
 
 // Run prints the applications, the one used last first.
 func (f *userAuthorizationList) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		all, err := ops.UserAuthorizations(ctx, a, f.Ref)
 		if err != nil {
 			return noUser(err)
@@ -133,7 +133,7 @@ func (f *userAuthorizationRevoke) Run(ctx context.Context, c *call) error {
 	if (f.Client == "") != f.All {
 		return wrong("name one application, or use --all")
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.User(ctx, a, f.Ref)
 		if err != nil {
 			return noUser(err)
@@ -152,7 +152,7 @@ type userRevokeTokens struct{ userRef }
 
 // Run revokes all tokens of the account. Browsers stay signed in.
 func (f *userRevokeTokens) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.RevokeUserTokens(ctx, a, f.Ref)
 		if err != nil {
 			return noUser(err)
@@ -167,7 +167,7 @@ type userSendPasswordReset struct{ userRef }
 
 // Run queues a message with a link to set a new password.
 func (f *userSendPasswordReset) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.SendPasswordReset(ctx, a, f.Ref)
 		return c.mailDone(u, "set a new password", err)
 	})
@@ -178,7 +178,7 @@ type userSendVerification struct{ userRef }
 
 // Run queues a message with a link that proves the email address.
 func (f *userSendVerification) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.SendVerification(ctx, a, f.Ref)
 		return c.mailDone(u, "confirm the address", err)
 	})

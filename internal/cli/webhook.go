@@ -76,7 +76,7 @@ func (f *webhookCreate) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		w, err := ops.CreateWebhook(ctx, a, p)
 		if err != nil {
 			return f.explain(err)
@@ -99,7 +99,7 @@ type webhookList struct{}
 
 // Run prints all webhooks.
 func (*webhookList) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		all, err := ops.ListWebhooks(ctx, a)
 		if err != nil {
 			return err
@@ -128,7 +128,7 @@ type webhookShow struct{ webhookRef }
 
 // Run prints the webhook.
 func (f *webhookShow) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		w, err := ops.Webhook(ctx, a, f.Ref)
 		if err != nil {
 			return noWebhook(err)
@@ -153,7 +153,7 @@ func (f *webhookUpdate) Run(ctx context.Context, c *call) error {
 	if err := f.unset(&p, f.Unset); err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		w, err := ops.UpdateWebhook(ctx, a, f.Ref, p, 0)
 		if err != nil {
 			return noWebhook(f.explain(err))
@@ -170,7 +170,7 @@ type webhookDelete struct {
 
 // Run deletes the webhook after confirmation.
 func (f *webhookDelete) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		w, err := ops.Webhook(ctx, a, f.Ref)
 		if err != nil {
 			return noWebhook(err)
@@ -193,7 +193,7 @@ type webhookRotate struct {
 
 // Run stores the new secret and prints it.
 func (f *webhookRotate) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		w, err := ops.RotateWebhookSecret(ctx, a, f.Ref, time.Duration(f.Overlap))
 		if err != nil {
 			return noWebhook(explainQuery(err))
@@ -247,7 +247,7 @@ func (f *webhookDeliveries) Run(ctx context.Context, c *call) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		all, total, err := ops.WebhookDeliveries(ctx, a, f.Ref, webhook.Query{
 			State:  webhook.State(f.State),
 			Limit:  f.Limit,
@@ -279,7 +279,7 @@ type webhookResend struct {
 
 // Run asks the server for another attempt.
 func (f *webhookResend) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		d, err := ops.ResendDelivery(ctx, a, f.Ref, f.Delivery)
 		if err != nil {
 			return withHint(err, fault.NotFound, "see %s webhook list and webhook deliveries", program)
@@ -293,7 +293,7 @@ type webhookTest struct{ webhookRef }
 
 // Run sends the message and prints the answer.
 func (f *webhookTest) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops *admin.Operations, a admin.Actor) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		d, err := ops.TestWebhook(ctx, a, f.Ref)
 		if err != nil {
 			return noWebhook(err)

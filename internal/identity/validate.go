@@ -128,7 +128,26 @@ func checkUsername(f UserField, value string) error {
 	if utf8.RuneCountInString(value) > maxName || strings.ContainsFunc(value+key, unicode.IsSpace) {
 		return f.invalid("A username has at most %d characters, without spaces.", maxName)
 	}
+	if ShapedLikeID(value) || ShapedLikeID(key) {
+		return f.invalid("A username must not look like a technical ID.")
+	}
 	return nil
+}
+
+// ShapedLikeID reports whether a name has the form of an identifier. Such a name could be taken for
+// the id of something else.
+func ShapedLikeID(name string) bool {
+	const form = "00000000-0000-0000-0000-000000000000"
+	if len(name) != len(form) {
+		return false
+	}
+	for i := range len(form) {
+		if (form[i] == '-') != (name[i] == '-') ||
+			form[i] != '-' && !strings.ContainsRune("0123456789abcdefABCDEF", rune(name[i])) {
+			return false
+		}
+	}
+	return true
 }
 
 // checkRole accepts a role that stands in a list and in a token without quoting.

@@ -19,7 +19,7 @@ func (s *Server) mfaGrace(u *identity.User) (grace time.Duration, required bool)
 		}
 		required = true
 	}
-	if s.cfg.RequireMFA || s.cfg.RequireAdminMFA && u.Admin() {
+	if s.cfg.RequireMFA || s.adminMFA(u) {
 		add(s.cfg.MFAGrace)
 	}
 	for _, role := range u.Roles {
@@ -28,6 +28,12 @@ func (s *Server) mfaGrace(u *identity.User) (grace time.Duration, required bool)
 		}
 	}
 	return grace, required
+}
+
+// adminMFA reports whether a user needs a second factor as an administrator: by the name of a role,
+// or because a role allows anything of the management.
+func (s *Server) adminMFA(u *identity.User) bool {
+	return s.cfg.RequireAdminMFA && (u.Admin() || s.cfg.Administers != nil && s.cfg.Administers(u))
 }
 
 // MFARequired reports whether the user has to have a second factor.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,8 +34,14 @@ func TestSecondStepsOfRoles(t *testing.T) {
 		{[]string{"staff"}, true, false, true, 7 * days},
 		{[]string{"admin"}, false, true, true, 3 * days},
 		{[]string{"admin", "editor"}, false, true, true, 3 * days},
+		{[]string{"helpdesk"}, false, true, true, 7 * days}, // a role of their own, which manages something
+		{[]string{"helpdesk"}, false, false, false, 0},
+		{[]string{"staff"}, false, true, false, 0},
 	} {
-		h := newHarness(t, func(c *Config) { c.MFARoles, c.RequireMFA, c.RequireAdminMFA = roles, tt.all, tt.adm })
+		h := newHarness(t, func(c *Config) {
+			c.MFARoles, c.RequireMFA, c.RequireAdminMFA = roles, tt.all, tt.adm
+			c.Administers = func(u *identity.User) bool { return slices.Contains(u.Roles, "helpdesk") }
+		})
 		u := &identity.User{Roles: tt.roles}
 		if got, grace := h.s.MFARequired(u), must(h.s.Grace(ctx, h.visit(), u)); got != tt.required || grace != tt.grace {
 			t.Errorf("%+v: %v, %v", tt, got, grace)

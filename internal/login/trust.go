@@ -32,7 +32,7 @@ func (s *Server) TrustFor() time.Duration { return s.cfg.TrustFor }
 // provesAlways reports whether a user must have a second factor for a role, and so proves it each
 // time.
 func (s *Server) provesAlways(u *identity.User) bool {
-	if s.cfg.RequireAdminMFA && u.Admin() {
+	if s.adminMFA(u) {
 		return true
 	}
 	return slices.ContainsFunc(u.Roles, func(role string) bool {

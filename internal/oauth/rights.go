@@ -127,15 +127,25 @@ func (d Definitions) Powers(names ...string) Rights {
 
 // ForPerson returns the scopes that a person with these roles may hand to an app, of those in
 // names. The scopes of the management API, those that name a role, and those that require one of
-// these are for people whose roles have them. It returns names itself where nothing is taken away.
+// these are for people whose roles have them. Of the scope of the whole management API, people
+// whose roles have a part of it hand out that part. It returns names itself where nothing is taken
+// away.
 func (d Definitions) ForPerson(roles, names []string) []string {
 	if !d.Special(names) {
 		return names
 	}
 	rights := d.RoleRights(roles)
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+	out := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		return d.special(name) && rights.Missing(d.Powers(name)) != ""
 	})
+	if slices.Contains(names, ScopeAdmin) && !rights[ScopeAdmin] {
+		for _, name := range slices.Sorted(maps.Keys(rights)) {
+			if IsAdminScope(name) && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
 }
 
 // Special reports whether there is a scope in names that not everybody may hand to an app, or that

@@ -38,9 +38,10 @@ func (r guardRows) UserRoles(ctx context.Context, id string) (roles []string, er
 	return roles, asNotFound(err, "user")
 }
 
-// ActiveUserRoles returns the roles of a user who is not disabled, or NotFound.
+// ActiveUserRoles returns the roles of a user who is neither disabled nor locked by an
+// administrator, or NotFound.
 func (r guardRows) ActiveUserRoles(ctx context.Context, id string) (roles []string, err error) {
-	err = r.tx.Row(ctx, "SELECT roles FROM users WHERE id = $1 AND disabled = FALSE", id).
+	err = r.tx.Row(ctx, "SELECT roles FROM users WHERE id = $1 AND disabled = FALSE AND locked_at = 0", id).
 		Scan(spaceList{&roles})
 	return roles, asNotFound(err, "user")
 }
@@ -50,6 +51,13 @@ func (r guardRows) Client(ctx context.Context, id string) (scopes, roles []strin
 	err = r.tx.Row(ctx, "SELECT scopes, roles FROM clients WHERE id = $1", id).
 		Scan(spaceList{&scopes}, spaceList{&roles})
 	return scopes, roles, asNotFound(err, "client")
+}
+
+// ActiveClient returns the scopes that a client may have which is not disabled, or NotFound.
+func (r guardRows) ActiveClient(ctx context.Context, id string) (scopes []string, err error) {
+	err = r.tx.Row(ctx, "SELECT scopes FROM clients WHERE id = $1 AND disabled = FALSE", id).
+		Scan(spaceList{&scopes})
+	return scopes, asNotFound(err, "client")
 }
 
 // SessionUser returns whose session it is, or NotFound.

@@ -101,15 +101,13 @@ func (d *DB) changeRoles(ctx context.Context, ev []audit.Event, f func(tx sqldb.
 }
 
 // CreateRole stores a new role. It returns Conflict if the name is taken, and Conflict with
-// admin.ReasonHeld if the role has scopes and somebody has its name already.
+// admin.ReasonHeld if somebody has its name already, who would get the scopes of now or later.
 func (d *DB) CreateRole(ctx context.Context, r *identity.Role, ev ...audit.Event) error {
 	custom := *r
 	custom.System, custom.Version = false, 1
 	return d.changeRoles(ctx, ev, func(tx sqldb.Tx) error {
-		if len(custom.Scopes) > 0 {
-			if err := roleFree(ctx, tx, custom.Name); err != nil {
-				return err
-			}
+		if err := roleFree(ctx, tx, custom.Name); err != nil {
+			return err
 		}
 		n, err := tx.Exec(ctx, insertRole, roleTable.args(&custom)...)
 		if err == nil && n == 0 {
@@ -149,7 +147,15 @@ func (d *DB) UpdateRole(ctx context.Context, old, new *identity.Role, ev ...audi
 // DeleteRole deletes a role that nobody has. It returns Conflict with admin.ReasonHeld for one that
 // a user has or a scope names, and Denied for a system role.
 func (d *DB) DeleteRole(ctx context.Context, name string, ev ...audit.Event) error {
+	return d.DeleteRoleAt(ctx, 0, name, ev...)
+}
+
+// DeleteRoleAt does what DeleteRole does, or returns Stale unless the role has a version; 0 is any.
+func (d *DB) DeleteRoleAt(ctx context.Context, version int64, name string, ev ...audit.Event) error {
 	return d.changeRoles(ctx, ev, func(tx sqldb.Tx) error {
+		if err := atVersion(ctx, tx, roleTable.name, "name", name, version); err != nil {
+			return asNotFound(err, "role")
+		}
 		if err := roleFree(ctx, tx, name); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 )
 
 const (
@@ -38,7 +39,7 @@ type Provider struct {
 // address of this machine: tokens never travel unprotected.
 func Discover(ctx context.Context, issuer string) (*Provider, error) {
 	issuer = strings.TrimSuffix(issuer, "/")
-	if err := checkAddress(issuer); err != nil {
+	if err := CheckAddress(issuer); err != nil {
 		return nil, err
 	}
 	p := &Provider{client: &http.Client{
@@ -61,15 +62,15 @@ func Discover(ctx context.Context, issuer string) (*Provider, error) {
 		if endpoint == "" {
 			continue
 		}
-		if err := checkAddress(endpoint); err != nil {
+		if err := CheckAddress(endpoint); err != nil {
 			return nil, fmt.Errorf("the discovery document of %s is not safe to use: %w", issuer, err)
 		}
 	}
 	return p, nil
 }
 
-// checkAddress returns an error unless an address is https, or http on this machine.
-func checkAddress(address string) error {
+// CheckAddress returns an error unless an address is https, or http on this machine.
+func CheckAddress(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
@@ -155,4 +156,27 @@ func (p *Provider) Revoke(ctx context.Context, a *Account) error {
 func rejected(err error, code string) bool {
 	var answer *oauth2.RetrieveError
 	return errors.As(err, &answer) && answer.ErrorCode == code
+}
+
+// ClientToken returns an access token of a confidential client that acts for itself (RFC 6749
+// §4.4), with all scopes that the client has unless some are named.
+func (p *Provider) ClientToken(ctx context.Context, id, secret string, scopes []string) (*Tokens, error) {
+	ctx, cancel := context.WithTimeout(p.context(ctx), requestTimeout)
+	defer cancel()
+	c := clientcredentials.Config{
+		ClientID:     id,
+		ClientSecret: secret,
+		TokenURL:     p.Token,
+		Scopes:       scopes,
+		AuthStyle:    oauth2.AuthStyleInHeader,
+	}
+	t, err := c.Token(ctx)
+	var answer *oauth2.RetrieveError
+	switch {
+	case errors.As(err, &answer) && answer.ErrorCode != "":
+		return nil, fmt.Errorf("%s does not accept the client %s: %s", p.Issuer, id, answer.ErrorDescription)
+	case err != nil:
+		return nil, err
+	}
+	return &Tokens{AccessToken: t.AccessToken, TokenType: t.Type(), ExpiresAt: t.Expiry}, nil
 }

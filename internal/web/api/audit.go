@@ -52,7 +52,7 @@ func (s handlers) Events(ctx context.Context, in gen.EventsRequestObject) (gen.E
 		Next:    optional(found.Next),
 	}
 	for i := range found.Events {
-		out.Data = append(out.Data, eventView(&found.Events[i]))
+		out.Data = append(out.Data, namedEvent(&found.Events[i], found.Names))
 	}
 	return out, nil
 }
@@ -85,7 +85,15 @@ func (s handlers) Event(ctx context.Context, in gen.EventRequestObject) (gen.Eve
 	if err != nil {
 		return nil, err
 	}
-	return gen.Event200JSONResponse(eventView(&page.Events[0])), nil
+	return gen.Event200JSONResponse(namedEvent(&page.Events[0], page.Names)), nil
+}
+
+// namedEvent returns an event with the names of the people in it, as far as the caller may know
+// them.
+func namedEvent(e *audit.Event, names map[string]string) management.AuditEvent {
+	out := eventView(e)
+	out.UserName, out.ActorName = optional(names[e.User]), optional(names[e.Actor])
+	return out
 }
 
 func eventView(e *audit.Event) management.AuditEvent {
@@ -197,6 +205,11 @@ func (s handlers) ExportEvents(
 		Client: value(p.ClientID),
 		IP:     value(p.IP),
 		Text:   value(p.Text),
+
+		TargetType: value(p.ResourceType),
+		TargetID:   value(p.ResourceID),
+		RequestID:  value(p.RequestID),
+		Reason:     value(p.Reason),
 	}
 	if err := auditTimes(ctx, &q, p.Since, p.From, p.To); err != nil {
 		return nil, err

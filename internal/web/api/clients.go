@@ -236,15 +236,21 @@ func (s handlers) clientView(ctx context.Context, c *client.Client) (management.
 	}
 	out.Secrets = []management.ClientSecret{}
 	now := web.EventOf(ctx).Now
+	var expired []management.ClientSecret
 	for i := range c.Secrets {
-		if x := &c.Secrets[i]; x.Active(now) {
-			out.Secrets = append(out.Secrets, management.ClientSecret{
-				ID:        x.ID,
-				CreatedAt: x.CreatedAt.UTC(),
-				ExpiresAt: moment(x.ExpiresAt),
-			})
+		x := &c.Secrets[i]
+		view := management.ClientSecret{
+			ID:        x.ID,
+			CreatedAt: x.CreatedAt.UTC(),
+			ExpiresAt: moment(x.ExpiresAt),
+		}
+		if x.Active(now) {
+			out.Secrets = append(out.Secrets, view)
+		} else {
+			expired = append(expired, view)
 		}
 	}
+	out.ExpiredSecrets = listOf(expired)
 	return out, nil
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/web/api/gen"
@@ -46,6 +47,10 @@ func denialView(r *access.DenialRecord) *management.GatewayDenial {
 		Remedy:       r.Denial.Remedy,
 		Needed:       append([]string{}, r.Denial.Needed...),
 		Found:        append([]string{}, r.Denial.Had...),
+		Code:         optional(r.Denial.Code),
+		Scope:        listOf(r.Denial.Scope),
+		ACR:          optional(r.Denial.ACR),
+		MaxAge:       optional(int(time.Duration(r.Denial.MaxAge) / time.Second)),
 	}
 }
 

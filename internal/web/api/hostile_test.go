@@ -195,7 +195,7 @@ func TestSchemasNameTheFields(t *testing.T) {
 	} {
 		users = rename(users, old[0], old[1])
 	}
-	check("UserPatch", users, "role", "password")
+	check("UserPatch", users, "role", "password", "add_roles", "remove_roles")
 	check("PostalAddress", []string{"formatted", "street_address", "locality", "region", "postal_code", "country"})
 }
 

@@ -26,6 +26,7 @@ func (s *Server) serve(x *exchange, path string) error {
 		Method: x.op.method,
 		Path:   path,
 		Key:    key,
+		Query:  x.r.URL.RawQuery,
 		Body:   x.raw,
 	})
 	if err != nil {

@@ -95,6 +95,14 @@ func (s handlers) ImportUsers(ctx context.Context, in gen.ImportUsersRequestObje
 	if in.Params.Format != nil {
 		o.Format = admin.UserFormat(*in.Params.Format)
 	}
+	if key := in.Params.FirebaseSignerKey; key != nil {
+		o.Firebase = &admin.FirebaseParameters{
+			SignerKey:     *key,
+			SaltSeparator: value(in.Params.FirebaseSaltSeparator),
+			Rounds:        orElse(in.Params.FirebaseRounds, 8),
+			MemCost:       orElse(in.Params.FirebaseMemCost, 14),
+		}
+	}
 	long, cancel := withoutDeadline(ctx)
 	// The file is read before the answer begins: few callers read while they send.
 	file, err := spool(x.r.Body)
@@ -121,6 +129,14 @@ func (s handlers) ImportUsers(ctx context.Context, in gen.ImportUsersRequestObje
 			return enc.Encode(endAnswer{true, sum.Lines, sum.Created, sum.Unchanged, sum.Failed, sum.Stopped})
 		})
 	}), nil
+}
+
+// orElse returns a parameter, or another value if it is not sent.
+func orElse[T any](p *T, usual T) T {
+	if p == nil {
+		return usual
+	}
+	return *p
 }
 
 // spool copies a body to a file that nobody else can open and that ends when it is closed.

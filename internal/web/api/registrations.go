@@ -70,9 +70,9 @@ func initialTokenView(t *admin.InitialToken) management.InitialToken {
 		Policy: management.RegistrationPolicy{
 			GrantTypes:               &p.Grants,
 			Scopes:                   &p.Scopes,
-			RedirectHosts:            listOrNil(p.RedirectHosts),
-			TokenEndpointAuthMethods: listOrNil(p.AuthMethods),
-			Resources:                listOrNil(p.Resources),
+			RedirectHosts:            listOf(p.RedirectHosts),
+			TokenEndpointAuthMethods: listOf(p.AuthMethods),
+			Resources:                listOf(p.Resources),
 		},
 		CreatedBy: t.CreatedBy,
 		CreatedAt: t.CreatedAt,
@@ -80,8 +80,8 @@ func initialTokenView(t *admin.InitialToken) management.InitialToken {
 	}
 }
 
-// listOrNil returns the address of a list, or nil for an empty one.
-func listOrNil(list []string) *[]string {
+// listOf returns the address of a list, or nil for an empty one.
+func listOf[T any](list []T) *[]T {
 	if len(list) == 0 {
 		return nil
 	}

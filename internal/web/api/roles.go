@@ -98,7 +98,7 @@ func (s handlers) UpdateRole(
 func (s handlers) DeleteRole(
 	ctx context.Context, in gen.DeleteRoleRequestObject,
 ) (gen.DeleteRoleResponseObject, error) {
-	_, err := s.Operations.DeleteRole(ctx, actorOf(ctx), in.ID)
+	_, err := s.Operations.DeleteRole(ctx, actorOf(ctx), in.ID, ifVersion(in.Params.IfMatch))
 	return gen.DeleteRole204Response{}, err
 }
 

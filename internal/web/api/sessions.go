@@ -92,6 +92,15 @@ func (s handlers) UserSessions(
 	return gen.UserSessions200JSONResponse(out), err
 }
 
+// Session answers one session.
+func (s handlers) Session(ctx context.Context, in gen.SessionRequestObject) (gen.SessionResponseObject, error) {
+	x, err := s.Operations.Session(ctx, actorOf(ctx), identity.SessionID(in.ID))
+	if err != nil {
+		return nil, err
+	}
+	return gen.Session200JSONResponse(s.sessionView(x)), nil
+}
+
 // RevokeSessions ends the sessions that a selection selects.
 func (s handlers) RevokeSessions(
 	ctx context.Context, in gen.RevokeSessionsRequestObject,

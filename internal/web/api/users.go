@@ -46,8 +46,12 @@ func (s handlers) Users(ctx context.Context, in gen.UsersRequestObject) (gen.Use
 	}
 	for i := range users {
 		u := userView(&users[i])
-		locked := !locks[users[i].ID].IsZero()
-		u.Locked = &locked
+		until, by := locks[users[i].ID], users[i].LockedAt
+		locked := !until.IsZero() || !by.IsZero()
+		u.Locked, u.LockedUntil = &locked, moment(until)
+		if !by.IsZero() {
+			u.LockedAt = moment(by)
+		}
 		out.Data = append(out.Data, u)
 	}
 	return out, nil
@@ -163,9 +167,15 @@ func (s handlers) UpdateUser(
 		return nil, err
 	}
 	p.IfVersion = ifVersion(in.Params.IfMatch)
-	change := admin.UserUpdate{Fields: p, Password: value(in.Body.Password)}
+	change := admin.UserUpdate{
+		Fields:      p,
+		Password:    value(in.Body.Password),
+		AddRoles:    value(in.Body.AddRoles),
+		RemoveRoles: value(in.Body.RemoveRoles),
+	}
 	if role, _ := x.body["role"].(string); role != "" {
-		change.AddRoles, change.RemoveRoles = roleChange(role)
+		add, remove := roleChange(role)
+		change.AddRoles, change.RemoveRoles = append(change.AddRoles, add...), append(change.RemoveRoles, remove...)
 	}
 	if active, ok := x.body["active"].(bool); ok {
 		change.Active = &active
@@ -176,6 +186,9 @@ func (s handlers) UpdateUser(
 	}
 	view, err := s.after(ctx, changed.User)
 	view.Warnings = warnings(changed.Warnings)
+	if len(changed.Changed) > 0 {
+		view.Changed = &changed.Changed
+	}
 	return gen.UpdateUser200JSONResponse{
 		Body:    view,
 		Headers: gen.UpdateUser200ResponseHeaders{ETag: etag(int64(view.Version))},
@@ -289,6 +302,7 @@ func userDetailView(d *admin.UserDetail) management.User {
 	locked := !d.LockedUntil.IsZero()
 	out.Locked = &locked
 	out.LockedAt, out.UnlockAt = moment(d.LockedAt), moment(d.UnlockAt)
+	out.LockedUntil = moment(d.LockedUntil)
 	out.FailedAttempts = &d.Failures
 	if d.LockReason != "" {
 		out.LockReason = nullable.NewNullableWithValue(d.LockReason)

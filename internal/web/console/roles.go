@@ -319,7 +319,7 @@ func (s *Server) deleteRoleAction() action[*identity.Role] {
 			return s.same("DELETE", "/api/v1/roles/"+url.PathEscape(x.Name), nil, "role", "delete", x.Name, "--yes")
 		},
 		do: func(ctx context.Context, q *request, x *identity.Role) error {
-			_, err := s.ops.DeleteRole(ctx, q.actor, x.Name)
+			_, err := s.ops.DeleteRole(ctx, q.actor, x.Name, 0)
 			return err
 		},
 		done: func(*identity.Role) string { return Root + "/roles?done=deleted" },

@@ -133,7 +133,7 @@ type ServerInterface interface {
 	CreateRole(w http.ResponseWriter, r *http.Request, params CreateRoleParams)
 	// DeleteRole Delete a role
 	// (DELETE /roles/{id})
-	DeleteRole(w http.ResponseWriter, r *http.Request, id RoleRef)
+	DeleteRole(w http.ResponseWriter, r *http.Request, id RoleRef, params DeleteRoleParams)
 	// Role Show a role
 	// (GET /roles/{id})
 	Role(w http.ResponseWriter, r *http.Request, id RoleRef)
@@ -179,6 +179,9 @@ type ServerInterface interface {
 	// RevokeSession End a session
 	// (DELETE /sessions/{id})
 	RevokeSession(w http.ResponseWriter, r *http.Request, id string)
+	// Session Show a session
+	// (GET /sessions/{id})
+	Session(w http.ResponseWriter, r *http.Request, id string)
 	// Settings List settings
 	// (GET /settings)
 	Settings(w http.ResponseWriter, r *http.Request)
@@ -628,6 +631,58 @@ func (siw *ServerInterfaceWrapper) ExportEvents(w http.ResponseWriter, r *http.R
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "client_id"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "client_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_type", r.URL.Query(), &params.ResourceType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_type"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_type", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "resource_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resource_id", r.URL.Query(), &params.ResourceID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "resource_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "resource_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "request_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "request_id", r.URL.Query(), &params.RequestID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "request_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "request_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "reason" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", r.URL.Query(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "reason"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "reason", Err: err})
 		}
 		return
 	}
@@ -1911,8 +1966,32 @@ func (siw *ServerInterfaceWrapper) DeleteRole(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteRoleParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteRole(w, r, id)
+		siw.Handler.DeleteRole(w, r, id, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2646,6 +2725,32 @@ func (siw *ServerInterfaceWrapper) RevokeSession(w http.ResponseWriter, r *http.
 	handler.ServeHTTP(w, r)
 }
 
+// Session operation middleware
+func (siw *ServerInterfaceWrapper) Session(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Session(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // Settings operation middleware
 func (siw *ServerInterfaceWrapper) Settings(w http.ResponseWriter, r *http.Request) {
 
@@ -3062,6 +3167,84 @@ func (siw *ServerInterfaceWrapper) ImportUsers(w http.ResponseWriter, r *http.Re
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "format", Err: err})
 		}
 		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Firebase-Signer-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Firebase-Signer-Key")]; found {
+		var FirebaseSignerKey string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Firebase-Signer-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Firebase-Signer-Key", valueList[0], &FirebaseSignerKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Firebase-Signer-Key", Err: err})
+			return
+		}
+
+		params.FirebaseSignerKey = &FirebaseSignerKey
+
+	}
+
+	// ------------- Optional header parameter "Firebase-Salt-Separator" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Firebase-Salt-Separator")]; found {
+		var FirebaseSaltSeparator string
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Firebase-Salt-Separator", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Firebase-Salt-Separator", valueList[0], &FirebaseSaltSeparator, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Firebase-Salt-Separator", Err: err})
+			return
+		}
+
+		params.FirebaseSaltSeparator = &FirebaseSaltSeparator
+
+	}
+
+	// ------------- Optional header parameter "Firebase-Rounds" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Firebase-Rounds")]; found {
+		var FirebaseRounds int
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Firebase-Rounds", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Firebase-Rounds", valueList[0], &FirebaseRounds, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Firebase-Rounds", Err: err})
+			return
+		}
+
+		params.FirebaseRounds = &FirebaseRounds
+
+	}
+
+	// ------------- Optional header parameter "Firebase-Mem-Cost" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Firebase-Mem-Cost")]; found {
+		var FirebaseMemCost int
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Firebase-Mem-Cost", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Firebase-Mem-Cost", valueList[0], &FirebaseMemCost, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Firebase-Mem-Cost", Err: err})
+			return
+		}
+
+		params.FirebaseMemCost = &FirebaseMemCost
+
 	}
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -4208,6 +4391,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/sessions", wrapper.RevokeSessions)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/sessions", wrapper.Sessions)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/sessions/{id}", wrapper.RevokeSession)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/sessions/{id}", wrapper.Session)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/settings", wrapper.Settings)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/users", wrapper.Users)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users", wrapper.CreateUser)
@@ -5128,7 +5312,8 @@ func (response CreateRole201JSONResponse) VisitCreateRoleResponse(w http.Respons
 }
 
 type DeleteRoleRequestObject struct {
-	ID RoleRef `json:"id"`
+	ID     RoleRef `json:"id"`
+	Params DeleteRoleParams
 }
 
 type DeleteRoleResponseObject interface {
@@ -5531,6 +5716,28 @@ type RevokeSession204Response struct {
 func (response RevokeSession204Response) VisitRevokeSessionResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
+}
+
+type SessionRequestObject struct {
+	ID string `json:"id"`
+}
+
+type SessionResponseObject interface {
+	VisitSessionResponse(w http.ResponseWriter) error
+}
+
+type Session200JSONResponse Session
+
+func (response Session200JSONResponse) VisitSessionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type SettingsRequestObject struct {
@@ -6577,6 +6784,9 @@ type StrictServerInterface interface {
 	// RevokeSession End a session
 	// (DELETE /sessions/{id})
 	RevokeSession(ctx context.Context, request RevokeSessionRequestObject) (RevokeSessionResponseObject, error)
+	// Session Show a session
+	// (GET /sessions/{id})
+	Session(ctx context.Context, request SessionRequestObject) (SessionResponseObject, error)
 	// Settings List settings
 	// (GET /settings)
 	Settings(ctx context.Context, request SettingsRequestObject) (SettingsResponseObject, error)
@@ -7730,10 +7940,11 @@ func (sh *strictHandler) CreateRole(w http.ResponseWriter, r *http.Request, para
 }
 
 // DeleteRole operation middleware
-func (sh *strictHandler) DeleteRole(w http.ResponseWriter, r *http.Request, id RoleRef) {
+func (sh *strictHandler) DeleteRole(w http.ResponseWriter, r *http.Request, id RoleRef, params DeleteRoleParams) {
 	var request DeleteRoleRequestObject
 
 	request.ID = id
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteRole(ctx, request.(DeleteRoleRequestObject))
@@ -8178,6 +8389,32 @@ func (sh *strictHandler) RevokeSession(w http.ResponseWriter, r *http.Request, i
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RevokeSessionResponseObject); ok {
 		if err := validResponse.VisitRevokeSessionResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// Session operation middleware
+func (sh *strictHandler) Session(w http.ResponseWriter, r *http.Request, id string) {
+	var request SessionRequestObject
+
+	request.ID = id
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.Session(ctx, request.(SessionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Session")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SessionResponseObject); ok {
+		if err := validResponse.VisitSessionResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
