@@ -1,6 +1,9 @@
 package audit
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Position is a place in the audit log, in the order in which changes were committed. Whoever has
 // read up to a position has missed nothing before it, with any number of servers writing.
@@ -48,6 +51,7 @@ type Sink struct {
 const (
 	GapRefused = "refused" // the target rejected them
 	GapAway    = "away"    // the target could not be reached for too long
+	GapOff     = "off"     // retention removed them while the sink was switched off
 )
 
 // Gap is a run of events that a sink does not have.
@@ -82,4 +86,21 @@ func (g Gap) State() string {
 		return "parked"
 	}
 	return "waiting"
+}
+
+// Event returns the audit event of a gap that was given up on.
+func (g Gap) Event(now time.Time) Event {
+	return Event{
+		At:     now,
+		Type:   DeliveryDead,
+		Actor:  "system",
+		Reason: g.Reason,
+		Detail: map[string]string{
+			"sink":   g.Sink,
+			"events": strconv.FormatInt(g.Events, 10),
+			"first":  g.First,
+			"last":   g.Last,
+			"error":  g.Error,
+		},
+	}
 }

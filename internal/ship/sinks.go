@@ -2,7 +2,6 @@ package ship
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -168,24 +167,7 @@ func (r *sinkRunner) parkOverdue(ctx context.Context, now time.Time) error {
 	}
 	r.sink.Position = at
 	r.sink.Parked += gap.Events
-	return r.save(ctx, []audit.Gap{gap}, gapEvent(&gap, now))
-}
-
-// gapEvent returns the audit event of a gap.
-func gapEvent(g *audit.Gap, now time.Time) audit.Event {
-	return audit.Event{
-		At:     now,
-		Type:   audit.DeliveryDead,
-		Actor:  "system",
-		Reason: g.Reason,
-		Detail: map[string]string{
-			"sink":   g.Sink,
-			"events": strconv.FormatInt(g.Events, 10),
-			"first":  g.First,
-			"last":   g.Last,
-			"error":  g.Error,
-		},
-	}
+	return r.save(ctx, []audit.Gap{gap}, gap.Event(now))
 }
 
 // save stores the state of the sink with what else happened.
@@ -219,7 +201,7 @@ func (r *sinkRunner) retry(ctx context.Context, g *audit.Gap, now time.Time) (mo
 	ev, err := r.e.Store.AuditEvent(ctx, g.First)
 	if fault.Is(err, fault.NotFound) { // its time is over
 		g.Parked = true
-		return true, r.e.Store.SettleGap(ctx, g, false, gapEvent(g, now))
+		return true, r.e.Store.SettleGap(ctx, g, false, g.Event(now))
 	}
 	if err != nil {
 		return false, err
@@ -241,7 +223,7 @@ func (r *sinkRunner) retry(ctx context.Context, g *audit.Gap, now time.Time) (mo
 	}
 	g.Parked = true
 	r.sink.Parked++
-	if err := r.e.Store.SettleGap(ctx, g, false, gapEvent(g, now)); err != nil {
+	if err := r.e.Store.SettleGap(ctx, g, false, g.Event(now)); err != nil {
 		return false, err
 	}
 	return true, r.save(ctx, nil)

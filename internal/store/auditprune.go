@@ -155,7 +155,15 @@ func (d *DB) prunePages(ctx context.Context, from, to int64) (removed int64, err
 // pruneUnproved removes old events from before the tree, or from a log without one.
 func (d *DB) pruneUnproved(ctx context.Context, before time.Time) (removed int64, err error) {
 	end := secret.IDAt(before)
-	if !d.o.NoAuditTree {
+	if d.o.NoAuditTree {
+		var needed string // by an active sink
+		err := d.sql.Row(ctx, "SELECT COALESCE(MIN(position_event), '"+audit.EndOfPage+"') FROM sinks"+
+			" WHERE active = TRUE").Scan(&needed)
+		if err != nil {
+			return 0, err
+		}
+		end = min(end, needed)
+	} else {
 		pages, err := d.AuditPages(ctx, 0, 1)
 		if err != nil {
 			return 0, err

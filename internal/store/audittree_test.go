@@ -408,6 +408,32 @@ func (l *ledger) gone(t *testing.T, url string, texts ...string) {
 	})
 }
 
+// comesBack switches the sink on again that was off while retention removed events which it did not
+// have: they are a gap, recorded once.
+func (l *ledger) comesBack(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	for range 2 {
+		s, err := l.db.OpenSink(ctx, "file", l.now)
+		testkit.Must(t, err)
+		testkit.Equal(t, "the sink is active", s.Active, true)
+		testkit.Equal(t, "given up on", s.Parked, 18)
+		testkit.Equal(t, "position", s.Position, audit.Position{Page: 29, Event: audit.EndOfPage})
+	}
+	gaps, err := l.db.Gaps(ctx, admin.GapQuery{Limit: 10})
+	testkit.Must(t, err)
+	testkit.Equal(t, "gaps", len(gaps), 1)
+	testkit.Equal(t, "reason of the gap", gaps[0].Reason, audit.GapOff)
+	testkit.Equal(t, "events in the gap", gaps[0].Events, 18)
+	pages, err := l.db.AuditPages(ctx, 12, 18)
+	testkit.Must(t, err)
+	testkit.Equal(t, "first event", gaps[0].First, pages[0].First)
+	testkit.Equal(t, "last event", gaps[0].Last, pages[17].Last)
+	dead, err := l.db.ListAudit(ctx, store.AuditQuery{Type: audit.DeliveryDead})
+	testkit.Must(t, err)
+	testkit.Equal(t, "records of the gap", len(dead), 1)
+}
+
 // TestRetention removes old pages by policy, but not what a sink still needs.
 func TestRetention(t *testing.T) {
 	onBoth(t, func(t *testing.T, url func(testing.TB) string) {
@@ -441,6 +467,7 @@ func TestRetention(t *testing.T) {
 		events, err := l.db.ListAudit(ctx, store.AuditQuery{Type: audit.LogPruned})
 		testkit.Must(t, err)
 		testkit.Equal(t, "records of removals", len(events), 2)
+		l.comesBack(t)
 		// Somebody removes more than the policy did.
 		pages, err := l.db.AuditPages(ctx, 33, 1)
 		testkit.Must(t, err)

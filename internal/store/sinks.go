@@ -93,7 +93,9 @@ func (d *DB) OpenSink(ctx context.Context, name string, now time.Time) (s *audit
 	return s, err
 }
 
-func (d *DB) openSink(ctx context.Context, tx sqldb.Tx, name string, now time.Time) (*audit.Sink, error) {
+func (d *DB) openSink(
+	ctx context.Context, tx sqldb.Tx, name string, now time.Time,
+) (*audit.Sink, error) {
 	head, err := d.auditHead(ctx, tx)
 	if err != nil {
 		return nil, err
@@ -102,7 +104,49 @@ func (d *DB) openSink(ctx context.Context, tx sqldb.Tx, name string, now time.Ti
 	if _, err := tx.Exec(ctx, insertSink, sinkTable.args(s)...); err != nil {
 		return nil, err
 	}
-	return sinkTable.scan(tx.Row(ctx, selectSink+" WHERE name = $1", name))
+	s, err = sinkTable.scan(tx.Row(ctx, selectSink+" WHERE name = $1", name))
+	if err == nil && !d.o.NoAuditTree {
+		err = d.missedWhileOff(ctx, tx, s, now)
+	}
+	return s, err
+}
+
+// missedWhileOff moves a sink past the events that retention removed while it was switched off, and
+// records them as a gap. Events that retention leaves are in the gap, too.
+func (d *DB) missedWhileOff(ctx context.Context, tx sqldb.Tx, s *audit.Sink, now time.Time) error {
+	var pruned int64
+	err := tx.Row(ctx, "SELECT COALESCE(MAX(pruned), 0) FROM audit_tree").Scan(&pruned)
+	first := s.Position.Page
+	if s.Position.Event == audit.EndOfPage {
+		first++
+	}
+	if err != nil || first >= pruned {
+		return err
+	}
+	g := &audit.Gap{
+		ID:        secret.NewID(now),
+		Sink:      s.Name,
+		Parked:    true,
+		Reason:    audit.GapOff,
+		Position:  audit.Position{Page: first},
+		CreatedAt: now,
+		Error:     "the events were removed by retention while the sink was off",
+	}
+	err = tx.Row(ctx, "SELECT COALESCE(MIN(first_id), ''), COALESCE(MAX(last_id), ''), COALESCE(SUM(n), 0)"+
+		" FROM audit_pages WHERE position >= $1 AND position < $2", first, pruned).Scan(&g.First, &g.Last, &g.Events)
+	if err != nil {
+		return err
+	}
+	old := s.Position
+	s.Position = audit.Position{Page: pruned - 1, Event: audit.EndOfPage}
+	s.Parked += g.Events
+	if err := moveSink(ctx, tx, old, s); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, insertGap, gapTable.args(g)...); err != nil {
+		return err
+	}
+	return d.record(ctx, tx, []audit.Event{g.Event(now)})
 }
 
 // KeepSinks marks all sinks but those named and those of webhooks as not active. Retention does not
