@@ -107,14 +107,24 @@ func (f *loginCommand) issuer(c *call) (string, error) {
 }
 
 func (f *loginCommand) signIn(ctx context.Context, c *call, p *signin.Provider) (*signin.Account, error) {
+	q := f.request(p.Scopes, c.Now)
+	s := &screen{out: c.stderr}
+	if f.Device || !f.Browser && !canOpenBrowser() {
+		return p.ByDevice(ctx, q, s)
+	}
+	return p.ByBrowser(ctx, q, s)
+}
+
+// request returns what to ask a provider for that lists these scopes.
+func (f *loginCommand) request(offered []string, now func() time.Time) signin.Request {
 	q := signin.Request{
 		ClientID: f.ClientID,
 		Scopes:   f.Scope,
 		Resource: f.Resource,
-		Now:      c.Now,
+		Now:      now,
 	}
 	if len(q.Scopes) == 0 {
-		q.Scopes = defaultScopes(p.Scopes)
+		q.Scopes = defaultScopes(offered)
 		if f.ClientID == admin.CommandLineClient && f.Resource == "" {
 			// Discovery does not list the scopes of the management API. The server gives of them
 			// what the person's roles allow.
@@ -130,11 +140,7 @@ func (f *loginCommand) signIn(ctx context.Context, c *call, p *signin.Provider) 
 	case f.StepUp:
 		q.ACR, q.Prompt = identity.ACR2, "login"
 	}
-	s := &screen{out: c.stderr}
-	if f.Device || !f.Browser && !canOpenBrowser() {
-		return p.ByDevice(ctx, q, s)
-	}
-	return p.ByBrowser(ctx, q, s)
+	return q
 }
 
 // defaultScopes returns what the command line asks for, of the scopes that a provider lists.

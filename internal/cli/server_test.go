@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/cli/signin"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
@@ -26,6 +28,7 @@ type elsewhere struct {
 	tokens  []string // that requests brought, in order
 	refresh int      // how often tokens were refreshed
 	ended   bool     // the sign-in has ended on the server
+	api     string   // the document of the API, or ""
 	answer  func(w http.ResponseWriter, r *http.Request)
 }
 
@@ -56,6 +59,11 @@ func (x *elsewhere) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"expires_in":    300,
 			"refresh_token": "next",
 		})
+	case "/api/v1/openapi.json":
+		if r.Header.Get("Authorization") != "" {
+			x.t.Error("a token was sent for a public document")
+		}
+		fmt.Fprint(w, x.api)
 	default:
 		x.tokens = append(x.tokens, r.Header.Get("Authorization"))
 		x.answer(w, r)
@@ -246,7 +254,8 @@ func TestProblemsOfServers(t *testing.T) {
 			"this operation needs the scope admin:roles:read; the roles of who is signed in"},
 		{"an address", problemOf(403, "address_not_allowed", "this address may not manage the server"), 1,
 			"this address may not manage the server"},
-		{"too many", problemOf(429, "rate_limit_exceeded", "Too many requests.", "retry_after", 7), 1, "Too many requests."},
+		{"too many", problemOf(429, "rate_limit_exceeded", "Too many requests.", "retry_after", 7), 1,
+			"Too many requests; try again in 7s"},
 		{"a failure", problemOf(500, "server_error", "Something.", "instance", "urn:gatehouse:request:R1"), 1,
 			"its log has more about the request R1"},
 		{"an escape sequence", problemOf(404, "not_found", "no \x1b[31mrole\nat all"), 1, "no \uFFFD[31mrole; at all"},
@@ -268,6 +277,87 @@ func TestProblemsOfServers(t *testing.T) {
 	}
 	if stolen {
 		t.Error("a token was sent to another server")
+	}
+}
+
+// TestOtherReleases: a server that lacks an operation or a field says that a thing does not exist or
+// that a value is wrong. The document that it publishes tells the one from the other.
+func TestOtherReleases(t *testing.T) {
+	x := newElsewhere(t, problemOf(404, "not_found", "there is nothing at this address"))
+	x.environ[envToken] = "fixed"
+	const roles = `"/roles":{"get":{},"post":{}},"/roles/{id}":{"get":{}}`
+	x.api = `{"paths":{` + roles + `}}`
+	x.fails(1, "there is nothing at this address", "role", "show", "desk")
+	x.fails(1, "SERVER is of another release than this command: its API has no GET /metrics/sessions", "session", "metrics")
+	x.fails(1, "its API has no GET /keys", "key", "list")
+	for _, broken := range []string{"", "{}", "[1]", `{"paths":{}}`, `{"paths":7}`, "<html>"} {
+		x.api = broken
+		x.fails(1, "there is nothing at this address", "session", "metrics")
+	}
+	x.answer = problemOf(400, "validation_error", "no", "details", []any{
+		map[string]any{"field": "scopes[0]", "message": "no such field"},
+	})
+	x.api = `{"paths":{` + roles + `}}`
+	x.fails(1, `its API does not know "scopes[0]". Use the command of the server's release`, "role", "create", "desk", "--scope", "openid")
+	x.api = `{"paths":{` + roles + `},"components":{"schemas":{"Role":{"properties":{"scopes":{}}}}}}`
+	x.fails(2, "no such field", "role", "create", "desk", "--scope", "openid")
+}
+
+// TestScopesOfTheCommandLine: what gatehouse login requests. The server gives of the scope of the
+// whole management API what the roles of the person have.
+func TestScopesOfTheCommandLine(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		offered  []string // by the provider
+		command  loginCommand
+		scopes   []string
+		acr      string
+		maxAge   string
+		prompted bool
+	}{
+		{
+			name:    "a Gatehouse server",
+			offered: []string{"openid", "profile", "email", "phone", "offline_access", "metrics:read"},
+			command: loginCommand{ClientID: admin.CommandLineClient},
+			scopes:  []string{"openid", "profile", "email", "offline_access", "admin"},
+		},
+		{
+			name:    "an API of its own",
+			offered: []string{"openid", "email", "offline_access"},
+			command: loginCommand{ClientID: admin.CommandLineClient, Resource: "https://api.example.com"},
+			scopes:  []string{"openid", "email", "offline_access"},
+		},
+		{
+			name:    "another provider",
+			offered: []string{"openid", "email", "admin"},
+			command: loginCommand{ClientID: "mine"},
+			scopes:  []string{"openid", "email"},
+		},
+		{
+			name:    "named scopes",
+			offered: []string{"openid", "email", "admin"},
+			command: loginCommand{ClientID: admin.CommandLineClient, Scope: []string{"admin:users:read"}},
+			scopes:  []string{"admin:users:read"},
+		},
+		{
+			name:     "a second step",
+			command:  loginCommand{ClientID: "mine", StepUp: true},
+			scopes:   []string{"openid"},
+			acr:      identity.ACR2,
+			prompted: true,
+		},
+		{
+			name:     "a new sign-in",
+			command:  loginCommand{ClientID: "mine", again: true, MaxAge: duration(time.Second)},
+			scopes:   []string{"openid"},
+			maxAge:   "1",
+			prompted: true,
+		},
+	} {
+		q := tt.command.request(tt.offered, nil)
+		testkit.Equal(t, tt.name, q.Scopes, tt.scopes)
+		testkit.Equal(t, tt.name, q.ACR+" "+q.MaxAge, tt.acr+" "+tt.maxAge)
+		testkit.Equal(t, tt.name, q.Prompt == "login", tt.prompted)
 	}
 }
 

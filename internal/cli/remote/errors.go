@@ -107,6 +107,8 @@ func (p *problem) fault(status int) error {
 			e.Fields = append(e.Fields, d.Field)
 		}
 		return e
+	case e.Kind == fault.Limited && e.After > 0:
+		e.Text = fmt.Sprintf("%s; try again in %s", strings.TrimSuffix(e.Text, "."), e.After)
 	case e.Kind == fault.Internal:
 		e.Kind = fault.Unavailable
 		if id, ok := strings.CutPrefix(p.Instance, "urn:gatehouse:request:"); ok {

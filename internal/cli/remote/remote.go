@@ -167,7 +167,7 @@ func (s *Server) sendOnce(ctx context.Context, q *request) (*http.Response, erro
 		return answer, s.fromGatehouse(answer)
 	}
 	defer answer.Body.Close()
-	return nil, s.problem(answer)
+	return nil, s.explain(ctx, q, s.problem(answer))
 }
 
 // timedBody is the body of an answer, whose end ends the time that it may take.
@@ -238,7 +238,8 @@ func (s *Server) callHeader(ctx context.Context, q *request, out any) (http.Head
 		return answer.Header, nil
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
-		return nil, fmt.Errorf("the answer of %s cannot be read: %w", s.base, err)
+		return nil, fmt.Errorf("the answer of %s cannot be read; if the server is of a newer release, "+
+			"use its command: %w", s.base, err)
 	}
 	return answer.Header, nil
 }
