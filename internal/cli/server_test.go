@@ -250,14 +250,22 @@ func TestProblemsOfServers(t *testing.T) {
 			fmt.Fprint(w, "<h1>Welcome</h1>")
 		}, 1, "SERVER answered 200 OK, and not as a Gatehouse server does; is the address right?"},
 		{"the 404 of something else", http.NotFound, 1, "SERVER answered 404 Not Found, and not as a Gatehouse"},
-		{"no permission", problemOf(403, "insufficient_scope", "this operation needs the scope admin:roles:read"), 1,
-			"this operation needs the scope admin:roles:read; the roles of who is signed in"},
-		{"an address", problemOf(403, "address_not_allowed", "this address may not manage the server"), 1,
-			"this address may not manage the server"},
-		{"too many", problemOf(429, "rate_limit_exceeded", "Too many requests.", "retry_after", 7), 1,
-			"Too many requests; try again in 7s"},
-		{"a failure", problemOf(500, "server_error", "Something.", "instance", "urn:gatehouse:request:R1"), 1,
-			"its log has more about the request R1"},
+		{
+			"no permission", problemOf(403, "insufficient_scope", "this operation needs the scope admin:roles:read"), 1,
+			"this operation needs the scope admin:roles:read; the roles of who is signed in",
+		},
+		{
+			"an address", problemOf(403, "address_not_allowed", "this address may not manage the server"), 1,
+			"this address may not manage the server",
+		},
+		{
+			"too many", problemOf(429, "rate_limit_exceeded", "Too many requests.", "retry_after", 7), 1,
+			"Too many requests; try again in 7s",
+		},
+		{
+			"a failure", problemOf(500, "server_error", "Something.", "instance", "urn:gatehouse:request:R1"), 1,
+			"its log has more about the request R1",
+		},
 		{"an escape sequence", problemOf(404, "not_found", "no \x1b[31mrole\nat all"), 1, "no \uFFFD[31mrole; at all"},
 		{"a broken document", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -421,11 +429,15 @@ func TestTornStreams(t *testing.T) {
 		args             []string
 	}{
 		"users": {"application/jsonl", "{\"email\":\"a\"}\n", "before the export was whole", []string{"user", "export"}},
-		"another count": {"application/jsonl", "{\"email\":\"a\"}\n{\"end\":true,\"count\":2}\n", "before the export was whole",
-			[]string{"user", "export"}},
+		"another count": {
+			"application/jsonl", "{\"email\":\"a\"}\n{\"end\":true,\"count\":2}\n", "before the export was whole",
+			[]string{"user", "export"},
+		},
 		"events": {"application/x-ndjson", "{\"id\":\"1\"}\n", "before the export was whole", []string{"audit", "export"}},
-		"import": {"application/jsonl", "{\"line\":1,\"result\":\"created\"}\n", "before the import did; repeat it",
-			[]string{"user", "import", "-"}},
+		"import": {
+			"application/jsonl", "{\"line\":1,\"result\":\"created\"}\n", "before the import did; repeat it",
+			[]string{"user", "import", "-"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := newElsewhere(t, func(w http.ResponseWriter, _ *http.Request) {
