@@ -234,10 +234,7 @@ func (f passkeyFactor) accept(
 func (f passkeyFactor) proof(
 	ctx context.Context, fl Flow, cred *identity.Credential, p *Passkey, a Assertion,
 ) (Proof, error) {
-	out := Proof{OK: true, AMR: []string{amrHardwareKey}}
-	if p.Synced {
-		out.AMR[0] = amrSoftwareKey
-	}
+	out := Proof{OK: true, AMR: []string{p.method()}}
 	if a.Verified {
 		out.AMR = append(out.AMR, identity.AMRMultiFactor)
 	}
@@ -298,11 +295,16 @@ func (f passkeyFactor) account(
 	if err != nil {
 		return PasskeyAccount{}, nil, err
 	}
+	a := PasskeyAccount{Name: u.LoginName(), Label: u.Label()}
+	a.Handle, err = f.store.UserHandle(ctx, u.ID, newHandle())
+	return a, existing, err
+}
+
+// newHandle returns a random name by which authenticators know an account.
+func newHandle() string {
 	handle := make([]byte, handleSize)
 	rand.Read(handle)
-	a := PasskeyAccount{Name: u.LoginName(), Label: u.Label()}
-	a.Handle, err = f.store.UserHandle(ctx, u.ID, base64.RawURLEncoding.EncodeToString(handle))
-	return a, existing, err
+	return base64.RawURLEncoding.EncodeToString(handle)
 }
 
 // Confirm verifies a new passkey and stores it. Inputs: passkey, and optionally passkey_name, or
@@ -322,45 +324,60 @@ func (f passkeyFactor) Confirm(
 	if err != nil {
 		return Proof{}, err
 	}
-	p, err := f.rp.Register(c.Ceremony, a, in.Get("passkey"))
+	p, wrong, err := f.register(ctx, fl, c, a, in.Get("passkey"))
+	if err != nil || wrong.Reason != "" {
+		return wrong, err
+	}
+	return f.put(ctx, fl, f.credential(fl.Now, u.ID, p, in), u, p)
+}
+
+// register verifies a new passkey and consumes the question that it answers. What the authenticator
+// may not do is a Proof with a Reason.
+func (f passkeyFactor) register(
+	ctx context.Context, fl Flow, c ceremony, a PasskeyAccount, answer string,
+) (*Passkey, Proof, error) {
+	p, err := f.rp.Register(c.Ceremony, a, answer)
 	if fault.Is(err, fault.Denied) {
-		return Proof{Reason: audit.ReasonWrongPasskey, Text: fault.Text(err)}, nil
+		return nil, Proof{Reason: audit.ReasonWrongPasskey, Text: fault.Text(err)}, nil
 	}
 	if err != nil {
-		return Proof{}, err
+		return nil, Proof{}, err
 	}
 	p.Handle = a.Handle
 	key := "passkey:" + string(f.keys.Hash("passkey-challenge:"+string(c.Challenge)))
 	err = f.store.Once(ctx, key, c.issued.Add(2*passkeyTTL), fl.Now)
 	if fault.Is(err, fault.Consumed) {
-		return replayedPasskey(), nil
+		return nil, replayedPasskey(), nil
 	}
-	if err != nil {
-		return Proof{}, err
-	}
-	name := cmp.Or(strings.TrimSpace(in.Get("passkey_name")), passkeyName(p.AAGUID),
-		strings.TrimSpace(in.Get("passkey_device")), "Passkey")
-	return f.put(ctx, fl, u, p, name)
+	return p, Proof{}, err
 }
 
-func (f passkeyFactor) put(
-	ctx context.Context, fl Flow, u *identity.User, p *Passkey, name string,
-) (Proof, error) {
+// credential returns a new passkey as it is stored. Inputs: passkey_name, passkey_device.
+func (f passkeyFactor) credential(
+	now time.Time, u identity.UserID, p *Passkey, in url.Values,
+) *identity.Credential {
 	cred := &identity.Credential{
-		ID:          identity.CredentialID(secret.NewID(fl.Now)),
-		User:        u.ID,
-		Kind:        kindPasskey,
-		Label:       name,
+		ID:   identity.CredentialID(secret.NewID(now)),
+		User: u,
+		Kind: kindPasskey,
+		Label: cmp.Or(strings.TrimSpace(in.Get("passkey_name")), passkeyName(p.AAGUID),
+			strings.TrimSpace(in.Get("passkey_device")), "Passkey"),
 		Counter:     int64(p.Count),
-		CreatedAt:   fl.Now,
-		ConfirmedAt: fl.Now,
+		CreatedAt:   now,
+		ConfirmedAt: now,
 		Lookup:      f.lookup(p.ID),
 	}
 	cred.Sealed = sealPasskey(f.box, cred.ID, p)
+	return cred
+}
+
+func (f passkeyFactor) put(
+	ctx context.Context, fl Flow, cred *identity.Credential, u *identity.User, p *Passkey,
+) (Proof, error) {
 	ev := fl.event(audit.PasskeyAdded, u.ID)
 	ev.Detail = passkeyDetail(cred)
 	ev.Detail["aaguid"] = p.AAGUID
-	f.notices.notifyPasskey(&ev, u, outbox.MessagePasskeyAdded, name)
+	f.notices.notifyPasskey(&ev, u, outbox.MessagePasskeyAdded, cred.Label)
 	err := f.store.PutCredential(ctx, cred, ev)
 	if fault.Is(err, fault.Conflict) {
 		return Proof{}, fault.New(fault.Conflict, "This device already has a passkey for your account.")
@@ -368,11 +385,15 @@ func (f passkeyFactor) put(
 	if err != nil {
 		return Proof{}, err
 	}
-	out := Proof{OK: true, AMR: []string{amrHardwareKey}}
+	return Proof{OK: true, AMR: []string{p.method()}}, nil
+}
+
+// method returns the authentication method that a passkey proves.
+func (p *Passkey) method() string {
 	if p.Synced {
-		out.AMR[0] = amrSoftwareKey
+		return amrSoftwareKey
 	}
-	return out, nil
+	return amrHardwareKey
 }
 
 // passkeyDetail names a passkey in an audit event.

@@ -611,7 +611,8 @@ func (m *memory) PutLink(_ context.Context, h secret.Hash, l *Link, ev ...audit.
 }
 
 func (m *memory) CompleteSetup(
-	_ context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event,
+	_ context.Context, h secret.Hash, u *identity.User, _ *FirstPasskey, now time.Time,
+	ev ...audit.Event,
 ) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -622,6 +623,12 @@ func (m *memory) CompleteSetup(
 	m.users[u.ID] = &c
 	m.events = append(m.events, ev...)
 	return nil
+}
+
+func (m *memory) ReplacePasskeys(
+	context.Context, secret.Hash, *FirstPasskey, time.Time, ...audit.Event,
+) error {
+	panic("not here")
 }
 
 func (m *memory) PutTokenSession(

@@ -88,18 +88,30 @@ func (s *Server) AcceptInvitation(
 		return Step{}, err
 	}
 	u.EmailVerified, u.PasswordChangedAt = true, v.Now
-	accepted := v.event(audit.InvitationAccepted, u.ID)
-	s.notices.attach(&accepted, &u, outbox.Mail{
-		Message: outbox.MessageWelcome,
-		Values:  map[string]string{"link": s.cfg.BaseURL + "/account"},
-	})
-	err = s.store.AcceptInvitation(ctx, s.keys.Hash(token), &u, v.Now, accepted, v.event(audit.EmailVerified, u.ID))
-	if err != nil {
-		return Step{}, signUpError(err)
+	if s.FirstIsPasskey() {
+		return s.askFirstPasskey(v, joining{Invite: token}, &u)
 	}
-	fresh, err := s.store.User(ctx, u.ID)
+	fresh, err := s.storeInvited(ctx, v, token, &u, nil)
 	if err != nil {
 		return Step{}, err
 	}
 	return s.advance(ctx, v, &signIn{user: fresh, amr: s.joinedBy(fresh)})
+}
+
+// storeInvited hands an account over and returns it as it is stored.
+func (s *Server) storeInvited(
+	ctx context.Context, v Visit, token string, u *identity.User, first *FirstPasskey,
+	ev ...audit.Event,
+) (*identity.User, error) {
+	accepted := v.event(audit.InvitationAccepted, u.ID)
+	s.notices.attach(&accepted, u, outbox.Mail{
+		Message: outbox.MessageWelcome,
+		Values:  map[string]string{"link": s.cfg.BaseURL + "/account"},
+	})
+	ev = append([]audit.Event{accepted, v.event(audit.EmailVerified, u.ID)}, ev...)
+	err := s.store.AcceptInvitation(ctx, s.keys.Hash(token), u, first, v.Now, ev...)
+	if err != nil {
+		return nil, signUpError(err)
+	}
+	return s.store.User(ctx, u.ID)
 }

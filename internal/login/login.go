@@ -106,7 +106,9 @@ const (
 	StepVerifyEmail = "verify_email" // `code` or `token` of the message to the person's address
 	StepEnroll      = "enroll"       // the inputs that confirm a factor; `factor` names its kind
 	StepSkip        = "skip"         // answers StepEnroll within the days of grace
-	StepDeletion    = "deletion"     // keeps an account that is to be deleted; no parameter
+	// The parameters of the first passkey, to Join.
+	StepFirstPasskey = "first_passkey"
+	StepDeletion     = "deletion" // keeps an account that is to be deleted; no parameter
 )
 
 // Step is what a sign-in needs next, or its end. Exactly one of Next and Done is set.

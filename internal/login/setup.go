@@ -93,11 +93,11 @@ func (s *Server) CompleteSetup(
 	if err != nil {
 		return Step{}, err
 	}
-	created := v.event(audit.UserCreated, u.ID)
-	created.Detail = map[string]string{"email": u.Email, "roles": strings.Join(u.Roles, " ")}
-	err = s.store.CompleteSetup(ctx, h, u, v.Now, created, v.event(audit.AdminCreated, u.ID), v.event(audit.SetupCompleted, u.ID))
-	if err != nil {
-		return Step{}, linkError(err)
+	if u.PasswordHash == "" {
+		return s.askFirstPasskey(v, joining{Setup: token}, u)
+	}
+	if err := s.storeSetup(ctx, v, h, u, nil); err != nil {
+		return Step{}, err
 	}
 	return s.advance(ctx, v, &signIn{user: u, amr: s.password().AMR()})
 }
@@ -124,6 +124,9 @@ func (s *Server) firstAdmin(
 		UpdatedAt:         v.Now,
 	}
 	u.NormalizeEmail()
+	if s.FirstIsPasskey() && form.Password == "" {
+		return u, u.Validate()
+	}
 	c := change{password: form.Password, field: "password"}
 	if err := fault.Join(u.Validate(), s.checkNewPassword(ctx, u, c)); err != nil {
 		return nil, err
@@ -135,7 +138,7 @@ func (s *Server) firstAdmin(
 
 // LinkUser returns the user whose password a link sets, or Consumed.
 func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity.User, error) {
-	if !s.PasswordAllowed() {
+	if !s.PasswordAllowed() && !s.FirstIsPasskey() {
 		return nil, errLink()
 	}
 	l, _, err := s.link(ctx, v, token, LinkPassword)
@@ -155,6 +158,19 @@ func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity
 	return u, nil
 }
 
+// UsePasskeyLink begins to replace the passkeys of the link's user, where people sign in with
+// nothing else. The link is consumed with the new passkey.
+func (s *Server) UsePasskeyLink(ctx context.Context, v Visit, token string) (Step, error) {
+	u, err := s.LinkUser(ctx, v, token)
+	if err != nil {
+		return Step{}, err
+	}
+	if !s.FirstIsPasskey() {
+		return Step{}, errLink()
+	}
+	return s.askFirstPasskey(v, joining{Reset: token}, u)
+}
+
 // UsePasswordLink sets the password of the link's user and ends all of the user's sessions. It
 // opens no session: the next sign-in asks for the new password and for the second factor. A
 // password that is rejected leaves the link usable. A link that is not usable is recorded.
@@ -172,6 +188,9 @@ func (s *Server) usePasswordLink(
 	ctx context.Context, v Visit, token, password string,
 ) (*identity.User, error) {
 	u, err := s.LinkUser(ctx, v, token)
+	if err == nil && !s.PasswordAllowed() {
+		err = errLink()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -43,9 +43,10 @@ type signUpCookie struct {
 }
 
 // CanSignUp reports whether new people may make an account of their own. It begins with a password,
-// or where there are none, with messages to sign in with: the proof of the address is the way in.
+// or where there are none, with messages to sign in with, since the proof of the address is the way
+// in, or with a passkey that is made once the address is proved.
 func (s *Server) CanSignUp() bool {
-	return s.cfg.SignUp && s.CanMail() && (s.PasswordAllowed() || s.EmailKind() != "")
+	return s.cfg.SignUp && s.CanMail() && (s.PasswordAllowed() || s.EmailKind() != "" || s.FirstIsPasskey())
 }
 
 // firstPassword checks the first password of a new person and returns its hash. Where people sign
@@ -306,36 +307,48 @@ type SignUpProof struct {
 // ConfirmSignUp makes the account of a sign-up whose address is proved, and signs the person in.
 // Inputs: code, password, new_password, name, username.
 func (s *Server) ConfirmSignUp(ctx context.Context, v Visit, p SignUpProof) (Step, error) {
-	u, err := s.createSignedUp(ctx, v, p)
+	c, u, err := s.signedUp(ctx, v, p)
 	if err != nil {
+		return Step{}, err
+	}
+	if s.FirstIsPasskey() {
+		return s.askFirstPasskey(v, joining{SignUp: c.ID}, u)
+	}
+	if err := s.storeSignUp(ctx, v, c.ID, u, nil); err != nil {
 		return Step{}, err
 	}
 	si := &signIn{user: u, amr: s.joinedBy(u), client: p.Client}
 	return s.advance(ctx, v, si)
 }
 
-// createSignedUp makes the account of a sign-up whose address is proved.
-func (s *Server) createSignedUp(ctx context.Context, v Visit, p SignUpProof) (*identity.User, error) {
+// signedUp returns the sign-up whose address is proved, and the account that it makes.
+func (s *Server) signedUp(
+	ctx context.Context, v Visit, p SignUpProof,
+) (*Confirmation, *identity.User, error) {
 	c, own, err := s.provenSignUp(ctx, v, p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	u, err := s.signedUpUser(ctx, v, c, p, own)
-	if err != nil {
-		return nil, err
-	}
+	return c, u, err
+}
+
+// storeSignUp makes the account of a sign-up.
+func (s *Server) storeSignUp(
+	ctx context.Context, v Visit, confirmation string, u *identity.User, first *FirstPasskey,
+	ev ...audit.Event,
+) error {
 	created := v.event(audit.UserCreated, u.ID)
 	created.Detail = map[string]string{"email": u.Email, "how": "signup"}
 	s.notices.attach(&created, u, outbox.Mail{
 		Message: outbox.MessageWelcome,
 		Values:  map[string]string{"link": s.cfg.BaseURL + "/account"},
 	})
-	verified := v.event(audit.EmailVerified, u.ID)
-	err = s.store.CompleteSignUp(ctx, c.ID, u, v.Now, created, verified)
-	if err != nil {
-		return nil, signUpError(err)
+	ev = append([]audit.Event{created, v.event(audit.EmailVerified, u.ID)}, ev...)
+	if err := s.store.CompleteSignUp(ctx, confirmation, u, first, v.Now, ev...); err != nil {
+		return signUpError(err)
 	}
-	return u, nil
+	return nil
 }
 
 // signUpError returns the error of a sign-up that cannot be completed, in words for the person.

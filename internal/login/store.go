@@ -224,7 +224,11 @@ type LinkStore interface {
 	PutLink(ctx context.Context, h secret.Hash, l *Link, ev ...audit.Event) error
 	// CompleteSetup consumes the setup link and creates the first administrator, in one
 	// transaction. Consumed: there is an administrator.
-	CompleteSetup(ctx context.Context, h secret.Hash, u *identity.User, now time.Time,
+	CompleteSetup(ctx context.Context, h secret.Hash, u *identity.User, first *FirstPasskey,
+		now time.Time, ev ...audit.Event) error
+	// ReplacePasskeys consumes a LinkPassword, deletes the passkeys of its user and stores another,
+	// and ends all access and trusted browsers: Consumed or NotFound.
+	ReplacePasskeys(ctx context.Context, h secret.Hash, first *FirstPasskey, now time.Time,
 		ev ...audit.Event) error
 }
 
@@ -275,7 +279,9 @@ type ConfirmationStore interface {
 
 	// CompleteSignUp consumes a ConfirmSignUp and creates the account: Consumed, or Conflict with
 	// the field for a name that is taken, which consumes nothing.
-	CompleteSignUp(ctx context.Context, id string, u *identity.User, now time.Time, ev ...audit.Event) error
+	// first is the passkey of a person who has no other way in, or nil.
+	CompleteSignUp(ctx context.Context, id string, u *identity.User, first *FirstPasskey,
+		now time.Time, ev ...audit.Event) error
 	// ProveEmail marks the address of an account verified: Consumed if the confirmation was used or
 	// the address is no longer the account's.
 	ProveEmail(ctx context.Context, p Proven, now time.Time, ev ...audit.Event) error
@@ -304,8 +310,8 @@ type ConfirmationStore interface {
 	// claimed.
 	Invite(ctx context.Context, h secret.Hash, l *Link, ev ...audit.Event) error
 	// AcceptInvitation consumes a LinkInvite and stores the names and the password of u.
-	AcceptInvitation(ctx context.Context, h secret.Hash, u *identity.User, now time.Time,
-		ev ...audit.Event) error
+	AcceptInvitation(ctx context.Context, h secret.Hash, u *identity.User, first *FirstPasskey,
+		now time.Time, ev ...audit.Event) error
 }
 
 // Confirmation kinds.

@@ -281,8 +281,14 @@ func (s *Server) VerifyByToken(ctx context.Context, v Visit, p SignUpProof) erro
 		if !m.Own && p.Password == "" && s.PasswordAllowed() {
 			return fault.InvalidField("password", "Enter the password that was chosen at the sign-up.")
 		}
-		_, err := s.createSignedUp(ctx, v, p)
-		return err
+		c, u, err := s.signedUp(ctx, v, p)
+		if err == nil && s.FirstIsPasskey() {
+			err = fault.New(fault.Denied, "Open this link in a browser, which can make a passkey.")
+		}
+		if err != nil {
+			return err
+		}
+		return s.storeSignUp(ctx, v, c.ID, u, nil)
 	case ConfirmAddress:
 		if m.User.MustVerify {
 			if err := s.CheckPassword(ctx, v, m.User, p.Password); err != nil {

@@ -185,7 +185,8 @@ func useConfirmation(
 // with the address end. It returns Consumed for a confirmation that was used, and Conflict, with
 // the field, for a name that is taken: the confirmation can be used again then.
 func (d *DB) CompleteSignUp(
-	ctx context.Context, id string, u *identity.User, now time.Time, ev ...audit.Event,
+	ctx context.Context, id string, u *identity.User, first *login.FirstPasskey, now time.Time,
+	ev ...audit.Event,
 ) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		c, err := useConfirmation(ctx, tx, id, login.ConfirmSignUp, now)
@@ -197,7 +198,10 @@ func (d *DB) CompleteSignUp(
 		if err != nil {
 			return err
 		}
-		return d.createUser(ctx, tx, u)
+		if err := d.createUser(ctx, tx, u); err != nil {
+			return err
+		}
+		return putFirstPasskey(ctx, tx, first)
 	})
 }
 

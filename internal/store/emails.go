@@ -331,7 +331,8 @@ func (d *DB) Invite(ctx context.Context, h secret.Hash, l *login.Link, ev ...aud
 // and the password of u. It returns Consumed if the link was used, and Conflict, with the field,
 // for a username that is taken: the link can be used again then.
 func (d *DB) AcceptInvitation(
-	ctx context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event,
+	ctx context.Context, h secret.Hash, u *identity.User, first *login.FirstPasskey, now time.Time,
+	ev ...audit.Event,
 ) error {
 	defer d.users.Invalidate(u.ID)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
@@ -357,6 +358,9 @@ func (d *DB) AcceptInvitation(
 			return nil, err
 		}
 		if err := saveUser(ctx, tx, current, &next); err != nil {
+			return nil, err
+		}
+		if err := putFirstPasskey(ctx, tx, first); err != nil {
 			return nil, err
 		}
 		if err := endMailed(ctx, tx, u.ID); err != nil {

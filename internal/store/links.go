@@ -79,7 +79,8 @@ func useLink(ctx context.Context, tx sqldb.Tx, h secret.Hash, now time.Time) (*l
 // set-up links: there is one first administrator. It returns Consumed, and creates nobody, while
 // there is an active administrator.
 func (d *DB) CompleteSetup(
-	ctx context.Context, h secret.Hash, u *identity.User, now time.Time, ev ...audit.Event,
+	ctx context.Context, h secret.Hash, u *identity.User, first *login.FirstPasskey, now time.Time,
+	ev ...audit.Event,
 ) error {
 	return d.write(ctx, ev, func(tx sqldb.Tx) error {
 		if err := lockAdmins(ctx, tx); err != nil {
@@ -102,6 +103,9 @@ func (d *DB) CompleteSetup(
 		if _, err := tx.Exec(ctx, "DELETE FROM links WHERE kind = $1 AND hash <> $2", login.LinkSetup, h); err != nil {
 			return err
 		}
-		return d.createUser(ctx, tx, u)
+		if err := d.createUser(ctx, tx, u); err != nil {
+			return err
+		}
+		return putFirstPasskey(ctx, tx, first)
 	})
 }

@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
@@ -84,4 +86,57 @@ func (d *DB) UserHandle(ctx context.Context, u identity.UserID, offered string) 
 		" ON CONFLICT (user_id) DO UPDATE SET handle = passkey_handles.handle RETURNING handle",
 		u, offered).Scan(&handle)
 	return handle, err
+}
+
+// putFirstPasskey stores the passkey with which a person joins, and the handle that authenticators
+// know the account by. It does nothing without one.
+func putFirstPasskey(ctx context.Context, tx sqldb.Tx, first *login.FirstPasskey) error {
+	if first == nil {
+		return nil
+	}
+	c := first.Credential
+	_, err := tx.Exec(ctx, "INSERT INTO passkey_handles (user_id, handle) VALUES ($1, $2)"+
+		" ON CONFLICT (user_id) DO UPDATE SET handle = excluded.handle", c.User, first.Handle)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, insertCredential, credentialTable.args(c)...)
+	return err
+}
+
+// ReplacePasskeys consumes a link and stores a passkey in place of all that its user has. All
+// access to the account, and what was mailed to it, ends. It returns Consumed if the link was used.
+func (d *DB) ReplacePasskeys(
+	ctx context.Context, h secret.Hash, first *login.FirstPasskey, now time.Time, ev ...audit.Event,
+) error {
+	u := first.Credential.User
+	defer d.users.Invalidate(u)
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		l, err := useLink(ctx, tx, h, now)
+		if err != nil {
+			return nil, err
+		}
+		if l.Kind != login.LinkPassword || l.User != u {
+			return nil, notFound("link")
+		}
+		if err := lockUser(ctx, tx, u); err != nil {
+			return nil, err
+		}
+		_, err = tx.Exec(ctx, "DELETE FROM credentials WHERE user_id = $1 AND kind = $2", u, first.Credential.Kind)
+		if err != nil {
+			return nil, err
+		}
+		if err := putFirstPasskey(ctx, tx, first); err != nil {
+			return nil, err
+		}
+		for _, text := range []string{deleteTrust, deleteRecovery} {
+			if _, err := tx.Exec(ctx, text, u); err != nil {
+				return nil, err
+			}
+		}
+		if err := endMailed(ctx, tx, u); err != nil {
+			return nil, err
+		}
+		return endUserAccess(ctx, tx, u, now, "")
+	})
 }

@@ -137,7 +137,7 @@ func (s *suite) userFields(t *testing.T, f *filler) {
 		CreatedAt: s.now,
 		ExpiresAt: s.now.Add(time.Hour),
 	}))
-	testkit.Must(t, fresh.CompleteSetup(ctx, link, &first, s.now))
+	testkit.Must(t, fresh.CompleteSetup(ctx, link, &first, nil, s.now))
 	got, err := fresh.User(ctx, first.ID)
 	testkit.Must(t, err)
 	same(t, "made by the setup", got, &first)

@@ -585,10 +585,10 @@ func (s *suite) links(t *testing.T) {
 			ExpiresAt: s.now.Add(time.Hour),
 		}))
 	}
-	want(t, db.CompleteSetup(ctx, "setup1", u, s.now.Add(time.Hour)), fault.NotFound)
-	testkit.Must(t, db.CompleteSetup(ctx, "setup1", u, s.now))
-	want(t, db.CompleteSetup(ctx, "setup1", u, s.now), fault.Consumed)
-	want(t, db.CompleteSetup(ctx, "setup2", u, s.now), fault.NotFound)
+	want(t, db.CompleteSetup(ctx, "setup1", u, nil, s.now.Add(time.Hour)), fault.NotFound)
+	testkit.Must(t, db.CompleteSetup(ctx, "setup1", u, nil, s.now))
+	want(t, db.CompleteSetup(ctx, "setup1", u, nil, s.now), fault.Consumed)
+	want(t, db.CompleteSetup(ctx, "setup2", u, nil, s.now), fault.NotFound)
 
 	testkit.Must(t, db.PutLink(ctx, "reset", &login.Link{
 		Kind:      login.LinkPassword,
@@ -596,7 +596,7 @@ func (s *suite) links(t *testing.T) {
 		CreatedAt: s.now,
 		ExpiresAt: s.now.Add(time.Hour),
 	}))
-	want(t, db.CompleteSetup(ctx, "reset", u, s.now), fault.NotFound)
+	want(t, db.CompleteSetup(ctx, "reset", u, nil, s.now), fault.NotFound)
 	l, err := db.Link(ctx, "reset", s.now)
 	testkit.Must(t, err)
 	testkit.Equal(t, "user of the link", l.User, u.ID)
@@ -648,7 +648,7 @@ func (s *suite) lateSetupLink(t *testing.T, db *store.DB) {
 		Roles:     []string{identity.RoleSuperAdmin},
 		CreatedAt: s.now,
 	}
-	want(t, db.CompleteSetup(ctx, "late", late, s.now), fault.Consumed)
+	want(t, db.CompleteSetup(ctx, "late", late, nil, s.now), fault.Consumed)
 	_, err := db.User(ctx, late.ID)
 	want(t, err, fault.NotFound)
 

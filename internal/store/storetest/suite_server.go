@@ -334,7 +334,7 @@ func (s *suite) loginRaces(t *testing.T) {
 			ID:        identity.UserID(secret.NewID(s.now)),
 			Email:     fmt.Sprintf("%s-%d@x", link, i),
 			CreatedAt: s.now,
-		}, s.now)
+		}, nil, s.now)
 	})
 
 	for _, threshold := range []int{1000, 5} {

@@ -22,6 +22,8 @@ const (
 	pathUndo    = "/undo-email"
 	pathStep    = "/login/verify"
 
+	pathFirstPasskey = "/signup/passkey"
+
 	mailedTTL = time.Hour      // of the cookie; the link has an expiry of its own
 	signUpTTL = 24 * time.Hour // of the cookie; what it contains has an expiry of its own
 )
@@ -37,6 +39,8 @@ func (s *Server) joiningRoutes() []route {
 		{"POST " + pathVerify, s.postVerify},
 		{"GET " + pathStep, s.atStep(login.StepVerifyEmail, s.showVerifyStep)},
 		{"POST " + pathStep, s.atStep(login.StepVerifyEmail, s.postVerifyStep)},
+		{"GET " + pathFirstPasskey, s.showFirstPasskey},
+		{"POST " + pathFirstPasskey, s.postFirstPasskey},
 		{"GET " + pathInvite, s.mailedPage(s.showInvitation)},
 		{"POST " + pathInvite, s.postInvitation},
 		{"GET " + pathUndo, s.mailedPage(s.showUndo)},
@@ -246,9 +250,59 @@ func (s *Server) postConfirm(w http.ResponseWriter, r *http.Request) error {
 
 // joined signs in a person who has just got an account.
 func (s *Server) joined(w http.ResponseWriter, r *http.Request, lc loginContext, st login.Step) error {
-	s.kit.ClearCookie(w, web.CookieSignUp)
-	s.kit.ClearCookie(w, web.CookieLink)
+	if st.Next != login.StepFirstPasskey { // else the link works until the passkey is made
+		s.kit.ClearCookie(w, web.CookieSignUp)
+		s.kit.ClearCookie(w, web.CookieLink)
+	}
 	return s.followStep(w, r, lc, st)
+}
+
+// firstPasskeyView returns the page on which a person makes the first passkey of an account.
+func (s *Server) firstPasskeyView(
+	r *http.Request,
+) (*EnrollView, url.Values, loginContext, error) {
+	form, err := s.form(r)
+	if err != nil {
+		return nil, nil, loginContext{}, err
+	}
+	lc, err := s.loginContext(r, form)
+	if err != nil {
+		return nil, nil, lc, err
+	}
+	e, u, err := s.login.FirstPasskey(s.visit(r), s.kit.Cookie(r, web.CookieLogin))
+	if err != nil {
+		return nil, nil, lc, err
+	}
+	v := enrollView(lc.base(r), u, e)
+	v.Form.Action, v.Form.Flow, v.Form.Next = pathFirstPasskey, lc.sealed, lc.next
+	return v, form, lc, nil
+}
+
+func (s *Server) showFirstPasskey(w http.ResponseWriter, r *http.Request) error {
+	v, _, _, err := s.firstPasskeyView(r)
+	if err != nil {
+		return err
+	}
+	return s.show(w, http.StatusOK, v)
+}
+
+func (s *Server) postFirstPasskey(w http.ResponseWriter, r *http.Request) error {
+	v, form, lc, err := s.firstPasskeyView(r)
+	if err != nil {
+		return err
+	}
+	nameDevice(r, form)
+	var st login.Step
+	if err = s.kit.Allow(w, r, "login", web.Subject{}); err == nil {
+		st, err = s.login.Join(r.Context(), s.visit(r), s.kit.Cookie(r, web.CookieLogin), form)
+	}
+	if fault.Is(err, fault.Consumed) { // the account was made, or the link used, meanwhile
+		return err
+	}
+	if err != nil {
+		return s.rerender(w, r, problem(err), v)
+	}
+	return s.joined(w, r, lc, st)
 }
 
 // showVerify shows what a mailed link that proves an address would do. It changes nothing: mail

@@ -243,6 +243,8 @@ func (s *Server) followStep(
 		return seeOther(w, r, lc.url("/login/enroll"))
 	case login.StepVerifyEmail:
 		return seeOther(w, r, lc.url(pathStep))
+	case login.StepFirstPasskey:
+		return seeOther(w, r, lc.url(pathFirstPasskey))
 	}
 	return fault.New(fault.Internal, "no page for step %s", st.Next)
 }

@@ -26,7 +26,16 @@ func (s *Server) showSetup(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) setupView(r *http.Request, token string) *SetupView {
 	admin := &identity.User{Roles: []string{identity.RoleSuperAdmin}}
-	return &SetupView{Base: begin(r), Token: token, Rules: s.login.PasswordRules(admin)}
+	return &SetupView{Base: begin(r), Token: token, Rules: s.firstRules(admin)}
+}
+
+// firstRules returns what the password of a first administrator must be like, or nil where people
+// begin with a passkey.
+func (s *Server) firstRules(u *identity.User) []identity.Rule {
+	if s.login.FirstIsPasskey() {
+		return nil
+	}
+	return s.login.PasswordRules(u)
 }
 
 func (s *Server) postSetup(w http.ResponseWriter, r *http.Request) error {
@@ -54,7 +63,7 @@ func (s *Server) showReset(r *http.Request, _ url.Values, token string) (View, e
 	if err != nil {
 		return nil, err
 	}
-	return s.resetView(r, u, token), nil
+	return s.resetPage(r, u, token), nil
 }
 
 func (s *Server) resetView(r *http.Request, u *identity.User, token string) *NewPasswordView {
@@ -69,6 +78,16 @@ func (s *Server) resetView(r *http.Request, u *identity.User, token string) *New
 	}
 }
 
+// resetPage returns the page of a link that replaces what a person has lost: a password, or where
+// people sign in with nothing else, the passkeys.
+func (s *Server) resetPage(r *http.Request, u *identity.User, token string) View {
+	v := s.resetView(r, u, token)
+	if s.login.PasswordAllowed() {
+		return v
+	}
+	return &InvitationView{Base: v.Base, Form: v.Form, Email: v.Account, Replace: true}
+}
+
 func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 	form, err := s.form(r)
 	if err != nil {
@@ -81,6 +100,9 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 	u, err := s.login.LinkUser(r.Context(), s.visit(r), token)
 	if err != nil {
 		return err
+	}
+	if !s.login.PasswordAllowed() {
+		return s.postResetPasskeys(w, r, u, token)
 	}
 	password, repeated := form.Get("new_password"), form.Get("confirm_password")
 	if !form.Has("new_password") { // the names that scripts use
@@ -101,6 +123,21 @@ func (s *Server) postReset(w http.ResponseWriter, r *http.Request) error {
 		return s.rerender(w, r, err, s.resetView(r, u, token))
 	}
 	return s.passwordSet(w, r, u)
+}
+
+// postResetPasskeys begins to replace the passkeys of the link's user.
+func (s *Server) postResetPasskeys(
+	w http.ResponseWriter, r *http.Request, u *identity.User, token string,
+) error {
+	err := s.kit.Allow(w, r, "password_reset", web.Subject{User: string(u.ID)})
+	var st login.Step
+	if err == nil {
+		st, err = s.login.UsePasskeyLink(r.Context(), s.visit(r), token)
+	}
+	if err != nil {
+		return s.rerender(w, r, err, s.resetPage(r, u, token))
+	}
+	return s.joined(w, r, loginContext{}, st)
 }
 
 // passwordSet sends a person whose password a link has set to sign in with it.

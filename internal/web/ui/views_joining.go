@@ -63,14 +63,15 @@ type VerifyView struct {
 // Page names the template.
 func (*VerifyView) Page() PageName { return PageVerify }
 
-// InvitationView hands an account over to an invited person. Fields: `name`, `username`,
-// `password`. Posted to /invitation.
+// InvitationView hands an account over to an invited person, or to one whose passkeys are lost.
+// Fields: `name`, `username`, `password`. Posted to /invitation unless Form names another address.
 type InvitationView struct {
 	Base
 	Form
 	Email          string
 	Name, Username string
 	Rules          []identity.Rule
+	Replace        bool // a link replaces the passkeys of an account; there is no field
 }
 
 // Page names the template.
