@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sort"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -24,7 +25,7 @@ type pageRange struct {
 
 // skipPages moves a position past the pages that cannot have an event of some types, and reports
 // whether that is the end of the log. A follower that waits for rare events so reads no others: the
-// index audit_log_type finds them.
+// index audit_log_rare finds them.
 func (d *DB) skipPages(ctx context.Context, next *audit.Position, types []audit.Type) (end bool, err error) {
 	for range feedReads {
 		pages, err := list(ctx, d.sql, scanRange, "SELECT position, first_id, last_id FROM audit_pages"+
@@ -79,6 +80,9 @@ func (d *DB) matchingIDs(ctx context.Context, pages []pageRange, types []audit.T
 	w.add("id >= ", first, true)
 	w.add("id <= ", last, true)
 	text := "SELECT id FROM audit_log" + w.String()
+	if !slices.ContainsFunc(types, isFrequent) {
+		text += " AND " + indexedTypes
+	}
 	for i, t := range types {
 		text += map[bool]string{true: " AND type IN (", false: ", "}[i == 0] + w.param(string(t))
 	}
