@@ -51,9 +51,10 @@ func program(e *env) cli.Program {
 		Now:     e.now,
 		Getenv:  e.getenv,
 		Rules:   token.ClientRules(),
-		Settings: func(flags map[string]string, file string) (*config.Config, error) {
-			return loadConfig(e, flags, file)
+		Settings: func(flags map[string]string, file, realm string) (*config.Config, error) {
+			return loadRealmConfig(e, flags, file, realm)
 		},
+		Realms: realmFiles(),
 		Open: func(ctx context.Context, cfg *config.Config) (*admin.Operations, func() error, error) {
 			p, err := openParts(ctx, e, cfg, nil)
 			if err != nil {
@@ -66,11 +67,11 @@ func program(e *env) cli.Program {
 			return ops, p.Close, nil
 		},
 		Examine: func(ctx context.Context, cfg *config.Config) *doctor.Report {
-			return diagnose(ctx, e, cfg)
+			return diagnoseAll(ctx, e, cfg)
 		},
 		Repair: repair,
 		Migrate: func(ctx context.Context, cfg *config.Config, dryRun bool) ([]cli.Migration, error) {
-			return migrate(ctx, cfg, dryRun, func(text string) { fmt.Fprintf(e.stderr, "gatehouse: %s\n", text) })
+			return migrateAll(ctx, cfg, dryRun, func(text string) { fmt.Fprintf(e.stderr, "gatehouse: %s\n", text) })
 		},
 		Breached: breachedLists(),
 		Serve:    func(ctx context.Context, cfg *config.Config) error { return serve(ctx, e, cfg) },
@@ -189,7 +190,7 @@ func migrate(
 		return nil, err
 	}
 	for _, m := range pending {
-		out = append(out, cli.Migration{Name: m.Name, Oldest: m.Oldest})
+		out = append(out, cli.Migration{Name: m.Name, Oldest: m.Oldest, Realm: cfg.Realm})
 	}
 	if dryRun {
 		return out, nil

@@ -185,7 +185,17 @@ func masterKey(cfg *config.Config) (key []byte, made string, err error) {
 	if path == ":memory:" {
 		return []byte(secret.NewToken("")), "", nil
 	}
-	return storedKey(filepath.Join(filepath.Dir(path), "secret.key"))
+	return storedKey(keyFile(cfg, path))
+}
+
+// keyFile returns the file of the key of an SQLite database, for which SECRET_KEY is not set. Those
+// of realms have names of their own: their databases may be in one directory.
+func keyFile(cfg *config.Config, database string) string {
+	name := "secret.key"
+	if cfg.Realm != "" {
+		name = "secret-" + cfg.Realm + ".key"
+	}
+	return filepath.Join(filepath.Dir(database), name)
 }
 
 // storedKey returns the content of a key file, which it creates if there is none. Then made is its

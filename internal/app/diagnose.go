@@ -99,7 +99,7 @@ func missingFile(cfg *config.Config) string {
 	if _, err := os.Stat(file); err != nil {
 		return "there is none at " + file + " yet; gatehouse serve creates it"
 	}
-	key := filepath.Join(filepath.Dir(file), "secret.key")
+	key := keyFile(cfg, file)
 	if _, err := os.Stat(key); err != nil && cfg.MasterKey() == nil {
 		return "the key file " + key + " is missing; restore it from the backup, or set SECRET_KEY"
 	}
@@ -227,7 +227,7 @@ func (d *diagnosis) files() {
 				add(name, "the database", true)
 			}
 		}
-		if key := filepath.Join(dir, "secret.key"); d.cfg.MasterKey() == nil {
+		if key := keyFile(d.cfg, path); d.cfg.MasterKey() == nil {
 			if _, err := os.Stat(key); err == nil {
 				add(key, "the master key", true)
 			}

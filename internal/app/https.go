@@ -51,11 +51,15 @@ type secureParts struct {
 // startHTTPS begins to get and renew certificates, if they come by ACME, and serves HTTP_PORT,
 // until the returned function is called.
 func startHTTPS(ctx context.Context, e *env, p *parts, h secureParts) (stop func(), err error) {
+	hosts, err := realmHosts(p.cfg)
+	if err != nil {
+		return nil, err
+	}
 	certificates, err := newCertificates(e, p, h.log)
 	if err != nil {
 		return nil, err
 	}
-	stopPlain := servePlain(h.plain, plainHandler(p.cfg, certificates), h.log)
+	stopPlain := servePlain(h.plain, plainHandler(p.cfg, certificates, hosts...), h.log)
 	if certificates == nil {
 		return stopPlain, nil
 	}
@@ -71,7 +75,7 @@ func startHTTPS(ctx context.Context, e *env, p *parts, h secureParts) (stop func
 
 // plainHandler answers at HTTP_PORT: challenges of ACME if there is a manager, and a redirect to
 // https for all else.
-func plainHandler(c *config.Config, m *acme.Manager) http.Handler {
+func plainHandler(c *config.Config, m *acme.Manager, realms ...string) http.Handler {
 	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -79,7 +83,7 @@ func plainHandler(c *config.Config, m *acme.Manager) http.Handler {
 			http.Error(w, "This address needs https.", http.StatusForbidden)
 			return
 		}
-		http.Redirect(w, r, secureAddress(c, r), http.StatusPermanentRedirect)
+		http.Redirect(w, r, secureAddress(c, r, realms), http.StatusPermanentRedirect)
 	})
 	if m != nil {
 		h = m.Handler(h)
@@ -88,8 +92,8 @@ func plainHandler(c *config.Config, m *acme.Manager) http.Handler {
 }
 
 // secureAddress returns the https address of a request that came by http. It replaces a host that
-// is not ours by that of BASE_URL.
-func secureAddress(c *config.Config, r *http.Request) string {
+// is not ours by that of BASE_URL. realms are the hosts of realms, which are ours as well.
+func secureAddress(c *config.Config, r *http.Request, realms []string) string {
 	to, err := url.Parse(c.Server.BaseURL)
 	if err != nil { // the settings have validated it
 		return c.Server.BaseURL
@@ -99,10 +103,11 @@ func secureAddress(c *config.Config, r *http.Request) string {
 		host = name
 	}
 	ours := func(name string) bool { return strings.EqualFold(name, host) }
-	if i := slices.IndexFunc(c.HTTPS.Domains, ours); i >= 0 && !ours(to.Hostname()) {
+	domains := slices.Concat(c.HTTPS.Domains, realms)
+	if i := slices.IndexFunc(domains, ours); i >= 0 && !ours(to.Hostname()) {
 		port := to.Port()
-		if to.Host = c.HTTPS.Domains[i]; port != "" {
-			to.Host = net.JoinHostPort(c.HTTPS.Domains[i], port)
+		if to.Host = domains[i]; port != "" {
+			to.Host = net.JoinHostPort(domains[i], port)
 		}
 	}
 	if strings.HasPrefix(r.URL.Path, "/") {

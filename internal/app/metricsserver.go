@@ -84,7 +84,7 @@ const (
 // for the database.
 func (s *server) sample(ctx context.Context) {
 	m := s.parts.monitor
-	if m == nil || m.metrics == nil {
+	if m == nil || m.metrics == nil || m.realm {
 		return
 	}
 	state := m.metrics.State

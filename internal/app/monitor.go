@@ -28,6 +28,8 @@ type monitor struct {
 	proxies []netip.Prefix
 	static  map[string]string // path of a public document → its route
 
+	realm bool // watches a realm: the state of the process is not its own
+
 	stopMetrics func() // ends the serving of metrics; or nil
 }
 

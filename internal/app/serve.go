@@ -77,6 +77,9 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	if err := announce(ctx, e, p); err != nil {
 		return err
 	}
+	if err := startRealms(e, s); err != nil {
+		return err
+	}
 	tuneThreads(e)
 	s.behind = append(s.behind, func(ctx context.Context) { followQuota(ctx, e) })
 	s.secure = secure

@@ -52,6 +52,8 @@ type env struct {
 	args           []string // of the command line, without the program's name
 	getenv         func(string) string
 	now            func() time.Time
+
+	passwords *secret.Passwords // of a realm; nil: the server has its own
 }
 
 // loadConfig reads the settings: defaults, the YAML file unless its name is "", environment,
@@ -139,6 +141,11 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	if err := p.openDataKey(ctx); err != nil {
 		return err
 	}
+	if p.cfg.Realm != "" {
+		if err := p.claimDatabase(ctx); err != nil {
+			return err
+		}
+	}
 	if err := p.db.RaiseTokenTTL(ctx, p.cfg.Tokens.AccessTTL); err != nil {
 		return err
 	}
@@ -146,7 +153,10 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	if err := p.ring.Reload(ctx); err != nil {
 		return err
 	}
-	p.passwords = secret.NewPasswords(hashWidth(runtime.GOMAXPROCS(0), memoryLimit(os.ReadFile)), p.cfg.Passwords.HashQueue)
+	if p.passwords = e.passwords; p.passwords == nil {
+		width := hashWidth(runtime.GOMAXPROCS(0), memoryLimit(os.ReadFile))
+		p.passwords = secret.NewPasswords(width, p.cfg.Passwords.HashQueue)
+	}
 	p.commonState = fileState(p.cfg.Passwords.CommonFile)
 	signIn, err := LoginConfig(p.cfg)
 	if err != nil {
@@ -155,7 +165,9 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	p.places = new(places)
 	signIn.Places = p.places
 	if p.monitor != nil && p.monitor.metrics != nil {
-		p.passwords.Watch(p.monitor.metrics.Hashing)
+		if e.passwords == nil {
+			p.passwords.Watch(p.monitor.metrics.Hashing)
+		}
 		signIn.OnCheck = p.monitor.check
 	}
 	signIn.Administers = func(u *identity.User) bool {
@@ -297,8 +309,9 @@ type server struct {
 
 	shared   *cache.Redis // or nil
 	gateway  *gateway.Gateway
-	secure   *tls.Config // nil: no https
-	stopping atomic.Bool // the server finishes the requests in progress
+	secure   *tls.Config  // nil: no https
+	realms   *realms      // or nil
+	stopping *atomic.Bool // the server finishes the requests in progress
 
 	next       *handover   // to a new process; nil in tests
 	handedOver atomic.Bool // a new process serves on the sockets
@@ -308,7 +321,7 @@ type server struct {
 
 // newServer connects the parts: config → core → adapters → handlers → jobs.
 func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server, error) {
-	s := &server{parts: p, log: log}
+	s := &server{parts: p, log: log, stopping: new(atomic.Bool)}
 	if err := s.prepare(ctx, e); err != nil {
 		return nil, err
 	}
@@ -548,6 +561,7 @@ func (s *server) redis(e *env, log *slog.Logger) (*cache.Redis, error) {
 		return nil, nil
 	}
 	shared, err := cache.OpenRedis(url, cache.RedisOptions{
+		Space:    s.parts.cfg.Realm,
 		Now:      e.now,
 		Fallback: cache.NewMemory(0, e.now),
 		OnOutage: func(err error) {

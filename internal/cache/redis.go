@@ -33,6 +33,9 @@ return {1, ahead}`
 
 // RedisOptions configures a Redis limiter.
 type RedisOptions struct {
+	// Space separates the counters and proofs of servers that share a Redis and nothing else, such
+	// as realms. "" is the space of servers that are not named.
+	Space      string
 	Now        func() time.Time
 	Fallback   Limiter         // counts while Redis does not answer; may be nil if Take is not called
 	OnOutage   func(err error) // called once when Redis stops answering; may be nil
@@ -102,6 +105,14 @@ func (r *Redis) Take(ctx context.Context, key string, l Limit) (Result, error) {
 	return r.opt.Fallback.Take(ctx, key, l)
 }
 
+// key returns the name of a key in Redis.
+func (r *Redis) key(prefix, name string) string {
+	if r.opt.Space == "" {
+		return prefix + name
+	}
+	return prefix + "realm:" + r.opt.Space + ":" + name
+}
+
 func (r *Redis) take(ctx context.Context, key string, p pace) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
@@ -109,7 +120,7 @@ func (r *Redis) take(ctx context.Context, key string, p pace) (Result, error) {
 		key = shorten(key)
 	}
 	args := []string{strconv.FormatInt(p.step, 10), strconv.FormatInt(p.room, 10)}
-	out, err := r.script.Exec(ctx, r.client, []string{redisPrefix + key}, args).AsIntSlice()
+	out, err := r.script.Exec(ctx, r.client, []string{r.key(redisPrefix, key)}, args).AsIntSlice()
 	if err != nil {
 		return Result{}, err
 	}

@@ -60,7 +60,7 @@ func (r *Redis) add(ctx context.Context, key string, ttl time.Duration) (bool, e
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	sum := sha256.Sum256([]byte(key)) // parts of keys come with requests: this bounds their length
-	name := replayPrefix + base64.RawURLEncoding.EncodeToString(sum[:])
+	name := r.key(replayPrefix, base64.RawURLEncoding.EncodeToString(sum[:]))
 	set := r.client.B().Set().Key(name).Value("1").Nx().PxMilliseconds(max(ttl.Milliseconds(), 1)).Build()
 	err := r.client.Do(ctx, set).Error()
 	if rueidis.IsRedisNil(err) {

@@ -36,8 +36,10 @@ type Program struct {
 	// Getenv returns a variable of the environment, or "". nil: there is none.
 	Getenv func(name string) string
 	// Settings reads the settings. The flags are those of the command line, by flag name; file
-	// names a YAML file, or is "".
-	Settings func(flags map[string]string, file string) (*config.Config, error)
+	// names a YAML file, or is "". realm names the realm of the server that they are of, or is "".
+	Settings func(flags map[string]string, file, realm string) (*config.Config, error)
+	// Realms manages the realms of a server.
+	Realms Realms
 	// Rules hold what clients may choose from; flags and their help derive from it.
 	Rules client.Rules
 	// Open opens the database, brings its schema up to date and returns the operations on it.
@@ -96,6 +98,7 @@ type grammar struct {
 	JSON   bool   `name:"json" help:"Print one JSON document."`
 	Config string `placeholder:"FILE" help:"Read settings from this YAML file."`
 	Server string `placeholder:"URL" help:"Work on this server, as whoever gatehouse login signed in. Default: GATEHOUSE_SERVER, or the database of this machine."`
+	Realm  string `name:"realm" placeholder:"NAME" help:"Work on this realm of REALMS_FILE."`
 }
 
 // run reads the arguments and runs the command that they name.
@@ -122,6 +125,7 @@ func run(ctx context.Context, e *env, args []string) error {
 		flags:   l.settings.given(),
 		file:    l.grammar.Config,
 		server:  l.grammar.Server,
+		realm:   l.grammar.Realm,
 	}
 	if err := c.checkServer(); err != nil {
 		return err
@@ -180,9 +184,10 @@ type call struct {
 	flags   map[string]string // the settings given as flags
 	file    string            // the YAML file with settings, or ""
 	server  string            // the flag --server, or ""
+	realm   string            // the realm of the server, or ""
 }
 
-func (c *call) config() (*config.Config, error) { return c.Settings(c.flags, c.file) }
+func (c *call) config() (*config.Config, error) { return c.Settings(c.flags, c.file, c.realm) }
 
 // manage runs f with the operations of administrators: of the server that --server or
 // GATEHOUSE_SERVER names, or on the database, which it closes after that.

@@ -18,6 +18,7 @@ func commands(rules client.Rules) []command {
 	return []command{
 		{"serve", "Run the server.", &serveCommand{}},
 		{"migrate", "Bring the database schema up to date.", &migrateCommand{}},
+		{"realm", "Manage the realms that one process serves: issuers of their own.", &realmCommands{}},
 		{"setup-link", "Print a one-time link to become the first administrator.", &setupLinkCommand{}},
 		{"user", "Manage the people who can sign in.", newUserCommands()},
 		{"client", "Manage the applications that may request tokens.", newClientCommands(rules)},
@@ -49,6 +50,9 @@ type serveCommand struct{}
 
 // Run serves until ctx ends.
 func (*serveCommand) Run(ctx context.Context, c *call) error {
+	if c.realm != "" {
+		return wrong("serve serves all realms of REALMS_FILE; leave --realm out")
+	}
 	cfg, err := c.config()
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func TestHealthcheck(t *testing.T) {
 	} {
 		answer, path = tt.answer, "/livez"
 		var out bytes.Buffer
-		p := Program{Settings: func(flags map[string]string, _ string) (*config.Config, error) {
+		p := Program{Settings: func(flags map[string]string, _, _ string) (*config.Config, error) {
 			return config.Load(config.Source{Flags: flags})
 		}}
 		args := []string{"healthcheck", "--port", u.Port(), "--base-url", "https://login.example.com"}

@@ -12,7 +12,8 @@ type migrateCommand struct {
 
 // A Migration is one step of the database schema.
 type Migration struct {
-	Name string
+	Name  string
+	Realm string // of whose database it is a step; "": of the server's own
 	// Oldest is the number of the oldest migration whose program may use the schema afterwards.
 	Oldest string
 }
@@ -21,6 +22,14 @@ type Migration struct {
 func (m Migration) contracts() bool {
 	number, _, _ := strings.Cut(m.Name, "_")
 	return m.Oldest == number
+}
+
+// shown returns the name with that of the realm, if it is of one.
+func (m Migration) shown() string {
+	if m.Realm == "" {
+		return m.Name
+	}
+	return m.Realm + ": " + m.Name
 }
 
 // migratedView is the output of the command.
@@ -44,7 +53,7 @@ func (f *migrateCommand) Run(ctx context.Context, c *call) error {
 	}
 	names, oldest := []string{}, ""
 	for _, m := range all {
-		names, oldest = append(names, m.Name), max(oldest, m.Oldest)
+		names, oldest = append(names, m.shown()), max(oldest, m.Oldest)
 	}
 	v, what := migratedView{Applied: names, OldestProgram: oldest}, "applied"
 	if f.DryRun {
@@ -57,7 +66,7 @@ func (f *migrateCommand) Run(ctx context.Context, c *call) error {
 func listMigrations(s *table, what string, all []Migration) {
 	contracting := ""
 	for _, m := range all {
-		s.pair(what, m.Name)
+		s.pair(what, m.shown())
 		if m.contracts() {
 			contracting = m.Name
 		}

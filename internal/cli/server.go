@@ -38,6 +38,7 @@ type place struct {
 func places() map[string]place {
 	return map[string]place{
 		"serve":       {reason: "it is the server"},
+		"realm":       {"it works with REALMS_FILE of the machine that the server runs on", true},
 		"migrate":     {"it works on the database itself, before a server of this version runs", true},
 		"setup-link":  {"it makes the first administrator, whom nobody can sign in as yet", true},
 		"passwords":   {reason: "it works with files of the machine that the server runs on"},
@@ -80,6 +81,10 @@ func placeOf(command string) (place, bool) {
 // only. A server in the environment does not stop what has nothing to do with one.
 func (c *call) checkServer() error {
 	p, ok := placeOf(c.command)
+	if c.realm != "" && c.remote() != "" {
+		return wrong("--realm names a realm of this machine; to work on one elsewhere, leave it out, and name the " +
+			"realm's own address as the server")
+	}
 	switch {
 	case !ok:
 		return nil

@@ -44,6 +44,10 @@ type Config struct {
 	Monitoring Monitoring
 	HTTPS      HTTPS
 
+	Realm string // the name of the realm that these are the settings of; "" for the server's own
+
+	source *Source // what they were read from
+
 	strangers []string // see Warnings
 
 	origins map[string]string // setting name → where its value came from; absent for defaults
@@ -74,7 +78,8 @@ type Server struct {
 	RequestBodyLimit int64         // bytes
 	DrainDelay       time.Duration // between a SIGTERM and the end of new requests
 	ShutdownTimeout  time.Duration
-	ProfilePort      int // 0 means none
+	ProfilePort      int    // 0 means none
+	RealmsFile       string // a YAML file, or ""
 }
 
 // Branding holds how the server presents itself to people.
@@ -390,6 +395,15 @@ func (c *Config) ownAddress() string {
 		scheme = "https"
 	}
 	return scheme + "://localhost:" + strconv.Itoa(c.Server.Port)
+}
+
+// DatabaseFile returns the path of the SQLite database, or "" for PostgreSQL.
+func (c *Config) DatabaseFile() string {
+	file, _ := strings.CutPrefix(string(c.Storage.DatabaseURL), "sqlite:")
+	if c.Engine() != "sqlite" {
+		return ""
+	}
+	return file
 }
 
 // Engine returns the name of the database engine: sqlite or postgres.

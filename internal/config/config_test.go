@@ -143,7 +143,7 @@ func TestDefaults(t *testing.T) {
 			Sweep:   30 * 24 * time.Hour,
 		},
 	}
-	c.origins, c.texts = nil, nil
+	c.origins, c.texts, c.source = nil, nil, nil
 	// Printing would hide what differs in a Secret; nothing here is one.
 	if !reflect.DeepEqual(*c, want) {
 		t.Errorf("got  %+v\nwant %+v", *c, want)

@@ -43,7 +43,15 @@ func (p Problems) orNil() error {
 // file and among the flags. The environment is shared with other programs: a name there that looks
 // like a setting is a warning (see [Config.Warnings]), and others are ignored.
 func Load(src Source) (*Config, error) {
-	l := loader{
+	l := newLoader()
+	l.all(src)
+	l.cfg.source = &src
+	return l.finish()
+}
+
+// newLoader returns a loader with the defaults.
+func newLoader() *loader {
+	l := &loader{
 		cfg:    &Config{origins: map[string]string{}, texts: map[string]string{}},
 		byName: map[string]Setting{},
 	}
@@ -56,9 +64,18 @@ func Load(src Source) (*Config, error) {
 			}
 		}
 	}
+	return l
+}
+
+// all reads all sources.
+func (l *loader) all(src Source) {
 	l.file(src.File, src.FileName)
 	l.env(src.Env, src.ReadFile)
 	l.flags(src.Flags)
+}
+
+// finish settles and checks what was read.
+func (l *loader) finish() (*Config, error) {
 	if len(l.problems) > 0 {
 		return nil, l.problems
 	}
@@ -79,12 +96,13 @@ type loader struct {
 	byName   map[string]Setting
 	names    []string // in the order of the table
 	problems Problems
+	skip     func(name string) bool // settings that are not read; nil: none
 }
 
 // set stores one value. An empty value counts as not set.
 func (l *loader) set(s Setting, raw, origin, shown string) {
 	raw = strings.TrimSpace(raw)
-	if raw == "" {
+	if raw == "" || l.skip != nil && l.skip(s.Name) {
 		return
 	}
 	if strings.ContainsRune(raw, 0) {
@@ -128,29 +146,38 @@ func (l *loader) env(env []string, readFile func(string) ([]byte, error)) {
 		case direct != "" && path != "":
 			l.problems.add("environment: %s and %s_FILE are both set; keep one of them", name, name)
 		case path != "":
-			l.envFile(s, path, readFile)
+			l.fromFile(s, valueFile{"environment", name + "_FILE", path}, readFile)
 		default:
 			l.set(s, direct, "environment", name)
 		}
 	}
 }
 
-func (l *loader) envFile(s Setting, path string, readFile func(string) ([]byte, error)) {
-	shown := s.Name + "_FILE"
-	if readFile == nil {
-		l.problems.add("environment: %s is set, but files cannot be read here", shown)
+// valueFile is a file that holds the value of a setting.
+type valueFile struct {
+	origin string // where it is named
+	shown  string // the name under which it is named there
+	path   string
+}
+
+func (l *loader) fromFile(s Setting, f valueFile, readFile func(string) ([]byte, error)) {
+	if l.skip != nil && l.skip(s.Name) {
 		return
 	}
-	data, err := readFile(path)
+	if readFile == nil {
+		l.problems.add("%s: %s is set, but files cannot be read here", f.origin, f.shown)
+		return
+	}
+	data, err := readFile(f.path)
 	if err != nil {
-		l.problems.add("environment: %s cannot be read: %v", shown, err)
+		l.problems.add("%s: %s cannot be read: %v", f.origin, f.shown, err)
 		return
 	}
 	if strings.TrimSpace(string(data)) == "" {
-		l.problems.add("environment: %s names %q, which is empty", shown, path)
+		l.problems.add("%s: %s names %q, which is empty", f.origin, f.shown, f.path)
 		return
 	}
-	l.set(s, string(data), "environment", shown)
+	l.set(s, string(data), f.origin, f.shown)
 }
 
 func (l *loader) flags(flags map[string]string) {

@@ -39,7 +39,7 @@ earlier ones:
 4. a flag: ` + "`--access-token-ttl 1h`" + `.
 
 In the environment, ` + "`NAME_FILE=/run/secrets/name`" + ` reads the value from a file, for example a container
-secret; spaces and line ends around the value are dropped. (` + "`SSL_CERT`, `SSL_KEY` and `ROUTES_FILE`" + `
+secret; spaces and line ends around the value are dropped. (` + "`SSL_CERT`, `SSL_KEY`, `ROUTES_FILE` and `REALMS_FILE`" + `
 are paths already and have no such form.) An empty value counts as not set.
 
 A duration is a number of seconds (` + "`3600`" + `) or a form such as ` + "`1h30m`" + `. If the name or the text says

@@ -50,6 +50,7 @@ func Settings() []Setting {
 		{"Server", httpsRows()},
 		{"Server", stopRows()},
 		{"Server", outboundRows()},
+		{"Server", realmRows()},
 		{"Branding", brandingRows()},
 		{"Storage", storageRows()},
 		{"Storage", sharedStoreRows()},

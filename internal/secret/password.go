@@ -60,6 +60,8 @@ type Passwords struct {
 	line  chan struct{}
 	dummy string // a hash that no password is known for, which costs as much to verify as any other
 	watch Queue  // or nil
+
+	parent *Passwords // whose slots these share; nil: they have their own
 }
 
 // Queue counts the callers that wait. It is called by several goroutines.
@@ -140,6 +142,34 @@ func (p *Passwords) Outdated(stored string) bool {
 	return !strings.HasPrefix(stored, current)
 }
 
+// Share returns a pool for one of several tenants of p. It has a queue of its own, and at most wide
+// of its hashes wait for the slots of p at a time: whoever floods one tenant delays the others by
+// that many hashes at most.
+func (p *Passwords) Share(wide, queue int) *Passwords {
+	s := NewPasswords(wide, queue)
+	s.parent, s.watch = p, p.watch
+	return s
+}
+
+// slot waits for a slot, and returns what frees it.
+func (p *Passwords) slot(ctx context.Context) (free func(), err error) {
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	own := func() { <-p.slots }
+	if p.parent == nil {
+		return own, nil
+	}
+	above, err := p.parent.slot(ctx)
+	if err != nil {
+		own()
+		return nil, err
+	}
+	return func() { above(); own() }, nil
+}
+
 func (p *Passwords) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case p.line <- struct{}{}:
@@ -154,16 +184,15 @@ func (p *Passwords) enter(ctx context.Context) (leave func(), err error) {
 	if p.watch != nil {
 		waited = p.watch.Enter()
 	}
-	select {
-	case p.slots <- struct{}{}:
-		hashed := waited(true)
-		return func() { hashed(); <-p.slots; <-p.line }, nil
-	case <-ctx.Done():
+	free, err := p.slot(ctx)
+	if err != nil {
 		waited(false)
 		<-p.line
-		return nil, fault.Wrap(fault.Unavailable, ctx.Err(),
+		return nil, fault.Wrap(fault.Unavailable, err,
 			"The server is busy. Try again in a moment.")
 	}
+	hashed := waited(true)
+	return func() { hashed(); free(); <-p.line }, nil
 }
 
 func hashArgon(password string, salt []byte) string {

@@ -1,0 +1,72 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatehouse-id/gatehouse/internal/cli"
+	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/doctor"
+)
+
+// migrateAll brings the schemas of a server and of all its realms up to date, or that of one realm.
+// One that fails does not stop the others.
+func migrateAll(
+	ctx context.Context, cfg *config.Config, dryRun bool, notice func(text string),
+) ([]cli.Migration, error) {
+	all, err := withRealms(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var out []cli.Migration
+	var failed error
+	for _, c := range all {
+		done, err := migrate(ctx, c, dryRun, notice)
+		out = append(out, done...)
+		if err != nil && c.Realm != "" {
+			err = fmt.Errorf("realm %s: %w", c.Realm, err)
+		}
+		failed = errors.Join(failed, err)
+	}
+	return out, failed
+}
+
+// diagnoseAll examines a server and all its realms, or one realm. What is the same for all, such as
+// the clock of the machine, is reported once.
+func diagnoseAll(ctx context.Context, e *env, cfg *config.Config) *doctor.Report {
+	report := diagnose(ctx, e, cfg)
+	all, err := withRealms(cfg)
+	if err != nil {
+		report.Findings = append(report.Findings, doctor.Finding{
+			Check: "settings.realms",
+			Level: doctor.Problem,
+			Title: err.Error(),
+			Fix:   "Correct REALMS_FILE.",
+		})
+		return report
+	}
+	said := map[string]bool{}
+	for i := range report.Findings {
+		said[report.Findings[i].Check+report.Findings[i].Title] = true
+	}
+	for _, c := range all[1:] {
+		for _, f := range diagnose(ctx, e, c).Findings {
+			if !said[f.Check+f.Title] {
+				f.Title = "Realm " + c.Realm + ": " + f.Title
+				report.Findings = append(report.Findings, f)
+			}
+		}
+	}
+	return report
+}
+
+// withRealms returns the settings of a server and those of its realms, or those of one realm.
+func withRealms(cfg *config.Config) ([]*config.Config, error) {
+	all := []*config.Config{cfg}
+	if cfg.Realm != "" {
+		return all, nil
+	}
+	realms, _, err := realmConfigs(cfg)
+	return append(all, realms...), err
+}

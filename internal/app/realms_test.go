@@ -1,0 +1,436 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+	"github.com/gatehouse-id/gatehouse/internal/web/api/gen"
+)
+
+// realmProcess is a process with realms, as serve makes it.
+type realmProcess struct {
+	*testServer // of the main issuer
+	s           *server
+	stop        func()
+}
+
+// newRealmProcess makes a process with the realms of a file.
+func newRealmProcess(t *testing.T, file string) *realmProcess {
+	t.Helper()
+	dir := t.TempDir()
+	name := filepath.Join(dir, "realms.yaml")
+	testkit.Must(t, os.WriteFile(name, []byte(file), 0o600))
+	e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: []string{
+		"DATABASE_URL=sqlite:" + filepath.Join(dir, "main.db"), "BASE_URL=https://login.example", "REALMS_FILE=" + name,
+		"RATE_LIMIT_ENABLED=false", "JWT_ALGORITHM=ES256",
+	}}
+	cfg, err := loadConfig(e, nil, "")
+	testkit.Must(t, err)
+	p, err := openParts(t.Context(), e, cfg, nil)
+	testkit.Must(t, err)
+	s, err := newServer(t.Context(), e, p, slog.New(slog.DiscardHandler))
+	testkit.Must(t, err)
+	testkit.Must(t, startRealms(e, s))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); s.work(ctx) }()
+	x := &realmProcess{s: s, testServer: &testServer{handler: s.handler, now: e.now(), parts: p, server: s}}
+	x.stop = func() { cancel(); <-done; _ = p.Close() }
+	t.Cleanup(x.stop)
+	return x
+}
+
+// ask sends a request to a host.
+func (x *realmProcess) ask(host string, r *http.Request) *httptest.ResponseRecorder {
+	r.Host = host
+	w := httptest.NewRecorder()
+	x.handler.ServeHTTP(w, r)
+	return w
+}
+
+func (x *realmProcess) get(host, path string) *httptest.ResponseRecorder {
+	return x.ask(host, httptest.NewRequest("GET", path, http.NoBody))
+}
+
+// tenant returns a realm with a client, a user and tokens.
+func (x *realmProcess) tenant(t *testing.T, i int, host string) *testServer {
+	t.Helper()
+	if w := x.get(host, "/.well-known/openid-configuration"); w.Code != 200 {
+		t.Fatalf("%s: %d %s", host, w.Code, w.Body)
+	}
+	h := &testServer{
+		now:   x.now,
+		parts: x.s.realms.all[i].server.Load().parts,
+		handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Host = host
+			x.handler.ServeHTTP(w, r)
+		}),
+	}
+	h.seed(t, t.Context(), h.parts)
+	return h
+}
+
+const twoRealms = `realms:
+  acme:
+    base_url: https://acme.example
+    admin_email: root@acme.example
+    admin_password: Correct-Horse-Battery-9
+    hosts: [api.acme.example, "*.shop.example"]
+  beta:
+    base_url: https://beta.example
+    admin_email: root@beta.example
+    admin_password: Wrong-Horse-Battery-9!
+    jwt_algorithm: EdDSA
+`
+
+// Host decides the realm, in any spelling of it; no other header does, and unknown hosts get
+// nothing but the checks of orchestrators.
+func TestHostChoosesTheRealm(t *testing.T) {
+	x := newRealmProcess(t, twoRealms)
+	issuer := func(host string, header ...string) string {
+		r := httptest.NewRequest("GET", "/.well-known/openid-configuration", http.NoBody)
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		w := x.ask(host, r)
+		if w.Code != 200 {
+			return fmt.Sprint(w.Code)
+		}
+		return member(w.Body.String(), "issuer")
+	}
+	for host, want := range map[string]string{
+		"login.example": "https://login.example", "acme.example": "https://acme.example",
+		"ACME.Example.:443": "https://acme.example", "acme.example:8443": "https://acme.example",
+		"beta.example": "https://beta.example", "api.acme.example": "https://acme.example",
+		"a.b.shop.example": "https://acme.example", "shop.example": "421", "evil.example": "421", "": "421",
+		"acme.example.evil.example": "421", "xacme.example": "421", "acme.example:1:2": "421",
+		"acme.example:x": "421", "[::1]": "421", "127.0.0.1:8080": "421", "acme.example/x": "421",
+	} {
+		testkit.Equal(t, host, issuer(host), want)
+	}
+	for _, name := range []string{"X-Forwarded-Host", "Forwarded", "X-Original-Host", "X-Host"} {
+		testkit.Equal(t, name, issuer("acme.example", name, "beta.example"), "https://acme.example")
+		testkit.Equal(t, name, issuer("evil.example", name, "host=beta.example"), "421")
+	}
+	absolute := httptest.NewRequest("GET", "https://beta.example/.well-known/openid-configuration", http.NoBody)
+	testkit.Equal(t, "absolute form", member(x.ask(absolute.Host, absolute).Body.String(), "issuer"), "https://beta.example")
+	for _, path := range []string{"/health", "/livez", "/readyz"} {
+		testkit.Equal(t, path, x.get("10.0.0.1:8080", path).Code, 200)
+	}
+}
+
+// credential is what a person or a program of a realm has, and how it is presented.
+type credential struct {
+	name, value string
+	garbage     string // of the same form
+	add         func(r *http.Request, value string)
+}
+
+func bearer(r *http.Request, v string) { r.Header.Set("Authorization", "Bearer "+v) }
+
+func cookie(name string) func(*http.Request, string) {
+	return func(r *http.Request, v string) { r.AddCookie(&http.Cookie{Name: name, Value: v}) }
+}
+
+func inForm(name string) func(*http.Request, string) {
+	return func(r *http.Request, v string) {
+		form := url.Values{name: {v}}
+		if r.Method == "GET" || r.Method == "DELETE" {
+			r.URL.RawQuery = form.Encode()
+			return
+		}
+		r.Body = io.NopCloser(strings.NewReader(form.Encode()))
+		r.ContentLength = int64(len(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+}
+
+// endpoints returns everything that the server answers, as METHOD /path, from the sources and the
+// document of the interface.
+func endpoints(t *testing.T) (all []string) {
+	t.Helper()
+	var doc struct {
+		Paths map[string]map[string]json.RawMessage `json:"paths"`
+	}
+	testkit.Must(t, json.Unmarshal(gen.Document, &doc))
+	for path, methods := range doc.Paths {
+		if !strings.HasPrefix(path, "/api/") {
+			path = "/api/v1" + path
+		}
+		for m := range methods {
+			if m = strings.ToUpper(m); slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, m) {
+				all = append(all, m+" "+path)
+			}
+		}
+	}
+	pattern := regexp.MustCompile(`"(GET|POST|PUT|PATCH|DELETE) (/[^"]*)"`)
+	for _, glob := range []string{"../web/ui/*.go", "../web/console/*.go", "../web/accounts/*.go", "../web/protocol/*.go", "../bff/*.go"} {
+		files, err := filepath.Glob(glob)
+		testkit.Must(t, err)
+		for _, f := range files {
+			if strings.HasSuffix(f, "_test.go") {
+				continue
+			}
+			raw, err := os.ReadFile(f)
+			testkit.Must(t, err)
+			for _, m := range pattern.FindAllStringSubmatch(string(raw), -1) {
+				path := strings.ReplaceAll(m[2], "{$}", "")
+				switch {
+				case strings.Contains(glob, "/accounts/"):
+					path = "/accounts/v1" + path
+				case strings.Contains(glob, "/console/") && !strings.HasPrefix(path, "/admin"):
+					path = "/admin" + path
+				}
+				all = append(all, m[1]+" "+path)
+			}
+		}
+	}
+	for _, path := range []string{
+		"/oauth/authorize", "/oauth/token", "/token", "/api/v1/token", "/oauth/introspect", "/oauth/revoke", "/oauth/userinfo",
+		"/oauth/tokeninfo", "/oauth/device/code", "/oauth/logout", "/oauth/revocations", "/session/refresh", "/session/logout",
+		"/session/login", "/session/user", "/gateway/check", "/gateway/login",
+	} {
+		all = append(all, "GET "+path, "POST "+path)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if len(all) < 280 {
+		t.Fatalf("only %d endpoints were found", len(all))
+	}
+	return all
+}
+
+// No credential of one realm is worth more at another one than the same characters at random, at
+// any endpoint.
+func TestRealmsShareNoCredential(t *testing.T) {
+	x := newRealmProcess(t, twoRealms)
+	a, b := x.tenant(t, 0, "acme.example"), x.tenant(t, 1, "beta.example")
+	open := regexp.MustCompile(`\{[^}]*\}`)
+	all := endpoints(t)
+	status := func(host, endpoint string, c credential, value string) string {
+		method, path, _ := strings.Cut(endpoint, " ")
+		r := httptest.NewRequest(method, open.ReplaceAllString(path, "web"), http.NoBody)
+		r.RemoteAddr = "127.0.0.1:50000"
+		c.add(r, value)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // streams do not end
+		defer cancel()
+		w := x.ask(host, r.WithContext(ctx))
+		return fmt.Sprint(w.Code, " ", member(w.Body.String(), "error"), " ", strings.Split(w.Header().Get("Location"), "?")[0])
+	}
+	for _, c := range x.credentials(t, a) {
+		worth := 0
+		for _, endpoint := range all {
+			if strings.HasPrefix(endpoint, "GET /oauth/revocations") {
+				continue // in TestRealmsShareNoState
+			}
+			got, want := status("beta.example", endpoint, c, c.value), status("beta.example", endpoint, c, c.garbage)
+			if got != want {
+				t.Errorf("%s of acme at beta: %s: %s, and %s for random characters", c.name, endpoint, got, want)
+			}
+			if method, path, _ := strings.Cut(endpoint, " "); method == "GET" || strings.HasPrefix(path, "/oauth/") {
+				if status("acme.example", endpoint, c, c.value) != status("acme.example", endpoint, c, c.garbage) {
+					worth++
+				}
+			}
+		}
+		if worth == 0 && c.name != "refresh token" { // which needs the client's secret as well: below
+			t.Errorf("%s is worth nothing at acme either: the test proves nothing", c.name)
+		}
+	}
+	for name, pair := range map[string][2]*testServer{"acme's at beta": {a, b}, "beta's at acme": {b, a}} {
+		own, other := pair[0], pair[1]
+		body := other.post(t, "/oauth/introspect", url.Values{"token": {own.access}})
+		testkit.Equal(t, name+": introspection", strings.TrimSpace(body), `{"active":false}`)
+		r := other.request("POST", "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {own.refresh}}, "")
+		w := httptest.NewRecorder()
+		other.handler.ServeHTTP(w, r)
+		testkit.Equal(t, name+": refresh", fmt.Sprint(w.Code, member(w.Body.String(), "error")), "400invalid_grant")
+		own.post(t, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {own.refresh}})
+	}
+}
+
+// credentials returns what the people and programs of a realm have.
+func (x *realmProcess) credentials(t *testing.T, h *testServer) []credential {
+	t.Helper()
+	session := secret.NewToken(secret.PrefixSession)
+	name, value := x.signIn(t, h)
+	garbled := func(v string) string { // as long, of the same kind, of no account
+		i := len(v) / 2
+		c := byte('A')
+		if v[i] == c {
+			c = 'B'
+		}
+		return v[:i] + string(c) + v[i+1:]
+	}
+	flow := h.flow(t)
+	setup, err := h.parts.login.SetupLink(t.Context(), h.now)
+	if err != nil { // there is an administrator
+		setup = ""
+	}
+	all := []credential{
+		{"access token", h.access, garbled(h.access), bearer},
+		{"access token in the form", h.access, garbled(h.access), inForm("access_token")},
+		{"session", value, session, cookie(name)},
+		{"client secret", h.secret, secret.NewToken(secret.PrefixClientSecret), func(r *http.Request, v string) {
+			inForm("grant_type")(r, "client_credentials")
+			r.SetBasicAuth("web", v)
+		}},
+		{"refresh token", h.refresh, secret.NewToken(secret.PrefixRefreshToken), inForm("refresh_token")},
+		{"flow", flow, garbled(flow), inForm("flow")},
+	}
+	if setup != "" {
+		all = append(all, credential{"link", setup, secret.NewToken(secret.PrefixLink), inForm("token")})
+	}
+	return all
+}
+
+// flow returns an authorization request as the browser carries it.
+func (h *testServer) flow(t *testing.T) string {
+	t.Helper()
+	ask := url.Values{
+		"response_type": {"code"}, "client_id": {"web"}, "redirect_uri": {"https://a.example/cb"}, "scope": {"openid"}, "state": {"s"},
+		"code_challenge": {strings.Repeat("A", 43)}, "code_challenge_method": {"S256"},
+	}
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, h.request("GET", "/oauth/authorize?"+ask.Encode(), nil, ""))
+	at, err := url.Parse(w.Header().Get("Location"))
+	testkit.Must(t, err)
+	if at.Query().Get("flow") == "" {
+		t.Fatalf("no flow in %q", at)
+	}
+	return at.Query().Get("flow")
+}
+
+// signIn signs the administrator of a realm in, and returns the cookie.
+func (x *realmProcess) signIn(t *testing.T, h *testServer) (name, value string) {
+	t.Helper()
+	c := h.parts.cfg.Administration
+	r := httptest.NewRequest("POST", "/login", strings.NewReader(url.Values{
+		"username": {c.Email}, "password": {string(c.Password)},
+	}.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if c.Name == "__Host-gatehouse" {
+			return c.Name, c.Value
+		}
+	}
+	t.Fatalf("no session: %d %s", w.Code, w.Body)
+	return "", ""
+}
+
+// What happens in one realm is in no list, key set, feed or log of another one.
+func TestRealmsShareNoState(t *testing.T) {
+	x := newRealmProcess(t, twoRealms)
+	a, b := x.tenant(t, 0, "acme.example"), x.tenant(t, 1, "beta.example")
+	var sets []string
+	for _, host := range []string{"login.example", "acme.example", "beta.example"} {
+		sets = append(sets, x.get(host, "/oauth/jwks").Body.String())
+	}
+	for i := range sets {
+		for j := range i {
+			for _, kid := range regexp.MustCompile(`"kid":"([^"]+)"`).FindAllStringSubmatch(sets[i], -1) {
+				if strings.Contains(sets[j], kid[1]) {
+					t.Errorf("the key %s is in two key sets", kid[1])
+				}
+			}
+		}
+	}
+	before, _ := b.parts.db.RevocationHead()
+	a.post(t, "/oauth/revoke", url.Values{"token": {a.refresh}})
+	if after, _ := b.parts.db.RevocationHead(); after != before {
+		t.Error("a revocation at acme is in the feed of beta")
+	}
+	testkit.Equal(t, "introspection after it", strings.TrimSpace(
+		a.post(t, "/oauth/introspect", url.Values{"token": {a.access}})), `{"active":false}`)
+	if !strings.Contains(b.post(t, "/oauth/introspect", url.Values{"token": {b.access}}), `"active":true`) {
+		t.Error("a revocation at acme has ended a token of beta")
+	}
+	if a.parts.db == b.parts.db || string(a.parts.keys.Hash("x")) == string(b.parts.keys.Hash("x")) {
+		t.Error("the realms share a database or keys")
+	}
+	if _, err := b.parts.db.UserByLogin(t.Context(), "root@acme.example"); err == nil {
+		t.Error("beta has acme's administrator")
+	}
+}
+
+// A realm whose database cannot be opened is unavailable; the others and the process are not, and
+// readiness names it.
+func TestBrokenRealmHarmsNoOther(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "broken.db")
+	testkit.Must(t, os.WriteFile(broken, []byte(strings.Repeat("no database ", 1000)), 0o600))
+	x := newRealmProcess(t, twoRealms+"  gamma:\n    base_url: https://gamma.example\n    database_url: sqlite:"+broken+"\n")
+	testkit.Eventually(t, "gamma is unavailable", func() bool {
+		return strings.Contains(x.get("login.example", "/readyz").Body.String(), `"unavailable_realms":["gamma"]`)
+	})
+	testkit.Equal(t, "readiness of the process", x.get("login.example", "/readyz").Code, 200)
+	testkit.Equal(t, "gamma", x.get("gamma.example", "/login").Code, 503)
+	testkit.Equal(t, "acme", x.get("acme.example", "/login").Code, 200)
+	testkit.Equal(t, "main", x.get("login.example", "/login").Code, 200)
+}
+
+// Mistakes in the file stop the start, and say where they are.
+func TestMistakesInRealmsFile(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "realms.yaml")
+	e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: []string{
+		"DATABASE_URL=sqlite:" + filepath.Join(dir, "main.db"), "BASE_URL=https://login.example", "REALMS_FILE=" + name,
+		"SECRET_KEY=" + strings.Repeat("ab", 32),
+	}}
+	cfg, err := loadConfig(e, nil, "")
+	testkit.Must(t, err)
+	for file, want := range map[string]string{
+		"realms:\n  acme:\n    jwt_algorithm: ES256":                                                                          "needs base_url",
+		"realms:\n  Acme:\n    base_url: https://a.example":                                                                   "cannot be the name of a realm",
+		"realms:\n  main:\n    base_url: https://a.example":                                                                   "choose another one",
+		"realms:\n  acme:\n    base_url: https://a.example\n    port: 99":                                                     "line 4: port belongs to the whole process",
+		"realms:\n  acme:\n    base_url: https://a.example\n    jwt_algoritm: RS256":                                          "did you mean jwt_algorithm?",
+		"realms:\n  acme:\n    base_url: https://login.example":                                                               "have the same address",
+		"realms:\n  acme:\n    base_url: https://a.example\n  acme:\n    base_url: https://b.example":                         `"acme" is there twice`,
+		"realms:\n  acme:\n    base_url: https://a.example\n    hosts: [b.example]\n  beta:\n    base_url: https://b.example": "have the same address",
+		"realms:\n  acme:\n    base_url: https://a.example\n    database_url: sqlite:" + dir + "/main.db":                     "has the database of the server's own issuer",
+		"realms:\n  acme:\n    base_url: https://a.example\n    secret_key: " + strings.Repeat("ab", 32):                      "has the SECRET_KEY of the server's own issuer",
+		"realms:\n  acme:\n    base_url: https://a.example\n    secret_key_file: /nonexistent/key":                            "secret_key_file cannot be read",
+		"realms:\n  acme:\n    base_url: https://a.example\n    hosts: ['a.example:80']":                                      "without a port",
+		"realms: [acme]":  "must be a mapping",
+		"realm:\n  acme:": "is not known here",
+		"a: *b":           "not readable as YAML",
+	} {
+		testkit.Must(t, os.WriteFile(name, []byte(file), 0o600))
+		_, _, err := realmConfigs(cfg)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%q: %v, want %q", file, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "abab") {
+			t.Errorf("%q: the error shows a secret: %v", file, err)
+		}
+	}
+}
+
+// A database that one realm has used cannot be that of another one.
+func TestDatabaseOfAnotherRealm(t *testing.T) {
+	x := newRealmProcess(t, twoRealms)
+	x.tenant(t, 0, "acme.example")
+	c := *x.s.realms.all[0].cfg
+	c.Realm = "other"
+	_, err := openParts(t.Context(), &env{stdout: io.Discard, stderr: io.Discard, now: time.Now}, &c, nil)
+	if err == nil {
+		t.Fatal("the database of acme opens as that of another realm")
+	}
+}
