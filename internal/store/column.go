@@ -84,6 +84,9 @@ func (c unixMillis) Scan(v any) error {
 	return nil
 }
 
+// ScansInteger marks the column as one of integers.
+func (c unixMillis) ScansInteger() {}
+
 func (c unixMillis) stored() any { return unixMilli(*c.t) }
 
 // millis is a duration, stored in milliseconds.
@@ -98,6 +101,9 @@ func (c millis) Scan(v any) error {
 	*c.d = time.Duration(n) * time.Millisecond
 	return nil
 }
+
+// ScansInteger marks the column as one of integers.
+func (c millis) ScansInteger() {}
 
 func (c millis) stored() any { return c.d.Milliseconds() }
 

@@ -62,8 +62,8 @@ var (
 	selectGrantByID  = selectGrant + " WHERE id = $1 AND " + notRevoked
 	selectUserGrants = selectGrant + " WHERE user_id = $1 AND expires_at > $2 AND " + notRevoked +
 		" ORDER BY last_used_at DESC, id"
-	selectGrantAndUser = "SELECT " + grantTable.qualified() + ", " + userTable.qualified() +
-		" FROM grants JOIN users ON users.id = grants.user_id WHERE grants.id = $1 AND " + notRevoked
+	selectGrantAndUser = sqldb.NewRowQuery(slices.Concat(grantTable.qualifiedNames(), userTable.qualifiedNames()),
+		"FROM grants JOIN users ON users.id = grants.user_id WHERE grants.id = $1 AND "+notRevoked)
 )
 
 // insertGrant stores a grant unless something that it depends on has been revoked. A deleted user

@@ -33,9 +33,9 @@ type table[T any] struct {
 func (t *table[T]) list() string { return strings.Join(t.names(t.columns, ""), ", ") }
 
 // qualified returns list with the name of the table before each column.
-func (t *table[T]) qualified() string {
-	return strings.Join(t.names(t.columns, t.name+"."), ", ")
-}
+func (t *table[T]) qualified() string { return strings.Join(t.qualifiedNames(), ", ") }
+
+func (t *table[T]) qualifiedNames() []string { return t.names(t.columns, t.name+".") }
 
 func (t *table[T]) names(columns []column[T], prefix string) []string {
 	names := make([]string, len(columns))

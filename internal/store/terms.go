@@ -62,7 +62,7 @@ func saveUser(ctx context.Context, tx sqldb.Tx, old, new *identity.User) error {
 
 // deleteUserTerms removes what finds a user, and counts the user out. The row must be there yet.
 func (d *DB) deleteUserTerms(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
-	u, err := userTable.scan(tx.Row(ctx, selectUserByID, id))
+	u, err := userTable.scan(tx.Row(ctx, selectUser+" WHERE id = $1", id))
 	if err != nil {
 		return asNotFound(err, "user")
 	}

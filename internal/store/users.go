@@ -62,7 +62,7 @@ var userTable = table[identity.User]{
 
 var (
 	selectUser        = "SELECT " + userTable.list() + " FROM users"
-	selectUserByID    = selectUser + " WHERE id = $1"
+	selectUserByID    = sqldb.NewRowQuery(userTable.qualifiedNames(), "FROM users WHERE id = $1")
 	selectUserByLogin = selectUser + " WHERE email_key = $1 OR username_key = $1" +
 		" OR id = (SELECT user_id FROM user_emails WHERE email_key = $1)" +
 		" ORDER BY CASE WHEN email_key = $1 THEN 0 WHEN username_key = $1 THEN 1 ELSE 2 END LIMIT 1"
@@ -96,7 +96,8 @@ func (c addressJSON) stored() any {
 
 // User reads a user, or NotFound.
 func (d *DB) User(ctx context.Context, id identity.UserID) (*identity.User, error) {
-	u, err := userTable.scan(d.sql.Row(ctx, selectUserByID, id))
+	u := new(identity.User)
+	err := d.sql.Read(ctx, userTable.dest(make([]any, 0, len(userTable.columns)), u), selectUserByID, id)
 	return u, asNotFound(err, "user")
 }
 

@@ -114,18 +114,19 @@ func TestConcurrentReads(t *testing.T) {
 		for i := range 20 {
 			mustExec(t, db, insert, i, fmt.Sprint("name ", i), true)
 		}
-		const text = "SELECT name FROM things WHERE id = $1"
+		query := sqldb.NewRowQuery([]string{"name"}, "FROM things WHERE id = $1")
+		invalid := sqldb.NewRowQuery([]string{"nothing"}, "FROM things WHERE id = $1")
 		var wg sync.WaitGroup
 		for i := range 200 {
 			wg.Go(func() {
 				var name string
-				switch err := db.Read(t.Context(), []any{&name}, text, i%40); {
+				switch err := db.Read(t.Context(), []any{&name}, query, i%40); {
 				case i%40 >= 20:
 					if !fault.Is(err, fault.NotFound) {
 						t.Errorf("no row %d: %v", i%40, err)
 					}
 				case i == 3: // an invalid statement fails alone
-					if err := db.Read(t.Context(), []any{&name}, "SELECT nothing FROM things WHERE id = $1", 1); err == nil {
+					if err := db.Read(t.Context(), []any{&name}, invalid, 1); err == nil {
 						t.Error("an invalid statement returned no error")
 					}
 				case err != nil || name != fmt.Sprint("name ", i%40):
@@ -137,7 +138,7 @@ func TestConcurrentReads(t *testing.T) {
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		var name string
-		wantKind(t, db.Read(gone, []any{&name}, text, 1), fault.Unavailable)
+		wantKind(t, db.Read(gone, []any{&name}, query, 1), fault.Unavailable)
 	})
 }
 

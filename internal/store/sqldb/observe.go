@@ -71,10 +71,10 @@ func (d *observed) Rows(ctx context.Context, text string, args ...any) (Rows, er
 }
 
 // Read reads the one row of a SELECT.
-func (d *observed) Read(ctx context.Context, dest []any, text string, args ...any) error {
+func (d *observed) Read(ctx context.Context, dest []any, q *RowQuery, args ...any) error {
 	start := time.Now()
-	ctx, _ = d.o.Begin(ctx, false, text)
-	err := d.DB.Read(ctx, dest, text, args...)
+	ctx, _ = d.o.Begin(ctx, false, q.text)
+	err := d.DB.Read(ctx, dest, q, args...)
 	d.end(ctx, false, start, err)
 	return err
 }

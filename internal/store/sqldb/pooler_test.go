@@ -242,7 +242,7 @@ func step(ctx context.Context, db sqldb.DB, w, i int) error {
 		return err
 	}
 	var v int64
-	if err := db.Read(ctx, []any{&v}, "SELECT v FROM n WHERE id = $1", w%4); err != nil {
+	if err := db.Read(ctx, []any{&v}, sqldb.NewRowQuery([]string{"v"}, "FROM n WHERE id = $1"), w%4); err != nil {
 		return err
 	}
 	rows, err := db.Rows(ctx, "SELECT v FROM n WHERE id >= $1", 0)

@@ -22,11 +22,11 @@ type pgRead struct {
 }
 
 // Read reads a row together with the reads of other callers, which share the round trip.
-func (db *postgresDB) Read(ctx context.Context, dest []any, text string, args ...any) error {
+func (db *postgresDB) Read(ctx context.Context, dest []any, q *RowQuery, args ...any) error {
 	if err := ctx.Err(); err != nil {
 		return cancelled(err)
 	}
-	r := &pgRead{text: text, args: plainAll(args), dest: dest}
+	r := &pgRead{text: q.text, args: plainAll(args), dest: dest}
 	if err := db.reads.Wait(ctx, db.reads.Add(r)); err != nil {
 		return err
 	}

@@ -97,10 +97,10 @@ type DB interface {
 	// results and not add to them. It uses only its Tx; on SQLite a call of the DB would wait for
 	// itself. A panic in f is raised in the caller.
 	Write(ctx context.Context, f func(Tx) error) error
-	// Read reads the one row of a SELECT into dest, or returns NotFound, as Row does. It is for
-	// reads that many callers do at a time: on PostgreSQL they share round trips. After an error
-	// the contents of dest are undefined.
-	Read(ctx context.Context, dest []any, sql string, args ...any) error
+	// Read reads the one row of a query into dest, or returns NotFound, as Row does. It is for
+	// reads that many callers do at a time: on PostgreSQL they share round trips, on SQLite they
+	// read all columns as one. After an error the contents of dest are undefined.
+	Read(ctx context.Context, dest []any, q *RowQuery, args ...any) error
 	// ExecAll runs one statement with each of the lists of arguments, sent together: all or none.
 	// It attaches the values of attach, as by Tx.Attach.
 	ExecAll(ctx context.Context, sql string, args [][]any, attach ...any) error

@@ -230,8 +230,15 @@ func (db *sqliteDB) Write(ctx context.Context, f func(Tx) error) error {
 }
 
 // Read reads one row into dest.
-func (db *sqliteDB) Read(ctx context.Context, dest []any, text string, args ...any) error {
-	return db.Row(ctx, text, args...).Scan(dest...)
+func (db *sqliteDB) Read(ctx context.Context, dest []any, q *RowQuery, args ...any) error {
+	var row string
+	if err := db.Row(ctx, q.joined, args...).Scan(&row); err != nil {
+		return err
+	}
+	if ok, err := scanJoined(dest, row, q.columns); ok {
+		return err
+	}
+	return db.Row(ctx, q.text, args...).Scan(dest...)
 }
 
 // ExecAll runs a statement for each list of arguments.
