@@ -363,6 +363,27 @@ func (e ClientsParamsTotal) Valid() bool {
 	}
 }
 
+// Defines values for ImportClientsParamsFormat.
+const (
+	ImportClientsParamsFormatAuth0    ImportClientsParamsFormat = "auth0"
+	ImportClientsParamsFormatAuthgate ImportClientsParamsFormat = "authgate"
+	ImportClientsParamsFormatKeycloak ImportClientsParamsFormat = "keycloak"
+)
+
+// Valid indicates whether the value is a known member of the ImportClientsParamsFormat enum.
+func (e ImportClientsParamsFormat) Valid() bool {
+	switch e {
+	case ImportClientsParamsFormatAuth0:
+		return true
+	case ImportClientsParamsFormatAuthgate:
+		return true
+	case ImportClientsParamsFormatKeycloak:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MailParamsState.
 const (
 	MailParamsStateDead    MailParamsState = "dead"
@@ -563,6 +584,8 @@ func (e ImportUsersParamsOnError) Valid() bool {
 
 // Defines values for ImportUsersParamsFormat.
 const (
+	ImportUsersParamsFormatAuth0    ImportUsersParamsFormat = "auth0"
+	ImportUsersParamsFormatAuthgate ImportUsersParamsFormat = "authgate"
 	ImportUsersParamsFormatCsv      ImportUsersParamsFormat = "csv"
 	ImportUsersParamsFormatFirebase ImportUsersParamsFormat = "firebase"
 	ImportUsersParamsFormatJSON     ImportUsersParamsFormat = "json"
@@ -572,6 +595,10 @@ const (
 // Valid indicates whether the value is a known member of the ImportUsersParamsFormat enum.
 func (e ImportUsersParamsFormat) Valid() bool {
 	switch e {
+	case ImportUsersParamsFormatAuth0:
+		return true
+	case ImportUsersParamsFormatAuthgate:
+		return true
 	case ImportUsersParamsFormatCsv:
 		return true
 	case ImportUsersParamsFormatFirebase:
@@ -3151,6 +3178,18 @@ type CreateClientParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ImportClientsParams defines parameters for ImportClients.
+type ImportClientsParams struct {
+	// Format The program that the file is from.
+	Format ImportClientsParamsFormat `form:"format" json:"format"`
+
+	// DryRun Check every client and store nothing.
+	DryRun *bool `form:"dry_run,omitempty" json:"dry_run,omitempty"`
+}
+
+// ImportClientsParamsFormat defines parameters for ImportClients.
+type ImportClientsParamsFormat string
+
 // DeleteClientParams defines parameters for DeleteClient.
 type DeleteClientParams struct {
 	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
@@ -3788,6 +3827,18 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /clients (the `CreateClient` operationId).
 	CreateClient(ctx context.Context, params *CreateClientParams, body CreateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ImportClientsWithBody Register the clients of another server
+	//
+	// The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
+	// its id, whole or not at all, and answered with a line of JSON: `line`, `client_id` with the `result` created or
+	// unchanged, a `note` on what was left out, and `client_secret` if it needed a new one, shown this once; or
+	// `error` and `field`. The last line has `end` and the sums.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /clients/import (the `ImportClients` operationId).
+	ImportClientsWithBody(ctx context.Context, params *ImportClientsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteClient Delete a client, and end all its tokens
 	//
@@ -4662,6 +4713,28 @@ func (c *RawClient) CreateClientWithBody(ctx context.Context, params *CreateClie
 // Corresponds with POST /clients (the `CreateClient` operationId).
 func (c *RawClient) CreateClient(ctx context.Context, params *CreateClientParams, body CreateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCreateClientRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ImportClientsWithBody Register the clients of another server
+//
+// The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
+// its id, whole or not at all, and answered with a line of JSON: `line`, `client_id` with the `result` created or
+// unchanged, a `note` on what was left out, and `client_secret` if it needed a new one, shown this once; or
+// `error` and `field`. The last line has `end` and the sums.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /clients/import (the `ImportClients` operationId).
+func (c *RawClient) ImportClientsWithBody(ctx context.Context, params *ImportClientsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportClientsRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7256,6 +7329,70 @@ func NewCreateClientRequestWithBody(server string, params *CreateClientParams, c
 		}
 
 	}
+
+	return req, nil
+}
+
+// NewImportClientsRequestWithBody constructs an http.Request for the ImportClients method, with any body, and a specified content type
+func NewImportClientsRequestWithBody(server string, params *ImportClientsParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/import")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dry_run", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -11360,6 +11497,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /clients (the `CreateClient` operationId).
 	CreateClientWithResponse(ctx context.Context, params *CreateClientParams, body CreateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateClientResponse, error)
 
+	// ImportClientsWithBodyWithResponse Register the clients of another server
+	//
+	// The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
+	// its id, whole or not at all, and answered with a line of JSON: `line`, `client_id` with the `result` created or
+	// unchanged, a `note` on what was left out, and `client_secret` if it needed a new one, shown this once; or
+	// `error` and `field`. The last line has `end` and the sums.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clients/import (the `ImportClients` operationId).
+	ImportClientsWithBodyWithResponse(ctx context.Context, params *ImportClientsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportClientsResponse, error)
+
 	// DeleteClientWithResponse Delete a client, and end all its tokens
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -12736,6 +12885,47 @@ func (r CreateClientResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r CreateClientResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ImportClientsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ImportClientsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ImportClientsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ImportClientsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ImportClientsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ImportClientsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16539,6 +16729,24 @@ func (c *ClientWithResponses) CreateClientWithResponse(ctx context.Context, para
 	return ParseCreateClientResponse(rsp)
 }
 
+// ImportClientsWithBodyWithResponse Register the clients of another server
+//
+// The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
+// its id, whole or not at all, and answered with a line of JSON: `line`, `client_id` with the `result` created or
+// unchanged, a `note` on what was left out, and `client_secret` if it needed a new one, shown this once; or
+// `error` and `field`. The last line has `end` and the sums.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clients/import (the `ImportClients` operationId).
+func (c *ClientWithResponses) ImportClientsWithBodyWithResponse(ctx context.Context, params *ImportClientsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportClientsResponse, error) {
+	rsp, err := c.ImportClientsWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseImportClientsResponse(rsp)
+}
+
 // DeleteClientWithResponse Delete a client, and end all its tokens
 //
 // Returns a wrapper object for the known response body format(s).
@@ -18302,6 +18510,32 @@ func ParseCreateClientResponse(rsp *http.Response) (*CreateClientResponse, error
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseImportClientsResponse parses an HTTP response from a ImportClientsWithResponse call
+func ParseImportClientsResponse(rsp *http.Response) (*ImportClientsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ImportClientsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil

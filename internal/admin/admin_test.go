@@ -78,6 +78,11 @@ func operations() map[string]call {
 			return only(o.ImportUsers(ctx, a, admin.ImportOptions{Format: admin.FormatJSON}, none,
 				func(admin.LineResult) error { return nil }))
 		}},
+		"ImportClients": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			none := func() (io.Reader, error) { return strings.NewReader("[]"), nil }
+			return only(o.ImportClients(ctx, a, admin.ClientImport{Format: admin.FormatAuth0}, none,
+				func(admin.ClientResult) error { return nil }))
+		}},
 		"ExportUsers": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.ExportUsers(ctx, a, admin.ExportOptions{Format: admin.FormatJSON}, io.Discard))
 		}},

@@ -23,6 +23,7 @@ type NewClient struct {
 	Fields ClientPatch
 
 	registration client.Registration
+	secret       string // that it has elsewhere, or ""
 }
 
 // ChangedClient is a client after it was created, updated or given a secret.
@@ -97,12 +98,11 @@ func (o *Operations) CreateClient(ctx context.Context, a Actor, in NewClient) (*
 	return o.createClient(ctx, a, in)
 }
 
-// createClient registers a client for an actor that may do so.
-func (o *Operations) createClient(ctx context.Context, a Actor, in NewClient) (*ChangedClient, error) {
+// draftClient returns the client that is to be created, without its secret.
+func (o *Operations) draftClient(in NewClient, now time.Time) (*client.Client, error) {
 	if err := checkClientID(in.ID); err != nil {
 		return nil, err
 	}
-	now := o.parts.Now()
 	c := &client.Client{ID: in.ID, CreatedAt: now, UpdatedAt: now, Registration: in.registration}
 	if c.ID == "" {
 		c.ID = client.ID(secret.NewID(now))
@@ -114,11 +114,21 @@ func (o *Operations) createClient(ctx context.Context, a Actor, in NewClient) (*
 	if !in.Fields.Has("scope") && (c.CanUseGrant(client.GrantTypeCode) || c.CanUseGrant(client.GrantTypeDevice)) {
 		c.Scopes = []string{oauth.ScopeOpenID, oauth.ScopeProfile, oauth.ScopeEmail, oauth.ScopeOffline}
 	}
-	if err := c.Validate(o.parts.Rules); err != nil {
+	return c, c.Validate(o.parts.Rules)
+}
+
+// createClient registers a client for an actor that may do so.
+func (o *Operations) createClient(ctx context.Context, a Actor, in NewClient) (*ChangedClient, error) {
+	now := o.parts.Now()
+	c, err := o.draftClient(in, now)
+	if err != nil {
 		return nil, err
 	}
 	out := &ChangedClient{Client: c}
-	if c.HasSecret() {
+	switch {
+	case c.HasSecret() && in.secret != "":
+		c.Secrets = []client.Secret{o.newSecret(in.secret, now)}
+	case c.HasSecret():
 		out.Secret = secret.NewToken(secret.PrefixClientSecret)
 		c.Secrets = []client.Secret{o.newSecret(out.Secret, now)}
 	}

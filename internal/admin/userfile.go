@@ -22,12 +22,14 @@ import (
 // UserFormat is a form of files of accounts.
 type UserFormat string
 
-// The forms. The last two are exports of other programs, which are only read.
+// The forms. Those of other programs are only read.
 const (
 	FormatJSON     UserFormat = "json" // one object a line
 	FormatCSV      UserFormat = "csv"
 	FormatKeycloak UserFormat = "keycloak" // a realm, or its users
 	FormatFirebase UserFormat = "firebase" // auth:export --format=json
+	FormatAuth0    UserFormat = "auth0"    // an export of users, or users and clients
+	FormatAuthGate UserFormat = "authgate" // rows of its tables
 )
 
 // maxImportLine is the longest line or account, in bytes.
@@ -66,11 +68,13 @@ func newUserReader(r io.Reader, in ImportOptions) (userReader, error) {
 		return newCSVUsers(b)
 	case FormatKeycloak:
 		return newObjectUsers(b, func(raw json.RawMessage) (userRecord, error) { return keycloakUser(raw) })
+	case FormatAuth0, FormatAuthGate:
+		return newForeignUsers(b, in.Format)
 	case FormatFirebase:
 		return newObjectUsers(b, func(raw json.RawMessage) (userRecord, error) { return firebaseUser(raw, in.Firebase) })
 	}
-	return nil, fault.InvalidField("format", "there is no format %q; the formats are json, csv, keycloak and firebase",
-		in.Format)
+	return nil, fault.InvalidField("format",
+		"there is no format %q; the formats are json, csv, keycloak, firebase, auth0 and authgate", in.Format)
 }
 
 // jsonLines reads one object a line.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/authgate"
 	"github.com/gatehouse-id/gatehouse/internal/cli"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/doctor"
@@ -74,6 +75,7 @@ func program(e *env) cli.Program {
 			return migrateAll(ctx, cfg, dryRun, func(text string) { fmt.Fprintf(e.stderr, "gatehouse: %s\n", text) })
 		},
 		Breached: breachedLists(),
+		AuthGate: cli.AuthGateDatabases{IsDatabase: authgate.IsDatabase, Rows: authgate.Rows},
 		Serve:    func(ctx context.Context, cfg *config.Config) error { return serve(ctx, e, cfg) },
 	}
 }

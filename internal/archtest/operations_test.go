@@ -40,6 +40,7 @@ var faceless = map[string]map[string]string{
 		"BeginIdempotent": "forms bring the version of what they change instead",
 		"CanDeleteScope":  "ScopeUse names all that holds a scope",
 		"ExportProofs":    "not built yet: the command line makes exports with proofs",
+		"ImportClients":   "not built yet: a form that takes a file",
 		"ImportUsers":     "not built yet: a form that takes a file",
 		"SetupLink":       "needs the machine: it makes the first administrator",
 		"UserFactors":     "the page of a user has them from UserDetail",

@@ -50,6 +50,7 @@ var policy = map[string][]string{
 	"passkey":          with(basics, "login"),
 	"geoip":            {"fault", "visitor"},
 	"acme":             {"fault", "secret"},
+	"authgate":         {},
 	"install":          {"fault", "deploy/systemd"},
 	"job":              {"fault"},
 	"metric":           {},

@@ -50,12 +50,22 @@ type Program struct {
 	Migrate func(ctx context.Context, cfg *config.Config, dryRun bool) ([]Migration, error)
 	// Breached works with lists of breached passwords.
 	Breached BreachedLists
+	// AuthGate reads databases of AuthGate servers.
+	AuthGate AuthGateDatabases
 	// Examine looks for what is wrong with the installation on this machine. It changes nothing.
 	Examine func(ctx context.Context, cfg *config.Config) *doctor.Report
 	// Repair does what doctor.Finding.Repair says.
 	Repair func(ctx context.Context, what string) error
 	// Serve runs the server until ctx ends.
 	Serve func(ctx context.Context, cfg *config.Config) error
+}
+
+// AuthGateDatabases reads databases of AuthGate servers.
+type AuthGateDatabases struct {
+	// IsDatabase reports whether a file is a database, and not a text.
+	IsDatabase func(path string) (bool, error)
+	// Rows writes the people and applications of a database as lines of JSON.
+	Rows func(ctx context.Context, path string, w io.Writer) error
 }
 
 // Streams are the standard streams of a command.

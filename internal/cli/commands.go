@@ -22,6 +22,7 @@ func commands(rules client.Rules) []command {
 		{"setup-link", "Print a one-time link to become the first administrator.", &setupLinkCommand{}},
 		{"user", "Manage the people who can sign in.", newUserCommands()},
 		{"client", "Manage the applications that may request tokens.", newClientCommands(rules)},
+		{"import", "Take over the users and clients of another server.", &importCommands{}},
 		{"registration", "Manage the tokens by which programs register clients.", &registrationCommands{}},
 		{"scope", "Manage what clients can request.", newScopeCommands()},
 		{"role", "Manage what people with a role may do.", newRoleCommands()},

@@ -44,6 +44,10 @@ type userOperations interface {
 	ExportUsers(
 		ctx context.Context, a admin.Actor, in admin.ExportOptions, w io.Writer,
 	) (n int, err error)
+	ImportClients(
+		ctx context.Context, a admin.Actor, in admin.ClientImport, open func() (io.Reader, error),
+		report func(admin.ClientResult) error,
+	) (admin.ImportSummary, error)
 	ImportUsers(
 		ctx context.Context, a admin.Actor, in admin.ImportOptions, open func() (io.Reader, error), report func(admin.LineResult) error,
 	) (admin.ImportSummary, error)

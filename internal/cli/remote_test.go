@@ -364,6 +364,10 @@ func TestServerAndDatabaseAgree(t *testing.T) {
 	x.both("user import - --format csv", "email,name\nz3@example.com,Z\nwrong,Z\n")
 	x.both("user import - --format csv --on-error skip", "email,name\nz3@example.com,Z\nwrong,Z\n")
 	x.both("user import - --format json --dry-run", "{\"email\":\"z9@example.com\"}\n")
+	x.both("import auth0 - --json", `[{"user_id":"a","email":"y1@example.com"},{"client_id":"moved","name":"Moved",`+
+		`"client_secret":"AbCdEfGhIjKlMnOp1234","grant_types":["client_credentials","implicit"]}]`)
+	x.both("import authgate - --only users --on-error skip", `{"username":"y2","email":"y2@example.com"}`+"\n{]\n")
+	x.both("import keycloak - --dry-run", `{"users":[],"clients":[{"clientId":"k1","standardFlowEnabled":false}]}`)
 	x.both("user delete ann", "")
 	x.both("user delete ann --yes", "")
 	x.same("user list --limit 1000")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
@@ -251,7 +252,6 @@ func (s *Server) ImportUsers(
 	ctx context.Context, _ admin.Actor, in admin.ImportOptions, open func() (io.Reader, error),
 	report func(admin.LineResult) error,
 ) (admin.ImportSummary, error) {
-	var sum admin.ImportSummary
 	q := &request{
 		method: http.MethodPost,
 		path:   []string{"users", "import"},
@@ -275,6 +275,41 @@ func (s *Server) ImportUsers(
 			q.header.Set("Firebase-Salt-Separator", f.SaltSeparator)
 		}
 	}
+	return s.imported(ctx, q, func(doc object) error { return report(resultOf(doc)) })
+}
+
+// ImportClients registers the clients of a file.
+func (s *Server) ImportClients(
+	ctx context.Context, _ admin.Actor, in admin.ClientImport, open func() (io.Reader, error),
+	report func(admin.ClientResult) error,
+) (admin.ImportSummary, error) {
+	q := &request{
+		method: http.MethodPost,
+		path:   []string{"clients", "import"},
+		query:  parameters("format", string(in.Format)),
+		open:   open,
+		stream: true,
+	}
+	if in.DryRun {
+		q.query.Set("dry_run", "true")
+	}
+	return s.imported(ctx, q, func(doc object) error {
+		return report(admin.ClientResult{
+			Line:   member[int](doc, "line"),
+			ID:     client.ID(member[string](doc, "client_id")),
+			Result: member[string](doc, "result"),
+			Secret: member[string](doc, "client_secret"),
+			Note:   member[string](doc, "note"),
+			Field:  member[string](doc, "field"),
+			Error:  member[string](doc, "error"),
+		})
+	})
+}
+
+// imported sends a file and reads what became of its lines.
+func (s *Server) imported(
+	ctx context.Context, q *request, report func(object) error,
+) (sum admin.ImportSummary, err error) {
 	answer, err := s.send(ctx, q)
 	if err != nil {
 		return sum, err
@@ -296,7 +331,7 @@ func (s *Server) ImportUsers(
 		if member[bool](doc, "end") {
 			return summaryOf(doc), nil
 		}
-		if err := report(resultOf(doc)); err != nil {
+		if err := report(doc); err != nil {
 			return sum, err
 		}
 	}

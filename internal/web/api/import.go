@@ -14,7 +14,12 @@ import (
 )
 
 // PathsOfFiles returns the paths that take files, which may be long.
-func PathsOfFiles() []string { return []string{root + "users/import", versioned + "users/import"} }
+func PathsOfFiles() []string {
+	return []string{
+		root + "users/import", versioned + "users/import",
+		root + "clients/import", versioned + "clients/import",
+	}
+}
 
 // lineAnswer is the answer to one line of an import.
 type lineAnswer struct {
@@ -40,6 +45,9 @@ type streamed func(w http.ResponseWriter) error
 
 // VisitImportUsersResponse writes the answer.
 func (f streamed) VisitImportUsersResponse(w http.ResponseWriter) error { return f(w) }
+
+// VisitImportClientsResponse writes the answer.
+func (f streamed) VisitImportClientsResponse(w http.ResponseWriter) error { return f(w) }
 
 // VisitExportUsersResponse writes the answer.
 func (f streamed) VisitExportUsersResponse(w http.ResponseWriter) error { return f(w) }
@@ -103,6 +111,46 @@ func (s handlers) ImportUsers(ctx context.Context, in gen.ImportUsersRequestObje
 			MemCost:       orElse(in.Params.FirebaseMemCost, 14),
 		}
 	}
+	return importing(ctx, x, func(long context.Context, open fileOpener, enc *json.Encoder) (admin.ImportSummary, error) {
+		return s.Operations.ImportUsers(long, a, o, open, func(r admin.LineResult) error {
+			return enc.Encode(lineAnswer{r.Line, string(r.ID), r.Result, r.Field, r.Error})
+		})
+	})
+}
+
+// clientAnswer is the answer to one client of an import.
+type clientAnswer struct {
+	Line   int    `json:"line"`
+	ID     string `json:"client_id,omitempty"`
+	Result string `json:"result"`
+	Secret string `json:"client_secret,omitempty"`
+	Note   string `json:"note,omitempty"`
+	Field  string `json:"field,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// ImportClients registers the clients of a file.
+func (s handlers) ImportClients(
+	ctx context.Context, in gen.ImportClientsRequestObject,
+) (gen.ImportClientsResponseObject, error) {
+	x := exchangeOf(ctx)
+	a := x.actor
+	o := admin.ClientImport{Format: admin.UserFormat(in.Params.Format), DryRun: value(in.Params.DryRun)}
+	return importing(ctx, x, func(long context.Context, open fileOpener, enc *json.Encoder) (admin.ImportSummary, error) {
+		return s.Operations.ImportClients(long, a, o, open, func(r admin.ClientResult) error {
+			return enc.Encode(clientAnswer{r.Line, string(r.ID), r.Result, r.Secret, r.Note, r.Field, r.Error})
+		})
+	})
+}
+
+// fileOpener returns a file from its beginning.
+type fileOpener = func() (io.Reader, error)
+
+// importing reads the file of a request and answers with what became of its lines.
+func importing(
+	ctx context.Context, x *exchange,
+	run func(ctx context.Context, open fileOpener, enc *json.Encoder) (admin.ImportSummary, error),
+) (streamed, error) {
 	long, cancel := withoutDeadline(ctx)
 	// The file is read before the answer begins: few callers read while they send.
 	file, err := spool(x.r.Body)
@@ -120,9 +168,7 @@ func (s handlers) ImportUsers(ctx context.Context, in gen.ImportUsersRequestObje
 				_, err := file.Seek(0, io.SeekStart)
 				return file, err
 			}
-			sum, err := s.Operations.ImportUsers(long, a, o, open, func(r admin.LineResult) error {
-				return enc.Encode(lineAnswer{r.Line, string(r.ID), r.Result, r.Field, r.Error})
-			})
+			sum, err := run(long, open, enc)
 			if err != nil {
 				return err
 			}

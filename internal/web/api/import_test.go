@@ -53,3 +53,27 @@ func TestImportAndExport(t *testing.T) {
 		t.Errorf("hashes without the scope: %d %s", w.Code, w.Body)
 	}
 }
+
+// An export of another server brings its clients, each under its id.
+func TestImportClients(t *testing.T) {
+	h := newHarness(t)
+	const file = `[{"client_id":"job","name":"Job","client_secret":"AbCdEfGhIjKlMnOp1234","grant_types":["client_credentials"]},
+{"client_id":"wild","name":"Wild","callbacks":["https://*.example/cb"],"grant_types":["authorization_code"]}]`
+	send := func(scopes string) (int, []string) {
+		w := h.call("POST", "/api/v1/clients/import?format=auth0", file, "Authorization", "Bearer "+scopes,
+			"Content-Type", "application/octet-stream")
+		return w.Code, strings.Split(strings.TrimSpace(w.Body.String()), "\n")
+	}
+	if code, _ := send("admin:users:write"); code != http.StatusForbidden {
+		t.Errorf("without the scope: %d", code)
+	}
+	code, lines := send("admin:clients:write")
+	if code != http.StatusOK || len(lines) != 3 || lines[0] != `{"line":1,"client_id":"job","result":"created"}` ||
+		!strings.Contains(lines[1], `"field":"redirect_uris"`) ||
+		lines[2] != `{"end":true,"lines":2,"created":1,"unchanged":0,"failed":1,"stopped":false}` {
+		t.Errorf("%d %q", code, lines)
+	}
+	if _, lines = send("admin:clients:write"); !strings.Contains(lines[0], `"unchanged"`) {
+		t.Errorf("again: %q", lines)
+	}
+}
