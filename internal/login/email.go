@@ -3,7 +3,6 @@ package login
 import (
 	"context"
 	"encoding/json"
-	"net/url"
 	"slices"
 	"time"
 
@@ -273,123 +272,6 @@ func (s *Server) RemoveEmail(ctx context.Context, v Visit, u *identity.User, ema
 		return fault.New(fault.NotFound, "Your account has no such address.")
 	}
 	return err
-}
-
-// UndoEmail brings back the address of an account that was changed, by the link that was mailed to
-// it. The person proves to be the owner by the password as it was before the change or UndoTTL
-// earlier, or by a code of the second factor. The account gets that password back. All sessions
-// end; addresses and second factors that were added since, or shortly before, are deleted. Inputs:
-// password, code.
-func (s *Server) UndoEmail(
-	ctx context.Context, v Visit, token string, in url.Values,
-) (*identity.User, error) {
-	c, err := s.confirmationOf(ctx, v, token)
-	if err != nil {
-		return nil, err
-	}
-	if c.Kind != ConfirmUndo {
-		return nil, errLink()
-	}
-	plain, err := s.pending.Open(c.Sealed, undoContext+"/"+c.ID)
-	var before undo
-	if err != nil || json.Unmarshal(plain, &before) != nil {
-		return nil, errLink()
-	}
-	u, err := s.store.User(ctx, c.User)
-	if err != nil {
-		return nil, linkError(err)
-	}
-	if u.Blocked() {
-		return nil, s.disabled(ctx, v, u)
-	}
-	x, err := s.proveFormerOwner(ctx, v, u, c, before, in)
-	if err != nil {
-		return nil, err
-	}
-	ev := v.event(audit.EmailChangeUndone, u.ID)
-	ev.Detail = map[string]string{detailEmail: c.Email, detailFormerMail: u.Email}
-	restored := *u
-	restored.Email = c.Email
-	s.notices.attachTo(&ev, &restored, c.Email, s.notice(ev, outbox.MessageEmailUndone, pageForgot, ""))
-	err = s.store.UndoEmail(ctx, c.ID, x, v.Now, ev)
-	return &restored, emailError(err)
-}
-
-// proveFormerOwner asks for a password as it was before a change, or a code of a second factor that
-// was set up before it, and returns what becomes of the account.
-func (s *Server) proveFormerOwner(
-	ctx context.Context, v Visit, u *identity.User, c *Confirmation, before undo, in url.Values,
-) (Undoing, error) {
-	x := Undoing{Password: before.restored(), Since: c.CreatedAt.Add(-UndoTTL)}
-	passwords := before.passwords()
-	if in.Get("code") == "" && len(passwords) > 0 {
-		var err error
-		x.Password, err = s.proveFormerPassword(ctx, v, u, passwords, in)
-		return x, err
-	}
-	creds, err := s.store.Credentials(ctx, u.ID)
-	if err != nil {
-		return x, err
-	}
-	kinds := s.kindsOf(createdBefore(creds, x.Since))
-	if len(kinds) == 0 {
-		x.Since = c.CreatedAt
-		kinds = s.kindsOf(createdBefore(creds, x.Since))
-	}
-	if len(kinds) == 0 {
-		if len(passwords) == 0 { // the account had neither: the mailbox is all that it had
-			return x, nil
-		}
-		return x, fault.InvalidField("password", "Enter your password.")
-	}
-	f, err := s.claimant(kinds[0], in)
-	if err != nil {
-		return x, err
-	}
-	_, err = s.prove(ctx, Flow{Visit: v}, f, s.subject(u, ""), in)
-	if fault.Is(err, fault.Denied) {
-		return x, &fault.Error{Kind: fault.Denied, Field: "code", Text: fault.Text(err), Cause: err}
-	}
-	return x, err
-}
-
-// createdBefore returns the credentials that were created before a time.
-func createdBefore(creds []identity.Credential, at time.Time) []identity.Credential {
-	var older []identity.Credential
-	for _, x := range creds {
-		if x.CreatedAt.Before(at) {
-			older = append(older, x)
-		}
-	}
-	return older
-}
-
-// proveFormerPassword asks for one of several former passwords and returns the hash of the one that
-// was typed. A wrong password counts as one failed attempt.
-func (s *Server) proveFormerPassword(
-	ctx context.Context, v Visit, u *identity.User, hashes []string, in url.Values,
-) (string, error) {
-	f := s.password()
-	if err := f.CheckInput(in); err != nil {
-		return "", err
-	}
-	was := *u
-	was.PasswordHash = hashes[len(hashes)-1]
-	for _, hash := range hashes[:len(hashes)-1] {
-		ok, err := s.pw.Verify(ctx, in.Get("password"), hash)
-		if err != nil && !fault.Is(err, fault.Invalid) { // Invalid: a kind of hash that cannot be compared
-			return "", err
-		}
-		if ok {
-			was.PasswordHash = hash
-			break
-		}
-	}
-	_, err := s.prove(ctx, Flow{Visit: v}, f, s.subject(&was, ""), in)
-	if fault.Is(err, fault.Denied) {
-		return "", &fault.Error{Kind: fault.Denied, Field: "password", Text: "Incorrect password."}
-	}
-	return was.PasswordHash, err
 }
 
 // ChangeUsername replaces the username of a user. The former one stays theirs for 90 days. Input:

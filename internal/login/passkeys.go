@@ -303,8 +303,15 @@ func (s *Server) OpenProof(ctx context.Context, v Visit, u *identity.User) (*Ope
 	if !slices.ContainsFunc(all, func(p Passkey) bool { return p.Verified }) {
 		return nil, fault.New(fault.NotFound, "Your account has no passkey that can be used here.")
 	}
+	return s.openFresh(v, u, f, all)
+}
+
+// openFresh returns a challenge for some of a user's passkeys.
+func (s *Server) openFresh(
+	v Visit, u *identity.User, f passkeyFactor, allowed []Passkey,
+) (*Opening, error) {
 	c := newCeremony(v.Now, true)
-	options, err := f.rp.RequestOptions(c.Ceremony, all)
+	options, err := f.rp.RequestOptions(c.Ceremony, allowed)
 	if err != nil {
 		return nil, err
 	}

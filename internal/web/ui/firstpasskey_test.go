@@ -223,3 +223,56 @@ func (s *site) invited() *identity.User {
 	testkit.Must(s.t, s.db.CreateUser(s.t.Context(), u))
 	return u
 }
+
+// A person without a password undoes a change of the address with a passkey from before: what a
+// stranger with a stolen session added first, a password and a passkey, counts for nothing.
+func TestUndoWithPasskey(t *testing.T) {
+	s := withoutPasswords(t, "password", "passkey")
+	u := s.invited()
+	owner, a := s.signedIn(u), newAuthenticator(true)
+	owner.post("/account/security/passkeys/add", nil)
+	owner.submit("passkey", a.make(owner))
+	owner.shows(http.StatusOK, "Your passkey was added")
+
+	s.now = s.now.Add(30 * 24 * time.Hour)
+	v := login.Visit{Now: s.now}
+	testkit.Must(t, s.login.SetPassword(t.Context(), v, u, phrase))
+	u, err := s.db.User(t.Context(), u.ID)
+	testkit.Must(t, err)
+	thief, theirs := s.signedIn(u), newAuthenticator(true)
+	thief.post("/account/security/passkeys/add", nil)
+	thief.submit("passkey", theirs.make(thief))
+	email := s.fresh()
+	testkit.Must(t, s.login.RequestEmail(t.Context(), v, u, login.ConfirmChange, email, false))
+	thief.get(path(s.letter(outbox.MessageEmailConfirm, email)))
+	thief.submit()
+	undo := path(s.letter(outbox.MessageEmailUndo, u.Email))
+
+	b := s.browser()
+	b.get(undo)
+	b.shows(http.StatusOK, "Undo the change", u.Email)
+	answer := theirs.answer(t, b.part(optionsOf))
+	b.submit("passkey", answer, "passkey_token", b.part(tokenOf))
+	b.shows(http.StatusForbidden, "was not accepted")
+	b.get(undo)
+	b.submit("passkey", a.answer(t, b.part(optionsOf)), "passkey_token", b.part(tokenOf))
+	if b.path != "/login" {
+		t.Fatalf("at %s:\n%s", b.path, b.last.Body)
+	}
+	thief.get("/account")
+	if thief.path == "/account" {
+		t.Error("the stranger is still signed in")
+	}
+	b.get("/login")
+	theirs.signIn(b)
+	b.shows(http.StatusForbidden, "was removed from its account")
+	b.get("/login")
+	a.signIn(b)
+	b.get("/account")
+	b.shows(http.StatusOK, u.Email)
+	after, err := s.db.User(t.Context(), u.ID)
+	testkit.Must(t, err)
+	if after.Email != u.Email || after.PasswordHash != "" {
+		t.Errorf("the account: %+v", after)
+	}
+}

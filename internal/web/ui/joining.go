@@ -535,7 +535,12 @@ func (s *Server) undoView(r *http.Request, token string) (*UndoEmailView, error)
 	}
 	b := begin(r)
 	b.setLanguage(link.User)
-	return &UndoEmailView{Base: b, Form: tokenForm(pathUndo, token), Email: link.Email}, nil
+	v := &UndoEmailView{Base: b, Form: tokenForm(pathUndo, token), Email: link.Email}
+	o, err := s.login.OpenUndo(r.Context(), s.visit(r), token)
+	if err == nil && o != nil {
+		v.Passkey = &PasskeyView{Options: o.Challenge.Options, Token: o.Token}
+	}
+	return v, err
 }
 
 func (s *Server) postUndo(w http.ResponseWriter, r *http.Request) error {
@@ -555,11 +560,17 @@ func (s *Server) postUndo(w http.ResponseWriter, r *http.Request) error {
 	if err = s.kit.Allow(w, r, "login", web.Subject{}); err == nil {
 		u, err = s.login.UndoEmail(r.Context(), s.visit(r), token, form)
 	}
+	if form.Get("passkey") != "" {
+		err = problem(err)
+	}
 	if err != nil {
 		return s.rerender(w, r, err, v)
 	}
 	s.kit.ClearCookie(w, web.CookieLink)
 	s.kit.ClearCookie(w, web.CookieSession)
+	if !s.login.PasswordAllowed() || u.PasswordHash == "" {
+		return seeOther(w, r, "/login")
+	}
 	return seeOther(w, r, with("/forgot-password", "email", u.Email, "done", "undone"))
 }
 

@@ -26,7 +26,7 @@ func joiningSamples(b Base) []View {
 		&VerifyView{Base: taken, Form: link, Email: address, NameTaken: true, Username: "ada"},
 		&InvitationView{Base: b, Form: tokenForm(pathInvite, "gth_su_example"), Email: address, Name: "Ada", Username: "ada", Rules: sampleRules()},
 		&InvitationView{Base: signed, Email: "new@example.com"},
-		&UndoEmailView{Base: b, Form: tokenForm(pathUndo, "gth_su_example"), Email: address},
+		&UndoEmailView{Base: b, Form: tokenForm(pathUndo, "gth_su_example"), Email: address, Passkey: &PasskeyView{Options: "{}", Token: "x"}},
 		&EmailsView{
 			Base: signed, Email: address, CanMail: true, HasPassword: true, TwoStep: true, Mailbox: true,
 			Others:  []OtherEmail{{Email: "ada@example.org", Key: "other0"}, {Email: "ada@example.net", Key: "other1"}},

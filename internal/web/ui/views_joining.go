@@ -77,11 +77,13 @@ type InvitationView struct {
 // Page names the template.
 func (*InvitationView) Page() PageName { return PageInvitation }
 
-// UndoEmailView brings a former address back. Fields: `password`, `code`. Posted to /undo-email.
+// UndoEmailView brings a former address back. Fields: `password`, `code`, or `passkey` with
+// `passkey_token`. Posted to /undo-email.
 type UndoEmailView struct {
 	Base
 	Form
-	Email string // the former address
+	Email   string // the former address
+	Passkey *PasskeyView
 }
 
 // Page names the template.
