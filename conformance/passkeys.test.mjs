@@ -2,28 +2,10 @@
 // removed; and what a person sees who cancels, or whose device does not verify people.
 import assert from "node:assert/strict";
 import { browser, page as open, signIn } from "./kit/browser.mjs";
+import { device } from "./kit/device.mjs";
 import { look, watch } from "./kit/eye.mjs";
 import { freePort, Installation } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
-
-/** Gives a tab a device of its own that makes and uses passkeys without being touched. */
-async function device(tab, options = {}) {
-  const cdp = await tab.context().newCDPSession(tab);
-  await cdp.send("WebAuthn.enable");
-  const { authenticatorId } = await cdp.send("WebAuthn.addVirtualAuthenticator", {
-    options: {
-      protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
-      automaticPresenceSimulation: true, ...options,
-    },
-  });
-  const set = (method, more) => cdp.send(`WebAuthn.${method}`, { authenticatorId, ...more });
-  return {
-    touches: (enabled) => set("setAutomaticPresenceSimulation", { enabled }),
-    verifies: (isUserVerified) => set("setUserVerified", { isUserVerified }),
-    credentials: async () => (await set("getCredentials")).credentials,
-    put: (credential) => set("addCredential", { credential }),
-  };
-}
 
 const at = (tab, to) => tab.waitForURL((url) => url.pathname === to);
 

@@ -16,9 +16,25 @@ func pageRows() []row {
 		"TERMS_URL=https://example.com/terms", "PRIVACY_URL=https://example.com/privacy", "SUPPORT_URL=https://example.com/help",
 	}
 	return []row{
-		{name: "login page", settings: look, plan: static(get(pathLogin, asBrowser("de-DE,de;q=0.9,en;q=0.5")...)), goals: always(ofBare(0.5))},
+		{name: "login page", settings: look, plan: loginPage, goals: always(ofBare(0.5))},
 		{name: "login page of an app", settings: look, plan: loginOfApp, goals: always(ofBare(0.5))},
 	}
+}
+
+// loginPage returns the sign-in page with everything that it has by default: the choice of a
+// language, and a question of a passkey for autofill.
+func loginPage(ctx context.Context, st *stage) (plan, error) {
+	page := get(pathLogin, asBrowser("de-DE,de;q=0.9,en;q=0.5")...)
+	a, err := page.expect(ctx, st.server.address, http.StatusOK)
+	if err != nil {
+		return plan{}, err
+	}
+	for _, part := range []string{"data-passkey=", `value="ar"`} {
+		if !strings.Contains(string(a.Body), part) {
+			return plan{}, fmt.Errorf("the sign-in page has no %s", part)
+		}
+	}
+	return st.byWrk(page), nil
 }
 
 // asBrowser returns what a browser sends with a page's request.

@@ -113,6 +113,7 @@ func rows() []row {
 		{name: "code exchange ES256 with ID token", plan: exchanging},
 		{name: "device poll, pending", plan: polling},
 		{name: "password login", plan: signingIn, goals: always(ofCeiling(0.9, "argon2id"))},
+		{name: "passkey sign-in", plan: passkeySignIn, goals: always(ofCeiling(0.5, passkeyFloorName))},
 	}
 	if hasSetting(settingIssuance) {
 		aggregate := []string{settingIssuance + "=aggregate"}

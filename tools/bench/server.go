@@ -24,6 +24,7 @@ const (
 	pathTokenInfo  = "/oauth/tokeninfo"
 	pathUserInfo   = "/oauth/userinfo"
 	pathLogin      = "/login"
+	pathPasskey    = "/login/passkey"
 	pathAuthorize  = "/oauth/authorize"
 	pathAccount    = "/account"
 )
@@ -38,6 +39,7 @@ const (
 type server struct {
 	*process
 	address string
+	public  string        // the address that people see: passkeys need a name
 	pprof   string        // address of its profiles, or ""
 	started time.Duration // from the start of the process to the first good answer
 }
@@ -71,10 +73,10 @@ func (b *bench) startServer(ctx context.Context, url string, settings ...string)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{address: fmt.Sprintf("127.0.0.1:%d", port)}
+	s := &server{address: fmt.Sprintf("127.0.0.1:%d", port), public: fmt.Sprintf("localhost:%d", port)}
 	cmd := exec.Command(b.binary, "serve")
 	cmd.Dir = b.dir
-	cmd.Env = append(plainEnviron(), "HOST=127.0.0.1", fmt.Sprintf("PORT=%d", port), "BASE_URL=http://"+s.address,
+	cmd.Env = append(plainEnviron(), "HOST=127.0.0.1", fmt.Sprintf("PORT=%d", port), "BASE_URL=http://"+s.public,
 		"DATABASE_URL="+url, "SECRET_KEY="+b.secretKey, "RATE_LIMIT_ENABLED=false", "LOG_LEVEL=info", "LOG_FORMAT=json",
 		"DRAIN_DELAY=0")
 	cmd.Env = append(cmd.Env, settings...)

@@ -1,0 +1,159 @@
+// The whole way of a new person, from a server with nothing configured but ENABLE_SIGNUP=true: sign-up, the mail in
+// /dev/mail, a passkey, a sign-in by autofill, and the way back after everything is lost. On a desk in English, on a phone
+// in German, and in Arabic.
+import assert from "node:assert/strict";
+import { browser, page as open, picture } from "./kit/browser.mjs";
+import { device } from "./kit/device.mjs";
+import { look, watch } from "./kit/eye.mjs";
+import { eventually, freePort, Installation } from "./kit/server.mjs";
+import { after, before, describe, it } from "./kit/story.mjs";
+
+const chosen = "Lamps and 9 Ladders over the Moat";
+const phone = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
+
+/** Only the port, since tests run beside others; the rest is what a person gets who starts the program. */
+async function clean(settings) {
+  const PORT = await freePort();
+  const home = new Installation({ PORT, BASE_URL: `http://localhost:${PORT}`, ...settings });
+  for (const name of Object.keys(home.settings)) if (name.startsWith("RATE_LIMIT_")) delete home.settings[name];
+  return home;
+}
+
+/** A person's browser, whose pages must all be in one language and complain about nothing. */
+async function person(chrome, tag, options) {
+  const tab = watch(await open(chrome, { locale: tag, ...options }));
+  tab.speaks = async (name) => {
+    const [lang, dir] = await tab.evaluate(() => [document.documentElement.lang, document.documentElement.dir]);
+    assert.deepEqual([lang, dir], [tag, tag === "ar" ? "rtl" : "ltr"], `${name}: ${tab.url()}`);
+    if (tag === "en") return; // the tests of each page have looked at it
+    if (tag === "ar" && !/verify|letter|reset|sent|remove|confirm/.test(name)) return; // those of languages.test.mjs
+    if (tag === "ar") await look(tab, `story-${name}-${tag}`);
+    else await picture(tab, `story-${name}-${tag}`);
+  };
+  tab.at = (path) => tab.waitForURL((url) => url.pathname === path);
+  tab.seen = new Set();
+  return tab;
+}
+
+/** Reads the newest message to an address and follows its link. */
+async function follow(tab, server, to, path) {
+  let letter;
+  await eventually(async () => {
+    await new Promise((wake) => setTimeout(wake, 300)); // the limits of requests are in force
+    const answer = await fetch(server.at("/dev/mail"));
+    assert.equal(answer.status, 200);
+    const list = await answer.text();
+    for (const [, address] of list.matchAll(/href="(\/dev\/mail\/[^"]+)"/g)) {
+      if (tab.seen.has(address)) continue;
+      const text = await (await fetch(server.at(address))).text();
+      if (text.includes(to) && text.includes(`${path}?`)) letter = address;
+    }
+    assert.ok(letter, `a message with a link to ${path}`);
+  }, 8_000);
+  tab.seen.add(letter);
+  await tab.goto(server.at(letter).href);
+  await tab.speaks(`letter${path.replaceAll("/", "-")}`);
+  await tab.locator(`main a[href*="${path}?"]`).first().click();
+  await tab.waitForURL((url) => url.pathname === path && !url.searchParams.has("token"));
+}
+
+/** Makes a passkey from the security page. */
+async function makePasskey(tab, server) {
+  await tab.goto(server.at("/account/security").href);
+  await tab.speaks("security");
+  await tab.locator("#add-passkey").click();
+  await tab.locator("[data-passkey-ask]").waitFor();
+  await tab.speaks("passkey");
+  await tab.locator("[data-passkey-ask]").click();
+  await tab.at("/account/security/passkeys");
+  await tab.speaks("passkeys");
+}
+
+async function signOut(tab, server) {
+  await tab.goto(server.at("/logout").href);
+  await tab.locator("[name=choice][value=logout]").click();
+  await tab.waitForLoadState();
+}
+
+for (const [tag, options] of [["en", {}], ["de", phone], ["ar", {}]]) {
+  describe(`a new person, ${tag}`, () => {
+    const email = `person-${tag}@example.com`;
+    let server, chrome, home, tab, key;
+
+    before(async () => {
+      home = await clean({ ENABLE_SIGNUP: "true" });
+      [server, chrome] = await Promise.all([home.serve(), browser()]);
+      tab = await person(chrome, tag, options);
+      key = await device(tab);
+    });
+    after(async () => {
+      await chrome?.close();
+      await server?.stop();
+    });
+
+    it("signs up and proves the address", async () => {
+      await tab.goto(server.at("/login").href);
+      await tab.speaks("login");
+      await tab.locator('main a[href^="/signup"]').click();
+      await tab.locator("[name=email]").fill(email);
+      await tab.locator("[name=name]").fill("Ada Lovelace");
+      await tab.locator("[name=password]").fill(chosen);
+      await tab.speaks("signup");
+      await tab.locator("#submit").click();
+      await tab.at("/signup/confirm");
+      await tab.speaks("confirm");
+      await follow(tab, server, email, "/verify-email");
+      await tab.speaks("verify");
+      await tab.locator("#submit").click();
+      await tab.at("/account");
+      await tab.speaks("account");
+    });
+
+    it("makes a passkey, signs out, and signs in by autofill", async () => {
+      await makePasskey(tab, server);
+      assert.equal((await key.credentials()).length, 1);
+      await signOut(tab, server);
+      await tab.context().clearCookies();
+      await tab.goto(server.at("/login").href); // the device picks what the field offers by itself
+      await tab.at("/account");
+      await tab.goto(server.at("/account/sessions").href);
+      await tab.speaks("devices");
+    });
+
+    it("loses the device and the password, and comes back by mail", async () => {
+      const other = await person(chrome, tag, options); // another device: no passkey, no cookie
+      other.seen = tab.seen;
+      const fresh = await device(other);
+      await other.goto(server.at("/login").href);
+      await other.locator('main a[href^="/forgot-password"]').click();
+      await other.speaks("forgot");
+      await other.locator("[name=email]").fill(email);
+      await other.locator("#submit").click();
+      await other.waitForLoadState();
+      await other.speaks("forgot-sent");
+      await follow(other, server, email, "/reset-password");
+      await other.speaks("reset");
+      for (const name of ["new_password", "confirm_password"]) await other.locator(`[name=${name}]`).fill(`${chosen} again`);
+      await other.locator("#submit").click();
+      await other.at("/login");
+      await other.speaks("login-after");
+      await other.locator("[name=password]").fill(`${chosen} again`);
+      await other.locator("#submit").click();
+      await other.at("/account");
+
+      await other.goto(server.at("/account/security/passkeys").href); // the lost passkey must not open the account
+      await other.locator('button[formaction$="/passkeys/remove"]').click();
+      await other.speaks("passkey-remove");
+      await other.locator("[name=current_password]").fill(`${chosen} again`);
+      await other.locator("#submit").click();
+      await other.at("/account/security/passkeys");
+      await makePasskey(other, server);
+      assert.equal((await fresh.credentials()).length, 1);
+      assert.deepEqual(other.problems, []);
+
+      await tab.goto(server.at("/account").href); // the lost device was signed out, and its passkey is unknown
+      await tab.locator("[name=password]").waitFor();
+      await tab.waitForURL((url) => url.pathname !== "/account");
+    });
+  });
+}
