@@ -20,8 +20,15 @@ import (
 // onAllCores counts how often f can be called a second by as many goroutines as there are
 // processors.
 func onAllCores(ctx context.Context, d time.Duration, f func() error) (float64, error) {
+	return inParallel(ctx, runtime.GOMAXPROCS(0), d, f)
+}
+
+// inParallel counts how often f can be called a second by so many goroutines.
+func inParallel(
+	ctx context.Context, goroutines int, d time.Duration, f func() error,
+) (float64, error) {
 	var wg sync.WaitGroup
-	n := make([]int, runtime.GOMAXPROCS(0))
+	n := make([]int, goroutines)
 	errs := make([]error, len(n))
 	begin := time.Now()
 	for i := range n {

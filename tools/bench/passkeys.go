@@ -175,7 +175,8 @@ func (st *stage) passkeyFloor(
 		for _, d := range devices {
 			next <- d
 		}
-		return onAllCores(ctx, d, func() error {
+		// As many at once as the load has connections: the store commits them together.
+		return inParallel(ctx, min(st.connections, len(devices)), d, func() error {
 			if !ecdsa.VerifyASN1(&key.PublicKey, sum[:], sig) {
 				return errors.New("the signature does not verify")
 			}

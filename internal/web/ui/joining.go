@@ -291,7 +291,7 @@ func (s *Server) postFirstPasskey(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	nameDevice(r, form)
+	nameDevice(v.Base, r, form)
 	var st login.Step
 	if err = s.kit.Allow(w, r, "login", web.Subject{}); err == nil {
 		st, err = s.login.Join(r.Context(), s.visit(r), s.kit.Cookie(r, web.CookieLogin), form)

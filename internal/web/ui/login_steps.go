@@ -163,7 +163,7 @@ func (s *Server) postEnroll(w http.ResponseWriter, r *http.Request, p *pendingSi
 	if p.form.Get("skip") != "" {
 		step = login.StepSkip
 	}
-	nameDevice(r, p.form)
+	nameDevice(p.lc.base(r), r, p.form)
 	st, err := s.login.Continue(r.Context(), s.visit(r), p.sealed, step, p.form)
 	if err == nil {
 		return s.followStep(w, r, p.lc, st)

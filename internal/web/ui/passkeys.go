@@ -158,9 +158,10 @@ func jsonText(v any) string {
 	return string(out)
 }
 
-// nameDevice adds the name of the browser to a form, for a passkey of an unknown model.
-func nameDevice(r *http.Request, form url.Values) {
-	form.Set("passkey_device", DescribeAgent(web.EventOf(r.Context()).Agent).Words)
+// nameDevice adds the name of the browser to a form, in the language of the page, for a passkey of
+// an unknown model.
+func nameDevice(b Base, r *http.Request, form url.Values) {
+	form.Set("passkey_device", b.Device(web.EventOf(r.Context()).Agent).Words)
 }
 
 func (s *Server) passkeysView(r *http.Request, m *member) (*AccountPasskeysView, error) {
@@ -249,7 +250,7 @@ func (s *Server) postConfirmPasskey(w http.ResponseWriter, r *http.Request, m *m
 	if err := s.allow(w, r, m); err != nil {
 		return s.rerenderPasskeys(w, r, m, err)
 	}
-	nameDevice(r, m.form)
+	nameDevice(m.base(r), r, m.form)
 	codes, err := s.account.ConfirmPasskey(r.Context(), m.caller, m.form)
 	next := pagePasskeys + "?done=added"
 	if err == nil {

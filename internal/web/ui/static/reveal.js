@@ -11,9 +11,11 @@ for (const box of document.querySelectorAll("[data-reveal]")) {
     input.type = on ? "text" : "password";
     button.textContent = on ? box.dataset.hide : box.dataset.show;
     button.setAttribute("aria-label", `${button.textContent}: ${name}`);
+    const root = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    if (button.offsetWidth) input.style.paddingInlineEnd = `${(button.offsetWidth + 4) / root}rem`;
   };
   button.addEventListener("click", () => show(input.type === "password"));
   input.form?.addEventListener("submit", () => show(false));
-  show(false);
   box.append(button);
+  show(false);
 }
