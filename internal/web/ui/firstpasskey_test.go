@@ -225,7 +225,7 @@ func (s *site) invited() *identity.User {
 }
 
 // A person without a password undoes a change of the address with a passkey from before: what a
-// stranger with a stolen session added first, a password and a passkey, counts for nothing.
+// stranger with a stolen session added first, a password and a passkey, does not count.
 func TestUndoWithPasskey(t *testing.T) {
 	s := withoutPasswords(t, "password", "passkey")
 	u := s.invited()
