@@ -95,7 +95,7 @@ func lookup(environ []string) func(string) string {
 // operations returns the operations of administrators on the opened parts.
 func (p *parts) operations(e *env) (*admin.Operations, error) {
 	t := p.cfg.Tokens
-	composer, err := newComposer(p.cfg)
+	composer, err := newComposer(p.cfg, e.texts)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/mail"
+	"github.com/gatehouse-id/gatehouse/internal/text"
 	"github.com/gatehouse-id/gatehouse/internal/web/ui"
 )
 
@@ -38,13 +39,14 @@ func inTemplates(c *config.Config, err error) error {
 }
 
 // newPages returns the pages with what the operator has replaced of them.
-func newPages(c *config.Config, log *slog.Logger) (*ui.Pages, error) {
+func newPages(c *config.Config, log *slog.Logger, texts *text.Catalogues) (*ui.Pages, error) {
 	custom, err := customFiles(c)
 	if err != nil {
 		return nil, err
 	}
 	pages, err := ui.NewCustomPages(pageBrand(c, custom), ui.Custom{
 		Files:   custom,
+		Texts:   texts,
 		Reload:  !c.Production(),
 		OnError: func(err error) { log.Warn("a template is not used", "error", inTemplates(c, err)) },
 	})

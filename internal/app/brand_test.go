@@ -40,7 +40,7 @@ func TestTemplatesPath(t *testing.T) {
 	for path, want := range map[string]string{dir: "public/secret.txt", "/nowhere": "TEMPLATES_PATH is \"/nowhere\""} {
 		cfg, err := config.Load(config.Source{Env: []string{"TEMPLATES_PATH=" + path}})
 		testkit.Must(t, err)
-		_, err = newPages(cfg, nil)
+		_, err = newPages(cfg, nil, nil)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}

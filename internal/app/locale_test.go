@@ -12,7 +12,7 @@ import (
 // DEFAULT_LOCALE names a language that there is.
 func TestDefaultLocale(t *testing.T) {
 	for locale, ok := range map[string]bool{"en": true, "pt-BR": true, "de-CH": true, "zh-TW": false, "xx": false, "": false} {
-		_, err := newComposer(&config.Config{Accounts: config.Accounts{DefaultLocale: locale}})
+		_, err := newComposer(&config.Config{Accounts: config.Accounts{DefaultLocale: locale}}, nil)
 		if ok {
 			testkit.Must(t, err)
 			continue

@@ -28,10 +28,12 @@ func showsMail(c *config.Config) bool {
 }
 
 // newComposer returns the composer of messages in all languages.
-func newComposer(c *config.Config) (*mail.Composer, error) {
-	texts, err := text.Load()
-	if err != nil {
-		return nil, err
+func newComposer(c *config.Config, texts *text.Catalogues) (*mail.Composer, error) {
+	if texts == nil {
+		var err error
+		if texts, err = text.Load(); err != nil {
+			return nil, err
+		}
 	}
 	if !texts.Supports(c.Accounts.DefaultLocale) {
 		return nil, fault.New(fault.Invalid, "DEFAULT_LOCALE is %q; there is no such language: the languages are %s",
@@ -117,7 +119,7 @@ func letter(l *mail.Letter) ui.Letter {
 // takes them in development where no mail server is configured.
 func (s *server) startMail(e *env) (*mail.Mailbox, error) {
 	p := s.parts
-	composer, err := newComposer(p.cfg)
+	composer, err := newComposer(p.cfg, e.texts)
 	if err != nil {
 		return nil, err
 	}

@@ -14,35 +14,47 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/realm"
-	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
+	"github.com/gatehouse-id/gatehouse/internal/text"
+	"github.com/gatehouse-id/gatehouse/internal/web/api"
 )
 
 const (
 	realmWait     = 5 * time.Second // of a request for a realm that opens
 	realmAgain    = 5 * time.Second // after a realm could not be opened
 	realmAgainMax = time.Minute
+
+	realmIdle  = 5 * time.Minute  // after the last request, until a realm closes
+	realmVisit = 15 * time.Second // in which the background work of a realm begins that has no requests
+	realmEvery = time.Hour        // between two such visits
+	realmSlots = 2                // visits at a time
+	realmCheck = time.Second      // between two looks whether a realm can close
 )
 
 // realms are the realms that a process serves beside its own issuer. Each is a server of its own,
 // with a database, keys and settings; the process has the ports, the log, the metrics and the slots
-// for hashing passwords once. Realms open when they are first asked for, or one after another in
-// the background, so that neither many of them nor one whose database is away delay the start.
+// for hashing passwords once. A realm opens at a request and closes when there was none for a
+// while, so that many of them cost little and one whose database is away delays nothing. Without
+// requests, each opens once an hour for its background work.
 type realms struct {
 	router *realm.Router
 	all    []*openRealm
 }
 
-// openRealm is a realm, which may not be open yet.
+// openRealm is a realm, which is open while there is work for it.
 type openRealm struct {
 	starter
 	name   string
 	main   *server
+	idle   time.Duration // after the last request, until it closes
 	wanted chan struct{} // holds one value once a request waits
-	ready  chan struct{} // closed when the realm is open for the first time
-	once   sync.Once     // closes ready
 
-	server atomic.Pointer[server] // nil: not open
-	failed atomic.Pointer[string] // why it could not be opened; nil: it is open, or was not tried
+	server   atomic.Pointer[server] // nil: not open
+	failed   atomic.Pointer[string] // why it could not be opened; nil: it is open, or was not tried
+	requests atomic.Int64           // in progress
+	last     atomic.Int64           // when the last one ended, in Unix nanoseconds
+
+	mu    sync.Mutex
+	ready chan struct{} // closed when the realm opens
 }
 
 // startRealms adds the realms of REALMS_FILE to a server. A mistake in the file is an error; that a
@@ -55,23 +67,26 @@ func startRealms(e *env, main *server) error {
 	if err := main.parts.claimDatabase(context.Background()); err != nil {
 		return err
 	}
+	texts, err := text.Load()
+	if err != nil {
+		return err
+	}
+	document, err := api.ReadDocument()
+	if err != nil {
+		return err
+	}
 	r := &realms{router: router}
 	width := max(1, hashWidth(runtime.GOMAXPROCS(0), memoryLimit(os.ReadFile))/2)
 	for _, c := range configs {
 		own := *e
 		own.passwords = main.parts.passwords.Share(width, c.Passwords.HashQueue)
-		r.all = append(r.all, &openRealm{
-			starter: starter{
-				env:   &own,
-				cfg:   c,
-				log:   main.log.With("realm", c.Realm),
-				watch: main.parts.monitor.ofRealm(),
-			},
-			name:   c.Realm,
-			main:   main,
-			wanted: make(chan struct{}, 1),
-			ready:  make(chan struct{}),
-		})
+		own.texts, own.document = texts, document
+		r.all = append(r.all, newOpenRealm(main, starter{
+			env:   &own,
+			cfg:   c,
+			log:   main.log.With("realm", c.Realm),
+			watch: main.parts.monitor.ofRealm(),
+		}))
 	}
 	fmt.Fprint(e.stdout, announceRealms(configs))
 	main.realms = r
@@ -89,70 +104,137 @@ func startRealms(e *env, main *server) error {
 	return nil
 }
 
+func newOpenRealm(main *server, s starter) *openRealm {
+	return &openRealm{
+		starter: s,
+		name:    s.cfg.Realm,
+		main:    main,
+		idle:    realmIdle,
+		wanted:  make(chan struct{}, 1),
+		ready:   make(chan struct{}),
+	}
+}
+
 // run serves the realms until ctx ends.
 func (r *realms) run(ctx context.Context) {
 	var wg sync.WaitGroup
-	slot := make(chan struct{}, 1) // one opens in the background at a time
+	slots := make(chan struct{}, realmSlots)
 	for _, x := range r.all {
-		wg.Go(func() { x.run(ctx, slot) })
+		wg.Go(func() { x.run(ctx, slots) })
 	}
 	wg.Wait()
 }
 
-// run opens the realm when a request wants it, or when there is a slot for it, and works for it
-// until ctx ends.
-func (x *openRealm) run(ctx context.Context, slot chan struct{}) {
+// run opens the realm when a request wants it, or for a visit, and works for it until it is idle,
+// again and again until ctx ends.
+func (x *openRealm) run(ctx context.Context, slots chan struct{}) {
 	again := realmAgain
-	for ctx.Err() == nil {
-		s, err := x.open(ctx, slot)
-		if err == nil {
-			again = realmAgain
-			x.serve(ctx, s)
-			return
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		if text := err.Error(); x.failed.Swap(&text) == nil {
-			x.log.Error("the realm cannot be opened; will retry", "error", err)
-		}
+	next := time.NewTimer(0) // of visits
+	defer next.Stop()
+	for {
+		var err error
 		select {
 		case <-ctx.Done():
-		case <-time.After(again):
+			return
+		case <-x.wanted:
+			err = x.work(ctx, x.idle)
+		case <-next.C:
+			select {
+			case <-ctx.Done():
+				return
+			case <-x.wanted:
+				err = x.work(ctx, x.idle)
+			case slots <- struct{}{}:
+				leave := sync.OnceFunc(func() { <-slots })
+				visit := time.AfterFunc(realmVisit, leave) // requests may keep the realm open
+				err = x.work(ctx, min(x.idle, realmVisit))
+				visit.Stop()
+				leave()
+			}
 		}
+		if err == nil {
+			again = realmAgain
+			next.Reset(realmEvery)
+			continue
+		}
+		if text := err.Error(); x.failed.Swap(&text) == nil && ctx.Err() == nil {
+			x.log.Error("the realm cannot be opened; will retry", "error", err)
+		}
+		next.Reset(again)
 		again = min(2*again, realmAgainMax)
 	}
 }
 
-// open opens the realm once it is wanted, or there is a slot for it.
-func (x *openRealm) open(ctx context.Context, slot chan struct{}) (*server, error) {
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-x.wanted:
-	case slot <- struct{}{}:
-		defer func() { <-slot }()
-	}
+// work opens the realm and works for it until ctx ends, or it had no request for a time. It returns
+// the error of opening.
+func (x *openRealm) work(ctx context.Context, idle time.Duration) error {
 	s, err := x.starter.once(ctx)
-	if err != nil && sqldb.Passing(err) {
-		return nil, fault.Wrap(fault.Unavailable, err, "the database of the realm is away")
+	if err != nil {
+		return err
 	}
-	return s, err
+	s.stopping = x.main.stopping
+	if x.failed.Swap(nil) != nil {
+		x.log.Info("the realm can be opened again")
+	}
+	x.last.Store(0)
+	x.server.Store(s)
+	x.mu.Lock()
+	close(x.ready)
+	x.mu.Unlock()
+	select {
+	case <-x.wanted: // was for this opening
+	default:
+	}
+	x.log.Debug("the realm is open", "issuer", x.cfg.Server.BaseURL)
+	work, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); s.work(work) }()
+	x.untilIdle(ctx, s, idle)
+	stop()
+	<-done
+	if err := s.parts.Close(); err != nil {
+		x.log.Error("the realm could not be closed", "error", err)
+	}
+	x.log.Debug("the realm is closed")
+	return nil
 }
 
-// serve works for an open realm until ctx ends, and closes it.
-func (x *openRealm) serve(ctx context.Context, s *server) {
-	s.stopping = x.main.stopping
-	s.secure = x.main.secure
-	if x.failed.Swap(nil) != nil {
-		x.log.Info("the realm is open again")
-	}
-	x.server.Store(s)
-	x.once.Do(func() { close(x.ready) })
-	x.log.Debug("the realm is open", "issuer", x.cfg.Server.BaseURL)
-	s.work(ctx)
-	if err := s.parts.Close(); err != nil {
-		x.log.Error("the realm cannot be closed", "error", err)
+// untilIdle returns when the realm takes no requests any more: because ctx has ended, or because
+// there were none for a time, and no message waits to be sent.
+func (x *openRealm) untilIdle(ctx context.Context, s *server, idle time.Duration) {
+	opened := time.Now()
+	tick := time.NewTicker(min(realmCheck, idle))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done(): // the requests have ended by then
+			x.server.Store(nil)
+			return
+		case <-tick.C:
+		}
+		since, limit := opened, idle
+		if last := x.last.Load(); last != 0 {
+			since, limit = time.Unix(0, last), x.idle
+		}
+		if x.requests.Load() > 0 || time.Since(since) < limit {
+			continue
+		}
+		if queued, _, _, err := s.parts.db.OutboxState(ctx); err == nil && queued > 0 {
+			x.last.Store(time.Now().UnixNano())
+			continue
+		}
+		// Requests count themselves before they look for the server: one that is not counted now
+		// finds none.
+		x.mu.Lock()
+		x.server.Store(nil)
+		x.ready = make(chan struct{})
+		if x.requests.Load() == 0 {
+			x.mu.Unlock()
+			return
+		}
+		x.server.Store(s)
+		close(x.ready)
+		x.mu.Unlock()
 	}
 }
 
@@ -175,10 +257,24 @@ func (r *realms) front(main http.Handler) http.Handler {
 
 // ServeHTTP answers a request for the realm, or that it is not open.
 func (x *openRealm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s := x.wait(r.Context()); s != nil {
-		s.handler.ServeHTTP(w, r)
-		return
+	x.requests.Add(1)
+	s := x.server.Load()
+	if s == nil {
+		x.requests.Add(-1)
+		if s = x.wait(r.Context()); s == nil {
+			x.unavailable(w)
+			return
+		}
 	}
+	defer func() {
+		x.last.Store(time.Now().UnixNano())
+		x.requests.Add(-1)
+	}()
+	s.handler.ServeHTTP(w, r)
+}
+
+// unavailable answers that the realm is not open.
+func (x *openRealm) unavailable(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
@@ -187,23 +283,33 @@ func (x *openRealm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, `{"error":"temporarily_unavailable","error_description":"This issuer is not available right now."}`)
 }
 
-// wait returns the server of the realm. It waits a moment for one that opens.
+// wait returns the server of the realm, and counts the request, or returns nil. It waits a moment
+// for one that opens.
 func (x *openRealm) wait(ctx context.Context) *server {
-	if s := x.server.Load(); s != nil || x.failed.Load() != nil {
-		return s
-	}
-	select {
-	case x.wanted <- struct{}{}:
-	default:
-	}
 	limit := time.NewTimer(realmWait)
 	defer limit.Stop()
-	select {
-	case <-x.ready:
-	case <-limit.C:
-	case <-ctx.Done():
+	for x.failed.Load() == nil {
+		select {
+		case x.wanted <- struct{}{}:
+		default:
+		}
+		x.mu.Lock()
+		ready := x.ready
+		x.mu.Unlock()
+		select {
+		case <-ready:
+		case <-limit.C:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+		x.requests.Add(1)
+		if s := x.server.Load(); s != nil {
+			return s
+		}
+		x.requests.Add(-1)
 	}
-	return x.server.Load()
+	return nil
 }
 
 // unavailable returns the names of the realms that cannot be served.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -30,7 +31,7 @@ type realmProcess struct {
 }
 
 // newRealmProcess makes a process with the realms of a file.
-func newRealmProcess(t *testing.T, file string) *realmProcess {
+func newRealmProcess(t *testing.T, file string, change ...func(*realms)) *realmProcess {
 	t.Helper()
 	dir := t.TempDir()
 	name := filepath.Join(dir, "realms.yaml")
@@ -46,6 +47,9 @@ func newRealmProcess(t *testing.T, file string) *realmProcess {
 	s, err := newServer(t.Context(), e, p, slog.New(slog.DiscardHandler))
 	testkit.Must(t, err)
 	testkit.Must(t, startRealms(e, s))
+	for _, f := range change {
+		f(s.realms)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); s.work(ctx) }()
@@ -433,4 +437,34 @@ func TestDatabaseOfAnotherRealm(t *testing.T) {
 	if err == nil {
 		t.Fatal("the database of acme opens as that of another realm")
 	}
+}
+
+// A realm without requests closes, leaves nothing behind, and opens at the next request: also one
+// that arrives while it closes. What it has stored is there.
+func TestIdleRealmCloses(t *testing.T) {
+	x := newRealmProcess(t, twoRealms, func(r *realms) {
+		for _, o := range r.all {
+			o.idle = 20 * time.Millisecond
+		}
+	})
+	acme := x.s.realms.all[0]
+	closed := func() bool { return acme.server.Load() == nil }
+	if w := x.get("acme.example", "/login"); w.Code != 200 {
+		t.Fatalf("acme: %d %s", w.Code, w.Body)
+	}
+	keys := x.get("acme.example", "/oauth/jwks").Body.String()
+	testkit.Eventually(t, "the realm closes", closed)
+	for range 20 {
+		testkit.Equal(t, "the keys after it opened again", x.get("acme.example", "/oauth/jwks").Body.String(), keys)
+		time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond)
+	}
+	acme.requests.Add(1) // a stream
+	testkit.Equal(t, "a request", x.get("acme.example", "/login").Code, 200)
+	s := acme.server.Load()
+	time.Sleep(100 * time.Millisecond)
+	if acme.server.Load() != s {
+		t.Error("the realm closed although it has a request")
+	}
+	acme.requests.Add(-1)
+	testkit.Eventually(t, "the realm closes after its last request", closed)
 }

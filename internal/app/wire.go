@@ -53,7 +53,10 @@ type env struct {
 	getenv         func(string) string
 	now            func() time.Time
 
-	passwords *secret.Passwords // of a realm; nil: the server has its own
+	// What the realms of a process share; nil: the server has its own.
+	passwords *secret.Passwords
+	texts     *text.Catalogues
+	document  *api.Document
 }
 
 // loadConfig reads the settings: defaults, the YAML file unless its name is "", environment,
@@ -333,7 +336,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	limiter := s.limiter(e, shared)
 	s.browser = oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher})
 	s.tokens = newTokenServer(p, shared, keyFetcher{fetcher})
-	pages, err := newPages(p.cfg, log)
+	pages, err := newPages(p.cfg, log, e.texts)
 	if err != nil {
 		return nil, err
 	}
@@ -418,6 +421,7 @@ func (s *server) apiRoutes(
 		Tokens:     s.tokens,
 		Places:     s.parts.places,
 		Browser:    s.browserActor(ops, pages),
+		Document:   e.document,
 	})
 	if err != nil {
 		return err

@@ -38,6 +38,32 @@ type Config struct {
 	// Browser returns who has signed in to the console in the browser of a request, or false. Only
 	// GET /admin/audit/api, and /stats below it, take a session in place of a token.
 	Browser func(r *http.Request) (a admin.Actor, ok bool, err error)
+
+	// Document is what several servers have read once; nil: the server reads it.
+	Document *Document
+}
+
+// Document is the document of the interface, with what a server needs of it resolved.
+type Document struct{ read *document }
+
+// ReadDocument reads the document, which is part of the program.
+func ReadDocument() (*Document, error) {
+	doc, err := readDocument(gen.Document)
+	if err != nil {
+		return nil, fmt.Errorf("the document of the management API: %w", err)
+	}
+	return &Document{doc}, nil
+}
+
+// bindable returns a copy whose operations can have handlers of their own.
+func (d *Document) bindable() *document {
+	own := *d.read
+	own.operations = make([]*operation, len(d.read.operations))
+	for i, op := range d.read.operations {
+		bound := *op
+		own.operations[i] = &bound
+	}
+	return &own
 }
 
 // Server serves the interface.
@@ -49,11 +75,13 @@ type Server struct {
 
 // New returns a Server. The error is about the document, which is part of the program.
 func New(c Config) (*Server, error) {
-	doc, err := readDocument(gen.Document)
-	if err != nil {
-		return nil, fmt.Errorf("the document of the management API: %w", err)
+	if c.Document == nil {
+		var err error
+		if c.Document, err = ReadDocument(); err != nil {
+			return nil, err
+		}
 	}
-	s := &Server{Config: c, doc: doc}
+	s := &Server{Config: c, doc: c.Document.bindable()}
 	s.docs = sync.OnceValues(s.publish)
 	return s, s.bind()
 }

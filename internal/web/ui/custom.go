@@ -15,6 +15,8 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/spell"
+
+	"github.com/gatehouse-id/gatehouse/internal/text"
 )
 
 // Custom is what an operator has below TEMPLATES_PATH: templates that replace single pages, and
@@ -23,6 +25,8 @@ type Custom struct {
 	Files   fs.FS
 	Reload  bool        // read files again when they change
 	OnError func(error) // learns that a changed template is not used, or nil
+
+	Texts *text.Catalogues // those that several servers share; nil: they are loaded
 }
 
 // customSet holds the templates of one state of the files.

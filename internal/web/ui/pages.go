@@ -131,8 +131,10 @@ func NewCustomPages(brand Brand, custom Custom) (*Pages, error) {
 	p.holed = newHoledPages()
 	p.buffers.New = func() any { return bytes.NewBuffer(make([]byte, 0, pageSize)) }
 	p.current.Store(&customSet{})
-	if p.texts, err = text.Load(); err != nil {
-		return nil, err
+	if p.texts = custom.Texts; p.texts == nil {
+		if p.texts, err = text.Load(); err != nil {
+			return nil, err
+		}
 	}
 	p.fallback = p.texts.For(brand.Locale)
 	frames, err := template.New("frame").Funcs(p.funcs()).Funcs(p.lookFuncs()).
