@@ -25,7 +25,7 @@ func TestDebianPackage(t *testing.T) {
 	}
 	dir := t.TempDir()
 	binary, root, bin, calls := filepath.Join(dir, "gatehouse"), filepath.Join(dir, "root"), filepath.Join(dir, "bin"), filepath.Join(dir, "calls")
-	testkit.Must(t, os.WriteFile(binary, []byte("#!/bin/sh\n"), 0o755))
+	testkit.Must(t, os.WriteFile(binary, []byte("#!/bin/sh\necho page >\"$2/gatehouse.1\"\n"), 0o755))
 	for _, d := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "etc", "run/systemd/system", "var/lib/gatehouse"} {
 		testkit.Must(t, os.MkdirAll(filepath.Join(root, d), 0o755))
 	}
@@ -68,6 +68,14 @@ func TestDebianPackage(t *testing.T) {
 	got := dpkg("-i", old)
 	if strings.Contains(got, "start") || !strings.Contains(got, "daemon-reload") {
 		t.Errorf("the installation calls\n%s", got)
+	}
+	for _, name := range []string{
+		"man/man1/gatehouse.1.gz", "bash-completion/completions/gatehouse",
+		"zsh/vendor-completions/_gatehouse", "fish/vendor_completions.d/gatehouse.fish",
+	} {
+		if _, err := os.Stat(filepath.Join(root, "usr/share", name)); err != nil {
+			t.Error(err)
+		}
 	}
 	settings := filepath.Join(root, "etc/gatehouse/gatehouse.yaml")
 	st, err := os.Stat(settings)

@@ -2470,6 +2470,9 @@ type Session struct {
 	Location  nullable.Nullable[string] `json:"location"`
 	UserAgent string                    `json:"user_agent"`
 	UserID    string                    `json:"user_id"`
+
+	// UserName What the user signs in with, for whoever may read users.
+	UserName *string `json:"user_name,omitempty"`
 }
 
 // SessionList defines model for SessionList.

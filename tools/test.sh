@@ -36,6 +36,8 @@ find_missing() {
   ls /usr/lib/*/rsyslog/lmnsd_gtls.so >/dev/null 2>&1 || missing+=(rsyslog-gnutls)
   need runuser util-linux
   need strace strace
+  need zsh zsh
+  need fish fish
   ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || missing+=(postgresql)
 }
 

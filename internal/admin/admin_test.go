@@ -293,6 +293,9 @@ func operations() map[string]call {
 		"UserFactors": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.UserFactors(ctx, a, "x"))
 		}},
+		"UserNames": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.UserNames(ctx, a, nil))
+		}},
 		"Locks": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Locks(ctx, a, nil))
 		}},

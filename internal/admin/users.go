@@ -156,6 +156,31 @@ func (o *Operations) Locks(ctx context.Context, a Actor, ids []identity.UserID) 
 	return locks, nil
 }
 
+// UserNames returns what users sign in with, by their ids. Users that have been deleted are
+// missing.
+func (o *Operations) UserNames(ctx context.Context, a Actor, ids []identity.UserID) (
+	map[identity.UserID]string, error,
+) {
+	if err := o.authorize(a, ScopeUsersRead); err != nil {
+		return nil, err
+	}
+	names, resolved := map[identity.UserID]string{}, map[identity.UserID]bool{}
+	for _, id := range ids {
+		if resolved[id] {
+			continue
+		}
+		resolved[id] = true
+		u, err := o.store.UserByRef(ctx, string(id))
+		switch {
+		case err == nil && u.ID == id:
+			names[id] = u.LoginName()
+		case err != nil && !fault.Is(err, fault.NotFound):
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
 // CreateUser creates an account with a password, or with a one-time link to choose one.
 func (o *Operations) CreateUser(ctx context.Context, a Actor, in NewUser) (*CreatedUser, error) {
 	if err := o.authorize(a, ScopeUsersWrite); err != nil {

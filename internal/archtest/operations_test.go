@@ -44,6 +44,7 @@ var faceless = map[string]map[string]string{
 		"ImportUsers":     "not built yet: a form that takes a file",
 		"SetupLink":       "needs the machine: it makes the first administrator",
 		"UserFactors":     "the page of a user has them from UserDetail",
+		"UserNames":       "the list of sessions shows the accounts themselves",
 		"VerifyAudit":     "reads the whole database, and must not trust the server",
 	},
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -20,6 +22,37 @@ func terminal(r io.Reader) (fd int, ok bool) {
 		return 0, false
 	}
 	return int(f.Fd()), true
+}
+
+// screenWidth returns how many columns the terminal has that stdout is, or 0 if it is none. COLUMNS
+// takes precedence.
+func (e *env) screenWidth() int {
+	const least = 20 // what is narrower is not a screen for tables
+	file, ok := e.stdout.(*os.File)
+	if !ok {
+		return 0
+	}
+	fd, ok := terminal(file)
+	if !ok {
+		return 0
+	}
+	if e.Getenv != nil {
+		if n, err := strconv.Atoi(e.Getenv("COLUMNS")); err == nil && n >= least {
+			return n
+		}
+	}
+	if n, _, err := term.GetSize(fd); err == nil && n >= least {
+		return n
+	}
+	return 0
+}
+
+// now returns the time, or zero in a program without a clock.
+func (e *env) now() time.Time {
+	if e.Now == nil {
+		return time.Time{}
+	}
+	return e.Now()
 }
 
 // password reads a password from stdin: typed without echo at a terminal, or else all of the input

@@ -198,7 +198,7 @@ func (f *auditList) Run(ctx context.Context, c *call) error {
 		return showList(c, views, page.Total, func(s *table) {
 			s.row("AT", "TYPE", "ACTOR", "ADDRESS", "ABOUT")
 			for _, v := range views {
-				s.row(v.At.String(), string(v.Type), v.actor(), v.IP, v.about())
+				s.row(s.when(v.At.Time), string(v.Type), v.actor(), v.IP, v.about())
 			}
 			s.more(len(views), f.Offset, page.Total)
 		})

@@ -79,6 +79,7 @@ type env struct {
 	Program
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	width          int // of the terminal that stdout is, in columns, or 0
 }
 
 // Main runs one command line, given without the program's name, and returns the exit status: 0
@@ -90,6 +91,7 @@ func Main(ctx context.Context, p Program, s Streams, args []string) int {
 		stdout:  s.Out,
 		stderr:  s.Err,
 	}
+	e.width = e.screenWidth()
 	if len(args) == 0 {
 		e.stdout = s.Err
 		if err := run(ctx, e, []string{"--help"}); err != nil {
@@ -115,6 +117,9 @@ type grammar struct {
 func run(ctx context.Context, e *env, args []string) error {
 	if len(args) > 0 && args[0] == "--version" { // only in this place: commands have a flag of this name
 		args = append([]string{"version"}, args[1:]...)
+	}
+	if len(args) > 0 && args[0] == completeWord {
+		return complete(ctx, e, args[1:])
 	}
 	var l line
 	parser, err := l.parser(ctx, e, args)
@@ -164,6 +169,7 @@ func (l *line) parser(ctx context.Context, e *env, args []string) (*kong.Kong, e
 			NoExpandSubcommands: true,
 			WrapUpperBound:      100,
 		}),
+		kong.Help(helpWithExamples),
 		kong.PostBuild(attachFields),
 		kong.PostBuild(l.settings.attach),
 		kong.BindTo(ctx, (*context.Context)(nil)),

@@ -162,7 +162,7 @@ func TestDuration(t *testing.T) {
 
 func TestOutputCannotControlTheTerminal(t *testing.T) {
 	var b bytes.Buffer
-	s := newTable(&b)
+	s := newTable(&b, 0, time.Time{})
 	s.row("a\x1b[2Jb", "", "c\td\r\n", "\u202egnp")
 	s.flush()
 	if got := b.String(); strings.ContainsAny(got, "\x1b\r\t\u202e") || strings.Count(got, "\n") != 1 || !strings.Contains(got, "  -  ") {
@@ -185,4 +185,65 @@ func TestPasswordFromStdin(t *testing.T) {
 			t.Errorf("%q: got %q, want an error", in, got)
 		}
 	}
+}
+
+// TestExamples: every command has examples, and each of them is a command line of that command.
+func TestExamples(t *testing.T) {
+	all, err := LeafCommands()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range all {
+		examples := examplesOf(command)
+		if len(examples) == 0 {
+			t.Errorf("gatehouse %s has no example; add one in examples.go", command)
+		}
+		for _, x := range examples {
+			words := shellWords(x.line)
+			var l line
+			k, err := l.parser(t.Context(), testEnv(), words)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parsed, err := k.Parse(words)
+			if err != nil || commandOf(parsed) != command {
+				t.Errorf("%s: %v: %s", command, err, x.line)
+			}
+			if x.what == "" || strings.HasSuffix(x.what, ".") || strings.Contains(x.what+x.line, "\n") {
+				t.Errorf("%s: %q", command, x.what)
+			}
+		}
+	}
+	for _, table := range []map[string][]example{
+		userExamples(), appExamples(), accessExamples(), serverExamples(), auditExamples(), machineExamples(),
+	} {
+		for command := range table {
+			if !slices.Contains(all, command) {
+				t.Errorf("there is no command %q", command)
+			}
+		}
+	}
+}
+
+// shellWords splits a line as a shell does: at spaces outside of quotes, up to a redirection.
+func shellWords(line string) []string {
+	var words []string
+	word, quoted, any := "", false, false
+	for _, r := range line + " " {
+		switch {
+		case r == '\'':
+			quoted, any = !quoted, true
+		case r == ' ' && !quoted:
+			if word == "<" || word == ">" {
+				return words
+			}
+			if any {
+				words = append(words, word)
+			}
+			word, any = "", false
+		default:
+			word, any = word+string(r), true
+		}
+	}
+	return words
 }

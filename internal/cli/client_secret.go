@@ -91,7 +91,7 @@ func (f *secretList) Run(ctx context.Context, c *call) error {
 		return showList(c, views, len(views), func(s *table) {
 			s.row("SECRET ID", "CREATED", "EXPIRES", "STATE")
 			for _, v := range views {
-				s.row(v.ID, v.CreatedAt.String(), v.ExpiresAt.String(), v.State)
+				s.row(v.ID, s.when(v.CreatedAt.Time), s.when(v.ExpiresAt.Time), v.State)
 			}
 		})
 	})

@@ -41,6 +41,8 @@ func commands(rules client.Rules) []command {
 		{"doctor", "Examine the installation, and say what to do about what is wrong.", &doctorCommand{}},
 		{"install", "Set up the server as a service of this machine.", &installCommands{}},
 		{"healthcheck", "Check the health of the server on this machine.", &healthCommand{}},
+		{"completion", "Let a shell complete command lines.", &completionCommands{}},
+		{"man", "Write the manual pages.", &manCommand{}},
 		{"version", "Print the version, as gatehouse --version does.", &versionCommand{}},
 		{"help", "Show help for a command, or the settings.", &helpCommand{}},
 	}

@@ -105,11 +105,11 @@ func (f *doctorCommand) print(t *table, report *doctor.Report, v doctorView) {
 		mark := map[doctor.Level]string{
 			doctor.Problem: "PROBLEM", doctor.Warning: "warning", doctor.Note: "note", doctor.Good: "ok",
 		}[x.Level]
-		text := wrapped(x.Title)
+		text := wrapped(x.Title, t.width)
 		if v.Findings[i].Repaired {
 			mark = "repaired"
 		} else if x.Fix != "" {
-			text = append(text, wrapped(x.Fix)...)
+			text = append(text, wrapped(x.Fix, t.width)...)
 		}
 		for _, line := range text {
 			t.line("  %-8s  %s", mark, line)
@@ -123,10 +123,13 @@ func (f *doctorCommand) print(t *table, report *doctor.Report, v doctorView) {
 		countOf(v.Warnings, "warning", "warnings"), countOf(report.Count(doctor.Note), "note", "notes"), good)
 }
 
-// wrapped breaks a text into lines of at most 88 columns, which leaves room for what is before
-// them.
-func wrapped(text string) (lines []string) {
-	const width = 88
+// wrapped breaks a text into lines that leave room for what is before them on a terminal of a
+// width; 0: no terminal.
+func wrapped(text string, terminal int) (lines []string) {
+	width := 88
+	if terminal > 0 {
+		width = max(20, min(width, terminal-12))
+	}
 	line := ""
 	for word := range strings.FieldsSeq(text) {
 		if line != "" && len(line)+1+len(word) > width {

@@ -56,7 +56,7 @@ func (*keyList) Run(ctx context.Context, c *call) error {
 		return showList(c, views, len(views), func(s *table) {
 			s.row("KEY ID", "ALG", "STATE", "SIGNS FROM", "SIGNS UNTIL", "PUBLISHED UNTIL")
 			for _, v := range views {
-				s.row(v.ID, v.Alg, v.State, v.ActiveAt.String(), v.RetiredAt.String(), v.ExpiresAt.String())
+				s.row(v.ID, v.Alg, v.State, s.when(v.ActiveAt.Time), s.when(v.RetiredAt.Time), s.when(v.ExpiresAt.Time))
 			}
 			if len(views) == 0 {
 				s.line("There is no key yet; the server creates the first one when it starts.")

@@ -103,7 +103,7 @@ func (f *mailList) Run(ctx context.Context, c *call) error {
 			s.row("ID", "TO", "MESSAGE", "STATE", "ATTEMPTS", "CREATED", "NEXT ATTEMPT", "LAST ERROR")
 			for _, v := range views {
 				s.row(string(v.ID), v.To, v.Message, string(v.State), fmt.Sprint(v.Attempts),
-					v.CreatedAt.String(), v.NextAttemptAt.String(), v.LastError)
+					s.when(v.CreatedAt.Time), s.when(v.NextAttemptAt.Time), v.LastError)
 			}
 		})
 	})

@@ -73,6 +73,9 @@ type userOperations interface {
 	UserAuthorizations(ctx context.Context, a admin.Actor, ref string) ([]admin.Authorization, error)
 	UserDetail(ctx context.Context, a admin.Actor, ref string) (*admin.UserDetail, error)
 	UserFactors(ctx context.Context, a admin.Actor, ref string) ([]identity.Credential, error)
+	UserNames(
+		ctx context.Context, a admin.Actor, ids []identity.UserID,
+	) (map[identity.UserID]string, error)
 	Users(ctx context.Context, a admin.Actor, q admin.UserQuery) (*admin.List[identity.User], error)
 }
 

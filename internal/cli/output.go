@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 )
@@ -22,7 +24,7 @@ func (c *call) show(doc any, text func(s *table)) error {
 			return err
 		}
 	} else {
-		s := newTable(&b)
+		s := newTable(&b, c.width, c.now())
 		text(s)
 		s.flush()
 	}
@@ -87,26 +89,112 @@ func encode(w io.Writer, doc any, indent string) error {
 	return enc.Encode(doc)
 }
 
-// table is text output in columns.
-type table struct{ w *tabwriter.Writer }
+// table is text output in columns. On a terminal it fits the width, and times are ages; everywhere
+// else nothing is cut, and times are exact.
+type table struct {
+	w     *tabwriter.Writer
+	rows  [][]string
+	width int // of the terminal in columns, or 0
+	now   time.Time
+}
 
-func newTable(w io.Writer) *table { return &table{tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)} }
+// newTable returns a table for a terminal of a width, or for no terminal if it is 0.
+func newTable(w io.Writer, width int, now time.Time) *table {
+	return &table{w: tabwriter.NewWriter(w, 0, 8, columnGap, ' ', 0), width: width, now: now}
+}
 
-func (s *table) flush() { _ = s.w.Flush() } // into a buffer, which takes everything
+// columnGap is the number of spaces between two columns.
+const columnGap = 2
+
+// flush writes the rows. It cannot fail, because a buffer takes everything.
+func (s *table) flush() {
+	if s.width > 0 {
+		fit(s.rows, s.width)
+	}
+	for _, row := range s.rows {
+		fmt.Fprintln(s.w, strings.Join(row, "\t"))
+	}
+	s.rows = nil
+	_ = s.w.Flush()
+}
 
 // row writes one line of a table. An empty cell is a dash, so that scripts can count columns.
 func (s *table) row(cells ...string) {
+	row := make([]string, len(cells))
 	for i, cell := range cells {
-		if cell = printable(cell); cell == "" {
-			cell = "-"
+		if row[i] = printable(cell); row[i] == "" {
+			row[i] = "-"
 		}
-		if i > 0 {
-			fmt.Fprint(s.w, "\t")
-		}
-		fmt.Fprint(s.w, cell)
 	}
-	fmt.Fprintln(s.w)
+	s.rows = append(s.rows, row)
 }
+
+// when returns a time for a cell: how long ago on a terminal, or else the time itself.
+func (s *table) when(t time.Time) string {
+	if s.width == 0 || t.IsZero() {
+		return timestamp{t}.String()
+	}
+	if d := s.now.Sub(t); d >= 0 {
+		return age(d) + " ago"
+	}
+	return "in " + age(t.Sub(s.now))
+}
+
+// age returns a duration in its largest unit.
+func age(d time.Duration) string {
+	const day = 24 * time.Hour
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{365 * day, "y"}, {day, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
+		if d >= unit.length {
+			return strconv.Itoa(int(d/unit.length)) + unit.name
+		}
+	}
+	return strconv.Itoa(int(d/time.Second)) + "s"
+}
+
+// minCell is the width to which a column can be cut.
+const minCell = 8
+
+// fit cuts the widest columns of a list until it fits a width, or none can be cut any more. Ids are
+// never cut, since they are there to be copied, and neither are names beside their values.
+func fit(rows [][]string, width int) {
+	if len(rows) == 0 || len(rows[0]) <= 2 ||
+		slices.ContainsFunc(rows, func(row []string) bool { return len(row) != len(rows[0]) }) {
+		return
+	}
+	widths := make([]int, len(rows[0]))
+	total := columnGap * (len(widths) - 1)
+	for i := range widths {
+		for _, row := range rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		}
+		total += widths[i]
+	}
+	for ; total > width; total-- {
+		widest := -1
+		for i, w := range widths {
+			if w > minCell && !isIDColumn(rows[0][i]) && (widest < 0 || w >= widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
+	}
+	for _, row := range rows {
+		for i, cell := range row {
+			if r := []rune(cell); len(r) > widths[i] {
+				row[i] = string(r[:widths[i]-1]) + "…"
+			}
+		}
+	}
+}
+
+// isIDColumn reports whether the head of a column says that it has ids.
+func isIDColumn(head string) bool { return head == "ID" || strings.HasSuffix(head, " ID") }
 
 // pair writes a name and its value, or nothing if the value is empty.
 func (s *table) pair(name, value string) {

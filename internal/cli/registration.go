@@ -99,7 +99,7 @@ func (f *registrationList) Run(ctx context.Context, c *call) error {
 				if !t.Usable(c.Now()) {
 					state = "ended"
 				}
-				s.row(t.ID, t.Description, fmt.Sprintf("%d of %d", t.Used, t.Count), timestamp{t.ExpiresAt}.String(), state)
+				s.row(t.ID, t.Description, fmt.Sprintf("%d of %d", t.Used, t.Count), s.when(t.ExpiresAt), state)
 			}
 			s.more(len(all), f.Offset, total)
 		})

@@ -44,6 +44,8 @@ func places() map[string]place {
 		"passwords":   {reason: "it works with files of the machine that the server runs on"},
 		"install":     {reason: "it installs the server on this machine"},
 		"healthcheck": {reason: "it asks the server on this machine"},
+		"completion":  {reason: "it is about this program"},
+		"man":         {reason: "it is about this program"},
 		"version":     {reason: "it is about this program"},
 		"help":        {reason: "it is about this program"},
 		"audit verify": {reason: "it reads the whole database and must not trust the server; for a laptop, make an " +

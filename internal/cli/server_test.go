@@ -288,8 +288,8 @@ func TestProblemsOfServers(t *testing.T) {
 	}
 }
 
-// TestOtherReleases: a server that lacks an operation or a field says that a thing does not exist or
-// that a value is wrong. The document that it publishes tells the one from the other.
+// TestOtherReleases: a server that lacks an operation or a field says that a thing does not exist
+// or that a value is wrong. The document that it publishes tells the one from the other.
 func TestOtherReleases(t *testing.T) {
 	x := newElsewhere(t, problemOf(404, "not_found", "there is nothing at this address"))
 	x.environ[envToken] = "fixed"

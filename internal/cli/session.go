@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
 )
 
 // sessionCommands show who is signed in, and end sessions.
@@ -25,6 +27,7 @@ type sessionCommands struct {
 type sessionView struct {
 	ID         identity.SessionID `json:"id"`
 	User       identity.UserID    `json:"user_id"`
+	Name       string             `json:"user_name,omitempty"` // what the user signs in with, where it is known
 	AuthTime   timestamp          `json:"auth_time"`
 	AMR        []string           `json:"amr"`
 	ACR        string             `json:"acr"`
@@ -48,6 +51,21 @@ func viewSession(s *identity.Session) sessionView {
 		IP:         s.IP,
 		Agent:      s.Agent,
 	}
+}
+
+// sessionUsers returns what the users of sessions sign in with, for whoever may read users.
+func sessionUsers(ctx context.Context, ops operations, a admin.Actor, all []identity.Session) (
+	map[identity.UserID]string, error,
+) {
+	ids := make([]identity.UserID, len(all))
+	for i := range all {
+		ids[i] = all[i].User
+	}
+	names, err := ops.UserNames(ctx, a, ids)
+	if fault.Reason(err) == admin.ReasonInsufficientScope {
+		return nil, nil
+	}
+	return names, err
 }
 
 // sessionList lists sessions.
@@ -74,15 +92,21 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 			return explainQuery(noUser(err))
 		}
 		sessions := page.Items
+		names, err := sessionUsers(ctx, ops, a, sessions)
+		if err != nil {
+			return err
+		}
 		views := make([]sessionView, 0, len(sessions))
 		for i := range sessions {
-			views = append(views, viewSession(&sessions[i]))
+			v := viewSession(&sessions[i])
+			v.Name = names[v.User]
+			views = append(views, v)
 		}
 		return showPage(c, f.listFlags, page, views, func(s *table) {
-			s.row("ID", "USER", "SIGNED IN", "LAST SEEN", "BY", "ADDRESS", "AGENT")
+			s.row("ID", "USER", "SIGNED IN", "LAST SEEN", "BY", "ADDRESS", "DEVICE")
 			for _, v := range views {
-				s.row(string(v.ID), string(v.User), v.CreatedAt.String(), v.LastSeenAt.String(),
-					strings.Join(v.AMR, " "), v.IP, v.Agent)
+				s.row(string(v.ID), cmp.Or(v.Name, string(v.User)), s.when(v.CreatedAt.Time), s.when(v.LastSeenAt.Time),
+					strings.Join(v.AMR, " "), v.IP, visitor.Describe(v.Agent).Words)
 			}
 		})
 	})

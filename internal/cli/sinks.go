@@ -92,7 +92,7 @@ func (f *auditSinks) Run(ctx context.Context, c *call) error {
 			s.row("SINK", "STATE", "DELIVERED", "WAITING", "PARKED", "LAST DELIVERY", "NEXT ATTEMPT", "LAST ERROR")
 			for _, v := range views {
 				s.row(v.Name, v.State, fmt.Sprint(v.Delivered), fmt.Sprint(v.Waiting), fmt.Sprint(v.Parked),
-					v.DeliveredAt.String(), v.NextAttemptAt.String(), v.LastError)
+					s.when(v.DeliveredAt.Time), s.when(v.NextAttemptAt.Time), v.LastError)
 			}
 		})
 	})

@@ -183,7 +183,7 @@ func (f *userList) Run(ctx context.Context, c *call) error {
 			s.row("ID", "EMAIL", "USERNAME", "NAME", "ROLES", "STATE", "LAST LOGIN")
 			for _, u := range users {
 				s.row(string(u.ID), u.Email, u.Username, u.Name, strings.Join(u.Roles, " "), userState(&u, locks[u.ID]),
-					timestamp{u.LastLoginAt}.String())
+					s.when(u.LastLoginAt))
 			}
 		})
 	})

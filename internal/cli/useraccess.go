@@ -44,7 +44,7 @@ func (f *userFactorList) Run(ctx context.Context, c *call) error {
 		return showList(c, views, len(views), func(s *table) {
 			s.row("FACTOR ID", "KIND", "LABEL", "CREATED", "LAST USED")
 			for _, v := range views {
-				s.row(string(v.ID), v.Kind, v.Label, v.CreatedAt.String(), v.LastUsedAt.String())
+				s.row(string(v.ID), v.Kind, v.Label, s.when(v.CreatedAt.Time), s.when(v.LastUsedAt.Time))
 			}
 		})
 	})
@@ -115,7 +115,7 @@ func (f *userAuthorizationList) Run(ctx context.Context, c *call) error {
 		return showList(c, views, len(views), func(s *table) {
 			s.row("CLIENT ID", "NAME", "ALLOWED", "LAST USED", "GRANTS", "SCOPES")
 			for _, v := range views {
-				s.row(v.Client, v.ClientName, v.CreatedAt.String(), v.LastUsedAt.String(), strconv.Itoa(v.Grants), v.Scope)
+				s.row(v.Client, v.ClientName, s.when(v.CreatedAt.Time), s.when(v.LastUsedAt.Time), strconv.Itoa(v.Grants), v.Scope)
 			}
 		})
 	})

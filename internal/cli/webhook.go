@@ -264,7 +264,7 @@ func (f *webhookDeliveries) Run(ctx context.Context, c *call) error {
 			s.row("ID", "EVENT", "STATE", "ATTEMPTS", "STATUS", "TIME", "LAST ATTEMPT", "ERROR")
 			for _, v := range views {
 				s.row(v.ID, v.Event, string(v.State), fmt.Sprint(v.Attempts), fmt.Sprint(v.Status),
-					fmt.Sprintf("%d ms", v.DurationMS), v.FinishedAt.String(), v.Error)
+					fmt.Sprintf("%d ms", v.DurationMS), s.when(v.FinishedAt.Time), v.Error)
 			}
 			s.more(len(views), f.Offset, total)
 		})

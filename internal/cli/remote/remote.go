@@ -47,6 +47,7 @@ type Server struct {
 	rules  client.Rules
 
 	locks map[identity.UserID]time.Time // of the users that were listed last
+	names map[identity.UserID]string    // of the users whose sessions were listed last
 }
 
 // New returns the server at an address. Transport may be nil.

@@ -50,7 +50,14 @@ func (s *Server) Sessions(
 	ctx context.Context, _ admin.Actor, user string, sel admin.SessionSelection, p admin.Page,
 ) (*admin.List[identity.Session], error) {
 	query := parameters(append(selection(sel), "user", user)...)
-	return page(ctx, s, query, p, sessionOf, "sessions")
+	s.names = map[identity.UserID]string{}
+	return page(ctx, s, query, p, func(doc *object) (identity.Session, error) {
+		x, err := sessionOf(doc)
+		if name := member[string](*doc, "user_name"); name != "" {
+			s.names[x.User] = name
+		}
+		return x, err
+	}, "sessions")
 }
 
 // Session returns a session.

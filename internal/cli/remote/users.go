@@ -127,6 +127,13 @@ func (s *Server) Locks(
 	return s.locks, nil
 }
 
+// UserNames returns what the users sign in with whose sessions were listed last.
+func (s *Server) UserNames(
+	context.Context, admin.Actor, []identity.UserID,
+) (map[identity.UserID]string, error) {
+	return s.names, nil
+}
+
 // User returns a user.
 func (s *Server) User(ctx context.Context, _ admin.Actor, ref string) (*identity.User, error) {
 	var doc object

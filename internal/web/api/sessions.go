@@ -66,10 +66,28 @@ func (s handlers) sessionPage(
 		Offset:  p.Offset,
 		Next:    optional(found.Next),
 	}
+	names, err := s.userNames(ctx, found.Items)
+	if err != nil {
+		return management.SessionList{}, err
+	}
 	for i := range found.Items {
-		out.Data = append(out.Data, s.sessionView(&found.Items[i]))
+		view := s.sessionView(&found.Items[i])
+		view.UserName = optional(names[found.Items[i].User])
+		out.Data = append(out.Data, view)
 	}
 	return out, nil
+}
+
+// userNames returns whose sessions these are, if the caller may read users.
+func (s handlers) userNames(ctx context.Context, all []identity.Session) (map[identity.UserID]string, error) {
+	if !actorOf(ctx).Can(admin.ScopeUsersRead) {
+		return nil, nil
+	}
+	ids := make([]identity.UserID, len(all))
+	for i := range all {
+		ids[i] = all[i].User
+	}
+	return s.Operations.UserNames(ctx, actorOf(ctx), ids)
 }
 
 // Sessions answers a page of everybody's sessions.
