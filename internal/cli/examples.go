@@ -86,8 +86,11 @@ func userExamples() map[string][]example {
 			{"user import people.csv --format csv --dry-run", "Says what would happen"},
 			{"user import people.jsonl --on-error skip", "Goes on after lines that are wrong"},
 		},
-		"user export": {{"user export people.csv --format csv", "For a spreadsheet"}},
-		"user delete": {{"user delete ada@example.com --yes", "The account and all its data, without a question"}},
+		"import keycloak": {{"import keycloak realm-export.json --dry-run", "Says what would happen"}},
+		"import auth0":    {{"import auth0 users.ndjson --on-error skip", "Goes on after lines that are wrong"}},
+		"import authgate": {{"import authgate authgate.db --results results.jsonl", "With what became of each line"}},
+		"user export":     {{"user export people.csv --format csv", "For a spreadsheet"}},
+		"user delete":     {{"user delete ada@example.com --yes", "The account and all its data, without a question"}},
 	}
 }
 
