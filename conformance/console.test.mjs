@@ -43,7 +43,7 @@ describe("pages", () => {
     await page.reload();
     await page.waitForLoadState("networkidle");
     assert.ok(bytes < 60_000, `${bytes} bytes on a first visit`);
-    for (const path of ["/admin", "/admin/users", `/admin/users/${grace.id}`, "/admin/users/new", "/admin/roles/new", "/admin/sessions", "/admin/keys/rotate", "/admin/clients/new", "/admin/scopes", "/admin/routes/new", "/admin/registrations/new", "/admin/audit", "/admin/audit/sinks", "/admin/webhooks/new", "/admin/settings"]) {
+    for (const path of ["/admin", "/admin/users", `/admin/users/${grace.id}`, "/admin/users/new", "/admin/users/import", "/admin/roles/new", "/admin/sessions", "/admin/keys/rotate", "/admin/clients/new", "/admin/scopes", "/admin/routes/new", "/admin/registrations/new", "/admin/audit", "/admin/audit/sinks", "/admin/webhooks/new", "/admin/settings"]) {
       await page.goto(server.at(path).href);
       await look(page, `console${path.replace(grace.id, "one").replaceAll("/", "-")}`);
       await page.setViewportSize({ width: 320, height: 640 });

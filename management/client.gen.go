@@ -2571,10 +2571,13 @@ type User struct {
 	// FailedAttempts Only when a single user is shown.
 	FailedAttempts *int   `json:"failed_attempts,omitempty"`
 	FamilyName     string `json:"family_name"`
-	Gender         string `json:"gender"`
-	GivenName      string `json:"given_name"`
-	HasPassword    bool   `json:"has_password"`
-	ID             string `json:"id"`
+
+	// FurtherEmails Proved addresses beside the one of the account. Only when a single user is shown.
+	FurtherEmails *[]string `json:"further_emails,omitempty"`
+	Gender        string    `json:"gender"`
+	GivenName     string    `json:"given_name"`
+	HasPassword   bool      `json:"has_password"`
+	ID            string    `json:"id"`
 
 	// Invited Whether the person has been invited and has not accepted yet.
 	Invited     bool                         `json:"invited"`
@@ -2703,10 +2706,13 @@ type UserPatch struct {
 	// FailedAttempts Only when a single user is shown.
 	FailedAttempts *int                      `json:"failed_attempts,omitempty"`
 	FamilyName     nullable.Nullable[string] `json:"family_name,omitempty"`
-	Gender         nullable.Nullable[string] `json:"gender,omitempty"`
-	GivenName      nullable.Nullable[string] `json:"given_name,omitempty"`
-	HasPassword    *bool                     `json:"has_password,omitempty"`
-	ID             *string                   `json:"id,omitempty"`
+
+	// FurtherEmails Proved addresses beside the one of the account. Only when a single user is shown.
+	FurtherEmails *[]string                 `json:"further_emails,omitempty"`
+	Gender        nullable.Nullable[string] `json:"gender,omitempty"`
+	GivenName     nullable.Nullable[string] `json:"given_name,omitempty"`
+	HasPassword   *bool                     `json:"has_password,omitempty"`
+	ID            *string                   `json:"id,omitempty"`
 
 	// Invited Whether the person has been invited and has not accepted yet.
 	Invited     *bool                        `json:"invited,omitempty"`
@@ -3120,6 +3126,15 @@ type ExportEventsParams struct {
 
 // ExportEventsParamsFormat defines parameters for ExportEvents.
 type ExportEventsParamsFormat string
+
+// ExportProofsParams defines parameters for ExportProofs.
+type ExportProofsParams struct {
+	// From Only events on this date (UTC), or at this time, or later.
+	From *FindFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only events up to the end of this date (UTC), or before this time.
+	To *FindTo `form:"to,omitempty" json:"to,omitempty"`
+}
 
 // AuditStatsParams defines parameters for AuditStats.
 type AuditStatsParams struct {
@@ -3766,6 +3781,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /audit-logs/export (the `ExportEvents` operationId).
 	ExportEvents(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExportProofs Export the audit log with its proofs
+	//
+	// A stream of whole pages of the log, oldest first, with what proves each line. `gatehouse audit verify --export` checks it by a checkpoint and a public key alone. A broken export ends the connection.
+	//
+	// Corresponds with GET /audit-logs/proofs (the `ExportProofs` operationId).
+	ExportProofs(ctx context.Context, params *ExportProofsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AuditStats Show the numbers of the log
 	//
@@ -4552,6 +4574,23 @@ func (c *RawClient) CleanupAudit(ctx context.Context, reqEditors ...RequestEdito
 // Corresponds with GET /audit-logs/export (the `ExportEvents` operationId).
 func (c *RawClient) ExportEvents(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewExportEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportProofs Export the audit log with its proofs
+//
+// A stream of whole pages of the log, oldest first, with what proves each line. `gatehouse audit verify --export` checks it by a checkpoint and a public key alone. A broken export ends the connection.
+//
+// Corresponds with GET /audit-logs/proofs (the `ExportProofs` operationId).
+func (c *RawClient) ExportProofs(ctx context.Context, params *ExportProofsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportProofsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6821,6 +6860,72 @@ func NewExportEventsRequest(server string, params *ExportEventsParams) (*http.Re
 			}
 
 		}
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewExportProofsRequest constructs an http.Request for the ExportProofs method
+func NewExportProofsRequest(server string, params *ExportProofsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/audit-logs/proofs")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
 
 		if params.From != nil {
 
@@ -11420,6 +11525,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /audit-logs/export (the `ExportEvents` operationId).
 	ExportEventsWithResponse(ctx context.Context, params *ExportEventsParams, reqEditors ...RequestEditorFn) (*ExportEventsResponse, error)
 
+	// ExportProofsWithResponse Export the audit log with its proofs
+	//
+	// A stream of whole pages of the log, oldest first, with what proves each line. `gatehouse audit verify --export` checks it by a checkpoint and a public key alone. A broken export ends the connection.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /audit-logs/proofs (the `ExportProofs` operationId).
+	ExportProofsWithResponse(ctx context.Context, params *ExportProofsParams, reqEditors ...RequestEditorFn) (*ExportProofsResponse, error)
+
 	// AuditStatsWithResponse Show the numbers of the log
 	//
 	// The numbers of `/metrics/overview`, which are counted by the hour. Events are counted up to a minute after they happen.
@@ -12448,6 +12562,47 @@ func (r ExportEventsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ExportEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ExportProofsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExportProofsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportProofsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportProofsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportProofsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportProofsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16592,6 +16747,21 @@ func (c *ClientWithResponses) ExportEventsWithResponse(ctx context.Context, para
 	return ParseExportEventsResponse(rsp)
 }
 
+// ExportProofsWithResponse Export the audit log with its proofs
+//
+// A stream of whole pages of the log, oldest first, with what proves each line. `gatehouse audit verify --export` checks it by a checkpoint and a public key alone. A broken export ends the connection.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /audit-logs/proofs (the `ExportProofs` operationId).
+func (c *ClientWithResponses) ExportProofsWithResponse(ctx context.Context, params *ExportProofsParams, reqEditors ...RequestEditorFn) (*ExportProofsResponse, error) {
+	rsp, err := c.ExportProofs(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportProofsResponse(rsp)
+}
+
 // AuditStatsWithResponse Show the numbers of the log
 //
 // The numbers of `/metrics/overview`, which are counted by the hour. Events are counted up to a minute after they happen.
@@ -18184,6 +18354,32 @@ func ParseExportEventsResponse(rsp *http.Response) (*ExportEventsResponse, error
 	}
 
 	response := &ExportEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseExportProofsResponse parses an HTTP response from a ExportProofsWithResponse call
+func ParseExportProofsResponse(rsp *http.Response) (*ExportProofsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportProofsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

@@ -139,6 +139,8 @@ type UserStore interface {
 	DeleteUserAt(ctx context.Context, version int64, id identity.UserID, now time.Time, ev ...audit.Event) error
 	// Credentials returns the user's second factors, also those that are not confirmed.
 	Credentials(ctx context.Context, id identity.UserID) ([]identity.Credential, error)
+	// UserEmails returns the proved addresses of a user beside the one of the account.
+	UserEmails(ctx context.Context, id identity.UserID) ([]identity.OtherEmail, error)
 	// ResetSecondFactors deletes all of them with the backup codes, and ends the user's sessions;
 	// with tokens also what was issued in these. It returns fault.NotFound where there are none.
 	ResetSecondFactors(ctx context.Context, id identity.UserID, now time.Time, tokens bool, ev ...audit.Event) error

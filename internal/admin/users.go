@@ -41,6 +41,7 @@ type UserDetail struct {
 	LockReason  string                // of an administrator's lock
 	Failures    int                   // failed attempts that count towards a lock
 	Factors     []identity.Credential // confirmed second factors
+	Emails      []identity.OtherEmail // proved addresses beside the one of the account
 	Sessions    int
 	Grants      int
 }
@@ -111,6 +112,9 @@ func (o *Operations) UserDetail(ctx context.Context, a Actor, ref string) (*User
 		if !c.ConfirmedAt.IsZero() {
 			d.Factors = append(d.Factors, c)
 		}
+	}
+	if d.Emails, err = o.store.UserEmails(ctx, u.ID); err != nil {
+		return nil, err
 	}
 	lock, err := o.parts.Accounts.LockOf(ctx, a.visit(now), u.ID)
 	if err != nil {

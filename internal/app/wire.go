@@ -40,6 +40,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	accountsapi "github.com/gatehouse-id/gatehouse/internal/web/accounts"
 	"github.com/gatehouse-id/gatehouse/internal/web/api"
+	"github.com/gatehouse-id/gatehouse/internal/web/console"
 	"github.com/gatehouse-id/gatehouse/internal/web/protocol"
 	"github.com/gatehouse-id/gatehouse/internal/web/ui"
 )
@@ -497,7 +498,7 @@ const maxImport = 8 << 30
 // bodyLimits returns the sizes of bodies at paths that take files.
 func bodyLimits() map[string]int64 {
 	limits := map[string]int64{ui.PathPicture: maxUpload}
-	for _, path := range api.PathsOfFiles() {
+	for _, path := range slices.Concat(api.PathsOfFiles(), console.PathsOfFiles()) {
 		limits[path] = maxImport
 	}
 	return limits

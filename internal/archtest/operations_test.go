@@ -27,7 +27,6 @@ var faceless = map[string]map[string]string{
 		"CanDeleteScope": "a question before a confirmation; a program just deletes",
 		"DisableUser":    "a part of PATCH /users/{id}",
 		"EnableUser":     "a part of PATCH /users/{id}",
-		"ExportProofs":   "not built yet: exports of the interface have no proofs",
 		"RetirableKey":   "a question before a confirmation; a program just retires",
 		"ScopeUse":       "a question before a confirmation; a refused DELETE names what holds the scope",
 		"SetPassword":    "a part of PATCH /users/{id}",
@@ -39,9 +38,6 @@ var faceless = map[string]map[string]string{
 	"web/console": {
 		"BeginIdempotent": "forms bring the version of what they change instead",
 		"CanDeleteScope":  "ScopeUse names all that holds a scope",
-		"ExportProofs":    "not built yet: the command line makes exports with proofs",
-		"ImportClients":   "not built yet: a form that takes a file",
-		"ImportUsers":     "not built yet: a form that takes a file",
 		"SetupLink":       "needs the machine: it makes the first administrator",
 		"UserFactors":     "the page of a user has them from UserDetail",
 		"UserNames":       "the list of sessions shows the accounts themselves",

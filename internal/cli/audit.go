@@ -292,9 +292,6 @@ func (f *auditExport) proofs(ctx context.Context, c *call, q admin.AuditQuery) e
 	if f.Format == audit.FormatCSV {
 		return wrong("--proofs goes with --format json")
 	}
-	if server := c.remote(); server != "" {
-		return wrong("an export with proofs is made on the machine with the database, and not by %s", server)
-	}
 	rest := f.auditFlags
 	rest.Since, rest.From, rest.To = 0, moment{}, moment{}
 	if rest != (auditFlags{}) {

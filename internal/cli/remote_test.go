@@ -348,6 +348,9 @@ func TestServerAndDatabaseAgree(t *testing.T) {
 	x.same("audit list --user ann --type USER_UPDATED")
 	x.same("audit export --type USER_CREATED")
 	x.same("audit export --target client:shop")
+	if r := x.remote("audit export --proofs --from 2020-01-01", ""); r.status != 0 || r.out == "" {
+		t.Errorf("export with proofs: status %d: %s", r.status, r.err)
+	}
 	x.there.keep("EVENT", `"id": "(.*)"`, x.there.must("audit list --type USER_CREATED --json"))
 	x.same("audit show $EVENT")
 	x.same("audit show nothing")

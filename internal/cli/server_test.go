@@ -395,7 +395,6 @@ func TestAddressesOfServers(t *testing.T) {
 	x.fails(2, "gatehouse serve works on this machine only: it is the server; leave out --server", "serve", "--server", x.server.URL)
 	x.fails(2, "gatehouse setup-link works on this machine only", "setup-link")
 	x.fails(2, "must not trust the server", "audit", "verify")
-	x.fails(2, "is made on the machine with the database", "audit", "export", "--proofs")
 	x.fails(2, "--fix repairs files of this machine only", "doctor", "--fix")
 }
 

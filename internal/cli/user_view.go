@@ -49,7 +49,12 @@ func userDetailMembers(d *admin.UserDetail, p *admin.PasswordStatus) object {
 	for _, f := range d.Factors {
 		factors = append(factors, factorView{f.Kind, f.Label, timestamp{f.CreatedAt}, timestamp{f.LastUsedAt}})
 	}
+	emails := make([]string, len(d.Emails))
+	for i := range d.Emails {
+		emails[i] = d.Emails[i].Email
+	}
 	return append(userMembers(d.User), object{
+		{"further_emails", emails},
 		{"locked", !d.LockedUntil.IsZero()},
 		{"locked_at", timestamp{d.LockedAt}},
 		{"failed_attempts", d.Failures},
@@ -68,6 +73,9 @@ func printUser(s *table, d *admin.UserDetail, p *admin.PasswordStatus) {
 	u := d.User
 	s.pair("id", string(u.ID))
 	printFields(s, identity.UserFields(), u)
+	for i := range d.Emails {
+		s.pair("further_email", d.Emails[i].Email)
+	}
 	s.pair("state", userState(u, d.LockedUntil))
 	s.pair("locked_at", timestamp{d.LockedAt}.String())
 	s.pair("locked_until", timestamp{d.LockedUntil}.String())

@@ -163,6 +163,9 @@ func (s *Server) UserDetail(ctx context.Context, a admin.Actor, ref string) (*ad
 		Sessions:    member[int](doc, "sessions"),
 		Grants:      member[int](doc, "authorizations"),
 	}
+	for _, e := range member[[]string](doc, "further_emails") {
+		d.Emails = append(d.Emails, identity.OtherEmail{User: u.ID, Email: e})
+	}
 	d.Factors, err = s.UserFactors(ctx, a, string(u.ID))
 	return d, err
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"context"
+	"io"
 	"net/http"
 	"time"
 
@@ -215,6 +216,25 @@ func (s handlers) ExportEvents(
 		return nil, err
 	}
 	return &eventStream{ctx: ctx, ops: s.Operations, actor: actorOf(ctx), q: q, format: string(value(p.Format))}, nil
+}
+
+// ExportProofs answers a stream of pages with their proofs.
+func (s handlers) ExportProofs(
+	ctx context.Context, in gen.ExportProofsRequestObject,
+) (gen.ExportProofsResponseObject, error) {
+	a := actorOf(ctx)
+	var q admin.AuditQuery
+	if err := auditTimes(ctx, &q, nil, in.Params.From, in.Params.To); err != nil {
+		return nil, err
+	}
+	return streamed(func(w http.ResponseWriter) error {
+		long, cancel := withoutDeadline(ctx)
+		defer cancel()
+		w.Header().Set("Content-Disposition", `attachment; filename="audit-proofs.jsonl"`)
+		return stream(w, typeLines, func(out io.Writer) error {
+			return s.Operations.ExportProofs(long, a, admin.ProofsInput{Since: q.Since, Until: q.Until}, out)
+		})
+	}), nil
 }
 
 // An eventStream is the answer to an export.

@@ -49,6 +49,9 @@ func (f streamed) VisitImportUsersResponse(w http.ResponseWriter) error { return
 // VisitImportClientsResponse writes the answer.
 func (f streamed) VisitImportClientsResponse(w http.ResponseWriter) error { return f(w) }
 
+// VisitExportProofsResponse writes the answer.
+func (f streamed) VisitExportProofsResponse(w http.ResponseWriter) error { return f(w) }
+
 // VisitExportUsersResponse writes the answer.
 func (f streamed) VisitExportUsersResponse(w http.ResponseWriter) error { return f(w) }
 

@@ -27,6 +27,7 @@ func (s *Server) auditSection() section {
 			{"GET /admin/audit", []string{"Events"}, s.showAudit},
 			{"GET /admin/audit/explain", []string{"Explain"}, s.showExplain},
 			{"GET /admin/audit/export", []string{"ExportEvents"}, s.exportAudit},
+			{"GET /admin/audit/proofs", []string{"ExportProofs"}, s.exportProofs},
 			{"GET /admin/audit/sinks", []string{"AuditSinks", "AuditGaps", "AuditCheckpoint"}, s.showSinks},
 			{"GET /admin/audit/{event}", []string{"Event", "ProveEvent"}, s.showEvent},
 		}, actionRoutes("/admin/audit/sinks", s.cleanupAction(), s.loadSinks)...),
@@ -138,6 +139,9 @@ func (s *Server) auditLinks(q *request) []Link {
 				keep(Root+"/audit/export", q.form, auditFilters(), "format", format),
 			})
 		}
+		out = append(out, Link{
+			"Export with proofs", keep(Root+"/audit/proofs", q.form, []string{"from", "to"}),
+		})
 	}
 	return out
 }
@@ -181,6 +185,26 @@ func (s *Server) exportAudit(w http.ResponseWriter, r *http.Request, q *request)
 		panic(http.ErrAbortHandler)
 	}
 	return nil
+}
+
+// exportProofs writes whole pages of the log with what proves each line, between the times of a
+// form.
+func (s *Server) exportProofs(w http.ResponseWriter, r *http.Request, q *request) error {
+	query, err := auditQuery(q.form)
+	if err != nil {
+		return err
+	}
+	file := &download{ResponseWriter: w, name: "audit-proofs.jsonl", kind: "application/jsonl"}
+	in := admin.ProofsInput{Since: query.Since, Until: query.Until}
+	out := bufio.NewWriterSize(file, exportBuffer)
+	err = s.ops.ExportProofs(persistent(r), q.actor, in, out)
+	if err == nil {
+		err = out.Flush()
+	}
+	if err != nil && file.begun {
+		panic(http.ErrAbortHandler)
+	}
+	return err
 }
 
 // Bounds of an export.

@@ -65,6 +65,8 @@ func TestAudit(t *testing.T) {
 // An export has what the filters select, in a form that a spreadsheet cannot be made to run.
 func TestAuditExport(t *testing.T) {
 	s := newSite(t)
+	s.get("/admin/audit?from=2026-05-04").shows(200, "/admin/audit/proofs?from=2026-05-04")
+	s.get("/admin/audit/proofs?from=nonsense").shows(400, "is not a date")
 	s.record(audit.Event{Type: audit.LoginFailed, Agent: "=cmd()", RequestID: "R1"})
 	p := s.get("/admin/audit/export?format=csv&event=user.login_failed").shows(200, "user.login_failed", "R1").hides("client.", ",=cmd")
 	testkit.Equal(t, "type", p.Header().Get("Content-Type"), "text/csv; charset=utf-8")

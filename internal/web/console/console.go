@@ -196,6 +196,10 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request) (*request, erro
 		return nil, fault.New(fault.Denied, "This part of the site is for administrators. "+
 			"Your account has no role that opens it.")
 	}
+	if r.Method == http.MethodPost && slices.Contains(PathsOfFiles(), r.URL.Path) {
+		q.form = url.Values{} // its handler reads the body
+		return q, nil
+	}
 	c, err := s.kit.ParseCall(r, web.FromQuery|web.FromForm, sess)
 	if err != nil {
 		return nil, err

@@ -150,13 +150,18 @@ func (s *Server) show(w http.ResponseWriter, status int, v View) error {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
+	setPolicy(h)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the person has gone if it fails
+	return nil
+}
+
+// setPolicy sets what a browser may do with a page.
+func setPolicy(h http.Header) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the person has gone if it fails
-	return nil
 }
 
 // href returns an address that somebody else has chosen if it leads to a web site, else "".

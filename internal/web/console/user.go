@@ -57,7 +57,7 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, q *request) er
 	if err != nil {
 		return err
 	}
-	v.Profile, v.Access = v.profileFacts(u), v.accessFacts(d, password)
+	v.Profile, v.Access = v.profileFacts(u, d.Emails), v.accessFacts(d, password)
 	write := q.actor.Can(admin.ScopeUsersWrite)
 	v.Factors = v.factorTable(d, write)
 	apps, err := s.ops.UserAuthorizations(ctx, q.actor, string(u.ID))
@@ -85,7 +85,7 @@ func (s *Server) showUser(w http.ResponseWriter, r *http.Request, q *request) er
 }
 
 // profileFacts returns who a person is.
-func (b *Base) profileFacts(u *identity.User) []Fact {
+func (b *Base) profileFacts(u *identity.User, others []identity.OtherEmail) []Fact {
 	facts := []Fact{{Name: "Email", Cell: textCell(u.Email)}}
 	switch {
 	case u.Email == "":
@@ -93,6 +93,13 @@ func (b *Base) profileFacts(u *identity.User) []Fact {
 		facts[0].Note = &Cell{Badge: "good", Text: "Verified"}
 	default:
 		facts[0].Note = &Cell{Badge: "warn", Text: "Not verified"}
+	}
+	for _, e := range others {
+		facts = append(facts, Fact{
+			Name: "Further email",
+			Cell: textCell(e.Email),
+			Note: &Cell{Badge: "good", Text: "Verified"},
+		})
 	}
 	for _, f := range []struct{ name, value string }{
 		{"Username", u.Username},

@@ -22,6 +22,8 @@ func (s *Server) userSection() section {
 		routes: slices.Concat([]route{
 			{"GET /admin/users", []string{"Users", "Locks"}, s.showUsers},
 			{"GET /admin/users/new", nil, s.showNewUser},
+			{"GET /admin/users/import", nil, s.showImport},
+			{"POST /admin/users/import", []string{"ImportUsers", "ImportClients"}, s.postImport},
 			{"GET /admin/users/bulk", nil, s.showBulk},
 			{"POST /admin/users/bulk", []string{"BulkUsers"}, s.postBulk},
 			{"GET /admin/jobs/{job}", []string{"BulkAction"}, s.showJob},
@@ -37,7 +39,7 @@ func (s *Server) userSection() section {
 		}, s.userActionRoutes(),
 			actionRoutes("/admin/users/{id}/factors/{factor}", s.removeFactorAction(), s.loadPart),
 			actionRoutes("/admin/users/{id}/apps/{app}", s.revokeAppAction(), s.loadPart)),
-		views: []View{&UsersView{}, &UserView{}, &NewUserView{}, &EditUserView{}, &PasswordView{}, &BulkView{}, &JobView{}},
+		views: []View{&UsersView{}, &UserView{}, &NewUserView{}, &EditUserView{}, &PasswordView{}, &BulkView{}, &JobView{}, &ImportView{}},
 		notes: userNotes(),
 	}
 }
@@ -53,6 +55,7 @@ type UsersView struct {
 	All    string   // "all 1,204 users", where the list has more than this page; or ""
 	Filter []Pair   // what selects all of them
 	Export string   // address of the list as CSV
+	Import string   // address of the page that imports users, or ""
 	Same   Same
 }
 
@@ -91,6 +94,7 @@ func (s *Server) showUsers(w http.ResponseWriter, r *http.Request, q *request) e
 	v := &UsersView{Base: s.begin(r, q, "Users")}
 	if q.actor.Can(admin.ScopeUsersWrite) {
 		v.Primary = &Link{Text: "New user", URL: Root + "/users/new"}
+		v.Import = importPath
 		for _, a := range bulkActions() {
 			v.Bulk = append(v.Bulk, Choice{Value: string(a.action), Text: a.button})
 		}

@@ -32,6 +32,9 @@ type ServerInterface interface {
 	// ExportEvents Export the audit log
 	// (GET /audit-logs/export)
 	ExportEvents(w http.ResponseWriter, r *http.Request, params ExportEventsParams)
+	// ExportProofs Export the audit log with its proofs
+	// (GET /audit-logs/proofs)
+	ExportProofs(w http.ResponseWriter, r *http.Request, params ExportProofsParams)
 	// AuditStats Show the numbers of the log
 	// (GET /audit-logs/stats)
 	AuditStats(w http.ResponseWriter, r *http.Request, params AuditStatsParams)
@@ -757,6 +760,52 @@ func (siw *ServerInterfaceWrapper) ExportEvents(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ExportEvents(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ExportProofs operation middleware
+func (siw *ServerInterfaceWrapper) ExportProofs(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportProofsParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExportProofs(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4391,6 +4440,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/checkpoint", wrapper.AuditCheckpoint)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/audit-logs/cleanup", wrapper.CleanupAudit)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/export", wrapper.ExportEvents)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/proofs", wrapper.ExportProofs)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/stats", wrapper.AuditStats)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/{id}", wrapper.Event)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/{id}/proof", wrapper.ProveEvent)
@@ -4614,6 +4664,57 @@ func (response ExportEvents200TextCsvResponse) VisitExportEventsResponse(w http.
 	}
 	_, err := io.Copy(w, response.Body)
 	return err
+}
+
+type ExportProofsRequestObject struct {
+	Params ExportProofsParams
+}
+
+type ExportProofsResponseObject interface {
+	VisitExportProofsResponse(w http.ResponseWriter) error
+}
+
+type ExportProofs200ApplicationJsonlResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ExportProofs200ApplicationJsonlResponse) VisitExportProofsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/jsonl")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
 }
 
 type AuditStatsRequestObject struct {
@@ -6739,6 +6840,9 @@ type StrictServerInterface interface {
 	// ExportEvents Export the audit log
 	// (GET /audit-logs/export)
 	ExportEvents(ctx context.Context, request ExportEventsRequestObject) (ExportEventsResponseObject, error)
+	// ExportProofs Export the audit log with its proofs
+	// (GET /audit-logs/proofs)
+	ExportProofs(ctx context.Context, request ExportProofsRequestObject) (ExportProofsResponseObject, error)
 	// AuditStats Show the numbers of the log
 	// (GET /audit-logs/stats)
 	AuditStats(ctx context.Context, request AuditStatsRequestObject) (AuditStatsResponseObject, error)
@@ -7125,6 +7229,32 @@ func (sh *strictHandler) ExportEvents(w http.ResponseWriter, r *http.Request, pa
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ExportEventsResponseObject); ok {
 		if err := validResponse.VisitExportEventsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportProofs operation middleware
+func (sh *strictHandler) ExportProofs(w http.ResponseWriter, r *http.Request, params ExportProofsParams) {
+	var request ExportProofsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportProofs(ctx, request.(ExportProofsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportProofs")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExportProofsResponseObject); ok {
+		if err := validResponse.VisitExportProofsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
