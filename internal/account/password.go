@@ -59,7 +59,11 @@ func (s *Server) reauthenticate(ctx context.Context, c Caller, password string) 
 
 // reauthenticateFully also asks for a code of the second factor, or a backup code, where there is
 // a second factor. Inputs: current_password, code.
+// A person without a password confirms with such a code, or by a recent sign-in.
 func (s *Server) reauthenticateFully(ctx context.Context, c Caller, in url.Values) error {
+	if len(c.Proof) == 0 && c.User.PasswordHash == "" && in.Get("code") != "" {
+		return s.login.ProveFactor(ctx, c.Visit, c.User, url.Values{"code": {in.Get("code")}})
+	}
 	if len(c.Proof) > 0 || c.User.PasswordHash == "" {
 		return s.reauthenticate(ctx, c, "")
 	}

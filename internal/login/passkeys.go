@@ -112,9 +112,9 @@ func (s *Server) SetAskSecond(ctx context.Context, v Visit, u *identity.User, as
 	if !choice {
 		return fault.New(fault.Conflict, "Add a passkey first.")
 	}
-	kind, message := audit.MFAEnabled, outbox.MessageTwoStepOn
+	kind, message := audit.MFAEnabled, outbox.MessagePasskeyAskOn
 	if !ask {
-		kind, message = audit.MFADisabled, outbox.MessageTwoStepOff
+		kind, message = audit.MFADisabled, outbox.MessagePasskeyAskOff
 	}
 	ev := v.event(kind, u.ID)
 	ev.Detail = map[string]string{"kind": kindPasskey, "after": kindPassword}

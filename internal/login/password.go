@@ -84,6 +84,30 @@ func (s *Server) Reauthenticate(
 	return s.resetFailures(ctx, v, u)
 }
 
+// ProveFactor asks a signed-in person without a password for a code of the second factor, or a
+// backup code. Denied where there is no second factor. Input: code. A wrong code counts as a failed
+// attempt.
+func (s *Server) ProveFactor(
+	ctx context.Context, v Visit, u *identity.User, in url.Values,
+) error {
+	kinds, err := s.enrolledKinds(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	if len(kinds) == 0 {
+		return fault.New(fault.Denied, "Sign out and in again to confirm that it is you.")
+	}
+	f, err := s.claimant(kinds[0], in)
+	if err != nil {
+		return err
+	}
+	_, err = s.prove(ctx, Flow{Visit: v}, f, s.subject(u, ""), in)
+	if fault.Is(err, fault.Denied) {
+		return &fault.Error{Kind: fault.Denied, Field: "code", Text: fault.Text(err), Cause: err}
+	}
+	return err
+}
+
 // Change is what a person enters to change their own password.
 type Change struct {
 	Current, New string

@@ -15,10 +15,10 @@ import (
 
 // UndoEmail brings back the address of an account that was changed, by the link that was mailed to
 // it. The person proves to be the owner by the password as it was before the change or UndoTTL
-// earlier, by a code of the second factor, or by a passkey. An account that had none of these UndoTTL
-// before the change had no more than the mailbox, which the link proves. The account gets its
-// password of then back. All sessions end; addresses and second factors that were added since, or
-// shortly before, are deleted. Inputs: password, code, passkey, passkey_token.
+// earlier, by a code of the second factor, or by a passkey. An account that had none of these
+// UndoTTL before the change had no more than the mailbox, which the link proves. The account gets
+// its password of then back. All sessions end; addresses and second factors that were added since,
+// or shortly before, are deleted. Inputs: password, code, passkey, passkey_token.
 func (s *Server) UndoEmail(
 	ctx context.Context, v Visit, token string, in url.Values,
 ) (*identity.User, error) {

@@ -21,6 +21,8 @@ const (
 	MessageSignInLink      = "sign-in-link"
 	MessagePasskeyAdded    = "passkey-added"
 	MessagePasskeyRemoved  = "passkey-removed"
+	MessagePasskeyAskOn    = "passkey-ask-on"
+	MessagePasskeyAskOff   = "passkey-ask-off"
 
 	MessageNewSession        = "new-sign-in"
 	MessageDataExported      = "data-exported"
@@ -71,6 +73,8 @@ func Messages() []string {
 		MessageSignInLink,
 		MessagePasskeyAdded,
 		MessagePasskeyRemoved,
+		MessagePasskeyAskOn,
+		MessagePasskeyAskOff,
 		MessageNewSession,
 		MessageDataExported,
 		MessageDeletionRequested,

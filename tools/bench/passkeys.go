@@ -51,7 +51,7 @@ func passkeySignIn(ctx context.Context, st *stage) (plan, error) {
 	return plan{load: load, noBare: true, ceiling: &ceiling{passkeyFloorName, st.passkeyFloor(devices)}}, nil
 }
 
-// makePasskeys gives users of the world a passkey each.
+// makePasskeys adds a passkey to each of so many users of the world.
 func (st *stage) makePasskeys(ctx context.Context, n int) (out []*device, err error) {
 	origin := "http://" + st.server.public
 	rp, err := passkey.New(passkey.Config{Name: "Bench", Origin: origin})
@@ -115,11 +115,11 @@ type passkeyWorker struct {
 	devices  []*device
 	at       int
 	question struct{ Options, Token string }
-	asked    bool
+	waiting  bool // for the answer to a question
 }
 
 func (w *passkeyWorker) next() []byte {
-	if !w.asked {
+	if !w.waiting {
 		return get(pathPasskey, [2]string{"User-Agent", userAgent}).raw()
 	}
 	d := w.devices[w.at%len(w.devices)]
@@ -134,14 +134,14 @@ func (w *passkeyWorker) next() []byte {
 }
 
 func (w *passkeyWorker) took(status int, body []byte) (done bool, err error) {
-	if !w.asked {
+	if !w.waiting {
 		if status != http.StatusOK {
 			return false, fmt.Errorf("the question was answered %d", status)
 		}
-		w.asked = true
+		w.waiting = true
 		return false, json.Unmarshal(body, &w.question)
 	}
-	w.asked = false
+	w.waiting = false
 	w.at++
 	if status != http.StatusSeeOther {
 		return false, fmt.Errorf("a sign-in by passkey was answered %d", status)

@@ -11,7 +11,8 @@ import (
 )
 
 // confirm checks that it is the person who asks for a change that could hand the account over: by a
-// recent sign-in, or by the password, and the second factor if there is one.
+// recent sign-in with any factor, by the password, and the second factor if there is one, or of an
+// account without a password, by the second factor.
 func (s *Server) confirm(c *call, b body) error {
 	in, err := b.texts("currentPassword", "totp")
 	if err != nil {
@@ -20,9 +21,14 @@ func (s *Server) confirm(c *call, b body) error {
 	if in["currentPassword"] == "" && c.caller().Fresh() {
 		return nil
 	}
+	if c.user.PasswordHash == "" && in["totp"] != "" {
+		err := s.Login.ProveFactor(c.r.Context(), c.visit(), c.user, url.Values{"code": {in["totp"]}})
+		return renamed(wrongPassword(err), "code", "totp")
+	}
 	if in["currentPassword"] == "" {
 		return newProblem(http.StatusForbidden, codeLoginRequired,
-			"Sign in again, or send currentPassword, and totp if two-step verification is on.")
+			"Sign in again in any way, or send currentPassword if the account has a password, "+
+				"and totp if two-step verification is on.")
 	}
 	err = s.Login.Reauthenticate(c.r.Context(), c.visit(), c.user, url.Values{
 		"password": {in["currentPassword"]},

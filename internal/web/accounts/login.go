@@ -11,7 +11,10 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
-const stepTOTP = "totp"
+const (
+	stepPassword = "password"
+	stepTOTP     = "totp"
+)
 
 // stateSize is the length of a state: 128 bits in hexadecimal.
 const stateSize = 32
@@ -51,11 +54,18 @@ func (s *Server) allow(w http.ResponseWriter, c *call, name string) error {
 }
 
 // loginEmail asks for a message to sign in with. The answer is the same whether the account exists
-// or not.
+// or not. Where nobody signs in by mail, the next step is the password.
 func (s *Server) loginEmail(w http.ResponseWriter, c *call) error {
 	in, err := c.readStep("email")
 	if err != nil {
 		return err
+	}
+	if s.Login.EmailKind() == "" && s.Login.PasswordAllowed() {
+		if err := s.allow(w, c, in["email"]); err != nil {
+			return err
+		}
+		write(w, c.r, http.StatusOK, stepAnswer{T: "step", Step: stepPassword, State: in["state"]})
+		return nil
 	}
 	if s.Login.EmailKind() == "" {
 		return newProblem(http.StatusForbidden, codeStepUnavailable,

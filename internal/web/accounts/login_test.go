@@ -134,9 +134,14 @@ func TestCodeStep(t *testing.T) {
 	answer(h.basic(), code, state).fails(http.StatusUnauthorized, "CODE-NOT-FOUND")
 
 	h = newHarness(t, func(c *login.Config) { c.Methods = []string{"password"} })
+	for _, email := range []string{"nobody@example.com", "ada@example.com"} {
+		next := h.call("POST", "/sessions/login/email", h.basic(), body("email", email, "state", state)).ok()
+		testkit.Equal(t, "answer", next.raw, `{"t":"step","step":"password","code":"","state":"`+state+`"}`)
+	}
+	answer(h.basic(), "12345678", state).fails(http.StatusUnauthorized, "CODE-NOT-FOUND")
+	h = newHarness(t, func(c *login.Config) { c.Methods = []string{"passkey"} })
 	ask2 := h.call("POST", "/sessions/login/email", h.basic(), body("email", "ada@example.com", "state", state))
 	ask2.fails(http.StatusForbidden, "STEP-NOT-AVAILABLE")
-	answer(h.basic(), "12345678", state).fails(http.StatusUnauthorized, "CODE-NOT-FOUND")
 }
 
 // The second step is bound to the state and the client of the first, and works once.

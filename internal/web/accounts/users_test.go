@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -141,4 +143,36 @@ func TestDeleteUser(t *testing.T) {
 	if u, err := h.db.User(t.Context(), h.ada.ID); err == nil && !u.Disabled || err != nil && !fault.Is(err, fault.NotFound) {
 		t.Errorf("the account still works: %v", err)
 	}
+}
+
+// A person without a password confirms a change by the second factor, once per code, when the
+// sign-in is no longer recent.
+func TestConfirmWithoutPassword(t *testing.T) {
+	h := newHarness(t)
+	h.ada = &identity.User{
+		ID:            identity.UserID(secret.NewID(h.now)),
+		Email:         "eve@example.com",
+		EmailVerified: true,
+		CreatedAt:     h.now,
+		UpdatedAt:     h.now,
+	}
+	testkit.Must(t, h.db.CreateUser(t.Context(), h.ada))
+	app := h.enroll()
+	h.call("POST", "/sessions/login/email", h.basic(), body("email", h.ada.Email, "state", state)).ok()
+	a := h.call("POST", "/sessions/login/code", h.basic(), body("code", h.code(), "state", state)).ok()
+	a = h.call("POST", "/sessions/login/totp", h.basic(),
+		body("totp", app(), "code", a.get("code"), "state", state)).ok()
+	token := a.get("token")
+	h.now = h.now.Add(19 * time.Minute)
+	add := func(pairs ...string) *answer {
+		t.Helper()
+		pairs = append(pairs, "email", "more@example.com")
+		return h.call("POST", "/users/current/emails", h.as(token), body(pairs...))
+	}
+	add().fails(http.StatusForbidden, "LOGIN-REQUIRED")
+	add("totp", "12").fails(http.StatusBadRequest, "DATA-INVALID")
+	add("totp", "123456").fails(http.StatusUnauthorized, "CODE-NOT-VALID")
+	code := app()
+	add("totp", code).ok()
+	add("totp", code).fails(http.StatusUnauthorized, "CODE-NOT-VALID")
 }
