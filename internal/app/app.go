@@ -179,6 +179,7 @@ func migrate(
 		URL:        string(cfg.Storage.DatabaseURL),
 		Readers:    2, // a migration may run beside the transaction that has its lock
 		Statements: cfg.Storage.Statements,
+		Schema:     cfg.Storage.Schema,
 		Notice:     notice,
 
 		ExternalCheckpoint: cfg.Storage.Checkpoint == "external",

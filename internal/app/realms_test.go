@@ -31,15 +31,15 @@ type realmProcess struct {
 }
 
 // newRealmProcess makes a process with the realms of a file.
-func newRealmProcess(t *testing.T, file string, change ...func(*realms)) *realmProcess {
+func newRealmProcess(t *testing.T, file string, change func(*realms), settings ...string) *realmProcess {
 	t.Helper()
 	dir := t.TempDir()
 	name := filepath.Join(dir, "realms.yaml")
 	testkit.Must(t, os.WriteFile(name, []byte(file), 0o600))
-	e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: []string{
+	e := &env{stdout: io.Discard, stderr: io.Discard, now: time.Now, environ: append([]string{
 		"DATABASE_URL=sqlite:" + filepath.Join(dir, "main.db"), "BASE_URL=https://login.example", "REALMS_FILE=" + name,
 		"RATE_LIMIT_ENABLED=false", "JWT_ALGORITHM=ES256",
-	}}
+	}, settings...)}
 	cfg, err := loadConfig(e, nil, "")
 	testkit.Must(t, err)
 	p, err := openParts(t.Context(), e, cfg, nil)
@@ -47,8 +47,8 @@ func newRealmProcess(t *testing.T, file string, change ...func(*realms)) *realmP
 	s, err := newServer(t.Context(), e, p, slog.New(slog.DiscardHandler))
 	testkit.Must(t, err)
 	testkit.Must(t, startRealms(e, s))
-	for _, f := range change {
-		f(s.realms)
+	if change != nil {
+		change(s.realms)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -71,9 +71,11 @@ func (x *realmProcess) get(host, path string) *httptest.ResponseRecorder {
 	return x.ask(host, httptest.NewRequest("GET", path, http.NoBody))
 }
 
-// tenant returns a realm with a client, a user and tokens.
+// tenant returns a realm with a client, a user and tokens. It keeps the realm open as a request
+// that goes on would.
 func (x *realmProcess) tenant(t *testing.T, i int, host string) *testServer {
 	t.Helper()
+	x.s.realms.all[i].requests.Add(1)
 	if w := x.get(host, "/.well-known/openid-configuration"); w.Code != 200 {
 		t.Fatalf("%s: %d %s", host, w.Code, w.Body)
 	}
@@ -105,7 +107,7 @@ const twoRealms = `realms:
 // Host decides the realm, in any spelling of it; no other header does, and unknown hosts get
 // nothing but the checks of orchestrators.
 func TestHostChoosesTheRealm(t *testing.T) {
-	x := newRealmProcess(t, twoRealms)
+	x := newRealmProcess(t, twoRealms, nil)
 	issuer := func(host string, header ...string) string {
 		r := httptest.NewRequest("GET", "/.well-known/openid-configuration", http.NoBody)
 		for i := 0; i < len(header); i += 2 {
@@ -222,7 +224,7 @@ func endpoints(t *testing.T) (all []string) {
 // No credential of one realm is worth more at another one than the same characters at random, at
 // any endpoint.
 func TestRealmsShareNoCredential(t *testing.T) {
-	x := newRealmProcess(t, twoRealms)
+	x := newRealmProcess(t, twoRealms, nil)
 	a, b := x.tenant(t, 0, "acme.example"), x.tenant(t, 1, "beta.example")
 	open := regexp.MustCompile(`\{[^}]*\}`)
 	all := endpoints(t)
@@ -341,7 +343,7 @@ func (x *realmProcess) signIn(t *testing.T, h *testServer) (name, value string) 
 
 // What happens in one realm is in no list, key set, feed or log of another one.
 func TestRealmsShareNoState(t *testing.T) {
-	x := newRealmProcess(t, twoRealms)
+	x := newRealmProcess(t, twoRealms, nil)
 	a, b := x.tenant(t, 0, "acme.example"), x.tenant(t, 1, "beta.example")
 	var sets []string
 	for _, host := range []string{"login.example", "acme.example", "beta.example"} {
@@ -379,7 +381,7 @@ func TestRealmsShareNoState(t *testing.T) {
 func TestBrokenRealmHarmsNoOther(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken.db")
 	testkit.Must(t, os.WriteFile(broken, []byte(strings.Repeat("no database ", 1000)), 0o600))
-	x := newRealmProcess(t, twoRealms+"  gamma:\n    base_url: https://gamma.example\n    database_url: sqlite:"+broken+"\n")
+	x := newRealmProcess(t, twoRealms+"  gamma:\n    base_url: https://gamma.example\n    database_url: sqlite:"+broken+"\n", nil)
 	testkit.Eventually(t, "gamma is unavailable", func() bool {
 		return strings.Contains(x.get("login.example", "/readyz").Body.String(), `"unavailable_realms":["gamma"]`)
 	})
@@ -429,7 +431,7 @@ func TestMistakesInRealmsFile(t *testing.T) {
 
 // A database that one realm has used cannot be that of another one.
 func TestDatabaseOfAnotherRealm(t *testing.T) {
-	x := newRealmProcess(t, twoRealms)
+	x := newRealmProcess(t, twoRealms, nil)
 	x.tenant(t, 0, "acme.example")
 	c := *x.s.realms.all[0].cfg
 	c.Realm = "other"
@@ -467,4 +469,32 @@ func TestIdleRealmCloses(t *testing.T) {
 	}
 	acme.requests.Add(-1)
 	testkit.Eventually(t, "the realm closes after its last request", closed)
+}
+
+// On PostgreSQL a realm has a schema of its own in the database of the server, and few connections,
+// none of them while it is closed.
+func TestRealmsInSchemas(t *testing.T) {
+	database := testkit.StartPostgres(t)
+	x := newRealmProcess(t, "realms:\n"+
+		"  acme:\n    base_url: https://acme.example\n    secret_key: "+strings.Repeat("a1", 32)+"\n"+
+		"  beta:\n    base_url: https://beta.example\n    secret_key: "+strings.Repeat("b2", 32)+"\n",
+		func(r *realms) {
+			for _, o := range r.all {
+				o.idle = 500 * time.Millisecond
+			}
+		}, "DATABASE_URL="+database, "SECRET_KEY="+strings.Repeat("c3", 32))
+	a, b := x.tenant(t, 0, "acme.example"), x.tenant(t, 1, "beta.example")
+	for i, h := range []*testServer{a, b} {
+		u, err := url.Parse(string(h.parts.cfg.Storage.DatabaseURL))
+		testkit.Must(t, err)
+		testkit.Equal(t, "schema", u.Query().Get("search_path"), []string{"realm_acme", "realm_beta"}[i])
+		testkit.Equal(t, "connections", h.parts.db.Usage().Max, 4)
+	}
+	testkit.Equal(t, "acme's token at beta", strings.TrimSpace(
+		b.post(t, "/oauth/introspect", url.Values{"token": {a.access}})), `{"active":false}`)
+	x.s.realms.all[0].requests.Add(-1)
+	testkit.Eventually(t, "acme closes", func() bool { return x.s.realms.all[0].server.Load() == nil })
+	if got := a.post(t, "/oauth/introspect", url.Values{"token": {a.access}}); !strings.Contains(got, `"active":true`) {
+		t.Errorf("the token after acme opened again: %s", got)
+	}
 }

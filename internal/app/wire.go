@@ -116,6 +116,7 @@ func openPartsWith(
 		o.Report = func(err error) { fmt.Fprintf(e.stderr, "gatehouse: %v\n", err) }
 	}
 	o.URL = string(cfg.Storage.DatabaseURL)
+	o.Schema = cfg.Storage.Schema
 	o.Statements, o.ListenURL = cfg.Storage.Statements, string(cfg.Storage.ListenURL)
 	o.ExternalCheckpoint = cfg.Storage.Checkpoint == "external"
 	o.IdleTimeout = cfg.Sessions.Idle

@@ -112,6 +112,7 @@ const (
 // Storage holds the settings of the databases, and the master key.
 type Storage struct {
 	DatabaseURL Secret // sqlite:PATH or postgres://…; may hold a password
+	Schema      string // of PostgreSQL, created if it is missing; "": as DatabaseURL says
 	Statements  string // how PostgreSQL runs statements: auto, prepared, exec, simple
 	ListenURL   Secret // postgres://…, or empty: where notifications arrive
 	Checkpoint  string // who moves SQLite's log into the main file: own, external

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -84,18 +85,41 @@ func (c *Config) ForRealm(r RealmSource) (*Config, error) {
 	return l.finish()
 }
 
-// realmDatabase chooses the database of a realm that names none: a file beside that of the server.
+// realmConnections is how many connections to PostgreSQL a realm has at most, unless it says how
+// many: there may be many realms.
+const realmConnections = "4"
+
+// realmDatabase chooses the database of a realm that names none: a file beside that of the server,
+// or a schema of its own in the PostgreSQL database of the server.
 func (l *loader) realmDatabase(c *Config, r RealmSource) {
 	file, ok := strings.CutPrefix(string(c.Storage.DatabaseURL), "sqlite:")
 	switch {
 	case !ok:
-		l.problems.add("%s: the realm %s needs database_url: a database of its own", r.File, r.Name)
+		l.realmSchema(c, r)
 	case file == ":memory:":
 		l.cfg.Storage.DatabaseURL = c.Storage.DatabaseURL
 	default:
 		l.cfg.Storage.DatabaseURL = Secret("sqlite:" + path.Join(path.Dir(file), "realms", r.Name, "gatehouse.db"))
 	}
 	l.cfg.origins["DATABASE_URL"] = "default of realms"
+}
+
+// realmSchema makes the database of a realm a schema in that of the server.
+func (l *loader) realmSchema(c *Config, r RealmSource) {
+	u, err := url.Parse(string(c.Storage.DatabaseURL))
+	if err != nil { // the server itself cannot use it
+		l.problems.add("%s: the realm %s needs database_url: the address of the server's database cannot be "+
+			"changed to one with a schema", r.File, r.Name)
+		return
+	}
+	l.cfg.Storage.Schema = "realm_" + strings.ReplaceAll(r.Name, "-", "_")
+	query := u.Query()
+	query.Set("search_path", l.cfg.Storage.Schema)
+	query.Set("pool_max_conns", realmConnections)
+	query.Del("pool_min_conns")
+	u.RawQuery = query.Encode()
+	l.cfg.Storage.DatabaseURL = Secret(u.String())
+	l.cfg.Storage.ListenURL = c.Storage.ListenURL // notifications are of the whole database
 }
 
 // realm reads the settings of a realm.

@@ -67,9 +67,10 @@ type Options struct {
 	OnEvent      func(*audit.Event)
 	OnRevocation func(at time.Time)
 
-	// Statements, ListenURL and Notice are for PostgreSQL; see sqldb.Options.
+	// Statements, ListenURL, Schema and Notice are for PostgreSQL; see sqldb.Options.
 	Statements string
 	ListenURL  string
+	Schema     string
 	Notice     func(text string)
 	// ExternalCheckpoint and Image are for SQLite; see sqldb.Options.
 	ExternalCheckpoint bool
@@ -125,6 +126,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		Readers:    o.Readers,
 		Statements: o.Statements,
 		ListenURL:  o.ListenURL,
+		Schema:     o.Schema,
 		Notice:     o.Notice,
 
 		ExternalCheckpoint: o.ExternalCheckpoint,

@@ -71,7 +71,33 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 		at := fmt.Sprintf("%s:%d", cfg.ConnConfig.Host, cfg.ConnConfig.Port)
 		return nil, fault.Wrap(fault.Unavailable, err, "the PostgreSQL server at %s cannot be used", at)
 	}
+	if err := db.createSchema(ctx, o.Schema); err != nil {
+		db.pool.Close()
+		return nil, err
+	}
 	return db, nil
+}
+
+// createSchema creates a schema unless it is there, or its name is "". It returns an error if
+// statements would work in another one: a pooler may leave the search_path of the URL out.
+func (db *postgresDB) createSchema(ctx context.Context, name string) error {
+	if name == "" {
+		return nil
+	}
+	var current string
+	const ask = "SELECT COALESCE(current_schema(), '')"
+	if err := db.Row(ctx, ask).Scan(&current); err != nil || current == name {
+		return err
+	}
+	if _, err := db.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{name}.Sanitize()); err != nil {
+		return fault.Wrap(fault.KindOf(err), err, "the schema %s cannot be created; create it, or grant CREATE on "+
+			"the database", name)
+	}
+	if err := db.Row(ctx, ask).Scan(&current); err != nil || current == name {
+		return err
+	}
+	return fault.New(fault.Invalid, "statements do not work in the schema %s: a pooler has left search_path out; "+
+		"set DATABASE_URL to an address whose role has that search_path", name)
 }
 
 // configurePool sets what the URL leaves open.
