@@ -148,6 +148,14 @@ func (s Scope) Changes() bool {
 	return strings.HasSuffix(string(s), ":write") || s == ScopeUsersImpersonate || s == ScopeBackup
 }
 
+// reading returns the scope to read what a scope lets change.
+func (s Scope) reading() Scope {
+	if what, ok := strings.CutSuffix(string(s), ":write"); ok {
+		return Scope(what + ":read")
+	}
+	return s
+}
+
 // Actor is the caller of an operation: who they are and what they may do. The zero value may do
 // nothing.
 type Actor struct {

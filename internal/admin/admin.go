@@ -68,6 +68,9 @@ type Operations struct {
 	parts Parts
 	store Store
 	views views // into the audit log
+
+	draft    bool // the store is a draft: nothing is changed, and reading is enough
+	together bool // the store is a transaction of several changes
 }
 
 // New returns the operations on what the parts hold.

@@ -35,6 +35,9 @@ type call struct {
 	run   func(ctx context.Context, o *admin.Operations, a admin.Actor) error
 }
 
+// noClients is a document about clients.
+const noClients = "version: 1\nlabel: x\nclients: []\n"
+
 // operations returns every operation of administrators, by the name of its method.
 func operations() map[string]call {
 	only := func(_ any, err error) error { return err }
@@ -283,6 +286,18 @@ func operations() map[string]call {
 		}},
 		"Settings": {admin.ScopeSettingsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Settings(ctx, a))
+		}},
+		"PlanConfig": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.PlanConfig(ctx, a, admin.ConfigInput{Document: []byte(noClients)}))
+		}},
+		"ApplyConfig": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ApplyConfig(ctx, a, admin.ConfigInput{Document: []byte(noClients)}))
+		}},
+		"ExportConfig": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ExportConfig(ctx, a, admin.ConfigExport{Sections: []string{"clients"}}))
+		}},
+		"ConfigDrift": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ConfigDrift(ctx, a))
 		}},
 		"Examine": {admin.ScopeSettingsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Examine(ctx, a))

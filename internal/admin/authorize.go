@@ -52,6 +52,9 @@ func (o *Operations) authorize(a Actor, s Scope) error {
 	if err := o.AllowAddress(a.IP); err != nil && a.name == "" && !a.unattended {
 		return err
 	}
+	if o.draft { // it is read what a change would do
+		s = s.reading()
+	}
 	if !a.Can(s) {
 		return insufficientScope(s, "this operation needs the scope "+string(s))
 	}

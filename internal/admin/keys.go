@@ -170,8 +170,10 @@ func (o *Operations) publishKey(ctx context.Context, alg string, now time.Time) 
 	ring := o.parts.Ring
 	signs, from := ring.Signs(alg, now)
 	switch {
-	case signs:
+	case signs, o.draft && from.IsZero():
 		return nil, nil
+	case o.together && from.IsZero(): // a key is made outside of the transaction, before it
+		return nil, staleConfig()
 	case !from.IsZero():
 		return nil, fault.New(fault.Conflict, "the key of %s is published and signs from %s; change the "+
 			"client then, or sign with a new key at once: key rotate --alg %s --now",

@@ -181,12 +181,19 @@ func (o *Operations) RotateSecret(ctx context.Context, a Actor, ref string, grac
 // rotateSecret adds a new secret and ends the others for an actor that may do so.
 func (o *Operations) rotateSecret(ctx context.Context, a Actor, ref string, grace time.Duration,
 ) (*ChangedClient, error) {
+	return o.replaceSecret(ctx, a, ref, secret.NewToken(secret.PrefixClientSecret), grace)
+}
+
+// replaceSecret adds a given secret and ends the others for an actor that may do so.
+func (o *Operations) replaceSecret(
+	ctx context.Context, a Actor, ref, plain string, grace time.Duration,
+) (*ChangedClient, error) {
 	c, err := o.clientWithSecret(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	now := o.parts.Now()
-	out := &ChangedClient{Client: c, Secret: secret.NewToken(secret.PrefixClientSecret)}
+	out := &ChangedClient{Client: c, Secret: plain}
 	ends := now.Add(grace)
 	if len(c.Secrets) > 0 {
 		out.Previous = ends

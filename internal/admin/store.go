@@ -42,6 +42,7 @@ type Store interface {
 	OverviewStore
 	RegistrationStore
 	AuditTreeStore
+	ConfigStore
 
 	// RotateKeys stores a new key and sets the end of others that have none.
 	RotateKeys(ctx context.Context, k jose.StoredKey, retire []string, retiredAt, expiresAt time.Time,

@@ -19,12 +19,17 @@ var operationFaces = []string{"cli", "web/api", "web/console"}
 var faceless = map[string]map[string]string{
 	"cli": {
 		"BeginIdempotent": "remembers the answers to HTTP requests",
+		"ConfigDrift":     "plan compares a document; the console has the page of those that were applied",
 		"ScopeUse":        "a refused scope delete names what holds the scope",
 		"StepUpNeeded":    "the command line on the database has no sign-in",
 	},
 	"web/api": {
 		"CanDeleteRole":  "a question before a confirmation; a program just deletes",
 		"CanDeleteScope": "a question before a confirmation; a program just deletes",
+		"ApplyConfig":    "not built yet",
+		"ConfigDrift":    "not built yet",
+		"ExportConfig":   "not built yet",
+		"PlanConfig":     "not built yet",
 		"DisableUser":    "a part of PATCH /users/{id}",
 		"EnableUser":     "a part of PATCH /users/{id}",
 		"RetirableKey":   "a question before a confirmation; a program just retires",
@@ -37,6 +42,10 @@ var faceless = map[string]map[string]string{
 	},
 	"web/console": {
 		"BeginIdempotent": "forms bring the version of what they change instead",
+		"ApplyConfig":     "not built yet",
+		"ConfigDrift":     "not built yet",
+		"ExportConfig":    "not built yet",
+		"PlanConfig":      "not built yet",
 		"CanDeleteScope":  "ScopeUse names all that holds a scope",
 		"SetupLink":       "needs the machine: it makes the first administrator",
 		"UserFactors":     "the page of a user has them from UserDetail",

@@ -8,7 +8,7 @@ import "slices"
 var basics = []string{"fault", "secret", "jose", "identity", "outbox", "audit", "client", "field", "netaddr", "palette", "picture", "spell", "spreadsheet", "visitor"}
 
 // core lists the packages that turn values into values. config is as pure, but only cli and app may import it.
-var core = with(basics, "oauth", "oauth/token", "login", "access", "account", "webhook", "doctor", "realm", "admin")
+var core = with(basics, "oauth", "oauth/token", "login", "access", "account", "webhook", "doctor", "realm", "plan", "admin")
 
 // policy lists, for every package under internal/, the packages it may import: by their path under internal/, and those
 // of bearer/ by their path in the module. A new package needs a line here.
@@ -38,7 +38,8 @@ var policy = map[string][]string{
 	"webhook":     {"fault", "secret", "field", "audit"},
 	"doctor":      {"client"},
 	"realm":       {"fault"},
-	"admin":       with(basics, "oauth", "oauth/token", "login", "access", "account", "webhook", "doctor"),
+	"plan":        {"fault", "field", "spell"},
+	"admin":       with(basics, "oauth", "oauth/token", "login", "access", "account", "webhook", "doctor", "plan"),
 
 	"store/sqldb":      {"fault"},
 	"store/migrations": {},

@@ -66,6 +66,7 @@ const (
 	TargetWebhook  = "webhook"
 	TargetInitial  = "initial_token"
 	TargetSettings = "settings"
+	TargetConfig   = "configuration"
 	TargetRequests = "requests" // of one caller
 )
 

@@ -108,6 +108,7 @@ const (
 
 	ClientSecretExpired Type = "CLIENT_SECRET_EXPIRED"
 	SettingsChanged     Type = "SETTINGS_CHANGED"
+	ConfigApplied       Type = "CONFIG_APPLIED"
 
 	// Of webhooks, alerts and notices.
 	WebhookCreated       Type = "WEBHOOK_CREATED"
@@ -312,6 +313,7 @@ func managementTypes() []named {
 		{AdminAddressDenied, "admin.address_denied"},
 		{ClientSecretExpired, "client.secret_expired"},
 		{SettingsChanged, "settings.changed"},
+		{ConfigApplied, "config.applied"},
 	}
 }
 

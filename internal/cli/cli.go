@@ -24,6 +24,8 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitChanges is the status of plan --detailed-exitcode if something would change.
+	exitChanges = 2
 )
 
 // program is the name in usage texts and messages, whatever the file of the binary is called.
@@ -99,7 +101,11 @@ func Main(ctx context.Context, p Program, s Streams, args []string) int {
 		}
 		return exitUsage
 	}
-	if err := run(ctx, e, args); err != nil {
+	err := run(ctx, e, args)
+	switch {
+	case errors.Is(err, errChanges):
+		return exitChanges
+	case err != nil:
 		return printError(s.Err, err)
 	}
 	return exitDone

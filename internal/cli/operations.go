@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
+	"github.com/gatehouse-id/gatehouse/internal/plan"
 	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
 
@@ -25,6 +26,14 @@ type operations interface {
 	clientOperations
 	auditOperations
 	serverOperations
+	configOperations
+}
+
+// configOperations are about configuration as code.
+type configOperations interface {
+	ApplyConfig(ctx context.Context, a admin.Actor, in admin.ConfigInput) (*admin.AppliedConfig, error)
+	ExportConfig(ctx context.Context, a admin.Actor, q admin.ConfigExport) ([]byte, error)
+	PlanConfig(ctx context.Context, a admin.Actor, in admin.ConfigInput) (*plan.Plan, error)
 }
 
 var (

@@ -131,7 +131,7 @@ func (d *DB) storable(e *audit.Event) (args []any, entry any) {
 // Record writes audit events that belong to no change, and what must be delivered because of them.
 func (d *DB) Record(ctx context.Context, ev ...audit.Event) error {
 	for i := range ev {
-		if len(ev[i].Deliveries) > 0 || ev[i].Guard != nil {
+		if d.nested || len(ev[i].Deliveries) > 0 || ev[i].Guard != nil {
 			return d.write(ctx, ev, func(sqldb.Tx) error { return nil })
 		}
 	}

@@ -183,6 +183,10 @@ func (d *DB) wakeFollower() {
 // committed updates memory with a change by this process, before the changing method returns. The
 // change stands even if that fails: the failure is reported, and the follower repeats it.
 func (d *DB) committed(ctx context.Context) {
+	if d.nested {
+		d.reloadDefinitions(ctx)
+		return
+	}
 	if err := d.refreshWithin(context.WithoutCancel(ctx), commitTimeout); err != nil {
 		d.o.Report(err)
 	}

@@ -30,6 +30,9 @@ func NewRowQuery(columns []string, rest string) *RowQuery {
 	}
 }
 
+// String returns the query, for use in a transaction.
+func (q *RowQuery) String() string { return q.text }
+
 // An IntegerScanner is a Scanner of a column of integers.
 type IntegerScanner interface {
 	Scan(v any) error

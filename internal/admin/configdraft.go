@@ -1,0 +1,173 @@
+package admin
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/webhook"
+)
+
+// draftStore is a store whose changes of what documents describe stay in memory: operations on it
+// show what they would do, and a later one sees what an earlier one has done.
+type draftStore struct {
+	Store
+	clients  map[client.ID]*client.Client
+	scopes   map[string]*oauth.Scope
+	roles    map[string]*identity.Role
+	routes   []access.Route
+	webhooks []webhook.Webhook
+}
+
+func newDraftStore(ctx context.Context, s Store) (*draftStore, error) {
+	hooks, err := s.ListWebhooks(ctx)
+	return &draftStore{
+		Store:    s,
+		clients:  maps.Clone(s.Clients()),
+		scopes:   maps.Clone(s.Scopes()),
+		roles:    maps.Clone(s.RoleDefinitions()),
+		routes:   slices.Clone(s.Routes()),
+		webhooks: hooks,
+	}, err
+}
+
+// Record records nothing.
+func (d *draftStore) Record(context.Context, ...audit.Event) error { return nil }
+
+// Clients returns all clients as they would be.
+func (d *draftStore) Clients() map[client.ID]*client.Client { return d.clients }
+
+// Client returns a client as it would be, or fault.NotFound.
+func (d *draftStore) Client(_ context.Context, id client.ID) (*client.Client, error) {
+	if c := d.clients[id]; c != nil {
+		return c, nil
+	}
+	return nil, fault.New(fault.NotFound, "there is no such client")
+}
+
+// CreateClient adds a client to the draft.
+func (d *draftStore) CreateClient(_ context.Context, c *client.Client, _ ...audit.Event) error {
+	if d.clients[c.ID] != nil {
+		return fault.New(fault.Conflict, "there is a client %q already", c.ID)
+	}
+	d.clients[c.ID] = c
+	return nil
+}
+
+// UpdateClientAt changes a client of the draft.
+func (d *draftStore) UpdateClientAt(_ context.Context, _ int64, _, c *client.Client, _ ...audit.Event) error {
+	d.clients[c.ID] = c
+	return nil
+}
+
+// DeleteClientAt removes a client from the draft.
+func (d *draftStore) DeleteClientAt(_ context.Context, _ int64, id client.ID, _ time.Time, _ ...audit.Event) error {
+	delete(d.clients, id)
+	return nil
+}
+
+// Scopes returns all scopes as they would be.
+func (d *draftStore) Scopes() map[string]*oauth.Scope { return d.scopes }
+
+// CreateScope adds a scope to the draft.
+func (d *draftStore) CreateScope(_ context.Context, s *oauth.Scope, _ ...audit.Event) error {
+	d.scopes[s.Name] = s
+	return nil
+}
+
+// UpdateScopeAt changes a scope of the draft.
+func (d *draftStore) UpdateScopeAt(_ context.Context, _ int64, _, s *oauth.Scope, _ ...audit.Event) error {
+	d.scopes[s.Name] = s
+	return nil
+}
+
+// DeleteScopeAt removes a scope from the draft.
+func (d *draftStore) DeleteScopeAt(_ context.Context, _ int64, name string, _ ...audit.Event) error {
+	delete(d.scopes, name)
+	return nil
+}
+
+// RoleDefinitions returns all roles as they would be.
+func (d *draftStore) RoleDefinitions() map[string]*identity.Role { return d.roles }
+
+// CreateRole adds a role to the draft.
+func (d *draftStore) CreateRole(_ context.Context, r *identity.Role, _ ...audit.Event) error {
+	d.roles[r.Name] = r
+	return nil
+}
+
+// UpdateRole changes a role of the draft.
+func (d *draftStore) UpdateRole(_ context.Context, _, r *identity.Role, _ ...audit.Event) error {
+	d.roles[r.Name] = r
+	return nil
+}
+
+// DeleteRole removes a role from the draft.
+func (d *draftStore) DeleteRole(_ context.Context, name string, _ ...audit.Event) error {
+	delete(d.roles, name)
+	return nil
+}
+
+// Routes returns the stored routes as they would be.
+func (d *draftStore) Routes() []access.Route { return d.routes }
+
+// CreateRoute adds a route to the draft.
+func (d *draftStore) CreateRoute(
+	_ context.Context, r *access.Route, check func([]access.Route) error, _ ...audit.Event,
+) error {
+	d.routes = append(d.routes, *r)
+	return check(d.routes)
+}
+
+// UpdateRouteAt changes a route of the draft.
+func (d *draftStore) UpdateRouteAt(
+	_ context.Context, _ int64, _, r *access.Route, check func([]access.Route) error, _ ...audit.Event,
+) error {
+	for i := range d.routes {
+		if d.routes[i].ID == r.ID {
+			d.routes[i] = *r
+		}
+	}
+	return check(d.routes)
+}
+
+// DeleteRouteAt removes a route from the draft.
+func (d *draftStore) DeleteRouteAt(_ context.Context, _ int64, id string, _ ...audit.Event) error {
+	d.routes = slices.DeleteFunc(d.routes, func(r access.Route) bool { return r.ID == id })
+	return nil
+}
+
+// ListWebhooks returns all webhooks as they would be.
+func (d *draftStore) ListWebhooks(context.Context) ([]webhook.Webhook, error) { return d.webhooks, nil }
+
+// CreateWebhook adds a webhook to the draft.
+func (d *draftStore) CreateWebhook(_ context.Context, w *webhook.Webhook, _ ...audit.Event) error {
+	if len(d.webhooks) >= webhook.Max {
+		return fault.New(fault.Conflict, "there would be more than %d webhooks", webhook.Max)
+	}
+	d.webhooks = append(d.webhooks, *w)
+	return nil
+}
+
+// UpdateWebhook changes a webhook of the draft.
+func (d *draftStore) UpdateWebhook(_ context.Context, _, w *webhook.Webhook, _ ...audit.Event) error {
+	for i := range d.webhooks {
+		if d.webhooks[i].ID == w.ID {
+			d.webhooks[i] = *w
+		}
+	}
+	return nil
+}
+
+// DeleteWebhook removes a webhook from the draft.
+func (d *draftStore) DeleteWebhook(_ context.Context, id webhook.ID, _ ...audit.Event) error {
+	d.webhooks = slices.DeleteFunc(d.webhooks, func(w webhook.Webhook) bool { return w.ID == id })
+	return nil
+}
