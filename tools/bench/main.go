@@ -7,6 +7,7 @@
 //	go run ./tools/bench -quick -rows refresh -engines sqlite -out ''
 //	go run ./tools/bench -growth         also with ten million users and grants
 //	go run ./tools/bench -watch 8        the hot rows with metrics and traces on and off, by turns
+//	go run ./tools/bench -lists 10000000 lists, searches, exports and imports of so many users
 package main
 
 import (
@@ -39,6 +40,7 @@ type options struct {
 	place       string
 	out         string
 	quick       bool
+	lists       int // users in the measurement of lists; 0 measures the rows instead
 	watch       int // rounds of the comparison with metrics and traces; 0 measures the rows instead
 	timings     int // of each form and kind of address; 0 measures the rows instead
 }
@@ -87,6 +89,8 @@ func parseOptions(args []string) (o options, err error) {
 	f.IntVar(&o.timings, "timings", 0, "take so many times of known and unknown addresses, and nothing else")
 	f.IntVar(&o.watch, "watch", 0, "compare the hot rows with metrics and traces on and off in so many "+
 		"rounds, and nothing else")
+	f.IntVar(&o.lists, "lists", 0, "measure lists, searches, exports and imports with so many users and sessions "+
+		"and twice as many audit events, and nothing else")
 	if err = f.Parse(args); err != nil {
 		return o, err
 	}
@@ -122,6 +126,9 @@ func runBench(ctx context.Context, o options) error {
 	defer b.cleanUp()
 	if o.timings > 0 {
 		return b.timings(ctx, o.timings)
+	}
+	if o.lists > 0 {
+		return b.lists(ctx, o.lists)
 	}
 	list := slices.DeleteFunc(rows(), func(r row) bool { return !o.wanted(r.name) })
 	if o.watch > 0 {
