@@ -28,6 +28,10 @@ type Token struct {
 	Grant   string // gid: the approval that it belongs to
 	Session string // sid: the browser session that it belongs to, or ""
 
+	// Actor is act.sub (RFC 8693 §4.1): who acts as the user, such as an administrator, or "". The
+	// user has not signed in then. Reject such a token where only the user may act.
+	Actor string
+
 	ACR      string    // acr: how strongly the user signed in, or ""
 	AMR      []string  // amr: the methods the user signed in with
 	AuthTime time.Time // auth_time; zero if no user signed in
@@ -234,7 +238,26 @@ func (c *claimSet) token(names Claims) (*Token, error) {
 		t.User = t.Subject
 	}
 	c.confirmation(t)
+	c.actor(t)
 	return t, c.err
+}
+
+// actor reads who acts as the subject (RFC 8693 §4.1). The claim is for access control only at its
+// outermost level: those within it have acted before.
+func (c *claimSet) actor(t *Token) {
+	if c.raw("act") == nil {
+		return
+	}
+	var act map[string]json.RawMessage
+	c.decode("act", &act)
+	in := &claimSet{all: act}
+	t.Actor = in.text("sub", "client_id")
+	if c.err == nil {
+		c.err = in.err
+	}
+	if t.Actor == "" && c.err == nil {
+		c.err = errors.New("the token does not say who acts as its subject")
+	}
 }
 
 // confirmation reads the key or certificate that a token is bound to (RFC 7800 §3.1). A binding of

@@ -1516,6 +1516,21 @@ type GatewayDenial struct {
 	UserID *string `json:"user_id,omitempty"`
 }
 
+// ImpersonationLink defines model for ImpersonationLink.
+type ImpersonationLink struct {
+	// ExpiresAt When the link expires.
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// URL A page that asks and then opens the session.
+	URL string `json:"url"`
+}
+
+// ImpersonationReason defines model for ImpersonationReason.
+type ImpersonationReason struct {
+	// Reason Why. The user sees it, and so does whoever reads the audit log.
+	Reason string `json:"reason"`
+}
+
 // InitialToken defines model for InitialToken.
 type InitialToken struct {
 	// Count How many clients it registers.
@@ -2453,7 +2468,7 @@ type Session struct {
 	// AMR By what (RFC 8176).
 	AMR []string `json:"amr"`
 
-	// AuthTime When the person last proved who they are.
+	// AuthTime When the person last proved who they are; where somebody acts as them, when that began.
 	AuthTime  time.Time `json:"auth_time"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -2462,7 +2477,10 @@ type Session struct {
 	ExpiresAt time.Time `json:"expires_at"`
 
 	// ID The `sid` of its tokens.
-	ID           string    `json:"id"`
+	ID string `json:"id"`
+
+	// Impersonator Who acts as the user: the id of another user or of a client, or cli. Missing otherwise.
+	Impersonator *string   `json:"impersonator,omitempty"`
 	IPAddress    string    `json:"ip_address"`
 	LastActivity time.Time `json:"last_activity"`
 
@@ -3667,6 +3685,9 @@ type BulkUsersJSONRequestBody = BulkRequest
 // UpdateUserJSONRequestBody defines body for UpdateUser for application/json ContentType.
 type UpdateUserJSONRequestBody = UserPatch
 
+// ImpersonateUserJSONRequestBody defines body for ImpersonateUser for application/json ContentType.
+type ImpersonateUserJSONRequestBody = ImpersonationReason
+
 // LockUserJSONRequestBody defines body for LockUser for application/json ContentType.
 type LockUserJSONRequestBody = UserLock
 
@@ -4344,6 +4365,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /users/{id}/factors/{factor_id} (the `RemoveFactor` operationId).
 	RemoveFactor(ctx context.Context, id UserRef, factorID string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ImpersonateUserWithBody Act as a user for a while
+	//
+	// Answers a link that opens, once and within two minutes, a session in which the caller acts as the user. The session says so, as does every token issued in it (`act`), and it can do nothing that only the user may do. Nobody can act as a user who manages anything, or who has more than the caller.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
+	ImpersonateUserWithBody(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ImpersonateUser Act as a user for a while
+	//
+	// Answers a link that opens, once and within two minutes, a session in which the caller acts as the user. The session says so, as does every token issued in it (`act`), and it can do nothing that only the user may do. Nobody can act as a user who manages anything, or who has more than the caller.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
+	ImpersonateUser(ctx context.Context, id UserRef, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LockUserWithBody Keep a user from signing in until an administrator unlocks them
 	//
@@ -5967,6 +6006,44 @@ func (c *RawClient) UserFactors(ctx context.Context, id UserRef, reqEditors ...R
 // Corresponds with DELETE /users/{id}/factors/{factor_id} (the `RemoveFactor` operationId).
 func (c *RawClient) RemoveFactor(ctx context.Context, id UserRef, factorID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemoveFactorRequest(c.Server, id, factorID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ImpersonateUserWithBody Act as a user for a while
+//
+// Answers a link that opens, once and within two minutes, a session in which the caller acts as the user. The session says so, as does every token issued in it (`act`), and it can do nothing that only the user may do. Nobody can act as a user who manages anything, or who has more than the caller.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
+func (c *RawClient) ImpersonateUserWithBody(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImpersonateUserRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ImpersonateUser Act as a user for a while
+//
+// Answers a link that opens, once and within two minutes, a session in which the caller acts as the user. The session says so, as does every token issued in it (`act`), and it can do nothing that only the user may do. Nobody can act as a user who manages anything, or who has more than the caller.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
+func (c *RawClient) ImpersonateUser(ctx context.Context, id UserRef, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImpersonateUserRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -10549,6 +10626,53 @@ func NewRemoveFactorRequest(server string, id UserRef, factorID string) (*http.R
 	return req, nil
 }
 
+// NewImpersonateUserRequest calls the generic ImpersonateUser builder with application/json body
+func NewImpersonateUserRequest(server string, id UserRef, body ImpersonateUserJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewImpersonateUserRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewImpersonateUserRequestWithBody constructs an http.Request for the ImpersonateUser method, with any body, and a specified content type
+func NewImpersonateUserRequestWithBody(server string, id UserRef, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/users/%s/impersonate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewLockUserRequest calls the generic LockUser builder with application/json body
 func NewLockUserRequest(server string, id UserRef, body LockUserJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -12181,6 +12305,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /users/{id}/factors/{factor_id} (the `RemoveFactor` operationId).
 	RemoveFactorWithResponse(ctx context.Context, id UserRef, factorID string, reqEditors ...RequestEditorFn) (*RemoveFactorResponse, error)
+
+	// ImpersonateUserWithBodyWithResponse Act as a user for a while
+	//
+	// Answers a link that opens, once and within two minutes, a session in which the caller acts as the user. The session says so, as does every token issued in it (`act`), and it can do nothing that only the user may do. Nobody can act as a user who manages anything, or who has more than the caller.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
+	ImpersonateUserWithBodyWithResponse(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error)
+
+	// ImpersonateUserWithResponse Act as a user for a while
+	//
+	// Answers a link that opens, once and within two minutes, a session in which the caller acts as the user. The session says so, as does every token issued in it (`act`), and it can do nothing that only the user may do. Nobody can act as a user who manages anything, or who has more than the caller.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
+	ImpersonateUserWithResponse(ctx context.Context, id UserRef, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error)
 
 	// LockUserWithBodyWithResponse Keep a user from signing in until an administrator unlocks them
 	//
@@ -15755,6 +15897,54 @@ func (r RemoveFactorResponse) ContentType() string {
 	return ""
 }
 
+type ImpersonateUserResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ImpersonationLink
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ImpersonateUserResponse) GetJSON200() *ImpersonationLink {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ImpersonateUserResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ImpersonateUserResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ImpersonateUserResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ImpersonateUserResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ImpersonateUserResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // LockUserResponse200Headers the declared response headers of an HTTP 200 response for LockUser
 type LockUserResponse200Headers struct {
 	ETag string
@@ -17900,6 +18090,36 @@ func (c *ClientWithResponses) RemoveFactorWithResponse(ctx context.Context, id U
 		return nil, err
 	}
 	return ParseRemoveFactorResponse(rsp)
+}
+
+// ImpersonateUserWithBodyWithResponse Act as a user for a while
+//
+// Answers a link that opens, once and within two minutes, a session in which the caller acts as the user. The session says so, as does every token issued in it (`act`), and it can do nothing that only the user may do. Nobody can act as a user who manages anything, or who has more than the caller.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
+func (c *ClientWithResponses) ImpersonateUserWithBodyWithResponse(ctx context.Context, id UserRef, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error) {
+	rsp, err := c.ImpersonateUserWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseImpersonateUserResponse(rsp)
+}
+
+// ImpersonateUserWithResponse Act as a user for a while
+//
+// Answers a link that opens, once and within two minutes, a session in which the caller acts as the user. The session says so, as does every token issued in it (`act`), and it can do nothing that only the user may do. Nobody can act as a user who manages anything, or who has more than the caller.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /users/{id}/impersonate (the `ImpersonateUser` operationId).
+func (c *ClientWithResponses) ImpersonateUserWithResponse(ctx context.Context, id UserRef, body ImpersonateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*ImpersonateUserResponse, error) {
+	rsp, err := c.ImpersonateUser(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseImpersonateUserResponse(rsp)
 }
 
 // LockUserWithBodyWithResponse Keep a user from signing in until an administrator unlocks them
@@ -20714,6 +20934,39 @@ func ParseRemoveFactorResponse(rsp *http.Response) (*RemoveFactorResponse, error
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseImpersonateUserResponse parses an HTTP response from a ImpersonateUserWithResponse call
+func ParseImpersonateUserResponse(rsp *http.Response) (*ImpersonateUserResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ImpersonateUserResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ImpersonationLink
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

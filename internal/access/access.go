@@ -131,6 +131,7 @@ type Caller struct {
 	AMR          []string
 	AuthTime     time.Time
 	Expires      time.Time // of the credential; zero: unknown
+	Actor        string    // who acts as the user, or ""
 
 	Networks []netip.Prefix // where this client may call from; empty: anywhere
 	Origins  []string       // the Origin header of this client's calls is one of them; empty: any

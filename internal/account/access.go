@@ -73,6 +73,9 @@ func (s *Server) Access(ctx context.Context, c Caller) (Access, error) {
 func (s *Server) EndSession(
 	ctx context.Context, c Caller, id identity.SessionID,
 ) (current bool, err error) {
+	if err := c.own(); err != nil {
+		return false, err
+	}
 	ev := c.event(audit.SessionRevoked)
 	ev.Session = string(id)
 	err = s.store.EndUserSession(ctx, c.User.ID, id, c.Now, s.cfg.RevokeTokens, ev)
@@ -81,6 +84,9 @@ func (s *Server) EndSession(
 
 // EndGrant ends the access of one app or device. Access that has ended already is not an error.
 func (s *Server) EndGrant(ctx context.Context, c Caller, id oauth.GrantID) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	ev := c.event(audit.GrantRevoked)
 	ev.Grant = string(id)
 	return ignoreNotFound(s.store.EndUserGrant(ctx, c.User.ID, id, c.Now, ev))
@@ -89,6 +95,9 @@ func (s *Server) EndGrant(ctx context.Context, c Caller, id oauth.GrantID) error
 // SignOutEverywhere ends all sessions of the caller but the present one, and the access of all apps
 // and devices. No other browser skips the second step any more.
 func (s *Server) SignOutEverywhere(ctx context.Context, c Caller) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	ev := c.event(audit.SessionRevoked)
 	ev.Detail = map[string]string{"which": "all_but_this"}
 	if err := s.login.DistrustOthers(ctx, c.Visit, c.User); err != nil {
@@ -100,6 +109,9 @@ func (s *Server) SignOutEverywhere(ctx context.Context, c Caller) error {
 // EndInactive ends the sessions and the access that were not used for InactiveAfter, and returns
 // how many of them the caller could see: what had expired is not counted.
 func (s *Server) EndInactive(ctx context.Context, c Caller) (int, error) {
+	if err := c.own(); err != nil {
+		return 0, err
+	}
 	access, err := s.Access(ctx, c)
 	if err != nil {
 		return 0, err
@@ -118,6 +130,9 @@ func (s *Server) Apps(ctx context.Context, c Caller) ([]oauth.Consent, error) {
 // DisconnectApp deletes what the caller allowed an app, and ends its access. An app that is not
 // connected is not an error.
 func (s *Server) DisconnectApp(ctx context.Context, c Caller, id client.ID) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	ev := c.event(audit.GrantRevoked)
 	ev.Client, ev.Detail = string(id), map[string]string{"which": "all_of_client"}
 	return ignoreNotFound(s.store.DeleteConsent(ctx, c.User.ID, id, c.Now, ev))

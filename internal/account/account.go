@@ -7,6 +7,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"time"
@@ -70,6 +71,8 @@ type DataStore interface {
 	// SignIns returns up to limit attempts to sign in to an account, newest first: those before
 	// the one with an ID, or the newest if it is "".
 	SignIns(ctx context.Context, u identity.UserID, before string, limit int) ([]audit.Event, error)
+	// ActedAs does the same for the events that somebody began to act as the user.
+	ActedAs(ctx context.Context, u identity.UserID, before string, limit int) ([]audit.Event, error)
 	// Credentials returns a user's credentials of all kinds, oldest first.
 	Credentials(ctx context.Context, u identity.UserID) ([]identity.Credential, error)
 	// Record writes audit events, and what must be delivered because of them.
@@ -132,6 +135,18 @@ type Caller struct {
 	AuthTime time.Time  // when the session's person last proved who they are
 	AMR      []string   // how
 	Proof    url.Values // an answer of a passkey in place of the password, or nil
+
+	// Impersonated is set if somebody else acts as the person: Visit.Actor. They may look at
+	// everything and change the profile, and nothing else.
+	Impersonated bool
+}
+
+// own returns a denial unless the person acts: for what somebody else may not do in their place.
+func (c Caller) own() error {
+	if c.Impersonated {
+		return login.ErrImpersonated()
+	}
+	return nil
 }
 
 // event begins an audit event of the caller about their own account.
@@ -139,7 +154,8 @@ func (c Caller) event(t audit.Type) audit.Event {
 	return audit.Event{
 		At:        c.Now,
 		Type:      t,
-		Actor:     string(c.User.ID),
+		Actor:     cmp.Or(c.Actor, string(c.User.ID)),
+		ActorType: c.ActorType,
 		User:      string(c.User.ID),
 		Session:   string(c.Session),
 		IP:        c.IP,
@@ -156,7 +172,11 @@ func (s *Server) Caller(
 	if err != nil {
 		return Caller{}, err
 	}
-	return Caller{Visit: v, User: u, Session: sess.ID, AuthTime: sess.AuthTime, AMR: sess.AMR}, nil
+	c := Caller{Visit: v, User: u, Session: sess.ID, AuthTime: sess.AuthTime, AMR: sess.AMR}
+	if sess.Impersonated() {
+		c.Impersonated, c.Actor, c.ActorType = true, sess.Impersonator.ID, sess.Impersonator.Kind
+	}
+	return c, nil
 }
 
 // Overview is the state of an account in short.

@@ -29,5 +29,8 @@ func (s *Server) TrustedBrowsers(ctx context.Context, c Caller) ([]TrustedBrowse
 // Distrust makes a browser ask the caller for the second step again. One that does already is not
 // an error.
 func (s *Server) Distrust(ctx context.Context, c Caller, id string) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	return s.login.Distrust(ctx, c.Visit, c.User.ID, id)
 }

@@ -15,6 +15,9 @@ import (
 // the days of grace are over. Until then, signing in offers to keep it. The last administrator
 // cannot do that. Inputs: current_password, code. It returns when the account is erased.
 func (s *Server) RequestDeletion(ctx context.Context, c Caller, in url.Values) (time.Time, error) {
+	if err := c.own(); err != nil {
+		return time.Time{}, err
+	}
 	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return time.Time{}, err
 	}

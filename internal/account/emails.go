@@ -48,6 +48,9 @@ func (s *Server) Emails(ctx context.Context, c Caller) (*Emails, error) {
 // made when ConfirmEmail gets its code or link. Inputs: email, current_password, code, old_lost
 // (whether mail to the present address cannot be read any more).
 func (s *Server) ChangeEmail(ctx context.Context, c Caller, in url.Values) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return err
 	}
@@ -57,6 +60,9 @@ func (s *Server) ChangeEmail(ctx context.Context, c Caller, in url.Values) error
 
 // AddEmail asks to add an address, as ChangeEmail does. Inputs: email, current_password, code.
 func (s *Server) AddEmail(ctx context.Context, c Caller, in url.Values) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return err
 	}
@@ -66,18 +72,27 @@ func (s *Server) AddEmail(ctx context.Context, c Caller, in url.Values) error {
 // SendVerification sends the message again that proves the caller's primary address. Conflict if it
 // is verified.
 func (s *Server) SendVerification(ctx context.Context, c Caller) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	return s.login.SendVerification(ctx, c.Visit, c.User)
 }
 
 // ConfirmEmail proves an address of the caller, or one that the caller asked for, by the code that
 // was mailed to it. Input: code.
 func (s *Server) ConfirmEmail(ctx context.Context, c Caller, email, code string) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	return s.login.ConfirmByCode(ctx, c.Visit, c.User, email, code)
 }
 
 // RemoveEmail removes an address beside the primary one, which stays. NotFound if the caller has no
 // such address. Inputs: email, current_password, code.
 func (s *Server) RemoveEmail(ctx context.Context, c Caller, in url.Values) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	if err := s.hasOther(ctx, c, in.Get("email")); err != nil {
 		return err
 	}
@@ -90,6 +105,9 @@ func (s *Server) RemoveEmail(ctx context.Context, c Caller, in url.Values) error
 // MakePrimary makes an address that the caller has the primary one. The former one stays. Inputs:
 // email, current_password, code.
 func (s *Server) MakePrimary(ctx context.Context, c Caller, in url.Values) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	if err := s.hasOther(ctx, c, in.Get("email")); err != nil {
 		return err
 	}
@@ -115,6 +133,9 @@ func (s *Server) hasOther(ctx context.Context, c Caller, email string) error {
 
 // ChangeUsername replaces the caller's username. Inputs: username, current_password, code.
 func (s *Server) ChangeUsername(ctx context.Context, c Caller, in url.Values) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return err
 	}

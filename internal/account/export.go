@@ -66,6 +66,8 @@ type exportedSession struct {
 	SignedInAt time.Time `json:"signed_in_at"`
 	LastUsedAt time.Time `json:"last_used_at"`
 	Methods    []string  `json:"methods"`
+	// An administrator acts as the person.
+	Impersonated bool `json:"impersonated,omitempty"`
 	exportedOrigin
 }
 
@@ -89,6 +91,9 @@ type exportedSignIn struct {
 	Methods  []string  `json:"methods,omitempty"`
 	App      string    `json:"app,omitempty"`
 	Failures string    `json:"failures,omitempty"`
+	// An administrator began to act as the person, for a reason.
+	Impersonated bool   `json:"impersonated,omitempty"`
+	Reason       string `json:"reason,omitempty"`
 	exportedOrigin
 }
 
@@ -98,6 +103,9 @@ const maxExported = 1000
 // Export returns a copy of the caller's data as JSON, and tells the caller by mail that somebody
 // has it. Inputs: current_password, code.
 func (s *Server) Export(ctx context.Context, c Caller, in url.Values) ([]byte, error) {
+	if err := c.own(); err != nil {
+		return nil, err
+	}
 	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return nil, err
 	}
@@ -194,12 +202,16 @@ func (s *Server) collectAccess(ctx context.Context, c Caller, out *exported) err
 		return err
 	}
 	for _, x := range access.Sessions {
-		out.Sessions = append(out.Sessions, exportedSession{
+		e := exportedSession{
 			SignedInAt:     x.AuthTime,
 			LastUsedAt:     x.LastSeenAt,
 			Methods:        x.AMR,
 			exportedOrigin: s.origin(c, x.IP, x.Agent),
-		})
+		}
+		if x.Impersonated() {
+			e.Impersonated, e.SignedInAt, e.exportedOrigin = true, x.CreatedAt, exportedOrigin{}
+		}
+		out.Sessions = append(out.Sessions, e)
 	}
 	for _, x := range access.Grants {
 		out.Grants = append(out.Grants, exportedGrant{
@@ -218,7 +230,7 @@ func (s *Server) collectAccess(ctx context.Context, c Caller, out *exported) err
 }
 
 func (s *Server) collectSignIns(ctx context.Context, c Caller, out *exported) error {
-	events, err := s.store.SignIns(ctx, c.User.ID, "", maxExported)
+	events, err := s.history(ctx, c, "", maxExported)
 	for i := range events {
 		x := s.signIn(&events[i])
 		out.SignIns = append(out.SignIns, exportedSignIn{
@@ -227,6 +239,8 @@ func (s *Server) collectSignIns(ctx context.Context, c Caller, out *exported) er
 			Methods:        x.Methods,
 			App:            string(x.Client),
 			Failures:       x.Times,
+			Impersonated:   x.Impersonated,
+			Reason:         x.Why,
 			exportedOrigin: s.origin(c, x.IP, x.Agent),
 		})
 	}

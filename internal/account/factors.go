@@ -38,6 +38,9 @@ func (s *Server) Factors(ctx context.Context, c Caller) (Factors, error) {
 func (s *Server) EnrollFactor(
 	ctx context.Context, c Caller, kind, password string,
 ) (*login.Enrollment, error) {
+	if err := c.own(); err != nil {
+		return nil, err
+	}
 	if err := s.reauthenticate(ctx, c, password); err != nil {
 		return nil, err
 	}
@@ -49,6 +52,9 @@ func (s *Server) EnrollFactor(
 func (s *Server) ResumeEnrollment(
 	ctx context.Context, c Caller, kind, token string,
 ) (*login.Enrollment, error) {
+	if err := c.own(); err != nil {
+		return nil, err
+	}
 	if err := s.checkEnrollment(c, kind, token); err != nil {
 		return nil, err
 	}
@@ -61,6 +67,9 @@ func (s *Server) ResumeEnrollment(
 func (s *Server) ConfirmFactor(
 	ctx context.Context, c Caller, kind string, in url.Values,
 ) ([]string, error) {
+	if err := c.own(); err != nil {
+		return nil, err
+	}
 	if err := s.checkEnrollment(c, kind, in.Get("enrollment")); err != nil {
 		return nil, err
 	}
@@ -82,6 +91,9 @@ func (s *Server) checkEnrollment(c Caller, kind, token string) error {
 func (s *Server) DisableFactor(
 	ctx context.Context, c Caller, kind string, in url.Values,
 ) (last bool, err error) {
+	if err := c.own(); err != nil {
+		return false, err
+	}
 	f, err := s.Factors(ctx, c)
 	if err != nil {
 		return false, err
@@ -99,6 +111,9 @@ func (s *Server) DisableFactor(
 // NewBackupCodes replaces the caller's backup codes and returns the new ones, which are shown only
 // this once. Inputs: current_password, code. Conflict if there is no second factor.
 func (s *Server) NewBackupCodes(ctx context.Context, c Caller, in url.Values) ([]string, error) {
+	if err := c.own(); err != nil {
+		return nil, err
+	}
 	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return nil, err
 	}

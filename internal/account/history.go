@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ type SignIn struct {
 	Place      visitor.Place
 	NewDevice  bool
 	NewCountry bool
+
+	Impersonated bool   // somebody else began to act as the person
+	Why          string // their reason
 }
 
 // SignInsPage is how many attempts a page of the history has.
@@ -34,7 +38,7 @@ const SignInsPage = 25
 // SignIns returns a page of the caller's sign-ins, newest first: those before the one with an ID,
 // or the newest if it is "". next is the ID to continue with, or "" at the end.
 func (s *Server) SignIns(ctx context.Context, c Caller, before string) (page []SignIn, next string, err error) {
-	events, err := s.store.SignIns(ctx, c.User.ID, before, SignInsPage+1)
+	events, err := s.history(ctx, c, before, SignInsPage+1)
 	if err != nil {
 		return nil, "", err
 	}
@@ -48,7 +52,26 @@ func (s *Server) SignIns(ctx context.Context, c Caller, before string) (page []S
 	return page, next, nil
 }
 
+// history returns up to limit events of sign-ins, and of others who began to act as the caller,
+// newest first.
+func (s *Server) history(ctx context.Context, c Caller, before string, limit int) ([]audit.Event, error) {
+	events, err := s.store.SignIns(ctx, c.User.ID, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	acted, err := s.store.ActedAs(ctx, c.User.ID, before, limit)
+	if err != nil || len(acted) == 0 {
+		return events, err
+	}
+	events = append(events, acted...)
+	slices.SortFunc(events, func(a, b audit.Event) int { return strings.Compare(b.ID, a.ID) })
+	return events[:min(len(events), limit)], nil
+}
+
 func (s *Server) signIn(e *audit.Event) SignIn {
+	if e.Type == audit.ImpersonationStarted { // where from is the other's business
+		return SignIn{ID: e.ID, At: e.At, Impersonated: true, Why: e.Detail["reason"]}
+	}
 	out := SignIn{
 		ID:         e.ID,
 		Session:    identity.SessionID(e.Session),

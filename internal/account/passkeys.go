@@ -46,6 +46,9 @@ func (s *Server) recent(ctx context.Context, c Caller) error {
 func (s *Server) AddPasskey(
 	ctx context.Context, c Caller, password string,
 ) (*login.Enrollment, error) {
+	if err := c.own(); err != nil {
+		return nil, err
+	}
 	if len(c.Proof) > 0 || !c.Fresh() {
 		if err := s.reauthenticate(ctx, c, password); err != nil {
 			return nil, err
@@ -65,6 +68,9 @@ func (s *Server) ConfirmPasskey(ctx context.Context, c Caller, in url.Values) ([
 func (s *Server) RenamePasskey(
 	ctx context.Context, c Caller, id identity.CredentialID, name string,
 ) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	return s.login.RenamePasskey(ctx, c.Visit, c.User, id, name)
 }
 
@@ -73,6 +79,9 @@ func (s *Server) RenamePasskey(
 func (s *Server) RemovePasskey(
 	ctx context.Context, c Caller, id identity.CredentialID, in url.Values,
 ) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	if err := s.login.CanRemovePasskey(ctx, c.User, id); err != nil {
 		return err
 	}
@@ -85,12 +94,18 @@ func (s *Server) RemovePasskey(
 // ProofByPasskey returns a challenge by which the caller proves who they are in place of the
 // password. NotFound if the caller has no passkey that can.
 func (s *Server) ProofByPasskey(ctx context.Context, c Caller) (*login.Opening, error) {
+	if err := c.own(); err != nil {
+		return nil, err
+	}
 	return s.login.OpenProof(ctx, c.Visit, c.User)
 }
 
 // AskSecond stores whether a caller with passkeys is asked for one after the password. Conflict if
 // there is none. Inputs: current_password, code.
 func (s *Server) AskSecond(ctx context.Context, c Caller, ask bool, in url.Values) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	if err := s.reauthenticateFully(ctx, c, in); err != nil {
 		return err
 	}

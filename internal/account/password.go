@@ -18,6 +18,9 @@ type PasswordChange struct {
 // ChangePassword replaces the caller's password and ends their other sessions. Inputs:
 // current_password, new_password, confirm_password. An error names all inputs at fault.
 func (s *Server) ChangePassword(ctx context.Context, c Caller, in PasswordChange) error {
+	if err := c.own(); err != nil {
+		return err
+	}
 	wrong := fault.Join(
 		s.login.CheckPolicy(ctx, c.User, in.New),
 		identity.CheckRepeated(in.New, in.Repeated),

@@ -167,10 +167,12 @@ type Actor struct {
 	Agent     string
 	RequestID string
 
-	AuthTime     time.Time       // when the person last proved who they are
-	ACR          string          // how strongly: see identity.ACR1
-	Machine      bool            // a client acts for itself; it cannot sign in again
-	Impersonator identity.UserID // who acts as the person, or ""
+	AuthTime     time.Time // when the person last proved who they are
+	ACR          string    // how strongly: see identity.ACR1
+	Machine      bool      // a client acts for itself; it cannot sign in again
+	Impersonator string    // who acts as the person, or ""
+
+	browser bool // Session is that of the browser which sends the request
 
 	unattended bool // a job acts for the person, who had signed in when they asked for it
 

@@ -30,6 +30,8 @@ type Config struct {
 	Reauth     time.Duration  // the greatest age of a sign-in that may make changes; 0: any
 	RequireMFA bool           // changes need a sign-in in two steps
 
+	Impersonation time.Duration // of sessions in which somebody acts as another person; 0: nobody may
+
 	Registration   Registration
 	AuditRetention time.Duration // how long audit events stay; 0: forever
 

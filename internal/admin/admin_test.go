@@ -73,6 +73,9 @@ func operations() map[string]call {
 		"StopBulkAction": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.StopBulkAction(ctx, a, "x"))
 		}},
+		"ImpersonateUser": {admin.ScopeUsersImpersonate, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ImpersonateUser(ctx, a, "x", "reason"))
+		}},
 		"LockUser": {admin.ScopeUsersWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.LockUser(ctx, a, "x", "reason"))
 		}},

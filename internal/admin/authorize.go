@@ -20,7 +20,7 @@ const (
 	ReasonInsufficientScope = "insufficient_scope"               // AccessError.Scope is missing
 	ReasonStepUp            = "insufficient_user_authentication" // the sign-in is too old or too weak (RFC 9470)
 	ReasonAddress           = "address_not_allowed"              // ADMIN_ALLOWED_IPS
-	ReasonImpersonated      = "impersonated"                     // somebody else acts as the person
+	ReasonImpersonated      = login.ReasonImpersonated           // somebody else acts as the person
 )
 
 // AccessError is the error of an operation that the actor may not perform. The text is for people;
@@ -51,6 +51,9 @@ func insufficientScope(s Scope, text string) error {
 func (o *Operations) authorize(a Actor, s Scope) error {
 	if err := o.AllowAddress(a.IP); err != nil && a.name == "" && !a.unattended {
 		return err
+	}
+	if a.Impersonator != "" {
+		return impersonated()
 	}
 	if o.draft { // it is read what a change would do
 		s = s.reading()
@@ -83,11 +86,7 @@ func (o *Operations) AllowAddress(ip netip.Addr) error {
 func (o *Operations) stepUp(a Actor) error {
 	switch {
 	case a.Impersonator != "":
-		return &AccessError{cause: &fault.Error{
-			Kind:   fault.Denied,
-			Reason: ReasonImpersonated,
-			Text:   "this cannot be done while you act as another person",
-		}}
+		return impersonated()
 	case a.User == "" || a.Machine || a.unattended || o.cfg.Reauth <= 0:
 		return nil
 	}
@@ -109,6 +108,16 @@ func (o *Operations) stepUp(a Actor) error {
 	return nil
 }
 
+// impersonated returns the denial of all management to whoever acts as another person: their rights
+// are not the person's, and the person's are not theirs.
+func impersonated() error {
+	return &AccessError{cause: &fault.Error{
+		Kind:   fault.Denied,
+		Reason: ReasonImpersonated,
+		Text:   "this cannot be done while you act as another person",
+	}}
+}
+
 // StepUpNeeded returns the denial that the next change of the actor would get because of their
 // sign-in, or nil, so that a page can ask before it shows a form.
 func (o *Operations) StepUpNeeded(a Actor) error { return o.stepUp(a) }
@@ -116,6 +125,9 @@ func (o *Operations) StepUpNeeded(a Actor) error { return o.stepUp(a) }
 // ActorOf returns the actor who presents an active access token for this server: what the token
 // says, as far as the person or the client has it now.
 func (o *Operations) ActorOf(ctx context.Context, t *oauth.AccessToken, v login.Visit) (Actor, error) {
+	if t.Actor != "" {
+		return Actor{}, impersonated()
+	}
 	a := visitor(v)
 	a.User, a.Client, a.Session = t.User, t.Client, t.Session
 	a.AuthTime, a.ACR, a.Machine = t.AuthTime, t.ACR, t.User == ""
@@ -133,8 +145,11 @@ func (o *Operations) ActorOf(ctx context.Context, t *oauth.AccessToken, v login.
 // SessionActor returns the person of a browser session as an actor, with the rights that they have
 // now.
 func (o *Operations) SessionActor(ctx context.Context, s *identity.Session, v login.Visit) (Actor, error) {
+	if s.Impersonated() {
+		return Actor{}, impersonated()
+	}
 	a := visitor(v)
-	a.User, a.Session, a.AuthTime, a.ACR = s.User, s.ID, s.AuthTime, s.ACR
+	a.User, a.Session, a.AuthTime, a.ACR, a.browser = s.User, s.ID, s.AuthTime, s.ACR, true
 	return o.withRights(ctx, a, oauth.Rights{oauth.ScopeAdmin: true})
 }
 

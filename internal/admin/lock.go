@@ -14,19 +14,29 @@ import (
 // endlessLock is how long an administrator's lock is said to last.
 const endlessLock = 100 * 365 * 24 * time.Hour
 
-// maxLockReason is the length of the reason of a lock, in characters.
-const maxLockReason = 200
+// maxReason is the length of the reason that an administrator gives, in characters.
+const maxReason = 200
+
+// givenReason returns the reason that an administrator gives for something, or an error that names
+// it.
+func givenReason(reason, what string) (string, error) {
+	reason = strings.TrimSpace(reason)
+	switch invalid := identity.InvalidText(reason); {
+	case reason == "" || utf8.RuneCountInString(reason) > maxReason:
+		return "", fault.InvalidField("reason", "say why %s, in 1 to %d characters", what, maxReason)
+	case invalid != "":
+		return "", fault.InvalidField("reason", "the reason contains %s; remove it, or type the text again", invalid)
+	}
+	return reason, nil
+}
 
 // LockUser keeps an account from signing in until an administrator unlocks it, and ends everything
 // it has open. The reason is for administrators; the person reads only that the account cannot be
 // used. The last active administrator cannot be locked.
 func (o *Operations) LockUser(ctx context.Context, a Actor, ref, reason string) (*identity.User, error) {
-	reason = strings.TrimSpace(reason)
-	switch what := identity.InvalidText(reason); {
-	case reason == "" || utf8.RuneCountInString(reason) > maxLockReason:
-		return nil, fault.InvalidField("reason", "say why the account is locked, in 1 to %d characters", maxLockReason)
-	case what != "":
-		return nil, fault.InvalidField("reason", "the reason contains %s; remove it, or type the text again", what)
+	reason, err := givenReason(reason, "the account is locked")
+	if err != nil {
+		return nil, err
 	}
 	return o.changeUser(ctx, a, ref, audit.UserLocked, func(u *identity.User, ev audit.Event) error {
 		ev.Detail = map[string]string{"reason": reason}

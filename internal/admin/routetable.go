@@ -15,7 +15,7 @@ func ownPaths() []string {
 	return []string{
 		".well-known", "account", "accounts", "activate", "admin", "api", "authorize", "chooser",
 		"consent", "dev", "device", "favicon.ico", "forgot-password", "gateway", "health",
-		"health_check", "healthz", "invitation", "language", "livez", "login", "logout", "metrics",
+		"health_check", "healthz", "impersonate", "invitation", "language", "livez", "login", "logout", "metrics",
 		"oauth", "oauth2", "readyz", "recover", "register", "reset-password", "session", "setup",
 		"signin", "signup", "static", "token", "undo-email", "userinfo", "verify-email",
 	}

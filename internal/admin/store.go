@@ -347,4 +347,6 @@ type Accounts interface {
 	MailPasswordLink(ctx context.Context, v login.Visit, u *identity.User) error
 	SendVerification(ctx context.Context, v login.Visit, u *identity.User) error
 	PasswordEnd(v login.Visit, u *identity.User) login.PasswordEnd
+	NewImpersonation(ctx context.Context, v login.Visit, i login.Impersonation) (
+		link string, expires time.Time, err error)
 }

@@ -121,6 +121,7 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			PasswordGrant:   t.PasswordGrant,
 			PasswordClients: t.PasswordClients,
 			AllowedIPs:      p.cfg.Administration.AllowedIPs,
+			Impersonation:   p.cfg.Administration.Impersonation,
 			Reauth:          p.cfg.Administration.Reauth,
 			RequireMFA:      p.cfg.MFA.RequireAdmin,
 		},

@@ -17,6 +17,10 @@ const secretEvery = 10 * time.Minute
 // bulkEvery is how often the server looks for actions on many users.
 const bulkEvery = 2 * time.Second
 
+// impersonationsEvery is how often sessions in which an administrator acts as another person are
+// checked, whether or not they are used.
+const impersonationsEvery = 15 * time.Second
+
 // expiryEvery is how often people are told that their passwords expire.
 const expiryEvery = 24 * time.Hour
 
@@ -43,6 +47,8 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 			return err
 		},
 	})
+	end := s.parts.login.EndImpersonations
+	s.jobs.Add(job.Job{Name: "impersonations", Every: impersonationsEvery, Run: end})
 	if s.bulk != nil {
 		s.jobs.Add(job.Job{
 			Name:  "bulk-actions",

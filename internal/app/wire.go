@@ -178,6 +178,7 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 	signIn.Administers = func(u *identity.User) bool {
 		return admin.Administers(oauth.Definitions{Scopes: p.db.Scopes(), Roles: p.db.RoleDefinitions()}, u)
 	}
+	signIn.MayImpersonate = admin.ImpersonationGuard
 	p.policies = signIn
 	if err := p.openBreached(); err != nil {
 		return err
@@ -244,9 +245,13 @@ func LoginConfig(c *config.Config) (login.Config, error) {
 		ResetWindow:      c.Accounts.ResetWindow,
 		RecoveryDelay:    c.Accounts.RecoveryDelay,
 		RequireMFA:       c.MFA.Require,
-		RequireAdminMFA:  c.MFA.RequireAdmin,
-		MFAGrace:         c.MFA.Grace,
-		MFARoles:         roleGraces(c),
+
+		ImpersonationTTL:    c.Administration.Impersonation,
+		NotifyImpersonation: c.Administration.NotifyImpersonation,
+
+		RequireAdminMFA: c.MFA.RequireAdmin,
+		MFAGrace:        c.MFA.Grace,
+		MFARoles:        roleGraces(c),
 	}), nil
 }
 

@@ -51,6 +51,12 @@ const (
 	SessionExpired         Type = "SESSION_EXPIRED"
 	AdminLogin             Type = "ADMIN_LOGIN"
 
+	// Of sessions in which an administrator acts as another person.
+	ImpersonationLinkMade Type = "IMPERSONATION_LINK_CREATED"
+	ImpersonationStarted  Type = "IMPERSONATION_STARTED"
+	ImpersonationEnded    Type = "IMPERSONATION_ENDED"
+	ImpersonationRefused  Type = "IMPERSONATION_REFUSED"
+
 	SetupLinkMade          Type = "SETUP_LINK_CREATED"
 	PasswordLinkMade       Type = "PASSWORD_LINK_CREATED"
 	PasswordResetRequested Type = "PASSWORD_RESET_REQUESTED"
@@ -251,6 +257,10 @@ func accountTypes() []named {
 		{SessionCreated, "session.created"},
 		{SessionExpired, "session.expired"},
 		{AdminLogin, "admin.login"},
+		{ImpersonationLinkMade, "user.impersonation_link_created"},
+		{ImpersonationStarted, "user.impersonation_started"},
+		{ImpersonationEnded, "user.impersonation_ended"},
+		{ImpersonationRefused, "user.impersonation_refused"},
 	}
 }
 

@@ -196,6 +196,7 @@ func (v *cachedSession) callerUnder(cl *client.Client) (*access.Caller, error) {
 		AMR:       t.AMR,
 		AuthTime:  t.AuthTime,
 		Expires:   t.Expires,
+		Actor:     t.Actor,
 	}}
 	err := c.caller.SetClient(cl)
 	v.caller.Store(c)

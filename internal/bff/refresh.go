@@ -49,6 +49,19 @@ func (s *Server) unseal(a *session.Session) (tokenSet, error) {
 	return k, err
 }
 
+// actorOf returns who acts as the person of a session, or "".
+func (s *Server) actorOf(ctx context.Context, a *session.Session) string {
+	k, err := s.unseal(a)
+	if err != nil {
+		return ""
+	}
+	t, err := s.tokens.Access(ctx, k.Access, s.now(ctx))
+	if err != nil { // it has expired, and so has whatever it said
+		return ""
+	}
+	return t.Actor
+}
+
 // loadOnce returns what load returns. One goroutine works for all requests of a session on this
 // server. The work does not end with the request that began it, because others wait for it, too.
 func (s *Server) loadOnce(

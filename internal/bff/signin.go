@@ -318,10 +318,13 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, id client.ID, k t
 		LastSeenAt: now,
 		ExpiresAt:  now.Add(s.opt.TTL),
 	}
+	ev := newEvent(ctx, audit.AppSessionStarted, a)
+	if t.Actor != "" { // somebody acts as the person, for as long as the token says
+		a.ExpiresAt, ev.Actor = t.Expires, t.Actor
+	}
 	a.Tokens = s.seal(a.ID, k)
 	cookie := secret.NewToken(secret.PrefixAppSession)
-	err = s.store.PutBFFSession(ctx, s.keys.Hash(cookie), a,
-		newEvent(ctx, audit.AppSessionStarted, a))
+	err = s.store.PutBFFSession(ctx, s.keys.Hash(cookie), a, ev)
 	if fault.Is(err, fault.Consumed) {
 		return fault.Wrap(fault.Invalid, err, "The sign-in has ended meanwhile. Go back to the "+
 			"app and sign in again.")

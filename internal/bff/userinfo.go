@@ -28,6 +28,12 @@ type userInfo struct {
 	Roles   []string `json:"roles"`
 	Scopes  []string `json:"scopes"`
 	Expires int64    `json:"expires"` // Unix seconds: when the session ends at the latest
+	Actor   *actor   `json:"act,omitempty"`
+}
+
+// actor is who acts as the person (RFC 8693 §4.1).
+type actor struct {
+	Subject string `json:"sub"`
 }
 
 // user returns who is signed in.
@@ -55,6 +61,9 @@ func (s *Server) user(_ http.ResponseWriter, r *http.Request) (any, error) {
 		Roles:   slices.Concat([]string{}, v.token.Roles),
 		Scopes:  slices.Concat([]string{}, v.token.Scopes),
 		Expires: v.row.ExpiresAt.Unix(),
+	}
+	if v.token.Actor != "" {
+		out.Actor = &actor{Subject: v.token.Actor}
 	}
 	if slices.Contains(v.token.Scopes, oauth.ScopeProfile) {
 		out.Name = v.name
@@ -124,6 +133,9 @@ func (s *Server) logoutParams(r *http.Request, a *session.Session) url.Values {
 // receive the revocation.
 func (s *Server) end(r *http.Request, h secret.Hash, a *session.Session, why string) error {
 	ev := newEvent(r.Context(), audit.AppSessionEnded, a)
+	if actor := s.actorOf(r.Context(), a); actor != "" {
+		ev.Actor = actor
+	}
 	ev.Detail["because"] = why
 	err := s.store.EndBFFSession(r.Context(), a, ev.At, ev)
 	if err == nil || fault.Is(err, fault.NotFound) {

@@ -57,6 +57,9 @@ type userOperations interface {
 		ctx context.Context, a admin.Actor, in admin.ClientImport, open func() (io.Reader, error),
 		report func(admin.ClientResult) error,
 	) (admin.ImportSummary, error)
+	ImpersonateUser(
+		ctx context.Context, a admin.Actor, ref, reason string,
+	) (*admin.ImpersonationLink, error)
 	ImportUsers(
 		ctx context.Context, a admin.Actor, in admin.ImportOptions, open func() (io.Reader, error), report func(admin.LineResult) error,
 	) (admin.ImportSummary, error)

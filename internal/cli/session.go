@@ -36,6 +36,8 @@ type sessionView struct {
 	ExpiresAt  timestamp          `json:"expires_at"`
 	IP         string             `json:"ip"`
 	Agent      string             `json:"user_agent"`
+	// Who acts as the user. The user has not signed in then.
+	Impersonator string `json:"impersonator,omitempty"`
 }
 
 func viewSession(s *identity.Session) sessionView {
@@ -50,6 +52,8 @@ func viewSession(s *identity.Session) sessionView {
 		ExpiresAt:  timestamp{s.ExpiresAt},
 		IP:         s.IP,
 		Agent:      s.Agent,
+
+		Impersonator: s.Impersonator.ID,
 	}
 }
 

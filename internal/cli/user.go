@@ -24,6 +24,8 @@ type userCommands struct {
 	Disable      userDisable      `cmd:"" help:"Keep an account from signing in, and end its sessions and tokens."`
 	Enable       userEnable       `cmd:"" help:"Let a disabled account sign in again."`
 
+	Impersonate userImpersonate `cmd:"" help:"Get a one-time link to act as a person for a while."`
+
 	SendPasswordReset userSendPasswordReset     `cmd:"" help:"Mail a person a link to set a new password."`
 	SendVerification  userSendVerification      `cmd:"" help:"Mail a person a link that proves the email address."`
 	RevokeTokens      userRevokeTokens          `cmd:"" help:"Revoke all tokens of an account. Browsers stay signed in, and consents stay."`
@@ -302,6 +304,35 @@ func (f *userUnlock) Run(ctx context.Context, c *call) error {
 	return c.manage(ctx, func(ops operations, a admin.Actor) error {
 		u, err := ops.UnlockUser(ctx, a, f.Ref)
 		return c.userDone(u, "unlocked", err)
+	})
+}
+
+// userImpersonate makes a link to act as a person.
+type userImpersonate struct {
+	userRef
+	Reason string `required:"" placeholder:"TEXT" help:"Why. The person sees it, and so does whoever reads the audit log."`
+}
+
+// impersonationResult is a link to act as a person.
+type impersonationResult struct {
+	ID        identity.UserID `json:"id"`
+	URL       string          `json:"url"`
+	ExpiresAt timestamp       `json:"expires_at"`
+}
+
+// Run prints the link.
+func (f *userImpersonate) Run(ctx context.Context, c *call) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
+		made, err := ops.ImpersonateUser(ctx, a, f.Ref, f.Reason)
+		if err != nil {
+			return noUser(err)
+		}
+		out := impersonationResult{made.User.ID, made.URL, timestamp{made.ExpiresAt}}
+		return c.show(out, func(s *table) {
+			s.pair("id", string(out.ID))
+			s.pair("url", out.URL)
+			s.line("The link works once, for two minutes. Open it in the browser in which you want to act as the person.")
+		})
 	})
 }
 

@@ -131,8 +131,12 @@ func TestDefaults(t *testing.T) {
 			SyslogProtocol: "udp",
 			ElasticIndex:   "gatehouse-audit",
 		},
-		Notices:        Notices{Alerts: true, SecretWarning: 14 * day},
-		Administration: Administration{Reauth: 15 * time.Minute},
+		Notices: Notices{Alerts: true, SecretWarning: 14 * day},
+		Administration: Administration{
+			Reauth:              15 * time.Minute,
+			Impersonation:       time.Hour,
+			NotifyImpersonation: true,
+		},
 
 		Monitoring: Monitoring{MetricsHost: "127.0.0.1"},
 		HTTPS:      HTTPS{Directory: "https://acme-v02.api.letsencrypt.org/directory"},

@@ -13,8 +13,12 @@ import (
 type Administration struct {
 	AllowedIPs []netip.Prefix // none: from everywhere
 	Reauth     time.Duration  // the greatest age of a sign-in that may make changes; 0: any
-	Email      string         // of the first administrator, or ""
-	Password   Secret         // the first administrator's, or ""
+	// How long an administrator may act as another person; 0: nobody may.
+	Impersonation       time.Duration
+	NotifyImpersonation bool
+
+	Email    string // of the first administrator, or ""
+	Password Secret // the first administrator's, or ""
 }
 
 func administrationRows() []Setting {
@@ -35,6 +39,22 @@ func administrationRows() []Setting {
 			place: func(c *Config) value {
 				return duration{p: &c.Administration.Reauth, unit: time.Minute, max: day, plain: true}
 			},
+		},
+		{
+			Name:    "IMPERSONATION_TTL",
+			Default: "1h",
+			Doc: "How long an administrator may act as another person before the session ends by itself; " +
+				"0 means that nobody may.",
+			place: func(c *Config) value {
+				return duration{p: &c.Administration.Impersonation, unit: time.Second, max: 8 * time.Hour}
+			},
+		},
+		{
+			Name:    "NOTIFY_IMPERSONATION",
+			Default: "true",
+			Doc: "Email people when an administrator acts as them, with the reason. They see it in the " +
+				"history of their account in any case. Needs mail.",
+			place: func(c *Config) value { return boolean{&c.Administration.NotifyImpersonation} },
 		},
 		{
 			Name: "ADMIN_EMAIL",

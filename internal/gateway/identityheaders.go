@@ -40,6 +40,11 @@ type authInfo struct {
 	AMR          []string        `json:"amr,omitempty"`
 	AuthTime     int64           `json:"auth_time,omitempty"`
 	Foreign      string          `json:"issuer,omitempty"` // the name of the external issuer
+	Actor        *authInfoActor  `json:"act,omitempty"`    // who acts as the user (RFC 8693 §4.1)
+}
+
+type authInfoActor struct {
+	Subject string `json:"sub"`
 }
 
 type authInfoClient struct {
@@ -194,6 +199,9 @@ func infoOf(c *access.Caller) *authInfo {
 	}
 	if c.Client != "" {
 		i.Client = &authInfoClient{ID: c.Client, Roles: orEmpty(c.ClientRoles), Authenticated: c.Proven}
+	}
+	if c.Actor != "" {
+		i.Actor = &authInfoActor{Subject: c.Actor}
 	}
 	if c.User != "" {
 		i.User = &authInfoUser{ID: c.User, Name: c.UserName, Roles: orEmpty(c.UserRoles)}

@@ -85,6 +85,7 @@ func callerOfSession(s *identity.Session, now time.Time) *Caller {
 			AMR:      s.AMR,
 			AuthTime: s.AuthTime,
 			Expires:  s.ExpiresAt,
+			Actor:    s.Impersonator.ID,
 		},
 	}
 }

@@ -88,6 +88,7 @@ func (tr tokenResolver) callerOf(
 		AMR:       t.AMR,
 		AuthTime:  t.AuthTime,
 		Expires:   t.Expires,
+		Actor:     t.Actor,
 	}}
 	cl, err := tr.g.Clients.LookupClient(ctx, t.Client)
 	if fault.Is(err, fault.Denied) {

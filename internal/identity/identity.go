@@ -137,7 +137,14 @@ type Session struct {
 	ExpiresAt  time.Time // absolute end
 	Stay       bool      // the person stays signed in: it does not end by not being used
 	IP, Agent  string
+
+	// Impersonator acts as the person. The person has not signed in then: such a session has
+	// neither AuthTime nor AMR nor ACR, so that it counts for no proof.
+	Impersonator Impersonator
 }
+
+// Impersonated reports whether somebody else acts as the person.
+func (s *Session) Impersonated() bool { return s.Impersonator != Impersonator{} }
 
 // Authentication context classes that we assert, weakest first.
 const (

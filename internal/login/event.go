@@ -22,6 +22,7 @@ func (v Visit) event(t audit.Type, u identity.UserID) audit.Event {
 		At:        v.Now,
 		Type:      t,
 		Actor:     v.Actor,
+		ActorType: v.ActorType,
 		User:      string(u),
 		IP:        v.IP,
 		Agent:     v.agent(),
@@ -39,7 +40,7 @@ func (v Visit) event(t audit.Type, u identity.UserID) audit.Event {
 // passwords there.
 func (v Visit) failure(u identity.UserID, reason string) audit.Event {
 	ev := v.event(audit.LoginFailed, u)
-	ev.Actor, ev.Client, ev.Reason = v.Actor, v.Client, reason
+	ev.Actor, ev.ActorType, ev.Client, ev.Reason = v.Actor, v.ActorType, v.Client, reason
 	return ev
 }
 

@@ -81,6 +81,11 @@ type Config struct {
 	VerifyTTL        time.Duration // of a link that proves an address
 	ShowExistence    bool          // pages may say whether an address has an account
 
+	ImpersonationTTL    time.Duration // of sessions in which somebody acts as another person
+	NotifyImpersonation bool          // people get a notice when somebody acts as them
+	// MayImpersonate decides whether somebody may act as another person; nil: nobody may.
+	MayImpersonate func(*Impersonation) audit.Guard
+
 	RequireMFA      bool // everybody needs two-step verification
 	RequireAdminMFA bool // administrators do
 	MFAGrace        time.Duration
@@ -95,6 +100,7 @@ type Visit struct {
 	Device               string    // the browser's device cookie, or ""
 	Client               string    // the app that a sign-in was started for, or ""
 	Actor                string    // who acts in a person's place (an administrator's id, "cli"), or ""
+	ActorType            string    // the kind of Actor, or "" where it follows from the event
 
 	Guard audit.Guard // decides in the transaction of each change whether it may be made; or nil
 }

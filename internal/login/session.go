@@ -16,13 +16,27 @@ const touchEvery = time.Minute // the precision of a session's last use
 
 // Resume returns the active session of a cookie, or NotFound.
 func (s *Server) Resume(ctx context.Context, v Visit, cookie string) (*identity.Session, error) {
+	if ImpersonationCookie(cookie) {
+		return s.resumeImpersonation(ctx, v, cookie)
+	}
 	if !secret.WellFormed(secret.PrefixSession, cookie) {
-		return nil, fault.New(fault.NotFound, "You are not signed in.")
+		return nil, errNotSignedIn()
 	}
 	sess, err := s.store.SessionByCookie(ctx, s.keys.Hash(cookie), v.Now, s.cfg.Idle)
 	if err != nil {
 		return nil, err
 	}
+	if sess.Impersonated() { // not by this kind of cookie
+		return nil, errNotSignedIn()
+	}
+	return s.touch(ctx, v, sess)
+}
+
+// errNotSignedIn returns the error of a browser without an active session.
+func errNotSignedIn() error { return fault.New(fault.NotFound, "You are not signed in.") }
+
+// touch notes that a session is used, and returns it.
+func (s *Server) touch(ctx context.Context, v Visit, sess *identity.Session) (*identity.Session, error) {
 	if v.Now.Sub(sess.LastSeenAt) < touchEvery {
 		return sess, nil
 	}
@@ -66,7 +80,7 @@ func (s *Server) StayOffered() bool { return s.cfg.StaySignedIn }
 func (s *Server) Renew(
 	ctx context.Context, v Visit, cookie string,
 ) (string, *identity.Session, error) {
-	sess, err := s.Resume(ctx, v, cookie)
+	sess, err := s.ownSession(ctx, v, cookie)
 	if err != nil {
 		return "", nil, err
 	}
@@ -76,7 +90,7 @@ func (s *Server) Renew(
 		if err := s.End(ctx, v, sess); err != nil {
 			return "", nil, err
 		}
-		return "", nil, fault.New(fault.NotFound, "You are not signed in.")
+		return "", nil, errNotSignedIn()
 	}
 	return renewed, sess, err
 }
@@ -86,7 +100,7 @@ func (s *Server) Renew(
 // is, under the same cookie: the caller decides whether that is enough. NotFound without an active
 // session.
 func (s *Server) BeginStepUp(ctx context.Context, v Visit, cookie, needACR string) (Step, error) {
-	sess, err := s.Resume(ctx, v, cookie)
+	sess, err := s.ownSession(ctx, v, cookie)
 	if err != nil {
 		return Step{}, err
 	}
@@ -152,6 +166,9 @@ func (s *Server) currentSession(
 	sess, err := s.store.SessionByCookie(ctx, si.cookie, v.Now, s.cfg.Idle)
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
+	}
+	if err == nil && sess.Impersonated() { // nobody who acts as a person becomes them by a sign-in
+		return nil, s.EndImpersonation(ctx, v, sess)
 	}
 	return sess, err
 }

@@ -25,6 +25,7 @@ type Store interface {
 	TrustStore
 	RecoveryStore
 	ConfirmationStore
+	ImpersonationStore
 
 	// Queue stores deliveries that belong to no change.
 	Queue(ctx context.Context, all ...outbox.Delivery) error
@@ -169,6 +170,33 @@ type SessionStore interface {
 	// EndUserAccess ends all of a user's sessions but except ("" ends all), and all grants.
 	EndUserAccess(ctx context.Context, u identity.UserID, now time.Time, except identity.SessionID,
 		ev ...audit.Event) error
+}
+
+// ImpersonationStore holds who acts as whom. It ends such a session, with the tokens issued in it
+// and with an event, by itself in each change that ends the actor's own session, account or client.
+type ImpersonationStore interface {
+	// PutImpersonation stores a link; the actor's earlier links to the person end. Limited if the
+	// actor has most links and sessions.
+	PutImpersonation(ctx context.Context, link secret.Hash, i *Impersonation, most int,
+		ev ...audit.Event) error
+	// ImpersonationByLink returns what a link opens that can still be used, or NotFound.
+	ImpersonationByLink(ctx context.Context, link secret.Hash, now time.Time) (*Impersonation, error)
+	// OpenImpersonation uses a link, once, and stores the session that it opens: Consumed, also
+	// where the link is for another browser. Denied if the person or the actor cannot be used any
+	// more.
+	OpenImpersonation(ctx context.Context, link, cookie secret.Hash, browser identity.SessionID,
+		s *identity.Session, ev ...audit.Event) error
+	// Impersonation returns who acts in a session, or NotFound.
+	Impersonation(ctx context.Context, id identity.SessionID) (*Impersonation, error)
+	// Impersonations returns up to limit of those that are open, in the order of ids, after an id.
+	Impersonations(ctx context.Context, after identity.SessionID, limit int) ([]Impersonation, error)
+	// EndImpersonation ends such a session and all that was issued in it, with the event. One that
+	// has ended is not an error.
+	EndImpersonation(ctx context.Context, id identity.SessionID, ended audit.Event) error
+	// Session returns a session that has not ended, or NotFound.
+	Session(ctx context.Context, id identity.SessionID, now time.Time) (*identity.Session, error)
+	// Decide calls a guard outside of a change.
+	Decide(ctx context.Context, g audit.Guard) error
 }
 
 // TrustStore holds the browsers in which people skip the second step.

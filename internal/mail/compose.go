@@ -86,7 +86,7 @@ type Message struct {
 
 // facts are the values that a message lists, in this order.
 var facts = []string{
-	"email", "username", "client", "target", "count", "by", "until", "expires", "passkey", "time", "ready", "device", "place", "ip",
+	"email", "username", "client", "target", "count", "by", "reason", "until", "ends", "expires", "passkey", "time", "ready", "device", "place", "ip",
 }
 
 // view is what the templates show.
@@ -236,7 +236,7 @@ func listFacts(t *text.Texts, entry func(string) string, m *outbox.Mail) (list [
 	for _, name := range facts {
 		value := m.Values[name]
 		switch name {
-		case "time", "until", "expires", "ready":
+		case "time", "until", "ends", "expires", "ready":
 			if at, err := time.Parse(time.RFC3339, value); err == nil {
 				value = t.Date(inZone(at, m.Zone))
 			}

@@ -42,11 +42,13 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 	c, flow.Account = req.chooseAccount(c, flow)
 	if login, err := s.needsLogin(req, flow, c.Session, c.Now); err != nil {
 		return s.replyError(req, err)
+	} else if login && c.Session != nil && c.Session.Impersonated() {
+		return s.replyError(req, loginRequired("An administrator acts as the user, who would have to sign in."))
 	} else if login {
 		flow.Step, flow.Client = StepLogin, req.client
 		return &Step{Login: flow}, nil
 	}
-	if err := s.limitScopes(ctx, req, c.Session.User); err != nil {
+	if err := s.limitScopes(ctx, req, c.Session); err != nil {
 		return s.replyError(req, err)
 	}
 	if consent, err := s.needsConsent(ctx, req, c.Session); err != nil {
@@ -64,6 +66,9 @@ func (s *Server) Authorize(ctx context.Context, c *Call) (*Step, error) {
 // A login_hint does not count against an account that the person has chosen since. Nothing is
 // switched: the session in use stays the one of all other requests.
 func (req *authorization) chooseAccount(c *Call, f *Flow) (*Call, identity.SessionID) {
+	if c.Session != nil && c.Session.Impersonated() { // the other accounts are not the person's
+		return c, ""
+	}
 	hint := identity.LoginKey(req.hint)
 	matches := func(a BrowserAccount) bool {
 		if req.subject != "" {
@@ -170,7 +175,7 @@ func (s *Server) needsLogin(
 	case identity.ACRRank(sess.ACR) < identity.ACRRank(req.acr):
 		// A class that is not essential is a preference (OpenID Connect Core §5.5.1.1): the
 		// person is asked once.
-		tried := f.Tried || f.signedInSince(sess)
+		tried := f.Tried || f.signedInSince(sess) || sess.Impersonated()
 		if tried && req.essential {
 			return false, unmetACR("The user cannot sign in with the class that is required.")
 		}

@@ -53,8 +53,16 @@ func (c *Call) Event(t audit.Type, cl *client.Client) audit.Event {
 		Client:    string(cl.ID),
 	}
 	if c.Session != nil {
-		ev.Actor = string(c.Session.User)
+		ev.Actor, ev.ActorType = actorOf(c.Session)
 		ev.User, ev.Session = string(c.Session.User), string(c.Session.ID)
 	}
 	return ev
+}
+
+// actorOf returns who acts in a session, as an audit event has it: the person, or who acts as them.
+func actorOf(sess *identity.Session) (id, kind string) {
+	if sess.Impersonated() {
+		return sess.Impersonator.ID, sess.Impersonator.Kind
+	}
+	return string(sess.User), ""
 }

@@ -79,7 +79,7 @@ func (s *Server) Consent(
 	if err := s.readRequest(req, flow.Form); err != nil {
 		return s.replyError(req, err)
 	}
-	if err := s.limitScopes(ctx, req, c.Session.User); err != nil {
+	if err := s.limitScopes(ctx, req, c.Session); err != nil {
 		return s.replyError(req, err)
 	}
 	ev := c.Event(audit.ConsentDenied, req.client)
@@ -91,7 +91,12 @@ func (s *Server) Consent(
 	}
 	ev.Type = audit.ConsentGranted
 	ev.Detail = map[string]string{"scope": strings.Join(req.consents, " ")}
-	if err := s.addConsent(ctx, c, req, ev); err != nil {
+	if c.Session.Impersonated() { // it holds for this request, and is not the person's
+		ev.Detail["once"] = "true"
+		if err := s.store.Record(ctx, ev); err != nil {
+			return nil, err
+		}
+	} else if err := s.addConsent(ctx, c, req, ev); err != nil {
 		return nil, err
 	}
 	return s.replyCode(ctx, req, c, flow)
@@ -153,9 +158,12 @@ func missing(allowed, scopes []string) []string {
 	return out
 }
 
-// limitScopes takes from a request the scopes that the person may not hand to an app.
-func (s *Server) limitScopes(ctx context.Context, req *authorization, u identity.UserID) error {
-	scopes, err := s.scopesFor(ctx, u, req.scopes)
+// limitScopes takes from a request the scopes that the person of a session may not hand to an app.
+func (s *Server) limitScopes(ctx context.Context, req *authorization, sess *identity.Session) error {
+	scopes, err := s.scopesFor(ctx, sess.User, req.scopes)
+	if sess.Impersonated() {
+		scopes = slices.DeleteFunc(slices.Clone(scopes), personal)
+	}
 	if err != nil || len(scopes) == len(req.scopes) {
 		return err
 	}
@@ -163,6 +171,21 @@ func (s *Server) limitScopes(ctx context.Context, req *authorization, u identity
 	req.consents = missing(taken, req.consents)
 	req.scopes = scopes
 	return nil
+}
+
+// personal reports whether a scope is for what only a person may hand out: to manage the account or
+// the server, and access that outlives the session.
+func personal(scope string) bool {
+	return scope == ScopeOffline || scope == ScopeAccounts || IsAdminScope(scope)
+}
+
+// errActing returns the denial of what only a person may do, to whoever acts as them.
+func errActing() error {
+	return &fault.Error{
+		Kind:   fault.Denied,
+		Reason: "impersonated",
+		Text:   "This cannot be done while you act as another person.",
+	}
 }
 
 // scopesFor returns the scopes that a person may hand to an app, of those in names.

@@ -52,6 +52,9 @@ func (s *Server) DecideDevice(
 	if c.Session == nil {
 		return nil, fault.New(fault.Denied, "Sign in before you decide about a device.")
 	}
+	if c.Session.Impersonated() { // a device stays connected after the session
+		return nil, errActing()
+	}
 	p, err := s.PendingDevice(ctx, typed, c.Now)
 	if err != nil {
 		return nil, err

@@ -111,13 +111,13 @@ func (s *Server) endSession(
 	ev := audit.Event{
 		At:        c.Now,
 		Type:      audit.Logout,
-		Actor:     string(c.Session.User),
 		User:      string(c.Session.User),
 		Session:   string(c.Session.ID),
 		IP:        c.IP,
 		Agent:     c.Agent,
 		RequestID: c.RequestID,
 	}
+	ev.Actor, ev.ActorType = actorOf(c.Session)
 	if cl != nil {
 		ev.Client = string(cl.ID)
 	}

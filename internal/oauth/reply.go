@@ -92,7 +92,7 @@ func (s *Server) putCode(
 // codeGrant returns the grant that a code for the browser's session becomes.
 func codeGrant(req *authorization, c *Call) Grant {
 	sess := c.Session
-	return Grant{
+	g := Grant{
 		ID:         GrantID(secret.NewID(c.Now)),
 		Client:     req.client.ID,
 		User:       sess.User,
@@ -110,6 +110,10 @@ func codeGrant(req *authorization, c *Call) Grant {
 		CreatedAt:  c.Now,
 		LastUsedAt: c.Now,
 	}
+	if sess.Impersonated() {
+		g.Impersonator, g.AbsoluteEnd = sess.Impersonator, sess.ExpiresAt
+	}
+	return g
 }
 
 // replyError returns an error to the client, by way of the browser (RFC 6749 §4.1.2.1). It does

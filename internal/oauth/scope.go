@@ -17,6 +17,8 @@ const (
 	ScopeAddress = "address"
 	ScopePhone   = "phone"
 	ScopeOffline = "offline_access"
+	// ScopeAccounts lets an app manage its person's account, by the accounts API.
+	ScopeAccounts = "accounts"
 )
 
 // Scopes that give a person's roles. Applications know them by either name.

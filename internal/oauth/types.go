@@ -71,7 +71,14 @@ type Grant struct {
 	IP, Agent  string // of the latest use
 	CreatedAt  time.Time
 	LastUsedAt time.Time
+
+	// Impersonator acts as the user. The user has not signed in then, and nothing that the grant
+	// gives outlives AbsoluteEnd, which is the end of the session.
+	Impersonator identity.Impersonator
 }
+
+// Impersonated reports whether somebody else acts as the user.
+func (g *Grant) Impersonated() bool { return g.Impersonator != identity.Impersonator{} }
 
 // RefreshRotation says how to replace a grant's refresh hash.
 type RefreshRotation struct {
@@ -105,6 +112,7 @@ type AccessToken struct {
 	Expires  time.Time // whole seconds
 	Bound    string    // as Grant.Bound: only a caller that proves to hold the key may use it
 	KeyID    string    // of the key that signed it; "" for an opaque token
+	Actor    string    // act.sub (RFC 8693 §4.1): who acts as the user, or ""
 }
 
 // Revocation kinds.

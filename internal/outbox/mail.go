@@ -47,6 +47,8 @@ const (
 	MessageEmailRemoved      = "email-removed" // a further address
 	MessageUsernameChanged   = "username-changed"
 
+	MessageImpersonated = "impersonated" // an administrator acts as the person
+
 	MessageAlertReplay        = "alert-replay" // to administrators, like all that follow
 	MessageAlertLockouts      = "alert-lockouts"
 	MessageAlertDeliveries    = "alert-deliveries"
@@ -97,6 +99,7 @@ func Messages() []string {
 		MessageEmailAdded,
 		MessageEmailRemoved,
 		MessageUsernameChanged,
+		MessageImpersonated,
 		MessageAlertReplay,
 		MessageAlertLockouts,
 		MessageAlertDeliveries,

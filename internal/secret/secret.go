@@ -36,6 +36,7 @@ const (
 	PrefixDeviceCode   = "gth_dc_"
 	PrefixLink         = "gth_su_"
 	PrefixSession      = "gth_ss_"
+	PrefixImpersonated = "gth_is_" // a session in which somebody else acts as its person
 	PrefixSessionToken = "gth_st_"
 	PrefixAppSession   = "gth_as_"
 

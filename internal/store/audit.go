@@ -238,3 +238,17 @@ func (d *DB) SignIns(
 		" AND type IN ('LOGIN_SUCCEEDED', 'LOGIN_FAILED') ORDER BY id DESC LIMIT " + w.param(limit)
 	return list(ctx, d.sql, eventTable.scan, text, w.args...)
 }
+
+// ActedAs returns up to limit events that somebody began to act as a user, newest first: those
+// before the one with an ID, or the newest if it is "". There are few such events, so that the
+// index by type serves it.
+func (d *DB) ActedAs(
+	ctx context.Context, id identity.UserID, before string, limit int,
+) ([]audit.Event, error) {
+	w := &where{}
+	w.add("user_id = ", string(id), true)
+	w.add("id < ", clean(before), before != "")
+	text := "SELECT " + eventTable.list() + " FROM audit_log" + w.String() +
+		" AND type = '" + string(audit.ImpersonationStarted) + "' ORDER BY id DESC LIMIT " + w.param(limit)
+	return list(ctx, d.sql, eventTable.scan, text, w.args...)
+}

@@ -29,6 +29,7 @@ func (d *DB) eraseTraces(ctx context.Context, tx sqldb.Tx, id identity.UserID) e
 			" (SELECT email FROM user_emails WHERE user_id = $1))",
 		deleteTrust,
 		deleteRecovery,
+		"DELETE FROM impersonations WHERE user_id = $1 AND opened_at = 0", // of the others, the end is recorded
 	} {
 		if _, err := tx.Exec(ctx, text, string(id)); err != nil {
 			return err

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -35,6 +36,7 @@ type grantData struct {
 	Agent       string          `json:"agent,omitempty"`
 	CreatedAt   int64           `json:"created_at"`
 	LastUsedAt  int64           `json:"last_used_at,omitempty"`
+	Actor       string          `json:"actor,omitempty"`
 }
 
 func dataOfGrant(g *oauth.Grant) grantData {
@@ -57,10 +59,12 @@ func dataOfGrant(g *oauth.Grant) grantData {
 		Agent:       clean(g.Agent),
 		CreatedAt:   unixMilli(g.CreatedAt),
 		LastUsedAt:  unixMilli(g.LastUsedAt),
+		Actor:       g.Impersonator.String(),
 	}
 }
 
-func (g grantData) grant() oauth.Grant {
+func (g grantData) grant() (oauth.Grant, bool) {
+	actor, ok := identity.ParseImpersonator(g.Actor)
 	return oauth.Grant{
 		ID:          oauth.GrantID(g.ID),
 		Client:      client.ID(g.Client),
@@ -80,8 +84,13 @@ func (g grantData) grant() oauth.Grant {
 		Agent:       g.Agent,
 		CreatedAt:   fromMilli(g.CreatedAt),
 		LastUsedAt:  fromMilli(g.LastUsedAt),
-	}
+
+		Impersonator: actor,
+	}, ok
 }
+
+// errActor returns the error of a grant that nobody knows in whose name it was made.
+func errActor() error { return errors.New("store: a grant has an actor that cannot be read") }
 
 // codeData is the JSON form of an authorization code.
 type codeData struct {
@@ -104,7 +113,11 @@ func (j codeJSON) Scan(v any) error {
 		return err
 	}
 	c := j.c
-	c.Grant, c.RedirectURI, c.Nonce = data.Grant.grant(), data.RedirectURI, data.Nonce
+	var ok bool
+	if c.Grant, ok = data.Grant.grant(); !ok {
+		return errActor()
+	}
+	c.RedirectURI, c.Nonce = data.RedirectURI, data.Nonce
 	c.Challenge, c.ChallengeMethod = data.Challenge, data.ChallengeMethod
 	return nil
 }

@@ -160,7 +160,10 @@ func (d *DB) pollApproved(ctx context.Context, h secret.Hash) (*oauth.DevicePoll
 	if err := json.Unmarshal([]byte(text), &data); err != nil {
 		return nil, err
 	}
-	g := data.grant()
+	g, ok := data.grant()
+	if !ok {
+		return nil, errActor()
+	}
 	p.State, p.Grant = p.Device.State, &g
 	return &p, nil
 }

@@ -40,6 +40,7 @@ var grantTable = table[oauth.Grant]{
 		{"last_used_at", func(g *oauth.Grant) any { return unixMillis{&g.LastUsedAt} }},
 		{"bound", func(g *oauth.Grant) any { return &g.Bound }},
 		{"attempt", func(g *oauth.Grant) any { return &g.Attempt }},
+		{"actor", func(g *oauth.Grant) any { return impersonator{&g.Impersonator} }},
 	},
 	derived: []column[oauth.Grant]{
 		{"offline", func(g *oauth.Grant) any { return slices.Contains(g.Scopes, scopeOffline) }},

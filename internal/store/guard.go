@@ -29,8 +29,8 @@ func checkGuards(ctx context.Context, tx sqldb.Tx, ev []audit.Event) error {
 	return nil
 }
 
-// guardRows reads rows in a transaction.
-type guardRows struct{ tx sqldb.Tx }
+// guardRows reads rows, in the transaction of a change.
+type guardRows struct{ tx sqldb.Conn }
 
 // UserRoles returns the roles of a user, or NotFound.
 func (r guardRows) UserRoles(ctx context.Context, id string) (roles []string, err error) {

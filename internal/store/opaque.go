@@ -29,6 +29,7 @@ type tokenData struct {
 	IssuedAt int64           `json:"iat"`
 	Expires  int64           `json:"exp"`
 	Bound    string          `json:"bound,omitempty"`
+	Actor    string          `json:"act,omitempty"`
 }
 
 func dataOfToken(t *oauth.AccessToken) tokenData {
@@ -49,6 +50,7 @@ func dataOfToken(t *oauth.AccessToken) tokenData {
 		IssuedAt: unixSeconds(t.IssuedAt),
 		Expires:  unixSeconds(t.Expires),
 		Bound:    t.Bound,
+		Actor:    t.Actor,
 	}
 }
 
@@ -70,6 +72,7 @@ func (v *tokenData) token() *oauth.AccessToken {
 		IssuedAt: fromSeconds(v.IssuedAt),
 		Expires:  fromSeconds(v.Expires),
 		Bound:    v.Bound,
+		Actor:    v.Actor,
 	}
 }
 

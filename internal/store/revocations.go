@@ -274,6 +274,11 @@ func (d *DB) withRevocations(
 		if revoked, err = f(tx); err != nil {
 			return err
 		}
+		broken, err := d.endBroken(ctx, tx, ev)
+		if err != nil {
+			return err
+		}
+		revoked = append(revoked, broken...)
 		if err := d.record(ctx, tx, ev); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ var sessionTable = table[identity.Session]{
 		{"ip", func(s *identity.Session) any { return cleanText{&s.IP} }},
 		{"agent", func(s *identity.Session) any { return cleanText{&s.Agent} }},
 		{"stay", func(s *identity.Session) any { return &s.Stay }},
+		{"impersonator", func(s *identity.Session) any { return impersonator{&s.Impersonator} }},
 	},
 }
 
@@ -51,8 +52,13 @@ var (
 func (d *DB) PutSession(
 	ctx context.Context, h secret.Hash, s *identity.Session, t identity.SessionTerms, ev ...audit.Event,
 ) error {
-	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		return putSession(ctx, tx, h, s, t)
+	put := func(tx sqldb.Tx) ([]oauth.Revocation, error) { return putSession(ctx, tx, h, s, t) }
+	if t.Single {
+		return d.withRevocations(ctx, ev, put)
+	}
+	return d.write(ctx, ev, func(tx sqldb.Tx) error { // which ends nothing
+		_, err := put(tx)
+		return err
 	})
 }
 

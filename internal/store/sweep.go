@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
@@ -52,8 +53,10 @@ const (
 	sweepDevices = "DELETE FROM devices WHERE hash IN (SELECT hash FROM devices WHERE expires_at <= $1 LIMIT $2)"
 	sweepOpaque  = "DELETE FROM opaque_tokens WHERE hash IN (SELECT hash FROM opaque_tokens" +
 		" WHERE expires_at <= $1 LIMIT $2)"
-	sweepOnce       = "DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)"
-	sweepLinks      = "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)"
+	sweepOnce           = "DELETE FROM once WHERE name IN (SELECT name FROM once WHERE expires_at <= $1 LIMIT $2)"
+	sweepLinks          = "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at <= $1 LIMIT $2)"
+	sweepImpersonations = "DELETE FROM impersonations WHERE opened_at = 0 AND id IN (" +
+		"SELECT id FROM impersonations WHERE opened_at = 0 AND expires_at <= $1 LIMIT $2)"
 	sweepEmailCodes = "DELETE FROM email_codes WHERE attempt IN (" +
 		"SELECT attempt FROM email_codes WHERE expires_at <= $1 LIMIT $2)"
 	sweepLoginStates = "DELETE FROM login_states WHERE hash IN (" +
@@ -123,6 +126,7 @@ func (d *DB) sweeps(now time.Time) []sweep {
 		{text: sweepOpaque, before: now},
 		{text: sweepOnce, before: now.Add(-onceGrace)},
 		{text: sweepLinks, before: now.Add(-linkGrace)},
+		{text: sweepImpersonations, before: now},
 		{text: sweepEmailCodes, before: now},
 		{text: sweepLoginStates, before: now},
 		{text: sweepConfirmations, before: now},
@@ -183,7 +187,7 @@ func (d *DB) Sweep(ctx context.Context, now time.Time) (deleted int64, err error
 func (d *DB) sweepSessions(ctx context.Context, now time.Time) (deleted int64, err error) {
 	for {
 		var ended []audit.Event
-		err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
+		err := d.withRevocations(ctx, nil, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 			ended = ended[:0]
 			err := each(ctx, tx, func(r sqldb.Row) error {
 				var seen time.Time
@@ -194,9 +198,9 @@ func (d *DB) sweepSessions(ctx context.Context, now time.Time) (deleted int64, e
 				return err
 			}, sweepSessions, unixMilli(now), sweepChunk)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			return d.record(ctx, tx, ended)
+			return nil, d.record(ctx, tx, ended)
 		})
 		if err != nil {
 			return deleted, err

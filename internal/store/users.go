@@ -261,16 +261,24 @@ func (d *DB) UpdateUserAt(
 		if err := endFormerMail(ctx, tx, current, &next); err != nil {
 			return nil, err
 		}
-		if next.Disabled != current.Disabled {
-			if err := holdDeletion(ctx, tx, new.ID, next.Disabled); err != nil {
-				return nil, err
-			}
+		revoked, err := disableUpdated(ctx, tx, current, &next)
+		if err != nil || !newRoles {
+			return revoked, err
 		}
-		if !next.Disabled || current.Disabled {
-			return nil, nil
-		}
-		return endUserAccess(ctx, tx, new.ID, new.UpdatedAt, "")
+		acting, err := d.endActorRights(ctx, tx, new.ID, ev)
+		return append(revoked, acting...), err
 	})
+}
+
+// disableUpdated does what else an update means that disables or enables a user.
+func disableUpdated(ctx context.Context, tx sqldb.Tx, current, next *identity.User) ([]oauth.Revocation, error) {
+	if next.Disabled == current.Disabled {
+		return nil, nil
+	}
+	if err := holdDeletion(ctx, tx, next.ID, next.Disabled); err != nil || !next.Disabled {
+		return nil, err
+	}
+	return endUserAccess(ctx, tx, next.ID, next.UpdatedAt, "")
 }
 
 // endFormerMail ends what was mailed to a user before an update: to the former address, and to
@@ -521,18 +529,21 @@ func (d *DB) SetRoles(
 	}
 	roles = slices.Clone(roles)
 	slices.Sort(roles)
-	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
 		if !slices.Contains(roles, identity.RoleSuperAdmin) {
 			if err := keepAdmin(ctx, tx, id); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		current, err := userTable.scan(tx.Row(ctx, lockedUser, id))
 		if err != nil {
-			return asNotFound(err, fmt.Sprintf("user %s", id))
+			return nil, asNotFound(err, fmt.Sprintf("user %s", id))
 		}
 		next := *current
 		next.Roles, next.UpdatedAt = slices.Compact(roles), now
-		return saveUser(ctx, tx, current, &next)
+		if err := saveUser(ctx, tx, current, &next); err != nil {
+			return nil, err
+		}
+		return d.endActorRights(ctx, tx, id, ev)
 	})
 }

@@ -25,6 +25,9 @@ const (
 	CookieOther    = "gatehouse_other"
 	CookieAccounts = "gatehouse_accounts"
 
+	// The session of the browser's own person, while somebody acts as another one in CookieSession.
+	CookieActor = "gatehouse_actor"
+
 	CookieDevice = "gatehouse_device" // by which accounts know the browser
 	CookieOffer  = "gatehouse_offer"  // the person wants no passkey on this browser
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/netaddr"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/text"
@@ -118,8 +119,15 @@ type Event struct {
 	UILocales     string      // the parameter ui_locales of the request itself
 	Return        string      // the address at which a page that a form made can be opened, or ""
 	Unsealed      any         // what a page has opened of a parameter already, or nil
+	Acting        *Acting     // set where somebody acts as another person
 
 	base context.Context // the connection's, without the deadline of the request
+}
+
+// Acting is a browser session in which somebody acts as another person.
+type Acting struct {
+	Session *identity.Session
+	Person  string // as pages name them
 }
 
 type eventKey struct{}

@@ -20,16 +20,17 @@ import (
 
 func sessionOf(doc *object) (identity.Session, error) {
 	return identity.Session{
-		ID:         member[identity.SessionID](*doc, "id"),
-		User:       member[identity.UserID](*doc, "user_id"),
-		CreatedAt:  at(*doc, "created_at"),
-		LastSeenAt: at(*doc, "last_activity"),
-		ExpiresAt:  at(*doc, "expires_at"),
-		AuthTime:   at(*doc, "auth_time"),
-		ACR:        member[string](*doc, "acr"),
-		AMR:        orNil(member[[]string](*doc, "amr")),
-		IP:         member[string](*doc, "ip_address"),
-		Agent:      member[string](*doc, "user_agent"),
+		ID:           member[identity.SessionID](*doc, "id"),
+		User:         member[identity.UserID](*doc, "user_id"),
+		CreatedAt:    at(*doc, "created_at"),
+		LastSeenAt:   at(*doc, "last_activity"),
+		ExpiresAt:    at(*doc, "expires_at"),
+		AuthTime:     at(*doc, "auth_time"),
+		ACR:          member[string](*doc, "acr"),
+		AMR:          orNil(member[[]string](*doc, "amr")),
+		IP:           member[string](*doc, "ip_address"),
+		Agent:        member[string](*doc, "user_agent"),
+		Impersonator: identity.Impersonator{ID: member[string](*doc, "impersonator")},
 	}, nil
 }
 

@@ -278,6 +278,23 @@ func (s *Server) CreatePasswordLink(ctx context.Context, a admin.Actor, ref stri
 	return &admin.CreatedUser{User: u, Link: member[string](doc, "link")}, err
 }
 
+// ImpersonateUser makes a link to act as a user.
+func (s *Server) ImpersonateUser(
+	ctx context.Context, a admin.Actor, ref, reason string,
+) (*admin.ImpersonationLink, error) {
+	u, err := s.User(ctx, a, ref)
+	if err != nil {
+		return nil, err
+	}
+	var doc object
+	err = s.post(ctx, &doc, map[string]any{"reason": reason}, "users", string(u.ID), "impersonate")
+	return &admin.ImpersonationLink{
+		User:      u,
+		URL:       member[string](doc, "url"),
+		ExpiresAt: at(doc, "expires_at"),
+	}, err
+}
+
 // LockUser locks a user.
 func (s *Server) LockUser(ctx context.Context, _ admin.Actor, ref, reason string) (*identity.User, error) {
 	return s.userAfter(ctx, map[string]any{"reason": reason}, "users", ref, "lock")

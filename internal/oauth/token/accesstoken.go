@@ -50,6 +50,20 @@ type accessClaims struct {
 	Roles    []string          `json:"roles,omitempty"`
 	Claims   json.RawMessage   `json:"claims,omitempty"` // userinfo claims requested beyond the scopes
 	Confirm  *confirmation     `json:"cnf,omitempty"`
+	Actor    *actor            `json:"act,omitempty"`
+}
+
+// actor is the claim that says who acts as the subject of a token (RFC 8693 §4.1).
+type actor struct {
+	Subject string `json:"sub"`
+}
+
+// actorClaim returns the claim, or nil if the subject acts.
+func actorClaim(id string) *actor {
+	if id == "" {
+		return nil
+	}
+	return &actor{Subject: id}
 }
 
 // write writes an access token in the client's format. It signs with the key that is current at
@@ -83,6 +97,7 @@ func (a *accessTokens) write(
 		Roles:    t.Roles,
 		Claims:   t.Claims,
 		Confirm:  confirmationOf(t.Bound),
+		Actor:    actorClaim(t.Actor),
 	})
 	if err != nil {
 		return "", err
@@ -151,6 +166,9 @@ func (a *accessTokens) readJWT(token string) (*oauth.AccessToken, error) {
 	}
 	if c.AuthTime > 0 {
 		t.AuthTime = c.AuthTime.Time()
+	}
+	if c.Actor != nil {
+		t.Actor = c.Actor.Subject
 	}
 	if c.Subject != c.Client {
 		t.User = identity.UserID(c.Subject)

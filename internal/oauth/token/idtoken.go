@@ -23,6 +23,7 @@ type idToken struct {
 	Party    string            `json:"azp,omitempty"`
 	Session  string            `json:"sid,omitempty"`
 	AtHash   string            `json:"at_hash,omitempty"`
+	Actor    *actor            `json:"act,omitempty"`
 	profile
 }
 
@@ -49,6 +50,7 @@ func (s *Server) writeIDToken(
 		AMR:      g.AMR,
 		Session:  string(g.Session),
 		AtHash:   jose.AccessHash(alg, access),
+		Actor:    actorClaim(g.Impersonator.ID),
 		profile:  profileOf(a.User, idTokenScopes(r.Client, a.Scopes), requested),
 	})
 	if err != nil {

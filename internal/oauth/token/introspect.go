@@ -34,6 +34,7 @@ type Introspection struct {
 	Roles     []string          `json:"roles,omitempty"`
 
 	Confirm *confirmation `json:"cnf,omitempty"` // RFC 9449 §6.2, RFC 8705 §3.2
+	Actor   *actor        `json:"act,omitempty"` // RFC 8693 §4.1
 }
 
 // Introspect serves the introspection endpoint, for clients that authenticate themselves
@@ -98,6 +99,7 @@ func (s *Server) introspectAccess(t *oauth.AccessToken) *Introspection {
 		AMR:       t.AMR,
 		Roles:     t.Roles,
 		Confirm:   confirmationOf(t.Bound),
+		Actor:     actorClaim(t.Actor),
 	}
 }
 
@@ -149,5 +151,6 @@ func (s *Server) introspectRefresh(
 		Subject:   string(g.User),
 		Issuer:    s.cfg.Issuer,
 		Grant:     string(g.ID),
+		Actor:     actorClaim(g.Impersonator.ID),
 	}, nil
 }

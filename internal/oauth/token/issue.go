@@ -20,6 +20,9 @@ func (s *Server) issue(
 	ctx context.Context, r *Request, red Redemption,
 ) (resp *Response, err error) {
 	a := red.access()
+	if a.Grant.Impersonated() && !a.Grant.AbsoluteEnd.After(r.Now) {
+		return nil, approvalRevoked()
+	}
 	if a.User != nil { // of what was approved, what the person may hand out by now
 		a.Scopes = s.scopes.Definitions().ForPerson(a.User.Roles, a.Scopes)
 	}
@@ -82,6 +85,10 @@ func (s *Server) newAccessToken(r *Request, a *Access) *oauth.AccessToken {
 		AMR:      a.Grant.AMR,
 		Bound:    r.Proof.Binding,
 	}
+	if a.Grant.Impersonated() {
+		t.Actor = a.Grant.Impersonator.ID
+		t.Expires = earlier(t.Expires, a.Grant.AbsoluteEnd.Truncate(time.Second))
+	}
 	if a.User != nil {
 		t.User, t.Subject, t.Roles = a.User.ID, string(a.User.ID), a.User.Roles
 		claims := oauth.ParseClaims(a.Grant.Claims).Allowed(r.Client)
@@ -99,6 +106,7 @@ func (s *Server) storeGrant(
 ) (refresh string, err error) {
 	ev := s.issuance(r, &red.Access, t, audit.AccessTokenIssued)
 	g := red.Grant
+	sessionEnd := g.AbsoluteEnd // of an impersonated one
 	g.Bound = r.Proof.grantBinding(r.Client)
 	g.LastUsedAt, g.ExpiresAt = r.Now, t.Expires
 	if red.Refreshes && s.refresh.ttl(r.Client) > 0 { // REFRESH_TOKEN_TTL=0 turns them off
@@ -111,6 +119,9 @@ func (s *Server) storeGrant(
 		if s.cfg.RefreshAbsolute > 0 {
 			g.AbsoluteEnd = r.Now.Add(max(s.cfg.RefreshAbsolute, ttl))
 		}
+	}
+	if g.Impersonated() {
+		g.ExpiresAt, g.AbsoluteEnd = earlier(g.ExpiresAt, sessionEnd), sessionEnd
 	}
 	if red.Consumes != nil {
 		err = red.Consumes.Redeem(ctx, g, ev)
@@ -165,7 +176,18 @@ func (s *Server) issuance(
 		"scope":      strings.Join(a.Scopes, " "),
 		"jti":        t.ID,
 	}
+	if t.Actor != "" {
+		ev.Detail["impersonator"] = t.Actor
+	}
 	return ev
+}
+
+// earlier returns the earlier of two times.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // noWait returns at once: nothing is being stored.

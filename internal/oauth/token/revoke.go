@@ -48,7 +48,7 @@ func (s *Server) revokeAccess(
 ) error {
 	ev := revocation(c, cl, audit.TokenRevoked)
 	ev.User, ev.Grant = string(t.User), string(t.Grant)
-	ev.Detail = map[string]string{"jti": t.ID}
+	ev.Detail = detailOf(t)
 	return s.store.Revoke(ctx, oauth.Revocation{
 		Kind:      oauth.RevokeToken,
 		ID:        t.ID,
@@ -102,7 +102,7 @@ func (s *Server) revokeExchangeable(
 	}
 	ev := revocation(c, cl, audit.GrantRevoked)
 	ev.User, ev.Grant = string(t.User), string(t.Grant)
-	ev.Detail = map[string]string{"jti": t.ID}
+	ev.Detail = detailOf(t)
 	return s.store.EndGrant(ctx, t.Grant, c.Now, ev)
 }
 
@@ -111,6 +111,15 @@ func revocation(c *oauth.Call, cl *client.Client, t audit.Type) audit.Event {
 	ev := c.Event(t, cl)
 	ev.Actor = string(cl.ID)
 	return ev
+}
+
+// detailOf returns what events say of an access token.
+func detailOf(t *oauth.AccessToken) map[string]string {
+	out := map[string]string{"jti": t.ID}
+	if t.Actor != "" {
+		out["impersonator"] = t.Actor
+	}
+	return out
 }
 
 func tokenOfOther() error {

@@ -39,6 +39,7 @@ type profile struct {
 // UserInfo is the response of the userinfo endpoint (OpenID Connect Core §5.3.2).
 type UserInfo struct {
 	Subject string `json:"sub"`
+	Actor   *actor `json:"act,omitempty"` // RFC 8693 §4.1
 	profile
 }
 
@@ -145,7 +146,11 @@ func (s *Server) UserInfo(ctx context.Context, c *oauth.Call) (*UserInfo, error)
 			return nil, err
 		}
 	}
-	return &UserInfo{Subject: t.Subject, profile: profileOf(u, t.Scopes, requested)}, nil
+	return &UserInfo{
+		Subject: t.Subject,
+		Actor:   actorClaim(t.Actor),
+		profile: profileOf(u, t.Scopes, requested),
+	}, nil
 }
 
 // Kinds of subjects of an access token.
@@ -165,6 +170,7 @@ type TokenInfo struct {
 	Scope       string            `json:"scope"`
 	Audience    oauth.Audience    `json:"aud"`
 	Expires     oauth.NumericDate `json:"exp"`
+	Actor       *actor            `json:"act,omitempty"` // RFC 8693 §4.1
 }
 
 // TokenInfo serves the tokeninfo endpoint, where the holder of an access token can read what it
@@ -188,5 +194,6 @@ func (s *Server) TokenInfo(ctx context.Context, c *oauth.Call) (*TokenInfo, erro
 		Scope:       strings.Join(t.Scopes, " "),
 		Audience:    t.Audience,
 		Expires:     oauth.NumericDateOf(t.Expires),
+		Actor:       actorClaim(t.Actor),
 	}, nil
 }

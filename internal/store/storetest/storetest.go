@@ -109,7 +109,8 @@ func Run(t *testing.T, url func(testing.TB) string) {
 	s := &suite{url: url, now: time.UnixMilli(1_790_000_000_000).UTC()}
 	s.sharedURL = url(t)
 	s.db = Open(t, store.Options{URL: s.sharedURL})
-	for _, c := range slices.Concat(cases(), certificateCases(), attemptCases(), outboxCases(), accountCases(), browserCases()) {
+	for _, c := range slices.Concat(cases(), certificateCases(), attemptCases(), outboxCases(), accountCases(),
+		browserCases(), impersonationCases()) {
 		t.Run(c.name, func(t *testing.T) { c.test(s, t) })
 	}
 }

@@ -52,6 +52,7 @@ func (s *suite) everyField(t *testing.T, rounds int) {
 		{"revocation", (*suite).revocationFields},
 		{"refusal", (*suite).denialFields},
 		{"delivery", (*suite).deliveryFields},
+		{"impersonation", (*suite).impersonationFields},
 	} {
 		t.Run(e.name, func(t *testing.T) {
 			s.ids.Store((s.ids.Load()/1000 + 1) * 1000) // a field more here changes no value elsewhere
@@ -350,6 +351,16 @@ func (s *suite) sessionReads(t *testing.T, what string, h secret.Hash, v *identi
 	same(t, what+", listed", listed.Items, []identity.Session{*v})
 }
 
+func (s *suite) impersonationFields(t *testing.T, f *filler) {
+	var v login.Impersonation
+	f.fill(&v)
+	v.User = s.user(t).ID
+	testkit.Must(t, s.db.PutImpersonation(t.Context(), secret.Hash(s.name("link")), &v, 20))
+	got, err := s.db.Impersonation(t.Context(), v.Session)
+	testkit.Must(t, err)
+	same(t, "impersonation", got, &v)
+}
+
 func (s *suite) sessionFields(t *testing.T, f *filler) {
 	ctx, u := t.Context(), s.user(t)
 	var v, next identity.Session
@@ -364,7 +375,7 @@ func (s *suite) sessionFields(t *testing.T, f *filler) {
 	f.change(&next)
 	next.ID, next.User = v.ID, v.User
 	testkit.Must(t, s.db.RaiseSession(ctx, h, other, &next, nil))
-	next.CreatedAt, next.ExpiresAt = v.CreatedAt, v.ExpiresAt
+	next.CreatedAt, next.ExpiresAt, next.Impersonator = v.CreatedAt, v.ExpiresAt, v.Impersonator
 	s.sessionReads(t, "raised", other, &next)
 	next.LastSeenAt, next.IP, next.Agent = next.LastSeenAt.Add(time.Hour), s.name("ip"), s.name("agent")
 	testkit.Must(t, s.db.TouchSession(ctx, v.ID, next.LastSeenAt, next.IP, next.Agent))

@@ -14,12 +14,13 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 )
 
 // Scope is the scope that an access token must carry to manage its person's account.
-const Scope = "accounts"
+const Scope = oauth.ScopeAccounts
 
 // need is what an operation requires of its caller.
 type need int
@@ -177,6 +178,8 @@ func (s *Server) authenticateToken(c *call, a gateway.Authorization) error {
 		return err
 	}
 	switch {
+	case t.Actor != "":
+		return login.ErrImpersonated()
 	case c.client != "" && c.client != t.Client:
 		return newProblem(http.StatusUnauthorized, codeTokenInvalid,
 			"The access token belongs to another client.")

@@ -168,7 +168,7 @@ func (s handlers) SessionMetrics(
 }
 
 func (s handlers) sessionView(x *identity.Session) management.Session {
-	return management.Session{
+	out := management.Session{
 		ID:           string(x.ID),
 		UserID:       string(x.User),
 		CreatedAt:    x.CreatedAt.UTC(),
@@ -181,7 +181,12 @@ func (s handlers) sessionView(x *identity.Session) management.Session {
 		UserAgent:    x.Agent,
 		Device:       device(x.Agent),
 		Location:     s.location(x.IP),
+		Impersonator: optional(x.Impersonator.ID),
 	}
+	if x.Impersonated() {
+		out.AuthTime = out.CreatedAt
+	}
+	return out
 }
 
 // device returns what a browser is, such as "Chrome on macOS".

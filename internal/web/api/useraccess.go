@@ -27,6 +27,17 @@ func (s handlers) LockUser(ctx context.Context, in gen.LockUserRequestObject) (g
 	}, err
 }
 
+// ImpersonateUser answers a link to act as a user.
+func (s handlers) ImpersonateUser(
+	ctx context.Context, in gen.ImpersonateUserRequestObject,
+) (gen.ImpersonateUserResponseObject, error) {
+	made, err := s.Operations.ImpersonateUser(ctx, actorOf(ctx), in.ID, in.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	return gen.ImpersonateUser200JSONResponse{URL: made.URL, ExpiresAt: made.ExpiresAt.UTC()}, nil
+}
+
 // UnlockUser ends the lock of an account.
 func (s handlers) UnlockUser(
 	ctx context.Context, in gen.UnlockUserRequestObject,

@@ -41,7 +41,8 @@ type action[T any] struct {
 	hidden func(t T) []Pair
 	same   func(t T, form url.Values) Same
 	do     func(ctx context.Context, q *request, t T) error
-	done   func(t T) string // where to go afterwards
+	done   func(t T) string                                           // where to go afterwards
+	opens  func(ctx context.Context, q *request, t T) (string, error) // in place of do and done
 	back   func(t T) Link
 	at     func(t T) string // the address of the page; nil: name below that of back
 }
@@ -90,9 +91,14 @@ func (a action[T]) write(w http.ResponseWriter, q *request, t T, b Base) error {
 
 // post does it, and shows the page again where an input is wrong.
 func (a action[T]) post(w http.ResponseWriter, r *http.Request, q *request, t T) error {
-	err := a.do(r.Context(), q, t)
+	to, err := "", error(nil)
+	if a.opens != nil {
+		to, err = a.opens(r.Context(), q, t)
+	} else if err = a.do(r.Context(), q, t); err == nil {
+		to = a.done(t)
+	}
 	if err == nil {
-		return seeOther(w, r, a.done(t))
+		return seeOther(w, r, to)
 	}
 	b := a.server.begin(r, q, a.title)
 	if err := retry(&b, q, err); err != nil {

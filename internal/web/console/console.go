@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/visitor"
 	"github.com/gatehouse-id/gatehouse/internal/web"
@@ -187,6 +188,9 @@ func (s *Server) request(w http.ResponseWriter, r *http.Request) (*request, erro
 		}
 		http.Redirect(w, r, with("/login", "next", next), http.StatusSeeOther)
 		return nil, nil
+	}
+	if sess.Impersonated() {
+		return nil, login.ErrImpersonated()
 	}
 	q := &request{session: sess, now: web.EventOf(r.Context()).Now}
 	if q.user, q.actor, err = s.cfg.Who(r.Context(), r, sess); err != nil {

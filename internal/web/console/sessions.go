@@ -201,6 +201,8 @@ func (s *Server) sessionTable(
 		}
 		what := Cell{Text: device(x.Agent)}
 		switch {
+		case x.Impersonated():
+			what.Sub = "An administrator acts as this person"
 		case x.ID == q.session.ID:
 			what.Sub = "This browser"
 		case x.ACR == identity.ACR2:

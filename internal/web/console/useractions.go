@@ -128,6 +128,7 @@ func (s *Server) userActions() []action[*admin.UserDetail] {
 		s.revokeTokensAction(),
 		s.revokeAccessAction(),
 		s.resetTwoStepAction(),
+		s.impersonateAction(),
 		s.lockAction(),
 		s.disableAction(),
 		s.deleteAction(),
@@ -222,6 +223,46 @@ func (s *Server) resetTwoStepAction() action[*admin.UserDetail] {
 			return err
 		},
 		done: doneTo("two-step"), back: userLink,
+	}
+}
+
+func (s *Server) impersonateAction() action[*admin.UserDetail] {
+	return action[*admin.UserDetail]{
+		server: s,
+		name:   "impersonate", link: "Act as this person", ops: []string{"ImpersonateUser"},
+		title: "Act as this person", button: "Continue",
+		offers: func(d *admin.UserDetail) bool { return !d.User.Blocked() && !s.ops.Administers(d.User) },
+		text: func(d *admin.UserDetail) string {
+			return "Shows you what " + d.User.Label() + " sees, here and in apps, until you end it. Your own session waits."
+		},
+		ends: func(*admin.UserDetail) []string {
+			return []string{
+				"The person sees it, with your reason, in the history of their account.",
+				"Tokens and the audit log name you beside the person.",
+				"What only the person may do stays closed: passwords, addresses, factors, devices, deletion.",
+			}
+		},
+		inputs: func(b Base) ([]Input, error) {
+			in, err := newInput(b, "reason", "Reason", "required", "autocomplete=off",
+				"hint=The person sees it, and so does whoever reads the audit log.")
+			return []Input{in}, err
+		},
+		same: func(d *admin.UserDetail, form url.Values) Same {
+			reason := form.Get("reason")
+			if reason == "" {
+				reason = "REASON"
+			}
+			return s.same("POST", "/api/v1/users/"+userID(d)+"/impersonate", map[string]any{"reason": reason},
+				"user", "impersonate", userID(d), "--reason="+reason)
+		},
+		opens: func(ctx context.Context, q *request, d *admin.UserDetail) (string, error) {
+			made, err := s.ops.ImpersonateUser(ctx, q.actor, userID(d), q.form.Get("reason"))
+			if err != nil {
+				return "", err
+			}
+			return made.URL, nil
+		},
+		back: userLink,
 	}
 }
 

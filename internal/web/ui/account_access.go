@@ -28,7 +28,7 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 		return err
 	}
 	for _, x := range access.Sessions {
-		v.addSession(SessionView{
+		view := SessionView{
 			ID:         string(x.ID),
 			Agent:      x.Agent,
 			IP:         x.IP,
@@ -39,7 +39,11 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, m *member)
 			LastUsedAt: x.LastSeenAt,
 			NewDevice:  !x.Current && unfamiliar[x.ID].NewDevice,
 			NewCountry: !x.Current && unfamiliar[x.ID].NewCountry,
-		})
+		}
+		if x.Impersonated() { // where from is not the person's business
+			view.Acting, view.IP, view.Place, view.SignedInAt = true, "", visitor.Place{}, x.CreatedAt
+		}
+		v.addSession(view)
 	}
 	for _, g := range access.Grants {
 		v.Grants = append(v.Grants, GrantView{

@@ -36,7 +36,7 @@ func (s *Server) member(
 			}
 			return seeOther(w, r, with("/login", "next", next))
 		}
-		m := &member{several: s.login.SeveralAccounts()}
+		m := &member{several: s.login.SeveralAccounts() && !sess.Impersonated()}
 		if m.caller, err = s.account.Caller(r.Context(), s.visit(r), sess); err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (s *Server) showAccount(w http.ResponseWriter, r *http.Request, m *member) 
 		Sessions:          o.Sessions,
 		Grants:            o.Grants,
 		Consents:          o.Apps,
-		Offer:             o.Factors.Passkeys == 0 && s.offersPasskey(r, m),
+		Offer:             o.Factors.Passkeys == 0 && !m.caller.Impersonated && s.offersPasskey(r, m),
 		Administers:       s.administers != nil && s.administers(u),
 	})
 }

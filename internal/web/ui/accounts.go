@@ -51,7 +51,7 @@ func (s *Server) browserSessions(r *http.Request) ([]login.BrowserSession, error
 
 // Accounts returns all sessions of the browser if there are several, else nil.
 func (s *Server) Accounts(r *http.Request) ([]oauth.BrowserAccount, error) {
-	if len(s.otherCookies(r)) == 0 {
+	if len(s.otherCookies(r)) == 0 || s.actingCookie(r) {
 		return nil, nil
 	}
 	all, err := s.browserSessions(r)
@@ -80,7 +80,7 @@ func (s *Server) sessionOf(
 ) (login.BrowserSession, error) {
 	sess, err := s.Session(r)
 	active := login.BrowserSession{Cookie: s.kit.Cookie(r, web.CookieSession), Session: sess}
-	if err != nil || id == "" || sess != nil && sess.ID == id || len(s.otherCookies(r)) == 0 {
+	if err != nil || id == "" || sess != nil && sess.ID == id || len(s.otherCookies(r)) == 0 || s.actingCookie(r) {
 		return active, err
 	}
 	all, err := s.browserSessions(r)
@@ -163,6 +163,9 @@ func (s *Server) setRemembered(w http.ResponseWriter, r *http.Request, sealed st
 // in use first, then those that it remembers.
 func (s *Server) accountChoices(r *http.Request) ([]AccountChoice, error) {
 	var out []AccountChoice
+	if s.actingCookie(r) { // the accounts are those of who acts, not of the person
+		return nil, nil
+	}
 	all, err := s.browserSessions(r)
 	if err != nil {
 		return nil, err

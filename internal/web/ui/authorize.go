@@ -158,7 +158,12 @@ func (s *Server) FollowLogout(w http.ResponseWriter, r *http.Request, st *oauth.
 	others := false
 	if st.Ended {
 		var err error
-		if others, err = s.clearEnded(w, r, st.Session); err != nil {
+		if s.actingCookie(r) {
+			_, err = s.leaveImpersonation(w, r)
+		} else {
+			others, err = s.clearEnded(w, r, st.Session)
+		}
+		if err != nil {
 			return err
 		}
 		s.kit.ClearCookie(w, web.CookieLogin)
@@ -176,6 +181,9 @@ func (s *Server) offerForget(r *http.Request, v *LogoutView, id identity.UserID)
 	choices, err := s.accountChoices(r)
 	for _, c := range choices {
 		v.Several = v.Several || c.SignedIn && c.user != id
+	}
+	if s.actingCookie(r) {
+		return err
 	}
 	for _, a := range s.login.RememberedAccounts(s.visit(r), s.kit.Cookie(r, web.CookieAccounts)) {
 		v.Remembered = v.Remembered || a.User == id
@@ -218,12 +226,13 @@ func (s *Server) postLogout(w http.ResponseWriter, r *http.Request) error {
 	if c.Get("choice") == "stay" {
 		return seeOther(w, r, "/account")
 	}
-	if c.Get("forget") != "" && sess != nil {
+	acting := s.actingCookie(r) // the browser's accounts are not the person's
+	if c.Get("forget") != "" && sess != nil && !acting {
 		if err := s.forgetAccount(w, r, sess.User); err != nil {
 			return err
 		}
 	}
-	if c.Get("choice") == "all" {
+	if c.Get("choice") == "all" && !acting {
 		others := func(u identity.UserID) bool { return sess == nil || u != sess.User }
 		if err := s.endSessions(w, r, others); err != nil {
 			return err

@@ -242,15 +242,20 @@ func addLayout(t *template.Template, source string) error {
 		return err
 	}
 	head := slices.IndexFunc(tags, func(tag sourceTag) bool { return tag.name == "head" })
+	body := slices.IndexFunc(tags, func(tag sourceTag) bool { return tag.name == "body" })
 	title := slices.IndexFunc(tags, func(tag sourceTag) bool { return tag.name == "title" })
 	switch {
 	case head < 0:
 		return fault.New(fault.Invalid, "%s: there is no <head>", layoutFile)
+	case body < head:
+		return fault.New(fault.Invalid, "%s: there is no <body>", layoutFile)
 	case title >= 0:
 		return fault.New(fault.Invalid, "%s:%d: remove <title>: each page writes its own", layoutFile, tags[title].line)
 	}
-	end := tags[head].end
-	if err := parseSource(t, layoutFile, source[:end]+`{{template "head-parts" $.page}}`+source[end:]); err != nil {
+	in, on := tags[head].end, tags[body].end
+	source = source[:in] + `{{template "head-parts" $.page}}` + source[in:on] +
+		`{{template "acting" $.page}}` + source[on:]
+	if err := parseSource(t, layoutFile, source); err != nil {
 		return err
 	}
 	_, err = t.New(frameCard).Parse(`{{template "` + layoutFile + `" (variables .)}}`)

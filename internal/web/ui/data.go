@@ -225,6 +225,9 @@ func (s *Server) signInView(r *http.Request, x account.SignIn) SignInView {
 		Place:      x.Place,
 		NewDevice:  x.NewDevice,
 		NewCountry: x.NewCountry,
+
+		Impersonated: x.Impersonated,
+		Why:          x.Why,
 	}
 	if x.Client != "" {
 		app := s.namedClient(r, x.Client)

@@ -90,7 +90,7 @@ func newHoledPages() *holedPages {
 // keyOf returns what the page of a view depends on. It reports false if the view shows more than
 // the plain form.
 func keyOf(v *LoginView) (loginKey, bool) {
-	plain := v.Problem == "" && v.Notice == "" && len(v.Errors) == 0 && v.Signed == nil && v.Wait == 0 &&
+	plain := v.Problem == "" && v.Notice == "" && len(v.Errors) == 0 && v.Signed == nil && v.Acting == nil && v.Wait == 0 &&
 		v.Username == "" && v.OtherURL == "" && v.Waiting == "" && v.WaitingURL == "" && v.Forget == "" &&
 		v.UILocales == "" && v.Action == "" && v.Next == "" && len(v.Hidden) == 0
 	if !plain || !unescaped(v.Flow) {

@@ -83,6 +83,7 @@ func catalog() map[View]string {
 		&ActivateConfirmView{}: frameCard,
 		&ActivateDoneView{}:    frameCard,
 		&FormPostView{}:        frameCard,
+		&ImpersonateView{}:     frameCard,
 		&ErrorView{}:           frameCard,
 
 		&NotMeView{}:             frameCard,

@@ -21,7 +21,23 @@ func samples() []View {
 	b := Base{texts: c.For("en"), RequestID: "0198c1de-77f4-7c3a-9a41-2b1f6f0d4e11", Now: now}
 	signed := b
 	signed.Signed = samplePerson()
-	return slices.Concat(loginSamples(b), joiningSamples(b), accountSamples(b), samplePasskeys(signed))
+	return slices.Concat(loginSamples(b), joiningSamples(b), accountSamples(b), samplePasskeys(signed),
+		sampleImpersonations(b))
+}
+
+func sampleImpersonations(b Base) []View {
+	acting := b
+	acting.Signed = samplePerson()
+	acting.Acting = &ActingNotice{Person: "Ada Lovelace", Until: b.Now.Add(time.Hour)}
+	return []View{
+		&ImpersonateView{
+			Base: b, Form: tokenForm("/impersonate", "gth_su_example"), Person: "Ada Lovelace",
+			Login: "ada@example.com", Reason: "Ticket 4711", Until: b.Now.Add(time.Hour),
+		},
+		&ImpersonateView{Base: b, Form: Form{Action: "/impersonate/end"}, Over: true},
+		&AccountView{Base: acting, Email: "ada@example.com"},
+		&ErrorView{Base: acting, Text: "This cannot be done while you act as another person."},
+	}
 }
 
 func sampleClient() *ClientView {
@@ -262,6 +278,7 @@ func sampleSignIns(b Base) View {
 			{At: b.Now.Add(-2 * time.Hour), Failed: true, Agent: sampleIPhone, IP: "203.0.113.5"},
 			{At: b.Now.Add(-3 * time.Hour), Failed: true, Count: 1234},
 			{At: b.Now.Add(-day), Methods: []string{"swk"}, StepUp: true},
+			{At: b.Now.Add(-2 * day), Impersonated: true, Why: "Ticket 4711"},
 		},
 	}
 }
@@ -274,6 +291,7 @@ func sampleSessions(b Base) View {
 			{ID: "s1", Agent: sampleWindows, IP: "192.0.2.17", Current: true, Stay: true, SignedInAt: b.Now.Add(-5 * time.Hour), LastUsedAt: b.Now},
 			{ID: "s3", Agent: sampleWindows, IP: "203.0.113.9", NewDevice: true, NewCountry: true, SignedInAt: b.Now.Add(-day), LastUsedAt: b.Now.Add(-day)},
 		}}, {Agent: sampleIPhone, Sessions: []SessionView{
+			{ID: "s4", Agent: sampleWindows, Acting: true, SignedInAt: b.Now.Add(-time.Hour), LastUsedAt: b.Now},
 			{ID: "s2", Agent: sampleIPhone, IP: "2001:db8::7a", SignedInAt: b.Now.Add(-2 * day), LastUsedAt: b.Now.Add(-26 * time.Hour)},
 		}}},
 		Grants: []GrantView{

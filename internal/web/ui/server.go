@@ -92,8 +92,9 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		s.emailRoutes(),
 		s.dataRoutes(),
 		s.mailboxRoutes(),
+		s.impersonationRoutes(),
 	) {
-		mux.Handle(row.pattern, guard.Handler(s.page(row.serve)))
+		mux.Handle(row.pattern, guard.Handler(s.page(s.unlessActing(row))))
 	}
 	mux.Handle("/", guard.Handler(s.page(s.notFound(mux))))
 	mux.HandleFunc("GET /static/{file}", s.asset)
@@ -180,7 +181,7 @@ func (s *Server) visit(r *http.Request) login.Visit {
 	if ev.Texts != nil && ev.Texts != s.pages.fallback {
 		locale = ev.Texts.Language() // else that of DEFAULT_LOCALE
 	}
-	return login.Visit{
+	v := login.Visit{
 		Locale:    locale,
 		IP:        ev.IP,
 		Agent:     ev.Agent,
@@ -189,6 +190,10 @@ func (s *Server) visit(r *http.Request) login.Visit {
 		Device:    s.kit.Cookie(r, web.CookieDevice),
 		Client:    ev.Client,
 	}
+	if ev.Acting != nil {
+		v.Actor, v.ActorType = ev.Acting.Session.Impersonator.ID, ev.Acting.Session.Impersonator.Kind
+	}
+	return v
 }
 
 // Session returns the browser's active session, or nil.
@@ -197,12 +202,20 @@ func (s *Server) Session(r *http.Request) (*identity.Session, error) {
 	if cookie == "" {
 		return nil, nil
 	}
+	ev := web.EventOf(r.Context())
+	if ev.Acting != nil {
+		return ev.Acting.Session, nil
+	}
 	sess, err := s.login.Resume(r.Context(), s.visit(r), cookie)
 	if fault.Is(err, fault.NotFound) {
 		return nil, nil
 	}
-	if err == nil {
-		web.EventOf(r.Context()).User = string(sess.User)
+	if err != nil {
+		return nil, err
+	}
+	ev.User = string(sess.User)
+	if sess.Impersonated() {
+		err = s.noteActing(r, sess)
 	}
 	return sess, err
 }
@@ -230,6 +243,9 @@ func begin(r *http.Request) Base {
 	}
 	if b.Return == "" {
 		b.Return = r.URL.RequestURI()
+	}
+	if ev.Acting != nil {
+		b.Acting = &ActingNotice{Person: ev.Acting.Person, Until: ev.Acting.Session.ExpiresAt}
 	}
 	return b
 }

@@ -149,6 +149,7 @@ type SessionView struct {
 	Place      visitor.Place
 	Current    bool // the browser that shows the page
 	Stay       bool // it does not end by not being used
+	Acting     bool // an administrator acts as the person
 	NewDevice  bool // the account did not know the browser when it signed in
 	NewCountry bool // nor the country
 	SignedInAt time.Time

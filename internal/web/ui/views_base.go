@@ -35,6 +35,7 @@ type Base struct {
 	Switch    bool            // on account pages: the browser may be signed in to several accounts
 	Recovery  *RecoveryNotice // on account pages: a request to turn off two-step verification waits
 	Leaves    bool            // a form of the page leads to another site
+	Acting    *ActingNotice   // somebody acts as the person; or nil
 
 	MailRejected *MailRejectedView // mail to the person does not arrive; or nil
 
@@ -72,6 +73,12 @@ func (b Base) ErrorFor(field string) string {
 type RecoveryNotice struct {
 	ReadyAt time.Time // from when it can be completed
 	Ready   bool      // it can be completed
+}
+
+// ActingNotice tells an administrator, across all pages, that they act as another person.
+type ActingNotice struct {
+	Person string
+	Until  time.Time
 }
 
 // FieldError is what is wrong with one field and what to do about it, in a sentence.

@@ -95,6 +95,9 @@ type SignInView struct {
 	Place      visitor.Place
 	NewDevice  bool
 	NewCountry bool
+
+	Impersonated bool   // an administrator began to act as the person
+	Why          string // their reason
 }
 
 // PlaceText returns a place in the page's language, or "" if it is not known.

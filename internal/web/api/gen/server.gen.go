@@ -230,6 +230,9 @@ type ServerInterface interface {
 	// RemoveFactor Remove a second factor of a user
 	// (DELETE /users/{id}/factors/{factor_id})
 	RemoveFactor(w http.ResponseWriter, r *http.Request, id UserRef, factorID string)
+	// ImpersonateUser Act as a user for a while
+	// (POST /users/{id}/impersonate)
+	ImpersonateUser(w http.ResponseWriter, r *http.Request, id UserRef)
 	// LockUser Keep a user from signing in until an administrator unlocks them
 	// (POST /users/{id}/lock)
 	LockUser(w http.ResponseWriter, r *http.Request, id UserRef)
@@ -3637,6 +3640,32 @@ func (siw *ServerInterfaceWrapper) RemoveFactor(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// ImpersonateUser operation middleware
+func (siw *ServerInterfaceWrapper) ImpersonateUser(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id UserRef
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ImpersonateUser(w, r, id)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // LockUser operation middleware
 func (siw *ServerInterfaceWrapper) LockUser(w http.ResponseWriter, r *http.Request) {
 
@@ -4506,6 +4535,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/users/{id}/factors", wrapper.ResetTwoStep)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/users/{id}/factors", wrapper.UserFactors)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/users/{id}/factors/{factor_id}", wrapper.RemoveFactor)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/impersonate", wrapper.ImpersonateUser)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/lock", wrapper.LockUser)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/users/{id}/password-link", wrapper.CreatePasswordLink)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/users/{id}/password-status", wrapper.PasswordStatus)
@@ -6366,6 +6396,29 @@ func (response RemoveFactor204Response) VisitRemoveFactorResponse(w http.Respons
 	return nil
 }
 
+type ImpersonateUserRequestObject struct {
+	ID   UserRef `json:"id"`
+	Body *ImpersonateUserJSONRequestBody
+}
+
+type ImpersonateUserResponseObject interface {
+	VisitImpersonateUserResponse(w http.ResponseWriter) error
+}
+
+type ImpersonateUser200JSONResponse ImpersonationLink
+
+func (response ImpersonateUser200JSONResponse) VisitImpersonateUserResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type LockUserRequestObject struct {
 	ID   UserRef `json:"id"`
 	Body *LockUserJSONRequestBody
@@ -7038,6 +7091,9 @@ type StrictServerInterface interface {
 	// RemoveFactor Remove a second factor of a user
 	// (DELETE /users/{id}/factors/{factor_id})
 	RemoveFactor(ctx context.Context, request RemoveFactorRequestObject) (RemoveFactorResponseObject, error)
+	// ImpersonateUser Act as a user for a while
+	// (POST /users/{id}/impersonate)
+	ImpersonateUser(ctx context.Context, request ImpersonateUserRequestObject) (ImpersonateUserResponseObject, error)
 	// LockUser Keep a user from signing in until an administrator unlocks them
 	// (POST /users/{id}/lock)
 	LockUser(ctx context.Context, request LockUserRequestObject) (LockUserResponseObject, error)
@@ -9067,6 +9123,39 @@ func (sh *strictHandler) RemoveFactor(w http.ResponseWriter, r *http.Request, id
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RemoveFactorResponseObject); ok {
 		if err := validResponse.VisitRemoveFactorResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImpersonateUser operation middleware
+func (sh *strictHandler) ImpersonateUser(w http.ResponseWriter, r *http.Request, id UserRef) {
+	var request ImpersonateUserRequestObject
+
+	request.ID = id
+
+	var body ImpersonateUserJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ImpersonateUser(ctx, request.(ImpersonateUserRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImpersonateUser")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ImpersonateUserResponseObject); ok {
+		if err := validResponse.VisitImpersonateUserResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
