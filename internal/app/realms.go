@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/metric"
 	"github.com/gatehouse-id/gatehouse/internal/realm"
 	"github.com/gatehouse-id/gatehouse/internal/text"
 	"github.com/gatehouse-id/gatehouse/internal/web/api"
@@ -52,6 +53,8 @@ type openRealm struct {
 	failed   atomic.Pointer[string] // why it could not be opened; nil: it is open, or was not tried
 	requests atomic.Int64           // in progress
 	last     atomic.Int64           // when the last one ended, in Unix nanoseconds
+
+	meter *metric.Realm // or nil
 
 	mu    sync.Mutex
 	ready chan struct{} // closed when the realm opens
@@ -105,7 +108,12 @@ func startRealms(e *env, main *server) error {
 }
 
 func newOpenRealm(main *server, s starter) *openRealm {
+	var meter *metric.Realm
+	if s.watch != nil && s.watch.metrics != nil {
+		meter = s.watch.metrics.Realms.Realm(s.cfg.Realm)
+	}
 	return &openRealm{
+		meter:   meter,
 		starter: s,
 		name:    s.cfg.Realm,
 		main:    main,
@@ -160,6 +168,7 @@ func (x *openRealm) run(ctx context.Context, slots chan struct{}) {
 		if text := err.Error(); x.failed.Swap(&text) == nil && ctx.Err() == nil {
 			x.log.Error("the realm cannot be opened; will retry", "error", err)
 		}
+		x.meter.State(false, false)
 		next.Reset(again)
 		again = min(2*again, realmAgainMax)
 	}
@@ -185,6 +194,7 @@ func (x *openRealm) work(ctx context.Context, idle time.Duration) error {
 	case <-x.wanted: // was for this opening
 	default:
 	}
+	x.meter.State(true, true)
 	x.log.Debug("the realm is open", "issuer", x.cfg.Server.BaseURL)
 	work, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -195,6 +205,7 @@ func (x *openRealm) work(ctx context.Context, idle time.Duration) error {
 	if err := s.parts.Close(); err != nil {
 		x.log.Error("the realm could not be closed", "error", err)
 	}
+	x.meter.State(false, true)
 	x.log.Debug("the realm is closed")
 	return nil
 }
@@ -216,7 +227,7 @@ func (x *openRealm) untilIdle(ctx context.Context, s *server, idle time.Duration
 		if last := x.last.Load(); last != 0 {
 			since, limit = time.Unix(0, last), x.idle
 		}
-		if x.requests.Load() > 0 || time.Since(since) < limit {
+		if x.requests.Load() > 0 || s.jobs.Running() || time.Since(since) < limit {
 			continue
 		}
 		if queued, _, _, err := s.parts.db.OutboxState(ctx); err == nil && queued > 0 {
@@ -257,6 +268,7 @@ func (r *realms) front(main http.Handler) http.Handler {
 
 // ServeHTTP answers a request for the realm, or that it is not open.
 func (x *openRealm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x.meter.Request()
 	x.requests.Add(1)
 	s := x.server.Load()
 	if s == nil {

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,8 +41,12 @@ type Runner struct {
 	OnError func(job string, err error) // receives errors and panics, in several goroutines; may be nil
 	OnRun   func(job string, err error) // is called after each run, in several goroutines; may be nil
 
-	jobs []Job
+	jobs    []Job
+	running atomic.Int64
 }
+
+// Running reports whether a job runs now.
+func (r *Runner) Running() bool { return r.running.Load() > 0 }
 
 // PanicError is a panic in a job.
 type PanicError struct {
@@ -106,7 +111,9 @@ func (r *Runner) once(ctx context.Context, j Job) error {
 	if !acquired {
 		return nil
 	}
+	r.running.Add(1)
 	err = call(ctx, j, now)
+	r.running.Add(-1)
 	if r.OnRun != nil {
 		r.OnRun(j.Name, err)
 	}

@@ -55,6 +55,7 @@ type Metrics struct {
 	Logs     *Logs
 	Jobs     *Jobs
 	Traces   *Traces
+	Realms   *Realms
 
 	registry *prometheus.Registry
 	group    string
@@ -75,6 +76,7 @@ func New(b Build) *Metrics {
 		{"Gateway", func() { m.Gateway = newGateway(m) }},
 		{"Database", func() { m.Database = newDatabase(m) }},
 		{"State of the server", func() { m.State = newState(m, b) }},
+		{"Realms", func() { m.Realms = newRealms(m) }},
 		{"Background work", func() { m.Jobs = newJobs(m); m.Traces = newTraces(m); m.Logs = newLogs(m) }},
 	} {
 		m.group = part.group

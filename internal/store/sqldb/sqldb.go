@@ -168,8 +168,8 @@ type Options struct {
 	// ListenURL is where Watch listens for notifications if that is not the database's URL, whose
 	// pooler may not pass them on.
 	ListenURL string
-	// Schema is the schema of PostgreSQL that the URL's search_path names, and that is created if it
-	// is missing. "": none is created.
+	// Schema is the schema of PostgreSQL that the URL's search_path names, and that is created if
+	// it is missing. "": none is created.
 	Schema string
 	// Notice receives what the operator should know about the way to the database, if set.
 	Notice func(text string)
