@@ -498,3 +498,44 @@ func TestRealmsInSchemas(t *testing.T) {
 		t.Errorf("the token after acme opened again: %s", got)
 	}
 }
+
+// A route of one realm serves the hosts of that realm only, with its tokens only; a route that
+// another realm has for such a host is never asked.
+func TestGatewayOfRealms(t *testing.T) {
+	service := func(name string) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) }))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	routes := func(name, upstream string) string {
+		file := filepath.Join(t.TempDir(), "routes.yaml")
+		testkit.Must(t, os.WriteFile(file, []byte("routes:\n  - name: "+name+"\n    host: api.acme.example\n    prefix: /\n"+
+			"    upstreams: ["+upstream+"]\n    scopes: [openid]\n"), 0o600))
+		return file
+	}
+	x := newRealmProcess(t, fmt.Sprintf(`realms:
+  acme:
+    base_url: https://acme.example
+    hosts: [api.acme.example]
+    routes_file: %s
+  beta:
+    base_url: https://beta.example
+    routes_file: %s
+`, routes("a", service("service of acme")), routes("b", service("service of beta"))), nil)
+	a, b := x.tenant(t, 0, "acme.example"), x.tenant(t, 1, "beta.example")
+	ask := func(host, token string) string {
+		r := httptest.NewRequest("GET", "/items", http.NoBody)
+		r.RemoteAddr = "127.0.0.1:50000"
+		bearer(r, token)
+		w := x.ask(host, r)
+		return fmt.Sprint(w.Code, " ", w.Body)
+	}
+	testkit.Equal(t, "acme's token", ask("api.acme.example", a.access), "200 service of acme")
+	for what, got := range map[string]string{
+		"beta's token": ask("api.acme.example", b.access), "beta's host": ask("beta.example", b.access), "acme's own host": ask("acme.example", a.access),
+	} {
+		if strings.HasPrefix(got, "200") || strings.Contains(got, "service") {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+}

@@ -6,6 +6,7 @@
 //	go run ./tools/bench                 every row on both engines, and tools/bench/report.md
 //	go run ./tools/bench -quick -rows refresh -engines sqlite -out ''
 //	go run ./tools/bench -growth         also with ten million users and grants
+//	go run ./tools/bench -realms 100     start and memory of a server with realms
 //	go run ./tools/bench -watch 8        the hot rows with metrics and traces on and off, by turns
 //	go run ./tools/bench -lists 10000000 lists, searches, exports and imports of so many users
 package main
@@ -42,6 +43,7 @@ type options struct {
 	quick       bool
 	lists       int // users in the measurement of lists; 0 measures the rows instead
 	watch       int // rounds of the comparison with metrics and traces; 0 measures the rows instead
+	realms      int // that one server serves; 0 measures the rows instead
 	timings     int // of each form and kind of address; 0 measures the rows instead
 }
 
@@ -86,6 +88,7 @@ func parseOptions(args []string) (o options, err error) {
 	f.StringVar(&o.profiles, "profiles", "", "directory for profiles (default: a new one; it stays)")
 	f.StringVar(&o.place, "place", "/var/tmp", "directory for databases, on the disk that is measured")
 	f.StringVar(&o.out, "out", "tools/bench/report.md", "file for the report, or empty")
+	f.IntVar(&o.realms, "realms", 0, "measure a server with so many realms, and nothing else")
 	f.IntVar(&o.timings, "timings", 0, "take so many times of known and unknown addresses, and nothing else")
 	f.IntVar(&o.watch, "watch", 0, "compare the hot rows with metrics and traces on and off in so many "+
 		"rounds, and nothing else")
@@ -124,6 +127,9 @@ func runBench(ctx context.Context, o options) error {
 		return err
 	}
 	defer b.cleanUp()
+	if o.realms > 0 {
+		return b.measureRealms(ctx, o.realms)
+	}
 	if o.timings > 0 {
 		return b.timings(ctx, o.timings)
 	}
