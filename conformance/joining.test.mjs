@@ -2,7 +2,7 @@
 // /dev/mail, a passkey, a sign-in by autofill, and the way back after everything is lost. On a desk in English, on a phone
 // in German, and in Arabic.
 import assert from "node:assert/strict";
-import { browser, page as open, picture } from "./kit/browser.mjs";
+import { browser, page as open, picture, signIn } from "./kit/browser.mjs";
 import { device } from "./kit/device.mjs";
 import { look, watch } from "./kit/eye.mjs";
 import { eventually, freePort, Installation } from "./kit/server.mjs";
@@ -157,3 +157,110 @@ for (const [tag, options] of [["en", {}], ["de", phone], ["ar", {}]]) {
     });
   });
 }
+
+describe("a server without passwords", () => {
+  let server, chrome, home;
+
+  before(async () => {
+    home = await clean({ ENABLE_SIGNUP: "true", LOGIN_METHODS: "passkey" });
+    [server, chrome] = await Promise.all([home.serve(), browser()]);
+  });
+  after(async () => {
+    await chrome?.close();
+    await server?.stop();
+  });
+
+  /** Makes the first passkey of an account, and signs in with it again. */
+  async function begin(tab, name) {
+    await tab.at("/signup/passkey");
+    await look(tab, name);
+    await tab.locator("[data-passkey-ask]").click();
+    await tab.at("/account");
+    await tab.context().clearCookies();
+    await tab.goto(server.at("/login").href); // by autofill, or by the button
+    await tab.at("/account");
+    assert.deepEqual(tab.problems, []);
+  }
+
+  it("takes a new person in with a passkey", async () => {
+    const tab = await person(chrome, "en", {});
+    await device(tab);
+    await tab.goto(server.at("/login").href);
+    await tab.locator('main a[href^="/signup"]').click();
+    await look(tab, "signup-passkey-only");
+    await tab.locator("[name=email]").fill("new@example.com");
+    await tab.locator("#submit").click();
+    await tab.at("/signup/confirm");
+    await follow(tab, server, "new@example.com", "/verify-email");
+    await tab.locator("#submit").click();
+    await begin(tab, "first-passkey");
+  });
+
+  it("takes an invited person in with a passkey", async () => {
+    home.command("user", "invite", "vera@example.com");
+    const tab = await person(chrome, "en", {});
+    await device(tab);
+    await follow(tab, server, "vera@example.com", "/invitation");
+    await look(tab, "invitation-passkey-only");
+    await tab.locator("[name=name]").fill("Vera");
+    await tab.locator("#submit").click();
+    await begin(tab, "first-passkey-invited");
+  });
+});
+
+describe("invitations and changes of the address", () => {
+  let server, chrome, home;
+
+  before(async () => {
+    home = await clean({});
+    [server, chrome] = await Promise.all([home.serve(), browser()]);
+  });
+  after(async () => {
+    await chrome?.close();
+    await server?.stop();
+  });
+
+  it("are accepted with a password, for their address only", async () => {
+    home.command("user", "invite", "ida@example.com");
+    const tab = await person(chrome, "en", {});
+    await follow(tab, server, "ida@example.com", "/invitation");
+    await look(tab, "invitation");
+    await tab.locator("[name=name]").fill("Ida");
+    await tab.locator("[name=password]").fill(chosen);
+    await tab.locator("#submit").click();
+    await tab.at("/account");
+    home.command("user", "invite", "max@example.com");
+    await follow(tab, server, "max@example.com", "/invitation");
+    await tab.getByText("You’re signed in as").waitFor();
+    assert.deepEqual(tab.problems, []);
+  });
+
+  it("are undone from the former address", async () => {
+    const user = home.user({ name: "Ada" });
+    const tab = await person(chrome, "en", {});
+    await tab.goto(server.at("/login").href);
+    await signIn(tab, user);
+    await tab.at("/account");
+    await tab.goto(server.at("/account/email").href);
+    const form = tab.locator('form[action="/account/email"]');
+    await form.locator("[name=email]").fill("other@example.com");
+    await form.locator("[name=current_password]").fill(user.password);
+    await form.locator("#submit").click();
+    await tab.waitForURL((url) => url.searchParams.has("done"));
+    await follow(tab, server, "other@example.com", "/verify-email");
+    await tab.locator("#submit").click();
+    await tab.at("/account/email");
+
+    const owner = await person(chrome, "en", {});
+    owner.seen = tab.seen;
+    await follow(owner, server, user.email, "/undo-email");
+    await look(owner, "undo");
+    await owner.locator("[name=password]").fill(user.password);
+    await owner.locator("#submit").click();
+    await owner.at("/forgot-password");
+    await look(owner, "undone");
+    await tab.goto(server.at("/account").href); // whoever changed it is signed out
+    await tab.at("/login");
+    assert.deepEqual(owner.problems, []);
+  });
+});

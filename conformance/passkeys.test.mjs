@@ -84,6 +84,19 @@ describe("passkeys", () => {
     assert.deepEqual(tab.problems, []);
   });
 
+  it("ask the device within the click: Safari allows it at no other moment", async () => {
+    await waiting(tab, server);
+    const within = await tab.evaluate(() => {
+      let asked = false;
+      const get = navigator.credentials.get.bind(navigator.credentials);
+      navigator.credentials.get = (o) => ((asked = true), get(o));
+      document.getElementById("passkey-sign-in").click();
+      return asked;
+    });
+    assert.ok(within);
+    await at(tab, "/account");
+  });
+
   it("say nothing to a person who cancels, and leave the password", async () => {
     await authenticator.verifies(false);
     await waiting(tab, server);

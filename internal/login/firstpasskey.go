@@ -49,8 +49,14 @@ func (s *Server) FirstIsPasskey() bool {
 	return !s.PasswordAllowed() && s.EmailKind() == "" && s.Begins(kindPasskey)
 }
 
-// askFirstPasskey returns the step at which a person makes the first passkey of an account.
-func (s *Server) askFirstPasskey(v Visit, j joining, u *identity.User) (Step, error) {
+// askFirstPasskey returns the step at which a person makes the first passkey of an account. Names
+// that are taken are reported before: the device would keep a passkey of no account.
+func (s *Server) askFirstPasskey(
+	ctx context.Context, v Visit, j joining, u *identity.User,
+) (Step, error) {
+	if err := s.checkNamesFree(ctx, u); err != nil {
+		return Step{}, err
+	}
 	j.User, j.Email, j.Name, j.Username, j.Locale = u.ID, u.Email, u.Name, u.Username, u.Locale
 	j.Handle, j.State = newHandle(), newCeremony(v.Now, true).state()
 	plain, err := json.Marshal(j)
@@ -58,6 +64,21 @@ func (s *Server) askFirstPasskey(v Visit, j joining, u *identity.User) (Step, er
 		return Step{}, err
 	}
 	return Step{Next: StepFirstPasskey, Pending: s.pending.Seal(plain, joiningContext)}, nil
+}
+
+// checkNamesFree returns the error of a username or an address that another account has.
+func (s *Server) checkNamesFree(ctx context.Context, u *identity.User) error {
+	for _, field := range []string{"username", "email"} {
+		name := map[string]string{"username": u.Username, "email": u.Email}[field]
+		other, err := s.userByLogin(ctx, identity.LoginKey(name))
+		if err != nil {
+			return err
+		}
+		if other != nil && other.ID != u.ID {
+			return signUpError(&fault.Error{Kind: fault.Conflict, Field: field, Text: "taken"})
+		}
+	}
+	return nil
 }
 
 // openJoining returns the person that askFirstPasskey sealed and the question of the passkey, or

@@ -89,7 +89,7 @@ func (s *Server) AcceptInvitation(
 	}
 	u.EmailVerified, u.PasswordChangedAt = true, v.Now
 	if s.FirstIsPasskey() {
-		return s.askFirstPasskey(v, joining{Invite: token}, &u)
+		return s.askFirstPasskey(ctx, v, joining{Invite: token}, &u)
 	}
 	fresh, err := s.storeInvited(ctx, v, token, &u, nil)
 	if err != nil {

@@ -94,7 +94,7 @@ func (s *Server) CompleteSetup(
 		return Step{}, err
 	}
 	if u.PasswordHash == "" {
-		return s.askFirstPasskey(v, joining{Setup: token}, u)
+		return s.askFirstPasskey(ctx, v, joining{Setup: token}, u)
 	}
 	if err := s.storeSetup(ctx, v, h, u, nil); err != nil {
 		return Step{}, err
@@ -145,6 +145,9 @@ func (s *Server) LinkUser(ctx context.Context, v Visit, token string) (*identity
 	if err != nil {
 		return nil, err
 	}
+	if !s.PasswordAllowed() && l.Email != "" { // the mailbox alone does not replace a passkey
+		return nil, errLink()
+	}
 	u, err := s.store.User(ctx, l.User)
 	if err != nil {
 		return nil, linkError(err)
@@ -168,7 +171,7 @@ func (s *Server) UsePasskeyLink(ctx context.Context, v Visit, token string) (Ste
 	if !s.FirstIsPasskey() {
 		return Step{}, errLink()
 	}
-	return s.askFirstPasskey(v, joining{Reset: token}, u)
+	return s.askFirstPasskey(ctx, v, joining{Reset: token}, u)
 }
 
 // UsePasswordLink sets the password of the link's user and ends all of the user's sessions. It

@@ -312,7 +312,7 @@ func (s *Server) ConfirmSignUp(ctx context.Context, v Visit, p SignUpProof) (Ste
 		return Step{}, err
 	}
 	if s.FirstIsPasskey() {
-		return s.askFirstPasskey(v, joining{SignUp: c.ID}, u)
+		return s.askFirstPasskey(ctx, v, joining{SignUp: c.ID}, u)
 	}
 	if err := s.storeSignUp(ctx, v, c.ID, u, nil); err != nil {
 		return Step{}, err

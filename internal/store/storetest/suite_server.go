@@ -260,6 +260,7 @@ func (s *suite) races(t *testing.T) {
 	t.Run("codes", s.codeRaces)
 	t.Run("devices", s.deviceRaces)
 	t.Run("login", s.loginRaces)
+	t.Run("mailed links", s.mailedRaces)
 	t.Run("servers", s.serverRaces)
 }
 
@@ -304,6 +305,64 @@ func (s *suite) deviceRaces(t *testing.T) {
 	events, err := s.db.ListAudit(ctx, store.AuditQuery{User: string(u.ID), Type: audit.DeviceCodeApproved})
 	testkit.Must(t, err)
 	testkit.Equal(t, "events of one decision", len(events), 1)
+}
+
+// mailedRaces uses each kind of mailed link many times at once: it works once.
+func (s *suite) mailedRaces(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	put := func(kind string) secret.Hash {
+		h := secret.Hash(s.name("link"))
+		testkit.Must(t, s.db.PutLink(ctx, h, &login.Link{
+			Kind:      kind,
+			User:      u.ID,
+			Email:     u.Email,
+			CreatedAt: s.now,
+			ExpiresAt: s.now.Add(time.Hour),
+		}))
+		return h
+	}
+	passkey := func(id identity.UserID) *login.FirstPasskey {
+		return &login.FirstPasskey{
+			Handle: s.name("handle"),
+			Credential: &identity.Credential{
+				ID:          identity.CredentialID(secret.NewID(s.now)),
+				User:        id,
+				Kind:        "passkey",
+				Lookup:      secret.Hash(s.name("lookup")),
+				CreatedAt:   s.now,
+				ConfirmedAt: s.now,
+			},
+		}
+	}
+	h := put(login.LinkPassword)
+	oneWins(t, "ConsumeLink", fault.Consumed, func(int) error { return s.db.ConsumeLink(ctx, h, s.now) })
+	h = put(login.LinkPassword)
+	oneWins(t, "ReplacePasskeys", fault.Consumed, func(int) error {
+		return s.db.ReplacePasskeys(ctx, h, passkey(u.ID), s.now)
+	})
+	creds, err := s.db.Credentials(ctx, u.ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "passkeys", len(creds), 1)
+
+	c := &login.Confirmation{
+		ID:        secret.NewID(s.now),
+		Kind:      login.ConfirmSignUp,
+		Email:     s.name("new") + "@example.com",
+		Token:     secret.Hash(s.name("token")),
+		CreatedAt: s.now,
+		ExpiresAt: s.now.Add(time.Hour),
+	}
+	testkit.Must(t, s.db.PutConfirmation(ctx, c, 1e6, nil))
+	oneWins(t, "CompleteSignUp", fault.Consumed, func(int) error {
+		id := identity.UserID(secret.NewID(s.now))
+		made := &identity.User{ID: id, Email: c.Email, CreatedAt: s.now, UpdatedAt: s.now}
+		return s.db.CompleteSignUp(ctx, c.ID, made, passkey(id), s.now)
+	})
+	made, err := s.db.UserByLogin(ctx, identity.LoginKey(c.Email))
+	testkit.Must(t, err)
+	creds, err = s.db.Credentials(ctx, made.ID)
+	testkit.Must(t, err)
+	testkit.Equal(t, "passkeys of the new account", len(creds), 1)
 }
 
 func (s *suite) loginRaces(t *testing.T) {

@@ -108,6 +108,39 @@ func TestSignUpWithPasskeyTwice(t *testing.T) {
 	}
 }
 
+// A username that is taken is reported before the device makes a passkey, and another one may be
+// chosen there.
+func TestTakenUsernameWithPasskeyOnly(t *testing.T) {
+	s := withoutPasswords(t, "passkey")
+	taken := s.invited()
+	next := *taken
+	next.Username = "taken" + taken.Email[3:11]
+	testkit.Must(t, s.db.UpdateUser(t.Context(), taken, &next))
+	b, email, a := s.browser(), s.fresh(), newAuthenticator(true)
+	b.get("/signup")
+	b.submit("email", email, "username", next.Username)
+	b.submit("code", s.letter(outbox.MessageVerification, email).Values["code"])
+	b.shows(http.StatusBadRequest, "username is taken", `name="username"`)
+	b.submit("username", "free"+email[3:11])
+	a.join(b)
+	b.shows(http.StatusOK, "free"+email[3:11])
+}
+
+// A link that was mailed while people had passwords replaces no passkey.
+func TestMailedLinkReplacesNoPasskey(t *testing.T) {
+	s := withoutPasswords(t, "password", "passkey")
+	u := s.newUser()
+	testkit.Must(t, s.login.RequestPasswordReset(t.Context(), login.Visit{Now: s.now}, u.Email, ""))
+	link := path(s.letter(outbox.MessagePasswordReset, u.Email))
+	rp, err := passkey.New(passkey.Config{Name: "Example", Origin: origin})
+	testkit.Must(t, err)
+	s.login = s.newLogin(func(c *login.Config) { c.Methods, c.Passkeys = []string{"passkey"}, rp })
+	s.serve()
+	b := s.browser()
+	b.get(link)
+	b.shows(http.StatusConflict, "used already")
+}
+
 // An invited person makes a passkey; until then the invitation works.
 func TestInvitationWithPasskeyOnly(t *testing.T) {
 	s := withoutPasswords(t, "passkey")
