@@ -50,6 +50,7 @@ find_missing_strangers() {
   need javac default-jdk-headless
   need mvn maven
   recent_cargo || missing+=("$(cargo_package)")
+  need etcd etcd-server
 }
 
 # recent_cargo reports whether Cargo is new enough for the libraries that the tests pin.
@@ -165,6 +166,16 @@ install_python() { install_venv python requirements; }
 # Schemathesis, which tests the management API by its document.
 install_schemathesis() { install_venv schemathesis schemathesis; }
 
+# Patroni, of which Debian has a release in which a machine that hung takes the lead back. Two of the
+# packages are source only.
+install_patroni() {
+  local to=.cache/patroni from=conformance/python/patroni.txt
+  cmp -s "$from" "$to/.used" && return
+  rm -rf "$to"
+  pip3 install --quiet --no-deps --require-hashes --root-user-action=ignore --target "$to" -r "$from"
+  cp "$from" "$to/.used"
+}
+
 # oauth2-proxy, for its guide: its version is in a module file of its own.
 install_oauth2_proxy() {
   go build -modfile=conformance/oauth2-proxy.mod -o .cache/oauth2-proxy/oauth2-proxy github.com/oauth2-proxy/oauth2-proxy/v7
@@ -207,6 +218,9 @@ chart() {
 # Whole programs of others, for which the conformance tests have no toolchain. They build and wait at
 # different times, so all of them run at once.
 strangers() {
+  say "PostgreSQL under Patroni"
+  install_patroni
+  GATEHOUSE_TEST_PATRONI="$PWD/.cache/patroni" GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -count=1 -v -run TestPatroni ./internal/app/faults
   say "programs in Java, Rust, Python and C that others wrote"
   install_node_modules
   install_npm nextjs
