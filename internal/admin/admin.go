@@ -60,6 +60,8 @@ type Parts struct {
 	// Facts collects the state of the installation for Examine. Without it, Examine finds nothing.
 	Facts func(ctx context.Context) *doctor.Facts
 
+	Backups BackupWriter // nil: this program makes none
+
 	WebhookKeys *webhook.Keys
 	Webhooks    WebhookSender
 }

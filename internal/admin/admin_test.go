@@ -46,6 +46,18 @@ func operations() map[string]call {
 		"Users": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Users(ctx, a, admin.UserQuery{}))
 		}},
+		"Backups": {admin.ScopeBackup, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.Backups(ctx, a))
+		}},
+		"MakeBackup": {admin.ScopeBackup, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.MakeBackup(ctx, a))
+		}},
+		"WriteBackup": {admin.ScopeBackup, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.WriteBackup(ctx, a, admin.BackupInput{To: "x"}))
+		}},
+		"BackupFiles": {admin.ScopeBackup, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.BackupFiles(ctx, a, "x"))
+		}},
 		"User": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.User(ctx, a, "x"))
 		}},
@@ -376,7 +388,7 @@ func scopes() []admin.Scope { return admin.AllScopes()[1:] }
 func notOperations() []string {
 	return []string{
 		"Rules", "ActorOf", "SessionActor", "AllowAddress", "StepUpNeeded", "CreateCommandLineClient",
-		"Administers", "BeginIdempotent", "RunBulkActions",
+		"Administers", "BeginIdempotent", "RunBulkActions", "RunBackup",
 	}
 }
 

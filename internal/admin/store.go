@@ -42,6 +42,7 @@ type Store interface {
 	OverviewStore
 	RegistrationStore
 	AuditTreeStore
+	BackupStore
 	ConfigStore
 
 	// RotateKeys stores a new key and sets the end of others that have none.

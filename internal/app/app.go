@@ -76,7 +76,16 @@ func program(e *env) cli.Program {
 		},
 		Breached: breachedLists(),
 		AuthGate: cli.AuthGateDatabases{IsDatabase: authgate.IsDatabase, Rows: authgate.Rows},
-		Serve:    func(ctx context.Context, cfg *config.Config) error { return serve(ctx, e, cfg) },
+		Backups: cli.Backups{
+			Missing: missing,
+			Verify: func(ctx context.Context, cfg *config.Config, in cli.BackupSource) (*cli.VerifiedBackup, error) {
+				return verifyBackup(ctx, e, cfg, in)
+			},
+			Restore: func(ctx context.Context, cfg *config.Config, in cli.RestoreInput) (*cli.Restored, error) {
+				return restoreBackup(ctx, e, cfg, in)
+			},
+		},
+		Serve: func(ctx context.Context, cfg *config.Config) error { return serve(ctx, e, cfg) },
 	}
 }
 
@@ -138,6 +147,8 @@ func (p *parts) operations(e *env) (*admin.Operations, error) {
 			Sealer:    outbox.NewSealer(p.keys),
 			Settings:  func() []admin.Setting { return settings(p.cfg) },
 			Facts:     func(ctx context.Context) *doctor.Facts { return p.facts(ctx, e) },
+
+			Backups: backups{e, p},
 
 			WebhookKeys: webhook.NewKeys(p.keys),
 			Webhooks: webhookSender{

@@ -46,6 +46,9 @@ func (s *server) startAudit(e *env) error {
 			Warn:   func(text string) { s.log.Warn(text) },
 		}
 	}
+	if s.parts.copied {
+		t.publisher = nil // checkpoints of the copy would contradict those of the original
+	}
 	s.behind = append(s.behind, t.run)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/acme"
 	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
 // newCertificates returns what gets the server's certificates, or nil if it has them in files or
@@ -22,6 +23,10 @@ func newCertificates(e *env, p *parts, log *slog.Logger) (*acme.Manager, error) 
 	c := p.cfg
 	if !c.ACME() {
 		return nil, nil
+	}
+	if p.copied {
+		return nil, fault.New(fault.Conflict, "the database is a copy for trying things out, which gets no "+
+			"certificates; remove ACME_DOMAINS, and set SSL_CERT and SSL_KEY or serve http on a loopback address")
 	}
 	host := c.Hosts()[0]
 	return acme.New(acme.Options{

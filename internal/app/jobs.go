@@ -39,6 +39,10 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 		},
 		OnRun: s.parts.monitor.jobRan,
 	}
+	if s.parts.copied {
+		s.log.Warn("the database is a copy for trying things out: this server sends, sweeps, renews and backs up nothing")
+		return
+	}
 	s.jobs.Add(job.Job{
 		Name:  "sweep",
 		Every: time.Minute,
@@ -73,6 +77,11 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 			return err
 		},
 	})
+	s.addAccountJobs(e, accounts)
+}
+
+// addAccountJobs adds the tasks that concern the audit log and people.
+func (s *server) addAccountJobs(e *env, accounts *account.Server) {
 	if s.parts.cfg.Audit.Retention > 0 {
 		run := s.cleanUp(e.now().Add(-cleanupMissed))
 		s.jobs.Add(job.Job{Name: "audit-cleanup", Every: time.Minute, Run: run})
@@ -87,6 +96,14 @@ func (s *server) addJobs(e *env, accounts *account.Server) {
 			return err
 		},
 	})
+}
+
+// outward adds a background task that others notice, except for a copy that only serves for trying
+// things out.
+func (s *server) outward(run func(context.Context)) {
+	if !s.parts.copied {
+		s.behind = append(s.behind, run)
+	}
 }
 
 // work runs the background tasks of the server until ctx ends.

@@ -163,6 +163,6 @@ func (s *server) startMail(e *env) (*mail.Mailbox, error) {
 			s.log.Error("an address could not be marked as rejected", "error", err)
 		}
 	}
-	s.behind = append(s.behind, engine.Run)
+	s.outward(engine.Run)
 	return mailbox, nil
 }

@@ -86,7 +86,7 @@ func (s *server) startShipping(e *env) error {
 		GiveUp:  p.cfg.Mail.GiveUp,
 		OnError: func(err error) { s.log.Error("the audit log could not be delivered", "error", err) },
 	}
-	s.behind = append(s.behind, engine.Run)
+	s.outward(engine.Run)
 	return nil
 }
 

@@ -91,7 +91,10 @@ type parts struct {
 	report      func(error) // of errors of background tasks
 	monitor     *monitor    // nil: nobody watches
 	// expiries returns when the certificates of ACME end; nil: there are none.
-	expiries func() map[string]time.Time
+	expiries  func() map[string]time.Time
+	master    *secret.Keys // of SECRET_KEY itself
+	restoring bool         // a restore completes the database
+	copied    bool         // the database is a copy for trying things out
 }
 
 // openParts opens the database, brings its schema up to date and loads what is cached in memory.
@@ -112,6 +115,19 @@ func openPartsWith(
 	if err != nil {
 		return nil, err
 	}
+	return openWithKeys(ctx, e, cfg, o, masterKeys{keys, made}, m)
+}
+
+// masterKeys are the keys of SECRET_KEY, and the name of the key file if it was created now.
+type masterKeys struct {
+	*secret.Keys
+	made string
+}
+
+// openWithKeys opens the parts with the keys of SECRET_KEY.
+func openWithKeys(
+	ctx context.Context, e *env, cfg *config.Config, o store.Options, keys masterKeys, m *monitor,
+) (*parts, error) {
 	if o.Report == nil {
 		o.Report = func(err error) { fmt.Fprintf(e.stderr, "gatehouse: %v\n", err) }
 	}
@@ -126,12 +142,20 @@ func openPartsWith(
 	if err != nil {
 		return nil, explainOwner(err, o.URL)
 	}
-	p := &parts{cfg: cfg, keys: keys, db: db, report: o.Report, monitor: m}
+	p := &parts{
+		cfg:       cfg,
+		keys:      keys.Keys,
+		master:    keys.Keys,
+		db:        db,
+		report:    o.Report,
+		monitor:   m,
+		restoring: o.Restoring,
+	}
 	if err := p.prepare(ctx, e); err != nil {
-		if made != "" && fault.Reason(err) == reasonOtherKey {
+		if keys.made != "" && fault.Reason(err) == reasonOtherKey {
 			// The database has a key already: beside it, a new one would only be taken for it.
 			err = errors.Join(fault.New(fault.Invalid, "the key file %s is missing; restore it from "+
-				"the backup, since the database cannot be read without it", made), os.Remove(made))
+				"the backup, since the database cannot be read without it", keys.made), os.Remove(keys.made))
 		}
 		return nil, errors.Join(err, db.Close())
 	}
@@ -144,6 +168,15 @@ func (p *parts) prepare(ctx context.Context, e *env) error {
 		return err
 	}
 	if err := p.openDataKey(ctx); err != nil {
+		return err
+	}
+	if !p.restoring {
+		if err := p.db.Restoring(ctx); err != nil {
+			return err
+		}
+	}
+	var err error
+	if p.copied, err = p.db.IsCopy(ctx); err != nil {
 		return err
 	}
 	if p.cfg.Realm != "" {
@@ -388,7 +421,7 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	s.gateway = g
 	s.handler = front(kit, g, s.adminGate(kit, mux))
 	s.addJobs(e, accounts)
-	return s, nil
+	return s, s.startBackups(e)
 }
 
 // newBrowser returns the pages that people see.

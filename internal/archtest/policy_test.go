@@ -8,7 +8,7 @@ import "slices"
 var basics = []string{"fault", "secret", "jose", "identity", "outbox", "audit", "client", "field", "netaddr", "palette", "picture", "spell", "spreadsheet", "visitor"}
 
 // core lists the packages that turn values into values. config is as pure, but only cli and app may import it.
-var core = with(basics, "oauth", "oauth/token", "login", "access", "account", "webhook", "doctor", "realm", "plan", "admin")
+var core = with(basics, "backup", "oauth", "oauth/token", "login", "access", "account", "webhook", "doctor", "realm", "plan", "admin")
 
 // policy lists, for every package under internal/, the packages it may import: by their path under internal/, and those
 // of bearer/ by their path in the module. A new package needs a line here.
@@ -23,6 +23,7 @@ var policy = map[string][]string{
 	"config":  {"netaddr", "palette", "spell"},
 	"testkit": {},
 
+	"backup":      {"fault"},
 	"secret":      {"fault"},
 	"jose":        {"fault", "secret"},
 	"identity":    {"fault", "secret", "field", "netaddr"},
@@ -39,7 +40,7 @@ var policy = map[string][]string{
 	"doctor":      {"client"},
 	"realm":       {"fault"},
 	"plan":        {"fault", "field", "spell"},
-	"admin":       with(basics, "oauth", "oauth/token", "login", "access", "account", "webhook", "doctor", "plan"),
+	"admin":       with(basics, "oauth", "oauth/token", "login", "access", "account", "webhook", "doctor", "plan", "backup"),
 
 	"store/sqldb":      {"fault"},
 	"store/migrations": {},
@@ -60,6 +61,7 @@ var policy = map[string][]string{
 	"ship":             with(core, "fetch"),
 	"checkpoint":       core,
 	"breached":         {},
+	"s3":               {"fault"},
 	"text":             {},
 	"idp":              with(core, "fetch"),
 	"web":              with(core, "text"),

@@ -63,6 +63,7 @@ const (
 	TargetKey      = "key"
 	TargetDelivery = "delivery"
 	TargetAudit    = "audit_log"
+	TargetBackup   = "backup"
 	TargetWebhook  = "webhook"
 	TargetInitial  = "initial_token"
 	TargetSettings = "settings"

@@ -112,6 +112,12 @@ const (
 	AdminRoleChanged   Type = "ADMIN_ROLE_CHANGED"
 	AdminAddressDenied Type = "ADMIN_ADDRESS_DENIED"
 
+	// Of backups.
+	BackupMade     Type = "BACKUP_MADE"
+	BackupFailed   Type = "BACKUP_FAILED"
+	BackupDeleted  Type = "BACKUP_DELETED" // by the policy of retention
+	BackupRestored Type = "BACKUP_RESTORED"
+
 	ClientSecretExpired Type = "CLIENT_SECRET_EXPIRED"
 	SettingsChanged     Type = "SETTINGS_CHANGED"
 	ConfigApplied       Type = "CONFIG_APPLIED"
@@ -321,6 +327,10 @@ func managementTypes() []named {
 		{AdminCreated, "admin.created"},
 		{AdminRoleChanged, "admin.role_changed"},
 		{AdminAddressDenied, "admin.address_denied"},
+		{BackupMade, "backup.made"},
+		{BackupFailed, "backup.failed"},
+		{BackupDeleted, "backup.deleted"},
+		{BackupRestored, "backup.restored"},
 		{ClientSecretExpired, "client.secret_expired"},
 		{SettingsChanged, "settings.changed"},
 		{ConfigApplied, "config.applied"},

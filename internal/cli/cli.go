@@ -58,6 +58,8 @@ type Program struct {
 	Examine func(ctx context.Context, cfg *config.Config) *doctor.Report
 	// Repair does what doctor.Finding.Repair says.
 	Repair func(ctx context.Context, what string) error
+	// Backups reads backups and restores them.
+	Backups Backups
 	// Serve runs the server until ctx ends.
 	Serve func(ctx context.Context, cfg *config.Config) error
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/backup"
 	"github.com/gatehouse-id/gatehouse/internal/cli/remote"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/doctor"
@@ -211,6 +212,8 @@ type serverOperations interface {
 		ctx context.Context, a admin.Actor, user string, sel admin.SessionSelection, p admin.Page,
 	) (*admin.List[identity.Session], error)
 	SetupLink(ctx context.Context, a admin.Actor) (string, error)
+	BackupFiles(ctx context.Context, a admin.Actor, place string) ([]backup.File, error)
+	WriteBackup(ctx context.Context, a admin.Actor, in admin.BackupInput) (*admin.Backup, error)
 	TestMail(ctx context.Context, a admin.Actor, in admin.MailTest) error
 	TestWebhook(ctx context.Context, a admin.Actor, ref string) (*webhook.Delivery, error)
 	UpdateWebhook(

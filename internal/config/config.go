@@ -40,6 +40,7 @@ type Config struct {
 	Registration Registration
 
 	Administration Administration
+	Backups        Backups
 
 	Monitoring Monitoring
 	HTTPS      HTTPS

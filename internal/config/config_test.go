@@ -137,6 +137,7 @@ func TestDefaults(t *testing.T) {
 			Impersonation:       time.Hour,
 			NotifyImpersonation: true,
 		},
+		Backups: Backups{Keep: 7},
 
 		Monitoring: Monitoring{MetricsHost: "127.0.0.1"},
 		HTTPS:      HTTPS{Directory: "https://acme-v02.api.letsencrypt.org/directory"},

@@ -80,6 +80,7 @@ func Settings() []Setting {
 		{"Administration", administrationRows()},
 		{"Monitoring", monitoringRows()},
 		{"Monitoring", telemetryRows()},
+		{"Backups", backupRows()},
 	} {
 		for _, row := range g.rows {
 			row.Group = g.name

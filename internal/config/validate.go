@@ -31,6 +31,7 @@ func (c *Config) Validate() error {
 	c.checkMail(&p)
 	c.checkPasskeys(&p)
 	c.checkShipping(&p)
+	c.checkBackups(&p)
 	return p.orNil()
 }
 

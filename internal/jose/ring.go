@@ -349,3 +349,20 @@ func (k StoredKey) State(now time.Time) string {
 	}
 	return "active"
 }
+
+// Try returns how many keys the ring has, or an error unless the private half of each belongs to
+// the published one.
+func (r *Ring) Try() (int, error) {
+	keys := r.set.Load().keys
+	for _, k := range keys {
+		var published gojose.JSONWebKey
+		if err := json.Unmarshal([]byte(k.PublicJWK), &published); err != nil {
+			return 0, fault.Wrap(fault.Invalid, err, "signing key %s is damaged", k.ID)
+		}
+		same, ok := k.public.(interface{ Equal(crypto.PublicKey) bool })
+		if !ok || !same.Equal(published.Key) {
+			return 0, fault.New(fault.Invalid, "signing key %s is not the one that is published", k.ID)
+		}
+	}
+	return len(keys), nil
+}

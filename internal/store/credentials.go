@@ -205,3 +205,9 @@ func (d *DB) BackupCodesLeft(ctx context.Context, id identity.UserID) (n int, er
 	err = d.sql.Row(ctx, "SELECT COUNT(*) FROM backup_codes WHERE user_id = $1 AND used_at = 0", id).Scan(&n)
 	return n, err
 }
+
+// SomeCredentials returns up to a thousand credentials, of different users.
+func (d *DB) SomeCredentials(ctx context.Context) ([]identity.Credential, error) {
+	return list(ctx, d.sql, credentialTable.scan, "SELECT "+credentialTable.list()+" FROM credentials ORDER BY id LIMIT $1",
+		limit(maxLimit))
+}

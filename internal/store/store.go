@@ -75,6 +75,8 @@ type Options struct {
 	// ExternalCheckpoint and Image are for SQLite; see sqldb.Options.
 	ExternalCheckpoint bool
 	Image              string
+
+	Restoring bool // a restore completes the database
 }
 
 // Operation is one operation on the database, for Options.Observer.

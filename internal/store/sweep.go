@@ -76,7 +76,7 @@ const (
 	sweepRecoveries  = "DELETE FROM recoveries WHERE id IN (SELECT id FROM recoveries WHERE expires_at <= $1 LIMIT $2)"
 	sweepAppSessions = "DELETE FROM app_sessions WHERE id IN (SELECT id FROM app_sessions WHERE " +
 		"expires_at <= $1 LIMIT $2)"
-	sweepGrants      = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)"
+	sweepGrants = "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at <= $1 LIMIT $2)"
 	// The newest entry stays: by its mark servers and followers know that the log is the same.
 	sweepRevocations = "DELETE FROM revocations WHERE seq IN (SELECT seq FROM revocations WHERE until <= $1" +
 		" AND seq < (SELECT MAX(seq) FROM revocations) LIMIT $2)"

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/backup"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -362,6 +363,16 @@ func (s *Server) ExportProofs(ctx context.Context, _ admin.Actor, in admin.Proof
 
 // SetupLink returns errHere: without an administrator nobody can sign in.
 func (s *Server) SetupLink(context.Context, admin.Actor) (string, error) { return "", errHere }
+
+// BackupFiles returns errHere.
+func (s *Server) BackupFiles(context.Context, admin.Actor, string) ([]backup.File, error) {
+	return nil, errHere
+}
+
+// WriteBackup returns errHere: its caller chooses a place of the machine.
+func (s *Server) WriteBackup(context.Context, admin.Actor, admin.BackupInput) (*admin.Backup, error) {
+	return nil, errHere
+}
 
 // errHere is the error of what needs the database. The command line stops earlier.
 var errHere = fault.New(fault.Invalid, "this works on the machine with the database only")

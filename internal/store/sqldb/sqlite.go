@@ -27,6 +27,10 @@ const (
 	// The pages at the end of the indexes change in almost every transaction; the more
 	// transactions a checkpoint covers, the fewer times they are copied.
 	autoCheckpoint = 4000
+
+	// maxIdleLog is the size in bytes to which the write-ahead log shrinks when it begins anew,
+	// after a backup or another long reader has made it grow.
+	maxIdleLog = 64 << 20
 )
 
 // sqliteDB is a SQLite database: one writer, many readers (WAL).
@@ -91,6 +95,9 @@ func (db *sqliteDB) createFile(path, image string) error {
 	if err := os.MkdirAll(filepath.Dir(abs), 0o700); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the directory of the database cannot be created")
 	}
+	if err := refuseLostFile(abs); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(abs, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return nil
@@ -99,6 +106,26 @@ func (db *sqliteDB) createFile(path, image string) error {
 		return fault.Wrap(fault.Unavailable, err, "the database file %s cannot be created", abs)
 	}
 	return f.Close()
+}
+
+// refuseLostFile returns an error if the file of a database is missing or empty, but its
+// write-ahead log is not: SQLite would take it for a new database, and delete the log.
+func refuseLostFile(path string) error {
+	log, err := os.Stat(path + "-wal")
+	if err != nil || log.Size() == 0 {
+		return nil
+	}
+	state := "is empty"
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		state = "is missing"
+	case err != nil || info.Size() > 0:
+		return nil
+	}
+	return fault.New(fault.Conflict, "the database file %s %s, but the log beside it, %s-wal, has data: "+
+		"put the file back that belongs to it, or restore a backup into another place; "+
+		"nothing was changed", path, state, path)
 }
 
 // copyImage writes the database file that a temporary database begins as, if there is one.
@@ -118,8 +145,13 @@ func copyImage(path, image string) error {
 // waited for each other would never finish. So openWriter retries.
 func (db *sqliteDB) openWriter() (*liteConn, error) {
 	for end := time.Now().Add(busyTimeout); ; time.Sleep(openRetry) {
+		limit := maxIdleLog
+		if db.auto == 0 { // the log is somebody else's
+			limit = -1
+		}
 		l, err := openLite(db.path, busyPragma(), "journal_mode = WAL", "synchronous = "+db.sync,
 			fmt.Sprintf("wal_autocheckpoint = %d", db.auto), fmt.Sprintf("cache_size = -%d", writerCache),
+			fmt.Sprintf("journal_size_limit = %d", limit),
 			"foreign_keys = ON", "trusted_schema = OFF", "temp_store = MEMORY", "secure_delete = ON")
 		if err == nil || !isBusy(err) || time.Now().After(end) {
 			return l, err

@@ -167,3 +167,40 @@ func (r tableRow) Scan(dest ...any) error {
 	}
 	return r.t.Scan(dest...)
 }
+
+// scan calls f with each row of a SELECT. Its errors are the driver's, or those of f.
+func (l *liteConn) scan(text string, f func(values []any) error) (err error) {
+	s, err := l.prepare(text)
+	if err != nil {
+		return err
+	}
+	q, ok := s.(driver.StmtQueryContext)
+	if !ok {
+		return errors.New("sqldb: the SQLite driver cannot query with a context")
+	}
+	rows, err := q.QueryContext(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := rows.Close(); err == nil {
+			err = e
+		}
+	}()
+	row := make([]driver.Value, len(rows.Columns()))
+	values := make([]any, len(row))
+	for {
+		if err := rows.Next(row); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		for i, v := range row {
+			values[i] = v
+		}
+		if err := f(values); err != nil {
+			return err
+		}
+	}
+}

@@ -57,8 +57,8 @@ func Open(t testing.TB, o store.Options) *store.DB {
 const memory = "sqlite::memory:"
 
 // image returns a migrated database file for new databases to begin as: with the race detector, the
-// migrations alone take more than a second. The processes of a run share it, by the content of the
-// migrations. Open migrates the copy, too, so that an image can be stale but not wrong.
+// migrations alone take more than a second. The processes of a run share it, by the names and texts
+// of the migrations. Open migrates the copy, too, so that an image can be stale but not wrong.
 func image(t testing.TB) string {
 	t.Helper()
 	sum := sha256.New()
@@ -67,7 +67,7 @@ func image(t testing.TB) string {
 			return err
 		}
 		raw, err := fs.ReadFile(store.Migrations(), path)
-		sum.Write(raw)
+		fmt.Fprintf(sum, "%s %d\n%s", path, len(raw), raw)
 		return err
 	}))
 	path := filepath.Join(os.TempDir(), fmt.Sprintf("gatehouse-test-%x.db", sum.Sum(nil)[:8]))

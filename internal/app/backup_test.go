@@ -1,0 +1,179 @@
+package app
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+
+	"github.com/gatehouse-id/gatehouse/internal/backup"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+)
+
+// A shelter runs commands on databases with one SECRET_KEY.
+type shelter struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+const shelterKey = "a SECRET_KEY of a test, which is long enough"
+
+func newShelter(t *testing.T) *shelter {
+	return &shelter{t: t, dir: t.TempDir(), env: []string{"SECRET_KEY=" + shelterKey}}
+}
+
+// run runs a command and returns its exit status and all that it wrote.
+func (s *shelter) run(database string, args ...string) (int, string) {
+	s.t.Helper()
+	var out, errs bytes.Buffer
+	environ := append(slices.Clone(s.env), "DATABASE_URL="+database)
+	status := Main(s.t.Context(), args, environ, strings.NewReader("A rather long 1st password"), &out, &errs)
+	return status, out.String() + errs.String()
+}
+
+// must runs a command that succeeds, and returns what it wrote.
+func (s *shelter) must(database string, args ...string) string {
+	s.t.Helper()
+	status, text := s.run(database, args...)
+	if status != 0 {
+		s.t.Fatalf("%v: status %d: %s", args, status, text)
+	}
+	return text
+}
+
+// refuses runs a command that fails with a text.
+func (s *shelter) refuses(want, database string, args ...string) {
+	s.t.Helper()
+	if status, text := s.run(database, args...); status == 0 || !strings.Contains(text, want) {
+		s.t.Errorf("%v: status %d, want %q: %s", args, status, want, text)
+	}
+}
+
+func (s *shelter) sqlite(name string) string { return "sqlite:" + filepath.Join(s.dir, name, "g.db") }
+
+// rows returns how many rows each table of a backup has.
+func (s *shelter) rows(file string) map[string]int64 {
+	s.t.Helper()
+	var v struct {
+		Fits   bool           `json:"secret_key_fits"`
+		Tables []backup.Count `json:"tables"`
+	}
+	testkit.Must(s.t, json.Unmarshal([]byte(s.must(s.sqlite("none"), "backup", "--verify", file, "--json")), &v))
+	if !v.Fits {
+		s.t.Error("the backup does not fit its SECRET_KEY")
+	}
+	out := map[string]int64{}
+	for _, c := range v.Tables {
+		out[c.Table] = c.Rows
+	}
+	return out
+}
+
+// fill makes a database with something of each kind that commands can make.
+func (s *shelter) fill(database string) {
+	s.t.Helper()
+	s.must(database, "user", "create", "--email", "root@example.com", "--role", "super_admin", "--password-stdin")
+	s.must(database, "user", "create", "--email", "ada@example.com", "--name", "Ada \u00e9\u4e2d")
+	s.must(database, "client", "create", "--name", "api", "--grant", "client_credentials")
+	s.must(database, "key", "rotate", "--now")
+	s.must(database, "route", "create", "--domain", "shop", "--version", "v1", "--upstream", "http://127.0.0.1:9")
+}
+
+// A backup goes from either engine into either, and nothing is missing afterwards.
+func TestBackupMovesBetweenEngines(t *testing.T) {
+	s := newShelter(t)
+	postgres := testkit.StartPostgres(t)
+	one, three := s.sqlite("one"), s.sqlite("three")
+	s.fill(one)
+	first, second, third := filepath.Join(s.dir, "1.backup"), filepath.Join(s.dir, "2.backup"), filepath.Join(s.dir, "3.backup")
+	s.must(one, "backup", first)
+	s.must(postgres, "restore", first, "--move")
+	s.must(postgres, "backup", second)
+	s.must(three, "restore", second, "--move")
+	s.must(three, "backup", third)
+
+	// The commands above have recorded what they did.
+	grow := []string{"backups", "audit_log", "audit_pending", "audit_pages", "meta"}
+	want := s.rows(first)
+	for _, file := range []string{second, third} {
+		have := s.rows(file)
+		for _, table := range grow {
+			if have[table] < want[table] {
+				t.Errorf("%s: table %s has %d rows, and had %d", file, table, have[table], want[table])
+			}
+			have[table] = want[table]
+		}
+		if !maps.Equal(have, want) {
+			t.Errorf("%s: %v, want %v", file, have, want)
+		}
+	}
+	if text := s.must(three, "user", "list"); !strings.Contains(text, "Ada é中") {
+		t.Errorf("the user is gone: %s", text)
+	}
+	s.refuses("not empty", postgres, "restore", first, "--move")
+	s.refuses("never replaces data", one, "restore", first, "--recover")
+	s.refuses("say which kind", s.sqlite("four"), "restore", first)
+	s.must(three, "audit", "verify")
+}
+
+// A file that was cut or altered anywhere changes nothing, nor does another SECRET_KEY.
+func TestDamagedBackupChangesNothing(t *testing.T) {
+	s := newShelter(t)
+	source := s.sqlite("one")
+	s.fill(source)
+	identity, err := age.GenerateX25519Identity()
+	testkit.Must(t, err)
+	key := filepath.Join(s.dir, "key.txt")
+	testkit.Must(t, os.WriteFile(key, []byte(identity.String()+"\n"), 0o600))
+	for _, args := range [][]string{nil, {"--recipient", identity.Recipient().String()}} {
+		file := filepath.Join(s.dir, "good.backup")
+		s.must(source, append([]string{"backup", file}, args...)...)
+		raw, err := os.ReadFile(file)
+		testkit.Must(t, err)
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("mode %v %v", info.Mode(), err)
+		}
+		bad := filepath.Join(s.dir, "bad.backup")
+		target := s.sqlite("target")
+		try := func(what string, content []byte) {
+			t.Helper()
+			testkit.Must(t, os.WriteFile(bad, content, 0o600))
+			if status, text := s.run(target, "restore", bad, "--recover", "--identity", key); status != 1 {
+				t.Errorf("%s was restored: %d %s", what, status, text)
+			}
+			if status, _ := s.run(target, "backup", "--verify", bad, "--identity", key); status != 1 {
+				t.Errorf("%s was verified", what)
+			}
+			left, _ := filepath.Glob(filepath.Join(s.dir, "target", "*"))
+			if len(left) != 0 {
+				t.Errorf("%s left %v", what, left)
+			}
+		}
+		for i := 0; i < len(raw); i += max(1, len(raw)/25) {
+			try("a cut file", raw[:i])
+			changed := slices.Clone(raw)
+			changed[i] ^= 1
+			try("an altered file", changed)
+		}
+		try("a file without its last byte", raw[:len(raw)-1])
+		try("a file with more", append(slices.Clone(raw), 'x'))
+		try("a file with rows added", append(append(slices.Clone(raw[:len(raw)-backup.FooterSize]), 'x'), raw[len(raw)-backup.FooterSize:]...))
+
+		other := &shelter{t: t, dir: s.dir, env: []string{"SECRET_KEY=another SECRET_KEY, which is long enough, too"}}
+		other.refuses("SECRET_KEY is not the one", target, "restore", file, "--move", "--identity", key)
+		none := &shelter{t: t, dir: s.dir}
+		none.refuses("SECRET_KEY is not set", target, "restore", file, "--move", "--identity", key)
+		if args != nil {
+			s.refuses("--identity", target, "restore", file, "--move")
+		}
+		s.must(target, "restore", file, "--move", "--identity", key)
+		testkit.Must(t, os.RemoveAll(filepath.Join(s.dir, "target")))
+	}
+}

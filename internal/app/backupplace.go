@@ -1,0 +1,388 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/backup"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/s3"
+)
+
+// backupPlace is where backup files are: a folder or a bucket.
+type backupPlace interface {
+	// String names the place, without secrets.
+	String() string
+	// Room returns how many bytes are free, or -1 where that is unknown.
+	Room() int64
+	// Put creates a file of what write writes, whose SHA-256 sum returns afterwards: all of it, or
+	// nothing under the name. The file is read again before it gets its name.
+	Put(ctx context.Context, name string, write func(io.Writer) error, sum func() string) error
+	List(ctx context.Context) ([]backup.File, error)
+	Open(ctx context.Context, name string) (io.ReadCloser, error)
+	Delete(ctx context.Context, name string) error
+}
+
+// openPlace returns the place that a text names, and the name of a file there, or "" for a folder
+// or a prefix.
+func openPlace(e *env, text string) (backupPlace, string, error) {
+	if rest, ok := strings.CutPrefix(text, "s3://"); ok {
+		return openBucket(e, rest)
+	}
+	info, err := os.Stat(text)
+	if strings.HasSuffix(text, string(filepath.Separator)) || err == nil && info.IsDir() {
+		return &folder{path: filepath.Clean(text)}, "", nil
+	}
+	if text == "" {
+		return nil, "", fault.New(fault.Invalid, "name a file, a folder or s3://BUCKET/PREFIX, or set BACKUP_TO")
+	}
+	return &folder{path: filepath.Dir(text), replace: true}, filepath.Base(text), nil
+}
+
+// openTarget returns the place of BACKUP_TO, which is a folder even if it does not exist yet.
+func openTarget(e *env, text string) (backupPlace, error) {
+	if !strings.HasPrefix(text, "s3://") && text != "" {
+		return &folder{path: filepath.Clean(text), create: true}, nil
+	}
+	place, name, err := openPlace(e, text)
+	if err == nil && name != "" {
+		err = fault.New(fault.Invalid, "BACKUP_TO must be a folder or s3://BUCKET/PREFIX, and not the name of a file")
+	}
+	return place, err
+}
+
+// folder is a folder on this machine.
+type folder struct {
+	path    string
+	create  bool // make it if it does not exist
+	replace bool // an existing file of the name is replaced
+}
+
+// String returns the path.
+func (f *folder) String() string { return f.path }
+
+// Room returns what the file system has free.
+func (f *folder) Room() int64 { return freeSpace(f.path) }
+
+// partial is the end of the names of files that are being written.
+const partial = ".partial"
+
+// Put writes another file first: a crash leaves a file whose name no backup has.
+func (f *folder) Put(ctx context.Context, name string, write func(io.Writer) error, sum func() string) (err error) {
+	if f.create {
+		if err := os.MkdirAll(f.path, 0o700); err != nil {
+			return fault.Wrap(fault.Unavailable, err, "the folder of BACKUP_TO cannot be created")
+		}
+	}
+	f.removePartial()
+	file, err := os.CreateTemp(f.path, "."+name+"-*"+partial) // its mode is 0600
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the backup cannot be written to %s", f.path)
+	}
+	defer func() {
+		_ = file.Close()
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	if err := write(file); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the backup cannot be written to %s", f.path)
+	}
+	if err := readAgain(ctx, file, sum()); err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	to := filepath.Join(f.path, name)
+	if !f.replace {
+		if _, err := os.Lstat(to); err == nil {
+			return fault.New(fault.Conflict, "%s exists already", to)
+		}
+	}
+	if err := os.Rename(file.Name(), to); err != nil {
+		return fault.Wrap(fault.Unavailable, err, "the backup cannot get its name")
+	}
+	return syncDir(f.path)
+}
+
+// readAgain compares what is on the disk with what was written.
+func readAgain(ctx context.Context, file *os.File, want string) error {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	h := sha256.New()
+	for buf := make([]byte, 1<<20); ; {
+		n, err := file.Read(buf)
+		h.Write(buf[:n])
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fault.Wrap(fault.Unavailable, err, "the backup cannot be read again")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(backupRest):
+		}
+	}
+	if hex.EncodeToString(h.Sum(nil)) != want {
+		return fault.New(fault.Unavailable, "the backup on the disk is not what was written; check the disk")
+	}
+	return nil
+}
+
+// removePartial removes what crashed runs have left a day ago or longer.
+func (f *folder) removePartial() {
+	names, _ := filepath.Glob(filepath.Join(f.path, ".*"+partial))
+	for _, name := range names {
+		info, err := os.Lstat(name)
+		if err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.Remove(name)
+		}
+	}
+}
+
+// syncDir makes what was renamed in a folder last.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// List returns the files of the folder that look like backups by their name or their content.
+func (f *folder) List(context.Context) ([]backup.File, error) {
+	entries, err := os.ReadDir(f.path)
+	if errors.Is(err, os.ErrNotExist) && f.create {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, err, "the folder %s cannot be read", f.path)
+	}
+	var out []backup.File
+	for _, entry := range entries {
+		if !entry.Type().IsRegular() || strings.HasSuffix(entry.Name(), partial) {
+			continue
+		}
+		file := f.look(entry.Name())
+		if file.Header != nil || backup.IsName(file.Name) {
+			out = append(out, file)
+		}
+	}
+	return out, nil
+}
+
+func (f *folder) look(name string) backup.File {
+	out := backup.File{Name: name}
+	file, err := os.Open(filepath.Join(f.path, name))
+	if err != nil {
+		return out
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return out
+	}
+	out.Size = info.Size()
+	start := make([]byte, min(out.Size, int64(backup.HeaderRoom)))
+	end := make([]byte, min(out.Size, int64(backup.FooterSize)))
+	if _, err := io.ReadFull(file, start); err != nil {
+		return out
+	}
+	if _, err := file.ReadAt(end, out.Size-int64(len(end))); err != nil {
+		return out
+	}
+	return look(out, start, end)
+}
+
+// look completes a file by its beginning and its end.
+func look(f backup.File, start, end []byte) backup.File {
+	h, err := backup.ParseHeader(start)
+	if err != nil {
+		return f
+	}
+	f.Header = h
+	footer, err := backup.ParseFooter(end)
+	f.Whole = err == nil && footer.Size+int64(backup.FooterSize) == f.Size
+	return f
+}
+
+// Open opens a file of the folder.
+func (f *folder) Open(_ context.Context, name string) (io.ReadCloser, error) {
+	file, err := os.Open(filepath.Join(f.path, name))
+	if err != nil {
+		return nil, fault.Wrap(fault.NotFound, err, "the backup cannot be opened")
+	}
+	return file, nil
+}
+
+// Delete removes a file of the folder.
+func (f *folder) Delete(_ context.Context, name string) error {
+	return os.Remove(filepath.Join(f.path, filepath.Base(name)))
+}
+
+// bucket is a prefix of an S3 bucket.
+type bucket struct {
+	client *s3.Client
+	name   string
+	prefix string // ends in a slash, or is ""
+}
+
+// openBucket returns the place of BUCKET/PREFIX. What ends in .backup is a file.
+func openBucket(e *env, rest string) (backupPlace, string, error) {
+	name, prefix, _ := strings.Cut(rest, "/")
+	file := ""
+	if strings.HasSuffix(prefix, ".backup") {
+		i := strings.LastIndexByte(prefix, '/')
+		prefix, file = prefix[:i+1], prefix[i+1:]
+	} else if prefix = strings.Trim(prefix, "/"); prefix != "" {
+		prefix += "/"
+	}
+	endpoint := e.getenv("AWS_ENDPOINT_URL_S3")
+	if endpoint == "" {
+		endpoint = e.getenv("AWS_ENDPOINT_URL")
+	}
+	region := e.getenv("AWS_REGION")
+	if region == "" {
+		region = e.getenv("AWS_DEFAULT_REGION")
+	}
+	c, err := s3.New(s3.Config{
+		Endpoint: endpoint,
+		Region:   region,
+		Bucket:   name,
+		KeyID:    e.getenv("AWS_ACCESS_KEY_ID"),
+		Secret:   e.getenv("AWS_SECRET_ACCESS_KEY"),
+		Token:    e.getenv("AWS_SESSION_TOKEN"),
+		Now:      e.now,
+		HTTP: &http.Client{
+			Transport: &http.Transport{
+				Proxy:                 http.ProxyFromEnvironment,
+				ResponseHeaderTimeout: 2 * time.Minute,
+				TLSHandshakeTimeout:   15 * time.Second,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return &bucket{c, name, prefix}, file, nil
+}
+
+// String returns the address.
+func (b *bucket) String() string { return "s3://" + b.name + "/" + b.prefix }
+
+// Room returns that it is unknown.
+func (b *bucket) Room() int64 { return -1 }
+
+// Put uploads a file. The server has checked the hash of each part, so that only the size is left
+// to check.
+func (b *bucket) Put(ctx context.Context, name string, write func(io.Writer) error, _ func() string) error {
+	n := &counter64{}
+	err := b.client.Put(ctx, b.prefix+name, func(w io.Writer) error { return write(io.MultiWriter(w, n)) })
+	if errors.Is(err, s3.ErrExists) {
+		return fault.New(fault.Conflict, "%s%s exists already", b, name)
+	}
+	if err != nil {
+		return err
+	}
+	size, err := b.client.Size(ctx, b.prefix+name)
+	if err == nil && size != n.n {
+		err = fault.New(fault.Unavailable, "the backup in the bucket has %d bytes and not the %d that were sent", size, n.n)
+	}
+	return err
+}
+
+type counter64 struct{ n int64 }
+
+// Write counts.
+func (c *counter64) Write(p []byte) (int, error) { c.n += int64(len(p)); return len(p), nil }
+
+// List returns the files directly below the prefix whose names are those of backups.
+func (b *bucket) List(ctx context.Context) ([]backup.File, error) {
+	all, err := b.client.List(ctx, b.prefix)
+	if err != nil {
+		return nil, err
+	}
+	var out []backup.File
+	for _, o := range all {
+		name := strings.TrimPrefix(o.Key, b.prefix)
+		if !backup.IsName(name) {
+			continue
+		}
+		file := backup.File{Name: name, Size: o.Size}
+		start, err := b.part(ctx, o.Key, 0, min(o.Size, int64(backup.HeaderRoom)))
+		if err != nil {
+			return nil, err
+		}
+		end, err := b.part(ctx, o.Key, -min(o.Size, int64(backup.FooterSize)), 0)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, look(file, start, end))
+	}
+	return out, nil
+}
+
+func (b *bucket) part(ctx context.Context, key string, offset, length int64) ([]byte, error) {
+	if offset == 0 && length == 0 {
+		return nil, nil
+	}
+	r, err := b.client.Get(ctx, key, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, int64(backup.HeaderRoom)))
+}
+
+// Open reads a file.
+func (b *bucket) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	return b.client.Get(ctx, b.prefix+name, 0, 0)
+}
+
+// Delete deletes a file.
+func (b *bucket) Delete(ctx context.Context, name string) error {
+	return b.client.Delete(ctx, b.prefix+name)
+}
+
+// findBackup opens the backup that a text names: a file, or the newest one of a folder or prefix.
+func findBackup(ctx context.Context, e *env, text string) (io.ReadCloser, string, error) {
+	place, name, err := openPlace(e, text)
+	if err != nil {
+		return nil, "", err
+	}
+	if name == "" {
+		files, err := place.List(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		files = slices.DeleteFunc(files, func(f backup.File) bool { return !f.Good() })
+		if len(files) == 0 {
+			return nil, "", fault.New(fault.NotFound, "there is no complete backup at %s", place)
+		}
+		newest := slices.MaxFunc(files, func(a, b backup.File) int { return a.Header.MadeAt.Compare(b.Header.MadeAt) })
+		name = newest.Name
+	}
+	r, err := place.Open(ctx, name)
+	if err != nil {
+		return nil, "", err
+	}
+	return r, fmt.Sprintf("%s (%s)", name, place), nil
+}
