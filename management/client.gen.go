@@ -101,28 +101,52 @@ func (e BulkFilterStatus) Valid() bool {
 
 // Defines values for BulkRequestAction.
 const (
-	Delete      BulkRequestAction = "delete"
-	Disable     BulkRequestAction = "disable"
-	Enable      BulkRequestAction = "enable"
-	EndSessions BulkRequestAction = "end_sessions"
-	Lock        BulkRequestAction = "lock"
-	Unlock      BulkRequestAction = "unlock"
+	BulkRequestActionDelete      BulkRequestAction = "delete"
+	BulkRequestActionDisable     BulkRequestAction = "disable"
+	BulkRequestActionEnable      BulkRequestAction = "enable"
+	BulkRequestActionEndSessions BulkRequestAction = "end_sessions"
+	BulkRequestActionLock        BulkRequestAction = "lock"
+	BulkRequestActionUnlock      BulkRequestAction = "unlock"
 )
 
 // Valid indicates whether the value is a known member of the BulkRequestAction enum.
 func (e BulkRequestAction) Valid() bool {
 	switch e {
-	case Delete:
+	case BulkRequestActionDelete:
 		return true
-	case Disable:
+	case BulkRequestActionDisable:
 		return true
-	case Enable:
+	case BulkRequestActionEnable:
 		return true
-	case EndSessions:
+	case BulkRequestActionEndSessions:
 		return true
-	case Lock:
+	case BulkRequestActionLock:
 		return true
-	case Unlock:
+	case BulkRequestActionUnlock:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ConfigChangeAction.
+const (
+	ConfigChangeActionCreate ConfigChangeAction = "create"
+	ConfigChangeActionDelete ConfigChangeAction = "delete"
+	ConfigChangeActionKeep   ConfigChangeAction = "keep"
+	ConfigChangeActionUpdate ConfigChangeAction = "update"
+)
+
+// Valid indicates whether the value is a known member of the ConfigChangeAction enum.
+func (e ConfigChangeAction) Valid() bool {
+	switch e {
+	case ConfigChangeActionCreate:
+		return true
+	case ConfigChangeActionDelete:
+		return true
+	case ConfigChangeActionKeep:
+		return true
+	case ConfigChangeActionUpdate:
 		return true
 	default:
 		return false
@@ -649,6 +673,12 @@ func (e WebhookDeliveriesParamsState) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// AppliedConfig defines model for AppliedConfig.
+type AppliedConfig struct {
+	Plan    ConfigPlan     `json:"plan"`
+	Secrets []ConfigSecret `json:"secrets"`
 }
 
 // AuditChange A field that an update changed. What may be a secret is shown without values.
@@ -1400,6 +1430,115 @@ type ClientSecretCreated struct {
 	// SecretID The id of the secret. Missing after a rotation.
 	SecretID *string    `json:"secret_id,omitempty"`
 	Warnings *[]Warning `json:"warnings,omitempty"`
+}
+
+// ConfigChange defines model for ConfigChange.
+type ConfigChange struct {
+	Action ConfigChangeAction `json:"action"`
+	Fields *[]ConfigField     `json:"fields,omitempty"`
+	Key    string             `json:"key"`
+
+	// Line Of the document.
+	Line    *int   `json:"line,omitempty"`
+	Section string `json:"section"`
+}
+
+// ConfigChangeAction defines model for ConfigChange.Action.
+type ConfigChangeAction string
+
+// ConfigDrift defines model for ConfigDrift.
+type ConfigDrift struct {
+	AppliedAt time.Time `json:"applied_at"`
+	AppliedBy string    `json:"applied_by"`
+
+	// Document As it was applied last, with references instead of their values.
+	Document string      `json:"document"`
+	Label    string      `json:"label"`
+	Plan     *ConfigPlan `json:"plan,omitempty"`
+
+	// Problem Why the document cannot be compared.
+	Problem *string `json:"problem,omitempty"`
+}
+
+// ConfigDriftList defines model for ConfigDriftList.
+type ConfigDriftList struct {
+	Data  []ConfigDrift `json:"data"`
+	Total int           `json:"total"`
+}
+
+// ConfigExport defines model for ConfigExport.
+type ConfigExport struct {
+	// Document YAML.
+	Document string `json:"document"`
+}
+
+// ConfigField defines model for ConfigField.
+type ConfigField struct {
+	After  *string `json:"after,omitempty"`
+	Before *string `json:"before,omitempty"`
+	Field  string  `json:"field"`
+
+	// Hidden The values may be secret and are not shown.
+	Hidden *bool `json:"hidden,omitempty"`
+}
+
+// ConfigOpen defines model for ConfigOpen.
+type ConfigOpen struct {
+	Field     string `json:"field"`
+	Key       string `json:"key"`
+	Reference string `json:"reference"`
+	Section   string `json:"section"`
+}
+
+// ConfigPlan defines model for ConfigPlan.
+type ConfigPlan struct {
+	// Adopted How many things get the label without a change.
+	Adopted int            `json:"adopted"`
+	Changes []ConfigChange `json:"changes"`
+
+	// ID Of the changes and of the states that they are for.
+	ID    string `json:"id"`
+	Label string `json:"label"`
+
+	// Labeled How many things carry the label now.
+	Labeled int `json:"labeled"`
+
+	// NotCompared Members with references that have no value here.
+	NotCompared []ConfigOpen `json:"not_compared"`
+
+	// Orphans What carries the label and is not in the document any more, and stays.
+	Orphans []ConfigChange `json:"orphans"`
+
+	// Unchanged How many things are as the document describes them.
+	Unchanged int `json:"unchanged"`
+}
+
+// ConfigRequest defines model for ConfigRequest.
+type ConfigRequest struct {
+	// AllowDelete However much that is.
+	AllowDelete *bool `json:"allow_delete,omitempty"`
+
+	// Document YAML.
+	Document string `json:"document"`
+
+	// Plan The id of the plan that must still hold.
+	Plan *string `json:"plan,omitempty"`
+
+	// Prune Delete what carries the label and is not in the document any more.
+	Prune *bool `json:"prune,omitempty"`
+
+	// TakeOver Give what belongs to other documents to this one.
+	TakeOver *bool `json:"take_over,omitempty"`
+
+	// Values The values of the references in the document, by the references as they are written, such as `${env:NAME}`. The server reads neither its environment nor files.
+	Values *map[string]string `json:"values,omitempty"`
+}
+
+// ConfigSecret defines model for ConfigSecret.
+type ConfigSecret struct {
+	Key     string `json:"key"`
+	Secret  string `json:"secret"`
+	Section string `json:"section"`
 }
 
 // DoctorReport defines model for DoctorReport.
@@ -3250,6 +3389,15 @@ type RemoveSecretParams struct {
 	Force *bool `form:"force,omitempty" json:"force,omitempty"`
 }
 
+// ExportConfigParams defines parameters for ExportConfig.
+type ExportConfigParams struct {
+	// Label The label of the document.
+	Label *string `form:"label,omitempty" json:"label,omitempty"`
+
+	// Sections Only these lists, separated by commas: scopes, roles, clients, routes, webhooks.
+	Sections *string `form:"sections,omitempty" json:"sections,omitempty"`
+}
+
 // RotateKeyParams defines parameters for RotateKey.
 type RotateKeyParams struct {
 	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
@@ -3643,6 +3791,12 @@ type UpdateClientJSONRequestBody = ClientPatch
 // AddSecretJSONRequestBody defines body for AddSecret for application/json ContentType.
 type AddSecretJSONRequestBody = NewSecret
 
+// ApplyConfigJSONRequestBody defines body for ApplyConfig for application/json ContentType.
+type ApplyConfigJSONRequestBody = ConfigRequest
+
+// PlanConfigJSONRequestBody defines body for PlanConfig for application/json ContentType.
+type PlanConfigJSONRequestBody = ConfigRequest
+
 // RotateKeyJSONRequestBody defines body for RotateKey for application/json ContentType.
 type RotateKeyJSONRequestBody = KeyRotation
 
@@ -3944,6 +4098,54 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /clients/{id}/secrets/{secret_id} (the `RemoveSecret` operationId).
 	RemoveSecret(ctx context.Context, id ClientRef, secretID string, params *RemoveSecretParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExportConfig Export the configuration as a document
+	//
+	// Lists that the caller may not read are left out, or refused where they are named; a comment of the document says so. Secrets are not in it.
+	//
+	// Corresponds with GET /config (the `ExportConfig` operationId).
+	ExportConfig(ctx context.Context, params *ExportConfigParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApplyConfigWithBody Make the changes of a document, all or none
+	//
+	// Needs the scope to change each list that the document has. With `plan`, 409 unless what would be changed is what that plan has shown.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
+	ApplyConfigWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApplyConfig Make the changes of a document, all or none
+	//
+	// Needs the scope to change each list that the document has. With `plan`, 409 unless what would be changed is what that plan has shown.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
+	ApplyConfig(ctx context.Context, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ConfigDrift Compare what is stored with the documents that were applied last
+	//
+	// Corresponds with GET /config/drift (the `ConfigDrift` operationId).
+	ConfigDrift(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PlanConfigWithBody Show what a document would change
+	//
+	// Needs the scope to read each list that the document has. Nothing is changed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /config/plan (the `PlanConfig` operationId).
+	PlanConfigWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PlanConfig Show what a document would change
+	//
+	// Needs the scope to read each list that the document has. Nothing is changed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /config/plan (the `PlanConfig` operationId).
+	PlanConfig(ctx context.Context, body PlanConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Examine Examine the installation
 	//
@@ -4965,6 +5167,114 @@ func (c *RawClient) AddSecret(ctx context.Context, id ClientRef, params *AddSecr
 // Corresponds with DELETE /clients/{id}/secrets/{secret_id} (the `RemoveSecret` operationId).
 func (c *RawClient) RemoveSecret(ctx context.Context, id ClientRef, secretID string, params *RemoveSecretParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemoveSecretRequest(c.Server, id, secretID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportConfig Export the configuration as a document
+//
+// Lists that the caller may not read are left out, or refused where they are named; a comment of the document says so. Secrets are not in it.
+//
+// Corresponds with GET /config (the `ExportConfig` operationId).
+func (c *RawClient) ExportConfig(ctx context.Context, params *ExportConfigParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportConfigRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplyConfigWithBody Make the changes of a document, all or none
+//
+// Needs the scope to change each list that the document has. With `plan`, 409 unless what would be changed is what that plan has shown.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
+func (c *RawClient) ApplyConfigWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyConfigRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplyConfig Make the changes of a document, all or none
+//
+// Needs the scope to change each list that the document has. With `plan`, 409 unless what would be changed is what that plan has shown.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
+func (c *RawClient) ApplyConfig(ctx context.Context, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyConfigRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ConfigDrift Compare what is stored with the documents that were applied last
+//
+// Corresponds with GET /config/drift (the `ConfigDrift` operationId).
+func (c *RawClient) ConfigDrift(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewConfigDriftRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PlanConfigWithBody Show what a document would change
+//
+// Needs the scope to read each list that the document has. Nothing is changed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /config/plan (the `PlanConfig` operationId).
+func (c *RawClient) PlanConfigWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPlanConfigRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PlanConfig Show what a document would change
+//
+// Needs the scope to read each list that the document has. Nothing is changed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /config/plan (the `PlanConfig` operationId).
+func (c *RawClient) PlanConfig(ctx context.Context, body PlanConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPlanConfigRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7921,6 +8231,179 @@ func NewRemoveSecretRequest(server string, id ClientRef, secretID string, params
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewExportConfigRequest constructs an http.Request for the ExportConfig method
+func NewExportConfigRequest(server string, params *ExportConfigParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/config")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Label != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "label", *params.Label, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Sections != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sections", *params.Sections, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewApplyConfigRequest calls the generic ApplyConfig builder with application/json body
+func NewApplyConfigRequest(server string, body ApplyConfigJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApplyConfigRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewApplyConfigRequestWithBody constructs an http.Request for the ApplyConfig method, with any body, and a specified content type
+func NewApplyConfigRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/config/apply")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewConfigDriftRequest constructs an http.Request for the ConfigDrift method
+func NewConfigDriftRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/config/drift")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPlanConfigRequest calls the generic PlanConfig builder with application/json body
+func NewPlanConfigRequest(server string, body PlanConfigJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPlanConfigRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewPlanConfigRequestWithBody constructs an http.Request for the PlanConfig method, with any body, and a specified content type
+func NewPlanConfigRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/config/plan")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -11819,6 +12302,58 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /clients/{id}/secrets/{secret_id} (the `RemoveSecret` operationId).
 	RemoveSecretWithResponse(ctx context.Context, id ClientRef, secretID string, params *RemoveSecretParams, reqEditors ...RequestEditorFn) (*RemoveSecretResponse, error)
 
+	// ExportConfigWithResponse Export the configuration as a document
+	//
+	// Lists that the caller may not read are left out, or refused where they are named; a comment of the document says so. Secrets are not in it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /config (the `ExportConfig` operationId).
+	ExportConfigWithResponse(ctx context.Context, params *ExportConfigParams, reqEditors ...RequestEditorFn) (*ExportConfigResponse, error)
+
+	// ApplyConfigWithBodyWithResponse Make the changes of a document, all or none
+	//
+	// Needs the scope to change each list that the document has. With `plan`, 409 unless what would be changed is what that plan has shown.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
+	ApplyConfigWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error)
+
+	// ApplyConfigWithResponse Make the changes of a document, all or none
+	//
+	// Needs the scope to change each list that the document has. With `plan`, 409 unless what would be changed is what that plan has shown.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
+	ApplyConfigWithResponse(ctx context.Context, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error)
+
+	// ConfigDriftWithResponse Compare what is stored with the documents that were applied last
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /config/drift (the `ConfigDrift` operationId).
+	ConfigDriftWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ConfigDriftResponse, error)
+
+	// PlanConfigWithBodyWithResponse Show what a document would change
+	//
+	// Needs the scope to read each list that the document has. Nothing is changed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /config/plan (the `PlanConfig` operationId).
+	PlanConfigWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlanConfigResponse, error)
+
+	// PlanConfigWithResponse Show what a document would change
+	//
+	// Needs the scope to read each list that the document has. Nothing is changed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /config/plan (the `PlanConfig` operationId).
+	PlanConfigWithResponse(ctx context.Context, body PlanConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*PlanConfigResponse, error)
+
 	// ExamineWithResponse Examine the installation
 	//
 	// The server asks the network, the mail server and the database, so that this may take some seconds.
@@ -13562,6 +14097,198 @@ func (r RemoveSecretResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RemoveSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ExportConfigResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ConfigExport
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExportConfigResponse) GetJSON200() *ConfigExport {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExportConfigResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportConfigResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportConfigResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportConfigResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportConfigResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ApplyConfigResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AppliedConfig
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ApplyConfigResponse) GetJSON200() *AppliedConfig {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ApplyConfigResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApplyConfigResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApplyConfigResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApplyConfigResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApplyConfigResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ConfigDriftResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ConfigDriftList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ConfigDriftResponse) GetJSON200() *ConfigDriftList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ConfigDriftResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ConfigDriftResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ConfigDriftResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ConfigDriftResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ConfigDriftResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PlanConfigResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ConfigPlan
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PlanConfigResponse) GetJSON200() *ConfigPlan {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PlanConfigResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PlanConfigResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PlanConfigResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PlanConfigResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PlanConfigResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17233,6 +17960,94 @@ func (c *ClientWithResponses) RemoveSecretWithResponse(ctx context.Context, id C
 	return ParseRemoveSecretResponse(rsp)
 }
 
+// ExportConfigWithResponse Export the configuration as a document
+//
+// Lists that the caller may not read are left out, or refused where they are named; a comment of the document says so. Secrets are not in it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /config (the `ExportConfig` operationId).
+func (c *ClientWithResponses) ExportConfigWithResponse(ctx context.Context, params *ExportConfigParams, reqEditors ...RequestEditorFn) (*ExportConfigResponse, error) {
+	rsp, err := c.ExportConfig(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportConfigResponse(rsp)
+}
+
+// ApplyConfigWithBodyWithResponse Make the changes of a document, all or none
+//
+// Needs the scope to change each list that the document has. With `plan`, 409 unless what would be changed is what that plan has shown.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
+func (c *ClientWithResponses) ApplyConfigWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error) {
+	rsp, err := c.ApplyConfigWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplyConfigResponse(rsp)
+}
+
+// ApplyConfigWithResponse Make the changes of a document, all or none
+//
+// Needs the scope to change each list that the document has. With `plan`, 409 unless what would be changed is what that plan has shown.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /config/apply (the `ApplyConfig` operationId).
+func (c *ClientWithResponses) ApplyConfigWithResponse(ctx context.Context, body ApplyConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyConfigResponse, error) {
+	rsp, err := c.ApplyConfig(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplyConfigResponse(rsp)
+}
+
+// ConfigDriftWithResponse Compare what is stored with the documents that were applied last
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /config/drift (the `ConfigDrift` operationId).
+func (c *ClientWithResponses) ConfigDriftWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ConfigDriftResponse, error) {
+	rsp, err := c.ConfigDrift(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConfigDriftResponse(rsp)
+}
+
+// PlanConfigWithBodyWithResponse Show what a document would change
+//
+// Needs the scope to read each list that the document has. Nothing is changed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /config/plan (the `PlanConfig` operationId).
+func (c *ClientWithResponses) PlanConfigWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PlanConfigResponse, error) {
+	rsp, err := c.PlanConfigWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePlanConfigResponse(rsp)
+}
+
+// PlanConfigWithResponse Show what a document would change
+//
+// Needs the scope to read each list that the document has. Nothing is changed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /config/plan (the `PlanConfig` operationId).
+func (c *ClientWithResponses) PlanConfigWithResponse(ctx context.Context, body PlanConfigJSONRequestBody, reqEditors ...RequestEditorFn) (*PlanConfigResponse, error) {
+	rsp, err := c.PlanConfig(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePlanConfigResponse(rsp)
+}
+
 // ExamineWithResponse Examine the installation
 //
 // The server asks the network, the mail server and the database, so that this may take some seconds.
@@ -19196,6 +20011,138 @@ func ParseRemoveSecretResponse(rsp *http.Response) (*RemoveSecretResponse, error
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseExportConfigResponse parses an HTTP response from a ExportConfigWithResponse call
+func ParseExportConfigResponse(rsp *http.Response) (*ExportConfigResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportConfigResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ConfigExport
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseApplyConfigResponse parses an HTTP response from a ApplyConfigWithResponse call
+func ParseApplyConfigResponse(rsp *http.Response) (*ApplyConfigResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApplyConfigResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AppliedConfig
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseConfigDriftResponse parses an HTTP response from a ConfigDriftWithResponse call
+func ParseConfigDriftResponse(rsp *http.Response) (*ConfigDriftResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ConfigDriftResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ConfigDriftList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePlanConfigResponse parses an HTTP response from a PlanConfigWithResponse call
+func ParsePlanConfigResponse(rsp *http.Response) (*PlanConfigResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PlanConfigResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ConfigPlan
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

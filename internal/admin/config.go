@@ -48,6 +48,7 @@ type ConfigInput struct {
 	AllowDelete bool   // however much that is
 	TakeOver    bool   // give things of other documents to this one
 	Plan        string // the id of the plan that must still hold, or ""
+	Open        bool   // compare also without the values of references; not for applying
 }
 
 // value returns the value of a reference.
@@ -91,7 +92,7 @@ func (o *Operations) readConfig(a Actor, in *ConfigInput, changes bool) (*plan.D
 	if err := o.authorizeConfig(a, nil, changes); err != nil {
 		return nil, err
 	}
-	doc, err := plan.Read(in.Document, ConfigSections(o.parts.Rules), in.value, false)
+	doc, err := plan.Read(in.Document, ConfigSections(o.parts.Rules), in.value, in.Open && !changes)
 	if err != nil {
 		return nil, err
 	}
@@ -268,11 +269,9 @@ func (o *Operations) ExportConfig(ctx context.Context, a Actor, q ConfigExport) 
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range kinds {
-		read, _ := k.scopes()
-		if err := o.authorize(a, read); err != nil {
-			return nil, err
-		}
+	kinds, omitted, err := o.readableKinds(a, kinds, len(q.Sections) == 0)
+	if err != nil {
+		return nil, err
 	}
 	labels, err := o.store.ConfigLabels(ctx)
 	if err != nil {
@@ -282,6 +281,9 @@ func (o *Operations) ExportConfig(ctx context.Context, a Actor, q ConfigExport) 
 		"Configuration of Gatehouse, written by: gatehouse export",
 		"Secrets are not in it. What other documents describe is left out.",
 	}}
+	if len(omitted) > 0 {
+		w.Header = append(w.Header, "Not exported for want of a scope, and so left alone: "+strings.Join(omitted, ", "))
+	}
 	for _, k := range kinds {
 		entries, err := k.entries(ctx, o, labels, q.Label)
 		if err != nil {
@@ -292,6 +294,30 @@ func (o *Operations) ExportConfig(ctx context.Context, a Actor, q ConfigExport) 
 		}
 	}
 	return w.Bytes()
+}
+
+// readableKinds returns the kinds that an actor may read, and the names of the others. It returns a
+// denial for the first of these unless all kinds are meant.
+func (o *Operations) readableKinds(
+	a Actor, kinds []configKind, all bool,
+) (readable []configKind, omitted []string, err error) {
+	if all {
+		if err := o.authorize(a, ScopeClientsRead); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, k := range kinds {
+		read, _ := k.scopes()
+		switch err := o.authorize(a, read); {
+		case err == nil:
+			readable = append(readable, k)
+		case !all:
+			return nil, nil, err
+		default:
+			omitted = append(omitted, k.section().Name)
+		}
+	}
+	return readable, omitted, nil
 }
 
 // selectKinds returns the kinds of the named sections; all if none is named.

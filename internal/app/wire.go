@@ -34,6 +34,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
+	"github.com/gatehouse-id/gatehouse/internal/plan"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/text"
@@ -534,11 +535,17 @@ func (s *server) ensureRouteKey(ctx context.Context, now time.Time) error {
 // maxImport is the size of a file of accounts, in bytes.
 const maxImport = 8 << 30
 
+// maxDocument is the size of a configuration document in JSON with the values of its references.
+const maxDocument = 3 * plan.MaxDocument
+
 // bodyLimits returns the sizes of bodies at paths that take files.
 func bodyLimits() map[string]int64 {
 	limits := map[string]int64{ui.PathPicture: maxUpload}
 	for _, path := range slices.Concat(api.PathsOfFiles(), console.PathsOfFiles()) {
 		limits[path] = maxImport
+	}
+	for _, path := range api.PathsOfDocuments() {
+		limits[path] = maxDocument
 	}
 	return limits
 }

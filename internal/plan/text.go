@@ -32,7 +32,7 @@ func (p *Plan) Lines(sections []Section) []Line {
 		tone, mark := c.Action.look()
 		out = append(out, Line{tone, mark + " " + nouns[c.Section] + " " + c.Key + lineOf(c.Line)})
 		for _, f := range c.Fields {
-			out = append(out, Line{tone, "    " + f.Field + ": " + f.text(c.Action)})
+			out = append(out, Line{tone, "    " + f.Describe(c.Action)})
 		}
 	}
 	for i := range p.Orphans {
@@ -77,13 +77,8 @@ func (f *FieldChange) text(a Action) string {
 	return quoted(f.Before) + " → " + quoted(f.After)
 }
 
-// Shown returns the values of a change for people.
-func (f *FieldChange) Shown() (before, after string) {
-	if f.Hidden {
-		return "", "not shown"
-	}
-	return f.Before, f.After
-}
+// Describe returns the change for people, with the name of the member.
+func (f *FieldChange) Describe(a Action) string { return f.Field + ": " + f.text(a) }
 
 func quoted(s string) string {
 	if s == "" {

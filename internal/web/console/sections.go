@@ -38,6 +38,7 @@ func (s *Server) allSections() []section {
 		s.mailSection(),
 		s.keySection(),
 		s.settingSection(),
+		s.configSection(),
 		s.doctorSection(),
 	}
 }

@@ -86,6 +86,18 @@ type ServerInterface interface {
 	// RemoveSecret Remove a secret
 	// (DELETE /clients/{id}/secrets/{secret_id})
 	RemoveSecret(w http.ResponseWriter, r *http.Request, id ClientRef, secretID string, params RemoveSecretParams)
+	// ExportConfig Export the configuration as a document
+	// (GET /config)
+	ExportConfig(w http.ResponseWriter, r *http.Request, params ExportConfigParams)
+	// ApplyConfig Make the changes of a document, all or none
+	// (POST /config/apply)
+	ApplyConfig(w http.ResponseWriter, r *http.Request)
+	// ConfigDrift Compare what is stored with the documents that were applied last
+	// (GET /config/drift)
+	ConfigDrift(w http.ResponseWriter, r *http.Request)
+	// PlanConfig Show what a document would change
+	// (POST /config/plan)
+	PlanConfig(w http.ResponseWriter, r *http.Request)
 	// Examine Examine the installation
 	// (GET /doctor)
 	Examine(w http.ResponseWriter, r *http.Request)
@@ -1496,6 +1508,94 @@ func (siw *ServerInterfaceWrapper) RemoveSecret(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RemoveSecret(w, r, id, secretID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ExportConfig operation middleware
+func (siw *ServerInterfaceWrapper) ExportConfig(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportConfigParams
+
+	// ------------- Optional query parameter "label" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "label", r.URL.Query(), &params.Label, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "label"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "label", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "sections" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sections", r.URL.Query(), &params.Sections, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "sections"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sections", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExportConfig(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ApplyConfig operation middleware
+func (siw *ServerInterfaceWrapper) ApplyConfig(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ApplyConfig(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ConfigDrift operation middleware
+func (siw *ServerInterfaceWrapper) ConfigDrift(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ConfigDrift(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PlanConfig operation middleware
+func (siw *ServerInterfaceWrapper) PlanConfig(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PlanConfig(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4487,6 +4587,10 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}/secrets", wrapper.RemoveOldSecrets)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/{id}/secrets", wrapper.AddSecret)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}/secrets/{secret_id}", wrapper.RemoveSecret)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/config", wrapper.ExportConfig)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/config/apply", wrapper.ApplyConfig)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/config/drift", wrapper.ConfigDrift)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/config/plan", wrapper.PlanConfig)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/doctor", wrapper.Examine)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/explain/{request_id}", wrapper.Explain)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/keys", wrapper.Keys)
@@ -5170,6 +5274,93 @@ type RemoveSecret204Response struct {
 func (response RemoveSecret204Response) VisitRemoveSecretResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
+}
+
+type ExportConfigRequestObject struct {
+	Params ExportConfigParams
+}
+
+type ExportConfigResponseObject interface {
+	VisitExportConfigResponse(w http.ResponseWriter) error
+}
+
+type ExportConfig200JSONResponse ConfigExport
+
+func (response ExportConfig200JSONResponse) VisitExportConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ApplyConfigRequestObject struct {
+	Body *ApplyConfigJSONRequestBody
+}
+
+type ApplyConfigResponseObject interface {
+	VisitApplyConfigResponse(w http.ResponseWriter) error
+}
+
+type ApplyConfig200JSONResponse AppliedConfig
+
+func (response ApplyConfig200JSONResponse) VisitApplyConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConfigDriftRequestObject struct {
+}
+
+type ConfigDriftResponseObject interface {
+	VisitConfigDriftResponse(w http.ResponseWriter) error
+}
+
+type ConfigDrift200JSONResponse ConfigDriftList
+
+func (response ConfigDrift200JSONResponse) VisitConfigDriftResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PlanConfigRequestObject struct {
+	Body *PlanConfigJSONRequestBody
+}
+
+type PlanConfigResponseObject interface {
+	VisitPlanConfigResponse(w http.ResponseWriter) error
+}
+
+type PlanConfig200JSONResponse ConfigPlan
+
+func (response PlanConfig200JSONResponse) VisitPlanConfigResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ExamineRequestObject struct {
@@ -6947,6 +7138,18 @@ type StrictServerInterface interface {
 	// RemoveSecret Remove a secret
 	// (DELETE /clients/{id}/secrets/{secret_id})
 	RemoveSecret(ctx context.Context, request RemoveSecretRequestObject) (RemoveSecretResponseObject, error)
+	// ExportConfig Export the configuration as a document
+	// (GET /config)
+	ExportConfig(ctx context.Context, request ExportConfigRequestObject) (ExportConfigResponseObject, error)
+	// ApplyConfig Make the changes of a document, all or none
+	// (POST /config/apply)
+	ApplyConfig(ctx context.Context, request ApplyConfigRequestObject) (ApplyConfigResponseObject, error)
+	// ConfigDrift Compare what is stored with the documents that were applied last
+	// (GET /config/drift)
+	ConfigDrift(ctx context.Context, request ConfigDriftRequestObject) (ConfigDriftResponseObject, error)
+	// PlanConfig Show what a document would change
+	// (POST /config/plan)
+	PlanConfig(ctx context.Context, request PlanConfigRequestObject) (PlanConfigResponseObject, error)
 	// Examine Examine the installation
 	// (GET /doctor)
 	Examine(ctx context.Context, request ExamineRequestObject) (ExamineResponseObject, error)
@@ -7779,6 +7982,118 @@ func (sh *strictHandler) RemoveSecret(w http.ResponseWriter, r *http.Request, id
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(RemoveSecretResponseObject); ok {
 		if err := validResponse.VisitRemoveSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportConfig operation middleware
+func (sh *strictHandler) ExportConfig(w http.ResponseWriter, r *http.Request, params ExportConfigParams) {
+	var request ExportConfigRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportConfig(ctx, request.(ExportConfigRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportConfig")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExportConfigResponseObject); ok {
+		if err := validResponse.VisitExportConfigResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ApplyConfig operation middleware
+func (sh *strictHandler) ApplyConfig(w http.ResponseWriter, r *http.Request) {
+	var request ApplyConfigRequestObject
+
+	var body ApplyConfigJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ApplyConfig(ctx, request.(ApplyConfigRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApplyConfig")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ApplyConfigResponseObject); ok {
+		if err := validResponse.VisitApplyConfigResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ConfigDrift operation middleware
+func (sh *strictHandler) ConfigDrift(w http.ResponseWriter, r *http.Request) {
+	var request ConfigDriftRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ConfigDrift(ctx, request.(ConfigDriftRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ConfigDrift")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ConfigDriftResponseObject); ok {
+		if err := validResponse.VisitConfigDriftResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PlanConfig operation middleware
+func (sh *strictHandler) PlanConfig(w http.ResponseWriter, r *http.Request) {
+	var request PlanConfigRequestObject
+
+	var body PlanConfigJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PlanConfig(ctx, request.(PlanConfigRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PlanConfig")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PlanConfigResponseObject); ok {
+		if err := validResponse.VisitPlanConfigResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
