@@ -19,7 +19,23 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 )
+
+// TestRegistrationOnPostgreSQL runs stories of registration on the other engine.
+func TestRegistrationOnPostgreSQL(t *testing.T) {
+	for name, story := range map[string]func(*testing.T, ...string){
+		"initial token":     registrationByAnInitialToken,
+		"policies":          initialTokenPolicies,
+		"managed by itself": registrationIsManagedByItsToken,
+		"open":              openRegistration,
+		"unused":            unusedClientsAreDeleted,
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, "DATABASE_URL="+storetest.Postgres(t), "SECRET_KEY="+strings.Repeat("k1", 20))
+		})
+	}
+}
 
 // registrar calls the registration endpoint of a server.
 type registrar struct {
@@ -175,8 +191,10 @@ func TestRegistrationByAnAdministrator(t *testing.T) {
 	}
 }
 
-func TestRegistrationByAnInitialToken(t *testing.T) {
-	r := newRegistrar(t, "DYNAMIC_CLIENT_REGISTRATION_TOKEN=the-token-of-the-settings")
+func TestRegistrationByAnInitialToken(t *testing.T) { registrationByAnInitialToken(t) }
+
+func registrationByAnInitialToken(t *testing.T, more ...string) {
+	r := newRegistrar(t, append(more, "DYNAMIC_CLIENT_REGISTRATION_TOKEN=the-token-of-the-settings")...)
 	token := r.initial(admin.NewInitialToken{Count: 2, Policy: admin.RegistrationPolicy{
 		Grants:        []string{"authorization_code", "refresh_token"},
 		Scopes:        []string{"openid", "notes:read"},
@@ -235,8 +253,10 @@ func TestRegistrationByAnInitialToken(t *testing.T) {
 }
 
 // Nobody makes a token that gives what administrators give.
-func TestInitialTokenPolicies(t *testing.T) {
-	r := newRegistrar(t)
+func TestInitialTokenPolicies(t *testing.T) { initialTokenPolicies(t) }
+
+func initialTokenPolicies(t *testing.T, settings ...string) {
+	r := newRegistrar(t, settings...)
 	for name, in := range map[string]admin.NewInitialToken{
 		"scope":     {Policy: admin.RegistrationPolicy{Scopes: []string{"openid", "admin:keys:write"}}},
 		"superuser": {Policy: admin.RegistrationPolicy{Scopes: []string{"superuser"}}},
@@ -256,8 +276,10 @@ func TestInitialTokenPolicies(t *testing.T) {
 	}
 }
 
-func TestRegistrationIsManagedByItsToken(t *testing.T) {
-	r := newRegistrar(t)
+func TestRegistrationIsManagedByItsToken(t *testing.T) { registrationIsManagedByItsToken(t) }
+
+func registrationIsManagedByItsToken(t *testing.T, settings ...string) {
+	r := newRegistrar(t, settings...)
 	doc := r.expect(201, "POST", "/oauth/register", r.initial(admin.NewInitialToken{Count: 3}), sampleRegistration)
 	id, first := doc["client_id"].(string), "Bearer "+doc["registration_access_token"].(string)
 	at := "/oauth/register/" + id
@@ -316,9 +338,11 @@ func TestOpenRegistrationIsOffByDefault(t *testing.T) {
 	r.expect(401, "POST", "/register", "", `{"redirect_uris":["https://a.example/cb"]}`)
 }
 
-func TestOpenRegistration(t *testing.T) {
-	r := newRegistrar(t, "OPEN_REGISTRATION=public", "RATE_LIMIT_OPEN_REGISTRATION_MAX=0",
-		"OPEN_REGISTRATION_SCOPES=openid mcp:tools", "OPEN_REGISTRATION_RESOURCES=https://notes.example/mcp")
+func TestOpenRegistration(t *testing.T) { openRegistration(t) }
+
+func openRegistration(t *testing.T, settings ...string) {
+	r := newRegistrar(t, append(settings, "OPEN_REGISTRATION=public", "RATE_LIMIT_OPEN_REGISTRATION_MAX=0",
+		"OPEN_REGISTRATION_SCOPES=openid mcp:tools", "OPEN_REGISTRATION_RESOURCES=https://notes.example/mcp")...)
 	for _, c := range []struct{ body, code string }{
 		{`{"redirect_uris":["JavaScript:alert(1)"]}`, "invalid_redirect_uri"},
 		{`{"redirect_uris":["data:text/html,x"]}`, "invalid_redirect_uri"},
@@ -425,8 +449,10 @@ func TestClientsByName(t *testing.T) {
 	r.expect(403, "POST", "/api/v1/client", weak, `{"client_name":"foo","scopes":[],"grants":["client_credentials"]}`)
 }
 
-func TestUnusedClientsAreDeleted(t *testing.T) {
-	r := newRegistrar(t, "OPEN_REGISTRATION=public", "RATE_LIMIT_OPEN_REGISTRATION_MAX=0")
+func TestUnusedClientsAreDeleted(t *testing.T) { unusedClientsAreDeleted(t) }
+
+func unusedClientsAreDeleted(t *testing.T, settings ...string) {
+	r := newRegistrar(t, append(settings, "OPEN_REGISTRATION=public", "RATE_LIMIT_OPEN_REGISTRATION_MAX=0")...)
 	register := func() client.ID {
 		doc := r.expect(201, "POST", "/register", "", `{"redirect_uris":["https://a.example/cb"]}`)
 		return client.ID(doc["client_id"].(string))

@@ -23,6 +23,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/ship"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/store/storetest"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
@@ -41,7 +42,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{URL: "sqlite:" + t.TempDir() + "/g.db"})
+	return newWorldAt(t, "sqlite:"+t.TempDir()+"/g.db")
+}
+
+func newWorldAt(t *testing.T, url string) *world {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Options{URL: url})
 	testkit.Must(t, err)
 	_, err = db.Migrate(t.Context())
 	testkit.Must(t, err)
@@ -338,7 +344,18 @@ func TestWhatIsNotSuccess(t *testing.T) {
 // behind it arrive, and that an administrator can have it sent again.
 func TestGivingUp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	for name, url := range map[string]func(testing.TB) string{
+		"SQLite":     storetest.SQLite,
+		"PostgreSQL": storetest.Postgres,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			givingUp(t, newWorldAt(t, url(t)))
+		})
+	}
+}
+
+func givingUp(t *testing.T, w *world) {
 	var mu sync.Mutex
 	poison := ""
 	r := newReceiver(t, nil)
