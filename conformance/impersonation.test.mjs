@@ -114,7 +114,7 @@ describe("acting as a person", () => {
     }
     assert.equal(await post(page, `/admin/users/${ada.id}/impersonate`, { reason: "again" }), 403);
     assert.ok((await post(page, "/impersonate", { token: new URL(link).searchParams.get("token") })) >= 400, "a link twice");
-    for (const path of ["/admin", "/account/security/password"]) {
+    for (const path of ["/admin", "/activate", "/nothing-here"]) {
       await page.goto(server.at(path).href);
       assert.match(await page.locator(".on-behalf").innerText(), /Ada Lovelace/, path);
     }

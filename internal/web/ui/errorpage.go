@@ -19,6 +19,9 @@ func (s *Server) Fail(w http.ResponseWriter, r *http.Request, err error) { s.kit
 func (s *Server) ErrorPage(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("Cache-Control", "no-store")
 	s.readAddress(r)
+	if s.actingCookie(r) && web.Status(err) < http.StatusInternalServerError {
+		_, _ = s.Session(r) // for the banner: many errors come before anything asks for the session
+	}
 	v := s.errorView(r, err)
 	if failed := s.show(w, web.Status(err), v); failed != nil {
 		ev := web.EventOf(r.Context())
