@@ -31,7 +31,11 @@ func helpWithExamples(options kong.HelpOptions, ctx *kong.Context) error {
 	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
 		return err
 	}
-	return printExamples(ctx.Stdout, examplesOf(commandOf(ctx)))
+	command := commandOf(ctx)
+	if n := ctx.Selected(); n != nil && n.DefaultCmd != nil {
+		command += " " + n.DefaultCmd.Name
+	}
+	return printExamples(ctx.Stdout, examplesOf(command))
 }
 
 func printExamples(w io.Writer, examples []example) error {
@@ -57,6 +61,7 @@ func userExamples() map[string][]example {
 			{"user list --search ada", "People whose name or address has a word that begins so"},
 			{"user list --status locked --json", "Locked accounts, for a program"},
 		},
+		"user impersonate":         {{"user impersonate ada@example.com --reason 'ticket 7'", "Prints a link to act as the person"}},
 		"user show":                {{"user show ada@example.com", "By email address, user name or id"}},
 		"user update":              {{"user update ada@example.com --add-role billing --unset phone", "Adds a role and removes the telephone number"}},
 		"user invite":              {{"user invite ada@example.com --name 'Ada Lovelace' --role staff", "Mails an invitation"}},
@@ -140,6 +145,12 @@ func accessExamples() map[string][]example {
 
 func serverExamples() map[string][]example {
 	return map[string][]example{
+		"export": {
+			{"export --output gatehouse.yaml", "All that is configured, as a document"},
+			{"export --schema > gatehouse.schema.json", "For an editor"},
+		},
+		"plan":       {{"plan gatehouse.yaml", "What the document would change"}},
+		"apply":      {{"apply gatehouse.yaml", "All of it or nothing"}},
 		"key list":   {{"key list", "Keys that sign tokens, and until when"}},
 		"key rotate": {{"key rotate --publish-ahead 1h", "Services fetch the new key before it signs"}},
 		"key retire": {{"key retire KEY_ID --yes", "Withdraws a key that somebody else may have"}},
@@ -189,6 +200,15 @@ func auditExamples() map[string][]example {
 
 func machineExamples() map[string][]example {
 	return map[string][]example{
+		"backup make": {
+			{"backup /backups/tonight.backup", "While the server runs"},
+		},
+		"backup list":   {{"backup list /backups", "What there is at a place"}},
+		"backup status": {{"backup status", "What the servers have backed up"}},
+		"restore": {
+			{"restore /backups/tonight.backup --recover", "An older moment comes back: everybody signs in again"},
+			{"restore /backups/move.backup --move", "The same moment goes on in another place"},
+		},
 		"serve": {
 			{"serve", "In development: http://localhost:8080, data in ./data"},
 			{"serve --config /etc/gatehouse/gatehouse.yaml", "With settings from a file"},
