@@ -31,3 +31,11 @@ func explainOwner(err error, databaseURL string) error {
 	}
 	return err
 }
+
+// keepOwner gives a file the owner that another one has, where that is possible: root edits files
+// that the user of the service reads.
+func keepOwner(f *os.File, of os.FileInfo) {
+	if sys, ok := of.Sys().(*syscall.Stat_t); ok {
+		_ = f.Chown(int(sys.Uid), int(sys.Gid)) // only root can, and only then the owner differs
+	}
+}

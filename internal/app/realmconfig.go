@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/config"
@@ -73,6 +74,9 @@ func realmConfigsOf(cfg *config.Config, f *realm.File) ([]*config.Config, *realm
 		return nil, nil, nil
 	}
 	sites := []realm.Site{{BaseURL: cfg.Server.BaseURL, Hosts: f.Hosts}}
+	if u, err := url.Parse(cfg.Server.BaseURL); err == nil && slices.Contains(localHosts(), u.Hostname()) {
+		sites[0].Hosts = slices.Concat(f.Hosts, localHosts())
+	}
 	var all []*config.Config
 	var problems config.Problems
 	for _, e := range f.Realms {
@@ -105,6 +109,9 @@ func realmConfigsOf(cfg *config.Config, f *realm.File) ([]*config.Config, *realm
 	}
 	return all, router, nil
 }
+
+// localHosts returns the hosts that name this machine: who uses one for the server uses the others.
+func localHosts() []string { return []string{"localhost", "127.0.0.1", "::1"} }
 
 // checkApart returns an error if two issuers of a process have the same database or the same key:
 // the key of one would open the sealed values of the other.

@@ -29,6 +29,8 @@ const (
 	realmEvery = time.Hour        // between two such visits
 	realmSlots = 2                // visits at a time
 	realmCheck = time.Second      // between two looks whether a realm can close
+
+	maxAnnounced = 10 // realms whose addresses the start prints
 )
 
 // realms are the realms that a process serves beside its own issuer. Each is a server of its own,
@@ -91,7 +93,9 @@ func startRealms(e *env, main *server) error {
 			watch: main.parts.monitor.ofRealm(),
 		}))
 	}
-	fmt.Fprint(e.stdout, announceRealms(configs))
+	if len(configs) <= maxAnnounced {
+		fmt.Fprint(e.stdout, announceRealms(configs))
+	}
 	main.realms = r
 	main.handler = r.front(main.handler)
 	drain := main.drain

@@ -1,0 +1,74 @@
+package app
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/testkit"
+)
+
+// The commands about realms, and others with --realm, as an operator runs them.
+func TestRealmCommands(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "realms.yaml")
+	environ := []string{
+		"ENVIRONMENT=production", "BASE_URL=https://login.example", "SECRET_KEY=" + secret.NewToken(""),
+		"DATABASE_URL=sqlite:" + filepath.Join(dir, "data", "gatehouse.db"), "REALMS_FILE=" + file,
+	}
+	run := func(line string) string {
+		var out bytes.Buffer
+		code := Main(t.Context(), strings.Fields(line), environ, strings.NewReader(""), &out, &out)
+		return fmt.Sprint(code, " ", out.String())
+	}
+	for _, step := range []struct{ line, want string }{
+		{"realm list", "1 gatehouse: REALMS_FILE cannot be read"},
+		{"realm create acme --at https://acme.example", "0 The realm acme is in " + file},
+		{"realm create acme --at https://other.example", "there is a realm acme already"},
+		{"realm create beta --at https://ACME.example:443/", "have the same address"},
+		{"realm create Beta --at https://beta.example", "cannot be the name of a realm"},
+		{"realm create ../x --at https://beta.example", "cannot be the name of a realm"},
+		{"realm create beta --at http://beta.example", "production needs https"},
+		{"realm create beta --at https://beta.example --database sqlite:" + dir + "/data/realms/acme/../acme/gatehouse.db", "has the database of the realm acme"},
+		{"realm create beta --at https://beta.example", "0 The realm beta is in"},
+		{"realm list --json", `"total": 2`},
+		{"--realm acme user create --email ada@acme.example", "https://acme.example/reset-password?"},
+		{"--realm acme user list", "ada@acme.example"},
+		{"--realm gamma user list", `1 gatehouse: REALMS_FILE has no realm "gamma"`},
+		{"--realm acme user list --database-url sqlite:/x", "set database_url in REALMS_FILE"},
+		{"--realm acme --server https://acme.example user list", "2 gatehouse: --realm names a realm of this machine"},
+		{"--realm acme serve", "2 gatehouse: serve serves all realms"},
+		{"--realm acme realm list", "2 gatehouse: this command takes the name of the realm"},
+		{"migrate --dry-run", "0 "},
+		{"realm delete gamma", `has no realm "gamma"`},
+		{"realm delete acme", "Its database stays: " + dir + "/data/realms/acme/gatehouse.db"},
+		{"--realm acme user list", "has no realm"},
+		{"realm create acme --at https://acme.example", "0 The realm acme"},
+		{"--realm acme user list", "ada@acme.example"},
+	} {
+		if got := run(step.line); !strings.Contains(got, step.want) {
+			t.Errorf("gatehouse %s\n%swant %s", step.line, got, step.want)
+		}
+	}
+	for _, line := range []string{"--realm beta user list", "user list"} {
+		if got := run(line); strings.Contains(got, "ada@") {
+			t.Errorf("gatehouse %s shows the user of acme:\n%s", line, got)
+		}
+	}
+	for _, name := range []string{file, filepath.Join(dir, "realms", "acme", "secret.key")} {
+		info, err := os.Stat(name)
+		testkit.Must(t, err)
+		testkit.Equal(t, "mode of "+name, fmt.Sprintf("%o", info.Mode().Perm()), "600")
+	}
+	if got := run("doctor"); !strings.Contains(got, "Realm beta: ") || strings.Contains(got, "settings.realms") {
+		t.Errorf("doctor:\n%s", got)
+	}
+	testkit.Must(t, os.WriteFile(file, []byte("realms: 7"), 0o600))
+	if got := run("doctor"); !strings.Contains(got, "realms must be a mapping") {
+		t.Errorf("doctor with a broken file:\n%s", got)
+	}
+}
