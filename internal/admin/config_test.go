@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -311,6 +312,7 @@ func TestPlanIsBound(t *testing.T) {
 func TestConfigSecrets(t *testing.T) {
 	w := newConfigured(t)
 	w.apply(w.input(shop))
+	w.now = w.now.Add(time.Minute) // the newest secret comes first
 	in := w.input(shop)
 	in.Values = map[string]string{"${env:SHOP_API_SECRET}": strings.Repeat("n", 32)}
 	testkit.Equal(t, "the result", w.plan(in), []string{"update clients shop-api: client_secret"})
