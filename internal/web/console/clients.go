@@ -23,6 +23,7 @@ func (s *Server) clientSection() section {
 		routes: slices.Concat([]route{
 			{"GET /admin/clients", []string{"Clients"}, s.showClients},
 			{"GET /admin/clients/new", nil, s.showNewClient},
+			{"GET /admin/clients/export", nil, s.exportClients},
 			{"POST /admin/clients", []string{"CreateClient"}, s.postNewClient},
 			{"GET /admin/clients/{client}", []string{"Client", "Events"}, s.showClient},
 			{"GET /admin/clients/{client}/edit", nil, s.showEditClient},
@@ -50,6 +51,7 @@ type ClientsView struct {
 	Table  Table
 	Pager  Pager
 	Empty  *Empty // instead of the list, or nil
+	Export string // address of the list as CSV
 	Same   Same
 }
 
@@ -88,6 +90,7 @@ func (s *Server) showClients(w http.ResponseWriter, r *http.Request, q *request)
 		v.Primary = &Link{"New client", Root + "/clients/new"}
 	}
 	v.Search = clientSearch(q.form)
+	v.Export = keep(Root+"/clients/export", q.form, clientFilters())
 	v.Table = clientTable(q.form)
 	for _, c := range page.Items {
 		v.Table.Rows = append(v.Table.Rows, s.clientRow(&v.Base, c))

@@ -64,6 +64,8 @@ func TestEveryPage(t *testing.T) {
 				p.shows(200, "email")
 			case strings.HasSuffix(path, "/audit/export"):
 				p.shows(200, `"end":true`).hides("<html")
+			case strings.HasSuffix(path, "/clients/export"):
+				p.shows(200, "client_id", "confidential").hides("<html")
 			case strings.HasSuffix(path, "/audit/proofs"):
 				p.shows(200, `"proofs":1`).hides("<html")
 			case strings.HasSuffix(path, "/confirm"):
