@@ -876,6 +876,68 @@ type AuthorizationList struct {
 	Total int             `json:"total"`
 }
 
+// Backup defines model for Backup.
+type Backup struct {
+	// Actor Who asked for it: the id of a user or client, `cli` or `system`.
+	Actor string `json:"actor"`
+	Bytes int64  `json:"bytes"`
+
+	// DeletedAt When it was deleted because newer ones replaced it.
+	DeletedAt nullable.Nullable[time.Time] `json:"deleted_at"`
+	Encrypted bool                         `json:"encrypted"`
+
+	// Error Why it failed, or empty.
+	Error      string                       `json:"error"`
+	FinishedAt nullable.Nullable[time.Time] `json:"finished_at"`
+	ID         string                       `json:"id"`
+
+	// Name The name of its file.
+	Name string `json:"name"`
+
+	// Place Where it is.
+	Place string `json:"place"`
+	Rows  int64  `json:"rows"`
+
+	// Sha256 Of the file, in hexadecimal digits.
+	Sha256    string    `json:"sha256"`
+	StartedAt time.Time `json:"started_at"`
+
+	// State queued, running, good or failed.
+	State string `json:"state"`
+}
+
+// BackupList defines model for BackupList.
+type BackupList struct {
+	Data []Backup `json:"data"`
+
+	// DueAt When a server makes the next one by itself.
+	DueAt nullable.Nullable[time.Time] `json:"due_at"`
+
+	// Encrypted Whether they are encrypted.
+	Encrypted bool `json:"encrypted"`
+
+	// Every After how many seconds a server makes one by itself; 0 means never.
+	Every int `json:"every"`
+
+	// Failures How many attempts in a row have failed since.
+	Failures int `json:"failures"`
+
+	// Keep How many complete ones stay; 0 means all.
+	Keep   int     `json:"keep"`
+	Limit  int     `json:"limit"`
+	Newest *Backup `json:"newest,omitempty"`
+
+	// NotIncluded What a backup does not hold, and must be kept elsewhere.
+	NotIncluded []string `json:"not_included"`
+	Offset      int      `json:"offset"`
+
+	// Place Where backups go, from BACKUP_TO. Empty where nothing is set.
+	Place string `json:"place"`
+
+	// Total How many backups the list has.
+	Total int `json:"total"`
+}
+
 // BulkFilter Selects users as the parameters of the list do. An empty one selects all.
 type BulkFilter struct {
 	CreatedFrom   *string           `json:"created_from,omitempty"`
@@ -3311,6 +3373,12 @@ type AuditGapsParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// MakeBackupParams defines parameters for MakeBackup.
+type MakeBackupParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ClientsParams defines parameters for Clients.
 type ClientsParams struct {
 	// Search The beginning of a word of the name, or of the id.
@@ -3992,6 +4060,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /audit-sinks/gaps (the `AuditGaps` operationId).
 	AuditGaps(ctx context.Context, params *AuditGapsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Backups State of the backups, and the last ones
+	//
+	// The newest good backup is missing while there is none.
+	//
+	// Corresponds with GET /backups (the `Backups` operationId).
+	Backups(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MakeBackup Make a backup where the settings say
+	//
+	// One of the servers begins within seconds. The list says what became of it. A backup is not made while another one is queued or being made.
+	//
+	// Corresponds with POST /backups (the `MakeBackup` operationId).
+	MakeBackup(ctx context.Context, params *MakeBackupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// BulkAction Show how far a job on many users is
 	//
@@ -4911,6 +4993,40 @@ func (c *RawClient) AuditSinks(ctx context.Context, reqEditors ...RequestEditorF
 // Corresponds with GET /audit-sinks/gaps (the `AuditGaps` operationId).
 func (c *RawClient) AuditGaps(ctx context.Context, params *AuditGapsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAuditGapsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Backups State of the backups, and the last ones
+//
+// The newest good backup is missing while there is none.
+//
+// Corresponds with GET /backups (the `Backups` operationId).
+func (c *RawClient) Backups(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBackupsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MakeBackup Make a backup where the settings say
+//
+// One of the servers begins within seconds. The list says what became of it. A backup is not made while another one is queued or being made.
+//
+// Corresponds with POST /backups (the `MakeBackup` operationId).
+func (c *RawClient) MakeBackup(ctx context.Context, params *MakeBackupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMakeBackupRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7562,6 +7678,75 @@ func NewAuditGapsRequest(server string, params *AuditGapsParams) (*http.Request,
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewBackupsRequest constructs an http.Request for the Backups method
+func NewBackupsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/backups")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewMakeBackupRequest constructs an http.Request for the MakeBackup method
+func NewMakeBackupRequest(server string, params *MakeBackupParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/backups")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -12180,6 +12365,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /audit-sinks/gaps (the `AuditGaps` operationId).
 	AuditGapsWithResponse(ctx context.Context, params *AuditGapsParams, reqEditors ...RequestEditorFn) (*AuditGapsResponse, error)
 
+	// BackupsWithResponse State of the backups, and the last ones
+	//
+	// The newest good backup is missing while there is none.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /backups (the `Backups` operationId).
+	BackupsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*BackupsResponse, error)
+
+	// MakeBackupWithResponse Make a backup where the settings say
+	//
+	// One of the servers begins within seconds. The list says what became of it. A backup is not made while another one is queued or being made.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /backups (the `MakeBackup` operationId).
+	MakeBackupWithResponse(ctx context.Context, params *MakeBackupParams, reqEditors ...RequestEditorFn) (*MakeBackupResponse, error)
+
 	// BulkActionWithResponse Show how far a job on many users is
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -13520,6 +13723,102 @@ func (r AuditGapsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AuditGapsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type BackupsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BackupList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r BackupsResponse) GetJSON200() *BackupList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r BackupsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r BackupsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r BackupsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r BackupsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r BackupsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type MakeBackupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Backup
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r MakeBackupResponse) GetJSON202() *Backup {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r MakeBackupResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r MakeBackupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r MakeBackupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r MakeBackupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r MakeBackupResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17748,6 +18047,36 @@ func (c *ClientWithResponses) AuditGapsWithResponse(ctx context.Context, params 
 	return ParseAuditGapsResponse(rsp)
 }
 
+// BackupsWithResponse State of the backups, and the last ones
+//
+// The newest good backup is missing while there is none.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /backups (the `Backups` operationId).
+func (c *ClientWithResponses) BackupsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*BackupsResponse, error) {
+	rsp, err := c.Backups(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBackupsResponse(rsp)
+}
+
+// MakeBackupWithResponse Make a backup where the settings say
+//
+// One of the servers begins within seconds. The list says what became of it. A backup is not made while another one is queued or being made.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /backups (the `MakeBackup` operationId).
+func (c *ClientWithResponses) MakeBackupWithResponse(ctx context.Context, params *MakeBackupParams, reqEditors ...RequestEditorFn) (*MakeBackupResponse, error) {
+	rsp, err := c.MakeBackup(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMakeBackupResponse(rsp)
+}
+
 // BulkActionWithResponse Show how far a job on many users is
 //
 // Returns a wrapper object for the known response body format(s).
@@ -19584,6 +19913,72 @@ func ParseAuditGapsResponse(rsp *http.Response) (*AuditGapsResponse, error) {
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseBackupsResponse parses an HTTP response from a BackupsWithResponse call
+func ParseBackupsResponse(rsp *http.Response) (*BackupsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &BackupsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BackupList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseMakeBackupResponse parses an HTTP response from a MakeBackupWithResponse call
+func ParseMakeBackupResponse(rsp *http.Response) (*MakeBackupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &MakeBackupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Backup
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -46,7 +46,7 @@ func operations() map[string]call {
 		"Users": {admin.ScopeUsersRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Users(ctx, a, admin.UserQuery{}))
 		}},
-		"Backups": {admin.ScopeBackup, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+		"Backups": {admin.ScopeSettingsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.Backups(ctx, a))
 		}},
 		"MakeBackup": {admin.ScopeBackup, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
@@ -388,7 +388,7 @@ func scopes() []admin.Scope { return admin.AllScopes()[1:] }
 func notOperations() []string {
 	return []string{
 		"Rules", "ActorOf", "SessionActor", "AllowAddress", "StepUpNeeded", "CreateCommandLineClient",
-		"Administers", "BeginIdempotent", "RunBulkActions", "RunBackup",
+		"Administers", "BeginIdempotent", "RunBulkActions", "MakeDueBackup",
 	}
 }
 

@@ -41,35 +41,99 @@ type Backup struct {
 	DeletedAt  time.Time // by the policy of retention; zero: not deleted
 }
 
-// BackupPolicy is what the settings say about backups.
-type BackupPolicy struct {
-	Place     string // without secrets; "": none is configured
-	Every     time.Duration
-	Keep      int
-	Encrypted bool
+// maxBackupError bounds what is recorded of an error, in bytes.
+const maxBackupError = 1000
+
+// Finish sets the outcome of a backup that was made or failed with an error, and returns its event.
+func (b *Backup) Finish(now time.Time, err error) audit.Event {
+	b.FinishedAt, b.State = now, BackupGood
+	ev := audit.Event{
+		At:         now,
+		Type:       audit.BackupMade,
+		Actor:      b.Actor,
+		TargetType: audit.TargetBackup,
+		TargetID:   b.ID,
+	}
+	if err == nil {
+		ev.Detail = map[string]string{
+			"place":     b.Place,
+			"name":      b.Name,
+			"bytes":     strconv.FormatInt(b.Bytes, 10),
+			"rows":      strconv.FormatInt(b.Rows, 10),
+			"sha256":    b.SHA256,
+			"encrypted": strconv.FormatBool(b.Encrypted),
+		}
+		return ev
+	}
+	text := err.Error()
+	if errors.Is(err, context.Canceled) {
+		text = "it was broken off: the program was stopped, or another one took over"
+	}
+	if len(text) > maxBackupError {
+		text = strings.ToValidUTF8(text[:maxBackupError], "") + "…"
+	}
+	b.State, b.Error, ev.Type = BackupFailed, text, audit.BackupFailed
+	ev.Detail = map[string]string{"place": b.Place, "error": b.Error}
+	return ev
 }
 
-// Backups are the backups of a server.
-type Backups struct {
-	Policy BackupPolicy
-	Newest *Backup // that is good, or nil
-	DueAt  time.Time
-	List   []Backup // newest first
+// Pruned returns the event that older backups were deleted after this one was made.
+func (b *Backup) Pruned(names []string, keep int) audit.Event {
+	return audit.Event{
+		At:         b.FinishedAt,
+		Type:       audit.BackupDeleted,
+		Actor:      audit.ActorSystem,
+		TargetType: audit.TargetBackup,
+		TargetID:   b.ID,
+		Detail: map[string]string{
+			"place": b.Place,
+			"names": strings.Join(names, " "),
+			"keep":  strconv.Itoa(keep),
+		},
+	}
+}
+
+// BackupPolicy is what the settings say about backups.
+type BackupPolicy struct {
+	Place     string        // without secrets; "": none is configured
+	Every     time.Duration // 0: never by itself
+	Keep      int           // 0: all
+	Encrypted bool
+	Missing   []string // what a backup does not hold, in words
+	Copy      bool     // the database is a copy for trying things out: the server makes no backups
+}
+
+// BackupOverview is the state of the backups of an installation.
+type BackupOverview struct {
+	Policy   BackupPolicy
+	Newest   *Backup   // the newest good one where the settings say, or anywhere if they do not; or nil
+	Failures int       // attempts in a row that failed since the last good one there
+	DueAt    time.Time // when a server makes the next one by itself; zero: never
+	List     []Backup  // of all places, newest first
 }
 
 // BackupStore is what the operations on backups need of storage.
 type BackupStore interface {
-	// AddBackup stores a backup that begins or is asked for. It returns fault.Conflict if another
-	// one is queued or running since a time after since.
+	// AddBackup stores a backup that begins or is asked for. One that is asked for is refused with
+	// fault.Conflict while another one to the same place is queued, or runs since then.
 	AddBackup(ctx context.Context, b *Backup, since time.Time, ev ...audit.Event) error
 	// SetBackup writes what became of a backup.
 	SetBackup(ctx context.Context, b *Backup, ev ...audit.Event) error
 	// BackupsDeleted notes that files at a place were deleted by the policy of retention.
 	BackupsDeleted(ctx context.Context, place string, names []string, now time.Time, ev ...audit.Event) error
-	// ListBackups returns the newest backups and attempts.
-	ListBackups(ctx context.Context, limit int) ([]Backup, error)
-	// NewestBackup returns the newest good backup, or fault.NotFound.
-	NewestBackup(ctx context.Context) (*Backup, error)
+	// QueuedBackup returns the oldest backup to a place that was asked for since then, or
+	// fault.NotFound.
+	QueuedBackup(ctx context.Context, place string, since time.Time) (*Backup, error)
+	// AbandonBackups marks as failed what did not end: backups to a place, of which the caller
+	// holds the lease, and all that began or were asked for before.
+	AbandonBackups(ctx context.Context, place string, now, before time.Time) error
+	// ListBackups returns the newest backups and attempts, at a place unless it is "".
+	ListBackups(ctx context.Context, place string, limit int) ([]Backup, error)
+	// NewestBackup returns the newest good backup that was not deleted, at a place unless it is "",
+	// or fault.NotFound.
+	NewestBackup(ctx context.Context, place string) (*Backup, error)
+	// Now returns the time by the clock of the database, which all servers share.
+	Now(ctx context.Context) (time.Time, error)
 }
 
 // A BackupWriter makes backup files.
@@ -82,6 +146,9 @@ type BackupWriter interface {
 	// Prune deletes the older files beside a backup that the policy of retention does not keep, and
 	// returns their names.
 	Prune(ctx context.Context, b *Backup) ([]string, error)
+	// Exclusive calls f if no other program writes where the settings say, and reports whether it
+	// did. The context of f ends when another program takes over, or may.
+	Exclusive(ctx context.Context, holder string, f func(context.Context) error) (bool, error)
 	// Files returns the files at a place, or where the settings say.
 	Files(ctx context.Context, place string) ([]backup.File, error)
 }
@@ -93,7 +160,8 @@ type BackupInput struct {
 }
 
 const (
-	// backupTimeout is how long a backup that does not end keeps others from beginning.
+	// backupTimeout is how long a backup may take. One that has not ended by then does not keep
+	// others from beginning.
 	backupTimeout = 24 * time.Hour
 	// recordTimeout bounds how long the outcome of a backup may take to be recorded.
 	recordTimeout = 10 * time.Second
@@ -102,27 +170,45 @@ const (
 // shownBackups is how many backups a list has.
 const shownBackups = 100
 
-// Backups returns the backups and attempts, newest first.
-func (o *Operations) Backups(ctx context.Context, a Actor) (*Backups, error) {
-	if err := o.authorize(a, ScopeBackup); err != nil {
+// Backups returns the state of the backups. It needs the scope of settings: only who makes a backup
+// can take everything away.
+func (o *Operations) Backups(ctx context.Context, a Actor) (*BackupOverview, error) {
+	if err := o.authorize(a, ScopeSettingsRead); err != nil {
 		return nil, err
 	}
-	out := &Backups{}
-	if o.parts.Backups != nil {
-		out.Policy = o.parts.Backups.Policy()
+	return ReadBackups(ctx, o.store, o.backupPolicy(), o.parts.Now())
+}
+
+func (o *Operations) backupPolicy() BackupPolicy {
+	if o.parts.Backups == nil {
+		return BackupPolicy{}
 	}
+	return o.parts.Backups.Policy()
+}
+
+// ReadBackups returns the state of the backups by a policy.
+func ReadBackups(ctx context.Context, db BackupStore, p BackupPolicy, now time.Time) (*BackupOverview, error) {
+	out := &BackupOverview{Policy: p}
 	var err error
-	if out.List, err = o.store.ListBackups(ctx, shownBackups); err != nil {
+	if out.List, err = db.ListBackups(ctx, "", shownBackups); err != nil {
 		return nil, err
 	}
-	out.Newest, err = o.store.NewestBackup(ctx)
+	out.Newest, err = db.NewestBackup(ctx, p.Place)
 	if fault.Is(err, fault.NotFound) {
 		out.Newest, err = nil, nil
 	}
-	if out.Policy.Every > 0 && out.Newest != nil {
-		out.DueAt = out.Newest.StartedAt.Add(out.Policy.Every)
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	at, err := db.ListBackups(ctx, p.Place, countedAttempts)
+	if err != nil {
+		return nil, err
+	}
+	out.Failures = failuresInARow(at)
+	if !p.Copy {
+		out.DueAt = NextBackup(p, at, now)
+	}
+	return out, nil
 }
 
 // MakeBackup asks the servers for a backup at the place of the settings: one of them makes it
@@ -131,23 +217,28 @@ func (o *Operations) MakeBackup(ctx context.Context, a Actor) (*Backup, error) {
 	if err := o.authorize(a, ScopeBackup); err != nil {
 		return nil, err
 	}
-	now := o.parts.Now()
+	p, now := o.backupPolicy(), o.parts.Now()
+	switch {
+	case p.Place == "":
+		return nil, fault.New(fault.Conflict, "the server does not know where backups go; set BACKUP_TO to "+
+			"a folder or to s3://BUCKET/PREFIX")
+	case p.Copy:
+		return nil, fault.New(fault.Conflict,
+			"this database is a copy for trying things out, of which the server makes no backups")
+	}
 	b := &Backup{
 		ID:        secret.NewID(now),
 		Actor:     a.Name(),
+		Place:     p.Place,
 		State:     BackupQueued,
 		StartedAt: now,
+		Encrypted: p.Encrypted,
 	}
-	if o.parts.Backups != nil {
-		p := o.parts.Backups.Policy()
-		b.Place, b.Encrypted = p.Place, p.Encrypted
-	}
-	if b.Place == "" {
-		return nil, fault.New(fault.Conflict, "the server does not know where backups go; set BACKUP_TO to a folder "+
-			"or to s3://BUCKET/PREFIX")
-	}
-	guard := audit.Event{At: now, Guard: o.covers(a, ScopeBackup)}
-	return b, o.store.AddBackup(ctx, b, now.Add(-backupTimeout), guard)
+	ev := a.event(audit.BackupRequested, now)
+	ev.TargetType, ev.TargetID = audit.TargetBackup, b.ID
+	ev.Detail = map[string]string{"place": p.Place}
+	ev.Guard = o.covers(a, ScopeBackup)
+	return b, o.store.AddBackup(ctx, b, now.Add(-backupTimeout), ev)
 }
 
 // WriteBackup makes a backup now. Only the command line on the database may name the place, which
@@ -159,33 +250,49 @@ func (o *Operations) WriteBackup(ctx context.Context, a Actor, in BackupInput) (
 	if !a.trusted() || o.parts.Backups == nil {
 		return nil, fault.New(fault.Denied, "only the command line on the database may choose where a backup goes")
 	}
-	now := o.parts.Now()
+	now, err := o.store.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
 	b := &Backup{
 		ID:        secret.NewID(now),
 		Actor:     a.Name(),
 		State:     BackupRunning,
 		StartedAt: now,
 	}
-	if err := o.store.AddBackup(ctx, b, now); err != nil {
-		return nil, err
+	if in.To != "" {
+		if err := o.store.AddBackup(ctx, b, now); err != nil {
+			return nil, err
+		}
+		return b, o.runBackup(ctx, b, in)
 	}
-	return b, o.RunBackup(ctx, b, in)
+	b.Place = o.backupPolicy().Place
+	ran, err := o.parts.Backups.Exclusive(ctx, "cli "+b.ID, func(ctx context.Context) error {
+		if err := o.beginBackup(ctx, b); err != nil {
+			return err
+		}
+		return o.runBackup(ctx, b, in)
+	})
+	if err == nil && !ran {
+		err = fault.New(fault.Conflict, "another program makes a backup to %s; wait until it has ended, "+
+			"or name another place", b.Place)
+	}
+	return b, err
 }
 
-// RunBackup makes a backup that is stored as running, and records the outcome. Where the settings
+// runBackup makes a backup that is stored as running, and records the outcome. Where the settings
 // say where it goes, older ones are deleted by the policy of retention afterwards.
-func (o *Operations) RunBackup(ctx context.Context, b *Backup, in BackupInput) error {
-	failed := o.parts.Backups.Write(ctx, b, in)
-	b.FinishedAt, b.State = o.parts.Now(), BackupGood
-	ev := b.event()
-	if failed != nil {
-		b.State, b.Error = BackupFailed, failed.Error()
-		ev.Type = audit.BackupFailed
-		ev.Detail = map[string]string{"place": b.Place, "error": b.Error}
-	}
+func (o *Operations) runBackup(ctx context.Context, b *Backup, in BackupInput) error {
+	bounded, cancelRun := context.WithTimeout(ctx, backupTimeout)
+	failed := o.parts.Backups.Write(bounded, b, in)
+	cancelRun()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	if err := o.store.SetBackup(end, b, ev); err != nil || failed != nil {
+	now, err := o.store.Now(end)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	if err := o.store.SetBackup(end, b, b.Finish(now, failed)); err != nil || failed != nil {
 		return errors.Join(failed, err)
 	}
 	if in.To != "" {
@@ -194,41 +301,30 @@ func (o *Operations) RunBackup(ctx context.Context, b *Backup, in BackupInput) e
 	return o.pruneBackups(ctx, b)
 }
 
-// event returns the event of a backup that was made.
-func (b *Backup) event() audit.Event {
-	return audit.Event{
-		At:         b.FinishedAt,
-		Type:       audit.BackupMade,
-		Actor:      b.Actor,
-		TargetType: audit.TargetBackup,
-		TargetID:   b.ID,
-		Detail: map[string]string{
-			"place":     b.Place,
-			"name":      b.Name,
-			"bytes":     strconv.FormatInt(b.Bytes, 10),
-			"rows":      strconv.FormatInt(b.Rows, 10),
-			"sha256":    b.SHA256,
-			"encrypted": strconv.FormatBool(b.Encrypted),
-		},
-	}
+// A PruneError is that older backups could not be deleted. The new one is made all the same.
+type PruneError struct{ cause error }
+
+// Error returns the text.
+func (e *PruneError) Error() string {
+	return "the backup is made, but older ones are not deleted: " + e.cause.Error()
 }
+
+// Unwrap returns the cause.
+func (e *PruneError) Unwrap() error { return e.cause }
 
 // pruneBackups deletes older backups by the policy of retention, and records which ones.
 func (o *Operations) pruneBackups(ctx context.Context, b *Backup) error {
-	names, failed := o.parts.Backups.Prune(ctx, b)
-	if len(names) == 0 {
-		return failed
+	names, err := o.parts.Backups.Prune(ctx, b)
+	if len(names) > 0 {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+		defer cancel()
+		ev := b.Pruned(names, o.backupPolicy().Keep)
+		err = errors.Join(err, o.store.BackupsDeleted(end, b.Place, names, b.FinishedAt, ev))
 	}
-	now := o.parts.Now()
-	err := o.store.BackupsDeleted(context.WithoutCancel(ctx), b.Place, names, now, audit.Event{
-		At:         now,
-		Type:       audit.BackupDeleted,
-		Actor:      audit.ActorSystem,
-		TargetType: audit.TargetBackup,
-		TargetID:   b.ID,
-		Detail:     map[string]string{"place": b.Place, "names": strings.Join(names, " ")},
-	})
-	return errors.Join(failed, err)
+	if err != nil {
+		return &PruneError{err}
+	}
+	return nil
 }
 
 // RestoreEvent returns the event of a restore, which the restored database records.

@@ -7,11 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
-	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/backup"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -33,13 +31,17 @@ type backups struct {
 }
 
 // Policy returns what the settings say. The place has no secrets in it.
-func (b backups) Policy() admin.BackupPolicy {
-	c := b.p.cfg.Backups
+func (b backups) Policy() admin.BackupPolicy { return backupPolicy(b.p.cfg, b.p.copied) }
+
+func backupPolicy(cfg *config.Config, copied bool) admin.BackupPolicy {
+	c := cfg.Backups
 	return admin.BackupPolicy{
 		Place:     placeName(c.To),
 		Every:     c.Every,
 		Keep:      c.Keep,
 		Encrypted: len(c.Recipients) > 0,
+		Missing:   missing(cfg),
+		Copy:      copied,
 	}
 }
 
@@ -178,15 +180,15 @@ func (b backups) Prune(ctx context.Context, x *admin.Backup) (names []string, er
 	}
 	files, err := at.List(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the backup is made, but older ones cannot be listed: %w", err)
+		return nil, fmt.Errorf("they cannot be listed: %w", err)
 	}
 	database, err := b.p.db.DatabaseID(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range backup.Surplus(files, database, keep, x.Name, b.e.now()) {
+	for _, f := range backup.Surplus(files, database, keep, x.Name, x.FinishedAt) {
 		if err := at.Delete(ctx, f.Name); err != nil {
-			return names, fmt.Errorf("the backup is made, but the older %s cannot be deleted: %w", f.Name, err)
+			return names, fmt.Errorf("%s: %w", f.Name, err)
 		}
 		names = append(names, f.Name)
 	}
@@ -196,133 +198,6 @@ func (b backups) Prune(ctx context.Context, x *admin.Backup) (names []string, er
 // backupKey returns the key of the HMAC at the end of backup files, of SECRET_KEY itself: the data
 // key is in the file.
 func backupKey(k *secret.Keys) []byte { return k.Derive("backup files") }
-
-// Times of the worker that makes backups.
-const (
-	backupLook  = 10 * time.Second // between two looks whether one is due
-	backupLease = 2 * time.Minute
-	backupRenew = 30 * time.Second
-	backupRetry = 15 * time.Minute // after a failure, at most
-)
-
-// startBackups adds the worker that makes backups.
-func (s *server) startBackups(e *env) error {
-	ops, err := s.parts.operations(e)
-	if err != nil {
-		return err
-	}
-	holder := s.jobs.Holder
-	s.outward(func(ctx context.Context) { s.makeBackups(ctx, e, ops, holder) })
-	return nil
-}
-
-// makeBackups makes the backups that are due or asked for, on one server at a time, until ctx
-// ends.
-func (s *server) makeBackups(ctx context.Context, e *env, ops *admin.Operations, holder string) {
-	b := backups{e, s.parts}
-	tick := time.NewTicker(backupLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := s.backUpIfDue(ctx, b, ops, holder); err != nil && ctx.Err() == nil {
-			s.log.Error("a backup failed", "error", err)
-		}
-	}
-}
-
-func (s *server) backUpIfDue(ctx context.Context, b backups, ops *admin.Operations, holder string) error {
-	db := s.parts.db
-	x, err := b.due(ctx)
-	if err != nil || x == nil {
-		return err
-	}
-	const lease = "backup"
-	acquired, err := db.AcquireLease(ctx, lease, holder, backupLease, b.e.now())
-	if err != nil || !acquired {
-		return err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var renewal sync.WaitGroup
-	renewal.Go(func() {
-		tick := time.NewTicker(backupRenew)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if ok, err := db.AcquireLease(ctx, lease, holder, backupLease, b.e.now()); err == nil && !ok {
-				cancel() // another server has taken over
-			}
-		}
-	})
-	defer func() {
-		cancel()
-		renewal.Wait()
-		_ = db.ReleaseLease(context.WithoutCancel(ctx), lease, holder)
-	}()
-	// With the lease, look again: another server may just have made it.
-	if x, err = b.due(ctx); err != nil || x == nil {
-		return err
-	}
-	if err := db.AbandonBackups(ctx, b.e.now()); err != nil {
-		return err
-	}
-	if x.State == admin.BackupQueued {
-		x.State = admin.BackupRunning
-		if err := db.SetBackup(ctx, x); err != nil {
-			return err
-		}
-	} else if err := db.AddBackup(ctx, x, x.StartedAt); err != nil {
-		return err
-	}
-	return ops.RunBackup(ctx, x, admin.BackupInput{})
-}
-
-// due returns the backup that is to be made now, or nil.
-func (b backups) due(ctx context.Context) (*admin.Backup, error) {
-	x, err := b.p.db.QueuedBackup(ctx)
-	if !fault.Is(err, fault.NotFound) {
-		return x, err
-	}
-	every := b.p.cfg.Backups.Every
-	if every <= 0 {
-		return nil, nil
-	}
-	now := b.e.now()
-	last, err := b.p.db.ListBackups(ctx, 50)
-	if err != nil {
-		return nil, err
-	}
-	place := placeName(b.p.cfg.Backups.To)
-	for _, l := range last {
-		if l.Place != place && l.State == admin.BackupGood { // made by hand, to elsewhere
-			continue
-		}
-		wait := every
-		if l.State == admin.BackupFailed {
-			wait = min(every, backupRetry)
-		}
-		if l.State == admin.BackupRunning && l.Actor == audit.ActorSystem { // of a server that has stopped
-			continue
-		}
-		if now.Sub(l.StartedAt) < wait {
-			return nil, nil
-		}
-		break
-	}
-	return &admin.Backup{
-		ID:        secret.NewID(now),
-		Actor:     audit.ActorSystem,
-		State:     admin.BackupRunning,
-		StartedAt: now,
-	}, nil
-}
 
 // missing returns in words what a backup does not hold.
 func missing(c *config.Config) []string {

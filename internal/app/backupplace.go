@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/gatehouse-id/gatehouse/internal/backup"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/s3"
@@ -31,6 +33,8 @@ type backupPlace interface {
 	List(ctx context.Context) ([]backup.File, error)
 	Open(ctx context.Context, name string) (io.ReadCloser, error)
 	Delete(ctx context.Context, name string) error
+	// Check returns why no backup can be written here, without writing anything.
+	Check(ctx context.Context) error
 }
 
 // openPlace returns the place that a text names, and the name of a file there, or "" for a folder
@@ -237,6 +241,23 @@ func (f *folder) Delete(_ context.Context, name string) error {
 	return os.Remove(filepath.Join(f.path, filepath.Base(name)))
 }
 
+// Check looks whether the folder can be written to, or created.
+func (f *folder) Check(context.Context) error {
+	path := f.path
+	for {
+		info, err := os.Stat(path)
+		switch {
+		case err == nil && !info.IsDir():
+			return fault.New(fault.Invalid, "%s is not a folder", path)
+		case err == nil:
+			return writable(path)
+		case !errors.Is(err, os.ErrNotExist) || !f.create || path == filepath.Dir(path):
+			return err
+		}
+		path = filepath.Dir(path)
+	}
+}
+
 // bucket is a prefix of an S3 bucket.
 type bucket struct {
 	client *s3.Client
@@ -275,6 +296,8 @@ func openBucket(e *env, rest string) (backupPlace, string, error) {
 				Proxy:                 http.ProxyFromEnvironment,
 				ResponseHeaderTimeout: 2 * time.Minute,
 				TLSHandshakeTimeout:   15 * time.Second,
+				IdleConnTimeout:       30 * time.Second,
+				MaxIdleConnsPerHost:   parallelLooks,
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -314,6 +337,13 @@ type counter64 struct{ n int64 }
 // Write counts.
 func (c *counter64) Write(p []byte) (int, error) { c.n += int64(len(p)); return len(p), nil }
 
+// maxLooked is how many files of a bucket are looked into, the newest ones by their names; of the
+// rest nobody knows whether they are whole. parallelLooks is how many at a time.
+const (
+	maxLooked     = 1000
+	parallelLooks = 8
+)
+
 // List returns the files directly below the prefix whose names are those of backups.
 func (b *bucket) List(ctx context.Context) ([]backup.File, error) {
 	all, err := b.client.List(ctx, b.prefix)
@@ -322,28 +352,41 @@ func (b *bucket) List(ctx context.Context) ([]backup.File, error) {
 	}
 	var out []backup.File
 	for _, o := range all {
-		name := strings.TrimPrefix(o.Key, b.prefix)
-		if !backup.IsName(name) {
-			continue
+		if name := strings.TrimPrefix(o.Key, b.prefix); backup.IsName(name) {
+			out = append(out, backup.File{Name: name, Size: o.Size})
 		}
-		file := backup.File{Name: name, Size: o.Size}
-		start, err := b.part(ctx, o.Key, 0, min(o.Size, int64(backup.HeaderRoom)))
-		if err != nil {
-			return nil, err
-		}
-		end, err := b.part(ctx, o.Key, -min(o.Size, int64(backup.FooterSize)), 0)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, look(file, start, end))
 	}
-	return out, nil
+	slices.SortFunc(out, func(x, y backup.File) int { return strings.Compare(x.Name, y.Name) })
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelLooks)
+	for i := max(0, len(out)-maxLooked); i < len(out); i++ {
+		group.Go(func() (err error) {
+			out[i], err = b.look(ctx, out[i])
+			return err
+		})
+	}
+	return out, group.Wait()
 }
 
-func (b *bucket) part(ctx context.Context, key string, offset, length int64) ([]byte, error) {
-	if offset == 0 && length == 0 {
-		return nil, nil
+func (b *bucket) look(ctx context.Context, f backup.File) (backup.File, error) {
+	if f.Size == 0 {
+		return f, nil
 	}
+	start, err := b.part(ctx, b.prefix+f.Name, 0, min(f.Size, int64(backup.HeaderRoom)))
+	if err != nil {
+		return f, err
+	}
+	end, err := b.part(ctx, b.prefix+f.Name, -min(f.Size, int64(backup.FooterSize)), 0)
+	if err != nil {
+		return f, err
+	}
+	return look(f, start, end), nil
+}
+
+// Check lists the bucket.
+func (b *bucket) Check(ctx context.Context) error { return b.client.Check(ctx, b.prefix) }
+
+func (b *bucket) part(ctx context.Context, key string, offset, length int64) ([]byte, error) {
 	r, err := b.client.Get(ctx, key, offset, length)
 	if err != nil {
 		return nil, err

@@ -146,6 +146,7 @@ func (d *diagnosis) gather(ctx context.Context, db *store.DB, keys *secret.Keys)
 	d.certificate(ctx)
 	if db != nil {
 		d.database(ctx, db)
+		d.backups(ctx, db)
 	}
 }
 

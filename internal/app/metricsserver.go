@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -181,7 +182,27 @@ func (s *server) sampleDatabase(ctx context.Context, m *metric.Metrics, now time
 		}
 	}
 	m.State.Sinks(failures)
+	if err := s.sampleBackups(ctx, m, now); err != nil {
+		return
+	}
 	m.State.Sampled(now)
+}
+
+// sampleBackups reads what the database knows of backups.
+func (s *server) sampleBackups(ctx context.Context, m *metric.Metrics, now time.Time) error {
+	b, err := admin.ReadBackups(ctx, s.parts.db, backupPolicy(s.parts.cfg, s.parts.copied), now)
+	if err != nil {
+		return err
+	}
+	state := metric.BackupState{Every: b.Policy.Every, Failures: b.Failures}
+	if b.Policy.Copy {
+		state.Every = 0
+	}
+	if n := b.Newest; n != nil {
+		state.Began, state.Size, state.Took = n.StartedAt, n.Bytes, n.FinishedAt.Sub(n.StartedAt)
+	}
+	m.Backups.Set(state)
+	return nil
 }
 
 // signingKeys returns for each algorithm when the key that signs was made, and when the next one

@@ -162,6 +162,13 @@ func (m *monitor) jobRan(name string, err error) {
 	}
 }
 
+// backupRan counts a backup that this server made or failed to make.
+func (m *monitor) backupRan(err error) {
+	if m != nil && m.metrics != nil {
+		m.metrics.Backups.Ran(err)
+	}
+}
+
 // requestObserver returns what watches requests, or nil. static are the public documents.
 func (m *monitor) requestObserver(static map[string]web.StaticDoc) web.Observer {
 	if m == nil {

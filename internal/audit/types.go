@@ -113,10 +113,11 @@ const (
 	AdminAddressDenied Type = "ADMIN_ADDRESS_DENIED"
 
 	// Of backups.
-	BackupMade     Type = "BACKUP_MADE"
-	BackupFailed   Type = "BACKUP_FAILED"
-	BackupDeleted  Type = "BACKUP_DELETED" // by the policy of retention
-	BackupRestored Type = "BACKUP_RESTORED"
+	BackupRequested Type = "BACKUP_REQUESTED"
+	BackupMade      Type = "BACKUP_MADE"
+	BackupFailed    Type = "BACKUP_FAILED"
+	BackupDeleted   Type = "BACKUP_DELETED" // by the policy of retention
+	BackupRestored  Type = "BACKUP_RESTORED"
 
 	ClientSecretExpired Type = "CLIENT_SECRET_EXPIRED"
 	SettingsChanged     Type = "SETTINGS_CHANGED"
@@ -327,6 +328,7 @@ func managementTypes() []named {
 		{AdminCreated, "admin.created"},
 		{AdminRoleChanged, "admin.role_changed"},
 		{AdminAddressDenied, "admin.address_denied"},
+		{BackupRequested, "backup.requested"},
 		{BackupMade, "backup.made"},
 		{BackupFailed, "backup.failed"},
 		{BackupDeleted, "backup.deleted"},

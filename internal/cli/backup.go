@@ -70,6 +70,8 @@ type Restored struct {
 type backupCommands struct {
 	Make backupMake `cmd:"" default:"withargs" hidden:"" help:"Make a backup."`
 	List backupList `cmd:"" help:"List the backups at a place."`
+
+	Status backupStatus `cmd:"" help:"Show what the servers have backed up, and what is next."`
 }
 
 // backupMake makes a backup, or verifies one.
@@ -109,6 +111,11 @@ func (f *backupMake) Run(ctx context.Context, c *call) error {
 		b, err := ops.WriteBackup(ctx, a, admin.BackupInput{To: f.File, Recipients: f.Recipient})
 		if err != nil {
 			return err
+		}
+		if b.State == admin.BackupQueued { // a server elsewhere makes it
+			return c.show(viewAttempt(b), func(s *table) {
+				s.line("A server makes the backup now. What became of it: %s backup status --server …", program)
+			})
 		}
 		v := backupView{
 			ID:        b.ID,

@@ -213,6 +213,7 @@ type serverOperations interface {
 	) (*admin.List[identity.Session], error)
 	SetupLink(ctx context.Context, a admin.Actor) (string, error)
 	BackupFiles(ctx context.Context, a admin.Actor, place string) ([]backup.File, error)
+	Backups(ctx context.Context, a admin.Actor) (*admin.BackupOverview, error)
 	WriteBackup(ctx context.Context, a admin.Actor, in admin.BackupInput) (*admin.Backup, error)
 	TestMail(ctx context.Context, a admin.Actor, in admin.MailTest) error
 	TestWebhook(ctx context.Context, a admin.Actor, ref string) (*webhook.Delivery, error)

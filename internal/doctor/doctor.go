@@ -94,6 +94,7 @@ func checks() []check {
 		{"database", "Database", examineDatabase},
 		{"files", "Files", examineFiles},
 		{"disk", "Disk", examineDisk},
+		{"backup", "Backups", examineBackups},
 		{"secrets", "Secrets and keys", examineSecrets},
 		{"mail", "Mail", examineMail},
 		{"people", "Administrators and sign-in", examinePeople},

@@ -37,6 +37,9 @@ func healthy() *doctor.Facts {
 		Files:     []doctor.File{{Path: "/etc/key.pem", What: "the private key", Mode: 0o600, Secret: true}},
 		Disks:     []doctor.Disk{{Path: "/", Free: 50 << 30, Total: 100 << 30}},
 		MasterKey: &doctor.MasterKey{Distinct: 30},
+		Backups: &doctor.Backups{
+			Place: "s3://safe/", Every: 24 * time.Hour, Bucket: true, Encrypted: true, Newest: now.Add(-20 * time.Hour), Size: 12e6,
+		},
 		SigningKeys: []doctor.SigningKey{
 			{ID: "k2", Algorithm: "ES256", Since: now.Add(-24 * time.Hour), Active: true},
 			{ID: "k1", Algorithm: "ES256", Since: now.Add(-800 * 24 * time.Hour)},
@@ -58,7 +61,7 @@ func TestHealthy(t *testing.T) {
 			t.Errorf("%s: %s", f.Check, f.Title)
 		}
 	}
-	for _, area := range []string{"server", "proxy", "tls", "clock", "database", "files", "disk", "secrets", "mail", "clients"} {
+	for _, area := range []string{"server", "proxy", "tls", "clock", "database", "files", "disk", "backup", "secrets", "mail", "clients"} {
 		if !areas[area] {
 			t.Errorf("nothing is said about %s", area)
 		}
@@ -102,6 +105,19 @@ func TestFindings(t *testing.T) {
 		"certificate expired":    {func(f facts) { f.Certificate.NotAfter = now.Add(-3 * time.Hour) }, "tls.expiry", doctor.Problem, "3 hours ago"},
 		"certificate ends":       {func(f facts) { f.Certificate.NotAfter = now.Add(72 * time.Hour) }, "tls.expiry", doctor.Warning, "3 days"},
 		"managed certificate":    {func(f facts) { f.Certificate.NotAfter, f.Certificate.Managed = now.Add(72*time.Hour), true }, "tls.expiry", doctor.Warning, "log"},
+		"no backups":             {func(f facts) { f.Backups, f.Database.Engine = &doctor.Backups{}, "sqlite" }, "backup.schedule", doctor.Warning, "BACKUP_EVERY"},
+		"no backups of ours":     {func(f facts) { f.Backups = &doctor.Backups{} }, "backup.schedule", doctor.Note, "something else"},
+		"no backups, Litestream": {func(f facts) { f.Backups, f.Database.Engine, f.Database.Litestream = &doctor.Backups{}, "sqlite", true }, "backup.schedule", doctor.Note, "replica"},
+		"no backups of a trial":  {func(f facts) { f.Backups, f.Database.Engine, f.Production = &doctor.Backups{}, "sqlite", false }, "backup.schedule", doctor.Note, "In production"},
+		"backups by hand":        {func(f facts) { f.Backups.Every = 0 }, "backup.schedule", doctor.Warning, "BACKUP_EVERY"},
+		"old backup by hand":     {func(f facts) { f.Backups.Every, f.Backups.Newest = 0, now.AddDate(0, 0, -9) }, "backup.age", doctor.Problem, "9 days"},
+		"old backup":             {func(f facts) { f.Backups.Newest = now.Add(-50 * time.Hour) }, "backup.age", doctor.Problem, "2 days"},
+		"no backup yet":          {func(f facts) { f.Backups.Newest = time.Time{} }, "backup.age", doctor.Warning, "no backup yet"},
+		"backups fail":           {func(f facts) { f.Backups.Failures, f.Backups.LastError = 2, "403" }, "backup.failed", doctor.Problem, "2 backups failed: 403"},
+		"bucket away":            {func(f facts) { f.Backups.Err = "no route" }, "backup.place", doctor.Problem, "no route"},
+		"open bucket":            {func(f facts) { f.Backups.Encrypted = false }, "backup.encrypted", doctor.Warning, "BACKUP_RECIPIENTS"},
+		"same disk":              {func(f facts) { f.Backups.SameDisk = true }, "backup.disk", doctor.Warning, "another disk"},
+		"a copy":                 {func(f facts) { f.Backups.Copy = true }, "backup.copy", doctor.Note, "trying things out"},
 		"no time server":         {func(f facts) { f.Clock.Unsynchronized = true }, "clock.unsynchronized", doctor.Warning, "chrony"},
 		"clocks differ":          {func(f facts) { d := -5 * time.Second; f.Clock.Database = &d }, "clock.database", doctor.Problem, "5s"},
 		"database away":          {func(f facts) { f.Database = &doctor.Database{Err: "refused"} }, "database.reachable", doctor.Problem, "refused"},

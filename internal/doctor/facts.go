@@ -25,6 +25,7 @@ type Facts struct {
 	Admins      *Admins
 	Passwords   *Passwords
 	Clients     []Client
+	Backups     *Backups
 	Migrations  []string // that are pending
 }
 
@@ -118,6 +119,21 @@ type File struct {
 type Disk struct {
 	Path        string
 	Free, Total uint64
+}
+
+// Backups says what the servers back up, and where to.
+type Backups struct {
+	Place     string        // "": nowhere
+	Every     time.Duration // 0: never by themselves
+	Bucket    bool          // the place is a bucket of others
+	Encrypted bool
+	Copy      bool      // of a database for trying things out no backups are made
+	Err       string    // why nothing can be written there, or ""
+	Newest    time.Time // when the newest good one began; zero: there is none
+	Size      int64     // of it, in bytes
+	Failures  int       // attempts in a row that failed since
+	LastError string
+	SameDisk  bool // the place is on the disk of the database
 }
 
 // MasterKey says how good SECRET_KEY is.

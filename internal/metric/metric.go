@@ -54,6 +54,7 @@ type Metrics struct {
 	State    *State
 	Logs     *Logs
 	Jobs     *Jobs
+	Backups  *Backups
 	Traces   *Traces
 	Realms   *Realms
 
@@ -77,6 +78,7 @@ func New(b Build) *Metrics {
 		{"Database", func() { m.Database = newDatabase(m) }},
 		{"State of the server", func() { m.State = newState(m, b) }},
 		{"Realms", func() { m.Realms = newRealms(m) }},
+		{"Backups", func() { m.Backups = newBackups(m) }},
 		{"Background work", func() { m.Jobs = newJobs(m); m.Traces = newTraces(m); m.Logs = newLogs(m) }},
 	} {
 		m.group = part.group

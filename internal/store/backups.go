@@ -39,21 +39,20 @@ var (
 // backupsStay is how long attempts are listed.
 const backupsStay = 365 * 24 * time.Hour
 
-// AddBackup stores a backup that begins or is asked for, unless another one is queued or running.
+// AddBackup stores a backup that begins or is asked for. One that is asked for is refused with
+// Conflict while another one to the same place is queued, or runs since then.
 func (d *DB) AddBackup(ctx context.Context, b *admin.Backup, since time.Time, ev ...audit.Event) error {
-	return d.sql.Write(ctx, func(tx sqldb.Tx) error {
-		if err := checkGuards(ctx, tx, ev); err != nil {
-			return err
-		}
-		busy, err := exists(ctx, tx, "SELECT 1 FROM backups WHERE state IN ('queued', 'running') AND started_at > $1 LIMIT 1",
-			unixMilli(since))
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		busy, err := exists(ctx, tx, "SELECT 1 FROM backups WHERE state IN ('queued', 'running')"+
+			" AND place = $1 AND started_at > $2 LIMIT 1", b.Place, unixMilli(since))
 		if err != nil {
 			return err
 		}
 		if busy && b.State == admin.BackupQueued {
 			return fault.New(fault.Conflict, "a backup is queued or being made already")
 		}
-		if _, err := tx.Exec(ctx, "DELETE FROM backups WHERE started_at < $1", unixMilli(b.StartedAt.Add(-backupsStay))); err != nil {
+		if _, err := tx.Exec(ctx, "DELETE FROM backups WHERE started_at < $1",
+			unixMilli(b.StartedAt.Add(-backupsStay))); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, insertBackup, backupTable.args(b)...)
@@ -82,28 +81,33 @@ func (d *DB) BackupsDeleted(ctx context.Context, place string, names []string, n
 	})
 }
 
-// QueuedBackup returns the oldest backup that was asked for, or NotFound.
-func (d *DB) QueuedBackup(ctx context.Context) (*admin.Backup, error) {
-	b, err := backupTable.scan(d.sql.Row(ctx, selectBackups+" WHERE state = 'queued' ORDER BY started_at, id LIMIT 1"))
+// QueuedBackup returns the oldest backup to a place that was asked for since then, or NotFound.
+func (d *DB) QueuedBackup(ctx context.Context, place string, since time.Time) (*admin.Backup, error) {
+	b, err := backupTable.scan(d.sql.Row(ctx, selectBackups+" WHERE state = 'queued' AND place = $1"+
+		" AND started_at > $2 ORDER BY started_at, id LIMIT 1", place, unixMilli(since)))
 	return b, asNotFound(err, "backup")
 }
 
-// ListBackups returns the newest backups and attempts.
-func (d *DB) ListBackups(ctx context.Context, n int) ([]admin.Backup, error) {
-	return list(ctx, d.sql, backupTable.scan, selectBackups+" ORDER BY started_at DESC, id DESC LIMIT $1", limit(n))
+// ListBackups returns the newest backups and attempts, at a place unless it is "".
+func (d *DB) ListBackups(ctx context.Context, place string, n int) ([]admin.Backup, error) {
+	return list(ctx, d.sql, backupTable.scan, selectBackups+" WHERE ($1 = '' OR place = $1)"+
+		" ORDER BY started_at DESC, id DESC LIMIT $2", place, limit(n))
 }
 
-// NewestBackup returns the newest good backup, or NotFound.
-func (d *DB) NewestBackup(ctx context.Context) (*admin.Backup, error) {
+// NewestBackup returns the newest good backup that was not deleted, at a place unless it is "", or
+// NotFound.
+func (d *DB) NewestBackup(ctx context.Context, place string) (*admin.Backup, error) {
 	b, err := backupTable.scan(d.sql.Row(ctx, selectBackups+" WHERE state = 'good' AND deleted_at = 0"+
-		" ORDER BY started_at DESC, id DESC LIMIT 1"))
+		" AND ($1 = '' OR place = $1) ORDER BY started_at DESC, id DESC LIMIT 1", place))
 	return b, asNotFound(err, "backup")
 }
 
-// AbandonBackups marks backups as failed that a server began and did not end.
-func (d *DB) AbandonBackups(ctx context.Context, now time.Time) error {
+// AbandonBackups marks as failed what did not end: backups to a place, of which the caller holds
+// the lease, and all that began or were asked for before.
+func (d *DB) AbandonBackups(ctx context.Context, place string, now, before time.Time) error {
 	_, err := d.sql.Exec(ctx, "UPDATE backups SET state = 'failed', finished_at = $1,"+
-		" error = 'the server stopped while it made the backup' WHERE state = 'running' AND actor = $2",
-		unixMilli(now), audit.ActorSystem)
+		" error = 'the program stopped while it made the backup'"+
+		" WHERE state = 'running' AND place = $2 OR state IN ('queued', 'running') AND started_at < $3",
+		unixMilli(now), place, unixMilli(before))
 	return err
 }

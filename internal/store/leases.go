@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
 // AcquireLease takes a named lease for a holder, or renews it. It reports whether the holder has
@@ -21,4 +23,22 @@ func (d *DB) AcquireLease(
 func (d *DB) ReleaseLease(ctx context.Context, name, holder string) error {
 	_, err := d.sql.Exec(ctx, "DELETE FROM leases WHERE name = $1 AND holder = $2", name, holder)
 	return err
+}
+
+// HoldLease takes a named lease for a holder, or renews it, by the clock of the database. It
+// reports whether the holder has the lease for ttl.
+func (d *DB) HoldLease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error) {
+	now := sqldb.Clock(d.Engine())
+	n, err := d.sql.Exec(ctx, "INSERT INTO leases (name, holder, until) VALUES ($1, $2, "+now+" + $3)"+
+		" ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until"+
+		" WHERE leases.holder = excluded.holder OR leases.until <= "+now,
+		name, holder, ttl.Milliseconds())
+	return n > 0, err
+}
+
+// Now returns the time by the clock of the database.
+func (d *DB) Now(ctx context.Context) (time.Time, error) {
+	var millis int64
+	err := d.sql.Row(ctx, "SELECT "+sqldb.Clock(d.Engine())).Scan(&millis)
+	return time.UnixMilli(millis).UTC(), err
 }

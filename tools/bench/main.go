@@ -7,6 +7,7 @@
 //	go run ./tools/bench -quick -rows refresh -engines sqlite -out ''
 //	go run ./tools/bench -growth         also with ten million users and grants
 //	go run ./tools/bench -realms 100     start and memory of a server with realms
+//	go run ./tools/bench -backup 8000000 a backup under refresh load, and restores of it
 //	go run ./tools/bench -watch 8        the hot rows with metrics and traces on and off, by turns
 //	go run ./tools/bench -lists 10000000 lists, searches, exports and imports of so many users
 package main
@@ -44,6 +45,7 @@ type options struct {
 	lists       int // users in the measurement of lists; 0 measures the rows instead
 	watch       int // rounds of the comparison with metrics and traces; 0 measures the rows instead
 	realms      int // that one server serves; 0 measures the rows instead
+	backup      int // users and grants of the database that is backed up; 0 measures the rows instead
 	timings     int // of each form and kind of address; 0 measures the rows instead
 }
 
@@ -89,6 +91,8 @@ func parseOptions(args []string) (o options, err error) {
 	f.StringVar(&o.place, "place", "/var/tmp", "directory for databases, on the disk that is measured")
 	f.StringVar(&o.out, "out", "tools/bench/report.md", "file for the report, or empty")
 	f.IntVar(&o.realms, "realms", 0, "measure a server with so many realms, and nothing else")
+	f.IntVar(&o.backup, "backup", 0, "back up and restore a database of so many users and grants under "+
+		"load (8,000,000 have about 10 GB), and nothing else")
 	f.IntVar(&o.timings, "timings", 0, "take so many times of known and unknown addresses, and nothing else")
 	f.IntVar(&o.watch, "watch", 0, "compare the hot rows with metrics and traces on and off in so many "+
 		"rounds, and nothing else")
@@ -106,7 +110,7 @@ func parseOptions(args []string) (o options, err error) {
 	if o.seconds < time.Second || o.seconds > 10*time.Minute {
 		return o, errors.New("-seconds must be between 1s and 10m")
 	}
-	if o.connections < 1 || o.users < 1000 || o.growthSize < 1000 || o.sessions < 1 {
+	if o.connections < 1 || o.users < 1000 || o.growthSize < 1000 || o.sessions < 1 || o.backup < 0 {
 		return o, errors.New("-connections and -sessions must be at least 1, -users and -growth-size at least 1000")
 	}
 	if o.rows, err = regexp.Compile("(?i)" + *which); err != nil {
@@ -135,6 +139,9 @@ func runBench(ctx context.Context, o options) error {
 	}
 	if o.lists > 0 {
 		return b.lists(ctx, o.lists)
+	}
+	if o.backup > 0 {
+		return b.backups(ctx, o.backup)
 	}
 	list := slices.DeleteFunc(rows(), func(r row) bool { return !o.wanted(r.name) })
 	if o.watch > 0 {

@@ -369,11 +369,6 @@ func (s *Server) BackupFiles(context.Context, admin.Actor, string) ([]backup.Fil
 	return nil, errHere
 }
 
-// WriteBackup returns errHere: its caller chooses a place of the machine.
-func (s *Server) WriteBackup(context.Context, admin.Actor, admin.BackupInput) (*admin.Backup, error) {
-	return nil, errHere
-}
-
 // errHere is the error of what needs the database. The command line stops earlier.
 var errHere = fault.New(fault.Invalid, "this works on the machine with the database only")
 

@@ -109,6 +109,7 @@ func newHarness(t *testing.T, set ...func(*login.Config)) *harness {
 		Rules: token.ClientRules(), Routes: func() (*access.File, error) { return &access.File{}, nil },
 		Now: func() time.Time { return h.now }, Sealer: outbox.NewSealer(keys), WebhookKeys: webhook.NewKeys(keys),
 		Settings: func() []admin.Setting { return []admin.Setting{{Name: "SECRET_KEY", Secret: true}} },
+		Backups:  nightly{},
 	})
 	server, err := api.New(api.Config{
 		Kit: kit, Login: h.login, Operations: ops, Tokens: scopeTokens{},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
@@ -62,6 +63,20 @@ func (h *harness) play(steps []step) {
 }
 
 type is = map[string]any
+
+// nightly is a server that makes a backup each night.
+type nightly struct{ admin.BackupWriter }
+
+// Policy returns what the settings say.
+func (nightly) Policy() admin.BackupPolicy {
+	return admin.BackupPolicy{
+		Place:     "/var/backups",
+		Every:     24 * time.Hour,
+		Keep:      7,
+		Encrypted: true,
+		Missing:   []string{"SECRET_KEY"},
+	}
+}
 
 func TestStoryOfUsers(t *testing.T) {
 	h := newHarness(t)
@@ -190,6 +205,13 @@ func TestStoryOfScopesRoutesKeysAndMail(t *testing.T) {
 		{"POST", "/api/v1/mail/test", `{"to":"a@example.com"}`, 409, nil},
 		{"POST", "/api/v1/mail/nothing/retry", "", 404, nil},
 		{"GET", "/api/v1/settings", "", 200, is{"total": 1}},
+		{"GET", "/api/v1/backups", "", 200, is{
+			"place": "/var/backups", "every": 86400, "keep": 7, "encrypted": true, "failures": 0, "total": 0, "data": "[]",
+			"not_included": "[SECRET_KEY]", "newest": nil,
+		}},
+		{"POST", "/api/v1/backups", "", 202, is{"state": "queued", "place": "/var/backups", "finished_at": nil, "actor": "machine"}},
+		{"POST", "/api/v1/backups", "", 409, is{"error": "conflict"}},
+		{"GET", "/api/v1/backups", "", 200, is{"total": 1, "failures": 0}},
 		{"GET", "/api/v1/doctor", "", 200, is{"worst": "ok", "problems": 0, "findings": "[]"}},
 	})
 }

@@ -51,6 +51,7 @@ type site struct {
 	ring    *jose.Ring
 	mail    *sender
 	facts   *doctor.Facts // what is known about the installation
+	backups admin.BackupPolicy
 
 	user    *identity.User // the person who uses the console; nil: nobody
 	session *identity.Session
@@ -66,6 +67,15 @@ func (s *site) actor() admin.Actor {
 	testkit.Must(s.t, err)
 	return a
 }
+
+// backupWriter has a policy that the test sets.
+type backupWriter struct {
+	policy *admin.BackupPolicy
+	admin.BackupWriter
+}
+
+// Policy returns the policy.
+func (w backupWriter) Policy() admin.BackupPolicy { return *w.policy }
 
 // sender takes messages, or fails.
 type sender struct{ err error }
@@ -104,7 +114,8 @@ func newSite(t *testing.T) *site {
 		Rules: token.ClientRules(), Routes: func() (*access.File, error) { return &access.File{}, nil },
 		Mail: s.mail, Sealer: outbox.NewSealer(keys), Now: now,
 		WebhookKeys: webhook.NewKeys(keys), Webhooks: s, Settings: settings,
-		Facts: func(context.Context) *doctor.Facts { return s.facts },
+		Facts:   func(context.Context) *doctor.Facts { return s.facts },
+		Backups: backupWriter{&s.backups, nil},
 	})
 	kit := web.New(web.Options{
 		Now: now, Log: slog.New(slog.DiscardHandler), BodyLimit: 64 << 10, Deadline: time.Minute, Secure: true, Origin: origin,

@@ -37,6 +37,7 @@ func (s *Server) allSections() []section {
 		s.webhookSection(),
 		s.mailSection(),
 		s.keySection(),
+		s.backupSection(),
 		s.settingSection(),
 		s.configSection(),
 		s.doctorSection(),

@@ -50,6 +50,12 @@ type ServerInterface interface {
 	// AuditGaps List the events that a sink does not have
 	// (GET /audit-sinks/gaps)
 	AuditGaps(w http.ResponseWriter, r *http.Request, params AuditGapsParams)
+	// Backups State of the backups, and the last ones
+	// (GET /backups)
+	Backups(w http.ResponseWriter, r *http.Request)
+	// MakeBackup Make a backup where the settings say
+	// (POST /backups)
+	MakeBackup(w http.ResponseWriter, r *http.Request, params MakeBackupParams)
 	// BulkAction Show how far a job on many users is
 	// (GET /bulk-actions/{id})
 	BulkAction(w http.ResponseWriter, r *http.Request, id BulkID)
@@ -966,6 +972,61 @@ func (siw *ServerInterfaceWrapper) AuditGaps(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.AuditGaps(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// Backups operation middleware
+func (siw *ServerInterfaceWrapper) Backups(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Backups(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// MakeBackup operation middleware
+func (siw *ServerInterfaceWrapper) MakeBackup(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MakeBackupParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MakeBackup(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4575,6 +4636,8 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-logs/{id}/proof", wrapper.ProveEvent)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-sinks", wrapper.AuditSinks)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/audit-sinks/gaps", wrapper.AuditGaps)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/backups", wrapper.Backups)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/backups", wrapper.MakeBackup)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/bulk-actions/{id}", wrapper.BulkAction)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/bulk-actions/{id}/stop", wrapper.StopBulkAction)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/clients", wrapper.Clients)
@@ -4956,6 +5019,49 @@ func (response AuditGaps200JSONResponse) VisitAuditGapsResponse(w http.ResponseW
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BackupsRequestObject struct {
+}
+
+type BackupsResponseObject interface {
+	VisitBackupsResponse(w http.ResponseWriter) error
+}
+
+type Backups200JSONResponse BackupList
+
+func (response Backups200JSONResponse) VisitBackupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MakeBackupRequestObject struct {
+	Params MakeBackupParams
+}
+
+type MakeBackupResponseObject interface {
+	VisitMakeBackupResponse(w http.ResponseWriter) error
+}
+
+type MakeBackup202JSONResponse Backup
+
+func (response MakeBackup202JSONResponse) VisitMakeBackupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -7102,6 +7208,12 @@ type StrictServerInterface interface {
 	// AuditGaps List the events that a sink does not have
 	// (GET /audit-sinks/gaps)
 	AuditGaps(ctx context.Context, request AuditGapsRequestObject) (AuditGapsResponseObject, error)
+	// Backups State of the backups, and the last ones
+	// (GET /backups)
+	Backups(ctx context.Context, request BackupsRequestObject) (BackupsResponseObject, error)
+	// MakeBackup Make a backup where the settings say
+	// (POST /backups)
+	MakeBackup(ctx context.Context, request MakeBackupRequestObject) (MakeBackupResponseObject, error)
 	// BulkAction Show how far a job on many users is
 	// (GET /bulk-actions/{id})
 	BulkAction(ctx context.Context, request BulkActionRequestObject) (BulkActionResponseObject, error)
@@ -7642,6 +7754,56 @@ func (sh *strictHandler) AuditGaps(w http.ResponseWriter, r *http.Request, param
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AuditGapsResponseObject); ok {
 		if err := validResponse.VisitAuditGapsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// Backups operation middleware
+func (sh *strictHandler) Backups(w http.ResponseWriter, r *http.Request) {
+	var request BackupsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.Backups(ctx, request.(BackupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Backups")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(BackupsResponseObject); ok {
+		if err := validResponse.VisitBackupsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// MakeBackup operation middleware
+func (sh *strictHandler) MakeBackup(w http.ResponseWriter, r *http.Request, params MakeBackupParams) {
+	var request MakeBackupRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MakeBackup(ctx, request.(MakeBackupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MakeBackup")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MakeBackupResponseObject); ok {
+		if err := validResponse.VisitMakeBackupResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
