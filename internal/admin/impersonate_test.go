@@ -25,8 +25,8 @@ func newSupport(t *testing.T) *hierarchy {
 	return h
 }
 
-// TestNobodyActsAsAnAdministrator tries it by people of each role as people of each role: who may
-// manage anything can be acted as by nobody, also not by who has more, or by the command line.
+// TestNobodyActsAsAnAdministrator tries it by people of each role on people of each role: nobody
+// acts as an administrator of any kind, also not a stronger one or the command line.
 func TestNobodyActsAsAnAdministrator(t *testing.T) {
 	h := newSupport(t)
 	mighty := map[string]bool{"support": true, "admin": true, "super_admin": true, "command line": true}
