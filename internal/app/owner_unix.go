@@ -32,8 +32,8 @@ func explainOwner(err error, databaseURL string) error {
 	return err
 }
 
-// keepOwner gives a file the owner that another one has, where that is possible: root edits files
-// that the user of the service reads.
+// keepOwner sets the owner of a file to that of another one, where that is possible: root edits
+// files that the user of the service reads.
 func keepOwner(f *os.File, of os.FileInfo) {
 	if sys, ok := of.Sys().(*syscall.Stat_t); ok {
 		_ = f.Chown(int(sys.Uid), int(sys.Gid)) // only root can, and only then the owner differs

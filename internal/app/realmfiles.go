@@ -145,8 +145,8 @@ func replaceRealms(cfg *config.Config, raw []byte, name string) (found *config.C
 	return found, replaceFile(cfg.Server.RealmsFile, raw)
 }
 
-// replaceFile writes a file completely or not at all. It keeps the mode and the owner of the one that
-// was there.
+// replaceFile writes a file completely or not at all. It keeps the mode and the owner of the one
+// that was there.
 func replaceFile(name string, raw []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".realms-*") // its mode is 0600
 	if err != nil {
