@@ -176,7 +176,7 @@ func (h *testServer) work(t testing.TB) []struct {
 		{"introspection", 82, func() { h.post(t, "/oauth/introspect", url.Values{"token": {h.access}}) }},
 		{"userinfo", 70, func() { h.do(t, h.request("GET", "/oauth/userinfo", nil, h.access)) }},
 		{"tokeninfo", 62, func() { h.do(t, h.request("GET", "/oauth/tokeninfo", nil, h.access)) }},
-		{"refresh", 580, func() {
+		{"refresh", 480, func() {
 			h.refresh = member(h.post(t, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {h.refresh}}), "refresh_token")
 		}},
 	}
