@@ -51,7 +51,7 @@ func clientKind(r client.Rules) configKind {
 				return ""
 			}
 			return "Its secret is not exported. Elsewhere, set it with " + clientSecret + ": " +
-				plan.Variable(string(c.ID), "secret")
+				plan.Variable("client", string(c.ID), "secret")
 		},
 		create: createDescribedClient,
 		update: func(
