@@ -21,7 +21,7 @@ const recoveryGrace = 7 * 24 * time.Hour
 var ended = []string{
 	"session_tokens", "sessions", "app_sessions", "codes", "devices", "opaque_tokens", "links", "confirmations",
 	"recoveries", "email_codes", "login_states", "backup_codes", "initial_tokens", "trusted_browsers",
-	"idempotent_requests", "servers",
+	"idempotent_requests", "servers", "impersonations",
 }
 
 // A Restore is how a restore ends.
