@@ -110,7 +110,7 @@ func comment(s string) string {
 		return ""
 	}
 	return "# " + strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0x85 || r == 0x2028 || r == 0x2029 {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
