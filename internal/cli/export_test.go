@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -9,7 +10,7 @@ import (
 // LeafCommands returns the words of every command of the table.
 func LeafCommands() ([]string, error) {
 	var l line
-	k, err := l.parser(nil, testEnv(), nil) //nolint:staticcheck // nothing runs
+	k, err := l.parser(context.Background(), testEnv(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -214,6 +214,7 @@ func normal(s string) string {
 		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`, "TIME"},
 		{`gth_[a-z]+_[A-Za-z0-9_-]+`, "SECRET"},
 		{`whsec_[A-Za-z0-9+/=_-]+`, "SECRET"},
+		{`\b[0-9a-f]{32}\b`, "PLAN"},
 		{`"kid": "[^"]*"|^kid +.*|^retires +.*`, "KID"},
 		{`"(cli|robot)"`, `"ACTOR"`},
 		{`^time +\d+m?s|[0-9.]+ ms`, "DURATION"},
@@ -374,6 +375,16 @@ func TestServerAndDatabaseAgree(t *testing.T) {
 		`"client_secret":"AbCdEfGhIjKlMnOp1234","grant_types":["client_credentials","implicit"]}]`)
 	x.both("import authgate - --only users --on-error skip", `{"username":"y2","email":"y2@example.com"}`+"\n{]\n")
 	x.both("import keycloak - --dry-run", `{"users":[],"clients":[{"clientId":"k1","standardFlowEnabled":false}]}`)
+	document := "version: 1\nlabel: stock\nscopes:\n  - name: stock:read\n    description: read stock\n"
+	x.both("plan -", document)
+	x.both("apply - --yes --json", document)
+	x.both("plan - --detailed-exitcode", document)
+	x.both("apply -", document+"nonsense: 1\n")
+	x.same("export --label stock")
+	x.both("backup status", "")
+	if r := x.remote("backup make", ""); r.status != 1 || !strings.Contains(r.err, "set BACKUP_TO") {
+		t.Errorf("a backup to nowhere: status %d: %s", r.status, r.err)
+	}
 	x.both("user delete ann", "")
 	x.both("user delete ann --yes", "")
 	x.same("user list --limit 1000")
