@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
@@ -34,7 +35,7 @@ func newDraftStore(ctx context.Context, s Store) (*draftStore, error) {
 		scopes:   maps.Clone(s.Scopes()),
 		roles:    maps.Clone(s.RoleDefinitions()),
 		routes:   slices.Clone(s.Routes()),
-		webhooks: hooks,
+		webhooks: slices.Clone(hooks),
 	}, err
 }
 
@@ -109,14 +110,14 @@ func (d *draftStore) UpdateRole(_ context.Context, _, r *identity.Role, _ ...aud
 	return nil
 }
 
-// DeleteRole removes a role from the draft.
-func (d *draftStore) DeleteRole(_ context.Context, name string, _ ...audit.Event) error {
+// DeleteRoleAt removes a role from the draft.
+func (d *draftStore) DeleteRoleAt(_ context.Context, _ int64, name string, _ ...audit.Event) error {
 	delete(d.roles, name)
 	return nil
 }
 
 // Routes returns the stored routes as they would be.
-func (d *draftStore) Routes() []access.Route { return d.routes }
+func (d *draftStore) Routes() []access.Route { return slices.Clone(d.routes) }
 
 // CreateRoute adds a route to the draft.
 func (d *draftStore) CreateRoute(
@@ -144,8 +145,21 @@ func (d *draftStore) DeleteRouteAt(_ context.Context, _ int64, id string, _ ...a
 	return nil
 }
 
-// ListWebhooks returns all webhooks as they would be.
-func (d *draftStore) ListWebhooks(context.Context) ([]webhook.Webhook, error) { return d.webhooks, nil }
+// ListWebhooks returns all webhooks as they would be. Later changes of the draft do not show in
+// what it returns.
+func (d *draftStore) ListWebhooks(context.Context) ([]webhook.Webhook, error) {
+	return slices.Clone(d.webhooks), nil
+}
+
+// Webhook returns a webhook as it would be, or fault.NotFound.
+func (d *draftStore) Webhook(_ context.Context, id webhook.ID) (*webhook.Webhook, error) {
+	for _, w := range d.webhooks {
+		if w.ID == id {
+			return &w, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, "there is no such webhook")
+}
 
 // CreateWebhook adds a webhook to the draft.
 func (d *draftStore) CreateWebhook(_ context.Context, w *webhook.Webhook, _ ...audit.Event) error {
@@ -170,4 +184,75 @@ func (d *draftStore) UpdateWebhook(_ context.Context, _, w *webhook.Webhook, _ .
 func (d *draftStore) DeleteWebhook(_ context.Context, id webhook.ID, _ ...audit.Event) error {
 	d.webhooks = slices.DeleteFunc(d.webhooks, func(w webhook.Webhook) bool { return w.ID == id })
 	return nil
+}
+
+// notDrafted is the error of a change that a draft cannot hold. Without it, the change would go to
+// the database.
+func notDrafted() error {
+	return fault.New(fault.Internal, "a draft cannot hold this change")
+}
+
+// CreateClientOnce returns an error.
+func (d *draftStore) CreateClientOnce(context.Context, string, *client.Client, ...audit.Event) error {
+	return notDrafted()
+}
+
+// AddSecret returns an error.
+func (d *draftStore) AddSecret(context.Context, client.ID, client.Secret, int, ...audit.Event) error {
+	return notDrafted()
+}
+
+// RemoveSecret returns an error.
+func (d *draftStore) RemoveSecret(
+	context.Context, client.ID, string, bool, time.Time, ...audit.Event,
+) error {
+	return notDrafted()
+}
+
+// RotateSecret returns an error.
+func (d *draftStore) RotateSecret(
+	context.Context, client.ID, client.Secret, int, time.Time, ...audit.Event,
+) error {
+	return notDrafted()
+}
+
+// RevokeClientTokens returns an error.
+func (d *draftStore) RevokeClientTokens(context.Context, client.ID, time.Time, ...audit.Event) error {
+	return notDrafted()
+}
+
+// ResendDelivery returns an error.
+func (d *draftStore) ResendDelivery(context.Context, webhook.ID, string, ...audit.Event) error {
+	return notDrafted()
+}
+
+// SaveDelivery returns an error.
+func (d *draftStore) SaveDelivery(context.Context, *webhook.Delivery, ...audit.Event) error {
+	return notDrafted()
+}
+
+// SaveConfig returns an error.
+func (d *draftStore) SaveConfig(
+	context.Context, *ConfigDocument, map[ConfigMark]string, ...audit.Event,
+) error {
+	return notDrafted()
+}
+
+// Together returns an error.
+func (d *draftStore) Together(context.Context, func(Store, func() error) error) error {
+	return notDrafted()
+}
+
+// RotateKeys returns an error.
+func (d *draftStore) RotateKeys(
+	context.Context, jose.StoredKey, []string, time.Time, time.Time, ...audit.Event,
+) error {
+	return notDrafted()
+}
+
+// RetireKeys returns an error.
+func (d *draftStore) RetireKeys(
+	context.Context, []string, time.Time, time.Time, ...audit.Event,
+) error {
+	return notDrafted()
 }
