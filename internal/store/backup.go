@@ -260,11 +260,20 @@ func CheckTarget(ctx context.Context, o Options) error {
 	return err
 }
 
-// leftovers returns the tables of a restore that did not end. It returns an error if the tables are
-// those of a database in use.
+// leftovers returns the tables of a restore that did not end. It returns an error if there are
+// tables of a database in use, or a table of migrations, which may be that of another application.
 func leftovers(ctx context.Context, c sqldb.Conn, e sqldb.Engine) ([]backup.Table, error) {
 	tables, err := schemaOf(ctx, c, e)
-	if err != nil || len(tables) == 0 {
+	if err != nil {
+		return nil, err
+	}
+	if len(tables) == 0 {
+		var others bool
+		err := c.Row(ctx, "SELECT to_regclass(quote_ident(current_schema()) || '.migrations') IS NOT NULL").Scan(&others)
+		if err == nil && others {
+			err = fault.New(fault.Conflict, "the database that DATABASE_URL names has a table \"migrations\" that is not "+
+				"Gatehouse's, or is all that is left of it, and a restore never replaces data: name an empty database or schema")
+		}
 		return nil, err
 	}
 	var mark string
@@ -286,7 +295,7 @@ func leftovers(ctx context.Context, c sqldb.Conn, e sqldb.Engine) ([]backup.Tabl
 // clearTarget drops what a restore that did not end has left.
 func clearTarget(ctx context.Context, tx sqldb.Tx, e sqldb.Engine) error {
 	tables, err := leftovers(ctx, tx, e)
-	if err != nil {
+	if err != nil || len(tables) == 0 {
 		return err
 	}
 	for i := len(tables) - 1; i >= 0; i-- {
@@ -294,7 +303,7 @@ func clearTarget(ctx context.Context, tx sqldb.Tx, e sqldb.Engine) error {
 			return err
 		}
 	}
-	_, err = tx.Exec(ctx, "DROP TABLE IF EXISTS migrations")
+	_, err = tx.Exec(ctx, "DROP TABLE migrations")
 	return err
 }
 

@@ -306,6 +306,27 @@ func TestRestoreRefusesData(t *testing.T) {
 	}
 }
 
+// A restore into a database of another application is refused, and leaves its table of migrations.
+func TestRestoreKeepsOtherMigrations(t *testing.T) {
+	key, url := []byte("key"), storetest.Postgres(t)
+	raw := memoryBackup(t, storetest.Memory(t), key)
+	db, err := sqldb.Open(t.Context(), url, sqldb.Options{Readers: 2})
+	testkit.Must(t, err)
+	defer func() { testkit.Must(t, db.Close()) }()
+	testkit.Must(t, db.Write(t.Context(), func(tx sqldb.Tx) error {
+		_, err := tx.Exec(t.Context(), "CREATE TABLE migrations (version TEXT)")
+		return err
+	}))
+	if err := store.CheckTarget(t.Context(), store.Options{URL: url}); !fault.Is(err, fault.Conflict) {
+		t.Errorf("the check: %v", err)
+	}
+	if err := loadBackup(t, url, raw, key); !fault.Is(err, fault.Conflict) {
+		t.Errorf("the restore: %v", err)
+	}
+	var n int
+	testkit.Must(t, db.Row(t.Context(), "SELECT COUNT(version) FROM migrations").Scan(&n))
+}
+
 // While a migration has its lock no snapshot begins, and while there is a snapshot no migration
 // begins.
 func TestBackupKeepsMigrationsOut(t *testing.T) {
