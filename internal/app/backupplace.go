@@ -69,7 +69,7 @@ func openTarget(e *env, text string) (backupPlace, error) {
 type folder struct {
 	path    string
 	create  bool // make it if it does not exist
-	replace bool // an existing file of the name is replaced
+	replace bool // an existing backup of the name is replaced
 }
 
 // String returns the path.
@@ -78,8 +78,12 @@ func (f *folder) String() string { return f.path }
 // Room returns what the file system has free.
 func (f *folder) Room() int64 { return freeSpace(f.path) }
 
-// partial is the end of the names of files that are being written.
-const partial = ".partial"
+// partialPrefix and partial are the beginning and the end of the names of files that are being
+// written.
+const (
+	partialPrefix = ".gatehouse-"
+	partial       = ".partial"
+)
 
 // Put writes another file first: a crash leaves a file whose name no backup has.
 func (f *folder) Put(ctx context.Context, name string, write func(io.Writer) error, sum func() string) (err error) {
@@ -89,7 +93,11 @@ func (f *folder) Put(ctx context.Context, name string, write func(io.Writer) err
 		}
 	}
 	f.removePartial()
-	file, err := os.CreateTemp(f.path, "."+name+"-*"+partial) // its mode is 0600
+	to := filepath.Join(f.path, name)
+	if _, err := f.replaces(to); err != nil { // before the work, too
+		return err
+	}
+	file, err := os.CreateTemp(f.path, partialPrefix+"backup-*"+partial) // its mode is 0600
 	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the backup cannot be written to %s", f.path)
 	}
@@ -111,16 +119,54 @@ func (f *folder) Put(ctx context.Context, name string, write func(io.Writer) err
 	if err := file.Close(); err != nil {
 		return err
 	}
-	to := filepath.Join(f.path, name)
-	if !f.replace {
-		if _, err := os.Lstat(to); err == nil {
-			return fault.New(fault.Conflict, "%s exists already", to)
-		}
+	replaces, err := f.replaces(to)
+	if err != nil {
+		return err
 	}
-	if err := os.Rename(file.Name(), to); err != nil {
+	if replaces {
+		err = os.Rename(file.Name(), to)
+	} else {
+		err = renameNew(file.Name(), to)
+	}
+	if err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the backup cannot get its name")
 	}
 	return syncDir(f.path)
+}
+
+// replaces reports whether a new backup replaces a file, which it does with an older backup and an
+// empty file if the folder allows that. It returns an error if there is anything else.
+func (f *folder) replaces(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fault.Wrap(fault.Unavailable, err, "%s cannot be read", path)
+	}
+	if !f.replace {
+		return false, fault.New(fault.Conflict, "%s exists already", path)
+	}
+	if !info.Mode().IsRegular() || info.Size() > 0 && f.look(filepath.Base(path)).Header == nil {
+		return false, fault.New(fault.Conflict, "%s exists already and is not a backup, so it is not replaced; "+
+			"name another file", path)
+	}
+	return true, nil
+}
+
+// renameNew renames a file to a name that must be free. It returns fault.Conflict if it is not, on
+// file systems without hard links only if it was not shortly before.
+func renameNew(from, to string) error {
+	err := os.Link(from, to)
+	switch {
+	case err == nil:
+		return os.Remove(from)
+	case !errors.Is(err, os.ErrExist):
+		if _, err := os.Lstat(to); errors.Is(err, os.ErrNotExist) {
+			return os.Rename(from, to)
+		}
+	}
+	return fault.New(fault.Conflict, "%s exists already", to)
 }
 
 // readAgain compares what is on the disk with what was written.
@@ -152,11 +198,14 @@ func readAgain(ctx context.Context, file *os.File, want string) error {
 
 // removePartial removes what crashed runs have left a day ago or longer.
 func (f *folder) removePartial() {
-	names, _ := filepath.Glob(filepath.Join(f.path, ".*"+partial))
-	for _, name := range names {
-		info, err := os.Lstat(name)
-		if err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > 24*time.Hour {
-			_ = os.Remove(name)
+	entries, _ := os.ReadDir(f.path)
+	for _, entry := range entries {
+		name := entry.Name()
+		if !strings.HasPrefix(name, partialPrefix) || !strings.HasSuffix(name, partial) || !entry.Type().IsRegular() {
+			continue
+		}
+		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = os.Remove(filepath.Join(f.path, name))
 		}
 	}
 }

@@ -174,7 +174,11 @@ func restoreBackup(
 		t.discard()
 		return nil, err
 	}
-	return f.out, t.place()
+	if err := t.place(); err != nil {
+		t.discard()
+		return nil, err
+	}
+	return f.out, nil
 }
 
 // finish completes a database that has been filled.
@@ -320,10 +324,13 @@ func (t *target) discard() {
 	}
 }
 
-// place renames a complete SQLite database to its name.
+// place renames a complete SQLite database to its name, unless a database has appeared there.
 func (t *target) place() error {
 	if t.stage == "" {
 		return nil
+	}
+	if err := mustBeFree(t.path); err != nil {
+		return err
 	}
 	for _, end := range []string{"-wal", "-journal"} {
 		if info, err := os.Stat(t.stage + end); err == nil && info.Size() > 0 {
@@ -340,7 +347,12 @@ func (t *target) place() error {
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the restored database cannot be written")
 	}
-	if err := os.Rename(t.stage, t.path); err != nil {
+	if info, err := os.Lstat(t.path); err == nil && info.Size() == 0 {
+		if err := os.Remove(t.path); err != nil {
+			return fault.Wrap(fault.Unavailable, err, "the empty file %s cannot be replaced", t.path)
+		}
+	}
+	if err := renameNew(t.stage, t.path); err != nil {
 		return fault.Wrap(fault.Unavailable, err, "the restored database cannot get its name")
 	}
 	return syncDir(filepath.Dir(t.path))
