@@ -155,6 +155,9 @@ func (o *Operations) ApplyConfig(ctx context.Context, a Actor, in ConfigInput) (
 	if err != nil {
 		return nil, err
 	}
+	if err := o.authorizeLast(first); err != nil {
+		return nil, err
+	}
 	if in.Plan != "" && in.Plan != first.plan.ID {
 		return nil, staleConfig()
 	}
@@ -202,6 +205,9 @@ func (o *Operations) applyTogether(
 	case c.plan.ID != id:
 		return nil, staleConfig()
 	}
+	if err := o.authorizeLast(c); err != nil {
+		return nil, err
+	}
 	o.together = true
 	out := &AppliedConfig{Plan: c.plan, labels: c.adopt}
 	section := ""
@@ -219,17 +225,22 @@ func (o *Operations) applyTogether(
 	}
 	now := o.parts.Now()
 	d := &ConfigDocument{Label: doc.Label, Text: string(in.Document), AppliedAt: now, AppliedBy: a.Name()}
-	return out, o.store.SaveConfig(ctx, d, out.labels, configEvent(a, c.plan, now))
+	return out, o.store.SaveConfig(ctx, d, out.labels, c.event(now))
 }
 
-func configEvent(a Actor, p *plan.Plan, now time.Time) audit.Event {
-	ev := a.event(audit.ConfigApplied, now)
+// event returns the event of an application.
+func (c *comparison) event(now time.Time) audit.Event {
+	p := c.plan
+	ev := c.a.event(audit.ConfigApplied, now)
+	ev.Guard = c.guard()
 	ev.TargetType, ev.TargetID = audit.TargetConfig, p.Label
 	ev.Detail = map[string]string{
-		"plan":    p.ID,
-		"created": strconv.Itoa(p.Count(plan.Create)),
-		"updated": strconv.Itoa(p.Count(plan.Update)),
-		"deleted": strconv.Itoa(p.Count(plan.Delete)),
+		"plan":       p.ID,
+		"created":    strconv.Itoa(p.Count(plan.Create)),
+		"updated":    strconv.Itoa(p.Count(plan.Update)),
+		"deleted":    strconv.Itoa(p.Count(plan.Delete)),
+		"adopted":    strconv.Itoa(c.adopted),
+		"taken_over": strconv.Itoa(c.taken),
 	}
 	return ev
 }

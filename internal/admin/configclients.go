@@ -63,6 +63,7 @@ func clientKind(r client.Rules) configKind {
 			}
 			return out.Client, nil
 		},
+		subjects: func(c *client.Client) []subject { return []subject{storedClient(c.ID)} },
 		remove: func(ctx context.Context, o *Operations, a Actor, c *client.Client) error {
 			return only(o.DeleteClient(ctx, a, string(c.ID), c.Version))
 		},

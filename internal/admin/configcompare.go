@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/field"
 	"github.com/gatehouse-id/gatehouse/internal/plan"
@@ -16,6 +17,7 @@ type comparison struct {
 	a        Actor
 	document *plan.Document
 	last     *plan.Document // as it was applied last, or nil
+	unread   bool           // it was applied by another release, and this one cannot read it
 	labels   map[ConfigMark]string
 	prunes   bool
 	takeOver bool
@@ -24,6 +26,11 @@ type comparison struct {
 	steps []configStep // one for each change of the plan
 	later []func(ctx context.Context) error
 	adopt map[ConfigMark]string // labels that things get without a change
+
+	adopted, taken int // things that get the label: those that had none, or another one
+	// claimed has, by section, what the actor must cover to let the document describe things: a
+	// label, or a description that is stored, decides what a later application changes or deletes.
+	claimed map[string][]subject
 }
 
 // configStep makes one change of a plan, and adds to the result what it made and the labels of it.
@@ -47,32 +54,35 @@ func (o *Operations) compare(ctx context.Context, a Actor, in *ConfigInput, doc 
 		plan: &plan.Plan{Label: doc.Label, Changes: []plan.Change{}, Orphans: []plan.Change{}, Open: []plan.Open{}},
 	}
 	c.o.draft = true
-	c.adopt = map[ConfigMark]string{}
+	c.adopt, c.claimed = map[ConfigMark]string{}, map[string][]subject{}
 	if c.labels, err = o.store.ConfigLabels(ctx); err != nil {
 		return nil, err
 	}
-	if c.last, err = o.lastDocument(ctx, in, doc.Label); err != nil {
+	if c.last, c.unread, err = o.lastDocument(ctx, in, doc.Label); err != nil {
 		return nil, err
 	}
 	return c, c.run(ctx)
 }
 
-// lastDocument returns a document as it was applied last, or nil.
-func (o *Operations) lastDocument(ctx context.Context, in *ConfigInput, label string) (*plan.Document, error) {
+// lastDocument returns a document as it was applied last, or nil, and whether there is one that
+// cannot be read: a newer release has written it, or an older one what this one does not know.
+func (o *Operations) lastDocument(
+	ctx context.Context, in *ConfigInput, label string,
+) (last *plan.Document, unread bool, err error) {
 	all, err := o.store.ConfigDocuments(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for i := range all {
 		if all[i].Label == label {
 			last, err := plan.Read([]byte(all[i].Text), ConfigSections(o.parts.Rules), in.value, true)
-			if err != nil { // a newer release has written it, or an older one what this one does not know
-				return nil, nil
+			if err != nil {
+				return nil, true, nil
 			}
-			return last, nil
+			return last, false, nil
 		}
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
 func (c *comparison) run(ctx context.Context) error {
@@ -173,18 +183,36 @@ func (k *describedKind[T]) creates(ctx context.Context, c *comparison, i *plan.I
 	return nil
 }
 
-// updates plans the changes of a thing that is there.
-func (k *describedKind[T]) updates(ctx context.Context, c *comparison, i *plan.Item, t *T) error {
+// claim plans that a thing gets the label, and returns an error if another document has it.
+func (k *describedKind[T]) claim(c *comparison, i *plan.Item, t *T) error {
 	mark := ConfigMark{k.spec.Name, k.mark(t)}
 	label := c.labels[mark]
+	if label != c.document.Label || !c.describedBefore(k.spec.Name, i) {
+		c.claimed[k.spec.Name] = append(c.claimed[k.spec.Name], k.subjects(t)...)
+	}
 	switch {
 	case label == c.document.Label:
 		c.plan.Labeled++
+		return nil
 	case label != "" && !c.takeOver:
 		return fault.New(fault.Conflict, "the %s %s belongs to the document %s; take it out there first, or apply "+
 			"this one with --take-over", k.spec.Noun, i.Key, label)
-	case !k.stays(t):
-		c.adopt[mark] = c.document.Label
+	case k.stays(t):
+		return nil
+	case label == "":
+		c.adopted++
+	default:
+		c.taken++
+	}
+	c.adopt[mark] = c.document.Label
+	return nil
+}
+
+// updates plans the changes of a thing that is there.
+func (k *describedKind[T]) updates(ctx context.Context, c *comparison, i *plan.Item, t *T) error {
+	mark := ConfigMark{k.spec.Name, k.mark(t)}
+	if err := k.claim(c, i, t); err != nil {
+		return err
 	}
 	p, err := patchOfItem(c, &k.spec, k.fields, i)
 	if err != nil {
@@ -273,6 +301,59 @@ func (k *describedKind[T]) differences(c *comparison, i *plan.Item, a, b *T) ([]
 		out = append(out, change)
 	}
 	return out, state
+}
+
+// describedBefore reports whether the document that was applied last has an item, with the same
+// members.
+func (c *comparison) describedBefore(section string, i *plan.Item) bool {
+	if c.last == nil {
+		return false
+	}
+	l := c.last.List(section)
+	if l == nil {
+		return false
+	}
+	before := l.Item(i.Key)
+	return before != nil && !slices.ContainsFunc(i.Values, func(v plan.Value) bool {
+		return before.Value(v.Member.Name) == nil
+	})
+}
+
+// guard returns the guard of storing the document: its actor has the scopes of its lists, and
+// covers what gets its label.
+func (c *comparison) guard() audit.Guard {
+	var all []audit.Guard
+	for _, k := range c.o.configKinds() {
+		name := k.section().Name
+		if c.unread || c.document.List(name) != nil || c.last != nil && c.last.List(name) != nil {
+			if g := k.guard(c); g != nil {
+				all = append(all, g)
+			}
+		}
+	}
+	return func(ctx context.Context, rows audit.Rows) error {
+		for _, g := range all {
+			if err := g(ctx, rows); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// authorizeLast returns a denial unless the actor may change every list of the document that this
+// one replaces.
+func (o *Operations) authorizeLast(c *comparison) error {
+	for _, k := range o.configKinds() {
+		if !c.unread && (c.last == nil || c.last.List(k.section().Name) == nil) {
+			continue
+		}
+		_, write := k.scopes()
+		if err := o.authorize(c.a, write); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // clearForgotten clears the fields that the document had when it was applied last and has no more.

@@ -186,8 +186,8 @@ func (d *draftStore) DeleteWebhook(_ context.Context, id webhook.ID, _ ...audit.
 	return nil
 }
 
-// notDrafted is the error of a change that a draft cannot hold. Without it, the change would go to
-// the database.
+// notDrafted returns the error of a change that a draft cannot hold. Without it, the change would
+// go to the database.
 func notDrafted() error {
 	return fault.New(fault.Internal, "a draft cannot hold this change")
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/field"
@@ -23,6 +24,8 @@ import (
 type configKind interface {
 	section() *plan.Section
 	scopes() (read, write Scope)
+	// guard decides, in the transaction, whether an actor may apply a list with its labels.
+	guard(c *comparison) audit.Guard
 	// compare plans the changes of a list on the store of the operations, which is a draft.
 	compare(ctx context.Context, c *comparison, l *plan.List) error
 	// prune plans the deletions of what carries the label and is not in the list.
@@ -50,6 +53,8 @@ type describedKind[T any] struct {
 	create func(ctx context.Context, o *Operations, a Actor, i *plan.Item, p field.Patch[T]) (*T, *IssuedSecret, error)
 	update func(ctx context.Context, o *Operations, a Actor, t *T, p field.Patch[T]) (*T, error)
 	remove func(ctx context.Context, o *Operations, a Actor, t *T) error
+	// subjects returns what the guard of an update of a thing that stays as it is covers.
+	subjects func(t *T) []subject
 	// extra plans what is no field, such as a secret, or is nil.
 	extra func(c *comparison, i *plan.Item, t *T) (*extraChange, error)
 }
@@ -63,6 +68,10 @@ type extraChange struct {
 
 func (k *describedKind[T]) section() *plan.Section      { return &k.spec }
 func (k *describedKind[T]) scopes() (read, write Scope) { return k.read, k.write }
+
+func (k *describedKind[T]) guard(c *comparison) audit.Guard {
+	return c.o.covers(c.a, k.write, c.claimed[k.spec.Name]...)
+}
 
 // configKinds returns the kinds in the order in which they are created.
 func (o *Operations) configKinds() []configKind {
@@ -112,6 +121,9 @@ func scopeKind() configKind {
 		) (*oauth.Scope, error) {
 			return o.UpdateScope(ctx, a, s.Name, p)
 		},
+		subjects: func(s *oauth.Scope) []subject {
+			return []subject{ofScopes(s.Name), ofScopes(s.Requires...)}
+		},
 		remove: func(ctx context.Context, o *Operations, a Actor, s *oauth.Scope) error {
 			return only(o.DeleteScope(ctx, a, s.Name, s.Version))
 		},
@@ -144,6 +156,9 @@ func roleKind() configKind {
 			ctx context.Context, o *Operations, a Actor, r *identity.Role, p field.Patch[identity.Role],
 		) (*identity.Role, error) {
 			return o.UpdateRole(ctx, a, r.Name, p)
+		},
+		subjects: func(r *identity.Role) []subject {
+			return []subject{ofRoles(r.Name), ofScopes(r.Scopes...)}
 		},
 		remove: func(ctx context.Context, o *Operations, a Actor, r *identity.Role) error {
 			return only(o.DeleteRole(ctx, a, r.Name, r.Version))
@@ -194,6 +209,7 @@ func (o *Operations) routeKind() configKind {
 			out, err := o.UpdateRoute(ctx, a, r.ID, p)
 			return routeOf(out), err
 		},
+		subjects: func(r *access.Route) []subject { return []subject{ofRoles(r.Roles...)} },
 		remove: func(ctx context.Context, o *Operations, a Actor, r *access.Route) error {
 			return only(o.DeleteRoute(ctx, a, r.ID, r.Revision))
 		},
@@ -242,6 +258,9 @@ func webhookKind() configKind {
 			ctx context.Context, o *Operations, a Actor, w *webhook.Webhook, p webhook.Patch,
 		) (*webhook.Webhook, error) {
 			return o.UpdateWebhook(ctx, a, string(w.ID), p, w.Version)
+		},
+		subjects: func(*webhook.Webhook) []subject {
+			return []subject{ofScopes(string(ScopeAuditRead))}
 		},
 		remove: func(ctx context.Context, o *Operations, a Actor, w *webhook.Webhook) error {
 			return only(o.DeleteWebhook(ctx, a, string(w.ID), w.Version))
