@@ -41,6 +41,12 @@ type Backup struct {
 	DeletedAt  time.Time // by the policy of retention; zero: not deleted
 }
 
+// Requested reports whether somebody asked for the backup over the API: neither the schedule nor the
+// command line did.
+func (b *Backup) Requested() bool {
+	return b.Actor != audit.ActorSystem && b.Actor != CommandLine().Name()
+}
+
 // maxBackupError bounds what is recorded of an error, in bytes.
 const maxBackupError = 1000
 
@@ -211,6 +217,10 @@ func ReadBackups(ctx context.Context, db BackupStore, p BackupPolicy, now time.T
 	return out, nil
 }
 
+// errCopy is that the database is a copy, whose settings may name the place of the original.
+var errCopy = fault.New(fault.Conflict, "this database is a copy for trying things out, of which no backups are made "+
+	"to BACKUP_TO; on the command line name another place")
+
 // MakeBackup asks the servers for a backup at the place of the settings: one of them makes it
 // within seconds.
 func (o *Operations) MakeBackup(ctx context.Context, a Actor) (*Backup, error) {
@@ -223,8 +233,7 @@ func (o *Operations) MakeBackup(ctx context.Context, a Actor) (*Backup, error) {
 		return nil, fault.New(fault.Conflict, "the server does not know where backups go; set BACKUP_TO to "+
 			"a folder or to s3://BUCKET/PREFIX")
 	case p.Copy:
-		return nil, fault.New(fault.Conflict,
-			"this database is a copy for trying things out, of which the server makes no backups")
+		return nil, errCopy
 	}
 	b := &Backup{
 		ID:        secret.NewID(now),
@@ -233,6 +242,9 @@ func (o *Operations) MakeBackup(ctx context.Context, a Actor) (*Backup, error) {
 		State:     BackupQueued,
 		StartedAt: now,
 		Encrypted: p.Encrypted,
+	}
+	if !a.trusted() && !b.Requested() { // a client's id may be any name
+		b.Actor = "client:" + b.Actor
 	}
 	ev := a.event(audit.BackupRequested, now)
 	ev.TargetType, ev.TargetID = audit.TargetBackup, b.ID
@@ -249,6 +261,9 @@ func (o *Operations) WriteBackup(ctx context.Context, a Actor, in BackupInput) (
 	}
 	if !a.trusted() || o.parts.Backups == nil {
 		return nil, fault.New(fault.Denied, "only the command line on the database may choose where a backup goes")
+	}
+	if in.To == "" && o.backupPolicy().Copy {
+		return nil, errCopy
 	}
 	now, err := o.store.Now(ctx)
 	if err != nil {

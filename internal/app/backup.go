@@ -182,6 +182,9 @@ func (b backups) Prune(ctx context.Context, x *admin.Backup) (names []string, er
 	if err != nil {
 		return nil, fmt.Errorf("they cannot be listed: %w", err)
 	}
+	if err := b.countFiles(ctx, files); err != nil {
+		return nil, err
+	}
 	database, err := b.p.db.DatabaseID(ctx)
 	if err != nil {
 		return nil, err
@@ -193,6 +196,27 @@ func (b backups) Prune(ctx context.Context, x *admin.Backup) (names []string, er
 		names = append(names, f.Name)
 	}
 	return names, nil
+}
+
+// countFiles marks the files of BACKUP_TO that the policy of retention counts: those that this
+// database has recorded, and that were made by the schedule or on the command line. Whoever can
+// only put files there or ask for backups must not be able to push the good ones out.
+func (b backups) countFiles(ctx context.Context, files []backup.File) error {
+	made, err := b.p.db.GoodBackups(ctx, placeName(b.p.cfg.Backups.To))
+	if err != nil {
+		return err
+	}
+	sizes := make(map[string]int64, len(made))
+	for i := range made {
+		if !made[i].Requested() {
+			sizes[made[i].Name] = made[i].Bytes
+		}
+	}
+	for i := range files {
+		size, ok := sizes[files[i].Name]
+		files[i].Counted = ok && size == files[i].Size
+	}
+	return nil
 }
 
 // backupKey returns the key of the HMAC at the end of backup files, of SECRET_KEY itself: the data

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/backup"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
@@ -99,6 +101,66 @@ func TestScheduleAndRetention(t *testing.T) {
 			t.Error("nobody noted that the first one was deleted")
 		}
 	}
+}
+
+// TestRequestsDoNotPushBackupsOut keeps the backups of the schedule where somebody only asks for
+// backups, or puts files there.
+func TestRequestsDoNotPushBackupsOut(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "backups")
+	b := newBackups(t, "BACKUP_TO="+folder, "BACKUP_EVERY=24h", "BACKUP_KEEP=1")
+	ctx := t.Context()
+	first, err := b.MakeDueBackup(ctx, "a")
+	testkit.Must(t, err)
+	now, err := b.p.db.Now(ctx)
+	testkit.Must(t, err)
+	requested := &admin.Backup{
+		ID:         secret.NewID(now),
+		Actor:      "client:robot",
+		Place:      placeName(folder),
+		State:      admin.BackupRunning,
+		StartedAt:  now.Add(2 * time.Second),
+		FinishedAt: now.Add(3 * time.Second),
+	}
+	testkit.Must(t, b.p.db.AddBackup(ctx, requested, now))
+	testkit.Must(t, b.Write(ctx, requested, admin.BackupInput{}))
+	requested.State = admin.BackupGood
+	testkit.Must(t, b.p.db.SetBackup(ctx, requested))
+
+	planted := &backup.Header{ID: secret.NewID(now), MadeAt: now.Add(time.Minute).Truncate(time.Second)}
+	planted.Database, err = b.p.db.DatabaseID(ctx)
+	testkit.Must(t, err)
+	var file bytes.Buffer
+	w, err := backup.NewWriter(&file, planted, []byte("key"), nil)
+	testkit.Must(t, err)
+	testkit.Must(t, w.Close())
+	testkit.Must(t, os.WriteFile(filepath.Join(folder, planted.Name()), file.Bytes(), 0o600))
+
+	files, err := b.Files(ctx, "")
+	testkit.Must(t, err)
+	for _, f := range files {
+		testkit.Equal(t, f.Name+" is complete", f.Good(), true)
+	}
+	names, err := b.Prune(ctx, requested)
+	testkit.Must(t, err)
+	testkit.Equal(t, "deleted", len(names), 0)
+	if _, err := os.Stat(filepath.Join(folder, first.Name)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCopyLeavesBackups makes no backup of a copy where the original's are.
+func TestCopyLeavesBackups(t *testing.T) {
+	s := newShelter(t)
+	s.env = append(s.env, "BACKUP_TO="+filepath.Join(s.dir, "nightly"), "BACKUP_KEEP=1")
+	one, two := s.sqlite("one"), s.sqlite("two")
+	s.fill(one)
+	s.must(one, "backup")
+	s.must(two, "restore", filepath.Join(s.dir, "nightly"), "--recover", "--copy")
+	s.refuses("is a copy", two, "backup")
+	s.must(two, "backup", filepath.Join(s.dir, "other.backup"))
+	files, err := os.ReadDir(filepath.Join(s.dir, "nightly"))
+	testkit.Must(t, err)
+	testkit.Equal(t, "files", len(files), 1)
 }
 
 // TestLeaseOfBackups makes no backup while another program does, and takes over what one left

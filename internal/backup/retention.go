@@ -35,10 +35,11 @@ func IsName(name string) bool {
 
 // A File is a backup at a place.
 type File struct {
-	Name   string
-	Size   int64
-	Header *Header // nil: the file has none, so it is not a backup
-	Whole  bool    // its last line is there and fits its size
+	Name    string
+	Size    int64
+	Header  *Header // nil: the file has none, so it is not a backup
+	Whole   bool    // its last line is there and fits its size
+	Counted bool    // the policy of retention counts it; set by whoever knows who made it
 }
 
 // Good reports whether the file is a complete backup.
@@ -56,15 +57,15 @@ func Newest(files []File, database string) *File {
 	return newest
 }
 
-// Surplus returns the files that may be deleted so that keep complete backups of a database stay,
-// the newest ones. Files of others, incomplete ones and those with a time in the future neither
-// count nor are deleted. made is the backup that this run has made: a run that made none deletes
-// nothing, and nothing is deleted unless made is among the files.
+// Surplus returns the files that may be deleted so that keep backups of a database that are counted
+// stay, the newest ones: what is older than they are. Files of others, incomplete ones and those
+// with a time in the future are not deleted. made is the backup that this run has made: a run that
+// made none deletes nothing, and nothing is deleted unless made is among the files.
 func Surplus(files []File, database string, keep int, made string, now time.Time) []File {
 	if keep <= 0 || made == "" {
 		return nil
 	}
-	var good []File
+	var good, counted []File
 	found := false
 	for _, f := range files {
 		if !IsName(f.Name) || !f.Good() || f.Header.Database != database || f.Header.Name() != f.Name {
@@ -75,10 +76,16 @@ func Surplus(files []File, database string, keep int, made string, now time.Time
 		}
 		found = found || f.Name == made
 		good = append(good, f)
+		if f.Counted {
+			counted = append(counted, f)
+		}
 	}
-	if !found || len(good) <= keep {
+	if !found || len(counted) < keep {
 		return nil
 	}
-	slices.SortFunc(good, func(a, b File) int { return b.Header.MadeAt.Compare(a.Header.MadeAt) })
-	return slices.DeleteFunc(good[keep:], func(f File) bool { return f.Name == made })
+	newestFirst := func(a, b File) int { return b.Header.MadeAt.Compare(a.Header.MadeAt) }
+	slices.SortFunc(counted, newestFirst)
+	slices.SortFunc(good, newestFirst)
+	oldest := counted[keep-1].Header.MadeAt
+	return slices.DeleteFunc(good, func(f File) bool { return f.Name == made || !f.Header.MadeAt.Before(oldest) })
 }

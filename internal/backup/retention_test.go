@@ -15,7 +15,7 @@ func TestSurplus(t *testing.T) {
 	now := time.Date(2030, 1, 10, 12, 0, 0, 0, time.UTC)
 	file := func(database string, daysAgo int, whole bool) backup.File {
 		h := &backup.Header{ID: fmt.Sprintf("0000%04d", 100+daysAgo), Database: database, MadeAt: now.AddDate(0, 0, -daysAgo)}
-		return backup.File{Name: h.Name(), Header: h, Whole: whole, Size: 100}
+		return backup.File{Name: h.Name(), Header: h, Whole: whole, Size: 100, Counted: true}
 	}
 	renamed := file("db", 9, true)
 	renamed.Name = "best.backup"
@@ -31,6 +31,14 @@ func TestSurplus(t *testing.T) {
 	}
 	all := append(others, ours...)
 	made := ours[0].Name
+	var planted []backup.File
+	for range 6 {
+		f := file("db", 0, true)
+		f.Counted = false
+		planted = append(planted, f)
+	}
+	oldPlanted := file("db", 9, true)
+	oldPlanted.Counted = false
 	for name, c := range map[string]struct {
 		files []backup.File
 		keep  int
@@ -44,6 +52,8 @@ func TestSurplus(t *testing.T) {
 		"not there":            {all, 3, "gatehouse-20300110T120000Z-ffffffff.backup", nil},
 		"only broken ones":     {append(others[:2:2], ours[0]), 1, made, nil},
 		"the clock went back":  {ours, 2, ours[5].Name, ours[2:5]},
+		"others do not count":  {append(planted, ours...), 6, made, nil},
+		"older than counted":   {append([]backup.File{oldPlanted}, ours...), 6, made, []backup.File{oldPlanted}},
 		"nothing at all":       {nil, 1, made, nil},
 	} {
 		got := backup.Surplus(c.files, "db", c.keep, c.made, now)

@@ -32,8 +32,9 @@ func backupRows() []Setting {
 		{
 			Name:    "BACKUP_KEEP",
 			Default: "7",
-			Doc: "How many complete backups of this database stay at BACKUP_TO. After each backup that a server " +
-				"has made, older ones are deleted; files of others never. 0 means that all stay.",
+			Doc: "How many backups of the schedule and of the command line stay at BACKUP_TO. After each backup " +
+				"there, what is older than they are is deleted; files of others never. Backups that were asked " +
+				"for over the API do not count. 0 means that all stay.",
 			place: func(c *Config) value { return number[int]{&c.Backups.Keep, 0, 100_000} },
 		},
 		{

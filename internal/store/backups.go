@@ -36,7 +36,8 @@ var (
 	setBackup = backupTable.set("state", "name", "place", "error", "finished_at", "bytes", "row_count", "sha256", "encrypted")
 )
 
-// backupsStay is how long attempts are listed.
+// backupsStay is how long attempts are listed. Good backups that were not deleted stay: the policy
+// of retention counts only those that are recorded.
 const backupsStay = 365 * 24 * time.Hour
 
 // AddBackup stores a backup that begins or is asked for. One that is asked for is refused with
@@ -51,7 +52,7 @@ func (d *DB) AddBackup(ctx context.Context, b *admin.Backup, since time.Time, ev
 		if busy && b.State == admin.BackupQueued {
 			return fault.New(fault.Conflict, "a backup is queued or being made already")
 		}
-		if _, err := tx.Exec(ctx, "DELETE FROM backups WHERE started_at < $1",
+		if _, err := tx.Exec(ctx, "DELETE FROM backups WHERE started_at < $1 AND (state <> 'good' OR deleted_at <> 0)",
 			unixMilli(b.StartedAt.Add(-backupsStay))); err != nil {
 			return err
 		}
@@ -100,6 +101,12 @@ func (d *DB) NewestBackup(ctx context.Context, place string) (*admin.Backup, err
 	b, err := backupTable.scan(d.sql.Row(ctx, selectBackups+" WHERE state = 'good' AND deleted_at = 0"+
 		" AND ($1 = '' OR place = $1) ORDER BY started_at DESC, id DESC LIMIT 1", place))
 	return b, asNotFound(err, "backup")
+}
+
+// GoodBackups returns the good backups at a place that were not deleted.
+func (d *DB) GoodBackups(ctx context.Context, place string) ([]admin.Backup, error) {
+	return list(ctx, d.sql, backupTable.scan,
+		selectBackups+" WHERE state = 'good' AND deleted_at = 0 AND place = $1", place)
 }
 
 // AbandonBackups marks as failed what did not end: backups to a place, of which the caller holds
