@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
@@ -515,6 +517,30 @@ func TestUserInfoWithoutOpenID(t *testing.T) {
 		bearer(w.login(w.client(), "scope", scope).AccessToken)(c)
 		_, err := w.srv.UserInfo(t.Context(), c)
 		wantError(t, err, "insufficient_scope", 403)
+	}
+}
+
+// All tokens of a session in which somebody acts as another person end with it, also after a
+// refresh.
+func TestTokensOfActingEndWithTheSession(t *testing.T) {
+	w := newWorld(t)
+	s := identity.NewSession(w.user.ID, []string{"pwd"}, w.now, 10*time.Minute, identity.Browser{})
+	s.Impersonator = identity.Impersonator{Kind: audit.ActorUser, ID: "admin"}
+	hash := w.keys.Hash(secret.NewToken(secret.PrefixSession))
+	testkit.Must(t, w.db.PutSession(t.Context(), hash, s, identity.SessionTerms{}))
+	w.sess = s
+	cl := w.client()
+	r := w.login(cl, "scope", "openid")
+	for _, step := range []string{"first", "refreshed"} {
+		got := claims(t, r.IDToken)
+		testkit.Equal(t, step+": exp", got["exp"], any(float64(s.ExpiresAt.Unix())))
+		testkit.Equal(t, step+": access", r.ExpiresIn, s.ExpiresAt.Unix()-w.now.Unix())
+		w.advance(5 * time.Minute)
+		if step == "first" {
+			var err error
+			r, err = w.refresh(cl, r.RefreshToken)
+			testkit.Must(t, err)
+		}
 	}
 }
 

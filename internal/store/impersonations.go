@@ -201,6 +201,20 @@ func (d *DB) endActorRights(
 	return d.endImpersonations(ctx, tx, found, endedBecause(ev))
 }
 
+// endSessionlessActing ends the sessions in which a user acts as somebody else and which the user
+// began outside of a session, and deletes the unused links to such sessions. endBroken, in the same
+// transaction, ends what was issued in them and records it.
+func endSessionlessActing(ctx context.Context, tx sqldb.Tx, id identity.UserID) error {
+	const begun = " actor = $1 AND actor_type = '" + audit.ActorUser + "' AND actor_session = ''"
+	_, err := tx.Exec(ctx, "DELETE FROM impersonations WHERE opened_at = 0 AND"+begun, id)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "DELETE FROM sessions WHERE id IN"+
+		" (SELECT id FROM impersonations WHERE opened_at > 0 AND"+begun+")", id)
+	return err
+}
+
 // endImpersonations ends sessions, with all that was issued in them, and records for each the event
 // as it is given, with who acted as whom and why. It returns the revocations.
 func (d *DB) endImpersonations(

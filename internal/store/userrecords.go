@@ -40,7 +40,8 @@ func (d *DB) DeleteConsents(
 	})
 }
 
-// endAllGrants ends all grants of a user.
+// endAllGrants ends all grants of a user. It also ends what the user began with a token of a grant
+// that belongs to no session, such as one of the device flow: acting as another person.
 func endAllGrants(
 	ctx context.Context, tx sqldb.Tx, user identity.UserID, now time.Time,
 ) ([]oauth.Revocation, error) {
@@ -49,6 +50,9 @@ func endAllGrants(
 		return nil, err
 	}
 	if _, err := tx.Exec(ctx, "DELETE FROM grants WHERE user_id = $1", user); err != nil {
+		return nil, err
+	}
+	if err := endSessionlessActing(ctx, tx, user); err != nil {
 		return nil, err
 	}
 	return append(revoked, newRevocation(oauth.RevokeUser, string(user), now)), nil

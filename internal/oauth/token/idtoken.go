@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/jose"
@@ -36,14 +37,18 @@ func (s *Server) writeIDToken(
 	if ttl <= 0 {
 		ttl = s.cfg.IDTokenTTL
 	}
+	expires := r.Now.Add(ttl)
 	alg, g := s.access.algorithm(r.Client), a.Grant
+	if g.Impersonated() {
+		expires = earlier(expires, g.AbsoluteEnd.Truncate(time.Second))
+	}
 	requested := oauth.ParseClaims(g.Claims).Allowed(r.Client).IDToken
 	payload, err := json.Marshal(idToken{
 		Issuer:   s.cfg.Issuer,
 		Subject:  string(a.User.ID),
 		Audience: oauth.Audience{string(r.Client.ID)},
 		IssuedAt: oauth.NumericDateOf(r.Now),
-		Expires:  oauth.NumericDateOf(r.Now.Add(ttl)),
+		Expires:  oauth.NumericDateOf(expires),
 		AuthTime: oauth.NumericDateOf(g.AuthTime),
 		Nonce:    nonce,
 		ACR:      g.ACR,

@@ -22,6 +22,7 @@ func impersonationCases() []testCase {
 		{"Impersonation opens once", (*suite).impersonationOnce},
 		{"Impersonation does not open", (*suite).impersonationRefused},
 		{"Impersonation ends", (*suite).impersonationEnds},
+		{"Impersonation without a session of the actor ends", (*suite).sessionlessEnds},
 		{"Impersonations are bounded", (*suite).impersonationsBounded},
 		{"Impersonation leaves nothing of the person", (*suite).impersonationErased},
 	}
@@ -264,8 +265,15 @@ func (s *suite) impersonationEnds(t *testing.T) {
 }
 
 func (s *suite) endsActing(t *testing.T, erased bool, end func(*testing.T, *acting) error) {
-	ctx := t.Context()
-	a, c := s.acting(t), s.client(t)
+	t.Helper()
+	s.endsActingBy(t, s.acting(t), erased, end)
+}
+
+func (s *suite) endsActingBy(
+	t *testing.T, a *acting, erased bool, end func(*testing.T, *acting) error,
+) {
+	t.Helper()
+	ctx, c := t.Context(), s.client(t)
 	s.putImpersonation(t, a)
 	testkit.Must(t, s.openImpersonation(a, "", s.now))
 	g := s.grant(a.person, c, "openid")
@@ -294,6 +302,50 @@ func (s *suite) endsActing(t *testing.T, erased bool, end func(*testing.T, *acti
 		reason = "" // it may say something about the person
 	}
 	testkit.Equal(t, "reason", found[0].Detail["reason"], reason)
+}
+
+// What an actor began with a token that belongs to no session ends with the actor's access and with
+// the actor's grants, and an unused link with it.
+func (s *suite) sessionlessEnds(t *testing.T) {
+	ctx := t.Context()
+	all := endings{
+		"the actor's access": func(_ *testing.T, a *acting) error {
+			return s.db.EndUserAccess(ctx, a.actor.ID, s.now, a.own.ID, s.cause(audit.SessionRevoked))
+		},
+		"the actor's grants": func(_ *testing.T, a *acting) error {
+			return s.db.EndUserGrants(ctx, a.actor.ID, s.now, s.cause(audit.SessionRevoked))
+		},
+	}
+	for name, end := range all {
+		t.Run(name, func(t *testing.T) {
+			a := s.acting(t)
+			a.im.ActorSession = ""
+			s.endsActingBy(t, a, false, func(t *testing.T, a *acting) error {
+				unused := *a
+				im := *a.im
+				unused.im, unused.link = &im, secret.Hash(s.name("link"))
+				im.Session, im.User = identity.SessionID(secret.NewID(s.now)), s.user(t).ID
+				s.putImpersonation(t, &unused)
+				other := s.acting(t) // of another actor
+				other.im.ActorSession = ""
+				s.putImpersonation(t, other)
+				testkit.Must(t, s.openImpersonation(other, "", s.now))
+
+				err := end(t, a)
+				_, gone := s.db.ImpersonationByLink(ctx, unused.link, s.now)
+				want(t, gone, fault.NotFound)
+				_, stays := s.db.Impersonation(ctx, other.im.Session)
+				testkit.Must(t, stays)
+				return err
+			})
+		})
+	}
+	a := s.acting(t) // begun in a session that stays
+	s.putImpersonation(t, a)
+	testkit.Must(t, s.openImpersonation(a, "", s.now))
+	testkit.Must(t, s.db.EndUserAccess(ctx, a.actor.ID, s.now, a.own.ID))
+	_, err := s.db.Impersonation(ctx, a.im.Session)
+	testkit.Must(t, err)
 }
 
 // A client that acts by itself loses what it has opened with its registration.
