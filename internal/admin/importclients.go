@@ -126,7 +126,7 @@ func (o *Operations) importClient(
 		out.Result = ImportUnchanged
 		for _, name := range new.Fields.Names {
 			if f, ok := field.Named(fields, name); ok && !f.Equal(known, draft) {
-				return conflictOf(name, "is another one in the client, which is here already")
+				return conflictOf(name, "is different in the client that exists already")
 			}
 		}
 		return nil

@@ -411,7 +411,7 @@ func (k *KnownUsers) find(r *userRecord) (*identity.User, error) {
 	fields := identity.UserFields()
 	for _, name := range r.fields {
 		if f, ok := field.Named(fields, name); ok && !sameValue(f, found, u) {
-			return nil, conflictOf(name, "is another one in the account, which is here already")
+			return nil, conflictOf(name, "is different in the account that exists already")
 		}
 	}
 	return found, nil

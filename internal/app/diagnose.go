@@ -101,7 +101,7 @@ func missingFile(cfg *config.Config) string {
 	}
 	key := keyFile(cfg, file)
 	if _, err := os.Stat(key); err != nil && cfg.MasterKey() == nil {
-		return "the key file " + key + " is missing; restore it from the backup, or set SECRET_KEY"
+		return "the key file " + key + " is missing; put back your copy of it, or set SECRET_KEY"
 	}
 	return ""
 }

@@ -155,8 +155,8 @@ func openWithKeys(
 	if err := p.prepare(ctx, e); err != nil {
 		if keys.made != "" && fault.Reason(err) == reasonOtherKey {
 			// The database has a key already: beside it, a new one would only be taken for it.
-			err = errors.Join(fault.New(fault.Invalid, "the key file %s is missing; restore it from "+
-				"the backup, since the database cannot be read without it", keys.made), os.Remove(keys.made))
+			err = errors.Join(fault.New(fault.Invalid, "the key file %s is missing; put back your "+
+				"copy of it, since the database cannot be read without it", keys.made), os.Remove(keys.made))
 		}
 		return nil, errors.Join(err, db.Close())
 	}

@@ -68,7 +68,7 @@ type Restored struct {
 
 // backupCommands make and look at backups.
 type backupCommands struct {
-	Make backupMake `cmd:"" default:"withargs" hidden:"" help:"Make a backup."`
+	Make backupMake `cmd:"" default:"withargs" hidden:"" help:"Make a backup, or verify one."`
 	List backupList `cmd:"" help:"List the backups at a place."`
 
 	Status backupStatus `cmd:"" help:"Show what the servers have backed up, and what is next."`
@@ -114,7 +114,7 @@ func (f *backupMake) Run(ctx context.Context, c *call) error {
 		}
 		if b.State == admin.BackupQueued { // a server elsewhere makes it
 			return c.show(viewAttempt(b), func(s *table) {
-				s.line("A server makes the backup now. What became of it: %s backup status --server …", program)
+				s.line("A server is making the backup. To see the result: %s backup status --server …", program)
 			})
 		}
 		v := backupView{
@@ -230,9 +230,9 @@ func (v verifiedView) print(s *table) {
 	s.pair("rows", strconv.FormatInt(v.Rows, 10)+" in "+strconv.Itoa(len(v.Tables))+" tables, as they were written")
 	switch {
 	case v.Ours:
-		s.pair("SECRET_KEY", "fits: a server with it wrote the backup")
+		s.pair("SECRET_KEY", "matches: a server with this key made the backup")
 	default:
-		s.pair("SECRET_KEY", "is another one than the backup was made with, or is not set: who wrote it is not proved")
+		s.pair("SECRET_KEY", "does not match the one that the backup was made with, or is not set: nothing proves who made the backup")
 	}
 	for _, p := range v.Problems {
 		s.pair("found", fmt.Sprintf("table %s, row %s, column %s: %s", p.Table, p.Row, p.Column, p.Text))
@@ -301,9 +301,9 @@ func viewFile(f *backup.File) fileView {
 // restoreCommand fills an empty database with a backup.
 type restoreCommand struct {
 	File     string   `arg:"" help:"A backup, or a folder or s3://BUCKET/PREFIX for the newest one there."`
-	Move     bool     `xor:"kind" help:"The same moment goes on elsewhere: nothing has happened since the backup, and the server that made it is stopped for good. Everything stays as it is."`
-	Recover  bool     `xor:"kind" help:"An older moment comes back: everybody signs in again, and all tokens, codes and links of before are dead."`
-	Copy     bool     `help:"For trying things out: the server of the restored database sends, sweeps and backs up nothing."`
+	Move     bool     `xor:"kind" help:"For a move: nothing has happened since the backup, and the server that made it is stopped for good. Everything stays as it is."`
+	Recover  bool     `xor:"kind" help:"After a loss: an older state comes back. Everybody signs in again, and all earlier tokens, codes and links stop working."`
+	Copy     bool     `help:"For a rehearsal: a server on the restored database sends nothing, deletes nothing that has expired, and makes no backups."`
 	Identity []string `placeholder:"FILE" help:"A file with the private key of age, for an encrypted backup. May be repeated."`
 }
 
@@ -382,11 +382,11 @@ func viewRestored(r *Restored) *restoredView {
 // unknownSince returns in words what nobody knows about the time after a backup.
 func unknownSince(at string) []string {
 	return []string{
-		"Accounts that were created, deleted or disabled since " + at + ": disable again who had been disabled.",
-		"Passwords and second factors that were changed or removed since: the former ones work again.",
+		"Accounts that were created, deleted or disabled since " + at + ": disable those again who had been disabled.",
+		"Passwords and second factors that were changed or removed since: the earlier ones work again.",
 		"Client secrets, roles, routes and webhooks that were changed since.",
-		"Approvals that were given or withdrawn since: the approvals of then stand, their refresh tokens do not.",
-		"APIs that check tokens by themselves, of clients that were registered since, until they fetch the key set again.",
+		"Approvals that were given or withdrawn since: the earlier approvals are valid again, without their refresh tokens.",
+		"Which APIs still have the withdrawn keys: until they fetch the key set again, they accept earlier tokens.",
 		"Events that the audit log recorded since, unless they were delivered elsewhere.",
 	}
 }
@@ -397,8 +397,8 @@ func (v *restoredView) print(s *table) {
 	s.pair("restored", fmt.Sprintf("%d rows in %d tables (%d rows a second), counted and compared", v.Rows, v.Tables, v.PerSecond))
 	s.pair("tried", fmt.Sprintf("%d signing keys fit, %d secrets of two-step verification open", v.Keys, v.Sealed))
 	if v.Kind == "move" {
-		s.line("Everything stands as it was. Do not start the server that made the backup again: two servers would then " +
-			"give the same refresh tokens, and what one revokes the other would accept.")
+		s.line("Everything is as it was. Do not start the server that made the backup again: two servers with the same " +
+			"refresh tokens would each accept what the other revoked.")
 		return
 	}
 	s.pair("ended", fmt.Sprintf("%d sessions, the refresh tokens of %d approvals, %d codes and links", v.Sessions, v.Tokens, v.Links))
@@ -409,7 +409,7 @@ func (v *restoredView) print(s *table) {
 	if v.Epoch > 0 {
 		s.pair("audit log", fmt.Sprintf("goes on as another history, number %d; see docs/guides/audit.md", v.Epoch))
 	}
-	s.line("Nobody knows:")
+	s.line("What the backup cannot tell you:")
 	for _, u := range v.Unknown {
 		s.line("  %s", u)
 	}

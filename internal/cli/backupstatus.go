@@ -92,9 +92,9 @@ func viewAttempt(b *admin.Backup) backupAttempt {
 const shownAttempts = 10
 
 func (v *backupState) print(s *table, now time.Time) {
-	place, every, newest := v.Place, "never by themselves", "none"
+	place, every, newest := v.Place, "never; set BACKUP_EVERY", "none"
 	if place == "" {
-		place = "nowhere; set BACKUP_TO"
+		place = "none; set BACKUP_TO"
 	}
 	if v.Every > 0 {
 		every = (time.Duration(v.Every) * time.Second).String()

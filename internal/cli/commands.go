@@ -33,7 +33,7 @@ func commands(rules client.Rules) []command {
 		{"passwords", "Work with lists of breached passwords.", &passwordCommands{}},
 		{"mail", "Test the mail server, and see what became of messages.", &mailCommands{}},
 		{"audit", "Read the audit log.", &auditCommands{}},
-		{"backup", "Make a backup while the server runs, and look at those that there are.", &backupCommands{}},
+		{"backup", "Make a backup while the server runs (gatehouse backup [FILE]), verify it, and list backups.", &backupCommands{}},
 		{"restore", "Fill an empty database with a backup.", &restoreCommand{}},
 		{"webhook", "Manage which addresses receive audit events.", newWebhookCommands()},
 		{"export", "Write what is stored as a document: configuration as code.", &exportCommand{}},

@@ -227,7 +227,7 @@ func (c *call) showPlan(p *plan.Plan, applied *admin.AppliedConfig) error {
 	}
 	text := p.Summary()
 	if !p.Empty() {
-		text = fmt.Sprintf("Applied: %d created, %d updated, %d deleted; %d as described.",
+		text = fmt.Sprintf("Applied: %d created, %d updated, %d deleted, %d unchanged.",
 			p.Count(plan.Create), p.Count(plan.Update), p.Count(plan.Delete), p.Same)
 	}
 	_, err := fmt.Fprintln(c.stdout, text)

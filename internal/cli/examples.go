@@ -202,12 +202,13 @@ func machineExamples() map[string][]example {
 	return map[string][]example{
 		"backup make": {
 			{"backup /backups/tonight.backup", "While the server runs"},
+			{"backup --verify /backups/tonight.backup", "Can it be restored?"},
 		},
 		"backup list":   {{"backup list /backups", "What there is at a place"}},
 		"backup status": {{"backup status", "What the servers have backed up"}},
 		"restore": {
-			{"restore /backups/tonight.backup --recover", "An older moment comes back: everybody signs in again"},
-			{"restore /backups/move.backup --move", "The same moment goes on in another place"},
+			{"restore /backups/tonight.backup --recover", "After a loss: everybody signs in again"},
+			{"restore /backups/move.backup --move", "To another place: everything stays as it is"},
 		},
 		"serve": {
 			{"serve", "In development: http://localhost:8080, data in ./data"},

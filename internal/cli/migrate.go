@@ -75,11 +75,11 @@ func listMigrations(s *table, what string, all []Migration) {
 	case len(all) == 0:
 		s.line("The database is up to date.")
 	case contracting != "":
-		s.line("Programs without %s cannot use the database afterwards: stop them first. "+
-			"The way back is the backup made before.", contracting)
+		s.line("Releases without the migration %s cannot use the database afterwards: stop their servers first. "+
+			"The only way back is a backup that you made before.", contracting)
 	default:
-		s.line("Programs that have migration %s can use the database afterwards, "+
-			"beside this release or again instead of it.", oldestOf(all))
+		s.line("Releases that have the migration %s can still use the database afterwards, "+
+			"beside this one or after a rollback.", oldestOf(all))
 	}
 }
 

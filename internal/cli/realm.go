@@ -103,7 +103,7 @@ func (f *realmList) Run(c *call) error {
 		views = append(views, viewRealm(x))
 	}
 	return showList(c, views, len(views), func(t *table) {
-		t.row("name", "issuer", "database")
+		t.row("NAME", "ISSUER", "DATABASE")
 		for _, v := range views {
 			where := v.Database
 			if where == "" {
@@ -134,6 +134,6 @@ func (f *realmDelete) Run(c *call) error {
 	if where == "" {
 		where = "as it is"
 	}
-	return c.done(v, "The realm %s is not in REALMS_FILE any more; start the server anew. Its database stays: %s",
+	return c.done(v, "The realm %s is no longer in REALMS_FILE; restart the server to stop serving it. Its database stays: %s",
 		v.Name, where)
 }

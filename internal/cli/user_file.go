@@ -132,7 +132,7 @@ func (f *userImport) Run(ctx context.Context, c *call) (err error) {
 	case err != nil:
 		return err
 	case sum.Stopped:
-		return fmt.Errorf("nothing was stored behind the first error; correct the lines, or leave them out with --on-error=skip")
+		return fmt.Errorf("nothing was stored, because the file has lines with errors; correct them, or leave them out with --on-error=skip")
 	case sum.Failed > 0:
 		return fmt.Errorf("%d lines were not stored", sum.Failed)
 	}

@@ -183,8 +183,8 @@ func (p *Plan) TooManyDeletions() bool {
 // Summary returns the numbers of a plan in a sentence.
 func (p *Plan) Summary() string {
 	if p.Empty() {
-		return fmt.Sprintf("Nothing to change; %d as described.", p.Same)
+		return fmt.Sprintf("Nothing to change; %d unchanged.", p.Same)
 	}
-	return fmt.Sprintf("%d to create, %d to update, %d to delete; %d as described.",
+	return fmt.Sprintf("%d to create, %d to update, %d to delete, %d unchanged.",
 		p.Count(Create), p.Count(Update), p.Count(Delete), p.Same)
 }

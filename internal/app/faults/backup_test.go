@@ -82,7 +82,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	t.Run("recover", func(t *testing.T) {
 		back := h.at("sqlite:" + filepath.Join(t.TempDir(), "back", "gatehouse.db"))
 		_, text := back.try(t.Context(), "restore", last, "--recover")
-		for _, want := range []string{"Nobody knows", "signing keys", "sessions"} {
+		for _, want := range []string{"What the backup cannot tell you", "signing keys", "sessions"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the command does not say %q: %s", want, text)
 			}

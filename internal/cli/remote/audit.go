@@ -370,7 +370,7 @@ func (s *Server) BackupFiles(context.Context, admin.Actor, string) ([]backup.Fil
 }
 
 // errHere is the error of what needs the database. The command line stops earlier.
-var errHere = fault.New(fault.Invalid, "this works on the machine with the database only")
+var errHere = fault.New(fault.Invalid, "this works only on the machine of the server; run it there without --server")
 
 // CleanupAudit removes old events.
 func (s *Server) CleanupAudit(ctx context.Context, _ admin.Actor) (int64, error) {

@@ -22,7 +22,7 @@ func (s *Server) backupSection() section {
 			{"GET /admin/backups", []string{"Backups"}, s.showBackups},
 		}, actionRoutes("/admin/backups", s.makeBackupAction(), s.loadBackups)...),
 		views: []View{&BackupsView{}, &ConfirmView{}},
-		notes: map[string]string{"queued": "A server makes the backup now. Reload the page to see what became of it."},
+		notes: map[string]string{"queued": "A server is making the backup. Reload the page to see the result."},
 	}
 }
 
@@ -47,7 +47,7 @@ func (s *Server) showBackups(w http.ResponseWriter, r *http.Request, q *request)
 		return err
 	}
 	v := &BackupsView{Base: s.begin(r, q, "Backups")}
-	v.Lead = "Everything of the database at one moment, in one file that either engine can restore."
+	v.Lead = "A backup is one file with the whole database at one moment. SQLite and PostgreSQL can both restore it."
 	if q.actor.Can(admin.ScopeBackup) && b.Policy.Place != "" && !b.Policy.Copy {
 		v.Primary = &Link{"Back up now", Root + "/backups/make"}
 	}
@@ -59,7 +59,7 @@ func (s *Server) showBackups(w http.ResponseWriter, r *http.Request, q *request)
 		v.Empty = &Empty{
 			Icon:  "shield",
 			Title: "No backup has been made yet",
-			Text: "Set BACKUP_TO and BACKUP_EVERY, so that a server makes them by itself, or make one on " +
+			Text: "Set BACKUP_TO and BACKUP_EVERY for automatic backups, or make one on " +
 				"the command line.",
 		}
 	}
@@ -84,13 +84,13 @@ func (b *Base) backupOutcome(x *admin.BackupOverview) (text, tone string) {
 	case p.Every <= 0:
 		return "Backups are made only when somebody asks for one.", "warn"
 	}
-	return "Backups are made by themselves.", "good"
+	return "Backups are made automatically.", "good"
 }
 
 // backupFacts returns what the settings say, and what is newest.
 func (b *Base) backupFacts(x *admin.BackupOverview) []Fact {
 	p := x.Policy
-	place, every, keep, encrypted := "Nowhere: BACKUP_TO is not set", "Never by itself", "All of them", "No"
+	place, every, keep, encrypted := "None: BACKUP_TO is not set", "Never: BACKUP_EVERY is not set", "All of them", "No"
 	if p.Place != "" {
 		place = p.Place
 	}

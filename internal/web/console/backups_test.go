@@ -41,7 +41,7 @@ func TestBackups(t *testing.T) {
 	good := &admin.Backup{ID: "b", Place: s.backups.Place, Name: "gatehouse-1.backup", StartedAt: s.now.Add(time.Second), Bytes: 12e6, Rows: 4321}
 	testkit.Must(t, s.db.AddBackup(t.Context(), good, s.now))
 	testkit.Must(t, s.db.SetBackup(t.Context(), good, good.Finish(s.now.Add(3*time.Second), nil)))
-	s.get("/admin/backups").shows(200, "Backups are made by themselves", "gatehouse-1.backup", "12 MB", "4,321",
+	s.get("/admin/backups").shows(200, "Backups are made automatically", "gatehouse-1.backup", "12 MB", "4,321",
 		"Not encrypted").wellFormed()
 	testkit.Must(t, s.db.BackupsDeleted(t.Context(), good.Place, []string{good.Name}, s.now))
 	s.get("/admin/backups").shows(200, "Deleted").wellFormed()

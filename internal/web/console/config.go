@@ -60,7 +60,7 @@ func (s *Server) configView(r *http.Request, q *request) (*ConfigView, error) {
 		return nil, err
 	}
 	v := &ConfigView{Base: s.begin(r, q, "Configuration")}
-	v.Lead = "Documents that describe clients, scopes, roles, routes and webhooks, and what differs from them now."
+	v.Lead = "The documents that were applied last, and how the stored scopes, roles, clients, routes and webhooks differ from them."
 	for i := range all {
 		d := &all[i]
 		g := ConfigGroup{Outcome: d.Problem, Tone: "bad"}
@@ -116,7 +116,7 @@ func (s *Server) configGroup(p *plan.Plan) ConfigGroup {
 		add(tone, what, c.Section, c.Key, strings.Join(fields, "; "))
 	}
 	for i := range p.Orphans {
-		add("plain", "Not described", p.Orphans[i].Section, p.Orphans[i].Key, "It stays until --prune deletes it.")
+		add("plain", "Not described", p.Orphans[i].Section, p.Orphans[i].Key, "It stays, unless the document is applied with --prune.")
 	}
 	for _, o := range p.Open {
 		add("plain", "Not compared", o.Section, o.Key, o.Field+": "+o.Reference+" has no value here")

@@ -59,7 +59,7 @@ func (s *Server) showImport(w http.ResponseWriter, r *http.Request, q *request) 
 }
 
 func (s *Server) writeImport(w http.ResponseWriter, b Base) error {
-	b.Lead = "Create the accounts of a file, with their passwords. What is here already stays as it is."
+	b.Lead = "Create accounts from a file, with their passwords. Accounts that exist already stay as they are."
 	v := &ImportView{Base: b, Form: true}
 	v.Crumbs = []Link{{"Users", Root + "/users"}}
 	v.Same = s.same("", "", nil, "user", "import", "users.jsonl", "--dry-run")
