@@ -39,8 +39,8 @@ func readRealmsFile(name string) ([]byte, error) {
 	}
 	raw, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fault.Wrap(fault.Invalid, err, "REALMS_FILE cannot be read; create the first realm with: "+
-			"gatehouse realm create")
+		return nil, fault.Wrap(fault.Invalid, err, "create the first realm with \"gatehouse realm create\"; "+
+			"the file that REALMS_FILE names does not exist yet")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("REALMS_FILE cannot be read: %w", err)

@@ -55,10 +55,10 @@ func examineNoBackups(f *Facts, s *findings) {
 		s.note("schedule", "The servers make no backups. Perhaps something else backs up PostgreSQL.",
 			"If nothing does, set BACKUP_TO and BACKUP_EVERY.")
 	case f.Production:
-		s.warn("schedule", "Nobody makes backups: with this disk all accounts and keys are lost.",
+		s.warn("schedule", "No backups are made automatically: if this disk is lost, so are all accounts and keys.",
 			"Set BACKUP_TO to a folder of another disk or to s3://BUCKET/PREFIX, and BACKUP_EVERY to 24h.")
 	default:
-		s.note("schedule", "Nobody makes backups.", "In production, set BACKUP_TO and BACKUP_EVERY.")
+		s.note("schedule", "No backups are made automatically.", "In production, set BACKUP_TO and BACKUP_EVERY.")
 	}
 }
 

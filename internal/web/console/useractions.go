@@ -233,13 +233,13 @@ func (s *Server) impersonateAction() action[*admin.UserDetail] {
 		title: "Act as this person", button: "Continue",
 		offers: func(d *admin.UserDetail) bool { return !d.User.Blocked() && !s.ops.Administers(d.User) },
 		text: func(d *admin.UserDetail) string {
-			return "Shows you what " + d.User.Label() + " sees, here and in apps, until you end it. Your own session waits."
+			return "You see what " + d.User.Label() + " sees, here and in apps, until you stop. Your own session comes back then."
 		},
 		ends: func(*admin.UserDetail) []string {
 			return []string{
-				"The person sees it, with your reason, in the history of their account.",
-				"Tokens and the audit log name you beside the person.",
-				"What only the person may do stays closed: passwords, addresses, factors, devices, deletion.",
+				"The person sees that you did so, and your reason, in the history of their account.",
+				"Tokens and the audit log name both the person and you.",
+				"You cannot change passwords, addresses, second factors or devices, or delete the account.",
 			}
 		},
 		inputs: func(b Base) ([]Input, error) {
