@@ -228,7 +228,7 @@ func missing(c *config.Config) []string {
 	var out []string
 	switch path, ok := strings.CutPrefix(string(c.Storage.DatabaseURL), "sqlite:"); {
 	case c.MasterKey() == nil && ok && path != ":memory:":
-		out = append(out, "the key in "+filepath.Join(filepath.Dir(path), "secret.key")+
+		out = append(out, "the key in "+keyFile(c, path)+
 			", without which the backup cannot be restored: keep a copy elsewhere")
 	default:
 		out = append(out, "SECRET_KEY, without which the backup cannot be restored: keep it elsewhere")

@@ -95,7 +95,7 @@ func presentKeys(cfg *config.Config) ([]*secret.Keys, error) {
 		if !ok || path == ":memory:" {
 			return nil, fault.New(fault.Invalid, "SECRET_KEY is required")
 		}
-		name := filepath.Join(filepath.Dir(path), "secret.key")
+		name := keyFile(cfg, path)
 		raw, err := os.ReadFile(name)
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "SECRET_KEY is not set, and there is no key in %s; set the SECRET_KEY that "+

@@ -28,7 +28,7 @@ func PathsOfFiles() []string { return []string{importPath} }
 type ImportView struct {
 	Base
 	Form bool
-	Mark string // where the progress is written; or ""
+	Here string // where the progress is written; or ""
 	Same Same
 }
 
@@ -81,7 +81,7 @@ func (s *Server) postImport(w http.ResponseWriter, r *http.Request, q *request) 
 		return s.writeImport(w, b)
 	}
 	defer f.file.Close()
-	v := &ImportView{Base: s.begin(r, q, "Import users"), Mark: secret.NewToken(secret.PrefixSession)}
+	v := &ImportView{Base: s.begin(r, q, "Import users"), Here: secret.NewToken("")}
 	v.Crumbs = []Link{{"Users", Root + "/users"}, {"Import", importPath}}
 	before, after, err := s.split(v)
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Server) split(v *ImportView) (before, after []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	before, after, ok := bytes.Cut(body, []byte(v.Mark))
+	before, after, ok := bytes.Cut(body, []byte(v.Here))
 	if !ok {
 		return nil, nil, errors.New("the page of imports has no place for the progress")
 	}

@@ -46,7 +46,7 @@ func TestImportPage(t *testing.T) {
 	s.get("/admin/users").shows(200, "/admin/users/import")
 	s.get("/admin/users/import").shows(200, `enctype="multipart/form-data"`, "gatehouse user import").wellFormed()
 	s.upload(file, "a.jsonl", "format", "", "check", "on", "skip", "on").
-		shows(200, "Line 2: ", "2 users would be created", "1 wrong").hides("<img src=x>").wellFormed()
+		shows(200, `<ol class="progress"><li`, "Line 2: ", "2 users would be created", "1 wrong").hides("<img src=x>").wellFormed()
 	testkit.Equal(t, "users after a check", users(), before)
 	s.upload(file, "a.jsonl", "format", "").shows(200, "Nothing was stored").wellFormed()
 	testkit.Equal(t, "users after a stopped import", users(), before)
