@@ -177,3 +177,39 @@ func TestDamagedBackupChangesNothing(t *testing.T) {
 		testkit.Must(t, os.RemoveAll(filepath.Join(s.dir, "target")))
 	}
 }
+
+// The content of the key file that a server made is the SECRET_KEY of its database and backups, on
+// either engine, and can be changed like any other.
+func TestKeyFileAsSecretKey(t *testing.T) {
+	s := newShelter(t)
+	s.env = nil
+	postgres := testkit.StartPostgres(t)
+	one, file := s.sqlite("one"), filepath.Join(s.dir, "1.backup")
+	s.fill(one)
+	raw, err := os.ReadFile(filepath.Join(s.dir, "one", "secret.key"))
+	testkit.Must(t, err)
+	s.must(one, "backup", file)
+	text := strings.TrimSpace(string(raw))
+
+	s.env = []string{"SECRET_KEY=" + text}
+	s.must(one, "user", "list")
+	s.rows(file) // checks that the key is the one of the backup
+	s.must(postgres, "restore", file, "--move")
+	s.must(postgres, "user", "list")
+	s.must(postgres, "backup", filepath.Join(s.dir, "2.backup"))
+
+	s.env = nil
+	s.must(one, "user", "list") // with the file, as before
+
+	s.env = []string{"SECRET_KEY=" + shelterKey}
+	s.refuses("SECRET_KEY is not the one", one, "user", "list")
+	s.env = append(s.env, "SECRET_KEY_PREVIOUS="+text)
+	s.rows(file)
+	for _, database := range []string{one, postgres} {
+		s.must(database, "user", "list")
+	}
+	s.env = s.env[:1]
+	for _, database := range []string{one, postgres} {
+		s.must(database, "user", "list")
+	}
+}

@@ -100,20 +100,65 @@ func otherMasterKey() error {
 	}
 }
 
+// findDataKey returns the keys of the data key, and those of SECRET_KEY that belong to the
+// database: the ones given, or those of its text as it is, if that opens the database and the ones
+// given do not.
+func findDataKey(
+	ctx context.Context, db metaReader, cfg *config.Config, given *secret.Keys,
+) (data, master *secret.Keys, err error) {
+	beside, err := otherKeys(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err = dataKeys(ctx, db, given)
+	if fault.Reason(err) != reasonOtherKey {
+		return data, given, err
+	}
+	if beside.text != nil {
+		data, err = dataKeys(ctx, db, beside.text)
+		if fault.Reason(err) != reasonOtherKey {
+			return data, beside.text, err
+		}
+	}
+	data, err = dataKeys(ctx, db, beside.previous, beside.previousText)
+	return data, given, err
+}
+
+// keysBeside are the keys of the settings besides the bytes of SECRET_KEY, each nil where there is
+// none.
+type keysBeside struct {
+	text                   *secret.Keys // of the characters of SECRET_KEY
+	previous, previousText *secret.Keys
+}
+
+func otherKeys(cfg *config.Config) (out keysBeside, err error) {
+	text, previousText := cfg.KeyTexts()
+	for _, k := range []struct {
+		raw []byte
+		to  **secret.Keys
+	}{
+		{text, &out.text},
+		{cfg.PreviousMasterKey(), &out.previous},
+		{previousText, &out.previousText},
+	} {
+		if k.raw == nil {
+			continue
+		}
+		if *k.to, err = secret.NewKeys(k.raw); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
 // openDataKey replaces the keys of SECRET_KEY by those of the data key, and stores that sealed with
 // SECRET_KEY unless it is there.
 func (p *parts) openDataKey(ctx context.Context) error {
-	master, previous := p.keys, (*secret.Keys)(nil)
-	if raw := p.cfg.PreviousMasterKey(); raw != nil {
-		var err error
-		if previous, err = secret.NewKeys(raw); err != nil {
-			return err
-		}
-	}
-	keys, err := dataKeys(ctx, p.db, master, previous)
+	keys, master, err := findDataKey(ctx, p.db, p.cfg, p.keys)
 	if err != nil {
 		return err
 	}
+	p.master = master
 	name := store.DataKeyPrefix + keyName(master)
 	sealed := master.Box(dataKeyPurpose).Seal(keys.Master(), store.DataKeyPrefix)
 	if _, err := p.db.InitMeta(ctx, name, sealed); err != nil {

@@ -78,11 +78,7 @@ func diagnose(ctx context.Context, e *env, cfg *config.Config) *doctor.Report {
 	}
 	defer db.Close()
 	d.thorough = true
-	var previous *secret.Keys
-	if raw := cfg.PreviousMasterKey(); raw != nil {
-		previous, _ = secret.NewKeys(raw) // too short a key is none
-	}
-	data, err := dataKeys(ctx, db, keys, previous)
+	data, _, err := findDataKey(ctx, db, cfg, keys)
 	if err != nil {
 		d.keyError = plainError(err)
 	}

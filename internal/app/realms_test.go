@@ -89,7 +89,8 @@ func (x *realmProcess) tenant(t *testing.T, i int, host string) *testServer {
 	return h
 }
 
-// opens waits until a realm has opened: its first start may take longer than a request waits for it.
+// opens waits until a realm has opened: its first start may take longer than a request waits for
+// it.
 func (x *realmProcess) opens(t *testing.T, host string) {
 	t.Helper()
 	testkit.Eventually(t, host+" opens", func() bool {

@@ -86,8 +86,8 @@ func openBackup(ctx context.Context, e *env, in cli.BackupSource) (*openedBackup
 	return out, name, nil
 }
 
-// presentKeys returns the keys of SECRET_KEY, or of the key file that is there, and those of
-// SECRET_KEY_PREVIOUS if it is set. It creates none.
+// presentKeys returns the keys of SECRET_KEY, or of the key file that is there, and after them the
+// other keys of the settings, each of which may be nil. It creates none.
 func presentKeys(cfg *config.Config) ([]*secret.Keys, error) {
 	master := cfg.MasterKey()
 	if master == nil {
@@ -103,24 +103,18 @@ func presentKeys(cfg *config.Config) ([]*secret.Keys, error) {
 		}
 		master = []byte(strings.TrimSpace(string(raw)))
 	}
-	var all []*secret.Keys
-	for _, raw := range [][]byte{master, cfg.PreviousMasterKey()} {
-		if raw == nil {
-			continue
-		}
-		k, err := secret.NewKeys(raw)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, k)
+	keys, err := secret.NewKeys(master)
+	if err != nil {
+		return nil, err
 	}
-	return all, nil
+	beside, err := otherKeys(cfg)
+	return []*secret.Keys{keys, beside.text, beside.previous, beside.previousText}, err
 }
 
 // keyOf returns those of the keys that a backup was made with, or nil.
 func keyOf(h *backup.Header, all []*secret.Keys) *secret.Keys {
 	for _, k := range all {
-		if keyName(k) == h.Key {
+		if k != nil && keyName(k) == h.Key {
 			return k
 		}
 	}

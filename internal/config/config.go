@@ -370,6 +370,19 @@ func (c *Config) MasterKey() []byte { return keyBytes(string(c.Storage.SecretKey
 // PreviousMasterKey returns the bytes of SECRET_KEY_PREVIOUS, or nil.
 func (c *Config) PreviousMasterKey() []byte { return keyBytes(string(c.Storage.PreviousKey)) }
 
+// KeyTexts returns the characters of SECRET_KEY and of SECRET_KEY_PREVIOUS, each nil where the key
+// is not set or not decoded. A server that makes its own key uses the content of the key file as it
+// is, so that the same text as a setting has two meanings.
+func (c *Config) KeyTexts() (current, previous []byte) {
+	text := func(s Secret) []byte {
+		if key := keyBytes(string(s)); string(key) != string(s) {
+			return []byte(s)
+		}
+		return nil
+	}
+	return text(c.Storage.SecretKey), text(c.Storage.PreviousKey)
+}
+
 func keyBytes(s string) []byte {
 	if s == "" {
 		return nil

@@ -277,6 +277,10 @@ func TestMasterKey(t *testing.T) {
 			if got := c.MasterKey(); !bytes.Equal(got, tc.want) {
 				t.Errorf("got %x", got)
 			}
+			text, _ := c.KeyTexts()
+			if decoded := tc.in != string(tc.want); decoded != (string(text) == tc.in) || !decoded && text != nil {
+				t.Errorf("the text is %q", text)
+			}
 		})
 	}
 	if load(t, Source{}).MasterKey() != nil {

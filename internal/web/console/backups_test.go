@@ -29,7 +29,7 @@ func TestBackups(t *testing.T) {
 		"SECRET_KEY, &lt;without&gt; which").wellFormed()
 	s.get("/admin/backups/make").shows(200, "Make a backup", "Not in the backup: SECRET_KEY").wellFormed()
 	s.post("/admin/backups/make").leads("/admin/backups?done=queued")
-	s.get("/admin/backups?done=queued").shows(200, "A server makes the backup now", "Queued").wellFormed()
+	s.get("/admin/backups?done=queued").shows(200, "A server is making the backup", "Queued").wellFormed()
 	s.post("/admin/backups/make").shows(409, "queued or being made already")
 
 	x, err := s.db.QueuedBackup(t.Context(), s.backups.Place, s.now.Add(-time.Hour))
