@@ -120,9 +120,7 @@ func (s *server) work(ctx context.Context) {
 	s.jobs.Run(ctx)
 	<-done
 	others.Wait()
-	for _, f := range s.close {
-		f()
-	}
+	s.release()
 }
 
 // beKnown keeps this process known as a server of the database.

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/cache"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/metric"
@@ -86,6 +87,7 @@ func startRealms(e *env, main *server) error {
 		own := *e
 		own.passwords = main.parts.passwords.Share(width, c.Passwords.HashQueue)
 		own.texts, own.document = texts, document
+		own.limits = cache.NewMemory(0, e.now)
 		r.all = append(r.all, newOpenRealm(main, starter{
 			env:   &own,
 			cfg:   c,

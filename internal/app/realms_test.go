@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -475,6 +476,41 @@ func TestIdleRealmCloses(t *testing.T) {
 	}
 	acme.requests.Add(-1)
 	testkit.Eventually(t, "the realm closes after its last request", closed)
+}
+
+// Rate limits in memory go on counting while a realm is closed.
+func TestRateLimitsOfAnIdleRealm(t *testing.T) {
+	x := newRealmProcess(t, twoRealms, func(r *realms) {
+		for _, o := range r.all {
+			o.idle = 20 * time.Millisecond
+		}
+	}, "RATE_LIMIT_ENABLED=true", "RATE_LIMIT_TOKEN_MAX=2", "RATE_LIMIT_TOKEN_WINDOW=3600")
+	acme := x.s.realms.all[0]
+	x.opens(t, "acme.example")
+	ask := func() int {
+		r := httptest.NewRequest("POST", "/oauth/token", strings.NewReader("grant_type=client_credentials"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.RemoteAddr = "192.0.2.7:50000"
+		return x.ask("acme.example", r).Code
+	}
+	for range 2 {
+		testkit.Equal(t, "below the limit", ask() == 429, false)
+	}
+	testkit.Eventually(t, "the realm closes", func() bool { return acme.server.Load() == nil })
+	testkit.Equal(t, "after it opened again", ask(), 429)
+}
+
+// A server that cannot be made releases what it has opened, once: a realm is tried again and again.
+func TestServerThatFailsReleasesItsParts(t *testing.T) {
+	closed := 0
+	s := &server{close: []func(){func() { closed++ }, func() { closed++ }}}
+	failed := errors.New("the mail server is not known")
+	got, err := s.connected(failed)
+	testkit.Equal(t, "server", got == nil, true)
+	testkit.Equal(t, "error", errors.Is(err, failed), true)
+	testkit.Equal(t, "closed", closed, 2)
+	s.release()
+	testkit.Equal(t, "closed again", closed, 2)
 }
 
 // On PostgreSQL a realm has a schema of its own in the database of the server, and few connections,

@@ -45,6 +45,9 @@ func (x *starter) once(ctx context.Context) (*server, error) {
 		}
 	}
 	if err != nil {
+		if s != nil {
+			s.release()
+		}
 		return nil, errors.Join(err, p.Close())
 	}
 	return s, nil

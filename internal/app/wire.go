@@ -59,6 +59,16 @@ type env struct {
 	passwords *secret.Passwords
 	texts     *text.Catalogues
 	document  *api.Document
+	// limits counts the rate limits of a realm in memory, also while the realm is closed.
+	limits *cache.Memory
+}
+
+// memoryLimits returns what counts rate limits in memory.
+func (e *env) memoryLimits() *cache.Memory {
+	if e.limits != nil {
+		return e.limits
+	}
+	return cache.NewMemory(0, e.now)
 }
 
 // loadConfig reads the settings: defaults, the YAML file unless its name is "", environment,
@@ -366,20 +376,44 @@ type server struct {
 // newServer connects the parts: config → core → adapters → handlers → jobs.
 func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server, error) {
 	s := &server{parts: p, log: log, stopping: new(atomic.Bool)}
-	if err := s.prepare(ctx, e); err != nil {
+	return s.connected(s.connect(ctx, e))
+}
+
+// connected returns the server, or the error with which connecting its parts failed. Then it
+// releases what was opened: a realm that cannot be opened is tried again and again.
+func (s *server) connected(err error) (*server, error) {
+	if err != nil {
+		s.release()
 		return nil, err
+	}
+	return s, nil
+}
+
+// release closes what the server opened beside its database.
+func (s *server) release() {
+	for _, f := range s.close {
+		f()
+	}
+	s.close = nil
+}
+
+// connect connects the parts.
+func (s *server) connect(ctx context.Context, e *env) error {
+	p, log := s.parts, s.log
+	if err := s.prepare(ctx, e); err != nil {
+		return err
 	}
 	fetcher := s.fetcher(e)
 	shared, err := s.redis(e, log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	limiter := s.limiter(e, shared)
 	s.browser = oauth.New(oauthConfig(p.cfg), p.db, p.ring, p.keys, keyFetcher{fetcher})
 	s.tokens = newTokenServer(p, shared, keyFetcher{fetcher})
 	pages, err := newPages(p.cfg, log, e.texts)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var browser *ui.Server
 	options := kitOptions(e, p.cfg, log, limiter, protocol.StaticDocs(s.tokens))
@@ -389,17 +423,17 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	kit := web.New(options)
 	mailbox, err := s.startMail(e)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.startAudit(e); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.startShipping(e); err != nil {
-		return nil, err
+		return err
 	}
 	accounts, err := s.newAccounts()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	browser = s.newBrowser(kit, pages, accounts)
 	if mailbox != nil {
@@ -410,19 +444,19 @@ func newServer(ctx context.Context, e *env, p *parts, log *slog.Logger) (*server
 	if err := errors.Join(
 		s.pageRoutes(e, mux, kit, browser, pages), s.apiRoutes(e, mux, kit, browser, accounts),
 	); err != nil {
-		return nil, err
+		return err
 	}
 	s.healthRoutes(mux)
 	ensure := func() error { return s.ensureRouteKey(context.WithoutCancel(ctx), e.now()) }
 	g, handler, err := s.newGateway(kit, browser, ensure)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	handler.Routes(mux)
 	s.gateway = g
 	s.handler = front(kit, g, s.adminGate(kit, mux))
 	s.addJobs(e, accounts)
-	return s, s.startBackups(e)
+	return s.startBackups(e)
 }
 
 // newBrowser returns the pages that people see.
@@ -614,7 +648,7 @@ func (s *server) redis(e *env, log *slog.Logger) (*cache.Redis, error) {
 	shared, err := cache.OpenRedis(url, cache.RedisOptions{
 		Space:    s.parts.cfg.Realm,
 		Now:      e.now,
-		Fallback: cache.NewMemory(0, e.now),
+		Fallback: e.memoryLimits(),
 		OnOutage: func(err error) {
 			if m := s.parts.monitor; m != nil && m.metrics != nil {
 				m.metrics.State.RedisOutage()
@@ -641,7 +675,7 @@ func (s *server) limiter(e *env, shared *cache.Redis) web.Limiter {
 	case limits.Store == "redis":
 		return counter{shared}
 	}
-	return counter{cache.NewMemory(0, e.now)}
+	return counter{e.memoryLimits()}
 }
 
 // counter adapts a limiter to the HTTP kit.

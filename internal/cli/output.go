@@ -76,9 +76,9 @@ func (c *call) done(doc any, format string, args ...any) error {
 	return c.show(doc, func(s *table) { s.line(format, args...) })
 }
 
-// note writes a remark for a person on the error stream.
+// note writes a remark for a person on the error stream, in one line. It may quote a server.
 func (c *call) note(format string, args ...any) {
-	fmt.Fprintf(c.stderr, program+": note: "+format+"\n", args...)
+	fmt.Fprintf(c.stderr, "%s: note: %s\n", program, printable(fmt.Sprintf(format, args...)))
 }
 
 // encode writes JSON without the escapes that only HTML needs.

@@ -22,6 +22,14 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
+// TestNoteOfAServer writes no escape sequences that a server has sent.
+func TestNoteOfAServer(t *testing.T) {
+	var out bytes.Buffer
+	c := &call{env: &env{stderr: &out}}
+	c.note("%s", "sign in again\x1b]0;title\x07")
+	testkit.Equal(t, "line", out.String(), "gatehouse: note: sign in again\ufffd]0;title\ufffd\n")
+}
+
 // TestErrorOfSeveralLines prints one line, as PostgreSQL's driver lists the addresses it tried.
 func TestErrorOfSeveralLines(t *testing.T) {
 	var out bytes.Buffer
