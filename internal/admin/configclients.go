@@ -118,9 +118,9 @@ func secretChange(c *comparison, i *plan.Item, t *client.Client) (*extraChange, 
 	switch {
 	case v == nil:
 		return nil, nil
-	case v.Open != "":
+	case v.Open != "", !c.a.Can(ScopeClientsWrite): // a comparison would say whether a guess is right
 		c.plan.Open = append(c.plan.Open, plan.Open{
-			Section: "clients", Key: i.Key, Field: clientSecret, Reference: v.Open,
+			Section: "clients", Key: i.Shown(), Field: clientSecret, Reference: v.Source,
 		})
 		return nil, nil
 	case !t.HasSecret():

@@ -132,13 +132,19 @@ func (k *describedKind[T]) compare(ctx context.Context, c *comparison, l *plan.L
 		items = k.order(l)
 	}
 	for _, i := range items {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		switch have := found[i.Key]; len(have) {
 		case 0:
 			err = k.creates(ctx, c, i)
 		case 1:
+			if err := k.claim(c, i, have[0]); err != nil {
+				return i.At(err)
+			}
 			err = k.updates(ctx, c, i, have[0])
 		default:
-			err = ambiguous(k.spec.Noun, i.Key)
+			return i.At(ambiguous(k.spec.Noun, i.Shown()))
 		}
 		if err != nil {
 			return i.Located(err)
@@ -157,6 +163,9 @@ func (k *describedKind[T]) creates(ctx context.Context, c *comparison, i *plan.I
 		k.postpone(c, i, &p)
 	}
 	if i.Open != "" { // the key is not known: nothing can be said about the thing
+		c.plan.Open = append(c.plan.Open, plan.Open{
+			Section: k.spec.Name, Key: i.Shown(), Field: k.spec.Key, Reference: i.Open,
+		})
 		return nil
 	}
 	t, _, err := k.create(ctx, c.o, c.a, i, p)
@@ -168,13 +177,17 @@ func (k *describedKind[T]) creates(ctx context.Context, c *comparison, i *plan.I
 		fields = append(fields, plan.FieldChange{Field: clientSecret, Hidden: true})
 		state += string(c.o.parts.Keys.Hash(v.Texts[0]))
 	}
-	change := plan.Change{Action: plan.Create, Section: k.spec.Name, Key: i.Key, Line: i.Line, Fields: fields, State: state}
+	if i.Source != "" { // the plan does not show the key, and is for this one
+		state += " " + string(c.o.parts.Keys.Hash(i.Key))
+	}
+	change := plan.Change{Action: plan.Create, Section: k.spec.Name, Key: i.Shown(), Line: i.Line, Fields: fields, State: state}
 	c.add(change, func(ctx context.Context, o *Operations, a Actor, out *AppliedConfig) error {
 		t, secret, err := k.create(ctx, o, a, i, p)
 		if err != nil {
 			return i.Located(err)
 		}
 		if secret != nil {
+			secret.Key = i.Shown()
 			out.Secrets = append(out.Secrets, *secret)
 		}
 		out.labels[ConfigMark{k.spec.Name, k.mark(t)}] = c.document.Label
@@ -196,7 +209,7 @@ func (k *describedKind[T]) claim(c *comparison, i *plan.Item, t *T) error {
 		return nil
 	case label != "" && !c.takeOver:
 		return fault.New(fault.Conflict, "the %s %s belongs to the document %s; take it out there first, or apply "+
-			"this one with --take-over", k.spec.Noun, i.Key, label)
+			"this one with --take-over", k.spec.Noun, i.Shown(), label)
 	case k.stays(t):
 		return nil
 	case label == "":
@@ -211,9 +224,6 @@ func (k *describedKind[T]) claim(c *comparison, i *plan.Item, t *T) error {
 // updates plans the changes of a thing that is there.
 func (k *describedKind[T]) updates(ctx context.Context, c *comparison, i *plan.Item, t *T) error {
 	mark := ConfigMark{k.spec.Name, k.mark(t)}
-	if err := k.claim(c, i, t); err != nil {
-		return err
-	}
 	p, err := patchOfItem(c, &k.spec, k.fields, i)
 	if err != nil {
 		return err
@@ -242,7 +252,7 @@ func (k *describedKind[T]) updates(ctx context.Context, c *comparison, i *plan.I
 		return nil
 	}
 	delete(c.adopt, mark)
-	change := plan.Change{Action: plan.Update, Section: k.spec.Name, Key: i.Key, Line: i.Line, Fields: fields, State: state}
+	change := plan.Change{Action: plan.Update, Section: k.spec.Name, Key: i.Shown(), Line: i.Line, Fields: fields, State: state}
 	c.add(change, func(ctx context.Context, o *Operations, a Actor, out *AppliedConfig) error {
 		if hasFields {
 			if _, err := k.update(ctx, o, a, t, p); err != nil {
@@ -294,13 +304,30 @@ func (k *describedKind[T]) differences(c *comparison, i *plan.Item, a, b *T) ([]
 		f, _ := field.Named(k.fields, x.Field)
 		v := i.Value(x.Field)
 		change := plan.FieldChange{Field: x.Field, Before: x.Before, After: x.After}
-		if !f.Audited || v != nil && v.Hidden {
+		if !f.Audited || v != nil && v.Hidden || c.hidBefore(k.spec.Name, i, x.Field) {
 			change = plan.FieldChange{Field: x.Field, Hidden: true}
 			state += " " + string(c.o.parts.Keys.Hash(f.String(a)+"\x00"+f.String(b)))
 		}
 		out = append(out, change)
 	}
 	return out, state
+}
+
+// hidBefore reports whether a member came from a reference when the document was applied last.
+func (c *comparison) hidBefore(section string, i *plan.Item, member string) bool {
+	if c.last == nil {
+		return false
+	}
+	l := c.last.List(section)
+	if l == nil {
+		return false
+	}
+	before := l.Item(i.Key)
+	if before == nil {
+		return false
+	}
+	v := before.Value(member)
+	return v != nil && v.Hidden
 }
 
 // describedBefore reports whether the document that was applied last has an item, with the same
@@ -381,6 +408,9 @@ func (k *describedKind[T]) clearForgotten(c *comparison, i *plan.Item, p *field.
 
 // prune plans the deletions of what carries the label of the document and is not in it.
 func (k *describedKind[T]) prune(ctx context.Context, c *comparison, l *plan.List) error {
+	if slices.ContainsFunc(l.Items, func(i plan.Item) bool { return i.Open != "" }) {
+		return nil // each of these may be one that the document describes
+	}
 	all, err := k.list(ctx, c.o)
 	if err != nil {
 		return err
@@ -389,6 +419,9 @@ func (k *describedKind[T]) prune(ctx context.Context, c *comparison, l *plan.Lis
 		all = k.deletions(all)
 	}
 	for _, t := range all {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		mark := ConfigMark{k.spec.Name, k.mark(t)}
 		if c.labels[mark] != c.document.Label || k.stays(t) || l.Item(k.key(t)) != nil {
 			continue

@@ -307,14 +307,18 @@ func postponeRole(c *comparison, i *plan.Item, p *field.Patch[oauth.Scope]) {
 	}
 	p.Names = slices.DeleteFunc(p.Names, func(n string) bool { return n == "role" })
 	p.Values.Role = ""
+	shown := plan.FieldChange{Field: "role", After: name}
+	if v := i.Value("role"); v != nil && v.Hidden {
+		shown = plan.FieldChange{Field: "role", Hidden: true}
+	}
 	c.later = append(c.later, func(ctx context.Context) error {
 		rest := field.Patch[oauth.Scope]{Values: oauth.Scope{Role: name}, Names: []string{"role"}}
 		if _, err := c.o.UpdateScope(ctx, c.a, i.Key, rest); err != nil {
 			return i.Located(err)
 		}
 		c.add(plan.Change{
-			Action: plan.Update, Section: "scopes", Key: i.Key, Line: i.Line,
-			Fields: []plan.FieldChange{{Field: "role", After: name}},
+			Action: plan.Update, Section: "scopes", Key: i.Shown(), Line: i.Line,
+			Fields: []plan.FieldChange{shown},
 		}, func(ctx context.Context, o *Operations, a Actor, _ *AppliedConfig) error {
 			return only(o.UpdateScope(ctx, a, i.Key, rest))
 		})
@@ -398,7 +402,7 @@ func patchOfItem[T any](c *comparison, s *plan.Section, fields []field.Field[T],
 			continue
 		case v.Open != "":
 			c.plan.Open = append(c.plan.Open, plan.Open{
-				Section: s.Name, Key: i.Key, Field: v.Member.Name, Reference: v.Open,
+				Section: s.Name, Key: i.Shown(), Field: v.Member.Name, Reference: v.Open,
 			})
 			continue
 		}

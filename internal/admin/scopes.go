@@ -180,7 +180,7 @@ func didYouMean(name string, known []string) string {
 	return ""
 }
 
-// UpdateScope changes fields of a scope.
+// UpdateScope changes fields of a scope. Where nothing differs, nothing is stored or recorded.
 func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p ScopePatch) (*oauth.Scope, error) {
 	if err := o.authorize(a, ScopeScopesWrite); err != nil {
 		return nil, err
@@ -194,8 +194,12 @@ func (o *Operations) UpdateScope(ctx context.Context, a Actor, name string, p Sc
 	if err := o.checkScope(&s, old); err != nil {
 		return nil, err
 	}
-	if err := CheckVersion(p.IfVersion, old.Version, field.Differences(ScopeFields(), old, &s)); err != nil {
+	differ := field.Differences(ScopeFields(), old, &s)
+	if err := CheckVersion(p.IfVersion, old.Version, differ); err != nil {
 		return nil, err
+	}
+	if len(differ) == 0 {
+		return old, nil
 	}
 	ev := scopeEvent(a, audit.ScopeUpdated, s.Name, o.parts.Now())
 	ev.Changes = field.Changes(ScopeFields(), old, &s)

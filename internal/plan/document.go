@@ -19,11 +19,15 @@ import (
 // Bounds of a document.
 const (
 	MaxDocument = 2 << 20 // bytes
-	maxItems    = 10_000  // in all lists
+	maxItems    = 2000    // in all lists
 	maxList     = 1000    // entries of one value
 	maxDepth    = 16      // of an object in a value
 	maxLabel    = 64
 	maxKey      = 2048 // bytes
+
+	maxReferences = 1000     // different ones
+	maxValue      = 64 << 10 // bytes of the value of a reference
+	maxExpanded   = 4 << 20  // bytes of all values that replace references
 )
 
 // Document is a description of what there should be.
@@ -44,6 +48,7 @@ type List struct {
 // Item describes one thing.
 type Item struct {
 	Key    string
+	Source string // the key with its references, if it has any, or ""
 	Open   string // a reference in the key that has no value, or ""
 	Line   int
 	Values []Value
@@ -56,6 +61,7 @@ type Value struct {
 	Texts  []string // one, or the entries of a list; an object as JSON
 	Open   string   // a reference in it that has no value, or ""
 	Hidden bool     // it comes from a reference
+	Source string   // the first reference in it, or ""
 }
 
 // Value returns the value of a member, or nil.
@@ -66,6 +72,14 @@ func (i *Item) Value(name string) *Value {
 		}
 	}
 	return nil
+}
+
+// Shown returns the key for people: with the references in it instead of their values.
+func (i *Item) Shown() string {
+	if i.Source != "" {
+		return i.Source
+	}
+	return i.Key
 }
 
 // Item returns the item with that key, or nil.
@@ -99,7 +113,7 @@ func Read(data []byte, sections []Section, resolve Resolver, open bool) (*Docume
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{sections: sections, resolve: resolve, open: open}
+	r := &reader{sections: sections, resolve: resolve, open: open, seen: map[Reference]bool{}}
 	d, err := r.document(root)
 	if err != nil {
 		return nil, err
@@ -163,8 +177,59 @@ func atLine(line int, e *fault.Error) *fault.Error {
 }
 
 // Located returns an error about an item with a line of the document before its text: that of the
-// member at fault, or that of the item.
+// member at fault, or that of the item. The values of references are not in it: where it may be
+// about one, it names the reference instead.
 func (i *Item) Located(err error) error {
+	var e *fault.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return i.At(i.discreet(e))
+}
+
+// discreet returns an error without what may be the value of a reference in the item.
+func (i *Item) discreet(e *fault.Error) *fault.Error {
+	out := *e
+	out.More = nil
+	for _, m := range e.More {
+		out.More = append(out.More, i.discreet(m))
+	}
+	var hidden []string
+	v := i.Value(e.Field)
+	switch {
+	case e.Kind != fault.Invalid && e.Kind != fault.Conflict && e.Kind != fault.NotFound:
+	case v != nil && v.Hidden && v.Member.Kind != KindSecret:
+		hidden = []string{v.Source}
+	case v == nil || i.Source != "":
+		hidden = i.sources()
+	}
+	if len(hidden) == 0 {
+		return &out
+	}
+	text := "the value of " + clip(strings.Join(hidden, ", ")) + " is not accepted here"
+	if e.Field != "" {
+		text = e.Field + ": " + text
+	}
+	return &fault.Error{Kind: e.Kind, Reason: e.Reason, Field: e.Field, Text: text, More: out.More}
+}
+
+// sources returns the references in an item, without those to secrets, which no error shows.
+func (i *Item) sources() []string {
+	var out []string
+	if i.Source != "" {
+		out = append(out, i.Source)
+	}
+	for j := range i.Values {
+		if v := &i.Values[j]; v.Hidden && v.Member.Kind != KindSecret {
+			out = append(out, v.Source)
+		}
+	}
+	return out
+}
+
+// At returns an error about an item with a line of the document before its text, as Located does,
+// for a text that has no values of the item.
+func (i *Item) At(err error) error {
 	var e *fault.Error
 	if !errors.As(err, &e) {
 		return err
@@ -198,6 +263,8 @@ type reader struct {
 	open       bool
 	items      int
 	references []Reference
+	seen       map[Reference]bool // those in references
+	expanded   int                // bytes of the values that have replaced references
 	missing    []missing
 }
 
@@ -358,7 +425,7 @@ func (r *reader) list(n *yaml.Node, s *Section) (List, error) {
 			return l, err
 		}
 		if first, twice := lines[item.Key]; twice {
-			return l, at(item.Line, "the %s %s is there twice; the first time in line %d", s.Noun, clip(item.Key), first)
+			return l, at(item.Line, "the %s %s is there twice; the first time in line %d", s.Noun, clip(item.Shown()), first)
 		}
 		lines[item.Key] = item.Line
 		l.Items = append(l.Items, item)
@@ -379,7 +446,9 @@ func (r *reader) item(n *yaml.Node, s *Section) (Item, error) {
 			keyed = true
 			v, err := r.value(value, &Member{Name: s.Key, Kind: KindText})
 			if err == nil {
-				item.Key, item.Open = v.Texts[0], v.Open
+				if item.Key, item.Open = v.Texts[0], v.Open; v.Hidden {
+					item.Source = value.Value
+				}
 			}
 			return err
 		}

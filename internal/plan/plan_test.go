@@ -3,6 +3,7 @@ package plan_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -171,4 +172,33 @@ func FuzzWrite(f *testing.F) {
 			t.Errorf("%q became %q, %q:\n%s", s, i.Key, got, text)
 		}
 	})
+}
+
+// TestReferencesAreBounded reads documents whose references would make them large.
+func TestReferencesAreBounded(t *testing.T) {
+	var many strings.Builder
+	for i := range 1001 {
+		fmt.Fprintf(&many, "${env:V%d}", i)
+	}
+	long := func(n int) plan.Resolver {
+		return func(plan.Reference) (string, bool) { return strings.Repeat("x", n), true }
+	}
+	for _, c := range []struct {
+		title   string
+		resolve plan.Resolver
+		want    string
+	}{
+		{many.String(), long(1), "at most 1000 different references"},
+		{"${env:A}", long(64<<10 + 1), "more than 65536 bytes"},
+		{strings.Repeat("${env:A}", 65), long(64 << 10), "bytes together"},
+		{strings.Repeat("${env:A}", 64), long(64 << 10), ""},
+	} {
+		_, err := plan.Read([]byte(head+"things: [{name: a, title: '"+c.title+"'}]"), sections(), c.resolve, false)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%.20s: %v", c.title, err)
+		case c.want != "" && (!fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%.20s: got %v, want %q", c.title, err, c.want)
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -58,7 +57,11 @@ func (r *reader) expand(n *yaml.Node, v *Value) (string, error) {
 		if secret && (out.Len() > 0 || i+end+1 < len(rest)) {
 			return "", at(n.Line, "%s must be one reference and nothing else", v.Member.Name)
 		}
-		out.WriteString(r.lookup(n, ref, v))
+		text, err := r.lookup(n, ref, v)
+		if err != nil {
+			return "", err
+		}
+		out.WriteString(text)
 		rest = rest[i+end+1:]
 	}
 	out.WriteString(rest)
@@ -77,18 +80,30 @@ func readReference(n *yaml.Node, text string) (Reference, error) {
 }
 
 // lookup returns the value of a reference, or the reference itself if it has none.
-func (r *reader) lookup(n *yaml.Node, ref Reference, v *Value) string {
-	if !slices.Contains(r.references, ref) {
+func (r *reader) lookup(n *yaml.Node, ref Reference, v *Value) (string, error) {
+	if !r.seen[ref] {
+		if len(r.references) == maxReferences {
+			return "", at(n.Line, "a document has at most %d different references", maxReferences)
+		}
+		r.seen[ref] = true
 		r.references = append(r.references, ref)
 	}
-	v.Hidden = true
-	text, ok := r.resolve(ref)
-	if ok {
-		return text
+	if v.Hidden = true; v.Source == "" {
+		v.Source = ref.String()
+	}
+	if text, ok := r.resolve(ref); ok {
+		if len(text) > maxValue {
+			return "", at(n.Line, "the value of %s has more than %d bytes", clip(ref.String()), maxValue)
+		}
+		if r.expanded += len(text); r.expanded > maxExpanded {
+			return "", at(n.Line, "the values of the references in a document have more than %d bytes together",
+				maxExpanded)
+		}
+		return text, nil
 	}
 	v.Open = ref.String()
 	if !r.open {
 		r.missing = append(r.missing, missing{n.Line, ref})
 	}
-	return ref.String()
+	return ref.String(), nil
 }

@@ -41,8 +41,12 @@ func (p *Plan) Lines(sections []Section) []Line {
 			" is not in the document any more; --prune deletes it"})
 	}
 	for _, o := range p.Open {
-		out = append(out, Line{ToneFaint, ". " + nouns[o.Section] + " " + o.Key + ": " + o.Field +
-			" is not compared, because " + o.Reference + " has no value here"})
+		why := " is not compared, because " + o.Reference + " has no value here"
+		if o.Field == "client_secret" {
+			why = " may change; it is compared only with a value of " + o.Reference +
+				" and the scope admin:clients:write"
+		}
+		out = append(out, Line{ToneFaint, ". " + nouns[o.Section] + " " + o.Key + ": " + o.Field + why})
 	}
 	return out
 }
