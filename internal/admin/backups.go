@@ -41,8 +41,8 @@ type Backup struct {
 	DeletedAt  time.Time // by the policy of retention; zero: not deleted
 }
 
-// Requested reports whether somebody asked for the backup over the API: neither the schedule nor the
-// command line did.
+// Requested reports whether somebody asked for the backup over the API: neither the schedule nor
+// the command line did.
 func (b *Backup) Requested() bool {
 	return b.Actor != audit.ActorSystem && b.Actor != CommandLine().Name()
 }

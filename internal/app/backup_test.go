@@ -167,6 +167,15 @@ func TestDamagedBackupChangesNothing(t *testing.T) {
 		try("a file with rows added", append(append(slices.Clone(raw[:len(raw)-backup.FooterSize]), 'x'), raw[len(raw)-backup.FooterSize:]...))
 
 		other := &shelter{t: t, dir: s.dir, env: []string{"SECRET_KEY=another SECRET_KEY, which is long enough, too"}}
+		for _, verify := range []struct {
+			shelter *shelter
+			status  int
+		}{{s, 0}, {other, 1}, {&shelter{t: t, dir: s.dir}, 3}} {
+			status, text := verify.shelter.run(target, "backup", "--verify", file, "--json", "--identity", key)
+			if status != verify.status || strings.Contains(text, `"ok": true`) != (status == 0) {
+				t.Errorf("verified with %v: status %d: %s", verify.shelter.env, status, text)
+			}
+		}
 		other.refuses("SECRET_KEY is not the one", target, "restore", file, "--move", "--identity", key)
 		none := &shelter{t: t, dir: s.dir}
 		none.refuses("SECRET_KEY is not set", target, "restore", file, "--move", "--identity", key)

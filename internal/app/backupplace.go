@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/backup"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/s3"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // backupPlace is where backup files are: a folder or a bucket.
@@ -364,7 +365,7 @@ func (b *bucket) String() string { return "s3://" + b.name + "/" + b.prefix }
 func (b *bucket) Room() int64 { return -1 }
 
 // Put uploads a file. The server has checked the hash of each part, so that only the size is left
-// to check.
+// to check. A file of another size is deleted; if the size cannot be asked, the file counts.
 func (b *bucket) Put(ctx context.Context, name string, write func(io.Writer) error, _ func() string) error {
 	n := &counter64{}
 	err := b.client.Put(ctx, b.prefix+name, func(w io.Writer) error { return write(io.MultiWriter(w, n)) })
@@ -374,9 +375,15 @@ func (b *bucket) Put(ctx context.Context, name string, write func(io.Writer) err
 	if err != nil {
 		return err
 	}
-	size, err := b.client.Size(ctx, b.prefix+name)
+	size, err := b.client.Size(ctx, b.prefix+name) // tries several times
+	if err != nil && !s3.Unreadable(err) {
+		return nil // the server has confirmed the whole upload
+	}
 	if err == nil && size != n.n {
 		err = fault.New(fault.Unavailable, "the backup in the bucket has %d bytes and not the %d that were sent", size, n.n)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, b.client.Delete(end, b.prefix+name))
 	}
 	return err
 }
@@ -417,15 +424,23 @@ func (b *bucket) List(ctx context.Context) ([]backup.File, error) {
 	return out, group.Wait()
 }
 
+// look completes a file by its content. An object that cannot be read, such as one in an archive,
+// does not hide the others.
 func (b *bucket) look(ctx context.Context, f backup.File) (backup.File, error) {
 	if f.Size == 0 {
 		return f, nil
 	}
 	start, err := b.part(ctx, b.prefix+f.Name, 0, min(f.Size, int64(backup.HeaderRoom)))
+	if s3.Unreadable(err) {
+		return f, nil
+	}
 	if err != nil {
 		return f, err
 	}
 	end, err := b.part(ctx, b.prefix+f.Name, -min(f.Size, int64(backup.FooterSize)), 0)
+	if s3.Unreadable(err) {
+		return f, nil
+	}
 	if err != nil {
 		return f, err
 	}
@@ -454,8 +469,9 @@ func (b *bucket) Delete(ctx context.Context, name string) error {
 	return b.client.Delete(ctx, b.prefix+name)
 }
 
-// findBackup opens the backup that a text names: a file, or the newest one of a folder or prefix.
-func findBackup(ctx context.Context, e *env, text string) (io.ReadCloser, string, error) {
+// findBackup opens the backup that a text names: a file, or the newest one of a folder or prefix
+// that was made with one of the keys, or with any if there are none.
+func findBackup(ctx context.Context, e *env, text string, keys []*secret.Keys) (io.ReadCloser, string, error) {
 	place, name, err := openPlace(e, text)
 	if err != nil {
 		return nil, "", err
@@ -465,11 +481,10 @@ func findBackup(ctx context.Context, e *env, text string) (io.ReadCloser, string
 		if err != nil {
 			return nil, "", err
 		}
-		files = slices.DeleteFunc(files, func(f backup.File) bool { return !f.Good() })
-		if len(files) == 0 {
-			return nil, "", fault.New(fault.NotFound, "there is no complete backup at %s", place)
+		newest, err := newestOf(files, keys, e.now())
+		if err != nil {
+			return nil, "", fmt.Errorf("%s: %w", place, err)
 		}
-		newest := slices.MaxFunc(files, func(a, b backup.File) int { return a.Header.MadeAt.Compare(b.Header.MadeAt) })
 		name = newest.Name
 	}
 	r, err := place.Open(ctx, name)
@@ -477,4 +492,31 @@ func findBackup(ctx context.Context, e *env, text string) (io.ReadCloser, string
 		return nil, "", err
 	}
 	return r, fmt.Sprintf("%s (%s)", name, place), nil
+}
+
+// newestOf returns the newest complete backup that was made with one of the keys. Nothing proves
+// yet what the files say about themselves: it leaves out what is from the future, and returns an
+// error if there are backups of several databases, of which somebody has to choose.
+func newestOf(files []backup.File, keys []*secret.Keys, now time.Time) (*backup.File, error) {
+	files = slices.DeleteFunc(files, func(f backup.File) bool {
+		return !f.Good() || len(keys) > 0 && keyOf(f.Header, keys) == nil || f.Header.MadeAt.After(now.Add(time.Hour))
+	})
+	if len(files) == 0 {
+		text := "there is no complete backup"
+		if len(keys) > 0 {
+			text += " that was made with this SECRET_KEY"
+		}
+		return nil, fault.New(fault.NotFound, "%s", text)
+	}
+	newest := &files[0]
+	for i := range files {
+		f := &files[i]
+		if f.Header.Database != newest.Header.Database {
+			return nil, fault.New(fault.Conflict, "there are backups of several databases; name the file")
+		}
+		if f.Header.MadeAt.After(newest.Header.MadeAt) {
+			newest = f
+		}
+	}
+	return newest, nil
 }

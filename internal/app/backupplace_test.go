@@ -2,12 +2,24 @@ package app
 
 import (
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+
+	"github.com/gatehouse-id/gatehouse/internal/backup"
+	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/s3"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -94,4 +106,134 @@ func TestRestoreKeepsDatabaseThatAppears(t *testing.T) {
 		testkit.Must(t, err)
 		testkit.Equal(t, "the database", string(raw), "restored")
 	}
+}
+
+// The newest backup is one of our key and not of the future, and nobody guesses which database is
+// meant.
+func TestNewestBackup(t *testing.T) {
+	keys, err := secret.NewKeys([]byte(shelterKey))
+	testkit.Must(t, err)
+	now := time.Date(2030, 1, 10, 12, 0, 0, 0, time.UTC)
+	file := func(name, database, key string, at time.Duration) backup.File {
+		h := &backup.Header{ID: name, Database: database, Key: key, MadeAt: now.Add(at)}
+		return backup.File{Name: name, Header: h, Whole: true}
+	}
+	ours := keyName(keys)
+	files := []backup.File{
+		file("old", "db", ours, -2*time.Hour),
+		file("new", "db", ours, -time.Hour),
+		file("future", "db", ours, 2*time.Hour),
+		file("other key", "another", "key", -time.Minute),
+	}
+	newest, err := newestOf(slices.Clone(files), []*secret.Keys{keys}, now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "the newest", newest.Name, "new")
+	if _, err := newestOf(slices.Clone(files), nil, now); !fault.Is(err, fault.Conflict) {
+		t.Errorf("several databases without a key: %v", err)
+	}
+	if _, err := newestOf(slices.Clone(files[2:]), []*secret.Keys{keys}, now); !fault.Is(err, fault.NotFound) {
+		t.Errorf("none of ours: %v", err)
+	}
+}
+
+// fakeBucket returns a bucket whose server answers requests by intercept unless it returns false.
+func fakeBucket(t *testing.T, intercept func(w http.ResponseWriter, r *http.Request) bool) *bucket {
+	t.Helper()
+	real := gofakes3.New(s3mem.New(), gofakes3.WithAutoBucket(true)).Server()
+	fake := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !intercept(w, r) {
+			real.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(fake.Close)
+	c, err := s3.New(s3.Config{
+		Endpoint: fake.URL,
+		Bucket:   "safe",
+		KeyID:    "AKTESTKEYID",
+		Secret:   "the-secret-of-the-bucket",
+		HTTP:     fake.Client(),
+		Now:      time.Now,
+	})
+	testkit.Must(t, err)
+	return &bucket{client: c, name: "safe"}
+}
+
+// put uploads a file that is no backup.
+func (b *bucket) put(t *testing.T, name string) error {
+	t.Helper()
+	return b.Put(t.Context(), name, func(w io.Writer) error {
+		_, err := w.Write([]byte("content"))
+		return err
+	}, nil)
+}
+
+// One object in an archive, or one that is deleted meanwhile, does not hide the others.
+func TestListWithUnreadableObjects(t *testing.T) {
+	names := []string{
+		"gatehouse-20200101T000000Z-0000abcd.backup",
+		"gatehouse-20200102T000000Z-0000abcd.backup",
+		"gatehouse-20200103T000000Z-0000abcd.backup",
+	}
+	b := fakeBucket(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet {
+			return false
+		}
+		switch path.Base(r.URL.Path) {
+		case names[0]:
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, "<Error><Code>InvalidObjectState</Code></Error>")
+			return true
+		case names[1]:
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, "<Error><Code>NoSuchKey</Code></Error>")
+			return true
+		}
+		return false
+	})
+	for _, name := range names {
+		testkit.Must(t, b.put(t, name))
+	}
+	files, err := b.List(t.Context())
+	testkit.Must(t, err)
+	testkit.Equal(t, "files", len(files), len(names))
+}
+
+// An upload that the server has confirmed counts if its size cannot be asked, and is deleted if it
+// has another size.
+func TestUploadOfUnknownSize(t *testing.T) {
+	for _, size := range []string{"", "3"} {
+		uploaded, deleted := false, false
+		b := fakeBucket(t, func(w http.ResponseWriter, r *http.Request) bool {
+			switch {
+			case r.Method == http.MethodPut:
+				uploaded = true
+			case r.Method == http.MethodDelete:
+				deleted = true
+			case r.Method == http.MethodHead && uploaded && size == "":
+				w.WriteHeader(http.StatusForbidden)
+				return true
+			case r.Method == http.MethodHead && uploaded:
+				w.Header().Set("Content-Length", size)
+				return true
+			}
+			return false
+		})
+		err := b.put(t, "a.backup")
+		testkit.Equal(t, "failed with size "+size, err != nil, size != "")
+		testkit.Equal(t, "deleted with size "+size, deleted, size != "")
+	}
+}
+
+// The key file of a realm is its own, also for backups.
+func TestBackupKeyFileOfRealm(t *testing.T) {
+	dir := t.TempDir()
+	cfg := &config.Config{Realm: "shop"}
+	cfg.Storage.DatabaseURL = config.Secret("sqlite:" + filepath.Join(dir, "g.db"))
+	if text := missing(cfg)[0]; !strings.Contains(text, "secret-shop.key") {
+		t.Error(text)
+	}
+	testkit.Must(t, os.WriteFile(filepath.Join(dir, "secret-shop.key"), []byte(shelterKey), 0o600))
+	keys, err := presentKeys(cfg)
+	testkit.Must(t, err)
+	testkit.Equal(t, "keys", len(keys), 1)
 }

@@ -27,17 +27,19 @@ const unsureDays = 7
 // verifyBackup reads a backup to its end, without a database. With the right SECRET_KEY it also
 // checks who wrote it.
 func verifyBackup(ctx context.Context, e *env, cfg *config.Config, in cli.BackupSource) (*cli.VerifiedBackup, error) {
-	r, name, err := openBackup(ctx, e, in)
+	keys, noKey := presentKeys(cfg)
+	if noKey != nil && cfg.MasterKey() != nil {
+		return nil, noKey
+	}
+	r, name, err := openBackup(ctx, e, in, keys)
 	if err != nil {
 		return nil, err
 	}
 	defer r.close()
-	out := &cli.VerifiedBackup{Name: name, Header: *r.Header}
+	out := &cli.VerifiedBackup{Name: name, Header: *r.Header, Unchecked: noKey != nil}
 	var key []byte
-	if keys, err := presentKeys(cfg); err == nil {
-		if k := keyOf(r.Header, keys); k != nil {
-			key, out.Ours = backupKey(k), true
-		}
+	if k := keyOf(r.Header, keys); k != nil {
+		key, out.Ours = backupKey(k), true
 	}
 	if err := r.Begin(r.identities); err != nil {
 		return nil, err
@@ -62,7 +64,11 @@ func (b *openedBackup) close() {
 	_ = b.file.Close()
 }
 
-func openBackup(ctx context.Context, e *env, in cli.BackupSource) (*openedBackup, string, error) {
+// openBackup opens a backup: in a folder or bucket the newest one that was made with one of the
+// keys, or with any if there are none.
+func openBackup(
+	ctx context.Context, e *env, in cli.BackupSource, keys []*secret.Keys,
+) (*openedBackup, string, error) {
 	out := &openedBackup{}
 	for _, name := range in.Identities {
 		raw, err := os.ReadFile(name)
@@ -75,7 +81,7 @@ func openBackup(ctx context.Context, e *env, in cli.BackupSource) (*openedBackup
 		}
 		out.identities = append(out.identities, ids...)
 	}
-	file, name, err := findBackup(ctx, e, in.From)
+	file, name, err := findBackup(ctx, e, in.From, keys)
 	if err != nil {
 		return nil, "", err
 	}
@@ -125,15 +131,15 @@ func keyOf(h *backup.Header, all []*secret.Keys) *secret.Keys {
 func restoreBackup(
 	ctx context.Context, e *env, cfg *config.Config, in cli.RestoreInput,
 ) (*cli.Restored, error) {
-	r, name, err := openBackup(ctx, e, in.BackupSource)
-	if err != nil {
-		return nil, err
-	}
-	defer r.close()
 	keys, err := presentKeys(cfg)
 	if err != nil {
 		return nil, err
 	}
+	r, name, err := openBackup(ctx, e, in.BackupSource, keys)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
 	made := keyOf(r.Header, keys)
 	if made == nil {
 		return nil, &fault.Error{
@@ -153,7 +159,7 @@ func restoreBackup(
 	defer t.unlock()
 	begun := time.Now()
 	err = store.LoadBackup(ctx, store.LoadOptions{
-		Options: store.Options{URL: t.url, Statements: cfg.Storage.Statements},
+		Options: store.Options{URL: t.url, Statements: cfg.Storage.Statements, Schema: cfg.Storage.Schema},
 		Mark:    r.Header.ID,
 		Key:     backupKey(made),
 		IDs:     r.identities,
@@ -264,7 +270,11 @@ func newTarget(ctx context.Context, cfg *config.Config) (*target, error) {
 	url := string(cfg.Storage.DatabaseURL)
 	path, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok {
-		err := store.CheckTarget(ctx, store.Options{URL: url, Statements: cfg.Storage.Statements})
+		err := store.CheckTarget(ctx, store.Options{
+			URL:        url,
+			Statements: cfg.Storage.Statements,
+			Schema:     cfg.Storage.Schema,
+		})
 		return &target{url: url}, err
 	}
 	if path == ":memory:" {

@@ -35,6 +35,12 @@ const (
 
 	// MaxRow bounds a row in bytes: a reader rejects a longer one rather than make room for it.
 	MaxRow = 64 << 20
+
+	// Bounds of the rest of a file, which is read before anything proves who wrote it.
+	maxRecord  = 1 << 20 // bytes of a record other than a row
+	maxTables  = 1000
+	maxColumns = 1000
+	maxName    = 128 // bytes of the name of a table or column
 )
 
 // Reasons of errors.
@@ -97,6 +103,16 @@ func (t *Table) ColumnNames() []string {
 		names[i] = c.Name
 	}
 	return names
+}
+
+// short reports whether the table is within the bounds of a file.
+func (t *Table) short() bool {
+	for _, c := range t.Columns {
+		if len(c.Name) > maxName {
+			return false
+		}
+	}
+	return len(t.Name) <= maxName && len(t.Columns) <= maxColumns
 }
 
 // A Count is what a backup has of a table.

@@ -189,7 +189,7 @@ func (b *Reader) record() (kind byte, content []byte, err error) {
 	if err != nil {
 		return 0, nil, b.broken(err)
 	}
-	if n > MaxRow {
+	if n > MaxRow || kind != recordRow && n > maxRecord {
 		return 0, nil, damaged("the backup was altered: it has a record of %d bytes", n)
 	}
 	if uint64(cap(b.buf)) < n {
@@ -216,6 +216,9 @@ func (b *Reader) NextTable() (*Table, error) {
 		t := &Table{}
 		if err := json.Unmarshal(content, t); err != nil || t.Name == "" || len(t.Columns) == 0 {
 			return nil, damaged("the backup was altered: it has a table without a name or columns")
+		}
+		if len(b.counts) >= maxTables || !t.short() {
+			return nil, damaged("the backup was altered: it has too many tables or columns, or names that are too long")
 		}
 		b.table, b.rows = t, 0
 		b.values = make([]any, len(t.Columns))

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/backup"
 	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
 // Backups reads backups without a database, and restores them.
@@ -34,6 +36,7 @@ type VerifiedBackup struct {
 	Counts     []backup.Count
 	Problems   []backup.Problem
 	Ours       bool  // it was written with the SECRET_KEY of the settings
+	Unchecked  bool  // there is no SECRET_KEY, so that nothing proves who wrote it
 	Restorable error // why this program cannot restore it, or nil
 }
 
@@ -77,7 +80,7 @@ type backupCommands struct {
 // backupMake makes a backup, or verifies one.
 type backupMake struct {
 	File      string   `arg:"" optional:"" name:"file" help:"A file, a folder, or s3://BUCKET/PREFIX. Default: BACKUP_TO."`
-	Verify    bool     `help:"Read a backup to its end instead, and check that it is whole."`
+	Verify    bool     `help:"Read a backup to its end instead, and check that it is whole and made with SECRET_KEY. The status is 3 if there is no SECRET_KEY to check that."`
 	Recipient []string `placeholder:"KEY" help:"A public key of age (age1…) to encrypt for. May be repeated. Default: BACKUP_RECIPIENTS."`
 	Identity  []string `placeholder:"FILE" help:"A file with the private key of age, to verify an encrypted backup. May be repeated."`
 }
@@ -173,11 +176,15 @@ type verifiedView struct {
 	Encrypted  bool             `json:"encrypted"`
 	Rows       int64            `json:"rows"`
 	Ours       bool             `json:"secret_key_fits"`
+	Unchecked  bool             `json:"secret_key_not_checked"`
 	Restorable bool             `json:"restorable"`
 	Why        string           `json:"not_restorable_because,omitempty"`
 	Tables     []backup.Count   `json:"tables"`
 	Problems   []backup.Problem `json:"problems"`
 }
+
+// errUnchecked is that a backup is whole, but that there is no SECRET_KEY to check who wrote it.
+var errUnchecked = errors.New("the backup is whole, but not checked: without SECRET_KEY nothing proves who wrote it")
 
 // verify reads a backup to its end. It fails if the backup could not be restored.
 func (f *backupMake) verify(ctx context.Context, c *call) error {
@@ -194,7 +201,7 @@ func (f *backupMake) verify(ctx context.Context, c *call) error {
 		return err
 	}
 	v := verifiedView{
-		OK:         b.Restorable == nil && len(b.Problems) == 0,
+		OK:         b.Restorable == nil && len(b.Problems) == 0 && b.Ours,
 		Name:       b.Name,
 		MadeAt:     timestamp{b.Header.MadeAt},
 		Program:    b.Header.Program,
@@ -202,6 +209,7 @@ func (f *backupMake) verify(ctx context.Context, c *call) error {
 		Schema:     b.Header.SchemaVersion(),
 		Encrypted:  b.Header.Encrypted,
 		Ours:       b.Ours,
+		Unchecked:  b.Unchecked,
 		Restorable: b.Restorable == nil,
 		Tables:     append([]backup.Count{}, b.Counts...),
 		Problems:   append([]backup.Problem{}, b.Problems...),
@@ -221,6 +229,13 @@ func (f *backupMake) verify(ctx context.Context, c *call) error {
 	if len(v.Problems) > 0 {
 		return fmt.Errorf("the backup is whole, but PostgreSQL cannot store %d of its values as they are", len(v.Problems))
 	}
+	switch {
+	case v.Unchecked:
+		return errUnchecked
+	case !v.Ours:
+		return fault.New(fault.Invalid, "the backup is not proved and cannot be restored with this SECRET_KEY: "+
+			"it was made with another one")
+	}
 	return nil
 }
 
@@ -231,8 +246,10 @@ func (v verifiedView) print(s *table) {
 	switch {
 	case v.Ours:
 		s.pair("SECRET_KEY", "matches: a server with this key made the backup")
+	case v.Unchecked:
+		s.pair("SECRET_KEY", "not checked: it is not set, so nothing proves who made the backup")
 	default:
-		s.pair("SECRET_KEY", "does not match the one that the backup was made with, or is not set: nothing proves who made the backup")
+		s.pair("SECRET_KEY", "does not match the one that the backup was made with: nothing proves who made the backup")
 	}
 	for _, p := range v.Problems {
 		s.pair("found", fmt.Sprintf("table %s, row %s, column %s: %s", p.Table, p.Row, p.Column, p.Text))

@@ -26,6 +26,8 @@ const (
 	exitUsage  = 2
 	// exitChanges is the status of plan --detailed-exitcode if something would change.
 	exitChanges = 2
+	// exitUnchecked is the status of backup --verify without a SECRET_KEY.
+	exitUnchecked = 3
 )
 
 // program is the name in usage texts and messages, whatever the file of the binary is called.
@@ -107,6 +109,9 @@ func Main(ctx context.Context, p Program, s Streams, args []string) int {
 	switch {
 	case errors.Is(err, errChanges):
 		return exitChanges
+	case errors.Is(err, errUnchecked):
+		_ = printError(s.Err, err)
+		return exitUnchecked
 	case err != nil:
 		return printError(s.Err, err)
 	}

@@ -356,3 +356,11 @@ func missing(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Status == http.StatusNotFound && e.Code != "NoSuchBucket"
 }
+
+// Unreadable reports whether an error concerns one object alone: it does not exist, is shorter than
+// it was, or is in an archive from which it has to be brought back first.
+func Unreadable(err error) bool {
+	var e *Error
+	return missing(err) || errors.As(err, &e) &&
+		(e.Code == "InvalidObjectState" || e.Status == http.StatusRequestedRangeNotSatisfiable)
+}

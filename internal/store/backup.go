@@ -231,7 +231,12 @@ func LoadBackup(ctx context.Context, o LoadOptions, r *backup.Reader) error {
 		}
 		return nil
 	}
-	db, err := sqldb.Open(ctx, o.URL, sqldb.Options{Readers: 2, Statements: o.Statements, Notice: o.Notice})
+	db, err := sqldb.Open(ctx, o.URL, sqldb.Options{
+		Readers:    2,
+		Statements: o.Statements,
+		Schema:     o.Schema,
+		Notice:     o.Notice,
+	})
 	if err != nil {
 		return err
 	}
@@ -251,7 +256,12 @@ func LoadBackup(ctx context.Context, o LoadOptions, r *backup.Reader) error {
 
 // CheckTarget returns an error unless a PostgreSQL database is empty, or is the rest of a restore.
 func CheckTarget(ctx context.Context, o Options) error {
-	db, err := sqldb.Open(ctx, o.URL, sqldb.Options{Readers: 2, Statements: o.Statements, Notice: o.Notice})
+	db, err := sqldb.Open(ctx, o.URL, sqldb.Options{
+		Readers:    2,
+		Statements: o.Statements,
+		Schema:     o.Schema,
+		Notice:     o.Notice,
+	})
 	if err != nil {
 		return err
 	}

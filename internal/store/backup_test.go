@@ -306,6 +306,23 @@ func TestRestoreRefusesData(t *testing.T) {
 	}
 }
 
+// A restore creates the schema of a realm that is missing.
+func TestRestoreIntoMissingSchema(t *testing.T) {
+	raw := memoryBackup(t, storetest.Memory(t), []byte("key"))
+	url := storetest.Postgres(t)
+	if strings.Contains(url, "?") {
+		url += "&search_path=realm_shop"
+	} else {
+		url += "?search_path=realm_shop"
+	}
+	o := store.Options{URL: url, Schema: "realm_shop"}
+	testkit.Must(t, store.CheckTarget(t.Context(), o))
+	r, err := backup.NewReader(bytes.NewReader(raw))
+	testkit.Must(t, err)
+	defer r.Stop()
+	testkit.Must(t, store.LoadBackup(t.Context(), store.LoadOptions{Options: o, Mark: "0123456789", Key: []byte("key")}, r))
+}
+
 // A restore into a database of another application is refused, and leaves its table of migrations.
 func TestRestoreKeepsOtherMigrations(t *testing.T) {
 	key, url := []byte("key"), storetest.Postgres(t)
