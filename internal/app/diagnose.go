@@ -54,7 +54,7 @@ func diagnose(ctx context.Context, e *env, cfg *config.Config) *doctor.Report {
 		d.out.Database = &doctor.Database{Engine: cfg.Engine(), Err: text}
 		return d.report(ctx, nil, nil)
 	}
-	if missing := missingFile(cfg); missing != "" {
+	if missing := missingFile(ctx, cfg); missing != "" {
 		return unusable(missing)
 	}
 	master, _, err := masterKey(cfg)
@@ -87,7 +87,7 @@ func diagnose(ctx context.Context, e *env, cfg *config.Config) *doctor.Report {
 
 // missingFile returns why an SQLite database cannot be opened as it is: it or the file of its key
 // is missing. An examination creates neither.
-func missingFile(cfg *config.Config) string {
+func missingFile(ctx context.Context, cfg *config.Config) string {
 	file := sqliteFile(cfg)
 	if file == "" {
 		return ""
@@ -97,9 +97,27 @@ func missingFile(cfg *config.Config) string {
 	}
 	key := keyFile(cfg, file)
 	if _, err := os.Stat(key); err != nil && cfg.MasterKey() == nil {
+		if withoutKey(ctx, cfg) {
+			return "its schema is there, and no key yet; gatehouse serve creates that"
+		}
 		return "the key file " + key + " is missing; put back your copy of it, or set SECRET_KEY"
 	}
 	return ""
+}
+
+// withoutKey reports whether no server has opened a database with a key yet.
+func withoutKey(ctx context.Context, cfg *config.Config) bool {
+	db, err := store.Open(ctx, store.Options{URL: string(cfg.Storage.DatabaseURL)})
+	if err != nil {
+		return false
+	}
+	defer db.Close()
+	names, err := db.DataKeyNames(ctx)
+	if err != nil || len(names) > 0 {
+		return false
+	}
+	_, err = db.Meta(ctx, masterCheck)
+	return fault.Is(err, fault.NotFound)
 }
 
 // facts gathers what a running server knows about itself.

@@ -90,6 +90,18 @@ func TestDoctorBeforeTheFirstStart(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "data", "secret.key")); err == nil {
 		t.Error("a key was created")
 	}
+	if _, err := migrate(t.Context(), in.cfg, false, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, in.examine(t.Context()), "database.reachable", doctor.Problem, "no key yet; gatehouse serve creates")
+	if _, err := os.Stat(filepath.Join(dir, "data", "secret.key")); err == nil {
+		t.Error("a key was created")
+	}
+	in.start(t)
+	if err := os.Remove(filepath.Join(dir, "data", "secret.key")); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, in.examine(t.Context()), "database.reachable", doctor.Problem, "secret.key is missing")
 }
 
 // doctor sees how requests to the public address arrive: behind a proxy that is not trusted, one

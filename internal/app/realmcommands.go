@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/cli"
 	"github.com/gatehouse-id/gatehouse/internal/config"
@@ -36,6 +37,7 @@ func migrateAll(
 // the clock of the machine, is reported once.
 func diagnoseAll(ctx context.Context, e *env, cfg *config.Config) *doctor.Report {
 	report := diagnose(ctx, e, cfg)
+	nameRealm(report, cfg.Realm)
 	all, err := withRealms(cfg)
 	if err != nil {
 		report.Findings = append(report.Findings, doctor.Finding{
@@ -51,7 +53,9 @@ func diagnoseAll(ctx context.Context, e *env, cfg *config.Config) *doctor.Report
 		said[report.Findings[i].Check+report.Findings[i].Title] = true
 	}
 	for _, c := range all[1:] {
-		for _, f := range diagnose(ctx, e, c).Findings {
+		found := diagnose(ctx, e, c)
+		nameRealm(found, c.Realm)
+		for _, f := range found.Findings {
 			if !said[f.Check+f.Title] {
 				f.Title = "Realm " + c.Realm + ": " + f.Title
 				report.Findings = append(report.Findings, f)
@@ -59,6 +63,17 @@ func diagnoseAll(ctx context.Context, e *env, cfg *config.Config) *doctor.Report
 		}
 	}
 	return report
+}
+
+// nameRealm adds the name of a realm to the commands that remedies consist of.
+func nameRealm(r *doctor.Report, realm string) {
+	if realm == "" {
+		return
+	}
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		f.Fix = strings.ReplaceAll(f.Fix, ": gatehouse ", ": gatehouse --realm "+realm+" ")
+	}
 }
 
 // withRealms returns the settings of a server and those of its realms, or those of one realm.

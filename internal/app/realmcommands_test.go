@@ -26,7 +26,7 @@ func TestRealmCommands(t *testing.T) {
 		return fmt.Sprint(code, " ", out.String())
 	}
 	for _, step := range []struct{ line, want string }{
-		{"realm list", "1 gatehouse: REALMS_FILE cannot be read"},
+		{"realm list", "1 gatehouse: create the first realm with"},
 		{"realm create acme --at https://acme.example", "0 The realm acme is in " + file},
 		{"realm create acme --at https://other.example", "there is a realm acme already"},
 		{"realm create beta --at https://ACME.example:443/", "have the same address"},
@@ -66,6 +66,9 @@ func TestRealmCommands(t *testing.T) {
 	}
 	if got := run("doctor"); !strings.Contains(got, "Realm beta: ") || strings.Contains(got, "settings.realms") {
 		t.Errorf("doctor:\n%s", got)
+	}
+	if got := run("--realm acme doctor"); !strings.Contains(got, "gatehouse --realm acme setup-link") {
+		t.Errorf("doctor of a realm:\n%s", got)
 	}
 	testkit.Must(t, os.WriteFile(file, []byte("realms: 7"), 0o600))
 	if got := run("doctor"); !strings.Contains(got, "realms must be a mapping") {
