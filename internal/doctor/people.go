@@ -143,6 +143,24 @@ type posture struct {
 	has             func(*Client) bool
 }
 
+// says returns what n clients lack.
+func (p *posture) says(n int) string {
+	if n > 1 {
+		return p.what
+	}
+	for _, verb := range [][2]string{
+		{"use ", "uses "},
+		{"have ", "has "},
+		{"see ", "sees "},
+		{"registered themselves and were ", "registered itself and was "},
+	} {
+		if rest, ok := strings.CutPrefix(p.what, verb[0]); ok {
+			return verb[1] + rest
+		}
+	}
+	return p.what
+}
+
 func examineClients(f *Facts, s *findings) {
 	if f.Clients == nil {
 		return
@@ -156,7 +174,8 @@ func examineClients(f *Facts, s *findings) {
 		}
 		if len(names) > 0 {
 			slices.Sort(names)
-			s.add(p.name, p.level, fmt.Sprintf("%s %s: %s.", plural(len(names), "client", "clients"), p.what, some(names)), p.fix)
+			s.add(p.name, p.level, fmt.Sprintf("%s %s: %s.", plural(len(names), "client", "clients"),
+				p.says(len(names)), some(names)), p.fix)
 		}
 	}
 	if len(s.all) == 0 {

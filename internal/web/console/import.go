@@ -207,6 +207,9 @@ func (p *importProgress) sum(what string, sum admin.ImportSummary) {
 	if p.check {
 		verb = "would be created"
 	}
+	if sum.Created == 1 {
+		what = strings.TrimSuffix(what, "s")
+	}
 	text := fmt.Sprintf("%s %s: %s, %s are here already, %s wrong.", grouped(sum.Created), what, verb,
 		grouped(sum.Unchanged), grouped(sum.Failed))
 	tone := "good"

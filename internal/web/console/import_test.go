@@ -53,9 +53,9 @@ func TestImportPage(t *testing.T) {
 	s.upload(file, "a.jsonl", "format", "json", "skip", "on").shows(200, "2 users created, 0 are here already, 1 wrong")
 	s.upload(file, "a.jsonl", "skip", "on").shows(200, "0 users created, 2 are here already")
 	testkit.Equal(t, "users", users(), before+2)
-	s.upload("email,name\nthird@example.com,Third\n", "B.CSV", "format", "").shows(200, "1 users created")
+	s.upload("email,name\nthird@example.com,Third\n", "B.CSV", "format", "").shows(200, "1 user created")
 	s.upload(`[{"client_id":"job","name":"Job","grant_types":["client_credentials"]}]`, "c.json", "format", "auth0").
-		shows(200, "New secret of <bdi>job</bdi>", "1 clients created")
+		shows(200, "New secret of <bdi>job</bdi>", "1 client created")
 	s.upload("{", "a.json", "format", "keycloak").shows(200, "The import has ended: ")
 	s.post("/admin/users/import", "x", "y").shows(400, "The form has no file")
 
