@@ -47,7 +47,9 @@ func TestRealmCommands(t *testing.T) {
 		{"realm delete gamma", `has no realm "gamma"`},
 		{"realm delete acme", "Its database stays: " + dir + "/data/realms/acme/gatehouse.db"},
 		{"--realm acme user list", "has no realm"},
-		{"realm create acme --at https://acme.example", "0 The realm acme"},
+		{"realm create acme --at https://acme.example", "1 gatehouse: there was a realm acme before"},
+		{"--realm acme user list", "has no realm"},
+		{"realm create acme --at https://acme.example --reuse", "0 The realm acme"},
 		{"--realm acme user list", "ada@acme.example"},
 	} {
 		if got := run(step.line); !strings.Contains(got, step.want) {

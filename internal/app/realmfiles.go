@@ -87,6 +87,10 @@ func createRealm(cfg *config.Config, r cli.NewRealm) (*config.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	if _, err := os.Lstat(key); err == nil && !r.Reuse {
+		return nil, fault.New(fault.Conflict, "there was a realm %s before: its key is in %s. Use --reuse to continue "+
+			"with its key and its database, or remove both first", r.Name, key)
+	}
 	_, made, err := storedKey(key)
 	if err != nil {
 		return nil, err

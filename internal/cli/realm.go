@@ -21,6 +21,7 @@ type NewRealm struct {
 	Name     string
 	BaseURL  string
 	Database string // "": the default
+	Reuse    bool   // the key or the database of a former realm of that name
 }
 
 // realmCommands manage the realms of a server.
@@ -60,6 +61,7 @@ type realmCreate struct {
 	Name     string `arg:"" help:"The name: letters a–z, digits and -."`
 	At       string `required:"" placeholder:"URL" help:"The address of the realm, which is its issuer, such as https://acme.example.com."`
 	Database string `placeholder:"URL" help:"The realm's database. The default is an SQLite file beside that of the server."`
+	Reuse    bool   `help:"Use the key and the database that a deleted realm of that name left, with all its users."`
 }
 
 // Run adds the realm to REALMS_FILE and makes its key and its database.
@@ -68,7 +70,12 @@ func (f *realmCreate) Run(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	made, err := c.Realms.Create(cfg, NewRealm{Name: f.Name, BaseURL: f.At, Database: f.Database})
+	made, err := c.Realms.Create(cfg, NewRealm{
+		Name:     f.Name,
+		BaseURL:  f.At,
+		Database: f.Database,
+		Reuse:    f.Reuse,
+	})
 	if err != nil {
 		return err
 	}
