@@ -135,7 +135,13 @@ func viewEvent(e *audit.Event) eventView {
 // about returns what an event concerns as NAME=VALUE pairs.
 func (v eventView) about() string {
 	var out []string
+	target := v.TargetID
+	switch target {
+	case v.User, v.Client, v.Session, v.Grant, v.Detail[v.Target]: // these are named below
+		target = ""
+	}
 	for _, pair := range [][2]string{
+		{v.Target, target},
 		{"user", v.user()},
 		{"client", v.Client},
 		{"session", v.Session},

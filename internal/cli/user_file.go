@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -214,7 +215,10 @@ func (f *userExport) Run(ctx context.Context, c *call) error {
 	out, file := c.stdout, (*os.File)(nil)
 	if f.File != "-" {
 		var err error
-		if file, err = os.OpenFile(f.File, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+		if file, err = os.OpenFile(f.File, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("the file %s exists already; choose another name", f.File)
+		}
+		if err != nil {
 			return err
 		}
 		out = file
@@ -235,5 +239,9 @@ func (f *userExport) Run(ctx context.Context, c *call) error {
 	if file == nil {
 		return nil // stdout has the accounts
 	}
-	return c.done(object{{"result", "exported"}, {"users", n}}, "%d accounts are in %s.", n, f.File)
+	what := "accounts are"
+	if n == 1 {
+		what = "account is"
+	}
+	return c.done(object{{"result", "exported"}, {"users", n}}, "%d %s in %s.", n, what, f.File)
 }
