@@ -16,6 +16,7 @@
 package backup
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -144,7 +145,7 @@ func (f *Footer) encode() []byte {
 // ParseFooter reads the last FooterSize bytes of a file.
 func ParseFooter(raw []byte) (*Footer, error) {
 	parts := strings.Fields(string(raw))
-	if len(raw) != footerSize || len(parts) != 4 || parts[0] != "end" || raw[0] != '\n' {
+	if len(parts) != 4 {
 		return nil, damaged("the backup is not complete: its end is missing")
 	}
 	f := &Footer{}
@@ -156,6 +157,9 @@ func ParseFooter(raw []byte) (*Footer, error) {
 		if n, err := hex.Decode(to, []byte(parts[2+i])); err != nil || n != sha256.Size {
 			return nil, damaged("the backup is not complete: its end is missing")
 		}
+	}
+	if !bytes.Equal(raw, f.encode()) { // another spelling of the same
+		return nil, damaged("the backup is not complete: its end is missing")
 	}
 	return f, nil
 }

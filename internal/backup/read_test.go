@@ -52,3 +52,22 @@ func TestReaderBounds(t *testing.T) {
 		r.Stop()
 	}
 }
+
+// The last line of a file has one spelling: with any byte changed, also to another space or to an
+// upper-case digit, it is another line or none.
+func TestFooterHasOneSpelling(t *testing.T) {
+	f := &Footer{Size: 1 << 20, Sum: [32]byte{0xab}, MAC: [32]byte{0xcd}}
+	raw := f.encode()
+	if got, err := ParseFooter(raw); err != nil || *got != *f {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	for i := range raw {
+		for b := range 256 {
+			changed := bytes.Clone(raw)
+			changed[i] = byte(b)
+			if got, err := ParseFooter(changed); err == nil && byte(b) != raw[i] && *got == *f {
+				t.Errorf("byte %d as %q is read as before", i, byte(b))
+			}
+		}
+	}
+}
