@@ -47,7 +47,7 @@ func (b *Backup) Requested() bool {
 	return b.Actor != audit.ActorSystem && b.Actor != CommandLine().Name()
 }
 
-// maxBackupError bounds what is recorded of an error, in bytes.
+// maxBackupError is the number of bytes of an error text that are recorded.
 const maxBackupError = 1000
 
 // Finish sets the outcome of a backup that was made or failed with an error, and returns its event.
@@ -147,7 +147,7 @@ type BackupWriter interface {
 	// Policy returns what the settings say.
 	Policy() BackupPolicy
 	// Write makes a backup now, at a place or where the settings say, and completes b with where
-	// it is and what is in it. After an error there is no file of it.
+	// it is and what is in it. After an error, no file with that name is left.
 	Write(ctx context.Context, b *Backup, in BackupInput) error
 	// Prune deletes the older files beside a backup that the policy of retention does not keep, and
 	// returns their names.

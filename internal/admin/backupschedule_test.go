@@ -57,7 +57,7 @@ func TestNextBackup(t *testing.T) {
 	}
 }
 
-// TestFinishBackup bounds what is recorded of an error.
+// TestFinishBackup checks that long error texts are cut before they are recorded.
 func TestFinishBackup(t *testing.T) {
 	b := &admin.Backup{ID: "x", Place: "p"}
 	ev := b.Finish(time.Unix(1, 0), errors.New(strings.Repeat("é", 5000)))

@@ -87,7 +87,7 @@ func staleConfig() error {
 	}
 }
 
-// readConfig reads a document for an actor who has the scopes of its lists.
+// readConfig parses a document, and checks that the actor has the scopes of its lists.
 func (o *Operations) readConfig(a Actor, in *ConfigInput, changes bool) (*plan.Document, error) {
 	if err := o.authorizeConfig(a, nil, changes); err != nil {
 		return nil, err
@@ -270,7 +270,8 @@ type ConfigExport struct {
 // defaultLabel is the label of an export that names none.
 const defaultLabel = "main"
 
-// ExportConfig returns a document of what is stored, without what other documents describe.
+// ExportConfig returns the stored configuration as a document. It leaves out everything that other
+// documents describe.
 // Applying it changes nothing. Secrets are not in it; comments say where they were.
 func (o *Operations) ExportConfig(ctx context.Context, a Actor, q ConfigExport) ([]byte, error) {
 	if q.Label == "" {

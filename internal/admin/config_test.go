@@ -103,7 +103,7 @@ func lines(changes []plan.Change) []string {
 	return out
 }
 
-// TestConfigStory applies a document, changes it, and undoes by it what was changed by hand.
+// TestConfigStory applies a document, changes it, and applies it again to reverse manual changes.
 func TestConfigStory(t *testing.T) {
 	w := newConfigured(t)
 	in := w.input(shop)
@@ -340,7 +340,7 @@ func TestConfigSecrets(t *testing.T) {
 	}
 }
 
-// TestConfigDrift compares what is stored with the documents that were applied last.
+// TestConfigDrift compares stored settings with the last applied documents.
 func TestConfigDrift(t *testing.T) {
 	w := newConfigured(t)
 	w.apply(w.input(shop))

@@ -55,11 +55,11 @@ type describedKind[T any] struct {
 	remove func(ctx context.Context, o *Operations, a Actor, t *T) error
 	// subjects returns what the guard of an update of a thing that stays as it is covers.
 	subjects func(t *T) []subject
-	// extra plans what is no field, such as a secret, or is nil.
+	// extra plans a change that is not in the list of fields, such as a secret; nil if none is.
 	extra func(c *comparison, i *plan.Item, t *T) (*extraChange, error)
 }
 
-// extraChange is a change of what is no field.
+// extraChange is a change that is not in the list of fields, such as a new secret.
 type extraChange struct {
 	field plan.FieldChange
 	state string

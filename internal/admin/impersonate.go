@@ -128,7 +128,7 @@ func ImpersonationGuard(i *login.Impersonation) audit.Guard {
 }
 
 // impersonationGuard returns what decides whether an actor may act as a user: never as themselves,
-// never as somebody who may manage anything, and never as somebody who has more than they have.
+// never as an administrator, and never as a person who has rights that the actor lacks.
 func impersonationGuard(a Actor, id identity.UserID) audit.Guard {
 	covers := coverGuard(a, ScopeUsersImpersonate, account(id))
 	return func(ctx context.Context, rows audit.Rows) error {

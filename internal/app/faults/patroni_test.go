@@ -51,7 +51,7 @@ type machine struct {
 func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	if os.Getenv(EnvPatroni) == "" {
-		t.Skip("make strangers runs this")
+		t.Skip("needs Patroni, which make strangers installs, and GATEHOUSE_TEST_PATRONI")
 	}
 	for _, program := range []string{"python3", "etcd", "haproxy"} {
 		testkit.Need(t, program)

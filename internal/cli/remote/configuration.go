@@ -30,7 +30,7 @@ func configBody(in *admin.ConfigInput) configRequest {
 	}
 }
 
-// ExportConfig returns a document of what the server has stored.
+// ExportConfig returns the server's stored configuration as a document.
 func (s *Server) ExportConfig(ctx context.Context, _ admin.Actor, q admin.ConfigExport) ([]byte, error) {
 	var doc struct{ Document string }
 	var pairs []string
