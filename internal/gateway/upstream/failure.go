@@ -139,6 +139,7 @@ var (
 	errIdle     = errors.New("no byte moved for too long")
 	errInterim  = errors.New("too many interim answers")
 	errSwitch   = errors.New("switched protocols without being asked")
+	errGone     = errors.New("the connection that the body is sent over is closed")
 )
 
 // endedError wraps the error that Recheck returned.

@@ -88,13 +88,19 @@ type requestBody struct {
 	reading     atomic.Bool
 	whole       atomic.Bool // read to its end
 	closed      atomic.Bool // the upstream reads no more of it
-	interrupted atomic.Bool // and a read that waited for the caller was interrupted
+	gone        atomic.Bool // its connection is closed: a read would wait for the caller in vain
+	interrupted atomic.Bool // a read was ended, or not begun, because of that
 	failed      atomic.Pointer[error]
 }
 
 // Read implements io.Reader.
 func (s *requestBody) Read(b []byte) (int, error) {
-	s.reading.Store(true)
+	s.reading.Store(true) // before gone is read: interruptRead does these in the other order
+	if s.gone.Load() {
+		s.reading.Store(false)
+		s.interrupted.Store(s.c.ctx.Err() == nil)
+		return 0, errGone
+	}
 	n, err := s.source.Read(b)
 	s.reading.Store(false)
 	s.c.activity.touch()

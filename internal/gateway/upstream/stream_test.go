@@ -758,6 +758,27 @@ func TestResetWhileCallerPauses(t *testing.T) {
 	}
 }
 
+// A connection may also close between two reads of the body. The second would wait for a caller that
+// pauses, so it does not begin.
+func TestNoReadForAClosedConnection(t *testing.T) {
+	for name, ended := range map[string]bool{"by the upstream": false, "by this server": true} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if ended {
+				cancel()
+			}
+			c := &call{ctx: ctx, inRoundTrip: true}
+			c.body.c, c.body.source = c, io.NopCloser(strings.NewReader("unread"))
+			c.interruptRead()
+			n, err := c.body.Read(make([]byte, 8))
+			if n != 0 || !errors.Is(err, errGone) || c.body.interrupted.Load() == ended || c.body.failed.Load() != nil {
+				t.Errorf("%d bytes, %v, interrupted %v", n, err, c.body.interrupted.Load())
+			}
+		})
+	}
+}
+
 // 100 Continue is the upstream's to say: a body that it does not want is not sent (RFC 9110
 // §10.1.1).
 func TestExpectContinue(t *testing.T) {

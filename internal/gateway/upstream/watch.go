@@ -128,14 +128,21 @@ func (c *call) unblock() {
 	}
 }
 
-// interruptRead ends a read that waits for the caller when the upstream is gone, so that the
-// failure is known at once.
+// interruptRead ends a read that waits for the caller when the upstream is gone, and prevents the
+// next one, so that the failure is known at once.
 func (c *call) interruptRead() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ended && c.inRoundTrip && c.body.reading.Load() {
-		if c.ctx.Err() == nil { // otherwise this server closed it
-			c.body.closed.Store(true)
+	if c.ended || !c.inRoundTrip {
+		return
+	}
+	lost := c.ctx.Err() == nil // otherwise this server closed it
+	if lost {
+		c.body.closed.Store(true)
+	}
+	c.body.gone.Store(true) // for a read that has not begun
+	if c.body.reading.Load() {
+		if lost {
 			c.body.interrupted.Store(true)
 		}
 		_ = http.NewResponseController(c.w).SetReadDeadline(time.Now())
