@@ -69,7 +69,9 @@ func diagnose(ctx context.Context, e *env, cfg *config.Config) *doctor.Report {
 		URL:        string(cfg.Storage.DatabaseURL),
 		Statements: cfg.Storage.Statements,
 		ListenURL:  string(cfg.Storage.ListenURL),
+		Schema:     cfg.Storage.Schema,
 
+		SchemaExists:       true,
 		ExternalCheckpoint: cfg.Storage.Checkpoint == "external",
 	}
 	db, err := store.Open(ctx, o)

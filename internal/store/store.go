@@ -67,11 +67,15 @@ type Options struct {
 	OnEvent      func(*audit.Event)
 	OnRevocation func(at time.Time)
 
-	// Statements, ListenURL, Schema and Notice are for PostgreSQL; see sqldb.Options.
+	// Statements, ListenURL, Notice and what concerns schemas are for PostgreSQL; see
+	// sqldb.Options.
 	Statements string
 	ListenURL  string
 	Schema     string
 	Notice     func(text string)
+
+	SchemaExists bool
+	Shared       *sqldb.SharedPool
 	// ExternalCheckpoint and Image are for SQLite; see sqldb.Options.
 	ExternalCheckpoint bool
 	Image              string
@@ -134,6 +138,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		Schema:     o.Schema,
 		Notice:     o.Notice,
 
+		SchemaExists:       o.SchemaExists,
+		Shared:             o.Shared,
 		ExternalCheckpoint: o.ExternalCheckpoint,
 		Image:              o.Image,
 		Seal:               d.seal,

@@ -26,7 +26,8 @@ const (
 
 // postgresDB is a PostgreSQL database through a pool of connections.
 type postgresDB struct {
-	pool    *pgxpool.Pool
+	pool    connections
+	schema  string // the one that Options names, or ""
 	changes *Batcher[*pgChange]
 	reads   *Batcher[*pgRead]
 
@@ -44,7 +45,7 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 		// The parser's message may quote the URL, and the URL holds a password.
 		return nil, fault.InvalidField("DATABASE_URL", "the postgres:// URL cannot be read")
 	}
-	db := &postgresDB{notice: o.Notice, seal: o.Seal}
+	db := &postgresDB{notice: o.Notice, seal: o.Seal, schema: o.Schema}
 	if db.notice == nil {
 		db.notice = func(string) {}
 	}
@@ -61,7 +62,7 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 		c.DefaultQueryExecMode = db.statements.get()
 		return nil
 	}
-	if db.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+	if err := db.connect(ctx, url, o, cfg); err != nil {
 		return nil, postgresError(err)
 	}
 	db.changes = NewBatcher(maxChanges, changeWorkers, db.execBatch)
@@ -71,16 +72,35 @@ func openPostgres(ctx context.Context, url string, o Options) (DB, error) {
 		at := fmt.Sprintf("%s:%d", cfg.ConnConfig.Host, cfg.ConnConfig.Port)
 		return nil, fault.Wrap(fault.Unavailable, err, "the PostgreSQL server at %s cannot be used", at)
 	}
-	if err := db.createSchema(ctx, o.Schema); err != nil {
+	if err := db.useSchema(ctx, o); err != nil {
 		db.pool.Close()
 		return nil, err
 	}
 	return db, nil
 }
 
-// createSchema creates a schema unless it is there, or its name is "". It returns an error if
-// statements would work in another one: a pooler may leave the search_path of the URL out.
-func (db *postgresDB) createSchema(ctx context.Context, name string) error {
+// connect makes the pool of connections: shared ones where that is asked for and no pooler is in
+// the way.
+func (db *postgresDB) connect(ctx context.Context, url string, o Options, cfg *pgxpool.Config) error {
+	if o.Shared != nil && o.Schema != "" {
+		pool, err := o.Shared.open(ctx, url, o, cfg.Copy())
+		if err == nil {
+			db.pool = pool
+		}
+		if !errors.Is(err, errPooler) {
+			return err
+		}
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	db.pool = ownConns{pool}
+	return err
+}
+
+// useSchema creates a schema unless it is there, or its name is "", or it must be there already. It
+// returns an error if statements would work in another one: a pooler may leave the search_path of
+// the URL out.
+func (db *postgresDB) useSchema(ctx context.Context, o Options) error {
+	name := o.Schema
 	if name == "" {
 		return nil
 	}
@@ -89,6 +109,17 @@ func (db *postgresDB) createSchema(ctx context.Context, name string) error {
 	if err := db.Row(ctx, ask).Scan(&current); err != nil || current == name {
 		return err
 	}
+	if o.SchemaExists {
+		var n int
+		err := db.Row(ctx, "SELECT COUNT(*) FROM pg_namespace WHERE nspname = $1", name).Scan(&n)
+		if err == nil && n == 0 {
+			err = fault.New(fault.NotFound, "the schema %s does not exist yet; gatehouse serve creates it", name)
+		}
+		if err != nil {
+			return err
+		}
+		return wrongSchema(name)
+	}
 	if _, err := db.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{name}.Sanitize()); err != nil {
 		return fault.Wrap(fault.KindOf(err), err, "the schema %s cannot be created; create it, or grant CREATE on "+
 			"the database", name)
@@ -96,6 +127,10 @@ func (db *postgresDB) createSchema(ctx context.Context, name string) error {
 	if err := db.Row(ctx, ask).Scan(&current); err != nil || current == name {
 		return err
 	}
+	return wrongSchema(name)
+}
+
+func wrongSchema(name string) error {
 	return fault.New(fault.Invalid, "statements do not work in the schema %s: a pooler has left search_path out; "+
 		"set DATABASE_URL to an address whose role has that search_path", name)
 }
@@ -134,13 +169,7 @@ func (db *postgresDB) Ping(ctx context.Context) error {
 
 // Usage returns how much is in use now.
 func (db *postgresDB) Usage() Usage {
-	s := db.pool.Stat()
-	return Usage{
-		InUse: int(s.AcquiredConns()),
-		Idle:  int(s.IdleConns()),
-		Max:   int(s.MaxConns()),
-		Waits: s.EmptyAcquireCount(),
-	}
+	return db.pool.Usage()
 }
 
 // Size asks PostgreSQL, which adds up the sizes of its files.
@@ -210,7 +239,7 @@ func (db *postgresDB) write(ctx context.Context, f func(Tx) error) error {
 			open = false
 		}
 	}()
-	tx := &pgTx{pgConn: pgConn{&txQuerier{conn, &open}}}
+	tx := &pgTx{pgConn: pgConn{&txQuerier{conn, &open}}, schema: db.schema}
 	if err := f(tx); err != nil {
 		return err
 	}
@@ -225,7 +254,7 @@ func (db *postgresDB) write(ctx context.Context, f func(Tx) error) error {
 
 // txQuerier is the connection of a transaction, as long as that is open.
 type txQuerier struct {
-	conn *pgxpool.Conn
+	conn *pgConnection
 	open *bool
 }
 
@@ -239,7 +268,7 @@ func (q *txQuerier) Query(ctx context.Context, sql string, args ...any) (pgx.Row
 
 // commit ends a transaction, with the statement for what was attached to it in the same round trip.
 // It returns an *unknownOutcome unless it is known whether the transaction has committed.
-func (db *postgresDB) commit(ctx context.Context, conn *pgxpool.Conn, attached []any) error {
+func (db *postgresDB) commit(ctx context.Context, conn *pgConnection, attached []any) error {
 	warnings := warningsOf(conn.Conn().PgConn())
 	if db.seal == nil || len(attached) == 0 {
 		tag, err := conn.Exec(ctx, "COMMIT")
@@ -421,6 +450,7 @@ func (c pgConn) Rows(ctx context.Context, text string, args ...any) (Rows, error
 // pgTx is a transaction.
 type pgTx struct {
 	pgConn
+	schema   string
 	attached []any
 }
 
@@ -429,7 +459,7 @@ func (tx *pgTx) Attach(v any) { tx.attached = append(tx.attached, v) }
 
 // Notify sends a notification at commit.
 func (tx *pgTx) Notify(ctx context.Context) error {
-	_, err := tx.Exec(ctx, "SELECT pg_notify($1, '')", channel)
+	_, err := tx.Exec(ctx, "SELECT pg_notify($1, $2)", channel, payloadSchema+tx.schema)
 	return err
 }
 

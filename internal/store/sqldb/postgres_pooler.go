@@ -129,7 +129,11 @@ func (db *postgresDB) Status() Status {
 		Statements: db.statements.word(),
 		Changes:    ChangesPoll,
 	}
-	if db.listening.Load() {
+	listening := db.listening.Load()
+	if own, ok := db.pool.(*schemaConns); ok {
+		listening = own.shared.listening()
+	}
+	if listening {
 		s.Changes = ChangesListen
 	}
 	return s

@@ -38,6 +38,19 @@ func listenConfig(url string) (*pgx.ConnConfig, error) {
 // Watch listens on a connection of its own, and polls as well. Where notifications do not arrive,
 // as through a pooler in transaction mode, it polls more often.
 func (db *postgresDB) Watch(ctx context.Context, wake func()) {
+	if own, ok := db.pool.(*schemaConns); ok {
+		own.shared.watch(ctx, db, wake)
+		return
+	}
+	db.watch(ctx, func(payload string) {
+		if concerns(payload, db.schema) {
+			wake()
+		}
+	})
+}
+
+// watch calls wake with the payload of each notification, and with "" when it may have missed one.
+func (db *postgresDB) watch(ctx context.Context, wake func(payload string)) {
 	deaf := false
 	for ctx.Err() == nil {
 		err := db.listen(ctx, wake, func() {
@@ -73,7 +86,7 @@ func (db *postgresDB) noticeDeaf(err error) {
 }
 
 // poll calls wake at the interval of polling until the time is over.
-func poll(ctx context.Context, d time.Duration, wake func()) {
+func poll(ctx context.Context, d time.Duration, wake func(payload string)) {
 	over := time.NewTimer(d)
 	defer over.Stop()
 	tick := time.NewTicker(pollInterval)
@@ -83,17 +96,17 @@ func poll(ctx context.Context, d time.Duration, wake func()) {
 		case <-ctx.Done():
 			return
 		case <-over.C:
-			wake()
+			wake("")
 			return
 		case <-tick.C:
-			wake()
+			wake("")
 		}
 	}
 }
 
 // listen calls hearing once notifications are known to arrive. It returns an error when they do
 // not, or when the connection breaks; its error means nothing when ctx has ended.
-func (db *postgresDB) listen(ctx context.Context, wake, hearing func()) error {
+func (db *postgresDB) listen(ctx context.Context, wake func(payload string), hearing func()) error {
 	cfg := db.listener
 	if cfg == nil {
 		cfg = db.pool.Config().ConnConfig
@@ -120,9 +133,10 @@ func (db *postgresDB) listen(ctx context.Context, wake, hearing func()) error {
 		return err
 	}
 	hearing()
+	payload := ""
 	for n := 1; ; n++ {
-		wake()
-		if _, err := notification(ctx, conn, listenInterval); err != nil {
+		wake(payload)
+		if payload, err = notification(ctx, conn, listenInterval); err != nil {
 			return err
 		}
 		if n%listenPing == 0 {
@@ -134,7 +148,7 @@ func (db *postgresDB) listen(ctx context.Context, wake, hearing func()) error {
 }
 
 // probe returns errDeaf unless a notification that the pool sends reaches the connection.
-func (db *postgresDB) probe(ctx context.Context, conn *pgx.Conn, wake func()) error {
+func (db *postgresDB) probe(ctx context.Context, conn *pgx.Conn, wake func(payload string)) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	payload := rand.Text()
@@ -149,7 +163,7 @@ func (db *postgresDB) probe(ctx context.Context, conn *pgx.Conn, wake func()) er
 		if got == payload {
 			return nil
 		}
-		wake()
+		wake(got)
 	}
 	return errDeaf
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
@@ -153,7 +152,7 @@ func (s *liteSnapshot) Scan(ctx context.Context, text string, f func([]any) erro
 // pgSnapshot reads within one transaction.
 type pgSnapshot struct {
 	pgConn
-	conn *pgxpool.Conn
+	conn *pgConnection
 	pace pace
 }
 
@@ -200,7 +199,7 @@ const (
 
 // beginSnapshot begins the transaction of a snapshot, and reports whether no migration runs nor can
 // begin until it ends.
-func beginSnapshot(ctx context.Context, conn *pgxpool.Conn) (locked bool, err error) {
+func beginSnapshot(ctx context.Context, conn *pgConnection) (locked bool, err error) {
 	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
 		return false, postgresError(err)
 	}

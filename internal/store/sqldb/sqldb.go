@@ -171,6 +171,10 @@ type Options struct {
 	// Schema is the schema of PostgreSQL that the URL's search_path names, and that is created if
 	// it is missing. "": none is created.
 	Schema string
+	// SchemaExists makes a schema that is missing an error: nothing is created.
+	SchemaExists bool
+	// Shared has the connections to PostgreSQL if there is a Schema. nil: the database has its own.
+	Shared *SharedPool
 	// Notice receives what the operator should know about the way to the database, if set.
 	Notice func(text string)
 	// ExternalCheckpoint leaves SQLite's write-ahead log to another program, which moves it into
