@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/bff"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/fetch"
 	"github.com/gatehouse-id/gatehouse/internal/gateway"
 	"github.com/gatehouse-id/gatehouse/internal/gateway/upstream"
 	"github.com/gatehouse-id/gatehouse/internal/store"
@@ -185,6 +186,7 @@ func (s *server) newGateway(
 		Kit:            kit,
 		Setup:          routes.setup,
 		Upstream:       upstream.Options{Transport: transport},
+		Stored:         s.storedTransport(),
 		Tokens:         s.tokens,
 		Clients:        s.tokens,
 		Users:          p.db,
@@ -217,6 +219,20 @@ func (s *server) newGateway(
 		})
 	})
 	return g, handler, nil
+}
+
+// storedTransport returns what connects to the upstreams of routes from the database, or nil if
+// that is what connects to all upstreams. The administrators of a realm may be others than the operator
+// of the machine: what they make must not reach its network, and what the operator writes to
+// ROUTES_FILE may.
+func (s *server) storedTransport() *upstream.Transport {
+	c := s.parts.cfg
+	if c.Realm == "" {
+		return nil
+	}
+	t := upstream.NewTransport(upstream.TransportOptions{Control: fetch.Control(outboundAllow(c))})
+	s.close = append(s.close, t.Close)
+	return t
 }
 
 // pageSignIn adapts the pages to the gateway.Browser interface.

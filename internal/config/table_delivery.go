@@ -53,7 +53,8 @@ func outboundRows() []Setting {
 		{
 			Name: "OUTBOUND_ALLOW",
 			Doc: "Networks besides public ones that the server may fetch key sets of clients from and " +
-				"send webhooks to. The default is none in production, and this machine in development.",
+				"send webhooks to, and in a realm also those of routes that are not from ROUTES_FILE. A realm " +
+				"does not take it from the server. The default is none in production, and this machine in development.",
 			place: func(c *Config) value { return prefixes{&c.Outbound.Allow} },
 		},
 	}

@@ -45,6 +45,12 @@ func (g guard) control(network, address string, _ syscall.RawConn) error {
 	return nil
 }
 
+// Control returns what rejects connections to addresses that are neither public nor in one of the
+// networks: a net.Dialer's Control, which sees each address after its name was resolved.
+func Control(allow []netip.Prefix) func(network, address string, c syscall.RawConn) error {
+	return newGuard(allow).control
+}
+
 // controlFunc is the type of a net.Dialer's Control.
 type controlFunc = func(network, address string, c syscall.RawConn) error
 

@@ -130,6 +130,9 @@ type Options struct {
 	Kit      *web.Kit
 	Setup    func() Setup     // read by New and Reload
 	Upstream upstream.Options // what all pools share; each route's own is filled in
+	// Stored has the connections to the upstreams of routes from storage, which administrators
+	// have made; nil: those of Upstream, as for routes of files.
+	Stored   *upstream.Transport
 	Tokens   Tokens
 	Clients  Clients
 	Users    Users

@@ -155,6 +155,9 @@ func (g *Gateway) newRoute(
 		return rt, nil
 	}
 	p := g.Upstream
+	if g.Stored != nil && !r.FromFile() {
+		p.Transport = g.Stored
+	}
 	p.Targets, p.Timeout = r.Upstreams, r.Timeout.D()
 	p.HealthPath, p.HealthEvery = r.HealthPath, r.HealthEvery.D()
 	p.OnState = g.logUpstream(rt.name())

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -19,6 +20,9 @@ type TransportOptions struct {
 	MaxHeaderBytes int64         // of an answer, all interim ones included; 0: 128 KiB
 	// how long a body waits for 100 Continue when the caller does; 0: 1 s
 	ExpectTimeout time.Duration
+	// Control may reject the address of a connection after its name was resolved; nil: all are
+	// accepted. It is a net.Dialer's Control.
+	Control func(network, address string, c syscall.RawConn) error
 }
 
 // Transport holds the connections to all upstreams. Pools share it.
@@ -38,7 +42,7 @@ func NewTransport(o TransportOptions) *Transport {
 	setDefault(&o.IdleFor, 90*time.Second)
 	setDefault(&o.MaxHeaderBytes, 128<<10)
 	setDefault(&o.ExpectTimeout, time.Second)
-	dialer := &net.Dialer{Timeout: o.DialTimeout, KeepAlive: 30 * time.Second}
+	dialer := &net.Dialer{Timeout: o.DialTimeout, KeepAlive: 30 * time.Second, Control: o.Control}
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dialer.DialContext(ctx, network, addr)
 		if err != nil {
