@@ -1053,7 +1053,7 @@ type Client struct {
 	// FromOrigins The origins, one of which the Origin header of its calls to the gateway must be. Empty: any, or none.
 	FromOrigins []string `json:"from_origins"`
 
-	// GrantTypes The ways in which it gets tokens: authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code, urn:ietf:params:oauth:grant-type:token-exchange, password. A new client with redirect URIs gets authorization_code by default.
+	// GrantTypes The ways in which it gets tokens: authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code, urn:ietf:params:oauth:grant-type:token-exchange, password.
 	GrantTypes []string `json:"grant_types"`
 
 	// IDTokenProfile Whether its ID tokens carry the claims of profile, email, phone and address. Off: only user info does, unless the claims parameter requests one. Default: on.
@@ -1228,7 +1228,7 @@ type ClientPatch struct {
 	// FromOrigins The origins, one of which the Origin header of its calls to the gateway must be. Empty: any, or none.
 	FromOrigins nullable.Nullable[[]string] `json:"from_origins,omitempty"`
 
-	// GrantTypes The ways in which it gets tokens: authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code, urn:ietf:params:oauth:grant-type:token-exchange, password. A new client with redirect URIs gets authorization_code by default.
+	// GrantTypes The ways in which it gets tokens: authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code, urn:ietf:params:oauth:grant-type:token-exchange, password.
 	GrantTypes nullable.Nullable[[]string] `json:"grant_types,omitempty"`
 
 	// IDTokenProfile Whether its ID tokens carry the claims of profile, email, phone and address. Off: only user info does, unless the claims parameter requests one. Default: on.
@@ -1376,7 +1376,7 @@ type ClientRegistration struct {
 	// FromOrigins The origins, one of which the Origin header of its calls to the gateway must be. Empty: any, or none.
 	FromOrigins nullable.Nullable[[]string] `json:"from_origins,omitempty"`
 
-	// GrantTypes The ways in which it gets tokens: authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code, urn:ietf:params:oauth:grant-type:token-exchange, password. A new client with redirect URIs gets authorization_code by default.
+	// GrantTypes The ways in which it gets tokens: authorization_code, refresh_token, client_credentials, urn:ietf:params:oauth:grant-type:device_code, urn:ietf:params:oauth:grant-type:token-exchange, password.
 	GrantTypes nullable.Nullable[[]string] `json:"grant_types,omitempty"`
 
 	// IDTokenProfile Whether its ID tokens carry the claims of profile, email, phone and address. Off: only user info does, unless the claims parameter requests one. Default: on.

@@ -77,13 +77,8 @@ type Operations struct {
 	together bool // the store is a transaction of several changes
 }
 
-// New returns the operations on what the parts hold. Their clock has the milliseconds that are
-// stored, so that what a change returns is what a later look returns.
-func New(cfg Config, p Parts) *Operations {
-	now := p.Now
-	p.Now = func() time.Time { return now().Truncate(time.Millisecond) }
-	return &Operations{cfg: cfg, parts: p, store: p.Store}
-}
+// New returns the operations on what the parts hold.
+func New(cfg Config, p Parts) *Operations { return &Operations{cfg: cfg, parts: p, store: p.Store} }
 
 // Rules returns what clients may choose from.
 func (o *Operations) Rules() client.Rules { return o.parts.Rules }

@@ -728,25 +728,6 @@ func TestAVariantOfAnAddressIsNotVerified(t *testing.T) {
 	}
 }
 
-// TestDefaultsOfANewClient are those of RFC 7591 §2.
-func TestDefaultsOfANewClient(t *testing.T) {
-	w := newWorld(t)
-	fields := client.Fields(token.ClientRules())
-	create := func(values map[string]string) (*admin.ChangedClient, error) {
-		in := admin.NewClient{ID: "app", Fields: patch(t, fields, values)}
-		return w.ops.CreateClient(t.Context(), admin.CommandLine(), in)
-	}
-	if _, err := create(map[string]string{"client_name": "App"}); !fault.Is(err, fault.Invalid) {
-		t.Errorf("neither grant types nor redirect URIs: %v", err)
-	}
-	out, err := create(map[string]string{
-		"client_name": "App", "redirect_uris": "https://app.example/cb", "token_endpoint_auth_method": "none",
-	})
-	if err != nil || !slices.Equal(out.Client.Grants, []string{client.GrantTypeCode}) || !out.Client.Public {
-		t.Errorf("got %+v, %v", out, err)
-	}
-}
-
 // TestTheMethodFollowsTheTypeOfTheClient unless the patch names it.
 func TestTheMethodFollowsTheTypeOfTheClient(t *testing.T) {
 	w := newWorld(t)

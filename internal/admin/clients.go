@@ -108,12 +108,6 @@ func (o *Operations) draftClient(in NewClient, now time.Time) (*client.Client, e
 		c.ID = client.ID(secret.NewID(now))
 	}
 	in.Fields.Apply(client.Fields(o.parts.Rules), c)
-	if !in.Fields.Has("grant_types") && len(c.Redirects) > 0 {
-		c.Grants = []string{client.GrantTypeCode} // the default of RFC 7591 §2
-	}
-	if !in.Fields.Has("public") {
-		c.Public = c.AuthMethod == client.MethodNone
-	}
 	if err := c.Normalize(o.parts.Rules); err != nil {
 		return nil, err
 	}

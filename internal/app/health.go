@@ -113,18 +113,16 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"status":"unavailable","reason":"%s"}`, reason)
 		return
 	}
-	s.writeOK(w, s.realms.unavailable()...)
+	s.writeOK(w)
 }
 
-// writeOK writes that all is well, and behind a connection pooler how the database is used. It
-// names the realms that are unavailable: the others are served, so the process is ready.
-func (s *server) writeOK(w http.ResponseWriter, realms ...string) {
+// writeOK writes that all is well, and behind a connection pooler how the database is used. It says
+// nothing of realms: their names are those of customers, and everybody may ask. Metrics name those
+// that are unavailable.
+func (s *server) writeOK(w http.ResponseWriter) {
 	more := ""
 	if at := s.parts.db.Status(); at.Pooler {
 		more = fmt.Sprintf(`,"database":{"pooler":true,"statements":%q,"changes":%q}`, at.Statements, at.Changes)
-	}
-	if len(realms) > 0 {
-		more += `,"unavailable_realms":["` + strings.Join(realms, `","`) + `"]`
 	}
 	fmt.Fprint(w, `{"status":"ok"`+more+`}`)
 }

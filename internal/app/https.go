@@ -55,16 +55,13 @@ type secureParts struct {
 
 // startHTTPS begins to get and renew certificates, if they come by ACME, and serves HTTP_PORT,
 // until the returned function is called.
-func startHTTPS(ctx context.Context, e *env, p *parts, h secureParts) (stop func(), err error) {
-	hosts, err := realmHosts(p.cfg)
-	if err != nil {
-		return nil, err
-	}
+func (s *server) startHTTPS(ctx context.Context, e *env, h secureParts) (stop func(), err error) {
+	p := s.parts
 	certificates, err := newCertificates(e, p, h.log)
 	if err != nil {
 		return nil, err
 	}
-	stopPlain := servePlain(h.plain, plainHandler(p.cfg, certificates, hosts...), h.log)
+	stopPlain := servePlain(h.plain, plainHandler(p.cfg, certificates, s.realms.origin), h.log)
 	if certificates == nil {
 		return stopPlain, nil
 	}
@@ -79,8 +76,8 @@ func startHTTPS(ctx context.Context, e *env, p *parts, h secureParts) (stop func
 }
 
 // plainHandler answers at HTTP_PORT: challenges of ACME if there is a manager, and a redirect to
-// https for all else.
-func plainHandler(c *config.Config, m *acme.Manager, realms ...string) http.Handler {
+// https for all else. origin returns the https address of the issuer that has a host, or nil.
+func plainHandler(c *config.Config, m *acme.Manager, origin func(host, path string) *url.URL) http.Handler {
 	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -88,7 +85,7 @@ func plainHandler(c *config.Config, m *acme.Manager, realms ...string) http.Hand
 			http.Error(w, "This address needs https.", http.StatusForbidden)
 			return
 		}
-		http.Redirect(w, r, secureAddress(c, r, realms), http.StatusPermanentRedirect)
+		http.Redirect(w, r, secureAddress(c, r, origin), http.StatusPermanentRedirect)
 	})
 	if m != nil {
 		h = m.Handler(h)
@@ -97,8 +94,11 @@ func plainHandler(c *config.Config, m *acme.Manager, realms ...string) http.Hand
 }
 
 // secureAddress returns the https address of a request that came by http. It replaces a host that
-// is not ours by that of BASE_URL. realms are the hosts of realms, which are ours as well.
-func secureAddress(c *config.Config, r *http.Request, realms []string) string {
+// is not ours by that of BASE_URL. The hosts of realms are ours as well.
+func secureAddress(c *config.Config, r *http.Request, origin func(host, path string) *url.URL) string {
+	if to := origin(r.Host, r.URL.EscapedPath()); to != nil {
+		return withTarget(to, r)
+	}
 	to, err := url.Parse(c.Server.BaseURL)
 	if err != nil { // the settings have validated it
 		return c.Server.BaseURL
@@ -108,13 +108,18 @@ func secureAddress(c *config.Config, r *http.Request, realms []string) string {
 		host = name
 	}
 	ours := func(name string) bool { return strings.EqualFold(name, host) }
-	domains := slices.Concat(c.HTTPS.Domains, realms)
+	domains := c.HTTPS.Domains
 	if i := slices.IndexFunc(domains, ours); i >= 0 && !ours(to.Hostname()) {
 		port := to.Port()
 		if to.Host = domains[i]; port != "" {
 			to.Host = net.JoinHostPort(domains[i], port)
 		}
 	}
+	return withTarget(to, r)
+}
+
+// withTarget adds the path and the query of a request to an address.
+func withTarget(to *url.URL, r *http.Request) string {
 	if strings.HasPrefix(r.URL.Path, "/") {
 		to.Path, to.RawPath, to.RawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/config"
+	"github.com/gatehouse-id/gatehouse/internal/realm"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -18,6 +19,14 @@ func TestPlainPort(t *testing.T) {
 		Server: config.Server{BaseURL: "https://id.example.com:8443"},
 		HTTPS:  config.HTTPS{Domains: []string{"id.example.com", "app.example.com"}},
 	}
+	x := &realms{main: &server{parts: &parts{cfg: c}}}
+	shop := &config.Config{Server: config.Server{BaseURL: "https://shop.example:9443"}}
+	router, err := realm.NewRouter([]realm.Site{
+		{BaseURL: c.Server.BaseURL, Hosts: []string{"gateway.example.com"}},
+		{Name: "shop", BaseURL: shop.Server.BaseURL, Hosts: []string{"api.shop.example", "*.apps.shop.example", "::1"}},
+	})
+	testkit.Must(t, err)
+	x.now.Store(&routing{router, []*openRealm{{starter: starter{cfg: shop}}}})
 	for _, row := range []struct {
 		method, host, target string
 		status               int
@@ -30,11 +39,19 @@ func TestPlainPort(t *testing.T) {
 		{"GET", "id.example.com", "//evil.example/", 308, "https://id.example.com:8443//evil.example/"},
 		{"GET", "id.example.com", "http://evil.example/login", 308, "https://id.example.com:8443/login"},
 		{"POST", "id.example.com", "/oauth/token", 403, ""},
+		{"GET", "shop.example:80", "/login", 308, "https://shop.example:9443/login"},
+		{"GET", "API.shop.example.", "/v1?x=1", 308, "https://api.shop.example:9443/v1?x=1"},
+		{"GET", "a.apps.shop.example", "/", 308, "https://a.apps.shop.example:9443/"},
+		{"GET", "[::1]:80", "/", 308, "https://[::1]:9443/"},
+		{"GET", "gateway.example.com", "/x", 308, "https://gateway.example.com:8443/x"},
+		{"GET", "x.shop.example", "/", 308, "https://id.example.com:8443/"},
+		{"GET", "shop.example@evil.example", "/", 308, "https://id.example.com:8443/"},
+		{"GET", "shop.example", "//evil.example/", 308, "https://shop.example:9443//evil.example/"},
 	} {
 		r := httptest.NewRequest(row.method, row.target, http.NoBody)
 		r.Host = row.host
 		w := httptest.NewRecorder()
-		plainHandler(c, nil).ServeHTTP(w, r)
+		plainHandler(c, nil, x.origin).ServeHTTP(w, r)
 		testkit.Equal(t, row.method+" "+row.host+row.target, w.Code, row.status)
 		testkit.Equal(t, row.method+" "+row.host+row.target, w.Header().Get("Location"), row.location)
 	}

@@ -6,8 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/gatehouse-id/gatehouse/internal/realm"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
@@ -75,5 +77,57 @@ func TestRealmCommands(t *testing.T) {
 	testkit.Must(t, os.WriteFile(file, []byte("realms: 7"), 0o600))
 	if got := run("doctor"); !strings.Contains(got, "realms must be a mapping") {
 		t.Errorf("doctor with a broken file:\n%s", got)
+	}
+}
+
+// Of commands that change the file at the same time none loses the change of another, also where
+// REALMS_FILE is a link to the file.
+func TestRealmCommandsAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "etc", "realms.yaml")
+	testkit.Must(t, os.Mkdir(filepath.Dir(file), 0o700))
+	testkit.Must(t, os.WriteFile(file, []byte("realms:\n  first:\n    base_url: https://first.example\n"), 0o600))
+	link := filepath.Join(dir, "realms.yaml")
+	testkit.Must(t, os.Symlink(file, link))
+	environ := []string{
+		"BASE_URL=https://login.example", "SECRET_KEY=" + secret.NewToken(""),
+		"DATABASE_URL=sqlite:" + filepath.Join(dir, "data", "gatehouse.db"), "REALMS_FILE=" + link,
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			line := fmt.Sprintf("realm create r%d --at https://r%d.example", i, i)
+			if i == 7 {
+				line = "realm delete first"
+			}
+			var out bytes.Buffer
+			if code := Main(t.Context(), strings.Fields(line), environ, strings.NewReader(""), &out, &out); code != 0 {
+				t.Errorf("gatehouse %s: %d %s", line, code, out.String())
+			}
+		})
+	}
+	wg.Wait()
+	raw, err := os.ReadFile(file)
+	testkit.Must(t, err)
+	f, err := realm.Parse(raw)
+	testkit.Must(t, err)
+	testkit.Equal(t, "realms", len(f.Realms), 7)
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link has become %v: %v", info, err)
+	}
+}
+
+// A file whose folder is missing is an error that names REALMS_FILE.
+func TestRealmsFileOfAMissingFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var out bytes.Buffer
+	code := Main(t.Context(), strings.Fields("realm create a --at https://a.example"), []string{
+		"BASE_URL=https://login.example", "SECRET_KEY=" + secret.NewToken(""),
+		"DATABASE_URL=sqlite:" + filepath.Join(dir, "gatehouse.db"), "REALMS_FILE=" + filepath.Join(dir, "none", "realms.yaml"),
+	}, strings.NewReader(""), &out, &out)
+	if code != 1 || !strings.Contains(out.String(), "REALMS_FILE cannot be locked") {
+		t.Errorf("%d %s", code, out.String())
 	}
 }

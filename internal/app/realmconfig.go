@@ -164,18 +164,3 @@ func cleaned(name string) string {
 	}
 	return abs
 }
-
-// realmHosts returns the hosts at which the realms of a server are.
-func realmHosts(cfg *config.Config) ([]string, error) {
-	realms, _, err := realmConfigs(cfg)
-	if err != nil {
-		return nil, err
-	}
-	var hosts []string
-	for _, c := range realms {
-		if u, err := url.Parse(c.Server.BaseURL); err == nil {
-			hosts = append(hosts, u.Hostname())
-		}
-	}
-	return hosts, nil
-}

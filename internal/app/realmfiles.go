@@ -59,16 +59,42 @@ func realmFiles() cli.Realms {
 	}
 }
 
+// changeRealms calls change while no other process changes REALMS_FILE: each replaces the whole
+// file, and of two that had read the same one, the first would lose its change.
+func changeRealms(
+	cfg *config.Config, change func() (*config.Config, error),
+) (_ *config.Config, err error) {
+	if cfg.Server.RealmsFile == "" {
+		return nil, noRealmsFile()
+	}
+	lock, err := lockFolder(filepath.Dir(realmsPath(cfg)))
+	if err != nil {
+		return nil, fault.Wrap(fault.KindOf(err), err, "REALMS_FILE cannot be locked")
+	}
+	defer lock.Close()
+	return change()
+}
+
+// realmsPath returns where REALMS_FILE is: a link to it stays one when the file is replaced.
+func realmsPath(cfg *config.Config) string {
+	if real, err := filepath.EvalSymlinks(cfg.Server.RealmsFile); err == nil {
+		return real
+	}
+	return cfg.Server.RealmsFile
+}
+
 // createRealm adds a realm to REALMS_FILE, which it creates if it does not exist, and makes the
 // file of the realm's key. A file that would not be valid stays as it was.
 func createRealm(cfg *config.Config, r cli.NewRealm) (*config.Config, error) {
-	name := cfg.Server.RealmsFile
-	if name == "" {
-		return nil, noRealmsFile()
-	}
 	if err := realm.CheckName(r.Name); err != nil {
 		return nil, err
 	}
+	return changeRealms(cfg, func() (*config.Config, error) { return addRealm(cfg, r) })
+}
+
+// addRealm adds a realm to REALMS_FILE, which the caller has locked.
+func addRealm(cfg *config.Config, r cli.NewRealm) (*config.Config, error) {
+	name := cfg.Server.RealmsFile
 	raw, err := readRealmsFile(name)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -104,9 +130,11 @@ func createRealm(cfg *config.Config, r cli.NewRealm) (*config.Config, error) {
 
 // deleteRealm removes a realm from REALMS_FILE. Its database and its key stay.
 func deleteRealm(cfg *config.Config, name string) (*config.Config, error) {
-	if cfg.Server.RealmsFile == "" {
-		return nil, noRealmsFile()
-	}
+	return changeRealms(cfg, func() (*config.Config, error) { return removeRealm(cfg, name) })
+}
+
+// removeRealm removes a realm from REALMS_FILE, which the caller has locked.
+func removeRealm(cfg *config.Config, name string) (*config.Config, error) {
 	raw, err := readRealmsFile(cfg.Server.RealmsFile)
 	if err != nil {
 		return nil, err
@@ -146,7 +174,7 @@ func replaceRealms(cfg *config.Config, raw []byte, name string) (found *config.C
 			found = c
 		}
 	}
-	return found, replaceFile(cfg.Server.RealmsFile, raw)
+	return found, replaceFile(realmsPath(cfg), raw)
 }
 
 // replaceFile writes a file completely or not at all. It keeps the mode and the owner of the one

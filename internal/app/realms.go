@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime"
 	"strings"
@@ -16,22 +18,14 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/metric"
 	"github.com/gatehouse-id/gatehouse/internal/realm"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 	"github.com/gatehouse-id/gatehouse/internal/text"
 	"github.com/gatehouse-id/gatehouse/internal/web/api"
 )
 
 const (
-	realmWait     = 5 * time.Second // of a request for a realm that opens
-	realmAgain    = 5 * time.Second // after a realm could not be opened
-	realmAgainMax = time.Minute
-
-	realmIdle  = 5 * time.Minute  // after the last request, until a realm closes
-	realmVisit = 15 * time.Second // in which the background work of a realm begins that has no requests
-	realmEvery = time.Hour        // between two such visits
-	realmSlots = 2                // visits at a time
-	realmCheck = time.Second      // between two looks whether a realm can close
-
-	maxAnnounced = 10 // realms whose addresses the start prints
+	realmsEvery  = time.Second // between two looks whether REALMS_FILE has changed
+	maxAnnounced = 10          // realms whose addresses the start prints
 )
 
 // realms are the realms that a process serves beside its own issuer. Each is a server of its own,
@@ -40,38 +34,31 @@ const (
 // while, so that many of them cost little and one whose database is away delays nothing. Without
 // requests, each opens once an hour for its background work.
 type realms struct {
-	router *realm.Router
-	all    []*openRealm
+	env      *env
+	main     *server
+	texts    *text.Catalogues
+	document *api.Document
+	pool     *sqldb.SharedPool // of connections to PostgreSQL
+	room     *room
+	now      atomic.Pointer[routing]
+
+	mu      sync.Mutex      // one change of the realms at a time
+	ctx     context.Context // of the work of realms; nil: it has not begun
+	running sync.WaitGroup
 }
 
-// openRealm is a realm, which is open while there is work for it.
-type openRealm struct {
-	starter
-	name   string
-	main   *server
-	idle   time.Duration // after the last request, until it closes
-	wanted chan struct{} // holds one value once a request waits
-
-	server   atomic.Pointer[server] // nil: not open
-	failed   atomic.Pointer[string] // why it could not be opened; nil: it is open, or was not tried
-	requests atomic.Int64           // in progress
-	last     atomic.Int64           // when the last one ended, in Unix nanoseconds
-
-	meter *metric.Realm // or nil
-
-	mu    sync.Mutex
-	ready chan struct{} // closed when the realm opens
+// routing says which realms there are at a time, and which of them a request is for. It is
+// immutable.
+type routing struct {
+	router *realm.Router // nil: there are no realms
+	all    []*openRealm
 }
 
 // startRealms adds the realms of REALMS_FILE to a server. A mistake in the file is an error; that a
 // realm cannot be opened is reported and does not stop the others.
 func startRealms(e *env, main *server) error {
-	configs, router, err := realmConfigs(main.parts.cfg)
-	if err != nil || len(configs) == 0 {
-		return err
-	}
-	if err := main.parts.claimDatabase(context.Background()); err != nil {
-		return err
+	if main.parts.cfg.Server.RealmsFile == "" {
+		return nil
 	}
 	texts, err := text.Load()
 	if err != nil {
@@ -81,177 +68,195 @@ func startRealms(e *env, main *server) error {
 	if err != nil {
 		return err
 	}
-	r := &realms{router: router}
-	width := max(1, hashWidth(runtime.GOMAXPROCS(0), memoryLimit(os.ReadFile))/2)
-	for _, c := range configs {
-		own := *e
-		own.passwords = main.parts.passwords.Share(width, c.Passwords.HashQueue)
-		own.texts, own.document = texts, document
-		own.limits = cache.NewMemory(0, e.now)
-		r.all = append(r.all, newOpenRealm(main, starter{
-			env:   &own,
-			cfg:   c,
-			log:   main.log.With("realm", c.Realm),
-			watch: main.parts.monitor.ofRealm(),
-		}))
+	r := &realms{
+		env:      e,
+		main:     main,
+		texts:    texts,
+		document: document,
+		pool:     sqldb.NewSharedPool(main.parts.cfg.Server.RealmsConnections),
+		room:     newRoom(main.parts.cfg.Server.RealmsOpen),
 	}
-	if len(configs) <= maxAnnounced {
-		fmt.Fprint(e.stdout, announceRealms(configs))
+	r.now.Store(&routing{})
+	state := fileState(main.parts.cfg.Server.RealmsFile)
+	if err := r.reload(context.Background()); err != nil {
+		return err
 	}
 	main.realms = r
 	main.handler = r.front(main.handler)
 	drain := main.drain
 	main.drain = func() {
 		drain()
-		for _, x := range r.all {
+		for _, x := range r.all() {
 			if s := x.server.Load(); s != nil {
 				s.drain()
 			}
 		}
 	}
-	main.behind = append(main.behind, r.run)
+	main.behind = append(main.behind, r.run, r.sample, func(ctx context.Context) { r.watch(ctx, state) })
 	return nil
 }
 
-func newOpenRealm(main *server, s starter) *openRealm {
-	var meter *metric.Realm
-	if s.watch != nil && s.watch.metrics != nil {
-		meter = s.watch.metrics.Realms.Realm(s.cfg.Realm)
+// all returns the realms that there are now.
+func (r *realms) all() []*openRealm { return r.now.Load().all }
+
+// reload reads REALMS_FILE, and serves the realms as it says. Realms that have not changed go on;
+// those that have changed, or are gone, finish the requests in progress. A mistake in the file is
+// an error, and changes nothing.
+func (r *realms) reload(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	configs, router, err := realmConfigs(r.main.parts.cfg)
+	if err != nil {
+		return err
 	}
-	return &openRealm{
-		meter:   meter,
-		starter: s,
-		name:    s.cfg.Realm,
-		main:    main,
-		idle:    realmIdle,
-		wanted:  make(chan struct{}, 1),
-		ready:   make(chan struct{}),
+	if len(configs) > 0 {
+		if err := r.main.parts.claimDatabase(ctx); err != nil {
+			return err
+		}
+	}
+	before := map[string]*openRealm{}
+	for _, x := range r.all() {
+		before[x.name] = x
+	}
+	next := &routing{router: router}
+	var begin, end []*openRealm
+	for _, c := range configs {
+		x := before[c.Realm]
+		delete(before, c.Realm)
+		if x == nil || !x.cfg.Same(c) {
+			if x != nil {
+				end = append(end, x)
+			}
+			x = r.newRealm(c, x)
+			begin = append(begin, x)
+		}
+		next.all = append(next.all, x)
+	}
+	r.now.Store(next)
+	for _, x := range begin {
+		r.start(x)
+	}
+	for name, x := range before {
+		end = append(end, x)
+		r.metrics().Remove(name)
+	}
+	for _, x := range end {
+		close(x.retired)
+	}
+	return nil
+}
+
+// newRealm returns a realm that is not open yet. Rate limits in memory go on from what was counted
+// with its settings of before, if there were any.
+func (r *realms) newRealm(c *config.Config, before *openRealm) *openRealm {
+	p := r.main.parts
+	own := *r.env
+	width := max(1, hashWidth(runtime.GOMAXPROCS(0), memoryLimit(os.ReadFile))/2)
+	own.passwords = p.passwords.Share(width, c.Passwords.HashQueue)
+	own.texts, own.document, own.pool = r.texts, r.document, r.pool
+	own.limits = cache.NewMemory(0, r.env.now)
+	if before != nil {
+		own.limits = before.env.limits
+	}
+	return newOpenRealm(r, starter{
+		env:   &own,
+		cfg:   c,
+		log:   r.main.log.With("realm", c.Realm),
+		watch: p.monitor.ofRealm(),
+	})
+}
+
+// start begins the work of a realm, once the work of all has begun. The caller has locked r.mu.
+func (r *realms) start(x *openRealm) {
+	if ctx := r.ctx; ctx != nil && ctx.Err() == nil {
+		r.running.Go(func() { x.run(ctx) })
 	}
 }
 
 // run serves the realms until ctx ends.
 func (r *realms) run(ctx context.Context) {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, realmSlots)
-	for _, x := range r.all {
-		wg.Go(func() { x.run(ctx, slots) })
+	r.mu.Lock()
+	r.ctx = ctx
+	for _, x := range r.all() {
+		r.start(x)
 	}
-	wg.Wait()
+	r.mu.Unlock()
+	<-ctx.Done()
+	r.mu.Lock() // a change that has begun starts realms, or sees that ctx has ended
+	defer r.mu.Unlock()
+	r.running.Wait()
 }
 
-// run opens the realm when a request wants it, or for a visit, and works for it until it is idle,
-// again and again until ctx ends.
-func (x *openRealm) run(ctx context.Context, slots chan struct{}) {
-	again := realmAgain
-	next := time.NewTimer(0) // of visits
-	defer next.Stop()
+// watch reads REALMS_FILE anew at SIGHUP, and after it has changed, until ctx ends. A file that
+// goes on changing is being written. state is that of the file when it was read.
+func (r *realms) watch(ctx context.Context, state string) {
+	hangUp := make(chan struct{}, 1)
+	go onHangUp(ctx, func() {
+		select {
+		case hangUp <- struct{}{}:
+		default:
+		}
+	})
+	tick := time.NewTicker(realmsEvery)
+	defer tick.Stop()
+	last := state
 	for {
-		var err error
+		ask := false
 		select {
 		case <-ctx.Done():
 			return
-		case <-x.wanted:
-			err = x.work(ctx, x.idle)
-		case <-next.C:
-			select {
-			case <-ctx.Done():
-				return
-			case <-x.wanted:
-				err = x.work(ctx, x.idle)
-			case slots <- struct{}{}:
-				leave := sync.OnceFunc(func() { <-slots })
-				visit := time.AfterFunc(realmVisit, leave) // requests may keep the realm open
-				err = x.work(ctx, min(x.idle, realmVisit))
-				visit.Stop()
-				leave()
-			}
+		case <-hangUp:
+			ask = true
+		case <-tick.C:
 		}
-		if err == nil {
-			again = realmAgain
-			next.Reset(realmEvery)
+		now := fileState(r.main.parts.cfg.Server.RealmsFile)
+		settled := now == last
+		last = now
+		if !ask && (now == state || !settled) {
 			continue
 		}
-		if text := err.Error(); x.failed.Swap(&text) == nil && ctx.Err() == nil {
-			x.log.Error("the realm cannot be opened; will retry", "error", err)
+		state = now
+		if err := r.reload(ctx); err != nil {
+			r.main.log.Error("REALMS_FILE is invalid; the realms stay as they were", "error", err)
+			continue
 		}
-		x.meter.State(false, false)
-		next.Reset(again)
-		again = min(2*again, realmAgainMax)
+		r.main.log.Info("REALMS_FILE was read", "realms", len(r.all()))
 	}
 }
 
-// work opens the realm and works for it until ctx ends, or it had no request for a time. It returns
-// the error of opening.
-func (x *openRealm) work(ctx context.Context, idle time.Duration) error {
-	s, err := x.starter.once(ctx)
-	if err != nil {
-		return err
+// metrics returns what counts the realms, or nil.
+func (r *realms) metrics() *metric.Realms {
+	if m := r.main.parts.monitor; m != nil && m.metrics != nil {
+		return m.metrics.Realms
 	}
-	s.stopping = x.main.stopping
-	if x.failed.Swap(nil) != nil {
-		x.log.Info("the realm can be opened again")
-	}
-	x.last.Store(0)
-	x.server.Store(s)
-	x.mu.Lock()
-	close(x.ready)
-	x.mu.Unlock()
-	select {
-	case <-x.wanted: // was for this opening
-	default:
-	}
-	x.meter.State(true, true)
-	x.log.Debug("the realm is open", "issuer", x.cfg.Server.BaseURL)
-	work, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() { defer close(done); s.work(work) }()
-	x.untilIdle(ctx, s, idle)
-	stop()
-	<-done
-	if err := s.parts.Close(); err != nil {
-		x.log.Error("the realm could not be closed", "error", err)
-	}
-	x.meter.State(false, true)
-	x.log.Debug("the realm is closed")
 	return nil
 }
 
-// untilIdle returns when the realm takes no requests any more: because ctx has ended, or because
-// there were none for a time, and no message waits to be sent.
-func (x *openRealm) untilIdle(ctx context.Context, s *server, idle time.Duration) {
-	opened := time.Now()
-	tick := time.NewTicker(min(realmCheck, idle))
+// sample measures which of the open realms have a database that answers, until ctx ends.
+func (r *realms) sample(ctx context.Context) {
+	if r.metrics() == nil {
+		return
+	}
+	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for {
 		select {
-		case <-ctx.Done(): // the requests have ended by then
-			x.server.Store(nil)
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		since, limit := opened, idle
-		if last := x.last.Load(); last != 0 {
-			since, limit = time.Unix(0, last), x.idle
+		var probes sync.WaitGroup
+		for _, x := range r.all() {
+			if s := x.server.Load(); s != nil {
+				probes.Go(func() {
+					up := s.database.ask(healthTimeout, s.parts.db.Ping) == nil
+					if x.server.Load() == s {
+						x.meter.State(true, up)
+					}
+				})
+			}
 		}
-		if x.requests.Load() > 0 || s.jobs.Running() || time.Since(since) < limit {
-			continue
-		}
-		if queued, _, _, err := s.parts.db.OutboxState(ctx); err == nil && queued > 0 {
-			x.last.Store(time.Now().UnixNano())
-			continue
-		}
-		// Requests count themselves before they look for the server: one that is not counted now
-		// finds none.
-		x.mu.Lock()
-		x.server.Store(nil)
-		x.ready = make(chan struct{})
-		if x.requests.Load() == 0 {
-			x.mu.Unlock()
-			return
-		}
-		x.server.Store(s)
-		close(x.ready)
-		x.mu.Unlock()
+		probes.Wait()
 	}
 }
 
@@ -260,99 +265,52 @@ func (x *openRealm) untilIdle(ctx context.Context, s *server, idle time.Duration
 // checks of orchestrators, which know the machine by its address.
 func (r *realms) front(main http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		m, ok := r.router.Find(q.Host, q.URL.EscapedPath())
-		switch {
-		case !ok && !isHealthPath(q.URL.Path):
-			misdirected(w)
-		case !ok || m.Index == 0:
-			main.ServeHTTP(w, q)
-		default:
-			r.all[m.Index-1].ServeHTTP(w, q)
+		for {
+			now := r.now.Load()
+			if now.router == nil {
+				main.ServeHTTP(w, q)
+				return
+			}
+			m, ok := now.router.Find(q.Host, q.URL.EscapedPath())
+			switch {
+			case !ok && !isHealthPath(q.URL.Path):
+				misdirected(w)
+			case !ok || m.Index == 0:
+				main.ServeHTTP(w, q)
+			case !now.all[m.Index-1].serve(w, q):
+				continue // the realms have changed meanwhile
+			}
+			return
 		}
 	})
 }
 
-// ServeHTTP answers a request for the realm, or that it is not open.
-func (x *openRealm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x.meter.Request()
-	x.requests.Add(1)
-	s := x.server.Load()
-	if s == nil {
-		x.requests.Add(-1)
-		if s = x.wait(r.Context()); s == nil {
-			x.unavailable(w)
-			return
-		}
-	}
-	defer func() {
-		x.last.Store(time.Now().UnixNano())
-		x.requests.Add(-1)
-	}()
-	s.handler.ServeHTTP(w, r)
-}
-
-// unavailable answers that the realm is not open.
-func (x *openRealm) unavailable(w http.ResponseWriter) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Retry-After", "5")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	fmt.Fprint(w, `{"error":"temporarily_unavailable","error_description":"This issuer is not available right now."}`)
-}
-
-// wait returns the server of the realm, and counts the request, or returns nil. It waits a moment
-// for one that opens.
-func (x *openRealm) wait(ctx context.Context) *server {
-	limit := time.NewTimer(realmWait)
-	defer limit.Stop()
-	for x.failed.Load() == nil {
-		select {
-		case x.wanted <- struct{}{}:
-		default:
-		}
-		x.mu.Lock()
-		ready := x.ready
-		x.mu.Unlock()
-		select {
-		case <-ready:
-		case <-limit.C:
-			return nil
-		case <-ctx.Done():
-			return nil
-		}
-		x.requests.Add(1)
-		if s := x.server.Load(); s != nil {
-			return s
-		}
-		x.requests.Add(-1)
-	}
-	return nil
-}
-
-// unavailable returns the names of the realms that cannot be served.
-func (r *realms) unavailable() (names []string) {
+// origin returns the https address of the issuer that has a host, with that host, or nil if it
+// belongs to none.
+func (r *realms) origin(host, path string) *url.URL {
 	if r == nil {
 		return nil
 	}
-	away := make([]bool, len(r.all))
-	var wg sync.WaitGroup
-	for i, x := range r.all {
-		s := x.server.Load()
-		switch {
-		case x.failed.Load() != nil:
-			away[i] = true
-		case s != nil:
-			wg.Go(func() { away[i] = s.database.ask(liveTimeout, s.parts.db.Ping) != nil })
-		}
+	now := r.now.Load()
+	name, ok := realm.HostName(host)
+	if !ok || now.router == nil {
+		return nil
 	}
-	wg.Wait()
-	for i, x := range r.all {
-		if away[i] {
-			names = append(names, x.name)
-		}
+	m, ok := now.router.Find(host, path)
+	if !ok {
+		return nil
 	}
-	return names
+	c := r.main.parts.cfg
+	if m.Index > 0 {
+		c = now.all[m.Index-1].cfg
+	}
+	if strings.Contains(name, ":") {
+		name = "[" + name + "]"
+	}
+	if port := portOf(c.Server.BaseURL); port != "" {
+		name = net.JoinHostPort(strings.Trim(name, "[]"), port)
+	}
+	return &url.URL{Scheme: "https", Host: name}
 }
 
 func isHealthPath(path string) bool {
@@ -398,11 +356,12 @@ func (m *monitor) ofRealm() *monitor {
 	return &monitor{metrics: m.metrics, tracer: m.tracer, proxies: m.proxies, realm: true}
 }
 
-// announceRealms returns the addresses of the realms in the order of the file.
-func announceRealms(configs []*config.Config) string {
-	var b strings.Builder
-	for _, c := range configs {
-		fmt.Fprintf(&b, "Realm %s is at %s\n", c.Realm, c.Server.BaseURL)
+// announce writes the addresses of the realms in the order of the file, unless there are many.
+func (r *realms) announce(e *env) {
+	if r == nil || len(r.all()) > maxAnnounced {
+		return
 	}
-	return b.String()
+	for _, x := range r.all() {
+		fmt.Fprintf(e.stdout, "Realm %s is at %s\n", x.name, x.cfg.Server.BaseURL)
+	}
 }

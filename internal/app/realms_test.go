@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,7 +20,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
+	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/web/api/gen"
 )
@@ -29,6 +32,14 @@ type realmProcess struct {
 	*testServer // of the main issuer
 	s           *server
 	stop        func()
+	file        string // REALMS_FILE
+}
+
+// metrics returns what METRICS_PORT serves.
+func (x *realmProcess) metrics() string {
+	w := httptest.NewRecorder()
+	x.s.parts.monitor.metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", http.NoBody))
+	return w.Body.String()
 }
 
 // newRealmProcess makes a process with the realms of a file.
@@ -43,7 +54,7 @@ func newRealmProcess(t *testing.T, file string, change func(*realms), settings .
 	}, settings...)}
 	cfg, err := loadConfig(e, nil, "")
 	testkit.Must(t, err)
-	p, err := openParts(t.Context(), e, cfg, nil)
+	p, err := openPartsWith(t.Context(), e, cfg, store.Options{}, newMonitor(cfg, slog.New(slog.DiscardHandler)))
 	testkit.Must(t, err)
 	s, err := newServer(t.Context(), e, p, slog.New(slog.DiscardHandler))
 	testkit.Must(t, err)
@@ -54,7 +65,7 @@ func newRealmProcess(t *testing.T, file string, change func(*realms), settings .
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); s.work(ctx) }()
-	x := &realmProcess{s: s, testServer: &testServer{handler: s.handler, now: e.now(), parts: p, server: s}}
+	x := &realmProcess{file: name, s: s, testServer: &testServer{handler: s.handler, now: e.now(), parts: p, server: s}}
 	x.stop = func() { cancel(); <-done; _ = p.Close() }
 	t.Cleanup(x.stop)
 	return x
@@ -76,11 +87,11 @@ func (x *realmProcess) get(host, path string) *httptest.ResponseRecorder {
 // that goes on would.
 func (x *realmProcess) tenant(t *testing.T, i int, host string) *testServer {
 	t.Helper()
-	x.s.realms.all[i].requests.Add(1)
+	x.s.realms.all()[i].requests.Add(1)
 	x.opens(t, host)
 	h := &testServer{
 		now:   x.now,
-		parts: x.s.realms.all[i].server.Load().parts,
+		parts: x.s.realms.all()[i].server.Load().parts,
 		handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r.Host = host
 			x.handler.ServeHTTP(w, r)
@@ -384,15 +395,23 @@ func TestRealmsShareNoState(t *testing.T) {
 	}
 }
 
-// A realm whose database cannot be opened is unavailable; the others and the process are not, and
-// readiness names it.
+// A realm whose database cannot be opened is unavailable; the others and the process are not. The
+// metrics name it, and what everybody may ask does not.
 func TestBrokenRealmHarmsNoOther(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken.db")
 	testkit.Must(t, os.WriteFile(broken, []byte(strings.Repeat("no database ", 1000)), 0o600))
-	x := newRealmProcess(t, twoRealms+"  gamma:\n    base_url: https://gamma.example\n    database_url: sqlite:"+broken+"\n", nil)
+	x := newRealmProcess(t, twoRealms+"  gamma:\n    base_url: https://gamma.example\n    database_url: sqlite:"+broken+"\n",
+		nil, "METRICS_PORT=9464")
 	testkit.Eventually(t, "gamma is unavailable", func() bool {
-		return strings.Contains(x.get("login.example", "/readyz").Body.String(), `"unavailable_realms":["gamma"]`)
+		return strings.Contains(x.metrics(), `gatehouse_realm_up{realm="gamma"} 0`)
 	})
+	for _, host := range []string{"login.example", "acme.example", "gamma.example", "10.0.0.1:8080"} {
+		for _, path := range []string{"/readyz", "/health", "/livez"} {
+			if body := x.get(host, path).Body.String(); strings.Contains(body, "gamma") || strings.Contains(body, "realm") {
+				t.Errorf("%s%s tells of realms: %s", host, path, body)
+			}
+		}
+	}
 	x.opens(t, "acme.example")
 	testkit.Equal(t, "readiness of the process", x.get("login.example", "/readyz").Code, 200)
 	testkit.Equal(t, "gamma", x.get("gamma.example", "/login").Code, 503)
@@ -442,7 +461,7 @@ func TestMistakesInRealmsFile(t *testing.T) {
 func TestDatabaseOfAnotherRealm(t *testing.T) {
 	x := newRealmProcess(t, twoRealms, nil)
 	x.tenant(t, 0, "acme.example")
-	c := *x.s.realms.all[0].cfg
+	c := *x.s.realms.all()[0].cfg
 	c.Realm = "other"
 	_, err := openParts(t.Context(), &env{stdout: io.Discard, stderr: io.Discard, now: time.Now}, &c, nil)
 	if err == nil {
@@ -454,11 +473,11 @@ func TestDatabaseOfAnotherRealm(t *testing.T) {
 // that arrives while it closes. What it has stored is there.
 func TestIdleRealmCloses(t *testing.T) {
 	x := newRealmProcess(t, twoRealms, func(r *realms) {
-		for _, o := range r.all {
+		for _, o := range r.all() {
 			o.idle = 20 * time.Millisecond
 		}
 	})
-	acme := x.s.realms.all[0]
+	acme := x.s.realms.all()[0]
 	closed := func() bool { return acme.server.Load() == nil }
 	x.opens(t, "acme.example")
 	keys := x.get("acme.example", "/oauth/jwks").Body.String()
@@ -481,11 +500,11 @@ func TestIdleRealmCloses(t *testing.T) {
 // Rate limits in memory go on counting while a realm is closed.
 func TestRateLimitsOfAnIdleRealm(t *testing.T) {
 	x := newRealmProcess(t, twoRealms, func(r *realms) {
-		for _, o := range r.all {
+		for _, o := range r.all() {
 			o.idle = 20 * time.Millisecond
 		}
 	}, "RATE_LIMIT_ENABLED=true", "RATE_LIMIT_TOKEN_MAX=2", "RATE_LIMIT_TOKEN_WINDOW=3600")
-	acme := x.s.realms.all[0]
+	acme := x.s.realms.all()[0]
 	x.opens(t, "acme.example")
 	ask := func() int {
 		r := httptest.NewRequest("POST", "/oauth/token", strings.NewReader("grant_type=client_credentials"))
@@ -521,7 +540,7 @@ func TestRealmsInSchemas(t *testing.T) {
 		"  acme:\n    base_url: https://acme.example\n    secret_key: "+strings.Repeat("a1", 32)+"\n"+
 		"  beta:\n    base_url: https://beta.example\n    secret_key: "+strings.Repeat("b2", 32)+"\n",
 		func(r *realms) {
-			for _, o := range r.all {
+			for _, o := range r.all() {
 				o.idle = 500 * time.Millisecond
 			}
 		}, "DATABASE_URL="+database, "SECRET_KEY="+strings.Repeat("c3", 32))
@@ -534,8 +553,8 @@ func TestRealmsInSchemas(t *testing.T) {
 	}
 	testkit.Equal(t, "acme's token at beta", strings.TrimSpace(
 		b.post(t, "/oauth/introspect", url.Values{"token": {a.access}})), `{"active":false}`)
-	x.s.realms.all[0].requests.Add(-1)
-	testkit.Eventually(t, "acme closes", func() bool { return x.s.realms.all[0].server.Load() == nil })
+	x.s.realms.all()[0].requests.Add(-1)
+	testkit.Eventually(t, "acme closes", func() bool { return x.s.realms.all()[0].server.Load() == nil })
 	if got := a.post(t, "/oauth/introspect", url.Values{"token": {a.access}}); !strings.Contains(got, `"active":true`) {
 		t.Errorf("the token after acme opened again: %s", got)
 	}
@@ -580,4 +599,173 @@ func TestGatewayOfRealms(t *testing.T) {
 			t.Errorf("%s: %s", what, got)
 		}
 	}
+}
+
+// edit replaces REALMS_FILE, as the commands do.
+func (x *realmProcess) edit(t *testing.T, file string) {
+	t.Helper()
+	testkit.Must(t, replaceFile(x.file, []byte(file)))
+}
+
+// The realms follow REALMS_FILE: new ones are served, changed ones anew, deleted ones no longer,
+// and requests in progress end as they began, also those for what has changed. A mistake in the
+// file changes nothing.
+func TestRealmsFileChanges(t *testing.T) {
+	gate, reached := make(chan struct{}), make(chan struct{})
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reached <- struct{}{}
+		<-gate
+		fmt.Fprint(w, "from before")
+	}))
+	t.Cleanup(service.Close)
+	routes := filepath.Join(t.TempDir(), "routes.yaml")
+	testkit.Must(t, os.WriteFile(routes, []byte("routes:\n  - name: slow\n    prefix: /slow\n    upstreams: ["+service.URL+
+		"]\n    allow_unidentified: true\n"), 0o600))
+	const beta = "  beta:\n    base_url: https://beta.example\n"
+	acme := "realms:\n  acme:\n    base_url: https://acme.example\n    routes_file: " + routes + "\n"
+	x := newRealmProcess(t, acme+beta, nil, "METRICS_PORT=9464")
+	x.opens(t, "acme.example")
+	x.opens(t, "beta.example")
+	was := x.s.realms.all()
+	keys := x.get("acme.example", "/oauth/jwks").Body.String()
+	slow := make(chan string, 2)
+	for range 2 {
+		go func() { slow <- x.get("acme.example", "/slow").Body.String() }()
+		<-reached
+	}
+
+	x.edit(t, acme+"    app_name: Changed\n"+beta+"    hosts: [more.beta.example]\n  gamma:\n    base_url: https://gamma.example\n")
+	x.opens(t, "gamma.example")
+	x.opens(t, "more.beta.example")
+	now := x.s.realms.all()
+	testkit.Equal(t, "beta goes on", now[1] == was[1], true)
+	testkit.Equal(t, "acme has begun anew", now[0] == was[0], false)
+	x.opens(t, "acme.example")
+	testkit.Equal(t, "keys of acme", x.get("acme.example", "/oauth/jwks").Body.String(), keys)
+	if page := x.get("acme.example", "/login").Body.String(); !strings.Contains(page, "Changed") {
+		t.Error("acme has its settings of before")
+	}
+	for _, wrong := range []string{"realms: 7", acme + acme, acme + "  beta:\n    base_url: https://acme.example\n"} {
+		x.edit(t, wrong)
+		if err := x.s.realms.reload(t.Context()); err == nil {
+			t.Errorf("%q was accepted", wrong)
+		}
+	}
+	testkit.Equal(t, "realms after mistakes", len(x.s.realms.all()), 3)
+
+	x.edit(t, "realms:\n"+beta)
+	testkit.Must(t, x.s.realms.reload(t.Context()))
+	testkit.Equal(t, "a deleted realm", x.get("acme.example", "/login").Code, 421)
+	testkit.Equal(t, "beta", x.get("beta.example", "/login").Code, 200)
+	if m := x.metrics(); strings.Contains(m, `realm="acme"`) || !strings.Contains(m, `realm="beta"`) {
+		t.Error("the metrics have other realms than there are")
+	}
+	close(gate)
+	for range 2 {
+		testkit.Equal(t, "a request that has begun before", <-slow, "from before")
+	}
+	testkit.Eventually(t, "what was acme closes", func() bool { return was[0].server.Load() == nil && now[0].server.Load() == nil })
+
+	x.edit(t, "")
+	testkit.Must(t, x.s.realms.reload(t.Context()))
+	testkit.Equal(t, "without realms, any host is that of the server", x.get("acme.example", "/login").Code, 200)
+}
+
+// No more realms are open than there is room for: one that had no request for longest closes for
+// another one, one with a request in progress does not.
+func TestRoomForRealms(t *testing.T) {
+	file := "realms:\n"
+	for i := range 4 {
+		file += fmt.Sprintf("  r%d:\n    base_url: https://r%d.example\n", i, i)
+	}
+	x := newRealmProcess(t, file, nil, "REALMS_OPEN=2")
+	all := x.s.realms.all()
+	open := func() (n int) {
+		for _, o := range all {
+			if o.server.Load() != nil {
+				n++
+			}
+		}
+		return n
+	}
+	x.opens(t, "r0.example")
+	all[0].requests.Add(1) // a stream
+	testkit.Eventually(t, "r0 is open with its stream", func() bool {
+		x.opens(t, "r0.example")
+		return all[0].server.Load() != nil
+	})
+	held := all[0].server.Load()
+	for range 3 {
+		for i := 1; i < 4; i++ {
+			x.opens(t, fmt.Sprintf("r%d.example", i))
+			if n := open(); n > 2 {
+				t.Fatalf("%d realms are open", n)
+			}
+		}
+	}
+	testkit.Equal(t, "r0 goes on", all[0].server.Load() == held, true)
+	all[0].requests.Add(-1)
+}
+
+// What an administrator of a realm makes reaches public addresses only, and what the operator
+// allows the realm; ROUTES_FILE reaches all, and so do the routes of the server's own issuer. What
+// is allowed to the server is not allowed to a realm.
+func TestRoutesOfRealmsStayOutside(t *testing.T) {
+	hits := 0
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		hits++
+		fmt.Fprint(w, "inside")
+	}))
+	t.Cleanup(service.Close)
+	port := service.Listener.Addr().(*net.TCPAddr).Port
+	routes := filepath.Join(t.TempDir(), "routes.yaml")
+	testkit.Must(t, os.WriteFile(routes, []byte("routes:\n  - name: operator\n    prefix: /operator\n    upstreams: ["+service.URL+
+		"]\n    allow_unidentified: true\n"), 0o600))
+	x := newRealmProcess(t, fmt.Sprintf(`realms:
+  acme:
+    base_url: https://acme.example
+    secret_key: %s
+    routes_file: %s
+  beta:
+    base_url: https://beta.example
+    secret_key: %s
+    outbound_allow: 127.0.0.0/8
+`, secret.NewToken(""), routes, secret.NewToken("")), nil, "ENVIRONMENT=production", "OUTBOUND_ALLOW=127.0.0.0/8", "SECRET_KEY="+secret.NewToken(""))
+	for i, host := range []string{"login.example", "acme.example", "beta.example"} {
+		p := x.s.parts
+		if i > 0 {
+			x.s.realms.all()[i-1].requests.Add(1)
+			x.opens(t, host)
+			p = x.s.realms.all()[i-1].server.Load().parts
+		}
+		for j, upstream := range []string{
+			service.URL, fmt.Sprintf("http://localhost:%d", port), fmt.Sprintf("http://[::ffff:127.0.0.1]:%d", port),
+			fmt.Sprintf("h2c://127.0.0.1:%d", port),
+		} {
+			prefix := fmt.Sprintf("/inside%d", j)
+			testkit.Must(t, p.db.CreateRoute(t.Context(), &access.Route{
+				ID:           secret.NewID(time.Now()),
+				Prefix:       prefix,
+				Upstreams:    []string{upstream},
+				Unidentified: true,
+			}, nil))
+			if strings.HasPrefix(upstream, "h2c") && host != "acme.example" {
+				continue // the service does not speak it
+			}
+			before := hits
+			var got *httptest.ResponseRecorder
+			testkit.Eventually(t, "the route is in force", func() bool {
+				got = x.get(host, prefix+"/x")
+				return got.Code != 404 && got.Code != 303
+			})
+			if host == "acme.example" {
+				if got.Code != 502 || hits != before || strings.Contains(got.Body.String(), "127.0.0.1") {
+					t.Errorf("acme reaches %s: %d %s", upstream, got.Code, got.Body)
+				}
+			} else if !strings.Contains(got.Body.String(), "inside") {
+				t.Errorf("%s does not reach %s: %d %s", host, upstream, got.Code, got.Body)
+			}
+		}
+	}
+	testkit.Equal(t, "a route of the operator", x.get("acme.example", "/operator/x").Body.String(), "inside")
 }

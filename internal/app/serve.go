@@ -69,7 +69,10 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	}
 	p := s.parts
 	defer p.Close()
-	stopHTTPS, err := startHTTPS(ctx, e, p, secureParts{plain, secure, log})
+	if err := startRealms(e, s); err != nil {
+		return err
+	}
+	stopHTTPS, err := s.startHTTPS(ctx, e, secureParts{plain, secure, log})
 	if err != nil {
 		return err
 	}
@@ -77,9 +80,7 @@ func serve(ctx context.Context, e *env, cfg *config.Config) error {
 	if err := announce(ctx, e, p); err != nil {
 		return err
 	}
-	if err := startRealms(e, s); err != nil {
-		return err
-	}
+	s.realms.announce(e)
 	tuneThreads(e)
 	s.behind = append(s.behind, func(ctx context.Context) { followQuota(ctx, e) })
 	s.secure = secure

@@ -37,6 +37,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/plan"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
+	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 	"github.com/gatehouse-id/gatehouse/internal/text"
 	"github.com/gatehouse-id/gatehouse/internal/web"
 	accountsapi "github.com/gatehouse-id/gatehouse/internal/web/accounts"
@@ -59,6 +60,7 @@ type env struct {
 	passwords *secret.Passwords
 	texts     *text.Catalogues
 	document  *api.Document
+	pool      *sqldb.SharedPool
 	// limits counts the rate limits of a realm in memory, also while the realm is closed.
 	limits *cache.Memory
 }
@@ -143,7 +145,7 @@ func openWithKeys(
 		o.Report = func(err error) { fmt.Fprintf(e.stderr, "gatehouse: %v\n", err) }
 	}
 	o.URL = string(cfg.Storage.DatabaseURL)
-	o.Schema = cfg.Storage.Schema
+	o.Schema, o.Shared = cfg.Storage.Schema, e.pool
 	o.Statements, o.ListenURL = cfg.Storage.Statements, string(cfg.Storage.ListenURL)
 	o.ExternalCheckpoint = cfg.Storage.Checkpoint == "external"
 	o.IdleTimeout = cfg.Sessions.Idle

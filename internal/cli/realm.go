@@ -84,9 +84,9 @@ func (f *realmCreate) Run(ctx context.Context, c *call) error {
 	}
 	v := viewRealm(made)
 	return c.show(v, func(t *table) {
-		t.line("The realm %s is in %s. It is served at %s once the server is started anew",
+		t.line("The realm %s is in %s. A server that runs with this file serves it at %s within",
 			v.Name, cfg.Server.RealmsFile, v.Issuer)
-		t.line("(SIGUSR2 does so without an interruption). To become its administrator, run:")
+		t.line("seconds. To become its administrator, run:")
 		t.line("")
 		t.line("  gatehouse --realm %s setup-link", v.Name)
 	})
@@ -141,6 +141,6 @@ func (f *realmDelete) Run(c *call) error {
 	if where == "" {
 		where = "as it is"
 	}
-	return c.done(v, "The realm %s is no longer in REALMS_FILE; restart the server to stop serving it. Its database stays: %s",
+	return c.done(v, "The realm %s is no longer in REALMS_FILE; a running server stops serving it within seconds. Its database stays: %s",
 		v.Name, where)
 }

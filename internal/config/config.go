@@ -81,6 +81,8 @@ type Server struct {
 	ShutdownTimeout  time.Duration
 	ProfilePort      int    // 0 means none
 	RealmsFile       string // a YAML file, or ""
+	// RealmsOpen and RealmsConnections bound what the realms of the process have at a time.
+	RealmsOpen, RealmsConnections int
 }
 
 // Branding holds how the server presents itself to people.

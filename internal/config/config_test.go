@@ -43,6 +43,9 @@ func TestDefaults(t *testing.T) {
 			RequestBodyLimit: 65536,
 			DrainDelay:       5 * time.Second,
 			ShutdownTimeout:  20 * time.Second,
+
+			RealmsOpen:        100,
+			RealmsConnections: 16,
 		},
 		Storage: Storage{DatabaseURL: "sqlite:data/gatehouse.db", Statements: "auto", Checkpoint: "own"},
 		Tokens: Tokens{

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -27,12 +28,12 @@ func ofProcess() []string {
 	return []string{
 		"ENVIRONMENT", "HOST", "PORT", "TRUSTED_PROXIES", "SSL_CERT", "SSL_KEY", "TLS_CLIENT_CERTS",
 		"LOG_LEVEL", "LOG_FORMAT", "DRAIN_DELAY", "SHUTDOWN_TIMEOUT", "PPROF_PORT", "HTTP_PORT",
-		"METRICS_PORT", "METRICS_HOST", "LOGIN_HASH_QUEUE", "REDIS_URL", "REALMS_FILE",
+		"METRICS_PORT", "METRICS_HOST", "LOGIN_HASH_QUEUE", "REDIS_URL",
 	}
 }
 
 // ofProcessPrefixes returns how the names of further such settings begin.
-func ofProcessPrefixes() []string { return []string{"ACME_", "OTEL_"} }
+func ofProcessPrefixes() []string { return []string{"ACME_", "OTEL_", "REALMS_"} }
 
 // ofRealm returns the settings that a realm does not take from the process: what names its issuer,
 // its database and its keys, who administers it, and where its data go.
@@ -42,7 +43,7 @@ func ofRealm() []string {
 		"ROUTES_FILE", "ADMIN_EMAIL", "ADMIN_PASSWORD", "ALERT_MAIL", "NOTIFICATION_WEBHOOK",
 		"NOTIFICATION_WEBHOOK_SECRET", "DYNAMIC_CLIENT_REGISTRATION_TOKEN", "PASSWORD_GRANT_ALLOWED_CLIENTS",
 		"PASSKEY_RP_ID", "PASSKEY_RELATED_ORIGINS", "DEFAULT_SCOPES", "OPEN_REGISTRATION_SCOPES",
-		"OPEN_REGISTRATION_RESOURCES", "REQUIRE_MFA_ROLES",
+		"OPEN_REGISTRATION_RESOURCES", "REQUIRE_MFA_ROLES", "OUTBOUND_ALLOW",
 	}
 }
 
@@ -146,6 +147,13 @@ func (l *loader) realm(r RealmSource, readFile func(string) ([]byte, error)) {
 	}
 }
 
+// Same reports whether two realms have the same settings, wherever they come from.
+func (c *Config) Same(other *Config) bool {
+	a, b := *c, *other
+	a.source, b.source, a.origins, b.origins = nil, nil, nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
 func realmRows() []Setting {
 	return []Setting{
 		{
@@ -154,6 +162,20 @@ func realmRows() []Setting {
 			Doc: "A YAML file with realms: further issuers that this process serves, each with a host, " +
 				"a database, keys and settings of its own. See the guide Realms. The default is none.",
 			place: func(c *Config) value { return text{&c.Server.RealmsFile, "a path"} },
+		},
+		{
+			Name:    "REALMS_OPEN",
+			Default: "100",
+			Doc: "How many realms are open at a time. Further ones open when one that has no request in " +
+				"progress has closed. An open realm needs some megabytes.",
+			place: func(c *Config) value { return number[int]{&c.Server.RealmsOpen, 1, 1000} },
+		},
+		{
+			Name:    "REALMS_CONNECTIONS",
+			Default: "16",
+			Doc: "How many connections to PostgreSQL the realms have together that are schemas of the server's " +
+				"database.",
+			place: func(c *Config) value { return number[int]{&c.Server.RealmsConnections, 4, 1000} },
 		},
 	}
 }

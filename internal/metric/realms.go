@@ -26,8 +26,12 @@ type Realm struct {
 	requests prometheus.Counter
 }
 
-// Realm returns what is measured of a realm that the operator has configured.
+// Realm returns what is measured of a realm that the operator has configured. It returns nil if r
+// is nil.
 func (r *Realms) Realm(name string) *Realm {
+	if r == nil {
+		return nil
+	}
 	x := &Realm{
 		up:       r.up.WithLabelValues(name),
 		open:     r.open.WithLabelValues(name),
@@ -36,6 +40,16 @@ func (r *Realms) Realm(name string) *Realm {
 	x.up.Set(1)
 	x.open.Set(0)
 	return x
+}
+
+// Remove ends the series of a realm that is no longer there. A nil Realms has none.
+func (r *Realms) Remove(name string) {
+	if r == nil {
+		return
+	}
+	r.up.DeleteLabelValues(name)
+	r.open.DeleteLabelValues(name)
+	r.requests.DeleteLabelValues(name)
 }
 
 // Request counts a request. A nil Realm counts nothing.
