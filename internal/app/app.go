@@ -74,6 +74,9 @@ func program(e *env) cli.Program {
 		Migrate: func(ctx context.Context, cfg *config.Config, dryRun bool) ([]cli.Migration, error) {
 			return migrateAll(ctx, cfg, dryRun, func(text string) { fmt.Fprintf(e.stderr, "gatehouse: %s\n", text) })
 		},
+		Rehearse: func(ctx context.Context, cfg *config.Config, in cli.RehearseInput) ([]*cli.Rehearsal, error) {
+			return rehearseAll(ctx, e, cfg, in)
+		},
 		Breached: breachedLists(),
 		AuthGate: cli.AuthGateDatabases{IsDatabase: authgate.IsDatabase, Rows: authgate.Rows},
 		Backups: cli.Backups{

@@ -33,6 +33,30 @@ func migrateAll(
 	return out, failed
 }
 
+// rehearseAll rehearses the upgrade of a server's database and of those of all its realms, or of one.
+// A backup is of one database.
+func rehearseAll(
+	ctx context.Context, e *env, cfg *config.Config, in cli.RehearseInput,
+) (out []*cli.Rehearsal, err error) {
+	all := []*config.Config{cfg}
+	if in.From == "" {
+		if all, err = withRealms(cfg); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range all {
+		r, err := rehearse(ctx, e, c, in)
+		if err != nil && c.Realm != "" {
+			err = fmt.Errorf("realm %s: %w", c.Realm, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
 // diagnoseAll examines a server and all its realms, or one realm. What is the same for all, such as
 // the clock of the machine, is reported once.
 func diagnoseAll(ctx context.Context, e *env, cfg *config.Config) *doctor.Report {

@@ -28,6 +28,8 @@ const (
 	exitChanges = 2
 	// exitUnchecked is the status of backup --verify without a SECRET_KEY.
 	exitUnchecked = 3
+	// exitStopFirst is the status of upgrade --rehearse if servers must be stopped before it.
+	exitStopFirst = 3
 )
 
 // program is the name in usage texts and messages, whatever the file of the binary is called.
@@ -52,6 +54,8 @@ type Program struct {
 	// Migrate brings the schema up to date and returns the migrations applied, or with dryRun
 	// those that are pending.
 	Migrate func(ctx context.Context, cfg *config.Config, dryRun bool) ([]Migration, error)
+	// Rehearse tries upgrades on copies.
+	Rehearse Rehearsals
 	// Breached works with lists of breached passwords.
 	Breached BreachedLists
 	// AuthGate reads databases of AuthGate servers.
@@ -112,6 +116,9 @@ func Main(ctx context.Context, p Program, s Streams, args []string) int {
 	case errors.Is(err, errUnchecked):
 		_ = printError(s.Err, err)
 		return exitUnchecked
+	case errors.Is(err, errStopFirst):
+		_ = printError(s.Err, err)
+		return exitStopFirst
 	case err != nil:
 		return printError(s.Err, err)
 	}

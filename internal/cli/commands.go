@@ -18,6 +18,7 @@ func commands(rules client.Rules) []command {
 	return []command{
 		{"serve", "Run the server.", &serveCommand{}},
 		{"migrate", "Bring the database schema up to date.", &migrateCommand{}},
+		{"upgrade", "Try an upgrade to this program on a copy of the database (gatehouse upgrade --rehearse).", &upgradeCommand{}},
 		{"realm", "Manage the realms that one process serves: issuers of their own.", &realmCommands{}},
 		{"setup-link", "Print a one-time link to become the first administrator.", &setupLinkCommand{}},
 		{"user", "Manage the people who can sign in.", newUserCommands()},

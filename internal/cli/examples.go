@@ -214,7 +214,11 @@ func machineExamples() map[string][]example {
 			{"serve", "In development: http://localhost:8080, data in ./data"},
 			{"serve --config /etc/gatehouse/gatehouse.yaml", "With settings from a file"},
 		},
-		"migrate":         {{"migrate --dry-run", "What an upgrade would change"}},
+		"migrate": {{"migrate --dry-run", "What an upgrade would change"}},
+		"upgrade": {
+			{"upgrade --rehearse", "With the new program, while the present one serves"},
+			{"upgrade --rehearse --from /backups --json", "With last night's backup, for a script"},
+		},
 		"realm create":    {{"realm create acme --at https://acme.example.com", "An issuer of its own in the same process"}},
 		"realm list":      {{"realm list", "Realms and their addresses"}},
 		"realm delete":    {{"realm delete acme", "Its database stays"}},

@@ -40,6 +40,7 @@ func places() map[string]place {
 		"serve":       {reason: "it is the server"},
 		"realm":       {"it works with REALMS_FILE of the machine that the server runs on", true},
 		"migrate":     {"it works on the database itself, before a server of this version runs", true},
+		"upgrade":     {"it copies the database of this machine", true},
 		"backup list": {"it reads places that only the machine may choose", true},
 		"restore":     {"it fills a database that no server uses yet", true},
 		"setup-link":  {"it makes the first administrator, whom nobody can sign in as yet", true},

@@ -37,6 +37,8 @@ type BackupOptions struct {
 	Rest   time.Duration // see sqldb.SnapshotOptions
 	MaxLog int64
 	Begin  func(*backup.Header) (*backup.Writer, error) // begins the file; the header is complete
+	// ReadOnly writes nothing to the database, not even its identity if it has none yet.
+	ReadOnly bool
 }
 
 // identify stores random identities of the database and of its log of revocations, once.
@@ -85,13 +87,15 @@ func (d *DB) Restoring(ctx context.Context) error {
 // WriteBackup writes the rows of all tables as they are at one moment, while others read and write.
 // It completes the header with what the database says about itself.
 func (d *DB) WriteBackup(ctx context.Context, h *backup.Header, o BackupOptions) (*backup.Writer, error) {
-	if err := d.identify(ctx); err != nil {
-		return nil, err
+	if !o.ReadOnly {
+		if err := d.identify(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var w *backup.Writer
 	err := sqldb.ReadSnapshot(ctx, d.sql, sqldb.SnapshotOptions{Rest: o.Rest, MaxLog: o.MaxLog},
 		func(s sqldb.Snapshot) error {
-			tables, err := d.describe(ctx, s, h)
+			tables, err := d.describe(ctx, s, h, o.ReadOnly)
 			if err != nil {
 				return err
 			}
@@ -115,11 +119,15 @@ func (d *DB) WriteBackup(ctx context.Context, h *backup.Header, o BackupOptions)
 	return w, err
 }
 
-// describe completes the header, and returns the tables.
-func (d *DB) describe(ctx context.Context, s sqldb.Snapshot, h *backup.Header) ([]backup.Table, error) {
+// describe completes the header, and returns the tables. With nameless, the database need not have
+// an identity.
+func (d *DB) describe(
+	ctx context.Context, s sqldb.Snapshot, h *backup.Header, nameless bool,
+) ([]backup.Table, error) {
 	h.Engine = string(d.Engine())
 	for name, to := range map[string]*string{metaDatabase: &h.Database, metaLog: &h.Log} {
-		if err := s.Row(ctx, "SELECT value FROM meta WHERE name = $1", name).Scan(to); err != nil {
+		err := s.Row(ctx, "SELECT value FROM meta WHERE name = $1", name).Scan(to)
+		if err != nil && (!nameless || !fault.Is(err, fault.NotFound)) {
 			return nil, err
 		}
 	}

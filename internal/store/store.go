@@ -81,6 +81,8 @@ type Options struct {
 	Image              string
 
 	Restoring bool // a restore completes the database
+	// OnMigration receives what each migration took, if set.
+	OnMigration func(sqldb.AppliedMigration)
 }
 
 // Operation is one operation on the database, for Options.Observer.
@@ -184,7 +186,16 @@ func (d *DB) PendingMigrations(ctx context.Context) ([]sqldb.Migration, error) {
 // are missing and loads what is in memory. It returns the names of the migrations it applied. On
 // the schema of a newer program it changes nothing.
 func (d *DB) Migrate(ctx context.Context) ([]string, error) {
-	m := sqldb.Migrator{DB: d.sql, Files: d.files, Allow: d.allowMigration, Notice: d.o.Notice}
+	m := sqldb.Migrator{
+		DB:      d.sql,
+		Files:   d.files,
+		Allow:   d.allowMigration,
+		Notice:  d.o.Notice,
+		Applied: d.o.OnMigration,
+	}
+	if d.o.Restoring { // the servers that the database names run elsewhere
+		m.Allow = nil
+	}
 	applied, err := m.Run(ctx)
 	if err != nil {
 		return applied, err

@@ -98,6 +98,15 @@ func (t *refreshTokens) new(
 	return "", t.hashID(access.ID)
 }
 
+// ReplacementOf returns a new refresh token for a stored approval, and the hash that the approval
+// must have for it: a rehearsal on a copy of a database renews approvals that it has no tokens of.
+func (s *Server) ReplacementOf(g oauth.GrantID) (refresh string, h secret.Hash) {
+	sec := make([]byte, refreshSecretSize)
+	rand.Read(sec)
+	refresh = s.refresh.seal(g, sec)
+	return refresh, s.keys.Hash(refresh)
+}
+
 // seal writes a refresh token.
 func (t *refreshTokens) seal(id oauth.GrantID, sec []byte) string {
 	u, _ := secret.ParseID(string(id)) // grant ids are made by NewID

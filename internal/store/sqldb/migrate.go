@@ -73,8 +73,23 @@ type Migrator struct {
 	Allow func(ctx context.Context, c Conn, m Migration) error
 	// Notice receives why a migration waits, if set.
 	Notice func(text string)
+	// Applied receives what each migration took, if set.
+	Applied func(a AppliedMigration)
 	// Pause is the pause between two tries. Default lockPause.
 	Pause time.Duration
+}
+
+// AppliedMigration is what a migration took.
+type AppliedMigration struct {
+	Migration
+	Took  time.Duration // for which it held its locks, unless it built an index beside others
+	Locks []Lock        // of existing tables, by which others wait
+}
+
+// Lock is a lock that a migration took.
+type Lock struct {
+	Table string // "": all tables
+	Mode  string // as PostgreSQL names it, or "write" for the lock of SQLite's one writer
 }
 
 // Migrate applies the .sql files that the database lacks; see Migrator.Run.
@@ -184,6 +199,7 @@ func Newest(files fs.FS) string {
 // none. It takes the lock before it reads the list, so that a second process finds the migration
 // of the first one applied.
 func (m *Migrator) next(ctx context.Context, all []migration) (name string, err error) {
+	var took AppliedMigration
 	err = m.DB.Write(ctx, func(tx Tx) error {
 		name = ""
 		if err := m.lock(ctx, tx); err != nil {
@@ -203,9 +219,55 @@ func (m *Migrator) next(ctx context.Context, all []migration) (name string, err 
 			}
 		}
 		name = todo[0].name
-		return m.apply(ctx, tx, todo[0])
+		took, err = m.timed(ctx, tx, todo[0])
+		return err
 	})
+	if err == nil && name != "" && m.Applied != nil {
+		m.Applied(took)
+	}
 	return name, err
+}
+
+// timed applies a migration, and returns what it took if somebody asks.
+func (m *Migrator) timed(ctx context.Context, tx Tx, one migration) (AppliedMigration, error) {
+	begun := time.Now()
+	if err := m.apply(ctx, tx, one); err != nil || m.Applied == nil {
+		return AppliedMigration{}, err
+	}
+	out := AppliedMigration{Migration: Migration{one.name, one.oldest}, Took: time.Since(begun)}
+	var err error
+	out.Locks, err = m.locks(ctx, tx, one)
+	return out, err
+}
+
+// buildsIndex finds the table in a statement that builds an index beside others.
+var buildsIndex = regexp.MustCompile(`(?i)INDEX CONCURRENTLY IF NOT EXISTS \w+ ON (\w+)`)
+
+// locks returns the locks of existing tables that a migration has at its end.
+func (m *Migrator) locks(ctx context.Context, tx Tx, one migration) (out []Lock, err error) {
+	if m.DB.Engine() != Postgres {
+		return []Lock{{Mode: "write"}}, nil
+	}
+	if one.apart {
+		for _, found := range buildsIndex.FindAllStringSubmatch(one.text, -1) {
+			out = append(out, Lock{found[1], "ShareUpdateExclusiveLock"})
+		}
+		return out, nil
+	}
+	made := map[string]bool{"migrations": true}
+	for _, found := range createsTable.FindAllStringSubmatch(one.text, -1) {
+		made[found[1]] = true
+	}
+	err = readPairs(ctx, tx, "SELECT CAST(c.relname AS TEXT), l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"+
+		" JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'"+
+		" AND c.relkind = 'r' AND n.nspname = current_schema()"+
+		" AND l.mode NOT IN ($1, 'RowShareLock', 'RowExclusiveLock') ORDER BY 1, 2", "AccessShareLock",
+		func(table, mode string) {
+			if !made[table] {
+				out = append(out, Lock{table, mode})
+			}
+		})
+	return out, err
 }
 
 // lock takes the lock, and brings the table of migrations up to date.
@@ -301,8 +363,8 @@ func (m *Migrator) dropInvalid(ctx context.Context, c Conn, one migration, s str
 	return err
 }
 
-// An applied migration is what the database says of one.
-type appliedMigration struct{ checksum, oldest string }
+// recordedMigration is what the database says of a migration that it has.
+type recordedMigration struct{ checksum, oldest string }
 
 // hasCompatible reports whether the table of migrations is that of this release.
 func hasCompatible(ctx context.Context, c Conn, e Engine) (bool, error) {
@@ -318,7 +380,7 @@ func hasCompatible(ctx context.Context, c Conn, e Engine) (bool, error) {
 
 // appliedMigrations returns the applied migrations by name, and an empty map if the table does not
 // exist yet.
-func appliedMigrations(ctx context.Context, c Conn, e Engine) (map[string]appliedMigration, error) {
+func appliedMigrations(ctx context.Context, c Conn, e Engine) (map[string]recordedMigration, error) {
 	exists := "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'migrations'"
 	if e == Postgres {
 		exists = "SELECT COUNT(*) FROM pg_class WHERE oid = to_regclass('migrations')"
@@ -327,7 +389,7 @@ func appliedMigrations(ctx context.Context, c Conn, e Engine) (map[string]applie
 	if err := c.Row(ctx, exists).Scan(&n); err != nil {
 		return nil, err
 	}
-	done := make(map[string]appliedMigration)
+	done := make(map[string]recordedMigration)
 	if n == 0 {
 		return done, nil
 	}
@@ -344,7 +406,7 @@ func appliedMigrations(ctx context.Context, c Conn, e Engine) (map[string]applie
 	defer rows.Close()
 	for rows.Next() {
 		var name string
-		var a appliedMigration
+		var a recordedMigration
 		if err := rows.Scan(&name, &a.checksum, &a.oldest); err != nil {
 			return nil, err
 		}
@@ -355,7 +417,7 @@ func appliedMigrations(ctx context.Context, c Conn, e Engine) (map[string]applie
 
 // compare returns the migrations still to apply, and whether a newer program has applied further
 // ones; or why this program and this database do not fit.
-func compare(all []migration, done map[string]appliedMigration) (todo []migration, newer bool, err error) {
+func compare(all []migration, done map[string]recordedMigration) (todo []migration, newer bool, err error) {
 	ours := make(map[string]bool, len(all))
 	for _, m := range all {
 		ours[m.name] = true

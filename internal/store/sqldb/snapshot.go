@@ -510,3 +510,12 @@ func CreateFile(path string, f func(Tx) error) error {
 	}
 	return sqliteError(err)
 }
+
+// DropSchema drops a schema of PostgreSQL with all that is in it.
+func DropSchema(ctx context.Context, db DB, name string) error {
+	if db.Engine() != Postgres {
+		return errors.New("sqldb: this database has no schemas")
+	}
+	_, err := db.Exec(ctx, "DROP SCHEMA IF EXISTS "+pgx.Identifier{name}.Sanitize()+" CASCADE")
+	return err
+}
