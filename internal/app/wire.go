@@ -480,7 +480,10 @@ func (s *server) newBrowser(kit *web.Kit, pages *ui.Pages, accounts *account.Ser
 func (s *server) protocolRoutes(mux *http.ServeMux, kit *web.Kit, browser *ui.Server) {
 	endpoints := protocol.New(kit, s.browser, s.tokens, browser)
 	endpoints.Routes(mux)
-	s.drain = endpoints.Drain
+	s.drain = func() {
+		endpoints.Drain()
+		s.gateway.Drain()
+	}
 }
 
 // apiRoutes adds the JSON interfaces.

@@ -172,6 +172,8 @@ type Gateway struct {
 	seed      maphash.Seed // of the hashes of callers
 	unrouted  RouteMeter   // of requests that no route has
 
+	leaving atomic.Bool // the server stops
+
 	loading sync.Mutex      // guards the two below
 	running context.Context // Run's, for pools that come later; nil before Run
 	checks  sync.WaitGroup
@@ -219,6 +221,10 @@ func (g *Gateway) Run(ctx context.Context) {
 		rt.pool.Close()
 	}
 }
+
+// Drain ends the event streams of upstreams, which would not end on their own, within half a
+// second.
+func (g *Gateway) Drain() { g.leaving.Store(true) }
 
 // Paths that the gateway serves itself, on every host.
 const (

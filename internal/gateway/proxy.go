@@ -52,6 +52,7 @@ func (g *Gateway) forward(w http.ResponseWriter, req *Request, d Decision) {
 		Header:    f.rewriteRequest,
 		Answer:    f.rewriteResponse,
 		Recheck:   f.recheck,
+		Leaving:   g.leaving.Load,
 	}
 	if d.Route.source.KeepHost {
 		out.Host = req.Authority

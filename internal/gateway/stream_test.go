@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -111,7 +112,8 @@ func (f *streamServer) webSocket() *stream {
 	return f.begin(func() error { _, _, err := ws.Read(context.Background()); return err })
 }
 
-func (f *streamServer) stream(path string) *stream {
+// get begins a request.
+func (f *streamServer) get(path string) *http.Response {
 	t := f.w.t
 	t.Helper()
 	r, err := http.NewRequest(http.MethodGet, f.front.URL+"/shop/v1/"+path, nil)
@@ -123,6 +125,12 @@ func (f *streamServer) stream(path string) *stream {
 		t.Fatalf("status %d", res.StatusCode)
 	}
 	t.Cleanup(func() { _ = res.Body.Close() })
+	return res
+}
+
+func (f *streamServer) stream(path string) *stream {
+	f.w.t.Helper()
+	res := f.get(path)
 	buf := make([]byte, len("data: beat\n\n"))
 	if path == "download" {
 		buf = make([]byte, 48<<10)
@@ -446,4 +454,24 @@ func (*noApps) CurrentCaller(context.Context, *http.Request) (*access.Caller, er
 
 func (a *oneApp) CurrentCaller(context.Context, *http.Request) (*access.Caller, error) {
 	return &a.who, nil
+}
+
+// When this server stops, an event stream ends whole, as if the upstream had ended it, so that its
+// reader connects again; a download, which would be cut, goes on.
+func TestEventStreamsEndWhenTheServerStops(t *testing.T) {
+	w := newWorld(t, shop())
+	f := w.serveStreams(named("jti")(w)...)
+	res := f.get("events")
+	events := f.begin(func() error { _, err := io.ReadFull(res.Body, make([]byte, len("data: beat\n\n"))); return err })
+	if !events.beat() {
+		t.Fatal("the stream is silent")
+	}
+	w.gw.Drain()
+	if err := testkit.Receive(t, "the end of the events", events.caller); !errors.Is(err, io.EOF) {
+		t.Errorf("the events ended with %v", err)
+	}
+	testkit.Receive(t, "the end at the upstream", events.upstream)
+	if download := f.stream("download"); !download.beat() {
+		t.Error("a download ended")
+	}
 }

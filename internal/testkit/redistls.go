@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -47,26 +48,40 @@ func StartTLSSentinel(t testing.TB) (url, certFile string) {
 // selfSigned writes a certificate for 127.0.0.1 that is its own authority, and its key.
 func selfSigned(t testing.TB) (certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	certFile, keyFile, err := WriteCertificate(t.TempDir())
 	Must(t, err)
+	return certFile, keyFile
+}
+
+// WriteCertificate writes a certificate for 127.0.0.1 and localhost that is its own authority, and
+// its key, to files of a directory.
+func WriteCertificate(dir string) (certFile, keyFile string, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", "", err
+	}
 	form := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(time.Hour),
+		NotAfter:              time.Now().Add(24 * time.Hour),
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:              []string{"localhost"},
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
-	Must(t, err)
+	if err != nil {
+		return "", "", err
+	}
 	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	Must(t, err)
-	dir := t.TempDir()
+	if err != nil {
+		return "", "", err
+	}
 	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	for file, block := range map[string]*pem.Block{
 		certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: raw},
 	} {
-		Must(t, os.WriteFile(file, pem.EncodeToMemory(block), 0o600))
+		err = errors.Join(err, os.WriteFile(file, pem.EncodeToMemory(block), 0o600))
 	}
-	return certFile, keyFile
+	return certFile, keyFile, err
 }

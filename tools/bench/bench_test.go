@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -381,5 +383,34 @@ func TestRankSum(t *testing.T) {
 	}
 	if z := rankSum(a, shifted); z > -5 {
 		t.Errorf("a shift gives %f", z)
+	}
+}
+
+// A client of the measurement of handovers counts what it is answered, and notices a connection
+// that was closed meanwhile.
+func TestHandoverLoad(t *testing.T) {
+	served := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		served++
+		switch r.URL.Path {
+		case pathToken:
+			_, _ = io.WriteString(w, `{"access_token":"a","refresh_token":"r"}`)
+		case pathIntrospect:
+			_, _ = fmt.Fprintf(w, `{"active":%t}`, served < 5)
+		}
+	}))
+	defer server.Close()
+	address := strings.TrimPrefix(server.URL, "http://")
+	l := &handoverLoad{address: address, left: 6, byKind: map[string]*counter{}}
+	l.run(t.Context(), []*family{newFamily("c", "s", "r")})
+	if got := l.byKind[handoverKinds()[0].name]; len(got.times) != 5 || got.failed != 1 || l.failed != 1 {
+		t.Errorf("%+v %v", got, l.errs)
+	}
+	d := newDirect(address, false, true)
+	for range 2 {
+		if status, _, err := d.do(t.Context(), get("/")); status != http.StatusOK {
+			t.Fatal(status, err)
+		}
+		server.CloseClientConnections()
 	}
 }

@@ -8,6 +8,7 @@
 //	go run ./tools/bench -growth         also with ten million users and grants
 //	go run ./tools/bench -realms 100     start and memory of a server with realms
 //	go run ./tools/bench -backup 8000000 a backup under refresh load, and restores of it
+//	go run ./tools/bench -handover 100000 requests while servers are replaced, again and again
 //	go run ./tools/bench -watch 8        the hot rows with metrics and traces on and off, by turns
 //	go run ./tools/bench -lists 10000000 lists, searches, exports and imports of so many users
 package main
@@ -40,12 +41,14 @@ type options struct {
 	growthSize  int
 	profiles    string
 	place       string
+	program     string // that is measured; "" builds it
 	out         string
 	quick       bool
 	lists       int // users in the measurement of lists; 0 measures the rows instead
 	watch       int // rounds of the comparison with metrics and traces; 0 measures the rows instead
 	realms      int // that one server serves; 0 measures the rows instead
 	backup      int // users and grants of the database that is backed up; 0 measures the rows instead
+	handover    int // requests while servers are replaced; 0 measures the rows instead
 	timings     int // of each form and kind of address; 0 measures the rows instead
 }
 
@@ -89,10 +92,13 @@ func parseOptions(args []string) (o options, err error) {
 	f.IntVar(&o.growthSize, "growth-size", 10_000_000, "users and grants in the very large one")
 	f.StringVar(&o.profiles, "profiles", "", "directory for profiles (default: a new one; it stays)")
 	f.StringVar(&o.place, "place", "/var/tmp", "directory for databases, on the disk that is measured")
+	f.StringVar(&o.program, "program", "", "the program to measure (default: it is built)")
 	f.StringVar(&o.out, "out", "tools/bench/report.md", "file for the report, or empty")
 	f.IntVar(&o.realms, "realms", 0, "measure a server with so many realms, and nothing else")
 	f.IntVar(&o.backup, "backup", 0, "back up and restore a database of so many users and grants under "+
 		"load (8,000,000 have about 10 GB), and nothing else")
+	f.IntVar(&o.handover, "handover", 0, "send so many requests to one server that hands its socket on, and to two "+
+		"behind HAProxy that are restarted by turns, plain and by TLS; -rows chooses among these, and nothing else")
 	f.IntVar(&o.timings, "timings", 0, "take so many times of known and unknown addresses, and nothing else")
 	f.IntVar(&o.watch, "watch", 0, "compare the hot rows with metrics and traces on and off in so many "+
 		"rounds, and nothing else")
@@ -133,6 +139,9 @@ func runBench(ctx context.Context, o options) error {
 	defer b.cleanUp()
 	if o.realms > 0 {
 		return b.measureRealms(ctx, o.realms)
+	}
+	if o.handover > 0 {
+		return b.handovers(ctx, o.handover)
 	}
 	if o.timings > 0 {
 		return b.timings(ctx, o.timings)
@@ -197,8 +206,10 @@ func (b *bench) measureOn(ctx context.Context, e engine, list []row, rep *report
 
 // newBench looks for what is needed, builds the server and makes the directory.
 func newBench(ctx context.Context, o options) (*bench, error) {
-	if err := findWrk(ctx); err != nil {
-		return nil, err
+	if o.handover == 0 {
+		if err := findWrk(ctx); err != nil {
+			return nil, err
+		}
 	}
 	b := &bench{options: o, masterKey: make([]byte, 32)}
 	rand.Read(b.masterKey)
@@ -215,7 +226,11 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 	if err == nil && b.profiles != "" {
 		b.profiles, err = filepath.Abs(b.profiles)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case b.program != "":
+		b.binary, err = filepath.Abs(b.program)
+	default:
 		b.say("building the server")
 		b.binary, err = buildBinary(ctx, b.dir)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
@@ -127,13 +130,7 @@ func TestHandover(t *testing.T) {
 	pid, ended := s.cmd.Process.Pid, s.dead
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
 	for range 3 {
-		testkit.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
-		testkit.Equal(t, "state", testkit.Receive(t, "READY of the new process", states), "READY=1")
-		main := testkit.Receive(t, "MAINPID", states)
-		next, err := strconv.Atoi(strings.TrimPrefix(main, "MAINPID="))
-		if err != nil || next == pid {
-			t.Fatalf("%q after process %d", main, pid)
-		}
+		next := handOver(t, pid, states)
 		if ended != nil {
 			testkit.Receive(t, "the end of the old process", ended)
 			ended = nil
@@ -150,6 +147,136 @@ func TestHandover(t *testing.T) {
 	testkit.Must(t, syscall.Kill(pid, syscall.SIGTERM))
 	testkit.Equal(t, "state", testkit.Receive(t, "STOPPING", states), "STOPPING=1")
 	gone(t, pid)
+}
+
+// handOver has the process take itself over, and returns the id of the new one.
+func handOver(t testing.TB, pid int, states <-chan string) (next int) {
+	t.Helper()
+	testkit.Must(t, syscall.Kill(pid, syscall.SIGUSR2))
+	testkit.Equal(t, "state", testkit.Receive(t, "READY of the new process", states), "READY=1")
+	main := testkit.Receive(t, "MAINPID", states)
+	next, err := strconv.Atoi(strings.TrimPrefix(main, "MAINPID="))
+	if err != nil || next == pid {
+		t.Fatalf("%q after process %d", main, pid)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(next, syscall.SIGKILL) })
+	return next
+}
+
+// beats is a service with an event stream and a WebSocket, which last until their caller leaves.
+func beats(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") != "" {
+		ws, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.CloseNow()
+		for err == nil {
+			err = ws.Write(r.Context(), websocket.MessageText, []byte("beat"))
+			time.Sleep(50 * time.Millisecond)
+		}
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	for {
+		_, err := io.WriteString(w, "data: beat\n\n")
+		if errors.Join(err, http.NewResponseController(w).Flush()) != nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// events begins to read an event stream, and returns a channel with how it ended: nil if it did as
+// a whole answer does.
+func events(t testing.TB, h *http.Client, address string, from client) <-chan error {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
+	testkit.Must(t, err)
+	if from.id != "" {
+		r.SetBasicAuth(from.id, from.secret)
+	}
+	a, err := h.Do(r)
+	testkit.Must(t, err)
+	testkit.Equal(t, "the status of "+address, a.StatusCode, http.StatusOK)
+	_, err = io.ReadFull(a.Body, make([]byte, 1))
+	testkit.Must(t, err)
+	end := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, a.Body)
+		end <- errors.Join(err, a.Body.Close())
+	}()
+	return end
+}
+
+// gets sends requests by one client until ctx ends.
+func gets(ctx context.Context, t testing.TB, h *http.Client, address string, answered *atomic.Int64) {
+	for ctx.Err() == nil {
+		a, err := h.Get(address)
+		if err != nil {
+			t.Errorf("a request failed: %v", err)
+			return
+		}
+		_, _ = io.Copy(io.Discard, a.Body)
+		_ = a.Body.Close()
+		answered.Add(1)
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// A process that takes over serves by TLS as well, and what lasts for long ends whole with the
+// former process: an event stream through the gateway and the feed of revocations, by HTTP/1.1 and
+// HTTP/2, whose readers go on at the new one. A WebSocket lives as long as the former process.
+func TestHandoverOfStreams(t *testing.T) {
+	t.Parallel()
+	certFile, keyFile, err := testkit.WriteCertificate(t.TempDir())
+	testkit.Must(t, err)
+	upstream := httptest.NewServer(http.HandlerFunc(beats))
+	t.Cleanup(upstream.CloseClientConnections)
+	h := newHost(t, "sqlite:"+filepath.Join(t.TempDir(), "gatehouse.db"), map[string]string{"SSL_CERT": certFile, "SSL_KEY": keyFile})
+	h.issuer = "https://127.0.0.1:" + strconv.Itoa(h.port)
+	h.env["BASE_URL"] = h.issuer
+	h.run(nil, "", "route", "create", "--domain", "shop", "--version", "v1", "--upstream", upstream.URL, "--allow-unidentified", "--rate=-1")
+	machine := h.machine("machine", "jwt")
+	socket, states := manager(t)
+	s := h.serveOn(h.port, map[string]string{"NOTIFY_SOCKET": socket})
+	testkit.Equal(t, "first state", testkit.Receive(t, "READY", states), "READY=1")
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var wg sync.WaitGroup
+	var answered atomic.Int64
+	var ends []<-chan error
+	for _, second := range []bool{false, true} {
+		for range 3 {
+			wg.Go(func() { gets(ctx, t, trusting(second), h.issuer+"/.well-known/jwks.json", &answered) })
+		}
+		ends = append(ends, events(t, trusting(second), h.issuer+"/shop/v1/events", client{}),
+			events(t, trusting(second), h.issuer+"/oauth/revocations", machine))
+	}
+	ws, _, err := websocket.Dial(t.Context(), h.issuer+"/shop/v1/socket", &websocket.DialOptions{HTTPClient: trusting(false)})
+	testkit.Must(t, err)
+	defer ws.CloseNow()
+
+	next := handOver(t, s.pid, states)
+	_, _, err = ws.Read(t.Context())
+	testkit.Must(t, err) // the former process is there
+	for i, end := range ends {
+		testkit.Equal(t, fmt.Sprintf("the end of stream %d", i), testkit.Receive(t, "the end of a stream", end), nil)
+	}
+	testkit.Receive(t, "the end of the former process", s.dead)
+	testkit.Equal(t, "its exit status", s.cmd.ProcessState.ExitCode(), 0)
+	for err == nil {
+		_, _, err = ws.Read(t.Context())
+	}
+	events(t, trusting(true), h.issuer+"/shop/v1/events", client{}) // at the new process
+	stop()
+	wg.Wait()
+	if t.Logf("%d requests", answered.Load()); answered.Load() < 100 {
+		t.Error("too few requests for a test")
+	}
+	testkit.Must(t, syscall.Kill(next, syscall.SIGINT))
+	gone(t, next)
 }
 
 // gone waits for the end of a process that is not a child of this one.

@@ -5,6 +5,7 @@ package faults_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -186,7 +187,7 @@ func (h *host) serveOn(port int, more map[string]string, wrap ...string) *server
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	s := &server{h: h, t: h.t, url: "http://127.0.0.1:" + strconv.Itoa(port), dead: make(chan struct{})}
+	s := &server{h: h, t: h.t, url: h.scheme() + "://127.0.0.1:" + strconv.Itoa(port), dead: make(chan struct{})}
 	log, err := os.CreateTemp(h.dir, "server-*.log")
 	if err != nil {
 		h.t.Fatal(err)
@@ -208,16 +209,34 @@ func (h *host) serveOn(port int, more map[string]string, wrap ...string) *server
 	return s
 }
 
+// scheme returns how the servers of the installation are asked.
+func (h *host) scheme() string {
+	if h.env["SSL_CERT"] != "" {
+		return "https"
+	}
+	return "http"
+}
+
+// trusting returns a client that believes any certificate, and speaks one version of HTTP.
+func trusting(second bool) *http.Client {
+	p := new(http.Protocols)
+	p.SetHTTP1(!second)
+	p.SetHTTP2(second)
+	return &http.Client{Transport: &http.Transport{Protocols: p, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+}
+
 // ready waits until the server reports that it is healthy.
 func (s *server) ready() {
 	s.t.Helper()
+	client := trusting(false)
+	defer client.CloseIdleConnections()
 	for end := time.Now().Add(testkit.HangAfter); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-s.dead:
 			s.t.Fatalf("the server ended\n%s", s.logTail())
 		default:
 		}
-		if r, err := http.Get(s.url + "/healthz"); err == nil {
+		if r, err := client.Get(s.url + "/healthz"); err == nil {
 			r.Body.Close()
 			if r.StatusCode == http.StatusOK {
 				return

@@ -48,6 +48,7 @@ type call struct {
 	passed      bool // an interim answer has been passed on
 	ended       bool
 	tunnel      net.Conn // the caller's connection, once it carries a WebSocket
+	events      *events  // the answer, if it is an event stream
 }
 
 func (p *Pool) newCall(w http.ResponseWriter, r *http.Request, o Out, path string) *call {
@@ -220,6 +221,7 @@ func (t *roundTripper) RoundTrip(out *http.Request) (*http.Response, error) {
 		c.closeAfter()
 	}
 	c.activity.touch()
+	c.maySplit(res)
 	if c.target.breaker.begun() {
 		c.pool.OnState(c.target.name, true, nil)
 	}

@@ -136,6 +136,7 @@ func (f *failure) fault(after time.Duration) error {
 // Why the watch or the transport ended a call: causes of its context.
 var (
 	errNoAnswer = errors.New("no answer in time")
+	errLeaving  = errors.New("this server stops")
 	errIdle     = errors.New("no byte moved for too long")
 	errInterim  = errors.New("too many interim answers")
 	errSwitch   = errors.New("switched protocols without being asked")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -127,3 +128,32 @@ func (s *requestBody) Close() error {
 
 // unread reports whether the body has not been read to its end.
 func (s *requestBody) unread() bool { return s.some && !s.whole.Load() }
+
+// events is the body of an event stream (HTML Standard §9.2), which may end at any time: whoever
+// reads it connects again and says what it has seen last.
+type events struct {
+	io.ReadCloser
+	left atomic.Bool // this server stops
+}
+
+// Read implements io.Reader. When this server stops, the body ends as one that is whole.
+func (e *events) Read(b []byte) (int, error) {
+	n, err := e.ReadCloser.Read(b)
+	if err != nil && e.left.Load() {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// maySplit lets an answer end when this server stops, if it is an event stream.
+func (c *call) maySplit(res *http.Response) {
+	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	if c.out.Leaving == nil || !strings.EqualFold(strings.TrimSpace(kind), "text/event-stream") {
+		return
+	}
+	e := &events{ReadCloser: res.Body}
+	res.Body = e
+	c.mu.Lock()
+	c.events = e
+	c.mu.Unlock()
+}

@@ -25,6 +25,10 @@ type Out struct {
 	// Recheck is called every half second, for tunnels too. An error ends the call, and is in the
 	// chain of Serve's error. It may be nil.
 	Recheck func() error
+	// Leaving reports whether this server stops. Then an event stream ends as if the upstream had
+	// ended it, and its reader connects again; any other answer goes on. It is asked whenever
+	// Recheck is called, and may be nil.
+	Leaving func() bool
 }
 
 // Serve forwards r and passes the answer back. It returns nil once an answer has begun, and

@@ -67,6 +67,10 @@ func (c *call) watch() {
 		c.cancel(endedError{no})
 		c.unblock()
 		return
+	case c.events != nil && c.out.Leaving():
+		c.events.left.Store(true)
+		c.cancel(endedError{errLeaving})
+		return
 	case c.tunnel != nil:
 		if c.out.Recheck != nil {
 			c.timer.Reset(recheckEvery)
