@@ -29,6 +29,13 @@ func tuneMemory(e *env) {
 	}
 }
 
+// returnMemory returns to the system what the start needed and an idle server does not: garbage,
+// and the parts of the program that were read.
+func returnMemory() {
+	debug.FreeOSMemory()
+	unmapProgram()
+}
+
 // tuneThreads adds a thread, unless GOMAXPROCS says how many there are.
 func tuneThreads(e *env) {
 	if e.getenv("GOMAXPROCS") == "" {

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -248,8 +247,7 @@ func (s *server) run(
 	if cfg.Sessions.NotifyNew && !canMail(cfg) {
 		log.Warn("NOTIFY_NEW_SESSION has no effect without SMTP_HOST")
 	}
-	// Starting leaves more garbage behind than an idle server needs memory.
-	go debug.FreeOSMemory()
+	go returnMemory()
 	log.Info("serving", "address", listeners[0].Addr().String(), "issuer", cfg.Server.BaseURL,
 		"version", version())
 	if err := s.untilEnd(ctx, tasks, listeners, failed); err != nil {

@@ -6,8 +6,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/trustelem/zxcvbn"
 	"github.com/trustelem/zxcvbn/match"
+
+	"github.com/gatehouse-id/gatehouse/internal/guess"
 )
 
 const (
@@ -43,7 +44,7 @@ const (
 // guess. It does not repeat any part of the password, since the sentences are logged.
 func (p Policy) assessGuesses(out *Assessment, password string, known words) {
 	all := penaltyWords(slices.Concat(known.personal, known.penalties))
-	result := zxcvbn.PasswordStrength(estimated(password), all)
+	guesses, parts := guess.Estimate(estimated(password), all)
 	if p.Common {
 		lower := foldPassword(password)
 		if w := containedName(lower, known.personal); w != "" {
@@ -53,17 +54,17 @@ func (p Policy) assessGuesses(out *Assessment, password string, known words) {
 		case p.List.contains(lower), foldPassword(password) != strings.ToLower(password) && listed(lower):
 			out.say(RuleCommon, textListed)
 		case p.ListsOnly:
-			if len(result.Sequence) == 1 && result.Guesses < minGuesses {
-				out.say(RuleCommon, weakness(result.Sequence))
+			if len(parts) == 1 && guesses < minGuesses {
+				out.say(RuleCommon, weakness(parts))
 			}
-		case result.Guesses < minGuesses:
-			out.say(RuleCommon, weakness(result.Sequence))
+		case guesses < minGuesses:
+			out.say(RuleCommon, weakness(parts))
 		}
 	}
 	switch {
-	case len(out.Wrong) > 0 || result.Guesses < minGuesses:
+	case len(out.Wrong) > 0 || guesses < minGuesses:
 		out.Strength = Weak
-	case result.Guesses < strongGuesses:
+	case guesses < strongGuesses:
 		out.Strength = Fair
 	default:
 		out.Strength = Strong
@@ -73,7 +74,8 @@ func (p Policy) assessGuesses(out *Assessment, password string, known words) {
 // listed reports whether the estimate knows a password, in the form of foldPassword, as a common
 // one.
 func listed(folded string) bool {
-	return zxcvbn.PasswordStrength(estimated(folded), nil).Guesses < minGuesses
+	guesses, _ := guess.Estimate(estimated(folded), nil)
+	return guesses < minGuesses
 }
 
 // Sentences about passwords that are easy to guess, with what to do about it.
