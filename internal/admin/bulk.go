@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -284,18 +285,48 @@ func (o *Operations) bulkJob(ctx context.Context, id string) (*BulkJob, error) {
 	return job, err
 }
 
-// StopBulkAction stops a job. What it has done stays done.
+// StopBulkAction stops a job. What it has done stays done. Nobody stops what somebody who has more
+// than they have asked for.
 func (o *Operations) StopBulkAction(ctx context.Context, a Actor, id string) (*BulkJob, error) {
 	if err := o.authorize(a, ScopeUsersWrite); err != nil {
 		return nil, err
 	}
-	if _, err := o.bulkJob(ctx, id); err != nil {
+	job, err := o.bulkJob(ctx, id)
+	if err != nil {
 		return nil, err
 	}
-	if err := o.store.StopBulkAction(ctx, id, o.parts.Now()); err != nil {
+	ev := a.event(audit.BulkActionStopped, o.parts.Now())
+	ev.TargetType, ev.TargetID = audit.TargetBulk, job.ID
+	ev.Detail = map[string]string{"action": string(job.Action)}
+	ev.Guard = o.covers(a, ScopeUsersWrite, askerOf(job))
+	if err := o.store.StopBulkAction(ctx, job.ID, ev.At, ev); err != nil {
 		return nil, err
 	}
 	return o.bulkJob(ctx, id)
+}
+
+// askerOf returns the subject of a job: what whoever asked for it has now, since the job acts in
+// their name. One who has been deleted has nothing.
+func askerOf(job *BulkJob) subject {
+	return func(ctx context.Context, d decision) (oauth.Rights, error) {
+		var who bulkActor
+		if err := json.Unmarshal([]byte(job.Actor), &who); err != nil {
+			return nil, err
+		}
+		rights, err := oauth.Rights{oauth.ScopeAdmin: true}, error(nil) // the command line
+		switch {
+		case who.User != "" && who.User == d.a.User, who.User == "" && who.Client != "" && who.Client == d.a.Client:
+			return nil, nil // stopping one's own job gives nothing
+		case who.User != "":
+			rights, err = account(who.User)(ctx, d)
+		case who.Client != "":
+			rights, err = storedClient(who.Client)(ctx, d)
+		}
+		if fault.Is(err, fault.NotFound) {
+			return nil, nil
+		}
+		return rights, err
+	}
 }
 
 // RunBulkActions carries out the jobs that are not done, with what the one who asked for each may

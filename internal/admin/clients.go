@@ -132,15 +132,15 @@ func (o *Operations) createClient(ctx context.Context, a Actor, in NewClient) (*
 		out.Secret = secret.NewToken(secret.PrefixClientSecret)
 		c.Secrets = []client.Secret{o.newSecret(out.Secret, now)}
 	}
-	fresh, err := o.publishKey(ctx, c.Alg, now)
-	if err != nil {
-		return nil, err
-	}
 	ev := o.clientChange(a, audit.ClientCreated, c.ID, now)
 	if by := c.Registration.By; by != "" {
 		ev.Detail = map[string]string{"registered_by": by}
 	}
 	ev.Guard = o.covers(a, ScopeClientsWrite, ofScopes(c.Scopes...), ofRoles(c.Roles...))
+	fresh, err := o.publishKeyFor(ctx, &ev, c.Alg)
+	if err != nil {
+		return nil, err
+	}
 	err = o.store.CreateClient(ctx, c, ev)
 	if fault.Is(err, fault.Conflict) {
 		return nil, fault.New(fault.Conflict, "there is a client %q already; choose another id, or update it", c.ID)
@@ -214,14 +214,14 @@ func (o *Operations) updateClient(ctx context.Context, a Actor, ref string, p Cl
 	if len(changed) == 0 {
 		return &ChangedClient{Client: old, Warnings: o.clientWarnings(old)}, nil
 	}
+	ev := o.clientChange(a, audit.ClientUpdated, c.ID, now)
+	ev.Guard = o.covers(a, ScopeClientsWrite, storedClient(c.ID), ofScopes(c.Scopes...), ofRoles(c.Roles...))
 	var fresh []Warning
 	if c.Alg != old.Alg {
-		if fresh, err = o.publishKey(ctx, c.Alg, now); err != nil {
+		if fresh, err = o.publishKeyFor(ctx, &ev, c.Alg); err != nil {
 			return nil, err
 		}
 	}
-	ev := o.clientChange(a, audit.ClientUpdated, c.ID, now)
-	ev.Guard = o.covers(a, ScopeClientsWrite, storedClient(c.ID), ofScopes(c.Scopes...), ofRoles(c.Roles...))
 	ev.Detail = map[string]string{"changed": strings.Join(changed, " ")}
 	ev.Changes = field.Changes(fields, old, &c)
 	if err := o.store.UpdateClientAt(ctx, p.IfVersion, old, &c, ev); err != nil {

@@ -65,6 +65,15 @@ func coverGuard(a Actor, s Scope, subjects ...subject) audit.Guard {
 	}
 }
 
+// decide calls a guard ahead of its transaction, where the operation would do or tell something
+// before that.
+func (o *Operations) decide(ctx context.Context, g audit.Guard) error {
+	if g == nil {
+		return nil
+	}
+	return o.store.Decide(ctx, g)
+}
+
 // trusted reports whether the actor is the command line on the database, or the server itself.
 func (a Actor) trusted() bool {
 	return a.User == "" && a.Client == "" && (a.Can(ScopeAll) || a.name == audit.ActorSystem)
@@ -170,6 +179,14 @@ func storedClient(id client.ID) subject {
 		out := d.conferred(roles)
 		maps.Copy(out, d.defs.Powers(scopes...))
 		return out, err
+	}
+}
+
+// rolesBut returns the subject of all roles but some, for a change of everybody who has none of
+// these.
+func rolesBut(except []string) subject {
+	return func(_ context.Context, d decision) (oauth.Rights, error) {
+		return d.conferred(without(slices.Collect(maps.Keys(d.defs.Roles)), except)), nil
 	}
 }
 

@@ -1,15 +1,19 @@
 package admin_test
 
 import (
+	"context"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/gatehouse-id/gatehouse/internal/access"
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/webhook"
 )
@@ -113,7 +117,75 @@ func TestGuardsDecideByNow(t *testing.T) {
 		checkDecision(t, name+" deletes a webhook", false, errOf(h.ops.DeleteWebhook(ctx, a, id, 0)))
 		checkDecision(t, name+" locks a user", false, errOf(h.ops.LockUser(ctx, a, string(h.people["user"].ID), "x")))
 		checkDecision(t, name+" creates a role", false, errOf(h.ops.CreateRole(ctx, a, "other", admin.RolePatch{})))
+		checkDecision(t, name+" ends all sessions", false, errOf(h.ops.RevokeSessions(ctx, a, admin.SessionSelection{})))
+		checkDecision(t, name+" retries a message", false, errOf(h.ops.RetryMail(ctx, a, "x")))
+		job := &admin.BulkJob{ID: "job", Action: admin.BulkEnable, CreatedAt: h.now, UpdatedAt: h.now, Actor: `{"name":"cli"}`}
+		testkit.Must(t, h.db.CreateBulkAction(ctx, job, func(add func([]string) error) error { return add([]string{"x"}) }))
+		checkDecision(t, name+" stops a job", false, errOf(h.ops.StopBulkAction(ctx, a, job.ID)))
 		testkit.Equal(t, name+": keys", len(h.ring.Keys()), keys)
+	}
+}
+
+// TestRefusalsTellAndDoNothing: what is denied makes no key, tells nothing of a password, and does not
+// count as a message to a mailbox.
+func TestRefusalsTellAndDoNothing(t *testing.T) {
+	h := newHierarchy(t)
+	ctx, id := t.Context(), string(h.people["super_admin"].ID)
+	desk := h.actor("helpdesk")
+	for _, password := range []string{"short", "a very long passphrase 9A!"} {
+		checkDecision(t, "set "+password, false, errOf(h.ops.SetPassword(ctx, desk, id, password)))
+		checkDecision(t, "update to "+password, false, errOf(h.ops.UpdateUser(ctx, desk, id, admin.UserUpdate{Password: password})))
+	}
+	checkDecision(t, "mail a link", false, errOf(h.ops.SendPasswordReset(ctx, desk, id)))
+	checkDecision(t, "mail a verification", false, errOf(h.ops.SendVerification(ctx, desk, id)))
+	before := len(h.ring.Keys())
+	p := patchOf(t, client.Fields(h.ops.Rules()), map[string][]string{"alg": {"EdDSA"}})
+	checkDecision(t, "sign otherwise", false, errOf(h.ops.UpdateClient(ctx, h.actor("editor"), "mighty", p)))
+	testkit.Must(t, h.ring.Reload(ctx))
+	testkit.Equal(t, "keys", len(h.ring.Keys()), before)
+}
+
+// staleRoutes is a server that has not heard of the latest change of routes.
+type staleRoutes struct {
+	*store.DB
+	old []access.Route
+}
+
+func (s *staleRoutes) Routes() []access.Route {
+	if s.old != nil {
+		return s.old
+	}
+	return s.DB.Routes()
+}
+
+func (s *staleRoutes) SyncCache(ctx context.Context) error {
+	s.old = nil
+	return s.DB.SyncCache(ctx)
+}
+
+// TestRoutesAreDecidedAsTheyAre: who may change a route is decided by the roles that it has in the
+// transaction, also on a server that knows it as it was.
+func TestRoutesAreDecidedAsTheyAre(t *testing.T) {
+	h := newHierarchy(t)
+	ctx, cli, fields := t.Context(), admin.CommandLine(), access.RouteFields()
+	r, err := h.ops.CreateRoute(ctx, cli, patchOf(t, fields, map[string][]string{
+		"name": {"back"}, "prefix": {"/back"}, "upstreams": {"http://back.internal"},
+	}))
+	testkit.Must(t, err)
+	for _, name := range []string{"update", "delete"} {
+		stale := &staleRoutes{DB: h.db, old: slices.Clone(h.db.Routes())}
+		_, err = h.ops.UpdateRoute(ctx, cli, r.ID, patchOf(t, fields, map[string][]string{"roles": {"super_admin"}}))
+		testkit.Must(t, err)
+		h.parts.Store = stale
+		ops, a := h.with(func(*admin.Config) {}), h.actor("editor")
+		if name == "update" {
+			_, err = ops.UpdateRoute(ctx, a, r.ID, patchOf(t, fields, map[string][]string{"upstreams": {"http://thief.internal"}}))
+		} else {
+			_, err = ops.DeleteRoute(ctx, a, r.ID, 0)
+		}
+		checkDecision(t, name, false, err)
+		_, err = h.ops.UpdateRoute(ctx, cli, r.ID, patchOf(t, fields, map[string][]string{"roles": {}}))
+		testkit.Must(t, err)
 	}
 }
 

@@ -186,6 +186,17 @@ func (o *Operations) publishKey(ctx context.Context, alg string, now time.Time) 
 	return []Warning{{Code: WarnFirstKey, Subject: alg}}, nil
 }
 
+// publishKeyFor does what publishKey does for a change of a client that its guard allows now: a
+// change that will be denied makes no key.
+func (o *Operations) publishKeyFor(ctx context.Context, ev *audit.Event, alg string) ([]Warning, error) {
+	if alg != "" && !o.draft {
+		if err := o.decide(ctx, ev.Guard); err != nil {
+			return nil, err
+		}
+	}
+	return o.publishKey(ctx, alg, ev.At)
+}
+
 // algorithmInUse returns what uses an algorithm, or "" if nothing does.
 func (o *Operations) algorithmInUse(ctx context.Context, alg string) (string, error) {
 	if alg == o.cfg.Algorithm {

@@ -91,6 +91,7 @@ func (o *Operations) RetryMail(ctx context.Context, a Actor, id outbox.ID) (*out
 	ev := a.event(audit.DeliveryRetried, now)
 	ev.TargetType, ev.TargetID = audit.TargetDelivery, string(id)
 	ev.Detail = map[string]string{"delivery": string(id)}
+	ev.Guard = o.covers(a, ScopeMailWrite)
 	if err := o.store.RetryDelivery(ctx, id, now, ev); err != nil {
 		return nil, err
 	}

@@ -170,14 +170,44 @@ func (o *Operations) UpdateRoute(ctx context.Context, a Actor, ref string, p Rou
 	if err := o.authorize(a, ScopeRoutesWrite); err != nil {
 		return nil, err
 	}
-	s, err := o.routeSet()
-	if err != nil {
-		return nil, err
+	return o.changeRoute(ctx, a, ref, p.IfVersion, func(s *routeSet, old *access.Route, version int64) (*Route, error) {
+		return o.updateRoute(ctx, a, p, s, old, version)
+	})
+}
+
+// changeRoute calls a change with the route that it is about. What the change needs is decided by
+// that route, so it holds only for the version that is passed with it. Where nobody asked for a
+// version and another one came between, the change is tried again with the new one.
+func (o *Operations) changeRoute(
+	ctx context.Context, a Actor, ref string, asked int64,
+	change func(s *routeSet, old *access.Route, version int64) (*Route, error),
+) (*Route, error) {
+	for try := 1; ; try++ {
+		s, err := o.routeSet()
+		if err != nil {
+			return nil, err
+		}
+		old, err := s.findStored(ref)
+		if err != nil {
+			return nil, err
+		}
+		version := asked
+		if asked == 0 && !a.trusted() {
+			version = old.Revision
+		}
+		out, err := change(s, old, version)
+		if asked != 0 || !fault.Is(err, fault.Stale) || try == staleTries {
+			return out, err
+		}
+		if err := o.store.SyncCache(ctx); err != nil {
+			return nil, err
+		}
 	}
-	old, err := s.findStored(ref)
-	if err != nil {
-		return nil, err
-	}
+}
+
+func (o *Operations) updateRoute(
+	ctx context.Context, a Actor, p RoutePatch, s *routeSet, old *access.Route, version int64,
+) (*Route, error) {
 	now := o.parts.Now()
 	r := *old
 	r.ApplyPatch(&p)
@@ -195,7 +225,7 @@ func (o *Operations) UpdateRoute(ctx context.Context, a Actor, ref string, p Rou
 	ev.Detail["changed"] = strings.Join(s.describe(old).differences(out), " ")
 	ev.Changes = field.Changes(access.RouteFields(), old, &r)
 	out.Warnings = o.routeWarnings(ctx, &r)
-	err = o.store.UpdateRouteAt(ctx, p.IfVersion, old, &r, s.check(r.ID), ev)
+	err = o.store.UpdateRouteAt(ctx, version, old, &r, s.check(r.ID), ev)
 	out.Revision = r.Revision
 	return out, err
 }
@@ -219,18 +249,12 @@ func (o *Operations) DeleteRoute(ctx context.Context, a Actor, ref string, versi
 	if err := o.authorize(a, ScopeRoutesWrite); err != nil {
 		return nil, err
 	}
-	s, err := o.routeSet()
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.findStored(ref)
-	if err != nil {
-		return nil, err
-	}
-	out := s.describe(r)
-	ev := routeEvent(a, audit.RouteDeleted, out, o.parts.Now())
-	ev.Guard = o.covers(a, ScopeRoutesWrite, ofRoles(r.Roles...))
-	return out, o.store.DeleteRouteAt(ctx, version, r.ID, ev)
+	return o.changeRoute(ctx, a, ref, version, func(s *routeSet, r *access.Route, version int64) (*Route, error) {
+		out := s.describe(r)
+		ev := routeEvent(a, audit.RouteDeleted, out, o.parts.Now())
+		ev.Guard = o.covers(a, ScopeRoutesWrite, ofRoles(r.Roles...))
+		return out, o.store.DeleteRouteAt(ctx, version, r.ID, ev)
+	})
 }
 
 // StoredRoute returns the route with that id, name or address if it can be changed.

@@ -174,8 +174,9 @@ func (o *Operations) RevokeSessions(ctx context.Context, a Actor, sel SessionSel
 	case sel.OlderThan > 0:
 		detail = "older_sessions"
 	}
+	guard := o.covers(a, ScopeSessionsWrite, rolesBut(q.ExceptRoles))
 	for total := 0; ; {
-		n, err := o.store.EndSessions(ctx, q, o.cfg.RevokeTokens, func(s *identity.Session) audit.Event {
+		n, err := o.store.EndSessions(ctx, q, o.cfg.RevokeTokens, guard, func(s *identity.Session) audit.Event {
 			ev := a.event(audit.SessionRevoked, q.Now)
 			ev.User, ev.Session = string(s.User), string(s.ID)
 			ev.Detail = map[string]string{"scope": detail}

@@ -51,6 +51,8 @@ type Store interface {
 	// RetireKeys sets an end of keys earlier than the one they have.
 	RetireKeys(ctx context.Context, ids []string, retiredAt, expiresAt time.Time, ev ...audit.Event) error
 
+	// Decide calls a guard outside of a change, to learn whether a change could be made now.
+	Decide(ctx context.Context, g audit.Guard) error
 	// Record stores events that belong to no change.
 	Record(ctx context.Context, ev ...audit.Event) error
 	// ListAudit returns events, newest first.
@@ -81,7 +83,7 @@ type BulkStore interface {
 	BulkAction(ctx context.Context, id string) (*BulkJob, error)
 	RunningBulkActions(ctx context.Context) ([]BulkJob, error)
 	// StopBulkAction returns fault.Conflict for a job that has ended.
-	StopBulkAction(ctx context.Context, id string, now time.Time) error
+	StopBulkAction(ctx context.Context, id string, now time.Time, ev ...audit.Event) error
 	// NextBulkUsers returns users that a running job has yet to come to.
 	NextBulkUsers(ctx context.Context, id string, limit int) ([]BulkItem, error)
 	FinishBulkUsers(ctx context.Context, id string, items []BulkItem, now time.Time) error
@@ -231,9 +233,10 @@ type SessionStore interface {
 	// EndSession and EndOtherSessions also revoke the tokens that the sessions gave, if tokens is
 	// true.
 	EndSession(ctx context.Context, id identity.SessionID, now time.Time, tokens bool, ev ...audit.Event) error
-	// EndSessions ends up to q.Limit of the sessions that a query selects, each with its event, and
-	// returns how many it has ended.
-	EndSessions(ctx context.Context, q SessionQuery, tokens bool, ev func(*identity.Session) audit.Event) (int, error)
+	// EndSessions ends up to q.Limit of the sessions that a query selects, each with its event, if
+	// the guard allows it, and returns how many it has ended.
+	EndSessions(ctx context.Context, q SessionQuery, tokens bool, guard audit.Guard,
+		ev func(*identity.Session) audit.Event) (int, error)
 	EndOtherSessions(ctx context.Context, u identity.UserID, keep identity.SessionID, now time.Time, tokens bool,
 		ev ...audit.Event) error
 	// EndUserAccess ends all sessions but one, and all grants of a user.

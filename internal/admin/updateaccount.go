@@ -18,6 +18,10 @@ func (o *Operations) updateAccount(ctx context.Context, a Actor, ref string, in 
 		return nil, err
 	}
 	if password != "" {
+		// Whether the policy accepts a password tells which ones the account has had.
+		if err := o.decide(ctx, o.covers(a, ScopeUsersWrite, account(old.ID))); err != nil {
+			return nil, err
+		}
 		if err := o.checkPassword(ctx, in.apply(old), password); err != nil {
 			return nil, err
 		}

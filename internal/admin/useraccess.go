@@ -130,14 +130,20 @@ func (o *Operations) RevokeUserTokens(ctx context.Context, a Actor, ref string) 
 
 // SendPasswordReset mails a user a link to set a new password.
 func (o *Operations) SendPasswordReset(ctx context.Context, a Actor, ref string) (*identity.User, error) {
-	return o.changeUser(ctx, a, ref, audit.PasswordResetRequested, func(u *identity.User, _ audit.Event) error {
+	return o.changeUser(ctx, a, ref, audit.PasswordResetRequested, func(u *identity.User, ev audit.Event) error {
+		if err := o.decide(ctx, ev.Guard); err != nil { // before the message is counted
+			return err
+		}
 		return o.parts.Accounts.MailPasswordLink(ctx, o.visitTo(a, u.ID), u)
 	})
 }
 
 // SendVerification mails a user a link that proves the address of the account.
 func (o *Operations) SendVerification(ctx context.Context, a Actor, ref string) (*identity.User, error) {
-	return o.changeUser(ctx, a, ref, audit.VerificationSent, func(u *identity.User, _ audit.Event) error {
+	return o.changeUser(ctx, a, ref, audit.VerificationSent, func(u *identity.User, ev audit.Event) error {
+		if err := o.decide(ctx, ev.Guard); err != nil { // before the message is counted
+			return err
+		}
 		return o.parts.Accounts.SendVerification(ctx, o.visitTo(a, u.ID), u)
 	})
 }

@@ -329,10 +329,15 @@ func (o *Operations) SetPassword(ctx context.Context, a Actor, ref, password str
 	if err != nil {
 		return nil, err
 	}
+	v := o.visitTo(a, u.ID)
+	// Whether the policy accepts a password tells which ones the account has had.
+	if err := o.decide(ctx, v.Guard); err != nil {
+		return nil, err
+	}
 	if err := o.checkPassword(ctx, u, password); err != nil {
 		return nil, err
 	}
-	return u, o.parts.Accounts.SetPassword(ctx, o.visitTo(a, u.ID), u, password)
+	return u, o.parts.Accounts.SetPassword(ctx, v, u, password)
 }
 
 // CreatePasswordLink returns a one-time link to choose a new password. It is valid for an hour.

@@ -69,6 +69,7 @@ const (
 	TargetSettings = "settings"
 	TargetConfig   = "configuration"
 	TargetRequests = "requests" // of one caller
+	TargetBulk     = "bulk_action"
 )
 
 // A Change is one field that an update changed. Fields whose values are not shown have neither a

@@ -79,7 +79,9 @@ const (
 	UserLocked   Type = "USER_LOCKED" // by an administrator
 	// UsersExported is the export of accounts.
 	UsersExported Type = "USERS_EXPORTED"
-	UserDeleted   Type = "USER_DELETED"
+	// An administrator has stopped an action on many users.
+	BulkActionStopped Type = "USERS_BULK_STOPPED"
+	UserDeleted       Type = "USER_DELETED"
 
 	ClientCreated       Type = "CLIENT_CREATED"
 	ClientUpdated       Type = "CLIENT_UPDATED"
@@ -300,6 +302,7 @@ func managementTypes() []named {
 		{UserEnabled, "user.enabled"},
 		{UserLocked, "user.locked_by_admin"},
 		{UsersExported, "users.exported"},
+		{BulkActionStopped, "users.bulk_stopped"},
 		{UserDeleted, "user.deleted"},
 		{ClientCreated, "client.created"},
 		{ClientUpdated, "client.updated"},

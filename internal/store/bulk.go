@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
@@ -61,13 +62,15 @@ func (d *DB) RunningBulkActions(ctx context.Context) ([]admin.BulkJob, error) {
 }
 
 // StopBulkAction stops an action that runs. It returns Conflict for one that has ended.
-func (d *DB) StopBulkAction(ctx context.Context, id string, now time.Time) error {
-	n, err := d.sql.Exec(ctx, "UPDATE bulk_actions SET state = $1, updated_at = $2 WHERE id = $3 AND state = 'running'",
-		admin.BulkStopped, unixMilli(now), clean(id))
-	if err == nil && n == 0 {
-		err = fault.New(fault.Conflict, "this action has ended")
-	}
-	return err
+func (d *DB) StopBulkAction(ctx context.Context, id string, now time.Time, ev ...audit.Event) error {
+	return d.write(ctx, ev, func(tx sqldb.Tx) error {
+		n, err := tx.Exec(ctx, "UPDATE bulk_actions SET state = $1, updated_at = $2 WHERE id = $3 AND state = 'running'",
+			admin.BulkStopped, unixMilli(now), clean(id))
+		if err == nil && n == 0 {
+			err = fault.New(fault.Conflict, "this action has ended")
+		}
+		return err
+	})
 }
 
 // NextBulkUsers returns up to limit users that an action has yet to come to, with their numbers.

@@ -263,12 +263,16 @@ func (d *DB) SessionAddresses(ctx context.Context, from, until string, limit int
 // EndSessions ends up to q.Limit of the active sessions that a query selects, as EndSession does,
 // each with the event that ev returns for it. It returns how many it has ended.
 func (d *DB) EndSessions(
-	ctx context.Context, q SessionQuery, tokens bool, ev func(*identity.Session) audit.Event,
+	ctx context.Context, q SessionQuery, tokens bool, guard audit.Guard,
+	ev func(*identity.Session) audit.Event,
 ) (n int, err error) {
 	w := where{}
 	d.sessionListing(q).conditions(&w, -1)
 	text := selectSession + w.String() + " ORDER BY created_at, id LIMIT " + w.param(limit(q.Page.Limit))
 	err = d.withRevocations(ctx, nil, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if err := checkGuards(ctx, tx, []audit.Event{{Guard: guard}}); err != nil {
+			return nil, err
+		}
 		found, err := list(ctx, tx, sessionTable.scan, text, w.args...)
 		if err != nil {
 			return nil, err

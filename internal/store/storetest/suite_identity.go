@@ -303,7 +303,7 @@ func (s *suite) endSessions(t *testing.T) {
 	now := s.now.Add(4 * time.Hour)
 	end := func(q store.SessionQuery) int {
 		q.Now = now
-		n, err := db.EndSessions(ctx, q, true, func(v *identity.Session) audit.Event {
+		n, err := db.EndSessions(ctx, q, true, nil, func(v *identity.Session) audit.Event {
 			return audit.Event{At: now, Type: audit.SessionRevoked, User: string(v.User), Session: string(v.ID)}
 		})
 		testkit.Must(t, err)

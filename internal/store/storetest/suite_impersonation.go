@@ -199,7 +199,7 @@ func (s *suite) bySession() endings {
 			return s.db.EndUserAccess(ctx, a.person.ID, s.now, "", s.cause(audit.SessionRevoked))
 		},
 		"a selection": func(_ *testing.T, a *acting) error {
-			_, err := s.db.EndSessions(ctx, store.SessionQuery{User: a.person.ID, Now: s.now}, false,
+			_, err := s.db.EndSessions(ctx, store.SessionQuery{User: a.person.ID, Now: s.now}, false, nil,
 				func(*identity.Session) audit.Event { return s.cause(audit.SessionRevoked) })
 			return err
 		},
