@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/bff/session"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
@@ -58,6 +59,8 @@ type Store interface {
 	ClientsAt(redirect string) []*client.Client
 	SyncCache(ctx context.Context) error
 	User(ctx context.Context, id identity.UserID) (*identity.User, error)
+	// Impersonation returns the session in which somebody acts as another person, or NotFound.
+	Impersonation(ctx context.Context, id identity.SessionID) (*login.Impersonation, error)
 
 	// PutBFFSession stores a session under its cookie's hash. Consumed: its grant has ended
 	// meanwhile.

@@ -62,6 +62,20 @@ func (s *Server) actorOf(ctx context.Context, a *session.Session) string {
 	return t.Actor
 }
 
+// noteActor names in an event who acts as the person of a session, and of which kind they are: of
+// that, the token says nothing. An impersonation that has ended meanwhile tells it no more.
+func (s *Server) noteActor(ctx context.Context, ev *audit.Event, a *session.Session, actor string) error {
+	ev.Actor = actor
+	i, err := s.store.Impersonation(ctx, a.Session)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err == nil && i.Actor.ID == actor {
+		ev.ActorType = i.Actor.Kind
+	}
+	return err
+}
+
 // loadOnce returns what load returns. One goroutine works for all requests of a session on this
 // server. The work does not end with the request that began it, because others wait for it, too.
 func (s *Server) loadOnce(

@@ -320,7 +320,10 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, id client.ID, k t
 	}
 	ev := newEvent(ctx, audit.AppSessionStarted, a)
 	if t.Actor != "" { // somebody acts as the person, for as long as the token says
-		a.ExpiresAt, ev.Actor = t.Expires, t.Actor
+		a.ExpiresAt = t.Expires
+		if err := s.noteActor(ctx, &ev, a, t.Actor); err != nil {
+			return err
+		}
 	}
 	a.Tokens = s.seal(a.ID, k)
 	cookie := secret.NewToken(secret.PrefixAppSession)

@@ -134,7 +134,9 @@ func (s *Server) logoutParams(r *http.Request, a *session.Session) url.Values {
 func (s *Server) end(r *http.Request, h secret.Hash, a *session.Session, why string) error {
 	ev := newEvent(r.Context(), audit.AppSessionEnded, a)
 	if actor := s.actorOf(r.Context(), a); actor != "" {
-		ev.Actor = actor
+		if err := s.noteActor(r.Context(), &ev, a, actor); err != nil {
+			return err
+		}
 	}
 	ev.Detail["because"] = why
 	err := s.store.EndBFFSession(r.Context(), a, ev.At, ev)
