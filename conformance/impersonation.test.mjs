@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { browser, page as open, Party, consent, signIn } from "./kit/browser.mjs";
 import { look, watch } from "./kit/eye.mjs";
-import { freePort, Installation } from "./kit/server.mjs";
+import { Service } from "./kit/gateway.mjs";
+import { eventually, freePort, Installation } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
 
 const reason = "Ticket 4711 <b>";
-let home, server, chrome, party, app, root, ada, other;
+let home, server, second, service, chrome, party, app, root, ada, other;
 
 before(async () => {
   const PORT = await freePort();
@@ -24,12 +25,17 @@ before(async () => {
     redirectUri: party.redirect,
     scope: "openid profile email offline_access",
   });
+  service = await Service.listen({ "/": (_, response) => response.writeHead(200).end("page") });
+  home.route({ prefix: "/wiki", upstream: service.origin, browser: true });
   server = await home.serve();
+  second = await home.serve({ PORT: await freePort() });
 });
 
 after(async () => {
   await chrome?.close();
   await server?.stop();
+  await second?.stop();
+  await service?.close();
   await party?.close();
 });
 
@@ -45,9 +51,10 @@ async function signedIn(user, path) {
 async function asked(page) {
   await page.goto(server.at(`/admin/users/${ada.id}/impersonate`).href);
   await page.fill("[name=reason]", reason);
+  const opened = page.waitForRequest(/\/impersonate\?token=/);
   await page.click("#submit");
-  await page.waitForURL(/\/impersonate\?token=/);
-  return page.url();
+  await page.waitForURL(/\/impersonate$/); // the link leaves the address line
+  return (await opened).url();
 }
 
 /** A browser in which the administrator acts as Ada. */
@@ -83,7 +90,7 @@ describe("acting as a person", () => {
     await look(page, "impersonate-account");
     for (const path of ["/account", "/account/profile", "/account/security", "/account/sessions", "/account/authorizations", "/account/data", "/account/email", "/account/security/sign-ins"]) {
       await page.goto(server.at(path).href);
-      assert.match(await page.locator(".on-behalf").innerText(), /Ada Lovelace/, path);
+      assert.match(await page.locator(".on-behalf").innerText(), /Ada Lovelace[^]*Administrator: Grace Hopper/, path);
     }
     await page.click("#end-impersonation");
     await page.waitForURL((url) => url.pathname === `/admin/users/${ada.id}`);
@@ -98,22 +105,23 @@ describe("acting as a person", () => {
       "/account/security/password": { current_password: ada.password, password: "another Lantern 9" },
       "/account/email": { email: "x@example.com", current_password: ada.password },
       "/account/username": { username: "x", current_password: ada.password },
-      "/account/security/enroll": { kind: "totp", current_password: ada.password },
+      "/account/security/totp/enable": { current_password: ada.password },
       "/account/security/passkeys/add": {},
-      "/account/sessions/end-all": {},
-      "/account/data/export": { current_password: ada.password },
+      "/account/sessions/revoke-all": {},
+      "/account/data/download": { current_password: ada.password },
       "/account/data/delete": { current_password: ada.password },
       "/activate": { user_code: "AAAA-AAAA" },
-      "/accounts/switch": {},
+      "/chooser": {},
+      "/forgot-password": { email: ada.email },
     };
     for (const [path, form] of Object.entries(closed)) {
-      assert.ok([403, 404, 405].includes(await post(page, path, form)), path);
+      assert.equal(await post(page, path, form), 403, path);
     }
     for (const path of ["/admin", "/admin/users", `/admin/users/${other.id}/impersonate`, "/login", "/chooser", "/activate"]) {
       assert.equal((await get(page, path)).status, 403, path);
     }
     assert.equal(await post(page, `/admin/users/${ada.id}/impersonate`, { reason: "again" }), 403);
-    assert.ok((await post(page, "/impersonate", { token: new URL(link).searchParams.get("token") })) >= 400, "a link twice");
+    assert.equal(await post(page, "/impersonate", { token: new URL(link).searchParams.get("token") }), 410, "a link twice");
     for (const path of ["/admin", "/activate", "/nothing-here"]) {
       await page.goto(server.at(path).href);
       assert.match(await page.locator(".on-behalf").innerText(), /Ada Lovelace/, path);
@@ -166,6 +174,34 @@ describe("acting as a person", () => {
       const again = await server.post("/oauth/token", { grant_type: "refresh_token", refresh_token: body.refresh_token }, { authorization });
       assert.equal(again.body.error, "invalid_grant");
     }
+    await page.close();
+  });
+
+  it("is told to services behind the gateway, holds on every server, and is mailed without a way in", async () => {
+    const { page } = await acting();
+    const cookie = (await page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join("; ");
+    const at = (one, path) => fetch(one.at(path), { headers: { cookie }, redirect: "manual" });
+    assert.match(await (await at(second, "/account")).text(), /You are acting as/);
+    assert.equal((await at(second, "/activate")).status, 403);
+    assert.equal((await at(server, "/wiki/page")).status, 200);
+    const told = JSON.parse(Buffer.from(service.received.at(-1).headers["x-auth-info"].split(".")[1], "base64url"));
+    assert.deepEqual([told.user.id, told.act], [ada.id, { sub: root.id }]);
+
+    const list = await (await fetch(server.at("/dev/mail"))).text();
+    const mails = await Promise.all(
+      [...new Set(list.match(/\/dev\/mail\/[\w-]+/g))].map((path) => fetch(server.at(path)).then((r) => r.text())),
+    );
+    const notices = mails.filter((mail) => mail.includes("An administrator used your account"));
+    assert.ok(notices.length > 0);
+    for (const mail of mails) assert.doesNotMatch(mail, /gth_|impersonate/, "a mail that opens or reveals something");
+
+    await page.goto(server.at("/account").href);
+    await page.click("#end-impersonation");
+    await page.waitForURL(/\/admin\/users\//);
+    for (const one of [server, second]) {
+      await eventually(async () => assert.equal((await at(one, "/account")).headers.get("location"), "/impersonate"), 15_000);
+    }
+    assert.notEqual((await at(server, "/wiki/page")).status, 200);
     await page.close();
   });
 

@@ -128,6 +128,7 @@ type Event struct {
 type Acting struct {
 	Session *identity.Session
 	Person  string // as pages name them
+	Actor   string // as pages name who acts, or "" for the command line
 }
 
 type eventKey struct{}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/field"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
@@ -109,7 +110,7 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request, q *request
 		return err
 	}
 	v.Search = sessionSearch(q.form)
-	v.Table = s.sessionTable(&v.Base, q, sessions, names)
+	v.Table = s.sessionTable(&v.Base, q, sessions, names, true)
 	v.Pager = pagerOf(page, Root+"/sessions", q.form, sessionFilters(), "session")
 	if len(sessions) == 0 {
 		v.Empty = &Empty{Icon: "laptop", Title: "No session", Text: "No browser is signed in that the filters select."}
@@ -152,8 +153,8 @@ func sessionSearch(form url.Values) Search {
 	return out
 }
 
-// userNames returns the accounts of sessions by their ids, as far as the administrator may read
-// them.
+// userNames returns the accounts of sessions and of those who act in them by their ids, as far as
+// the administrator may read them.
 func (s *Server) userNames(ctx context.Context, q *request, all []identity.Session) (
 	map[identity.UserID]*identity.User, error,
 ) {
@@ -161,8 +162,14 @@ func (s *Server) userNames(ctx context.Context, q *request, all []identity.Sessi
 	if !q.actor.Can(admin.ScopeUsersRead) {
 		return names, nil
 	}
+	var ids []identity.UserID
 	for i := range all {
-		id := all[i].User
+		ids = append(ids, all[i].User)
+		if by := all[i].Impersonator; by.Kind == audit.ActorUser {
+			ids = append(ids, identity.UserID(by.ID))
+		}
+	}
+	for _, id := range ids {
 		if names[id] != nil {
 			continue
 		}
@@ -175,12 +182,28 @@ func (s *Server) userNames(ctx context.Context, q *request, all []identity.Sessi
 	return names, nil
 }
 
-// sessionTable lists sessions; with names it says whose they are.
+// actsAs returns who acts as the person of a session, in a sentence.
+func actsAs(x *identity.Session, names map[identity.UserID]*identity.User) string {
+	who := "Somebody"
+	switch by := x.Impersonator; {
+	case by.Kind == audit.ActorCLI:
+		who = "The command line"
+	case by.Kind == audit.ActorClient:
+		who = "The client " + by.ID
+	case names[identity.UserID(by.ID)] != nil:
+		who = names[identity.UserID(by.ID)].Label()
+	case by.ID != "":
+		who = "The administrator " + by.ID
+	}
+	return who + " acts as this person"
+}
+
+// sessionTable lists sessions of everybody, or of one person. It names those who act as others.
 func (s *Server) sessionTable(
-	b *Base, q *request, all []identity.Session, names map[identity.UserID]*identity.User,
+	b *Base, q *request, all []identity.Session, names map[identity.UserID]*identity.User, everybody bool,
 ) Table {
 	t := Table{Caption: "Sessions"}
-	if names != nil {
+	if everybody {
 		t.Columns = []Column{{Name: "User"}}
 	}
 	t.Columns = append(t.Columns, Column{Name: "Device"}, Column{Name: "Address", Wide: true},
@@ -189,7 +212,7 @@ func (s *Server) sessionTable(
 		x := &all[i]
 		row := Row{ID: string(x.ID), Name: device(x.Agent)}
 		revoke := at("/sessions", string(x.ID), "revoke")
-		if names != nil {
+		if everybody {
 			who := Cell{Text: string(x.User), Code: true}
 			if u := names[x.User]; u != nil {
 				who = Cell{Text: u.Label(), URL: at("/users", string(u.ID)), Mark: initials(u.Label())}
@@ -202,7 +225,7 @@ func (s *Server) sessionTable(
 		what := Cell{Text: device(x.Agent)}
 		switch {
 		case x.Impersonated():
-			what.Sub = "An administrator acts as this person"
+			what.Sub = actsAs(x, names)
 		case x.ID == q.session.ID:
 			what.Sub = "This browser"
 		case x.ACR == identity.ACR2:
@@ -223,7 +246,11 @@ func (s *Server) userSessions(ctx context.Context, b *Base, q *request, u *ident
 	if err != nil {
 		return Table{}, err
 	}
-	return s.sessionTable(b, q, page.Items, nil), nil
+	names, err := s.userNames(ctx, q, page.Items)
+	if err != nil {
+		return Table{}, err
+	}
+	return s.sessionTable(b, q, page.Items, names, false), nil
 }
 
 func (s *Server) postUserSession(w http.ResponseWriter, r *http.Request, q *request) error {

@@ -28,3 +28,12 @@ func ViewTypes() []reflect.Type {
 	}
 	return found
 }
+
+// Patterns returns the patterns of all pages, and those of the pages that are open to whoever acts
+// as another person.
+func (s *Server) Patterns() (all, acting []string) {
+	for _, row := range s.allRoutes() {
+		all = append(all, row.pattern)
+	}
+	return all, actingPages()
+}

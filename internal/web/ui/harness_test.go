@@ -79,6 +79,7 @@ type site struct {
 	t       *testing.T
 	now     time.Time
 	handler http.Handler
+	server  *ui.Server
 	fail    func(w http.ResponseWriter, r *http.Request, err error)
 	login   *login.Server
 	account *account.Server
@@ -149,7 +150,7 @@ func (s *site) serve() {
 	mux := http.NewServeMux()
 	protocol.New(kit, core, tokens, pages).Routes(mux)
 	pages.Routes(mux)
-	s.handler, s.fail = kit.Stack(mux), pages.Fail
+	s.handler, s.fail, s.server = kit.Stack(mux), pages.Fail, pages
 }
 
 func (s *site) newUser() *identity.User {

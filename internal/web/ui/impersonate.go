@@ -1,9 +1,11 @@
 package ui
 
 import (
+	"context"
 	"net/http"
 	"slices"
 
+	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/login"
@@ -103,8 +105,31 @@ func (s *Server) noteActing(r *http.Request, sess *identity.Session) error {
 	if err != nil {
 		return err
 	}
-	web.EventOf(r.Context()).Acting = &web.Acting{Session: sess, Person: u.Label()}
+	actor, err := s.actorLabel(r.Context(), sess.Impersonator)
+	if err != nil {
+		return err
+	}
+	web.EventOf(r.Context()).Acting = &web.Acting{Session: sess, Person: u.Label(), Actor: actor}
 	return nil
+}
+
+// actorLabel returns what pages call somebody who acts as another person: the name of a person, the
+// id of a client, and nothing for the command line.
+func (s *Server) actorLabel(ctx context.Context, i identity.Impersonator) (string, error) {
+	switch i.Kind {
+	case audit.ActorUser:
+		u, err := s.storage.User(ctx, identity.UserID(i.ID))
+		if fault.Is(err, fault.NotFound) { // deleted: the next request ends the session
+			return i.ID, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		return u.Label(), nil
+	case audit.ActorClient:
+		return i.ID, nil
+	}
+	return "", nil
 }
 
 // showImpersonate asks before somebody acts as another person; it changes nothing. Without a link,
@@ -118,20 +143,25 @@ func (s *Server) showImpersonate(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !form.Has("token") {
-		switch {
-		case sess != nil && sess.Impersonated():
-			return seeOther(w, r, "/account")
-		case s.actingCookie(r):
-			return s.show(w, http.StatusOK, &ImpersonateView{
-				Base: begin(r),
-				Form: Form{Action: pageEndImpersonation},
-				Over: true,
-			})
-		}
+	switch {
+	case sess != nil && sess.Impersonated() && form.Has("token"):
+		return login.ErrImpersonated()
+	case sess != nil && sess.Impersonated():
+		return seeOther(w, r, "/account")
+	case s.actingCookie(r):
+		return s.show(w, http.StatusOK, &ImpersonateView{
+			Base: begin(r),
+			Form: Form{Action: pageEndImpersonation},
+			Over: true,
+		})
+	}
+	token, done, err := s.mailedToken(w, r, form)
+	switch {
+	case done || err != nil:
+		return err
+	case token == "":
 		return fault.New(fault.NotFound, "There is no page at this address. Check it for typing errors.")
 	}
-	token := form.Get("token")
 	link, err := s.login.ImpersonationLink(r.Context(), s.visit(r), token, sess)
 	if err != nil {
 		return err
@@ -140,7 +170,7 @@ func (s *Server) showImpersonate(w http.ResponseWriter, r *http.Request) error {
 	b.Return = login.PageImpersonate
 	return s.show(w, http.StatusOK, &ImpersonateView{
 		Base:   b,
-		Form:   Form{Action: login.PageImpersonate, Hidden: []Pair{{Name: "token", Value: token}}},
+		Form:   tokenForm(login.PageImpersonate, token),
 		Person: link.Person.Label(),
 		Login:  link.Person.LoginName(),
 		Reason: link.Reason,
@@ -161,11 +191,16 @@ func (s *Server) postImpersonate(w http.ResponseWriter, r *http.Request) error {
 	if err := s.kit.Allow(w, r, "login", web.Subject{}); err != nil {
 		return err
 	}
-	v := s.visit(r)
-	cookie, sess, err := s.login.Impersonate(r.Context(), v, form.Get("token"), own)
+	token, _, err := s.mailedToken(w, r, form)
 	if err != nil {
 		return err
 	}
+	v := s.visit(r)
+	cookie, sess, err := s.login.Impersonate(r.Context(), v, token, own)
+	if err != nil {
+		return err
+	}
+	s.kit.ClearCookie(w, web.CookieLink)
 	if own != nil {
 		s.kit.SetCookie(w, web.CookieActor, s.kit.Cookie(r, web.CookieSession), login.CookieTTL(v, own))
 	} else {

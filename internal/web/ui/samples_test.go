@@ -28,7 +28,7 @@ func samples() []View {
 func sampleImpersonations(b Base) []View {
 	acting := b
 	acting.Signed = samplePerson()
-	acting.Acting = &ActingNotice{Person: "Ada Lovelace", Until: b.Now.Add(time.Hour)}
+	acting.Acting = &ActingNotice{Person: "Ada Lovelace", Actor: "Grace Hopper", Until: b.Now.Add(time.Hour)}
 	return []View{
 		&ImpersonateView{
 			Base: b, Form: tokenForm("/impersonate", "gth_su_example"), Person: "Ada Lovelace",

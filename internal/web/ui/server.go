@@ -83,7 +83,17 @@ func (s *Server) Routes(mux *http.ServeMux) {
 				"Open the page on this site and try again.",
 		})
 	}))
-	for _, row := range slices.Concat(
+	for _, row := range s.allRoutes() {
+		mux.Handle(row.pattern, guard.Handler(s.page(s.unlessActing(row))))
+	}
+	mux.Handle("/", guard.Handler(s.page(s.notFound(mux))))
+	mux.HandleFunc("GET /static/{file}", s.asset)
+	mux.HandleFunc("GET "+account.PicturePath+"{id}", s.picture)
+	mux.HandleFunc("GET /favicon.ico", s.favicon)
+}
+
+func (s *Server) allRoutes() []route {
+	return slices.Concat(
 		s.routes(),
 		s.joiningRoutes(),
 		s.recoveryRoutes(),
@@ -93,13 +103,7 @@ func (s *Server) Routes(mux *http.ServeMux) {
 		s.dataRoutes(),
 		s.mailboxRoutes(),
 		s.impersonationRoutes(),
-	) {
-		mux.Handle(row.pattern, guard.Handler(s.page(s.unlessActing(row))))
-	}
-	mux.Handle("/", guard.Handler(s.page(s.notFound(mux))))
-	mux.HandleFunc("GET /static/{file}", s.asset)
-	mux.HandleFunc("GET "+account.PicturePath+"{id}", s.picture)
-	mux.HandleFunc("GET /favicon.ico", s.favicon)
+	)
 }
 
 // route is a page's pattern for http.ServeMux and its handler.
@@ -245,7 +249,9 @@ func begin(r *http.Request) Base {
 		b.Return = r.URL.RequestURI()
 	}
 	if ev.Acting != nil {
-		b.Acting = &ActingNotice{Person: ev.Acting.Person, Until: ev.Acting.Session.ExpiresAt}
+		b.Acting = &ActingNotice{
+			Person: ev.Acting.Person, Actor: ev.Acting.Actor, Until: ev.Acting.Session.ExpiresAt,
+		}
 	}
 	return b
 }

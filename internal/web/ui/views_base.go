@@ -78,6 +78,7 @@ type RecoveryNotice struct {
 // ActingNotice tells an administrator, across all pages, that they act as another person.
 type ActingNotice struct {
 	Person string
+	Actor  string // who acts, or "" for the command line
 	Until  time.Time
 }
 
