@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 
 	"github.com/gatehouse-id/gatehouse/internal/config"
 )
@@ -27,8 +28,8 @@ type NewRealm struct {
 // realmCommands manage the realms of a server.
 type realmCommands struct {
 	Create realmCreate `cmd:"" help:"Add a realm: an issuer with a host, a database, keys and settings of its own."`
-	List   realmList   `cmd:"" help:"List the realms."`
-	Delete realmDelete `cmd:"" help:"Stop serving a realm. Its database stays."`
+	List   realmList   `cmd:"" aliases:"ls" help:"List the realms."`
+	Delete realmDelete `cmd:"" aliases:"rm" help:"Stop serving a realm. Its database stays."`
 }
 
 // realmView is a realm as the command line shows it.
@@ -69,6 +70,9 @@ func (f *realmCreate) Run(ctx context.Context, c *call) error {
 	cfg, err := c.ofServer()
 	if err != nil {
 		return err
+	}
+	if wrongAt := cfg.AddressProblem("--at", strings.TrimSuffix(f.At, "/")); wrongAt != "" {
+		return wrong("%s", wrongAt)
 	}
 	made, err := c.Realms.Create(cfg, NewRealm{
 		Name:     f.Name,

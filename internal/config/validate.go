@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -46,25 +47,34 @@ func (c *Config) checkAddress(p *Problems) {
 		p.add("TLS_CLIENT_CERTS needs SSL_CERT and SSL_KEY, or ACME_DOMAINS: " +
 			"a proxy that ends TLS does not pass on the client's certificate")
 	}
-	u, err := url.Parse(c.Server.BaseURL)
+	if wrong := c.AddressProblem("BASE_URL", c.Server.BaseURL); wrong != "" {
+		p.add("%s", wrong)
+	}
+}
+
+// AddressProblem returns why an address cannot be that of a server with these settings, or "". The
+// name is the one under which the address was given.
+func (c *Config) AddressProblem(name, address string) string {
+	u, err := url.Parse(address)
 	switch {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Opaque != "":
-		p.add("BASE_URL is %q; it must be an absolute address such as https://login.example.com",
-			clip(withoutUser(c.Server.BaseURL)))
+		return fmt.Sprintf("%s is %q; it must be an absolute address such as https://login.example.com",
+			name, clip(withoutUser(address)))
 	case strings.IndexFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII }) >= 0:
-		p.add("BASE_URL is %q; its host is not a name that the DNS can have", clip(c.Server.BaseURL))
+		return fmt.Sprintf("%s is %q; its host is not a name that the DNS can have", name, clip(address))
 	case u.User != nil:
-		p.add("BASE_URL holds a username or password; leave it out")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(c.Server.BaseURL, "#"):
-		p.add("BASE_URL is %q; an issuer has no query and no fragment (RFC 8414 §2)", clip(c.Server.BaseURL))
+		return name + " holds a username or password; leave it out"
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(address, "#"):
+		return fmt.Sprintf("%s is %q; an issuer has no query and no fragment (RFC 8414 §2)", name, clip(address))
 	case u.Path != "":
-		p.add("BASE_URL is %q; the server needs a host name of its own, without a path: use %s://%s",
-			clip(c.Server.BaseURL), u.Scheme, u.Host)
+		return fmt.Sprintf("%s is %q; the server needs a host name of its own, without a path: use %s://%s",
+			name, clip(address), u.Scheme, u.Host)
 	case u.Scheme == "http" && c.Production() && !isLoopback(u.Hostname()):
-		p.add("BASE_URL is %q; production needs https: write https://%s and set ACME_DOMAINS, "+
+		return fmt.Sprintf("%s is %q; production needs https: write https://%s and set ACME_DOMAINS, "+
 			"or SSL_CERT and SSL_KEY, or put a proxy that speaks TLS in front and name it in "+
-			"TRUSTED_PROXIES", clip(c.Server.BaseURL), u.Host)
+			"TRUSTED_PROXIES", name, clip(address), u.Host)
 	}
+	return ""
 }
 
 func (c *Config) checkBranding(p *Problems) {
