@@ -14,11 +14,12 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/visitor"
 )
 
 // auditCommands read the audit log.
 type auditCommands struct {
-	List   auditList       `cmd:"" help:"List events, newest first."`
+	List   auditList       `cmd:"" aliases:"ls" help:"List events, newest first."`
 	Show   auditShow       `cmd:"" help:"Show one event."`
 	Export auditExport     `cmd:"" help:"Write all events as JSON lines or CSV, newest first."`
 	Sinks  auditSinks      `cmd:"" help:"Show where the log is delivered to, and how far each has come."`
@@ -232,7 +233,7 @@ func (f *auditShow) Run(ctx context.Context, c *call) error {
 				{"type", string(v.Type)},
 				{"actor", v.actor()},
 				{"address", v.IP},
-				{"agent", v.Agent},
+				{"device", visitor.Describe(v.Agent).Words},
 				{"request", v.RequestID},
 				{"about", v.about()},
 			} {

@@ -72,7 +72,7 @@ type Restored struct {
 // backupCommands make and look at backups.
 type backupCommands struct {
 	Make backupMake `cmd:"" default:"withargs" hidden:"" help:"Make a backup, or verify one."`
-	List backupList `cmd:"" help:"List the backups at a place."`
+	List backupList `cmd:"" aliases:"ls" help:"List the backups at a place."`
 
 	Status backupStatus `cmd:"" help:"Show what the servers have backed up, and what is next."`
 }

@@ -105,7 +105,7 @@ func Main(ctx context.Context, p Program, s Streams, args []string) int {
 	if len(args) == 0 {
 		e.stdout = s.Err
 		if err := run(ctx, e, []string{"--help"}); err != nil {
-			return printError(s.Err, err)
+			return printError(s.Err, err, false)
 		}
 		return exitUsage
 	}
@@ -114,20 +114,34 @@ func Main(ctx context.Context, p Program, s Streams, args []string) int {
 	case errors.Is(err, errChanges):
 		return exitChanges
 	case errors.Is(err, errUnchecked):
-		_ = printError(s.Err, err)
+		_ = printError(s.Err, err, wantsJSON(args))
 		return exitUnchecked
 	case errors.Is(err, errStopFirst):
 		_ = printError(s.Err, err)
 		return exitStopFirst
 	case err != nil:
-		return printError(s.Err, err)
+		return printError(s.Err, err, wantsJSON(args))
 	}
 	return exitDone
 }
 
+// wantsJSON reports whether a command line asks for JSON, whatever else is wrong with it.
+func wantsJSON(args []string) bool {
+	for _, arg := range args {
+		switch arg {
+		case "--json", "--json=true", "-j":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return false
+}
+
 // grammar has the flags of every command, besides the settings.
 type grammar struct {
-	JSON   bool   `name:"json" help:"Print one JSON document."`
+	JSON   bool   `name:"json" short:"j" help:"Print one JSON document, also for an error."`
+	Quiet  bool   `name:"quiet" short:"q" help:"Print only the ids or names of a list, one a line."`
 	Config string `placeholder:"FILE" help:"Read settings from this YAML file."`
 	Server string `placeholder:"URL" help:"Work on this server, as whoever gatehouse login signed in. Default: GATEHOUSE_SERVER, or the database of this machine."`
 	Realm  string `name:"realm" placeholder:"NAME" help:"Work on this realm of REALMS_FILE."`
@@ -135,7 +149,7 @@ type grammar struct {
 
 // run reads the arguments and runs the command that they name.
 func run(ctx context.Context, e *env, args []string) error {
-	if len(args) > 0 && args[0] == "--version" { // only in this place: commands have a flag of this name
+	if len(args) > 0 && (args[0] == "--version" || args[0] == "-v") { // only in this place: commands have a flag of this name
 		args = append([]string{"version"}, args[1:]...)
 	}
 	if len(args) > 0 && args[0] == completeWord {
@@ -157,6 +171,7 @@ func run(ctx context.Context, e *env, args []string) error {
 		env:     e,
 		command: commandOf(parsed),
 		json:    l.grammar.JSON,
+		quiet:   l.grammar.Quiet,
 		flags:   l.settings.given(),
 		file:    l.grammar.Config,
 		server:  l.grammar.Server,
@@ -206,7 +221,7 @@ func helpFor(err error) string {
 	var pe *kong.ParseError
 	if errors.As(err, &pe) && pe.Context != nil {
 		if n := pe.Context.Selected(); n != nil {
-			return n.FullPath()
+			return pathOf(n)
 		}
 	}
 	return program
@@ -217,6 +232,7 @@ type call struct {
 	*env
 	command string // its words, such as "user list"
 	json    bool
+	quiet   bool              // of a list, only what names its items
 	flags   map[string]string // the settings given as flags
 	file    string            // the YAML file with settings, or ""
 	server  string            // the flag --server, or ""
@@ -263,8 +279,16 @@ func (e usageError) Unwrap() error { return e.error }
 // wrong returns a usageError.
 func wrong(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// printError writes an error in one line and returns its exit status.
-func printError(w io.Writer, err error) int {
+// failure is the JSON form of an error.
+type failure struct {
+	Error       string `json:"error"` // its reason, or its kind
+	Description string `json:"error_description"`
+	Field       string `json:"field,omitempty"` // that it is about
+	Status      int    `json:"exit_status"`
+}
+
+// printError writes an error in one line, as text or JSON, and returns its exit status.
+func printError(w io.Writer, err error, asJSON bool) int {
 	text := userMessage(err)
 	var problems config.Problems
 	if errors.As(err, &problems) {
@@ -274,11 +298,38 @@ func printError(w io.Writer, err error) int {
 		text = "interrupted"
 	}
 	text = strings.NewReplacer("\n\t", " ", "\n", "; ").Replace(strings.TrimSpace(text))
-	fmt.Fprintf(w, "%s: %s\n", program, printable(text))
+	status := exitFailed
 	if wrongUsage(err, problems) {
-		return exitUsage
+		status = exitUsage
 	}
-	return exitFailed
+	if !asJSON {
+		fmt.Fprintf(w, "%s: %s\n", program, printable(text))
+		return status
+	}
+	out := failure{Error: fault.Reason(err), Description: printable(text), Status: status}
+	var f *fault.Error
+	if errors.As(err, &f) {
+		out.Field = f.Field
+	}
+	if out.Error == "" {
+		out.Error = codeOf(err, status)
+	}
+	_ = encode(w, out, "")
+	return status
+}
+
+// codeOf returns a word for an error that has no reason.
+func codeOf(err error, status int) string {
+	switch kind := fault.KindOf(err); {
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
+	case status == exitUsage:
+		return "usage"
+	case kind == fault.Internal:
+		return "failed"
+	default:
+		return strings.ReplaceAll(kind.String(), " ", "_")
+	}
 }
 
 // userMessage returns the text of an error for a person. Where the text says it all, the cause

@@ -14,13 +14,13 @@ import (
 // clientCommands manage the applications that may request tokens.
 type clientCommands struct {
 	Create       clientCreate       `cmd:"" help:"Register a client; prints its id and, once only, its secret."`
-	List         clientList         `cmd:"" help:"List clients."`
+	List         clientList         `cmd:"" aliases:"ls" help:"List clients."`
 	Show         clientShow         `cmd:"" help:"Show one client."`
 	Update       clientUpdate       `cmd:"" help:"Change a client. Only what is named changes; lists are replaced."`
 	RotateSecret clientRotateSecret `cmd:"" help:"Give a client a new secret; the old one stays valid for a while."`
 	Secret       secretCommands     `cmd:"" help:"Add, list and remove the secrets of a client one by one."`
 	RevokeTokens clientRevokeTokens `cmd:"" help:"Revoke all tokens of a client; the client stays."`
-	Delete       clientDelete       `cmd:"" help:"Delete a client, and revoke all its tokens."`
+	Delete       clientDelete       `cmd:"" aliases:"rm" help:"Delete a client, and revoke all its tokens."`
 }
 
 func newClientCommands(r client.Rules) *clientCommands {
@@ -217,7 +217,7 @@ func (f *clientRotateSecret) Run(ctx context.Context, c *call) error {
 // clientRevokeTokens revokes the tokens of a client.
 type clientRevokeTokens struct {
 	clientRef
-	Yes bool `help:"Do not ask for confirmation."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run revokes the tokens after confirmation.
@@ -241,7 +241,7 @@ func (f *clientRevokeTokens) Run(ctx context.Context, c *call) error {
 // clientDelete deletes a client.
 type clientDelete struct {
 	clientRef
-	Yes bool `help:"Do not ask for confirmation."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run deletes the client after confirmation.

@@ -11,8 +11,8 @@ import (
 // secretCommands manage the secrets of a client one by one.
 type secretCommands struct {
 	Add    secretAdd    `cmd:"" help:"Add a secret beside the others; prints it once only."`
-	List   secretList   `cmd:"" help:"List the secrets of a client, newest first: ids and dates only."`
-	Remove secretRemove `cmd:"" help:"Remove a secret; the client can no longer authenticate by it."`
+	List   secretList   `cmd:"" aliases:"ls" help:"List the secrets of a client, newest first: ids and dates only."`
+	Remove secretRemove `cmd:"" aliases:"rm" help:"Remove a secret; the client can no longer authenticate by it."`
 
 	RemoveOld secretRemoveOld `cmd:"" help:"Remove all secrets of a client but the newest active one."`
 }
@@ -101,7 +101,7 @@ func (f *secretList) Run(ctx context.Context, c *call) error {
 type secretRemove struct {
 	clientRef
 	Secret string `arg:"" name:"secret-id" help:"The secret's id, as client secret list shows it."`
-	Yes    bool   `help:"Do not ask for confirmation."`
+	Yes    bool   `short:"y" help:"Do not ask for confirmation."`
 	Force  bool   `help:"Remove it even if it is the only active one, and the client could no longer authenticate."`
 }
 
@@ -131,7 +131,7 @@ func (f *secretRemove) Run(ctx context.Context, c *call) error {
 // secretRemoveOld removes the old secrets of a client.
 type secretRemoveOld struct {
 	clientRef
-	Yes bool `help:"Do not ask for confirmation."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run removes the secrets after confirmation.

@@ -122,7 +122,7 @@ func candidates(n *kong.Node, words []string) []candidate {
 }
 
 func childOf(n *kong.Node, name string) *kong.Node {
-	i := slices.IndexFunc(n.Children, func(c *kong.Node) bool { return c.Name == name })
+	i := slices.IndexFunc(n.Children, func(c *kong.Node) bool { return c.Name == name || slices.Contains(c.Aliases, name) })
 	if i < 0 {
 		return nil
 	}
@@ -131,7 +131,7 @@ func childOf(n *kong.Node, name string) *kong.Node {
 
 // flagOf returns the flag that takes its value from the next word, or nil.
 func flagOf(n *kong.Node, word string) *kong.Flag {
-	for _, level := range n.AllFlags(false) {
+	for _, level := range allFlags(n, false) {
 		for _, f := range level {
 			if word == "--"+f.Name || f.Short != 0 && word == "-"+string(f.Short) {
 				return f
@@ -141,9 +141,19 @@ func flagOf(n *kong.Node, word string) *kong.Flag {
 	return nil
 }
 
+// allFlags returns the flags that a command takes, with those of the command that runs where only
+// the one above it is named.
+func allFlags(n *kong.Node, hide bool) [][]*kong.Flag {
+	out := n.AllFlags(hide)
+	if n.DefaultCmd != nil {
+		out = append(out, n.DefaultCmd.Flags)
+	}
+	return out
+}
+
 func flagsOf(n *kong.Node) []candidate {
 	var out []candidate
-	for _, level := range n.AllFlags(true) {
+	for _, level := range allFlags(n, true) {
 		for _, f := range level {
 			out = append(out, candidate{"--" + f.Name, f.Help})
 		}

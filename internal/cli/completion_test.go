@@ -31,6 +31,9 @@ func TestCompletion(t *testing.T) {
 		{"completion ", "bash fish zsh"},
 		{"user show $(reboot) --js", "--json"},
 		{"--serv", "--server"},
+		{"backup --ver", "--verify"},
+		{"scope rm --y", "--yes"},
+		{"user ls --st", "--status"},
 	} {
 		var out, errs bytes.Buffer
 		status := Main(t.Context(), Program{Rules: token.ClientRules()}, Streams{In: nil, Out: &out, Err: &errs},
@@ -52,7 +55,7 @@ func TestCompletion(t *testing.T) {
 	k, err := l.parser(t.Context(), testEnv(), []string{})
 	testkit.Must(t, err)
 	for _, leaf := range k.Model.Leaves(true) {
-		command := strings.TrimPrefix(leaf.FullPath(), program+" ")
+		command := strings.TrimPrefix(pathOf(leaf), program+" ")
 		words := strings.Fields(command)
 		found := candidates(k.Model.Node, words)
 		if len(found) == 0 || found[0].word != words[len(words)-1] || found[0].help == "" {
@@ -112,7 +115,7 @@ func TestManualPages(t *testing.T) {
 	k, err := l.parser(t.Context(), testEnv(), []string{})
 	testkit.Must(t, err)
 	for _, leaf := range k.Model.Leaves(true) {
-		commands = append(commands, strings.TrimPrefix(leaf.FullPath(), program+" "))
+		commands = append(commands, strings.TrimPrefix(pathOf(leaf), program+" "))
 	}
 	for _, command := range commands {
 		name := "gatehouse-" + strings.ReplaceAll(command, " ", "-") + ".1"

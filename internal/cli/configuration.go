@@ -167,7 +167,7 @@ type applyCommand struct {
 	documentFlags
 	AllowDelete bool   `help:"Delete however much the document no longer has."`
 	Plan        string `placeholder:"ID" help:"Apply only if this plan still holds, as plan printed its id."`
-	Yes         bool   `help:"Do not ask for confirmation of deletions."`
+	Yes         bool   `short:"y" help:"Do not ask for confirmation of deletions."`
 }
 
 // Run applies the document, and prints what it has changed.

@@ -125,6 +125,9 @@ func accessExamples() map[string][]example {
 	return map[string][]example{
 		"scope create": {{"scope create notes:read --description 'read your notes'", "People read the description when an app asks"}},
 		"scope list":   {{"scope list", "What apps can request"}},
+		"scope show": {
+			{"scope show metrics:read", "What it says, and what is granted with it"},
+		},
 		"scope update": {{"scope update notes:read --description 'read all your notes' --default", "New apps get it by default"}},
 		"scope delete": {{"scope delete notes:read --yes", "Without a question"}},
 		"role create":  {{"role create desk --description 'Help desk' --scope admin:users:read", "People with it may look at accounts"}},

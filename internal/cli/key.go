@@ -11,7 +11,7 @@ import (
 
 // keyCommands manage the keys that sign tokens.
 type keyCommands struct {
-	List   keyList   `cmd:"" help:"List the signing keys."`
+	List   keyList   `cmd:"" aliases:"ls" help:"List the signing keys."`
 	Rotate keyRotate `cmd:"" help:"Create the next key; the old one stays published until its tokens expire."`
 	Retire keyRetire `cmd:"" help:"Withdraw a key at once, with all tokens that it signed."`
 }
@@ -114,7 +114,7 @@ func (v rotatedView) print(s *table) {
 // keyRetire withdraws a key.
 type keyRetire struct {
 	KID string `arg:"" name:"kid" help:"The key's id."`
-	Yes bool   `help:"Do not ask for confirmation."`
+	Yes bool   `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run withdraws the key after confirmation.

@@ -12,7 +12,7 @@ import (
 // mailCommands test the mail server, and show what became of messages.
 type mailCommands struct {
 	Test  mailTest  `cmd:"" help:"Send a message now and print what the mail server says."`
-	List  mailList  `cmd:"" help:"List messages, newest first, and what became of them."`
+	List  mailList  `cmd:"" aliases:"ls" help:"List messages, newest first, and what became of them."`
 	Retry mailRetry `cmd:"" help:"Try a message again that was given up on."`
 }
 

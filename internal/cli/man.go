@@ -58,7 +58,7 @@ func manPages(ctx context.Context, e *env) (map[string][]byte, error) {
 }
 
 func addManPages(pages map[string][]byte, n *kong.Node, version string) {
-	name := strings.ReplaceAll(n.FullPath(), " ", "-")
+	name := strings.ReplaceAll(pathOf(n), " ", "-")
 	pages[name+".1"] = manPageOf(n, version)
 	for _, child := range n.Children {
 		if !child.Hidden {
@@ -113,7 +113,7 @@ func manPageOf(n *kong.Node, version string) []byte {
 	if n.Parent == nil {
 		about = "OAuth 2 and OpenID Connect server with an API gateway"
 	}
-	p := newManPage(strings.ReplaceAll(n.FullPath(), " ", "-"), about, version)
+	p := newManPage(strings.ReplaceAll(pathOf(n), " ", "-"), about, version)
 	p.section("SYNOPSIS")
 	p.text(program + " " + strings.TrimSpace(n.Summary()))
 	if n.Parent == nil {
@@ -136,7 +136,7 @@ func manPageOf(n *kong.Node, version string) []byte {
 		}
 	}
 	p.commands(n)
-	if examples := examplesOf(strings.TrimPrefix(n.FullPath(), program+" ")); len(examples) > 0 {
+	if examples := examplesOf(strings.TrimPrefix(pathOf(n), program+" ")); len(examples) > 0 {
 		p.section("EXAMPLES")
 		for _, x := range examples {
 			p.text(x.what + ":")
@@ -150,7 +150,7 @@ func manPageOf(n *kong.Node, version string) []byte {
 	p.section("SEE ALSO")
 	see := []string{"gatehouse-settings(1)"}
 	for above := n.Parent; above != nil; above = above.Parent {
-		see = append(see, strings.ReplaceAll(above.FullPath(), " ", "-")+"(1)")
+		see = append(see, strings.ReplaceAll(pathOf(above), " ", "-")+"(1)")
 	}
 	p.text(strings.Join(see, ", "))
 	return p.bytes()
@@ -164,7 +164,7 @@ func (p *manPage) commands(n *kong.Node) {
 	p.section("COMMANDS")
 	for _, child := range n.Children {
 		if !child.Hidden {
-			p.item(strings.ReplaceAll(child.FullPath(), " ", "-")+"(1)", child.Help)
+			p.item(strings.ReplaceAll(pathOf(child), " ", "-")+"(1)", child.Help)
 		}
 	}
 }

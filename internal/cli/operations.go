@@ -111,6 +111,7 @@ type accessOperations interface {
 	Role(_ context.Context, a admin.Actor, ref string) (*identity.Role, error)
 	Route(_ context.Context, a admin.Actor, ref string) (*admin.Route, error)
 	Routes(_ context.Context, a admin.Actor, q admin.RouteQuery) ([]*admin.Route, int, error)
+	Scope(_ context.Context, a admin.Actor, name string) (*oauth.Scope, error)
 	Scopes(_ context.Context, a admin.Actor) ([]oauth.Scope, error)
 	StoredRoute(_ context.Context, a admin.Actor, ref string) (*admin.Route, error)
 	UpdateRole(

@@ -19,7 +19,15 @@ import (
 // show writes a command's output at once: as one JSON document, or as text.
 func (c *call) show(doc any, text func(s *table)) error {
 	var b bytes.Buffer
-	if c.json {
+	if l, ok := doc.(names); ok && c.quiet {
+		all, err := l.names()
+		if err != nil {
+			return err
+		}
+		for _, name := range all {
+			fmt.Fprintln(&b, printable(name))
+		}
+	} else if c.json {
 		if err := encode(&b, doc, "  "); err != nil {
 			return err
 		}
@@ -38,6 +46,32 @@ type listing[T any] struct {
 	Total   int    `json:"total"`
 	TotalIs string `json:"total_is,omitempty"` // "at_least"
 	Next    string `json:"next,omitempty"`     // the cursor of the next page
+}
+
+// names is a document whose items have names, or ids.
+type names interface{ names() ([]string, error) }
+
+// names returns the first member of each item, which is its id, or its name where it has no id.
+func (l listing[T]) names() ([]string, error) {
+	var out []string
+	for _, item := range l.Data {
+		raw, err := json.Marshal(item)
+		if err != nil {
+			return nil, err
+		}
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		for range 3 { // the brace, the name of the member, and its value
+			token, err := dec.Token()
+			if err != nil {
+				return nil, err
+			}
+			if text, ok := token.(string); ok {
+				raw = []byte(text)
+			}
+		}
+		out = append(out, string(raw))
+	}
+	return out, nil
 }
 
 // showList writes a page of a list; total counts the items on all pages.

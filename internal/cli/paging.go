@@ -10,7 +10,7 @@ import (
 
 // pageFlags select a part of a list.
 type pageFlags struct {
-	Limit  int `default:"100" help:"How many items to show, at most 1000."`
+	Limit  int `short:"n" default:"100" help:"How many items to show, at most 1000."`
 	Offset int `help:"How many items to skip, at most 10000."`
 }
 

@@ -13,7 +13,7 @@ import (
 // registrationCommands manage the tokens by which programs register clients.
 type registrationCommands struct {
 	Create registrationCreate `cmd:"" help:"Create an initial access token; prints it once only."`
-	List   registrationList   `cmd:"" help:"List the initial access tokens, newest first."`
+	List   registrationList   `cmd:"" aliases:"ls" help:"List the initial access tokens, newest first."`
 	Revoke registrationRevoke `cmd:"" help:"Delete an initial access token. The clients that it registered stay."`
 }
 

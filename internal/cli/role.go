@@ -12,10 +12,10 @@ import (
 // roleCommands manage what people with a role may do.
 type roleCommands struct {
 	Create roleCreate `cmd:"" help:"Define a role."`
-	List   roleList   `cmd:"" help:"List the roles."`
+	List   roleList   `cmd:"" aliases:"ls" help:"List the roles."`
 	Show   roleShow   `cmd:"" help:"Show a role."`
 	Update roleUpdate `cmd:"" help:"Change a role. Only what is named changes. Who has it follows within a second."`
-	Delete roleDelete `cmd:"" help:"Delete a role that nobody has."`
+	Delete roleDelete `cmd:"" aliases:"rm" help:"Delete a role that nobody has."`
 }
 
 func newRoleCommands() *roleCommands {
@@ -145,7 +145,7 @@ func (f *roleUpdate) Run(ctx context.Context, c *call) error {
 // roleDelete deletes a role.
 type roleDelete struct {
 	roleRef
-	Yes bool `help:"Do not ask for confirmation."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run deletes the role after confirmation.

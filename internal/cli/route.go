@@ -12,10 +12,10 @@ import (
 // routeCommands manage what the gateway forwards, and for whom.
 type routeCommands struct {
 	Create routeCreate `cmd:"" help:"Create a route; running servers use it within a second."`
-	List   routeList   `cmd:"" help:"List the routes of the database and of ROUTES_FILE."`
+	List   routeList   `cmd:"" aliases:"ls" help:"List the routes of the database and of ROUTES_FILE."`
 	Show   routeShow   `cmd:"" help:"Show one route."`
 	Update routeUpdate `cmd:"" help:"Change a route. Only what is named changes; lists are replaced."`
-	Delete routeDelete `cmd:"" help:"Delete a route."`
+	Delete routeDelete `cmd:"" aliases:"rm" help:"Delete a route."`
 }
 
 func newRouteCommands() *routeCommands {
@@ -134,7 +134,7 @@ func (f *routeUpdate) Run(ctx context.Context, c *call) error {
 // routeDelete deletes a route.
 type routeDelete struct {
 	routeRef
-	Yes bool `help:"Do not ask for confirmation."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run deletes the route after confirmation.

@@ -66,7 +66,7 @@ func checkFlags[T any](t *testing.T, command string, fields []field.Field[T]) {
 	}
 	flags := map[string]*kong.Flag{}
 	for _, leaf := range k.Model.Leaves(false) {
-		if leaf.FullPath() == program+" "+command {
+		if pathOf(leaf) == program+" "+command {
 			for _, f := range leaf.Flags {
 				flags[f.Name] = f
 			}

@@ -11,9 +11,10 @@ import (
 // scopeCommands manage what clients can request.
 type scopeCommands struct {
 	Create scopeCreate `cmd:"" help:"Define a scope."`
-	List   scopeList   `cmd:"" help:"List the scopes."`
+	List   scopeList   `cmd:"" aliases:"ls" help:"List the scopes."`
+	Show   scopeShow   `cmd:"" help:"Show one scope, and what is granted with it."`
 	Update scopeUpdate `cmd:"" help:"Change a scope. Only what is named changes."`
-	Delete scopeDelete `cmd:"" help:"Delete a scope that no client, role, route or other scope names."`
+	Delete scopeDelete `cmd:"" aliases:"rm" help:"Delete a scope that no client, role, route or other scope names."`
 }
 
 func newScopeCommands() *scopeCommands {
@@ -85,6 +86,31 @@ type scopeRef struct {
 	Name string `arg:"" name:"scope" help:"The scope's name."`
 }
 
+// scopeShow shows a scope.
+type scopeShow struct{ scopeRef }
+
+// Run prints the scope.
+func (f *scopeShow) Run(ctx context.Context, c *call) error {
+	return c.manage(ctx, func(ops operations, a admin.Actor) error {
+		x, err := ops.Scope(ctx, a, f.Name)
+		if err != nil {
+			return noScope(err)
+		}
+		return c.show(scopeMembers(x), func(s *table) {
+			s.row("name", x.Name)
+			s.row("description", x.Description)
+			s.row("default", yesNo(x.Default))
+			s.row("system", yesNo(x.System))
+			for i, name := range x.Requires {
+				s.row([]string{"requires", ""}[min(i, 1)], name)
+			}
+			s.pair("role", x.Role)
+			s.pair("icon", x.Icon)
+			s.pair("created_at", timestamp{x.CreatedAt}.String())
+		})
+	})
+}
+
 // scopeUpdate changes a scope.
 type scopeUpdate struct {
 	scopeRef
@@ -109,7 +135,7 @@ func (f *scopeUpdate) Run(ctx context.Context, c *call) error {
 // scopeDelete deletes a scope.
 type scopeDelete struct {
 	scopeRef
-	Yes bool `help:"Do not ask for confirmation."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run deletes the scope after confirmation.

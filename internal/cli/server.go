@@ -63,12 +63,20 @@ func commandOf(k *kong.Context) string {
 	if n == nil {
 		return ""
 	}
+	return strings.TrimPrefix(pathOf(n), program+" ")
+}
+
+// pathOf returns the words of a command after the program, without the aliases that paths of kong
+// have.
+func pathOf(n *kong.Node) string {
 	var words []string
 	for ; n.Parent != nil; n = n.Parent {
 		if n.Type == kong.CommandNode {
-			words = append([]string{n.Name}, words...)
+			words = append(words, n.Name)
 		}
 	}
+	words = append(words, program)
+	slices.Reverse(words)
 	return strings.Join(words, " ")
 }
 

@@ -16,7 +16,7 @@ import (
 
 // sessionCommands show who is signed in, and end sessions.
 type sessionCommands struct {
-	List   sessionList   `cmd:"" help:"List the browsers that are signed in."`
+	List   sessionList   `cmd:"" aliases:"ls" help:"List the browsers that are signed in."`
 	Show   sessionShow   `cmd:"" help:"Show one session."`
 	Revoke sessionRevoke `cmd:"" help:"End a session, or all sessions of a user."`
 
@@ -37,7 +37,22 @@ type sessionView struct {
 	IP         string             `json:"ip"`
 	Agent      string             `json:"user_agent"`
 	// Who acts as the user. The user has not signed in then.
-	Impersonator string `json:"impersonator,omitempty"`
+	Impersonator     string `json:"impersonator,omitempty"`
+	ImpersonatorName string `json:"impersonator_name,omitempty"`
+}
+
+// by returns how a session began: the methods of the sign-in, or who acts as the user.
+func (v *sessionView) by() string {
+	if v.Impersonator != "" {
+		return "impersonated by " + cmp.Or(v.ImpersonatorName, v.Impersonator)
+	}
+	return strings.Join(v.AMR, " ")
+}
+
+// named returns the session with the names of its user and of who acts as the user.
+func (v sessionView) named(names map[identity.UserID]string) sessionView {
+	v.Name, v.ImpersonatorName = names[v.User], names[identity.UserID(v.Impersonator)]
+	return v
 }
 
 func viewSession(s *identity.Session) sessionView {
@@ -57,13 +72,17 @@ func viewSession(s *identity.Session) sessionView {
 	}
 }
 
-// sessionUsers returns what the users of sessions sign in with, for whoever may read users.
+// sessionUsers returns what the users of sessions, and those who act as them, sign in with, for
+// whoever may read users.
 func sessionUsers(ctx context.Context, ops operations, a admin.Actor, all []identity.Session) (
 	map[identity.UserID]string, error,
 ) {
-	ids := make([]identity.UserID, len(all))
+	var ids []identity.UserID
 	for i := range all {
-		ids[i] = all[i].User
+		ids = append(ids, all[i].User)
+		if by := all[i].Impersonator.ID; by != "" { // names only those of people
+			ids = append(ids, identity.UserID(by))
+		}
 	}
 	names, err := ops.UserNames(ctx, a, ids)
 	if fault.Reason(err) == admin.ReasonInsufficientScope {
@@ -102,15 +121,13 @@ func (f *sessionList) Run(ctx context.Context, c *call) error {
 		}
 		views := make([]sessionView, 0, len(sessions))
 		for i := range sessions {
-			v := viewSession(&sessions[i])
-			v.Name = names[v.User]
-			views = append(views, v)
+			views = append(views, viewSession(&sessions[i]).named(names))
 		}
 		return showPage(c, f.listFlags, page, views, func(s *table) {
 			s.row("ID", "USER", "SIGNED IN", "LAST SEEN", "BY", "ADDRESS", "DEVICE")
 			for _, v := range views {
 				s.row(string(v.ID), cmp.Or(v.Name, string(v.User)), s.when(v.CreatedAt.Time), s.when(v.LastSeenAt.Time),
-					strings.Join(v.AMR, " "), v.IP, visitor.Describe(v.Agent).Words)
+					v.by(), v.IP, visitor.Describe(v.Agent).Words)
 			}
 		})
 	})
@@ -128,18 +145,22 @@ func (f *sessionShow) Run(ctx context.Context, c *call) error {
 		if err != nil {
 			return withHint(err, fault.NotFound, "see %s session list", program)
 		}
-		v := viewSession(x)
+		names, err := sessionUsers(ctx, ops, a, []identity.Session{*x})
+		if err != nil {
+			return err
+		}
+		v := viewSession(x).named(names)
 		return c.show(v, func(s *table) {
 			s.pair("id", string(v.ID))
-			s.pair("user", string(v.User))
+			s.pair("user", cmp.Or(v.Name, string(v.User)))
 			s.pair("signed_in_at", v.CreatedAt.String())
 			s.pair("proved_at", v.AuthTime.String())
-			s.pair("by", strings.Join(v.AMR, " "))
+			s.pair("by", v.by())
 			s.pair("acr", v.ACR)
 			s.pair("last_seen_at", v.LastSeenAt.String())
 			s.pair("expires_at", v.ExpiresAt.String())
 			s.pair("address", v.IP)
-			s.pair("agent", v.Agent)
+			s.pair("device", visitor.Describe(v.Agent).Words)
 		})
 	})
 }

@@ -13,7 +13,7 @@ import (
 // userCommands manage the people who can sign in.
 type userCommands struct {
 	Create       userCreate       `cmd:"" help:"Create an account."`
-	List         userList         `cmd:"" help:"List accounts."`
+	List         userList         `cmd:"" aliases:"ls" help:"List accounts."`
 	Show         userShow         `cmd:"" help:"Show one account."`
 	Update       userUpdate       `cmd:"" help:"Change an account. Only what is named changes."`
 	Invite       userInvite       `cmd:"" help:"Invite a person by email to take over an account."`
@@ -35,7 +35,7 @@ type userCommands struct {
 
 	Import userImport `cmd:"" help:"Create the accounts of a file."`
 	Export userExport `cmd:"" help:"Write accounts to a file."`
-	Delete userDelete `cmd:"" help:"Delete an account with all that belongs to it."`
+	Delete userDelete `cmd:"" aliases:"rm" help:"Delete an account with all that belongs to it."`
 }
 
 func newUserCommands() *userCommands {
@@ -377,7 +377,7 @@ func (f *userEnable) Run(ctx context.Context, c *call) error {
 // userDelete deletes an account.
 type userDelete struct {
 	userRef
-	Yes bool `help:"Do not ask for confirmation."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run deletes the account after confirmation.

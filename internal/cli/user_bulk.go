@@ -30,7 +30,7 @@ type userBulkRun struct {
 	Role     string `placeholder:"ROLE" help:"Select accounts with this role."`
 	Verified string `enum:",yes,no" default:"" placeholder:"yes|no" help:"Select accounts whose address is verified, or is not."`
 	Count    *int   `placeholder:"N" help:"How many accounts you expect the selection to have. If it has another number, nothing is done."`
-	Yes      bool   `help:"Do not ask for confirmation before accounts are deleted."`
+	Yes      bool   `short:"y" help:"Do not ask for confirmation before accounts are deleted."`
 }
 
 // filters reports whether the command line selects accounts by something else than their names.

@@ -11,8 +11,8 @@ import (
 
 // userFactorCommands manage the second factors of an account one by one.
 type userFactorCommands struct {
-	List   userFactorList   `cmd:"" help:"List the second factors of an account."`
-	Remove userFactorRemove `cmd:"" help:"Remove one second factor of an account; with the last one go the backup codes."`
+	List   userFactorList   `cmd:"" aliases:"ls" help:"List the second factors of an account."`
+	Remove userFactorRemove `cmd:"" aliases:"rm" help:"Remove one second factor of an account; with the last one go the backup codes."`
 }
 
 // userFactorList lists second factors.
@@ -54,7 +54,7 @@ func (f *userFactorList) Run(ctx context.Context, c *call) error {
 type userFactorRemove struct {
 	userRef
 	Factor identity.CredentialID `arg:"" name:"factor-id" help:"The factor's id, as user factors list shows it."`
-	Yes    bool                  `help:"Do not ask for confirmation."`
+	Yes    bool                  `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run removes the factor after confirmation.
@@ -77,7 +77,7 @@ func (f *userFactorRemove) Run(ctx context.Context, c *call) error {
 
 // userAuthorizationCommands manage what an account has allowed applications.
 type userAuthorizationCommands struct {
-	List   userAuthorizationList   `cmd:"" help:"List the applications that act for an account, or may do so."`
+	List   userAuthorizationList   `cmd:"" aliases:"ls" help:"List the applications that act for an account, or may do so."`
 	Revoke userAuthorizationRevoke `cmd:"" help:"Disconnect an application from an account, or all of them."`
 }
 

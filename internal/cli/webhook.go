@@ -14,10 +14,10 @@ import (
 // webhookCommands manage which addresses receive audit events.
 type webhookCommands struct {
 	Create       webhookCreate     `cmd:"" help:"Subscribe an address to events; prints the secret that signs them."`
-	List         webhookList       `cmd:"" help:"List the webhooks."`
+	List         webhookList       `cmd:"" aliases:"ls" help:"List the webhooks."`
 	Show         webhookShow       `cmd:"" help:"Show one webhook."`
 	Update       webhookUpdate     `cmd:"" help:"Change a webhook. Only what is named changes; lists are replaced."`
-	Delete       webhookDelete     `cmd:"" help:"Delete a webhook and the record of its deliveries."`
+	Delete       webhookDelete     `cmd:"" aliases:"rm" help:"Delete a webhook and the record of its deliveries."`
 	RotateSecret webhookRotate     `cmd:"" help:"Make a new secret; for a while messages carry both signatures."`
 	Deliveries   webhookDeliveries `cmd:"" help:"List what was sent, newest first, and what the target said."`
 	Resend       webhookResend     `cmd:"" help:"Send an event once more."`
@@ -165,7 +165,7 @@ func (f *webhookUpdate) Run(ctx context.Context, c *call) error {
 // webhookDelete deletes a webhook.
 type webhookDelete struct {
 	webhookRef
-	Yes bool `help:"Do not ask for confirmation."`
+	Yes bool `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run deletes the webhook after confirmation.

@@ -109,6 +109,15 @@ func scopeOf(doc object) (*oauth.Scope, error) {
 	return x, read(admin.ScopeFields(), doc, x)
 }
 
+// Scope returns a scope.
+func (s *Server) Scope(ctx context.Context, _ admin.Actor, name string) (*oauth.Scope, error) {
+	var doc object
+	if err := s.get(ctx, &doc, nil, "scopes", name); err != nil {
+		return nil, err
+	}
+	return scopeOf(doc)
+}
+
 // Scopes returns all scopes.
 func (s *Server) Scopes(ctx context.Context, _ admin.Actor) ([]oauth.Scope, error) {
 	docs, _, err := part[object](ctx, s, nil, math.MaxInt32, 0, "scopes")
