@@ -129,6 +129,21 @@ func (e BulkRequestAction) Valid() bool {
 	}
 }
 
+// Defines values for ClientBulkRequestAction.
+const (
+	ClientBulkRequestActionDelete ClientBulkRequestAction = "delete"
+)
+
+// Valid indicates whether the value is a known member of the ClientBulkRequestAction enum.
+func (e ClientBulkRequestAction) Valid() bool {
+	switch e {
+	case ClientBulkRequestActionDelete:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ConfigChangeAction.
 const (
 	ConfigChangeActionCreate ConfigChangeAction = "create"
@@ -1152,6 +1167,62 @@ type Client struct {
 
 	// Warnings What may not have the effect that was meant. Only in the answer to a change.
 	Warnings *[]Warning `json:"warnings,omitempty"`
+}
+
+// ClientBulkRequest defines model for ClientBulkRequest.
+type ClientBulkRequest struct {
+	Action ClientBulkRequestAction `json:"action"`
+
+	// Ids The ids of the clients.
+	Ids []string `json:"ids"`
+}
+
+// ClientBulkRequestAction defines model for ClientBulkRequest.Action.
+type ClientBulkRequestAction string
+
+// ClientBulkResult defines model for ClientBulkResult.
+type ClientBulkResult struct {
+	Done           int             `json:"done"`
+	Refused        int             `json:"refused"`
+	RefusedClients []RefusedClient `json:"refused_clients"`
+
+	// Total How many clients are selected.
+	Total int `json:"total"`
+}
+
+// ClientGrant The access that a client has, in the name of a person or for itself.
+type ClientGrant struct {
+	CreatedAt nullable.Nullable[time.Time] `json:"created_at"`
+	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at"`
+	GrantType string                       `json:"grant_type"`
+	ID        string                       `json:"id"`
+
+	// IP Of the latest use.
+	IP         string                       `json:"ip"`
+	LastUsedAt nullable.Nullable[time.Time] `json:"last_used_at"`
+
+	// Scope Separated by spaces.
+	Scope string `json:"scope"`
+
+	// UserAgent Of the latest use.
+	UserAgent string `json:"user_agent"`
+
+	// UserID Empty if the client acts for itself, and without the scope to read users.
+	UserID string `json:"user_id"`
+
+	// UserName What the person signs in with.
+	UserName string `json:"user_name"`
+}
+
+// ClientGrantList defines model for ClientGrantList.
+type ClientGrantList struct {
+	Data []ClientGrant `json:"data"`
+
+	// Total How many grants the answer has.
+	Total int `json:"total"`
+
+	// TotalIs `at_least` if there are more than `total`; missing otherwise.
+	TotalIs *string `json:"total_is,omitempty"`
 }
 
 // ClientList defines model for ClientList.
@@ -2232,6 +2303,14 @@ type ProblemDetail struct {
 
 	// Message What is wrong with it.
 	Message string `json:"message"`
+}
+
+// RefusedClient defines model for RefusedClient.
+type RefusedClient struct {
+	ClientID string `json:"client_id"`
+
+	// Error Why.
+	Error string `json:"error"`
 }
 
 // RefusedUser defines model for RefusedUser.
@@ -3421,6 +3500,12 @@ type CreateClientParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// DeleteClientsParams defines parameters for DeleteClients.
+type DeleteClientsParams struct {
+	// IdempotencyKey A name of your own for this request. The same request with the same name, within 24 hours, is not carried out again and gets the same answer. Another body gets 422.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ImportClientsParams defines parameters for ImportClients.
 type ImportClientsParams struct {
 	// Format The program that the file is from.
@@ -3443,6 +3528,12 @@ type DeleteClientParams struct {
 type UpdateClientParams struct {
 	// IfMatch The `ETag` that the change is based on. If the thing has changed since, the answer is 412 and nothing happens. `*` means any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ClientGrantsParams defines parameters for ClientGrants.
+type ClientGrantsParams struct {
+	// User The id, address or name of a person.
+	User *string `form:"user,omitempty" json:"user,omitempty"`
 }
 
 // AddSecretParams defines parameters for AddSecret.
@@ -3853,6 +3944,9 @@ type RotateWebhookSecretParams struct {
 // CreateClientJSONRequestBody defines body for CreateClient for application/json ContentType.
 type CreateClientJSONRequestBody = ClientRegistration
 
+// DeleteClientsJSONRequestBody defines body for DeleteClients for application/json ContentType.
+type DeleteClientsJSONRequestBody = ClientBulkRequest
+
 // UpdateClientJSONRequestBody defines body for UpdateClient for application/json ContentType.
 type UpdateClientJSONRequestBody = ClientPatch
 
@@ -4110,6 +4204,24 @@ type ClientInterface interface {
 	// Corresponds with POST /clients (the `CreateClient` operationId).
 	CreateClient(ctx context.Context, params *CreateClientParams, body CreateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DeleteClientsWithBody Delete several clients
+	//
+	// Each client is decided by itself; `refused_clients` says which were not deleted, and why.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /clients/bulk (the `DeleteClients` operationId).
+	DeleteClientsWithBody(ctx context.Context, params *DeleteClientsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteClients Delete several clients
+	//
+	// Each client is decided by itself; `refused_clients` says which were not deleted, and why.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /clients/bulk (the `DeleteClients` operationId).
+	DeleteClients(ctx context.Context, params *DeleteClientsParams, body DeleteClientsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ImportClientsWithBody Register the clients of another server
 	//
 	// The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
@@ -4145,6 +4257,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
 	UpdateClient(ctx context.Context, id ClientRef, params *UpdateClientParams, body UpdateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ClientGrants List the access that a client has now
+	//
+	// At most 100 grants; `user` finds those of one person, and needs the scope `admin:users:read`. Without that scope the answer does not say whose the grants are.
+	//
+	// Corresponds with GET /clients/{id}/grants (the `ClientGrants` operationId).
+	ClientGrants(ctx context.Context, id ClientRef, params *ClientGrantsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeClientGrant End one grant of a client
+	//
+	// Its tokens end with it. The consent stays.
+	//
+	// Corresponds with DELETE /clients/{id}/grants/{grant_id} (the `RevokeClientGrant` operationId).
+	RevokeClientGrant(ctx context.Context, id ClientRef, grantID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RevokeClientTokens End all tokens of a client
 	//
@@ -5122,6 +5248,44 @@ func (c *RawClient) CreateClient(ctx context.Context, params *CreateClientParams
 	return c.Client.Do(req)
 }
 
+// DeleteClientsWithBody Delete several clients
+//
+// Each client is decided by itself; `refused_clients` says which were not deleted, and why.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /clients/bulk (the `DeleteClients` operationId).
+func (c *RawClient) DeleteClientsWithBody(ctx context.Context, params *DeleteClientsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteClientsRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteClients Delete several clients
+//
+// Each client is decided by itself; `refused_clients` says which were not deleted, and why.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /clients/bulk (the `DeleteClients` operationId).
+func (c *RawClient) DeleteClients(ctx context.Context, params *DeleteClientsParams, body DeleteClientsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteClientsRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ImportClientsWithBody Register the clients of another server
 //
 // The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
@@ -5198,6 +5362,40 @@ func (c *RawClient) UpdateClientWithBody(ctx context.Context, id ClientRef, para
 // Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
 func (c *RawClient) UpdateClient(ctx context.Context, id ClientRef, params *UpdateClientParams, body UpdateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateClientRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ClientGrants List the access that a client has now
+//
+// At most 100 grants; `user` finds those of one person, and needs the scope `admin:users:read`. Without that scope the answer does not say whose the grants are.
+//
+// Corresponds with GET /clients/{id}/grants (the `ClientGrants` operationId).
+func (c *RawClient) ClientGrants(ctx context.Context, id ClientRef, params *ClientGrantsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewClientGrantsRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeClientGrant End one grant of a client
+//
+// Its tokens end with it. The consent stays.
+//
+// Corresponds with DELETE /clients/{id}/grants/{grant_id} (the `RevokeClientGrant` operationId).
+func (c *RawClient) RevokeClientGrant(ctx context.Context, id ClientRef, grantID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeClientGrantRequest(c.Server, id, grantID)
 	if err != nil {
 		return nil, err
 	}
@@ -8013,6 +8211,61 @@ func NewCreateClientRequestWithBody(server string, params *CreateClientParams, c
 	return req, nil
 }
 
+// NewDeleteClientsRequest calls the generic DeleteClients builder with application/json body
+func NewDeleteClientsRequest(server string, params *DeleteClientsParams, body DeleteClientsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDeleteClientsRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewDeleteClientsRequestWithBody constructs an http.Request for the DeleteClients method, with any body, and a specified content type
+func NewDeleteClientsRequestWithBody(server string, params *DeleteClientsParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/bulk")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewImportClientsRequestWithBody constructs an http.Request for the ImportClients method, with any body, and a specified content type
 func NewImportClientsRequestWithBody(server string, params *ImportClientsParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
@@ -8217,6 +8470,108 @@ func NewUpdateClientRequestWithBody(server string, id ClientRef, params *UpdateC
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewClientGrantsRequest constructs an http.Request for the ClientGrants method
+func NewClientGrantsRequest(server string, id ClientRef, params *ClientGrantsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/%s/grants", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.User != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "user", *params.User, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRevokeClientGrantRequest constructs an http.Request for the RevokeClientGrant method
+func NewRevokeClientGrantRequest(server string, id ClientRef, grantID string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "grant_id", grantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/clients/%s/grants/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -12424,6 +12779,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /clients (the `CreateClient` operationId).
 	CreateClientWithResponse(ctx context.Context, params *CreateClientParams, body CreateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateClientResponse, error)
 
+	// DeleteClientsWithBodyWithResponse Delete several clients
+	//
+	// Each client is decided by itself; `refused_clients` says which were not deleted, and why.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clients/bulk (the `DeleteClients` operationId).
+	DeleteClientsWithBodyWithResponse(ctx context.Context, params *DeleteClientsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteClientsResponse, error)
+
+	// DeleteClientsWithResponse Delete several clients
+	//
+	// Each client is decided by itself; `refused_clients` says which were not deleted, and why.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /clients/bulk (the `DeleteClients` operationId).
+	DeleteClientsWithResponse(ctx context.Context, params *DeleteClientsParams, body DeleteClientsJSONRequestBody, reqEditors ...RequestEditorFn) (*DeleteClientsResponse, error)
+
 	// ImportClientsWithBodyWithResponse Register the clients of another server
 	//
 	// The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
@@ -12463,6 +12836,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PATCH /clients/{id} (the `UpdateClient` operationId).
 	UpdateClientWithResponse(ctx context.Context, id ClientRef, params *UpdateClientParams, body UpdateClientJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateClientResponse, error)
+
+	// ClientGrantsWithResponse List the access that a client has now
+	//
+	// At most 100 grants; `user` finds those of one person, and needs the scope `admin:users:read`. Without that scope the answer does not say whose the grants are.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /clients/{id}/grants (the `ClientGrants` operationId).
+	ClientGrantsWithResponse(ctx context.Context, id ClientRef, params *ClientGrantsParams, reqEditors ...RequestEditorFn) (*ClientGrantsResponse, error)
+
+	// RevokeClientGrantWithResponse End one grant of a client
+	//
+	// Its tokens end with it. The consent stays.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /clients/{id}/grants/{grant_id} (the `RevokeClientGrant` operationId).
+	RevokeClientGrantWithResponse(ctx context.Context, id ClientRef, grantID string, reqEditors ...RequestEditorFn) (*RevokeClientGrantResponse, error)
 
 	// RevokeClientTokensWithResponse End all tokens of a client
 	//
@@ -14025,6 +14416,54 @@ func (r CreateClientResponse) ContentType() string {
 	return ""
 }
 
+type DeleteClientsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClientBulkResult
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeleteClientsResponse) GetJSON200() *ClientBulkResult {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteClientsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteClientsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteClientsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteClientsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteClientsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ImportClientsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14211,6 +14650,95 @@ func (r UpdateClientResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r UpdateClientResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ClientGrantsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ClientGrantList
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ClientGrantsResponse) GetJSON200() *ClientGrantList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ClientGrantsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ClientGrantsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ClientGrantsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ClientGrantsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ClientGrantsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeClientGrantResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeClientGrantResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeClientGrantResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeClientGrantResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeClientGrantResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeClientGrantResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -18148,6 +18676,36 @@ func (c *ClientWithResponses) CreateClientWithResponse(ctx context.Context, para
 	return ParseCreateClientResponse(rsp)
 }
 
+// DeleteClientsWithBodyWithResponse Delete several clients
+//
+// Each client is decided by itself; `refused_clients` says which were not deleted, and why.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clients/bulk (the `DeleteClients` operationId).
+func (c *ClientWithResponses) DeleteClientsWithBodyWithResponse(ctx context.Context, params *DeleteClientsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeleteClientsResponse, error) {
+	rsp, err := c.DeleteClientsWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteClientsResponse(rsp)
+}
+
+// DeleteClientsWithResponse Delete several clients
+//
+// Each client is decided by itself; `refused_clients` says which were not deleted, and why.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /clients/bulk (the `DeleteClients` operationId).
+func (c *ClientWithResponses) DeleteClientsWithResponse(ctx context.Context, params *DeleteClientsParams, body DeleteClientsJSONRequestBody, reqEditors ...RequestEditorFn) (*DeleteClientsResponse, error) {
+	rsp, err := c.DeleteClients(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteClientsResponse(rsp)
+}
+
 // ImportClientsWithBodyWithResponse Register the clients of another server
 //
 // The body is an export of Auth0 or Keycloak, or rows of the tables of AuthGate. Each client is registered under
@@ -18216,6 +18774,36 @@ func (c *ClientWithResponses) UpdateClientWithResponse(ctx context.Context, id C
 		return nil, err
 	}
 	return ParseUpdateClientResponse(rsp)
+}
+
+// ClientGrantsWithResponse List the access that a client has now
+//
+// At most 100 grants; `user` finds those of one person, and needs the scope `admin:users:read`. Without that scope the answer does not say whose the grants are.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /clients/{id}/grants (the `ClientGrants` operationId).
+func (c *ClientWithResponses) ClientGrantsWithResponse(ctx context.Context, id ClientRef, params *ClientGrantsParams, reqEditors ...RequestEditorFn) (*ClientGrantsResponse, error) {
+	rsp, err := c.ClientGrants(ctx, id, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClientGrantsResponse(rsp)
+}
+
+// RevokeClientGrantWithResponse End one grant of a client
+//
+// Its tokens end with it. The consent stays.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /clients/{id}/grants/{grant_id} (the `RevokeClientGrant` operationId).
+func (c *ClientWithResponses) RevokeClientGrantWithResponse(ctx context.Context, id ClientRef, grantID string, reqEditors ...RequestEditorFn) (*RevokeClientGrantResponse, error) {
+	rsp, err := c.RevokeClientGrant(ctx, id, grantID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeClientGrantResponse(rsp)
 }
 
 // RevokeClientTokensWithResponse End all tokens of a client
@@ -20144,6 +20732,39 @@ func ParseCreateClientResponse(rsp *http.Response) (*CreateClientResponse, error
 	return response, nil
 }
 
+// ParseDeleteClientsResponse parses an HTTP response from a DeleteClientsWithResponse call
+func ParseDeleteClientsResponse(rsp *http.Response) (*DeleteClientsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteClientsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClientBulkResult
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseImportClientsResponse parses an HTTP response from a ImportClientsWithResponse call
 func ParseImportClientsResponse(rsp *http.Response) (*ImportClientsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -20286,6 +20907,68 @@ func ParseUpdateClientResponse(rsp *http.Response) (*UpdateClientResponse, error
 			headers.ETag = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseClientGrantsResponse parses an HTTP response from a ClientGrantsWithResponse call
+func ParseClientGrantsResponse(rsp *http.Response) (*ClientGrantsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ClientGrantsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ClientGrantList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRevokeClientGrantResponse parses an HTTP response from a RevokeClientGrantWithResponse call
+func ParseRevokeClientGrantResponse(rsp *http.Response) (*RevokeClientGrantResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeClientGrantResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
 	}
 
 	return response, nil

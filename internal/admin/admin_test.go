@@ -149,6 +149,15 @@ func operations() map[string]call {
 		"RevokeClientTokens": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.RevokeClientTokens(ctx, a, "x"))
 		}},
+		"DeleteClients": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.DeleteClients(ctx, a, []client.ID{"x"}))
+		}},
+		"ClientGrants": {admin.ScopeClientsRead, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return only(o.ClientGrants(ctx, a, "x", ""))
+		}},
+		"RevokeClientGrant": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
+			return o.RevokeClientGrant(ctx, a, "x", "y")
+		}},
 		"DeleteClient": {admin.ScopeClientsWrite, func(ctx context.Context, o *admin.Operations, a admin.Actor) error {
 			return only(o.DeleteClient(ctx, a, "x", 0))
 		}},

@@ -221,6 +221,11 @@ func (d *draftStore) RevokeClientTokens(context.Context, client.ID, time.Time, .
 	return notDrafted()
 }
 
+// EndClientGrant returns an error.
+func (d *draftStore) EndClientGrant(context.Context, client.ID, oauth.GrantID, time.Time, ...audit.Event) error {
+	return notDrafted()
+}
+
 // ResendDelivery returns an error.
 func (d *draftStore) ResendDelivery(context.Context, webhook.ID, string, ...audit.Event) error {
 	return notDrafted()

@@ -30,6 +30,7 @@ const (
 type Store interface {
 	UserStore
 	ClientStore
+	ClientGrantStore
 	ScopeStore
 	RoleStore
 	RouteStore

@@ -583,7 +583,7 @@ func bodyLimits() map[string]int64 {
 	for _, path := range slices.Concat(api.PathsOfFiles(), console.PathsOfFiles()) {
 		limits[path] = maxImport
 	}
-	for _, path := range api.PathsOfDocuments() {
+	for _, path := range slices.Concat(api.PathsOfDocuments(), console.PathsOfDocuments()) {
 		limits[path] = maxDocument
 	}
 	return limits

@@ -42,8 +42,6 @@ var faceless = map[string]map[string]string{
 	"web/console": {
 		"BackupFiles":     "needs the machine: it reads a place that its caller names",
 		"BeginIdempotent": "forms bring the version of what they change instead",
-		"ApplyConfig":     "documents are applied by who keeps them in version control; the page compares",
-		"ExportConfig":    "not built yet: the page names the command",
 		"CanDeleteScope":  "ScopeUse names all that holds a scope",
 		"SetupLink":       "needs the machine: it makes the first administrator",
 		"UserFactors":     "the page of a user has them from UserDetail",

@@ -19,8 +19,9 @@ type clientCommands struct {
 	Update       clientUpdate       `cmd:"" help:"Change a client. Only what is named changes; lists are replaced."`
 	RotateSecret clientRotateSecret `cmd:"" help:"Give a client a new secret; the old one stays valid for a while."`
 	Secret       secretCommands     `cmd:"" help:"Add, list and remove the secrets of a client one by one."`
+	Grants       grantCommands      `cmd:"" help:"List and revoke the access that a client has now."`
 	RevokeTokens clientRevokeTokens `cmd:"" help:"Revoke all tokens of a client; the client stays."`
-	Delete       clientDelete       `cmd:"" aliases:"rm" help:"Delete a client, and revoke all its tokens."`
+	Delete       clientDelete       `cmd:"" aliases:"rm" help:"Delete clients, and revoke all their tokens."`
 }
 
 func newClientCommands(r client.Rules) *clientCommands {
@@ -235,29 +236,5 @@ func (f *clientRevokeTokens) Run(ctx context.Context, c *call) error {
 		}
 		doc := map[string]string{"client_id": string(cl.ID), "result": "revoked"}
 		return c.done(doc, "All tokens of client %s (%s) are revoked.", cl.Name, cl.ID)
-	})
-}
-
-// clientDelete deletes a client.
-type clientDelete struct {
-	clientRef
-	Yes bool `short:"y" help:"Do not ask for confirmation."`
-}
-
-// Run deletes the client after confirmation.
-func (f *clientDelete) Run(ctx context.Context, c *call) error {
-	return c.manage(ctx, func(ops operations, a admin.Actor) error {
-		cl, err := ops.Client(ctx, a, f.Ref)
-		if err != nil {
-			return noClient(err)
-		}
-		if err := c.confirm(f.Yes, "client", string(cl.ID)); err != nil {
-			return err
-		}
-		if _, err := ops.DeleteClient(ctx, a, string(cl.ID), 0); err != nil {
-			return noClient(err)
-		}
-		doc := map[string]string{"client_id": string(cl.ID), "result": "deleted"}
-		return c.done(doc, "Client %s (%s) is deleted.", cl.Name, cl.ID)
 	})
 }

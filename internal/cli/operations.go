@@ -140,6 +140,9 @@ type clientOperations interface {
 	CreateInitialToken(
 		ctx context.Context, a admin.Actor, in admin.NewInitialToken,
 	) (*admin.InitialToken, string, error)
+	ClientGrants(ctx context.Context, a admin.Actor, ref, user string) (*admin.ClientGrants, error)
+	DeleteClients(ctx context.Context, a admin.Actor, ids []client.ID) (*admin.DeletedClients, error)
+	RevokeClientGrant(ctx context.Context, a admin.Actor, ref string, id oauth.GrantID) error
 	DeleteClient(
 		ctx context.Context, a admin.Actor, ref string, version int64,
 	) (*client.Client, error)

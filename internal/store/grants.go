@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/audit"
+	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
@@ -274,6 +275,37 @@ func (d *DB) UserGrants(
 	ctx context.Context, user identity.UserID, now time.Time,
 ) ([]oauth.Grant, error) {
 	return list(ctx, d.sql, grantTable.scan, selectUserGrants, user, unixMilli(now))
+}
+
+// ClientGrants returns up to limit grants of a client that have not ended, in no order, so that a
+// client with millions of them is no harder to read; with a user only those of that person.
+func (d *DB) ClientGrants(
+	ctx context.Context, id client.ID, user identity.UserID, now time.Time, limit int,
+) ([]oauth.Grant, error) {
+	if user != "" {
+		return list(ctx, d.sql, grantTable.scan, selectGrant+" WHERE user_id = $1 AND client_id = $2 AND expires_at > $3"+
+			" AND "+notRevoked+" LIMIT $4", user, id, unixMilli(now), int64(limit))
+	}
+	return list(ctx, d.sql, grantTable.scan, selectGrant+" WHERE client_id = $1 AND expires_at > $2 AND "+notRevoked+
+		" LIMIT $3", id, unixMilli(now), int64(limit))
+}
+
+// ClientGrant returns a grant of a client that has not ended, or NotFound.
+func (d *DB) ClientGrant(ctx context.Context, c client.ID, id oauth.GrantID, now time.Time) (*oauth.Grant, error) {
+	g, err := grantTable.scan(d.sql.Row(ctx, selectGrant+" WHERE id = $1 AND client_id = $2 AND expires_at > $3 AND "+
+		notRevoked, clean(string(id)), c, unixMilli(now)))
+	return g, asNotFound(err, "grant")
+}
+
+// EndClientGrant ends a grant of that client. It returns NotFound if the grant is another client's,
+// or has ended.
+func (d *DB) EndClientGrant(
+	ctx context.Context, c client.ID, id oauth.GrantID, now time.Time, ev ...audit.Event,
+) error {
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		revoked, err := endGrants(ctx, tx, now, "id = $1 AND client_id = $2", clean(string(id)), c)
+		return revoked, requireOne(int64(len(revoked)), err, "grant")
+	})
 }
 
 // EndUserGrant ends a grant of that user. It returns NotFound if the grant is another user's, or

@@ -781,7 +781,40 @@ func (s *suite) revokeAll(t *testing.T) {
 	want(t, s.db.EndUserAccess(ctx, "nobody", when, ""), fault.NotFound)
 }
 
+// clientGrants lists and ends the grants of one client.
+func (s *suite) clientGrants(t *testing.T) {
+	ctx, c, other, u, v := t.Context(), s.client(t), s.client(t), s.user(t), s.user(t)
+	mine, theirs, expired := s.grant(u, c), s.grant(v, c), s.grant(u, c)
+	expired.ExpiresAt = s.now
+	for _, g := range []*oauth.Grant{mine, theirs, expired, s.grant(u, other)} {
+		testkit.Must(t, s.db.PutGrant(ctx, g))
+	}
+	count := func(user identity.UserID, limit, n int) {
+		t.Helper()
+		all, err := s.db.ClientGrants(ctx, c.ID, user, s.now, limit)
+		testkit.Must(t, err)
+		testkit.Equal(t, "grants", len(all), n)
+	}
+	count("", 9, 2)
+	count("", 1, 1)
+	count(u.ID, 9, 1)
+	got, err := s.db.ClientGrant(ctx, c.ID, mine.ID, s.now)
+	testkit.Must(t, err)
+	testkit.Equal(t, "user", got.User, u.ID)
+	_, err = s.db.ClientGrant(ctx, other.ID, mine.ID, s.now)
+	want(t, err, fault.NotFound)
+	_, err = s.db.ClientGrant(ctx, c.ID, expired.ID, s.now)
+	want(t, err, fault.NotFound)
+	want(t, s.db.EndClientGrant(ctx, other.ID, mine.ID, s.now), fault.NotFound)
+	testkit.Must(t, s.db.EndClientGrant(ctx, c.ID, mine.ID, s.now, event(audit.GrantRevoked, u, s.now)))
+	want(t, s.db.EndClientGrant(ctx, c.ID, mine.ID, s.now), fault.NotFound)
+	testkit.Equal(t, "revoked", s.db.Revoked(token(mine, s.now)), true)
+	testkit.Equal(t, "the other's", s.db.Revoked(token(theirs, s.now)), false)
+	count("", 9, 1)
+}
+
 func (s *suite) account(t *testing.T) {
+	s.clientGrants(t)
 	ctx, c, u, stranger := t.Context(), s.client(t), s.user(t), s.user(t)
 	v := s.session(t, u)
 	g := s.grant(u, c)

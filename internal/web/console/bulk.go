@@ -13,22 +13,24 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 )
 
-// BulkView asks before something is done to several accounts.
+// BulkView asks before something is done to several accounts or clients.
 type BulkView struct {
 	Base
+	Action string // address that the form is posted to
 	Ends   []string
 	Inputs []Input
-	Users  Table // those that were selected one by one
+	Things Table // those that were selected one by one
 	Button string
 	Danger bool
 	Hidden []Pair
 	Back   Link
+	Same   Same
 }
 
 // Page names the template.
 func (*BulkView) Page() string { return "bulk" }
 
-// JobView shows what became of an action on several accounts.
+// JobView shows what became of an action on several accounts or clients.
 type JobView struct {
 	Base
 	Facts   []Fact
@@ -172,7 +174,7 @@ func (s *Server) showBulk(w http.ResponseWriter, r *http.Request, q *request) er
 }
 
 func (s *Server) writeBulk(w http.ResponseWriter, q *request, f *bulkForm, b Base) error {
-	v := &BulkView{Base: b, Button: f.button + " " + count(f.number, "user"), Danger: f.danger, Hidden: f.hidden}
+	v := &BulkView{Base: b, Action: Root + "/users/bulk", Button: f.button + " " + count(f.number, "user"), Danger: f.danger, Hidden: f.hidden}
 	v.Back = Link{"Users", Root + "/users"}
 	v.Crumbs = []Link{v.Back}
 	if f.selection.Filter != nil {
@@ -190,14 +192,47 @@ func (s *Server) writeBulk(w http.ResponseWriter, q *request, f *bulkForm, b Bas
 		}
 		v.Inputs = []Input{in}
 	}
-	v.Users = Table{Caption: "Selected users", Columns: []Column{{Name: "User"}, {Name: "Roles", Wide: true}}}
+	v.Things = Table{Caption: "Selected users", Columns: []Column{{Name: "User"}, {Name: "Roles", Wide: true}}}
 	for _, u := range f.users {
-		v.Users.Rows = append(v.Users.Rows, Row{ID: string(u.ID), Name: u.Label(), Cells: []Cell{
+		v.Things.Rows = append(v.Things.Rows, Row{ID: string(u.ID), Name: u.Label(), Cells: []Cell{
 			{Text: u.Label(), URL: at("/users", string(u.ID)), Sub: u.LoginName()},
 			textCell(strings.Join(u.Roles, ", ")),
 		}})
 	}
+	v.Same = s.bulkSame(f)
 	return s.show(w, v.status(), v)
+}
+
+// bulkSame returns the command and the API call of an action on accounts.
+func (s *Server) bulkSame(f *bulkForm) Same {
+	args := []string{"user", "bulk", "run", string(f.action)}
+	body := map[string]any{"action": f.action}
+	if f.reason {
+		args, body["reason"] = append(args, "--reason", "TEXT"), "TEXT"
+	}
+	if filter := f.selection.Filter; filter != nil {
+		selected := map[string]any{}
+		for _, x := range []Pair{{"search", filter.Search}, {"status", filter.Status}, {"role", filter.Role}} {
+			if x.Value != "" {
+				args, selected[x.Name] = append(args, "--"+x.Name+"="+x.Value), x.Value
+			}
+		}
+		if filter.Verified != nil {
+			selected["email_verified"] = *filter.Verified
+			args = append(args, "--verified="+map[bool]string{true: "yes", false: "no"}[*filter.Verified])
+		}
+		if len(selected) == 0 {
+			args = append(args, "--all")
+		}
+		args = append(args, "--count", strconv.Itoa(f.selection.Count))
+		body["filter"], body["count"], body["at"] = selected, f.selection.Count, f.selection.At.UTC().Format(time.RFC3339Nano)
+	} else {
+		for _, id := range f.selection.IDs {
+			args = append(args, string(id))
+		}
+		body["ids"] = f.selection.IDs
+	}
+	return s.same("POST", "/api/v1/users/bulk", body, args...)
 }
 
 // postBulk does the action, and shows which accounts were refused and why. Beyond a bound it is a

@@ -19,6 +19,7 @@ type ClientView struct {
 	Base
 	Config   []Fact
 	Secrets  Table // without columns where the client has none
+	Grants   *ClientGrantList
 	Snippets []Snippet
 	Test     *Link // signs in as the app would, or nil
 	Denials  Table
@@ -48,6 +49,9 @@ func (s *Server) showClient(w http.ResponseWriter, r *http.Request, q *request) 
 	v.Snippets = s.snippets(c)
 	if c.CanUseGrant(client.GrantTypeCode) && len(c.Redirects) > 0 && !c.Disabled {
 		v.Test = &Link{"Test sign-in", testSignIn(s.cfg.Issuer, c)}
+	}
+	if err := s.clientGrants(r, v, q, c); err != nil {
+		return err
 	}
 	if q.actor.Can(admin.ScopeAuditRead) {
 		if err := s.clientEvents(r.Context(), v, q, c); err != nil {

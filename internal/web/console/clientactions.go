@@ -38,6 +38,7 @@ func (s *Server) clientActionRoutes() []route {
 		actionRoutes(path, s.oldSecretsAction(), s.loadClient),
 		actionRoutes(path, s.clientTokensAction(), s.loadClient),
 		actionRoutes(path, s.deleteClientAction(), s.loadClient),
+		actionRoutes(path+"/grants/{grant}", s.revokeGrantAction(), s.loadGrant),
 		actionRoutes(path+"/secrets/{secret}", s.removeSecretAction(), s.loadSecret),
 	)
 }

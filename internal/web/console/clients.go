@@ -24,8 +24,10 @@ func (s *Server) clientSection() section {
 			{"GET /admin/clients", []string{"Clients"}, s.showClients},
 			{"GET /admin/clients/new", nil, s.showNewClient},
 			{"GET /admin/clients/export", nil, s.exportClients},
+			{"GET " + clientBulkPath, nil, s.showDeleteClients},
+			{"POST " + clientBulkPath, []string{"DeleteClients"}, s.postDeleteClients},
 			{"POST /admin/clients", []string{"CreateClient"}, s.postNewClient},
-			{"GET /admin/clients/{client}", []string{"Client", "Events"}, s.showClient},
+			{"GET /admin/clients/{client}", []string{"Client", "ClientGrants", "Events"}, s.showClient},
 			{"GET /admin/clients/{client}/edit", nil, s.showEditClient},
 			{"POST /admin/clients/{client}/edit", []string{"UpdateClient"}, s.postEditClient},
 		}, s.clientActionRoutes()),
@@ -34,6 +36,8 @@ func (s *Server) clientSection() section {
 			"created":  "The client was registered.",
 			"updated":  "The changes were saved.",
 			"deleted":  "The client was deleted, and its tokens were revoked.",
+			"several":  "The clients were deleted, and their tokens were revoked.",
+			"grant":    "The grant was revoked, with its tokens.",
 			"disabled": "The client is disabled: every request of it is rejected.",
 			"enabled":  "The client is active again.",
 			"tokens":   "All tokens of the client were revoked.",
@@ -51,6 +55,7 @@ type ClientsView struct {
 	Table  Table
 	Pager  Pager
 	Empty  *Empty // instead of the list, or nil
+	Bulk   string // address of the page that deletes the selected clients, or ""
 	Export string // address of the list as CSV
 	Same   Same
 }
@@ -92,6 +97,9 @@ func (s *Server) showClients(w http.ResponseWriter, r *http.Request, q *request)
 	v.Search = clientSearch(q.form)
 	v.Export = keep(Root+"/clients/export", q.form, clientFilters())
 	v.Table = clientTable(q.form)
+	if q.actor.Can(admin.ScopeClientsWrite) {
+		v.Bulk, v.Table.Picks = clientBulkPath, true
+	}
 	for _, c := range page.Items {
 		v.Table.Rows = append(v.Table.Rows, s.clientRow(&v.Base, c))
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/oauth/token"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/web/console"
 )
@@ -37,7 +39,13 @@ func (s *site) furnishApps() map[string]string {
 	c := webApp()
 	c.Name, c.Description = hostile, hostile
 	id := s.newClient(c)
+	grant := &oauth.Grant{
+		ID: oauth.GrantID(secret.NewID(s.now)), User: s.user.ID, Client: client.ID(id), Kind: client.GrantTypeCode, Agent: hostile,
+		Scopes: []string{"openid"}, CreatedAt: s.now, LastUsedAt: s.now, ExpiresAt: s.now.Add(time.Hour),
+	}
+	testkit.Must(s.t, s.db.PutGrant(s.t.Context(), grant))
 	return map[string]string{
+		"grant":   string(grant.ID),
 		"webhook": s.newWebhook("https://hooks.example.com/x"),
 		"initial": "0123",
 		"scope":   s.newScope("things:read"), "route": s.newRoute(access.Route{Prefix: "/shop", Upstreams: []string{"http://x:1"}, Name: hostile}),

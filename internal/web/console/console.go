@@ -85,6 +85,7 @@ type Server struct {
 	pages    *pages
 	sections []section
 	drafts   *secret.Box
+	imports  imports
 }
 
 // New returns a server of the console.

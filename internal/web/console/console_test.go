@@ -39,7 +39,7 @@ func TestEveryPage(t *testing.T) {
 	factor, app := s.furnish(victim)
 	keys, err := s.ops.Keys(t.Context(), s.actor())
 	testkit.Must(t, err)
-	ids := map[string]string{"id": string(victim.ID), "session": string(sess.ID), "job": "none", "role": "admin", "factor": factor, "app": app}
+	ids := map[string]string{"id": string(victim.ID), "session": string(sess.ID), "job": "none", "import": "none", "role": "admin", "factor": factor, "app": app}
 	root := s.user
 	maps.Copy(ids, s.furnishApps())
 	for pattern := range s.console.Patterns() {
@@ -57,8 +57,10 @@ func TestEveryPage(t *testing.T) {
 			p := s.get(path)
 			switch {
 			case strings.HasSuffix(path, "/bulk"):
-				p.shows(400, "Choose what to do")
-			case strings.HasSuffix(path, "/jobs/none"):
+				p.shows(400, "elect")
+			case strings.HasSuffix(path, "/config/export"):
+				p.shows(200, "label: main").hides("<html")
+			case strings.HasSuffix(path, "/jobs/none"), strings.Contains(path, "/imports/none"):
 				p.shows(404)
 			case strings.HasSuffix(path, "/users/export"):
 				p.shows(200, "email")

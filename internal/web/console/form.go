@@ -12,6 +12,7 @@ type Input struct {
 	Type, Autocomplete     string
 	Inputmode, Placeholder string
 	Required, Plain, Area  bool
+	Editor                 bool // a tall area for text with meaning in each character
 	Autofocus, Checked     bool
 	Choices                []Choice // of a list; none: a text
 }
@@ -68,6 +69,8 @@ func newInput(b Base, name, label string, options ...string) (Input, error) {
 			f.Plain = true
 		case "area":
 			f.Area = true
+		case "editor":
+			f.Editor = true
 		default:
 			return f, fmt.Errorf("input %s: no option %q", name, option)
 		}

@@ -3,7 +3,9 @@ package console_test
 import (
 	"bytes"
 	"mime/multipart"
+	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -26,7 +28,20 @@ func (s *site) upload(file, name string, pairs ...string) page {
 	r := httptest.NewRequest("POST", origin+"/admin/users/import", &body)
 	r.Header.Set("Content-Type", form.FormDataContentType())
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	return s.send(r)
+	p := s.send(r)
+	if p.Code != http.StatusSeeOther {
+		return p
+	}
+	// The import goes on after the answer; its page says when it has ended.
+	to := p.Header().Get("Location")
+	testkit.Eventually(s.t, "the import has ended", func() bool {
+		if p = s.get(to); strings.Contains(p.Body.String(), "Running") {
+			p.shows(200, `http-equiv="refresh"`, "Show how far it is now", ">Stop<")
+			return false
+		}
+		return true
+	})
+	return p.hides(`http-equiv="refresh"`)
 }
 
 // A file is checked, imported with its wrong lines named, and can be sent again. What strangers
@@ -46,19 +61,26 @@ func TestImportPage(t *testing.T) {
 	s.get("/admin/users").shows(200, "/admin/users/import")
 	s.get("/admin/users/import").shows(200, `enctype="multipart/form-data"`, "gatehouse user import").wellFormed()
 	s.upload(file, "a.jsonl", "format", "", "check", "on", "skip", "on").
-		shows(200, `<ol class="progress"><li`, "Line 2: ", "2 users would be created", "1 wrong").hides("<img src=x>").wellFormed()
+		shows(200, "A check: nothing is stored", "Refused lines", "2 users would be created", "1 refused").hides("<img src=x>").wellFormed()
 	testkit.Equal(t, "users after a check", users(), before)
 	s.upload(file, "a.jsonl", "format", "").shows(200, "Nothing was stored").wellFormed()
 	testkit.Equal(t, "users after a stopped import", users(), before)
-	s.upload(file, "a.jsonl", "format", "json", "skip", "on").shows(200, "2 users created, 0 are here already, 1 wrong")
-	s.upload(file, "a.jsonl", "skip", "on").shows(200, "0 users created, 2 are here already")
+	s.upload(file, "a.jsonl", "format", "json", "skip", "on").shows(200, "2 users created, 0 here already, 1 refused")
+	s.upload(file, "a.jsonl", "skip", "on").shows(200, "0 users created, 2 here already")
 	testkit.Equal(t, "users", users(), before+2)
 	s.upload("email,name\nthird@example.com,Third\n", "B.CSV", "format", "").shows(200, "1 user created")
 	s.upload(`[{"client_id":"job","name":"Job","grant_types":["client_credentials"]}]`, "c.json", "format", "auth0").
-		shows(200, "New secret of <bdi>job</bdi>", "1 client created")
+		shows(200, "New secrets", "<bdi>job</bdi>", "gth_cs_", "1 client created")
 	s.upload("{", "a.json", "format", "keycloak").shows(200, "The import has ended: ")
+	p := s.upload(file, "a.jsonl", "skip", "on", "check", "on")
+	s.get(p.path+"/refused").shows(200, "line,error", "2,").hides("<html")
+	s.post(p.path + "/stop").leads(p.path)
+	s.get("/admin/imports/none").shows(404, "Import the file again")
+	s.get("/admin/users/import").shows(200, "The last import", p.path)
 	s.post("/admin/users/import", "x", "y").shows(400, "The form has no file")
 
 	s.signIn(s.newUser("Helper", "staff"))
 	s.upload(file, "a.jsonl").shows(403)
+	s.get(p.path).shows(403)
+	s.post(p.path + "/stop").shows(403)
 }

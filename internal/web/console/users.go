@@ -24,6 +24,9 @@ func (s *Server) userSection() section {
 			{"GET /admin/users/new", nil, s.showNewUser},
 			{"GET /admin/users/import", nil, s.showImport},
 			{"POST /admin/users/import", []string{"ImportUsers", "ImportClients"}, s.postImport},
+			{"GET /admin/imports/{import}", nil, s.showImportJob},
+			{"GET /admin/imports/{import}/refused", nil, s.exportRefused},
+			{"POST /admin/imports/{import}/stop", nil, s.postStopImport},
 			{"GET /admin/users/bulk", nil, s.showBulk},
 			{"POST /admin/users/bulk", []string{"BulkUsers"}, s.postBulk},
 			{"GET /admin/jobs/{job}", []string{"BulkAction"}, s.showJob},
@@ -39,7 +42,7 @@ func (s *Server) userSection() section {
 		}, s.userActionRoutes(),
 			actionRoutes("/admin/users/{id}/factors/{factor}", s.removeFactorAction(), s.loadPart),
 			actionRoutes("/admin/users/{id}/apps/{app}", s.revokeAppAction(), s.loadPart)),
-		views: []View{&UsersView{}, &UserView{}, &NewUserView{}, &EditUserView{}, &PasswordView{}, &BulkView{}, &JobView{}, &ImportView{}},
+		views: []View{&UsersView{}, &UserView{}, &NewUserView{}, &EditUserView{}, &PasswordView{}, &BulkView{}, &JobView{}, &ImportView{}, &ImportJobView{}},
 		notes: userNotes(),
 	}
 }

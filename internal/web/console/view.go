@@ -41,6 +41,7 @@ type Base struct {
 	Draft   bool         // the form has come back filled in after a new sign-in
 	Form    url.Values   // the values of inputs
 	Version string       // of the thing that a form changes, or ""
+	Refresh int          // seconds after which the page loads itself again; 0: never
 	code    int          // the status of the error of the form; 0: none
 	Confirm string       // address that asks for a newer sign-in, which changes need; or ""
 }

@@ -68,6 +68,9 @@ type ServerInterface interface {
 	// CreateClient Register a client
 	// (POST /clients)
 	CreateClient(w http.ResponseWriter, r *http.Request, params CreateClientParams)
+	// DeleteClients Delete several clients
+	// (POST /clients/bulk)
+	DeleteClients(w http.ResponseWriter, r *http.Request, params DeleteClientsParams)
 	// ImportClients Register the clients of another server
 	// (POST /clients/import)
 	ImportClients(w http.ResponseWriter, r *http.Request, params ImportClientsParams)
@@ -80,6 +83,12 @@ type ServerInterface interface {
 	// UpdateClient Change a client
 	// (PATCH /clients/{id})
 	UpdateClient(w http.ResponseWriter, r *http.Request, id ClientRef, params UpdateClientParams)
+	// ClientGrants List the access that a client has now
+	// (GET /clients/{id}/grants)
+	ClientGrants(w http.ResponseWriter, r *http.Request, id ClientRef, params ClientGrantsParams)
+	// RevokeClientGrant End one grant of a client
+	// (DELETE /clients/{id}/grants/{grant_id})
+	RevokeClientGrant(w http.ResponseWriter, r *http.Request, id ClientRef, grantID string)
 	// RevokeClientTokens End all tokens of a client
 	// (POST /clients/{id}/revoke_tokens)
 	RevokeClientTokens(w http.ResponseWriter, r *http.Request, id ClientRef)
@@ -1253,6 +1262,47 @@ func (siw *ServerInterfaceWrapper) CreateClient(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// DeleteClients operation middleware
+func (siw *ServerInterfaceWrapper) DeleteClients(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteClientsParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteClients(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ImportClients operation middleware
 func (siw *ServerInterfaceWrapper) ImportClients(w http.ResponseWriter, r *http.Request) {
 
@@ -1416,6 +1466,83 @@ func (siw *ServerInterfaceWrapper) UpdateClient(w http.ResponseWriter, r *http.R
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UpdateClient(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ClientGrants operation middleware
+func (siw *ServerInterfaceWrapper) ClientGrants(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ClientRef
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ClientGrantsParams
+
+	// ------------- Optional query parameter "user" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "user", r.URL.Query(), &params.User, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "user"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ClientGrants(w, r, id, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RevokeClientGrant operation middleware
+func (siw *ServerInterfaceWrapper) RevokeClientGrant(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id ClientRef
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", r.PathValue("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "grant_id" -------------
+	var grantID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "grant_id", r.PathValue("grant_id"), &grantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "grant_id", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RevokeClientGrant(w, r, id, grantID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4642,10 +4769,13 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/bulk-actions/{id}/stop", wrapper.StopBulkAction)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/clients", wrapper.Clients)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients", wrapper.CreateClient)
+	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/bulk", wrapper.DeleteClients)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/import", wrapper.ImportClients)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}", wrapper.DeleteClient)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/clients/{id}", wrapper.GetClient)
 	m.HandleFunc(http.MethodPatch+" "+options.BaseURL+"/clients/{id}", wrapper.UpdateClient)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/clients/{id}/grants", wrapper.ClientGrants)
+	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}/grants/{grant_id}", wrapper.RevokeClientGrant)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/{id}/revoke_tokens", wrapper.RevokeClientTokens)
 	m.HandleFunc(http.MethodDelete+" "+options.BaseURL+"/clients/{id}/secrets", wrapper.RemoveOldSecrets)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/clients/{id}/secrets", wrapper.AddSecret)
@@ -5165,6 +5295,29 @@ func (response CreateClient201JSONResponse) VisitCreateClientResponse(w http.Res
 	return err
 }
 
+type DeleteClientsRequestObject struct {
+	Params DeleteClientsParams
+	Body   *DeleteClientsJSONRequestBody
+}
+
+type DeleteClientsResponseObject interface {
+	VisitDeleteClientsResponse(w http.ResponseWriter) error
+}
+
+type DeleteClients200JSONResponse ClientBulkResult
+
+func (response DeleteClients200JSONResponse) VisitDeleteClientsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ImportClientsRequestObject struct {
 	Params ImportClientsParams
 	Body   io.Reader
@@ -5294,6 +5447,46 @@ func (response UpdateClient200JSONResponse) VisitUpdateClientResponse(w http.Res
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ClientGrantsRequestObject struct {
+	ID     ClientRef `json:"id"`
+	Params ClientGrantsParams
+}
+
+type ClientGrantsResponseObject interface {
+	VisitClientGrantsResponse(w http.ResponseWriter) error
+}
+
+type ClientGrants200JSONResponse ClientGrantList
+
+func (response ClientGrants200JSONResponse) VisitClientGrantsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RevokeClientGrantRequestObject struct {
+	ID      ClientRef `json:"id"`
+	GrantID string    `json:"grant_id"`
+}
+
+type RevokeClientGrantResponseObject interface {
+	VisitRevokeClientGrantResponse(w http.ResponseWriter) error
+}
+
+type RevokeClientGrant204Response struct {
+}
+
+func (response RevokeClientGrant204Response) VisitRevokeClientGrantResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type RevokeClientTokensRequestObject struct {
@@ -7226,6 +7419,9 @@ type StrictServerInterface interface {
 	// CreateClient Register a client
 	// (POST /clients)
 	CreateClient(ctx context.Context, request CreateClientRequestObject) (CreateClientResponseObject, error)
+	// DeleteClients Delete several clients
+	// (POST /clients/bulk)
+	DeleteClients(ctx context.Context, request DeleteClientsRequestObject) (DeleteClientsResponseObject, error)
 	// ImportClients Register the clients of another server
 	// (POST /clients/import)
 	ImportClients(ctx context.Context, request ImportClientsRequestObject) (ImportClientsResponseObject, error)
@@ -7238,6 +7434,12 @@ type StrictServerInterface interface {
 	// UpdateClient Change a client
 	// (PATCH /clients/{id})
 	UpdateClient(ctx context.Context, request UpdateClientRequestObject) (UpdateClientResponseObject, error)
+	// ClientGrants List the access that a client has now
+	// (GET /clients/{id}/grants)
+	ClientGrants(ctx context.Context, request ClientGrantsRequestObject) (ClientGrantsResponseObject, error)
+	// RevokeClientGrant End one grant of a client
+	// (DELETE /clients/{id}/grants/{grant_id})
+	RevokeClientGrant(ctx context.Context, request RevokeClientGrantRequestObject) (RevokeClientGrantResponseObject, error)
 	// RevokeClientTokens End all tokens of a client
 	// (POST /clients/{id}/revoke_tokens)
 	RevokeClientTokens(ctx context.Context, request RevokeClientTokensRequestObject) (RevokeClientTokensResponseObject, error)
@@ -7922,6 +8124,39 @@ func (sh *strictHandler) CreateClient(w http.ResponseWriter, r *http.Request, pa
 	}
 }
 
+// DeleteClients operation middleware
+func (sh *strictHandler) DeleteClients(w http.ResponseWriter, r *http.Request, params DeleteClientsParams) {
+	var request DeleteClientsRequestObject
+
+	request.Params = params
+
+	var body DeleteClientsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteClients(ctx, request.(DeleteClientsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteClients")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteClientsResponseObject); ok {
+		if err := validResponse.VisitDeleteClientsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ImportClients operation middleware
 func (sh *strictHandler) ImportClients(w http.ResponseWriter, r *http.Request, params ImportClientsParams) {
 	var request ImportClientsRequestObject
@@ -8030,6 +8265,60 @@ func (sh *strictHandler) UpdateClient(w http.ResponseWriter, r *http.Request, id
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(UpdateClientResponseObject); ok {
 		if err := validResponse.VisitUpdateClientResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ClientGrants operation middleware
+func (sh *strictHandler) ClientGrants(w http.ResponseWriter, r *http.Request, id ClientRef, params ClientGrantsParams) {
+	var request ClientGrantsRequestObject
+
+	request.ID = id
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ClientGrants(ctx, request.(ClientGrantsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ClientGrants")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ClientGrantsResponseObject); ok {
+		if err := validResponse.VisitClientGrantsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RevokeClientGrant operation middleware
+func (sh *strictHandler) RevokeClientGrant(w http.ResponseWriter, r *http.Request, id ClientRef, grantID string) {
+	var request RevokeClientGrantRequestObject
+
+	request.ID = id
+	request.GrantID = grantID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RevokeClientGrant(ctx, request.(RevokeClientGrantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RevokeClientGrant")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RevokeClientGrantResponseObject); ok {
+		if err := validResponse.VisitRevokeClientGrantResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
