@@ -6,7 +6,7 @@ import { freePort, Installation } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
 
 const hostile = `"><img src=x onerror=alert(1)>`;
-let home, server, chrome, root, grace;
+let home, server, chrome, root, grace, shop;
 
 before(async () => {
   const PORT = await freePort();
@@ -15,6 +15,7 @@ before(async () => {
   root = home.user({ email: "root@example.com", name: "Ada Lovelace", roles: ["super_admin"], password: "a Lantern for 7 gates and more" });
   grace = home.user({ email: "grace@example.com", name: "Grace Hopper" });
   home.user({ email: "evil@example.com", name: hostile });
+  shop = home.client({ name: "Shop and a name that is rather long", redirectUri: "https://shop.example.com/auth/callback" });
   server = await home.serve();
 });
 
@@ -43,9 +44,9 @@ describe("pages", () => {
     await page.reload();
     await page.waitForLoadState("networkidle");
     assert.ok(bytes < 60_000, `${bytes} bytes on a first visit`);
-    for (const path of ["/admin", "/admin/users", `/admin/users/${grace.id}`, "/admin/users/new", "/admin/users/import", "/admin/roles/new", "/admin/sessions", "/admin/keys/rotate", "/admin/clients/new", "/admin/scopes", "/admin/routes/new", "/admin/registrations/new", "/admin/audit", "/admin/audit/sinks", "/admin/webhooks/new", "/admin/settings"]) {
+    for (const path of ["/admin", "/admin/users", `/admin/users/${grace.id}`, "/admin/users/new", "/admin/users/import", "/admin/roles/new", "/admin/sessions", "/admin/keys/rotate", "/admin/clients/new", "/admin/scopes", "/admin/routes/new", "/admin/registrations/new", "/admin/audit", "/admin/audit/sinks", "/admin/webhooks/new", "/admin/settings", "/admin/config", "/admin/backups", "/admin/doctor", "/admin/mail", "/admin/clients", `/admin/clients/${shop.client_id}`, `/admin/clients/bulk?pick-${shop.client_id}=on`]) {
       await page.goto(server.at(path).href);
-      await look(page, `console${path.replace(grace.id, "one").replaceAll("/", "-")}`);
+      await look(page, `console${path.replace(grace.id, "one").replaceAll(shop.client_id, "one").replace(/\?.*/, "").replaceAll("/", "-")}`);
       await page.setViewportSize({ width: 320, height: 640 });
       assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, `${path} at 320 pixels`);
       await page.setViewportSize({ width: 1280, height: 800 });
@@ -89,5 +90,38 @@ describe("without scripts", () => {
     await page.getByRole("button", { name: "Unlock" }).click();
     await page.getByText("The account is unlocked.").waitFor();
     assert.equal((await page.content()).includes(hostile), false);
+  });
+
+  it("a file is imported in the background, and its refused lines are named and downloaded", async () => {
+    const page = await admin("/admin/users/import", { javaScriptEnabled: false });
+    const file = [{ email: "first@example.com" }, { email: "no address" }, { email: "second@example.com" }].map((x) => JSON.stringify(x)).join("\n");
+    await page.setInputFiles("[name=file]", { name: "people.jsonl", mimeType: "application/jsonl", buffer: Buffer.from(`${file}\n`) });
+    await page.check("[name=skip]");
+    await page.click("#submit");
+    await page.waitForURL(/\/admin\/imports\//);
+    await page.getByText("2 users created, 0 here already, 1 refused.").waitFor(); // the page shows it by itself
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download the refused lines" }).click()]);
+    assert.equal(download.suggestedFilename(), "refused.csv");
+    await page.goto(server.at("/admin/users?search=second").href);
+    await page.getByText("second@example.com").first().waitFor();
+  });
+
+  it("a document is planned, applied and planned again; several clients are deleted", async () => {
+    const page = await admin("/admin/config", { javaScriptEnabled: false });
+    const client = (id) => `  - client_id: ${id}\n    client_name: ${id}\n    grant_types: [client_credentials]\n`;
+    await page.fill("[name=document]", `version: 1\nlabel: jobs\nclients:\n${client("nightly")}${client("hourly")}`);
+    await page.click("#submit");
+    await page.getByText("2 to create").waitFor();
+    await page.click("#apply");
+    await page.getByText("New secrets, shown this once").waitFor();
+    await page.goto(server.at("/admin/clients").href);
+    await page.check("[name=pick-nightly]");
+    await page.check("[name=pick-hourly]");
+    await page.getByRole("button", { name: "Delete selected" }).click();
+    await page.getByText("all their tokens are revoked").waitFor();
+    await page.click("#submit");
+    await page.getByText("The clients were deleted").waitFor();
+    await page.goto(server.at("/admin/config").href);
+    await page.getByText("Differs from what is stored: 2 to create").waitFor();
   });
 });

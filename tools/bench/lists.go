@@ -40,7 +40,7 @@ const (
 )
 
 // lists fills a database with n users, sessions and clients and twice as many audit events, past
-// the slow path, and measures what administrators do with them.
+// the slow path, and measures what administrators do with them, also in the browser.
 func (b *bench) lists(ctx context.Context, n int) error {
 	for _, e := range b.engines {
 		facts, err := b.listsOn(ctx, e, n)
@@ -88,10 +88,14 @@ func (b *bench) listsOn(ctx context.Context, e engine, n int) ([]fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
 	m := &listMeter{ctx: ctx, engine: e, db: db, w: w, facts: []fact{filled}}
 	err = errors.Join(m.users(), m.others(), m.events(), m.exports(), m.imports())
-	return m.facts, err
+	db.Close()
+	if err != nil {
+		return m.facts, err
+	}
+	pages, err := b.console(ctx, w)
+	return append(m.facts, pages...), err
 }
 
 // fillLists makes the rows.

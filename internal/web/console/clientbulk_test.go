@@ -2,10 +2,13 @@ package console_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
 	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -38,10 +41,23 @@ func TestClientGrants(t *testing.T) {
 	s.get(page).shows(200, "Live grants", all["grant"], s.user.Email, "Revoke all").wellFormed()
 	s.get(page+"?user=nobody").shows(200, "There is no user nobody", "Nobody uses the client now").wellFormed()
 	s.get(page+"?user="+s.user.Email).shows(200, all["grant"])
+	g, err := s.ops.ClientGrants(t.Context(), s.actor(), all["client"], "")
+	testkit.Must(t, err)
+	extra := &oauth.Grant{
+		User: s.user.ID, Client: client.ID(all["client"]), Kind: client.GrantTypeCode, Scopes: []string{"openid"},
+		CreatedAt: s.now, LastUsedAt: s.now.Add(-time.Hour), ExpiresAt: s.now.Add(time.Hour),
+	}
+	for i := len(g.Grants); i < 11; i++ {
+		extra.ID = oauth.GrantID(secret.NewID(s.now))
+		testkit.Must(t, s.db.PutGrant(t.Context(), extra))
+	}
+	s.get(page).shows(200, "Show more").hides(string(extra.ID)).wellFormed()
+	s.get(page+"?grants=all").shows(200, string(extra.ID))
+
 	ask := page + "/grants/" + all["grant"] + "/revoke"
 	s.get(ask).shows(200, "must sign in again", "gatehouse client grants revoke").wellFormed()
 	s.post(ask).leads(page + "?done=grant")
-	s.get(page+"?done=grant").shows(200, "The grant was revoked", "Nobody uses the client now")
+	s.get(page+"?done=grant").shows(200, "The grant was revoked").hides(all["grant"])
 	s.post(ask).shows(404, "may have ended")
 	if c := s.db.Clients()[client.ID(all["client"])]; c == nil {
 		t.Error("the client is gone")

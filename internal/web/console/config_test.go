@@ -57,6 +57,17 @@ func TestApplyConfiguration(t *testing.T) {
 		t.Errorf("the export is %d %s", out.Code, out.Body)
 	}
 
+	none := "version: 1\nlabel: shop\nclients: []\nscopes: []\n"
+	p = s.post("/admin/config/plan", "document", none, "prune", "on").
+		shows(200, "2 to delete", `class="danger"`, "Delete 2 of 2 things", "gatehouse plan gatehouse.yaml --prune").wellFormed()
+	id = regexp.MustCompile(`name="plan" value="([^"]+)"`).FindStringSubmatch(p.Body.String())
+	s.post("/admin/config/apply", "document", none, "prune", "on", "plan", id[1]).shows(409, "would delete 2")
+	s.post("/admin/config/apply", "document", none, "prune", "on", "plan", id[1], "allow_delete", "on").
+		leads("/admin/config?done=applied")
+	if s.db.Clients()["app"] != nil {
+		t.Error("the client is still there")
+	}
+
 	s.signIn(s.newUser("Reader", "reader"))
 	s.post("/admin/config/plan", "document", crlf).shows(403)
 }

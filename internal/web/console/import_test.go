@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
@@ -78,6 +79,14 @@ func TestImportPage(t *testing.T) {
 	s.get("/admin/imports/none").shows(404, "Import the file again")
 	s.get("/admin/users/import").shows(200, "The last import", p.path)
 	s.post("/admin/users/import", "x", "y").shows(400, "The form has no file")
+
+	_, err := s.ops.CreateRole(t.Context(), s.actor(), "importer", admin.RolePatch{
+		Names: []string{"scopes"}, Values: identity.Role{Scopes: []string{string(admin.ScopeUsersRead), string(admin.ScopeUsersWrite)}},
+	})
+	testkit.Must(t, err)
+	s.signIn(s.newUser("Importer", "importer"))
+	s.upload(`[{"client_id":"other","name":"Other","grant_types":["client_credentials"]}]`, "c.json", "format", "auth0").
+		shows(200, "Clients of the file were left out")
 
 	s.signIn(s.newUser("Helper", "staff"))
 	s.upload(file, "a.jsonl").shows(403)

@@ -100,7 +100,7 @@ func (f *fieldsShown) missing() []string {
 // reserved reports whether a field is of a part of the frame that no page uses yet.
 func reserved(name string) bool {
 	switch name {
-	case "Empty.Command", "Input.Area", "Input.Choices", "Input.Inputmode", "Input.Placeholder":
+	case "Empty.Command", "Input.Area", "Input.Editor", "Input.Choices", "Input.Inputmode", "Input.Placeholder":
 		return true
 	}
 	return false
