@@ -15,7 +15,7 @@ before(async () => {
   root = home.user({ email: "root@example.com", name: "Ada Lovelace", roles: ["super_admin"], password: "a Lantern for 7 gates and more" });
   grace = home.user({ email: "grace@example.com", name: "Grace Hopper" });
   home.user({ email: "evil@example.com", name: hostile });
-  shop = home.client({ name: "Shop and a name that is rather long", redirectUri: "https://shop.example.com/auth/callback" });
+  shop = home.client({ name: "Shop and a name that is rather long", grant: "authorization_code", redirectUri: "https://shop.example.com/auth/callback" });
   server = await home.serve();
 });
 
