@@ -48,7 +48,7 @@ describe("what an account knows and tells", () => {
     await eventually(async () => {
       await tab.goto(server.at("/dev/mail").href);
       assert.ok((await tab.getByRole("link", { name: subject }).count()) > 0, subject);
-    }, 10_000);
+    });
     await tab.getByRole("link", { name: subject }).first().click();
     return tab.getByRole("link", { name: /^http/ }).evaluate((a) => a.href);
   }
@@ -200,7 +200,7 @@ describe("messages", () => {
       await eventually(async () => {
         await reader.goto(server.at("/dev/mail").href);
         assert.ok((await reader.getByRole("link", { name: subject }).count()) > 0, subject);
-      }, 10_000);
+      });
       await reader.getByRole("link", { name: subject }).first().click();
       const address = await reader.getByRole("link", { name: "Show it as a mail program does" }).evaluate((a) => a.href);
       const html = await fetch(address).then((r) => r.text());

@@ -54,7 +54,7 @@ async function follow(page, address, to) {
       if (link) return;
     }
     assert.fail(`no message to ${address} with a link to ${to}`);
-  }, 15_000);
+  });
   await page.goto(link);
 }
 
@@ -108,7 +108,7 @@ for (const reader of [
       await see(mine, "passkey-add");
       await mine.bringToFront();
       await mine.locator("#submit").click();
-      await eventually(async () => assert.equal(await device.passkeys(), 1), 8_000);
+      await eventually(async () => assert.equal(await device.passkeys(), 1));
       await mine.waitForURL((url) => url.pathname !== "/account/security/passkeys/add"); // the server has the passkey, too
       await mine.goto(server.at("/account/security/passkeys").href);
       await see(mine, "passkeys");

@@ -35,7 +35,7 @@ async function message(tab) {
     const list = await (await fetch(server.at("/dev/mail"))).text();
     letter = [...list.matchAll(/href="(\/dev\/mail\/[^"]+)"/g)].map(([, path]) => path).find((path) => !letters.has(path));
     assert.ok(letter);
-  }, 10_000);
+  });
   letters.add(letter);
   const text = await (await fetch(server.at(letter))).text();
   return { letter, code: /\b\d{8}\b/.exec(text)[0], link: /href="(http[^"]*\/login\/email[^"]*)"/.exec(text)[1].replaceAll("&amp;", "&") };

@@ -2,11 +2,10 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { browser, consent, page as open, picture, signIn } from "./kit/browser.mjs";
-import { Installation, scratch } from "./kit/server.mjs";
+import { freePort, Installation, scratch } from "./kit/server.mjs";
 import { after, before, describe, it } from "./kit/story.mjs";
 
 const axe = readFileSync(new URL("node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
@@ -41,14 +40,6 @@ after(async () => {
   await chrome?.close();
   await server?.stop();
 });
-
-async function freePort() {
-  const probe = createServer();
-  await new Promise((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
 
 /** Starts an example and gives the address that it announces. */
 function example(program, settings) {

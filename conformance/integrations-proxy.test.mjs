@@ -47,7 +47,7 @@ describe("oauth2-proxy", () => {
       await page.reload();
       assert.equal(service.received.at(-1).headers["x-forwarded-email"], "bob@example.com");
       assert.ok(program.output.split("Refreshing session").length > 3, program.output);
-    }, 20_000);
+    });
   });
 
   // From the sign-in page through the proxy to a third origin: no page policy may stop the redirects.

@@ -49,7 +49,7 @@ async function follow(tab, server, to, path) {
       if (text.includes(to) && text.includes(`${path}?`)) letter = address;
     }
     assert.ok(letter, `a message with a link to ${path}`);
-  }, 8_000);
+  });
   tab.seen.add(letter);
   await tab.goto(server.at(letter).href);
   await tab.speaks(`letter${path.replaceAll("/", "-")}`);

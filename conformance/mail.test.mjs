@@ -38,7 +38,7 @@ describe("development, without a mail server", () => {
     await eventually(async () => {
       await tab.goto(server.at("/dev/mail").href);
       assert.equal(await tab.getByRole("link", { name: "Reset your password" }).count(), 1);
-    }, 8_000);
+    });
     await look(tab, "mailbox");
     await tab.getByRole("link", { name: "Reset your password" }).click();
     await look(tab, "letter");
@@ -60,7 +60,7 @@ describe("development, without a mail server", () => {
     await eventually(async () => {
       const mail = home.command("mail", "list");
       assert.deepEqual(mail.data.map((m) => `${m.kind} ${m.state}`), ["password-changed sent", "password-reset sent"]);
-    }, 8_000);
+    });
   });
 
   it("answers for an address without an account in the same way, and sends nothing", async () => {
@@ -71,7 +71,7 @@ describe("development, without a mail server", () => {
     assert.equal(unknown.status, known.status);
     assert.equal(same(unknown.text), same(known.text));
     assert.deepEqual([...unknown.headers.keys()], [...known.headers.keys()]);
-    await eventually(async () => assert.equal(home.command("mail", "list").total, before + 1), 8_000);
+    await eventually(async () => assert.equal(home.command("mail", "list").total, before + 1));
   });
 
   it("builds links from the configured address alone", async () => {
@@ -84,7 +84,7 @@ describe("development, without a mail server", () => {
       const text = await fetch(server.at(letter[1])).then((r) => r.text());
       assert.match(text, new RegExp(`${server.issuer}/reset-password`));
       assert.doesNotMatch(text, /evil/);
-    }, 8_000);
+    });
   });
 
   it("shows the mailbox to this machine only", async () => {
@@ -132,9 +132,9 @@ describe("a mail server that is away", () => {
       assert.equal(m.state, "queued");
       assert.match(m.last_error, /refused/);
       assert.ok(new Date(m.next_attempt_at) - Date.now() < 60_000);
-    }, 10_000);
+    });
     const sink = await smtp(port);
-    await eventually(async () => assert.equal(home.command("mail", "list").data[0].state, "sent"), 60_000);
+    await eventually(async () => assert.equal(home.command("mail", "list").data[0].state, "sent"));
     assert.match(sink.messages[0], /^Subject: Reset your password/m);
     assert.match(sink.messages[0], /^Message-ID: <[0-9a-f-]{36}@example.com>/im);
     await sink.close();

@@ -141,7 +141,7 @@ describe("the second step", () => {
       await eventually(async () => {
         await mail.goto(server.at("/dev/mail").href);
         assert.notEqual(await mail.getByRole("link", { name: subject }).count(), 0);
-      }, 20_000);
+      });
       await mail.getByRole("link", { name: subject }).first().click();
       await mail.getByRole("link", { name: /^http/ }).first().click();
       return watch(mail);

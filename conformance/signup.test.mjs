@@ -25,7 +25,7 @@ describe("signing up", () => {
     await eventually(async () => {
       await tab.goto(server.at("/dev/mail").href);
       assert.ok((await tab.locator("main").innerText()).includes(to));
-    }, 8_000);
+    });
     await tab.getByRole("link", { name: "Confirm your email address" }).first().click();
   }
 

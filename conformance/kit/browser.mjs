@@ -30,7 +30,7 @@ export async function browser(...more) {
 /** A page in a browser profile of its own. It fails late rather than never. */
 export async function page(chrome, options = {}) {
   const context = await chrome.newContext(options);
-  context.setDefaultTimeout(8_000);
+  context.setDefaultTimeout(60_000);
   return context.newPage();
 }
 

@@ -179,7 +179,7 @@ class Program {
   }
 
   /** Waits until the program answers HTTP requests at an address, for a number of milliseconds. */
-  async answers(address, within = 20_000) {
+  async answers(address, within = 60_000) {
     await eventually(async () => {
       if (this.child.exitCode !== null) return;
       await fetch(address, { redirect: "manual" }).catch((e) => {
@@ -195,7 +195,7 @@ class Program {
       const match = pattern.exec(this.output);
       if (!match) throw new Error(`the program did not print ${pattern}: ${this.output}`);
       return match;
-    }, 20_000);
+    });
   }
 
   async stop() {

@@ -109,6 +109,6 @@ export async function proxy(name, port, server, service) {
     if (running.exitCode !== null) throw new Error(`${name} ended: ${said}`);
     const { status } = await ask(origin, "/.well-known/oauth-protected-resource/ready").catch((e) => ({ status: e.message }));
     if (status !== 200) throw new Error(`${name} is not ready: ${status}\n${said}`);
-  }, 20_000);
+  });
   return { name, origin, stop: () => (running.kill("SIGTERM"), ended), said: () => said };
 }

@@ -26,7 +26,6 @@ describe("Next.js with Auth.js", () => {
 
   it("signs a person in and out", async () => {
     const page = await open(chrome);
-    page.setDefaultTimeout(30_000); // other programs are built meanwhile
     await page.goto(setting.reader.at(3000));
     await page.getByRole("button", { name: "Sign in" }).click();
     await enter(page, setting);

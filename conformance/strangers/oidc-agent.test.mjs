@@ -26,7 +26,7 @@ function printed(program, pattern) {
     const found = pattern.exec(program.output);
     assert.ok(found, program.output);
     return found[1];
-  }, 20_000);
+  });
 }
 
 /** A shell with an agent: what ends, and with what its user calls the programs of the agent. */
@@ -56,7 +56,7 @@ class Shell {
     this.#kill();
     const [, socket, pid] = /OIDC_SOCK=([^;]+);[^]*OIDCD_PID=(\d+);/.exec(this.run("oidc-agent"));
     Object.assign(this.env, { OIDC_SOCK: socket, OIDCD_PID: pid });
-    await eventually(async () => this.run("oidc-add", "--loaded"), 10_000);
+    await eventually(async () => this.run("oidc-add", "--loaded"));
     this.run("oidc-add", "--pw-env", "gatehouse");
   }
 

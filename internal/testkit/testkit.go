@@ -7,10 +7,14 @@ package testkit
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"reflect"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,14 +103,31 @@ func FreePort(t testing.TB) int {
 	return port
 }
 
-// UnusedPort returns a port like FreePort, for programs that are not tests.
+// Ports are taken from here, below those that Linux gives to outgoing connections and to listeners
+// on port 0: neither can take a port between its choice and its use, or while a server restarts.
+// The tests in JavaScript have a range of their own.
+const firstPort, ports = 20_000, 6_000
+
+// portsTried counts the ports that this process has tried, from a place of its own.
+var portsTried = sync.OnceValue(func() *atomic.Uint32 {
+	var n atomic.Uint32
+	n.Store(rand.Uint32N(ports))
+	return &n
+})
+
+// UnusedPort returns a port like FreePort, for programs that are not tests. It does not return a
+// port twice before it has tried all.
 func UnusedPort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	var failed error
+	for range ports {
+		port := firstPort + int(portsTried().Add(1)%ports)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return port, l.Close()
+		}
+		failed = err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, failed
 }
 
 // Need returns the path of a program, or skips the test if it is not installed; see [Missing].
