@@ -43,7 +43,6 @@ find_missing() {
 
 # find_missing_strangers adds what strangers needs besides.
 find_missing_strangers() {
-  chart
   find_missing
   [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ] || missing+=(libapache2-mod-auth-openidc)
   need oidc-agent oidc-agent-cli
@@ -90,7 +89,7 @@ install() {
   [ -e /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
   if [ ! -e /usr/sbin/policy-rc.d ]; then
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d
-    trap 'rm -f /usr/sbin/policy-rc.d; rm -rf "$work"' EXIT
+    trap 'rm -f /usr/sbin/policy-rc.d; clean' EXIT
   fi
   apt-get update -qq
   "find_missing${1:+_$1}" # now that the package lists are there
@@ -125,7 +124,7 @@ build() {
 # Packages of others that only compute, on memory of their own. The race detector makes them, SQLite's
 # engine above all, several times slower and has nothing to find there. database/sql, the driver
 # itself and all code of this project are watched.
-unwatched=(modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory
+unwatched=(modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory github.com/redis/rueidis/internal/cmds
   golang.org/x/crypto/argon2 golang.org/x/crypto/blake2b golang.org/x/crypto/blowfish
   golang.org/x/crypto/scrypt github.com/trustelem/zxcvbn/...)
 
@@ -203,10 +202,11 @@ install_npm() {
 # fetch downloads what the conformance tests use.
 fetch() { install_node_modules; install_proxies; install_python; install_schemathesis; install_oauth2_proxy; }
 
+# Each file of tests has servers and a browser of its own, so several run at once.
 conformance() {
   say "relying parties and proxies that others wrote, and a real browser"
   fetch
-  (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=1 --test-timeout=300000 ./*.test.mjs)
+  (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency="$(nproc)" --test-timeout=300000 ./*.test.mjs)
 }
 
 # The Helm chart and the manifests, with Helm's own code and the types of Kubernetes: a module of its own.
@@ -215,28 +215,45 @@ chart() {
   (cd conformance/chart && go vet ./... && go test ./...)
 }
 
-# Whole programs of others, for which the conformance tests have no toolchain. They build and wait at
-# different times, so all of them run at once.
-strangers() {
+# PostgreSQL under Patroni, which mostly waits.
+patroni() {
   say "PostgreSQL under Patroni"
   install_patroni
   GATEHOUSE_TEST_PATRONI="$PWD/.cache/patroni" GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -count=1 -v -run TestPatroni ./internal/app/faults
-  say "programs in Java, Rust, Python and C that others wrote"
+}
+
+# What the programs of strangers are installed from, but for Maven and Cargo, which the tests call.
+fetch_strangers() {
   install_node_modules
   install_npm nextjs
   install_npm jupyterhub-proxy
   install_venv jupyterhub jupyterhub
   install_venv openapi-client openapi-client
   install_npm openapi-client openapi-client-npm
+}
+
+# Whole programs of others, for which the conformance tests have no toolchain. They build and wait at
+# different times, so all of them run at once.
+programs() {
+  fetch_strangers
+  say "programs in Java, Rust, Python and C that others wrote"
   (cd conformance && GATEHOUSE_TEST_BINARY="$work/gatehouse" node --test --test-reporter=spec --test-concurrency=8 --test-timeout=900000 strangers/*.test.mjs)
+}
+
+strangers() {
+  begin programs
+  begin chart
+  patroni
+  finish
 }
 
 # fuzz_one PACKAGE TARGET [again]: Go's fuzzer sometimes ends a run at its time limit with "context
 # deadline exceeded" and without a failing input. Such a run, and no other, is repeated once.
 fuzz_one() {
   local out
-  if out=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-3s}" -parallel 1 "./$1" 2>&1); then
-    printf '%s: %s\n' "$2" "$(tail -n 1 <<<"$out")"
+  if out=$(cd "$1" && "$FUZZ_BINARIES/${1//\//-}" -test.run '^$' -test.fuzz "^$2\$" -test.fuzztime "${FUZZTIME:-3s}" \
+    -test.parallel 1 -test.fuzzcachedir "$FUZZ_CACHE/$1" 2>&1); then
+    printf '%s: %s\n' "$2" "$(grep '^fuzz: elapsed' <<<"$out" | tail -n 1)"
     return 0
   fi
   if [ -z "${3:-}" ] && grep -q 'context deadline exceeded' <<<"$out" && ! grep -q 'Failing input written' <<<"$out"; then
@@ -247,34 +264,63 @@ fuzz_one() {
   return 1
 }
 
-# Each target runs on one core, and as many at a time as there are cores.
+# Each package is built once. Each target runs on one core, and as many at a time as there are cores.
 fuzz() {
   say "fuzzing, ${FUZZTIME:-3s} a target"
   export -f fuzz_one
   local pkg name
+  export FUZZ_BINARIES=$work/fuzz FUZZ_CACHE
+  FUZZ_CACHE=$(go env GOCACHE)/fuzz/$(go list -m)
   for pkg in $(grep -rl --include="*_test.go" "^func Fuzz" internal bearer | xargs -n1 dirname | sort -u); do
+    go test -c -fuzz . -o "$FUZZ_BINARIES/${pkg//\//-}" "./$pkg"
     for name in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$pkg"/*_test.go | cut -c6- | sort); do
       printf '%s %s\n' "$pkg" "$name"
     done
   done | xargs -P "$(nproc)" -L 1 bash -c 'fuzz_one "$0" "$1"'
 }
 
-# all runs what needs the network beside what needs the processors.
+# begin PART: runs a part beside the next ones, which go first where processors are scarce. finish
+# waits for these parts and prints what they wrote; it ends the run if one has failed.
+begun=()
+begin() {
+  set -m # with its children it is a process group
+  { renice -n 10 -p "$BASHPID" >/dev/null; "$1"; } >"$work/$1.log" 2>&1 </dev/null &
+  set +m
+  begun+=("$1 $!")
+}
+finish() {
+  local part failed=0
+  for part in "${begun[@]}"; do
+    wait "${part#* }" || failed=1
+    cat "$work/${part% *}.log"
+  done
+  begun=()
+  [ "$failed" -eq 0 ] || exit 1
+}
+
+clean() {
+  local part
+  for part in "${begun[@]}"; do kill -- "-${part#* }" 2>/dev/null || true; done
+  rm -rf "$work"
+}
+
+# all runs what needs the network beside what needs the processors, and fuzzing beside the
+# conformance tests, which often wait.
 all() {
   install
-  fetch >"$work/fetch.log" 2>&1 &
-  local fetching=$!
+  begin fetch
   check
   build
   unit
-  wait "$fetching" || { cat "$work/fetch.log" >&2; exit 1; }
+  finish
+  begin fuzz
   conformance
-  fuzz
+  finish
   say "all passed"
 }
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap clean EXIT
 
 case "${1:-all}" in
 deps) deps ;;
