@@ -129,15 +129,15 @@ unwatched=(modernc.org/sqlite/lib modernc.org/libc/... modernc.org/memory github
   golang.org/x/crypto/scrypt github.com/trustelem/zxcvbn/...)
 
 # Some packages mostly wait, for timeouts and restarts, so more of them than there are cores run at
-# once.
+# once. check has run all of vet.
 unit() {
   local package watch=()
   for package in "${unwatched[@]}"; do watch+=("-gcflags=$package=-race=false"); done
   say "go test -race"
   go build -o "$work/testreport" ./tools/testreport
-  GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race "${watch[@]}" -json -p "$(($(nproc) + 2))" -timeout 10m ./... | "$work/testreport"
+  GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race "${watch[@]}" -vet=off -json -p "$(($(nproc) + 2))" -timeout 10m ./... | "$work/testreport"
   say "allocation budgets, without the race detector"
-  go test -count=1 -json -run 'Allocations|AllocationBudgets|TestBudget' ./internal/app ./internal/store ./internal/gateway ./bearer | "$work/testreport"
+  go test -vet=off -count=1 -json -run 'Allocations|AllocationBudgets|TestBudget' ./internal/app ./internal/store ./internal/gateway ./bearer | "$work/testreport"
 }
 
 # The proxies that docs/guides/gateway.md has configurations for, in packages pinned by their hashes.
@@ -219,7 +219,7 @@ chart() {
 patroni() {
   say "PostgreSQL under Patroni"
   install_patroni
-  GATEHOUSE_TEST_PATRONI="$PWD/.cache/patroni" GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -count=1 -v -run TestPatroni ./internal/app/faults
+  GATEHOUSE_TEST_PATRONI="$PWD/.cache/patroni" GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -vet=off -count=1 -v -run TestPatroni ./internal/app/faults
 }
 
 # What the programs of strangers are installed from, but for Maven and Cargo, which the tests call.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
@@ -41,8 +42,9 @@ func TestLinkedVersion(t *testing.T) {
 	}
 	binary := filepath.Join(t.TempDir(), "gatehouse")
 	const set = "-X github.com/gatehouse-id/gatehouse/internal/app.release=v9.8.7"
-	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags", set, "-o", binary,
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", set, "-o", binary,
 		"github.com/gatehouse-id/gatehouse/cmd/gatehouse")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as tools/test.sh builds it
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -46,6 +46,7 @@ func newLossyProxy(t testing.TB, to string) *lossyProxy {
 // Once that token has been used, or the reuse interval is over, the old token counts as stolen and
 // its family ends.
 func TestLostAnswer(t *testing.T) {
+	t.Parallel()
 	const interval = 10 * time.Second
 	onEngines(t, func(t *testing.T, h *host) {
 		h.env["REFRESH_TOKEN_REUSE_INTERVAL"] = "10"

@@ -13,6 +13,7 @@ import (
 // new key, at servers with either setting, which may start in between. Once the former key is
 // dropped, it opens nothing.
 func TestSecretKeyChanges(t *testing.T) {
+	t.Parallel()
 	onEngines(t, func(t *testing.T, h *host) {
 		s := h.serve()
 		c := h.workload(s)
