@@ -140,7 +140,7 @@ func (w *world) sink(name string) audit.Sink {
 // eventually waits until a condition holds.
 func (w *world) eventually(what string, ok func() bool) {
 	w.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(testkit.HangAfter); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

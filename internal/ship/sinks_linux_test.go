@@ -75,7 +75,7 @@ input(type="imtcp" address="127.0.0.1" port="%[6]d" ruleset="tls" streamDriver.n
 		defer s.Close()
 		all := sent[name]
 		var out ship.Outcome
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(testkit.HangAfter); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			if out = s.Deliver(t.Context(), all); out.Err == nil {
 				break
 			}
@@ -87,7 +87,7 @@ input(type="imtcp" address="127.0.0.1" port="%[6]d" ruleset="tls" streamDriver.n
 	for _, name := range []string{"tcp", "tls", "udp"} {
 		all := sent[name]
 		var text string
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(testkit.HangAfter); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 			b, _ := os.ReadFile(filepath.Join(dir, name+".log"))
 			if text = string(b); strings.Count(text, "\n") >= len(all) {
 				break

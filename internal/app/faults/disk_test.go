@@ -212,8 +212,8 @@ func TestLockedDatabase(t *testing.T) {
 
 	hold(func() { // all writers wait and succeed
 		write()
-		for range 4 { // well below the five seconds that a writer waits
-			time.Sleep(100 * time.Millisecond)
+		// Well below the five seconds that a writer waits.
+		for end := time.Now().Add(400 * time.Millisecond); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 			reads()
 		}
 		if n := len(answers); n > 0 {

@@ -161,7 +161,7 @@ func checkNotifications(t *testing.T, h *host, s *server, c *workload) {
 // pgRow queries one row of the database directly.
 func pgRow(t testing.TB, url, text string, dest ...any) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.HangAfter)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -196,7 +196,7 @@ func TestNothingHalfDone(t *testing.T) {
 	}
 
 	// A lock on the audit log blocks every change before its commit.
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.HangAfter)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, h.env["DATABASE_URL"])
 	if err != nil {
