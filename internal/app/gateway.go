@@ -222,9 +222,9 @@ func (s *server) newGateway(
 }
 
 // storedTransport returns what connects to the upstreams of routes from the database, or nil if
-// that is what connects to all upstreams. The administrators of a realm may be others than the operator
-// of the machine: what they make must not reach its network, and what the operator writes to
-// ROUTES_FILE may.
+// that is what connects to all upstreams. The administrators of a realm may be others than the
+// operator of the machine: what they make must not reach its network, and what the operator writes
+// to ROUTES_FILE may.
 func (s *server) storedTransport() *upstream.Transport {
 	c := s.parts.cfg
 	if c.Realm == "" {

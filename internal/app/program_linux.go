@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unmapProgram takes the read-only pages of the program's file out of this process. They stay in the
-// page cache, and are mapped again where they are read again. A page that has been written to, by a
-// debugger for example, is read from the file again.
+// unmapProgram takes the read-only pages of the program's file out of this process. They stay in
+// the page cache, and are mapped again where they are read again. A page that has been written to,
+// by a debugger for example, is read from the file again.
 func unmapProgram() {
 	name, err := os.Readlink("/proc/self/exe")
 	if err != nil {

@@ -33,8 +33,8 @@ func migrateAll(
 	return out, failed
 }
 
-// rehearseAll rehearses the upgrade of a server's database and of those of all its realms, or of one.
-// A backup is of one database.
+// rehearseAll rehearses the upgrade of a server's database and of those of all its realms, or of
+// one. A backup is of one database.
 func rehearseAll(
 	ctx context.Context, e *env, cfg *config.Config, in cli.RehearseInput,
 ) (out []*cli.Rehearsal, err error) {

@@ -23,8 +23,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-// rehearsalLeft is after how long what a rehearsal has left, because it was killed, is removed by the
-// next one.
+// rehearsalLeft is after how long what a rehearsal has left, because it was killed, is removed by
+// the next one.
 const rehearsalLeft = 24 * time.Hour
 
 // rehearsal tries an upgrade of one database on a copy of it.
@@ -254,8 +254,8 @@ func (r *rehearsal) run(ctx context.Context, h *backup.Header) {
 	}
 }
 
-// open opens the copy as a server of this program would, and marks it as a copy, whose server sends,
-// sweeps and renews nothing.
+// open opens the copy as a server of this program would, and marks it as a copy, whose server
+// sends, sweeps and renews nothing.
 func (r *rehearsal) open(ctx context.Context, h *backup.Header) (*parts, error) {
 	cfg := r.stage.settings(r.cfg)
 	open := func(restoring bool) (*parts, error) {

@@ -19,8 +19,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// earlier is a database as an earlier program left it: with a person, an application and an approval
-// that it renews.
+// earlier is a database as an earlier program left it: with a person, an application and an
+// approval that it renews.
 type earlier struct {
 	*testing.T
 	db  sqldb.DB
@@ -121,8 +121,8 @@ func (s *shelter) rehearse(url string, args ...string) (int, rehearsed) {
 	return status, all[0]
 }
 
-// unchanged fails the test unless the database still has its schema and its one account, and nothing
-// of a rehearsal is left.
+// unchanged fails the test unless the database still has its schema and its one account, and
+// nothing of a rehearsal is left.
 func (e *earlier) unchanged(newest string) {
 	e.Helper()
 	var number string
@@ -144,8 +144,8 @@ func (e *earlier) unchanged(newest string) {
 	testkit.Equal(e.T, "copies that are left", len(left), 0)
 }
 
-// An upgrade is tried on a copy of an earlier program's database, which stays as it is: with what the
-// release before may go on using, and with what it may not.
+// An upgrade is tried on a copy of an earlier program's database, which stays as it is: with what
+// the release before may go on using, and with what it may not.
 func TestRehearseFromAnEarlierSchema(t *testing.T) {
 	s := newShelter(t)
 	for engine, newURL := range map[string]func(name string) string{

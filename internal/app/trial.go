@@ -345,8 +345,8 @@ func (t *trial) renew(ctx context.Context) error {
 	return err
 }
 
-// renewExisting gives an approval that was in the database before another refresh token, since only
-// its client has the present one, and its client another secret. Then it refreshes.
+// renewExisting replaces the refresh token of an approval that was in the database before, since
+// only its client has it, and the secret of its client. Then it refreshes.
 func (t *trial) renewExisting(ctx context.Context) error {
 	db := t.s.parts.db
 	found, err := db.RenewableGrants(ctx, t.now())

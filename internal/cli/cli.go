@@ -117,7 +117,7 @@ func Main(ctx context.Context, p Program, s Streams, args []string) int {
 		_ = printError(s.Err, err, wantsJSON(args))
 		return exitUnchecked
 	case errors.Is(err, errStopFirst):
-		_ = printError(s.Err, err)
+		_ = printError(s.Err, err, wantsJSON(args))
 		return exitStopFirst
 	case err != nil:
 		return printError(s.Err, err, wantsJSON(args))

@@ -13,7 +13,7 @@ import (
 // clientDelete deletes clients.
 type clientDelete struct {
 	Refs []string `arg:"" name:"client" help:"The clients' ids, or their names if no other client has them."`
-	Yes  bool     `help:"Do not ask for confirmation."`
+	Yes  bool     `short:"y" help:"Do not ask for confirmation."`
 }
 
 // Run deletes the clients after confirmation.

@@ -255,7 +255,7 @@ func (r *Rehearsal) print(s *table) {
 	r.conclude(s)
 }
 
-// conclude says what an upgrade means for the servers that run, and what the way back is.
+// conclude writes what an upgrade means for the servers that run, and what the way back is.
 func (r *Rehearsal) conclude(s *table) {
 	for _, text := range r.Failed {
 		s.line("FAILED: %s", text)

@@ -67,8 +67,8 @@ func (d *DB) FinishRestore(ctx context.Context, r Restore) (*Recovered, error) {
 		if err != nil {
 			return err
 		}
-		// Its servers do not run here: no migration may wait for them. What they left unanswered stays
-		// known.
+		// Its servers do not run here: no migration may wait for them. What they left unanswered
+		// stays known.
 		_, err = tx.Exec(ctx, "UPDATE servers SET seen_at = seen_at - $1", (24 * time.Hour).Milliseconds())
 		if err != nil {
 			return err

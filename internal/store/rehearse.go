@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/store/sqldb"
 )
 
-// An UpgradeState describes a database that a newer program is to use. It was read without a change.
+// An UpgradeState describes a database that a newer program is to use. It was read without a
+// change.
 type UpgradeState struct {
 	Schema     string // the newest migration that is applied, or "" for an empty database
 	Migrations []sqldb.Migration
@@ -111,8 +112,8 @@ func DropRehearsal(ctx context.Context, url, name string) error {
 	return sqldb.DropSchema(ctx, db, name)
 }
 
-// Rehearsals returns the names of the schemas of a PostgreSQL database in which upgrades are or were
-// rehearsed.
+// Rehearsals returns the names of the schemas of a PostgreSQL database in which upgrades are or
+// were rehearsed.
 func Rehearsals(ctx context.Context, url string) (names []string, err error) {
 	db, err := sqldb.Open(ctx, url, sqldb.Options{Readers: 2})
 	if err != nil {
@@ -147,7 +148,7 @@ func (d *DB) RenewableGrants(ctx context.Context, now time.Time) ([]Renewable, e
 		" ORDER BY grants.last_used_at DESC LIMIT 50", unixMilli(now))
 }
 
-// SetRefreshHash gives an approval another refresh token, in a copy for trying things out only.
+// SetRefreshHash replaces the refresh token of an approval, in a copy for trying things out only.
 func (d *DB) SetRefreshHash(ctx context.Context, id oauth.GrantID, h secret.Hash) error {
 	n, err := d.sql.Exec(ctx, "UPDATE grants SET refresh_hash = $1, prev_hash = '', attempt = '' WHERE id = $2"+
 		" AND EXISTS (SELECT 1 FROM meta WHERE name = $3)", string(h), string(id), metaCopy)

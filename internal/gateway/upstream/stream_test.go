@@ -758,8 +758,8 @@ func TestResetWhileCallerPauses(t *testing.T) {
 	}
 }
 
-// A connection may also close between two reads of the body. The second would wait for a caller that
-// pauses, so it does not begin.
+// A connection may also close between two reads of the body. The second would wait for a caller
+// that pauses, so it does not begin.
 func TestNoReadForAClosedConnection(t *testing.T) {
 	for name, ended := range map[string]bool{"by the upstream": false, "by this server": true} {
 		t.Run(name, func(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 )
 
-// closesTo tries every page that is not open to whoever acts as another person. Each answers 403, and
-// what is sent is recorded.
+// closesTo tries every page that is not open to whoever acts as another person. Each answers 403,
+// and what is sent is recorded.
 func (s *site) closesTo(b *browser) {
 	s.t.Helper()
 	all, open := s.server.Patterns()
