@@ -298,16 +298,16 @@ func (o *Operations) StopBulkAction(ctx context.Context, a Actor, id string) (*B
 	ev := a.event(audit.BulkActionStopped, o.parts.Now())
 	ev.TargetType, ev.TargetID = audit.TargetBulk, job.ID
 	ev.Detail = map[string]string{"action": string(job.Action)}
-	ev.Guard = o.covers(a, ScopeUsersWrite, askerOf(job))
+	ev.Guard = o.covers(a, ScopeUsersWrite, requesterOf(job))
 	if err := o.store.StopBulkAction(ctx, job.ID, ev.At, ev); err != nil {
 		return nil, err
 	}
 	return o.bulkJob(ctx, id)
 }
 
-// askerOf returns the subject of a job: what whoever asked for it has now, since the job acts in
-// their name. One who has been deleted has nothing.
-func askerOf(job *BulkJob) subject {
+// requesterOf returns the subject of a job: what whoever asked for it has now, since the job acts
+// in their name. One who has been deleted has nothing.
+func requesterOf(job *BulkJob) subject {
 	return func(ctx context.Context, d decision) (oauth.Rights, error) {
 		var who bulkActor
 		if err := json.Unmarshal([]byte(job.Actor), &who); err != nil {

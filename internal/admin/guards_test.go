@@ -126,9 +126,9 @@ func TestGuardsDecideByNow(t *testing.T) {
 	}
 }
 
-// TestRefusalsTellAndDoNothing: what is denied makes no key, tells nothing of a password, and does not
-// count as a message to a mailbox.
-func TestRefusalsTellAndDoNothing(t *testing.T) {
+// TestDenialsRevealAndDoNothing: what is denied makes no key, reveals nothing of a password, and
+// does not count as a message to a mailbox.
+func TestDenialsRevealAndDoNothing(t *testing.T) {
 	h := newHierarchy(t)
 	ctx, id := t.Context(), string(h.people["super_admin"].ID)
 	desk := h.actor("helpdesk")
@@ -163,8 +163,8 @@ func (s *staleRoutes) SyncCache(ctx context.Context) error {
 	return s.DB.SyncCache(ctx)
 }
 
-// TestRoutesAreDecidedAsTheyAre: who may change a route is decided by the roles that it has in the
-// transaction, also on a server that knows it as it was.
+// TestRoutesAreDecidedAsTheyAre: whether an actor may change a route is decided by the roles that
+// it has in the transaction, also on a server that knows it as it was.
 func TestRoutesAreDecidedAsTheyAre(t *testing.T) {
 	h := newHierarchy(t)
 	ctx, cli, fields := t.Context(), admin.CommandLine(), access.RouteFields()

@@ -179,7 +179,7 @@ func (o *Operations) UpdateRoute(ctx context.Context, a Actor, ref string, p Rou
 // that route, so it holds only for the version that is passed with it. Where nobody asked for a
 // version and another one came between, the change is tried again with the new one.
 func (o *Operations) changeRoute(
-	ctx context.Context, a Actor, ref string, requested int64,
+	ctx context.Context, a Actor, ref string, wanted int64,
 	change func(s *routeSet, old *access.Route, version int64) (*Route, error),
 ) (*Route, error) {
 	for try := 1; ; try++ {
@@ -191,12 +191,12 @@ func (o *Operations) changeRoute(
 		if err != nil {
 			return nil, err
 		}
-		version := requested
-		if requested == 0 && !a.trusted() {
+		version := wanted
+		if wanted == 0 && !a.trusted() {
 			version = old.Revision
 		}
 		out, err := change(s, old, version)
-		if requested != 0 || !fault.Is(err, fault.Stale) || try == staleTries {
+		if wanted != 0 || !fault.Is(err, fault.Stale) || try == staleTries {
 			return out, err
 		}
 		if err := o.store.SyncCache(ctx); err != nil {
