@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-id/gatehouse/internal/secret"
 )
 
 // realmsSettle is how long a server has nothing to do before its memory is read.
@@ -18,22 +20,36 @@ const realmsSettle = time.Minute
 // long the start takes, how long the first request of a realm, and what memory it needs: with all
 // realms closed, but for those that work in the background, and with all of them open.
 func (b *bench) measureRealms(ctx context.Context, n int) error {
+	for _, e := range b.engines {
+		if err := b.measureRealmsOn(ctx, e, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureRealmsOn measures realms on one engine: files of SQLite, or schemas of one PostgreSQL
+// database.
+func (b *bench) measureRealmsOn(ctx context.Context, e engine, n int) error {
 	var file strings.Builder
 	file.WriteString("realms:\n")
 	for i := range n {
-		fmt.Fprintf(&file, "  r%d:\n    base_url: http://r%d.localhost\n", i, i)
+		fmt.Fprintf(&file, "  r%d:\n    base_url: http://r%d.localhost\n    secret_key: %s\n", i, i, secret.NewToken(""))
 	}
 	name := filepath.Join(b.dir, "realms.yaml")
 	if err := os.WriteFile(name, []byte(file.String()), 0o600); err != nil {
 		return err
 	}
-	database := "sqlite:" + filepath.Join(b.dir, "main.db")
+	database, err := b.fresh(ctx, e, "realms")
+	if err != nil {
+		return err
+	}
 	for _, run := range []string{"new keys", "keys made before"} {
 		s, err := b.startServer(ctx, database, "REALMS_FILE="+name)
 		if err != nil {
 			return err
 		}
-		err = b.askRealms(ctx, s, n, run)
+		err = b.askRealms(ctx, s, n, string(e)+", "+run)
 		if end := s.end(); err == nil {
 			err = end
 		}
