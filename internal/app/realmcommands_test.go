@@ -47,6 +47,9 @@ func TestRealmCommands(t *testing.T) {
 		{"--realm acme serve", "2 gatehouse: serve serves all realms"},
 		{"--realm acme realm list", "2 gatehouse: this command takes the name of the realm"},
 		{"migrate --dry-run", "0 "},
+		{"--realm acme backup " + dir + "/acme.backup", "0 "},
+		{"--realm beta restore --move " + dir + "/acme.backup", "1 gatehouse: "},
+		{"--realm beta user list", "0 "},
 		{"realm delete gamma", `has no realm "gamma"`},
 		{"realm delete acme", "Its database stays: " + dir + "/data/realms/acme/gatehouse.db"},
 		{"--realm acme user list", "has no realm"},
@@ -68,6 +71,15 @@ func TestRealmCommands(t *testing.T) {
 		info, err := os.Stat(name)
 		testkit.Must(t, err)
 		testkit.Equal(t, "mode of "+name, fmt.Sprintf("%o", info.Mode().Perm()), "600")
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} { // a lost disk
+		_ = os.Remove(filepath.Join(dir, "data", "realms", "acme", "gatehouse.db"+suffix))
+	}
+	if got := run("--realm acme restore --move " + dir + "/acme.backup"); !strings.HasPrefix(got, "0 ") {
+		t.Errorf("the realm is not restored: %s", got)
+	}
+	if got := run("--realm acme user list"); !strings.Contains(got, "ada@acme.example") {
+		t.Errorf("the restored realm has other users: %s", got)
 	}
 	if got := run("doctor"); !strings.Contains(got, "Realm beta: ") || strings.Contains(got, "settings.realms") {
 		t.Errorf("doctor:\n%s", got)

@@ -21,6 +21,9 @@ import (
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/access"
+	"github.com/gatehouse-id/gatehouse/internal/client"
+	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
@@ -225,11 +228,7 @@ func endpoints(t *testing.T) (all []string) {
 			}
 		}
 	}
-	for _, path := range []string{
-		"/oauth/authorize", "/oauth/token", "/token", "/api/v1/token", "/oauth/introspect", "/oauth/revoke", "/oauth/userinfo",
-		"/oauth/tokeninfo", "/oauth/device/code", "/oauth/logout", "/oauth/revocations", "/session/refresh", "/session/logout",
-		"/session/login", "/session/user", "/gateway/check", "/gateway/login",
-	} {
+	for _, path := range pathLiterals(t) {
 		all = append(all, "GET "+path, "POST "+path)
 	}
 	slices.Sort(all)
@@ -238,6 +237,132 @@ func endpoints(t *testing.T) (all []string) {
 		t.Fatalf("only %d endpoints were found", len(all))
 	}
 	return all
+}
+
+// pathLiterals returns the paths that the sources of what answers requests name, whole ones and
+// beginnings: an endpoint that is new is among them without a change of this test.
+func pathLiterals(t *testing.T) (all []string) {
+	t.Helper()
+	pattern := regexp.MustCompile("[\"`](/[a-z0-9_.{}/-]+)[\"`]")
+	for _, dir := range []string{"protocol", "api", "accounts", "ui", "console", "../bff", "../bff/session", "../account", "../gateway", "../app", "."} {
+		files, err := filepath.Glob("../web/" + dir + "/*.go")
+		testkit.Must(t, err)
+		for _, f := range files {
+			if strings.HasSuffix(f, "_test.go") {
+				continue
+			}
+			raw, err := os.ReadFile(f)
+			testkit.Must(t, err)
+			for _, m := range pattern.FindAllStringSubmatch(string(raw), -1) {
+				all = append(all, m[1])
+			}
+		}
+	}
+	return all
+}
+
+// checkEndpoints checks that the list of endpoints has those that the metadata names, and those of
+// each kind.
+func (x *realmProcess) checkEndpoints(t *testing.T) {
+	t.Helper()
+	all := endpoints(t)
+	has := func(path string) {
+		if !slices.Contains(all, "GET "+path) && !slices.Contains(all, "POST "+path) {
+			t.Errorf("the endpoint %s is not tried across realms", path)
+		}
+	}
+	metadata := x.get("acme.example", "/.well-known/openid-configuration").Body.String()
+	named := regexp.MustCompile(`"[a-z_]+(?:_endpoint|_uri)":"https://acme\.example([^"]*)"`).FindAllStringSubmatch(metadata, -1)
+	if len(named) < 7 {
+		t.Fatalf("the metadata names %d endpoints: %s", len(named), metadata)
+	}
+	for _, m := range named {
+		has(m[1])
+	}
+	for _, path := range []string{
+		"/token", "/api/v1/token", "/authorize", "/userinfo", "/token/introspect", "/token/revoke", "/oauth/tokeninfo", "/device",
+		"/logout", "/session/callback", "/login", "/admin", "/accounts/v1/sessions", "/readyz", "/api/v1/users", "/oauth/register",
+	} {
+		has(path)
+	}
+}
+
+// codes returns a code, and the device code of a pending authorization, of the clients that a
+// tenant has.
+func (x *realmProcess) codes(t *testing.T, h *testServer) (code, device string) {
+	t.Helper()
+	code = secret.NewToken(secret.PrefixCode)
+	user, err := h.parts.db.UserByLogin(t.Context(), "ada@example.com")
+	testkit.Must(t, err)
+	now := time.Now()
+	testkit.Must(t, h.parts.db.PutCode(t.Context(), h.parts.keys.Hash(code), &oauth.Code{
+		Grant: oauth.Grant{
+			ID:         oauth.GrantID(secret.NewID(now)),
+			Client:     "web",
+			User:       user.ID,
+			Kind:       client.GrantTypeCode,
+			Scopes:     []string{"openid"},
+			AuthTime:   now,
+			AMR:        []string{"pwd"},
+			ACR:        identity.ACR1,
+			CreatedAt:  now,
+			LastUsedAt: now,
+		},
+		RedirectURI: "https://a.example/cb",
+		ExpiresAt:   now.Add(time.Hour),
+	}))
+	testkit.Must(t, h.parts.db.CreateClient(t.Context(), &client.Client{
+		ID:        "tv",
+		Name:      "TV",
+		Public:    true,
+		Grants:    []string{client.GrantTypeDevice},
+		Scopes:    []string{"openid"},
+		CreatedAt: now,
+		UpdatedAt: now,
+	}))
+	device = member(h.sendPublic(t, "/oauth/device/code", url.Values{"client_id": {"tv"}}), "device_code")
+	if device == "" {
+		t.Fatal("there is no device code")
+	}
+	return code, device
+}
+
+// sendPublic posts a form of a public client, and returns the answer.
+func (h *testServer) sendPublic(t *testing.T, path string, form url.Values) string {
+	t.Helper()
+	r := httptest.NewRequest("POST", path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, r)
+	return w.Body.String()
+}
+
+// Codes of one realm are unknown at another one, at the clients of the same names, and asking there
+// does not consume them.
+func TestRealmsShareNoCode(t *testing.T) {
+	x := newRealmProcess(t, twoRealms, nil)
+	a, b := x.tenant(t, 0, "acme.example"), x.tenant(t, 1, "beta.example")
+	for name, pair := range map[string][2]*testServer{"acme's at beta": {a, b}, "beta's at acme": {b, a}} {
+		own, other := pair[0], pair[1]
+		code, device := x.codes(t, own)
+		redeem := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {"https://a.example/cb"}}
+		w := httptest.NewRecorder()
+		other.handler.ServeHTTP(w, other.request("POST", "/oauth/token", redeem, ""))
+		testkit.Equal(t, name+": code", member(w.Body.String(), "error"), "invalid_grant")
+		if member(own.post(t, "/oauth/token", redeem), "access_token") == "" {
+			t.Errorf("%s: the code is worth nothing at its own realm any more", name)
+		}
+		poll := url.Values{"grant_type": {client.GrantTypeDevice}, "device_code": {device}, "client_id": {"tv"}}
+		testkit.Equal(t, name+": device code at home", member(own.sendPublic(t, "/oauth/token", poll), "error"), "authorization_pending")
+		if got := member(other.sendPublic(t, "/oauth/token", poll), "error"); got == "authorization_pending" || got == "slow_down" || got == "" {
+			t.Errorf("%s: the device code is known: %q", name, got)
+		}
+	}
+	for _, host := range []string{"login.example", "acme.example", "beta.example"} {
+		if w := x.get(host, "/metrics"); w.Code == 200 || strings.Contains(w.Body.String(), "gatehouse_") {
+			t.Errorf("%s tells metrics: %d", host, w.Code)
+		}
+	}
 }
 
 // No credential of one realm is worth more at another one than the same characters at random, at
@@ -377,6 +502,7 @@ func TestRealmsShareNoState(t *testing.T) {
 			}
 		}
 	}
+	x.checkEndpoints(t)
 	before, _ := b.parts.db.RevocationHead()
 	a.post(t, "/oauth/revoke", url.Values{"token": {a.refresh}})
 	if after, _ := b.parts.db.RevocationHead(); after != before {
@@ -435,6 +561,7 @@ func TestMistakesInRealmsFile(t *testing.T) {
 		"realms:\n  main:\n    base_url: https://a.example":                                                                   "choose another one",
 		"realms:\n  acme:\n    base_url: https://a.example\n    port: 99":                                                     "line 4: port belongs to the whole process",
 		"realms:\n  acme:\n    base_url: https://a.example\n    jwt_algoritm: RS256":                                          "did you mean jwt_algorithm?",
+		"realms:\n  acme:\n    base_url: https://login.example/acme":                                                          "without a path",
 		"realms:\n  acme:\n    base_url: https://login.example":                                                               "have the same address",
 		"realms:\n  acme:\n    base_url: https://a.example\n  acme:\n    base_url: https://b.example":                         `"acme" is there twice`,
 		"realms:\n  acme:\n    base_url: https://a.example\n    hosts: [b.example]\n  beta:\n    base_url: https://b.example": "have the same address",
