@@ -85,6 +85,8 @@ func (s *Server) operations() []operation {
 		{"POST /sessions/login/password", needClient, s.loginPassword},
 		{"POST /sessions/login/code", needClient, s.loginCode},
 		{"POST /sessions/login/totp", needClient, s.loginTOTP},
+		{"POST /sessions/login/passkey", needClient, s.loginPasskey},
+		{"POST /sessions/login/passkey/options", needClient, s.passkeyOptions},
 		{"POST /sessions/refresh", needClient, s.refresh},
 		{"POST /sessions/logout", needClient, s.logout},
 		{"GET /sessions", needUser, s.listSessions},

@@ -40,6 +40,7 @@ const (
 	codeCodeExpired       = "CODE-EXPIRED"
 	codeCodeConsumed      = "CODE-CONSUMED"
 	codeCodeInvalidated   = "CODE-INVALIDATED"
+	codePasskey           = "PASSKEY-NOT-ACCEPTED"
 	codeStepUnavailable   = "STEP-NOT-AVAILABLE"
 	codeBrowserRequired   = "BROWSER-REQUIRED"
 
@@ -146,6 +147,9 @@ func codeOfReason(reason string) (code string, status int) {
 		return codeCodeNotValid, http.StatusUnauthorized
 	case audit.ReasonReplayedCode:
 		return codeCodeConsumed, http.StatusUnauthorized
+	case audit.ReasonWrongPasskey, audit.ReasonUnknownPasskey, audit.ReasonUnverifiedPasskey,
+		audit.ReasonReplayedPasskey, audit.ReasonClonedPasskey:
+		return codePasskey, http.StatusUnauthorized
 	case audit.ReasonDisabled:
 		return codeUserBanned, http.StatusForbidden
 	case login.ReasonStateUnknown:

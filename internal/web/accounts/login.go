@@ -14,6 +14,7 @@ import (
 const (
 	stepPassword = "password"
 	stepTOTP     = "totp"
+	stepPasskey  = "passkey"
 )
 
 // stateSize is the length of a state: 128 bits in hexadecimal.
@@ -30,11 +31,16 @@ func (c *call) readStep(names ...string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !hexadecimal(in["state"], stateSize) {
-		return nil, newProblem(http.StatusBadRequest, codeState,
+	return in, checkState(in["state"])
+}
+
+// checkState rejects what cannot be the secret of a sign-in.
+func checkState(state string) error {
+	if !hexadecimal(state, stateSize) {
+		return newProblem(http.StatusBadRequest, codeState,
 			"The state must be 32 random hexadecimal characters, the same in all steps.")
 	}
-	return in, nil
+	return nil
 }
 
 func hexadecimal(s string, n int) bool {
@@ -130,14 +136,9 @@ func (s *Server) loginTOTP(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	pending, err := s.Login.OpenStep(c.client, in["state"], in["code"])
+	pending, p, err := s.openSecond(c, in["state"], in["code"])
 	if err != nil {
-		return newProblem(http.StatusUnauthorized, codeCodeNotFound,
-			"The code is not one of a step that was answered with this state.")
-	}
-	p, err := s.Login.Pending(c.r.Context(), c.visit(), pending)
-	if err != nil {
-		return invalidated(err)
+		return err
 	}
 	err = s.Kit.Allow(w, c.r, "login", web.Subject{User: string(p.User.ID)})
 	if err != nil {
@@ -186,8 +187,11 @@ func (s *Server) writeStep(
 		write(w, c.r, http.StatusOK, sessionAnswer{"session", st.Done.Tokens.Token, st.Done.Tokens.Refresh})
 		return nil
 	}
-	if st, err = s.chooseTOTP(c, st); err != nil {
+	if st, err = s.chooseSecond(c, st); err != nil {
 		return err
+	}
+	if st.Kind == stepPasskey {
+		return s.writePasskeyStep(w, c, state, st)
 	}
 	code := s.Login.SealStep(c.client, state, st.Pending)
 	write(w, c.r, http.StatusOK, stepAnswer{"step", stepTOTP, code, state})
@@ -202,9 +206,9 @@ func (s *Server) skipEnrollment(c *call, st login.Step) (login.Step, error) {
 	return s.Login.Continue(c.r.Context(), c.visit(), st.Pending, login.StepSkip, nil)
 }
 
-// chooseTOTP returns the step that asks for a code of an authenticator app. All other steps need a
-// browser.
-func (s *Server) chooseTOTP(c *call, st login.Step) (login.Step, error) {
+// chooseSecond returns the step that asks for a code of an authenticator app, or for a passkey
+// where the person has no app. All other steps need a browser.
+func (s *Server) chooseSecond(c *call, st login.Step) (login.Step, error) {
 	if st.Next == login.StepDeletion {
 		return st, newProblem(http.StatusForbidden, codeUserDeleted,
 			"The account waits for its deletion. Sign in at the sign-in page to keep it.")
@@ -219,10 +223,13 @@ func (s *Server) chooseTOTP(c *call, st login.Step) (login.Step, error) {
 	if err != nil {
 		return st, err
 	}
-	if !slices.Contains(p.Others, stepTOTP) {
-		return st, needsBrowser()
+	switch {
+	case slices.Contains(p.Others, stepTOTP):
+		return s.Login.Choose(c.r.Context(), c.visit(), st.Pending, stepTOTP)
+	case st.Kind == stepPasskey:
+		return st, nil
 	}
-	return s.Login.Choose(c.r.Context(), c.visit(), st.Pending, stepTOTP)
+	return st, needsBrowser()
 }
 
 func needsBrowser() error {
