@@ -631,6 +631,12 @@ func (m *memory) ReplacePasskeys(
 	panic("not here")
 }
 
+func (m *memory) FinishReplacement(
+	context.Context, *Recovery, Replacement, time.Time, ...audit.Event,
+) error {
+	panic("not here")
+}
+
 func (m *memory) PutTokenSession(
 	ctx context.Context, s *identity.Session, tokens SessionTokens, t identity.SessionTerms,
 	ev ...audit.Event,

@@ -34,6 +34,8 @@ type joining struct {
 	Setup  string `json:"s,omitempty"` // the token of the link for the first administrator, or ""
 	Reset  string `json:"r,omitempty"` // the token of a link in place of what was lost, or ""
 
+	Recovery string `json:"w,omitempty"` // the token of the link that ends a wait, or ""
+
 	User     identity.UserID `json:"u"`
 	Email    string          `json:"e,omitempty"`
 	Name     string          `json:"n,omitempty"`
@@ -84,12 +86,12 @@ func (s *Server) checkNamesFree(ctx context.Context, u *identity.User) error {
 // openJoining returns the person that askFirstPasskey sealed and the question of the passkey, or
 // Consumed if it is too old.
 func (s *Server) openJoining(v Visit, sealed string) (*joining, Flow, error) {
-	if sealed == "" || len(sealed) > maxJoining || !s.FirstIsPasskey() {
+	if sealed == "" || len(sealed) > maxJoining {
 		return nil, Flow{}, errStale()
 	}
 	plain, err := s.pending.Open(sealed, joiningContext)
 	j := new(joining)
-	if err != nil || json.Unmarshal(plain, j) != nil {
+	if err != nil || json.Unmarshal(plain, j) != nil || j.Recovery == "" && !s.FirstIsPasskey() {
 		return nil, Flow{}, errStale()
 	}
 	fl := Flow{Visit: v, First: true, Alone: true, State: j.State}
@@ -208,6 +210,8 @@ func (s *Server) join(
 		}
 		u.ID = j.User
 		return u, s.storeSetup(ctx, v, s.keys.Hash(j.Setup), u, first, added)
+	case j.Recovery != "":
+		return s.recoverPasskeys(ctx, v, j, first, added)
 	}
 	return s.replacePasskeys(ctx, v, j, first, added)
 }

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -33,7 +34,8 @@ const (
 
 // Recovery is a request to remove the second factors of an account whose owner has lost them. The
 // person has proved the password before it is made, and proves the mailbox to start its wait, which
-// gives the owner time to refuse it.
+// gives the owner time to refuse it. An account without a password has a request to replace its
+// passkeys instead (ByMailbox).
 type Recovery struct {
 	ID        string
 	User      identity.UserID
@@ -48,6 +50,7 @@ type Recovery struct {
 // RecoveryState is what a person in the middle of signing in can do about a lost second factor.
 type RecoveryState struct {
 	Possible bool      // a request can be made
+	Passkeys bool      // it replaces passkeys, which are all that the account has
 	Mailbox  string    // where its link is sent, shortened so that it gives nothing away
 	Waiting  *Recovery // a request that waits or can be completed, or nil
 }
@@ -55,17 +58,24 @@ type RecoveryState struct {
 // RecoveryDelay returns how long a request waits before it can be completed, or 0.
 func (s *Server) RecoveryDelay() time.Duration { return s.cfg.RecoveryDelay }
 
-// recoverable reports whether the person of a sign-in may ask for a recovery: the password was
-// proved, proves more than the mailbox, and remains as the way in.
-func (s *Server) recoverable(ctx context.Context, v Visit, si *signIn) (bool, error) {
-	possible := s.cfg.RecoveryDelay > 0 && s.notices.on && si.step == StepFactor && !si.raise &&
-		si.user.Email != "" && si.user.PasswordHash != "" &&
-		slices.Contains(si.amr, s.factor(kindPassword, UseFirst).AMR()[0])
-	if !possible {
-		return false, nil
+// recoverable reports whether the person of a sign-in may ask for a recovery, and by the mailbox
+// alone. Either the password was proved, proves more than the mailbox, and remains as the way in; or
+// the account has passkeys and nothing else that could be asked for.
+func (s *Server) recoverable(
+	ctx context.Context, v Visit, si *signIn,
+) (possible, byMailbox bool, err error) {
+	if s.cfg.RecoveryDelay <= 0 || !s.notices.on || si.step != StepFactor || si.raise || si.user.Email == "" {
+		return false, false, nil
+	}
+	byMailbox, err = s.onlyPasskeys(ctx, v, si.user)
+	if err != nil || byMailbox && si.user.EmailVerified && slices.Contains(si.choices, kindPasskey) {
+		return err == nil, byMailbox, err
+	}
+	if si.user.PasswordHash == "" || !slices.Contains(si.amr, s.password().AMR()[0]) {
+		return false, false, nil
 	}
 	mark, err := s.store.Lock(ctx, mailedPasswordKey(si.user.ID), v.Now)
-	return err == nil && !mark.Locked(v.Now), err
+	return err == nil && !mark.Locked(v.Now), false, err
 }
 
 // mailedPasswordTTL is so long that only a second factor ends what markMailedPassword stores.
@@ -73,21 +83,31 @@ const mailedPasswordTTL = 50 * 365 * 24 * time.Hour
 
 func mailedPasswordKey(id identity.UserID) string { return "mailed-password:" + string(id) }
 
+// firstMailedKey names the mark of an account whose password is set by a mailed link and that had
+// none before.
+func firstMailedKey(id identity.UserID) string { return "first-password:" + string(id) }
+
 // markMailedPassword stores that the password of a user with second factors is set by a mailed
 // link. Until a second factor is proved again, that password proves no more than the mailbox does,
-// and a recovery asks for both: whoever holds the mailbox alone must not get past the factors.
+// and a recovery asks for both: whoever holds the mailbox alone must not get past the factors. Who
+// had no password before still has none that counts.
 func (s *Server) markMailedPassword(ctx context.Context, v Visit, u *identity.User) error {
-	kinds, err := s.enrolledKinds(ctx, u.ID)
-	if err != nil {
+	creds, err := s.store.Credentials(ctx, u.ID)
+	if err != nil || len(s.kindsOf(creds)) == 0 {
 		return err
 	}
-	if len(kinds) == 0 {
-		if asks, err := s.store.AskSecond(ctx, u.ID); err != nil || !asks {
+	if u.PasswordHash == "" {
+		if err := s.mark(ctx, v, firstMailedKey(u.ID)); err != nil {
 			return err
 		}
 	}
-	_, err = s.store.RecordFailure(ctx, Failure{
-		Key:       mailedPasswordKey(u.ID),
+	return s.mark(ctx, v, mailedPasswordKey(u.ID))
+}
+
+// mark stores a fact about an account until ClearLock.
+func (s *Server) mark(ctx context.Context, v Visit, key string) error {
+	_, err := s.store.RecordFailure(ctx, Failure{
+		Key:       key,
 		Now:       v.Now,
 		Threshold: 1,
 		Duration:  mailedPasswordTTL,
@@ -102,6 +122,9 @@ func (s *Server) clearMailedPassword(ctx context.Context, v Visit, id identity.U
 	if err != nil || !mark.Locked(v.Now) {
 		return err
 	}
+	if err := s.store.ClearLock(ctx, firstMailedKey(id)); err != nil {
+		return err
+	}
 	return s.store.ClearLock(ctx, mailedPasswordKey(id))
 }
 
@@ -112,7 +135,7 @@ func (s *Server) RecoveryState(ctx context.Context, v Visit, pending string) (Re
 		return RecoveryState{}, err
 	}
 	var out RecoveryState
-	if out.Possible, err = s.recoverable(ctx, v, si); err != nil || !out.Possible {
+	if out.Possible, out.Passkeys, err = s.recoverable(ctx, v, si); err != nil || !out.Possible {
 		return out, err
 	}
 	out.Mailbox = maskedAddress(si.user.Email)
@@ -150,11 +173,24 @@ func (s *Server) WaitingRecovery(
 	if err != nil {
 		return nil, err
 	}
-	state, err := s.currentState(ctx, u)
-	if err != nil || r.State != state {
+	if valid, err := s.stillValid(ctx, v, r, u); err != nil || !valid {
 		return nil, err
 	}
 	return r, nil
+}
+
+// stillValid reports whether the account of a request is as it was when it was made.
+func (s *Server) stillValid(
+	ctx context.Context, v Visit, r *Recovery, u *identity.User,
+) (bool, error) {
+	state, err := s.currentState(ctx, u)
+	if err != nil || strings.TrimPrefix(r.State, mailboxState) != state {
+		return false, err
+	}
+	if r.ByMailbox() {
+		return s.noPassword(ctx, v, u)
+	}
+	return true, nil
 }
 
 // RequestRecovery sends a link by mail to the person of a pending sign-in: the one that starts a
@@ -165,7 +201,7 @@ func (s *Server) RequestRecovery(ctx context.Context, v Visit, pending string) e
 	if err != nil {
 		return err
 	}
-	possible, err := s.recoverable(ctx, v, si)
+	possible, byMailbox, err := s.recoverable(ctx, v, si)
 	if err != nil {
 		return err
 	}
@@ -191,26 +227,32 @@ func (s *Server) RequestRecovery(ctx context.Context, v Visit, pending string) e
 		return err
 	}
 	if waiting != nil {
-		return ignoreMissing(s.offerRecovery(ctx, v, waiting, si.user, true))
+		return ignoreMissing(s.offerRecovery(ctx, v, waiting, si.user, si.user.Email))
 	}
-	return s.putRecovery(ctx, v, si)
+	state := s.stateMark(si)
+	if byMailbox {
+		state = mailboxState + state
+	}
+	ev := v.event(audit.RecoveryRequested, si.user.ID)
+	return s.putRecovery(ctx, v, si.user, state, si.user.Email, ev)
 }
 
 // putRecovery stores a request and queues the link that starts its wait.
-func (s *Server) putRecovery(ctx context.Context, v Visit, si *signIn) error {
+func (s *Server) putRecovery(
+	ctx context.Context, v Visit, u *identity.User, state, to string, ev audit.Event,
+) error {
 	r := &Recovery{
 		ID:        secret.NewID(v.Now),
-		User:      si.user.ID,
-		State:     s.stateMark(si),
+		User:      u.ID,
+		State:     state,
 		IP:        v.IP,
 		Agent:     v.agent(),
 		CreatedAt: v.Now,
 		ExpiresAt: v.Now.Add(recoveryStartTTL),
 	}
 	token := newLinkToken()
-	ev := v.event(audit.RecoveryRequested, r.User)
-	ev.Detail = map[string]string{"recovery": r.ID}
-	s.notices.attach(&ev, si.user, s.recoveryMail(outbox.MessageRecoveryStart, v.Locale, RecoveryStart, token, r))
+	ev.Detail = r.detail()
+	s.notices.attachTo(&ev, u, to, s.recoveryMail(outbox.MessageRecoveryStart, v.Locale, RecoveryStart, token, r))
 	err := s.store.PutRecovery(ctx, r, s.keys.Hash(token), ev)
 	if fault.Is(err, fault.Conflict) { // it has started at the same moment
 		return nil
@@ -222,6 +264,9 @@ func (s *Server) putRecovery(ctx context.Context, v Visit, si *signIn) error {
 func (s *Server) recoveryMail(
 	message, locale string, kind RecoveryLink, token string, r *Recovery,
 ) outbox.Mail {
+	if r.ByMailbox() {
+		message = passkeyMessage(message)
+	}
 	m := outbox.Mail{
 		Message: message,
 		Locale:  locale,
@@ -254,11 +299,11 @@ func (s *Server) RecoveryByLink(
 	if err != nil {
 		return nil, nil, errRecoveryLink(err)
 	}
-	state, err := s.currentState(ctx, u)
+	valid, err := s.stillValid(ctx, v, r, u)
 	if err != nil {
 		return nil, nil, err
 	}
-	if u.Blocked() || r.State != state {
+	if u.Blocked() || !valid {
 		return nil, nil, errRecoveryLink(nil)
 	}
 	return r, u, nil
@@ -288,7 +333,7 @@ func (s *Server) StartRecovery(ctx context.Context, v Visit, token string) (*Rec
 	started.ExpiresAt = started.ReadyAt.Add(recoveryFinishTTL)
 	stop := newLinkToken()
 	ev := v.event(audit.RecoveryStarted, r.User)
-	ev.Detail = map[string]string{"recovery": r.ID, "ready_at": started.ReadyAt.UTC().Format(time.RFC3339)}
+	ev.Detail = r.detail("ready_at", started.ReadyAt.UTC().Format(time.RFC3339))
 	if err := s.notifyOfRecovery(ctx, &ev, &started, u, stop, v.Locale); err != nil {
 		return nil, err
 	}
@@ -351,7 +396,7 @@ func (s *Server) RefuseRecovery(ctx context.Context, v Visit, u *identity.User) 
 // endRecovery ends a request, in the way that the audit log names.
 func (s *Server) endRecovery(ctx context.Context, v Visit, r *Recovery, by string) error {
 	ev := v.event(audit.RecoveryRefused, r.User)
-	ev.Detail = map[string]string{"recovery": r.ID, "by": by}
+	ev.Detail = r.detail("by", by)
 	return s.store.EndRecovery(ctx, r.ID, ev)
 }
 
@@ -379,7 +424,7 @@ func (s *Server) FinishRecovery(ctx context.Context, v Visit, token string) (*id
 	if err != nil {
 		return nil, err
 	}
-	if !s.PasswordAllowed() || u.PasswordHash == "" { // the last way in stays
+	if r.ByMailbox() || !s.PasswordAllowed() || u.PasswordHash == "" { // the last way in stays
 		return nil, fault.New(fault.Denied, "Your second step cannot be removed here. Ask your administrator.")
 	}
 	creds, err := s.store.Credentials(ctx, u.ID)
@@ -388,7 +433,7 @@ func (s *Server) FinishRecovery(ctx context.Context, v Visit, token string) (*id
 	}
 	proved := &identity.AccountState{PasswordChangedAt: u.PasswordChangedAt, Factors: confirmedFactors(creds)}
 	ev := v.event(audit.RecoveryCompleted, u.ID)
-	ev.Detail = map[string]string{"recovery": r.ID}
+	ev.Detail = r.detail()
 	err = s.attachToAll(ctx, &ev, u, s.notices.notice(&ev, u, outbox.MessageTwoStepOff, pageSecurity))
 	if err != nil {
 		return nil, err
@@ -401,16 +446,18 @@ func (s *Server) FinishRecovery(ctx context.Context, v Visit, token string) (*id
 }
 
 // offerRecovery queues the link that completes a request whose wait is over. NotFound if the
-// request has ended, or unless again has such a link.
+// request has ended. Without an address the link goes to the primary one, unless there is such a
+// link: NotFound.
 func (s *Server) offerRecovery(
-	ctx context.Context, v Visit, r *Recovery, u *identity.User, again bool,
+	ctx context.Context, v Visit, r *Recovery, u *identity.User, again string,
 ) error {
 	token := newLinkToken()
 	ev := v.event(audit.RecoveryRequested, r.User)
 	ev.Actor = "" // nobody has proved anything now
-	ev.Detail = map[string]string{"recovery": r.ID, "link": "finish"}
-	s.notices.attach(&ev, u, s.recoveryMail(outbox.MessageRecoveryReady, v.Locale, RecoveryFinish, token, r))
-	return s.store.OfferRecovery(ctx, r.ID, s.keys.Hash(token), v.Now, again, ev)
+	ev.Detail = r.detail("link", "finish")
+	m := s.recoveryMail(outbox.MessageRecoveryReady, v.Locale, RecoveryFinish, token, r)
+	s.notices.attachTo(&ev, u, cmp.Or(again, u.Email), m)
+	return s.store.OfferRecovery(ctx, r.ID, s.keys.Hash(token), v.Now, again != "", ev)
 }
 
 // recoveryTask is the content of an outbox.KindRecovery: what is due during the wait of a request.
@@ -460,10 +507,10 @@ func (r recoverySender) Send(ctx context.Context, d *outbox.Delivery) error {
 		return err
 	}
 	if task.Stop == "" {
-		return ignoreMissing(r.s.offerRecovery(ctx, v, waiting, u, false))
+		return ignoreMissing(r.s.offerRecovery(ctx, v, waiting, u, ""))
 	}
 	ev := v.event(audit.RecoveryStarted, u.ID)
-	ev.Actor, ev.Detail = "", map[string]string{"recovery": waiting.ID, "notice": "repeated"}
+	ev.Actor, ev.Detail = "", waiting.detail("notice", "repeated")
 	if err := r.s.notifyOfRecovery(ctx, &ev, waiting, u, task.Stop, task.Locale); err != nil {
 		return err
 	}

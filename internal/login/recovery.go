@@ -34,12 +34,12 @@ const maxLoginName = 320
 // CanMail reports whether messages can be sent.
 func (s *Server) CanMail() bool { return s.notices.on }
 
-// RequestPasswordReset asks for a link by mail to set a new password. It does the same work
-// whether the account exists or not: the request is stored, and processed later by ResetSender.
+// RequestPasswordReset asks for a link by mail to set a new password, or where people sign in with
+// passkeys alone, to replace those that are lost. It does the same work whether the account exists or not: the request is stored, and processed later by ResetSender.
 // Name is an address or a username; locale is the language of the page, or "". Invalid if the name
 // cannot be one, Unavailable if the server has no mail.
 func (s *Server) RequestPasswordReset(ctx context.Context, v Visit, name, locale string) error {
-	if !s.PasswordAllowed() {
+	if !s.PasswordAllowed() && !s.ReplacesPasskeys() {
 		return errNoPasswords()
 	}
 	if !s.CanMail() {
@@ -124,6 +124,9 @@ func (r resetSender) Send(ctx context.Context, d *outbox.Delivery) error {
 	to, err := r.s.recoveryAddress(ctx, u, in.Login)
 	if err != nil {
 		return err
+	}
+	if r.s.ReplacesPasskeys() {
+		return r.s.mailPasskeyLink(ctx, v, u, to)
 	}
 	return r.s.mailPasswordLink(ctx, v, u, to)
 }

@@ -235,6 +235,10 @@ type RecoveryStore interface {
 		ev ...audit.Event) error
 	// EndRecovery ends a request that waits, or NotFound.
 	EndRecovery(ctx context.Context, id string, ev ...audit.Event) error
+	// FinishReplacement completes a request ByMailbox, once: it stores a passkey in place of those
+	// of the account and ends all access, or Consumed as FinishRecovery.
+	FinishReplacement(ctx context.Context, r *Recovery, x Replacement, now time.Time,
+		ev ...audit.Event) error
 	// FinishRecovery completes a request, once, by the hash of its link, while the account's state
 	// is the one that was proved: Consumed. It deletes the user's second factors, backup codes and
 	// trusted browsers, and ends all sessions.
@@ -464,6 +468,13 @@ type TokenSessionStore interface {
 	PutLoginState(ctx context.Context, h secret.Hash, opening string, until time.Time) error
 	// LoginState returns what was stored under the hash of a state, or NotFound.
 	LoginState(ctx context.Context, h secret.Hash, now time.Time) (opening string, err error)
+}
+
+// Replacement is how a request to replace the passkeys of an account is completed.
+type Replacement struct {
+	Link   secret.Hash            // of the request, which it uses up
+	Proved *identity.AccountState // of the account, which must be as it was
+	First  *FirstPasskey
 }
 
 // Link kinds.

@@ -34,6 +34,10 @@ const (
 	MessageRecoveryStart     = "recovery-start"
 	MessageRecoveryWaiting   = "recovery-waiting"
 	MessageRecoveryReady     = "recovery-ready"
+	MessagePasskeyLost       = "passkey-lost"
+	MessagePasskeyWaiting    = "passkey-waiting"
+	MessagePasskeyReady      = "passkey-ready"
+	MessagePasskeyReplaced   = "passkey-replaced"
 	MessageWelcome           = "welcome"
 	MessageVerification      = "verification"
 	MessageAddressInUse      = "address-in-use"
@@ -87,6 +91,10 @@ func Messages() []string {
 		MessageRecoveryStart,
 		MessageRecoveryWaiting,
 		MessageRecoveryReady,
+		MessagePasskeyLost,
+		MessagePasskeyWaiting,
+		MessagePasskeyReady,
+		MessagePasskeyReplaced,
 		MessageWelcome,
 		MessageVerification,
 		MessageAddressInUse,

@@ -122,21 +122,29 @@ func (d *DB) ReplacePasskeys(
 		if err := lockUser(ctx, tx, u); err != nil {
 			return nil, err
 		}
-		_, err = tx.Exec(ctx, "DELETE FROM credentials WHERE user_id = $1 AND kind = $2", u, first.Credential.Kind)
-		if err != nil {
-			return nil, err
-		}
-		if err := putFirstPasskey(ctx, tx, first); err != nil {
-			return nil, err
-		}
-		for _, text := range []string{deleteTrust, deleteRecovery} {
-			if _, err := tx.Exec(ctx, text, u); err != nil {
-				return nil, err
-			}
-		}
-		if err := endMailed(ctx, tx, u); err != nil {
-			return nil, err
-		}
-		return endUserAccess(ctx, tx, u, now, "")
+		return replacePasskeys(ctx, tx, first, now)
 	})
+}
+
+// replacePasskeys stores a passkey in place of all that its user has, and ends all access.
+func replacePasskeys(
+	ctx context.Context, tx sqldb.Tx, first *login.FirstPasskey, now time.Time,
+) ([]oauth.Revocation, error) {
+	u := first.Credential.User
+	_, err := tx.Exec(ctx, "DELETE FROM credentials WHERE user_id = $1 AND kind = $2", u, first.Credential.Kind)
+	if err != nil {
+		return nil, err
+	}
+	if err := putFirstPasskey(ctx, tx, first); err != nil {
+		return nil, err
+	}
+	for _, text := range []string{deleteTrust, deleteRecovery} {
+		if _, err := tx.Exec(ctx, text, u); err != nil {
+			return nil, err
+		}
+	}
+	if err := endMailed(ctx, tx, u); err != nil {
+		return nil, err
+	}
+	return endUserAccess(ctx, tx, u, now, "")
 }

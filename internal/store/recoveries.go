@@ -137,26 +137,51 @@ func (d *DB) FinishRecovery(
 	tokens bool, ev ...audit.Event,
 ) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		if err := lockUser(ctx, tx, r.User); err != nil {
-			return nil, err
-		}
-		w := &where{}
-		text := "DELETE FROM recoveries WHERE id = " + w.param(r.ID) + " AND finish_hash = " + w.param(finish) +
-			" AND ready_at <= " + w.param(unixMilli(now)) + " AND expires_at > " + w.param(unixMilli(now)) +
-			" AND EXISTS (SELECT 1 FROM users WHERE id = " + w.param(r.User) +
-			" AND disabled = FALSE AND locked_at = 0 AND password_hash <> ''" + w.state(proved, r.User) + ")"
-		n, err := tx.Exec(ctx, text, w.args...)
+		err := useRecovery(ctx, tx, r, finish, proved, now, " AND password_hash <> ''")
 		if err != nil {
 			return nil, err
-		}
-		if n == 0 {
-			return nil, consumed("request")
 		}
 		if _, err := deleteSecondFactors(ctx, tx, r.User); err != nil {
 			return nil, err
 		}
 		return endAllSessions(ctx, tx, r.User, now, tokens)
 	})
+}
+
+// FinishReplacement completes a request, once, by the hash of its link: it stores a passkey in
+// place of those of the account, and ends all access and the trust in browsers. Other second
+// factors stay. It returns Consumed as FinishRecovery.
+func (d *DB) FinishReplacement(
+	ctx context.Context, r *login.Recovery, x login.Replacement, now time.Time, ev ...audit.Event,
+) error {
+	defer d.users.Invalidate(r.User)
+	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
+		if err := useRecovery(ctx, tx, r, x.Link, x.Proved, now, ""); err != nil {
+			return nil, err
+		}
+		return replacePasskeys(ctx, tx, x.First, now)
+	})
+}
+
+// useRecovery deletes a request that can be completed, in a lock of its user. It returns Consumed
+// as FinishRecovery, and unless the further condition on the user holds.
+func useRecovery(
+	ctx context.Context, tx sqldb.Tx, r *login.Recovery, finish secret.Hash,
+	proved *identity.AccountState, now time.Time, further string,
+) error {
+	if err := lockUser(ctx, tx, r.User); err != nil {
+		return err
+	}
+	w := &where{}
+	text := "DELETE FROM recoveries WHERE id = " + w.param(r.ID) + " AND finish_hash = " + w.param(finish) +
+		" AND ready_at <= " + w.param(unixMilli(now)) + " AND expires_at > " + w.param(unixMilli(now)) +
+		" AND EXISTS (SELECT 1 FROM users WHERE id = " + w.param(r.User) +
+		" AND disabled = FALSE AND locked_at = 0" + further + w.state(proved, r.User) + ")"
+	n, err := tx.Exec(ctx, text, w.args...)
+	if err == nil && n == 0 {
+		return consumed("request")
+	}
+	return err
 }
 
 // deleteSecondFactors deletes all of a user's credentials, also those that are not confirmed, with

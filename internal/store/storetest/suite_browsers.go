@@ -23,6 +23,7 @@ func browserCases() []testCase {
 		{"Trust ends with the credentials", (*suite).trustEnds},
 		{"Recoveries", (*suite).recoveries},
 		{"Recoveries complete once", (*suite).finishRecovery},
+		{"Passkeys are replaced once", (*suite).finishReplacement},
 		{"Recoveries end", (*suite).endRecovery},
 	}
 }
@@ -238,6 +239,55 @@ func (s *suite) finishRecovery(t *testing.T) {
 	trusted, err := s.db.TrustedBrowsers(ctx, u.ID, s.now)
 	testkit.Must(t, err)
 	testkit.Equal(t, "what is left", len(creds)+left+len(trusted), 0)
+	_, err = s.db.Session(ctx, sess.ID, s.now)
+	want(t, err, fault.NotFound)
+}
+
+// finishReplacement replaces the passkeys of an account whose state is as it was, once, and leaves
+// its other factors.
+func (s *suite) finishReplacement(t *testing.T) {
+	ctx, u := t.Context(), s.user(t)
+	app := &identity.Credential{
+		ID: identity.CredentialID(s.name("c")), User: u.ID, Kind: "totp", CreatedAt: s.now, ConfirmedAt: s.now,
+	}
+	lost := &identity.Credential{
+		ID: identity.CredentialID(s.name("c")), User: u.ID, Kind: "passkey",
+		Lookup: secret.Hash(s.name("lookup")), CreatedAt: s.now, ConfirmedAt: s.now,
+	}
+	testkit.Must(t, s.db.PutCredential(ctx, app))
+	testkit.Must(t, s.db.PutCredential(ctx, lost))
+	sess := s.session(t, u)
+	r, _ := s.started(t, u)
+	finish, later := secret.Hash(s.name("finish")), s.now.Add(time.Minute)
+	testkit.Must(t, s.db.OfferRecovery(ctx, r.ID, finish, later, false))
+	proved := &identity.AccountState{
+		PasswordChangedAt: u.PasswordChangedAt, Factors: []identity.CredentialID{app.ID, lost.ID},
+	}
+	complete := func(h secret.Hash, proved *identity.AccountState, at time.Time) error {
+		return s.db.FinishReplacement(ctx, r, login.Replacement{Link: h, Proved: proved, First: &login.FirstPasskey{
+			Handle: s.name("handle"),
+			Credential: &identity.Credential{
+				ID: identity.CredentialID(secret.NewID(s.now)), User: u.ID, Kind: "passkey",
+				Lookup: secret.Hash(s.name("lookup")), CreatedAt: s.now, ConfirmedAt: s.now,
+			},
+		}}, at)
+	}
+	want(t, complete("another", proved, later), fault.Consumed)
+	want(t, complete(finish, proved, s.now), fault.Consumed) // too early
+	want(t, complete(finish, &identity.AccountState{PasswordChangedAt: u.PasswordChangedAt}, later), fault.Consumed)
+	s.onlyOne(t, func() error { return complete(finish, proved, later) })
+
+	creds, err := s.db.Credentials(ctx, u.ID)
+	testkit.Must(t, err)
+	kinds := map[string]int{}
+	for _, c := range creds {
+		kinds[c.Kind]++
+		if c.ID == lost.ID {
+			t.Error("the lost passkey is still there")
+		}
+	}
+	testkit.Equal(t, "apps", kinds["totp"], 1)
+	testkit.Equal(t, "passkeys", kinds["passkey"], 1)
 	_, err = s.db.Session(ctx, sess.ID, s.now)
 	want(t, err, fault.NotFound)
 }

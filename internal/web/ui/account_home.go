@@ -52,7 +52,7 @@ func (s *Server) member(
 		}
 		if waiting != nil {
 			ready := !m.caller.Now.Before(waiting.ReadyAt)
-			m.recovery = &RecoveryNotice{ReadyAt: waiting.ReadyAt, Ready: ready}
+			m.recovery = &RecoveryNotice{ReadyAt: waiting.ReadyAt, Ready: ready, Passkeys: waiting.ByMailbox()}
 		}
 		if r.Method == http.MethodGet {
 			if m.rejected, err = s.mailRejected(r, m.caller); err != nil {
@@ -95,6 +95,8 @@ func (m *member) notice(b *Base) string {
 		return b.T("account.done.removed")
 	case "recovery_refused":
 		return b.T("recovery.banner.done")
+	case "replacement_refused":
+		return b.T("recovery.passkey.refused")
 	case "asks":
 		return b.T("passkey.ask.done-on")
 	case "asks_not":

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
@@ -569,7 +570,9 @@ func (s *Server) postUndo(w http.ResponseWriter, r *http.Request) error {
 	s.kit.ClearCookie(w, web.CookieLink)
 	s.kit.ClearCookie(w, web.CookieSession)
 	if !s.login.PasswordAllowed() || u.PasswordHash == "" {
-		return seeOther(w, r, "/login")
+		name := base64.RawURLEncoding.EncodeToString([]byte(u.LoginName()))
+		s.kit.SetCookie(w, web.CookieName, name, nameTTL)
+		return seeOther(w, r, "/login?done=undone")
 	}
 	return seeOther(w, r, with("/forgot-password", "email", u.Email, "done", "undone"))
 }

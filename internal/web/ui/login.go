@@ -58,8 +58,11 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 		v.Username = s.chosenLogin(r, form)
 		v.OtherURL = s.otherURL(lc, v.Username)
 	}
-	if done := form.Get("done"); done == "recovered" && v.Username == "" {
+	if done := form.Get("done"); (done == "recovered" || done == "undone") && v.Username == "" {
 		v.Username = s.rememberedName(r)
+	}
+	if form.Get("done") == "undone" {
+		v.Notice = v.T("joining.undo.done-passkeys")
 	}
 	if form.Get("done") == "password" {
 		if v.Username == "" {

@@ -3,6 +3,7 @@ package ui
 import (
 	"encoding/base64"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -45,6 +46,7 @@ func (s *Server) recoverView(r *http.Request, p *pendingSignIn) (*RecoverView, e
 		Form:     p.lc.form(),
 		Account:  p.User.LoginName(),
 		Possible: state.Possible,
+		Passkeys: state.Passkeys,
 		Mailbox:  state.Mailbox,
 		Wait:     s.login.RecoveryDelay(),
 		CodeURL:  p.lc.url("/login/code"),
@@ -112,29 +114,39 @@ func recoverStage(r *http.Request) (login.RecoveryLink, error) {
 
 func (s *Server) recoverLinkView(r *http.Request, stage login.RecoveryLink) (*RecoverLinkView, error) {
 	token := s.kit.Cookie(r, web.CookieRecovery)
-	_, u, err := s.login.RecoveryByLink(r.Context(), s.visit(r), stage, token)
+	found, u, err := s.login.RecoveryByLink(r.Context(), s.visit(r), stage, token)
 	if err != nil {
 		return nil, err
 	}
-	return &RecoverLinkView{
-		Base:    begin(r),
-		Stage:   string(stage),
-		Account: u.LoginName(),
-		Wait:    s.login.RecoveryDelay(),
-	}, nil
+	v := &RecoverLinkView{
+		Base:     begin(r),
+		Stage:    string(stage),
+		Account:  u.LoginName(),
+		Wait:     s.login.RecoveryDelay(),
+		Passkeys: found.ByMailbox(),
+	}
+	if stage == login.RecoveryFinish {
+		v.Code, err = s.login.ReplacementAsks(r.Context(), found, u)
+	}
+	return v, err
 }
 
 // postRecoverLink does what a link is for.
 func (s *Server) postRecoverLink(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.form(r); err != nil {
+	form, err := s.form(r)
+	if err != nil {
 		return err
 	}
 	stage, err := recoverStage(r)
 	if err != nil {
 		return err
 	}
+	asked, err := s.recoverLinkView(r, stage)
+	if err != nil {
+		return err
+	}
 	ctx, visit, token := r.Context(), s.visit(r), s.kit.Cookie(r, web.CookieRecovery)
-	v := &RecoverDoneView{Base: begin(r), Stage: string(stage)}
+	v := &RecoverDoneView{Base: begin(r), Stage: string(stage), Passkeys: asked.Passkeys}
 	switch stage {
 	case login.RecoveryStart:
 		started, err := s.login.StartRecovery(ctx, visit, token)
@@ -148,6 +160,9 @@ func (s *Server) postRecoverLink(w http.ResponseWriter, r *http.Request) error {
 		}
 		v.NextURL = "/account/security"
 	case login.RecoveryFinish:
+		if asked.Passkeys {
+			return s.postReplacement(w, r, form, asked)
+		}
 		u, err := s.login.FinishRecovery(ctx, visit, token)
 		if err != nil {
 			return err
@@ -161,10 +176,31 @@ func (s *Server) postRecoverLink(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, http.StatusOK, v)
 }
 
+// postReplacement leads to the page that makes a passkey in place of those that are lost. The link
+// works until the passkey is made.
+func (s *Server) postReplacement(
+	w http.ResponseWriter, r *http.Request, form url.Values, v *RecoverLinkView,
+) error {
+	err := s.kit.Allow(w, r, "login", web.Subject{User: v.Account, Claimed: true})
+	var st login.Step
+	if err == nil {
+		token := s.kit.Cookie(r, web.CookieRecovery)
+		st, err = s.login.BeginReplacement(r.Context(), s.visit(r), token, form)
+	}
+	if err != nil {
+		return s.rerender(w, r, err, v)
+	}
+	return s.followStep(w, r, loginContext{}, st)
+}
+
 // postRefuseRecovery refuses a request from a session that is signed in.
 func (s *Server) postRefuseRecovery(w http.ResponseWriter, r *http.Request, m *member) error {
 	if err := s.login.RefuseRecovery(r.Context(), m.caller.Visit, m.caller.User); err != nil {
 		return err
 	}
-	return seeOther(w, r, "/account/security?done=recovery_refused")
+	done := "recovery_refused"
+	if m.recovery != nil && m.recovery.Passkeys {
+		done = "replacement_refused"
+	}
+	return seeOther(w, r, "/account/security?done="+done)
 }

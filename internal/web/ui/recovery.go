@@ -15,7 +15,8 @@ func (s *Server) recoveryRoutes() []route {
 	}
 }
 
-// showForgot asks for the address of the account whose password is forgotten.
+// showForgot asks for the address of the account whose password is forgotten, or whose passkeys are
+// lost.
 func (s *Server) showForgot(w http.ResponseWriter, r *http.Request) error {
 	form, err := s.form(r)
 	if err != nil {
@@ -29,11 +30,15 @@ func (s *Server) showForgot(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *Server) forgotView(r *http.Request, form url.Values) *ForgotView {
+	passkeys := s.login.FirstIsPasskey()
 	return &ForgotView{
-		Base:   begin(r),
-		Form:   signInForm(form),
-		Email:  form.Get("email"),
-		Closed: !s.login.CanMail() || !s.login.PasswordAllowed(),
+		Base:     begin(r),
+		Form:     signInForm(form),
+		Email:    form.Get("email"),
+		Passkeys: passkeys,
+		Wait:     s.login.RecoveryDelay(),
+		Closed: passkeys && !s.login.ReplacesPasskeys() ||
+			!passkeys && !(s.login.CanMail() && s.login.PasswordAllowed()),
 	}
 }
 
@@ -58,9 +63,10 @@ func (s *Server) postForgot(w http.ResponseWriter, r *http.Request) error {
 		return s.rerender(w, r, err, s.forgotView(r, form))
 	}
 	return s.show(w, http.StatusOK, &ForgotSentView{
-		Base:    begin(r),
-		Form:    signInForm(form),
-		Email:   email,
-		Mailbox: s.mailbox != nil,
+		Base:     begin(r),
+		Form:     signInForm(form),
+		Email:    email,
+		Passkeys: s.login.FirstIsPasskey(),
+		Mailbox:  s.mailbox != nil,
 	})
 }

@@ -71,8 +71,9 @@ func (b Base) ErrorFor(field string) string {
 
 // RecoveryNotice tells of a request to turn off two-step verification.
 type RecoveryNotice struct {
-	ReadyAt time.Time // from when it can be completed
-	Ready   bool      // it can be completed
+	ReadyAt  time.Time // from when it can be completed
+	Ready    bool      // it can be completed
+	Passkeys bool      // it replaces passkeys
 }
 
 // ActingNotice tells an administrator, across all pages, that they act as another person.

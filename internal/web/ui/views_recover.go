@@ -16,6 +16,7 @@ type RecoverView struct {
 	Form
 	Account  string         // the account that signs in
 	Possible bool           // the person may ask to turn two-step verification off
+	Passkeys bool           // it makes a new passkey instead
 	Mailbox  string         // where links are sent, shortened
 	Wait     time.Duration  // the waiting time
 	Sent     bool           // the link was just sent
@@ -36,9 +37,11 @@ func (v *RecoverView) WaitWords() string { return v.delay(v.Wait) }
 // /recover/STAGE, where STAGE is start, finish or stop.
 type RecoverLinkView struct {
 	Base
-	Stage   string
-	Account string        // the account that the link belongs to
-	Wait    time.Duration // at start: the waiting time
+	Stage    string
+	Account  string        // the account that the link belongs to
+	Wait     time.Duration // at start: the waiting time
+	Passkeys bool          // it replaces passkeys
+	Code     bool          // at finish: a code of another factor is asked for, in `code`
 }
 
 // Page names the template.
@@ -50,9 +53,10 @@ func (v *RecoverLinkView) WaitWords() string { return v.delay(v.Wait) }
 // RecoverDoneView says what a link about a lost second step has done.
 type RecoverDoneView struct {
 	Base
-	Stage   string
-	ReadyAt time.Time // at start: when the wait ends
-	NextURL string    // where the person goes on
+	Stage    string
+	ReadyAt  time.Time // at start: when the wait ends
+	NextURL  string    // where the person goes on
+	Passkeys bool      // it replaces passkeys
 }
 
 // Page names the template.

@@ -16,23 +16,29 @@ const (
 	PageLetter     PageName = "letter"
 )
 
-// ForgotView asks whose password is forgotten. Field: `email`. Posted to /forgot-password.
+// ForgotView asks whose password is forgotten, or whose passkeys are lost. Field: `email`. Posted to /forgot-password.
 type ForgotView struct {
 	Base
 	Form
-	Email  string // pre-filled
-	Closed bool   // the server cannot send mail
+	Email    string        // pre-filled
+	Passkeys bool          // passkeys are lost, not a password
+	Wait     time.Duration // with Passkeys: the waiting time
+	Closed   bool          // the server cannot help
 }
 
 // Page names the template.
 func (*ForgotView) Page() PageName { return PageForgot }
 
+// WaitWords returns the waiting time in words.
+func (v *ForgotView) WaitWords() string { return v.delay(v.Wait) }
+
 // ForgotSentView says that a link was sent, if there is such an account.
 type ForgotSentView struct {
 	Base
 	Form
-	Email   string // what the person typed
-	Mailbox bool   // messages are shown at /dev/mail
+	Email    string // what the person typed
+	Passkeys bool   // passkeys are lost, not a password
+	Mailbox  bool   // messages are shown at /dev/mail
 }
 
 // Page names the template.
