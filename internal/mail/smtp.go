@@ -129,7 +129,7 @@ func (s *Sender) Send(ctx context.Context, d *outbox.Delivery) error {
 	}
 	c, err := s.conn(ctx)
 	if err != nil {
-		return fault.Wrap(fault.Unavailable, err, "the mail server cannot be used")
+		return unavailable(err)
 	}
 	if !isASCII(localPart(m.To)) {
 		if ok, _ := c.smtp.Extension("SMTPUTF8"); !ok {
@@ -163,24 +163,28 @@ func (s *Sender) sendOn(ctx context.Context, c *conn, msg *gomail.Msg) error {
 		return nil
 	case !errors.As(err, &failed) || failed.ErrorCode() == 0:
 		c.close() // no answer: nobody knows whether the message was accepted
-		return err
+		return explained(err)
 	case failed.ErrorCode() == 421: // the server closes the connection, RFC 5321 §3.8
 		c.close()
-		return fault.Wrap(fault.Unavailable, err, "the mail server is closing its connections")
+		return unavailable(err)
 	}
 	s.put(c)
 	if failed.ErrorCode() >= 500 && failed.Reason == gomail.ErrSMTPRcptTo {
 		return &fault.Error{
 			Kind:   fault.Denied,
 			Reason: outbox.ReasonRecipient,
-			Text:   "the mail server rejected the address",
-			Cause:  answer(err),
+			Text:   explained(err).Error(),
 		}
 	}
 	if failed.ErrorCode() >= 500 {
-		return fault.Wrap(fault.Denied, answer(err), "the mail server rejected the message")
+		return fault.New(fault.Denied, "%s", explained(err))
 	}
-	return answer(err)
+	return explained(err)
+}
+
+// unavailable returns the error of a server that cannot be used now.
+func unavailable(err error) error {
+	return &fault.Error{Kind: fault.Unavailable, Text: explained(err).Error()}
 }
 
 // answer returns the server's sentence without what the library adds to it.
@@ -238,7 +242,7 @@ func (s *Sender) conn(ctx context.Context) (*conn, error) {
 func (s *Sender) Check(ctx context.Context) error {
 	c, err := s.conn(ctx)
 	if err != nil {
-		return err
+		return explained(err)
 	}
 	c.close()
 	return nil

@@ -162,10 +162,10 @@ func TestAnswers(t *testing.T) {
 		want fault.Kind
 		says string
 	}{
-		{"no such mailbox", smtpError(550, "no such mailbox"), fault.Denied, "no such mailbox"},
-		{"full for now", smtpError(452, "mailbox full"), fault.Internal, "mailbox full"},
+		{"no such mailbox", smtpError(550, "no such mailbox"), fault.Denied, "the mail server rejected the address: 550 "},
+		{"full for now", smtpError(452, "mailbox full"), fault.Internal, "the mail server does not take the address now: 452 "},
 		{"greylisted", smtpError(451, "greylisted"), fault.Internal, "greylisted"},
-		{"shutting down", smtpError(421, "bye"), fault.Unavailable, "bye"},
+		{"shutting down", smtpError(421, "bye"), fault.Unavailable, "the mail server is closing its connections: 421 "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			sink := &sink{rcpt: func(to string) error {
@@ -234,6 +234,10 @@ func TestServerAway(t *testing.T) {
 		s := sender(t, &sink{}, func(o *Options) { o.Port, o.timeout = port, 200*time.Millisecond })
 		err := s.Send(t.Context(), s.reset("ada@example.org"))
 		testkit.Equal(t, name, fault.KindOf(err), fault.Unavailable)
+		testkit.Equal(t, name, err.Error(), map[string]string{
+			"silent":  "the mail server did not answer in time",
+			"refused": "nothing answers at the address of the mail server: check SMTP_HOST and SMTP_PORT",
+		}[name])
 	}
 }
 
@@ -253,12 +257,12 @@ func TestStartTLS(t *testing.T) {
 		offered  *tls.Config
 		roots    *x509.CertPool
 		password string
-		sent     bool
+		says     string // "": it is sent
 	}{
-		{"trusted", offered, roots, "s3cret", true},
-		{"not offered", nil, roots, "s3cret", false},
-		{"not trusted", offered, others, "s3cret", false},
-		{"wrong password", offered, roots, "gu3ss-9", false},
+		{"trusted", offered, roots, "s3cret", ""},
+		{"not offered", nil, roots, "s3cret", "the mail server does not offer STARTTLS on this port"},
+		{"not trusted", offered, others, "s3cret", "is from an authority that this machine does not trust"},
+		{"wrong password", offered, roots, "gu3ss-9", "the mail server rejected SMTP_USER or SMTP_PASSWORD: 454 "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			sink := &sink{tls: row.offered, auth: check}
@@ -266,7 +270,7 @@ func TestStartTLS(t *testing.T) {
 				o.Security, o.Roots, o.User, o.Password = StartTLS, row.roots, "mailer", row.password
 			})
 			err := s.Send(t.Context(), s.reset("ada@example.org"))
-			if row.sent {
+			if row.says == "" {
 				testkit.Must(t, err)
 				return
 			}
@@ -274,6 +278,9 @@ func TestStartTLS(t *testing.T) {
 			testkit.Equal(t, "MAIL commands", sink.mailFrom, 0)
 			if strings.Contains(err.Error(), row.password) {
 				t.Errorf("the error holds the password: %v", err)
+			}
+			if !strings.Contains(err.Error(), row.says) {
+				t.Errorf("the error is %v", err)
 			}
 		})
 	}
