@@ -59,8 +59,8 @@ type RecoveryState struct {
 func (s *Server) RecoveryDelay() time.Duration { return s.cfg.RecoveryDelay }
 
 // recoverable reports whether the person of a sign-in may ask for a recovery, and by the mailbox
-// alone. Either the password was proved, proves more than the mailbox, and remains as the way in; or
-// the account has passkeys and nothing else that could be asked for.
+// alone. Either the password was proved, proves more than the mailbox, and remains as the way in;
+// or the account has passkeys and nothing else that could be asked for.
 func (s *Server) recoverable(
 	ctx context.Context, v Visit, si *signIn,
 ) (possible, byMailbox bool, err error) {

@@ -35,9 +35,10 @@ const maxLoginName = 320
 func (s *Server) CanMail() bool { return s.notices.on }
 
 // RequestPasswordReset asks for a link by mail to set a new password, or where people sign in with
-// passkeys alone, to replace those that are lost. It does the same work whether the account exists or not: the request is stored, and processed later by ResetSender.
-// Name is an address or a username; locale is the language of the page, or "". Invalid if the name
-// cannot be one, Unavailable if the server has no mail.
+// passkeys alone, to replace those that are lost. It does the same work whether the account exists
+// or not: the request is stored, and processed later by ResetSender. Name is an address or a
+// username; locale is the language of the page, or "". Invalid if the name cannot be one,
+// Unavailable if the server has no mail.
 func (s *Server) RequestPasswordReset(ctx context.Context, v Visit, name, locale string) error {
 	if !s.PasswordAllowed() && !s.ReplacesPasskeys() {
 		return errNoPasswords()

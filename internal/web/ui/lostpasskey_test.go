@@ -176,8 +176,8 @@ func TestReplacementIsRefused(t *testing.T) {
 	}
 }
 
-// A second factor besides the passkeys is asked for: the mailbox and the wait stand for the passkeys
-// alone.
+// A second factor besides the passkeys is asked for: the mailbox and the wait stand for the
+// passkeys alone.
 func TestReplacementAsksForOtherFactors(t *testing.T) {
 	o := lostPasskeys(t)
 	key, _ := o.enroll(o.user)

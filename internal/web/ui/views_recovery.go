@@ -16,7 +16,8 @@ const (
 	PageLetter     PageName = "letter"
 )
 
-// ForgotView asks whose password is forgotten, or whose passkeys are lost. Field: `email`. Posted to /forgot-password.
+// ForgotView asks whose password is forgotten, or whose passkeys are lost. Field: `email`. Posted
+// to /forgot-password.
 type ForgotView struct {
 	Base
 	Form
