@@ -236,7 +236,7 @@ func TestServerAway(t *testing.T) {
 		testkit.Equal(t, name, fault.KindOf(err), fault.Unavailable)
 		testkit.Equal(t, name, err.Error(), map[string]string{
 			"silent":  "the mail server did not answer in time",
-			"refused": "nothing answers at the address of the mail server: check SMTP_HOST and SMTP_PORT",
+			"refused": "the connection to the mail server was refused: check SMTP_HOST and SMTP_PORT",
 		}[name])
 	}
 }

@@ -49,7 +49,7 @@ func reason(err error) string {
 	case errors.As(err, &lookup):
 		return "the name of the mail server could not be looked up now"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "nothing answers at the address of the mail server: check SMTP_HOST and SMTP_PORT"
+		return "the connection to the mail server was refused: check SMTP_HOST and SMTP_PORT"
 	case errors.As(err, &plain):
 		return "the mail server does not begin with TLS on this port: set SMTP_SECURITY=starttls"
 	case certificateReason(err) != "":
