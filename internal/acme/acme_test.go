@@ -311,13 +311,11 @@ func (s *away) CertificateFile(ctx context.Context, name string) (string, time.T
 	return s.Store.CertificateFile(ctx, name)
 }
 
-func (s *away) AcquireLease(
-	ctx context.Context, name, holder string, ttl time.Duration, now time.Time,
-) (bool, error) {
+func (s *away) AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error) {
 	if s.lost.Load() {
 		return false, errAway
 	}
-	return s.Store.AcquireLease(ctx, name, holder, ttl, now)
+	return s.Store.AcquireLease(ctx, name, holder, ttl)
 }
 
 // While the database is away, handshakes get the certificate from memory.

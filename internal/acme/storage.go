@@ -23,7 +23,7 @@ type Store interface {
 	CertificateFile(ctx context.Context, name string) (value string, modified time.Time, err error)
 	DeleteCertificateFiles(ctx context.Context, name string) error
 	CertificateFiles(ctx context.Context, name string) ([]string, error)
-	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error)
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
 	ReleaseLease(ctx context.Context, name, holder string) error
 }
 
@@ -149,7 +149,7 @@ func (s *storage) Lock(ctx context.Context, name string) error {
 // TryLock takes a lock if nobody has it.
 func (s *storage) TryLock(ctx context.Context, name string) (bool, error) {
 	holder := secret.NewID(s.now())
-	got, err := s.store.AcquireLease(ctx, leaseName(name), holder, lockTTL, s.now())
+	got, err := s.store.AcquireLease(ctx, leaseName(name), holder, lockTTL)
 	if err != nil || !got {
 		return false, err
 	}
@@ -175,7 +175,7 @@ func (s *storage) renew(ctx context.Context, name, holder string) {
 			return
 		case <-tick.C:
 		}
-		got, err := s.store.AcquireLease(ctx, leaseName(name), holder, lockTTL, s.now())
+		got, err := s.store.AcquireLease(ctx, leaseName(name), holder, lockTTL)
 		if err == nil && !got {
 			err = errors.New("another server has taken it over")
 		}

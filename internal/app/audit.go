@@ -119,7 +119,7 @@ func (t *treeTask) step(ctx context.Context, last bool) {
 // work places pages and, if it is time, publishes a checkpoint.
 func (t *treeTask) work(ctx context.Context, publish bool) error {
 	db, now := t.s.parts.db, t.now()
-	have, err := db.AcquireLease(ctx, "audit-tree", t.holder, treeLease, now)
+	have, err := db.AcquireLease(ctx, "audit-tree", t.holder, treeLease)
 	if err != nil || !have {
 		return err
 	}

@@ -69,7 +69,7 @@ func (s *server) backupRan(ctx context.Context, x *admin.Backup, err error) {
 // The context of f ends when another program takes over, or may.
 func (b backups) Exclusive(ctx context.Context, holder string, f func(context.Context) error) (bool, error) {
 	db := b.p.db
-	acquired, err := db.HoldLease(ctx, backupLeaseName, holder, backupLease)
+	acquired, err := db.AcquireLease(ctx, backupLeaseName, holder, backupLease)
 	if err != nil || !acquired {
 		return false, err
 	}
@@ -102,7 +102,7 @@ func (b backups) renew(ctx context.Context, holder string) {
 		}
 		sent := time.Now()
 		bounded, cancel := context.WithTimeout(ctx, backupRenew)
-		ok, err := b.p.db.HoldLease(bounded, backupLeaseName, holder, backupLease)
+		ok, err := b.p.db.AcquireLease(bounded, backupLeaseName, holder, backupLease)
 		cancel()
 		switch {
 		case err == nil && !ok:

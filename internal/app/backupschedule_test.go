@@ -168,7 +168,7 @@ func TestCopyLeavesBackups(t *testing.T) {
 func TestLeaseOfBackups(t *testing.T) {
 	b := newBackups(t, "BACKUP_TO="+t.TempDir(), "BACKUP_EVERY=24h")
 	ctx, db := t.Context(), b.p.db
-	ok, err := db.HoldLease(ctx, backupLeaseName, "another", time.Minute)
+	ok, err := db.AcquireLease(ctx, backupLeaseName, "another", time.Minute)
 	testkit.Must(t, err)
 	testkit.Equal(t, "the lease of another", ok, true)
 	x, err := b.MakeDueBackup(ctx, "this")
@@ -195,7 +195,7 @@ func TestLeaseOfBackups(t *testing.T) {
 			t.Errorf("what the other one left: %+v", l)
 		}
 	}
-	ok, err = db.HoldLease(ctx, backupLeaseName, "a third", time.Minute)
+	ok, err = db.AcquireLease(ctx, backupLeaseName, "a third", time.Minute)
 	testkit.Must(t, err)
 	testkit.Equal(t, "the lease is free", ok, true)
 }

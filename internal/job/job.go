@@ -20,9 +20,9 @@ const (
 
 // Leases grants named leases that expire.
 type Leases interface {
-	// AcquireLease takes the lease for holder until now+ttl if it is free, has expired or is
+	// AcquireLease takes the lease for holder for ttl if it is free, has expired or is
 	// holder's already, and reports whether it did.
-	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error)
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
 }
 
 // A Job is one kind of periodic work.
@@ -104,7 +104,7 @@ func (r *Runner) once(ctx context.Context, j Job) error {
 	ctx, cancel := context.WithTimeout(ctx, ttl)
 	defer cancel()
 	now := r.now()
-	acquired, err := r.Leases.AcquireLease(ctx, j.Name, r.Holder, ttl, now)
+	acquired, err := r.Leases.AcquireLease(ctx, j.Name, r.Holder, ttl)
 	if err != nil {
 		return fmt.Errorf("the lease could not be acquired: %w", err)
 	}

@@ -22,9 +22,8 @@ type lease struct {
 	until  time.Time
 }
 
-func (l *leases) AcquireLease(
-	_ context.Context, name, holder string, ttl time.Duration, now time.Time,
-) (bool, error) {
+func (l *leases) AcquireLease(_ context.Context, name, holder string, ttl time.Duration) (bool, error) {
+	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {

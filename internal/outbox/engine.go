@@ -32,7 +32,7 @@ const (
 // Store is what the engine needs of storage.
 type Store interface {
 	// AcquireLease takes or renews the named lease, and reports whether the holder has it.
-	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error)
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
 	// ReleaseLease ends the named lease, if the holder has it.
 	ReleaseLease(ctx context.Context, name, holder string) error
 	// DeliveriesDue reports whether a queued delivery is due.
@@ -133,7 +133,7 @@ func (e *Engine) round(ctx context.Context) (more bool, err error) {
 	if err != nil || !due {
 		return false, err
 	}
-	ours, err := e.Store.AcquireLease(ctx, lease, e.Holder, leaseTTL, now)
+	ours, err := e.Store.AcquireLease(ctx, lease, e.Holder, leaseTTL)
 	if err != nil || !ours {
 		e.holding = false
 		return false, err
@@ -173,7 +173,7 @@ func (e *Engine) keepLease(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				_, err := e.Store.AcquireLease(ctx, lease, e.Holder, leaseTTL, e.Now())
+				_, err := e.Store.AcquireLease(ctx, lease, e.Holder, leaseTTL)
 				if err != nil && ctx.Err() == nil && e.OnError != nil {
 					e.OnError(err)
 				}

@@ -25,9 +25,8 @@ type memory struct {
 	until  time.Time
 }
 
-func (m *memory) AcquireLease(
-	_ context.Context, _, holder string, ttl time.Duration, now time.Time,
-) (bool, error) {
+func (m *memory) AcquireLease(_ context.Context, _, holder string, ttl time.Duration) (bool, error) {
+	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.holder != holder && m.until.After(now) {
@@ -347,7 +346,7 @@ func TestTwoServers(t *testing.T) {
 		}
 		// The first server claims all and dies before it sends anything.
 		now := time.Now()
-		_, err := s.store.AcquireLease(t.Context(), "outbox", "dead", 30*time.Second, now)
+		_, err := s.store.AcquireLease(t.Context(), "outbox", "dead", 30*time.Second)
 		testkit.Must(t, err)
 		_, err = s.store.ClaimDeliveries(t.Context(), outbox.Claim{
 			Holder: "dead", Now: now, Until: now.Add(5 * time.Minute), Limit: 10,

@@ -39,7 +39,7 @@ const (
 // Store is what the engine needs of storage.
 type Store interface {
 	// AcquireLease takes or renews the named lease, and reports whether the holder has it.
-	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration, now time.Time) (bool, error)
+	AcquireLease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error)
 	// ReleaseLease ends the named lease, if the holder has it.
 	ReleaseLease(ctx context.Context, name, holder string) error
 	// EventsAfter returns up to limit events of the given types, nil for all, after a position.
@@ -147,7 +147,7 @@ func (e *Engine) Run(ctx context.Context) {
 		}
 	}()
 	for ctx.Err() == nil {
-		ours, err := e.Store.AcquireLease(ctx, lease, e.Holder, leaseTTL, e.Now())
+		ours, err := e.Store.AcquireLease(ctx, lease, e.Holder, leaseTTL)
 		if err != nil {
 			e.report(ctx, err)
 		}
@@ -173,7 +173,7 @@ func (e *Engine) lead(ctx context.Context) {
 	until := e.Now().Add(leaseTTL)
 	for pause(ctx, renewEvery, nil) {
 		now := e.Now()
-		ours, err := e.Store.AcquireLease(ctx, lease, e.Holder, leaseTTL, now)
+		ours, err := e.Store.AcquireLease(ctx, lease, e.Holder, leaseTTL)
 		if err != nil {
 			e.report(ctx, err)
 		}
