@@ -146,6 +146,9 @@ type BackupStore interface {
 type BackupWriter interface {
 	// Policy returns what the settings say.
 	Policy() BackupPolicy
+	// Check returns the mistake in an input by which no backup can be begun: of the place, of the
+	// name of the file, of a key to encrypt for. It writes nothing.
+	Check(in BackupInput) error
 	// Write makes a backup now, at a place or where the settings say, and completes b with where
 	// it is and what is in it. After an error, no file with that name is left.
 	Write(ctx context.Context, b *Backup, in BackupInput) error
@@ -264,6 +267,9 @@ func (o *Operations) WriteBackup(ctx context.Context, a Actor, in BackupInput) (
 	}
 	if in.To == "" && o.backupPolicy().Copy {
 		return nil, errCopy
+	}
+	if err := o.parts.Backups.Check(in); err != nil { // a mistake of the caller is no failed attempt
+		return nil, err
 	}
 	now, err := o.store.Now(ctx)
 	if err != nil {

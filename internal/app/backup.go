@@ -78,17 +78,37 @@ func (b backups) place(text string) (backupPlace, error) {
 	return at, err
 }
 
+// Check returns the mistake in an input by which no backup can be begun.
+func (b backups) Check(in admin.BackupInput) error {
+	x := &admin.Backup{}
+	at, err := b.target(x, in)
+	if err != nil {
+		return err
+	}
+	if _, err := backup.ParseRecipients(b.recipients(in)); err != nil {
+		return err
+	}
+	if f, ok := at.(*folder); ok && x.Name != "" {
+		_, err = f.replaces(filepath.Join(f.path, x.Name))
+	}
+	return err
+}
+
+// recipients returns whom a backup is encrypted for: those of the input, or of the settings.
+func (b backups) recipients(in admin.BackupInput) []string {
+	if in.Recipients != nil {
+		return in.Recipients
+	}
+	return b.p.cfg.Backups.Recipients
+}
+
 // Write makes a backup, and completes x with where it is and what is in it.
 func (b backups) Write(ctx context.Context, x *admin.Backup, in admin.BackupInput) error {
 	at, err := b.target(x, in)
 	if err != nil {
 		return err
 	}
-	texts := in.Recipients
-	if texts == nil {
-		texts = b.p.cfg.Backups.Recipients
-	}
-	recipients, err := backup.ParseRecipients(texts)
+	recipients, err := backup.ParseRecipients(b.recipients(in))
 	if err != nil {
 		return err
 	}

@@ -94,9 +94,21 @@ func TestBackupMovesBetweenEngines(t *testing.T) {
 	s.fill(one)
 	first, second, third := filepath.Join(s.dir, "1.backup"), filepath.Join(s.dir, "2.backup"), filepath.Join(s.dir, "3.backup")
 	s.must(one, "backup", first)
-	s.must(postgres, "restore", first, "--move")
-	s.must(postgres, "backup", second)
-	s.must(three, "restore", second, "--move")
+	for _, at := range []struct{ url, file string }{{postgres, first}, {three, second}} {
+		if at.file == second {
+			s.must(postgres, "backup", second)
+		}
+		var restored struct {
+			Tried []struct{ Name, Result, Text string }
+		}
+		testkit.Must(t, json.Unmarshal([]byte(s.must(at.url, "restore", at.file, "--move", "--json")), &restored))
+		testkit.Equal(t, "trials", len(restored.Tried), 4)
+		for _, p := range restored.Tried {
+			if p.Result != "ok" {
+				t.Errorf("%s: %s %s", p.Name, p.Result, p.Text)
+			}
+		}
+	}
 	s.must(three, "backup", third)
 
 	// The commands above have recorded what they did.
@@ -121,6 +133,26 @@ func TestBackupMovesBetweenEngines(t *testing.T) {
 	s.refuses("never replaces data", one, "restore", first, "--recover")
 	s.refuses("say which kind", s.sqlite("four"), "restore", first)
 	s.must(three, "audit", "verify")
+}
+
+// A mistake of whoever asks for a backup is no failed attempt: no alarm, and no record.
+func TestMistakesAreNoAttempts(t *testing.T) {
+	s := newShelter(t)
+	one := s.sqlite("one")
+	s.env = append(s.env, "BACKUP_TO="+filepath.Join(s.dir, "nightly"))
+	s.fill(one)
+	other := filepath.Join(s.dir, "notes.txt")
+	testkit.Must(t, os.WriteFile(other, []byte("notes"), 0o600))
+	s.refuses("is not a backup", one, "backup", other)
+	s.refuses("age", one, "backup", "--recipient", "nobody")
+	s.refuses("bucket", one, "backup", "s3://")
+	var state struct {
+		Failures int
+		Attempts []any
+	}
+	testkit.Must(t, json.Unmarshal([]byte(s.must(one, "backup", "status", "--json")), &state))
+	testkit.Equal(t, "failures", state.Failures, 0)
+	testkit.Equal(t, "attempts", len(state.Attempts), 0)
 }
 
 // A file that was cut or altered anywhere changes nothing, nor does another SECRET_KEY.

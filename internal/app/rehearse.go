@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/url"
 	"os"
@@ -230,7 +229,7 @@ func (r *rehearsal) run(ctx context.Context, h *backup.Header) {
 		defer func() { err = errors.Join(err, p.Close()) }()
 		e := *r.e
 		e.limits, e.passwords = nil, nil
-		s, err := newServer(ctx, &e, p, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		s, err := newServer(ctx, &e, p, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
 		}
@@ -381,6 +380,12 @@ func (s *rehearsalStage) remove(ctx context.Context) error {
 func (s *rehearsalStage) settings(from *config.Config) *config.Config {
 	c := *from
 	c.Storage.DatabaseURL, c.Storage.Schema = config.Secret(s.url), s.schema
+	withoutOthers(&c)
+	return &c
+}
+
+// withoutOthers removes from the settings of a trial all by which others could notice it.
+func withoutOthers(c *config.Config) {
 	c.Storage.ListenURL, c.Storage.RedisURL = "", ""
 	c.RateLimits.Enabled = false
 	c.Audit.CheckpointFile, c.Audit.CheckpointURL, c.Audit.CheckpointKey = "", "", ""
@@ -388,5 +393,4 @@ func (s *rehearsalStage) settings(from *config.Config) *config.Config {
 	// The person of the trial has a password alone, and an address that gets no mail.
 	c.MFA.Require = false
 	c.MFA.Roles = nil
-	return &c
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,8 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/cli"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
+	"github.com/gatehouse-id/gatehouse/internal/jose"
+	"github.com/gatehouse-id/gatehouse/internal/login"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 )
@@ -216,10 +219,49 @@ func (f *finish) run(ctx context.Context) (err error) {
 		Backup:  f.out.Header.MadeAt,
 		Event:   admin.RestoreEvent(&f.out.Header, kind, f.in.Copy, now),
 	})
-	if err == nil {
-		f.count(done)
+	if err != nil {
+		return err
 	}
-	return err
+	f.count(done)
+	f.out.Tried = p.tryUndone(ctx, f.e)
+	return nil
+}
+
+// tryUndone signs people and programs in on a server with these parts, in a transaction that is
+// undone: a restored database has no trace of it.
+func (p *parts) tryUndone(ctx context.Context, e *env) (out []cli.Probe) {
+	err := p.db.Undone(ctx, func(db *store.DB) error {
+		q := *p
+		cfg := *p.cfg
+		withoutOthers(&cfg)
+		q.cfg, q.db, q.monitor, q.copied = &cfg, db, nil, true
+		q.ring = jose.NewRing(db, q.keys)
+		if err := q.ring.Reload(ctx); err != nil {
+			return err
+		}
+		policies, err := LoginConfig(&cfg)
+		if err != nil {
+			return err
+		}
+		policies.Places, policies.Administers = p.policies.Places, p.policies.Administers
+		policies.MayImpersonate = p.policies.MayImpersonate
+		q.policies, q.login = policies, login.New(policies, db, q.keys, q.passwords)
+		s, err := newServer(ctx, e, &q, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		defer s.release()
+		ops, err := q.operations(e)
+		if err != nil {
+			return err
+		}
+		out = newTrial(s, ops, e.now).signsIn(ctx)
+		return nil
+	})
+	if err != nil {
+		out = append(out, cli.Probe{Name: "the start", Error: err.Error()})
+	}
+	return out
 }
 
 // count notes what was ended.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
@@ -55,6 +56,7 @@ type Restored struct {
 	Took   time.Duration // of loading the rows
 	Keys   int           // signing keys that fit
 	Sealed int           // secrets of two-step verification that open
+	Tried  []Probe       // sign-ins of people and programs, which left no trace
 	Unsure int64         // accounts that changed a password or factor in the week before the backup
 
 	Recovered  bool
@@ -326,22 +328,23 @@ type restoreCommand struct {
 
 // restoredView is a restore as the command line shows it.
 type restoredView struct {
-	Backup     string    `json:"backup"`
-	MadeAt     timestamp `json:"made_at"`
-	Kind       string    `json:"kind"`
-	Rows       int64     `json:"rows"`
-	Tables     int       `json:"tables"`
-	PerSecond  int64     `json:"rows_per_second"`
-	Keys       int       `json:"keys_that_fit"`
-	Sealed     int       `json:"secrets_opened"`
-	Sessions   int64     `json:"sessions_ended"`
-	Tokens     int64     `json:"refresh_tokens_refused"`
-	Links      int64     `json:"codes_and_links_dead"`
-	Withdrawn  int64     `json:"keys_withdrawn"`
-	Deliveries int64     `json:"messages_not_sent"`
-	Epoch      int64     `json:"audit_epoch,omitempty"`
-	Unsure     int64     `json:"accounts_changed_in_the_week_before"`
-	Unknown    []string  `json:"unknown"`
+	Backup     string      `json:"backup"`
+	MadeAt     timestamp   `json:"made_at"`
+	Kind       string      `json:"kind"`
+	Rows       int64       `json:"rows"`
+	Tables     int         `json:"tables"`
+	PerSecond  int64       `json:"rows_per_second"`
+	Keys       int         `json:"keys_that_fit"`
+	Sealed     int         `json:"secrets_opened"`
+	Tried      []probeView `json:"tried"`
+	Sessions   int64       `json:"sessions_ended"`
+	Tokens     int64       `json:"refresh_tokens_refused"`
+	Links      int64       `json:"codes_and_links_dead"`
+	Withdrawn  int64       `json:"keys_withdrawn"`
+	Deliveries int64       `json:"messages_not_sent"`
+	Epoch      int64       `json:"audit_epoch,omitempty"`
+	Unsure     int64       `json:"accounts_changed_in_the_week_before"`
+	Unknown    []string    `json:"unknown"`
 }
 
 // Run restores the backup.
@@ -363,7 +366,15 @@ func (f *restoreCommand) Run(ctx context.Context, c *call) error {
 		return err
 	}
 	v := viewRestored(r)
-	return c.show(v, v.print)
+	if err := c.show(v, v.print); err != nil {
+		return err
+	}
+	for _, p := range r.Tried {
+		if p.Error != "" {
+			return fmt.Errorf("everything is restored, but a trial on it failed: %s: %s", p.Name, p.Error)
+		}
+	}
+	return nil
 }
 
 func viewRestored(r *Restored) *restoredView {
@@ -382,6 +393,11 @@ func viewRestored(r *Restored) *restoredView {
 		Epoch:      r.Epoch,
 		Unsure:     r.Unsure,
 		Unknown:    []string{},
+		Tried:      []probeView{},
+	}
+	for _, p := range r.Tried {
+		result, text := p.outcome()
+		v.Tried = append(v.Tried, probeView{p.Name, result, p.Took.Seconds(), text})
 	}
 	for _, t := range r.Counts {
 		v.Rows += t.Rows
@@ -413,6 +429,9 @@ func (v *restoredView) print(s *table) {
 	s.pair("made", v.MadeAt.String())
 	s.pair("restored", fmt.Sprintf("%d rows in %d tables (%d rows a second), counted and compared", v.Rows, v.Tables, v.PerSecond))
 	s.pair("tried", fmt.Sprintf("%d signing keys fit, %d secrets of two-step verification open", v.Keys, v.Sealed))
+	for _, p := range v.Tried {
+		s.pair("tried", strings.TrimSuffix(p.Name+": "+p.Result+", "+p.Text, ", "))
+	}
 	if v.Kind == "move" {
 		s.line("Everything is as it was. Do not start the server that made the backup again: two servers with the same " +
 			"refresh tokens would each accept what the other revoked.")

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/gatehouse-id/gatehouse/internal/admin"
 	"github.com/gatehouse-id/gatehouse/internal/audit"
@@ -45,6 +46,28 @@ func (d *DB) Together(ctx context.Context, f func(s admin.Store, settle func() e
 	}
 	d.committed(ctx)
 	return nil
+}
+
+// errUndone undoes the transaction of Undone.
+var errUndone = errors.New("store: everything is undone on purpose")
+
+// Undone runs f with a store whose reads and changes are one transaction, and undoes it whatever f
+// returns: so that a server can be tried without a trace. On SQLite nobody else writes meanwhile.
+func (d *DB) Undone(ctx context.Context, f func(*DB) error) error {
+	err := d.sql.Write(ctx, func(tx sqldb.Tx) error {
+		t := d.within(tx, func(*audit.Event) {})
+		if err := t.Load(ctx); err != nil {
+			return err
+		}
+		if err := f(t); err != nil {
+			return err
+		}
+		return errUndone
+	})
+	if errors.Is(err, errUndone) {
+		return nil
+	}
+	return err
 }
 
 // within returns a DB whose statements are part of a transaction.
