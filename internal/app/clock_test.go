@@ -418,8 +418,8 @@ func oneTime(seed []byte, now time.Time) string {
 	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[sum[len(sum)-1]&0x0f:])&0x7fffffff%1_000_000)
 }
 
-// Leases are by the clock of the database: a server whose clock is an hour off, or jumps, takes none
-// from another and loses none.
+// Leases are by the clock of the database: a server whose clock is an hour off, or jumps, takes
+// none from another and loses none.
 func TestClockAndLeases(t *testing.T) {
 	t.Parallel()
 	j := newClockServer(t)

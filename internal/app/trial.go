@@ -345,8 +345,9 @@ func (t *trial) renew(ctx context.Context) error {
 	return err
 }
 
-// renewExisting replaces the refresh token of an approval that was in the database before, since
-// only its client has it, and the secret of its client. Then it refreshes.
+// renewExisting refreshes the tokens of an approval that was in the database before. Only its
+// client has the present refresh token, so the approval gets another one, and its client another
+// secret.
 func (t *trial) renewExisting(ctx context.Context) error {
 	db := t.s.parts.db
 	found, err := db.RenewableGrants(ctx, t.now())

@@ -148,7 +148,7 @@ func (d *DB) RenewableGrants(ctx context.Context, now time.Time) ([]Renewable, e
 		" ORDER BY grants.last_used_at DESC LIMIT 50", unixMilli(now))
 }
 
-// SetRefreshHash replaces the refresh token of an approval, in a copy for trying things out only.
+// SetRefreshHash changes the refresh token of an approval, in a copy for trying things out only.
 func (d *DB) SetRefreshHash(ctx context.Context, id oauth.GrantID, h secret.Hash) error {
 	n, err := d.sql.Exec(ctx, "UPDATE grants SET refresh_hash = $1, prev_hash = '', attempt = '' WHERE id = $2"+
 		" AND EXISTS (SELECT 1 FROM meta WHERE name = $3)", string(h), string(id), metaCopy)
