@@ -39,7 +39,8 @@ func (s *mailServer) Data(r io.Reader) error {
 	return err
 }
 
-// drainMails stores messages while nobody sends them, and measures how fast a mail server gets them.
+// drainMails stores messages while nobody sends them, and measures how fast a mail server gets
+// them.
 func (b *bench) drainMails(ctx context.Context, e engine) (fact, error) {
 	url, err := b.fresh(ctx, e, "mails")
 	if err != nil {
