@@ -137,8 +137,8 @@ func (d *DB) FinishRecovery(
 	tokens bool, ev ...audit.Event,
 ) error {
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		err := useRecovery(ctx, tx, r, finish, proved, now, " AND password_hash <> ''")
-		if err != nil {
+		c := completion{finish, proved, now, " AND password_hash <> ''"}
+		if err := c.use(ctx, tx, r); err != nil {
 			return nil, err
 		}
 		if _, err := deleteSecondFactors(ctx, tx, r.User); err != nil {
@@ -156,27 +156,33 @@ func (d *DB) FinishReplacement(
 ) error {
 	defer d.users.Invalidate(r.User)
 	return d.withRevocations(ctx, ev, func(tx sqldb.Tx) ([]oauth.Revocation, error) {
-		if err := useRecovery(ctx, tx, r, x.Link, x.Proved, now, ""); err != nil {
+		c := completion{link: x.Link, proved: x.Proved, now: now}
+		if err := c.use(ctx, tx, r); err != nil {
 			return nil, err
 		}
 		return replacePasskeys(ctx, tx, x.First, now)
 	})
 }
 
-// useRecovery deletes a request that can be completed, in a lock of its user. It returns Consumed
-// as FinishRecovery, and unless the further condition on the user holds.
-func useRecovery(
-	ctx context.Context, tx sqldb.Tx, r *login.Recovery, finish secret.Hash,
-	proved *identity.AccountState, now time.Time, further string,
-) error {
+// completion is under which conditions a request is completed.
+type completion struct {
+	link    secret.Hash
+	proved  *identity.AccountState
+	now     time.Time
+	further string // condition on the user, or ""
+}
+
+// use deletes a request that can be completed, in a lock of its user. It returns Consumed as
+// FinishRecovery.
+func (c completion) use(ctx context.Context, tx sqldb.Tx, r *login.Recovery) error {
 	if err := lockUser(ctx, tx, r.User); err != nil {
 		return err
 	}
 	w := &where{}
-	text := "DELETE FROM recoveries WHERE id = " + w.param(r.ID) + " AND finish_hash = " + w.param(finish) +
-		" AND ready_at <= " + w.param(unixMilli(now)) + " AND expires_at > " + w.param(unixMilli(now)) +
+	text := "DELETE FROM recoveries WHERE id = " + w.param(r.ID) + " AND finish_hash = " + w.param(c.link) +
+		" AND ready_at <= " + w.param(unixMilli(c.now)) + " AND expires_at > " + w.param(unixMilli(c.now)) +
 		" AND EXISTS (SELECT 1 FROM users WHERE id = " + w.param(r.User) +
-		" AND disabled = FALSE AND locked_at = 0" + further + w.state(proved, r.User) + ")"
+		" AND disabled = FALSE AND locked_at = 0" + c.further + w.state(c.proved, r.User) + ")"
 	n, err := tx.Exec(ctx, text, w.args...)
 	if err == nil && n == 0 {
 		return consumed("request")

@@ -141,12 +141,12 @@ func (s *Server) postRecoverLink(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	asked, err := s.recoverLinkView(r, stage)
+	page, err := s.recoverLinkView(r, stage)
 	if err != nil {
 		return err
 	}
 	ctx, visit, token := r.Context(), s.visit(r), s.kit.Cookie(r, web.CookieRecovery)
-	v := &RecoverDoneView{Base: begin(r), Stage: string(stage), Passkeys: asked.Passkeys}
+	v := &RecoverDoneView{Base: begin(r), Stage: string(stage), Passkeys: page.Passkeys}
 	switch stage {
 	case login.RecoveryStart:
 		started, err := s.login.StartRecovery(ctx, visit, token)
@@ -160,8 +160,8 @@ func (s *Server) postRecoverLink(w http.ResponseWriter, r *http.Request) error {
 		}
 		v.NextURL = "/account/security"
 	case login.RecoveryFinish:
-		if asked.Passkeys {
-			return s.postReplacement(w, r, form, asked)
+		if page.Passkeys {
+			return s.postReplacement(w, r, form, page)
 		}
 		u, err := s.login.FinishRecovery(ctx, visit, token)
 		if err != nil {
