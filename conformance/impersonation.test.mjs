@@ -53,7 +53,7 @@ async function asked(page) {
   await page.fill("[name=reason]", reason);
   const opened = page.waitForRequest(/\/impersonate\?token=/);
   await page.click("#submit");
-  await page.waitForURL(/\/impersonate$/); // the link leaves the address line
+  await page.waitForURL(({ pathname, search }) => pathname === "/impersonate" && search === ""); // the link leaves the address line
   return (await opened).url();
 }
 
