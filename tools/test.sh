@@ -35,6 +35,7 @@ find_missing() {
   need /usr/sbin/rsyslogd rsyslog
   ls /usr/lib/*/rsyslog/lmnsd_gtls.so >/dev/null 2>&1 || missing+=(rsyslog-gnutls)
   need runuser util-linux
+  need ip iproute2
   need strace strace
   need zsh zsh
   need fish fish

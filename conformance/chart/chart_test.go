@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/strvals"
 	apps "k8s.io/api/apps/v1"
 	autoscaling "k8s.io/api/autoscaling/v2"
 	core "k8s.io/api/core/v1"
@@ -356,4 +358,36 @@ func TestSelectors(t *testing.T) {
 		t.Fatalf("%d files", files)
 	}
 	walk(t, plain)
+}
+
+// The command of the guide renders what it promises: three servers behind an ingress, on PostgreSQL.
+func TestGuide(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/guides/production.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := regexp.MustCompile(`(?s)helm install auth deploy/helm/gatehouse .*?[^\\]\n`).FindString(string(raw))
+	v := map[string]any{}
+	for _, m := range regexp.MustCompile(`--set '?([^' \n]+)'?`).FindAllStringSubmatch(command, -1) {
+		if err := strvals.ParseInto(m[1], v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(v) < 4 {
+		t.Fatalf("the guide sets %v in %q", v, command)
+	}
+	o, err := render(t, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	walk(t, o)
+	if d := o.deployments[0]; *d.Spec.Replicas != 3 || d.Name != "auth-gatehouse" {
+		t.Errorf("%s with %d replicas", d.Name, *d.Spec.Replicas)
+	}
+	if len(o.ingresses) != 1 || o.ingresses[0].Spec.Rules[0].Host != "id.example.com" || len(o.sets) != 1 {
+		t.Errorf("%+v, %d sets", o.ingresses, len(o.sets))
+	}
+	if got := setting(o.deployments[0].Spec.Template.Spec.Containers[0], "TRUSTED_PROXIES"); got != "10.42.0.0/16" {
+		t.Errorf("TRUSTED_PROXIES is %q", got)
+	}
 }

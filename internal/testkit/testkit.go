@@ -157,10 +157,14 @@ func packageOf(program string) string {
 		return "nodejs"
 	case "nginx":
 		return "nginx-light"
-	case "promtool":
+	case "promtool", "prometheus":
 		return "prometheus"
-	case "prlimit", "runuser", "unshare", "mount":
+	case "prlimit", "runuser", "unshare", "mount", "setpriv":
 		return "util-linux"
+	case "ip":
+		return "iproute2"
+	case "systemd-sysusers":
+		return "systemd"
 	}
 	return program
 }
