@@ -17,6 +17,7 @@ var registerBlock = regexp.MustCompile("(?ms)^```sh register\n(.*?)^```$")
 // TestGuides runs the commands of every guide as its reader would, each guide with a database of
 // its own: every flag exists, and no value is refused.
 func TestGuides(t *testing.T) {
+	t.Parallel()
 	pages, err := filepath.Glob("../../docs/guides/integrations/*.md")
 	if err != nil || len(pages) < 20 {
 		t.Fatalf("%d guides: %v", len(pages), err)

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 
 // TestStories runs the program as its users do, each story with a database of its own.
 func TestStories(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata",
 		Setup: useBinary,
