@@ -272,6 +272,7 @@ fuzz() {
   local pkg name
   export FUZZ_BINARIES=$work/fuzz FUZZ_CACHE
   FUZZ_CACHE=$(go env GOCACHE)/fuzz/$(go list -m)
+  mkdir "$FUZZ_BINARIES"
   for pkg in $(grep -rl --include="*_test.go" "^func Fuzz" internal bearer | xargs -n1 dirname | sort -u); do
     go test -c -fuzz . -o "$FUZZ_BINARIES/${pkg//\//-}" "./$pkg"
     for name in $(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$pkg"/*_test.go | cut -c6- | sort); do
