@@ -125,3 +125,32 @@ describe("without scripts", () => {
     await page.getByText("Differs from what is stored: 2 to create").waitFor();
   });
 });
+
+describe("the audit log", () => {
+  it("finds events by each filter of the audit log, and exports them", async () => {
+    const page = await admin("/admin/audit", { javaScriptEnabled: false });
+    const found = async (fields, some) => {
+      await page.goto(server.at("/admin/audit").href);
+      for (const [name, value] of Object.entries(fields)) await page.fill(`[name=${name}]`, value);
+      await page.getByRole("button", { name: "Apply" }).click();
+      const n = await page.locator("tbody tr").count();
+      assert.equal(n > 0, some, `${JSON.stringify(fields)}: ${n} events`);
+    };
+    const today = new Date().toISOString().slice(0, 10);
+    await found({ event: "client.created" }, true);
+    await found({ event: "key.retired" }, false);
+    await found({ actor: root.email }, true);
+    await found({ actor: grace.email }, false);
+    await found({ user: root.email }, true);
+    await found({ client: shop.client_id }, true);
+    await found({ ip: "192.0.2.0/24" }, false);
+    await found({ text: root.id }, true);
+    await found({ from: today, to: today }, true);
+    await found({ to: "2020-01-01" }, false);
+    for (const [name, type] of [["Export CSV", "csv"], ["Export JSON", "json"]]) {
+      await page.goto(server.at("/admin/audit?event=client.created").href);
+      const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name, exact: true }).click()]);
+      assert.match(download.suggestedFilename(), new RegExp(type));
+    }
+  });
+});

@@ -137,8 +137,10 @@ func idsOf(users []identity.User) []identity.UserID {
 
 // userListSame returns what lists the accounts that a form selects.
 func (s *Server) userListSame(form url.Values) Same {
-	path := keep("/api/v1/users", form, []string{"search", "status", "role"})
-	return s.same("GET", path, nil, "user", "list", "--search="+form.Get("search"))
+	verified := map[string]string{"yes": "true", "no": "false"}[form.Get("verified")]
+	path := keep("/api/v1/users", form, []string{"search", "status", "role", "sort"}, "email_verified", verified)
+	return s.same("GET", path, nil, "user", "list", "--search="+form.Get("search"), "--status="+form.Get("status"),
+		"--role="+form.Get("role"), "--verified="+form.Get("verified"), "--sort="+form.Get("sort"))
 }
 
 // userSearch returns the form that searches and filters the list.
