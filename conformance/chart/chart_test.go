@@ -360,7 +360,8 @@ func TestSelectors(t *testing.T) {
 	walk(t, plain)
 }
 
-// The command of the guide renders what it promises: three servers behind an ingress, on PostgreSQL.
+// The command of the guide renders what it promises: three servers behind an ingress, on
+// PostgreSQL.
 func TestGuide(t *testing.T) {
 	raw, err := os.ReadFile("../../docs/guides/production.md")
 	if err != nil {
