@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/fault"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
+	"github.com/gatehouse-id/gatehouse/internal/oauth"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
 	"github.com/gatehouse-id/gatehouse/internal/webhook"
@@ -345,6 +346,17 @@ func clientTrials() map[string]trial {
 		"DeleteClient": {onClient, func(g *ground, a admin.Actor, ref string) error {
 			return errOf(g.ops.DeleteClient(g.ctx, a, ref, 0))
 		}},
+		"DeleteClients": {onClient, func(g *ground, a admin.Actor, ref string) error {
+			out, err := g.ops.DeleteClients(g.ctx, a, []client.ID{client.ID(ref)})
+			if err == nil && len(out.Refused) > 0 {
+				return errRefused
+			}
+			return err
+		}},
+		"RevokeClientGrant": {onOthers, func(g *ground, a admin.Actor, ref string) error {
+			to := g.grant(identity.UserID(ref))
+			return g.ops.RevokeClientGrant(g.ctx, a, string(to.Client), to.ID)
+		}},
 		"ImportClients": plain(func(g *ground, a admin.Actor) error {
 			return errOf(g.ops.ImportClients(g.ctx, a, admin.ClientImport{Format: admin.FormatAuth0},
 				opens("[]"), func(admin.ClientResult) error { return nil }))
@@ -474,6 +486,17 @@ func TestEveryRoleTriesEveryOperation(t *testing.T) {
 			t.Errorf("there is no operation %s", name)
 		}
 	}
+}
+
+// grant returns a new grant that a person has given to a client.
+func (g *ground) grant(id identity.UserID) *oauth.Grant {
+	g.t.Helper()
+	to := &oauth.Grant{
+		ID: oauth.GrantID(secret.NewID(g.now)), User: id, Client: client.ID(g.make(onClient, "openid")),
+		Scopes: []string{"openid"}, CreatedAt: g.now, LastUsedAt: g.now, ExpiresAt: g.now.Add(time.Hour),
+	}
+	testkit.Must(g.t, g.db.PutGrant(g.ctx, to))
+	return to
 }
 
 // state returns what is stored of a target.
