@@ -44,13 +44,13 @@ func (s *Server) showImport(w http.ResponseWriter, r *http.Request, q *request) 
 	if err := errors.Join(s.mayChange(q, admin.ScopeUsersWrite), s.ops.StepUpNeeded(q.actor)); err != nil {
 		return err
 	}
-	return s.writeImport(w, s.begin(r, q, "Import users"))
+	return s.writeImport(w, q, s.begin(r, q, "Import users"))
 }
 
-func (s *Server) writeImport(w http.ResponseWriter, b Base) error {
+func (s *Server) writeImport(w http.ResponseWriter, q *request, b Base) error {
 	b.Lead = "Create accounts from a file, with their passwords. Accounts that exist already stay as they are."
 	v := &ImportView{Base: b}
-	if j := s.imports.last(); j != nil {
+	if j := s.imports.last(q.user.ID); j != nil {
 		v.Last = &Link{j.name, at("/imports", j.id)}
 	}
 	v.Crumbs = []Link{{"Users", Root + "/users"}}
@@ -75,7 +75,7 @@ func (s *Server) postImport(w http.ResponseWriter, r *http.Request, q *request) 
 		if err := retry(&b, q, err); err != nil {
 			return err
 		}
-		return s.writeImport(w, b)
+		return s.writeImport(w, q, b)
 	}
 	return seeOther(w, r, at("/imports", j.id))
 }

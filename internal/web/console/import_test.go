@@ -85,6 +85,10 @@ func TestImportPage(t *testing.T) {
 	})
 	testkit.Must(t, err)
 	s.signIn(s.newUser("Importer", "importer"))
+	s.get("/admin/users/import").shows(200).hides("The last import") // somebody else's
+	s.get(p.path).shows(404)
+	s.get(p.path + "/refused").shows(404)
+	s.post(p.path + "/stop").shows(404)
 	s.upload(`[{"client_id":"other","name":"Other","grant_types":["client_credentials"]}]`, "c.json", "format", "auth0").
 		shows(200, "Clients of the file were left out")
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ const (
 	maxImportLines = 10_000 // refused lines that it remembers of each
 	importListed   = 100    // refused lines that the page lists
 	importRefresh  = 2      // seconds between two looks at an import that runs
+
+	importSecrets = 15 * time.Minute // after the end of an import, in which its page shows new secrets
 )
 
 // States of imports.
@@ -43,7 +46,7 @@ type imports struct {
 // importJob is one import, which goes on when the person leaves its page.
 type importJob struct {
 	id, name string
-	user     identity.UserID // who sees new secrets
+	user     identity.UserID // who began it; nobody else sees or stops it
 	check    bool
 	begun    time.Time
 	cancel   context.CancelFunc
@@ -71,7 +74,7 @@ func (m *imports) begin(ops *admin.Operations, q *request, f *importForm) (*impo
 	defer m.mu.Unlock()
 	for _, j := range m.jobs {
 		if j.now().state == importRunning {
-			return nil, fault.New(fault.Conflict, "Another import runs on this server: %.64q. Wait until it ends, or stop it.", j.name)
+			return nil, fault.New(fault.Conflict, "Another import runs on this server. Wait until it ends.")
 		}
 	}
 	if len(m.jobs) == maxImports {
@@ -88,12 +91,12 @@ func (m *imports) begin(ops *admin.Operations, q *request, f *importForm) (*impo
 	return j, nil
 }
 
-// find returns an import, or fault.NotFound.
-func (m *imports) find(id string) (*importJob, error) {
+// find returns an import of a person, or fault.NotFound.
+func (m *imports) find(id string, user identity.UserID) (*importJob, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, j := range m.jobs {
-		if j.id == id {
+		if j.id == id && j.user == user {
 			return j, nil
 		}
 	}
@@ -102,14 +105,16 @@ func (m *imports) find(id string) (*importJob, error) {
 		"rest; accounts that exist stay as they are.")
 }
 
-// last returns the newest import, or nil.
-func (m *imports) last() *importJob {
+// last returns the newest import of a person, or nil.
+func (m *imports) last(user identity.UserID) *importJob {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.jobs) == 0 {
-		return nil
+	for _, j := range slices.Backward(m.jobs) {
+		if j.user == user {
+			return j
+		}
 	}
-	return m.jobs[len(m.jobs)-1]
+	return nil
 }
 
 // importState is how far an import is.
@@ -143,8 +148,13 @@ func (j *importJob) run(ctx context.Context, ops *admin.Operations, a admin.Acto
 	err = j.importAll(ctx, ops, a, f)
 }
 
-// end marks the import as ended.
+// end marks the import as ended. Its new secrets are forgotten a little later.
 func (j *importJob) end(ctx context.Context, err error) {
+	time.AfterFunc(importSecrets, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.secrets = nil
+	})
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
@@ -257,7 +267,7 @@ func (s *Server) loadImport(r *http.Request, q *request) (*importJob, error) {
 	if err := s.mayChange(q, admin.ScopeUsersWrite); err != nil {
 		return nil, err
 	}
-	return s.imports.find(r.PathValue("import"))
+	return s.imports.find(r.PathValue("import"), q.user.ID)
 }
 
 func (s *Server) showImportJob(w http.ResponseWriter, r *http.Request, q *request) error {
@@ -292,7 +302,7 @@ func (s *Server) showImportJob(w http.ResponseWriter, r *http.Request, q *reques
 		v.Facts = append(v.Facts, Fact{Name: "Result", Cell: textCell(text)})
 	}
 	v.Problem, v.Notes = x.problem, x.notes
-	if j.user == q.user.ID {
+	if q.actor.Can(admin.ScopeClientsWrite) && s.ops.StepUpNeeded(q.actor) == nil {
 		v.Secrets = x.secrets
 	}
 	v.Refused = Table{Caption: "Refused lines", Columns: []Column{{Name: "Line", Num: true}, {Name: "Why"}}}
