@@ -136,7 +136,7 @@ unit() {
   for package in "${unwatched[@]}"; do watch+=("-gcflags=$package=-race=false"); done
   say "go test -race"
   go build -o "$work/testreport" ./tools/testreport
-  GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race "${watch[@]}" -vet=off -json -p "$(($(nproc) + 2))" -timeout 10m ./... | "$work/testreport"
+  GATEHOUSE_TEST_BINARY="$work/gatehouse" go test -race "${watch[@]}" -vet=off -json -p "$(($(nproc) + 2))" -timeout 25m ./... | "$work/testreport"
   say "allocation budgets, without the race detector"
   go test -vet=off -count=1 -json -run 'Allocations|AllocationBudgets|TestBudget' ./internal/app ./internal/store ./internal/gateway ./bearer | "$work/testreport"
 }
