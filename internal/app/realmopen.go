@@ -138,7 +138,7 @@ func (x *openRealm) run(ctx context.Context) {
 		case <-x.wanted:
 			err = x.work(ctx, x.idle)
 		case <-next.C:
-			err = x.visit(ctx)
+			err = x.due(ctx)
 		}
 		if err == nil {
 			again = realmAgain
@@ -152,6 +152,15 @@ func (x *openRealm) run(ctx context.Context) {
 		next.Reset(again)
 		again = min(2*again, realmAgainMax)
 	}
+}
+
+// due opens the realm without a request. One that could not be opened does not wait for a visit:
+// its requests are refused until it opens, and so cannot open it.
+func (x *openRealm) due(ctx context.Context) error {
+	if x.failed.Load() != nil {
+		return x.work(ctx, min(x.idle, realmVisit))
+	}
+	return x.visit(ctx)
 }
 
 // visit opens the realm for its background work, once there is a slot for that, or at once for a

@@ -545,6 +545,20 @@ func TestBrokenRealmHarmsNoOther(t *testing.T) {
 	testkit.Equal(t, "main", x.get("login.example", "/login").Code, 200)
 }
 
+// A realm that could not be opened is tried again although others have all slots of visits.
+func TestFailedRealmWaitsForNoVisit(t *testing.T) {
+	x := newRealmProcess(t, twoRealms, func(r *realms) {
+		for range realmSlots {
+			r.room.visits <- struct{}{}
+		}
+		why := "the database was away"
+		r.all()[0].failed.Store(&why)
+	})
+	acme := x.s.realms.all()[0]
+	testkit.Eventually(t, "the realm opens without a request", func() bool { return acme.server.Load() != nil })
+	testkit.Equal(t, "a request", x.get("acme.example", "/login").Code, 200)
+}
+
 // Mistakes in the file stop the start, and say where they are.
 func TestMistakesInRealmsFile(t *testing.T) {
 	dir := t.TempDir()
