@@ -17,6 +17,7 @@ const (
 	realmAgainMax = time.Minute
 
 	realmIdle  = 5 * time.Minute  // after the last request, until a realm closes
+	realmMail  = time.Minute      // beyond that, in which its queued messages may be sent
 	realmVisit = 15 * time.Second // in which the background work of a realm begins that has no requests
 	realmEvery = time.Hour        // between two such visits
 	realmSlots = 2                // visits at a time
@@ -33,6 +34,7 @@ type openRealm struct {
 	name    string
 	realms  *realms
 	idle    time.Duration // after the last request, until it closes
+	mail    time.Duration // beyond idle, until it closes although messages are queued
 	wanted  chan struct{} // holds one value once a request waits
 	leave   chan struct{} // holds one value once another realm needs the room
 	retired chan struct{} // closed when the realm is gone, or another one serves in its place
@@ -57,6 +59,7 @@ func newOpenRealm(r *realms, s starter) *openRealm {
 		name:    s.cfg.Realm,
 		realms:  r,
 		idle:    realmIdle,
+		mail:    realmMail,
 		wanted:  make(chan struct{}, 1),
 		leave:   make(chan struct{}, 1),
 		retired: make(chan struct{}),
@@ -241,7 +244,8 @@ func (x *openRealm) work(ctx context.Context, idle time.Duration) error {
 }
 
 // untilIdle returns when the realm takes no requests any more: because ctx has ended, because it is
-// retired, or because there were none for a time, and no message waits to be sent.
+// retired, because there were none for a time and no message waits to be sent, or because another
+// realm needs the room. Messages that wait for longer are left to the next visit.
 func (x *openRealm) untilIdle(ctx context.Context, s *server, idle time.Duration) {
 	opened := time.Now()
 	tick := time.NewTicker(min(realmCheck, idle))
@@ -266,14 +270,23 @@ func (x *openRealm) untilIdle(ctx context.Context, s *server, idle time.Duration
 		if x.requests.Load() > 0 || s.jobs.Running() || !requested && time.Since(since) < limit {
 			continue
 		}
-		if queued, _, _, err := s.parts.db.OutboxState(ctx); err == nil && queued > 0 {
-			x.last.Store(time.Now().UnixNano())
+		if !requested && time.Since(since) < limit+x.mail && s.sending(ctx) {
 			continue
 		}
 		if x.close(s) {
 			return
 		}
 	}
+}
+
+// sending reports whether messages wait that this server sends. A copy for trying things out sends
+// none.
+func (s *server) sending(ctx context.Context) bool {
+	if s.parts.copied {
+		return false
+	}
+	queued, _, _, err := s.parts.db.OutboxState(ctx)
+	return err == nil && queued > 0
 }
 
 // close makes the realm take no requests any more, unless there is one in progress. Requests count

@@ -24,6 +24,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/client"
 	"github.com/gatehouse-id/gatehouse/internal/identity"
 	"github.com/gatehouse-id/gatehouse/internal/oauth"
+	"github.com/gatehouse-id/gatehouse/internal/outbox"
 	"github.com/gatehouse-id/gatehouse/internal/secret"
 	"github.com/gatehouse-id/gatehouse/internal/store"
 	"github.com/gatehouse-id/gatehouse/internal/testkit"
@@ -636,6 +637,34 @@ func TestIdleRealmCloses(t *testing.T) {
 	}
 	acme.requests.Add(-1)
 	testkit.Eventually(t, "the realm closes after its last request", closed)
+}
+
+// A message that cannot be sent holds a realm open for a short while only, and not at all where
+// another realm needs the room.
+func TestQueuedMessageHoldsNoRealmOpen(t *testing.T) {
+	for _, mail := range []time.Duration{50 * time.Millisecond, time.Hour} {
+		x := newRealmProcess(t, twoRealms, func(r *realms) {
+			for _, o := range r.all() {
+				o.idle, o.mail = 20*time.Millisecond, mail
+			}
+		})
+		acme := x.s.realms.all()[0]
+		acme.requests.Add(1)
+		x.opens(t, "acme.example")
+		db := acme.server.Load().parts.db
+		at := time.Now()
+		testkit.Must(t, db.Queue(t.Context(), outbox.Delivery{
+			ID: outbox.ID(secret.NewID(at)), Kind: "mail", Target: "nobody", State: outbox.Queued,
+			CreatedAt: at, NextAttemptAt: at.Add(time.Hour),
+		}))
+		acme.requests.Add(-1)
+		if mail == time.Hour {
+			time.Sleep(200 * time.Millisecond)
+			testkit.Equal(t, "the realm is open while a message waits", acme.server.Load() != nil, true)
+			acme.leave <- struct{}{}
+		}
+		testkit.Eventually(t, "the realm closes", func() bool { return acme.server.Load() == nil })
+	}
 }
 
 // Rate limits in memory go on counting while a realm is closed.
