@@ -157,6 +157,18 @@ func (x *openRealm) run(ctx context.Context) {
 	}
 }
 
+// over reports whether the realm must not open any more.
+func (x *openRealm) over(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return true
+	case <-x.retired:
+		return true
+	default:
+		return false
+	}
+}
+
 // due opens the realm without a request. One that could not be opened does not wait for a visit:
 // its requests are refused until it opens, and so cannot open it.
 func (x *openRealm) due(ctx context.Context) error {
@@ -203,7 +215,7 @@ func (x *openRealm) open(ctx context.Context) (*server, error) {
 // work opens the realm and works for it until ctx ends, or it had no request for a time. It returns
 // the error of opening.
 func (x *openRealm) work(ctx context.Context, idle time.Duration) error {
-	if !x.enter(ctx) {
+	if x.over(ctx) || !x.enter(ctx) {
 		return nil
 	}
 	defer func() { <-x.realms.room.open }()
@@ -254,7 +266,7 @@ func (x *openRealm) untilIdle(ctx context.Context, s *server, idle time.Duration
 		requested := false
 		select {
 		case <-ctx.Done(): // the requests have ended by then
-			x.server.Store(nil)
+			x.end()
 			return
 		case <-x.retired:
 			x.finish(ctx, s)
@@ -303,6 +315,14 @@ func (x *openRealm) close(s *server) bool {
 	return false
 }
 
+// end makes the realm take no requests any more, even if some are in progress.
+func (x *openRealm) end() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.server.Store(nil)
+	x.ready = make(chan struct{})
+}
+
 // finish returns when the last request of a retired realm has ended, or had the time that a server
 // has which stops. New requests do not come: they are for the realm in its place.
 func (x *openRealm) finish(ctx context.Context, s *server) {
@@ -319,7 +339,7 @@ func (x *openRealm) finish(ctx context.Context, s *server) {
 			x.log.Warn("requests of a realm that is no longer served did not end within SHUTDOWN_TIMEOUT")
 		case <-ctx.Done():
 		}
-		x.server.Store(nil)
+		x.end()
 		return
 	}
 }

@@ -841,6 +841,27 @@ func TestRealmsFileChanges(t *testing.T) {
 	testkit.Equal(t, "without realms, any host is that of the server", x.get("acme.example", "/login").Code, 200)
 }
 
+// A realm that is no longer served does not open again, also after requests in progress were given
+// up.
+func TestRetiredRealmStaysClosed(t *testing.T) {
+	x := newRealmProcess(t, twoRealms, nil, "SHUTDOWN_TIMEOUT=50ms")
+	acme := x.s.realms.all()[0]
+	acme.requests.Add(1) // a request that does not end
+	x.opens(t, "acme.example")
+	x.edit(t, "")
+	testkit.Must(t, x.s.realms.reload(t.Context()))
+	testkit.Eventually(t, "the realm closes", func() bool { return acme.server.Load() == nil })
+	testkit.Must(t, acme.work(t.Context(), acme.idle))
+	testkit.Equal(t, "the realm is open again", acme.server.Load() != nil, false)
+	acme.mu.Lock()
+	defer acme.mu.Unlock()
+	select {
+	case <-acme.ready:
+		t.Error("requests would not wait for the realm to open")
+	default:
+	}
+}
+
 // No more realms are open than there is room for: one that had no request for longest closes for
 // another one, one with a request in progress does not.
 func TestRoomForRealms(t *testing.T) {
