@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/gatehouse-id/gatehouse/internal/fault"
@@ -239,7 +240,7 @@ func (c *schemaConns) Acquire(ctx context.Context) (*pgConnection, error) {
 func (c *schemaConns) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	conn, err := c.Acquire(ctx)
 	if err != nil {
-		return failedRows{err: err}, err
+		return failedRows{err}, err
 	}
 	rows, err := conn.Query(ctx, sql, args...)
 	if err != nil {
@@ -391,10 +392,7 @@ func concerns(payload, schema string) bool {
 }
 
 // failedRows is the result of a statement that was not sent.
-type failedRows struct {
-	pgx.Rows
-	err error
-}
+type failedRows struct{ err error }
 
 // Close does nothing.
 func (failedRows) Close() {}
@@ -405,6 +403,27 @@ func (failedRows) Next() bool { return false }
 // Err returns why the statement was not sent.
 func (r failedRows) Err() error { return r.err }
 
+// CommandTag returns that of nothing.
+func (failedRows) CommandTag() pgconn.CommandTag { return pgconn.CommandTag{} }
+
+// FieldDescriptions returns none.
+func (failedRows) FieldDescriptions() []pgconn.FieldDescription { return nil }
+
+// Scan returns why the statement was not sent.
+func (r failedRows) Scan(...any) error { return r.err }
+
+// Values returns why the statement was not sent.
+func (r failedRows) Values() ([]any, error) { return nil, r.err }
+
+// RawValues returns none.
+func (failedRows) RawValues() [][]byte { return nil }
+
+// Conn returns nil.
+func (failedRows) Conn() *pgx.Conn { return nil }
+
+// TypeMap returns nil.
+func (failedRows) TypeMap() *pgtype.Map { return nil }
+
 // failedResults are the results of statements that were not sent.
 type failedResults struct{ err error }
 
@@ -412,7 +431,7 @@ type failedResults struct{ err error }
 func (r failedResults) Exec() (pgconn.CommandTag, error) { return pgconn.CommandTag{}, r.err }
 
 // Query returns why.
-func (r failedResults) Query() (pgx.Rows, error) { return failedRows{err: r.err}, r.err }
+func (r failedResults) Query() (pgx.Rows, error) { return failedRows(r), r.err }
 
 // QueryRow returns why.
 func (r failedResults) QueryRow() pgx.Row { return failedRow(r) }
