@@ -1,6 +1,7 @@
 package app
 
 import (
+	"debug/elf"
 	"os"
 	"runtime"
 	"strings"
@@ -22,6 +23,27 @@ nonsense
 `
 	got := programRanges(strings.NewReader(maps), "/opt/gate house")
 	testkit.Equal(t, "ranges", got, []addressRange{{0x400000, 0x1f3e000}, {0x1f3e000, 0x410f000}})
+}
+
+// Only the pages of a program that nothing relocates are those of its file.
+func TestKnowsWhetherTheProgramIsRelocated(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind  elf.Type
+		parts []elf.ProgType
+		want  bool
+	}{
+		{elf.ET_EXEC, []elf.ProgType{elf.PT_PHDR, elf.PT_NOTE, elf.PT_LOAD, elf.PT_TLS, elf.PT_GNU_STACK}, true},
+		{elf.ET_DYN, []elf.ProgType{elf.PT_LOAD}, false},
+		{elf.ET_EXEC, []elf.ProgType{elf.PT_LOAD, elf.PT_GNU_RELRO}, false},
+		{elf.ET_EXEC, []elf.ProgType{elf.PT_INTERP, elf.PT_LOAD, elf.PT_DYNAMIC}, false},
+	} {
+		f := &elf.File{FileHeader: elf.FileHeader{Type: c.kind}}
+		for _, p := range c.parts {
+			f.Progs = append(f.Progs, &elf.Prog{ProgHeader: elf.ProgHeader{Type: p}})
+		}
+		testkit.Equal(t, f.Type.String(), isConstant(f), c.want)
+	}
 }
 
 func TestRunsOnWithoutItsPages(t *testing.T) {
