@@ -113,9 +113,8 @@ type rehearsed struct {
 func (s *shelter) rehearse(url string, args ...string) (int, rehearsed) {
 	s.t.Helper()
 	status, text := s.run(url, append([]string{"upgrade", "--rehearse", "--json"}, args...)...)
-	document, _, _ := strings.Cut(text, "\ngatehouse:")
-	var all []rehearsed
-	if err := json.Unmarshal([]byte(document), &all); err != nil || len(all) != 1 {
+	var all []rehearsed // the error, if there is one, follows
+	if err := json.NewDecoder(strings.NewReader(text)).Decode(&all); err != nil || len(all) != 1 {
 		s.t.Fatalf("status %d: %v in %s", status, err, text)
 	}
 	return status, all[0]

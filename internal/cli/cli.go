@@ -113,12 +113,6 @@ func Main(ctx context.Context, p Program, s Streams, args []string) int {
 	switch {
 	case errors.Is(err, errChanges):
 		return exitChanges
-	case errors.Is(err, errUnchecked):
-		_ = printError(s.Err, err, wantsJSON(args))
-		return exitUnchecked
-	case errors.Is(err, errStopFirst):
-		_ = printError(s.Err, err, wantsJSON(args))
-		return exitStopFirst
 	case err != nil:
 		return printError(s.Err, err, wantsJSON(args))
 	}
@@ -298,10 +292,7 @@ func printError(w io.Writer, err error, asJSON bool) int {
 		text = "interrupted"
 	}
 	text = strings.NewReplacer("\n\t", " ", "\n", "; ").Replace(strings.TrimSpace(text))
-	status := exitFailed
-	if wrongUsage(err, problems) {
-		status = exitUsage
-	}
+	status := exitStatus(err, problems)
 	if !asJSON {
 		fmt.Fprintf(w, "%s: %s\n", program, printable(text))
 		return status
@@ -316,6 +307,19 @@ func printError(w io.Writer, err error, asJSON bool) int {
 	}
 	_ = encode(w, out, "")
 	return status
+}
+
+// exitStatus returns the status with which a command ends that returned an error.
+func exitStatus(err error, problems config.Problems) int {
+	switch {
+	case errors.Is(err, errUnchecked):
+		return exitUnchecked
+	case errors.Is(err, errStopFirst):
+		return exitStopFirst
+	case wrongUsage(err, problems):
+		return exitUsage
+	}
+	return exitFailed
 }
 
 // codeOf returns a word for an error that has no reason.
