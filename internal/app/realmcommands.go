@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-id/gatehouse/internal/cli"
 	"github.com/gatehouse-id/gatehouse/internal/config"
 	"github.com/gatehouse-id/gatehouse/internal/doctor"
+	"github.com/gatehouse-id/gatehouse/internal/fault"
 )
 
 // migrateAll brings the schemas of a server and of all its realms up to date, or that of one realm.
@@ -34,7 +35,7 @@ func migrateAll(
 }
 
 // rehearseAll rehearses the upgrade of a server's database and of those of all its realms, or of
-// one. A backup is of one database.
+// one. A realm that was never opened has nothing to rehearse. A backup is of one database.
 func rehearseAll(
 	ctx context.Context, e *env, cfg *config.Config, in cli.RehearseInput,
 ) (out []*cli.Rehearsal, err error) {
@@ -46,6 +47,9 @@ func rehearseAll(
 	}
 	for _, c := range all {
 		r, err := rehearse(ctx, e, c, in)
+		if cfg.Realm != c.Realm && fault.Reason(err) == reasonNoData {
+			r, err = &cli.Rehearsal{Program: version(), Realm: c.Realm, Nothing: fault.Text(err)}, nil
+		}
 		if err != nil && c.Realm != "" {
 			err = fmt.Errorf("realm %s: %w", c.Realm, err)
 		}

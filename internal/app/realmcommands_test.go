@@ -87,6 +87,12 @@ func TestRealmCommands(t *testing.T) {
 	if got := run("--realm acme doctor"); !strings.Contains(got, "gatehouse --realm acme setup-link") {
 		t.Errorf("doctor of a realm:\n%s", got)
 	}
+	run("realm create delta --at https://delta.example")
+	testkit.Must(t, os.RemoveAll(filepath.Join(dir, "data", "realms", "delta"))) // as if it was never opened
+	got := run("upgrade --rehearse")
+	if !strings.HasPrefix(got, "0 ") || !strings.Contains(got, "there is no database at "+dir+"/data/realms/delta") {
+		t.Errorf("a rehearsal beside a realm that was never opened:\n%s", got)
+	}
 	testkit.Must(t, os.WriteFile(file, []byte("realms: 7"), 0o600))
 	if got := run("doctor"); !strings.Contains(got, "realms must be a mapping") {
 		t.Errorf("doctor with a broken file:\n%s", got)

@@ -39,13 +39,13 @@ type rehearsal struct {
 // and signs in. It removes the copy, and changes nothing else.
 func rehearse(ctx context.Context, e *env, cfg *config.Config, in cli.RehearseInput) (_ *cli.Rehearsal, err error) {
 	r := &rehearsal{e: e, cfg: cfg, out: &cli.Rehearsal{Program: version(), Realm: cfg.Realm}}
-	if r.keys, err = presentKeys(cfg); err != nil {
-		return nil, err
-	}
 	if path, ok := strings.CutPrefix(string(cfg.Storage.DatabaseURL), "sqlite:"); ok && in.From == "" {
 		if err := mustHaveData(path); err != nil {
 			return nil, err
 		}
+	}
+	if r.keys, err = presentKeys(cfg); err != nil {
+		return nil, err
 	}
 	if r.stage, err = newStage(ctx, cfg, in); err != nil {
 		return nil, err
@@ -98,8 +98,12 @@ func (r *rehearsal) copyDatabase(ctx context.Context) (h backup.Header, counts [
 		Statements: r.cfg.Storage.Statements,
 		Schema:     r.cfg.Storage.Schema,
 
+		SchemaExists:       true,
 		ExternalCheckpoint: r.cfg.Storage.Checkpoint == "external",
 	})
+	if fault.Is(err, fault.NotFound) {
+		return h, nil, noData("its schema does not exist: there is nothing to rehearse")
+	}
 	if err != nil {
 		return h, nil, explainOwner(err, string(r.cfg.Storage.DatabaseURL))
 	}
@@ -109,7 +113,7 @@ func (r *rehearsal) copyDatabase(ctx context.Context) (h backup.Header, counts [
 		return h, nil, err
 	}
 	if found.Schema == "" {
-		return h, nil, fault.New(fault.NotFound, "the database is empty: there is nothing to rehearse")
+		return h, nil, noData("the database is empty: there is nothing to rehearse")
 	}
 	if err := db.Restoring(ctx); err != nil {
 		return h, nil, err
@@ -145,9 +149,16 @@ func mustHaveData(path string) error {
 		return fault.New(fault.Invalid, "DATABASE_URL is a database in memory, which has nothing to rehearse with")
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-		return fault.New(fault.NotFound, "there is no database at %s; run the command with the settings of the server", path)
+		return noData("there is no database at " + path + "; run the command with the settings of the server")
 	}
 	return nil
+}
+
+// reasonNoData is the reason of errors that say that a database holds nothing yet.
+const reasonNoData = "no_data"
+
+func noData(text string) error {
+	return &fault.Error{Kind: fault.NotFound, Reason: reasonNoData, Text: text}
 }
 
 // askRoom returns an error unless the disk has room for a copy, and how far the write-ahead log of
@@ -342,9 +353,8 @@ func (s *rehearsalStage) nameSchema(ctx context.Context, database string) error 
 	for _, name := range old {
 		made, _, _ := strings.Cut(strings.TrimPrefix(name, store.RehearsalSchema), "_")
 		if at, err := strconv.ParseInt(made, 10, 64); err == nil && now.Sub(time.Unix(at, 0)) > rehearsalLeft {
-			if err := store.DropRehearsal(ctx, database, name); err != nil {
-				return err
-			}
+			// One that belongs to another role stays, and hinders nobody.
+			_ = store.DropRehearsal(ctx, database, name)
 		}
 	}
 	s.schema = fmt.Sprintf("%s%d_%s", store.RehearsalSchema, now.Unix(),

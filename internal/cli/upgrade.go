@@ -28,6 +28,7 @@ type RehearseInput struct {
 type Rehearsal struct {
 	Program      string
 	Realm        string // or "" for the server's own database
+	Nothing      string // why there is nothing to rehearse, in words; "": there is
 	Source       string
 	Engine       string
 	SchemaBefore string
@@ -131,6 +132,7 @@ type rehearsalView struct {
 	OK             bool            `json:"ok"`
 	Realm          string          `json:"realm,omitempty"`
 	Program        string          `json:"program"`
+	Nothing        string          `json:"nothing,omitempty"`
 	Source         string          `json:"source"`
 	Engine         string          `json:"engine"`
 	SchemaBefore   string          `json:"schema_before"`
@@ -177,6 +179,7 @@ func viewRehearsal(r *Rehearsal) rehearsalView {
 		OK:             len(r.Failed) == 0,
 		Realm:          r.Realm,
 		Program:        r.Program,
+		Nothing:        r.Nothing,
 		Source:         r.Source,
 		Engine:         r.Engine,
 		SchemaBefore:   r.SchemaBefore,
@@ -232,6 +235,10 @@ func (r *Rehearsal) print(s *table) {
 		s.pair("realm", r.Realm)
 	}
 	s.pair("program", r.Program)
+	if r.Nothing != "" {
+		s.pair("nothing", r.Nothing)
+		return
+	}
 	s.pair("copy", fmt.Sprintf("of %s on %s, %d rows in %s", r.Source, r.Engine, r.Rows, shortTime(r.CopyTook)))
 	s.pair("schema", r.SchemaBefore+" to "+r.SchemaAfter)
 	s.pair("migrations", fmt.Sprintf("%d in %s", len(r.Migrations), shortTime(r.MigrateTook)))
