@@ -88,9 +88,9 @@ func mailedPasswordKey(id identity.UserID) string { return "mailed-password:" + 
 func firstMailedKey(id identity.UserID) string { return "first-password:" + string(id) }
 
 // markMailedPassword stores that the password of a user with second factors is set by a mailed
-// link. Until a second factor is proved again, that password proves no more than the mailbox does,
-// and a recovery asks for both: whoever holds the mailbox alone must not get past the factors. Who
-// had no password before still has none that counts.
+// link. Until it is proved together with a second factor, that password proves no more than the
+// mailbox does, and a recovery asks for both: whoever holds the mailbox alone must not get past the
+// factors. Who had no password before still has none that counts.
 func (s *Server) markMailedPassword(ctx context.Context, v Visit, u *identity.User) error {
 	creds, err := s.store.Credentials(ctx, u.ID)
 	if err != nil || len(s.kindsOf(creds)) == 0 {
@@ -116,7 +116,8 @@ func (s *Server) mark(ctx context.Context, v Visit, key string) error {
 	return err
 }
 
-// clearMailedPassword ends what markMailedPassword stored, after a second factor was proved.
+// clearMailedPassword ends what markMailedPassword stored, after the password and a second factor
+// were proved.
 func (s *Server) clearMailedPassword(ctx context.Context, v Visit, id identity.UserID) error {
 	mark, err := s.store.Lock(ctx, mailedPasswordKey(id), v.Now)
 	if err != nil || !mark.Locked(v.Now) {
@@ -400,14 +401,17 @@ func (s *Server) endRecovery(ctx context.Context, v Visit, r *Recovery, by strin
 	return s.store.EndRecovery(ctx, r.ID, ev)
 }
 
-// endByFactor ends a request after a sign-in with the second factor that it calls lost. From then
-// on the password counts for another request, however it was set.
+// endByFactor ends a request after a sign-in with the second factor that it calls lost. If the
+// person has typed the password, too, it counts for another request from then on, however it was
+// set. A passkey alone says nothing about the password, which may be of whoever has the mailbox.
 func (s *Server) endByFactor(ctx context.Context, v Visit, si *signIn) error {
 	if s.cfg.RecoveryDelay <= 0 || identity.ACRFor(si.amr) != identity.ACR2 {
 		return nil
 	}
-	if err := s.clearMailedPassword(ctx, v, si.user.ID); err != nil {
-		return err
+	if slices.Contains(si.amr, s.password().AMR()[0]) {
+		if err := s.clearMailedPassword(ctx, v, si.user.ID); err != nil {
+			return err
+		}
 	}
 	r, err := s.WaitingRecovery(ctx, v, si.user)
 	if err != nil || r == nil {

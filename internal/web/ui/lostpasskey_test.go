@@ -226,32 +226,44 @@ func TestReplacementIsBounded(t *testing.T) {
 	b.shows(http.StatusForbidden)
 }
 
-// Where people have passwords, an account that has none gets past a required second step in the
-// same way; one that has a password needs it.
-func TestReplacementBesidePasswords(t *testing.T) {
-	o := lostPasskeys(t)
+// besidePasswords lets people of the site sign in with passwords, too, where the policy asks for a
+// second step.
+func (o *passkeyOwner) besidePasswords(set ...func(*login.Config)) {
+	o.t.Helper()
 	rp, err := passkey.New(passkey.Config{Name: "Example", Origin: origin})
-	testkit.Must(t, err)
+	testkit.Must(o.t, err)
 	o.login = o.newLogin(func(c *login.Config) {
 		c.Mail, c.BaseURL, c.ResetTTL, c.ResetLimit, c.ResetWindow = true, origin, time.Hour, 9, time.Hour
 		c.Methods, c.Passkeys, c.RecoveryDelay = []string{"password", "passkey"}, rp, 24*time.Hour
 		c.RequireMFA = true
+		for _, change := range set {
+			change(c)
+		}
 	})
 	o.serve()
-	reset := func(password string) *browser {
-		t.Helper()
-		o.now = o.now.Add(time.Minute)
-		testkit.Must(t, o.login.RequestPasswordReset(t.Context(), login.Visit{Now: o.now}, o.user.Email, ""))
-		testkit.Must(t, o.send())
-		b := o.browser()
-		b.get(o.mailed()[outbox.MessagePasswordReset])
-		b.submit("new_password", password, "confirm_password", password)
-		b.submit("username", o.user.Email, "password", password)
-		b.get("/recover")
-		return b
-	}
-	reset(phrase)
-	b := reset(phrase + " again") // still none but what the mailbox gave
+}
+
+// reset sets a password by a mailed link, and returns a browser at the second step with it.
+func (o *passkeyOwner) reset(password string) *browser {
+	o.t.Helper()
+	o.now = o.now.Add(time.Minute)
+	testkit.Must(o.t, o.login.RequestPasswordReset(o.t.Context(), login.Visit{Now: o.now}, o.user.Email, ""))
+	testkit.Must(o.t, o.send())
+	b := o.browser()
+	b.get(o.mailed()[outbox.MessagePasswordReset])
+	b.submit("new_password", password, "confirm_password", password)
+	b.submit("username", o.user.Email, "password", password)
+	return b
+}
+
+// Where people have passwords, an account that has none gets past a required second step in the
+// same way; one that has a password needs it.
+func TestReplacementBesidePasswords(t *testing.T) {
+	o := lostPasskeys(t)
+	o.besidePasswords()
+	o.reset(phrase)
+	b := o.reset(phrase + " again") // still none but what the mailbox gave
+	b.get("/recover")
 	b.shows(http.StatusOK, "Make a new passkey after a waiting time")
 	b.post("/recover", url.Values{})
 	phone := o.browser()
@@ -265,8 +277,42 @@ func TestReplacementBesidePasswords(t *testing.T) {
 	o.now = o.now.Add(time.Minute)
 	b = o.browser()
 	b.get("/login")
-	fresh.signIn(b) // the second factor: from now on the password counts
-	b = reset(phrase + " once more")
+	fresh.signIn(b) // says nothing about the password
+	b = o.reset(phrase + " once more")
+	b.get("/recover")
+	b.shows(http.StatusOK, "Make a new passkey after a waiting time")
+	b.get("/login/code")
+	b.submit("passkey", fresh.answer(t, b.part(optionsOf))) // together with the password, which counts now
+	testkit.Equal(t, "page", b.path, "/account")
+	b = o.reset(phrase + " at last")
+	b.get("/recover")
 	b.shows(http.StatusOK, "Ask your administrator")
 	b.hides("waiting time of")
+}
+
+// Whoever has the mailbox sets a password and waits until the owner signs in with a passkey alone.
+// The owner has not typed that password: with the mailbox, it removes no second factor.
+func TestPasskeyAloneVouchesForNoPassword(t *testing.T) {
+	o := lostPasskeys(t)
+	o.enroll(o.user)
+	o.besidePasswords()
+	o.reset(phrase)
+	b := o.browser()
+	b.get("/login")
+	o.device.signIn(b)
+	b.get("/account")
+	testkit.Equal(t, "page", b.path, "/account")
+	thief := o.browser()
+	thief.get("/login")
+	thief.submit("username", o.user.Email, "password", phrase)
+	thief.get("/recover")
+	thief.shows(http.StatusOK, "Ask your administrator")
+	thief.hides("waiting time of")
+	thief.post("/recover", url.Values{})
+	thief.shows(http.StatusForbidden)
+	for message := range o.mailed() {
+		if strings.HasPrefix(message, "recovery-") {
+			t.Errorf("a message %s", message)
+		}
+	}
 }
