@@ -434,8 +434,9 @@ func accountRows() []Setting {
 			Name:    "RECOVERY_DELAY",
 			Default: "24h",
 			Doc: "How long a person who has lost the second step, and has proved the password and " +
-				"the mailbox, waits before it can be turned off; 0 means that only an administrator " +
-				"can.",
+				"the mailbox, waits before it can be turned off. Who has nothing but passkeys " +
+				"proves the mailbox, and replaces them after the wait; 0 means that only an " +
+				"administrator can help.",
 			place: func(c *Config) value { return seconds(&c.Accounts.RecoveryDelay, 0, 30*day) },
 		},
 		{
